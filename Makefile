@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+#
+# The short way to everything. Each target installs what it lacks (tools/setup.sh), configures,
+# builds and runs; the build itself is CMake's. `make help` lists the targets.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+SECONDS ?= 30
+CONFIGURE = tools/configure.sh
+
+.PHONY: help run test lint bench torture install clean
+
+help:
+	@echo 'make run       build the release and run the guided tour (keyedpool demo)'
+	@echo 'make test      all tests: sanitizers with invariants checked, threads, release'
+	@echo 'make lint      layers, limits, contracts, exports, formatting; ends at the first failure'
+	@echo 'make bench     build the release and run the benchmarks'
+	@echo 'make torture   SECONDS=30 of random use from 8 threads, under each sanitizer'
+	@echo 'make install   build the release and install it; PREFIX=/usr/local, DESTDIR='
+	@echo 'make clean     remove what was built'
+
+run:
+	@tools/setup.sh build
+	@$(CONFIGURE) release
+	@cmake --build --preset release -j $(JOBS) --target keyedpool-cli
+	$(BUILD)/release/keyedpool demo
+
+test:
+	@tools/setup.sh build test
+	@JOBS=$(JOBS) tools/test.sh
+
+lint:
+	@tools/setup.sh build test lint
+	@$(CONFIGURE) release
+	@cmake --build --preset release -j $(JOBS) --target keyedpool-libraries
+	@python3 tools/lint.py --build $(BUILD)/release
+
+bench:
+	@tools/setup.sh build test
+	@$(CONFIGURE) release
+	@cmake --build --preset release -j $(JOBS) --target keyedpool-benches
+	@set -e; for bench in $(BUILD)/release/bench/bench-*; do \
+	    test -x "$$bench" || continue; echo "== $$bench"; "$$bench"; done
+
+torture:
+	@tools/setup.sh build test
+	@JOBS=$(JOBS) KP_SECONDS=$(SECONDS) tools/test.sh torture
+
+install:
+	@tools/setup.sh build
+	@$(CONFIGURE) release
+	@cmake --build --preset release -j $(JOBS) --target keyedpool-libraries
+	@cmake --build --preset release -j $(JOBS) --target keyedpool-cli
+	cmake --install $(BUILD)/release --prefix $(PREFIX)
+
+clean:
+	rm -rf $(BUILD)

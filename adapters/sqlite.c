@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The SQLite adapter: a driver whose resources are connections to (file, role).
+ *
+ * On statements left open: FTS, R-tree and other virtual tables keep prepared statements of their
+ * own, and they appear in sqlite3_next_stmt like everybody's. Whoever finalises those crashes the
+ * table later. So where the schema has a virtual table, statements are reset instead of finalised,
+ * and only running ones count as left open.
+ */
+#include "keyedpool_sqlite.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define READERS_DEFAULT 4
+#define BUSY_DEFAULT_MS 5000
+
+/* What the pool keeps as driver.ctx: the options, and the strings they point to. */
+struct context {
+    kp_sqlite_options options;
+    char             *journal_mode, *pragmas, *vfs;
+};
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+static const char *role_name(int32_t role)
+{
+    return role == KP_SQLITE_WRITER ? "writer" : role == KP_SQLITE_READER ? "reader" : "nobody";
+}
+
+static size_t key_text(const void *key, char *buf, size_t size, void *ctx)
+{
+    const kp_sqlite_key *k = key;
+    int n = snprintf(buf, size, "%s (%s)", k->file ? k->file : "", role_name(k->role));
+
+    (void)ctx;
+    return n < 0 ? 0 : (size_t)n;
+}
+
+static void count(uint64_t *counter, uint64_t more)
+{
+    (void)__atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
+}
+
+kp_sqlite_counts kp_sqlite_counts_read(const kp_sqlite_counts *counts)
+{
+    kp_sqlite_counts out;
+
+    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
+    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
+    out.statements = __atomic_load_n(&counts->statements, __ATOMIC_RELAXED);
+    out.transactions = __atomic_load_n(&counts->transactions, __ATOMIC_RELAXED);
+    return out;
+}
+
+/* ---- create ---------------------------------------------------------------------------------- */
+
+/* SQLite's own reason first, the file last: kp_why.text is cut at its end. */
+static int fail(kp_job *job, sqlite3 *db, int code, const char *hint)
+{
+    const kp_sqlite_key *key = job->key.data;
+    char text[512];
+
+    (void)snprintf(text, sizeof text, "sqlite: %s (%d)%s%s: %s of %s",
+                   db && sqlite3_extended_errcode(db) == code ? sqlite3_errmsg(db)
+                                                              : sqlite3_errstr(code),
+                   code,
+                   hint ? ", " : "", hint ? hint : "", role_name(key->role), key->file);
+    return kp_job_fail(job, code, text);
+}
+
+static int refuse(kp_job *job, const char *text)
+{
+    (void)kp_job_fail(job, SQLITE_MISUSE, text);
+    return KP_EREFUSED;
+}
+
+/* The most that SQLite says of an error. on_open may have failed without one. */
+static int error_code(sqlite3 *db, int rc)
+{
+    int code = db ? sqlite3_extended_errcode(db) : rc;
+
+    return (code & 0xff) == (rc & 0xff) ? code : rc;
+}
+
+/* The result of a pragma, or of any statement with one value: the first column of its last row. */
+static int one_value(void *text, int columns, char **values, char **names)
+{
+    (void)names;
+    (void)snprintf(text, 16, "%s", columns > 0 && values[0] ? values[0] : "");
+    return 0;
+}
+
+/* Sets *hint where SQLite itself sees no error: a journal mode it did not take. */
+static int set_journal_mode(const struct context *c, sqlite3 *db, const char **hint)
+{
+    const char *wanted = c->journal_mode ? c->journal_mode : "wal";
+    char sql[64], now[16] = "";
+    int rc;
+
+    if (!*wanted)
+        return SQLITE_OK;
+    (void)snprintf(sql, sizeof sql, "PRAGMA journal_mode = %s", wanted);
+    rc = sqlite3_exec(db, sql, one_value, now, NULL);
+    if (rc || strcasecmp(now, wanted) == 0 || strcasecmp(now, "memory") == 0)
+        return rc;
+    *hint = "the file cannot have this journal mode";
+    return SQLITE_CANTOPEN;
+}
+
+static int64_t busy_timeout(const struct context *c)
+{
+    int64_t ms = c->options.busy_timeout_ms;
+
+    return ms == 0 ? BUSY_DEFAULT_MS : ms == KP_NONE ? 0 : ms;
+}
+
+/* Everything after sqlite3_open_v2, which by itself reads nothing of the file. */
+static int set_up(const struct context *c, const kp_sqlite_key *key, sqlite3 *db, const char **hint)
+{
+    int rc;
+
+    if (key->role == KP_SQLITE_WRITER)
+        rc = set_journal_mode(c, db, hint);
+    else
+        rc = SQLITE_OK;
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db, "PRAGMA schema_version", NULL, NULL, NULL);
+    if (rc == SQLITE_OK && c->pragmas)
+        rc = sqlite3_exec(db, c->pragmas, NULL, NULL, NULL);
+    if (rc == SQLITE_OK && c->options.on_open) {
+        rc = c->options.on_open(db, key, c->options.ctx);
+        if (rc != SQLITE_OK)
+            *hint = "on_open";
+    }
+    return rc;
+}
+
+static int create(kp_job *job, void **resource)
+{
+    const struct context *c = job->ctx;
+    const kp_sqlite_key *key = job->key.data;
+    int64_t busy_ms = busy_timeout(c);
+    const char *hint = NULL;
+    sqlite3 *db = NULL;
+    int rc, flags = SQLITE_OPEN_NOMUTEX | c->options.open_flags, result = 0;
+
+    if (!key->file || !*key->file)
+        return refuse(job, "sqlite: the key has no file");
+    if (key->role == KP_SQLITE_WRITER)
+        flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    else if (key->role == KP_SQLITE_READER)
+        flags |= SQLITE_OPEN_READONLY;
+    else
+        return refuse(job, "sqlite: the key's role is not KP_SQLITE_READER or KP_SQLITE_WRITER");
+
+    rc = sqlite3_open_v2(key->file, &db, flags, c->vfs);
+    if (db)
+        (void)sqlite3_extended_result_codes(db, 1);
+    if (rc == SQLITE_OK) {              /* while opening, the request's deadline counts as well */
+        (void)sqlite3_busy_timeout(db, (int)(job->left_ms < busy_ms ? job->left_ms : busy_ms));
+        rc = set_up(c, key, db, &hint);
+        (void)sqlite3_busy_timeout(db, (int)busy_ms);
+    } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
+               access(key->file, F_OK) != 0) {
+        hint = "the file does not exist until its writer was asked for";
+    }
+    if (rc != SQLITE_OK) {
+        result = fail(job, db, error_code(db, rc), hint);
+        if ((rc & 0xff) == SQLITE_NOTADB)
+            result = KP_EREFUSED;
+        (void)sqlite3_close_v2(db);
+        return result;
+    }
+    if (c->options.counts)
+        count(&c->options.counts->opened, 1);
+    *resource = db;
+    return 0;
+}
+
+/* ---- giving back ----------------------------------------------------------------------------- */
+
+static void copy_sql(sqlite3_stmt *s, char *sql, size_t size)
+{
+    const char *text = sqlite3_sql(s);  /* NULL for what is no SQL, an open blob for instance */
+
+    if (text)
+        (void)snprintf(sql, size, "%s", text);
+}
+
+/* Reset what is in the middle of its rows. Begins anew after each: resetting a statement may end
+ * others, that a virtual table had opened for it. Returns how many there were. */
+static int64_t stop_running(sqlite3 *db, char *sql, size_t size)
+{
+    int64_t running = 0;
+    sqlite3_stmt *s;
+
+    for (;;) {
+        s = sqlite3_next_stmt(db, NULL);
+        while (s && !sqlite3_stmt_busy(s))
+            s = sqlite3_next_stmt(db, s);
+        if (!s)
+            return running;
+        copy_sql(s, sql, size);         /* the last one, which is the oldest, began it all */
+        (void)sqlite3_reset(s);
+        running++;
+    }
+}
+
+/* Does any schema of this connection have a virtual table? If in doubt, yes. */
+static bool has_virtual_tables(sqlite3 *db)
+{
+    static const char schemas[] = "SELECT name FROM pragma_database_list";
+    sqlite3_stmt *names, *one;
+    bool found = false;
+
+    if (sqlite3_prepare_v2(db, schemas, -1, &names, NULL) != SQLITE_OK)
+        return true;
+    while (!found && sqlite3_step(names) == SQLITE_ROW) {
+        char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_master"
+                                    " WHERE type = 'table' AND rootpage = 0 LIMIT 1",
+                                    (const char *)sqlite3_column_text(names, 0));
+
+        if (!sql || sqlite3_prepare_v2(db, sql, -1, &one, NULL) != SQLITE_OK) {
+            found = true;
+        } else {
+            found = sqlite3_step(one) != SQLITE_DONE;
+            (void)sqlite3_finalize(one);
+        }
+        sqlite3_free(sql);
+    }
+    (void)sqlite3_finalize(names);
+    return found;
+}
+
+/* Count the borrower's statements, and finalise them where that is wanted and safe. `sql` gets the
+ * text of the oldest that is running, or else of the newest. */
+static void tidy_statements(const kp_job *job, sqlite3 *db, kp_sqlite_leftover *what, char *sql,
+                            size_t size)
+{
+    int32_t tidy = ((const struct context *)job->ctx)->options.tidy;
+    bool wanted = tidy != KP_SQLITE_KEEP && tidy != KP_SQLITE_CLOSE;
+    sqlite3_stmt *s = sqlite3_next_stmt(db, NULL);
+
+    if (!s)
+        return;
+    copy_sql(s, sql, size);
+    what->running = stop_running(db, sql, size);
+    what->statements = what->running;
+    /* Idle ones count where nobody may have any: not if they are kept, and not a second time when
+     * a connection is closed for them. */
+    if ((wanted || (tidy == KP_SQLITE_CLOSE && job->kind == KP_JOB_RESET)) &&
+        !has_virtual_tables(db)) {
+        what->statements = 0;
+        for (s = sqlite3_next_stmt(db, NULL); s; s = sqlite3_next_stmt(db, s))
+            what->statements++;
+        while (wanted && (s = sqlite3_next_stmt(db, NULL)) != NULL)
+            (void)sqlite3_finalize(s);
+    }
+    if (what->statements)
+        what->sql = sql;
+}
+
+/* Make a connection ready for the next borrower, or for closing. Returns SQLITE_OK or why it is
+ * bad. */
+static int tidy_up(kp_job *job, sqlite3 *db)
+{
+    const struct context *c = job->ctx;
+    kp_sqlite_leftover what = { 0 };
+    char sql[256] = "";
+    int rc = SQLITE_OK;
+
+    what.key = job->key.data;
+    what.db = db;
+    what.tag = job->tag;
+    tidy_statements(job, db, &what, sql, sizeof sql);
+    if (!sqlite3_get_autocommit(db)) {
+        what.transaction = true;
+        rc = sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+        if (sqlite3_get_autocommit(db))
+            rc = SQLITE_OK;             /* whoever ended it: it is over */
+    }
+    if (rc == SQLITE_OK && c->options.tidy == KP_SQLITE_CLOSE && what.statements > 0)
+        rc = SQLITE_MISUSE;
+    if (!what.statements && !what.transaction)
+        return rc;
+    what.closed = job->kind == KP_JOB_DESTROY || rc != SQLITE_OK;
+    if (c->options.counts) {
+        count(&c->options.counts->statements, (uint64_t)what.statements);
+        count(&c->options.counts->transactions, what.transaction);
+    }
+    if (c->options.on_leftover)
+        c->options.on_leftover(&what, c->options.ctx);
+    return rc;
+}
+
+static int reset(kp_job *job, void *resource)
+{
+    int rc = tidy_up(job, resource);
+
+    if (rc == SQLITE_MISUSE)
+        return fail(job, NULL, rc, "statements were left open");
+    return rc == SQLITE_OK ? 0 : fail(job, resource, rc, "cannot roll back");
+}
+
+/* A file that was moved or deleted is the one thing that makes an idle connection useless; asking
+ * takes no lock. */
+static int validate(kp_job *job, void *resource)
+{
+    sqlite3 *db = resource;
+    int moved = 0, rc;
+
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
+        return fail(job, NULL, SQLITE_READONLY_DBMOVED, "the file was moved or deleted");
+    rc = sqlite3_exec(db, "SELECT 1", NULL, NULL, NULL);
+    return rc == SQLITE_OK ? 0 : fail(job, db, rc, NULL);
+}
+
+/* Tidied first: what a borrower left running or open would keep its locks, for sqlite3_close_v2
+ * only waits for it. */
+static int destroy(kp_job *job, void *resource)
+{
+    const struct context *c = job->ctx;
+    sqlite3 *db = resource;
+    int rc;
+
+    if (c->options.on_close)
+        c->options.on_close(db, job->key.data, c->options.ctx);
+    (void)tidy_up(job, db);
+    if (c->options.counts)
+        count(&c->options.counts->closed, 1);
+    rc = sqlite3_close(db);
+    if (rc == SQLITE_OK)
+        return 0;
+    (void)sqlite3_close_v2(db);         /* whoever finalises the last statement frees the rest */
+    if (rc == SQLITE_BUSY && c->options.tidy == KP_SQLITE_CLOSE)
+        return 0;
+    return fail(job, NULL, rc, "statements are open: it is closed when they are finalised");
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void drop(void *ctx)
+{
+    struct context *c = ctx;
+
+    free(c->journal_mode);
+    free(c->pragmas);
+    free(c->vfs);
+    free(c);
+}
+
+static int copy_string(const char *from, char **to)
+{
+    if (from && !(*to = strdup(from)))
+        return KP_ENOMEM;
+    return 0;
+}
+
+static struct context *context_make(const kp_sqlite_options *sqlite)
+{
+    struct context *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->options = *sqlite;
+    if (copy_string(sqlite->journal_mode, &c->journal_mode) ||
+        copy_string(sqlite->pragmas, &c->pragmas) || copy_string(sqlite->vfs, &c->vfs)) {
+        drop(c);
+        return NULL;
+    }
+    return c;
+}
+
+/* The name of the first impossible option, with a sentence; or NULL. */
+static const char *impossible(const kp_sqlite_options *o, const char **sentence)
+{
+    const char *p = o->journal_mode;
+
+    *sentence = "sqlite.readers must be at least 1";
+    if (o->readers < 0)
+        return "sqlite.readers";
+    *sentence = "sqlite.busy_timeout_ms must be a time, or KP_NONE";
+    if ((o->busy_timeout_ms < 0 && o->busy_timeout_ms != KP_NONE) || o->busy_timeout_ms > INT_MAX)
+        return "sqlite.busy_timeout_ms";
+    *sentence = "sqlite.journal_mode must be one word, as in PRAGMA journal_mode";
+    while (p && isalpha((unsigned char)*p))
+        p++;
+    if (p && (*p || p - o->journal_mode > 10))
+        return "sqlite.journal_mode";
+    *sentence = "sqlite.tidy must be KP_SQLITE_FINALIZE, KP_SQLITE_KEEP or KP_SQLITE_CLOSE";
+    if (o->tidy < 0 || o->tidy > KP_SQLITE_CLOSE)
+        return "sqlite.tidy";
+    *sentence = "sqlite.open_flags cannot say how the file is opened: the key's role does";
+    if (o->open_flags & (SQLITE_OPEN_READONLY | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                         SQLITE_OPEN_FULLMUTEX))
+        return "sqlite.open_flags";
+    *sentence = "this SQLite was built without threads";
+    return sqlite3_threadsafe() ? NULL : "sqlite";
+}
+
+void kp_sqlite_limits_for(kp_key key, kp_limits *limits, void *ctx)
+{
+    const kp_sqlite_key *k = key.data;
+
+    (void)ctx;
+    limits->sharing = 1;                /* NOMUTEX: one thread at a time */
+    if (k->role != KP_SQLITE_WRITER)
+        return;
+    limits->max_live = 1;
+    limits->reserve = KP_NONE;          /* not even a second one in need */
+    if (limits->min_live > 1)
+        limits->min_live = 1;
+    if (limits->min_idle > 1)
+        limits->min_idle = 1;
+    if (limits->excess_over > 1)
+        limits->excess_over = 1;
+    if (limits->floor > 1)
+        limits->floor = 1;
+}
+
+int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
+{
+    static const kp_field fields[] = { KP_STR(kp_sqlite_key, file), KP_INT(kp_sqlite_key, role),
+                                       KP_END };
+    static const kp_sqlite_options defaults;
+    const char *field, *sentence;
+    struct context *c;
+
+    if (!sqlite)
+        sqlite = &defaults;
+    field = impossible(sqlite, &sentence);
+    if (field) {
+        if (options->why) {
+            memset(options->why, 0, sizeof *options->why);
+            options->why->code = KP_ECONFIG;
+            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
+            (void)snprintf(options->why->text, sizeof options->why->text, "%s", sentence);
+        }
+        return KP_ECONFIG;
+    }
+    c = context_make(sqlite);
+    if (!c)
+        return KP_ENOMEM;
+    memset(&options->driver, 0, sizeof options->driver);
+    options->driver.create = create;
+    options->driver.destroy = destroy;
+    options->driver.validate = validate;
+    options->driver.reset = reset;
+    options->driver.ctx = c;
+    options->driver.drop_ctx = drop;
+    memset(&options->key_type, 0, sizeof options->key_type);
+    options->key_type.size = sizeof(kp_sqlite_key);
+    options->key_type.fields = fields;
+    options->key_type.text = key_text;
+    if (!options->limits.max_live)
+        options->limits.max_live = sqlite->readers ? sqlite->readers : READERS_DEFAULT;
+    if (!options->limits_for)
+        options->limits_for = kp_sqlite_limits_for;
+    return 0;
+}
+
+int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *more, kp_pool **out)
+{
+    kp_options options = { 0 };
+    int rc;
+
+    *out = NULL;
+    if (more)
+        options = *more;
+    rc = kp_sqlite_fill(sqlite, &options);
+    if (rc)
+        return rc;
+    rc = kp_pool_open(&options, out);
+    if (rc)
+        options.driver.drop_ctx(options.driver.ctx);
+    return rc;
+}

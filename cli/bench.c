@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `keyedpool bench`: loads a pool of SQLite connections and says how it went.
+ */
+#include "bench.h"
+
+#include "cli.h"
+#include "files.h"
+#include "term.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum {
+    OPT_SIZE = ARGS_LONG_ONLY, OPT_ZIPF, OPT_WRITE, OPT_TIMEOUT, OPT_MAX_LIVE, OPT_SEED
+};
+
+static const struct args_option options[] = {
+    { 'c', "clients", "N", "threads that get and give back [8]" },
+    { 'k', "keys", "N", "database files, one key each [1]" },
+    { OPT_ZIPF, "zipf", "S", "key i is wanted as often as 1/i^S [0: all the same]" },
+    { OPT_SIZE, "size", "N", "connections per key that read [4]; one more writes" },
+    { OPT_MAX_LIVE, "max-live", "N", "connections of all keys [no limit]; idle ones of other\n"
+                                     "keys make room" },
+    { OPT_WRITE, "write", "PCT", "so many of 100 operations change a row [0]" },
+    { 'r', "rate", "N", "open loop: N requests per second, Poisson arrivals; waits\n"
+                        "count from when a request was due [closed loop]" },
+    { 'z', "time", "TIME", "how long to run [10s]" },
+    { 'P', "progress", "TIME", "a line to standard error each TIME" },
+    { OPT_TIMEOUT, "timeout", "TIME", "deadline of each get [5s]" },
+    { OPT_SEED, "seed", "N", "of all random choices [drawn, and shown]" },
+    { 'o', "output", "FORMAT", "text or json [text]" },
+    { 0, NULL, NULL, NULL }
+};
+
+static int run(int argc, char **argv);
+
+const struct command bench_command = {
+    { "bench", "load a resource through a pool and measure it", "[options] sqlite:PATH",
+      "PATH is a folder (it exists, or ends in '/'): it gets key-000.db, key-001.db, ...\n"
+      "Or a file: used itself for one key; for more keys app.db gives app-000.db, app-001.db, ...\n"
+      "Files, and the table keyedpool_bench in them, are made where they are missing, and stay.\n"
+      "Each operation gets a connection, reads or changes one row by its number, gives it back.",
+      "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
+      "Control-C ends the run early and still shows what was measured (status 130).\n"
+      "Exit status 1: an operation failed or timed out. 3: a file cannot be opened.\n\n"
+      "Example: keyedpool bench sqlite:/tmp/kp/ -k 100 --zipf 1.1 -c 32 --size 8 -z 10s -P 1s",
+      options },
+    run
+};
+
+/* ---- the command line ------------------------------------------------------------------------ */
+
+static void read_option(struct bench_plan *plan, int id, const char *value)
+{
+    static const char *const formats[] = { "text", "json", NULL };
+    const struct args_page *page = &bench_command.page;
+
+    switch (id) {
+    case 'c': plan->clients = args_count(page, "-c", value, 1, 4096); break;
+    case 'k': plan->keys = args_count(page, "-k", value, 1, 100000); break;
+    case 'z': plan->run_ns = args_time_ns(page, "-z", value); break;
+    case 'P': plan->progress_ns = args_time_ns(page, "-P", value); break;
+    case 'r': plan->rate = args_number(page, "-r", value, 0.01, 1e7); break;
+    case 'o': plan->json = args_word(page, "-o", value, formats) == 1; break;
+    case OPT_SIZE: plan->size = args_count(page, "--size", value, 1, 10000); break;
+    case OPT_ZIPF: plan->zipf = args_number(page, "--zipf", value, 0, 10); break;
+    case OPT_WRITE: plan->write_pct = args_count(page, "--write", value, 0, 100); break;
+    case OPT_MAX_LIVE: plan->max_live = args_count(page, "--max-live", value, 1, 1000000); break;
+    case OPT_TIMEOUT: plan->timeout_ms = args_time_ns(page, "--timeout", value) / 1000000; break;
+    default: plan->seed = (uint64_t)args_count(page, "--seed", value, 0, INT64_C(1) << 53); break;
+    }
+}
+
+static void read_command_line(struct bench_plan *plan, int argc, char **argv)
+{
+    const struct args_page *page = &bench_command.page;
+    const char *value;
+    int id;
+
+    while ((id = args_next(page, argc, argv, &value)) != ARGS_END)
+        read_option(plan, id, value);
+    if (optind == argc)
+        args_fail(page, "what is to be loaded? say sqlite:PATH");
+    if (argc - optind > 1)
+        args_fail(page, "'%s' is one thing too many", argv[optind + 1]);
+    if (strncmp(argv[optind], "sqlite:", 7) != 0)
+        args_fail(page, "'%s' does not begin with sqlite:", argv[optind]);
+    plan->path = argv[optind] + 7;
+    if (!*plan->path)
+        args_fail(page, "sqlite: needs a file or a folder behind it");
+}
+
+/* ---- setting up ------------------------------------------------------------------------------ */
+
+static void *zeroed(size_t count, size_t size, size_t align)
+{
+    size_t bytes = (count * size + align - 1) / align * align;
+    void *p = aligned_alloc(align, bytes);
+
+    if (!p) {
+        (void)fprintf(stderr, "keyedpool bench: out of memory\n");
+        exit(EXIT_UNREACHABLE);
+    }
+    memset(p, 0, bytes);
+    return p;
+}
+
+static void share_demand(struct bench *b)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < b->plan->keys; i++)
+        b->share[i] = sum += pow((double)(i + 1), -b->plan->zipf);
+    for (int64_t i = 0; i < b->plan->keys; i++)
+        b->share[i] /= sum;
+}
+
+/* A connection in WAL mode has two files open, and each database one more. */
+static void raise_open_files(const struct bench_plan *plan)
+{
+    int64_t live = plan->keys * (plan->size + (plan->write_pct ? 1 : 0));
+    struct rlimit limit;
+    rlim_t want;
+
+    if (plan->max_live > 0 && plan->max_live < live)
+        live = plan->max_live;
+    want = (rlim_t)(2 * live + plan->keys + 64);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
+        return;
+    limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < want)
+        (void)fprintf(stderr,
+                      "keyedpool bench: up to %llu open files may be needed, %llu are allowed "
+                      "(ulimit -n); --max-live bounds them\n",
+                      (unsigned long long)want, (unsigned long long)limit.rlim_cur);
+}
+
+static void open_pool(struct bench *b)
+{
+    kp_sqlite_options sqlite = { .readers = b->plan->size,
+                                 .pragmas = "PRAGMA synchronous = normal" };
+    kp_why why = { 0 };
+    kp_options more = { .name = "bench", .why = &why };
+    int rc;
+
+    more.limits.max_waiting = KP_UNLIMITED;     /* the clients are the bound */
+    more.budget.max_live = b->plan->max_live;
+    rc = kp_sqlite_open(&sqlite, &more, &b->pool);
+    if (rc) {
+        (void)fprintf(stderr, "keyedpool bench: cannot open the pool: %s\n",
+                      why.text[0] ? why.text : kp_strerror(rc));
+        exit(EXIT_UNREACHABLE);
+    }
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+static void block_signals(sigset_t *set, int how)
+{
+    (void)sigemptyset(set);
+    (void)sigaddset(set, SIGINT);
+    (void)sigaddset(set, SIGTERM);
+    (void)pthread_sigmask(how, set, NULL);
+}
+
+/* Wait for the end of the run, or for a signal: nobody else takes one, they are blocked. */
+static bool wait_for_end(struct bench *b, const sigset_t *signals, uint64_t from)
+{
+    struct bench_progress *last = zeroed(1, sizeof *last, 64);
+    uint64_t end = from + (uint64_t)b->plan->run_ns, now = from;
+    uint64_t step = (uint64_t)b->plan->progress_ns, line = step ? from + step : UINT64_MAX;
+    bool interrupted = false;
+
+    last->at_ns = from;
+    while (now < end && !interrupted) {
+        uint64_t next = line < end ? line : end, left = next > now ? next - now : 0;
+        struct timespec wait = { (time_t)(left / 1000000000), (long)(left % 1000000000) };
+
+        interrupted = sigtimedwait(signals, NULL, &wait) > 0;
+        now = bench_now_ns();
+        if (now >= line) {
+            bench_progress(b, last, from, now);
+            line += step;
+        }
+    }
+    free(last);
+    return interrupted;
+}
+
+static int run_plan(const struct bench_plan *plan)
+{
+    struct bench b = { .plan = plan };
+    struct bench_result *result = zeroed(1, sizeof *result, 64);
+    sigset_t signals;
+    uint64_t from;
+    int status;
+
+    b.client = zeroed((size_t)plan->clients, sizeof *b.client, 128);
+    b.key = zeroed((size_t)plan->keys, sizeof *b.key, 64);
+    b.share = zeroed((size_t)plan->keys, sizeof *b.share, 64);
+    share_demand(&b);
+    raise_open_files(plan);
+    bench_files_name(&b);
+    bench_files_fill(&b);
+
+    block_signals(&signals, SIG_BLOCK);         /* before there are threads: they inherit it */
+    open_pool(&b);
+    from = bench_now_ns();
+    bench_load_start(&b);
+    result->interrupted = wait_for_end(&b, &signals, from);
+    (void)pthread_sigmask(SIG_UNBLOCK, &signals, NULL);     /* a second Control-C is final */
+    bench_load_stop(&b);
+    bench_sum(&b, from, bench_now_ns(), result);
+    if (plan->json)
+        bench_report_json(&b, result);
+    else
+        bench_report(&b, result);
+    (void)fflush(stdout);
+    (void)kp_pool_close(b.pool, KP_CLOSE_WAIT, KP_SECONDS(5));
+
+    status = result->interrupted ? EXIT_INTERRUPTED
+             : result->errors || result->timeouts ? EXIT_FAILED : EXIT_FINE;
+    bench_files_free(&b);
+    free(b.client);
+    free(b.key);
+    free(b.share);
+    free(result);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    struct bench_plan plan = { .clients = 8, .keys = 1, .size = 4, .timeout_ms = 5000,
+                               .max_live = KP_UNLIMITED, .run_ns = INT64_C(10000000000) };
+
+    term_init();
+    plan.seed = (bench_now_ns() ^ (uint64_t)time(NULL) << 20) % 1000000007;
+    read_command_line(&plan, argc, argv);
+    return run_plan(&plan);
+}

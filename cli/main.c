@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command `keyedpool`: finds the command that was asked for and runs it. It uses nothing of the
+ * library but its public headers.
+ */
+#include "cli.h"
+
+#include <keyedpool_sqlite.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct command *const commands[] = { &demo_command, &bench_command };
+
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static const struct command *find(const char *name)
+{
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i]->page.name, name) == 0)
+            return commands[i];
+    }
+    return NULL;
+}
+
+static void help(void)
+{
+    printf("keyedpool: lends expensive, reusable resources by key\n\n"
+           "Usage: keyedpool COMMAND [options]\n\nCommands:\n");
+    for (int i = 0; i < COMMANDS; i++)
+        printf("  %-10s%s\n", commands[i]->page.name, commands[i]->page.summary);
+    printf("  help CMD  show the options of a command\n"
+           "\nOptions:\n"
+           "  -h, --help     show this help\n"
+           "  -V, --version  show the versions of this command and its libraries\n"
+           "\nStart with:\n"
+           "  keyedpool demo\n"
+           "  keyedpool bench sqlite:/tmp/kp/ -k 100 -c 32 --size 8 -z 10s -P 1s\n"
+           "\nExit status: 0 fine, 1 an operation failed, 2 a wrong command line,\n"
+           "3 a file cannot be opened, 130 interrupted (what was measured is still shown).\n");
+}
+
+static void version(void)
+{
+    int v = kp_version();
+
+    printf("keyedpool %d.%d.%d (library %d.%d.%d)\n%s", KP_VERSION_MAJOR, KP_VERSION_MINOR,
+           KP_VERSION_PATCH, v / 1000000, v / 1000 % 1000, v % 1000, kp_build_info());
+    printf("sqlite %s\n", sqlite3_libversion());
+}
+
+int main(int argc, char **argv)
+{
+    const struct command *command;
+    const char *name = argc > 1 ? argv[1] : "";
+
+    if (!*name)
+        args_fail(NULL, "a command is missing");
+    if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 ||
+        (strcmp(name, "help") == 0 && argc == 2)) {
+        help();
+        return EXIT_FINE;
+    }
+    if (strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0) {
+        version();
+        return EXIT_FINE;
+    }
+    if (strcmp(name, "help") == 0) {
+        if (!(command = find(argv[2])))
+            args_fail(NULL, "there is no command '%s'", argv[2]);
+        args_help(&command->page);
+        return EXIT_FINE;
+    }
+    if (*name == '-')
+        args_fail(NULL, "%s is not an option", name);
+    if (!(command = find(name)))
+        args_fail(NULL, "there is no command '%s'", name);
+    return command->run(argc - 1, argv + 1);
+}

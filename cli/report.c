@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What came out of a bench, for people.
+ */
+#include "bench.h"
+#include "term.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME = 15, CELL = 10, BAR = 30 };
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static void name_row(const char *name)
+{
+    printf("  %s%-*s%s", term_colour(TERM_BOLD), NAME, name, term_colour(TERM_PLAIN));
+}
+
+static void counts(const struct bench_result *r)
+{
+    uint64_t done = r->reads + r->writes;
+    char n[32], rate[32];
+
+    name_row("operations");
+    printf("%s   %s/s", term_count(n, sizeof n, done),
+           term_count(rate, sizeof rate, (uint64_t)((double)done / r->seconds)));
+    if (r->writes)
+        printf("   (%s writes)", term_count(n, sizeof n, r->writes));
+    printf("   timeouts %llu   %serrors %llu%s\n", (unsigned long long)r->timeouts,
+           r->errors ? term_colour(TERM_RED) : "", (unsigned long long)r->errors,
+           term_colour(TERM_PLAIN));
+    name_row("pool");
+    printf("hit rate %.2f %%   created %llu   evicted %llu   destroyed %llu   live %llu\n",
+           r->stats.gets ? 100 * (double)r->stats.hits / (double)r->stats.gets : 0,
+           (unsigned long long)r->stats.creates, (unsigned long long)r->stats.evicted,
+           (unsigned long long)r->stats.destroys, (unsigned long long)r->stats.live);
+}
+
+/* Which part of its time a client spends where. What is left is sleep until the next arrival, and
+ * the measuring itself. */
+static void shares(const struct bench *b, const struct bench_result *r)
+{
+    double all = r->seconds * 1e9 * (double)b->plan->clients;
+    double rest = 1 - r->get_share - r->hold_share - r->release_share;
+
+    name_row("client time");
+    printf("wait %.1f %%   hold %.1f %%   give back %.1f %%   rest %.1f %%\n", 100 * r->get_share,
+           100 * r->hold_share, 100 * r->release_share, rest > 0 ? 100 * rest : 0);
+    name_row("");
+    printf("of the wait: in a queue %.1f %%, creating %.1f %%\n",
+           100 * (double)r->stats.wait_ns / all, 100 * (double)r->stats.create_ns / all);
+}
+
+static void fairness(const struct bench_result *r)
+{
+    char t[32];
+
+    name_row("fairness");
+    printf("Jain %.3f over clients (operations), %.3f over keys (served of asked), %.3f over keys "
+           "(mean wait)\n", r->fair_clients, r->fair_keys, r->fair_waits);
+    if (!r->longest_file)
+        return;
+    name_row("longest wait");
+    printf("%s (%s)\n", term_time(t, sizeof t, (double)r->longest_ns), base_name(r->longest_file));
+}
+
+static void cell(double ns)
+{
+    char t[32];
+
+    term_pad(term_time(t, sizeof t, ns), -CELL);
+}
+
+static void percentiles(const char *name, const struct histogram *h)
+{
+    static const double share[] = { 0.5, 0.9, 0.99, 0.999, 1 };
+
+    name_row(name);
+    for (size_t i = 0; i < sizeof share / sizeof share[0]; i++)
+        cell((double)histogram_percentile(h, share[i]));
+    cell(histogram_mean(h));
+    printf("\n");
+}
+
+static void histogram(const struct histogram *h)
+{
+    uint64_t all = h->count, seen = 0, below;
+    char bar[4 * BAR + 1], t[32], n[32], label[64];
+
+    printf("\n  wait histogram\n");
+    for (uint64_t edge = 1000; all && seen < all; edge *= 10, seen = below) {
+        double share;
+
+        below = edge > h->max ? all : histogram_below(h, edge);
+        share = (double)(below - seen) / (double)all;
+        if (below == seen && seen == 0)
+            continue;                   /* nothing is that fast */
+        term_bar(bar, sizeof bar, share, BAR);
+        (void)snprintf(label, sizeof label, "    < %s", term_time(t, sizeof t, (double)edge));
+        term_pad(label, 15);
+        printf(" [%11s] ", term_count(n, sizeof n, below - seen));
+        term_pad(bar, BAR);
+        printf(" %5.1f %%\n", 100 * share);
+    }
+}
+
+void bench_report(const struct bench *b, const struct bench_result *r)
+{
+    const struct bench_plan *p = b->plan;
+
+    printf("%sSummary%s  sqlite %s, %lld key%s", term_colour(TERM_BOLD), term_colour(TERM_PLAIN),
+           sqlite3_libversion(), (long long)p->keys, p->keys == 1 ? "" : "s");
+    if (p->zipf > 0)
+        printf(" (zipf %g)", p->zipf);
+    printf(", size %lld, %lld client%s, ", (long long)p->size, (long long)p->clients,
+           p->clients == 1 ? "" : "s");
+    if (p->rate > 0)
+        printf("open loop %g/s, ", p->rate);
+    else
+        printf("closed loop, ");
+    printf("%.2f s, seed %llu%s\n", r->seconds, (unsigned long long)p->seed,
+           r->interrupted ? ", interrupted" : "");
+    counts(r);
+    shares(b, r);
+    fairness(r);
+    printf("\n  %-*s%*s%*s%*s%*s%*s%*s\n", NAME, "", CELL, "p50", CELL, "p90", CELL, "p99", CELL,
+           "p99.9", CELL, "max", CELL, "mean");
+    percentiles("wait", &r->wait);
+    percentiles("hold", &r->hold);
+    histogram(&r->wait);
+    if (r->unserved)
+        printf("\n  %sthe load was not sustained: %llu requests were due, no client was free%s\n",
+               term_colour(TERM_YELLOW), (unsigned long long)r->unserved, term_colour(TERM_PLAIN));
+    if (b->first_error[0])
+        printf("\n  %sfirst error: %s%s\n", term_colour(TERM_RED), b->first_error,
+               term_colour(TERM_PLAIN));
+}

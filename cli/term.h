@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the terminal can do, and how numbers look on it.
+ */
+#ifndef CLI_TERM_H
+#define CLI_TERM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum term_colour { TERM_PLAIN, TERM_BOLD, TERM_DIM, TERM_GREEN, TERM_YELLOW, TERM_RED, TERM_CYAN };
+
+/* Look at standard output once: colours only on a terminal that has them and without NO_COLOR;
+ * characters beyond ASCII only where the locale has UTF-8. Called before the others, by one
+ * thread. */
+void term_init(void);
+
+/* The sequence that starts a colour (TERM_PLAIN ends it), or "". */
+const char *term_colour(enum term_colour colour);
+
+/* `yes` where the locale has UTF-8, else `no`. */
+const char *term_utf8(const char *yes, const char *no);
+
+/* A bar of `width` places, `share` (0..1) of it filled. The rest is not padded. */
+void term_bar(char *buf, size_t size, double share, int width);
+
+/* Columns that a text takes; print it, and blanks up to `width` after (negative: before) it. */
+int term_columns(const char *text);
+void term_pad(const char *text, int width);
+
+/* A time in three digits with its unit; a count in groups of three digits. Both return buf. */
+const char *term_time(char *buf, size_t size, double ns);
+const char *term_count(char *buf, size_t size, uint64_t n);
+
+#endif

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+#
+# What `cmake --install` puts where: headers, libraries, the command, pkg-config files that can be
+# moved, and a CMake package with the components keyedpool, testkit and sqlite.
+include(CMakePackageConfigHelpers)
+
+set(KP_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/keyedpool)
+
+# From the folder of a .pc file up to the prefix, however deep lib is.
+file(RELATIVE_PATH KP_PC_PREFIX /x/${CMAKE_INSTALL_LIBDIR}/pkgconfig /x)
+
+function(kp_install name description)
+  set(library keyedpool-${name})
+  if(name STREQUAL keyedpool)
+    set(library keyedpool)
+  endif()
+  if(NOT TARGET ${library}-static)
+    return()
+  endif()
+  install(TARGETS ${library}-static ${library}-shared EXPORT keyedpool-${name}-targets
+    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT keyedpool-${name}-targets NAMESPACE keyedpool:: DESTINATION ${KP_PACKAGE_DIR})
+
+  cmake_parse_arguments(PC "" "REQUIRES;REQUIRES_PRIVATE;LIBS_PRIVATE" "" ${ARGN})
+  set(PC_NAME ${library})
+  set(PC_DESCRIPTION "${description}")
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/library.pc.in
+    ${PROJECT_BINARY_DIR}/${library}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${library}.pc
+    DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endfunction()
+
+kp_install(keyedpool "Lends expensive, reusable resources by key" LIBS_PRIVATE -pthread)
+kp_install(testkit "Virtual clock, failing memory and a scripted driver for users of keyedpool"
+  REQUIRES "keyedpool = ${PROJECT_VERSION}" LIBS_PRIVATE -pthread)
+kp_install(sqlite "SQLite connections for keyedpool: many readers, one fair writer"
+  REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE sqlite3)
+
+set(headers PATTERN "*.h" PATTERN "*.hpp")
+if(NOT TARGET keyedpool-testkit-static)
+  list(APPEND headers PATTERN "keyedpool_test.h" EXCLUDE)
+endif()
+if(NOT TARGET keyedpool-sqlite-static)
+  list(APPEND headers PATTERN "keyedpool_sqlite.h" EXCLUDE)
+endif()
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  FILES_MATCHING ${headers})
+
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/keyedpool-config.cmake.in
+  ${PROJECT_BINARY_DIR}/keyedpool-config.cmake INSTALL_DESTINATION ${KP_PACKAGE_DIR})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/keyedpool-config-version.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/keyedpool-config.cmake
+  ${PROJECT_BINARY_DIR}/keyedpool-config-version.cmake DESTINATION ${KP_PACKAGE_DIR})
+
+if(TARGET keyedpool-cli)
+  install(TARGETS keyedpool-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+//
+// keyedpool for C++17: leases, scopes and pools that end by themselves, a typed resource, keys that
+// cannot carry padding. A header only, over keyedpool.h; nothing here throws and no RTTI is needed,
+// so that it also builds with -fno-exceptions -fno-rtti. Contracts are those of the functions it
+// calls: a get() is kp_get(), and so on.
+#ifndef KEYEDPOOL_HPP
+#define KEYEDPOOL_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "keyedpool.h"
+
+namespace kp {
+
+// ---- keys and times ---------------------------------------------------------------------------
+
+inline kp_key key(std::string_view text) noexcept
+{
+    return kp_bytes(text.data(), text.size());
+}
+
+// A struct or a number as bytes. What has padding or pointers does not compile: equal values would
+// be different keys. Give the pool a key_type with fields, and use KP_KEY.
+template <class K, class = std::enable_if_t<!std::is_convertible_v<const K &, std::string_view> &&
+                                            !std::is_same_v<K, kp_key>>>
+kp_key key(const K &value) noexcept
+{
+    static_assert(std::has_unique_object_representations_v<K> && !std::is_pointer_v<K>,
+                  "this key has padding or pointers: give the pool a key_type and use KP_KEY");
+    return kp_bytes(std::addressof(value), sizeof value);
+}
+
+// Zero or less here is a zero that was meant ("do not wait"), not the default.
+template <class Rep, class Period>
+std::int64_t ms(std::chrono::duration<Rep, Period> time) noexcept
+{
+    const auto count = std::chrono::ceil<std::chrono::milliseconds>(time).count();
+    return count <= 0 ? KP_NONE : static_cast<std::int64_t>(count);
+}
+
+// What a get may say beyond its key: kp::ask(2s), kp::ask(2s, &why, "who asks").
+struct ask : kp_ask {
+    ask() noexcept : kp_ask{} {}
+
+    template <class Rep, class Period>
+    explicit ask(std::chrono::duration<Rep, Period> within, kp_why *why_not = nullptr,
+                 const char *who = nullptr) noexcept : kp_ask{}
+    {
+        within_ms = ms(within);
+        why = why_not;
+        tag = who;
+    }
+};
+
+// ---- leases -----------------------------------------------------------------------------------
+
+// The right to an R: moved, never copied, given back at the end of its life. False if the get
+// failed; status() says how.
+template <class R>
+class [[nodiscard]] lease {
+public:
+    lease() noexcept = default;
+    lease(kp_lease taken, int status) noexcept : lease_(taken), status_(status) {}
+    lease(lease &&from) noexcept
+        : lease_(std::exchange(from.lease_, kp_lease{})),
+          status_(std::exchange(from.status_, ended)) {}
+
+    lease &operator=(lease &&from) noexcept
+    {
+        if (this != &from) {
+            release();
+            lease_ = std::exchange(from.lease_, kp_lease{});
+            status_ = std::exchange(from.status_, ended);
+        }
+        return *this;
+    }
+
+    lease(const lease &) = delete;
+    lease &operator=(const lease &) = delete;
+    ~lease() { release(); }
+
+    explicit operator bool() const noexcept { return lease_.resource != nullptr; }
+    int  status() const noexcept { return status_; }
+    R   *get() const noexcept { return static_cast<R *>(lease_.resource); }
+    R   *operator->() const noexcept { return get(); }
+    R   &operator*() const noexcept { return *get(); }
+
+    // Give it back; give it back and have it destroyed. Once is enough: a second call does nothing.
+    void release() noexcept { end(kp_release); }
+    void discard() noexcept { end(kp_discard); }
+
+    // What the give-back will do with the resource, and how its use went (for the breaker).
+    void reuse(bool yes) noexcept { kp_lease_reuse(&lease_, yes); }
+    void report(int result) noexcept { kp_lease_report(&lease_, result); }
+    bool read(kp_lease_about &about) const noexcept { return kp_lease_read(&lease_, &about); }
+
+    // The bare lease, which is yours to end from now on.
+    kp_lease detach() noexcept
+    {
+        status_ = ended;
+        return std::exchange(lease_, kp_lease{});
+    }
+
+private:
+    static constexpr int ended = KP_ENOTFOUND;
+
+    void end(void (*how)(kp_lease *)) noexcept
+    {
+        if (lease_.resource)
+            how(&lease_);
+        lease_ = kp_lease{};
+        status_ = ended;
+    }
+
+    kp_lease lease_{};
+    int      status_ = ended;
+};
+
+// ---- pools ------------------------------------------------------------------------------------
+
+// A pool that is closed at the end of its life; leases are waited for, 30 s at most.
+template <class R>
+class pool {
+public:
+    pool() noexcept = default;
+    pool(pool &&) noexcept = default;
+    pool &operator=(pool &&) noexcept = default;
+
+    int open(const kp_options &options) noexcept
+    {
+        kp_pool  *opened = nullptr;
+        const int rc = kp_pool_open(&options, &opened);
+        if (rc == 0)
+            pool_.reset(opened);
+        return rc;
+    }
+
+    // Returns how many are still out, as kp_pool_close.
+    std::int64_t close(kp_close_mode mode = KP_CLOSE_WAIT, std::int64_t within_ms = 0) noexcept
+    {
+        return pool_ ? kp_pool_close(pool_.release(), mode, within_ms) : 0;
+    }
+
+    lease<R> get(kp_key k, const kp_ask &how = ask{}) noexcept
+    {
+        kp_lease  taken{};
+        const int rc = kp_get(pool_.get(), k, &how, &taken);
+        return lease<R>(taken, rc);
+    }
+
+    template <class K, class = std::enable_if_t<!std::is_same_v<K, kp_key>>>
+    lease<R> get(const K &k, const kp_ask &how = ask{}) noexcept
+    {
+        return get(key(k), how);
+    }
+
+    lease<R> try_get(kp_key k) noexcept
+    {
+        kp_lease  taken{};
+        const int rc = kp_try_get(pool_.get(), k, &taken);
+        return lease<R>(taken, rc);
+    }
+
+    // f is an int(R &): 0, or negative, which is handed through. It must not throw.
+    template <class F>
+    int use(kp_key k, const kp_plan &plan, F &&f) noexcept
+    {
+        using body_t = std::remove_reference_t<F>;
+        static_assert(std::is_invocable_r_v<int, body_t &, R &>, "use() takes an int(R &)");
+        const kp_use_fn run = [](kp_lease *l, void *arg) -> int {
+            return std::invoke(*static_cast<body_t *>(arg), *static_cast<R *>(l->resource));
+        };
+        void *arg = const_cast<void *>(static_cast<const void *>(std::addressof(f)));
+        return kp_use(pool_.get(), k, &plan, run, arg);
+    }
+
+    kp_pool *raw() const noexcept { return pool_.get(); }
+
+private:
+    struct closer {
+        void operator()(kp_pool *p) const noexcept { kp_pool_close(p, KP_CLOSE_WAIT, 0); }
+    };
+    std::unique_ptr<kp_pool, closer> pool_;
+};
+
+// ---- scopes -----------------------------------------------------------------------------------
+
+// Owns what is borrowed through it and its finalizers; gives all back at the end, last first.
+class scope {
+public:
+    scope() noexcept = default;
+    scope(const scope &) = delete;
+    scope &operator=(const scope &) = delete;
+    ~scope() { close(); }
+
+    // The scope owns the lease: *out is nullptr, or the resource until the scope closes.
+    template <class R>
+    int get(pool<R> &from, kp_key k, R **out, const kp_ask &how = ask{}) noexcept
+    {
+        kp_lease  taken{};
+        const int rc = kp_scope_get(&scope_, from.raw(), k, &how, &taken);
+        *out = static_cast<R *>(taken.resource);
+        return rc;
+    }
+
+    int  defer(void (*fn)(void *), void *arg) noexcept { return kp_scope_defer(&scope_, fn, arg); }
+    void close() noexcept { kp_scope_close(&scope_); }
+
+private:
+    kp_scope scope_{};
+};
+
+}  // namespace kp
+
+#endif

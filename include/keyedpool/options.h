@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a pool is told when it opens: how one resource lives (driver), how many there may be
+ * (limits, budget), and where time, memory and wake-ups come from (world). A default stands in
+ * [brackets]. live = creating + idle + lent + closing.
+ */
+#ifndef KEYEDPOOL_OPTIONS_H
+#define KEYEDPOOL_OPTIONS_H
+
+#include "words.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the driver: how one resource lives ------------------------------------------------------ */
+
+typedef enum kp_job_kind {
+    KP_JOB_CREATE = 1,
+    KP_JOB_VALIDATE,
+    KP_JOB_RESET,
+    KP_JOB_DESTROY
+} kp_job_kind;
+
+/* One run of a driver function. Made by the pool, read by you, valid until it is answered; grows at
+ * the end only. */
+typedef struct kp_job {
+    kp_pool    *pool;
+    kp_job_kind kind;
+    void       *resource;               /* NULL in create */
+    void       *ctx;                    /* driver.ctx */
+    kp_key      key;                    /* the pool's own copy, a NUL after it; stays until this
+                                           resource is destroyed */
+    kp_deadline deadline;               /* absolute, on the pool's clock; {0}: none */
+    int64_t     left_ms;                /* until then, when the job began: for connect_timeout
+                                           and friends; at least 1 */
+    const char *tag;                    /* of the request that caused it; NULL: refill, warm-up,
+                                           keeper */
+    uint64_t    serial;                 /* 1, 2, 3, ...: the resource's number in this pool */
+    uint32_t    attempt;                /* create: 1 + failures of this key in a row */
+    void       *scratch;                /* yours until answered */
+} kp_job;
+
+/* Each function may run on several threads at once, for different resources, and answers exactly
+ * once: by its result (0, or negative), or by returning KP_PENDING and calling kp_job_done later,
+ * from any thread. */
+typedef struct kp_driver {
+    int  (*create)(kp_job *job, void **resource);   /* negative fails the request that ran it, as
+                                                       KP_ECREATE (or as KP_EREFUSED, if it
+                                                       returned that). NULL: only what kp_add
+                                                       gave is lent */
+    int  (*destroy)(kp_job *job, void *resource);   /* once per resource; a failure is counted,
+                                                       the resource is gone */
+    int  (*validate)(kp_job *job, void *resource);  /* optional, before lending; negative:
+                                                       destroy it, take another */
+    int  (*reset)(kp_job *job, void *resource);     /* optional, on give-back; negative: destroy
+                                                       it */
+    void (*cancel)(kp_job *job);                    /* optional: hurry a pending job; it is still
+                                                       answered by kp_job_done */
+    void  *ctx;
+    void (*drop_ctx)(void *ctx);                    /* optional: after the pool's very last call;
+                                                       free ctx here */
+    void (*reserved[5])(void);
+} kp_driver;
+
+/* ---- limits: of one key ---------------------------------------------------------------------- */
+
+/* Enumerations and masks begin at 1, so that 0 is "not said". */
+typedef enum kp_order   { KP_FIFO = 1, KP_LIFO, KP_EVENTUAL } kp_order;
+typedef enum kp_prefill { KP_PREFILL_NONE = 1, KP_PREFILL_FIRST_GET } kp_prefill;
+typedef enum kp_refill  { KP_REFILL_LAZY = 1, KP_REFILL_EAGER } kp_refill;
+typedef enum kp_on_fail { KP_FAIL_REQUEST = 1, KP_FAIL_RETRY } kp_on_fail;
+typedef enum kp_end     { KP_REUSE = 1, KP_DESTROY } kp_end;
+typedef enum kp_over    { KP_DROP_RETURNED = 1, KP_DROP_OLDEST } kp_over;
+typedef enum kp_across  { KP_ACROSS_SHARE = 1, KP_ACROSS_ARRIVAL } kp_across;
+/* when something is looked at */
+enum { KP_CHECK_GET = 1, KP_CHECK_RETURN = 2, KP_CHECK_KEEPER = 4 };
+enum { KP_KIND_IDLE = 1, KP_KIND_EXCESS = 2, KP_KIND_AGE = 4, KP_KIND_NONE = 8 };
+enum { KP_BREAK_CREATE = 1, KP_BREAK_USE = 2 };
+
+typedef struct kp_limits {
+    int64_t min_live, max_live;         /* [0, 10] the minimum is kept until the key is forgotten
+                                           (forget_key_after_ms) */
+    int64_t max_lent;                   /* [UNLIMITED] leases; a request that creates holds one,
+                                           a discard until destroyed */
+    int64_t max_idle, min_idle;         /* [UNLIMITED, 0] kept on return; kept ready in the
+                                           background, within max_live */
+    int64_t max_creating, max_waiting;  /* [2, 4 * max_live + 64] creations in flight; requests
+                                           that may wait */
+    int64_t sharing, utilization_pct;   /* [1 borrower per resource, 100] below 100: spare
+                                           resources are made early */
+    int64_t idle_ttl_ms, excess_ttl_ms; /* [10 min, OFF] idle for so long; the same, of those
+                                           above excess_over only */
+    int64_t max_age_ms, age_spread_pct; /* [30 min, 20] since creation, less a random part of at
+                                           most so much */
+    int64_t excess_over;                /* [min_live] what excess_ttl_ms calls excess
+                                           (apr_reslist's smax) */
+    int64_t create_timeout_ms;          /* [OFF] the request's deadline covers it anyway */
+    int64_t validate_timeout_ms;        /* [OFF] the same */
+    int64_t validate_after_ms;          /* [1 s] validate only what has been idle that long;
+                                           NONE: always */
+    int64_t retry_first_ms, retry_max_ms;   /* [100 ms, 30 s] pause after failing creates:
+                                               doubles, full jitter, then one probe;
+                                               retry_first_ms = NONE: no pause */
+    int64_t cache_failure_ms;           /* [NONE] give a failed create's error to others for so
+                                           long; ONCE: a background failure goes to the next
+                                           request that would create (ZIO, Effect) */
+    int64_t breaker_failures, breaker_open_ms;      /* [OFF, 30 s] failures in a row that open
+                                                       it; then one probe */
+    int64_t shed_target_ms, shed_interval_ms;       /* [OFF, 100 ms] CoDel: a queue that waits
+                                                       longer throughout an interval refuses
+                                                       requests older than twice the target */
+    int64_t reserve, reserve_after_ms;  /* [0, 5 s] so many more live for a request that has
+                                           waited so long */
+    int64_t weight, floor;              /* [1, 0] share of a contended budget; so many live (or
+                                           lent) come first */
+    int64_t group[2];                   /* [none] this key counts against budget.group_max_live,
+                                           in up to two groups */
+    int32_t prefill, refill;            /* [FIRST_GET, LAZY] min_live: when a key appears; after
+                                           losses */
+    int32_t wait_order, idle_order;     /* [FIFO, LIFO] KP_EVENTUAL: nobody is overtaken for
+                                           ever; 0.1 serves it as FIFO */
+    int32_t on_create_failure;          /* [FAIL_REQUEST] FAIL_RETRY: keep trying until the
+                                           deadline (HikariCP, r2d2) */
+    int32_t on_return, over_idle;       /* [REUSE, DROP_RETURNED] what a release does; who goes
+                                           when max_idle is exceeded */
+    int32_t idle_check, excess_check, age_check;    /* [GET|KEEPER each] */
+    int32_t validate_on;                /* [GET] or RETURN */
+    int32_t respects_min;               /* [IDLE|EXCESS] kinds of expiry that stop at min_live;
+                                           NONE: no kind does */
+    int32_t breaker_counts;             /* [BREAK_CREATE] */
+    int32_t reserved0;
+    int64_t reserved[10];
+} kp_limits;
+
+/* ---- budget: over all keys ------------------------------------------------------------------- */
+
+typedef struct kp_budget {
+    int64_t max_live, max_lent, max_idle;           /* [UNLIMITED each] */
+    int64_t max_creating, max_waiting, max_keys;    /* [UNLIMITED each] */
+    int64_t group_max_live[2];          /* [UNLIMITED each] of every group named in
+                                           kp_limits.group[0], group[1] */
+    int64_t evict_other_keys;           /* [1] KP_OFF: an idle one of another key never makes
+                                           room */
+    int64_t across;                     /* [ACROSS_SHARE] who gets a freed permit: the key
+                                           furthest below its share, or (ACROSS_ARRIVAL) whoever
+                                           came first (last, if wait_order is KP_LIFO) */
+    int64_t reserved[8];
+} kp_budget;
+
+/* ---- the world as functions; a NULL one is life's own (L12) ---------------------------------- */
+
+typedef struct kp_world {
+    uint64_t (*now_ns)(void *ctx);                  /* monotonic, never 0 */
+    /* NULL: out of memory; may be called under our lock */
+    void    *(*alloc)(size_t size, size_t align, void *ctx);
+    void     (*free)(void *p, size_t size, void *ctx);
+    uint64_t (*random)(void *ctx);
+    /* sleep while *word is that and until_ns has not come (UINT64_MAX: no end); may return early */
+    void     (*park)(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *ctx);
+    /* `word` is a name, not a place: it may be gone */
+    void     (*wake)(uint32_t *word, int how_many, void *ctx);
+    /* see to it that kp_keep(pool) runs at due_ns (UINT64_MAX: never again); replaces the last
+     * due_ns of that pool. NULL with a now_ns of your own: nobody does */
+    void     (*upkeep)(kp_pool *pool, uint64_t due_ns, void *ctx);
+    void     *ctx;                                  /* lives until every call into the pool has
+                                                       returned */
+    void    (*reserved[4])(void);
+} kp_world;
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+#define KP_EVENT_MAP(X) /* name, sentence */                                     \
+    X(CREATED, "a resource was made")                                            \
+    X(CREATE_FAILED, "a create failed; why has its reason")                      \
+    X(DESTROYED, "a resource was destroyed")                                     \
+    X(DESTROY_FAILED, "a destroy failed; the resource is gone all the same")     \
+    X(INVALID, "validate or reset found a resource bad")                         \
+    X(TIMEOUT, "a request ran out of time; why has the limit that bound")        \
+    X(LEAK, "a lease is older than leak_after_ms; tag and site say who took it") \
+    X(BREAKER_OPENED, "the circuit of a key opened")                             \
+    X(BREAKER_CLOSED, "the circuit of a key closed")                             \
+    X(KEY_MADE, "a key appeared")                                                \
+    X(KEY_FORGOTTEN, "an unused key was forgotten; its totals are kept")         \
+    X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep")     \
+    X(MISUSE, "a call broke its contract; why says what you most likely did")
+
+typedef enum kp_event_kind {
+    KP_EVENT_NONE,
+#define X(name, sentence) KP_EVENT_##name,
+    KP_EVENT_MAP(X)
+#undef X
+} kp_event_kind;
+
+typedef struct kp_event {               /* made by the pool, valid during the call; grows at the
+                                           end only */
+    kp_event_kind kind;
+    int           code;                 /* KP_E..., or the driver's own result; 0 */
+    kp_pool      *pool;
+    kp_key        key;                  /* {0} where no key is concerned */
+    const void   *resource;
+    const char   *tag;
+    const kp_why *why;                  /* or NULL */
+    const void   *site;                 /* LEAK: where kp_get was called from, for addr2line */
+} kp_event;
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+typedef enum kp_fork { KP_FORK_REFUSE = 1 } kp_fork;
+
+/* Grows at the end only; kp_pool_open passes its size, so nobody writes it. */
+typedef struct kp_options {
+    const char *name;                               /* in reports and messages; copied */
+    kp_driver   driver;
+    kp_limits   limits;                             /* of every key ... */
+    /* ... edited for this one, once, when it appears */
+    void      (*limits_for)(kp_key key, kp_limits *limits, void *ctx);
+    kp_budget   budget;
+    kp_key_type key_type;
+    void      (*on_event)(const kp_event *event, void *ctx);
+    void       *ctx;                                /* of limits_for and on_event */
+    int64_t     threads;                            /* [the process's one keeper thread] so many
+                                                       of the pool's own, which also run create,
+                                                       so that a get is never late; NONE: call
+                                                       kp_keep yourself */
+    int64_t     deadline_ms;                        /* [30 s] of a request that says none */
+    int64_t     keep_every_ms;                      /* [OFF: exactly when due] upkeep runs at
+                                                       multiples of this, at least 1 */
+    int64_t     forget_key_after_ms;                /* [5 min] an unused key; NONE: at once */
+    int64_t     leak_after_ms;                      /* [60 s] */
+    int32_t     on_fork;                            /* [FORK_REFUSE] a child's calls are answered
+                                                       KP_EFORKED */
+    int32_t     on_misuse_abort;                    /* [0] 1: abort() after the event, for
+                                                       debugging */
+    const kp_world *world;                          /* NULL: life */
+    kp_why     *why;                                /* of a refused kp_pool_open */
+} kp_options;
+
+/* Set one option by its name in text: ("limits.max_live", "20"), ("limits.max_age", "30min"),
+ * ("preset", "effect-fixed 10"). For files, command lines and bindings. Times take ns-free units
+ * (ms, s, min, h; a bare number is ms); counts take k and M; also none, unlimited, off. Presets:
+ * effect-fixed N, effect-range MIN MAX TTL, zio-fixed N, zio-range MIN MAX TTL, effectful N,
+ * keypool, commons, pgbouncer N, hikari N, apr MIN SMAX HMAX TTL, dbconnection N. docs/OPTIONS.md
+ * lists all.
+ * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: nothing; `name` and `value`
+ * are read during the call. Errors: KP_ENOTFOUND (no such option), KP_ECONFIG (not a value for it).
+ * Order: a later call wins; a preset sets many. Since: 0.1 */
+KP_API int kp_options_set(kp_options *options, const char *name, const char *value) KP_NODISCARD;
+
+/* ---- answering a job ------------------------------------------------------------------------- */
+
+/* Answer a pending job. `resource` counts only for create with status 0. A second answer is misuse.
+ * Threads: any thread. Blocks: no. Calls: destroy (of a resource that nobody may have any more),
+ * on_event. Owns: takes the resource; the job is gone. Errors: none. Order: none. Since: 0.1 */
+KP_API void kp_job_done(kp_job *job, int status, void *resource);
+
+/* Say why, whole; code and text reach the requester's kp_why:
+ *     return kp_job_fail(job, errno, "connect: refused");
+ * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text. Errors: always KP_ECREATE, so
+ * that it can be returned; without it vendor_code is the result itself. Order: before the job is
+ * answered. Since: 0.1 */
+KP_API int kp_job_fail(kp_job *job, int vendor_code, const char *text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The pool: open, get, release, discard, close; many keys at once; upkeep.
+ */
+#ifndef KEYEDPOOL_POOL_H
+#define KEYEDPOOL_POOL_H
+
+#include "options.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+/* kp_pool_open for bindings: they pass the size of the struct they know and the version they were
+ * built for.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_pool_open. */
+KP_API int kp_pool_open_sized(const kp_options *options, size_t size, int version,
+                              kp_pool **out) KP_NODISCARD;
+
+/* Open a pool. Nothing is created until a key is asked for or warmed.
+ * Threads: any thread. Blocks: no. Calls: world.alloc. Owns: copies options; keeps driver.ctx until
+ * drop_ctx ran, and world until the last call into the pool has returned. Errors: KP_ECONFIG
+ * (why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+static inline KP_NODISCARD int kp_pool_open(const kp_options *options, kp_pool **out)
+{
+    return kp_pool_open_sized(options, sizeof *options, KP_VERSION, out);
+}
+
+typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } kp_close_mode;
+
+/* No new gets from now on. NOW: waiting requests fail with KP_ECLOSED. WAIT: the same, and leases
+ * are waited for. DRAIN: waiting requests are served first. At the deadline (0: 30 s; KP_OFF is
+ * refused and taken as 30 s) any of them becomes NOW. Returns how many resources are still out
+ * (lent, being created or destroyed elsewhere): they are destroyed as they come back, and the last
+ * one frees the pool. `pool` keeps answering KP_ECLOSED: 64 bytes stay for the life of the process.
+ * Closing again waits for the same end, with its own deadline.
+ * Threads: any thread. Blocks: WAIT and DRAIN, until the deadline; all of them in destroy.
+ * Calls: destroy, on_event, drop_ctx. Owns: the pool is given up. Errors: none; KP_EMISUSE for
+ * something that is no pool, KP_EFORKED in a child. Order: none between resources. Since: 0.1 */
+KP_API int64_t kp_pool_close(kp_pool *pool, kp_close_mode mode, int64_t within_ms);
+
+/* Is this an open pool of this process? False for anything else; the pointer is looked up, never
+ * followed.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
+KP_API bool kp_is_pool(const void *maybe);
+
+/* Do the upkeep that is due: expiry, refill, leak reports, forgetting keys. Returns ms until the
+ * next is due, or -1 for "nothing is". Only needed with threads = KP_NONE; harmless otherwise. Work
+ * is proportional to what is due (L8).
+ * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, destroy,
+ * on_event, limits_for never. Owns: nothing. Errors: none; -1 for a closed pool. Order: earliest
+ * due first. Since: 0.1 */
+KP_API int64_t kp_keep(kp_pool *pool);
+
+/* ---- borrowing ------------------------------------------------------------------------------- */
+
+/* Borrow a resource for `key`, waiting until the deadline if none is free. `ask` NULL: all
+ * defaults.
+ * Threads: any thread. Blocks: until the deadline, and in a blocking create or validate for as long
+ * as the driver does (with options.threads, create runs there, and the deadline is exact).
+ * Calls: limits_for, create, validate, destroy, on_event. Owns: the lease is yours until kp_release
+ * or kp_discard; `key` is copied if kept; ask.tag is kept, use a literal. Errors: KP_ETIMEDOUT,
+ * KP_EAGAIN, KP_EFULL, KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED, KP_ENOMEM,
+ * KP_EMISUSE, KP_ECONFIG (what limits_for wrote). Then *out is {0} and nothing is held.
+ * Order: first come, first served per key (limits.wait_order). Since: 0.1 */
+KP_API int kp_get(kp_pool *pool, kp_key key, const kp_ask *ask, kp_lease *out) KP_NODISCARD;
+
+/* kp_get that takes what is idle or answers KP_EAGAIN: never waits, never creates, never overtakes
+ * a waiting request. */
+static inline KP_NODISCARD int kp_try_get(kp_pool *pool, kp_key key, kp_lease *out)
+{
+    kp_ask ask = { KP_NONE, { 0 }, NULL, NULL, KP_DONT_WAIT, 0, { 0, 0, 0 } };
+    return kp_get(pool, key, &ask, out);
+}
+
+/* End a lease: give the resource back. The caller's copy is marked ended.
+ * Threads: any thread, not only the borrower's. Blocks: in reset, and in destroy where the resource
+ * may not be kept. Calls: reset, destroy, on_event. Owns: takes the lease, and allocates nothing.
+ * Errors: none; {0} does nothing, an ended lease is misuse (R4). Order: the first waiting request
+ * gets the resource. Since: 0.1 */
+KP_API void kp_release(kp_lease *lease);
+
+/* End a lease and destroy its resource: it is broken, or in doubt. The capacity is free when this
+ * returns, so that discard and get again works at size 1.
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: takes the lease, and
+ * allocates nothing. Errors: none; {0} does nothing, an ended lease is misuse (R4). Order: as
+ * kp_release. Since: 0.1 */
+KP_API void kp_discard(kp_lease *lease);
+
+/* Decide now what kp_release will do with this resource: let it be reused, or destroy it. Overrides
+ * limits.on_return.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; an ended lease is
+ * misuse (R4). Order: the last call counts. Since: 0.1 */
+KP_API void kp_lease_reuse(kp_lease *lease, bool reuse);
+
+/* Tell the breaker how the use went: 0, or negative for a failure (only with limits.breaker_counts
+ * |= KP_BREAK_USE). kp_use does it for you.
+ * Threads: any thread. Blocks: no. Calls: on_event. Owns: nothing. Errors: none; an ended lease is
+ * misuse (R4). Order: none. Since: 0.1 */
+KP_API void kp_lease_report(kp_lease *lease, int status);
+
+typedef struct kp_lease_about {         /* fixed size for ever */
+    bool        reused, doomed;         /* taken from the pool, not made for you; will be
+                                           destroyed when it comes back */
+    kp_key      key;                    /* the pool's copy: valid while the lease is */
+    const char *tag;
+    uint64_t    serial, times_lent;
+    int64_t     age_ms, lent_ms;
+    uint64_t    reserved[4];
+} kp_lease_about;
+
+/* What is known of a lease; false, and zeroes, if it has ended.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
+KP_API bool kp_lease_read(const kp_lease *lease, kp_lease_about *out);
+
+/* The lease of a resource that is lent, for code that was handed only the resource.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: *out is a copy of the borrower's lease.
+ * Errors: KP_ENOTFOUND (not lent), KP_EMISUSE (sharing above 1: whose?), KP_ECLOSED, KP_EFORKED.
+ * Order: none. Since: 0.1 */
+KP_API int kp_lease_of(kp_pool *pool, const void *resource, kp_lease *out) KP_NODISCARD;
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/* Resolve a key once. The pinned key goes wherever a key goes, skips hash and lookup, and its
+ * subpool is not forgotten.
+ * Threads: any thread. Blocks: no. Calls: limits_for, on_event. Owns: until kp_unpin; the pool
+ * frees it at close. Errors: KP_ENOMEM, KP_ECLOSED, KP_EFORKED, KP_EFULL (budget.max_keys),
+ * KP_EMISUSE, KP_ECONFIG. Order: none. Since: 0.1 */
+KP_API int kp_pin(kp_pool *pool, kp_key key, kp_key *pinned) KP_NODISCARD;
+
+/* Let a pinned key go; *pinned becomes {0}.
+ * Threads: any thread, one at a time per pin. Blocks: no. Calls: nothing. Owns: takes the pin.
+ * Errors: none; what is not a pin of this pool is misuse (R4). Order: none. Since: 0.1 */
+KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
+
+/* Bring keys up to min_live (at least 1). With ask NULL in the background: returns 0 at once; else
+ * waits, and returns how many keys got there before the deadline. Failures are counted and go to
+ * on_event; ask->why has the last.
+ * Threads: any thread. Blocks: only with ask, until its deadline and as the driver does.
+ * Calls: limits_for, create, on_event. Owns: keys are copied. Errors: KP_ECLOSED, KP_EFORKED,
+ * KP_EMISUSE. Order: none between keys. Since: 0.1 */
+KP_API int64_t kp_warm(kp_pool *pool, const kp_key *keys, size_t count, const kp_ask *ask);
+
+/* Give the pool a resource made elsewhere; it is destroyed by the driver when its time comes, or by
+ * nobody if there is no driver.destroy (ZIO's fromIterable).
+ * Threads: any thread. Blocks: no. Calls: limits_for, on_event. Owns: takes the resource on 0; on
+ * failure it is still yours. Errors: KP_EFULL (a limit names itself in no why), KP_ECLOSED,
+ * KP_EFORKED, KP_ENOMEM, KP_EMISUSE (NULL, or in the pool already), KP_ECONFIG. Order: the first
+ * waiting request gets it. Since: 0.1 */
+KP_API int kp_add(kp_pool *pool, kp_key key, void *resource) KP_NODISCARD;
+
+/* Never lend this one again: idle, it is destroyed now; lent, when it comes back. By identity, in
+ * constant time; an unknown one leaves no residue. Returns how many slots held it (0: unknown, or
+ * closed). To free the room of one you hold: kp_discard.
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing. Errors: none.
+ * Order: none. Since: 0.1 */
+KP_API int64_t kp_invalidate(kp_pool *pool, const void *resource);
+
+/* The same for all that a key, or KP_EVERY_KEY, has now; what is created later is not concerned.
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing.
+ * Errors: none; KP_EMISUSE for a key of the wrong type. Order: none. Since: 0.1 */
+KP_API int64_t kp_invalidate_key(kp_pool *pool, kp_key key);
+
+/* Change limits of a key, or of KP_EVERY_KEY and those to come; zero fields stay. Waiting requests
+ * are re-decided at once; what is now too many idle is destroyed, lent ones as they come back;
+ * nothing is taken from borrowers.
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies limits.
+ * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (key), KP_ENOMEM, KP_ECLOSED, KP_EFORKED,
+ * KP_EMISUSE; then nothing has changed. Order: none. Since: 0.1 */
+KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
+                         kp_why *why) KP_NODISCARD;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Scopes, which own leases and finalizers; and kp_use: get, run, give back, by a plan.
+ */
+#ifndef KEYEDPOOL_SCOPE_H
+#define KEYEDPOOL_SCOPE_H
+
+#include "pool.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* An owner of leases and finalizers. {0} is an open one. Fixed size; the first six entries cost no
+ * memory. Moving a scope that is not empty is fine; copying one and closing both is caught for
+ * leases (L10) and unchecked for finalizers. */
+typedef struct kp_scope { uint64_t opaque[32]; } kp_scope;
+
+/* kp_get, and the scope gives it back when it closes - unless you ended it before, which is fine.
+ * Threads: one at a time per scope. Blocks: as kp_get. Calls: as kp_get. Owns: the scope owns the
+ * lease; *out is a copy of the number. Errors: as kp_get; KP_ENOMEM also where the scope cannot
+ * grow, and then nothing was asked for. Order: as kp_get. Since: 0.1 */
+KP_API int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask,
+                        kp_lease *out) KP_NODISCARD;
+
+/* Call fn(arg) when the scope closes. A scope inside a scope: kp_scope_defer(&outer, kp_scope_end,
+ * &inner).
+ * Threads: one at a time per scope. Blocks: no. Calls: nothing. Owns: keeps arg until fn ran.
+ * Errors: KP_ENOMEM (it was not taken: call it yourself), KP_EMISUSE (fn is NULL). Order: last in,
+ * first out. Since: 0.1 */
+KP_API int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg) KP_NODISCARD;
+
+/* Give everything back and run the finalizers, last first. The scope is then {0}: open, empty.
+ * Closing it again does nothing.
+ * Threads: one at a time per scope. Blocks: as kp_release and the finalizers do. Calls: reset,
+ * destroy, on_event, finalizers. Owns: takes all that it held. Errors: none. Order: last in, first
+ * out. Since: 0.1 */
+KP_API void kp_scope_close(kp_scope *scope);
+
+/* for kp_scope_defer */
+static inline void kp_scope_end(void *scope) { kp_scope_close((kp_scope *)scope); }
+
+/* ---- get, run, give back --------------------------------------------------------------------- */
+
+typedef struct kp_schedule {            /* {0}: do not try again */
+    int64_t times;                      /* [0] retries after the first attempt; KP_UNLIMITED:
+                                           until the deadline */
+    int64_t first_ms, max_ms;           /* [100 ms, 30 s] KP_NONE: at once */
+    int64_t factor_pct, jitter_pct;     /* [200: doubles, 0: none] 100 jitter: anywhere between 0
+                                           and the pause */
+    int64_t reserved[3];
+} kp_schedule;
+
+typedef struct kp_plan {                /* fixed size for ever */
+    kp_ask        ask;                  /* its deadline covers everything: waits, runs, pauses,
+                                           fallbacks */
+    kp_schedule   schedule;             /* per key */
+    const kp_key *fallback;             /* tried in order when a key's attempts are used up */
+    size_t        fallbacks;
+    int64_t       each_ms;              /* [what is left, split evenly over the keys left] per
+                                           key */
+    bool        (*retry_if)(int status, void *arg);     /* NULL: kp_retry_helps */
+    int64_t       on_error;             /* [KP_REUSE] what becomes of the resource when fn fails;
+                                           or KP_DESTROY */
+    int64_t       reserved[4];
+} kp_plan;
+
+typedef int (*kp_use_fn)(kp_lease *lease, void *arg);       /* 0, or negative: a code of yours,
+                                                               handed through unchanged */
+
+/* Get, run fn, give back, by a plan (NULL: one attempt, default deadline). fn may discard or
+ * release the lease itself. A fallback key is tried after a failure that retry_if would retry, or a
+ * KP_ETIMEDOUT, KP_EBREAKER, KP_EREFUSED or KP_EFULL.
+ * Threads: any thread. Blocks: until the deadline, and in fn. Calls: fn, retry_if, and what kp_get
+ * and kp_release call. Owns: nothing after. Errors: the last attempt's: kp_get's, or fn's own.
+ * Order: kp_get's. Since: 0.1 */
+KP_API int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn,
+                  void *arg) KP_NODISCARD;
+
+/* Ready-made retry_if: whatever failed; or only what the error table calls retryable, so never fn's
+ * own failures.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
+KP_API bool kp_retry_any(int status, void *arg);
+/* Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_retry_any. */
+KP_API bool kp_retry_helps(int status, void *arg);
+
+/* The pause before retry number `attempt` (1, 2, ...), drawn with `random`; -1: the schedule gives
+ * up.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
+KP_API int64_t kp_schedule_pause_ms(const kp_schedule *schedule, int64_t attempt, uint64_t random);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

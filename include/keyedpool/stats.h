@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Looking in: counters, keys, who holds and who waits; the pool's clock; misuse that no pool can be
+ * told of.
+ */
+#ifndef KEYEDPOOL_STATS_H
+#define KEYEDPOOL_STATS_H
+
+#include "pool.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KP_STATS_MAP(X) /* name, sentence */                                                       \
+    X(keys, "keys in use")                                                                         \
+    X(live, "creating + idle + lent + closing")                                                    \
+    X(creating, "being made")                                                                      \
+    X(idle, "ready to be lent")                                                                    \
+    X(lent, "resources with borrowers")                                                            \
+    X(closing, "being destroyed")                                                                  \
+    X(leases, "leases not ended; more than lent only with sharing")                                \
+    X(waiting, "requests that wait")                                                               \
+    X(gets, "gets answered yes, ever")                                                             \
+    X(hits, "of these, served by a resource that was there")                                       \
+    X(waits, "gets that had to wait, ever")                                                        \
+    X(timeouts, "gets that ran out of time, ever")                                                 \
+    X(refusals, "gets answered no for any other reason, ever")                                     \
+    X(creates, "resources made or added, ever")                                                    \
+    X(create_failures, "creates that failed, ever")                                                \
+    X(destroys, "resources destroyed, ever")                                                       \
+    X(destroy_failures, "destroys that failed, ever")                                              \
+    X(invalid, "found bad by validate or reset")                                                   \
+    X(invalidated, "marked by kp_invalidate or kp_discard")                                        \
+    X(expired, "destroyed for their age")                                                          \
+    X(evicted, "destroyed to make room for another key")                                           \
+    X(leaks, "leases that passed leak_after_ms")                                                   \
+    X(misuses, "calls that broke their contract")                                                  \
+    X(keys_made, "keys that appeared, ever")                                                       \
+    X(keys_forgotten, "keys forgotten, ever")                                                      \
+    X(wait_ns, "time spent waiting, sum")                                                          \
+    X(held_ns, "time spent lent, sum; 0 where no option needs the clock")                          \
+    X(create_ns, "time spent creating, sum")
+
+typedef struct kp_stats {               /* append only; the readers pass its size */
+#define X(name, sentence) uint64_t name;
+    KP_STATS_MAP(X)
+#undef X
+} kp_stats;
+
+/* kp_stats_read for bindings: they pass the size of the struct they know.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_stats_read. */
+KP_API int kp_stats_read_sized(kp_pool *pool, kp_key key, kp_stats *out, size_t size);
+
+/* A consistent snapshot (L2 holds in it) of a key, or of KP_EVERY_KEY with the totals of forgotten
+ * ones.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: KP_ENOTFOUND (asking
+ * makes no key), KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */
+static inline int kp_stats_read(kp_pool *pool, kp_key key, kp_stats *out)
+{
+    return kp_stats_read_sized(pool, key, out, sizeof *out);
+}
+
+/* kp_each_key for bindings.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_each_key. */
+KP_API int kp_each_key_sized(kp_pool *pool,
+                             int (*fn)(kp_key key, const kp_stats *stats, void *arg),
+                             void *arg, size_t size);
+
+/* Once for each key that is there throughout; stops when fn returns non-zero, and returns that.
+ * Threads: any thread. Blocks: no. Calls: fn, which may call the pool. Owns: nothing; `key` is
+ * valid during fn. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: the order in which keys
+ * appeared. Since: 0.1 */
+static inline int kp_each_key(kp_pool *pool,
+                              int (*fn)(kp_key key, const kp_stats *stats, void *arg),
+                              void *arg)
+{
+    return kp_each_key_sized(pool, fn, arg, sizeof(kp_stats));
+}
+
+/* Who holds, who waits, what binds: as text for people. As snprintf: returns the length it wants.
+ * Threads: any thread. Blocks: no. Calls: key_type.text. Owns: nothing. Errors: none; a closed pool
+ * says so in the text. Order: none. Since: 0.1 */
+KP_API size_t kp_explain(kp_pool *pool, kp_key key, char *buf, size_t size);
+
+/* A key as text, by the pool's key type; bytes that are not printable as \xNN. As snprintf.
+ * Threads: any thread. Blocks: no. Calls: key_type.text. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
+KP_API size_t kp_key_text(kp_pool *pool, kp_key key, char *buf, size_t size);
+
+/* The time on the pool's clock, monotonic; 0 once it is closed.
+ * Threads: any thread. Blocks: no. Calls: world.now_ns. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
+KP_API uint64_t kp_now_ns(kp_pool *pool);
+
+/* A deadline on the pool's clock, for several calls to share (kp_ask.until).
+ * Threads: any thread. Blocks: no. Calls: world.now_ns. Owns: nothing. Errors: none; {0} once it is
+ * closed. Order: none. Since: 0.1 */
+KP_API kp_deadline kp_deadline_in(kp_pool *pool, int64_t within_ms);
+
+/* Where misuse goes when no on_event can be told (no pool can be told from a garbage lease). NULL:
+ * standard error.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: keeps arg. Errors: none. Order: the last
+ * call counts. Since: 0.1 */
+KP_API void kp_on_misuse(void (*fn)(const kp_why *why, void *arg), void *arg);
+
+/* The library's version at run time, as KP_VERSION.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
+ * Since: 0.1 */
+KP_API int kp_version(void);
+
+/* Features, compiler, sanitizers: one line each.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing, the text is static. Errors: none.
+ * Order: none. Since: 0.1 */
+KP_API const char *kp_build_info(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

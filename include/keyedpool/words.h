@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The words: versions, errors, keys, time, what a get may say (ask), what it is given (lease), why
+ * not (why).
+ */
+#ifndef KEYEDPOOL_WORDS_H
+#define KEYEDPOOL_WORDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KP_VERSION_MAJOR 0
+#define KP_VERSION_MINOR 1
+#define KP_VERSION_PATCH 0
+#define KP_VERSION (KP_VERSION_MAJOR * 1000000 + KP_VERSION_MINOR * 1000 + KP_VERSION_PATCH)
+#define KP_AT_LEAST(major, minor, patch) \
+    (KP_VERSION >= (major) * 1000000 + (minor) * 1000 + (patch))
+
+#ifndef KP_API
+#  if defined(__GNUC__)
+#    define KP_API __attribute__((visibility("default")))
+#  else
+#    define KP_API
+#  endif
+#endif
+#if defined(__GNUC__)
+#  define KP_NODISCARD __attribute__((warn_unused_result))
+#  define KP_MAYBE_UNUSED __attribute__((unused))
+/* KP_AUTO_RELEASE kp_lease lease = {0}; */
+#  define KP_AUTO_RELEASE __attribute__((cleanup(kp_release)))
+/* KP_AUTO_CLOSE   kp_scope scope = {0}; */
+#  define KP_AUTO_CLOSE   __attribute__((cleanup(kp_scope_close)))
+#else                                   /* the AUTO macros are absent here: better than silently
+                                           empty */
+#  define KP_NODISCARD
+#  define KP_MAYBE_UNUSED
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kp_pool kp_pool;
+
+/* ---- numbers that say more than a number (R2) ------------------------------------------------ */
+
+/* All fit int, and no arithmetic returns them by accident. */
+#define KP_NONE      (-2147483601)      /* zero, and meant: none, at once */
+#define KP_UNLIMITED (-2147483602)      /* a count without bound */
+#define KP_OFF       (-2147483603)      /* never: a time that does not come, a feature that is
+                                           not wanted */
+#define KP_ONCE      (-2147483604)      /* cache_failure_ms only: to the next request, then
+                                           forgotten */
+
+#define KP_SECONDS(n) (INT64_C(1000) * (n))      /* for the fields that end in _ms */
+#define KP_MINUTES(n) (INT64_C(60000) * (n))
+#define KP_HOURS(n)   (INT64_C(3600000) * (n))
+
+/* ---- errors: one table; docs/ERRORS.md, the command and kp_error_find come from it ----------- */
+
+/* -7007 (cancelled) is kept for asynchronous requests. */
+#define KP_ERROR_MAP(X) /* name, number, sentence, can trying again help */                        \
+    X(KP_ETIMEDOUT, -7001, "the deadline passed before a resource was ready",                      \
+      KP_RETRY_LATER)                                                                              \
+    X(KP_EAGAIN, -7002, "nothing is free right now, and the request said not to wait",             \
+      KP_RETRY_LATER)                                                                              \
+    X(KP_EFULL, -7003, "a limit on how many may wait, exist or be known is reached",               \
+      KP_RETRY_LATER)                                                                              \
+    X(KP_ECREATE, -7004, "the driver could not create a resource; its own reason is in kp_why",    \
+      KP_RETRY_NOW)                                                                                \
+    X(KP_EREFUSED, -7005, "the driver could not create a resource, and trying again cannot help",  \
+      KP_RETRY_NEVER)                                                                              \
+    X(KP_EBREAKER, -7006, "the circuit of this key is open after repeated failures",               \
+      KP_RETRY_LATER)                                                                              \
+    X(KP_ECLOSED, -7008, "the pool is closing or closed",                                          \
+      KP_RETRY_NEVER)                                                                              \
+    X(KP_EFORKED, -7009, "this pool was opened before fork and does not serve children",           \
+      KP_RETRY_NEVER)                                                                              \
+    X(KP_ENOMEM, -7010, "out of memory",                                                           \
+      KP_RETRY_LATER)                                                                              \
+    X(KP_ECONFIG, -7011, "an option is impossible or contradicts another; kp_why names the field", \
+      KP_RETRY_NEVER)                                                                              \
+    X(KP_EMISUSE, -7012, "the call breaks its contract; kp_why says what you most likely did",     \
+      KP_RETRY_NEVER)                                                                              \
+    X(KP_ENOTFOUND, -7013, "no such key, resource or option",                                      \
+      KP_RETRY_NEVER)
+
+typedef enum kp_retry { KP_RETRY_NEVER, KP_RETRY_NOW, KP_RETRY_LATER } kp_retry;
+
+enum {
+#define X(name, number, sentence, retry) name = number,
+    KP_ERROR_MAP(X)
+#undef X
+    KP_PENDING = 1                      /* a driver function's "I will call kp_job_done" */
+};
+
+typedef struct kp_error {
+    int         code;
+    kp_retry    retry;
+    const char *name, *sentence;
+} kp_error;
+
+/* The row of a code; for a number that is not ours, a row that says so. Never NULL.
+ * Threads: any thread, also in a signal handler. Blocks: no. Calls: nothing. Owns: nothing, the row
+ * is static. Errors: none. Order: none. Since: 0.1 */
+KP_API const kp_error *kp_error_find(int code);
+
+static inline const char *kp_strerror(int code) { return kp_error_find(code)->sentence; }
+
+/* Why the answer was no. Lives with the caller; fixed size for ever; `text` is one line that stands
+ * alone. */
+typedef struct kp_why {
+    int      code, vendor_code;         /* KP_E...; what kp_job_fail was given (errno, SQLSTATE
+                                           class, HTTP status) */
+    char     limit[32];                 /* the option that bound: "max_live", "budget.max_lent",
+                                           "max_creating" */
+    char     field[32];                 /* KP_ECONFIG: the option at fault */
+    int64_t  waited_ms, retry_after_ms;
+    uint32_t ahead;                     /* requests ahead of this one when it gave up */
+    uint32_t live, creating, idle, lent, closing, waiting;      /* this key at that moment (L2) */
+    int64_t  max_live;                  /* of this key; KP_UNLIMITED if it has none */
+    int64_t  oldest_lent_ms;            /* the longest current lease of this key ... */
+    char     oldest_tag[40];            /* ... and who holds it */
+    char     text[200];                 /* the sentence, with the last cause of failure */
+    uint64_t reserved[8];
+} kp_why;
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/* What a resource is for. Read during the call, copied if kept; never owned. {0} is a valid key:
+ * "the only one". */
+typedef struct kp_key {
+    const void *data;
+    size_t      size;
+} kp_key;
+
+#define KP_EVERY_KEY kp_bytes(NULL, SIZE_MAX)     /* where a function says "or KP_EVERY_KEY" */
+
+static inline kp_key kp_bytes(const void *data, size_t size)
+{
+    kp_key key;
+    key.data = data;
+    key.size = size;
+    return key;
+}
+
+static inline kp_key kp_str(const char *s)        /* NULL is the empty key */
+{
+    size_t n = 0;
+    if (s) while (s[n]) n++;
+    return kp_bytes(s, n);
+}
+
+/* A struct as a key. The mark makes a pool without a key type refuse it (padding and pointers would
+ * be compared), and a pool with one refuse anything else. kp_bytes(&s, sizeof s) by hand is
+ * unchecked in C. */
+#define KP_STRUCT_KEY (SIZE_MAX / 2 + 1)
+#define KP_KEY(p)     kp_bytes((p), sizeof *(p) | KP_STRUCT_KEY)
+
+/* A struct key told by its fields: no padding, no pointer is compared, and text for reports comes
+ * for free. */
+typedef enum kp_field_kind {
+    KP_FIELD_END,
+    KP_FIELD_BYTES,                     /* an integer, an enum, a fixed array: compared as bytes */
+    KP_FIELD_STR,                       /* char *, compared and copied as a string; NULL equals
+                                           "" */
+    KP_FIELD_TEXT                       /* char[n], compared up to the first NUL */
+} kp_field_kind;
+
+typedef struct kp_field {
+    const char   *name;
+    kp_field_kind kind;
+    uint32_t      offset, size;
+} kp_field;
+
+#define KP__FIELD(type, f, kind) \
+    { #f, kind, (uint32_t)offsetof(type, f), (uint32_t)sizeof(((type *)0)->f) }
+#define KP_INT(type, f)  KP__FIELD(type, f, KP_FIELD_BYTES)
+#define KP_STR(type, f)  KP__FIELD(type, f, KP_FIELD_STR)
+#define KP_TEXT(type, f) KP__FIELD(type, f, KP_FIELD_TEXT)
+#define KP_END           { NULL, KP_FIELD_END, 0, 0 }
+
+typedef struct kp_key_type {            /* {0}: keys are bytes */
+    size_t          size;               /* of the struct; a key of another size, or kp_str, is
+                                           KP_EMISUSE */
+    const kp_field *fields;             /* either this, ending in KP_END ... */
+    /* ... or these four; pure (R3) */
+    uint64_t (*hash)(const void *key, uint64_t seed, void *ctx);
+    bool     (*equal)(const void *a, const void *b, void *ctx);
+    /* deep copy into size bytes of ours; 0 or negative */
+    int      (*copy)(const void *from, void *to, void *ctx);
+    /* what copy took; NULL: nothing */
+    void     (*drop)(void *copied, void *ctx);
+    /* for reports, as snprintf; optional */
+    size_t   (*text)(const void *key, char *buf, size_t size, void *ctx);
+    void           *ctx;
+    void          (*reserved[2])(void);
+} kp_key_type;
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* Timeouts are int64_t, in ms, and end in _ms: 0 the default, KP_NONE do not wait, KP_OFF for ever
+ * (R2). Each becomes one absolute deadline, once, at the door, on the clock of the pool's world
+ * (L4). Calls that share one deadline share this (kp_deadline_in). A struct, so that `.until = 30`
+ * draws a warning. {0}: not said. */
+typedef struct kp_deadline { uint64_t ns; } kp_deadline;
+
+/* ---- one request: what it may say, what it is given ------------------------------------------ */
+
+enum {                                  /* kp_ask.flags */
+    KP_DONT_WAIT   = 1 << 0,            /* take what is idle, or KP_EAGAIN: no waiting, no create */
+    KP_DONT_CREATE = 1 << 1,            /* wait for a returned one only */
+    KP_FRESH       = 1 << 2             /* a new one; an idle one of this key is destroyed if it
+                                           needs the room */
+};
+
+/* Everything a get may say beyond its key. {0} and NULL are good ones. Fixed size for ever. */
+typedef struct kp_ask {
+    int64_t     within_ms;              /* [kp_options.deadline_ms] and/or ... */
+    kp_deadline until;                  /* ... the earlier of the two counts */
+    const char *tag;                    /* who asks: for kp_explain, leak reports, kp_why. Kept:
+                                           use a literal */
+    kp_why     *why;                    /* filled when the answer is no; must live until then */
+    uint32_t    flags, reserved0;
+    int64_t     reserved[3];
+} kp_ask;
+
+#ifndef __cplusplus
+#  define KP_ASK(...) (&(const kp_ask){ __VA_ARGS__ })
+#  define KP_IN_S(n)  KP_ASK(.within_ms = KP_SECONDS(n))
+#  define KP_IN_MS(n) KP_ASK(.within_ms = (n))
+#endif
+
+/* The borrower's right to a resource. A number, like a file descriptor: copying it copies the
+ * number, not the right; it ends once, by whichever copy. {0} is no lease: ending it does nothing.
+ * Fixed size for ever. */
+typedef struct kp_lease {
+    void    *resource;                  /* NULL once this copy has been ended */
+    uint64_t opaque[3];                 /* numbers, never pointers: looked up and bounds-checked
+                                           (L10) */
+} kp_lease;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * SQLite connections in a pool (libkeyedpool-sqlite). A key is a database file and a role: the
+ * readers of a file share it, its writer is alone, so that SQLITE_BUSY inside a process becomes a
+ * fair queue.
+ *
+ *     kp_pool *pool;
+ *     kp_lease lease;
+ *     if (kp_sqlite_open(NULL, NULL, &pool) == 0 &&
+ *         kp_get(pool, KP_SQLITE_KEY("app.db", KP_SQLITE_WRITER), KP_IN_S(5), &lease) == 0) {
+ *         sqlite3_exec(kp_sqlite_db(&lease), "INSERT ...", NULL, NULL, NULL);
+ *         kp_release(&lease);
+ *     }
+ *
+ * What comes back is made ready for the next borrower: running statements are reset, an open
+ * transaction is rolled back, and statements left open are finalised and reported. Not undone,
+ * because it cannot be told from what on_open set up: pragmas, attached files, temporary tables,
+ * hooks and functions. Who changes those discards (kp_discard).
+ */
+#ifndef KEYEDPOOL_SQLITE_H
+#define KEYEDPOOL_SQLITE_H
+
+#include "keyedpool.h"
+
+#include <sqlite3.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the key --------------------------------------------------------------------------------- */
+
+typedef enum kp_sqlite_role {
+    KP_SQLITE_READER = 1,       /* opened read-only; as many at once as limits.max_live says */
+    KP_SQLITE_WRITER            /* creates the file, sets its journal mode; one at a time */
+} kp_sqlite_role;
+
+/* Compared by the text of `file`: "a.db" and "./a.db" are two keys, and would have two writers.
+ * ":memory:" is a database per connection, and a reader of it sees nothing. */
+typedef struct kp_sqlite_key {
+    const char *file;
+    int32_t     role;                   /* kp_sqlite_role */
+} kp_sqlite_key;
+
+#ifndef __cplusplus
+#  define KP_SQLITE_KEY(file, role) KP_KEY((&(const kp_sqlite_key){ (file), (role) }))
+#endif
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+typedef enum kp_sqlite_tidy {
+    KP_SQLITE_FINALIZE = 1,     /* statements left open are finalised: nobody may keep one (only
+                                   reset where the schema has virtual tables: some then belong
+                                   to the tables, and it cannot be told which) */
+    KP_SQLITE_KEEP,             /* they are reset and stay, for programs that cache statements per
+                                   connection; finalise them in on_close */
+    KP_SQLITE_CLOSE             /* their connection is bad and is closed; who kept a statement may
+                                   still finalise it */
+} kp_sqlite_tidy;
+
+/* A borrower left something open. Made by the adapter, valid during the call; grows at the end
+ * only. */
+typedef struct kp_sqlite_leftover {
+    const kp_sqlite_key *key;
+    sqlite3    *db;
+    const char *tag;            /* of the request that borrowed it, or NULL */
+    const char *sql;            /* of a statement left open; NULL: only a transaction was */
+    int64_t     statements, running;    /* left open; of these, in the middle of their rows (with
+                                           those that a virtual table runs for them) */
+    bool        transaction;    /* one was open, and was rolled back */
+    bool        closed;         /* the connection is not used again */
+} kp_sqlite_leftover;
+
+/* Yours; lives as long as the pool. Only kp_sqlite_counts_read may read it while the pool works. */
+typedef struct kp_sqlite_counts {
+    uint64_t opened, closed;            /* connections */
+    uint64_t statements, transactions;  /* left open by borrowers */
+} kp_sqlite_counts;
+
+/* {0} and NULL are good ones (R2). The strings and the struct are copied. */
+typedef struct kp_sqlite_options {
+    int64_t     readers;        /* [4] connections per file that read: max_live of their key */
+    int64_t     busy_timeout_ms;    /* [5 s] for locks of other processes; NONE: do not wait */
+    const char *journal_mode;   /* ["wal"] set by the writer; "": leave the file as it is */
+    const char *pragmas;        /* SQL run on every new connection: "PRAGMA foreign_keys = on" */
+    const char *vfs;            /* of sqlite3_open_v2 */
+    int32_t     open_flags;     /* more flags for it: SQLITE_OPEN_URI, ... */
+    int32_t     tidy;           /* [FINALIZE] what becomes of statements left open */
+    /* Last step of opening. Not SQLITE_OK, and the create has failed with that code. */
+    int       (*on_open)(sqlite3 *db, const kp_sqlite_key *key, void *ctx);
+    /* First step of closing. */
+    void      (*on_close)(sqlite3 *db, const kp_sqlite_key *key, void *ctx);
+    void      (*on_leftover)(const kp_sqlite_leftover *what, void *ctx);
+    void       *ctx;            /* of these three; they may run on several threads at once */
+    kp_sqlite_counts *counts;
+    int64_t     reserved[6];
+} kp_sqlite_options;
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Open a pool of SQLite connections. `more`: everything else a pool may be told (budget, on_event,
+ * ...), or NULL; its driver, key_type and limits_for are set as kp_sqlite_fill does.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `sqlite->ctx` and
+ * `sqlite->counts` must live as long as the pool. Errors: KP_ECONFIG (more->why->field names the
+ * option), KP_ENOMEM. Order: none. Since: 0.1 */
+KP_API int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *more,
+                          kp_pool **out) KP_NODISCARD;
+
+/* For who opens the pool himself, with kp_pool_open: sets driver, key_type, limits.max_live (unless
+ * it is said already) and limits_for (unless there is one: it should call kp_sqlite_limits_for).
+ * `sqlite` may be NULL.
+ * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
+ * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
+ * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
+KP_API int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options) KP_NODISCARD;
+
+/* The limits_for of these pools: the writer is alone, and no connection is shared. `ctx` is not
+ * used.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none; in a
+ * limits_for of your own, call it last. Since: 0.1 */
+KP_API void kp_sqlite_limits_for(kp_key key, kp_limits *limits, void *ctx);
+
+/* ---- using ----------------------------------------------------------------------------------- */
+
+/* The connection of a lease; NULL once it has ended. Threads, Blocks, Calls, Owns, Errors, Order,
+ * Since: as reading lease->resource. One thread at a time may use it (it is opened with
+ * SQLITE_OPEN_NOMUTEX). */
+static inline sqlite3 *kp_sqlite_db(const kp_lease *lease)
+{
+    return (sqlite3 *)lease->resource;
+}
+
+/* Read the counters of kp_sqlite_options.counts.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
+ * is exact, but they are not read at one instant. Since: 0.1 */
+KP_API kp_sqlite_counts kp_sqlite_counts_read(const kp_sqlite_counts *counts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

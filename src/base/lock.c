@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The three-state mutex of U. Drepper, "Futexes Are Tricky" (2011),
+ * https://www.akkadia.org/drepper/futex.pdf, with a brief spin in front.
+ *
+ * Orders: the exchange that frees the word releases; the compare-exchange or exchange that finds it
+ * free acquires. They pair through the word, so all that was done under the lock is seen by whoever
+ * takes it next. Every other access is relaxed: it only decides whether to try again.
+ */
+#include "lock.h"
+
+#include "check.h"
+
+#include <unistd.h>
+
+/* SLEPT_ON means that somebody may sleep: it can be stale, which costs a wake too many, never one
+ * too few. */
+enum { LOCK_FREE = 0, LOCK_HELD = 1, LOCK_SLEPT_ON = 2 };
+
+/* About as long as a short critical section; a system call costs more. */
+enum { LOCK_SPINS = 64 };
+
+_Static_assert(sizeof(_Atomic uint32_t) == sizeof(uint32_t), "a world parks on plain words");
+
+static inline void lock_pause(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
+
+static bool lock_try(struct kp__lock *l)
+{
+    uint32_t expected = LOCK_FREE;
+
+    return atomic_compare_exchange_strong_explicit(&l->word, &expected, LOCK_HELD,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+/* With one core the holder cannot move on while we spin. */
+static int lock_spins(void)
+{
+    static _Atomic int spins = -1;
+    int n = atomic_load_explicit(&spins, memory_order_relaxed);
+
+    if (n < 0) {
+        n = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? LOCK_SPINS : 0;
+        atomic_store_explicit(&spins, n, memory_order_relaxed);
+    }
+    return n;
+}
+
+void kp__lock_take(struct kp__lock *l, const struct kp__world *world)
+{
+    if (lock_try(l))
+        return;
+    for (int i = lock_spins(); i > 0; i--) {
+        uint32_t seen = atomic_load_explicit(&l->word, memory_order_relaxed);
+
+        if (seen == LOCK_SLEPT_ON)      /* others were here for long: join them */
+            break;
+        if (seen == LOCK_FREE && lock_try(l))
+            return;
+        lock_pause();
+    }
+    while (atomic_exchange_explicit(&l->word, LOCK_SLEPT_ON, memory_order_acquire) != LOCK_FREE)
+        world->park((uint32_t *)(void *)&l->word, LOCK_SLEPT_ON, UINT64_MAX, world->ctx);
+}
+
+void kp__lock_give(struct kp__lock *l, const struct kp__world *world)
+{
+    /* Read before the exchange: the next holder may free the lock and the world with it. */
+    void (*wake)(uint32_t *, int, void *) = world->wake;
+    void *ctx = world->ctx;
+
+    KP__DCHECK(kp__lock_held(l));
+    if (atomic_exchange_explicit(&l->word, LOCK_FREE, memory_order_release) == LOCK_SLEPT_ON)
+        wake((uint32_t *)(void *)&l->word, 1, ctx);
+}

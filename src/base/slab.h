@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Items of one type, addressed by a 32-bit index, in chunks that double in size. An item never
+ * moves and its memory stays until fini, so a stale pointer or index still finds an item of the
+ * same type (what it finds there must tell that it is stale: a generation, for instance).
+ *
+ * Not synchronised. Every operation is O(1). The slab neither allocates nor frees; its owner offers
+ * memory, for which it may have left a lock in between:
+ *
+ *     if ((bytes = kp__slab_wants(&slab)) != 0)
+ *         p = allocate bytes, zeroed, aligned to 64
+ *         p = kp__slab_extend(&slab, p, bytes)         free p if it comes back: others were faster
+ *     item = kp__slab_take(&slab)                      NULL: none is free
+ */
+#ifndef KP__BASE_SLAB_H
+#define KP__BASE_SLAB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Chunk k holds KP__SLAB_FIRST << k items: 2^32 - 64 in all. */
+enum { KP__SLAB_CHUNKS = 26, KP__SLAB_FIRST = 64 };
+
+#define KP__SLAB_NONE UINT32_MAX
+
+struct kp__slab_item {                  /* the first member of every item; the slab's own */
+    uint32_t index;
+    uint32_t next_free;                 /* meaningful on the free list only */
+};
+
+struct kp__slab {
+    size_t item_size;
+    void *chunk[KP__SLAB_CHUNKS];
+    uint32_t chunks;
+    uint32_t made;                      /* items ever taken; those beyond are untouched memory */
+    uint32_t free_head;                 /* the one put last, or KP__SLAB_NONE */
+};
+
+void kp__slab_init(struct kp__slab *s, size_t item_size);
+
+/* The item with this index, taken or free; NULL if there has never been one. */
+void *kp__slab_at(const struct kp__slab *s, uint32_t index);
+
+/* The bytes of the next chunk if no item is free, else 0; 0 also when there can be no more. */
+size_t kp__slab_wants(const struct kp__slab *s);
+
+/* Offer a zeroed chunk of so many bytes. Returns it if it is not what the slab wants (any more:
+ * another one may have been added and used up meanwhile, and the next is larger), else NULL. */
+void *kp__slab_extend(struct kp__slab *s, void *zeroed_chunk, size_t bytes);
+
+/* A free item: zero but for its header if new, else as it was when put. NULL: none is free. */
+void *kp__slab_take(struct kp__slab *s);
+
+void kp__slab_put(struct kp__slab *s, void *item);
+
+/* Give back every chunk; the slab is as after init. */
+void kp__slab_fini(struct kp__slab *s, void (*free_chunk)(void *chunk, size_t bytes, void *ctx),
+                   void *ctx);
+
+#endif

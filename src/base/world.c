@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The real world: the monotonic clock, the C allocator, a generator seeded by the kernel, and
+ * sleeping on a word.
+ *
+ * Sleeping is a futex where there is one. Elsewhere, or with -DKP_NO_FUTEX=1, it is a parking
+ * table: a word's address chooses one of a few mutex-and-condition pairs, and waking rouses
+ * everybody there. That is allowed (park may return early), and correct: who parks compares the
+ * word under the mutex that who wakes must take after changing the word.
+ */
+#include "world.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined __linux__
+#include <sys/random.h>
+#include <sys/syscall.h>
+#endif
+
+/* On 32-bit systems the futex call has two forms for two sizes of time_t; the table serves them
+ * well enough. */
+#if defined __linux__ && UINTPTR_MAX > UINT32_MAX && !(defined KP_NO_FUTEX && KP_NO_FUTEX)
+#define LIFE_FUTEX 1
+#else
+#define LIFE_FUTEX 0
+#endif
+
+static uint64_t life_now(void *ctx)
+{
+    struct timespec now;
+    uint64_t ns;
+
+    (void)ctx;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return ns != 0 ? ns : 1;
+}
+
+static struct timespec life_timespec(uint64_t ns)
+{
+    uint64_t s = ns / 1000000000u;
+    struct timespec ts = {
+        .tv_sec = (time_t)(s < INT32_MAX ? s : INT32_MAX),      /* 68 years, in any time_t */
+        .tv_nsec = (long)(ns % 1000000000u),
+    };
+
+    return ts;
+}
+
+static void *life_alloc(size_t size, size_t align, void *ctx)
+{
+    void *p;
+
+    (void)ctx;
+    if (align < sizeof(void *))
+        align = sizeof(void *);
+    return posix_memalign(&p, align, size) == 0 ? p : NULL;
+}
+
+static void life_free(void *p, size_t size, void *ctx)
+{
+    (void)size;
+    (void)ctx;
+    free(p);
+}
+
+/* ---- randomness: xoshiro256++ by D. Blackman and S. Vigna (public domain), one per thread ---- */
+
+static uint64_t life_rotl(uint64_t x, int bits)
+{
+    return x << bits | x >> (64 - bits);
+}
+
+static void life_seed(uint64_t state[4])
+{
+    if (getentropy(state, 4 * sizeof *state) != 0) {
+        /* Early in a sandbox: not secret, but different for every thread and start. */
+        state[0] = life_now(NULL);
+        state[1] = (uint64_t)(uintptr_t)state;
+        state[2] = (uint64_t)getpid();
+    }
+    state[3] |= 1;                      /* all zeros would stay all zeros */
+}
+
+static uint64_t life_random(void *ctx)
+{
+    static _Thread_local uint64_t s[4];
+    static _Thread_local int seeded;
+    uint64_t result, shifted;
+
+    (void)ctx;
+    if (!seeded) {
+        life_seed(s);
+        seeded = 1;
+    }
+    result = life_rotl(s[0] + s[3], 23) + s[0];
+    shifted = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= shifted;
+    s[3] = life_rotl(s[3], 45);
+    return result;
+}
+
+#if LIFE_FUTEX /* ---- sleeping: futex ---------------------------------------------------------- */
+
+#include <linux/futex.h>
+
+/* syscall() is no cancellation point. Its results need no look: awake is awake, and the caller
+ * looks at the word. */
+
+static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *ctx)
+{
+    struct timespec until = life_timespec(until_ns);
+    int saved = errno;
+
+    (void)ctx;
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, while_it_is,
+            until_ns != UINT64_MAX ? &until : NULL, NULL, FUTEX_BITSET_MATCH_ANY);
+    errno = saved;
+}
+
+static void life_wake(uint32_t *word, int how_many, void *ctx)
+{
+    int saved = errno;
+
+    (void)ctx;
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
+    errno = saved;
+}
+
+#else /* ---- sleeping: the parking table ------------------------------------------------------- */
+
+#include <pthread.h>
+
+enum { LIFE_BERTH_BITS = 6 };
+
+static struct life_berth {
+    pthread_mutex_t mutex;
+    pthread_cond_t roused;
+    unsigned sleepers;                  /* guard: mutex */
+} life_berths[1 << LIFE_BERTH_BITS];
+
+static pthread_once_t life_once = PTHREAD_ONCE_INIT;
+
+static void life_make_berths(void)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    for (size_t i = 0; i < sizeof life_berths / sizeof *life_berths; i++) {
+        pthread_mutex_init(&life_berths[i].mutex, NULL);
+        pthread_cond_init(&life_berths[i].roused, &attr);
+    }
+    pthread_condattr_destroy(&attr);
+}
+
+static struct life_berth *life_berth_of(const uint32_t *word)
+{
+    uint64_t spread = (uint64_t)(uintptr_t)word * 0x9e3779b97f4a7c15u;     /* 2^64 / golden ratio */
+
+    pthread_once(&life_once, life_make_berths);
+    return &life_berths[spread >> (64 - LIFE_BERTH_BITS)];
+}
+
+static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *ctx)
+{
+    struct life_berth *b = life_berth_of(word);
+    struct timespec until = life_timespec(until_ns);
+    int cancel;
+
+    (void)ctx;
+    /* Waiting on a condition is a cancellation point. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    pthread_mutex_lock(&b->mutex);
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) == while_it_is) {
+        b->sleepers++;
+        if (until_ns == UINT64_MAX)
+            pthread_cond_wait(&b->roused, &b->mutex);
+        else
+            pthread_cond_timedwait(&b->roused, &b->mutex, &until);
+        b->sleepers--;
+    }
+    pthread_mutex_unlock(&b->mutex);
+    pthread_setcancelstate(cancel, NULL);
+}
+
+static void life_wake(uint32_t *word, int how_many, void *ctx)
+{
+    struct life_berth *b = life_berth_of(word);
+
+    (void)ctx;
+    (void)how_many;                     /* sleepers may be on other words: everybody has to look */
+    pthread_mutex_lock(&b->mutex);
+    if (b->sleepers != 0)
+        pthread_cond_broadcast(&b->roused);
+    pthread_mutex_unlock(&b->mutex);
+}
+
+#endif
+
+const struct kp__world kp__life = {
+    .now_ns = life_now,
+    .alloc = life_alloc,
+    .free = life_free,
+    .random = life_random,
+    .park = life_park,
+    .wake = life_wake,
+};

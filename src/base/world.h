@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The world as a table of functions: time, memory, randomness, sleeping and waking. kp__life is the
+ * real one; tests and simulations bring their own. Nothing else in the library asks the operating
+ * system for these.
+ *
+ * Every function may be called from any thread at any time.
+ */
+#ifndef KP__BASE_WORLD_H
+#define KP__BASE_WORLD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct kp__world {
+    uint64_t (*now_ns)(void *ctx);                          /* monotonic, never 0 */
+    void *(*alloc)(size_t size, size_t align, void *ctx);   /* not zeroed; NULL: out of memory */
+    void (*free)(void *p, size_t size, void *ctx);
+    uint64_t (*random)(void *ctx);
+
+    /* Sleep while *word is `while_it_is` and until_ns has not come (UINT64_MAX: no end). The
+     * compare and the falling asleep are one step with respect to wake; may return early; is no
+     * cancellation point. */
+    void (*park)(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *ctx);
+
+    /* Wake at least how_many sleepers on word, as far as there are (INT_MAX: all). `word` is a
+     * name, not a place: its memory may be gone already. */
+    void (*wake)(uint32_t *word, int how_many, void *ctx);
+
+    void *ctx;
+};
+
+extern const struct kp__world kp__life;
+
+static inline uint64_t kp__now(const struct kp__world *w)
+{
+    return w->now_ns(w->ctx);
+}
+
+/* Zeroed memory, or NULL. align is a power of two. */
+static inline void *kp__alloc(const struct kp__world *w, size_t size, size_t align)
+{
+    void *p = w->alloc(size, align, w->ctx);
+
+    return p != NULL ? memset(p, 0, size) : NULL;
+}
+
+static inline void kp__free(const struct kp__world *w, void *p, size_t size)
+{
+    if (p != NULL)
+        w->free(p, size, w->ctx);
+}
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The calendar: a heap of lower bounds of when each live slot and each key wants to be looked at. An entry that turns out to be
+ * early is filed again, so that returns and hits seldom touch it, and the keeper's work is proportional to what is due (L8).
+ */
+#include "base/check.h"
+#include "core/core.h"
+
+static uint64_t later(uint64_t at, uint64_t by)
+{
+    return by >= KP__NEVER - at ? KP__NEVER : at + by;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool due_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
+{
+    return KP__OF(a, struct kp__due, node)->at < KP__OF(b, struct kp__due, node)->at;
+}
+
+void kp__calendar_init(struct kp__core *core)
+{
+    kp__heap_init(&core->calendar, due_before);
+}
+
+static void file(struct kp__core *core, struct kp__due *due, uint64_t at)
+{
+    bool filed = kp__heap_holds(&due->node);
+
+    if (at == KP__NEVER || (filed && due->at <= at)) return;
+    due->at = at;
+    if (filed) kp__heap_fix(&core->calendar, &due->node);
+    else kp__heap_insert(&core->calendar, &due->node);
+}
+
+void kp__unfile(struct kp__core *core, struct kp__due *due)
+{
+    if (kp__heap_holds(&due->node)) kp__heap_remove(&core->calendar, &due->node);
+}
+
+struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now)
+{
+    struct kp__heap_node *top = kp__heap_top(&core->calendar);
+    struct kp__due *due = top ? KP__OF(top, struct kp__due, node) : NULL;
+
+    if (!due || due->at > now) return NULL;
+    kp__heap_remove(&core->calendar, top);
+    return due;
+}
+
+uint64_t kp__due_next(const struct kp__core *core)
+{
+    struct kp__heap_node *top = kp__heap_top(&core->calendar);
+
+    return top ? KP__OF(top, struct kp__due, node)->at : KP__NEVER;
+}
+
+void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
+{
+    file(core, &sub->due, at);
+}
+
+/* ---- ages --------------------------------------------------------------------------------------------------------------- */
+
+uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
+{
+    const struct kp__subpool *sub = slot->sub;
+    const struct kp__rules *r = sub->rules;
+    int64_t live = kp__sub_live(sub);
+    uint32_t bound = live > r->min_live ? 0 : r->respects_min;      /* kinds that the minimum stops now */
+    uint64_t at = KP__NEVER;
+
+    if ((r->idle_check & check) && !(bound & KP_KIND_IDLE)) at = sooner(at, later(slot->since, r->idle_ttl));
+    if ((r->excess_check & check) && !(bound & KP_KIND_EXCESS) && live > r->excess_over)
+        at = sooner(at, later(slot->since, r->excess_ttl));
+    if ((r->age_check & check) && !(bound & KP_KIND_AGE)) at = sooner(at, slot->age_end);
+    return at;
+}
+
+/* What a look at an idle slot may find at the earliest, whatever becomes of the minimum until then. */
+static uint64_t first_look(const struct kp__slot *slot, uint64_t since)
+{
+    const struct kp__rules *r = slot->sub->rules;
+    uint64_t at = KP__NEVER;
+
+    if (r->idle_check & KP_CHECK_KEEPER) at = sooner(at, later(since, r->idle_ttl));
+    if (r->excess_check & KP_CHECK_KEEPER) at = sooner(at, later(since, r->excess_ttl));
+    if ((r->age_check & KP_CHECK_KEEPER) && slot->age_end > since) at = sooner(at, slot->age_end);
+    return at;
+}
+
+void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
+{
+    if (slot->state == KP__IDLE) {
+        file(core, &slot->due, first_look(slot, slot->since));
+    } else if (slot->state == KP__LENT) {
+        for (uint32_t i = 0; i < slot->seats; i++) {
+            const struct kp__seat *seat = kp__seat_at(slot, i);
+            if (seat->lent && !seat->warned && seat->since) file(core, &slot->due, later(seat->since, core->leak_after));
+        }
+    }
+}
+
+/* ---- the keeper's look at what came due ----------------------------------------------------------------------------------- */
+
+static struct kp__seat *leaked_seat(const struct kp__core *core, struct kp__slot *slot, uint64_t now)
+{
+    for (uint32_t i = 0; i < slot->seats; i++) {
+        struct kp__seat *seat = kp__seat_at(slot, i);
+        if (seat->lent && !seat->warned && seat->since && now >= later(seat->since, core->leak_after)) return seat;
+    }
+    return NULL;
+}
+
+struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo)
+{
+    struct kp__seat *leak = NULL;
+
+    if (slot->state == KP__IDLE) {
+        uint64_t at = first_look(slot, slot->since);
+        if (now >= kp__expires_at(slot, KP_CHECK_KEEPER)) {
+            kp__close_idle(core, slot, KP__EXPIRED, todo);
+            return NULL;
+        }
+        /* early: at its own time; held by the minimum: once more as long from now, in case the key has grown by then */
+        file(core, &slot->due, at > now ? at : first_look(slot, now));
+    } else if (slot->state == KP__LENT) {
+        leak = leaked_seat(core, slot, now);
+        if (leak) {
+            leak->warned = true;
+            slot->sub->tally.leaks++;
+            core->tally.leaks++;
+        }
+        kp__file_slot(core, slot);
+    }
+    return leak;
+}
+
+bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    bool only_minimum = (int64_t)sub->count[KP__IDLE] == kp__sub_live(sub)
+                        && kp__sub_live(sub) <= (sub->rules ? sub->rules->min_live : 0);
+    uint64_t at = later(sub->used_at, core->forget_after);
+
+    if (sub->interest || sub->pins || sub->waiting || sub->promised || !sub->rules || !only_minimum) return false;
+    if (now >= at) return true;
+    kp__file_sub(core, sub, at);
+    return false;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Permits: the right to make or lend one more. A permit is taken in one place, and then spent into a slot or refunded; what
+ * every budget has handed out is what is held (L2, I3).
+ */
+#include "base/check.h"
+#include "core/core.h"
+
+static void recount(struct kp__core *core, struct kp__subpool *sub)
+{
+    kp__evictable_update(core, sub);
+    if (sub->lacks) kp__starve(core, sub, sub->lacks);
+}
+
+void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
+{
+    sub->count[KP__CREATING]++;
+    core->count[KP__CREATING]++;
+    core->creating.used++;
+    core->live.used++;
+    for (int i = 0; i < 2; i++)
+        if (sub->group[i]) sub->group[i]->budget.used++;
+    recount(core, sub);
+}
+
+void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
+{
+    KP__DCHECK(sub->count[KP__CREATING] > 0);
+    sub->count[KP__CREATING]--;
+    core->count[KP__CREATING]--;
+    core->creating.used--;
+    core->live.used--;
+    for (int i = 0; i < 2; i++)
+        if (sub->group[i]) sub->group[i]->budget.used--;
+    recount(core, sub);
+}
+
+void kp__lent_take(struct kp__core *core, struct kp__subpool *sub)
+{
+    sub->lent_permits++;
+    core->lent.used++;
+    recount(core, sub);
+}
+
+void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub)
+{
+    KP__DCHECK(sub->lent_permits > 0);
+    sub->lent_permits--;
+    core->lent.used--;
+    recount(core, sub);
+}
+
+void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
+{
+    slot->state = KP__CREATING;
+    slot->sub = sub;
+    kp__list_push_back(&sub->slots[KP__CREATING], &slot->link);
+}
+
+/* ---- the background ------------------------------------------------------------------------------------------------ */
+
+static int64_t at_least(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool *sub, bool force)
+{
+    const struct kp__rules *r = sub->rules;
+    int64_t target, have;
+
+    if (!r || !core->can_create || core->phase != KP__OPEN || sub->leaving) return 0;
+    target = at_least(r->min_live, force ? 1 : 0);
+    if (r->min_idle > 0) target = at_least(target, (int64_t)sub->count[KP__LENT] + r->min_idle);
+    if (r->utilization_pct < 100) {
+        int64_t share = r->utilization_pct * r->sharing;
+        target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
+    }
+    if (target > r->max_live) target = r->max_live;
+    have = kp__sub_live(sub) + sub->promised + sub->health.kept_count;
+    return at_least(target - have, 0);
+}
+
+bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now)
+{
+    const struct kp__health *h = &sub->health;
+
+    if (kp__refill_wanted(core, sub, force) == 0) return false;
+    if (kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH)) return false;     /* they come first */
+    if (h->tripped || now < h->back_off) return false;
+    if ((int64_t)sub->count[KP__CREATING] >= (h->failures ? 1 : sub->rules->max_creating)) return false;
+    if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budget_may_take(core, &core->live, sub)) return false;
+    for (int i = 0; i < 2; i++)
+        if (sub->group[i] && !kp__budget_may_take(core, &sub->group[i]->budget, sub)) return false;
+    kp__permit_take(core, sub);
+    return true;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The one mover of slots (I1), the seats of their borrowers, and the index from a resource to its slot.
+ */
+#include "core/slot.h"
+
+#include "base/check.h"
+#include "core/core.h"
+
+static uint64_t hash_of(const void *resource)
+{
+    uint64_t h = (uint64_t)(uintptr_t)resource * UINT64_C(0x9e3779b97f4a7c15);
+
+    return h ^ (h >> 29);               /* mixed well enough for addresses, which nobody outside chooses */
+}
+
+static bool same_resource(const struct kp__map_node *node, const void *resource)
+{
+    return KP__OF(node, struct kp__slot, ident)->resource == resource;
+}
+
+struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource)
+{
+    struct kp__map_node *node = kp__map_find(&core->idents, hash_of(resource), same_resource, resource);
+
+    return node ? KP__OF(node, struct kp__slot, ident) : NULL;
+}
+
+static bool same_live(const struct kp__map_node *node, const void *resource)
+{
+    const struct kp__slot *slot = KP__OF(node, struct kp__slot, ident);
+
+    return slot->resource == resource && !slot->doomed;
+}
+
+struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource)
+{
+    struct kp__map_node *node = kp__map_find(&core->idents, hash_of(resource), same_live, resource);
+
+    return node ? KP__OF(node, struct kp__slot, ident) : NULL;
+}
+
+void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
+{
+    slot->ident.hash = hash_of(slot->resource);
+    kp__map_insert(&core->idents, &slot->ident);
+}
+
+/* ---- states ------------------------------------------------------------------------------------------------------- */
+
+static void leave_state(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__subpool *sub = slot->sub;
+
+    kp__list_remove(&slot->link);
+    kp__list_remove(&slot->open_seat);
+    KP__DCHECK(sub->count[slot->state] > 0);
+    sub->count[slot->state]--;
+    core->count[slot->state]--;
+    if (slot->state == KP__CREATING) core->creating.used--;
+}
+
+static void enter_state(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
+{
+    struct kp__subpool *sub = slot->sub;
+
+    slot->state = to;
+    sub->count[to]++;
+    core->count[to]++;
+    if (to == KP__IDLE) {               /* the front is the most recently used */
+        slot->order = ++core->returns;
+        kp__list_push_front(&sub->slots[to], &slot->link);
+    } else {
+        kp__list_push_back(&sub->slots[to], &slot->link);
+    }
+}
+
+void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
+{
+    struct kp__subpool *sub = slot->sub;
+
+    KP__DCHECK(slot->state != KP__FREE && slot->state != to);
+    leave_state(core, slot);
+    if (to == KP__CLOSING) {            /* destroy may free its memory for another resource to be made there */
+        if (slot->resource) kp__map_remove(&core->idents, &slot->ident);
+        kp__unfile(core, &slot->due);
+    }
+    if (to == KP__FREE) {
+        slot->state = KP__FREE;
+        core->live.used--;
+        for (int i = 0; i < 2; i++)
+            if (sub->group[i]) sub->group[i]->budget.used--;
+    } else {
+        enter_state(core, slot, to);
+    }
+    kp__evictable_update(core, sub);
+    if (sub->lacks) kp__starve(core, sub, sub->lacks);
+}
+
+/* ---- seats -------------------------------------------------------------------------------------------------------- */
+
+uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+{
+    struct kp__subpool *sub = slot->sub;
+    uint32_t seat = 0;
+
+    while (kp__seat_at(slot, seat)->lent) seat++;
+    KP__DCHECK(seat < slot->seats);
+    if (slot->borrowers == 0) kp__slot_move(core, slot, KP__LENT);
+    slot->borrowers++;
+    slot->lends++;
+    sub->leases++;
+    core->leases++;
+    *kp__seat_at(slot, seat) = (struct kp__seat){ .generation = ++slot->generation, .since = now, .lent = true };
+    if (slot->borrowers == slot->seats || slot->doomed) {
+        kp__list_remove(&slot->open_seat);
+    } else if (!kp__list_linked(&slot->open_seat)) {
+        kp__list_push_front(&sub->open_seats, &slot->open_seat);
+    }
+    kp__file_slot(core, slot);
+    return seat;
+}
+
+void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now)
+{
+    struct kp__subpool *sub = slot->sub;
+    struct kp__seat *s = kp__seat_at(slot, seat);
+
+    KP__DCHECK(s->lent && slot->borrowers > 0);
+    s->lent = false;
+    slot->borrowers--;
+    sub->leases--;
+    core->leases--;
+    if (s->since) {
+        sub->tally.held_ns += now - s->since;
+        core->tally.held_ns += now - s->since;
+    }
+    if (slot->borrowers > 0 && !slot->doomed && !kp__list_linked(&slot->open_seat))
+        kp__list_push_front(&sub->open_seats, &slot->open_seat);
+}

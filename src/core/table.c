@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of keys: find, make, rule, drop. And the groups that keys may share a live budget with.
+ */
+#include "base/check.h"
+#include "core/core.h"
+
+struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
+                                   bool (*same)(const struct kp__map_node *, const void *), const void *ctx)
+{
+    struct kp__map_node *node = kp__map_find(&core->keys, hash, same, ctx);
+
+    return node ? KP__OF(node, struct kp__subpool, node) : NULL;
+}
+
+struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash)
+{
+    struct kp__subpool *sub;
+
+    if (!kp__map_room(&core->keys) || (sub = kp__slab_take(&core->subpools)) == NULL) return NULL;
+    kp__subpool_init(core, sub, hash);
+    kp__map_insert(&core->keys, &sub->node);
+    kp__list_push_back(&core->all, &sub->all);
+    core->key_count++;
+    core->tally.keys_made++;
+    return sub;
+}
+
+/* Counting in another group moves what the key has now. */
+static void join(struct kp__subpool *sub, int which, struct kp__group *group)
+{
+    struct kp__group *old = sub->group[which];
+    struct kp__heap_node *evict = &sub->evict[which + 1];
+
+    if (old == group) return;
+    if (old) {
+        if (kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
+        old->budget.used -= kp__sub_live(sub);
+    }
+    sub->group[which] = group;
+    if (group) group->budget.used += kp__sub_live(sub);
+}
+
+void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules, struct kp__group *group[2],
+                    struct kp__rules **old)
+{
+    kp__starve(core, sub, NULL);
+    *old = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
+    sub->rules = rules;
+    rules->refs++;
+    for (int i = 0; i < 2; i++) join(sub, i, group[i]);
+    kp__evictable_update(core, sub);
+}
+
+void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
+{
+    KP__DCHECK(kp__subpool_unused(sub));
+    kp__starve(core, sub, NULL);
+    kp__unfile(core, &sub->due);
+    kp__map_remove(&core->keys, &sub->node);
+    kp__list_remove(&sub->all);
+    sub->in_use = false;
+    core->key_count--;
+    core->tally.keys_forgotten++;
+}
+
+/* ---- groups ---------------------------------------------------------------------------------------------------------- */
+
+struct group_key { int which; int64_t id; };
+
+static uint64_t hash_of_group(int which, int64_t id)
+{
+    uint64_t h = ((uint64_t)id + (uint64_t)which * 7919) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return h ^ (h >> 31);
+}
+
+static bool same_group(const struct kp__map_node *node, const void *ctx)
+{
+    const struct kp__group *group = KP__OF(node, struct kp__group, node);
+    const struct group_key *key = ctx;
+
+    return group->id == key->id && group->member == (enum kp__member)(key->which + 1);
+}
+
+struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id)
+{
+    struct group_key key = { which, id };
+    struct kp__map_node *node = kp__map_find(&core->groups, hash_of_group(which, id), same_group, &key);
+
+    return node ? KP__OF(node, struct kp__group, node) : NULL;
+}
+
+void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id)
+{
+    static const char *const names[2] = { "budget.group_max_live", "budget.group_max_live" };
+
+    group->id = id;
+    group->member = (enum kp__member)(which + 1);
+    kp__budget_init(&group->budget, names[which], core->group_max_live[which], group->member);
+    group->node.hash = hash_of_group(which, id);
+    kp__map_insert(&core->groups, &group->node);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The invariants of docs/INVARIANTS.md, checked whenever the lock is given back in builds with KP_VERIFY: the books of the pool,
+ * and of up to 64 keys the books, the lists and L1. A broken one ends the program with its number.
+ */
+#include "core/core.h"
+
+#if defined KP_VERIFY && KP_VERIFY
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { KEYS_LOOKED_AT = 64 };
+
+static void require(bool holds, const char *what)
+{
+    if (holds) return;
+    fprintf(stderr, "keyedpool: broken invariant: %s\n", what);
+    abort();
+}
+
+static uint32_t length(const struct kp__list *list)
+{
+    uint32_t n = 0;
+
+    for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l)) n++;
+    return n;
+}
+
+static void verify_sub(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    uint32_t queued = 0;
+
+    for (int q = 0; q < KP__QUEUES; q++) queued += length(&sub->queue[q]);
+    require(queued == sub->waiting, "I10 a request is queued exactly while it waits");
+    require(length(&sub->slots[KP__CREATING]) <= sub->count[KP__CREATING], "I2 creating");
+    for (int s = KP__IDLE; s < KP__STATES; s++)
+        require(length(&sub->slots[s]) == sub->count[s], "I1 a slot's state names its list");
+    require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
+    require(kp__heap_holds(&sub->starved) == (sub->lacks != NULL), "I5 starved in one heap");
+    if (!sub->rules) return;
+    if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {     /* L1 in a key (I4) */
+        bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS);
+        bool bound = (int64_t)sub->lent_permits >= sub->rules->max_lent || sub->lacks || sub->health.tripped;
+        require(!taker || bound, "I4 idle hands: a request waits beside an idle resource");
+    }
+}
+
+void kp__verify(struct kp__core *core)
+{
+    int64_t live = 0;
+    int looked = 0;
+
+    for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
+    require(live == core->live.used, "I3 live permits = live resources");
+    require(core->live.used <= core->live.cap, "I3 budget.max_live");
+    require(core->creating.used == (int64_t)core->count[KP__CREATING], "I3 creating permits = creations");
+    require((int64_t)core->leases <= core->lent.used, "I3 every lease has a lent permit");
+    require(core->lent.used <= core->lent.cap, "I3 budget.max_lent");
+    require(!kp__starved_first(&core->lent) || core->lent.used == core->lent.cap, "I5 idle lent permits");
+    require(!kp__starved_first(&core->creating) || core->creating.used == core->creating.cap, "I5 idle creating permits");
+    for (const struct kp__list *l = kp__list_first(&core->all); l && looked < KEYS_LOOKED_AT;
+         l = kp__list_next(&core->all, l), looked++)
+        verify_sub(core, KP__OF(l, const struct kp__subpool, all));
+}
+
+#endif

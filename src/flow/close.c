@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The end: no new gets; waiting requests are served first (DRAIN) or refused; idle resources are destroyed; leases are waited for
+ * (WAIT, DRAIN) or not (NOW). Nothing is freed under anybody's feet: the last one out frees the pool, its door stays.
+ */
+#include "base/check.h"
+#include "flow/flow.h"
+
+bool kp__is_over(const struct kp__pool *pool)
+{
+    const struct kp__core *core = &pool->core;
+    uint32_t live = 0;
+
+    for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
+    return core->phase == KP__CLOSED && pool->inside == 0 && core->waiting == 0 && live == 0;
+}
+
+static int64_t still_out(const struct kp__core *core)
+{
+    return (int64_t)core->count[KP__CREATING] + core->count[KP__LENT] + core->count[KP__CLOSING];
+}
+
+/* ---- one key -------------------------------------------------------------------------------------------------------------- */
+
+static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    struct kp__request *request;
+    struct kp__list *node;
+
+    for (int q = 0; q < KP__QUEUES; q++)
+        while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
+            kp__refuse(&pool->core, request, KP_ECLOSED, todo);
+    kp__starve(&pool->core, sub, NULL);
+    while ((node = kp__list_first(&sub->slots[KP__IDLE])) != NULL) {
+        kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__AT_CLOSE, todo);
+        kp__do(pool, todo);
+    }
+}
+
+/* Every key; the one we stand on is kept by our interest while the lock is given back. First all are told no, then destroyed. */
+static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
+{
+    struct kp__list *node = kp__list_first(&pool->core.all);
+
+    for (; node; node = kp__list_next(&pool->core.all, node)) {
+        struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
+        struct kp__request *request;
+        for (int q = 0; q < KP__QUEUES; q++)
+            while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
+                kp__refuse(&pool->core, request, KP_ECLOSED, todo);
+    }
+    for (node = kp__list_first(&pool->core.all); node; node = kp__list_next(&pool->core.all, node)) {
+        struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
+        sub->interest++;
+        end_key(pool, sub, todo);
+        sub->interest--;
+    }
+}
+
+/* ---- the call ------------------------------------------------------------------------------------------------------------------ */
+
+int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
+{
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    if (!pool && code == KP_EMISUSE) return kp__misuse(NULL, NULL, "kp_pool_close: pool is NULL; did kp_pool_open fail?");
+    if (!pool) return code == KP_ECLOSED ? 0 : code;
+    kp__todo_init(&todo, pool->world);
+    uint64_t now = kp__time(pool);
+    uint64_t until = kp__after(now, within_ms == 0 || within_ms == KP_OFF || (within_ms < 0 && within_ms != KP_NONE)
+                                        ? KP_SECONDS(30) : within_ms);
+    if (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__OPEN) pool->core.phase = KP__DRAINING;
+    while (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING && pool->core.waiting > 0 && kp__time(pool) < until)
+        kp__watch(pool, &todo, until);
+    pool->core.phase = KP__CLOSED;
+    end_keys(pool, &todo);
+    kp__do(pool, &todo);
+    while (mode != KP_CLOSE_NOW && still_out(&pool->core) > 0 && kp__time(pool) < until) kp__watch(pool, &todo, until);
+    int64_t out = still_out(&pool->core);
+    kp__leave(pool, &todo);
+    return out;
+}
+
+/* ---- nothing and nobody is left ---------------------------------------------------------------------------------------------------- */
+
+static void free_array(void *array, size_t bytes, void *world)
+{
+    kp__free(world, array, bytes);
+}
+
+static void free_keys(struct kp__pool *pool)
+{
+    struct kp__world *world = (struct kp__world *)(uintptr_t)pool->world;
+    struct kp__list *node, *kept;
+
+    while ((node = kp__list_first(&pool->core.all)) != NULL) {
+        struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
+        kp__list_remove(node);
+        while ((kept = kp__list_first(&sub->health.kept)) != NULL) {
+            kp__list_remove(kept);
+            kp__free(world, KP__OF(kept, struct kp__failure, link), sizeof(struct kp__failure));
+        }
+        kp__free(world, sub->health.last, sizeof *sub->health.last);
+        if (sub->rules && --sub->rules->refs == 0) kp__rules_drop(world, sub->rules);
+        kp__key_drop(&pool->key_type, sub->key);
+        kp__free(world, sub->key, sub->key_room);
+    }
+}
+
+static void free_groups(struct kp__pool *pool)
+{
+    struct kp__map *map = &pool->core.groups;
+
+    for (size_t i = 0; i < map->buckets + map->old_buckets; i++) {
+        struct kp__map_node *node = i < map->buckets ? map->bucket[i] : map->old[i - map->buckets], *next;
+        for (; node; node = next) {
+            next = node->next;
+            kp__free(pool->world, KP__OF(node, struct kp__group, node), sizeof(struct kp__group));
+        }
+    }
+}
+
+void kp__teardown(struct kp__pool *pool)
+{
+    struct kp__world world = *pool->world;
+    void (*drop_ctx)(void *) = pool->driver.drop_ctx;
+    void *ctx = pool->driver.ctx;
+
+    kp__crew_end(pool->crew);
+    free_keys(pool);
+    free_groups(pool);
+    for (uint32_t i = 0; i < pool->core.slots.made; i++) {
+        struct kp__slot *slot = kp__slab_at(&pool->core.slots, i);
+        kp__free(&world, slot->more, slot->more_room * sizeof *slot->more);
+    }
+    if (--pool->core.rules->refs == 0) kp__rules_drop(&world, pool->core.rules);
+    kp__slab_fini(&pool->core.slots, free_array, &world);
+    kp__slab_fini(&pool->core.subpools, free_array, &world);
+    kp__slab_fini(&pool->jobs, free_array, &world);
+    kp__map_fini(&pool->core.keys, free_array, &world);
+    kp__map_fini(&pool->core.idents, free_array, &world);
+    kp__map_fini(&pool->core.groups, free_array, &world);
+    kp__free(&world, pool->name, pool->name_size);
+    kp__free(&world, pool, sizeof *pool);
+    if (drop_ctx) drop_ctx(ctx);
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Step 4: create, only with a permit. The permit is spent into a slot, driver.create runs without the lock, and its outcome is
+ * told to the core: lent to the request that ran it, or given to whoever is next. A creation whose answer is pending leaves its
+ * request in the queue as an ordinary waiter, so that whatever is ready first serves it.
+ */
+#include "base/check.h"
+#include "flow/job.h"
+
+/* ---- a slot for the permit ------------------------------------------------------------------------------------------------ */
+
+static bool seats_for(struct kp__pool *pool, struct kp__slot *slot, uint32_t seats)
+{
+    struct kp__todo todo;
+
+    if (seats <= 1 || slot->more_room >= seats - 1) return true;
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
+    struct kp__seat *more = kp__alloc(pool->world, (seats - 1) * sizeof *more, 16);
+    kp__step_in(pool);
+    if (!more) return false;
+    kp__free(pool->world, slot->more, slot->more_room * sizeof *more);
+    slot->more = more;
+    slot->more_room = seats - 1;
+    return true;
+}
+
+/* An empty slot: what it was before is gone, but for its generation, its index and its memory. */
+static void clear(struct kp__slot *slot, uint32_t seats)
+{
+    struct kp__slot kept = *slot;
+
+    *slot = (struct kp__slot){ .item = kept.item, .generation = kept.generation, .more = kept.more,
+                               .more_room = kept.more_room, .first = kept.first, .seats = seats };
+    slot->first.lent = false;
+    for (uint32_t i = 1; i < seats; i++) *kp__seat_at(slot, i) = (struct kp__seat){ .lent = false };
+    kp__list_init(&slot->link);
+    kp__list_init(&slot->open_seat);
+    kp__list_init(&slot->work);
+    kp__heap_node_init(&slot->due.node);
+    slot->due.is_slot = true;
+}
+
+/* With the lock, which is given back meanwhile. NULL: out of memory. */
+static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub, struct kp__job **job)
+{
+    struct kp__slot *slot = NULL;
+    uint32_t seats = sub->rules->sharing > UINT32_MAX ? UINT32_MAX : (uint32_t)sub->rules->sharing;
+
+    *job = NULL;
+    if (!kp__make_room(pool) || !kp__map_room(&pool->core.idents)) return NULL;
+    slot = kp__slab_take(&pool->core.slots);
+    *job = kp__slab_take(&pool->jobs);
+    if (slot && *job && seats_for(pool, slot, seats)) {
+        clear(slot, seats);
+        slot->serial = ++pool->core.serials;
+        (*job)->pool = pool;
+        return slot;
+    }
+    if (slot) kp__slab_put(&pool->core.slots, slot);
+    if (*job) {
+        (*job)->pool = pool;
+        kp__job_put(*job);
+    }
+    *job = NULL;
+    return NULL;
+}
+
+/* ---- the outcome ------------------------------------------------------------------------------------------------------------- */
+
+static void fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, uint64_t now)
+{
+    const struct kp__rules *r = slot->sub->rules;
+    uint64_t spread = r->max_age == KP__NEVER ? 0 : r->max_age / 100 * (uint64_t)r->age_spread_pct;
+
+    slot->resource = resource;
+    slot->born = now;
+    slot->age_end = KP__NEVER;
+    if (r->max_age < KP__NEVER - now)
+        slot->age_end = now + r->max_age - (spread ? pool->world->random(pool->world->ctx) % (spread + 1) : 0);
+}
+
+static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const void *resource)
+{
+    kp__event(pool, KP_EVENT_CREATED, sub, resource, 0, NULL);
+}
+
+static void tell_failed(struct kp__pool *pool, struct kp__subpool *sub, const struct kp__failure *failure, bool opened)
+{
+    kp_why why;
+
+    kp__say(&why, failure->code, NULL);
+    kp__say_failure(&why, failure);
+    kp__event(pool, KP_EVENT_CREATE_FAILED, sub, NULL, failure->vendor_code, &why);
+    if (opened) kp__event(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why);
+}
+
+/* The books and the telling. Without the lock; `request`: who ran it and stands by, or NULL. */
+static void finish(struct kp__job *job, struct kp__request *request)
+{
+    struct kp__pool *pool = job->pool;
+    struct kp__slot *slot = job->slot;
+    struct kp__subpool *sub = slot->sub;
+    struct kp__failure failure = job->failure, *keep = NULL;
+    bool ok = job->status >= 0 && job->made, tripped;
+    void *made = job->made;
+    struct kp__todo todo;
+
+    if (!ok) {
+        if (job->status >= 0) failure = (struct kp__failure){ .code = KP_ECREATE, .text = "driver.create returned 0, but no resource" };
+        keep = kp__alloc(pool->world, sizeof *keep, 16);
+    }
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    uint64_t now = kp__time(pool);
+    sub->interest++;                    /* until the event is sent */
+    tripped = sub->health.tripped;
+    sub->tally.create_ns += now - job->began;
+    pool->core.tally.create_ns += now - job->began;
+    kp__job_put(job);
+    if (ok) {
+        fill(pool, slot, made, now);
+        kp__created(&pool->core, slot, request, now, &todo);
+    } else {
+        if (request) *request->failure = failure;
+        kp__create_failed(&pool->core, slot, request, &failure, &keep, now, &todo);
+    }
+    bool changed = sub->health.tripped != tripped;
+    kp__tell(pool, &todo);
+    kp__step_out(pool, &todo);
+    kp__free(pool->world, keep, sizeof *keep);
+    if (ok) tell_created(pool, sub, made);
+    else tell_failed(pool, sub, &failure, changed);
+    if (ok && changed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, now);
+    kp__leave(pool, &todo);
+}
+
+void kp__create_finish(struct kp__job *job)
+{
+    finish(job, NULL);
+}
+
+/* ---- the run --------------------------------------------------------------------------------------------------------------------- */
+
+/* Nobody stands by any more: the answer itself will finish the creation. False: the answer was faster. With the lock. */
+static bool detach(struct kp__job *job)
+{
+    uint32_t running = KP__JOB_RUNNING;
+
+    /* release: pairs with the acquire in kp_job_done, which goes on with the job */
+    return atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_DETACHED, memory_order_release,
+                                                   memory_order_relaxed);
+}
+
+static void become_sponsor(struct kp__request *request, struct kp__slot *slot)
+{
+    slot->sponsor = request;
+    request->making = slot;
+}
+
+/* Into the hands of whoever answers: the request waits in its queue. With the lock; false: the answer is there already. */
+static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
+{
+    struct kp__todo todo;
+
+    if (!detach(job)) return false;
+    if (!request) return true;
+    kp__todo_init(&todo, pool->world);
+    become_sponsor(request, job->slot);
+    kp__wait_again(&pool->core, request, kp__time(pool), &todo);
+    kp__do(pool, &todo);
+    return true;
+}
+
+/* Run driver.create on this thread of the pool's own, for a job that nobody stands by. */
+void kp__job_perform(struct kp__job *job)
+{
+    void *made = NULL;
+    int status = job->pool->driver.create(&job->face, &made);
+
+    if (status == KP_PENDING) return;   /* it may be answered, and gone, already */
+    kp_job_done(&job->face, status, made);
+}
+
+static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request)
+{
+    struct kp__todo todo;
+
+    kp__todo_init(&todo, pool->world);
+    if (request) {
+        request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ENOMEM, .limit = "" };
+        request->holds_lent = false;
+        kp__lent_refund(&pool->core, sub);
+    }
+    kp__permit_refund(&pool->core, sub);
+    kp__settle(&pool->core, sub, kp__time(pool), &todo);
+    kp__do(pool, &todo);
+}
+
+static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
+{
+    struct kp__todo todo;
+    void *made = NULL;
+
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
+    int status = pool->driver.create(&job->face, &made);
+    if (status == KP_PENDING) {
+        kp__step_in(pool);
+        if (leave_pending(pool, job, request)) return;
+        kp__step_out(pool, &todo);
+        kp__job_await(job);
+    } else {
+        kp__job_answered(job, status, made);
+    }
+    finish(job, request);
+    kp__step_in(pool);
+}
+
+void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request)
+{
+    struct kp__job *job;
+    struct kp__slot *slot = take_slot(pool, sub, &job);
+    uint64_t until = request ? request->deadline : KP__NEVER, began = kp__time(pool);
+
+    if (!slot) {
+        refund(pool, sub, request);
+        return;
+    }
+    kp__permit_spend(sub, slot);
+    if (sub->rules->create_timeout < KP__NEVER - began && began + sub->rules->create_timeout < until)
+        until = began + sub->rules->create_timeout;
+    kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, until);
+    job->face.attempt = sub->health.failures + 1;
+    job->began = began;
+    if (pool->crew) {
+        (void)leave_pending(pool, job, request);       /* nobody else knows the job yet */
+        kp__crew_post(pool, job);
+    } else {
+        run_here(pool, job, request);
+    }
+}
+
+int kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, void *resource, struct kp__todo *todo)
+{
+    struct kp__job *job;
+
+    kp__permit_take(&pool->core, sub);
+    struct kp__slot *slot = take_slot(pool, sub, &job);
+    if (!slot) {
+        refund(pool, sub, NULL);
+        return KP_ENOMEM;
+    }
+    uint64_t now = kp__time(pool);
+    kp__job_put(job);
+    kp__permit_spend(sub, slot);
+    fill(pool, slot, resource, now);
+    if (pool->core.phase == KP__CLOSED) {       /* closed while we made room: it is not taken */
+        slot->resource = NULL;
+        kp__slot_move(&pool->core, slot, KP__FREE);
+        kp__slab_put(&pool->core.slots, slot);
+        return KP_ECLOSED;
+    }
+    kp__created(&pool->core, slot, NULL, now, todo);
+    kp__tell(pool, todo);
+    kp__step_out(pool, todo);
+    tell_created(pool, sub, resource);
+    kp__step_in(pool);
+    return 0;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The pool's own threads (options.threads): they run its creations, so that a get is never later than its deadline, and its
+ * upkeep. The crew outlives the pool by as long as its threads need to notice; the last one turns off the light.
+ */
+#include "base/check.h"
+#include "flow/job.h"
+
+struct kp__crew {
+    struct kp__lock lock;
+    _Atomic uint32_t rings;
+    struct kp__list jobs;               /* Guard: lock. Creations to run */
+    kp_pool *door;
+    uint64_t due;                       /* Guard: lock. Upkeep */
+    uint32_t threads;                   /* Guard: lock */
+    bool over;                          /* Guard: lock. The pool is gone */
+};
+
+static void ring(struct kp__crew *crew)
+{
+    atomic_fetch_add(&crew->rings, 1);
+    kp__life.wake((uint32_t *)&crew->rings, 1, kp__life.ctx);
+}
+
+/* One thing to do: a job, or upkeep (NULL and *keep), or nothing. With the crew's lock. */
+static struct kp__job *next(struct kp__crew *crew, bool *keep)
+{
+    struct kp__list *node = kp__list_first(&crew->jobs);
+
+    *keep = !node && crew->due <= kp__now(&kp__life);
+    if (*keep) crew->due = KP__NEVER;
+    if (!node) return NULL;
+    kp__list_remove(node);
+    return KP__OF(node, struct kp__job, queue);
+}
+
+static void *work(void *arg)
+{
+    struct kp__crew *crew = arg;
+    bool keep, last;
+
+    kp__lock_take(&crew->lock, &kp__life);
+    while (!crew->over) {
+        uint32_t heard = atomic_load(&crew->rings);
+        struct kp__job *job = next(crew, &keep);
+        uint64_t due = crew->due;
+        kp__lock_give(&crew->lock, &kp__life);
+        if (job) kp__job_perform(job);
+        else if (keep) (void)kp_keep(crew->door);
+        else kp__life.park((uint32_t *)&crew->rings, heard, due, kp__life.ctx);
+        kp__lock_take(&crew->lock, &kp__life);
+    }
+    last = --crew->threads == 0;
+    kp__lock_give(&crew->lock, &kp__life);
+    if (last) kp__free(&kp__life, crew, sizeof *crew);
+    else ring(crew);                    /* pass it on */
+    return NULL;
+}
+
+static void upkeep(kp_pool *door, uint64_t due_ns, void *ctx)
+{
+    struct kp__crew *crew = atomic_load_explicit(&door->pool, memory_order_relaxed)->crew;     /* relaxed: under its lock */
+
+    (void)ctx;
+    kp__lock_take(&crew->lock, &kp__life);
+    crew->due = due_ns;
+    kp__lock_give(&crew->lock, &kp__life);
+    ring(crew);
+}
+
+int kp__crew_open(struct kp__pool *pool, int64_t threads)
+{
+    struct kp__crew *crew = kp__alloc(&kp__life, sizeof *crew, 16);
+    int64_t started = 0;
+
+    if (!crew) return KP_ENOMEM;
+    kp__list_init(&crew->jobs);
+    crew->door = pool->door;
+    crew->due = KP__NEVER;
+    kp__lock_take(&crew->lock, &kp__life);
+    while (started < threads && kp__thread_start(work, crew) == 0) started++;
+    crew->threads = (uint32_t)started;
+    crew->over = started < threads;
+    kp__lock_give(&crew->lock, &kp__life);
+    if (started < threads) {
+        if (started == 0) kp__free(&kp__life, crew, sizeof *crew);
+        else ring(crew);
+        return KP_ENOMEM;
+    }
+    pool->upkeep = upkeep;
+    pool->crew = crew;
+    return 0;
+}
+
+void kp__crew_post(struct kp__pool *pool, struct kp__job *job)
+{
+    struct kp__crew *crew = pool->crew;
+
+    kp__list_init(&job->queue);
+    kp__lock_take(&crew->lock, &kp__life);
+    kp__list_push_back(&crew->jobs, &job->queue);
+    kp__lock_give(&crew->lock, &kp__life);
+    ring(crew);
+}
+
+void kp__crew_end(struct kp__crew *crew)
+{
+    if (!crew) return;
+    kp__lock_take(&crew->lock, &kp__life);
+    crew->over = true;
+    ring(crew);                         /* with the lock: the last thread cannot free it before it is given back */
+    kp__lock_give(&crew->lock, &kp__life);
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Doors: what a kp_pool * points to, for ever; and the pool's lock, which lives in its door.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/check.h"
+#include "flow/flow.h"
+
+/* ---- the registry of doors: geometric chunks that never move, read without a lock ------------------------------------ */
+
+enum { CHUNKS = 26, FIRST = 64 };
+
+static _Atomic(struct kp_pool *) chunk[CHUNKS];
+static _Atomic uint32_t made;
+static struct kp__lock registry;        /* writers */
+
+_Atomic uint32_t kp__forks;
+
+static void forked(void)
+{
+    atomic_fetch_add(&kp__forks, 1);
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, forked);   /* cannot tell: then a child is not refused, as with vfork */
+}
+
+static unsigned chunk_of(uint32_t index, uint32_t *first)
+{
+    unsigned k = 0;
+
+    for (*first = 0; index - *first >= (uint32_t)FIRST << k; k++) *first += (uint32_t)FIRST << k;
+    return k;
+}
+
+struct kp_pool *kp__door_at(uint32_t index)
+{
+    uint32_t first;
+
+    /* acquire: pairs with the release in kp__door_open, after the door was written */
+    if (index >= atomic_load_explicit(&made, memory_order_acquire)) return NULL;
+    unsigned k = chunk_of(index, &first);
+    return atomic_load_explicit(&chunk[k], memory_order_acquire) + (index - first);
+}
+
+int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    uint32_t first, index;
+    struct kp_pool *door = NULL;
+
+    (void)pthread_once(&once, watch_forks);
+    kp__lock_take(&registry, &kp__life);
+    index = atomic_load_explicit(&made, memory_order_relaxed);     /* relaxed: written under this lock only */
+    unsigned k = chunk_of(index, &first);
+    if (index == first) {
+        void *room = kp__alloc(&kp__life, ((size_t)FIRST << k) * sizeof *door, 64);
+        atomic_store_explicit(&chunk[k], room, memory_order_release);  /* pairs with kp__door_at */
+    }
+    door = atomic_load_explicit(&chunk[k], memory_order_relaxed);
+    if (door) {
+        door += index - first;
+        door->index = index;
+        door->forks = atomic_load(&kp__forks);
+        door->world = *world;
+        kp__heap_node_init(&door->keep);
+        atomic_store(&door->pool, pool);
+        pool->door = door;
+        pool->world = &door->world;
+        atomic_store_explicit(&made, index + 1, memory_order_release);
+    }
+    kp__lock_give(&registry, &kp__life);
+    return door ? 0 : KP_ENOMEM;
+}
+
+bool kp_is_pool(const void *maybe)
+{
+    uint32_t n = atomic_load_explicit(&made, memory_order_acquire), first = 0;
+
+    for (unsigned k = 0; first < n; first += (uint32_t)FIRST << k, k++) {
+        const struct kp_pool *door = atomic_load_explicit(&chunk[k], memory_order_acquire);
+        for (uint32_t i = 0; i < (uint32_t)FIRST << k && first + i < n; i++) {
+            if ((const void *)(door + i) != maybe) continue;
+            int code;
+            struct kp__pool *pool = kp__enter((kp_pool *)(uintptr_t)(door + i), &code);
+            struct kp__todo todo;
+            if (!pool) return false;
+            bool open = pool->core.phase == KP__OPEN;
+            kp__todo_init(&todo, pool->world);
+            kp__leave(pool, &todo);
+            return open;
+        }
+    }
+    return false;
+}
+
+/* ---- the lock ------------------------------------------------------------------------------------------------------------- */
+
+struct kp__pool *kp__enter(kp_pool *door, int *code)
+{
+    struct kp__pool *pool;
+
+    *code = KP_EMISUSE;
+    if (!door) return NULL;
+    *code = KP_EFORKED;
+    /* relaxed: the child's own store, or none */
+    if (door->forks != atomic_load_explicit(&kp__forks, memory_order_relaxed)) return NULL;
+    *code = KP_ECLOSED;
+    /* acquire: pairs with the release store of kp__leave; a pool that is gone needs no lock */
+    if (!atomic_load_explicit(&door->pool, memory_order_acquire)) return NULL;
+    kp__lock_take(&door->lock, &door->world);
+    pool = atomic_load_explicit(&door->pool, memory_order_relaxed);    /* relaxed: written under this lock */
+    if (pool) {
+        *code = 0;
+        return pool;
+    }
+    kp__lock_give(&door->lock, &door->world);
+    return NULL;
+}
+
+static void unlock(struct kp__pool *pool)
+{
+#if defined KP_VERIFY && KP_VERIFY
+    kp__verify(&pool->core);
+#endif
+    kp__announce(pool);
+    kp__lock_give(&pool->door->lock, pool->world);
+}
+
+static void free_spent(struct kp__pool *pool, struct kp__todo *todo)
+{
+    struct kp__list *node;
+
+    while ((node = kp__list_first(&todo->spent)) != NULL) {
+        kp__list_remove(node);
+        kp__free(pool->world, KP__OF(node, struct kp__failure, link), sizeof(struct kp__failure));
+    }
+}
+
+void kp__step_out(struct kp__pool *pool, struct kp__todo *todo)
+{
+    struct kp__list *node;
+
+    pool->inside++;
+    while ((node = kp__list_first(&todo->doomed)) != NULL) {
+        struct kp__slot *slot = KP__OF(node, struct kp__slot, work);
+        kp__list_remove(node);
+        unlock(pool);
+        kp__todo_run_wakes(todo);
+        kp__destroy(pool, slot, NULL);
+        kp__lock_take(&pool->door->lock, pool->world);
+    }
+    unlock(pool);
+    kp__todo_run_wakes(todo);
+    free_spent(pool, todo);
+}
+
+void kp__step_in(struct kp__pool *pool)
+{
+    kp__lock_take(&pool->door->lock, pool->world);
+    KP__DCHECK(pool->inside > 0);
+    pool->inside--;
+}
+
+void kp__do(struct kp__pool *pool, struct kp__todo *todo)
+{
+    if (todo->wakes == 0 && kp__list_empty(&todo->doomed) && kp__list_empty(&todo->spent)) return;
+    kp__step_out(pool, todo);
+    kp__step_in(pool);
+}
+
+void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
+{
+    struct kp_pool *door = pool->door;
+
+    if (!kp__list_empty(&todo->doomed) || !kp__list_empty(&todo->spent)) kp__do(pool, todo);
+    if (!kp__is_over(pool)) {
+        unlock(pool);
+        kp__todo_run_wakes(todo);
+        return;
+    }
+    pool->announced = 0;                /* say KP__NEVER, whatever was said before */
+    if (pool->upkeep) pool->upkeep(door, KP__NEVER, pool->world->ctx);
+    /* release: pairs with the acquire of kp__enter */
+    atomic_store_explicit(&door->pool, NULL, memory_order_release);
+    kp__lock_give(&door->lock, &door->world);
+    kp__todo_run_wakes(todo);
+    kp__teardown(pool);
+}
+
+/* ---- news ------------------------------------------------------------------------------------------------------------------- */
+
+void kp__tell(struct kp__pool *pool, struct kp__todo *todo)
+{
+    if (pool->watchers == 0) return;
+    /* relaxed: under the lock; watchers read it under the lock before they park */
+    atomic_fetch_add_explicit(&pool->news, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < pool->watchers; i++) kp__todo_wake(todo, &pool->news);
+}
+
+void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
+{
+    uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed);   /* relaxed: under the lock */
+
+    pool->watchers++;
+    kp__step_out(pool, todo);
+    pool->world->park((uint32_t *)&pool->news, seen, until, pool->world->ctx);
+    kp__step_in(pool);
+    pool->watchers--;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------------------- */
+
+static size_t wanted(struct kp__pool *pool, struct kp__slab **slab, struct kp__map **map)
+{
+    struct kp__slab *slabs[] = { &pool->core.slots, &pool->core.subpools, &pool->jobs };
+    struct kp__map *maps[] = { &pool->core.keys, &pool->core.idents, &pool->core.groups };
+    size_t bytes;
+
+    *slab = NULL;
+    *map = NULL;
+    for (size_t i = 0; i < 3; i++)
+        if ((bytes = kp__slab_wants(*slab = slabs[i])) > 0) return bytes;
+    *slab = NULL;
+    for (size_t i = 0; i < 3; i++)
+        if ((bytes = kp__map_wants(*map = maps[i])) > 0) return bytes;
+    return 0;
+}
+
+static void free_old_arrays(struct kp__pool *pool)
+{
+    struct kp__map *maps[] = { &pool->core.keys, &pool->core.idents, &pool->core.groups };
+    size_t bytes;
+    void *old;
+
+    for (size_t i = 0; i < 3; i++)
+        while ((old = kp__map_spent(maps[i], &bytes)) != NULL) kp__free(pool->world, old, bytes);
+}
+
+bool kp__make_room(struct kp__pool *pool)
+{
+    struct kp__slab *slab;
+    struct kp__map *map;
+    struct kp__todo todo;
+    size_t bytes;
+
+    kp__todo_init(&todo, pool->world);
+    free_old_arrays(pool);
+    while ((bytes = wanted(pool, &slab, &map)) > 0) {
+        kp__step_out(pool, &todo);
+        void *memory = kp__alloc(pool->world, bytes, 64), *left;
+        kp__step_in(pool);
+        if (!memory) {                  /* a table that may not grow only gets slower; one without an array cannot hold */
+            bool bad = slab ? kp__slab_wants(slab) > 0 : !kp__map_room(map);
+            if (slab && !bad) continue;
+            return !bad && !slab;
+        }
+        left = slab ? kp__slab_extend(slab, memory, bytes) : kp__map_grow(map, memory, bytes);
+        kp__free(pool->world, left, bytes);
+        free_old_arrays(pool);
+    }
+    return true;
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------------------------------ */
+
+uint64_t kp__time(const struct kp__pool *pool)
+{
+    return kp__now(pool->world);
+}
+
+uint64_t kp__after(uint64_t now, int64_t ms)
+{
+    if (ms == KP_NONE) return now;
+    if (ms == KP_OFF || ms < 0 || (uint64_t)ms > (KP__NEVER - now) / 1000000) return KP__NEVER;
+    return now + (uint64_t)ms * 1000000;
+}
+
+int64_t kp__ms_up(uint64_t ns)
+{
+    return ns == KP__NEVER ? INT64_MAX : (int64_t)(ns / 1000000 + (ns % 1000000 != 0));
+}
+
+void kp__pause_until(kp_pool *door, uint64_t until_ns)
+{
+    uint32_t word = 0;
+
+    while (kp__now(&door->world) < until_ns) door->world.park(&word, 0, until_ns, door->world.ctx);
+}
+
+uint64_t kp__random(kp_pool *door)
+{
+    return door->world.random(door->world.ctx);
+}
+
+uint64_t kp_now_ns(kp_pool *door)
+{
+    /* acquire: pairs with kp__leave */
+    if (!door || !atomic_load_explicit(&door->pool, memory_order_acquire)) return 0;
+    return kp__now(&door->world);
+}
+
+kp_deadline kp_deadline_in(kp_pool *door, int64_t within_ms)
+{
+    kp_deadline deadline = { 0 };
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    if (!pool) return deadline;
+    uint64_t now = kp__time(pool);
+    deadline.ns = within_ms == 0 ? now + pool->deadline : kp__after(now, within_ms);
+    if (within_ms == 0 && pool->deadline == KP__NEVER) deadline.ns = KP__NEVER;
+    kp__todo_init(&todo, pool->world);
+    kp__leave(pool, &todo);
+    return deadline;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Telling: events, misuse, and why the answer was no. Nothing is swallowed (L11): what nobody listens to goes to standard error.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "flow/flow.h"
+
+/* ---- events ------------------------------------------------------------------------------------------------------------ */
+
+void kp__send(struct kp__pool *pool, kp_event *event)
+{
+    event->pool = pool->door;
+    if (pool->on_event) pool->on_event(event, pool->ctx);
+}
+
+void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub, const void *resource, int code,
+               const kp_why *why)
+{
+    kp_event event = { .kind = kind, .code = code, .resource = resource, .why = why };
+
+    if (!pool->on_event) return;
+    if (sub) event.key = kp__key_of(pool, sub);
+    kp__send(pool, &event);
+}
+
+/* ---- misuse -------------------------------------------------------------------------------------------------------------- */
+
+static struct kp__lock listener_lock;
+static void (*listener)(const kp_why *why, void *arg);          /* Guard: listener_lock */
+static void *listener_arg;
+
+void kp_on_misuse(void (*fn)(const kp_why *why, void *arg), void *arg)
+{
+    kp__lock_take(&listener_lock, &kp__life);
+    listener = fn;
+    listener_arg = arg;
+    kp__lock_give(&listener_lock, &kp__life);
+}
+
+static void tell_process(const kp_why *why)
+{
+    kp__lock_take(&listener_lock, &kp__life);
+    void (*fn)(const kp_why *, void *) = listener;
+    void *arg = listener_arg;
+    kp__lock_give(&listener_lock, &kp__life);
+    if (fn) fn(why, arg);
+    else fprintf(stderr, "keyedpool: misuse: %s\n", why->text);
+}
+
+int kp__misuse(struct kp__pool *pool, kp_why *out, const char *sentence)
+{
+    kp_why why;
+
+    kp__say(&why, KP_EMISUSE, sentence);
+    if (out) *out = why;
+    if (pool) {
+        kp__lock_take(&pool->door->lock, pool->world);
+        pool->core.tally.misuses++;
+        kp__lock_give(&pool->door->lock, pool->world);
+    }
+    if (pool && pool->on_event) kp__event(pool, KP_EVENT_MISUSE, NULL, NULL, KP_EMISUSE, &why);
+    else tell_process(&why);
+    if (pool && pool->abort_on_misuse) abort();
+    return KP_EMISUSE;
+}
+
+/* ---- why not -------------------------------------------------------------------------------------------------------------- */
+
+void kp__say(kp_why *why, int code, const char *sentence)
+{
+    if (!why) return;
+    memset(why, 0, sizeof *why);
+    why->code = code;
+    snprintf(why->text, sizeof why->text, "%s", sentence ? sentence : kp_strerror(code));
+}
+
+void kp__say_failure(kp_why *why, const struct kp__failure *failure)
+{
+    if (!why) return;
+    why->vendor_code = failure->vendor_code;
+    snprintf(why->text, sizeof why->text, "%s", failure->text[0] ? failure->text : kp_strerror(failure->code));
+}
+
+static void count_key(const struct kp__pool *pool, const struct kp__subpool *sub, uint64_t now, kp_why *why)
+{
+    const struct kp__list *lent = kp__list_first(&sub->slots[KP__LENT]);
+
+    (void)pool;
+    why->live = (uint32_t)kp__sub_live(sub);
+    why->creating = sub->count[KP__CREATING];
+    why->idle = sub->count[KP__IDLE];
+    why->lent = sub->count[KP__LENT];
+    why->closing = sub->count[KP__CLOSING];
+    why->waiting = sub->waiting;
+    why->max_live = !sub->rules ? 0 : sub->rules->max_live == KP__UNBOUND ? KP_UNLIMITED : sub->rules->max_live;
+    if (!lent) return;
+    const struct kp__slot *slot = KP__OF(lent, const struct kp__slot, link);
+    if (slot->first.since && slot->first.lent) why->oldest_lent_ms = (int64_t)((now - slot->first.since) / 1000000);
+    if (slot->first.tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", slot->first.tag);
+}
+
+static void say_timeout(const struct kp__subpool *sub, kp_why *why)
+{
+    const struct kp__failure *last = sub->health.last;
+    int n = snprintf(why->text, sizeof why->text, "no resource within %" PRId64 " ms: %s binds (live %" PRIu32
+                     ", lent %" PRIu32 ", creating %" PRIu32 "), %" PRIu32 " ahead", why->waited_ms,
+                     why->limit[0] ? why->limit : "the deadline", why->live, why->lent, why->creating, why->ahead);
+
+    if (n > 0 && (size_t)n < sizeof why->text && why->oldest_tag[0])
+        n += snprintf(why->text + n, sizeof why->text - (size_t)n, ", oldest lease %" PRId64 " ms by %s",
+                      why->oldest_lent_ms, why->oldest_tag);
+    if (n > 0 && (size_t)n < sizeof why->text && last && sub->health.failures > 0)
+        snprintf(why->text + n, sizeof why->text - (size_t)n, "; last create: %.150s",
+                 last->text[0] ? last->text : kp_strerror(last->code));
+}
+
+/* Breaker and back-off: when it may be worth trying again. */
+static int64_t retry_after(const struct kp__subpool *sub, uint64_t now)
+{
+    const struct kp__health *h = &sub->health;
+    uint64_t at = h->tripped ? h->open_until : h->back_off;
+
+    return at > now ? kp__ms_up(at - now) : 0;
+}
+
+void kp__explain_no(struct kp__pool *pool, const struct kp__request *request, uint64_t now, kp_why *why)
+{
+    const struct kp__subpool *sub = request->sub;
+    int code = request->grant.code;
+
+    kp__say(why, code, NULL);
+    if (!why) return;
+    if (request->grant.limit) snprintf(why->limit, sizeof why->limit, "%s", request->grant.limit);
+    why->waited_ms = now > request->arrived ? (int64_t)((now - request->arrived) / 1000000) : 0;
+    why->ahead = kp__queue_ahead(request);
+    why->retry_after_ms = retry_after(sub, now);
+    count_key(pool, sub, now, why);
+    if (code == KP_ETIMEDOUT) {
+        if (sub->health.last && sub->health.failures) why->vendor_code = sub->health.last->vendor_code;
+        say_timeout(sub, why);
+    } else if (request->failure && request->failure->code) {
+        kp__say_failure(why, request->failure);
+    }
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Step 1 of a get: find the subpool of a key, or make it. Making asks the user's limits_for, so the new subpool is in the table
+ * before its rules are known: who comes meanwhile waits in its queue, and limits_for is asked exactly once. Also pins.
+ */
+#include <string.h>
+
+#include "base/check.h"
+#include "flow/flow.h"
+
+/* ---- keys the user hands in ----------------------------------------------------------------------------------------- */
+
+/* A pinned key: data is the subpool's index, size carries this mark, the door's index and the subpool's serial. */
+#define PIN_MARK   (SIZE_MAX / 4 + 1)
+#define PIN_SERIAL ((size_t)0xffff)
+#define PIN_DOOR   ((size_t)0xfff)
+
+static size_t pin_size(const struct kp__pool *pool, const struct kp__subpool *sub)
+{
+    return PIN_MARK | (((size_t)pool->door->index & PIN_DOOR) << 16) | ((size_t)sub->serial & PIN_SERIAL);
+}
+
+static bool is_pinned(kp_key key)
+{
+    return (key.size & PIN_MARK) && !(key.size & KP_STRUCT_KEY);
+}
+
+bool kp__every_key(kp_key key)
+{
+    return key.data == NULL && key.size == SIZE_MAX;
+}
+
+int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why)
+{
+    const char *sentence = NULL;
+
+    if (is_pinned(key)) return 0;       /* looked up under the lock */
+    if (kp__every_key(key)) sentence = "KP_EVERY_KEY is no key to borrow for; name one";
+    else if (kp__key_check(&pool->key_type, key, &sentence) == 0) return 0;
+    return kp__misuse(pool, why, sentence);
+}
+
+bool kp__key_fits(struct kp__pool *pool, kp_key key)
+{
+    const char *sentence;
+
+    return is_pinned(key) || (!kp__every_key(key) && kp__key_check(&pool->key_type, key, &sentence) == 0);
+}
+
+uint64_t kp__hash(struct kp__pool *pool, kp_key key)
+{
+    return is_pinned(key) ? 0 : kp__key_hash(&pool->key_type, pool->seed, key);
+}
+
+kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub)
+{
+    return kp__key_stored(&pool->key_type, sub->key, sub->key_size);
+}
+
+/* ---- find ---------------------------------------------------------------------------------------------------------------- */
+
+struct wanted { const struct kp__pool *pool; kp_key key; };
+
+static bool same_key(const struct kp__map_node *node, const void *ctx)
+{
+    const struct kp__subpool *sub = KP__OF(node, struct kp__subpool, node);
+    const struct wanted *wanted = ctx;
+
+    return kp__key_equal(&wanted->pool->key_type, sub->key, sub->key_size, wanted->key);
+}
+
+static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
+{
+    struct kp__subpool *sub = kp__slab_at(&pool->core.subpools, (uint32_t)(uintptr_t)key.data);
+
+    return sub && sub->in_use && sub->pins > 0 && key.size == pin_size(pool, sub) ? sub : NULL;
+}
+
+/* ---- make ------------------------------------------------------------------------------------------------------------------ */
+
+/* The user's limits_for, from the pool's limits; outside the lock. */
+static int ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *base, struct kp__rules **rules,
+                      kp_why *why)
+{
+    kp_limits given = kp__limits_given(base), limits = given;
+
+    pool->limits_for(kp__key_of(pool, sub), &limits, pool->ctx);
+    limits = kp__limits_taken(&limits, &given, base);
+    return kp__rules_make(pool->world, &limits, rules, why);
+}
+
+static void refuse_all(struct kp__pool *pool, struct kp__subpool *sub, int code, struct kp__todo *todo)
+{
+    for (int q = 0; q < KP__QUEUES; q++) {
+        struct kp__request *request;
+        while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL) kp__refuse(&pool->core, request, code, todo);
+    }
+}
+
+static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
+{
+    struct kp__rules *rules = pool->core.rules, *old = NULL;
+    struct kp__group *group[2];
+    struct kp__todo todo;
+    int code = 0;
+
+    kp__todo_init(&todo, pool->world);
+    if (pool->limits_for) {
+        kp_limits base = rules->said;   /* a copy: kp_limits_set may replace the pool's meanwhile */
+        kp__step_out(pool, &todo);
+        code = ask_limits(pool, sub, &base, &rules, why);
+        kp__step_in(pool);
+    }
+    if (code == 0) code = kp__groups_of(pool, rules, group);
+    if (code == 0) {
+        kp__table_rule(&pool->core, sub, rules, group, &old);
+        pool->core.clocked = pool->core.clocked || rules->clocked;
+        if (rules->prefill && rules->min_live > 0) {
+            sub->refill = true;
+            kp__file_sub(&pool->core, sub, kp__time(pool));
+        }
+        kp__settle(&pool->core, sub, kp__time(pool), &todo);
+    } else {
+        refuse_all(pool, sub, code, &todo);
+    }
+    kp__step_out(pool, &todo);
+    if (code == 0) kp__event(pool, KP_EVENT_KEY_MADE, sub, NULL, 0, NULL);
+    else if (rules != pool->core.rules) kp__rules_drop(pool->world, rules);
+    kp__step_in(pool);
+    return code;
+}
+
+static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash, int *code)
+{
+    struct wanted wanted = { pool, key };
+    struct kp__subpool *sub = NULL;
+    struct kp__todo todo;
+    size_t size = kp__key_room(&pool->key_type, key);
+    void *copy = NULL;
+
+    *code = KP_ENOMEM;
+    if (!kp__make_room(pool)) return NULL;
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
+    if ((copy = kp__alloc(pool->world, size ? size : 1, 16)) != NULL
+        && (*code = kp__key_copy(&pool->key_type, key, copy)) != 0) {
+        kp__free(pool->world, copy, size ? size : 1);
+        copy = NULL;
+    }
+    kp__step_in(pool);
+    if (!copy) return NULL;
+    if (pool->core.phase != KP__OPEN) *code = KP_ECLOSED;
+    else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) != NULL) *code = 0;     /* somebody was faster */
+    else if ((int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
+    else if ((sub = kp__table_make(&pool->core, hash)) == NULL) *code = KP_ENOMEM;
+    else {
+        sub->key = copy;
+        sub->key_size = key.size;
+        sub->key_room = size ? size : 1;
+        *code = 0;
+        return sub;
+    }
+    kp__step_out(pool, &todo);
+    kp__key_drop(&pool->key_type, copy);
+    kp__free(pool->world, copy, size ? size : 1);
+    kp__step_in(pool);
+    return *code == 0 ? kp__find(pool, key, hash, true, NULL, code) : NULL;
+}
+
+struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want, kp_why *why, int *code)
+{
+    struct wanted wanted = { pool, key };
+    struct kp__subpool *sub;
+
+    *code = 0;
+    if (is_pinned(key)) {
+        if ((sub = find_pinned(pool, key)) == NULL) *code = KP_EMISUSE;
+    } else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) == NULL && !want) {
+        *code = KP_ENOTFOUND;
+    }
+    if (sub || *code != 0) {
+        if (sub) sub->interest++;
+        return sub;
+    }
+    if ((int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
+    else if (pool->core.phase != KP__OPEN) *code = KP_ECLOSED;
+    if (*code != 0 || (sub = make(pool, key, hash, code)) == NULL) return NULL;
+    sub->interest++;
+    if (sub->rules || sub->interest > 1) return sub;    /* found after all, or being ruled by somebody else */
+    if ((*code = rule(pool, sub, why)) == 0) return sub;
+    kp__lose_interest(pool, sub, 0);
+    return NULL;
+}
+
+void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
+{
+    KP__DCHECK(sub->interest > 0);
+    sub->interest--;
+    if (!kp__subpool_unused(sub)) return;
+    if (!sub->rules) {                  /* it never came to life */
+        kp__table_drop(&pool->core, sub);
+        kp__bury(pool, sub);
+    } else {
+        sub->used_at = now ? now : kp__time(pool);
+        (void)kp__may_forget(&pool->core, sub, 0);     /* files it for when it may */
+    }
+}
+
+void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    struct kp__rules *rules = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
+    struct kp__list *node;
+    struct kp__todo todo;
+
+    kp__todo_init(&todo, pool->world);
+    while ((node = kp__list_first(&sub->health.kept)) != NULL) {
+        kp__list_remove(node);
+        kp__list_push_back(&todo.spent, node);
+    }
+    sub->rules = NULL;
+    kp__step_out(pool, &todo);
+    kp__free(pool->world, sub->health.last, sizeof *sub->health.last);
+    kp__rules_drop(pool->world, rules);
+    kp__key_drop(&pool->key_type, sub->key);
+    kp__free(pool->world, sub->key, sub->key_room);
+    sub->key = NULL;
+    kp__step_in(pool);
+    kp__slab_put(&pool->core.subpools, sub);
+}
+
+/* ---- pins ------------------------------------------------------------------------------------------------------------------ */
+
+int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
+{
+    struct kp__subpool *sub = NULL;
+    struct kp__todo todo;
+    int code;
+
+    *pinned = kp_bytes(NULL, 0);
+    struct kp__pool *pool = kp__enter(door, &code);
+    if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_pin: pool is NULL") : code;
+    kp__todo_init(&todo, pool->world);
+    if (!kp__key_fits(pool, key)) {
+        kp__step_out(pool, &todo);
+        code = kp__check_key(pool, key, NULL);
+        kp__step_in(pool);
+    }
+    if (code == 0 && (sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code)) != NULL) {
+        sub->pins++;
+        *pinned = kp_bytes((const void *)(uintptr_t)sub->item.index, pin_size(pool, sub));
+        sub->interest--;
+    }
+    kp__leave(pool, &todo);
+    return code;
+}
+
+void kp_unpin(kp_pool *door, kp_key *pinned)
+{
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+    struct kp__subpool *sub;
+
+    if (!pool) {
+        *pinned = kp_bytes(NULL, 0);
+        return;
+    }
+    kp__todo_init(&todo, pool->world);
+    sub = is_pinned(*pinned) ? find_pinned(pool, *pinned) : NULL;
+    if (sub) {
+        sub->pins--;
+        sub->interest++;
+        kp__lose_interest(pool, sub, kp__time(pool));
+        *pinned = kp_bytes(NULL, 0);
+    } else {
+        kp__step_out(pool, &todo);
+        kp__misuse(pool, NULL, "kp_unpin: this is not a pin of this pool, or it was unpinned already");
+        kp__step_in(pool);
+    }
+    kp__leave(pool, &todo);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Jobs: one run of a driver function, from its start to its one answer, now or later.
+ *
+ * A job is answered by whoever moves its state from RUNNING or DETACHED to ANSWERING; a second answer finds another state, and is
+ * misuse. RUNNING: a thread of ours waits for it. DETACHED: nobody does, the answer itself goes on with the story (create.c).
+ * Jobs live in a slab of the pool: their memory stays, so that a second answer can be told as long as the pool lives.
+ */
+#include "flow/job.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+
+void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag,
+                  uint64_t until)
+{
+    uint64_t now = kp__time(pool);
+    struct kp__slab_item item = job->item;
+
+    memset(job, 0, sizeof *job);
+    job->item = item;
+    job->pool = pool;
+    job->slot = slot;
+    job->face = (kp_job){
+        .pool = pool->door, .kind = kind, .resource = slot->resource, .ctx = pool->driver.ctx,
+        .key = kp__key_of(pool, slot->sub), .deadline = { until == KP__NEVER ? 0 : until },
+        .left_ms = until == KP__NEVER ? INT64_MAX : until > now ? kp__ms_up(until - now) : 1,
+        .tag = tag, .serial = slot->serial,
+    };
+    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);     /* relaxed: not shared yet */
+}
+
+/* Wait for the answer of a job that a thread of ours stands by. */
+void kp__job_await(struct kp__job *job)
+{
+    const struct kp__world *world = job->pool->world;
+    uint32_t state;
+
+    /* acquire: pairs with the release in kp_job_done, after status and resource were written */
+    while ((state = atomic_load_explicit(&job->state, memory_order_acquire)) != KP__JOB_ANSWERED)
+        world->park((uint32_t *)&job->state, state, UINT64_MAX, world->ctx);
+}
+
+int kp_job_fail(kp_job *face, int vendor_code, const char *text)
+{
+    struct kp__job *job = KP__OF(face, struct kp__job, face);
+
+    job->failure.code = KP_ECREATE;
+    job->failure.vendor_code = vendor_code;
+    snprintf(job->failure.text, sizeof job->failure.text, "%s", text ? text : "");
+    return KP_ECREATE;
+}
+
+void kp__job_answered(struct kp__job *job, int status, void *resource)
+{
+    job->status = status;
+    job->made = resource;
+    if (status >= 0) return;
+    if (job->failure.code == 0) job->failure.vendor_code = status;
+    job->failure.code = status == KP_EREFUSED || status == KP_ENOMEM ? status : KP_ECREATE;
+}
+
+void kp_job_done(kp_job *face, int status, void *resource)
+{
+    struct kp__job *job = KP__OF(face, struct kp__job, face);
+    const struct kp__world *world = job->pool->world;
+    uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);      /* relaxed: the CAS decides */
+
+    for (;;) {
+        if (state != KP__JOB_RUNNING && state != KP__JOB_DETACHED) {
+            kp__misuse(job->pool, NULL, "kp_job_done: this job was answered already; answer each job exactly once");
+            return;
+        }
+        /* acquire: pairs with the release of who detached it */
+        if (atomic_compare_exchange_weak_explicit(&job->state, &state, KP__JOB_ANSWERING, memory_order_acquire,
+                                                  memory_order_relaxed))
+            break;
+    }
+    kp__job_answered(job, status, resource);
+    if (state == KP__JOB_DETACHED) {
+        kp__create_finish(job);
+        return;
+    }
+    /* release: pairs with kp__job_await; from here the job may be gone, and only its address is used */
+    _Atomic uint32_t *word = &job->state;
+    atomic_store_explicit(word, KP__JOB_ANSWERED, memory_order_release);
+    world->wake((uint32_t *)word, 1, world->ctx);
+}
+
+/* ---- validate, reset, destroy: a thread stands by --------------------------------------------------------------------------- */
+
+static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource)
+{
+    int status = fn(&job->face, resource);
+
+    if (status != KP_PENDING) {
+        kp__job_answered(job, status, NULL);
+        return status;
+    }
+    kp__job_await(job);
+    return job->status;
+}
+
+/* A job of the slab if there is one: it can tell a second answer; else the caller's own. */
+static struct kp__job *borrow_job(struct kp__pool *pool, struct kp__job *own)
+{
+    struct kp__job *job;
+
+    kp__lock_take(&pool->door->lock, pool->world);
+    job = kp__slab_take(&pool->jobs);
+    kp__lock_give(&pool->door->lock, pool->world);
+    return job ? job : own;
+}
+
+static void return_job(struct kp__pool *pool, struct kp__job *job, const struct kp__job *own)
+{
+    if (job == own) return;
+    kp__lock_take(&pool->door->lock, pool->world);
+    kp__job_put(job);
+    kp__lock_give(&pool->door->lock, pool->world);
+}
+
+void kp__job_put(struct kp__job *job)
+{
+    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);        /* relaxed: under the lock */
+    kp__slab_put(&job->pool->jobs, job);
+}
+
+static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void *), struct kp__slot *slot,
+               const char *tag, uint64_t until, kp_why *why)
+{
+    struct kp__job own = { .item = { 0, 0 } }, *job = borrow_job(pool, &own);
+    int status;
+
+    kp__job_init(job, pool, kind, slot, tag, until);
+    status = call(job, fn, slot->resource);
+    if (status < 0 && why) {
+        kp__say(why, status, NULL);
+        kp__say_failure(why, &job->failure);
+    }
+    return_job(pool, job, &own);
+    return status;
+}
+
+int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag, uint64_t until)
+{
+    kp_why why;
+    int (*fn)(kp_job *, void *) = kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
+    int status = run(pool, kind, fn, slot, tag, until, &why);
+
+    if (status < 0) kp__event(pool, KP_EVENT_INVALID, slot->sub, slot->resource, status, &why);
+    return status < 0 ? status : 0;
+}
+
+void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir)
+{
+    const void *resource = slot->resource;
+    struct kp__subpool *sub = slot->sub;
+    struct kp__todo todo;
+    kp_why why;
+    int status = 0;
+
+    if (pool->driver.destroy)
+        status = run(pool, KP_JOB_DESTROY, pool->driver.destroy, slot, NULL, KP__NEVER, &why);
+    kp__event(pool, status < 0 ? KP_EVENT_DESTROY_FAILED : KP_EVENT_DESTROYED, sub, resource, status < 0 ? status : 0,
+              status < 0 ? &why : NULL);
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    if (status < 0) {
+        sub->tally.destroy_failures++;
+        pool->core.tally.destroy_failures++;
+    }
+    uint64_t now = kp__time(pool);
+    if (heir) kp__victim_gone(&pool->core, heir, slot, now, &todo);
+    else kp__gone(&pool->core, slot, now, &todo);
+    kp__tell(pool, &todo);
+    kp__leave(pool, &todo);             /* our caller is inside: it is never the last one out */
+}

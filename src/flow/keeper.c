@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Upkeep: expiry, refill, leak reports, forgetting keys. It visits only what the calendar says is due (L8), and whoever calls
+ * kp_keep does the work: the process's keeper, the pool's own threads, a simulated world, or the program.
+ */
+#include "base/check.h"
+#include "flow/flow.h"
+
+enum { AT_ONCE = 256 };                 /* looks per call, so that nobody is held up for long */
+
+#define LATE UINT64_C(10000000000)      /* 10 s: KP_EVENT_KEEPER_LATE */
+
+/* ---- when ------------------------------------------------------------------------------------------------------------- */
+
+/* keep_every_ms: upkeep runs at multiples of it since the pool was opened. */
+static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
+{
+    uint64_t every = pool->keep_every, since = at > pool->opened ? at - pool->opened : 0;
+
+    if (at == KP__NEVER || every == KP__NEVER) return at;
+    return pool->opened + (since / every + 1) * every;
+}
+
+void kp__announce(struct kp__pool *pool)
+{
+    uint64_t at = rounded(pool, kp__due_next(&pool->core));
+
+    if (!pool->upkeep || at >= pool->announced) return;
+    pool->announced = at;
+    pool->upkeep(pool->door, at, pool->world->ctx);
+}
+
+/* ---- a slot ------------------------------------------------------------------------------------------------------------------ */
+
+static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const struct kp__seat *seat, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+    kp_event event = { .kind = KP_EVENT_LEAK, .key = kp__key_of(pool, sub), .resource = slot->resource,
+                       .tag = seat->tag, .site = seat->site };
+
+    sub->interest++;
+    kp__step_out(pool, todo);
+    kp__send(pool, &event);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, kp__time(pool));
+}
+
+/* ---- a key ---------------------------------------------------------------------------------------------------------------------- */
+
+static void refill(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    uint32_t failures = sub->health.failures;
+
+    if (!sub->refill) return;
+    if (kp__refill_wanted(&pool->core, sub, sub->warm) == 0) {
+        sub->refill = sub->warm = false;
+        return;
+    }
+    uint64_t now = kp__time(pool);
+    if (now < sub->health.back_off) {
+        kp__file_sub(&pool->core, sub, sub->health.back_off);
+    } else if (kp__refill_permit(&pool->core, sub, sub->warm, now)) {
+        kp__create(pool, sub, NULL);
+        if (sub->health.failures > failures && sub->health.back_off == 0 && !sub->rules->cache_once)
+            sub->refill = sub->warm = false;   /* nothing to pace it by: the next get tries again */
+        else
+            kp__file_sub(&pool->core, sub, now);        /* one at a time: others get their turn */
+    } else {                            /* changes in this key file it at once (core/give.c); else look now and then */
+        kp__file_sub(&pool->core, sub, now + UINT64_C(1000000000));
+    }
+}
+
+/* The key's last resources, if they are only its minimum, and then the key itself. */
+static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
+{
+    struct kp__list *node;
+
+    if (pool->core.phase != KP__OPEN || !kp__may_forget(&pool->core, sub, now)) return;
+    sub->interest++;
+    sub->leaving = true;
+    while ((node = kp__list_first(&sub->slots[KP__IDLE])) != NULL)
+        kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__EXPIRED, todo);
+    kp__do(pool, todo);
+    sub->leaving = false;
+    sub->interest--;
+    if (!kp__subpool_unused(sub) || !kp__may_forget(&pool->core, sub, now)) return;
+    kp__table_drop(&pool->core, sub);
+    kp__step_out(pool, todo);
+    kp__event(pool, KP_EVENT_KEY_FORGOTTEN, sub, NULL, 0, NULL);
+    kp__step_in(pool);
+    kp__bury(pool, sub);
+}
+
+static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
+{
+    if (!sub->rules) return;
+    sub->interest++;
+    kp__settle(&pool->core, sub, now, todo);            /* back-off may have ended */
+    kp__do(pool, todo);
+    refill(pool, sub);
+    sub->interest--;
+    forget(pool, sub, now, todo);
+}
+
+/* ---- the call ------------------------------------------------------------------------------------------------------------------------ */
+
+static void tell_late(struct kp__pool *pool, uint64_t due, uint64_t now, struct kp__todo *todo)
+{
+    bool late = due < now && now - due > LATE;
+
+    if (late && !pool->late_reported) {
+        kp__step_out(pool, todo);
+        kp__event(pool, KP_EVENT_KEEPER_LATE, NULL, NULL, 0, NULL);
+        kp__step_in(pool);
+    }
+    pool->late_reported = late;
+}
+
+int64_t kp_keep(kp_pool *door)
+{
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    if (!pool) return -1;
+    kp__todo_init(&todo, pool->world);
+    uint64_t now = kp__time(pool);
+    tell_late(pool, kp__due_next(&pool->core), now, &todo);
+    pool->announced = 0;                /* quiet until the end of this call */
+    for (int looks = 0; looks < AT_ONCE; looks++) {
+        struct kp__due *due = kp__due_pop(&pool->core, now);
+        if (!due) break;
+        if (due->is_slot) {
+            struct kp__slot *slot = KP__OF(due, struct kp__slot, due);
+            struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, &todo);
+            if (leak) report_leak(pool, slot, leak, &todo);
+        } else {
+            look_at_key(pool, KP__OF(due, struct kp__subpool, due), now, &todo);
+        }
+        kp__do(pool, &todo);
+    }
+    pool->announced = KP__NEVER;
+    uint64_t next = rounded(pool, kp__due_next(&pool->core));
+    now = kp__time(pool);
+    kp__leave(pool, &todo);
+    return next == KP__NEVER ? -1 : next > now ? kp__ms_up(next - now) : 0;
+}

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Keys as a pool sees them (key.h): bytes, structs told by a field table, structs told by
+ * functions.
+ */
+#include "flow/key.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/siphash.h"
+
+/* The two top bits of a key's size are marks: KP_STRUCT_KEY, and the pool's own for pinned keys. */
+#define SIZE_MARKS (KP_STRUCT_KEY | KP_STRUCT_KEY >> 1)
+
+static bool is_bytes(const kp_key_type *type)
+{
+    return type->size == 0;
+}
+
+static const char *as_str(const char *s)
+{
+    return s ? s : "";
+}
+
+/* The string of a KP_FIELD_STR; memcpy, because the struct may be a packed one. */
+static const char *str_at(const kp_field *f, const void *key)
+{
+    const char *s;
+    memcpy(&s, (const char *)key + f->offset, sizeof s);
+    return s;
+}
+
+/* ---- is the key type possible? -------------------------------------------------------------- */
+
+static bool has_functions(const kp_key_type *type)
+{
+    return type->hash || type->equal || type->copy || type->drop;
+}
+
+static bool fields_refused(const kp_key_type *type)
+{
+    const kp_field *f = type->fields;
+    if (f->kind == KP_FIELD_END) return true;           /* all keys would be equal */
+    for (; f->kind != KP_FIELD_END; f++) {
+        bool str = f->kind == KP_FIELD_STR;
+        if (!str && f->kind != KP_FIELD_BYTES && f->kind != KP_FIELD_TEXT) return true;
+        if (!f->name || f->size == 0) return true;
+        if (str && f->size != sizeof(char *)) return true;
+        if (f->offset > type->size || f->size > type->size - f->offset) return true;
+    }
+    return false;
+}
+
+const char *kp__key_type_refused(const kp_key_type *type)
+{
+    bool functions = has_functions(type);
+    if (type->reserved[0] || type->reserved[1]) return "key_type.reserved";
+    if (type->size & SIZE_MARKS) return "key_type.size";
+    if (type->size == 0) {
+        if (type->fields || functions) return "key_type.size";
+        return type->text ? "key_type.text" : NULL;     /* it is not told the size of a bytes key */
+    }
+    if (type->fields) {
+        if (functions || fields_refused(type)) return "key_type.fields";
+        return NULL;
+    }
+    if (!functions) return "key_type.fields";           /* nothing says how to compare */
+    if (!type->hash) return "key_type.hash";
+    if (!type->equal) return "key_type.equal";
+    if (!type->copy) return "key_type.copy";
+    return NULL;
+}
+
+/* ---- is the key one of this type? ----------------------------------------------------------- */
+
+int kp__key_check(const kp_key_type *type, kp_key key, const char **sentence)
+{
+    const char *wrong = NULL;
+    if (key.size == SIZE_MAX) {
+        wrong = "KP_EVERY_KEY stands for all keys and is not one of them";
+    } else if (is_bytes(type)) {
+        if (key.size & KP_STRUCT_KEY)
+            wrong = "a struct key needs key_type.fields: as bytes, its padding would be compared";
+        else if (key.size & SIZE_MARKS)
+            wrong = "the size of the key is impossible";
+        else if (!key.data && key.size > 0)
+            wrong = "the key has a size but its data is NULL";
+    } else if (!(key.size & KP_STRUCT_KEY)) {
+        wrong = "the keys of this pool are structs and this one is bytes: pass KP_KEY(&key)";
+    } else if ((key.size ^ KP_STRUCT_KEY) != type->size) {
+        wrong = "the key is a struct of another size than key_type.size: is it of another type?";
+    } else if (!key.data) {
+        wrong = "the key is a NULL pointer to a struct";
+    }
+    *sentence = wrong;
+    return wrong ? KP_EMISUSE : 0;
+}
+
+/* ---- hash ----------------------------------------------------------------------------------- */
+
+/* The fields of a key in one canonical row of bytes, each after its length. The row is hashed in
+ * one piece if it fits, as nearly all do; else the hash of what is full so far takes its place. */
+struct row {
+    const uint64_t *seed;
+    size_t used;
+    unsigned char bytes[192];
+};
+
+static void row_add(struct row *row, const void *data, size_t size)
+{
+    const unsigned char *p = data;
+    while (size > 0) {
+        size_t n = sizeof row->bytes - row->used;
+        if (n == 0) {
+            uint64_t h = kp__siphash13(row->seed, row->bytes, row->used);
+            memcpy(row->bytes, &h, sizeof h);
+            row->used = sizeof h;
+            continue;
+        }
+        if (n > size) n = size;
+        memcpy(row->bytes + row->used, p, n);
+        row->used += n;
+        p += n;
+        size -= n;
+    }
+}
+
+static void row_add_field(struct row *row, const kp_field *f, const void *key)
+{
+    const char *data = (const char *)key + f->offset;
+    uint64_t size = f->size;
+    if (f->kind == KP_FIELD_STR) {
+        data = as_str(str_at(f, key));
+        size = strlen(data);
+    } else if (f->kind == KP_FIELD_TEXT) {
+        size = strnlen(data, f->size);
+    }
+    if (f->kind != KP_FIELD_BYTES) row_add(row, &size, sizeof size);    /* of bytes it is known */
+    row_add(row, data, (size_t)size);
+}
+
+static uint64_t hash_fields(const kp_key_type *type, const uint64_t seed[2], const void *key)
+{
+    struct row row;
+    row.seed = seed;
+    row.used = 0;
+    for (const kp_field *f = type->fields; f->kind != KP_FIELD_END; f++)
+        row_add_field(&row, f, key);
+    return kp__siphash13(seed, row.bytes, row.used);
+}
+
+uint64_t kp__key_hash(const kp_key_type *type, const uint64_t seed[2], kp_key key)
+{
+    uint64_t h;
+    if (is_bytes(type)) {
+        h = kp__siphash13(seed, key.size ? key.data : "", key.size);
+    } else if (type->fields) {
+        h = hash_fields(type, seed, key.data);
+    } else {
+        h = type->hash(key.data, seed[0], type->ctx);
+        h = kp__siphash13(seed, &h, sizeof h);  /* the table takes low bits: theirs may be poor */
+    }
+    return h ? h : 1;
+}
+
+/* ---- equality ------------------------------------------------------------------------------- */
+
+static bool field_equal(const kp_field *f, const void *a, const void *b)
+{
+    const char *x = (const char *)a + f->offset;
+    const char *y = (const char *)b + f->offset;
+    switch (f->kind) {
+    case KP_FIELD_STR:
+        return strcmp(as_str(str_at(f, a)), as_str(str_at(f, b))) == 0;
+    case KP_FIELD_TEXT:
+        return strncmp(x, y, f->size) == 0;
+    default:
+        return memcmp(x, y, f->size) == 0;
+    }
+}
+
+bool kp__key_equal(const kp_key_type *type, const void *stored, size_t stored_size, kp_key key)
+{
+    if (is_bytes(type)) {
+        if (stored_size != key.size) return false;
+        return key.size == 0 || memcmp(stored, key.data, key.size) == 0;
+    }
+    if (!type->fields) return type->equal(stored, key.data, type->ctx);
+    for (const kp_field *f = type->fields; f->kind != KP_FIELD_END; f++)
+        if (!field_equal(f, stored, key.data)) return false;
+    return true;
+}
+
+/* ---- the pool's own copy -------------------------------------------------------------------- */
+
+size_t kp__key_room(const kp_key_type *type, kp_key key)
+{
+    size_t room = type->size;
+    if (is_bytes(type)) return key.size + 1;
+    if (!type->fields) return room;
+    for (const kp_field *f = type->fields; f->kind != KP_FIELD_END; f++) {
+        const char *s = f->kind == KP_FIELD_STR ? str_at(f, key.data) : NULL;
+        if (s) room += strlen(s) + 1;
+    }
+    return room;
+}
+
+int kp__key_copy(const kp_key_type *type, kp_key key, void *room)
+{
+    char *behind = (char *)room + type->size;
+    if (is_bytes(type)) {
+        if (key.size > 0) memcpy(room, key.data, key.size);
+        ((char *)room)[key.size] = '\0';
+        return 0;
+    }
+    if (!type->fields) {
+        int rc = type->copy(key.data, room, type->ctx);
+        return rc < 0 ? rc : 0;
+    }
+    memcpy(room, key.data, type->size);     /* whole: what is no field is for the driver */
+    for (const kp_field *f = type->fields; f->kind != KP_FIELD_END; f++) {
+        const char *s = f->kind == KP_FIELD_STR ? str_at(f, key.data) : NULL;
+        if (!s) continue;
+        size_t n = strlen(s) + 1;
+        memcpy(behind, s, n);
+        memcpy((char *)room + f->offset, &behind, sizeof behind);
+        behind += n;
+    }
+    return 0;
+}
+
+void kp__key_drop(const kp_key_type *type, void *copied)
+{
+    if (type->drop) type->drop(copied, type->ctx);
+}
+
+kp_key kp__key_stored(const kp_key_type *type, void *copied, size_t size)
+{
+    return kp_bytes(copied, is_bytes(type) ? size : type->size);
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+struct text {
+    char *buf;
+    size_t size, length;
+};
+
+static void put(struct text *t, const char *s)
+{
+    for (; *s; s++, t->length++)
+        if (t->length + 1 < t->size) t->buf[t->length] = *s;
+}
+
+static void put_hex(struct text *t, const void *data, size_t size)
+{
+    const unsigned char *p = data;
+    for (size_t i = 0; i < size; i++) {
+        char hex[3];
+        (void)snprintf(hex, sizeof hex, "%02x", p[i]);
+        put(t, hex);
+    }
+}
+
+static void put_bytes(struct text *t, const void *data, size_t size)
+{
+    const unsigned char *p = data;
+    for (size_t i = 0; i < size; i++) {
+        char one[2] = { (char)p[i], '\0' };
+        if (p[i] == '\\') {
+            put(t, "\\\\");
+        } else if (p[i] >= 0x20 && p[i] < 0x7f) {
+            put(t, one);
+        } else {
+            put(t, "\\x");
+            put_hex(t, p + i, 1);
+        }
+    }
+}
+
+static bool read_integer(const void *data, size_t size, int64_t *value)
+{
+    int8_t i8;
+    int16_t i16;
+    int32_t i32;
+    switch (size) {
+    case 1: memcpy(&i8, data, 1); *value = i8; return true;
+    case 2: memcpy(&i16, data, 2); *value = i16; return true;
+    case 4: memcpy(&i32, data, 4); *value = i32; return true;
+    case 8: memcpy(value, data, 8); return true;
+    default: return false;
+    }
+}
+
+static void put_field(struct text *t, const kp_field *f, const void *key)
+{
+    const char *data = (const char *)key + f->offset;
+    char number[24];
+    int64_t value;
+    put(t, f->name);
+    put(t, "=");
+    if (f->kind == KP_FIELD_STR) {
+        const char *s = as_str(str_at(f, key));
+        put_bytes(t, s, strlen(s));
+    } else if (f->kind == KP_FIELD_TEXT) {
+        put_bytes(t, data, strnlen(data, f->size));
+    } else if (read_integer(data, f->size, &value)) {
+        (void)snprintf(number, sizeof number, "%" PRId64, value);
+        put(t, number);
+    } else {
+        put_hex(t, data, f->size);
+    }
+}
+
+static bool printable(const kp_key_type *type, kp_key key)
+{
+    if (is_bytes(type)) return !(key.size & SIZE_MARKS) && (key.data || key.size == 0);
+    if (!key.data) return false;
+    return (key.size & ~KP_STRUCT_KEY) == type->size;   /* kp__key_stored's have no mark */
+}
+
+size_t kp__key_print(const kp_key_type *type, kp_key key, char *buf, size_t size)
+{
+    struct text t = { buf, size, 0 };
+    if (!printable(type, key)) {
+        put(&t, key.size == SIZE_MAX ? "(every key)" : "(not a key of this pool)");
+    } else if (is_bytes(type)) {
+        put_bytes(&t, key.data, key.size);
+    } else if (type->text) {
+        return type->text(key.data, buf, size, type->ctx);
+    } else if (type->fields) {
+        for (const kp_field *f = type->fields; f->kind != KP_FIELD_END; f++) {
+            if (f != type->fields) put(&t, ",");
+            put_field(&t, f, key.data);
+        }
+    } else {
+        put_hex(&t, key.data, type->size < 16 ? type->size : 16);
+    }
+    if (size > 0) buf[t.length < size ? t.length : size - 1] = '\0';
+    return t.length;
+}

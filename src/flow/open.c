@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening: read the options, refuse what cannot be, fill in the defaults, put the house together.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "flow/job.h"
+
+/* ---- refusals -------------------------------------------------------------------------------------------------------- */
+
+static int check_count(int64_t v, const char *field, int64_t least, kp_why *why)
+{
+    if (v == 0 || v == KP_UNLIMITED || (v == KP_NONE && least == 0)) return 0;
+    if (v < least || v > INT32_MAX - 1) return kp__refused(why, field, "not a count; say KP_NONE or KP_UNLIMITED");
+    return 0;
+}
+
+static int check_time(int64_t v, const char *field, bool none, kp_why *why)
+{
+    if (v == 0 || v == KP_OFF || (v == KP_NONE && none)) return 0;
+    if (v < 1 || v > INT64_MAX / 2000000) return kp__refused(why, field, "not a time in ms; say KP_NONE or KP_OFF");
+    return 0;
+}
+
+static int check_budget(const kp_budget *b, kp_why *why)
+{
+    int code = 0;
+
+    if (code == 0) code = check_count(b->max_live, "budget.max_live", 0, why);
+    if (code == 0) code = check_count(b->max_lent, "budget.max_lent", 0, why);
+    if (code == 0) code = check_count(b->max_idle, "budget.max_idle", 0, why);
+    if (code == 0) code = check_count(b->max_creating, "budget.max_creating", 1, why);
+    if (code == 0) code = check_count(b->max_waiting, "budget.max_waiting", 0, why);
+    if (code == 0) code = check_count(b->max_keys, "budget.max_keys", 0, why);
+    if (code == 0) code = check_count(b->group_max_live[0], "budget.group_max_live[0]", 0, why);
+    if (code == 0) code = check_count(b->group_max_live[1], "budget.group_max_live[1]", 0, why);
+    if (code == 0 && b->evict_other_keys != 0 && b->evict_other_keys != 1 && b->evict_other_keys != KP_OFF)
+        code = kp__refused(why, "budget.evict_other_keys", "is 1 or KP_OFF");
+    if (code == 0 && b->across != 0 && b->across != KP_ACROSS_SHARE && b->across != KP_ACROSS_ARRIVAL)
+        code = kp__refused(why, "budget.across", "is KP_ACROSS_SHARE or KP_ACROSS_ARRIVAL");
+    for (size_t i = 0; code == 0 && i < 8; i++)
+        if (b->reserved[i]) code = kp__refused(why, "budget.reserved", "is not zero; a newer header than the library?");
+    return code;
+}
+
+static int check_driver(const kp_options *o, kp_why *why)
+{
+    const kp_driver *d = &o->driver;
+
+    if (d->create && !d->destroy) return kp__refused(why, "driver.destroy", "is NULL: what is created must be destroyed");
+    if (d->cancel && !d->create) return kp__refused(why, "driver.cancel", "without driver.create there is no job to hurry");
+    for (size_t i = 0; i < 5; i++)
+        if (d->reserved[i]) return kp__refused(why, "driver.reserved", "is not NULL; a newer header than the library?");
+    return 0;
+}
+
+static int check_whole(const kp_options *o, kp_why *why)
+{
+    const char *field = kp__key_type_refused(&o->key_type);
+    int code = 0;
+
+    if (field) return kp__refused(why, field, "this key type contradicts itself");
+    if (o->threads != 0 && o->threads != KP_NONE && (o->threads < 1 || o->threads > 1024))
+        return kp__refused(why, "threads", "is a number from 1 to 1024, or KP_NONE");
+    if (o->threads > 0 && o->world && (o->world->now_ns || o->world->park || o->world->wake))
+        return kp__refused(why, "threads", "live on the real clock, and world has one of its own");
+    if (o->on_fork != 0 && o->on_fork != KP_FORK_REFUSE) return kp__refused(why, "on_fork", "is KP_FORK_REFUSE");
+    if (o->on_misuse_abort != 0 && o->on_misuse_abort != 1) return kp__refused(why, "on_misuse_abort", "is 0 or 1");
+    if (o->keep_every_ms == KP_NONE) return kp__refused(why, "keep_every_ms", "must be at least 1 ms, or KP_OFF");
+    if (code == 0) code = check_time(o->deadline_ms, "deadline_ms", true, why);
+    if (code == 0) code = check_time(o->keep_every_ms, "keep_every_ms", false, why);
+    if (code == 0) code = check_time(o->forget_key_after_ms, "forget_key_after_ms", true, why);
+    if (code == 0) code = check_time(o->leak_after_ms, "leak_after_ms", true, why);
+    return code;
+}
+
+/* The budgets against the limits of a key. */
+static int check_both(const kp_budget *b, const struct kp__rules *r, kp_why *why)
+{
+    int64_t live = b->max_live == 0 ? KP__UNBOUND : kp__count(b->max_live);
+
+    if (r->min_live > live) return kp__refused(why, "limits.min_live", "is above budget.max_live");
+    if (r->floor > live) return kp__refused(why, "limits.floor", "is above budget.max_live");
+    return 0;
+}
+
+/* ---- putting it together ----------------------------------------------------------------------------------------------- */
+
+static struct kp__world world_of(const kp_world *own)
+{
+    struct kp__world w = kp__life;
+
+    if (!own) return w;
+    if (own->now_ns) w.now_ns = own->now_ns;
+    if (own->alloc) w.alloc = own->alloc;
+    if (own->free) w.free = own->free;
+    if (own->random) w.random = own->random;
+    if (own->park) w.park = own->park;
+    if (own->wake) w.wake = own->wake;
+    w.ctx = own->ctx;
+    return w;
+}
+
+static int64_t count_or_all(int64_t said)
+{
+    return said == 0 ? KP__UNBOUND : kp__count(said);
+}
+
+static void init_core(struct kp__core *core, const kp_options *o, struct kp__rules *rules, const struct kp__world *world)
+{
+    uint64_t forget = o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
+
+    core->world = world;
+    core->can_create = o->driver.create != NULL;
+    core->leak_after = o->leak_after_ms ? kp__span(o->leak_after_ms) : kp__span(KP_SECONDS(60));
+    core->forget_after = forget;
+    core->max_idle = count_or_all(o->budget.max_idle);
+    core->max_waiting = count_or_all(o->budget.max_waiting);
+    core->max_keys = count_or_all(o->budget.max_keys);
+    for (int i = 0; i < 2; i++) core->group_max_live[i] = count_or_all(o->budget.group_max_live[i]);
+    core->evicts = o->budget.evict_other_keys != KP_OFF;
+    core->by_arrival = o->budget.across == KP_ACROSS_ARRIVAL;
+    core->clocked = rules->clocked || core->leak_after != KP__NEVER || o->driver.validate;
+    core->rules = rules;
+    rules->refs = 1;
+    kp__list_init(&core->all);
+    kp__slab_init(&core->slots, sizeof(struct kp__slot));
+    kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
+    kp__budget_init(&core->live, "budget.max_live", count_or_all(o->budget.max_live), KP__IN_POOL);
+    kp__budget_init(&core->lent, "budget.max_lent", count_or_all(o->budget.max_lent), KP__IN_POOL);
+    kp__budget_init(&core->creating, "budget.max_creating", count_or_all(o->budget.max_creating), KP__IN_POOL);
+    core->lent.counts_lent = true;
+    kp__calendar_init(core);
+}
+
+static void init_pool(struct kp__pool *pool, const kp_options *o)
+{
+    pool->driver = o->driver;
+    pool->key_type = o->key_type;
+    pool->limits_for = o->limits_for;
+    pool->on_event = o->on_event;
+    pool->ctx = o->ctx;
+    pool->opened = kp__time(pool);
+    pool->deadline = o->deadline_ms ? kp__span(o->deadline_ms) : kp__span(KP_SECONDS(30));
+    pool->keep_every = o->keep_every_ms ? kp__span(o->keep_every_ms) : KP__NEVER;
+    pool->abort_on_misuse = o->on_misuse_abort == 1;
+    pool->announced = KP__NEVER;
+    pool->seed[0] = pool->world->random(pool->world->ctx);
+    pool->seed[1] = pool->world->random(pool->world->ctx);
+    kp__slab_init(&pool->jobs, sizeof(struct kp__job));
+    if (o->world && (o->world->upkeep || o->world->now_ns)) pool->upkeep = o->world->upkeep;
+    else pool->upkeep = kp__life_upkeep;
+    if (o->threads == KP_NONE) pool->upkeep = NULL;
+}
+
+static bool copy_name(struct kp__pool *pool, const char *name)
+{
+    if (!name) return true;
+    pool->name_size = strlen(name) + 1;
+    if ((pool->name = kp__alloc(pool->world, pool->name_size, 1)) == NULL) return false;
+    memcpy(pool->name, name, pool->name_size);
+    return true;
+}
+
+static int build(const kp_options *o, struct kp__rules *rules, const struct kp__world *world, kp_pool **out)
+{
+    struct kp__pool *pool = kp__alloc(world, sizeof *pool, 64);
+    int code = KP_ENOMEM;
+
+    if (!pool) return code;
+    pool->world = world;
+    if (copy_name(pool, o->name) && (code = kp__door_open(pool, world)) == 0) {
+        init_core(&pool->core, o, rules, pool->world);
+        init_pool(pool, o);
+        if (o->threads > 0) code = kp__crew_open(pool, o->threads);
+        else if (pool->upkeep == kp__life_upkeep) code = kp__life_keeper_start();
+        if (code == 0) {
+            *out = pool->door;
+            return 0;
+        }
+        atomic_store(&pool->door->pool, NULL);
+    }
+    kp__free(world, pool->name, pool->name_size);
+    kp__free(world, pool, sizeof *pool);
+    return code;
+}
+
+/* Only the part that both the caller's header and this library know. */
+static int read_options(const kp_options *given, size_t size, int version, kp_options *o)
+{
+    memset(o, 0, sizeof *o);
+    if (!given || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
+    memcpy(o, given, size < sizeof *o ? size : sizeof *o);
+    for (size_t i = sizeof *o; i < size; i++)
+        if (((const char *)given)[i]) return KP_ECONFIG;
+    return 0;
+}
+
+int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_pool **out)
+{
+    struct kp__rules *rules = NULL;
+    kp_options o;
+    int code;
+
+    *out = NULL;
+    if ((code = read_options(given, size, version, &o)) != 0)
+        return kp__refused(given ? o.why : NULL, "version", "header and library do not fit, or options is NULL");
+    struct kp__world world = world_of(o.world);
+    kp_limits limits = kp__limits_merge(&o.limits, &kp__limits_default);
+    if (code == 0) code = check_driver(&o, o.why);
+    if (code == 0) code = check_whole(&o, o.why);
+    if (code == 0) code = check_budget(&o.budget, o.why);
+    if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);
+    if (code == 0) code = check_both(&o.budget, rules, o.why);
+    if (code == 0 && (code = build(&o, rules, &world, out)) != 0) kp__say(o.why, code, NULL);
+    if (code != 0) kp__rules_drop(&world, rules);
+    return code;
+}

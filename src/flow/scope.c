@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Scopes: a stack of leases and finalizers in a value of 256 bytes. The first six entries lie in
+ * it, the others in chunks. It has no pointer into itself, so that it may be moved.
+ */
+#include <stdalign.h>
+#include <string.h>
+
+#include "flow/flow.h"
+
+enum { INLINE_ENTRIES = 6, CHUNK_ENTRIES = 25, ENTRY_WORDS = 5 };
+
+/* Where things are in kp_scope.opaque. */
+enum { COUNT = 0, CHUNK = 1, ENTRIES = 2 };
+_Static_assert(ENTRIES + INLINE_ENTRIES * ENTRY_WORDS ==
+                   sizeof(kp_scope) / sizeof(uint64_t),
+               "the inline entries fill the scope");
+
+/* The first word of an entry says what the others are: a lease, or a function and its argument. */
+enum { LEASE = 1, DEFER = 2 };
+
+struct chunk {
+    struct chunk *below;
+    size_t        count;
+    uint64_t      entries[CHUNK_ENTRIES][ENTRY_WORDS];
+};
+
+static struct chunk *top_chunk(const kp_scope *scope)
+{
+    return (struct chunk *)(uintptr_t)scope->opaque[CHUNK];
+}
+
+static void drop_chunk(kp_scope *scope)
+{
+    struct chunk *chunk = top_chunk(scope);
+    scope->opaque[CHUNK] = (uintptr_t)chunk->below;
+    kp__free(&kp__life, chunk, sizeof *chunk);
+}
+
+/* Room for one more entry: there is, or is made. */
+static bool reserve(kp_scope *scope)
+{
+    struct chunk *chunk = top_chunk(scope);
+    if (!chunk && scope->opaque[COUNT] < INLINE_ENTRIES) return true;
+    if (chunk && chunk->count < CHUNK_ENTRIES) return true;
+    chunk = kp__alloc(&kp__life, sizeof *chunk, alignof(struct chunk));
+    if (!chunk) return false;
+    chunk->below = top_chunk(scope);
+    scope->opaque[CHUNK] = (uintptr_t)chunk;
+    return true;
+}
+
+/* Give reserved room back that was not used. */
+static void trim(kp_scope *scope)
+{
+    struct chunk *chunk = top_chunk(scope);
+    if (chunk && chunk->count == 0) drop_chunk(scope);
+}
+
+static void push(kp_scope *scope, const uint64_t entry[ENTRY_WORDS])
+{
+    struct chunk *chunk = top_chunk(scope);
+    uint64_t *to = chunk ? chunk->entries[chunk->count++]
+                         : &scope->opaque[ENTRIES + ENTRY_WORDS * scope->opaque[COUNT]++];
+    memcpy(to, entry, ENTRY_WORDS * sizeof *to);
+}
+
+static bool pop(kp_scope *scope, uint64_t entry[ENTRY_WORDS])
+{
+    struct chunk *chunk = top_chunk(scope);
+    size_t size = ENTRY_WORDS * sizeof *entry;
+    if (chunk) {
+        memcpy(entry, chunk->entries[--chunk->count], size);
+        trim(scope);
+        return true;
+    }
+    if (scope->opaque[COUNT] == 0) return false;
+    scope->opaque[COUNT]--;
+    memcpy(entry, &scope->opaque[ENTRIES + ENTRY_WORDS * scope->opaque[COUNT]], size);
+    return true;
+}
+
+static void push_lease(kp_scope *scope, const kp_lease *lease)
+{
+    uint64_t entry[ENTRY_WORDS] = { LEASE, (uintptr_t)lease->resource, lease->opaque[0],
+                                    lease->opaque[1], lease->opaque[2] };
+    push(scope, entry);
+}
+
+static int no_memory(const kp_ask *ask)
+{
+    kp__say(ask ? ask->why : NULL, KP_ENOMEM, "out of memory: the scope cannot grow");
+    return KP_ENOMEM;
+}
+
+int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask, kp_lease *out)
+{
+    kp_lease lease;
+    int rc;
+    memset(out, 0, sizeof *out);
+    if (!reserve(scope)) return no_memory(ask);
+    rc = kp_get(pool, key, ask, &lease);
+    if (rc != 0) {
+        trim(scope);
+        return rc;
+    }
+    if (!reserve(scope)) {              /* a driver function used what was reserved */
+        kp_release(&lease);
+        return no_memory(ask);
+    }
+    push_lease(scope, &lease);
+    *out = lease;
+    return 0;
+}
+
+int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg)
+{
+    uint64_t entry[ENTRY_WORDS] = { DEFER, (uintptr_t)fn, (uintptr_t)arg, 0, 0 };
+    if (!fn) return kp__misuse(NULL, NULL, "kp_scope_defer: fn is NULL; nothing was deferred");
+    if (!reserve(scope)) return KP_ENOMEM;
+    push(scope, entry);
+    return 0;
+}
+
+/* One that its borrower has ended already is no misuse here. */
+static void end_lease(const uint64_t entry[ENTRY_WORDS])
+{
+    kp_lease lease = { (void *)(uintptr_t)entry[1], { entry[2], entry[3], entry[4] } };
+    kp_lease_about about;
+    if (kp_lease_read(&lease, &about)) kp_release(&lease);
+}
+
+/* The entry is off the stack before its function runs: that may add to the scope, or close it. */
+void kp_scope_close(kp_scope *scope)
+{
+    uint64_t entry[ENTRY_WORDS];
+    while (pop(scope, entry)) {
+        if (entry[0] == LEASE)
+            end_lease(entry);
+        else
+            ((void (*)(void *))(uintptr_t)entry[1])((void *)(uintptr_t)entry[2]);
+    }
+    memset(scope, 0, sizeof *scope);
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Looking in: snapshots of counters, a walk over the keys, and the state of things in words.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "flow/flow.h"
+
+/* ---- numbers ----------------------------------------------------------------------------------------------------------- */
+
+static void tally_to(const struct kp__tally *t, kp_stats *s)
+{
+    s->gets = t->gets;
+    s->hits = t->hits;
+    s->waits = t->waits;
+    s->timeouts = t->timeouts;
+    s->refusals = t->refusals;
+    s->creates = t->creates;
+    s->create_failures = t->create_failures;
+    s->destroys = t->destroys;
+    s->destroy_failures = t->destroy_failures;
+    s->invalid = t->invalid;
+    s->invalidated = t->invalidated;
+    s->expired = t->expired;
+    s->evicted = t->evicted;
+    s->leaks = t->leaks;
+    s->misuses = t->misuses;
+    s->keys_made = t->keys_made;
+    s->keys_forgotten = t->keys_forgotten;
+    s->wait_ns = t->wait_ns;
+    s->held_ns = t->held_ns;
+    s->create_ns = t->create_ns;
+}
+
+static void counts_to(const uint32_t count[KP__STATES], uint32_t leases, uint32_t waiting, kp_stats *s)
+{
+    s->creating = count[KP__CREATING];
+    s->idle = count[KP__IDLE];
+    s->lent = count[KP__LENT];
+    s->closing = count[KP__CLOSING];
+    s->live = s->creating + s->idle + s->lent + s->closing;
+    s->leases = leases;
+    s->waiting = waiting;
+}
+
+static kp_stats stats_of(const struct kp__subpool *sub)
+{
+    kp_stats s = { .keys = 1 };
+
+    counts_to(sub->count, sub->leases, sub->waiting, &s);
+    tally_to(&sub->tally, &s);
+    s.keys_made = 1;
+    return s;
+}
+
+static kp_stats stats_of_all(const struct kp__core *core)
+{
+    kp_stats s = { .keys = core->key_count };
+
+    counts_to(core->count, core->leases, core->waiting, &s);
+    tally_to(&core->tally, &s);
+    return s;
+}
+
+static void copy_out(const kp_stats *s, kp_stats *out, size_t size)
+{
+    memset(out, 0, size);
+    memcpy(out, s, size < sizeof *s ? size : sizeof *s);
+}
+
+int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
+{
+    struct kp__todo todo;
+    kp_stats s = { 0 };
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    memset(out, 0, size);
+    if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_stats_read: pool is NULL") : code;
+    kp__todo_init(&todo, pool->world);
+    if (kp__every_key(key)) {
+        s = stats_of_all(&pool->core);
+    } else if (!kp__key_fits(pool, key)) {
+        kp__step_out(pool, &todo);
+        code = kp__check_key(pool, key, NULL);
+        kp__step_in(pool);
+    } else {
+        struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code);
+        if (sub) {
+            s = stats_of(sub);
+            kp__lose_interest(pool, sub, sub->used_at);
+        }
+    }
+    copy_out(&s, out, size);
+    kp__leave(pool, &todo);
+    return code;
+}
+
+int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats, void *arg), void *arg, size_t size)
+{
+    struct kp__todo todo;
+    struct kp__subpool *sub;
+    int code, stop = 0;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    (void)size;                         /* newer callers see a longer struct: they read no further than the library's */
+    if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_each_key: pool is NULL") : code;
+    kp__todo_init(&todo, pool->world);
+    for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
+        kp_stats s = stats_of(sub);
+        if (stop != 0) continue;        /* the walk ends with the interest in every key given up */
+        kp__step_out(pool, &todo);
+        stop = fn(kp__key_of(pool, sub), &s, arg);
+        kp__step_in(pool);
+    }
+    kp__leave(pool, &todo);
+    return stop;
+}
+
+/* ---- words ------------------------------------------------------------------------------------------------------------------ */
+
+struct text { char *buf; size_t size, length; };
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void add(struct text *t, const char *format, ...)
+{
+    va_list args;
+    size_t left = t->length < t->size ? t->size - t->length : 0;
+
+    va_start(args, format);
+    int n = vsnprintf(left ? t->buf + t->length : NULL, left, format, args);
+    va_end(args);
+    if (n > 0) t->length += (size_t)n;
+}
+
+static void add_counts(struct text *t, const kp_stats *s, int64_t max)
+{
+    add(t, "live %" PRIu64, s->live);
+    if (max != KP__UNBOUND) add(t, " of %" PRId64, max);
+    add(t, " (creating %" PRIu64 ", idle %" PRIu64 ", lent %" PRIu64 ", closing %" PRIu64 "), waiting %" PRIu64,
+        s->creating, s->idle, s->lent, s->closing, s->waiting);
+}
+
+struct snapshot {                       /* of one key, taken under the lock, written without it */
+    kp_stats stats;
+    int64_t max_live;
+    struct { const char *tag; uint64_t since; } holder[8];
+    int holders;
+    struct { const char *tag, *limit; uint64_t arrived; } waiter[8];
+    int waiters;
+    uint64_t now;
+};
+
+static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot *s)
+{
+    struct kp__list *node;
+
+    s->stats = stats_of(sub);
+    s->max_live = sub->rules ? sub->rules->max_live : 0;
+    s->now = kp__time(pool);
+    for (node = kp__list_first(&sub->slots[KP__LENT]); node && s->holders < 8;
+         node = kp__list_next(&sub->slots[KP__LENT], node), s->holders++) {
+        const struct kp__seat *seat = &KP__OF(node, struct kp__slot, link)->first;
+        s->holder[s->holders].tag = seat->tag;
+        s->holder[s->holders].since = seat->since;
+    }
+    for (int q = 0; q < KP__QUEUES; q++) {
+        for (node = kp__list_first(&sub->queue[q]); node && s->waiters < 8; node = kp__list_next(&sub->queue[q], node)) {
+            const struct kp__request *r = KP__OF(node, struct kp__request, link);
+            s->waiter[s->waiters].tag = r->tag;
+            s->waiter[s->waiters].limit = r->limit;
+            s->waiter[s->waiters++].arrived = r->arrived;
+        }
+    }
+}
+
+static int64_t ms_since(uint64_t now, uint64_t then)
+{
+    return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
+}
+
+static void write_key(struct text *t, const char *name, const struct snapshot *s)
+{
+    add(t, "%s: ", name);
+    add_counts(t, &s->stats, s->max_live);
+    for (int i = 0; i < s->holders; i++)
+        add(t, "\n  lent for %" PRId64 " ms to %s", ms_since(s->now, s->holder[i].since),
+            s->holder[i].tag ? s->holder[i].tag : "(no tag)");
+    for (int i = 0; i < s->waiters; i++)
+        add(t, "\n  waiting for %" PRId64 " ms: %s, bound by %s", ms_since(s->now, s->waiter[i].arrived),
+            s->waiter[i].tag ? s->waiter[i].tag : "(no tag)", s->waiter[i].limit ? s->waiter[i].limit : "its turn");
+    add(t, "\n");
+}
+
+static void explain_key(struct kp__pool *pool, struct kp__subpool *sub, struct text *t, struct kp__todo *todo)
+{
+    struct snapshot s = { .holders = 0 };
+    char name[96];
+
+    snap(pool, sub, &s);
+    kp__step_out(pool, todo);
+    kp__key_print(&pool->key_type, kp__key_of(pool, sub), name, sizeof name);
+    write_key(t, name, &s);
+    kp__step_in(pool);
+}
+
+static void explain_pool(struct kp__pool *pool, struct text *t)
+{
+    kp_stats s = stats_of_all(&pool->core);
+
+    add(t, "pool %s: %" PRIu64 " keys, ", pool->name ? pool->name : "(no name)", s.keys);
+    add_counts(t, &s, pool->core.live.cap);
+    if (pool->core.lent.cap != KP__UNBOUND) add(t, ", leases %" PRIu64 " of %" PRId64, s.leases, pool->core.lent.cap);
+    if (pool->core.live.cap == KP__UNBOUND && pool->core.lent.cap == KP__UNBOUND)
+        add(t, "; no budget over all keys (budget.max_live)");
+    add(t, "\n");
+}
+
+size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
+{
+    struct text t = { buf, size, 0 };
+    struct kp__todo todo;
+    struct kp__subpool *sub;
+    int code, shown = 0;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    if (size) buf[0] = 0;
+    if (!pool) {
+        add(&t, "%s\n", kp_strerror(code));
+        return t.length;
+    }
+    kp__todo_init(&todo, pool->world);
+    if (kp__every_key(key)) {
+        explain_pool(pool, &t);
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            if ((sub->waiting || sub->leases) && shown++ < 32) explain_key(pool, sub, &t, &todo);
+    } else if (kp__key_fits(pool, key)
+               && (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+        explain_key(pool, sub, &t, &todo);
+        kp__lose_interest(pool, sub, sub->used_at);
+    } else {
+        add(&t, "this pool knows no such key\n");
+    }
+    kp__leave(pool, &todo);
+    return t.length;
+}
+
+size_t kp_key_text(kp_pool *door, kp_key key, char *buf, size_t size)
+{
+    static const kp_key_type bytes;
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+    size_t length;
+
+    if (!pool) return kp__key_print(&bytes, key, buf, size);
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
+    length = kp__key_print(&pool->key_type, key, buf, size);
+    kp__step_in(pool);
+    kp__leave(pool, &todo);
+    return length;
+}

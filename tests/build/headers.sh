@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Every public header must compile alone, in C11 and C++17, with every compiler that is here, and
+# without a warning.
+set -eu
+cd "$(dirname "$0")/../.."
+
+compilers=${CC:-cc}
+for other in gcc clang; do
+    if command -v "$other" >/dev/null 2>&1; then
+        compilers="$compilers $other"
+    fi
+done
+
+check() {   # header language standard
+    for compiler in $compilers; do
+        printf '#include "%s"\n#include "%s"\n' "$1" "$1" |
+            "$compiler" -x "$2" "-std=$3" -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Werror \
+                -Iinclude -fsyntax-only - || { echo "$1 as $3 by $compiler" >&2; exit 1; }
+    done
+}
+
+for header in include/*.h include/keyedpool/*.h; do
+    name=${header#include/}
+    if [ "$name" = keyedpool_sqlite.h ] &&
+       ! printf '#include <sqlite3.h>\n' | "${CC:-cc}" -x c -fsyntax-only - 2>/dev/null; then
+        continue
+    fi
+    check "$name" c c11
+    if command -v c++ >/dev/null 2>&1; then
+        check "$name" c++ c++17
+    fi
+done
+for header in include/*.hpp; do
+    if [ ! -e "$header" ] || ! command -v c++ >/dev/null 2>&1; then
+        continue
+    fi
+    printf '#include "%s"\n' "${header#include/}" |
+        c++ -x c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fno-exceptions -fno-rtti \
+            -Iinclude -fsyntax-only -
+done
+echo "every public header compiles alone"

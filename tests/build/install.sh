@@ -1,0 +1,73 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# What is installed must serve programs of others: found by CMake with components, static and
+# shared, by pkg-config, as a subdirectory, and after the whole tree was moved elsewhere.
+set -eu
+cd "$(dirname "$0")/../.."
+
+build=$(cd "${1:?build folder}" && pwd)
+source=$(pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cc=${CC:-cc}
+generator=${CMAKE_GENERATOR:-}
+if [ -z "$generator" ] && command -v ninja >/dev/null 2>&1; then
+    export CMAKE_GENERATOR=Ninja
+fi
+
+DESTDIR="$work/stage" cmake --install "$build" --prefix /opt/first >/dev/null
+mkdir -p "$work/moved"
+mv "$work/stage/opt/first" "$work/moved/here"
+prefix=$work/moved/here
+if grep -rIl "$work/stage" "$prefix" || grep -rIl "$source" "$prefix/lib"*; then
+    echo "the files above name a folder of the build" >&2
+    exit 1
+fi
+
+consume() {     # name, further cmake arguments
+    name=$1
+    shift
+    echo "== $name"
+    if ! { cmake -S "$source/tests/build/consumer" -B "$work/$name" -DCMAKE_BUILD_TYPE=Release \
+               -DCMAKE_C_COMPILER="$cc" "$@" &&
+           cmake --build "$work/$name"; } >"$work/log" 2>&1; then
+        cat "$work/log"
+        exit 1
+    fi
+    "$work/$name/app"
+}
+
+consume static -DCMAKE_PREFIX_PATH="$prefix"
+consume shared -DCMAKE_PREFIX_PATH="$prefix" -DBUILD_SHARED_LIBS=ON
+consume subdirectory -DKP_SOURCE="$source"
+
+echo "== an unknown component"
+if cmake -S "$source/tests/build/consumer" -B "$work/unknown" -DCMAKE_PREFIX_PATH="$prefix" \
+        -DMORE_COMPONENTS=teapot >"$work/log" 2>&1; then
+    echo "a component that does not exist was found" >&2
+    exit 1
+fi
+grep -q "no component 'teapot'" "$work/log" || { cat "$work/log"; exit 1; }
+
+command -v pkg-config >/dev/null 2>&1 || exit 0
+PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keyedpool.pc)")
+export PKG_CONFIG_PATH
+libdir=$(pkg-config --variable=libdir keyedpool)
+app=$source/tests/build/consumer/app.c
+for library in keyedpool keyedpool-testkit keyedpool-sqlite; do
+    pkg-config --exists "$library" || continue
+    echo "== pkg-config $library"
+    # shellcheck disable=SC2046
+    "$cc" -std=c11 "$app" $(pkg-config --cflags --libs "$library") -Wl,-rpath,"$libdir" \
+        -o "$work/app"
+    "$work/app"
+done
+echo "== pkg-config, static"
+# shellcheck disable=SC2046
+"$cc" -std=c11 "$app" $(pkg-config --cflags keyedpool) "$libdir/libkeyedpool.a" -pthread \
+    -o "$work/app"
+"$work/app"
+
+soname=$(readelf -d "$libdir/libkeyedpool.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
+test "$soname" = libkeyedpool.so.0.1 || { echo "SONAME is $soname" >&2; exit 1; }

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The SQLite adapter on real files: what borrowers leave open is ended and reported, and what is
+ * broken is not lent again.
+ */
+#include "sqlite_stage.h"
+
+/* ---- giving back ----------------------------------------------------------------------------- */
+
+static void an_open_transaction_must_be_rolled_back_and_reported(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ 0 });
+    make_table(s);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (4)"), SQLITE_OK);
+    kp_release(&lease);
+    assert_int_equal(s->reports, 1);
+    assert_true(s->left.transaction);
+    assert_int_equal(s->left.statements, 0);
+    assert_false(s->left.closed);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_int_not_equal(sqlite3_get_autocommit(kp_sqlite_db(&lease)), 0);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 3);
+    kp_release(&lease);
+    assert_int_equal(stats(s, KP_SQLITE_WRITER).creates, 1);
+    assert_int_equal(kp_sqlite_counts_read(&s->counts).transactions, 1);
+    stage_close(s);
+}
+
+static void statements_left_open_must_be_finalised_and_reported(void **state)
+{
+    struct stage *s = *state;
+    sqlite3_stmt *idle;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ 0 });
+    make_table(s);
+    lease = get(s, KP_SQLITE_READER);
+    (void)start_query(&lease);
+    assert_int_equal(sqlite3_prepare_v2(kp_sqlite_db(&lease), "SELECT 1", -1, &idle, NULL),
+                     SQLITE_OK);
+    kp_release(&lease);
+    assert_int_equal(s->reports, 1);
+    assert_int_equal(s->left.statements, 2);
+    assert_int_equal(s->left.running, 1);
+    assert_string_equal(s->left_sql, "SELECT x FROM t");
+    assert_string_equal(s->left_tag, "test");
+    lease = get(s, KP_SQLITE_READER);
+    assert_null(sqlite3_next_stmt(kp_sqlite_db(&lease), NULL));
+    kp_release(&lease);
+    assert_int_equal(s->reports, 1);
+    assert_int_equal(stats(s, KP_SQLITE_READER).creates, 1);
+    assert_int_equal(kp_sqlite_counts_read(&s->counts).statements, 2);
+    stage_close(s);
+}
+
+static void a_clean_give_back_must_not_be_reported(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ 0 });
+    make_table(s);
+    lease = get(s, KP_SQLITE_READER);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 3);
+    kp_release(&lease);
+    stage_close(s);
+    assert_int_equal(s->reports, 0);
+}
+
+static void finalize_kept(sqlite3 *db, const kp_sqlite_key *key, void *ctx)
+{
+    struct stage *s = ctx;
+
+    if (key->role != KP_SQLITE_READER)
+        return;
+    assert_ptr_equal(sqlite3_db_handle(s->kept), db);
+    assert_int_equal(sqlite3_finalize(s->kept), SQLITE_OK);
+    s->kept = NULL;
+}
+
+static void statements_must_stay_and_be_reset_where_they_are_kept(void **state)
+{
+    struct stage *s = *state;
+    sqlite3_stmt *kept;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ .tidy = KP_SQLITE_KEEP, .on_close = finalize_kept });
+    make_table(s);
+    lease = get(s, KP_SQLITE_READER);
+    kept = start_query(&lease);
+    s->kept = kept;
+    kp_release(&lease);
+    assert_int_equal(s->left.statements, 1);    /* for it was running */
+    assert_int_equal(s->left.running, 1);
+    lease = get(s, KP_SQLITE_READER);
+    assert_ptr_equal(sqlite3_next_stmt(kp_sqlite_db(&lease), NULL), kept);
+    assert_false(sqlite3_stmt_busy(kept));
+    assert_int_equal(sqlite3_step(kept), SQLITE_ROW);
+    assert_int_equal(sqlite3_reset(kept), SQLITE_OK);
+    kp_release(&lease);
+    assert_int_equal(s->reports, 1);
+    assert_int_equal(stats(s, KP_SQLITE_READER).creates, 1);
+    stage_close(s);
+    assert_null(s->kept);
+}
+
+static void a_connection_with_open_statements_must_be_closed_where_that_is_wanted(void **state)
+{
+    struct stage *s = *state;
+    sqlite3_stmt *late;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ .tidy = KP_SQLITE_CLOSE });
+    make_table(s);
+    lease = get(s, KP_SQLITE_READER);
+    late = start_query(&lease);
+    kp_release(&lease);
+    assert_int_equal(s->reports, 1);
+    assert_true(s->left.closed);
+    assert_int_equal(stats(s, KP_SQLITE_READER).invalid, 1);
+    assert_int_equal(stats(s, KP_SQLITE_READER).live, 0);
+    assert_int_equal(kp_sqlite_counts_read(&s->counts).statements, 1);
+    assert_int_equal(sqlite3_finalize(late), SQLITE_OK);
+    lease = get(s, KP_SQLITE_READER);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 3);
+    kp_release(&lease);
+    stage_close(s);
+}
+
+static void a_full_text_table_must_survive_what_its_borrower_left_open(void **state)
+{
+    static const char ranked[] = "SELECT x FROM f WHERE f MATCH 'two' ORDER BY rank";
+    struct stage *s = *state;
+    kp_lease lease;
+    sqlite3_stmt *q;
+
+    stage_open(s, (kp_sqlite_options){ 0 });
+    lease = get(s, KP_SQLITE_WRITER);
+    if (run_sql(&lease, "CREATE VIRTUAL TABLE f USING fts5(x)") != SQLITE_OK) {
+        kp_release(&lease);
+        stage_close(s);
+        skip();                         /* this SQLite was built without it */
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(run_sql(&lease, "INSERT INTO f VALUES ('one two'), ('two three')"),
+                         SQLITE_OK);
+        assert_int_equal(sqlite3_prepare_v2(kp_sqlite_db(&lease), ranked, -1, &q, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+        s->reports = 0;
+        kp_release(&lease);
+        assert_int_equal(s->reports, 1);
+        assert_true(s->left.running >= 1);
+        assert_string_equal(s->left_sql, ranked);
+        lease = get(s, KP_SQLITE_WRITER);
+        assert_int_equal(sqlite3_finalize(q), SQLITE_OK);   /* it was reset, and is still there */
+    }
+    assert_int_equal(value(&lease, "SELECT count(*) FROM f WHERE f MATCH 'two'"), 6);
+    s->reports = 0;
+    kp_release(&lease);
+    assert_int_equal(s->reports, 0);    /* the table's own statements are nobody's fault */
+    assert_int_equal(stats(s, KP_SQLITE_WRITER).creates, 1);
+    assert_int_equal(stats(s, KP_SQLITE_WRITER).destroy_failures, 0);
+    stage_close(s);
+}
+
+static void a_connection_that_a_statement_keeps_open_must_be_a_failed_destroy(void **state)
+{
+    struct stage *s = *state;
+    sqlite3_stmt *q;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ .tidy = KP_SQLITE_KEEP });
+    make_table(s);
+    lease = get(s, KP_SQLITE_READER);
+    q = start_query(&lease);
+    kp_discard(&lease);
+    assert_int_equal(stats(s, KP_SQLITE_READER).destroy_failures, 1);
+    assert_int_equal(sqlite3_finalize(q), SQLITE_OK);
+    stage_close(s);
+}
+
+static void a_discarded_writer_must_leave_no_lock_behind(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ .busy_timeout_ms = KP_NONE });
+    make_table(s);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (4)"), SQLITE_OK);
+    (void)start_query(&lease);
+    kp_discard(&lease);
+    assert_true(s->left.closed);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (5); COMMIT"),
+                     SQLITE_OK);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 4);
+    kp_release(&lease);
+    stage_close(s);
+}
+
+static void an_idle_connection_to_a_deleted_file_must_not_be_lent_again(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ .journal_mode = "delete" });
+    make_table(s);
+    assert_int_equal(unlink(s->file), 0);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_int_equal(stats(s, KP_SQLITE_WRITER).invalid, 1);
+    assert_int_equal(stats(s, KP_SQLITE_WRITER).creates, 2);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM sqlite_schema"), 0);
+    kp_release(&lease);
+    stage_close(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_open_transaction_must_be_rolled_back_and_reported),
+        TEST(statements_left_open_must_be_finalised_and_reported),
+        TEST(a_clean_give_back_must_not_be_reported),
+        TEST(statements_must_stay_and_be_reset_where_they_are_kept),
+        TEST(a_connection_with_open_statements_must_be_closed_where_that_is_wanted),
+        TEST(a_full_text_table_must_survive_what_its_borrower_left_open),
+        TEST(a_connection_that_a_statement_keeps_open_must_be_a_failed_destroy),
+        TEST(a_discarded_writer_must_leave_no_lock_behind),
+        TEST(an_idle_connection_to_a_deleted_file_must_not_be_lent_again),
+    };
+
+    return cmocka_run_group_tests_name("sqlite_give_back", tests, NULL, NULL);
+}

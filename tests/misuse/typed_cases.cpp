@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+//
+// The same for C++: what keyedpool.hpp must let through, and what it must refuse to compile. Only
+// compiled, once for each KP_CASE, by typed_must_not_compile.sh; case 0 is right.
+#include "keyedpool.hpp"
+
+struct padded { char a; int b; };
+struct tight { int a, b; };
+struct connection { int fd; };
+struct channel { int fd; };
+
+kp::lease<connection> borrow(kp::pool<connection> &pool)
+{
+#if KP_CASE == 1        // a key with padding
+    return pool.get(padded{ 'a', 1 });
+#elif KP_CASE == 2      // a key that is a pointer
+    static int number;
+    return pool.get(&number);
+#elif KP_CASE == 3      // a lease of another resource
+    kp::pool<channel> other;
+    return other.get("db1");
+#elif KP_CASE == 4      // a lease is not copied
+    kp::lease<connection> lease = pool.get("db1");
+    kp::lease<connection> copy = lease;
+    return copy;
+#elif KP_CASE == 5      // a body that takes another resource
+    (void)pool.use(kp::key("db1"), kp_plan{}, [](channel &) { return 0; });
+    return {};
+#else
+    (void)pool.use(kp::key("db1"), kp_plan{}, [](connection &) { return 0; });
+    (void)pool.get(tight{ 1, 2 });
+    return pool.get("db1");
+#endif
+}

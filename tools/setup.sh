@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Installs the Debian packages that a make target lacks: tools/setup.sh [build] [test] [lint].
+# It asks for a package only if the command or header it brings is missing, so that where nothing is
+# missing nothing is installed, and no network is touched.
+set -eu
+
+missing=""
+
+need_command() {    # command package
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+
+need_header() {     # C source that includes it, package
+    if ! command -v cc >/dev/null 2>&1; then
+        # No compiler to ask: look where the package would put it.
+        [ -e "/usr/include/$3" ] || missing="$missing $2"
+    elif ! printf '%s\n' "$1" | cc -E -x c -o /dev/null - 2>/dev/null; then
+        missing="$missing $2"
+    fi
+}
+
+need_build() {
+    need_command cmake cmake
+    need_command cc gcc
+    need_command ninja ninja-build
+    need_header '#include <stdio.h>' libc6-dev stdio.h
+    need_header '#include <sqlite3.h>' libsqlite3-dev sqlite3.h
+    need_header '#include <jansson.h>' libjansson-dev jansson.h
+}
+
+need_test() {
+    need_command c++ g++
+    need_command python3 python3-minimal
+    need_command pkg-config pkg-config
+    need_header '#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>' libcmocka-dev cmocka.h
+}
+
+need_lint() {
+    need_command python3 python3-minimal
+    need_command nm binutils
+    need_command clang-format clang-format
+}
+
+for group in "${@:-build}"; do
+    case $group in
+    build | test | lint) "need_$group" ;;
+    *) echo "tools/setup.sh: no such group: $group (build, test, lint)" >&2; exit 2 ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+# The same package may be asked for twice.
+# shellcheck disable=SC2086
+missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
+missing=${missing% }
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "setup: missing: $missing" >&2
+    echo "setup: there is no apt-get here; install what these Debian packages bring." >&2
+    exit 1
+fi
+as_root=""
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+        echo "setup: missing: $missing" >&2
+        echo "setup: run as root (there is no sudo here): apt-get install $missing" >&2
+        exit 1
+    fi
+    as_root="sudo"
+fi
+
+apt() {
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+        -o Dpkg::Use-Pty=0 "$@" </dev/null >/dev/null
+}
+
+echo "setup: installing $missing"
+# The package lists may be absent or old; they are fetched only if the first try says so.
+# shellcheck disable=SC2086
+if ! apt install --no-install-recommends $missing 2>/dev/null; then
+    echo "setup: fetching the package lists"
+    apt update
+    apt install --no-install-recommends $missing || {
+        echo "setup: could not install: $missing" >&2
+        exit 1
+    }
+fi
