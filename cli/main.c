@@ -40,13 +40,12 @@ static void help(void)
            "3 a file cannot be opened, 130 interrupted (what was measured is still shown).\n");
 }
 
+/* The first line, "keyedpool 0.1.0", is the library's. */
 static void version(void)
 {
-    int v = kp_version();
-
-    printf("keyedpool %d.%d.%d (library %d.%d.%d)\n%s", KP_VERSION_MAJOR, KP_VERSION_MINOR,
-           KP_VERSION_PATCH, v / 1000000, v / 1000 % 1000, v % 1000, kp_build_info());
-    printf("sqlite %s\n", sqlite3_libversion());
+    printf("%s", kp_build_info());
+    printf("command: %d.%d.%d\nsqlite: %s\n", KP_VERSION_MAJOR, KP_VERSION_MINOR, KP_VERSION_PATCH,
+           sqlite3_libversion());
 }
 
 int main(int argc, char **argv)

@@ -65,19 +65,30 @@ static const char *sentence_of(kp_event_kind kind)
     return "something happened";
 }
 
+/* What the event adds to its sentence: the reason of a failure, the limit of a timeout. */
+static const char *detail_of(const kp_event *event)
+{
+    if (!event->why)
+        return "";
+    if (event->kind == KP_EVENT_TIMEOUT)
+        return event->why->limit;
+    return event->why->text;
+}
+
 void demo_on_event(const kp_event *event, void *demo)
 {
     bool bad = event->kind == KP_EVENT_CREATE_FAILED || event->kind == KP_EVENT_INVALID ||
                event->kind == KP_EVENT_TIMEOUT || event->kind == KP_EVENT_MISUSE;
-    const char *sentence = sentence_of(event->kind);
+    const char *sentence = sentence_of(event->kind), *detail = detail_of(event);
+    const kp_sqlite_key *key = event->key.data;
     struct demo *d = demo;
     char region[32] = "pool";
 
-    if (event->key.data)
-        demo_region_name(((const kp_sqlite_key *)event->key.data)->file, region, sizeof region);
-    printf("      %s%s %s%s%s: %.*s%s\n", term_colour(bad ? TERM_YELLOW : TERM_DIM),
-           term_utf8("·", "."), region, event->key.data ? " " : "",
-           event->key.data ? role_of(event->key.data) : "", (int)strcspn(sentence, ";"), sentence,
+    if (key)
+        demo_region_name(key->file, region, sizeof region);
+    printf("      %s%s %s%s%s: %.*s%s%s%s\n", term_colour(bad ? TERM_YELLOW : TERM_DIM),
+           term_utf8("·", "."), region, key ? " " : "", key ? role_of(key) : "",
+           (int)strcspn(sentence, ";"), sentence, *detail ? ": " : "", detail,
            term_colour(TERM_PLAIN));
     (void)pthread_mutex_lock(&d->lock);
     if ((int)event->kind < DEMO_KINDS)

@@ -50,11 +50,10 @@ static void shares(const struct bench *b, const struct bench_result *r)
     double rest = 1 - r->get_share - r->hold_share - r->release_share;
 
     name_row("client time");
-    printf("wait %.1f %%   hold %.1f %%   give back %.1f %%   rest %.1f %%\n", 100 * r->get_share,
-           100 * r->hold_share, 100 * r->release_share, rest > 0 ? 100 * rest : 0);
-    name_row("");
-    printf("of the wait: in a queue %.1f %%, creating %.1f %%\n",
-           100 * (double)r->stats.wait_ns / all, 100 * (double)r->stats.create_ns / all);
+    printf("wait %.1f %% (in a queue %.1f %%, creating %.1f %%)   hold %.1f %%   give back %.1f %%"
+           "   rest %.1f %%\n", 100 * r->get_share, 100 * (double)r->stats.wait_ns / all,
+           100 * (double)r->stats.create_ns / all, 100 * r->hold_share, 100 * r->release_share,
+           rest > 0 ? 100 * rest : 0);
 }
 
 static void fairness(const struct bench_result *r)

@@ -8,6 +8,7 @@ set(KP_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/keyedpool)
 
 # From the folder of a .pc file up to the prefix, however deep lib is.
 file(RELATIVE_PATH KP_PC_PREFIX /x/${CMAKE_INSTALL_LIBDIR}/pkgconfig /x)
+string(REGEX REPLACE "/$" "" KP_PC_PREFIX "${KP_PC_PREFIX}")
 
 function(kp_install name description)
   set(library keyedpool-${name})

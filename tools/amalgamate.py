@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lint_format import code_only  # noqa: E402
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"]+)[>"].*$', re.M)
+MEMBER_OF = re.compile(r"\b(?:KP__OF|offsetof)\((?:[^()]|\([^()]*\))*,$")
 HEAD = """/* SPDX-License-Identifier: MIT
  *
  * %s
@@ -58,11 +59,27 @@ class Amalgamation:
         return "\n/* ---- %s %s */\n\n%s" % (path, "-" * max(3, 88 - len(path)), text.strip("\n"))
 
 
+def declared(declaration):
+    """The names in `int f(int x)`, `int (*f)(int x)`, `int a[2], *b`."""
+    pointer = re.match(r"[^(]*\(\s*\*\s*(\w+)", declaration)
+    if pointer:
+        return {pointer[1]}
+    function = re.match(r"[^(]*?(\w+)\s*\(", declaration)
+    if function:
+        return {function[1]}
+    plain = re.sub(r"\[[^]]*\]", "", declaration)
+    return {part.split()[-1].strip("*") for part in plain.split(",") if part.split()}
+
+
 def private_names(text):
-    """What a source file defines for itself alone: its functions, variables, types, constants."""
-    code = code_only(text)
-    names = set(re.findall(r"^static\b[^;={(]*?\b(\w+)\s*(?:\[[^]]*\]\s*)*[(=;{]", code, re.M))
-    names |= set(re.findall(r"^(?:typedef )?(?:struct|enum|union) (\w+)\s*\{", code, re.M))
+    """What a source file defines for itself alone: its functions, variables, constants and types,
+    and its tags as "struct x"."""
+    code = re.sub(r"\b_Atomic\([^)]*\)", "int", code_only(text))
+    names = set()
+    for declaration in re.findall(r"^static\b([^;={]*)", code, re.M):
+        names |= declared(declaration)
+    names |= set("struct " + tag for tag in re.findall(
+        r"^(?:static |const |typedef )*(?:struct|enum|union) (\w+)\s*\{", code, re.M))
     names |= set(re.findall(r"^\}\s*(\w+);", code, re.M))
     for body in re.findall(r"^(?:typedef )?enum\b[^{;]*\{([^}]*)\}", code, re.M):
         names |= set(re.findall(r"(?:^|,)\s*(\w+)", body))
@@ -74,9 +91,12 @@ def rename(text, names, suffix):
     code = code_only(text)
     out, at = [], 0
     for match in re.finditer(r"[A-Za-z_]\w*", code):
-        if match[0] not in names:
+        before = code[max(0, match.start() - 80):match.start()].rstrip()
+        tag = re.search(r"\b(?:struct|enum|union)$", before)
+        if ("struct " if tag else "") + match[0] not in names:
             continue
-        before = code[:match.start()].rstrip()
+        if MEMBER_OF.search(before):
+            continue
         if before.endswith("->") or (before.endswith(".") and not before.endswith("...")):
             continue
         out += [text[at:match.start()], match[0] + suffix]
@@ -85,7 +105,8 @@ def rename(text, names, suffix):
 
 
 def macros(text):
-    return re.findall(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", text, re.M)
+    """What it defines; a name of the compiler's is only defined where that lacks it, and stays."""
+    return re.findall(r"^[ \t]*#[ \t]*define[ \t]+(?!__)(\w+)", text, re.M)
 
 
 def sources(root):
@@ -118,14 +139,14 @@ def main():
     body.done = set(header.done)
     paths = sources(root)
     texts = {path: body.read(path) for path in paths}
-    owners = {}
+    users = {}
     for path in paths:
-        for name in private_names(texts[path]):
-            owners.setdefault(name, []).append(path)
+        for word in set(re.findall(r"\w+", code_only(texts[path]))):
+            users[word] = users.get(word, 0) + 1
     parts = [HEAD % ("keyedpool: the library. cc keyedpool.c app.c -pthread", version),
              "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif\n#include \"keyedpool.h\"\n"]
     for path in paths:
-        clashes = {name for name, files in owners.items() if len(files) > 1 and path in files}
+        clashes = {name for name in private_names(texts[path]) if users[name.split()[-1]] > 1}
         suffix = "__" + os.path.basename(path)[:-2]
         text = rename(texts[path], clashes, suffix)
         flat = body.flatten(path, text)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import laws  # noqa: E402
 from lint import RULES, lint  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -140,6 +141,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         original = os.path.join(folder, "original")
         shutil.copytree(ROOT, original, ignore=not_ours)
+        added(laws.PAGE, laws.page(original)[1])(original)
         before = lint(original, build if built else None)
         for rule, what, change in breaks(built):
             found = broken(original, before, build if rule == "exports" else None, change)

@@ -34,7 +34,7 @@ typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } k
  * are waited for. DRAIN: waiting requests are served first. At the deadline (0: 30 s; KP_OFF is
  * refused and taken as 30 s) any of them becomes NOW. Returns how many resources are still out
  * (lent, being created or destroyed elsewhere): they are destroyed as they come back, and the last
- * one frees the pool. `pool` keeps answering KP_ECLOSED: 64 bytes stay for the life of the process.
+ * one frees the pool. `pool` keeps answering KP_ECLOSED: 128 bytes stay for the life of the process.
  * Closing again waits for the same end, with its own deadline.
  * Threads: any thread. Blocks: WAIT and DRAIN, until the deadline; all of them in destroy.
  * Calls: destroy, on_event, drop_ctx. Owns: the pool is given up. Errors: none; KP_EMISUSE for
@@ -154,8 +154,8 @@ KP_API int64_t kp_warm(kp_pool *pool, const kp_key *keys, size_t count, const kp
 KP_API int kp_add(kp_pool *pool, kp_key key, void *resource) KP_NODISCARD;
 
 /* Never lend this one again: idle, it is destroyed now; lent, when it comes back. By identity, in
- * constant time; an unknown one leaves no residue. Returns how many slots held it (0: unknown, or
- * closed). To free the room of one you hold: kp_discard.
+ * constant time; an unknown one leaves no residue. Returns how many slots it marked (0: unknown,
+ * marked before, or closed). To free the room of one that you hold: kp_discard.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing. Errors: none.
  * Order: none. Since: 0.1 */
 KP_API int64_t kp_invalidate(kp_pool *pool, const void *resource);

@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "core/core.h"
 
-/* ---- who is next ---------------------------------------------------------------------------------------------------- */
+/* ---- who is next ----------------------------------------------------------------------------- */
 
 static bool rank_before(const struct kp__rank *a, const struct kp__rank *b)
 {
@@ -18,16 +18,18 @@ static bool rank_before(const struct kp__rank *a, const struct kp__rank *b)
 
 static bool starved_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return rank_before(&KP__OF(a, struct kp__subpool, starved)->rank, &KP__OF(b, struct kp__subpool, starved)->rank);
+    return rank_before(&KP__OF(a, struct kp__subpool, starved)->rank,
+                       &KP__OF(b, struct kp__subpool, starved)->rank);
 }
 
-/* The place of a subpool among those who lack a permit of this budget: below its floor first, then by the share that it
- * would have with one more, then by arrival. */
+/* The place of a subpool among those who lack a permit of this budget: below its floor first, then
+ * by the share that it would have with one more, then by arrival. */
 static struct kp__rank rank_of(const struct kp__core *core, const struct kp__budget *budget,
                                const struct kp__subpool *sub)
 {
     struct kp__rank rank = { 0, 0, UINT64_MAX };
-    int64_t held = budget->counts_lent ? (int64_t)sub->lent_permits : kp__sub_live(sub) + sub->promised;
+    int64_t held =
+        budget->counts_lent ? (int64_t)sub->lent_permits : kp__sub_live(sub) + sub->promised;
 
     for (int q = 0; q < KP__QUEUES; q++) {
         const struct kp__request *first = kp__queue_first(sub, (enum kp__queue)q);
@@ -76,12 +78,13 @@ void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budge
     sub->lacks = budget;
 }
 
-/* ---- making room ------------------------------------------------------------------------------------------------------ */
+/* ---- making room ----------------------------------------------------------------------------- */
 
-static bool evict_before(const struct kp__heap_node *a, const struct kp__heap_node *b, enum kp__member m)
+static bool evict_before(const struct kp__heap_node *a, const struct kp__heap_node *b,
+                         enum kp__member m)
 {
-    return KP__OF(a - m, struct kp__subpool, evict[0])->evict_rank
-           < KP__OF(b - m, struct kp__subpool, evict[0])->evict_rank;
+    return KP__OF(a - m, struct kp__subpool, evict[0])->evict_rank <
+           KP__OF(b - m, struct kp__subpool, evict[0])->evict_rank;
 }
 
 static bool evict_before_pool(const struct kp__heap_node *a, const struct kp__heap_node *b)
@@ -99,7 +102,8 @@ static bool evict_before_1(const struct kp__heap_node *a, const struct kp__heap_
     return evict_before(a, b, KP__IN_GROUP_1);
 }
 
-void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap, enum kp__member member)
+void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
+                     enum kp__member member)
 {
     static bool (*const before[])(const struct kp__heap_node *, const struct kp__heap_node *) = {
         evict_before_pool, evict_before_0, evict_before_1
@@ -123,8 +127,8 @@ static uint64_t oldest_order(const struct kp__subpool *sub)
 
 void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
 {
-    bool spare = core->evicts && sub->rules && sub->count[KP__IDLE] > 0
-                 && kp__sub_live(sub) > sub->rules->min_live;
+    bool spare = core->evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
+                 kp__sub_live(sub) > sub->rules->min_live;
 
     for (int m = 0; m < KP__MEMBERS; m++) {
         struct kp__budget *budget = budget_of(core, sub, m);
@@ -133,12 +137,14 @@ void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
             kp__heap_remove(&budget->evictable, &sub->evict[m]);
             continue;
         }
-        if (m == KP__IN_POOL || !kp__heap_holds(&sub->evict[m - 1])) sub->evict_rank = oldest_order(sub);
+        if (m == KP__IN_POOL || !kp__heap_holds(&sub->evict[m - 1]))
+            sub->evict_rank = oldest_order(sub);
         kp__heap_insert(&budget->evictable, &sub->evict[m]);
     }
 }
 
-struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget, enum kp__member member)
+struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget,
+                                enum kp__member member)
 {
     for (;;) {
         struct kp__heap_node *top = kp__heap_top(&budget->evictable);
@@ -147,8 +153,10 @@ struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget
         uint64_t order = oldest_order(sub);
         if (order == sub->evict_rank)
             return KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link);
-        sub->evict_rank = order;        /* its oldest was used meanwhile: each refiling is paid for by a use */
+        sub->evict_rank = order; /* its oldest was used meanwhile: each refiling is paid for by a
+                                    use */
         for (int m = 0; m < KP__MEMBERS; m++)
-            if (kp__heap_holds(&sub->evict[m])) kp__heap_fix(&budget_of(core, sub, m)->evictable, &sub->evict[m]);
+            if (kp__heap_holds(&sub->evict[m]))
+                kp__heap_fix(&budget_of(core, sub, m)->evictable, &sub->evict[m]);
     }
 }

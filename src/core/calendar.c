@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The calendar: a heap of lower bounds of when each live slot and each key wants to be looked at. An entry that turns out to be
- * early is filed again, so that returns and hits seldom touch it, and the keeper's work is proportional to what is due (L8).
+ * The calendar: a heap of lower bounds of when each live slot and each key wants to be looked at.
+ * An entry that turns out to be early is filed again, so that returns and hits seldom touch it, and
+ * the keeper's work is proportional to what is due (L8).
  */
 #include "base/check.h"
 #include "core/core.h"
@@ -63,70 +64,85 @@ void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
     file(core, &sub->due, at);
 }
 
-/* ---- ages --------------------------------------------------------------------------------------------------------------- */
+/* ---- ages ------------------------------------------------------------------------------------ */
 
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
 {
     const struct kp__subpool *sub = slot->sub;
     const struct kp__rules *r = sub->rules;
     int64_t live = kp__sub_live(sub);
-    uint32_t bound = live > r->min_live ? 0 : r->respects_min;      /* kinds that the minimum stops now */
+    uint32_t bound = live > r->min_live ? 0 : r->respects_min; /* kinds that the minimum stops now
+                                                                */
     uint64_t at = KP__NEVER;
 
-    if ((r->idle_check & check) && !(bound & KP_KIND_IDLE)) at = sooner(at, later(slot->since, r->idle_ttl));
+    if ((r->idle_check & check) && !(bound & KP_KIND_IDLE))
+        at = sooner(at, later(slot->since, r->idle_ttl));
     if ((r->excess_check & check) && !(bound & KP_KIND_EXCESS) && live > r->excess_over)
         at = sooner(at, later(slot->since, r->excess_ttl));
     if ((r->age_check & check) && !(bound & KP_KIND_AGE)) at = sooner(at, slot->age_end);
     return at;
 }
 
-/* What a look at an idle slot may find at the earliest, whatever becomes of the minimum until then. */
-static uint64_t first_look(const struct kp__slot *slot, uint64_t since)
+/* `at`; or, if that has passed and the minimum stopped it, once more as long from now: the key may
+ * have grown by then. */
+static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
+{
+    return at > now ? at : later(now, ttl ? ttl : 1);
+}
+
+/* What a look at an idle slot may find at the earliest after `now`, whatever becomes of the minimum
+ * until then. */
+static uint64_t next_look(const struct kp__slot *slot, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
     uint64_t at = KP__NEVER;
 
-    if (r->idle_check & KP_CHECK_KEEPER) at = sooner(at, later(since, r->idle_ttl));
-    if (r->excess_check & KP_CHECK_KEEPER) at = sooner(at, later(since, r->excess_ttl));
-    if ((r->age_check & KP_CHECK_KEEPER) && slot->age_end > since) at = sooner(at, slot->age_end);
+    if (r->idle_check & KP_CHECK_KEEPER)
+        at = not_before(later(slot->since, r->idle_ttl), now, r->idle_ttl);
+    if (r->excess_check & KP_CHECK_KEEPER)
+        at = sooner(at, not_before(later(slot->since, r->excess_ttl), now, r->excess_ttl));
+    if (r->age_check & KP_CHECK_KEEPER) at = sooner(at, not_before(slot->age_end, now, r->max_age));
     return at;
 }
 
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
 {
     if (slot->state == KP__IDLE) {
-        file(core, &slot->due, first_look(slot, slot->since));
+        file(core, &slot->due, next_look(slot, slot->since ? slot->since - 1 : 0));
     } else if (slot->state == KP__LENT) {
         for (uint32_t i = 0; i < slot->seats; i++) {
             const struct kp__seat *seat = kp__seat_at(slot, i);
-            if (seat->lent && !seat->warned && seat->since) file(core, &slot->due, later(seat->since, core->leak_after));
+            if (seat->lent && !seat->warned && seat->since)
+                file(core, &slot->due, later(seat->since, core->leak_after));
         }
     }
 }
 
-/* ---- the keeper's look at what came due ----------------------------------------------------------------------------------- */
+/* ---- the keeper's look at what came due ------------------------------------------------------ */
 
-static struct kp__seat *leaked_seat(const struct kp__core *core, struct kp__slot *slot, uint64_t now)
+static struct kp__seat *leaked_seat(const struct kp__core *core, struct kp__slot *slot,
+                                    uint64_t now)
 {
     for (uint32_t i = 0; i < slot->seats; i++) {
         struct kp__seat *seat = kp__seat_at(slot, i);
-        if (seat->lent && !seat->warned && seat->since && now >= later(seat->since, core->leak_after)) return seat;
+        if (seat->lent && !seat->warned && seat->since &&
+            now >= later(seat->since, core->leak_after))
+            return seat;
     }
     return NULL;
 }
 
-struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo)
+struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                                  struct kp__todo *todo)
 {
     struct kp__seat *leak = NULL;
 
     if (slot->state == KP__IDLE) {
-        uint64_t at = first_look(slot, slot->since);
         if (now >= kp__expires_at(slot, KP_CHECK_KEEPER)) {
             kp__close_idle(core, slot, KP__EXPIRED, todo);
             return NULL;
         }
-        /* early: at its own time; held by the minimum: once more as long from now, in case the key has grown by then */
-        file(core, &slot->due, at > now ? at : first_look(slot, now));
+        file(core, &slot->due, next_look(slot, now));
     } else if (slot->state == KP__LENT) {
         leak = leaked_seat(core, slot, now);
         if (leak) {
@@ -141,11 +157,12 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
 
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    bool only_minimum = (int64_t)sub->count[KP__IDLE] == kp__sub_live(sub)
-                        && kp__sub_live(sub) <= (sub->rules ? sub->rules->min_live : 0);
+    bool only_minimum = (int64_t)sub->count[KP__IDLE] == kp__sub_live(sub) &&
+                        kp__sub_live(sub) <= (sub->rules ? sub->rules->min_live : 0);
     uint64_t at = later(sub->used_at, core->forget_after);
 
-    if (sub->interest || sub->pins || sub->waiting || sub->promised || !sub->rules || !only_minimum) return false;
+    if (sub->interest || sub->pins || sub->waiting || sub->promised || !sub->rules || !only_minimum)
+        return false;
     if (now >= at) return true;
     kp__file_sub(core, sub, at);
     return false;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The core: everything that is decided under a pool's one lock. It makes decisions and keeps the books; it calls nobody, does no I/O,
- * reads no clock (`now` is handed in) and never looks into a resource.
+ * The core: everything that is decided under a pool's one lock. It makes decisions and keeps the
+ * books; it calls nobody, does no I/O, reads no clock (`now` is handed in) and never looks into a
+ * resource.
  *
- * Every function in src/core needs the pool's lock, but for those that say otherwise. What has to happen outside the lock (waking,
- * destroying) leaves as a to-do.
+ * Every function in src/core needs the pool's lock, but for those that say otherwise. What has to
+ * happen outside the lock (waking, destroying) leaves as a to-do.
  */
 #ifndef KP__CORE_CORE_H
 #define KP__CORE_CORE_H
@@ -25,18 +26,18 @@ enum kp__phase { KP__OPEN, KP__DRAINING, KP__CLOSED };
 struct kp__core {
     const struct kp__world *world;
     bool can_create;
-    bool clocked;                       /* some rule needs the time of day at every get and release */
+    bool clocked; /* some rule needs the time of day at every get and release */
     uint64_t leak_after, forget_after;
-    int64_t max_idle, max_waiting, max_keys;        /* budgets nobody waits for */
+    int64_t max_idle, max_waiting, max_keys; /* budgets nobody waits for */
     int64_t group_max_live[2];
-    bool evicts, by_arrival;            /* budget.evict_other_keys, KP_ACROSS_ARRIVAL */
+    bool evicts, by_arrival; /* budget.evict_other_keys, KP_ACROSS_ARRIVAL */
 
     enum kp__phase phase;
     struct kp__map keys, idents, groups;
     struct kp__slab slots, subpools;
-    struct kp__list all;                /* subpools in order of appearance */
+    struct kp__list all; /* subpools in order of appearance */
     uint32_t key_count, key_serials;
-    struct kp__rules *rules;            /* of keys to come */
+    struct kp__rules *rules; /* of keys to come */
 
     struct kp__budget live, lent, creating;
     struct kp__heap calendar;
@@ -46,126 +47,150 @@ struct kp__core {
     struct kp__tally tally;
 };
 
-/* What a decision leaves to be done without the lock. Wake-ups need the address only, not the memory behind it. */
+/* What a decision leaves to be done without the lock. Wake-ups need the address only, not the
+ * memory behind it. */
 enum { KP__WAKES = 16 };
 struct kp__todo {
     const struct kp__world *world;
     uint32_t *wake[KP__WAKES];
     int wakes;
-    struct kp__list doomed;             /* slots in CLOSING, to be destroyed */
-    struct kp__list spent;              /* failures that have been told, to be freed */
+    struct kp__list doomed; /* slots in CLOSING, to be destroyed */
+    struct kp__list spent;  /* failures that have been told, to be freed */
 };
 
 void kp__todo_init(struct kp__todo *todo, const struct kp__world *world);
 void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word);
-void kp__todo_run_wakes(struct kp__todo *todo);        /* without the lock */
+void kp__todo_run_wakes(struct kp__todo *todo); /* without the lock */
 
-/* ---- the way in (serve.c) ------------------------------------------------------------------------------------------ */
+/* ---- the way in (serve.c) -------------------------------------------------------------------- */
 
 /* One decision for a request that has just come: a grant at once, a place in the queue, or no. */
-void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now, struct kp__todo *todo);
+void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
+               struct kp__todo *todo);
 
-/* Back into the queue at its old place: a sponsor whose creation is pending, or one whose resource turned out bad. */
-void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now, struct kp__todo *todo);
+/* Back into the queue at its old place: a sponsor whose creation is pending, or one whose resource
+ * turned out bad. */
+void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now,
+                    struct kp__todo *todo);
 
 /* Leave the queue without an answer (time-out). False: an answer came first, and stands. */
-bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now, struct kp__todo *todo);
+bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
+                  struct kp__todo *todo);
 
 /* Answer a waiting request with no. */
-void kp__refuse(struct kp__core *core, struct kp__request *request, int code, struct kp__todo *todo);
+void kp__refuse(struct kp__core *core, struct kp__request *request, int code,
+                struct kp__todo *todo);
 
 /* Answer a waiting request with a lease that has begun. */
-void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot, uint32_t seat,
-                     struct kp__todo *todo);
+void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
+                     uint32_t seat, struct kp__todo *todo);
 
-/* Give whatever is free to whoever is next: in this key, then wherever a budget has something left. The heart of L1. */
-void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo);
+/* Give whatever is free to whoever is next: in this key, then wherever a budget has something left.
+ * The heart of L1. */
+void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
+                struct kp__todo *todo);
 
-/* ---- permits (permit.c) -------------------------------------------------------------------------------------------- */
+/* ---- permits (permit.c) ---------------------------------------------------------------------- */
 
-/* A permit to create in the background (refill, warm-up), if no rule is against it. `force`: a minimum of one is wanted. */
+/* A permit to create in the background (refill, warm-up), if no rule is against it. `force`: a
+ * minimum of one is wanted. */
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
+/* Have the keeper make what is wanted, if anything is. */
+void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 /* Resources that the background should make; `force` as above. */
 int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool *sub, bool force);
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
-void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub);     /* settle afterwards */
+void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 void kp__lent_take(struct kp__core *core, struct kp__subpool *sub);
-void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub);       /* settle afterwards */
+void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 
 /* The permit is spent into a slot, which is now creating. */
 void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot);
 
-/* ---- the way back (give.c) ------------------------------------------------------------------------------------------ */
+/* ---- the way back (give.c) ------------------------------------------------------------------- */
 
 /* A creation came out well: the slot is lent to `request`, or goes to whoever is next (NULL). */
-void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__request *request, uint64_t now,
-                 struct kp__todo *todo);
-/* A creation failed: health remembers, the sponsor (or `request`, which ran it) gets its capacity refunded, and the sponsor is told.
- * *keep is memory to remember it in, or NULL; what comes back there is for the caller to free. */
+void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__request *request,
+                 uint64_t now, struct kp__todo *todo);
+/* A creation failed: health remembers, the sponsor (or `request`, which ran it) gets its capacity
+ * refunded, and the sponsor is told. *keep is memory to remember it in, or NULL; what comes back
+ * there is for the caller to free. */
 void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__request *request,
-                       const struct kp__failure *what, struct kp__failure **keep, uint64_t now, struct kp__todo *todo);
+                       const struct kp__failure *what, struct kp__failure **keep, uint64_t now,
+                       struct kp__todo *todo);
 
-/* A lease ends: the resource serves whoever is next, goes idle, or joins the to-do's list of those to destroy. */
-void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep, enum kp__reason reason,
-              uint64_t now, struct kp__todo *todo);
+/* A lease ends: the resource serves whoever is next, goes idle, or joins the to-do's list of those
+ * to destroy. */
+void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
+              enum kp__reason reason, uint64_t now, struct kp__todo *todo);
 
 /* A slot in CLOSING has been destroyed: its room goes to whoever is next. */
 void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
 
 /* A victim has been destroyed: its place is now a permit of `sub`, for which it was evicted. */
-void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim, uint64_t now,
-                     struct kp__todo *todo);
+void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                     uint64_t now, struct kp__todo *todo);
 
 /* How a use went (kp_lease_report). True: the circuit opened or closed. */
 bool kp__reported(struct kp__subpool *sub, bool ok, uint64_t now);
 
-/* Never lend it again: idle ones close now, lent ones when they come back. False: it was doomed before. */
-bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason, struct kp__todo *todo);
+/* Never lend it again: idle ones close now, lent ones when they come back. False: it was doomed
+ * before. */
+bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+              struct kp__todo *todo);
 
 /* Close an idle slot: it joins the to-do's list. */
-void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason, struct kp__todo *todo);
+void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+                    struct kp__todo *todo);
 
-/* ---- ages and the calendar (calendar.c) -------------------------------------------------------------------------------- */
+/* ---- ages and the calendar (calendar.c) ------------------------------------------------------ */
 
 /* When an idle slot must go (KP__NEVER: it may stay), looked at on `check` (KP_CHECK_...). */
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 
 void kp__calendar_init(struct kp__core *core);
-void kp__file_slot(struct kp__core *core, struct kp__slot *slot);               /* after it became idle or lent */
-void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at); /* no later than `at` */
+void kp__file_slot(struct kp__core *core, struct kp__slot *slot); /* after it became idle or lent */
+void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at); /* no later than
+                                                                                   `at` */
 void kp__unfile(struct kp__core *core, struct kp__due *due);
-struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now);               /* earliest due, or NULL */
-uint64_t kp__due_next(const struct kp__core *core);                             /* KP__NEVER: nothing */
+struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now); /* earliest due, or NULL */
+uint64_t kp__due_next(const struct kp__core *core);               /* KP__NEVER: nothing */
 
-/* A look at a slot that came due: expired ones join the to-do's list. Returns a seat whose leak is to be reported, or NULL. */
-struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
+/* A look at a slot that came due: expired ones join the to-do's list. Returns a seat whose leak is
+ * to be reported, or NULL. */
+struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                                  struct kp__todo *todo);
 
-/* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for when it may. */
+/* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for
+ * when it may. */
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* ---- keys (table.c) ------------------------------------------------------------------------------------------------------ */
+/* ---- keys (table.c) -------------------------------------------------------------------------- */
 
 /* The subpool of a key, or NULL; `same` compares. */
 struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
-                                   bool (*same)(const struct kp__map_node *, const void *), const void *ctx);
+                                   bool (*same)(const struct kp__map_node *, const void *),
+                                   const void *ctx);
 
-/* A new subpool, without key and rules yet. NULL: no room was made for it (kp__slab_wants, kp__map_wants). */
+/* A new subpool, without key and rules yet. NULL: no room was made for it (kp__slab_wants,
+ * kp__map_wants). */
 struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash);
 
-/* Its rules are known, and its groups: those who waited for that are served. The old rules come back in *old, if nobody
- * uses them any more, else NULL. */
-void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules, struct kp__group *group[2],
-                    struct kp__rules **old);
+/* Its rules are known, and its groups: those who waited for that are served. The old rules come
+ * back in *old, if nobody uses them any more, else NULL. */
+void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
+                    struct kp__group *group[2], struct kp__rules **old);
 
-/* Take an unused subpool out. Its key, rules and failures are the caller's to free, afterwards the slab item. */
+/* Take an unused subpool out. Its key, rules and failures are the caller's to free, afterwards the
+ * slab item. */
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id);
 
 #if defined KP_VERIFY && KP_VERIFY
-void kp__verify(struct kp__core *core);             /* I1..I12, or abort with the one that is broken */
+void kp__verify(struct kp__core *core); /* I1..I12, or abort with the one that is broken */
 #endif
 
 #endif

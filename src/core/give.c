@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way back: creations that end, leases that end, resources that go. Each changes the books, then settles: what became
- * free goes to whoever is next (first waiting request of the key, else idle, else the budgets).
+ * The way back: creations that end, leases that end, resources that go. Each changes the books,
+ * then settles: what became free goes to whoever is next (first waiting request of the key, else
+ * idle, else the budgets).
  */
 #include "base/check.h"
 #include "core/core.h"
 
 #define COUNT(core, sub, what) ((sub)->tally.what++, (core)->tally.what++)
 
-/* ---- creations ------------------------------------------------------------------------------------------------------- */
+/* ---- creations ------------------------------------------------------------------------------- */
 
-/* A creation's sponsor, if it still waits, may start another. It keeps its lent permit while its own key is served. */
+/* A creation's sponsor, if it still waits, may start another. It keeps its lent permit while its
+ * own key is served. */
 static struct kp__request *release_sponsor(struct kp__core *core, struct kp__slot *slot)
 {
     struct kp__request *sponsor = slot->sponsor;
@@ -34,10 +36,12 @@ static void recovered(struct kp__subpool *sub)
     if ((int64_t)h->use_failures < sub->rules->breaker_failures) h->tripped = h->probing = false;
 }
 
-static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
+static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                         struct kp__todo *todo);
 
 /* The lease of a new resource begins with the request it was made for. */
-static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot, const struct kp__request *request, uint64_t now)
+static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
+                         const struct kp__request *request, uint64_t now)
 {
     uint32_t seat = kp__seat_take(core, slot, now);
 
@@ -46,8 +50,8 @@ static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot, const str
     return seat;
 }
 
-static void created_too_late(struct kp__core *core, struct kp__slot *slot, struct kp__request *request,
-                             struct kp__todo *todo)
+static void created_too_late(struct kp__core *core, struct kp__slot *slot,
+                             struct kp__request *request, struct kp__todo *todo)
 {
     slot->reason = KP__AT_CLOSE;
     slot->sponsor = NULL;
@@ -59,13 +63,15 @@ static void created_too_late(struct kp__core *core, struct kp__slot *slot, struc
     request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ECLOSED, .limit = "" };
 }
 
-/* A pending creation came out well: whoever is next gets it, and its sponsor, if that was somebody else, waits on. */
-static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo)
+/* A pending creation came out well: whoever is next gets it, and its sponsor, if that was somebody
+ * else, waits on. */
+static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                         struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
     struct kp__request *sponsor = slot->sponsor;
 
-    if (sponsor && (sponsor->flags & KP_FRESH)) {      /* takes its own creation, nobody else's */
+    if (sponsor && (sponsor->flags & KP_FRESH)) { /* takes its own creation, nobody else's */
         kp__answer_slot(core, sponsor, slot, lend_new(core, slot, sponsor, now), todo);
         kp__settle(core, sub, now, todo);
         return;
@@ -75,16 +81,17 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
     /* relaxed: under the lock */
-    if (sponsor && atomic_load_explicit(&sponsor->state, memory_order_relaxed) != KP__ANSWERED
-        && sponsor->holds_lent && !sponsor->making) {
-        sponsor->holds_lent = false;    /* somebody before it took the resource: it waits with empty hands again */
+    if (sponsor && atomic_load_explicit(&sponsor->state, memory_order_relaxed) != KP__ANSWERED &&
+        sponsor->holds_lent && !sponsor->making) {
+        sponsor->holds_lent = false; /* somebody before it took the resource: it waits with empty
+                                        hands again */
         kp__lent_refund(core, sub);
         kp__settle(core, sub, now, todo);
     }
 }
 
-void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__request *request, uint64_t now,
-                 struct kp__todo *todo)
+void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__request *request,
+                 uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
 
@@ -100,7 +107,7 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
     if (request) {
         request->grant = (struct kp__grant){ .kind = KP__GRANT_SLOT, .slot = slot };
         request->grant.seat = lend_new(core, slot, request, now);
-        request->holds_lent = false;    /* the lease has it now */
+        request->holds_lent = false; /* the lease has it now */
         kp__settle(core, sub, now, todo);
     } else {
         created_late(core, slot, now, todo);
@@ -108,7 +115,8 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
     }
 }
 
-/* Full jitter: anywhere between nothing and the doubling pause (Brooker, "Exponential Backoff And Jitter", 2015). */
+/* Full jitter: anywhere between nothing and the doubling pause (Brooker, "Exponential Backoff And
+ * Jitter", 2015). */
 static uint64_t pause_after(struct kp__core *core, const struct kp__rules *r, uint32_t failures)
 {
     uint64_t pause = r->retry_first ? r->retry_first : r->retry_requests ? UINT64_C(10000000) : 0;
@@ -118,9 +126,10 @@ static uint64_t pause_after(struct kp__core *core, const struct kp__rules *r, ui
     return pause ? core->world->random(core->world->ctx) % pause + 1 : 0;
 }
 
-/* Keep the failure for those who may be told it. *keep is memory for it; what comes back there is for the caller to free. */
-static void remember(struct kp__core *core, struct kp__subpool *sub, const struct kp__failure *what, bool background,
-                     uint64_t now, struct kp__failure **keep)
+/* Keep the failure for those who may be told it. *keep is memory for it; what comes back there is
+ * for the caller to free. */
+static void remember(struct kp__core *core, struct kp__subpool *sub, const struct kp__failure *what,
+                     bool background, uint64_t now, struct kp__failure **keep)
 {
     const struct kp__rules *r = sub->rules;
     struct kp__health *h = &sub->health;
@@ -131,12 +140,12 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     h->probing = false;
     uint64_t pause = pause_after(core, r, h->failures);
     h->back_off = pause ? now + pause : 0;
-    if (r->breaker_failures < KP__UNBOUND && (r->breaker_counts & KP_BREAK_CREATE)
-        && (int64_t)h->failures >= r->breaker_failures) {
+    if (r->breaker_failures < KP__UNBOUND && (r->breaker_counts & KP_BREAK_CREATE) &&
+        (int64_t)h->failures >= r->breaker_failures) {
         h->tripped = true;
         h->open_until = now + r->breaker_open;
     }
-    if (!failure) return;               /* out of memory: counted and reported all the same */
+    if (!failure) return; /* out of memory: counted and reported all the same */
     *failure = *what;
     kp__list_init(&failure->link);
     if (r->cache_once && background && (int64_t)h->kept_count < r->max_live) {
@@ -151,7 +160,8 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
 }
 
 void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__request *request,
-                       const struct kp__failure *what, struct kp__failure **keep, uint64_t now, struct kp__todo *todo)
+                       const struct kp__failure *what, struct kp__failure **keep, uint64_t now,
+                       struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
     struct kp__request *sponsor = release_sponsor(core, slot);
@@ -163,8 +173,11 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
         kp__refuse(core, sponsor, what->code, todo);
         sponsor = NULL;
     }
-    if (request) request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = what->code, .limit = "" };
-    struct kp__request *empty = request ? request : sponsor;       /* waits, if at all, with empty hands */
+    if (request)
+        request->grant =
+            (struct kp__grant){ .kind = KP__GRANT_NO, .code = what->code, .limit = "" };
+    struct kp__request *empty = request ? request : sponsor; /* waits, if at all, with empty hands
+                                                              */
     if (empty && empty->holds_lent) {
         empty->holds_lent = false;
         kp__lent_refund(core, sub);
@@ -177,9 +190,10 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     kp__settle(core, sub, now, todo);
 }
 
-/* ---- leases --------------------------------------------------------------------------------------------------------------- */
+/* ---- leases ---------------------------------------------------------------------------------- */
 
-void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason, struct kp__todo *todo)
+void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+                    struct kp__todo *todo)
 {
     KP__DCHECK(slot->state == KP__IDLE);
     slot->reason = reason;
@@ -190,22 +204,22 @@ void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reaso
 /* More idle ones than may be kept? */
 static bool over_idle(const struct kp__core *core, const struct kp__subpool *sub, uint32_t more)
 {
-    return (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle
-           || (int64_t)core->count[KP__IDLE] + more > core->max_idle
-           || kp__sub_live(sub) > sub->rules->max_live + sub->rules->reserve;
+    return (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
+           (int64_t)core->count[KP__IDLE] + more > core->max_idle ||
+           kp__sub_live(sub) > sub->rules->max_live + sub->rules->reserve;
 }
 
 /* Why a returned resource may not be kept (enum kp__reason); -1: it may. */
-static int must_close(const struct kp__core *core, const struct kp__slot *slot, bool keep, enum kp__reason reason,
-                      uint64_t now)
+static int must_close(const struct kp__core *core, const struct kp__slot *slot, bool keep,
+                      enum kp__reason reason, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
 
     if (!keep) return (int)reason;
     if (slot->doomed) return (int)slot->reason;
     if (core->phase == KP__CLOSED) return KP__AT_CLOSE;
-    if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end
-        && (!(r->respects_min & KP_KIND_AGE) || kp__sub_live(slot->sub) > r->min_live))
+    if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end &&
+        (!(r->respects_min & KP_KIND_AGE) || kp__sub_live(slot->sub) > r->min_live))
         return KP__EXPIRED;
     if (kp__sub_live(slot->sub) > r->max_live && !slot->sub->waiting) return KP__SURPLUS;
     if (kp__sub_live(slot->sub) > r->max_live + r->reserve) return KP__SURPLUS;
@@ -213,8 +227,10 @@ static int must_close(const struct kp__core *core, const struct kp__slot *slot, 
     return over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
 }
 
-/* After settling: what was kept only for a waiting request that did not take it, or pushes an older one out. */
-static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo)
+/* After settling: what was kept only for a waiting request that did not take it, or pushes an older
+ * one out. */
+static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                         struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
     struct kp__slot *goes = slot;
@@ -222,23 +238,26 @@ static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t 
     if (slot->state != KP__IDLE) return;
     if (sub->rules->excess_check & KP_CHECK_RETURN) {
         goes = KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link);
-        if (now >= kp__expires_at(goes, KP_CHECK_RETURN)) kp__close_idle(core, goes, KP__EXPIRED, todo);
+        if (now >= kp__expires_at(goes, KP_CHECK_RETURN))
+            kp__close_idle(core, goes, KP__EXPIRED, todo);
         goes = slot;
     }
     if (slot->state != KP__IDLE || !over_idle(core, sub, 0)) return;
-    if (sub->rules->drop_oldest) goes = KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link);
+    if (sub->rules->drop_oldest)
+        goes = KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link);
     kp__close_idle(core, goes, KP__SURPLUS, todo);
 }
 
-void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep, enum kp__reason reason,
-              uint64_t now, struct kp__todo *todo)
+void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
+              enum kp__reason reason, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
 
     kp__seat_leave(core, slot, seat, now);
     sub->used_at = now;
     if (sub->rules->breaker_counts & KP_BREAK_USE) sub->health.probing = false;
-    if (!keep && !slot->doomed) {       /* with sharing: nobody new comes in, the last one out closes it */
+    if (!keep && !slot->doomed) { /* with sharing: nobody new comes in, the last one out closes it
+                                   */
         slot->doomed = true;
         slot->reason = reason;
         kp__list_remove(&slot->open_seat);
@@ -249,7 +268,7 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
         return;
     }
     int why = must_close(core, slot, keep, reason, now);
-    if (why >= 0) {                     /* its lent permit goes back when it is destroyed, not before */
+    if (why >= 0) { /* its lent permit goes back when it is destroyed, not before */
         slot->reason = (enum kp__reason)why;
         slot->owes_lent = true;
         kp__slot_move(core, slot, KP__CLOSING);
@@ -302,8 +321,8 @@ void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct
     kp__settle(core, sub, now, todo);
 }
 
-void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim, uint64_t now,
-                     struct kp__todo *todo)
+void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                     uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *loser = victim->sub;
 
@@ -311,10 +330,12 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
     KP__DCHECK(sub->promised > 0);
     sub->promised--;
     kp__permit_take(core, sub);
-    kp__settle(core, loser, now, todo);     /* a group of the loser's, or its own limit, may have room now */
+    kp__settle(core, loser, now, todo); /* a group of the loser's, or its own limit, may have room
+                                           now */
 }
 
-bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason, struct kp__todo *todo)
+bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+              struct kp__todo *todo)
 {
     if (slot->state == KP__IDLE) {
         kp__close_idle(core, slot, reason, todo);
@@ -341,5 +362,6 @@ bool kp__reported(struct kp__subpool *sub, bool ok, uint64_t now)
     } else if ((int64_t)++h->use_failures >= sub->rules->breaker_failures) {
         h->tripped = true;
         h->open_until = now + sub->rules->breaker_open;
-    }    return h->tripped != before;
+    }
+    return h->tripped != before;
 }

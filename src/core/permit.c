@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Permits: the right to make or lend one more. A permit is taken in one place, and then spent into a slot or refunded; what
- * every budget has handed out is what is held (L2, I3).
+ * Permits: the right to make or lend one more. A permit is taken in one place, and then spent into
+ * a slot or refunded; what every budget has handed out is what is held (L2, I3).
  */
 #include "base/check.h"
 #include "core/core.h"
@@ -57,7 +57,7 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
     kp__list_push_back(&sub->slots[KP__CREATING], &slot->link);
 }
 
-/* ---- the background ------------------------------------------------------------------------------------------------ */
+/* ---- the background -------------------------------------------------------------------------- */
 
 static int64_t at_least(int64_t a, int64_t b)
 {
@@ -81,15 +81,26 @@ int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool 
     return at_least(target - have, 0);
 }
 
+void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    if (sub->refill || kp__refill_wanted(core, sub, false) == 0) return;
+    sub->refill = true;
+    kp__file_sub(core, sub, now);
+}
+
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now)
 {
     const struct kp__health *h = &sub->health;
 
     if (kp__refill_wanted(core, sub, force) == 0) return false;
-    if (kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH)) return false;     /* they come first */
+    if (kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH))
+        return false; /* they come first */
     if (h->tripped || now < h->back_off) return false;
-    if ((int64_t)sub->count[KP__CREATING] >= (h->failures ? 1 : sub->rules->max_creating)) return false;
-    if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budget_may_take(core, &core->live, sub)) return false;
+    if ((int64_t)sub->count[KP__CREATING] >= (h->failures ? 1 : sub->rules->max_creating))
+        return false;
+    if (!kp__budget_may_take(core, &core->creating, sub) ||
+        !kp__budget_may_take(core, &core->live, sub))
+        return false;
     for (int i = 0; i < 2; i++)
         if (sub->group[i] && !kp__budget_may_take(core, &sub->group[i]->budget, sub)) return false;
     kp__permit_take(core, sub);

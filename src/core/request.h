@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Requests: somebody who wants a resource; and grants, the one value that answers them, at once or late.
+ * Requests: somebody who wants a resource; and grants, the one value that answers them, at once or
+ * late.
  *
- * LOCKING. A request lives in its owner's memory (a blocked thread's on its stack). Every field is guarded by the pool's lock,
- * except `state`, which the owner parks on. It leaves WAITING once, under the lock; whoever makes that move has written
- * `grant` before, and owns the outcome (I10). It is on a queue of its subpool exactly while it is WAITING. Time-out and
- * withdrawal are moves like any other: if a grant came first, the grant stands.
+ * LOCKING. A request lives in its owner's memory (a blocked thread's on its stack). Every field is
+ * guarded by the pool's lock, except `state`, which the owner parks on. It leaves WAITING once,
+ * under the lock; whoever makes that move has written `grant` before, and owns the outcome (I10).
+ * It is on a queue of its subpool exactly while it is WAITING. Time-out and withdrawal are moves
+ * like any other: if a grant came first, the grant stands.
  *
- * Three queues per subpool, each in order of arrival: those who may take a resource or create one (EITHER), those who only take
- * (TAKERS: KP_DONT_CREATE, and sponsors, whose own creation is under way), those who only create (FRESH). The three heads are
- * asked in order of arrival, so that one who cannot go on never hides one who can (L1).
+ * Three queues per subpool, each in order of arrival: those who may take a resource or create one
+ * (EITHER), those who only take (TAKERS: KP_DONT_CREATE, and sponsors, whose own creation is under
+ * way), those who only create (FRESH). The three heads are asked in order of arrival, so that one
+ * who cannot go on never hides one who can (L1).
  */
 #ifndef KP__CORE_REQUEST_H
 #define KP__CORE_REQUEST_H
@@ -20,26 +23,31 @@
 #include "core/slot.h"
 
 enum kp__queue { KP__EITHER, KP__TAKERS, KP__FRESH, KP__QUEUES };
-enum { KP__WAITING = 1, KP__NUDGED = 2, KP__ANSWERED = 3 };    /* NUDGED: still waiting, but look at the clock again */
+enum {
+    KP__WAITING = 1,
+    KP__NUDGED = 2,
+    KP__ANSWERED = 3
+}; /* NUDGED: still waiting, but look at the clock again */
 
 enum kp__grant_kind { KP__GRANT_WAIT, KP__GRANT_SLOT, KP__GRANT_PERMIT, KP__GRANT_NO };
 
-/* SLOT: the lease has begun. PERMIT: one may be created; with a victim, after that is destroyed. NO: code says why. */
+/* SLOT: the lease has begun. PERMIT: one may be created; with a victim, after that is destroyed.
+ * NO: code says why. */
 struct kp__grant {
     enum kp__grant_kind kind;
     struct kp__slot *slot;
     uint32_t seat;
-    uint64_t idle_ns;                   /* SLOT: how long it had been idle */
+    uint64_t idle_ns; /* SLOT: how long it had been idle */
     struct kp__slot *victim;
     int code;
-    const char *limit;                  /* NO: the option that bound */
+    const char *limit; /* NO: the option that bound */
 };
 
 /* Why a create failed, whole. */
 struct kp__failure {
-    struct kp__list link;               /* kept for later requests; see kp__subpool.kept */
+    struct kp__list link; /* kept for later requests; see kp__subpool.kept */
     int code, vendor_code;
-    uint64_t until;                     /* kept for a time: until then */
+    uint64_t until; /* kept for a time: until then */
     char text[200];
 };
 
@@ -48,16 +56,16 @@ struct kp__request {
     struct kp__subpool *sub;
     struct kp__list link;
     enum kp__queue queue;
-    uint32_t flags;                     /* kp_ask.flags */
-    bool holds_lent;                    /* a sponsor keeps its lent permit while it waits */
-    bool waited;                        /* for the counter: once per request */
+    uint32_t flags;  /* kp_ask.flags */
+    bool holds_lent; /* a sponsor keeps its lent permit while it waits */
+    bool waited;     /* for the counter: once per request */
     uint64_t stamp, arrived, deadline;
-    uint64_t again;                     /* look again at this time without being asked; KP__NEVER: no need */
-    struct kp__slot *making;            /* its own creation under way */
-    const char *tag, *limit;            /* limit: what bound when it was last looked at */
+    uint64_t again;          /* look again at this time without being asked; KP__NEVER: no need */
+    struct kp__slot *making; /* its own creation under way */
+    const char *tag, *limit; /* limit: what bound when it was last looked at */
     const void *site;
     struct kp__grant grant;
-    struct kp__failure *failure;        /* its owner's: where a NO puts the driver's reason */
+    struct kp__failure *failure; /* its owner's: where a NO puts the driver's reason */
 };
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rules: the limits of a key in the form in which decisions are taken. Times are nanoseconds, KP__NEVER for KP_OFF; counts
- * are numbers, KP__UNBOUND for KP_UNLIMITED. Made by flow/limits.c, constant afterwards, shared by the keys they hold for.
+ * Rules: the limits of a key in the form in which decisions are taken. Times are nanoseconds,
+ * KP__NEVER for KP_OFF; counts are numbers, KP__UNBOUND for KP_UNLIMITED. Made by flow/limits.c,
+ * constant afterwards, shared by the keys they hold for.
  */
 #ifndef KP__CORE_RULES_H
 #define KP__CORE_RULES_H
@@ -11,16 +12,16 @@
 
 #include "keyedpool/options.h"
 
-#define KP__NEVER   UINT64_MAX
+#define KP__NEVER UINT64_MAX
 #define KP__UNBOUND INT64_MAX
 
 struct kp__rules {
-    uint32_t refs;                      /* Guard: the pool's lock. Keys, and the pool itself */
+    uint32_t refs; /* Guard: the pool's lock. Keys, and the pool itself */
 
     int64_t min_live, max_live, max_lent, max_idle, min_idle;
     int64_t max_creating, max_waiting, sharing, utilization_pct, excess_over;
     int64_t breaker_failures, reserve, weight, floor, age_spread_pct;
-    int64_t group[2];                   /* 0: none */
+    int64_t group[2]; /* 0: none */
 
     uint64_t idle_ttl, excess_ttl, max_age;
     uint64_t create_timeout, validate_timeout, validate_after;
@@ -28,10 +29,10 @@ struct kp__rules {
     uint64_t breaker_open, shed_target, shed_interval, reserve_after;
 
     bool prefill, eager, wait_lifo, idle_lifo, retry_requests, reuse, drop_oldest, cache_once;
-    bool clocked;                       /* something here needs the time at every get and release */
+    bool clocked; /* something here needs the time at every get and release */
     uint32_t idle_check, excess_check, age_check, validate_on, respects_min, breaker_counts;
 
-    kp_limits said;                     /* the same as the user would write it: the start of kp_limits_set */
+    kp_limits said; /* the same as the user would write it: the start of kp_limits_set */
 };
 
 #endif

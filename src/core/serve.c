@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way in: may this request have something now, and if not, what is in its way? And settling: whenever something became
- * free, whoever is next gets it, in this key and across keys, before the lock is given back (L1).
+ * The way in: may this request have something now, and if not, what is in its way? And settling:
+ * whenever something became free, whoever is next gets it, in this key and across keys, before the
+ * lock is given back (L1).
  *
- * The order of the questions lets all presets compose: lent permits, a resource that is there, the key's health, creations,
- * the key's live limit, budgets over keys (where an idle one elsewhere may make room). All permits or none: a request
- * never holds one kind while it waits for another, except a sponsor its lent permit.
+ * The order of the questions lets all presets compose: lent permits, a resource that is there, the
+ * key's health, creations, the key's live limit, budgets over keys (where an idle one elsewhere may
+ * make room). All permits or none: a request never holds one kind while it waits for another,
+ * except a sponsor its lent permit.
  */
 #include "base/check.h"
 #include "core/core.h"
@@ -19,10 +21,11 @@ struct look {
     struct kp__subpool *sub;
     uint64_t now;
     struct kp__todo *todo;
-    struct kp__budget *budget;          /* LACKS: the budget, if that is all it lacks */
+    struct kp__budget *budget; /* LACKS: the budget, if that is all it lacks */
 };
 
-static enum verdict lacks(struct look *l, const char *limit, struct kp__budget *budget, uint64_t again)
+static enum verdict lacks(struct look *l, const char *limit, struct kp__budget *budget,
+                          uint64_t again)
 {
     l->request->limit = limit;
     l->request->again = again;
@@ -36,20 +39,22 @@ static enum verdict answer_no(struct look *l, int code, const char *limit)
     return ANSWERED;
 }
 
-/* ---- 1. the right to one more lease ----------------------------------------------------------------------------------- */
+/* ---- 1. the right to one more lease ---------------------------------------------------------- */
 
 static enum verdict want_lent(struct look *l)
 {
     if (l->request->holds_lent) return GO_ON;
-    if ((int64_t)l->sub->lent_permits >= l->sub->rules->max_lent) return lacks(l, "max_lent", NULL, KP__NEVER);
+    if ((int64_t)l->sub->lent_permits >= l->sub->rules->max_lent)
+        return lacks(l, "max_lent", NULL, KP__NEVER);
     if (!kp__budget_may_take(l->core, &l->core->lent, l->sub))
         return lacks(l, l->core->lent.name, &l->core->lent, KP__NEVER);
     return GO_ON;
 }
 
-/* ---- 2. a resource that is there ---------------------------------------------------------------------------------------- */
+/* ---- 2. a resource that is there ------------------------------------------------------------- */
 
-/* The idle slot that is next, or a seat in a lent one; those past their age are closed on the way. */
+/* The idle slot that is next, or a seat in a lent one; those past their age are closed on the way.
+ */
 static struct kp__slot *ready_slot(struct look *l)
 {
     struct kp__subpool *sub = l->sub;
@@ -58,7 +63,7 @@ static struct kp__slot *ready_slot(struct look *l)
     if ((node = kp__list_first(&sub->open_seats)) != NULL) {
         struct kp__slot *slot = KP__OF(node, struct kp__slot, open_seat);
         if (!(sub->rules->age_check & KP_CHECK_GET) || l->now < slot->age_end) return slot;
-        slot->doomed = true;            /* its borrowers go on; nobody new comes in */
+        slot->doomed = true; /* its borrowers go on; nobody new comes in */
         kp__list_remove(&slot->open_seat);
         return ready_slot(l);
     }
@@ -72,11 +77,12 @@ static struct kp__slot *ready_slot(struct look *l)
     return NULL;
 }
 
-/* With a live budget that is short: would this slot's room do more good to a key that ranks before ours? */
+/* With a live budget that is short: would this slot's room do more good to a key that ranks before
+ * ours? */
 static bool owed_elsewhere(struct look *l, const struct kp__slot *slot)
 {
-    return slot->state == KP__IDLE && kp__heap_holds(&l->sub->evict[KP__IN_POOL])
-           && kp__budget_outranked(l->core, &l->core->live, l->sub);
+    return slot->state == KP__IDLE && kp__heap_holds(&l->sub->evict[KP__IN_POOL]) &&
+           kp__budget_outranked(l->core, &l->core->live, l->sub);
 }
 
 static enum verdict take_ready(struct look *l)
@@ -88,7 +94,7 @@ static enum verdict take_ready(struct look *l)
     if (owed_elsewhere(l, slot)) return lacks(l, l->core->live.name, &l->core->live, KP__NEVER);
     uint64_t idle_ns = slot->state == KP__IDLE ? l->now - slot->since : 0;
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
-    l->request->holds_lent = false;     /* the lease has it now */
+    l->request->holds_lent = false; /* the lease has it now */
     if (l->sub->health.tripped) l->sub->health.probing = true;
     uint32_t seat = kp__seat_take(l->core, slot, l->now);
     struct kp__seat *s = kp__seat_at(slot, seat);
@@ -103,7 +109,7 @@ static enum verdict take_ready(struct look *l)
     return ANSWERED;
 }
 
-/* ---- 3. the right to create one: health ----------------------------------------------------------------------------------- */
+/* ---- 3. the right to create one: health ------------------------------------------------------ */
 
 static enum verdict told_before(struct look *l)
 {
@@ -114,7 +120,7 @@ static enum verdict told_before(struct look *l)
     if (!failure && h->last && l->now < h->last->until) failure = h->last;
     if (!failure) return GO_ON;
     *l->request->failure = *failure;
-    if (first) {                        /* its memory leaves with the to-do */
+    if (first) { /* its memory leaves with the to-do */
         kp__list_remove(first);
         kp__list_push_back(&l->todo->spent, first);
         h->kept_count--;
@@ -134,7 +140,8 @@ static enum verdict healthy(struct look *l)
         return answer_no(l, KP_EBREAKER, "breaker_failures");
     }
     if (!h->tripped && l->now < h->back_off) return lacks(l, "retry_first_ms", NULL, h->back_off);
-    if ((int64_t)l->sub->count[KP__CREATING] + l->sub->promised >= (h->failures && r->retry_first ? 1 : r->max_creating))
+    if ((int64_t)l->sub->count[KP__CREATING] + l->sub->promised >=
+        (h->failures && r->retry_first ? 1 : r->max_creating))
         return lacks(l, "max_creating", NULL, KP__NEVER);
     return GO_ON;
 }
@@ -149,7 +156,7 @@ static enum verdict circuit(struct look *l)
     return GO_ON;
 }
 
-/* ---- 4. the right to create one: room ---------------------------------------------------------------------------------------- */
+/* ---- 4. the right to create one: room -------------------------------------------------------- */
 
 static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 {
@@ -163,7 +170,8 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
         *victim = KP__OF(kp__list_last(&l->sub->slots[KP__IDLE]), struct kp__slot, link);
         return GO_ON;
     }
-    if (r->reserve == 0 || live >= r->max_live + r->reserve) return lacks(l, "max_live", NULL, KP__NEVER);
+    if (r->reserve == 0 || live >= r->max_live + r->reserve)
+        return lacks(l, "max_live", NULL, KP__NEVER);
     return l->now >= late ? GO_ON : lacks(l, "max_live", NULL, late);
 }
 
@@ -180,12 +188,15 @@ static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
     if (!kp__budget_may_take(core, &core->creating, l->sub))
         return lacks(l, core->creating.name, &core->creating, KP__NEVER);
     if (*victim) return GO_ON;
-    for (int m = KP__MEMBERS - 1; m >= 0; m--) {       /* the narrowest first: its victims free the wider ones too */
+    for (int m = KP__MEMBERS - 1; m >= 0; m--) { /* the narrowest first: its victims free the wider
+                                                    ones too */
         if (m > 0 && !l->sub->group[m - 1]) continue;
         struct kp__budget *b = m ? &l->sub->group[m - 1]->budget : &core->live;
-        if (kp__budget_may_take(core, b, l->sub) || (*victim && is_member(*victim, l->sub, m))) continue;
+        if (kp__budget_may_take(core, b, l->sub) || (*victim && is_member(*victim, l->sub, m)))
+            continue;
         bool outranked = kp__budget_outranked(core, b, l->sub);
-        if (*victim || outranked || (*victim = kp__evict_pick(core, b, (enum kp__member)m)) == NULL) {
+        if (*victim || outranked ||
+            (*victim = kp__evict_pick(core, b, (enum kp__member)m)) == NULL) {
             *victim = NULL;
             return lacks(l, b->name, b, KP__NEVER);
         }
@@ -201,7 +212,8 @@ static enum verdict take_permit(struct look *l)
 
     if (!l->core->can_create) return lacks(l, "driver.create", NULL, KP__NEVER);
     if (l->request->making) return lacks(l, "create", NULL, KP__NEVER);
-    if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return lacks(l, "max_live", NULL, KP__NEVER);
+    if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT))
+        return lacks(l, "max_live", NULL, KP__NEVER);
     if ((v = healthy(l)) != GO_ON) return v;
     if ((v = room_in_key(l, &victim)) != GO_ON) return v;
     if ((v = room_in_budgets(l, &victim)) != GO_ON) return v;
@@ -216,13 +228,15 @@ static enum verdict take_permit(struct look *l)
         kp__permit_take(l->core, sub);
     }
     if (sub->health.tripped) sub->health.probing = true;
+    if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);
     l->request->grant = (struct kp__grant){ .kind = KP__GRANT_PERMIT, .victim = victim };
     return ANSWERED;
 }
 
-/* ---- the decision --------------------------------------------------------------------------------------------------------- */
+/* ---- the decision ---------------------------------------------------------------------------- */
 
-/* CoDel: a queue in which everybody waited longer than the target for a whole interval is slow, and refuses those who waited twice. */
+/* CoDel: a queue in which everybody waited longer than the target for a whole interval is slow, and
+ * refuses those who waited twice. */
 static enum verdict shed(struct look *l)
 {
     const struct kp__rules *r = l->sub->rules;
@@ -247,16 +261,18 @@ static void shed_learn(struct kp__subpool *sub, uint64_t waited, uint64_t now)
 
 static enum verdict decide(struct look *l)
 {
-    static enum verdict (*const questions[])(struct look *) = { shed, circuit, want_lent, take_ready, take_permit };
+    static enum verdict (*const questions[])(struct look *) = { shed, circuit, want_lent,
+                                                                take_ready, take_permit };
     enum verdict v = GO_ON;
 
     l->request->again = KP__NEVER;
     if (!l->sub->rules) return lacks(l, "limits_for", NULL, KP__NEVER);
-    for (size_t i = 0; v == GO_ON && i < sizeof questions / sizeof questions[0]; i++) v = questions[i](l);
+    for (size_t i = 0; v == GO_ON && i < sizeof questions / sizeof questions[0]; i++)
+        v = questions[i](l);
     return v;
 }
 
-/* ---- settling ---------------------------------------------------------------------------------------------------------------- */
+/* ---- settling -------------------------------------------------------------------------------- */
 
 /* Leave the queue with the answer that is in `grant`. */
 static void answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
@@ -270,15 +286,16 @@ static void answer(struct kp__core *core, struct kp__request *request, struct kp
         request->holds_lent = false;
         kp__lent_refund(core, request->sub);
     }
-    /* release: the owner that sees ANSWERED may read the grant without the lock (pairs with its acquire in flow/get.c) */
+    /* release: the owner that sees ANSWERED may read the grant without the lock (pairs with its
+     * acquire in flow/get.c) */
     atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_release);
     kp__todo_wake(todo, &request->state);
 }
 
-void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot, uint32_t seat,
-                     struct kp__todo *todo)
+void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
+                     uint32_t seat, struct kp__todo *todo)
 {
-    request->holds_lent = false;        /* the lease has it now */
+    request->holds_lent = false; /* the lease has it now */
     request->grant = (struct kp__grant){ .kind = KP__GRANT_SLOT, .slot = slot, .seat = seat };
     answer(core, request, todo);
 }
@@ -292,7 +309,9 @@ static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEU
         struct kp__request *first = kp__queue_first(sub, (enum kp__queue)q);
         if (!first) continue;
         int at = n++;
-        for (; at > 0 && (sub->rules && sub->rules->wait_lifo) == (out[at - 1]->stamp < first->stamp); at--)
+        for (;
+             at > 0 && (sub->rules && sub->rules->wait_lifo) == (out[at - 1]->stamp < first->stamp);
+             at--)
             out[at] = out[at - 1];
         out[at] = first;
     }
@@ -306,13 +325,15 @@ static void nudge(struct kp__request *request, struct kp__todo *todo)
 
     if (request->again == KP__NEVER) return;
     /* relaxed: it only says "look again"; the owner takes the lock before it believes anything */
-    if (atomic_compare_exchange_strong_explicit(&request->state, &waiting, KP__NUDGED, memory_order_relaxed,
-                                                memory_order_relaxed))
+    if (atomic_compare_exchange_strong_explicit(&request->state, &waiting, KP__NUDGED,
+                                                memory_order_relaxed, memory_order_relaxed))
         kp__todo_wake(todo, &request->state);
 }
 
-/* Serve this key until its heads cannot go on; then it stands where it lacks something. Returns how many were answered. */
-static int serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
+/* Serve this key until its heads cannot go on; then it stands where it lacks something. Returns how
+ * many were answered. */
+static int serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
+                 struct kp__todo *todo)
 {
     int served = 0;
 
@@ -340,7 +361,8 @@ static int serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now, s
 }
 
 /* Hand out what a budget has left, best rank first, until it is used up or nobody lacks it. */
-static void drain(struct kp__core *core, struct kp__budget *budget, uint64_t now, struct kp__todo *todo)
+static void drain(struct kp__core *core, struct kp__budget *budget, uint64_t now,
+                  struct kp__todo *todo)
 {
     struct kp__subpool *first;
 
@@ -358,7 +380,7 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
     drain(core, &core->live, now, todo);
 }
 
-/* ---- requests come and go ------------------------------------------------------------------------------------------------------- */
+/* ---- requests come and go -------------------------------------------------------------------- */
 
 static void enqueue(struct kp__core *core, struct kp__request *request)
 {
@@ -376,37 +398,45 @@ static void enqueue(struct kp__core *core, struct kp__request *request)
     kp__queue_insert(core, request);
 }
 
-void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now, struct kp__todo *todo)
+void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
+               struct kp__todo *todo)
 {
     struct kp__subpool *sub = request->sub;
     struct look l = { core, request, sub, now, todo, NULL };
     int64_t max_waiting = sub->rules ? sub->rules->max_waiting : KP__UNBOUND;
 
     sub->used_at = now;
+    kp__list_init(&request->link);
+    request->limit = "wait_order"; /* somebody is ahead, until a look says more */
+    request->again = KP__NEVER;
     request->stamp = ++core->stamps;
     request->grant.kind = KP__GRANT_WAIT;
     if (core->phase != KP__OPEN) answer_no(&l, KP_ECLOSED, "");
     else if (sub->waiting == 0 && decide(&l) == ANSWERED) return;
-    else if (request->flags & KP_DONT_WAIT) answer_no(&l, KP_EAGAIN, sub->waiting ? "wait_order" : request->limit);
+    else if (request->flags & KP_DONT_WAIT) answer_no(&l, KP_EAGAIN, request->limit);
     else if ((int64_t)sub->waiting >= max_waiting) answer_no(&l, KP_EFULL, "max_waiting");
-    else if ((int64_t)core->waiting >= core->max_waiting) answer_no(&l, KP_EFULL, "budget.max_waiting");
+    else if ((int64_t)core->waiting >= core->max_waiting)
+        answer_no(&l, KP_EFULL, "budget.max_waiting");
     else {
         enqueue(core, request);
         kp__settle(core, sub, now, todo);
     }
 }
 
-void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now, struct kp__todo *todo)
+void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now,
+                    struct kp__todo *todo)
 {
     enqueue(core, request);
     kp__settle(core, request->sub, now, todo);
 }
 
-bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now, struct kp__todo *todo)
+bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
+                  struct kp__todo *todo)
 {
     /* relaxed: under the lock, under which it was written */
     if (atomic_load_explicit(&request->state, memory_order_relaxed) == KP__ANSWERED) return false;
-    request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ETIMEDOUT, .limit = request->limit };
+    request->grant =
+        (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ETIMEDOUT, .limit = request->limit };
     answer(core, request, todo);
     kp__settle(core, request->sub, now, todo);
     return true;
@@ -418,7 +448,7 @@ void kp__refuse(struct kp__core *core, struct kp__request *request, int code, st
     answer(core, request, todo);
 }
 
-/* ---- to-dos ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- to-dos ---------------------------------------------------------------------------------- */
 
 void kp__todo_init(struct kp__todo *todo, const struct kp__world *world)
 {
@@ -430,7 +460,8 @@ void kp__todo_init(struct kp__todo *todo, const struct kp__world *world)
 
 void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word)
 {
-    if (todo->wakes == KP__WAKES) kp__todo_run_wakes(todo);        /* more than it can carry: wake under the lock */
+    if (todo->wakes == KP__WAKES)
+        kp__todo_run_wakes(todo); /* more than it can carry: wake under the lock */
     todo->wake[todo->wakes++] = (uint32_t *)word;
 }
 

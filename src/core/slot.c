@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The one mover of slots (I1), the seats of their borrowers, and the index from a resource to its slot.
+ * The one mover of slots (I1), the seats of their borrowers, and the index from a resource to its
+ * slot.
  */
 #include "core/slot.h"
 
@@ -11,7 +12,7 @@ static uint64_t hash_of(const void *resource)
 {
     uint64_t h = (uint64_t)(uintptr_t)resource * UINT64_C(0x9e3779b97f4a7c15);
 
-    return h ^ (h >> 29);               /* mixed well enough for addresses, which nobody outside chooses */
+    return h ^ (h >> 29); /* mixed well enough for addresses, which nobody outside chooses */
 }
 
 static bool same_resource(const struct kp__map_node *node, const void *resource)
@@ -21,7 +22,8 @@ static bool same_resource(const struct kp__map_node *node, const void *resource)
 
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource)
 {
-    struct kp__map_node *node = kp__map_find(&core->idents, hash_of(resource), same_resource, resource);
+    struct kp__map_node *node =
+        kp__map_find(&core->idents, hash_of(resource), same_resource, resource);
 
     return node ? KP__OF(node, struct kp__slot, ident) : NULL;
 }
@@ -46,7 +48,7 @@ void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
     kp__map_insert(&core->idents, &slot->ident);
 }
 
-/* ---- states ------------------------------------------------------------------------------------------------------- */
+/* ---- states ---------------------------------------------------------------------------------- */
 
 static void leave_state(struct kp__core *core, struct kp__slot *slot)
 {
@@ -67,7 +69,7 @@ static void enter_state(struct kp__core *core, struct kp__slot *slot, enum kp__s
     slot->state = to;
     sub->count[to]++;
     core->count[to]++;
-    if (to == KP__IDLE) {               /* the front is the most recently used */
+    if (to == KP__IDLE) { /* the front is the most recently used */
         slot->order = ++core->returns;
         kp__list_push_front(&sub->slots[to], &slot->link);
     } else {
@@ -81,7 +83,7 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
 
     KP__DCHECK(slot->state != KP__FREE && slot->state != to);
     leave_state(core, slot);
-    if (to == KP__CLOSING) {            /* destroy may free its memory for another resource to be made there */
+    if (to == KP__CLOSING) { /* destroy may free its memory for another resource to be made there */
         if (slot->resource) kp__map_remove(&core->idents, &slot->ident);
         kp__unfile(core, &slot->due);
     }
@@ -97,7 +99,7 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
     if (sub->lacks) kp__starve(core, sub, sub->lacks);
 }
 
-/* ---- seats -------------------------------------------------------------------------------------------------------- */
+/* ---- seats ----------------------------------------------------------------------------------- */
 
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now)
 {
@@ -111,13 +113,16 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
     slot->lends++;
     sub->leases++;
     core->leases++;
-    *kp__seat_at(slot, seat) = (struct kp__seat){ .generation = ++slot->generation, .since = now, .lent = true };
+    *kp__seat_at(slot, seat) =
+        (struct kp__seat){ .generation = ++slot->generation, .since = now, .lent = true };
     if (slot->borrowers == slot->seats || slot->doomed) {
         kp__list_remove(&slot->open_seat);
     } else if (!kp__list_linked(&slot->open_seat)) {
         kp__list_push_front(&sub->open_seats, &slot->open_seat);
     }
     kp__file_slot(core, slot);
+    if (sub->rules->min_idle > 0 || sub->rules->utilization_pct < 100)
+        kp__want_more(core, sub, now);
     return seat;
 }
 

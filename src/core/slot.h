@@ -2,9 +2,10 @@
  *
  * Slots: one place in a subpool, which holds one resource or the making of it.
  *
- * A slot's state names the list of its subpool that it is on, and kp__slot_move is the only writer of either (I1). Slots live in
- * a slab: they never move, their memory stays while the pool lives, and their generation never goes back, so that a lease
- * can be checked for as long as anybody holds its number (I8).
+ * A slot's state names the list of its subpool that it is on, and kp__slot_move is the only writer
+ * of either (I1). Slots live in a slab: they never move, their memory stays while the pool lives,
+ * and their generation never goes back, so that a lease can be checked for as long as anybody holds
+ * its number (I8).
  */
 #ifndef KP__CORE_SLOT_H
 #define KP__CORE_SLOT_H
@@ -22,46 +23,59 @@ struct kp__request;
 enum kp__state { KP__FREE, KP__CREATING, KP__IDLE, KP__LENT, KP__CLOSING, KP__STATES };
 
 /* Why a slot is being closed: the counter that its destroy raises. */
-enum kp__reason { KP__BY_BORROWER, KP__INVALID, KP__INVALIDATED, KP__EXPIRED, KP__EVICTED, KP__SURPLUS, KP__AT_CLOSE };
+enum kp__reason {
+    KP__BY_BORROWER,
+    KP__INVALID,
+    KP__INVALIDATED,
+    KP__EXPIRED,
+    KP__EVICTED,
+    KP__SURPLUS,
+    KP__AT_CLOSE
+};
 
 /* An entry in the calendar: a lower bound of when something wants to be looked at. */
 struct kp__due {
     struct kp__heap_node node;
     uint64_t at;
-    bool is_slot;                       /* else a subpool */
+    bool is_slot; /* else a subpool */
 };
 
 /* One borrower's place. The first is in the slot; with sharing, the others are in slot->more. */
 struct kp__seat {
-    uint64_t generation;                /* of the lease that has it, or had it last */
-    uint64_t since;                     /* when that lease began; 0: the pool needs no clock */
+    uint64_t generation; /* of the lease that has it, or had it last */
+    uint64_t since;      /* when that lease began; 0: the pool needs no clock */
     const char *tag;
     const void *site;
-    bool lent, reuse, decided, hit, warned;     /* decided: kp_lease_reuse was called; warned: its leak was reported */
+    bool lent, ending;   /* ending: given back, and being reset while it still counts as lent */
+    bool reuse, decided; /* what kp_lease_reuse said, if it was called */
+    bool hit, warned;    /* it was there already; its leak was reported */
 };
 
-/* Guard of all: the pool's lock; `resource`, `serial` and `born` are constant from created to closing. */
+/* Guard of all: the pool's lock; `resource`, `serial` and `born` are constant from created to
+ * closing. */
 struct kp__slot {
-    struct kp__slab_item item;          /* first: base/slab.h */
+    struct kp__slab_item item; /* first: base/slab.h */
     enum kp__state state;
-    enum kp__reason reason;             /* while closing */
-    bool doomed;                        /* never lend again: closes when its last lease ends */
-    bool owes_lent;                     /* while closing: a lent permit goes back when it is gone */
+    enum kp__reason reason; /* while closing */
+    bool doomed;            /* never lend again: closes when its last lease ends */
+    bool owes_lent;         /* while closing: a lent permit goes back when it is gone */
     uint32_t borrowers, seats;
-    uint32_t more_room;                 /* seats that fit in `more` */
+    uint32_t more_room; /* seats that fit in `more` */
     void *resource;
     struct kp__subpool *sub;
-    struct kp__request *sponsor;        /* while creating: who waits for it and hears of its failure; or NULL */
-    struct kp__list link;               /* the subpool's list of this state */
-    struct kp__list open_seat;          /* the subpool's list of lent slots with a seat left */
-    struct kp__list work;               /* a to-do's list of slots to destroy */
-    struct kp__map_node ident;          /* index by resource */
+    struct kp__request *sponsor; /* while creating: who waits for it and hears of its failure; or
+                                    NULL */
+    struct kp__list link;        /* the subpool's list of this state */
+    struct kp__list open_seat;   /* the subpool's list of lent slots with a seat left */
+    struct kp__list work;        /* a to-do's list of slots to destroy */
+    struct kp__map_node ident;   /* index by resource */
     struct kp__due due;
-    uint64_t generation;                /* of the latest lease; only grows (I8) */
+    uint64_t generation; /* of the latest lease; only grows (I8) */
     uint64_t serial, lends;
     uint64_t born, age_end;
-    uint64_t since;                     /* idle: since when */
-    uint64_t order;                     /* idle: when it became so, in returns of this pool; least recently used = smallest */
+    uint64_t since; /* idle: since when */
+    uint64_t order; /* idle: when it became so, in returns of this pool; least recently used =
+                       smallest */
     struct kp__seat first, *more;
 };
 
@@ -78,7 +92,8 @@ void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
 
 /* The slot that holds a resource, or NULL. */
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
-struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource);    /* and not doomed */
-void kp__slot_known(struct kp__core *core, struct kp__slot *slot);      /* enters the index; room was made before */
+struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource); /* and not doomed */
+void kp__slot_known(struct kp__core *core, struct kp__slot *slot); /* enters the index; room was
+                                                                      made before */
 
 #endif

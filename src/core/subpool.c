@@ -26,14 +26,15 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
 
 bool kp__subpool_unused(const struct kp__subpool *sub)
 {
-    return sub->interest == 0 && sub->pins == 0 && sub->waiting == 0 && sub->promised == 0
-           && kp__sub_live(sub) == 0;
+    return sub->interest == 0 && sub->pins == 0 && sub->waiting == 0 && sub->promised == 0 &&
+           kp__sub_live(sub) == 0;
 }
 
 struct kp__request *kp__queue_first(const struct kp__subpool *sub, enum kp__queue queue)
 {
     const struct kp__list *list = &sub->queue[queue];
-    struct kp__list *first = sub->rules && sub->rules->wait_lifo ? kp__list_last(list) : kp__list_first(list);
+    struct kp__list *first =
+        sub->rules && sub->rules->wait_lifo ? kp__list_last(list) : kp__list_first(list);
 
     return first ? KP__OF(first, struct kp__request, link) : NULL;
 }
@@ -43,8 +44,8 @@ void kp__queue_insert(struct kp__core *core, struct kp__request *request)
     struct kp__subpool *sub = request->sub;
     struct kp__list *list = &sub->queue[request->queue], *after = list;
 
-    while (kp__list_prev(list, after)
-           && KP__OF(kp__list_prev(list, after), struct kp__request, link)->stamp > request->stamp)
+    while (kp__list_prev(list, after) &&
+           KP__OF(kp__list_prev(list, after), struct kp__request, link)->stamp > request->stamp)
         after = kp__list_prev(list, after);
     kp__list_insert_before(after, &request->link);
     sub->waiting++;

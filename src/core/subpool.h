@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Subpools: everything for one key. Its slots by state, its waiting requests, its rules, its health.
+ * Subpools: everything for one key. Its slots by state, its waiting requests, its rules, its
+ * health.
  */
 #ifndef KP__CORE_SUBPOOL_H
 #define KP__CORE_SUBPOOL_H
@@ -11,51 +12,57 @@
 
 /* Counters that only grow, of a key and of the whole pool (kp_stats). */
 struct kp__tally {
-    uint64_t gets, hits, waits, timeouts, refusals, creates, create_failures, destroys, destroy_failures;
+    uint64_t gets, hits, waits, timeouts, refusals, creates, create_failures, destroys,
+        destroy_failures;
     uint64_t invalid, invalidated, expired, evicted, leaks, misuses, keys_made, keys_forgotten;
     uint64_t wait_ns, held_ns, create_ns;
 };
 
 /* How creations of this key have gone lately. */
 struct kp__health {
-    uint32_t failures;                  /* creates in a row */
-    uint32_t use_failures;              /* kp_lease_report in a row */
-    uint64_t back_off;                  /* no creation before */
-    bool tripped, probing;              /* the circuit is open; its one probe is under way */
+    uint32_t failures;     /* creates in a row */
+    uint32_t use_failures; /* kp_lease_report in a row */
+    uint64_t back_off;     /* no creation before */
+    bool tripped, probing; /* the circuit is open; its one probe is under way */
     uint64_t open_until;
-    struct kp__failure *last;           /* the latest, for time-outs and cache_failure_ms; or NULL */
-    struct kp__list kept;               /* cache_failure_ms = KP_ONCE: background failures nobody has been told yet */
+    struct kp__failure *last; /* the latest, for time-outs and cache_failure_ms; or NULL */
+    struct kp__list kept; /* cache_failure_ms = KP_ONCE: background failures nobody has been told
+                             yet */
     uint32_t kept_count;
 };
 
 /* CoDel on the waiting time (limits.shed_target_ms). */
-struct kp__shed { uint64_t interval_end, least_wait; bool slow; };
+struct kp__shed {
+    uint64_t interval_end, least_wait;
+    bool slow;
+};
 
 struct kp__subpool {
-    struct kp__slab_item item;          /* first: base/slab.h */
-    struct kp__map_node node;           /* table: hash of the key */
-    struct kp__list all;                /* the pool's keys in order of appearance */
-    uint32_t serial;                    /* of this use of the slab item: tells a stale pin */
+    struct kp__slab_item item; /* first: base/slab.h */
+    struct kp__map_node node;  /* table: hash of the key */
+    struct kp__list all;       /* the pool's keys in order of appearance */
+    uint32_t serial;           /* of this use of the slab item: tells a stale pin */
     bool in_use;
-    bool leaving;                       /* being forgotten: no refill */
+    bool leaving; /* being forgotten: no refill */
     void *key;
     size_t key_size, key_room;
-    struct kp__rules *rules;            /* NULL while limits_for is being asked: then everybody waits */
+    struct kp__rules *rules; /* NULL while limits_for is being asked: then everybody waits */
 
-    struct kp__list slots[KP__STATES];  /* by state; a granted permit counts as creating before it has a slot */
-    struct kp__list open_seats;         /* lent slots with a seat left */
+    struct kp__list slots[KP__STATES]; /* by state; a granted permit counts as creating before it
+                                          has a slot */
+    struct kp__list open_seats;        /* lent slots with a seat left */
     uint32_t count[KP__STATES];
-    uint32_t promised;                  /* permits whose victim is not destroyed yet: not live, but spoken for */
+    uint32_t promised; /* permits whose victim is not destroyed yet: not live, but spoken for */
     uint32_t leases, lent_permits;
 
     struct kp__list queue[KP__QUEUES];
     uint32_t waiting;
 
-    uint32_t interest, pins;            /* calls under way that need it to stay; kp_pin */
-    bool refill, warm;                  /* bring it to its minimum in the background; to one at least */
-    uint64_t used_at;                   /* the last time anybody wanted anything of it */
+    uint32_t interest, pins; /* calls under way that need it to stay; kp_pin */
+    bool refill, warm;       /* bring it to its minimum in the background; to one at least */
+    uint64_t used_at;        /* the last time anybody wanted anything of it */
 
-    struct kp__budget *lacks;           /* the budget in whose heap it stands, or NULL */
+    struct kp__budget *lacks; /* the budget in whose heap it stands, or NULL */
     struct kp__heap_node starved;
     struct kp__rank rank;
     struct kp__group *group[2];
@@ -70,8 +77,8 @@ struct kp__subpool {
 
 static inline int64_t kp__sub_live(const struct kp__subpool *sub)
 {
-    return (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT]
-           + sub->count[KP__CLOSING];
+    return (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT] +
+           sub->count[KP__CLOSING];
 }
 
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash);

@@ -6,7 +6,8 @@
 #include "core/core.h"
 
 struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
-                                   bool (*same)(const struct kp__map_node *, const void *), const void *ctx)
+                                   bool (*same)(const struct kp__map_node *, const void *),
+                                   const void *ctx)
 {
     struct kp__map_node *node = kp__map_find(&core->keys, hash, same, ctx);
 
@@ -41,8 +42,8 @@ static void join(struct kp__subpool *sub, int which, struct kp__group *group)
     if (group) group->budget.used += kp__sub_live(sub);
 }
 
-void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules, struct kp__group *group[2],
-                    struct kp__rules **old)
+void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
+                    struct kp__group *group[2], struct kp__rules **old)
 {
     kp__starve(core, sub, NULL);
     *old = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
@@ -64,9 +65,12 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
     core->tally.keys_forgotten++;
 }
 
-/* ---- groups ---------------------------------------------------------------------------------------------------------- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
-struct group_key { int which; int64_t id; };
+struct group_key {
+    int which;
+    int64_t id;
+};
 
 static uint64_t hash_of_group(int which, int64_t id)
 {
@@ -86,7 +90,8 @@ static bool same_group(const struct kp__map_node *node, const void *ctx)
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id)
 {
     struct group_key key = { which, id };
-    struct kp__map_node *node = kp__map_find(&core->groups, hash_of_group(which, id), same_group, &key);
+    struct kp__map_node *node =
+        kp__map_find(&core->groups, hash_of_group(which, id), same_group, &key);
 
     return node ? KP__OF(node, struct kp__group, node) : NULL;
 }

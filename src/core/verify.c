@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The invariants of docs/INVARIANTS.md, checked whenever the lock is given back in builds with KP_VERIFY: the books of the pool,
- * and of up to 64 keys the books, the lists and L1. A broken one ends the program with its number.
+ * The invariants of docs/INVARIANTS.md, checked whenever the lock is given back in builds with
+ * KP_VERIFY: the books of the pool, and of up to 64 keys the books, the lists and L1. A broken one
+ * ends the program with its number.
  */
 #include "core/core.h"
 
@@ -39,9 +40,11 @@ static void verify_sub(const struct kp__core *core, const struct kp__subpool *su
     require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
     require(kp__heap_holds(&sub->starved) == (sub->lacks != NULL), "I5 starved in one heap");
     if (!sub->rules) return;
-    if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {     /* L1 in a key (I4) */
+    if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) { /* L1 in a key
+                                                                                      (I4) */
         bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS);
-        bool bound = (int64_t)sub->lent_permits >= sub->rules->max_lent || sub->lacks || sub->health.tripped;
+        bool bound =
+            (int64_t)sub->lent_permits >= sub->rules->max_lent || sub->lacks || sub->health.tripped;
         require(!taker || bound, "I4 idle hands: a request waits beside an idle resource");
     }
 }
@@ -54,11 +57,14 @@ void kp__verify(struct kp__core *core)
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     require(live == core->live.used, "I3 live permits = live resources");
     require(core->live.used <= core->live.cap, "I3 budget.max_live");
-    require(core->creating.used == (int64_t)core->count[KP__CREATING], "I3 creating permits = creations");
+    require(core->creating.used == (int64_t)core->count[KP__CREATING],
+            "I3 creating permits = creations");
     require((int64_t)core->leases <= core->lent.used, "I3 every lease has a lent permit");
     require(core->lent.used <= core->lent.cap, "I3 budget.max_lent");
-    require(!kp__starved_first(&core->lent) || core->lent.used == core->lent.cap, "I5 idle lent permits");
-    require(!kp__starved_first(&core->creating) || core->creating.used == core->creating.cap, "I5 idle creating permits");
+    require(!kp__starved_first(&core->lent) || core->lent.used == core->lent.cap,
+            "I5 idle lent permits");
+    require(!kp__starved_first(&core->creating) || core->creating.used == core->creating.cap,
+            "I5 idle creating permits");
     for (const struct kp__list *l = kp__list_first(&core->all); l && looked < KEYS_LOOKED_AT;
          l = kp__list_next(&core->all, l), looked++)
         verify_sub(core, KP__OF(l, const struct kp__subpool, all));

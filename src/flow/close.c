@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The end: no new gets; waiting requests are served first (DRAIN) or refused; idle resources are destroyed; leases are waited for
- * (WAIT, DRAIN) or not (NOW). Nothing is freed under anybody's feet: the last one out frees the pool, its door stays.
+ * The end: no new gets; waiting requests are served first (DRAIN) or refused; idle resources are
+ * destroyed; leases are waited for (WAIT, DRAIN) or not (NOW). Nothing is freed under anybody's
+ * feet: the last one out frees the pool, its door stays.
  */
 #include "base/check.h"
 #include "flow/flow.h"
@@ -20,7 +21,7 @@ static int64_t still_out(const struct kp__core *core)
     return (int64_t)core->count[KP__CREATING] + core->count[KP__LENT] + core->count[KP__CLOSING];
 }
 
-/* ---- one key -------------------------------------------------------------------------------------------------------------- */
+/* ---- one key --------------------------------------------------------------------------------- */
 
 static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
@@ -37,7 +38,8 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct kp__t
     }
 }
 
-/* Every key; the one we stand on is kept by our interest while the lock is given back. First all are told no, then destroyed. */
+/* Every key; the one we stand on is kept by our interest while the lock is given back. First all
+ * are told no, then destroyed. */
 static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
 {
     struct kp__list *node = kp__list_first(&pool->core.all);
@@ -49,7 +51,8 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
             while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
                 kp__refuse(&pool->core, request, KP_ECLOSED, todo);
     }
-    for (node = kp__list_first(&pool->core.all); node; node = kp__list_next(&pool->core.all, node)) {
+    for (node = kp__list_first(&pool->core.all); node;
+         node = kp__list_next(&pool->core.all, node)) {
         struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
         sub->interest++;
         end_key(pool, sub, todo);
@@ -57,33 +60,38 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
     }
 }
 
-/* ---- the call ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the call -------------------------------------------------------------------------------- */
 
 int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
 {
     struct kp__todo todo;
-    int code;
-    struct kp__pool *pool = kp__enter(door, &code);
+    int code = KP_EMISUSE;
+    struct kp__pool *pool = kp__is_door(door) ? kp__enter(door, &code) : NULL;
 
-    if (!pool && code == KP_EMISUSE) return kp__misuse(NULL, NULL, "kp_pool_close: pool is NULL; did kp_pool_open fail?");
+    if (!pool && code == KP_EMISUSE)
+        return kp__misuse(NULL, NULL, "kp_pool_close: this is no pool; did kp_pool_open fail?");
     if (!pool) return code == KP_ECLOSED ? 0 : code;
     kp__todo_init(&todo, pool->world);
     uint64_t now = kp__time(pool);
-    uint64_t until = kp__after(now, within_ms == 0 || within_ms == KP_OFF || (within_ms < 0 && within_ms != KP_NONE)
-                                        ? KP_SECONDS(30) : within_ms);
+    uint64_t until = kp__after(now, within_ms == 0 || within_ms == KP_OFF ||
+                                            (within_ms < 0 && within_ms != KP_NONE)
+                                        ? KP_SECONDS(30)
+                                        : within_ms);
     if (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__OPEN) pool->core.phase = KP__DRAINING;
-    while (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING && pool->core.waiting > 0 && kp__time(pool) < until)
+    while (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING && pool->core.waiting > 0 &&
+           kp__time(pool) < until)
         kp__watch(pool, &todo, until);
     pool->core.phase = KP__CLOSED;
     end_keys(pool, &todo);
     kp__do(pool, &todo);
-    while (mode != KP_CLOSE_NOW && still_out(&pool->core) > 0 && kp__time(pool) < until) kp__watch(pool, &todo, until);
+    while (mode != KP_CLOSE_NOW && still_out(&pool->core) > 0 && kp__time(pool) < until)
+        kp__watch(pool, &todo, until);
     int64_t out = still_out(&pool->core);
     kp__leave(pool, &todo);
     return out;
 }
 
-/* ---- nothing and nobody is left ---------------------------------------------------------------------------------------------------- */
+/* ---- nothing and nobody is left -------------------------------------------------------------- */
 
 static void free_array(void *array, size_t bytes, void *world)
 {
@@ -114,7 +122,8 @@ static void free_groups(struct kp__pool *pool)
     struct kp__map *map = &pool->core.groups;
 
     for (size_t i = 0; i < map->buckets + map->old_buckets; i++) {
-        struct kp__map_node *node = i < map->buckets ? map->bucket[i] : map->old[i - map->buckets], *next;
+        struct kp__map_node *node = i < map->buckets ? map->bucket[i] : map->old[i - map->buckets],
+                            *next;
         for (; node; node = next) {
             next = node->next;
             kp__free(pool->world, KP__OF(node, struct kp__group, node), sizeof(struct kp__group));

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Step 4: create, only with a permit. The permit is spent into a slot, driver.create runs without the lock, and its outcome is
- * told to the core: lent to the request that ran it, or given to whoever is next. A creation whose answer is pending leaves its
- * request in the queue as an ordinary waiter, so that whatever is ready first serves it.
+ * Step 4: create, only with a permit. The permit is spent into a slot, driver.create runs without
+ * the lock, and its outcome is told to the core: lent to the request that ran it, or given to
+ * whoever is next. A creation whose answer is pending leaves its request in the queue as an
+ * ordinary waiter, so that whatever is ready first serves it.
  */
 #include "base/check.h"
 #include "flow/job.h"
 
-/* ---- a slot for the permit ------------------------------------------------------------------------------------------------ */
+/* ---- a slot for the permit ------------------------------------------------------------------- */
 
 static bool seats_for(struct kp__pool *pool, struct kp__slot *slot, uint32_t seats)
 {
@@ -30,8 +31,12 @@ static void clear(struct kp__slot *slot, uint32_t seats)
 {
     struct kp__slot kept = *slot;
 
-    *slot = (struct kp__slot){ .item = kept.item, .generation = kept.generation, .more = kept.more,
-                               .more_room = kept.more_room, .first = kept.first, .seats = seats };
+    *slot = (struct kp__slot){ .item = kept.item,
+                               .generation = kept.generation,
+                               .more = kept.more,
+                               .more_room = kept.more_room,
+                               .first = kept.first,
+                               .seats = seats };
     slot->first.lent = false;
     for (uint32_t i = 1; i < seats; i++) *kp__seat_at(slot, i) = (struct kp__seat){ .lent = false };
     kp__list_init(&slot->link);
@@ -42,7 +47,8 @@ static void clear(struct kp__slot *slot, uint32_t seats)
 }
 
 /* With the lock, which is given back meanwhile. NULL: out of memory. */
-static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub, struct kp__job **job)
+static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub,
+                                  struct kp__job **job)
 {
     struct kp__slot *slot = NULL;
     uint32_t seats = sub->rules->sharing > UINT32_MAX ? UINT32_MAX : (uint32_t)sub->rules->sharing;
@@ -66,7 +72,7 @@ static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub
     return NULL;
 }
 
-/* ---- the outcome ------------------------------------------------------------------------------------------------------------- */
+/* ---- the outcome ----------------------------------------------------------------------------- */
 
 static void fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, uint64_t now)
 {
@@ -77,7 +83,8 @@ static void fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, u
     slot->born = now;
     slot->age_end = KP__NEVER;
     if (r->max_age < KP__NEVER - now)
-        slot->age_end = now + r->max_age - (spread ? pool->world->random(pool->world->ctx) % (spread + 1) : 0);
+        slot->age_end =
+            now + r->max_age - (spread ? pool->world->random(pool->world->ctx) % (spread + 1) : 0);
 }
 
 static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const void *resource)
@@ -85,7 +92,8 @@ static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const v
     kp__event(pool, KP_EVENT_CREATED, sub, resource, 0, NULL);
 }
 
-static void tell_failed(struct kp__pool *pool, struct kp__subpool *sub, const struct kp__failure *failure, bool opened)
+static void tell_failed(struct kp__pool *pool, struct kp__subpool *sub,
+                        const struct kp__failure *failure, bool opened)
 {
     kp_why why;
 
@@ -107,13 +115,15 @@ static void finish(struct kp__job *job, struct kp__request *request)
     struct kp__todo todo;
 
     if (!ok) {
-        if (job->status >= 0) failure = (struct kp__failure){ .code = KP_ECREATE, .text = "driver.create returned 0, but no resource" };
+        if (job->status >= 0)
+            failure = (struct kp__failure){ .code = KP_ECREATE,
+                                            .text = "driver.create returned 0, but no resource" };
         keep = kp__alloc(pool->world, sizeof *keep, 16);
     }
     kp__todo_init(&todo, pool->world);
     kp__lock_take(&pool->door->lock, pool->world);
     uint64_t now = kp__time(pool);
-    sub->interest++;                    /* until the event is sent */
+    sub->interest++; /* until the event is sent */
     tripped = sub->health.tripped;
     sub->tally.create_ns += now - job->began;
     pool->core.tally.create_ns += now - job->began;
@@ -142,16 +152,17 @@ void kp__create_finish(struct kp__job *job)
     finish(job, NULL);
 }
 
-/* ---- the run --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
-/* Nobody stands by any more: the answer itself will finish the creation. False: the answer was faster. With the lock. */
+/* Nobody stands by any more: the answer itself will finish the creation. False: the answer was
+ * faster. With the lock. */
 static bool detach(struct kp__job *job)
 {
     uint32_t running = KP__JOB_RUNNING;
 
     /* release: pairs with the acquire in kp_job_done, which goes on with the job */
-    return atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_DETACHED, memory_order_release,
-                                                   memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_DETACHED,
+                                                   memory_order_release, memory_order_relaxed);
 }
 
 static void become_sponsor(struct kp__request *request, struct kp__slot *slot)
@@ -160,7 +171,8 @@ static void become_sponsor(struct kp__request *request, struct kp__slot *slot)
     request->making = slot;
 }
 
-/* Into the hands of whoever answers: the request waits in its queue. With the lock; false: the answer is there already. */
+/* Into the hands of whoever answers: the request waits in its queue. With the lock; false: the
+ * answer is there already. */
 static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
 {
     struct kp__todo todo;
@@ -180,7 +192,7 @@ void kp__job_perform(struct kp__job *job)
     void *made = NULL;
     int status = job->pool->driver.create(&job->face, &made);
 
-    if (status == KP_PENDING) return;   /* it may be answered, and gone, already */
+    if (status == KP_PENDING) return; /* it may be answered, and gone, already */
     kp_job_done(&job->face, status, made);
 }
 
@@ -230,13 +242,14 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
         return;
     }
     kp__permit_spend(sub, slot);
-    if (sub->rules->create_timeout < KP__NEVER - began && began + sub->rules->create_timeout < until)
+    if (sub->rules->create_timeout < KP__NEVER - began &&
+        began + sub->rules->create_timeout < until)
         until = began + sub->rules->create_timeout;
     kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, until);
     job->face.attempt = sub->health.failures + 1;
     job->began = began;
     if (pool->crew) {
-        (void)leave_pending(pool, job, request);       /* nobody else knows the job yet */
+        (void)leave_pending(pool, job, request); /* nobody else knows the job yet */
         kp__crew_post(pool, job);
     } else {
         run_here(pool, job, request);
@@ -257,7 +270,7 @@ int kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, void *resource, st
     kp__job_put(job);
     kp__permit_spend(sub, slot);
     fill(pool, slot, resource, now);
-    if (pool->core.phase == KP__CLOSED) {       /* closed while we made room: it is not taken */
+    if (pool->core.phase == KP__CLOSED) { /* closed while we made room: it is not taken */
         slot->resource = NULL;
         kp__slot_move(&pool->core, slot, KP__FREE);
         kp__slab_put(&pool->core.slots, slot);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The pool's own threads (options.threads): they run its creations, so that a get is never later than its deadline, and its
- * upkeep. The crew outlives the pool by as long as its threads need to notice; the last one turns off the light.
+ * The pool's own threads (options.threads): they run its creations, so that a get is never later
+ * than its deadline, and its upkeep. The crew outlives the pool by as long as its threads need to
+ * notice; the last one turns off the light.
  */
 #include "base/check.h"
 #include "flow/job.h"
@@ -9,11 +10,11 @@
 struct kp__crew {
     struct kp__lock lock;
     _Atomic uint32_t rings;
-    struct kp__list jobs;               /* Guard: lock. Creations to run */
+    struct kp__list jobs; /* Guard: lock. Creations to run */
     kp_pool *door;
-    uint64_t due;                       /* Guard: lock. Upkeep */
-    uint32_t threads;                   /* Guard: lock */
-    bool over;                          /* Guard: lock. The pool is gone */
+    uint64_t due;     /* Guard: lock. Upkeep */
+    uint32_t threads; /* Guard: lock */
+    bool over;        /* Guard: lock. The pool is gone */
 };
 
 static void ring(struct kp__crew *crew)
@@ -51,21 +52,23 @@ static void *work(void *arg)
         kp__lock_take(&crew->lock, &kp__life);
     }
     last = --crew->threads == 0;
+    if (!last)
+        ring(crew); /* pass it on; with the lock, so that the next one cannot free it before */
     kp__lock_give(&crew->lock, &kp__life);
     if (last) kp__free(&kp__life, crew, sizeof *crew);
-    else ring(crew);                    /* pass it on */
     return NULL;
 }
 
 static void upkeep(kp_pool *door, uint64_t due_ns, void *ctx)
 {
-    struct kp__crew *crew = atomic_load_explicit(&door->pool, memory_order_relaxed)->crew;     /* relaxed: under its lock */
+    struct kp__crew *crew =
+        atomic_load_explicit(&door->pool, memory_order_relaxed)->crew; /* relaxed: under its lock */
 
     (void)ctx;
     kp__lock_take(&crew->lock, &kp__life);
     crew->due = due_ns;
-    kp__lock_give(&crew->lock, &kp__life);
     ring(crew);
+    kp__lock_give(&crew->lock, &kp__life);
 }
 
 int kp__crew_open(struct kp__pool *pool, int64_t threads)
@@ -81,12 +84,10 @@ int kp__crew_open(struct kp__pool *pool, int64_t threads)
     while (started < threads && kp__thread_start(work, crew) == 0) started++;
     crew->threads = (uint32_t)started;
     crew->over = started < threads;
+    if (started > 0 && started < threads) ring(crew);
     kp__lock_give(&crew->lock, &kp__life);
-    if (started < threads) {
-        if (started == 0) kp__free(&kp__life, crew, sizeof *crew);
-        else ring(crew);
-        return KP_ENOMEM;
-    }
+    if (started == 0) kp__free(&kp__life, crew, sizeof *crew);
+    if (started < threads) return KP_ENOMEM;
     pool->upkeep = upkeep;
     pool->crew = crew;
     return 0;
@@ -99,8 +100,8 @@ void kp__crew_post(struct kp__pool *pool, struct kp__job *job)
     kp__list_init(&job->queue);
     kp__lock_take(&crew->lock, &kp__life);
     kp__list_push_back(&crew->jobs, &job->queue);
-    kp__lock_give(&crew->lock, &kp__life);
     ring(crew);
+    kp__lock_give(&crew->lock, &kp__life);
 }
 
 void kp__crew_end(struct kp__crew *crew)
@@ -108,6 +109,6 @@ void kp__crew_end(struct kp__crew *crew)
     if (!crew) return;
     kp__lock_take(&crew->lock, &kp__life);
     crew->over = true;
-    ring(crew);                         /* with the lock: the last thread cannot free it before it is given back */
+    ring(crew); /* with the lock: the last thread cannot free it before it is given back */
     kp__lock_give(&crew->lock, &kp__life);
 }

@@ -8,13 +8,13 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-/* ---- the registry of doors: geometric chunks that never move, read without a lock ------------------------------------ */
+/* ---- the registry of doors: geometric chunks that never move, read without a lock ------------ */
 
 enum { CHUNKS = 26, FIRST = 64 };
 
 static _Atomic(struct kp_pool *) chunk[CHUNKS];
 static _Atomic uint32_t made;
-static struct kp__lock registry;        /* writers */
+static struct kp__lock registry; /* writers */
 
 _Atomic uint32_t kp__forks;
 
@@ -25,7 +25,8 @@ static void forked(void)
 
 static void watch_forks(void)
 {
-    (void)pthread_atfork(NULL, NULL, forked);   /* cannot tell: then a child is not refused, as with vfork */
+    (void)pthread_atfork(NULL, NULL, forked); /* cannot tell: then a child is not refused, as with
+                                                 vfork */
 }
 
 static unsigned chunk_of(uint32_t index, uint32_t *first)
@@ -54,11 +55,12 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
 
     (void)pthread_once(&once, watch_forks);
     kp__lock_take(&registry, &kp__life);
-    index = atomic_load_explicit(&made, memory_order_relaxed);     /* relaxed: written under this lock only */
+    index = atomic_load_explicit(&made, memory_order_relaxed); /* relaxed: written under this lock
+                                                                  only */
     unsigned k = chunk_of(index, &first);
     if (index == first) {
         void *room = kp__alloc(&kp__life, ((size_t)FIRST << k) * sizeof *door, 64);
-        atomic_store_explicit(&chunk[k], room, memory_order_release);  /* pairs with kp__door_at */
+        atomic_store_explicit(&chunk[k], room, memory_order_release); /* pairs with kp__door_at */
     }
     door = atomic_load_explicit(&chunk[k], memory_order_relaxed);
     if (door) {
@@ -76,28 +78,34 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
     return door ? 0 : KP_ENOMEM;
 }
 
-bool kp_is_pool(const void *maybe)
+bool kp__is_door(const void *maybe)
 {
     uint32_t n = atomic_load_explicit(&made, memory_order_acquire), first = 0;
 
     for (unsigned k = 0; first < n; first += (uint32_t)FIRST << k, k++) {
         const struct kp_pool *door = atomic_load_explicit(&chunk[k], memory_order_acquire);
-        for (uint32_t i = 0; i < (uint32_t)FIRST << k && first + i < n; i++) {
-            if ((const void *)(door + i) != maybe) continue;
-            int code;
-            struct kp__pool *pool = kp__enter((kp_pool *)(uintptr_t)(door + i), &code);
-            struct kp__todo todo;
-            if (!pool) return false;
-            bool open = pool->core.phase == KP__OPEN;
-            kp__todo_init(&todo, pool->world);
-            kp__leave(pool, &todo);
-            return open;
-        }
+        uintptr_t from = (uintptr_t)door, at = (uintptr_t)maybe;
+        uint32_t here = n - first < (uint32_t)FIRST << k ? n - first : (uint32_t)FIRST << k;
+        if (at >= from && at < from + here * sizeof *door) return (at - from) % sizeof *door == 0;
     }
     return false;
 }
 
-/* ---- the lock ------------------------------------------------------------------------------------------------------------- */
+bool kp_is_pool(const void *maybe)
+{
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool =
+        kp__is_door(maybe) ? kp__enter((kp_pool *)(uintptr_t)maybe, &code) : NULL;
+
+    if (!pool) return false;
+    bool open = pool->core.phase == KP__OPEN;
+    kp__todo_init(&todo, pool->world);
+    kp__leave(pool, &todo);
+    return open;
+}
+
+/* ---- the lock -------------------------------------------------------------------------------- */
 
 struct kp__pool *kp__enter(kp_pool *door, int *code)
 {
@@ -112,7 +120,8 @@ struct kp__pool *kp__enter(kp_pool *door, int *code)
     /* acquire: pairs with the release store of kp__leave; a pool that is gone needs no lock */
     if (!atomic_load_explicit(&door->pool, memory_order_acquire)) return NULL;
     kp__lock_take(&door->lock, &door->world);
-    pool = atomic_load_explicit(&door->pool, memory_order_relaxed);    /* relaxed: written under this lock */
+    pool = atomic_load_explicit(&door->pool, memory_order_relaxed); /* relaxed: written under this
+                                                                       lock */
     if (pool) {
         *code = 0;
         return pool;
@@ -182,7 +191,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
         kp__todo_run_wakes(todo);
         return;
     }
-    pool->announced = 0;                /* say KP__NEVER, whatever was said before */
+    pool->announced = 0; /* say KP__NEVER, whatever was said before */
     if (pool->upkeep) pool->upkeep(door, KP__NEVER, pool->world->ctx);
     /* release: pairs with the acquire of kp__enter */
     atomic_store_explicit(&door->pool, NULL, memory_order_release);
@@ -191,7 +200,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
     kp__teardown(pool);
 }
 
-/* ---- news ------------------------------------------------------------------------------------------------------------------- */
+/* ---- news ------------------------------------------------------------------------------------ */
 
 void kp__tell(struct kp__pool *pool, struct kp__todo *todo)
 {
@@ -203,7 +212,8 @@ void kp__tell(struct kp__pool *pool, struct kp__todo *todo)
 
 void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
 {
-    uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed);   /* relaxed: under the lock */
+    uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed); /* relaxed: under the
+                                                                                lock */
 
     pool->watchers++;
     kp__step_out(pool, todo);
@@ -212,7 +222,7 @@ void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
     pool->watchers--;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static size_t wanted(struct kp__pool *pool, struct kp__slab **slab, struct kp__map **map)
 {
@@ -253,7 +263,8 @@ bool kp__make_room(struct kp__pool *pool)
         kp__step_out(pool, &todo);
         void *memory = kp__alloc(pool->world, bytes, 64), *left;
         kp__step_in(pool);
-        if (!memory) {                  /* a table that may not grow only gets slower; one without an array cannot hold */
+        if (!memory) { /* a table that may not grow only gets slower; one without an array cannot
+                          hold */
             bool bad = slab ? kp__slab_wants(slab) > 0 : !kp__map_room(map);
             if (slab && !bad) continue;
             return !bad && !slab;
@@ -265,7 +276,7 @@ bool kp__make_room(struct kp__pool *pool)
     return true;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 uint64_t kp__time(const struct kp__pool *pool)
 {

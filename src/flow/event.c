@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Telling: events, misuse, and why the answer was no. Nothing is swallowed (L11): what nobody listens to goes to standard error.
+ * Telling: events, misuse, and why the answer was no. Nothing is swallowed (L11): what nobody
+ * listens to goes to standard error.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-/* ---- events ------------------------------------------------------------------------------------------------------------ */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 void kp__send(struct kp__pool *pool, kp_event *event)
 {
@@ -18,8 +19,8 @@ void kp__send(struct kp__pool *pool, kp_event *event)
     if (pool->on_event) pool->on_event(event, pool->ctx);
 }
 
-void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub, const void *resource, int code,
-               const kp_why *why)
+void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
+               const void *resource, int code, const kp_why *why)
 {
     kp_event event = { .kind = kind, .code = code, .resource = resource, .why = why };
 
@@ -28,10 +29,10 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
     kp__send(pool, &event);
 }
 
-/* ---- misuse -------------------------------------------------------------------------------------------------------------- */
+/* ---- misuse ---------------------------------------------------------------------------------- */
 
 static struct kp__lock listener_lock;
-static void (*listener)(const kp_why *why, void *arg);          /* Guard: listener_lock */
+static void (*listener)(const kp_why *why, void *arg); /* Guard: listener_lock */
 static void *listener_arg;
 
 void kp_on_misuse(void (*fn)(const kp_why *why, void *arg), void *arg)
@@ -69,7 +70,7 @@ int kp__misuse(struct kp__pool *pool, kp_why *out, const char *sentence)
     return KP_EMISUSE;
 }
 
-/* ---- why not -------------------------------------------------------------------------------------------------------------- */
+/* ---- why not --------------------------------------------------------------------------------- */
 
 void kp__say(kp_why *why, int code, const char *sentence)
 {
@@ -83,10 +84,12 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure)
 {
     if (!why) return;
     why->vendor_code = failure->vendor_code;
-    snprintf(why->text, sizeof why->text, "%s", failure->text[0] ? failure->text : kp_strerror(failure->code));
+    snprintf(why->text, sizeof why->text, "%s",
+             failure->text[0] ? failure->text : kp_strerror(failure->code));
 }
 
-static void count_key(const struct kp__pool *pool, const struct kp__subpool *sub, uint64_t now, kp_why *why)
+static void count_key(const struct kp__pool *pool, const struct kp__subpool *sub, uint64_t now,
+                      kp_why *why)
 {
     const struct kp__list *lent = kp__list_first(&sub->slots[KP__LENT]);
 
@@ -97,23 +100,40 @@ static void count_key(const struct kp__pool *pool, const struct kp__subpool *sub
     why->lent = sub->count[KP__LENT];
     why->closing = sub->count[KP__CLOSING];
     why->waiting = sub->waiting;
-    why->max_live = !sub->rules ? 0 : sub->rules->max_live == KP__UNBOUND ? KP_UNLIMITED : sub->rules->max_live;
+    why->max_live = !sub->rules                           ? 0
+                    : sub->rules->max_live == KP__UNBOUND ? KP_UNLIMITED
+                                                          : sub->rules->max_live;
     if (!lent) return;
     const struct kp__slot *slot = KP__OF(lent, const struct kp__slot, link);
-    if (slot->first.since && slot->first.lent) why->oldest_lent_ms = (int64_t)((now - slot->first.since) / 1000000);
+    if (slot->first.since && slot->first.lent)
+        why->oldest_lent_ms = (int64_t)((now - slot->first.since) / 1000000);
     if (slot->first.tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", slot->first.tag);
+}
+
+static bool holds_doomed(const struct kp__subpool *sub)
+{
+    const struct kp__list *lent = &sub->slots[KP__LENT];
+
+    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l))
+        if (KP__OF(l, const struct kp__slot, link)->doomed) return true;
+    return false;
 }
 
 static void say_timeout(const struct kp__subpool *sub, kp_why *why)
 {
     const struct kp__failure *last = sub->health.last;
-    int n = snprintf(why->text, sizeof why->text, "no resource within %" PRId64 " ms: %s binds (live %" PRIu32
-                     ", lent %" PRIu32 ", creating %" PRIu32 "), %" PRIu32 " ahead", why->waited_ms,
-                     why->limit[0] ? why->limit : "the deadline", why->live, why->lent, why->creating, why->ahead);
+    int n = snprintf(why->text, sizeof why->text,
+                     "no resource within %" PRId64 " ms: %s binds (live %" PRIu32 ", lent %" PRIu32
+                     ", creating %" PRIu32 "), %" PRIu32 " ahead",
+                     why->waited_ms, why->limit[0] ? why->limit : "the deadline", why->live,
+                     why->lent, why->creating, why->ahead);
 
+    if (n > 0 && (size_t)n < sizeof why->text && holds_doomed(sub))
+        n += snprintf(why->text + n, sizeof why->text - (size_t)n,
+                      "; one that was invalidated is still lent: kp_discard frees it at once");
     if (n > 0 && (size_t)n < sizeof why->text && why->oldest_tag[0])
-        n += snprintf(why->text + n, sizeof why->text - (size_t)n, ", oldest lease %" PRId64 " ms by %s",
-                      why->oldest_lent_ms, why->oldest_tag);
+        n += snprintf(why->text + n, sizeof why->text - (size_t)n,
+                      ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms, why->oldest_tag);
     if (n > 0 && (size_t)n < sizeof why->text && last && sub->health.failures > 0)
         snprintf(why->text + n, sizeof why->text - (size_t)n, "; last create: %.150s",
                  last->text[0] ? last->text : kp_strerror(last->code));
@@ -128,7 +148,8 @@ static int64_t retry_after(const struct kp__subpool *sub, uint64_t now)
     return at > now ? kp__ms_up(at - now) : 0;
 }
 
-void kp__explain_no(struct kp__pool *pool, const struct kp__request *request, uint64_t now, kp_why *why)
+void kp__explain_no(struct kp__pool *pool, const struct kp__request *request, uint64_t now,
+                    kp_why *why)
 {
     const struct kp__subpool *sub = request->sub;
     int code = request->grant.code;
@@ -141,7 +162,8 @@ void kp__explain_no(struct kp__pool *pool, const struct kp__request *request, ui
     why->retry_after_ms = retry_after(sub, now);
     count_key(pool, sub, now, why);
     if (code == KP_ETIMEDOUT) {
-        if (sub->health.last && sub->health.failures) why->vendor_code = sub->health.last->vendor_code;
+        if (sub->health.last && sub->health.failures)
+            why->vendor_code = sub->health.last->vendor_code;
         say_timeout(sub, why);
     } else if (request->failure && request->failure->code) {
         kp__say_failure(why, request->failure);

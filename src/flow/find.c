@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * Step 1 of a get: find the subpool of a key, or make it. Making asks the user's limits_for, so the new subpool is in the table
- * before its rules are known: who comes meanwhile waits in its queue, and limits_for is asked exactly once. Also pins.
+ * Step 1 of a get: find the subpool of a key, or make it. Making asks the user's limits_for, so the
+ * new subpool is in the table before its rules are known: who comes meanwhile waits in its queue,
+ * and limits_for is asked exactly once. Also pins.
  */
 #include <string.h>
 
 #include "base/check.h"
 #include "flow/flow.h"
 
-/* ---- keys the user hands in ----------------------------------------------------------------------------------------- */
+/* ---- keys the user hands in ------------------------------------------------------------------ */
 
-/* A pinned key: data is the subpool's index, size carries this mark, the door's index and the subpool's serial. */
-#define PIN_MARK   (SIZE_MAX / 4 + 1)
+/* A pinned key: data is the subpool's index, size carries this mark, the door's index and the
+ * subpool's serial. */
+#define PIN_MARK (SIZE_MAX / 4 + 1)
 #define PIN_SERIAL ((size_t)0xffff)
-#define PIN_DOOR   ((size_t)0xfff)
+#define PIN_DOOR ((size_t)0xfff)
 
 static size_t pin_size(const struct kp__pool *pool, const struct kp__subpool *sub)
 {
-    return PIN_MARK | (((size_t)pool->door->index & PIN_DOOR) << 16) | ((size_t)sub->serial & PIN_SERIAL);
+    return PIN_MARK | (((size_t)pool->door->index & PIN_DOOR) << 16) |
+           ((size_t)sub->serial & PIN_SERIAL);
 }
 
 static bool is_pinned(kp_key key)
@@ -34,7 +37,7 @@ int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why)
 {
     const char *sentence = NULL;
 
-    if (is_pinned(key)) return 0;       /* looked up under the lock */
+    if (is_pinned(key)) return 0; /* looked up under the lock */
     if (kp__every_key(key)) sentence = "KP_EVERY_KEY is no key to borrow for; name one";
     else if (kp__key_check(&pool->key_type, key, &sentence) == 0) return 0;
     return kp__misuse(pool, why, sentence);
@@ -44,7 +47,8 @@ bool kp__key_fits(struct kp__pool *pool, kp_key key)
 {
     const char *sentence;
 
-    return is_pinned(key) || (!kp__every_key(key) && kp__key_check(&pool->key_type, key, &sentence) == 0);
+    return is_pinned(key) ||
+           (!kp__every_key(key) && kp__key_check(&pool->key_type, key, &sentence) == 0);
 }
 
 uint64_t kp__hash(struct kp__pool *pool, kp_key key)
@@ -57,9 +61,12 @@ kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub)
     return kp__key_stored(&pool->key_type, sub->key, sub->key_size);
 }
 
-/* ---- find ---------------------------------------------------------------------------------------------------------------- */
+/* ---- find ------------------------------------------------------------------------------------ */
 
-struct wanted { const struct kp__pool *pool; kp_key key; };
+struct wanted {
+    const struct kp__pool *pool;
+    kp_key key;
+};
 
 static bool same_key(const struct kp__map_node *node, const void *ctx)
 {
@@ -76,11 +83,11 @@ static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
     return sub && sub->in_use && sub->pins > 0 && key.size == pin_size(pool, sub) ? sub : NULL;
 }
 
-/* ---- make ------------------------------------------------------------------------------------------------------------------ */
+/* ---- make ------------------------------------------------------------------------------------ */
 
 /* The user's limits_for, from the pool's limits; outside the lock. */
-static int ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *base, struct kp__rules **rules,
-                      kp_why *why)
+static int ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *base,
+                      struct kp__rules **rules, kp_why *why)
 {
     kp_limits given = kp__limits_given(base), limits = given;
 
@@ -89,11 +96,13 @@ static int ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_l
     return kp__rules_make(pool->world, &limits, rules, why);
 }
 
-static void refuse_all(struct kp__pool *pool, struct kp__subpool *sub, int code, struct kp__todo *todo)
+static void refuse_all(struct kp__pool *pool, struct kp__subpool *sub, int code,
+                       struct kp__todo *todo)
 {
     for (int q = 0; q < KP__QUEUES; q++) {
         struct kp__request *request;
-        while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL) kp__refuse(&pool->core, request, code, todo);
+        while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
+            kp__refuse(&pool->core, request, code, todo);
     }
 }
 
@@ -106,7 +115,7 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 
     kp__todo_init(&todo, pool->world);
     if (pool->limits_for) {
-        kp_limits base = rules->said;   /* a copy: kp_limits_set may replace the pool's meanwhile */
+        kp_limits base = rules->said; /* a copy: kp_limits_set may replace the pool's meanwhile */
         kp__step_out(pool, &todo);
         code = ask_limits(pool, sub, &base, &rules, why);
         kp__step_in(pool);
@@ -139,20 +148,21 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     void *copy = NULL;
 
     *code = KP_ENOMEM;
-    if (!kp__make_room(pool)) return NULL;
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
-    if ((copy = kp__alloc(pool->world, size ? size : 1, 16)) != NULL
-        && (*code = kp__key_copy(&pool->key_type, key, copy)) != 0) {
+    if ((copy = kp__alloc(pool->world, size ? size : 1, 16)) != NULL &&
+        (*code = kp__key_copy(&pool->key_type, key, copy)) != 0) {
         kp__free(pool->world, copy, size ? size : 1);
         copy = NULL;
     }
     kp__step_in(pool);
     if (!copy) return NULL;
+    bool room = kp__make_room(pool); /* the last thing to give the lock back before the decision */
     if (pool->core.phase != KP__OPEN) *code = KP_ECLOSED;
-    else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) != NULL) *code = 0;     /* somebody was faster */
+    else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) != NULL)
+        *code = 0; /* somebody was faster */
     else if ((int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
-    else if ((sub = kp__table_make(&pool->core, hash)) == NULL) *code = KP_ENOMEM;
+    else if (!room || (sub = kp__table_make(&pool->core, hash)) == NULL) *code = KP_ENOMEM;
     else {
         sub->key = copy;
         sub->key_size = key.size;
@@ -164,15 +174,20 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     kp__key_drop(&pool->key_type, copy);
     kp__free(pool->world, copy, size ? size : 1);
     kp__step_in(pool);
-    return *code == 0 ? kp__find(pool, key, hash, true, NULL, code) : NULL;
+    return sub;
 }
 
-struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want, kp_why *why, int *code)
+struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want,
+                             kp_why *why, int *code)
 {
     struct wanted wanted = { pool, key };
     struct kp__subpool *sub;
 
     *code = 0;
+    if (want && pool->core.phase != KP__OPEN) {
+        *code = KP_ECLOSED;
+        return NULL;
+    }
     if (is_pinned(key)) {
         if ((sub = find_pinned(pool, key)) == NULL) *code = KP_EMISUSE;
     } else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) == NULL && !want) {
@@ -183,10 +198,10 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
         return sub;
     }
     if ((int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
-    else if (pool->core.phase != KP__OPEN) *code = KP_ECLOSED;
     if (*code != 0 || (sub = make(pool, key, hash, code)) == NULL) return NULL;
     sub->interest++;
-    if (sub->rules || sub->interest > 1) return sub;    /* found after all, or being ruled by somebody else */
+    if (sub->rules || sub->interest > 1)
+        return sub; /* found after all, or being ruled by somebody else */
     if ((*code = rule(pool, sub, why)) == 0) return sub;
     kp__lose_interest(pool, sub, 0);
     return NULL;
@@ -197,12 +212,12 @@ void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
     KP__DCHECK(sub->interest > 0);
     sub->interest--;
     if (!kp__subpool_unused(sub)) return;
-    if (!sub->rules) {                  /* it never came to life */
+    if (!sub->rules) { /* it never came to life */
         kp__table_drop(&pool->core, sub);
         kp__bury(pool, sub);
     } else {
         sub->used_at = now ? now : kp__time(pool);
-        (void)kp__may_forget(&pool->core, sub, 0);     /* files it for when it may */
+        (void)kp__may_forget(&pool->core, sub, 0); /* files it for when it may */
     }
 }
 
@@ -228,7 +243,7 @@ void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
     kp__slab_put(&pool->core.subpools, sub);
 }
 
-/* ---- pins ------------------------------------------------------------------------------------------------------------------ */
+/* ---- pins ------------------------------------------------------------------------------------ */
 
 int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
 {
@@ -274,7 +289,8 @@ void kp_unpin(kp_pool *door, kp_key *pinned)
         *pinned = kp_bytes(NULL, 0);
     } else {
         kp__step_out(pool, &todo);
-        kp__misuse(pool, NULL, "kp_unpin: this is not a pin of this pool, or it was unpinned already");
+        kp__misuse(pool, NULL,
+                   "kp_unpin: this is not a pin of this pool, or it was unpinned already");
         kp__step_in(pool);
     }
     kp__leave(pool, &todo);

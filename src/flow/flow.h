@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The pool as the story sees it: the core's books, the driver, and what the functions of this folder ask of each other.
+ * The pool as the story sees it: the core's books, the driver, and what the functions of this
+ * folder ask of each other.
  *
- * THE LOCK. kp__enter takes it, kp__leave gives it back and does what the decisions left to do. In between a call may step out
- * (to run a driver function, to sleep) and in again; while it is outside it counts in `inside`, and the pool is not freed.
- * Nothing of the user's is called between stepping in and stepping out (L3), but for key equality and the world.
+ * THE LOCK. kp__enter takes it, kp__leave gives it back and does what the decisions left to do. In
+ * between a call may step out (to run a driver function, to sleep) and in again; while it is
+ * outside it counts in `inside`, and the pool is not freed. Nothing of the user's is called between
+ * stepping in and stepping out (L3), but for key equality and the world.
  */
 #ifndef KP__FLOW_FLOW_H
 #define KP__FLOW_FLOW_H
@@ -15,27 +17,29 @@
 #include "flow/key.h"
 #include "keyedpool.h"
 
-/* What a kp_pool * points to: stays for the life of the process, so that every call after close can be answered (L10). */
+/* What a kp_pool * points to: stays for the life of the process, so that every call after close can
+ * be answered (L10). */
 struct kp_pool {
     struct kp__lock lock;
-    struct kp__heap_node keep;          /* the process's keeper: Guard: its lock (life.c) */
+    struct kp__heap_node keep; /* the process's keeper: Guard: its lock (life.c) */
     uint64_t keep_at;
-    uint32_t index;                     /* constant: leases name doors by it */
-    uint32_t forks;                     /* constant: kp__forks when it was opened */
-    struct kp__world world;             /* constant */
-    _Atomic(struct kp__pool *) pool;    /* NULL: closed, and everything came back. Written under the lock */
+    uint32_t index;                  /* constant: leases name doors by it */
+    uint32_t forks;                  /* constant: kp__forks when it was opened */
+    struct kp__world world;          /* constant */
+    _Atomic(struct kp__pool *) pool; /* NULL: closed, and everything came back. Written under the
+                                        lock */
 };
 
 struct kp__job;
 struct kp__crew;
 
 struct kp__pool {
-    struct kp__core core;               /* Guard: door->lock */
+    struct kp__core core; /* Guard: door->lock */
 
     /* constant after open */
     struct kp_pool *door;
-    const struct kp__world *world;      /* the door's */
-    void (*upkeep)(kp_pool *pool, uint64_t due_ns, void *ctx);     /* NULL: the program calls kp_keep */
+    const struct kp__world *world;                             /* the door's */
+    void (*upkeep)(kp_pool *pool, uint64_t due_ns, void *ctx); /* NULL: the program calls kp_keep */
     kp_driver driver;
     kp_key_type key_type;
     uint64_t seed[2];
@@ -46,28 +50,32 @@ struct kp__pool {
     size_t name_size;
     uint64_t opened, deadline, keep_every;
     bool abort_on_misuse;
-    struct kp__crew *crew;              /* options.threads, or NULL */
+    struct kp__crew *crew; /* options.threads, or NULL */
 
     /* Guard: door->lock */
     struct kp__slab jobs;
-    uint32_t inside;                    /* calls that stepped out and will step in again */
-    uint32_t watchers;                  /* who parks on `news`: close, warm */
-    _Atomic uint32_t news;              /* changes whenever a resource was made, went or came back, while watched */
-    uint64_t announced;                 /* the due time that upkeep was told last */
+    uint32_t inside;       /* calls that stepped out and will step in again */
+    uint32_t watchers;     /* who parks on `news`: close, warm */
+    _Atomic uint32_t news; /* changes whenever a resource was made, went or came back, while watched
+                            */
+    uint64_t announced;    /* the due time that upkeep was told last */
     bool late_reported;
 };
 
-/* ---- doors and the lock (door.c) ---------------------------------------------------------------------------------- */
+/* ---- doors and the lock (door.c) ------------------------------------------------------------- */
 
-extern _Atomic uint32_t kp__forks;      /* how many forks this process is away from its first ancestor */
+extern _Atomic uint32_t kp__forks; /* how many forks this process is away from its first ancestor */
 
 int kp__door_open(struct kp__pool *pool, const struct kp__world *world);
-struct kp_pool *kp__door_at(uint32_t index);    /* NULL: there has never been one */
+bool kp__is_door(const void *maybe);         /* looked up, not followed */
+struct kp_pool *kp__door_at(uint32_t index); /* NULL: there has never been one */
 
-/* Take the lock of an open or closing pool; NULL, and why in *code (KP_EMISUSE, KP_EFORKED, KP_ECLOSED), if that can't be. */
+/* Take the lock of an open or closing pool; NULL, and why in *code (KP_EMISUSE, KP_EFORKED,
+ * KP_ECLOSED), if that can't be. */
 struct kp__pool *kp__enter(kp_pool *door, int *code);
 
-/* Give the lock back, and do what is to be done: wake, destroy, free what was told; the last one out frees a closed pool. */
+/* Give the lock back, and do what is to be done: wake, destroy, free what was told; the last one
+ * out frees a closed pool. */
 void kp__leave(struct kp__pool *pool, struct kp__todo *todo);
 
 /* The same, but come back: for driver functions and sleeping. */
@@ -79,112 +87,127 @@ void kp__do(struct kp__pool *pool, struct kp__todo *todo);
 
 /* Tell those who park on `news`. With the lock. */
 void kp__tell(struct kp__pool *pool, struct kp__todo *todo);
-/* Park on `news` until it changes or `until` comes. With the lock, which is given back meanwhile. */
+/* Park on `news` until it changes or `until` comes. With the lock, which is given back meanwhile.
+ */
 void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
 
-/* Memory for n more of everything that a new resource or key needs, from outside the lock. False: out of memory. With the lock,
- * which may be given back meanwhile. */
+/* Memory for n more of everything that a new resource or key needs, from outside the lock. False:
+ * out of memory. With the lock, which may be given back meanwhile. */
 bool kp__make_room(struct kp__pool *pool);
 
-/* ---- time (door.c) --------------------------------------------------------------------------------------------------- */
+/* ---- time (door.c) --------------------------------------------------------------------------- */
 
 uint64_t kp__time(const struct kp__pool *pool);
-uint64_t kp__after(uint64_t now, int64_t ms);   /* KP_OFF: KP__NEVER, KP_NONE: now */
-int64_t kp__ms_up(uint64_t ns);                 /* rounded up */
+uint64_t kp__after(uint64_t now, int64_t ms); /* KP_OFF: KP__NEVER, KP_NONE: now */
+int64_t kp__ms_up(uint64_t ns);               /* rounded up */
 
 /* For kp_use: sleep on the pool's clock, and a random number of its world. */
 void kp__pause_until(kp_pool *pool, uint64_t until_ns);
 uint64_t kp__random(kp_pool *pool);
 
-/* ---- telling (event.c) -------------------------------------------------------------------------------------------------- */
+/* ---- telling (event.c) ----------------------------------------------------------------------- */
 
 /* Send an event, without the lock. sub (or NULL) must be kept by a slot, a request or interest. */
-void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub, const void *resource, int code,
-               const kp_why *why);
+void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
+               const void *resource, int code, const kp_why *why);
 void kp__send(struct kp__pool *pool, kp_event *event);
 
-/* Misuse: counted, told, and nothing else done. Without the lock; pool NULL: no pool can be told. Returns KP_EMISUSE. */
+/* Misuse: counted, told, and nothing else done. Without the lock; pool NULL: no pool can be told.
+ * Returns KP_EMISUSE. */
 int kp__misuse(struct kp__pool *pool, kp_why *why, const char *sentence);
 
 /* Fill *why (if not NULL) with a code and a sentence of one's own. */
 void kp__say(kp_why *why, int code, const char *sentence);
 
 /* Why a request was refused, with the key's numbers of this moment. With the lock. */
-void kp__explain_no(struct kp__pool *pool, const struct kp__request *request, uint64_t now, kp_why *why);
+void kp__explain_no(struct kp__pool *pool, const struct kp__request *request, uint64_t now,
+                    kp_why *why);
 void kp__say_failure(kp_why *why, const struct kp__failure *failure);
 
-/* ---- keys (find.c) ------------------------------------------------------------------------------------------------------------ */
+/* ---- keys (find.c) --------------------------------------------------------------------------- */
 
-/* The subpool of a key. With the lock. *code: 0; or why not. `make`: make it if need be (steps out: limits_for); its interest
- * is then raised, as for any that is found; kp__release_interest lowers it. */
-struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool make, kp_why *why, int *code);
-uint64_t kp__hash(struct kp__pool *pool, kp_key key);       /* 0 for a pinned key */
-int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why);     /* without the lock */
+/* The subpool of a key. With the lock. *code: 0; or why not. `make`: make it if need be (steps out:
+ * limits_for); its interest is then raised, as for any that is found; kp__release_interest lowers
+ * it. */
+struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool make,
+                             kp_why *why, int *code);
+uint64_t kp__hash(struct kp__pool *pool, kp_key key);              /* 0 for a pinned key */
+int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why); /* without the lock */
 bool kp__key_fits(struct kp__pool *pool, kp_key key);
 bool kp__every_key(kp_key key);
-struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub);   /* many.c */
+struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub); /* many.c */
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub);
 /* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. */
 void kp__bury(struct kp__pool *pool, struct kp__subpool *sub);
 
-/* ---- limits (limits.c) ------------------------------------------------------------------------ */
+/* ---- limits (limits.c) ----------------------------------------------------------------------- */
 
-/* Limits in which every number is said (R2): zero is zero. What was not said comes from `base`; some of that still depends on
- * other numbers (max_waiting, excess_over) and is worked out last, by kp__limits_given. */
+/* Limits in which every number is said (R2): zero is zero. What was not said comes from `base`;
+ * some of that still depends on other numbers (max_waiting, excess_over) and is worked out last, by
+ * kp__limits_given. */
 extern const kp_limits kp__limits_default;
 kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base);
 
-/* What limits_for is handed, and what it left: a number it did not touch may follow from one it did. */
+/* What limits_for is handed, and what it left: a number it did not touch may follow from one it
+ * did. */
 kp_limits kp__limits_given(const kp_limits *base);
 kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const kp_limits *base);
 
-int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struct kp__rules **out, kp_why *why);
-void kp__rules_drop(const struct kp__world *world, struct kp__rules *rules);   /* NULL is fine */
-int kp__refused(kp_why *why, const char *field, const char *sentence);         /* KP_ECONFIG */
-int64_t kp__count(int64_t said);                /* KP_UNLIMITED, KP_OFF: KP__UNBOUND; KP_NONE: 0 */
-uint64_t kp__span(int64_t said_ms);             /* in ns; KP_OFF: KP__NEVER; KP_NONE: 0 */
+int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struct kp__rules **out,
+                   kp_why *why);
+void kp__rules_drop(const struct kp__world *world, struct kp__rules *rules); /* NULL is fine */
+int kp__refused(kp_why *why, const char *field, const char *sentence);       /* KP_ECONFIG */
+int64_t kp__count(int64_t said);    /* KP_UNLIMITED, KP_OFF: KP__UNBOUND; KP_NONE: 0 */
+uint64_t kp__span(int64_t said_ms); /* in ns; KP_OFF: KP__NEVER; KP_NONE: 0 */
 
 /* The groups that rules name, made if need be. With the lock, which may be given back meanwhile. */
 int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules, struct kp__group *group[2]);
 
-/* ---- jobs and resources (job.c, create.c) -------------------------------------------------------------------------------------------- */
+/* ---- jobs and resources (job.c, create.c) ---------------------------------------------------- */
 
-/* Run validate or reset on a lent slot: 0, or negative. Without the lock; waits for a pending answer until `until`. */
-int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag, uint64_t until);
+/* Run validate or reset on a lent slot: 0, or negative. Without the lock; waits for a pending
+ * answer until `until`. */
+int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag,
+                uint64_t until);
 
-/* Destroy a slot in CLOSING and vacate it; `heir`: the subpool it was evicted for. Without the lock. */
+/* Destroy a slot in CLOSING and vacate it; `heir`: the subpool it was evicted for. Without the
+ * lock. */
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir);
 
-/* Spend a permit: create. With the lock, which is given back meanwhile. For `request` (or NULL: the background) the outcome is
- * in request->grant: SLOT, WAIT (pending: it is in the queue) or NO. */
+/* Spend a permit: create. With the lock, which is given back meanwhile. For `request` (or NULL: the
+ * background) the outcome is in request->grant: SLOT, WAIT (pending: it is in the queue) or NO. */
 void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request);
 
 /* A resource made elsewhere becomes one of ours. With the lock, which is given back meanwhile. */
-int kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, void *resource, struct kp__todo *todo);
+int kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, void *resource,
+              struct kp__todo *todo);
 
 /* Creations run by the pool's own threads (crew.c). */
 int kp__crew_open(struct kp__pool *pool, int64_t threads);
-void kp__crew_post(struct kp__pool *pool, struct kp__job *job);         /* with the lock */
+void kp__crew_post(struct kp__pool *pool, struct kp__job *job); /* with the lock */
 void kp__crew_poke(struct kp__pool *pool);
 void kp__crew_end(struct kp__crew *crew);
-void kp__job_perform(struct kp__job *job);                              /* without the lock */
+void kp__job_perform(struct kp__job *job); /* without the lock */
 
-/* ---- upkeep (keeper.c, life.c) ---------------------------------------------------------------------------------------------------------- */
+/* ---- upkeep (keeper.c, life.c) --------------------------------------------------------------- */
 
-void kp__announce(struct kp__pool *pool);       /* with the lock: tell upkeep when it is next wanted */
-void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx);        /* the process's one keeper thread */
+void kp__announce(struct kp__pool *pool); /* with the lock: tell upkeep when it is next wanted */
+void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx); /* the process's one keeper thread
+                                                                  */
 int kp__life_keeper_start(void);
-int kp__thread_start(void *(*fn)(void *), void *arg);   /* detached, named, all signals blocked */
+int kp__thread_start(void *(*fn)(void *), void *arg); /* detached, named, all signals blocked */
 
-/* ---- leases (release.c) -------------------------------------------------------------------------------------------------------------------- */
+/* ---- leases (release.c) ---------------------------------------------------------------------- */
 
 /* The number of a lease that has begun. With the lock. */
-void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat, kp_lease *out);
+void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
+                     kp_lease *out);
 
-/* ---- the end (close.c) --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the end (close.c) ----------------------------------------------------------------------- */
 
-bool kp__is_over(const struct kp__pool *pool);  /* closed, and nothing and nobody is left. With the lock */
-void kp__teardown(struct kp__pool *pool);       /* without the lock: nobody can come any more */
+bool kp__is_over(const struct kp__pool *pool); /* closed, and nothing and nobody is left. With the
+                                                  lock */
+void kp__teardown(struct kp__pool *pool);      /* without the lock: nobody can come any more */
 
 #endif

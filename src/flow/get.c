@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way in: find, claim, wait, create, check, lend. One value flows: the request's grant. Whether the answer is there at once
- * or comes after waiting, it is the same value, and the loop in `run` reads the same.
+ * The way in: find, claim, wait, create, check, lend. One value flows: the request's grant. Whether
+ * the answer is there at once or comes after waiting, it is the same value, and the loop in `run`
+ * reads the same.
  */
 #include <string.h>
 
@@ -14,10 +15,10 @@ struct get {
     struct kp__request request;
     struct kp__failure failure;
     kp_why *why;
-    uint64_t began;                     /* 0: the clock was not needed so far */
+    uint64_t began; /* 0: the clock was not needed so far */
 };
 
-/* ---- the ask -------------------------------------------------------------------------------------------------------- */
+/* ---- the ask --------------------------------------------------------------------------------- */
 
 static const kp_ask no_ask;
 
@@ -57,14 +58,15 @@ static uint64_t start_clock(struct get *g, const kp_ask *ask)
     return g->began;
 }
 
-/* ---- 3. wait ------------------------------------------------------------------------------------------------------------ */
+/* ---- 3. wait --------------------------------------------------------------------------------- */
 
 static uint64_t sooner(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
-/* Park until somebody answers, the deadline comes, or there is a moment to look again. With the lock before and after. */
+/* Park until somebody answers, the deadline comes, or there is a moment to look again. With the
+ * lock before and after. */
 static void wait(struct get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
@@ -82,29 +84,32 @@ static void wait(struct get *g, struct kp__todo *todo)
     if (atomic_load_explicit(&r->state, memory_order_relaxed) == KP__ANSWERED) return;
     now = kp__time(pool);
     if (now >= r->deadline) {
-        if (kp__withdraw(&pool->core, r, now, todo) && r->deadline <= r->arrived) r->grant.code = KP_EAGAIN;
-    }
-    else if (now >= r->again) kp__settle(&pool->core, g->sub, now, todo);
+        if (kp__withdraw(&pool->core, r, now, todo) && r->deadline <= r->arrived)
+            r->grant.code = KP_EAGAIN;
+    } else if (now >= r->again) kp__settle(&pool->core, g->sub, now, todo);
 }
 
-/* ---- 5. check -------------------------------------------------------------------------------------------------------------- */
+/* ---- 5. check -------------------------------------------------------------------------------- */
 
 static bool must_validate(const struct get *g)
 {
     const struct kp__rules *r = g->sub->rules;
     const struct kp__grant *grant = &g->request.grant;
 
-    return g->pool->driver.validate && (r->validate_on & KP_CHECK_GET) && kp__seat_at(grant->slot, grant->seat)->hit
-           && grant->slot->borrowers == 1 && grant->idle_ns >= r->validate_after;
+    return g->pool->driver.validate && (r->validate_on & KP_CHECK_GET) &&
+           kp__seat_at(grant->slot, grant->seat)->hit && grant->slot->borrowers == 1 &&
+           grant->idle_ns >= r->validate_after;
 }
 
-/* Is the resource still good? If not, it is destroyed, and the request waits again, at its old place and with its old deadline. */
+/* Is the resource still good? If not, it is destroyed, and the request waits again, at its old
+ * place and with its old deadline. */
 static bool check(struct get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__slot *slot = g->request.grant.slot;
     uint32_t seat = g->request.grant.seat;
-    uint64_t until = g->request.deadline, now = kp__time(pool), most = g->sub->rules->validate_timeout;
+    uint64_t until = g->request.deadline, now = kp__time(pool),
+             most = g->sub->rules->validate_timeout;
 
     if (!must_validate(g)) return true;
     if (most < KP__NEVER - now && now + most < until) until = now + most;
@@ -121,7 +126,7 @@ static bool check(struct get *g, struct kp__todo *todo)
     return false;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* 4. create, after its victim is destroyed. */
 static void create(struct get *g, struct kp__todo *todo)
@@ -137,8 +142,11 @@ static void create(struct get *g, struct kp__todo *todo)
     }
     kp__do(pool, todo);
     kp__create(pool, g->sub, r);
-    if (r->grant.kind != KP__GRANT_NO || !g->sub->rules->retry_requests || r->grant.code != KP_ECREATE) return;
-    if (pool->core.phase == KP__OPEN) kp__wait_again(&pool->core, r, kp__time(pool), todo);     /* KP_FAIL_RETRY */
+    if (r->grant.kind != KP__GRANT_NO || !g->sub->rules->retry_requests ||
+        r->grant.code != KP_ECREATE)
+        return;
+    if (pool->core.phase == KP__OPEN)
+        kp__wait_again(&pool->core, r, kp__time(pool), todo); /* KP_FAIL_RETRY */
 }
 
 static int run(struct get *g, struct kp__todo *todo)
@@ -147,15 +155,17 @@ static int run(struct get *g, struct kp__todo *todo)
 
     for (;;) {
         switch (r->grant.kind) {
-        case KP__GRANT_WAIT: wait(g, todo); break;                      /* 3 */
-        case KP__GRANT_PERMIT: create(g, todo); break;                  /* 4 */
-        case KP__GRANT_SLOT: if (check(g, todo)) return 0; break;       /* 5 */
+        case KP__GRANT_WAIT: wait(g, todo); break;     /* 3 */
+        case KP__GRANT_PERMIT: create(g, todo); break; /* 4 */
+        case KP__GRANT_SLOT:
+            if (check(g, todo)) return 0;
+            break; /* 5 */
         case KP__GRANT_NO: return r->grant.code;
         }
     }
 }
 
-/* ---- 6. lend, or say why not --------------------------------------------------------------------------------------------------- */
+/* ---- 6. lend, or say why not ----------------------------------------------------------------- */
 
 static void count_wait(struct get *g)
 {
@@ -182,7 +192,7 @@ static void refuse(struct get *g, int code, struct kp__todo *todo)
 static int finish(struct get *g, int code, kp_lease *out, struct kp__todo *todo)
 {
     count_wait(g);
-    kp__tell(g->pool, todo);            /* a closing pool may be waiting for the queue to end */
+    kp__tell(g->pool, todo); /* a closing pool may be waiting for the queue to end */
     if (code == 0) {
         g->sub->tally.gets++;
         g->pool->core.tally.gets++;
@@ -207,16 +217,18 @@ static int no_subpool(struct get *g, int code, struct kp__todo *todo)
     return code;
 }
 
-/* ---- the door --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the door -------------------------------------------------------------------------------- */
 
 static int get_closed(int code, kp_why *why)
 {
-    if (code == KP_EMISUSE) return kp__misuse(NULL, why, "kp_get: pool is NULL; did kp_pool_open fail?");
+    if (code == KP_EMISUSE)
+        return kp__misuse(NULL, why, "kp_get: pool is NULL; did kp_pool_open fail?");
     kp__say(why, code, NULL);
     return code;
 }
 
-/* Refused before anything is looked up? Hashing runs under the lock: it is pure (R3), and shorter than a second locking. */
+/* Refused before anything is looked up? Hashing runs under the lock: it is pure (R3), and shorter
+ * than a second locking. */
 static int ask_check(struct get *g, kp_key key, const kp_ask *ask, struct kp__todo *todo)
 {
     const char *sentence = ask == &no_ask ? NULL : ask_refused(g->pool, ask);
@@ -224,7 +236,8 @@ static int ask_check(struct get *g, kp_key key, const kp_ask *ask, struct kp__to
 
     if (sentence || !kp__key_fits(g->pool, key)) {
         kp__step_out(g->pool, todo);
-        code = sentence ? kp__misuse(g->pool, g->why, sentence) : kp__check_key(g->pool, key, g->why);
+        code =
+            sentence ? kp__misuse(g->pool, g->why, sentence) : kp__check_key(g->pool, key, g->why);
         kp__step_in(g->pool);
     } else if (g->pool->core.phase != KP__OPEN) {
         kp__say(g->why, code = KP_ECLOSED, NULL);

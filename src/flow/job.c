@@ -2,9 +2,10 @@
  *
  * Jobs: one run of a driver function, from its start to its one answer, now or later.
  *
- * A job is answered by whoever moves its state from RUNNING or DETACHED to ANSWERING; a second answer finds another state, and is
- * misuse. RUNNING: a thread of ours waits for it. DETACHED: nobody does, the answer itself goes on with the story (create.c).
- * Jobs live in a slab of the pool: their memory stays, so that a second answer can be told as long as the pool lives.
+ * A job is answered by whoever moves its state from RUNNING or DETACHED to ANSWERING; a second
+ * answer finds another state, and is misuse. RUNNING: a thread of ours waits for it. DETACHED:
+ * nobody does, the answer itself goes on with the story (create.c). Jobs live in a slab of the
+ * pool: their memory stays, so that a second answer can be told as long as the pool lives.
  */
 #include "flow/job.h"
 
@@ -13,8 +14,8 @@
 
 #include "base/check.h"
 
-void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag,
-                  uint64_t until)
+void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
+                  struct kp__slot *slot, const char *tag, uint64_t until)
 {
     uint64_t now = kp__time(pool);
     struct kp__slab_item item = job->item;
@@ -24,12 +25,20 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind, 
     job->pool = pool;
     job->slot = slot;
     job->face = (kp_job){
-        .pool = pool->door, .kind = kind, .resource = slot->resource, .ctx = pool->driver.ctx,
-        .key = kp__key_of(pool, slot->sub), .deadline = { until == KP__NEVER ? 0 : until },
-        .left_ms = until == KP__NEVER ? INT64_MAX : until > now ? kp__ms_up(until - now) : 1,
-        .tag = tag, .serial = slot->serial,
+        .pool = pool->door,
+        .kind = kind,
+        .resource = slot->resource,
+        .ctx = pool->driver.ctx,
+        .key = kp__key_of(pool, slot->sub),
+        .deadline = { until == KP__NEVER ? 0 : until },
+        .left_ms = until == KP__NEVER ? INT64_MAX
+                   : until > now      ? kp__ms_up(until - now)
+                                      : 1,
+        .tag = tag,
+        .serial = slot->serial,
     };
-    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);     /* relaxed: not shared yet */
+    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed); /* relaxed: not
+                                                                                  shared yet */
 }
 
 /* Wait for the answer of a job that a thread of ours stands by. */
@@ -66,16 +75,18 @@ void kp_job_done(kp_job *face, int status, void *resource)
 {
     struct kp__job *job = KP__OF(face, struct kp__job, face);
     const struct kp__world *world = job->pool->world;
-    uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);      /* relaxed: the CAS decides */
+    uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed); /* relaxed: the CAS
+                                                                                 decides */
 
     for (;;) {
         if (state != KP__JOB_RUNNING && state != KP__JOB_DETACHED) {
-            kp__misuse(job->pool, NULL, "kp_job_done: this job was answered already; answer each job exactly once");
+            kp__misuse(job->pool, NULL,
+                       "kp_job_done: this job was answered already; answer each job exactly once");
             return;
         }
         /* acquire: pairs with the release of who detached it */
-        if (atomic_compare_exchange_weak_explicit(&job->state, &state, KP__JOB_ANSWERING, memory_order_acquire,
-                                                  memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(&job->state, &state, KP__JOB_ANSWERING,
+                                                  memory_order_acquire, memory_order_relaxed))
             break;
     }
     kp__job_answered(job, status, resource);
@@ -83,13 +94,14 @@ void kp_job_done(kp_job *face, int status, void *resource)
         kp__create_finish(job);
         return;
     }
-    /* release: pairs with kp__job_await; from here the job may be gone, and only its address is used */
+    /* release: pairs with kp__job_await; from here the job may be gone, and only its address is
+     * used */
     _Atomic uint32_t *word = &job->state;
     atomic_store_explicit(word, KP__JOB_ANSWERED, memory_order_release);
     world->wake((uint32_t *)word, 1, world->ctx);
 }
 
-/* ---- validate, reset, destroy: a thread stands by --------------------------------------------------------------------------- */
+/* ---- validate, reset, destroy: a thread stands by -------------------------------------------- */
 
 static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource)
 {
@@ -124,12 +136,13 @@ static void return_job(struct kp__pool *pool, struct kp__job *job, const struct 
 
 void kp__job_put(struct kp__job *job)
 {
-    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);        /* relaxed: under the lock */
+    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed); /* relaxed: under the
+                                                                               lock */
     kp__slab_put(&job->pool->jobs, job);
 }
 
-static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void *), struct kp__slot *slot,
-               const char *tag, uint64_t until, kp_why *why)
+static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void *),
+               struct kp__slot *slot, const char *tag, uint64_t until, kp_why *why)
 {
     struct kp__job own = { .item = { 0, 0 } }, *job = borrow_job(pool, &own);
     int status;
@@ -144,10 +157,12 @@ static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void
     return status;
 }
 
-int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag, uint64_t until)
+int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag,
+                uint64_t until)
 {
     kp_why why;
-    int (*fn)(kp_job *, void *) = kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
+    int (*fn)(kp_job *, void *) =
+        kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
     int status = run(pool, kind, fn, slot, tag, until, &why);
 
     if (status < 0) kp__event(pool, KP_EVENT_INVALID, slot->sub, slot->resource, status, &why);
@@ -164,8 +179,8 @@ void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpoo
 
     if (pool->driver.destroy)
         status = run(pool, KP_JOB_DESTROY, pool->driver.destroy, slot, NULL, KP__NEVER, &why);
-    kp__event(pool, status < 0 ? KP_EVENT_DESTROY_FAILED : KP_EVENT_DESTROYED, sub, resource, status < 0 ? status : 0,
-              status < 0 ? &why : NULL);
+    kp__event(pool, status < 0 ? KP_EVENT_DESTROY_FAILED : KP_EVENT_DESTROYED, sub, resource,
+              status < 0 ? status : 0, status < 0 ? &why : NULL);
     kp__todo_init(&todo, pool->world);
     kp__lock_take(&pool->door->lock, pool->world);
     if (status < 0) {
@@ -176,5 +191,5 @@ void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpoo
     if (heir) kp__victim_gone(&pool->core, heir, slot, now, &todo);
     else kp__gone(&pool->core, slot, now, &todo);
     kp__tell(pool, &todo);
-    kp__leave(pool, &todo);             /* our caller is inside: it is never the last one out */
+    kp__leave(pool, &todo); /* our caller is inside: it is never the last one out */
 }

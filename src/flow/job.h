@@ -12,23 +12,23 @@
 enum { KP__JOB_FREE, KP__JOB_RUNNING, KP__JOB_DETACHED, KP__JOB_ANSWERING, KP__JOB_ANSWERED };
 
 struct kp__job {
-    struct kp__slab_item item;          /* first: base/slab.h */
-    kp_job face;                        /* what the driver sees */
+    struct kp__slab_item item; /* first: base/slab.h */
+    kp_job face;               /* what the driver sees */
     _Atomic uint32_t state;
     struct kp__pool *pool;
     struct kp__slot *slot;
-    int status;                         /* the answer */
+    int status; /* the answer */
     void *made;
     uint64_t began;
-    struct kp__failure failure;         /* what kp_job_fail said */
-    struct kp__list queue;              /* creations that the pool's own threads shall run */
+    struct kp__failure failure; /* what kp_job_fail said */
+    struct kp__list queue;      /* creations that the pool's own threads shall run */
 };
 
-void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag,
-                  uint64_t until);
+void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
+                  struct kp__slot *slot, const char *tag, uint64_t until);
 void kp__job_answered(struct kp__job *job, int status, void *resource);
 void kp__job_await(struct kp__job *job);
-void kp__job_put(struct kp__job *job);          /* with the lock */
+void kp__job_put(struct kp__job *job); /* with the lock */
 
 /* The end of a creation for which nobody of ours stands by. Without the lock. */
 void kp__create_finish(struct kp__job *job);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Upkeep: expiry, refill, leak reports, forgetting keys. It visits only what the calendar says is due (L8), and whoever calls
- * kp_keep does the work: the process's keeper, the pool's own threads, a simulated world, or the program.
+ * Upkeep: expiry, refill, leak reports, forgetting keys. It visits only what the calendar says is
+ * due (L8), and whoever calls kp_keep does the work: the process's keeper, the pool's own threads,
+ * a simulated world, or the program.
  */
 #include "base/check.h"
 #include "flow/flow.h"
 
-enum { AT_ONCE = 256 };                 /* looks per call, so that nobody is held up for long */
+enum { AT_ONCE = 256 }; /* looks per call, so that nobody is held up for long */
 
-#define LATE UINT64_C(10000000000)      /* 10 s: KP_EVENT_KEEPER_LATE */
+#define LATE UINT64_C(10000000000) /* 10 s: KP_EVENT_KEEPER_LATE */
 
-/* ---- when ------------------------------------------------------------------------------------------------------------- */
+/* ---- when ------------------------------------------------------------------------------------ */
 
 /* keep_every_ms: upkeep runs at multiples of it since the pool was opened. */
 static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
@@ -18,7 +19,7 @@ static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
     uint64_t every = pool->keep_every, since = at > pool->opened ? at - pool->opened : 0;
 
     if (at == KP__NEVER || every == KP__NEVER) return at;
-    return pool->opened + (since / every + 1) * every;
+    return pool->opened + (since + every - 1) / every * every;
 }
 
 void kp__announce(struct kp__pool *pool)
@@ -30,13 +31,17 @@ void kp__announce(struct kp__pool *pool)
     pool->upkeep(pool->door, at, pool->world->ctx);
 }
 
-/* ---- a slot ------------------------------------------------------------------------------------------------------------------ */
+/* ---- a slot ---------------------------------------------------------------------------------- */
 
-static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const struct kp__seat *seat, struct kp__todo *todo)
+static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const struct kp__seat *seat,
+                        struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    kp_event event = { .kind = KP_EVENT_LEAK, .key = kp__key_of(pool, sub), .resource = slot->resource,
-                       .tag = seat->tag, .site = seat->site };
+    kp_event event = { .kind = KP_EVENT_LEAK,
+                       .key = kp__key_of(pool, sub),
+                       .resource = slot->resource,
+                       .tag = seat->tag,
+                       .site = seat->site };
 
     sub->interest++;
     kp__step_out(pool, todo);
@@ -45,7 +50,7 @@ static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const stru
     kp__lose_interest(pool, sub, kp__time(pool));
 }
 
-/* ---- a key ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- a key ----------------------------------------------------------------------------------- */
 
 static void refill(struct kp__pool *pool, struct kp__subpool *sub)
 {
@@ -62,16 +67,16 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub)
     } else if (kp__refill_permit(&pool->core, sub, sub->warm, now)) {
         kp__create(pool, sub, NULL);
         if (sub->health.failures > failures && sub->health.back_off == 0 && !sub->rules->cache_once)
-            sub->refill = sub->warm = false;   /* nothing to pace it by: the next get tries again */
-        else
-            kp__file_sub(&pool->core, sub, now);        /* one at a time: others get their turn */
-    } else {                            /* changes in this key file it at once (core/give.c); else look now and then */
+            sub->refill = sub->warm = false; /* nothing to pace it by: the next get tries again */
+        else kp__file_sub(&pool->core, sub, now); /* one at a time: others get their turn */
+    } else { /* changes in this key file it at once (core/give.c); else look now and then */
         kp__file_sub(&pool->core, sub, now + UINT64_C(1000000000));
     }
 }
 
 /* The key's last resources, if they are only its minimum, and then the key itself. */
-static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
+static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
+                   struct kp__todo *todo)
 {
     struct kp__list *node;
 
@@ -91,18 +96,19 @@ static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
     kp__bury(pool, sub);
 }
 
-static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
+static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
+                        struct kp__todo *todo)
 {
     if (!sub->rules) return;
     sub->interest++;
-    kp__settle(&pool->core, sub, now, todo);            /* back-off may have ended */
+    kp__settle(&pool->core, sub, now, todo); /* back-off may have ended */
     kp__do(pool, todo);
     refill(pool, sub);
     sub->interest--;
     forget(pool, sub, now, todo);
 }
 
-/* ---- the call ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the call -------------------------------------------------------------------------------- */
 
 static void tell_late(struct kp__pool *pool, uint64_t due, uint64_t now, struct kp__todo *todo)
 {
@@ -126,7 +132,7 @@ int64_t kp_keep(kp_pool *door)
     kp__todo_init(&todo, pool->world);
     uint64_t now = kp__time(pool);
     tell_late(pool, kp__due_next(&pool->core), now, &todo);
-    pool->announced = 0;                /* quiet until the end of this call */
+    pool->announced = 0; /* quiet until the end of this call */
     for (int looks = 0; looks < AT_ONCE; looks++) {
         struct kp__due *due = kp__due_pop(&pool->core, now);
         if (!due) break;

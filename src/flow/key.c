@@ -238,7 +238,7 @@ void kp__key_drop(const kp_key_type *type, void *copied)
 
 kp_key kp__key_stored(const kp_key_type *type, void *copied, size_t size)
 {
-    return kp_bytes(copied, is_bytes(type) ? size : type->size);
+    return kp_bytes(copied, is_bytes(type) ? size : type->size | KP_STRUCT_KEY);
 }
 
 /* ---- text ----------------------------------------------------------------------------------- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The process's keeper: one thread for all pools that did not ask for another, started when the first of them opens. It is
- * called "keyedpool", blocks all signals, and sleeps until the earliest of their due times.
+ * The process's keeper: one thread for all pools that did not ask for another, started when the
+ * first of them opens. It is called "keyedpool", blocks all signals, and sleeps until the earliest
+ * of their due times.
  */
 #include <limits.h>
 #include <pthread.h>
@@ -12,9 +13,9 @@
 #include "flow/flow.h"
 
 static struct kp__lock lock;
-static struct kp__heap doors;           /* those with something due. Guard: lock */
-static bool started;                    /* Guard: lock */
-static _Atomic uint32_t rings;          /* changes when an earlier due time came in */
+static struct kp__heap doors;  /* those with something due. Guard: lock */
+static bool started;           /* Guard: lock */
+static _Atomic uint32_t rings; /* changes when an earlier due time came in */
 
 static bool due_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
@@ -52,7 +53,7 @@ static void *keep(void *arg)
         bool due = door && at <= kp__now(&kp__life);
         if (due) kp__heap_remove(&doors, &door->keep);
         kp__lock_give(&lock, &kp__life);
-        if (due) (void)kp_keep(door);   /* says itself when it is due next */
+        if (due) (void)kp_keep(door); /* says itself when it is due next */
         else kp__life.park((uint32_t *)&rings, heard, at, kp__life.ctx);
     }
     return NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Limits: from what the user said to the rules that decisions are taken by. Zero means "not said" (R2); what is impossible or
- * contradicts itself is refused with the field's name.
+ * Limits: from what the user said to the rules that decisions are taken by. Zero means "not said"
+ * (R2); what is impossible or contradicts itself is refused with the field's name.
  */
 #include <stdio.h>
 #include <string.h>
@@ -9,62 +9,116 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-/* ---- the fields ------------------------------------------------------------------------------------------------------- */
+/* ---- the fields ------------------------------------------------------------------------------ */
 
 enum kind { COUNT, TIME, PERCENT, ENUM, MASK, ID };
 
 struct field {
     const char *name;
     uint16_t offset;
-    bool wide;                          /* int64_t, else int32_t */
+    bool wide; /* int64_t, else int32_t */
     enum kind kind;
-    int64_t least, most;                /* ENUM, MASK, PERCENT, and COUNT's least */
-    bool boundless;                     /* COUNT: KP_UNLIMITED, TIME: KP_OFF, is a value */
+    int64_t least, most; /* ENUM, MASK, PERCENT, and COUNT's least */
+    bool boundless;      /* COUNT: KP_UNLIMITED, TIME: KP_OFF, is a value */
 };
 
-#define WIDE(f, kind, least, most, boundless) \
-    { "limits." #f, (uint16_t)offsetof(kp_limits, f), true, kind, least, most, boundless }
-#define NARROW(f, kind, most) { "limits." #f, (uint16_t)offsetof(kp_limits, f), false, kind, 1, most, false }
+#define WIDE(f, kind, least, most, boundless)                                                      \
+    {                                                                                              \
+        "limits." #f, (uint16_t)offsetof(kp_limits, f), true, kind, least, most, boundless         \
+    }
+#define NARROW(f, kind, most)                                                                      \
+    {                                                                                              \
+        "limits." #f, (uint16_t)offsetof(kp_limits, f), false, kind, 1, most, false                \
+    }
 
 static const struct field fields[] = {
-    WIDE(min_live, COUNT, 0, 0, false),         WIDE(max_live, COUNT, 0, 0, true),
-    WIDE(max_lent, COUNT, 0, 0, true),          WIDE(max_idle, COUNT, 0, 0, true),
-    WIDE(min_idle, COUNT, 0, 0, false),         WIDE(max_creating, COUNT, 1, 0, true),
-    WIDE(max_waiting, COUNT, 0, 0, true),       WIDE(sharing, COUNT, 1, 0, false),
-    WIDE(utilization_pct, PERCENT, 1, 100, false), WIDE(idle_ttl_ms, TIME, 0, 0, true),
-    WIDE(excess_ttl_ms, TIME, 0, 0, true),      WIDE(max_age_ms, TIME, 0, 0, true),
-    WIDE(age_spread_pct, PERCENT, 0, 100, false), WIDE(excess_over, COUNT, 0, 0, true),
-    WIDE(create_timeout_ms, TIME, 1, 0, true),  WIDE(validate_timeout_ms, TIME, 1, 0, true),
-    WIDE(validate_after_ms, TIME, 0, 0, true),  WIDE(retry_first_ms, TIME, 0, 0, false),
-    WIDE(retry_max_ms, TIME, 0, 0, true),       WIDE(cache_failure_ms, TIME, 0, 0, true),
-    WIDE(breaker_failures, COUNT, 1, 0, true),  WIDE(breaker_open_ms, TIME, 0, 0, true),
-    WIDE(shed_target_ms, TIME, 1, 0, true),     WIDE(shed_interval_ms, TIME, 1, 0, false),
-    WIDE(reserve, COUNT, 0, 0, true),           WIDE(reserve_after_ms, TIME, 0, 0, true),
-    WIDE(weight, COUNT, 1, 0, false),           WIDE(floor, COUNT, 0, 0, false),
-    WIDE(group[0], ID, 0, 0, false),            WIDE(group[1], ID, 0, 0, false),
-    NARROW(prefill, ENUM, 2),    NARROW(refill, ENUM, 2),       NARROW(wait_order, ENUM, 3),
-    NARROW(idle_order, ENUM, 2), NARROW(on_create_failure, ENUM, 2), NARROW(on_return, ENUM, 2),
-    NARROW(over_idle, ENUM, 2),  NARROW(idle_check, MASK, 7),   NARROW(excess_check, MASK, 7),
-    NARROW(age_check, MASK, 7),  NARROW(validate_on, MASK, 3),  NARROW(respects_min, MASK, 15),
+    WIDE(min_live, COUNT, 0, 0, false),
+    WIDE(max_live, COUNT, 0, 0, true),
+    WIDE(max_lent, COUNT, 0, 0, true),
+    WIDE(max_idle, COUNT, 0, 0, true),
+    WIDE(min_idle, COUNT, 0, 0, false),
+    WIDE(max_creating, COUNT, 1, 0, true),
+    WIDE(max_waiting, COUNT, 0, 0, true),
+    WIDE(sharing, COUNT, 1, 0, false),
+    WIDE(utilization_pct, PERCENT, 1, 100, false),
+    WIDE(idle_ttl_ms, TIME, 0, 0, true),
+    WIDE(excess_ttl_ms, TIME, 0, 0, true),
+    WIDE(max_age_ms, TIME, 0, 0, true),
+    WIDE(age_spread_pct, PERCENT, 0, 100, false),
+    WIDE(excess_over, COUNT, 0, 0, true),
+    WIDE(create_timeout_ms, TIME, 1, 0, true),
+    WIDE(validate_timeout_ms, TIME, 1, 0, true),
+    WIDE(validate_after_ms, TIME, 0, 0, true),
+    WIDE(retry_first_ms, TIME, 0, 0, false),
+    WIDE(retry_max_ms, TIME, 0, 0, true),
+    WIDE(cache_failure_ms, TIME, 0, 0, true),
+    WIDE(breaker_failures, COUNT, 1, 0, true),
+    WIDE(breaker_open_ms, TIME, 0, 0, true),
+    WIDE(shed_target_ms, TIME, 1, 0, true),
+    WIDE(shed_interval_ms, TIME, 1, 0, false),
+    WIDE(reserve, COUNT, 0, 0, true),
+    WIDE(reserve_after_ms, TIME, 0, 0, true),
+    WIDE(weight, COUNT, 1, 0, false),
+    WIDE(floor, COUNT, 0, 0, false),
+    WIDE(group[0], ID, 0, 0, false),
+    WIDE(group[1], ID, 0, 0, false),
+    NARROW(prefill, ENUM, 2),
+    NARROW(refill, ENUM, 2),
+    NARROW(wait_order, ENUM, 3),
+    NARROW(idle_order, ENUM, 2),
+    NARROW(on_create_failure, ENUM, 2),
+    NARROW(on_return, ENUM, 2),
+    NARROW(over_idle, ENUM, 2),
+    NARROW(idle_check, MASK, 7),
+    NARROW(excess_check, MASK, 7),
+    NARROW(age_check, MASK, 7),
+    NARROW(validate_on, MASK, 3),
+    NARROW(respects_min, MASK, 15),
     NARROW(breaker_counts, MASK, 3),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
-enum { FOLLOWS = -2147483610 };         /* not said, and worked out from another number (kp__limits_given) */
+enum {
+    FOLLOWS = -2147483610
+}; /* not said, and worked out from another number (kp__limits_given) */
 
 const kp_limits kp__limits_default = {
-    .max_live = 10, .max_lent = KP_UNLIMITED, .max_idle = KP_UNLIMITED, .max_creating = 2, .max_waiting = FOLLOWS,
-    .sharing = 1, .utilization_pct = 100,
-    .idle_ttl_ms = KP_MINUTES(10), .excess_ttl_ms = KP_OFF, .max_age_ms = KP_MINUTES(30), .age_spread_pct = 20,
+    .max_live = 10,
+    .max_lent = KP_UNLIMITED,
+    .max_idle = KP_UNLIMITED,
+    .max_creating = 2,
+    .max_waiting = FOLLOWS,
+    .sharing = 1,
+    .utilization_pct = 100,
+    .idle_ttl_ms = KP_MINUTES(10),
+    .excess_ttl_ms = KP_OFF,
+    .max_age_ms = KP_MINUTES(30),
+    .age_spread_pct = 20,
     .excess_over = FOLLOWS,
-    .create_timeout_ms = KP_OFF, .validate_timeout_ms = KP_OFF, .validate_after_ms = 1000,
-    .retry_first_ms = 100, .retry_max_ms = KP_SECONDS(30), .breaker_failures = KP_OFF, .breaker_open_ms = KP_SECONDS(30),
-    .shed_target_ms = KP_OFF, .shed_interval_ms = 100, .reserve_after_ms = KP_SECONDS(5), .weight = 1,
-    .prefill = KP_PREFILL_FIRST_GET, .refill = KP_REFILL_LAZY, .wait_order = KP_FIFO, .idle_order = KP_LIFO,
-    .on_create_failure = KP_FAIL_REQUEST, .on_return = KP_REUSE, .over_idle = KP_DROP_RETURNED,
-    .idle_check = KP_CHECK_GET | KP_CHECK_KEEPER, .excess_check = KP_CHECK_GET | KP_CHECK_KEEPER,
-    .age_check = KP_CHECK_GET | KP_CHECK_KEEPER, .validate_on = KP_CHECK_GET,
-    .respects_min = KP_KIND_IDLE | KP_KIND_EXCESS, .breaker_counts = KP_BREAK_CREATE,
+    .create_timeout_ms = KP_OFF,
+    .validate_timeout_ms = KP_OFF,
+    .validate_after_ms = 1000,
+    .retry_first_ms = 100,
+    .retry_max_ms = KP_SECONDS(30),
+    .breaker_failures = KP_OFF,
+    .breaker_open_ms = KP_SECONDS(30),
+    .shed_target_ms = KP_OFF,
+    .shed_interval_ms = 100,
+    .reserve_after_ms = KP_SECONDS(5),
+    .weight = 1,
+    .prefill = KP_PREFILL_FIRST_GET,
+    .refill = KP_REFILL_LAZY,
+    .wait_order = KP_FIFO,
+    .idle_order = KP_LIFO,
+    .on_create_failure = KP_FAIL_REQUEST,
+    .on_return = KP_REUSE,
+    .over_idle = KP_DROP_RETURNED,
+    .idle_check = KP_CHECK_GET | KP_CHECK_KEEPER,
+    .excess_check = KP_CHECK_GET | KP_CHECK_KEEPER,
+    .age_check = KP_CHECK_GET | KP_CHECK_KEEPER,
+    .validate_on = KP_CHECK_GET,
+    .respects_min = KP_KIND_IDLE | KP_KIND_EXCESS,
+    .breaker_counts = KP_BREAK_CREATE,
 };
 
 static int64_t get(const kp_limits *limits, const struct field *f)
@@ -86,11 +140,11 @@ static void put(kp_limits *limits, const struct field *f, int64_t value)
     else memcpy(at, &narrow, sizeof narrow);
 }
 
-/* ---- what was said, and what follows ------------------------------------------------------------------------------------ */
+/* ---- what was said, and what follows --------------------------------------------------------- */
 
 kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base)
 {
-    kp_limits out = *said;              /* reserved words too: kp__rules_make looks at them */
+    kp_limits out = *said; /* reserved words too: kp__rules_make looks at them */
 
     for (size_t i = 0; i < FIELDS; i++) {
         int64_t value = get(said, &fields[i]);
@@ -120,7 +174,7 @@ kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const 
     return out;
 }
 
-/* ---- refusals -------------------------------------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 int kp__refused(kp_why *why, const char *field, const char *sentence)
 {
@@ -135,15 +189,23 @@ static const char *bad_value(const struct field *f, int64_t v)
 {
     switch (f->kind) {
     case COUNT:
-        if (v == KP_UNLIMITED || (v == KP_OFF && f->offset == offsetof(kp_limits, breaker_failures)))
+        if (v == KP_UNLIMITED ||
+            (v == KP_OFF && f->offset == offsetof(kp_limits, breaker_failures)))
             return f->boundless ? NULL : "this count must have a bound";
         if (v < 0) return "a negative count; say KP_NONE or KP_UNLIMITED";
-        return v < f->least ? "must be at least 1" : v > INT32_MAX - 1 ? "too large; say KP_UNLIMITED" : NULL;
+        return v < f->least        ? "must be at least 1"
+               : v > INT32_MAX - 1 ? "too large; say KP_UNLIMITED"
+                                   : NULL;
     case TIME:
         if (v == KP_OFF) return f->boundless ? NULL : "this time must come; KP_OFF is none";
-        if (v == KP_ONCE) return f->offset == offsetof(kp_limits, cache_failure_ms) ? NULL : "KP_ONCE is for cache_failure_ms";
+        if (v == KP_ONCE)
+            return f->offset == offsetof(kp_limits, cache_failure_ms)
+                       ? NULL
+                       : "KP_ONCE is for cache_failure_ms";
         if (v < 0) return "a negative time; say KP_NONE or KP_OFF";
-        return v < f->least ? "must be at least 1 ms" : v > INT64_MAX / 2000000 ? "too long; say KP_OFF" : NULL;
+        return v < f->least              ? "must be at least 1 ms"
+               : v > INT64_MAX / 2000000 ? "too long; say KP_OFF"
+                                         : NULL;
     case PERCENT: return v < f->least || v > f->most ? "not a percentage in its range" : NULL;
     case ENUM: return v < 1 || v > f->most ? "not one of its values" : NULL;
     case MASK: return v < 0 || v > f->most ? "has a bit that this library does not know" : NULL;
@@ -159,11 +221,16 @@ static bool more(int64_t a, int64_t b)
 
 static int contradiction(const kp_limits *l, kp_why *why)
 {
-    if (more(l->min_live, l->max_live)) return kp__refused(why, "limits.min_live", "is above limits.max_live");
-    if (more(l->min_idle, l->max_idle)) return kp__refused(why, "limits.min_idle", "is above limits.max_idle");
-    if (more(l->min_idle, l->max_live)) return kp__refused(why, "limits.min_idle", "is above limits.max_live");
-    if (more(l->floor, l->max_live)) return kp__refused(why, "limits.floor", "is above limits.max_live");
-    if (l->sharing > 65536) return kp__refused(why, "limits.sharing", "at most 65536 borrowers can share a resource");
+    if (more(l->min_live, l->max_live))
+        return kp__refused(why, "limits.min_live", "is above limits.max_live");
+    if (more(l->min_idle, l->max_idle))
+        return kp__refused(why, "limits.min_idle", "is above limits.max_idle");
+    if (more(l->min_idle, l->max_live))
+        return kp__refused(why, "limits.min_idle", "is above limits.max_live");
+    if (more(l->floor, l->max_live))
+        return kp__refused(why, "limits.floor", "is above limits.max_live");
+    if (l->sharing > 65536)
+        return kp__refused(why, "limits.sharing", "at most 65536 borrowers can share a resource");
     if (l->retry_max_ms != KP_OFF && l->retry_first_ms > l->retry_max_ms)
         return kp__refused(why, "limits.retry_first_ms", "is above limits.retry_max_ms");
     if (l->wait_order == KP_LIFO && l->shed_target_ms != KP_OFF)
@@ -172,11 +239,12 @@ static int contradiction(const kp_limits *l, kp_why *why)
         return kp__refused(why, "limits.respects_min", "KP_KIND_NONE with other kinds");
     for (size_t i = 0; i < sizeof l->reserved / sizeof l->reserved[0]; i++)
         if (l->reserved[i] || l->reserved0)
-            return kp__refused(why, "limits.reserved", "is not zero; a newer header than the library?");
+            return kp__refused(why, "limits.reserved",
+                               "is not zero; a newer header than the library?");
     return 0;
 }
 
-/* ---- rules ------------------------------------------------------------------------------------------------------------------ */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 int64_t kp__count(int64_t said)
 {
@@ -201,7 +269,9 @@ static void fill_counts(struct kp__rules *r, const kp_limits *l)
     r->utilization_pct = l->utilization_pct;
     r->excess_over = kp__count(l->excess_over);
     r->breaker_failures = kp__count(l->breaker_failures);
-    r->reserve = r->max_live == KP__UNBOUND ? 0 : l->reserve == KP_UNLIMITED ? INT32_MAX : l->reserve;
+    r->reserve = r->max_live == KP__UNBOUND   ? 0
+                 : l->reserve == KP_UNLIMITED ? INT32_MAX
+                                              : l->reserve;
     r->weight = l->weight;
     r->floor = l->floor;
     r->age_spread_pct = l->age_spread_pct;
@@ -241,11 +311,12 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->validate_on = (uint32_t)l->validate_on;
     r->respects_min = (uint32_t)l->respects_min;
     r->breaker_counts = (uint32_t)l->breaker_counts;
-    r->clocked = r->idle_ttl != KP__NEVER || r->excess_ttl != KP__NEVER || r->max_age != KP__NEVER
-                 || r->shed_target != KP__NEVER;
+    r->clocked = r->idle_ttl != KP__NEVER || r->excess_ttl != KP__NEVER ||
+                 r->max_age != KP__NEVER || r->shed_target != KP__NEVER;
 }
 
-int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struct kp__rules **out, kp_why *why)
+int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struct kp__rules **out,
+                   kp_why *why)
 {
     kp_limits given = kp__limits_given(limits);
     struct kp__rules *r;

@@ -8,7 +8,8 @@
 #include "flow/flow.h"
 
 /* The pool, open, and a key that fits it; or *code. With the lock. */
-static struct kp__pool *enter_with(kp_pool *door, kp_key key, bool every, const char *what, kp_why *why, int *code)
+static struct kp__pool *enter_with(kp_pool *door, kp_key key, bool every, const char *what,
+                                   kp_why *why, int *code)
 {
     struct kp__pool *pool = kp__enter(door, code);
     struct kp__todo todo;
@@ -27,7 +28,8 @@ static struct kp__pool *enter_with(kp_pool *door, kp_key key, bool every, const 
     return NULL;
 }
 
-/* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up. With the lock. */
+/* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
+ * With the lock. */
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__list *node = kp__list_next(&pool->core.all, sub ? &sub->all : &pool->core.all);
@@ -38,7 +40,7 @@ struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
     return next;
 }
 
-/* ---- warm ------------------------------------------------------------------------------------------------------------- */
+/* ---- warm ------------------------------------------------------------------------------------ */
 
 /* Does this key have its minimum, and at least one? */
 static bool is_warm(const struct kp__subpool *sub)
@@ -49,7 +51,8 @@ static bool is_warm(const struct kp__subpool *sub)
 }
 
 /* One key, by this thread and whoever else works on it. 0: warm; or why not. With the lock. */
-static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t until, struct kp__todo *todo)
+static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t until,
+                    struct kp__todo *todo)
 {
     uint64_t failures = sub->tally.create_failures;
 
@@ -70,7 +73,8 @@ static void say_cold(const struct kp__subpool *sub, int code, kp_why *why)
     if (code == KP_ECREATE && sub->health.last) kp__say_failure(why, sub->health.last);
 }
 
-/* All keys get their permits before the first is waited for, where others (crew, pending creates) do the work. */
+/* All keys get their permits before the first is waited for, where others (crew, pending creates)
+ * do the work. */
 static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool wait, kp_why *why)
 {
     struct kp__todo todo;
@@ -109,7 +113,13 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     if (why) memset(why, 0, sizeof *why);
     if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, why, "kp_warm: pool is NULL") : code;
     kp__todo_init(&todo, pool->world);
-    uint64_t now = kp__time(pool), until = now + pool->deadline < now ? KP__NEVER : now + pool->deadline;
+    if (pool->core.phase != KP__OPEN) {
+        kp__say(why, KP_ECLOSED, NULL);
+        kp__leave(pool, &todo);
+        return KP_ECLOSED;
+    }
+    uint64_t now = kp__time(pool),
+             until = now + pool->deadline < now ? KP__NEVER : now + pool->deadline;
     if (ask && ask->within_ms) until = kp__after(now, ask->within_ms);
     if (ask && ask->until.ns && ask->until.ns < until) until = ask->until.ns;
     for (int round = ask && pool->crew ? 0 : 1; round < 2; round++) {
@@ -127,7 +137,7 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     return warm;
 }
 
-/* ---- add ----------------------------------------------------------------------------------------------------------------- */
+/* ---- add ------------------------------------------------------------------------------------- */
 
 /* Room for one more that nobody's permit is needed for; EFULL says there is none. */
 static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
@@ -136,10 +146,12 @@ static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
 
     if (core->phase != KP__OPEN) return KP_ECLOSED;
     if (kp__sub_live(sub) + sub->promised >= sub->rules->max_live) return KP_EFULL;
-    if ((int64_t)sub->count[KP__IDLE] >= sub->rules->max_idle || (int64_t)core->count[KP__IDLE] >= core->max_idle)
+    if ((int64_t)sub->count[KP__IDLE] >= sub->rules->max_idle ||
+        (int64_t)core->count[KP__IDLE] >= core->max_idle)
         return sub->waiting ? 0 : KP_EFULL;
     for (int i = 0; i < 2; i++)
-        if (sub->group[i] && !kp__budget_may_take(core, &sub->group[i]->budget, sub)) return KP_EFULL;
+        if (sub->group[i] && !kp__budget_may_take(core, &sub->group[i]->budget, sub))
+            return KP_EFULL;
     return kp__budget_may_take(core, &core->live, sub) ? 0 : KP_EFULL;
 }
 
@@ -155,10 +167,12 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
     struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code);
     if (sub && sub->rules) {
         if (!resource) sentence = "kp_add: the resource is NULL";
-        else if (kp__slot_of(&pool->core, resource)) sentence = "kp_add: this resource is in the pool already";
-        else if ((code = room_for_one(pool, sub)) == 0) code = kp__adopt(pool, sub, resource, &todo);
+        else if (kp__slot_of(&pool->core, resource))
+            sentence = "kp_add: this resource is in the pool already";
+        else if ((code = room_for_one(pool, sub)) == 0)
+            code = kp__adopt(pool, sub, resource, &todo);
     } else if (sub) {
-        code = KP_EFULL;                /* its limits are being asked for this very moment */
+        code = KP_EFULL; /* its limits are being asked for this very moment */
     }
     if (sub) kp__lose_interest(pool, sub, kp__time(pool));
     if (sentence) {
@@ -170,7 +184,7 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
     return code;
 }
 
-/* ---- invalidate ------------------------------------------------------------------------------------------------------------- */
+/* ---- invalidate ------------------------------------------------------------------------------ */
 
 int64_t kp_invalidate(kp_pool *door, const void *resource)
 {
@@ -180,9 +194,11 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
     int code;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_invalidate: pool is NULL") : 0;
+    if (!pool)
+        return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_invalidate: pool is NULL") : 0;
     kp__todo_init(&todo, pool->world);
-    while ((slot = kp__slot_of_live(&pool->core, resource)) != NULL && kp__doom(&pool->core, slot, KP__INVALIDATED, &todo))
+    while ((slot = kp__slot_of_live(&pool->core, resource)) != NULL &&
+           kp__doom(&pool->core, slot, KP__INVALIDATED, &todo))
         found++;
     kp__leave(pool, &todo);
     return found;
@@ -197,7 +213,8 @@ static int64_t invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, st
         struct kp__list *list = &sub->slots[states[i]], *node = kp__list_first(list), *next;
         for (; node; node = next) {
             next = kp__list_next(list, node);
-            found += kp__doom(&pool->core, KP__OF(node, struct kp__slot, link), KP__INVALIDATED, todo);
+            found +=
+                kp__doom(&pool->core, KP__OF(node, struct kp__slot, link), KP__INVALIDATED, todo);
         }
     }
     kp__do(pool, todo);
@@ -210,12 +227,14 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
     struct kp__subpool *sub;
     int64_t found = 0;
     int code;
-    struct kp__pool *pool = enter_with(door, key, true, "kp_invalidate_key: pool is NULL", NULL, &code);
+    struct kp__pool *pool =
+        enter_with(door, key, true, "kp_invalidate_key: pool is NULL", NULL, &code);
 
     if (!pool) return code == KP_EMISUSE ? code : 0;
     kp__todo_init(&todo, pool->world);
     if (kp__every_key(key)) {
-        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) found += invalidate_sub(pool, sub, &todo);
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            found += invalidate_sub(pool, sub, &todo);
     } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
         found = invalidate_sub(pool, sub, &todo);
         kp__lose_interest(pool, sub, sub->used_at);
@@ -224,7 +243,7 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
     return found;
 }
 
-/* ---- limits while running -------------------------------------------------------------------------------------------------------- */
+/* ---- limits while running -------------------------------------------------------------------- */
 
 /* Destroy what is too many now, refill what is too few, serve who may go on. */
 static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
@@ -233,27 +252,29 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     struct kp__rules *r = sub->rules;
 
     kp__settle(&pool->core, sub, now, todo);
-    while (sub->count[KP__IDLE] > 0
-           && (kp__sub_live(sub) > r->max_live || (int64_t)sub->count[KP__IDLE] > r->max_idle)) {
+    while (sub->count[KP__IDLE] > 0 &&
+           (kp__sub_live(sub) > r->max_live || (int64_t)sub->count[KP__IDLE] > r->max_idle)) {
         struct kp__list *oldest = kp__list_last(&sub->slots[KP__IDLE]);
         kp__close_idle(&pool->core, KP__OF(oldest, struct kp__slot, link), KP__SURPLUS, todo);
         kp__do(pool, todo);
     }
-    for (struct kp__list *n = kp__list_first(&sub->slots[KP__IDLE]); n; n = kp__list_next(&sub->slots[KP__IDLE], n))
+    for (struct kp__list *n = kp__list_first(&sub->slots[KP__IDLE]); n;
+         n = kp__list_next(&sub->slots[KP__IDLE], n))
         kp__file_slot(&pool->core, KP__OF(n, struct kp__slot, link));
     if (r->eager) sub->refill = true;
     kp__file_sub(&pool->core, sub, now);
     kp__do(pool, todo);
 }
 
-static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits, kp_why *why, struct kp__todo *todo)
+static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
+                   kp_why *why, struct kp__todo *todo)
 {
     struct kp__rules *rules, *old = NULL;
     struct kp__group *group[2];
     kp_limits merged;
     int code;
 
-    if (!sub->rules) return 0;          /* limits_for has the word first */
+    if (!sub->rules) return 0; /* limits_for has the word first */
     merged = kp__limits_merge(limits, &sub->rules->said);
     kp__step_out(pool, todo);
     code = kp__rules_make(pool->world, &merged, &rules, why);
@@ -272,7 +293,8 @@ static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
 }
 
 /* Those to come: the pool's own rules. Checked first, so that a refusal changes nothing. */
-static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *why, struct kp__todo *todo)
+static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
+                       struct kp__todo *todo)
 {
     kp_limits merged = kp__limits_merge(limits, &pool->core.rules->said);
     struct kp__rules *rules, *old = NULL;

@@ -8,19 +8,21 @@
 #include "base/check.h"
 #include "flow/job.h"
 
-/* ---- refusals -------------------------------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static int check_count(int64_t v, const char *field, int64_t least, kp_why *why)
 {
     if (v == 0 || v == KP_UNLIMITED || (v == KP_NONE && least == 0)) return 0;
-    if (v < least || v > INT32_MAX - 1) return kp__refused(why, field, "not a count; say KP_NONE or KP_UNLIMITED");
+    if (v < least || v > INT32_MAX - 1)
+        return kp__refused(why, field, "not a count; say KP_NONE or KP_UNLIMITED");
     return 0;
 }
 
 static int check_time(int64_t v, const char *field, bool none, kp_why *why)
 {
     if (v == 0 || v == KP_OFF || (v == KP_NONE && none)) return 0;
-    if (v < 1 || v > INT64_MAX / 2000000) return kp__refused(why, field, "not a time in ms; say KP_NONE or KP_OFF");
+    if (v < 1 || v > INT64_MAX / 2000000)
+        return kp__refused(why, field, "not a time in ms; say KP_NONE or KP_OFF");
     return 0;
 }
 
@@ -36,12 +38,16 @@ static int check_budget(const kp_budget *b, kp_why *why)
     if (code == 0) code = check_count(b->max_keys, "budget.max_keys", 0, why);
     if (code == 0) code = check_count(b->group_max_live[0], "budget.group_max_live[0]", 0, why);
     if (code == 0) code = check_count(b->group_max_live[1], "budget.group_max_live[1]", 0, why);
-    if (code == 0 && b->evict_other_keys != 0 && b->evict_other_keys != 1 && b->evict_other_keys != KP_OFF)
+    if (code == 0 && b->evict_other_keys != 0 && b->evict_other_keys != 1 &&
+        b->evict_other_keys != KP_OFF)
         code = kp__refused(why, "budget.evict_other_keys", "is 1 or KP_OFF");
-    if (code == 0 && b->across != 0 && b->across != KP_ACROSS_SHARE && b->across != KP_ACROSS_ARRIVAL)
+    if (code == 0 && b->across != 0 && b->across != KP_ACROSS_SHARE &&
+        b->across != KP_ACROSS_ARRIVAL)
         code = kp__refused(why, "budget.across", "is KP_ACROSS_SHARE or KP_ACROSS_ARRIVAL");
     for (size_t i = 0; code == 0 && i < 8; i++)
-        if (b->reserved[i]) code = kp__refused(why, "budget.reserved", "is not zero; a newer header than the library?");
+        if (b->reserved[i])
+            code = kp__refused(why, "budget.reserved",
+                               "is not zero; a newer header than the library?");
     return code;
 }
 
@@ -49,10 +55,14 @@ static int check_driver(const kp_options *o, kp_why *why)
 {
     const kp_driver *d = &o->driver;
 
-    if (d->create && !d->destroy) return kp__refused(why, "driver.destroy", "is NULL: what is created must be destroyed");
-    if (d->cancel && !d->create) return kp__refused(why, "driver.cancel", "without driver.create there is no job to hurry");
+    if (d->create && !d->destroy)
+        return kp__refused(why, "driver.destroy", "is NULL: what is created must be destroyed");
+    if (d->cancel && !d->create)
+        return kp__refused(why, "driver.cancel", "without driver.create there is no job to hurry");
     for (size_t i = 0; i < 5; i++)
-        if (d->reserved[i]) return kp__refused(why, "driver.reserved", "is not NULL; a newer header than the library?");
+        if (d->reserved[i])
+            return kp__refused(why, "driver.reserved",
+                               "is not NULL; a newer header than the library?");
     return 0;
 }
 
@@ -66,9 +76,12 @@ static int check_whole(const kp_options *o, kp_why *why)
         return kp__refused(why, "threads", "is a number from 1 to 1024, or KP_NONE");
     if (o->threads > 0 && o->world && (o->world->now_ns || o->world->park || o->world->wake))
         return kp__refused(why, "threads", "live on the real clock, and world has one of its own");
-    if (o->on_fork != 0 && o->on_fork != KP_FORK_REFUSE) return kp__refused(why, "on_fork", "is KP_FORK_REFUSE");
-    if (o->on_misuse_abort != 0 && o->on_misuse_abort != 1) return kp__refused(why, "on_misuse_abort", "is 0 or 1");
-    if (o->keep_every_ms == KP_NONE) return kp__refused(why, "keep_every_ms", "must be at least 1 ms, or KP_OFF");
+    if (o->on_fork != 0 && o->on_fork != KP_FORK_REFUSE)
+        return kp__refused(why, "on_fork", "is KP_FORK_REFUSE");
+    if (o->on_misuse_abort != 0 && o->on_misuse_abort != 1)
+        return kp__refused(why, "on_misuse_abort", "is 0 or 1");
+    if (o->keep_every_ms == KP_NONE)
+        return kp__refused(why, "keep_every_ms", "must be at least 1 ms, or KP_OFF");
     if (code == 0) code = check_time(o->deadline_ms, "deadline_ms", true, why);
     if (code == 0) code = check_time(o->keep_every_ms, "keep_every_ms", false, why);
     if (code == 0) code = check_time(o->forget_key_after_ms, "forget_key_after_ms", true, why);
@@ -86,7 +99,7 @@ static int check_both(const kp_budget *b, const struct kp__rules *r, kp_why *why
     return 0;
 }
 
-/* ---- putting it together ----------------------------------------------------------------------------------------------- */
+/* ---- putting it together --------------------------------------------------------------------- */
 
 static struct kp__world world_of(const kp_world *own)
 {
@@ -108,9 +121,11 @@ static int64_t count_or_all(int64_t said)
     return said == 0 ? KP__UNBOUND : kp__count(said);
 }
 
-static void init_core(struct kp__core *core, const kp_options *o, struct kp__rules *rules, const struct kp__world *world)
+static void init_core(struct kp__core *core, const kp_options *o, struct kp__rules *rules,
+                      const struct kp__world *world)
 {
-    uint64_t forget = o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
+    uint64_t forget =
+        o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
 
     core->world = world;
     core->can_create = o->driver.create != NULL;
@@ -130,7 +145,8 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
     kp__budget_init(&core->live, "budget.max_live", count_or_all(o->budget.max_live), KP__IN_POOL);
     kp__budget_init(&core->lent, "budget.max_lent", count_or_all(o->budget.max_lent), KP__IN_POOL);
-    kp__budget_init(&core->creating, "budget.max_creating", count_or_all(o->budget.max_creating), KP__IN_POOL);
+    kp__budget_init(&core->creating, "budget.max_creating", count_or_all(o->budget.max_creating),
+                    KP__IN_POOL);
     core->lent.counts_lent = true;
     kp__calendar_init(core);
 }
@@ -164,7 +180,8 @@ static bool copy_name(struct kp__pool *pool, const char *name)
     return true;
 }
 
-static int build(const kp_options *o, struct kp__rules *rules, const struct kp__world *world, kp_pool **out)
+static int build(const kp_options *o, struct kp__rules *rules, const struct kp__world *world,
+                 kp_pool **out)
 {
     struct kp__pool *pool = kp__alloc(world, sizeof *pool, 64);
     int code = KP_ENOMEM;
@@ -187,12 +204,12 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
     return code;
 }
 
-/* Only the part that both the caller's header and this library know. */
+/* The caller's struct may be longer than ours (a newer header), if what we do not know is zero. */
 static int read_options(const kp_options *given, size_t size, int version, kp_options *o)
 {
     memset(o, 0, sizeof *o);
-    if (!given || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
-    memcpy(o, given, size < sizeof *o ? size : sizeof *o);
+    if (!given || size < sizeof *o || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
+    memcpy(o, given, sizeof *o);
     for (size_t i = sizeof *o; i < size; i++)
         if (((const char *)given)[i]) return KP_ECONFIG;
     return 0;
@@ -206,7 +223,8 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
 
     *out = NULL;
     if ((code = read_options(given, size, version, &o)) != 0)
-        return kp__refused(given ? o.why : NULL, "version", "header and library do not fit, or options is NULL");
+        return kp__refused(given ? o.why : NULL, "version",
+                           "header and library do not fit, or options is NULL");
     struct kp__world world = world_of(o.world);
     kp_limits limits = kp__limits_merge(&o.limits, &kp__limits_default);
     if (code == 0) code = check_driver(&o, o.why);

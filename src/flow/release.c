@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way back: return, reset, give. And what else can be done with a lease: decide its end, report, read.
+ * The way back: return, reset, give. And what else can be done with a lease: decide its end,
+ * report, read.
  *
- * A lease is three numbers: the door's index and the slot's, the generation, the seat. They are looked up and bounds-checked, never
- * followed, so that a stale, copied or garbage lease is told for as long as the process lives (L10).
+ * A lease is three numbers: the door's index and the slot's, the generation, the seat. They are
+ * looked up and bounds-checked, never followed, so that a stale, copied or garbage lease is told
+ * for as long as the process lives (L10).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,10 +14,11 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-#define LIVE  (UINT64_C(1) << 32)
+#define LIVE (UINT64_C(1) << 32)
 #define ENDED (UINT64_C(1) << 33)
 
-void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat, kp_lease *out)
+void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
+                     kp_lease *out)
 {
     out->resource = slot->resource;
     out->opaque[0] = (uint64_t)(pool->door->index + 1) << 32 | slot->item.index;
@@ -29,9 +32,14 @@ static void mark_ended(kp_lease *lease)
     lease->opaque[2] |= ENDED;
 }
 
-/* ---- whose lease is it, and is it still one? ----------------------------------------------------------------------------- */
+/* ---- whose lease is it, and is it still one? ------------------------------------------------- */
 
-struct held { struct kp__pool *pool; struct kp__slot *slot; struct kp__seat *seat; uint32_t number; };
+struct held {
+    struct kp__pool *pool;
+    struct kp__slot *slot;
+    struct kp__seat *seat;
+    uint32_t number;
+};
 
 static bool is_zero(const kp_lease *lease)
 {
@@ -46,31 +54,37 @@ static const char *not_held(const struct held *h, uint64_t generation, char *tex
     if (!h->slot || h->number >= (h->slot->seats ? h->slot->seats : 1)) return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
     const struct kp__seat *seat = kp__seat_at(h->slot, h->number);
-    if (seat->generation == generation && seat->lent) return NULL;
+    if (seat->generation == generation && seat->lent && !seat->ending) return NULL;
     if (seat->generation <= generation)
         return "this lease has ended already: it was released twice, the other time through a copy";
-    snprintf(text, size, "stale lease: it has ended, and its resource was lent again (%" PRIu64 " leases later)",
+    snprintf(text, size,
+             "stale lease: it has ended, and its resource was lent again (%" PRIu64
+             " leases later)",
              h->slot->generation - generation);
     return text;
 }
 
-/* Find a lease and take its pool's lock. False: misuse was told (unless quiet), or there is nothing to do; no lock is held. */
+/* Find a lease and take its pool's lock. False: misuse was told (unless quiet), or there is nothing
+ * to do; no lock is held. */
 static bool find(const kp_lease *lease, bool quiet, struct held *h)
 {
-    struct kp_pool *door = lease->opaque[0] >> 32 ? kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1) : NULL;
+    struct kp_pool *door =
+        lease->opaque[0] >> 32 ? kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1) : NULL;
     const char *sentence = "this is not a lease; was the variable initialised?";
     struct kp__todo todo;
     char text[160];
     int code = 0;
 
     h->pool = door ? kp__enter(door, &code) : NULL;
-    if (!h->pool && code == KP_ECLOSED) sentence = "this lease has ended: its pool is closed and everything came back";
+    if (!h->pool && code == KP_ECLOSED)
+        sentence = "this lease has ended: its pool is closed and everything came back";
     if (h->pool && (lease->opaque[2] & ENDED)) {
         sentence = "this lease has ended already: it was released twice through the same variable";
     } else if (h->pool) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
         h->number = (uint32_t)lease->opaque[2];
-        sentence = lease->opaque[2] & LIVE ? not_held(h, lease->opaque[1], text, sizeof text) : sentence;
+        if (lease->opaque[2] == (LIVE | h->number))
+            sentence = not_held(h, lease->opaque[1], text, sizeof text);
         if (!sentence) {
             h->seat = kp__seat_at(h->slot, h->number);
             return true;
@@ -88,7 +102,7 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
     return false;
 }
 
-/* ---- the end of a lease ------------------------------------------------------------------------------------------------------ */
+/* ---- the end of a lease ---------------------------------------------------------------------- */
 
 /* 8. reset, and validate on return: by the resource's last borrower, while it is still lent. */
 static enum kp__reason made_ready(struct held *h, bool *keep, struct kp__todo *todo)
@@ -97,12 +111,15 @@ static enum kp__reason made_ready(struct held *h, bool *keep, struct kp__todo *t
     bool validate = pool->driver.validate && (h->slot->sub->rules->validate_on & KP_CHECK_RETURN);
     int status = 0;
 
-    if (!*keep || h->slot->borrowers > 1 || h->slot->doomed || pool->core.phase == KP__CLOSED) return KP__BY_BORROWER;
+    if (!*keep || h->slot->borrowers > 1 || h->slot->doomed || pool->core.phase == KP__CLOSED)
+        return KP__BY_BORROWER;
     if (!pool->driver.reset && !validate) return KP__BY_BORROWER;
-    h->seat->generation = ++h->slot->generation;       /* from here on, copies of the lease are stale */
+    h->seat->ending = true; /* from here on, copies of the lease have ended */
     kp__step_out(pool, todo);
-    if (pool->driver.reset) status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->seat->tag, KP__NEVER);
-    if (status == 0 && validate) status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->seat->tag, KP__NEVER);
+    if (pool->driver.reset)
+        status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->seat->tag, KP__NEVER);
+    if (status == 0 && validate)
+        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->seat->tag, KP__NEVER);
     kp__step_in(pool);
     *keep = status == 0;
     return KP__INVALID;
@@ -123,7 +140,8 @@ static void end(kp_lease *lease, bool discard)
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse);
     enum kp__reason reason = made_ready(&h, &keep, &todo);
     bool bare = !h.seat->since && h.slot->sub->waiting == 0 && keep && !h.pool->core.clocked;
-    kp__give(&h.pool->core, h.slot, h.number, keep, reason, bare ? 0 : kp__time(h.pool), &todo);     /* 9 */
+    kp__give(&h.pool->core, h.slot, h.number, keep, reason, bare ? 0 : kp__time(h.pool),
+             &todo); /* 9 */
     kp__tell(h.pool, &todo);
     kp__leave(h.pool, &todo);
 }
@@ -138,7 +156,7 @@ void kp_discard(kp_lease *lease)
     end(lease, true);
 }
 
-/* ---- while it lasts ------------------------------------------------------------------------------------------------------------- */
+/* ---- while it lasts -------------------------------------------------------------------------- */
 
 void kp_lease_reuse(kp_lease *lease, bool reuse)
 {
@@ -162,8 +180,9 @@ void kp_lease_report(kp_lease *lease, int status)
     kp__todo_init(&todo, h.pool->world);
     if (kp__reported(sub, status >= 0, kp__time(h.pool))) {
         bool opened = sub->health.tripped;
-        kp__step_out(h.pool, &todo);    /* the lease keeps the key */
-        kp__event(h.pool, opened ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub, NULL, status, NULL);
+        kp__step_out(h.pool, &todo); /* the lease keeps the key */
+        kp__event(h.pool, opened ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub, NULL,
+                  status, NULL);
         kp__step_in(h.pool);
     }
     kp__leave(h.pool, &todo);
@@ -179,8 +198,12 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     uint64_t now = kp__time(h.pool);
     bool keep = h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse;
     *out = (kp_lease_about){
-        .reused = h.seat->hit, .doomed = h.slot->doomed || !keep, .key = kp__key_of(h.pool, h.slot->sub),
-        .tag = h.seat->tag, .serial = h.slot->serial, .times_lent = h.slot->lends,
+        .reused = h.seat->hit,
+        .doomed = h.slot->doomed || !keep,
+        .key = kp__key_of(h.pool, h.slot->sub),
+        .tag = h.seat->tag,
+        .serial = h.slot->serial,
+        .times_lent = h.slot->lends,
         .age_ms = (int64_t)((now - h.slot->born) / 1000000),
         .lent_ms = h.seat->since ? (int64_t)((now - h.seat->since) / 1000000) : 0,
     };
@@ -196,14 +219,16 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
     struct kp__pool *pool = kp__enter(door, &code);
 
     memset(out, 0, sizeof *out);
-    if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_lease_of: pool is NULL") : code;
+    if (!pool)
+        return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_lease_of: pool is NULL") : code;
     kp__todo_init(&todo, pool->world);
     struct kp__slot *slot = kp__slot_of(&pool->core, resource);
     code = !slot || slot->state != KP__LENT ? KP_ENOTFOUND : slot->seats > 1 ? KP_EMISUSE : 0;
     if (code == 0) kp__lease_write(pool, slot, 0, out);
     if (code == KP_EMISUSE) {
         kp__step_out(pool, &todo);
-        kp__misuse(pool, NULL, "kp_lease_of: with limits.sharing above 1 it cannot tell whose lease is meant");
+        kp__misuse(pool, NULL,
+                   "kp_lease_of: with limits.sharing above 1 it cannot tell whose lease is meant");
         kp__step_in(pool);
     }
     kp__leave(pool, &todo);

@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-/* ---- numbers ----------------------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 static void tally_to(const struct kp__tally *t, kp_stats *s)
 {
@@ -36,7 +36,8 @@ static void tally_to(const struct kp__tally *t, kp_stats *s)
     s->create_ns = t->create_ns;
 }
 
-static void counts_to(const uint32_t count[KP__STATES], uint32_t leases, uint32_t waiting, kp_stats *s)
+static void counts_to(const uint32_t count[KP__STATES], uint32_t leases, uint32_t waiting,
+                      kp_stats *s)
 {
     s->creating = count[KP__CREATING];
     s->idle = count[KP__IDLE];
@@ -80,7 +81,8 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
     struct kp__pool *pool = kp__enter(door, &code);
 
     memset(out, 0, size);
-    if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_stats_read: pool is NULL") : code;
+    if (!pool)
+        return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_stats_read: pool is NULL") : code;
     kp__todo_init(&todo, pool->world);
     if (kp__every_key(key)) {
         s = stats_of_all(&pool->core);
@@ -100,19 +102,21 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
     return code;
 }
 
-int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats, void *arg), void *arg, size_t size)
+int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats, void *arg),
+                      void *arg, size_t size)
 {
     struct kp__todo todo;
     struct kp__subpool *sub;
     int code, stop = 0;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    (void)size;                         /* newer callers see a longer struct: they read no further than the library's */
-    if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_each_key: pool is NULL") : code;
+    (void)size; /* newer callers see a longer struct: they read no further than the library's */
+    if (!pool)
+        return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_each_key: pool is NULL") : code;
     kp__todo_init(&todo, pool->world);
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         kp_stats s = stats_of(sub);
-        if (stop != 0) continue;        /* the walk ends with the interest in every key given up */
+        if (stop != 0) continue; /* the walk ends with the interest in every key given up */
         kp__step_out(pool, &todo);
         stop = fn(kp__key_of(pool, sub), &s, arg);
         kp__step_in(pool);
@@ -121,14 +125,18 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
     return stop;
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------------------------ */
+/* ---- words ----------------------------------------------------------------------------------- */
 
-struct text { char *buf; size_t size, length; };
+struct text {
+    char *buf;
+    size_t size, length;
+};
 
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-static void add(struct text *t, const char *format, ...)
+static void
+add(struct text *t, const char *format, ...)
 {
     va_list args;
     size_t left = t->length < t->size ? t->size - t->length : 0;
@@ -143,16 +151,24 @@ static void add_counts(struct text *t, const kp_stats *s, int64_t max)
 {
     add(t, "live %" PRIu64, s->live);
     if (max != KP__UNBOUND) add(t, " of %" PRId64, max);
-    add(t, " (creating %" PRIu64 ", idle %" PRIu64 ", lent %" PRIu64 ", closing %" PRIu64 "), waiting %" PRIu64,
+    add(t,
+        " (creating %" PRIu64 ", idle %" PRIu64 ", lent %" PRIu64 ", closing %" PRIu64
+        "), waiting %" PRIu64,
         s->creating, s->idle, s->lent, s->closing, s->waiting);
 }
 
-struct snapshot {                       /* of one key, taken under the lock, written without it */
+struct snapshot { /* of one key, taken under the lock, written without it */
     kp_stats stats;
     int64_t max_live;
-    struct { const char *tag; uint64_t since; } holder[8];
+    struct {
+        const char *tag;
+        uint64_t since;
+    } holder[8];
     int holders;
-    struct { const char *tag, *limit; uint64_t arrived; } waiter[8];
+    struct {
+        const char *tag, *limit;
+        uint64_t arrived;
+    } waiter[8];
     int waiters;
     uint64_t now;
 };
@@ -171,7 +187,8 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
         s->holder[s->holders].since = seat->since;
     }
     for (int q = 0; q < KP__QUEUES; q++) {
-        for (node = kp__list_first(&sub->queue[q]); node && s->waiters < 8; node = kp__list_next(&sub->queue[q], node)) {
+        for (node = kp__list_first(&sub->queue[q]); node && s->waiters < 8;
+             node = kp__list_next(&sub->queue[q], node)) {
             const struct kp__request *r = KP__OF(node, struct kp__request, link);
             s->waiter[s->waiters].tag = r->tag;
             s->waiter[s->waiters].limit = r->limit;
@@ -193,12 +210,15 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
         add(t, "\n  lent for %" PRId64 " ms to %s", ms_since(s->now, s->holder[i].since),
             s->holder[i].tag ? s->holder[i].tag : "(no tag)");
     for (int i = 0; i < s->waiters; i++)
-        add(t, "\n  waiting for %" PRId64 " ms: %s, bound by %s", ms_since(s->now, s->waiter[i].arrived),
-            s->waiter[i].tag ? s->waiter[i].tag : "(no tag)", s->waiter[i].limit ? s->waiter[i].limit : "its turn");
+        add(t, "\n  waiting for %" PRId64 " ms: %s, bound by %s",
+            ms_since(s->now, s->waiter[i].arrived),
+            s->waiter[i].tag ? s->waiter[i].tag : "(no tag)",
+            s->waiter[i].limit ? s->waiter[i].limit : "its turn");
     add(t, "\n");
 }
 
-static void explain_key(struct kp__pool *pool, struct kp__subpool *sub, struct text *t, struct kp__todo *todo)
+static void explain_key(struct kp__pool *pool, struct kp__subpool *sub, struct text *t,
+                        struct kp__todo *todo)
 {
     struct snapshot s = { .holders = 0 };
     char name[96];
@@ -216,7 +236,8 @@ static void explain_pool(struct kp__pool *pool, struct text *t)
 
     add(t, "pool %s: %" PRIu64 " keys, ", pool->name ? pool->name : "(no name)", s.keys);
     add_counts(t, &s, pool->core.live.cap);
-    if (pool->core.lent.cap != KP__UNBOUND) add(t, ", leases %" PRIu64 " of %" PRId64, s.leases, pool->core.lent.cap);
+    if (pool->core.lent.cap != KP__UNBOUND)
+        add(t, ", leases %" PRIu64 " of %" PRId64, s.leases, pool->core.lent.cap);
     if (pool->core.live.cap == KP__UNBOUND && pool->core.lent.cap == KP__UNBOUND)
         add(t, "; no budget over all keys (budget.max_live)");
     add(t, "\n");
@@ -240,8 +261,8 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
         explain_pool(pool, &t);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
             if ((sub->waiting || sub->leases) && shown++ < 32) explain_key(pool, sub, &t, &todo);
-    } else if (kp__key_fits(pool, key)
-               && (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+    } else if (kp__key_fits(pool, key) &&
+               (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
         explain_key(pool, sub, &t, &todo);
         kp__lose_interest(pool, sub, sub->used_at);
     } else {

@@ -23,8 +23,9 @@ check() {   # header language standard
 
 for header in include/*.h include/keyedpool/*.h; do
     name=${header#include/}
-    if [ "$name" = keyedpool_sqlite.h ] &&
-       ! printf '#include <sqlite3.h>\n' | "${CC:-cc}" -x c -fsyntax-only - 2>/dev/null; then
+    # A header of an adapter needs its vendor's, which need not be here.
+    if ! grep '^#include <' "$header" | "${CC:-cc}" -x c -fsyntax-only - 2>/dev/null; then
+        echo "$name: left out, its vendor's header is not here"
         continue
     fi
     check "$name" c c11

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * commons-pool's GenericKeyedObjectPool by configuration alone: live ones are limited per key and over all keys, idle ones of
- * another key make room. The preset "commons", then other numbers. commons_2.c has creation, invalidation and callbacks;
- * commons_3.c has waiting, close, statistics and misuse.
+ * commons-pool's GenericKeyedObjectPool by configuration alone: live ones are limited per key and
+ * over all keys, idle ones of another key make room. The preset "commons", then other numbers.
+ * commons_2.c has creation, invalidation and callbacks; commons_3.c has waiting, close, statistics
+ * and misuse.
  */
 #include "house.h"
 
@@ -38,8 +39,10 @@ static void a_limit_of_none_must_be_valid_and_let_nothing_be_got(void **state)
     (void)state;
     for (per_key = 0; per_key < 2; per_key++) {
         kp_options o = commons(&h, NULL);
-        if (per_key) o.limits.max_live = KP_NONE;
-        else o.budget.max_live = KP_NONE;
+        if (per_key)
+            o.limits.max_live = KP_NONE;
+        else
+            o.budget.max_live = KP_NONE;
         house_open(&h, &o);
         HOUSE_IS(&h, house_fails(&h, "a", 100), KP_ETIMEDOUT);
         assert_string_equal(h.why.limit, per_key ? "max_live" : "budget.max_live");
@@ -87,7 +90,7 @@ static void live_ones_must_be_limited_per_key_and_over_all_keys(void **state)
     HOUSE_IS(&h, house_fails(&h, "c", 10), KP_ETIMEDOUT);
     assert_string_equal(h.why.limit, "budget.max_live");
     house_release(&h, &b);
-    c = house_get(&h, "c");                         /* b's idle one makes room */
+    c = house_get(&h, "c"); /* b's idle one makes room */
     HOUSE_IS(&h, house_stats(&h, NULL).evicted, 1);
     HOUSE_IS(&h, house_stats(&h, "b").live, 0);
     house_release(&h, &a[0]);
@@ -111,7 +114,7 @@ static void room_for_another_key_must_be_made_by_the_one_idle_the_longest(void *
     house_pass(&h, 10);
     house_stock(&h, "c", 1);
     house_pass(&h, 10);
-    house_stock(&h, "a", 1);                        /* used again: now b is the oldest */
+    house_stock(&h, "a", 1); /* used again: now b is the oldest */
     house_pass(&h, 10);
     d = house_get(&h, "d");
     HOUSE_IS(&h, h.destroyed, 1);
@@ -131,7 +134,12 @@ static void what_is_being_destroyed_must_count_until_it_is_gone(void **state)
     static const char *const keys[] = { "one", "two", "three" };
     static const kp_line slow[] = { { .blocks_ms = 100, .times = KP_OFF }, { 0 } };
     const kp_script script = { .destroy = slow };
-    struct worker w[20] = { { .keys = keys, .key_count = 3, .rounds = 20, .hold_ms = 10, .discard_pct = 30, .within_ms = KP_OFF } };
+    struct worker w[20] = { { .keys = keys,
+                              .key_count = 3,
+                              .rounds = 20,
+                              .hold_ms = 10,
+                              .discard_pct = 30,
+                              .within_ms = KP_OFF } };
     struct house h;
     kp_options o = commons(&h, &script);
     unsigned i;
@@ -177,7 +185,7 @@ static void lent_in_order(kp_order order, const unsigned *numbers)
     kp_lease lease[4];
     kp_options o = commons(&h, NULL);
     int i;
-    o.limits.idle_order = order;
+    o.limits.idle_order = (int32_t)order;
     house_open(&h, &o);
     house_stock(&h, "a", 3);
     for (i = 0; i < 4; i++) {
@@ -231,7 +239,9 @@ static void no_more_must_be_kept_for_a_key_than_its_cap(void **state)
 static void with_nothing_kept_requests_that_wait_must_still_be_served(void **state)
 {
     static const char *const keys[] = { "a" };
-    struct worker w[50] = { { .keys = keys, .key_count = 1, .rounds = 3, .hold_ms = 5, .within_ms = KP_OFF } };
+    struct worker w[50] = {
+        { .keys = keys, .key_count = 1, .rounds = 3, .hold_ms = 5, .within_ms = KP_OFF }
+    };
     struct house h;
     kp_options o = commons(&h, NULL);
     unsigned i;
@@ -242,7 +252,7 @@ static void with_nothing_kept_requests_that_wait_must_still_be_served(void **sta
     workers_work(&h, w, 50);
     for (i = 0; i < 50; i++) HOUSE_IS(&h, w[i].got, 3);
     HOUSE_IS(&h, house_stats(&h, NULL).live, 0);
-    HOUSE_IS(&h, kp_sim_now_ms(h.sim), 75);         /* 150 visits of 5 ms, ten at a time */
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), 75); /* 150 visits of 5 ms, ten at a time */
     house_close(&h);
 }
 
@@ -264,7 +274,7 @@ static void the_minimum_of_idle_ones_must_be_made_after_the_first_get_of_a_key(v
     HOUSE_IS(&h, house_stats(&h, "a").idle, 5);
     HOUSE_IS(&h, house_stats(&h, "a").lent, 1);
     house_release(&h, &lease);
-    HOUSE_IS(&h, house_stats(&h, "a").idle, 6);     /* B-CFG-31: a floor, not a cap */
+    HOUSE_IS(&h, house_stats(&h, "a").idle, 6); /* B-CFG-31: a floor, not a cap */
     house_close(&h);
 }
 

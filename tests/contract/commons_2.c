@@ -12,7 +12,8 @@ static kp_options commons(struct house *h, const kp_script *script)
 /* ---- creation ---- */
 
 /* B-GET-15: testMakeConcurrentWithReturn */
-static void what_comes_back_must_serve_who_waits_for_a_create_and_the_created_one_go_idle(void **state)
+static void what_comes_back_must_serve_who_waits_for_a_create_and_the_created_one_go_idle(
+    void **state)
 {
     static const kp_line lines[] = { { .times = 1 }, { .takes_ms = 100 }, { 0 } };
     const kp_script script = { .create = lines };
@@ -119,14 +120,15 @@ static void one_that_is_added_must_serve_who_waits(void **state)
     h.foreign = 1;
     visitor_end(&v);
     HOUSE_IS(&h, v.number, 77);
-    HOUSE_IS(&h, kp_add(h.pool, kp_str("a"), &added), KP_EMISUSE);     /* it is in the pool already */
+    HOUSE_IS(&h, kp_add(h.pool, kp_str("a"), &added), KP_EMISUSE); /* it is in the pool already */
     house_release(&h, &v.lease);
     house_close(&h);
 }
 
 /* ---- invalidation ---- */
 
-/* B-INV-14: testInvalidateFreesCapacity, testInvalidateWaiting. The peer's invalidateObject is kp_discard (D18). */
+/* B-INV-14: testInvalidateFreesCapacity, testInvalidateWaiting. The peer's invalidateObject is
+ * kp_discard (D18). */
 static void a_discard_must_let_who_waits_for_the_same_key_have_a_new_one(void **state)
 {
     struct visitor v = { 0 };
@@ -187,7 +189,7 @@ static void clearing_a_key_must_destroy_its_idle_ones_and_mark_its_lent_ones(voi
     house_release(&h, &lease);
     HOUSE_IS(&h, house_stats(&h, "a").live, 0);
     HOUSE_IS(&h, house_stats(&h, "b").idle, 2);
-    lease = house_get(&h, "a");                     /* what is made later is not concerned */
+    lease = house_get(&h, "a"); /* what is made later is not concerned */
     house_release(&h, &lease);
     HOUSE_IS(&h, house_stats(&h, "a").idle, 1);
     HOUSE_IS(&h, kp_invalidate_key(h.pool, KP_EVERY_KEY), 3);
@@ -204,7 +206,7 @@ static void clearing_the_key_that_holds_the_total_must_serve_who_waits_for_anoth
     kp_options o = commons(&h, NULL);
     (void)state;
     o.budget.max_live = 1;
-    o.budget.evict_other_keys = KP_OFF;             /* else nobody would have to wait */
+    o.budget.evict_other_keys = KP_OFF; /* else nobody would have to wait */
     house_open(&h, &o);
     house_stock(&h, "a", 1);
     visitor_send(&h, &v, "b", KP_OFF);
@@ -234,10 +236,10 @@ static void a_destroy_that_fails_must_fail_neither_the_get_nor_the_release_that_
     lease[0] = house_get(&h, "a");
     lease[1] = house_get(&h, "a");
     house_release(&h, &lease[0]);
-    house_release(&h, &lease[1]);                   /* too many: destroyed by the release */
+    house_release(&h, &lease[1]); /* too many: destroyed by the release */
     HOUSE_IS(&h, house_stats(&h, "a").destroy_failures, 1);
     house_pass(&h, 200);
-    lease[0] = house_get(&h, "a");                  /* stale: destroyed by the get */
+    lease[0] = house_get(&h, "a"); /* stale: destroyed by the get */
     HOUSE_IS(&h, house_number(&lease[0]), 3);
     HOUSE_IS(&h, house_stats(&h, "a").destroy_failures, 2);
     HOUSE_IS(&h, h.seen[KP_EVENT_DESTROY_FAILED], 2);
@@ -257,9 +259,9 @@ static void an_idle_one_that_fails_its_check_must_go_and_the_next_be_taken(void 
     house_open(&h, &o);
     house_stock(&h, "a", 2);
     house_pass(&h, 10);
-    HOUSE_IS(&h, house_cast(&h).validates, 0);      /* nothing has been lent again yet */
+    HOUSE_IS(&h, house_cast(&h).validates, 0); /* nothing has been lent again yet */
     lease = house_get(&h, "a");
-    HOUSE_IS(&h, house_number(&lease), 1);          /* the last returned, 2, was the bad one */
+    HOUSE_IS(&h, house_number(&lease), 1); /* the last returned, 2, was the bad one */
     HOUSE_IS(&h, house_cast(&h).destroys, 1);
     HOUSE_IS(&h, h.destroyed_number[0], 2);
     HOUSE_IS(&h, house_stats(&h, "a").invalid, 1);
@@ -271,7 +273,8 @@ static void an_idle_one_that_fails_its_check_must_go_and_the_next_be_taken(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_comes_back_must_serve_who_waits_for_a_create_and_the_created_one_go_idle),
+        cmocka_unit_test(
+            what_comes_back_must_serve_who_waits_for_a_create_and_the_created_one_go_idle),
         cmocka_unit_test(the_deadline_must_cover_the_create),
         cmocka_unit_test(a_create_that_fails_must_free_its_room_at_once),
         cmocka_unit_test(a_create_that_answers_nothing_must_fail_its_get_and_free_its_room),
@@ -280,7 +283,8 @@ int main(void)
         cmocka_unit_test(a_discard_must_let_who_waits_for_another_key_have_a_new_one),
         cmocka_unit_test(clearing_a_key_must_destroy_its_idle_ones_and_mark_its_lent_ones),
         cmocka_unit_test(clearing_the_key_that_holds_the_total_must_serve_who_waits_for_another),
-        cmocka_unit_test(a_destroy_that_fails_must_fail_neither_the_get_nor_the_release_that_ran_it),
+        cmocka_unit_test(
+            a_destroy_that_fails_must_fail_neither_the_get_nor_the_release_that_ran_it),
         cmocka_unit_test(an_idle_one_that_fails_its_check_must_go_and_the_next_be_taken),
     };
     return cmocka_run_group_tests_name("commons-pool, continued", tests, NULL, NULL);

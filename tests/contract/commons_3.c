@@ -120,7 +120,7 @@ static void what_comes_back_must_go_to_who_waits_and_no_newcomer_may_take_it(voi
     house_open(&h, &o);
     lease = house_get(&h, "a");
     visitor_send(&h, &v, "a", KP_OFF);
-    house_release(&h, &lease);                      /* the visitor has not run since */
+    house_release(&h, &lease); /* the visitor has not run since */
     HOUSE_IS(&h, house_stats(&h, "a").idle, 0);
     HOUSE_IS(&h, house_try(&h, "a", &stolen), KP_EAGAIN);
     visitor_end(&v);
@@ -238,7 +238,10 @@ static void counters_must_be_exact(void **state)
     house_close(&h);
 }
 
-struct listing { char text[128]; unsigned waiting; };
+struct listing {
+    char text[128];
+    unsigned waiting;
+};
 
 static int list_key(kp_key key, const kp_stats *stats, void *arg)
 {
@@ -284,30 +287,57 @@ static void clears(struct worker *w)
     }
 }
 
-/* B-STRESS-03 testThreaded1, B-STRESS-05 testMaxTotalUnderLoad, B-STRESS-06 testConcurrentBorrowAndClear, B-GET-06 */
-static void a_crowd_that_borrows_discards_and_clears_must_all_be_served_and_never_overlap(void **state)
+/* B-STRESS-03 testThreaded1, B-STRESS-05 testMaxTotalUnderLoad, B-STRESS-06
+ * testConcurrentBorrowAndClear, B-GET-06 */
+static void a_crowd_that_borrows_discards_and_clears_must_all_be_served_and_never_overlap(
+    void **state)
 {
     static const char *const keys[] = { "zero", "one", "two" };
     unsigned seed, i;
     (void)state;
     print_message("seeds 1 to 5\n");
     for (seed = 1; seed <= 5; seed++) {
-        struct worker w[20] = { { .keys = keys, .key_count = 3, .rounds = 50, .hold_ms = 1, .discard_pct = 5, .within_ms = KP_OFF, .step = clears } };
+        struct worker w[20] = { { .keys = keys,
+                                  .key_count = 3,
+                                  .rounds = 50,
+                                  .hold_ms = 1,
+                                  .discard_pct = 5,
+                                  .within_ms = KP_OFF,
+                                  .step = clears } };
         struct house h;
         kp_options o = house_plan(&h, seed, "commons", NULL);
         o.limits.max_live = 4;
         o.budget.max_live = 10;
         house_open(&h, &o);
-        h.shuffled = true;
-        kp_sim_shuffle(h.sim, true);
+        house_shuffle(&h, true);
         workers_work(&h, w, 20);
-        kp_sim_shuffle(h.sim, false);
-        h.shuffled = false;
+        house_shuffle(&h, false);
         for (i = 0; i < 20; i++) HOUSE_IS(&h, w[i].got, 50);
         HOUSE_HAS(&h, house_cast(&h).most_live <= 10);
         HOUSE_IS(&h, house_stats(&h, NULL).lent, 0);
         house_close(&h);
     }
+}
+
+/* B-STRESS-04: testMaxActivePerKeyExceeded (POOL-180) */
+static void nobody_must_starve_when_keys_compete_for_the_total(void **state)
+{
+    static const char *const keys[] = { "zero", "one", "two" };
+    struct worker w[20] = {
+        { .keys = keys, .key_count = 3, .rounds = 50, .hold_ms = 10, .within_ms = 200 }
+    };
+    struct house h;
+    kp_options o = commons(&h, NULL);
+    unsigned i;
+    (void)state;
+    o.limits.max_live = 5;
+    o.budget.max_live = 8;
+    house_open(&h, &o);
+    workers_work(&h, w, 20);
+    for (i = 0; i < 20; i++) HOUSE_IS(&h, w[i].failed, 0);
+    HOUSE_HAS(&h, house_cast(&h).most_live <= 8);
+    HOUSE_IS(&h, house_stats(&h, NULL).timeouts, 0);
+    house_close(&h);
 }
 
 /* ---- misuse ---- */
@@ -328,7 +358,7 @@ static void a_second_return_must_be_told_and_change_nothing(void **state)
     HOUSE_IS(&h, house_cast(&h).resets, 1);
     kp_release(&copy);
     kp_discard(&copy);
-    kp_release(&lease);                             /* this copy says itself that it has ended */
+    kp_release(&lease); /* this copy says itself that it has ended */
     HOUSE_IS(&h, house_stats(&h, NULL).misuses, 3);
     HOUSE_IS(&h, h.seen[KP_EVENT_MISUSE], 3);
     HOUSE_IS(&h, house_cast(&h).resets, 1);
@@ -337,11 +367,16 @@ static void a_second_return_must_be_told_and_change_nothing(void **state)
     house_open(&other, &p);
     house_stock(&other, "a", 1);
     lease = house_get(&h, "a");
-    HOUSE_IS(&other, kp_invalidate(other.pool, lease.resource), 0);     /* not one of theirs */
+    HOUSE_IS(&other, kp_invalidate(other.pool, lease.resource), 0); /* not one of theirs */
     house_check(&other);
     house_release(&h, &lease);
     house_close(&other);
     house_close(&h);
+}
+
+static void counts_misuse(const kp_why *why, void *arg)
+{
+    if (why->code == KP_EMISUSE) ++*(unsigned *)arg;
 }
 
 /* B-MIS-07: testConstructorNullFactory and others */
@@ -352,14 +387,18 @@ static void nothing_where_something_must_be_must_be_refused(void **state)
     kp_lease lease;
     kp_lease none = { 0 };
     kp_options o = commons(&h, NULL);
+    unsigned told = 0;
     (void)state;
     HOUSE_IS(&h, kp_pool_open(NULL, &pool), KP_ECONFIG);
     assert_null(pool);
     house_open(&h, &o);
     HOUSE_IS(&h, kp_add(h.pool, kp_str("a"), NULL), KP_EMISUSE);
+    kp_on_misuse(counts_misuse, &told);
     HOUSE_IS(&h, kp_get(NULL, kp_str("a"), NULL, &lease), KP_EMISUSE);
+    kp_on_misuse(NULL, NULL);
+    HOUSE_IS(&h, told, 1); /* no pool can be told of it */
     HOUSE_HAS(&h, !kp_is_pool(NULL));
-    kp_release(&none);                              /* {0} is no lease: nothing to end, no misuse */
+    kp_release(&none); /* {0} is no lease: nothing to end, no misuse */
     HOUSE_IS(&h, house_stats(&h, NULL).misuses, 1);
     house_close(&h);
 }
@@ -377,7 +416,9 @@ int main(void)
         cmocka_unit_test(close_must_try_to_destroy_every_one_though_each_fails),
         cmocka_unit_test(counters_must_be_exact),
         cmocka_unit_test(keys_must_be_listed_in_the_order_they_appeared_with_those_who_wait),
-        cmocka_unit_test(a_crowd_that_borrows_discards_and_clears_must_all_be_served_and_never_overlap),
+        cmocka_unit_test(
+            a_crowd_that_borrows_discards_and_clears_must_all_be_served_and_never_overlap),
+        cmocka_unit_test(nobody_must_starve_when_keys_compete_for_the_total),
         cmocka_unit_test(a_second_return_must_be_told_and_change_nothing),
         cmocka_unit_test(nothing_where_something_must_be_must_be_refused),
     };

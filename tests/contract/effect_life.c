@@ -48,6 +48,7 @@ static void with_lazy_refill_an_invalidated_item_must_be_replaced_at_the_next_ge
     c.options.limits.refill = KP_REFILL_LAZY;
     contract_open(&c);
     (void)contract_take(&c, EU, &lease);
+    contract_rest(&c);
     kp_discard(&lease);
     kp_sim_pass_ms(c.sim, KP_SECONDS(10));
     contract_rest(&c);

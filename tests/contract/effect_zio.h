@@ -234,6 +234,7 @@ static void creates_for_several_getters_must_run_at_the_same_time(void **state)
     assert_int_equal(contract_answered(getters, 5), 5);
     assert_int_equal(getters[4].answered_ms, 100);
     kp_gate_open(c.sim, &gate);
+    kp_sim_join(c.sim, 0);
     contract_end(&c);
 }
 

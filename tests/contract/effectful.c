@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * effectful (id_effect) by configuration alone: a capacity of concurrent check-outs over all keys, idle ones kept per key,
- * the oldest idle first, invalidate by key. The preset "effectful N" and nothing else. effectful_2.c has scopes, time to live,
- * failing factories and close.
+ * effectful (id_effect) by configuration alone: a capacity of concurrent check-outs over all keys,
+ * idle ones kept per key, the oldest idle first, invalidate by key. The preset "effectful N" and
+ * nothing else. effectful_2.c has scopes, time to live, failing factories and close.
  */
 #include "house.h"
 
@@ -90,8 +90,12 @@ static void a_pool_without_keys_must_be_the_same_pool_with_the_one_empty_key(voi
     house_close(&h);
 }
 
-struct place { const char *cluster; int database; };
-static const kp_field place_fields[] = { KP_STR(struct place, cluster), KP_INT(struct place, database), KP_END };
+struct place {
+    const char *cluster;
+    int database;
+};
+static const kp_field place_fields[] = { KP_STR(struct place, cluster),
+                                         KP_INT(struct place, database), KP_END };
 
 /* B-CFG-21: K: Eq + Hash */
 static void keys_of_equal_content_in_different_objects_must_be_one_key(void **state)
@@ -107,7 +111,7 @@ static void keys_of_equal_content_in_different_objects_must_be_one_key(void **st
     house_open(&h, &o);
     assert_int_equal(kp_get(h.pool, KP_KEY(&first), NULL, &lease), 0);
     kp_release(&lease);
-    eu[0] = 'x';                                /* the pool has its own copy (B-KEY-05) */
+    eu[0] = 'x'; /* the pool has its own copy (B-KEY-05) */
     assert_int_equal(kp_get(h.pool, KP_KEY(&second), NULL, &lease), 0);
     HOUSE_HAS(&h, house_reused(&lease));
     kp_release(&lease);
@@ -137,7 +141,7 @@ static void one_handle_must_serve_many_tasks_at_once(void **state)
     kp_sim_join(h.sim, 0);
     for (i = 0; i < 20; i++) HOUSE_IS(&h, v[i].rc, 0);
     HOUSE_IS(&h, house_stats(&h, NULL).gets, 20);
-    HOUSE_IS(&h, kp_sim_now_ms(h.sim), 70);         /* 20 visits of 10 ms, three at a time */
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), 70); /* 20 visits of 10 ms, three at a time */
     house_close(&h);
 }
 
@@ -316,14 +320,15 @@ static void a_resource_must_be_back_before_its_capacity_is_free(void **state)
     house_release(&h, &lease);
     visitor_end(&waits);
     HOUSE_IS(&h, waits.number, 1);
-    HOUSE_IS(&h, house_cast(&h).creates, 1);        /* the next one found it: no needless create */
+    HOUSE_IS(&h, house_cast(&h).creates, 1); /* the next one found it: no needless create */
     house_release(&h, &waits.lease);
     house_close(&h);
 }
 
 /* ---- invalidate ---- */
 
-/* B-INV-01: pool_invalidate_forces_remake_on_next_get, keyed_pool_invalidate_forces_factory_on_next_get */
+/* B-INV-01: pool_invalidate_forces_remake_on_next_get,
+ * keyed_pool_invalidate_forces_factory_on_next_get */
 static void an_invalidated_one_must_not_come_back_and_the_next_get_must_make_another(void **state)
 {
     struct house h;
@@ -433,7 +438,7 @@ static void invalidating_twice_must_destroy_once(void **state)
     (void)kp_invalidate(h.pool, resource);
     (void)kp_invalidate(h.pool, resource);
     house_release(&h, &lease);
-    HOUSE_IS(&h, kp_invalidate(h.pool, resource), 0);       /* it is gone: unknown */
+    HOUSE_IS(&h, kp_invalidate(h.pool, resource), 0); /* it is gone: unknown */
     HOUSE_IS(&h, house_cast(&h).destroys, 1);
     HOUSE_IS(&h, house_stats(&h, NULL).invalidated, 1);
     house_close(&h);

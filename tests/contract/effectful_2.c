@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * effectful (id_effect), continued: scopes, make_with_ttl, failing factories, callbacks, the life of keys, close.
+ * effectful (id_effect), continued: scopes, make_with_ttl, failing factories, callbacks, the life
+ * of keys, close.
  */
 #include "house.h"
 
@@ -85,13 +86,13 @@ static void leases_of_a_scope_must_end_in_reverse_order_and_only_once(void **sta
     kp_options o = house_plan(&h, 1, "effectful 9", NULL);
     int i;
     (void)state;
-    o.limits.on_return = KP_DESTROY;                /* so that the order can be seen */
+    o.limits.on_return = KP_DESTROY; /* so that the order can be seen */
     house_open(&h, &o);
     for (i = 0; i < 8; i++) (void)scoped(&h, &scope, i % 2 ? "a" : "b");
     scope_ends(&h, &scope);
     HOUSE_IS(&h, h.destroyed, 8);
     for (i = 0; i < 8; i++) HOUSE_IS(&h, h.destroyed_number[i], 8 - i);
-    scope_ends(&h, &scope);                         /* closing twice does nothing */
+    scope_ends(&h, &scope); /* closing twice does nothing */
     HOUSE_IS(&h, house_cast(&h).destroys, 8);
     HOUSE_IS(&h, house_stats(&h, NULL).misuses, 0);
     house_close(&h);
@@ -113,13 +114,14 @@ static void an_inner_scope_that_closes_must_end_its_own_leases_only(void **state
     HOUSE_HAS(&h, kp_lease_read(&lease, &about));
     HOUSE_IS(&h, house_stats(&h, "a").lent, 1);
     (void)scoped(&h, &inner, "b");
-    scope_ends(&h, &outer);                         /* and the outer one takes the inner one with it */
+    scope_ends(&h, &outer); /* and the outer one takes the inner one with it */
     HOUSE_IS(&h, house_stats(&h, NULL).lent, 0);
     HOUSE_IS(&h, house_stats(&h, NULL).idle, 3);
     house_close(&h);
 }
 
-/* B-REL-10, EF-4. Ours on purpose: a closed scope is an open, empty one again, so nothing is ever without an owner. */
+/* B-REL-10, EF-4. Ours on purpose: a closed scope is an open, empty one again, so nothing is ever
+ * without an owner. */
 static void a_get_in_a_closed_scope_must_belong_to_the_scope_again(void **state)
 {
     struct house h;
@@ -146,7 +148,7 @@ static void a_lease_must_end_on_any_thread(void **state)
     visitor_send(&h, &v, "a", 0);
     HOUSE_IS(&h, v.rc, 0);
     visitor_end(&v);
-    house_release(&h, &v.lease);                    /* its borrower's thread is gone by now */
+    house_release(&h, &v.lease); /* its borrower's thread is gone by now */
     HOUSE_IS(&h, house_stats(&h, "a").idle, 1);
     house_close(&h);
 }
@@ -160,7 +162,8 @@ static void with_ttl(struct house *h, const char *preset, int64_t ttl_ms)
     house_open(h, &o);
 }
 
-/* B-TTL-01: keyed_pool_make_with_ttl_evicts_stale_idle_slot. The preset looks at check-out only, as the peer does. */
+/* B-TTL-01: keyed_pool_make_with_ttl_evicts_stale_idle_slot. The preset looks at check-out only, as
+ * the peer does. */
 static void a_stale_one_must_be_discarded_at_check_out_and_another_made(void **state)
 {
     struct house h;
@@ -179,7 +182,8 @@ static void a_stale_one_must_be_discarded_at_check_out_and_another_made(void **s
     house_close(&h);
 }
 
-/* D3; EF-6: ours by default looks in the background, too, so that keys nobody asks for do not keep stale ones */
+/* D3; EF-6: ours by default looks in the background, too, so that keys nobody asks for do not keep
+ * stale ones */
 static void by_default_a_stale_one_must_go_without_a_get(void **state)
 {
     struct house h;
@@ -260,9 +264,11 @@ static void a_get_that_finds_only_stale_ones_must_discard_all_and_make_one(void 
 /* ---- failing factories and callbacks ---- */
 
 /* B-FAIL-01, B-FAIL-02 */
-static void a_failed_factory_must_fail_its_get_with_its_reason_and_the_next_get_must_try(void **state)
+static void a_failed_factory_must_fail_its_get_with_its_reason_and_the_next_get_must_try(
+    void **state)
 {
-    static const kp_line fails[] = { { .status = -9, .vendor_code = 111, .text = "refused" }, { 0 } };
+    static const kp_line fails[] = { { .status = -9, .vendor_code = 111, .text = "refused" },
+                                     { 0 } };
     const kp_script script = { .create = fails };
     struct house h;
     kp_lease lease;
@@ -273,7 +279,7 @@ static void a_failed_factory_must_fail_its_get_with_its_reason_and_the_next_get_
     HOUSE_IS(&h, h.why.vendor_code, 111);
     assert_non_null(strstr(h.why.text, "refused"));
     HOUSE_IS(&h, house_stats(&h, NULL).live, 0);
-    lease = house_get(&h, "a");                     /* and at once: the capacity is back */
+    lease = house_get(&h, "a"); /* and at once: the capacity is back */
     HOUSE_IS(&h, kp_sim_now_ms(h.sim), 0);
     house_release(&h, &lease);
     house_close(&h);
@@ -322,7 +328,8 @@ static int unmake(kp_job *job, void *resource)
     return 0;
 }
 
-/* EF-3: a file number is used again, and what it names now has nothing to do with what was invalidated */
+/* EF-3: a file number is used again, and what it names now has nothing to do with what was
+ * invalidated */
 static void a_new_one_that_looks_like_an_invalidated_one_must_live(void **state)
 {
     struct house h;
@@ -353,7 +360,8 @@ static void a_new_one_that_looks_like_an_invalidated_one_must_live(void **state)
 
 /* ---- keys and close ---- */
 
-/* B-KEY-01. Ours keeps the entry for forget_key_after_ms; with NONE it goes with its last resource, as the peer's does. */
+/* B-KEY-01. Ours keeps the entry for forget_key_after_ms; with NONE it goes with its last resource,
+ * as the peer's does. */
 static void a_key_must_be_forgotten_with_its_last_resource(void **state)
 {
     struct house h;
@@ -364,7 +372,7 @@ static void a_key_must_be_forgotten_with_its_last_resource(void **state)
     house_open(&h, &o);
     house_stock(&h, "a", 1);
     house_pass(&h, 1000);
-    HOUSE_IS(&h, house_stats(&h, NULL).keys, 1);    /* an idle one keeps its key */
+    HOUSE_IS(&h, house_stats(&h, NULL).keys, 1); /* an idle one keeps its key */
     lease = house_get(&h, "a");
     house_pass(&h, 1000);
     HOUSE_IS(&h, house_stats(&h, NULL).keys, 1);
@@ -408,7 +416,8 @@ int main(void)
         cmocka_unit_test(the_idle_time_must_start_again_at_each_return_and_not_count_the_time_lent),
         cmocka_unit_test(a_get_must_discard_stale_ones_until_it_finds_a_good_one),
         cmocka_unit_test(a_get_that_finds_only_stale_ones_must_discard_all_and_make_one),
-        cmocka_unit_test(a_failed_factory_must_fail_its_get_with_its_reason_and_the_next_get_must_try),
+        cmocka_unit_test(
+            a_failed_factory_must_fail_its_get_with_its_reason_and_the_next_get_must_try),
         cmocka_unit_test(a_factory_that_blocks_must_not_hold_up_other_keys),
         cmocka_unit_test(a_new_one_that_looks_like_an_invalidated_one_must_live),
         cmocka_unit_test(a_key_must_be_forgotten_with_its_last_resource),

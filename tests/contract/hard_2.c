@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard cases, H9 to H15: the keeper against getters and close, leases that end twice at once, checks that fail or block,
- * requests of another key at a limit over all keys.
+ * The hard cases, H9 to H15: the keeper against getters and close, leases that end twice at once,
+ * checks that fail or block, requests of another key at a limit over all keys.
  */
 #include "house.h"
-
-static void shuffle(struct house *h, bool on)
-{
-    h->shuffled = on;
-    kp_sim_shuffle(h->sim, on);
-}
 
 /* ---- H9: the reaper takes the one that a getter wanted ---- */
 
@@ -33,7 +27,7 @@ static void who_wants_the_one_being_reaped_must_have_a_new_one_when_it_is_gone(v
     HOUSE_IS(&h, house_stats(&h, "a").closing, 1);
     visitor_send(&h, &v, "a", KP_OFF);
     house_pass(&h, 1000);
-    HOUSE_HAS(&h, !v.answered);                     /* what is being destroyed counts (D13) */
+    HOUSE_HAS(&h, !v.answered); /* what is being destroyed counts (D13) */
     kp_gate_open(h.sim, &gate);
     visitor_end(&v);
     HOUSE_IS(&h, v.rc, 0);
@@ -56,15 +50,20 @@ static void getters_and_the_keeper_must_never_both_have_the_same_one(void **stat
     (void)state;
     print_message("seeds 1 to 20\n");
     for (seed = 1; seed <= 20; seed++) {
-        struct worker w[4] = { { .keys = keys, .key_count = 2, .rounds = 100, .hold_ms = 1, .within_ms = KP_OFF, .step = pauses } };
+        struct worker w[4] = { { .keys = keys,
+                                 .key_count = 2,
+                                 .rounds = 100,
+                                 .hold_ms = 1,
+                                 .within_ms = KP_OFF,
+                                 .step = pauses } };
         struct house h;
         kp_options o = house_plan(&h, seed, "commons", NULL);
         o.limits.idle_ttl_ms = 3;
         o.limits.max_live = 2;
         house_open(&h, &o);
-        shuffle(&h, true);
+        house_shuffle(&h, true);
         workers_work(&h, w, 4);
-        shuffle(&h, false);
+        house_shuffle(&h, false);
         HOUSE_IS(&h, w[0].failed + w[1].failed + w[2].failed + w[3].failed, 0);
         expired += house_stats(&h, NULL).expired;
         house_close(&h);
@@ -74,7 +73,12 @@ static void getters_and_the_keeper_must_never_both_have_the_same_one(void **stat
 
 /* ---- H10: the reaper interrupted between unlink and destroy ---- */
 
-struct closing { struct house *h; kp_close_mode mode; int64_t out; bool done; };
+struct closing {
+    struct house *h;
+    kp_close_mode mode;
+    int64_t out;
+    bool done;
+};
 
 static void closes(void *arg)
 {
@@ -195,13 +199,18 @@ static void of_two_a_marked_one_must_leave_room_for_one_other(void **state)
 
 /* ---- H12: a release against a discard of one lease ---- */
 
-struct ending { kp_lease lease; bool discards; };
+struct ending {
+    kp_lease lease;
+    bool discards;
+};
 
 static void ends_it(void *arg)
 {
     struct ending *e = arg;
-    if (e->discards) kp_discard(&e->lease);
-    else kp_release(&e->lease);
+    if (e->discards)
+        kp_discard(&e->lease);
+    else
+        kp_release(&e->lease);
 }
 
 /* H12 */
@@ -221,11 +230,11 @@ static void of_a_release_and_a_discard_of_one_lease_exactly_one_must_count(void 
             kp_lease lease = house_get(&h, "a");
             house_exit(&lease);
             e[0].lease = e[1].lease = lease;
-            shuffle(&h, true);
+            house_shuffle(&h, true);
             (void)kp_sim_spawn(h.sim, ends_it, &e[0]);
             (void)kp_sim_spawn(h.sim, ends_it, &e[1]);
             kp_sim_join(h.sim, 0);
-            shuffle(&h, false);
+            house_shuffle(&h, false);
             house_check(&h);
             HOUSE_IS(&h, house_stats(&h, "a").idle + house_cast(&h).destroys - destroyed, 1);
             HOUSE_IS(&h, h.seen[KP_EVENT_MISUSE], round + 1);
@@ -240,20 +249,25 @@ static void of_a_release_and_a_discard_of_one_lease_exactly_one_must_count(void 
 
 /* ---- H13: twenty who end the same sixty ---- */
 
-struct many { struct house *h; kp_lease lease[60]; unsigned first; };
+struct many {
+    struct house *h;
+    kp_lease lease[60];
+    unsigned first;
+};
 
 static void discards_all(void *arg)
 {
     struct many *m = arg;
     unsigned i;
     for (i = 0; i < 60; i++) {
-        unsigned at = (m->first + i * 7) % 60;      /* 7 and 60 share no factor: each once, in another order */
+        unsigned at =
+            (m->first + i * 7) % 60; /* 7 and 60 share no factor: each once, in another order */
         if (i % 3 == 0) (void)kp_invalidate(m->h->pool, m->lease[at].resource);
         kp_discard(&m->lease[at]);
     }
 }
 
-/* H13 */
+/* H13, B-INV-16: testConcurrentInvalidate */
 static void twenty_who_discard_the_same_sixty_must_destroy_sixty(void **state)
 {
     static const char *const key[] = { "a", "b", "c" };
@@ -271,7 +285,7 @@ static void twenty_who_discard_the_same_sixty_must_destroy_sixty(void **state)
         house_exit(&m[0].lease[i]);
     }
     before = kp_sim_memory_read(h.sim);
-    shuffle(&h, true);
+    house_shuffle(&h, true);
     for (k = 0; k < 20; k++) {
         if (k) m[k] = m[0];
         m[k].h = &h;
@@ -279,7 +293,7 @@ static void twenty_who_discard_the_same_sixty_must_destroy_sixty(void **state)
     }
     for (k = 0; k < 20; k++) (void)kp_sim_spawn(h.sim, discards_all, &m[k]);
     kp_sim_join(h.sim, 0);
-    shuffle(&h, false);
+    house_shuffle(&h, false);
     house_check(&h);
     HOUSE_IS(&h, house_cast(&h).destroys, 60);
     HOUSE_IS(&h, house_stats(&h, NULL).live, 0);

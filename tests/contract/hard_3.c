@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard cases, H16 to H23 but for H19 and H22: eviction against getters, deadlines behind another's create, retries in one
- * scope, deadlines that wake-ups must not restart, stale releases, limits that change under load.
+ * The hard cases, H16 to H23 but for H19 and H22: eviction against getters, deadlines behind
+ * another's create, retries in one scope, deadlines that wake-ups must not restart, stale releases,
+ * limits that change under load.
  */
 #include "house.h"
-
-static void shuffle(struct house *h, bool on)
-{
-    h->shuffled = on;
-    kp_sim_shuffle(h->sim, on);
-}
 
 /* ---- H16: eviction for another key against a getter of that key ---- */
 
@@ -21,7 +16,7 @@ static void nobody_must_be_lent_what_is_evicted_and_no_more_must_go_than_needed(
     struct visitor fresh = { 0 }, old[4] = { { 0 } };
     struct house h;
     kp_options o = house_plan(&h, 1, "commons", &script);
-    char key[8];
+    char key[16];
     int i;
     (void)state;
     o.limits.idle_order = KP_FIFO;
@@ -73,7 +68,7 @@ static void a_deadline_behind_anothers_create_must_leave_no_room_taken(void **st
     visitor_send(&h, &g2, "a", 50);
     house_pass(&h, 60);
     HOUSE_IS(&h, g2.rc, KP_ETIMEDOUT);
-    lease[0] = house_get_within(&h, "b", 10);       /* the second place is free for another key */
+    lease[0] = house_get_within(&h, "b", 10); /* the second place is free for another key */
     house_release(&h, &lease[0]);
     house_pass(&h, 60);
     HOUSE_IS(&h, g1.rc, KP_ETIMEDOUT);
@@ -132,7 +127,9 @@ static void retries_of_a_failing_get_in_one_scope_must_not_use_the_pool_up(void 
 static void who_waits_among_those_who_barge_must_be_served_in_turn(void **state)
 {
     static const char *const keys[] = { "a" };
-    struct worker w[4] = { { .keys = keys, .key_count = 1, .rounds = 200, .hold_ms = 1, .within_ms = KP_OFF } };
+    struct worker w[4] = {
+        { .keys = keys, .key_count = 1, .rounds = 200, .hold_ms = 1, .within_ms = KP_OFF }
+    };
     struct visitor v = { .stay_ms = KP_NONE };
     struct house h;
     kp_lease lease;
@@ -149,7 +146,10 @@ static void who_waits_among_those_who_barge_must_be_served_in_turn(void **state)
     house_close(&h);
 }
 
-struct trickle { struct house *h; kp_lease lease[50]; };
+struct trickle {
+    struct house *h;
+    kp_lease lease[50];
+};
 
 static void gives_back_one_by_one(void *arg)
 {
@@ -185,7 +185,7 @@ static void useless_ones_that_trickle_past_must_not_restart_the_deadline(void **
     HOUSE_IS(&h, v.rc, KP_ETIMEDOUT);
     HOUSE_IS(&h, v.answered_ms, 55);
     kp_sim_join(h.sim, task);
-    HOUSE_IS(&h, house_stats(&h, "a").invalid, 5);  /* it had a look at each of them */
+    HOUSE_IS(&h, house_stats(&h, "a").invalid, 5); /* it had a look at each of them */
     house_close(&h);
 }
 
@@ -250,7 +250,7 @@ static void a_stale_lease_must_end_nothing_after_its_resource_was_replaced(void 
     assert_int_equal(kp_pool_open(&o, &h.pool), 0);
     assert_int_equal(kp_get(h.pool, kp_str("a"), NULL, &x), 0);
     stale = x;
-    h.foreign = 1;                                  /* the resources are no props */
+    h.foreign = 1; /* the resources are no props */
     kp_discard(&x);
     assert_int_equal(kp_get(h.pool, kp_str("a"), NULL, &y), 0);
     kp_release(&stale);
@@ -318,7 +318,7 @@ static void lowered(int64_t first, int64_t then)
     lease[0] = house_get(&h, "a");
     lease[1] = house_get(&h, "a");
     set_max_live(&h, "a", first);
-    HOUSE_IS(&h, house_stats(&h, "a").lent, 2);     /* nothing is taken from borrowers */
+    HOUSE_IS(&h, house_stats(&h, "a").lent, 2); /* nothing is taken from borrowers */
     if (then) set_max_live(&h, "a", then);
     HOUSE_IS(&h, house_stats(&h, "a").live, 2);
     house_release(&h, &lease[0]);
@@ -346,7 +346,7 @@ static void a_lowered_limit_must_hold_from_now_on(void **state)
     with_limit(&h, 5, NULL);
     house_stock(&h, "a", 4);
     set_max_live(&h, "a", 2);
-    HOUSE_IS(&h, house_stats(&h, "a").idle, 2);     /* what is now too many idle is destroyed */
+    HOUSE_IS(&h, house_stats(&h, "a").idle, 2); /* what is now too many idle is destroyed */
     lease[0] = house_get(&h, "a");
     lease[1] = house_get(&h, "a");
     HOUSE_IS(&h, house_fails(&h, "a", 10), KP_ETIMEDOUT);

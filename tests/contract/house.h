@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * One pool in a virtual world, with everything that a contract test wants to look at after each step: the scripted driver,
- * the events, tasks that ask for a resource, and the two laws that hold at every moment (L1 no idle hands, L2 conservation).
- * Each call of a house_ function that changes something checks both laws before it returns.
+ * One pool in a virtual world, with everything that a contract test wants to look at after each
+ * step: the scripted driver, the events, tasks that ask for a resource, and the two laws that hold
+ * at every moment (L1 no idle hands, L2 conservation). Each call of a house_ function that changes
+ * something checks both laws before it returns.
  */
 #ifndef KP_TESTS_HOUSE_H
 #define KP_TESTS_HOUSE_H
@@ -20,40 +21,48 @@
 enum { HOUSE_LOG = 256 };
 
 struct house {
-    kp_sim    *sim;
-    kp_cast   *cast;
-    kp_pool   *pool;
-    kp_script  script;
-    kp_options plan;                            /* what the pool was opened with: the bounds of L1 */
-    kp_why     why;
-    uint64_t   seed;
-    bool       shuffled;                        /* others may run in the middle of a check */
-    bool       waits_by_choice;                 /* requests that must not create: L1 can't be told */
-    bool       ended;                           /* the pool was closed by the test */
-    uint64_t   foreign;                         /* resources that the cast did not make (kp_add) */
-    unsigned   overlaps;                        /* resources that two borrowers had at once */
-    unsigned   turns;                           /* requests answered with a lease so far, in order */
-    unsigned   seen[KP_EVENT_MISUSE + 1];       /* events by kind */
-    int        last_code[KP_EVENT_MISUSE + 1];
-    char       last_text[200];
-    unsigned   destroyed;                       /* entries of: */
-    uint64_t   destroyed_number[HOUSE_LOG];     /* props, in the order of their destruction */
-    void     (*also)(struct house *h, const kp_event *event);
+    kp_sim *sim;
+    kp_cast *cast;
+    kp_pool *pool;
+    kp_script script;
+    kp_options plan; /* what the pool was opened with: the bounds of L1 */
+    kp_why why;
+    uint64_t seed;
+    bool shuffled;                      /* others may run in the middle of a check */
+    bool waits_by_choice;               /* requests that must not create: L1 can't be told */
+    bool ended;                         /* the pool was closed by the test */
+    uint64_t foreign;                   /* resources that the cast did not make (kp_add) */
+    unsigned overlaps;                  /* resources that two borrowers had at once */
+    unsigned turns;                     /* requests answered with a lease so far, in order */
+    unsigned seen[KP_EVENT_MISUSE + 1]; /* events by kind */
+    int last_code[KP_EVENT_MISUSE + 1];
+    char last_text[200];
+    unsigned destroyed;                   /* entries of: */
+    uint64_t destroyed_number[HOUSE_LOG]; /* props, in the order of their destruction */
+    void (*also)(struct house *h, const kp_event *event);
 };
 
 #define HOUSE_AT(h) (unsigned long long)(h)->seed, (long long)kp_sim_now_ms((h)->sim)
 
 /* Both say what was found, with the seed and the virtual time. */
-#define HOUSE_IS(h, found, wanted)                                                                    \
-    do {                                                                                              \
-        long long found_ = (long long)(found), wanted_ = (long long)(wanted);                         \
-        if (found_ != wanted_)                                                                        \
-            fail_msg("%s is %lld, not %lld (seed %llu, at %lld ms)", #found, found_, wanted_, HOUSE_AT(h)); \
+#define HOUSE_IS(h, found, wanted)                                                                 \
+    do {                                                                                           \
+        long long found_ = (long long)(found), wanted_ = (long long)(wanted);                      \
+        if (found_ != wanted_)                                                                     \
+            fail_msg("%s is %lld, not %lld (seed %llu, at %lld ms)", #found, found_, wanted_,      \
+                     HOUSE_AT(h));                                                                 \
     } while (0)
-#define HOUSE_HAS(h, what)                                                                            \
-    do {                                                                                              \
-        if (!(what)) fail_msg("not so: %s (seed %llu, at %lld ms)", #what, HOUSE_AT(h));              \
+#define HOUSE_HAS(h, what)                                                                         \
+    do {                                                                                           \
+        if (!(what)) fail_msg("not so: %s (seed %llu, at %lld ms)", #what, HOUSE_AT(h));           \
     } while (0)
+
+/* Ready tasks run in a random order, by the seed of the house. */
+static KP_MAYBE_UNUSED void house_shuffle(struct house *h, bool on)
+{
+    h->shuffled = on;
+    kp_sim_shuffle(h->sim, on);
+}
 
 /* ---- events ---- */
 
@@ -80,26 +89,32 @@ static KP_MAYBE_UNUSED uint64_t house_bound(int64_t said, int64_t unsaid)
     return said < 0 ? UINT64_MAX : (uint64_t)said;
 }
 
-struct house_sum { struct house *h; kp_stats all, sum; };
+struct house_sum {
+    struct house *h;
+    kp_stats all, sum;
+};
 
 /* No room for one more, and nothing idle anywhere that would have to make room (D19). */
 static KP_MAYBE_UNUSED bool house_is_full(const kp_options *o, const kp_stats *all)
 {
     if (all->live < house_bound(o->budget.max_live, KP_UNLIMITED)) return false;
-    return !all->idle || all->closing || house_bound(o->limits.min_live, 0)
-        || o->budget.evict_other_keys == KP_OFF;
+    return !all->idle || all->closing || house_bound(o->limits.min_live, 0) ||
+           o->budget.evict_other_keys == KP_OFF;
 }
 
-static KP_MAYBE_UNUSED bool house_may_wait(struct house *h, const kp_stats *all, const kp_stats *key)
+static KP_MAYBE_UNUSED bool house_may_wait(struct house *h, const kp_stats *all,
+                                           const kp_stats *key)
 {
     const kp_options *o = &h->plan;
-    if (all->leases + all->creating + all->closing >= house_bound(o->budget.max_lent, KP_UNLIMITED)) return true;
-    if (key->leases + key->creating + key->closing >= house_bound(o->limits.max_lent, KP_UNLIMITED)) return true;
+    if (all->leases + all->creating + all->closing >= house_bound(o->budget.max_lent, KP_UNLIMITED))
+        return true;
+    if (key->leases + key->creating + key->closing >= house_bound(o->limits.max_lent, KP_UNLIMITED))
+        return true;
     if (key->idle) return false;
-    return key->creating || o->limits_for || o->limits.retry_first_ms != KP_NONE
-        || key->live >= house_bound(o->limits.max_live, 10)
-        || all->creating >= house_bound(o->budget.max_creating, KP_UNLIMITED)
-        || house_is_full(o, all);
+    return key->creating || o->limits_for || o->limits.retry_first_ms != KP_NONE ||
+           key->live >= house_bound(o->limits.max_live, 10) ||
+           all->creating >= house_bound(o->budget.max_creating, KP_UNLIMITED) ||
+           house_is_full(o, all);
 }
 
 static KP_MAYBE_UNUSED int house_check_key(kp_key key, const kp_stats *s, void *arg)
@@ -120,7 +135,8 @@ static KP_MAYBE_UNUSED int house_check_key(kp_key key, const kp_stats *s, void *
     return 0;
 }
 
-/* L2 for each key and for all of them, L1 as far as it can be told from outside, and the driver's own count. */
+/* L2 for each key and for all of them, L1 as far as it can be told from outside, and the driver's
+ * own count. */
 static KP_MAYBE_UNUSED void house_check(struct house *h)
 {
     struct house_sum sum;
@@ -135,7 +151,7 @@ static KP_MAYBE_UNUSED void house_check(struct house *h)
     HOUSE_HAS(h, sum.all.idle <= house_bound(h->plan.budget.max_idle, KP_UNLIMITED));
     HOUSE_IS(h, cast.destroyed_twice + cast.used_after, 0);
     HOUSE_IS(h, h->overlaps, 0);
-    if (h->shuffled) return;                    /* others may have run between the two readings */
+    if (h->shuffled) return; /* others may have run between the two readings */
     HOUSE_IS(h, kp_each_key(h->pool, house_check_key, &sum), 0);
     HOUSE_IS(h, sum.sum.keys, sum.all.keys);
     HOUSE_IS(h, sum.sum.live, sum.all.live);
@@ -161,8 +177,10 @@ static KP_MAYBE_UNUSED kp_cast_count house_cast(struct house *h) { return kp_cas
 
 /* ---- open and close ---- */
 
-/* A world and a driver, and the options of a preset on top of them. The test edits what it wants, then calls house_open. */
-static KP_MAYBE_UNUSED kp_options house_plan(struct house *h, uint64_t seed, const char *preset, const kp_script *script)
+/* A world and a driver, and the options of a preset on top of them. The test edits what it wants,
+ * then calls house_open. */
+static KP_MAYBE_UNUSED kp_options house_plan(struct house *h, uint64_t seed, const char *preset,
+                                             const kp_script *script)
 {
     kp_options o;
     memset(h, 0, sizeof *h);
@@ -174,7 +192,8 @@ static KP_MAYBE_UNUSED kp_options house_plan(struct house *h, uint64_t seed, con
     if (kp_cast_open(&h->script, &h->cast)) fail_msg("no cast");
     if (preset && kp_options_set(&o, "preset", preset)) fail_msg("no such preset: %s", preset);
     o.driver = kp_cast_driver(h->cast);
-    if (!h->script.validate) o.driver.validate = NULL;      /* what a peer does not have is not configured */
+    if (!h->script.validate)
+        o.driver.validate = NULL; /* what a peer does not have is not configured */
     if (!h->script.reset) o.driver.reset = NULL;
     o.world = kp_sim_world(h->sim);
     o.on_event = house_on_event;
@@ -245,7 +264,10 @@ static KP_MAYBE_UNUSED void house_settle(struct house *h)
     house_check(h);
 }
 
-static KP_MAYBE_UNUSED uint64_t house_number(const kp_lease *lease) { return ((const kp_prop *)lease->resource)->number; }
+static KP_MAYBE_UNUSED uint64_t house_number(const kp_lease *lease)
+{
+    return ((const kp_prop *)lease->resource)->number;
+}
 
 static KP_MAYBE_UNUSED void house_enter(kp_lease *lease) { ((kp_prop *)lease->resource)->users++; }
 
@@ -255,13 +277,16 @@ static KP_MAYBE_UNUSED void house_exit(kp_lease *lease)
 }
 
 /* A get that must succeed, by the time it is given. */
-static KP_MAYBE_UNUSED kp_lease house_get_within(struct house *h, const char *key, int64_t within_ms)
+static KP_MAYBE_UNUSED kp_lease house_get_within(struct house *h, const char *key,
+                                                 int64_t within_ms)
 {
     kp_lease lease;
     const kp_prop *prop;
     kp_ask ask = { within_ms, { 0 }, "house", &h->why, 0, 0, { 0, 0, 0 } };
     int rc = kp_get(h->pool, kp_str(key), &ask, &lease);
-    if (rc) fail_msg("kp_get %s: %s: %s (at %lld ms)", key, kp_strerror(rc), h->why.text, (long long)kp_sim_now_ms(h->sim));
+    if (rc)
+        fail_msg("kp_get %s: %s: %s (at %lld ms)", key, kp_strerror(rc), h->why.text,
+                 (long long)kp_sim_now_ms(h->sim));
     prop = lease.resource;
     HOUSE_IS(h, prop->alive, 1);
     HOUSE_IS(h, prop->users, 0);
@@ -284,7 +309,8 @@ static KP_MAYBE_UNUSED int house_fails(struct house *h, const char *key, int64_t
     kp_ask ask = { within_ms, { 0 }, "house", &h->why, 0, 0, { 0, 0, 0 } };
     int rc = kp_get(h->pool, kp_str(key), &ask, &lease);
     if (rc == 0) fail_msg("kp_get %s gave %llu", key, (unsigned long long)house_number(&lease));
-    HOUSE_HAS(h, lease.resource == NULL && !lease.opaque[0] && !lease.opaque[1] && !lease.opaque[2]);
+    HOUSE_HAS(h,
+              lease.resource == NULL && !lease.opaque[0] && !lease.opaque[1] && !lease.opaque[2]);
     house_check(h);
     return rc;
 }
@@ -332,19 +358,19 @@ static KP_MAYBE_UNUSED bool house_reused(const kp_lease *lease)
 
 struct visitor {
     struct house *house;
-    const char   *key;
-    int64_t       within_ms;
-    int64_t       stay_ms;          /* 0: until the test ends the lease; NONE: gives back at once */
-    uint32_t      flags;
-    bool          discards;
-    kp_pool      *pool;             /* NULL: the house's own */
-    int           task, rc;
-    bool          answered, reused;
-    unsigned      turn;             /* the how manyth lease of the house */
-    uint64_t      number;           /* of the prop it got */
-    int64_t       asked_ms, answered_ms;
-    kp_lease      lease;
-    kp_why        why;
+    const char *key;
+    int64_t within_ms;
+    int64_t stay_ms; /* 0: until the test ends the lease; NONE: gives back at once */
+    uint32_t flags;
+    bool discards;
+    kp_pool *pool; /* NULL: the house's own */
+    int task, rc;
+    bool answered, reused;
+    unsigned turn;   /* the how manyth lease of the house */
+    uint64_t number; /* of the prop it got */
+    int64_t asked_ms, answered_ms;
+    kp_lease lease;
+    kp_why why;
 };
 
 static KP_MAYBE_UNUSED void visitor_run(void *arg)
@@ -357,7 +383,9 @@ static KP_MAYBE_UNUSED void visitor_run(void *arg)
     v->answered_ms = kp_sim_now_ms(h->sim);
     v->answered = true;
     if (v->rc) return;
-    if (((const kp_prop *)v->lease.resource)->users || strcmp(((const kp_prop *)v->lease.resource)->key, v->key)) h->overlaps++;
+    if (((const kp_prop *)v->lease.resource)->users ||
+        strcmp(((const kp_prop *)v->lease.resource)->key, v->key))
+        h->overlaps++;
     v->turn = ++h->turns;
     v->number = house_number(&v->lease);
     v->reused = house_reused(&v->lease);
@@ -365,12 +393,15 @@ static KP_MAYBE_UNUSED void visitor_run(void *arg)
     if (!v->stay_ms) return;
     if (v->stay_ms > 0) kp_sim_pass_ms(h->sim, v->stay_ms);
     house_exit(&v->lease);
-    if (v->discards) kp_discard(&v->lease);
-    else kp_release(&v->lease);
+    if (v->discards)
+        kp_discard(&v->lease);
+    else
+        kp_release(&v->lease);
 }
 
 /* Start it; it has asked, and waits or was answered, when this returns. */
-static KP_MAYBE_UNUSED void visitor_send(struct house *h, struct visitor *v, const char *key, int64_t within_ms)
+static KP_MAYBE_UNUSED void visitor_send(struct house *h, struct visitor *v, const char *key,
+                                         int64_t within_ms)
 {
     v->house = h;
     v->key = key;
@@ -389,16 +420,16 @@ static KP_MAYBE_UNUSED void visitor_end(struct visitor *v)
 /* ---- workers: tasks that go on asking ---- */
 
 struct worker {
-    struct house      *house;
+    struct house *house;
     const char *const *keys;
-    unsigned           key_count, rounds;
-    unsigned           discard_pct;
-    int64_t            hold_ms;                 /* 0: gives back without letting time pass */
-    int64_t            within_ms;
-    void             (*step)(struct worker *w); /* after each round */
-    int                task, last_rc;
-    unsigned           got, failed;
-    uint64_t           dice;
+    unsigned key_count, rounds;
+    unsigned discard_pct;
+    int64_t hold_ms; /* 0: gives back without letting time pass */
+    int64_t within_ms;
+    void (*step)(struct worker *w); /* after each round */
+    int task, last_rc;
+    unsigned got, failed;
+    uint64_t dice;
 };
 
 static KP_MAYBE_UNUSED uint64_t worker_throws(struct worker *w)
@@ -427,14 +458,17 @@ static KP_MAYBE_UNUSED void worker_run(void *arg)
             house_enter(&lease);
             if (w->hold_ms) kp_sim_pass_ms(h->sim, w->hold_ms);
             house_exit(&lease);
-            if (worker_throws(w) % 100 < w->discard_pct) kp_discard(&lease);
-            else kp_release(&lease);
+            if (worker_throws(w) % 100 < w->discard_pct)
+                kp_discard(&lease);
+            else
+                kp_release(&lease);
         }
         if (w->step) w->step(w);
     }
 }
 
-/* Start `count` workers like the first one, each with dice of its own, and wait until all have ended. */
+/* Start `count` workers like the first one, each with dice of its own, and wait until all have
+ * ended. */
 static KP_MAYBE_UNUSED void workers_work(struct house *h, struct worker *w, unsigned count)
 {
     unsigned i;

@@ -11,7 +11,8 @@ static kp_options keypool(struct house *h, const kp_script *script)
 
 /* ---- the reaper ---- */
 
-/* One idle resource, then so long: is it still there? The reaper looks every keep_ms, and nobody else does. */
+/* One idle resource, then so long: is it still there? The reaper looks every keep_ms, and nobody
+ * else does. */
 static void idle_after(int64_t idle_ttl_ms, int64_t keep_ms, int64_t ms, unsigned idle)
 {
     struct house h;
@@ -76,7 +77,8 @@ static void without_a_reaper_an_expired_one_must_stay_until_it_is_asked_for(void
     house_close(&h);
 }
 
-/* TK-7. The peer lends what is stale until the reaper comes by; by default ours looks at check-out, too (D3, L5). */
+/* TK-7. The peer lends what is stale until the reaper comes by; by default ours looks at check-out,
+ * too (D3, L5). */
 static void with_check_at_get_a_stale_one_must_not_be_lent_before_the_reaper_comes(void **state)
 {
     struct house h;
@@ -166,7 +168,7 @@ static void a_failure_in_the_reaper_must_be_told_and_must_not_stop_it(void **sta
     HOUSE_IS(&h, house_stats(&h, NULL).destroy_failures, 1);
     HOUSE_IS(&h, h.seen[KP_EVENT_DESTROY_FAILED], 1);
     HOUSE_IS(&h, h.last_code[KP_EVENT_DESTROY_FAILED], -7);
-    house_stock(&h, "b", 2);                        /* and it goes on */
+    house_stock(&h, "b", 2); /* and it goes on */
     house_pass(&h, 36000);
     HOUSE_IS(&h, house_stats(&h, NULL).live, 0);
     house_close(&h);
@@ -201,7 +203,8 @@ static void the_hook_must_hear_of_each_creation_before_its_taker_has_it(void **s
     house_close(&h);
 }
 
-/* B-CB-02, B-CB-05: doOnDestroy. The hook comes after the driver's destroy here: that is where before is. */
+/* B-CB-02, B-CB-05: doOnDestroy. The hook comes after the driver's destroy here: that is where
+ * before is. */
 static void the_hook_must_hear_of_each_destruction_whatever_its_reason(void **state)
 {
     struct house h;
@@ -213,19 +216,19 @@ static void the_hook_must_hear_of_each_destruction_whatever_its_reason(void **st
     h.also = looks_in;
     lease[0] = house_get(&h, "a");
     house_discard(&h, &lease[0]);
-    HOUSE_IS(&h, h.seen[KP_EVENT_DESTROYED], 1);    /* not to be reused */
+    HOUSE_IS(&h, h.seen[KP_EVENT_DESTROYED], 1); /* not to be reused */
     house_stock(&h, "a", 2);
-    HOUSE_IS(&h, h.seen[KP_EVENT_DESTROYED], 2);    /* over the cap */
+    HOUSE_IS(&h, h.seen[KP_EVENT_DESTROYED], 2); /* over the cap */
     house_pass(&h, 36000);
-    HOUSE_IS(&h, h.seen[KP_EVENT_DESTROYED], 3);    /* reaped */
+    HOUSE_IS(&h, h.seen[KP_EVENT_DESTROYED], 3); /* reaped */
     lease[0] = house_get(&h, "a");
     lease[1] = lease[0];
     house_release(&h, &lease[0]);
     HOUSE_IS(&h, kp_invalidate(h.pool, lease[1].resource), 1);
-    HOUSE_IS(&h, h.seen[KP_EVENT_DESTROYED], 4);    /* invalidated */
+    HOUSE_IS(&h, h.seen[KP_EVENT_DESTROYED], 4); /* invalidated */
     house_stock(&h, "a", 1);
     house_close(&h);
-    assert_int_equal(h.seen[KP_EVENT_DESTROYED], 5);  /* closed */
+    assert_int_equal(h.seen[KP_EVENT_DESTROYED], 5); /* closed */
     assert_int_equal(h.destroyed, 5);
 }
 
@@ -313,19 +316,20 @@ static void state_must_tell_what_is_idle_over_all_keys_and_per_key(void **state)
     HOUSE_IS(&h, house_stats(&h, NULL).idle, 0);
     HOUSE_IS(&h, kp_stats_read(h.pool, kp_str("a"), &s), KP_ENOTFOUND);
     HOUSE_IS(&h, s.idle, 0);
-    HOUSE_IS(&h, house_stats(&h, NULL).keys, 0);    /* asking makes no key */
+    HOUSE_IS(&h, house_stats(&h, NULL).keys, 0); /* asking makes no key */
     house_stock(&h, "a", 2);
     house_stock(&h, "b", 1);
     lease = house_get(&h, "b");
     HOUSE_IS(&h, house_stats(&h, NULL).idle, 2);
     HOUSE_IS(&h, house_stats(&h, "a").idle, 2);
     HOUSE_IS(&h, house_stats(&h, "b").idle, 0);
-    HOUSE_IS(&h, house_stats(&h, "b").lent, 1);     /* TK-14: what is lent can be seen */
+    HOUSE_IS(&h, house_stats(&h, "b").lent, 1); /* TK-14: what is lent can be seen */
     house_release(&h, &lease);
     house_close(&h);
 }
 
-/* B-KEY-01. Ours keeps an unused key for forget_key_after_ms; with NONE it goes with its last idle one. */
+/* B-KEY-01. Ours keeps an unused key for forget_key_after_ms; with NONE it goes with its last idle
+ * one. */
 static void a_key_must_go_when_its_last_idle_one_is_reaped(void **state)
 {
     struct house h;

@@ -175,14 +175,16 @@ static void a_file_that_is_no_database_must_be_refused_with_sqlites_reason(void 
     stage_close(s);
 }
 
-static void a_folder_that_does_not_exist_must_give_the_extended_code(void **state)
+static void an_error_must_name_the_file_and_carry_sqlites_extended_code(void **state)
 {
     struct stage *s = *state;
     kp_lease lease;
 
-    stage_open(s, (kp_sqlite_options){ 0 });
-    assert_int_equal(try_get(s, s->folder, KP_SQLITE_WRITER, &lease), KP_ECREATE);
-    assert_int_equal(s->why.vendor_code, SQLITE_CANTOPEN_ISDIR);
+    stage_open(s, (kp_sqlite_options){ .pragmas = "CREATE TABLE u (x UNIQUE);"
+                                                  "INSERT INTO u VALUES (1), (1)" });
+    assert_int_equal(try_get(s, s->file, KP_SQLITE_WRITER, &lease), KP_ECREATE);
+    assert_int_equal(s->why.vendor_code, SQLITE_CONSTRAINT_UNIQUE);
+    assert_non_null(strstr(s->why.text, "UNIQUE constraint failed"));
     assert_int_equal(try_get(s, "/nonexistent/a.db", KP_SQLITE_WRITER, &lease), KP_ECREATE);
     assert_int_equal(s->why.vendor_code & 0xff, SQLITE_CANTOPEN);
     assert_non_null(strstr(s->why.text, "/nonexistent/a.db"));
@@ -363,7 +365,7 @@ int main(void)
         TEST(a_key_must_be_the_text_of_its_file_and_its_role),
         TEST(a_reader_of_a_missing_file_must_say_so_until_its_writer_made_it),
         TEST(a_file_that_is_no_database_must_be_refused_with_sqlites_reason),
-        TEST(a_folder_that_does_not_exist_must_give_the_extended_code),
+        TEST(an_error_must_name_the_file_and_carry_sqlites_extended_code),
         TEST(a_key_without_file_or_role_must_be_refused),
         TEST(the_writer_must_set_wal_and_a_reader_must_not_write),
         TEST(the_journal_mode_must_be_what_the_options_say),

@@ -253,6 +253,33 @@ static void without_a_deadline_it_must_go_on_until_the_schedule_ends(void **stat
     end(&c);
 }
 
+struct holder {
+    contract *c;
+    kp_lease  lease;
+};
+
+static void give_back_after_a_minute(void *arg)
+{
+    struct holder *holder = arg;
+    kp_sim_pass_ms(holder->c->sim, KP_MINUTES(1));
+    kp_release(&holder->lease);
+}
+
+static void without_a_deadline_it_must_wait_longer_than_the_default(void **state)
+{
+    contract c;
+    struct holder holder = { .c = &c };
+    kp_plan plan = { .ask.within_ms = KP_OFF };
+    (void)state;
+    begin(&c);
+    struct work work = { .c = &c };
+    assert_int_equal(kp_get(c.pool, kp_str("a"), NULL, &holder.lease), 0);
+    assert_true(kp_sim_spawn(c.sim, give_back_after_a_minute, &holder) > 0);
+    assert_int_equal(kp_use(c.pool, kp_str("a"), &plan, run, &work), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), KP_MINUTES(1));
+    end(&c);
+}
+
 /* ---- fallback keys ------------------------------------------------------------------------- */
 
 static void fallback_keys_must_be_tried_in_order_each_by_the_schedule(void **state)
@@ -385,6 +412,8 @@ static void a_schedule_must_say_each_pause_and_when_it_gives_up(void **state)
     assert_int_equal(kp_schedule_pause_ms(&s, INT64_MAX, 0), 50);
     s.max_ms = KP_OFF;
     assert_int_equal(kp_schedule_pause_ms(&s, INT64_MAX, 0), INT64_MAX);
+    s.factor_pct = 100;
+    assert_int_equal(kp_schedule_pause_ms(&s, INT64_MAX, 0), 7);
     s.first_ms = KP_NONE;
     assert_int_equal(kp_schedule_pause_ms(&s, 9, 0), 0);
 }
@@ -419,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_pause_that_would_pass_the_deadline_must_end_it_at_once),
         cmocka_unit_test(the_deadline_must_cover_runs_too),
         cmocka_unit_test(without_a_deadline_it_must_go_on_until_the_schedule_ends),
+        cmocka_unit_test(without_a_deadline_it_must_wait_longer_than_the_default),
         cmocka_unit_test(fallback_keys_must_be_tried_in_order_each_by_the_schedule),
         cmocka_unit_test(a_failure_of_fn_must_not_move_to_another_key_unless_it_is_retried),
         cmocka_unit_test(time_must_be_split_evenly_over_the_keys_left),

@@ -31,7 +31,7 @@ static void given_items_must_be_lent_as_usual_and_nobody_cleans_them_up(void **s
         assert_ptr_equal(leases[i].resource, &items[i]);
         contract_check(&c);
     }
-    assert_string_equal(contract_refused(&c, EU, 10, KP_ETIMEDOUT).limit, "max_live");
+    assert_string_equal(contract_refused(&c, EU, 10, KP_ETIMEDOUT).limit, "driver.create");
     for (int i = 0; i < 3; i++) {
         contract_give(&c, &leases[i]);
     }
@@ -115,7 +115,7 @@ static void an_item_must_be_finalized_exactly_once_whichever_way_it_leaves(void 
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
-static const kp_line every_other_fails[] = { { .status = -1 }, { .status = 0 },  { .status = -1 },
+static const kp_line every_other_fails[] = { { .status = -1 }, { .times = 1 },  { .status = -1 },
                                              { .status = -1 }, { .status = -1 }, { 0 } };
 
 static int nothing_to_do(kp_lease *lease, void *arg)

@@ -20,7 +20,7 @@ static struct connection  things[8];
 static int open_connection(kp_job *job, const struct shard *key, struct connection **out)
 {
     assert_ptr_equal(((const db_options *)job->ctx)->ctx, &made);
-    things[made].opened_for = key->number;
+    things[made] = (struct connection){ .opened_for = key->number };
     *out = &things[made++];
     return 0;
 }

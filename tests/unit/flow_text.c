@@ -445,6 +445,24 @@ static void blanks_between_the_numbers_of_a_preset_must_not_matter(void **state)
     assert_preset("  apr\t5  10 20\t350 ", APR(5, 10, 20, 350));
 }
 
+static void every_preset_must_open_a_pool(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "effect-fixed 10", "effect-range 0 10 60s", "zio-fixed 1", "zio-range 2 3 off",
+        "effectful 4", "keypool", "commons", "pgbouncer 20", "hikari 10", "apr 0 0 1 0",
+        "apr 5 10 20 350ms", "dbconnection 5",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        kp_why why;
+        kp_options o = { .why = &why };
+        kp_pool *pool;
+        assert_int_equal(kp_options_set(&o, "preset", texts[i]), 0);
+        if (kp_pool_open(&o, &pool) != 0) fail_msg("%s: %s", texts[i], why.text);
+        assert_int_equal(kp_pool_close(pool, KP_CLOSE_NOW, 0), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +480,7 @@ int main(void)
         cmocka_unit_test(commons_must_have_its_own_defaults),
         cmocka_unit_test(presets_that_keep_trying_must_pause_in_between),
         cmocka_unit_test(apr_must_have_a_soft_and_a_hard_maximum),
+        cmocka_unit_test(every_preset_must_open_a_pool),
         cmocka_unit_test(what_is_no_preset_must_change_nothing),
         cmocka_unit_test(blanks_between_the_numbers_of_a_preset_must_not_matter),
     };

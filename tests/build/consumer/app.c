@@ -14,9 +14,14 @@ static int create(kp_job *job, void **out)
     return 0;
 }
 
+static int destroy(kp_job *job, void *resource)
+{
+    return (void)job, resource == &the_resource ? 0 : -1;
+}
+
 int main(void)
 {
-    kp_options options = { .driver = { .create = create } };
+    kp_options options = { .driver = { .create = create, .destroy = destroy } };
     kp_pool *pool;
     kp_lease lease;
 
