@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # What `cmake --install` puts where: headers, libraries, the command, pkg-config files that can be
-# moved, and a CMake package with the components keyedpool, testkit and sqlite.
+# moved, and a CMake package with the components keyedpool, testkit, sqlite and apr.
 include(CMakePackageConfigHelpers)
 
 set(KP_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/keyedpool)
@@ -38,12 +38,18 @@ kp_install(testkit "Virtual clock, failing memory and a scripted driver for user
 kp_install(sqlite "SQLite connections for keyedpool: many readers, one fair writer"
   REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE sqlite3)
 
+kp_install(apr "A drop-in for apr_reslist on keyedpool"
+  REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE "apr-1 apr-util-1")
+
 set(headers PATTERN "*.h" PATTERN "*.hpp")
 if(NOT TARGET keyedpool-testkit-static)
   list(APPEND headers PATTERN "keyedpool_test.h" EXCLUDE)
 endif()
 if(NOT TARGET keyedpool-sqlite-static)
   list(APPEND headers PATTERN "keyedpool_sqlite.h" EXCLUDE)
+endif()
+if(NOT TARGET keyedpool-apr-static)
+  list(APPEND headers PATTERN "keyedpool_apr.h" EXCLUDE)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING ${headers})

@@ -91,7 +91,7 @@ def rename(text, names, suffix):
     code = code_only(text)
     out, at = [], 0
     for match in re.finditer(r"[A-Za-z_]\w*", code):
-        before = code[max(0, match.start() - 80):match.start()].rstrip()
+        before = code[max(0, match.start() - 200):match.start()].rstrip()
         tag = re.search(r"\b(?:struct|enum|union)$", before)
         if ("struct " if tag else "") + match[0] not in names:
             continue
@@ -144,7 +144,11 @@ def main():
         for word in set(re.findall(r"\w+", code_only(texts[path]))):
             users[word] = users.get(word, 0) + 1
     parts = [HEAD % ("keyedpool: the library. cc keyedpool.c app.c -pthread", version),
-             "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif\n#include \"keyedpool.h\"\n"]
+             "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif\n"
+             "#ifdef __clang__         /* what was in a header may be unused */\n"
+             "#pragma clang diagnostic ignored \"-Wunused-function\"\n"
+             "#pragma clang diagnostic ignored \"-Wunneeded-internal-declaration\"\n"
+             "#endif\n#include \"keyedpool.h\"\n"]
     for path in paths:
         clashes = {name for name in private_names(texts[path]) if users[name.split()[-1]] > 1}
         suffix = "__" + os.path.basename(path)[:-2]

@@ -61,6 +61,7 @@ struct kp__request {
     bool waited;     /* for the counter: once per request */
     uint64_t stamp, arrived, deadline;
     uint64_t again;          /* look again at this time without being asked; KP__NEVER: no need */
+    uint64_t create_until;  /* making: give up then (create_timeout_ms) */
     struct kp__slot *making; /* its own creation under way */
     const char *tag, *limit; /* limit: what bound when it was last looked at */
     const void *site;

@@ -19,6 +19,7 @@
 struct kp__core;
 struct kp__subpool;
 struct kp__request;
+struct kp__job;
 
 enum kp__state { KP__FREE, KP__CREATING, KP__IDLE, KP__LENT, KP__CLOSING, KP__STATES };
 
@@ -63,6 +64,7 @@ struct kp__slot {
     uint32_t more_room; /* seats that fit in `more` */
     void *resource;
     struct kp__subpool *sub;
+    struct kp__job *job; /* while creating: the run of driver.create; flow's */
     struct kp__request *sponsor; /* while creating: who waits for it and hears of its failure; or
                                     NULL */
     struct kp__list link;        /* the subpool's list of this state */

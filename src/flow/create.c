@@ -242,12 +242,14 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
         return;
     }
     kp__permit_spend(sub, slot);
+    slot->job = job;
     if (sub->rules->create_timeout < KP__NEVER - began &&
         began + sub->rules->create_timeout < until)
         until = began + sub->rules->create_timeout;
     kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, until);
     job->face.attempt = sub->health.failures + 1;
     job->began = began;
+    if (request) request->create_until = until;
     if (pool->crew) {
         (void)leave_pending(pool, job, request); /* nobody else knows the job yet */
         kp__crew_post(pool, job);

@@ -193,6 +193,8 @@ void kp__job_perform(struct kp__job *job); /* without the lock */
 /* ---- upkeep (keeper.c, life.c) --------------------------------------------------------------- */
 
 void kp__announce(struct kp__pool *pool); /* with the lock: tell upkeep when it is next wanted */
+/* Is upkeep long overdue? Then say so, once. With the lock, which is given back meanwhile. */
+void kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo);
 void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx); /* the process's one keeper thread
                                                                   */
 int kp__life_keeper_start(void);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "flow/flow.h"
+#include "flow/job.h"
 
 struct get {
     struct kp__pool *pool;
@@ -65,28 +65,55 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Nobody waits for its creation any more: the driver may hurry. It is answered all the same. */
+static void hurry(struct get *g, struct kp__job *job, struct kp__todo *todo)
+{
+    if (!job || !g->pool->driver.cancel) return;
+    kp__job_hold(job);
+    kp__step_out(g->pool, todo);
+    kp__job_cancel(job);
+    kp__step_in(g->pool);
+    kp__job_let_go(job);
+}
+
+/* The deadline, or the time that a create may take, has come. */
+static void give_up(struct get *g, uint64_t now, struct kp__todo *todo)
+{
+    struct kp__request *r = &g->request;
+    struct kp__job *job = r->making ? r->making->job : NULL;
+    bool late = now >= r->deadline;
+
+    if (!kp__withdraw(&g->pool->core, r, now, todo)) return;
+    if (!late) {
+        g->failure.code = r->grant.code = KP_ECREATE;
+        r->grant.limit = "create_timeout_ms";
+        strcpy(g->failure.text, "the create took longer than create_timeout_ms");
+    } else if (r->deadline <= r->arrived) {
+        r->grant.code = KP_EAGAIN;      /* within_ms = KP_NONE: it said not to wait */
+    }
+    hurry(g, job, todo);
+}
+
 /* Park until somebody answers, the deadline comes, or there is a moment to look again. With the
  * lock before and after. */
 static void wait(struct get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = &g->request;
-    uint64_t now, until = sooner(r->deadline, r->again);
+    uint64_t now, end = r->making ? sooner(r->deadline, r->create_until) : r->deadline;
 
     /* relaxed: under the lock */
     if (atomic_load_explicit(&r->state, memory_order_relaxed) == KP__NUDGED)
         atomic_store_explicit(&r->state, KP__WAITING, memory_order_relaxed);
+    uint64_t until = sooner(end, r->again);     /* if that moves, the request is nudged */
     kp__step_out(pool, todo);
-    /* acquire: pairs with the release in core/serve.c; relaxed would do, as the lock follows */
-    if (atomic_load_explicit(&r->state, memory_order_acquire) == KP__WAITING)
-        pool->world->park((uint32_t *)&r->state, KP__WAITING, until, pool->world->ctx);
+    pool->world->park((uint32_t *)&r->state, KP__WAITING, until, pool->world->ctx);
     kp__step_in(pool);
     if (atomic_load_explicit(&r->state, memory_order_relaxed) == KP__ANSWERED) return;
     now = kp__time(pool);
-    if (now >= r->deadline) {
-        if (kp__withdraw(&pool->core, r, now, todo) && r->deadline <= r->arrived)
-            r->grant.code = KP_EAGAIN;
-    } else if (now >= r->again) kp__settle(&pool->core, g->sub, now, todo);
+    end = r->making ? sooner(r->deadline, r->create_until) : r->deadline;
+    if (now >= end) give_up(g, now, todo);
+    else if (now >= r->again) kp__settle(&pool->core, g->sub, now, todo);
 }
 
 /* ---- 5. check -------------------------------------------------------------------------------- */
@@ -254,7 +281,7 @@ static int serve(struct get *g, const kp_ask *ask, kp_lease *out, struct kp__tod
 
     g->request.sub = g->sub;
     kp__claim(&g->pool->core, &g->request, now, todo);
-    if (g->request.grant.kind != KP__GRANT_SLOT) (void)start_clock(g, ask);
+    if (g->request.grant.kind != KP__GRANT_SLOT) kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
     return finish(g, run(g, todo), out, todo);
 }
 

@@ -136,9 +136,27 @@ static void return_job(struct kp__pool *pool, struct kp__job *job, const struct 
 
 void kp__job_put(struct kp__job *job)
 {
-    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed); /* relaxed: under the
-                                                                               lock */
-    kp__slab_put(&job->pool->jobs, job);
+    /* relaxed: under the lock */
+    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
+    job->spent = job->held;
+    if (!job->held) kp__slab_put(&job->pool->jobs, job);
+}
+
+void kp__job_hold(struct kp__job *job)
+{
+    job->held = true; /* one at a time: only the sponsor of its creation gives up on it */
+}
+
+void kp__job_cancel(struct kp__job *job)
+{
+    job->pool->driver.cancel(&job->face);
+}
+
+void kp__job_let_go(struct kp__job *job)
+{
+    job->held = false;
+    if (job->spent) kp__slab_put(&job->pool->jobs, job);
+    job->spent = false;
 }
 
 static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void *),

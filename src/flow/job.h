@@ -21,6 +21,7 @@ struct kp__job {
     void *made;
     uint64_t began;
     struct kp__failure failure; /* what kp_job_fail said */
+    bool held, spent; /* Guard: the pool's lock. Kept for driver.cancel; to be put when that is over */
     struct kp__list queue;      /* creations that the pool's own threads shall run */
 };
 
@@ -29,6 +30,11 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
 void kp__job_answered(struct kp__job *job, int status, void *resource);
 void kp__job_await(struct kp__job *job);
 void kp__job_put(struct kp__job *job); /* with the lock */
+
+/* Keep a job's memory while driver.cancel runs on it. Hold and let_go with the lock. */
+void kp__job_hold(struct kp__job *job);
+void kp__job_cancel(struct kp__job *job);
+void kp__job_let_go(struct kp__job *job);
 
 /* The end of a creation for which nobody of ours stands by. Without the lock. */
 void kp__create_finish(struct kp__job *job);

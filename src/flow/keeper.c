@@ -110,8 +110,9 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
 
 /* ---- the call -------------------------------------------------------------------------------- */
 
-static void tell_late(struct kp__pool *pool, uint64_t due, uint64_t now, struct kp__todo *todo)
+void kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
 {
+    uint64_t due = rounded(pool, kp__due_next(&pool->core));
     bool late = due < now && now - due > LATE;
 
     if (late && !pool->late_reported) {
@@ -131,7 +132,7 @@ int64_t kp_keep(kp_pool *door)
     if (!pool) return -1;
     kp__todo_init(&todo, pool->world);
     uint64_t now = kp__time(pool);
-    tell_late(pool, kp__due_next(&pool->core), now, &todo);
+    pool->late_reported = false;
     pool->announced = 0; /* quiet until the end of this call */
     for (int looks = 0; looks < AT_ONCE; looks++) {
         struct kp__due *due = kp__due_pop(&pool->core, now);

@@ -33,6 +33,36 @@ static void with_sharing_3_and_45_borrowers_15_must_exist_each_lent_three_times(
     contract_end(&c);
 }
 
+/* B-INV-06, L5, with sharing: nobody new comes in, and the last one out has it destroyed */
+static void an_invalidated_item_with_several_borrowers_must_take_no_more_and_go_with_the_last(
+    void **state)
+{
+    contract c;
+    kp_lease leases[2];
+    kp_lease other;
+    kp_prop *shared;
+    (void)state;
+    contract_begin(&c, "effect-range %d %d %s", 0, 2, "60s");
+    c.options.limits.sharing = 3;
+    contract_open(&c);
+    contract_take_all(&c, EU, leases, 2);
+    shared = contract_prop(&leases[0]);
+    if (contract_prop(&leases[1]) != shared) {
+        fail_msg("two borrowers of three seats have two resources");
+    }
+    assert_int_equal(kp_invalidate(c.pool, shared), 1);
+    assert_int_equal(contract_take(&c, EU, &other), 2);
+    contract_give(&c, &leases[0]);
+    contract_rest(&c);
+    assert_int_equal(shared->alive, 1);
+    contract_give(&c, &leases[1]);
+    contract_rest(&c);
+    assert_int_equal(shared->alive, 0);
+    assert_int_equal(kp_cast_read(c.cast).destroys, 1);
+    contract_give(&c, &other);
+    contract_end(&c);
+}
+
 /* B-CFG-25: concurrency 1 is the default */
 static void without_sharing_a_lease_must_be_exclusive(void **state)
 {
@@ -79,6 +109,8 @@ int main(void)
         EFFECT_ZIO_WAIT_TESTS(&effect),
         EFFECT_ZIO_LIFE_TESTS(&effect),
         cmocka_unit_test(with_sharing_3_and_45_borrowers_15_must_exist_each_lent_three_times),
+        cmocka_unit_test(
+            an_invalidated_item_with_several_borrowers_must_take_no_more_and_go_with_the_last),
         cmocka_unit_test(without_sharing_a_lease_must_be_exclusive),
         cmocka_unit_test(with_utilization_50_spare_ones_must_be_made_before_they_are_asked_for),
     };

@@ -337,6 +337,30 @@ static void lowering_a_limit_must_take_from_what_comes_back_and_not_underflow(vo
     lowered(KP_NONE, 1);
 }
 
+/* H23 (b), with one who waits: what comes back above the limit is not for it */
+static void a_lowered_limit_must_hold_for_who_waits_too(void **state)
+{
+    struct visitor v = { 0 };
+    struct house h;
+    kp_lease lease[2];
+    (void)state;
+    with_limit(&h, 2, NULL);
+    lease[0] = house_get(&h, "a");
+    lease[1] = house_get(&h, "a");
+    visitor_send(&h, &v, "a", KP_OFF);
+    set_max_live(&h, "a", 1);
+    house_release(&h, &lease[0]);
+    house_settle(&h);
+    HOUSE_HAS(&h, !v.answered);
+    HOUSE_IS(&h, house_stats(&h, "a").live, 1);
+    house_release(&h, &lease[1]);
+    visitor_end(&v);
+    HOUSE_IS(&h, v.number, 2);
+    HOUSE_IS(&h, house_stats(&h, "a").live, 1);
+    house_release(&h, &v.lease);
+    house_close(&h);
+}
+
 /* H23 (d) */
 static void a_lowered_limit_must_hold_from_now_on(void **state)
 {
@@ -421,6 +445,7 @@ int main(void)
         cmocka_unit_test(a_stale_lease_must_end_nothing_after_its_resource_was_replaced),
         cmocka_unit_test(raising_a_limit_must_serve_who_waits_at_once),
         cmocka_unit_test(lowering_a_limit_must_take_from_what_comes_back_and_not_underflow),
+        cmocka_unit_test(a_lowered_limit_must_hold_for_who_waits_too),
         cmocka_unit_test(a_lowered_limit_must_hold_from_now_on),
         cmocka_unit_test(lowering_a_limit_while_creates_are_in_flight_must_settle_at_it),
         cmocka_unit_test(raising_the_limit_of_every_key_must_serve_who_waits_for_any),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The hard case H24: lost wake-ups, when returns and requests race, in a long queue, and behind a
- * slow create.
+ * slow create. And what happens when the world changes between two steps of one get.
  */
 #include "house.h"
 
@@ -94,12 +94,91 @@ static void one_who_is_served_by_a_return_must_leave_one_create_and_start_no_oth
     house_close(&h);
 }
 
+/* ---- between two steps: variants of H6 and H8 that lie inside one get ---- */
+
+static void closes_inside_a_get(const kp_script *script, bool by_check, int64_t answered_ms)
+{
+    struct visitor v = { 0 };
+    struct house h;
+    kp_options o = house_plan(&h, 1, "commons", script);
+    house_open(&h, &o);
+    if (by_check) house_stock(&h, "a", 1);
+    visitor_send(&h, &v, "a", KP_OFF);
+    house_pass(&h, 5);
+    HOUSE_HAS(&h, !v.answered);
+    HOUSE_IS(&h, kp_pool_close(h.pool, KP_CLOSE_NOW, 100), 1);
+    h.ended = true;
+    kp_sim_join(h.sim, v.task);
+    HOUSE_IS(&h, v.rc, KP_ECLOSED);
+    HOUSE_IS(&h, v.answered_ms, answered_ms);
+    house_pass(&h, 1000);
+    HOUSE_IS(&h, house_cast(&h).creates, 1); /* and none was begun for it */
+    house_close(&h);
+}
+
+/* H6: its check fails after the close, so it would have to wait again, for nobody */
+static void who_finds_a_bad_one_after_the_close_must_be_told_of_it_at_once(void **state)
+{
+    static const kp_line bad[] = { { .blocks_ms = 10, .status = -1 }, { 0 } };
+    const kp_script script = { .validate = bad };
+    (void)state;
+    closes_inside_a_get(&script, true, 10);
+}
+
+/* H6: its create begins before the close and says "later" after it */
+static void whose_create_turns_pending_after_the_close_must_be_told_of_it_at_once(void **state)
+{
+    static const kp_line slow[] = { { .blocks_ms = 10, .takes_ms = 500 }, { 0 } };
+    const kp_script script = { .create = slow };
+    (void)state;
+    closes_inside_a_get(&script, false, 10);
+}
+
+/* H8: the one who made it does not get it, and waits on with empty hands */
+static void a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent(void **state)
+{
+    static kp_gate gate;
+    static const kp_line lines[] = { { .takes_ms = 1, .gate = &gate }, { .takes_ms = 2 }, { 0 } };
+    const kp_script script = { .create = lines };
+    struct visitor g1 = { 0 }, g2 = { 0 };
+    struct house h;
+    kp_lease other;
+    kp_options o = house_plan(&h, 1, "commons", &script);
+    (void)state;
+    gate = (kp_gate){ 0 };
+    o.limits.max_live = 2;
+    o.budget.max_lent = 2;
+    house_open(&h, &o);
+    visitor_send(&h, &g1, "a", KP_OFF);
+    visitor_send(&h, &g2, "a", KP_OFF);
+    house_pass(&h, 10);
+    HOUSE_HAS(&h, g1.answered && !g2.answered);
+    house_release(&h, &g1.lease);
+    visitor_end(&g2);
+    HOUSE_IS(&h, g2.number, g1.number);
+    other = house_get(&h, "b");
+    HOUSE_IS(&h, house_fails(&h, "c", 10), KP_ETIMEDOUT);
+    kp_gate_open(h.sim, &gate);
+    house_settle(&h);
+    house_release(&h, &other);
+    house_release(&h, &g2.lease);
+    g1.lease = house_get(&h, "a"); /* and both permits are back */
+    g2.lease = house_get(&h, "a");
+    HOUSE_IS(&h, house_fails(&h, "b", 10), KP_ETIMEDOUT);
+    house_release(&h, &g1.lease);
+    house_release(&h, &g2.lease);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_many_returns_as_requests_must_serve_all_of_them),
         cmocka_unit_test(five_hundred_who_wait_for_three_must_all_be_served),
         cmocka_unit_test(one_who_is_served_by_a_return_must_leave_one_create_and_start_no_other),
+        cmocka_unit_test(who_finds_a_bad_one_after_the_close_must_be_told_of_it_at_once),
+        cmocka_unit_test(whose_create_turns_pending_after_the_close_must_be_told_of_it_at_once),
+        cmocka_unit_test(a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent),
     };
-    return cmocka_run_group_tests_name("hard case H24", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("hard case H24, and between two steps", tests, NULL, NULL);
 }

@@ -52,6 +52,13 @@ static void success_must_have_a_sentence_too(void **state)
     assert_true(kp_strerror(0)[0] != 0);
 }
 
+static void the_library_must_say_which_it_is(void **state)
+{
+    (void)state;
+    assert_int_equal(kp_version(), KP_VERSION);
+    assert_true(kp_build_info()[0] != 0);
+}
+
 /* ---- the codes, each with the call that meets it ---- */
 
 /* A get that must fail with `code`, hold nothing, and leave a why that stands alone. */
@@ -375,6 +382,7 @@ int main(void)
         cmocka_unit_test(every_code_must_have_its_row),
         cmocka_unit_test(a_number_that_is_not_ours_must_have_a_row_that_says_so),
         cmocka_unit_test(success_must_have_a_sentence_too),
+        cmocka_unit_test(the_library_must_say_which_it_is),
         T(etimedout_must_name_the_limit_and_the_holder),
         T(eagain_must_be_the_answer_to_a_get_that_does_not_wait),
         T(efull_must_be_the_answer_when_nobody_may_wait),
