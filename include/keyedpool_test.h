@@ -5,7 +5,7 @@
  * driver that follows a script.
  *
  * Tasks are real threads, but only one of them runs at any time: a task gives way only where it
- * waits in the world (in a pool call, kp_sim_wait_ms, kp_sim_join, kp_sim_settle). So a test is
+ * waits in the world (in a pool call, kp_sim_pass_ms, kp_sim_join, kp_sim_settle). So a test is
  * deterministic without a single sleep. The thread that opened the sim is its first task. When
  * every task waits, the clock jumps to what is due next. When nothing is due either, the kit prints
  * who waits for what and aborts: a deadlock.
@@ -127,7 +127,7 @@ typedef struct kp_prop {
     uint64_t number;                    /* 1, 2, 3, ... in the order of creation */
     char     key[64];                   /* the key it was made for, as text, cut to fit */
     uint32_t alive;                     /* 1 until destroyed */
-    uint32_t users;                     /* kp_prop_use minus kp_prop_leave */
+    uint32_t users;                     /* the test's own: count borrowers in it to see double lending */
 } kp_prop;
 
 typedef struct kp_cast kp_cast;         /* the driver's memory of what happened */

@@ -123,13 +123,13 @@ def not_ours(folder, names):
     return skip & set(names)
 
 
-def broken(original, before, build, change):
+def broken(original, before, build, change, only):
     """What lint finds more in a copy that was changed."""
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "copy")
         shutil.copytree(original, copy)
         change(copy)
-        return [f for f in lint(copy, build) if f not in before]
+        return [f for f in lint(copy, build, only) if f not in before]
 
 
 def main():
@@ -144,7 +144,8 @@ def main():
         added(laws.PAGE, laws.page(original)[1])(original)
         before = lint(original, build if built else None)
         for rule, what, change in breaks(built):
-            found = broken(original, before, build if rule == "exports" else None, change)
+            where = build if rule == "exports" else None
+            found = broken(original, before, where, change, {rule} if rule else None)
             good = any(f[2] == rule for f in found) if rule else not found
             tried.add(rule)
             if not good:

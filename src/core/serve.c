@@ -427,7 +427,8 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t
                     struct kp__todo *todo)
 {
     enqueue(core, request);
-    kp__settle(core, request->sub, now, todo);
+    if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
+    else kp__settle(core, request->sub, now, todo);
 }
 
 bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,

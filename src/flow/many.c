@@ -197,7 +197,8 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
     if (!pool)
         return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_invalidate: pool is NULL") : 0;
     kp__todo_init(&todo, pool->world);
-    while ((slot = kp__slot_of_live(&pool->core, resource)) != NULL &&
+    while (pool->core.phase != KP__CLOSED &&
+           (slot = kp__slot_of_live(&pool->core, resource)) != NULL &&
            kp__doom(&pool->core, slot, KP__INVALIDATED, &todo))
         found++;
     kp__leave(pool, &todo);
@@ -209,7 +210,7 @@ static int64_t invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, st
     static const enum kp__state states[] = { KP__LENT, KP__IDLE };
     int64_t found = 0;
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && pool->core.phase != KP__CLOSED; i++) {
         struct kp__list *list = &sub->slots[states[i]], *node = kp__list_first(list), *next;
         for (; node; node = next) {
             next = kp__list_next(list, node);

@@ -39,7 +39,7 @@ static void an_invalidated_item_with_several_borrowers_must_take_no_more_and_go_
 {
     contract c;
     kp_lease leases[2];
-    kp_lease other;
+    kp_lease others[2];
     kp_prop *shared;
     (void)state;
     contract_begin(&c, "effect-range %d %d %s", 0, 2, "60s");
@@ -51,15 +51,16 @@ static void an_invalidated_item_with_several_borrowers_must_take_no_more_and_go_
         fail_msg("two borrowers of three seats have two resources");
     }
     assert_int_equal(kp_invalidate(c.pool, shared), 1);
-    assert_int_equal(contract_take(&c, EU, &other), 2);
+    assert_int_equal(contract_take(&c, EU, &others[0]), 2);
     contract_give(&c, &leases[0]);
+    assert_int_equal(contract_take(&c, EU, &others[1]), 2);
     contract_rest(&c);
     assert_int_equal(shared->alive, 1);
     contract_give(&c, &leases[1]);
     contract_rest(&c);
     assert_int_equal(shared->alive, 0);
     assert_int_equal(kp_cast_read(c.cast).destroys, 1);
-    contract_give(&c, &other);
+    contract_give_all(&c, others, 2);
     contract_end(&c);
 }
 

@@ -385,7 +385,8 @@ static void a_destroy_that_fails_must_make_room_for_who_waits_all_the_same(void 
 /* ---- H8: a create that hangs ---- */
 
 /* H8 (ACP-6, E3-7, E3-11). Ours is stricter than the case: what the second create made goes to the
- * request that came first, although its own create hangs; the second one has what that one returns. */
+ * request that came first, although its own create hangs; the second one has what that one returns.
+ */
 static void a_create_that_hangs_must_hold_up_nobody_and_count_as_one(void **state)
 {
     static kp_gate gate;

@@ -402,7 +402,8 @@ static int boom(kp_lease *lease, void *arg)
     return -42;
 }
 
-/* B-REL-05: release the permit if action errors; B-REL-06 */
+/* B-REL-05: release the permit if action errors; B-REL-06: in C an action is cancelled by failing
+ */
 static void an_action_that_fails_must_release_its_permit(void **state)
 {
     struct house h;

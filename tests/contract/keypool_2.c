@@ -111,6 +111,24 @@ static void a_reaper_that_never_rests_must_be_refused_by_name(void **state)
     house_leave(&h);
 }
 
+/* DESIGN section 3, durationBetweenEvictionRuns: a bound on lateness, not a heartbeat */
+static void the_reaper_must_sleep_until_something_is_due(void **state)
+{
+    struct house h;
+    int64_t due_ms;
+    kp_options o = keypool(&h, NULL);
+    (void)state;
+    house_open(&h, &o);
+    HOUSE_IS(&h, kp_keep(h.pool), -1);
+    house_stock(&h, "a", 1);
+    due_ms = kp_keep(h.pool);
+    HOUSE_HAS(&h, due_ms >= 30000 && due_ms <= 35000);
+    house_pass(&h, 10000);
+    due_ms = kp_keep(h.pool);
+    HOUSE_HAS(&h, due_ms >= 20000 && due_ms <= 25000);
+    house_close(&h);
+}
+
 /* B-TTL-02 */
 static void the_idle_time_must_start_when_it_comes_back(void **state)
 {
@@ -436,6 +454,7 @@ int main(void)
         cmocka_unit_test(without_a_reaper_an_expired_one_must_stay_until_it_is_asked_for),
         cmocka_unit_test(with_check_at_get_a_stale_one_must_not_be_lent_before_the_reaper_comes),
         cmocka_unit_test(a_reaper_that_never_rests_must_be_refused_by_name),
+        cmocka_unit_test(the_reaper_must_sleep_until_something_is_due),
         cmocka_unit_test(the_idle_time_must_start_when_it_comes_back),
         cmocka_unit_test(the_reaper_must_take_the_stale_ones_only),
         cmocka_unit_test(a_failure_in_the_reaper_must_be_told_and_must_not_stop_it),

@@ -22,8 +22,8 @@
 
 struct session {
     kp_sim  *sim;
-    kp_cast *cast;
-    kp_pool *pool, *structs;
+    kp_cast *cast, *down;               /* down: its creates fail */
+    kp_pool *pool, *structs, *broken;
     int64_t  nth;                       /* which allocation failed, for messages */
     int      refused;                   /* calls that answered KP_ENOMEM */
     int      ran;                       /* finalizers and bodies */
@@ -97,6 +97,10 @@ static void open_pools(struct session *s)
     options.key_type.fields = shard_fields;
     if (!MAY(s, kp_pool_open(&options, &s->structs)))
         MUST(s, s->structs == NULL);
+    options.key_type = (kp_key_type){ 0 };
+    options.driver = kp_cast_driver(s->down);
+    if (!MAY(s, kp_pool_open(&options, &s->broken)))
+        MUST(s, s->broken == NULL);
 }
 
 static void borrow(struct session *s)
@@ -140,6 +144,23 @@ static void borrow_by_struct(struct session *s)
     }
 }
 
+/* Memory for keeping a failure may be missing; the failure itself must arrive whole. */
+static void fail_to_create(struct session *s)
+{
+    kp_lease lease;
+    kp_why   why;
+    int      rc;
+
+    for (int i = 0; s->broken && i < 3; i++) {
+        rc = kp_get(s->broken, kp_str("x"), KP_ASK(.within_ms = 100, .why = &why), &lease);
+        if (rc == KP_ECREATE)
+            MUST(s, why.vendor_code == 111 && strstr(why.text, "refused"));
+        else
+            MUST(s, !MAY(s, rc));
+        MUST(s, why.code == rc && lease.resource == NULL);
+    }
+}
+
 static void pin_add_warm(struct session *s)
 {
     kp_key   keys[] = { kp_str("w1"), kp_str("w2") }, pinned;
@@ -166,6 +187,21 @@ static void pin_add_warm(struct session *s)
         s->added++;
     else                                /* still ours */
         MUST(s, kp_invalidate(s->pool, &made_elsewhere) == 0);
+}
+
+/* So many keys and resources that every table has to grow. */
+static void crowd(struct session *s)
+{
+    kp_lease lease[100];
+
+    for (int i = 0; i < 100; i++) {
+        char key[] = { 'c', (char)(' ' + i), 0 };
+
+        lease[i] = (kp_lease){ 0 };
+        (void)MAY(s, kp_get(s->pool, kp_str(key), KP_IN_S(1), &lease[i]));
+    }
+    for (int i = 0; i < 100; i++)
+        kp_release(&lease[i]);
 }
 
 static void set_limits(struct session *s)
@@ -271,18 +307,31 @@ static void must_still_work(struct session *s)
 /* One session in which allocation number nth fails. True if nothing had to be refused any more. */
 static bool play(int64_t nth, bool and_all_after)
 {
+    /* Every third create is answered later, by the clock. */
+    static const kp_line at_once_and_later[] = {
+        { .times = 2 }, { .takes_ms = 3 }, { .times = 2 }, { .takes_ms = 3 }, { .times = 2 },
+        { .takes_ms = 3, .times = 2 }, { 0 },
+    };
+    static const kp_line refuses[] = {
+        { .status = -1, .vendor_code = 111, .text = "refused", .times = KP_OFF }, { 0 },
+    };
     struct session s = { .nth = nth };
+    kp_script      script = { .create = at_once_and_later }, down = { .create = refuses };
     kp_sim_memory  memory;
     kp_cast_count  n;
 
     assert_int_equal(kp_sim_open(1, &s.sim), 0);
-    assert_int_equal(kp_cast_open(&(const kp_script){ .sim = s.sim }, &s.cast), 0);
+    script.sim = down.sim = s.sim;
+    assert_int_equal(kp_cast_open(&script, &s.cast), 0);
+    assert_int_equal(kp_cast_open(&down, &s.down), 0);
     kp_sim_fail_alloc(s.sim, nth, and_all_after);
     open_pools(&s);
     if (s.pool) {
         borrow(&s);
         borrow_by_struct(&s);
+        fail_to_create(&s);
         pin_add_warm(&s);
+        crowd(&s);
         set_limits(&s);
         scopes(&s);
         hand_over(&s);
@@ -296,10 +345,13 @@ static bool play(int64_t nth, bool and_all_after)
     }
     if (s.structs)
         MUST(&s, kp_pool_close(s.structs, KP_CLOSE_WAIT, KP_SECONDS(1)) == 0);
+    if (s.broken)
+        MUST(&s, kp_pool_close(s.broken, KP_CLOSE_WAIT, KP_SECONDS(1)) == 0);
     MUST(&s, s.misuses == 0);
     n = kp_cast_read(s.cast);
     MUST(&s, n.creates + s.added == n.destroys && n.destroyed_twice == 0 && n.used_after == 0);
     kp_cast_close(s.cast);
+    kp_cast_close(s.down);
     MUST(&s, kp_sim_close(s.sim) == 0);
     if (memory.refused == 0)
         MUST(&s, s.refused == 0);
@@ -314,6 +366,7 @@ static int64_t play_until_nothing_fails(bool and_all_after)
         nth++;
         assert_true(nth < 10000);
     }
+    print_message("%d allocations, each failed in turn\n", (int)nth - 1);
     return nth - 1;
 }
 

@@ -97,6 +97,7 @@ struct scene {
     kp_job_kind hangs;
     bool        discard;                /* how A is given back, and B too */
     int64_t     threads;                /* options.threads */
+    int64_t     idle_ttl_ms;            /* set: nobody uses A, the keeper destroys it */
 };
 
 struct user {
@@ -170,21 +171,26 @@ static bool play(const struct scene *scene, uint64_t limit_ns)
 {
     kp_options options = {
         .driver = { .create = create, .destroy = destroy, .validate = check, .reset = check },
-        .limits = { .validate_after_ms = KP_NONE, .prefill = KP_PREFILL_NONE },
+        .limits = { .validate_after_ms = KP_NONE, .prefill = KP_PREFILL_NONE,
+                    .idle_ttl_ms = scene->idle_ttl_ms },
         .threads = scene->threads,
     };
     struct user u = { .scene = scene };
     uint64_t    best = UINT64_MAX;
-    kp_lease    lease;
+    kp_lease    lease = { 0 };
     pthread_t   thread;
     bool        ok;
 
     if (kp_pool_open(&options, &u.pool) != 0)
         return false;
-    if (scene->hangs != KP_JOB_CREATE && kp_get(u.pool, kp_str("A"), NULL, &lease) == 0)
-        kp_release(&lease);             /* so that there is one to validate, reset or destroy */
+    if (scene->hangs != KP_JOB_CREATE && kp_get(u.pool, kp_str("A"), NULL, &lease) != 0)
+        return false;
+    if (!scene->idle_ttl_ms)            /* so that there is one to validate, reset or destroy */
+        kp_release(&lease);
     expect_hang(scene->hangs);
-    if (pthread_create(&thread, NULL, use_a, &u) != 0)
+    if (scene->idle_ttl_ms)
+        kp_release(&lease);
+    else if (pthread_create(&thread, NULL, use_a, &u) != 0)
         abort();
     wait_until_it_hangs();
     for (int round = 0; round < ROUNDS && best > limit_ns; round++) {
@@ -194,7 +200,8 @@ static bool play(const struct scene *scene, uint64_t limit_ns)
             best = slowest;
     }
     let_it_go();
-    pthread_join(thread, NULL);
+    if (!scene->idle_ttl_ms)
+        pthread_join(thread, NULL);
     ok = best <= limit_ns && u.rc == 0;
     ok = kp_pool_close(u.pool, KP_CLOSE_WAIT, KP_SECONDS(10)) == 0 && ok;
     ok = atomic_load(&live) == 0 && ok;
@@ -209,12 +216,13 @@ static bool play(const struct scene *scene, uint64_t limit_ns)
 int main(void)
 {
     static const struct scene scenes[] = {
-        { "create hangs", KP_JOB_CREATE, false, 0 },
-        { "create hangs, others create too", KP_JOB_CREATE, true, 0 },
-        { "create hangs on the pool's own threads", KP_JOB_CREATE, false, 2 },
-        { "destroy hangs", KP_JOB_DESTROY, true, 0 },
-        { "validate hangs", KP_JOB_VALIDATE, false, 0 },
-        { "reset hangs", KP_JOB_RESET, false, 0 },
+        { "create hangs", KP_JOB_CREATE, false, 0, 0 },
+        { "create hangs, others create too", KP_JOB_CREATE, true, 0, 0 },
+        { "create hangs on the pool's own threads", KP_JOB_CREATE, false, 2, 0 },
+        { "destroy hangs", KP_JOB_DESTROY, true, 0, 0 },
+        { "destroy hangs in the keeper", KP_JOB_DESTROY, false, 0, 1 },
+        { "validate hangs", KP_JOB_VALIDATE, false, 0, 0 },
+        { "reset hangs", KP_JOB_RESET, false, 0, 0 },
     };
     const char *limit = getenv("KP_LIMIT_MS");
     uint64_t    limit_ns = (limit && *limit ? strtoull(limit, NULL, 0) : 10) * 1000000;
