@@ -67,16 +67,30 @@ static bool borrow_three_times(kp::pool<connection> &pool)
     return rc == 0 && queries == 1;             // a new one
 }
 
+// A scope owns what is borrowed through it, and gives it back before it ends itself.
+static bool borrow_in_a_scope(kp::pool<connection> &pool)
+{
+    {
+        kp::scope   scope;
+        connection *c = nullptr;
+        if (scope.get(pool, kp::key("eu-west"), &c, kp::ask(2s)) < 0 || !c)
+            return false;
+        if (pool.try_get(kp::key("eu-west")))   // lent: there is no second one
+            return false;
+    }
+    return static_cast<bool>(pool.try_get(kp::key("eu-west")));
+}
+
 int main()
 {
     kp::pool<connection> pool;
 
     if (pool.open(how_to_connect()) < 0)
         return 1;
-    const bool ok = borrow_three_times(pool);
+    const bool ok = borrow_three_times(pool) && borrow_in_a_scope(pool);
     kp_stats   stats{};
     kp_stats_read(pool.raw(), KP_EVERY_KEY, &stats);
     std::printf("%d gets, %d connections made\n", static_cast<int>(stats.gets),
                 static_cast<int>(stats.creates));
-    return !(pool.close() == 0 && ok && stats.gets == 3 && stats.creates == 2);
+    return !(pool.close() == 0 && ok && stats.gets == 5 && stats.creates == 2);
 }

@@ -127,7 +127,7 @@ typedef struct kp_prop {
     uint64_t number;                    /* 1, 2, 3, ... in the order of creation */
     char     key[64];                   /* the key it was made for, as text, cut to fit */
     uint32_t alive;                     /* 1 until destroyed */
-    uint32_t users;                     /* the test's own: count borrowers in it to see double lending */
+    uint32_t users;                     /* the test's own: count borrowers to see double lending */
 } kp_prop;
 
 typedef struct kp_cast kp_cast;         /* the driver's memory of what happened */

@@ -34,7 +34,7 @@ typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } k
  * are waited for. DRAIN: waiting requests are served first. At the deadline (0: 30 s; KP_OFF is
  * refused and taken as 30 s) any of them becomes NOW. Returns how many resources are still out
  * (lent, being created or destroyed elsewhere): they are destroyed as they come back, and the last
- * one frees the pool. `pool` keeps answering KP_ECLOSED: 128 bytes stay for the life of the
+ * one frees the pool. `pool` keeps answering KP_ECLOSED: 112 bytes stay for the life of the
  * process. Closing again waits for the same end, with its own deadline.
  * Threads: any thread. Blocks: WAIT and DRAIN, until the deadline; all of them in destroy.
  * Calls: destroy, on_event, drop_ctx. Owns: the pool is given up. Errors: none; KP_EMISUSE for
@@ -170,7 +170,9 @@ KP_API int64_t kp_invalidate_key(kp_pool *pool, kp_key key);
  * nothing is taken from borrowers.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies limits.
  * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (key), KP_ENOMEM, KP_ECLOSED, KP_EFORKED,
- * KP_EMISUSE; then nothing has changed. Order: none. Since: 0.1 */
+ * KP_EMISUSE; then nothing has changed, except that with KP_EVERY_KEY a key whose own numbers
+ * contradict keeps them while the others change.
+ * Order: none. Since: 0.1 */
 KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
                          kp_why *why) KP_NODISCARD;
 

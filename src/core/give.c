@@ -254,7 +254,7 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
     struct kp__subpool *sub = slot->sub;
 
     kp__seat_leave(core, slot, seat, now);
-    sub->used_at = now;
+    if (now) sub->used_at = now;
     if (sub->rules->breaker_counts & KP_BREAK_USE) sub->health.probing = false;
     if (!keep && !slot->doomed) { /* with sharing: nobody new comes in, the last one out closes it
                                    */

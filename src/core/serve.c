@@ -405,7 +405,7 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     struct look l = { core, request, sub, now, todo, NULL };
     int64_t max_waiting = sub->rules ? sub->rules->max_waiting : KP__UNBOUND;
 
-    sub->used_at = now;
+    if (now) sub->used_at = now;
     kp__list_init(&request->link);
     request->limit = "wait_order"; /* somebody is ahead, until a look says more */
     request->again = KP__NEVER;

@@ -123,7 +123,6 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     if (code == 0) code = kp__groups_of(pool, rules, group);
     if (code == 0) {
         kp__table_rule(&pool->core, sub, rules, group, &old);
-        pool->core.clocked = pool->core.clocked || rules->clocked;
         if (rules->prefill && rules->min_live > 0) {
             sub->refill = true;
             kp__file_sub(&pool->core, sub, kp__time(pool));

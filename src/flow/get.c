@@ -281,7 +281,8 @@ static int serve(struct get *g, const kp_ask *ask, kp_lease *out, struct kp__tod
 
     g->request.sub = g->sub;
     kp__claim(&g->pool->core, &g->request, now, todo);
-    if (g->request.grant.kind != KP__GRANT_SLOT) kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
+    if (g->request.grant.kind != KP__GRANT_SLOT)
+        kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
     return finish(g, run(g, todo), out, todo);
 }
 

@@ -21,7 +21,7 @@ struct kp__job {
     void *made;
     uint64_t began;
     struct kp__failure failure; /* what kp_job_fail said */
-    bool held, spent; /* Guard: the pool's lock. Kept for driver.cancel; to be put when that is over */
+    bool held, spent; /* Guard: the pool's lock. Kept for driver.cancel; put when that is over */
     struct kp__list queue;      /* creations that the pool's own threads shall run */
 };
 

@@ -65,10 +65,15 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub)
     if (now < sub->health.back_off) {
         kp__file_sub(&pool->core, sub, sub->health.back_off);
     } else if (kp__refill_permit(&pool->core, sub, sub->warm, now)) {
+        int64_t wanted = kp__refill_wanted(&pool->core, sub, sub->warm);
         kp__create(pool, sub, NULL);
-        if (sub->health.failures > failures && sub->health.back_off == 0 && !sub->rules->cache_once)
+        bool failed = sub->health.failures > failures;
+        if (failed && sub->health.back_off == 0 && !sub->rules->cache_once)
             sub->refill = sub->warm = false; /* nothing to pace it by: the next get tries again */
-        else kp__file_sub(&pool->core, sub, now); /* one at a time: others get their turn */
+        else if (failed || kp__refill_wanted(&pool->core, sub, sub->warm) <= wanted)
+            kp__file_sub(&pool->core, sub, now); /* one at a time: others get their turn */
+        else /* not even begun: out of memory */
+            kp__file_sub(&pool->core, sub, now + UINT64_C(1000000000));
     } else { /* changes in this key file it at once (core/give.c); else look now and then */
         kp__file_sub(&pool->core, sub, now + UINT64_C(1000000000));
     }

@@ -282,7 +282,6 @@ static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     kp__step_in(pool);
     if (code == 0 && (code = kp__groups_of(pool, rules, group)) == 0) {
         kp__table_rule(&pool->core, sub, rules, group, &old);
-        pool->core.clocked = pool->core.clocked || rules->clocked;
         rules = NULL;
         apply(pool, sub, todo);
     }

@@ -3,6 +3,7 @@
  * Many keys, many threads, everything at once: random gets, releases, discards, invalidations and
  * closed keys, with a driver that fails now and then, expiry and forgetting in the background. At
  * the end the pool's totals must be the driver's and the threads' own, and nothing may be left.
+ * Then small pools are closed again and again while all threads are at work in them.
  *
  * Environment: KP_SECONDS (2), KP_KEYS (100000), KP_THREADS (8), KP_SEED (from the clock; printed).
  * To be run under TSan and under ASan + UBSan: each holder writes to its resource without any
@@ -37,7 +38,7 @@ struct counts {
 
 static struct counts counts;
 static kp_pool      *pool;
-static atomic_bool   stop;
+static atomic_bool   stop, closing;
 static uint32_t      keys = 100000;
 static uint64_t      seed;
 
@@ -47,6 +48,12 @@ static void went_wrong(int line, const char *what, long long got)
 {
     if (atomic_fetch_add(&counts.wrong, 1) < 20)
         fprintf(stderr, "keys.c:%d: %s does not hold (%lld)\n", line, what, got);
+}
+
+/* While the pool is being closed under the threads, any call may say so. */
+static bool over(int rc)
+{
+    return rc == KP_ECLOSED && atomic_load(&closing);
 }
 
 static uint64_t next_random(uint64_t *state)    /* splitmix64 */
@@ -145,7 +152,7 @@ static void let_go(struct worker *w, int i, bool discard)
             marked = kp_invalidate(pool, h.thing);
             /* 0: its key was, just before */
             EXPECT(marked == 0 || marked == 1, (long long)marked);
-            EXPECT(kp_lease_read(&h.lease, &about) && about.doomed, (long long)marked);
+            EXPECT((kp_lease_read(&h.lease, &about) && about.doomed) || over(KP_ECLOSED), 0);
             discard = false;
         } else {
             discard = true;
@@ -198,7 +205,7 @@ static void get_one(struct worker *w, uint32_t number, kp_key key)
         w->timeouts++;
     } else {
         w->refusals++;
-        EXPECT(rc == KP_EAGAIN || rc == KP_ECREATE || rc == KP_EFULL, rc);
+        EXPECT(rc == KP_EAGAIN || rc == KP_ECREATE || rc == KP_EFULL || over(rc), rc);
     }
 }
 
@@ -209,12 +216,12 @@ static void close_key(struct worker *w, kp_key key)
     int       rc = kp_limits_set(pool, key, &shut, NULL);
     int64_t   n;
 
-    EXPECT(rc == 0 || rc == KP_ENOTFOUND, rc);
+    EXPECT(rc == 0 || rc == KP_ENOTFOUND || over(rc), rc);
     n = kp_invalidate_key(pool, key);
     EXPECT(n >= 0, (long long)n);
     sched_yield();
     rc = kp_limits_set(pool, key, &open, NULL);
-    EXPECT(rc == 0 || rc == KP_ENOTFOUND, rc);
+    EXPECT(rc == 0 || rc == KP_ENOTFOUND || over(rc), rc);
     w->closed_keys++;
 }
 
@@ -223,7 +230,7 @@ static void look(struct worker *w, kp_key key)
     kp_stats s;
     int      rc = kp_stats_read(pool, key, &s);
 
-    EXPECT(rc == 0 || rc == KP_ENOTFOUND, rc);
+    EXPECT(rc == 0 || rc == KP_ENOTFOUND || over(rc), rc);
     if (rc == 0) {
         EXPECT(s.live == s.creating + s.idle + s.lent + s.closing, (long long)s.live);
         EXPECT(s.live <= PER_KEY, (long long)s.live);
@@ -234,9 +241,16 @@ static void look(struct worker *w, kp_key key)
 
         EXPECT(kp_lease_read(&w->held[0].lease, &about), 0);
         rc = kp_lease_of(pool, w->held[0].thing, &same);
-        EXPECT(rc == 0, rc);
-        EXPECT(memcmp(&same, &w->held[0].lease, sizeof same) == 0, 0);
+        EXPECT(rc == 0 || over(rc), rc);
+        EXPECT(rc < 0 || memcmp(&same, &w->held[0].lease, sizeof same) == 0, 0);
     }
+}
+
+static void pin(struct worker *w, uint32_t number)
+{
+    int rc = kp_pin(pool, kp_bytes(&number, sizeof number), &w->hot[number]);
+
+    EXPECT(rc == 0 || over(rc), rc);
 }
 
 static void *work(void *arg)
@@ -245,7 +259,7 @@ static void *work(void *arg)
 
     for (uint32_t i = 0; i < HOT_KEYS && i < keys; i++)
         if (i % 2 == 0)
-            EXPECT(kp_pin(pool, kp_bytes(&i, sizeof i), &w->hot[i]) == 0, i);
+            pin(w, i);
     while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
         uint64_t dice = next_random(&w->random);
         uint32_t among = dice & 1 || keys < HOT_KEYS ? keys : HOT_KEYS;
@@ -331,30 +345,42 @@ static void add_up(const kp_stats *s, const struct worker *w, size_t threads)
     EXPECT(yes > 0, 0);
 }
 
-static void run(size_t threads, uint64_t seconds)
+static struct worker *start(size_t threads)
 {
     struct worker *w = calloc(threads, sizeof *w);
-    kp_stats       s;
 
     if (!w)
         abort();
+    atomic_store(&stop, false);
     for (size_t i = 0; i < threads; i++) {
         w[i].random = seed + i * UINT64_C(0x1000003);
         if (pthread_create(&w[i].thread, NULL, work, &w[i]) != 0)
             abort();
     }
-    pause_ms((long)seconds * 1000);
+    return w;
+}
+
+static void join(struct worker *w, size_t threads)
+{
     atomic_store(&stop, true);
     for (size_t i = 0; i < threads; i++)
         pthread_join(w[i].thread, NULL);
+}
+
+static void run(size_t threads, uint64_t seconds)
+{
+    struct worker *w = start(threads);
+    kp_stats       s;
+
+    pause_ms((long)seconds * 1000);
+    join(w, threads);
     s = drain();
     add_up(&s, w, threads);
     free(w);
 }
 
-int main(void)
+static void open_pool(void)
 {
-    uint64_t   seconds = setting("KP_SECONDS", 2), threads = setting("KP_THREADS", 8);
     kp_options options = {
         .name = "torture",
         .driver = { .create = create, .destroy = destroy, .validate = validate },
@@ -364,8 +390,43 @@ int main(void)
             .max_live = PER_KEY, .idle_ttl_ms = 20, .max_age_ms = 40,
             .validate_after_ms = KP_NONE, .retry_first_ms = KP_NONE, .max_creating = KP_UNLIMITED,
         },
+        .budget = { .max_live = keys < 4000 ? keys / 8 + 16 : 500 },    /* keys make room */
     };
-    int64_t out;
+
+    if (kp_pool_open(&options, &pool) < 0)
+        abort();
+}
+
+static void close_pool(void)
+{
+    int64_t out = kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30));
+
+    EXPECT(out == 0, (long long)out);
+    EXPECT(counts.creates == counts.destroys, (long long)(counts.creates - counts.destroys));
+}
+
+/* Close a pool while all threads are at work in it, in each mode, with and without time to wait. */
+static void close_under_fire(size_t threads, int round)
+{
+    static const kp_close_mode modes[] = { KP_CLOSE_NOW, KP_CLOSE_WAIT, KP_CLOSE_DRAIN };
+    struct worker             *w;
+    int64_t                    out;
+
+    open_pool();
+    atomic_store(&closing, true);
+    w = start(threads);
+    pause_ms(5);
+    out = kp_pool_close(pool, modes[round % 3], round % 2 ? 3 : KP_NONE);
+    EXPECT(out >= 0, (long long)out);
+    join(w, threads);
+    free(w);
+    close_pool();
+    atomic_store(&closing, false);
+}
+
+int main(void)
+{
+    uint64_t   seconds = setting("KP_SECONDS", 2), threads = setting("KP_THREADS", 8);
 
     seed = setting("KP_SEED", (uint64_t)time(NULL));
     keys = (uint32_t)setting("KP_KEYS", keys);
@@ -373,14 +434,13 @@ int main(void)
         return 2;
     printf("KP_SEED=%" PRIu64 " KP_KEYS=%" PRIu32, seed, keys);
     printf(" KP_THREADS=%" PRIu64 " KP_SECONDS=%" PRIu64 "\n", threads, seconds);
-    options.budget.max_live = keys < 4000 ? keys / 8 + 16 : 500;    /* keys make room for others */
     alarm((unsigned)seconds * 10 + 120);        /* a lost wake-up must end as a failure */
-    if (kp_pool_open(&options, &pool) < 0)
-        return 1;
+    open_pool();
     run(threads, seconds);
-    out = kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30));
-    EXPECT(out == 0, (long long)out);
-    EXPECT(counts.creates == counts.destroys, (long long)(counts.creates - counts.destroys));
+    close_pool();
+    for (int round = 0; round < 60; round++)
+        close_under_fire(threads, round);
+    EXPECT(counts.misuses == 0, (long long)counts.misuses);
     printf("%s\n", counts.wrong ? "FAILED" : "ok: nothing lost, counts add up");
     return counts.wrong ? 1 : 0;
 }
