@@ -52,7 +52,8 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     for (int i = 0; i < 2; i++) join(sub, i, group[i]);
     kp__evictable_update(core, sub);
     /* a key that holds its minimum is forgotten by the time of its last use */
-    if (rules->clocked || (rules->min_live > 0 && core->forget_after != KP__NEVER)) core->clocked = true;
+    if (rules->clocked || (rules->min_live > 0 && core->forget_after != KP__NEVER))
+        core->clocked = true;
 }
 
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
