@@ -22,9 +22,9 @@ help:
 
 run:
 	@tools/setup.sh build
-	@$(CONFIGURE) release
-	@cmake --build --preset release -j $(JOBS) --target keyedpool-cli
-	$(BUILD)/release/keyedpool demo
+	@$(CONFIGURE) user
+	@cmake --build --preset user -j $(JOBS) --target keyedpool-cli
+	$(BUILD)/user/keyedpool demo
 
 test:
 	@tools/setup.sh build test
@@ -49,10 +49,10 @@ torture:
 
 install:
 	@tools/setup.sh build
-	@$(CONFIGURE) release
-	@cmake --build --preset release -j $(JOBS) --target keyedpool-libraries
-	@cmake --build --preset release -j $(JOBS) --target keyedpool-cli
-	cmake --install $(BUILD)/release --prefix $(PREFIX)
+	@$(CONFIGURE) user
+	@cmake --build --preset user -j $(JOBS) --target keyedpool-libraries
+	@cmake --build --preset user -j $(JOBS) --target keyedpool-cli
+	cmake --install $(BUILD)/user --prefix $(PREFIX)
 
 clean:
 	rm -rf $(BUILD)
