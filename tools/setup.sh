@@ -32,7 +32,7 @@ need_build() {
 
 need_test() {
     need_command c++ g++
-    need_command python3 python3-minimal
+    python3 -c 'import shutil, subprocess, tempfile' 2>/dev/null || missing="$missing python3"
     need_command pkg-config pkg-config
     need_header '#include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,7 @@ need_test() {
 }
 
 need_lint() {
-    need_command python3 python3-minimal
+    python3 -c 'import shutil, subprocess, tempfile' 2>/dev/null || missing="$missing python3"
     need_command nm binutils
     need_command clang-format clang-format
 }

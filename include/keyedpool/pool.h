@@ -170,8 +170,7 @@ KP_API int64_t kp_invalidate_key(kp_pool *pool, kp_key key);
  * nothing is taken from borrowers.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies limits.
  * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (key), KP_ENOMEM, KP_ECLOSED, KP_EFORKED,
- * KP_EMISUSE; then nothing has changed, except that with KP_EVERY_KEY a key whose own numbers
- * contradict keeps them while the others change.
+ * KP_EMISUSE; then nothing has changed (KP_ENOMEM with KP_EVERY_KEY: some keys may have).
  * Order: none. Since: 0.1 */
 KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
                          kp_why *why) KP_NODISCARD;

@@ -31,7 +31,7 @@ static struct kp__rank rank_of(const struct kp__core *core, const struct kp__bud
     int64_t held =
         budget->counts_lent ? (int64_t)sub->lent_permits : kp__sub_live(sub) + sub->promised;
 
-    for (int q = 0; q < KP__QUEUES; q++) {
+    for (int q = 0; q < KP__OWN; q++) {
         const struct kp__request *first = kp__queue_first(sub, (enum kp__queue)q);
         if (!first) continue;
         uint64_t stamp = sub->rules->wait_lifo ? UINT64_MAX - first->stamp : first->stamp;
@@ -128,7 +128,7 @@ static uint64_t oldest_order(const struct kp__subpool *sub)
 void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
 {
     bool spare = core->evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
-                 kp__sub_live(sub) > sub->rules->min_live;
+                 kp__sub_live(sub) - sub->count[KP__CLOSING] > sub->rules->min_live;
 
     for (int m = 0; m < KP__MEMBERS; m++) {
         struct kp__budget *budget = budget_of(core, sub, m);

@@ -25,8 +25,7 @@ struct kp__budget {
     const char *name; /* of the option, for kp_why.limit */
     int64_t cap, used;
     struct kp__heap starved;   /* subpools, by kp__rank */
-    struct kp__heap evictable; /* live budgets: subpools with an idle one to spare, least recently
-                                  used first */
+    struct kp__heap evictable; /* subpools with an idle one to spare, least recently used first */
     bool counts_lent;          /* what a share of it is measured in: leases, else live resources */
 };
 

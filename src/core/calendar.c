@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "core/core.h"
 
-static uint64_t later(uint64_t at, uint64_t by)
+uint64_t kp__later(uint64_t at, uint64_t by)
 {
     return by >= KP__NEVER - at ? KP__NEVER : at + by;
 }
@@ -70,15 +70,15 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
 {
     const struct kp__subpool *sub = slot->sub;
     const struct kp__rules *r = sub->rules;
-    int64_t live = kp__sub_live(sub);
+    int64_t live = kp__sub_live(sub) - sub->count[KP__CLOSING];
     uint32_t bound = live > r->min_live ? 0 : r->respects_min; /* kinds that the minimum stops now
                                                                 */
     uint64_t at = KP__NEVER;
 
     if ((r->idle_check & check) && !(bound & KP_KIND_IDLE))
-        at = sooner(at, later(slot->since, r->idle_ttl));
+        at = sooner(at, kp__later(slot->since, r->idle_ttl));
     if ((r->excess_check & check) && !(bound & KP_KIND_EXCESS) && live > r->excess_over)
-        at = sooner(at, later(slot->since, r->excess_ttl));
+        at = sooner(at, kp__later(slot->since, r->excess_ttl));
     if ((r->age_check & check) && !(bound & KP_KIND_AGE)) at = sooner(at, slot->age_end);
     return at;
 }
@@ -87,7 +87,7 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
  * have grown by then. */
 static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
 {
-    return at > now ? at : later(now, ttl ? ttl : 1);
+    return at > now ? at : kp__later(now, ttl ? ttl : 1);
 }
 
 /* What a look at an idle slot may find at the earliest after `now`, whatever becomes of the minimum
@@ -98,9 +98,9 @@ static uint64_t next_look(const struct kp__slot *slot, uint64_t now)
     uint64_t at = KP__NEVER;
 
     if (r->idle_check & KP_CHECK_KEEPER)
-        at = not_before(later(slot->since, r->idle_ttl), now, r->idle_ttl);
+        at = not_before(kp__later(slot->since, r->idle_ttl), now, r->idle_ttl);
     if (r->excess_check & KP_CHECK_KEEPER)
-        at = sooner(at, not_before(later(slot->since, r->excess_ttl), now, r->excess_ttl));
+        at = sooner(at, not_before(kp__later(slot->since, r->excess_ttl), now, r->excess_ttl));
     if (r->age_check & KP_CHECK_KEEPER) at = sooner(at, not_before(slot->age_end, now, r->max_age));
     return at;
 }
@@ -113,7 +113,7 @@ void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
         for (uint32_t i = 0; i < slot->seats; i++) {
             const struct kp__seat *seat = kp__seat_at(slot, i);
             if (seat->lent && !seat->warned && seat->since)
-                file(core, &slot->due, later(seat->since, core->leak_after));
+                file(core, &slot->due, kp__later(seat->since, core->leak_after));
         }
     }
 }
@@ -126,7 +126,7 @@ static struct kp__seat *leaked_seat(const struct kp__core *core, struct kp__slot
     for (uint32_t i = 0; i < slot->seats; i++) {
         struct kp__seat *seat = kp__seat_at(slot, i);
         if (seat->lent && !seat->warned && seat->since &&
-            now >= later(seat->since, core->leak_after))
+            now >= kp__later(seat->since, core->leak_after))
             return seat;
     }
     return NULL;
@@ -155,11 +155,16 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
     return leak;
 }
 
+void kp__file_forget(struct kp__core *core, struct kp__subpool *sub)
+{
+    kp__file_sub(core, sub, kp__later(sub->used_at, core->forget_after));
+}
+
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     bool only_minimum = (int64_t)sub->count[KP__IDLE] == kp__sub_live(sub) &&
                         kp__sub_live(sub) <= (sub->rules ? sub->rules->min_live : 0);
-    uint64_t at = later(sub->used_at, core->forget_after);
+    uint64_t at = kp__later(sub->used_at, core->forget_after);
 
     if (sub->interest || sub->pins || sub->waiting || sub->promised || !sub->rules || !only_minimum)
         return false;

@@ -42,7 +42,7 @@ struct kp__core {
     struct kp__budget live, lent, creating;
     struct kp__heap calendar;
     uint32_t count[KP__STATES];
-    uint32_t leases, waiting;
+    uint32_t leases, waiting, promised;
     uint64_t stamps, returns, serials;
     struct kp__tally tally;
 };
@@ -90,6 +90,10 @@ void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct 
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 struct kp__todo *todo);
 
+/* The same for what one budget has left. */
+void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_t now,
+                       struct kp__todo *todo);
+
 /* ---- permits (permit.c) ---------------------------------------------------------------------- */
 
 /* A permit to create in the background (refill, warm-up), if no rule is against it. `force`: a
@@ -102,6 +106,9 @@ int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool 
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
+/* A permit that waits for its victim: what the victim's place does not bring is taken at once. */
+void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
+void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, const struct kp__slot *victim);
 void kp__lent_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 
@@ -144,6 +151,9 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo);
 
+/* at + by, or KP__NEVER. */
+uint64_t kp__later(uint64_t at, uint64_t by);
+
 /* ---- ages and the calendar (calendar.c) ------------------------------------------------------ */
 
 /* When an idle slot must go (KP__NEVER: it may stay), looked at on `check` (KP_CHECK_...). */
@@ -161,6 +171,9 @@ uint64_t kp__due_next(const struct kp__core *core);               /* KP__NEVER: 
  * to be reported, or NULL. */
 struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                                   struct kp__todo *todo);
+
+/* Look whether this key may be forgotten, when nobody will have used it for so long. */
+void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
 
 /* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for
  * when it may. */

@@ -77,6 +77,7 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
         return;
     }
     sponsor = release_sponsor(core, slot);
+    if (!sponsor) sub->health.probing = false; /* nobody is left to say how it went */
     kp__slot_move(core, slot, KP__IDLE);
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
@@ -115,14 +116,17 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
     }
 }
 
+#define LEAST_PAUSE UINT64_C(10000000) /* 10 ms */
+
 /* Full jitter: anywhere between nothing and the doubling pause (Brooker, "Exponential Backoff And
  * Jitter", 2015). */
 static uint64_t pause_after(struct kp__core *core, const struct kp__rules *r, uint32_t failures)
 {
-    uint64_t pause = r->retry_first ? r->retry_first : r->retry_requests ? UINT64_C(10000000) : 0;
+    uint64_t pause = r->retry_first ? r->retry_first : r->retry_requests ? LEAST_PAUSE : 0;
 
     for (uint32_t i = 1; i < failures && pause < r->retry_max; i++) pause *= 2;
     if (pause > r->retry_max) pause = r->retry_max;
+    if (pause == 0 && r->retry_requests) pause = LEAST_PAUSE; /* retrying without one would spin */
     return pause ? core->world->random(core->world->ctx) % pause + 1 : 0;
 }
 
@@ -281,6 +285,7 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
     drop_surplus(core, slot, now, todo);
+    if (now && kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 
 static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
@@ -309,8 +314,10 @@ static void vacate(struct kp__core *core, struct kp__slot *slot, uint64_t now)
     kp__slab_put(&core->slots, slot);
     if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
     if (sub->refill) kp__file_sub(core, sub, now);
-    if (kp__sub_live(sub) <= sub->rules->min_live && core->forget_after != KP__NEVER)
-        kp__file_sub(core, sub, now + core->forget_after);
+    if (kp__sub_live(sub) <= sub->rules->min_live) {
+        if (now && !sub->leaving) sub->used_at = now;
+        kp__file_forget(core, sub);
+    }
 }
 
 void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo)
@@ -327,8 +334,7 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
     struct kp__subpool *loser = victim->sub;
 
     vacate(core, victim, now);
-    KP__DCHECK(sub->promised > 0);
-    sub->promised--;
+    kp__promise_end(core, sub, victim);
     kp__permit_take(core, sub);
     kp__settle(core, loser, now, todo); /* a group of the loser's, or its own limit, may have room
                                            now */

@@ -57,6 +57,27 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
     kp__list_push_back(&sub->slots[KP__CREATING], &slot->link);
 }
 
+void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
+{
+    sub->promised++;
+    core->promised++;
+    core->creating.used++;
+    for (int i = 0; i < 2; i++) {
+        victim->heirs[i] = sub->group[i] != victim->sub->group[i] ? sub->group[i] : NULL;
+        if (victim->heirs[i]) victim->heirs[i]->budget.used++;
+    }
+}
+
+void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, const struct kp__slot *victim)
+{
+    KP__DCHECK(sub->promised > 0);
+    sub->promised--;
+    core->promised--;
+    core->creating.used--;
+    for (int i = 0; i < 2; i++)
+        if (victim->heirs[i]) victim->heirs[i]->budget.used--;
+}
+
 /* ---- the background -------------------------------------------------------------------------- */
 
 static int64_t at_least(int64_t a, int64_t b)
@@ -77,6 +98,8 @@ int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool 
         target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
     }
     if (target > r->max_live) target = r->max_live;
+    if (r->max_idle < target - sub->count[KP__LENT]) target = sub->count[KP__LENT] + r->max_idle;
+    if ((int64_t)core->count[KP__IDLE] >= core->max_idle) return 0; /* it would not be kept */
     have = kp__sub_live(sub) + sub->promised + sub->health.kept_count;
     return at_least(target - have, 0);
 }

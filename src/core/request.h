@@ -9,10 +9,11 @@
  * It is on a queue of its subpool exactly while it is WAITING. Time-out and withdrawal are moves
  * like any other: if a grant came first, the grant stands.
  *
- * Three queues per subpool, each in order of arrival: those who may take a resource or create one
- * (EITHER), those who only take (TAKERS: KP_DONT_CREATE, and sponsors, whose own creation is under
- * way), those who only create (FRESH). The three heads are asked in order of arrival, so that one
- * who cannot go on never hides one who can (L1).
+ * The queues of a subpool, each in order of arrival: those who may take a resource or create one
+ * (EITHER), those who only take (TAKERS: KP_DONT_CREATE), those who take while their own creation
+ * is under way (SPONSORS: they hold a lent permit), those who only create (FRESH), those who only
+ * wait for the creation they began (OWN: KP_FRESH). All of one queue need the same; the heads, but
+ * for OWN's, are asked in order of arrival, so that one who cannot go on hides nobody who can (L1).
  */
 #ifndef KP__CORE_REQUEST_H
 #define KP__CORE_REQUEST_H
@@ -22,7 +23,7 @@
 #include "base/list.h"
 #include "core/slot.h"
 
-enum kp__queue { KP__EITHER, KP__TAKERS, KP__FRESH, KP__QUEUES };
+enum kp__queue { KP__EITHER, KP__TAKERS, KP__SPONSORS, KP__FRESH, KP__OWN, KP__QUEUES };
 enum {
     KP__WAITING = 1,
     KP__NUDGED = 2,

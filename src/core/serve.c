@@ -63,6 +63,7 @@ static struct kp__slot *ready_slot(struct look *l)
     if ((node = kp__list_first(&sub->open_seats)) != NULL) {
         struct kp__slot *slot = KP__OF(node, struct kp__slot, open_seat);
         if (!(sub->rules->age_check & KP_CHECK_GET) || l->now < slot->age_end) return slot;
+        slot->reason = KP__EXPIRED;
         slot->doomed = true; /* its borrowers go on; nobody new comes in */
         kp__list_remove(&slot->open_seat);
         return ready_slot(l);
@@ -93,16 +94,18 @@ static enum verdict take_ready(struct look *l)
     if ((slot = ready_slot(l)) == NULL) return GO_ON;
     if (owed_elsewhere(l, slot)) return lacks(l, l->core->live.name, &l->core->live, KP__NEVER);
     uint64_t idle_ns = slot->state == KP__IDLE ? l->now - slot->since : 0;
+    bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
     l->request->holds_lent = false; /* the lease has it now */
-    if (l->sub->health.tripped) l->sub->health.probing = true;
+    if (l->sub->health.tripped && (l->sub->rules->breaker_counts & KP_BREAK_USE))
+        l->sub->health.probing = true;
     uint32_t seat = kp__seat_take(l->core, slot, l->now);
     struct kp__seat *s = kp__seat_at(slot, seat);
     s->tag = l->request->tag;
     s->site = l->request->site;
-    s->hit = true;
-    l->sub->tally.hits++;
-    l->core->tally.hits++;
+    s->hit = !made_for_it;
+    l->sub->tally.hits += s->hit;
+    l->core->tally.hits += s->hit;
     l->request->grant = (struct kp__grant){
         .kind = KP__GRANT_SLOT, .slot = slot, .seat = seat, .idle_ns = idle_ns
     };
@@ -152,24 +155,34 @@ static enum verdict circuit(struct look *l)
     struct kp__health *h = &l->sub->health;
 
     if (!h->tripped || !(l->sub->rules->breaker_counts & KP_BREAK_USE)) return GO_ON;
+    if (l->request->holds_lent) return GO_ON; /* it is the probe itself */
     if (l->now < h->open_until || h->probing) return answer_no(l, KP_EBREAKER, "breaker_failures");
     return GO_ON;
 }
 
 /* ---- 4. the right to create one: room -------------------------------------------------------- */
 
+static bool budgets_have_room(struct look *l)
+{
+    for (int i = 0; i < 2; i++)
+        if (l->sub->group[i] && !kp__budget_may_take(l->core, &l->sub->group[i]->budget, l->sub))
+            return false;
+    return kp__budget_may_take(l->core, &l->core->live, l->sub);
+}
+
 static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 {
     const struct kp__rules *r = l->sub->rules;
     int64_t live = kp__sub_live(l->sub) + l->sub->promised;
-    uint64_t late = l->request->arrived + r->reserve_after;
+    uint64_t late = kp__later(l->request->arrived, r->reserve_after);
 
     *victim = NULL;
-    if (live < r->max_live) return GO_ON;
-    if ((l->request->flags & KP_FRESH) && l->sub->count[KP__IDLE] > 0 && live == r->max_live) {
+    if ((l->request->flags & KP_FRESH) && l->sub->count[KP__IDLE] > 0 && live <= r->max_live &&
+        (live == r->max_live || !budgets_have_room(l))) {
         *victim = KP__OF(kp__list_last(&l->sub->slots[KP__IDLE]), struct kp__slot, link);
         return GO_ON;
     }
+    if (live < r->max_live) return GO_ON;
     if (r->reserve == 0 || live >= r->max_live + r->reserve)
         return lacks(l, "max_live", NULL, KP__NEVER);
     return l->now >= late ? GO_ON : lacks(l, "max_live", NULL, late);
@@ -222,7 +235,7 @@ static enum verdict take_permit(struct look *l)
     if (victim) {
         bool own = victim->sub == sub;
         victim->reason = own ? KP__SURPLUS : KP__EVICTED;
-        sub->promised++;
+        kp__promise(l->core, sub, victim);
         kp__slot_move(l->core, victim, KP__CLOSING);
     } else {
         kp__permit_take(l->core, sub);
@@ -300,12 +313,12 @@ void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct 
     answer(core, request, todo);
 }
 
-/* The heads of the three queues, in order of arrival. */
+/* The heads of the queues that want something, in order of arrival. */
 static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEUES])
 {
     int n = 0;
 
-    for (int q = 0; q < KP__QUEUES; q++) {
+    for (int q = 0; q < KP__OWN; q++) {
         struct kp__request *first = kp__queue_first(sub, (enum kp__queue)q);
         if (!first) continue;
         int at = n++;
@@ -370,6 +383,12 @@ static void drain(struct kp__core *core, struct kp__budget *budget, uint64_t now
         if (serve(core, first, now, todo) == 0 && first->lacks == budget) return;
 }
 
+void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_t now,
+                       struct kp__todo *todo)
+{
+    drain(core, budget, now, todo);
+}
+
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
 {
     if (sub->waiting) serve(core, sub, now, todo);
@@ -382,11 +401,16 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
 
 /* ---- requests come and go -------------------------------------------------------------------- */
 
+static enum kp__queue queue_for(const struct kp__request *request)
+{
+    if (request->flags & KP_FRESH) return request->making ? KP__OWN : KP__FRESH;
+    if (request->making) return KP__SPONSORS;
+    return request->flags & KP_DONT_CREATE ? KP__TAKERS : KP__EITHER;
+}
+
 static void enqueue(struct kp__core *core, struct kp__request *request)
 {
-    request->queue = request->making || (request->flags & KP_DONT_CREATE) ? KP__TAKERS
-                     : request->flags & KP_FRESH                          ? KP__FRESH
-                                                                          : KP__EITHER;
+    request->queue = queue_for(request);
     /* relaxed: under the lock; the owner parks on it afterwards */
     atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
     request->grant.kind = KP__GRANT_WAIT;

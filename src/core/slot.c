@@ -101,6 +101,12 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
 
 /* ---- seats ----------------------------------------------------------------------------------- */
 
+void kp__open_seats(struct kp__slot *slot)
+{
+    if (slot->borrowers < slot->seats && !slot->doomed && !kp__list_linked(&slot->open_seat))
+        kp__list_push_front(&slot->sub->open_seats, &slot->open_seat);
+}
+
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;

@@ -20,6 +20,7 @@ struct kp__core;
 struct kp__subpool;
 struct kp__request;
 struct kp__job;
+struct kp__group;
 
 enum kp__state { KP__FREE, KP__CREATING, KP__IDLE, KP__LENT, KP__CLOSING, KP__STATES };
 
@@ -60,13 +61,13 @@ struct kp__slot {
     enum kp__reason reason; /* while closing */
     bool doomed;            /* never lend again: closes when its last lease ends */
     bool owes_lent;         /* while closing: a lent permit goes back when it is gone */
+    struct kp__group *heirs[2]; /* a victim: groups of which its heir holds a permit already */
     uint32_t borrowers, seats;
     uint32_t more_room; /* seats that fit in `more` */
     void *resource;
     struct kp__subpool *sub;
     struct kp__job *job; /* while creating: the run of driver.create; flow's */
-    struct kp__request *sponsor; /* while creating: who waits for it and hears of its failure; or
-                                    NULL */
+    struct kp__request *sponsor; /* while creating: who is told of its failure, or NULL */
     struct kp__list link;        /* the subpool's list of this state */
     struct kp__list open_seat;   /* the subpool's list of lent slots with a seat left */
     struct kp__list work;        /* a to-do's list of slots to destroy */
@@ -76,8 +77,7 @@ struct kp__slot {
     uint64_t serial, lends;
     uint64_t born, age_end;
     uint64_t since; /* idle: since when */
-    uint64_t order; /* idle: when it became so, in returns of this pool; least recently used =
-                       smallest */
+    uint64_t order; /* idle: the same in returns of this pool; least recently used: smallest */
     struct kp__seat first, *more;
 };
 
@@ -86,16 +86,20 @@ static inline struct kp__seat *kp__seat_at(struct kp__slot *slot, uint32_t seat)
     return seat == 0 ? &slot->first : &slot->more[seat - 1];
 }
 
+/* To another state and its list, with all counts (I1, I2). */
 void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
 
-/* Take a free seat for a new lease, and end the lease that has a seat. The slot's state follows. */
+/* Take a free seat for a new lease; the first makes the slot lent. Then let others share it, if it
+ * has a seat left. End the lease that has a seat; the caller moves the slot after the last. */
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now);
+void kp__open_seats(struct kp__slot *slot);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
 
 /* The slot that holds a resource, or NULL. */
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
 struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource); /* and not doomed */
-void kp__slot_known(struct kp__core *core, struct kp__slot *slot); /* enters the index; room was
-                                                                      made before */
+
+/* Enter the index of resources; its room was made before. */
+void kp__slot_known(struct kp__core *core, struct kp__slot *slot);
 
 #endif

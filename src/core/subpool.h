@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Subpools: everything for one key. Its slots by state, its waiting requests, its rules, its
- * health.
+ * health. table.c makes and drops them; serve.c and give.c decide on them.
  */
 #ifndef KP__CORE_SUBPOOL_H
 #define KP__CORE_SUBPOOL_H
@@ -20,14 +20,13 @@ struct kp__tally {
 
 /* How creations of this key have gone lately. */
 struct kp__health {
-    uint32_t failures;     /* creates in a row */
-    uint32_t use_failures; /* kp_lease_report in a row */
-    uint64_t back_off;     /* no creation before */
-    bool tripped, probing; /* the circuit is open; its one probe is under way */
+    uint32_t failures;        /* creates in a row */
+    uint32_t use_failures;    /* kp_lease_report in a row */
+    uint64_t back_off;        /* no creation before */
+    bool tripped, probing;    /* the circuit is open; its one probe is under way */
     uint64_t open_until;
     struct kp__failure *last; /* the latest, for time-outs and cache_failure_ms; or NULL */
-    struct kp__list kept; /* cache_failure_ms = KP_ONCE: background failures nobody has been told
-                             yet */
+    struct kp__list kept;     /* cache_failure_ms = KP_ONCE: background failures still to be told */
     uint32_t kept_count;
 };
 
@@ -41,17 +40,18 @@ struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
     struct kp__map_node node;  /* table: hash of the key */
     struct kp__list all;       /* the pool's keys in order of appearance */
+    uint32_t ruled;            /* how often it was given rules */
     uint32_t serial;           /* of this use of the slab item: tells a stale pin */
     bool in_use;
+    bool ruling;  /* limits_for is being asked */
     bool leaving; /* being forgotten: no refill */
     void *key;
     size_t key_size, key_room;
     struct kp__rules *rules; /* NULL while limits_for is being asked: then everybody waits */
 
-    struct kp__list slots[KP__STATES]; /* by state; a granted permit counts as creating before it
-                                          has a slot */
+    struct kp__list slots[KP__STATES]; /* by state */
     struct kp__list open_seats;        /* lent slots with a seat left */
-    uint32_t count[KP__STATES];
+    uint32_t count[KP__STATES];        /* a permit counts as creating before it has a slot */
     uint32_t promised; /* permits whose victim is not destroyed yet: not live, but spoken for */
     uint32_t leases, lent_permits;
 

@@ -49,6 +49,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     *old = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
     sub->rules = rules;
     rules->refs++;
+    sub->ruled++;
     for (int i = 0; i < 2; i++) join(sub, i, group[i]);
     kp__evictable_update(core, sub);
     /* a key that holds its minimum is forgotten by the time of its last use */

@@ -42,7 +42,8 @@ static void verify_sub(const struct kp__core *core, const struct kp__subpool *su
     if (!sub->rules) return;
     if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) { /* L1 in a key
                                                                                       (I4) */
-        bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS);
+        bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS) ||
+                     kp__queue_first(sub, KP__SPONSORS);
         bool bound =
             (int64_t)sub->lent_permits >= sub->rules->max_lent || sub->lacks || sub->health.tripped;
         require(!taker || bound, "I4 idle hands: a request waits beside an idle resource");
@@ -57,7 +58,7 @@ void kp__verify(struct kp__core *core)
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     require(live == core->live.used, "I3 live permits = live resources");
     require(core->live.used <= core->live.cap, "I3 budget.max_live");
-    require(core->creating.used == (int64_t)core->count[KP__CREATING],
+    require(core->creating.used == (int64_t)core->count[KP__CREATING] + core->promised,
             "I3 creating permits = creations");
     require((int64_t)core->leases <= core->lent.used, "I3 every lease has a lent permit");
     require(core->lent.used <= core->lent.cap, "I3 budget.max_lent");

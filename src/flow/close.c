@@ -78,10 +78,12 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
                                         ? KP_SECONDS(30)
                                         : within_ms);
     if (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__OPEN) pool->core.phase = KP__DRAINING;
-    while (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING && pool->core.waiting > 0 &&
+    kp__tell(pool, &todo); /* who warms keys need not go on */
+    while (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING && pool->getting > 0 &&
            kp__time(pool) < until)
         kp__watch(pool, &todo, until);
     pool->core.phase = KP__CLOSED;
+    kp__tell(pool, &todo);
     end_keys(pool, &todo);
     kp__do(pool, &todo);
     while (mode != KP_CLOSE_NOW && still_out(&pool->core) > 0 && kp__time(pool) < until)

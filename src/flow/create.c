@@ -154,17 +154,6 @@ void kp__create_finish(struct kp__job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-/* Nobody stands by any more: the answer itself will finish the creation. False: the answer was
- * faster. With the lock. */
-static bool detach(struct kp__job *job)
-{
-    uint32_t running = KP__JOB_RUNNING;
-
-    /* release: pairs with the acquire in kp_job_done, which goes on with the job */
-    return atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_DETACHED,
-                                                   memory_order_release, memory_order_relaxed);
-}
-
 static void become_sponsor(struct kp__request *request, struct kp__slot *slot)
 {
     slot->sponsor = request;
@@ -177,7 +166,7 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
 {
     struct kp__todo todo;
 
-    if (!detach(job)) return false;
+    if (!kp__job_detach(job)) return false;
     if (!request) return true;
     kp__todo_init(&todo, pool->world);
     become_sponsor(request, job->slot);
@@ -207,6 +196,7 @@ static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__re
         kp__lent_refund(&pool->core, sub);
     }
     kp__permit_refund(&pool->core, sub);
+    sub->health.probing = false;
     kp__settle(&pool->core, sub, kp__time(pool), &todo);
     kp__do(pool, &todo);
 }

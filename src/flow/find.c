@@ -114,14 +114,20 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     int code = 0;
 
     kp__todo_init(&todo, pool->world);
+    sub->ruling = true;
     if (pool->limits_for) {
         kp_limits base = rules->said; /* a copy: kp_limits_set may replace the pool's meanwhile */
         kp__step_out(pool, &todo);
         code = ask_limits(pool, sub, &base, &rules, why);
         kp__step_in(pool);
     }
-    if (code == 0) code = kp__groups_of(pool, rules, group);
     if (code == 0) {
+        rules->refs++; /* ours, while the lock may be given back */
+        if ((code = kp__groups_of(pool, rules, group)) != 0) rules->refs--;
+    }
+    sub->ruling = false;
+    if (code == 0) {
+        rules->refs--;
         kp__table_rule(&pool->core, sub, rules, group, &old);
         if (rules->prefill && rules->min_live > 0) {
             sub->refill = true;
@@ -133,7 +139,7 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     }
     kp__step_out(pool, &todo);
     if (code == 0) kp__event(pool, KP_EVENT_KEY_MADE, sub, NULL, 0, NULL);
-    else if (rules != pool->core.rules) kp__rules_drop(pool->world, rules);
+    else if (rules && rules->refs == 0) kp__rules_drop(pool->world, rules);
     kp__step_in(pool);
     return code;
 }
@@ -192,15 +198,11 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
     } else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) == NULL && !want) {
         *code = KP_ENOTFOUND;
     }
-    if (sub || *code != 0) {
-        if (sub) sub->interest++;
-        return sub;
-    }
-    if ((int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
-    if (*code != 0 || (sub = make(pool, key, hash, code)) == NULL) return NULL;
+    if (*code != 0) return NULL;
+    if (!sub && (int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
+    if (*code != 0 || (!sub && (sub = make(pool, key, hash, code)) == NULL)) return NULL;
     sub->interest++;
-    if (sub->rules || sub->interest > 1)
-        return sub; /* found after all, or being ruled by somebody else */
+    if (!want || sub->rules || sub->ruling) return sub; /* ruling: wait for it in the queue */
     if ((*code = rule(pool, sub, why)) == 0) return sub;
     kp__lose_interest(pool, sub, 0);
     return NULL;
@@ -210,13 +212,12 @@ void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
 {
     KP__DCHECK(sub->interest > 0);
     sub->interest--;
-    if (!kp__subpool_unused(sub)) return;
-    if (!sub->rules) { /* it never came to life */
-        kp__table_drop(&pool->core, sub);
-        kp__bury(pool, sub);
-    } else {
-        sub->used_at = now ? now : kp__time(pool);
+    if (now) sub->used_at = now;
+    if (sub->rules) {
         (void)kp__may_forget(&pool->core, sub, 0); /* files it for when it may */
+    } else if (kp__subpool_unused(sub) && !sub->ruling) {
+        kp__table_drop(&pool->core, sub); /* it never came to life */
+        kp__bury(pool, sub);
     }
 }
 

@@ -55,6 +55,7 @@ struct kp__pool {
     /* Guard: door->lock */
     struct kp__slab jobs;
     uint32_t inside;       /* calls that stepped out and will step in again */
+    uint32_t getting;      /* gets between claim and answer: KP_CLOSE_DRAIN waits for them */
     uint32_t watchers;     /* who parks on `news`: close, warm */
     _Atomic uint32_t news; /* changes whenever a resource was made, went or came back, while watched
                             */
@@ -166,10 +167,10 @@ int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules, struct k
 
 /* ---- jobs and resources (job.c, create.c) ---------------------------------------------------- */
 
-/* Run validate or reset on a lent slot: 0, or negative. Without the lock; waits for a pending
- * answer until `until`. */
-int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag,
-                uint64_t until);
+/* Run validate or reset on a lent slot: 0, or negative; KP_PENDING if no answer came by `until`: then
+ * the answer itself ends the lease. Without the lock. */
+int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
+                const char *tag, uint64_t until);
 
 /* Destroy a slot in CLOSING and vacate it; `heir`: the subpool it was evicted for. Without the
  * lock. */

@@ -15,6 +15,7 @@ struct get {
     struct kp__request request;
     struct kp__failure failure;
     kp_why *why;
+    bool at_once;   /* the ask said not to wait */
     uint64_t began; /* 0: the clock was not needed so far */
 };
 
@@ -65,6 +66,17 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Back into the queue, if there is time left. */
+static void wait_again(struct get *g, uint64_t now, struct kp__todo *todo)
+{
+    static const struct kp__grant late = {
+        .kind = KP__GRANT_NO, .code = KP_ETIMEDOUT, .limit = "deadline"
+    };
+
+    if (now < g->request.deadline) kp__wait_again(&g->pool->core, &g->request, now, todo);
+    else g->request.grant = late;
+}
+
 /* Nobody waits for its creation any more: the driver may hurry. It is answered all the same. */
 static void hurry(struct get *g, struct kp__job *job, struct kp__todo *todo)
 {
@@ -84,12 +96,14 @@ static void give_up(struct get *g, uint64_t now, struct kp__todo *todo)
     bool late = now >= r->deadline;
 
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return;
-    if (!late) {
+    if (!late && g->sub->rules->retry_requests) {
+        wait_again(g, now, todo);
+    } else if (!late) {
         g->failure.code = r->grant.code = KP_ECREATE;
         r->grant.limit = "create_timeout_ms";
         strcpy(g->failure.text, "the create took longer than create_timeout_ms");
-    } else if (r->deadline <= r->arrived) {
-        r->grant.code = KP_EAGAIN;      /* within_ms = KP_NONE: it said not to wait */
+    } else if (g->at_once) {
+        r->grant.code = KP_EAGAIN; /* it said not to wait */
     }
     hurry(g, job, todo);
 }
@@ -113,7 +127,9 @@ static void wait(struct get *g, struct kp__todo *todo)
     now = kp__time(pool);
     end = r->making ? sooner(r->deadline, r->create_until) : r->deadline;
     if (now >= end) give_up(g, now, todo);
-    else if (now >= r->again) kp__settle(&pool->core, g->sub, now, todo);
+    if (now >= end || now < r->again) return;
+    r->again = KP__NEVER; /* a head is told anew; who is none need not ask */
+    kp__settle(&pool->core, g->sub, now, todo);
 }
 
 /* ---- 5. check -------------------------------------------------------------------------------- */
@@ -140,16 +156,21 @@ static bool check(struct get *g, struct kp__todo *todo)
 
     if (!must_validate(g)) return true;
     if (most < KP__NEVER - now && now + most < until) until = now + most;
+    kp__list_remove(&slot->open_seat); /* nobody shares it before it is known to be good */
     kp__step_out(pool, todo);
-    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, g->request.tag, until);
+    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request.tag, until);
     kp__step_in(pool);
-    if (status == 0) return true;
     now = kp__time(pool);
+    if (status == 0 && !slot->doomed) {
+        kp__open_seats(slot);
+        if (slot->seats > 1) kp__settle(&pool->core, g->sub, now, todo);
+        return true;
+    }
     g->sub->tally.hits--;
     pool->core.tally.hits--;
-    kp__give(&pool->core, slot, seat, false, KP__INVALID, now, todo);
+    if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP__INVALID, now, todo);
+    wait_again(g, now, todo); /* before its room is given away: nobody overtakes it */
     kp__do(pool, todo);
-    kp__wait_again(&pool->core, &g->request, now, todo);
     return false;
 }
 
@@ -173,7 +194,7 @@ static void create(struct get *g, struct kp__todo *todo)
         r->grant.code != KP_ECREATE)
         return;
     if (pool->core.phase == KP__OPEN)
-        kp__wait_again(&pool->core, r, kp__time(pool), todo); /* KP_FAIL_RETRY */
+        wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY */
 }
 
 static int run(struct get *g, struct kp__todo *todo)
@@ -219,6 +240,7 @@ static void refuse(struct get *g, int code, struct kp__todo *todo)
 static int finish(struct get *g, int code, kp_lease *out, struct kp__todo *todo)
 {
     count_wait(g);
+    g->pool->getting--;
     kp__tell(g->pool, todo); /* a closing pool may be waiting for the queue to end */
     if (code == 0) {
         g->sub->tally.gets++;
@@ -276,10 +298,12 @@ static int ask_check(struct get *g, kp_key key, const kp_ask *ask, struct kp__to
 /* 2. claim, and all that follows. A hit that no rule times reads no clock (L9). */
 static int serve(struct get *g, const kp_ask *ask, kp_lease *out, struct kp__todo *todo)
 {
-    bool bare = !g->pool->core.clocked && g->sub->count[KP__IDLE] > 0 && g->sub->waiting == 0;
+    bool bare = !g->pool->core.clocked && g->sub->count[KP__IDLE] > 0 &&
+                g->pool->core.waiting == 0 && !g->sub->health.tripped && g->request.flags == 0;
     uint64_t now = bare ? 0 : start_clock(g, ask);
 
     g->request.sub = g->sub;
+    g->pool->getting++;
     kp__claim(&g->pool->core, &g->request, now, todo);
     if (g->request.grant.kind != KP__GRANT_SLOT)
         kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
@@ -298,6 +322,7 @@ int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
     if (g.why) memset(g.why, 0, sizeof *g.why);
     g.request.tag = ask->tag;
     g.request.flags = ask->flags;
+    g.at_once = ask->within_ms == KP_NONE;
     g.request.failure = &g.failure;
 #if defined(__GNUC__)
     g.request.site = __builtin_return_address(0);

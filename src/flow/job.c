@@ -41,15 +41,33 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                                                                                   shared yet */
 }
 
-/* Wait for the answer of a job that a thread of ours stands by. */
-void kp__job_await(struct kp__job *job)
+/* Wait for the answer of a job that a thread of ours stands by. False: it has not come by `until`. */
+static bool await(struct kp__job *job, uint64_t until)
 {
     const struct kp__world *world = job->pool->world;
     uint32_t state;
 
     /* acquire: pairs with the release in kp_job_done, after status and resource were written */
-    while ((state = atomic_load_explicit(&job->state, memory_order_acquire)) != KP__JOB_ANSWERED)
-        world->park((uint32_t *)&job->state, state, UINT64_MAX, world->ctx);
+    while ((state = atomic_load_explicit(&job->state, memory_order_acquire)) != KP__JOB_ANSWERED) {
+        if (until != KP__NEVER && kp__now(world) >= until) return false;
+        world->park((uint32_t *)&job->state, state, until, world->ctx);
+    }
+    return true;
+}
+
+void kp__job_await(struct kp__job *job)
+{
+    (void)await(job, KP__NEVER);
+}
+
+/* Nobody stands by any more: who answers goes on with the story. False: the answer was faster. */
+bool kp__job_detach(struct kp__job *job)
+{
+    uint32_t running = KP__JOB_RUNNING;
+
+    /* release: pairs with the acquire in kp_job_done, which goes on with the job */
+    return atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_DETACHED,
+                                                   memory_order_release, memory_order_relaxed);
 }
 
 int kp_job_fail(kp_job *face, int vendor_code, const char *text)
@@ -69,6 +87,23 @@ void kp__job_answered(struct kp__job *job, int status, void *resource)
     if (status >= 0) return;
     if (job->failure.code == 0) job->failure.vendor_code = status;
     job->failure.code = status == KP_EREFUSED || status == KP_ENOMEM ? status : KP_ECREATE;
+}
+
+/* The answer of a validate that its get did not wait for: only now does the lease end. */
+static void validate_finish(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+    struct kp__slot *slot = job->slot;
+    uint32_t seat = job->seat;
+    bool good = job->status >= 0;
+    struct kp__todo todo;
+
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    kp__job_put(job);
+    kp__give(&pool->core, slot, seat, good, KP__INVALID, kp__time(pool), &todo);
+    kp__tell(pool, &todo);
+    kp__leave(pool, &todo);
 }
 
 void kp_job_done(kp_job *face, int status, void *resource)
@@ -91,7 +126,8 @@ void kp_job_done(kp_job *face, int status, void *resource)
     }
     kp__job_answered(job, status, resource);
     if (state == KP__JOB_DETACHED) {
-        kp__create_finish(job);
+        if (job->face.kind == KP_JOB_CREATE) kp__create_finish(job);
+        else validate_finish(job);
         return;
     }
     /* release: pairs with kp__job_await; from here the job may be gone, and only its address is
@@ -103,7 +139,7 @@ void kp_job_done(kp_job *face, int status, void *resource)
 
 /* ---- validate, reset, destroy: a thread stands by -------------------------------------------- */
 
-static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource)
+static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource, uint64_t until)
 {
     int status = fn(&job->face, resource);
 
@@ -111,7 +147,10 @@ static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource
         kp__job_answered(job, status, NULL);
         return status;
     }
-    kp__job_await(job);
+    if (!await(job, until)) {
+        if (kp__job_detach(job)) return KP_PENDING;
+        kp__job_await(job); /* it is being answered this moment */
+    }
     return job->status;
 }
 
@@ -159,14 +198,18 @@ void kp__job_let_go(struct kp__job *job)
     job->spent = false;
 }
 
+/* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then); it needs a job of
+ * the slab, as the caller's own would be gone when the answer comes. */
 static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void *),
-               struct kp__slot *slot, const char *tag, uint64_t until, kp_why *why)
+               struct kp__slot *slot, uint32_t seat, const char *tag, uint64_t until, kp_why *why)
 {
     struct kp__job own = { .item = { 0, 0 } }, *job = borrow_job(pool, &own);
     int status;
 
     kp__job_init(job, pool, kind, slot, tag, until);
-    status = call(job, fn, slot->resource);
+    job->seat = seat;
+    status = call(job, fn, slot->resource, job == &own ? KP__NEVER : until);
+    if (status == KP_PENDING) return status;
     if (status < 0 && why) {
         kp__say(why, status, NULL);
         kp__say_failure(why, &job->failure);
@@ -175,16 +218,16 @@ static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void
     return status;
 }
 
-int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, const char *tag,
-                uint64_t until)
+int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
+                const char *tag, uint64_t until)
 {
     kp_why why;
     int (*fn)(kp_job *, void *) =
         kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
-    int status = run(pool, kind, fn, slot, tag, until, &why);
+    int status = run(pool, kind, fn, slot, seat, tag, until, &why);
 
     if (status < 0) kp__event(pool, KP_EVENT_INVALID, slot->sub, slot->resource, status, &why);
-    return status < 0 ? status : 0;
+    return status < 0 || status == KP_PENDING ? status : 0;
 }
 
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir)
@@ -196,7 +239,7 @@ void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpoo
     int status = 0;
 
     if (pool->driver.destroy)
-        status = run(pool, KP_JOB_DESTROY, pool->driver.destroy, slot, NULL, KP__NEVER, &why);
+        status = run(pool, KP_JOB_DESTROY, pool->driver.destroy, slot, 0, NULL, KP__NEVER, &why);
     kp__event(pool, status < 0 ? KP_EVENT_DESTROY_FAILED : KP_EVENT_DESTROYED, sub, resource,
               status < 0 ? status : 0, status < 0 ? &why : NULL);
     kp__todo_init(&todo, pool->world);

@@ -17,6 +17,7 @@ struct kp__job {
     _Atomic uint32_t state;
     struct kp__pool *pool;
     struct kp__slot *slot;
+    uint32_t seat; /* validate: whose */
     int status; /* the answer */
     void *made;
     uint64_t began;
@@ -29,6 +30,7 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t until);
 void kp__job_answered(struct kp__job *job, int status, void *resource);
 void kp__job_await(struct kp__job *job);
+bool kp__job_detach(struct kp__job *job);
 void kp__job_put(struct kp__job *job); /* with the lock */
 
 /* Keep a job's memory while driver.cancel runs on it. Hold and let_go with the lock. */

@@ -52,7 +52,7 @@ static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const stru
 
 /* ---- a key ----------------------------------------------------------------------------------- */
 
-static void refill(struct kp__pool *pool, struct kp__subpool *sub)
+static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
     uint32_t failures = sub->health.failures;
 
@@ -61,7 +61,6 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub)
         sub->refill = sub->warm = false;
         return;
     }
-    uint64_t now = kp__time(pool);
     if (now < sub->health.back_off) {
         kp__file_sub(&pool->core, sub, sub->health.back_off);
     } else if (kp__refill_permit(&pool->core, sub, sub->warm, now)) {
@@ -108,7 +107,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
     sub->interest++;
     kp__settle(&pool->core, sub, now, todo); /* back-off may have ended */
     kp__do(pool, todo);
-    refill(pool, sub);
+    refill(pool, sub, now);
     sub->interest--;
     forget(pool, sub, now, todo);
 }

@@ -50,6 +50,14 @@ static bool is_warm(const struct kp__subpool *sub)
     return (int64_t)sub->count[KP__IDLE] + sub->count[KP__LENT] >= least;
 }
 
+/* When it is worth another look without news: the pause after a failed create ends. */
+static uint64_t next_try(const struct kp__subpool *sub, uint64_t now, uint64_t until)
+{
+    uint64_t pause = sub->health.back_off;
+
+    return pause > now && pause < until ? pause : until;
+}
+
 /* One key, by this thread and whoever else works on it. 0: warm; or why not. With the lock. */
 static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t until,
                     struct kp__todo *todo)
@@ -62,7 +70,7 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
         if (sub->tally.create_failures > failures) return KP_ECREATE;
         if (now >= until) return KP_ETIMEDOUT;
         if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL);
-        else kp__watch(pool, todo, until);
+        else kp__watch(pool, todo, next_try(sub, now, until));
     }
     return 0;
 }
@@ -247,49 +255,71 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 /* ---- limits while running -------------------------------------------------------------------- */
 
 /* Destroy what is too many now, refill what is too few, serve who may go on. */
+static bool too_many(const struct kp__subpool *sub)
+{
+    return sub->count[KP__IDLE] > 0 && (kp__sub_live(sub) > sub->rules->max_live ||
+                                        (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
+}
+
 static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
+    const struct kp__list *idle = &sub->slots[KP__IDLE];
     uint64_t now = kp__time(pool);
-    struct kp__rules *r = sub->rules;
 
+    if (sub->used_at == 0) sub->used_at = now;
     kp__settle(&pool->core, sub, now, todo);
-    while (sub->count[KP__IDLE] > 0 &&
-           (kp__sub_live(sub) > r->max_live || (int64_t)sub->count[KP__IDLE] > r->max_idle)) {
-        struct kp__list *oldest = kp__list_last(&sub->slots[KP__IDLE]);
+    while (too_many(sub)) {
+        struct kp__list *oldest = kp__list_last(idle);
         kp__close_idle(&pool->core, KP__OF(oldest, struct kp__slot, link), KP__SURPLUS, todo);
         kp__do(pool, todo);
     }
-    for (struct kp__list *n = kp__list_first(&sub->slots[KP__IDLE]); n;
-         n = kp__list_next(&sub->slots[KP__IDLE], n))
-        kp__file_slot(&pool->core, KP__OF(n, struct kp__slot, link));
-    if (r->eager) sub->refill = true;
+    for (struct kp__list *n = kp__list_first(idle); n; n = kp__list_next(idle, n)) {
+        struct kp__slot *slot = KP__OF(n, struct kp__slot, link);
+        if (slot->since == 0) slot->since = now; /* nothing needed the clock when it came back */
+        kp__file_slot(&pool->core, slot);
+    }
+    if (sub->rules->eager) sub->refill = true;
     kp__file_sub(&pool->core, sub, now);
     kp__do(pool, todo);
 }
 
-static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
+/* One try: KP_EAGAIN if somebody else changed this key's limits meanwhile. */
+static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
                    kp_why *why, struct kp__todo *todo)
 {
+    kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
+    struct kp__group *group[2], *was[2] = { sub->group[0], sub->group[1] };
     struct kp__rules *rules, *old = NULL;
-    struct kp__group *group[2];
-    kp_limits merged;
+    uint32_t ruled = sub->ruled;
     int code;
 
-    if (!sub->rules) return 0; /* limits_for has the word first */
-    merged = kp__limits_merge(limits, &sub->rules->said);
     kp__step_out(pool, todo);
     code = kp__rules_make(pool->world, &merged, &rules, why);
     kp__step_in(pool);
-    if (code == 0 && (code = kp__groups_of(pool, rules, group)) == 0) {
+    if (code == 0) code = kp__groups_of(pool, rules, group);
+    if (code == 0 && sub->ruled != ruled) code = KP_EAGAIN;
+    if (code == 0) {
         kp__table_rule(&pool->core, sub, rules, group, &old);
         rules = NULL;
         apply(pool, sub, todo);
+        for (int i = 0; i < 2; i++) /* a group it left has room now */
+            if (was[i] && was[i] != group[i])
+                kp__settle_budget(&pool->core, &was[i]->budget, kp__time(pool), todo);
     }
     kp__step_out(pool, todo);
     kp__rules_drop(pool->world, old);
     kp__rules_drop(pool->world, rules);
     kp__step_in(pool);
     return code;
+}
+
+static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
+                   kp_why *why, struct kp__todo *todo)
+{
+    int code = KP_EAGAIN;
+
+    while (sub->rules && code == KP_EAGAIN) code = try_set(pool, sub, limits, why, todo);
+    return sub->rules ? code : 0; /* without rules, limits_for has the word first */
 }
 
 /* Those to come: the pool's own rules. Checked first, so that a refusal changes nothing. */
@@ -313,6 +343,24 @@ static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *w
     return 0;
 }
 
+/* Would a key refuse them, with the numbers of its own? Then nothing is changed anywhere. */
+static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
+                          struct kp__todo *todo)
+{
+    int code = 0;
+
+    for (struct kp__subpool *sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
+        struct kp__rules *rules = NULL;
+        if (!sub->rules || code != 0) continue;
+        kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
+        kp__step_out(pool, todo);
+        code = kp__rules_make(pool->world, &merged, &rules, why);
+        kp__rules_drop(pool->world, rules);
+        kp__step_in(pool);
+    }
+    return code;
+}
+
 int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *why)
 {
     struct kp__todo todo;
@@ -332,7 +380,8 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
         } else {
             kp__say(why, code, NULL);
         }
-    } else if ((code = set_default(pool, limits, why, &todo)) == 0) {
+    } else if ((code = refused_by_any(pool, limits, why, &todo)) == 0 &&
+               (code = set_default(pool, limits, why, &todo)) == 0) {
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
             int one = set_one(pool, sub, limits, why, &todo);
             if (one != 0) code = one;

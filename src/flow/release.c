@@ -105,21 +105,23 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
 /* ---- the end of a lease ---------------------------------------------------------------------- */
 
 /* 8. reset, and validate on return: by the resource's last borrower, while it is still lent. */
-static enum kp__reason made_ready(struct held *h, bool *keep, struct kp__todo *todo)
+static enum kp__reason made_ready(struct held *h, bool *keep, enum kp__reason unkept,
+                                  struct kp__todo *todo)
 {
     struct kp__pool *pool = h->pool;
     bool validate = pool->driver.validate && (h->slot->sub->rules->validate_on & KP_CHECK_RETURN);
     int status = 0;
 
     if (!*keep || h->slot->borrowers > 1 || h->slot->doomed || pool->core.phase == KP__CLOSED)
-        return KP__BY_BORROWER;
-    if (!pool->driver.reset && !validate) return KP__BY_BORROWER;
+        return unkept;
+    if (!pool->driver.reset && !validate) return unkept;
+    kp__list_remove(&h->slot->open_seat); /* nobody shares it while it is being reset */
     h->seat->ending = true; /* from here on, copies of the lease have ended */
     kp__step_out(pool, todo);
     if (pool->driver.reset)
-        status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->seat->tag, KP__NEVER);
+        status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, h->seat->tag, KP__NEVER);
     if (status == 0 && validate)
-        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->seat->tag, KP__NEVER);
+        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, h->seat->tag, KP__NEVER);
     kp__step_in(pool);
     *keep = status == 0;
     return KP__INVALID;
@@ -138,8 +140,9 @@ static void end(kp_lease *lease, bool discard)
     mark_ended(lease);
     kp__todo_init(&todo, h.pool->world);
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse);
-    enum kp__reason reason = made_ready(&h, &keep, &todo);
-    bool bare = !h.seat->since && h.slot->sub->waiting == 0 && keep && !h.pool->core.clocked;
+    enum kp__reason unkept = discard ? KP__BY_BORROWER : KP__SURPLUS;
+    enum kp__reason reason = made_ready(&h, &keep, unkept, &todo);
+    bool bare = !h.seat->since && keep && !h.pool->core.clocked && h.pool->core.waiting == 0;
     kp__give(&h.pool->core, h.slot, h.number, keep, reason, bare ? 0 : kp__time(h.pool),
              &todo); /* 9 */
     kp__tell(h.pool, &todo);

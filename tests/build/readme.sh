@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # What the documents say of the code must be so: the example of README.md is examples/readme.c, word
-# for word; ERRORS.md and STATS.md have the tables of the headers; tests and functions that are named
-# exist, each function in a file that its line links to.
+# for word; ERRORS.md and STATS.md have the tables of the headers; tests and functions that are
+# named exist, each function in a file that its line links to.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -24,9 +24,9 @@ cmp "$work/shown" "$work/program" || fault "README.md and examples/readme.c diff
 
 # ---- tables ----------------------------------------------------------------------------------
 
-tr -d '\\\n' <include/keyedpool/words.h | sed 's/X(KP_E/\n&/g' |
+{ tr -d '\\\n' <include/keyedpool/words.h; echo; } | sed 's/X(KP_E/\n&/g' |
     sed -n 's/^X(\(KP_E[A-Z]*\), *\(-[0-9]*\), *"\([^"]*\)".*/| `\1` | \2 | \3 |/p' >"$work/errors"
-tr -d '\\\n' <include/keyedpool/stats.h | sed 's/X([a-z_]*, "/\n&/g' |
+{ tr -d '\\\n' <include/keyedpool/stats.h; echo; } | sed 's/X([a-z_]*, "/\n&/g' |
     sed -n 's/^X(\([a-z_]*\), "\([^"]*\)").*/| `\1` | \2 |/p' >"$work/stats"
 test "$(wc -l <"$work/errors")" -ge 12 || fault "the error table of words.h was not understood"
 test "$(wc -l <"$work/stats")" -ge 28 || fault "the counters of stats.h were not understood"

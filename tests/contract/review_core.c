@@ -1,0 +1,627 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Regression tests of a review of the core: limits that change under way, circuits, closing,
+ * deadlines. Each is deterministic but for those that say "whatever the order".
+ */
+#include "contract.h"
+
+enum { SEEDS = 60 };
+
+/* A pool without pauses: what is not the point of a test is off. */
+static void begin(contract *c)
+{
+    contract_begin(c, NULL);
+    c->options.limits.retry_first_ms = KP_NONE;
+    c->options.limits.max_creating = KP_UNLIMITED;
+    c->options.limits.prefill = KP_PREFILL_NONE;
+}
+
+/* No option that needs the clock: a hit and its release then read none. */
+static void begin_bare(contract *c)
+{
+    begin(c);
+    c->options.leak_after_ms = KP_OFF;
+    c->options.limits.idle_ttl_ms = KP_OFF;
+    c->options.limits.max_age_ms = KP_OFF;
+}
+
+/* The scripted driver without validate and reset, which would need the clock. */
+static void open_short(contract *c)
+{
+    kp_driver driver;
+    c->script.sim = c->sim;
+    assert_int_equal(kp_cast_open(&c->script, &c->cast), 0);
+    driver = kp_cast_driver(c->cast);
+    if (!c->script.validate) driver.validate = NULL;
+    if (!c->script.reset) driver.reset = NULL;
+    contract_open_driver(c, &driver);
+}
+
+static int get_within(contract *c, const char *key, int64_t ms, kp_lease *lease)
+{
+    kp_ask ask = { .within_ms = ms, .why = &c->why };
+    return kp_get(c->pool, kp_str(key), &ask, lease);
+}
+
+static kp_stats stats(contract *c, const char *key)
+{
+    return contract_stats(c, kp_str(key));
+}
+
+/* ---- a task that does one thing at a time of its own ----------------------------------------- */
+
+struct visit {
+    contract *c;
+    const char *key;
+    int64_t at_ms, within_ms;
+    uint32_t flags;
+    const kp_limits *limits; /* kp_limits_set instead of a get */
+    bool keep;               /* the lease is the test's to end */
+    int task, rc;
+    int64_t answered_ms;
+    kp_lease lease;
+};
+
+static void visit_run(void *arg)
+{
+    struct visit *v = arg;
+    kp_ask ask = { .within_ms = v->within_ms, .flags = v->flags };
+    if (v->at_ms) kp_sim_pass_ms(v->c->sim, v->at_ms);
+    v->rc = v->limits ? kp_limits_set(v->c->pool, v->key ? kp_str(v->key) : KP_EVERY_KEY, v->limits,
+                                      NULL)
+                      : kp_get(v->c->pool, kp_str(v->key), &ask, &v->lease);
+    v->answered_ms = kp_sim_now_ms(v->c->sim);
+    if (!v->limits && v->rc == 0 && !v->keep) kp_release(&v->lease);
+}
+
+static void send(contract *c, struct visit *v)
+{
+    v->c = c;
+    v->rc = KP_PENDING;
+    v->task = kp_sim_spawn(c->sim, visit_run, v);
+    assert_true(v->task > 0);
+}
+
+/* ---- limits that change under way ------------------------------------------------------------ */
+
+static void limits_set_twice_at_once_on_a_key_must_not_touch_freed_rules(void **state)
+{
+    static const kp_line slow[] = { { .blocks_ms = 10, .times = KP_OFF } };
+    static const kp_limits one = { .max_idle = 1 }, two = { .max_idle = 2 };
+    contract c;
+    kp_lease leases[4];
+    (void)state;
+    begin(&c);
+    c.script.destroy = slow;
+    contract_open(&c);
+    contract_take_all(&c, kp_str("a"), leases, 4);
+    contract_give_all(&c, leases, 4);
+    struct visit first = { .key = "a", .limits = &one };
+    struct visit second = { .key = "a", .at_ms = 5, .limits = &two };
+    send(&c, &first);
+    send(&c, &second);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(second.rc, 0);
+    assert_true(stats(&c, "a").idle <= 2);
+    contract_end(&c);
+}
+
+static void two_limits_set_at_once_must_both_hold_whatever_the_order(void **state)
+{
+    static const kp_limits live = { .max_live = 1 }, waiting = { .max_waiting = KP_NONE };
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        contract c;
+        kp_lease one, two;
+        begin(&c);
+        assert_int_equal(kp_sim_close(c.sim), 0);
+        assert_int_equal(kp_sim_open(seed, &c.sim), 0);
+        c.options.world = kp_sim_world(c.sim);
+        contract_open(&c);
+        contract_take(&c, kp_str("a"), &one);
+        kp_sim_shuffle(c.sim, true);
+        struct visit a = { .key = "a", .limits = &live }, b = { .key = "a", .limits = &waiting };
+        send(&c, &a);
+        send(&c, &b);
+        kp_sim_join(c.sim, 0);
+        kp_sim_shuffle(c.sim, false);
+        int rc = get_within(&c, "a", 50, &two);
+        if (rc != KP_EFULL) print_error("seed %llu: %s\n", (unsigned long long)seed, kp_strerror(rc));
+        assert_int_equal(rc, KP_EFULL);
+        kp_release(&one);
+        contract_end(&c);
+    }
+}
+
+static void a_key_made_while_all_limits_change_must_not_use_freed_rules_whatever_the_order(void **state)
+{
+    static const kp_limits other = { .max_live = 3 };
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        contract c;
+        begin(&c);
+        assert_int_equal(kp_sim_close(c.sim), 0);
+        assert_int_equal(kp_sim_open(seed, &c.sim), 0);
+        c.options.world = kp_sim_world(c.sim);
+        c.options.limits.group[0] = 7;
+        c.options.budget.group_max_live[0] = 5;
+        contract_open(&c);
+        kp_sim_shuffle(c.sim, true);
+        struct visit a = { .key = "a", .within_ms = 100 }, b = { .limits = &other };
+        send(&c, &a);
+        send(&c, &b);
+        kp_sim_join(c.sim, 0);
+        kp_sim_shuffle(c.sim, false);
+        assert_int_equal(a.rc, 0);
+        assert_int_equal(b.rc, 0);
+        contract_end(&c);
+    }
+}
+
+static void demanding_for_b(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)ctx;
+    if (key.size == 1 && *(const char *)key.data == 'b') limits->min_live = 5;
+}
+
+static void limits_that_one_key_must_refuse_must_change_no_key(void **state)
+{
+    static const kp_limits few = { .max_live = 2 };
+    contract c;
+    kp_lease leases[3], b;
+    (void)state;
+    begin(&c);
+    c.options.limits_for = demanding_for_b;
+    contract_open(&c);
+    contract_take_all(&c, kp_str("a"), leases, 2);
+    contract_take(&c, kp_str("b"), &b);
+    assert_int_equal(kp_limits_set(c.pool, KP_EVERY_KEY, &few, &c.why), KP_ECONFIG);
+    assert_int_equal(get_within(&c, "a", 100, &leases[2]), 0);
+    kp_release(&leases[2]);
+    kp_release(&b);
+    contract_give_all(&c, leases, 2);
+    contract_end(&c);
+}
+
+static void room_that_a_key_takes_out_of_its_group_must_serve_who_waits_there(void **state)
+{
+    static const kp_limits away = { .group = { 2 } };
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin(&c);
+    c.options.limits.group[0] = 1;
+    c.options.budget.group_max_live[0] = 1;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    struct visit b = { .key = "b", .within_ms = 1000 };
+    send(&c, &b);
+    kp_sim_pass_ms(c.sim, 10);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &away, NULL), 0);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(b.rc, 0);
+    assert_true(b.answered_ms < 100);
+    kp_release(&a);
+    contract_end(&c);
+}
+
+static void an_idle_time_set_later_must_count_from_the_last_return(void **state)
+{
+    static const kp_limits ttl = { .idle_ttl_ms = KP_MINUTES(10) };
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin_bare(&c);
+    open_short(&c);
+    kp_sim_pass_ms(c.sim, KP_MINUTES(20));
+    contract_take(&c, kp_str("a"), &a);
+    contract_give(&c, &a);
+    contract_take(&c, kp_str("a"), &a);
+    contract_give(&c, &a);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &ttl, NULL), 0);
+    kp_sim_pass_ms(c.sim, 100);
+    assert_int_equal(stats(&c, "a").idle, 1);
+    contract_end(&c);
+}
+
+/* ---- circuits -------------------------------------------------------------------------------- */
+
+static void a_hit_while_the_circuit_is_open_must_not_keep_it_open(void **state)
+{
+    static const kp_line script[] = { { .times = 1 }, { .status = -5 }, { 0 } };
+    contract c;
+    kp_lease a, b;
+    (void)state;
+    begin(&c);
+    c.options.limits.breaker_failures = 1;
+    c.options.limits.breaker_open_ms = 1000;
+    c.script.create = script;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    assert_int_equal(get_within(&c, "a", 100, &b), KP_ECREATE);
+    contract_give(&c, &a);
+    contract_take(&c, kp_str("a"), &a); /* what is idle is lent all the same */
+    kp_sim_pass_ms(c.sim, 2000);
+    assert_int_equal(get_within(&c, "a", 100, &b), 0); /* the probe */
+    kp_release(&b);
+    contract_give(&c, &a);
+    contract_end(&c);
+}
+
+static void an_open_circuit_must_let_a_probe_through_without_any_other_clock(void **state)
+{
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin_bare(&c);
+    c.options.limits.breaker_counts = KP_BREAK_USE;
+    c.options.limits.breaker_failures = 1;
+    c.options.limits.breaker_open_ms = 1000;
+    open_short(&c);
+    contract_take(&c, kp_str("a"), &a);
+    kp_lease_report(&a, -1);
+    contract_give(&c, &a);
+    assert_int_equal(get_within(&c, "a", 100, &a), KP_EBREAKER);
+    kp_sim_pass_ms(c.sim, 2000);
+    assert_int_equal(get_within(&c, "a", 100, &a), 0);
+    kp_release(&a);
+    contract_end(&c);
+}
+
+static void a_probe_whose_create_is_pending_must_get_what_it_makes(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 50, .times = KP_OFF } };
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin(&c);
+    c.options.limits.breaker_counts = KP_BREAK_USE;
+    c.options.limits.breaker_failures = 1;
+    c.options.limits.breaker_open_ms = 1000;
+    c.script.create = slow;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    kp_lease_report(&a, -1);
+    kp_discard(&a);
+    kp_sim_pass_ms(c.sim, 2000);
+    assert_int_equal(get_within(&c, "a", 500, &a), 0);
+    kp_release(&a);
+    contract_end(&c);
+}
+
+static void a_probe_that_times_out_must_not_keep_the_circuit_open(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 50, .times = KP_OFF } };
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin(&c);
+    c.options.limits.breaker_counts = KP_BREAK_USE;
+    c.options.limits.breaker_failures = 1;
+    c.options.limits.breaker_open_ms = 1000;
+    c.script.create = slow;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    kp_lease_report(&a, -1);
+    kp_discard(&a);
+    kp_sim_pass_ms(c.sim, 2000);
+    assert_true(get_within(&c, "a", 10, &a) < 0);
+    kp_sim_pass_ms(c.sim, 2000);
+    assert_int_equal(get_within(&c, "a", 500, &a), 0);
+    kp_release(&a);
+    contract_end(&c);
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+struct late {
+    kp_sim *sim;
+    kp_job *job;
+    int64_t blocks_ms, takes_ms;
+    int resource;
+};
+
+static void late_answer(void *arg)
+{
+    struct late *l = arg;
+    kp_sim_pass_ms(l->sim, l->takes_ms);
+    kp_job_done(l->job, 0, &l->resource);
+}
+
+/* Blocks a while, and is pending then. */
+static int late_create(kp_job *job, void **resource)
+{
+    struct late *l = job->ctx;
+    (void)resource;
+    kp_sim_pass_ms(l->sim, l->blocks_ms);
+    l->job = job;
+    (void)kp_sim_spawn(l->sim, late_answer, l);
+    return KP_PENDING;
+}
+
+static int no_destroy(kp_job *job, void *resource)
+{
+    (void)job;
+    (void)resource;
+    return 0;
+}
+
+static void a_create_that_becomes_pending_after_close_must_refuse_its_request(void **state)
+{
+    struct late late = { .blocks_ms = 100, .takes_ms = 200 };
+    contract c;
+    (void)state;
+    begin(&c);
+    late.sim = c.sim;
+    kp_driver driver = { .create = late_create, .destroy = no_destroy, .ctx = &late };
+    contract_open_driver(&c, &driver);
+    struct visit v = { .key = "a", .within_ms = 5000 };
+    send(&c, &v);
+    kp_sim_pass_ms(c.sim, 50);
+    (void)kp_pool_close(c.pool, KP_CLOSE_NOW, 1);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(v.rc, KP_ECLOSED);
+    assert_true(v.answered_ms <= 300);
+    assert_int_equal(kp_sim_close(c.sim), 0);
+}
+
+static void a_request_whose_resource_is_found_bad_after_close_must_be_refused(void **state)
+{
+    static const kp_line bad[] = { { .blocks_ms = 100, .status = -1 }, { 0 } };
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin(&c);
+    c.options.limits.validate_after_ms = KP_NONE;
+    c.script.validate = bad;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    contract_give(&c, &a);
+    struct visit v = { .key = "a", .within_ms = 5000 };
+    send(&c, &v);
+    kp_sim_pass_ms(c.sim, 50);
+    (void)kp_pool_close(c.pool, KP_CLOSE_NOW, 1);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(v.rc, KP_ECLOSED);
+    kp_cast_count count = kp_cast_read(c.cast);
+    assert_int_equal(count.creates, 1);
+    assert_int_equal(count.destroys, 1);
+    kp_cast_close(c.cast);
+    assert_int_equal(kp_sim_close(c.sim), 0);
+}
+
+static void a_draining_close_must_serve_a_request_whose_create_blocks(void **state)
+{
+    static const kp_line slow[] = { { .blocks_ms = 100 }, { 0 } };
+    contract c;
+    (void)state;
+    begin(&c);
+    c.script.create = slow;
+    contract_open(&c);
+    struct visit v = { .key = "a", .within_ms = 5000 };
+    send(&c, &v);
+    kp_sim_pass_ms(c.sim, 50);
+    assert_int_equal(kp_pool_close(c.pool, KP_CLOSE_DRAIN, 5000), 0);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(v.rc, 0);
+    kp_cast_close(c.cast);
+    assert_int_equal(kp_sim_close(c.sim), 0);
+}
+
+struct warmer {
+    contract *c;
+    int64_t answered_ms, got;
+};
+
+static void warm_b(void *arg)
+{
+    struct warmer *w = arg;
+    kp_key key = kp_str("b");
+    kp_ask ask = { .within_ms = KP_SECONDS(10) };
+    w->got = kp_warm(w->c->pool, &key, 1, &ask);
+    w->answered_ms = kp_sim_now_ms(w->c->sim);
+}
+
+static void close_must_end_a_warming_that_waits(void **state)
+{
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin(&c);
+    c.options.budget.max_live = 1;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    struct warmer w = { .c = &c };
+    assert_true(kp_sim_spawn(c.sim, warm_b, &w) > 0);
+    kp_sim_pass_ms(c.sim, 1000);
+    assert_int_equal(kp_pool_close(c.pool, KP_CLOSE_NOW, 1), 1);
+    kp_sim_join(c.sim, 0);
+    assert_true(w.answered_ms < 1100);
+    kp_release(&a);
+    kp_cast_close(c.cast);
+    assert_int_equal(kp_sim_close(c.sim), 0);
+}
+
+static void warming_must_go_on_when_the_pause_after_a_failure_is_over(void **state)
+{
+    static const kp_line script[] = { { .status = -1 }, { 0 } };
+    contract c;
+    kp_lease b;
+    (void)state;
+    begin(&c);
+    c.options.limits.retry_first_ms = 100;
+    c.script.create = script;
+    contract_open(&c);
+    assert_int_equal(get_within(&c, "b", 1000, &b), KP_ECREATE);
+    struct warmer w = { .c = &c };
+    warm_b(&w);
+    assert_int_equal(w.got, 1);
+    assert_true(w.answered_ms < 200);
+    contract_end(&c);
+}
+
+/* ---- deadlines and turns --------------------------------------------------------------------- */
+
+static void a_newer_request_before_it_must_not_make_an_older_one_spin(void **state)
+{
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin(&c);
+    c.options.limits.wait_order = KP_LIFO;
+    c.options.limits.max_live = 1;
+    c.options.limits.reserve = 1;
+    c.options.limits.reserve_after_ms = 5000;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    struct visit old = { .key = "a", .within_ms = 20000 };
+    struct visit new = { .key = "a", .at_ms = 1000, .within_ms = 20000 };
+    send(&c, &old);
+    send(&c, &new);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(old.rc, 0);
+    assert_int_equal(new.answered_ms, 6000);
+    contract_give(&c, &a);
+    contract_end(&c);
+}
+
+/* A driver whose create fails in a millisecond, but works in the end: an endless loop shows as a
+ * get that was answered late. */
+struct failing {
+    kp_sim *sim;
+    int left;
+};
+
+static int failing_create(kp_job *job, void **resource)
+{
+    struct failing *f = job->ctx;
+    kp_sim_pass_ms(f->sim, 1);
+    if (--f->left == 0) *resource = f;
+    return f->left == 0 ? 0 : -1;
+}
+
+static void retrying_without_a_pause_must_still_end_at_the_deadline(void **state)
+{
+    contract c;
+    kp_lease a;
+    struct failing failing = { .left = 500 };
+    (void)state;
+    begin(&c);
+    failing.sim = c.sim;
+    c.options.limits.on_create_failure = KP_FAIL_RETRY;
+    c.options.limits.retry_max_ms = KP_NONE;
+    kp_driver driver = { .create = failing_create, .destroy = no_destroy, .ctx = &failing };
+    contract_open_driver(&c, &driver);
+    assert_int_equal(get_within(&c, "a", 10, &a), KP_ETIMEDOUT);
+    contract_end(&c);
+}
+
+static void no_driver_function_must_begin_after_the_deadline(void **state)
+{
+    static const kp_line bad[] = { { .blocks_ms = 100, .status = -1, .times = KP_OFF } };
+    static const kp_line slow[] = { { .times = 3 }, { .blocks_ms = 1000, .times = KP_OFF } };
+    contract c;
+    kp_lease leases[3];
+    (void)state;
+    begin(&c);
+    c.options.limits.validate_after_ms = KP_NONE;
+    c.script.create = slow;
+    c.script.validate = bad;
+    contract_open(&c);
+    contract_take_all(&c, kp_str("a"), leases, 3);
+    contract_give_all(&c, leases, 3);
+    assert_int_equal(get_within(&c, "a", 50, &leases[0]), KP_ETIMEDOUT);
+    assert_int_equal(kp_sim_now_ms(c.sim), 100);
+    contract_end(&c);
+}
+
+static void a_request_must_end_at_its_deadline_though_its_validate_is_pending(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 1000, .times = KP_OFF } };
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin(&c);
+    c.options.limits.validate_after_ms = KP_NONE;
+    c.script.validate = slow;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    contract_give(&c, &a);
+    int rc = get_within(&c, "a", 50, &a);
+    assert_int_equal(rc, KP_ETIMEDOUT);
+    assert_int_equal(kp_sim_now_ms(c.sim), 50);
+    kp_sim_pass_ms(c.sim, 2000);
+    contract_end(&c);
+}
+
+static void a_deadline_that_has_passed_must_be_called_a_time_out(void **state)
+{
+    contract c;
+    kp_lease a, b;
+    (void)state;
+    begin(&c);
+    c.options.limits.max_live = 1;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    kp_ask ask = { .until = kp_deadline_in(c.pool, 100) };
+    kp_sim_pass_ms(c.sim, 200);
+    assert_int_equal(kp_get(c.pool, kp_str("a"), &ask, &b), KP_ETIMEDOUT);
+    contract_give(&c, &a);
+    contract_end(&c);
+}
+
+static void who_found_its_resource_bad_must_keep_its_place(void **state)
+{
+    static const kp_line bad[] = { { .blocks_ms = 50, .status = -1 }, { 0 } };
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin(&c);
+    c.options.limits.max_live = 1;
+    c.options.limits.validate_after_ms = KP_NONE;
+    c.script.validate = bad;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    contract_give(&c, &a);
+    struct visit first = { .key = "a", .within_ms = 1000, .keep = true };
+    struct visit second = { .key = "a", .at_ms = 10, .within_ms = 1000 };
+    send(&c, &first);
+    send(&c, &second);
+    kp_sim_pass_ms(c.sim, 500);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(second.rc, KP_PENDING);
+    kp_release(&first.lease);
+    kp_sim_join(c.sim, 0);
+    contract_end(&c);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(limits_set_twice_at_once_on_a_key_must_not_touch_freed_rules),
+        cmocka_unit_test(two_limits_set_at_once_must_both_hold_whatever_the_order),
+        cmocka_unit_test(
+            a_key_made_while_all_limits_change_must_not_use_freed_rules_whatever_the_order),
+        cmocka_unit_test(limits_that_one_key_must_refuse_must_change_no_key),
+        cmocka_unit_test(room_that_a_key_takes_out_of_its_group_must_serve_who_waits_there),
+        cmocka_unit_test(an_idle_time_set_later_must_count_from_the_last_return),
+        cmocka_unit_test(a_hit_while_the_circuit_is_open_must_not_keep_it_open),
+        cmocka_unit_test(an_open_circuit_must_let_a_probe_through_without_any_other_clock),
+        cmocka_unit_test(a_probe_whose_create_is_pending_must_get_what_it_makes),
+        cmocka_unit_test(a_probe_that_times_out_must_not_keep_the_circuit_open),
+        cmocka_unit_test(a_create_that_becomes_pending_after_close_must_refuse_its_request),
+        cmocka_unit_test(a_request_whose_resource_is_found_bad_after_close_must_be_refused),
+        cmocka_unit_test(a_draining_close_must_serve_a_request_whose_create_blocks),
+        cmocka_unit_test(close_must_end_a_warming_that_waits),
+        cmocka_unit_test(warming_must_go_on_when_the_pause_after_a_failure_is_over),
+        cmocka_unit_test(a_newer_request_before_it_must_not_make_an_older_one_spin),
+        cmocka_unit_test(retrying_without_a_pause_must_still_end_at_the_deadline),
+        cmocka_unit_test(no_driver_function_must_begin_after_the_deadline),
+        cmocka_unit_test(a_request_must_end_at_its_deadline_though_its_validate_is_pending),
+        cmocka_unit_test(a_deadline_that_has_passed_must_be_called_a_time_out),
+        cmocka_unit_test(who_found_its_resource_bad_must_keep_its_place),
+    };
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
