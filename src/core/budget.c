@@ -65,6 +65,13 @@ bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struc
     return budget->used < budget->cap && !kp__budget_outranked(core, budget, sub);
 }
 
+bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
+{
+    for (int i = 0; i < 2; i++)
+        if (sub->group[i] && !kp__budget_may_take(core, &sub->group[i]->budget, sub)) return false;
+    return kp__budget_may_take(core, &core->live, sub);
+}
+
 void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget)
 {
     if (sub->lacks && sub->lacks != budget) {
@@ -120,10 +127,6 @@ static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *s
     return sub->group[member - 1] ? &sub->group[member - 1]->budget : NULL;
 }
 
-static uint64_t oldest_order(const struct kp__subpool *sub)
-{
-    return KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link)->order;
-}
 
 void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
 {
@@ -138,7 +141,7 @@ void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
             continue;
         }
         if (m == KP__IN_POOL || !kp__heap_holds(&sub->evict[m - 1]))
-            sub->evict_rank = oldest_order(sub);
+            sub->evict_rank = kp__oldest_idle(sub)->order;
         kp__heap_insert(&budget->evictable, &sub->evict[m]);
     }
 }
@@ -150,11 +153,10 @@ struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget
         struct kp__heap_node *top = kp__heap_top(&budget->evictable);
         if (!top) return NULL;
         struct kp__subpool *sub = KP__OF(top - member, struct kp__subpool, evict[0]);
-        uint64_t order = oldest_order(sub);
-        if (order == sub->evict_rank)
-            return KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link);
-        sub->evict_rank = order; /* its oldest was used meanwhile: each refiling is paid for by a
-                                    use */
+        struct kp__slot *oldest = kp__oldest_idle(sub);
+        if (oldest->order == sub->evict_rank) return oldest;
+        /* its oldest was used meanwhile: each refiling is paid for by a use */
+        sub->evict_rank = oldest->order;
         for (int m = 0; m < KP__MEMBERS; m++)
             if (kp__heap_holds(&sub->evict[m]))
                 kp__heap_fix(&budget_of(core, sub, m)->evictable, &sub->evict[m]);

@@ -50,6 +50,9 @@ void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
 /* May this subpool take a permit now: is there one, and is nobody starved who ranks before it? */
 bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
 
+/* The same of all that a new resource counts in: the pool's live budget, and its groups'. */
+bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub);
+
 /* Somebody starved ranks before this subpool. */
 bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);

@@ -77,9 +77,11 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t
 bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
                   struct kp__todo *todo);
 
-/* Answer a waiting request with no. */
+/* Answer a waiting request, or all those of a key, with no. */
 void kp__refuse(struct kp__core *core, struct kp__request *request, int code,
                 struct kp__todo *todo);
+void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code,
+                    struct kp__todo *todo);
 
 /* Answer a waiting request with a lease that has begun. */
 void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
@@ -111,6 +113,8 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
 void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, const struct kp__slot *victim);
 void kp__lent_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
+/* Refund the lent permit that a request holds, if it does. Settle afterwards. */
+void kp__lent_drop(struct kp__core *core, struct kp__request *request);
 
 /* The permit is spent into a slot, which is now creating. */
 void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot);
@@ -160,10 +164,12 @@ uint64_t kp__later(uint64_t at, uint64_t by);
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 
 void kp__calendar_init(struct kp__core *core);
-void kp__file_slot(struct kp__core *core, struct kp__slot *slot); /* after it became idle or lent */
-void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at); /* no later than
-                                                                                   `at` */
+
+/* Have a slot that became idle or lent looked at in time, and a key no later than `at`. */
+void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
+void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
 void kp__unfile(struct kp__core *core, struct kp__due *due);
+
 struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now); /* earliest due, or NULL */
 uint64_t kp__due_next(const struct kp__core *core);               /* KP__NEVER: nothing */
 
@@ -203,7 +209,7 @@ struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id);
 
 #if defined KP_VERIFY && KP_VERIFY
-void kp__verify(struct kp__core *core); /* I1..I12, or abort with the one that is broken */
+void kp__verify(struct kp__core *core); /* I1..I5 and I10, or abort with what is broken */
 #endif
 
 #endif

@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way back: creations that end, leases that end, resources that go. Each changes the books,
- * then settles: what became free goes to whoever is next (first waiting request of the key, else
- * idle, else the budgets).
+ * The way back: creations that end (4), leases that end (9), resources that go. Each changes the
+ * books, then settles (serve.c): what became free goes to whoever is next.
  */
 #include "base/check.h"
 #include "core/core.h"
 
 #define COUNT(core, sub, what) ((sub)->tally.what++, (core)->tally.what++)
+
+static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                         struct kp__todo *todo);
+
+static void close_slot(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+                       struct kp__todo *todo)
+{
+    slot->reason = reason;
+    kp__slot_move(core, slot, KP__CLOSING);
+    kp__list_push_back(&todo->doomed, &slot->work);
+}
 
 /* ---- creations ------------------------------------------------------------------------------- */
 
@@ -36,9 +46,6 @@ static void recovered(struct kp__subpool *sub)
     if ((int64_t)h->use_failures < sub->rules->breaker_failures) h->tripped = h->probing = false;
 }
 
-static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
-                         struct kp__todo *todo);
-
 /* The lease of a new resource begins with the request it was made for. */
 static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
                          const struct kp__request *request, uint64_t now)
@@ -53,13 +60,10 @@ static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
 static void created_too_late(struct kp__core *core, struct kp__slot *slot,
                              struct kp__request *request, struct kp__todo *todo)
 {
-    slot->reason = KP__AT_CLOSE;
     slot->sponsor = NULL;
-    kp__slot_move(core, slot, KP__CLOSING);
-    kp__list_push_back(&todo->doomed, &slot->work);
+    close_slot(core, slot, KP__AT_CLOSE, todo);
     if (!request) return;
-    request->holds_lent = false;
-    kp__lent_refund(core, slot->sub);
+    kp__lent_drop(core, request);
     request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ECLOSED, .limit = "" };
 }
 
@@ -81,12 +85,11 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
     kp__slot_move(core, slot, KP__IDLE);
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
-    /* relaxed: under the lock */
+    /* somebody before it took the resource: it waits with empty hands again; relaxed: under the
+     * lock */
     if (sponsor && atomic_load_explicit(&sponsor->state, memory_order_relaxed) != KP__ANSWERED &&
         sponsor->holds_lent && !sponsor->making) {
-        sponsor->holds_lent = false; /* somebody before it took the resource: it waits with empty
-                                        hands again */
-        kp__lent_refund(core, sub);
+        kp__lent_drop(core, sponsor);
         kp__settle(core, sub, now, todo);
     }
 }
@@ -180,12 +183,9 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     if (request)
         request->grant =
             (struct kp__grant){ .kind = KP__GRANT_NO, .code = what->code, .limit = "" };
-    struct kp__request *empty = request ? request : sponsor; /* waits, if at all, with empty hands
-                                                              */
-    if (empty && empty->holds_lent) {
-        empty->holds_lent = false;
-        kp__lent_refund(core, sub);
-    }
+    /* whoever waits on does so with empty hands */
+    if (request) kp__lent_drop(core, request);
+    else if (sponsor) kp__lent_drop(core, sponsor);
     kp__slot_move(core, slot, KP__FREE);
     kp__slab_put(&core->slots, slot);
     remember(core, sub, what, background, now, keep);
@@ -200,9 +200,7 @@ void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reaso
                     struct kp__todo *todo)
 {
     KP__DCHECK(slot->state == KP__IDLE);
-    slot->reason = reason;
-    kp__slot_move(core, slot, KP__CLOSING);
-    kp__list_push_back(&todo->doomed, &slot->work);
+    close_slot(core, slot, reason, todo);
 }
 
 /* More idle ones than may be kept? */

@@ -50,6 +50,13 @@ void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub)
     recount(core, sub);
 }
 
+void kp__lent_drop(struct kp__core *core, struct kp__request *request)
+{
+    if (!request->holds_lent) return;
+    request->holds_lent = false;
+    kp__lent_refund(core, request->sub);
+}
+
 void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
 {
     slot->state = KP__CREATING;
@@ -121,11 +128,8 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
     if (h->tripped || now < h->back_off) return false;
     if ((int64_t)sub->count[KP__CREATING] >= (h->failures ? 1 : sub->rules->max_creating))
         return false;
-    if (!kp__budget_may_take(core, &core->creating, sub) ||
-        !kp__budget_may_take(core, &core->live, sub))
+    if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))
         return false;
-    for (int i = 0; i < 2; i++)
-        if (sub->group[i] && !kp__budget_may_take(core, &sub->group[i]->budget, sub)) return false;
     kp__permit_take(core, sub);
     return true;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Requests: somebody who wants a resource; and grants, the one value that answers them, at once or
- * late.
+ * late. serve.c decides, flow/get.c acts on it.
  *
  * LOCKING. A request lives in its owner's memory (a blocked thread's on its stack). Every field is
  * guarded by the pool's lock, except `state`, which the owner parks on. It leaves WAITING once,
@@ -24,11 +24,9 @@
 #include "core/slot.h"
 
 enum kp__queue { KP__EITHER, KP__TAKERS, KP__SPONSORS, KP__FRESH, KP__OWN, KP__QUEUES };
-enum {
-    KP__WAITING = 1,
-    KP__NUDGED = 2,
-    KP__ANSWERED = 3
-}; /* NUDGED: still waiting, but look at the clock again */
+
+/* NUDGED: still waiting, but look at the clock again. */
+enum { KP__WAITING = 1, KP__NUDGED = 2, KP__ANSWERED = 3 };
 
 enum kp__grant_kind { KP__GRANT_WAIT, KP__GRANT_SLOT, KP__GRANT_PERMIT, KP__GRANT_NO };
 
@@ -57,12 +55,12 @@ struct kp__request {
     struct kp__subpool *sub;
     struct kp__list link;
     enum kp__queue queue;
-    uint32_t flags;  /* kp_ask.flags */
-    bool holds_lent; /* a sponsor keeps its lent permit while it waits */
-    bool waited;     /* for the counter: once per request */
+    uint32_t flags;          /* kp_ask.flags */
+    bool holds_lent;         /* a sponsor keeps its lent permit while it waits */
+    bool waited;             /* for the counter: once per request */
     uint64_t stamp, arrived, deadline;
     uint64_t again;          /* look again at this time without being asked; KP__NEVER: no need */
-    uint64_t create_until;  /* making: give up then (create_timeout_ms) */
+    uint64_t create_until;   /* making: give up then (create_timeout_ms) */
     struct kp__slot *making; /* its own creation under way */
     const char *tag, *limit; /* limit: what bound when it was last looked at */
     const void *site;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way in: may this request have something now, and if not, what is in its way? And settling:
+ * Step 2, claim: may this request have something now, and if not, what is in its way? And settling:
  * whenever something became free, whoever is next gets it, in this key and across keys, before the
- * lock is given back (L1).
+ * lock is given back (L1). flow/get.c goes on from here; what became free comes from give.c.
  *
  * The order of the questions lets all presets compose: lent permits, a resource that is there, the
  * key's health, creations, the key's live limit, budgets over keys (where an idle one elsewhere may
@@ -39,7 +39,7 @@ static enum verdict answer_no(struct look *l, int code, const char *limit)
     return ANSWERED;
 }
 
-/* ---- 1. the right to one more lease ---------------------------------------------------------- */
+/* ---- the right to one more lease ------------------------------------------------------------- */
 
 static enum verdict want_lent(struct look *l)
 {
@@ -51,10 +51,9 @@ static enum verdict want_lent(struct look *l)
     return GO_ON;
 }
 
-/* ---- 2. a resource that is there ------------------------------------------------------------- */
+/* ---- a resource that is there ---------------------------------------------------------------- */
 
-/* The idle slot that is next, or a seat in a lent one; those past their age are closed on the way.
- */
+/* The lent slot with a seat left, or the idle one, that is next. Those past their age end here. */
 static struct kp__slot *ready_slot(struct look *l)
 {
     struct kp__subpool *sub = l->sub;
@@ -63,9 +62,7 @@ static struct kp__slot *ready_slot(struct look *l)
     if ((node = kp__list_first(&sub->open_seats)) != NULL) {
         struct kp__slot *slot = KP__OF(node, struct kp__slot, open_seat);
         if (!(sub->rules->age_check & KP_CHECK_GET) || l->now < slot->age_end) return slot;
-        slot->reason = KP__EXPIRED;
-        slot->doomed = true; /* its borrowers go on; nobody new comes in */
-        kp__list_remove(&slot->open_seat);
+        (void)kp__doom(l->core, slot, KP__EXPIRED, l->todo); /* its borrowers go on */
         return ready_slot(l);
     }
     while (sub->count[KP__IDLE] > 0) {
@@ -112,7 +109,7 @@ static enum verdict take_ready(struct look *l)
     return ANSWERED;
 }
 
-/* ---- 3. the right to create one: health ------------------------------------------------------ */
+/* ---- the right to create one: health --------------------------------------------------------- */
 
 static enum verdict told_before(struct look *l)
 {
@@ -160,15 +157,8 @@ static enum verdict circuit(struct look *l)
     return GO_ON;
 }
 
-/* ---- 4. the right to create one: room -------------------------------------------------------- */
+/* ---- the right to create one: room ----------------------------------------------------------- */
 
-static bool budgets_have_room(struct look *l)
-{
-    for (int i = 0; i < 2; i++)
-        if (l->sub->group[i] && !kp__budget_may_take(l->core, &l->sub->group[i]->budget, l->sub))
-            return false;
-    return kp__budget_may_take(l->core, &l->core->live, l->sub);
-}
 
 static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 {
@@ -178,8 +168,8 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 
     *victim = NULL;
     if ((l->request->flags & KP_FRESH) && l->sub->count[KP__IDLE] > 0 && live <= r->max_live &&
-        (live == r->max_live || !budgets_have_room(l))) {
-        *victim = KP__OF(kp__list_last(&l->sub->slots[KP__IDLE]), struct kp__slot, link);
+        (live == r->max_live || !kp__budgets_have_room(l->core, l->sub))) {
+        *victim = kp__oldest_idle(l->sub);
         return GO_ON;
     }
     if (live < r->max_live) return GO_ON;
@@ -201,8 +191,8 @@ static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
     if (!kp__budget_may_take(core, &core->creating, l->sub))
         return lacks(l, core->creating.name, &core->creating, KP__NEVER);
     if (*victim) return GO_ON;
-    for (int m = KP__MEMBERS - 1; m >= 0; m--) { /* the narrowest first: its victims free the wider
-                                                    ones too */
+    /* the narrowest first: its victims free the wider ones too */
+    for (int m = KP__MEMBERS - 1; m >= 0; m--) {
         if (m > 0 && !l->sub->group[m - 1]) continue;
         struct kp__budget *b = m ? &l->sub->group[m - 1]->budget : &core->live;
         if (kp__budget_may_take(core, b, l->sub) || (*victim && is_member(*victim, l->sub, m)))
@@ -295,13 +285,9 @@ static void answer(struct kp__core *core, struct kp__request *request, struct kp
         request->making->sponsor = NULL;
         request->making = NULL;
     }
-    if (request->grant.kind == KP__GRANT_NO && request->holds_lent) {
-        request->holds_lent = false;
-        kp__lent_refund(core, request->sub);
-    }
-    /* release: the owner that sees ANSWERED may read the grant without the lock (pairs with its
-     * acquire in flow/get.c) */
-    atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_release);
+    if (request->grant.kind == KP__GRANT_NO) kp__lent_drop(core, request);
+    /* relaxed: the owner takes the lock before it reads the grant (flow/get.c, wait) */
+    atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_relaxed);
     kp__todo_wake(todo, &request->state);
 }
 
@@ -316,16 +302,14 @@ void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct 
 /* The heads of the queues that want something, in order of arrival. */
 static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEUES])
 {
+    bool lifo = sub->rules && sub->rules->wait_lifo;
     int n = 0;
 
     for (int q = 0; q < KP__OWN; q++) {
         struct kp__request *first = kp__queue_first(sub, (enum kp__queue)q);
         if (!first) continue;
         int at = n++;
-        for (;
-             at > 0 && (sub->rules && sub->rules->wait_lifo) == (out[at - 1]->stamp < first->stamp);
-             at--)
-            out[at] = out[at - 1];
+        for (; at > 0 && lifo == (out[at - 1]->stamp < first->stamp); at--) out[at] = out[at - 1];
         out[at] = first;
     }
     return n;
@@ -373,9 +357,8 @@ static int serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
     }
 }
 
-/* Hand out what a budget has left, best rank first, until it is used up or nobody lacks it. */
-static void drain(struct kp__core *core, struct kp__budget *budget, uint64_t now,
-                  struct kp__todo *todo)
+void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_t now,
+                       struct kp__todo *todo)
 {
     struct kp__subpool *first;
 
@@ -383,23 +366,17 @@ static void drain(struct kp__core *core, struct kp__budget *budget, uint64_t now
         if (serve(core, first, now, todo) == 0 && first->lacks == budget) return;
 }
 
-void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_t now,
-                       struct kp__todo *todo)
-{
-    drain(core, budget, now, todo);
-}
-
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
 {
     if (sub->waiting) serve(core, sub, now, todo);
-    drain(core, &core->lent, now, todo);
-    drain(core, &core->creating, now, todo);
+    kp__settle_budget(core, &core->lent, now, todo);
+    kp__settle_budget(core, &core->creating, now, todo);
     for (int i = 0; i < 2; i++)
-        if (sub->group[i]) drain(core, &sub->group[i]->budget, now, todo);
-    drain(core, &core->live, now, todo);
+        if (sub->group[i]) kp__settle_budget(core, &sub->group[i]->budget, now, todo);
+    kp__settle_budget(core, &core->live, now, todo);
 }
 
-/* ---- requests come and go -------------------------------------------------------------------- */
+/* ---- 2. claim, and the other ways in and out of the queue ------------------------------------ */
 
 static enum kp__queue queue_for(const struct kp__request *request)
 {
@@ -471,6 +448,15 @@ void kp__refuse(struct kp__core *core, struct kp__request *request, int code, st
 {
     request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = code, .limit = "" };
     answer(core, request, todo);
+}
+
+void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code, struct kp__todo *todo)
+{
+    for (int q = 0; q < KP__QUEUES; q++) {
+        struct kp__request *request;
+        while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
+            kp__refuse(core, request, code, todo);
+    }
 }
 
 /* ---- to-dos ---------------------------------------------------------------------------------- */

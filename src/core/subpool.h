@@ -81,6 +81,12 @@ static inline int64_t kp__sub_live(const struct kp__subpool *sub)
            sub->count[KP__CLOSING];
 }
 
+/* The idle slot that was used least recently; there must be one. */
+static inline struct kp__slot *kp__oldest_idle(const struct kp__subpool *sub)
+{
+    return KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link);
+}
+
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash);
 
 /* Nobody uses it: no slot, no request, no call under way, no pin. */

@@ -167,8 +167,8 @@ int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules, struct k
 
 /* ---- jobs and resources (job.c, create.c) ---------------------------------------------------- */
 
-/* Run validate or reset on a lent slot: 0, or negative; KP_PENDING if no answer came by `until`: then
- * the answer itself ends the lease. Without the lock. */
+/* Run validate or reset on a lent slot: 0, or negative; KP_PENDING if no answer came by `until`:
+ * then the answer itself ends the lease. Without the lock. */
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
                 const char *tag, uint64_t until);
 

@@ -151,10 +151,10 @@ static bool check(struct get *g, struct kp__todo *todo)
     struct kp__pool *pool = g->pool;
     struct kp__slot *slot = g->request.grant.slot;
     uint32_t seat = g->request.grant.seat;
-    uint64_t until = g->request.deadline, now = kp__time(pool),
-             most = g->sub->rules->validate_timeout;
+    uint64_t until = g->request.deadline, most = g->sub->rules->validate_timeout, now;
 
     if (!must_validate(g)) return true;
+    now = kp__time(pool);
     if (most < KP__NEVER - now && now + most < until) until = now + most;
     kp__list_remove(&slot->open_seat); /* nobody shares it before it is known to be good */
     kp__step_out(pool, todo);

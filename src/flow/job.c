@@ -41,7 +41,7 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                                                                                   shared yet */
 }
 
-/* Wait for the answer of a job that a thread of ours stands by. False: it has not come by `until`. */
+/* Wait for the answer of a job that a thread of ours stands by. False: not yet, at `until`. */
 static bool await(struct kp__job *job, uint64_t until)
 {
     const struct kp__world *world = job->pool->world;
@@ -198,8 +198,8 @@ void kp__job_let_go(struct kp__job *job)
     job->spent = false;
 }
 
-/* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then); it needs a job of
- * the slab, as the caller's own would be gone when the answer comes. */
+/* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then); it needs a job
+ * of the slab, as the caller's own would be gone when the answer comes. */
 static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void *),
                struct kp__slot *slot, uint32_t seat, const char *tag, uint64_t until, kp_why *why)
 {

@@ -157,10 +157,7 @@ static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
     if ((int64_t)sub->count[KP__IDLE] >= sub->rules->max_idle ||
         (int64_t)core->count[KP__IDLE] >= core->max_idle)
         return sub->waiting ? 0 : KP_EFULL;
-    for (int i = 0; i < 2; i++)
-        if (sub->group[i] && !kp__budget_may_take(core, &sub->group[i]->budget, sub))
-            return KP_EFULL;
-    return kp__budget_may_take(core, &core->live, sub) ? 0 : KP_EFULL;
+    return kp__budgets_have_room(core, sub) ? 0 : KP_EFULL;
 }
 
 int kp_add(kp_pool *door, kp_key key, void *resource)
