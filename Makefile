@@ -48,7 +48,7 @@ torture:
 	@JOBS=$(JOBS) KP_SECONDS=$(SECONDS) tools/test.sh torture
 
 install:
-	@tools/setup.sh build
+	@tools/setup.sh build install
 	@$(CONFIGURE) user
 	@cmake --build --preset user -j $(JOBS) --target keyedpool-libraries
 	@cmake --build --preset user -j $(JOBS) --target keyedpool-cli

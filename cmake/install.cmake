@@ -64,4 +64,15 @@ install(FILES ${PROJECT_BINARY_DIR}/keyedpool-config.cmake
 if(TARGET keyedpool-cli)
   install(TARGETS keyedpool-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+# The man page, where scdoc is there to make it.
+find_program(SCDOC scdoc)
+set(KP_MAN_SOURCE ${PROJECT_SOURCE_DIR}/docs/man/keyedpool.1.scd)
+if(TARGET keyedpool-cli AND SCDOC)
+  set(KP_MAN ${PROJECT_BINARY_DIR}/keyedpool.1)
+  add_custom_command(OUTPUT ${KP_MAN} DEPENDS ${KP_MAN_SOURCE} VERBATIM
+    COMMAND sh -c "\"${SCDOC}\" < \"${KP_MAN_SOURCE}\" > \"${KP_MAN}\"")
+  add_custom_target(keyedpool-man ALL DEPENDS ${KP_MAN})
+  add_dependencies(keyedpool-cli keyedpool-man)
+  install(FILES ${KP_MAN} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Installs the Debian packages that a make target lacks: tools/setup.sh [build] [test] [lint].
+# Installs the Debian packages that a make target lacks: tools/setup.sh [build] [install] [test] [lint].
 # It asks for a package only if the command or header it brings is missing, so that where nothing is
 # missing nothing is installed, and no network is touched.
 set -eu
@@ -30,6 +30,10 @@ need_build() {
     need_header '#include <jansson.h>' libjansson-dev jansson.h
 }
 
+need_install() {
+    need_command scdoc scdoc
+}
+
 need_test() {
     need_command c++ g++
     python3 -c 'import shutil, subprocess, tempfile' 2>/dev/null || missing="$missing python3"
@@ -49,8 +53,8 @@ need_lint() {
 
 for group in "${@:-build}"; do
     case $group in
-    build | test | lint) "need_$group" ;;
-    *) echo "tools/setup.sh: no such group: $group (build, test, lint)" >&2; exit 2 ;;
+    build | install | test | lint) "need_$group" ;;
+    *) echo "tools/setup.sh: no such group: $group (build, install, test, lint)" >&2; exit 2 ;;
     esac
 done
 [ -n "$missing" ] || exit 0

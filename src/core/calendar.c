@@ -2,7 +2,7 @@
  *
  * The calendar: a heap of lower bounds of when each live slot and each key wants to be looked at.
  * An entry that turns out to be early is filed again, so that returns and hits seldom touch it, and
- * the keeper's work is proportional to what is due (L8).
+ * the keeper's work (flow/keeper.c) is proportional to what is due (L8).
  */
 #include "base/check.h"
 #include "core/core.h"
@@ -71,8 +71,7 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
     const struct kp__subpool *sub = slot->sub;
     const struct kp__rules *r = sub->rules;
     int64_t live = kp__sub_live(sub) - sub->count[KP__CLOSING];
-    uint32_t bound = live > r->min_live ? 0 : r->respects_min; /* kinds that the minimum stops now
-                                                                */
+    uint32_t bound = live > r->min_live ? 0 : r->respects_min; /* what the minimum stops now */
     uint64_t at = KP__NEVER;
 
     if ((r->idle_check & check) && !(bound & KP_KIND_IDLE))
@@ -164,11 +163,10 @@ bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 {
     bool only_minimum = (int64_t)sub->count[KP__IDLE] == kp__sub_live(sub) &&
                         kp__sub_live(sub) <= (sub->rules ? sub->rules->min_live : 0);
-    uint64_t at = kp__later(sub->used_at, core->forget_after);
 
     if (sub->interest || sub->pins || sub->waiting || sub->promised || !sub->rules || !only_minimum)
         return false;
-    if (now >= at) return true;
-    kp__file_sub(core, sub, at);
+    if (now >= kp__later(sub->used_at, core->forget_after)) return true;
+    kp__file_forget(core, sub);
     return false;
 }

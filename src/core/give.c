@@ -19,7 +19,7 @@ static void close_slot(struct kp__core *core, struct kp__slot *slot, enum kp__re
     kp__list_push_back(&todo->doomed, &slot->work);
 }
 
-/* ---- creations ------------------------------------------------------------------------------- */
+/* ---- 4. create: how it ended ----------------------------------------------------------------- */
 
 /* A creation's sponsor, if it still waits, may start another. It keeps its lent permit while its
  * own key is served. */
@@ -194,7 +194,7 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     kp__settle(core, sub, now, todo);
 }
 
-/* ---- leases ---------------------------------------------------------------------------------- */
+/* ---- 9. give --------------------------------------------------------------------------------- */
 
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo)
@@ -235,19 +235,15 @@ static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t 
                          struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    struct kp__slot *goes = slot;
 
     if (slot->state != KP__IDLE) return;
     if (sub->rules->excess_check & KP_CHECK_RETURN) {
-        goes = KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link);
-        if (now >= kp__expires_at(goes, KP_CHECK_RETURN))
-            kp__close_idle(core, goes, KP__EXPIRED, todo);
-        goes = slot;
+        struct kp__slot *oldest = kp__oldest_idle(sub);
+        if (now >= kp__expires_at(oldest, KP_CHECK_RETURN))
+            kp__close_idle(core, oldest, KP__EXPIRED, todo);
     }
     if (slot->state != KP__IDLE || !over_idle(core, sub, 0)) return;
-    if (sub->rules->drop_oldest)
-        goes = KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link);
-    kp__close_idle(core, goes, KP__SURPLUS, todo);
+    kp__close_idle(core, sub->rules->drop_oldest ? kp__oldest_idle(sub) : slot, KP__SURPLUS, todo);
 }
 
 void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
@@ -258,12 +254,7 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
     if (sub->rules->breaker_counts & KP_BREAK_USE) sub->health.probing = false;
-    if (!keep && !slot->doomed) { /* with sharing: nobody new comes in, the last one out closes it
-                                   */
-        slot->doomed = true;
-        slot->reason = reason;
-        kp__list_remove(&slot->open_seat);
-    }
+    if (!keep) (void)kp__doom(core, slot, reason, todo); /* sharing: the last one out closes it */
     if (slot->borrowers > 0) {
         kp__lent_refund(core, sub);
         kp__settle(core, sub, now, todo);
@@ -271,10 +262,8 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
     }
     int why = must_close(core, slot, keep, reason, now);
     if (why >= 0) { /* its lent permit goes back when it is destroyed, not before */
-        slot->reason = (enum kp__reason)why;
         slot->owes_lent = true;
-        kp__slot_move(core, slot, KP__CLOSING);
-        kp__list_push_back(&todo->doomed, &slot->work);
+        close_slot(core, slot, (enum kp__reason)why, todo);
         return;
     }
     slot->since = now;
@@ -286,11 +275,13 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
     if (now && kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 
+/* ---- resources that go ----------------------------------------------------------------------- */
+
 static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
 {
     switch (reason) {
     case KP__INVALID: COUNT(core, sub, invalid); break;
-    case KP__INVALIDATED: COUNT(core, sub, invalidated); break;
+    case KP__INVALIDATED:
     case KP__BY_BORROWER: COUNT(core, sub, invalidated); break;
     case KP__EXPIRED: COUNT(core, sub, expired); break;
     case KP__EVICTED: COUNT(core, sub, evicted); break;
@@ -334,9 +325,10 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
     vacate(core, victim, now);
     kp__promise_end(core, sub, victim);
     kp__permit_take(core, sub);
-    kp__settle(core, loser, now, todo); /* a group of the loser's, or its own limit, may have room
-                                           now */
+    kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
 }
+
+/* ---- marks ----------------------------------------------------------------------------------- */
 
 bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
               struct kp__todo *todo)

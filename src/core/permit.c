@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Permits: the right to make or lend one more. A permit is taken in one place, and then spent into
- * a slot or refunded; what every budget has handed out is what is held (L2, I3).
+ * Permits: the right to make or lend one more. serve.c grants them; each is then spent into a slot
+ * (flow/create.c) or refunded, so that what a budget has handed out is what is held (L2, I3). And
+ * what the background may make.
  */
 #include "base/check.h"
 #include "core/core.h"

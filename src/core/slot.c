@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The one mover of slots (I1), the seats of their borrowers, and the index from a resource to its
- * slot.
+ * slot. serve.c lends them, give.c takes them back.
  */
 #include "core/slot.h"
 

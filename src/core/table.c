@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of keys: find, make, rule, drop. And the groups that keys may share a live budget with.
+ * The table of keys: find, make, rule, drop; flow/find.c calls it. And the groups of keys that
+ * share a live budget.
  */
 #include "base/check.h"
 #include "core/core.h"
@@ -102,11 +103,10 @@ struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id)
 
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id)
 {
-    static const char *const names[2] = { "budget.group_max_live", "budget.group_max_live" };
-
     group->id = id;
     group->member = (enum kp__member)(which + 1);
-    kp__budget_init(&group->budget, names[which], core->group_max_live[which], group->member);
+    kp__budget_init(&group->budget, "budget.group_max_live", core->group_max_live[which],
+                    group->member);
     group->node.hash = hash_of_group(which, id);
     kp__map_insert(&core->groups, &group->node);
 }

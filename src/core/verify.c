@@ -40,8 +40,7 @@ static void verify_sub(const struct kp__core *core, const struct kp__subpool *su
     require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
     require(kp__heap_holds(&sub->starved) == (sub->lacks != NULL), "I5 starved in one heap");
     if (!sub->rules) return;
-    if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) { /* L1 in a key
-                                                                                      (I4) */
+    if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {
         bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS) ||
                      kp__queue_first(sub, KP__SPONSORS);
         bool bound =
