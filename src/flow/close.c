@@ -25,12 +25,9 @@ static int64_t still_out(const struct kp__core *core)
 
 static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    struct kp__request *request;
     struct kp__list *node;
 
-    for (int q = 0; q < KP__QUEUES; q++)
-        while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
-            kp__refuse(&pool->core, request, KP_ECLOSED, todo);
+    kp__refuse_all(&pool->core, sub, KP_ECLOSED, todo);
     kp__starve(&pool->core, sub, NULL);
     while ((node = kp__list_first(&sub->slots[KP__IDLE])) != NULL) {
         kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__AT_CLOSE, todo);
@@ -38,21 +35,15 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct kp__t
     }
 }
 
-/* Every key; the one we stand on is kept by our interest while the lock is given back. First all
- * are told no, then destroyed. */
+/* First all requests are told no, then what is idle is destroyed. The key we stand on is kept by
+ * our interest while the lock is given back. */
 static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
 {
-    struct kp__list *node = kp__list_first(&pool->core.all);
+    struct kp__list *keys = &pool->core.all, *node;
 
-    for (; node; node = kp__list_next(&pool->core.all, node)) {
-        struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
-        struct kp__request *request;
-        for (int q = 0; q < KP__QUEUES; q++)
-            while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
-                kp__refuse(&pool->core, request, KP_ECLOSED, todo);
-    }
-    for (node = kp__list_first(&pool->core.all); node;
-         node = kp__list_next(&pool->core.all, node)) {
+    for (node = kp__list_first(keys); node; node = kp__list_next(keys, node))
+        kp__refuse_all(&pool->core, KP__OF(node, struct kp__subpool, all), KP_ECLOSED, todo);
+    for (node = kp__list_first(keys); node; node = kp__list_next(keys, node)) {
         struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
         sub->interest++;
         end_key(pool, sub, todo);

@@ -2,10 +2,9 @@
  *
  * Step 4: create, only with a permit. The permit is spent into a slot, driver.create runs without
  * the lock, and its outcome is told to the core: lent to the request that ran it, or given to
- * whoever is next. A creation whose answer is pending leaves its request in the queue as an
- * ordinary waiter, so that whatever is ready first serves it.
+ * whoever is next (core/give.c). A creation whose answer is pending leaves its request in the queue
+ * as an ordinary waiter, so that whatever is ready first serves it.
  */
-#include "base/check.h"
 #include "flow/job.h"
 
 /* ---- a slot for the permit ------------------------------------------------------------------- */
@@ -154,11 +153,6 @@ void kp__create_finish(struct kp__job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-static void become_sponsor(struct kp__request *request, struct kp__slot *slot)
-{
-    slot->sponsor = request;
-    request->making = slot;
-}
 
 /* Into the hands of whoever answers: the request waits in its queue. With the lock; false: the
  * answer is there already. */
@@ -169,7 +163,8 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
     if (!kp__job_detach(job)) return false;
     if (!request) return true;
     kp__todo_init(&todo, pool->world);
-    become_sponsor(request, job->slot);
+    job->slot->sponsor = request;
+    request->making = job->slot;
     kp__wait_again(&pool->core, request, kp__time(pool), &todo);
     kp__do(pool, &todo);
     return true;
@@ -185,6 +180,7 @@ void kp__job_perform(struct kp__job *job)
     kp_job_done(&job->face, status, made);
 }
 
+/* Out of memory: the permit is not spent. */
 static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request)
 {
     struct kp__todo todo;
@@ -192,8 +188,7 @@ static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__re
     kp__todo_init(&todo, pool->world);
     if (request) {
         request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ENOMEM, .limit = "" };
-        request->holds_lent = false;
-        kp__lent_refund(&pool->core, sub);
+        kp__lent_drop(&pool->core, request);
     }
     kp__permit_refund(&pool->core, sub);
     sub->health.probing = false;
@@ -225,7 +220,7 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
 {
     struct kp__job *job;
     struct kp__slot *slot = take_slot(pool, sub, &job);
-    uint64_t until = request ? request->deadline : KP__NEVER, began = kp__time(pool);
+    uint64_t until = request ? request->deadline : KP__NEVER, began = kp__time(pool), most;
 
     if (!slot) {
         refund(pool, sub, request);
@@ -233,9 +228,8 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
     }
     kp__permit_spend(sub, slot);
     slot->job = job;
-    if (sub->rules->create_timeout < KP__NEVER - began &&
-        began + sub->rules->create_timeout < until)
-        until = began + sub->rules->create_timeout;
+    most = kp__later(began, sub->rules->create_timeout);
+    if (most < until) until = most;
     kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, until);
     job->face.attempt = sub->health.failures + 1;
     job->began = began;

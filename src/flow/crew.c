@@ -52,8 +52,7 @@ static void *work(void *arg)
         kp__lock_take(&crew->lock, &kp__life);
     }
     last = --crew->threads == 0;
-    if (!last)
-        ring(crew); /* pass it on; with the lock, so that the next one cannot free it before */
+    if (!last) ring(crew); /* pass it on; with the lock: the next cannot free it before */
     kp__lock_give(&crew->lock, &kp__life);
     if (last) kp__free(&kp__life, crew, sizeof *crew);
     return NULL;
@@ -61,8 +60,8 @@ static void *work(void *arg)
 
 static void upkeep(kp_pool *door, uint64_t due_ns, void *ctx)
 {
-    struct kp__crew *crew =
-        atomic_load_explicit(&door->pool, memory_order_relaxed)->crew; /* relaxed: under its lock */
+    /* relaxed: under its lock */
+    struct kp__crew *crew = atomic_load_explicit(&door->pool, memory_order_relaxed)->crew;
 
     (void)ctx;
     kp__lock_take(&crew->lock, &kp__life);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Doors: what a kp_pool * points to, for ever; and the pool's lock, which lives in its door.
+ * Doors: what a kp_pool * points to, for ever; and the pool's lock, which lives in its door. Every
+ * call enters and leaves here; what it does in between starts in get.c and release.c.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,8 +26,8 @@ static void forked(void)
 
 static void watch_forks(void)
 {
-    (void)pthread_atfork(NULL, NULL, forked); /* cannot tell: then a child is not refused, as with
-                                                 vfork */
+    /* out of memory: then a child is not refused, as after vfork */
+    (void)pthread_atfork(NULL, NULL, forked);
 }
 
 static unsigned chunk_of(uint32_t index, uint32_t *first)
@@ -44,6 +45,7 @@ struct kp_pool *kp__door_at(uint32_t index)
     /* acquire: pairs with the release in kp__door_open, after the door was written */
     if (index >= atomic_load_explicit(&made, memory_order_acquire)) return NULL;
     unsigned k = chunk_of(index, &first);
+    /* acquire: pairs with the release of the chunk in kp__door_open */
     return atomic_load_explicit(&chunk[k], memory_order_acquire) + (index - first);
 }
 
@@ -55,12 +57,13 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
 
     (void)pthread_once(&once, watch_forks);
     kp__lock_take(&registry, &kp__life);
-    index = atomic_load_explicit(&made, memory_order_relaxed); /* relaxed: written under this lock
-                                                                  only */
+    /* relaxed, here and for the chunk: written under this lock only */
+    index = atomic_load_explicit(&made, memory_order_relaxed);
     unsigned k = chunk_of(index, &first);
     if (index == first) {
         void *room = kp__alloc(&kp__life, ((size_t)FIRST << k) * sizeof *door, 64);
-        atomic_store_explicit(&chunk[k], room, memory_order_release); /* pairs with kp__door_at */
+        /* release: pairs with kp__door_at and kp__is_door */
+        atomic_store_explicit(&chunk[k], room, memory_order_release);
     }
     door = atomic_load_explicit(&chunk[k], memory_order_relaxed);
     if (door) {
@@ -72,6 +75,7 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
         atomic_store(&door->pool, pool);
         pool->door = door;
         pool->world = &door->world;
+        /* release: the same; the door was written before */
         atomic_store_explicit(&made, index + 1, memory_order_release);
     }
     kp__lock_give(&registry, &kp__life);
@@ -80,6 +84,7 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
 
 bool kp__is_door(const void *maybe)
 {
+    /* acquire, here and for the chunks: pairs with the releases in kp__door_open */
     uint32_t n = atomic_load_explicit(&made, memory_order_acquire), first = 0;
 
     for (unsigned k = 0; first < n; first += (uint32_t)FIRST << k, k++) {
@@ -120,8 +125,8 @@ struct kp__pool *kp__enter(kp_pool *door, int *code)
     /* acquire: pairs with the release store of kp__leave; a pool that is gone needs no lock */
     if (!atomic_load_explicit(&door->pool, memory_order_acquire)) return NULL;
     kp__lock_take(&door->lock, &door->world);
-    pool = atomic_load_explicit(&door->pool, memory_order_relaxed); /* relaxed: written under this
-                                                                       lock */
+    /* relaxed: written under this lock */
+    pool = atomic_load_explicit(&door->pool, memory_order_relaxed);
     if (pool) {
         *code = 0;
         return pool;
@@ -212,8 +217,8 @@ void kp__tell(struct kp__pool *pool, struct kp__todo *todo)
 
 void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
 {
-    uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed); /* relaxed: under the
-                                                                                lock */
+    /* relaxed: under the lock */
+    uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed);
 
     pool->watchers++;
     kp__step_out(pool, todo);
@@ -263,12 +268,9 @@ bool kp__make_room(struct kp__pool *pool)
         kp__step_out(pool, &todo);
         void *memory = kp__alloc(pool->world, bytes, 64), *left;
         kp__step_in(pool);
-        if (!memory) { /* a table that may not grow only gets slower; one without an array cannot
-                          hold */
-            bool bad = slab ? kp__slab_wants(slab) > 0 : !kp__map_room(map);
-            if (slab && !bad) continue;
-            return !bad && !slab;
-        }
+        if (!memory && slab && kp__slab_wants(slab) > 0) return false;
+        if (!memory && slab) continue; /* somebody else extended it meanwhile */
+        if (!memory) return kp__map_room(map); /* one that cannot grow only gets slower */
         left = slab ? kp__slab_extend(slab, memory, bytes) : kp__map_grow(map, memory, bytes);
         kp__free(pool->world, left, bytes);
         free_old_arrays(pool);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Telling: events, misuse, and why the answer was no. Nothing is swallowed (L11): what nobody
- * listens to goes to standard error.
+ * Telling: events, misuse, and why the answer was no (the end of step 6). Nothing is swallowed
+ * (L11): a misuse that nobody listens to goes to standard error.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -70,6 +70,22 @@ int kp__misuse(struct kp__pool *pool, kp_why *out, const char *sentence)
     return KP_EMISUSE;
 }
 
+int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
+                      const char *sentence)
+{
+    kp__step_out(pool, todo);
+    kp__misuse(pool, why, sentence);
+    kp__step_in(pool);
+    return KP_EMISUSE;
+}
+
+int kp__no_pool(int code, kp_why *why, const char *sentence)
+{
+    if (code == KP_EMISUSE) return kp__misuse(NULL, why, sentence);
+    kp__say(why, code, NULL);
+    return code;
+}
+
 /* ---- why not --------------------------------------------------------------------------------- */
 
 void kp__say(kp_why *why, int code, const char *sentence)
@@ -88,12 +104,10 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure)
              failure->text[0] ? failure->text : kp_strerror(failure->code));
 }
 
-static void count_key(const struct kp__pool *pool, const struct kp__subpool *sub, uint64_t now,
-                      kp_why *why)
+static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
 {
     const struct kp__list *lent = kp__list_first(&sub->slots[KP__LENT]);
 
-    (void)pool;
     why->live = (uint32_t)kp__sub_live(sub);
     why->creating = sub->count[KP__CREATING];
     why->idle = sub->count[KP__IDLE];
@@ -148,8 +162,7 @@ static int64_t retry_after(const struct kp__subpool *sub, uint64_t now)
     return at > now ? kp__ms_up(at - now) : 0;
 }
 
-void kp__explain_no(struct kp__pool *pool, const struct kp__request *request, uint64_t now,
-                    kp_why *why)
+void kp__explain_no(const struct kp__request *request, uint64_t now, kp_why *why)
 {
     const struct kp__subpool *sub = request->sub;
     int code = request->grant.code;
@@ -160,7 +173,7 @@ void kp__explain_no(struct kp__pool *pool, const struct kp__request *request, ui
     why->waited_ms = now > request->arrived ? (int64_t)((now - request->arrived) / 1000000) : 0;
     why->ahead = kp__queue_ahead(request);
     why->retry_after_ms = retry_after(sub, now);
-    count_key(pool, sub, now, why);
+    count_key(sub, now, why);
     if (code == KP_ETIMEDOUT) {
         if (sub->health.last && sub->health.failures)
             why->vendor_code = sub->health.last->vendor_code;

@@ -4,8 +4,6 @@
  * new subpool is in the table before its rules are known: who comes meanwhile waits in its queue,
  * and limits_for is asked exactly once. Also pins.
  */
-#include <string.h>
-
 #include "base/check.h"
 #include "flow/flow.h"
 
@@ -33,22 +31,26 @@ bool kp__every_key(kp_key key)
     return key.data == NULL && key.size == SIZE_MAX;
 }
 
-int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why)
+/* NULL: it may be looked up (a pinned key is checked then). Otherwise what is wrong with it. */
+static const char *bad_key(const struct kp__pool *pool, kp_key key)
 {
     const char *sentence = NULL;
 
-    if (is_pinned(key)) return 0; /* looked up under the lock */
-    if (kp__every_key(key)) sentence = "KP_EVERY_KEY is no key to borrow for; name one";
-    else if (kp__key_check(&pool->key_type, key, &sentence) == 0) return 0;
-    return kp__misuse(pool, why, sentence);
+    if (is_pinned(key)) return NULL;
+    if (kp__every_key(key)) return "KP_EVERY_KEY is no key to borrow for; name one";
+    return kp__key_check(&pool->key_type, key, &sentence) == 0 ? NULL : sentence;
 }
 
 bool kp__key_fits(struct kp__pool *pool, kp_key key)
 {
-    const char *sentence;
+    return bad_key(pool, key) == NULL;
+}
 
-    return is_pinned(key) ||
-           (!kp__every_key(key) && kp__key_check(&pool->key_type, key, &sentence) == 0);
+int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__todo *todo)
+{
+    const char *sentence = bad_key(pool, key);
+
+    return sentence ? kp__misuse_within(pool, todo, why, sentence) : 0;
 }
 
 uint64_t kp__hash(struct kp__pool *pool, kp_key key)
@@ -96,15 +98,6 @@ static int ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_l
     return kp__rules_make(pool->world, &limits, rules, why);
 }
 
-static void refuse_all(struct kp__pool *pool, struct kp__subpool *sub, int code,
-                       struct kp__todo *todo)
-{
-    for (int q = 0; q < KP__QUEUES; q++) {
-        struct kp__request *request;
-        while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
-            kp__refuse(&pool->core, request, code, todo);
-    }
-}
 
 static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 {
@@ -123,11 +116,11 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     }
     if (code == 0) {
         rules->refs++; /* ours, while the lock may be given back */
-        if ((code = kp__groups_of(pool, rules, group)) != 0) rules->refs--;
+        code = kp__groups_of(pool, rules, group);
+        rules->refs--;
     }
     sub->ruling = false;
     if (code == 0) {
-        rules->refs--;
         kp__table_rule(&pool->core, sub, rules, group, &old);
         if (rules->prefill && rules->min_live > 0) {
             sub->refill = true;
@@ -135,7 +128,7 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
         }
         kp__settle(&pool->core, sub, kp__time(pool), &todo);
     } else {
-        refuse_all(pool, sub, code, &todo);
+        kp__refuse_all(&pool->core, sub, code, &todo);
     }
     kp__step_out(pool, &todo);
     if (code == 0) kp__event(pool, KP_EVENT_KEY_MADE, sub, NULL, 0, NULL);
@@ -253,13 +246,9 @@ int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
 
     *pinned = kp_bytes(NULL, 0);
     struct kp__pool *pool = kp__enter(door, &code);
-    if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_pin: pool is NULL") : code;
+    if (!pool) return kp__no_pool(code, NULL, "kp_pin: pool is NULL");
     kp__todo_init(&todo, pool->world);
-    if (!kp__key_fits(pool, key)) {
-        kp__step_out(pool, &todo);
-        code = kp__check_key(pool, key, NULL);
-        kp__step_in(pool);
-    }
+    code = kp__check_key(pool, key, NULL, &todo);
     if (code == 0 && (sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code)) != NULL) {
         sub->pins++;
         *pinned = kp_bytes((const void *)(uintptr_t)sub->item.index, pin_size(pool, sub));
@@ -288,10 +277,8 @@ void kp_unpin(kp_pool *door, kp_key *pinned)
         kp__lose_interest(pool, sub, kp__time(pool));
         *pinned = kp_bytes(NULL, 0);
     } else {
-        kp__step_out(pool, &todo);
-        kp__misuse(pool, NULL,
-                   "kp_unpin: this is not a pin of this pool, or it was unpinned already");
-        kp__step_in(pool);
+        kp__misuse_within(pool, &todo, NULL,
+                          "kp_unpin: this is not a pin of this pool, or it was unpinned already");
     }
     kp__leave(pool, &todo);
 }

@@ -21,13 +21,12 @@
  * be answered (L10). */
 struct kp_pool {
     struct kp__lock lock;
-    struct kp__heap_node keep; /* the process's keeper: Guard: its lock (life.c) */
-    uint64_t keep_at;
+    _Atomic(struct kp__pool *) pool; /* NULL: closed, and all came back. Written under the lock */
     uint32_t index;                  /* constant: leases name doors by it */
     uint32_t forks;                  /* constant: kp__forks when it was opened */
     struct kp__world world;          /* constant */
-    _Atomic(struct kp__pool *) pool; /* NULL: closed, and everything came back. Written under the
-                                        lock */
+    struct kp__heap_node keep;       /* Guard: the process's keeper's lock (life.c) */
+    uint64_t keep_at;                /* the same */
 };
 
 struct kp__job;
@@ -38,7 +37,7 @@ struct kp__pool {
 
     /* constant after open */
     struct kp_pool *door;
-    const struct kp__world *world;                             /* the door's */
+    const struct kp__world *world; /* the door's */
     void (*upkeep)(kp_pool *pool, uint64_t due_ns, void *ctx); /* NULL: the program calls kp_keep */
     kp_driver driver;
     kp_key_type key_type;
@@ -57,8 +56,7 @@ struct kp__pool {
     uint32_t inside;       /* calls that stepped out and will step in again */
     uint32_t getting;      /* gets between claim and answer: KP_CLOSE_DRAIN waits for them */
     uint32_t watchers;     /* who parks on `news`: close, warm */
-    _Atomic uint32_t news; /* changes whenever a resource was made, went or came back, while watched
-                            */
+    _Atomic uint32_t news; /* while watched: changes when a resource was made, went or came back */
     uint64_t announced;    /* the due time that upkeep was told last */
     bool late_reported;
 };
@@ -88,8 +86,8 @@ void kp__do(struct kp__pool *pool, struct kp__todo *todo);
 
 /* Tell those who park on `news`. With the lock. */
 void kp__tell(struct kp__pool *pool, struct kp__todo *todo);
-/* Park on `news` until it changes or `until` comes. With the lock, which is given back meanwhile.
- */
+
+/* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
 void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
 
 /* Memory for n more of everything that a new resource or key needs, from outside the lock. False:
@@ -114,31 +112,40 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
 void kp__send(struct kp__pool *pool, kp_event *event);
 
 /* Misuse: counted, told, and nothing else done. Without the lock; pool NULL: no pool can be told.
- * Returns KP_EMISUSE. */
+ * Returns KP_EMISUSE. _within: with the lock, which is given back meanwhile. */
 int kp__misuse(struct kp__pool *pool, kp_why *why, const char *sentence);
+int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
+                      const char *sentence);
+
+/* kp__enter said no: that is misuse if there is no pool at all (`sentence`). Returns the code. */
+int kp__no_pool(int code, kp_why *why, const char *sentence);
 
 /* Fill *why (if not NULL) with a code and a sentence of one's own. */
 void kp__say(kp_why *why, int code, const char *sentence);
 
 /* Why a request was refused, with the key's numbers of this moment. With the lock. */
-void kp__explain_no(struct kp__pool *pool, const struct kp__request *request, uint64_t now,
-                    kp_why *why);
+void kp__explain_no(const struct kp__request *request, uint64_t now, kp_why *why);
 void kp__say_failure(kp_why *why, const struct kp__failure *failure);
 
 /* ---- keys (find.c) --------------------------------------------------------------------------- */
 
-/* The subpool of a key. With the lock. *code: 0; or why not. `make`: make it if need be (steps out:
- * limits_for); its interest is then raised, as for any that is found; kp__release_interest lowers
- * it. */
+/* The subpool of a key, with interest (kp__lose_interest gives it up); or NULL, and why in *code.
+ * With the lock. `make`: make it if need be; then the lock may be given back meanwhile. */
 struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool make,
                              kp_why *why, int *code);
-uint64_t kp__hash(struct kp__pool *pool, kp_key key);              /* 0 for a pinned key */
-int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why); /* without the lock */
-bool kp__key_fits(struct kp__pool *pool, kp_key key);
-bool kp__every_key(kp_key key);
-struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub); /* many.c */
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
+uint64_t kp__hash(struct kp__pool *pool, kp_key key); /* 0 for a pinned key */
 kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub);
+
+/* Is it a key of this pool? Else misuse. With the lock, which is then given back meanwhile. */
+int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__todo *todo);
+bool kp__key_fits(struct kp__pool *pool, kp_key key); /* the same, and nothing is told */
+bool kp__every_key(kp_key key);
+
+/* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
+ * With the lock. In many.c. */
+struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub);
+
 /* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. */
 void kp__bury(struct kp__pool *pool, struct kp__subpool *sub);
 
@@ -187,17 +194,20 @@ int kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, void *resource,
 /* Creations run by the pool's own threads (crew.c). */
 int kp__crew_open(struct kp__pool *pool, int64_t threads);
 void kp__crew_post(struct kp__pool *pool, struct kp__job *job); /* with the lock */
-void kp__crew_poke(struct kp__pool *pool);
+
 void kp__crew_end(struct kp__crew *crew);
 void kp__job_perform(struct kp__job *job); /* without the lock */
 
 /* ---- upkeep (keeper.c, life.c) --------------------------------------------------------------- */
 
-void kp__announce(struct kp__pool *pool); /* with the lock: tell upkeep when it is next wanted */
+/* Tell upkeep when it is next wanted. With the lock. */
+void kp__announce(struct kp__pool *pool);
+
 /* Is upkeep long overdue? Then say so, once. With the lock, which is given back meanwhile. */
 void kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo);
-void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx); /* the process's one keeper thread
-                                                                  */
+
+/* The process's one keeper thread: when a pool wants it next, and its start with the first pool. */
+void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx);
 int kp__life_keeper_start(void);
 int kp__thread_start(void *(*fn)(void *), void *arg); /* detached, named, all signals blocked */
 
@@ -209,8 +219,8 @@ void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, u
 
 /* ---- the end (close.c) ----------------------------------------------------------------------- */
 
-bool kp__is_over(const struct kp__pool *pool); /* closed, and nothing and nobody is left. With the
-                                                  lock */
-void kp__teardown(struct kp__pool *pool);      /* without the lock: nobody can come any more */
+/* Closed, and nothing and nobody is left? With the lock. Then free it, without: nobody can come. */
+bool kp__is_over(const struct kp__pool *pool);
+void kp__teardown(struct kp__pool *pool);
 
 #endif

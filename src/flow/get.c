@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way in: find, claim, wait, create, check, lend. One value flows: the request's grant. Whether
- * the answer is there at once or comes after waiting, it is the same value, and the loop in `run`
- * reads the same.
+ * The way in: find (1, find.c), claim (2, core/serve.c), wait (3), create (4, create.c), check (5),
+ * lend (6). One value flows: the request's grant. Whether the answer is there at once or comes
+ * after waiting, it is the same value, and the loop in `run` reads the same. The way back is in
+ * release.c.
  */
 #include <string.h>
 
-#include "base/check.h"
 #include "flow/job.h"
 
 struct get {
@@ -44,7 +44,7 @@ static uint64_t deadline_of(const struct kp__pool *pool, const kp_ask *ask, uint
     uint64_t at = KP__NEVER;
 
     if (ask->within_ms != 0) at = kp__after(now, ask->within_ms);
-    else if (!ask->until.ns && pool->deadline < KP__NEVER - now) at = now + pool->deadline;
+    else if (!ask->until.ns) at = kp__later(now, pool->deadline);
     if (ask->until.ns && ask->until.ns < at) at = ask->until.ns;
     return at;
 }
@@ -108,26 +108,33 @@ static void give_up(struct get *g, uint64_t now, struct kp__todo *todo)
     hurry(g, job, todo);
 }
 
+/* When it gives up: its deadline, or what its own creation may take. */
+static uint64_t end_of(const struct kp__request *r)
+{
+    return r->making ? sooner(r->deadline, r->create_until) : r->deadline;
+}
+
 /* Park until somebody answers, the deadline comes, or there is a moment to look again. With the
  * lock before and after. */
 static void wait(struct get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = &g->request;
-    uint64_t now, end = r->making ? sooner(r->deadline, r->create_until) : r->deadline;
+    uint64_t until = sooner(end_of(r), r->again); /* if that moves, the request is nudged */
 
-    /* relaxed: under the lock */
+    /* relaxed, all three: under the lock */
     if (atomic_load_explicit(&r->state, memory_order_relaxed) == KP__NUDGED)
         atomic_store_explicit(&r->state, KP__WAITING, memory_order_relaxed);
-    uint64_t until = sooner(end, r->again);     /* if that moves, the request is nudged */
     kp__step_out(pool, todo);
     pool->world->park((uint32_t *)&r->state, KP__WAITING, until, pool->world->ctx);
     kp__step_in(pool);
     if (atomic_load_explicit(&r->state, memory_order_relaxed) == KP__ANSWERED) return;
-    now = kp__time(pool);
-    end = r->making ? sooner(r->deadline, r->create_until) : r->deadline;
-    if (now >= end) give_up(g, now, todo);
-    if (now >= end || now < r->again) return;
+    uint64_t now = kp__time(pool);
+    if (now >= end_of(r)) {
+        give_up(g, now, todo);
+        return;
+    }
+    if (now < r->again) return;
     r->again = KP__NEVER; /* a head is told anew; who is none need not ask */
     kp__settle(&pool->core, g->sub, now, todo);
 }
@@ -151,11 +158,10 @@ static bool check(struct get *g, struct kp__todo *todo)
     struct kp__pool *pool = g->pool;
     struct kp__slot *slot = g->request.grant.slot;
     uint32_t seat = g->request.grant.seat;
-    uint64_t until = g->request.deadline, most = g->sub->rules->validate_timeout, now;
 
     if (!must_validate(g)) return true;
-    now = kp__time(pool);
-    if (most < KP__NEVER - now && now + most < until) until = now + most;
+    uint64_t now = kp__time(pool);
+    uint64_t until = sooner(g->request.deadline, kp__later(now, g->sub->rules->validate_timeout));
     kp__list_remove(&slot->open_seat); /* nobody shares it before it is known to be good */
     kp__step_out(pool, todo);
     int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request.tag, until);
@@ -205,9 +211,9 @@ static int run(struct get *g, struct kp__todo *todo)
         switch (r->grant.kind) {
         case KP__GRANT_WAIT: wait(g, todo); break;     /* 3 */
         case KP__GRANT_PERMIT: create(g, todo); break; /* 4 */
-        case KP__GRANT_SLOT:
+        case KP__GRANT_SLOT:                           /* 5 */
             if (check(g, todo)) return 0;
-            break; /* 5 */
+            break;
         case KP__GRANT_NO: return r->grant.code;
         }
     }
@@ -227,11 +233,12 @@ static void refuse(struct get *g, int code, struct kp__todo *todo)
 {
     struct kp__tally *tally[] = { &g->sub->tally, &g->pool->core.tally };
     kp_why own, *why = g->why ? g->why : &own;
+    bool send = code == KP_ETIMEDOUT && g->pool->on_event;
 
     for (int i = 0; i < 2; i++) code == KP_ETIMEDOUT ? tally[i]->timeouts++ : tally[i]->refusals++;
-    if (!g->why && (code != KP_ETIMEDOUT || !g->pool->on_event)) return;
-    kp__explain_no(g->pool, &g->request, kp__time(g->pool), why);
-    if (code != KP_ETIMEDOUT || !g->pool->on_event) return;
+    if (!g->why && !send) return;
+    kp__explain_no(&g->request, kp__time(g->pool), why);
+    if (!send) return;
     kp__step_out(g->pool, todo);
     kp__event(g->pool, KP_EVENT_TIMEOUT, g->sub, NULL, code, why);
     kp__step_in(g->pool);
@@ -259,36 +266,24 @@ static int no_subpool(struct get *g, int code, struct kp__todo *todo)
     if (g->why && g->why->code == 0) kp__say(g->why, code, NULL);
     if (g->why && code == KP_EFULL) strcpy(g->why->limit, "budget.max_keys");
     g->pool->core.tally.refusals++;
-    if (code != KP_EMISUSE) return code;
-    kp__step_out(g->pool, todo);
-    kp__misuse(g->pool, g->why, "this pinned key is not of this pool, or was unpinned");
-    kp__step_in(g->pool);
+    if (code == KP_EMISUSE)
+        kp__misuse_within(g->pool, todo, g->why,
+                          "this pinned key is not of this pool, or was unpinned");
     return code;
 }
 
 /* ---- the door -------------------------------------------------------------------------------- */
 
-static int get_closed(int code, kp_why *why)
-{
-    if (code == KP_EMISUSE)
-        return kp__misuse(NULL, why, "kp_get: pool is NULL; did kp_pool_open fail?");
-    kp__say(why, code, NULL);
-    return code;
-}
 
 /* Refused before anything is looked up? Hashing runs under the lock: it is pure (R3), and shorter
  * than a second locking. */
 static int ask_check(struct get *g, kp_key key, const kp_ask *ask, struct kp__todo *todo)
 {
     const char *sentence = ask == &no_ask ? NULL : ask_refused(g->pool, ask);
-    int code = 0;
+    int code = sentence ? kp__misuse_within(g->pool, todo, g->why, sentence)
+                        : kp__check_key(g->pool, key, g->why, todo);
 
-    if (sentence || !kp__key_fits(g->pool, key)) {
-        kp__step_out(g->pool, todo);
-        code =
-            sentence ? kp__misuse(g->pool, g->why, sentence) : kp__check_key(g->pool, key, g->why);
-        kp__step_in(g->pool);
-    } else if (g->pool->core.phase != KP__OPEN) {
+    if (code == 0 && g->pool->core.phase != KP__OPEN) {
         kp__say(g->why, code = KP_ECLOSED, NULL);
         g->pool->core.tally.refusals++;
     }
@@ -327,11 +322,12 @@ int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
 #if defined(__GNUC__)
     g.request.site = __builtin_return_address(0);
 #endif
-    if ((g.pool = kp__enter(door, &code)) == NULL) return get_closed(code, g.why);
+    if ((g.pool = kp__enter(door, &code)) == NULL)
+        return kp__no_pool(code, g.why, "kp_get: pool is NULL; did kp_pool_open fail?");
     kp__todo_init(&todo, g.pool->world);
     code = ask_check(&g, key, ask, &todo);
     if (code == 0) {
-        g.sub = kp__find(g.pool, key, kp__hash(g.pool, key), true, g.why, &code);
+        g.sub = kp__find(g.pool, key, kp__hash(g.pool, key), true, g.why, &code); /* 1 */
         code = g.sub ? serve(&g, ask, out, &todo) : no_subpool(&g, code, &todo);
     }
     kp__leave(g.pool, &todo);

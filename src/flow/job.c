@@ -37,8 +37,8 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
         .tag = tag,
         .serial = slot->serial,
     };
-    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed); /* relaxed: not
-                                                                                  shared yet */
+    /* relaxed: not shared yet */
+    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
 }
 
 /* Wait for the answer of a job that a thread of ours stands by. False: not yet, at `until`. */
@@ -65,7 +65,8 @@ bool kp__job_detach(struct kp__job *job)
 {
     uint32_t running = KP__JOB_RUNNING;
 
-    /* release: pairs with the acquire in kp_job_done, which goes on with the job */
+    /* release: pairs with the acquire in kp_job_done, which goes on with the job; relaxed: if the
+     * answer was faster, await looks again */
     return atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_DETACHED,
                                                    memory_order_release, memory_order_relaxed);
 }
@@ -110,8 +111,8 @@ void kp_job_done(kp_job *face, int status, void *resource)
 {
     struct kp__job *job = KP__OF(face, struct kp__job, face);
     const struct kp__world *world = job->pool->world;
-    uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed); /* relaxed: the CAS
-                                                                                 decides */
+    /* relaxed: the exchange below decides */
+    uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
 
     for (;;) {
         if (state != KP__JOB_RUNNING && state != KP__JOB_DETACHED) {
@@ -119,7 +120,7 @@ void kp_job_done(kp_job *face, int status, void *resource)
                        "kp_job_done: this job was answered already; answer each job exactly once");
             return;
         }
-        /* acquire: pairs with the release of who detached it */
+        /* acquire: pairs with the release in kp__job_detach */
         if (atomic_compare_exchange_weak_explicit(&job->state, &state, KP__JOB_ANSWERING,
                                                   memory_order_acquire, memory_order_relaxed))
             break;
@@ -130,8 +131,8 @@ void kp_job_done(kp_job *face, int status, void *resource)
         else validate_finish(job);
         return;
     }
-    /* release: pairs with kp__job_await; from here the job may be gone, and only its address is
-     * used */
+    /* release: pairs with the acquire in await; from here on the job may be gone, and only its
+     * address is used */
     _Atomic uint32_t *word = &job->state;
     atomic_store_explicit(word, KP__JOB_ANSWERED, memory_order_release);
     world->wake((uint32_t *)word, 1, world->ctx);
@@ -198,8 +199,8 @@ void kp__job_let_go(struct kp__job *job)
     job->spent = false;
 }
 
-/* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then); it needs a job
- * of the slab, as the caller's own would be gone when the answer comes. */
+/* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then); not with a
+ * job of the caller's own, which would be gone when the answer comes. */
 static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void *),
                struct kp__slot *slot, uint32_t seat, const char *tag, uint64_t until, kp_why *why)
 {

@@ -17,20 +17,20 @@ struct kp__job {
     _Atomic uint32_t state;
     struct kp__pool *pool;
     struct kp__slot *slot;
-    uint32_t seat; /* validate: whose */
-    int status; /* the answer */
-    void *made;
+    uint32_t seat;              /* validate: whose */
+    int status;                 /* the answer */
+    void *made;                 /* the answer: create's resource */
     uint64_t began;
     struct kp__failure failure; /* what kp_job_fail said */
-    bool held, spent; /* Guard: the pool's lock. Kept for driver.cancel; put when that is over */
-    struct kp__list queue;      /* creations that the pool's own threads shall run */
+    bool held, spent;           /* Guard: the pool's lock. Kept for driver.cancel; put after it */
+    struct kp__list queue;      /* Guard: the crew's lock. Creations that its threads shall run */
 };
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t until);
 void kp__job_answered(struct kp__job *job, int status, void *resource);
-void kp__job_await(struct kp__job *job);
-bool kp__job_detach(struct kp__job *job);
+void kp__job_await(struct kp__job *job);  /* for its answer */
+bool kp__job_detach(struct kp__job *job); /* stand by no more. False: the answer was faster */
 void kp__job_put(struct kp__job *job); /* with the lock */
 
 /* Keep a job's memory while driver.cancel runs on it. Hold and let_go with the lock. */

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Upkeep: expiry, refill, leak reports, forgetting keys. It visits only what the calendar says is
- * due (L8), and whoever calls kp_keep does the work: the process's keeper, the pool's own threads,
- * a simulated world, or the program.
+ * Upkeep: expiry, refill, leak reports, forgetting keys (10). It visits only what the calendar
+ * (core/calendar.c) says is due (L8), and whoever calls kp_keep does the work: the process's keeper
+ * (life.c), the pool's own threads (crew.c), a simulated world, or the program.
  */
 #include "base/check.h"
 #include "flow/flow.h"
 
 enum { AT_ONCE = 256 }; /* looks per call, so that nobody is held up for long */
 
-#define LATE UINT64_C(10000000000) /* 10 s: KP_EVENT_KEEPER_LATE */
+#define LATE UINT64_C(10000000000)     /* 10 s: KP_EVENT_KEEPER_LATE */
+#define ONCE_MORE UINT64_C(1000000000) /* 1 s: a refill that cannot go on looks again */
 
 /* ---- when ------------------------------------------------------------------------------------ */
 
@@ -52,33 +53,36 @@ static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const stru
 
 /* ---- a key ----------------------------------------------------------------------------------- */
 
-static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
+/* One at a time, with a permit: others get their turn. */
+static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
     uint32_t failures = sub->health.failures;
+    int64_t wanted = kp__refill_wanted(&pool->core, sub, sub->warm);
 
+    kp__create(pool, sub, NULL);
+    bool failed = sub->health.failures > failures;
+    if (failed && sub->health.back_off == 0 && !sub->rules->cache_once)
+        sub->refill = sub->warm = false; /* nothing to pace it by: the next get tries again */
+    else if (failed || kp__refill_wanted(&pool->core, sub, sub->warm) <= wanted)
+        kp__file_sub(&pool->core, sub, now);
+    else /* not even begun: out of memory */
+        kp__file_sub(&pool->core, sub, now + ONCE_MORE);
+}
+
+static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
+{
     if (!sub->refill) return;
     if (kp__refill_wanted(&pool->core, sub, sub->warm) == 0) {
         sub->refill = sub->warm = false;
         return;
     }
-    if (now < sub->health.back_off) {
-        kp__file_sub(&pool->core, sub, sub->health.back_off);
-    } else if (kp__refill_permit(&pool->core, sub, sub->warm, now)) {
-        int64_t wanted = kp__refill_wanted(&pool->core, sub, sub->warm);
-        kp__create(pool, sub, NULL);
-        bool failed = sub->health.failures > failures;
-        if (failed && sub->health.back_off == 0 && !sub->rules->cache_once)
-            sub->refill = sub->warm = false; /* nothing to pace it by: the next get tries again */
-        else if (failed || kp__refill_wanted(&pool->core, sub, sub->warm) <= wanted)
-            kp__file_sub(&pool->core, sub, now); /* one at a time: others get their turn */
-        else /* not even begun: out of memory */
-            kp__file_sub(&pool->core, sub, now + UINT64_C(1000000000));
-    } else { /* changes in this key file it at once (core/give.c); else look now and then */
-        kp__file_sub(&pool->core, sub, now + UINT64_C(1000000000));
-    }
+    if (now < sub->health.back_off) kp__file_sub(&pool->core, sub, sub->health.back_off);
+    else if (kp__refill_permit(&pool->core, sub, sub->warm, now)) refill_one(pool, sub, now);
+    else /* changes in this key file it at once (core/give.c); else look now and then */
+        kp__file_sub(&pool->core, sub, now + ONCE_MORE);
 }
 
-/* The key's last resources, if they are only its minimum, and then the key itself. */
+/* 10. forget: the key's last resources, if they are only its minimum, and then the key itself. */
 static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
                    struct kp__todo *todo)
 {

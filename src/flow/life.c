@@ -4,7 +4,6 @@
  * first of them opens. It is called "keyedpool", blocks all signals, and sleeps until the earliest
  * of their due times.
  */
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "flow/flow.h"
 
 /* ---- the fields ------------------------------------------------------------------------------ */

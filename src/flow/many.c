@@ -15,21 +15,16 @@ static struct kp__pool *enter_with(kp_pool *door, kp_key key, bool every, const 
     struct kp__todo todo;
 
     if (!pool) {
-        if (*code == KP_EMISUSE) kp__misuse(NULL, why, what);
-        else kp__say(why, *code, NULL);
+        kp__no_pool(*code, why, what);
         return NULL;
     }
     kp__todo_init(&todo, pool->world);
-    if ((every && kp__every_key(key)) || kp__key_fits(pool, key)) return pool;
-    kp__step_out(pool, &todo);
-    *code = kp__check_key(pool, key, why);
-    kp__step_in(pool);
+    if (every && kp__every_key(key)) return pool;
+    if ((*code = kp__check_key(pool, key, why, &todo)) == 0) return pool;
     kp__leave(pool, &todo);
     return NULL;
 }
 
-/* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
- * With the lock. */
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__list *node = kp__list_next(&pool->core.all, sub ? &sub->all : &pool->core.all);
@@ -81,20 +76,15 @@ static void say_cold(const struct kp__subpool *sub, int code, kp_why *why)
     if (code == KP_ECREATE && sub->health.last) kp__say_failure(why, sub->health.last);
 }
 
-/* All keys get their permits before the first is waited for, where others (crew, pending creates)
- * do the work. */
+/* Find a key, and begin what others can make: the keeper if nobody waits, else the crew. NULL: no
+ * such key, and why in *why. */
 static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool wait, kp_why *why)
 {
     struct kp__todo todo;
     int code = 0;
 
     kp__todo_init(&todo, pool->world);
-    if (!kp__key_fits(pool, key)) {
-        kp__step_out(pool, &todo);
-        (void)kp__check_key(pool, key, why);
-        kp__step_in(pool);
-        return NULL;
-    }
+    if (kp__check_key(pool, key, why, &todo) != 0) return NULL;
     struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, why, &code);
     if (!sub) {
         kp__say(why, code, NULL);
@@ -119,15 +109,14 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     struct kp__pool *pool = kp__enter(door, &code);
 
     if (why) memset(why, 0, sizeof *why);
-    if (!pool) return code == KP_EMISUSE ? kp__misuse(NULL, why, "kp_warm: pool is NULL") : code;
+    if (!pool) return kp__no_pool(code, why, "kp_warm: pool is NULL");
     kp__todo_init(&todo, pool->world);
     if (pool->core.phase != KP__OPEN) {
         kp__say(why, KP_ECLOSED, NULL);
         kp__leave(pool, &todo);
         return KP_ECLOSED;
     }
-    uint64_t now = kp__time(pool),
-             until = now + pool->deadline < now ? KP__NEVER : now + pool->deadline;
+    uint64_t now = kp__time(pool), until = kp__later(now, pool->deadline);
     if (ask && ask->within_ms) until = kp__after(now, ask->within_ms);
     if (ask && ask->until.ns && ask->until.ns < until) until = ask->until.ns;
     for (int round = ask && pool->crew ? 0 : 1; round < 2; round++) {
@@ -180,11 +169,7 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
         code = KP_EFULL; /* its limits are being asked for this very moment */
     }
     if (sub) kp__lose_interest(pool, sub, kp__time(pool));
-    if (sentence) {
-        kp__step_out(pool, &todo);
-        code = kp__misuse(pool, NULL, sentence);
-        kp__step_in(pool);
-    }
+    if (sentence) code = kp__misuse_within(pool, &todo, NULL, sentence);
     kp__leave(pool, &todo);
     return code;
 }

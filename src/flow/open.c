@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "flow/job.h"
 
 /* ---- refusals -------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way back: return, reset, give. And what else can be done with a lease: decide its end,
- * report, read.
+ * The way back: return (7), reset (8), give (9, core/give.c). And what else can be done with a
+ * lease: decide its end, report, read.
  *
  * A lease is three numbers: the door's index and the slot's, the generation, the seat. They are
  * looked up and bounds-checked, never followed, so that a stale, copied or garbage lease is told
@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "flow/flow.h"
 
 #define LIVE (UINT64_C(1) << 32)
@@ -32,7 +31,7 @@ static void mark_ended(kp_lease *lease)
     lease->opaque[2] |= ENDED;
 }
 
-/* ---- whose lease is it, and is it still one? ------------------------------------------------- */
+/* ---- 7. return: whose lease is it, and is it still one? -------------------------------------- */
 
 struct held {
     struct kp__pool *pool;
@@ -90,15 +89,13 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
             return true;
         }
     }
-    if (h->pool) kp__todo_init(&todo, h->pool->world);
-    if (h->pool && !quiet) {
-        kp__step_out(h->pool, &todo);
-        kp__misuse(h->pool, NULL, sentence);
-        kp__step_in(h->pool);
-    } else if (!h->pool && !quiet && code != KP_EFORKED) {
-        kp__misuse(NULL, NULL, sentence);
+    if (!h->pool) {
+        if (!quiet && code != KP_EFORKED) kp__misuse(NULL, NULL, sentence);
+        return false;
     }
-    if (h->pool) kp__leave(h->pool, &todo);
+    kp__todo_init(&todo, h->pool->world);
+    if (!quiet) kp__misuse_within(h->pool, &todo, NULL, sentence);
+    kp__leave(h->pool, &todo);
     return false;
 }
 
@@ -222,18 +219,15 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
     struct kp__pool *pool = kp__enter(door, &code);
 
     memset(out, 0, sizeof *out);
-    if (!pool)
-        return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_lease_of: pool is NULL") : code;
+    if (!pool) return kp__no_pool(code, NULL, "kp_lease_of: pool is NULL");
     kp__todo_init(&todo, pool->world);
     struct kp__slot *slot = kp__slot_of(&pool->core, resource);
     code = !slot || slot->state != KP__LENT ? KP_ENOTFOUND : slot->seats > 1 ? KP_EMISUSE : 0;
     if (code == 0) kp__lease_write(pool, slot, 0, out);
-    if (code == KP_EMISUSE) {
-        kp__step_out(pool, &todo);
-        kp__misuse(pool, NULL,
-                   "kp_lease_of: with limits.sharing above 1 it cannot tell whose lease is meant");
-        kp__step_in(pool);
-    }
+    if (code == KP_EMISUSE)
+        kp__misuse_within(pool, &todo, NULL,
+                          "kp_lease_of: with limits.sharing above 1 it cannot tell whose lease is "
+                          "meant");
     kp__leave(pool, &todo);
     return code;
 }

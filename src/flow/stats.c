@@ -81,16 +81,11 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
     struct kp__pool *pool = kp__enter(door, &code);
 
     memset(out, 0, size);
-    if (!pool)
-        return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_stats_read: pool is NULL") : code;
+    if (!pool) return kp__no_pool(code, NULL, "kp_stats_read: pool is NULL");
     kp__todo_init(&todo, pool->world);
     if (kp__every_key(key)) {
         s = stats_of_all(&pool->core);
-    } else if (!kp__key_fits(pool, key)) {
-        kp__step_out(pool, &todo);
-        code = kp__check_key(pool, key, NULL);
-        kp__step_in(pool);
-    } else {
+    } else if ((code = kp__check_key(pool, key, NULL, &todo)) == 0) {
         struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code);
         if (sub) {
             s = stats_of(sub);
@@ -111,8 +106,7 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
     struct kp__pool *pool = kp__enter(door, &code);
 
     (void)size; /* newer callers see a longer struct: they read no further than the library's */
-    if (!pool)
-        return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_each_key: pool is NULL") : code;
+    if (!pool) return kp__no_pool(code, NULL, "kp_each_key: pool is NULL");
     kp__todo_init(&todo, pool->world);
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         kp_stats s = stats_of(sub);
