@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Installs the Debian packages that a make target lacks: tools/setup.sh [build] [install] [test] [lint].
+# Installs the Debian packages that a make target lacks: tools/setup.sh [build] [install] [test]
+# [lint].
 # It asks for a package only if the command or header it brings is missing, so that where nothing is
 # missing nothing is installed, and no network is touched.
 set -eu

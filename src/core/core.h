@@ -2,7 +2,7 @@
  *
  * The core: everything that is decided under a pool's one lock. It makes decisions and keeps the
  * books; it calls nobody, does no I/O, reads no clock (`now` is handed in) and never looks into a
- * resource.
+ * resource. The two ends of its story are kp__claim (serve.c) and kp__give (give.c).
  *
  * Every function in src/core needs the pool's lock, but for those that say otherwise. What has to
  * happen outside the lock (waking, destroying) leaves as a to-do.

@@ -58,27 +58,27 @@ struct kp__seat {
 struct kp__slot {
     struct kp__slab_item item; /* first: base/slab.h */
     enum kp__state state;
-    enum kp__reason reason; /* while closing */
-    bool doomed;            /* never lend again: closes when its last lease ends */
-    bool owes_lent;         /* while closing: a lent permit goes back when it is gone */
-    struct kp__group *heirs[2]; /* a victim: groups of which its heir holds a permit already */
+    enum kp__reason reason;      /* doomed or closing: why */
+    bool doomed;                 /* never lend again: closes when its last lease ends */
+    bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
+    struct kp__group *heirs[2];  /* a victim: groups of which its heir holds a permit already */
     uint32_t borrowers, seats;
-    uint32_t more_room; /* seats that fit in `more` */
     void *resource;
     struct kp__subpool *sub;
-    struct kp__job *job; /* while creating: the run of driver.create; flow's */
+    struct kp__job *job;         /* while creating: the run of driver.create; flow's */
     struct kp__request *sponsor; /* while creating: who is told of its failure, or NULL */
     struct kp__list link;        /* the subpool's list of this state */
     struct kp__list open_seat;   /* the subpool's list of lent slots with a seat left */
     struct kp__list work;        /* a to-do's list of slots to destroy */
     struct kp__map_node ident;   /* index by resource */
     struct kp__due due;
-    uint64_t generation; /* of the latest lease; only grows (I8) */
+    uint64_t generation;         /* of the latest lease; only grows (I8) */
     uint64_t serial, lends;
     uint64_t born, age_end;
-    uint64_t since; /* idle: since when */
-    uint64_t order; /* idle: the same in returns of this pool; least recently used: smallest */
+    uint64_t since;              /* idle: since when */
+    uint64_t order;              /* idle: the same, in returns of this pool */
     struct kp__seat first, *more;
+    uint32_t more_room;          /* seats that fit in `more` */
 };
 
 static inline struct kp__seat *kp__seat_at(struct kp__slot *slot, uint32_t seat)

@@ -42,9 +42,9 @@ struct kp__subpool {
     struct kp__list all;       /* the pool's keys in order of appearance */
     uint32_t ruled;            /* how often it was given rules */
     uint32_t serial;           /* of this use of the slab item: tells a stale pin */
-    bool in_use;
-    bool ruling;  /* limits_for is being asked */
-    bool leaving; /* being forgotten: no refill */
+    bool in_use;               /* I9 */
+    bool ruling;               /* limits_for is being asked */
+    bool leaving;              /* being forgotten: no refill */
     void *key;
     size_t key_size, key_room;
     struct kp__rules *rules; /* NULL while limits_for is being asked: then everybody waits */
@@ -52,7 +52,7 @@ struct kp__subpool {
     struct kp__list slots[KP__STATES]; /* by state */
     struct kp__list open_seats;        /* lent slots with a seat left */
     uint32_t count[KP__STATES];        /* a permit counts as creating before it has a slot */
-    uint32_t promised; /* permits whose victim is not destroyed yet: not live, but spoken for */
+    uint32_t promised;                 /* permits whose victim is not destroyed yet: not live */
     uint32_t leases, lent_permits;
 
     struct kp__list queue[KP__QUEUES];

@@ -63,11 +63,8 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
         return kp__misuse(NULL, NULL, "kp_pool_close: this is no pool; did kp_pool_open fail?");
     if (!pool) return code == KP_ECLOSED ? 0 : code;
     kp__todo_init(&todo, pool->world);
-    uint64_t now = kp__time(pool);
-    uint64_t until = kp__after(now, within_ms == 0 || within_ms == KP_OFF ||
-                                            (within_ms < 0 && within_ms != KP_NONE)
-                                        ? KP_SECONDS(30)
-                                        : within_ms);
+    if (within_ms <= 0 && within_ms != KP_NONE) within_ms = KP_SECONDS(30); /* KP_OFF too */
+    uint64_t until = kp__after(kp__time(pool), within_ms);
     if (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__OPEN) pool->core.phase = KP__DRAINING;
     kp__tell(pool, &todo); /* who warms keys need not go on */
     while (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING && pool->getting > 0 &&
@@ -93,7 +90,7 @@ static void free_array(void *array, size_t bytes, void *world)
 
 static void free_keys(struct kp__pool *pool)
 {
-    struct kp__world *world = (struct kp__world *)(uintptr_t)pool->world;
+    const struct kp__world *world = pool->world;
     struct kp__list *node, *kept;
 
     while ((node = kp__list_first(&pool->core.all)) != NULL) {

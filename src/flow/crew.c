@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The pool's own threads (options.threads): they run its creations, so that a get is never later
- * than its deadline, and its upkeep. The crew outlives the pool by as long as its threads need to
- * notice; the last one turns off the light.
+ * The pool's own threads (options.threads): they run its creations (create.c), so that a get is
+ * never later than its deadline, and its upkeep (keeper.c). The crew outlives the pool by as long
+ * as its threads need to notice; the last one frees it.
  */
 #include "base/check.h"
 #include "flow/job.h"

@@ -325,8 +325,7 @@ kp_deadline kp_deadline_in(kp_pool *door, int64_t within_ms)
 
     if (!pool) return deadline;
     uint64_t now = kp__time(pool);
-    deadline.ns = within_ms == 0 ? now + pool->deadline : kp__after(now, within_ms);
-    if (within_ms == 0 && pool->deadline == KP__NEVER) deadline.ns = KP__NEVER;
+    deadline.ns = within_ms == 0 ? kp__later(now, pool->deadline) : kp__after(now, within_ms);
     kp__todo_init(&todo, pool->world);
     kp__leave(pool, &todo);
     return deadline;

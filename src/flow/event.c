@@ -4,6 +4,7 @@
  * (L11): a misuse that nobody listens to goes to standard error.
  */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,24 +134,36 @@ static bool holds_doomed(const struct kp__subpool *sub)
     return false;
 }
 
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void
+append(kp_why *why, const char *format, ...)
+{
+    size_t length = strlen(why->text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why->text + length, sizeof why->text - length, format, args);
+    va_end(args);
+}
+
 static void say_timeout(const struct kp__subpool *sub, kp_why *why)
 {
     const struct kp__failure *last = sub->health.last;
-    int n = snprintf(why->text, sizeof why->text,
-                     "no resource within %" PRId64 " ms: %s binds (live %" PRIu32 ", lent %" PRIu32
-                     ", creating %" PRIu32 "), %" PRIu32 " ahead",
-                     why->waited_ms, why->limit[0] ? why->limit : "the deadline", why->live,
-                     why->lent, why->creating, why->ahead);
 
-    if (n > 0 && (size_t)n < sizeof why->text && holds_doomed(sub))
-        n += snprintf(why->text + n, sizeof why->text - (size_t)n,
-                      "; one that was invalidated is still lent: kp_discard frees it at once");
-    if (n > 0 && (size_t)n < sizeof why->text && why->oldest_tag[0])
-        n += snprintf(why->text + n, sizeof why->text - (size_t)n,
-                      ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms, why->oldest_tag);
-    if (n > 0 && (size_t)n < sizeof why->text && last && sub->health.failures > 0)
-        snprintf(why->text + n, sizeof why->text - (size_t)n, "; last create: %.150s",
-                 last->text[0] ? last->text : kp_strerror(last->code));
+    why->text[0] = 0;
+    append(why,
+           "no resource within %" PRId64 " ms: %s binds (live %" PRIu32 ", lent %" PRIu32
+           ", creating %" PRIu32 "), %" PRIu32 " ahead",
+           why->waited_ms, why->limit[0] ? why->limit : "the deadline", why->live, why->lent,
+           why->creating, why->ahead);
+    if (holds_doomed(sub))
+        append(why, "; one that was invalidated is still lent: kp_discard frees it at once");
+    if (why->oldest_tag[0])
+        append(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms, why->oldest_tag);
+    if (last && sub->health.failures > 0)
+        append(why, "; last create: %.150s", last->text[0] ? last->text : kp_strerror(last->code));
 }
 
 /* Breaker and back-off: when it may be worth trying again. */

@@ -2,7 +2,7 @@
  *
  * The process's keeper: one thread for all pools that did not ask for another, started when the
  * first of them opens. It is called "keyedpool", blocks all signals, and sleeps until the earliest
- * of their due times.
+ * of their due times. What it does then is in keeper.c.
  */
 #include <pthread.h>
 #include <signal.h>

@@ -77,9 +77,8 @@ static const struct field fields[] = {
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
-enum {
-    FOLLOWS = -2147483610
-}; /* not said, and worked out from another number (kp__limits_given) */
+/* Not said, and worked out from another number (kp__limits_given). */
+enum { FOLLOWS = -2147483610 };
 
 const kp_limits kp__limits_default = {
     .max_live = 10,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * More than one at a time: warm keys, add resources made elsewhere, invalidate, change limits.
+ * What a program does to keys besides get and release: warm them, add resources made elsewhere,
+ * invalidate, change limits.
  */
 #include <string.h>
 
@@ -236,13 +237,13 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
 /* ---- limits while running -------------------------------------------------------------------- */
 
-/* Destroy what is too many now, refill what is too few, serve who may go on. */
 static bool too_many(const struct kp__subpool *sub)
 {
     return sub->count[KP__IDLE] > 0 && (kp__sub_live(sub) > sub->rules->max_live ||
                                         (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
+/* Destroy what is too many now, refill what is too few, serve who may go on. */
 static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
     const struct kp__list *idle = &sub->slots[KP__IDLE];
@@ -251,8 +252,7 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     if (sub->used_at == 0) sub->used_at = now;
     kp__settle(&pool->core, sub, now, todo);
     while (too_many(sub)) {
-        struct kp__list *oldest = kp__list_last(idle);
-        kp__close_idle(&pool->core, KP__OF(oldest, struct kp__slot, link), KP__SURPLUS, todo);
+        kp__close_idle(&pool->core, kp__oldest_idle(sub), KP__SURPLUS, todo);
         kp__do(pool, todo);
     }
     for (struct kp__list *n = kp__list_first(idle); n; n = kp__list_next(idle, n)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Opening: read the options, refuse what cannot be, fill in the defaults, put the house together.
+ * Opening: read the options, refuse what cannot be (a key's limits: limits.c), fill in the
+ * defaults, put the pool together.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,60 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Regression tests of a review of the core: sharing, groups and budgets, minimums, forgetting,
- * counters, keys whose limits are refused.
+ * Sharing, groups and budgets, minimums, forgetting, counters, keys whose limits are refused.
  */
-#include "contract.h"
-
-static void begin(contract *c)
-{
-    contract_begin(c, NULL);
-    c->options.limits.retry_first_ms = KP_NONE;
-    c->options.limits.max_creating = KP_UNLIMITED;
-    c->options.limits.prefill = KP_PREFILL_NONE;
-}
-
-static int get_within(contract *c, const char *key, int64_t ms, kp_lease *lease)
-{
-    kp_ask ask = { .within_ms = ms, .why = &c->why };
-    return kp_get(c->pool, kp_str(key), &ask, lease);
-}
-
-static kp_stats stats(contract *c, const char *key)
-{
-    return contract_stats(c, key ? kp_str(key) : KP_EVERY_KEY);
-}
-
-struct visit {
-    contract *c;
-    const char *key;
-    int64_t at_ms, within_ms, hold_ms;
-    bool pin; /* kp_pin instead of a get */
-    kp_key pinned;
-    int task, rc;
-    int64_t answered_ms;
-    kp_lease lease;
-};
-
-static void visit_run(void *arg)
-{
-    struct visit *v = arg;
-    kp_ask ask = { .within_ms = v->within_ms };
-    if (v->at_ms) kp_sim_pass_ms(v->c->sim, v->at_ms);
-    v->rc = v->pin ? kp_pin(v->c->pool, kp_str(v->key), &v->pinned)
-                   : kp_get(v->c->pool, kp_str(v->key), &ask, &v->lease);
-    v->answered_ms = kp_sim_now_ms(v->c->sim);
-    if (v->pin || v->rc != 0) return;
-    if (v->hold_ms) kp_sim_pass_ms(v->c->sim, v->hold_ms);
-    kp_release(&v->lease);
-}
-
-static void send(contract *c, struct visit *v)
-{
-    v->c = c;
-    v->rc = KP_PENDING;
-    v->task = kp_sim_spawn(c->sim, visit_run, v);
-    assert_true(v->task > 0);
-}
+#include "corners.h"
 
 /* ---- sharing --------------------------------------------------------------------------------- */
 
@@ -160,7 +108,8 @@ static void a_group_must_not_exceed_its_limit_while_victims_are_destroyed(void *
 static void max_creating_must_hold_while_victims_are_destroyed(void **state)
 {
     static const kp_line slow[] = { { .blocks_ms = 100, .times = KP_OFF } };
-    static const kp_line fast_then_slow[] = { { .times = 2 }, { .blocks_ms = 100, .times = KP_OFF } };
+    static const kp_line fast_then_slow[] = { { .times = 2 },
+                                              { .blocks_ms = 100, .times = KP_OFF } };
     contract c;
     kp_lease z[2];
     (void)state;

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Limits that change while others are at it. Deterministic, but for those that say "whatever the
+ * order": they run under many seeds.
+ */
+#include "corners.h"
+
+enum { SEEDS = 60 };
+
+/* ---- limits that change under way ------------------------------------------------------------ */
+
+static void limits_set_twice_at_once_on_a_key_must_not_touch_freed_rules(void **state)
+{
+    static const kp_line slow[] = { { .blocks_ms = 10, .times = KP_OFF } };
+    static const kp_limits one = { .max_idle = 1 }, two = { .max_idle = 2 };
+    contract c;
+    kp_lease leases[4];
+    (void)state;
+    begin(&c);
+    c.script.destroy = slow;
+    contract_open(&c);
+    contract_take_all(&c, kp_str("a"), leases, 4);
+    contract_give_all(&c, leases, 4);
+    struct visit first = { .key = "a", .limits = &one };
+    struct visit second = { .key = "a", .at_ms = 5, .limits = &two };
+    send(&c, &first);
+    send(&c, &second);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(second.rc, 0);
+    assert_true(stats(&c, "a").idle <= 2);
+    contract_end(&c);
+}
+
+static void two_limits_set_at_once_must_both_hold_whatever_the_order(void **state)
+{
+    static const kp_limits live = { .max_live = 1 }, waiting = { .max_waiting = KP_NONE };
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        contract c;
+        kp_lease one, two;
+        begin(&c);
+        assert_int_equal(kp_sim_close(c.sim), 0);
+        assert_int_equal(kp_sim_open(seed, &c.sim), 0);
+        c.options.world = kp_sim_world(c.sim);
+        contract_open(&c);
+        contract_take(&c, kp_str("a"), &one);
+        kp_sim_shuffle(c.sim, true);
+        struct visit a = { .key = "a", .limits = &live }, b = { .key = "a", .limits = &waiting };
+        send(&c, &a);
+        send(&c, &b);
+        kp_sim_join(c.sim, 0);
+        kp_sim_shuffle(c.sim, false);
+        int rc = get_within(&c, "a", 50, &two);
+        if (rc != KP_EFULL)
+            print_error("seed %llu: %s\n", (unsigned long long)seed, kp_strerror(rc));
+        assert_int_equal(rc, KP_EFULL);
+        kp_release(&one);
+        contract_end(&c);
+    }
+}
+
+static void
+a_key_made_while_all_limits_change_must_not_use_freed_rules_whatever_the_order(void **state)
+{
+    static const kp_limits other = { .max_live = 3 };
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        contract c;
+        begin(&c);
+        assert_int_equal(kp_sim_close(c.sim), 0);
+        assert_int_equal(kp_sim_open(seed, &c.sim), 0);
+        c.options.world = kp_sim_world(c.sim);
+        c.options.limits.group[0] = 7;
+        c.options.budget.group_max_live[0] = 5;
+        contract_open(&c);
+        kp_sim_shuffle(c.sim, true);
+        struct visit a = { .key = "a", .within_ms = 100 }, b = { .limits = &other };
+        send(&c, &a);
+        send(&c, &b);
+        kp_sim_join(c.sim, 0);
+        kp_sim_shuffle(c.sim, false);
+        assert_int_equal(a.rc, 0);
+        assert_int_equal(b.rc, 0);
+        contract_end(&c);
+    }
+}
+
+static void demanding_for_b(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)ctx;
+    if (key.size == 1 && *(const char *)key.data == 'b') limits->min_live = 5;
+}
+
+static void limits_that_one_key_must_refuse_must_change_no_key(void **state)
+{
+    static const kp_limits few = { .max_live = 2 };
+    contract c;
+    kp_lease leases[3], b;
+    (void)state;
+    begin(&c);
+    c.options.limits_for = demanding_for_b;
+    contract_open(&c);
+    contract_take_all(&c, kp_str("a"), leases, 2);
+    contract_take(&c, kp_str("b"), &b);
+    assert_int_equal(kp_limits_set(c.pool, KP_EVERY_KEY, &few, &c.why), KP_ECONFIG);
+    assert_int_equal(get_within(&c, "a", 100, &leases[2]), 0);
+    kp_release(&leases[2]);
+    kp_release(&b);
+    contract_give_all(&c, leases, 2);
+    contract_end(&c);
+}
+
+static void room_that_a_key_takes_out_of_its_group_must_serve_who_waits_there(void **state)
+{
+    static const kp_limits away = { .group = { 2 } };
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin(&c);
+    c.options.limits.group[0] = 1;
+    c.options.budget.group_max_live[0] = 1;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    struct visit b = { .key = "b", .within_ms = 1000 };
+    send(&c, &b);
+    kp_sim_pass_ms(c.sim, 10);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &away, NULL), 0);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(b.rc, 0);
+    assert_true(b.answered_ms < 100);
+    kp_release(&a);
+    contract_end(&c);
+}
+
+static void an_idle_time_set_later_must_count_from_the_last_return(void **state)
+{
+    static const kp_limits ttl = { .idle_ttl_ms = KP_MINUTES(10) };
+    contract c;
+    kp_lease a;
+    (void)state;
+    begin_bare(&c);
+    open_short(&c);
+    kp_sim_pass_ms(c.sim, KP_MINUTES(20));
+    contract_take(&c, kp_str("a"), &a);
+    contract_give(&c, &a);
+    contract_take(&c, kp_str("a"), &a);
+    contract_give(&c, &a);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &ttl, NULL), 0);
+    kp_sim_pass_ms(c.sim, 100);
+    assert_int_equal(stats(&c, "a").idle, 1);
+    contract_end(&c);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(limits_set_twice_at_once_on_a_key_must_not_touch_freed_rules),
+        cmocka_unit_test(two_limits_set_at_once_must_both_hold_whatever_the_order),
+        cmocka_unit_test(
+            a_key_made_while_all_limits_change_must_not_use_freed_rules_whatever_the_order),
+        cmocka_unit_test(limits_that_one_key_must_refuse_must_change_no_key),
+        cmocka_unit_test(room_that_a_key_takes_out_of_its_group_must_serve_who_waits_there),
+        cmocka_unit_test(an_idle_time_set_later_must_count_from_the_last_return),
+    };
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
