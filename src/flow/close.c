@@ -27,8 +27,6 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct kp__t
 {
     struct kp__list *node;
 
-    kp__refuse_all(&pool->core, sub, KP_ECLOSED, todo);
-    kp__starve(&pool->core, sub, NULL);
     while ((node = kp__list_first(&sub->slots[KP__IDLE])) != NULL) {
         kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__AT_CLOSE, todo);
         kp__do(pool, todo);
@@ -41,8 +39,11 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
 {
     struct kp__list *keys = &pool->core.all, *node;
 
-    for (node = kp__list_first(keys); node; node = kp__list_next(keys, node))
-        kp__refuse_all(&pool->core, KP__OF(node, struct kp__subpool, all), KP_ECLOSED, todo);
+    for (node = kp__list_first(keys); node; node = kp__list_next(keys, node)) {
+        struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
+        kp__refuse_all(&pool->core, sub, KP_ECLOSED, todo);
+        kp__starve(&pool->core, sub, NULL);
+    }
     for (node = kp__list_first(keys); node; node = kp__list_next(keys, node)) {
         struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
         sub->interest++;

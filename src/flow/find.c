@@ -85,6 +85,15 @@ static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
     return sub && sub->in_use && sub->pins > 0 && key.size == pin_size(pool, sub) ? sub : NULL;
 }
 
+static int stale_pin(struct kp__pool *pool, kp_why *why)
+{
+    struct kp__todo todo;
+
+    kp__todo_init(&todo, pool->world);
+    return kp__misuse_within(pool, &todo, why,
+                             "this pinned key is not of this pool, or was unpinned");
+}
+
 /* ---- make ------------------------------------------------------------------------------------ */
 
 /* The user's limits_for, from the pool's limits; outside the lock. */
@@ -187,7 +196,7 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
         return NULL;
     }
     if (is_pinned(key)) {
-        if ((sub = find_pinned(pool, key)) == NULL) *code = KP_EMISUSE;
+        if ((sub = find_pinned(pool, key)) == NULL) *code = stale_pin(pool, why);
     } else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) == NULL && !want) {
         *code = KP_ENOTFOUND;
     }

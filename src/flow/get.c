@@ -261,19 +261,15 @@ static int finish(struct get *g, int code, kp_lease *out, struct kp__todo *todo)
 }
 
 /* Not even a subpool: there is nobody to count it for but the pool. */
-static int no_subpool(struct get *g, int code, struct kp__todo *todo)
+static int no_subpool(struct get *g, int code)
 {
     if (g->why && g->why->code == 0) kp__say(g->why, code, NULL);
     if (g->why && code == KP_EFULL) strcpy(g->why->limit, "budget.max_keys");
     g->pool->core.tally.refusals++;
-    if (code == KP_EMISUSE)
-        kp__misuse_within(g->pool, todo, g->why,
-                          "this pinned key is not of this pool, or was unpinned");
     return code;
 }
 
 /* ---- the door -------------------------------------------------------------------------------- */
-
 
 /* Refused before anything is looked up? Hashing runs under the lock: it is pure (R3), and shorter
  * than a second locking. */
@@ -328,7 +324,7 @@ int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
     code = ask_check(&g, key, ask, &todo);
     if (code == 0) {
         g.sub = kp__find(g.pool, key, kp__hash(g.pool, key), true, g.why, &code); /* 1 */
-        code = g.sub ? serve(&g, ask, out, &todo) : no_subpool(&g, code, &todo);
+        code = g.sub ? serve(&g, ask, out, &todo) : no_subpool(&g, code);
     }
     kp__leave(g.pool, &todo);
     return code;

@@ -119,6 +119,7 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     }
     uint64_t now = kp__time(pool), until = kp__later(now, pool->deadline);
     if (ask && ask->within_ms) until = kp__after(now, ask->within_ms);
+    else if (ask && ask->until.ns) until = KP__NEVER;
     if (ask && ask->until.ns && ask->until.ns < until) until = ask->until.ns;
     for (int round = ask && pool->crew ? 0 : 1; round < 2; round++) {
         for (size_t i = 0; i < count; i++) {
