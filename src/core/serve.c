@@ -59,11 +59,10 @@ static struct kp__slot *ready_slot(struct look *l)
     struct kp__subpool *sub = l->sub;
     struct kp__list *node;
 
-    if ((node = kp__list_first(&sub->open_seats)) != NULL) {
+    while ((node = kp__list_first(&sub->open_seats)) != NULL) {
         struct kp__slot *slot = KP__OF(node, struct kp__slot, open_seat);
         if (!(sub->rules->age_check & KP_CHECK_GET) || l->now < slot->age_end) return slot;
         (void)kp__doom(l->core, slot, KP__EXPIRED, l->todo); /* its borrowers go on */
-        return ready_slot(l);
     }
     while (sub->count[KP__IDLE] > 0) {
         const struct kp__list *idle = &sub->slots[KP__IDLE];

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Who gets what when keys compete: floors and weights (L7), groups, shedding; and the sums of time.
+ */
+#include "corners.h"
+
+/* "heavy" weighs three times as much as any other key; "floored" has one lease that comes first. */
+static void by_name(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)ctx;
+    if (key.size == 5 && memcmp(key.data, "heavy", 5) == 0) limits->weight = 3;
+    if (key.size == 7 && memcmp(key.data, "floored", 7) == 0) limits->floor = 1;
+}
+
+static void a_key_below_its_floor_must_come_before_who_came_first(void **state)
+{
+    contract c;
+    kp_lease lease[2];
+
+    (void)state;
+    begin(&c);
+    c.options.limits_for = by_name;
+    c.options.budget.max_lent = 2;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &lease[0]);
+    contract_take(&c, kp_str("a"), &lease[1]);
+    struct visit first = { .key = "a", .within_ms = 1000, .keep = true };
+    struct visit second = { .key = "floored", .within_ms = 1000, .keep = true };
+    send(&c, &first);
+    kp_sim_settle(c.sim);
+    send(&c, &second);
+    kp_sim_settle(c.sim);
+    contract_give(&c, &lease[0]);
+    kp_sim_settle(c.sim);
+    assert_int_equal(second.rc, 0);
+    assert_int_equal(first.rc, KP_PENDING);
+    contract_give(&c, &lease[1]);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(first.rc, 0);
+    kp_release(&first.lease);
+    kp_release(&second.lease);
+    contract_end(&c);
+}
+
+/* Four leases at 3:1. The heavy key holds all; the light one gets one back, and then no second. */
+static void a_budget_that_is_short_must_be_shared_by_weight(void **state)
+{
+    contract c;
+    kp_lease lease[4];
+
+    (void)state;
+    begin(&c);
+    c.options.limits_for = by_name;
+    c.options.budget.max_lent = 4;
+    contract_open(&c);
+    for (int i = 0; i < 4; i++) contract_take(&c, kp_str("heavy"), &lease[i]);
+    struct visit heavy = { .key = "heavy", .within_ms = 1000, .keep = true };
+    struct visit light = { .key = "light", .within_ms = 1000, .keep = true };
+    struct visit again = { .key = "light", .within_ms = 1000, .keep = true };
+    struct visit *in_order[] = { &heavy, &light, &again };
+    for (int i = 0; i < 3; i++) {
+        send(&c, in_order[i]);
+        kp_sim_settle(c.sim);
+    }
+    contract_give(&c, &lease[0]);
+    kp_sim_settle(c.sim);
+    assert_int_equal(light.rc, 0);          /* 1 of 1 before 4 of 3 */
+    assert_int_equal(heavy.rc, KP_PENDING);
+    contract_give(&c, &lease[1]);
+    kp_sim_settle(c.sim);
+    assert_int_equal(heavy.rc, 0);          /* 3 of 3 before 2 of 1 */
+    assert_int_equal(again.rc, KP_PENDING);
+    contract_give(&c, &lease[2]);
+    contract_give(&c, &lease[3]);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(again.rc, 0);
+    for (int i = 0; i < 3; i++) kp_release(&in_order[i]->lease);
+    contract_end(&c);
+}
+
+static void with_arrival_order_weights_must_not_matter(void **state)
+{
+    contract c;
+    kp_lease lease[2];
+
+    (void)state;
+    begin(&c);
+    c.options.limits_for = by_name;
+    c.options.budget.max_lent = 2;
+    c.options.budget.across = KP_ACROSS_ARRIVAL;
+    contract_open(&c);
+    for (int i = 0; i < 2; i++) contract_take(&c, kp_str("a"), &lease[i]);
+    struct visit first = { .key = "a", .within_ms = 1000, .keep = true };
+    struct visit second = { .key = "floored", .within_ms = 1000, .keep = true };
+    send(&c, &first);
+    kp_sim_settle(c.sim);
+    send(&c, &second);
+    kp_sim_settle(c.sim);
+    contract_give(&c, &lease[0]);
+    kp_sim_settle(c.sim);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(second.rc, KP_PENDING);
+    contract_give(&c, &lease[1]);
+    kp_sim_join(c.sim, 0);
+    kp_release(&first.lease);
+    kp_release(&second.lease);
+    contract_end(&c);
+}
+
+static void keys_of_a_group_must_share_its_limit_and_others_must_not_feel_it(void **state)
+{
+    kp_limits outside = { .group = { KP_NONE, KP_NONE } };
+    contract c;
+    kp_lease a, b, d;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.group[0] = 7;
+    c.options.budget.group_max_live[0] = 2;
+    contract_open(&c);
+    contract_take(&c, kp_str("d"), &d);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("d"), &outside, NULL), 0);
+    contract_take(&c, kp_str("a"), &a);
+    contract_take(&c, kp_str("b"), &b);
+    kp_lease none;
+    assert_int_equal(get_within(&c, "e", 10, &none), KP_ETIMEDOUT);
+    assert_string_equal(c.why.limit, "budget.group_max_live");
+    contract_give(&c, &a);              /* idle now, and makes room for another key of the group */
+    assert_int_equal(get_within(&c, "e", 10, &none), 0);
+    assert_int_equal(stats(&c, "a").evicted, 1);
+    kp_release(&none);
+    contract_give(&c, &b);
+    contract_give(&c, &d);
+    contract_end(&c);
+}
+
+/* One resource, held 200 ms by each. The second to be served shows that a whole interval was slow. */
+static void a_queue_that_stays_slow_must_refuse_those_who_waited_too_long(void **state)
+{
+    struct visit v[5];
+    contract c;
+    kp_lease lease;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.max_live = 1;
+    c.options.limits.shed_target_ms = 50;
+    c.options.limits.shed_interval_ms = 100;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &lease);
+    for (int i = 0; i < 5; i++) {
+        v[i] = (struct visit){ .key = "a", .within_ms = 5000, .hold_ms = 200 };
+        send(&c, &v[i]);
+        kp_sim_settle(c.sim);
+    }
+    kp_sim_pass_ms(c.sim, 200);
+    contract_give(&c, &lease);
+    kp_sim_join(c.sim, 0);
+    for (int i = 0; i < 5; i++) assert_int_equal(v[i].rc, i < 2 ? 0 : KP_EFULL);
+    assert_int_equal(get_within(&c, "a", 0, &lease), 0);       /* nobody waits: nothing is shed */
+    kp_release(&lease);
+    assert_int_equal(stats(&c, "a").refusals, 3);
+    contract_end(&c);
+}
+
+static void the_sums_of_time_must_be_exact(void **state)
+{
+    static const kp_line create[] = { { .blocks_ms = 100 }, { 0 } };
+    contract c;
+    kp_lease lease;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.max_live = 1;
+    c.script.create = create;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &lease);
+    struct visit v = { .key = "a", .within_ms = 1000, .hold_ms = 30 };
+    send(&c, &v);
+    kp_sim_pass_ms(c.sim, 50);
+    contract_give(&c, &lease);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(stats(&c, "a").create_ns, 100 * 1000000);
+    assert_int_equal(stats(&c, "a").wait_ns, 50 * 1000000);
+    assert_int_equal(stats(&c, "a").held_ns, 80 * 1000000);
+    assert_int_equal(stats(&c, NULL).held_ns, 80 * 1000000);
+    contract_end(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_below_its_floor_must_come_before_who_came_first),
+        cmocka_unit_test(a_budget_that_is_short_must_be_shared_by_weight),
+        cmocka_unit_test(with_arrival_order_weights_must_not_matter),
+        cmocka_unit_test(keys_of_a_group_must_share_its_limit_and_others_must_not_feel_it),
+        cmocka_unit_test(a_queue_that_stays_slow_must_refuse_those_who_waited_too_long),
+        cmocka_unit_test(the_sums_of_time_must_be_exact),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
