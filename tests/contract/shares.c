@@ -134,7 +134,7 @@ static void keys_of_a_group_must_share_its_limit_and_others_must_not_feel_it(voi
     contract_end(&c);
 }
 
-/* One resource, held 200 ms by each. The second to be served shows that a whole interval was slow. */
+/* One resource, held 200 ms by each; the second served shows that a whole interval was slow. */
 static void a_queue_that_stays_slow_must_refuse_those_who_waited_too_long(void **state)
 {
     struct visit v[5];
