@@ -15,8 +15,8 @@
  *     }
  *
  * Where to read on: words.h (errors, keys, time, leases), options.h (driver, limits, budget,
- * world), pool.h (open, get, release, close), scope.h (scopes and kp_use), stats.h (looking in),
- * typed.h (a face without void pointers).
+ * world), pool.h (open, get, release, close), loop.h (event loops: borrowing without waiting),
+ * scope.h (scopes and kp_use), stats.h (looking in), typed.h (a face without void pointers).
  *
  * Four rules hold everywhere, so that no comment repeats them:
  *
@@ -35,8 +35,8 @@
  *      standard error. What cannot be told is marked "unchecked".
  *
  * Every function says, in this order: Threads, Blocks, Calls, Owns, Errors, Order, Since. "Threads"
- * is one of: any thread | one at a time per <object>. "Calls" lists functions of yours that may run
- * before it returns. L1..L12 are the laws of docs/LAWS.md.
+ * is one of: any thread | one at a time per <object> | the loop's. "Calls" lists functions of yours
+ * that may run before it returns. L1..L12 are the laws of docs/LAWS.md.
  */
 #ifndef KEYEDPOOL_H
 #define KEYEDPOOL_H
@@ -44,6 +44,7 @@
 #include "keyedpool/words.h"
 #include "keyedpool/options.h"
 #include "keyedpool/pool.h"
+#include "keyedpool/loop.h"
 #include "keyedpool/scope.h"
 #include "keyedpool/stats.h"
 #include "keyedpool/typed.h"

@@ -36,6 +36,8 @@ typedef struct kp_job {
                                            and friends; at least 1 */
     const char *tag;                    /* of the request that caused it; NULL: refill, warm-up,
                                            keeper */
+    kp_loop    *loop;                   /* the loop on whose thread it runs: do not block. NULL: a
+                                           thread that may */
     uint64_t    serial;                 /* 1, 2, 3, ...: the resource's number in this pool */
     uint32_t    attempt;                /* create: 1 + failures of this key in a row */
     void       *scratch;                /* yours until answered */
@@ -60,8 +62,13 @@ typedef struct kp_driver {
     void  *ctx;
     void (*drop_ctx)(void *ctx);                    /* optional: after the pool's very last call;
                                                        free ctx here */
+    uint32_t flags, reserved0;                      /* KP_NEVER_BLOCKS */
     void (*reserved[5])(void);
 } kp_driver;
+
+/* kp_driver.flags: all its functions return at once (what takes time is answered later), so that
+ * the thread of an event loop may call them. Unchecked. */
+enum { KP_NEVER_BLOCKS = 1 };
 
 /* ---- limits: of one key ---------------------------------------------------------------------- */
 
@@ -219,6 +226,9 @@ typedef struct kp_options {
     kp_key_type key_type;
     void      (*on_event)(const kp_event *event, void *ctx);
     void       *ctx;                                /* of limits_for and on_event */
+    kp_loop    *loop;                               /* this loop is the keeper and runs all of the
+                                                       driver's functions (KP_NEVER_BLOCKS);
+                                                       or ... */
     int64_t     threads;                            /* [the process's one keeper thread] so many
                                                        of the pool's own, which also run create,
                                                        so that a get is never late; NONE: call

@@ -36,7 +36,8 @@ typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } k
  * (lent, being created or destroyed elsewhere): they are destroyed as they come back, and the last
  * one frees the pool. `pool` keeps answering KP_ECLOSED: 112 bytes stay for the life of the
  * process. Closing again waits for the same end, with its own deadline.
- * Threads: any thread. Blocks: WAIT and DRAIN, until the deadline; all of them in destroy.
+ * Threads: any thread; on the thread of an event loop nothing is waited for, as with NOW.
+ * Blocks: WAIT and DRAIN, until the deadline; all of them in destroy.
  * Calls: destroy, on_event, drop_ctx. Owns: the pool is given up. Errors: none; KP_EMISUSE for
  * something that is no pool, KP_EFORKED in a child. Order: none between resources. Since: 0.1 */
 KP_API int64_t kp_pool_close(kp_pool *pool, kp_close_mode mode, int64_t within_ms);
@@ -59,8 +60,9 @@ KP_API int64_t kp_keep(kp_pool *pool);
 
 /* Borrow a resource for `key`, waiting until the deadline if none is free. `ask` NULL: all
  * defaults.
- * Threads: any thread. Blocks: until the deadline, and in a blocking create or validate for as long
- * as the driver does (with options.threads, create runs there, and the deadline is exact).
+ * Threads: any thread, but on the thread of the pool's own loop it is misuse (kp_get_start; only
+ * kp_try_get is fine there). Blocks: until the deadline, and in a blocking create or validate for
+ * as long as the driver does (with options.threads, create runs there, and the deadline is exact).
  * Calls: limits_for, create, validate, destroy, on_event. Owns: the lease is yours until kp_release
  * or kp_discard; `key` is copied if kept; ask.tag is kept, use a literal. Errors: KP_ETIMEDOUT,
  * KP_EAGAIN, KP_EFULL, KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED, KP_ENOMEM,
@@ -78,13 +80,14 @@ static inline KP_NODISCARD int kp_try_get(kp_pool *pool, kp_key key, kp_lease *o
 
 /* End a lease: give the resource back. The caller's copy is marked ended.
  * Threads: any thread, not only the borrower's. Blocks: in reset, and in destroy where the resource
- * may not be kept. Calls: reset, destroy, on_event. Owns: takes the lease, and allocates nothing.
- * Errors: none; {0} does nothing, an ended lease is misuse (R4). Order: the first waiting request
- * gets the resource. Since: 0.1 */
+ * may not be kept; not on the thread of a loop, and not if a loop runs the driver. Calls: reset,
+ * destroy, on_event. Owns: takes the lease, and allocates nothing. Errors: none; {0} does nothing,
+ * an ended lease is misuse (R4). Order: the first waiting request gets the resource. Since: 0.1 */
 KP_API void kp_release(kp_lease *lease);
 
 /* End a lease and destroy its resource: it is broken, or in doubt. The capacity is free when this
- * returns, so that discard and get again works at size 1.
+ * returns, so that discard and get again works at size 1 (if a loop runs the driver, or this is a
+ * loop's thread: as soon as the resource is destroyed).
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: takes the lease, and
  * allocates nothing. Errors: none; {0} does nothing, an ended lease is misuse (R4). Order: as
  * kp_release. Since: 0.1 */
@@ -140,7 +143,8 @@ KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
 /* Bring keys up to min_live (at least 1). With ask NULL in the background: returns 0 at once; else
  * waits, and returns how many keys got there before the deadline. Failures are counted and go to
  * on_event; ask->why has the last.
- * Threads: any thread. Blocks: only with ask, until its deadline and as the driver does.
+ * Threads: any thread; with ask not that of the pool's own loop. Blocks: only with ask, until its
+ * deadline and as the driver does.
  * Calls: limits_for, create, on_event. Owns: keys are copied. Errors: KP_ECLOSED, KP_EFORKED,
  * KP_EMISUSE. Order: none between keys. Since: 0.1 */
 KP_API int64_t kp_warm(kp_pool *pool, const kp_key *keys, size_t count, const kp_ask *ask);

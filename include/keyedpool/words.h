@@ -42,6 +42,7 @@ extern "C" {
 #endif
 
 typedef struct kp_pool kp_pool;
+typedef struct kp_loop kp_loop;         /* loop.h */
 
 /* ---- numbers that say more than a number (R2) ------------------------------------------------ */
 
@@ -59,7 +60,6 @@ typedef struct kp_pool kp_pool;
 
 /* ---- errors: one table; docs/ERRORS.md, the command and kp_error_find come from it ----------- */
 
-/* -7007 (cancelled) is kept for asynchronous requests. */
 #define KP_ERROR_MAP(X) /* name, number, sentence, can trying again help */                        \
     X(KP_ETIMEDOUT, -7001, "the deadline passed before a resource was ready",                      \
       KP_RETRY_LATER)                                                                              \
@@ -73,6 +73,7 @@ typedef struct kp_pool kp_pool;
       KP_RETRY_NEVER)                                                                              \
     X(KP_EBREAKER, -7006, "the circuit of this key is open after repeated failures",               \
       KP_RETRY_LATER)                                                                              \
+    X(KP_ECANCELED, -7007, "the request was cancelled", KP_RETRY_NEVER)                            \
     X(KP_ECLOSED, -7008, "the pool is closing or closed",                                          \
       KP_RETRY_NEVER)                                                                              \
     X(KP_EFORKED, -7009, "this pool was opened before fork and does not serve children",           \

@@ -49,11 +49,12 @@ struct kp__core {
 
 /* What a decision leaves to be done without the lock. Wake-ups need the address only, not the
  * memory behind it. */
-enum { KP__WAKES = 16 };
+enum { KP__WAKES = 16, KP__BELLS = 4 };
 struct kp__todo {
     const struct kp__world *world;
     uint32_t *wake[KP__WAKES];
-    int wakes;
+    struct kp__mailbox *bell[KP__BELLS]; /* of event loops */
+    int wakes, bells;
     struct kp__list doomed; /* slots in CLOSING, to be destroyed */
     struct kp__list spent;  /* failures that have been told, to be freed */
 };
@@ -62,11 +63,15 @@ void kp__todo_init(struct kp__todo *todo, const struct kp__world *world);
 void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word);
 void kp__todo_run_wakes(struct kp__todo *todo); /* without the lock */
 
-/* ---- the way in (serve.c) -------------------------------------------------------------------- */
+/* ---- the way in (serve.c, request.c) --------------------------------------------------------- */
 
 /* One decision for a request that has just come: a grant at once, a place in the queue, or no. */
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo);
+
+/* Into the queue, where its stamp says; out of it, with the answer that is in `grant`. */
+void kp__enqueue(struct kp__core *core, struct kp__request *request);
+void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
 
 /* Back into the queue at its old place: a sponsor whose creation is pending, or one whose resource
  * turned out bad. */
@@ -77,15 +82,28 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t
 bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
                   struct kp__todo *todo);
 
+/* Give back what a request was granted and has not begun to use. */
+void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t now,
+                 struct kp__todo *todo);
+
 /* Answer a waiting request, or all those of a key, with no. */
 void kp__refuse(struct kp__core *core, struct kp__request *request, int code,
                 struct kp__todo *todo);
 void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code,
                     struct kp__todo *todo);
 
+/* Tell a request's owner that it was answered, or that it should look at the clock again. */
+void kp__rouse(struct kp__todo *todo, struct kp__request *request);
+
+/* Where the driver's reason goes that a request was told no. */
+void kp__blame(struct kp__request *request, const struct kp__failure *failure);
+
 /* Answer a waiting request with a lease that has begun. */
 void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
                      uint32_t seat, struct kp__todo *todo);
+
+/* Answer a waiting request with a permit that was taken for it. */
+void kp__answer_permit(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
 
 /* Give whatever is free to whoever is next: in this key, then wherever a budget has something left.
  * The heart of L1. */
@@ -139,9 +157,18 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
 /* A slot in CLOSING has been destroyed: its room goes to whoever is next. */
 void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
 
-/* A victim has been destroyed: its place is now a permit of `sub`, for which it was evicted. */
+/* A victim has been destroyed: its place is now a permit of `sub`, for which it was evicted. The
+ * first leaves it with the caller; the second answers its sponsor with it, if that still waits,
+ * else whoever is next. */
 void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
                      uint64_t now, struct kp__todo *todo);
+void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,
+                          struct kp__todo *todo);
+
+/* A check that nobody stood by came to its end: the lease goes to its sponsor if all is well and
+ * that still waits; else it ends. */
+void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
+                 uint64_t now, struct kp__todo *todo);
 
 /* How a use went (kp_lease_report). True: the circuit opened or closed. */
 bool kp__reported(struct kp__subpool *sub, bool ok, uint64_t now);

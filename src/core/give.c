@@ -21,8 +21,8 @@ static void close_slot(struct kp__core *core, struct kp__slot *slot, enum kp__re
 
 /* ---- 4. create: how it ended ----------------------------------------------------------------- */
 
-/* A creation's sponsor, if it still waits, may start another. It keeps its lent permit while its
- * own key is served. */
+/* The sponsor of a creation or a check, if it still waits, may go on as if it had just come. It
+ * keeps its lent permit while its own key is served. */
 static struct kp__request *release_sponsor(struct kp__core *core, struct kp__slot *slot)
 {
     struct kp__request *sponsor = slot->sponsor;
@@ -31,7 +31,9 @@ static struct kp__request *release_sponsor(struct kp__core *core, struct kp__slo
     slot->sponsor = NULL;
     sponsor->making = NULL;
     kp__queue_remove(core, sponsor);
-    sponsor->queue = sponsor->flags & KP_FRESH ? KP__FRESH : KP__EITHER;
+    sponsor->queue = sponsor->flags & KP_FRESH         ? KP__FRESH
+                     : sponsor->flags & KP_DONT_CREATE ? KP__TAKERS
+                                                       : KP__EITHER;
     kp__queue_insert(core, sponsor);
     return sponsor;
 }
@@ -176,7 +178,7 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     bool background = !request && !sponsor;
 
     if (sponsor && final) {
-        *sponsor->failure = *what;
+        kp__blame(sponsor, what);
         kp__refuse(core, sponsor, what->code, todo);
         sponsor = NULL;
     }
@@ -275,6 +277,23 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
     if (now && kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 
+void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
+                 uint64_t now, struct kp__todo *todo)
+{
+    struct kp__request *sponsor = slot->sponsor;
+
+    if (!sponsor || !good || slot->doomed) {
+        (void)release_sponsor(core, slot);
+        kp__give(core, slot, seat, good, KP__INVALID, now, todo);
+        return;
+    }
+    COUNT(core, slot->sub, hits); /* it was not counted while in doubt */
+    kp__answer_slot(core, sponsor, slot, seat, todo);
+    sponsor->grant.good = true; /* its owner needs the lock to read it */
+    kp__open_seats(slot);
+    if (slot->seats > 1) kp__settle(core, slot->sub, now, todo);
+}
+
 /* ---- resources that go ----------------------------------------------------------------------- */
 
 static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
@@ -326,6 +345,22 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
     kp__promise_end(core, sub, victim);
     kp__permit_take(core, sub);
     kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
+}
+
+void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,
+                          struct kp__todo *todo)
+{
+    struct kp__subpool *loser = victim->sub, *sub = victim->heir;
+    struct kp__request *sponsor = victim->sponsor;
+
+    vacate(core, victim, now);
+    kp__promise_end(core, sub, victim);
+    kp__permit_take(core, sub);
+    if (sponsor) kp__answer_permit(core, sponsor, todo);
+    else kp__permit_refund(core, sub);
+    victim->heir = NULL;
+    kp__settle(core, sub, now, todo);
+    kp__settle(core, loser, now, todo);
 }
 
 /* ---- marks ----------------------------------------------------------------------------------- */

@@ -118,13 +118,14 @@ static enum verdict told_before(struct look *l)
 
     if (!failure && h->last && l->now < h->last->until) failure = h->last;
     if (!failure) return GO_ON;
-    *l->request->failure = *failure;
+    int code = failure->code;
+    kp__blame(l->request, failure);
     if (first) { /* its memory leaves with the to-do */
         kp__list_remove(first);
         kp__list_push_back(&l->todo->spent, first);
         h->kept_count--;
     }
-    return answer_no(l, l->request->failure->code, "cache_failure_ms");
+    return answer_no(l, code, "cache_failure_ms");
 }
 
 static enum verdict healthy(struct look *l)
@@ -135,7 +136,7 @@ static enum verdict healthy(struct look *l)
 
     if (v != GO_ON) return v;
     if (h->tripped && (l->now < h->open_until || h->probing)) {
-        if (h->last) *l->request->failure = *h->last;
+        if (h->last) kp__blame(l->request, h->last);
         return answer_no(l, KP_EBREAKER, "breaker_failures");
     }
     if (!h->tripped && l->now < h->back_off) return lacks(l, "retry_first_ms", NULL, h->back_off);
@@ -206,6 +207,11 @@ static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
     return GO_ON;
 }
 
+static const char *under_way(const struct kp__slot *making)
+{
+    return making->state == KP__CREATING ? "create" : "destroy";
+}
+
 static enum verdict take_permit(struct look *l)
 {
     struct kp__subpool *sub = l->sub;
@@ -213,7 +219,7 @@ static enum verdict take_permit(struct look *l)
     enum verdict v;
 
     if (!l->core->can_create) return lacks(l, "driver.create", NULL, KP__NEVER);
-    if (l->request->making) return lacks(l, "create", NULL, KP__NEVER);
+    if (l->request->making) return lacks(l, under_way(l->request->making), NULL, KP__NEVER);
     if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT))
         return lacks(l, "max_live", NULL, KP__NEVER);
     if ((v = healthy(l)) != GO_ON) return v;
@@ -276,28 +282,6 @@ static enum verdict decide(struct look *l)
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
-/* Leave the queue with the answer that is in `grant`. */
-static void answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
-{
-    kp__queue_remove(core, request);
-    if (request->making) {
-        request->making->sponsor = NULL;
-        request->making = NULL;
-    }
-    if (request->grant.kind == KP__GRANT_NO) kp__lent_drop(core, request);
-    /* relaxed: the owner takes the lock before it reads the grant (flow/get.c, wait) */
-    atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_relaxed);
-    kp__todo_wake(todo, &request->state);
-}
-
-void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
-                     uint32_t seat, struct kp__todo *todo)
-{
-    request->holds_lent = false; /* the lease has it now */
-    request->grant = (struct kp__grant){ .kind = KP__GRANT_SLOT, .slot = slot, .seat = seat };
-    answer(core, request, todo);
-}
-
 /* The heads of the queues that want something, in order of arrival. */
 static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEUES])
 {
@@ -323,7 +307,7 @@ static void nudge(struct kp__request *request, struct kp__todo *todo)
     /* relaxed: it only says "look again"; the owner takes the lock before it believes anything */
     if (atomic_compare_exchange_strong_explicit(&request->state, &waiting, KP__NUDGED,
                                                 memory_order_relaxed, memory_order_relaxed))
-        kp__todo_wake(todo, &request->state);
+        kp__rouse(todo, request);
 }
 
 /* Serve this key until its heads cannot go on; then it stands where it lacks something. Returns how
@@ -342,7 +326,7 @@ static int serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             struct look l = { core, head[i], sub, now, todo, NULL };
             if (decide(&l) == ANSWERED) {
                 shed_learn(sub, now - head[i]->arrived, now);
-                answer(core, head[i], todo);
+                kp__answer(core, head[i], todo);
                 again = true;
                 served++;
             } else {
@@ -375,28 +359,7 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
     kp__settle_budget(core, &core->live, now, todo);
 }
 
-/* ---- 2. claim, and the other ways in and out of the queue ------------------------------------ */
-
-static enum kp__queue queue_for(const struct kp__request *request)
-{
-    if (request->flags & KP_FRESH) return request->making ? KP__OWN : KP__FRESH;
-    if (request->making) return KP__SPONSORS;
-    return request->flags & KP_DONT_CREATE ? KP__TAKERS : KP__EITHER;
-}
-
-static void enqueue(struct kp__core *core, struct kp__request *request)
-{
-    request->queue = queue_for(request);
-    /* relaxed: under the lock; the owner parks on it afterwards */
-    atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
-    request->grant.kind = KP__GRANT_WAIT;
-    if (!request->waited) {
-        request->waited = true;
-        request->sub->tally.waits++;
-        core->tally.waits++;
-    }
-    kp__queue_insert(core, request);
-}
+/* ---- 2. claim -------------------------------------------------------------------------------- */
 
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo)
@@ -418,65 +381,7 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     else if ((int64_t)core->waiting >= core->max_waiting)
         answer_no(&l, KP_EFULL, "budget.max_waiting");
     else {
-        enqueue(core, request);
+        kp__enqueue(core, request);
         kp__settle(core, sub, now, todo);
     }
-}
-
-void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now,
-                    struct kp__todo *todo)
-{
-    enqueue(core, request);
-    if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
-    else kp__settle(core, request->sub, now, todo);
-}
-
-bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
-                  struct kp__todo *todo)
-{
-    /* relaxed: under the lock, under which it was written */
-    if (atomic_load_explicit(&request->state, memory_order_relaxed) == KP__ANSWERED) return false;
-    request->grant =
-        (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ETIMEDOUT, .limit = request->limit };
-    answer(core, request, todo);
-    kp__settle(core, request->sub, now, todo);
-    return true;
-}
-
-void kp__refuse(struct kp__core *core, struct kp__request *request, int code, struct kp__todo *todo)
-{
-    request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = code, .limit = "" };
-    answer(core, request, todo);
-}
-
-void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code, struct kp__todo *todo)
-{
-    for (int q = 0; q < KP__QUEUES; q++) {
-        struct kp__request *request;
-        while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
-            kp__refuse(core, request, code, todo);
-    }
-}
-
-/* ---- to-dos ---------------------------------------------------------------------------------- */
-
-void kp__todo_init(struct kp__todo *todo, const struct kp__world *world)
-{
-    todo->world = world;
-    todo->wakes = 0;
-    kp__list_init(&todo->doomed);
-    kp__list_init(&todo->spent);
-}
-
-void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word)
-{
-    if (todo->wakes == KP__WAKES)
-        kp__todo_run_wakes(todo); /* more than it can carry: wake under the lock */
-    todo->wake[todo->wakes++] = (uint32_t *)word;
-}
-
-void kp__todo_run_wakes(struct kp__todo *todo)
-{
-    for (int i = 0; i < todo->wakes; i++) todo->world->wake(todo->wake[i], 1, todo->world->ctx);
-    todo->wakes = 0;
 }

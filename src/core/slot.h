@@ -65,8 +65,9 @@ struct kp__slot {
     uint32_t borrowers, seats;
     void *resource;
     struct kp__subpool *sub;
-    struct kp__job *job;         /* while creating: the run of driver.create; flow's */
-    struct kp__request *sponsor; /* while creating: who is told of its failure, or NULL */
+    struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
+    struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
+    struct kp__subpool *heir;    /* a victim that nobody stands by: whose permit its place is */
     struct kp__list link;        /* the subpool's list of this state */
     struct kp__list open_seat;   /* the subpool's list of lent slots with a seat left */
     struct kp__list work;        /* a to-do's list of slots to destroy */

@@ -39,15 +39,24 @@ struct kp__request *kp__queue_first(const struct kp__subpool *sub, enum kp__queu
     return first ? KP__OF(first, struct kp__request, link) : NULL;
 }
 
+static uint64_t stamp_of(const struct kp__list *node)
+{
+    return node ? KP__OF(node, struct kp__request, link)->stamp : 0;
+}
+
+/* By stamp. Newcomers go to the end; who comes back does so near the front. */
 void kp__queue_insert(struct kp__core *core, struct kp__request *request)
 {
     struct kp__subpool *sub = request->sub;
-    struct kp__list *list = &sub->queue[request->queue], *after = list;
+    struct kp__list *list = &sub->queue[request->queue], *at;
+    uint64_t stamp = request->stamp;
 
-    while (kp__list_prev(list, after) &&
-           KP__OF(kp__list_prev(list, after), struct kp__request, link)->stamp > request->stamp)
-        after = kp__list_prev(list, after);
-    kp__list_insert_before(after, &request->link);
+    if (stamp_of(kp__list_last(list)) <= stamp) {
+        kp__list_push_back(list, &request->link);
+    } else {
+        for (at = kp__list_first(list); stamp_of(at) < stamp;) at = kp__list_next(list, at);
+        kp__list_insert_before(at, &request->link);
+    }
     sub->waiting++;
     core->waiting++;
 }

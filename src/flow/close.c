@@ -66,16 +66,18 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
     kp__todo_init(&todo, pool->world);
     if (within_ms <= 0 && within_ms != KP_NONE) within_ms = KP_SECONDS(30); /* KP_OFF too */
     uint64_t until = kp__after(kp__time(pool), within_ms);
+    /* the thread of an event loop has others to serve, and would wait for itself */
+    bool waits = mode != KP_CLOSE_NOW && kp__here.loops == 0;
     if (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__OPEN) pool->core.phase = KP__DRAINING;
     kp__tell(pool, &todo); /* who warms keys need not go on */
-    while (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING && pool->getting > 0 &&
-           kp__time(pool) < until)
+    while (waits && mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING &&
+           pool->getting > 0 && kp__time(pool) < until)
         kp__watch(pool, &todo, until);
     pool->core.phase = KP__CLOSED;
     kp__tell(pool, &todo);
     end_keys(pool, &todo);
     kp__do(pool, &todo);
-    while (mode != KP_CLOSE_NOW && still_out(&pool->core) > 0 && kp__time(pool) < until)
+    while (waits && still_out(&pool->core) > 0 && kp__time(pool) < until)
         kp__watch(pool, &todo, until);
     int64_t out = still_out(&pool->core);
     kp__leave(pool, &todo);
@@ -129,6 +131,7 @@ void kp__teardown(struct kp__pool *pool)
     void *ctx = pool->driver.ctx;
 
     kp__crew_end(pool->crew);
+    kp__loop_part(pool->loop);
     free_keys(pool);
     free_groups(pool);
     for (uint32_t i = 0; i < pool->core.slots.made; i++) {

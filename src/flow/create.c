@@ -54,21 +54,17 @@ static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub
 
     *job = NULL;
     if (!kp__make_room(pool) || !kp__map_room(&pool->core.idents)) return NULL;
-    slot = kp__slab_take(&pool->core.slots);
-    *job = kp__slab_take(&pool->jobs);
-    if (slot && *job && seats_for(pool, slot, seats)) {
+    if ((slot = kp__slab_take(&pool->core.slots)) == NULL) return NULL;
+    if (seats_for(pool, slot, seats)) {
         clear(slot, seats);
-        slot->serial = ++pool->core.serials;
-        (*job)->pool = pool;
-        return slot;
+        *job = kp__job_take(pool, slot);
     }
-    if (slot) kp__slab_put(&pool->core.slots, slot);
-    if (*job) {
-        (*job)->pool = pool;
-        kp__job_put(*job);
+    if (!*job) {
+        kp__slab_put(&pool->core.slots, slot);
+        return NULL;
     }
-    *job = NULL;
-    return NULL;
+    slot->serial = ++pool->core.serials;
+    return slot;
 }
 
 /* ---- the outcome ----------------------------------------------------------------------------- */
@@ -126,12 +122,13 @@ static void finish(struct kp__job *job, struct kp__request *request)
     tripped = sub->health.tripped;
     sub->tally.create_ns += now - job->began;
     pool->core.tally.create_ns += now - job->began;
-    kp__job_put(job);
+    if (ok) kp__job_keep(job);
+    else kp__job_put(job);
     if (ok) {
         fill(pool, slot, made, now);
         kp__created(&pool->core, slot, request, now, &todo);
     } else {
-        if (request) *request->failure = failure;
+        if (request) kp__blame(request, &failure);
         kp__create_failed(&pool->core, slot, request, &failure, &keep, now, &todo);
     }
     bool changed = sub->health.tripped != tripped;
@@ -170,16 +167,6 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
     return true;
 }
 
-/* Run driver.create on this thread of the pool's own, for a job that nobody stands by. */
-void kp__job_perform(struct kp__job *job)
-{
-    void *made = NULL;
-    int status = job->pool->driver.create(&job->face, &made);
-
-    if (status == KP_PENDING) return; /* it may be answered, and gone, already */
-    kp_job_done(&job->face, status, made);
-}
-
 /* Out of memory: the permit is not spent. */
 static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request)
 {
@@ -216,6 +203,18 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
     kp__step_in(pool);
 }
 
+/* By whoever may run it; nobody stands by. */
+static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
+{
+    struct kp__todo todo;
+
+    kp__todo_init(&todo, pool->world);
+    (void)leave_pending(pool, job, request); /* nobody else knows the job yet */
+    kp__step_out(pool, &todo);
+    kp__job_send(job);
+    kp__step_in(pool);
+}
+
 void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request)
 {
     struct kp__job *job;
@@ -227,19 +226,14 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
         return;
     }
     kp__permit_spend(sub, slot);
-    slot->job = job;
     most = kp__later(began, sub->rules->create_timeout);
     if (most < until) until = most;
     kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, until);
     job->face.attempt = sub->health.failures + 1;
     job->began = began;
-    if (request) request->create_until = until;
-    if (pool->crew) {
-        (void)leave_pending(pool, job, request); /* nobody else knows the job yet */
-        kp__crew_post(pool, job);
-    } else {
-        run_here(pool, job, request);
-    }
+    if (request) request->making_until = until;
+    if (pool->crew || !kp__stands_by(pool)) send(pool, job, request);
+    else run_here(pool, job, request);
 }
 
 int kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, void *resource, struct kp__todo *todo)
@@ -253,11 +247,12 @@ int kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, void *resource, st
         return KP_ENOMEM;
     }
     uint64_t now = kp__time(pool);
-    kp__job_put(job);
+    kp__job_keep(job);
     kp__permit_spend(sub, slot);
     fill(pool, slot, resource, now);
     if (pool->core.phase == KP__CLOSED) { /* closed while we made room: it is not taken */
         slot->resource = NULL;
+        if (slot->job) kp__job_put(slot->job);
         kp__slot_move(&pool->core, slot, KP__FREE);
         kp__slab_put(&pool->core.slots, slot);
         return KP_ECLOSED;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The pool's own threads (options.threads): they run its creations (create.c), so that a get is
- * never later than its deadline, and its upkeep (keeper.c). The crew outlives the pool by as long
+ * never later than its deadline, whatever else of its driver a loop's thread may not run, and its
+ * upkeep (keeper.c). The crew outlives the pool by as long
  * as its threads need to notice; the last one frees it.
  */
 #include "base/check.h"
@@ -10,7 +11,7 @@
 struct kp__crew {
     struct kp__lock lock;
     _Atomic uint32_t rings;
-    struct kp__list jobs; /* Guard: lock. Creations to run */
+    struct kp__list jobs; /* Guard: lock. To be run */
     kp_pool *door;
     uint64_t due;     /* Guard: lock. Upkeep */
     uint32_t threads; /* Guard: lock */

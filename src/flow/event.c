@@ -179,9 +179,9 @@ void kp__explain_no(const struct kp__request *request, uint64_t now, kp_why *why
 {
     const struct kp__subpool *sub = request->sub;
     int code = request->grant.code;
+    kp_why cause = *why; /* what kp__blame left there */
 
     kp__say(why, code, NULL);
-    if (!why) return;
     if (request->grant.limit) snprintf(why->limit, sizeof why->limit, "%s", request->grant.limit);
     why->waited_ms = now > request->arrived ? (int64_t)((now - request->arrived) / 1000000) : 0;
     why->ahead = kp__queue_ahead(request);
@@ -191,7 +191,8 @@ void kp__explain_no(const struct kp__request *request, uint64_t now, kp_why *why
         if (sub->health.last && sub->health.failures)
             why->vendor_code = sub->health.last->vendor_code;
         say_timeout(sub, why);
-    } else if (request->failure && request->failure->code) {
-        kp__say_failure(why, request->failure);
+    } else if (cause.code) {
+        why->vendor_code = cause.vendor_code;
+        memcpy(why->text, cause.text, sizeof why->text);
     }
 }

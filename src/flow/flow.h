@@ -31,6 +31,7 @@ struct kp_pool {
 
 struct kp__job;
 struct kp__crew;
+struct kp_loop;
 
 struct kp__pool {
     struct kp__core core; /* Guard: door->lock */
@@ -50,6 +51,7 @@ struct kp__pool {
     uint64_t opened, deadline, keep_every;
     bool abort_on_misuse;
     struct kp__crew *crew; /* options.threads, or NULL */
+    kp_loop *loop;         /* options.loop, or NULL */
 
     /* Guard: door->lock */
     struct kp__slab jobs;
@@ -174,14 +176,33 @@ int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules, struct k
 
 /* ---- jobs and resources (job.c, create.c) ---------------------------------------------------- */
 
-/* Run validate or reset on a lent slot: 0, or negative; KP_PENDING if no answer came by `until`:
- * then the answer itself ends the lease. Without the lock. */
+/* May this thread wait for a driver's answer? Not the thread of a loop: there, and wherever the
+ * driver's functions run on another thread, nobody stands by, and a job is sent (job.h). */
+bool kp__stands_by(const struct kp__pool *pool);
+
+/* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came
+ * by `until`: then the answer itself ends the lease. Without the lock. */
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
                 const char *tag, uint64_t until);
+
+/* The same on the way in, and nobody stands by: `request` waits for the outcome. With the lock,
+ * which is given back meanwhile. */
+void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
+                   struct kp__request *request, uint64_t until, struct kp__todo *todo);
+
+/* The same on the way back: reset and then validate, as far as `reset` and `validate` say; the
+ * outcome ends the lease. False: out of memory, nothing was begun. */
+bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool validate,
+                    struct kp__todo *todo);
 
 /* Destroy a slot in CLOSING and vacate it; `heir`: the subpool it was evicted for. Without the
  * lock. */
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir);
+
+/* Destroy a victim, and nobody stands by: its heir `request` waits for the permit. With the lock,
+ * which is given back meanwhile. */
+void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
+                   struct kp__todo *todo);
 
 /* Spend a permit: create. With the lock, which is given back meanwhile. For `request` (or NULL: the
  * background) the outcome is in request->grant: SLOT, WAIT (pending: it is in the queue) or NO. */
@@ -191,9 +212,9 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
 int kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, void *resource,
               struct kp__todo *todo);
 
-/* Creations run by the pool's own threads (crew.c). */
+/* Jobs run by the pool's own threads (crew.c). */
 int kp__crew_open(struct kp__pool *pool, int64_t threads);
-void kp__crew_post(struct kp__pool *pool, struct kp__job *job); /* with the lock */
+void kp__crew_post(struct kp__pool *pool, struct kp__job *job);
 
 void kp__crew_end(struct kp__crew *crew);
 void kp__job_perform(struct kp__job *job); /* without the lock */
@@ -210,6 +231,24 @@ void kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *to
 void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx);
 int kp__life_keeper_start(void);
 int kp__thread_start(void *(*fn)(void *), void *arg); /* detached, named, all signals blocked */
+
+/* ---- event loops (loop.c) -------------------------------------------------------------------- */
+
+/* What the library knows of this thread. */
+struct kp__here {
+    uint32_t thread; /* its number; 0: not needed so far */
+    uint32_t loops;  /* event loops that are its own */
+    kp_loop *loop;   /* the one it used last */
+};
+extern _Thread_local struct kp__here kp__here;
+
+bool kp__loop_is_mine(const kp_loop *loop);
+bool kp__may_block(const struct kp__pool *pool); /* not on the thread of the pool's own loop */
+
+/* A pool's life with its loop: KP_EMISUSE if that is none; then its jobs and its upkeep. */
+int kp__loop_join(kp_loop *loop, struct kp__pool *pool);
+void kp__loop_part(kp_loop *loop);
+void kp__loop_post(kp_loop *loop, struct kp__job *job);
 
 /* ---- leases (release.c) ---------------------------------------------------------------------- */
 

@@ -90,8 +90,19 @@ void kp__job_answered(struct kp__job *job, int status, void *resource)
     job->failure.code = status == KP_EREFUSED || status == KP_ENOMEM ? status : KP_ECREATE;
 }
 
-/* The answer of a validate that its get did not wait for: only now does the lease end. */
-static void validate_finish(struct kp__job *job)
+static void tell_invalid(struct kp__pool *pool, struct kp__slot *slot, int status,
+                         const struct kp__failure *failure)
+{
+    kp_why why;
+
+    if (status >= 0) return;
+    kp__say(&why, status, NULL);
+    kp__say_failure(&why, failure);
+    kp__event(pool, KP_EVENT_INVALID, slot->sub, slot->resource, status, &why);
+}
+
+/* The answer of a validate that nobody stood by: its sponsor has a lease, or the lease ends. */
+static void check_finish(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
     struct kp__slot *slot = job->slot;
@@ -99,12 +110,86 @@ static void validate_finish(struct kp__job *job)
     bool good = job->status >= 0;
     struct kp__todo todo;
 
+    tell_invalid(pool, slot, job->status, &job->failure);
     kp__todo_init(&todo, pool->world);
     kp__lock_take(&pool->door->lock, pool->world);
-    kp__job_put(job);
+    kp__job_keep(job);
+    kp__checked(&pool->core, slot, seat, good, kp__time(pool), &todo);
+    kp__tell(pool, &todo);
+    kp__leave(pool, &todo);
+}
+
+void kp__return_finish(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+    struct kp__slot *slot = job->slot;
+    uint32_t seat = job->seat;
+    bool good = job->status >= 0;
+    struct kp__todo todo;
+
+    if (good && job->then_validate) {
+        const char *tag = job->face.tag;
+        kp__job_init(job, pool, KP_JOB_VALIDATE, slot, tag, KP__NEVER);
+        job->seat = seat;
+        job->returning = true;
+        kp__job_send(job);
+        return;
+    }
+    tell_invalid(pool, slot, job->status, &job->failure);
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    kp__job_keep(job);
     kp__give(&pool->core, slot, seat, good, KP__INVALID, kp__time(pool), &todo);
     kp__tell(pool, &todo);
     kp__leave(pool, &todo);
+}
+
+/* A resource is gone: tell, and give its place away; to `heir`, who stands by, or slot->heir. */
+static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
+                      int status, const struct kp__failure *failure)
+{
+    struct kp__subpool *sub = slot->sub;
+    struct kp__todo todo;
+    kp_why why;
+
+    if (status < 0) {
+        kp__say(&why, status, NULL);
+        kp__say_failure(&why, failure);
+    }
+    kp__event(pool, status < 0 ? KP_EVENT_DESTROY_FAILED : KP_EVENT_DESTROYED, sub, slot->resource,
+              status < 0 ? status : 0, status < 0 ? &why : NULL);
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    if (status < 0) {
+        sub->tally.destroy_failures++;
+        pool->core.tally.destroy_failures++;
+    }
+    if (slot->job) kp__job_put(slot->job);
+    uint64_t now = kp__time(pool);
+    if (heir) kp__victim_gone(&pool->core, heir, slot, now, &todo);
+    else if (slot->heir) kp__victim_gone_late(&pool->core, slot, now, &todo);
+    else kp__gone(&pool->core, slot, now, &todo);
+    kp__tell(pool, &todo);
+    kp__leave(pool, &todo);
+}
+
+static void destroy_finish(struct kp__job *job)
+{
+    struct kp__failure failure = job->failure;
+
+    destroyed(job->pool, job->slot, NULL, job->status, &failure);
+}
+
+/* A job that nobody stood by was answered. */
+static void go_on(struct kp__job *job)
+{
+    switch (job->face.kind) {
+    case KP_JOB_CREATE: kp__create_finish(job); break;
+    case KP_JOB_DESTROY: destroy_finish(job); break;
+    default:
+        if (job->returning) kp__return_finish(job);
+        else check_finish(job);
+    }
 }
 
 void kp_job_done(kp_job *face, int status, void *resource)
@@ -127,8 +212,7 @@ void kp_job_done(kp_job *face, int status, void *resource)
     }
     kp__job_answered(job, status, resource);
     if (state == KP__JOB_DETACHED) {
-        if (job->face.kind == KP_JOB_CREATE) kp__create_finish(job);
-        else validate_finish(job);
+        go_on(job);
         return;
     }
     /* release: pairs with the acquire in await; from here on the job may be gone, and only its
@@ -138,48 +222,46 @@ void kp_job_done(kp_job *face, int status, void *resource)
     world->wake((uint32_t *)word, 1, world->ctx);
 }
 
-/* ---- validate, reset, destroy: a thread stands by -------------------------------------------- */
+/* ---- their memory ---------------------------------------------------------------------------- */
 
-static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource, uint64_t until)
+static bool keeps_jobs(const struct kp__pool *pool)
 {
-    int status = fn(&job->face, resource);
-
-    if (status != KP_PENDING) {
-        kp__job_answered(job, status, NULL);
-        return status;
-    }
-    if (!await(job, until)) {
-        if (kp__job_detach(job)) return KP_PENDING;
-        kp__job_await(job); /* it is being answered this moment */
-    }
-    return job->status;
+    return pool->crew || (pool->driver.flags & KP_NEVER_BLOCKS);
 }
 
-/* A job of the slab if there is one: it can tell a second answer; else the caller's own. */
-static struct kp__job *borrow_job(struct kp__pool *pool, struct kp__job *own)
+struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
 {
-    struct kp__job *job;
+    struct kp__job *job = slot->job;
 
-    kp__lock_take(&pool->door->lock, pool->world);
-    job = kp__slab_take(&pool->jobs);
-    kp__lock_give(&pool->door->lock, pool->world);
-    return job ? job : own;
-}
-
-static void return_job(struct kp__pool *pool, struct kp__job *job, const struct kp__job *own)
-{
-    if (job == own) return;
-    kp__lock_take(&pool->door->lock, pool->world);
-    kp__job_put(job);
-    kp__lock_give(&pool->door->lock, pool->world);
+    /* relaxed: free only under the lock; with sharing, another seat's reset may have it */
+    if (!job || atomic_load_explicit(&job->state, memory_order_relaxed) != KP__JOB_FREE) {
+        if ((job = kp__slab_take(&pool->jobs)) == NULL) return NULL;
+        if (!slot->job) slot->job = job;
+    }
+    /* relaxed: under the lock */
+    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
+    job->pool = pool;
+    job->slot = slot;
+    return job;
 }
 
 void kp__job_put(struct kp__job *job)
 {
     /* relaxed: under the lock */
     atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
+    if (job->slot && job->slot->job == job) job->slot->job = NULL;
     job->spent = job->held;
     if (!job->held) kp__slab_put(&job->pool->jobs, job);
+}
+
+void kp__job_keep(struct kp__job *job)
+{
+    if (!keeps_jobs(job->pool) || job->slot->job != job || job->held) {
+        kp__job_put(job);
+        return;
+    }
+    /* relaxed: under the lock */
+    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
 }
 
 void kp__job_hold(struct kp__job *job)
@@ -199,22 +281,62 @@ void kp__job_let_go(struct kp__job *job)
     job->spent = false;
 }
 
+/* ---- a thread stands by ---------------------------------------------------------------------- */
+
+bool kp__stands_by(const struct kp__pool *pool)
+{
+    if (pool->loop) return false;
+    return kp__here.loops == 0 || !keeps_jobs(pool);
+}
+
+static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource, uint64_t until)
+{
+    int status = fn(&job->face, resource);
+
+    if (status != KP_PENDING) {
+        kp__job_answered(job, status, NULL);
+        return status;
+    }
+    if (!await(job, until)) {
+        if (kp__job_detach(job)) return KP_PENDING;
+        kp__job_await(job); /* it is being answered this moment */
+    }
+    return job->status;
+}
+
+/* A job of the slab if there is one: it can tell a second answer; else the caller's own. */
+static struct kp__job *borrow_job(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own)
+{
+    struct kp__job *job;
+
+    kp__lock_take(&pool->door->lock, pool->world);
+    job = kp__job_take(pool, slot);
+    kp__lock_give(&pool->door->lock, pool->world);
+    return job ? job : own;
+}
+
+static void return_job(struct kp__pool *pool, struct kp__job *job, const struct kp__job *own)
+{
+    if (job == own) return;
+    kp__lock_take(&pool->door->lock, pool->world);
+    kp__job_keep(job);
+    kp__lock_give(&pool->door->lock, pool->world);
+}
+
 /* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then); not with a
  * job of the caller's own, which would be gone when the answer comes. */
 static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void *),
-               struct kp__slot *slot, uint32_t seat, const char *tag, uint64_t until, kp_why *why)
+               struct kp__slot *slot, uint32_t seat, const char *tag, uint64_t until,
+               struct kp__failure *failure)
 {
-    struct kp__job own = { .item = { 0, 0 } }, *job = borrow_job(pool, &own);
+    struct kp__job own = { .item = { 0, 0 } }, *job = borrow_job(pool, slot, &own);
     int status;
 
     kp__job_init(job, pool, kind, slot, tag, until);
     job->seat = seat;
     status = call(job, fn, slot->resource, job == &own ? KP__NEVER : until);
     if (status == KP_PENDING) return status;
-    if (status < 0 && why) {
-        kp__say(why, status, NULL);
-        kp__say_failure(why, &job->failure);
-    }
+    *failure = job->failure;
     return_job(pool, job, &own);
     return status;
 }
@@ -222,36 +344,127 @@ static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
                 const char *tag, uint64_t until)
 {
-    kp_why why;
+    struct kp__failure failure;
     int (*fn)(kp_job *, void *) =
         kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
-    int status = run(pool, kind, fn, slot, seat, tag, until, &why);
+    int status = run(pool, kind, fn, slot, seat, tag, until, &failure);
 
-    if (status < 0) kp__event(pool, KP_EVENT_INVALID, slot->sub, slot->resource, status, &why);
+    tell_invalid(pool, slot, status, &failure);
     return status < 0 || status == KP_PENDING ? status : 0;
+}
+
+/* ---- nobody stands by ------------------------------------------------------------------------ */
+
+void kp__job_perform(struct kp__job *job)
+{
+    const kp_driver *driver = &job->pool->driver;
+    kp_job *face = &job->face;
+    void *made = NULL;
+    int status;
+
+    face->loop = job->pool->loop ? job->pool->loop : kp__here.loops ? kp__here.loop : NULL;
+    switch (face->kind) {
+    case KP_JOB_CREATE: status = driver->create(face, &made); break;
+    case KP_JOB_VALIDATE: status = driver->validate(face, face->resource); break;
+    case KP_JOB_RESET: status = driver->reset(face, face->resource); break;
+    default: status = driver->destroy(face, face->resource); break;
+    }
+    if (status == KP_PENDING) return; /* it may be answered, and gone, already */
+    kp_job_done(face, status, made);
+}
+
+void kp__job_send(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+    bool may_block = !(pool->driver.flags & KP_NEVER_BLOCKS);
+
+    /* relaxed: not shared yet; whoever runs it hears of it through a lock */
+    atomic_store_explicit(&job->state, KP__JOB_DETACHED, memory_order_relaxed);
+    if (pool->loop && !kp__loop_is_mine(pool->loop)) kp__loop_post(pool->loop, job);
+    else if (pool->crew && (job->face.kind == KP_JOB_CREATE || (may_block && kp__here.loops > 0)))
+        kp__crew_post(pool, job);
+    else kp__job_perform(job);
+}
+
+void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
+                   struct kp__request *request, uint64_t until, struct kp__todo *todo)
+{
+    struct kp__job *job = kp__job_take(pool, slot);
+    uint64_t now = kp__time(pool);
+
+    if (!job) {
+        request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ENOMEM, .limit = "" };
+        kp__give(&pool->core, slot, seat, true, KP__SURPLUS, now, todo);
+        return;
+    }
+    kp__job_init(job, pool, KP_JOB_VALIDATE, slot, request->tag, until);
+    job->seat = seat;
+    slot->sponsor = request;
+    request->making = slot;
+    request->making_until = until;
+    kp__wait_again(&pool->core, request, now, todo);
+    kp__step_out(pool, todo);
+    kp__job_send(job);
+    kp__step_in(pool);
+}
+
+bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool validate,
+                    struct kp__todo *todo)
+{
+    struct kp__job *job = kp__job_take(pool, slot);
+    bool reset = pool->driver.reset != NULL;
+
+    if (!job) return false;
+    kp__job_init(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot,
+                 kp__seat_at(slot, seat)->tag, KP__NEVER);
+    job->seat = seat;
+    job->returning = true;
+    job->then_validate = reset && validate;
+    kp__step_out(pool, todo);
+    kp__job_send(job);
+    kp__step_in(pool);
+    return true;
+}
+
+void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
+                   struct kp__todo *todo)
+{
+    victim->heir = request->sub;
+    victim->sponsor = request;
+    request->making = victim;
+    request->making_until = KP__NEVER;
+    kp__wait_again(&pool->core, request, kp__time(pool), todo);
+    kp__step_out(pool, todo);
+    kp__destroy(pool, victim, NULL);
+    kp__step_in(pool);
+}
+
+/* ---- destroy, either way --------------------------------------------------------------------- */
+
+static struct kp__job *take_for_destroy(struct kp__pool *pool, struct kp__slot *slot)
+{
+    struct kp__job *job;
+
+    kp__lock_take(&pool->door->lock, pool->world);
+    job = kp__job_take(pool, slot);
+    kp__lock_give(&pool->door->lock, pool->world);
+    return job;
 }
 
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir)
 {
-    const void *resource = slot->resource;
-    struct kp__subpool *sub = slot->sub;
-    struct kp__todo todo;
-    kp_why why;
+    struct kp__failure failure = { .code = 0 };
+    struct kp__job *job = NULL;
     int status = 0;
 
-    if (pool->driver.destroy)
-        status = run(pool, KP_JOB_DESTROY, pool->driver.destroy, slot, 0, NULL, KP__NEVER, &why);
-    kp__event(pool, status < 0 ? KP_EVENT_DESTROY_FAILED : KP_EVENT_DESTROYED, sub, resource,
-              status < 0 ? status : 0, status < 0 ? &why : NULL);
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
-    if (status < 0) {
-        sub->tally.destroy_failures++;
-        pool->core.tally.destroy_failures++;
+    if (pool->driver.destroy && !kp__stands_by(pool)) job = take_for_destroy(pool, slot);
+    if (job) {
+        kp__job_init(job, pool, KP_JOB_DESTROY, slot, NULL, KP__NEVER);
+        kp__job_send(job);
+        return;
     }
-    uint64_t now = kp__time(pool);
-    if (heir) kp__victim_gone(&pool->core, heir, slot, now, &todo);
-    else kp__gone(&pool->core, slot, now, &todo);
-    kp__tell(pool, &todo);
-    kp__leave(pool, &todo); /* our caller is inside: it is never the last one out */
+    if (pool->driver.destroy)
+        status = run(pool, KP_JOB_DESTROY, pool->driver.destroy, slot, 0, NULL, KP__NEVER,
+                     &failure);
+    destroyed(pool, slot, heir, status, &failure);
 }

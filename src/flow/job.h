@@ -22,8 +22,11 @@ struct kp__job {
     void *made;                 /* the answer: create's resource */
     uint64_t began;
     struct kp__failure failure; /* what kp_job_fail said */
+    bool returning;             /* reset or validate: on the way back ... */
+    bool then_validate;         /* ... and after the reset, validate */
     bool held, spent;           /* Guard: the pool's lock. Kept for driver.cancel; put after it */
-    struct kp__list queue;      /* Guard: the crew's lock. Creations that its threads shall run */
+    struct kp__list queue;      /* of those that somebody else shall run. Guard: the crew's lock, or
+                                   the mailbox's */
 };
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
@@ -31,14 +34,24 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
 void kp__job_answered(struct kp__job *job, int status, void *resource);
 void kp__job_await(struct kp__job *job);  /* for its answer */
 bool kp__job_detach(struct kp__job *job); /* stand by no more. False: the answer was faster */
-void kp__job_put(struct kp__job *job); /* with the lock */
+
+/* Its memory: a job for this slot (NULL: out of memory), and back. A pool whose jobs nobody stands
+ * by keeps one with each resource, so that ending it needs no memory. With the lock. */
+struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot);
+void kp__job_put(struct kp__job *job);
+void kp__job_keep(struct kp__job *job);
+
+/* Nobody stands by: run it here if this thread may, else have it run where it may. Its answer goes
+ * on with the story. Without the lock; the job may be gone afterwards. */
+void kp__job_send(struct kp__job *job);
 
 /* Keep a job's memory while driver.cancel runs on it. Hold and let_go with the lock. */
 void kp__job_hold(struct kp__job *job);
 void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
 
-/* The end of a creation for which nobody of ours stands by. Without the lock. */
+/* The end of a creation, or of a way back, for which nobody of ours stands by. Without the lock. */
 void kp__create_finish(struct kp__job *job);
+void kp__return_finish(struct kp__job *job);
 
 #endif

@@ -117,6 +117,13 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
         kp__leave(pool, &todo);
         return KP_ECLOSED;
     }
+    if (ask && !kp__may_block(pool)) {
+        code = kp__misuse_within(pool, &todo, why,
+                                 "kp_warm with an ask, on the thread of the pool's own loop, would "
+                                 "wait for itself; warm in the background (ask NULL)");
+        kp__leave(pool, &todo);
+        return code;
+    }
     uint64_t now = kp__time(pool), until = kp__later(now, pool->deadline);
     if (ask && ask->within_ms) until = kp__after(now, ask->within_ms);
     else if (ask && ask->until.ns) until = KP__NEVER;

@@ -59,6 +59,8 @@ static int check_driver(const kp_options *o, kp_why *why)
         return kp__refused(why, "driver.destroy", "is NULL: what is created must be destroyed");
     if (d->cancel && !d->create)
         return kp__refused(why, "driver.cancel", "without driver.create there is no job to hurry");
+    if ((d->flags & ~(uint32_t)KP_NEVER_BLOCKS) || d->reserved0)
+        return kp__refused(why, "driver.flags", "has a bit that this library does not know");
     for (size_t i = 0; i < 5; i++)
         if (d->reserved[i])
             return kp__refused(why, "driver.reserved",
@@ -76,6 +78,11 @@ static int check_whole(const kp_options *o, kp_why *why)
         return kp__refused(why, "threads", "is a number from 1 to 1024, or KP_NONE");
     if (o->threads > 0 && o->world && (o->world->now_ns || o->world->park || o->world->wake))
         return kp__refused(why, "threads", "live on the real clock, and world has one of its own");
+    if (o->loop && o->threads != 0)
+        return kp__refused(why, "threads", "and loop: one of them runs the driver, not both");
+    if (o->loop && !(o->driver.flags & KP_NEVER_BLOCKS))
+        return kp__refused(why, "loop", "would be blocked by its driver; if that never blocks, say "
+                                        "KP_NEVER_BLOCKS in driver.flags");
     if (o->on_fork != 0 && o->on_fork != KP_FORK_REFUSE)
         return kp__refused(why, "on_fork", "is KP_FORK_REFUSE");
     if (o->on_misuse_abort != 0 && o->on_misuse_abort != 1)
@@ -191,7 +198,9 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
     if (copy_name(pool, o->name) && (code = kp__door_open(pool, world)) == 0) {
         init_core(&pool->core, o, rules, pool->world);
         init_pool(pool, o);
-        if (o->threads > 0) code = kp__crew_open(pool, o->threads);
+        if (o->loop && (code = kp__loop_join(o->loop, pool)) != 0)
+            kp__refused(o->why, "loop", "is closed, not a loop, or has pools of another clock");
+        else if (o->threads > 0) code = kp__crew_open(pool, o->threads);
         else if (pool->upkeep == kp__life_upkeep) code = kp__life_keeper_start();
         if (code == 0) {
             *out = pool->door;
@@ -232,7 +241,8 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     if (code == 0) code = check_budget(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);
     if (code == 0) code = check_both(&o.budget, rules, o.why);
-    if (code == 0 && (code = build(&o, rules, &world, out)) != 0) kp__say(o.why, code, NULL);
+    if (code == 0) code = build(&o, rules, &world, out);
+    if (code == KP_ENOMEM) kp__say(o.why, code, NULL);
     if (code != 0) kp__rules_drop(&world, rules);
     return code;
 }

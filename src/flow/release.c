@@ -101,27 +101,29 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
 
 /* ---- the end of a lease ---------------------------------------------------------------------- */
 
-/* 8. reset, and validate on return: by the resource's last borrower, while it is still lent. */
-static enum kp__reason made_ready(struct held *h, bool *keep, enum kp__reason unkept,
-                                  struct kp__todo *todo)
+enum readiness { READY, UNFIT, LATER };
+
+/* 8. reset, and validate on return: by the resource's last borrower, while it is still lent.
+ * LATER: whoever answers gives it back. */
+static enum readiness made_ready(struct held *h, struct kp__todo *todo)
 {
     struct kp__pool *pool = h->pool;
     bool validate = pool->driver.validate && (h->slot->sub->rules->validate_on & KP_CHECK_RETURN);
     int status = 0;
 
-    if (!*keep || h->slot->borrowers > 1 || h->slot->doomed || pool->core.phase == KP__CLOSED)
-        return unkept;
-    if (!pool->driver.reset && !validate) return unkept;
+    if (h->slot->borrowers > 1 || h->slot->doomed || pool->core.phase == KP__CLOSED) return READY;
+    if (!pool->driver.reset && !validate) return READY;
     kp__list_remove(&h->slot->open_seat); /* nobody shares it while it is being reset */
     h->seat->ending = true; /* from here on, copies of the lease have ended */
+    if (!kp__stands_by(pool))
+        return kp__job_return(pool, h->slot, h->number, validate, todo) ? LATER : UNFIT;
     kp__step_out(pool, todo);
     if (pool->driver.reset)
         status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, h->seat->tag, KP__NEVER);
     if (status == 0 && validate)
         status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, h->seat->tag, KP__NEVER);
     kp__step_in(pool);
-    *keep = status == 0;
-    return KP__INVALID;
+    return status == 0 ? READY : UNFIT;
 }
 
 static void end(kp_lease *lease, bool discard)
@@ -137,11 +139,17 @@ static void end(kp_lease *lease, bool discard)
     mark_ended(lease);
     kp__todo_init(&todo, h.pool->world);
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse);
-    enum kp__reason unkept = discard ? KP__BY_BORROWER : KP__SURPLUS;
-    enum kp__reason reason = made_ready(&h, &keep, unkept, &todo);
-    bool bare = !h.seat->since && keep && !h.pool->core.clocked && h.pool->core.waiting == 0;
-    kp__give(&h.pool->core, h.slot, h.number, keep, reason, bare ? 0 : kp__time(h.pool),
-             &todo); /* 9 */
+    enum kp__reason reason = discard ? KP__BY_BORROWER : KP__SURPLUS;
+    enum readiness ready = keep ? made_ready(&h, &todo) : READY;
+    if (ready == UNFIT) {
+        keep = false;
+        reason = KP__INVALID;
+    }
+    if (ready != LATER) {
+        bool bare = !h.seat->since && keep && !h.pool->core.clocked && h.pool->core.waiting == 0;
+        kp__give(&h.pool->core, h.slot, h.number, keep, reason, bare ? 0 : kp__time(h.pool),
+                 &todo); /* 9 */
+    }
     kp__tell(h.pool, &todo);
     kp__leave(h.pool, &todo);
 }

@@ -30,7 +30,7 @@ static void every_code_must_have_its_row(void **state)
 
 static void a_number_that_is_not_ours_must_have_a_row_that_says_so(void **state)
 {
-    const int foreign[] = { 1, 42, -1, -7000, -7007, -7014, INT32_MIN, INT32_MAX };
+    const int foreign[] = { 1, 42, -1, -7000, -7014, INT32_MIN, INT32_MAX };
 
     (void)state;
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {

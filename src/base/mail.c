@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Mailboxes. The descriptor is an eventfd on Linux, a pipe elsewhere; it is readable from the first
+ * ring after the owner stopped looking until he begins to look again.
+ */
+#include "base/mail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+#if defined __linux__
+#include <sys/eventfd.h>
+
+static bool bell_open(struct kp__mailbox *box)
+{
+    box->fd = box->ring_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return box->fd >= 0;
+}
+#else
+static bool bell_open(struct kp__mailbox *box)
+{
+    int end[2];
+
+    if (pipe(end) != 0) return false;
+    for (int i = 0; i < 2; i++) {
+        (void)fcntl(end[i], F_SETFL, O_NONBLOCK);
+        (void)fcntl(end[i], F_SETFD, FD_CLOEXEC);
+    }
+    box->fd = end[0];
+    box->ring_fd = end[1];
+    return true;
+}
+#endif
+
+/* A full pipe, or an eventfd at its highest, is readable all the same; an empty one need not be
+ * emptied. errno belongs to the caller. */
+static void bell_ring(const struct kp__mailbox *box)
+{
+    uint64_t one = 1;
+    int saved = errno;
+
+    while (write(box->ring_fd, &one, sizeof one) < 0 && errno == EINTR) continue;
+    errno = saved;
+}
+
+static void bell_hush(const struct kp__mailbox *box)
+{
+    uint64_t rings[8];
+    int saved = errno;
+
+    while (read(box->fd, rings, sizeof rings) < 0 && errno == EINTR) continue;
+    errno = saved;
+}
+
+bool kp__mailbox_open(struct kp__mailbox *box)
+{
+    bool opened;
+
+    kp__lock_take(&box->lock, &kp__life);
+    for (int t = 0; t < KP__TRAYS; t++) kp__list_init(&box->tray[t]);
+    box->letters = 0;
+    box->rung = box->busy = false;
+    box->open = opened = bell_open(box);
+    kp__lock_give(&box->lock, &kp__life);
+    return opened;
+}
+
+void kp__mailbox_close(struct kp__mailbox *box)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    KP__DCHECK(box->letters == 0);
+    box->open = false;
+    (void)close(box->fd);
+    if (box->ring_fd != box->fd) (void)close(box->ring_fd);
+    kp__lock_give(&box->lock, &kp__life);
+}
+
+bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter)
+{
+    bool ring;
+
+    kp__lock_take(&box->lock, &kp__life);
+    KP__DCHECK(box->open);
+    if (!kp__list_linked(letter)) {
+        kp__list_push_back(&box->tray[tray], letter);
+        box->letters++;
+    }
+    ring = !box->rung && !box->busy;
+    kp__lock_give(&box->lock, &kp__life);
+    return ring;
+}
+
+void kp__mail_ring(struct kp__mailbox *box)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    if (box->open && !box->rung && !box->busy) {
+        box->rung = true;
+        bell_ring(box);
+    }
+    kp__lock_give(&box->lock, &kp__life);
+}
+
+void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    if (kp__list_linked(letter)) {
+        kp__list_remove(letter);
+        box->letters--;
+    }
+    kp__lock_give(&box->lock, &kp__life);
+}
+
+struct kp__list *kp__mail_take(struct kp__mailbox *box, int tray)
+{
+    struct kp__list *letter;
+
+    kp__lock_take(&box->lock, &kp__life);
+    if ((letter = kp__list_first(&box->tray[tray])) != NULL) {
+        kp__list_remove(letter);
+        box->letters--;
+    }
+    kp__lock_give(&box->lock, &kp__life);
+    return letter;
+}
+
+void kp__mail_begin(struct kp__mailbox *box)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    box->busy = true;
+    if (box->rung) bell_hush(box);
+    box->rung = false;
+    kp__lock_give(&box->lock, &kp__life);
+}
+
+bool kp__mail_end(struct kp__mailbox *box)
+{
+    bool more;
+
+    kp__lock_take(&box->lock, &kp__life);
+    box->busy = false;
+    more = box->letters > 0;
+    if (more) { /* whoever posted it meanwhile did not ring */
+        box->rung = true;
+        bell_ring(box);
+    }
+    kp__lock_give(&box->lock, &kp__life);
+    return more;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Mailboxes: where one thread finds what others have for it, with a descriptor that it can poll.
+ *
+ * A letter is a link in the sender's own memory: posting allocates nothing. Posting and ringing are
+ * two steps, so that the first can be done under a lock and the second (a system call, and only
+ * when the owner may be asleep) after it. A mailbox's memory stays for the life of the process and
+ * is used again, so that a late ring rings a box that is there, if not the one that was meant; who
+ * is woken for nothing finds no letter.
+ */
+#ifndef KP__BASE_MAIL_H
+#define KP__BASE_MAIL_H
+
+#include "base/list.h"
+#include "base/lock.h"
+
+enum { KP__TRAYS = 2 }; /* letters of two kinds, each in order of arrival */
+
+struct kp__mailbox {
+    struct kp__lock lock;
+    struct kp__list tray[KP__TRAYS]; /* Guard: lock */
+    uint32_t letters;                /* Guard: lock */
+    bool open, rung;                 /* Guard: lock. rung: the descriptor is readable already */
+    bool busy;                       /* Guard: lock. Its owner is at it, and looks again */
+    int fd, ring_fd;                 /* Guard: lock; the same one where there is eventfd */
+};
+
+/* False: no descriptor. */
+bool kp__mailbox_open(struct kp__mailbox *box);
+void kp__mailbox_close(struct kp__mailbox *box);
+
+/* Put a letter in, unless it lies there already. True: ring afterwards. Several threads. */
+bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter);
+void kp__mail_ring(struct kp__mailbox *box);
+
+/* The owner's: take a letter back; the first one of a tray (NULL: none). */
+void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter);
+struct kp__list *kp__mail_take(struct kp__mailbox *box, int tray);
+
+/* The owner begins to look, and stops: until then nobody needs to ring. */
+void kp__mail_begin(struct kp__mailbox *box);
+bool kp__mail_end(struct kp__mailbox *box); /* true: there is more */
+
+#endif

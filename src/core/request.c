@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A request's ways into the queue and out of it, and how its owner is told: a parked thread by
+ * waking it, an event loop by a letter. What it is answered is decided in serve.c and give.c. And
+ * to-dos: what a decision leaves to be done without the lock.
+ */
+#include <stdio.h>
+
+#include "base/check.h"
+#include "core/core.h"
+
+/* ---- in -------------------------------------------------------------------------------------- */
+
+static enum kp__queue queue_for(const struct kp__request *request)
+{
+    const struct kp__slot *making = request->making;
+
+    if (making && ((request->flags & KP_FRESH) || making->state == KP__LENT)) return KP__OWN;
+    if (making) return KP__SPONSORS;
+    if (request->flags & KP_FRESH) return KP__FRESH;
+    return request->flags & KP_DONT_CREATE ? KP__TAKERS : KP__EITHER;
+}
+
+void kp__enqueue(struct kp__core *core, struct kp__request *request)
+{
+    request->queue = (uint8_t)queue_for(request);
+    /* relaxed: under the lock; the owner parks on it afterwards */
+    atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
+    request->grant.kind = KP__GRANT_WAIT;
+    if (!request->waited) {
+        request->waited = true;
+        request->sub->tally.waits++;
+        core->tally.waits++;
+    }
+    kp__queue_insert(core, request);
+}
+
+void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now,
+                    struct kp__todo *todo)
+{
+    kp__enqueue(core, request);
+    if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
+    else kp__settle(core, request->sub, now, todo);
+}
+
+/* ---- out ------------------------------------------------------------------------------------- */
+
+void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
+{
+    kp__queue_remove(core, request);
+    if (request->making) {
+        request->making->sponsor = NULL;
+        request->making = NULL;
+    }
+    if (request->grant.kind == KP__GRANT_NO) kp__lent_drop(core, request);
+    /* relaxed: the owner takes the lock before it reads the grant (flow/get.c, wait) */
+    atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_relaxed);
+    kp__rouse(todo, request);
+}
+
+void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
+                     uint32_t seat, struct kp__todo *todo)
+{
+    request->holds_lent = false; /* the lease has it now */
+    request->grant = (struct kp__grant){ .kind = KP__GRANT_SLOT, .slot = slot, .seat = seat };
+    kp__answer(core, request, todo);
+}
+
+void kp__answer_permit(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
+{
+    request->grant = (struct kp__grant){ .kind = KP__GRANT_PERMIT };
+    kp__answer(core, request, todo);
+}
+
+bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
+                  struct kp__todo *todo)
+{
+    /* relaxed: under the lock, under which it was written */
+    if (atomic_load_explicit(&request->state, memory_order_relaxed) == KP__ANSWERED) return false;
+    request->grant =
+        (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ETIMEDOUT, .limit = request->limit };
+    kp__answer(core, request, todo);
+    kp__settle(core, request->sub, now, todo);
+    return true;
+}
+
+void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t now,
+                 struct kp__todo *todo)
+{
+    struct kp__subpool *sub = request->sub;
+    struct kp__grant grant = request->grant;
+
+    request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ECANCELED, .limit = "" };
+    switch (grant.kind) {
+    case KP__GRANT_SLOT:
+        if (kp__seat_at(grant.slot, grant.seat)->hit) {
+            sub->tally.hits--;
+            core->tally.hits--;
+        }
+        kp__give(core, grant.slot, grant.seat, true, KP__SURPLUS, now, todo);
+        break;
+    case KP__GRANT_PERMIT:
+        sub->health.probing = false;
+        kp__lent_drop(core, request);
+        if (grant.victim) { /* it goes all the same; its place is for whoever is next */
+            kp__promise_end(core, sub, grant.victim);
+            kp__list_push_back(&todo->doomed, &grant.victim->work);
+        } else {
+            kp__permit_refund(core, sub);
+        }
+        kp__settle(core, sub, now, todo);
+        break;
+    default: break;
+    }
+}
+
+void kp__refuse(struct kp__core *core, struct kp__request *request, int code, struct kp__todo *todo)
+{
+    request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = code, .limit = "" };
+    kp__answer(core, request, todo);
+}
+
+void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code, struct kp__todo *todo)
+{
+    for (int q = 0; q < KP__QUEUES; q++) {
+        struct kp__request *request;
+        while ((request = kp__queue_first(sub, (enum kp__queue)q)) != NULL)
+            kp__refuse(core, request, code, todo);
+    }
+}
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+void kp__blame(struct kp__request *request, const struct kp__failure *failure)
+{
+    kp_why *why = request->why;
+
+    if (!why) return;
+    why->code = failure->code;
+    why->vendor_code = failure->vendor_code;
+    snprintf(why->text, sizeof why->text, "%s",
+             failure->text[0] ? failure->text : kp_strerror(failure->code));
+}
+
+void kp__rouse(struct kp__todo *todo, struct kp__request *request)
+{
+    if (!request->box) {
+        kp__todo_wake(todo, &request->state);
+        return;
+    }
+    if (!kp__mail_post(request->box, 0, &request->mail)) return;
+    for (int i = 0; i < todo->bells; i++)
+        if (todo->bell[i] == request->box) return;
+    if (todo->bells == KP__BELLS) kp__todo_run_wakes(todo); /* as in kp__todo_wake */
+    todo->bell[todo->bells++] = request->box;
+}
+
+/* ---- to-dos ---------------------------------------------------------------------------------- */
+
+void kp__todo_init(struct kp__todo *todo, const struct kp__world *world)
+{
+    todo->world = world;
+    todo->wakes = todo->bells = 0;
+    kp__list_init(&todo->doomed);
+    kp__list_init(&todo->spent);
+}
+
+void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word)
+{
+    if (todo->wakes == KP__WAKES)
+        kp__todo_run_wakes(todo); /* more than it can carry: wake under the lock */
+    todo->wake[todo->wakes++] = (uint32_t *)word;
+}
+
+void kp__todo_run_wakes(struct kp__todo *todo)
+{
+    for (int i = 0; i < todo->wakes; i++) todo->world->wake(todo->wake[i], 1, todo->world->ctx);
+    for (int i = 0; i < todo->bells; i++) kp__mail_ring(todo->bell[i]);
+    todo->wakes = todo->bells = 0;
+}

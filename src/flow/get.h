@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One get under way, as its owner keeps it: a blocked thread on its stack (get.c), an event loop in
+ * the caller's kp_request (loop.c). Both walk the same steps.
+ */
+#ifndef KP__FLOW_GET_H
+#define KP__FLOW_GET_H
+
+#include "flow/flow.h"
+
+struct kp__get {
+    struct kp__pool *pool; /* NULL: over */
+    struct kp__request request;
+    struct kp__heap_node timer; /* its loop's: what kp__get_until said last */
+    uint64_t at;
+};
+
+/* Steps 1 and 2: check the ask, find the key, claim. `timed`: the clock is needed in any case. 0:
+ * the grant says how to go on; else it is over, and not even begun. With the lock. */
+int kp__get_begin(struct kp__get *get, kp_key key, const kp_ask *ask, bool timed,
+                  struct kp__todo *todo);
+
+/* Go on until it is over (0 and a grant of a slot, or why not), or KP_PENDING: it waits. With the
+ * lock, which is given back meanwhile. */
+int kp__get_run(struct kp__get *get, struct kp__todo *todo);
+
+/* When to look again without being told; and that look, at a request that may have been answered
+ * meanwhile. With the lock. */
+uint64_t kp__get_until(const struct kp__get *get);
+void kp__get_look(struct kp__get *get, struct kp__todo *todo);
+
+/* Give up, whatever it has. With the lock. */
+void kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
+
+/* Step 6: count, and write the lease or fill why. With the lock. */
+void kp__get_end(struct kp__get *get, int code, kp_lease *out, struct kp__todo *todo);
+
+#endif
