@@ -177,10 +177,12 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
         *code = 0;
         return sub;
     }
+    if (sub) sub->interest++; /* it may be forgotten while the lock is given back (I9) */
     kp__step_out(pool, &todo);
     kp__key_drop(&pool->key_type, copy);
     kp__free(pool->world, copy, size ? size : 1);
     kp__step_in(pool);
+    if (sub) sub->interest--;
     return sub;
 }
 

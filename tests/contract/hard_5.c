@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The hard case H24: lost wake-ups, when returns and requests race, in a long queue, and behind a
- * slow create. And what happens when the world changes between two steps of one get.
+ * slow create. And what happens when the world changes between two steps of one get (H6, H8, H22).
  */
 #include "house.h"
 
@@ -170,6 +170,81 @@ static void a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent
     house_close(&h);
 }
 
+/* ---- H22: forgotten between being found and being used ---- */
+
+struct faster {
+    kp_pool *pool;
+    int copies, drops;
+    int64_t forgotten;
+};
+
+static uint64_t any_hash(const void *key, uint64_t seed, void *ctx)
+{
+    (void)ctx;
+    return *(const uint64_t *)key + seed;
+}
+
+static bool any_equal(const void *a, const void *b, void *ctx)
+{
+    (void)ctx;
+    return *(const uint64_t *)a == *(const uint64_t *)b;
+}
+
+/* While the first get copies its key, another one of the same key comes and goes ... */
+static int copy_slowly(const void *from, void *to, void *ctx)
+{
+    struct faster *f = ctx;
+    kp_lease lease;
+    *(uint64_t *)to = *(const uint64_t *)from;
+    if (f->copies++ > 0) return 0;
+    assert_int_equal(kp_get(f->pool, KP_KEY((const uint64_t *)from), NULL, &lease), 0);
+    kp_discard(&lease);
+    return 0;
+}
+
+/* ... and while it drops the copy that it does not need, the key is forgotten. */
+static void drop_slowly(void *copied, void *ctx)
+{
+    struct faster *f = ctx;
+    kp_stats s;
+    (void)copied;
+    if (f->drops++ > 0) return;
+    (void)kp_keep(f->pool);
+    assert_int_equal(kp_stats_read(f->pool, KP_EVERY_KEY, &s), 0);
+    f->forgotten = (int64_t)s.keys_forgotten;
+}
+
+/* H22 */
+static void a_key_that_somebody_else_made_faster_must_not_be_forgotten_under_a_get(void **state)
+{
+    struct faster f = { 0 };
+    struct house h;
+    uint64_t key = 7;
+    kp_lease lease;
+    kp_options o = house_plan(&h, 1, "commons", NULL);
+    (void)state;
+    o.key_type = (kp_key_type){ .size = sizeof key,
+                                .hash = any_hash,
+                                .equal = any_equal,
+                                .copy = copy_slowly,
+                                .drop = drop_slowly,
+                                .ctx = &f };
+    o.forget_key_after_ms = KP_NONE;
+    o.threads = KP_NONE;
+    house_open(&h, &o);
+    f.pool = h.pool;
+    assert_int_equal(kp_get(h.pool, KP_KEY(&key), NULL, &lease), 0);
+    HOUSE_IS(&h, f.forgotten, 0);
+    HOUSE_IS(&h, house_stats(&h, NULL).keys, 1);
+    HOUSE_IS(&h, house_stats(&h, NULL).lent, 1);
+    kp_discard(&lease);
+    house_pass(&h, 1);
+    (void)kp_keep(h.pool);
+    HOUSE_IS(&h, house_stats(&h, NULL).keys, 0);
+    HOUSE_IS(&h, f.copies, f.drops);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +254,7 @@ int main(void)
         cmocka_unit_test(who_finds_a_bad_one_after_the_close_must_be_told_of_it_at_once),
         cmocka_unit_test(whose_create_turns_pending_after_the_close_must_be_told_of_it_at_once),
         cmocka_unit_test(a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent),
+        cmocka_unit_test(a_key_that_somebody_else_made_faster_must_not_be_forgotten_under_a_get),
     };
     return cmocka_run_group_tests_name("hard case H24, and between two steps", tests, NULL, NULL);
 }
