@@ -210,7 +210,7 @@ static bool over_idle(const struct kp__core *core, const struct kp__subpool *sub
 {
     return (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
            (int64_t)core->count[KP__IDLE] + more > core->max_idle ||
-           kp__sub_live(sub) > sub->rules->max_live + sub->rules->reserve;
+           kp__sub_staying(sub) > sub->rules->max_live + sub->rules->reserve;
 }
 
 /* Why a returned resource may not be kept (enum kp__reason); -1: it may. */
@@ -223,10 +223,10 @@ static int must_close(const struct kp__core *core, const struct kp__slot *slot, 
     if (slot->doomed) return (int)slot->reason;
     if (core->phase == KP__CLOSED) return KP__AT_CLOSE;
     if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end &&
-        (!(r->respects_min & KP_KIND_AGE) || kp__sub_live(slot->sub) > r->min_live))
+        (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
         return KP__EXPIRED;
-    if (kp__sub_live(slot->sub) > r->max_live && !slot->sub->waiting) return KP__SURPLUS;
-    if (kp__sub_live(slot->sub) > r->max_live + r->reserve) return KP__SURPLUS;
+    if (kp__sub_staying(slot->sub) > r->max_live && !slot->sub->waiting) return KP__SURPLUS;
+    if (kp__sub_staying(slot->sub) > r->max_live + r->reserve) return KP__SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return -1;
     return over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
 }

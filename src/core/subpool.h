@@ -81,6 +81,12 @@ static inline int64_t kp__sub_live(const struct kp__subpool *sub)
            sub->count[KP__CLOSING];
 }
 
+/* Those that will be live when what is being destroyed is gone: is one of them too many? */
+static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
+{
+    return kp__sub_live(sub) - sub->count[KP__CLOSING];
+}
+
 /* The idle slot that was used least recently; there must be one. */
 static inline struct kp__slot *kp__oldest_idle(const struct kp__subpool *sub)
 {

@@ -247,7 +247,7 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
 static bool too_many(const struct kp__subpool *sub)
 {
-    return sub->count[KP__IDLE] > 0 && (kp__sub_live(sub) > sub->rules->max_live ||
+    return sub->count[KP__IDLE] > 0 && (kp__sub_staying(sub) > sub->rules->max_live ||
                                         (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The hard case H24: lost wake-ups, when returns and requests race, in a long queue, and behind a
- * slow create. And what happens when the world changes between two steps of one get (H6, H8, H22).
+ * slow create. And what happens when the world changes between two steps of one call (H6, H8, H22,
+ * H23).
  */
 #include "house.h"
 
@@ -170,6 +171,46 @@ static void a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent
     house_close(&h);
 }
 
+/* ---- H23: (b) and the minimum, with a destroy that takes its time ---- */
+
+static void two_return_at_once(const kp_limits *limits, int64_t kept)
+{
+    static const kp_line slow[] = { { .blocks_ms = 10, .times = KP_OFF }, { 0 } };
+    const kp_script script = { .destroy = slow };
+    struct house h;
+    kp_lease lease[2];
+    kp_options o = house_plan(&h, 1, "commons", &script);
+    o.limits = *limits;
+    house_open(&h, &o);
+    for (int i = 0; i < 2; i++) lease[i] = house_get(&h, "a");
+    HOUSE_IS(&h, kp_limits_set(h.pool, kp_str("a"), &(kp_limits){ .max_live = kept }, NULL), 0);
+    house_pass(&h, 50);
+    for (int i = 0; i < 2; i++) (void)kp_sim_spawn(h.sim, gives_back, &lease[i]);
+    kp_sim_join(h.sim, 0);
+    HOUSE_IS(&h, house_stats(&h, "a").idle, 1);
+    HOUSE_IS(&h, house_cast(&h).destroys, 1);
+    house_close(&h);
+}
+
+/* H23 (b): what is being destroyed already is too many no longer */
+static void of_two_that_return_at_once_above_a_lowered_limit_one_must_be_kept(void **state)
+{
+    (void)state;
+    two_return_at_once(&(kp_limits){ .max_live = 2 }, 1);
+}
+
+static void of_two_that_return_too_old_at_once_the_minimum_must_be_kept(void **state)
+{
+    (void)state;
+    two_return_at_once(&(kp_limits){ .max_live = 2,
+                                     .min_live = 1,
+                                     .max_age_ms = 20,
+                                     .age_spread_pct = KP_NONE,
+                                     .age_check = KP_CHECK_RETURN,
+                                     .respects_min = KP_KIND_AGE },
+                       2);
+}
+
 /* ---- H22: forgotten between being found and being used ---- */
 
 struct faster {
@@ -254,6 +295,8 @@ int main(void)
         cmocka_unit_test(who_finds_a_bad_one_after_the_close_must_be_told_of_it_at_once),
         cmocka_unit_test(whose_create_turns_pending_after_the_close_must_be_told_of_it_at_once),
         cmocka_unit_test(a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent),
+        cmocka_unit_test(of_two_that_return_at_once_above_a_lowered_limit_one_must_be_kept),
+        cmocka_unit_test(of_two_that_return_too_old_at_once_the_minimum_must_be_kept),
         cmocka_unit_test(a_key_that_somebody_else_made_faster_must_not_be_forgotten_under_a_get),
     };
     return cmocka_run_group_tests_name("hard case H24, and between two steps", tests, NULL, NULL);
