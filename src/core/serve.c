@@ -327,6 +327,7 @@ static int serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             if (decide(&l) == ANSWERED) {
                 shed_learn(sub, now - head[i]->arrived, now);
                 kp__answer(core, head[i], todo);
+                if (sub->lacks) kp__starve(core, sub, sub->lacks); /* by who is first now */
                 again = true;
                 served++;
             } else {
