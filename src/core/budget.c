@@ -12,7 +12,7 @@
 static bool rank_before(const struct kp__rank *a, const struct kp__rank *b)
 {
     if (a->class != b->class) return a->class < b->class;
-    if (a->score != b->score) return a->score < b->score;
+    if (a->score != b->score) return (int64_t)(a->score - b->score) < 0; /* they wrap around */
     return a->stamp < b->stamp;
 }
 
@@ -23,13 +23,11 @@ static bool starved_before(const struct kp__heap_node *a, const struct kp__heap_
 }
 
 /* The place of a subpool among those who lack a permit of this budget: below its floor first, then
- * by the share that it would have with one more, then by arrival. */
-static struct kp__rank rank_of(const struct kp__core *core, const struct kp__budget *budget,
-                               const struct kp__subpool *sub)
+ * by its score, then by arrival. */
+static struct kp__rank rank_of(struct kp__core *core, const struct kp__budget *budget,
+                               struct kp__subpool *sub)
 {
     struct kp__rank rank = { 0, 0, UINT64_MAX };
-    int64_t held =
-        budget->counts_lent ? (int64_t)sub->lent_permits : kp__sub_live(sub) + sub->promised;
 
     for (int q = 0; q < KP__OWN; q++) {
         const struct kp__request *first = kp__queue_first(sub, (enum kp__queue)q);
@@ -37,27 +35,58 @@ static struct kp__rank rank_of(const struct kp__core *core, const struct kp__bud
         uint64_t stamp = sub->rules->wait_lifo ? UINT64_MAX - first->stamp : first->stamp;
         if (stamp < rank.stamp) rank.stamp = stamp;
     }
-    if (!core->by_arrival) {
-        rank.class = held >= sub->rules->floor;
-        rank.score = (uint64_t)(held + 1) * 1000000 / (uint64_t)sub->rules->weight;
-    }
+    if (core->by_arrival) return rank;
+    kp__account(core, sub);
+    if (sub->lacks != budget) kp__share_begin(budget, sub);
+    rank.class = kp__held(sub, budget->measure) >= sub->rules->floor;
+    rank.score = kp__share_score(budget, sub);
     return rank;
 }
 
-struct kp__subpool *kp__starved_first(const struct kp__budget *budget)
+/* What stands in a heap is ranked as it was when it was last looked at. A lag only grows, so that
+ * is a lower bound: whoever comes to the top is ranked anew, and stays there or sinks. After a few
+ * looks at one moment the order is taken as it is. */
+struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *budget)
 {
-    struct kp__heap_node *top = kp__heap_top(&budget->starved);
+    enum { LOOKS = 8 };
 
-    return top ? KP__OF(top, struct kp__subpool, starved) : NULL;
+    if (budget->looked_at != core->now) {
+        budget->looked_at = core->now;
+        budget->looks = 0;
+    }
+    for (;;) {
+        struct kp__heap_node *top = kp__heap_top(&budget->starved);
+        if (!top) return NULL;
+        struct kp__subpool *sub = KP__OF(top, struct kp__subpool, starved);
+        if (core->by_arrival || sub->share.at == core->now || budget->looks == LOOKS ||
+            kp__held(sub, budget->measure) == 0)
+            return sub;
+        budget->looks++;
+        sub->rank = rank_of(core, budget, sub);
+        kp__heap_fix(&budget->starved, top);
+    }
 }
 
 bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
 {
-    const struct kp__subpool *first = kp__starved_first(budget);
+    const struct kp__subpool *first = kp__starved_first(core, budget);
 
     if (!first || first == sub) return false;
     struct kp__rank mine = rank_of(core, budget, sub);
     return rank_before(&first->rank, &mine);
+}
+
+bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
+{
+    const struct kp__subpool *first = kp__starved_first(core, budget);
+
+    if (!first || first == sub) return false;
+    struct kp__rank mine = rank_of(core, budget, sub);
+    if (core->by_arrival || mine.class != first->rank.class || mine.class == 0)
+        return rank_before(&first->rank, &mine);
+    int64_t weight = sub->rules->weight < first->rules->weight ? sub->rules->weight
+                                                               : first->rules->weight;
+    return (int64_t)(mine.score - first->rank.score) >= (int64_t)KP__SHARE_ONE / weight;
 }
 
 bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
@@ -72,17 +101,38 @@ bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
     return kp__budget_may_take(core, &core->live, sub);
 }
 
+static void leave(struct kp__core *core, struct kp__subpool *sub)
+{
+    kp__heap_remove(&sub->lacks->starved, &sub->starved);
+    sub->lacks = NULL;
+    core->starved--;
+}
+
 void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget)
 {
-    if (sub->lacks && sub->lacks != budget) {
-        kp__heap_remove(&sub->lacks->starved, &sub->starved);
-        sub->lacks = NULL;
-    }
+    if (sub->lacks && sub->lacks != budget) leave(core, sub);
     if (!budget) return;
+    if (sub->lacks) {
+        sub->rank = rank_of(core, budget, sub);
+        kp__heap_fix(&budget->starved, &sub->starved);
+        return;
+    }
+    if (core->starved++ == 0) core->contended = core->now;
+    if (!kp__heap_top(&budget->starved)) budget->bout++;
     sub->rank = rank_of(core, budget, sub);
-    if (sub->lacks) kp__heap_fix(&budget->starved, &sub->starved);
-    else kp__heap_insert(&budget->starved, &sub->starved);
+    kp__heap_insert(&budget->starved, &sub->starved);
     sub->lacks = budget;
+}
+
+void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure)
+{
+    struct kp__budget *budgets[] = { &core->live, &core->creating,
+                                     sub->group[0] ? &sub->group[0]->budget : NULL,
+                                     sub->group[1] ? &sub->group[1]->budget : NULL, &core->lent };
+    size_t from = measure == KP__LEASED ? 4 : 0, to = measure == KP__LEASED ? 5 : 4;
+
+    for (size_t i = from; i < to; i++)
+        if (budgets[i] && kp__heap_top(&budgets[i]->starved)) kp__share_served(budgets[i], sub);
 }
 
 /* ---- making room ----------------------------------------------------------------------------- */
@@ -110,15 +160,19 @@ static bool evict_before_1(const struct kp__heap_node *a, const struct kp__heap_
 }
 
 void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
-                     enum kp__member member)
+                     enum kp__place place)
 {
-    static bool (*const before[])(const struct kp__heap_node *, const struct kp__heap_node *) = {
-        evict_before_pool, evict_before_0, evict_before_1
+    static bool (*const before[KP__PLACES])(const struct kp__heap_node *,
+                                            const struct kp__heap_node *) = {
+        evict_before_pool, evict_before_0, evict_before_1, evict_before_pool, evict_before_pool
     };
 
-    *budget = (struct kp__budget){ .name = name, .cap = cap };
+    *budget = (struct kp__budget){ .name = name,
+                                   .cap = cap,
+                                   .place = place,
+                                   .measure = place == KP__LENDING ? KP__LEASED : KP__IN_USE };
     kp__heap_init(&budget->starved, starved_before);
-    kp__heap_init(&budget->evictable, before[member]);
+    kp__heap_init(&budget->evictable, before[place]);
 }
 
 static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *sub, int member)
@@ -127,11 +181,10 @@ static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *s
     return sub->group[member - 1] ? &sub->group[member - 1]->budget : NULL;
 }
 
-
 void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
 {
     bool spare = core->evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
-                 kp__sub_live(sub) - sub->count[KP__CLOSING] > sub->rules->min_live;
+                 kp__sub_live(sub) - sub->count[KP__CLOSING] > kp__sub_kept(sub);
 
     for (int m = 0; m < KP__MEMBERS; m++) {
         struct kp__budget *budget = budget_of(core, sub, m);

@@ -3,15 +3,16 @@
  * Budgets: limits over many keys, and who is next for what they hand out.
  *
  * A subpool whose first request lacks nothing but a permit of a budget stands in that budget's heap
- * of starved subpools, ranked by (below its floor, share held, arrival). A budget with starved
- * subpools has no permit to give, and nothing that could be evicted for one (I5). A key that its
- * own limits hold back is in no heap, so it never blocks another.
+ * of starved subpools, ranked by (below its floor, its score, arrival); share.h has the score. A
+ * budget with starved subpools has no permit to give, and nothing that could be evicted for one
+ * (I5). A key that its own limits hold back is in no heap, so it never blocks another.
  */
 #ifndef KP__CORE_BUDGET_H
 #define KP__CORE_BUDGET_H
 
 #include "base/heap.h"
 #include "base/map.h"
+#include "core/share.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,7 +27,12 @@ struct kp__budget {
     int64_t cap, used;
     struct kp__heap starved;   /* subpools, by kp__rank */
     struct kp__heap evictable; /* subpools with an idle one to spare, least recently used first */
-    bool counts_lent;          /* what a share of it is measured in: leases, else live resources */
+    enum kp__place place;
+    enum kp__measure measure;
+    uint64_t served;           /* its virtual time: the lag of whoever was served last */
+    uint32_t bout;             /* how often somebody began to be starved; 1 at first */
+    uint64_t looked_at;        /* when the top of `starved` was last looked at, and ... */
+    uint32_t looks;            /* ... how often then */
 };
 
 /* A live budget shared by the keys that name the same group. Made with its first key, kept until
@@ -45,7 +51,7 @@ struct kp__rank {
 };
 
 void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
-                     enum kp__member member);
+                     enum kp__place place);
 
 /* May this subpool take a permit now: is there one, and is nobody starved who ranks before it? */
 bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
@@ -57,10 +63,18 @@ bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub);
 bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
 
+/* The same where this subpool would keep what it has: a resource stays with its key unless the
+ * other is better by one permit of the smaller weight, or below its floor. It saves a destroy and a
+ * create wherever shares are no whole numbers. */
+bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
+
 /* Stand in the heap of `budget`, at the rank of now; NULL: in none. */
 void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);
 
-struct kp__subpool *kp__starved_first(const struct kp__budget *budget);
+/* A permit of each budget that counts this is about to be handed to this key. */
+void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure);
+
+struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *budget);
 
 /* ---- making room: whose idle resource is worth least ----------------------------------------- */
 

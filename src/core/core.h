@@ -39,13 +39,29 @@ struct kp__core {
     uint32_t key_count, key_serials;
     struct kp__rules *rules; /* of keys to come */
 
+    uint64_t now; /* of the latest decision that was told the time */
     struct kp__budget live, lent, creating;
+    uint32_t starved;   /* subpools in their heaps */
+    uint64_t contended; /* since when there has been one */
+    struct kp__usual usual[KP__MEASURES];
     struct kp__heap calendar;
     uint32_t count[KP__STATES];
     uint32_t leases, waiting, promised;
     uint64_t stamps, returns, serials;
     struct kp__tally tally;
 };
+
+/* Count what this key held until now. Before each change of what it holds. */
+static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (core->starved) kp__account_now(core, sub);
+}
+
+/* Whenever somebody is starved, the time is known. */
+static inline void kp__at(struct kp__core *core, uint64_t now)
+{
+    if (now) core->now = now;
+}
 
 /* What a decision leaves to be done without the lock. Wake-ups need the address only, not the
  * memory behind it. */
@@ -73,10 +89,20 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
 void kp__enqueue(struct kp__core *core, struct kp__request *request);
 void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
 
+/* Whether a request may have something now (decide.c). True: its grant says what. False: its limit
+ * says what binds, and *short_of is the budget, if that is all it lacks, else NULL. */
+bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
+                struct kp__todo *todo, struct kp__budget **short_of);
+
 /* Back into the queue at its old place: a sponsor whose creation is pending, or one whose resource
  * turned out bad. */
 void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now,
                     struct kp__todo *todo);
+
+/* A waiting request has been woken, or has not yet gone to sleep: does it take what it was invited
+ * to? Then it is answered. */
+void kp__heed(struct kp__core *core, struct kp__request *request, uint64_t now,
+              struct kp__todo *todo);
 
 /* Leave the queue without an answer (time-out). False: an answer came first, and stands. */
 bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
@@ -128,7 +154,7 @@ void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 /* A permit that waits for its victim: what the victim's place does not bring is taken at once. */
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
-void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, const struct kp__slot *victim);
+void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
 void kp__lent_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 /* Refund the lent permit that a request holds, if it does. Settle afterwards. */

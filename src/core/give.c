@@ -101,6 +101,7 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
 {
     struct kp__subpool *sub = slot->sub;
 
+    kp__at(core, now);
     COUNT(core, sub, creates);
     recovered(sub);
     kp__slot_known(core, slot);
@@ -177,6 +178,7 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     bool final = !sub->rules->retry_requests || what->code == KP_EREFUSED;
     bool background = !request && !sponsor;
 
+    kp__at(core, now);
     if (sponsor && final) {
         kp__blame(sponsor, what);
         kp__refuse(core, sponsor, what->code, todo);
@@ -253,6 +255,7 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
 {
     struct kp__subpool *sub = slot->sub;
 
+    kp__at(core, now);
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
     if (sub->rules->breaker_counts & KP_BREAK_USE) sub->health.probing = false;
@@ -314,6 +317,7 @@ static void vacate(struct kp__core *core, struct kp__slot *slot, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;
 
+    kp__at(core, now);
     COUNT(core, sub, destroys);
     count_reason(core, sub, slot->reason);
     slot->resource = NULL;
@@ -341,8 +345,8 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
 {
     struct kp__subpool *loser = victim->sub;
 
-    vacate(core, victim, now);
     kp__promise_end(core, sub, victim);
+    vacate(core, victim, now);
     kp__permit_take(core, sub);
     kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
 }
@@ -353,8 +357,8 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     struct kp__subpool *loser = victim->sub, *sub = victim->heir;
     struct kp__request *sponsor = victim->sponsor;
 
-    vacate(core, victim, now);
     kp__promise_end(core, sub, victim);
+    vacate(core, victim, now);
     kp__permit_take(core, sub);
     if (sponsor) kp__answer_permit(core, sponsor, todo);
     else kp__permit_refund(core, sub);

@@ -7,6 +7,14 @@
 #include "base/check.h"
 #include "core/core.h"
 
+static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
+                               enum kp__measure measure)
+{
+    if (!core->starved) return;
+    kp__account_now(core, sub);
+    kp__served(core, sub, measure);
+}
+
 static void recount(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__evictable_update(core, sub);
@@ -15,6 +23,7 @@ static void recount(struct kp__core *core, struct kp__subpool *sub)
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
 {
+    about_to_be_served(core, sub, KP__IN_USE);
     sub->count[KP__CREATING]++;
     core->count[KP__CREATING]++;
     core->creating.used++;
@@ -27,6 +36,7 @@ void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
 {
     KP__DCHECK(sub->count[KP__CREATING] > 0);
+    kp__account(core, sub);
     sub->count[KP__CREATING]--;
     core->count[KP__CREATING]--;
     core->creating.used--;
@@ -38,6 +48,7 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
 
 void kp__lent_take(struct kp__core *core, struct kp__subpool *sub)
 {
+    about_to_be_served(core, sub, KP__LEASED);
     sub->lent_permits++;
     core->lent.used++;
     recount(core, sub);
@@ -46,6 +57,10 @@ void kp__lent_take(struct kp__core *core, struct kp__subpool *sub)
 void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub)
 {
     KP__DCHECK(sub->lent_permits > 0);
+    if (core->starved) {
+        kp__account_now(core, sub);
+        kp__usual_learn(core);
+    }
     sub->lent_permits--;
     core->lent.used--;
     recount(core, sub);
@@ -67,6 +82,9 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
 
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
+    about_to_be_served(core, sub, KP__IN_USE);
+    kp__account(core, victim->sub);
+    victim->sub->ceded++;
     sub->promised++;
     core->promised++;
     core->creating.used++;
@@ -76,9 +94,12 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
     }
 }
 
-void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, const struct kp__slot *victim)
+void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    KP__DCHECK(sub->promised > 0);
+    KP__DCHECK(sub->promised > 0 && victim->sub->ceded > 0);
+    kp__account(core, sub);
+    kp__account(core, victim->sub);
+    victim->sub->ceded--;
     sub->promised--;
     core->promised--;
     core->creating.used--;

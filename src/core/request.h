@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Requests: somebody who wants a resource; and grants, the one value that answers them, at once or
- * late. serve.c decides, flow/get.c acts on it.
+ * late. decide.c decides, flow/get.c acts on it.
  *
  * LOCKING. A request lives in its owner's memory (a blocked thread's on its stack, an event loop's
  * in a kp_request). Every field is guarded by the pool's lock, except `state`, which the owner
@@ -30,7 +30,7 @@
 
 enum kp__queue { KP__EITHER, KP__TAKERS, KP__SPONSORS, KP__FRESH, KP__OWN, KP__QUEUES };
 
-/* NUDGED: still waiting, but look at the clock again. */
+/* NUDGED: still waiting, but look again: at the clock, or because it is invited (kp__heed). */
 enum { KP__WAITING = 1, KP__NUDGED = 2, KP__ANSWERED = 3 };
 
 enum kp__grant_kind { KP__GRANT_WAIT, KP__GRANT_SLOT, KP__GRANT_PERMIT, KP__GRANT_NO };
@@ -61,6 +61,7 @@ struct kp__request {
     bool holds_lent;         /* a sponsor keeps its lent permit while it waits */
     bool waited;             /* for the counter: once per request */
     bool at_once;            /* its owner's: the ask said not to wait */
+    bool invited;            /* a budget has something for its key; until it has looked */
     uint32_t flags;          /* kp_ask.flags */
     struct kp__subpool *sub;
     struct kp__list link;

@@ -82,6 +82,10 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
     struct kp__subpool *sub = slot->sub;
 
     KP__DCHECK(slot->state != KP__FREE && slot->state != to);
+    if (core->starved) {
+        kp__account_now(core, sub);
+        if (slot->state == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
+    }
     leave_state(core, slot);
     if (to == KP__CLOSING) { /* destroy may free its memory for another resource to be made there */
         if (slot->resource) kp__map_remove(&core->idents, &slot->ident);

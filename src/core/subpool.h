@@ -53,6 +53,7 @@ struct kp__subpool {
     struct kp__list open_seats;        /* lent slots with a seat left */
     uint32_t count[KP__STATES];        /* a permit counts as creating before it has a slot */
     uint32_t promised;                 /* permits whose victim is not destroyed yet: not live */
+    uint32_t ceded;                    /* closing to make room for another key */
     uint32_t leases, lent_permits;
 
     struct kp__list queue[KP__QUEUES];
@@ -65,6 +66,7 @@ struct kp__subpool {
     struct kp__budget *lacks; /* the budget in whose heap it stands, or NULL */
     struct kp__heap_node starved;
     struct kp__rank rank;
+    struct kp__share share;
     struct kp__group *group[2];
     struct kp__heap_node evict[KP__MEMBERS];
     uint64_t evict_rank;
@@ -85,6 +87,14 @@ static inline int64_t kp__sub_live(const struct kp__subpool *sub)
 static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
 {
     return kp__sub_live(sub) - sub->count[KP__CLOSING];
+}
+
+/* So many live ones are not evicted: its minimum, and its floor. */
+static inline int64_t kp__sub_kept(const struct kp__subpool *sub)
+{
+    const struct kp__rules *r = sub->rules;
+
+    return r->floor > r->min_live ? r->floor : r->min_live;
 }
 
 /* The idle slot that was used least recently; there must be one. */

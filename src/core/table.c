@@ -40,12 +40,14 @@ static void join(struct kp__subpool *sub, int which, struct kp__group *group)
         old->budget.used -= kp__sub_live(sub);
     }
     sub->group[which] = group;
+    sub->share.start[which + KP__GROUP_0].bout = 0;
     if (group) group->budget.used += kp__sub_live(sub);
 }
 
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
                     struct kp__group *group[2], struct kp__rules **old)
 {
+    kp__account(core, sub); /* by the old weight */
     kp__starve(core, sub, NULL);
     *old = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
     sub->rules = rules;
@@ -106,7 +108,7 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
     group->id = id;
     group->member = (enum kp__member)(which + 1);
     kp__budget_init(&group->budget, "budget.group_max_live", core->group_max_live[which],
-                    group->member);
+                    which ? KP__GROUP_1 : KP__GROUP_0);
     group->node.hash = hash_of_group(which, id);
     kp__map_insert(&core->groups, &group->node);
 }

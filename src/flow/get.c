@@ -125,9 +125,9 @@ void kp__get_look(struct kp__get *g, struct kp__todo *todo)
     struct kp__request *r = &g->request;
 
     if (r->grant.kind != KP__GRANT_WAIT) return;
-    /* relaxed: under the lock; a nudge is heard hereby */
-    atomic_store_explicit(&r->state, KP__WAITING, memory_order_relaxed);
     uint64_t now = kp__time(g->pool);
+    kp__heed(&g->pool->core, r, now, todo);
+    if (r->grant.kind != KP__GRANT_WAIT) return;
     if (now >= end_of(r)) {
         give_up(g, now, todo);
         return;

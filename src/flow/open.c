@@ -150,11 +150,10 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     kp__list_init(&core->all);
     kp__slab_init(&core->slots, sizeof(struct kp__slot));
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
-    kp__budget_init(&core->live, "budget.max_live", count_or_all(o->budget.max_live), KP__IN_POOL);
-    kp__budget_init(&core->lent, "budget.max_lent", count_or_all(o->budget.max_lent), KP__IN_POOL);
+    kp__budget_init(&core->live, "budget.max_live", count_or_all(o->budget.max_live), KP__POOL);
+    kp__budget_init(&core->lent, "budget.max_lent", count_or_all(o->budget.max_lent), KP__LENDING);
     kp__budget_init(&core->creating, "budget.max_creating", count_or_all(o->budget.max_creating),
-                    KP__IN_POOL);
-    core->lent.counts_lent = true;
+                    KP__MAKING);
     kp__calendar_init(core);
 }
 

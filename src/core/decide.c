@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * May this request have something now, and if not, what is in its way? serve.c asks, for whoever is
+ * next.
+ *
+ * The order of the questions lets all presets compose: lent permits, a resource that is there, the
+ * key's health, creations, the key's live limit, budgets over keys (where an idle one elsewhere may
+ * make room). All permits or none: a request never holds one kind while it waits for another,
+ * except a sponsor its lent permit.
+ */
+#include "base/check.h"
+#include "core/core.h"
+
+enum verdict { GO_ON, ANSWERED, LACKS };
+
+/* One look at one request. */
+struct look {
+    struct kp__core *core;
+    struct kp__request *request;
+    struct kp__subpool *sub;
+    uint64_t now;
+    struct kp__todo *todo;
+    struct kp__budget *budget; /* LACKS: the budget, if that is all it lacks */
+};
+
+static enum verdict lacks(struct look *l, const char *limit, struct kp__budget *budget,
+                          uint64_t again)
+{
+    l->request->limit = limit;
+    l->request->again = again;
+    l->budget = budget;
+    return LACKS;
+}
+
+static enum verdict answer_no(struct look *l, int code, const char *limit)
+{
+    l->request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = code, .limit = limit };
+    return ANSWERED;
+}
+
+/* ---- the right to one more lease ------------------------------------------------------------- */
+
+static enum verdict want_lent(struct look *l)
+{
+    if (l->request->holds_lent) return GO_ON;
+    if ((int64_t)l->sub->lent_permits >= l->sub->rules->max_lent)
+        return lacks(l, "max_lent", NULL, KP__NEVER);
+    if (!kp__budget_may_take(l->core, &l->core->lent, l->sub))
+        return lacks(l, l->core->lent.name, &l->core->lent, KP__NEVER);
+    return GO_ON;
+}
+
+/* ---- a resource that is there ---------------------------------------------------------------- */
+
+/* The lent slot with a seat left, or the idle one, that is next. Those past their age end here. */
+static struct kp__slot *ready_slot(struct look *l)
+{
+    struct kp__subpool *sub = l->sub;
+    struct kp__list *node;
+
+    while ((node = kp__list_first(&sub->open_seats)) != NULL) {
+        struct kp__slot *slot = KP__OF(node, struct kp__slot, open_seat);
+        if (!(sub->rules->age_check & KP_CHECK_GET) || l->now < slot->age_end) return slot;
+        (void)kp__doom(l->core, slot, KP__EXPIRED, l->todo); /* its borrowers go on */
+    }
+    while (sub->count[KP__IDLE] > 0) {
+        const struct kp__list *idle = &sub->slots[KP__IDLE];
+        node = sub->rules->idle_lifo ? kp__list_first(idle) : kp__list_last(idle);
+        struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+        if (l->now < kp__expires_at(slot, KP_CHECK_GET)) return slot;
+        kp__close_idle(l->core, slot, KP__EXPIRED, l->todo);
+    }
+    return NULL;
+}
+
+/* A budget that is short, of which somebody else would rather have this slot's room; or NULL. */
+static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *slot)
+{
+    if (l->core->starved == 0 || slot->state != KP__IDLE) return NULL;
+    for (int m = KP__MEMBERS - 1; m >= 0; m--) {
+        if (!kp__heap_holds(&l->sub->evict[m])) continue; /* nothing to spare, or no limit */
+        struct kp__budget *b = m ? &l->sub->group[m - 1]->budget : &l->core->live;
+        if (kp__budget_owed(l->core, b, l->sub)) return b;
+    }
+    return NULL;
+}
+
+static enum verdict take_ready(struct look *l)
+{
+    struct kp__budget *owed;
+    struct kp__slot *slot;
+
+    if (l->request->flags & KP_FRESH) return GO_ON;
+    if ((slot = ready_slot(l)) == NULL) return GO_ON;
+    if ((owed = owed_elsewhere(l, slot)) != NULL) return lacks(l, owed->name, owed, KP__NEVER);
+    uint64_t idle_ns = slot->state == KP__IDLE ? l->now - slot->since : 0;
+    bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
+    if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
+    l->request->holds_lent = false; /* the lease has it now */
+    if (l->sub->health.tripped && (l->sub->rules->breaker_counts & KP_BREAK_USE))
+        l->sub->health.probing = true;
+    uint32_t seat = kp__seat_take(l->core, slot, l->now);
+    struct kp__seat *s = kp__seat_at(slot, seat);
+    s->tag = l->request->tag;
+    s->site = l->request->site;
+    s->hit = !made_for_it;
+    l->sub->tally.hits += s->hit;
+    l->core->tally.hits += s->hit;
+    l->request->grant = (struct kp__grant){
+        .kind = KP__GRANT_SLOT, .slot = slot, .seat = seat, .idle_ns = idle_ns
+    };
+    return ANSWERED;
+}
+
+/* ---- the right to create one: health --------------------------------------------------------- */
+
+static enum verdict told_before(struct look *l)
+{
+    struct kp__health *h = &l->sub->health;
+    struct kp__list *first = kp__list_first(&h->kept);
+    struct kp__failure *failure = first ? KP__OF(first, struct kp__failure, link) : NULL;
+
+    if (!failure && h->last && l->now < h->last->until) failure = h->last;
+    if (!failure) return GO_ON;
+    int code = failure->code;
+    kp__blame(l->request, failure);
+    if (first) { /* its memory leaves with the to-do */
+        kp__list_remove(first);
+        kp__list_push_back(&l->todo->spent, first);
+        h->kept_count--;
+    }
+    return answer_no(l, code, "cache_failure_ms");
+}
+
+static enum verdict healthy(struct look *l)
+{
+    const struct kp__rules *r = l->sub->rules;
+    struct kp__health *h = &l->sub->health;
+    enum verdict v = told_before(l);
+
+    if (v != GO_ON) return v;
+    if (h->tripped && (l->now < h->open_until || h->probing)) {
+        if (h->last) kp__blame(l->request, h->last);
+        return answer_no(l, KP_EBREAKER, "breaker_failures");
+    }
+    if (!h->tripped && l->now < h->back_off) return lacks(l, "retry_first_ms", NULL, h->back_off);
+    if ((int64_t)l->sub->count[KP__CREATING] + l->sub->promised >=
+        (h->failures && r->retry_first ? 1 : r->max_creating))
+        return lacks(l, "max_creating", NULL, KP__NEVER);
+    return GO_ON;
+}
+
+/* With KP_BREAK_USE an open circuit refuses leases too, but for one probe. */
+static enum verdict circuit(struct look *l)
+{
+    struct kp__health *h = &l->sub->health;
+
+    if (!h->tripped || !(l->sub->rules->breaker_counts & KP_BREAK_USE)) return GO_ON;
+    if (l->request->holds_lent) return GO_ON; /* it is the probe itself */
+    if (l->now < h->open_until || h->probing) return answer_no(l, KP_EBREAKER, "breaker_failures");
+    return GO_ON;
+}
+
+/* ---- the right to create one: room ----------------------------------------------------------- */
+
+
+static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
+{
+    const struct kp__rules *r = l->sub->rules;
+    int64_t live = kp__sub_live(l->sub) + l->sub->promised;
+    uint64_t late = kp__later(l->request->arrived, r->reserve_after);
+
+    *victim = NULL;
+    if ((l->request->flags & KP_FRESH) && l->sub->count[KP__IDLE] > 0 && live <= r->max_live &&
+        (live == r->max_live || !kp__budgets_have_room(l->core, l->sub))) {
+        *victim = kp__oldest_idle(l->sub);
+        return GO_ON;
+    }
+    if (live < r->max_live) return GO_ON;
+    if (r->reserve == 0 || live >= r->max_live + r->reserve)
+        return lacks(l, "max_live", NULL, KP__NEVER);
+    return l->now >= late ? GO_ON : lacks(l, "max_live", NULL, late);
+}
+
+static bool is_member(const struct kp__slot *slot, const struct kp__subpool *sub, int member)
+{
+    return member == KP__IN_POOL || slot->sub->group[member - 1] == sub->group[member - 1];
+}
+
+/* Budgets that are used up need a victim; one victim must free all of them. */
+static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
+{
+    struct kp__core *core = l->core;
+
+    if (!kp__budget_may_take(core, &core->creating, l->sub))
+        return lacks(l, core->creating.name, &core->creating, KP__NEVER);
+    if (*victim) return GO_ON;
+    /* the narrowest first: its victims free the wider ones too */
+    for (int m = KP__MEMBERS - 1; m >= 0; m--) {
+        if (m > 0 && !l->sub->group[m - 1]) continue;
+        struct kp__budget *b = m ? &l->sub->group[m - 1]->budget : &core->live;
+        if (kp__budget_may_take(core, b, l->sub) || (*victim && is_member(*victim, l->sub, m)))
+            continue;
+        bool outranked = kp__budget_outranked(core, b, l->sub);
+        if (*victim || outranked ||
+            (*victim = kp__evict_pick(core, b, (enum kp__member)m)) == NULL) {
+            *victim = NULL;
+            return lacks(l, b->name, b, KP__NEVER);
+        }
+    }
+    return GO_ON;
+}
+
+static const char *under_way(const struct kp__slot *making)
+{
+    return making->state == KP__CREATING ? "create" : "destroy";
+}
+
+static enum verdict take_permit(struct look *l)
+{
+    struct kp__subpool *sub = l->sub;
+    struct kp__slot *victim;
+    enum verdict v;
+
+    if (!l->core->can_create) return lacks(l, "driver.create", NULL, KP__NEVER);
+    if (l->request->making) return lacks(l, under_way(l->request->making), NULL, KP__NEVER);
+    if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT))
+        return lacks(l, "max_live", NULL, KP__NEVER);
+    if ((v = healthy(l)) != GO_ON) return v;
+    if ((v = room_in_key(l, &victim)) != GO_ON) return v;
+    if ((v = room_in_budgets(l, &victim)) != GO_ON) return v;
+    if (!l->request->holds_lent) kp__lent_take(l->core, sub);
+    l->request->holds_lent = true;
+    if (victim) {
+        bool own = victim->sub == sub;
+        victim->reason = own ? KP__SURPLUS : KP__EVICTED;
+        kp__promise(l->core, sub, victim);
+        kp__slot_move(l->core, victim, KP__CLOSING);
+    } else {
+        kp__permit_take(l->core, sub);
+    }
+    if (sub->health.tripped) sub->health.probing = true;
+    if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);
+    l->request->grant = (struct kp__grant){ .kind = KP__GRANT_PERMIT, .victim = victim };
+    return ANSWERED;
+}
+
+/* ---- the decision ---------------------------------------------------------------------------- */
+
+/* CoDel: a queue in which everybody waited longer than the target for a whole interval is slow, and
+ * refuses those who waited twice. */
+static enum verdict shed(struct look *l)
+{
+    const struct kp__rules *r = l->sub->rules;
+    uint64_t waited = l->now - l->request->arrived;
+
+    if (r->shed_target == KP__NEVER || !l->request->waited || !l->sub->shed.slow) return GO_ON;
+    return waited > 2 * r->shed_target ? answer_no(l, KP_EFULL, "shed_target_ms") : GO_ON;
+}
+
+bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
+                struct kp__todo *todo, struct kp__budget **short_of)
+{
+    static enum verdict (*const questions[])(struct look *) = { shed, circuit, want_lent,
+                                                                take_ready, take_permit };
+    struct look l = { core, request, request->sub, now, todo, NULL };
+    enum verdict v = GO_ON;
+
+    request->again = KP__NEVER;
+    if (!l.sub->rules) v = lacks(&l, "limits_for", NULL, KP__NEVER);
+    for (size_t i = 0; v == GO_ON && i < sizeof questions / sizeof questions[0]; i++)
+        v = questions[i](&l);
+    *short_of = l.budget;
+    return v == ANSWERED;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The arithmetic of shares, in integers. A step costs a few divisions, and only while somebody is
+ * starved.
+ */
+#include "core/share.h"
+
+#include "core/core.h"
+
+enum { FIXED = 24, MOST_USUAL = 4096, MOST_HELD = 1 << 20, SAMPLES = 64 };
+
+int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure)
+{
+    if (measure == KP__LEASED) return sub->lent_permits;
+    return kp__sub_live(sub) - sub->count[KP__IDLE] - sub->ceded + sub->promised;
+}
+
+/* span / hold, as a fixed-point number below 2^36. */
+static uint64_t in_usual_holds(uint64_t span, uint64_t hold)
+{
+    if (span / MOST_USUAL >= hold) return (uint64_t)MOST_USUAL << FIXED;
+    while (span >> (64 - FIXED)) {
+        span >>= 1;
+        hold >>= 1;
+    }
+    return (span << FIXED) / (hold ? hold : 1);
+}
+
+void kp__account_now(struct kp__core *core, struct kp__subpool *sub)
+{
+    struct kp__share *share = &sub->share;
+    uint64_t from = share->at > core->contended ? share->at : core->contended;
+
+    share->at = core->now;
+    if (!sub->rules || core->now <= from) return;
+    for (int m = 0; m < KP__MEASURES; m++) {
+        struct kp__usual *usual = &core->usual[m];
+        uint64_t held = (uint64_t)kp__held(sub, (enum kp__measure)m);
+        if (held > MOST_HELD) held = MOST_HELD;
+        usual->spent += held * (core->now - from);
+        if (usual->hold == 0) continue;
+        share->had[m] += in_usual_holds(core->now - from, usual->hold) * held / KP__SHARE_TAU /
+                         (uint64_t)sub->rules->weight;
+    }
+}
+
+/* By Little's law: all that was held, over all leases that ended. It covers the making and the
+ * destroying too, so that where these are slow, keys take turns more rarely. */
+void kp__usual_learn(struct kp__core *core)
+{
+    for (int m = 0; m < KP__MEASURES; m++) {
+        struct kp__usual *usual = &core->usual[m];
+        if (usual->samples < SAMPLES) usual->samples++;
+        usual->hold -= usual->hold / usual->samples;
+        usual->hold += usual->spent / usual->samples;
+        usual->spent = 0;
+    }
+}
+
+static uint64_t lag(const struct kp__budget *budget, const struct kp__subpool *sub)
+{
+    return sub->share.had[budget->measure] + sub->share.start[budget->place].from;
+}
+
+void kp__share_begin(const struct kp__budget *budget, struct kp__subpool *sub)
+{
+    uint64_t had = sub->share.had[budget->measure], least = budget->served;
+
+    if (sub->share.start[budget->place].bout == budget->bout) {
+        least -= 2 * KP__SHARE_ONE / (uint64_t)sub->rules->weight;
+        if ((int64_t)(lag(budget, sub) - least) >= 0) return;
+    }
+    sub->share.start[budget->place].bout = budget->bout;
+    sub->share.start[budget->place].from = least - had;
+}
+
+uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpool *sub)
+{
+    uint64_t with_one = (uint64_t)(kp__held(sub, budget->measure) + 1);
+
+    return with_one * KP__SHARE_ONE / (uint64_t)sub->rules->weight + lag(budget, sub);
+}
+
+/* As in self-clocked fair queueing (Golestani, 1994): time stands where the one who was served last
+ * will be after a usual hold. Whoever comes first because of its floor does not move it. */
+void kp__share_served(struct kp__budget *budget, struct kp__subpool *sub)
+{
+    uint64_t after;
+
+    if (kp__held(sub, budget->measure) < sub->rules->floor) return;
+    if (sub->share.start[budget->place].bout != budget->bout) kp__share_begin(budget, sub);
+    after = lag(budget, sub) + KP__SHARE_ONE / KP__SHARE_TAU / (uint64_t)sub->rules->weight;
+    if ((int64_t)(after - budget->served) > 0) budget->served = after;
+}
