@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The library agrees with the model (model.h) in every return code, every lease, every run of a
+ * driver function and every counter, after each of many random operations. A seed draws the
+ * options and the mix of operations too (swarm testing: Groce et al., ISSTA 2012). When they
+ * differ, operations are left out as long as they still do (Zeller's ddmin, one size after the
+ * other), and what is left is printed with the command that plays it again.
+ *
+ *     test-model-agree [--ops N] [--seed S] [--only S]
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "play.h"
+
+enum { OPS_EACH = 250 };
+
+/* ---- drawing --------------------------------------------------------------------------------- */
+
+uint64_t draw(uint64_t *state) /* splitmix64, Steele, Lea and Flood 2014 */
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+uint64_t draw_below(uint64_t *state, uint64_t n)
+{
+    return draw(state) % n;
+}
+
+static int64_t pick(uint64_t *state, const int64_t *from, size_t n)
+{
+    return from[draw_below(state, n)];
+}
+
+#define PICK(state, ...)                                                                           \
+    pick(state, (const int64_t[]){ __VA_ARGS__ },                                                  \
+         sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))
+
+/* Each with a chance of its own; zero is "not said". `live`: what max_live is or will be. */
+static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
+{
+    uint64_t said = draw(s);
+
+#define MAYBE(bit) if (said >> (bit)&1)
+    MAYBE(0) l->max_live = live;
+    MAYBE(1) l->min_live = PICK(s, KP_NONE, 1, 2);
+    MAYBE(2) l->max_lent = PICK(s, 1, 2, 3, KP_UNLIMITED);
+    MAYBE(3) l->max_idle = PICK(s, KP_NONE, 1, 2, KP_UNLIMITED);
+    MAYBE(4) l->max_creating = PICK(s, 1, 2, 3, KP_UNLIMITED);
+    MAYBE(5) l->max_waiting = PICK(s, KP_NONE, 1, 3, KP_UNLIMITED);
+    MAYBE(6) l->idle_ttl_ms = PICK(s, 1, 40, 700, KP_OFF);
+    MAYBE(7) l->max_age_ms = PICK(s, 30, 900, KP_OFF);
+    MAYBE(8) l->excess_ttl_ms = PICK(s, 10, 300);
+    MAYBE(9) l->age_spread_pct = PICK(s, KP_NONE, 50);
+    MAYBE(10) l->idle_order = (int32_t)PICK(s, KP_LIFO, KP_FIFO);
+    MAYBE(11) l->wait_order = (int32_t)PICK(s, KP_LIFO, KP_FIFO);
+    MAYBE(12) l->refill = (int32_t)PICK(s, KP_REFILL_LAZY, KP_REFILL_EAGER);
+    MAYBE(13) l->on_return = (int32_t)PICK(s, KP_REUSE, KP_REUSE, KP_DESTROY);
+    MAYBE(14) l->over_idle = (int32_t)PICK(s, KP_DROP_RETURNED, KP_DROP_OLDEST);
+    MAYBE(15) l->validate_after_ms = PICK(s, KP_NONE, 5);
+    MAYBE(16) l->retry_first_ms = PICK(s, KP_NONE, 1, 20);
+    MAYBE(17) l->on_create_failure = (int32_t)PICK(s, KP_FAIL_REQUEST, KP_FAIL_RETRY);
+    MAYBE(18) l->weight = PICK(s, 1, 2, 3);
+    MAYBE(19) l->floor = PICK(s, KP_NONE, 1);
+    MAYBE(20) l->respects_min = (int32_t)PICK(s, 1, 2, 4, 7, 8);
+    MAYBE(21) l->min_idle = PICK(s, KP_NONE, 1);
+    MAYBE(22) l->prefill = (int32_t)PICK(s, KP_PREFILL_NONE, KP_PREFILL_FIRST_GET);
+#undef MAYBE
+    if (l->max_idle == KP_NONE && l->min_idle == 1) l->min_idle = KP_NONE;
+}
+
+void setup_draw(uint64_t seed, struct setup *setup)
+{
+    uint64_t s = seed;
+    kp_options *o = &setup->options;
+
+    memset(setup, 0, sizeof *setup);
+    setup->seed = seed;
+    setup->keys = 1 + (int)draw_below(&s, 4);
+    limits_draw(&s, &o->limits, 2 + (int64_t)draw_below(&s, 3));
+    if (!o->limits.max_live) o->limits.max_live = 2 + (int64_t)draw_below(&s, 3);
+    if (draw_below(&s, 3) == 0) o->limits.sharing = 2 + (int64_t)draw_below(&s, 2);
+    if (draw_below(&s, 3) == 0) o->limits.validate_on = 1 + (int32_t)draw_below(&s, 3);
+    if (draw_below(&s, 2) == 0) o->budget.max_live = 2 + (int64_t)draw_below(&s, 4);
+    if (draw_below(&s, 3) == 0) o->budget.max_lent = 1 + (int64_t)draw_below(&s, 4);
+    if (draw_below(&s, 4) == 0) o->budget.max_idle = 1 + (int64_t)draw_below(&s, 3);
+    if (draw_below(&s, 4) == 0) o->budget.max_creating = 1 + (int64_t)draw_below(&s, 2);
+    if (draw_below(&s, 4) == 0) o->budget.max_waiting = PICK(&s, KP_NONE, 1, 2, 4);
+    if (draw_below(&s, 8) == 0) o->budget.max_keys = 1 + (int64_t)draw_below(&s, 2);
+    if (draw_below(&s, 3) == 0) o->budget.evict_other_keys = KP_OFF;
+    if (draw_below(&s, 3) == 0) o->budget.across = KP_ACROSS_ARRIVAL;
+    o->forget_key_after_ms = PICK(&s, 0, KP_NONE, 50, 2000, KP_OFF);
+    o->leak_after_ms = PICK(&s, 0, 0, 100);
+    o->deadline_ms = PICK(&s, 0, 200);
+    for (int i = 0; i < OPS; i++) setup->weight[i] = (uint32_t)PICK(&s, 0, 1, 2, 6);
+    setup->weight[OP_GET] += 6;
+    setup->weight[OP_RELEASE] += 2;
+    setup->weight[OP_GO_ON] += 2;
+    setup->weight[OP_CLOSE] = 0;
+    setup->bad_pct = (uint32_t)PICK(&s, 0, 0, 10, 40);
+    setup->pending_pct = (uint32_t)PICK(&s, 0, 0, 20, 70);
+}
+
+void op_draw(const struct setup *setup, uint64_t *s, struct op *op)
+{
+    uint32_t sum = 0, at;
+
+    memset(op, 0, sizeof *op);
+    for (int i = 0; i < OPS; i++) sum += setup->weight[i];
+    at = (uint32_t)draw_below(s, sum);
+    while (at >= setup->weight[op->kind]) at -= setup->weight[op->kind++];
+    op->key = (int)draw_below(s, (uint64_t)setup->keys);
+    op->which = (uint32_t)draw(s);
+    op->fate = draw(s);
+    if (op->kind == OP_GET) {
+        op->ms = PICK(s, KP_NONE, KP_NONE, 0, 5, 100, KP_OFF);
+        op->flags = (uint32_t)PICK(s, 0, 0, 0, 0, KP_DONT_WAIT, KP_DONT_CREATE, KP_FRESH);
+        if (op->flags & KP_DONT_WAIT) op->ms = KP_NONE;
+    }
+    if (op->kind == OP_PASS) op->ms = PICK(s, 0, 1, 3, 20, 60, 400, 1100, 70000);
+    if (op->kind == OP_LIMITS) limits_draw(s, &op->limits, 1 + (int64_t)draw_below(s, 4));
+}
+
+/* ---- printing -------------------------------------------------------------------------------- */
+
+static const char *const op_name[] = {
+#define X(name) #name,
+    OP_MAP(X)
+#undef X
+};
+
+static void print_number(const char *name, int64_t value)
+{
+    if (value == 0) return;
+    if (value == KP_NONE)
+        printf(" %s=none", name);
+    else if (value == KP_UNLIMITED)
+        printf(" %s=unlimited", name);
+    else if (value == KP_OFF)
+        printf(" %s=off", name);
+    else
+        printf(" %s=%" PRId64, name, value);
+}
+
+static void print_limits(const kp_limits *l)
+{
+#define P(field) print_number(#field, l->field)
+    P(min_live), P(max_live), P(max_lent), P(max_idle), P(min_idle), P(max_creating);
+    P(max_waiting), P(sharing), P(idle_ttl_ms), P(excess_ttl_ms), P(max_age_ms);
+    P(age_spread_pct), P(validate_after_ms), P(retry_first_ms), P(weight), P(floor), P(prefill);
+    P(refill), P(wait_order), P(idle_order), P(on_create_failure), P(on_return), P(over_idle);
+    P(validate_on), P(respects_min);
+#undef P
+    printf("\n");
+}
+
+static void print_setup(const struct setup *setup)
+{
+    const kp_options *o = &setup->options;
+
+    printf("  limits:");
+    print_limits(&o->limits);
+    printf("  pool:");
+    print_number("budget.max_live", o->budget.max_live);
+    print_number("budget.max_lent", o->budget.max_lent);
+    print_number("budget.max_idle", o->budget.max_idle);
+    print_number("budget.max_creating", o->budget.max_creating);
+    print_number("budget.max_waiting", o->budget.max_waiting);
+    print_number("budget.max_keys", o->budget.max_keys);
+    print_number("budget.evict_other_keys", o->budget.evict_other_keys);
+    print_number("budget.across", o->budget.across);
+    print_number("forget_key_after_ms", o->forget_key_after_ms);
+    print_number("leak_after_ms", o->leak_after_ms);
+    print_number("deadline_ms", o->deadline_ms);
+    print_number("driver.reset", setup->seed % 3 == 0);
+    printf("\n");
+}
+
+void op_print(int number, const struct op *op, const char *did)
+{
+    bool keyed = op->kind == OP_GET || op->kind == OP_LIMITS || op->kind == OP_INVALIDATE_KEY;
+
+    printf("  %3d %-14s", number, op_name[op->kind]);
+    if (keyed) printf(" key %c", 'a' + op->key);
+    if (did[0]) printf(" %s", did);
+    print_number("ms", op->ms);
+    if (op->flags & KP_DONT_WAIT) printf(" DONT_WAIT");
+    if (op->flags & KP_DONT_CREATE) printf(" DONT_CREATE");
+    if (op->flags & KP_FRESH) printf(" FRESH");
+    if (op->kind == OP_LIMITS)
+        print_limits(&op->limits);
+    else
+        printf("\n");
+}
+
+/* ---- shrinking ------------------------------------------------------------------------------- */
+
+struct sequence {
+    struct setup setup;
+    struct op op[OPS_EACH];
+};
+
+static void sequence_draw(uint64_t seed, struct sequence *q)
+{
+    uint64_t state = seed ^ UINT64_C(0xa5a5a5a5);
+
+    setup_draw(seed, &q->setup);
+    for (int i = 0; i < OPS_EACH; i++) op_draw(&q->setup, &state, &q->op[i]);
+}
+
+static int shrink(const struct sequence *q, int n, bool *skip, char *said, size_t size)
+{
+    for (int chunk = n / 2 ? n / 2 : 1, round = 0; round<4; chunk = chunk> 1 ? chunk / 2 : 1) {
+        round += chunk == 1;
+        for (int at = 0; at < n; at += chunk) {
+            bool was[OPS_EACH];
+            memcpy(was, skip, sizeof was);
+            for (int i = at; i < at + chunk && i < n; i++) skip[i] = true;
+            int failed = play(&q->setup, q->op, n, skip, false, said, size);
+            if (failed < 0)
+                memcpy(skip, was, sizeof was);
+            else
+                n = failed < n ? failed + 1 : n;
+        }
+    }
+    return n;
+}
+
+static void report(const struct sequence *q, int failed)
+{
+    static bool skip[OPS_EACH];
+    char said[300];
+    int n = failed < OPS_EACH ? failed + 1 : OPS_EACH;
+
+    memset(skip, 0, sizeof skip);
+    n = shrink(q, n, skip, said, sizeof said);
+    printf("the pool and the model differ; the shortest sequence found, seed %" PRIu64 ":\n",
+           q->setup.seed);
+    print_setup(&q->setup);
+    (void)play(&q->setup, q->op, n, skip, true, said, sizeof said);
+    printf("  %s\n  again: test-model-agree --only %" PRIu64 "\n", said, q->setup.seed);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static int play_seed(uint64_t seed)
+{
+    static struct sequence q;
+    char said[300];
+    int failed;
+
+    sequence_draw(seed, &q);
+    failed = play(&q.setup, q.op, OPS_EACH, NULL, false, said, sizeof said);
+    if (failed >= 0) report(&q, failed);
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t ops = 200000, seed = 1, done = 0;
+
+    for (int i = 1; i + 1 < argc; i += 2) {
+        uint64_t value = strtoull(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--ops") == 0)
+            ops = value;
+        else if (strcmp(argv[i], "--seed") == 0)
+            seed = value;
+        else if (strcmp(argv[i], "--only") == 0)
+            return play_seed(value) >= 0;
+        else
+            return fprintf(stderr, "agree: what is %s?\n", argv[i]), 2;
+    }
+    clock_t began = clock();
+    printf("seeds from %" PRIu64 "\n", seed);
+    for (; done < ops; done += OPS_EACH, seed++)
+        if (play_seed(seed) >= 0) return 1;
+    int idle = 0;
+#define X(field, sentence)                                                                         \
+    if (done >= 100000 && play_totals.field == 0 && strcmp(#field, "closing") != 0)                \
+        idle += printf("the counter " #field " never moved: it was not compared\n");
+    KP_STATS_MAP(X)
+#undef X
+    if (idle) return 1;
+    printf("gets %" PRIu64 ", waits %" PRIu64 ", timeouts %" PRIu64 ", refusals %" PRIu64
+           ", creates %" PRIu64 ", failed %" PRIu64 ", evicted %" PRIu64 ", expired %" PRIu64 "\n",
+           play_totals.gets, play_totals.waits, play_totals.timeouts, play_totals.refusals,
+           play_totals.creates, play_totals.create_failures, play_totals.evicted,
+           play_totals.expired);
+    double seconds = (double)(clock() - began) / CLOCKS_PER_SEC;
+    printf("%" PRIu64 " operations agree, in %.1f s (%.0f a second)\n", done, seconds,
+           (double)done / (seconds > 0 ? seconds : 1));
+    return 0;
+}

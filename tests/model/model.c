@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's decisions: who may have what, and who is next. What calls make of them is in
+ * model_calls.c (a get) and model_back.c (the way back); upkeep and the rest in model_keep.c, the
+ * options in model_limits.c.
+ *
+ * L1 is m_settle: after anything became free, whoever is next is served, in this key and then in
+ * those that lack nothing but what a budget has left.
+ */
+#include "model_inside.h"
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+int64_t m_count(const struct model *m, int key, enum model_state state)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        n += m->slot[i].state == state && (key == NOBODY || m->slot[i].key == key);
+    return n;
+}
+
+int64_t m_live(const struct model *m, int key)
+{
+    return m_count(m, key, M_CREATING) + m_count(m, key, M_IDLE) + m_count(m, key, M_LENT) +
+           m_count(m, key, M_CLOSING);
+}
+
+int64_t m_waiting(const struct model *m, int key)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        n += m->request[i].waiting && (key == NOBODY || m->request[i].key == key);
+    return n;
+}
+
+int m_borrowers(const struct model_slot *s)
+{
+    int n = 0;
+
+    for (int i = 0; i < MODEL_SEATS; i++) n += s->seat[i].lent;
+    return n;
+}
+
+int64_t m_leases(const struct model *m, int key)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].state == M_LENT && (key == NOBODY || m->slot[i].key == key))
+            n += m_borrowers(&m->slot[i]);
+    return n;
+}
+
+/* What max_lent counts: leases, requests that create, and leases whose resource is being
+ * destroyed. */
+static int64_t lent(const struct model *m, int key)
+{
+    int64_t n = m_leases(m, key);
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        n += m->slot[i].state == M_CLOSING && m->slot[i].owes_lent &&
+             (key == NOBODY || m->slot[i].key == key);
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        n += m->request[i].holds_lent && (key == NOBODY || m->request[i].key == key);
+    return n;
+}
+
+static int64_t promised(const struct model *m, int key)
+{
+    int64_t n = 0;
+
+    for (int k = 0; k < MODEL_KEYS; k++) n += key == NOBODY || key == k ? m->key[k].promised : 0;
+    return n;
+}
+
+int m_oldest_idle(const struct model *m, int key)
+{
+    int oldest = NOBODY;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].state == M_IDLE && m->slot[i].key == key &&
+            (oldest == NOBODY || m->slot[i].order < m->slot[oldest].order))
+            oldest = i;
+    return oldest;
+}
+
+int m_newest_idle(const struct model *m, int key)
+{
+    int newest = NOBODY;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].state == M_IDLE && m->slot[i].key == key &&
+            (newest == NOBODY || m->slot[i].order > m->slot[newest].order))
+            newest = i;
+    return newest;
+}
+
+/* ---- who is next in a key -------------------------------------------------------------------- */
+
+/* Requests that need the same stand in one line; the first of each line is asked, in order of
+ * arrival (the last, if the key says LIFO). */
+enum line { EITHER, TAKERS, SPONSORS, FRESH, OWN, LINES };
+
+static enum line line_of(const struct model_request *r)
+{
+    if (r->flags & KP_FRESH) return r->making == NOBODY ? FRESH : OWN;
+    if (r->making != NOBODY) return SPONSORS;
+    return r->flags & KP_DONT_CREATE ? TAKERS : EITHER;
+}
+
+static bool before(const struct model *m, int a, int b)
+{
+    bool earlier = m->request[a].stamp < m->request[b].stamp;
+
+    return m->key[m->request[a].key].rules.wait_lifo ? !earlier : earlier;
+}
+
+static int first_of(const struct model *m, int key, enum line line)
+{
+    int first = NOBODY;
+
+    for (int i = 0; i < MODEL_REQUESTS; i++) {
+        const struct model_request *r = &m->request[i];
+        if (r->waiting && r->key == key && line_of(r) == line &&
+            (first == NOBODY || before(m, i, first)))
+            first = i;
+    }
+    return first;
+}
+
+bool m_creator_waits(const struct model *m, int key)
+{
+    return first_of(m, key, EITHER) != NOBODY || first_of(m, key, FRESH) != NOBODY;
+}
+
+static int heads(const struct model *m, int key, int out[LINES])
+{
+    int n = 0;
+
+    for (int line = EITHER; line < OWN; line++) {
+        int at = n, first = first_of(m, key, (enum line)line);
+        if (first == NOBODY) continue;
+        for (; at > 0 && before(m, first, out[at - 1]); at--) out[at] = out[at - 1];
+        out[at] = first;
+        n++;
+    }
+    return n;
+}
+
+/* ---- who is next across keys ----------------------------------------------------------------- */
+
+/* Smaller goes first: below its floor, then by the share that it would have with one more, then by
+ * arrival; with KP_ACROSS_ARRIVAL by that alone (L7). */
+struct rank {
+    uint64_t class, share, stamp;
+};
+
+static struct rank rank_of(const struct model *m, enum model_budget budget, int key)
+{
+    const struct model_rules *rules = &m->key[key].rules;
+    int64_t held = budget == B_LENT ? lent(m, key) : m_live(m, key) + m->key[key].promised;
+    struct rank rank = { 0, 0, UINT64_MAX };
+    int head[LINES];
+
+    if (heads(m, key, head) > 0) {
+        uint64_t stamp = m->request[head[0]].stamp;
+        rank.stamp = rules->wait_lifo ? UINT64_MAX - stamp : stamp;
+    }
+    if (m->by_arrival) return rank;
+    rank.class = held >= rules->floor;
+    rank.share = (uint64_t)(held + 1) * 1000000 / (uint64_t)rules->weight;
+    return rank;
+}
+
+static bool goes_before(struct rank a, struct rank b)
+{
+    if (a.class != b.class) return a.class < b.class;
+    if (a.share != b.share) return a.share < b.share;
+    return a.stamp < b.stamp;
+}
+
+/* The key that gets the next permit of this budget, among those that lack nothing else. */
+static int first_starved(const struct model *m, enum model_budget budget)
+{
+    int first = NOBODY;
+
+    for (int k = 0; k < MODEL_KEYS; k++) {
+        if (!m->key[k].in_use || m->key[k].lacks != budget || m_waiting(m, k) == 0) continue;
+        if (first == NOBODY || goes_before(rank_of(m, budget, k), rank_of(m, budget, first)))
+            first = k;
+    }
+    return first;
+}
+
+static bool outranked(const struct model *m, enum model_budget budget, int key)
+{
+    int first = first_starved(m, budget);
+
+    return first != NOBODY && first != key &&
+           goes_before(rank_of(m, budget, first), rank_of(m, budget, key));
+}
+
+bool m_may_take(const struct model *m, enum model_budget budget, int key)
+{
+    int64_t used = budget == B_LENT       ? lent(m, NOBODY)
+                   : budget == B_CREATING ? m_count(m, NOBODY, M_CREATING) + promised(m, NOBODY)
+                                          : m_live(m, NOBODY);
+    int64_t cap = budget == B_LENT       ? m->budget_lent
+                  : budget == B_CREATING ? m->budget_creating
+                                         : m->budget_live;
+
+    return used < cap && !outranked(m, budget, key);
+}
+
+/* Has it an idle one that another key may have the room of? */
+static bool has_to_spare(const struct model *m, int key)
+{
+    return m->evicts && m->budget_live < NO_LIMIT && m_count(m, key, M_IDLE) > 0 &&
+           m_live(m, key) - m_count(m, key, M_CLOSING) > m->key[key].rules.min_live;
+}
+
+/* The least recently used idle one of all keys above their minimum. */
+static int victim(const struct model *m)
+{
+    int worst = NOBODY;
+
+    for (int k = 0; k < MODEL_KEYS; k++) {
+        int oldest = m->key[k].in_use && has_to_spare(m, k) ? m_oldest_idle(m, k) : NOBODY;
+        if (oldest != NOBODY && (worst == NOBODY || m->slot[oldest].order < m->slot[worst].order))
+            worst = oldest;
+    }
+    return worst;
+}
+
+/* ---- the questions that a request is asked --------------------------------------------------- */
+
+static enum verdict lacks(struct model_request *r, enum model_budget budget)
+{
+    r->short_of = budget;
+    return LACKS;
+}
+
+static enum verdict may_borrow(struct model *m, struct model_request *r)
+{
+    if (r->holds_lent) return GO_ON;
+    if (lent(m, r->key) >= m->key[r->key].rules.max_lent) return lacks(r, B_NONE);
+    return m_may_take(m, B_LENT, r->key) ? GO_ON : lacks(r, B_LENT);
+}
+
+/* The lent one that was opened last, or the idle one that is next; what is too old ends here. */
+static int ready_slot(struct model *m, int key)
+{
+    int found;
+
+    for (;;) {
+        found = NOBODY;
+        for (int i = 0; i < MODEL_SLOTS; i++)
+            if (m->slot[i].state == M_LENT && m->slot[i].key == key && m->slot[i].open &&
+                (found == NOBODY || m->slot[i].open > m->slot[found].open))
+                found = i;
+        if (found == NOBODY || m->now < m->slot[found].age_end) break;
+        m_doom(m, found, R_EXPIRED); /* its borrowers go on */
+    }
+    while (found == NOBODY && m_count(m, key, M_IDLE) > 0) {
+        found = m->key[key].rules.idle_lifo ? m_newest_idle(m, key) : m_oldest_idle(m, key);
+        if (m->now < m_expires_at(m, found)) break;
+        m_close(m, found, R_EXPIRED);
+        found = NOBODY;
+    }
+    return found;
+}
+
+int m_take_seat(struct model *m, int slot)
+{
+    struct model_slot *s = &m->slot[slot];
+    const struct model_rules *rules = &m->key[s->key].rules;
+    int seat = 0;
+
+    while (s->seat[seat].lent) seat++;
+    s->state = M_LENT;
+    s->lends++;
+    s->seat[seat] = (struct model_seat){ .lent = true, .since = m->now };
+    if (m_borrowers(s) == s->seats || s->doomed)
+        s->open = 0;
+    else if (!s->open)
+        s->open = ++m->opens;
+    m_file_slot(m, slot);
+    if (rules->min_idle > 0) m_want_more(m, s->key);
+    return seat;
+}
+
+static enum verdict take_ready(struct model *m, struct model_request *r)
+{
+    int found = r->flags & KP_FRESH ? NOBODY : ready_slot(m, r->key);
+
+    if (found == NOBODY) return GO_ON;
+    struct model_slot *s = &m->slot[found];
+    if (s->state == M_IDLE && has_to_spare(m, r->key) && outranked(m, B_LIVE, r->key))
+        return lacks(r, B_LIVE); /* its room does more good to the key that is next */
+    bool made_for_it = r->holds_lent && s->lends == 0;
+    r->idle_ns = s->state == M_IDLE ? m->now - s->since : 0;
+    r->grant = G_SLOT;
+    r->slot = found;
+    r->holds_lent = false; /* the lease has it now */
+    r->seat = m_take_seat(m, found);
+    s->seat[r->seat].hit = !made_for_it;
+    TALLY(m, r->key, hits, !made_for_it);
+    return ANSWERED;
+}
+
+/* Room for one more: in the key, then in the budgets; there an idle one elsewhere may have to
+ * go. */
+static enum verdict find_room(struct model *m, struct model_request *r)
+{
+    const struct model_rules *rules = &m->key[r->key].rules;
+    int64_t live = m_live(m, r->key) + m->key[r->key].promised;
+
+    r->victim = NOBODY;
+    if ((r->flags & KP_FRESH) && m_count(m, r->key, M_IDLE) > 0 && live <= rules->max_live &&
+        (live == rules->max_live || !m_may_take(m, B_LIVE, r->key)))
+        r->victim = m_oldest_idle(m, r->key);
+    else if (live >= rules->max_live)
+        return lacks(r, B_NONE);
+    if (!m_may_take(m, B_CREATING, r->key)) return lacks(r, B_CREATING);
+    if (r->victim != NOBODY || m_may_take(m, B_LIVE, r->key)) return GO_ON;
+    r->victim = outranked(m, B_LIVE, r->key) ? NOBODY : victim(m);
+    return r->victim == NOBODY ? lacks(r, B_LIVE) : GO_ON;
+}
+
+static enum verdict take_permit(struct model *m, struct model_request *r)
+{
+    struct model_key *k = &m->key[r->key];
+    int64_t making = m_count(m, r->key, M_CREATING) + k->promised;
+    enum verdict v;
+
+    if (r->making != NOBODY || (r->flags & (KP_DONT_CREATE | KP_DONT_WAIT)))
+        return lacks(r, B_NONE);
+    if (m->now < k->back_off) {
+        r->again = k->back_off;
+        return lacks(r, B_NONE);
+    }
+    if (making >= (k->failures && k->rules.retry_first ? 1 : k->rules.max_creating))
+        return lacks(r, B_NONE);
+    if ((v = find_room(m, r)) != GO_ON) return v;
+    r->holds_lent = true;
+    r->grant = G_PERMIT;
+    if (r->victim == NOBODY) {
+        r->slot = m_permit(m, r->key);
+    } else {
+        struct model_slot *gone = &m->slot[r->victim];
+        gone->state = M_CLOSING;
+        gone->look_at = FOREVER;
+        gone->reason = gone->key == r->key ? R_RETURNED : R_EVICTED;
+        k->promised++;
+    }
+    if (k->rules.prefill) m_want_more(m, r->key);
+    return ANSWERED;
+}
+
+enum verdict m_decide(struct model *m, struct model_request *r)
+{
+    enum verdict v;
+
+    r->again = FOREVER;
+    r->short_of = B_NONE;
+    if ((v = may_borrow(m, r)) == GO_ON && (v = take_ready(m, r)) == GO_ON) v = take_permit(m, r);
+    return v;
+}
+
+/* ---- settling (L1) --------------------------------------------------------------------------- */
+
+/* It leaves its line with the answer that is in r->grant. */
+static void answered(struct model *m, struct model_request *r)
+{
+    r->waiting = false;
+    if (r->making != NOBODY) m->slot[r->making].sponsor = NOBODY;
+    r->making = NOBODY;
+    if (r->grant == G_NO) r->holds_lent = false;
+}
+
+void m_refuse(struct model *m, int request, int code)
+{
+    m->request[request].grant = G_NO;
+    m->request[request].code = code;
+    answered(m, &m->request[request]);
+}
+
+static int serve(struct model *m, int key)
+{
+    int head[LINES], served = 0;
+
+    for (bool again = true; again;) {
+        int n = heads(m, key, head);
+        again = false;
+        enum model_budget short_of = B_NONE;
+        for (int i = 0; i < n && !again; i++) {
+            struct model_request *r = &m->request[head[i]];
+            if (m_decide(m, r) == ANSWERED) {
+                answered(m, r);
+                again = true;
+                served++;
+            } else if (short_of == B_NONE) {
+                short_of = r->short_of;
+            }
+        }
+        if (!again) m->key[key].lacks = short_of;
+    }
+    return served;
+}
+
+static void settle_budget(struct model *m, enum model_budget budget)
+{
+    int first;
+
+    while ((first = first_starved(m, budget)) != NOBODY)
+        if (serve(m, first) == 0 && m->key[first].lacks == budget) return;
+}
+
+void m_settle(struct model *m, int key)
+{
+    if (m_waiting(m, key) > 0) serve(m, key);
+    settle_budget(m, B_LENT);
+    settle_budget(m, B_CREATING);
+    settle_budget(m, B_LIVE);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A model of the pool: what keyedpool does, without threads, locks, lists or heaps. Read it to
+ * learn what each call must do and return; agree.c holds the library to it in every code and every
+ * counter.
+ *
+ * Everything is in plain arrays and is found by looking at all of it. What can be counted is
+ * counted when it is asked for, never kept. One call happens after the other, and a driver function
+ * is the number that `answer` gives. A get that cannot go on stays behind as a request: model_get
+ * returns false, and model_go_on is its thread waking up, for a reason or without one.
+ *
+ * Not in the model: groups, shedding, the reserve, kept failures, breakers, warming, pins, key
+ * types, pools of threads, and closing in other ways than at once.
+ */
+#ifndef TESTS_MODEL_MODEL_H
+#define TESTS_MODEL_MODEL_H
+
+#include "keyedpool.h"
+
+enum { MODEL_KEYS = 6, MODEL_SLOTS = 64, MODEL_SEATS = 3, MODEL_REQUESTS = 24 };
+enum { NOBODY = -1 };
+
+#define FOREVER UINT64_MAX
+#define NO_LIMIT INT64_MAX
+
+/* kp_limits with every number said: NO_LIMIT, FOREVER and 0 for the words that say so. */
+struct model_rules {
+    int64_t min_live, max_live, max_lent, max_idle, min_idle, max_creating, max_waiting, sharing;
+    int64_t weight, floor, spread_pct;
+    uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max;
+    bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest;
+    uint32_t validate_on, respects_min;
+    int64_t said_waiting; /* max_waiting, if it was said: else it follows max_live */
+};
+
+enum model_state { M_FREE, M_CREATING, M_IDLE, M_LENT, M_CLOSING };
+enum model_reason { R_RETURNED, R_DISCARDED, R_INVALID, R_INVALIDATED, R_EXPIRED, R_EVICTED };
+
+struct model_seat {
+    bool lent, hit, warned;
+    uint64_t since;
+};
+
+/* A place for a resource, or a permit to make one (creating, and no serial yet). */
+struct model_slot {
+    enum model_state state;
+    enum model_reason reason; /* doomed or closing: why */
+    int key, seats, sponsor;  /* sponsor: the request that waits for this creation, or NOBODY */
+    bool doomed, owes_lent;   /* owes_lent: its lease is over when it is destroyed, not before */
+    uint64_t serial, lends;
+    uint64_t began, since, age_end; /* creation; idle since; when it is too old */
+    uint64_t order;                 /* idle: the larger, the more recently used */
+    uint64_t open;                  /* lent with a seat left: the larger, the more recently */
+    uint64_t look_at;               /* upkeep looks at it then */
+    struct model_seat seat[MODEL_SEATS];
+};
+
+enum model_grant { G_WAIT, G_SLOT, G_PERMIT, G_NO };
+enum model_budget { B_NONE, B_LENT, B_CREATING, B_LIVE };
+
+struct model_request {
+    bool active, waiting, waited, holds_lent, at_once;
+    int key;
+    uint32_t flags;
+    uint64_t stamp, began, deadline, again; /* again: look once more then, without being asked */
+    int making;                             /* the slot of its own creation, or NOBODY */
+    enum model_grant grant;
+    int slot, seat, victim, code;
+    uint64_t idle_ns;
+    enum model_budget short_of; /* the budget, if that is all it lacks */
+};
+
+struct model_key {
+    bool in_use, refill, leaving;
+    uint64_t appeared, used_at, look_at;
+    int interest, promised; /* calls under way; permits whose victim is not destroyed yet */
+    enum model_budget lacks;
+    int64_t failures; /* creates in a row */
+    uint64_t back_off;
+    struct model_rules rules;
+    kp_stats tally;
+};
+
+struct model {
+    /* what was said at open */
+    struct model_rules rules;
+    int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
+    bool evicts, by_arrival, has_validate, has_reset;
+    uint64_t forget_after, leak_after, deadline, luck; /* luck: what world.random says */
+    int (*answer)(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *takes_ns);
+    /* Nothing says which of two things comes first that are due at the same time: who plays may. */
+    bool (*goes_first)(void *ctx, int key, uint64_t serial);
+    void *ctx;
+
+    uint64_t now, stamps, returns, opens, serials, appeared;
+    bool closed;
+    struct model_key key[MODEL_KEYS];
+    struct model_slot slot[MODEL_SLOTS];
+    struct model_request request[MODEL_REQUESTS];
+    int todo[2 * MODEL_SLOTS], todo_base, todo_first, todo_end; /* slots to destroy in this call */
+    kp_stats tally;
+};
+
+void model_open(struct model *m, const kp_options *options, uint64_t now);
+
+/* A key is its number. `r` is a request that is not in use. True: it is over, and its code and
+ * lease (slot, seat) are in the request; false: it waits. */
+bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int r);
+bool model_go_on(struct model *m, int r);
+void model_release(struct model *m, int slot, int seat, bool discard);
+void model_job_done(struct model *m, int slot, int status); /* of a create that is pending */
+int64_t model_invalidate(struct model *m, uint64_t serial);
+int64_t model_invalidate_key(struct model *m, int key); /* NOBODY: every key */
+int model_limits_set(struct model *m, int key, const kp_limits *limits);
+int64_t model_keep(struct model *m);
+int64_t model_close_now(struct model *m);
+void model_misuse(struct model *m);
+bool model_is_over(const struct model *m);
+
+/* KP_ENOTFOUND, KP_ECLOSED or 0; NOBODY: the whole pool. */
+int model_stats(struct model *m, int key, kp_stats *out);
+
+/* The rules that limits make of others, where zero is "not said". */
+void model_rules(const kp_limits *said, struct model_rules *rules);
+
+#endif

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's way back: leases that end, creations that end, resources that go.
+ */
+#include "model_inside.h"
+
+int m_answer(struct model *m, kp_job_kind kind, uint64_t serial)
+{
+    uint64_t takes_ns = 0;
+    int status = m->answer(m->ctx, kind, serial, &takes_ns);
+
+    m->now += takes_ns;
+    return status;
+}
+
+/* ---- resources that go ----------------------------------------------------------------------- */
+
+/* It is to be destroyed, by this call, when it has decided. */
+void m_close(struct model *m, int slot, enum model_reason reason)
+{
+    struct model_slot *s = &m->slot[slot];
+
+    s->state = M_CLOSING;
+    s->reason = reason;
+    s->look_at = FOREVER;
+    s->open = 0;
+    m->todo[m->todo_end++] = slot;
+}
+
+/* Never lend it again. */
+bool m_doom(struct model *m, int slot, enum model_reason reason)
+{
+    struct model_slot *s = &m->slot[slot];
+
+    if (s->state == M_IDLE) {
+        m_close(m, slot, reason);
+        return true;
+    }
+    if (s->state != M_LENT || s->doomed) return false;
+    s->doomed = true;
+    s->reason = reason;
+    s->open = 0;
+    return true;
+}
+
+void m_do(struct model *m)
+{
+    while (m->todo_first < m->todo_end) {
+        int slot = m->todo[m->todo_first++];
+        int base = m->todo_base, first = m->todo_first, end = m->todo_end;
+        m->todo_base = m->todo_first = end; /* what its going leads to comes before the rest */
+        m_destroy(m, slot, NOBODY);
+        m->todo_base = base;
+        m->todo_first = first;
+        m->todo_end = end;
+    }
+    m->todo_first = m->todo_end = m->todo_base;
+}
+
+/* The place is free. What the key does about the loss: make another, or be forgotten in time. */
+static void vacate(struct model *m, int slot)
+{
+    struct model_slot *s = &m->slot[slot];
+    struct model_key *k = &m->key[s->key];
+
+    TALLY(m, s->key, destroys, 1);
+    TALLY(m, s->key, invalid, s->reason == R_INVALID);
+    TALLY(m, s->key, invalidated, s->reason == R_INVALIDATED || s->reason == R_DISCARDED);
+    TALLY(m, s->key, expired, s->reason == R_EXPIRED);
+    TALLY(m, s->key, evicted, s->reason == R_EVICTED);
+    *s = (struct model_slot){ .state = M_FREE, .key = s->key };
+    if (k->rules.eager && m_wanted(m, s->key) > 0) k->refill = true;
+    if (k->refill) m_file_key(m, s->key, m->now);
+    if (m_live(m, s->key) > k->rules.min_live) return;
+    if (!k->leaving) k->used_at = m->now;
+    m_file_forget(m, s->key);
+}
+
+/* `heir`: the key that it was evicted for, whose permit its place becomes. */
+void m_destroy(struct model *m, int slot, int heir)
+{
+    int key = m->slot[slot].key;
+    int status = m_answer(m, KP_JOB_DESTROY, m->slot[slot].serial);
+
+    TALLY(m, key, destroy_failures, status < 0); /* it is gone all the same */
+    vacate(m, slot);
+    if (heir != NOBODY) {
+        m->key[heir].promised--;
+        m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .sponsor = NOBODY };
+        m->slot[slot].look_at = FOREVER;
+    }
+    m_settle(m, key);
+    m_do(m);
+}
+
+/* ---- the end of a lease ---------------------------------------------------------------------- */
+
+static bool too_many_idle(const struct model *m, int key, int64_t more)
+{
+    const struct model_rules *rules = &m->key[key].rules;
+
+    return m_count(m, key, M_IDLE) + more > rules->max_idle ||
+           m_count(m, NOBODY, M_IDLE) + more > m->budget_idle || m_live(m, key) > rules->max_live;
+}
+
+static bool may_stay(const struct model *m, const struct model_slot *s, enum model_reason *why)
+{
+    const struct model_rules *rules = &m->key[s->key].rules;
+    bool protected = (rules->respects_min & KP_KIND_AGE) && m_live(m, s->key) <= rules->min_live;
+
+    *why = s->doomed ? s->reason : R_RETURNED;
+    if (s->doomed || m->closed) return false;
+    if (m->now >= s->age_end && !protected) {
+        *why = R_EXPIRED;
+        return false;
+    }
+    if (m_live(m, s->key) > rules->max_live) return false;
+    return m_waiting(m, s->key) > 0 || rules->drop_oldest || !too_many_idle(m, s->key, 1);
+}
+
+/* Kept for a request that did not take it, or it pushes an older one out. */
+static void drop_surplus(struct model *m, int slot)
+{
+    int key = m->slot[slot].key;
+
+    if (m->slot[slot].state != M_IDLE || !too_many_idle(m, key, 0)) return;
+    m_close(m, m->key[key].rules.drop_oldest ? m_oldest_idle(m, key) : slot, R_RETURNED);
+}
+
+static void becomes_idle(struct model *m, int slot)
+{
+    m->slot[slot].state = M_IDLE;
+    m->slot[slot].open = 0;
+    m->slot[slot].since = m->now;
+    m->slot[slot].order = ++m->returns;
+    m_file_slot(m, slot);
+}
+
+void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason reason)
+{
+    struct model_slot *s = &m->slot[slot];
+    int key = s->key;
+
+    s->seat[seat].lent = false;
+    TALLY(m, key, held_ns, m->now - s->seat[seat].since);
+    if (!s->doomed && !s->open && m_borrowers(s) > 0) s->open = ++m->opens;
+    m->key[key].used_at = m->now;
+    if (!keep) (void)m_doom(m, slot, reason);
+    if (m_borrowers(s) > 0) {
+        m_settle(m, key);
+        return;
+    }
+    if (!keep || !may_stay(m, s, &reason)) {
+        s->owes_lent = true;
+        m_close(m, slot, reason);
+        return;
+    }
+    becomes_idle(m, slot);
+    m_settle(m, key);
+    drop_surplus(m, slot);
+    if (m_live(m, key) <= m->key[key].rules.min_live) m_file_forget(m, key);
+}
+
+void model_release(struct model *m, int slot, int seat, bool discard)
+{
+    struct model_slot *s = &m->slot[slot];
+    const struct model_rules *rules = &m->key[s->key].rules;
+    bool keep = !discard && rules->reuse, validate = rules->validate_on & KP_CHECK_RETURN;
+    enum model_reason reason = discard ? R_DISCARDED : R_RETURNED;
+
+    validate = validate && m->has_validate;
+    if (keep && m_borrowers(s) == 1 && !s->doomed && !m->closed && (m->has_reset || validate)) {
+        int status = 0;
+        s->open = 0; /* nobody shares it meanwhile */
+        if (m->has_reset) status = m_answer(m, KP_JOB_RESET, s->serial);
+        if (status >= 0 && validate) status = m_answer(m, KP_JOB_VALIDATE, s->serial);
+        keep = status >= 0;
+        reason = R_INVALID;
+    }
+    m_give(m, slot, seat, keep, reason);
+    m_do(m);
+}
+
+/* ---- creations ------------------------------------------------------------------------------- */
+
+int m_permit(struct model *m, int key)
+{
+    int slot = 0;
+
+    while (m->slot[slot].state != M_FREE) slot++;
+    m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = key, .sponsor = NOBODY };
+    m->slot[slot].look_at = FOREVER;
+    return slot;
+}
+
+/* The sponsor of a creation that has ended may begin another. */
+static int release_sponsor(struct model *m, int slot)
+{
+    int sponsor = m->slot[slot].sponsor;
+
+    m->slot[slot].sponsor = NOBODY;
+    if (sponsor != NOBODY) m->request[sponsor].making = NOBODY;
+    return sponsor;
+}
+
+/* It was pending: whoever is next gets it, and its sponsor, if that was somebody else, waits on
+ * with empty hands. With KP_FRESH it takes its own creation and no other. */
+static void created_late(struct model *m, int slot)
+{
+    int sponsor = release_sponsor(m, slot), key = m->slot[slot].key;
+    struct model_request *r = &m->request[sponsor == NOBODY ? 0 : sponsor];
+
+    if (sponsor != NOBODY && (r->flags & KP_FRESH)) {
+        r->grant = G_SLOT;
+        r->slot = slot;
+        r->seat = m_take_seat(m, slot);
+        r->waiting = r->holds_lent = false;
+        m_settle(m, key);
+        return;
+    }
+    becomes_idle(m, slot);
+    m_settle(m, key);
+    if (sponsor != NOBODY && r->waiting && r->making == NOBODY && r->holds_lent) {
+        r->holds_lent = false;
+        m_settle(m, key);
+    }
+}
+
+static void created(struct model *m, int slot, struct model_request *r)
+{
+    struct model_slot *s = &m->slot[slot];
+    struct model_key *k = &m->key[s->key];
+    const struct model_rules *rules = &k->rules;
+    uint64_t spread = rules->max_age / 100 * (uint64_t)rules->spread_pct;
+
+    s->age_end = FOREVER;
+    if (rules->max_age != FOREVER) s->age_end = m->now + rules->max_age - m->luck % (spread + 1);
+    TALLY(m, s->key, creates, 1);
+    k->failures = 0;
+    k->back_off = 0;
+    s->since = m->now;
+    if (k->refill) m_file_key(m, s->key, m->now);
+    if (m->closed) {
+        m_close(m, slot, R_RETURNED);
+        if (!r) return;
+        r->holds_lent = false;
+        r->grant = G_NO;
+        r->code = KP_ECLOSED;
+    } else if (r) {
+        r->grant = G_SLOT;
+        r->slot = slot;
+        r->seat = m_take_seat(m, slot);
+        r->holds_lent = false; /* the lease has it now */
+        m_settle(m, s->key);
+    } else {
+        created_late(m, slot);
+        drop_surplus(m, slot);
+    }
+}
+
+/* A pause after failures, with full jitter. */
+static uint64_t pause_after(const struct model *m, const struct model_rules *rules,
+                            int64_t failures)
+{
+    uint64_t least = UINT64_C(10000000), pause = rules->retry_first;
+
+    if (pause == 0 && rules->retry) pause = least;
+    for (int64_t i = 1; i < failures && pause < rules->retry_max; i++) pause *= 2;
+    if (pause > rules->retry_max) pause = rules->retry_max;
+    if (pause == 0 && rules->retry) pause = least;
+    return pause ? m->luck % pause + 1 : 0;
+}
+
+static void create_failed(struct model *m, int slot, struct model_request *r, int status)
+{
+    int key = m->slot[slot].key, sponsor = release_sponsor(m, slot);
+    struct model_key *k = &m->key[key];
+    int code = status == KP_EREFUSED || status == KP_ENOMEM ? status : KP_ECREATE;
+
+    if (sponsor != NOBODY && (!k->rules.retry || code == KP_EREFUSED))
+        m_refuse(m, sponsor, code);
+    else if (sponsor != NOBODY)
+        m->request[sponsor].holds_lent = false;
+    if (r) {
+        r->grant = G_NO;
+        r->code = code;
+        r->holds_lent = false;
+    }
+    m->slot[slot] = (struct model_slot){ .state = M_FREE };
+    TALLY(m, key, create_failures, 1);
+    uint64_t pause = pause_after(m, &k->rules, ++k->failures);
+    k->back_off = pause ? m->now + pause : 0;
+    if (k->back_off)
+        m_file_key(m, key, k->back_off);
+    else if (k->refill)
+        m_file_key(m, key, m->now);
+    m_settle(m, key);
+}
+
+/* A creation has ended; `r` ran it and stands by, or NULL. */
+static void finish(struct model *m, int slot, struct model_request *r, int status)
+{
+    int key = m->slot[slot].key;
+
+    m->key[key].interest++;
+    TALLY(m, key, create_ns, m->now - m->slot[slot].began);
+    if (status >= 0)
+        created(m, slot, r);
+    else
+        create_failed(m, slot, r, status);
+    uint64_t now = m->now;
+    m_do(m);
+    m_lose_interest(m, key, now);
+}
+
+void m_create(struct model *m, int key, int slot, int request)
+{
+    struct model_slot *s = &m->slot[slot];
+    struct model_request *r = request == NOBODY ? NULL : &m->request[request];
+
+    s->serial = ++m->serials;
+    s->seats = (int)m->key[key].rules.sharing;
+    s->began = m->now;
+    int status = m_answer(m, KP_JOB_CREATE, s->serial);
+    if (status != KP_PENDING) {
+        finish(m, slot, r, status);
+    } else if (r) { /* it waits like anybody else: whatever is ready first serves it */
+        s->sponsor = request;
+        r->making = slot;
+        m_wait_again(m, r);
+        m_do(m);
+    }
+}
+
+void model_job_done(struct model *m, int slot, int status)
+{
+    finish(m, slot, NULL, status);
+}

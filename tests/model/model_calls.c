@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's get, from the door to the lease: claim, wait, create, check, lend (docs/PATH.md).
+ */
+#include "model_inside.h"
+
+/* ---- a get ----------------------------------------------------------------------------------- */
+
+/* Into its line, at the place of its stamp. */
+void m_wait_again(struct model *m, struct model_request *r)
+{
+    r->grant = G_WAIT;
+    r->waiting = true;
+    TALLY(m, r->key, waits, !r->waited);
+    r->waited = true;
+    if (m->closed)
+        m_refuse(m, (int)(r - m->request), KP_ECLOSED);
+    else
+        m_settle(m, r->key);
+}
+
+static void wait_again_in_time(struct model *m, struct model_request *r)
+{
+    if (m->now < r->deadline) {
+        m_wait_again(m, r);
+    } else {
+        r->grant = G_NO;
+        r->code = KP_ETIMEDOUT;
+    }
+}
+
+static void no(struct model_request *r, int code)
+{
+    r->grant = G_NO;
+    r->code = code;
+}
+
+static void claim(struct model *m, struct model_request *r)
+{
+    int64_t waiting = m_waiting(m, r->key);
+
+    m->key[r->key].used_at = m->now;
+    r->stamp = ++m->stamps;
+    if (waiting == 0 && m_decide(m, r) == ANSWERED) return;
+    if (r->flags & KP_DONT_WAIT)
+        no(r, KP_EAGAIN);
+    else if (waiting >= m->key[r->key].rules.max_waiting)
+        no(r, KP_EFULL);
+    else if (m_waiting(m, NOBODY) >= m->budget_waiting)
+        no(r, KP_EFULL);
+    else
+        m_wait_again(m, r);
+}
+
+/* Step 3: awake, but not answered. */
+static void look_up(struct model *m, struct model_request *r)
+{
+    if (m->now >= r->deadline) {
+        m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT);
+        m_settle(m, r->key);
+    } else if (m->now >= r->again) { /* a pause after a failure has ended */
+        r->again = FOREVER;
+        m_settle(m, r->key);
+    }
+}
+
+/* Step 4. */
+static void create(struct model *m, struct model_request *r)
+{
+    int request = (int)(r - m->request);
+
+    m_do(m);
+    if (r->victim != NOBODY) {
+        m_destroy(m, r->victim, r->key);
+        r->slot = r->victim;
+        r->victim = NOBODY;
+    }
+    m_create(m, r->key, r->slot, request);
+    if (r->grant == G_NO && r->code == KP_ECREATE && m->key[r->key].rules.retry && !m->closed)
+        wait_again_in_time(m, r);
+}
+
+/* Step 5: is it still good? If not it goes, and the request waits again at its old place. */
+static bool check(struct model *m, struct model_request *r)
+{
+    struct model_slot *s = &m->slot[r->slot];
+    const struct model_rules *rules = &m->key[r->key].rules;
+
+    if (!m->has_validate || !(rules->validate_on & KP_CHECK_GET) || !s->seat[r->seat].hit ||
+        m_borrowers(s) != 1 || r->idle_ns < rules->validate_after)
+        return true;
+    s->open = 0; /* nobody shares it before it is known to be good */
+    m_do(m);
+    int status = m_answer(m, KP_JOB_VALIDATE, s->serial);
+    if (status >= 0 && !s->doomed) {
+        if (s->seats > 1) s->open = ++m->opens;
+        if (s->seats > 1) m_settle(m, r->key);
+        return true;
+    }
+    TALLY(m, r->key, hits, (uint64_t)-1);
+    m_give(m, r->slot, r->seat, status >= 0, R_INVALID);
+    wait_again_in_time(m, r);
+    m_do(m);
+    return false;
+}
+
+static bool over(struct model *m, struct model_request *r)
+{
+    if (r->waited) TALLY(m, r->key, wait_ns, m->now - r->began);
+    if (r->grant == G_SLOT) r->code = 0;
+    TALLY(m, r->key, gets, r->code == 0);
+    TALLY(m, r->key, timeouts, r->code == KP_ETIMEDOUT);
+    TALLY(m, r->key, refusals, r->code != 0 && r->code != KP_ETIMEDOUT);
+    r->active = false;
+    m_lose_interest(m, r->key, r->began);
+    m_do(m);
+    return true;
+}
+
+static bool run(struct model *m, struct model_request *r)
+{
+    for (;;) {
+        switch (r->grant) {
+        case G_WAIT:
+            m_do(m);
+            if (r->grant != G_WAIT) break;
+            if (m->now < r->deadline && m->now < r->again) return false; /* it sleeps */
+            look_up(m, r);
+            break;
+        case G_PERMIT: create(m, r); break;
+        case G_SLOT:
+            if (check(m, r)) return over(m, r);
+            break;
+        case G_NO: return over(m, r);
+        }
+    }
+}
+
+bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int request)
+{
+    struct model_request *r = &m->request[request];
+    int code = m->closed ? KP_ECLOSED : 0;
+
+    *r = (struct model_request){ .key = key, .flags = flags, .making = NOBODY, .victim = NOBODY };
+    if (code == 0) (void)m_find(m, key, &code);
+    if (code != 0) { /* there is nobody to count it for but the pool */
+        m->tally.refusals++;
+        r->code = code;
+        return true;
+    }
+    r->active = true;
+    r->at_once = within_ms == KP_NONE;
+    r->began = m->now;
+    r->deadline = m_later(m->now, within_ms == KP_NONE  ? 0
+                                  : within_ms == KP_OFF ? FOREVER
+                                  : within_ms == 0      ? m->deadline
+                                                        : (uint64_t)within_ms * 1000000);
+    claim(m, r);
+    return run(m, r);
+}
+
+bool model_go_on(struct model *m, int request)
+{
+    struct model_request *r = &m->request[request];
+
+    if (r->grant == G_WAIT) look_up(m, r);
+    return run(m, r);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the model's files ask of each other.
+ */
+#ifndef TESTS_MODEL_MODEL_INSIDE_H
+#define TESTS_MODEL_MODEL_INSIDE_H
+
+#include <string.h>
+
+#include "model.h"
+
+#define TALLY(m, k, what, n) ((m)->key[k].tally.what += (n), (m)->tally.what += (n))
+
+/* counting (model.c); key NOBODY: all keys */
+int64_t m_count(const struct model *m, int key, enum model_state state);
+int64_t m_live(const struct model *m, int key);
+int64_t m_waiting(const struct model *m, int key);
+int64_t m_leases(const struct model *m, int key);
+int m_borrowers(const struct model_slot *s);
+int m_oldest_idle(const struct model *m, int key);
+int m_newest_idle(const struct model *m, int key);
+
+/* decisions (model.c) */
+enum verdict { GO_ON, ANSWERED, LACKS };
+enum verdict m_decide(struct model *m, struct model_request *r);
+void m_settle(struct model *m, int key);
+void m_refuse(struct model *m, int request, int code);
+int m_take_seat(struct model *m, int slot);
+bool m_may_take(const struct model *m, enum model_budget budget, int key);
+bool m_creator_waits(const struct model *m, int key);
+
+/* a get (model_calls.c) */
+void m_wait_again(struct model *m, struct model_request *r); /* at the place of its stamp */
+
+/* the way back (model_back.c) */
+int m_answer(struct model *m, kp_job_kind kind, uint64_t serial); /* runs a driver function */
+int m_permit(struct model *m, int key);
+void m_create(struct model *m, int key, int slot, int request);
+void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason reason);
+bool m_doom(struct model *m, int slot, enum model_reason reason);
+void m_close(struct model *m, int slot, enum model_reason reason);
+void m_destroy(struct model *m, int slot, int heir);
+void m_do(struct model *m); /* destroy what is left to destroy by this call */
+
+/* times and upkeep (model_keep.c) */
+uint64_t m_later(uint64_t at, uint64_t by);
+uint64_t m_expires_at(const struct model *m, int slot);
+void m_file_slot(struct model *m, int slot);
+void m_file_key(struct model *m, int key, uint64_t at);
+void m_file_forget(struct model *m, int key);
+int64_t m_wanted(const struct model *m, int key);
+void m_want_more(struct model *m, int key);
+void m_lose_interest(struct model *m, int key, uint64_t used_at);
+int m_find(struct model *m, int key, int *code);
+
+#endif

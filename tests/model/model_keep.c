@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's time and books: expiry, keys, upkeep, marks, the end, and the counters.
+ */
+#include "model_inside.h"
+
+#define SECOND UINT64_C(1000000000)
+
+uint64_t m_later(uint64_t at, uint64_t by)
+{
+    return by >= FOREVER - at ? FOREVER : at + by;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- when ------------------------------------------------------------------------------------ */
+
+/* When an idle one must go. The minimum of its key may protect it. */
+uint64_t m_expires_at(const struct model *m, int slot)
+{
+    const struct model_slot *s = &m->slot[slot];
+    const struct model_rules *rules = &m->key[s->key].rules;
+    int64_t live = m_live(m, s->key) - m_count(m, s->key, M_CLOSING);
+    uint32_t protected = live > rules->min_live ? 0 : rules->respects_min;
+    uint64_t at = FOREVER;
+
+    if (!(protected & KP_KIND_IDLE)) at = sooner(at, m_later(s->since, rules->idle_ttl));
+    if (!(protected & KP_KIND_EXCESS) && live > rules->min_live)
+        at = sooner(at, m_later(s->since, rules->excess_ttl));
+    if (!(protected & KP_KIND_AGE)) at = sooner(at, s->age_end);
+    return at;
+}
+
+/* What is protected when its time comes is looked at again one such time later (decision 0007). */
+static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
+{
+    return at > now ? at : m_later(now, ttl ? ttl : 1);
+}
+
+static uint64_t next_look(const struct model *m, const struct model_slot *s, uint64_t now)
+{
+    const struct model_rules *rules = &m->key[s->key].rules;
+    uint64_t at = not_before(m_later(s->since, rules->idle_ttl), now, rules->idle_ttl);
+
+    at = sooner(at, not_before(m_later(s->since, rules->excess_ttl), now, rules->excess_ttl));
+    return sooner(at, not_before(s->age_end, now, rules->max_age));
+}
+
+/* Upkeep looks at it in time: when it may expire, when its lease may be a leak. */
+void m_file_slot(struct model *m, int slot)
+{
+    struct model_slot *s = &m->slot[slot];
+
+    if (s->state == M_IDLE) s->look_at = sooner(s->look_at, next_look(m, s, s->since - 1));
+    for (int i = 0; s->state == M_LENT && i < MODEL_SEATS; i++)
+        if (s->seat[i].lent && !s->seat[i].warned)
+            s->look_at = sooner(s->look_at, m_later(s->seat[i].since, m->leak_after));
+}
+
+void m_file_key(struct model *m, int key, uint64_t at)
+{
+    m->key[key].look_at = sooner(m->key[key].look_at, at);
+}
+
+void m_file_forget(struct model *m, int key)
+{
+    m_file_key(m, key, m_later(m->key[key].used_at, m->forget_after));
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/* Unused: nobody is at it, and it holds no more than its minimum. */
+static bool may_forget(struct model *m, int key, uint64_t now)
+{
+    struct model_key *k = &m->key[key];
+    int64_t live = m_live(m, key);
+
+    if (k->interest || k->promised || m_waiting(m, key)) return false;
+    if (m_count(m, key, M_IDLE) != live || live > k->rules.min_live) return false;
+    if (now >= m_later(k->used_at, m->forget_after)) return true;
+    m_file_forget(m, key);
+    return false;
+}
+
+void m_lose_interest(struct model *m, int key, uint64_t used_at)
+{
+    m->key[key].interest--;
+    m->key[key].used_at = used_at;
+    (void)may_forget(m, key, 0);
+}
+
+/* The key, which appears at its first get. With interest, or -1 and a code. */
+int m_find(struct model *m, int key, int *code)
+{
+    struct model_key *k = &m->key[key];
+    int64_t keys = 0;
+
+    for (int i = 0; i < MODEL_KEYS; i++) keys += m->key[i].in_use;
+    if (!k->in_use && keys >= m->budget_keys) {
+        *code = KP_EFULL;
+        return NOBODY;
+    }
+    if (!k->in_use) {
+        *k = (struct model_key){ .in_use = true, .look_at = FOREVER, .rules = m->rules };
+        k->appeared = ++m->appeared;
+        m->tally.keys_made++;
+        if (k->rules.prefill && k->rules.min_live > 0) {
+            k->refill = true;
+            m_file_key(m, key, m->now);
+        }
+    }
+    k->interest++;
+    return key;
+}
+
+/* The key that appeared next after `after` (0: the first), or NOBODY. */
+static int next_key(const struct model *m, uint64_t after)
+{
+    int next = NOBODY;
+
+    for (int k = 0; k < MODEL_KEYS; k++)
+        if (m->key[k].in_use && m->key[k].appeared > after &&
+            (next == NOBODY || m->key[k].appeared < m->key[next].appeared))
+            next = k;
+    return next;
+}
+
+/* ---- upkeep ---------------------------------------------------------------------------------- */
+
+/* How many the background should make: the minimum, and what is to be kept ready. */
+int64_t m_wanted(const struct model *m, int key)
+{
+    const struct model_key *k = &m->key[key];
+    const struct model_rules *rules = &k->rules;
+    int64_t lent = m_count(m, key, M_LENT), target = rules->min_live;
+
+    if (m->closed || k->leaving || m_count(m, NOBODY, M_IDLE) >= m->budget_idle) return 0;
+    if (rules->min_idle > 0 && lent + rules->min_idle > target) target = lent + rules->min_idle;
+    if (target > rules->max_live) target = rules->max_live;
+    if (rules->max_idle < target - lent) target = lent + rules->max_idle;
+    target -= m_live(m, key) + k->promised;
+    return target > 0 ? target : 0;
+}
+
+void m_want_more(struct model *m, int key)
+{
+    if (m->key[key].refill || m_wanted(m, key) == 0) return;
+    m->key[key].refill = true;
+    m_file_key(m, key, m->now);
+}
+
+static bool may_refill(const struct model *m, int key)
+{
+    const struct model_key *k = &m->key[key];
+
+    return !m_creator_waits(m, key) && m->now >= k->back_off &&
+           m_count(m, key, M_CREATING) < (k->failures ? 1 : k->rules.max_creating) &&
+           m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key);
+}
+
+/* One at a time, then everybody else gets a turn. */
+static void refill(struct model *m, int key, uint64_t now)
+{
+    struct model_key *k = &m->key[key];
+
+    if (!k->refill) return;
+    if (m_wanted(m, key) == 0) {
+        k->refill = false;
+    } else if (now < k->back_off) {
+        m_file_key(m, key, k->back_off);
+    } else if (!may_refill(m, key)) {
+        m_file_key(m, key, now + SECOND);
+    } else {
+        int64_t failures = k->failures;
+        int slot = m_permit(m, key);
+        int64_t wanted = m_wanted(m, key);
+        m_create(m, key, slot, NOBODY);
+        if (k->failures > failures && k->back_off == 0)
+            k->refill = false; /* nothing to pace it */
+        else if (k->failures > failures || m_wanted(m, key) <= wanted)
+            m_file_key(m, key, now);
+        else
+            m_file_key(m, key, now + SECOND); /* a request took it */
+    }
+}
+
+static void forget(struct model *m, int key, uint64_t now)
+{
+    struct model_key *k = &m->key[key];
+
+    if (m->closed || !may_forget(m, key, now)) return;
+    k->interest++;
+    k->leaving = true;
+    while (m_count(m, key, M_IDLE) > 0) m_close(m, m_newest_idle(m, key), R_EXPIRED);
+    m_do(m);
+    k->leaving = false;
+    k->interest--;
+    if (m_live(m, key) > 0 || !may_forget(m, key, now)) return;
+    k->in_use = false;
+    k->look_at = FOREVER;
+    m->tally.keys_forgotten++;
+}
+
+static void look_at_key(struct model *m, int key, uint64_t now)
+{
+    m->key[key].look_at = FOREVER;
+    m->key[key].interest++;
+    m_settle(m, key); /* a pause may have ended */
+    m_do(m);
+    refill(m, key, now);
+    m->key[key].interest--;
+    forget(m, key, now);
+}
+
+static void look_at_slot(struct model *m, int slot, uint64_t now)
+{
+    struct model_slot *s = &m->slot[slot];
+
+    s->look_at = FOREVER;
+    if (s->state == M_IDLE && now >= m_expires_at(m, slot)) {
+        m_close(m, slot, R_EXPIRED);
+    } else if (s->state == M_IDLE) {
+        s->look_at = next_look(m, s, now);
+    } else if (s->state == M_LENT) {
+        for (int i = 0; i < MODEL_SEATS; i++) {
+            struct model_seat *seat = &s->seat[i];
+            if (!seat->lent || seat->warned || now < m_later(seat->since, m->leak_after)) continue;
+            seat->warned = true;
+            TALLY(m, s->key, leaks, 1);
+            break; /* one a look */
+        }
+        m_file_slot(m, slot);
+    }
+}
+
+static bool goes_first(const struct model *m, int due)
+{
+    if (due < MODEL_SLOTS) return m->goes_first(m->ctx, NOBODY, m->slot[due].serial);
+    return m->goes_first(m->ctx, due - MODEL_SLOTS, 0);
+}
+
+/* What is due first: a slot, or MODEL_SLOTS + a key. */
+static int due_first(const struct model *m, uint64_t *at)
+{
+    int first = NOBODY;
+
+    *at = FOREVER;
+    for (int i = 0; i < MODEL_SLOTS + MODEL_KEYS; i++) {
+        uint64_t due = i < MODEL_SLOTS ? m->slot[i].look_at : m->key[i - MODEL_SLOTS].look_at;
+        bool there = i < MODEL_SLOTS ? m->slot[i].state != M_FREE : m->key[i - MODEL_SLOTS].in_use;
+        if (!there || due == FOREVER || due > *at || (due == *at && !goes_first(m, i))) continue;
+        *at = due;
+        first = i;
+    }
+    return first;
+}
+
+int64_t model_keep(struct model *m)
+{
+    uint64_t now = m->now, at;
+    int due;
+
+    if (model_is_over(m)) return -1;
+    for (int looks = 0; looks < 256; looks++) {
+        if ((due = due_first(m, &at)) == NOBODY || at > now) break;
+        if (due < MODEL_SLOTS)
+            look_at_slot(m, due, now);
+        else
+            look_at_key(m, due - MODEL_SLOTS, now);
+        m_do(m);
+    }
+    (void)due_first(m, &at);
+    if (at == FOREVER) return -1;
+    return at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;
+}
+
+/* ---- marks ----------------------------------------------------------------------------------- */
+
+int64_t model_invalidate(struct model *m, uint64_t serial)
+{
+    int64_t found = 0;
+
+    for (int i = 0; i < MODEL_SLOTS && !m->closed; i++)
+        if (m->slot[i].serial == serial && !m->slot[i].doomed) found += m_doom(m, i, R_INVALIDATED);
+    m_do(m);
+    return found;
+}
+
+static int64_t invalidate_one(struct model *m, int key)
+{
+    int64_t found = 0;
+
+    m->key[key].interest++;
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].key == key && m->slot[i].state == M_LENT)
+            found += m_doom(m, i, R_INVALIDATED);
+    for (; m_count(m, key, M_IDLE) > 0; found++) m_close(m, m_newest_idle(m, key), R_INVALIDATED);
+    m_do(m);
+    m_lose_interest(m, key, m->key[key].used_at);
+    return found;
+}
+
+int64_t model_invalidate_key(struct model *m, int key)
+{
+    int64_t found = 0;
+
+    if (m->closed) return 0;
+    if (key != NOBODY) return m->key[key].in_use ? invalidate_one(m, key) : 0;
+    for (int k = next_key(m, 0); k != NOBODY; k = next_key(m, m->key[k].appeared))
+        found += invalidate_one(m, k);
+    return found;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+bool model_is_over(const struct model *m)
+{
+    int active = 0;
+
+    for (int i = 0; i < MODEL_REQUESTS; i++) active += m->request[i].active;
+    return m->closed && active == 0 && m_live(m, NOBODY) == 0;
+}
+
+int64_t model_close_now(struct model *m)
+{
+    if (model_is_over(m)) return 0;
+    m->closed = true;
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        if (m->request[i].waiting) m_refuse(m, i, KP_ECLOSED);
+    for (int k = 0; k < MODEL_KEYS; k++) m->key[k].lacks = B_NONE;
+    for (int k = next_key(m, 0); k != NOBODY; k = next_key(m, m->key[k].appeared)) {
+        m->key[k].interest++;
+        while (m_count(m, k, M_IDLE) > 0) {
+            m_close(m, m_newest_idle(m, k), R_RETURNED);
+            m_do(m);
+        }
+        m->key[k].interest--;
+    }
+    return m_count(m, NOBODY, M_CREATING) + m_count(m, NOBODY, M_LENT) +
+           m_count(m, NOBODY, M_CLOSING);
+}
+
+/* ---- looking in ------------------------------------------------------------------------------ */
+
+void model_misuse(struct model *m)
+{
+    if (!model_is_over(m)) m->tally.misuses++;
+}
+
+int model_stats(struct model *m, int key, kp_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    if (model_is_over(m)) return KP_ECLOSED;
+    if (key != NOBODY && !m->key[key].in_use) return KP_ENOTFOUND;
+    *out = key == NOBODY ? m->tally : m->key[key].tally;
+    for (int k = 0; k < MODEL_KEYS; k++)
+        out->keys += m->key[k].in_use && (key == NOBODY || key == k);
+    if (key != NOBODY) out->keys_made = 1;
+    out->creating = (uint64_t)m_count(m, key, M_CREATING);
+    out->idle = (uint64_t)m_count(m, key, M_IDLE);
+    out->lent = (uint64_t)m_count(m, key, M_LENT);
+    out->closing = (uint64_t)m_count(m, key, M_CLOSING);
+    out->live = (uint64_t)m_live(m, key);
+    out->leases = (uint64_t)m_leases(m, key);
+    out->waiting = (uint64_t)m_waiting(m, key);
+    if (key == NOBODY) return 0;
+    m->key[key].interest++; /* looking is using, for as long as it takes */
+    m_lose_interest(m, key, m->key[key].used_at);
+    return 0;
+}

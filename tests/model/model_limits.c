@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's options: what was said, what stands for what was not, what is refused.
+ */
+#include "model_inside.h"
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static void count_said(int64_t said, int64_t *count)
+{
+    if (said == 0) return;
+    *count = said == KP_NONE ? 0 : said == KP_UNLIMITED ? NO_LIMIT : said;
+}
+
+static void time_said(int64_t said_ms, uint64_t *ns)
+{
+    if (said_ms == 0) return;
+    *ns = said_ms == KP_NONE ? 0 : said_ms == KP_OFF ? FOREVER : (uint64_t)said_ms * 1000000;
+}
+
+void model_rules(const kp_limits *said, struct model_rules *rules)
+{
+    count_said(said->min_live, &rules->min_live);
+    count_said(said->max_live, &rules->max_live);
+    count_said(said->max_lent, &rules->max_lent);
+    count_said(said->max_idle, &rules->max_idle);
+    count_said(said->min_idle, &rules->min_idle);
+    count_said(said->max_creating, &rules->max_creating);
+    count_said(said->max_waiting, &rules->said_waiting);
+    count_said(said->sharing, &rules->sharing);
+    count_said(said->weight, &rules->weight);
+    count_said(said->floor, &rules->floor);
+    count_said(said->age_spread_pct, &rules->spread_pct);
+    time_said(said->idle_ttl_ms, &rules->idle_ttl);
+    time_said(said->excess_ttl_ms, &rules->excess_ttl);
+    time_said(said->max_age_ms, &rules->max_age);
+    time_said(said->validate_after_ms, &rules->validate_after);
+    time_said(said->retry_first_ms, &rules->retry_first);
+    time_said(said->retry_max_ms, &rules->retry_max);
+    if (said->prefill) rules->prefill = said->prefill == KP_PREFILL_FIRST_GET;
+    if (said->refill) rules->eager = said->refill == KP_REFILL_EAGER;
+    if (said->wait_order) rules->wait_lifo = said->wait_order == KP_LIFO;
+    if (said->idle_order) rules->idle_lifo = said->idle_order == KP_LIFO;
+    if (said->on_create_failure) rules->retry = said->on_create_failure == KP_FAIL_RETRY;
+    if (said->on_return) rules->reuse = said->on_return == KP_REUSE;
+    if (said->over_idle) rules->drop_oldest = said->over_idle == KP_DROP_OLDEST;
+    if (said->validate_on) rules->validate_on = (uint32_t)said->validate_on;
+    if (said->respects_min) rules->respects_min = (uint32_t)said->respects_min;
+    rules->max_waiting = rules->said_waiting >= 0      ? rules->said_waiting
+                         : rules->max_live == NO_LIMIT ? NO_LIMIT
+                                                       : 4 * rules->max_live + 64;
+}
+
+static bool contradicts(const struct model_rules *rules)
+{
+    return rules->min_live > rules->max_live || rules->min_idle > rules->max_idle ||
+           rules->min_idle > rules->max_live || rules->floor > rules->max_live ||
+           rules->retry_first > rules->retry_max;
+}
+
+int model_limits_set(struct model *m, int key, const kp_limits *limits)
+{
+    struct model_key *k = &m->key[key];
+    struct model_rules rules = k->rules;
+
+    if (m->closed) return KP_ECLOSED;
+    if (!k->in_use) return KP_ENOTFOUND;
+    model_rules(limits, &rules);
+    k->interest++;
+    bool refused = contradicts(&rules);
+    if (!refused) {
+        k->rules = rules;
+        k->lacks = B_NONE;
+        m_settle(m, key);
+        while (m_count(m, key, M_IDLE) > 0 &&
+               (m_live(m, key) > rules.max_live || m_count(m, key, M_IDLE) > rules.max_idle)) {
+            m_close(m, m_oldest_idle(m, key), R_RETURNED);
+            m_do(m);
+        }
+        for (int i = 0; i < MODEL_SLOTS; i++)
+            if (m->slot[i].key == key && m->slot[i].state == M_IDLE) m_file_slot(m, i);
+        if (rules.eager) k->refill = true;
+        m_file_key(m, key, m->now);
+        m_do(m);
+    }
+    m_lose_interest(m, key, k->used_at);
+    return refused ? KP_ECONFIG : 0;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static int64_t budget(int64_t said)
+{
+    int64_t count = NO_LIMIT;
+
+    count_said(said, &count);
+    return count;
+}
+
+static uint64_t span(int64_t said_ms, uint64_t otherwise)
+{
+    time_said(said_ms, &otherwise);
+    return otherwise;
+}
+
+void model_open(struct model *m, const kp_options *options, uint64_t now)
+{
+    static const kp_limits defaults = {
+        .min_live = KP_NONE,
+        .max_live = 10,
+        .max_lent = KP_UNLIMITED,
+        .max_idle = KP_UNLIMITED,
+        .min_idle = KP_NONE,
+        .max_creating = 2,
+        .max_waiting = -1,
+        .sharing = 1,
+        .weight = 1,
+        .floor = KP_NONE,
+        .age_spread_pct = 20,
+        .idle_ttl_ms = KP_MINUTES(10),
+        .excess_ttl_ms = KP_OFF,
+        .max_age_ms = KP_MINUTES(30),
+        .validate_after_ms = 1000,
+        .retry_first_ms = 100,
+        .retry_max_ms = KP_SECONDS(30),
+        .prefill = KP_PREFILL_FIRST_GET,
+        .refill = KP_REFILL_LAZY,
+        .wait_order = KP_FIFO,
+        .idle_order = KP_LIFO,
+        .on_create_failure = KP_FAIL_REQUEST,
+        .on_return = KP_REUSE,
+        .over_idle = KP_DROP_RETURNED,
+        .validate_on = KP_CHECK_GET,
+        .respects_min = KP_KIND_IDLE | KP_KIND_EXCESS,
+    };
+    const kp_budget *b = &options->budget;
+
+    memset(m, 0, sizeof *m);
+    model_rules(&defaults, &m->rules);
+    model_rules(&options->limits, &m->rules);
+    m->budget_live = budget(b->max_live);
+    m->budget_lent = budget(b->max_lent);
+    m->budget_idle = budget(b->max_idle);
+    m->budget_creating = budget(b->max_creating);
+    m->budget_waiting = budget(b->max_waiting);
+    m->budget_keys = budget(b->max_keys);
+    m->evicts = b->evict_other_keys != KP_OFF;
+    m->by_arrival = b->across == KP_ACROSS_ARRIVAL;
+    m->has_validate = options->driver.validate != NULL;
+    m->has_reset = options->driver.reset != NULL;
+    m->forget_after = span(options->forget_key_after_ms, 300 * UINT64_C(1000000000));
+    m->leak_after = span(options->leak_after_ms, 60 * UINT64_C(1000000000));
+    m->deadline = span(options->deadline_ms, 30 * UINT64_C(1000000000));
+    m->now = now;
+    for (int i = 0; i < MODEL_SLOTS; i++) m->slot[i].look_at = FOREVER;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One play: its stage (stage.c: the world, the driver, gets that wait) and what was seen.
+ */
+#ifndef TESTS_MODEL_PLAY_INSIDE_H
+#define TESTS_MODEL_PLAY_INSIDE_H
+
+#include <ucontext.h>
+
+#include "play.h"
+
+enum { STACK = 64 * 1024, CALLS = 512, LEASES = 64 };
+
+/* Runs of driver functions during one operation. */
+struct calls {
+    uint64_t state;
+    int n;
+    struct call {
+        kp_job_kind kind;
+        uint64_t serial;
+        int key;
+    } call[CALLS];
+};
+
+struct getter {
+    ucontext_t context;
+    char *stack;
+    bool active;
+    int key, code;
+    kp_ask ask;
+    kp_lease lease;
+};
+
+struct lease {
+    bool held;
+    kp_lease real;
+    int slot, seat;
+};
+
+struct play {
+    const struct setup *setup;
+    kp_pool *pool;
+    kp_world world;
+    uint64_t now;
+    int64_t blocks;
+    struct calls calls[2]; /* of the library, of the model */
+    kp_job *pending[MODEL_SLOTS];
+    struct getter getter[MODEL_REQUESTS], *running;
+    ucontext_t main;
+    struct lease lease[LEASES];
+    kp_lease ended; /* the last one that was */
+    struct model model;
+    bool differs;
+    char did[100]; /* the operation, in words */
+    char *said;
+    size_t size;
+};
+
+extern struct play the; /* there is one at a time */
+
+kp_key name_of(int key);
+uint64_t serial_of(const kp_lease *lease);
+void stage_open(const struct setup *setup);
+
+/* Begin a get that may wait, or let it go on; until it waits again or is over. */
+void getter_start(struct getter *g);
+void getter_run(struct getter *g);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The stage: a world of one thread with a clock of its own, a driver that answers as the
+ * operation's fate says, and gets that wait on coroutines (stacks of their own: a parked get gives
+ * the stack up and is resumed by an operation, at any time, as park allows).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "play_inside.h"
+
+struct play the;
+
+/* ---- the world ------------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void *ctx)
+{
+    (void)ctx;
+    return the.now;
+}
+
+static void *take(size_t size, size_t align, void *ctx)
+{
+    (void)ctx;
+    the.blocks++;
+    return aligned_alloc(align < 16 ? 16 : align, (size + 63) / 64 * 64);
+}
+
+static void give(void *p, size_t size, void *ctx)
+{
+    (void)size;
+    (void)ctx;
+    the.blocks--;
+    free(p);
+}
+
+static uint64_t luck(void *ctx)
+{
+    (void)ctx;
+    return UINT64_C(0x5eed5eed5eed);
+}
+
+static void park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *ctx)
+{
+    (void)ctx;
+    if (*word != while_it_is || the.now >= until_ns) return;
+    if (!the.running) {
+        fprintf(stderr, "agree: a call that may not wait parks\n");
+        abort();
+    }
+    struct getter *self = the.running;
+    the.running = NULL;
+    swapcontext(&self->context, &the.main);
+    the.running = self;
+}
+
+static void wake(uint32_t *word, int how_many, void *ctx)
+{
+    (void)word;
+    (void)how_many;
+    (void)ctx;
+}
+
+/* ---- the driver ------------------------------------------------------------------------------ */
+
+/* The same answers in the same order, for the library and for the model. */
+static int answer(struct calls *calls, kp_job_kind kind, uint64_t serial, int key,
+                  uint64_t *takes_ns)
+{
+    uint64_t bits = draw(&calls->state);
+
+    if (calls->n < CALLS) calls->call[calls->n++] = (struct call){ kind, serial, key };
+    *takes_ns = 1 + bits % 1000; /* so that no two things happen at the same time */
+    bits >>= 20;
+    if (kind == KP_JOB_CREATE && bits % 100 < the.setup->pending_pct) return KP_PENDING;
+    if (bits / 100 % 100 >= the.setup->bad_pct) return 0;
+    return bits / 10000 % 4 == 0 ? KP_EREFUSED : -5;
+}
+
+static int model_answer(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *takes_ns)
+{
+    (void)ctx;
+    return answer(&the.calls[1], kind, serial, NOBODY, takes_ns);
+}
+
+/* Of what is due at the same time, what the library took first. */
+static bool goes_first(void *ctx, int key, uint64_t serial)
+{
+    int next = the.calls[1].n;
+
+    (void)ctx;
+    if (next >= the.calls[0].n) return false;
+    const struct call *call = &the.calls[0].call[next];
+    return key == NOBODY ? call->serial == serial : call->key == key;
+}
+
+static int driver_answer(kp_job *job)
+{
+    uint64_t takes_ns;
+    int status = answer(&the.calls[0], job->kind, job->serial, *(const char *)job->key.data - 'a',
+                        &takes_ns);
+
+    the.now += takes_ns;
+    return status;
+}
+
+static int create(kp_job *job, void **out)
+{
+    int status = driver_answer(job), at = 0;
+
+    while (the.pending[at]) at++;
+    if (status == KP_PENDING) the.pending[at] = job;
+    *out = (void *)(uintptr_t)(job->serial << 4);
+    return status;
+}
+
+static int on_resource(kp_job *job, void *resource)
+{
+    (void)resource;
+    return driver_answer(job);
+}
+
+static void hear(const kp_event *event, void *ctx)
+{
+    (void)event;
+    (void)ctx;
+}
+
+/* ---- gets that may wait ---------------------------------------------------------------------- */
+
+kp_key name_of(int key)
+{
+    static const char *const names[MODEL_KEYS] = { "a", "b", "c", "d", "e", "f" };
+
+    return kp_str(names[key]);
+}
+
+static void getter_body(void)
+{
+    struct getter *self = the.running;
+
+    self->code = kp_get(the.pool, name_of(self->key), &self->ask, &self->lease);
+    self->active = false;
+    the.running = NULL;
+    setcontext(&the.main);
+}
+
+void getter_run(struct getter *g)
+{
+    the.running = g;
+    swapcontext(&the.main, &g->context);
+}
+
+void getter_start(struct getter *g)
+{
+    if (!g->stack && (g->stack = malloc(STACK)) == NULL) abort();
+    getcontext(&g->context);
+    g->context.uc_stack.ss_sp = g->stack;
+    g->context.uc_stack.ss_size = STACK;
+    g->context.uc_link = NULL;
+    makecontext(&g->context, getter_body, 0);
+    g->active = true;
+    getter_run(g);
+}
+
+uint64_t serial_of(const kp_lease *lease)
+{
+    return (uint64_t)(uintptr_t)lease->resource >> 4;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+void stage_open(const struct setup *setup)
+{
+    char *stack[MODEL_REQUESTS];
+    kp_options options = setup->options;
+
+    for (int r = 0; r < MODEL_REQUESTS; r++) stack[r] = the.getter[r].stack;
+    memset(&the, 0, sizeof the);
+    for (int r = 0; r < MODEL_REQUESTS; r++) the.getter[r].stack = stack[r];
+    the.setup = setup;
+    the.now = UINT64_C(1000000000);
+    the.world = (kp_world){ now_ns, take, give, luck, park, wake, NULL, NULL, { NULL } };
+    options.world = &the.world;
+    options.threads = KP_NONE;
+    options.on_event = hear;
+    options.driver.create = create;
+    options.driver.destroy = on_resource;
+    if (setup->options.limits.validate_on) options.driver.validate = on_resource;
+    if (setup->seed % 3 == 0) options.driver.reset = on_resource;
+    int code = kp_pool_open(&options, &the.pool);
+    if (code != 0) {
+        fprintf(stderr, "agree: seed %" PRIu64 " draws options that are refused\n", setup->seed);
+        abort();
+    }
+    model_open(&the.model, &options, the.now);
+    the.model.luck = luck(NULL);
+    the.model.answer = model_answer;
+    the.model.goes_first = goes_first;
+}
