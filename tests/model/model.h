@@ -17,7 +17,7 @@
 
 #include "keyedpool.h"
 
-enum { MODEL_KEYS = 6, MODEL_SLOTS = 64, MODEL_SEATS = 3, MODEL_REQUESTS = 24 };
+enum { MODEL_KEYS = 4, MODEL_SLOTS = 24, MODEL_SEATS = 3, MODEL_REQUESTS = 12 };
 enum { NOBODY = -1 };
 
 #define FOREVER UINT64_MAX

@@ -12,8 +12,9 @@
 #define OP_MAP(X)                                                                                  \
     X(GET)                                                                                         \
     X(GO_ON)                                                                                       \
-    X(RELEASE) X(DISCARD) X(RELEASE_TWICE) X(JOB_DONE) X(INVALIDATE) X(INVALIDATE_KEY) X(LIMITS)   \
-        X(KEEP) X(PASS) X(CLOSE)
+    X(RELEASE)                                                                                     \
+    X(DISCARD) X(RELEASE_TWICE) X(JOB_DONE) X(INVALIDATE) X(INVALIDATE_KEY) X(LIMITS) X(KEEP)      \
+        X(PASS) X(CLOSE)
 
 enum op_kind {
 #define X(name) OP_##name,

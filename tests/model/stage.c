@@ -132,7 +132,7 @@ static void hear(const kp_event *event, void *ctx)
 
 kp_key name_of(int key)
 {
-    static const char *const names[MODEL_KEYS] = { "a", "b", "c", "d", "e", "f" };
+    static const char *const names[MODEL_KEYS] = { "a", "b", "c", "d" };
 
     return kp_str(names[key]);
 }
