@@ -9,7 +9,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SECONDS ?= 30
 CONFIGURE = tools/configure.sh
 
-.PHONY: help run test lint bench torture install clean
+.PHONY: help run test lint bench torture coverage install clean
 
 help:
 	@echo 'make run       build the release and run the guided tour (keyedpool demo)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make lint      layers, limits, contracts, exports, formatting; ends at the first failure'
 	@echo 'make bench     build the release and run the benchmarks'
 	@echo 'make torture   SECONDS=30 of random use from 8 threads, under each sanitizer'
+	@echo 'make coverage  all tests once, instrumented; fails below 100 % (docs/TESTING.md)'
 	@echo 'make install   build the release and install it; PREFIX=/usr/local, DESTDIR='
 	@echo 'make clean     remove what was built'
 
@@ -46,6 +47,10 @@ bench:
 torture:
 	@tools/setup.sh build test
 	@JOBS=$(JOBS) KP_SECONDS=$(SECONDS) tools/test.sh torture
+
+coverage:
+	@tools/setup.sh build test coverage
+	@tools/coverage.py --jobs $(JOBS)
 
 install:
 	@tools/setup.sh build install

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Installs the Debian packages that a make target lacks: tools/setup.sh [build] [install] [test]
-# [lint].
+# [lint] [coverage].
 # It asks for a package only if the command or header it brings is missing, so that where nothing is
 # missing nothing is installed, and no network is touched.
 set -eu
@@ -52,10 +52,22 @@ need_lint() {
     need_command clang-format clang-format
 }
 
+need_coverage() {
+    need_command clang++-19 clang-19
+    need_command llvm-cov-19 llvm-19
+    if ! command -v clang-19 >/dev/null 2>&1 ||
+       ! ls "$(clang-19 -print-resource-dir)"/lib/*/libclang_rt.profile*.a >/dev/null 2>&1; then
+        missing="$missing libclang-rt-19-dev"
+    fi
+}
+
 for group in "${@:-build}"; do
     case $group in
-    build | install | test | lint) "need_$group" ;;
-    *) echo "tools/setup.sh: no such group: $group (build, install, test, lint)" >&2; exit 2 ;;
+    build | install | test | lint | coverage) "need_$group" ;;
+    *)
+        echo "tools/setup.sh: no such group: $group (build, install, test, lint, coverage)" >&2
+        exit 2
+        ;;
     esac
 done
 [ -n "$missing" ] || exit 0
