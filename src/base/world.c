@@ -109,7 +109,17 @@ static uint64_t life_random(void *ctx)
 
 #if LIFE_FUTEX /* ---- sleeping: futex ---------------------------------------------------------- */
 
-#include <linux/futex.h>
+/* As linux/futex.h has them, which musl does not bring. */
+enum { LIFE_WAIT_BITSET_PRIVATE = 9 | 128, LIFE_WAKE_PRIVATE = 1 | 128 };
+#define LIFE_ANY_BIT UINT32_MAX
+
+/* Where a time_t is wider than a long (32-bit musl, glibc with _TIME_BITS=64), the old call would
+ * read half of the time as all of it. */
+#ifdef SYS_futex_time64
+#    define LIFE_WAIT_CALL (sizeof(time_t) > sizeof(long) ? SYS_futex_time64 : SYS_futex)
+#else
+#    define LIFE_WAIT_CALL SYS_futex
+#endif
 
 /* syscall() is no cancellation point. Its results need no look: awake is awake, and the caller
  * looks at the word. */
@@ -120,8 +130,8 @@ static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, v
     int saved = errno;
 
     (void)ctx;
-    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, while_it_is,
-            until_ns != UINT64_MAX ? &until : NULL, NULL, FUTEX_BITSET_MATCH_ANY);
+    syscall(LIFE_WAIT_CALL, word, LIFE_WAIT_BITSET_PRIVATE, while_it_is,
+            until_ns != UINT64_MAX ? &until : NULL, NULL, LIFE_ANY_BIT);
     errno = saved;
 }
 
@@ -130,7 +140,7 @@ static void life_wake(uint32_t *word, int how_many, void *ctx)
     int saved = errno;
 
     (void)ctx;
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
+    syscall(SYS_futex, word, LIFE_WAKE_PRIVATE, how_many, NULL, NULL, 0);
     errno = saved;
 }
 
