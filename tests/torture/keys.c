@@ -426,14 +426,15 @@ static void close_under_fire(size_t threads, int round)
 
 int main(void)
 {
-    uint64_t   seconds = setting("KP_SECONDS", 2), threads = setting("KP_THREADS", 8);
+    uint64_t   seconds = setting("KP_SECONDS", 2);
+    size_t     threads = (size_t)setting("KP_THREADS", 8);
 
     seed = setting("KP_SEED", (uint64_t)time(NULL));
     keys = (uint32_t)setting("KP_KEYS", keys);
     if (keys == 0 || threads == 0 || threads > THREADS_MAX)
         return 2;
     printf("KP_SEED=%" PRIu64 " KP_KEYS=%" PRIu32, seed, keys);
-    printf(" KP_THREADS=%" PRIu64 " KP_SECONDS=%" PRIu64 "\n", threads, seconds);
+    printf(" KP_THREADS=%zu KP_SECONDS=%" PRIu64 "\n", threads, seconds);
     alarm((unsigned)seconds * 10 + 120);        /* a lost wake-up must end as a failure */
     open_pool();
     run(threads, seconds);

@@ -170,7 +170,7 @@ static void impossible_fields_must_be_refused(void **state)
     static const kp_field none[] = { KP_END };
     static const kp_field outside[] = { { "port", KP_FIELD_BYTES, 6, 4 }, KP_END };
     static const kp_field far[] = { { "port", KP_FIELD_BYTES, UINT32_MAX, 4 }, KP_END };
-    static const kp_field short_str[] = { { "host", KP_FIELD_STR, 0, 4 }, KP_END };
+    static const kp_field short_str[] = { { "host", KP_FIELD_STR, 0, 3 }, KP_END };
     static const kp_field nameless[] = { { NULL, KP_FIELD_BYTES, 0, 4 }, KP_END };
     static const kp_field empty[] = { { "port", KP_FIELD_BYTES, 0, 0 }, KP_END };
     static const kp_field strange[] = { { "port", (kp_field_kind)9, 0, 4 }, KP_END };
