@@ -9,7 +9,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SECONDS ?= 30
 CONFIGURE = tools/configure.sh
 
-.PHONY: help run test lint bench torture coverage install clean
+.PHONY: help run test lint bench torture coverage mutate portability install clean
 
 help:
 	@echo 'make run       build the release and run the guided tour (keyedpool demo)'
@@ -18,6 +18,8 @@ help:
 	@echo 'make bench     build the release and run the benchmarks'
 	@echo 'make torture   SECONDS=30 of random use from 8 threads, under each sanitizer'
 	@echo 'make coverage  all tests once, instrumented; fails below 100 % (docs/TESTING.md)'
+	@echo 'make mutate    break the core at one place at a time; do the tests notice?'
+	@echo 'make portability  the tests for aarch64, s390x, i386 and with musl'
 	@echo 'make install   build the release and install it; PREFIX=/usr/local, DESTDIR='
 	@echo 'make clean     remove what was built'
 
@@ -51,6 +53,14 @@ torture:
 coverage:
 	@tools/setup.sh build test coverage
 	@tools/coverage.py --jobs $(JOBS)
+
+mutate:
+	@tools/setup.sh build test mutate
+	@tools/mutate.py --jobs $(JOBS) $(MUTATE)
+
+portability:
+	@tools/setup.sh build portability
+	@JOBS=$(JOBS) tools/portability.sh $(TARGETS)
 
 install:
 	@tools/setup.sh build install

@@ -60,8 +60,8 @@ def measure(build, jobs):
 
 
 def uncounted(build):
-    """Decisions in which the compiler cannot tell the conditions apart: it warns, once per build, so
-    the warning is asked for again."""
+    """Decisions in which the compiler cannot tell the conditions apart: it warns, once per build,
+    so the warning is asked for again."""
     warnings = []
     for entry in json.loads((build / 'compile_commands.json').read_text()):
         path = pathlib.Path(entry['file'])

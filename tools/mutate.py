@@ -4,11 +4,11 @@
 
     tools/mutate.py [--jobs N] [--only FILE] [--sample N] [--shard I/N] [--list] [--show TEXT]
 
-The library is built once as one shared object, with KP_VERIFY as in `make test`, and each test as a
-program that uses it. A mutant is one source file, compiled and preloaded before the library, so that
-its functions stand in for the real ones. Tests run in the order of what killed most in their time,
-until one fails, crashes, or takes too long. A mutant whose object code is the original's, or another
-mutant's, is not counted.
+The library is built once as one shared object, with KP_VERIFY as in `make test`, and each test as
+a program that uses it. A mutant is one source file, compiled and preloaded before the library, so
+that its functions stand in for the real ones. Tests run in the order of what killed most in their
+time, until one fails, crashes, or takes too long. A mutant whose object code is the original's, or
+another mutant's, is not counted.
 
 A survivor must be in tools/mutants.txt with a reason; those that no test can tell from the original
 are marked `equivalent` there and not counted either. It ends with 1 if a survivor is not in the

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The mutations of a C file in the house's form: what tools/mutate.py breaks, one place at a time.
 
-It reads tokens, not grammar, and leans on the formatting that tools/lint.py holds: a binary operator
-has a space on both sides, a unary one has none after it. What it gets wrong does not compile and is
-not counted."""
+It reads tokens, not grammar, and leans on the formatting that tools/lint.py holds: a binary
+operator has a space on both sides, a unary one has none after it. What it gets wrong does not
+compile and is not counted."""
 
 import collections
 import re

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Installs the Debian packages that a make target lacks: tools/setup.sh [build] [install] [test]
-# [lint] [coverage].
+# [lint] [coverage] [mutate] [portability].
 # It asks for a package only if the command or header it brings is missing, so that where nothing is
 # missing nothing is installed, and no network is touched.
 set -eu
@@ -61,13 +61,27 @@ need_coverage() {
     fi
 }
 
+need_portability() {
+    need_command dpkg-source dpkg-dev
+    need_command xz xz-utils
+    need_command musl-gcc musl-tools
+    need_command i686-linux-gnu-gcc gcc-i686-linux-gnu
+    need_command aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+    need_command s390x-linux-gnu-gcc gcc-s390x-linux-gnu
+    need_command qemu-s390x-static qemu-user-static
+    [ -e /usr/i686-linux-gnu/lib/libc.a ] || missing="$missing libc6-dev-i386-cross"
+    [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || missing="$missing libc6-dev-arm64-cross"
+    [ -e /usr/s390x-linux-gnu/lib/libc.a ] || missing="$missing libc6-dev-s390x-cross"
+}
+
+need_mutate() {
+    python3 -c 'import concurrent.futures' 2>/dev/null || missing="$missing python3"
+}
+
 for group in "${@:-build}"; do
     case $group in
-    build | install | test | lint | coverage) "need_$group" ;;
-    *)
-        echo "tools/setup.sh: no such group: $group (build, install, test, lint, coverage)" >&2
-        exit 2
-        ;;
+    build | install | test | lint | coverage | mutate | portability) "need_$group" ;;
+    *) echo "tools/setup.sh: no such group: $group; the first lines name them" >&2; exit 2 ;;
     esac
 done
 [ -n "$missing" ] || exit 0

@@ -1,0 +1,98 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Builds and runs the tests for other machines: tools/portability.sh [aarch64] [s390x] [i386]
+# [musl], all of them by default. Programs are linked statically and run by qemu where the machine
+# cannot. cmocka is compiled for each from Debian's source package, fetched once with a package
+# index of our own: the machine's package system is left as it is.
+#
+# Goes on after a failure; the last line counts, and a failure makes the result 1. JOBS says how
+# many run at once.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+jobs=${JOBS:-2}
+here=$PWD/build/portability
+passed=0
+failed=0
+mkdir -p "$here"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# The source of cmocka in $here/cmocka.
+fetch_cmocka() {
+    [ ! -f "$here/cmocka/src/cmocka.c" ] || return 0
+    state=$here/apt
+    mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+    : >"$state/status"
+    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    echo "deb-src http://deb.debian.org/debian ${release:-bookworm} main" >"$state/sources.list"
+    own() {
+        apt-get -qq -o Dir::State="$state" -o Dir::State::lists="$state/lists" \
+            -o Dir::State::status="$state/status" -o Dir::Cache="$state/cache" \
+            -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+            -o APT::Sandbox::User="$(id -un)" "$@"
+    }
+    own update && (cd "$state" && own --download-only source cmocka) || return 1
+    rm -rf "$here/cmocka"
+    mkdir "$here/cmocka"
+    tar -C "$here/cmocka" --strip-components=1 -xf "$state"/cmocka_*.orig.tar.?z
+}
+
+# Compile cmocka with the target's compiler: one file, and a configuration that holds everywhere.
+build_cmocka() {    # target compiler
+    out=$here/$1
+    [ ! -f "$out/libcmocka.a" ] || return 0
+    mkdir -p "$out"
+    for name in ASSERT_H INTTYPES_H MALLOC_H MEMORY_H SETJMP_H SIGNAL_H STDARG_H STDDEF_H STDINT_H \
+                STDIO_H STDLIB_H STRINGS_H STRING_H SYS_STAT_H SYS_TYPES_H TIME_H UNISTD_H \
+                STRUCT_TIMESPEC CALLOC EXIT FPRINTF FREE LONGJMP MALLOC MEMCPY MEMSET PRINTF \
+                SETJMP SIGNAL SNPRINTF STRCMP STRCPY VSNPRINTF CLOCK_GETTIME CLOCK_REALTIME; do
+        echo "#define HAVE_$name 1"
+    done >"$out/config.h"
+    "$2" -std=gnu99 -O1 -w -DHAVE_CONFIG_H -I"$out" -I"$here/cmocka/include" \
+        -c "$here/cmocka/src/cmocka.c" -o "$out/cmocka.o" &&
+        ar rcs "$out/libcmocka.a" "$out/cmocka.o"
+}
+
+run() {     # target
+    compiler=$(sed -n 's/^set(CMAKE_C_COMPILER \(.*\))$/\1/p' "cmake/toolchains/$1.cmake")
+    echo "== $1: build"
+    if ! { build_cmocka "$1" "$compiler" &&
+           tools/configure.sh "$1" &&
+           cmake --build --preset "$1" -j "$jobs"; } >"$log" 2>&1; then
+        cat "$log"
+        echo "== $1: the build failed"
+        failed=$((failed + 1))
+        return
+    fi
+    echo "== $1: test"
+    ctest --preset "$1" -j "$jobs" --no-tests=error >"$log" 2>&1
+    form='^[0-9]*% tests passed, \([0-9]*\) tests* failed out of \([0-9]*\)$'
+    count=$(sed -n "s/$form/\1 \2/p" "$log")
+    bad=${count% *} all=${count#* }
+    if [ -z "$count" ]; then
+        cat "$log"
+        failed=$((failed + 1))
+        return
+    fi
+    failed=$((failed + bad))
+    passed=$((passed + all - bad))
+    if [ "$bad" -gt 0 ]; then
+        grep -vE '^ *[0-9]+/[0-9]+ Test +#[0-9]+: .* Passed |^ *Start +[0-9]+: ' "$log"
+    else
+        tail -n 1 "$log"
+    fi
+}
+
+if ! fetch_cmocka >"$log" 2>&1; then
+    cat "$log"
+    echo "portability: no source of cmocka" >&2
+    exit 1
+fi
+[ $# -gt 0 ] || set -- musl i386 aarch64 s390x
+for target in "$@"; do
+    run "$target"
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
