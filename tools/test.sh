@@ -3,7 +3,8 @@
 #
 # Builds and runs all tests, or with `torture` the torture tests only, in every configuration where
 # they tell something new. Goes on after a failure; the last line counts them, and a failure makes
-# the result 1. JOBS says how many run at once; KP_SECONDS how long torture lasts.
+# the result 1. JOBS says how many run at once; KP_SECONDS how long torture lasts, KP_ROUNDS (10000)
+# how many rounds its races have.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -57,6 +58,7 @@ all)
     run release all -LE torture
     ;;
 torture)
+    export KP_ROUNDS="${KP_ROUNDS:-10000}"
     run tsan threads-tests -L torture
     run asan threads-tests -L torture
     ;;
