@@ -35,8 +35,10 @@ NOT_RUN = 125
 
 # Folders of tests, in the order in which they are asked. `unit` and `kit` prove parts that no
 # animal lives in, but for the lock.
-FOLDERS = ["contract", "misuse", "faults", "torture"]
+FOLDERS = ["zoo", "contract", "misuse", "faults", "torture"]
 EXTRA = ["unit/base_lock.c"]
+# Those with real threads are asked once more under ThreadSanitizer.
+UNDER_TSAN = ["zoo.missed_order", "unit.base_lock", "torture.slow", "torture.keys"]
 
 
 class Catcher:
@@ -78,8 +80,9 @@ def sources_of_tests():
     return [p for p in paths if not any(word in p.stem for word in skip)]
 
 
-def compile_all(out, flags, jobs):
-    """The zoo and the tests under out/; returns {name: executable}. Only what is older is made."""
+def compile_all(out, flags, jobs, names=None):
+    """The zoo and the tests (names: only these) under out/, as {name: executable}. Only what is
+    older than its sources is made."""
     cc = os.environ.get("CC", "gcc")
     src, stamp = out.parent / "src", newest(ROOT / "include", ROOT / "src", ROOT / "testkit")
     stamp = max(stamp, newest(build.HERE))
@@ -100,6 +103,8 @@ def compile_all(out, flags, jobs):
     headers = max(p.stat().st_mtime for p in TESTS.rglob("*.h"))
     for path in sources_of_tests():
         name = f"{path.parent.name}.{path.stem}"
+        if names and name not in names:
+            continue
         tests[name] = exe = out / name
         fresh = max(stamp, headers, path.stat().st_mtime)
         if not exe.exists() or exe.stat().st_mtime < fresh:
@@ -190,6 +195,7 @@ def baseline(catchers, jobs):
         print(f"with nothing let out, {catch.catcher.name} fails: {catch.why}")
     if bad:
         sys.exit(1)
+    catchers.sort(key=lambda c: c.seconds)
 
 
 def gather(options):
@@ -201,8 +207,10 @@ def gather(options):
         build.write(out, animals)
     flags = ["-O1", "-g"] + (["-DKP_VERIFY=1"] if options.verify else [])
     plain = compile_all(out / ("verify" if options.verify else "plain"), flags, options.jobs)
+    flags = ["-O1", "-g", "-fsanitize=thread"]
+    tsan = compile_all(out / "tsan", flags, options.jobs, UNDER_TSAN)
     catchers = [Catcher(name, [str(exe)]) for name, exe in plain.items()]
-    catchers.sort(key=lambda c: c.name.startswith(("torture", "unit")))
+    catchers += [Catcher("tsan:" + name, [str(exe)], tsan=True) for name, exe in tsan.items()]
     return animals, [c for c in catchers if options.catcher in c.name]
 
 
