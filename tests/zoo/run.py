@@ -7,12 +7,13 @@ First every test must pass with no bug let out. Then, for each animal, tests run
 fails, crashes, reports a deadlock or does not end. The last line is
 {"zoo": animals, "zoo_caught": animals caught, ...}; the result is 0 if all were caught.
 
-    tests/zoo/run.py [--build DIR] [--jobs N] [--only NAME,...] [--matrix FILE] [--verify]
-                     [--catcher PATTERN]
+    tests/zoo/run.py [--build DIR] [--jobs N] [--only NAME,...] [--catcher PATTERN]
+                     [--matrix FILE] [--verify] [--learn]
 
---matrix   every test sees every animal; FILE gets the table of who catches whom, as JSON
 --catcher  only tests whose name contains PATTERN
+--matrix   every test sees every animal; FILE gets the table of who catches whom, as JSON
 --verify   build with KP_VERIFY=1: the library checks its invariants at each step
+--learn    write into zoo.txt who caught each animal, to ask it first next time (`try`)
 """
 import argparse
 import concurrent.futures
@@ -225,6 +226,20 @@ def table(animals, results):
             print(f"{animal.name:<38} {asked:8.1f} s  NOBODY ({animal.words['peer']})")
 
 
+def learn(results, path=build.HERE / "zoo.txt"):
+    """Who caught it is asked first next time."""
+    out, name = [], ""
+    for line in path.read_text().split("\n"):
+        if line.startswith("["):
+            name = line.strip("[]")
+        if line.startswith("try ") and results.get(name, ([],))[0]:
+            continue
+        out.append(line)
+        if line.startswith("class ") and results.get(name, ([],))[0]:
+            out.append(f"try   {results[name][0][0].catcher.name}")
+    path.write_text("\n".join(out))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default=str(ROOT / "build/zoo"))
@@ -233,6 +248,7 @@ def main():
     parser.add_argument("--matrix")
     parser.add_argument("--verify", action="store_true")
     parser.add_argument("--catcher", default="")
+    parser.add_argument("--learn", action="store_true")
     options = parser.parse_args()
     began = time.monotonic()
     try:
@@ -246,6 +262,8 @@ def main():
         found = pool.map(lambda a: hunt(a, catchers, bool(options.matrix)), animals)
         results = dict(zip([a.name for a in animals], found))
     table(animals, results)
+    if options.learn:
+        learn(results)
     caught = sum(1 for catches, _ in results.values() if catches)
     if options.matrix:
         who = {name: {c.catcher.name: c.why for c in catches}
