@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The simulated driver and the ghosts: what is known about each resource from outside, and the
+ * calls of the library wrapped so that every answer is checked against it.
+ */
+#ifndef KP_EXPLORE_CAST_H
+#define KP_EXPLORE_CAST_H
+
+#include "explore.h"
+
+enum { KEYS = 3, LEASES = 4, EACH = 24 /* resources that one thread may make */ };
+
+/* What a scenario may meet: an answer that it cannot explain is a failure. */
+enum {
+    MAY_CLOSE = 1,
+    MAY_TIME_OUT = 2,
+    MAY_INVALIDATE = 4,
+    MAY_RESIZE = 8,
+    MAY_PASS = 16, /* time passes */
+    MAY_FAIL = 32, /* faults */
+    MAY_ONLY_TAKE = 64 /* somebody waits for a returned one only */
+};
+
+struct stage {
+    int64_t max_live, budget, min_live, sharing;
+    bool validates, resets, pends;
+    int idle, held; /* key 0 to begin with: resources idle, leases held by main */
+    bool fresh;     /* not even the key is known, nor memory for it */
+    unsigned may;
+};
+
+void stage_set(const struct stage *stage); /* opens the pool */
+void stage_clear(void);                    /* closes it, and looks at the sums */
+bool stage_stuck(void);
+
+/* One thread's calls; key: 0, 1, 2. */
+void cast_get(int key, int64_t within_ms, uint32_t flags);
+void cast_release(void);
+void cast_discard(void);
+void cast_release_main(bool discard);
+void cast_invalidate(void);
+void cast_invalidate_key(int key); /* -1: every key */
+void cast_expire(void);
+void cast_keep(void);
+void cast_resize(int64_t max_live);
+void cast_close(kp_close_mode mode);
+void cast_warm(int key);
+void cast_add(int key);
+void cast_look(void);
+void cast_pin(int key);
+bool cast_answer(void); /* a pending create; false: there will be none */
+void cast_end(void);    /* the thread's: what it still holds goes back */
+
+#endif

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The explorer from the inside. One thread of the operating system runs the library's real object
+ * code in fibers; before each step that other threads may notice (a point) it asks the search who
+ * goes on.
+ *
+ *   search.c   who goes on: exhaustive with reduction, bounded, random, PCT, starving; replay
+ *   reduce.c   source sets: which other orders are worth trying, from the conflicts of this one
+ *   memory.c   C11 memory: views, stale values
+ *   plain.c    data races of plain memory, and memory that must not be touched
+ *   hooks.c    what -fsanitize=thread makes the compiler call
+ *   place.c    addresses and their histories
+ *   world.c    the pool's world and lock
+ *
+ * An EVENT is one point taken. Two events conflict if their order matters (reduce.c has the table);
+ * causality is the order of each thread and of conflicting events. It is wider than C11's
+ * happens-before, which only synchronisation makes: there are two kinds of clocks.
+ */
+#ifndef KP_EXPLORE_ENGINE_H
+#define KP_EXPLORE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "explore.h"
+#include "fiber.h"
+
+enum {
+    EX_PLACES = 4096,  /* addresses known over a search; a power of two */
+    EX_ATOMICS = 96,   /* atomics of one execution */
+    EX_STORES = 250,   /* stores to one atomic in one execution */
+    EX_EVENTS = 50000, /* of one execution */
+    EX_DEPTH = 4000,   /* decisions of an exhaustive search */
+    EX_STACK = 1 << 16
+};
+
+/* What a step does at its place. */
+enum ex_kind {
+    EX_LOCAL,   /* nothing that others notice */
+    EX_LOAD,
+    EX_STORE,   /* any write, and read-modify-write */
+    EX_PARK,    /* compare and sleep */
+    EX_WAKE,
+    EX_TAKE,    /* the model's lock; giving it back is no point: only who holds it can */
+    EX_UP,      /* ghost counters: ups commute, downs commute */
+    EX_DOWN,
+    EX_ADVANCE, /* the clock: advances commute */
+    EX_AWAIT,   /* sleep until a ghost flag is set */
+    EX_KINDS
+};
+
+/* C11: what a thread has seen. */
+struct ex_view {
+    uint16_t clock[EX_THREADS]; /* releases of each thread that happened before */
+    uint8_t seen[EX_ATOMICS];   /* the oldest store of each atomic that it may still read */
+};
+
+struct ex_store {
+    uint64_t value;
+    bool sequential; /* seq_cst */
+    struct ex_view view;
+};
+
+struct ex_history {
+    int stores, last_sequential, number;
+    uint8_t size;
+    bool spoilt; /* written plainly: the memory begins anew */
+    struct ex_store store[EX_STORES + 1];
+};
+
+/* An address that threads may meet at. */
+struct ex_place {
+    uintptr_t address;
+    bool shared;  /* two threads do meet there, and one of them writes: a point */
+    uint32_t run; /* what follows is of this execution */
+    uint8_t readers, writers;
+    int last; /* its last event, or -1 */
+    struct ex_history *history;
+    /* a lock, or a ghost flag's clock */
+    int holder;
+    uint16_t causes[EX_THREADS];
+    struct ex_view view;
+};
+
+struct ex_op {
+    enum ex_kind kind;
+    struct ex_place *place;
+};
+
+struct ex_event {
+    struct ex_op op;
+    uint8_t thread;
+    int node;     /* the decision that chose it */
+    int previous; /* the event before at this place, or -1 */
+    uint16_t clock[EX_THREADS];
+};
+
+enum ex_state { EX_READY, EX_PARKED, EX_WOKEN, EX_DONE };
+
+struct ex_thread {
+    struct fiber fiber;
+    enum ex_state state;
+    bool daemon; /* may stay behind in ex_await */
+    struct ex_op next;
+    const uint32_t *awaits;
+    uintptr_t word; /* parked on */
+    uint64_t until;
+    bool may_time_out; /* a short time-out was declined: when all are stuck, it must be taken */
+    int locks;
+    uint16_t clock[EX_THREADS]; /* causality */
+    struct ex_view view;        /* C11 */
+};
+
+/* One decision of an exhaustive search: who goes on, or (not sched) which of n. */
+struct ex_node {
+    bool sched;
+    uint8_t pick, n;
+    uint8_t enabled, backtrack, done, sleep, preemptions;
+};
+
+enum ex_mode { EX_EXHAUST, EX_BOUND, EX_RANDOM, EX_PCT, EX_STARVE, EX_REPLAY };
+
+enum ex_outcome { EX_PASSED, EX_FAILED, EX_REDUNDANT, EX_RESTART };
+
+struct ex_trace {
+    uint8_t thread;
+    enum ex_kind kind;
+    uintptr_t address, pc;
+    uint64_t value;
+    char note[56];
+};
+
+struct ex {
+    /* how */
+    enum ex_mode mode;
+    bool weak, plain, reduce, real_lock; /* plain: check plain accesses */
+    bool every_point;                    /* private places are points too (place.c) */
+    int bound, faults;                   /* preemptions; faults allowed in one execution */
+    int pct_depth, pct_length;
+    uint64_t seed;
+    bool tracing;
+    const struct ex_program *program;
+
+    /* this execution */
+    uint32_t run;
+    bool live; /* threads run; else set-up, end, or looking while all stand still */
+    int cur, threads;
+    struct ex_thread thread[EX_THREADS + 1]; /* the last one: set-up and end */
+    struct fiber main, *give_back;           /* give_back: whom to return to at the next point */
+    enum ex_outcome outcome;
+    char why[512];
+    uint64_t hash, now, rng;
+    int faults_left, preemptions, switches;
+    uint64_t steps; /* of all executions */
+    struct ex_event *event;
+    int events;
+    uint8_t sleep;
+    int last_run;
+    uint8_t victim;
+    int priority[EX_THREADS], change_at[8];
+
+    /* the exhaustive search */
+    struct ex_node *node;
+    int depth, path, at_node;
+
+    /* the script: what was chosen where there was more than one option; 0 is the plain one */
+    uint8_t *script;
+    int script_length;
+    const uint8_t *give; /* EX_REPLAY: the script to follow */
+    int given;
+    struct ex_trace *trace;
+    int traces;
+};
+
+extern struct ex ex;
+
+/* ---- search.c ---- */
+
+/* A point: ask who goes on; return when it is us. */
+void ex_point(enum ex_kind kind, void *address);
+void ex_block(void); /* we are parked: others go on */
+void ex_run_woken(void);
+unsigned ex_choose(unsigned n, unsigned odds); /* odds in 256 of not 0, where it is random */
+uint64_t ex_random(void);
+enum ex_outcome ex_execute(void); /* one execution of ex.program */
+bool ex_next_path(void);          /* exhaustive: false when all are done */
+void ex_forget_paths(void);
+bool ex_enabled(int t);
+
+/* ---- reduce.c ---- */
+
+bool ex_conflict(struct ex_op a, struct ex_op b);
+void ex_happened(struct ex_op op); /* the running thread takes its point */
+void ex_join(uint16_t *into, const uint16_t *from);
+
+/* ---- place.c ---- */
+
+struct ex_place *ex_place(void *address);
+void ex_places_clear(void);     /* a new scenario */
+void ex_places_begin(void);     /* a new execution */
+bool ex_meet(struct ex_place *place, enum ex_kind kind); /* is it a point? */
+struct ex_history *ex_history(struct ex_place *place, unsigned size);
+uint64_t ex_raw_read(const void *p, unsigned size);
+void ex_raw_write(void *p, unsigned size, uint64_t value);
+
+/* ---- memory.c ---- */
+
+void ex_view_join(struct ex_view *into, const struct ex_view *from);
+void ex_release(struct ex_view *into); /* publish what the running thread has seen */
+uint64_t ex_atomic_load(void *p, unsigned size, int order, void *pc);
+void ex_atomic_store(void *p, unsigned size, uint64_t value, int order, void *pc);
+enum ex_rmw { EX_EXCHANGE, EX_ADD, EX_SUB, EX_AND, EX_OR, EX_XOR, EX_NAND };
+uint64_t ex_atomic_rmw(void *p, unsigned size, enum ex_rmw what, uint64_t value, int order,
+                       void *pc);
+bool ex_atomic_cas(void *p, unsigned size, uint64_t *expected, uint64_t value, int order,
+                   int order_failed, void *pc);
+
+/* ---- plain.c ---- */
+
+void ex_plain(const void *p, size_t size, bool write, void *pc);
+void ex_atomic_touch(const void *p, bool write, void *pc);
+void ex_memory_init(void);
+void ex_library_keep(void);
+void ex_library_restore(void);
+void ex_poison(const void *p, size_t size, bool poisoned);
+char *ex_stack_of(int t);
+void *ex_arena_of(int t, size_t *size);
+void *ex_static_room(size_t size); /* for good: not part of any execution */
+
+/* ---- world.c ---- */
+
+void ex_world_begin(void);
+bool ex_fire_timers(void); /* all are stuck: the earliest deadline comes. False: there is none */
+
+/* ---- trace.c ---- */
+
+void ex_traced(enum ex_kind kind, const void *address, uint64_t value, const void *pc);
+void ex_trace_print(void);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What scenarios and the simulated driver see of the explorer. The same calls exist on real threads
+ * (real.c), where points are nothing, and choices are 0.
+ */
+#ifndef KP_EXPLORE_EXPLORE_H
+#define KP_EXPLORE_EXPLORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "keyedpool.h"
+
+enum { EX_THREADS = 8 };
+
+/* A small program of threads, run many times. */
+struct ex_program {
+    const char *name;
+    int threads, daemons; /* the last `daemons` may stay behind in ex_await */
+    void (*setup)(void);
+    void (*thread)(int self);
+    bool (*stuck)(void);  /* nobody can go on: false if that is wrong (or ex_fail); true: it did
+                             something about it */
+    void (*finish)(void); /* all have ended: close, and look at the sums */
+};
+
+int ex_self(void); /* EX_THREADS: set-up, stuck, finish */
+bool ex_is_real(void);
+int ex_memory_left(void);
+bool ex_is_live(void); /* threads run, rather than set-up, stuck or finish */
+bool ex_holds_lock(void);
+
+_Noreturn void ex_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void ex_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Ghosts: what the checks know. Each call is a point. Between the ups and the downs of one counter
+ * the search tries both orders where it can. */
+void ex_up(void *what);
+void ex_down(void *what);
+void ex_say(uint32_t *flag, uint32_t value);
+uint32_t ex_hear(uint32_t *flag);
+bool ex_await(const uint32_t *flag); /* until it is not 0; false: only daemons are left */
+
+/* The use of a resource, as plain memory: two users at a time are a data race. */
+void ex_use(void *payload, bool write);
+
+/* Shall something fail here? One decision of the search, within its budget of faults. */
+bool ex_fault(const char *site);
+
+void ex_pass_ms(int64_t ms); /* the clock moves: a point */
+
+extern const kp_world *const ex_world; /* NULL on real threads: life */
+
+/* Due time that the pool announced last (UINT64_MAX: none). */
+uint64_t ex_due(void);
+
+#endif

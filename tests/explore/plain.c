@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Plain memory: data races by vector clocks, and memory that must not be touched. Looked after are
+ * the threads' stacks, all that the pool allocates, the library's own variables, and what ex_use is
+ * told of; by four bytes at a time. A plain access that races with an atomic one is found if the
+ * atomic one wrote.
+ */
+#include "engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* One thread's arena, and those of all threads and their stacks in one piece, always at the same
+ * address, so that addresses are part of what replays. */
+enum { ARENA = 1 << 21, LASTING = 1 << 16, GRAIN = 4, POISON_GRAIN = 16 };
+
+#define ROOM ((size_t)(EX_THREADS + 1) * (EX_STACK + ARENA) + LASTING)
+#define FIXED_AT ((void *)(sizeof(void *) > 4 ? (uintptr_t)0x10000000000 : (uintptr_t)0x60000000))
+
+struct cell {
+    uint32_t run, pc; /* pc: of the last write */
+    uint16_t write;
+    uint8_t writer;
+    bool atomic; /* the last write was */
+    uint16_t reads[EX_THREADS];
+};
+
+struct region {
+    char *base;
+    size_t size;
+    struct cell *cells;
+};
+
+static struct region room, library;
+static uint8_t *poison;
+static size_t lasting;
+
+/* The library's variables (build.sh puts them there). */
+extern char __start_kp_bss[] __attribute__((weak)), __stop_kp_bss[] __attribute__((weak));
+extern char __start_kp_data[] __attribute__((weak)), __stop_kp_data[] __attribute__((weak));
+
+static struct kept {
+    char *at, *copy;
+    size_t size;
+} kept[3];
+
+static void *map(void *at, size_t size)
+{
+    void *p = mmap(at, size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED_NOREPLACE : 0),
+                   -1, 0);
+
+    if (p == MAP_FAILED || (at && p != at)) abort();
+    return p;
+}
+
+static void watch(struct region *r, char *base, size_t size)
+{
+    r->base = base;
+    r->size = size;
+    r->cells = map(NULL, (size / GRAIN + 1) * sizeof *r->cells);
+}
+
+void ex_memory_init(void)
+{
+    watch(&room, map(FIXED_AT, ROOM), ROOM);
+    watch(&library, __start_kp_bss, (size_t)(__stop_kp_bss - __start_kp_bss));
+    poison = map(NULL, ROOM / POISON_GRAIN / 8 + 1);
+    for (int t = 0; t <= EX_THREADS; t++) {
+        size_t size;
+        void *arena = ex_arena_of(t, &size);
+        ex_poison(arena, size, true);
+    }
+}
+
+char *ex_stack_of(int t)
+{
+    return room.base + (size_t)t * EX_STACK;
+}
+
+void *ex_arena_of(int t, size_t *size)
+{
+    *size = ARENA;
+    return room.base + (size_t)(EX_THREADS + 1) * EX_STACK + (size_t)t * ARENA;
+}
+
+void *ex_static_room(size_t size)
+{
+    char *p = room.base + ROOM - LASTING + lasting;
+
+    lasting += (size + 63) & ~(size_t)63;
+    if (lasting > LASTING) abort();
+    return p;
+}
+
+/* Each execution begins with the library as it was after a first pool came and went, so that all
+ * are alike, and none costs memory. */
+void ex_library_keep(void)
+{
+    struct kept now[3] = {
+        { __start_kp_bss, NULL, (size_t)(__stop_kp_bss - __start_kp_bss) },
+        { __start_kp_data, NULL, (size_t)(__stop_kp_data - __start_kp_data) },
+        { room.base + ROOM - LASTING, NULL, lasting },
+    };
+
+    for (int i = 0; i < 3; i++) {
+        kept[i] = now[i];
+        if (now[i].size == 0) continue;
+        kept[i].copy = map(NULL, now[i].size);
+        memcpy(kept[i].copy, kept[i].at, kept[i].size);
+    }
+}
+
+void ex_library_restore(void)
+{
+    for (int i = 0; i < 3; i++)
+        if (kept[i].size) memcpy(kept[i].at, kept[i].copy, kept[i].size);
+}
+
+/* ---- poison ---------------------------------------------------------------------------------- */
+
+void ex_poison(const void *p, size_t size, bool poisoned)
+{
+    size_t from = (size_t)((const char *)p - room.base) / POISON_GRAIN;
+    size_t to = from + (size + POISON_GRAIN - 1) / POISON_GRAIN;
+
+    for (; from < to && from % 8; from++)
+        poison[from / 8] = (uint8_t)(poisoned ? poison[from / 8] | 1u << from % 8
+                                              : poison[from / 8] & ~(1u << from % 8));
+    if (to > from + 8) {
+        memset(poison + from / 8, poisoned ? 255 : 0, (to - from) / 8);
+        from = to - to % 8;
+    }
+    for (; from < to; from++)
+        poison[from / 8] = (uint8_t)(poisoned ? poison[from / 8] | 1u << from % 8
+                                              : poison[from / 8] & ~(1u << from % 8));
+}
+
+static bool poisoned(size_t offset)
+{
+    return poison[offset / POISON_GRAIN / 8] >> (offset / POISON_GRAIN % 8) & 1;
+}
+
+/* ---- races ----------------------------------------------------------------------------------- */
+
+static const char *access_name(bool write)
+{
+    return write ? "writes" : "reads";
+}
+
+static _Noreturn void race(const struct cell *c, int other, bool write, bool other_wrote, void *pc)
+{
+    if (ex.tracing) ex_traced(write ? EX_STORE : EX_LOAD, NULL, 0, pc);
+    ex_fail("data race: T%d %s (pc %p) what T%d %s (pc %#x), and nothing orders the two", ex.cur,
+            access_name(write), pc, other, other_wrote ? "wrote" : "read",
+            other_wrote ? c->pc : 0u);
+}
+
+static void look(struct cell *c, bool write, void *pc)
+{
+    const uint16_t *before = ex.thread[ex.cur].view.clock;
+
+    if (c->run != ex.run) *c = (struct cell){ .run = ex.run };
+    if (c->write > before[c->writer] && c->writer != ex.cur) race(c, c->writer, write, true, pc);
+    if (!write) {
+        c->reads[ex.cur] = before[ex.cur];
+        return;
+    }
+    for (int t = 0; t < ex.threads; t++)
+        if (c->reads[t] > before[t] && t != ex.cur) race(c, t, true, false, pc);
+    c->write = before[ex.cur];
+    c->writer = (uint8_t)ex.cur;
+    c->pc = (uint32_t)(uintptr_t)pc;
+}
+
+/* An atomic became something else: its history ends. */
+static void renewed(uintptr_t at)
+{
+    struct ex_place *place = ex_place((void *)at);
+
+    if (place->history) place->history->spoilt = true;
+}
+
+void ex_plain(const void *p, size_t size, bool write, void *pc)
+{
+    size_t offset = (size_t)((const char *)p - room.base);
+    struct region *r = &room;
+
+    if (offset >= ROOM) {
+        r = &library;
+        offset = (size_t)((const char *)p - r->base);
+        if (offset >= r->size) return;
+    } else if (poisoned(offset) || poisoned(offset + size - 1)) {
+        ex_fail("T%d %s memory that is not, or no longer, allocated: %p (pc %p)", ex.cur,
+                access_name(write), p, pc);
+    }
+    if (!ex.live) return;
+    for (size_t i = offset / GRAIN; i <= (offset + size - 1) / GRAIN; i++) {
+        struct cell *c = &r->cells[i];
+        bool was_atomic = c->run == ex.run && c->atomic;
+        look(c, write, pc);
+        if (write && was_atomic) {
+            c->atomic = false;
+            renewed((uintptr_t)r->base + i * GRAIN);
+        }
+    }
+}
+
+/* The same for an atomic access, which races with plain ones only. */
+void ex_atomic_touch(const void *p, bool write, void *pc)
+{
+    size_t offset = (size_t)((const char *)p - room.base);
+    struct region *r = &room;
+
+    if (offset >= ROOM) {
+        r = &library;
+        offset = (size_t)((const char *)p - r->base);
+        if (offset >= r->size) return;
+    } else if (poisoned(offset)) {
+        ex_fail("T%d %s an atomic in memory that is not, or no longer, allocated: %p (pc %p)",
+                ex.cur, access_name(write), p, pc);
+    }
+    struct cell *c = &r->cells[offset / GRAIN];
+    if (!ex.live) return;
+    if (c->run != ex.run) *c = (struct cell){ .run = ex.run };
+    if (c->atomic && !write) return;
+    if (c->atomic) {
+        c->write = ex.thread[ex.cur].view.clock[ex.cur];
+        c->writer = (uint8_t)ex.cur;
+        return;
+    }
+    if (write) {
+        look(c, true, pc);
+        c->atomic = true;
+    } else {
+        uint16_t mine = c->reads[ex.cur];
+        look(c, false, pc);
+        c->reads[ex.cur] = mine;
+    }
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The pool's world, simulated: a clock that moves when a thread's deadline is chosen to come or
+ * when nobody can go on, memory from arenas that are empty again for each execution, sleeping and
+ * waking, the pool's lock. And what the library asks of the C library beside its world (the build
+ * renames those calls): memory for good, the number of processors, abort, its message before that,
+ * and memset and memcpy, which are looked after like any plain access.
+ */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/lock.h"
+
+#define START UINT64_C(1000000000000)
+#define SHORT UINT64_C(1000000000) /* a deadline nearer than that may come at any time */
+#define NEVER UINT64_MAX
+
+static struct arena {
+    char *base;
+    size_t size, used;
+} arenas[EX_THREADS + 1];
+
+static int blocks;
+static uint64_t due, randoms[EX_THREADS + 1];
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static uint64_t clock_now(void)
+{
+    if (ex.live) ex_point(EX_LOAD, &ex.now);
+    return ex.now;
+}
+
+static void advance_to(uint64_t at)
+{
+    if (ex.live) ex_point(EX_ADVANCE, &ex.now);
+    if (at > ex.now) ex.now = at;
+    if (ex.tracing) ex_traced(EX_ADVANCE, &ex.now, (ex.now - START) / 1000000, NULL);
+}
+
+static uint64_t world_now(void *ctx)
+{
+    (void)ctx;
+    return clock_now();
+}
+
+void ex_pass_ms(int64_t ms)
+{
+    advance_to(ex.now + (uint64_t)ms * 1000000);
+}
+
+static void world_upkeep(kp_pool *pool, uint64_t at, void *ctx)
+{
+    (void)pool;
+    (void)ctx;
+    due = at;
+}
+
+uint64_t ex_due(void)
+{
+    return due;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+bool ex_fault(const char *site)
+{
+    if (!ex.live || ex.faults_left == 0 || ex_choose(2, 24) == 0) return false;
+    ex.faults_left--;
+    ex_note("fault: %s", site);
+    return true;
+}
+
+/* An arena for each thread: an address depends on what its thread did, not on the others. */
+static void *world_alloc(size_t size, size_t align, void *ctx)
+{
+    struct arena *a = &arenas[ex.cur];
+    size_t at = (a->used + 16 + align - 1) & ~(align - 1), end = (at + size + 15) & ~(size_t)15;
+
+    (void)ctx;
+    if (ex_fault("alloc")) return NULL;
+    if (end > a->size) ex_fail("the explorer's arena is used up");
+    a->used = end;
+    blocks++;
+    ex_poison(a->base + at, size, false);
+    return a->base + at;
+}
+
+static void world_free(void *p, size_t size, void *ctx)
+{
+    (void)ctx;
+    blocks--;
+    ex_poison(p, size, true);
+}
+
+int ex_memory_left(void)
+{
+    return blocks;
+}
+
+static uint64_t world_random(void *ctx)
+{
+    uint64_t *r = &randoms[ex.cur];
+
+    (void)ctx;
+    *r = *r * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return *r >> 17;
+}
+
+/* ---- sleeping and waking --------------------------------------------------------------------- */
+
+/* Who sleeps outside the threads sleeps alone: time passes. */
+static void sleep_alone(const uint32_t *word, uint32_t while_it_is, uint64_t until)
+{
+    if (*(const volatile uint32_t *)word != while_it_is) return;
+    if (until == NEVER) ex_fail("%s would sleep for ever", ex.program->name);
+    if (until > ex.now) ex.now = until;
+}
+
+static void world_park(uint32_t *word, uint32_t while_it_is, uint64_t until, void *ctx)
+{
+    struct ex_thread *me = &ex.thread[ex.cur];
+
+    (void)ctx;
+    if (me->locks > 0) ex_fail("I11: T%d sleeps with the pool's lock", ex.cur);
+    if (!ex.live) {
+        sleep_alone(word, while_it_is, until);
+        return;
+    }
+    uint64_t now = until == NEVER ? 0 : clock_now();
+    ex_point(EX_PARK, word);
+    struct ex_place *place = ex_place(word);
+    struct ex_history *h = ex_history(place, sizeof *word);
+    /* the kernel compares with the newest */
+    me->view.seen[h->number] = (uint8_t)(h->stores - 1);
+    if (ex.tracing) ex_traced(EX_PARK, word, h->store[h->stores - 1].value, NULL);
+    if (h->store[h->stores - 1].value != while_it_is || until <= now) return;
+    me->may_time_out = until != NEVER && until - now < SHORT;
+    if (me->may_time_out && ex_choose(2, 64)) {
+        advance_to(until);
+        return;
+    }
+    if (ex_fault("wakes for no reason")) return;
+    me->state = EX_PARKED;
+    me->word = (uintptr_t)word;
+    me->until = until;
+    ex_block();
+}
+
+static void wake_one(struct ex_thread *sleeper)
+{
+    if (ex.cur < ex.threads) ex_join(sleeper->clock, ex.thread[ex.cur].clock);
+    sleeper->state = EX_WOKEN;
+}
+
+static void world_wake(uint32_t *word, int how_many, void *ctx)
+{
+    int sleepers[EX_THREADS], n = 0;
+
+    (void)ctx;
+    if (ex.live) ex_point(EX_WAKE, word);
+    for (int t = 0; t < ex.threads; t++)
+        if (ex.thread[t].state == EX_PARKED && ex.thread[t].word == (uintptr_t)word)
+            sleepers[n++] = t;
+    if (ex.live && ex.tracing) ex_traced(EX_WAKE, word, (uint64_t)n, NULL);
+    for (; n > 0 && how_many > 0; how_many--) {
+        unsigned which = how_many >= n ? 0 : ex_choose((unsigned)n, 128);
+        wake_one(&ex.thread[sleepers[which]]);
+        sleepers[which] = sleepers[--n];
+    }
+    if (ex.live) ex_run_woken();
+}
+
+/* A search that has declined a time-out has tried the other way too, or will. */
+bool ex_fire_timers(void)
+{
+    int first = -1;
+
+    for (int t = 0; t < ex.threads; t++) {
+        const struct ex_thread *thread = &ex.thread[t];
+        if (thread->state != EX_PARKED || thread->until == NEVER) continue;
+        if (thread->may_time_out && (ex.mode == EX_EXHAUST || ex.mode == EX_BOUND)) {
+            ex.outcome = EX_REDUNDANT;
+            for (;;) fiber_switch(&ex.thread[ex.cur].fiber, &ex.main);
+        }
+        if (first < 0 || thread->until < ex.thread[first].until) first = t;
+    }
+    if (first < 0) return false;
+    if (ex.thread[first].until > ex.now) ex.now = ex.thread[first].until;
+    if (ex.tracing) ex_traced(EX_ADVANCE, &ex.now, (ex.now - START) / 1000000, NULL);
+    ex.thread[first].state = EX_WOKEN;
+    return true;
+}
+
+static const kp_world world = {
+    .now_ns = world_now,
+    .alloc = world_alloc,
+    .free = world_free,
+    .random = world_random,
+    .park = world_park,
+    .wake = world_wake,
+    .upkeep = world_upkeep,
+};
+
+const kp_world *const ex_world = &world;
+
+void ex_world_begin(void)
+{
+    for (int t = 0; t <= EX_THREADS; t++) {
+        struct arena *a = &arenas[t];
+        if (!a->base) a->base = ex_arena_of(t, &a->size);
+        ex_poison(a->base, a->used, true);
+        a->used = 0;
+        randoms[t] = (uint64_t)t + 1;
+    }
+    blocks = 0;
+    due = NEVER;
+    ex.now = START;
+}
+
+/* ---- the lock -------------------------------------------------------------------------------- */
+
+void ex_real_lock_take(struct kp__lock *l, const struct kp__world *w);
+void ex_real_lock_give(struct kp__lock *l, const struct kp__world *w);
+
+/* One step to take it, when it is free, instead of base/lock.c's several; that has scenarios of its
+ * own, with ex.real_lock. */
+void kp__lock_take(struct kp__lock *l, const struct kp__world *w)
+{
+    struct ex_thread *me = &ex.thread[ex.cur];
+
+    if (ex.real_lock) {
+        ex_real_lock_take(l, w);
+    } else if (!ex.live) {
+        if (*(volatile uint32_t *)(void *)&l->word) ex_fail("a lock is held while nobody runs");
+        *(volatile uint32_t *)(void *)&l->word = 1;
+    } else {
+        ex_point(EX_TAKE, &l->word);
+        struct ex_place *place = ex_place(&l->word);
+        if (*(volatile uint32_t *)(void *)&l->word) ex_fail("T%d takes a lock twice", ex.cur);
+        place->holder = ex.cur;
+        ex_view_join(&me->view, &place->view);
+        *(volatile uint32_t *)(void *)&l->word = 1;
+        if (ex.tracing) ex_traced(EX_TAKE, l, 0, __builtin_return_address(0));
+    }
+    me->locks++;
+}
+
+void kp__lock_give(struct kp__lock *l, const struct kp__world *w)
+{
+    struct ex_thread *me = &ex.thread[ex.cur];
+
+    me->locks--;
+    if (ex.real_lock) {
+        ex_real_lock_give(l, w);
+        return;
+    }
+    *(volatile uint32_t *)(void *)&l->word = 0;
+    if (!ex.live) return;
+    struct ex_place *place = ex_place(&l->word);
+    if (place->holder != ex.cur) ex_fail("T%d gives back a lock that it does not hold", ex.cur);
+    place->holder = -1;
+    ex_release(&place->view);
+    ex_join(place->causes, me->clock);
+}
+
+/* ---- ghosts ---------------------------------------------------------------------------------- */
+
+int ex_self(void)
+{
+    return ex.cur;
+}
+
+bool ex_is_real(void)
+{
+    return false;
+}
+
+bool ex_is_live(void)
+{
+    return ex.live;
+}
+
+bool ex_holds_lock(void)
+{
+    return ex.thread[ex.cur].locks > 0;
+}
+
+void ex_up(void *what)
+{
+    if (ex.live) ex_point(EX_UP, what);
+}
+
+void ex_down(void *what)
+{
+    if (ex.live) ex_point(EX_DOWN, what);
+}
+
+void ex_say(uint32_t *flag, uint32_t value)
+{
+    if (ex.live) ex_point(EX_STORE, flag);
+    *flag = value;
+}
+
+uint32_t ex_hear(uint32_t *flag)
+{
+    if (ex.live) ex_point(EX_LOAD, flag);
+    return *flag;
+}
+
+bool ex_await(const uint32_t *flag)
+{
+    if (!ex.live) return *flag != 0;
+    ex.thread[ex.cur].awaits = flag;
+    ex_place((void *)(uintptr_t)flag)->shared = true; /* always a point: we may have to stop here */
+    ex_point(EX_AWAIT, (void *)(uintptr_t)flag);
+    return *flag != 0;
+}
+
+void ex_use(void *payload, bool write)
+{
+    if (ex.live && ex.plain) ex_plain(payload, 4, write, __builtin_return_address(0));
+}
+
+/* ---- what the library asks of the C library -------------------------------------------------- */
+
+_Noreturn void ex_abort(void);
+void ex_abort(void)
+{
+    if (ex.why[0] == 0) snprintf(ex.why, sizeof ex.why, "the library called abort");
+    char why[sizeof ex.why];
+    memcpy(why, ex.why, sizeof why);
+    ex_fail("%s", why);
+}
+
+int ex_fprintf(FILE *to, const char *format, ...);
+int ex_fprintf(FILE *to, const char *format, ...)
+{
+    va_list args;
+
+    (void)to;
+    va_start(args, format);
+    int n = vsnprintf(ex.why, sizeof ex.why, format, args);
+    va_end(args);
+    if (n > 0 && (size_t)n < sizeof ex.why && ex.why[n - 1] == '\n') ex.why[n - 1] = 0;
+    return n;
+}
+
+long ex_sysconf(int name);
+long ex_sysconf(int name)
+{
+    (void)name;
+    return 1;
+}
+
+int ex_memalign(void **out, size_t align, size_t size);
+int ex_memalign(void **out, size_t align, size_t size)
+{
+    (void)align;
+    *out = ex_static_room(size);
+    return 0;
+}
+
+void *ex_memset(void *p, int value, size_t size);
+void *ex_memset(void *p, int value, size_t size)
+{
+    if (ex.plain && size) ex_plain(p, size, true, __builtin_return_address(0));
+    return memset(p, value, size);
+}
+
+void *ex_memcpy(void *to, const void *from, size_t size);
+void *ex_memcpy(void *to, const void *from, size_t size)
+{
+    if (ex.plain && size) {
+        ex_plain(from, size, false, __builtin_return_address(0));
+        ex_plain(to, size, true, __builtin_return_address(0));
+    }
+    return memcpy(to, from, size);
+}
