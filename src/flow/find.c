@@ -216,7 +216,7 @@ void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
 {
     KP__DCHECK(sub->interest > 0);
     sub->interest--;
-    if (now) sub->used_at = now;
+    if (now > sub->used_at) sub->used_at = now;
     if (sub->rules) {
         (void)kp__may_forget(&pool->core, sub, 0); /* files it for when it may */
     } else if (kp__subpool_unused(sub) && !sub->ruling) {

@@ -61,12 +61,11 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 /* Back into the queue, if there is time left. */
 static void wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 {
-    static const struct kp__grant late = {
-        .kind = KP__GRANT_NO, .code = KP_ETIMEDOUT, .limit = "deadline"
-    };
+    struct kp__request *r = &g->request;
+    int late = r->at_once ? KP_EAGAIN : KP_ETIMEDOUT;
 
-    if (now < g->request.deadline) kp__wait_again(&g->pool->core, &g->request, now, todo);
-    else g->request.grant = late;
+    if (now < r->deadline) kp__wait_again(&g->pool->core, r, now, todo);
+    else r->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = late, .limit = "deadline" };
 }
 
 /* Nobody waits for its creation any more: the driver may hurry. It is answered all the same. */
