@@ -121,9 +121,9 @@ def span_of(source, edit):
     start, end = body_of(source, edit.function)
     words = " ".join(edit.original).split()
     gap = r"(?:\s|/\*.*?\*/)+"  # comments do not matter either
-    pattern = re.compile(gap.join(map(re.escape, words)), re.S)
+    pattern = re.compile(r"(?<!\w)" + gap.join(map(re.escape, words)), re.S)
     found = list(pattern.finditer(source, start, end))
-    if len(found) != 1:
+    if len(found) != 1 or source[found[0].end() - 1:found[0].end() + 1].isidentifier():
         where = f"{edit.path} {edit.function}".strip()
         raise Wrong(f"found {len(found)} times in {where}: {' '.join(words)}")
     return found[0].span()

@@ -7,10 +7,10 @@ First every test must pass with no bug let out. Then, for each animal, tests run
 fails, crashes, reports a deadlock or does not end. The last line is
 {"zoo": animals, "zoo_caught": animals caught, ...}; the result is 0 if all were caught.
 
-    tests/zoo/run.py [--build DIR] [--jobs N] [--only NAME,...] [--catcher PATTERN]
+    tests/zoo/run.py [--build DIR] [--jobs N] [--only NAME,...] [--catcher TEXT] [--without TEXT]
                      [--matrix FILE] [--verify] [--learn]
 
---catcher  only tests whose name contains PATTERN
+--catcher  only tests whose name contains TEXT; --without: only the others
 --matrix   every test sees every animal; FILE gets the table of who catches whom, as JSON
 --verify   build with KP_VERIFY=1: the library checks its invariants at each step
 --learn    write into zoo.txt who caught each animal, to ask it first next time (`try`)
@@ -34,10 +34,14 @@ ROOT = build.ROOT
 TESTS = ROOT / "tests"
 NOT_RUN = 125
 
-# Folders of tests, in the order in which they are asked. `unit` and `kit` prove parts that no
-# animal lives in, but for the lock.
-FOLDERS = ["zoo", "contract", "misuse", "faults", "torture"]
-EXTRA = ["unit/base_lock.c"]
+# Tests of one file each. `unit` and `kit` prove parts that no animal lives in, but for the lock.
+FOLDERS = ["zoo", "contract", "misuse", "faults", "fairness"]
+ALSO = ["unit/base_lock.c", "torture/slow.c", "torture/keys.c"]
+# Tests of several files, and what they are told: enough to meet every animal they can meet.
+PROGRAMS = {
+    "model.agree": (["agree", "play", "stage", "model", "model_*"], ["--ops", "40000"]),
+    "model.linear": (["linear", "wgl"], ["--histories", "100"]),
+}
 # Those with real threads are asked once more under ThreadSanitizer.
 UNDER_TSAN = ["zoo.missed_order", "unit.base_lock", "torture.slow", "torture.keys"]
 
@@ -74,24 +78,23 @@ def newest(*folders):
     return max(f.stat().st_mtime for d in folders for f in d.rglob("*") if f.is_file())
 
 
-def sources_of_tests():
+def programs():
+    """All tests: {name: (sources, arguments)}."""
     paths = [p for folder in FOLDERS for p in sorted((TESTS / folder).glob("*.c"))]
-    paths += [TESTS / extra for extra in EXTRA]
+    paths += [TESTS / also for also in ALSO]
     skip = ("_cases", "sqlite", "apr")  # parts of other tests; other libraries' adapters
-    return [p for p in paths if not any(word in p.stem for word in skip)]
+    tests = {f"{p.parent.name}.{p.stem}": ([p], []) for p in paths
+             if not any(word in p.stem for word in skip)}
+    for name, (stems, arguments) in PROGRAMS.items():
+        folder = TESTS / name.split(".")[0]
+        tests[name] = ([p for stem in stems for p in sorted(folder.glob(stem + ".c"))], arguments)
+    return tests
 
 
-def compile_all(out, flags, jobs, names=None):
-    """The zoo and the tests (names: only these) under out/, as {name: executable}. Only what is
-    older than its sources is made."""
-    cc = os.environ.get("CC", "gcc")
-    src, stamp = out.parent / "src", newest(ROOT / "include", ROOT / "src", ROOT / "testkit")
-    stamp = max(stamp, newest(build.HERE))
-    base = [cc, "-std=gnu11", "-D_GNU_SOURCE", "-w", *flags, f"-I{ROOT}/include", f"-I{src}",
-            f"-I{ROOT}/testkit"]
-    out.mkdir(parents=True, exist_ok=True)
+def compile_library(out, base, stamp, jobs):
+    """The zoo and the test kit; only what is older than `stamp` is made."""
     library, objects, commands = out / "libzoo.a", [], []
-    for path in sorted(src.rglob("*.c")) + sorted((ROOT / "testkit").glob("*.c")):
+    for path in sorted((out.parent / "src").rglob("*.c")) + sorted((ROOT / "testkit").glob("*.c")):
         o = out / f"{path.parent.name}_{path.stem}.o"
         objects.append(o)
         if not o.exists() or o.stat().st_mtime < stamp:
@@ -100,16 +103,28 @@ def compile_all(out, flags, jobs, names=None):
     if commands:
         library.unlink(missing_ok=True)
         sh([["ar", "rcs", library, *objects]], 1)
+    return library
+
+
+def compile_all(out, flags, jobs, names=None):
+    """The zoo and the tests (names: only these) under out/; returns {name: command}."""
+    cc = os.environ.get("CC", "gcc")
+    stamp = max(newest(ROOT / "include", ROOT / "src", ROOT / "testkit"),
+                (build.HERE / "zoo.txt").stat().st_mtime, (build.HERE / "build.py").stat().st_mtime)
+    base = [cc, "-std=gnu11", "-D_GNU_SOURCE", "-w", *flags, f"-I{ROOT}/include",
+            f"-I{out.parent}/src", f"-I{ROOT}/testkit"]
+    out.mkdir(parents=True, exist_ok=True)
+    library = compile_library(out, base, stamp, jobs)
     tests, commands = {}, []
     headers = max(p.stat().st_mtime for p in TESTS.rglob("*.h"))
-    for path in sources_of_tests():
-        name = f"{path.parent.name}.{path.stem}"
+    for name, (sources, arguments) in programs().items():
         if names and name not in names:
             continue
-        tests[name] = exe = out / name
-        fresh = max(stamp, headers, path.stat().st_mtime)
+        exe = out / name
+        tests[name] = [str(exe), *arguments]
+        fresh = max(stamp, headers, *(p.stat().st_mtime for p in sources))
         if not exe.exists() or exe.stat().st_mtime < fresh:
-            commands.append([*base, f"-I{TESTS}", path, "-o", exe, library,
+            commands.append([*base, f"-I{TESTS}", *sources, "-o", exe, library,
                              "-lcmocka", "-pthread", "-lm"])
     sh(commands, jobs)
     return tests
@@ -210,9 +225,10 @@ def gather(options):
     plain = compile_all(out / ("verify" if options.verify else "plain"), flags, options.jobs)
     flags = ["-O1", "-g", "-fsanitize=thread"]
     tsan = compile_all(out / "tsan", flags, options.jobs, UNDER_TSAN)
-    catchers = [Catcher(name, [str(exe)]) for name, exe in plain.items()]
-    catchers += [Catcher("tsan:" + name, [str(exe)], tsan=True) for name, exe in tsan.items()]
-    return animals, [c for c in catchers if options.catcher in c.name]
+    catchers = [Catcher(name, command) for name, command in plain.items()]
+    catchers += [Catcher("tsan:" + name, command, tsan=True) for name, command in tsan.items()]
+    return animals, [c for c in catchers if options.catcher in c.name and
+                     not (options.without and options.without in c.name)]
 
 
 def table(animals, results):
@@ -248,6 +264,7 @@ def main():
     parser.add_argument("--matrix")
     parser.add_argument("--verify", action="store_true")
     parser.add_argument("--catcher", default="")
+    parser.add_argument("--without")
     parser.add_argument("--learn", action="store_true")
     options = parser.parse_args()
     began = time.monotonic()
