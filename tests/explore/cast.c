@@ -149,6 +149,7 @@ void stage_set(const struct stage *stage)
 {
     kp_options o = { .name = "explored", .world = ex_world, .on_event = on_event };
 
+    ex_keep(&g, sizeof g);
     memset(&g, 0, sizeof g);
     g.stage = *stage;
     if (g.stage.sharing == 0) g.stage.sharing = 1;
@@ -273,6 +274,7 @@ void cast_get(int key, int64_t within_ms, uint32_t flags)
     ex_note("get %s%s", names[key], flags & KP_DONT_WAIT ? ", do not wait" : "");
     int code = kp_get(g.pool, key_at(key), &ask, &lease);
     ex_note("get %s: %s", names[key], code == 0 ? "a lease" : kp_strerror(code));
+    ex_result(code == 0 ? ((struct thing *)lease.resource)->key + 1 : code);
     if (!explained(code, within_ms, flags)) ex_fail("get: %s; but why?", kp_strerror(code));
     if (code == 0) got(lease, closed, invalid);
 }
@@ -305,6 +307,14 @@ void cast_release(void)
 void cast_discard(void)
 {
     give(true);
+}
+
+void cast_release_copy(void)
+{
+    int me = ex_self();
+    kp_lease copy = g.lease[me][g.leases[me] - 1];
+
+    kp_release(&copy);
 }
 
 void cast_release_main(bool discard)
@@ -350,6 +360,7 @@ void cast_invalidate(void)
     ex_note("invalidate");
     int64_t n = kp_invalidate(g.pool, first);
     ex_note("invalidate: %d", (int)n);
+    ex_result((int)n);
     if (n < 0 || n > 1) ex_fail("kp_invalidate: %d", (int)n);
     if (live) have_ended(&first, 1);
 }
@@ -362,6 +373,7 @@ void cast_invalidate_key(int key)
     ex_note("invalidate key %s", key < 0 ? "*" : names[key]);
     int64_t marked = kp_invalidate_key(g.pool, key_at(key));
     ex_note("invalidate key: %d", (int)marked);
+    ex_result((int)marked);
     if (marked < 0) ex_fail("kp_invalidate_key: %s", kp_strerror((int)marked));
     have_ended(list, n);
 }
@@ -396,6 +408,7 @@ void cast_close(kp_close_mode mode)
     ex_note("close %d", (int)mode);
     int64_t out = kp_pool_close(g.pool, mode, 0);
     ex_note("close: %d still out", (int)out);
+    ex_result((int)out);
     if (out < 0) ex_fail("kp_pool_close: %s", kp_strerror((int)out));
     ex_say(&g.closed, 1);
 }
@@ -408,6 +421,7 @@ void cast_warm(int key)
     ex_note("warm %s", names[key]);
     int64_t n = kp_warm(g.pool, keys, 1, &ask);
     ex_note("warm: %d", (int)n);
+    ex_result((int)n);
     if (n < 0 && !explained((int)n, KP_OFF, 0)) ex_fail("kp_warm: %s", kp_strerror((int)n));
 }
 
@@ -420,6 +434,7 @@ void cast_add(int key)
     ex_note("add %s", names[key]);
     int code = kp_add(g.pool, key_at(key), t);
     ex_note("add: %s", kp_strerror(code));
+    ex_result(code);
     if (code == 0) {
         g.made++;
         counted(key, 1);

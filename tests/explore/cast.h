@@ -37,6 +37,7 @@ bool stage_stuck(void);
 void cast_get(int key, int64_t within_ms, uint32_t flags);
 void cast_release(void);
 void cast_discard(void);
+void cast_release_copy(void); /* misuse, for a canary */
 void cast_release_main(bool discard);
 void cast_invalidate(void);
 void cast_invalidate_key(int key); /* -1: every key */

@@ -10,6 +10,7 @@
  *   plain.c    data races of plain memory, and memory that must not be touched
  *   hooks.c    what -fsanitize=thread makes the compiler call
  *   place.c    addresses and their histories
+ *   snapshot.c what set-up left
  *   world.c    the pool's world and lock
  *
  * An EVENT is one point taken. Two events conflict if their order matters (reduce.c has the table);
@@ -108,6 +109,7 @@ struct ex_thread {
     uint64_t until;
     bool may_time_out; /* a short time-out was declined: when all are stuck, it must be taken */
     int locks;
+    uint64_t result; /* a sum of what its calls answered */
     uint16_t clock[EX_THREADS]; /* causality */
     struct ex_view view;        /* C11 */
 };
@@ -144,13 +146,14 @@ struct ex {
 
     /* this execution */
     uint32_t run;
+    bool ready; /* set-up was kept */
     bool live; /* threads run; else set-up, end, or looking while all stand still */
     int cur, threads;
     struct ex_thread thread[EX_THREADS + 1]; /* the last one: set-up and end */
     struct fiber main, *give_back;           /* give_back: whom to return to at the next point */
     enum ex_outcome outcome;
     char why[512];
-    uint64_t hash, now, rng;
+    uint64_t hash, rng;
     int faults_left, preemptions, switches;
     uint64_t steps; /* of all executions */
     struct ex_event *event;
@@ -198,9 +201,11 @@ void ex_join(uint16_t *into, const uint16_t *from);
 
 struct ex_place *ex_place(void *address);
 void ex_places_clear(void);     /* a new scenario */
+uintptr_t ex_shared_at(int i);  /* the i-th place if it is shared, or 0 */
 void ex_places_begin(void);     /* a new execution */
 bool ex_meet(struct ex_place *place, enum ex_kind kind); /* is it a point? */
 struct ex_history *ex_history(struct ex_place *place, unsigned size);
+void ex_wrote_alone(void *address);
 uint64_t ex_raw_read(const void *p, unsigned size);
 void ex_raw_write(void *p, unsigned size, uint64_t value);
 
@@ -221,16 +226,26 @@ bool ex_atomic_cas(void *p, unsigned size, uint64_t *expected, uint64_t value, i
 void ex_plain(const void *p, size_t size, bool write, void *pc);
 void ex_atomic_touch(const void *p, bool write, void *pc);
 void ex_memory_init(void);
-void ex_library_keep(void);
-void ex_library_restore(void);
 void ex_poison(const void *p, size_t size, bool poisoned);
 char *ex_stack_of(int t);
 void *ex_arena_of(int t, size_t *size);
-void *ex_static_room(size_t size); /* for good: not part of any execution */
+void *ex_static_room(size_t size);  /* for good: not part of any execution */
+void *ex_lasting(size_t *size);     /* all of that */
+uint8_t *ex_poison_of(const void *p);
+
+/* ---- snapshot.c ---- */
+
+void ex_library_keep(void);
+void ex_library_restore(void);
+void ex_snapshot_take(void); /* set-up has ended */
+void ex_snapshot_restore(void);
+void ex_snapshot_forget(void);
 
 /* ---- world.c ---- */
 
-void ex_world_begin(void);
+void ex_world_begin(void); /* empty: before set-up */
+void ex_world_again(void); /* as set-up left it, but for what ex_keep knows */
+size_t ex_arena_used(void); /* by set-up */
 bool ex_fire_timers(void); /* all are stuck: the earliest deadline comes. False: there is none */
 
 /* ---- trace.c ---- */

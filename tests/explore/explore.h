@@ -33,6 +33,9 @@ bool ex_holds_lock(void);
 _Noreturn void ex_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void ex_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What came out, for the set of outcomes that --outcomes counts. */
+void ex_result(int what);
+
 /* Ghosts: what the checks know. Each call is a point. Between the ups and the downs of one counter
  * the search tries both orders where it can. */
 void ex_up(void *what);
@@ -48,6 +51,9 @@ void ex_use(void *payload, bool write);
 bool ex_fault(const char *site);
 
 void ex_pass_ms(int64_t ms); /* the clock moves: a point */
+
+/* Memory of the scenario's own: each execution begins with it as set-up left it. */
+void ex_keep(void *at, size_t size);
 
 extern const kp_world *const ex_world; /* NULL on real threads: life */
 

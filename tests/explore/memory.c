@@ -101,6 +101,7 @@ void ex_atomic_store(void *p, unsigned size, uint64_t value, int order, void *pc
 {
     if (!ex.live) {
         ex_raw_write(p, size, value);
+        ex_wrote_alone(p);
         return;
     }
     ex_point(EX_STORE, p);
@@ -137,6 +138,7 @@ uint64_t ex_atomic_rmw(void *p, unsigned size, enum ex_rmw what, uint64_t value,
     if (!ex.live) {
         old = ex_raw_read(p, size);
         ex_raw_write(p, size, compute(what, old, value));
+        ex_wrote_alone(p);
         return old;
     }
     ex_point(EX_STORE, p);
@@ -169,6 +171,7 @@ bool ex_atomic_cas(void *p, unsigned size, uint64_t *expected, uint64_t value, i
         uint64_t old = ex_raw_read(p, size);
         bool same = old == *expected;
         if (same) ex_raw_write(p, size, value);
+        ex_wrote_alone(p);
         *expected = old;
         return same;
     }

@@ -48,6 +48,11 @@ void ex_places_clear(void)
     places = 0;
 }
 
+uintptr_t ex_shared_at(int i)
+{
+    return table[i].shared ? table[i].address : 0;
+}
+
 void ex_places_begin(void)
 {
     used = 0;
@@ -116,6 +121,14 @@ static void renew(struct ex_history *h, const struct ex_place *place)
     for (int t = 0; t < ex.threads; t++) ex.thread[t].view.seen[h->number] = (uint8_t)h->stores;
     h->last_sequential = h->stores++;
     h->spoilt = false;
+}
+
+/* Written while all threads stand still: all will see it, and nothing older. */
+void ex_wrote_alone(void *address)
+{
+    struct ex_place *place = used ? ex_place(address) : NULL;
+
+    if (place && place->history) place->history->spoilt = true;
 }
 
 struct ex_history *ex_history(struct ex_place *place, unsigned size)

@@ -38,12 +38,6 @@ static size_t lasting;
 
 /* The library's variables (build.sh puts them there). */
 extern char __start_kp_bss[] __attribute__((weak)), __stop_kp_bss[] __attribute__((weak));
-extern char __start_kp_data[] __attribute__((weak)), __stop_kp_data[] __attribute__((weak));
-
-static struct kept {
-    char *at, *copy;
-    size_t size;
-} kept[3];
 
 static void *map(void *at, size_t size)
 {
@@ -66,7 +60,7 @@ void ex_memory_init(void)
 {
     watch(&room, map(FIXED_AT, ROOM), ROOM);
     watch(&library, __start_kp_bss, (size_t)(__stop_kp_bss - __start_kp_bss));
-    poison = map(NULL, ROOM / POISON_GRAIN / 8 + 1);
+    poison = map(NULL, ROOM / POISON_GRAIN + 1);
     for (int t = 0; t <= EX_THREADS; t++) {
         size_t size;
         void *arena = ex_arena_of(t, &size);
@@ -94,28 +88,15 @@ void *ex_static_room(size_t size)
     return p;
 }
 
-/* Each execution begins with the library as it was after a first pool came and went, so that all
- * are alike, and none costs memory. */
-void ex_library_keep(void)
+void *ex_lasting(size_t *size)
 {
-    struct kept now[3] = {
-        { __start_kp_bss, NULL, (size_t)(__stop_kp_bss - __start_kp_bss) },
-        { __start_kp_data, NULL, (size_t)(__stop_kp_data - __start_kp_data) },
-        { room.base + ROOM - LASTING, NULL, lasting },
-    };
-
-    for (int i = 0; i < 3; i++) {
-        kept[i] = now[i];
-        if (now[i].size == 0) continue;
-        kept[i].copy = map(NULL, now[i].size);
-        memcpy(kept[i].copy, kept[i].at, kept[i].size);
-    }
+    *size = lasting;
+    return room.base + ROOM - LASTING;
 }
 
-void ex_library_restore(void)
+uint8_t *ex_poison_of(const void *p)
 {
-    for (int i = 0; i < 3; i++)
-        if (kept[i].size) memcpy(kept[i].at, kept[i].copy, kept[i].size);
+    return poison + (size_t)((const char *)p - room.base) / POISON_GRAIN;
 }
 
 /* ---- poison ---------------------------------------------------------------------------------- */
@@ -123,23 +104,8 @@ void ex_library_restore(void)
 void ex_poison(const void *p, size_t size, bool poisoned)
 {
     size_t from = (size_t)((const char *)p - room.base) / POISON_GRAIN;
-    size_t to = from + (size + POISON_GRAIN - 1) / POISON_GRAIN;
 
-    for (; from < to && from % 8; from++)
-        poison[from / 8] = (uint8_t)(poisoned ? poison[from / 8] | 1u << from % 8
-                                              : poison[from / 8] & ~(1u << from % 8));
-    if (to > from + 8) {
-        memset(poison + from / 8, poisoned ? 255 : 0, (to - from) / 8);
-        from = to - to % 8;
-    }
-    for (; from < to; from++)
-        poison[from / 8] = (uint8_t)(poisoned ? poison[from / 8] | 1u << from % 8
-                                              : poison[from / 8] & ~(1u << from % 8));
-}
-
-static bool poisoned(size_t offset)
-{
-    return poison[offset / POISON_GRAIN / 8] >> (offset / POISON_GRAIN % 8) & 1;
+    memset(poison + from, poisoned, (size + POISON_GRAIN - 1) / POISON_GRAIN);
 }
 
 /* ---- races ----------------------------------------------------------------------------------- */
@@ -174,6 +140,16 @@ static void look(struct cell *c, bool write, void *pc)
     c->pc = (uint32_t)(uintptr_t)pc;
 }
 
+/* Looked at already, and we have released nothing since: who came in between was told then. */
+static inline bool known(const struct cell *c, bool write)
+{
+    uint16_t now = ex.thread[ex.cur].view.clock[ex.cur];
+
+    if (c->run != ex.run) return false;
+    if (write) return c->write == now && c->writer == ex.cur && !c->atomic;
+    return c->reads[ex.cur] == now;
+}
+
 /* An atomic became something else: its history ends. */
 static void renewed(uintptr_t at)
 {
@@ -191,13 +167,14 @@ void ex_plain(const void *p, size_t size, bool write, void *pc)
         r = &library;
         offset = (size_t)((const char *)p - r->base);
         if (offset >= r->size) return;
-    } else if (poisoned(offset) || poisoned(offset + size - 1)) {
+    } else if (poison[offset / POISON_GRAIN] || poison[(offset + size - 1) / POISON_GRAIN]) {
         ex_fail("T%d %s memory that is not, or no longer, allocated: %p (pc %p)", ex.cur,
                 access_name(write), p, pc);
     }
     if (!ex.live) return;
     for (size_t i = offset / GRAIN; i <= (offset + size - 1) / GRAIN; i++) {
         struct cell *c = &r->cells[i];
+        if (known(c, write)) continue;
         bool was_atomic = c->run == ex.run && c->atomic;
         look(c, write, pc);
         if (write && was_atomic) {
@@ -217,7 +194,7 @@ void ex_atomic_touch(const void *p, bool write, void *pc)
         r = &library;
         offset = (size_t)((const char *)p - r->base);
         if (offset >= r->size) return;
-    } else if (poisoned(offset)) {
+    } else if (poison[offset / POISON_GRAIN]) {
         ex_fail("T%d %s an atomic in memory that is not, or no longer, allocated: %p (pc %p)",
                 ex.cur, access_name(write), p, pc);
     }

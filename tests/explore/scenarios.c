@@ -62,6 +62,7 @@ static const struct verb {
     { 's', "stats", cast_look, 0 },
     { 'p', "pin", pin_a, 0 },
     { 'J', "answer", answer, 0 },
+    { 'Z', "release_copy", cast_release_copy, 0 },
 };
 
 static const struct verb *verb_of(char letter)
@@ -92,6 +93,59 @@ static const struct named_stage {
       "gr gd wr k x 2 0" },
 };
 
+static const struct stage one_held = { .max_live = 1, .held = 1 };
+static const struct stage one_idle = { .max_live = 1, .idle = 1 };
+static const struct stage one_of_two = { .max_live = 2, .idle = 1 };
+static const struct stage two_keys = { .max_live = 1, .budget = 1, .idle = 1 };
+static const struct stage two_keys_held = { .max_live = 1, .budget = 1, .held = 1 };
+static const struct stage later = { .max_live = 1, .pends = true };
+static const struct stage later_2 = { .max_live = 2, .pends = true };
+static const struct stage new_key = { .max_live = 1, .fresh = true };
+
+/* Two threads with two operations and more, and what takes longer to look at. */
+static const struct chosen {
+    const char *where;
+    const struct stage *stage;
+    const char *bodies[40]; /* each: threads, separated by blanks */
+} longer[] = {
+    { "1 held of 1", &one_held,
+      { "grgr gr", "gr grgr", "grgr R", "grgd R", "wrwr R", "grgr k", "grk gr", "grx gr", "gdgr R",
+        "gr0 gr", "trtr R", "wr Rgr", "gri gr" } },
+    { "1 idle of 1", &one_idle,
+      { "grgr grgr", "grgd gdgr", "grgr wrwr", "grk grk", "gdgr grx", "trtr grgr", "grgr kk",
+        "grgr xx", "gr0 grgr", "gru grn", "frgr gr", "trgr wrgr" } },
+    { "1 idle of 2", &one_of_two, { "grgr gr", "ggrr gr", "ggrr k", "ggrr tr", "gr nu" } },
+    { "two keys, 1 idle of 1 in all", &two_keys, { "grbr gr", "grbr br", "brgr K" } },
+    { "a new key", &new_key, { "gr s", "gr 0", "p 0", "m 0" } },
+}, triples[] = {
+    { "1 held of 1", &one_held,
+      { "gr gr R", "gr wr R", "wr wr R", "gr tr R", "gr gr k", "gr R k", "gr D k", "gr gr 0",
+        "gr R 0", "wr R 0", "gr R 1", "gr gr D", "gr gd R", "gr R x", "gr R n", "gr R i",
+        "wr R k", "gr wr k", "gr wr 0", "wr D gr", "fr gr R", "gr R m", "gr R M", "gr R s",
+        "wr R x", "gr k 0", "wr wr D", "gr R u", "tr R k" } },
+    { "1 idle of 1", &one_idle,
+      { "gr gr gr", "gr gr tr", "gr gr wr", "gr gr gd", "gr gr k", "gr gr x", "gr gr 0", "gr k x",
+        "gr wr k", "gd gd gr", "gr tr k", "fr gr gr", "gr k 0", "tr tr tr", "wr wr wr", "gr n u",
+        "gr k k" } },
+    { "two keys, 1 idle of 1 in all", &two_keys, { "gr br tr", "gr br wr", "tr br k" } },
+    { "two keys, 1 held of 1 in all", &two_keys_held,
+      { "gr br R", "br br R", "gr br D", "br wr R", "br R 0", "br R K" } },
+    { "created later, 1 of 1", &later,
+      { "gr J", "wr J", "gr gr J", "gr wr J", "wr wr J", "gr tr J", "gr 0 J", "wr 0 J", "gr k J",
+        "gr 1 J", "gr 2 J", "m gr J", "gd gr J", "wr M J", "fr gr J" } },
+    { "created later, 2 of 2", &later_2, { "gr gr J", "wr gr J", "wr wr J" } },
+}, bad[] = {
+    { "1 idle of 1", &one_idle, { "gZr gr" } },
+}, faults[] = {
+    { "1 held of 1, one fault", &one_held,
+      { "gr gr", "gr R", "gr D", "wr R", "gr k", "gr 0", "wr k", "gd R", "fr R", "gr m", "gr i",
+        "gr x", "wr D", "tr D", "gr 2" } },
+    { "1 idle of 1, one fault", &one_idle,
+      { "gr gr", "gr gd", "gd gd", "gr k", "gr x", "gd wr", "gr 0", "gd k", "fr gr", "gr m" } },
+    { "two keys, 1 held of 1 in all, one fault", &two_keys_held, { "gr br", "br R", "br D", "bd R" } },
+    { "created later, one fault", &later, { "gr J", "wr J", "gr gr J", "gr wr J", "gr 0 J" } },
+};
+
 enum { MOST = 1200 };
 static struct scenario list[MOST];
 static int count;
@@ -109,20 +163,25 @@ static void name_it(struct scenario *s, const char *where)
     if (at < size) (void)snprintf(s->name + at, size - at, " (%s)", where);
 }
 
-static void add(enum group group, const struct named_stage *stage, int threads,
-                const char *const *bodies)
+static struct scenario *add(enum group group, const char *where, const struct stage *stage,
+                            int threads, const char (*bodies)[24])
 {
     struct scenario *s = &list[count++];
 
     s->group = group;
-    s->stage = stage->stage;
+    s->stage = *stage;
     for (int t = 0; t < threads; t++) {
         snprintf(s->body[t], sizeof s->body[t], "%s", bodies[t]);
         for (const char *c = bodies[t]; *c; c++) s->stage.may |= verb_of(*c)->may;
         if (strchr(bodies[t], 'J')) s->daemons++;
     }
     s->threads = threads;
-    name_it(s, stage->name);
+    if (group == FAULTS) {
+        s->faults = 1;
+        s->stage.may |= MAY_FAIL;
+    }
+    name_it(s, where);
+    return s;
 }
 
 static int split(const char *text, char words[][24])
@@ -142,13 +201,45 @@ static void add_pairs(const struct named_stage *stage)
     int n = split(stage->actions, word);
 
     for (int i = 0; i < n; i++)
-        for (int j = i; j < n; j++)
-            add(PAIRS, stage, 2, (const char *const[]){ word[i], word[j] });
+        for (int j = i; j < n; j++) {
+            char bodies[2][24];
+            memcpy(bodies[0], word[i], sizeof bodies[0]);
+            memcpy(bodies[1], word[j], sizeof bodies[1]);
+            (void)add(PAIRS, stage->name, &stage->stage, 2, (const char(*)[24])bodies);
+        }
 }
+
+static void add_chosen(enum group group, const struct chosen *chosen, size_t n)
+{
+    char word[EX_THREADS][24];
+
+    for (size_t i = 0; i < n; i++)
+        for (const char *const *b = chosen[i].bodies; *b; b++) {
+            int threads = split(*b, word);
+            (void)add(group, chosen[i].where, chosen[i].stage, threads, (const char(*)[24])word);
+        }
+}
+
+static void add_litmus(void)
+{
+    for (int i = 0; i < litmus_count; i++) {
+        struct scenario *s = &list[count++];
+        s->group = i < litmus_lock ? LITMUS : i < litmus_bad ? LOCK : CANARY;
+        s->program = &litmus_programs[i];
+        snprintf(s->name, sizeof s->name, "%s", litmus_programs[i].name);
+    }
+}
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static void build(void)
 {
-    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) add_pairs(&stages[i]);
+    for (size_t i = 0; i < COUNT(stages); i++) add_pairs(&stages[i]);
+    add_chosen(LONG_PAIRS, longer, COUNT(longer));
+    add_chosen(TRIPLES, triples, COUNT(triples));
+    add_chosen(FAULTS, faults, COUNT(faults));
+    add_litmus();
+    add_chosen(CANARY, bad, COUNT(bad));
 }
 
 int scenario_count(void)
@@ -183,6 +274,7 @@ const struct ex_program *scenario_play(const struct scenario *s)
         .setup = play_setup, .thread = play_thread, .stuck = stage_stuck, .finish = stage_clear
     };
 
+    if (s->program) return s->program;
     current = s;
     program.name = s->name;
     program.threads = s->threads;

@@ -7,15 +7,23 @@
 
 #include "cast.h"
 
-enum group { PAIRS, LONG_PAIRS, TRIPLES, FAULTS, LOCK, MIXES, GROUPS };
+/* Those from MIXES on are only run when asked for, or at random. */
+enum group { PAIRS, LONG_PAIRS, TRIPLES, FAULTS, LOCK, LITMUS, ASYNC, MIXES, CANARY, GROUPS };
 
 struct scenario {
     char name[120];
     enum group group;
     struct stage stage;
     char body[EX_THREADS][24];
-    int threads, daemons;
+    int threads, daemons, faults;
+    const struct ex_program *program; /* a program of its own (litmus.c), or NULL */
 };
+
+extern const struct ex_program litmus_programs[];
+extern const int litmus_count; /* first those that must hold ... */
+extern const int litmus_lock;  /* ... from here on with the library's own lock ... */
+extern const int litmus_bad;   /* ... from here on those that must be caught */
+
 
 int scenario_count(void);
 const struct scenario *scenario_at(int i);

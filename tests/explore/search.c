@@ -375,7 +375,6 @@ static void begin(void)
     ex.threads = ex.program->threads;
     begin_random();
     ex_places_begin();
-    ex_world_begin();
     for (int t = 0; t <= EX_THREADS; t++) {
         struct ex_thread *thread = &ex.thread[t];
         struct fiber fiber = thread->fiber;
@@ -429,20 +428,38 @@ static void in_turn(void (*fn)(void))
 static void warm_up(void)
 {
     begin();
+    ex_world_begin();
     in_turn(set_up);
     if (ex.outcome == EX_PASSED) in_turn(finish);
     ex_library_keep();
 }
 
-enum ex_outcome ex_execute(void)
+static void begin_program(void)
 {
     static bool warm;
 
     if (!warm) warm_up();
     warm = true;
+    ex_snapshot_forget();
     begin();
     ex_library_restore();
+    ex_world_begin();
     in_turn(set_up);
+    if (ex.outcome != EX_PASSED) return;
+    ex_world_again();
+    ex_snapshot_take();
+    ex.ready = true;
+}
+
+enum ex_outcome ex_execute(void)
+{
+    if (!ex.ready) {
+        begin_program();
+    } else {
+        begin();
+        ex_world_again();
+        ex_snapshot_restore();
+    }
     if (ex.outcome == EX_PASSED) in_turn(run_all);
     ex.live = false;
     if (ex.outcome == EX_PASSED) in_turn(finish);

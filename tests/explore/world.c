@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/lock.h"
@@ -21,25 +22,28 @@
 
 static struct arena {
     char *base;
-    size_t size, used;
+    size_t size;
 } arenas[EX_THREADS + 1];
 
-static int blocks;
-static uint64_t due, randoms[EX_THREADS + 1];
+static struct state {
+    int blocks;
+    uint64_t now, due, random[EX_THREADS + 1];
+    size_t used[EX_THREADS + 1];
+} w;
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
 static uint64_t clock_now(void)
 {
-    if (ex.live) ex_point(EX_LOAD, &ex.now);
-    return ex.now;
+    if (ex.live) ex_point(EX_LOAD, &w.now);
+    return w.now;
 }
 
 static void advance_to(uint64_t at)
 {
-    if (ex.live) ex_point(EX_ADVANCE, &ex.now);
-    if (at > ex.now) ex.now = at;
-    if (ex.tracing) ex_traced(EX_ADVANCE, &ex.now, (ex.now - START) / 1000000, NULL);
+    if (ex.live) ex_point(EX_ADVANCE, &w.now);
+    if (at > w.now) w.now = at;
+    if (ex.tracing) ex_traced(EX_ADVANCE, &w.now, (w.now - START) / 1000000, NULL);
 }
 
 static uint64_t world_now(void *ctx)
@@ -50,19 +54,19 @@ static uint64_t world_now(void *ctx)
 
 void ex_pass_ms(int64_t ms)
 {
-    advance_to(ex.now + (uint64_t)ms * 1000000);
+    advance_to(w.now + (uint64_t)ms * 1000000);
 }
 
 static void world_upkeep(kp_pool *pool, uint64_t at, void *ctx)
 {
     (void)pool;
     (void)ctx;
-    due = at;
+    w.due = at;
 }
 
 uint64_t ex_due(void)
 {
-    return due;
+    return w.due;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -79,13 +83,13 @@ bool ex_fault(const char *site)
 static void *world_alloc(size_t size, size_t align, void *ctx)
 {
     struct arena *a = &arenas[ex.cur];
-    size_t at = (a->used + 16 + align - 1) & ~(align - 1), end = (at + size + 15) & ~(size_t)15;
+    size_t at = (w.used[ex.cur] + 16 + align - 1) & ~(align - 1), end = (at + size + 15) & ~(size_t)15;
 
     (void)ctx;
     if (ex_fault("alloc")) return NULL;
     if (end > a->size) ex_fail("the explorer's arena is used up");
-    a->used = end;
-    blocks++;
+    w.used[ex.cur] = end;
+    w.blocks++;
     ex_poison(a->base + at, size, false);
     return a->base + at;
 }
@@ -93,18 +97,18 @@ static void *world_alloc(size_t size, size_t align, void *ctx)
 static void world_free(void *p, size_t size, void *ctx)
 {
     (void)ctx;
-    blocks--;
+    w.blocks--;
     ex_poison(p, size, true);
 }
 
 int ex_memory_left(void)
 {
-    return blocks;
+    return w.blocks;
 }
 
 static uint64_t world_random(void *ctx)
 {
-    uint64_t *r = &randoms[ex.cur];
+    uint64_t *r = &w.random[ex.cur];
 
     (void)ctx;
     *r = *r * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -118,7 +122,7 @@ static void sleep_alone(const uint32_t *word, uint32_t while_it_is, uint64_t unt
 {
     if (*(const volatile uint32_t *)word != while_it_is) return;
     if (until == NEVER) ex_fail("%s would sleep for ever", ex.program->name);
-    if (until > ex.now) ex.now = until;
+    if (until > w.now) w.now = until;
 }
 
 static void world_park(uint32_t *word, uint32_t while_it_is, uint64_t until, void *ctx)
@@ -190,8 +194,8 @@ bool ex_fire_timers(void)
         if (first < 0 || thread->until < ex.thread[first].until) first = t;
     }
     if (first < 0) return false;
-    if (ex.thread[first].until > ex.now) ex.now = ex.thread[first].until;
-    if (ex.tracing) ex_traced(EX_ADVANCE, &ex.now, (ex.now - START) / 1000000, NULL);
+    if (ex.thread[first].until > w.now) w.now = ex.thread[first].until;
+    if (ex.tracing) ex_traced(EX_ADVANCE, &w.now, (w.now - START) / 1000000, NULL);
     ex.thread[first].state = EX_WOKEN;
     return true;
 }
@@ -208,33 +212,61 @@ static const kp_world world = {
 
 const kp_world *const ex_world = &world;
 
+size_t ex_arena_used(void)
+{
+    return w.used[EX_THREADS];
+}
+
+static void empty(int t)
+{
+    ex_poison(arenas[t].base, w.used[t], true);
+    w.used[t] = 0;
+}
+
 void ex_world_begin(void)
 {
     for (int t = 0; t <= EX_THREADS; t++) {
-        struct arena *a = &arenas[t];
-        if (!a->base) a->base = ex_arena_of(t, &a->size);
-        ex_poison(a->base, a->used, true);
-        a->used = 0;
-        randoms[t] = (uint64_t)t + 1;
+        if (!arenas[t].base) arenas[t].base = ex_arena_of(t, &arenas[t].size);
+        empty(t);
+        w.random[t] = (uint64_t)t + 1;
     }
-    blocks = 0;
-    due = NEVER;
-    ex.now = START;
+    w.blocks = 0;
+    w.due = NEVER;
+    w.now = START;
+    ex_keep(&w, sizeof w);
+}
+
+/* The threads' arenas are empty again; what set-up allocated is all there. */
+void ex_world_again(void)
+{
+    static uint8_t *kept;
+    static size_t room, size;
+    uint8_t *now = ex_poison_of(arenas[EX_THREADS].base);
+
+    if (ex.ready) {
+        for (int t = 0; t <= EX_THREADS; t++) empty(t);
+        memcpy(now, kept, size);
+        return;
+    }
+    size = w.used[EX_THREADS] / 16 + 1;
+    if (size > room) kept = realloc(kept, room = size);
+    if (!kept) abort();
+    memcpy(kept, now, size);
 }
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
-void ex_real_lock_take(struct kp__lock *l, const struct kp__world *w);
-void ex_real_lock_give(struct kp__lock *l, const struct kp__world *w);
+void ex_real_lock_take(struct kp__lock *l, const struct kp__world *world_of);
+void ex_real_lock_give(struct kp__lock *l, const struct kp__world *world_of);
 
 /* One step to take it, when it is free, instead of base/lock.c's several; that has scenarios of its
  * own, with ex.real_lock. */
-void kp__lock_take(struct kp__lock *l, const struct kp__world *w)
+void kp__lock_take(struct kp__lock *l, const struct kp__world *world_of)
 {
     struct ex_thread *me = &ex.thread[ex.cur];
 
     if (ex.real_lock) {
-        ex_real_lock_take(l, w);
+        ex_real_lock_take(l, world_of);
     } else if (!ex.live) {
         if (*(volatile uint32_t *)(void *)&l->word) ex_fail("a lock is held while nobody runs");
         *(volatile uint32_t *)(void *)&l->word = 1;
@@ -250,13 +282,13 @@ void kp__lock_take(struct kp__lock *l, const struct kp__world *w)
     me->locks++;
 }
 
-void kp__lock_give(struct kp__lock *l, const struct kp__world *w)
+void kp__lock_give(struct kp__lock *l, const struct kp__world *world_of)
 {
     struct ex_thread *me = &ex.thread[ex.cur];
 
     me->locks--;
     if (ex.real_lock) {
-        ex_real_lock_give(l, w);
+        ex_real_lock_give(l, world_of);
         return;
     }
     *(volatile uint32_t *)(void *)&l->word = 0;
@@ -324,6 +356,13 @@ bool ex_await(const uint32_t *flag)
 void ex_use(void *payload, bool write)
 {
     if (ex.live && ex.plain) ex_plain(payload, 4, write, __builtin_return_address(0));
+}
+
+void ex_result(int what)
+{
+    uint64_t *mine = &ex.thread[ex.cur].result;
+
+    *mine = (*mine ^ (uint64_t)(uint32_t)what) * UINT64_C(1099511628211) + 1;
 }
 
 /* ---- what the library asks of the C library -------------------------------------------------- */
