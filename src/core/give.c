@@ -153,7 +153,7 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     if (r->breaker_failures < KP__UNBOUND && (r->breaker_counts & KP_BREAK_CREATE) &&
         (int64_t)h->failures >= r->breaker_failures) {
         h->tripped = true;
-        h->open_until = now + r->breaker_open;
+        h->open_until = kp__later(now, r->breaker_open);
     }
     if (!failure) return; /* out of memory: counted and reported all the same */
     *failure = *what;
@@ -164,7 +164,7 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
         *keep = NULL;
         return;
     }
-    failure->until = r->cache_failure && !r->cache_once ? now + r->cache_failure : 0;
+    failure->until = r->cache_failure && !r->cache_once ? kp__later(now, r->cache_failure) : 0;
     *keep = h->last;
     h->last = failure;
 }
@@ -396,7 +396,7 @@ bool kp__reported(struct kp__subpool *sub, bool ok, uint64_t now)
         h->tripped = false;
     } else if ((int64_t)++h->use_failures >= sub->rules->breaker_failures) {
         h->tripped = true;
-        h->open_until = now + sub->rules->breaker_open;
+        h->open_until = kp__later(now, sub->rules->breaker_open);
     }
     return h->tripped != before;
 }
