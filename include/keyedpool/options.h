@@ -19,7 +19,8 @@ typedef enum kp_job_kind {
     KP_JOB_CREATE = 1,
     KP_JOB_VALIDATE,
     KP_JOB_RESET,
-    KP_JOB_DESTROY
+    KP_JOB_DESTROY,
+    KP_JOB_ABANDON
 } kp_job_kind;
 
 /* One run of a driver function. Made by the pool, read by you, valid until it is answered; grows at
@@ -57,13 +58,19 @@ typedef struct kp_driver {
                                                        destroy it, take another */
     int  (*reset)(kp_job *job, void *resource);     /* optional, on give-back; negative: destroy
                                                        it */
+    int  (*abandon)(kp_job *job, void *resource);   /* optional, in a child of fork: drop one of
+                                                       the parent's. Close the descriptor, say
+                                                       nothing to the peer, take no lock of the
+                                                       resource's: its borrower may have been in
+                                                       the middle of using it. Answers at once.
+                                                       NULL: it stays as it is */
     void (*cancel)(kp_job *job);                    /* optional: hurry a pending job; it is still
                                                        answered by kp_job_done */
     void  *ctx;
     void (*drop_ctx)(void *ctx);                    /* optional: after the pool's very last call;
                                                        free ctx here */
     uint32_t flags, reserved0;                      /* KP_NEVER_BLOCKS */
-    void (*reserved[5])(void);
+    void (*reserved[4])(void);
 } kp_driver;
 
 /* kp_driver.flags: all its functions return at once (what takes time is answered later), so that
@@ -213,7 +220,7 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-typedef enum kp_fork { KP_FORK_REFUSE = 1 } kp_fork;
+typedef enum kp_fork { KP_FORK_FRESH = 1, KP_FORK_REFUSE } kp_fork;
 
 /* Grows at the end only; kp_pool_open passes its size, so nobody writes it. */
 typedef struct kp_options {
@@ -238,8 +245,10 @@ typedef struct kp_options {
                                                        multiples of this, at least 1 */
     int64_t     forget_key_after_ms;                /* [5 min] an unused key; NONE: at once */
     int64_t     leak_after_ms;                      /* [60 s] */
-    int32_t     on_fork;                            /* [FORK_REFUSE] a child's calls are answered
-                                                       KP_EFORKED */
+    int32_t     on_fork;                            /* [FORK_FRESH; with loop FORK_REFUSE] in a
+                                                       child of fork the pool starts empty;
+                                                       FORK_REFUSE: calls are answered
+                                                       KP_EFORKED. docs/PROCESS.md */
     int32_t     on_misuse_abort;                    /* [0] 1: abort() after the event, for
                                                        debugging */
     const kp_world *world;                          /* NULL: life */

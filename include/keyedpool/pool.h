@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The pool: open, get, release, discard, close; many keys at once; upkeep.
+ *
+ * In a child of fork the first call on a pool opens it again, whichever function that is: then it
+ * also calls driver.abandon, takes memory, and may answer KP_ENOMEM (docs/PROCESS.md).
  */
 #ifndef KEYEDPOOL_POOL_H
 #define KEYEDPOOL_POOL_H

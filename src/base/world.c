@@ -28,6 +28,8 @@
 #define LIFE_FUTEX 0
 #endif
 
+_Atomic uint32_t kp__forks;
+
 static uint64_t life_now(void *ctx)
 {
     struct timespec now;
@@ -88,13 +90,15 @@ static void life_seed(uint64_t state[4])
 static uint64_t life_random(void *ctx)
 {
     static _Thread_local uint64_t s[4];
-    static _Thread_local int seeded;
+    static _Thread_local uint32_t seeded;
+    /* relaxed: the child's own store, or none. Parent and child must not draw the same numbers */
+    uint32_t process = atomic_load_explicit(&kp__forks, memory_order_relaxed) + 1;
     uint64_t result, shifted;
 
     (void)ctx;
-    if (!seeded) {
+    if (seeded != process) {
         life_seed(s);
-        seeded = 1;
+        seeded = process;
     }
     result = life_rotl(s[0] + s[3], 23) + s[0];
     shifted = s[1] << 17;
@@ -158,7 +162,8 @@ static struct life_berth {
 
 static pthread_once_t life_once = PTHREAD_ONCE_INIT;
 
-static void life_make_berths(void)
+/* In a child too: threads that are not there may have held these mutexes, or slept here. */
+static void life_fill_berths(void)
 {
     pthread_condattr_t attr;
 
@@ -167,8 +172,15 @@ static void life_make_berths(void)
     for (size_t i = 0; i < sizeof life_berths / sizeof *life_berths; i++) {
         pthread_mutex_init(&life_berths[i].mutex, NULL);
         pthread_cond_init(&life_berths[i].roused, &attr);
+        life_berths[i].sleepers = 0;
     }
     pthread_condattr_destroy(&attr);
+}
+
+static void life_make_berths(void)
+{
+    life_fill_berths();
+    (void)pthread_atfork(NULL, NULL, life_fill_berths);
 }
 
 static struct life_berth *life_berth_of(const uint32_t *word)

@@ -9,6 +9,7 @@
 #ifndef KP__BASE_WORLD_H
 #define KP__BASE_WORLD_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -32,6 +33,9 @@ struct kp__world {
 };
 
 extern const struct kp__world kp__life;
+
+/* How many forks this process is away from its first ancestor that used the library. */
+extern _Atomic uint32_t kp__forks;
 
 static inline uint64_t kp__now(const struct kp__world *w)
 {

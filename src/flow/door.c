@@ -3,7 +3,6 @@
  * Doors: what a kp_pool * points to, for ever; and the pool's lock, which lives in its door. Every
  * call enters and leaves here; what it does in between starts in get.c and release.c.
  */
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/check.h"
@@ -17,17 +16,10 @@ static _Atomic(struct kp_pool *) chunk[CHUNKS];
 static _Atomic uint32_t made;
 static struct kp__lock registry; /* writers */
 
-_Atomic uint32_t kp__forks;
-
-static void forked(void)
+/* Who held the lock is not there; what it had written is a door that nobody knows. */
+void kp__doors_in_child(void)
 {
-    atomic_fetch_add(&kp__forks, 1);
-}
-
-static void watch_forks(void)
-{
-    /* out of memory: then a child is not refused, as after vfork */
-    (void)pthread_atfork(NULL, NULL, forked);
+    atomic_store(&registry.word, 0);
 }
 
 static unsigned chunk_of(uint32_t index, uint32_t *first)
@@ -51,25 +43,26 @@ struct kp_pool *kp__door_at(uint32_t index)
 
 int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     uint32_t first, index;
     struct kp_pool *door = NULL;
 
-    (void)pthread_once(&once, watch_forks);
     kp__lock_take(&registry, &kp__life);
+    bool watched = kp__fork_watch();
     /* relaxed, here and for the chunk: written under this lock only */
     index = atomic_load_explicit(&made, memory_order_relaxed);
     unsigned k = chunk_of(index, &first);
-    if (index == first) {
+    if (index == first && !atomic_load_explicit(&chunk[k], memory_order_relaxed)) {
         void *room = kp__alloc(&kp__life, ((size_t)FIRST << k) * sizeof *door, 64);
         /* release: pairs with kp__door_at and kp__is_door */
         atomic_store_explicit(&chunk[k], room, memory_order_release);
     }
-    door = atomic_load_explicit(&chunk[k], memory_order_relaxed);
+    if (watched) door = atomic_load_explicit(&chunk[k], memory_order_relaxed);
     if (door) {
         door += index - first;
         door->index = index;
-        door->forks = atomic_load(&kp__forks);
+        door->on_fork = pool->again ? KP_FORK_FRESH : KP_FORK_REFUSE;
+        pool->forks = atomic_load(&kp__forks);
+        atomic_store(&door->forks, pool->forks);
         door->world = *world;
         kp__heap_node_init(&door->keep);
         atomic_store(&door->pool, pool);
@@ -118,9 +111,11 @@ struct kp__pool *kp__enter(kp_pool *door, int *code)
 
     *code = KP_EMISUSE;
     if (!door) return NULL;
-    *code = KP_EFORKED;
-    /* relaxed: the child's own store, or none */
-    if (door->forks != atomic_load_explicit(&kp__forks, memory_order_relaxed)) return NULL;
+    /* acquire: pairs with the release in fork.c; relaxed: the child's own store, or none */
+    if (atomic_load_explicit(&door->forks, memory_order_acquire) !=
+            atomic_load_explicit(&kp__forks, memory_order_relaxed) &&
+        (*code = kp__fork_arrive(door)) != 0)
+        return NULL;
     *code = KP_ECLOSED;
     /* acquire: pairs with the release store of kp__leave; a pool that is gone needs no lock */
     if (!atomic_load_explicit(&door->pool, memory_order_acquire)) return NULL;

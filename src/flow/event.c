@@ -44,6 +44,14 @@ void kp_on_misuse(void (*fn)(const kp_why *why, void *arg), void *arg)
     kp__lock_give(&listener_lock, &kp__life);
 }
 
+/* Who held the lock is not there, and may have written half of it: then nobody listens. */
+void kp__listener_in_child(void)
+{
+    if (!kp__lock_held(&listener_lock)) return;
+    listener = NULL;
+    atomic_store(&listener_lock.word, 0);
+}
+
 static void tell_process(const kp_why *why)
 {
     kp__lock_take(&listener_lock, &kp__life);

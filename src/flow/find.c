@@ -91,7 +91,8 @@ static int stale_pin(struct kp__pool *pool, kp_why *why)
 
     kp__todo_init(&todo, pool->world);
     return kp__misuse_within(pool, &todo, why,
-                             "this pinned key is not of this pool, or was unpinned");
+                             "this pinned key is not of this pool, or was unpinned, or was pinned "
+                             "before fork");
 }
 
 /* ---- make ------------------------------------------------------------------------------------ */

@@ -21,9 +21,10 @@
  * be answered (L10). */
 struct kp_pool {
     struct kp__lock lock;
+    int32_t on_fork;                 /* constant: KP_FORK_... */
     _Atomic(struct kp__pool *) pool; /* NULL: closed, and all came back. Written under the lock */
     uint32_t index;                  /* constant: leases name doors by it */
-    uint32_t forks;                  /* constant: kp__forks when it was opened */
+    _Atomic uint32_t forks;          /* kp__forks when `pool` was opened (fork.c) */
     struct kp__world world;          /* constant */
     struct kp__heap_node keep;       /* Guard: the process's keeper's lock (life.c) */
     uint64_t keep_at;                /* the same */
@@ -32,6 +33,7 @@ struct kp_pool {
 struct kp__job;
 struct kp__crew;
 struct kp_loop;
+struct kp__again;
 
 struct kp__pool {
     struct kp__core core; /* Guard: door->lock */
@@ -52,6 +54,13 @@ struct kp__pool {
     bool abort_on_misuse;
     struct kp__crew *crew; /* options.threads, or NULL */
     kp_loop *loop;         /* options.loop, or NULL */
+    struct kp__again *again; /* how to open it again in a child of fork; NULL: it is refused */
+    uint32_t forks;          /* kp__forks when it was opened */
+
+    /* fork.c */
+    struct kp__pool *before; /* constant: in a child, the parent's pool of this door */
+    struct kp__pool *left;
+    _Atomic uint32_t abandoned;
 
     /* Guard: door->lock */
     struct kp__slab jobs;
@@ -65,14 +74,12 @@ struct kp__pool {
 
 /* ---- doors and the lock (door.c) ------------------------------------------------------------- */
 
-extern _Atomic uint32_t kp__forks; /* how many forks this process is away from its first ancestor */
-
 int kp__door_open(struct kp__pool *pool, const struct kp__world *world);
 bool kp__is_door(const void *maybe);         /* looked up, not followed */
 struct kp_pool *kp__door_at(uint32_t index); /* NULL: there has never been one */
 
 /* Take the lock of an open or closing pool; NULL, and why in *code (KP_EMISUSE, KP_EFORKED,
- * KP_ECLOSED), if that can't be. */
+ * KP_ECLOSED; KP_ENOMEM in a child), if that can't be. */
 struct kp__pool *kp__enter(kp_pool *door, int *code);
 
 /* Give the lock back, and do what is to be done: wake, destroy, free what was told; the last one
@@ -95,6 +102,24 @@ void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
 /* Memory for n more of everything that a new resource or key needs, from outside the lock. False:
  * out of memory. With the lock, which may be given back meanwhile. */
 bool kp__make_room(struct kp__pool *pool);
+
+/* ---- children of fork (fork.c) --------------------------------------------------------------- */
+
+/* See to it that forks are counted, with the first pool. With the registry's lock. */
+bool kp__fork_watch(void);
+
+/* First use of a pool in a child: it starts anew, or why not. Without the lock. */
+int kp__fork_arrive(kp_pool *door);
+
+/* Open a pool again behind its door, which belongs to nobody meanwhile (open.c). */
+int kp__pool_again(kp_pool *door, const struct kp__pool *old, struct kp__pool **out);
+void kp__again_drop(const struct kp__world *world, struct kp__again *again); /* NULL is fine */
+
+/* What a child has to put right of each file's own. No other thread is there. */
+void kp__doors_in_child(void);
+void kp__life_in_child(void);
+void kp__listener_in_child(void);
+void kp__loops_in_child(void);
 
 /* ---- time (door.c) --------------------------------------------------------------------------- */
 

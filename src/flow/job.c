@@ -196,6 +196,12 @@ void kp_job_done(kp_job *face, int status, void *resource)
 {
     struct kp__job *job = KP__OF(face, struct kp__job, face);
     const struct kp__world *world = job->pool->world;
+    /* relaxed: the child's own store, or none */
+    if (job->pool->forks != atomic_load_explicit(&kp__forks, memory_order_relaxed)) {
+        kp__misuse(NULL, NULL,
+                   "kp_job_done: this job began before fork; only the parent can answer it");
+        return;
+    }
     /* relaxed: the exchange below decides */
     uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
 

@@ -11,15 +11,15 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-static struct kp__lock lock;
-static struct kp__heap doors;  /* those with something due. Guard: lock */
-static bool started;           /* Guard: lock */
-static _Atomic uint32_t rings; /* changes when an earlier due time came in */
-
 static bool due_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
     return KP__OF(a, struct kp_pool, keep)->keep_at < KP__OF(b, struct kp_pool, keep)->keep_at;
 }
+
+static struct kp__lock lock;
+static struct kp__heap doors = { .before = due_before }; /* with something due. Guard: lock */
+static bool started;                                     /* Guard: lock */
+static _Atomic uint32_t rings; /* changes when an earlier due time came in */
 
 static struct kp_pool *first_door(void)
 {
@@ -59,17 +59,11 @@ static void *keep(void *arg)
 }
 
 /* In a child there is no keeper, and what the parent's held is not ours. */
-static void forked(void)
+void kp__life_in_child(void)
 {
     atomic_store(&lock.word, 0);
     kp__heap_init(&doors, due_before);
     started = false;
-}
-
-static void prepare(void)
-{
-    kp__heap_init(&doors, due_before);
-    (void)pthread_atfork(NULL, NULL, forked);
 }
 
 int kp__thread_start(void *(*fn)(void *), void *arg)
@@ -94,10 +88,8 @@ int kp__thread_start(void *(*fn)(void *), void *arg)
 
 int kp__life_keeper_start(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int code = 0;
 
-    (void)pthread_once(&once, prepare);
     kp__lock_take(&lock, &kp__life);
     if (!started) code = kp__thread_start(keep, NULL);
     if (code == 0) started = true;

@@ -88,6 +88,13 @@ static bool is_inherited(const kp_loop *loop)
     return loop->forks != atomic_load_explicit(&kp__forks, memory_order_relaxed);
 }
 
+/* The loops are the parent's, also those of this thread; who held the lock is not there. */
+void kp__loops_in_child(void)
+{
+    atomic_store(&registry.word, 0);
+    kp__here = (struct kp__here){ 0 };
+}
+
 /* A loop has one clock: that of the first pool. */
 static bool keep_time(kp_loop *loop, const struct kp__world *world)
 {
@@ -120,7 +127,7 @@ static kp_loop *spare(void)
 {
     kp_loop *loop = all;
 
-    while (loop && loop->box.open) loop = loop->next;
+    while (loop && (loop->box.open || is_inherited(loop))) loop = loop->next;
     if (!loop && (loop = kp__alloc(&kp__life, sizeof *loop, 64)) != NULL) {
         loop->next = all;
         all = loop;

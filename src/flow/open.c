@@ -61,7 +61,7 @@ static int check_driver(const kp_options *o, kp_why *why)
         return kp__refused(why, "driver.cancel", "without driver.create there is no job to hurry");
     if ((d->flags & ~(uint32_t)KP_NEVER_BLOCKS) || d->reserved0)
         return kp__refused(why, "driver.flags", "has a bit that this library does not know");
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < 4; i++)
         if (d->reserved[i])
             return kp__refused(why, "driver.reserved",
                                "is not NULL; a newer header than the library?");
@@ -83,8 +83,11 @@ static int check_whole(const kp_options *o, kp_why *why)
     if (o->loop && !(o->driver.flags & KP_NEVER_BLOCKS))
         return kp__refused(why, "loop", "would be blocked by its driver; if that never blocks, say "
                                         "KP_NEVER_BLOCKS in driver.flags");
-    if (o->on_fork != 0 && o->on_fork != KP_FORK_REFUSE)
-        return kp__refused(why, "on_fork", "is KP_FORK_REFUSE");
+    if (o->on_fork != 0 && o->on_fork != KP_FORK_FRESH && o->on_fork != KP_FORK_REFUSE)
+        return kp__refused(why, "on_fork", "is KP_FORK_FRESH or KP_FORK_REFUSE");
+    if (o->on_fork == KP_FORK_FRESH && o->loop)
+        return kp__refused(why, "on_fork", "and loop: a loop is its own process's, so a child's "
+                                           "pool cannot start on it");
     if (o->on_misuse_abort != 0 && o->on_misuse_abort != 1)
         return kp__refused(why, "on_misuse_abort", "is 0 or 1");
     if (o->keep_every_ms == KP_NONE)
@@ -186,29 +189,70 @@ static bool copy_name(struct kp__pool *pool, const char *name)
     return true;
 }
 
+/* What is asked of the options again in a child of fork, where their owner's may be gone. */
+struct kp__again {
+    kp_options options;
+    kp_world world;
+};
+
+static bool keep_options(struct kp__pool *pool, const kp_options *o)
+{
+    if (o->on_fork == KP_FORK_REFUSE || o->loop) return true;
+    if ((pool->again = kp__alloc(pool->world, sizeof *pool->again, 16)) == NULL) return false;
+    pool->again->options = *o;
+    pool->again->options.name = pool->name;
+    pool->again->options.why = NULL;
+    if (!o->world) return true;
+    pool->again->world = *o->world;
+    pool->again->options.world = &pool->again->world;
+    return true;
+}
+
+void kp__again_drop(const struct kp__world *world, struct kp__again *again)
+{
+    kp__free(world, again, sizeof *again);
+}
+
+/* `door`: the one it stands behind, or NULL: a new one. */
 static int build(const kp_options *o, struct kp__rules *rules, const struct kp__world *world,
-                 kp_pool **out)
+                 kp_pool *door, struct kp__pool **out)
 {
     struct kp__pool *pool = kp__alloc(world, sizeof *pool, 64);
     int code = KP_ENOMEM;
 
     if (!pool) return code;
     pool->world = world;
-    if (copy_name(pool, o->name) && (code = kp__door_open(pool, world)) == 0) {
-        init_core(&pool->core, o, rules, pool->world);
-        init_pool(pool, o);
-        if (o->loop && (code = kp__loop_join(o->loop, pool)) != 0)
-            kp__refused(o->why, "loop", "is closed, not a loop, or has pools of another clock");
-        else if (o->threads > 0) code = kp__crew_open(pool, o->threads);
-        else if (pool->upkeep == kp__life_upkeep) code = kp__life_keeper_start();
+    pool->door = door;
+    if (copy_name(pool, o->name) && keep_options(pool, o)) {
+        code = door ? 0 : kp__door_open(pool, world);
         if (code == 0) {
-            *out = pool->door;
-            return 0;
+            init_core(&pool->core, o, rules, pool->world);
+            init_pool(pool, o);
+            if (o->loop && (code = kp__loop_join(o->loop, pool)) != 0)
+                kp__refused(o->why, "loop", "is closed, not a loop, or has pools of another clock");
+            else if (o->threads > 0) code = kp__crew_open(pool, o->threads);
+            else if (pool->upkeep == kp__life_upkeep) code = kp__life_keeper_start();
+            if (code != 0 && !door) atomic_store(&pool->door->pool, NULL);
         }
-        atomic_store(&pool->door->pool, NULL);
     }
+    if (code == 0) {
+        *out = pool;
+        return 0;
+    }
+    kp__again_drop(world, pool->again);
     kp__free(world, pool->name, pool->name_size);
     kp__free(world, pool, sizeof *pool);
+    return code;
+}
+
+int kp__pool_again(kp_pool *door, const struct kp__pool *old, struct kp__pool **out)
+{
+    struct kp__rules *rules;
+    int code = kp__rules_make(&door->world, &old->core.rules->said, &rules, NULL);
+
+    if (code != 0) return code;
+    if ((code = build(&old->again->options, rules, &door->world, door, out)) != 0)
+        kp__rules_drop(&door->world, rules);
     return code;
 }
 
@@ -226,6 +270,7 @@ static int read_options(const kp_options *given, size_t size, int version, kp_op
 int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_pool **out)
 {
     struct kp__rules *rules = NULL;
+    struct kp__pool *pool;
     kp_options o;
     int code;
 
@@ -240,8 +285,9 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     if (code == 0) code = check_budget(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);
     if (code == 0) code = check_both(&o.budget, rules, o.why);
-    if (code == 0) code = build(&o, rules, &world, out);
+    if (code == 0) code = build(&o, rules, &world, NULL, &pool);
     if (code == KP_ENOMEM) kp__say(o.why, code, NULL);
-    if (code != 0) kp__rules_drop(&world, rules);
+    if (code == 0) *out = pool->door;
+    else kp__rules_drop(&world, rules);
     return code;
 }

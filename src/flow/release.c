@@ -3,9 +3,9 @@
  * The way back: return (7), reset (8), give (9, core/give.c). And what else can be done with a
  * lease: decide its end, report, read.
  *
- * A lease is three numbers: the door's index and the slot's, the generation, the seat. They are
- * looked up and bounds-checked, never followed, so that a stale, copied or garbage lease is told
- * for as long as the process lives (L10).
+ * A lease is three numbers: the door's index and the slot's, the generation, the seat with the
+ * count of forks. They are looked up and bounds-checked, never followed, so that a stale, copied or
+ * garbage lease is told for as long as the process lives (L10), and in its children.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +15,8 @@
 
 #define LIVE (UINT64_C(1) << 32)
 #define ENDED (UINT64_C(1) << 33)
+#define FORKS_AT 34
+#define FORKS (UINT64_C(0xffffffff) >> (FORKS_AT - 32))
 
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
                      kp_lease *out)
@@ -22,7 +24,7 @@ void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, u
     out->resource = slot->resource;
     out->opaque[0] = (uint64_t)(pool->door->index + 1) << 32 | slot->item.index;
     out->opaque[1] = kp__seat_at((struct kp__slot *)(uintptr_t)slot, seat)->generation;
-    out->opaque[2] = LIVE | seat;
+    out->opaque[2] = (pool->forks & FORKS) << FORKS_AT | LIVE | seat;
 }
 
 static void mark_ended(kp_lease *lease)
@@ -63,6 +65,15 @@ static const char *not_held(const struct held *h, uint64_t generation, char *tex
     return text;
 }
 
+/* Lent by a process that this one is a child of? */
+static bool is_of_before_fork(const kp_lease *lease)
+{
+    /* relaxed: the child's own store, or none */
+    return (lease->opaque[2] & LIVE) && !(lease->opaque[2] & ENDED) &&
+           lease->opaque[2] >> FORKS_AT <
+               (atomic_load_explicit(&kp__forks, memory_order_relaxed) & FORKS);
+}
+
 /* Find a lease and take its pool's lock. False: misuse was told (unless quiet), or there is nothing
  * to do; no lock is held. */
 static bool find(const kp_lease *lease, bool quiet, struct held *h)
@@ -73,16 +84,20 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
     struct kp__todo todo;
     char text[160];
     int code = 0;
+    bool stranded = door && is_of_before_fork(lease);
 
+    if (stranded && quiet) return false;
     h->pool = door ? kp__enter(door, &code) : NULL;
-    if (!h->pool && code == KP_ECLOSED)
+    if (stranded)
+        sentence = "this lease was lent before fork: only the parent can give it back";
+    else if (!h->pool && code == KP_ECLOSED)
         sentence = "this lease has ended: its pool is closed and everything came back";
     if (h->pool && (lease->opaque[2] & ENDED)) {
         sentence = "this lease has ended already: it was released twice through the same variable";
-    } else if (h->pool) {
+    } else if (h->pool && !stranded) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
         h->number = (uint32_t)lease->opaque[2];
-        if (lease->opaque[2] == (LIVE | h->number))
+        if (lease->opaque[2] == ((h->pool->forks & FORKS) << FORKS_AT | LIVE | h->number))
             sentence = not_held(h, lease->opaque[1], text, sizeof text);
         if (!sentence) {
             h->seat = kp__seat_at(h->slot, h->number);
@@ -90,7 +105,7 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
         }
     }
     if (!h->pool) {
-        if (!quiet && code != KP_EFORKED) kp__misuse(NULL, NULL, sentence);
+        if (!quiet) kp__misuse(NULL, NULL, sentence);
         return false;
     }
     kp__todo_init(&todo, h->pool->world);

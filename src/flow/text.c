@@ -42,7 +42,9 @@ static const struct word overs[] = {
 static const struct word acrosses[] = {
     { "share", KP_ACROSS_SHARE }, { "arrival", KP_ACROSS_ARRIVAL }, { NULL, 0 }
 };
-static const struct word forks[] = { { "refuse", KP_FORK_REFUSE }, { NULL, 0 } };
+static const struct word forks[] = {
+    { "fresh", KP_FORK_FRESH }, { "refuse", KP_FORK_REFUSE }, { NULL, 0 }
+};
 static const struct word evictions[] = { { "on", 1 }, { "1", 1 }, { "off", KP_OFF }, { NULL, 0 } };
 static const struct word flags[] = {
     { "on", 1 }, { "1", 1 }, { "off", 0 }, { "0", 0 }, { NULL, 0 }

@@ -347,7 +347,8 @@ static int destroy_and_count(kp_job *job, void *resource)
 
 static void eforked_must_be_the_answer_in_a_child_and_the_parent_must_not_notice(void **state)
 {
-    kp_options options = { .driver = { .create = create_any, .destroy = destroy_and_count } };
+    kp_options options = { .driver = { .create = create_any, .destroy = destroy_and_count },
+                           .on_fork = KP_FORK_REFUSE };
     kp_pool   *pool;
     kp_lease   held, again;
     pid_t      child;

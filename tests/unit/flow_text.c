@@ -52,7 +52,7 @@
     X(threads, "none", KP_NONE) X(deadline_ms, "5s", 5000) X(keep_every_ms, "1s", 1000) \
     X(forget_key_after_ms, "1h", 3600000) X(leak_after_ms, "off", KP_OFF)
 
-#define WHOLE_32(X) X(on_fork, "refuse", KP_FORK_REFUSE) X(on_misuse_abort, "on", 1)
+#define WHOLE_32(X) X(on_fork, "fresh", KP_FORK_FRESH) X(on_misuse_abort, "on", 1)
 
 struct field {
     const char *name, *text;
@@ -287,7 +287,7 @@ static void what_is_no_word_of_an_option_must_be_refused(void **state)
     refuse("limits.idle_check", "never");
     refuse("limits.validate_on", "keeper");
     refuse("limits.respects_min", "none,idle");
-    refuse("on_fork", "fresh");
+    refuse("on_fork", "anew");
     refuse("on_misuse_abort", "2");
 }
 

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Children of fork: a pool that was opened before starts anew at its first use, behind the same
+ * door. decisions/0012-children-start-anew.md has the reasons.
+ *
+ * The child has one thread and a copy of all memory, in which any other thread of the parent's may
+ * have been in the middle of anything. So no lock of the parent's is taken, no list of its is
+ * walked, and none of its memory is freed: the parent's pool is left as it lies. What is read of it
+ * is constant, or a word of its own: of each slot the state, which names a resource only from after
+ * it was made until before its destroy begins.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "flow/job.h"
+
+static struct kp__lock moving; /* one thread at a time opens a pool again */
+static _Atomic(struct kp__pool *) left_here; /* pools of processes before: for checks of leaks */
+
+static void in_child(void)
+{
+    atomic_fetch_add(&kp__forks, 1);
+    atomic_store(&moving.word, 0);
+    kp__doors_in_child();
+    kp__life_in_child();
+    kp__listener_in_child();
+    kp__loops_in_child();
+}
+
+bool kp__fork_watch(void)
+{
+    static bool watched; /* Guard: the registry's lock */
+
+    if (!watched) watched = pthread_atfork(NULL, NULL, in_child) == 0;
+    return watched;
+}
+
+/* ---- the parent's resources ------------------------------------------------------------------ */
+
+static void abandon(struct kp__pool *pool, struct kp__pool *old, struct kp__slot *slot)
+{
+    struct kp__job job = { .item = { 0, 0 } };
+    struct kp__todo todo;
+    kp_why why;
+
+    kp__job_init(&job, old, KP_JOB_ABANDON, slot, NULL, KP__NEVER);
+    int status = old->driver.abandon(&job.face, slot->resource);
+    if (status >= 0) return;
+    kp__job_answered(&job, status, NULL);
+    kp__say(&why, status, NULL);
+    kp__say_failure(&why, &job.failure);
+    kp__event(pool, KP_EVENT_DESTROY_FAILED, slot->sub, slot->resource, status, &why);
+    kp__todo_init(&todo, pool->world);
+    kp__step_in(pool);
+    pool->core.tally.destroy_failures++;
+    kp__step_out(pool, &todo);
+}
+
+/* Each once, whoever asks: the next is counted before it is begun, so that not even a child of a
+ * child meets one again. What is being made or destroyed in the parent is in its driver's hands. */
+static void abandon_all(struct kp__pool *pool, struct kp__pool *old)
+{
+    struct kp__slot *slot;
+
+    for (; old && old->driver.abandon; old = old->before)
+        while ((slot = kp__slab_at(&old->core.slots, atomic_fetch_add(&old->abandoned, 1))) != NULL)
+            if ((slot->state == KP__IDLE || slot->state == KP__LENT) && slot->resource)
+                abandon(pool, old, slot);
+}
+
+/* ---- the first use --------------------------------------------------------------------------- */
+
+/* With `moving`. The caller is inside the new pool, so that it outlives the caller's next steps. */
+static int start_anew(kp_pool *door, uint32_t now, struct kp__pool **out)
+{
+    struct kp__pool *old = atomic_load(&door->pool), *pool = NULL;
+    int code = 0;
+
+    /* without rules it was just being opened, by a thread that is not here: nobody has it */
+    if (old && old->core.rules && (code = kp__pool_again(door, old, &pool)) != 0) return code;
+    if (pool) {
+        pool->forks = now;
+        pool->inside = 1;
+        pool->before = old;
+        pool->core.key_serials = old->core.key_serials; /* pins of before stay stale */
+        if (old->core.phase != KP__OPEN) pool->core.phase = KP__CLOSED;
+        old->left = atomic_load(&left_here);
+        atomic_store(&left_here, old);
+    }
+    atomic_store(&door->lock.word, 0);
+    kp__heap_node_init(&door->keep);
+    atomic_store(&door->pool, pool);
+    /* release: pairs with the acquire in kp__enter */
+    atomic_store_explicit(&door->forks, now, memory_order_release);
+    *out = pool;
+    return 0;
+}
+
+int kp__fork_arrive(kp_pool *door)
+{
+    uint32_t now = atomic_load(&kp__forks);
+    struct kp__pool *pool = NULL;
+    struct kp__todo todo;
+    int code = 0;
+
+    if (door->on_fork == KP_FORK_REFUSE) return KP_EFORKED;
+    kp__lock_take(&moving, &kp__life);
+    if (atomic_load(&door->forks) != now) code = start_anew(door, now, &pool);
+    kp__lock_give(&moving, &kp__life);
+    if (!pool) return code;
+    abandon_all(pool, pool->before);
+    kp__todo_init(&todo, pool->world);
+    kp__step_in(pool);
+    kp__leave(pool, &todo);
+    return 0;
+}

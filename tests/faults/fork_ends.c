@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fork, continued: what ends with it, in the child and not in the parent; driver.abandon; jobs that
+ * are answered on the wrong side.
+ */
+#include "faults/child.h"
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+static atomic_int contexts_dropped;
+
+static void drop_context(void *ctx)
+{
+    (void)ctx;
+    atomic_fetch_add(&contexts_dropped, 1);
+}
+
+static void find_it_closed(void *arg)
+{
+    kp_lease lease;
+
+    MUST(kp_get(arg, kp_str("k"), NULL, &lease) == KP_ECLOSED);
+    MUST(!kp_is_pool(arg));
+    MUST(kp_pool_close(arg, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0);
+    MUST(all_created == 1 && all_destroyed == 0 && all_abandoned == 1 && contexts_dropped == 1);
+}
+
+static void find_it_gone(void *arg)
+{
+    kp_lease lease;
+
+    MUST(kp_get(arg, kp_str("k"), NULL, &lease) == KP_ECLOSED);
+    MUST(all_destroyed == 1 && all_abandoned == 0 && contexts_dropped == 1);
+}
+
+static void a_pool_that_was_closing_must_be_closed_in_the_child(void **state)
+{
+    kp_options options = { .driver = thing_driver };
+    kp_pool *pool;
+    kp_lease lease;
+
+    (void)state;
+    contexts_dropped = 0;
+    options.driver.drop_ctx = drop_context;
+    pool = pool_of_things(options);
+    lease = take(pool, "k");
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_NOW, 0), 1);
+    child_run(find_it_closed, pool);
+    assert_int_equal(contexts_dropped, 0);
+    kp_release(&lease);
+    assert_int_equal(contexts_dropped, 1);
+    child_run(find_it_gone, pool);
+    assert_int_equal(told.count, 0);
+}
+
+static void use_it_and_exit(void *arg)
+{
+    stock(arg, "k", 2);
+    exit(0); /* with all that exit does; and under ASan, a look for leaks */
+}
+
+static void a_child_that_ends_must_destroy_nothing_of_the_parents(void **state)
+{
+    kp_pool *pool = pool_of_things((kp_options){ .threads = KP_NONE });
+
+    (void)state;
+    stock(pool, "k", 3);
+    child_run(use_it_and_exit, pool);
+    kp_lease lease = take(pool, "k");
+    assert_int_equal(((struct thing *)lease.resource)->made_in, getpid());
+    assert_int_equal(all_destroyed + all_abandoned, 0);
+    kp_release(&lease);
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
+    assert_int_equal(all_destroyed, 3);
+}
+
+/* ---- abandon --------------------------------------------------------------------------------- */
+
+static void drop_without_a_word(void *arg)
+{
+    MUST(use_it_all(arg, "k") == 0);
+    MUST(kp_pool_close(arg, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0);
+    MUST(all_destroyed == 1 && all_abandoned == 0);
+}
+
+static void without_abandon_nothing_must_be_called_for_the_parents(void **state)
+{
+    kp_options options = { .driver = thing_driver };
+    kp_pool *pool;
+    kp_lease lease;
+
+    (void)state;
+    options.driver.abandon = NULL;
+    pool = pool_of_things(options);
+    stock(pool, "k", 2);
+    lease = take(pool, "other");
+    child_run(drop_without_a_word, pool);
+    kp_release(&lease);
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
+}
+
+static struct {
+    int failures, vendor_code;
+    char text[400], key[40];
+    const void *resource;
+} failed;
+
+static int fail_to_abandon(kp_job *job, void *resource)
+{
+    (void)thing_abandon(job, resource);
+    return resource == &things[1] ? kp_job_fail(job, 9, "close: bad descriptor") : 0;
+}
+
+static void hear_failures(const kp_event *event, void *ctx)
+{
+    (void)ctx;
+    if (event->kind != KP_EVENT_DESTROY_FAILED) return;
+    failed.failures++;
+    failed.vendor_code = event->why->vendor_code;
+    snprintf(failed.text, sizeof failed.text, "%s", event->why->text);
+    snprintf(failed.key, sizeof failed.key, "%.*s", (int)event->key.size,
+             (const char *)event->key.data);
+    failed.resource = event->resource;
+}
+
+static void hear_of_one(void *arg)
+{
+    kp_stats s;
+
+    MUST(kp_stats_read(arg, KP_EVERY_KEY, &s) == 0);
+    MUST(all_abandoned == 3 && s.destroy_failures == 1 && s.live == 0);
+    MUST(failed.failures == 1 && failed.vendor_code == 9);
+    MUST(!strcmp(failed.text, "close: bad descriptor"));
+    MUST(!strcmp(failed.key, "k") && failed.resource == &things[1]);
+    MUST(kp_pool_close(arg, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0);
+}
+
+/* L11 */
+static void an_abandon_that_fails_must_be_told_and_must_not_stop_the_others(void **state)
+{
+    kp_options options = { .driver = thing_driver, .on_event = hear_failures };
+    kp_pool *pool;
+
+    (void)state;
+    options.driver.abandon = fail_to_abandon;
+    pool = pool_of_things(options);
+    stock(pool, "k", 3);
+    child_run(hear_of_one, pool);
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
+}
+
+/* ---- a job that began before ----------------------------------------------------------------- */
+
+static kp_job *pending;
+
+static int create_later(kp_job *job, void **out)
+{
+    (void)out;
+    pending = job;
+    return KP_PENDING;
+}
+
+static void answer_for_the_parent(void *arg)
+{
+    kp_stats s;
+
+    MUST(kp_is_pool(arg));
+    kp_on_misuse(hear, NULL);
+    TOLD(kp_job_done(pending, 0, &things[7]), "before fork");
+    MUST(kp_stats_read(arg, KP_EVERY_KEY, &s) == 0 && s.live == 0);
+    MUST(all_destroyed + all_abandoned == 0); /* it is still its maker's */
+}
+
+static void a_job_of_before_must_be_answered_by_the_parent_only(void **state)
+{
+    kp_options options = { .driver = thing_driver };
+    kp_pool *pool;
+    kp_lease lease;
+
+    (void)state;
+    options.driver.create = create_later;
+    pool = pool_of_things(options);
+    assert_int_equal(kp_get(pool, kp_str("k"), KP_IN_MS(1), &lease), KP_ETIMEDOUT);
+    child_run(answer_for_the_parent, pool);
+    kp_job_done(pending, 0, &things[0]);
+    assert_int_equal(kp_try_get(pool, kp_str("k"), &lease), 0);
+    kp_release(&lease);
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
+    assert_int_equal(told.count, 0);
+}
+
+#define T(test) cmocka_unit_test_setup(test, things_begin)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_child_that_ends_must_destroy_nothing_of_the_parents),
+        T(a_pool_that_was_closing_must_be_closed_in_the_child),
+        T(without_abandon_nothing_must_be_called_for_the_parents),
+        T(an_abandon_that_fails_must_be_told_and_must_not_stop_the_others),
+        T(a_job_of_before_must_be_answered_by_the_parent_only),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
