@@ -54,7 +54,7 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(2) l->max_lent = PICK(s, 1, 2, 3, KP_UNLIMITED);
     MAYBE(3) l->max_idle = PICK(s, KP_NONE, 1, 2, KP_UNLIMITED);
     MAYBE(4) l->max_creating = PICK(s, 1, 2, 3, KP_UNLIMITED);
-    MAYBE(5) l->max_waiting = PICK(s, KP_NONE, 1, 3, KP_UNLIMITED);
+    MAYBE(5) l->max_waiting = PICK(s, KP_NONE, 1, 3, 5, KP_UNLIMITED, KP_UNLIMITED);
     MAYBE(6) l->idle_ttl_ms = PICK(s, 1, 40, 700, KP_OFF);
     MAYBE(7) l->max_age_ms = PICK(s, 30, 900, KP_OFF);
     MAYBE(8) l->excess_ttl_ms = PICK(s, 10, 300);
@@ -72,7 +72,17 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(20) l->respects_min = (int32_t)PICK(s, 1, 2, 4, 7, 8);
     MAYBE(21) l->min_idle = PICK(s, KP_NONE, 1);
     MAYBE(22) l->prefill = (int32_t)PICK(s, KP_PREFILL_NONE, KP_PREFILL_FIRST_GET);
+    MAYBE(23) l->utilization_pct = PICK(s, 50, 100);
+    MAYBE(24) l->cache_failure_ms = PICK(s, KP_NONE, KP_NONE, 30, KP_ONCE, KP_OFF);
+    MAYBE(25) l->breaker_failures = PICK(s, 1, 2, KP_OFF, KP_OFF);
+    MAYBE(26) l->breaker_open_ms = PICK(s, 10, 1000, KP_OFF);
+    MAYBE(27) l->breaker_counts = (int32_t)PICK(s, 1, 2, 3);
+    MAYBE(28) l->reserve = PICK(s, KP_NONE, 1);
+    MAYBE(29) l->reserve_after_ms = PICK(s, KP_NONE, 5, KP_OFF);
+    MAYBE(30) l->shed_target_ms = PICK(s, 1, 10, KP_OFF, KP_OFF);
+    MAYBE(31) l->shed_interval_ms = PICK(s, 1, 50);
 #undef MAYBE
+    if (l->wait_order == KP_LIFO) l->shed_target_ms = 0;
     if (l->max_idle == KP_NONE && l->min_idle == 1) l->min_idle = KP_NONE;
 }
 
@@ -101,7 +111,7 @@ void setup_draw(uint64_t seed, struct setup *setup)
     o->deadline_ms = PICK(&s, 0, 200);
     for (int i = 0; i < OPS; i++) setup->weight[i] = (uint32_t)PICK(&s, 0, 1, 2, 6);
     setup->weight[OP_GET] += 6;
-    setup->weight[OP_RELEASE] += 2;
+    setup->weight[OP_RELEASE] += 5;
     setup->weight[OP_GO_ON] += 2;
     setup->weight[OP_CLOSE] = 0;
     setup->bad_pct = (uint32_t)PICK(&s, 0, 0, 10, 40);
@@ -120,12 +130,13 @@ void op_draw(const struct setup *setup, uint64_t *s, struct op *op)
     op->which = (uint32_t)draw(s);
     op->fate = draw(s);
     if (op->kind == OP_GET) {
-        op->ms = PICK(s, KP_NONE, KP_NONE, 0, 5, 100, KP_OFF);
+        op->ms = PICK(s, KP_NONE, 0, 0, 5, 100, KP_OFF);
         op->flags = (uint32_t)PICK(s, 0, 0, 0, 0, KP_DONT_WAIT, KP_DONT_CREATE, KP_FRESH);
         if (op->flags & KP_DONT_WAIT) op->ms = KP_NONE;
     }
     if (op->kind == OP_PASS) op->ms = PICK(s, 0, 1, 3, 20, 60, 400, 1100, 70000);
-    if (op->kind == OP_LIMITS) limits_draw(s, &op->limits, 1 + (int64_t)draw_below(s, 4));
+    if (op->kind == OP_LIMITS || op->kind == OP_LIMITS_ALL)
+        limits_draw(s, &op->limits, 1 + (int64_t)draw_below(s, 4));
 }
 
 /* ---- printing -------------------------------------------------------------------------------- */
@@ -145,6 +156,8 @@ static void print_number(const char *name, int64_t value)
         printf(" %s=unlimited", name);
     else if (value == KP_OFF)
         printf(" %s=off", name);
+    else if (value == KP_ONCE)
+        printf(" %s=once", name);
     else
         printf(" %s=%" PRId64, name, value);
 }
@@ -156,7 +169,9 @@ static void print_limits(const kp_limits *l)
     P(max_waiting), P(sharing), P(idle_ttl_ms), P(excess_ttl_ms), P(max_age_ms);
     P(age_spread_pct), P(validate_after_ms), P(retry_first_ms), P(weight), P(floor), P(prefill);
     P(refill), P(wait_order), P(idle_order), P(on_create_failure), P(on_return), P(over_idle);
-    P(validate_on), P(respects_min);
+    P(validate_on), P(respects_min), P(utilization_pct), P(cache_failure_ms), P(breaker_failures);
+    P(breaker_open_ms), P(breaker_counts), P(reserve), P(reserve_after_ms), P(shed_target_ms);
+    P(shed_interval_ms);
 #undef P
     printf("\n");
 }
@@ -185,16 +200,18 @@ static void print_setup(const struct setup *setup)
 
 void op_print(int number, const struct op *op, const char *did)
 {
-    bool keyed = op->kind == OP_GET || op->kind == OP_LIMITS || op->kind == OP_INVALIDATE_KEY;
+    static const bool keyed[OPS] = { [OP_GET] = true, [OP_ADD] = true,   [OP_WARM] = true,
+                                     [OP_PIN] = true, [OP_UNPIN] = true, [OP_LIMITS] = true,
+                                     [OP_INVALIDATE_KEY] = true };
 
     printf("  %3d %-14s", number, op_name[op->kind]);
-    if (keyed) printf(" key %c", 'a' + op->key);
+    if (keyed[op->kind]) printf(" key %c", 'a' + op->key);
     if (did[0]) printf(" %s", did);
     print_number("ms", op->ms);
     if (op->flags & KP_DONT_WAIT) printf(" DONT_WAIT");
     if (op->flags & KP_DONT_CREATE) printf(" DONT_CREATE");
     if (op->flags & KP_FRESH) printf(" FRESH");
-    if (op->kind == OP_LIMITS)
+    if (op->kind == OP_LIMITS || op->kind == OP_LIMITS_ALL)
         print_limits(&op->limits);
     else
         printf("\n");

@@ -110,7 +110,7 @@ static enum line line_of(const struct model_request *r)
     return r->flags & KP_DONT_CREATE ? TAKERS : EITHER;
 }
 
-static bool before(const struct model *m, int a, int b)
+bool m_before(const struct model *m, int a, int b)
 {
     bool earlier = m->request[a].stamp < m->request[b].stamp;
 
@@ -124,7 +124,7 @@ static int first_of(const struct model *m, int key, enum line line)
     for (int i = 0; i < MODEL_REQUESTS; i++) {
         const struct model_request *r = &m->request[i];
         if (r->waiting && r->key == key && line_of(r) == line &&
-            (first == NOBODY || before(m, i, first)))
+            (first == NOBODY || m_before(m, i, first)))
             first = i;
     }
     return first;
@@ -142,7 +142,7 @@ static int heads(const struct model *m, int key, int out[LINES])
     for (int line = EITHER; line < OWN; line++) {
         int at = n, first = first_of(m, key, (enum line)line);
         if (first == NOBODY) continue;
-        for (; at > 0 && before(m, first, out[at - 1]); at--) out[at] = out[at - 1];
+        for (; at > 0 && m_before(m, first, out[at - 1]); at--) out[at] = out[at - 1];
         out[at] = first;
         n++;
     }
@@ -236,17 +236,71 @@ static int victim(const struct model *m)
 
 /* ---- the questions that a request is asked --------------------------------------------------- */
 
-static enum verdict lacks(struct model_request *r, enum model_budget budget)
+static enum verdict lacks(struct model_request *r, const char *limit, enum model_budget budget)
 {
+    r->limit = limit;
     r->short_of = budget;
     return LACKS;
+}
+
+void m_no(struct model_request *r, int code, const char *limit)
+{
+    r->grant = G_NO;
+    r->code = code;
+    r->limit = limit;
+}
+
+static enum verdict answer_no(struct model_request *r, int code, const char *limit)
+{
+    m_no(r, code, limit);
+    return ANSWERED;
+}
+
+/* CoDel: a line in which everybody waited longer than the target for a whole interval is slow, and
+ * refuses those who waited twice. */
+static enum verdict shed(struct model *m, struct model_request *r)
+{
+    const struct model_key *k = &m->key[r->key];
+
+    if (k->rules.shed_target == FOREVER || !r->waited || !k->slow) return GO_ON;
+    if (m->now - r->began <= 2 * k->rules.shed_target) return GO_ON;
+    return answer_no(r, KP_EFULL, "shed_target_ms");
+}
+
+static void shed_learn(struct model *m, const struct model_request *r)
+{
+    struct model_key *k = &m->key[r->key];
+    uint64_t waited = m->now - r->began;
+
+    if (k->rules.shed_target == FOREVER) return;
+    if (waited < k->least_wait) k->least_wait = waited;
+    if (waited < k->rules.shed_target) k->slow = false;
+    if (m->now < k->interval_end) return;
+    k->slow = k->interval_end != 0 && k->least_wait > k->rules.shed_target;
+    k->interval_end = m->now + k->rules.shed_interval;
+    k->least_wait = FOREVER;
+}
+
+/* An open circuit refuses creations, and leases too where their use counts, but for one probe. */
+static bool circuit_is_open(const struct model *m, const struct model_key *k)
+{
+    return k->tripped && (m->now < k->open_until || k->probing);
+}
+
+static enum verdict circuit(struct model *m, struct model_request *r)
+{
+    struct model_key *k = &m->key[r->key];
+
+    if (!(k->rules.breaker_counts & KP_BREAK_USE) || r->holds_lent) return GO_ON;
+    return circuit_is_open(m, k) ? answer_no(r, KP_EBREAKER, "breaker_failures") : GO_ON;
 }
 
 static enum verdict may_borrow(struct model *m, struct model_request *r)
 {
     if (r->holds_lent) return GO_ON;
-    if (lent(m, r->key) >= m->key[r->key].rules.max_lent) return lacks(r, B_NONE);
-    return m_may_take(m, B_LENT, r->key) ? GO_ON : lacks(r, B_LENT);
+    if (lent(m, r->key) >= m->key[r->key].rules.max_lent)
+        return lacks(r, "max_lent", B_NONE);
+    return m_may_take(m, B_LENT, r->key) ? GO_ON : lacks(r, "budget.max_lent", B_LENT);
 }
 
 /* The lent one that was opened last, or the idle one that is next; what is too old ends here. */
@@ -287,7 +341,7 @@ int m_take_seat(struct model *m, int slot)
     else if (!s->open)
         s->open = ++m->opens;
     m_file_slot(m, slot);
-    if (rules->min_idle > 0) m_want_more(m, s->key);
+    if (rules->min_idle > 0 || rules->utilization_pct < 100) m_want_more(m, s->key);
     return seat;
 }
 
@@ -298,12 +352,14 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
     if (found == NOBODY) return GO_ON;
     struct model_slot *s = &m->slot[found];
     if (s->state == M_IDLE && has_to_spare(m, r->key) && outranked(m, B_LIVE, r->key))
-        return lacks(r, B_LIVE); /* its room does more good to the key that is next */
+        return lacks(r, "budget.max_live", B_LIVE); /* its room does more good to who is next */
     bool made_for_it = r->holds_lent && s->lends == 0;
     r->idle_ns = s->state == M_IDLE ? m->now - s->since : 0;
     r->grant = G_SLOT;
     r->slot = found;
     r->holds_lent = false; /* the lease has it now */
+    if (m->key[r->key].rules.breaker_counts & KP_BREAK_USE)
+        m->key[r->key].probing |= m->key[r->key].tripped;
     r->seat = m_take_seat(m, found);
     s->seat[r->seat].hit = !made_for_it;
     TALLY(m, r->key, hits, !made_for_it);
@@ -316,34 +372,64 @@ static enum verdict find_room(struct model *m, struct model_request *r)
 {
     const struct model_rules *rules = &m->key[r->key].rules;
     int64_t live = m_live(m, r->key) + m->key[r->key].promised;
+    uint64_t late = m_later(r->began, rules->reserve_after);
 
     r->victim = NOBODY;
     if ((r->flags & KP_FRESH) && m_count(m, r->key, M_IDLE) > 0 && live <= rules->max_live &&
         (live == rules->max_live || !m_may_take(m, B_LIVE, r->key)))
         r->victim = m_oldest_idle(m, r->key);
-    else if (live >= rules->max_live)
-        return lacks(r, B_NONE);
-    if (!m_may_take(m, B_CREATING, r->key)) return lacks(r, B_CREATING);
+    else if (live >= rules->max_live + rules->reserve)
+        return lacks(r, "max_live", B_NONE);
+    else if (live >= rules->max_live && m->now < late) { /* the reserve is for who waits long */
+        r->again = late;
+        return lacks(r, "max_live", B_NONE);
+    }
+    if (!m_may_take(m, B_CREATING, r->key)) return lacks(r, "budget.max_creating", B_CREATING);
     if (r->victim != NOBODY || m_may_take(m, B_LIVE, r->key)) return GO_ON;
     r->victim = outranked(m, B_LIVE, r->key) ? NOBODY : victim(m);
-    return r->victim == NOBODY ? lacks(r, B_LIVE) : GO_ON;
+    return r->victim == NOBODY ? lacks(r, "budget.max_live", B_LIVE) : GO_ON;
+}
+
+/* A failure that is kept for others: each of the background's once, or the last one for a time. */
+static enum verdict told_before(struct model *m, struct model_request *r)
+{
+    struct model_key *k = &m->key[r->key];
+    int code = k->last_code;
+
+    if (k->kept > 0) {
+        code = k->kept_code[0];
+        memmove(k->kept_code, k->kept_code + 1, (size_t)--k->kept * sizeof k->kept_code[0]);
+    } else if (!code || m->now >= k->last_until) {
+        return GO_ON;
+    }
+    return answer_no(r, code, "cache_failure_ms");
+}
+
+static enum verdict is_healthy(struct model *m, struct model_request *r)
+{
+    struct model_key *k = &m->key[r->key];
+    int64_t making = m_count(m, r->key, M_CREATING) + k->promised;
+    enum verdict v = told_before(m, r);
+
+    if (v != GO_ON) return v;
+    if (circuit_is_open(m, k)) return answer_no(r, KP_EBREAKER, "breaker_failures");
+    if (!k->tripped && m->now < k->back_off) {
+        r->again = k->back_off;
+        return lacks(r, "retry_first_ms", B_NONE);
+    }
+    if (making >= (k->failures && k->rules.retry_first ? 1 : k->rules.max_creating))
+        return lacks(r, "max_creating", B_NONE);
+    return GO_ON;
 }
 
 static enum verdict take_permit(struct model *m, struct model_request *r)
 {
     struct model_key *k = &m->key[r->key];
-    int64_t making = m_count(m, r->key, M_CREATING) + k->promised;
     enum verdict v;
 
-    if (r->making != NOBODY || (r->flags & (KP_DONT_CREATE | KP_DONT_WAIT)))
-        return lacks(r, B_NONE);
-    if (m->now < k->back_off) {
-        r->again = k->back_off;
-        return lacks(r, B_NONE);
-    }
-    if (making >= (k->failures && k->rules.retry_first ? 1 : k->rules.max_creating))
-        return lacks(r, B_NONE);
-    if ((v = find_room(m, r)) != GO_ON) return v;
+    if (r->making != NOBODY) return lacks(r, "create", B_NONE);
+    if (r->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return lacks(r, "max_live", B_NONE);
+    if ((v = is_healthy(m, r)) != GO_ON || (v = find_room(m, r)) != GO_ON) return v;
     r->holds_lent = true;
     r->grant = G_PERMIT;
     if (r->victim == NOBODY) {
@@ -355,17 +441,22 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
         gone->reason = gone->key == r->key ? R_RETURNED : R_EVICTED;
         k->promised++;
     }
+    k->probing |= k->tripped;
     if (k->rules.prefill) m_want_more(m, r->key);
     return ANSWERED;
 }
 
 enum verdict m_decide(struct model *m, struct model_request *r)
 {
-    enum verdict v;
+    static enum verdict (*const question[])(struct model *, struct model_request *) = {
+        shed, circuit, may_borrow, take_ready, take_permit
+    };
+    enum verdict v = GO_ON;
 
     r->again = FOREVER;
     r->short_of = B_NONE;
-    if ((v = may_borrow(m, r)) == GO_ON && (v = take_ready(m, r)) == GO_ON) v = take_permit(m, r);
+    for (size_t i = 0; v == GO_ON && i < sizeof question / sizeof question[0]; i++)
+        v = question[i](m, r);
     return v;
 }
 
@@ -380,10 +471,9 @@ static void answered(struct model *m, struct model_request *r)
     if (r->grant == G_NO) r->holds_lent = false;
 }
 
-void m_refuse(struct model *m, int request, int code)
+void m_refuse(struct model *m, int request, int code, const char *limit)
 {
-    m->request[request].grant = G_NO;
-    m->request[request].code = code;
+    m_no(&m->request[request], code, limit);
     answered(m, &m->request[request]);
 }
 
@@ -398,6 +488,7 @@ static int serve(struct model *m, int key)
         for (int i = 0; i < n && !again; i++) {
             struct model_request *r = &m->request[head[i]];
             if (m_decide(m, r) == ANSWERED) {
+                shed_learn(m, r);
                 answered(m, r);
                 again = true;
                 served++;

@@ -9,8 +9,8 @@
  * is the number that `answer` gives. A get that cannot go on stays behind as a request: model_get
  * returns false, and model_go_on is its thread waking up, for a reason or without one.
  *
- * Not in the model: groups, shedding, the reserve, kept failures, breakers, warming, pins, key
- * types, pools of threads, and closing in other ways than at once.
+ * Not in the model: groups, key types, limits_for, waiting for warm keys, pools of threads, and
+ * closing in other ways than at once.
  */
 #ifndef TESTS_MODEL_MODEL_H
 #define TESTS_MODEL_MODEL_H
@@ -26,10 +26,11 @@ enum { NOBODY = -1 };
 /* kp_limits with every number said: NO_LIMIT, FOREVER and 0 for the words that say so. */
 struct model_rules {
     int64_t min_live, max_live, max_lent, max_idle, min_idle, max_creating, max_waiting, sharing;
-    int64_t weight, floor, spread_pct;
-    uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max;
-    bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest;
-    uint32_t validate_on, respects_min;
+    int64_t weight, floor, spread_pct, utilization_pct, breaker_failures, reserve;
+    uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
+    uint64_t breaker_open, reserve_after, shed_target, shed_interval;
+    bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once;
+    uint32_t validate_on, respects_min, breaker_counts;
     int64_t said_waiting; /* max_waiting, if it was said: else it follows max_live */
 };
 
@@ -38,6 +39,7 @@ enum model_reason { R_RETURNED, R_DISCARDED, R_INVALID, R_INVALIDATED, R_EXPIRED
 
 struct model_seat {
     bool lent, hit, warned;
+    bool decided, reuse; /* what kp_lease_reuse said */
     uint64_t since;
 };
 
@@ -68,15 +70,25 @@ struct model_request {
     int slot, seat, victim, code;
     uint64_t idle_ns;
     enum model_budget short_of; /* the budget, if that is all it lacks */
+    const char *limit;          /* what bound when it was looked at last */
+    kp_why why;                 /* over, and the answer is no: limit, waited_ms and the counts */
 };
 
 struct model_key {
-    bool in_use, refill, leaving;
+    bool in_use, refill, warm, leaving;
     uint64_t appeared, used_at, look_at;
-    int interest, promised; /* calls under way; permits whose victim is not destroyed yet */
+    int interest, pins;
+    int promised; /* permits whose victim is not destroyed yet */
     enum model_budget lacks;
-    int64_t failures; /* creates in a row */
-    uint64_t back_off;
+
+    int64_t failures, use_failures; /* in a row */
+    uint64_t back_off;              /* no creation before */
+    bool tripped, probing;          /* the circuit is open; its one probe is under way */
+    uint64_t open_until;
+    int last_code, kept_code[MODEL_SLOTS], kept; /* failures to be told to others ... */
+    uint64_t last_until;                         /* ... the last one until then */
+    uint64_t interval_end, least_wait;           /* CoDel on the time that requests wait */
+    bool slow;
     struct model_rules rules;
     kp_stats tally;
 };
@@ -111,10 +123,16 @@ void model_release(struct model *m, int slot, int seat, bool discard);
 void model_job_done(struct model *m, int slot, int status); /* of a create that is pending */
 int64_t model_invalidate(struct model *m, uint64_t serial);
 int64_t model_invalidate_key(struct model *m, int key); /* NOBODY: every key */
-int model_limits_set(struct model *m, int key, const kp_limits *limits);
+int model_limits_set(struct model *m, int key, const kp_limits *limits); /* NOBODY: every key */
 int64_t model_keep(struct model *m);
 int64_t model_close_now(struct model *m);
 void model_misuse(struct model *m);
+void model_lease_reuse(struct model *m, int slot, int seat, bool reuse);
+void model_lease_report(struct model *m, int slot, int status);
+int model_add(struct model *m, int key, uint64_t serial); /* the next serial, or one it has had */
+int model_warm(struct model *m, int key);                 /* in the background */
+int model_pin(struct model *m, int key);
+void model_unpin(struct model *m, int key);
 bool model_is_over(const struct model *m);
 
 /* KP_ENOTFOUND, KP_ECLOSED or 0; NOBODY: the whole pool. */

@@ -69,7 +69,7 @@ static void vacate(struct model *m, int slot)
     TALLY(m, s->key, expired, s->reason == R_EXPIRED);
     TALLY(m, s->key, evicted, s->reason == R_EVICTED);
     *s = (struct model_slot){ .state = M_FREE, .key = s->key };
-    if (k->rules.eager && m_wanted(m, s->key) > 0) k->refill = true;
+    if (k->rules.eager && m_wanted(m, s->key, false) > 0) k->refill = true;
     if (k->refill) m_file_key(m, s->key, m->now);
     if (m_live(m, s->key) > k->rules.min_live) return;
     if (!k->leaving) k->used_at = m->now;
@@ -100,7 +100,8 @@ static bool too_many_idle(const struct model *m, int key, int64_t more)
     const struct model_rules *rules = &m->key[key].rules;
 
     return m_count(m, key, M_IDLE) + more > rules->max_idle ||
-           m_count(m, NOBODY, M_IDLE) + more > m->budget_idle || m_live(m, key) > rules->max_live;
+           m_count(m, NOBODY, M_IDLE) + more > m->budget_idle ||
+           m_live(m, key) > rules->max_live + rules->reserve;
 }
 
 static bool may_stay(const struct model *m, const struct model_slot *s, enum model_reason *why)
@@ -114,7 +115,8 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
         *why = R_EXPIRED;
         return false;
     }
-    if (m_live(m, s->key) > rules->max_live) return false;
+    if (m_live(m, s->key) > rules->max_live + (m_waiting(m, s->key) ? rules->reserve : 0))
+        return false;
     return m_waiting(m, s->key) > 0 || rules->drop_oldest || !too_many_idle(m, s->key, 1);
 }
 
@@ -145,6 +147,7 @@ void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason re
     TALLY(m, key, held_ns, m->now - s->seat[seat].since);
     if (!s->doomed && !s->open && m_borrowers(s) > 0) s->open = ++m->opens;
     m->key[key].used_at = m->now;
+    if (m->key[key].rules.breaker_counts & KP_BREAK_USE) m->key[key].probing = false;
     if (!keep) (void)m_doom(m, slot, reason);
     if (m_borrowers(s) > 0) {
         m_settle(m, key);
@@ -165,7 +168,8 @@ void model_release(struct model *m, int slot, int seat, bool discard)
 {
     struct model_slot *s = &m->slot[slot];
     const struct model_rules *rules = &m->key[s->key].rules;
-    bool keep = !discard && rules->reuse, validate = rules->validate_on & KP_CHECK_RETURN;
+    bool reuse = s->seat[seat].decided ? s->seat[seat].reuse : rules->reuse;
+    bool keep = !discard && reuse, validate = rules->validate_on & KP_CHECK_RETURN;
     enum model_reason reason = discard ? R_DISCARDED : R_RETURNED;
 
     validate = validate && m->has_validate;
@@ -179,6 +183,28 @@ void model_release(struct model *m, int slot, int seat, bool discard)
     }
     m_give(m, slot, seat, keep, reason);
     m_do(m);
+}
+
+void model_lease_reuse(struct model *m, int slot, int seat, bool reuse)
+{
+    m->slot[slot].seat[seat].decided = true;
+    m->slot[slot].seat[seat].reuse = reuse;
+}
+
+/* How a use went, for the circuit. */
+void model_lease_report(struct model *m, int slot, int status)
+{
+    struct model_key *k = &m->key[m->slot[slot].key];
+
+    if (!(k->rules.breaker_counts & KP_BREAK_USE) || k->rules.breaker_failures == NO_LIMIT) return;
+    k->probing = false;
+    k->use_failures = status >= 0 ? 0 : k->use_failures + 1;
+    if (status >= 0) {
+        k->tripped = false;
+    } else if (k->use_failures >= k->rules.breaker_failures) {
+        k->tripped = true;
+        k->open_until = m_later(m->now, k->rules.breaker_open);
+    }
 }
 
 /* ---- creations ------------------------------------------------------------------------------- */
@@ -218,6 +244,7 @@ static void created_late(struct model *m, int slot)
         m_settle(m, key);
         return;
     }
+    if (sponsor == NOBODY) m->key[key].probing = false; /* nobody is left to say how it went */
     becomes_idle(m, slot);
     m_settle(m, key);
     if (sponsor != NOBODY && r->waiting && r->making == NOBODY && r->holds_lent) {
@@ -226,7 +253,7 @@ static void created_late(struct model *m, int slot)
     }
 }
 
-static void created(struct model *m, int slot, struct model_request *r)
+void m_created(struct model *m, int slot, struct model_request *r)
 {
     struct model_slot *s = &m->slot[slot];
     struct model_key *k = &m->key[s->key];
@@ -238,14 +265,15 @@ static void created(struct model *m, int slot, struct model_request *r)
     TALLY(m, s->key, creates, 1);
     k->failures = 0;
     k->back_off = 0;
+    k->last_until = 0;
+    if (k->use_failures < rules->breaker_failures) k->tripped = k->probing = false;
     s->since = m->now;
     if (k->refill) m_file_key(m, s->key, m->now);
     if (m->closed) {
         m_close(m, slot, R_RETURNED);
         if (!r) return;
         r->holds_lent = false;
-        r->grant = G_NO;
-        r->code = KP_ECLOSED;
+        m_no(r, KP_ECLOSED, "");
     } else if (r) {
         r->grant = G_SLOT;
         r->slot = slot;
@@ -271,6 +299,27 @@ static uint64_t pause_after(const struct model *m, const struct model_rules *rul
     return pause ? m->luck % pause + 1 : 0;
 }
 
+static void remember(const struct model *m, struct model_key *k, int code, bool background)
+{
+    const struct model_rules *rules = &k->rules;
+    uint64_t pause = pause_after(m, rules, ++k->failures);
+
+    k->probing = false;
+    k->back_off = pause ? m->now + pause : 0;
+    if ((rules->breaker_counts & KP_BREAK_CREATE) && k->failures >= rules->breaker_failures) {
+        k->tripped = true;
+        k->open_until = m_later(m->now, rules->breaker_open);
+    }
+    if (rules->cache_once && background && k->kept < rules->max_live) {
+        k->kept_code[k->kept++] = code;
+        return;
+    }
+    k->last_code = code;
+    k->last_until = rules->cache_once || !rules->cache_failure
+                        ? 0
+                        : m_later(m->now, rules->cache_failure);
+}
+
 static void create_failed(struct model *m, int slot, struct model_request *r, int status)
 {
     int key = m->slot[slot].key, sponsor = release_sponsor(m, slot);
@@ -278,18 +327,16 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
     int code = status == KP_EREFUSED || status == KP_ENOMEM ? status : KP_ECREATE;
 
     if (sponsor != NOBODY && (!k->rules.retry || code == KP_EREFUSED))
-        m_refuse(m, sponsor, code);
+        m_refuse(m, sponsor, code, "");
     else if (sponsor != NOBODY)
         m->request[sponsor].holds_lent = false;
     if (r) {
-        r->grant = G_NO;
-        r->code = code;
+        m_no(r, code, "");
         r->holds_lent = false;
     }
     m->slot[slot] = (struct model_slot){ .state = M_FREE };
     TALLY(m, key, create_failures, 1);
-    uint64_t pause = pause_after(m, &k->rules, ++k->failures);
-    k->back_off = pause ? m->now + pause : 0;
+    remember(m, k, code, !r && sponsor == NOBODY);
     if (k->back_off)
         m_file_key(m, key, k->back_off);
     else if (k->refill)
@@ -305,7 +352,7 @@ static void finish(struct model *m, int slot, struct model_request *r, int statu
     m->key[key].interest++;
     TALLY(m, key, create_ns, m->now - m->slot[slot].began);
     if (status >= 0)
-        created(m, slot, r);
+        m_created(m, slot, r);
     else
         create_failed(m, slot, r, status);
     uint64_t now = m->now;

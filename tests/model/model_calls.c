@@ -2,6 +2,8 @@
  *
  * The model's get, from the door to the lease: claim, wait, create, check, lend (docs/PATH.md).
  */
+#include <stdio.h>
+
 #include "model_inside.h"
 
 /* ---- a get ----------------------------------------------------------------------------------- */
@@ -14,7 +16,7 @@ void m_wait_again(struct model *m, struct model_request *r)
     TALLY(m, r->key, waits, !r->waited);
     r->waited = true;
     if (m->closed)
-        m_refuse(m, (int)(r - m->request), KP_ECLOSED);
+        m_refuse(m, (int)(r - m->request), KP_ECLOSED, "");
     else
         m_settle(m, r->key);
 }
@@ -24,15 +26,8 @@ static void wait_again_in_time(struct model *m, struct model_request *r)
     if (m->now < r->deadline) {
         m_wait_again(m, r);
     } else {
-        r->grant = G_NO;
-        r->code = KP_ETIMEDOUT;
+        m_no(r, KP_ETIMEDOUT, "deadline");
     }
-}
-
-static void no(struct model_request *r, int code)
-{
-    r->grant = G_NO;
-    r->code = code;
 }
 
 static void claim(struct model *m, struct model_request *r)
@@ -41,13 +36,14 @@ static void claim(struct model *m, struct model_request *r)
 
     m->key[r->key].used_at = m->now;
     r->stamp = ++m->stamps;
+    r->limit = "wait_order"; /* somebody is ahead, until a look says more */
     if (waiting == 0 && m_decide(m, r) == ANSWERED) return;
     if (r->flags & KP_DONT_WAIT)
-        no(r, KP_EAGAIN);
+        m_no(r, KP_EAGAIN, r->limit);
     else if (waiting >= m->key[r->key].rules.max_waiting)
-        no(r, KP_EFULL);
+        m_no(r, KP_EFULL, "max_waiting");
     else if (m_waiting(m, NOBODY) >= m->budget_waiting)
-        no(r, KP_EFULL);
+        m_no(r, KP_EFULL, "budget.max_waiting");
     else
         m_wait_again(m, r);
 }
@@ -56,7 +52,8 @@ static void claim(struct model *m, struct model_request *r)
 static void look_up(struct model *m, struct model_request *r)
 {
     if (m->now >= r->deadline) {
-        m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT);
+        m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
+                 r->limit);
         m_settle(m, r->key);
     } else if (m->now >= r->again) { /* a pause after a failure has ended */
         r->again = FOREVER;
@@ -104,6 +101,25 @@ static bool check(struct model *m, struct model_request *r)
     return false;
 }
 
+/* Why not: what bound, how long it waited, and the key at this moment. */
+static void explain(const struct model *m, struct model_request *r)
+{
+    kp_why *why = &r->why;
+
+    why->code = r->code;
+    snprintf(why->limit, sizeof why->limit, "%s", r->limit);
+    why->waited_ms = (int64_t)((m->now - r->began) / 1000000);
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        why->ahead += m->request[i].waiting && m->request[i].key == r->key &&
+                      m_before(m, i, (int)(r - m->request));
+    why->live = (uint32_t)m_live(m, r->key);
+    why->creating = (uint32_t)m_count(m, r->key, M_CREATING);
+    why->idle = (uint32_t)m_count(m, r->key, M_IDLE);
+    why->lent = (uint32_t)m_count(m, r->key, M_LENT);
+    why->closing = (uint32_t)m_count(m, r->key, M_CLOSING);
+    why->waiting = (uint32_t)m_waiting(m, r->key);
+}
+
 static bool over(struct model *m, struct model_request *r)
 {
     if (r->waited) TALLY(m, r->key, wait_ns, m->now - r->began);
@@ -111,6 +127,7 @@ static bool over(struct model *m, struct model_request *r)
     TALLY(m, r->key, gets, r->code == 0);
     TALLY(m, r->key, timeouts, r->code == KP_ETIMEDOUT);
     TALLY(m, r->key, refusals, r->code != 0 && r->code != KP_ETIMEDOUT);
+    if (r->code != 0) explain(m, r);
     r->active = false;
     m_lose_interest(m, r->key, r->began);
     m_do(m);
@@ -146,6 +163,8 @@ bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int 
     if (code != 0) { /* there is nobody to count it for but the pool */
         m->tally.refusals++;
         r->code = code;
+        r->why.code = code;
+        if (code == KP_EFULL) strcpy(r->why.limit, "budget.max_keys");
         return true;
     }
     r->active = true;

@@ -24,9 +24,11 @@ int m_newest_idle(const struct model *m, int key);
 enum verdict { GO_ON, ANSWERED, LACKS };
 enum verdict m_decide(struct model *m, struct model_request *r);
 void m_settle(struct model *m, int key);
-void m_refuse(struct model *m, int request, int code);
+void m_refuse(struct model *m, int request, int code, const char *limit);
+void m_no(struct model_request *r, int code, const char *limit);
 int m_take_seat(struct model *m, int slot);
 bool m_may_take(const struct model *m, enum model_budget budget, int key);
+bool m_before(const struct model *m, int a, int b); /* of two requests of a key: is a first? */
 bool m_creator_waits(const struct model *m, int key);
 
 /* a get (model_calls.c) */
@@ -35,6 +37,7 @@ void m_wait_again(struct model *m, struct model_request *r); /* at the place of 
 /* the way back (model_back.c) */
 int m_answer(struct model *m, kp_job_kind kind, uint64_t serial); /* runs a driver function */
 int m_permit(struct model *m, int key);
+void m_created(struct model *m, int slot, struct model_request *r);
 void m_create(struct model *m, int key, int slot, int request);
 void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason reason);
 bool m_doom(struct model *m, int slot, enum model_reason reason);
@@ -48,9 +51,11 @@ uint64_t m_expires_at(const struct model *m, int slot);
 void m_file_slot(struct model *m, int slot);
 void m_file_key(struct model *m, int key, uint64_t at);
 void m_file_forget(struct model *m, int key);
-int64_t m_wanted(const struct model *m, int key);
+int64_t m_wanted(const struct model *m, int key, bool force); /* force: one at least */
 void m_want_more(struct model *m, int key);
 void m_lose_interest(struct model *m, int key, uint64_t used_at);
 int m_find(struct model *m, int key, int *code);
+bool m_contradicts(const struct model_rules *rules);
+int m_next_key(const struct model *m, uint64_t after); /* by appearance; 0: the first */
 
 #endif

@@ -78,7 +78,7 @@ static bool may_forget(struct model *m, int key, uint64_t now)
     struct model_key *k = &m->key[key];
     int64_t live = m_live(m, key);
 
-    if (k->interest || k->promised || m_waiting(m, key)) return false;
+    if (k->interest || k->pins || k->promised || m_waiting(m, key)) return false;
     if (m_count(m, key, M_IDLE) != live || live > k->rules.min_live) return false;
     if (now >= m_later(k->used_at, m->forget_after)) return true;
     m_file_forget(m, key);
@@ -105,6 +105,7 @@ int m_find(struct model *m, int key, int *code)
     }
     if (!k->in_use) {
         *k = (struct model_key){ .in_use = true, .look_at = FOREVER, .rules = m->rules };
+        k->least_wait = FOREVER;
         k->appeared = ++m->appeared;
         m->tally.keys_made++;
         if (k->rules.prefill && k->rules.min_live > 0) {
@@ -116,8 +117,7 @@ int m_find(struct model *m, int key, int *code)
     return key;
 }
 
-/* The key that appeared next after `after` (0: the first), or NOBODY. */
-static int next_key(const struct model *m, uint64_t after)
+int m_next_key(const struct model *m, uint64_t after)
 {
     int next = NOBODY;
 
@@ -131,23 +131,27 @@ static int next_key(const struct model *m, uint64_t after)
 /* ---- upkeep ---------------------------------------------------------------------------------- */
 
 /* How many the background should make: the minimum, and what is to be kept ready. */
-int64_t m_wanted(const struct model *m, int key)
+int64_t m_wanted(const struct model *m, int key, bool force)
 {
     const struct model_key *k = &m->key[key];
     const struct model_rules *rules = &k->rules;
     int64_t lent = m_count(m, key, M_LENT), target = rules->min_live;
+    int64_t share = rules->utilization_pct * rules->sharing;
 
     if (m->closed || k->leaving || m_count(m, NOBODY, M_IDLE) >= m->budget_idle) return 0;
+    if (force && target < 1) target = 1;
     if (rules->min_idle > 0 && lent + rules->min_idle > target) target = lent + rules->min_idle;
+    if (rules->utilization_pct < 100 && (m_leases(m, key) * 100 + share - 1) / share > target)
+        target = (m_leases(m, key) * 100 + share - 1) / share;
     if (target > rules->max_live) target = rules->max_live;
     if (rules->max_idle < target - lent) target = lent + rules->max_idle;
-    target -= m_live(m, key) + k->promised;
+    target -= m_live(m, key) + k->promised + k->kept;
     return target > 0 ? target : 0;
 }
 
 void m_want_more(struct model *m, int key)
 {
-    if (m->key[key].refill || m_wanted(m, key) == 0) return;
+    if (m->key[key].refill || m_wanted(m, key, false) == 0) return;
     m->key[key].refill = true;
     m_file_key(m, key, m->now);
 }
@@ -156,7 +160,7 @@ static bool may_refill(const struct model *m, int key)
 {
     const struct model_key *k = &m->key[key];
 
-    return !m_creator_waits(m, key) && m->now >= k->back_off &&
+    return !m_creator_waits(m, key) && !k->tripped && m->now >= k->back_off &&
            m_count(m, key, M_CREATING) < (k->failures ? 1 : k->rules.max_creating) &&
            m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key);
 }
@@ -167,8 +171,8 @@ static void refill(struct model *m, int key, uint64_t now)
     struct model_key *k = &m->key[key];
 
     if (!k->refill) return;
-    if (m_wanted(m, key) == 0) {
-        k->refill = false;
+    if (m_wanted(m, key, k->warm) == 0) {
+        k->refill = k->warm = false;
     } else if (now < k->back_off) {
         m_file_key(m, key, k->back_off);
     } else if (!may_refill(m, key)) {
@@ -176,11 +180,11 @@ static void refill(struct model *m, int key, uint64_t now)
     } else {
         int64_t failures = k->failures;
         int slot = m_permit(m, key);
-        int64_t wanted = m_wanted(m, key);
+        int64_t wanted = m_wanted(m, key, k->warm);
         m_create(m, key, slot, NOBODY);
-        if (k->failures > failures && k->back_off == 0)
-            k->refill = false; /* nothing to pace it */
-        else if (k->failures > failures || m_wanted(m, key) <= wanted)
+        if (k->failures > failures && k->back_off == 0 && !k->rules.cache_once)
+            k->refill = k->warm = false; /* nothing to pace it by */
+        else if (k->failures > failures || m_wanted(m, key, k->warm) <= wanted)
             m_file_key(m, key, now);
         else
             m_file_key(m, key, now + SECOND); /* a request took it */
@@ -309,9 +313,78 @@ int64_t model_invalidate_key(struct model *m, int key)
 
     if (m->closed) return 0;
     if (key != NOBODY) return m->key[key].in_use ? invalidate_one(m, key) : 0;
-    for (int k = next_key(m, 0); k != NOBODY; k = next_key(m, m->key[k].appeared))
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
         found += invalidate_one(m, k);
     return found;
+}
+
+/* ---- adding, warming, pinning ----------------------------------------------------------------- */
+
+int model_add(struct model *m, int key, uint64_t serial)
+{
+    struct model_key *k = &m->key[key];
+    int code = m->closed ? KP_ECLOSED : 0, slot;
+
+    if (code != 0 || m_find(m, key, &code) == NOBODY) return code;
+    for (int i = 0; i < MODEL_SLOTS; i++) {
+        bool there = m->slot[i].state == M_IDLE || m->slot[i].state == M_LENT;
+        if (there && m->slot[i].serial == serial) code = KP_EMISUSE;
+    }
+    if (code == KP_EMISUSE) {
+        m_lose_interest(m, key, m->now);
+        model_misuse(m);
+        return code;
+    }
+    bool full = m_count(m, key, M_IDLE) >= k->rules.max_idle ||
+                m_count(m, NOBODY, M_IDLE) >= m->budget_idle;
+    if (m_live(m, key) + k->promised >= k->rules.max_live) code = KP_EFULL;
+    else if (full) code = m_waiting(m, key) ? 0 : KP_EFULL; /* it will not be idle */
+    else if (!m_may_take(m, B_LIVE, key)) code = KP_EFULL;
+    if (code == 0) {
+        slot = m_permit(m, key);
+        m->slot[slot].serial = ++m->serials;
+        m->slot[slot].seats = (int)k->rules.sharing;
+        m_created(m, slot, NULL);
+        m_do(m);
+    }
+    m_lose_interest(m, key, m->now);
+    return code;
+}
+
+int model_warm(struct model *m, int key)
+{
+    struct model_key *k = &m->key[key];
+    int code = m->closed ? KP_ECLOSED : 0;
+
+    if (code != 0) return code;
+    if (m_find(m, key, &code) == NOBODY) return 0;
+    k->used_at = m->now;
+    int64_t least = k->rules.min_live > 1 ? k->rules.min_live : 1;
+    if (m_count(m, key, M_IDLE) + m_count(m, key, M_LENT) < least) {
+        k->refill = k->warm = true;
+        m_file_key(m, key, m->now);
+    }
+    m_lose_interest(m, key, m->now);
+    return 0;
+}
+
+/* A pinned key is not forgotten. */
+int model_pin(struct model *m, int key)
+{
+    int code = m->closed ? KP_ECLOSED : 0;
+
+    if (code != 0 || m_find(m, key, &code) == NOBODY) return code;
+    m->key[key].pins++;
+    m->key[key].interest--;
+    return 0;
+}
+
+void model_unpin(struct model *m, int key)
+{
+    if (model_is_over(m)) return;
+    m->key[key].pins--;
+    m->key[key].interest++;
+    m_lose_interest(m, key, m->now);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -329,9 +402,9 @@ int64_t model_close_now(struct model *m)
     if (model_is_over(m)) return 0;
     m->closed = true;
     for (int i = 0; i < MODEL_REQUESTS; i++)
-        if (m->request[i].waiting) m_refuse(m, i, KP_ECLOSED);
+        if (m->request[i].waiting) m_refuse(m, i, KP_ECLOSED, "");
     for (int k = 0; k < MODEL_KEYS; k++) m->key[k].lacks = B_NONE;
-    for (int k = next_key(m, 0); k != NOBODY; k = next_key(m, m->key[k].appeared)) {
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared)) {
         m->key[k].interest++;
         while (m_count(m, k, M_IDLE) > 0) {
             m_close(m, m_newest_idle(m, k), R_RETURNED);

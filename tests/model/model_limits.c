@@ -9,7 +9,7 @@
 static void count_said(int64_t said, int64_t *count)
 {
     if (said == 0) return;
-    *count = said == KP_NONE ? 0 : said == KP_UNLIMITED ? NO_LIMIT : said;
+    *count = said == KP_NONE ? 0 : said == KP_UNLIMITED || said == KP_OFF ? NO_LIMIT : said;
 }
 
 static void time_said(int64_t said_ms, uint64_t *ns)
@@ -31,12 +31,21 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     count_said(said->weight, &rules->weight);
     count_said(said->floor, &rules->floor);
     count_said(said->age_spread_pct, &rules->spread_pct);
+    count_said(said->utilization_pct, &rules->utilization_pct);
+    count_said(said->breaker_failures, &rules->breaker_failures);
+    count_said(said->reserve, &rules->reserve);
     time_said(said->idle_ttl_ms, &rules->idle_ttl);
     time_said(said->excess_ttl_ms, &rules->excess_ttl);
     time_said(said->max_age_ms, &rules->max_age);
     time_said(said->validate_after_ms, &rules->validate_after);
     time_said(said->retry_first_ms, &rules->retry_first);
     time_said(said->retry_max_ms, &rules->retry_max);
+    time_said(said->breaker_open_ms, &rules->breaker_open);
+    time_said(said->reserve_after_ms, &rules->reserve_after);
+    time_said(said->shed_target_ms, &rules->shed_target);
+    time_said(said->shed_interval_ms, &rules->shed_interval);
+    if (said->cache_failure_ms) rules->cache_once = said->cache_failure_ms == KP_ONCE;
+    time_said(rules->cache_once ? 0 : said->cache_failure_ms, &rules->cache_failure);
     if (said->prefill) rules->prefill = said->prefill == KP_PREFILL_FIRST_GET;
     if (said->refill) rules->eager = said->refill == KP_REFILL_EAGER;
     if (said->wait_order) rules->wait_lifo = said->wait_order == KP_LIFO;
@@ -45,46 +54,70 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     if (said->on_return) rules->reuse = said->on_return == KP_REUSE;
     if (said->over_idle) rules->drop_oldest = said->over_idle == KP_DROP_OLDEST;
     if (said->validate_on) rules->validate_on = (uint32_t)said->validate_on;
+    if (said->breaker_counts) rules->breaker_counts = (uint32_t)said->breaker_counts;
     if (said->respects_min) rules->respects_min = (uint32_t)said->respects_min;
     rules->max_waiting = rules->said_waiting >= 0      ? rules->said_waiting
                          : rules->max_live == NO_LIMIT ? NO_LIMIT
                                                        : 4 * rules->max_live + 64;
 }
 
-static bool contradicts(const struct model_rules *rules)
+bool m_contradicts(const struct model_rules *rules)
 {
     return rules->min_live > rules->max_live || rules->min_idle > rules->max_idle ||
            rules->min_idle > rules->max_live || rules->floor > rules->max_live ||
-           rules->retry_first > rules->retry_max;
+           rules->retry_first > rules->retry_max ||
+           (rules->wait_lifo && rules->shed_target != FOREVER);
 }
 
-int model_limits_set(struct model *m, int key, const kp_limits *limits)
+static void apply(struct model *m, int key, const struct model_rules *rules)
+{
+    struct model_key *k = &m->key[key];
+
+    k->rules = *rules;
+    k->lacks = B_NONE;
+    if (k->used_at == 0) k->used_at = m->now;
+    m_settle(m, key);
+    while (m_count(m, key, M_IDLE) > 0 && (m_live(m, key) > rules->max_live ||
+                                           m_count(m, key, M_IDLE) > rules->max_idle)) {
+        m_close(m, m_oldest_idle(m, key), R_RETURNED);
+        m_do(m);
+    }
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].key == key && m->slot[i].state == M_IDLE) m_file_slot(m, i);
+    if (rules->eager) k->refill = true;
+    m_file_key(m, key, m->now);
+    m_do(m);
+}
+
+/* One key, if it takes them; `only_ask`: does it? */
+static int set_one(struct model *m, int key, const kp_limits *limits, bool only_ask)
 {
     struct model_key *k = &m->key[key];
     struct model_rules rules = k->rules;
 
-    if (m->closed) return KP_ECLOSED;
-    if (!k->in_use) return KP_ENOTFOUND;
     model_rules(limits, &rules);
     k->interest++;
-    bool refused = contradicts(&rules);
-    if (!refused) {
-        k->rules = rules;
-        k->lacks = B_NONE;
-        m_settle(m, key);
-        while (m_count(m, key, M_IDLE) > 0 &&
-               (m_live(m, key) > rules.max_live || m_count(m, key, M_IDLE) > rules.max_idle)) {
-            m_close(m, m_oldest_idle(m, key), R_RETURNED);
-            m_do(m);
-        }
-        for (int i = 0; i < MODEL_SLOTS; i++)
-            if (m->slot[i].key == key && m->slot[i].state == M_IDLE) m_file_slot(m, i);
-        if (rules.eager) k->refill = true;
-        m_file_key(m, key, m->now);
-        m_do(m);
-    }
+    bool refused = m_contradicts(&rules);
+    if (!refused && !only_ask) apply(m, key, &rules);
     m_lose_interest(m, key, k->used_at);
     return refused ? KP_ECONFIG : 0;
+}
+
+int model_limits_set(struct model *m, int key, const kp_limits *limits)
+{
+    struct model_rules rules = m->rules;
+    int code = 0;
+
+    if (m->closed) return KP_ECLOSED;
+    if (key != NOBODY) return m->key[key].in_use ? set_one(m, key, limits, false) : KP_ENOTFOUND;
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+        if (set_one(m, k, limits, true) != 0) code = KP_ECONFIG;
+    model_rules(limits, &rules);
+    if (code != 0 || m_contradicts(&rules)) return KP_ECONFIG; /* and nothing has changed */
+    m->rules = rules;
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+        (void)set_one(m, k, limits, false);
+    return 0;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -131,7 +164,10 @@ void model_open(struct model *m, const kp_options *options, uint64_t now)
         .on_return = KP_REUSE,
         .over_idle = KP_DROP_RETURNED,
         .validate_on = KP_CHECK_GET,
-        .respects_min = KP_KIND_IDLE | KP_KIND_EXCESS,
+        .respects_min = KP_KIND_IDLE | KP_KIND_EXCESS, .utilization_pct = 100,
+        .breaker_failures = KP_OFF, .reserve = KP_NONE, .breaker_open_ms = KP_SECONDS(30),
+        .reserve_after_ms = KP_SECONDS(5), .shed_target_ms = KP_OFF, .shed_interval_ms = 100,
+        .cache_failure_ms = KP_NONE, .breaker_counts = KP_BREAK_CREATE,
     };
     const kp_budget *b = &options->budget;
 

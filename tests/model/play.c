@@ -33,6 +33,19 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 
 /* ---- gets ------------------------------------------------------------------------------------ */
 
+static void compare_why(int r, const kp_why *real, const kp_why *model)
+{
+    if (strcmp(real->limit, model->limit) != 0)
+        differ("request %d: the pool says %s binds, the model %s", r, real->limit, model->limit);
+#define SAME(field)                                                                                \
+    if (real->field != model->field)                                                               \
+        differ("request %d: why." #field " of the pool is %" PRId64 ", of the model %" PRId64, r,  \
+               (int64_t)real->field, (int64_t)model->field);
+    SAME(code) SAME(waited_ms) SAME(ahead) SAME(live) SAME(creating) SAME(idle) SAME(lent)
+    SAME(closing) SAME(waiting)
+#undef SAME
+}
+
 /* A get of both is over, or of neither. */
 static void compare_get(int r, bool over)
 {
@@ -48,6 +61,7 @@ static void compare_get(int r, bool over)
         differ("request %d: the pool returns %s, the model %s", r,
                g->code ? kp_error_find(g->code)->name : "0",
                request->code ? kp_error_find(request->code)->name : "0");
+    if (!the.differs && g->code != 0) compare_why(r, &g->why, &request->why);
     if (the.differs || g->code != 0) return;
     const struct model_slot *s = &the.model.slot[request->slot];
     if (serial_of(&g->lease) != s->serial)
@@ -91,9 +105,10 @@ static void op_get(const struct op *op)
     if (r == MODEL_REQUESTS || held + r >= LEASES) return;
     struct getter *g = &the.getter[r];
     g->key = op->key;
-    g->ask = (kp_ask){ .within_ms = op->ms, .flags = op->flags };
+    g->pin = the.pin[op->key].size && op->fate % 2 ? the.pin[op->key] : name_of(op->key);
+    g->ask = (kp_ask){ .within_ms = op->ms, .flags = op->flags, .why = &g->why };
     if (op->ms == KP_NONE)
-        g->code = kp_get(the.pool, name_of(op->key), &g->ask, &g->lease);
+        g->code = kp_get(the.pool, g->pin, &g->ask, &g->lease);
     else
         getter_start(g);
     say_get(r);
@@ -175,11 +190,63 @@ static void op_invalidate_key(const struct op *op)
                    model_invalidate_key(&the.model, every ? NOBODY : op->key));
 }
 
-static void op_limits(const struct op *op)
+static void op_limits(const struct op *op, int key)
 {
-    int real = kp_limits_set(the.pool, name_of(op->key), &op->limits, NULL);
+    int real =
+        kp_limits_set(the.pool, key == NOBODY ? KP_EVERY_KEY : name_of(key), &op->limits, NULL);
 
-    compare_number("kp_limits_set", real, model_limits_set(&the.model, op->key, &op->limits));
+    compare_number("kp_limits_set", real, model_limits_set(&the.model, key, &op->limits));
+}
+
+static void op_lease(const struct op *op)
+{
+    CHOOSE(op, LEASES, the.lease[i].held, at);
+
+    if (at == NOBODY) return;
+    struct lease *lease = &the.lease[at];
+    int status = op->fate % 3 ? -1 : 0;
+    say("resource %" PRIu64 ": %d", serial_of(&lease->real), status);
+    if (op->kind == OP_REUSE) {
+        kp_lease_reuse(&lease->real, status == 0);
+        model_lease_reuse(&the.model, lease->slot, lease->seat, status == 0);
+    } else {
+        kp_lease_report(&lease->real, status);
+        model_lease_report(&the.model, lease->slot, status);
+    }
+}
+
+/* A new resource, or one that the pool has. */
+static void op_add(const struct op *op)
+{
+    CHOOSE(op, MODEL_SLOTS, the.model.slot[i].state == M_IDLE || the.model.slot[i].state == M_LENT,
+           there);
+    uint64_t serial = the.model.serials + 1;
+    if (there != NOBODY && op->fate % 4 == 0) serial = the.model.slot[there].serial;
+    int real = kp_add(the.pool, name_of(op->key), (void *)(uintptr_t)(serial << 4));
+
+    say("resource %" PRIu64 ": %d", serial, real);
+    compare_number("kp_add", real, model_add(&the.model, op->key, serial));
+}
+
+static void op_warm(const struct op *op)
+{
+    kp_key key = name_of(op->key);
+    int64_t real = kp_warm(the.pool, &key, 1, NULL);
+
+    compare_number("kp_warm", real, model_warm(&the.model, op->key));
+}
+
+static void op_pin(const struct op *op)
+{
+    kp_key *pin = &the.pin[op->key];
+
+    if (op->kind == OP_PIN && pin->size == 0) {
+        int real = kp_pin(the.pool, name_of(op->key), pin);
+        compare_number("kp_pin", real, model_pin(&the.model, op->key));
+    } else if (op->kind == OP_UNPIN && pin->size != 0) {
+        kp_unpin(the.pool, pin);
+        model_unpin(&the.model, op->key);
+    }
 }
 
 static void op_keep(void)
@@ -208,7 +275,14 @@ static void operate(const struct op *op)
     case OP_JOB_DONE: op_job_done(op); break;
     case OP_INVALIDATE: op_invalidate(op); break;
     case OP_INVALIDATE_KEY: op_invalidate_key(op); break;
-    case OP_LIMITS: op_limits(op); break;
+    case OP_LIMITS: op_limits(op, op->key); break;
+    case OP_LIMITS_ALL: op_limits(op, NOBODY); break;
+    case OP_REUSE:
+    case OP_REPORT: op_lease(op); break;
+    case OP_ADD: op_add(op); break;
+    case OP_WARM: op_warm(op); break;
+    case OP_PIN:
+    case OP_UNPIN: op_pin(op); break;
     case OP_KEEP: op_keep(); break;
     case OP_PASS:
         the.now += (uint64_t)op->ms * 1000000;

@@ -10,17 +10,15 @@
 #include "model.h"
 
 #define OP_MAP(X)                                                                                  \
-    X(GET)                                                                                         \
-    X(GO_ON)                                                                                       \
-    X(RELEASE)                                                                                     \
-    X(DISCARD) X(RELEASE_TWICE) X(JOB_DONE) X(INVALIDATE) X(INVALIDATE_KEY) X(LIMITS) X(KEEP)      \
-        X(PASS) X(CLOSE)
+    X(GET) X(GO_ON) X(RELEASE) X(DISCARD) X(RELEASE_TWICE) X(JOB_DONE) X(INVALIDATE)               \
+    X(INVALIDATE_KEY) X(REUSE) X(REPORT) X(ADD) X(WARM) X(PIN) X(UNPIN) X(LIMITS) X(LIMITS_ALL)    \
+    X(KEEP) X(PASS) X(CLOSE)
 
 enum op_kind {
 #define X(name) OP_##name,
     OP_MAP(X)
 #undef X
-        OPS
+    OPS
 };
 
 struct op {

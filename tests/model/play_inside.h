@@ -27,7 +27,9 @@ struct getter {
     char *stack;
     bool active;
     int key, code;
+    kp_key pin; /* or its name */
     kp_ask ask;
+    kp_why why;
     kp_lease lease;
 };
 
@@ -48,6 +50,7 @@ struct play {
     struct getter getter[MODEL_REQUESTS], *running;
     ucontext_t main;
     struct lease lease[LEASES];
+    kp_key pin[MODEL_KEYS]; /* {0}: not pinned */
     kp_lease ended; /* the last one that was */
     struct model model;
     bool differs;

@@ -141,7 +141,7 @@ static void getter_body(void)
 {
     struct getter *self = the.running;
 
-    self->code = kp_get(the.pool, name_of(self->key), &self->ask, &self->lease);
+    self->code = kp_get(the.pool, self->pin, &self->ask, &self->lease);
     self->active = false;
     the.running = NULL;
     setcontext(&the.main);
