@@ -284,17 +284,19 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
                  uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *sponsor = slot->sponsor;
+    struct kp__subpool *sub = slot->sub;
 
     if (!sponsor || !good || slot->doomed) {
         (void)release_sponsor(core, slot);
         kp__give(core, slot, seat, good, KP__INVALID, now, todo);
+        if (sponsor) kp__settle(core, sub, now, todo); /* it looked at nothing else so far */
         return;
     }
-    COUNT(core, slot->sub, hits); /* it was not counted while in doubt */
+    COUNT(core, sub, hits); /* it was not counted while in doubt */
     kp__answer_slot(core, sponsor, slot, seat, todo);
     sponsor->grant.good = true; /* its owner needs the lock to read it */
     kp__open_seats(slot);
-    if (slot->seats > 1) kp__settle(core, slot->sub, now, todo);
+    if (slot->seats > 1) kp__settle(core, sub, now, todo);
 }
 
 /* ---- resources that go ----------------------------------------------------------------------- */
