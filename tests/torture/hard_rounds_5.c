@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The hard case H1, and what H2, H4 and H17 are for an event loop, as races on real threads: the
- * requests of a loop against a return, a create that ends, a deadline and a close, with cancels. The
- * loop's thread is always the same one of the crew. See rounds.h.
+ * requests of a loop against a return, a create that ends, a deadline and a close, with cancels.
+ * The loop's thread is always the same one of the crew. See rounds.h.
  */
 #include "rounds.h"
 
@@ -262,8 +262,8 @@ static int h17_create(struct rounds *r, kp_job *job)
     return KP_PENDING;
 }
 
-/* The first one's create is pending, the second waits behind it; both are cancelled, or not, when it
- * ends, and another key needs the room that is left. */
+/* The first one's create is pending, the second waits behind it; both are cancelled, or not, when
+ * it ends, and another key needs the room that is left. */
 static void h17_play(struct rounds *r, unsigned who)
 {
     if (last(r, who)) return;
@@ -369,5 +369,5 @@ int main(void)
         cmocka_unit_test(H4_each_request_of_a_loop_that_meets_a_close_ends_once),
         cmocka_unit_test(H17_who_is_cancelled_behind_anothers_create_takes_no_room_along),
     };
-    return cmocka_run_group_tests_name("hard case H1, and others on event loops", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("hard case H1, and others on loops", tests, NULL, NULL);
 }
