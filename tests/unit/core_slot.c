@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of core/slot.c: seats and their sharing, the states, and the index of resources.
+ */
+#include "core_stage.h"
+
+static void setup(struct stage *s)
+{
+    stage_open(s);
+}
+
+static void a_shared_resource_must_fill_its_seats_in_order_and_be_closed_to_more(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    setup(&s);
+    s.rules.sharing = 3;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    for (uint32_t i = 1; i < 3; i++) {
+        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+        assert_ptr_equal(r.grant.slot, slot);
+        assert_int_equal(r.grant.seat, i);
+        assert_int_equal(kp__seat_at(slot, i)->generation, i + 1);
+    }
+    assert_int_equal(slot->lends, 3);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+    stage_take(&s, &r);
+    assert_ptr_not_equal(r.grant.slot, slot);
+    /* the seat that is free again is the next one */
+    s.now += 7;
+    stage_give(&s, slot, 1, true);
+    assert_int_equal(sub->tally.held_ns, 7);
+    assert_int_equal(s.core.tally.held_ns, 7);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+    assert_ptr_equal(r.grant.slot, slot);
+    assert_int_equal(r.grant.seat, 1);
+    stage_close(&s);
+}
+
+static void the_seat_freed_last_must_be_shared_first(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    setup(&s);
+    s.rules.sharing = 2;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slots[2];
+    for (int i = 0; i < 2; i++) {
+        slots[i] = stage_lend(&s, sub);
+        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+        assert_ptr_equal(r.grant.slot, slots[i]);
+    }
+    stage_give(&s, slots[0], 0, true);
+    stage_give(&s, slots[1], 0, true);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+    assert_ptr_equal(r.grant.slot, slots[1]);
+    /* the last one out makes it idle, and the other stays the only one to share */
+    stage_give(&s, slots[0], 1, true);
+    assert_int_equal(slots[0]->state, KP__IDLE);
+    stage_close(&s);
+}
+
+static void seats_must_be_opened_once_and_never_of_a_doomed_or_full_one(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    setup(&s);
+    s.rules.sharing = 2;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    /* taken out while it is validated or reset (flow), then opened again */
+    kp__list_remove(&slot->open_seat);
+    kp__open_seats(slot);
+    stage_check(&s);
+    kp__open_seats(slot);
+    stage_check(&s);
+    struct kp__slot *same = stage_lend(&s, sub);
+    assert_ptr_equal(same, slot);
+    kp__open_seats(slot);
+    stage_check(&s);
+    stage_give(&s, slot, 0, true);
+    assert_true(kp__doom(&s.core, slot, KP__INVALIDATED, &s.todo));
+    kp__open_seats(slot);
+    stage_check(&s);
+    stage_close(&s);
+}
+
+static void a_doomed_slot_must_not_open_a_seat_when_a_new_lease_begins_in_it(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    setup(&s);
+    s.rules.sharing = 3;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    assert_true(kp__doom(&s.core, slot, KP__INVALIDATED, &s.todo));
+    kp__lent_take(&s.core, sub); /* as one who validated it while it was doomed */
+    assert_int_equal(kp__seat_take(&s.core, slot, s.now), 1);
+    stage_check(&s);
+    stage_give(&s, slot, 0, true);
+    stage_check(&s);
+    stage_close(&s);
+}
+
+static void a_resource_must_be_found_until_it_closes(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    setup(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *a = stage_lend(&s, sub), *b = stage_lend(&s, sub);
+    void *resource = a->resource;
+    assert_ptr_equal(kp__slot_of(&s.core, resource), a);
+    assert_ptr_equal(kp__slot_of_live(&s.core, resource), a);
+    assert_ptr_equal(kp__slot_of(&s.core, b->resource), b);
+    assert_null(kp__slot_of(&s.core, &s));
+    assert_null(kp__slot_of_live(&s.core, &s));
+    kp__doom(&s.core, a, KP__INVALIDATED, &s.todo);
+    assert_ptr_equal(kp__slot_of(&s.core, resource), a);
+    assert_null(kp__slot_of_live(&s.core, resource));
+    stage_give(&s, a, 0, true);
+    assert_int_equal(a->state, KP__CLOSING);
+    assert_null(kp__slot_of(&s.core, resource));
+    assert_int_equal(stage_destroy(&s), 1);
+    stage_close(&s);
+}
+
+static void two_slots_may_hold_one_address_while_the_older_is_doomed(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    setup(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *old = stage_lend(&s, sub);
+    kp__doom(&s.core, old, KP__INVALIDATED, &s.todo);
+    s.next_resource = old->resource;
+    struct kp__request r;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+    struct kp__slot *young = stage_spend(&s, sub);
+    stage_fill(&s, young);
+    kp__created(&s.core, young, &r, s.now, &s.todo);
+    assert_ptr_equal(young->resource, old->resource);
+    assert_ptr_equal(kp__slot_of_live(&s.core, old->resource), young);
+    kp__give(&s.core, old, 0, true, KP__BY_BORROWER, s.now, &s.todo);
+    stage_check(&s);
+    assert_ptr_equal(kp__slot_of(&s.core, young->resource), young);
+    stage_close(&s);
+}
+
+static void an_idle_slot_must_carry_the_number_of_its_return(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    setup(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *a = stage_idle(&s, sub), *b = stage_idle(&s, sub);
+    assert_int_equal(a->order, 1);
+    assert_int_equal(b->order, 2);
+    assert_ptr_equal(kp__oldest_idle(sub), a);
+    s.now++;
+    assert_ptr_equal(stage_lend(&s, sub), b);
+    stage_give(&s, b, 0, true);
+    assert_int_equal(b->order, 3);
+    assert_int_equal(b->since, s.now);
+    stage_close(&s);
+}
+
+static void a_minimum_of_idle_ones_must_be_wanted_when_one_is_lent(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    setup(&s);
+    s.rules.min_idle = 1;
+    struct kp__subpool *sub = stage_key(&s);
+    stage_lend(&s, sub);
+    assert_true(sub->refill);
+    assert_int_equal(sub->due.at, s.now);
+    assert_int_equal(kp__refill_wanted(&s.core, sub, false), 1);
+    stage_close(&s);
+
+    setup(&s);
+    s.rules.utilization_pct = 99;
+    s.rules.sharing = 2;
+    sub = stage_key(&s);
+    stage_lend(&s, sub);
+    assert_false(sub->refill);
+    stage_lend(&s, sub);
+    assert_true(sub->refill); /* 2 leases of 2 seats are more than 99 % */
+    stage_close(&s);
+}
+
+static void a_lease_must_not_be_timed_where_the_pool_needs_no_clock(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    setup(&s);
+    s.now = 0;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    assert_int_equal(slot->first.since, 0);
+    s.now = 500;
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(sub->tally.held_ns, 0);
+    assert_int_equal(s.core.tally.held_ns, 0);
+    stage_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_shared_resource_must_fill_its_seats_in_order_and_be_closed_to_more),
+        cmocka_unit_test(the_seat_freed_last_must_be_shared_first),
+        cmocka_unit_test(seats_must_be_opened_once_and_never_of_a_doomed_or_full_one),
+        cmocka_unit_test(a_doomed_slot_must_not_open_a_seat_when_a_new_lease_begins_in_it),
+        cmocka_unit_test(a_resource_must_be_found_until_it_closes),
+        cmocka_unit_test(two_slots_may_hold_one_address_while_the_older_is_doomed),
+        cmocka_unit_test(an_idle_slot_must_carry_the_number_of_its_return),
+        cmocka_unit_test(a_minimum_of_idle_ones_must_be_wanted_when_one_is_lent),
+        cmocka_unit_test(a_lease_must_not_be_timed_where_the_pool_needs_no_clock),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
