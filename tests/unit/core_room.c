@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of core/serve.c: the right to create one more, room in the key and in budgets over keys, and
+ * whose idle resource makes it.
+ */
+#include "core_stage.h"
+
+/* ---- creations and room ---------------------------------------------------------------------- */
+
+static void creations_must_stay_within_the_keys_and_the_pools_limit(void **state)
+{
+    struct stage s;
+    struct kp__request r[6];
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_creating = 2;
+    s.core.creating.cap = 3;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    assert_int_equal(stage_ask(&s, a, &r[0], 0), KP__GRANT_PERMIT);
+    assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_PERMIT);
+    assert_int_equal(stage_ask(&s, a, &r[2], 0), KP__GRANT_WAIT);
+    assert_string_equal(r[2].limit, "max_creating");
+    assert_int_equal(stage_ask(&s, b, &r[3], 0), KP__GRANT_PERMIT);
+    assert_int_equal(stage_ask(&s, b, &r[4], 0), KP__GRANT_WAIT);
+    assert_string_equal(r[4].limit, "budget.max_creating");
+    assert_ptr_equal(b->lacks, &s.core.creating);
+    stage_check(&s);
+    stage_take(&s, &r[0]);
+    assert_int_equal(r[4].grant.kind, KP__GRANT_PERMIT); /* b holds less */
+    assert_int_equal(r[2].grant.kind, KP__GRANT_WAIT);
+    stage_take(&s, &r[1]);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_PERMIT);
+    stage_close(&s);
+}
+
+static void a_pool_without_create_must_lend_what_was_added(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.can_create = false;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_idle(&s, sub);
+    assert_ptr_equal(stage_lend(&s, sub), slot);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
+    assert_string_equal(r.limit, "driver.create");
+    stage_close(&s);
+}
+
+static void the_reserve_must_open_after_its_time_and_not_before(void **state)
+{
+    struct stage s;
+    struct kp__request r[3];
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 1;
+    s.rules.reserve = 1;
+    s.rules.reserve_after = 50;
+    struct kp__subpool *sub = stage_key(&s);
+    stage_lend(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
+    assert_int_equal(r[0].again, 1050);
+    assert_string_equal(r[0].limit, "max_live");
+    s.now = 1010;
+    assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_WAIT);
+    s.now = 1049;
+    kp__settle(&s.core, sub, s.now, &s.todo);
+    assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(atomic_load(&r[0].state), KP__NUDGED); /* look at the clock again */
+    assert_true(stage_woken(&s, &r[0]));
+    kp__settle(&s.core, sub, s.now, &s.todo);
+    assert_false(stage_woken(&s, &r[0])); /* it was told */
+    s.now = 1050;
+    kp__settle(&s.core, sub, s.now, &s.todo);
+    assert_int_equal(r[0].grant.kind, KP__GRANT_PERMIT);
+    assert_true(stage_woken(&s, &r[0]));
+    stage_take(&s, &r[0]);
+    s.now = 1060; /* the reserve is used up */
+    kp__settle(&s.core, sub, s.now, &s.todo);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(r[1].again, KP__NEVER);
+    stage_close(&s);
+}
+
+static void a_fresh_one_must_push_out_an_idle_one_where_there_is_no_room(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 2;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *old = stage_idle(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT); /* there is room */
+    assert_null(r.grant.victim);
+    struct kp__slot *fresh = stage_take(&s, &r);
+    assert_int_equal(old->state, KP__IDLE);
+    assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
+    stage_check(&s);
+    assert_ptr_equal(r.grant.victim, old);
+    assert_int_equal(old->reason, KP__SURPLUS);
+    assert_int_equal(old->state, KP__CLOSING);
+    stage_take(&s, &r);
+    assert_int_equal(sub->tally.destroys, 1);
+    assert_int_equal(sub->tally.evicted, 0);
+    assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_WAIT); /* nothing idle */
+    assert_int_equal(r.queue, KP__FRESH);
+    (void)fresh;
+    stage_close(&s);
+}
+
+static void a_fresh_one_must_push_out_the_oldest_where_a_budget_is_used_up(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 3;
+    s.core.evicts = false;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    stage_lend(&s, b);
+    struct kp__slot *old = stage_idle(&s, a);
+    stage_idle(&s, a);
+    assert_int_equal(stage_ask(&s, a, &r, KP_FRESH), KP__GRANT_PERMIT);
+    stage_check(&s);
+    assert_ptr_equal(r.grant.victim, old);
+    stage_take(&s, &r);
+    stage_close(&s);
+}
+
+/* Over its limit (the reserve), a key must not swap one for one: it has to shrink. */
+static void a_fresh_one_must_not_push_out_an_idle_one_over_the_limit(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 2;
+    struct kp__subpool *sub = stage_key(&s);
+    stage_lend(&s, sub);
+    stage_idle(&s, sub);
+    s.rules.max_live = 1;
+    kp__claim(&s.core, (r = (struct kp__request){ .sub = sub, .flags = KP_FRESH }, &r), s.now,
+              &s.todo);
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    assert_string_equal(r.limit, "max_live");
+    stage_close(&s);
+}
+
+/* ---- budgets over keys ----------------------------------------------------------------------- */
+
+static void another_keys_oldest_idle_one_must_make_room(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *a1 = stage_idle(&s, a);
+    stage_lend(&s, b);
+    assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_PERMIT);
+    stage_check(&s);
+    assert_ptr_equal(r[0].grant.victim, a1);
+    assert_int_equal(a1->reason, KP__EVICTED);
+    stage_take(&s, &r[0]);
+    assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
+    assert_string_equal(r[1].limit, "budget.max_live");
+    assert_ptr_equal(b->lacks, &s.core.live);
+    /* what is destroyed anywhere makes room */
+    assert_true(kp__doom(&s.core, r[0].grant.slot, KP__INVALIDATED, &s.todo));
+    stage_give(&s, r[0].grant.slot, 0, true);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(stage_destroy(&s), 1);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
+    stage_close(&s);
+}
+
+static void one_victim_must_make_room_in_the_group_and_in_the_pool(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 1);
+    stage_group(&s, 1, 1, 9);
+    s.core.live.cap = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *other = stage_key(&s);
+    stage_rule(&s, a, &s.rules, 0, -1);
+    stage_rule(&s, b, &s.rules, 0, 1);
+    struct kp__slot *elsewhere = stage_idle(&s, other); /* older, but not of the group */
+    struct kp__slot *member = stage_idle(&s, a);
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
+    stage_check(&s);
+    assert_ptr_equal(r.grant.victim, member);
+    assert_int_equal(elsewhere->state, KP__IDLE);
+    stage_take(&s, &r);
+    stage_close(&s);
+}
+
+static void one_victim_must_do_for_both_groups_or_there_is_none(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 1);
+    stage_group(&s, 1, 1, 1);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+    stage_rule(&s, a, &s.rules, 0, -1);
+    stage_rule(&s, b, &s.rules, -1, 1);
+    stage_rule(&s, c, &s.rules, 0, 1);
+    struct kp__slot *a1 = stage_idle(&s, a), *b1 = stage_idle(&s, b);
+    assert_int_equal(stage_ask(&s, c, &r, 0), KP__GRANT_WAIT); /* it would take two */
+    assert_ptr_equal(c->lacks, &s.groups[0].budget);
+    assert_int_equal(a1->state, KP__IDLE);
+    assert_int_equal(b1->state, KP__IDLE);
+    /* with room in one, the other's victim is enough */
+    assert_true(kp__doom(&s.core, a1, KP__INVALIDATED, &s.todo));
+    assert_int_equal(stage_destroy(&s), 1);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    assert_ptr_equal(r.grant.victim, b1);
+    stage_victim_gone(&s, &r);
+    stage_close(&s);
+}
+
+static void a_member_of_both_groups_must_make_room_in_both(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 1);
+    stage_group(&s, 1, 1, 1);
+    struct kp__subpool *a = stage_key(&s), *c = stage_key(&s);
+    stage_rule(&s, a, &s.rules, 0, 1);
+    stage_rule(&s, c, &s.rules, 0, 1);
+    struct kp__slot *a1 = stage_idle(&s, a);
+    assert_int_equal(stage_ask(&s, c, &r, 0), KP__GRANT_PERMIT);
+    stage_check(&s);
+    assert_ptr_equal(r.grant.victim, a1);
+    stage_take(&s, &r);
+    stage_close(&s);
+}
+
+static void what_is_free_must_go_to_the_key_that_ranks_first(void **state)
+{
+    struct stage s;
+    struct kp__request r[3];
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 3;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+    struct kp__slot *a1 = stage_lend(&s, a), *a2 = stage_lend(&s, a);
+    stage_lend(&s, b);
+    assert_int_equal(stage_ask(&s, a, &r[0], 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, c, &r[2], 0), KP__GRANT_WAIT);
+    /* a's returned one would serve a, who holds most: its room is owed to c, who has nothing */
+    stage_give(&s, a1, 0, true);
+    assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_PERMIT);
+    assert_ptr_equal(r[2].grant.victim, a1);
+    stage_take(&s, &r[2]);
+    stage_give(&s, a2, 0, true); /* a has nothing now, and came before b's second */
+    assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
+    stage_close(&s);
+}
+
+static void a_newcomer_must_not_take_what_is_owed_to_a_key_before_it(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    stage_open(&s);
+    s.core.lent.cap = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *a1 = stage_lend(&s, a);
+    stage_lend(&s, a);
+    assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_WAIT);
+    stage_give(&s, a1, 0, true);
+    assert_int_equal(r[0].grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
+    stage_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(creations_must_stay_within_the_keys_and_the_pools_limit),
+        cmocka_unit_test(a_pool_without_create_must_lend_what_was_added),
+        cmocka_unit_test(the_reserve_must_open_after_its_time_and_not_before),
+        cmocka_unit_test(a_fresh_one_must_push_out_an_idle_one_where_there_is_no_room),
+        cmocka_unit_test(a_fresh_one_must_push_out_the_oldest_where_a_budget_is_used_up),
+        cmocka_unit_test(a_fresh_one_must_not_push_out_an_idle_one_over_the_limit),
+        cmocka_unit_test(another_keys_oldest_idle_one_must_make_room),
+        cmocka_unit_test(one_victim_must_make_room_in_the_group_and_in_the_pool),
+        cmocka_unit_test(one_victim_must_do_for_both_groups_or_there_is_none),
+        cmocka_unit_test(a_member_of_both_groups_must_make_room_in_both),
+        cmocka_unit_test(what_is_free_must_go_to_the_key_that_ranks_first),
+        cmocka_unit_test(a_newcomer_must_not_take_what_is_owed_to_a_key_before_it),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
