@@ -38,8 +38,10 @@ BAR = 95.0
 CC = os.environ.get('CC', 'gcc')
 FLAGS = ['-std=c11', '-D_GNU_SOURCE', '-DKP_VERIFY=1', '-fPIC', '-pthread', '-w', '-Iinclude',
          '-Isrc', '-Itestkit', '-Itests']
-# A swap of arguments that changes their types is no mutant but a compile error.
-MUTANT_FLAGS = ['-DKP_BUILD', '-O1', '-Werror=incompatible-pointer-types', '-Werror=int-conversion',
+# A swap of arguments that changes their types is no mutant but a compile error, and what reaches
+# beyond an array is not left to chance.
+MUTANT_FLAGS = ['-DKP_BUILD', '-O1', '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',
+                '-Werror=incompatible-pointer-types', '-Werror=int-conversion',
                 '-Werror=discarded-qualifiers', '-Werror=implicit-function-declaration']
 # What checks the core is no part of it; the public face of base has its own tests.
 NOT_MUTATED = {'src/core/verify.c'}

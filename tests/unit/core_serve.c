@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/serve.c: what a request is granted at once, or lacks. The queues are in core_waits.c,
- * room made by others in core_room.c, health in core_health.c.
+ * Tests of core/serve.c: what a request is granted at once, or lacks. The queues are in
+ * core_waits.c, room made by others in core_room.c, health in core_health.c.
  */
 #include "core_stage.h"
 
