@@ -45,10 +45,17 @@ MUTANT_FLAGS = ['-DKP_BUILD', '-O1', '-fsanitize=bounds', '-fsanitize-undefined-
                 '-Werror=discarded-qualifiers', '-Werror=implicit-function-declaration']
 # What checks the core is no part of it; the public face of base has its own tests.
 NOT_MUTATED = {'src/core/verify.c'}
-TESTS = ('unit', 'kit', 'contract', 'misuse', 'faults', 'model')
+TESTS = ('unit', 'kit', 'contract', 'misuse', 'faults', 'fairness')
 NO_TESTS = ('base_', 'sqlite', 'apr')           # of base, and of adapters with their own libraries
 
-Test = collections.namedtuple('Test', 'name program seconds')
+# Tests of several files: the files, and what the program is given.
+MORE_TESTS = {
+    'model_agree': (['agree', 'play', 'stage', 'model', 'model_calls', 'model_back', 'model_keep',
+                     'model_limits'], ['--ops', '20000', '--seed', '1']),
+}
+LONGEST = 2.0       # a test that takes more processor time is left out: survivors wait for all
+
+Test = collections.namedtuple('Test', 'name command seconds')
 Verdict = collections.namedtuple('Verdict', 'kind by')   # killed, timeout, survived; same, broken
 
 
@@ -76,7 +83,7 @@ def newest(patterns):
 
 
 def build(folder, jobs):
-    """The library and the tests. Returns the programs."""
+    """The library and the tests. Returns the tests, not measured yet."""
     folder.mkdir(parents=True, exist_ok=True)
     headers = newest(['include/*/*.h', 'src/*/*.h', 'testkit/*.h', 'tests/*/*.h'])
 
@@ -95,13 +102,20 @@ def build(folder, jobs):
 
     def program_of(source):
         out = folder / (source.replace('/', '_')[:-2])
-        return compiled(source, out, '-L', folder, f'-Wl,-rpath,{folder}', '-lmutate', '-lcmocka',
-                        '-lm')
+        compiled(source, out, '-L', folder, f'-Wl,-rpath,{folder}', '-lmutate', '-lcmocka', '-lm')
+        return Test(out.name, [out], 0)
+
+    def program_of_many(name):
+        files, more = MORE_TESTS[name]
+        objects = [compiled(f'tests/model/{f}.c', folder / f'{name}_{f}.o', '-c') for f in files]
+        must([CC, *objects, '-o', folder / name, '-L', folder, f'-Wl,-rpath,{folder}', '-lmutate',
+              '-lcmocka', '-lm', '-pthread'])
+        return Test(name, [folder / name, *more], 0)
 
     tests = [p.relative_to(ROOT).as_posix() for f in TESTS
              for p in sorted(ROOT.glob(f'tests/{f}/*.c'))
              if not p.stem.endswith('_cases') and not any(n in p.stem for n in NO_TESTS)]
-    return in_parallel(jobs, program_of, tests)
+    return in_parallel(jobs, program_of, tests) + in_parallel(jobs, program_of_many, MORE_TESTS)
 
 
 def limits(cpu):
@@ -116,7 +130,7 @@ def passes(test, mutant):
     cpu = int(2 + 10 * test.seconds)
     try:
         # wall time is what other work on the machine stretches: only a deadlock needs it
-        done = subprocess.run([test.program], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+        done = subprocess.run(test.command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               timeout=10 + 10 * test.seconds, preexec_fn=lambda: limits(cpu))
     except subprocess.TimeoutExpired:
@@ -124,18 +138,26 @@ def passes(test, mutant):
     return None if done.returncode in (-9, -24) else done.returncode == 0
 
 
-def measured(programs):
-    tests = []
-    for program in programs:
-        begin = time.monotonic()
-        test = Test(program.name, program, 20.0)
-        if passes(test, None):
-            tests.append(test._replace(seconds=time.monotonic() - begin))
+def processor_time():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measured(tests):
+    """Those that pass as it is, with the processor time that each takes."""
+    good = []
+    for test in tests:
+        begin = processor_time()
+        passed = passes(test._replace(seconds=20.0), None)
+        seconds = processor_time() - begin
+        if not passed or seconds > LONGEST:
+            print(f'mutate: {test.name} '
+                  f'{f"takes {seconds:.1f} s" if passed else "does not pass as it is"}: left out')
         else:
-            print(f'mutate: {program.name} does not pass as it is, so it is left out')
-    if not tests:
+            good.append(test._replace(seconds=seconds))
+    if not good:
         sys.exit('mutate: no test passes')
-    return tests
+    return good
 
 
 # ---- one mutant ----------------------------------------------------------------------------------

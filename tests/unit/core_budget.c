@@ -54,7 +54,7 @@ static void those_below_their_floor_must_come_first_then_by_share_then_by_arriva
         struct kp__request r[2];
         stage_open(&s);
         line_up(&s, cases[i].c, 2, sub, r);
-        if (kp__starved_first(&s.core.lent) != sub[cases[i].first]) fail_msg("case %zu", i);
+        if (kp__starved_first(&s.core, &s.core.lent) != sub[cases[i].first]) fail_msg("case %zu", i);
         stage_close(&s);
     }
 }
@@ -70,12 +70,12 @@ static void by_arrival_must_look_at_nothing_else(void **state)
     stage_open(&s);
     s.core.by_arrival = true;
     line_up(&s, c, 3, sub, r);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), sub[0]);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub[0]);
     assert_int_equal(sub[1]->rank.class, 0);
     assert_int_equal(sub[1]->rank.score, 0);
     assert_int_equal(sub[1]->rank.stamp, r[1].stamp);
     kp__withdraw(&s.core, &r[0], s.now, &s.todo);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), sub[1]);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub[1]);
     stage_close(&s);
 }
 
@@ -94,10 +94,10 @@ static void a_keys_stamp_must_be_that_of_its_first_request_in_any_queue(void **s
     stage_ask(&s, a, &r[2], 0);
     stage_ask(&s, a, &r[3], KP_DONT_CREATE);
     assert_int_equal(a->rank.stamp, r[0].stamp);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), a);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     kp__withdraw(&s.core, &r[0], s.now, &s.todo);
     assert_int_equal(a->rank.stamp, r[2].stamp);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), b);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     stage_close(&s);
 }
 
@@ -114,10 +114,10 @@ static void with_wait_lifo_the_key_with_the_latest_request_must_rank_first(void 
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     stage_ask(&s, a, &r[0], 0);
     stage_ask(&s, b, &r[1], 0);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), b);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     assert_int_equal(a->rank.stamp, UINT64_MAX - r[0].stamp);
     stage_ask(&s, a, &r[2], 0);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), a);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     stage_close(&s);
 }
 
@@ -136,12 +136,12 @@ static void a_share_of_the_live_budget_must_be_measured_in_resources(void **stat
     stage_lend(&s, b);
     stage_ask(&s, a, &r[0], 0);
     stage_ask(&s, b, &r[1], 0);
-    assert_int_equal(a->rank.score, 3000000);
-    assert_int_equal(b->rank.score, 2000000);
-    assert_ptr_equal(kp__starved_first(&s.core.live), b);
+    assert_int_equal(a->rank.score, 3 * KP__SHARE_ONE);
+    assert_int_equal(b->rank.score, 2 * KP__SHARE_ONE);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.live), b);
     a->promised = 2;
     kp__starve(&s.core, a, &s.core.live);
-    assert_int_equal(a->rank.score, 5000000);
+    assert_int_equal(a->rank.score, 5 * KP__SHARE_ONE);
     a->promised = 0;
     stage_close(&s);
 }
@@ -178,7 +178,7 @@ static void a_key_must_stand_in_one_heap_at_a_time(void **state)
     (void)state;
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    assert_null(kp__starved_first(&s.core.live));
+    assert_null(kp__starved_first(&s.core, &s.core.live));
     kp__starve(&s.core, a, NULL);
     kp__starve(&s.core, a, &s.core.live);
     kp__starve(&s.core, b, &s.core.live);
@@ -186,8 +186,8 @@ static void a_key_must_stand_in_one_heap_at_a_time(void **state)
     assert_int_equal(s.core.live.starved.count, 2);
     kp__starve(&s.core, a, &s.core.lent);
     assert_ptr_equal(a->lacks, &s.core.lent);
-    assert_ptr_equal(kp__starved_first(&s.core.live), b);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), a);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.live), b);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     kp__starve(&s.core, a, NULL);
     assert_null(a->lacks);
     assert_int_equal(s.core.lent.starved.count, 0);

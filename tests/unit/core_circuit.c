@@ -33,7 +33,7 @@ static void the_circuit_must_open_after_so_many_failures_and_probe_one_at_a_time
     s.now += 99;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_NO);
     STAGE_NO(&r[0], KP_EBREAKER, "breaker_failures");
-    assert_int_equal(r[0].failure->code, -8);
+    assert_int_equal(r[0].why->code, -8);
     s.now += 1;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT); /* the probe */
     assert_true(sub->health.probing);
@@ -63,7 +63,7 @@ static void a_circuit_opened_without_a_remembered_failure_must_refuse_all_the_sa
     sub->health.open_until = s.now + 5;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
     STAGE_NO(&r, KP_EBREAKER, "breaker_failures");
-    assert_int_equal(r.failure->code, 0);
+    assert_int_equal(r.why->code, 0);
     s.now += 5; /* a pause does not hold the probe up */
     sub->health.back_off = s.now + 50;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);

@@ -54,8 +54,8 @@ static void a_pending_creations_failure_must_be_told_its_sponsor(void **state)
     assert_int_equal(r.queue, KP__SPONSORS);
     stage_failed(&s, slot, NULL, -9);
     STAGE_NO(&r, -9, "");
-    assert_int_equal(r.failure->code, -9);
-    assert_string_equal(r.failure->text, "no");
+    assert_int_equal(r.why->code, -9);
+    assert_string_equal(r.why->text, "no");
     assert_true(stage_woken(&s, &r));
     assert_null(r.making);
     assert_int_equal(s.core.lent.used, 0);
@@ -275,8 +275,8 @@ static void a_failure_must_be_told_again_for_as_long_as_it_is_kept(void **state)
     s.now += 19;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
     STAGE_NO(&r, -9, "cache_failure_ms");
-    assert_int_equal(r.failure->code, -9);
-    assert_string_equal(r.failure->text, "no");
+    assert_int_equal(r.why->code, -9);
+    assert_string_equal(r.why->text, "no");
     s.now += 1;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
     free(sub->health.last);
@@ -305,7 +305,7 @@ static void a_background_failure_must_be_told_once_to_one_each(void **state)
     for (int i = 0; i < 2; i++) {
         assert_int_equal(stage_ask(&s, sub, &r[i], 0), KP__GRANT_NO);
         STAGE_NO(&r[i], -1 - i, "cache_failure_ms");
-        assert_int_equal(r[i].failure->code, -1 - i);
+        assert_int_equal(r[i].why->code, -1 - i);
     }
     assert_int_equal(sub->health.kept_count, 0);
     assert_int_equal(stage_ask(&s, sub, &r[2], 0), KP__GRANT_PERMIT);

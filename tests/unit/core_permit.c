@@ -319,16 +319,16 @@ static void a_starved_keys_rank_must_follow_what_it_holds(void **state)
     struct kp__slot *a1 = stage_lend(&s, a), *a2 = stage_lend(&s, a), *b1 = stage_lend(&s, b);
     stage_ask(&s, a, &r[0], 0);
     stage_ask(&s, b, &r[1], 0);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), b);
-    assert_int_equal(a->rank.score, 3000000);
-    assert_int_equal(b->rank.score, 2000000);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
+    assert_int_equal(a->rank.score, 3 * KP__SHARE_ONE);
+    assert_int_equal(b->rank.score, 2 * KP__SHARE_ONE);
     kp__lent_take(&s.core, b); /* by no decision: only the rank is looked at */
     kp__lent_take(&s.core, b);
-    assert_int_equal(b->rank.score, 4000000);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), a);
+    assert_int_equal(b->rank.score, 4 * KP__SHARE_ONE);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     kp__lent_refund(&s.core, b);
     kp__lent_refund(&s.core, b);
-    assert_ptr_equal(kp__starved_first(&s.core.lent), b);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     stage_give(&s, a1, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT); /* 1 and 1 now: a came first */
     (void)a2;

@@ -76,6 +76,7 @@ static inline void stage_open(struct stage *s)
     s->rules = stage_rules();
     s->world = (struct kp__world){ .random = stage_random, .wake = stage_wake, .ctx = s };
     core->world = &s->world;
+    core->now = s->now;
     core->can_create = true;
     core->leak_after = core->forget_after = KP__NEVER;
     core->max_idle = core->max_waiting = core->max_keys = KP__UNBOUND;
@@ -85,10 +86,9 @@ static inline void stage_open(struct stage *s)
     kp__list_init(&core->all);
     kp__slab_init(&core->slots, sizeof(struct kp__slot));
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
-    kp__budget_init(&core->live, "budget.max_live", KP__UNBOUND, KP__IN_POOL);
-    kp__budget_init(&core->lent, "budget.max_lent", KP__UNBOUND, KP__IN_POOL);
-    kp__budget_init(&core->creating, "budget.max_creating", KP__UNBOUND, KP__IN_POOL);
-    core->lent.counts_lent = true;
+    kp__budget_init(&core->live, "budget.max_live", KP__UNBOUND, KP__POOL);
+    kp__budget_init(&core->lent, "budget.max_lent", KP__UNBOUND, KP__LENDING);
+    kp__budget_init(&core->creating, "budget.max_creating", KP__UNBOUND, KP__MAKING);
     kp__calendar_init(core);
     kp__todo_init(&s->todo, &s->world);
 }
@@ -187,7 +187,7 @@ static inline void stage_count_spare(const struct stage *s, const struct kp__sub
 {
     int64_t live = (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT];
     bool spare = s->core.evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
-                 live > sub->rules->min_live;
+                 live > sub->rules->min_live && live > sub->rules->floor;
 
     assert_int_equal(kp__heap_holds(&sub->evict[KP__IN_POOL]),
                      spare && s->core.live.cap < KP__UNBOUND);
@@ -215,6 +215,18 @@ static inline void stage_count_groups(struct stage *s)
         }
         assert_int_equal(group->budget.used, used);
     }
+}
+
+/* Somebody has been woken to take what is free (kp__heed), or to leave it to whoever is faster. */
+static inline bool stage_invited(const struct stage *s)
+{
+    for STAGE_EACH (l, &s->core.all) {
+        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        for (int q = 0; q < KP__QUEUES; q++)
+            for STAGE_EACH (w, &sub->queue[q])
+                if (KP__OF(w, const struct kp__request, link)->invited) return true;
+    }
+    return false;
 }
 
 /* Could the first of those who may create be served right now? Then it must not be waiting. */
@@ -272,7 +284,7 @@ static inline void stage_check(struct stage *s)
         starved += sub->lacks != NULL;
         spare += kp__heap_holds(&sub->evict[KP__IN_POOL]);
         assert_int_equal(sub->lacks != NULL, kp__heap_holds(&sub->starved));
-        if (sub->rules && core->phase == KP__OPEN) {
+        if (sub->rules && core->phase == KP__OPEN && !stage_invited(s)) {
             assert_false(stage_could_create(s, sub));
             assert_false(stage_could_take(s, sub));
         }
@@ -336,13 +348,13 @@ static inline void stage_group(struct stage *s, int i, int which, int64_t cap)
 static inline enum kp__grant_kind stage_ask(struct stage *s, struct kp__subpool *sub,
                                             struct kp__request *r, uint32_t flags)
 {
-    static struct kp__failure failures[32];
+    static kp_why whys[32];
     static int next;
 
     *r = (struct kp__request){ .sub = sub, .flags = flags, .arrived = s->now,
                                .deadline = KP__NEVER, .tag = "tag", .site = sub,
-                               .create_until = KP__NEVER, .failure = &failures[next++ % 32] };
-    *r->failure = (struct kp__failure){ 0 };
+                               .making_until = KP__NEVER, .why = &whys[next++ % 32] };
+    *r->why = (kp_why){ 0 };
     kp__claim(&s->core, r, s->now, &s->todo);
     if (r->grant.kind != KP__GRANT_PERMIT) stage_check(s);
     return r->grant.kind;
@@ -442,6 +454,13 @@ static inline struct kp__slot *stage_take(struct stage *s, struct kp__request *r
     }
     assert_int_equal(r->grant.kind, KP__GRANT_SLOT);
     return r->grant.slot;
+}
+
+/* One that waits has been woken, and looks. */
+static inline void stage_heed(struct stage *s, struct kp__request *r)
+{
+    kp__heed(&s->core, r, s->now, &s->todo);
+    stage_check(s);
 }
 
 static inline struct kp__slot *stage_lend(struct stage *s, struct kp__subpool *sub)
