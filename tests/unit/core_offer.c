@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of what is owed elsewhere (core/budget.c) and of invitations (core/serve.c): what a key
+ * gives back that others lack.
+ */
+#include "core_stage.h"
+
+#define ONE KP__SHARE_ONE
+
+/* ---- what is owed elsewhere ------------------------------------------------------------------ */
+
+static void room_must_be_owed_to_who_is_a_whole_permit_behind(void **state)
+{
+    static const struct {
+        int64_t weights[2];
+        uint64_t behind; /* the starved one's score is so much smaller */
+        bool owed;
+    } cases[] = {
+        { { 1, 1 }, ONE, true },       { { 1, 1 }, ONE - 1, false },
+        { { 1, 4 }, ONE, true },       { { 1, 4 }, ONE - 1, false }, /* by the smaller weight */
+        { { 4, 1 }, ONE - 1, false },  { { 4, 2 }, ONE / 2, true },
+        { { 4, 2 }, ONE / 2 - 1, false }, { { 2, 4 }, ONE / 2, true },
+        { { 2, 4 }, ONE / 2 - 1, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stage s;
+        struct kp__rules rules[2] = { stage_rules(), stage_rules() };
+        stage_open(&s);
+        struct kp__subpool *mine = stage_key(&s), *poor = stage_key(&s);
+        rules[0].weight = cases[i].weights[0];
+        rules[1].weight = cases[i].weights[1];
+        stage_rule(&s, mine, &rules[0], -1, -1);
+        stage_rule(&s, poor, &rules[1], -1, -1);
+        assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* nobody is starved */
+        kp__starve(&s.core, poor, &s.core.live);
+        assert_false(kp__budget_owed(&s.core, &s.core.live, poor)); /* not to oneself */
+        kp__share_begin(&s.core.live, mine);
+        poor->rank.score = kp__share_score(&s.core.live, mine) - cases[i].behind;
+        if (kp__budget_owed(&s.core, &s.core.live, mine) != cases[i].owed)
+            fail_msg("case %zu", i);
+        stage_close(&s);
+    }
+}
+
+static void floors_and_arrival_must_owe_by_rank_alone(void **state)
+{
+    struct stage s;
+    struct kp__rules below = stage_rules();
+
+    (void)state;
+    stage_open(&s);
+    below.floor = 3;
+    struct kp__subpool *mine = stage_key(&s), *poor = stage_key(&s);
+    stage_rule(&s, poor, &below, -1, -1);
+    kp__starve(&s.core, poor, &s.core.live);
+    poor->rank.score += 100 * ONE;
+    assert_true(kp__budget_owed(&s.core, &s.core.live, mine)); /* it is below its floor */
+    stage_rule(&s, mine, &below, -1, -1); /* it settles: nobody waits there */
+    kp__starve(&s.core, poor, &s.core.live);
+    poor->rank.score += 100 * ONE;
+    assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* both are: by score */
+    poor->rank.score = kp__share_score(&s.core.live, mine) - 1;
+    assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
+    stage_rule(&s, poor, &s.rules, -1, -1);
+    kp__starve(&s.core, poor, &s.core.live);
+    poor->rank.score -= 100 * ONE;
+    assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* only mine is below */
+    s.core.by_arrival = true;
+    stage_rule(&s, mine, &s.rules, -1, -1);
+    kp__starve(&s.core, poor, &s.core.live);
+    poor->rank.stamp = UINT64_MAX - 1; /* nobody of mine waits: last of all */
+    assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
+    poor->rank.stamp = UINT64_MAX;
+    assert_false(kp__budget_owed(&s.core, &s.core.live, mine));
+    stage_close(&s);
+}
+
+/* ---- invitations ----------------------------------------------------------------------------- */
+
+/* a has less than its share and gives back; b waits. */
+static struct kp__slot *give_back(struct stage *s, struct kp__subpool *a, struct kp__subpool *b,
+                                  struct kp__request *r)
+{
+    s->core.lent.cap = 3;
+    struct kp__slot *slot = stage_lend(s, a);
+    stage_lend(s, b);
+    stage_lend(s, b);
+    assert_int_equal(stage_ask(s, b, r, 0), KP__GRANT_WAIT);
+    return slot;
+}
+
+static void what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *slot = give_back(&s, a, b, &r);
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    assert_true(r.invited);
+    assert_int_equal(atomic_load(&r.state), KP__NUDGED);
+    assert_true(stage_woken(&s, &r));
+    stage_heed(&s, &r);
+    assert_false(r.invited);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    stage_heed(&s, &r); /* answered: nothing more */
+    assert_int_equal(atomic_load(&r.state), KP__ANSWERED);
+    stage_close(&s);
+}
+
+static void the_giver_must_get_back_what_it_comes_for_at_once(void **state)
+{
+    struct stage s;
+    struct kp__request r, again;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *slot = give_back(&s, a, b, &r);
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(stage_ask(&s, a, &again, 0), KP__GRANT_SLOT);
+    stage_heed(&s, &r);
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    assert_false(r.invited);
+    assert_int_equal(atomic_load(&r.state), KP__WAITING);
+    stage_close(&s);
+}
+
+static void a_nudge_alone_must_not_serve(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *slot = give_back(&s, a, b, &r);
+    stage_give(&s, slot, 0, true);
+    r.invited = false;
+    kp__heed(&s.core, &r, s.now, &s.todo);
+    assert_int_equal(atomic_load(&r.state), KP__WAITING);
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    kp__heed(&s.core, &r, s.now, &s.todo); /* not even nudged */
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    stage_close(&s);
+}
+
+static void a_rich_key_must_not_be_waited_for(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.lent.cap = 3;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, a);
+    stage_lend(&s, a);
+    stage_lend(&s, a);
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    stage_close(&s);
+}
+
+static void by_arrival_and_for_a_loop_it_must_be_handed_over(void **state)
+{
+    (void)state;
+    for (int loop = 0; loop < 2; loop++) {
+        struct stage s;
+        struct kp__request r;
+        struct kp__mailbox box = { 0 };
+        stage_open(&s);
+        assert_true(kp__mailbox_open(&box));
+        s.core.by_arrival = !loop;
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+        struct kp__slot *slot = give_back(&s, a, b, &r);
+        kp__list_init(&r.mail);
+        if (loop) r.box = &box;
+        stage_give(&s, slot, 0, true);
+        assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+        (void)kp__mail_take(&box, 0);
+        kp__mailbox_close(&box);
+        stage_close(&s);
+    }
+}
+
+static void who_gives_back_with_others_waiting_must_have_no_claim(void **state)
+{
+    struct stage s;
+    struct kp__request r, own;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *slot = give_back(&s, a, b, &r);
+    s.core.can_create = false;
+    stage_ask(&s, a, &own, KP_FRESH); /* waits for what cannot come */
+    stage_give(&s, slot, 0, true);
+    s.core.can_create = true;
+    kp__settle(&s.core, a, s.now, &s.todo);
+    assert_int_equal(own.grant.kind, KP__GRANT_PERMIT);
+    stage_close(&s);
+}
+
+static void nobody_must_be_invited_twice_to_nothing(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    give_back(&s, a, b, &r);
+    kp__settle(&s.core, a, s.now, &s.todo); /* nothing is free */
+    assert_false(r.invited);
+    assert_int_equal(atomic_load(&r.state), KP__WAITING);
+    stage_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(room_must_be_owed_to_who_is_a_whole_permit_behind),
+        cmocka_unit_test(floors_and_arrival_must_owe_by_rank_alone),
+        cmocka_unit_test(what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded),
+        cmocka_unit_test(the_giver_must_get_back_what_it_comes_for_at_once),
+        cmocka_unit_test(a_nudge_alone_must_not_serve),
+        cmocka_unit_test(a_rich_key_must_not_be_waited_for),
+        cmocka_unit_test(by_arrival_and_for_a_loop_it_must_be_handed_over),
+        cmocka_unit_test(who_gives_back_with_others_waiting_must_have_no_claim),
+        cmocka_unit_test(nobody_must_be_invited_twice_to_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of core/share.c and of the ranks that ride on it: scores, lags, the usual hold, virtual
+ * time. What is owed elsewhere is in core_offer.c.
+ */
+#include "core_stage.h"
+
+#define ONE KP__SHARE_ONE
+
+/* ---- what a key holds ------------------------------------------------------------------------ */
+
+static void what_is_idle_or_ceded_must_not_be_held_and_what_is_promised_must(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    sub->count[KP__CREATING] = 1;
+    sub->count[KP__IDLE] = 20;
+    sub->count[KP__LENT] = 300;
+    sub->count[KP__CLOSING] = 4000;
+    sub->ceded = 3000;
+    sub->promised = 50000;
+    sub->lent_permits = 7;
+    assert_int_equal(kp__held(sub, KP__IN_USE), 51301);
+    assert_int_equal(kp__held(sub, KP__LEASED), 7);
+    stage_close(&s);
+}
+
+/* ---- lags ------------------------------------------------------------------------------------ */
+
+/* A key that holds two of a budget that somebody is starved of, since `now`. */
+static struct kp__subpool *holder(struct stage *s)
+{
+    struct kp__subpool *sub = stage_key(s);
+
+    sub->lent_permits = 2;
+    s->core.starved = 1;
+    s->core.contended = s->core.now;
+    return sub;
+}
+
+static void nothing_must_be_counted_in_calm(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = holder(&s);
+    s.core.usual[KP__LEASED].hold = 100;
+    s.core.starved = 0;
+    s.core.now += 500;
+    kp__account(&s.core, sub);
+    assert_int_equal(sub->share.had[KP__LEASED], 0);
+    s.core.starved = 1;
+    s.core.contended = s.core.now - 100;
+    kp__account(&s.core, sub); /* only since somebody is starved */
+    assert_int_equal(sub->share.had[KP__LEASED], 2 * ONE / KP__SHARE_TAU);
+    assert_int_equal(sub->share.at, s.core.now);
+    assert_int_equal(s.core.usual[KP__LEASED].spent, 200);
+    assert_int_equal(sub->share.had[KP__IN_USE], 0);
+    stage_close(&s);
+}
+
+static void a_lag_must_grow_by_time_held_in_usual_holds_over_the_weight(void **state)
+{
+    static const struct {
+        uint64_t span, hold;
+        uint32_t held;
+        int64_t weight;
+        uint64_t lag;
+    } cases[] = {
+        { 100, 100, 1, 1, ONE / 8 },          { 100, 100, 3, 1, 3 * ONE / 8 },
+        { 100, 100, 3, 3, ONE / 8 },          { 50, 100, 1, 1, ONE / 16 },
+        { 100, 0, 1, 1, 0 },                  { 0, 100, 1, 1, 0 },
+        { 4096, 1, 1, 1, 4096 * (ONE / 8) },  { 4097, 1, 1, 1, 4096 * (ONE / 8) },
+        { 4095, 1, 1, 1, 4095 * (ONE / 8) },  { 9999, 1, 1, 1, 4096 * (ONE / 8) },
+        { 3, 7, 1, 1, 3 * ONE / 7 / 8 },
+        /* long spans lose low bits, not their sense */
+        { UINT64_C(1) << 40, UINT64_C(1) << 40, 1, 1, ONE / 8 },
+        { UINT64_C(1) << 41, UINT64_C(1) << 40, 1, 1, 2 * ONE / 8 },
+        { (UINT64_C(1) << 40) - 1, UINT64_C(1) << 39, 1, 1, (2 * ONE - 1) / 8 },
+        { 1, UINT64_C(1) << 63, 1, 1, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stage s;
+        stage_open(&s);
+        s.rules.weight = cases[i].weight;
+        struct kp__subpool *sub = holder(&s);
+        sub->lent_permits = cases[i].held;
+        s.core.usual[KP__LEASED].hold = cases[i].hold;
+        s.core.now += cases[i].span;
+        kp__account_now(&s.core, sub);
+        if (sub->share.had[KP__LEASED] != cases[i].lag)
+            fail_msg("case %zu: %llu", i, (unsigned long long)sub->share.had[KP__LEASED]);
+        assert_int_equal(s.core.usual[KP__LEASED].spent, cases[i].held * cases[i].span);
+        kp__account_now(&s.core, sub); /* once */
+        assert_int_equal(sub->share.had[KP__LEASED], cases[i].lag);
+        sub->lent_permits = 0;
+        s.core.starved = 0;
+        stage_close(&s);
+    }
+}
+
+static void a_million_permits_must_count_as_a_million(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = holder(&s);
+    sub->lent_permits = (1 << 20) + 1;
+    s.core.now += 10;
+    kp__account_now(&s.core, sub);
+    assert_int_equal(s.core.usual[KP__LEASED].spent, 10 << 20);
+    sub->lent_permits = (1 << 20) - 1;
+    s.core.now += 10;
+    kp__account_now(&s.core, sub);
+    assert_int_equal(s.core.usual[KP__LEASED].spent, (20 << 20) - 10);
+    stage_close(&s);
+}
+
+static void a_key_without_rules_must_only_be_given_the_time(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = holder(&s);
+    sub->rules = NULL;
+    s.core.now += 10;
+    kp__account_now(&s.core, sub);
+    assert_int_equal(sub->share.at, s.core.now);
+    assert_int_equal(s.core.usual[KP__LEASED].spent, 0);
+    stage_close(&s);
+}
+
+static void the_usual_hold_must_be_the_mean_and_forget_in_time(void **state)
+{
+    struct stage s;
+    struct kp__usual *u;
+
+    (void)state;
+    stage_open(&s);
+    u = &s.core.usual[KP__LEASED];
+    u->spent = 80;
+    s.core.usual[KP__IN_USE].spent = 10;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->hold, 80);
+    assert_int_equal(u->spent, 0);
+    assert_int_equal(u->samples, 1);
+    assert_int_equal(s.core.usual[KP__IN_USE].hold, 10);
+    u->spent = 40;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->hold, 60);
+    u->spent = 0;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->hold, 40);
+    u->samples = 63;
+    u->hold = 6400;
+    u->spent = 12800;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->samples, 64);
+    assert_int_equal(u->hold, 6500);
+    u->spent = 0;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->samples, 64);
+    assert_int_equal(u->hold, 6500 - 101);
+    stage_close(&s);
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+static void a_score_must_be_one_more_than_held_by_weight_and_the_lag(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.weight = 3;
+    struct kp__subpool *sub = stage_key(&s);
+    sub->lent_permits = 2;
+    sub->count[KP__CREATING] = 5;
+    assert_int_equal(kp__share_score(&s.core.lent, sub), ONE);
+    assert_int_equal(kp__share_score(&s.core.live, sub), 2 * ONE);
+    sub->share.had[KP__LEASED] = 70;
+    sub->share.had[KP__IN_USE] = 700;
+    sub->share.start[KP__LENDING].from = 1;
+    sub->share.start[KP__MAKING].from = 2;
+    assert_int_equal(kp__share_score(&s.core.lent, sub), ONE + 71);
+    assert_int_equal(kp__share_score(&s.core.creating, sub), 2 * ONE + 702);
+    assert_int_equal(kp__share_score(&s.core.live, sub), 2 * ONE + 700);
+    sub->count[KP__CREATING] = 0;
+    stage_close(&s);
+}
+
+static void a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.weight = 2;
+    struct kp__subpool *sub = stage_key(&s);
+    s.core.lent.served = 9 * ONE;
+    s.core.lent.bout = 4;
+    sub->share.had[KP__LEASED] = 5 * ONE;
+    kp__share_begin(&s.core.lent, sub);
+    assert_int_equal(sub->share.start[KP__LENDING].bout, 4);
+    assert_int_equal(sub->share.start[KP__LENDING].from, 4 * ONE);
+    /* back in the same bout: at most a credit of two permits behind */
+    s.core.lent.served = 10 * ONE;
+    kp__share_begin(&s.core.lent, sub);
+    assert_int_equal(sub->share.start[KP__LENDING].from, 4 * ONE); /* exactly that far */
+    s.core.lent.served = 10 * ONE + 1;
+    kp__share_begin(&s.core.lent, sub);
+    assert_int_equal(sub->share.start[KP__LENDING].from, 4 * ONE + 1);
+    s.core.lent.served = 3 * ONE; /* ahead of it: stays there */
+    kp__share_begin(&s.core.lent, sub);
+    assert_int_equal(sub->share.start[KP__LENDING].from, 4 * ONE + 1);
+    s.core.lent.bout = 5; /* another bout: what was before is not held against it */
+    kp__share_begin(&s.core.lent, sub);
+    assert_int_equal(sub->share.start[KP__LENDING].from, 3 * ONE - 5 * ONE);
+    assert_int_equal(sub->share.start[KP__LENDING].bout, 5);
+    stage_close(&s);
+}
+
+static void time_must_follow_who_was_served_and_never_go_back(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.weight = 2;
+    struct kp__subpool *sub = stage_key(&s);
+    s.core.lent.bout = 1;
+    sub->share.start[KP__LENDING].bout = 1;
+    sub->share.had[KP__LEASED] = 3 * ONE;
+    kp__share_served(&s.core.lent, sub);
+    assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16);
+    sub->share.had[KP__LEASED] = ONE;
+    kp__share_served(&s.core.lent, sub);
+    assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16);
+    /* one who never competed begins now */
+    s.core.lent.bout = 2;
+    kp__share_served(&s.core.lent, sub);
+    assert_int_equal(sub->share.start[KP__LENDING].bout, 2);
+    assert_int_equal(s.core.lent.served, 3 * ONE + 2 * (ONE / 16));
+    /* one below its floor does not move the time */
+    s.rules.floor = 1;
+    sub->share.had[KP__LEASED] = 50 * ONE;
+    kp__share_served(&s.core.lent, sub);
+    assert_int_equal(s.core.lent.served, 3 * ONE + 2 * (ONE / 16));
+    sub->lent_permits = 1;
+    kp__share_served(&s.core.lent, sub);
+    assert_true(s.core.lent.served > 49 * ONE);
+    sub->lent_permits = 0;
+    stage_close(&s);
+}
+
+static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 9);
+    stage_group(&s, 1, 1, 9);
+    struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
+    stage_rule(&s, sub, &s.rules, 0, 1);
+    struct kp__budget *all[] = { &s.core.live, &s.core.creating, &s.groups[0].budget,
+                                 &s.groups[1].budget, &s.core.lent };
+    for (int lacked = 0; lacked < 5; lacked++)
+        for (int m = 0; m < KP__MEASURES; m++) {
+            kp__starve(&s.core, poor, all[lacked]);
+            for (int i = 0; i < 5; i++) all[i]->served = 0;
+            kp__served(&s.core, sub, (enum kp__measure)m);
+            bool concerned = m == (lacked == 4 ? KP__LEASED : KP__IN_USE);
+            for (int i = 0; i < 5; i++)
+                assert_int_equal(all[i]->served > 0, i == lacked && concerned);
+        }
+    stage_close(&s);
+}
+
+/* ---- ranks ----------------------------------------------------------------------------------- */
+
+static void a_new_bout_must_begin_when_the_first_is_starved(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    s.core.now = 7000;
+    kp__starve(&s.core, a, &s.core.lent);
+    assert_int_equal(s.core.lent.bout, 1);
+    assert_int_equal(s.core.starved, 1);
+    assert_int_equal(s.core.contended, 7000);
+    s.core.now = 7100;
+    kp__starve(&s.core, b, &s.core.lent);
+    assert_int_equal(s.core.lent.bout, 1);
+    assert_int_equal(s.core.contended, 7000);
+    kp__starve(&s.core, a, NULL);
+    kp__starve(&s.core, b, NULL);
+    assert_int_equal(s.core.starved, 0);
+    kp__starve(&s.core, b, &s.core.lent);
+    assert_int_equal(s.core.lent.bout, 2);
+    assert_int_equal(s.core.contended, 7100);
+    kp__starve(&s.core, b, &s.core.live);
+    assert_int_equal(s.core.starved, 1);
+    stage_close(&s);
+}
+
+static void whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    a->lent_permits = 1;
+    b->lent_permits = 1;
+    s.core.usual[KP__LEASED].hold = 10;
+    kp__starve(&s.core, a, &s.core.lent);
+    kp__starve(&s.core, b, &s.core.lent);
+    a->rank.score -= 5; /* a hair before b */
+    kp__heap_fix(&s.core.lent.starved, &a->starved);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
+    b->share.at = s.core.now += 100; /* b's is of now; a's has grown since */
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
+    assert_true(a->rank.score > b->rank.score);
+    assert_int_equal(s.core.lent.looks, 1);
+    assert_int_equal(s.core.lent.looked_at, s.core.now);
+    a->lent_permits = b->lent_permits = 0;
+    stage_close(&s);
+}
+
+static void after_a_few_looks_at_one_moment_the_order_must_be_taken_as_it_is(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    sub->lent_permits = 1;
+    kp__starve(&s.core, sub, &s.core.lent);
+    for (int round = 0; round < 2; round++) {
+        s.core.now += 10;
+        for (uint32_t i = 1; i <= 9; i++) {
+            sub->share.at = 1; /* as if it were another each time */
+            sub->rank.score = 5;
+            assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);
+            assert_int_equal(s.core.lent.looks, i < 8 ? i : 8);
+            assert_int_equal(sub->rank.score == 5, i > 8);
+        }
+    }
+    /* one that holds nothing needs no look: its lag has not grown */
+    s.core.now += 10;
+    sub->lent_permits = 0;
+    sub->rank.score = 5;
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);
+    assert_int_equal(sub->rank.score, 5);
+    sub->lent_permits = 1;
+    s.core.by_arrival = true;
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);
+    assert_int_equal(sub->rank.score, 5);
+    sub->lent_permits = 0;
+    stage_close(&s);
+}
+
+static void scores_must_be_compared_across_the_end_of_their_numbers(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    s.core.lent.served = UINT64_MAX - ONE / 2;
+    kp__starve(&s.core, a, &s.core.lent); /* its score wraps to ONE / 2 - 1 */
+    kp__starve(&s.core, b, &s.core.lent);
+    assert_int_equal(a->rank.score, ONE / 2 - 1);
+    b->rank.score = UINT64_MAX - 5; /* before it, though the number is larger */
+    kp__heap_fix(&s.core.lent.starved, &b->starved);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
+    stage_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_idle_or_ceded_must_not_be_held_and_what_is_promised_must),
+        cmocka_unit_test(nothing_must_be_counted_in_calm),
+        cmocka_unit_test(a_lag_must_grow_by_time_held_in_usual_holds_over_the_weight),
+        cmocka_unit_test(a_million_permits_must_count_as_a_million),
+        cmocka_unit_test(a_key_without_rules_must_only_be_given_the_time),
+        cmocka_unit_test(the_usual_hold_must_be_the_mean_and_forget_in_time),
+        cmocka_unit_test(a_score_must_be_one_more_than_held_by_weight_and_the_lag),
+        cmocka_unit_test(a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget),
+        cmocka_unit_test(time_must_follow_who_was_served_and_never_go_back),
+        cmocka_unit_test(only_budgets_that_somebody_lacks_must_note_who_was_served),
+        cmocka_unit_test(a_new_bout_must_begin_when_the_first_is_starved),
+        cmocka_unit_test(whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by),
+        cmocka_unit_test(after_a_few_looks_at_one_moment_the_order_must_be_taken_as_it_is),
+        cmocka_unit_test(scores_must_be_compared_across_the_end_of_their_numbers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
