@@ -164,6 +164,7 @@ typedef struct kp_budget {
 
 /* ---- the world as functions; a NULL one is life's own (L12) ---------------------------------- */
 
+/* None may be a cancellation point. */
 typedef struct kp_world {
     uint64_t (*now_ns)(void *ctx);                  /* monotonic, never 0 */
     /* NULL: out of memory; may be called under our lock */

@@ -70,7 +70,8 @@ typedef int (*kp_use_fn)(kp_lease *lease, void *arg);       /* 0, or negative: a
 
 /* Get, run fn, give back, by a plan (NULL: one attempt, default deadline). fn may discard or
  * release the lease itself. A fallback key is tried after a failure that retry_if would retry, or a
- * KP_ETIMEDOUT, KP_EBREAKER, KP_EREFUSED or KP_EFULL.
+ * KP_ETIMEDOUT, KP_EBREAKER, KP_EREFUSED or KP_EFULL. If the thread ends in fn (pthread_cancel,
+ * pthread_exit), the lease is discarded.
  * Threads: any thread. Blocks: until the deadline, and in fn. Calls: fn, retry_if, and what kp_get
  * and kp_release call. Owns: nothing after. Errors: the last attempt's: kp_get's, or fn's own.
  * Order: kp_get's. Since: 0.1 */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/cancel.h"
 #include "base/check.h"
 
 #if defined __linux__
@@ -40,18 +41,20 @@ static bool bell_open(struct kp__mailbox *box)
 static void bell_ring(const struct kp__mailbox *box)
 {
     uint64_t one = 1;
-    int saved = errno;
+    int saved = errno, cancel = kp__cancel_hold();
 
     while (write(box->ring_fd, &one, sizeof one) < 0 && errno == EINTR) continue;
+    kp__cancel_free(cancel);
     errno = saved;
 }
 
 static void bell_hush(const struct kp__mailbox *box)
 {
     uint64_t rings[8];
-    int saved = errno;
+    int saved = errno, cancel = kp__cancel_hold();
 
     while (read(box->fd, rings, sizeof rings) < 0 && errno == EINTR) continue;
+    kp__cancel_free(cancel);
     errno = saved;
 }
 
@@ -73,8 +76,10 @@ void kp__mailbox_close(struct kp__mailbox *box)
     kp__lock_take(&box->lock, &kp__life);
     KP__DCHECK(box->letters == 0);
     box->open = false;
+    int cancel = kp__cancel_hold();
     (void)close(box->fd);
     if (box->ring_fd != box->fd) (void)close(box->ring_fd);
+    kp__cancel_free(cancel);
     kp__lock_give(&box->lock, &kp__life);
 }
 

@@ -4,6 +4,7 @@
  * destroyed; leases are waited for (WAIT, DRAIN) or not (NOW). Nothing is freed under anybody's
  * feet: the last one out frees the pool, its door stays.
  */
+#include "base/cancel.h"
 #include "base/check.h"
 #include "flow/flow.h"
 
@@ -148,5 +149,8 @@ void kp__teardown(struct kp__pool *pool)
     kp__again_drop(&world, pool->again);
     kp__free(&world, pool->name, pool->name_size);
     kp__free(&world, pool, sizeof *pool);
-    if (drop_ctx) drop_ctx(ctx);
+    if (!drop_ctx) return;
+    int cancel = kp__cancel_hold();
+    drop_ctx(ctx);
+    kp__cancel_free(cancel);
 }

@@ -5,6 +5,7 @@
  * whoever is next (core/give.c). A creation whose answer is pending leaves its request in the queue
  * as an ordinary waiter, so that whatever is ready first serves it.
  */
+#include "base/cancel.h"
 #include "flow/job.h"
 
 /* ---- a slot for the permit ------------------------------------------------------------------- */
@@ -190,7 +191,8 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
 
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
-    int status = pool->driver.create(&job->face, &made);
+    int cancel = kp__cancel_hold(), status = pool->driver.create(&job->face, &made);
+    kp__cancel_free(cancel);
     if (status == KP_PENDING) {
         kp__step_in(pool);
         if (leave_pending(pool, job, request)) return;

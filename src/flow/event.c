@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/check.h"
 #include "flow/flow.h"
 
@@ -17,7 +18,10 @@
 void kp__send(struct kp__pool *pool, kp_event *event)
 {
     event->pool = pool->door;
-    if (pool->on_event) pool->on_event(event, pool->ctx);
+    if (!pool->on_event) return;
+    int cancel = kp__cancel_hold();
+    pool->on_event(event, pool->ctx);
+    kp__cancel_free(cancel);
 }
 
 void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
@@ -58,8 +62,10 @@ static void tell_process(const kp_why *why)
     void (*fn)(const kp_why *, void *) = listener;
     void *arg = listener_arg;
     kp__lock_give(&listener_lock, &kp__life);
+    int cancel = kp__cancel_hold();
     if (fn) fn(why, arg);
     else fprintf(stderr, "keyedpool: misuse: %s\n", why->text);
+    kp__cancel_free(cancel);
 }
 
 int kp__misuse(struct kp__pool *pool, kp_why *out, const char *sentence)

@@ -4,6 +4,7 @@
  * new subpool is in the table before its rules are known: who comes meanwhile waits in its queue,
  * and limits_for is asked exactly once. Also pins.
  */
+#include "base/cancel.h"
 #include "base/check.h"
 #include "flow/flow.h"
 
@@ -103,7 +104,9 @@ static int ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_l
 {
     kp_limits given = kp__limits_given(base), limits = given;
 
+    int cancel = kp__cancel_hold();
     pool->limits_for(kp__key_of(pool, sub), &limits, pool->ctx);
+    kp__cancel_free(cancel);
     limits = kp__limits_taken(&limits, &given, base);
     return kp__rules_make(pool->world, &limits, rules, why);
 }

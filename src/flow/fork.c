@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/cancel.h"
 #include "flow/job.h"
 
 static struct kp__lock moving; /* one thread at a time opens a pool again */
@@ -44,7 +45,8 @@ static void abandon(struct kp__pool *pool, struct kp__pool *old, struct kp__slot
     kp_why why;
 
     kp__job_init(&job, old, KP_JOB_ABANDON, slot, NULL, KP__NEVER);
-    int status = old->driver.abandon(&job.face, slot->resource);
+    int cancel = kp__cancel_hold(), status = old->driver.abandon(&job.face, slot->resource);
+    kp__cancel_free(cancel);
     if (status >= 0) return;
     kp__job_answered(&job, status, NULL);
     kp__say(&why, status, NULL);

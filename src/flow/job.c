@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/check.h"
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
@@ -277,7 +278,10 @@ void kp__job_hold(struct kp__job *job)
 
 void kp__job_cancel(struct kp__job *job)
 {
+    int cancel = kp__cancel_hold();
+
     job->pool->driver.cancel(&job->face);
+    kp__cancel_free(cancel);
 }
 
 void kp__job_let_go(struct kp__job *job)
@@ -297,7 +301,9 @@ bool kp__stands_by(const struct kp__pool *pool)
 
 static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource, uint64_t until)
 {
-    int status = fn(&job->face, resource);
+    int cancel = kp__cancel_hold(), status = fn(&job->face, resource);
+
+    kp__cancel_free(cancel);
 
     if (status != KP_PENDING) {
         kp__job_answered(job, status, NULL);
@@ -369,12 +375,14 @@ void kp__job_perform(struct kp__job *job)
     int status;
 
     face->loop = job->pool->loop ? job->pool->loop : kp__here.loops ? kp__here.loop : NULL;
+    int cancel = kp__cancel_hold();
     switch (face->kind) {
     case KP_JOB_CREATE: status = driver->create(face, &made); break;
     case KP_JOB_VALIDATE: status = driver->validate(face, face->resource); break;
     case KP_JOB_RESET: status = driver->reset(face, face->resource); break;
     default: status = driver->destroy(face, face->resource); break;
     }
+    kp__cancel_free(cancel);
     if (status == KP_PENDING) return; /* it may be answered, and gone, already */
     kp_job_done(face, status, made);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/siphash.h"
 
 /* The two top bits of a key's size are marks: KP_STRUCT_KEY, and the pool's own for pinned keys. */
@@ -216,7 +217,8 @@ int kp__key_copy(const kp_key_type *type, kp_key key, void *room)
         return 0;
     }
     if (!type->fields) {
-        int rc = type->copy(key.data, room, type->ctx);
+        int cancel = kp__cancel_hold(), rc = type->copy(key.data, room, type->ctx);
+        kp__cancel_free(cancel);
         return rc < 0 ? rc : 0;
     }
     memcpy(room, key.data, type->size);     /* whole: what is no field is for the driver */
@@ -233,7 +235,10 @@ int kp__key_copy(const kp_key_type *type, kp_key key, void *room)
 
 void kp__key_drop(const kp_key_type *type, void *copied)
 {
-    if (type->drop) type->drop(copied, type->ctx);
+    if (!type->drop) return;
+    int cancel = kp__cancel_hold();
+    type->drop(copied, type->ctx);
+    kp__cancel_free(cancel);
 }
 
 kp_key kp__key_stored(const kp_key_type *type, void *copied, size_t size)

@@ -11,6 +11,7 @@
  */
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/check.h"
 #include "flow/get.h"
 #include "flow/job.h"
@@ -197,7 +198,9 @@ static void step(kp_loop *loop, struct kp__get *g)
     }
     kp__get_end(g, code, &lease, &todo);
     let_go(loop, g, &todo);
+    int cancel = kp__cancel_hold();
     request->done(request, code, lease);
+    kp__cancel_free(cancel);
 }
 
 /* May its driver's functions run without anybody's thread being blocked who must not be? */

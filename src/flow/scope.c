@@ -6,6 +6,7 @@
 #include <stdalign.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "flow/flow.h"
 
 enum { INLINE_ENTRIES = 6, CHUNK_ENTRIES = 25, ENTRY_WORDS = 5 };
@@ -134,11 +135,13 @@ static void end_lease(const uint64_t entry[ENTRY_WORDS])
 void kp_scope_close(kp_scope *scope)
 {
     uint64_t entry[ENTRY_WORDS];
+    int cancel = kp__cancel_hold();
     while (pop(scope, entry)) {
         if (entry[0] == LEASE)
             end_lease(entry);
         else
             ((void (*)(void *))(uintptr_t)entry[1])((void *)(uintptr_t)entry[2]);
     }
+    kp__cancel_free(cancel);
     memset(scope, 0, sizeof *scope);
 }

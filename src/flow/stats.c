@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/check.h"
 #include "flow/flow.h"
 
@@ -112,7 +113,9 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
         kp_stats s = stats_of(sub);
         if (stop != 0) continue; /* the walk ends with the interest in every key given up */
         kp__step_out(pool, &todo);
+        int cancel = kp__cancel_hold();
         stop = fn(kp__key_of(pool, sub), &s, arg);
+        kp__cancel_free(cancel);
         kp__step_in(pool);
     }
     kp__leave(pool, &todo);

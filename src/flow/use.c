@@ -3,6 +3,7 @@
  * kp_use: get, run, give back, by a plan. Keys are tried in order; each has a part of the one
  * deadline, and within it the attempts of its schedule.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,10 +64,20 @@ static void fill_why(const struct use *use, int status)
     (void)snprintf(why->text, sizeof why->text, "the function of kp_use failed with %d", status);
 }
 
+/* The thread ends inside fn: nobody knows what state it left the resource in. */
+static void cancelled(void *lease)
+{
+    kp_lease_about about;
+    if (kp_lease_read(lease, &about)) kp_discard(lease);
+}
+
 static int run(const struct use *use, kp_lease *lease)
 {
     kp_lease_about about;
-    int status = use->fn(lease, use->arg);
+    int status;
+    pthread_cleanup_push(cancelled, lease);
+    status = use->fn(lease, use->arg);
+    pthread_cleanup_pop(0);
     if (kp_lease_read(lease, &about)) {         /* else fn has ended it */
         kp_lease_report(lease, status);
         if (status < 0 && use->plan.on_error == KP_DESTROY)
