@@ -8,6 +8,7 @@
 #define CHILD_H
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -78,16 +79,20 @@ static inline pid_t child_start(void (*fn)(void *arg), void *arg)
     return pid;
 }
 
-/* Wait for its end; NULL: all was well, else what failed. */
+/* Wait for its end; NULL: all was well, else what failed. One that stops itself is continued. */
 static inline const char *child_end(pid_t pid)
 {
     static char text[400];
-    ssize_t n = read(child_pipe[0], text, sizeof text - 1);
     int status = 0;
 
+    if (pid < 0) return "no child";
+    do {
+        if (waitpid(pid, &status, WUNTRACED) != pid) return "no child";
+        if (WIFSTOPPED(status)) (void)kill(pid, SIGCONT);
+    } while (WIFSTOPPED(status));
+    ssize_t n = read(child_pipe[0], text, sizeof text - 1);
     if (n < 0) n = 0;
     text[n] = 0;
-    if (pid < 0 || waitpid(pid, &status, 0) != pid) return "no child";
     if (n > 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) return n > 0 ? text : NULL;
     snprintf(text, sizeof text, "the child ended with %s %d",
              WIFSIGNALED(status) ? "signal" : "status",

@@ -37,10 +37,11 @@ static void dispatch_until_done(kp_loop *loop)
 /* One is lent, and a request of the loop's waits for it. */
 static int begin_with_a_loop(void **state)
 {
-    kp_options options = { .driver = thing_driver, .threads = KP_NONE, .limits = { .max_live = 1 } };
+    kp_options options = { .driver = thing_driver, .threads = KP_NONE };
 
     (void)things_begin(state);
     memset(&l, 0, sizeof l);
+    options.limits.max_live = 1;
     options.driver.flags = KP_NEVER_BLOCKS;
     l.pool = pool_of_things(options);
     assert_int_equal(kp_loop_open(&l.loop), 0);
