@@ -293,6 +293,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
         return;
     }
     COUNT(core, sub, hits); /* it was not counted while in doubt */
+    kp__seat_at(slot, seat)->ending = false;
     kp__answer_slot(core, sponsor, slot, seat, todo);
     sponsor->grant.good = true; /* its owner needs the lock to read it */
     kp__open_seats(slot);

@@ -48,7 +48,8 @@ struct kp__seat {
     uint64_t since;      /* when that lease began; 0: the pool needs no clock */
     const char *tag;
     const void *site;
-    bool lent, ending;   /* ending: given back, and being reset while it still counts as lent */
+    bool lent, ending;   /* ending: counts as lent, but nobody has the lease: it was given back and
+                            is being reset, or is being validated first */
     bool reuse, decided; /* what kp_lease_reuse said, if it was called */
     bool hit, warned;    /* it was there already; its leak was reported */
 };

@@ -188,6 +188,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     uint64_t now = kp__time(pool);
     uint64_t until = sooner(g->request.deadline, kp__later(now, sub->rules->validate_timeout));
     kp__list_remove(&slot->open_seat); /* nobody shares it before it is known to be good */
+    kp__seat_at(slot, seat)->ending = true; /* and nobody has the lease to end it */
     if (!kp__stands_by(pool)) {
         sub->tally.hits--; /* until it is known */
         pool->core.tally.hits--;
@@ -199,6 +200,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     kp__step_in(pool);
     now = kp__time(pool);
     if (status == 0 && !slot->doomed) {
+        kp__seat_at(slot, seat)->ending = false;
         kp__open_seats(slot);
         if (slot->seats > 1) kp__settle(&pool->core, sub, now, todo);
         return true;

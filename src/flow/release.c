@@ -245,7 +245,10 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
     if (!pool) return kp__no_pool(code, NULL, "kp_lease_of: pool is NULL");
     kp__todo_init(&todo, pool->world);
     struct kp__slot *slot = kp__slot_of(&pool->core, resource);
-    code = !slot || slot->state != KP__LENT ? KP_ENOTFOUND : slot->seats > 1 ? KP_EMISUSE : 0;
+    code = !slot || slot->state != KP__LENT ? KP_ENOTFOUND
+           : slot->seats > 1                ? KP_EMISUSE
+           : slot->first.ending             ? KP_ENOTFOUND
+                                            : 0;
     if (code == 0) kp__lease_write(pool, slot, 0, out);
     if (code == KP_EMISUSE)
         kp__misuse_within(pool, &todo, NULL,
