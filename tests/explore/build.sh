@@ -42,7 +42,7 @@ done
     --redefine-sym kp__lock_give=ex_real_lock_give "$out/lib-base-lock.o"
 "$cc" -r -nostdlib -no-pie -o "$out/library.o" "$out"/lib-*.o
 renames=
-for name in abort fprintf sysconf memset memcpy; do
+for name in abort fprintf sysconf memset memcpy eventfd read write close; do
     renames="$renames --redefine-sym $name=ex_$name"
 done
 # shellcheck disable=SC2086
@@ -50,7 +50,7 @@ done
     --rename-section .bss=kp_bss --rename-section .data=kp_data "$out/library.o"
 
 objects=
-for name in fiber place memory plain snapshot hooks world search reduce trace cast scenarios litmus \
+for name in fiber place memory plain snapshot hooks world bells search reduce trace cast cast_loop scenarios litmus \
     report main; do
     how="-O2 -fno-strict-aliasing"
     case $name in litmus) how=$tsan ;; esac

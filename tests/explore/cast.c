@@ -3,7 +3,7 @@
  * The simulated driver and its ghosts (cast.h). Each resource belongs to the thread that made it,
  * so that its address depends on nothing else.
  */
-#include "cast.h"
+#include "cast_inside.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,14 +33,19 @@ struct ghosts {
 static struct ghosts g;
 static const char *const names[KEYS] = { "a", "b", "c" };
 
-static kp_key key_at(int key)
+kp_key cast_key(int key)
 {
     return key < 0 ? KP_EVERY_KEY : kp_str(names[key]);
 }
 
+kp_pool *cast_pool(void)
+{
+    return g.pool;
+}
+
 /* ---- the driver ------------------------------------------------------------------------------ */
 
-static void unlocked(const char *what)
+void cast_unlocked(const char *what)
 {
     if (ex_holds_lock()) ex_fail("I6: %s is called under the pool's lock", what);
 }
@@ -72,7 +77,7 @@ static int drive_create(kp_job *job, void **resource)
 {
     int key = ((const char *)job->key.data)[0] - 'a';
 
-    unlocked("create");
+    cast_unlocked("create");
     counted(key, 1);
     if (ex_fault("create")) {
         counted(key, -1);
@@ -86,7 +91,7 @@ static int drive_create(kp_job *job, void **resource)
     if (g.stage.pends && ex_is_live() && !g.job) {
         job->scratch = t;
         g.job = job;
-        ex_say(&g.pending, 1);
+        ex_publish(&g.pending);
         return KP_PENDING;
     }
     *resource = t;
@@ -98,7 +103,7 @@ static int drive_destroy(kp_job *job, void *resource)
     struct thing *t = resource;
 
     (void)job;
-    unlocked("destroy");
+    cast_unlocked("destroy");
     if (t->phase != LIVE) ex_fail("I4: a resource is destroyed twice");
     if (t->holders) ex_fail("I1: a resource is destroyed while it is held");
     t->phase = DYING;
@@ -112,7 +117,7 @@ static int drive_destroy(kp_job *job, void *resource)
 
 static void in_hand(const struct thing *t, const char *what)
 {
-    unlocked(what);
+    cast_unlocked(what);
     if (t->phase != LIVE) ex_fail("I1: %s of a resource that is gone", what);
 }
 
@@ -139,7 +144,7 @@ static int drive_reset(kp_job *job, void *resource)
 static void on_event(const kp_event *event, void *ctx)
 {
     (void)ctx;
-    unlocked("on_event");
+    cast_unlocked("on_event");
     if (event->kind == KP_EVENT_MISUSE) ex_fail("misuse: %s", event->why->text);
 }
 
@@ -167,13 +172,15 @@ void stage_set(const struct stage *stage)
     o.budget.max_live = stage->budget;
     o.leak_after_ms = KP_OFF;
     o.forget_key_after_ms = KP_OFF;
+    if (stage->loops) o.driver.flags = KP_NEVER_BLOCKS;
+    loops_open(stage->loops);
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");
     for (int k = 0; k < KEYS && !stage->fresh; k++) {
-        if (kp_get(g.pool, key_at(k), KP_IN_S(1), &g.main[0]) != 0) ex_fail("set-up failed");
+        if (kp_get(g.pool, cast_key(k), KP_IN_S(1), &g.main[0]) != 0) ex_fail("set-up failed");
         kp_discard(&g.main[0]);
     }
     for (int i = 0; i < stage->held + stage->idle; i++)
-        if (kp_get(g.pool, key_at(0), KP_IN_S(1), &g.main[i]) != 0) ex_fail("set-up failed");
+        if (kp_get(g.pool, cast_key(0), KP_IN_S(1), &g.main[i]) != 0) ex_fail("set-up failed");
     for (int i = 0; i < stage->held + stage->idle; i++) {
         ((struct thing *)g.main[i].resource)->known = true;
         if (i < stage->held) ((struct thing *)g.main[i].resource)->holders++;
@@ -203,7 +210,7 @@ void stage_clear(void)
     int64_t out = kp_pool_close(g.pool, KP_CLOSE_WAIT, 1000);
     if (out != 0) ex_fail("close: %d still out", (int)out);
     if (g.made != g.gone) ex_fail("I4: %d made, %d destroyed", g.made, g.gone);
-    if (kp_get(g.pool, key_at(0), NULL, &g.main[0]) != KP_ECLOSED)
+    if (kp_get(g.pool, cast_key(0), NULL, &g.main[0]) != KP_ECLOSED)
         ex_fail("a closed pool answers something else than KP_ECLOSED");
     if (ex_is_real()) return;
     if (ex_due() != UINT64_MAX) ex_fail("a closed pool still wants upkeep");
@@ -224,7 +231,7 @@ bool stage_stuck(void)
     if (kp_stats_read(g.pool, KP_EVERY_KEY, &all) != 0) return false;
     for (int k = 0; k < KEYS; k++) {
         kp_stats s;
-        if (kp_stats_read(g.pool, key_at(k), &s) != 0 || s.waiting == 0) continue;
+        if (kp_stats_read(g.pool, cast_key(k), &s) != 0 || s.waiting == 0) continue;
         if (s.idle > 0) ex_fail("I10: lost wake-up: key %s waits beside an idle one", names[k]);
         bool room = (int64_t)s.live < g.stage.max_live && !(g.stage.may & (MAY_RESIZE | MAY_ONLY_TAKE));
         if (room && (!g.stage.budget || (int64_t)all.live < g.stage.budget))
@@ -235,7 +242,7 @@ bool stage_stuck(void)
 
 /* ---- borrowing ------------------------------------------------------------------------------- */
 
-static bool explained(int code, int64_t within_ms, uint32_t flags)
+bool cast_explained(int code, int64_t within_ms, uint32_t flags)
 {
     switch (code) {
     case 0: return true;
@@ -248,7 +255,7 @@ static bool explained(int code, int64_t within_ms, uint32_t flags)
     }
 }
 
-static void got(kp_lease lease, uint32_t closed, uint32_t invalidations)
+void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations)
 {
     struct thing *t = lease.resource;
     int me = ex_self();
@@ -264,19 +271,25 @@ static void got(kp_lease lease, uint32_t closed, uint32_t invalidations)
     g.lease[me][g.leases[me]++] = lease;
 }
 
+void cast_hear(uint32_t *closed, uint32_t *invalidations)
+{
+    *closed = g.stage.may & MAY_CLOSE ? ex_hear(&g.closed) : 0;
+    *invalidations = g.stage.may & MAY_INVALIDATE ? ex_hear(&g.invalidations) : 0;
+}
+
 void cast_get(int key, int64_t within_ms, uint32_t flags)
 {
     kp_lease lease;
     kp_ask ask = { .within_ms = within_ms, .flags = flags };
-    uint32_t closed = g.stage.may & MAY_CLOSE ? ex_hear(&g.closed) : 0;
-    uint32_t invalid = g.stage.may & MAY_INVALIDATE ? ex_hear(&g.invalidations) : 0;
+    uint32_t closed, invalid;
 
+    cast_hear(&closed, &invalid);
     ex_note("get %s%s", names[key], flags & KP_DONT_WAIT ? ", do not wait" : "");
-    int code = kp_get(g.pool, key_at(key), &ask, &lease);
+    int code = kp_get(g.pool, cast_key(key), &ask, &lease);
     ex_note("get %s: %s", names[key], code == 0 ? "a lease" : kp_strerror(code));
     ex_result(code == 0 ? ((struct thing *)lease.resource)->key + 1 : code);
-    if (!explained(code, within_ms, flags)) ex_fail("get: %s; but why?", kp_strerror(code));
-    if (code == 0) got(lease, closed, invalid);
+    if (!cast_explained(code, within_ms, flags)) ex_fail("get: %s; but why?", kp_strerror(code));
+    if (code == 0) cast_got(lease, closed, invalid);
 }
 
 static void hand_back(kp_lease *lease, bool discard)
@@ -323,9 +336,15 @@ void cast_release_main(bool discard)
         if (g.main[i].resource) hand_back(&g.main[i], discard);
 }
 
-void cast_end(void)
+void cast_release_all(void)
 {
     while (g.leases[ex_self()] > 0) give(false);
+}
+
+void cast_end(void)
+{
+    cast_release_all();
+    cast_loop_close();
 }
 
 /* ---- everything else ------------------------------------------------------------------------- */
@@ -371,7 +390,7 @@ void cast_invalidate_key(int key)
     unsigned n = concerned(key, list);
 
     ex_note("invalidate key %s", key < 0 ? "*" : names[key]);
-    int64_t marked = kp_invalidate_key(g.pool, key_at(key));
+    int64_t marked = kp_invalidate_key(g.pool, cast_key(key));
     ex_note("invalidate key: %d", (int)marked);
     ex_result((int)marked);
     if (marked < 0) ex_fail("kp_invalidate_key: %s", kp_strerror((int)marked));
@@ -397,9 +416,9 @@ void cast_resize(int64_t max_live)
     kp_limits limits = { .max_live = max_live };
 
     ex_note("max_live %d", (int)max_live);
-    int code = kp_limits_set(g.pool, key_at(0), &limits, NULL);
+    int code = kp_limits_set(g.pool, cast_key(0), &limits, NULL);
     ex_note("max_live: %s", kp_strerror(code));
-    if (code != 0 && code != KP_ENOTFOUND && !explained(code, KP_OFF, 0))
+    if (code != 0 && code != KP_ENOTFOUND && !cast_explained(code, KP_OFF, 0))
         ex_fail("kp_limits_set: %s", kp_strerror(code));
 }
 
@@ -415,14 +434,14 @@ void cast_close(kp_close_mode mode)
 
 void cast_warm(int key)
 {
-    kp_key keys[] = { key_at(key) };
+    kp_key keys[] = { cast_key(key) };
     kp_ask ask = { .within_ms = 50 };
 
     ex_note("warm %s", names[key]);
     int64_t n = kp_warm(g.pool, keys, 1, &ask);
     ex_note("warm: %d", (int)n);
     ex_result((int)n);
-    if (n < 0 && !explained((int)n, KP_OFF, 0)) ex_fail("kp_warm: %s", kp_strerror((int)n));
+    if (n < 0 && !cast_explained((int)n, KP_OFF, 0)) ex_fail("kp_warm: %s", kp_strerror((int)n));
 }
 
 void cast_add(int key)
@@ -432,7 +451,7 @@ void cast_add(int key)
     t->phase = LIVE;
     ex_use(&t->payload, true);
     ex_note("add %s", names[key]);
-    int code = kp_add(g.pool, key_at(key), t);
+    int code = kp_add(g.pool, cast_key(key), t);
     ex_note("add: %s", kp_strerror(code));
     ex_result(code);
     if (code == 0) {
@@ -441,7 +460,7 @@ void cast_add(int key)
     } else {
         t->phase = NONE;
     }
-    if (code != 0 && code != KP_EFULL && !explained(code, KP_OFF, 0))
+    if (code != 0 && code != KP_EFULL && !cast_explained(code, KP_OFF, 0))
         ex_fail("kp_add: %s", kp_strerror(code));
 }
 
@@ -459,9 +478,9 @@ void cast_pin(int key)
     kp_key pinned;
 
     ex_note("pin %s", names[key]);
-    int code = kp_pin(g.pool, key_at(key), &pinned);
+    int code = kp_pin(g.pool, cast_key(key), &pinned);
     if (code == 0) kp_unpin(g.pool, &pinned);
-    else if (!explained(code, KP_OFF, 0)) ex_fail("kp_pin: %s", kp_strerror(code));
+    else if (!cast_explained(code, KP_OFF, 0)) ex_fail("kp_pin: %s", kp_strerror(code));
 }
 
 bool cast_answer(void)

@@ -26,7 +26,7 @@ struct stage {
     bool validates, resets, pends;
     int idle, held; /* key 0 to begin with: resources idle, leases held by main */
     bool fresh;     /* not even the key is known, nor memory for it */
-    unsigned may;
+    unsigned may, loops; /* loops: a mask of threads that have an event loop */
 };
 
 void stage_set(const struct stage *stage); /* opens the pool */
@@ -37,6 +37,7 @@ bool stage_stuck(void);
 void cast_get(int key, int64_t within_ms, uint32_t flags);
 void cast_release(void);
 void cast_discard(void);
+void cast_release_all(void);
 void cast_release_copy(void); /* misuse, for a canary */
 void cast_release_main(bool discard);
 void cast_invalidate(void);
@@ -50,6 +51,11 @@ void cast_add(int key);
 void cast_look(void);
 void cast_pin(int key);
 bool cast_answer(void); /* a pending create; false: there will be none */
+void cast_start(int key, int64_t within_ms);
+void cast_cancel(void);
+int64_t cast_dispatch(void);
+void cast_serve(void); /* poll and dispatch until no request is under way */
+void cast_loop_close(void);
 void cast_end(void);    /* the thread's: what it still holds goes back */
 
 #endif

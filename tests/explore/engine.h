@@ -12,6 +12,7 @@
  *   place.c    addresses and their histories
  *   snapshot.c what set-up left
  *   world.c    the pool's world and lock
+ *   bells.c    descriptors of event loops
  *
  * An EVENT is one point taken. Two events conflict if their order matters (reduce.c has the table);
  * causality is the order of each thread and of conflicting events. It is wider than C11's
@@ -204,6 +205,7 @@ void ex_places_clear(void);     /* a new scenario */
 uintptr_t ex_shared_at(int i);  /* the i-th place if it is shared, or 0 */
 void ex_places_begin(void);     /* a new execution */
 bool ex_meet(struct ex_place *place, enum ex_kind kind); /* is it a point? */
+void ex_always(struct ex_place *place); /* it is a point, always */
 struct ex_history *ex_history(struct ex_place *place, unsigned size);
 void ex_wrote_alone(void *address);
 uint64_t ex_raw_read(const void *p, unsigned size);
@@ -229,8 +231,8 @@ void ex_memory_init(void);
 void ex_poison(const void *p, size_t size, bool poisoned);
 char *ex_stack_of(int t);
 void *ex_arena_of(int t, size_t *size);
-void *ex_static_room(size_t size);  /* for good: not part of any execution */
-void *ex_lasting(size_t *size);     /* all of that */
+void *ex_lasting(size_t *size);     /* all that ex_room gave so far */
+void ex_lasting_cut(size_t size);
 uint8_t *ex_poison_of(const void *p);
 
 /* ---- snapshot.c ---- */
@@ -247,6 +249,12 @@ void ex_world_begin(void); /* empty: before set-up */
 void ex_world_again(void); /* as set-up left it, but for what ex_keep knows */
 size_t ex_arena_used(void); /* by set-up */
 bool ex_fire_timers(void); /* all are stuck: the earliest deadline comes. False: there is none */
+
+/* ---- bells.c ---- */
+
+void ex_current(int thread); /* another thread runs from here on */
+void ex_current_begin(void);
+int ex_bells_left(void);
 
 /* ---- trace.c ---- */
 

@@ -7,6 +7,7 @@
 #define KP_EXPLORE_EXPLORE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "keyedpool.h"
@@ -42,10 +43,18 @@ void ex_up(void *what);
 void ex_down(void *what);
 void ex_say(uint32_t *flag, uint32_t value);
 uint32_t ex_hear(uint32_t *flag);
-bool ex_await(const uint32_t *flag); /* until it is not 0; false: only daemons are left */
+void ex_publish(uint32_t *flag);     /* say 1, and hand over all that was done before ... */
+bool ex_await(const uint32_t *flag); /* ... to who waits for it; false: only daemons are left */
 
 /* The use of a resource, as plain memory: two users at a time are a data race. */
 void ex_use(void *payload, bool write);
+void ex_overwrite(void *at, size_t size);
+
+/* Memory for good, zeroed, where plain accesses are looked after. In the first set-up only. */
+void *ex_room(size_t size);
+
+/* Sleep until an event loop's descriptor is readable, at most ms (-1: for ever). */
+void ex_poll(int fd, int64_t ms);
 
 /* Shall something fail here? One decision of the search, within its budget of faults. */
 bool ex_fault(const char *site);

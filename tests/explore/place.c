@@ -58,6 +58,14 @@ void ex_places_begin(void)
     used = 0;
 }
 
+void ex_always(struct ex_place *place)
+{
+    if (place->shared || ex.mode > EX_BOUND) return;
+    place->shared = true;
+    ex.outcome = EX_RESTART;
+    fiber_switch(&ex.thread[ex.cur].fiber, &ex.main);
+}
+
 bool ex_meet(struct ex_place *place, enum ex_kind kind)
 {
     uint8_t me = (uint8_t)(1u << ex.cur);
@@ -67,13 +75,9 @@ bool ex_meet(struct ex_place *place, enum ex_kind kind)
     else place->readers |= me;
     if (place->shared) return true;
     if ((place->writers & (uint8_t)~me) || (writes && (place->readers & (uint8_t)~me))) {
-        if (ex.mode == EX_EXHAUST || ex.mode == EX_BOUND) {
-            place->shared = true;
-            ex.outcome = EX_RESTART;
-            fiber_switch(&ex.thread[ex.cur].fiber, &ex.main);
-        }
+        ex_always(place);
     }
-    return ex.every_point;
+    return place->shared || ex.every_point;
 }
 
 uint64_t ex_raw_read(const void *p, unsigned size)

@@ -2,8 +2,9 @@
  *
  * Plain memory: data races by vector clocks, and memory that must not be touched. Looked after are
  * the threads' stacks, all that the pool allocates, the library's own variables, and what ex_use is
- * told of; by four bytes at a time. A plain access that races with an atomic one is found if the
- * atomic one wrote.
+ * told of. Four bytes share a cell, which knows of which bytes it speaks; where several of them are
+ * accessed apart it remembers the last, so that it may miss a race there, and never makes one up. A
+ * plain access that races with an atomic one is found if the atomic one wrote.
  */
 #include "engine.h"
 
@@ -24,6 +25,7 @@ struct cell {
     uint8_t writer;
     bool atomic; /* the last write was */
     uint16_t reads[EX_THREADS];
+    uint8_t write_bytes, read_bytes[EX_THREADS];
 };
 
 struct region {
@@ -79,7 +81,7 @@ void *ex_arena_of(int t, size_t *size)
     return room.base + (size_t)(EX_THREADS + 1) * EX_STACK + (size_t)t * ARENA;
 }
 
-void *ex_static_room(size_t size)
+void *ex_room(size_t size)
 {
     char *p = room.base + ROOM - LASTING + lasting;
 
@@ -92,6 +94,11 @@ void *ex_lasting(size_t *size)
 {
     *size = lasting;
     return room.base + ROOM - LASTING;
+}
+
+void ex_lasting_cut(size_t size)
+{
+    lasting = size;
 }
 
 uint8_t *ex_poison_of(const void *p)
@@ -123,31 +130,47 @@ static _Noreturn void race(const struct cell *c, int other, bool write, bool oth
             other_wrote ? c->pc : 0u);
 }
 
-static void look(struct cell *c, bool write, void *pc)
+static void look(struct cell *c, unsigned bytes, bool write, void *pc)
 {
     const uint16_t *before = ex.thread[ex.cur].view.clock;
 
     if (c->run != ex.run) *c = (struct cell){ .run = ex.run };
-    if (c->write > before[c->writer] && c->writer != ex.cur) race(c, c->writer, write, true, pc);
+    if ((c->write_bytes & bytes) && c->write > before[c->writer] && c->writer != ex.cur)
+        race(c, c->writer, write, true, pc);
     if (!write) {
+        if (c->reads[ex.cur] != before[ex.cur]) c->read_bytes[ex.cur] = 0;
         c->reads[ex.cur] = before[ex.cur];
+        c->read_bytes[ex.cur] |= (uint8_t)bytes;
         return;
     }
     for (int t = 0; t < ex.threads; t++)
-        if (c->reads[t] > before[t] && t != ex.cur) race(c, t, true, false, pc);
+        if ((c->read_bytes[t] & bytes) && c->reads[t] > before[t] && t != ex.cur)
+            race(c, t, true, false, pc);
+    if (c->write != before[ex.cur] || c->writer != ex.cur) c->write_bytes = 0;
     c->write = before[ex.cur];
     c->writer = (uint8_t)ex.cur;
+    c->write_bytes |= (uint8_t)bytes;
     c->pc = (uint32_t)(uintptr_t)pc;
 }
 
 /* Looked at already, and we have released nothing since: who came in between was told then. */
-static inline bool known(const struct cell *c, bool write)
+static inline bool known(const struct cell *c, unsigned bytes, bool write)
 {
     uint16_t now = ex.thread[ex.cur].view.clock[ex.cur];
 
     if (c->run != ex.run) return false;
-    if (write) return c->write == now && c->writer == ex.cur && !c->atomic;
-    return c->reads[ex.cur] == now;
+    if (write)
+        return c->write == now && c->writer == ex.cur && !c->atomic && !(bytes & ~c->write_bytes);
+    return c->reads[ex.cur] == now && !(bytes & ~(unsigned)c->read_bytes[ex.cur]);
+}
+
+/* Of `size` bytes from `offset`, those in the i-th cell. */
+static inline unsigned bytes_in(size_t i, size_t offset, size_t size)
+{
+    size_t from = i * GRAIN < offset ? offset % GRAIN : 0;
+    size_t to = offset + size - i * GRAIN < GRAIN ? offset + size - i * GRAIN : GRAIN;
+
+    return (1u << to) - (1u << from);
 }
 
 /* An atomic became something else: its history ends. */
@@ -174,9 +197,10 @@ void ex_plain(const void *p, size_t size, bool write, void *pc)
     if (!ex.live) return;
     for (size_t i = offset / GRAIN; i <= (offset + size - 1) / GRAIN; i++) {
         struct cell *c = &r->cells[i];
-        if (known(c, write)) continue;
+        unsigned bytes = bytes_in(i, offset, size);
+        if (known(c, bytes, write)) continue;
         bool was_atomic = c->run == ex.run && c->atomic;
-        look(c, write, pc);
+        look(c, bytes, write, pc);
         if (write && was_atomic) {
             c->atomic = false;
             renewed((uintptr_t)r->base + i * GRAIN);
@@ -207,12 +231,13 @@ void ex_atomic_touch(const void *p, bool write, void *pc)
         c->writer = (uint8_t)ex.cur;
         return;
     }
+    unsigned bytes = bytes_in(offset / GRAIN, offset, GRAIN - offset % GRAIN);
     if (write) {
-        look(c, true, pc);
+        look(c, bytes, true, pc);
         c->atomic = true;
     } else {
-        uint16_t mine = c->reads[ex.cur];
-        look(c, false, pc);
-        c->reads[ex.cur] = mine;
+        struct cell before = *c;
+        look(c, bytes, false, pc);
+        *c = before;
     }
 }

@@ -29,6 +29,10 @@ static void close_drain(void) { cast_close(KP_CLOSE_DRAIN); }
 static void warm_a(void) { cast_warm(0); }
 static void add_a(void) { cast_add(0); }
 static void pin_a(void) { cast_pin(0); }
+static void start_a(void) { cast_start(0, KP_OFF); }
+static void start_b(void) { cast_start(1, KP_OFF); }
+static void start_10ms(void) { cast_start(0, 10); }
+static void dispatch_once(void) { (void)cast_dispatch(); }
 static void answer(void) { while (cast_answer()) continue; }
 
 static const struct verb {
@@ -61,6 +65,13 @@ static const struct verb {
     { 'M', "add", add_a, 0 },
     { 's', "stats", cast_look, 0 },
     { 'p', "pin", pin_a, 0 },
+    { 'S', "start", start_a, 0 },
+    { 'B', "start_b", start_b, 0 },
+    { 'W', "start_10ms", start_10ms, MAY_TIME_OUT },
+    { 'X', "cancel", cast_cancel, 0 },
+    { 'P', "dispatch", dispatch_once, 0 },
+    { 'L', "serve", cast_serve, 0 },
+    { 'Q', "loop_close", cast_loop_close, 0 },
     { 'J', "answer", answer, 0 },
     { 'Z', "release_copy", cast_release_copy, 0 },
 };
@@ -134,6 +145,12 @@ static const struct chosen {
       { "gr J", "wr J", "gr gr J", "gr wr J", "wr wr J", "gr tr J", "gr 0 J", "wr 0 J", "gr k J",
         "gr 1 J", "gr 2 J", "m gr J", "gd gr J", "wr M J", "fr gr J" } },
     { "created later, 2 of 2", &later_2, { "gr gr J", "wr gr J", "wr wr J" } },
+}, async[] = {
+    { "created later, 1 of 1", &later,
+      { "SLr J", "WLr J", "SX J", "SX gr J", "SLr gr J", "SLr SLr J", "SXSLr J", "S J", "SLr k J",
+        "SLr 0 J", "WX J", "SPX J" } },
+    { "1 held of 1", &one_held, { "SLr gr R", "SX gr R", "SX wr R", "SX SLr R", "SLr wr D" } },
+    { "two keys, 1 held of 1 in all", &two_keys_held, { "SLr br R", "BLr gr R", "SX br R" } },
 }, bad[] = {
     { "1 idle of 1", &one_idle, { "gZr gr" } },
 }, faults[] = {
@@ -174,6 +191,7 @@ static struct scenario *add(enum group group, const char *where, const struct st
         snprintf(s->body[t], sizeof s->body[t], "%s", bodies[t]);
         for (const char *c = bodies[t]; *c; c++) s->stage.may |= verb_of(*c)->may;
         if (strchr(bodies[t], 'J')) s->daemons++;
+        if (strpbrk(bodies[t], "SBW")) s->stage.loops |= 1u << t;
     }
     s->threads = threads;
     if (group == FAULTS) {
@@ -183,6 +201,10 @@ static struct scenario *add(enum group group, const char *where, const struct st
     name_it(s, where);
     return s;
 }
+
+/* Event loops: every one of these beside every one of those. */
+static const char *const askers = "SLr WLr SX SPX SSLrr SXSLr S SPLr WX";
+static const char *const others = "gr wr gd tr fr R D i k x 0 1 2 m M s SLr SX WLr";
 
 static int split(const char *text, char words[][24])
 {
@@ -220,6 +242,20 @@ static void add_chosen(enum group group, const struct chosen *chosen, size_t n)
         }
 }
 
+static void add_async(const char *where, const struct stage *stage, bool held)
+{
+    char ask[16][24], other[32][24], bodies[2][24];
+    int asks = split(askers, ask), n = split(others, other);
+
+    for (int i = 0; i < asks; i++)
+        for (int j = 0; j < n; j++) {
+            if (!held && strpbrk(other[j], "RD")) continue;
+            memcpy(bodies[0], ask[i], sizeof bodies[0]);
+            memcpy(bodies[1], other[j], sizeof bodies[1]);
+            (void)add(ASYNC, where, stage, 2, (const char(*)[24])bodies);
+        }
+}
+
 static void add_litmus(void)
 {
     for (int i = 0; i < litmus_count; i++) {
@@ -238,6 +274,9 @@ static void build(void)
     add_chosen(LONG_PAIRS, longer, COUNT(longer));
     add_chosen(TRIPLES, triples, COUNT(triples));
     add_chosen(FAULTS, faults, COUNT(faults));
+    add_async("1 held of 1", &one_held, true);
+    add_async("1 idle of 1", &one_idle, false);
+    add_chosen(ASYNC, async, COUNT(async));
     add_litmus();
     add_chosen(CANARY, bad, COUNT(bad));
 }

@@ -287,7 +287,7 @@ static void turn(void)
 
     if (t == me) return;
     if (t < 0) leave();
-    ex.cur = t;
+    ex_current(t);
     fiber_switch(&ex.thread[me].fiber, &ex.thread[t].fiber);
 }
 
@@ -329,10 +329,10 @@ void ex_run_woken(void)
         ex.thread[t].state = EX_READY;
         ex.thread[t].next = (struct ex_op){ EX_LOCAL, NULL };
         if (t == me) continue;
-        ex.cur = t;
+        ex_current(t);
         ex.give_back = &ex.thread[me].fiber;
         fiber_switch(&ex.thread[me].fiber, &ex.thread[t].fiber);
-        ex.cur = me;
+        ex_current(me);
     }
 }
 
@@ -373,7 +373,9 @@ static void begin(void)
     ex.live = false;
     ex.faults_left = ex.faults;
     ex.threads = ex.program->threads;
+    ex.cur = EX_THREADS;
     begin_random();
+    ex_current_begin();
     ex_places_begin();
     for (int t = 0; t <= EX_THREADS; t++) {
         struct ex_thread *thread = &ex.thread[t];
@@ -397,11 +399,11 @@ static void run_all(void)
     ex.live = true;
     for (int t = 0; t < ex.threads; t++) {
         fiber_make(&ex.thread[t].fiber, ex_stack_of(t), EX_STACK, run_thread);
-        ex.cur = t;
+        ex_current(t);
         ex.give_back = &ex.thread[EX_THREADS].fiber;
         fiber_switch(&ex.thread[EX_THREADS].fiber, &ex.thread[t].fiber);
     }
-    ex.cur = EX_THREADS;
+    ex_current(EX_THREADS);
     turn();
 }
 
@@ -419,7 +421,7 @@ static void finish(void)
 
 static void in_turn(void (*fn)(void))
 {
-    ex.cur = EX_THREADS;
+    ex_current(EX_THREADS);
     fiber_make(&ex.thread[EX_THREADS].fiber, ex_stack_of(EX_THREADS), EX_STACK, fn);
     fiber_switch(&ex.main, &ex.thread[EX_THREADS].fiber);
 }

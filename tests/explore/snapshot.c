@@ -20,7 +20,7 @@ static struct piece {
 } pieces[PIECES], library[3];
 
 static int count;
-static struct piece arena;
+static struct piece arena, lasting; /* lasting: what stays, set-up's part of it too */
 static bool *hot;
 static size_t page;
 
@@ -59,15 +59,15 @@ void ex_library_keep(void)
     library[1].at = __start_kp_data;
     library[1].size = (size_t)(__stop_kp_data - __start_kp_data);
     library[2].at = ex_lasting(&library[2].size);
-    for (int i = 0; i < 3; i++) {
-        ex_keep(library[i].at, library[i].size);
-        copy_of(&library[i]);
-    }
+    for (int i = 0; i < 3; i++) copy_of(&library[i]);
+    ex_keep(library[0].at, library[0].size);
+    ex_keep(library[1].at, library[1].size);
 }
 
 void ex_library_restore(void)
 {
     for (int i = 0; i < 3; i++) put_back(&library[i]);
+    ex_lasting_cut(library[2].size);
 }
 
 /* ---- pages ----------------------------------------------------------------------------------- */
@@ -118,6 +118,8 @@ void ex_snapshot_take(void)
 
     if (!page) watch_pages();
     for (int i = 0; i < count; i++) copy_of(&pieces[i]);
+    lasting.at = ex_lasting(&lasting.size);
+    copy_of(&lasting);
     arena.at = ex_arena_of(EX_THREADS, &all);
     used = ex_arena_used();
     arena.size = (used + page - 1) / page * page;
@@ -131,6 +133,8 @@ void ex_snapshot_take(void)
 void ex_snapshot_restore(void)
 {
     for (int i = 0; i < count; i++) put_back(&pieces[i]);
+    put_back(&lasting);
+    ex_lasting_cut(lasting.size);
     for (size_t i = 0; i < arena.size / page; i++)
         if (hot[i]) memcpy(arena.at + i * page, arena.copy + i * page, page);
 }

@@ -103,7 +103,7 @@ static void world_free(void *p, size_t size, void *ctx)
 
 int ex_memory_left(void)
 {
-    return w.blocks;
+    return w.blocks + ex_bells_left();
 }
 
 static uint64_t world_random(void *ctx)
@@ -338,6 +338,12 @@ void ex_say(uint32_t *flag, uint32_t value)
     *flag = value;
 }
 
+void ex_publish(uint32_t *flag)
+{
+    ex_say(flag, 1);
+    if (ex.live) ex_release(&ex_place(flag)->view);
+}
+
 uint32_t ex_hear(uint32_t *flag)
 {
     if (ex.live) ex_point(EX_LOAD, flag);
@@ -348,9 +354,16 @@ bool ex_await(const uint32_t *flag)
 {
     if (!ex.live) return *flag != 0;
     ex.thread[ex.cur].awaits = flag;
-    ex_place((void *)(uintptr_t)flag)->shared = true; /* always a point: we may have to stop here */
+    ex_always(ex_place((void *)(uintptr_t)flag)); /* we may have to stop here */
     ex_point(EX_AWAIT, (void *)(uintptr_t)flag);
+    ex_view_join(&ex.thread[ex.cur].view, &ex_place((void *)(uintptr_t)flag)->view);
     return *flag != 0;
+}
+
+void ex_overwrite(void *at, size_t size)
+{
+    if (ex.live && ex.plain) ex_plain(at, size, true, __builtin_return_address(0));
+    memset(at, 0xa5, size);
 }
 
 void ex_use(void *payload, bool write)
@@ -400,7 +413,7 @@ int ex_memalign(void **out, size_t align, size_t size);
 int ex_memalign(void **out, size_t align, size_t size)
 {
     (void)align;
-    *out = ex_static_room(size);
+    *out = ex_room(size);
     return 0;
 }
 
