@@ -250,7 +250,7 @@ bool cast_explained(int code, int64_t within_ms, uint32_t flags)
     case KP_EAGAIN: return (flags & KP_DONT_WAIT) != 0;
     case KP_ECLOSED: return (g.stage.may & MAY_CLOSE) != 0;
     case KP_ENOMEM:
-    case KP_ECREATE: return (g.stage.may & MAY_FAIL) != 0;
+    case KP_ECREATE: return ex_may_fault();
     default: return false;
     }
 }
@@ -489,8 +489,8 @@ bool cast_answer(void)
     kp_job *job = g.job;
     bool bad = ex_fault("pending create");
     struct thing *t = job->scratch;
-    g.job = NULL;
     ex_say(&g.pending, 0);
+    g.job = NULL;
     ex_note("job done%s", bad ? ", failed" : "");
     if (bad) {
         t->phase = GONE;

@@ -17,8 +17,7 @@ enum {
     MAY_INVALIDATE = 4,
     MAY_RESIZE = 8,
     MAY_PASS = 16, /* time passes */
-    MAY_FAIL = 32, /* faults */
-    MAY_ONLY_TAKE = 64 /* somebody waits for a returned one only */
+    MAY_ONLY_TAKE = 32 /* somebody waits for a returned one only */
 };
 
 struct stage {

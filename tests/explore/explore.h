@@ -58,6 +58,7 @@ void ex_poll(int fd, int64_t ms);
 
 /* Shall something fail here? One decision of the search, within its budget of faults. */
 bool ex_fault(const char *site);
+bool ex_may_fault(void); /* is there such a budget? */
 
 void ex_pass_ms(int64_t ms); /* the clock moves: a point */
 

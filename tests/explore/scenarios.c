@@ -111,6 +111,11 @@ static const struct stage two_keys = { .max_live = 1, .budget = 1, .idle = 1 };
 static const struct stage two_keys_held = { .max_live = 1, .budget = 1, .held = 1 };
 static const struct stage later = { .max_live = 1, .pends = true };
 static const struct stage later_2 = { .max_live = 2, .pends = true };
+static const struct stage mix_1 = { .max_live = 1, .idle = 1, .resets = true };
+static const struct stage mix_2 = { .max_live = 2, .idle = 1, .validates = true };
+static const struct stage mix_keys = { .max_live = 2, .budget = 2, .idle = 1 };
+static const struct stage mix_shared = { .max_live = 2, .sharing = 2, .idle = 1 };
+static const struct stage mix_min = { .max_live = 2, .min_live = 1, .idle = 1 };
 static const struct stage new_key = { .max_live = 1, .fresh = true };
 
 /* Two threads with two operations and more, and what takes longer to look at. */
@@ -149,6 +154,7 @@ static const struct chosen {
     { "created later, 1 of 1", &later,
       { "SLr J", "WLr J", "SX J", "SX gr J", "SLr gr J", "SLr SLr J", "SXSLr J", "S J", "SLr k J",
         "SLr 0 J", "WX J", "SPX J" } },
+    { "validated, 1 idle of 2", &mix_2, { "SLr kgr", "WLr kgr", "SX kgr", "SLr gd", "SLr x" } },
     { "1 held of 1", &one_held, { "SLr gr R", "SX gr R", "SX wr R", "SX SLr R", "SLr wr D" } },
     { "two keys, 1 held of 1 in all", &two_keys_held, { "SLr br R", "BLr gr R", "SX br R" } },
 }, bad[] = {
@@ -161,6 +167,26 @@ static const struct chosen {
       { "gr gr", "gr gd", "gd gd", "gr k", "gr x", "gd wr", "gr 0", "gd k", "fr gr", "gr m" } },
     { "two keys, 1 held of 1 in all, one fault", &two_keys_held, { "gr br", "br R", "br D", "bd R" } },
     { "created later, one fault", &later, { "gr J", "wr J", "gr gr J", "gr wr J", "gr 0 J" } },
+};
+
+/* Larger ones, for the searches at random. Only one thread of each holds one and waits for another:
+ * two could wait for each other. */
+static const struct chosen mixes[] = {
+    { "mix, 1 of 1", &mix_1,
+      { "grwrtr grgdgr wrkgr xegr", "grgr grgr grgr grgr", "wrwr wrwr gdgr kgr", "grSLr gdSXgr WLrgr kx",
+        "grgr wrwr SSLrr 2", "grgr wrgr ki 1", "gdgd frgr grwr mMgr", "SXSLr SLrSX grgr wrk" } },
+    { "mix, 2 of 2, validated", &mix_2,
+      { "grgr ggrr wrgr kgr xgr", "ggdr wrwr grfr KM", "grgd grgd grgd grgd grgd", "SSLrr SSLrr grgr wrk",
+        "grgr gdgr SXSLr m0", "ggrr grgr wrwr SLrgd 2" } },
+    { "mix, two keys, 2 in all", &mix_keys,
+      { "grbr brgr gbrr wrK", "grbrgr brgrbr tr xK", "gdbd bdgd grbr brgr", "SBLrr grbr brgr wrx",
+        "gbrr BSLrr kgr bd", "grbr wrbr SXBLr 1", "gbrr grbr brgr pswr" } },
+    { "mix, shared by 2", &mix_shared,
+      { "grgr ggrr wrgr kgr", "ggrr grgd wrwr x", "SLrgr grgr grgd k2", "grgr grgr grgr grgr i" } },
+    { "mix, at least 1", &mix_min, { "gdgr gdgr xewr e", "grk gdx emgr wr", "gdSLr grgd xe k0" } },
+    { "mix, created later", &later_2,
+      { "grwr gdgr wrk J", "SXSLr grwr gdgr J", "grgr wrwr frgr SLr J", "gdgd SSLrr x2 J",
+        "wrwr wrwr gd0 J" } },
 };
 
 enum { MOST = 1200 };
@@ -194,10 +220,7 @@ static struct scenario *add(enum group group, const char *where, const struct st
         if (strpbrk(bodies[t], "SBW")) s->stage.loops |= 1u << t;
     }
     s->threads = threads;
-    if (group == FAULTS) {
-        s->faults = 1;
-        s->stage.may |= MAY_FAIL;
-    }
+    s->faults = group == FAULTS;
     name_it(s, where);
     return s;
 }
@@ -277,6 +300,7 @@ static void build(void)
     add_async("1 held of 1", &one_held, true);
     add_async("1 idle of 1", &one_idle, false);
     add_chosen(ASYNC, async, COUNT(async));
+    add_chosen(MIXES, mixes, COUNT(mixes));
     add_litmus();
     add_chosen(CANARY, bad, COUNT(bad));
 }

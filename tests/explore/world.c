@@ -79,6 +79,11 @@ bool ex_fault(const char *site)
     return true;
 }
 
+bool ex_may_fault(void)
+{
+    return ex.faults > 0;
+}
+
 /* An arena for each thread: an address depends on what its thread did, not on the others. */
 static void *world_alloc(size_t size, size_t align, void *ctx)
 {
