@@ -92,6 +92,29 @@ static void room_for_another_key_must_not_be_made_below_the_minimum(void **state
     contract_end(&c);
 }
 
+static void a_floor_of_one(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)ctx;
+    if (key.size == 1 && *(const char *)key.data == 'a') limits->floor = 1;
+}
+
+static void room_for_another_key_must_not_be_made_below_the_floor(void **state)
+{
+    contract c;
+    kp_lease lease;
+    (void)state;
+    begin(&c);
+    c.options.limits_for = a_floor_of_one;
+    c.options.budget.max_live = 1;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &lease);
+    contract_give(&c, &lease);
+    contract_refused(&c, kp_str("b"), 100, KP_ETIMEDOUT);
+    assert_int_equal(stats(&c, "a").idle, 1);
+    assert_int_equal(stats(&c, NULL).destroys, 0);
+    contract_end(&c);
+}
+
 /* ---- ends ------------------------------------------------------------------------------------ */
 
 static void a_return_past_its_age_must_be_destroyed_by_the_return(void **state)
@@ -232,6 +255,7 @@ int main(void)
         cmocka_unit_test(no_more_creates_must_run_at_once_than_the_limit_says),
         cmocka_unit_test(many_gets_must_not_make_many_creates_of_a_dead_backend),
         cmocka_unit_test(room_for_another_key_must_not_be_made_below_the_minimum),
+        cmocka_unit_test(room_for_another_key_must_not_be_made_below_the_floor),
         cmocka_unit_test(a_return_past_its_age_must_be_destroyed_by_the_return),
         cmocka_unit_test(a_destroy_that_fails_must_not_keep_the_others_of_its_key_from_theirs),
         cmocka_unit_test(
