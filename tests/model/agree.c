@@ -16,8 +16,6 @@
 
 #include "play.h"
 
-enum { OPS_EACH = 250 };
-
 /* ---- drawing --------------------------------------------------------------------------------- */
 
 uint64_t draw(uint64_t *state) /* splitmix64, Steele, Lea and Flood 2014 */
@@ -221,7 +219,7 @@ void op_print(int number, const struct op *op, const char *did)
 
 struct sequence {
     struct setup setup;
-    struct op op[OPS_EACH];
+    struct op op[PLAY_OPS];
 };
 
 static void sequence_draw(uint64_t seed, struct sequence *q)
@@ -229,7 +227,7 @@ static void sequence_draw(uint64_t seed, struct sequence *q)
     uint64_t state = seed ^ UINT64_C(0xa5a5a5a5);
 
     setup_draw(seed, &q->setup);
-    for (int i = 0; i < OPS_EACH; i++) op_draw(&q->setup, &state, &q->op[i]);
+    for (int i = 0; i < PLAY_OPS; i++) op_draw(&q->setup, &state, &q->op[i]);
 }
 
 static int shrink(const struct sequence *q, int n, bool *skip, char *said, size_t size)
@@ -237,7 +235,7 @@ static int shrink(const struct sequence *q, int n, bool *skip, char *said, size_
     for (int chunk = n / 2 ? n / 2 : 1, round = 0; round<4; chunk = chunk> 1 ? chunk / 2 : 1) {
         round += chunk == 1;
         for (int at = 0; at < n; at += chunk) {
-            bool was[OPS_EACH];
+            bool was[PLAY_OPS];
             memcpy(was, skip, sizeof was);
             for (int i = at; i < at + chunk && i < n; i++) skip[i] = true;
             int failed = play(&q->setup, q->op, n, skip, false, said, size);
@@ -252,9 +250,9 @@ static int shrink(const struct sequence *q, int n, bool *skip, char *said, size_
 
 static void report(const struct sequence *q, int failed)
 {
-    static bool skip[OPS_EACH];
+    static bool skip[PLAY_OPS];
     char said[300];
-    int n = failed < OPS_EACH ? failed + 1 : OPS_EACH;
+    int n = failed < PLAY_OPS ? failed + 1 : PLAY_OPS;
 
     memset(skip, 0, sizeof skip);
     n = shrink(q, n, skip, said, sizeof said);
@@ -274,7 +272,7 @@ static int play_seed(uint64_t seed)
     int failed;
 
     sequence_draw(seed, &q);
-    failed = play(&q.setup, q.op, OPS_EACH, NULL, false, said, sizeof said);
+    failed = play(&q.setup, q.op, PLAY_OPS, NULL, false, said, sizeof said);
     if (failed >= 0) report(&q, failed);
     return failed;
 }
@@ -296,7 +294,7 @@ int main(int argc, char **argv)
     }
     clock_t began = clock();
     printf("seeds from %" PRIu64 "\n", seed);
-    for (; done < ops; done += OPS_EACH, seed++)
+    for (; done < ops; done += PLAY_OPS, seed++)
         if (play_seed(seed) >= 0) return 1;
     int idle = 0;
 #define X(field, sentence)                                                                         \

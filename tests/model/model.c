@@ -26,6 +26,11 @@ int64_t m_live(const struct model *m, int key)
            m_count(m, key, M_CLOSING);
 }
 
+int64_t m_staying(const struct model *m, int key)
+{
+    return m_live(m, key) - m_count(m, key, M_CLOSING);
+}
+
 int64_t m_waiting(const struct model *m, int key)
 {
     int64_t n = 0;
@@ -218,7 +223,7 @@ bool m_may_take(const struct model *m, enum model_budget budget, int key)
 static bool has_to_spare(const struct model *m, int key)
 {
     return m->evicts && m->budget_live < NO_LIMIT && m_count(m, key, M_IDLE) > 0 &&
-           m_live(m, key) - m_count(m, key, M_CLOSING) > m->key[key].rules.min_live;
+           m_staying(m, key) > m->key[key].rules.min_live;
 }
 
 /* The least recently used idle one of all keys above their minimum. */
@@ -247,7 +252,7 @@ void m_no(struct model_request *r, int code, const char *limit)
 {
     r->grant = G_NO;
     r->code = code;
-    r->limit = limit;
+    r->bound = limit;
 }
 
 static enum verdict answer_no(struct model_request *r, int code, const char *limit)

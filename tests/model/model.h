@@ -70,7 +70,7 @@ struct model_request {
     int slot, seat, victim, code;
     uint64_t idle_ns;
     enum model_budget short_of; /* the budget, if that is all it lacks */
-    const char *limit;          /* what bound when it was looked at last */
+    const char *limit, *bound;  /* what binds, by the last look; by the answer, if that is no */
     kp_why why;                 /* over, and the answer is no: limit, waited_ms and the counts */
 };
 
@@ -100,12 +100,12 @@ struct model {
     bool evicts, by_arrival, has_validate, has_reset;
     uint64_t forget_after, leak_after, deadline, luck; /* luck: what world.random says */
     int (*answer)(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *takes_ns);
-    /* Nothing says which of two things comes first that are due at the same time: who plays may. */
-    bool (*goes_first)(void *ctx, int key, uint64_t serial);
+    /* Nothing says which of n things comes first that are due at the same time: who plays may. */
+    int (*choose)(void *ctx, int n);
     void *ctx;
 
     uint64_t now, stamps, returns, opens, serials, appeared;
-    bool closed;
+    bool closed, late_told;
     struct model_key key[MODEL_KEYS];
     struct model_slot slot[MODEL_SLOTS];
     struct model_request request[MODEL_REQUESTS];

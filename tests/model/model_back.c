@@ -101,13 +101,13 @@ static bool too_many_idle(const struct model *m, int key, int64_t more)
 
     return m_count(m, key, M_IDLE) + more > rules->max_idle ||
            m_count(m, NOBODY, M_IDLE) + more > m->budget_idle ||
-           m_live(m, key) > rules->max_live + rules->reserve;
+           m_staying(m, key) > rules->max_live + rules->reserve;
 }
 
 static bool may_stay(const struct model *m, const struct model_slot *s, enum model_reason *why)
 {
     const struct model_rules *rules = &m->key[s->key].rules;
-    bool protected = (rules->respects_min & KP_KIND_AGE) && m_live(m, s->key) <= rules->min_live;
+    bool protected = (rules->respects_min & KP_KIND_AGE) && m_staying(m, s->key) <= rules->min_live;
 
     *why = s->doomed ? s->reason : R_RETURNED;
     if (s->doomed || m->closed) return false;
@@ -115,7 +115,7 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
         *why = R_EXPIRED;
         return false;
     }
-    if (m_live(m, s->key) > rules->max_live + (m_waiting(m, s->key) ? rules->reserve : 0))
+    if (m_staying(m, s->key) > rules->max_live + (m_waiting(m, s->key) ? rules->reserve : 0))
         return false;
     return m_waiting(m, s->key) > 0 || rules->drop_oldest || !too_many_idle(m, s->key, 1);
 }

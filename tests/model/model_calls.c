@@ -107,7 +107,7 @@ static void explain(const struct model *m, struct model_request *r)
     kp_why *why = &r->why;
 
     why->code = r->code;
-    snprintf(why->limit, sizeof why->limit, "%s", r->limit);
+    snprintf(why->limit, sizeof why->limit, "%s", r->bound);
     why->waited_ms = (int64_t)((m->now - r->began) / 1000000);
     for (int i = 0; i < MODEL_REQUESTS; i++)
         why->ahead += m->request[i].waiting && m->request[i].key == r->key &&
@@ -128,6 +128,7 @@ static bool over(struct model *m, struct model_request *r)
     TALLY(m, r->key, timeouts, r->code == KP_ETIMEDOUT);
     TALLY(m, r->key, refusals, r->code != 0 && r->code != KP_ETIMEDOUT);
     if (r->code != 0) explain(m, r);
+    if (r->code == KP_ETIMEDOUT) m_do(m); /* the same */
     r->active = false;
     m_lose_interest(m, r->key, r->began);
     m_do(m);
@@ -175,6 +176,7 @@ bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int 
                                   : within_ms == 0      ? m->deadline
                                                         : (uint64_t)within_ms * 1000000);
     claim(m, r);
+    if (r->grant != G_SLOT && m_keeper_is_late(m)) m_do(m); /* it is told on_event, outside */
     return run(m, r);
 }
 

@@ -14,6 +14,7 @@
 /* counting (model.c); key NOBODY: all keys */
 int64_t m_count(const struct model *m, int key, enum model_state state);
 int64_t m_live(const struct model *m, int key);
+int64_t m_staying(const struct model *m, int key); /* live, but for what is being destroyed */
 int64_t m_waiting(const struct model *m, int key);
 int64_t m_leases(const struct model *m, int key);
 int m_borrowers(const struct model_slot *s);
@@ -53,6 +54,7 @@ void m_file_key(struct model *m, int key, uint64_t at);
 void m_file_forget(struct model *m, int key);
 int64_t m_wanted(const struct model *m, int key, bool force); /* force: one at least */
 void m_want_more(struct model *m, int key);
+bool m_keeper_is_late(struct model *m); /* the first time that it is */
 void m_lose_interest(struct model *m, int key, uint64_t used_at);
 int m_find(struct model *m, int key, int *code);
 bool m_contradicts(const struct model_rules *rules);

@@ -23,7 +23,7 @@ uint64_t m_expires_at(const struct model *m, int slot)
 {
     const struct model_slot *s = &m->slot[slot];
     const struct model_rules *rules = &m->key[s->key].rules;
-    int64_t live = m_live(m, s->key) - m_count(m, s->key, M_CLOSING);
+    int64_t live = m_staying(m, s->key);
     uint32_t protected = live > rules->min_live ? 0 : rules->respects_min;
     uint64_t at = FOREVER;
 
@@ -240,43 +240,49 @@ static void look_at_slot(struct model *m, int slot, uint64_t now)
     }
 }
 
-static bool goes_first(const struct model *m, int due)
+/* What is due first: slots, and keys as MODEL_SLOTS + key. Returns how many; *at: when. */
+static int due_first(const struct model *m, int out[MODEL_SLOTS + MODEL_KEYS], uint64_t *at)
 {
-    if (due < MODEL_SLOTS) return m->goes_first(m->ctx, NOBODY, m->slot[due].serial);
-    return m->goes_first(m->ctx, due - MODEL_SLOTS, 0);
-}
-
-/* What is due first: a slot, or MODEL_SLOTS + a key. */
-static int due_first(const struct model *m, uint64_t *at)
-{
-    int first = NOBODY;
+    int n = 0;
 
     *at = FOREVER;
     for (int i = 0; i < MODEL_SLOTS + MODEL_KEYS; i++) {
         uint64_t due = i < MODEL_SLOTS ? m->slot[i].look_at : m->key[i - MODEL_SLOTS].look_at;
         bool there = i < MODEL_SLOTS ? m->slot[i].state != M_FREE : m->key[i - MODEL_SLOTS].in_use;
-        if (!there || due == FOREVER || due > *at || (due == *at && !goes_first(m, i))) continue;
+        if (!there || due == FOREVER || due > *at) continue;
+        if (due < *at) n = 0;
         *at = due;
-        first = i;
+        out[n++] = i;
     }
-    return first;
+    return n;
+}
+
+bool m_keeper_is_late(struct model *m)
+{
+    int due[MODEL_SLOTS + MODEL_KEYS];
+    uint64_t at;
+    bool late = due_first(m, due, &at) > 0 && m->now > at && m->now - at > 10 * SECOND;
+    bool tell = late && !m->late_told;
+
+    m->late_told = late;
+    return tell;
 }
 
 int64_t model_keep(struct model *m)
 {
+    int due[MODEL_SLOTS + MODEL_KEYS], n;
     uint64_t now = m->now, at;
-    int due;
 
     if (model_is_over(m)) return -1;
+    m->late_told = false;
     for (int looks = 0; looks < 256; looks++) {
-        if ((due = due_first(m, &at)) == NOBODY || at > now) break;
-        if (due < MODEL_SLOTS)
-            look_at_slot(m, due, now);
-        else
-            look_at_key(m, due - MODEL_SLOTS, now);
+        if ((n = due_first(m, due, &at)) == 0 || at > now) break;
+        int first = due[n > 1 ? m->choose(m->ctx, n) : 0];
+        if (first < MODEL_SLOTS) look_at_slot(m, first, now);
+        else look_at_key(m, first - MODEL_SLOTS, now);
         m_do(m);
     }
-    (void)due_first(m, &at);
+    (void)due_first(m, due, &at);
     if (at == FOREVER) return -1;
     return at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;
 }

@@ -72,12 +72,13 @@ bool m_contradicts(const struct model_rules *rules)
 static void apply(struct model *m, int key, const struct model_rules *rules)
 {
     struct model_key *k = &m->key[key];
+    uint64_t now = m->now;
 
     k->rules = *rules;
     k->lacks = B_NONE;
     if (k->used_at == 0) k->used_at = m->now;
     m_settle(m, key);
-    while (m_count(m, key, M_IDLE) > 0 && (m_live(m, key) > rules->max_live ||
+    while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) > rules->max_live ||
                                            m_count(m, key, M_IDLE) > rules->max_idle)) {
         m_close(m, m_oldest_idle(m, key), R_RETURNED);
         m_do(m);
@@ -85,7 +86,7 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     for (int i = 0; i < MODEL_SLOTS; i++)
         if (m->slot[i].key == key && m->slot[i].state == M_IDLE) m_file_slot(m, i);
     if (rules->eager) k->refill = true;
-    m_file_key(m, key, m->now);
+    m_file_key(m, key, now);
     m_do(m);
 }
 

@@ -21,6 +21,8 @@ enum op_kind {
     OPS
 };
 
+enum { PLAY_OPS = 250 }; /* at most */
+
 struct op {
     enum op_kind kind;
     int key;

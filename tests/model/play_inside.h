@@ -9,6 +9,15 @@
 
 #include "play.h"
 
+/* What the model chose in one kp_keep, of what is due at the same time. */
+enum { TIES = 64 };
+struct ties {
+    int n, choice[TIES], of[TIES];
+    bool in_vain; /* a driver function ran that the library did not run: later choices are void */
+    int reject;   /* so many combinations that fit are not the one, as was seen later */
+    bool forked;  /* there was a choice */
+};
+
 enum { STACK = 64 * 1024, CALLS = 512, LEASES = 64 };
 
 /* Runs of driver functions during one operation. */
@@ -53,6 +62,7 @@ struct play {
     kp_key pin[MODEL_KEYS]; /* {0}: not pinned */
     kp_lease ended; /* the last one that was */
     struct model model;
+    struct ties ties;
     bool differs;
     char did[100]; /* the operation, in words */
     char *said;
@@ -63,6 +73,7 @@ extern struct play the; /* there is one at a time */
 
 kp_key name_of(int key);
 uint64_t serial_of(const kp_lease *lease);
+bool same_call(int i); /* of the library and of the model in this operation */
 void stage_open(const struct setup *setup);
 
 /* Begin a get that may wait, or let it go on; until it waits again or is over. */

@@ -79,21 +79,34 @@ static int answer(struct calls *calls, kp_job_kind kind, uint64_t serial, int ke
     return bits / 10000 % 4 == 0 ? KP_EREFUSED : -5;
 }
 
+bool same_call(int i)
+{
+    const struct call *real = &the.calls[0].call[i], *model = &the.calls[1].call[i];
+
+    return i < the.calls[0].n && i < the.calls[1].n && real->kind == model->kind &&
+           real->key == model->key && real->serial == model->serial;
+}
+
 static int model_answer(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *takes_ns)
 {
     (void)ctx;
-    return answer(&the.calls[1], kind, serial, NOBODY, takes_ns);
+    int slot = 0;
+
+    while (slot < MODEL_SLOTS - 1 && the.model.slot[slot].serial != serial) slot++;
+    int status = answer(&the.calls[1], kind, serial, the.model.slot[slot].key, takes_ns);
+    if (!same_call(the.calls[1].n - 1)) the.ties.in_vain = true;
+    return status;
 }
 
-/* Of what is due at the same time, what the library took first. */
-static bool goes_first(void *ctx, int key, uint64_t serial)
+/* Of what is due at the same time, what this attempt says (play.c, op_keep). */
+static int choose(void *ctx, int n)
 {
-    int next = the.calls[1].n;
+    struct ties *t = &the.ties;
 
     (void)ctx;
-    if (next >= the.calls[0].n) return false;
-    const struct call *call = &the.calls[0].call[next];
-    return key == NOBODY ? call->serial == serial : call->key == key;
+    if (t->in_vain || t->n == TIES) return 0;
+    t->of[t->n] = n;
+    return t->choice[t->n++];
 }
 
 static int driver_answer(kp_job *job)
@@ -198,5 +211,5 @@ void stage_open(const struct setup *setup)
     model_open(&the.model, &options, the.now);
     the.model.luck = luck(NULL);
     the.model.answer = model_answer;
-    the.model.goes_first = goes_first;
+    the.model.choose = choose;
 }
