@@ -104,6 +104,9 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (draw_below(&s, 8) == 0) o->budget.max_keys = 1 + (int64_t)draw_below(&s, 2);
     if (draw_below(&s, 3) == 0) o->budget.evict_other_keys = KP_OFF;
     if (draw_below(&s, 3) == 0) o->budget.across = KP_ACROSS_ARRIVAL;
+    /* who has how large a share by when is arithmetic (core/share.h), and not in the model */
+    if (setup->keys > 1 && (o->budget.max_live || o->budget.max_lent || o->budget.max_creating))
+        o->budget.across = KP_ACROSS_ARRIVAL;
     o->forget_key_after_ms = PICK(&s, 0, KP_NONE, 50, 2000, KP_OFF);
     o->leak_after_ms = PICK(&s, 0, 0, 100);
     o->deadline_ms = PICK(&s, 0, 200);

@@ -156,34 +156,14 @@ static int heads(const struct model *m, int key, int out[LINES])
 
 /* ---- who is next across keys ----------------------------------------------------------------- */
 
-/* Smaller goes first: below its floor, then by the share that it would have with one more, then by
- * arrival; with KP_ACROSS_ARRIVAL by that alone (L7). */
-struct rank {
-    uint64_t class, share, stamp;
-};
-
-static struct rank rank_of(const struct model *m, enum model_budget budget, int key)
+/* Who came first goes first (KP_ACROSS_ARRIVAL); with LIFO, who came last. */
+static uint64_t rank_of(const struct model *m, int key)
 {
-    const struct model_rules *rules = &m->key[key].rules;
-    int64_t held = budget == B_LENT ? lent(m, key) : m_live(m, key) + m->key[key].promised;
-    struct rank rank = { 0, 0, UINT64_MAX };
     int head[LINES];
 
-    if (heads(m, key, head) > 0) {
-        uint64_t stamp = m->request[head[0]].stamp;
-        rank.stamp = rules->wait_lifo ? UINT64_MAX - stamp : stamp;
-    }
-    if (m->by_arrival) return rank;
-    rank.class = held >= rules->floor;
-    rank.share = (uint64_t)(held + 1) * 1000000 / (uint64_t)rules->weight;
-    return rank;
-}
-
-static bool goes_before(struct rank a, struct rank b)
-{
-    if (a.class != b.class) return a.class < b.class;
-    if (a.share != b.share) return a.share < b.share;
-    return a.stamp < b.stamp;
+    if (heads(m, key, head) == 0) return UINT64_MAX;
+    uint64_t stamp = m->request[head[0]].stamp;
+    return m->key[key].rules.wait_lifo ? UINT64_MAX - stamp : stamp;
 }
 
 /* The key that gets the next permit of this budget, among those that lack nothing else. */
@@ -193,7 +173,7 @@ static int first_starved(const struct model *m, enum model_budget budget)
 
     for (int k = 0; k < MODEL_KEYS; k++) {
         if (!m->key[k].in_use || m->key[k].lacks != budget || m_waiting(m, k) == 0) continue;
-        if (first == NOBODY || goes_before(rank_of(m, budget, k), rank_of(m, budget, first)))
+        if (first == NOBODY || rank_of(m, k) < rank_of(m, first))
             first = k;
     }
     return first;
@@ -203,8 +183,7 @@ static bool outranked(const struct model *m, enum model_budget budget, int key)
 {
     int first = first_starved(m, budget);
 
-    return first != NOBODY && first != key &&
-           goes_before(rank_of(m, budget, first), rank_of(m, budget, key));
+    return first != NOBODY && first != key && rank_of(m, first) < rank_of(m, key);
 }
 
 bool m_may_take(const struct model *m, enum model_budget budget, int key)
@@ -222,11 +201,14 @@ bool m_may_take(const struct model *m, enum model_budget budget, int key)
 /* Has it an idle one that another key may have the room of? */
 static bool has_to_spare(const struct model *m, int key)
 {
+    const struct model_rules *rules = &m->key[key].rules;
+    int64_t kept = rules->floor > rules->min_live ? rules->floor : rules->min_live;
+
     return m->evicts && m->budget_live < NO_LIMIT && m_count(m, key, M_IDLE) > 0 &&
-           m_staying(m, key) > m->key[key].rules.min_live;
+           m_staying(m, key) > kept;
 }
 
-/* The least recently used idle one of all keys above their minimum. */
+/* The least recently used idle one of all keys above their minimum and floor. */
 static int victim(const struct model *m)
 {
     int worst = NOBODY;

@@ -83,9 +83,9 @@ void m_destroy(struct model *m, int slot, int heir)
     int status = m_answer(m, KP_JOB_DESTROY, m->slot[slot].serial);
 
     TALLY(m, key, destroy_failures, status < 0); /* it is gone all the same */
+    if (heir != NOBODY) m->key[heir].promised--;
     vacate(m, slot);
     if (heir != NOBODY) {
-        m->key[heir].promised--;
         m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .sponsor = NOBODY };
         m->slot[slot].look_at = FOREVER;
     }

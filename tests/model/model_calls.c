@@ -26,7 +26,7 @@ static void wait_again_in_time(struct model *m, struct model_request *r)
     if (m->now < r->deadline) {
         m_wait_again(m, r);
     } else {
-        m_no(r, KP_ETIMEDOUT, "deadline");
+        m_no(r, r->at_once ? KP_EAGAIN : KP_ETIMEDOUT, "deadline");
     }
 }
 

@@ -88,7 +88,7 @@ static bool may_forget(struct model *m, int key, uint64_t now)
 void m_lose_interest(struct model *m, int key, uint64_t used_at)
 {
     m->key[key].interest--;
-    m->key[key].used_at = used_at;
+    if (used_at > m->key[key].used_at) m->key[key].used_at = used_at;
     (void)may_forget(m, key, 0);
 }
 
