@@ -363,8 +363,12 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     kp__promise_end(core, sub, victim);
     vacate(core, victim, now);
     kp__permit_take(core, sub);
-    if (sponsor) kp__answer_permit(core, sponsor, todo);
-    else kp__permit_refund(core, sub);
+    if (sponsor) {
+        kp__answer_permit(core, sponsor, todo);
+    } else {
+        sub->health.probing = false; /* as after any permit that nobody spends */
+        kp__permit_refund(core, sub);
+    }
     victim->heir = NULL;
     kp__settle(core, sub, now, todo);
     kp__settle(core, loser, now, todo);
