@@ -7,7 +7,7 @@
 
 #include "loop.h"
 
-static const kp_options one = { .limits = { .max_live = 1, .retry_first_ms = KP_NONE } };
+static KP_MAYBE_UNUSED const kp_options one = { .limits = { .max_live = 1, .retry_first_ms = KP_NONE } };
 
 /* A request that was given a resource, and has given it back: it is idle now. */
 static void make_one(struct stage *s, const char *key)
