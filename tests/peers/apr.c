@@ -145,7 +145,7 @@ static int64_t ask_in(struct street *s, int wanted)
                     KP_ASK(.within_ms = 100, .flags = s->useless ? KP_DONT_CREATE : 0), &lease);
     began = now_us() - began;
     assert_int_equal(rc, wanted);
-    if (rc) assert_true(atomic_load(&s->passed) > 100);
+    if (rc) assert_true(atomic_load(&s->passed) > 0); /* they went past it */
     kp_release(&lease);
     atomic_store(&s->over, true);
     for (int i = 0; i < BARGERS; i++) {
