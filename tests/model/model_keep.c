@@ -344,7 +344,7 @@ int model_add(struct model *m, int key, uint64_t serial)
     bool full = m_count(m, key, M_IDLE) >= k->rules.max_idle ||
                 m_count(m, NOBODY, M_IDLE) >= m->budget_idle;
     if (m_live(m, key) + k->promised >= k->rules.max_live) code = KP_EFULL;
-    else if (full) code = m_waiting(m, key) ? 0 : KP_EFULL; /* it will not be idle */
+    else if (full && !m_waiting(m, key)) code = KP_EFULL; /* it would be idle */
     else if (!m_may_take(m, B_LIVE, key)) code = KP_EFULL;
     if (code == 0) {
         slot = m_permit(m, key);
