@@ -238,31 +238,34 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
     else run_here(pool, job, request);
 }
 
-int kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, void *resource, struct kp__todo *todo)
+/* ---- resources made elsewhere ---------------------------------------------------------------- */
+
+struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__job *job;
+    struct kp__slot *slot = take_slot(pool, sub, &job);
+
+    if (slot) kp__job_keep(job);
+    return slot;
+}
+
+void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot)
+{
+    if (slot->job) kp__job_put(slot->job);
+    kp__slab_put(&pool->core.slots, slot);
+}
+
+void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
+               void *resource, struct kp__todo *todo)
+{
+    uint64_t now = kp__time(pool);
 
     kp__permit_take(&pool->core, sub);
-    struct kp__slot *slot = take_slot(pool, sub, &job);
-    if (!slot) {
-        refund(pool, sub, NULL);
-        return KP_ENOMEM;
-    }
-    uint64_t now = kp__time(pool);
-    kp__job_keep(job);
     kp__permit_spend(sub, slot);
     fill(pool, slot, resource, now);
-    if (pool->core.phase == KP__CLOSED) { /* closed while we made room: it is not taken */
-        slot->resource = NULL;
-        if (slot->job) kp__job_put(slot->job);
-        kp__slot_move(&pool->core, slot, KP__FREE);
-        kp__slab_put(&pool->core.slots, slot);
-        return KP_ECLOSED;
-    }
     kp__created(&pool->core, slot, NULL, now, todo);
     kp__tell(pool, todo);
     kp__step_out(pool, todo);
     tell_created(pool, sub, resource);
     kp__step_in(pool);
-    return 0;
 }

@@ -158,25 +158,34 @@ static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
     return kp__budgets_have_room(core, sub) ? 0 : KP_EFULL;
 }
 
+/* May this one be added? 0, or why not; *sentence: it is misuse. */
+static int may_add(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
+                   const char **sentence)
+{
+    if (!resource) *sentence = "kp_add: the resource is NULL";
+    else if (kp__slot_of(&pool->core, resource))
+        *sentence = "kp_add: this resource is in the pool already";
+    return *sentence ? KP_EMISUSE : room_for_one(pool, sub);
+}
+
 int kp_add(kp_pool *door, kp_key key, void *resource)
 {
     struct kp__todo todo;
     int code;
     struct kp__pool *pool = enter_with(door, key, false, "kp_add: pool is NULL", NULL, &code);
     const char *sentence = NULL;
+    struct kp__slot *slot = NULL;
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
     struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code);
-    if (sub && sub->rules) {
-        if (!resource) sentence = "kp_add: the resource is NULL";
-        else if (kp__slot_of(&pool->core, resource))
-            sentence = "kp_add: this resource is in the pool already";
-        else if ((code = room_for_one(pool, sub)) == 0)
-            code = kp__adopt(pool, sub, resource, &todo);
-    } else if (sub) {
-        code = KP_EFULL; /* its limits are being asked for this very moment */
+    if (sub && !sub->rules) code = KP_EFULL; /* its limits are being asked for this very moment */
+    else if (sub && (code = may_add(pool, sub, resource, &sentence)) == 0) {
+        slot = kp__spare_slot(pool, sub); /* meanwhile others may have been here: look again */
+        code = slot ? may_add(pool, sub, resource, &sentence) : KP_ENOMEM;
     }
+    if (slot && code == 0) kp__adopt(pool, sub, slot, resource, &todo);
+    else if (slot) kp__spare_slot_back(pool, slot);
     if (sub) kp__lose_interest(pool, sub, kp__time(pool));
     if (sentence) code = kp__misuse_within(pool, &todo, NULL, sentence);
     kp__leave(pool, &todo);
