@@ -176,7 +176,9 @@ void kp__step_in(struct kp__pool *pool)
 
 void kp__do(struct kp__pool *pool, struct kp__todo *todo)
 {
-    if (todo->wakes == 0 && kp__list_empty(&todo->doomed) && kp__list_empty(&todo->spent)) return;
+    if (todo->wakes == 0 && todo->bells == 0 && kp__list_empty(&todo->doomed) &&
+        kp__list_empty(&todo->spent))
+        return;
     kp__step_out(pool, todo);
     kp__step_in(pool);
 }
