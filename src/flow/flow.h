@@ -267,6 +267,7 @@ struct kp__here {
     uint32_t thread; /* its number; 0: not needed so far */
     uint32_t loops;  /* event loops that are its own */
     kp_loop *loop;   /* the one it used last */
+    kp_loop *stepping; /* it looks at a request: the driver's functions are posted there */
 };
 extern _Thread_local struct kp__here kp__here;
 

@@ -68,14 +68,19 @@ static void wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
     else r->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = late, .limit = "deadline" };
 }
 
-/* Nobody waits for its creation any more: the driver may hurry. It is answered all the same. */
-static void hurry(struct kp__get *g, struct kp__job *job, struct kp__todo *todo)
+/* Nobody waits for this job any more: the driver may hurry. It is answered all the same. */
+static struct kp__job *not_needed(const struct kp__get *g, struct kp__job *job)
 {
-    if (!job || !g->pool->driver.cancel) return;
+    if (!job || !g->pool->driver.cancel) return NULL;
     kp__job_hold(job);
-    kp__step_out(g->pool, todo);
+    return job;
+}
+
+void kp__get_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo)
+{
+    kp__step_out(pool, todo);
     kp__job_cancel(job);
-    kp__step_in(g->pool);
+    kp__step_in(pool);
     kp__job_let_go(job);
 }
 
@@ -96,16 +101,16 @@ static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struc
 }
 
 /* The deadline has come, or the time that something under way for it may take. */
-static void give_up(struct kp__get *g, uint64_t now, struct kp__todo *todo)
+static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *r = &g->request;
     struct kp__job *job = r->making ? r->making->job : NULL;
     bool checking = r->making && r->making->state == KP__LENT, late = now >= r->deadline;
 
-    if (!kp__withdraw(&g->pool->core, r, now, todo)) return;
+    if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
     if (!late) give_up_making(g, checking, now, todo);
     else if (r->at_once) r->grant.code = KP_EAGAIN; /* it said not to wait */
-    hurry(g, job, todo);
+    return not_needed(g, job);
 }
 
 /* When it gives up: its deadline, or what may be taken by what is under way for it. */
@@ -119,21 +124,19 @@ uint64_t kp__get_until(const struct kp__get *g)
     return sooner(end_of(&g->request), g->request.again); /* if that moves, it is nudged */
 }
 
-void kp__get_look(struct kp__get *g, struct kp__todo *todo)
+struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__request *r = &g->request;
 
-    if (r->grant.kind != KP__GRANT_WAIT) return;
+    if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     uint64_t now = kp__time(g->pool);
     kp__heed(&g->pool->core, r, now, todo);
-    if (r->grant.kind != KP__GRANT_WAIT) return;
-    if (now >= end_of(r)) {
-        give_up(g, now, todo);
-        return;
-    }
-    if (now < r->again) return;
+    if (r->grant.kind != KP__GRANT_WAIT) return NULL;
+    if (now >= end_of(r)) return give_up(g, now, todo);
+    if (now < r->again) return NULL;
     r->again = KP__NEVER; /* a head is told anew; who is none need not ask */
     kp__settle(&g->pool->core, r->sub, now, todo);
+    return NULL;
 }
 
 /* Park until somebody answers, the deadline comes, or there is a moment to look again. With the
@@ -146,21 +149,21 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
     kp__step_out(pool, todo);
     pool->world->park((uint32_t *)&g->request.state, KP__WAITING, until, pool->world->ctx);
     kp__step_in(pool);
-    kp__get_look(g, todo);
+    struct kp__job *late = kp__get_look(g, todo);
+    if (late) kp__get_hurry(pool, late, todo);
 }
 
 /* End it from outside: out of the queue, or with what it was granted given back. */
-void kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
+struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__request *r = &g->request;
     struct kp__job *job = r->making ? r->making->job : NULL;
     uint64_t now = kp__time(g->pool);
 
-    if (r->grant.kind == KP__GRANT_WAIT && kp__withdraw(&g->pool->core, r, now, todo))
-        hurry(g, job, todo);
-    else
+    if (r->grant.kind != KP__GRANT_WAIT || !kp__withdraw(&g->pool->core, r, now, todo))
         kp__decline(&g->pool->core, r, now, todo);
     r->grant.code = KP_ECANCELED;
+    return not_needed(g, job);
 }
 
 /* ---- 5. check -------------------------------------------------------------------------------- */
@@ -231,7 +234,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         kp__destroy(pool, victim, r->sub);
         kp__step_in(pool);
     }
-    kp__do(pool, todo);
+    if (!r->box) kp__do(pool, todo);
     kp__create(pool, r->sub, r);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
         r->grant.code != KP_ECREATE)
@@ -269,20 +272,30 @@ static void count_wait(struct kp__get *g)
     for (int i = 0; i < 2; i++) tally[i]->wait_ns += kp__time(g->pool) - g->request.arrived;
 }
 
-static void refuse(struct kp__get *g, int code, struct kp__todo *todo)
+void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
+{
+    struct kp__pool *pool = g->pool;
+    struct kp__subpool *sub = g->request.sub;
+    kp_why why = { .code = 0 };
+
+    if (!g->request.why && !pool->on_event) return;
+    kp__explain_no(&g->request, kp__time(pool), &why);
+    if (g->request.why) *g->request.why = why;
+    if (!pool->on_event) return;
+    sub->interest++;
+    kp__step_out(pool, todo);
+    kp__event(pool, KP_EVENT_TIMEOUT, sub, NULL, KP_ETIMEDOUT, &why);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at);
+}
+
+static void refuse(struct kp__get *g, int code)
 {
     struct kp__tally *tally[] = { &g->request.sub->tally, &g->pool->core.tally };
-    kp_why own, *why = g->request.why;
-    bool send = code == KP_ETIMEDOUT && g->pool->on_event;
 
     for (int i = 0; i < 2; i++) code == KP_ETIMEDOUT ? tally[i]->timeouts++ : tally[i]->refusals++;
-    if (!why && !send) return;
-    if (!why) memset(why = &own, 0, sizeof own);
-    kp__explain_no(&g->request, kp__time(g->pool), why);
-    if (!send) return;
-    kp__step_out(g->pool, todo);
-    kp__event(g->pool, KP_EVENT_TIMEOUT, g->request.sub, NULL, code, why);
-    kp__step_in(g->pool);
+    if (g->request.why && code != KP_ETIMEDOUT)
+        kp__explain_no(&g->request, kp__time(g->pool), g->request.why);
 }
 
 void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *todo)
@@ -297,7 +310,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
         g->pool->core.tally.gets++;
         kp__lease_write(g->pool, r->grant.slot, r->grant.seat, out);
     } else {
-        refuse(g, code, todo);
+        refuse(g, code);
     }
     kp__lose_interest(g->pool, r->sub, r->arrived);
 }
@@ -373,7 +386,10 @@ int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
                                  "kp_get on the thread of the pool's own loop would wait for "
                                  "itself; use kp_get_start, or kp_try_get");
     else code = kp__get_begin(&g, key, ask, false, &todo);
-    if (code == 0) kp__get_end(&g, code = kp__get_run(&g, &todo), out, &todo);
+    if (code == 0) {
+        if ((code = kp__get_run(&g, &todo)) == KP_ETIMEDOUT) kp__get_tell(&g, &todo);
+        kp__get_end(&g, code, out, &todo);
+    }
     kp__leave(g.pool, &todo);
     return code;
 }

@@ -27,10 +27,16 @@ int kp__get_run(struct kp__get *get, struct kp__todo *todo);
 /* When to look again without being told; and that look, at a request that may have been answered
  * meanwhile. With the lock. */
 uint64_t kp__get_until(const struct kp__get *get);
-void kp__get_look(struct kp__get *get, struct kp__todo *todo);
+struct kp__job *kp__get_look(struct kp__get *get, struct kp__todo *todo);
 
-/* Give up, whatever it has. With the lock. */
-void kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
+/* Give up, whatever it has. With the lock. It and the look may leave a job (else NULL) that nobody
+ * waits for any more: hurry it, when nothing stands in the way of its calling the pool. */
+struct kp__job *kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
+void kp__get_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
+
+/* Before the end with KP_ETIMEDOUT: fill why, and tell. With the lock, which is given back
+ * meanwhile; the user's code may cancel a request of a loop in there, and it is gone then. */
+void kp__get_tell(struct kp__get *get, struct kp__todo *todo);
 
 /* Step 6: count, and write the lease or fill why. With the lock. */
 void kp__get_end(struct kp__get *get, int code, kp_lease *out, struct kp__todo *todo);

@@ -397,7 +397,20 @@ void kp__job_send(struct kp__job *job)
     if (pool->loop && !kp__loop_is_mine(pool->loop)) kp__loop_post(pool->loop, job);
     else if (pool->crew && (job->face.kind == KP_JOB_CREATE || (may_block && kp__here.loops > 0)))
         kp__crew_post(pool, job);
+    else if (kp__here.stepping) kp__loop_post(kp__here.stepping, job);
     else kp__job_perform(job);
+}
+
+/* With the lock, given back meanwhile; the caller's to-dos wait, as they may have the user's code
+ * run, which may end the request. */
+static void send(struct kp__pool *pool, struct kp__job *job)
+{
+    struct kp__todo none;
+
+    kp__todo_init(&none, pool->world);
+    kp__step_out(pool, &none);
+    kp__job_send(job);
+    kp__step_in(pool);
 }
 
 void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
@@ -417,9 +430,7 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
     request->making = slot;
     request->making_until = until;
     kp__wait_again(&pool->core, request, now, todo);
-    kp__step_out(pool, todo);
-    kp__job_send(job);
-    kp__step_in(pool);
+    send(pool, job);
 }
 
 bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool validate,
@@ -443,12 +454,15 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
                    struct kp__todo *todo)
 {
+    struct kp__todo none;
+
     victim->heir = request->sub;
     victim->sponsor = request;
     request->making = victim;
     request->making_until = KP__NEVER;
     kp__wait_again(&pool->core, request, kp__time(pool), todo);
-    kp__step_out(pool, todo);
+    kp__todo_init(&none, pool->world); /* theirs waits: it may have the user's code run */
+    kp__step_out(pool, &none);
     kp__destroy(pool, victim, NULL);
     kp__step_in(pool);
 }

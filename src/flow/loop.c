@@ -24,6 +24,8 @@ struct kp_loop {
     _Atomic uint32_t owner; /* the thread's number; 0: nobody's yet */
     uint32_t forks;         /* constant while open: kp__forks when it was opened */
     bool dispatching;       /* its thread's */
+    struct kp__get *stepping; /* its thread's. The request that is being looked at; NULL: none, or
+                                 it was cancelled meanwhile */
     struct kp__heap timers; /* its thread's. All requests that are under way, by `at` */
     struct kp__heap doors;  /* Guard: box.lock. Pools with something due, by keep_at */
     uint32_t pools;         /* Guard: box.lock. Those that named it */
@@ -145,6 +147,7 @@ int kp_loop_open(kp_loop **out)
     if (opened) {
         loop->forks = atomic_load(&kp__forks);
         loop->dispatching = false;
+        loop->stepping = NULL;
         loop->pools = 0;
         loop->now_ns = NULL;
         kp__heap_init(&loop->timers, timer_before);
@@ -169,35 +172,60 @@ static void file(kp_loop *loop, struct kp__get *g)
     else kp__heap_insert(&loop->timers, &g->timer);
 }
 
-/* It is over: nothing of ours points to it any more. With the pool's lock, which is given back. */
-static void let_go(kp_loop *loop, struct kp__get *g, struct kp__todo *todo)
+/* It is over: nothing of ours points to it any more. With the pool's lock. */
+static void let_go(kp_loop *loop, struct kp__get *g)
 {
-    struct kp__pool *pool = g->pool;
-
     g->pool = NULL;
     if (kp__heap_holds(&g->timer)) kp__heap_remove(&loop->timers, &g->timer);
     kp__mail_remove(&loop->box, &g->request.mail);
-    kp__leave(pool, todo);
+}
+
+/* The driver's functions and on_event may cancel the request whose step they are called from, and
+ * free it. So they run when all has been done with it (what the step wants run is posted), or
+ * between two things: then `stepping` tells. False: it is over. With the lock, given back
+ * meanwhile. */
+static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *late,
+                  struct kp__todo *todo)
+{
+    struct kp__pool *pool = g->pool;
+
+    loop->stepping = g;
+    pool->inside++; /* a cancel takes it back */
+    if (code == KP_ETIMEDOUT) kp__get_tell(g, todo);
+    if (late) kp__get_hurry(pool, late, todo);
+    kp__do(pool, todo);
+    bool same = loop->stepping == g;
+    pool->inside -= same;
+    loop->stepping = NULL;
+    return same;
 }
 
 /* Go on with a request: its answer came, or the time to look again. */
 static void step(kp_loop *loop, struct kp__get *g)
 {
+    struct kp__pool *pool = g->pool;
     kp_request *request = request_of(g);
     kp_lease lease = { 0 };
     struct kp__todo todo;
 
-    kp__todo_init(&todo, g->pool->world);
-    kp__step_in(g->pool);
-    kp__get_look(g, &todo);
+    kp__todo_init(&todo, pool->world);
+    kp__step_in(pool);
+    kp__here.stepping = loop;
+    struct kp__job *late = kp__get_look(g, &todo);
     int code = kp__get_run(g, &todo);
-    if (code == KP_PENDING) {
+    kp__here.stepping = NULL;
+    bool over = !still(loop, g, code, late, &todo);
+    if (!over && code == KP_PENDING) {
         file(loop, g);
-        kp__step_out(g->pool, &todo); /* it stays under way, and the pool with it */
+        kp__step_out(pool, &todo); /* it stays under way, and the pool with it */
         return;
     }
-    kp__get_end(g, code, &lease, &todo);
-    let_go(loop, g, &todo);
+    if (!over) {
+        kp__get_end(g, code, &lease, &todo);
+        let_go(loop, g);
+    }
+    kp__leave(pool, &todo);
+    if (over) return;
     int cancel = kp__cancel_hold();
     request->done(request, code, lease);
     kp__cancel_free(cancel);
@@ -217,6 +245,7 @@ static int has_hands(const struct kp__pool *pool, kp_why *why)
 
 static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask)
 {
+    struct kp__pool *pool = g->pool;
     struct kp__todo todo;
     kp_lease none;
 
@@ -226,12 +255,14 @@ static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask
     if (code == 0 && g->request.grant.kind == KP__GRANT_NO)
         kp__get_end(g, code = g->request.grant.code, &none, &todo);
     if (code != 0) {
-        let_go(loop, g, &todo);
+        let_go(loop, g);
+        kp__leave(pool, &todo);
         return code;
     }
+    kp__do(pool, &todo);
     if (g->request.grant.kind != KP__GRANT_WAIT) kp__rouse(&todo, &g->request);
     file(loop, g);
-    kp__step_out(g->pool, &todo); /* under way: the pool stays until it is over */
+    kp__step_out(pool, &todo); /* under way: the pool stays until it is over */
     return 0;
 }
 
@@ -273,7 +304,9 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     kp__todo_init(&todo, g->pool->world);
     code = kp__misuse_within(g->pool, &todo, why,
                              "kp_get_start: this loop serves pools of another clock");
-    let_go(loop, g, &todo);
+    struct kp__pool *pool = g->pool;
+    let_go(loop, g);
+    kp__leave(pool, &todo);
     return code;
 }
 
@@ -283,7 +316,7 @@ void kp_cancel(kp_request *request)
     struct kp__todo todo;
     kp_lease none;
 
-    if (!g || !g->pool) return;
+    if (!g || !g->pool || !kp__heap_holds(&g->timer)) return; /* not filed: inside its start */
     if (is_inherited(request->loop)) { /* the parent's: not ours to end */
         g->pool = NULL;
         return;
@@ -292,11 +325,15 @@ void kp_cancel(kp_request *request)
         (void)kp__misuse(g->pool, NULL, "kp_cancel: call it on the thread of the request's loop");
         return;
     }
-    kp__todo_init(&todo, g->pool->world);
-    kp__step_in(g->pool);
-    kp__get_abandon(g, &todo);
+    struct kp__pool *pool = g->pool;
+    if (request->loop->stepping == g) request->loop->stepping = NULL;
+    kp__todo_init(&todo, pool->world);
+    kp__step_in(pool);
+    struct kp__job *late = kp__get_abandon(g, &todo);
     kp__get_end(g, KP_ECANCELED, &none, &todo);
-    let_go(request->loop, g, &todo);
+    let_go(request->loop, g);
+    if (late) kp__get_hurry(pool, late, &todo);
+    kp__leave(pool, &todo);
 }
 
 /* ---- dispatch -------------------------------------------------------------------------------- */

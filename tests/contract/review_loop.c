@@ -101,12 +101,163 @@ static void a_probe_that_was_cancelled_before_it_began_must_not_keep_the_circuit
     stage_close(&s);
 }
 
+/* ---- ended from inside its own step ---------------------------------------------------------- */
+
+/* What a request is told is told from its loop's thread: an event handler, or the driver, may end
+ * it there and free it. */
+struct suicide {
+    struct stage stage;
+    struct ask *ask;
+    kp_event_kind when;
+    int ended;
+};
+
+static void end_it(struct suicide *w)
+{
+    if (!w->ask) return;
+    kp_cancel(&w->ask->request);
+    assert_int_equal(w->ask->answers, 0);
+    memset(w->ask, 0xa5, sizeof *w->ask);
+    test_free(w->ask);
+    w->ask = NULL;
+    w->ended++;
+}
+
+static void end_it_on(const kp_event *event, void *ctx)
+{
+    struct suicide *w = ctx;
+
+    if (event->kind == w->when) end_it(w);
+}
+
+static void play_suicide(kp_event_kind when, const kp_script *script, const kp_options *plan,
+                         const char *before)
+{
+    struct suicide w = { .when = when };
+    kp_options own = *plan;
+    kp_lease held = { 0 };
+
+    own.on_event = end_it_on;
+    own.ctx = &w;
+    stage_open(&w.stage, script, &own);
+    if (before) make_one(&w.stage, before);
+    w.stage.done = 0;
+    if (when == KP_EVENT_TIMEOUT)
+        assert_int_equal(kp_get(w.stage.pool, kp_str("k"), NULL, &held), 0);
+    w.ask = test_malloc(sizeof *w.ask);
+    assert_int_equal(stage_start_with(&w.stage, w.ask, "k", (kp_ask){ .within_ms = 100 }), 0);
+    stage_pass(&w.stage, 200);
+    assert_int_equal(w.ended, 1);
+    assert_int_equal(w.stage.done, 0);
+    kp_release(&held);
+    stage_pass(&w.stage, 200);
+    stage_close(&w.stage);
+}
+
+static void a_request_may_be_ended_in_every_event_of_its_own(void **state)
+{
+    static const kp_line fails[] = { { .status = -1 }, { 0 } };
+    const kp_options checks = { .limits = { .max_live = 1, .validate_after_ms = KP_NONE } };
+    const kp_options evicts = { .budget = { .max_live = 1 } };
+
+    (void)state;
+    play_suicide(KP_EVENT_CREATED, NULL, &one, NULL);
+    play_suicide(KP_EVENT_CREATE_FAILED, &(kp_script){ .create = fails }, &one, NULL);
+    play_suicide(KP_EVENT_INVALID, &(kp_script){ .validate = fails }, &checks, "k");
+    play_suicide(KP_EVENT_DESTROYED, NULL, &evicts, "other");
+    play_suicide(KP_EVENT_TIMEOUT, NULL, &one, NULL);
+}
+
+static struct suicide *hurried;
+static kp_job *pending;
+
+static int never_answers(kp_job *job, void **resource)
+{
+    (void)resource;
+    pending = job;
+    return KP_PENDING;
+}
+
+static void end_it_on_hurry(kp_job *job)
+{
+    pending = NULL;
+    kp_job_done(job, -1, NULL);
+    end_it(hurried);
+}
+
+static int destroy_nothing(kp_job *job, void *resource)
+{
+    (void)job;
+    (void)resource;
+    return 0;
+}
+
+static void a_request_may_be_ended_while_its_creation_is_hurried(void **state)
+{
+    const kp_driver slow = { .create = never_answers,
+                             .destroy = destroy_nothing,
+                             .cancel = end_it_on_hurry,
+                             .flags = KP_NEVER_BLOCKS };
+
+    (void)state;
+    for (int cancel = 0; cancel < 2; cancel++) {
+        struct suicide w = { .when = KP_EVENT_NONE };
+        struct stage *s = &w.stage;
+        stage_open(s, NULL, &one);
+        (void)kp_pool_close(s->pool, KP_CLOSE_NOW, 0);
+        s->plan.driver = slow;
+        assert_int_equal(kp_pool_open(&s->plan, &s->pool), 0);
+        hurried = &w;
+        w.ask = test_malloc(sizeof *w.ask);
+        assert_int_equal(stage_start_with(s, w.ask, "k", (kp_ask){ .within_ms = 100 }), 0);
+        stage_pass(s, 10);
+        assert_non_null(pending);
+        if (cancel) kp_cancel(&w.ask->request);
+        stage_pass(s, 100);
+        assert_int_equal(w.ended, 1);
+        assert_int_equal(s->done, 0);
+        stage_close(s);
+    }
+}
+
+/* ---- inside start ---------------------------------------------------------------------------- */
+
+static struct ask *begins;
+
+static void cancel_what_begins(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)key;
+    (void)limits;
+    (void)ctx;
+    kp_cancel(&begins->request); /* it has not begun: nothing */
+}
+
+static void a_cancel_inside_its_own_start_must_do_nothing(void **state)
+{
+    kp_options plan = one;
+    struct stage s;
+    struct ask a;
+
+    (void)state;
+    plan.limits_for = cancel_what_begins;
+    stage_open(&s, NULL, &plan);
+    begins = &a;
+    stage_start(&s, &a, "k", 1000);
+    stage_pass(&s, 0);
+    assert_int_equal(a.status, 0);
+    kp_release(&a.lease);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_again_after_a_failed_check_must_not_wait_for_the_bad_ones_end),
         cmocka_unit_test(who_waits_again_after_a_failed_check_must_take_what_is_idle),
         cmocka_unit_test(a_probe_that_was_cancelled_before_it_began_must_not_keep_the_circuit_open),
+        cmocka_unit_test(a_request_may_be_ended_in_every_event_of_its_own),
+        cmocka_unit_test(a_request_may_be_ended_while_its_creation_is_hurried),
+        cmocka_unit_test(a_cancel_inside_its_own_start_must_do_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
