@@ -162,6 +162,14 @@ static void no(struct kp__request *request, int code, const char *limit)
     request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = code, .limit = limit };
 }
 
+/* Does anybody wait who could take what comes? Those who wait for their own could not. */
+static bool anybody_ahead(const struct kp__subpool *sub)
+{
+    for (int q = 0; q < KP__OWN; q++)
+        if (!kp__list_empty(&sub->queue[q])) return true;
+    return false;
+}
+
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo)
 {
@@ -177,7 +185,7 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     request->stamp = ++core->stamps;
     request->grant.kind = KP__GRANT_WAIT;
     if (core->phase != KP__OPEN) no(request, KP_ECLOSED, "");
-    else if (sub->waiting == 0 && kp__decide(core, request, now, todo, &lacks)) return;
+    else if (!anybody_ahead(sub) && kp__decide(core, request, now, todo, &lacks)) return;
     else if (request->flags & KP_DONT_WAIT) no(request, KP_EAGAIN, request->limit);
     else if ((int64_t)sub->waiting >= max_waiting) no(request, KP_EFULL, "max_waiting");
     else if ((int64_t)core->waiting >= core->max_waiting)

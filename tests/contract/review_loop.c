@@ -249,6 +249,42 @@ static void a_cancel_inside_its_own_start_must_do_nothing(void **state)
     stage_close(&s);
 }
 
+/* ---- who does not wait ----------------------------------------------------------------------- */
+
+static void a_get_that_does_not_wait_must_take_what_nobody_else_can(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 50 }, { 0 } };
+    const kp_script script = { .validate = slow };
+    const kp_options plan = {
+        .limits = { .max_live = 2, .max_waiting = 1, .validate_after_ms = 5 }
+    };
+    struct stage s;
+    struct ask a, b, c;
+
+    (void)state;
+    stage_open(&s, &script, &plan);
+    stage_start(&s, &a, "k", 1000);
+    stage_start(&s, &b, "k", 1000);
+    stage_pass(&s, 0);
+    kp_release(&a.lease);
+    stage_pass(&s, 5);
+    stage_start(&s, &a, "k", 1000); /* waits for its check, and for nothing else */
+    stage_pass(&s, 0);
+    kp_release(&b.lease); /* idle */
+    assert_int_equal(stage_start_with(&s, &b, "k", (kp_ask){ .flags = KP_DONT_WAIT }), 0);
+    stage_pass(&s, 0);
+    assert_int_equal(b.status, 0);
+    kp_release(&b.lease);
+    assert_int_equal(stage_start_with(&s, &c, "k", (kp_ask){ .within_ms = 1000 }), 0);
+    stage_pass(&s, 0);
+    assert_int_equal(c.status, 0);
+    kp_release(&c.lease);
+    stage_pass(&s, 50);
+    assert_int_equal(a.status, 0);
+    kp_release(&a.lease);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +294,7 @@ int main(void)
         cmocka_unit_test(a_request_may_be_ended_in_every_event_of_its_own),
         cmocka_unit_test(a_request_may_be_ended_while_its_creation_is_hurried),
         cmocka_unit_test(a_cancel_inside_its_own_start_must_do_nothing),
+        cmocka_unit_test(a_get_that_does_not_wait_must_take_what_nobody_else_can),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

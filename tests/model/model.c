@@ -154,6 +154,14 @@ static int heads(const struct model *m, int key, int out[LINES])
     return n;
 }
 
+/* Who waits for a creation of its own takes nothing else. */
+bool m_anybody_ahead(const struct model *m, int key)
+{
+    int head[LINES];
+
+    return heads(m, key, head) > 0;
+}
+
 /* ---- who is next across keys ----------------------------------------------------------------- */
 
 /* Who came first goes first (KP_ACROSS_ARRIVAL); with LIFO, who came last. */

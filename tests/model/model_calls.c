@@ -37,7 +37,7 @@ static void claim(struct model *m, struct model_request *r)
     m->key[r->key].used_at = m->now;
     r->stamp = ++m->stamps;
     r->limit = "wait_order"; /* somebody is ahead, until a look says more */
-    if (waiting == 0 && m_decide(m, r) == ANSWERED) return;
+    if (!m_anybody_ahead(m, r->key) && m_decide(m, r) == ANSWERED) return;
     if (r->flags & KP_DONT_WAIT)
         m_no(r, KP_EAGAIN, r->limit);
     else if (waiting >= m->key[r->key].rules.max_waiting)

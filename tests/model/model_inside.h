@@ -16,6 +16,7 @@ int64_t m_count(const struct model *m, int key, enum model_state state);
 int64_t m_live(const struct model *m, int key);
 int64_t m_staying(const struct model *m, int key); /* live, but for what is being destroyed */
 int64_t m_waiting(const struct model *m, int key);
+bool m_anybody_ahead(const struct model *m, int key);
 int64_t m_leases(const struct model *m, int key);
 int m_borrowers(const struct model_slot *s);
 int m_oldest_idle(const struct model *m, int key);
