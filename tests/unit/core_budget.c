@@ -54,7 +54,8 @@ static void those_below_their_floor_must_come_first_then_by_share_then_by_arriva
         struct kp__request r[2];
         stage_open(&s);
         line_up(&s, cases[i].c, 2, sub, r);
-        if (kp__starved_first(&s.core, &s.core.lent) != sub[cases[i].first]) fail_msg("case %zu", i);
+        if (kp__starved_first(&s.core, &s.core.lent) != sub[cases[i].first])
+            fail_msg("case %zu", i);
         stage_close(&s);
     }
 }

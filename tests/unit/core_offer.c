@@ -208,6 +208,25 @@ static void who_gives_back_with_others_waiting_must_have_no_claim(void **state)
     stage_close(&s);
 }
 
+static void a_key_without_rules_must_have_no_claim(void **state)
+{
+    struct stage s;
+    struct kp__request r, own;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    stage_room(&s);
+    struct kp__subpool *c = kp__table_make(&s.core, 5);
+    give_back(&s, a, b, &r);
+    assert_int_equal(stage_ask(&s, c, &own, 0), KP__GRANT_WAIT);
+    s.core.lent.cap = 4;
+    assert_true(kp__withdraw(&s.core, &own, s.now, &s.todo));
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    stage_check(&s);
+    stage_close(&s);
+}
+
 static void nobody_must_be_invited_twice_to_nothing(void **state)
 {
     struct stage s;
@@ -234,6 +253,7 @@ int main(void)
         cmocka_unit_test(a_rich_key_must_not_be_waited_for),
         cmocka_unit_test(by_arrival_and_for_a_loop_it_must_be_handed_over),
         cmocka_unit_test(who_gives_back_with_others_waiting_must_have_no_claim),
+        cmocka_unit_test(a_key_without_rules_must_have_no_claim),
         cmocka_unit_test(nobody_must_be_invited_twice_to_nothing),
     };
 

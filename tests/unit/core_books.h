@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The books of a core, counted again from its lists by other means than its own, and the plainest
+ * form of L1: nobody waits for what is free. Included by core_stage.h, which has the stage.
+ */
+#ifndef KP_TESTS_CORE_BOOKS_H
+#define KP_TESTS_CORE_BOOKS_H
+
+#define STAGE_EACH(l, head) \
+    (const struct kp__list *l = kp__list_first(head); l; l = kp__list_next(head, l))
+
+static inline void stage_count_slots(const struct stage *s, const struct kp__subpool *sub)
+{
+    uint32_t leases = 0, open = 0;
+
+    for (int state = KP__CREATING; state < KP__STATES; state++) {
+        uint32_t n = 0;
+        for STAGE_EACH (l, &sub->slots[state]) {
+            struct kp__slot *slot = KP__OF(l, struct kp__slot, link);
+            uint32_t lent = 0;
+            assert_int_equal(slot->state, state);
+            assert_ptr_equal(slot->sub, sub);
+            for (uint32_t i = 0; i < slot->seats; i++) lent += kp__seat_at(slot, i)->lent;
+            assert_int_equal(lent, slot->borrowers);
+            assert_int_equal(lent > 0, state == KP__LENT);
+            bool sits = state == KP__LENT && lent < slot->seats && !slot->doomed;
+            assert_int_equal(kp__list_linked(&slot->open_seat), sits);
+            if (state == KP__IDLE || state == KP__LENT)
+                assert_ptr_equal(kp__slot_of((struct kp__core *)&s->core, slot->resource), slot);
+            leases += lent;
+            open += sits;
+            n++;
+        }
+        if (state == KP__CREATING) assert_true(n <= sub->count[state]); /* the rest are permits */
+        else assert_int_equal(n, sub->count[state]);
+    }
+    for STAGE_EACH (l, &sub->open_seats) open--;
+    assert_int_equal(open, 0);
+    assert_int_equal(leases, sub->leases);
+    assert_true(sub->lent_permits >= leases);
+}
+
+static inline void stage_count_requests(const struct kp__subpool *sub)
+{
+    uint32_t waiting = 0;
+
+    for (int q = 0; q < KP__QUEUES; q++) {
+        uint64_t stamp = 0;
+        for STAGE_EACH (l, &sub->queue[q]) {
+            const struct kp__request *r = KP__OF(l, const struct kp__request, link);
+            assert_int_equal(r->queue, q);
+            assert_true(r->stamp > stamp);
+            assert_int_not_equal(atomic_load(&r->state), KP__ANSWERED);
+            assert_int_equal(r->grant.kind, KP__GRANT_WAIT);
+            stamp = r->stamp;
+            waiting++;
+        }
+    }
+    assert_int_equal(waiting, sub->waiting);
+}
+
+/* Who has an idle one above its minimum, and only that, can be asked to make room. */
+static inline void stage_count_spare(const struct stage *s, const struct kp__subpool *sub)
+{
+    int64_t live = (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT];
+    bool spare = s->core.evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
+                 live > sub->rules->min_live && live > sub->rules->floor;
+
+    assert_int_equal(kp__heap_holds(&sub->evict[KP__IN_POOL]),
+                     spare && s->core.live.cap < KP__UNBOUND);
+    for (int g = 0; g < 2; g++)
+        assert_int_equal(kp__heap_holds(&sub->evict[g + 1]), spare && sub->group[g]);
+}
+
+static inline int64_t stage_live(const struct kp__subpool *sub)
+{
+    return (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT] +
+           sub->count[KP__CLOSING];
+}
+
+static inline void stage_count_groups(struct stage *s)
+{
+    for (int i = 0; i < STAGE_GROUPS; i++) {
+        struct kp__group *group = &s->groups[i];
+        int64_t used = 0;
+        if (group->member == 0) continue;
+        for STAGE_EACH (l, &s->core.all) {
+            const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+            if (sub->group[group->member - 1] == group) used += stage_live(sub);
+            for STAGE_EACH (v, &sub->slots[KP__CLOSING])
+                used += KP__OF(v, const struct kp__slot, link)->heirs[group->member - 1] == group;
+        }
+        assert_int_equal(group->budget.used, used);
+    }
+}
+
+/* Somebody has been woken to take what is free (kp__heed), or to leave it to whoever is faster. */
+static inline bool stage_invited(const struct stage *s)
+{
+    for STAGE_EACH (l, &s->core.all) {
+        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        for (int q = 0; q < KP__QUEUES; q++)
+            for STAGE_EACH (w, &sub->queue[q])
+                if (KP__OF(w, const struct kp__request, link)->invited) return true;
+    }
+    return false;
+}
+
+/* Could the first of those who may create be served right now? Then it must not be waiting. */
+static inline bool stage_could_create(const struct stage *s, const struct kp__subpool *sub)
+{
+    const struct kp__rules *r = sub->rules;
+    const struct kp__health *h = &sub->health;
+    const struct kp__core *core = &s->core;
+
+    if (!kp__queue_first(sub, KP__EITHER) && !kp__queue_first(sub, KP__FRESH)) return false;
+    if (!core->can_create || h->tripped || s->now < h->back_off) return false;
+    if (core->lent.used >= core->lent.cap || sub->lent_permits >= r->max_lent) return false;
+    if (sub->count[KP__CREATING] + sub->promised >=
+        (h->failures && r->retry_first ? 1 : r->max_creating))
+        return false;
+    if (core->creating.used >= core->creating.cap) return false;
+    if (stage_live(sub) + sub->promised >= r->max_live) return false;
+    if (core->live.used >= core->live.cap && core->live.evictable.count == 0) return false;
+    for (int g = 0; g < 2; g++)
+        if (sub->group[g] && sub->group[g]->budget.used >= sub->group[g]->budget.cap) return false;
+    return true;
+}
+
+static inline bool stage_could_take(const struct stage *s, const struct kp__subpool *sub)
+{
+    if (sub->health.tripped) return false;
+    if (!kp__queue_first(sub, KP__EITHER) && !kp__queue_first(sub, KP__TAKERS) &&
+        !kp__queue_first(sub, KP__SPONSORS))
+        return false;
+    if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->open_seats)) return false;
+    if (kp__queue_first(sub, KP__SPONSORS)) return !sub->lacks; /* it has its lent permit */
+    return sub->lent_permits < sub->rules->max_lent && s->core.lent.used < s->core.lent.cap &&
+           !sub->lacks;
+}
+
+static inline void stage_check(struct stage *s)
+{
+    struct kp__core *core = &s->core;
+    uint32_t count[KP__STATES] = { 0 }, leases = 0, waiting = 0, promised = 0, keys = 0;
+    uint64_t starved = 0, spare = 0;
+    int64_t lent = 0, live = 0;
+
+    for STAGE_EACH (l, &core->all) {
+        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        stage_count_slots(s, sub);
+        stage_count_requests(sub);
+        stage_count_spare(s, sub);
+        for (int state = KP__CREATING; state < KP__STATES; state++)
+            count[state] += sub->count[state];
+        leases += sub->leases;
+        waiting += sub->waiting;
+        promised += sub->promised;
+        lent += sub->lent_permits;
+        live += stage_live(sub);
+        starved += sub->lacks != NULL;
+        spare += kp__heap_holds(&sub->evict[KP__IN_POOL]);
+        assert_int_equal(sub->lacks != NULL, kp__heap_holds(&sub->starved));
+        if (sub->rules && core->phase == KP__OPEN && !stage_invited(s)) {
+            assert_false(stage_could_create(s, sub));
+            assert_false(stage_could_take(s, sub));
+        }
+        keys++;
+    }
+    for (int state = KP__CREATING; state < KP__STATES; state++)
+        assert_int_equal(core->count[state], count[state]);
+    assert_int_equal(core->leases, leases);
+    assert_int_equal(core->waiting, waiting);
+    assert_int_equal(core->promised, promised);
+    assert_int_equal(core->key_count, keys);
+    assert_int_equal(core->lent.used, lent);
+    assert_int_equal(core->live.used, live);
+    assert_int_equal(core->creating.used, (int64_t)count[KP__CREATING] + promised);
+    assert_int_equal(core->live.evictable.count, spare);
+    uint64_t heaps = core->live.starved.count + core->lent.starved.count +
+                     core->creating.starved.count;
+    for (int i = 0; i < STAGE_GROUPS; i++) heaps += s->groups[i].budget.starved.count;
+    assert_int_equal(heaps, starved);
+    stage_count_groups(s);
+}
+
+#endif

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of core/give.c: checks and victims that end while nobody stands by.
+ */
+#include "core_stage.h"
+
+/* ---- checks that nobody stands by ------------------------------------------------------------ */
+
+/* A resource that was lent to a request is being checked; the request waits for the end of it. */
+static struct kp__slot *in_doubt_by(struct stage *s, struct kp__subpool *sub,
+                                    struct kp__request *r, uint32_t flags)
+{
+    assert_int_equal(stage_ask(s, sub, r, flags), KP__GRANT_SLOT);
+    struct kp__slot *slot = r->grant.slot;
+    sub->tally.hits--; /* flow takes it back while it is in doubt */
+    s->core.tally.hits--;
+    kp__list_remove(&slot->open_seat);
+    slot->sponsor = r;
+    r->making = slot;
+    kp__enqueue(&s->core, r);
+    assert_int_equal(r->queue, KP__OWN);
+    return slot;
+}
+
+static struct kp__slot *in_doubt(struct stage *s, struct kp__subpool *sub, struct kp__request *r)
+{
+    return in_doubt_by(s, sub, r, 0);
+}
+
+static void a_good_check_must_answer_its_request_with_the_lease(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    stage_idle(&s, sub);
+    struct kp__slot *slot = in_doubt(&s, sub, &r);
+    kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    assert_true(r.grant.good);
+    assert_ptr_equal(r.grant.slot, slot);
+    assert_null(slot->sponsor);
+    assert_int_equal(sub->tally.hits, 1);
+    assert_int_equal(s.core.tally.hits, 1);
+    stage_close(&s);
+}
+
+static void a_good_check_must_open_the_seats_to_others_who_wait(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    stage_open(&s);
+    s.rules.sharing = 2;
+    s.rules.max_live = 1;
+    struct kp__subpool *sub = stage_key(&s);
+    stage_idle(&s, sub);
+    struct kp__slot *slot = in_doubt(&s, sub, &r[0]);
+    r[1] = (struct kp__request){ .sub = sub, .arrived = s.now };
+    kp__claim(&s.core, &r[1], s.now, &s.todo);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
+    kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r[0].grant.seat, 0);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_SLOT);
+    assert_int_equal(r[1].grant.seat, 1);
+    stage_close(&s);
+}
+
+static void a_bad_check_must_end_the_lease_and_let_its_request_wait_on(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 1;
+    struct kp__subpool *sub = stage_key(&s);
+    stage_idle(&s, sub);
+    struct kp__slot *slot = in_doubt(&s, sub, &r);
+    kp__checked(&s.core, slot, 0, false, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(slot->state, KP__CLOSING);
+    assert_int_equal(slot->reason, KP__INVALID);
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(r.queue, KP__EITHER);
+    assert_null(r.making);
+    stage_destroy(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(sub->tally.invalid, 1);
+    assert_int_equal(sub->tally.hits, 0);
+    stage_close(&s);
+}
+
+static void a_taker_whose_resource_was_bad_must_not_begin_to_create(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    stage_idle(&s, sub);
+    struct kp__slot *slot = in_doubt_by(&s, sub, &r, KP_DONT_CREATE);
+    kp__checked(&s.core, slot, 0, false, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.queue, KP__TAKERS);
+    stage_destroy(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    stage_close(&s);
+}
+
+static void a_good_check_of_a_doomed_one_must_end_it_all_the_same(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 1;
+    struct kp__subpool *sub = stage_key(&s);
+    stage_idle(&s, sub);
+    struct kp__slot *slot = in_doubt(&s, sub, &r);
+    kp__doom(&s.core, slot, KP__INVALIDATED, &s.todo);
+    kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(slot->state, KP__CLOSING);
+    assert_int_equal(slot->reason, KP__INVALIDATED);
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    stage_close(&s);
+}
+
+static void a_good_check_that_nobody_waits_for_must_give_the_resource_back(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    stage_idle(&s, sub);
+    struct kp__slot *slot = in_doubt(&s, sub, &r);
+    assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
+    assert_null(slot->sponsor);
+    kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(slot->state, KP__IDLE);
+    assert_int_equal(sub->tally.hits, 0);
+    stage_close(&s);
+}
+
+/* ---- victims whose end nobody stands by ------------------------------------------------------ */
+
+/* b's permit waits for the end of a's resource. */
+static struct kp__slot *awaited_victim(struct stage *s, struct kp__subpool *a,
+                                       struct kp__subpool *b, struct kp__request *r)
+{
+    struct kp__slot *victim = stage_idle(s, a);
+
+    assert_int_equal(stage_ask(s, b, r, 0), KP__GRANT_PERMIT);
+    assert_ptr_equal(r->grant.victim, victim);
+    victim->heir = b;
+    victim->sponsor = r;
+    r->making = victim;
+    kp__enqueue(&s->core, r);
+    kp__settle(&s->core, b, s->now, &s->todo);
+    assert_int_equal(r->queue, KP__SPONSORS);
+    assert_string_equal(r->limit, "destroy");
+    return victim;
+}
+
+static void a_victims_end_must_answer_who_waits_for_its_place(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 1;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *victim = awaited_victim(&s, a, b, &r);
+    kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    assert_null(r.grant.victim);
+    assert_true(r.holds_lent);
+    assert_null(r.making);
+    assert_null(victim->heir);
+    assert_int_equal(a->ceded, 0);
+    assert_int_equal(b->promised, 0);
+    assert_int_equal(b->count[KP__CREATING], 1);
+    assert_int_equal(a->tally.evicted, 1);
+    assert_true(stage_woken(&s, &r));
+    stage_take(&s, &r);
+    stage_close(&s);
+}
+
+static void a_victims_place_that_nobody_waits_for_must_go_to_who_is_next(void **state)
+{
+    struct stage s;
+    struct kp__request r, next[2];
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 1;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *victim = awaited_victim(&s, a, b, &r);
+    assert_int_equal(stage_ask(&s, a, &next[0], 0), KP__GRANT_WAIT);
+    assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
+    assert_int_equal(s.core.lent.used, 0);
+    kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(next[0].grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(b->count[KP__CREATING], 0);
+    stage_close(&s);
+}
+
+static void a_victims_end_must_serve_its_own_key_where_that_was_full(void **state)
+{
+    struct stage s;
+    struct kp__request r, next;
+    struct kp__rules one;
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 2);
+    s.core.live.cap = 9;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    one = stage_rules();
+    one.max_live = 1;
+    stage_rule(&s, a, &one, 0, -1);
+    stage_rule(&s, b, &s.rules, 0, -1);
+    stage_lend(&s, b);
+    struct kp__slot *victim = awaited_victim(&s, a, b, &r);
+    assert_int_equal(stage_ask(&s, a, &next, 0), KP__GRANT_WAIT);
+    assert_string_equal(next.limit, "max_live");
+    s.groups[0].budget.cap = 3; /* so that the key's own limit is all that is in the way */
+    kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(next.grant.kind, KP__GRANT_PERMIT);
+    stage_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_good_check_must_answer_its_request_with_the_lease),
+        cmocka_unit_test(a_good_check_must_open_the_seats_to_others_who_wait),
+        cmocka_unit_test(a_bad_check_must_end_the_lease_and_let_its_request_wait_on),
+        cmocka_unit_test(a_taker_whose_resource_was_bad_must_not_begin_to_create),
+        cmocka_unit_test(a_good_check_of_a_doomed_one_must_end_it_all_the_same),
+        cmocka_unit_test(a_good_check_that_nobody_waits_for_must_give_the_resource_back),
+        cmocka_unit_test(a_victims_end_must_answer_who_waits_for_its_place),
+        cmocka_unit_test(a_victims_place_that_nobody_waits_for_must_go_to_who_is_next),
+        cmocka_unit_test(a_victims_end_must_serve_its_own_key_where_that_was_full),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
