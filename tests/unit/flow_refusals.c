@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of the refusals of src/flow/open.c, limits.c and get.c: every number at the edge of its
+ * range, and every contradiction, by the name of its field.
+ */
+#include "flow_stage.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* ---- numbers of kp_options ------------------------------------------------------------------- */
+
+struct number {
+    const char *field;
+    size_t offset;
+    int64_t value;
+    bool taken;
+};
+
+#define BUDGET(name, value, taken)                                                         \
+    { "budget." #name, offsetof(kp_options, budget) + offsetof(kp_budget, name), value, taken }
+#define LIMIT(name, value, taken)                                                          \
+    { "limits." #name, offsetof(kp_options, limits) + offsetof(kp_limits, name), value, taken }
+#define OPTION(name, value, taken) { #name, offsetof(kp_options, name), value, taken }
+
+static void check_numbers(const struct number *numbers, size_t count, bool narrow)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct number *n = &numbers[i];
+        struct stage s;
+        stage_set(&s);
+        int32_t value32 = (int32_t)n->value;
+        if (narrow) memcpy((char *)&s.options + n->offset, &value32, sizeof value32);
+        else memcpy((char *)&s.options + n->offset, &n->value, sizeof n->value);
+        int code = kp_pool_open(&s.options, &s.pool);
+        if (code != (n->taken ? 0 : KP_ECONFIG))
+            fail_msg("%s = %lld: %d", n->field, (long long)n->value, code);
+        if (code != 0) assert_string_equal(s.why.field, n->field);
+        else stage_fall(&s);
+    }
+}
+
+static void every_number_must_be_taken_up_to_the_edge_of_its_range(void **state)
+{
+    static const struct number numbers[] = {
+        BUDGET(max_live, KP_NONE, true),       BUDGET(max_live, KP_UNLIMITED, true),
+        BUDGET(max_live, -5, false),           BUDGET(max_live, INT32_MAX - 1, true),
+        BUDGET(max_live, INT32_MAX, false),    BUDGET(max_lent, -5, false),
+        BUDGET(max_idle, -5, false),           BUDGET(max_creating, KP_NONE, false),
+        BUDGET(max_creating, 1, true),         BUDGET(max_waiting, -5, false),
+        BUDGET(max_keys, -5, false),           BUDGET(group_max_live[0], -5, false),
+        BUDGET(group_max_live[1], -5, false),  BUDGET(evict_other_keys, 1, true),
+        BUDGET(evict_other_keys, KP_OFF, true), BUDGET(evict_other_keys, 2, false),
+        BUDGET(across, KP_ACROSS_SHARE, true), BUDGET(across, KP_ACROSS_ARRIVAL, true),
+        BUDGET(across, 3, false),
+        LIMIT(max_live, INT32_MAX, false),     LIMIT(max_live, -9, false),
+        LIMIT(breaker_failures, KP_OFF, true), LIMIT(max_live, KP_OFF, false),
+        LIMIT(min_live, KP_UNLIMITED, false),  LIMIT(sharing, 65536, true),
+        LIMIT(sharing, 65537, false),          LIMIT(sharing, KP_NONE, false),
+        LIMIT(idle_ttl_ms, KP_OFF, true),      LIMIT(idle_ttl_ms, -9, false),
+        LIMIT(idle_ttl_ms, KP_ONCE, false),    LIMIT(cache_failure_ms, KP_ONCE, true),
+        LIMIT(idle_ttl_ms, INT64_MAX / 2000000, true),
+        LIMIT(idle_ttl_ms, INT64_MAX / 2000000 + 1, false),
+        LIMIT(create_timeout_ms, KP_NONE, false),
+        LIMIT(shed_interval_ms, KP_OFF, false),
+        LIMIT(utilization_pct, 101, false),    LIMIT(utilization_pct, -9, false),
+        LIMIT(age_spread_pct, 100, true),      LIMIT(age_spread_pct, 101, false),
+        LIMIT(group[0], KP_NONE, true),        LIMIT(group[1], -9, false),
+        LIMIT(reserve, KP_UNLIMITED, true),
+        OPTION(threads, KP_NONE, true),        OPTION(threads, -9, false),
+        OPTION(threads, 1025, false),          OPTION(keep_every_ms, KP_NONE, false),
+        OPTION(keep_every_ms, 1, true),        OPTION(keep_every_ms, -9, false),
+        OPTION(deadline_ms, KP_NONE, true),    OPTION(deadline_ms, -9, false),
+        OPTION(deadline_ms, INT64_MAX / 2000000, true),
+        OPTION(deadline_ms, INT64_MAX / 2000000 + 1, false),
+        OPTION(forget_key_after_ms, -9, false), OPTION(leak_after_ms, -9, false),
+    };
+
+    (void)state;
+    check_numbers(numbers, sizeof numbers / sizeof numbers[0], false);
+}
+
+static void every_choice_must_be_one_of_its_values(void **state)
+{
+    static const struct number numbers[] = {
+        OPTION(on_misuse_abort, 1, true),   OPTION(on_misuse_abort, 2, false),
+        OPTION(on_fork, KP_FORK_FRESH, true), OPTION(on_fork, KP_FORK_REFUSE, true),
+        OPTION(on_fork, 3, false),          LIMIT(prefill, 3, false),
+        LIMIT(prefill, -1, false),          LIMIT(respects_min, -1, false),
+        LIMIT(respects_min, 16, false),     LIMIT(respects_min, KP_KIND_NONE, true),
+        LIMIT(respects_min, KP_KIND_NONE | KP_KIND_AGE, false), LIMIT(idle_check, 7, true),
+        LIMIT(idle_check, 8, false),
+    };
+
+    (void)state;
+    check_numbers(numbers, sizeof numbers / sizeof numbers[0], true);
+}
+
+/* ---- contradictions -------------------------------------------------------------------------- */
+
+static uint64_t no_time(void *ctx)
+{
+    (void)ctx;
+    return 1;
+}
+
+static void refused(kp_options options, const char *field)
+{
+    kp_pool *pool = (kp_pool *)&options;
+    kp_why why;
+
+    options.why = &why;
+    int code = kp_pool_open(&options, &pool);
+    if (code != KP_ECONFIG || strcmp(why.field, field) != 0)
+        fail_msg("%s: %d, %s", field, code, why.field);
+    assert_null(pool);
+    options.why = NULL; /* nobody wants to know */
+    assert_int_equal(kp_pool_open(&options, &pool), KP_ECONFIG);
+}
+
+static void options_that_contradict_each_other_must_be_refused(void **state)
+{
+    struct stage s;
+    static kp_world worlds[3] = { { .now_ns = no_time } };
+
+    (void)state;
+    stage_set(&s);
+    worlds[1].park = stage_park;
+    worlds[2].wake = stage_wake;
+    for (int i = 0; i < 3; i++) {
+        kp_options o = s.options;
+        o.threads = 1;
+        o.world = &worlds[i];
+        refused(o, "threads");
+    }
+    kp_options o = s.options;
+    o.driver.create = NULL;
+    o.driver.cancel = stage_cancel;
+    refused(o, "driver.cancel");
+    o = s.options;
+    o.driver.destroy = NULL;
+    refused(o, "driver.destroy");
+    o = s.options;
+    o.driver.flags = 2;
+    refused(o, "driver.flags");
+    o.driver.flags = 0;
+    o.driver.reserved0 = 1;
+    refused(o, "driver.flags");
+    o = s.options;
+    o.driver.reserved[3] = (void (*)(void))no_time;
+    refused(o, "driver.reserved");
+    o = s.options;
+    o.limits.min_idle = 9;
+    o.limits.max_live = 5;
+    refused(o, "limits.min_idle");
+    o = s.options;
+    o.limits.retry_first_ms = 5;
+    o.limits.retry_max_ms = 4;
+    refused(o, "limits.retry_first_ms");
+    o.limits.retry_max_ms = KP_OFF;
+    assert_int_equal(kp_pool_open(&o, &s.pool), 0);
+    stage_fall(&s);
+    o = s.options;
+    o.limits.reserved[9] = 1;
+    refused(o, "limits.reserved");
+    o = s.options;
+    o.limits.reserved0 = 1;
+    refused(o, "limits.reserved");
+    o = s.options;
+    o.budget.reserved[7] = 1;
+    refused(o, "budget.reserved");
+    o = s.options;
+    o.budget.max_live = 4;
+    o.limits.min_live = 5;
+    refused(o, "limits.min_live");
+    o.limits.min_live = 0;
+    o.limits.floor = 5;
+    refused(o, "limits.floor");
+}
+
+static void options_of_another_library_must_be_refused(void **state)
+{
+    struct stage s;
+    struct {
+        kp_options options;
+        char more[8];
+    } longer;
+
+    (void)state;
+    stage_set(&s);
+    memset(&longer, 0, sizeof longer);
+    longer.options = s.options;
+    assert_int_equal(kp_pool_open_sized(NULL, sizeof longer, KP_VERSION, &s.pool), KP_ECONFIG);
+    assert_int_equal(kp_pool_open_sized(&longer.options, sizeof longer.options - 1, KP_VERSION,
+                                        &s.pool), KP_ECONFIG);
+    assert_int_equal(kp_pool_open_sized(&longer.options, sizeof longer.options,
+                                        KP_VERSION + 1000, &s.pool), KP_ECONFIG);
+    assert_int_equal(kp_pool_open_sized(&longer.options, sizeof longer, KP_VERSION, &s.pool), 0);
+    stage_fall(&s);
+    longer.more[7] = 1; /* something that this library does not know */
+    assert_int_equal(kp_pool_open_sized(&longer.options, sizeof longer, KP_VERSION, &s.pool),
+                     KP_ECONFIG);
+}
+
+/* ---- what an ask may say --------------------------------------------------------------------- */
+
+static void an_ask_that_contradicts_itself_must_be_misuse(void **state)
+{
+    struct stage s;
+    kp_lease lease;
+    static const kp_ask asks[] = {
+        { .within_ms = -5 },
+        { .flags = KP_FRESH | KP_DONT_CREATE },
+        { .flags = KP_FRESH | KP_DONT_WAIT },
+        { .flags = 8 },
+        { .reserved0 = 1 },
+        { .reserved = { 1, 0, 0 } },
+        { .reserved = { 0, 1, 0 } },
+        { .reserved = { 0, 0, 1 } },
+    };
+
+    (void)state;
+    stage_raise(&s);
+    for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
+        if (kp_get(s.pool, kp_str("a"), &asks[i], &lease) != KP_EMISUSE) fail_msg("ask %zu", i);
+        assert_int_equal(stage_heard(&s, KP_EVENT_MISUSE), i + 1);
+    }
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.within_ms = KP_NONE), &lease), 0);
+    kp_release(&lease);
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.within_ms = KP_OFF), &lease), 0);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
+/* Limits given for a key of their own are held to the same. */
+static void limits_given_later_must_be_refused_and_change_nothing(void **state)
+{
+    struct stage s;
+    kp_why why;
+    kp_limits bad = { .max_live = -9 };
+
+    (void)state;
+    stage_raise(&s);
+    kp_lease lease = stage_get(&s, "a");
+    assert_int_equal(kp_limits_set(s.pool, kp_str("a"), &bad, &why), KP_ECONFIG);
+    assert_string_equal(why.field, "limits.max_live");
+    assert_int_equal(kp_limits_set(s.pool, kp_str("a"), &bad, NULL), KP_ECONFIG);
+    assert_int_equal(kp_limits_set(s.pool, KP_EVERY_KEY, &bad, &why), KP_ECONFIG);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_number_must_be_taken_up_to_the_edge_of_its_range),
+        cmocka_unit_test(every_choice_must_be_one_of_its_values),
+        cmocka_unit_test(options_that_contradict_each_other_must_be_refused),
+        cmocka_unit_test(options_of_another_library_must_be_refused),
+        cmocka_unit_test(an_ask_that_contradicts_itself_must_be_misuse),
+        cmocka_unit_test(limits_given_later_must_be_refused_and_change_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

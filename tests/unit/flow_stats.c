@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of src/flow/stats.c: what is counted, and what kp_explain says.
+ */
+#include "flow_stage.h"
+
+#include <keyedpool/stats.h>
+#include <string.h>
+
+static char text[8192];
+
+static const char *explain(struct stage *s, kp_key key)
+{
+    size_t length = kp_explain(s->pool, key, text, sizeof text);
+
+    assert_int_equal(length, strlen(text));
+    return text;
+}
+
+#define SAYS(what, part)                                                       \
+    do {                                                                       \
+        const char *said_ = (what);                                            \
+        if (!strstr(said_, part)) fail_msg("no \"%s\" in: %s", part, said_);   \
+    } while (0)
+#define SAYS_NOT(what, part)                                                   \
+    do {                                                                       \
+        const char *said_ = (what);                                            \
+        if (strstr(said_, part)) fail_msg("\"%s\" in: %s", part, said_);       \
+    } while (0)
+
+static void statistics_must_fit_callers_old_and_new(void **state)
+{
+    struct stage s;
+    struct {
+        kp_stats stats;
+        char more[8];
+    } longer;
+    uint64_t first = 7;
+
+    (void)state;
+    stage_raise(&s);
+    kp_lease lease = stage_get(&s, "a");
+    memset(&longer, 0x55, sizeof longer);
+    assert_int_equal(kp_stats_read_sized(s.pool, kp_str("a"), &longer.stats, sizeof longer), 0);
+    assert_int_equal(longer.stats.lent, 1);
+    assert_int_equal(longer.more[7], 0);
+    assert_int_equal(kp_stats_read_sized(s.pool, kp_str("a"), (kp_stats *)&first, sizeof first), 0);
+    assert_int_not_equal(first, 7);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
+static void a_key_that_is_none_must_not_be_counted(void **state)
+{
+    struct stage s;
+    int key = 3;
+    kp_stats stats;
+
+    (void)state;
+    stage_raise(&s);
+    assert_int_equal(kp_stats_read(s.pool, KP_KEY(&key), &stats), KP_EMISUSE);
+    assert_int_equal(kp_stats_read(s.pool, kp_str("unknown"), &stats), KP_ENOTFOUND);
+    assert_int_equal(kp_stats_read(NULL, kp_str("unknown"), &stats), KP_EMISUSE);
+    SAYS(explain(&s, KP_KEY(&key)), "knows no such key");
+    SAYS(explain(&s, kp_str("unknown")), "knows no such key");
+    assert_true(kp_explain(NULL, kp_str("a"), text, sizeof text) > 0);
+    assert_true(kp_explain(s.pool, KP_EVERY_KEY, NULL, 0) > 0);
+    stage_fall(&s);
+}
+
+static void the_pool_must_be_explained_with_its_budgets(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_raise(&s);
+    SAYS(explain(&s, KP_EVERY_KEY), "(no name)");
+    SAYS(explain(&s, KP_EVERY_KEY), "no budget over all keys");
+    stage_fall(&s);
+
+    stage_set(&s);
+    s.options.name = "orders";
+    s.options.budget.max_lent = 7;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    SAYS(explain(&s, KP_EVERY_KEY), "pool orders: 1 keys");
+    SAYS(explain(&s, KP_EVERY_KEY), "leases 1 of 7");
+    SAYS_NOT(explain(&s, KP_EVERY_KEY), "no budget");
+    kp_release(&lease);
+    stage_fall(&s);
+
+    stage_set(&s);
+    s.options.budget.max_live = 7;
+    stage_open(&s);
+    SAYS_NOT(explain(&s, KP_EVERY_KEY), "no budget");
+    SAYS_NOT(explain(&s, KP_EVERY_KEY), "leases 0 of");
+    stage_fall(&s);
+}
+
+/* Seen by somebody who waits: the first borrowers, and everybody who waits. */
+static void explain_meanwhile(struct stage *s)
+{
+    explain(s, kp_str("a"));
+}
+
+static void borrowers_and_waiters_must_be_explained_with_their_tags(void **state)
+{
+    struct stage s;
+    kp_lease leases[10], lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.max_live = 10;
+    stage_open(&s);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.tag = i ? "report" : NULL),
+                                &leases[i]), 0);
+    s.now += 5000000;
+    s.meanwhile = explain_meanwhile;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.within_ms = 20, .tag = "page"), &lease),
+                     KP_ETIMEDOUT);
+    SAYS(text, "lent for 5 ms to (no tag)");
+    SAYS(text, "lent for 5 ms to report");
+    SAYS(text, "waiting for 0 ms: page, bound by max_live");
+    int shown = 0;
+    for (const char *at = text; (at = strstr(at, "lent for")) != NULL; at++) shown++;
+    assert_int_equal(shown, 8); /* the first few */
+    s.meanwhile = explain_meanwhile;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.within_ms = 20), &lease), KP_ETIMEDOUT);
+    SAYS(text, "waiting for 0 ms: (no tag)");
+    for (int i = 0; i < 10; i++) kp_release(&leases[i]);
+    SAYS_NOT(explain(&s, kp_str("a")), "lent for");
+    stage_fall(&s);
+}
+
+static void leases_without_a_clock_must_be_explained_without_a_time(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.leak_after_ms = KP_OFF;
+    s.options.limits.idle_ttl_ms = s.options.limits.max_age_ms = KP_OFF;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    kp_release(&lease);
+    lease = stage_get(&s, "a");
+    s.now += 5000000;
+    kp_lease_about about;
+    assert_true(kp_lease_read(&lease, &about));
+    assert_int_equal(about.lent_ms, 0);
+    SAYS(explain(&s, kp_str("a")), "lent for 0 ms");
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
+static void only_the_first_keys_in_use_must_be_explained_with_the_pool(void **state)
+{
+    struct stage s;
+    kp_lease leases[40];
+    char key[8];
+
+    (void)state;
+    stage_raise(&s);
+    for (int i = 0; i < 40; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        leases[i] = stage_get(&s, key);
+        if (i == 20) kp_release(&leases[i]); /* not in use */
+    }
+    explain(&s, KP_EVERY_KEY);
+    int shown = 0;
+    for (const char *at = text; (at = strstr(at, "lent for")) != NULL; at++) shown++;
+    assert_int_equal(shown, 32);
+    SAYS_NOT(text, "k20");
+    for (int i = 0; i < 40; i++)
+        if (i != 20) kp_release(&leases[i]);
+    stage_fall(&s);
+}
+
+static int count_keys(kp_key key, const kp_stats *stats, void *arg)
+{
+    (void)key;
+    (void)stats;
+    return ++*(int *)arg == 2 ? 42 : 0;
+}
+
+static void a_walk_over_the_keys_must_end_when_it_is_told_to(void **state)
+{
+    struct stage s;
+    int n = 0;
+
+    (void)state;
+    stage_raise(&s);
+    for (int i = 0; i < 4; i++) {
+        kp_lease lease = stage_get(&s, (const char *[]){ "a", "b", "c", "d" }[i]);
+        kp_release(&lease);
+    }
+    assert_int_equal(kp_each_key(s.pool, count_keys, &n), 42);
+    assert_int_equal(n, 2);
+    stage_fall(&s);
+}
+
+static void a_text_that_does_not_fit_must_be_cut_and_measured(void **state)
+{
+    struct stage s;
+    char little[8];
+
+    (void)state;
+    stage_raise(&s);
+    size_t length = kp_explain(s.pool, KP_EVERY_KEY, text, sizeof text);
+    assert_int_equal(kp_explain(s.pool, KP_EVERY_KEY, little, sizeof little), length);
+    assert_int_equal(strlen(little), sizeof little - 1);
+    assert_memory_equal(little, text, sizeof little - 1);
+    assert_int_equal(kp_key_text(NULL, kp_str("a"), little, sizeof little), 1);
+    assert_string_equal(little, "a");
+    stage_fall(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(statistics_must_fit_callers_old_and_new),
+        cmocka_unit_test(a_key_that_is_none_must_not_be_counted),
+        cmocka_unit_test(the_pool_must_be_explained_with_its_budgets),
+        cmocka_unit_test(borrowers_and_waiters_must_be_explained_with_their_tags),
+        cmocka_unit_test(leases_without_a_clock_must_be_explained_without_a_time),
+        cmocka_unit_test(only_the_first_keys_in_use_must_be_explained_with_the_pool),
+        cmocka_unit_test(a_walk_over_the_keys_must_end_when_it_is_told_to),
+        cmocka_unit_test(a_text_that_does_not_fit_must_be_cut_and_measured),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
