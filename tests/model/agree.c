@@ -52,7 +52,7 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(2) l->max_lent = PICK(s, 1, 2, 3, KP_UNLIMITED);
     MAYBE(3) l->max_idle = PICK(s, KP_NONE, 1, 2, KP_UNLIMITED);
     MAYBE(4) l->max_creating = PICK(s, 1, 2, 3, KP_UNLIMITED);
-    MAYBE(5) l->max_waiting = PICK(s, KP_NONE, 1, 3, 5, KP_UNLIMITED, KP_UNLIMITED);
+    MAYBE(5) l->max_waiting = PICK(s, KP_NONE, 1, 3, 5, 8, KP_UNLIMITED, KP_UNLIMITED, KP_UNLIMITED);
     MAYBE(6) l->idle_ttl_ms = PICK(s, 1, 40, 700, KP_OFF);
     MAYBE(7) l->max_age_ms = PICK(s, 30, 900, KP_OFF);
     MAYBE(8) l->excess_ttl_ms = PICK(s, 10, 300);
@@ -100,7 +100,7 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (draw_below(&s, 3) == 0) o->budget.max_lent = 1 + (int64_t)draw_below(&s, 4);
     if (draw_below(&s, 4) == 0) o->budget.max_idle = 1 + (int64_t)draw_below(&s, 3);
     if (draw_below(&s, 4) == 0) o->budget.max_creating = 1 + (int64_t)draw_below(&s, 2);
-    if (draw_below(&s, 4) == 0) o->budget.max_waiting = PICK(&s, KP_NONE, 1, 2, 4);
+    if (draw_below(&s, 6) == 0) o->budget.max_waiting = PICK(&s, KP_NONE, 1, 2, 4, 8);
     if (draw_below(&s, 8) == 0) o->budget.max_keys = 1 + (int64_t)draw_below(&s, 2);
     if (draw_below(&s, 3) == 0) o->budget.evict_other_keys = KP_OFF;
     if (draw_below(&s, 3) == 0) o->budget.across = KP_ACROSS_ARRIVAL;
@@ -111,10 +111,14 @@ void setup_draw(uint64_t seed, struct setup *setup)
     o->leak_after_ms = PICK(&s, 0, 0, 100);
     o->deadline_ms = PICK(&s, 0, 200);
     for (int i = 0; i < OPS; i++) setup->weight[i] = (uint32_t)PICK(&s, 0, 1, 2, 6);
-    setup->weight[OP_GET] += 6;
-    setup->weight[OP_RELEASE] += 5;
-    setup->weight[OP_GO_ON] += 2;
+    setup->weight[OP_GET] += 12;
+    setup->weight[OP_RELEASE] += 18;
+    setup->weight[OP_GO_ON] += 8;
     setup->weight[OP_CLOSE] = 0;
+    setup->on_loop = draw_below(&s, 2) == 0;
+    setup->weight[OP_START] = setup->on_loop ? 10 : 0;
+    setup->weight[OP_DISPATCH] = setup->on_loop ? 6 + setup->weight[OP_GO_ON] : 0;
+    setup->weight[OP_CANCEL] = setup->on_loop ? (uint32_t)PICK(&s, 0, 1, 3) : 0;
     setup->bad_pct = (uint32_t)PICK(&s, 0, 0, 10, 40);
     setup->pending_pct = (uint32_t)PICK(&s, 0, 0, 20, 70);
 }
@@ -130,9 +134,9 @@ void op_draw(const struct setup *setup, uint64_t *s, struct op *op)
     op->key = (int)draw_below(s, (uint64_t)setup->keys);
     op->which = (uint32_t)draw(s);
     op->fate = draw(s);
-    if (op->kind == OP_GET) {
+    if (op->kind == OP_GET || op->kind == OP_START) {
         op->ms = PICK(s, KP_NONE, 0, 0, 5, 100, KP_OFF);
-        op->flags = (uint32_t)PICK(s, 0, 0, 0, 0, KP_DONT_WAIT, KP_DONT_CREATE, KP_FRESH);
+        op->flags = (uint32_t)PICK(s, 0, 0, 0, 0, 0, 0, KP_DONT_WAIT, KP_DONT_CREATE, KP_FRESH);
         if (op->flags & KP_DONT_WAIT) op->ms = KP_NONE;
     }
     if (op->kind == OP_PASS) op->ms = PICK(s, 0, 1, 3, 20, 60, 400, 1100, 70000);
@@ -195,13 +199,14 @@ static void print_setup(const struct setup *setup)
     print_number("forget_key_after_ms", o->forget_key_after_ms);
     print_number("leak_after_ms", o->leak_after_ms);
     print_number("deadline_ms", o->deadline_ms);
+    print_number("on an event loop", setup->on_loop);
     print_number("driver.reset", setup->seed % 3 == 0);
     printf("\n");
 }
 
 void op_print(int number, const struct op *op, const char *did)
 {
-    static const bool keyed[OPS] = { [OP_GET] = true, [OP_ADD] = true,   [OP_WARM] = true,
+    static const bool keyed[OPS] = { [OP_GET] = true, [OP_START] = true, [OP_ADD] = true,   [OP_WARM] = true,
                                      [OP_PIN] = true, [OP_UNPIN] = true, [OP_LIMITS] = true,
                                      [OP_INVALIDATE_KEY] = true };
 

@@ -9,109 +9,18 @@
  */
 #include "model_inside.h"
 
-/* ---- counting -------------------------------------------------------------------------------- */
-
-int64_t m_count(const struct model *m, int key, enum model_state state)
-{
-    int64_t n = 0;
-
-    for (int i = 0; i < MODEL_SLOTS; i++)
-        n += m->slot[i].state == state && (key == NOBODY || m->slot[i].key == key);
-    return n;
-}
-
-int64_t m_live(const struct model *m, int key)
-{
-    return m_count(m, key, M_CREATING) + m_count(m, key, M_IDLE) + m_count(m, key, M_LENT) +
-           m_count(m, key, M_CLOSING);
-}
-
-int64_t m_staying(const struct model *m, int key)
-{
-    return m_live(m, key) - m_count(m, key, M_CLOSING);
-}
-
-int64_t m_waiting(const struct model *m, int key)
-{
-    int64_t n = 0;
-
-    for (int i = 0; i < MODEL_REQUESTS; i++)
-        n += m->request[i].waiting && (key == NOBODY || m->request[i].key == key);
-    return n;
-}
-
-int m_borrowers(const struct model_slot *s)
-{
-    int n = 0;
-
-    for (int i = 0; i < MODEL_SEATS; i++) n += s->seat[i].lent;
-    return n;
-}
-
-int64_t m_leases(const struct model *m, int key)
-{
-    int64_t n = 0;
-
-    for (int i = 0; i < MODEL_SLOTS; i++)
-        if (m->slot[i].state == M_LENT && (key == NOBODY || m->slot[i].key == key))
-            n += m_borrowers(&m->slot[i]);
-    return n;
-}
-
-/* What max_lent counts: leases, requests that create, and leases whose resource is being
- * destroyed. */
-static int64_t lent(const struct model *m, int key)
-{
-    int64_t n = m_leases(m, key);
-
-    for (int i = 0; i < MODEL_SLOTS; i++)
-        n += m->slot[i].state == M_CLOSING && m->slot[i].owes_lent &&
-             (key == NOBODY || m->slot[i].key == key);
-    for (int i = 0; i < MODEL_REQUESTS; i++)
-        n += m->request[i].holds_lent && (key == NOBODY || m->request[i].key == key);
-    return n;
-}
-
-static int64_t promised(const struct model *m, int key)
-{
-    int64_t n = 0;
-
-    for (int k = 0; k < MODEL_KEYS; k++) n += key == NOBODY || key == k ? m->key[k].promised : 0;
-    return n;
-}
-
-int m_oldest_idle(const struct model *m, int key)
-{
-    int oldest = NOBODY;
-
-    for (int i = 0; i < MODEL_SLOTS; i++)
-        if (m->slot[i].state == M_IDLE && m->slot[i].key == key &&
-            (oldest == NOBODY || m->slot[i].order < m->slot[oldest].order))
-            oldest = i;
-    return oldest;
-}
-
-int m_newest_idle(const struct model *m, int key)
-{
-    int newest = NOBODY;
-
-    for (int i = 0; i < MODEL_SLOTS; i++)
-        if (m->slot[i].state == M_IDLE && m->slot[i].key == key &&
-            (newest == NOBODY || m->slot[i].order > m->slot[newest].order))
-            newest = i;
-    return newest;
-}
-
 /* ---- who is next in a key -------------------------------------------------------------------- */
 
 /* Requests that need the same stand in one line; the first of each line is asked, in order of
  * arrival (the last, if the key says LIFO). */
 enum line { EITHER, TAKERS, SPONSORS, FRESH, OWN, LINES };
 
-static enum line line_of(const struct model_request *r)
+static enum line line_of(const struct model *m, const struct model_request *r)
 {
-    if (r->flags & KP_FRESH) return r->making == NOBODY ? FRESH : OWN;
+    if (r->making != NOBODY && (r->flags & KP_FRESH || m->slot[r->making].state == M_LENT))
+        return OWN;
     if (r->making != NOBODY) return SPONSORS;
+    if (r->flags & KP_FRESH) return FRESH;
     return r->flags & KP_DONT_CREATE ? TAKERS : EITHER;
 }
 
@@ -128,7 +37,7 @@ static int first_of(const struct model *m, int key, enum line line)
 
     for (int i = 0; i < MODEL_REQUESTS; i++) {
         const struct model_request *r = &m->request[i];
-        if (r->waiting && r->key == key && line_of(r) == line &&
+        if (r->waiting && r->key == key && line_of(m, r) == line &&
             (first == NOBODY || m_before(m, i, first)))
             first = i;
     }
@@ -196,8 +105,8 @@ static bool outranked(const struct model *m, enum model_budget budget, int key)
 
 bool m_may_take(const struct model *m, enum model_budget budget, int key)
 {
-    int64_t used = budget == B_LENT       ? lent(m, NOBODY)
-                   : budget == B_CREATING ? m_count(m, NOBODY, M_CREATING) + promised(m, NOBODY)
+    int64_t used = budget == B_LENT       ? m_lent(m, NOBODY)
+                   : budget == B_CREATING ? m_count(m, NOBODY, M_CREATING) + m_promised(m, NOBODY)
                                           : m_live(m, NOBODY);
     int64_t cap = budget == B_LENT       ? m->budget_lent
                   : budget == B_CREATING ? m->budget_creating
@@ -293,7 +202,7 @@ static enum verdict circuit(struct model *m, struct model_request *r)
 static enum verdict may_borrow(struct model *m, struct model_request *r)
 {
     if (r->holds_lent) return GO_ON;
-    if (lent(m, r->key) >= m->key[r->key].rules.max_lent)
+    if (m_lent(m, r->key) >= m->key[r->key].rules.max_lent)
         return lacks(r, "max_lent", B_NONE);
     return m_may_take(m, B_LENT, r->key) ? GO_ON : lacks(r, "budget.max_lent", B_LENT);
 }
@@ -422,7 +331,8 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
     struct model_key *k = &m->key[r->key];
     enum verdict v;
 
-    if (r->making != NOBODY) return lacks(r, "create", B_NONE);
+    if (r->making != NOBODY)
+        return lacks(r, m->slot[r->making].state == M_CREATING ? "create" : "destroy", B_NONE);
     if (r->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return lacks(r, "max_live", B_NONE);
     if ((v = is_healthy(m, r)) != GO_ON || (v = find_room(m, r)) != GO_ON) return v;
     r->holds_lent = true;
@@ -433,6 +343,8 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
         struct model_slot *gone = &m->slot[r->victim];
         gone->state = M_CLOSING;
         gone->look_at = FOREVER;
+        gone->sponsor = NOBODY;
+        gone->heir = NOBODY;
         gone->reason = gone->key == r->key ? R_RETURNED : R_EVICTED;
         k->promised++;
     }
@@ -464,6 +376,7 @@ static void answered(struct model *m, struct model_request *r)
     if (r->making != NOBODY) m->slot[r->making].sponsor = NOBODY;
     r->making = NOBODY;
     if (r->grant == G_NO) r->holds_lent = false;
+    m_rouse(m, r);
 }
 
 void m_refuse(struct model *m, int request, int code, const char *limit)
@@ -472,14 +385,22 @@ void m_refuse(struct model *m, int request, int code, const char *limit)
     answered(m, &m->request[request]);
 }
 
+void m_refuse_all(struct model *m, int key, int code)
+{
+    int first;
+
+    for (int line = EITHER; line < LINES; line++)
+        while ((first = first_of(m, key, (enum line)line)) != NOBODY) m_refuse(m, first, code, "");
+}
+
 static int serve(struct model *m, int key)
 {
     int head[LINES], served = 0;
 
     for (bool again = true; again;) {
+        enum model_budget short_of = B_NONE;
         int n = heads(m, key, head);
         again = false;
-        enum model_budget short_of = B_NONE;
         for (int i = 0; i < n && !again; i++) {
             struct model_request *r = &m->request[head[i]];
             if (m_decide(m, r) == ANSWERED) {
@@ -487,8 +408,12 @@ static int serve(struct model *m, int key)
                 answered(m, r);
                 again = true;
                 served++;
-            } else if (short_of == B_NONE) {
-                short_of = r->short_of;
+                continue;
+            }
+            if (short_of == B_NONE) short_of = r->short_of;
+            if (r->again != FOREVER && !r->nudged) { /* it must know when to look again */
+                r->nudged = true;
+                m_rouse(m, r);
             }
         }
         if (!again) m->key[key].lacks = short_of;

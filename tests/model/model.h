@@ -6,11 +6,15 @@
  *
  * Everything is in plain arrays and is found by looking at all of it. What can be counted is
  * counted when it is asked for, never kept. One call happens after the other, and a driver function
- * is the number that `answer` gives. A get that cannot go on stays behind as a request: model_get
- * returns false, and model_go_on is its thread waking up, for a reason or without one.
+ * is the number that `answer` gives, or KP_PENDING: then model_job_done follows. A get that cannot
+ * go on stays behind as a request: model_get returns false, and model_go_on is its thread waking
+ * up, for a reason or without one. model_start and model_dispatch are the same for an event loop.
  *
- * Not in the model: groups, key types, limits_for, waiting for warm keys, pools of threads, and
- * closing in other ways than at once.
+ * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
+ * model_back.c (the way back), model_loop.c, model_keep.c, model_limits.c.
+ *
+ * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), key types, limits_for,
+ * waiting for warm keys, pools of threads or of a loop, and closing in other ways than at once.
  */
 #ifndef TESTS_MODEL_MODEL_H
 #define TESTS_MODEL_MODEL_H
@@ -35,6 +39,7 @@ struct model_rules {
 };
 
 enum model_state { M_FREE, M_CREATING, M_IDLE, M_LENT, M_CLOSING };
+enum model_job { J_NONE, J_CREATE, J_CHECK, J_RESET, J_VALIDATE, J_DESTROY }; /* pending */
 enum model_reason { R_RETURNED, R_DISCARDED, R_INVALID, R_INVALIDATED, R_EXPIRED, R_EVICTED };
 
 struct model_seat {
@@ -47,8 +52,12 @@ struct model_seat {
 struct model_slot {
     enum model_state state;
     enum model_reason reason; /* doomed or closing: why */
-    int key, seats, sponsor;  /* sponsor: the request that waits for this creation, or NOBODY */
-    bool doomed, owes_lent;   /* owes_lent: its lease is over when it is destroyed, not before */
+    enum model_job job;
+    int job_seat, key, seats;
+    int sponsor;            /* the request for which it is made, checked or evicted, or NOBODY */
+    int heir;               /* a victim: the key that its place is for, or NOBODY */
+    bool doomed, owes_lent; /* owes_lent: its lease is over when it is destroyed, not before */
+    bool then_validate;     /* J_RESET: and then */
     uint64_t serial, lends;
     uint64_t began, since, age_end; /* creation; idle since; when it is too old */
     uint64_t order;                 /* idle: the larger, the more recently used */
@@ -62,10 +71,12 @@ enum model_budget { B_NONE, B_LENT, B_CREATING, B_LIVE };
 
 struct model_request {
     bool active, waiting, waited, holds_lent, at_once;
+    bool boxed, nudged, good; /* of an event loop; to look again; its resource has been checked */
+    uint64_t mail, at;        /* its letter's number, or 0; when the loop looks without one */
     int key;
     uint32_t flags;
     uint64_t stamp, began, deadline, again; /* again: look once more then, without being asked */
-    int making;                             /* the slot of its own creation, or NOBODY */
+    int making; /* the slot that is made, checked or evicted for it, or NOBODY */
     enum model_grant grant;
     int slot, seat, victim, code;
     uint64_t idle_ns;
@@ -98,6 +109,7 @@ struct model {
     struct model_rules rules;
     int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
     bool evicts, by_arrival, has_validate, has_reset;
+    bool on_loop; /* the thread is an event loop's: nobody stands by while the driver works */
     uint64_t forget_after, leak_after, deadline, luck; /* luck: what world.random says */
     int (*answer)(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *takes_ns);
     /* Nothing says which of n things comes first that are due at the same time: who plays may. */
@@ -111,6 +123,8 @@ struct model {
     struct model_request request[MODEL_REQUESTS];
     int todo[2 * MODEL_SLOTS], todo_base, todo_first, todo_end; /* slots to destroy in this call */
     kp_stats tally;
+    uint64_t mails;
+    int done[2 * MODEL_REQUESTS], dones; /* requests answered by this dispatch, in order */
 };
 
 void model_open(struct model *m, const kp_options *options, uint64_t now);
@@ -119,8 +133,14 @@ void model_open(struct model *m, const kp_options *options, uint64_t now);
  * lease (slot, seat) are in the request; false: it waits. */
 bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int r);
 bool model_go_on(struct model *m, int r);
+
+/* The same for event loops: 0, or the code with which it is over at once. */
+int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int r);
+void model_cancel(struct model *m, int r);
+int64_t model_dispatch(struct model *m);
+
 void model_release(struct model *m, int slot, int seat, bool discard);
-void model_job_done(struct model *m, int slot, int status); /* of a create that is pending */
+void model_job_done(struct model *m, int slot, int status); /* of one that is pending */
 int64_t model_invalidate(struct model *m, uint64_t serial);
 int64_t model_invalidate_key(struct model *m, int key); /* NOBODY: every key */
 int model_limits_set(struct model *m, int key, const kp_limits *limits); /* NOBODY: every key */

@@ -49,7 +49,7 @@ void m_do(struct model *m)
         int slot = m->todo[m->todo_first++];
         int base = m->todo_base, first = m->todo_first, end = m->todo_end;
         m->todo_base = m->todo_first = end; /* what its going leads to comes before the rest */
-        m_destroy(m, slot, NOBODY);
+        m_destroy(m, slot);
         m->todo_base = base;
         m->todo_first = first;
         m->todo_end = end;
@@ -76,21 +76,45 @@ static void vacate(struct model *m, int slot)
     m_file_forget(m, s->key);
 }
 
-/* `heir`: the key that it was evicted for, whose permit its place becomes. */
-void m_destroy(struct model *m, int slot, int heir)
+/* A victim's place becomes a permit of the key that it was evicted for: of the request that stands
+ * by; else of its sponsor, or it is free. */
+static void inherit(struct model *m, int slot, int heir, int sponsor)
 {
-    int key = m->slot[slot].key;
-    int status = m_answer(m, KP_JOB_DESTROY, m->slot[slot].serial);
+    m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .look_at = FOREVER };
+    m->slot[slot].sponsor = m->slot[slot].heir = NOBODY;
+    if (!m->on_loop) return;
+    if (sponsor != NOBODY) {
+        m->request[sponsor].grant = G_PERMIT;
+        m->request[sponsor].slot = slot;
+        m->request[sponsor].waiting = false;
+        m->request[sponsor].making = NOBODY;
+        m_rouse(m, &m->request[sponsor]);
+    } else {
+        m->slot[slot].state = M_FREE;
+        m->key[heir].probing = false;
+    }
+    m_settle(m, heir);
+}
+
+static void destroyed(struct model *m, int slot, int status)
+{
+    struct model_slot *s = &m->slot[slot];
+    int key = s->key, heir = s->heir, sponsor = s->sponsor;
 
     TALLY(m, key, destroy_failures, status < 0); /* it is gone all the same */
     if (heir != NOBODY) m->key[heir].promised--;
     vacate(m, slot);
-    if (heir != NOBODY) {
-        m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .sponsor = NOBODY };
-        m->slot[slot].look_at = FOREVER;
-    }
+    if (heir != NOBODY) inherit(m, slot, heir, sponsor);
     m_settle(m, key);
     m_do(m);
+}
+
+void m_destroy(struct model *m, int slot)
+{
+    int status = m_answer(m, KP_JOB_DESTROY, m->slot[slot].serial);
+
+    if (status == KP_PENDING) m->slot[slot].job = J_DESTROY;
+    else destroyed(m, slot, status);
 }
 
 /* ---- the end of a lease ---------------------------------------------------------------------- */
@@ -164,24 +188,40 @@ void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason re
     if (m_live(m, key) <= m->key[key].rules.min_live) m_file_forget(m, key);
 }
 
+/* Step 8 is over: reset, and where it is to run on return, validate. */
+static void made_ready(struct model *m, int slot, int status)
+{
+    struct model_slot *s = &m->slot[slot];
+
+    if (status != KP_PENDING && status >= 0 && s->then_validate) {
+        s->then_validate = false;
+        s->job = J_VALIDATE;
+        status = m_answer(m, KP_JOB_VALIDATE, s->serial);
+    }
+    if (status == KP_PENDING) return;
+    s->job = J_NONE;
+    m_give(m, slot, s->job_seat, status >= 0, R_INVALID);
+    m_do(m);
+}
+
 void model_release(struct model *m, int slot, int seat, bool discard)
 {
     struct model_slot *s = &m->slot[slot];
     const struct model_rules *rules = &m->key[s->key].rules;
     bool reuse = s->seat[seat].decided ? s->seat[seat].reuse : rules->reuse;
-    bool keep = !discard && reuse, validate = rules->validate_on & KP_CHECK_RETURN;
-    enum model_reason reason = discard ? R_DISCARDED : R_RETURNED;
+    bool keep = !discard && reuse;
+    bool validate = m->has_validate && (rules->validate_on & KP_CHECK_RETURN);
 
-    validate = validate && m->has_validate;
     if (keep && m_borrowers(s) == 1 && !s->doomed && !m->closed && (m->has_reset || validate)) {
-        int status = 0;
         s->open = 0; /* nobody shares it meanwhile */
-        if (m->has_reset) status = m_answer(m, KP_JOB_RESET, s->serial);
-        if (status >= 0 && validate) status = m_answer(m, KP_JOB_VALIDATE, s->serial);
-        keep = status >= 0;
-        reason = R_INVALID;
+        s->job = m->has_reset ? J_RESET : J_VALIDATE;
+        s->job_seat = seat;
+        s->then_validate = m->has_reset && validate;
+        made_ready(m, slot,
+                   m_answer(m, m->has_reset ? KP_JOB_RESET : KP_JOB_VALIDATE, s->serial));
+        return;
     }
-    m_give(m, slot, seat, keep, reason);
+    m_give(m, slot, seat, keep, discard ? R_DISCARDED : R_RETURNED);
     m_do(m);
 }
 
@@ -214,8 +254,8 @@ int m_permit(struct model *m, int key)
     int slot = 0;
 
     while (m->slot[slot].state != M_FREE) slot++;
-    m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = key, .sponsor = NOBODY };
-    m->slot[slot].look_at = FOREVER;
+    m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = key, .look_at = FOREVER };
+    m->slot[slot].sponsor = m->slot[slot].heir = NOBODY;
     return slot;
 }
 
@@ -241,6 +281,7 @@ static void created_late(struct model *m, int slot)
         r->slot = slot;
         r->seat = m_take_seat(m, slot);
         r->waiting = r->holds_lent = false;
+        m_rouse(m, r);
         m_settle(m, key);
         return;
     }
@@ -360,26 +401,71 @@ static void finish(struct model *m, int slot, struct model_request *r, int statu
     m_lose_interest(m, key, now);
 }
 
+/* Whoever nobody stands by for waits like anybody else: what is ready first serves it. */
+static void wait_for_it(struct model *m, int slot, int request)
+{
+    if (request == NOBODY) return;
+    m->slot[slot].sponsor = request;
+    m->request[request].making = slot;
+    m_wait_again(m, &m->request[request]);
+    m_do(m);
+}
+
 void m_create(struct model *m, int key, int slot, int request)
 {
     struct model_slot *s = &m->slot[slot];
-    struct model_request *r = request == NOBODY ? NULL : &m->request[request];
 
     s->serial = ++m->serials;
     s->seats = (int)m->key[key].rules.sharing;
     s->began = m->now;
+    s->job = J_CREATE;
+    if (m->on_loop) wait_for_it(m, slot, request);
     int status = m_answer(m, KP_JOB_CREATE, s->serial);
-    if (status != KP_PENDING) {
-        finish(m, slot, r, status);
-    } else if (r) { /* it waits like anybody else: whatever is ready first serves it */
-        s->sponsor = request;
-        r->making = slot;
-        m_wait_again(m, r);
-        m_do(m);
+    if (status == KP_PENDING && !m->on_loop) wait_for_it(m, slot, request);
+    if (status == KP_PENDING) return;
+    s->job = J_NONE;
+    finish(m, slot, m->on_loop || request == NOBODY ? NULL : &m->request[request], status);
+}
+
+/* ---- answers that come later ----------------------------------------------------------------- */
+
+/* The end of a check that nobody stood by: its sponsor has the lease if all is well. */
+void m_checked(struct model *m, int slot, int seat, bool good)
+{
+    struct model_slot *s = &m->slot[slot];
+    struct model_request *r = &m->request[s->sponsor == NOBODY ? 0 : s->sponsor];
+
+    s->job = J_NONE;
+    if (s->sponsor == NOBODY || !good || s->doomed) {
+        (void)release_sponsor(m, slot);
+        m_give(m, slot, seat, good, R_INVALID);
+    } else {
+        TALLY(m, s->key, hits, 1); /* it was not counted while in doubt */
+        (void)release_sponsor(m, slot);
+        r->grant = G_SLOT;
+        r->slot = slot;
+        r->seat = seat;
+        r->waiting = r->holds_lent = false;
+        r->good = true;
+        m_rouse(m, r);
+        if (!s->open && m_borrowers(s) < s->seats) s->open = ++m->opens;
+        if (s->seats > 1) m_settle(m, s->key);
     }
+    m_do(m);
 }
 
 void model_job_done(struct model *m, int slot, int status)
 {
-    finish(m, slot, NULL, status);
+    enum model_job job = m->slot[slot].job;
+
+    if (job == J_CHECK) {
+        m_checked(m, slot, m->slot[slot].job_seat, status >= 0);
+    } else if (job == J_RESET || job == J_VALIDATE) {
+        made_ready(m, slot, status);
+    } else if (job == J_DESTROY) {
+        destroyed(m, slot, status);
+    } else {
+        m->slot[slot].job = J_NONE;
+        finish(m, slot, NULL, status);
+    }
 }

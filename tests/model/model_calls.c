@@ -13,6 +13,7 @@ void m_wait_again(struct model *m, struct model_request *r)
 {
     r->grant = G_WAIT;
     r->waiting = true;
+    r->nudged = r->good = false;
     TALLY(m, r->key, waits, !r->waited);
     r->waited = true;
     if (m->closed)
@@ -36,6 +37,7 @@ static void claim(struct model *m, struct model_request *r)
 
     m->key[r->key].used_at = m->now;
     r->stamp = ++m->stamps;
+    r->again = FOREVER;
     r->limit = "wait_order"; /* somebody is ahead, until a look says more */
     if (!m_anybody_ahead(m, r->key) && m_decide(m, r) == ANSWERED) return;
     if (r->flags & KP_DONT_WAIT)
@@ -49,8 +51,10 @@ static void claim(struct model *m, struct model_request *r)
 }
 
 /* Step 3: awake, but not answered. */
-static void look_up(struct model *m, struct model_request *r)
+void m_look_up(struct model *m, struct model_request *r)
 {
+    if (r->grant != G_WAIT) return;
+    r->nudged = false;
     if (m->now >= r->deadline) {
         m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
                  r->limit);
@@ -64,38 +68,65 @@ static void look_up(struct model *m, struct model_request *r)
 /* Step 4. */
 static void create(struct model *m, struct model_request *r)
 {
-    int request = (int)(r - m->request);
+    int request = (int)(r - m->request), victim = r->victim;
 
-    m_do(m);
-    if (r->victim != NOBODY) {
-        m_destroy(m, r->victim, r->key);
-        r->slot = r->victim;
+    if (victim == NOBODY || !m->on_loop) m_do(m);
+    if (victim != NOBODY) {
         r->victim = NOBODY;
+        m->slot[victim].heir = r->key;
+        if (m->on_loop) { /* it comes back with the permit */
+            m->slot[victim].sponsor = request;
+            r->making = victim;
+            m_wait_again(m, r);
+            m_do(m);
+        }
+        m_destroy(m, victim);
+        if (m->on_loop) return;
+        r->slot = victim;
     }
     m_create(m, r->key, r->slot, request);
     if (r->grant == G_NO && r->code == KP_ECREATE && m->key[r->key].rules.retry && !m->closed)
         wait_again_in_time(m, r);
 }
 
+static bool must_validate(const struct model *m, const struct model_request *r)
+{
+    const struct model_slot *s = &m->slot[r->slot];
+    const struct model_rules *rules = &m->key[r->key].rules;
+
+    return m->has_validate && (rules->validate_on & KP_CHECK_GET) && !r->good &&
+           s->seat[r->seat].hit && m_borrowers(s) == 1 && r->idle_ns >= rules->validate_after;
+}
+
 /* Step 5: is it still good? If not it goes, and the request waits again at its old place. */
 static bool check(struct model *m, struct model_request *r)
 {
     struct model_slot *s = &m->slot[r->slot];
-    const struct model_rules *rules = &m->key[r->key].rules;
+    int slot = r->slot, seat = r->seat;
 
-    if (!m->has_validate || !(rules->validate_on & KP_CHECK_GET) || !s->seat[r->seat].hit ||
-        m_borrowers(s) != 1 || r->idle_ns < rules->validate_after)
-        return true;
+    if (!must_validate(m, r)) return true;
     s->open = 0; /* nobody shares it before it is known to be good */
+    if (m->on_loop) {
+        TALLY(m, r->key, hits, (uint64_t)-1); /* until it is known */
+        s->job = J_CHECK;
+        s->job_seat = seat;
+        s->sponsor = (int)(r - m->request);
+        r->making = slot;
+        m_wait_again(m, r);
+    }
     m_do(m);
     int status = m_answer(m, KP_JOB_VALIDATE, s->serial);
+    if (m->on_loop) {
+        if (status != KP_PENDING) m_checked(m, slot, seat, status >= 0);
+        return false;
+    }
     if (status >= 0 && !s->doomed) {
         if (s->seats > 1) s->open = ++m->opens;
         if (s->seats > 1) m_settle(m, r->key);
         return true;
     }
     TALLY(m, r->key, hits, (uint64_t)-1);
-    m_give(m, r->slot, r->seat, status >= 0, R_INVALID);
+    m_give(m, slot, seat, status >= 0, R_INVALID);
     wait_again_in_time(m, r);
     m_do(m);
     return false;
@@ -120,7 +151,7 @@ static void explain(const struct model *m, struct model_request *r)
     why->waiting = (uint32_t)m_waiting(m, r->key);
 }
 
-static bool over(struct model *m, struct model_request *r)
+bool m_over(struct model *m, struct model_request *r)
 {
     if (r->waited) TALLY(m, r->key, wait_ns, m->now - r->began);
     if (r->grant == G_SLOT) r->code = 0;
@@ -128,33 +159,45 @@ static bool over(struct model *m, struct model_request *r)
     TALLY(m, r->key, timeouts, r->code == KP_ETIMEDOUT);
     TALLY(m, r->key, refusals, r->code != 0 && r->code != KP_ETIMEDOUT);
     if (r->code != 0) explain(m, r);
-    if (r->code == KP_ETIMEDOUT) m_do(m); /* the same */
+    if (r->code == KP_ETIMEDOUT) m_do(m); /* it is told on_event, outside */
     r->active = false;
+    r->mail = 0;
     m_lose_interest(m, r->key, r->began);
     m_do(m);
     return true;
 }
 
-static bool run(struct model *m, struct model_request *r)
+bool m_run(struct model *m, struct model_request *r)
 {
     for (;;) {
         switch (r->grant) {
         case G_WAIT:
+            if (r->boxed) return false;
             m_do(m);
             if (r->grant != G_WAIT) break;
             if (m->now < r->deadline && m->now < r->again) return false; /* it sleeps */
-            look_up(m, r);
+            m_look_up(m, r);
             break;
         case G_PERMIT: create(m, r); break;
         case G_SLOT:
-            if (check(m, r)) return over(m, r);
+            if (check(m, r)) return m_over(m, r);
             break;
-        case G_NO: return over(m, r);
+        case G_NO: return m_over(m, r);
         }
     }
 }
 
-bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int request)
+/* ---- the door -------------------------------------------------------------------------------- */
+
+static uint64_t deadline_of(const struct model *m, int64_t within_ms)
+{
+    if (within_ms == KP_NONE) return m->now;
+    if (within_ms == KP_OFF) return FOREVER;
+    return m_later(m->now, within_ms == 0 ? m->deadline : (uint64_t)within_ms * 1000000);
+}
+
+/* Steps 1 and 2. Not 0: it is over, and has not even begun. */
+int m_begin(struct model *m, int key, uint32_t flags, int64_t within_ms, int request)
 {
     struct model_request *r = &m->request[request];
     int code = m->closed ? KP_ECLOSED : 0;
@@ -166,24 +209,34 @@ bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int 
         r->code = code;
         r->why.code = code;
         if (code == KP_EFULL) strcpy(r->why.limit, "budget.max_keys");
-        return true;
+        return code;
     }
     r->active = true;
     r->at_once = within_ms == KP_NONE;
     r->began = m->now;
-    r->deadline = m_later(m->now, within_ms == KP_NONE  ? 0
-                                  : within_ms == KP_OFF ? FOREVER
-                                  : within_ms == 0      ? m->deadline
-                                                        : (uint64_t)within_ms * 1000000);
+    r->deadline = deadline_of(m, within_ms);
+    return 0;
+}
+
+void m_claim(struct model *m, struct model_request *r)
+{
     claim(m, r);
     if (r->grant != G_SLOT && m_keeper_is_late(m)) m_do(m); /* it is told on_event, outside */
-    return run(m, r);
+}
+
+bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int request)
+{
+    struct model_request *r = &m->request[request];
+
+    if (m_begin(m, key, flags, within_ms, request) != 0) return true;
+    m_claim(m, r);
+    return m_run(m, r);
 }
 
 bool model_go_on(struct model *m, int request)
 {
     struct model_request *r = &m->request[request];
 
-    if (r->grant == G_WAIT) look_up(m, r);
-    return run(m, r);
+    m_look_up(m, r);
+    return m_run(m, r);
 }

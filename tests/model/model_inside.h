@@ -11,12 +11,14 @@
 
 #define TALLY(m, k, what, n) ((m)->key[k].tally.what += (n), (m)->tally.what += (n))
 
-/* counting (model.c); key NOBODY: all keys */
+/* counting (model_count.c); key NOBODY: all keys */
 int64_t m_count(const struct model *m, int key, enum model_state state);
 int64_t m_live(const struct model *m, int key);
 int64_t m_staying(const struct model *m, int key); /* live, but for what is being destroyed */
 int64_t m_waiting(const struct model *m, int key);
 bool m_anybody_ahead(const struct model *m, int key);
+int64_t m_lent(const struct model *m, int key); /* what max_lent counts */
+int64_t m_promised(const struct model *m, int key);
 int64_t m_leases(const struct model *m, int key);
 int m_borrowers(const struct model_slot *s);
 int m_oldest_idle(const struct model *m, int key);
@@ -27,6 +29,7 @@ enum verdict { GO_ON, ANSWERED, LACKS };
 enum verdict m_decide(struct model *m, struct model_request *r);
 void m_settle(struct model *m, int key);
 void m_refuse(struct model *m, int request, int code, const char *limit);
+void m_refuse_all(struct model *m, int key, int code);
 void m_no(struct model_request *r, int code, const char *limit);
 int m_take_seat(struct model *m, int slot);
 bool m_may_take(const struct model *m, enum model_budget budget, int key);
@@ -35,6 +38,14 @@ bool m_creator_waits(const struct model *m, int key);
 
 /* a get (model_calls.c) */
 void m_wait_again(struct model *m, struct model_request *r); /* at the place of its stamp */
+int m_begin(struct model *m, int key, uint32_t flags, int64_t within_ms, int request);
+void m_claim(struct model *m, struct model_request *r);
+void m_look_up(struct model *m, struct model_request *r);
+bool m_run(struct model *m, struct model_request *r); /* true: it is over */
+bool m_over(struct model *m, struct model_request *r);
+
+/* event loops (model_loop.c) */
+void m_rouse(struct model *m, struct model_request *r);
 
 /* the way back (model_back.c) */
 int m_answer(struct model *m, kp_job_kind kind, uint64_t serial); /* runs a driver function */
@@ -44,7 +55,8 @@ void m_create(struct model *m, int key, int slot, int request);
 void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason reason);
 bool m_doom(struct model *m, int slot, enum model_reason reason);
 void m_close(struct model *m, int slot, enum model_reason reason);
-void m_destroy(struct model *m, int slot, int heir);
+void m_destroy(struct model *m, int slot);
+void m_checked(struct model *m, int slot, int seat, bool good);
 void m_do(struct model *m); /* destroy what is left to destroy by this call */
 
 /* times and upkeep (model_keep.c) */

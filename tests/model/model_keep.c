@@ -112,6 +112,9 @@ int m_find(struct model *m, int key, int *code)
             k->refill = true;
             m_file_key(m, key, m->now);
         }
+        k->interest++;
+        m_settle(m, key);
+        return key;
     }
     k->interest++;
     return key;
@@ -212,7 +215,10 @@ static void look_at_key(struct model *m, int key, uint64_t now)
 {
     m->key[key].look_at = FOREVER;
     m->key[key].interest++;
+    uint64_t clock = m->now;
+    m->now = now;     /* upkeep looks at the clock once */
     m_settle(m, key); /* a pause may have ended */
+    m->now = clock;
     m_do(m);
     refill(m, key, now);
     m->key[key].interest--;
@@ -407,8 +413,8 @@ int64_t model_close_now(struct model *m)
 {
     if (model_is_over(m)) return 0;
     m->closed = true;
-    for (int i = 0; i < MODEL_REQUESTS; i++)
-        if (m->request[i].waiting) m_refuse(m, i, KP_ECLOSED, "");
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+        m_refuse_all(m, k, KP_ECLOSED);
     for (int k = 0; k < MODEL_KEYS; k++) m->key[k].lacks = B_NONE;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared)) {
         m->key[k].interest++;

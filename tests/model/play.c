@@ -11,17 +11,6 @@
 
 kp_stats play_totals;
 
-__attribute__((format(printf, 1, 2))) static void differ(const char *format, ...)
-{
-    va_list args;
-
-    if (the.differs) return;
-    the.differs = true;
-    va_start(args, format);
-    vsnprintf(the.said, the.size, format, args);
-    va_end(args);
-}
-
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
     va_list args;
@@ -29,50 +18,6 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
     va_start(args, format);
     vsnprintf(the.did, sizeof the.did, format, args);
     va_end(args);
-}
-
-/* ---- gets ------------------------------------------------------------------------------------ */
-
-static void compare_why(int r, const kp_why *real, const kp_why *model)
-{
-    if (strcmp(real->limit, model->limit) != 0)
-        differ("request %d: the pool says %s binds, the model %s", r, real->limit, model->limit);
-#define SAME(field)                                                                                \
-    if (real->field != model->field)                                                               \
-        differ("request %d: why." #field " of the pool is %" PRId64 ", of the model %" PRId64, r,  \
-               (int64_t)real->field, (int64_t)model->field);
-    SAME(code) SAME(waited_ms) SAME(ahead) SAME(live) SAME(creating) SAME(idle) SAME(lent)
-    SAME(closing) SAME(waiting)
-#undef SAME
-}
-
-/* A get of both is over, or of neither. */
-static void compare_get(int r, bool over)
-{
-    struct getter *g = &the.getter[r];
-    const struct model_request *request = &the.model.request[r];
-    kp_lease_about about;
-
-    if (over != !g->active)
-        differ("request %d: the pool %s, the model %s", r, g->active ? "waits" : "is done",
-               over ? "is done" : "waits");
-    if (!over || the.differs) return;
-    if (g->code != request->code)
-        differ("request %d: the pool returns %s, the model %s", r,
-               g->code ? kp_error_find(g->code)->name : "0",
-               request->code ? kp_error_find(request->code)->name : "0");
-    if (!the.differs && g->code != 0) compare_why(r, &g->why, &request->why);
-    if (the.differs || g->code != 0) return;
-    const struct model_slot *s = &the.model.slot[request->slot];
-    if (serial_of(&g->lease) != s->serial)
-        differ("request %d: the pool lends resource %" PRIu64 ", the model %" PRIu64, r,
-               serial_of(&g->lease), s->serial);
-    if (!kp_lease_read(&g->lease, &about) || about.reused != s->seat[request->seat].hit)
-        differ("request %d: the pool says reused = %d, the model %d", r, about.reused,
-               s->seat[request->seat].hit);
-    int at = 0;
-    while (the.lease[at].held) at++;
-    the.lease[at] = (struct lease){ true, g->lease, request->slot, request->seat };
 }
 
 static void say_get(int r)
@@ -96,28 +41,67 @@ static void say_get(int r)
     for (int k_ = 0, i = (int)((op)->which % (n)); k_ < (int)(n); k_++, i = (i + 1) % (int)(n))    \
         if (chosen == NOBODY && (is_there)) chosen = i
 
-static void op_get(const struct op *op)
+/* A place for a get, and for its lease. */
+static int free_getter(const struct op *op)
 {
     int r = 0, held = 0;
 
     while (r < MODEL_REQUESTS && the.getter[r].active) r++;
     for (int i = 0; i < LEASES; i++) held += the.lease[i].held;
-    if (r == MODEL_REQUESTS || held + r >= LEASES) return;
+    if (r == MODEL_REQUESTS || held + MODEL_REQUESTS >= LEASES) return NOBODY;
     struct getter *g = &the.getter[r];
     g->key = op->key;
     g->pin = the.pin[op->key].size && op->fate % 2 ? the.pin[op->key] : name_of(op->key);
     g->ask = (kp_ask){ .within_ms = op->ms, .flags = op->flags, .why = &g->why };
-    if (op->ms == KP_NONE)
-        g->code = kp_get(the.pool, g->pin, &g->ask, &g->lease);
-    else
-        getter_start(g);
+    g->boxed = op->kind == OP_START;
+    return r;
+}
+
+static void op_get(const struct op *op)
+{
+    int r = free_getter(op);
+
+    if (r == NOBODY) return;
+    struct getter *g = &the.getter[r];
+    if (op->ms == KP_NONE) g->code = kp_get(the.pool, g->pin, &g->ask, &g->lease);
+    else getter_start(g);
     say_get(r);
     compare_get(r, model_get(&the.model, op->key, op->flags, op->ms, r));
 }
 
+static void op_start(const struct op *op)
+{
+    int r = the.loop ? free_getter(op) : NOBODY;
+
+    if (r == NOBODY) return;
+    struct getter *g = &the.getter[r];
+    g->request.loop = the.loop;
+    g->request.done = done;
+    g->request.arg = g;
+    g->code = kp_get_start(the.pool, g->pin, &g->ask, &g->request);
+    g->active = g->code == 0;
+    say_get(r);
+    int code = model_start(&the.model, op->key, op->flags, op->ms, r);
+    compare_get(r, code != 0);
+}
+
+static void op_cancel(const struct op *op)
+{
+    CHOOSE(op, MODEL_REQUESTS, the.getter[i].active && the.getter[i].boxed, r);
+
+    if (r == NOBODY) return;
+    struct getter *g = &the.getter[r];
+    kp_cancel(&g->request);
+    g->active = false;
+    g->code = KP_ECANCELED;
+    say_get(r);
+    model_cancel(&the.model, r);
+    compare_get(r, true);
+}
+
 static void op_go_on(const struct op *op)
 {
-    CHOOSE(op, MODEL_REQUESTS, the.getter[i].active, r);
+    CHOOSE(op, MODEL_REQUESTS, the.getter[i].active && !the.getter[i].boxed, r);
 
     if (r == NOBODY) return;
     getter_run(&the.getter[r]);
@@ -162,12 +146,6 @@ static void op_job_done(const struct op *op)
     while (the.model.slot[slot].serial != serial) slot++;
     kp_job_done(job, status, (void *)(uintptr_t)(serial << 4));
     model_job_done(&the.model, slot, status);
-}
-
-static void compare_number(const char *what, int64_t real, int64_t model)
-{
-    if (real != model)
-        differ("%s: the pool returns %" PRId64 ", the model %" PRId64, what, real, model);
 }
 
 static void op_invalidate(const struct op *op)
@@ -249,72 +227,6 @@ static void op_pin(const struct op *op)
     }
 }
 
-/* ---- kp_keep, which may do things in any order that are due at the same time ----------------- */
-
-struct books {
-    int code[MODEL_KEYS + 1];
-    kp_stats stats[MODEL_KEYS + 1];
-};
-
-static void read_books(bool model, struct books *b)
-{
-    memset(b, 0, sizeof *b);
-    for (int key = NOBODY; key < the.setup->keys; key++)
-        b->code[key + 1] = model ? model_stats(&the.model, key, &b->stats[key + 1])
-                                 : kp_stats_read(the.pool, key == NOBODY ? KP_EVERY_KEY
-                                                                         : name_of(key),
-                                                 &b->stats[key + 1]);
-}
-
-/* The next combination of choices, as an odometer counts. False: there are no more. */
-static bool choose_otherwise(struct ties *t)
-{
-    int i = t->n - 1;
-
-    while (i >= 0 && t->choice[i] + 1 >= t->of[i]) i--;
-    if (i < 0) return false;
-    t->choice[i]++;
-    memset(&t->choice[i + 1], 0, (size_t)(TIES - i - 1) * sizeof t->choice[0]);
-    return true;
-}
-
-static bool same_calls(void)
-{
-    int n = the.calls[0].n;
-
-    for (int i = 0; i < n; i++)
-        if (!same_call(i)) return false;
-    return n == the.calls[1].n;
-}
-
-static void op_keep(const struct op *op)
-{
-    static struct model before;
-    static struct books real, model;
-    int64_t returned = kp_keep(the.pool), other = 0;
-
-    read_books(false, &real);
-    before = the.model;
-    memset(&the.ties, 0, offsetof(struct ties, reject));
-    for (int attempt = 0; attempt < 5000; attempt++) {
-        the.model = before;
-        the.calls[1] = (struct calls){ .state = op->fate };
-        the.ties.n = 0;
-        the.ties.in_vain = false;
-        other = model_keep(&the.model);
-        read_books(true, &model);
-        the.ties.forked |= the.ties.n > 0;
-        if (other == returned && same_calls() && memcmp(&real, &model, sizeof real) == 0 &&
-            the.ties.reject-- == 0)
-            return;
-        if (!choose_otherwise(&the.ties)) break;
-    }
-    compare_number("kp_keep", returned, other);
-    differ("kp_keep: no order of what is due at the same time explains what the pool did");
-}
-
-/* ---- operations, again ----------------------------------------------------------------------- */
-
 static void op_close(void)
 {
     int64_t real = kp_pool_close(the.pool, KP_CLOSE_NOW, KP_NONE);
@@ -342,7 +254,10 @@ static void operate(const struct op *op)
     case OP_WARM: op_warm(op); break;
     case OP_PIN:
     case OP_UNPIN: op_pin(op); break;
-    case OP_KEEP: op_keep(op); break;
+    case OP_KEEP:
+    case OP_DISPATCH: play_due(op); break;
+    case OP_START: op_start(op); break;
+    case OP_CANCEL: op_cancel(op); break;
     case OP_PASS:
         the.now += (uint64_t)op->ms * 1000000;
         the.model.now = the.now;
@@ -350,52 +265,6 @@ static void operate(const struct op *op)
     case OP_CLOSE: op_close(); break;
     case OPS: break;
     }
-}
-
-/* ---- comparing ------------------------------------------------------------------------------- */
-
-static const char *const kind_name[] = { "", "create", "validate", "reset", "destroy" };
-
-static void compare_calls(void)
-{
-    const struct calls *real = &the.calls[0], *model = &the.calls[1];
-
-    for (int i = 0; i < real->n || i < model->n; i++) {
-        struct call none = { 0, 0, 0 }, r = i < real->n ? real->call[i] : none,
-                    m = i < model->n ? model->call[i] : none;
-        if (r.kind != m.kind || r.serial != m.serial)
-            differ("driver call %d: the pool runs %s %" PRIu64 ", the model %s %" PRIu64, i + 1,
-                   kind_name[r.kind], r.serial, kind_name[m.kind], m.serial);
-    }
-    if (the.now != the.model.now) differ("the clocks differ");
-}
-
-static void print_calls(void)
-{
-    for (int side = 0; side < 2; side++) {
-        printf("      the %s ran", side ? "model" : "pool");
-        for (int i = 0; i < the.calls[side].n; i++) {
-            const struct call *call = &the.calls[side].call[i];
-            printf(" %s %c%" PRIu64, kind_name[call->kind], 'a' + call->key, call->serial);
-        }
-        printf("\n");
-    }
-}
-
-static void compare_stats(int key)
-{
-    kp_stats real, model;
-    int code = kp_stats_read(the.pool, key == NOBODY ? KP_EVERY_KEY : name_of(key), &real);
-    char name[8] = "pool";
-
-    if (key != NOBODY) snprintf(name, sizeof name, "key %c", 'a' + key);
-    compare_number("kp_stats_read", code, model_stats(&the.model, key, &model));
-#define X(field, sentence)                                                                         \
-    if (real.field != model.field)                                                                 \
-        differ("%s: " #field " of the pool is %" PRIu64 ", of the model %" PRIu64, name,           \
-               real.field, model.field);
-    KP_STATS_MAP(X)
-#undef X
 }
 
 static void step(const struct op *op)
@@ -435,21 +304,19 @@ static void add_up(void)
 /* Everything ends: then nothing may be left. */
 static void finish(void)
 {
+    static const enum op_kind kinds[] = { OP_RELEASE, OP_JOB_DONE, OP_GO_ON, OP_CANCEL };
     struct op op = { .kind = OP_CLOSE, .fate = 7 };
 
     add_up();
     step(&op);
-    if (!the.differs) step_all(OP_RELEASE);
-    if (!the.differs) step_all(OP_JOB_DONE);
-    for (int i = 0; i < 3 && !the.differs; i++) { /* one that goes on may create once more */
-        step_all(OP_GO_ON);
-        if (!the.differs) step_all(OP_JOB_DONE);
+    for (op.kind = OP_DISPATCH; op.fate < 13 && !the.differs; op.fate++) {
+        if (op.fate > 7) step(&op);
+        for (size_t i = 0; i < (op.fate < 11 ? 3 : 4) && !the.differs; i++) step_all(kinds[i]);
     }
-    if (!the.differs) step_all(OP_RELEASE);
     if (!the.differs && (!model_is_over(&the.model) || kp_is_pool(the.pool)))
         differ("closed, and everything came back: it is not over");
-    if (!the.differs && the.blocks != 0)
-        differ("%" PRId64 " blocks of memory are left", the.blocks);
+    if (!the.differs && the.blocks != 0) differ("%" PRId64 " blocks of memory are left", the.blocks);
+    if (!the.differs && the.loop) compare_number("kp_loop_close", kp_loop_close(the.loop), 0);
 }
 
 /* reject, forked: of the kp_keep at that place, see struct ties. */

@@ -10,9 +10,9 @@
 #include "model.h"
 
 #define OP_MAP(X)                                                                                  \
-    X(GET) X(GO_ON) X(RELEASE) X(DISCARD) X(RELEASE_TWICE) X(JOB_DONE) X(INVALIDATE)               \
-    X(INVALIDATE_KEY) X(REUSE) X(REPORT) X(ADD) X(WARM) X(PIN) X(UNPIN) X(LIMITS) X(LIMITS_ALL)    \
-    X(KEEP) X(PASS) X(CLOSE)
+    X(GET) X(GO_ON) X(START) X(CANCEL) X(DISPATCH) X(RELEASE) X(DISCARD) X(RELEASE_TWICE)          \
+    X(JOB_DONE) X(INVALIDATE) X(INVALIDATE_KEY) X(REUSE) X(REPORT) X(ADD) X(WARM) X(PIN) X(UNPIN)  \
+    X(LIMITS) X(LIMITS_ALL) X(KEEP) X(PASS) X(CLOSE)
 
 enum op_kind {
 #define X(name) OP_##name,
@@ -38,6 +38,7 @@ struct setup {
     uint64_t seed;
     kp_options options;
     int keys;
+    bool on_loop; /* an event loop on the thread that plays */
     uint32_t weight[OPS];
     uint32_t bad_pct, pending_pct; /* of the driver's answers */
 };

@@ -34,7 +34,8 @@ struct calls {
 struct getter {
     ucontext_t context;
     char *stack;
-    bool active;
+    bool active, boxed; /* boxed: an event loop's, with this request */
+    kp_request request;
     int key, code;
     kp_key pin; /* or its name */
     kp_ask ask;
@@ -63,6 +64,8 @@ struct play {
     kp_lease ended; /* the last one that was */
     struct model model;
     struct ties ties;
+    kp_loop *loop;
+    int done[2 * MODEL_REQUESTS], dones; /* whose done ran in this dispatch, in order */
     bool differs;
     char did[100]; /* the operation, in words */
     char *said;
@@ -79,5 +82,17 @@ void stage_open(const struct setup *setup);
 /* Begin a get that may wait, or let it go on; until it waits again or is over. */
 void getter_start(struct getter *g);
 void getter_run(struct getter *g);
+
+/* play_compare.c */
+__attribute__((format(printf, 1, 2))) void differ(const char *format, ...); /* the first counts */
+void compare_get(int r, bool over); /* a get of both is over, or of neither */
+void compare_number(const char *what, int64_t real, int64_t model);
+void compare_calls(void);
+void compare_stats(int key); /* NOBODY: of the pool */
+const char *other_why(const kp_why *real, const kp_why *model); /* where they differ, or NULL */
+void print_calls(void);
+
+void play_due(const struct op *op); /* play_due.c: kp_keep, kp_loop_dispatch */
+void done(kp_request *request, int status, kp_lease lease); /* of event loops */
 
 #endif

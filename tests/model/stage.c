@@ -74,7 +74,8 @@ static int answer(struct calls *calls, kp_job_kind kind, uint64_t serial, int ke
     if (calls->n < CALLS) calls->call[calls->n++] = (struct call){ kind, serial, key };
     *takes_ns = 1 + bits % 1000; /* so that no two things happen at the same time */
     bits >>= 20;
-    if (kind == KP_JOB_CREATE && bits % 100 < the.setup->pending_pct) return KP_PENDING;
+    if ((kind == KP_JOB_CREATE || the.setup->on_loop) && bits % 100 < the.setup->pending_pct)
+        return KP_PENDING;
     if (bits / 100 % 100 >= the.setup->bad_pct) return 0;
     return bits / 10000 % 4 == 0 ? KP_EREFUSED : -5;
 }
@@ -116,17 +117,16 @@ static int driver_answer(kp_job *job)
                         &takes_ns);
 
     the.now += takes_ns;
+    int at = 0;
+    while (the.pending[at]) at++;
+    if (status == KP_PENDING) the.pending[at] = job;
     return status;
 }
 
 static int create(kp_job *job, void **out)
 {
-    int status = driver_answer(job), at = 0;
-
-    while (the.pending[at]) at++;
-    if (status == KP_PENDING) the.pending[at] = job;
     *out = (void *)(uintptr_t)(job->serial << 4);
-    return status;
+    return driver_answer(job);
 }
 
 static int on_resource(kp_job *job, void *resource)
@@ -178,6 +178,16 @@ void getter_start(struct getter *g)
     getter_run(g);
 }
 
+void done(kp_request *request, int status, kp_lease lease)
+{
+    struct getter *g = request->arg;
+
+    g->active = false;
+    g->code = status;
+    g->lease = lease;
+    the.done[the.dones++] = (int)(g - the.getter);
+}
+
 uint64_t serial_of(const kp_lease *lease)
 {
     return (uint64_t)(uintptr_t)lease->resource >> 4;
@@ -201,6 +211,10 @@ void stage_open(const struct setup *setup)
     options.on_event = hear;
     options.driver.create = create;
     options.driver.destroy = on_resource;
+    if (setup->on_loop) {
+        options.driver.flags = KP_NEVER_BLOCKS;
+        if (kp_loop_open(&the.loop) != 0 || kp_loop_dispatch(the.loop) != -1) abort();
+    }
     if (setup->options.limits.validate_on) options.driver.validate = on_resource;
     if (setup->seed % 3 == 0) options.driver.reset = on_resource;
     int code = kp_pool_open(&options, &the.pool);
@@ -210,6 +224,7 @@ void stage_open(const struct setup *setup)
     }
     model_open(&the.model, &options, the.now);
     the.model.luck = luck(NULL);
+    the.model.on_loop = setup->on_loop;
     the.model.answer = model_answer;
     the.model.choose = choose;
 }

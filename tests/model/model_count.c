@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model counts: nothing that can be counted is kept. Key NOBODY: over all keys.
+ */
+#include "model_inside.h"
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+int64_t m_count(const struct model *m, int key, enum model_state state)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        n += m->slot[i].state == state && (key == NOBODY || m->slot[i].key == key);
+    return n;
+}
+
+int64_t m_live(const struct model *m, int key)
+{
+    return m_count(m, key, M_CREATING) + m_count(m, key, M_IDLE) + m_count(m, key, M_LENT) +
+           m_count(m, key, M_CLOSING);
+}
+
+int64_t m_staying(const struct model *m, int key)
+{
+    return m_live(m, key) - m_count(m, key, M_CLOSING);
+}
+
+int64_t m_waiting(const struct model *m, int key)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        n += m->request[i].waiting && (key == NOBODY || m->request[i].key == key);
+    return n;
+}
+
+int m_borrowers(const struct model_slot *s)
+{
+    int n = 0;
+
+    for (int i = 0; i < MODEL_SEATS; i++) n += s->seat[i].lent;
+    return n;
+}
+
+int64_t m_leases(const struct model *m, int key)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].state == M_LENT && (key == NOBODY || m->slot[i].key == key))
+            n += m_borrowers(&m->slot[i]);
+    return n;
+}
+
+/* What max_lent counts: leases, requests that create, and leases whose resource is being
+ * destroyed. */
+int64_t m_lent(const struct model *m, int key)
+{
+    int64_t n = m_leases(m, key);
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        n += m->slot[i].state == M_CLOSING && m->slot[i].owes_lent &&
+             (key == NOBODY || m->slot[i].key == key);
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        n += m->request[i].holds_lent && (key == NOBODY || m->request[i].key == key);
+    return n;
+}
+
+int64_t m_promised(const struct model *m, int key)
+{
+    int64_t n = 0;
+
+    for (int k = 0; k < MODEL_KEYS; k++) n += key == NOBODY || key == k ? m->key[k].promised : 0;
+    return n;
+}
+
+int m_oldest_idle(const struct model *m, int key)
+{
+    int oldest = NOBODY;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].state == M_IDLE && m->slot[i].key == key &&
+            (oldest == NOBODY || m->slot[i].order < m->slot[oldest].order))
+            oldest = i;
+    return oldest;
+}
+
+int m_newest_idle(const struct model *m, int key)
+{
+    int newest = NOBODY;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].state == M_IDLE && m->slot[i].key == key &&
+            (newest == NOBODY || m->slot[i].order > m->slot[newest].order))
+            newest = i;
+    return newest;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's event loop: requests that come back instead of waiting. Whoever is answered, or has
+ * to look again, has a letter in the loop's mailbox, and is gone on with when the loop dispatches;
+ * so is whoever's time has come.
+ */
+#include "model_inside.h"
+
+void m_rouse(struct model *m, struct model_request *r)
+{
+    if (r->boxed && r->mail == 0) r->mail = ++m->mails;
+}
+
+/* Until then it need not be looked at without a letter. */
+static void file(struct model_request *r)
+{
+    r->at = r->deadline < r->again ? r->deadline : r->again;
+}
+
+int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int request)
+{
+    struct model_request *r = &m->request[request];
+    int code = m_begin(m, key, flags, within_ms, request);
+
+    if (code != 0) return code;
+    r->boxed = true;
+    m_claim(m, r);
+    if (r->grant == G_NO) {
+        (void)m_over(m, r);
+        return r->code;
+    }
+    if (r->grant != G_WAIT) m_rouse(m, r); /* done never runs from in here */
+    file(r);
+    m_do(m);
+    return 0;
+}
+
+/* What it was granted goes to whoever is next. */
+static void decline(struct model *m, struct model_request *r)
+{
+    enum model_grant grant = r->grant;
+    struct model_key *k = &m->key[r->key];
+
+    m_no(r, KP_ECANCELED, "");
+    if (grant == G_SLOT) {
+        TALLY(m, r->key, hits, m->slot[r->slot].seat[r->seat].hit ? (uint64_t)-1 : 0);
+        m_give(m, r->slot, r->seat, true, R_RETURNED);
+    } else if (grant == G_PERMIT) {
+        k->probing = false;
+        r->holds_lent = false;
+        if (r->victim != NOBODY) { /* it goes all the same */
+            k->promised--;
+            m->todo[m->todo_end++] = r->victim;
+        } else {
+            m->slot[r->slot].state = M_FREE;
+        }
+        m_settle(m, r->key);
+    }
+}
+
+void model_cancel(struct model *m, int request)
+{
+    struct model_request *r = &m->request[request];
+
+    if (!r->active) return;
+    if (r->grant == G_WAIT) {
+        m_refuse(m, request, KP_ECANCELED, r->limit);
+        m_settle(m, r->key);
+    } else {
+        decline(m, r);
+    }
+    r->code = KP_ECANCELED;
+    (void)m_over(m, r);
+}
+
+/* ---- dispatch -------------------------------------------------------------------------------- */
+
+static void step(struct model *m, int request)
+{
+    struct model_request *r = &m->request[request];
+
+    m_look_up(m, r);
+    if (m_run(m, r)) {
+        m->done[m->dones++] = request;
+    } else {
+        file(r);
+        m_do(m);
+    }
+}
+
+static int first_letter(const struct model *m)
+{
+    int first = NOBODY;
+
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        if (m->request[i].active && m->request[i].mail &&
+            (first == NOBODY || m->request[i].mail < m->request[first].mail))
+            first = i;
+    return first;
+}
+
+/* Those whose time comes first, and when. */
+static int timers(const struct model *m, int out[MODEL_REQUESTS], uint64_t *at)
+{
+    int n = 0;
+
+    *at = FOREVER;
+    for (int i = 0; i < MODEL_REQUESTS; i++) {
+        const struct model_request *r = &m->request[i];
+        if (!r->active || !r->boxed || r->at == FOREVER || r->at > *at) continue;
+        if (r->at < *at) n = 0;
+        *at = r->at;
+        out[n++] = i;
+    }
+    return n;
+}
+
+int64_t model_dispatch(struct model *m)
+{
+    int request, due[MODEL_REQUESTS], n;
+    uint64_t at;
+
+    m->dones = 0;
+    while ((request = first_letter(m)) != NOBODY) {
+        m->request[request].mail = 0;
+        step(m, request);
+    }
+    uint64_t now = m->now;
+    while ((n = timers(m, due, &at)) > 0 && at <= now)
+        step(m, due[n > 1 ? m->choose(m->ctx, n) : 0]);
+    if (first_letter(m) != NOBODY) return 0;
+    if (at == FOREVER) return -1;
+    return at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Upkeep and dispatches, which may do things in any order that are due at the same time: the model
+ * tries orders until one explains what the library did.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "play_inside.h"
+
+/* ---- what may do things in any order that are due at the same time --------------------------- */
+
+struct books {
+    int code[MODEL_KEYS + 1];
+    kp_stats stats[MODEL_KEYS + 1];
+};
+
+static void read_books(bool model, struct books *b)
+{
+    memset(b, 0, sizeof *b);
+    for (int key = NOBODY; key < the.setup->keys; key++)
+        b->code[key + 1] = model ? model_stats(&the.model, key, &b->stats[key + 1])
+                                 : kp_stats_read(the.pool, key == NOBODY ? KP_EVERY_KEY
+                                                                         : name_of(key),
+                                                 &b->stats[key + 1]);
+}
+
+/* The next combination of choices, as an odometer counts. False: there are no more. */
+static bool choose_otherwise(struct ties *t)
+{
+    int i = t->n - 1;
+
+    while (i >= 0 && t->choice[i] + 1 >= t->of[i]) i--;
+    if (i < 0) return false;
+    t->choice[i]++;
+    memset(&t->choice[i + 1], 0, (size_t)(TIES - i - 1) * sizeof t->choice[0]);
+    return true;
+}
+
+static bool same_calls(void)
+{
+    int n = the.calls[0].n;
+
+    for (int i = 0; i < n; i++)
+        if (!same_call(i)) return false;
+    return n == the.calls[1].n;
+}
+
+/* The same requests were answered by this dispatch, in the same order and with the same. */
+static bool same_done(void)
+{
+    for (int i = 0; i < the.dones; i++) {
+        const struct getter *g = &the.getter[the.done[i]];
+        const struct model_request *r = &the.model.request[the.done[i]];
+        if (i >= the.model.dones || the.model.done[i] != the.done[i] || g->code != r->code ||
+            (g->code == 0 ? serial_of(&g->lease) != the.model.slot[r->slot].serial
+                          : other_why(&g->why, &r->why) != NULL))
+            return false;
+    }
+    return the.dones == the.model.dones;
+}
+
+/* Upkeep, or a dispatch. */
+void play_due(const struct op *op)
+{
+    static struct model before;
+    static struct books real, model;
+    bool keeps = op->kind == OP_KEEP;
+    int reject = the.ties.reject;
+
+    if (!keeps && !the.loop) return;
+    the.dones = 0;
+    int64_t returned = keeps ? kp_keep(the.pool) : kp_loop_dispatch(the.loop), other = 0;
+    read_books(false, &real);
+    before = the.model;
+    memset(&the.ties, 0, sizeof the.ties);
+    for (int attempt = 0; attempt < 5000; attempt++) {
+        the.model = before;
+        the.model.dones = 0;
+        the.calls[1] = (struct calls){ .state = op->fate };
+        the.ties.n = 0;
+        the.ties.in_vain = false;
+        other = keeps ? model_keep(&the.model) : model_dispatch(&the.model);
+        bool done_same = same_done();
+        read_books(true, &model);
+        the.ties.forked |= the.ties.n > 0;
+        if (other == returned && same_calls() && done_same &&
+            memcmp(&real, &model, sizeof real) == 0 && reject-- == 0) {
+            for (int i = 0; i < the.dones; i++) compare_get(the.done[i], true);
+            return;
+        }
+        if (!choose_otherwise(&the.ties)) break;
+    }
+    compare_number(keeps ? "kp_keep" : "kp_loop_dispatch", returned, other);
+    compare_number("the number of requests answered", the.dones, the.model.dones);
+    for (int i = 0; i < the.dones; i++) compare_number("the next", the.done[i], the.model.done[i]);
+    for (int i = 0; i < the.dones; i++) compare_get(the.done[i], true);
+    compare_calls();
+    for (int key = NOBODY; key < the.setup->keys; key++) compare_stats(key);
+    differ("no order of what is due at the same time explains what the pool did");
+}
