@@ -52,7 +52,7 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(2) l->max_lent = PICK(s, 1, 2, 3, KP_UNLIMITED);
     MAYBE(3) l->max_idle = PICK(s, KP_NONE, 1, 2, KP_UNLIMITED);
     MAYBE(4) l->max_creating = PICK(s, 1, 2, 3, KP_UNLIMITED);
-    MAYBE(5) l->max_waiting = PICK(s, KP_NONE, 1, 3, 5, 8, KP_UNLIMITED, KP_UNLIMITED, KP_UNLIMITED);
+    MAYBE(5) l->max_waiting = PICK(s, KP_NONE, 1, 3, 5, 8, KP_UNLIMITED, KP_UNLIMITED);
     MAYBE(6) l->idle_ttl_ms = PICK(s, 1, 40, 700, KP_OFF);
     MAYBE(7) l->max_age_ms = PICK(s, 30, 900, KP_OFF);
     MAYBE(8) l->excess_ttl_ms = PICK(s, 10, 300);
@@ -206,9 +206,10 @@ static void print_setup(const struct setup *setup)
 
 void op_print(int number, const struct op *op, const char *did)
 {
-    static const bool keyed[OPS] = { [OP_GET] = true, [OP_START] = true, [OP_ADD] = true,   [OP_WARM] = true,
-                                     [OP_PIN] = true, [OP_UNPIN] = true, [OP_LIMITS] = true,
-                                     [OP_INVALIDATE_KEY] = true };
+    static const bool keyed[OPS] = { [OP_GET] = true,   [OP_START] = true,
+                                     [OP_ADD] = true,   [OP_WARM] = true,
+                                     [OP_PIN] = true,   [OP_UNPIN] = true,
+                                     [OP_LIMITS] = true, [OP_INVALIDATE_KEY] = true };
 
     printf("  %3d %-14s", number, op_name[op->kind]);
     if (keyed[op->kind]) printf(" key %c", 'a' + op->key);

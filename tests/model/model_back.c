@@ -437,8 +437,9 @@ void m_checked(struct model *m, int slot, int seat, bool good)
 
     s->job = J_NONE;
     if (s->sponsor == NOBODY || !good || s->doomed) {
-        (void)release_sponsor(m, slot);
+        int key = s->key, sponsor = release_sponsor(m, slot);
         m_give(m, slot, seat, good, R_INVALID);
+        if (sponsor != NOBODY) m_settle(m, key); /* it looked at nothing else so far */
     } else {
         TALLY(m, s->key, hits, 1); /* it was not counted while in doubt */
         (void)release_sponsor(m, slot);

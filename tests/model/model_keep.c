@@ -330,7 +330,7 @@ int64_t model_invalidate_key(struct model *m, int key)
     return found;
 }
 
-/* ---- adding, warming, pinning ----------------------------------------------------------------- */
+/* ---- adding, warming, pinning ---------------------------------------------------------------- */
 
 int model_add(struct model *m, int key, uint64_t serial)
 {
