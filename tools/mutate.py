@@ -51,7 +51,8 @@ NO_TESTS = ('base_', 'sqlite', 'apr')           # of base, and of adapters with 
 # Tests of several files: the files, and what the program is given.
 MORE_TESTS = {
     'model_agree': (['agree', 'play', 'play_compare', 'play_due', 'stage', 'model', 'model_count',
-                     'model_calls', 'model_back', 'model_loop', 'model_keep', 'model_limits'],
+                     'model_calls', 'model_back', 'model_loop', 'model_keep', 'model_limits',
+                     'model_check'],
                     ['--ops', '20000', '--seed', '1']),
 }
 LONGEST = 2.0       # a test that takes more processor time is left out: survivors wait for all

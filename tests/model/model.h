@@ -158,6 +158,9 @@ bool model_is_over(const struct model *m);
 /* KP_ENOTFOUND, KP_ECLOSED or 0; NOBODY: the whole pool. */
 int model_stats(struct model *m, int key, kp_stats *out);
 
+/* NULL: the laws hold; else the one that does not. */
+const char *model_broken(const struct model *m);
+
 /* The rules that limits make of others, where zero is "not said". */
 void model_rules(const kp_limits *said, struct model_rules *rules);
 

@@ -276,6 +276,8 @@ static void step(const struct op *op)
     operate(op);
     compare_calls();
     for (int key = NOBODY; key < the.setup->keys && !the.differs; key++) compare_stats(key);
+    const char *broken = the.differs ? NULL : model_broken(&the.model);
+    if (broken) differ("both are wrong: %s", broken);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What must hold of the model between any two calls. The library is compared with the model; this
+ * keeps the model to the laws, so that both cannot be wrong in the same way.
+ */
+#include "model_inside.h"
+
+/* Is there anything that only the time has changed, and nobody has looked at yet? */
+static bool time_is_ahead(const struct model *m)
+{
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        if (m->request[i].waiting && m->request[i].again <= m->now) return true;
+    for (int i = 0; i < MODEL_SLOTS; i++) {
+        const struct model_slot *s = &m->slot[i];
+        if (s->state == M_IDLE && m->now >= m_expires_at(m, i)) return true;
+        if (s->state == M_LENT && s->open && m->now >= s->age_end) return true;
+    }
+    return false;
+}
+
+/* L1: a request that waits, and something that could serve it. */
+static bool has_idle_hands(const struct model *m)
+{
+    static struct model copy;
+
+    if (m->closed || m_waiting(m, NOBODY) == 0 || time_is_ahead(m)) return false;
+    copy = *m;
+    for (int k = 0; k < MODEL_KEYS; k++)
+        if (copy.key[k].in_use) m_settle(&copy, k);
+    for (int i = 0; i < MODEL_REQUESTS; i++)
+        if (m->request[i].waiting && !copy.request[i].waiting && copy.request[i].grant != G_NO)
+            return true;
+    return false;
+}
+
+const char *model_broken(const struct model *m)
+{
+    int64_t creating = m_count(m, NOBODY, M_CREATING) + m_promised(m, NOBODY);
+
+    if (m_live(m, NOBODY) > m->budget_live) return "L2: more are live than budget.max_live";
+    if (m_lent(m, NOBODY) > m->budget_lent) return "L2: more are lent than budget.max_lent";
+    if (creating > m->budget_creating) return "L2: more are made than budget.max_creating";
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].state != M_LENT && m_borrowers(&m->slot[i]) > 0)
+            return "L5: it has a borrower, and is not lent";
+    return has_idle_hands(m) ? "L1: a request waits beside what could serve it" : NULL;
+}
