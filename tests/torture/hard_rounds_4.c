@@ -169,8 +169,8 @@ static void H20_a_deadline_among_wakeups_ends_the_wait_when_it_comes(void **stat
     print_message("H20: half of them at most %llu us late, all of them %llu us\n",
                   (unsigned long long)half / 1000, (unsigned long long)late[r->wanted] / 1000);
     free(late);
-    /* a busy machine makes single ones late (I6) */
-    ROUNDS_EXPECT(r, half < 1000000, "half are %llu ns late", (unsigned long long)half);
+    /* a busy machine makes some late; one that is begun anew by each that passes never ends (I6) */
+    ROUNDS_EXPECT(r, half < 20000000, "half are %llu ns late", (unsigned long long)half);
     rounds_judge(r);
     rounds_end(r);
 }

@@ -13,7 +13,8 @@
  *
  * Nothing sleeps: who has to wait for something in a round looks for it again and again.
  * KP_ROUNDS (400; `make torture` says 10000) says how many rounds a case has; KP_SEED (from the
- * clock; printed) makes the pauses and choices of each round.
+ * clock; printed) makes the pauses and choices of each round. A round that hangs ends the program
+ * by SIGALRM.
  */
 #ifndef KP_TESTS_ROUNDS_H
 #define KP_TESTS_ROUNDS_H
@@ -321,7 +322,7 @@ static KP_MAYBE_UNUSED struct rounds *rounds_open(const char *name, unsigned cre
     r->options.threads = KP_NONE;
     r->options.limits.retry_first_ms = KP_NONE;
     r->options.limits.max_creating = KP_UNLIMITED;
-    signal(SIGALRM, rounds_hang);
+    print_message("%s: %u rounds, KP_SEED=%llu\n", name, r->wanted, (unsigned long long)r->seed);
     assert_int_equal(pthread_barrier_init(&r->gate, NULL, crew + 1), 0);
     for (unsigned i = 0; i < crew; i++) {
         struct rounds_member *m = malloc(sizeof *m);
@@ -338,8 +339,6 @@ static KP_MAYBE_UNUSED bool rounds_next(struct rounds *r)
     if (r->round == r->wanted) return false;
     r->round++;
     rounds_reseed(r, ROUNDS_CREW);
-    snprintf(rounds_now, sizeof rounds_now, "%s, round %u of KP_SEED=%llu: it hangs\n", r->name,
-             r->round, (unsigned long long)r->seed);
     alarm(ROUNDS_HANG_S);
     return true;
 }
@@ -367,10 +366,9 @@ static KP_MAYBE_UNUSED void rounds_end(struct rounds *r)
     pthread_barrier_destroy(&r->gate);
     alarm(0);
     for (size_t i = 0, n = 0; r->tallies && r->tallies[i] && n < sizeof text; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, ", %u %s", atomic_load(&r->tally[i]),
-                              r->tallies[i]);
-    print_message("%s: %u rounds, KP_SEED=%llu%s\n", r->name, r->round,
-                  (unsigned long long)r->seed, text);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%u %s", i ? ", " : "",
+                              atomic_load(&r->tally[i]), r->tallies[i]);
+    if (r->tallies) print_message("%s: %s\n", r->name, text);
     free(r);
 }
 

@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,7 +28,7 @@
 enum {
     ROUNDS_CREW = 8,
     ROUNDS_KEYS = 26,               /* keys begin with a small letter */
-    ROUNDS_HANG_S = 60,             /* a round that takes so long hangs */
+    ROUNDS_HANG_S = 60,             /* a round that takes so long hangs: SIGALRM ends it all */
     ROUNDS_LONG_MS = 30000,         /* who asks within that is never too late, only lost */
     ROUNDS_BYTES = 1 << 17          /* what a pool of these cases may take at rest (I9) */
 };
@@ -102,15 +101,6 @@ static KP_MAYBE_UNUSED void rounds_judge(struct rounds *r)
     if (atomic_load(&r->wrong))
         fail_msg("%s, round %u of KP_SEED=%llu: %s", r->name, r->round,
                  (unsigned long long)r->seed, r->broken);
-}
-
-static char rounds_now[160]; /* for the one who ends a round that hangs */
-
-static KP_MAYBE_UNUSED void rounds_hang(int signal)
-{
-    (void)signal;
-    (void)!write(STDERR_FILENO, rounds_now, strlen(rounds_now));
-    _exit(3);
 }
 
 /* ---- chance and time ------------------------------------------------------------------------- */
