@@ -8,7 +8,7 @@
 /* ---- H9: the reaper takes the one that a getter wanted ---- */
 
 /* H9 (ACP-5) */
-static void who_wants_the_one_being_reaped_must_have_a_new_one_when_it_is_gone(void **state)
+static void H9_who_wants_the_one_being_reaped_must_have_a_new_one_when_it_is_gone(void **state)
 {
     static kp_gate gate;
     static const kp_line slow[] = { { .gate = &gate }, { 0 } };
@@ -43,7 +43,7 @@ static void pauses(struct worker *w)
 }
 
 /* H9, B-TTL-20: the other way round, it must not be destroyed while lent */
-static void getters_and_the_keeper_must_never_both_have_the_same_one(void **state)
+static void H9_getters_and_the_keeper_must_never_both_have_the_same_one(void **state)
 {
     static const char *const keys[] = { "a", "b" };
     uint64_t seed, expired = 0;
@@ -122,7 +122,7 @@ static void closes_while_reaping(kp_close_mode mode)
 }
 
 /* H10 (TK-3, TK-11) */
-static void a_close_in_the_middle_of_reaping_must_lose_none_of_them(void **state)
+static void H10_a_close_in_the_middle_of_reaping_must_lose_none_of_them(void **state)
 {
     (void)state;
     closes_while_reaping(KP_CLOSE_NOW);
@@ -132,7 +132,7 @@ static void a_close_in_the_middle_of_reaping_must_lose_none_of_them(void **state
 /* ---- H11: invalidate what I hold, then get again ---- */
 
 /* H11 (E3-9), D18 */
-static void who_discards_the_only_one_must_get_another_at_once(void **state)
+static void H11_who_discards_the_only_one_must_get_another_at_once(void **state)
 {
     struct house h;
     kp_scope scope = { { 0 } };
@@ -157,7 +157,7 @@ static void who_discards_the_only_one_must_get_another_at_once(void **state)
 }
 
 /* H11: with a mark it counts until it comes back, so the deadline must end it */
-static void who_only_marks_the_only_one_must_be_answered_by_the_deadline(void **state)
+static void H11_who_only_marks_the_only_one_must_be_answered_by_the_deadline(void **state)
 {
     struct house h;
     kp_lease one, two;
@@ -177,7 +177,7 @@ static void who_only_marks_the_only_one_must_be_answered_by_the_deadline(void **
 }
 
 /* H11: size 2; B-INV-13, D18: ours counts the marked one, so live never exceeds the limit */
-static void of_two_a_marked_one_must_leave_room_for_one_other(void **state)
+static void H11_of_two_a_marked_one_must_leave_room_for_one_other(void **state)
 {
     struct house h;
     kp_lease one, two;
@@ -214,7 +214,7 @@ static void ends_it(void *arg)
 }
 
 /* H12 */
-static void of_a_release_and_a_discard_of_one_lease_exactly_one_must_count(void **state)
+static void H12_of_a_release_and_a_discard_of_one_lease_exactly_one_must_count(void **state)
 {
     uint64_t seed, kept = 0;
     int round;
@@ -268,7 +268,7 @@ static void discards_all(void *arg)
 }
 
 /* H13, B-INV-16: testConcurrentInvalidate */
-static void twenty_who_discard_the_same_sixty_must_destroy_sixty(void **state)
+static void H13_twenty_who_discard_the_same_sixty_must_destroy_sixty(void **state)
 {
     static const char *const key[] = { "a", "b", "c" };
     static struct many m[20];
@@ -329,7 +329,7 @@ static void returns_a_broken_one(bool by_reset)
 }
 
 /* H14 (R2D2-1), B-CHK-03, B-CB-10 */
-static void a_return_that_fails_its_check_must_let_who_waits_make_a_new_one(void **state)
+static void H14_a_return_that_fails_its_check_must_let_who_waits_make_a_new_one(void **state)
 {
     (void)state;
     returns_a_broken_one(true);
@@ -337,7 +337,7 @@ static void a_return_that_fails_its_check_must_let_who_waits_make_a_new_one(void
 }
 
 /* H14: then the check itself blocks */
-static void a_check_that_blocks_must_hold_up_no_other_key_and_no_deadline(void **state)
+static void H14_a_check_that_blocks_must_hold_up_no_other_key_and_no_deadline(void **state)
 {
     static kp_gate gate;
     static const kp_line slow[] = { { .gate = &gate }, { 0 } };
@@ -391,7 +391,7 @@ static void frees_for_another(int64_t max_live)
 }
 
 /* H15 (ACP-1: an unlimited key starves the other) */
-static void a_return_at_the_limit_of_all_keys_must_serve_who_waits_for_another(void **state)
+static void H15_a_return_at_the_limit_of_all_keys_must_serve_who_waits_for_another(void **state)
 {
     (void)state;
     frees_for_another(KP_UNLIMITED);
@@ -429,7 +429,7 @@ static void arrival_decides(bool a_first)
 }
 
 /* H15: waiters on both */
-static void at_the_limit_of_all_keys_arrival_must_decide_between_keys_if_asked(void **state)
+static void H15_at_the_limit_of_all_keys_arrival_must_decide_between_keys_if_asked(void **state)
 {
     (void)state;
     arrival_decides(true);
@@ -437,7 +437,7 @@ static void at_the_limit_of_all_keys_arrival_must_decide_between_keys_if_asked(v
 }
 
 /* H15: with a limit on what is lent instead, nothing has to go */
-static void at_a_limit_on_what_is_lent_nobody_must_be_evicted(void **state)
+static void H15_at_a_limit_on_what_is_lent_nobody_must_be_evicted(void **state)
 {
     struct visitor w = { 0 };
     struct house h;
@@ -462,19 +462,19 @@ static void at_a_limit_on_what_is_lent_nobody_must_be_evicted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_wants_the_one_being_reaped_must_have_a_new_one_when_it_is_gone),
-        cmocka_unit_test(getters_and_the_keeper_must_never_both_have_the_same_one),
-        cmocka_unit_test(a_close_in_the_middle_of_reaping_must_lose_none_of_them),
-        cmocka_unit_test(who_discards_the_only_one_must_get_another_at_once),
-        cmocka_unit_test(who_only_marks_the_only_one_must_be_answered_by_the_deadline),
-        cmocka_unit_test(of_two_a_marked_one_must_leave_room_for_one_other),
-        cmocka_unit_test(of_a_release_and_a_discard_of_one_lease_exactly_one_must_count),
-        cmocka_unit_test(twenty_who_discard_the_same_sixty_must_destroy_sixty),
-        cmocka_unit_test(a_return_that_fails_its_check_must_let_who_waits_make_a_new_one),
-        cmocka_unit_test(a_check_that_blocks_must_hold_up_no_other_key_and_no_deadline),
-        cmocka_unit_test(a_return_at_the_limit_of_all_keys_must_serve_who_waits_for_another),
-        cmocka_unit_test(at_the_limit_of_all_keys_arrival_must_decide_between_keys_if_asked),
-        cmocka_unit_test(at_a_limit_on_what_is_lent_nobody_must_be_evicted),
+        cmocka_unit_test(H9_who_wants_the_one_being_reaped_must_have_a_new_one_when_it_is_gone),
+        cmocka_unit_test(H9_getters_and_the_keeper_must_never_both_have_the_same_one),
+        cmocka_unit_test(H10_a_close_in_the_middle_of_reaping_must_lose_none_of_them),
+        cmocka_unit_test(H11_who_discards_the_only_one_must_get_another_at_once),
+        cmocka_unit_test(H11_who_only_marks_the_only_one_must_be_answered_by_the_deadline),
+        cmocka_unit_test(H11_of_two_a_marked_one_must_leave_room_for_one_other),
+        cmocka_unit_test(H12_of_a_release_and_a_discard_of_one_lease_exactly_one_must_count),
+        cmocka_unit_test(H13_twenty_who_discard_the_same_sixty_must_destroy_sixty),
+        cmocka_unit_test(H14_a_return_that_fails_its_check_must_let_who_waits_make_a_new_one),
+        cmocka_unit_test(H14_a_check_that_blocks_must_hold_up_no_other_key_and_no_deadline),
+        cmocka_unit_test(H15_a_return_at_the_limit_of_all_keys_must_serve_who_waits_for_another),
+        cmocka_unit_test(H15_at_the_limit_of_all_keys_arrival_must_decide_between_keys_if_asked),
+        cmocka_unit_test(H15_at_a_limit_on_what_is_lent_nobody_must_be_evicted),
     };
     return cmocka_run_group_tests_name("hard cases H9 to H15", tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 /* ---- H16: eviction for another key against a getter of that key ---- */
 
 /* H16, B-LIM-10: "dead man walking" */
-static void nobody_must_be_lent_what_is_evicted_and_no_more_must_go_than_needed(void **state)
+static void H16_nobody_must_be_lent_what_is_evicted_and_no_more_must_go_than_needed(void **state)
 {
     static const kp_line slow[] = { { .blocks_ms = 50, .times = KP_OFF }, { 0 } };
     const kp_script script = { .destroy = slow };
@@ -50,7 +50,7 @@ static void nobody_must_be_lent_what_is_evicted_and_no_more_must_go_than_needed(
 /* ---- H17: a deadline while another one's create blocks me ---- */
 
 /* H17 (ACP-2, ACP-3, BB8-2), with deadlines in place of cancels */
-static void a_deadline_behind_anothers_create_must_leave_no_room_taken(void **state)
+static void H17_a_deadline_behind_anothers_create_must_leave_no_room_taken(void **state)
 {
     static kp_gate gate;
     static const kp_line lines[] = { { .takes_ms = 1, .gate = &gate }, { 0 } };
@@ -114,7 +114,7 @@ static void retries_in_a_scope(bool by_lent)
 }
 
 /* H18, B-FAIL-04 (EF-1) */
-static void retries_of_a_failing_get_in_one_scope_must_not_use_the_pool_up(void **state)
+static void H18_retries_of_a_failing_get_in_one_scope_must_not_use_the_pool_up(void **state)
 {
     (void)state;
     retries_in_a_scope(false);
@@ -124,7 +124,7 @@ static void retries_of_a_failing_get_in_one_scope_must_not_use_the_pool_up(void 
 /* ---- H20: a deadline is not restarted by wake-ups ---- */
 
 /* H20 (ACP-7, APR-2): in a strict order those who barge can't even overtake */
-static void who_waits_among_those_who_barge_must_be_served_in_turn(void **state)
+static void H20_who_waits_among_those_who_barge_must_be_served_in_turn(void **state)
 {
     static const char *const keys[] = { "a" };
     struct worker w[4] = {
@@ -163,7 +163,7 @@ static void gives_back_one_by_one(void *arg)
 }
 
 /* H20, B-WAIT-20: each one that comes is bad; the one who waits can't create */
-static void useless_ones_that_trickle_past_must_not_restart_the_deadline(void **state)
+static void H20_useless_ones_that_trickle_past_must_not_restart_the_deadline(void **state)
 {
     static const kp_line bad[] = { { .status = -1, .times = KP_OFF }, { 0 } };
     static struct trickle t;
@@ -192,7 +192,7 @@ static void useless_ones_that_trickle_past_must_not_restart_the_deadline(void **
 /* ---- H21: a stale second release after the resource was lent again ---- */
 
 /* H21 (ACP-11, STO-1, APR-7), B-MIS-04 */
-static void a_stale_lease_must_end_nothing_after_its_resource_was_lent_again(void **state)
+static void H21_a_stale_lease_must_end_nothing_after_its_resource_was_lent_again(void **state)
 {
     struct house h;
     kp_lease b, stale, c;
@@ -237,7 +237,7 @@ static int unmake(kp_job *job, void *resource)
 }
 
 /* H21: the same after it was destroyed and its file number was used again (EF-3) */
-static void a_stale_lease_must_end_nothing_after_its_resource_was_replaced(void **state)
+static void H21_a_stale_lease_must_end_nothing_after_its_resource_was_replaced(void **state)
 {
     struct house h;
     kp_lease x, stale, y;
@@ -288,7 +288,7 @@ static void with_limit(struct house *h, int64_t max_live, const kp_script *scrip
 }
 
 /* H23 (a), B-CFG-32 (MON-3) */
-static void raising_a_limit_must_serve_who_waits_at_once(void **state)
+static void H23_raising_a_limit_must_serve_who_waits_at_once(void **state)
 {
     struct visitor v[2] = { { 0 } };
     struct house h;
@@ -330,7 +330,7 @@ static void lowered(int64_t first, int64_t then)
 }
 
 /* H23 (b) and (c), B-CFG-33, B-CFG-34 (DP-1) */
-static void lowering_a_limit_must_take_from_what_comes_back_and_not_underflow(void **state)
+static void H23_lowering_a_limit_must_take_from_what_comes_back_and_not_underflow(void **state)
 {
     (void)state;
     lowered(1, 0);
@@ -338,7 +338,7 @@ static void lowering_a_limit_must_take_from_what_comes_back_and_not_underflow(vo
 }
 
 /* H23 (b), with one who waits: what comes back above the limit is not for it */
-static void a_lowered_limit_must_hold_for_who_waits_too(void **state)
+static void H23_a_lowered_limit_must_hold_for_who_waits_too(void **state)
 {
     struct visitor v = { 0 };
     struct house h;
@@ -362,7 +362,7 @@ static void a_lowered_limit_must_hold_for_who_waits_too(void **state)
 }
 
 /* H23 (d) */
-static void a_lowered_limit_must_hold_from_now_on(void **state)
+static void H23_a_lowered_limit_must_hold_from_now_on(void **state)
 {
     struct house h;
     kp_lease lease[2];
@@ -380,7 +380,7 @@ static void a_lowered_limit_must_hold_from_now_on(void **state)
 }
 
 /* H23 (e), B-CFG-35 */
-static void lowering_a_limit_while_creates_are_in_flight_must_settle_at_it(void **state)
+static void H23_lowering_a_limit_while_creates_are_in_flight_must_settle_at_it(void **state)
 {
     static kp_gate gate;
     static const kp_line lines[] = { { .takes_ms = 1, .gate = &gate, .times = 20 }, { 0 } };
@@ -410,7 +410,7 @@ static void lowering_a_limit_while_creates_are_in_flight_must_settle_at_it(void 
 }
 
 /* H23 (f): of every key and those to come */
-static void raising_the_limit_of_every_key_must_serve_who_waits_for_any(void **state)
+static void H23_raising_the_limit_of_every_key_must_serve_who_waits_for_any(void **state)
 {
     static const char *const key[4] = { "a", "b", "c", "a" };
     struct visitor v[4] = { { 0 } };
@@ -436,19 +436,19 @@ static void raising_the_limit_of_every_key_must_serve_who_waits_for_any(void **s
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nobody_must_be_lent_what_is_evicted_and_no_more_must_go_than_needed),
-        cmocka_unit_test(a_deadline_behind_anothers_create_must_leave_no_room_taken),
-        cmocka_unit_test(retries_of_a_failing_get_in_one_scope_must_not_use_the_pool_up),
-        cmocka_unit_test(who_waits_among_those_who_barge_must_be_served_in_turn),
-        cmocka_unit_test(useless_ones_that_trickle_past_must_not_restart_the_deadline),
-        cmocka_unit_test(a_stale_lease_must_end_nothing_after_its_resource_was_lent_again),
-        cmocka_unit_test(a_stale_lease_must_end_nothing_after_its_resource_was_replaced),
-        cmocka_unit_test(raising_a_limit_must_serve_who_waits_at_once),
-        cmocka_unit_test(lowering_a_limit_must_take_from_what_comes_back_and_not_underflow),
-        cmocka_unit_test(a_lowered_limit_must_hold_for_who_waits_too),
-        cmocka_unit_test(a_lowered_limit_must_hold_from_now_on),
-        cmocka_unit_test(lowering_a_limit_while_creates_are_in_flight_must_settle_at_it),
-        cmocka_unit_test(raising_the_limit_of_every_key_must_serve_who_waits_for_any),
+        cmocka_unit_test(H16_nobody_must_be_lent_what_is_evicted_and_no_more_must_go_than_needed),
+        cmocka_unit_test(H17_a_deadline_behind_anothers_create_must_leave_no_room_taken),
+        cmocka_unit_test(H18_retries_of_a_failing_get_in_one_scope_must_not_use_the_pool_up),
+        cmocka_unit_test(H20_who_waits_among_those_who_barge_must_be_served_in_turn),
+        cmocka_unit_test(H20_useless_ones_that_trickle_past_must_not_restart_the_deadline),
+        cmocka_unit_test(H21_a_stale_lease_must_end_nothing_after_its_resource_was_lent_again),
+        cmocka_unit_test(H21_a_stale_lease_must_end_nothing_after_its_resource_was_replaced),
+        cmocka_unit_test(H23_raising_a_limit_must_serve_who_waits_at_once),
+        cmocka_unit_test(H23_lowering_a_limit_must_take_from_what_comes_back_and_not_underflow),
+        cmocka_unit_test(H23_a_lowered_limit_must_hold_for_who_waits_too),
+        cmocka_unit_test(H23_a_lowered_limit_must_hold_from_now_on),
+        cmocka_unit_test(H23_lowering_a_limit_while_creates_are_in_flight_must_settle_at_it),
+        cmocka_unit_test(H23_raising_the_limit_of_every_key_must_serve_who_waits_for_any),
     };
     return cmocka_run_group_tests_name("hard cases H16 to H23", tests, NULL, NULL);
 }

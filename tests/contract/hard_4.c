@@ -137,7 +137,7 @@ static void meddler_leaves(struct house *h)
 }
 
 /* H19 (b), B-CB-13 */
-static void every_callback_must_be_free_to_call_the_pool(void **state)
+static void H19_every_callback_must_be_free_to_call_the_pool(void **state)
 {
     int where;
     (void)state;
@@ -155,7 +155,7 @@ static void every_callback_must_be_free_to_call_the_pool(void **state)
 }
 
 /* H19 (c): and to close it. With WAIT it waits for its own caller, until the deadline. */
-static void every_callback_must_be_free_to_close_the_pool(void **state)
+static void H19_every_callback_must_be_free_to_close_the_pool(void **state)
 {
     static const kp_close_mode modes[] = { KP_CLOSE_NOW, KP_CLOSE_WAIT, KP_CLOSE_DRAIN };
     int where, mode;
@@ -173,7 +173,7 @@ static void every_callback_must_be_free_to_close_the_pool(void **state)
 
 /* H19 (d), B-CB-08: create, destroy, validate, reset block at a gate while another task uses
  * another key */
-static void a_callback_that_blocks_must_hold_up_no_other_key(void **state)
+static void H19_a_callback_that_blocks_must_hold_up_no_other_key(void **state)
 {
     static kp_gate gate;
     static const kp_line slow[] = { { .gate = &gate }, { 0 } };
@@ -217,7 +217,7 @@ static void nonsense(kp_key key, kp_limits *limits, void *ctx)
 }
 
 /* H19 (a): a size function that is wrong */
-static void limits_that_contradict_each_other_must_fail_the_get_and_leave_no_key(void **state)
+static void H19_limits_that_contradict_each_other_must_fail_the_get_and_leave_no_key(void **state)
 {
     struct house h;
     kp_lease lease;
@@ -341,7 +341,7 @@ static kp_options tours(struct house *h, uint64_t seed)
 }
 
 /* H22, B-STRESS-07 (POOL-326), B-STRESS-06 */
-static void keys_that_come_and_go_must_lose_no_request_and_no_copy(void **state)
+static void H22_keys_that_come_and_go_must_lose_no_request_and_no_copy(void **state)
 {
     static struct tourist t[250];
     uint64_t seed;
@@ -376,7 +376,7 @@ static void keys_that_come_and_go_must_lose_no_request_and_no_copy(void **state)
 }
 
 /* H22, B-CFG-22, B-CFG-06 */
-static void twenty_first_gets_of_one_key_must_ask_for_its_limits_once(void **state)
+static void H22_twenty_first_gets_of_one_key_must_ask_for_its_limits_once(void **state)
 {
     static struct tourist t[20];
     uint64_t seed;
@@ -407,12 +407,12 @@ static void twenty_first_gets_of_one_key_must_ask_for_its_limits_once(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_callback_must_be_free_to_call_the_pool),
-        cmocka_unit_test(every_callback_must_be_free_to_close_the_pool),
-        cmocka_unit_test(a_callback_that_blocks_must_hold_up_no_other_key),
-        cmocka_unit_test(limits_that_contradict_each_other_must_fail_the_get_and_leave_no_key),
-        cmocka_unit_test(keys_that_come_and_go_must_lose_no_request_and_no_copy),
-        cmocka_unit_test(twenty_first_gets_of_one_key_must_ask_for_its_limits_once),
+        cmocka_unit_test(H19_every_callback_must_be_free_to_call_the_pool),
+        cmocka_unit_test(H19_every_callback_must_be_free_to_close_the_pool),
+        cmocka_unit_test(H19_a_callback_that_blocks_must_hold_up_no_other_key),
+        cmocka_unit_test(H19_limits_that_contradict_each_other_must_fail_the_get_and_leave_no_key),
+        cmocka_unit_test(H22_keys_that_come_and_go_must_lose_no_request_and_no_copy),
+        cmocka_unit_test(H22_twenty_first_gets_of_one_key_must_ask_for_its_limits_once),
     };
     return cmocka_run_group_tests_name("hard cases H19 and H22", tests, NULL, NULL);
 }

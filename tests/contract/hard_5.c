@@ -14,7 +14,7 @@ static void gives_back(void *arg)
 }
 
 /* H24, B-WAIT-31 (BB8-1): N returns and N requests race */
-static void as_many_returns_as_requests_must_serve_all_of_them(void **state)
+static void H24_as_many_returns_as_requests_must_serve_all_of_them(void **state)
 {
     uint64_t seed;
     int i;
@@ -47,7 +47,7 @@ static void as_many_returns_as_requests_must_serve_all_of_them(void **state)
 }
 
 /* H24, B-WAIT-30 (25 000 elsewhere; here as many as a test may have threads) */
-static void five_hundred_who_wait_for_three_must_all_be_served(void **state)
+static void H24_five_hundred_who_wait_for_three_must_all_be_served(void **state)
 {
     static struct visitor v[500];
     struct house h;
@@ -68,7 +68,7 @@ static void five_hundred_who_wait_for_three_must_all_be_served(void **state)
 }
 
 /* H24, B-GET-16 (E3-11): a create that is not needed any more is not followed by another */
-static void one_who_is_served_by_a_return_must_leave_one_create_and_start_no_other(void **state)
+static void H24_who_is_served_by_a_return_must_leave_one_create_and_start_no_other(void **state)
 {
     static const kp_line slow[] = { { .times = 1 }, { .takes_ms = 1000, .times = KP_OFF }, { 0 } };
     const kp_script script = { .create = slow };
@@ -118,7 +118,7 @@ static void closes_inside_a_get(const kp_script *script, bool by_check, int64_t 
 }
 
 /* H6: its check fails after the close, so it would have to wait again, for nobody */
-static void who_finds_a_bad_one_after_the_close_must_be_told_of_it_at_once(void **state)
+static void H6_who_finds_a_bad_one_after_the_close_must_be_told_of_it_at_once(void **state)
 {
     static const kp_line bad[] = { { .blocks_ms = 10, .status = -1 }, { 0 } };
     const kp_script script = { .validate = bad };
@@ -127,7 +127,7 @@ static void who_finds_a_bad_one_after_the_close_must_be_told_of_it_at_once(void 
 }
 
 /* H6: its create begins before the close and says "later" after it */
-static void whose_create_turns_pending_after_the_close_must_be_told_of_it_at_once(void **state)
+static void H6_whose_create_turns_pending_after_the_close_must_be_told_of_it_at_once(void **state)
 {
     static const kp_line slow[] = { { .blocks_ms = 10, .takes_ms = 500 }, { 0 } };
     const kp_script script = { .create = slow };
@@ -136,7 +136,7 @@ static void whose_create_turns_pending_after_the_close_must_be_told_of_it_at_onc
 }
 
 /* H8: the one who made it does not get it, and waits on with empty hands */
-static void a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent(void **state)
+static void H8_a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent(void **state)
 {
     static kp_gate gate;
     static const kp_line lines[] = { { .takes_ms = 1, .gate = &gate }, { .takes_ms = 2 }, { 0 } };
@@ -193,13 +193,13 @@ static void two_return_at_once(const kp_limits *limits, int64_t kept)
 }
 
 /* H23 (b): what is being destroyed already is too many no longer */
-static void of_two_that_return_at_once_above_a_lowered_limit_one_must_be_kept(void **state)
+static void H23_of_two_that_return_at_once_above_a_lowered_limit_one_must_be_kept(void **state)
 {
     (void)state;
     two_return_at_once(&(kp_limits){ .max_live = 2 }, 1);
 }
 
-static void of_two_that_return_too_old_at_once_the_minimum_must_be_kept(void **state)
+static void H23_of_two_that_return_too_old_at_once_the_minimum_must_be_kept(void **state)
 {
     (void)state;
     two_return_at_once(&(kp_limits){ .max_live = 2,
@@ -256,7 +256,7 @@ static void drop_slowly(void *copied, void *ctx)
 }
 
 /* H22 */
-static void a_key_that_somebody_else_made_faster_must_not_be_forgotten_under_a_get(void **state)
+static void H22_a_key_that_another_made_faster_must_not_be_forgotten_under_a_get(void **state)
 {
     struct faster f = { 0 };
     struct house h;
@@ -289,15 +289,15 @@ static void a_key_that_somebody_else_made_faster_must_not_be_forgotten_under_a_g
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_many_returns_as_requests_must_serve_all_of_them),
-        cmocka_unit_test(five_hundred_who_wait_for_three_must_all_be_served),
-        cmocka_unit_test(one_who_is_served_by_a_return_must_leave_one_create_and_start_no_other),
-        cmocka_unit_test(who_finds_a_bad_one_after_the_close_must_be_told_of_it_at_once),
-        cmocka_unit_test(whose_create_turns_pending_after_the_close_must_be_told_of_it_at_once),
-        cmocka_unit_test(a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent),
-        cmocka_unit_test(of_two_that_return_at_once_above_a_lowered_limit_one_must_be_kept),
-        cmocka_unit_test(of_two_that_return_too_old_at_once_the_minimum_must_be_kept),
-        cmocka_unit_test(a_key_that_somebody_else_made_faster_must_not_be_forgotten_under_a_get),
+        cmocka_unit_test(H24_as_many_returns_as_requests_must_serve_all_of_them),
+        cmocka_unit_test(H24_five_hundred_who_wait_for_three_must_all_be_served),
+        cmocka_unit_test(H24_who_is_served_by_a_return_must_leave_one_create_and_start_no_other),
+        cmocka_unit_test(H6_who_finds_a_bad_one_after_the_close_must_be_told_of_it_at_once),
+        cmocka_unit_test(H6_whose_create_turns_pending_after_the_close_must_be_told_of_it_at_once),
+        cmocka_unit_test(H8_a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent),
+        cmocka_unit_test(H23_of_two_that_return_at_once_above_a_lowered_limit_one_must_be_kept),
+        cmocka_unit_test(H23_of_two_that_return_too_old_at_once_the_minimum_must_be_kept),
+        cmocka_unit_test(H22_a_key_that_another_made_faster_must_not_be_forgotten_under_a_get),
     };
     return cmocka_run_group_tests_name("hard case H24, and between two steps", tests, NULL, NULL);
 }
