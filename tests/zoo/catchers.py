@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""Who looks at the animals: the tests, built against the zoo's copy of src/, and one look."""
+import concurrent.futures
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import build
+
+ROOT = build.ROOT
+TESTS = ROOT / "tests"
+NOT_RUN = 125
+
+# Tests of one file each. `unit` and `kit` prove parts that no animal lives in, but for the lock.
+FOLDERS = ["zoo", "contract", "misuse", "faults", "fairness"]
+ALSO = ["unit/base_lock.c", "torture/slow.c", "torture/keys.c"]
+# Tests of several files, and what they are told: enough to meet every animal they can meet.
+PROGRAMS = {
+    "model.agree": (["agree", "play", "stage", "model", "model_*"], ["--ops", "40000"]),
+    "model.linear": (["linear", "wgl"], ["--histories", "100"]),
+}
+# Those with real threads are asked once more under ThreadSanitizer.
+UNDER_TSAN = ["zoo.missed_order", "unit.base_lock", "torture.slow", "torture.keys"]
+# The explorer, with so many schedules for each scenario.
+EXPLORE = {
+    "explore.sc": ["--count", "200"],
+    "explore.weak": ["--weak", "--count", "100"],
+    "explore.lock": ["--weak", "--group", "lock", "--count", "3000"],
+}
+
+
+class Catcher:
+    def __init__(self, name, command):
+        self.name, self.command = name, command
+        self.family = name.split(".")[0] if name.startswith(("explore", "model")) else "tests"
+        self.seconds = None  # with nothing let out; None: not asked yet
+        self.lock = threading.Lock()
+
+    def limit(self):
+        return max(4.0, 10 * self.seconds)
+
+
+class Catch:
+    """What became of one look; why is '' if the catcher saw nothing."""
+
+    def __init__(self, catcher, why, seconds, schedules=None):
+        self.catcher, self.why, self.seconds = catcher, why, seconds
+        self.schedules = schedules  # the explorer's: until it failed
+
+
+# ---- building -----------------------------------------------------------------------------------
+
+def sh(commands, jobs, env=None):
+    def one(argv):
+        done = subprocess.run(argv, capture_output=True, text=True, env=env)
+        if done.returncode != 0:
+            sys.exit(" ".join(map(str, argv)) + "\n" + done.stdout + done.stderr)
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one, commands))
+
+
+def newest(*folders):
+    return max(f.stat().st_mtime for d in folders for f in d.rglob("*.[ch]"))
+
+
+def changed():
+    """When anything changed that is in the zoo's library."""
+    ours = max((build.HERE / name).stat().st_mtime for name in ("zoo.txt", "build.py"))
+    return max(ours, newest(ROOT / "include", ROOT / "src", ROOT / "testkit"))
+
+
+def programs():
+    """All tests: {name: (sources, arguments)}."""
+    paths = [p for folder in FOLDERS for p in sorted((TESTS / folder).glob("*.c"))]
+    paths += [TESTS / also for also in ALSO]
+    skip = ("_cases", "sqlite", "apr")  # parts of other tests; other libraries' adapters
+    tests = {f"{p.parent.name}.{p.stem}": ([p], []) for p in paths
+             if not any(word in p.stem for word in skip)}
+    for name, (stems, arguments) in PROGRAMS.items():
+        folder = TESTS / name.split(".")[0]
+        sources = [p for stem in stems for p in sorted(folder.glob(stem + ".c"))]
+        if sources:
+            tests[name] = (sources, arguments)
+    return tests
+
+
+def compile_library(out, base, jobs):
+    """The zoo and the test kit; only what is older than its sources is made."""
+    library, objects, commands, stamp = out / "libzoo.a", [], [], changed()
+    for path in sorted((out.parent / "src").rglob("*.c")) + sorted((ROOT / "testkit").glob("*.c")):
+        o = out / f"{path.parent.name}_{path.stem}.o"
+        objects.append(o)
+        if not o.exists() or o.stat().st_mtime < stamp:
+            commands.append([*base, "-DKP_BUILD", "-c", path, "-o", o])
+    sh(commands, jobs)
+    if commands:
+        library.unlink(missing_ok=True)
+        sh([["ar", "rcs", library, *objects]], 1)
+    return library
+
+
+def compile_tests(out, flags, jobs, names=None):
+    """The zoo and the tests (names: only these) under out/; returns {name: command}."""
+    base = [os.environ.get("CC", "gcc"), "-std=gnu11", "-D_GNU_SOURCE", "-w", *flags,
+            f"-I{ROOT}/include", f"-I{out.parent}/src", f"-I{ROOT}/testkit"]
+    out.mkdir(parents=True, exist_ok=True)
+    library = compile_library(out, base, jobs)
+    tests, commands = {}, []
+    stamp = max(changed(), max(p.stat().st_mtime for p in TESTS.rglob("*.h")))
+    for name, (sources, arguments) in programs().items():
+        if names and name not in names:
+            continue
+        exe = out / name
+        tests[name] = [str(exe), *arguments]
+        fresh = max(stamp, *(p.stat().st_mtime for p in sources))
+        if not exe.exists() or exe.stat().st_mtime < fresh:
+            commands.append([*base, f"-I{TESTS}", *sources, "-o", exe, library,
+                             "-lcmocka", "-pthread", "-lm"])
+    sh(commands, jobs)
+    return tests
+
+
+def compile_explorer(out, verify):
+    """The explorer of the zoo's copy; returns {name: command}."""
+    script, exe = TESTS / "explore/build.sh", out / "explore/explore"
+    if not script.exists():
+        return {}
+    env = dict(os.environ, KP_SRC=str(out / "src"))
+    if not verify:
+        env["KP_DEFINES"] = env.get("KP_DEFINES", "") + " -UKP_VERIFY"
+    fresh = max(changed(), newest(script.parent), script.stat().st_mtime)
+    if not exe.exists() or exe.stat().st_mtime < fresh:
+        sh([["sh", script, exe.parent]], 1, env)
+    return {name: [str(exe), *arguments] for name, arguments in EXPLORE.items()}
+
+
+def gather(out, animals, verify, jobs):
+    """All catchers, in the order in which they are asked. Raises build.Wrong."""
+    made = out / "src/base/zoo.c"
+    if not made.exists() or made.stat().st_mtime < changed():
+        build.write(out, animals)
+    flags = ["-O1", "-g"] + (["-DKP_VERIFY=1"] if verify else [])
+    tests = compile_tests(out / ("verify" if verify else "plain"), flags, jobs)
+    tests.update(compile_explorer(out, verify))
+    tsan = compile_tests(out / "tsan", ["-O1", "-g", "-fsanitize=thread"], jobs, UNDER_TSAN)
+    return ([Catcher(name, command) for name, command in tests.items()] +
+            [Catcher("tsan:" + name, command) for name, command in tsan.items()])
+
+
+# ---- one look -----------------------------------------------------------------------------------
+
+def quiet():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def run(command, env, limit, enough):
+    """Run it in a folder of its own, until it ends, or its time, or `enough` matches a line.
+    Returns its status (None: it did not end) and what it said."""
+    with tempfile.TemporaryDirectory() as cwd:
+        child = subprocess.Popen(command, env=env, cwd=cwd, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+                                 errors="replace", start_new_session=True, preexec_fn=quiet)
+        late = threading.Event()
+
+        def stop():
+            try:
+                os.killpg(child.pid, signal.SIGKILL)  # it and what it has started
+            except ProcessLookupError:
+                pass
+
+        timer = threading.Timer(limit, lambda: (late.set(), stop()))
+        timer.start()
+        said, seen = [], False
+        for line in child.stdout:
+            said.append(line)
+            if enough and re.match(enough, line):
+                seen = True
+                break
+        if not seen:
+            child.wait()
+        timer.cancel()
+        stop()
+        child.wait()
+        child.stdout.close()
+    rc = 1 if seen else None if late.is_set() else child.returncode
+    return rc, "".join(said)
+
+
+def look(catcher, animal, limit):
+    """Run a catcher with this animal let out (None: with none)."""
+    env = dict(os.environ, KP_ZOO=animal.name if animal else "0")
+    env["TSAN_OPTIONS"] = "halt_on_error=1 exitcode=66 " + env.get("TSAN_OPTIONS", "")
+    explores = catcher.family == "explore"
+    began = time.monotonic()
+    rc, text = run(catcher.command, env, limit, r"FAILED .*: \d+ executions" if explores else None)
+    if rc == NOT_RUN:
+        sys.exit(f"{catcher.name} could not run:\n{text}")
+    schedules = None
+    if explores:
+        schedules = sum(map(int, re.findall(r": (\d+) executions", text)))
+    return Catch(catcher, reason(rc, text), time.monotonic() - began, schedules)
+
+
+def reason(rc, text):
+    """Why a run failed, in a few words; '' if it did not."""
+    if rc == 0:
+        return ""
+    if rc is None:
+        return "does not end"
+    explored = re.search(r"^FAILED (.*)\n  (.*)", text, re.M)
+    if explored:
+        return f"{explored.group(1)}: {explored.group(2)}"
+    for line in text.split("\n"):
+        for sign in ("broken invariant:", "ThreadSanitizer:", "deadlock", "the pool and the model"):
+            if sign in line:
+                return re.sub(r" \(pid=.*", "", line[line.index(sign):])
+        if line.startswith("[  FAILED  ]") and "test(s)" not in line:
+            return line[12:].strip()
+    return signal.Signals(-rc).name if rc < 0 else f"exit {rc}"
