@@ -17,9 +17,9 @@ ROOT = build.ROOT
 TESTS = ROOT / "tests"
 NOT_RUN = 125
 
-# Tests of one file each. `unit` and `kit` prove parts that no animal lives in, but for the lock.
-FOLDERS = ["zoo", "contract", "misuse", "faults", "fairness"]
-ALSO = ["unit/base_lock.c", "torture/slow.c", "torture/keys.c"]
+# Tests of one file each. The rest of `unit`, and `kit`, prove parts that no animal lives in.
+FOLDERS = ["zoo", "contract", "peers", "misuse", "faults", "fairness"]
+ALSO = ["unit/core_*.c", "unit/base_lock.c", "torture/slow.c", "torture/keys.c"]
 # Tests of several files, and what they are told: enough to meet every animal they can meet.
 PROGRAMS = {
     "model.agree": (["agree", "play", "stage", "model", "model_*"], ["--ops", "40000"]),
@@ -79,7 +79,7 @@ def changed():
 def programs():
     """All tests: {name: (sources, arguments)}."""
     paths = [p for folder in FOLDERS for p in sorted((TESTS / folder).glob("*.c"))]
-    paths += [TESTS / also for also in ALSO]
+    paths += [p for also in ALSO for p in sorted(TESTS.glob(also))]
     skip = ("_cases", "sqlite", "apr")  # parts of other tests; other libraries' adapters
     tests = {f"{p.parent.name}.{p.stem}": ([p], []) for p in paths
              if not any(word in p.stem for word in skip)}

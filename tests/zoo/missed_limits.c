@@ -153,6 +153,27 @@ static void a_destroy_that_fails_must_not_keep_the_others_of_its_key_from_theirs
     contract_end(&c);
 }
 
+static void a_get_that_gives_up_late_must_not_set_the_last_use_of_its_key_back(void **state)
+{
+    contract c;
+    kp_lease lease;
+    (void)state;
+    begin(&c);
+    c.options.forget_key_after_ms = 100;
+    contract_open(&c);
+    struct visit late = { .key = "a", .within_ms = 90, .flags = KP_DONT_CREATE };
+    send(&c, &late);
+    kp_sim_pass_ms(c.sim, 80);
+    contract_take(&c, kp_str("a"), &lease);
+    kp_discard(&lease);
+    kp_sim_pass_ms(c.sim, 99); /* it came at 0, and left at 90 */
+    assert_int_equal(late.rc, KP_ETIMEDOUT);
+    assert_int_equal(stats(&c, NULL).keys_forgotten, 0);
+    kp_sim_pass_ms(c.sim, 1);
+    assert_int_equal(stats(&c, NULL).keys_forgotten, 1);
+    contract_end(&c);
+}
+
 static kp_gate limits_gate;
 
 static void limits_behind_a_gate(kp_key key, kp_limits *limits, void *ctx)
@@ -258,6 +279,7 @@ int main(void)
         cmocka_unit_test(room_for_another_key_must_not_be_made_below_the_floor),
         cmocka_unit_test(a_return_past_its_age_must_be_destroyed_by_the_return),
         cmocka_unit_test(a_destroy_that_fails_must_not_keep_the_others_of_its_key_from_theirs),
+        cmocka_unit_test(a_get_that_gives_up_late_must_not_set_the_last_use_of_its_key_back),
         cmocka_unit_test(
             a_get_whose_pool_is_closed_as_its_limits_are_asked_for_must_create_nothing),
         cmocka_unit_test(a_wait_must_be_counted_from_its_first_moment_to_its_last),
