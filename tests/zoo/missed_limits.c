@@ -115,6 +115,33 @@ static void room_for_another_key_must_not_be_made_below_the_floor(void **state)
     contract_end(&c);
 }
 
+static void a_floor_of_one_beside_a_heavy_key(kp_key key, kp_limits *limits, void *ctx)
+{
+    a_floor_of_one(key, limits, ctx);
+    if (key.size == 1 && *(const char *)key.data == 'b') limits->weight = 100;
+}
+
+static void a_key_below_its_floor_must_be_served_before_a_heavier_one(void **state)
+{
+    contract c;
+    (void)state;
+    begin(&c);
+    c.options.limits_for = a_floor_of_one_beside_a_heavy_key;
+    c.options.budget.max_live = 2;
+    contract_open(&c);
+    struct visit first = { .key = "b", .hold_ms = 50 }, second = { .key = "b", .hold_ms = 100 },
+                 third = { .key = "b", .at_ms = 10 }, below = { .key = "a", .at_ms = 20 };
+    send(&c, &first);
+    send(&c, &second);
+    send(&c, &third);
+    send(&c, &below);
+    below.hold_ms = 1000;
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(below.answered_ms, 50);
+    assert_int_equal(third.answered_ms, 100);
+    contract_end(&c);
+}
+
 /* ---- ends ------------------------------------------------------------------------------------ */
 
 static void a_return_past_its_age_must_be_destroyed_by_the_return(void **state)
@@ -171,6 +198,23 @@ static void a_get_that_gives_up_late_must_not_set_the_last_use_of_its_key_back(v
     assert_int_equal(stats(&c, NULL).keys_forgotten, 0);
     kp_sim_pass_ms(c.sim, 1);
     assert_int_equal(stats(&c, NULL).keys_forgotten, 1);
+    contract_end(&c);
+}
+
+static void a_circuit_without_an_end_must_stay_open(void **state)
+{
+    static const kp_line bad[] = { { .status = -5 }, { 0 } };
+    contract c;
+    (void)state;
+    begin(&c);
+    c.options.limits.breaker_failures = 1;
+    c.options.limits.breaker_open_ms = KP_OFF;
+    c.script.create = bad;
+    contract_open(&c);
+    contract_refused(&c, kp_str("a"), 100, KP_ECREATE);
+    contract_refused(&c, kp_str("a"), 100, KP_EBREAKER);
+    kp_sim_pass_ms(c.sim, KP_MINUTES(1));
+    contract_refused(&c, kp_str("a"), 100, KP_EBREAKER);
     contract_end(&c);
 }
 
@@ -277,6 +321,8 @@ int main(void)
         cmocka_unit_test(many_gets_must_not_make_many_creates_of_a_dead_backend),
         cmocka_unit_test(room_for_another_key_must_not_be_made_below_the_minimum),
         cmocka_unit_test(room_for_another_key_must_not_be_made_below_the_floor),
+        cmocka_unit_test(a_key_below_its_floor_must_be_served_before_a_heavier_one),
+        cmocka_unit_test(a_circuit_without_an_end_must_stay_open),
         cmocka_unit_test(a_return_past_its_age_must_be_destroyed_by_the_return),
         cmocka_unit_test(a_destroy_that_fails_must_not_keep_the_others_of_its_key_from_theirs),
         cmocka_unit_test(a_get_that_gives_up_late_must_not_set_the_last_use_of_its_key_back),
