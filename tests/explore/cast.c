@@ -175,7 +175,12 @@ void stage_set(const struct stage *stage)
     if (stage->loops) o.driver.flags = KP_NEVER_BLOCKS;
     loops_open(stage->loops);
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");
-    for (int k = 0; k < KEYS && !stage->fresh; k++) {
+    for (int k = 0; k < KEYS && stage->known; k++) {
+        kp_key pinned;
+        if (kp_pin(g.pool, cast_key(k), &pinned) != 0) ex_fail("set-up failed");
+        kp_unpin(g.pool, &pinned);
+    }
+    for (int k = 0; k < KEYS && !stage->fresh && !stage->known; k++) {
         if (kp_get(g.pool, cast_key(k), KP_IN_S(1), &g.main[0]) != 0) ex_fail("set-up failed");
         kp_discard(&g.main[0]);
     }

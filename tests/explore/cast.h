@@ -25,6 +25,7 @@ struct stage {
     bool validates, resets, pends;
     int idle, held; /* key 0 to begin with: resources idle, leases held by main */
     bool fresh;     /* not even the key is known, nor memory for it */
+    bool known;     /* the key is, but it never had a resource */
     unsigned may, loops; /* loops: a mask of threads that have an event loop */
 };
 

@@ -106,7 +106,7 @@ static const struct named_stage {
 
 static const struct stage one_held = { .max_live = 1, .held = 1 };
 static const struct stage one_idle = { .max_live = 1, .idle = 1 };
-static const struct stage none = { .max_live = 1 };
+static const struct stage known = { .max_live = 1, .sharing = 2, .known = true };
 static const struct stage one_of_two = { .max_live = 2, .idle = 1 };
 static const struct stage two_keys = { .max_live = 1, .budget = 1, .idle = 1 };
 static const struct stage two_keys_held = { .max_live = 1, .budget = 1, .held = 1 };
@@ -166,7 +166,7 @@ static const struct chosen {
         "gr x", "wr D", "tr D", "gr 2" } },
     { "1 idle of 1, one fault", &one_idle,
       { "gr gr", "gr gd", "gd gd", "gr k", "gr x", "gd wr", "gr 0", "gd k", "fr gr", "gr m" } },
-    { "1 known, event loops, one fault", &none,
+    { "shared by 2, no slot yet, one fault", &known,
       { "SLr gr", "SLr gd", "WLr gr", "SX gr", "SLr SLr", "SLr gr k", "SLr m", "SLr 2" } },
     { "two keys, 1 held of 1 in all, one fault", &two_keys_held, { "gr br", "br R", "br D", "bd R" } },
     { "created later, one fault", &later, { "gr J", "wr J", "gr gr J", "gr wr J", "gr 0 J" } },

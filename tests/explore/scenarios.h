@@ -11,7 +11,7 @@
 enum group { PAIRS, LONG_PAIRS, TRIPLES, FAULTS, LOCK, LITMUS, ASYNC, MIXES, CANARY, GROUPS };
 
 struct scenario {
-    char name[120];
+    char name[240];
     enum group group;
     struct stage stage;
     char body[EX_THREADS][24];
