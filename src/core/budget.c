@@ -84,9 +84,13 @@ bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp
     struct kp__rank mine = rank_of(core, budget, sub);
     if (core->by_arrival || mine.class != first->rank.class || mine.class == 0)
         return rank_before(&first->rank, &mine);
-    int64_t weight = sub->rules->weight < first->rules->weight ? sub->rules->weight
-                                                               : first->rules->weight;
-    return (int64_t)(mine.score - first->rank.score) >= (int64_t)KP__SHARE_ONE / weight;
+    int64_t better = (int64_t)(mine.score - first->rank.score);
+    int64_t w = sub->rules->weight, v = first->rules->weight;
+    int64_t stay = (int64_t)KP__SHARE_ONE / (w < v ? w : v);
+    /* with one more it holds no more for its weight than this one with one less */
+    bool whole =
+        (kp__held(first, budget->measure) + 1) * w <= kp__held(sub, budget->measure) * v;
+    return whole ? better > 0 : better >= stay;
 }
 
 bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
@@ -159,12 +163,18 @@ static bool evict_before_1(const struct kp__heap_node *a, const struct kp__heap_
     return evict_before(a, b, KP__IN_GROUP_1);
 }
 
+static bool evict_before_pair(const struct kp__heap_node *a, const struct kp__heap_node *b)
+{
+    return evict_before(a, b, KP__IN_PAIR);
+}
+
 void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
                      enum kp__place place)
 {
-    static bool (*const before[KP__PLACES])(const struct kp__heap_node *,
-                                            const struct kp__heap_node *) = {
-        evict_before_pool, evict_before_0, evict_before_1, evict_before_pool, evict_before_pool
+    static bool (*const before[])(const struct kp__heap_node *, const struct kp__heap_node *) = {
+        [KP__POOL] = evict_before_pool,  [KP__GROUP_0] = evict_before_0,
+        [KP__GROUP_1] = evict_before_1,  [KP__LENDING] = evict_before_pool,
+        [KP__MAKING] = evict_before_pool, [KP__NOWHERE] = evict_before_pair
     };
 
     *budget = (struct kp__budget){ .name = name,

@@ -20,7 +20,10 @@
 struct kp__core;
 struct kp__subpool;
 
-enum kp__member { KP__IN_POOL, KP__IN_GROUP_0, KP__IN_GROUP_1, KP__MEMBERS };
+/* Where a key counts: in the pool, in up to two groups, and, only as an index of victims, in the
+ * pair of them. */
+enum kp__member { KP__IN_POOL, KP__IN_GROUP_0, KP__IN_GROUP_1, KP__IN_PAIR, KP__MEMBERS };
+enum { KP__PAIR = 2, KP__GROUPS = 3 }; /* in arrays of groups */
 
 struct kp__budget {
     const char *name; /* of the option, for kp_why.limit */
@@ -36,11 +39,13 @@ struct kp__budget {
 };
 
 /* A live budget shared by the keys that name the same group. Made with its first key, kept until
- * close. */
+ * close. Or a pair of groups: its budget has no limit, and knows which keys that are in both have
+ * an idle one to spare. */
 struct kp__group {
     struct kp__map_node node;
     struct kp__budget budget;
     int64_t id;
+    uint32_t serial;
     enum kp__member member;
 };
 
@@ -64,8 +69,9 @@ bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
 
 /* The same where this subpool would keep what it has: a resource stays with its key unless the
- * other is better by one permit of the smaller weight, or below its floor. It saves a destroy and a
- * create wherever shares are no whole numbers. */
+ * other is below its floor, or is better by one permit of the smaller weight, or has a permit less
+ * than its share and this one a permit more. It saves a destroy and a create wherever shares are no
+ * whole numbers. */
 bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
 
 /* Stand in the heap of `budget`, at the rank of now; NULL: in none. */

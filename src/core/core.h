@@ -36,7 +36,7 @@ struct kp__core {
     struct kp__map keys, idents, groups;
     struct kp__slab slots, subpools;
     struct kp__list all; /* subpools in order of appearance */
-    uint32_t key_count, key_serials;
+    uint32_t key_count, key_serials, group_serials;
     struct kp__rules *rules; /* of keys to come */
 
     uint64_t now; /* of the latest decision that was told the time */
@@ -44,6 +44,7 @@ struct kp__core {
     uint32_t starved;   /* subpools in their heaps */
     uint64_t contended; /* since when there has been one */
     struct kp__usual usual[KP__MEASURES];
+    int64_t minima, floors; /* of all keys, added up */
     struct kp__heap calendar;
     uint32_t count[KP__STATES];
     uint32_t leases, waiting, promised;
@@ -155,6 +156,8 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settl
 /* A permit that waits for its victim: what the victim's place does not bring is taken at once. */
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
 void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
+/* The first of two victims is gone: what its place brought is taken, the other brings the rest. */
+void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
 void kp__lent_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 /* Refund the lent permit that a request holds, if it does. Settle afterwards. */
@@ -252,13 +255,14 @@ struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash);
 /* Its rules are known, and its groups: those who waited for that are served. The old rules come
  * back in *old, if nobody uses them any more, else NULL. */
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
-                    struct kp__group *group[2], struct kp__rules **old);
+                    struct kp__group *group[KP__GROUPS], struct kp__rules **old);
 
 /* Take an unused subpool out. Its key, rules and failures are the caller's to free, afterwards the
  * slab item. */
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);
+int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b); /* of group KP__PAIR */
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id);
 
 #if defined KP_VERIFY && KP_VERIFY

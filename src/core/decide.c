@@ -73,13 +73,19 @@ static struct kp__slot *ready_slot(struct look *l)
     return NULL;
 }
 
+static struct kp__budget *budget_in(struct look *l, int m)
+{
+    if (m == KP__IN_POOL) return &l->core->live;
+    return l->sub->group[m - 1] ? &l->sub->group[m - 1]->budget : NULL;
+}
+
 /* A budget that is short, of which somebody else would rather have this slot's room; or NULL. */
 static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *slot)
 {
     if (l->core->starved == 0 || slot->state != KP__IDLE) return NULL;
-    for (int m = KP__MEMBERS - 1; m >= 0; m--) {
+    for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
         if (!kp__heap_holds(&l->sub->evict[m])) continue; /* nothing to spare, or no limit */
-        struct kp__budget *b = m ? &l->sub->group[m - 1]->budget : &l->core->live;
+        struct kp__budget *b = budget_in(l, m);
         if (kp__budget_owed(l->core, b, l->sub)) return b;
     }
     return NULL;
@@ -174,6 +180,7 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
     if ((l->request->flags & KP_FRESH) && l->sub->count[KP__IDLE] > 0 && live <= r->max_live &&
         (live == r->max_live || !kp__budgets_have_room(l->core, l->sub))) {
         *victim = kp__oldest_idle(l->sub);
+        (*victim)->next_victim = NULL;
         return GO_ON;
     }
     if (live < r->max_live) return GO_ON;
@@ -182,33 +189,49 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
     return l->now >= late ? GO_ON : lacks(l, "max_live", NULL, late);
 }
 
-static bool is_member(const struct kp__slot *slot, const struct kp__subpool *sub, int member)
+static struct kp__slot *pick(struct look *l, int m)
 {
-    return member == KP__IN_POOL || slot->sub->group[member - 1] == sub->group[member - 1];
+    struct kp__slot *slot = kp__evict_pick(l->core, budget_in(l, m), (enum kp__member)m);
+
+    if (slot) slot->next_victim = NULL;
+    return slot;
 }
 
-/* Budgets that are used up need a victim; one victim must free all of them. */
+/* As few idle ones as make room in all budgets that are full. Whoever is in a group is in the pool
+ * too; so one does, unless both groups are full and nobody idle is in both: then two. */
+static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct kp__slot **victim)
+{
+    struct kp__slot *other = NULL;
+    int last = full[KP__IN_GROUP_1]   ? KP__IN_GROUP_1
+               : full[KP__IN_GROUP_0] ? KP__IN_GROUP_0
+                                      : KP__IN_POOL;
+
+    if (full[KP__IN_GROUP_0] && full[KP__IN_GROUP_1]) {
+        if ((*victim = pick(l, KP__IN_PAIR)) != NULL) return GO_ON;
+        if ((other = pick(l, KP__IN_GROUP_0)) == NULL)
+            return lacks(l, "budget.group_max_live", budget_in(l, KP__IN_GROUP_0), KP__NEVER);
+    }
+    if ((*victim = pick(l, last)) == NULL)
+        return lacks(l, budget_in(l, last)->name, budget_in(l, last), KP__NEVER);
+    (*victim)->next_victim = other;
+    return GO_ON;
+}
+
 static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
 {
     struct kp__core *core = l->core;
+    bool full[KP__MEMBERS] = { false }, any = false;
 
     if (!kp__budget_may_take(core, &core->creating, l->sub))
         return lacks(l, core->creating.name, &core->creating, KP__NEVER);
     if (*victim) return GO_ON;
-    /* the narrowest first: its victims free the wider ones too */
-    for (int m = KP__MEMBERS - 1; m >= 0; m--) {
-        if (m > 0 && !l->sub->group[m - 1]) continue;
-        struct kp__budget *b = m ? &l->sub->group[m - 1]->budget : &core->live;
-        if (kp__budget_may_take(core, b, l->sub) || (*victim && is_member(*victim, l->sub, m)))
-            continue;
-        bool outranked = kp__budget_outranked(core, b, l->sub);
-        if (*victim || outranked ||
-            (*victim = kp__evict_pick(core, b, (enum kp__member)m)) == NULL) {
-            *victim = NULL;
-            return lacks(l, b->name, b, KP__NEVER);
-        }
+    for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
+        struct kp__budget *b = budget_in(l, m);
+        if (!b || kp__budget_may_take(core, b, l->sub)) continue;
+        if (kp__budget_outranked(core, b, l->sub)) return lacks(l, b->name, b, KP__NEVER);
+        full[m] = any = true;
     }
-    return GO_ON;
+    return any ? victims(l, full, victim) : GO_ON;
 }
 
 static const char *under_way(const struct kp__slot *making)
@@ -232,10 +255,11 @@ static enum verdict take_permit(struct look *l)
     if (!l->request->holds_lent) kp__lent_take(l->core, sub);
     l->request->holds_lent = true;
     if (victim) {
-        bool own = victim->sub == sub;
-        victim->reason = own ? KP__SURPLUS : KP__EVICTED;
         kp__promise(l->core, sub, victim);
-        kp__slot_move(l->core, victim, KP__CLOSING);
+        for (struct kp__slot *s = victim; s; s = s->next_victim) {
+            s->reason = s->sub == sub ? KP__SURPLUS : KP__EVICTED;
+            kp__slot_move(l->core, s, KP__CLOSING);
+        }
     } else {
         kp__permit_take(l->core, sub);
     }

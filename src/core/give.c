@@ -347,9 +347,10 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
 {
     struct kp__subpool *loser = victim->sub;
 
-    kp__promise_end(core, sub, victim);
+    if (victim->next_victim) kp__promise_pass(core, sub, victim);
+    else kp__promise_end(core, sub, victim);
     vacate(core, victim, now);
-    kp__permit_take(core, sub);
+    if (!victim->next_victim) kp__permit_take(core, sub);
     kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
 }
 
@@ -358,17 +359,26 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
 {
     struct kp__subpool *loser = victim->sub, *sub = victim->heir;
     struct kp__request *sponsor = victim->sponsor;
+    struct kp__slot *next = victim->next_victim;
 
-    kp__promise_end(core, sub, victim);
+    if (next) kp__promise_pass(core, sub, victim);
+    else kp__promise_end(core, sub, victim);
     vacate(core, victim, now);
-    kp__permit_take(core, sub);
-    if (sponsor) {
-        kp__answer_permit(core, sponsor, todo);
-    } else {
-        sub->health.probing = false; /* as after any permit that nobody spends */
-        kp__permit_refund(core, sub);
-    }
     victim->heir = NULL;
+    if (next) {
+        next->heir = sub;
+        next->sponsor = sponsor;
+        if (sponsor) sponsor->making = next;
+        kp__list_push_back(&todo->doomed, &next->work);
+    } else {
+        kp__permit_take(core, sub);
+        if (sponsor) {
+            kp__answer_permit(core, sponsor, todo);
+        } else {
+            sub->health.probing = false; /* as after any permit that nobody spends */
+            kp__permit_refund(core, sub);
+        }
+    }
     kp__settle(core, sub, now, todo);
     kp__settle(core, loser, now, todo);
 }

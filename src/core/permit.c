@@ -80,31 +80,62 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
     kp__list_push_back(&sub->slots[KP__CREATING], &slot->link);
 }
 
+static bool brings(const struct kp__slot *victim, const struct kp__group *group)
+{
+    return victim->sub->group[0] == group || victim->sub->group[1] == group;
+}
+
+static void cede(struct kp__core *core, struct kp__subpool *loser, bool begin)
+{
+    kp__account(core, loser);
+    KP__DCHECK(begin || loser->ceded > 0);
+    if (begin) loser->ceded++;
+    else loser->ceded--;
+    recount(core, loser);
+}
+
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
     about_to_be_served(core, sub, KP__IN_USE);
-    kp__account(core, victim->sub);
-    victim->sub->ceded++;
     sub->promised++;
     core->promised++;
     core->creating.used++;
     for (int i = 0; i < 2; i++) {
-        victim->heirs[i] = sub->group[i] != victim->sub->group[i] ? sub->group[i] : NULL;
-        if (victim->heirs[i]) victim->heirs[i]->budget.used++;
+        struct kp__group *g = sub->group[i];
+        bool coming = false;
+        for (const struct kp__slot *v = victim; v; v = v->next_victim)
+            coming = coming || brings(v, g);
+        victim->heirs[i] = coming ? NULL : g;
+        if (victim->heirs[i]) g->budget.used++;
     }
+    for (struct kp__slot *v = victim; v; v = v->next_victim) cede(core, v->sub, true);
+}
+
+void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
+{
+    struct kp__slot *next = victim->next_victim;
+
+    for (int i = 0; i < 2; i++) {
+        struct kp__group *g = sub->group[i];
+        next->heirs[i] = victim->heirs[i];
+        if (!g || next->heirs[i] || brings(next, g)) continue;
+        next->heirs[i] = g;
+        g->budget.used++;
+    }
+    cede(core, victim->sub, false);
 }
 
 void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    KP__DCHECK(sub->promised > 0 && victim->sub->ceded > 0);
+    KP__DCHECK(sub->promised > 0);
     kp__account(core, sub);
-    kp__account(core, victim->sub);
-    victim->sub->ceded--;
     sub->promised--;
     core->promised--;
     core->creating.used--;
     for (int i = 0; i < 2; i++)
         if (victim->heirs[i]) victim->heirs[i]->budget.used--;
+    recount(core, sub);
+    for (struct kp__slot *v = victim; v; v = v->next_victim) cede(core, v->sub, false);
 }
 
 /* ---- the background -------------------------------------------------------------------------- */

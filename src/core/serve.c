@@ -95,10 +95,10 @@ static bool has_claim(struct kp__core *core, struct kp__budget *budget, struct k
 }
 
 /* What a key gave back that has less than its share is not handed over but offered: the first of
- * those who lack it is woken, and takes it when its thread is here, unless the giver was faster.
- * Its next get mostly follows at once: handing over instead would cost a key with few threads a
- * part of its share, and each time a destroy and a create. An invited thread is a call in progress
- * (L1). False: there is nobody to be woken. */
+ * those who lack it is woken, and takes it after a moment (kp__courtesy), unless the giver was
+ * faster. Its next get mostly follows at once: handing over instead would cost a key with few
+ * threads a part of its share, and each time a destroy and a create. An invited thread is a call in
+ * progress (L1). False: there is nobody to be woken. */
 static bool invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp__todo *todo)
 {
     struct kp__request *head[KP__QUEUES];
@@ -107,7 +107,7 @@ static bool invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp
     for (int i = 0; i < n; i++) {
         if (head[i]->limit != budget->name) continue;
         if (head[i]->box) return false; /* no thread of its own is here to come */
-        if (budget->used == budget->cap && !kp__heap_top(&budget->evictable)) return true;
+        if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return true;
         head[i]->invited = true;
         wake_up(head[i], todo);
         return true;
@@ -119,8 +119,8 @@ void kp__heed(struct kp__core *core, struct kp__request *request, uint64_t now,
               struct kp__todo *todo)
 {
     /* relaxed, both: under the lock */
-    if (atomic_load_explicit(&request->state, memory_order_relaxed) != KP__NUDGED) return;
-    atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
+    if (atomic_load_explicit(&request->state, memory_order_relaxed) == KP__NUDGED)
+        atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
     if (!request->invited) return;
     request->invited = false;
     kp__settle(core, request->sub, now, todo);

@@ -7,7 +7,7 @@
 
 #include "core/core.h"
 
-enum { FIXED = 24, MOST_USUAL = 4096, MOST_HELD = 1 << 20, SAMPLES = 64 };
+enum { FIXED = 24, MOST_USUAL = 4096, MOST_HELD = 1 << 20, SAMPLES = 64, MOST_COURTESY = 50000 };
 
 int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure)
 {
@@ -55,6 +55,15 @@ void kp__usual_learn(struct kp__core *core)
         usual->hold += usual->spent / usual->samples;
         usual->spent = 0;
     }
+}
+
+/* Long enough for a thread that was pushed off its processor by the one it woke; short against what
+ * a permit is used for. */
+uint64_t kp__courtesy(const struct kp__core *core)
+{
+    uint64_t quarter = core->usual[KP__LEASED].hold / 4;
+
+    return quarter < MOST_COURTESY ? quarter : MOST_COURTESY;
 }
 
 static uint64_t lag(const struct kp__budget *budget, const struct kp__subpool *sub)

@@ -30,7 +30,15 @@ struct kp__subpool;
 enum kp__measure { KP__IN_USE, KP__LEASED, KP__MEASURES };
 
 /* The budgets that a key may compete in. */
-enum kp__place { KP__POOL, KP__GROUP_0, KP__GROUP_1, KP__LENDING, KP__MAKING, KP__PLACES };
+enum kp__place {
+    KP__POOL,
+    KP__GROUP_0,
+    KP__GROUP_1,
+    KP__LENDING,
+    KP__MAKING,
+    KP__PLACES,
+    KP__NOWHERE = KP__PLACES /* nobody lacks anything of it */
+};
 
 /* Of one key. Scores wrap around; only their differences mean anything. */
 struct kp__share {
@@ -47,6 +55,9 @@ struct kp__usual {
     uint64_t spent, hold; /* permit-time since a lease last ended, its mean per lease: ns */
     uint32_t samples;
 };
+
+/* How long somebody who was invited leaves the way to the one who gave back: ns. */
+uint64_t kp__courtesy(const struct kp__core *core);
 
 int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure);
 

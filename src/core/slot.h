@@ -63,6 +63,7 @@ struct kp__slot {
     bool doomed;                 /* never lend again: closes when its last lease ends */
     bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
     struct kp__group *heirs[2];  /* a victim: groups of which its heir holds a permit already */
+    struct kp__slot *next_victim; /* the heir needs this one's place, too; or NULL */
     uint32_t borrowers, seats;
     void *resource;
     struct kp__subpool *sub;

@@ -67,7 +67,7 @@ struct kp__subpool {
     struct kp__heap_node starved;
     struct kp__rank rank;
     struct kp__share share;
-    struct kp__group *group[2];
+    struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
     struct kp__heap_node evict[KP__MEMBERS];
     uint64_t evict_rank;
 

@@ -35,25 +35,34 @@ static void join(struct kp__subpool *sub, int which, struct kp__group *group)
     struct kp__heap_node *evict = &sub->evict[which + 1];
 
     if (old == group) return;
-    if (old) {
-        if (kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
-        old->budget.used -= kp__sub_live(sub);
-    }
+    if (old && kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
     sub->group[which] = group;
+    if (which == KP__PAIR) return;
     sub->share.start[which + KP__GROUP_0].bout = 0;
+    if (old) old->budget.used -= kp__sub_live(sub);
     if (group) group->budget.used += kp__sub_live(sub);
 }
 
+/* What all keys together are to keep. */
+static void add_up(struct kp__core *core, const struct kp__rules *rules, int64_t sign)
+{
+    if (!rules) return;
+    core->minima += sign * rules->min_live;
+    core->floors += sign * rules->floor;
+}
+
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
-                    struct kp__group *group[2], struct kp__rules **old)
+                    struct kp__group *group[KP__GROUPS], struct kp__rules **old)
 {
     kp__account(core, sub); /* by the old weight */
     kp__starve(core, sub, NULL);
+    add_up(core, sub->rules, -1);
+    add_up(core, rules, 1);
     *old = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
     sub->rules = rules;
     rules->refs++;
     sub->ruled++;
-    for (int i = 0; i < 2; i++) join(sub, i, group[i]);
+    for (int i = 0; i < KP__GROUPS; i++) join(sub, i, group[i]);
     kp__evictable_update(core, sub);
     /* a key that holds its minimum is forgotten by the time of its last use */
     if (rules->clocked || (rules->min_live > 0 && core->forget_after != KP__NEVER))
@@ -65,6 +74,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
     KP__DCHECK(kp__subpool_unused(sub));
     kp__starve(core, sub, NULL);
     kp__unfile(core, &sub->due);
+    add_up(core, sub->rules, -1);
     kp__map_remove(&core->keys, &sub->node);
     kp__list_remove(&sub->all);
     sub->in_use = false;
@@ -103,12 +113,20 @@ struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id)
     return node ? KP__OF(node, struct kp__group, node) : NULL;
 }
 
+int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b)
+{
+    return (int64_t)((uint64_t)a->serial << 32 | b->serial);
+}
+
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id)
 {
     group->id = id;
     group->member = (enum kp__member)(which + 1);
-    kp__budget_init(&group->budget, "budget.group_max_live", core->group_max_live[which],
-                    which ? KP__GROUP_1 : KP__GROUP_0);
+    group->serial = ++core->group_serials;
+    if (which == KP__PAIR) kp__budget_init(&group->budget, "", KP__UNBOUND, KP__NOWHERE);
+    else
+        kp__budget_init(&group->budget, "budget.group_max_live", core->group_max_live[which],
+                        which ? KP__GROUP_1 : KP__GROUP_0);
     group->node.hash = hash_of_group(which, id);
     kp__map_insert(&core->groups, &group->node);
 }

@@ -28,27 +28,6 @@ static uint32_t length(const struct kp__list *list)
     return n;
 }
 
-static void verify_sub(const struct kp__core *core, const struct kp__subpool *sub)
-{
-    uint32_t queued = 0;
-
-    for (int q = 0; q < KP__QUEUES; q++) queued += length(&sub->queue[q]);
-    require(queued == sub->waiting, "I10 a request is queued exactly while it waits");
-    require(length(&sub->slots[KP__CREATING]) <= sub->count[KP__CREATING], "I2 creating");
-    for (int s = KP__IDLE; s < KP__STATES; s++)
-        require(length(&sub->slots[s]) == sub->count[s], "I1 a slot's state names its list");
-    require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
-    require(kp__heap_holds(&sub->starved) == (sub->lacks != NULL), "I5 starved in one heap");
-    if (!sub->rules) return;
-    if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {
-        bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS) ||
-                     kp__queue_first(sub, KP__SPONSORS);
-        bool bound =
-            (int64_t)sub->lent_permits >= sub->rules->max_lent || sub->lacks || sub->health.tripped;
-        require(!taker || bound, "I4 idle hands: a request waits beside an idle resource");
-    }
-}
-
 /* Nothing is left, or one of those who lack it was invited, and looks when its thread is here: it
  * is a call in progress. */
 static void verify_budget(const struct kp__core *core, const struct kp__budget *budget,
@@ -56,7 +35,9 @@ static void verify_budget(const struct kp__core *core, const struct kp__budget *
 {
     int looked = 0;
 
-    if (!kp__heap_top(&budget->starved) || budget->used == budget->cap) return;
+    if (!kp__heap_top(&budget->starved) ||
+        (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)))
+        return;
     for (const struct kp__list *l = kp__list_first(&core->all); l;
          l = kp__list_next(&core->all, l)) {
         const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
@@ -67,6 +48,29 @@ static void verify_budget(const struct kp__core *core, const struct kp__budget *
         }
     }
     require(false, what);
+}
+
+static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
+{
+    uint32_t queued = 0;
+
+    for (int q = 0; q < KP__QUEUES; q++) queued += length(&sub->queue[q]);
+    require(queued == sub->waiting, "I10 a request is queued exactly while it waits");
+    require(length(&sub->slots[KP__CREATING]) <= sub->count[KP__CREATING], "I2 creating");
+    for (int s = KP__IDLE; s < KP__STATES; s++)
+        require(length(&sub->slots[s]) == sub->count[s], "I1 a slot's state names its list");
+    require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
+    require(kp__heap_holds(&sub->starved) == (sub->lacks != NULL), "I5 starved in one heap");
+    require(sub->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
+    if (!sub->rules) return;
+    if (sub->lacks) verify_budget(core, sub->lacks, "I5 idle permits, or one to evict");
+    if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {
+        bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS) ||
+                     kp__queue_first(sub, KP__SPONSORS);
+        bool bound =
+            (int64_t)sub->lent_permits >= sub->rules->max_lent || sub->lacks || sub->health.tripped;
+        require(!taker || bound, "I4 idle hands: a request waits beside an idle resource");
+    }
 }
 
 void kp__verify(struct kp__core *core)

@@ -108,14 +108,32 @@ static int ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_l
     pool->limits_for(kp__key_of(pool, sub), &limits, pool->ctx);
     kp__cancel_free(cancel);
     limits = kp__limits_taken(&limits, &given, base);
-    return kp__rules_make(pool->world, &limits, rules, why);
+    int code = kp__rules_make(pool->world, &limits, rules, why);
+    struct kp__bounds bounds = kp__bounds_of(pool, false); /* of the open: they never change */
+    return code ? code : kp__rules_fit(*rules, &bounds, why);
 }
 
+
+/* Keys come as they come; that not all of them can keep what they were promised is told once. */
+static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
+{
+    const struct kp__core *core = &pool->core;
+
+    if (pool->overpromised || (core->minima <= core->live.cap && core->floors <= core->live.cap))
+        return;
+    pool->overpromised = true;
+    (void)kp__misuse_within(pool, todo, NULL,
+                            core->minima > core->live.cap
+                                ? "limits.min_live of all keys adds up to more than "
+                                  "budget.max_live; not all of them can have it"
+                                : "limits.floor of all keys adds up to more than "
+                                  "budget.max_live; not all of them can have it");
+}
 
 static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 {
     struct kp__rules *rules = pool->core.rules, *old = NULL;
-    struct kp__group *group[2];
+    struct kp__group *group[KP__GROUPS];
     struct kp__todo todo;
     int code = 0;
 
@@ -140,6 +158,7 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
             kp__file_sub(&pool->core, sub, kp__time(pool));
         }
         kp__settle(&pool->core, sub, kp__time(pool), &todo);
+        tell_overpromised(pool, &todo);
     } else {
         kp__refuse_all(&pool->core, sub, code, &todo);
     }

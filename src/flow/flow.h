@@ -52,6 +52,7 @@ struct kp__pool {
     size_t name_size;
     uint64_t opened, deadline, keep_every;
     bool abort_on_misuse;
+    bool overpromised; /* it was told that the keys are to keep more than there can be */
     struct kp__crew *crew; /* options.threads, or NULL */
     kp_loop *loop;         /* options.loop, or NULL */
     struct kp__again *again; /* how to open it again in a child of fork; NULL: it is refused */
@@ -196,8 +197,26 @@ int kp__refused(kp_why *why, const char *field, const char *sentence);       /* 
 int64_t kp__count(int64_t said);    /* KP_UNLIMITED, KP_OFF: KP__UNBOUND; KP_NONE: 0 */
 uint64_t kp__span(int64_t said_ms); /* in ns; KP_OFF: KP__NEVER; KP_NONE: 0 */
 
-/* The groups that rules name, made if need be. With the lock, which may be given back meanwhile. */
-int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules, struct kp__group *group[2]);
+/* What budgets allow, for limits to be held against. `keys`: how many have the same limits; 1 if
+ * that is not known. */
+struct kp__bounds {
+    int64_t live, lent, group[2], keys;
+};
+
+/* May these limits ever hold within the budgets? 0, or KP_ECONFIG with the field in *why. */
+int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why);
+
+/* And with what the other keys keep, where these replace `old`? With the lock. */
+int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
+                     const struct kp__rules *old, kp_why *why);
+
+/* Those of a pool; `every`: for the limits of every key. */
+struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every);
+
+/* The groups that rules name, and their pair, made if need be. With the lock, which may be given
+ * back meanwhile. */
+int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules,
+                  struct kp__group *group[KP__GROUPS]);
 
 /* ---- jobs and resources (job.c, create.c) ---------------------------------------------------- */
 

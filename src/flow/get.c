@@ -124,12 +124,27 @@ uint64_t kp__get_until(const struct kp__get *g)
     return sooner(end_of(&g->request), g->request.again); /* if that moves, it is nudged */
 }
 
+/* An invited one leaves the way to the one who gave back, for a moment (core/serve.c, invite). */
+static bool steps_back(struct kp__get *g, uint64_t now)
+{
+    struct kp__request *r = &g->request;
+
+    if (!r->invited) return false;
+    if (r->again == KP__NEVER)
+        r->again = sooner(now + kp__courtesy(&g->pool->core), end_of(r));
+    if (now >= r->again) return false;
+    /* relaxed: under the lock; the nudge was heard */
+    atomic_store_explicit(&r->state, KP__WAITING, memory_order_relaxed);
+    return true;
+}
+
 struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__request *r = &g->request;
 
     if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     uint64_t now = kp__time(g->pool);
+    if (steps_back(g, now)) return NULL;
     kp__heed(&g->pool->core, r, now, todo);
     if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     if (now >= end_of(r)) return give_up(g, now, todo);
@@ -223,13 +238,14 @@ static void create(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = &g->request;
-    struct kp__slot *victim = r->grant.victim;
+    struct kp__slot *victim = r->grant.victim, *next;
 
     if (victim && !kp__stands_by(pool)) {
         kp__job_evict(pool, victim, r, todo); /* it comes back with the permit */
         return;
     }
-    if (victim) {
+    for (; victim; victim = next) {
+        next = victim->next_victim;
         kp__step_out(pool, todo);
         kp__destroy(pool, victim, r->sub);
         kp__step_in(pool);

@@ -242,6 +242,66 @@ static int contradiction(const kp_limits *l, kp_why *why)
     return 0;
 }
 
+/* ---- against the budgets --------------------------------------------------------------------- */
+
+static bool above(int64_t each, int64_t keys, int64_t cap)
+{
+    return cap != KP__UNBOUND && each > 0 && each > cap / keys; /* each * keys > cap */
+}
+
+static int too_high(kp_why *why, bool floor, const char *budget, int64_t keys)
+{
+    char sentence[120];
+
+    snprintf(sentence, sizeof sentence, "%s %s",
+             keys > 1 ? "times budget.max_keys is above" : "is above", budget);
+    return kp__refused(why, floor ? "limits.floor" : "limits.min_live", sentence);
+}
+
+int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why)
+{
+    static const char *const groups[] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
+    const int64_t kept[] = { rules->min_live, rules->floor };
+
+    for (int64_t keys = 1;; keys = bounds->keys) { /* one key first: the plainer sentence */
+        for (int floor = 0; floor < 2; floor++) {
+            if (above(kept[floor], keys, bounds->live))
+                return too_high(why, floor, "budget.max_live", keys);
+            for (int i = 0; i < 2; i++)
+                if (rules->group[i] && above(kept[floor], keys, bounds->group[i]))
+                    return too_high(why, floor, groups[i], keys);
+        }
+        if (above(rules->floor, keys, bounds->lent))
+            return too_high(why, true, "budget.max_lent", keys);
+        if (keys == bounds->keys) return 0;
+    }
+}
+
+int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
+                     const struct kp__rules *old, kp_why *why)
+{
+    const struct kp__core *core = &pool->core;
+    static const char sentence[] = "all keys together would keep more than budget.max_live";
+
+    if (rules->min_live > old->min_live &&
+        core->minima - old->min_live + rules->min_live > core->live.cap)
+        return kp__refused(why, "limits.min_live", sentence);
+    if (rules->floor > old->floor && core->floors - old->floor + rules->floor > core->live.cap)
+        return kp__refused(why, "limits.floor", sentence);
+    return 0;
+}
+
+struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every)
+{
+    const struct kp__core *core = &pool->core;
+    bool same = every && !pool->limits_for && core->max_keys != KP__UNBOUND && core->max_keys > 0;
+
+    return (struct kp__bounds){ .live = core->live.cap,
+                                .lent = core->lent.cap,
+                                .group = { core->group_max_live[0], core->group_max_live[1] },
+                                .keys = same ? core->max_keys : 1 };
+}
+
 /* ---- rules ----------------------------------------------------------------------------------- */
 
 int64_t kp__count(int64_t said)
@@ -343,26 +403,35 @@ void kp__rules_drop(const struct kp__world *world, struct kp__rules *rules)
     kp__free(world, rules, sizeof *rules);
 }
 
-int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules, struct kp__group *group[2])
+static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__group **out)
 {
+    struct kp__core *core = &pool->core;
     struct kp__todo todo;
 
+    if ((*out = kp__group_find(core, which, id)) != NULL) return 0;
+    if (!kp__make_room(pool) || !kp__map_room(&core->groups)) return KP_ENOMEM;
     kp__todo_init(&todo, pool->world);
-    for (int i = 0; i < 2; i++) {
-        group[i] = NULL;
-        if (rules->group[i] == 0 || pool->core.group_max_live[i] == KP__UNBOUND) continue;
-        if ((group[i] = kp__group_find(&pool->core, i, rules->group[i])) != NULL) continue;
-        if (!kp__make_room(pool) || !kp__map_room(&pool->core.groups)) return KP_ENOMEM;
-        kp__step_out(pool, &todo);
-        struct kp__group *made = kp__alloc(pool->world, sizeof *made, 16);
-        kp__step_in(pool);
-        if (!made) return KP_ENOMEM;
-        if ((group[i] = kp__group_find(&pool->core, i, rules->group[i])) == NULL) {
-            kp__group_enter(&pool->core, made, i, rules->group[i]);
-            group[i] = made;
-        } else {
-            kp__free(pool->world, made, sizeof *made);
-        }
-    }
+    kp__step_out(pool, &todo);
+    struct kp__group *made = kp__alloc(pool->world, sizeof *made, 16);
+    kp__step_in(pool);
+    if (!made) return KP_ENOMEM;
+    if ((*out = kp__group_find(core, which, id)) == NULL)
+        kp__group_enter(core, *out = made, which, id);
+    else
+        kp__free(pool->world, made, sizeof *made);
     return 0;
+}
+
+int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules,
+                  struct kp__group *group[KP__GROUPS])
+{
+    int code = 0;
+
+    for (int i = 0; i < KP__GROUPS; i++) group[i] = NULL;
+    for (int i = 0; code == 0 && i < 2; i++)
+        if (rules->group[i] != 0 && pool->core.group_max_live[i] != KP__UNBOUND)
+            code = group_of(pool, i, rules->group[i], &group[i]);
+    if (code == 0 && group[0] && group[1])
+        code = group_of(pool, KP__PAIR, kp__pair_id(group[0], group[1]), &group[KP__PAIR]);
+    return code;
 }

@@ -282,28 +282,44 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     kp__do(pool, todo);
 }
 
+/* Rules from limits, if they hold within the budgets; else NULL. */
+static int rules_within(struct kp__pool *pool, const kp_limits *limits, bool every,
+                        struct kp__rules **rules, kp_why *why, struct kp__todo *todo)
+{
+    struct kp__bounds bounds = kp__bounds_of(pool, every);
+    int code;
+
+    kp__step_out(pool, todo);
+    code = kp__rules_make(pool->world, limits, rules, why);
+    if (code == 0 && (code = kp__rules_fit(*rules, &bounds, why)) != 0) {
+        kp__rules_drop(pool->world, *rules);
+        *rules = NULL;
+    }
+    kp__step_in(pool);
+    return code;
+}
+
 /* One try: KP_EAGAIN if somebody else changed this key's limits meanwhile. */
 static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
-                   kp_why *why, struct kp__todo *todo)
+                   bool every, kp_why *why, struct kp__todo *todo)
 {
     kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
-    struct kp__group *group[2], *was[2] = { sub->group[0], sub->group[1] };
+    struct kp__group *group[KP__GROUPS], *was[2] = { sub->group[0], sub->group[1] };
     struct kp__rules *rules, *old = NULL;
     uint32_t ruled = sub->ruled;
     int code;
 
-    kp__step_out(pool, todo);
-    code = kp__rules_make(pool->world, &merged, &rules, why);
-    kp__step_in(pool);
+    code = rules_within(pool, &merged, false, &rules, why, todo);
     if (code == 0) code = kp__groups_of(pool, rules, group);
     if (code == 0 && sub->ruled != ruled) code = KP_EAGAIN;
+    if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
     if (code == 0) {
         kp__table_rule(&pool->core, sub, rules, group, &old);
         rules = NULL;
-        apply(pool, sub, todo);
         for (int i = 0; i < 2; i++) /* a group it left has room now */
             if (was[i] && was[i] != group[i])
                 kp__settle_budget(&pool->core, &was[i]->budget, kp__time(pool), todo);
+        apply(pool, sub, todo);
     }
     kp__step_out(pool, todo);
     kp__rules_drop(pool->world, old);
@@ -313,11 +329,11 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
 }
 
 static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
-                   kp_why *why, struct kp__todo *todo)
+                   bool every, kp_why *why, struct kp__todo *todo)
 {
     int code = KP_EAGAIN;
 
-    while (sub->rules && code == KP_EAGAIN) code = try_set(pool, sub, limits, why, todo);
+    while (sub->rules && code == KP_EAGAIN) code = try_set(pool, sub, limits, every, why, todo);
     return sub->rules ? code : 0; /* without rules, limits_for has the word first */
 }
 
@@ -329,9 +345,7 @@ static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *w
     struct kp__rules *rules, *old = NULL;
     int code;
 
-    kp__step_out(pool, todo);
-    code = kp__rules_make(pool->world, &merged, &rules, why);
-    kp__step_in(pool);
+    code = rules_within(pool, &merged, true, &rules, why, todo);
     if (code != 0) return code;
     if (--pool->core.rules->refs == 0) old = pool->core.rules;
     pool->core.rules = rules;
@@ -342,18 +356,24 @@ static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *w
     return 0;
 }
 
-/* Would a key refuse them, with the numbers of its own? Then nothing is changed anywhere. */
+/* Would a key refuse them, with the numbers of its own, or could all keys not keep so many? Then
+ * nothing is changed anywhere. */
 static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
                           struct kp__todo *todo)
 {
+    int64_t each = pool->core.key_count ? pool->core.live.cap / pool->core.key_count : KP__UNBOUND;
     int code = 0;
 
+    if (limits->min_live > each)
+        return kp__refused(why, "limits.min_live", "of all keys is above budget.max_live");
+    if (limits->floor > each)
+        return kp__refused(why, "limits.floor", "of all keys is above budget.max_live");
     for (struct kp__subpool *sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         struct kp__rules *rules = NULL;
         if (!sub->rules || code != 0) continue;
         kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
+        code = rules_within(pool, &merged, false, &rules, why, todo);
         kp__step_out(pool, todo);
-        code = kp__rules_make(pool->world, &merged, &rules, why);
         kp__rules_drop(pool->world, rules);
         kp__step_in(pool);
     }
@@ -374,7 +394,7 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
         kp__say(why, code = KP_ECLOSED, NULL);
     } else if (!kp__every_key(key)) {
         if ((sub = kp__find(pool, key, kp__hash(pool, key), false, why, &code)) != NULL) {
-            code = set_one(pool, sub, limits, why, &todo);
+            code = set_one(pool, sub, limits, false, why, &todo);
             kp__lose_interest(pool, sub, sub->used_at);
         } else {
             kp__say(why, code, NULL);
@@ -382,7 +402,7 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
     } else if ((code = refused_by_any(pool, limits, why, &todo)) == 0 &&
                (code = set_default(pool, limits, why, &todo)) == 0) {
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
-            int one = set_one(pool, sub, limits, why, &todo);
+            int one = set_one(pool, sub, limits, true, why, &todo);
             if (one != 0) code = one;
         }
     }

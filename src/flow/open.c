@@ -99,16 +99,6 @@ static int check_whole(const kp_options *o, kp_why *why)
     return code;
 }
 
-/* The budgets against the limits of a key. */
-static int check_both(const kp_budget *b, const struct kp__rules *r, kp_why *why)
-{
-    int64_t live = b->max_live == 0 ? KP__UNBOUND : kp__count(b->max_live);
-
-    if (r->min_live > live) return kp__refused(why, "limits.min_live", "is above budget.max_live");
-    if (r->floor > live) return kp__refused(why, "limits.floor", "is above budget.max_live");
-    return 0;
-}
-
 /* ---- putting it together --------------------------------------------------------------------- */
 
 static struct kp__world world_of(const kp_world *own)
@@ -129,6 +119,20 @@ static struct kp__world world_of(const kp_world *own)
 static int64_t count_or_all(int64_t said)
 {
     return said == 0 ? KP__UNBOUND : kp__count(said);
+}
+
+/* The budgets against the limits that every key has. */
+static int check_both(const kp_options *o, const struct kp__rules *rules, kp_why *why)
+{
+    const kp_budget *b = &o->budget;
+    struct kp__bounds bounds = { .live = count_or_all(b->max_live),
+                                 .lent = count_or_all(b->max_lent),
+                                 .group = { count_or_all(b->group_max_live[0]),
+                                            count_or_all(b->group_max_live[1]) },
+                                 .keys = 1 };
+
+    if (b->max_keys > 0 && !o->limits_for) bounds.keys = b->max_keys;
+    return kp__rules_fit(rules, &bounds, why);
 }
 
 static void init_core(struct kp__core *core, const kp_options *o, struct kp__rules *rules,
@@ -284,7 +288,7 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     if (code == 0) code = check_whole(&o, o.why);
     if (code == 0) code = check_budget(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);
-    if (code == 0) code = check_both(&o.budget, rules, o.why);
+    if (code == 0) code = check_both(&o, rules, o.why);
     if (code == 0) code = build(&o, rules, &world, NULL, &pool);
     if (code == KP_ENOMEM) kp__say(o.why, code, NULL);
     if (code == 0) *out = pool->door;

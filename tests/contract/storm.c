@@ -94,6 +94,11 @@ static void choose_options(struct storm *s)
     o->budget.group_max_live[1] = ONE_OF(s, KP_UNLIMITED, 1);
     o->budget.evict_other_keys = ONE_OF(s, 1, 1, KP_OFF);
     o->budget.across = ONE_OF(s, KP_ACROSS_SHARE, KP_ACROSS_ARRIVAL);
+    /* what all keys are to keep must fit, whichever group they are in */
+    if (o->budget.max_live == 2 ||
+        (o->budget.max_keys == 3 &&
+         (o->budget.group_max_live[0] == 2 || o->budget.group_max_live[1] == 1)))
+        o->limits.min_live = KP_NONE;
     o->forget_key_after_ms = ONE_OF(s, KP_NONE, 30, KP_MINUTES(5));
     o->keep_every_ms = ONE_OF(s, KP_OFF, KP_OFF, 7);
     o->leak_after_ms = ONE_OF(s, KP_OFF, 25);
