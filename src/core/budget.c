@@ -76,21 +76,35 @@ bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget, stru
     return rank_before(&first->rank, &mine);
 }
 
-bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
+static bool owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub,
+                 bool in_use)
 {
     const struct kp__subpool *first = kp__starved_first(core, budget);
 
     if (!first || first == sub) return false;
     struct kp__rank mine = rank_of(core, budget, sub);
+    int64_t rest = kp__held(sub, budget->measure) - in_use; /* without it */
+    if (in_use) mine.score -= KP__SHARE_ONE / (uint64_t)sub->rules->weight;
+    if (in_use && !core->by_arrival) mine.class = rest >= sub->rules->floor;
     if (core->by_arrival || mine.class != first->rank.class || mine.class == 0)
         return rank_before(&first->rank, &mine);
     int64_t better = (int64_t)(mine.score - first->rank.score);
     int64_t w = sub->rules->weight, v = first->rules->weight;
     int64_t stay = (int64_t)KP__SHARE_ONE / (w < v ? w : v);
     /* with one more it holds no more for its weight than this one with one less */
-    bool whole =
-        (kp__held(first, budget->measure) + 1) * w <= kp__held(sub, budget->measure) * v;
+    bool whole = (kp__held(first, budget->measure) + 1) * w <= rest * v;
     return whole ? better > 0 : better >= stay;
+}
+
+bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
+{
+    return owed(core, budget, sub, false);
+}
+
+bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
+                          struct kp__subpool *sub)
+{
+    return owed(core, budget, sub, true);
 }
 
 bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)

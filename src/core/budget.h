@@ -71,8 +71,10 @@ bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget,
 /* The same where this subpool would keep what it has: a resource stays with its key unless the
  * other is below its floor, or is better by one permit of the smaller weight, or has a permit less
  * than its share and this one a permit more. It saves a destroy and a create wherever shares are no
- * whole numbers. */
+ * whole numbers. The second: of what it has in use, and counts as held. */
 bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
+bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
+                          struct kp__subpool *sub);
 
 /* Stand in the heap of `budget`, at the rank of now; NULL: in none. */
 void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);

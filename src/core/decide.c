@@ -82,13 +82,36 @@ static struct kp__budget *budget_in(struct look *l, int m)
 /* A budget that is short, of which somebody else would rather have this slot's room; or NULL. */
 static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *slot)
 {
-    if (l->core->starved == 0 || slot->state != KP__IDLE) return NULL;
+    struct kp__subpool *sub = l->sub;
+    bool in_use = slot->state != KP__IDLE;
+
+    if (l->core->starved == 0 || !l->core->evicts) return NULL;
+    if (kp__sub_live(sub) - sub->count[KP__CLOSING] <= kp__sub_kept(sub)) return NULL;
     for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
-        if (!kp__heap_holds(&l->sub->evict[m])) continue; /* nothing to spare, or no limit */
         struct kp__budget *b = budget_in(l, m);
-        if (kp__budget_owed(l->core, b, l->sub)) return b;
+        if (!b || b->cap == KP__UNBOUND) continue;
+        if (in_use ? kp__budget_owed_used(l->core, b, sub) : kp__budget_owed(l->core, b, sub))
+            return b;
     }
     return NULL;
+}
+
+/* A resource with seats never becomes idle while its key's own requests fill them. So where its
+ * room is owed elsewhere, one is left to drain; no more of them than one at a time. */
+static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
+{
+    struct kp__slot *drains = l->sub->draining;
+
+    if (drains && !owed_elsewhere(l, drains)) {
+        kp__drain(drains, false);
+        kp__open_seats(drains);
+        return slot ? slot : ready_slot(l);
+    }
+    if (!drains && slot && slot->state == KP__LENT && owed_elsewhere(l, slot)) {
+        kp__drain(slot, true);
+        return ready_slot(l);
+    }
+    return slot;
 }
 
 static enum verdict take_ready(struct look *l)
@@ -97,8 +120,14 @@ static enum verdict take_ready(struct look *l)
     struct kp__slot *slot;
 
     if (l->request->flags & KP_FRESH) return GO_ON;
-    if ((slot = ready_slot(l)) == NULL) return GO_ON;
-    if ((owed = owed_elsewhere(l, slot)) != NULL) return lacks(l, owed->name, owed, KP__NEVER);
+    slot = not_owed(l, ready_slot(l));
+    struct kp__slot *kept_free = slot ? slot : l->sub->draining;
+    if (!kept_free) return GO_ON;
+    if (kept_free->state == KP__IDLE || !slot) {
+        if ((owed = owed_elsewhere(l, kept_free)) != NULL)
+            return lacks(l, owed->name, owed, KP__NEVER);
+        if (!slot) return GO_ON;
+    }
     uint64_t idle_ns = slot->state == KP__IDLE ? l->now - slot->since : 0;
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);

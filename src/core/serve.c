@@ -98,7 +98,7 @@ static bool has_claim(struct kp__core *core, struct kp__budget *budget, struct k
  * those who lack it is woken, and takes it after a moment (kp__courtesy), unless the giver was
  * faster. Its next get mostly follows at once: handing over instead would cost a key with few
  * threads a part of its share, and each time a destroy and a create. An invited thread is a call in
- * progress (L1). False: there is nobody to be woken. */
+ * progress (L1). False: nothing is to be offered, or nobody to be woken. */
 static bool invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp__todo *todo)
 {
     struct kp__request *head[KP__QUEUES];
@@ -107,7 +107,7 @@ static bool invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp
     for (int i = 0; i < n; i++) {
         if (head[i]->limit != budget->name) continue;
         if (head[i]->box) return false; /* no thread of its own is here to come */
-        if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return true;
+        if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return false;
         head[i]->invited = true;
         wake_up(head[i], todo);
         return true;

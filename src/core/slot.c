@@ -61,6 +61,7 @@ static void leave_state(struct kp__core *core, struct kp__slot *slot)
     sub->count[slot->state]--;
     core->count[slot->state]--;
     if (slot->state == KP__CREATING) core->creating.used--;
+    if (slot->draining) kp__drain(slot, false);
 }
 
 static void enter_state(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
@@ -104,11 +105,19 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
     if (sub->lacks) kp__starve(core, sub, sub->lacks);
 }
 
+void kp__drain(struct kp__slot *slot, bool on)
+{
+    slot->draining = on;
+    slot->sub->draining = on ? slot : NULL;
+    if (on) kp__list_remove(&slot->open_seat);
+}
+
 /* ---- seats ----------------------------------------------------------------------------------- */
 
 void kp__open_seats(struct kp__slot *slot)
 {
-    if (slot->borrowers < slot->seats && !slot->doomed && !kp__list_linked(&slot->open_seat))
+    if (slot->borrowers < slot->seats && !slot->doomed && !slot->draining &&
+        !kp__list_linked(&slot->open_seat))
         kp__list_push_front(&slot->sub->open_seats, &slot->open_seat);
 }
 
@@ -151,6 +160,7 @@ void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
         sub->tally.held_ns += now - s->since;
         core->tally.held_ns += now - s->since;
     }
-    if (slot->borrowers > 0 && !slot->doomed && !kp__list_linked(&slot->open_seat))
+    if (slot->borrowers > 0 && !slot->doomed && !slot->draining &&
+        !kp__list_linked(&slot->open_seat))
         kp__list_push_front(&sub->open_seats, &slot->open_seat);
 }

@@ -61,6 +61,7 @@ struct kp__slot {
     enum kp__state state;
     enum kp__reason reason;      /* doomed or closing: why */
     bool doomed;                 /* never lend again: closes when its last lease ends */
+    bool draining;               /* shared: no new borrowers, another key is owed its room */
     bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
     struct kp__group *heirs[2];  /* a victim: groups of which its heir holds a permit already */
     struct kp__slot *next_victim; /* the heir needs this one's place, too; or NULL */
@@ -96,6 +97,8 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
  * has a seat left. End the lease that has a seat; the caller moves the slot after the last. */
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now);
 void kp__open_seats(struct kp__slot *slot);
+/* Let nobody else share it, so that it becomes idle; or let them again. */
+void kp__drain(struct kp__slot *slot, bool on);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
 
 /* The slot that holds a resource, or NULL. */

@@ -51,6 +51,7 @@ struct kp__subpool {
 
     struct kp__list slots[KP__STATES]; /* by state */
     struct kp__list open_seats;        /* lent slots with a seat left */
+    struct kp__slot *draining;         /* at most one of its slots; or NULL */
     uint32_t count[KP__STATES];        /* a permit counts as creating before it has a slot */
     uint32_t promised;                 /* permits whose victim is not destroyed yet: not live */
     uint32_t ceded;                    /* closing to make room for another key */
