@@ -104,6 +104,15 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (draw_below(&s, 8) == 0) o->budget.max_keys = 1 + (int64_t)draw_below(&s, 2);
     if (draw_below(&s, 3) == 0) o->budget.evict_other_keys = KP_OFF;
     if (draw_below(&s, 3) == 0) o->budget.across = KP_ACROSS_ARRIVAL;
+    if (draw_below(&s, 8) == 0) { /* trouble: circuits that open, and close again */
+        o->limits.breaker_failures = 1;
+        o->limits.breaker_open_ms = PICK(&s, 1, 10);
+        o->limits.retry_first_ms = KP_NONE;
+        o->budget.max_live = 2;
+        o->budget.evict_other_keys = 0;
+        setup->keys = 2;
+        setup->bad_pct = 40;
+    }
     /* who has how large a share by when is arithmetic (core/share.h), and not in the model */
     if (setup->keys > 1 && (o->budget.max_live || o->budget.max_lent || o->budget.max_creating))
         o->budget.across = KP_ACROSS_ARRIVAL;
@@ -119,7 +128,7 @@ void setup_draw(uint64_t seed, struct setup *setup)
     setup->weight[OP_START] = setup->on_loop ? 10 : 0;
     setup->weight[OP_DISPATCH] = setup->on_loop ? 6 + setup->weight[OP_GO_ON] : 0;
     setup->weight[OP_CANCEL] = setup->on_loop ? (uint32_t)PICK(&s, 0, 1, 3) : 0;
-    setup->bad_pct = (uint32_t)PICK(&s, 0, 0, 10, 40);
+    if (!setup->bad_pct) setup->bad_pct = (uint32_t)PICK(&s, 0, 0, 10, 40);
     setup->pending_pct = (uint32_t)PICK(&s, 0, 0, 20, 70);
 }
 

@@ -119,6 +119,8 @@ static void get(struct recorder *r, kp_lease *lease)
     int code = kp_get(r->history->pool, name_of(key), &ask, lease);
     op->resource = code == 0 ? (uint64_t)(uintptr_t)lease->resource : 0;
     op->made = code == 0 && made_here == op->resource;
+    /* who gives up does so after its deadline, and nothing could serve it then (L1) */
+    if (code == KP_ETIMEDOUT && ask.until.ns > op->called) op->called = ask.until.ns;
     end(r, op);
     if (code == 0) r->seen = op->resource;
 }

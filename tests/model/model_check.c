@@ -8,8 +8,13 @@
 /* Is there anything that only the time has changed, and nobody has looked at yet? */
 static bool time_is_ahead(const struct model *m)
 {
-    for (int i = 0; i < MODEL_REQUESTS; i++)
-        if (m->request[i].waiting && m->request[i].again <= m->now) return true;
+    for (int i = 0; i < MODEL_REQUESTS; i++) {
+        const struct model_request *r = &m->request[i];
+        const struct model_key *k = &m->key[r->key];
+        if (!r->waiting) continue;
+        if (r->again <= m->now) return true;
+        if (k->slow && (m->now - r->began) / 2 > k->rules.shed_target) return true;
+    }
     for (int i = 0; i < MODEL_SLOTS; i++) {
         const struct model_slot *s = &m->slot[i];
         if (s->state == M_IDLE && m->now >= m_expires_at(m, i)) return true;

@@ -59,14 +59,16 @@ static int free_getter(const struct op *op)
 
 static void op_get(const struct op *op)
 {
+    int64_t within_ms = stage_has_stacks ? op->ms : KP_NONE;
     int r = free_getter(op);
 
     if (r == NOBODY) return;
     struct getter *g = &the.getter[r];
-    if (op->ms == KP_NONE) g->code = kp_get(the.pool, g->pin, &g->ask, &g->lease);
+    g->ask.within_ms = within_ms;
+    if (within_ms == KP_NONE) g->code = kp_get(the.pool, g->pin, &g->ask, &g->lease);
     else getter_start(g);
     say_get(r);
-    compare_get(r, model_get(&the.model, op->key, op->flags, op->ms, r));
+    compare_get(r, model_get(&the.model, op->key, op->flags, within_ms, r));
 }
 
 static void op_start(const struct op *op)

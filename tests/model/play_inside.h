@@ -5,8 +5,6 @@
 #ifndef TESTS_MODEL_PLAY_INSIDE_H
 #define TESTS_MODEL_PLAY_INSIDE_H
 
-#include <ucontext.h>
-
 #include "play.h"
 
 /* What the model chose in one kp_keep, of what is due at the same time. */
@@ -32,7 +30,6 @@ struct calls {
 };
 
 struct getter {
-    ucontext_t context;
     char *stack;
     bool active, boxed; /* boxed: an event loop's, with this request */
     kp_request request;
@@ -58,7 +55,6 @@ struct play {
     struct calls calls[2]; /* of the library, of the model */
     kp_job *pending[MODEL_SLOTS];
     struct getter getter[MODEL_REQUESTS], *running;
-    ucontext_t main;
     struct lease lease[LEASES];
     kp_key pin[MODEL_KEYS]; /* {0}: not pinned */
     kp_lease ended; /* the last one that was */
@@ -78,6 +74,9 @@ kp_key name_of(int key);
 uint64_t serial_of(const kp_lease *lease);
 bool same_call(int i); /* of the library and of the model in this operation */
 void stage_open(const struct setup *setup);
+
+/* Has this system stacks to change to (<ucontext.h>)? Else no get waits but an event loop's. */
+extern const bool stage_has_stacks;
 
 /* Begin a get that may wait, or let it go on; until it waits again or is over. */
 void getter_start(struct getter *g);

@@ -11,6 +11,16 @@
 
 #include "play_inside.h"
 
+/* POSIX had it until 2008; musl has the header only. */
+#if defined __GLIBC__
+#include <ucontext.h>
+#define HAS_STACKS true
+static ucontext_t stack_of[MODEL_REQUESTS], main_stack;
+#else
+#define HAS_STACKS false
+#endif
+const bool stage_has_stacks = HAS_STACKS;
+
 struct play the;
 
 /* ---- the world ------------------------------------------------------------------------------- */
@@ -42,6 +52,8 @@ static uint64_t luck(void *ctx)
     return UINT64_C(0x5eed5eed5eed);
 }
 
+static void sleep_until_resumed(void);
+
 static void park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *ctx)
 {
     (void)ctx;
@@ -50,10 +62,7 @@ static void park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *
         fprintf(stderr, "agree: a call that may not wait parks\n");
         abort();
     }
-    struct getter *self = the.running;
-    the.running = NULL;
-    swapcontext(&self->context, &the.main);
-    the.running = self;
+    sleep_until_resumed();
 }
 
 static void wake(uint32_t *word, int how_many, void *ctx)
@@ -150,6 +159,16 @@ kp_key name_of(int key)
     return kp_str(names[key]);
 }
 
+#if defined __GLIBC__
+static void sleep_until_resumed(void)
+{
+    struct getter *self = the.running;
+
+    the.running = NULL;
+    swapcontext(&stack_of[self - the.getter], &main_stack);
+    the.running = self;
+}
+
 static void getter_body(void)
 {
     struct getter *self = the.running;
@@ -157,26 +176,43 @@ static void getter_body(void)
     self->code = kp_get(the.pool, self->pin, &self->ask, &self->lease);
     self->active = false;
     the.running = NULL;
-    setcontext(&the.main);
+    setcontext(&main_stack);
 }
 
 void getter_run(struct getter *g)
 {
     the.running = g;
-    swapcontext(&the.main, &g->context);
+    swapcontext(&main_stack, &stack_of[g - the.getter]);
 }
 
 void getter_start(struct getter *g)
 {
+    ucontext_t *c = &stack_of[g - the.getter];
+
     if (!g->stack && (g->stack = malloc(STACK)) == NULL) abort();
-    getcontext(&g->context);
-    g->context.uc_stack.ss_sp = g->stack;
-    g->context.uc_stack.ss_size = STACK;
-    g->context.uc_link = NULL;
-    makecontext(&g->context, getter_body, 0);
+    getcontext(c);
+    c->uc_stack.ss_sp = g->stack;
+    c->uc_stack.ss_size = STACK;
+    c->uc_link = NULL;
+    makecontext(c, getter_body, 0);
     g->active = true;
     getter_run(g);
 }
+#else
+static void sleep_until_resumed(void)
+{
+}
+
+void getter_run(struct getter *g)
+{
+    (void)g;
+}
+
+void getter_start(struct getter *g)
+{
+    (void)g;
+}
+#endif
 
 void done(kp_request *request, int status, kp_lease lease)
 {
