@@ -53,6 +53,7 @@ struct model_slot {
     enum model_state state;
     enum model_reason reason; /* doomed or closing: why */
     enum model_job job;
+    uint64_t posted; /* the number of its letter to the loop, or 0: it has begun */
     int job_seat, key, seats;
     int sponsor;            /* the request for which it is made, checked or evicted, or NOBODY */
     int heir;               /* a victim: the key that its place is for, or NOBODY */
@@ -104,12 +105,17 @@ struct model_key {
     kp_stats tally;
 };
 
+struct model_frame {
+    int base, first, end;
+};
+
 struct model {
     /* what was said at open */
     struct model_rules rules;
     int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
     bool evicts, by_arrival, has_validate, has_reset;
-    bool on_loop; /* the thread is an event loop's: nobody stands by while the driver works */
+    bool on_loop;  /* the thread is an event loop's: nobody stands by while the driver works */
+    bool stepping; /* it looks at a request: what the driver is to do is posted to it */
     uint64_t forget_after, leak_after, deadline, luck; /* luck: what world.random says */
     int (*answer)(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *takes_ns);
     /* Nothing says which of n things comes first that are due at the same time: who plays may. */
@@ -121,7 +127,9 @@ struct model {
     struct model_key key[MODEL_KEYS];
     struct model_slot slot[MODEL_SLOTS];
     struct model_request request[MODEL_REQUESTS];
-    int todo[2 * MODEL_SLOTS], todo_base, todo_first, todo_end; /* slots to destroy in this call */
+    struct {
+        int slot[2 * MODEL_SLOTS], base, first, end;
+    } todo; /* slots to destroy: those of the innermost call from `base` on */
     kp_stats tally;
     uint64_t mails;
     int done[2 * MODEL_REQUESTS], dones; /* requests answered by this dispatch, in order */

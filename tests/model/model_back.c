@@ -24,7 +24,7 @@ void m_close(struct model *m, int slot, enum model_reason reason)
     s->reason = reason;
     s->look_at = FOREVER;
     s->open = 0;
-    m->todo[m->todo_end++] = slot;
+    m->todo.slot[m->todo.end++] = slot;
 }
 
 /* Never lend it again. */
@@ -43,18 +43,31 @@ bool m_doom(struct model *m, int slot, enum model_reason reason)
     return true;
 }
 
+/* A to-do list of its own, for what happens inside a call; the call's own waits. */
+static struct model_frame open_todo(struct model *m)
+{
+    struct model_frame outer = { m->todo.base, m->todo.first, m->todo.end };
+
+    m->todo.base = m->todo.first = m->todo.end;
+    return outer;
+}
+
+static void close_todo(struct model *m, struct model_frame outer)
+{
+    m->todo.base = outer.base;
+    m->todo.first = outer.first;
+    m->todo.end = outer.end;
+}
+
 void m_do(struct model *m)
 {
-    while (m->todo_first < m->todo_end) {
-        int slot = m->todo[m->todo_first++];
-        int base = m->todo_base, first = m->todo_first, end = m->todo_end;
-        m->todo_base = m->todo_first = end; /* what its going leads to comes before the rest */
+    while (m->todo.first < m->todo.end) {
+        int slot = m->todo.slot[m->todo.first++];
+        struct model_frame outer = open_todo(m); /* what its going leads to comes before the rest */
         m_destroy(m, slot);
-        m->todo_base = base;
-        m->todo_first = first;
-        m->todo_end = end;
+        close_todo(m, outer);
     }
-    m->todo_first = m->todo_end = m->todo_base;
+    m->todo.first = m->todo.end = m->todo.base;
 }
 
 /* The place is free. What the key does about the loss: make another, or be forgotten in time. */
@@ -100,6 +113,7 @@ static void destroyed(struct model *m, int slot, int status)
 {
     struct model_slot *s = &m->slot[slot];
     int key = s->key, heir = s->heir, sponsor = s->sponsor;
+    struct model_frame outer = open_todo(m);
 
     TALLY(m, key, destroy_failures, status < 0); /* it is gone all the same */
     if (heir != NOBODY) m->key[heir].promised--;
@@ -107,14 +121,15 @@ static void destroyed(struct model *m, int slot, int status)
     if (heir != NOBODY) inherit(m, slot, heir, sponsor);
     m_settle(m, key);
     m_do(m);
+    close_todo(m, outer);
 }
 
 void m_destroy(struct model *m, int slot)
 {
+    m->slot[slot].job = J_DESTROY;
+    if (m_posted(m, slot)) return;
     int status = m_answer(m, KP_JOB_DESTROY, m->slot[slot].serial);
-
-    if (status == KP_PENDING) m->slot[slot].job = J_DESTROY;
-    else destroyed(m, slot, status);
+    if (status != KP_PENDING) destroyed(m, slot, status);
 }
 
 /* ---- the end of a lease ---------------------------------------------------------------------- */
@@ -405,10 +420,12 @@ static void finish(struct model *m, int slot, struct model_request *r, int statu
 static void wait_for_it(struct model *m, int slot, int request)
 {
     if (request == NOBODY) return;
+    struct model_frame outer = open_todo(m);
     m->slot[slot].sponsor = request;
     m->request[request].making = slot;
     m_wait_again(m, &m->request[request]);
     m_do(m);
+    close_todo(m, outer);
 }
 
 void m_create(struct model *m, int key, int slot, int request)
@@ -420,6 +437,7 @@ void m_create(struct model *m, int key, int slot, int request)
     s->began = m->now;
     s->job = J_CREATE;
     if (m->on_loop) wait_for_it(m, slot, request);
+    if (m_posted(m, slot)) return;
     int status = m_answer(m, KP_JOB_CREATE, s->serial);
     if (status == KP_PENDING && !m->on_loop) wait_for_it(m, slot, request);
     if (status == KP_PENDING) return;
@@ -434,6 +452,7 @@ void m_checked(struct model *m, int slot, int seat, bool good)
 {
     struct model_slot *s = &m->slot[slot];
     struct model_request *r = &m->request[s->sponsor == NOBODY ? 0 : s->sponsor];
+    struct model_frame outer = open_todo(m);
 
     s->job = J_NONE;
     if (s->sponsor == NOBODY || !good || s->doomed) {
@@ -453,6 +472,7 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         if (s->seats > 1) m_settle(m, s->key);
     }
     m_do(m);
+    close_todo(m, outer);
 }
 
 void model_job_done(struct model *m, int slot, int status)

@@ -70,7 +70,7 @@ static void create(struct model *m, struct model_request *r)
 {
     int request = (int)(r - m->request), victim = r->victim;
 
-    if (victim == NOBODY || !m->on_loop) m_do(m);
+    if (!m->on_loop || (victim == NOBODY && !r->boxed)) m_do(m);
     if (victim != NOBODY) {
         r->victim = NOBODY;
         m->slot[victim].heir = r->key;
@@ -78,7 +78,6 @@ static void create(struct model *m, struct model_request *r)
             m->slot[victim].sponsor = request;
             r->making = victim;
             m_wait_again(m, r);
-            m_do(m);
         }
         m_destroy(m, victim);
         if (m->on_loop) return;
@@ -113,8 +112,10 @@ static bool check(struct model *m, struct model_request *r)
         s->sponsor = (int)(r - m->request);
         r->making = slot;
         m_wait_again(m, r);
+        if (m_posted(m, slot)) return false;
+    } else {
+        m_do(m);
     }
-    m_do(m);
     int status = m_answer(m, KP_JOB_VALIDATE, s->serial);
     if (m->on_loop) {
         if (status != KP_PENDING) m_checked(m, slot, seat, status >= 0);
@@ -151,6 +152,14 @@ static void explain(const struct model *m, struct model_request *r)
     why->waiting = (uint32_t)m_waiting(m, r->key);
 }
 
+/* That it ran out of time is told on_event first, outside. */
+void m_tell(struct model *m, struct model_request *r)
+{
+    if (r->grant != G_NO || r->code != KP_ETIMEDOUT) return;
+    explain(m, r);
+    m_do(m);
+}
+
 bool m_over(struct model *m, struct model_request *r)
 {
     if (r->waited) TALLY(m, r->key, wait_ns, m->now - r->began);
@@ -158,8 +167,7 @@ bool m_over(struct model *m, struct model_request *r)
     TALLY(m, r->key, gets, r->code == 0);
     TALLY(m, r->key, timeouts, r->code == KP_ETIMEDOUT);
     TALLY(m, r->key, refusals, r->code != 0 && r->code != KP_ETIMEDOUT);
-    if (r->code != 0) explain(m, r);
-    if (r->code == KP_ETIMEDOUT) m_do(m); /* it is told on_event, outside */
+    if (r->code != 0 && r->code != KP_ETIMEDOUT) explain(m, r);
     r->active = false;
     r->mail = 0;
     m_lose_interest(m, r->key, r->began);
@@ -180,9 +188,9 @@ bool m_run(struct model *m, struct model_request *r)
             break;
         case G_PERMIT: create(m, r); break;
         case G_SLOT:
-            if (check(m, r)) return m_over(m, r);
+            if (check(m, r)) return true;
             break;
-        case G_NO: return m_over(m, r);
+        case G_NO: return true;
         }
     }
 }
@@ -224,13 +232,20 @@ void m_claim(struct model *m, struct model_request *r)
     if (r->grant != G_SLOT && m_keeper_is_late(m)) m_do(m); /* it is told on_event, outside */
 }
 
+static bool run_to_end(struct model *m, struct model_request *r)
+{
+    if (!m_run(m, r)) return false;
+    m_tell(m, r);
+    return m_over(m, r);
+}
+
 bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int request)
 {
     struct model_request *r = &m->request[request];
 
     if (m_begin(m, key, flags, within_ms, request) != 0) return true;
     m_claim(m, r);
-    return m_run(m, r);
+    return run_to_end(m, r);
 }
 
 bool model_go_on(struct model *m, int request)
@@ -238,5 +253,5 @@ bool model_go_on(struct model *m, int request)
     struct model_request *r = &m->request[request];
 
     m_look_up(m, r);
-    return m_run(m, r);
+    return run_to_end(m, r);
 }

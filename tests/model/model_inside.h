@@ -41,11 +41,13 @@ void m_wait_again(struct model *m, struct model_request *r); /* at the place of 
 int m_begin(struct model *m, int key, uint32_t flags, int64_t within_ms, int request);
 void m_claim(struct model *m, struct model_request *r);
 void m_look_up(struct model *m, struct model_request *r);
-bool m_run(struct model *m, struct model_request *r); /* true: it is over */
+bool m_run(struct model *m, struct model_request *r); /* true: it is over, but for these two */
+void m_tell(struct model *m, struct model_request *r);
 bool m_over(struct model *m, struct model_request *r);
 
 /* event loops (model_loop.c) */
 void m_rouse(struct model *m, struct model_request *r);
+bool m_posted(struct model *m, int slot); /* its job was posted, not begun */
 
 /* the way back (model_back.c) */
 int m_answer(struct model *m, kp_job_kind kind, uint64_t serial); /* runs a driver function */

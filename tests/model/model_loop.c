@@ -11,6 +11,12 @@ void m_rouse(struct model *m, struct model_request *r)
     if (r->boxed && r->mail == 0) r->mail = ++m->mails;
 }
 
+bool m_posted(struct model *m, int slot)
+{
+    if (m->stepping) m->slot[slot].posted = ++m->mails;
+    return m->stepping;
+}
+
 /* Until then it need not be looked at without a letter. */
 static void file(struct model_request *r)
 {
@@ -30,8 +36,8 @@ int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int
         return r->code;
     }
     if (r->grant != G_WAIT) m_rouse(m, r); /* done never runs from in here */
-    file(r);
     m_do(m);
+    file(r);
     return 0;
 }
 
@@ -50,7 +56,7 @@ static void decline(struct model *m, struct model_request *r)
         r->holds_lent = false;
         if (r->victim != NOBODY) { /* it goes all the same */
             k->promised--;
-            m->todo[m->todo_end++] = r->victim;
+            m->todo.slot[m->todo.end++] = r->victim;
         } else {
             m->slot[r->slot].state = M_FREE;
         }
@@ -79,13 +85,42 @@ static void step(struct model *m, int request)
 {
     struct model_request *r = &m->request[request];
 
+    m->stepping = true;
     m_look_up(m, r);
-    if (m_run(m, r)) {
+    bool over = m_run(m, r);
+    m->stepping = false;
+    if (over) m_tell(m, r);
+    m_do(m);
+    if (over) {
+        (void)m_over(m, r);
         m->done[m->dones++] = request;
     } else {
         file(r);
-        m_do(m);
     }
+}
+
+/* Run a driver function that was posted. */
+static void perform(struct model *m, int slot)
+{
+    static const kp_job_kind kind[] = { [J_CREATE] = KP_JOB_CREATE,
+                                        [J_CHECK] = KP_JOB_VALIDATE,
+                                        [J_DESTROY] = KP_JOB_DESTROY };
+    int status;
+
+    m->slot[slot].posted = 0;
+    status = m_answer(m, kind[m->slot[slot].job], m->slot[slot].serial);
+    if (status != KP_PENDING) model_job_done(m, slot, status);
+}
+
+static int first_job(const struct model *m)
+{
+    int first = NOBODY;
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].posted &&
+            (first == NOBODY || m->slot[i].posted < m->slot[first].posted))
+            first = i;
+    return first;
 }
 
 static int first_letter(const struct model *m)
@@ -121,14 +156,20 @@ int64_t model_dispatch(struct model *m)
     uint64_t at;
 
     m->dones = 0;
-    while ((request = first_letter(m)) != NOBODY) {
+    for (;;) {
+        int job = first_job(m);
+        if (job != NOBODY) {
+            perform(m, job);
+            continue;
+        }
+        if ((request = first_letter(m)) == NOBODY) break;
         m->request[request].mail = 0;
         step(m, request);
     }
     uint64_t now = m->now;
     while ((n = timers(m, due, &at)) > 0 && at <= now)
         step(m, due[n > 1 ? m->choose(m->ctx, n) : 0]);
-    if (first_letter(m) != NOBODY) return 0;
+    if (first_letter(m) != NOBODY || first_job(m) != NOBODY) return 0;
     if (at == FOREVER) return -1;
     return at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;
 }
