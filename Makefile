@@ -9,7 +9,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SECONDS ?= 30
 CONFIGURE = tools/configure.sh
 
-.PHONY: help run test lint bench torture coverage mutate portability install clean
+.PHONY: help run test lint bench torture explore explore-night coverage mutate portability install clean
 
 help:
 	@echo 'make run       build the release and run the guided tour (keyedpool demo)'
@@ -17,6 +17,8 @@ help:
 	@echo 'make lint      layers, limits, contracts, exports, formatting; ends at the first failure'
 	@echo 'make bench     build the release and run the benchmarks'
 	@echo 'make torture   SECONDS=30 of random use from 8 threads, under each sanitizer'
+	@echo 'make explore   every order of small programs on the real code; the model; the bug zoo'
+	@echo 'make explore-night  the long part of it'
 	@echo 'make coverage  all tests once, instrumented; fails below 100 % (docs/TESTING.md)'
 	@echo 'make mutate    break the core at one place at a time; do the tests notice?'
 	@echo 'make portability  the tests for aarch64, s390x, i386 and with musl'
@@ -49,6 +51,14 @@ bench:
 torture:
 	@tools/setup.sh build test
 	@JOBS=$(JOBS) KP_SECONDS=$(SECONDS) tools/test.sh torture
+
+explore:
+	@tools/setup.sh build test
+	@tests/explore/run.py --build $(BUILD) --jobs $(JOBS)
+
+explore-night:
+	@tools/setup.sh build test
+	@tests/explore/run.py --build $(BUILD) --jobs $(JOBS) --night
 
 coverage:
 	@tools/setup.sh build test coverage

@@ -50,8 +50,8 @@ done
     --rename-section .bss=kp_bss --rename-section .data=kp_data "$out/library.o"
 
 objects=
-for name in fiber place memory plain snapshot hooks world bells search reduce trace cast cast_loop scenarios litmus \
-    report main; do
+for name in fiber place memory plain snapshot hooks world ghosts bells search reduce trace \
+    cast cast_keys cast_loop scenarios litmus report main; do
     how="-O2 -fno-strict-aliasing"
     case $name in litmus) how=$tsan ;; esac
     # shellcheck disable=SC2086

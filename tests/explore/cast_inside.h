@@ -7,12 +7,41 @@
 
 #include "cast.h"
 
+enum phase { NONE, MAKING, LIVE, DYING, GONE };
+
+struct thing {
+    uint32_t payload; /* written by whoever holds it: two at once are a data race */
+    enum phase phase;
+    int key, holders;
+    bool known;       /* somebody was given it */
+    uint32_t invalid; /* the number of the invalidation that it has ended by, or 0 */
+};
+
+struct ghosts {
+    kp_pool *pool;
+    struct stage stage;
+    int live[KEYS], all, made, gone, failed;
+    uint32_t invalidations, closed;
+    uint32_t pending, job_taken; /* a create that was answered KP_PENDING; one at a time */
+    kp_job *job;
+    kp_lease main[LEASES];
+    uint32_t main_ended[LEASES];
+    kp_lease lease[EX_THREADS + 1][LEASES];
+    int leases[EX_THREADS + 1], made_by[EX_THREADS + 1];
+    struct thing thing[EX_THREADS + 1][EACH];
+};
+
+extern struct ghosts g;
+
 kp_pool *cast_pool(void);
 kp_key cast_key(int key);
 void cast_unlocked(const char *what);                       /* I6 */
 void cast_hear(uint32_t *closed, uint32_t *invalidations);  /* a get begins */
 void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations);
 bool cast_explained(int code, int64_t within_ms, uint32_t flags);
+struct thing *cast_thing(int key); /* a new one */
+void cast_counted(int key, int by);
+void cast_books(void);
 void loops_open(unsigned threads); /* a mask: who has a loop */
 
 #endif

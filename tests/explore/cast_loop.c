@@ -62,7 +62,8 @@ static void done(kp_request *request, int status, kp_lease lease)
     if (a->state != UNDER_WAY) ex_fail("I7: a request is answered that is over");
     if (a < asks[me] || a >= asks[me] + ASKS) ex_fail("I7: another thread answers");
     if (!l.dispatching[me]) ex_fail("I7: done runs outside of dispatch");
-    if (!cast_explained(status, a->within_ms, 0)) ex_fail("done: %s; but why?", kp_strerror(status));
+    if (!cast_explained(status, a->within_ms, 0))
+        ex_fail("done: %s; but why?", kp_strerror(status));
     over(a);
     if (status == 0) cast_got(lease, a->closed, a->invalidations);
 }

@@ -12,6 +12,7 @@
  *   place.c    addresses and their histories
  *   snapshot.c what set-up left
  *   world.c    the pool's world and lock
+ *   ghosts.c   what explore.h offers
  *   bells.c    descriptors of event loops
  *
  * An EVENT is one point taken. Two events conflict if their order matters (reduce.c has the table);

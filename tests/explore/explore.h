@@ -43,6 +43,8 @@ void ex_up(void *what);
 void ex_down(void *what);
 void ex_say(uint32_t *flag, uint32_t value);
 uint32_t ex_hear(uint32_t *flag);
+bool ex_claim(uint32_t *flag);       /* set it: true for who was first */
+int ex_add(int *counter, int by);    /* what it is then. No point */
 void ex_publish(uint32_t *flag);     /* say 1, and hand over all that was done before ... */
 bool ex_await(const uint32_t *flag); /* ... to who waits for it; false: only daemons are left */
 

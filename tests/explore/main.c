@@ -110,7 +110,8 @@ static void note_outcome(struct result *r)
 {
     uint64_t sum = 7;
 
-    for (int t = 0; t < ex.threads; t++) sum = (sum ^ ex.thread[t].result) * UINT64_C(1099511628211);
+    for (int t = 0; t < ex.threads; t++)
+        sum = (sum ^ ex.thread[t].result) * UINT64_C(1099511628211);
     for (uint64_t at = sum; r->outcomes < OUTCOMES / 2; at++) {
         if (outcomes[at % OUTCOMES] == sum) return;
         if (outcomes[at % OUTCOMES]) continue;
@@ -165,7 +166,10 @@ static void say(const struct scenario *s, const struct how *how, const struct re
                 struct sum *sum)
 {
     bool exhaustive = how->mode <= EX_BOUND;
-    const char *word = r->failed ? "FAILED" : r->complete ? "COMPLETE" : exhaustive ? "PART" : "ran";
+    const char *word = r->failed     ? "FAILED"
+                       : r->complete ? "COMPLETE"
+                       : exhaustive  ? "PART"
+                                     : "ran";
 
     if (s->group == CANARY) word = r->failed ? "CAUGHT" : "MISSED";
     if (!how->quiet || (exhaustive && !r->complete))

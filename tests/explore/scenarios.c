@@ -168,7 +168,8 @@ static const struct chosen {
       { "gr gr", "gr gd", "gd gd", "gr k", "gr x", "gd wr", "gr 0", "gd k", "fr gr", "gr m" } },
     { "shared by 2, no slot yet, one fault", &known,
       { "SLr gr", "SLr gd", "WLr gr", "SX gr", "SLr SLr", "SLr gr k", "SLr m", "SLr 2" } },
-    { "two keys, 1 held of 1 in all, one fault", &two_keys_held, { "gr br", "br R", "br D", "bd R" } },
+    { "two keys, 1 held of 1 in all, one fault", &two_keys_held,
+      { "gr br", "br R", "br D", "bd R" } },
     { "created later, one fault", &later, { "gr J", "wr J", "gr gr J", "gr wr J", "gr 0 J" } },
 };
 
@@ -176,10 +177,12 @@ static const struct chosen {
  * two could wait for each other. */
 static const struct chosen mixes[] = {
     { "mix, 1 of 1", &mix_1,
-      { "grwrtr grgdgr wrkgr xegr", "grgr grgr grgr grgr", "wrwr wrwr gdgr kgr", "grSLr gdSXgr WLrgr kx",
+      { "grwrtr grgdgr wrkgr xegr", "grgr grgr grgr grgr", "wrwr wrwr gdgr kgr",
+        "grSLr gdSXgr WLrgr kx",
         "grgr wrwr SSLrr 2", "grgr wrgr ki 1", "gdgd frgr grwr mMgr", "SXSLr SLrSX grgr wrk" } },
     { "mix, 2 of 2, validated", &mix_2,
-      { "grgr ggrr wrgr kgr xgr", "ggdr wrwr grfr KM", "grgd grgd grgd grgd grgd", "SSLrr SSLrr grgr wrk",
+      { "grgr ggrr wrgr kgr xgr", "ggdr wrwr grfr KM", "grgd grgd grgd grgd grgd",
+        "SSLrr SSLrr grgr wrk",
         "grgr gdgr SXSLr m0", "ggrr grgr wrwr SLrgd 2" } },
     { "mix, two keys, 2 in all", &mix_keys,
       { "grbr brgr gbrr wrK", "grbrgr brgrbr tr xK", "gdbd bdgd grbr brgr", "SBLrr grbr brgr wrx",

@@ -88,7 +88,8 @@ bool ex_may_fault(void)
 static void *world_alloc(size_t size, size_t align, void *ctx)
 {
     struct arena *a = &arenas[ex.cur];
-    size_t at = (w.used[ex.cur] + 16 + align - 1) & ~(align - 1), end = (at + size + 15) & ~(size_t)15;
+    size_t at = (w.used[ex.cur] + 16 + align - 1) & ~(align - 1);
+    size_t end = (at + size + 15) & ~(size_t)15;
 
     (void)ctx;
     if (ex_fault("alloc")) return NULL;
@@ -303,84 +304,6 @@ void kp__lock_give(struct kp__lock *l, const struct kp__world *world_of)
     place->holder = -1;
     ex_release(&place->view);
     ex_join(place->causes, me->clock);
-}
-
-/* ---- ghosts ---------------------------------------------------------------------------------- */
-
-int ex_self(void)
-{
-    return ex.cur;
-}
-
-bool ex_is_real(void)
-{
-    return false;
-}
-
-bool ex_is_live(void)
-{
-    return ex.live;
-}
-
-bool ex_holds_lock(void)
-{
-    return ex.thread[ex.cur].locks > 0;
-}
-
-void ex_up(void *what)
-{
-    if (ex.live) ex_point(EX_UP, what);
-}
-
-void ex_down(void *what)
-{
-    if (ex.live) ex_point(EX_DOWN, what);
-}
-
-void ex_say(uint32_t *flag, uint32_t value)
-{
-    if (ex.live) ex_point(EX_STORE, flag);
-    *flag = value;
-}
-
-void ex_publish(uint32_t *flag)
-{
-    ex_say(flag, 1);
-    if (ex.live) ex_release(&ex_place(flag)->view);
-}
-
-uint32_t ex_hear(uint32_t *flag)
-{
-    if (ex.live) ex_point(EX_LOAD, flag);
-    return *flag;
-}
-
-bool ex_await(const uint32_t *flag)
-{
-    if (!ex.live) return *flag != 0;
-    ex.thread[ex.cur].awaits = flag;
-    ex_always(ex_place((void *)(uintptr_t)flag)); /* we may have to stop here */
-    ex_point(EX_AWAIT, (void *)(uintptr_t)flag);
-    ex_view_join(&ex.thread[ex.cur].view, &ex_place((void *)(uintptr_t)flag)->view);
-    return *flag != 0;
-}
-
-void ex_overwrite(void *at, size_t size)
-{
-    if (ex.live && ex.plain) ex_plain(at, size, true, __builtin_return_address(0));
-    memset(at, 0xa5, size);
-}
-
-void ex_use(void *payload, bool write)
-{
-    if (ex.live && ex.plain) ex_plain(payload, 4, write, __builtin_return_address(0));
-}
-
-void ex_result(int what)
-{
-    uint64_t *mine = &ex.thread[ex.cur].result;
-
-    *mine = (*mine ^ (uint64_t)(uint32_t)what) * UINT64_C(1099511628211) + 1;
 }
 
 /* ---- what the library asks of the C library -------------------------------------------------- */
