@@ -6,7 +6,8 @@
 # changed in the object file, and its two lock functions, so that the explorer has them; its
 # variables go into a section of their own, so that each execution can begin with them as they were.
 #
-#   build.sh FOLDER        CC, OBJCOPY; KP_SRC: another src folder; KP_DEFINES: for the library
+#   build.sh FOLDER        CC, OBJCOPY; KP_SRC: another src folder; KP_DEFINES: for the library;
+#                          EX_DEFINES: for the explorer (-DEX_PORTABLE=1: fibers by ucontext)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -16,7 +17,11 @@ cc=${CC:-gcc}
 objcopy=${OBJCOPY:-objcopy}
 mkdir -p "$out"
 
-warn="-Wall -Wextra -Wshadow -Wconversion -Wpedantic -Wno-format-truncation"
+warn="-Wall -Wextra -Wshadow -Wconversion -Wpedantic"
+case $("$cc" --version) in
+*clang*) ;;
+*) warn="$warn -Wno-format-truncation" ;;
+esac
 base="-std=c11 -D_GNU_SOURCE -DKP_VERIFY=1 -g -fno-pie $warn -I$root/include -I$src"
 tsan="-O1 -fno-omit-frame-pointer -fno-builtin -fsanitize=thread"
 case $("$cc" --version) in
@@ -52,7 +57,7 @@ done
 objects=
 for name in fiber place memory plain snapshot hooks world ghosts bells search reduce trace \
     cast cast_keys cast_loop scenarios litmus report main; do
-    how="-O2 -fno-strict-aliasing"
+    how="-O2 -fno-strict-aliasing ${EX_DEFINES:-}"
     case $name in litmus) how=$tsan ;; esac
     # shellcheck disable=SC2086
     compile "$name" "$here/$name.c" $how

@@ -90,6 +90,18 @@ void __tsan_write_range(void *p, size_t size)
         return done;                                                                               \
     }
 
+/* clang's: returns what it saw. */
+#define CAS_VAL(bits, type)                                                                        \
+    type __tsan_atomic##bits##_compare_exchange_val(volatile type *p, type expected, type v,       \
+                                                    int order, int failed);                        \
+    type __tsan_atomic##bits##_compare_exchange_val(volatile type *p, type expected, type v,       \
+                                                    int order, int failed)                         \
+    {                                                                                              \
+        uint64_t seen = expected;                                                                  \
+        (void)ex_atomic_cas((void *)p, bits / 8, &seen, v, order, failed, PC);                     \
+        return (type)seen;                                                                         \
+    }
+
 #define ATOMIC(bits, type)                                                                         \
     type __tsan_atomic##bits##_load(const volatile type *p, int order);                            \
     type __tsan_atomic##bits##_load(const volatile type *p, int order)                             \
@@ -109,7 +121,8 @@ void __tsan_write_range(void *p, size_t size)
     RMW(bits, type, fetch_xor, EX_XOR)                                                             \
     RMW(bits, type, fetch_nand, EX_NAND)                                                           \
     CAS(bits, type, compare_exchange_strong)                                                       \
-    CAS(bits, type, compare_exchange_weak)
+    CAS(bits, type, compare_exchange_weak)                                                         \
+    CAS_VAL(bits, type)
 
 ATOMIC(8, uint8_t)
 ATOMIC(16, uint16_t)
