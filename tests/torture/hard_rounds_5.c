@@ -159,6 +159,51 @@ static void H1_a_cancel_that_meets_its_hand_off_loses_nothing(void **state)
     stage_close(r);
 }
 
+/* ---- H1: cancel of a permit ------------------------------------------------------------------ */
+
+/* There is room for one over all keys: what was granted is the right to create it, after an idle
+ * one of another key is gone, or not. */
+static void h1_permit(struct rounds *r, unsigned who)
+{
+    struct asked *a = &st.ask[0];
+
+    if (last(r, who)) return;
+    if (who > 0) {
+        ROUNDS_AWAIT(atomic_load(&st.at));
+        rounds_pause(3000);
+        if (who == 1 || st.queue) (void)rounds_visit(r, who == 1 ? "b" : "a", false);
+        return;
+    }
+    ROUNDS_EXPECT(r, start(r, a, "a", (kp_deadline){ 0 }) == 0, "%s", "started");
+    ready();
+    rounds_pause(3000);
+    for (uint64_t n = rounds_roll(4); n > 0 && !a->over; n--) (void)kp_loop_dispatch(st.loop);
+    cancel(r, a);
+    atomic_fetch_add(&r->tally[a->answers], 1);
+}
+
+static void H1_a_cancel_of_a_permit_gives_its_room_back(void **state)
+{
+    static const char *const tallies[] = { "cancelled", "served", NULL };
+    struct rounds *r = rounds_open("H1 with a permit", 3, h1_permit, tallies);
+
+    (void)state;
+    stage_open(r);
+    r->options.budget.max_live = 1;
+    while (rounds_next(r)) {
+        r->options.budget.max_lent = r->round % 2 ? 1 : 0;
+        rounds_pool(r);
+        if (rounds_roll(2)) (void)rounds_visit(r, "b", false);
+        stage_next();
+        st.queue = rounds_roll(2);
+        rounds_race(r);
+        rounds_has(r, "a", 1);
+        rounds_has(r, "b", 1);
+        rounds_close(r);
+    }
+    stage_close(r);
+}
+
 /* ---- H2 and H1: a deadline, a cancel and a hand-off ------------------------------------------ */
 
 static void h2_play(struct rounds *r, unsigned who)
@@ -364,6 +409,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(H1_a_cancel_that_meets_its_hand_off_loses_nothing),
+        cmocka_unit_test(H1_a_cancel_of_a_permit_gives_its_room_back),
         cmocka_unit_test(H1_a_loop_that_is_closed_under_its_requests_takes_nothing_along),
         cmocka_unit_test(H2_a_loops_deadline_a_cancel_and_a_hand_off_at_once_lose_nothing),
         cmocka_unit_test(H4_each_request_of_a_loop_that_meets_a_close_ends_once),
