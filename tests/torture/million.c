@@ -3,7 +3,8 @@
  * A million requests that wait at once, from one event loop, on a pool of ten: served in the order
  * in which they came, and without a single allocation by the library from the first of them to the
  * last, as a request is its caller's memory. Then the same while every second one, chosen at
- * random, is cancelled, half of them before and half while the others are served.
+ * random, is cancelled, half of them before and half while the others are served. And a tenth
+ * as many deadlines.
  *
  * Environment: KP_REQUESTS (1000000; 3000 where the library checks its whole queue at every step),
  * KP_SEED (from the clock; printed).
@@ -249,10 +250,16 @@ static void end(struct crowd *c)
     free(c->victims);
 }
 
-static void run(struct crowd *c, bool cancels)
+static uint32_t how_many(void)
 {
     bool checks = strstr(kp_build_info(), "checks of the laws: on") != NULL;
-    uint32_t count = (uint32_t)setting("KP_REQUESTS", checks ? FEW : MANY);
+
+    return (uint32_t)setting("KP_REQUESTS", checks ? FEW : MANY);
+}
+
+static void run(struct crowd *c, bool cancels)
+{
+    uint32_t count = how_many();
     uint64_t start, waiting, over, allocs, bytes;
 
     begin(c, count);
@@ -287,6 +294,48 @@ static void run(struct crowd *c, bool cancels)
     end(c);
 }
 
+/* Its deadline is kept in the victims' place, in ms since the start. */
+static void timed_out(kp_request *request, int status, kp_lease lease)
+{
+    const struct asked *a = request->arg;
+    struct crowd *c = &crowd;
+    uint64_t at = c->random + c->victims[a - c->asked] * UINT64_C(1000000);
+
+    if (status != KP_ETIMEDOUT || lease.resource || a->over || now_ns() < at) c->wrong++;
+    c->asked[a - c->asked].over = true;
+    c->served++;
+}
+
+/* Nothing comes back: each of them ends at its own deadline, and no earlier. */
+static void each_of_many_deadlines_ends_its_own_request_without_an_allocation(void **state)
+{
+    struct crowd *c = &crowd;
+    uint32_t count = how_many() / 10;
+    uint64_t allocs, start, over;
+
+    (void)state;
+    begin(c, count);
+    allocs = c->allocs;
+    for (uint32_t i = 0; i < count; i++) c->victims[i] = 1 + (uint32_t)roll(1000);
+    c->random = start = now_ns(); /* no more chance is needed */
+    for (uint32_t i = 0; i < count; i++) {
+        struct asked *a = &c->asked[i];
+        kp_ask ask = { .until = { start + c->victims[i] * UINT64_C(1000000) } };
+        a->request = (kp_request){ .loop = c->loop, .done = timed_out, .arg = a };
+        if (kp_get_start(c->pool, kp_str("a"), &ask, &a->request) != 0) c->wrong++;
+    }
+    while (c->served < count) dispatch(c);
+    over = now_ns();
+    assert_int_equal(c->allocs, allocs);
+    assert_int_equal(look(c).timeouts, count);
+    assert_int_equal(look(c).waiting, 0);
+    for (int i = 0; i < POOL; i++) kp_release(&c->held[i]);
+    assert_int_equal(look(c).idle, POOL);
+    print_message("all over after %" PRIu64 " ms, %" PRIu64 " ns each\n", (over - start) / 1000000,
+                  (over - start) / count);
+    end(c);
+}
+
 static void a_million_requests_wait_and_are_served_in_order_without_an_allocation(void **state)
 {
     (void)state;
@@ -305,6 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_million_requests_wait_and_are_served_in_order_without_an_allocation),
         cmocka_unit_test(of_a_million_requests_every_second_one_is_cancelled_and_nothing_is_lost),
+        cmocka_unit_test(each_of_many_deadlines_ends_its_own_request_without_an_allocation),
     };
     return cmocka_run_group_tests_name("a million requests", tests, NULL, NULL);
 }
