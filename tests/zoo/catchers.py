@@ -29,9 +29,10 @@ PROGRAMS = {
 UNDER_TSAN = ["zoo.missed_order", "unit.base_lock", "torture.slow", "torture.keys"]
 # The explorer, with so many schedules for each scenario.
 EXPLORE = {
-    "explore.sc": ["--count", "200"],
-    "explore.weak": ["--weak", "--count", "100"],
+    "explore.sc": ["--count", "150"],
     "explore.lock": ["--weak", "--group", "lock", "--count", "3000"],
+    "explore.random": ["--mode", "random", "--group", "mixes", "--count", "20"],
+    "explore.weak": ["--weak", "--count", "60"],
 }
 
 
