@@ -372,8 +372,18 @@ static kp_pool *first_door(kp_loop *loop, uint64_t now, uint64_t *at)
     return door;
 }
 
-/* What is due by now. Returns when it wants to run again. */
-static uint64_t keep_appointments(kp_loop *loop, uint64_t now)
+/* The time by the loop's one clock; 0: it has none yet, and so no pool. */
+static uint64_t time_of(kp_loop *loop)
+{
+    kp__lock_take(&loop->box.lock, &kp__life);
+    uint64_t (*now_ns)(void *ctx) = loop->now_ns;
+    void *clock = loop->clock;
+    kp__lock_give(&loop->box.lock, &kp__life);
+    return now_ns ? now_ns(clock) : 0;
+}
+
+/* What is due by now. */
+static void keep_appointments(kp_loop *loop, uint64_t now)
 {
     struct kp__get *g;
     uint64_t at;
@@ -383,14 +393,24 @@ static uint64_t keep_appointments(kp_loop *loop, uint64_t now)
         step(loop, g);
     for (int n = 0; n < AT_ONCE && (door = first_door(loop, now, &at)) != NULL; n++)
         (void)kp_keep(door); /* says itself when it is due next */
+}
+
+/* How many ms it may sleep. Asked when others ring again: what they want before is seen here. */
+static int64_t may_sleep(kp_loop *loop)
+{
+    const struct kp__get *g = first_timer(loop);
+    uint64_t at, now;
+
     (void)first_door(loop, 0, &at);
-    g = first_timer(loop);
-    return g && g->at < at ? g->at : at;
+    if (g && g->at < at) at = g->at;
+    if (at == KP__NEVER) return -1;
+    now = time_of(loop);
+    return at > now ? kp__ms_up(at - now) : 0;
 }
 
 int64_t kp_loop_dispatch(kp_loop *loop)
 {
-    uint64_t now, at = KP__NEVER;
+    uint64_t now;
 
     if (!loop || !loop->box.open)
         return kp__misuse(NULL, NULL, "kp_loop_dispatch: this loop is closed, or NULL");
@@ -402,12 +422,9 @@ int64_t kp_loop_dispatch(kp_loop *loop)
     loop->dispatching = true;
     kp__mail_begin(&loop->box);
     read_mail(loop);
-    if (loop->now_ns) at = keep_appointments(loop, loop->now_ns(loop->clock));
+    if ((now = time_of(loop)) != 0) keep_appointments(loop, now);
     loop->dispatching = false;
-    if (kp__mail_end(&loop->box)) return 0;
-    if (at == KP__NEVER) return -1;
-    now = loop->now_ns(loop->clock);
-    return at > now ? kp__ms_up(at - now) : 0;
+    return kp__mail_end(&loop->box) ? 0 : may_sleep(loop);
 }
 
 /* ---- pools that name it ---------------------------------------------------------------------- */
