@@ -397,7 +397,8 @@ int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
     if ((g.pool = kp__enter(door, &code)) == NULL)
         return kp__no_pool(code, g.request.why, "kp_get: pool is NULL; did kp_pool_open fail?");
     kp__todo_init(&todo, g.pool->world);
-    if (!kp__may_block(g.pool) && !(ask && (ask->flags & KP_DONT_WAIT)))
+    bool tries = ask && (ask->flags & KP_DONT_WAIT) && ask->within_ms == KP_NONE;
+    if (!tries && !kp__may_block(g.pool))
         code = kp__misuse_within(g.pool, &todo, g.request.why,
                                  "kp_get on the thread of the pool's own loop would wait for "
                                  "itself; use kp_get_start, or kp_try_get");

@@ -7,7 +7,7 @@
 
 #include "loop.h"
 
-static KP_MAYBE_UNUSED const kp_options one = { .limits = { .max_live = 1, .retry_first_ms = KP_NONE } };
+static const kp_options one = { .limits = { .max_live = 1, .retry_first_ms = KP_NONE } };
 
 /* A request that was given a resource, and has given it back: it is idle now. */
 static void make_one(struct stage *s, const char *key)
@@ -285,6 +285,34 @@ static void a_get_that_does_not_wait_must_take_what_nobody_else_can(void **state
     stage_close(&s);
 }
 
+static void ignore(const kp_why *why, void *arg)
+{
+    (void)why;
+    (void)arg;
+}
+
+static void only_a_try_must_be_free_on_the_thread_of_the_pools_own_loop(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 50 }, { 0 } };
+    const kp_script script = { .validate = slow };
+    const kp_options plan = { .limits = { .max_live = 1, .validate_after_ms = KP_NONE } };
+    struct stage s;
+    kp_lease lease;
+
+    (void)state;
+    kp_on_misuse(ignore, NULL);
+    stage_open_alone(&s, &script, &plan);
+    make_one(&s, "k");
+    assert_int_equal(kp_get(s.pool, kp_str("k"), KP_ASK(.flags = KP_DONT_WAIT), &lease),
+                     KP_EMISUSE); /* its check would be waited for, by who should run it */
+    assert_int_equal(kp_sim_now_ms(s.sim), 0);
+    assert_int_equal(kp_try_get(s.pool, kp_str("k"), &lease), KP_EAGAIN);
+    assert_int_equal(kp_sim_now_ms(s.sim), 0);
+    stage_pass(&s, 50);
+    stage_close(&s);
+    kp_on_misuse(NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +323,7 @@ int main(void)
         cmocka_unit_test(a_request_may_be_ended_while_its_creation_is_hurried),
         cmocka_unit_test(a_cancel_inside_its_own_start_must_do_nothing),
         cmocka_unit_test(a_get_that_does_not_wait_must_take_what_nobody_else_can),
+        cmocka_unit_test(only_a_try_must_be_free_on_the_thread_of_the_pools_own_loop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
