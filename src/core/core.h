@@ -26,6 +26,7 @@ enum kp__phase { KP__OPEN, KP__DRAINING, KP__CLOSED };
 struct kp__core {
     const struct kp__world *world;
     bool can_create;
+    bool validates; /* there is a driver.validate */
     bool clocked; /* some rule needs the time of day at every get and release */
     uint64_t leak_after, forget_after;
     int64_t max_idle, max_waiting, max_keys; /* budgets nobody waits for */

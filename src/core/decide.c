@@ -114,6 +114,14 @@ static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
     return slot;
 }
 
+/* Is what was idle for so long to be looked at before it is lent? */
+static bool in_doubt(const struct look *l, uint64_t idle_ns)
+{
+    const struct kp__rules *r = l->sub->rules;
+
+    return l->core->validates && (r->validate_on & KP_CHECK_GET) && idle_ns >= r->validate_after;
+}
+
 static enum verdict take_ready(struct look *l)
 {
     struct kp__budget *owed;
@@ -128,7 +136,8 @@ static enum verdict take_ready(struct look *l)
             return lacks(l, owed->name, owed, KP__NEVER);
         if (!slot) return GO_ON;
     }
-    uint64_t idle_ns = slot->state == KP__IDLE ? l->now - slot->since : 0;
+    bool idle = slot->state == KP__IDLE;
+    uint64_t idle_ns = idle ? l->now - slot->since : 0;
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
     l->request->holds_lent = false; /* the lease has it now */
@@ -139,6 +148,8 @@ static enum verdict take_ready(struct look *l)
     s->tag = l->request->tag;
     s->site = l->request->site;
     s->hit = !made_for_it;
+    /* nobody shares it before it is known to be good (flow/get.c, check) */
+    if (idle && s->hit && in_doubt(l, idle_ns)) kp__list_remove(&slot->open_seat);
     l->sub->tally.hits += s->hit;
     l->core->tally.hits += s->hit;
     l->request->grant = (struct kp__grant){

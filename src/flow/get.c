@@ -193,6 +193,16 @@ static bool must_validate(const struct kp__get *g)
            grant->idle_ns >= r->validate_after;
 }
 
+/* It is good, as far as is known: others may share it. */
+static void open_to_others(struct kp__get *g, struct kp__todo *todo)
+{
+    struct kp__slot *slot = g->request.grant.slot;
+
+    if (slot->borrowers == slot->seats || kp__list_linked(&slot->open_seat)) return;
+    kp__open_seats(slot);
+    kp__settle(&g->pool->core, g->request.sub, kp__time(g->pool), todo);
+}
+
 /* Is the resource still good? If not, it is destroyed, and the request waits again, at its old
  * place and with its old deadline. */
 static bool check(struct kp__get *g, struct kp__todo *todo)
@@ -202,7 +212,10 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     struct kp__slot *slot = g->request.grant.slot;
     uint32_t seat = g->request.grant.seat;
 
-    if (!must_validate(g)) return true;
+    if (!must_validate(g)) {
+        open_to_others(g, todo);
+        return true;
+    }
     uint64_t now = kp__time(pool);
     uint64_t until = sooner(g->request.deadline, kp__later(now, sub->rules->validate_timeout));
     kp__list_remove(&slot->open_seat); /* nobody shares it before it is known to be good */
@@ -219,8 +232,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     now = kp__time(pool);
     if (status == 0 && !slot->doomed) {
         kp__seat_at(slot, seat)->ending = false;
-        kp__open_seats(slot);
-        if (slot->seats > 1) kp__settle(&pool->core, sub, now, todo);
+        open_to_others(g, todo);
         return true;
     }
     sub->tally.hits--;

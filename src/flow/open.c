@@ -143,6 +143,7 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
 
     core->world = world;
     core->can_create = o->driver.create != NULL;
+    core->validates = o->driver.validate != NULL;
     core->leak_after = o->leak_after_ms ? kp__span(o->leak_after_ms) : kp__span(KP_SECONDS(60));
     core->forget_after = forget;
     core->max_idle = count_or_all(o->budget.max_idle);

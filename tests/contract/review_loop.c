@@ -313,6 +313,53 @@ static void only_a_try_must_be_free_on_the_thread_of_the_pools_own_loop(void **s
     kp_on_misuse(NULL, NULL);
 }
 
+/* ---- lent unchecked -------------------------------------------------------------------------- */
+
+static void two_who_share_one_must_not_spare_it_the_check(void **state)
+{
+    const kp_options plan = {
+        .limits = { .max_live = 1, .sharing = 2, .validate_after_ms = KP_NONE }
+    };
+    struct stage s;
+    struct ask a, b;
+
+    (void)state;
+    stage_open(&s, NULL, &plan);
+    make_one(&s, "k");
+    stage_start(&s, &a, "k", 1000);
+    stage_start(&s, &b, "k", 1000); /* the other seat, before anybody has looked at it */
+    stage_pass(&s, 0);
+    assert_int_equal(a.status + b.status, 0);
+    assert_int_equal(kp_cast_read(s.cast).validates, 1);
+    kp_release(&a.lease);
+    kp_release(&b.lease);
+    stage_close(&s);
+}
+
+static void sharers_of_one_that_is_not_checked_must_not_wait_for_each_other(void **state)
+{
+    const kp_options plan = { .limits = { .max_live = 1, .sharing = 3, .validate_after_ms = 500 } };
+    struct stage s;
+    struct ask a, b, c;
+
+    (void)state;
+    stage_open(&s, NULL, &plan);
+    make_one(&s, "k");
+    stage_pass(&s, 500);
+    stage_start(&s, &a, "k", 1000);
+    assert_int_equal(kp_limits_set(s.pool, kp_str("k"),
+                                   &(kp_limits){ .validate_after_ms = KP_SECONDS(1) }, NULL), 0);
+    stage_start(&s, &b, "k", 1000);
+    stage_start(&s, &c, "k", 1000);
+    stage_pass(&s, 0);
+    assert_int_equal(a.status + b.status + c.status, 0);
+    assert_int_equal(kp_cast_read(s.cast).validates, 0);
+    kp_release(&a.lease);
+    kp_release(&b.lease);
+    kp_release(&c.lease);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +371,8 @@ int main(void)
         cmocka_unit_test(a_cancel_inside_its_own_start_must_do_nothing),
         cmocka_unit_test(a_get_that_does_not_wait_must_take_what_nobody_else_can),
         cmocka_unit_test(only_a_try_must_be_free_on_the_thread_of_the_pools_own_loop),
+        cmocka_unit_test(two_who_share_one_must_not_spare_it_the_check),
+        cmocka_unit_test(sharers_of_one_that_is_not_checked_must_not_wait_for_each_other),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
