@@ -184,6 +184,11 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
 void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
               enum kp__reason reason, uint64_t now, struct kp__todo *todo);
 
+/* The same of a lease whose borrower never heard of it: the resource counts as idle since before it
+ * was taken, and is in as much doubt as it was. */
+void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now,
+                     struct kp__todo *todo);
+
 /* A slot in CLOSING has been destroyed: its room goes to whoever is next. */
 void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
 

@@ -249,8 +249,8 @@ static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t 
     kp__close_idle(core, sub->rules->drop_oldest ? kp__oldest_idle(sub) : slot, KP__SURPLUS, todo);
 }
 
-void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
-              enum kp__reason reason, uint64_t now, struct kp__todo *todo)
+static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
+                      enum kp__reason reason, bool used, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
 
@@ -270,13 +270,25 @@ void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool 
         close_slot(core, slot, (enum kp__reason)why, todo);
         return;
     }
-    slot->since = now;
+    if (used) slot->since = now;
     kp__slot_move(core, slot, KP__IDLE);
     kp__lent_refund(core, sub);
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
     drop_surplus(core, slot, now, todo);
     if (now && kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
+}
+
+void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
+              enum kp__reason reason, uint64_t now, struct kp__todo *todo)
+{
+    end_lease(core, slot, seat, keep, reason, true, now, todo);
+}
+
+void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now,
+                     struct kp__todo *todo)
+{
+    end_lease(core, slot, seat, true, KP__SURPLUS, false, now, todo);
 }
 
 void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,

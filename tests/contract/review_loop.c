@@ -360,6 +360,46 @@ static void sharers_of_one_that_is_not_checked_must_not_wait_for_each_other(void
     stage_close(&s);
 }
 
+static void what_a_cancelled_request_never_used_must_still_be_checked_for_the_next(void **state)
+{
+    const kp_options plan = { .limits = { .max_live = 1, .validate_after_ms = 500 } };
+    struct stage s;
+    struct ask a, b;
+
+    (void)state;
+    for (int queued = 0; queued < 2; queued++) {
+        stage_open(&s, NULL, &plan);
+        make_one(&s, "k");
+        stage_pass(&s, 500);
+        stage_start(&s, &a, "k", 1000); /* has it, and has not heard of it */
+        if (queued) stage_start(&s, &b, "k", 1000);
+        kp_cancel(&a.request);
+        if (!queued) stage_start(&s, &b, "k", 1000);
+        stage_pass(&s, 0);
+        assert_int_equal(b.status, 0);
+        assert_int_equal(kp_cast_read(s.cast).validates, 1);
+        kp_release(&b.lease);
+        stage_close(&s);
+    }
+}
+
+static void what_nobody_used_must_expire_when_it_would_have(void **state)
+{
+    const kp_options plan = { .limits = { .max_live = 1, .idle_ttl_ms = 100 } };
+    struct stage s;
+    struct ask a;
+
+    (void)state;
+    stage_open_alone(&s, NULL, &plan);
+    make_one(&s, "k");
+    stage_pass(&s, 90);
+    stage_start(&s, &a, "k", 1000);
+    kp_cancel(&a.request);
+    stage_pass(&s, 10);
+    assert_int_equal(stage_stats(&s).expired, 1);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +413,8 @@ int main(void)
         cmocka_unit_test(only_a_try_must_be_free_on_the_thread_of_the_pools_own_loop),
         cmocka_unit_test(two_who_share_one_must_not_spare_it_the_check),
         cmocka_unit_test(sharers_of_one_that_is_not_checked_must_not_wait_for_each_other),
+        cmocka_unit_test(what_a_cancelled_request_never_used_must_still_be_checked_for_the_next),
+        cmocka_unit_test(what_nobody_used_must_expire_when_it_would_have),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
