@@ -229,6 +229,7 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
     if (!sub && (int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
     if (*code != 0 || (!sub && (sub = make(pool, key, hash, code)) == NULL)) return NULL;
     sub->interest++;
+    if (want) sub->leaving = false;
     if (!want || sub->rules || sub->ruling) return sub; /* ruling: wait for it in the queue */
     if ((*code = rule(pool, sub, why)) == 0) return sub;
     kp__lose_interest(pool, sub, 0);

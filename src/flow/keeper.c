@@ -94,7 +94,7 @@ static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
     while ((node = kp__list_first(&sub->slots[KP__IDLE])) != NULL)
         kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__EXPIRED, todo);
     kp__do(pool, todo);
-    sub->leaving = false;
+    if (sub->count[KP__CLOSING] == 0) sub->leaving = false; /* else when somebody wants it */
     sub->interest--;
     if (!kp__subpool_unused(sub) || !kp__may_forget(&pool->core, sub, now)) return;
     kp__table_drop(&pool->core, sub);

@@ -400,6 +400,48 @@ static void what_nobody_used_must_expire_when_it_would_have(void **state)
     stage_close(&s);
 }
 
+/* ---- upkeep ---------------------------------------------------------------------------------- */
+
+static void a_key_must_be_forgotten_though_its_minimum_takes_time_to_end(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 10, .times = KP_OFF } };
+    const kp_script script = { .destroy = slow };
+    const kp_options plan = { .limits = { .max_live = 2, .min_live = 1, .refill = KP_REFILL_EAGER },
+                              .forget_key_after_ms = 100 };
+    struct stage s;
+
+    (void)state;
+    stage_open_alone(&s, &script, &plan);
+    make_one(&s, "k");
+    stage_pass(&s, 111);
+    assert_int_equal(stage_stats(&s).keys_forgotten, 1);
+    assert_int_equal(stage_stats(&s).creates, 1);
+    stage_close(&s);
+}
+
+static void a_key_that_is_used_while_it_is_being_forgotten_must_stay(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 10, .times = KP_OFF } };
+    const kp_script script = { .destroy = slow };
+    const kp_options plan = { .limits = { .max_live = 2, .min_live = 2, .refill = KP_REFILL_EAGER },
+                              .forget_key_after_ms = 100 };
+    struct stage s;
+    struct ask a;
+
+    (void)state;
+    stage_open_alone(&s, &script, &plan);
+    make_one(&s, "k");
+    stage_pass(&s, 105); /* two are ending */
+    assert_int_equal(stage_stats(&s).closing, 2);
+    stage_start(&s, &a, "k", 1000);
+    stage_pass(&s, 20);
+    assert_int_equal(a.status, 0);
+    assert_int_equal(stage_stats(&s).keys_forgotten, 0);
+    assert_int_equal(stage_stats(&s).live, 2);
+    kp_release(&a.lease);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +457,8 @@ int main(void)
         cmocka_unit_test(sharers_of_one_that_is_not_checked_must_not_wait_for_each_other),
         cmocka_unit_test(what_a_cancelled_request_never_used_must_still_be_checked_for_the_next),
         cmocka_unit_test(what_nobody_used_must_expire_when_it_would_have),
+        cmocka_unit_test(a_key_must_be_forgotten_though_its_minimum_takes_time_to_end),
+        cmocka_unit_test(a_key_that_is_used_while_it_is_being_forgotten_must_stay),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
