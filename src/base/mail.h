@@ -33,7 +33,8 @@ void kp__mailbox_close(struct kp__mailbox *box);
 bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter);
 void kp__mail_ring(struct kp__mailbox *box);
 
-/* The owner's: take a letter back; the first one of a tray (NULL: none). */
+/* The owner's: is it in there; take a letter back; the first one of a tray (NULL: none). */
+bool kp__mail_holds(struct kp__mailbox *box, const struct kp__list *letter);
 void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter);
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int tray);
 

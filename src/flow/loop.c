@@ -382,15 +382,17 @@ static uint64_t time_of(kp_loop *loop)
     return now_ns ? now_ns(clock) : 0;
 }
 
-/* What is due by now. */
+/* What is due by now. Who has a letter in the box is told in its order, which is soon. */
 static void keep_appointments(kp_loop *loop, uint64_t now)
 {
     struct kp__get *g;
     uint64_t at;
     kp_pool *door;
 
-    for (int n = 0; n < AT_ONCE && (g = first_timer(loop)) != NULL && g->at <= now; n++)
+    for (int n = 0; n < AT_ONCE && (g = first_timer(loop)) != NULL && g->at <= now; n++) {
+        if (kp__mail_holds(&loop->box, &g->request.mail)) break;
         step(loop, g);
+    }
     for (int n = 0; n < AT_ONCE && (door = first_door(loop, now, &at)) != NULL; n++)
         (void)kp_keep(door); /* says itself when it is due next */
 }

@@ -442,6 +442,36 @@ static void a_key_that_is_used_while_it_is_being_forgotten_must_stay(void **stat
     stage_close(&s);
 }
 
+enum { MANY = 1500 };
+
+static void count_it(kp_request *request, int status, kp_lease lease)
+{
+    struct ask *a = request->arg;
+
+    assert_int_equal(status, 0);
+    assert_int_equal(a->stage->done++, a->number);
+    kp_release(&lease);
+}
+
+static void those_answered_long_ago_must_hear_of_it_in_that_order(void **state)
+{
+    static struct ask a[MANY];
+    const kp_options plan = { .limits = { .max_live = 2000, .max_creating = KP_UNLIMITED } };
+    struct stage s;
+
+    (void)state;
+    stage_open(&s, NULL, &plan);
+    for (int i = 0; i < MANY; i++) {
+        stage_start(&s, &a[i], "k", 10 + MANY - i);
+        a[i].number = i;
+        a[i].request.done = count_it;
+    }
+    kp_sim_pass_ms(s.sim, 2 * MANY); /* all are due, too: the last one longest */
+    stage_pass(&s, 0);
+    assert_int_equal(s.done, MANY);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +489,7 @@ int main(void)
         cmocka_unit_test(what_nobody_used_must_expire_when_it_would_have),
         cmocka_unit_test(a_key_must_be_forgotten_though_its_minimum_takes_time_to_end),
         cmocka_unit_test(a_key_that_is_used_while_it_is_being_forgotten_must_stay),
+        cmocka_unit_test(those_answered_long_ago_must_hear_of_it_in_that_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
