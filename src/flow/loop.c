@@ -511,8 +511,10 @@ int64_t kp_loop_close(kp_loop *loop)
     kp__mailbox_close(&loop->box);
     /* relaxed: as in own */
     atomic_store_explicit(&loop->owner, 0, memory_order_relaxed);
+    kp_loop *left = all; /* another one of this thread, or NULL */
+    while (left && !kp__loop_is_mine(left)) left = left->next;
     kp__lock_give(&registry, &kp__life);
     kp__here.loops--;
-    kp__here.loop = NULL;
+    kp__here.loop = left;
     return cancelled;
 }

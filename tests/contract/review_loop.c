@@ -472,6 +472,36 @@ static void those_answered_long_ago_must_hear_of_it_in_that_order(void **state)
     stage_close(&s);
 }
 
+static const kp_loop *told;
+
+static int remember_loop(kp_job *job, void *resource)
+{
+    (void)resource;
+    told = job->loop;
+    return 0;
+}
+
+static void a_driver_must_be_told_of_the_loop_that_is_left(void **state)
+{
+    struct stage s;
+    struct ask a;
+    kp_loop *second;
+
+    (void)state;
+    stage_open(&s, NULL, &one);
+    (void)kp_pool_close(s.pool, KP_CLOSE_NOW, 0);
+    s.plan.driver.reset = remember_loop;
+    assert_int_equal(kp_pool_open(&s.plan, &s.pool), 0);
+    stage_start(&s, &a, "k", 1000);
+    stage_pass(&s, 0);
+    assert_int_equal(kp_loop_open(&second), 0);
+    assert_int_equal(kp_loop_dispatch(second), -1);
+    assert_int_equal(kp_loop_close(second), 0);
+    kp_release(&a.lease);
+    assert_ptr_equal(told, s.loop); /* this thread must not be blocked */
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -490,6 +520,7 @@ int main(void)
         cmocka_unit_test(a_key_must_be_forgotten_though_its_minimum_takes_time_to_end),
         cmocka_unit_test(a_key_that_is_used_while_it_is_being_forgotten_must_stay),
         cmocka_unit_test(those_answered_long_ago_must_hear_of_it_in_that_order),
+        cmocka_unit_test(a_driver_must_be_told_of_the_loop_that_is_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
