@@ -286,8 +286,12 @@ void kp__job_cancel(struct kp__job *job)
 
 void kp__job_let_go(struct kp__job *job)
 {
+    struct kp__slot *slot = job->slot;
+    bool missed = slot->state == KP__IDLE || slot->state == KP__LENT;
+
     job->held = false;
-    if (job->spent) kp__slab_put(&job->pool->jobs, job);
+    if (job->spent && missed && !slot->job && keeps_jobs(job->pool)) slot->job = job;
+    else if (job->spent) kp__slab_put(&job->pool->jobs, job);
     job->spent = false;
 }
 
@@ -401,6 +405,15 @@ void kp__job_send(struct kp__job *job)
     else kp__job_perform(job);
 }
 
+/* A job for a slot that has one, but for a creation that was hurried: that leaves it without one
+ * until driver.cancel has returned. With the lock, which may be given back then. */
+static struct kp__job *take(struct kp__pool *pool, struct kp__slot *slot)
+{
+    struct kp__job *job = kp__job_take(pool, slot);
+
+    return job || !kp__make_room(pool) ? job : kp__job_take(pool, slot);
+}
+
 /* With the lock, given back meanwhile; the caller's to-dos wait, as they may have the user's code
  * run, which may end the request. */
 static void send(struct kp__pool *pool, struct kp__job *job)
@@ -416,7 +429,7 @@ static void send(struct kp__pool *pool, struct kp__job *job)
 void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
                    struct kp__request *request, uint64_t until, struct kp__todo *todo)
 {
-    struct kp__job *job = kp__job_take(pool, slot);
+    struct kp__job *job = take(pool, slot);
     uint64_t now = kp__time(pool);
 
     if (!job) {
@@ -436,7 +449,7 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool validate,
                     struct kp__todo *todo)
 {
-    struct kp__job *job = kp__job_take(pool, slot);
+    struct kp__job *job = take(pool, slot);
     bool reset = pool->driver.reset != NULL;
 
     if (!job) return false;
@@ -474,7 +487,7 @@ static struct kp__job *take_for_destroy(struct kp__pool *pool, struct kp__slot *
     struct kp__job *job;
 
     kp__lock_take(&pool->door->lock, pool->world);
-    job = kp__job_take(pool, slot);
+    job = take(pool, slot);
     kp__lock_give(&pool->door->lock, pool->world);
     return job;
 }

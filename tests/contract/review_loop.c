@@ -502,6 +502,61 @@ static void a_driver_must_be_told_of_the_loop_that_is_left(void **state)
     stage_close(&s);
 }
 
+static struct {
+    void *made;
+    bool blocked;
+} slow;
+
+static int slow_create(kp_job *job, void **resource)
+{
+    if (job->tag && strcmp(job->tag, "later") == 0) return KP_PENDING;
+    *resource = test_malloc(1);
+    return 0;
+}
+
+static int slow_destroy(kp_job *job, void *resource)
+{
+    test_free(resource);
+    if (!job->loop) slow.blocked = true; /* somebody stands by, on a loop's thread */
+    return 0;
+}
+
+static void slow_cancel(kp_job *job)
+{
+    kp_job_done(job, 0, slow.made = test_malloc(1)); /* it was nearly there */
+}
+
+static void ending_one_whose_creation_was_hurried_must_need_no_memory(void **state)
+{
+    enum { JOBS = 65 }; /* of the 64 that the library makes at first, none is left */
+    const kp_driver driver = { .create = slow_create,
+                               .destroy = slow_destroy,
+                               .cancel = slow_cancel,
+                               .flags = KP_NEVER_BLOCKS };
+    const kp_options plan = { .limits = { .max_live = 200, .max_creating = KP_UNLIMITED } };
+    struct stage s;
+    struct ask a, b[JOBS];
+
+    (void)state;
+    memset(&slow, 0, sizeof slow);
+    stage_open(&s, NULL, &plan);
+    (void)kp_pool_close(s.pool, KP_CLOSE_NOW, 0);
+    s.plan.driver = driver;
+    assert_int_equal(kp_pool_open(&s.plan, &s.pool), 0);
+    assert_int_equal(stage_start_with(&s, &a, "k", (kp_ask){ .tag = "later" }), 0);
+    stage_pass(&s, 0);
+    kp_cancel(&a.request); /* the resource is idle now */
+    for (int i = 0; i < JOBS; i++) {
+        stage_start(&s, &b[i], i ? "other" : "k", 1000);
+        stage_pass(&s, 0);
+        assert_int_equal(b[i].status, 0);
+    }
+    assert_ptr_equal(b[0].lease.resource, slow.made);
+    for (int i = 0; i < JOBS; i++) kp_discard(&b[i].lease);
+    assert_false(slow.blocked);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +576,7 @@ int main(void)
         cmocka_unit_test(a_key_that_is_used_while_it_is_being_forgotten_must_stay),
         cmocka_unit_test(those_answered_long_ago_must_hear_of_it_in_that_order),
         cmocka_unit_test(a_driver_must_be_told_of_the_loop_that_is_left),
+        cmocka_unit_test(ending_one_whose_creation_was_hurried_must_need_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
