@@ -68,14 +68,6 @@ static void wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
     else r->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = late, .limit = "deadline" };
 }
 
-/* Nobody waits for this job any more: the driver may hurry. It is answered all the same. */
-static struct kp__job *not_needed(const struct kp__get *g, struct kp__job *job)
-{
-    if (!job || !g->pool->driver.cancel) return NULL;
-    kp__job_hold(job);
-    return job;
-}
-
 void kp__get_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo)
 {
     kp__step_out(pool, todo);
@@ -110,7 +102,7 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
     if (!late) give_up_making(g, checking, now, todo);
     else if (r->at_once) r->grant.code = KP_EAGAIN; /* it said not to wait */
-    return not_needed(g, job);
+    return job ? kp__job_not_needed(job) : NULL;
 }
 
 /* When it gives up: its deadline, or what may be taken by what is under way for it. */
@@ -178,7 +170,7 @@ struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
     if (r->grant.kind != KP__GRANT_WAIT || !kp__withdraw(&g->pool->core, r, now, todo))
         kp__decline(&g->pool->core, r, now, todo);
     r->grant.code = KP_ECANCELED;
-    return not_needed(g, job);
+    return job ? kp__job_not_needed(job) : NULL;
 }
 
 /* ---- 5. check -------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  *
  * A job is answered by whoever moves its state from RUNNING or DETACHED to ANSWERING; a second
  * answer finds another state, and is misuse. RUNNING: a thread of ours waits for it. DETACHED:
- * nobody does, the answer itself goes on with the story (create.c). Jobs live in a slab of the
+ * nobody does, the answer itself goes on with the story (create.c). Before that it may be POSTED. Jobs live in a slab of the
  * pool: their memory stays, so that a second answer can be told as long as the pool lives.
  */
 #include "flow/job.h"
@@ -271,9 +271,26 @@ void kp__job_keep(struct kp__job *job)
     atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
 }
 
-void kp__job_hold(struct kp__job *job)
+/* One at a time: only the sponsor of a job gives up on it. */
+struct kp__job *kp__job_not_needed(struct kp__job *job)
 {
-    job->held = true; /* one at a time: only the sponsor of its creation gives up on it */
+    struct kp__pool *pool = job->pool;
+    uint32_t state = KP__JOB_POSTED;
+
+    if (!pool->driver.cancel) return NULL;
+    job->held = true;
+    /* release: pairs with the acquire in kp__job_perform; relaxed: only looked at */
+    if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_HURRIED,
+                                                memory_order_release, memory_order_relaxed)) {
+        pool->inside++; /* whoever runs it */
+        return NULL;
+    }
+    job->held = state == KP__JOB_DETACHED; /* else it is being answered */
+    if (!job->held) return NULL;
+    if (!pool->loop || kp__loop_is_mine(pool->loop)) return job;
+    pool->inside++;
+    kp__loop_post(pool->loop, job);
+    return NULL;
 }
 
 void kp__job_cancel(struct kp__job *job)
@@ -371,7 +388,7 @@ int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, 
 
 /* ---- nobody stands by ------------------------------------------------------------------------ */
 
-void kp__job_perform(struct kp__job *job)
+static void perform(struct kp__job *job)
 {
     const kp_driver *driver = &job->pool->driver;
     kp_job *face = &job->face;
@@ -391,18 +408,48 @@ void kp__job_perform(struct kp__job *job)
     kp_job_done(face, status, made);
 }
 
+/* One that has begun is here to be hurried. */
+void kp__job_perform(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+    uint32_t state = KP__JOB_POSTED;
+    struct kp__todo todo;
+
+    /* acquire: pairs with the release in kp__job_not_needed; relaxed: a lock brought it here */
+    if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_DETACHED,
+                                                memory_order_relaxed, memory_order_acquire)) {
+        perform(job);
+        return;
+    }
+    if (state == KP__JOB_HURRIED) {
+        /* relaxed: this thread's, until it is pending */
+        atomic_store_explicit(&job->state, KP__JOB_DETACHED, memory_order_relaxed);
+        perform(job);
+    }
+    /* relaxed: if it is being answered this moment, the driver must expect both */
+    if (atomic_load_explicit(&job->state, memory_order_relaxed) == KP__JOB_DETACHED)
+        kp__job_cancel(job);
+    kp__todo_init(&todo, pool->world);
+    kp__step_in(pool);
+    kp__job_let_go(job);
+    kp__leave(pool, &todo);
+}
+
 void kp__job_send(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
     bool may_block = !(pool->driver.flags & KP_NEVER_BLOCKS);
+    bool create = job->face.kind == KP_JOB_CREATE;
+    kp_loop *loop = kp__here.stepping;
+    bool crew = pool->crew && (create || (may_block && kp__here.loops > 0));
 
+    if (pool->loop && !kp__loop_is_mine(pool->loop)) loop = pool->loop;
     /* relaxed: not shared yet; whoever runs it hears of it through a lock */
-    atomic_store_explicit(&job->state, KP__JOB_DETACHED, memory_order_relaxed);
-    if (pool->loop && !kp__loop_is_mine(pool->loop)) kp__loop_post(pool->loop, job);
-    else if (pool->crew && (job->face.kind == KP_JOB_CREATE || (may_block && kp__here.loops > 0)))
-        kp__crew_post(pool, job);
-    else if (kp__here.stepping) kp__loop_post(kp__here.stepping, job);
-    else kp__job_perform(job);
+    atomic_store_explicit(&job->state, crew || loop ? KP__JOB_POSTED : KP__JOB_DETACHED,
+                          memory_order_relaxed);
+    if (crew) kp__crew_post(pool, job);
+    else if (loop) kp__loop_post(loop, job);
+    else perform(job);
 }
 
 /* A job for a slot that has one, but for a creation that was hurried: that leaves it without one

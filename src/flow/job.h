@@ -9,7 +9,15 @@
 
 #include "flow/flow.h"
 
-enum { KP__JOB_FREE, KP__JOB_RUNNING, KP__JOB_DETACHED, KP__JOB_ANSWERING, KP__JOB_ANSWERED };
+enum {
+    KP__JOB_FREE,
+    KP__JOB_POSTED,  /* to another thread, which has not begun it */
+    KP__JOB_HURRIED, /* the same, and nobody waits for it any more */
+    KP__JOB_RUNNING,
+    KP__JOB_DETACHED,
+    KP__JOB_ANSWERING,
+    KP__JOB_ANSWERED
+};
 
 struct kp__job {
     struct kp__slab_item item; /* first: base/slab.h */
@@ -45,8 +53,10 @@ void kp__job_keep(struct kp__job *job);
  * on with the story. Without the lock; the job may be gone afterwards. */
 void kp__job_send(struct kp__job *job);
 
-/* Keep a job's memory while driver.cancel runs on it. Hold and let_go with the lock. */
-void kp__job_hold(struct kp__job *job);
+/* Nobody waits for this job any more: if there is a driver.cancel, have it called where the driver
+ * runs, once the job has begun. With the lock. Not NULL: it is to be called here, by kp__job_cancel
+ * without the lock; then let_go, with it. The job's memory is kept meanwhile. */
+struct kp__job *kp__job_not_needed(struct kp__job *job);
 void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
 

@@ -502,6 +502,72 @@ static void a_driver_must_be_told_of_the_loop_that_is_left(void **state)
     stage_close(&s);
 }
 
+/* ---- driver.cancel --------------------------------------------------------------------------- */
+
+static struct {
+    kp_sim *sim;
+    pthread_t loop;
+    kp_job *job;
+    int creates, cancels;
+    bool elsewhere, early;
+} film;
+
+static int film_create(kp_job *job, void **resource)
+{
+    (void)resource;
+    film.creates++;
+    film.job = job;
+    if (!pthread_equal(pthread_self(), film.loop)) film.elsewhere = true;
+    return KP_PENDING;
+}
+
+static void film_cancel(kp_job *job)
+{
+    film.cancels++;
+    if (film.job != job) film.early = true;
+    if (!pthread_equal(pthread_self(), film.loop)) film.elsewhere = true;
+    film.job = NULL;
+    kp_job_done(job, -1, NULL);
+}
+
+static void get_for_50_ms(void *arg)
+{
+    struct stage *s = arg;
+    kp_lease lease;
+
+    assert_int_equal(kp_get(s->pool, kp_str("k"), KP_ASK(.within_ms = 50), &lease), KP_ETIMEDOUT);
+}
+
+static void a_loop_must_run_the_drivers_cancel_too(void **state)
+{
+    const kp_driver driver = { .create = film_create,
+                               .destroy = destroy_nothing,
+                               .cancel = film_cancel,
+                               .flags = KP_NEVER_BLOCKS };
+    struct stage s;
+
+    (void)state;
+    for (int begun = 0; begun < 2; begun++) {
+        memset(&film, 0, sizeof film);
+        film.loop = pthread_self();
+        stage_open_alone(&s, NULL, &one);
+        (void)kp_pool_close(s.pool, KP_CLOSE_NOW, 0);
+        s.plan.driver = driver;
+        assert_int_equal(kp_pool_open(&s.plan, &s.pool), 0);
+        (void)kp_loop_dispatch(s.loop);
+        assert_true(kp_sim_spawn(s.sim, get_for_50_ms, &s) > 0);
+        if (begun) stage_pass(&s, 60);
+        else kp_sim_pass_ms(s.sim, 60); /* the loop is late: the get is over before it looks */
+        kp_sim_join(s.sim, 0);
+        stage_pass(&s, 10);
+        assert_int_equal(film.creates, 1);
+        assert_int_equal(film.cancels, 1);
+        assert_false(film.elsewhere);
+        assert_false(film.early);
+        stage_close(&s);
+    }
+}
+
 static struct {
     void *made;
     bool blocked;
@@ -576,6 +642,7 @@ int main(void)
         cmocka_unit_test(a_key_that_is_used_while_it_is_being_forgotten_must_stay),
         cmocka_unit_test(those_answered_long_ago_must_hear_of_it_in_that_order),
         cmocka_unit_test(a_driver_must_be_told_of_the_loop_that_is_left),
+        cmocka_unit_test(a_loop_must_run_the_drivers_cancel_too),
         cmocka_unit_test(ending_one_whose_creation_was_hurried_must_need_no_memory),
     };
 
