@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of what the library asks of the process itself, when that refuses: memory for scopes, doors,
+ * crews and loops, threads, and descriptors. The calls are wrapped by the linker
+ * (tests/CMakeLists.txt).
+ */
+#include "flow_stage.h"
+
+#include <errno.h>
+#include <keyedpool/loop.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include "flow/flow.h"
+
+/* How many calls of each succeed before the first that fails; negative: all. */
+static int memory = -1, threads = -1, attributes = -1, descriptors = -1, handlers = -1;
+
+int __real_posix_memalign(void **out, size_t align, size_t size);
+int __wrap_posix_memalign(void **out, size_t align, size_t size);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+                          void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+                          void *arg);
+int __real_pthread_attr_init(pthread_attr_t *attr);
+int __wrap_pthread_attr_init(pthread_attr_t *attr);
+int __real_eventfd(unsigned value, int flags);
+int __wrap_eventfd(unsigned value, int flags);
+
+int __real_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+static bool fails(int *left)
+{
+    if (*left > 0) (*left)--;
+    else if (*left == 0) return true;
+    return false;
+}
+
+int __wrap_posix_memalign(void **out, size_t align, size_t size)
+{
+    return fails(&memory) ? ENOMEM : __real_posix_memalign(out, align, size);
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+                          void *arg)
+{
+    return fails(&threads) ? EAGAIN : __real_pthread_create(thread, attr, fn, arg);
+}
+
+int __wrap_pthread_attr_init(pthread_attr_t *attr)
+{
+    return fails(&attributes) ? ENOMEM : __real_pthread_attr_init(attr);
+}
+
+int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+    return fails(&handlers) ? ENOMEM : __real_pthread_atfork(prepare, parent, child);
+}
+
+int __wrap_eventfd(unsigned value, int flags)
+{
+    if (!fails(&descriptors)) return __real_eventfd(value, flags);
+    errno = EMFILE;
+    return -1;
+}
+
+/* ---- the keeper of the process, and threads of a pool ---------------------------------------- */
+
+static kp_options living(struct stage *s)
+{
+    stage_set(s);
+    s->options.world = NULL;
+    s->options.threads = 0;
+    return s->options;
+}
+
+/* First of all: it is asked for once. */
+static void a_pool_must_not_open_where_fork_cannot_be_watched(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    handlers = 0;
+    assert_int_equal(kp_pool_open(&s.options, &s.pool), KP_ENOMEM);
+    handlers = -1;
+    stage_open(&s);
+    stage_fall(&s);
+}
+
+/* Next: the keeper is started once. */
+static void a_pool_must_not_open_without_the_keeper_it_needs(void **state)
+{
+    struct stage s;
+    kp_options options = living(&s);
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        *(i ? &threads : &attributes) = 0;
+        assert_int_equal(kp_pool_open(&options, &s.pool), KP_ENOMEM);
+        assert_null(s.pool);
+        threads = attributes = -1;
+    }
+    assert_int_equal(kp_pool_open(&options, &s.pool), 0);
+    stage_fall(&s);
+    assert_int_equal(kp_pool_open(&options, &s.pool), 0); /* it runs already */
+    stage_fall(&s);
+}
+
+static void a_pool_must_not_open_with_fewer_threads_than_it_was_told(void **state)
+{
+    struct stage s;
+    kp_options options = living(&s);
+
+    (void)state;
+    options.threads = 3;
+    for (int started = 0; started < 3; started++) {
+        threads = started;
+        assert_int_equal(kp_pool_open(&options, &s.pool), KP_ENOMEM);
+        assert_null(s.pool);
+    }
+    threads = -1;
+    assert_int_equal(kp_pool_open(&options, &s.pool), 0);
+    stage_fall(&s);
+}
+
+/* Everything that opening allocates, of the pool's world or of the process. */
+static void a_pool_must_open_whole_or_not_at_all_where_memory_runs_out(void **state)
+{
+    struct stage s;
+    int code = KP_ENOMEM;
+
+    (void)state;
+    for (int n = 0; code != 0; n++) {
+        kp_options options = living(&s);
+        assert_true(n < 100);
+        options.threads = 1;
+        options.name = "a pool";
+        memory = n;
+        code = kp_pool_open(&options, &s.pool);
+        memory = -1;
+        assert_true(code == 0 || code == KP_ENOMEM);
+    }
+    stage_fall(&s);
+}
+
+/* ---- doors ----------------------------------------------------------------------------------- */
+
+/* The first pool that needs a new chunk of doors, and cannot have it. */
+static void a_pool_must_not_open_without_a_door(void **state)
+{
+    enum { MOST = 300 };
+    static struct stage s[MOST];
+    int n = 0, code = 0;
+
+    (void)state;
+    for (; n < MOST && code == 0; n++) {
+        stage_set(&s[n]);
+        memory = 0;
+        code = kp_pool_open(&s[n].options, &s[n].pool);
+        memory = -1;
+    }
+    assert_int_equal(code, KP_ENOMEM);
+    assert_null(s[--n].pool);
+    assert_int_equal(kp_pool_open(&s[n].options, &s[n].pool), 0);
+    for (; n >= 0; n--) stage_fall(&s[n]);
+}
+
+/* ---- scopes ---------------------------------------------------------------------------------- */
+
+static int run;
+
+static void count_run(void *arg)
+{
+    (void)arg;
+    run++;
+}
+
+static kp_scope *crowded;
+
+static int fill_scope(kp_job *job, void **resource)
+{
+    memory = 0;
+    while (kp_scope_defer(crowded, count_run, NULL) == 0) continue;
+    return stage_create(job, resource);
+}
+
+static void a_scope_that_cannot_grow_must_refuse_and_hold_what_it_has(void **state)
+{
+    struct stage s;
+    kp_lease lease;
+
+    (void)state;
+    for (int told = 0; told < 2; told++) {
+        kp_scope scope = { { 0 } };
+        int held = 0;
+        run = 0;
+        stage_raise(&s);
+        memory = 0;
+        while (kp_scope_defer(&scope, count_run, NULL) == 0) held++;
+        kp_ask ask = { .why = &s.why };
+        assert_int_equal(kp_scope_get(&scope, s.pool, kp_str("a"), told ? &ask : NULL, &lease),
+                         KP_ENOMEM);
+        if (told) assert_int_equal(s.why.code, KP_ENOMEM);
+        assert_int_equal(s.made, 0);
+        memory = -1;
+        kp_scope_close(&scope);
+        assert_int_equal(run, held);
+        stage_fall(&s);
+    }
+}
+
+/* A driver function used what was reserved: the lease is given back. */
+static void a_scope_filled_up_meanwhile_must_give_the_lease_back(void **state)
+{
+    struct stage s;
+    kp_scope scope = { { 0 } };
+    kp_lease lease;
+    kp_stats stats;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.create = fill_scope;
+    stage_open(&s);
+    crowded = &scope;
+    int code = kp_scope_get(&scope, s.pool, kp_str("a"), NULL, &lease);
+    crowded = NULL;
+    memory = -1;
+    assert_int_equal(code, KP_ENOMEM);
+    assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
+    assert_int_equal(stats.lent, 0);
+    kp_scope_close(&scope);
+    stage_fall(&s);
+}
+
+/* ---- loops ----------------------------------------------------------------------------------- */
+
+static void a_loop_must_not_open_without_memory_or_a_descriptor(void **state)
+{
+    kp_loop *loop;
+
+    (void)state;
+    memory = 0;
+    assert_int_equal(kp_loop_open(&loop), KP_ENOMEM);
+    assert_null(loop);
+    memory = -1;
+    descriptors = 0;
+    assert_int_equal(kp_loop_open(&loop), KP_ENOMEM);
+    assert_null(loop);
+    descriptors = -1;
+    assert_int_equal(kp_loop_open(&loop), 0);
+    assert_int_equal(kp_loop_close(loop), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pool_must_not_open_where_fork_cannot_be_watched),
+        cmocka_unit_test(a_pool_must_not_open_without_the_keeper_it_needs),
+        cmocka_unit_test(a_pool_must_not_open_with_fewer_threads_than_it_was_told),
+        cmocka_unit_test(a_pool_must_open_whole_or_not_at_all_where_memory_runs_out),
+        cmocka_unit_test(a_pool_must_not_open_without_a_door),
+        cmocka_unit_test(a_scope_that_cannot_grow_must_refuse_and_hold_what_it_has),
+        cmocka_unit_test(a_scope_filled_up_meanwhile_must_give_the_lease_back),
+        cmocka_unit_test(a_loop_must_not_open_without_memory_or_a_descriptor),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
