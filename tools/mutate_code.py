@@ -41,6 +41,7 @@ CONTROL = {'if', 'while', 'for', 'switch', 'return', 'sizeof', 'do', 'else', 'ca
 TYPES = {'struct', 'enum', 'union', 'const', 'static', 'void', 'bool', 'char', 'int', 'unsigned',
          'long', 'double', 'size_t', 'uint8_t', 'uint32_t', 'uint64_t', 'int32_t', 'int64_t',
          'uintptr_t', '_Atomic', 'extern', 'volatile', 'typedef'}
+COMMUTATIVE = {'kp__later', 'sooner', 'at_least'}       # a swap of their arguments is none
 CHECKS = {'KP__DCHECK', 'static_assert', '_Static_assert'}  # no part of what is shipped
 
 
@@ -255,7 +256,8 @@ class Code:
         self.add(i, last, ';', f'{self.slice(i, last)} dropped')
 
     def mutate_call(self, i, token):
-        if token.kind != 'name' or token.text in CONTROL | {'KP__OF'} or self.text(i + 1) != '(':
+        if token.kind != 'name' or self.text(i + 1) != '(' or token.text.isupper() or \
+                token.text in CONTROL | COMMUTATIVE | {'KP__OF'}:
             return
         end = self.partner[i + 1]
         starts, j = [i + 2], i + 2
