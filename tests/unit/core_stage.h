@@ -132,7 +132,7 @@ static inline void stage_close(struct stage *s)
 
 static inline struct kp__subpool *stage_key(struct stage *s)
 {
-    struct kp__group *none[2] = { NULL, NULL };
+    struct kp__group *none[KP__GROUPS] = { NULL };
     struct kp__rules *old;
 
     stage_room(s);
@@ -148,7 +148,7 @@ static inline struct kp__subpool *stage_key(struct stage *s)
 static inline void stage_rule(struct stage *s, struct kp__subpool *sub, struct kp__rules *rules,
                               int group0, int group1)
 {
-    struct kp__group *groups[2] = { group0 >= 0 ? &s->groups[group0] : NULL,
+    struct kp__group *groups[KP__GROUPS] = { group0 >= 0 ? &s->groups[group0] : NULL,
                                     group1 >= 0 ? &s->groups[group1] : NULL };
     struct kp__rules *old;
 
