@@ -128,14 +128,14 @@ static int create(kp_job *job, void **out)
     return 0;
 }
 
-static int validate(kp_job *job, void *resource)
+static KP_MAYBE_UNUSED int validate(kp_job *job, void *resource)
 {
     (void)resource;
     if (answers_later(VALIDATE, job)) return KP_PENDING;
     return s.fail_validates > 0 ? (s.fail_validates--, -6) : 0;
 }
 
-static int reset(kp_job *job, void *resource)
+static KP_MAYBE_UNUSED int reset(kp_job *job, void *resource)
 {
     (void)resource;
     if (answers_later(RESET, job)) return KP_PENDING;
