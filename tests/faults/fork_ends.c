@@ -3,6 +3,9 @@
  * fork, continued: what ends with it, in the child and not in the parent; driver.abandon; jobs that
  * are answered on the wrong side.
  */
+#include <sys/mman.h>
+
+#include "base/world.h"
 #include "faults/child.h"
 
 /* ---- ends ------------------------------------------------------------------------------------ */
@@ -149,6 +152,35 @@ static void an_abandon_that_fails_must_be_told_and_must_not_stop_the_others(void
     assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
 }
 
+/* ---- random numbers -------------------------------------------------------------------------- */
+
+static void draw(void *number)
+{
+    for (int i = 0; i < 8; i++) ((uint64_t *)number)[i] = kp__life.random(kp__life.ctx);
+}
+
+/* Or all workers would retry at the same moment. */
+static void a_child_must_not_draw_the_random_numbers_of_its_parent(void **state)
+{
+    kp_pool *pool = pool_of_things((kp_options){ .threads = KP_NONE }); /* forks are counted now */
+    uint64_t mine[8], *of[2];
+
+    (void)state;
+    draw(mine); /* from here on, parent and children would draw the same */
+    for (int i = 0; i < 2; i++) {
+        of[i] = mmap(NULL, sizeof mine, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        assert_ptr_not_equal(of[i], MAP_FAILED);
+        child_run(draw, of[i]);
+    }
+    draw(mine);
+    for (int i = 0; i < 8; i++) {
+        assert_true(of[0][i] != mine[i] && of[1][i] != mine[i]);
+        assert_true(of[0][i] != of[1][i] && of[0][i] != 0);
+    }
+    for (int i = 0; i < 2; i++) munmap(of[i], sizeof mine);
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_NOW, 0), 0);
+}
+
 /* ---- a job that began before ----------------------------------------------------------------- */
 
 static kp_job *pending;
@@ -198,6 +230,7 @@ int main(void)
         T(a_pool_that_was_closing_must_be_closed_in_the_child),
         T(without_abandon_nothing_must_be_called_for_the_parents),
         T(an_abandon_that_fails_must_be_told_and_must_not_stop_the_others),
+        T(a_child_must_not_draw_the_random_numbers_of_its_parent),
         T(a_job_of_before_must_be_answered_by_the_parent_only),
     };
 

@@ -238,6 +238,7 @@ static void special_words_must_be_taken_only_where_they_mean_something(void **st
     assert_set("limits.breaker_failures", "off", KP_OFF);
     assert_set("budget.evict_other_keys", "on", 1);
     assert_set("deadline", "none", KP_NONE);
+    assert_set("on_fork", "refuse", KP_FORK_REFUSE);
     refuse("limits.max_age", "unlimited");
     refuse("limits.max_live", "off");
     refuse("limits.min_live", "unlimited");
