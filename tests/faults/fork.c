@@ -173,6 +173,7 @@ static void meet_stale_ones(void *arg)
     struct stale *s = arg;
     kp_lease copy = s->lease, other;
     kp_lease_about about;
+    kp_key own;
 
     MUST(!kp_lease_read(&s->lease, &about)); /* asking is no misuse */
     MUST(all_abandoned == 0);                /* nor a use */
@@ -182,7 +183,9 @@ static void meet_stale_ones(void *arg)
     TOLD(kp_lease_report(&s->lease, -1), "before fork");
     TOLD(kp_discard(&copy), "before fork");
     TOLD(kp_release(&s->lease), "before fork");
+    MUST(kp_pin(s->pool, kp_str("k"), &own) == 0); /* the same place in the same table */
     TOLD(MUST(kp_get(s->pool, s->pinned, NULL, &other) == KP_EMISUSE), "before fork");
+    kp_unpin(s->pool, &own);
     TOLD(kp_unpin(s->pool, &s->pinned), "pin");
     MUST(kp_lease_of(s->pool, &things[0], &other) == KP_ENOTFOUND);
     MUST(kp_invalidate(s->pool, &things[0]) == 0);
