@@ -2,8 +2,8 @@
  *
  * L10, rows 9 and 10 of the ten misuses, and arguments that no call may be given: jobs answered
  * twice or never, and every call on a pool that was closed. Unchecked by contract, so not here:
- * ctx freed by hand after close (drop_ctx is for that). What children of fork may do beyond being
- * refused comes later; errors.c has the refusal.
+ * ctx freed by hand after close (drop_ctx is for that). errors.c has children of fork that
+ * are refused, faults/fork.c what is stale in others.
  */
 #include "stage.h"
 
