@@ -124,7 +124,10 @@ static bool steps_back(struct kp__get *g, uint64_t now)
     if (!r->invited) return false;
     if (r->again == KP__NEVER)
         r->again = sooner(now + kp__courtesy(&g->pool->core), end_of(r));
-    if (now >= r->again) return false;
+    if (now >= r->again) {
+        r->again = KP__NEVER;
+        return false;
+    }
     /* relaxed: under the lock; the nudge was heard */
     atomic_store_explicit(&r->state, KP__WAITING, memory_order_relaxed);
     return true;
@@ -136,11 +139,12 @@ struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
 
     if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     uint64_t now = kp__time(g->pool);
+    bool invited = r->invited;
     if (steps_back(g, now)) return NULL;
     kp__heed(&g->pool->core, r, now, todo);
     if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     if (now >= end_of(r)) return give_up(g, now, todo);
-    if (now < r->again) return NULL;
+    if (invited || now < r->again) return NULL;
     r->again = KP__NEVER; /* a head is told anew; who is none need not ask */
     kp__settle(&g->pool->core, r->sub, now, todo);
     return NULL;

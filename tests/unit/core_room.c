@@ -207,29 +207,110 @@ static void one_victim_must_make_room_in_the_group_and_in_the_pool(void **state)
     stage_close(&s);
 }
 
-static void one_victim_must_do_for_both_groups_or_there_is_none(void **state)
+/* c is in both groups, each of one; a has the one of group 0, b that of group 1. */
+static void open_two_groups(struct stage *s, struct kp__subpool *key[3])
+{
+    stage_open(s);
+    stage_group(s, 0, 0, 1);
+    stage_group(s, 1, 1, 1);
+    for (int i = 0; i < 3; i++) key[i] = stage_key(s);
+    stage_rule(s, key[0], &s->rules, 0, -1);
+    stage_rule(s, key[1], &s->rules, -1, 1);
+    stage_rule(s, key[2], &s->rules, 0, 1);
+}
+
+static void where_no_victim_does_for_both_groups_one_of_each_must_go(void **state)
 {
     struct stage s;
+    struct kp__subpool *key[3];
     struct kp__request r;
 
     (void)state;
-    stage_open(&s);
-    stage_group(&s, 0, 0, 1);
-    stage_group(&s, 1, 1, 1);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
-    stage_rule(&s, a, &s.rules, 0, -1);
-    stage_rule(&s, b, &s.rules, -1, 1);
-    stage_rule(&s, c, &s.rules, 0, 1);
-    struct kp__slot *a1 = stage_idle(&s, a), *b1 = stage_idle(&s, b);
-    assert_int_equal(stage_ask(&s, c, &r, 0), KP__GRANT_WAIT); /* it would take two */
-    assert_ptr_equal(c->lacks, &s.groups[0].budget);
-    assert_int_equal(a1->state, KP__IDLE);
+    open_two_groups(&s, key);
+    struct kp__slot *a1 = stage_idle(&s, key[0]), *b1 = stage_idle(&s, key[1]);
+    assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
+    stage_check(&s);
+    assert_ptr_equal(r.grant.victim, b1);
+    assert_ptr_equal(b1->next_victim, a1);
+    assert_null(a1->next_victim);
+    kp__victim_gone(&s.core, key[2], b1, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(s.groups[1].budget.used, 1); /* its place is c's already */
+    assert_int_equal(key[2]->promised, 1);
+    kp__victim_gone(&s.core, key[2], a1, s.now, &s.todo);
+    r.grant.victim = NULL;
+    stage_check(&s);
+    assert_int_equal(key[2]->promised, 0);
+    assert_int_equal(key[2]->count[KP__CREATING], 1);
+    stage_take(&s, &r);
+    stage_close(&s);
+}
+
+static void two_victims_whose_end_nobody_stands_by_must_go_one_after_the_other(void **state)
+{
+    struct stage s;
+    struct kp__subpool *key[3];
+    struct kp__request r;
+
+    (void)state;
+    open_two_groups(&s, key);
+    struct kp__slot *a1 = stage_idle(&s, key[0]), *b1 = stage_idle(&s, key[1]);
+    assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
+    b1->heir = key[2];
+    b1->sponsor = &r;
+    r.making = b1;
+    kp__wait_again(&s.core, &r, s.now, &s.todo);
+    kp__victim_gone_late(&s.core, b1, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    assert_ptr_equal(r.making, a1);
+    assert_ptr_equal(a1->sponsor, &r);
+    assert_ptr_equal(a1->heir, key[2]);
+    kp__list_remove(&a1->work); /* it was handed out to be destroyed */
+    kp__victim_gone_late(&s.core, a1, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    stage_take(&s, &r);
+    stage_close(&s);
+}
+
+static void two_victims_of_a_permit_that_is_declined_must_both_go(void **state)
+{
+    struct stage s;
+    struct kp__subpool *key[3];
+    struct kp__request r;
+
+    (void)state;
+    open_two_groups(&s, key);
+    stage_idle(&s, key[0]);
+    stage_idle(&s, key[1]);
+    assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
+    kp__decline(&s.core, &r, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(key[0]->ceded + key[1]->ceded + key[2]->promised, 0);
+    assert_int_equal(stage_destroy(&s), 2);
+    assert_int_equal(s.groups[0].budget.used + s.groups[1].budget.used, 0);
+    stage_close(&s);
+}
+
+static void where_one_group_has_no_victim_the_other_must_lose_none(void **state)
+{
+    struct stage s;
+    struct kp__subpool *key[3];
+    struct kp__request r;
+
+    (void)state;
+    open_two_groups(&s, key);
+    struct kp__slot *a1 = stage_lend(&s, key[0]), *b1 = stage_idle(&s, key[1]);
+    assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_WAIT);
+    assert_ptr_equal(key[2]->lacks, &s.groups[0].budget);
     assert_int_equal(b1->state, KP__IDLE);
     /* with room in one, the other's victim is enough */
-    assert_true(kp__doom(&s.core, a1, KP__INVALIDATED, &s.todo));
+    stage_give(&s, a1, 0, false);
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
     assert_ptr_equal(r.grant.victim, b1);
+    assert_null(b1->next_victim);
     stage_victim_gone(&s, &r);
     stage_close(&s);
 }
@@ -309,7 +390,10 @@ int main(void)
         cmocka_unit_test(a_fresh_one_must_not_push_out_an_idle_one_over_the_limit),
         cmocka_unit_test(another_keys_oldest_idle_one_must_make_room),
         cmocka_unit_test(one_victim_must_make_room_in_the_group_and_in_the_pool),
-        cmocka_unit_test(one_victim_must_do_for_both_groups_or_there_is_none),
+        cmocka_unit_test(where_no_victim_does_for_both_groups_one_of_each_must_go),
+        cmocka_unit_test(two_victims_whose_end_nobody_stands_by_must_go_one_after_the_other),
+        cmocka_unit_test(two_victims_of_a_permit_that_is_declined_must_both_go),
+        cmocka_unit_test(where_one_group_has_no_victim_the_other_must_lose_none),
         cmocka_unit_test(a_member_of_both_groups_must_make_room_in_both),
         cmocka_unit_test(what_is_free_must_go_to_the_key_that_ranks_first),
         cmocka_unit_test(a_newcomer_must_not_take_what_is_owed_to_a_key_before_it),

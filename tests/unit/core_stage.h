@@ -19,7 +19,8 @@ struct stage {
     struct kp__rules rules; /* those of a key made by stage_key, unless it is told others */
     struct kp__world world;
     struct kp__todo todo;
-    struct kp__group groups[STAGE_GROUPS];
+    struct kp__group groups[STAGE_GROUPS], pairs[STAGE_GROUPS];
+    int pair_count;
     uint64_t now, random; /* random: what the world's next answer is */
     uint32_t *woken[STAGE_WAKES];
     int wakes;
@@ -144,14 +145,29 @@ static inline struct kp__subpool *stage_key(struct stage *s)
     return sub;
 }
 
+static inline struct kp__group *stage_pair(struct stage *s, const struct kp__group *a,
+                                           const struct kp__group *b)
+{
+    int64_t id = kp__pair_id(a, b);
+    struct kp__group *pair = kp__group_find(&s->core, KP__PAIR, id);
+
+    if (pair) return pair;
+    assert_true(s->pair_count < STAGE_GROUPS);
+    stage_room(s);
+    pair = &s->pairs[s->pair_count++];
+    kp__group_enter(&s->core, pair, KP__PAIR, id);
+    return pair;
+}
+
 /* Other rules for a key, and its groups: numbers of s->groups, or -1. */
 static inline void stage_rule(struct stage *s, struct kp__subpool *sub, struct kp__rules *rules,
                               int group0, int group1)
 {
     struct kp__group *groups[KP__GROUPS] = { group0 >= 0 ? &s->groups[group0] : NULL,
-                                    group1 >= 0 ? &s->groups[group1] : NULL };
+                                             group1 >= 0 ? &s->groups[group1] : NULL };
     struct kp__rules *old;
 
+    if (groups[0] && groups[1]) groups[KP__PAIR] = stage_pair(s, groups[0], groups[1]);
     kp__table_rule(&s->core, sub, rules, groups, &old);
     kp__settle(&s->core, sub, s->now, &s->todo);
     stage_check(s);
