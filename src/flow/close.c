@@ -111,18 +111,20 @@ static void free_keys(struct kp__pool *pool)
     }
 }
 
+static void free_chain(struct kp__pool *pool, struct kp__map_node *node)
+{
+    for (struct kp__map_node *next; node; node = next) {
+        next = node->next;
+        kp__free(pool->world, KP__OF(node, struct kp__group, node), sizeof(struct kp__group));
+    }
+}
+
 static void free_groups(struct kp__pool *pool)
 {
     struct kp__map *map = &pool->core.groups;
 
-    for (size_t i = 0; i < map->buckets + map->old_buckets; i++) {
-        struct kp__map_node *node = i < map->buckets ? map->bucket[i] : map->old[i - map->buckets],
-                            *next;
-        for (; node; node = next) {
-            next = node->next;
-            kp__free(pool->world, KP__OF(node, struct kp__group, node), sizeof(struct kp__group));
-        }
-    }
+    for (size_t i = 0; i < map->buckets; i++) free_chain(pool, map->bucket[i]);
+    for (size_t i = map->moved; i < map->old_buckets; i++) free_chain(pool, map->old[i]);
 }
 
 void kp__teardown(struct kp__pool *pool)
