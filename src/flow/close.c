@@ -14,6 +14,7 @@ bool kp__is_over(const struct kp__pool *pool)
     uint32_t live = 0;
 
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
+    /* cover: never, because whoever closes answers all who wait before they leave */
     return core->phase == KP__CLOSED && pool->inside == 0 && core->waiting == 0 && live == 0;
 }
 
@@ -105,6 +106,7 @@ static void free_keys(struct kp__pool *pool)
             kp__free(world, KP__OF(kept, struct kp__failure, link), sizeof(struct kp__failure));
         }
         kp__free(world, sub->health.last, sizeof *sub->health.last);
+        /* cover: never, because a key without rules has a call under way (I9) */
         if (sub->rules && --sub->rules->refs == 0) kp__rules_drop(world, sub->rules);
         kp__key_drop(&pool->key_type, sub->key);
         kp__free(world, sub->key, sub->key_room);
@@ -141,6 +143,7 @@ void kp__teardown(struct kp__pool *pool)
         struct kp__slot *slot = kp__slab_at(&pool->core.slots, i);
         kp__free(&world, slot->more, slot->more_room * sizeof *slot->more);
     }
+    /* cover: never, because the keys that used them are gone */
     if (--pool->core.rules->refs == 0) kp__rules_drop(&world, pool->core.rules);
     kp__slab_fini(&pool->core.slots, free_array, &world);
     kp__slab_fini(&pool->core.subpools, free_array, &world);

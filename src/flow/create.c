@@ -51,7 +51,7 @@ static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub
                                   struct kp__job **job)
 {
     struct kp__slot *slot = NULL;
-    uint32_t seats = sub->rules->sharing > UINT32_MAX ? UINT32_MAX : (uint32_t)sub->rules->sharing;
+    uint32_t seats = (uint32_t)sub->rules->sharing; /* at most 65536 (limits.c) */
 
     *job = NULL;
     if (!kp__make_room(pool) || !kp__map_room(&pool->core.idents)) return NULL;

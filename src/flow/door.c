@@ -291,7 +291,7 @@ uint64_t kp__after(uint64_t now, int64_t ms)
 
 int64_t kp__ms_up(uint64_t ns)
 {
-    return ns == KP__NEVER ? INT64_MAX : (int64_t)(ns / 1000000 + (ns % 1000000 != 0));
+    return (int64_t)(ns / 1000000 + (ns % 1000000 != 0));
 }
 
 void kp__pause_until(kp_pool *door, uint64_t until_ns)

@@ -170,7 +170,7 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
     append(why,
            "no resource within %" PRId64 " ms: %s binds (live %" PRIu32 ", lent %" PRIu32
            ", creating %" PRIu32 "), %" PRIu32 " ahead",
-           why->waited_ms, why->limit[0] ? why->limit : "the deadline", why->live, why->lent,
+           why->waited_ms, why->limit, why->live, why->lent,
            why->creating, why->ahead);
     if (holds_doomed(sub))
         append(why, "; one that was invalidated is still lent: kp_discard frees it at once");
@@ -196,7 +196,7 @@ void kp__explain_no(const struct kp__request *request, uint64_t now, kp_why *why
     kp_why cause = *why; /* what kp__blame left there */
 
     kp__say(why, code, NULL);
-    if (request->grant.limit) snprintf(why->limit, sizeof why->limit, "%s", request->grant.limit);
+    snprintf(why->limit, sizeof why->limit, "%s", request->grant.limit);
     why->waited_ms = now > request->arrived ? (int64_t)((now - request->arrived) / 1000000) : 0;
     why->ahead = kp__queue_ahead(request);
     why->retry_after_ms = retry_after(sub, now);

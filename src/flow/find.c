@@ -180,9 +180,9 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     *code = KP_ENOMEM;
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
-    if ((copy = kp__alloc(pool->world, size ? size : 1, 16)) != NULL &&
+    if ((copy = kp__alloc(pool->world, size, 16)) != NULL &&
         (*code = kp__key_copy(&pool->key_type, key, copy)) != 0) {
-        kp__free(pool->world, copy, size ? size : 1);
+        kp__free(pool->world, copy, size);
         copy = NULL;
     }
     kp__step_in(pool);
@@ -196,14 +196,14 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     else {
         sub->key = copy;
         sub->key_size = key.size;
-        sub->key_room = size ? size : 1;
+        sub->key_room = size;
         *code = 0;
         return sub;
     }
     if (sub) sub->interest++; /* it may be forgotten while the lock is given back (I9) */
     kp__step_out(pool, &todo);
     kp__key_drop(&pool->key_type, copy);
-    kp__free(pool->world, copy, size ? size : 1);
+    kp__free(pool->world, copy, size);
     kp__step_in(pool);
     if (sub) sub->interest--;
     return sub;
@@ -243,7 +243,7 @@ void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
     if (now > sub->used_at) sub->used_at = now;
     if (sub->rules) {
         (void)kp__may_forget(&pool->core, sub, 0); /* files it for when it may */
-    } else if (kp__subpool_unused(sub) && !sub->ruling) {
+    } else if (kp__subpool_unused(sub)) { /* nobody asks for its rules either: he has an interest */
         kp__table_drop(&pool->core, sub); /* it never came to life */
         kp__bury(pool, sub);
     }

@@ -66,7 +66,7 @@ static void abandon_all(struct kp__pool *pool, struct kp__pool *old)
 
     for (; old && old->driver.abandon; old = old->before)
         while ((slot = kp__slab_at(&old->core.slots, atomic_fetch_add(&old->abandoned, 1))) != NULL)
-            if ((slot->state == KP__IDLE || slot->state == KP__LENT) && slot->resource)
+            if (slot->state == KP__IDLE || slot->state == KP__LENT)
                 abandon(pool, old, slot);
 }
 
@@ -79,6 +79,7 @@ static int start_anew(kp_pool *door, uint32_t now, struct kp__pool **out)
     int code = 0;
 
     /* without rules it was just being opened, by a thread that is not here: nobody has it */
+    /* cover: never, because what nobody has nobody uses */
     if (old && old->core.rules && (code = kp__pool_again(door, old, &pool)) != 0) return code;
     if (pool) {
         pool->forks = now;

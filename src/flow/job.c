@@ -213,6 +213,7 @@ void kp_job_done(kp_job *face, int status, void *resource)
             return;
         }
         /* acquire: pairs with the release in kp__job_detach */
+        /* cover: never, because it would take two answers to one job in the same instant */
         if (atomic_compare_exchange_weak_explicit(&job->state, &state, KP__JOB_ANSWERING,
                                                   memory_order_acquire, memory_order_relaxed))
             break;

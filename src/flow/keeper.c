@@ -107,7 +107,7 @@ static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
 static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
                         struct kp__todo *todo)
 {
-    if (!sub->rules) return;
+    if (!sub->rules) return; /* cover: never, because only a key with rules is filed */
     sub->interest++;
     kp__settle(&pool->core, sub, now, todo); /* back-off may have ended */
     kp__do(pool, todo);

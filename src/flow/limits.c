@@ -185,7 +185,7 @@ int kp__refused(kp_why *why, const char *field, const char *sentence)
 
 static const char *bad_value(const struct field *f, int64_t v)
 {
-    switch (f->kind) {
+    switch (f->kind) { /* cover: never, because there is no other kind */
     case COUNT:
         if (v == KP_UNLIMITED ||
             (v == KP_OFF && f->offset == offsetof(kp_limits, breaker_failures)))
@@ -209,7 +209,7 @@ static const char *bad_value(const struct field *f, int64_t v)
     case MASK: return v < 0 || v > f->most ? "has a bit that this library does not know" : NULL;
     case ID: return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
     }
-    return NULL;
+    return NULL; /* cover: never, because there is no other kind */
 }
 
 static bool more(int64_t a, int64_t b)

@@ -207,6 +207,7 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
     kp__todo_init(&todo, pool->world);
     while (pool->core.phase != KP__CLOSED &&
            (slot = kp__slot_of_live(&pool->core, resource)) != NULL &&
+           /* cover: never, because a live one is idle or lent, and not doomed */
            kp__doom(&pool->core, slot, KP__INVALIDATED, &todo))
         found++;
     kp__leave(pool, &todo);

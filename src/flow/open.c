@@ -18,9 +18,9 @@ static int check_count(int64_t v, const char *field, int64_t least, kp_why *why)
     return 0;
 }
 
-static int check_time(int64_t v, const char *field, bool none, kp_why *why)
+static int check_time(int64_t v, const char *field, kp_why *why)
 {
-    if (v == 0 || v == KP_OFF || (v == KP_NONE && none)) return 0;
+    if (v == 0 || v == KP_OFF || v == KP_NONE) return 0;
     if (v < 1 || v > INT64_MAX / 2000000)
         return kp__refused(why, field, "not a time in ms; say KP_NONE or KP_OFF");
     return 0;
@@ -28,9 +28,8 @@ static int check_time(int64_t v, const char *field, bool none, kp_why *why)
 
 static int check_budget(const kp_budget *b, kp_why *why)
 {
-    int code = 0;
+    int code = check_count(b->max_live, "budget.max_live", 0, why);
 
-    if (code == 0) code = check_count(b->max_live, "budget.max_live", 0, why);
     if (code == 0) code = check_count(b->max_lent, "budget.max_lent", 0, why);
     if (code == 0) code = check_count(b->max_idle, "budget.max_idle", 0, why);
     if (code == 0) code = check_count(b->max_creating, "budget.max_creating", 1, why);
@@ -71,7 +70,7 @@ static int check_driver(const kp_options *o, kp_why *why)
 static int check_whole(const kp_options *o, kp_why *why)
 {
     const char *field = kp__key_type_refused(&o->key_type);
-    int code = 0;
+    int code;
 
     if (field) return kp__refused(why, field, "this key type contradicts itself");
     if (o->threads != 0 && o->threads != KP_NONE && (o->threads < 1 || o->threads > 1024))
@@ -92,10 +91,10 @@ static int check_whole(const kp_options *o, kp_why *why)
         return kp__refused(why, "on_misuse_abort", "is 0 or 1");
     if (o->keep_every_ms == KP_NONE)
         return kp__refused(why, "keep_every_ms", "must be at least 1 ms, or KP_OFF");
-    if (code == 0) code = check_time(o->deadline_ms, "deadline_ms", true, why);
-    if (code == 0) code = check_time(o->keep_every_ms, "keep_every_ms", false, why);
-    if (code == 0) code = check_time(o->forget_key_after_ms, "forget_key_after_ms", true, why);
-    if (code == 0) code = check_time(o->leak_after_ms, "leak_after_ms", true, why);
+    code = check_time(o->deadline_ms, "deadline_ms", why);
+    if (code == 0) code = check_time(o->keep_every_ms, "keep_every_ms", why);
+    if (code == 0) code = check_time(o->forget_key_after_ms, "forget_key_after_ms", why);
+    if (code == 0) code = check_time(o->leak_after_ms, "leak_after_ms", why);
     return code;
 }
 
@@ -285,7 +284,7 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
                            "header and library do not fit, or options is NULL");
     struct kp__world world = world_of(o.world);
     kp_limits limits = kp__limits_merge(&o.limits, &kp__limits_default);
-    if (code == 0) code = check_driver(&o, o.why);
+    code = check_driver(&o, o.why);
     if (code == 0) code = check_whole(&o, o.why);
     if (code == 0) code = check_budget(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);

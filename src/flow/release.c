@@ -52,7 +52,7 @@ static const char *not_held(const struct held *h, uint64_t generation, char *tex
 {
     const char *dead = "this is not a lease of this pool; was the variable initialised?";
 
-    if (!h->slot || h->number >= (h->slot->seats ? h->slot->seats : 1)) return dead;
+    if (!h->slot || h->number >= h->slot->seats) return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
     const struct kp__seat *seat = kp__seat_at(h->slot, h->number);
     if (seat->generation == generation && seat->lent && !seat->ending) return NULL;

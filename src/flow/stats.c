@@ -141,7 +141,7 @@ add(struct text *t, const char *format, ...)
     va_start(args, format);
     int n = vsnprintf(left ? t->buf + t->length : NULL, left, format, args);
     va_end(args);
-    if (n > 0) t->length += (size_t)n;
+    t->length += (size_t)n; /* no encoding can fail: n is not negative */
 }
 
 static void add_counts(struct text *t, const kp_stats *s, int64_t max)
@@ -210,7 +210,7 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
         add(t, "\n  waiting for %" PRId64 " ms: %s, bound by %s",
             ms_since(s->now, s->waiter[i].arrived),
             s->waiter[i].tag ? s->waiter[i].tag : "(no tag)",
-            s->waiter[i].limit ? s->waiter[i].limit : "its turn");
+            s->waiter[i].limit);
     add(t, "\n");
 }
 

@@ -77,7 +77,7 @@ static int run(const struct use *use, kp_lease *lease)
     int status;
     pthread_cleanup_push(cancelled, lease);
     status = use->fn(lease, use->arg);
-    pthread_cleanup_pop(0);
+    pthread_cleanup_pop(0); /* cover: never, because it does not run what it takes off */
     if (kp_lease_read(lease, &about)) {         /* else fn has ended it */
         kp_lease_report(lease, status);
         if (status < 0 && use->plan.on_error == KP_DESTROY)
