@@ -43,7 +43,7 @@ bool m_doom(struct model *m, int slot, enum model_reason reason)
     return true;
 }
 
-/* A to-do list of its own, for what happens inside a call; the call's own waits. */
+/* A to-do list of its own, for what one resource's going leads to, say; the call's own waits. */
 static struct model_frame open_todo(struct model *m)
 {
     struct model_frame outer = { m->todo.base, m->todo.first, m->todo.end };
@@ -61,12 +61,7 @@ static void close_todo(struct model *m, struct model_frame outer)
 
 void m_do(struct model *m)
 {
-    while (m->todo.first < m->todo.end) {
-        int slot = m->todo.slot[m->todo.first++];
-        struct model_frame outer = open_todo(m); /* what its going leads to comes before the rest */
-        m_destroy(m, slot);
-        close_todo(m, outer);
-    }
+    while (m->todo.first < m->todo.end) m_destroy(m, m->todo.slot[m->todo.first++]);
     m->todo.first = m->todo.end = m->todo.base;
 }
 
