@@ -8,11 +8,14 @@ step with the code. It becomes `(kp__zoo == N ? (bug) : (original))`, or for sta
 copy has one file more, base/zoo.c: it sets kp__zoo from the environment (KP_ZOO, a name or a
 number) before main.
 
-    tests/zoo/build.py OUT      write OUT/src; print how many animals there are
+    tests/zoo/build.py OUT [--check]    write OUT/src; print how many animals there are
+                                        --check: they must compile, too (CC)
 """
+import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -186,12 +189,25 @@ def write(out, animals, root=ROOT):
     (src / "base/zoo.c").write_text(ZOO_C.format(names=names))
 
 
+def check(out):
+    """Does it compile?"""
+    cc = os.environ.get("CC", "gcc").split()
+    for path in sorted((pathlib.Path(out) / "src").rglob("*.c")):
+        done = subprocess.run([*cc, "-std=c11", "-D_GNU_SOURCE", "-DKP_BUILD", "-w", "-fsyntax-only",
+                               f"-I{ROOT}/include", f"-I{out}/src", path],
+                              capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Wrong(done.stderr)
+
+
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2 or sys.argv[2:] not in ([], ["--check"]):
         sys.exit(__doc__)
     try:
         animals = parse()
         write(sys.argv[1], animals)
+        if sys.argv[2:]:
+            check(sys.argv[1])
     except Wrong as why:
         sys.exit(str(why))
     print(f"{len(animals)} animals")

@@ -203,6 +203,48 @@ static void cancel_after_the_answer_and_before_its_delivery_must_be_the_end(void
     stage_close(&s);
 }
 
+struct getter {
+    struct stage *stage;
+    int rc;
+};
+
+static void get_k(void *arg)
+{
+    struct getter *g = arg;
+    kp_lease lease;
+
+    g->rc = kp_get(g->stage->pool, kp_str("k"), NULL, &lease);
+}
+
+static void what_a_get_without_memory_gives_back_must_ring_the_loop_that_gets_it(void **state)
+{
+    static const kp_limits wider = { .sharing = 3 };
+    const kp_options plan = { .limits = { .max_live = 1, .sharing = 2 } };
+    struct stage s;
+    struct getter thread = { &s, 1 };
+    struct ask holds, waits;
+
+    (void)state;
+    stage_open(&s, NULL, &plan);
+    stage_start(&s, &holds, "k", KP_OFF);
+    answer_the_bell(&s);
+    assert_int_equal(kp_limits_set(s.pool, kp_str("k"), &wider, NULL), 0);
+    assert_int_equal(kp_invalidate(s.pool, holds.lease.resource), 1);
+    assert_true(kp_sim_spawn(s.sim, get_k, &thread) > 0);
+    (void)kp_sim_settle(s.sim);
+    stage_start(&s, &waits, "k", KP_OFF);
+    answer_the_bell(&s);
+    kp_sim_fail_alloc(s.sim, 1, false); /* the seats of three sharers */
+    kp_release(&holds.lease);
+    kp_sim_join(s.sim, 0);
+    assert_int_equal(thread.rc, KP_ENOMEM);
+    assert_true(stage_readable(&s));
+    answer_the_bell(&s);
+    assert_int_equal(waits.status, 0);
+    kp_release(&waits.lease);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +254,7 @@ int main(void)
         cmocka_unit_test(a_loop_that_sleeps_must_be_rung_when_something_is_due_sooner),
         cmocka_unit_test(the_permit_of_a_cancelled_request_must_serve_who_waits_already),
         cmocka_unit_test(what_is_invalidated_during_its_pending_check_must_not_be_lent),
+        cmocka_unit_test(what_a_get_without_memory_gives_back_must_ring_the_loop_that_gets_it),
         cmocka_unit_test(cancel_after_the_answer_and_before_its_delivery_must_be_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

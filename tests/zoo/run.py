@@ -4,8 +4,9 @@
 
 Builds src/ once with every bug as a switch (build.py) and the tests, the model and the explorer
 against it, without KP_VERIFY. Then, for each animal, they are run in order until one fails,
-crashes, reports a deadlock or does not end; each must pass with no bug let out before it counts.
-The last line is {"zoo": animals, "zoo_caught": animals caught, ...}; the result is 0 if all were.
+crashes, reports a deadlock or does not end. Who fails with no bug let out is not asked. The last
+line is {"zoo": animals, "zoo_caught": animals caught, ...}; the result is 0 if all were caught and
+nobody was left out.
 
     tests/zoo/run.py [--build DIR] [--jobs N] [--only NAME,...] [--catcher TEXT] [--without TEXT]
                      [--families] [--table FILE] [--verify] [--learn]
@@ -31,15 +32,14 @@ FAMILIES = ["tests", "model", "explore"]
 
 
 def ready(catcher):
-    """With nothing let out it must be content. Learns how long that takes; asked once."""
+    """Is it content with nothing let out? Asked once; learns how long that takes."""
     with catcher.lock:
-        if catcher.seconds is not None:
-            return
-        catch = c.look(catcher, None, 120)
-        if catch.why:
-            print(f"with nothing let out, {catcher.name} fails: {catch.why}", flush=True)
-            os._exit(1)
-        catcher.seconds = catch.seconds
+        if catcher.seconds is None:
+            catch = c.look(catcher, None, 120)
+            catcher.seconds, catcher.broken = catch.seconds, bool(catch.why)
+            if catch.why:
+                print(f"with nothing let out, {catcher.name} fails: {catch.why}", flush=True)
+        return not catcher.broken
 
 
 def in_order(animal, catchers):
@@ -52,7 +52,8 @@ def hunt(animal, catchers):
     """The first catch or None, and for how long they looked."""
     asked = 0.0
     for catcher in in_order(animal, catchers):
-        ready(catcher)
+        if not ready(catcher):
+            continue
         catch = c.look(catcher, animal, catcher.limit())
         asked += catch.seconds
         if catch.why:
@@ -153,7 +154,7 @@ def main():
     if options.families:
         told.update({f: sum(bool(r[a.name][0]) for a in animals) for f, r in by_family.items()})
     print(json.dumps(dict(told, seconds=round(time.monotonic() - began, 1))))
-    sys.exit(0 if caught == len(animals) else 1)
+    sys.exit(caught != len(animals) or any(x.broken for x in catchers))
 
 
 if __name__ == "__main__":
