@@ -104,16 +104,20 @@ void cast_cancel(void)
     }
 }
 
+/* As often as it says "at once": what lies there may be what others wait for. */
 int64_t cast_dispatch(void)
 {
     int me = ex_self();
+    int64_t next = 0;
 
-    ex_note("dispatch");
-    l.dispatching[me] = true;
-    int64_t next = kp_loop_dispatch(l.loop[me]);
-    l.dispatching[me] = false;
-    ex_note("dispatch: %d", (int)next);
-    if (next < -1) ex_fail("kp_loop_dispatch: %s", kp_strerror((int)next));
+    while (next == 0) {
+        ex_note("dispatch");
+        l.dispatching[me] = true;
+        next = kp_loop_dispatch(l.loop[me]);
+        l.dispatching[me] = false;
+        ex_note("dispatch: %d", (int)next);
+        if (next < -1) ex_fail("kp_loop_dispatch: %s", kp_strerror((int)next));
+    }
     return next;
 }
 
