@@ -8,6 +8,7 @@
 #
 #   build.sh FOLDER        CC, OBJCOPY; KP_SRC: another src folder; KP_DEFINES: for the library;
 #                          EX_DEFINES: for the explorer (-DEX_PORTABLE=1: fibers by ucontext)
+#   build.sh FOLDER real   the same scenarios on real threads, under ThreadSanitizer, instead
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -24,6 +25,14 @@ case $("$cc" --version) in
 esac
 base="-std=c11 -D_GNU_SOURCE -DKP_VERIFY=1 -g -fno-pie $warn -I$root/include -I$src"
 tsan="-O1 -fno-omit-frame-pointer -fno-builtin -fsanitize=thread"
+if [ "${2:-}" = real ]; then
+    # shellcheck disable=SC2086
+    "$cc" $base -O1 -fsanitize=thread -pthread -no-pie -o "$out/explore-real" "$src"/base/*.c \
+        "$src"/core/*.c "$src"/flow/*.c "$here/cast.c" "$here/cast_keys.c" "$here/cast_loop.c" \
+        "$here/scenarios.c" "$here/litmus.c" "$here/real.c"
+    exit
+fi
+
 case $("$cc" --version) in
 *clang*) tsan="$tsan -mllvm -tsan-instrument-func-entry-exit=0" ;;
 *) tsan="$tsan --param tsan-instrument-func-entry-exit=0" ;;

@@ -42,10 +42,10 @@ void cast_counted(int key, int by)
 
 struct thing *cast_thing(int key)
 {
-    int me = ex_self();
+    int me = ex_self(), i = ex_add(&g.made_by[me], 1) - 1;
 
-    if (g.made_by[me] == EACH) ex_fail("livelock: T%d made %d resources", me, EACH);
-    struct thing *t = &g.thing[me][g.made_by[me]++];
+    if (i >= EACH) ex_fail("livelock: T%d made %d resources", me, EACH);
+    struct thing *t = &g.thing[me][i];
     *t = (struct thing){ .phase = MAKING, .key = key };
     return t;
 }

@@ -25,8 +25,10 @@ static unsigned concerned(int key, struct thing *list[])
 
 static void have_ended(struct thing *list[], unsigned n)
 {
-    uint32_t number = g.invalidations + 1;
+    uint32_t number;
 
+    if (n == 0) return;
+    number = g.invalidations + 1;
     for (unsigned i = 0; i < n; i++)
         if (!list[i]->invalid) list[i]->invalid = number;
     ex_say(&g.invalidations, number);

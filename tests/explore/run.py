@@ -5,8 +5,8 @@
     tests/explore/run.py [--build DIR] [--jobs N] [--night] [--seed N] [--skip model,zoo]
 
 The explorer: its own canaries must be caught; then every scenario to its end or to a limit, one
-after the other sequentially consistent and with C11's weak memory; then the mixes at random. The
-model: random operations and histories of real threads agree with it. The zoo: every bug of real
+after the other sequentially consistent and with C11's weak memory; then the mixes at random; then
+the same scenarios on real threads under ThreadSanitizer. The model: random operations and histories of real threads agree with it. The zoo: every bug of real
 pools that was made again is caught. The last line is
 {"complete": scenarios, "schedules": n, "zoo": n, "zoo_caught": n, "seconds": t}: complete are those
 searched to their end both ways. The result is 0 if nothing failed.
@@ -26,8 +26,10 @@ PARTS = 8               # of a search: more than there are jobs, so that they en
 RANDOM = ["random", "pct", "starve"]
 
 # Executions of one scenario: an exhaustive search that needs more stays incomplete.
-COMMIT = {"limit": 30000, "random": 1150, "ops": 2000000, "histories": 500, "bound": 0}
-NIGHT = {"limit": 1000000, "random": 60000, "ops": 200000000, "histories": 20000, "bound": 3}
+COMMIT = {"limit": 30000, "random": 1150, "ops": 2000000, "histories": 500, "bound": 0,
+          "rounds": 3}
+NIGHT = {"limit": 1000000, "random": 60000, "ops": 200000000, "histories": 20000,
+         "bound": 3, "rounds": 200}
 LEAST_COMPLETE = 60
 
 
@@ -117,6 +119,20 @@ def explore(options, plan):
     return complete, random, failed
 
 
+def real(options, plan):
+    """The same scenarios on real threads, under ThreadSanitizer."""
+    folder = pathlib.Path(options.build) / "explore"
+    subprocess.run([HERE / "build.sh", folder, "real"], check=True)
+    began = time.monotonic()
+    done = subprocess.run([folder / "explore-real", str(plan["rounds"])], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace")
+    lines = done.stdout.rstrip("\n").split("\n")
+    if done.returncode != 0:
+        say(done.stdout)
+    say(f"== explore real: {lines[-1]}, {time.monotonic() - began:.1f} s")
+    return int(done.returncode != 0)
+
+
 def model(options, plan):
     """Random operation sequences, and histories of real threads, against the model."""
     if not (ROOT / "tests/model").is_dir():
@@ -166,6 +182,7 @@ def main():
     plan = NIGHT if options.night else COMMIT
     began = time.monotonic()
     complete, schedules, failed = explore(options, plan)
+    failed += real(options, plan)
     if "model" not in skip:
         failed += model(options, plan)
     animals = {"zoo": 0, "zoo_caught": 0} if "zoo" in skip else zoo(options)
