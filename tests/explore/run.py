@@ -6,10 +6,10 @@
 
 The explorer: its own canaries must be caught; then every scenario to its end or to a limit, one
 after the other sequentially consistent and with C11's weak memory; then the mixes at random; then
-the same scenarios on real threads under ThreadSanitizer. The model: random operations and histories of real threads agree with it. The zoo: every bug of real
-pools that was made again is caught. The last line is
-{"complete": scenarios, "schedules": n, "zoo": n, "zoo_caught": n, "seconds": t}: complete are those
-searched to their end both ways. The result is 0 if nothing failed.
+the same scenarios on real threads under ThreadSanitizer. The model: random operations and histories
+of real threads agree with it. The zoo: every bug of real pools that was made again is caught. The
+last line is {"complete": scenarios, "schedules": n, "zoo": n, "zoo_caught": n, "seconds": t};
+complete are those searched to their end both ways. The result is 0 if nothing failed.
 """
 import argparse
 import concurrent.futures
