@@ -4,8 +4,8 @@
  *
  * A job is answered by whoever moves its state from RUNNING or DETACHED to ANSWERING; a second
  * answer finds another state, and is misuse. RUNNING: a thread of ours waits for it. DETACHED:
- * nobody does, the answer itself goes on with the story (create.c). Before that it may be POSTED. Jobs live in a slab of the
- * pool: their memory stays, so that a second answer can be told as long as the pool lives.
+ * nobody does, the answer itself goes on with the story (create.c). Before that it may be POSTED.
+ * Where their memory comes from: jobs.c.
  */
 #include "flow/job.h"
 
@@ -230,95 +230,12 @@ void kp_job_done(kp_job *face, int status, void *resource)
     world->wake((uint32_t *)word, 1, world->ctx);
 }
 
-/* ---- their memory ---------------------------------------------------------------------------- */
-
-static bool keeps_jobs(const struct kp__pool *pool)
-{
-    return pool->crew || (pool->driver.flags & KP_NEVER_BLOCKS);
-}
-
-struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
-{
-    struct kp__job *job = slot->job;
-
-    /* relaxed: free only under the lock; with sharing, another seat's reset may have it */
-    if (!job || atomic_load_explicit(&job->state, memory_order_relaxed) != KP__JOB_FREE) {
-        if ((job = kp__slab_take(&pool->jobs)) == NULL) return NULL;
-        if (!slot->job) slot->job = job;
-    }
-    /* relaxed: under the lock */
-    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
-    job->pool = pool;
-    job->slot = slot;
-    return job;
-}
-
-void kp__job_put(struct kp__job *job)
-{
-    /* relaxed: under the lock */
-    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
-    if (job->slot && job->slot->job == job) job->slot->job = NULL;
-    job->spent = job->held;
-    if (!job->held) kp__slab_put(&job->pool->jobs, job);
-}
-
-void kp__job_keep(struct kp__job *job)
-{
-    if (!keeps_jobs(job->pool) || job->slot->job != job || job->held) {
-        kp__job_put(job);
-        return;
-    }
-    /* relaxed: under the lock */
-    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
-}
-
-/* One at a time: only the sponsor of a job gives up on it. */
-struct kp__job *kp__job_not_needed(struct kp__job *job)
-{
-    struct kp__pool *pool = job->pool;
-    uint32_t state = KP__JOB_POSTED;
-
-    if (!pool->driver.cancel) return NULL;
-    job->held = true;
-    /* release: pairs with the acquire in kp__job_perform; relaxed: only looked at */
-    if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_HURRIED,
-                                                memory_order_release, memory_order_relaxed)) {
-        pool->inside++; /* whoever runs it */
-        return NULL;
-    }
-    job->held = state == KP__JOB_DETACHED; /* else it is being answered */
-    if (!job->held) return NULL;
-    if (!pool->loop || kp__loop_is_mine(pool->loop)) return job;
-    pool->inside++;
-    kp__loop_post(pool->loop, job);
-    return NULL;
-}
-
-void kp__job_cancel(struct kp__job *job)
-{
-    int cancel = kp__cancel_hold();
-
-    job->pool->driver.cancel(&job->face);
-    kp__cancel_free(cancel);
-}
-
-void kp__job_let_go(struct kp__job *job)
-{
-    struct kp__slot *slot = job->slot;
-    bool missed = slot->state == KP__IDLE || slot->state == KP__LENT;
-
-    job->held = false;
-    if (job->spent && missed && !slot->job && keeps_jobs(job->pool)) slot->job = job;
-    else if (job->spent) kp__slab_put(&job->pool->jobs, job);
-    job->spent = false;
-}
-
 /* ---- a thread stands by ---------------------------------------------------------------------- */
 
 bool kp__stands_by(const struct kp__pool *pool)
 {
     if (pool->loop) return false;
-    return kp__here.loops == 0 || !keeps_jobs(pool);
+    return kp__here.loops == 0 || !kp__keeps_jobs(pool);
 }
 
 static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource, uint64_t until)
@@ -453,15 +370,6 @@ void kp__job_send(struct kp__job *job)
     else perform(job);
 }
 
-/* A job for a slot that has one, but for a creation that was hurried: that leaves it without one
- * until driver.cancel has returned. With the lock, which may be given back then. */
-static struct kp__job *take(struct kp__pool *pool, struct kp__slot *slot)
-{
-    struct kp__job *job = kp__job_take(pool, slot);
-
-    return job || !kp__make_room(pool) ? job : kp__job_take(pool, slot);
-}
-
 /* With the lock, given back meanwhile; the caller's to-dos wait, as they may have the user's code
  * run, which may end the request. */
 static void send(struct kp__pool *pool, struct kp__job *job)
@@ -477,7 +385,7 @@ static void send(struct kp__pool *pool, struct kp__job *job)
 void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
                    struct kp__request *request, uint64_t until, struct kp__todo *todo)
 {
-    struct kp__job *job = take(pool, slot);
+    struct kp__job *job = kp__job_find(pool, slot);
     uint64_t now = kp__time(pool);
 
     if (!job) {
@@ -497,7 +405,7 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool validate,
                     struct kp__todo *todo)
 {
-    struct kp__job *job = take(pool, slot);
+    struct kp__job *job = kp__job_find(pool, slot);
     bool reset = pool->driver.reset != NULL;
 
     if (!job) return false;
@@ -535,7 +443,7 @@ static struct kp__job *take_for_destroy(struct kp__pool *pool, struct kp__slot *
     struct kp__job *job;
 
     kp__lock_take(&pool->door->lock, pool->world);
-    job = take(pool, slot);
+    job = kp__job_find(pool, slot);
     kp__lock_give(&pool->door->lock, pool->world);
     return job;
 }

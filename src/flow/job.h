@@ -48,6 +48,11 @@ bool kp__job_detach(struct kp__job *job); /* stand by no more. False: the answer
 struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot);
 void kp__job_put(struct kp__job *job);
 void kp__job_keep(struct kp__job *job);
+bool kp__keeps_jobs(const struct kp__pool *pool);
+
+/* The same for a slot that has one, but for a creation that was hurried: that leaves it without one
+ * until driver.cancel has returned. With the lock, which may be given back then. */
+struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot);
 
 /* Nobody stands by: run it here if this thread may, else have it run where it may. Its answer goes
  * on with the story. Without the lock; the job may be gone afterwards. */

@@ -17,8 +17,8 @@
 
 #include <cmocka.h>
 
-/* Poll as a program does, for as long as the last dispatch said, then dispatch. False: `patience_ms`
- * went by with nothing to do. */
+/* Poll as a program does, for as long as the last dispatch said, then dispatch. False: so many ms
+ * of patience went by with nothing to do. */
 static bool turn(kp_loop *loop, int64_t *next, int patience_ms)
 {
     struct pollfd p = { .fd = kp_loop_fd(loop), .events = POLLIN };

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The memory of jobs, and hurrying them. Jobs live in a slab of the pool: their memory stays, so
+ * that a second answer can be told as long as the pool lives. A pool whose jobs nobody stands by
+ * keeps one with each resource.
+ */
+#include "base/cancel.h"
+#include "flow/job.h"
+
+bool kp__keeps_jobs(const struct kp__pool *pool)
+{
+    return pool->crew || (pool->driver.flags & KP_NEVER_BLOCKS);
+}
+
+struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
+{
+    struct kp__job *job = slot->job;
+
+    /* relaxed: free only under the lock; with sharing, another seat's reset may have it */
+    if (!job || atomic_load_explicit(&job->state, memory_order_relaxed) != KP__JOB_FREE) {
+        if ((job = kp__slab_take(&pool->jobs)) == NULL) return NULL;
+        if (!slot->job) slot->job = job;
+    }
+    /* relaxed: under the lock */
+    atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
+    job->pool = pool;
+    job->slot = slot;
+    return job;
+}
+
+struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot)
+{
+    struct kp__job *job = kp__job_take(pool, slot);
+
+    return job || !kp__make_room(pool) ? job : kp__job_take(pool, slot);
+}
+
+void kp__job_put(struct kp__job *job)
+{
+    /* relaxed: under the lock */
+    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
+    if (job->slot && job->slot->job == job) job->slot->job = NULL;
+    job->spent = job->held;
+    if (!job->held) kp__slab_put(&job->pool->jobs, job);
+}
+
+void kp__job_keep(struct kp__job *job)
+{
+    if (!kp__keeps_jobs(job->pool) || job->slot->job != job || job->held) {
+        kp__job_put(job);
+        return;
+    }
+    /* relaxed: under the lock */
+    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
+}
+
+/* One at a time: only the sponsor of a job gives up on it. */
+struct kp__job *kp__job_not_needed(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+    uint32_t state = KP__JOB_POSTED;
+
+    if (!pool->driver.cancel) return NULL;
+    job->held = true;
+    /* release: pairs with the acquire in kp__job_perform; relaxed: only looked at */
+    if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_HURRIED,
+                                                memory_order_release, memory_order_relaxed)) {
+        pool->inside++; /* whoever runs it */
+        return NULL;
+    }
+    job->held = state == KP__JOB_DETACHED; /* else it is being answered */
+    if (!job->held) return NULL;
+    if (!pool->loop || kp__loop_is_mine(pool->loop)) return job;
+    pool->inside++;
+    kp__loop_post(pool->loop, job);
+    return NULL;
+}
+
+void kp__job_cancel(struct kp__job *job)
+{
+    int cancel = kp__cancel_hold();
+
+    job->pool->driver.cancel(&job->face);
+    kp__cancel_free(cancel);
+}
+
+void kp__job_let_go(struct kp__job *job)
+{
+    struct kp__slot *slot = job->slot;
+    bool missed = slot->state == KP__IDLE || slot->state == KP__LENT;
+
+    job->held = false;
+    if (job->spent && missed && !slot->job && kp__keeps_jobs(job->pool)) slot->job = job;
+    else if (job->spent) kp__slab_put(&job->pool->jobs, job);
+    job->spent = false;
+}
