@@ -3,7 +3,7 @@
  * The way in: find (1, find.c), claim (2, core/serve.c), wait (3), create (4, create.c), check (5),
  * lend (6). One value flows: the request's grant. Whether the answer is there at once or comes
  * after waiting, it is the same value, and the loop in kp__get_run reads the same, for a thread
- * that parks and for an event loop that comes back (loop.c). The way back is in release.c.
+ * that parks and for an event loop that comes back (start.c). The way back is in release.c.
  */
 #include <string.h>
 

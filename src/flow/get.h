@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * One get under way, as its owner keeps it: a blocked thread on its stack (get.c), an event loop in
- * the caller's kp_request (loop.c). Both walk the same steps.
+ * the caller's kp_request (start.c). Both walk the same steps.
  */
 #ifndef KP__FLOW_GET_H
 #define KP__FLOW_GET_H

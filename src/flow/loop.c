@@ -1,40 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Event loops: gets that wait without a thread. A request walks the same steps as a blocked thread
- * (get.c), but where that parks, this one files when it wants to look again, and goes on when the
- * loop's thread dispatches: because a letter came (it was answered, or nudged), or because the time
- * has come. A loop with pools of its own is their keeper, too, and runs their driver's functions.
+ * Event loops: the mailbox of one thread, and what it does with its letters. Requests that were
+ * answered, or whose time has come, go on (start.c); jobs run; and a loop with pools of its own is
+ * their keeper, too.
  *
  * Loops live for as long as the process does and are used again: base/mail.h says why.
  *
  * Locks: the pool's, then the mailbox's. `timers` and what it holds belong to the loop's thread.
  */
-#include <string.h>
-
-#include "base/cancel.h"
 #include "base/check.h"
-#include "flow/get.h"
 #include "flow/job.h"
+#include "flow/loop.h"
 
 enum { AT_ONCE = 1024 }; /* letters, and timers, per dispatch: so that nobody is held up for long */
-enum { REQUESTS, JOBS }; /* trays */
-
-struct kp_loop {
-    struct kp__mailbox box;
-    _Atomic uint32_t owner; /* the thread's number; 0: nobody's yet */
-    uint32_t forks;         /* constant while open: kp__forks when it was opened */
-    bool dispatching;       /* its thread's */
-    struct kp__get *stepping; /* its thread's. The request that is being looked at; NULL: none, or
-                                 it was cancelled meanwhile */
-    struct kp__heap timers; /* its thread's. All requests that are under way, by `at` */
-    struct kp__heap doors;  /* Guard: box.lock. Pools with something due, by keep_at */
-    uint32_t pools;         /* Guard: box.lock. Those that named it */
-    uint64_t (*now_ns)(void *ctx); /* Guard: box.lock. The one clock of its pools; NULL: none yet */
-    void *clock;
-    kp_loop *next;          /* constant: all loops ever made */
-};
-
-_Static_assert(sizeof(struct kp__get) <= sizeof ((kp_request *)NULL)->opaque, "a request fits");
 
 static struct kp__lock registry;
 static kp_loop *all;              /* Guard: registry */
@@ -43,16 +21,6 @@ static _Atomic uint32_t threads;  /* numbers given out */
 _Thread_local struct kp__here kp__here;
 
 /* ---- whose ----------------------------------------------------------------------------------- */
-
-static struct kp__get *get_of(kp_request *request)
-{
-    return (struct kp__get *)(void *)request->opaque;
-}
-
-static kp_request *request_of(struct kp__get *g)
-{
-    return KP__OF((void *)g, kp_request, opaque);
-}
 
 bool kp__loop_is_mine(const kp_loop *loop)
 {
@@ -66,8 +34,7 @@ bool kp__may_block(const struct kp__pool *pool)
     return !pool->loop || !kp__loop_is_mine(pool->loop);
 }
 
-/* Enter as the loop's thread; the first one to come becomes it. False: another one is. */
-static bool own(kp_loop *loop)
+bool kp__loop_own(kp_loop *loop)
 {
     uint32_t nobody = 0;
 
@@ -85,7 +52,7 @@ static bool own(kp_loop *loop)
     return true;
 }
 
-static bool is_inherited(const kp_loop *loop)
+bool kp__loop_is_inherited(const kp_loop *loop)
 {
     /* relaxed: the child's own store, or none */
     return loop->forks != atomic_load_explicit(&kp__forks, memory_order_relaxed);
@@ -98,8 +65,7 @@ void kp__loops_in_child(void)
     kp__here = (struct kp__here){ 0 };
 }
 
-/* A loop has one clock: that of the first pool. */
-static bool keep_time(kp_loop *loop, const struct kp__world *world)
+bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world)
 {
     void *clock = world->now_ns == kp__life.now_ns ? NULL : world->ctx;
 
@@ -130,7 +96,7 @@ static kp_loop *spare(void)
 {
     kp_loop *loop = all;
 
-    while (loop && (loop->box.open || is_inherited(loop))) loop = loop->next;
+    while (loop && (loop->box.open || kp__loop_is_inherited(loop))) loop = loop->next;
     if (!loop && (loop = kp__alloc(&kp__life, sizeof *loop, 64)) != NULL) {
         loop->next = all;
         all = loop;
@@ -163,179 +129,6 @@ int kp_loop_fd(const kp_loop *loop)
     return loop ? loop->box.fd : -1;
 }
 
-/* ---- requests -------------------------------------------------------------------------------- */
-
-static void file(kp_loop *loop, struct kp__get *g)
-{
-    g->at = kp__get_until(g);
-    if (kp__heap_holds(&g->timer)) kp__heap_fix(&loop->timers, &g->timer);
-    else kp__heap_insert(&loop->timers, &g->timer);
-}
-
-/* It is over: nothing of ours points to it any more. With the pool's lock. */
-static void let_go(kp_loop *loop, struct kp__get *g)
-{
-    g->pool = NULL;
-    if (kp__heap_holds(&g->timer)) kp__heap_remove(&loop->timers, &g->timer);
-    kp__mail_remove(&loop->box, &g->request.mail);
-}
-
-/* The driver's functions and on_event may cancel the request whose step they are called from, and
- * free it. So they run when all has been done with it (what the step wants run is posted), or
- * between two things: then `stepping` tells. False: it is over. With the lock, given back
- * meanwhile. */
-static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *late,
-                  struct kp__todo *todo)
-{
-    struct kp__pool *pool = g->pool;
-
-    loop->stepping = g;
-    pool->inside++; /* a cancel takes it back */
-    if (code == KP_ETIMEDOUT) kp__get_tell(g, todo);
-    if (late) kp__get_hurry(pool, late, todo);
-    kp__do(pool, todo);
-    bool same = loop->stepping == g;
-    pool->inside -= same;
-    loop->stepping = NULL;
-    return same;
-}
-
-/* Go on with a request: its answer came, or the time to look again. */
-static void step(kp_loop *loop, struct kp__get *g)
-{
-    struct kp__pool *pool = g->pool;
-    kp_request *request = request_of(g);
-    kp_lease lease = { 0 };
-    struct kp__todo todo;
-
-    kp__todo_init(&todo, pool->world);
-    kp__step_in(pool);
-    kp__here.stepping = loop;
-    struct kp__job *late = kp__get_look(g, &todo);
-    int code = kp__get_run(g, &todo);
-    kp__here.stepping = NULL;
-    bool over = !still(loop, g, code, late, &todo);
-    if (!over && code == KP_PENDING) {
-        file(loop, g);
-        kp__step_out(pool, &todo); /* it stays under way, and the pool with it */
-        return;
-    }
-    if (!over) {
-        kp__get_end(g, code, &lease, &todo);
-        let_go(loop, g);
-    }
-    kp__leave(pool, &todo);
-    if (over) return;
-    int cancel = kp__cancel_hold();
-    request->done(request, code, lease);
-    kp__cancel_free(cancel);
-}
-
-/* May its driver's functions run without anybody's thread being blocked who must not be? */
-static int has_hands(const struct kp__pool *pool, kp_why *why)
-{
-    const kp_driver *d = &pool->driver;
-
-    if ((d->flags & KP_NEVER_BLOCKS) || pool->crew) return 0;
-    if (!d->create && !d->destroy && !d->validate && !d->reset) return 0;
-    return kp__refused(why, "driver.flags",
-                       "the driver may block, and a loop must not: say KP_NEVER_BLOCKS if it never "
-                       "does, or give the pool threads");
-}
-
-static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask)
-{
-    struct kp__pool *pool = g->pool;
-    struct kp__todo todo;
-    kp_lease none;
-
-    kp__todo_init(&todo, g->pool->world);
-    int code = has_hands(g->pool, g->request.why);
-    if (code == 0) code = kp__get_begin(g, key, ask, true, &todo);
-    if (code == 0 && g->request.grant.kind == KP__GRANT_NO)
-        kp__get_end(g, code = g->request.grant.code, &none, &todo);
-    if (code != 0) {
-        let_go(loop, g);
-        kp__leave(pool, &todo);
-        return code;
-    }
-    kp__do(pool, &todo);
-    if (g->request.grant.kind != KP__GRANT_WAIT) kp__rouse(&todo, &g->request);
-    file(loop, g);
-    kp__step_out(pool, &todo); /* under way: the pool stays until it is over */
-    return 0;
-}
-
-static const char *start_refused(const kp_request *request)
-{
-    if (!request || !request->loop || !request->done)
-        return "kp_get_start: request.loop and request.done must be set, and the rest zero";
-    if (get_of((kp_request *)(uintptr_t)request)->pool)
-        return "kp_get_start: this request is under way already, or was not zeroed";
-    if (!request->loop->box.open) return "kp_get_start: request.loop is closed";
-    if (!is_inherited(request->loop) && !own(request->loop))
-        return "kp_get_start: another thread dispatches this loop; start requests there";
-    return NULL;
-}
-
-int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *request)
-{
-    kp_why *why = ask ? ask->why : NULL;
-    const char *sentence = start_refused(request);
-    int code;
-
-    if (why) memset(why, 0, sizeof *why);
-    if (sentence) return kp__misuse(NULL, why, sentence);
-    kp_loop *loop = request->loop;
-    struct kp__get *g = get_of(request);
-    memset(g, 0, sizeof *g);
-    g->request.why = why;
-    g->request.box = &loop->box;
-    kp__list_init(&g->request.mail);
-    kp__heap_node_init(&g->timer);
-#if defined(__GNUC__)
-    g->request.site = __builtin_return_address(0);
-#endif
-    if (is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
-    if ((g->pool = kp__enter(door, &code)) == NULL)
-        return kp__no_pool(code, why, "kp_get_start: pool is NULL; did kp_pool_open fail?");
-    if (keep_time(loop, g->pool->world)) return start(loop, g, key, ask);
-    struct kp__todo todo;
-    kp__todo_init(&todo, g->pool->world);
-    code = kp__misuse_within(g->pool, &todo, why,
-                             "kp_get_start: this loop serves pools of another clock");
-    struct kp__pool *pool = g->pool;
-    let_go(loop, g);
-    kp__leave(pool, &todo);
-    return code;
-}
-
-void kp_cancel(kp_request *request)
-{
-    struct kp__get *g = request ? get_of(request) : NULL;
-    struct kp__todo todo;
-    kp_lease none;
-
-    if (!g || !g->pool || !kp__heap_holds(&g->timer)) return; /* not filed: inside its start */
-    if (is_inherited(request->loop)) { /* the parent's: not ours to end */
-        g->pool = NULL;
-        return;
-    }
-    if (!kp__loop_is_mine(request->loop)) {
-        (void)kp__misuse(g->pool, NULL, "kp_cancel: call it on the thread of the request's loop");
-        return;
-    }
-    struct kp__pool *pool = g->pool;
-    if (request->loop->stepping == g) request->loop->stepping = NULL;
-    kp__todo_init(&todo, pool->world);
-    kp__step_in(pool);
-    struct kp__job *late = kp__get_abandon(g, &todo);
-    kp__get_end(g, KP_ECANCELED, &none, &todo);
-    let_go(request->loop, g);
-    if (late) kp__get_hurry(pool, late, &todo);
-    kp__leave(pool, &todo);
-}
-
 /* ---- dispatch -------------------------------------------------------------------------------- */
 
 static void read_mail(kp_loop *loop)
@@ -343,10 +136,10 @@ static void read_mail(kp_loop *loop)
     struct kp__list *letter;
 
     for (int n = 0; n < AT_ONCE; n++) {
-        if ((letter = kp__mail_take(&loop->box, JOBS)) != NULL)
+        if ((letter = kp__mail_take(&loop->box, KP__JOBS)) != NULL)
             kp__job_perform(KP__OF(letter, struct kp__job, queue));
-        else if ((letter = kp__mail_take(&loop->box, REQUESTS)) != NULL)
-            step(loop, KP__OF(letter, struct kp__get, request.mail));
+        else if ((letter = kp__mail_take(&loop->box, KP__REQUESTS)) != NULL)
+            kp__request_step(loop, KP__OF(letter, struct kp__get, request.mail));
         else return;
     }
 }
@@ -391,7 +184,7 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
 
     for (int n = 0; n < AT_ONCE && (g = first_timer(loop)) != NULL && g->at <= now; n++) {
         if (kp__mail_holds(&loop->box, &g->request.mail)) break;
-        step(loop, g);
+        kp__request_step(loop, g);
     }
     for (int n = 0; n < AT_ONCE && (door = first_door(loop, now, &at)) != NULL; n++)
         (void)kp_keep(door); /* says itself when it is due next */
@@ -416,8 +209,8 @@ int64_t kp_loop_dispatch(kp_loop *loop)
 
     if (!loop || !loop->box.open)
         return kp__misuse(NULL, NULL, "kp_loop_dispatch: this loop is closed, or NULL");
-    if (is_inherited(loop)) return KP_EFORKED;
-    if (!own(loop))
+    if (kp__loop_is_inherited(loop)) return KP_EFORKED;
+    if (!kp__loop_own(loop))
         return kp__misuse(NULL, NULL, "kp_loop_dispatch: another thread dispatches this loop");
     if (loop->dispatching)
         return kp__misuse(NULL, NULL, "kp_loop_dispatch: called from inside itself; return first");
@@ -452,7 +245,7 @@ int kp__loop_join(kp_loop *loop, struct kp__pool *pool)
 
     kp__lock_take(&registry, &kp__life);
     for (found = all; found && found != loop;) found = found->next;
-    bool fits = found && found->box.open && !is_inherited(found) && keep_time(found, pool->world);
+    bool fits = found && found->box.open && !kp__loop_is_inherited(found) && kp__loop_keep_time(found, pool->world);
     if (fits) {
         kp__lock_take(&found->box.lock, &kp__life);
         found->pools++;
@@ -476,7 +269,7 @@ void kp__loop_part(kp_loop *loop)
 void kp__loop_post(kp_loop *loop, struct kp__job *job)
 {
     kp__list_init(&job->queue);
-    if (kp__mail_post(&loop->box, JOBS, &job->queue)) kp__mail_ring(&loop->box);
+    if (kp__mail_post(&loop->box, KP__JOBS, &job->queue)) kp__mail_ring(&loop->box);
 }
 
 /* ---- close ----------------------------------------------------------------------------------- */
@@ -484,7 +277,7 @@ void kp__loop_post(kp_loop *loop, struct kp__job *job)
 static const char *close_refused(kp_loop *loop)
 {
     if (!loop->box.open) return "kp_loop_close: this loop is closed already";
-    if (!own(loop)) return "kp_loop_close: another thread dispatches this loop; close it there";
+    if (!kp__loop_own(loop)) return "kp_loop_close: another thread dispatches this loop; close it there";
     return loop->dispatching ? "kp_loop_close: called from inside kp_loop_dispatch" : NULL;
 }
 
@@ -494,11 +287,11 @@ int64_t kp_loop_close(kp_loop *loop)
     struct kp__get *g;
     int64_t cancelled = 0;
 
-    if (!loop || is_inherited(loop)) return 0;
+    if (!loop || kp__loop_is_inherited(loop)) return 0;
     const char *sentence = close_refused(loop);
     if (sentence) return kp__misuse(NULL, NULL, sentence);
-    for (; (g = first_timer(loop)) != NULL; cancelled++) kp_cancel(request_of(g));
-    while ((letter = kp__mail_take(&loop->box, JOBS)) != NULL)
+    for (; (g = first_timer(loop)) != NULL; cancelled++) kp_cancel(kp__request_of(g));
+    while ((letter = kp__mail_take(&loop->box, KP__JOBS)) != NULL)
         kp__job_perform(KP__OF(letter, struct kp__job, queue));
     kp__lock_take(&loop->box.lock, &kp__life);
     bool needed = loop->pools > 0;

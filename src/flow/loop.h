@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The inside of an event loop, for loop.c (the mailbox) and start.c (its requests).
+ */
+#ifndef KP__FLOW_LOOP_H
+#define KP__FLOW_LOOP_H
+
+#include <stdatomic.h>
+
+#include "flow/get.h"
+
+enum { KP__REQUESTS, KP__JOBS }; /* trays */
+
+struct kp_loop {
+    struct kp__mailbox box;
+    _Atomic uint32_t owner; /* the thread's number; 0: nobody's yet */
+    uint32_t forks;         /* constant while open: kp__forks when it was opened */
+    bool dispatching;       /* its thread's */
+    struct kp__get *stepping; /* its thread's. The request that is being looked at; NULL: none, or
+                                 it was cancelled meanwhile */
+    struct kp__heap timers; /* its thread's. All requests that are under way, by `at` */
+    struct kp__heap doors;  /* Guard: box.lock. Pools with something due, by keep_at */
+    uint32_t pools;         /* Guard: box.lock. Those that named it */
+    uint64_t (*now_ns)(void *ctx); /* Guard: box.lock. The one clock of its pools; NULL: none yet */
+    void *clock;
+    kp_loop *next;          /* constant: all loops ever made */
+};
+
+/* Enter as the loop's thread; the first one to come becomes it. False: another one is. */
+bool kp__loop_own(kp_loop *loop);
+bool kp__loop_is_inherited(const kp_loop *loop); /* the parent's, in a child of fork */
+
+/* A loop has one clock, that of its first pool: is it this one? */
+bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world);
+
+/* Go on with a request: its answer came, or the time to look again. It may be gone afterwards. */
+void kp__request_step(kp_loop *loop, struct kp__get *g);
+kp_request *kp__request_of(struct kp__get *g);
+
+#endif
