@@ -97,7 +97,8 @@ static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *
 }
 
 /* A resource with seats never becomes idle while its key's own requests fill them. So where its
- * room is owed elsewhere, one is left to drain; no more of them than one at a time. */
+ * room is owed elsewhere, and nothing idle could go instead, one is left to drain; no more of them
+ * than one at a time. */
 static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
 {
     struct kp__slot *drains = l->sub->draining;
@@ -107,7 +108,8 @@ static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
         kp__open_seats(drains);
         return slot ? slot : ready_slot(l);
     }
-    if (!drains && slot && slot->state == KP__LENT && owed_elsewhere(l, slot)) {
+    if (!drains && slot && slot->state == KP__LENT && l->sub->count[KP__IDLE] == 0 &&
+        owed_elsewhere(l, slot)) {
         kp__drain(slot, true);
         return ready_slot(l);
     }
