@@ -116,6 +116,7 @@ void setup_draw(uint64_t seed, struct setup *setup)
     /* who has how large a share by when is arithmetic (core/share.h), and not in the model */
     if (setup->keys > 1 && (o->budget.max_live || o->budget.max_lent || o->budget.max_creating))
         o->budget.across = KP_ACROSS_ARRIVAL;
+    if (o->limits.sharing > 1) o->budget.evict_other_keys = KP_OFF; /* nor is draining */
     o->forget_key_after_ms = PICK(&s, 0, KP_NONE, 50, 2000, KP_OFF);
     o->leak_after_ms = PICK(&s, 0, 0, 100);
     o->deadline_ms = PICK(&s, 0, 200);

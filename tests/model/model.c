@@ -115,14 +115,14 @@ bool m_may_take(const struct model *m, enum model_budget budget, int key)
     return used < cap && !outranked(m, budget, key);
 }
 
-/* Has it an idle one that another key may have the room of? */
+
+/* Has it more than it keeps, its minimum or its floor? */
 static bool has_to_spare(const struct model *m, int key)
 {
     const struct model_rules *rules = &m->key[key].rules;
     int64_t kept = rules->floor > rules->min_live ? rules->floor : rules->min_live;
 
-    return m->evicts && m->budget_live < NO_LIMIT && m_count(m, key, M_IDLE) > 0 &&
-           m_staying(m, key) > kept;
+    return m->evicts && m->budget_live < NO_LIMIT && m_staying(m, key) > kept;
 }
 
 /* The least recently used idle one of all keys above their minimum and floor. */
@@ -230,6 +230,13 @@ static int ready_slot(struct model *m, int key)
     return found;
 }
 
+void m_open_seats(struct model *m, int slot)
+{
+    struct model_slot *s = &m->slot[slot];
+
+    if (!s->open && m_borrowers(s) < s->seats && !s->doomed) s->open = ++m->opens;
+}
+
 int m_take_seat(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
@@ -240,32 +247,42 @@ int m_take_seat(struct model *m, int slot)
     s->state = M_LENT;
     s->lends++;
     s->seat[seat] = (struct model_seat){ .lent = true, .since = m->now };
-    if (m_borrowers(s) == s->seats || s->doomed)
-        s->open = 0;
-    else if (!s->open)
-        s->open = ++m->opens;
+    if (m_borrowers(s) == s->seats || s->doomed) s->open = 0;
+    m_open_seats(m, slot);
     m_file_slot(m, slot);
     if (rules->min_idle > 0 || rules->utilization_pct < 100) m_want_more(m, s->key);
     return seat;
 }
 
+/* Would its room do more good to the key that is next? */
+static bool owed_elsewhere(const struct model *m, int key)
+{
+    return has_to_spare(m, key) && outranked(m, B_LIVE, key);
+}
+
 static enum verdict take_ready(struct model *m, struct model_request *r)
 {
-    int found = r->flags & KP_FRESH ? NOBODY : ready_slot(m, r->key);
+    const struct model_rules *rules = &m->key[r->key].rules;
 
+    if (r->flags & KP_FRESH) return GO_ON;
+    int found = ready_slot(m, r->key);
     if (found == NOBODY) return GO_ON;
+    if (m->slot[found].state == M_IDLE && owed_elsewhere(m, r->key))
+        return lacks(r, "budget.max_live", B_LIVE);
     struct model_slot *s = &m->slot[found];
-    if (s->state == M_IDLE && has_to_spare(m, r->key) && outranked(m, B_LIVE, r->key))
-        return lacks(r, "budget.max_live", B_LIVE); /* its room does more good to who is next */
-    bool made_for_it = r->holds_lent && s->lends == 0;
-    r->idle_ns = s->state == M_IDLE ? m->now - s->since : 0;
+    bool made_for_it = r->holds_lent && s->lends == 0, idle = s->state == M_IDLE;
+    r->idle_ns = idle ? m->now - s->since : 0;
     r->grant = G_SLOT;
     r->slot = found;
     r->holds_lent = false; /* the lease has it now */
-    if (m->key[r->key].rules.breaker_counts & KP_BREAK_USE)
+    if (rules->breaker_counts & KP_BREAK_USE)
         m->key[r->key].probing |= m->key[r->key].tripped;
     r->seat = m_take_seat(m, found);
     s->seat[r->seat].hit = !made_for_it;
+    /* nobody shares it before it is known to be good */
+    if (idle && !made_for_it && m->has_validate && (rules->validate_on & KP_CHECK_GET) &&
+        r->idle_ns >= rules->validate_after)
+        s->open = 0;
     TALLY(m, r->key, hits, !made_for_it);
     return ANSWERED;
 }

@@ -13,7 +13,8 @@
  * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
  * model_back.c (the way back), model_loop.c, model_keep.c, model_limits.c.
  *
- * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), key types, limits_for,
+ * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
+ * drain because their room is owed to another key, key types, limits_for,
  * waiting for warm keys, pools of threads or of a loop, and closing in other ways than at once.
  */
 #ifndef TESTS_MODEL_MODEL_H
@@ -123,7 +124,7 @@ struct model {
     void *ctx;
 
     uint64_t now, stamps, returns, opens, serials, appeared;
-    bool closed, late_told;
+    bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];
     struct model_slot slot[MODEL_SLOTS];
     struct model_request request[MODEL_REQUESTS];
@@ -135,7 +136,7 @@ struct model {
     int done[2 * MODEL_REQUESTS], dones; /* requests answered by this dispatch, in order */
 };
 
-void model_open(struct model *m, const kp_options *options, uint64_t now);
+int model_open(struct model *m, const kp_options *options, uint64_t now); /* 0, or KP_ECONFIG */
 
 /* A key is its number. `r` is a request that is not in use. True: it is over, and its code and
  * lease (slot, seat) are in the request; false: it waits. */

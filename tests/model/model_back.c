@@ -167,19 +167,19 @@ static void becomes_idle(struct model *m, int slot)
 {
     m->slot[slot].state = M_IDLE;
     m->slot[slot].open = 0;
-    m->slot[slot].since = m->now;
     m->slot[slot].order = ++m->returns;
     m_file_slot(m, slot);
 }
 
-void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason reason)
+static void end_lease(struct model *m, int slot, int seat, bool keep, enum model_reason reason,
+                      bool used)
 {
     struct model_slot *s = &m->slot[slot];
     int key = s->key;
 
     s->seat[seat].lent = false;
     TALLY(m, key, held_ns, m->now - s->seat[seat].since);
-    if (!s->doomed && !s->open && m_borrowers(s) > 0) s->open = ++m->opens;
+    if (m_borrowers(s) > 0) m_open_seats(m, slot);
     m->key[key].used_at = m->now;
     if (m->key[key].rules.breaker_counts & KP_BREAK_USE) m->key[key].probing = false;
     if (!keep) (void)m_doom(m, slot, reason);
@@ -192,10 +192,21 @@ void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason re
         m_close(m, slot, reason);
         return;
     }
+    if (used) s->since = m->now;
     becomes_idle(m, slot);
     m_settle(m, key);
     drop_surplus(m, slot);
     if (m_live(m, key) <= m->key[key].rules.min_live) m_file_forget(m, key);
+}
+
+void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason reason)
+{
+    end_lease(m, slot, seat, keep, reason, true);
+}
+
+void m_give_unused(struct model *m, int slot, int seat)
+{
+    end_lease(m, slot, seat, true, R_RETURNED, false); /* it was idle all the time */
 }
 
 /* Step 8 is over: reset, and where it is to run on return, validate. */
@@ -291,6 +302,7 @@ static void created_late(struct model *m, int slot)
         r->slot = slot;
         r->seat = m_take_seat(m, slot);
         r->waiting = r->holds_lent = false;
+        r->idle_ns = 0;
         m_rouse(m, r);
         m_settle(m, key);
         return;
@@ -329,6 +341,7 @@ void m_created(struct model *m, int slot, struct model_request *r)
         r->grant = G_SLOT;
         r->slot = slot;
         r->seat = m_take_seat(m, slot);
+        r->idle_ns = 0;
         r->holds_lent = false; /* the lease has it now */
         m_settle(m, s->key);
     } else {
@@ -462,8 +475,9 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         r->seat = seat;
         r->waiting = r->holds_lent = false;
         r->good = true;
+        r->idle_ns = 0;
         m_rouse(m, r);
-        if (!s->open && m_borrowers(s) < s->seats) s->open = ++m->opens;
+        m_open_seats(m, slot);
         if (s->seats > 1) m_settle(m, s->key);
     }
     m_do(m);

@@ -97,13 +97,26 @@ static bool must_validate(const struct model *m, const struct model_request *r)
            s->seat[r->seat].hit && m_borrowers(s) == 1 && r->idle_ns >= rules->validate_after;
 }
 
+/* It is good, as far as is known: others may share it. */
+static void open_to_others(struct model *m, const struct model_request *r)
+{
+    const struct model_slot *s = &m->slot[r->slot];
+
+    if (m_borrowers(s) == s->seats || s->open) return;
+    m_open_seats(m, r->slot);
+    m_settle(m, r->key);
+}
+
 /* Step 5: is it still good? If not it goes, and the request waits again at its old place. */
 static bool check(struct model *m, struct model_request *r)
 {
     struct model_slot *s = &m->slot[r->slot];
     int slot = r->slot, seat = r->seat;
 
-    if (!must_validate(m, r)) return true;
+    if (!must_validate(m, r)) {
+        open_to_others(m, r);
+        return true;
+    }
     s->open = 0; /* nobody shares it before it is known to be good */
     if (m->on_loop) {
         TALLY(m, r->key, hits, (uint64_t)-1); /* until it is known */
@@ -122,8 +135,7 @@ static bool check(struct model *m, struct model_request *r)
         return false;
     }
     if (status >= 0 && !s->doomed) {
-        if (s->seats > 1) s->open = ++m->opens;
-        if (s->seats > 1) m_settle(m, r->key);
+        open_to_others(m, r);
         return true;
     }
     TALLY(m, r->key, hits, (uint64_t)-1);

@@ -31,6 +31,7 @@ void m_settle(struct model *m, int key);
 void m_refuse(struct model *m, int request, int code, const char *limit);
 void m_refuse_all(struct model *m, int key, int code);
 void m_no(struct model_request *r, int code, const char *limit);
+void m_open_seats(struct model *m, int slot); /* others may share it, if there is a seat left */
 int m_take_seat(struct model *m, int slot);
 bool m_may_take(const struct model *m, enum model_budget budget, int key);
 bool m_before(const struct model *m, int a, int b); /* of two requests of a key: is a first? */
@@ -55,6 +56,7 @@ int m_permit(struct model *m, int key);
 void m_created(struct model *m, int slot, struct model_request *r);
 void m_create(struct model *m, int key, int slot, int request);
 void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason reason);
+void m_give_unused(struct model *m, int slot, int seat); /* its borrower never heard of it */
 bool m_doom(struct model *m, int slot, enum model_reason reason);
 void m_close(struct model *m, int slot, enum model_reason reason);
 void m_destroy(struct model *m, int slot);
@@ -72,6 +74,7 @@ void m_want_more(struct model *m, int key);
 bool m_keeper_is_late(struct model *m); /* the first time that it is */
 void m_lose_interest(struct model *m, int key, uint64_t used_at);
 int m_find(struct model *m, int key, int *code);
+int64_t m_all_keys(const struct model *m, bool floors); /* what they keep, added up */
 bool m_contradicts(const struct model_rules *rules);
 int m_next_key(const struct model *m, uint64_t after); /* by appearance; 0: the first */
 

@@ -114,9 +114,16 @@ int m_find(struct model *m, int key, int *code)
         }
         k->interest++;
         m_settle(m, key);
+        if (!m->overpromised && (m_all_keys(m, false) > m->budget_live ||
+                                 m_all_keys(m, true) > m->budget_live)) {
+            m->overpromised = true; /* not all keys can have what they were promised: told once */
+            m->tally.misuses++;
+            m_do(m);
+        }
         return key;
     }
     k->interest++;
+    k->leaving = false;
     return key;
 }
 

@@ -69,6 +69,48 @@ bool m_contradicts(const struct model_rules *rules)
            (rules->wait_lifo && rules->shed_target != FOREVER);
 }
 
+/* ---- against the budgets --------------------------------------------------------------------- */
+
+int64_t m_all_keys(const struct model *m, bool floors)
+{
+    int64_t sum = 0;
+
+    for (int k = 0; k < MODEL_KEYS; k++)
+        if (m->key[k].in_use) sum += floors ? m->key[k].rules.floor : m->key[k].rules.min_live;
+    return sum;
+}
+
+static bool fits(int64_t each, int64_t keys, int64_t cap)
+{
+    return cap == NO_LIMIT || each <= 0 || each <= cap / keys;
+}
+
+/* Can a key keep so many, or with `every`, all keys that there may be? */
+static bool fit(const struct model *m, const struct model_rules *rules, bool every)
+{
+    bool bounded = every && m->budget_keys != NO_LIMIT && m->budget_keys > 0;
+
+    for (int64_t keys = 1;; keys = m->budget_keys) {
+        if (!fits(rules->min_live, keys, m->budget_live)) return false;
+        if (!fits(rules->floor, keys, m->budget_live)) return false;
+        if (!fits(rules->floor, keys, m->budget_lent)) return false;
+        if (!bounded || keys == m->budget_keys) return true;
+    }
+}
+
+/* With these, would all keys together keep more than there may be? */
+static bool too_much(const struct model *m, const struct model_rules *rules,
+                     const struct model_rules *old)
+{
+    int64_t minima = m_all_keys(m, false) - old->min_live + rules->min_live;
+    int64_t floors = m_all_keys(m, true) - old->floor + rules->floor;
+
+    return (rules->min_live > old->min_live && minima > m->budget_live) ||
+           (rules->floor > old->floor && floors > m->budget_live);
+}
+
+/* ---- while running --------------------------------------------------------------------------- */
+
 static void apply(struct model *m, int key, const struct model_rules *rules)
 {
     struct model_key *k = &m->key[key];
@@ -90,35 +132,45 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     m_do(m);
 }
 
-/* One key, if it takes them; `only_ask`: does it? */
-static int set_one(struct model *m, int key, const kp_limits *limits, bool only_ask)
+/* One key, if it takes them; `only_ask`: does it? `every`: it is one of all. */
+static int set_one(struct model *m, int key, const kp_limits *limits, bool every, bool only_ask)
 {
     struct model_key *k = &m->key[key];
     struct model_rules rules = k->rules;
 
     model_rules(limits, &rules);
     k->interest++;
-    bool refused = m_contradicts(&rules);
+    bool refused = m_contradicts(&rules) || !fit(m, &rules, false) ||
+                   (!every && too_much(m, &rules, &k->rules));
     if (!refused && !only_ask) apply(m, key, &rules);
     m_lose_interest(m, key, k->used_at);
     return refused ? KP_ECONFIG : 0;
 }
 
-int model_limits_set(struct model *m, int key, const kp_limits *limits)
+static int set_all(struct model *m, const kp_limits *limits)
 {
     struct model_rules rules = m->rules;
+    int64_t keys = 0, each;
     int code = 0;
 
-    if (m->closed) return KP_ECLOSED;
-    if (key != NOBODY) return m->key[key].in_use ? set_one(m, key, limits, false) : KP_ENOTFOUND;
+    for (int k = 0; k < MODEL_KEYS; k++) keys += m->key[k].in_use;
+    each = keys ? m->budget_live / keys : NO_LIMIT;
+    if (limits->min_live > each || limits->floor > each) return KP_ECONFIG;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
-        if (set_one(m, k, limits, true) != 0) code = KP_ECONFIG;
+        if (code == 0) code = set_one(m, k, limits, true, true);
     model_rules(limits, &rules);
-    if (code != 0 || m_contradicts(&rules)) return KP_ECONFIG; /* and nothing has changed */
-    m->rules = rules;
+    if (code != 0 || m_contradicts(&rules) || !fit(m, &rules, true)) return KP_ECONFIG;
+    m->rules = rules; /* else nothing has changed */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
-        (void)set_one(m, k, limits, false);
-    return 0;
+        if (set_one(m, k, limits, true, false) != 0) code = KP_ECONFIG;
+    return code;
+}
+
+int model_limits_set(struct model *m, int key, const kp_limits *limits)
+{
+    if (m->closed) return KP_ECLOSED;
+    if (key == NOBODY) return set_all(m, limits);
+    return m->key[key].in_use ? set_one(m, key, limits, false, false) : KP_ENOTFOUND;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -137,7 +189,7 @@ static uint64_t span(int64_t said_ms, uint64_t otherwise)
     return otherwise;
 }
 
-void model_open(struct model *m, const kp_options *options, uint64_t now)
+int model_open(struct model *m, const kp_options *options, uint64_t now)
 {
     static const kp_limits defaults = {
         .min_live = KP_NONE,
@@ -190,4 +242,5 @@ void model_open(struct model *m, const kp_options *options, uint64_t now)
     m->deadline = span(options->deadline_ms, 30 * UINT64_C(1000000000));
     m->now = now;
     for (int i = 0; i < MODEL_SLOTS; i++) m->slot[i].look_at = FOREVER;
+    return m_contradicts(&m->rules) || !fit(m, &m->rules, true) ? KP_ECONFIG : 0;
 }

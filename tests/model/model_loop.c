@@ -50,7 +50,8 @@ static void decline(struct model *m, struct model_request *r)
     m_no(r, KP_ECANCELED, "");
     if (grant == G_SLOT) {
         TALLY(m, r->key, hits, m->slot[r->slot].seat[r->seat].hit ? (uint64_t)-1 : 0);
-        m_give(m, r->slot, r->seat, true, R_RETURNED);
+        if (r->idle_ns > 0) m_give_unused(m, r->slot, r->seat);
+        else m_give(m, r->slot, r->seat, true, R_RETURNED);
     } else if (grant == G_PERMIT) {
         k->probing = false;
         r->holds_lent = false;
@@ -167,8 +168,11 @@ int64_t model_dispatch(struct model *m)
         step(m, request);
     }
     uint64_t now = m->now;
-    while ((n = timers(m, due, &at)) > 0 && at <= now)
-        step(m, due[n > 1 ? m->choose(m->ctx, n) : 0]);
+    while ((n = timers(m, due, &at)) > 0 && at <= now) {
+        request = due[n > 1 ? m->choose(m->ctx, n) : 0];
+        if (m->request[request].mail) break; /* told in its letter's order, which is soon */
+        step(m, request);
+    }
     if (first_letter(m) != NOBODY || first_job(m) != NOBODY) return 0;
     if (at == FOREVER) return -1;
     return at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;

@@ -327,12 +327,10 @@ static void finish(void)
 static int play_once(const struct setup *setup, const struct op *ops, int n, const bool *skip,
                      bool loud, const int *reject, bool *forked)
 {
-    char *said = the.said;
-    size_t size = the.size;
-
-    stage_open(setup);
-    the.said = said;
-    the.size = size;
+    if (!stage_open(setup, the.said, the.size)) {
+        if (the.loop) (void)kp_loop_close(the.loop);
+        return the.differs ? 0 : -1;
+    }
     for (int i = 0; i < n; i++) {
         if (skip && skip[i]) continue;
         the.ties.reject = reject[i];

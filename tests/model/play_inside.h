@@ -73,7 +73,7 @@ extern struct play the; /* there is one at a time */
 kp_key name_of(int key);
 uint64_t serial_of(const kp_lease *lease);
 bool same_call(int i); /* of the library and of the model in this operation */
-void stage_open(const struct setup *setup);
+bool stage_open(const struct setup *setup, char *said, size_t size); /* false: refused, by both */
 
 /* Has this system stacks to change to (<ucontext.h>)? Else no get waits but an event loop's. */
 extern const bool stage_has_stacks;

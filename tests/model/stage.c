@@ -231,7 +231,7 @@ uint64_t serial_of(const kp_lease *lease)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-void stage_open(const struct setup *setup)
+bool stage_open(const struct setup *setup, char *said, size_t size)
 {
     char *stack[MODEL_REQUESTS];
     kp_options options = setup->options;
@@ -240,6 +240,8 @@ void stage_open(const struct setup *setup)
     memset(&the, 0, sizeof the);
     for (int r = 0; r < MODEL_REQUESTS; r++) the.getter[r].stack = stack[r];
     the.setup = setup;
+    the.said = said;
+    the.size = size;
     the.now = UINT64_C(1000000000);
     the.world = (kp_world){ now_ns, take, give, luck, park, wake, NULL, NULL, { NULL } };
     options.world = &the.world;
@@ -254,13 +256,12 @@ void stage_open(const struct setup *setup)
     if (setup->options.limits.validate_on) options.driver.validate = on_resource;
     if (setup->seed % 3 == 0) options.driver.reset = on_resource;
     int code = kp_pool_open(&options, &the.pool);
-    if (code != 0) {
-        fprintf(stderr, "agree: seed %" PRIu64 " draws options that are refused\n", setup->seed);
-        abort();
-    }
-    model_open(&the.model, &options, the.now);
+    int other = model_open(&the.model, &options, the.now);
+    if (code != other) differ("kp_pool_open: the pool returns %d, the model %d", code, other);
+    if (code != 0) return false;
     the.model.luck = luck(NULL);
     the.model.on_loop = setup->on_loop;
     the.model.answer = model_answer;
     the.model.choose = choose;
+    return true;
 }
