@@ -415,10 +415,8 @@ static void finish(struct model *m, int slot, struct model_request *r, int statu
 
     m->key[key].interest++;
     TALLY(m, key, create_ns, m->now - m->slot[slot].began);
-    if (status >= 0)
-        m_created(m, slot, r);
-    else
-        create_failed(m, slot, r, status);
+    if (status >= 0) m_created(m, slot, r);
+    else create_failed(m, slot, r, status);
     uint64_t now = m->now;
     m_do(m);
     m_lose_interest(m, key, now);
