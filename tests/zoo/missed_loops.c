@@ -118,7 +118,7 @@ static void a_loop_that_sleeps_must_be_rung_when_something_is_due_sooner(void **
     const kp_options plan = { .limits = { .max_live = 2, .idle_ttl_ms = 100 } };
     struct stage s;
     kp_lease lease;
-    kp_ask at_once = { .flags = KP_DONT_WAIT };
+    kp_ask at_once = { .flags = KP_DONT_WAIT, .within_ms = KP_NONE };
     struct ask a;
 
     (void)state;
