@@ -193,8 +193,8 @@ def check(out):
     """Does it compile?"""
     cc = os.environ.get("CC", "gcc").split()
     for path in sorted((pathlib.Path(out) / "src").rglob("*.c")):
-        done = subprocess.run([*cc, "-std=c11", "-D_GNU_SOURCE", "-DKP_BUILD", "-w", "-fsyntax-only",
-                               f"-I{ROOT}/include", f"-I{out}/src", path],
+        flags = ["-std=c11", "-D_GNU_SOURCE", "-DKP_BUILD", "-w", "-fsyntax-only"]
+        done = subprocess.run([*cc, *flags, f"-I{ROOT}/include", f"-I{out}/src", path],
                               capture_output=True, text=True)
         if done.returncode != 0:
             raise Wrong(done.stderr)

@@ -144,6 +144,31 @@ static void a_seat_that_one_sharer_leaves_must_serve_who_waits(void **state)
     contract_end(&c);
 }
 
+static void a_is_heavy(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)ctx;
+    if (key.size == 1 && *(const char *)key.data == 'a') limits->weight = 100;
+}
+
+static void what_a_key_below_its_share_gives_back_must_serve_who_waits_for_it(void **state)
+{
+    contract c;
+    (void)state;
+    begin(&c);
+    c.options.budget.max_lent = 2;
+    c.options.limits_for = a_is_heavy;
+    contract_open(&c);
+    struct visit poor = { .key = "a", .hold_ms = 50 }, rich = { .key = "b", .hold_ms = 1000 },
+                 waits = { .key = "b", .at_ms = 10 };
+    send(&c, &poor);
+    send(&c, &rich);
+    send(&c, &waits);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(waits.rc, 0);
+    assert_int_equal(waits.answered_ms, 50);
+    contract_end(&c);
+}
+
 /* ---- what a request must not wait for -------------------------------------------------------- */
 
 static void creates_that_fail_must_not_use_up_the_creations_of_the_pool(void **state)
@@ -324,6 +349,7 @@ int main(void)
             who_waits_for_an_evicted_one_of_its_key_must_be_served_by_the_budget_later),
         cmocka_unit_test(who_waits_for_its_turn_to_create_must_have_it_when_a_create_ends),
         cmocka_unit_test(a_seat_that_one_sharer_leaves_must_serve_who_waits),
+        cmocka_unit_test(what_a_key_below_its_share_gives_back_must_serve_who_waits_for_it),
         cmocka_unit_test(creates_that_fail_must_not_use_up_the_creations_of_the_pool),
         cmocka_unit_test(a_probe_without_memory_must_leave_the_circuit_to_the_next_probe),
         cmocka_unit_test(a_create_that_is_answered_before_it_says_pending_must_serve_its_request),
