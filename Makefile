@@ -9,7 +9,8 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SECONDS ?= 30
 CONFIGURE = tools/configure.sh
 
-.PHONY: help run test lint bench torture explore explore-night coverage mutate portability install clean
+.PHONY: help run test lint bench torture explore explore-night coverage mutate portability
+.PHONY: install clean
 
 help:
 	@echo 'make run       build the release and run the guided tour (keyedpool demo)'

@@ -253,7 +253,8 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
 void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request);
 
 /* A resource made elsewhere becomes one of ours, in a spare slot of this key (NULL: out of memory),
- * which may go back unused. With the lock; getting the slot, and adopting, give it back meanwhile. */
+ * which may go back unused. With the lock; getting the slot, and adopting, give it back
+ * meanwhile. */
 struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot);
 void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,

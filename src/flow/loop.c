@@ -245,7 +245,8 @@ int kp__loop_join(kp_loop *loop, struct kp__pool *pool)
 
     kp__lock_take(&registry, &kp__life);
     for (found = all; found && found != loop;) found = found->next;
-    bool fits = found && found->box.open && !kp__loop_is_inherited(found) && kp__loop_keep_time(found, pool->world);
+    bool fits = found && found->box.open && !kp__loop_is_inherited(found) &&
+                kp__loop_keep_time(found, pool->world);
     if (fits) {
         kp__lock_take(&found->box.lock, &kp__life);
         found->pools++;
@@ -277,7 +278,8 @@ void kp__loop_post(kp_loop *loop, struct kp__job *job)
 static const char *close_refused(kp_loop *loop)
 {
     if (!loop->box.open) return "kp_loop_close: this loop is closed already";
-    if (!kp__loop_own(loop)) return "kp_loop_close: another thread dispatches this loop; close it there";
+    if (!kp__loop_own(loop))
+        return "kp_loop_close: another thread dispatches this loop; close it there";
     return loop->dispatching ? "kp_loop_close: called from inside kp_loop_dispatch" : NULL;
 }
 

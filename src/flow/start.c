@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Gets that wait without a thread. A request of an event loop walks the same steps as a blocked
- * thread (get.c), but where that parks, this one files when it wants to look again, and goes on when
- * the loop's thread dispatches (loop.c): because a letter came (it was answered, or nudged), or
- * because the time has come.
+ * thread (get.c), but where that parks, this one files when it wants to look again, and goes on
+ * when the loop's thread dispatches (loop.c): because a letter came (it was answered, or nudged),
+ * or because the time has come.
  */
 #include <string.h>
 
