@@ -23,7 +23,7 @@ static inline void stage_count_slots(const struct stage *s, const struct kp__sub
             for (uint32_t i = 0; i < slot->seats; i++) lent += kp__seat_at(slot, i)->lent;
             assert_int_equal(lent, slot->borrowers);
             assert_int_equal(lent > 0, state == KP__LENT);
-            bool sits = state == KP__LENT && lent < slot->seats && !slot->doomed;
+            bool sits = state == KP__LENT && lent < slot->seats && !slot->doomed && !slot->draining;
             assert_int_equal(kp__list_linked(&slot->open_seat), sits);
             if (state == KP__IDLE || state == KP__LENT)
                 assert_ptr_equal(kp__slot_of((struct kp__core *)&s->core, slot->resource), slot);
@@ -68,7 +68,7 @@ static inline void stage_count_spare(const struct stage *s, const struct kp__sub
 
     assert_int_equal(kp__heap_holds(&sub->evict[KP__IN_POOL]),
                      spare && s->core.live.cap < KP__UNBOUND);
-    for (int g = 0; g < 2; g++)
+    for (int g = 0; g < KP__GROUPS; g++)
         assert_int_equal(kp__heap_holds(&sub->evict[g + 1]), spare && sub->group[g]);
 }
 

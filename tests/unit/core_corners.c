@@ -187,31 +187,6 @@ static void over_its_limit_a_key_must_not_swap_even_where_a_budget_is_used_up(vo
     stage_close(&s);
 }
 
-static void a_seat_must_be_shared_though_an_idle_ones_room_is_owed_elsewhere(void **state)
-{
-    struct stage s;
-    struct kp__request r;
-
-    (void)state;
-    stage_open(&s);
-    s.core.live.cap = 9;
-    s.rules.sharing = 2;
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *shared = stage_lend(&s, a);
-    assert_int_equal(stage_ask(&s, a, &r, KP_FRESH), KP__GRANT_PERMIT);
-    struct kp__slot *other = stage_take(&s, &r);
-    stage_give(&s, other, 0, true);
-    kp__starve(&s.core, b, &s.core.live); /* as if, for one look */
-    b->rank.score -= 50 * KP__SHARE_ONE;
-    r = (struct kp__request){ .sub = a };
-    kp__claim(&s.core, &r, s.now, &s.todo);
-    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-    assert_ptr_equal(r.grant.slot, shared);
-    kp__starve(&s.core, b, NULL);
-    stage_check(&s);
-    stage_close(&s);
-}
-
 /* As between keys of the pool, so between the members of a group, of either kind. */
 static void room_in_a_group_must_go_to_the_member_that_ranks_first(void **state)
 {
@@ -451,7 +426,6 @@ int main(void)
         cmocka_unit_test(a_creation_that_waits_for_its_victim_must_count_as_one),
         cmocka_unit_test(only_a_prefilling_key_must_want_its_minimum_with_its_first_creation),
         cmocka_unit_test(over_its_limit_a_key_must_not_swap_even_where_a_budget_is_used_up),
-        cmocka_unit_test(a_seat_must_be_shared_though_an_idle_ones_room_is_owed_elsewhere),
         cmocka_unit_test(room_in_a_group_must_go_to_the_member_that_ranks_first),
         cmocka_unit_test(a_sponsor_must_begin_another_creation_with_the_permit_it_holds),
         cmocka_unit_test(one_too_many_must_hold_its_lent_permit_until_it_is_destroyed),
