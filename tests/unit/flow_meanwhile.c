@@ -319,9 +319,14 @@ static void a_get_on_a_pools_own_loop_must_take_what_is_idle_and_not_wait(void *
     stage_open(&s);
     assert_int_equal(kp_loop_dispatch(loop), -1); /* this thread's from now on */
     assert_int_equal(kp_add(s.pool, kp_str("a"), &things[3]), 0);
-    assert_int_equal(kp_try_get(s.pool, kp_str("a"), &lease), 0);
+    const kp_ask now = { .flags = KP_DONT_WAIT, .within_ms = KP_NONE };
+    assert_int_equal(kp_get(s.pool, kp_str("a"), &now, &lease), 0);
     kp_release(&lease);
     assert_int_equal(kp_get(s.pool, kp_str("a"), NULL, &lease), KP_EMISUSE);
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.within_ms = KP_NONE), &lease),
+                     KP_EMISUSE);
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.flags = KP_DONT_WAIT), &lease),
+                     KP_EMISUSE);
     assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(5), &lease), KP_EMISUSE);
     (void)kp_pool_close(s.pool, KP_CLOSE_NOW, KP_NONE);
     while (kp_loop_dispatch(loop) == 0) continue;
@@ -356,8 +361,8 @@ static void a_reset_and_a_validate_on_return_must_both_be_waited_for(void **stat
             s.reset = s.validate = KP_PENDING;
             assert_int_equal(kp_add(s.pool, kp_str("a"), &things[4]), 0);
             kp_lease lease;
-            assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.flags = KP_DONT_WAIT), &lease),
-                             0);
+            const kp_ask now = { .flags = KP_DONT_WAIT, .within_ms = KP_NONE };
+            assert_int_equal(kp_get(s.pool, kp_str("a"), &now, &lease), 0);
             kp_release(&lease);
             for (int step = 0; step < 1 + reset; step++) {
                 (void)kp_loop_dispatch(loop);
