@@ -76,8 +76,12 @@ def uncounted(build):
 
 def export(build, kind):
     """What llvm-cov says of our sources, over all test programs."""
-    programs = [p for folder in ('tests', 'examples') for p in sorted((build / folder).glob('*'))
-                if p.is_file() and os.access(p, os.X_OK) and p.read_bytes()[:4] == b'\x7fELF']
+    # not whatever lies there: the program of a test that is gone knows older lines
+    tests = subprocess.run(['ctest', '--test-dir', build, '--show-only=json-v1'], cwd=ROOT,
+                           check=True, stdout=subprocess.PIPE, text=True).stdout
+    programs = {pathlib.Path(word) for test in json.loads(tests)['tests']
+                for word in test.get('command', [])[:1]}
+    programs = sorted(p for p in programs if p.is_relative_to(build.resolve()))
     command = [llvm('llvm-cov'), 'export', f'-format={kind}', '-instr-profile',
                build / 'coverage.profdata', programs[0]]
     for program in programs[1:]:

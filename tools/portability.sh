@@ -61,7 +61,7 @@ run() {     # target
     if ! { build_cmocka "$1" "$compiler" &&
            tools/configure.sh "$1" &&
            cmake --build --preset "$1" -j "$jobs"; } >"$log" 2>&1; then
-        cat "$log"
+        grep -v '^\[[0-9]*/[0-9]*\] ' "$log"
         echo "== $1: the build failed"
         failed=$((failed + 1))
         return

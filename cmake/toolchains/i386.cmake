@@ -10,3 +10,4 @@ set(CMAKE_EXE_LINKER_FLAGS_INIT -static)
 if(NOT CMAKE_HOST_SYSTEM_PROCESSOR STREQUAL x86_64)
   set(CMAKE_CROSSCOMPILING_EMULATOR qemu-i386-static)
 endif()
+add_compile_options(-Wno-psabi) # a note about gcc before 11

@@ -161,7 +161,7 @@ static bool same(const struct visit *a, const struct visit *b)
 
 static bool put(struct memory *m, const struct visit *v)
 {
-    size_t at = hash_of(v) & (m->room - 1);
+    size_t at = (size_t)hash_of(v) & (m->room - 1);
 
     for (; m->used[at]; at = (at + 1) & (m->room - 1))
         if (same(&m->visit[at], v)) return false;

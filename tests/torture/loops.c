@@ -313,10 +313,11 @@ static void run(size_t threads, uint64_t seconds)
 
 int main(void)
 {
-    uint64_t seconds = setting("KP_SECONDS", 2), threads = setting("KP_THREADS", 16);
+    uint64_t seconds = setting("KP_SECONDS", 2);
+    size_t threads = (size_t)setting("KP_THREADS", 16);
 
     seed = setting("KP_SEED", (uint64_t)time(NULL));
-    printf("KP_SEED=%" PRIu64 " KP_THREADS=%" PRIu64 " KP_SECONDS=%" PRIu64 "\n", seed, threads,
+    printf("KP_SEED=%" PRIu64 " KP_THREADS=%zu KP_SECONDS=%" PRIu64 "\n", seed, threads,
            seconds);
     alarm((unsigned)seconds * 4 + 120); /* a lost wake-up must end as a failure */
     run(threads, seconds);
