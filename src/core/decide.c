@@ -136,7 +136,7 @@ static enum verdict take_ready(struct look *l)
     if (kept_free->state == KP__IDLE || !slot) {
         if ((owed = owed_elsewhere(l, kept_free)) != NULL)
             return lacks(l, owed->name, owed, KP__NEVER);
-        if (!slot) return GO_ON;
+        if (!slot) return GO_ON; /* cover: never, because what drains is owed to somebody */
     }
     bool idle = slot->state == KP__IDLE;
     uint64_t idle_ns = idle ? l->now - slot->since : 0;

@@ -118,6 +118,7 @@ void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp_
     for (int i = 0; i < 2; i++) {
         struct kp__group *g = sub->group[i];
         next->heirs[i] = victim->heirs[i];
+        /* cover: never, because two victims bring both groups, one each */
         if (!g || next->heirs[i] || brings(next, g)) continue;
         next->heirs[i] = g;
         g->budget.used++;

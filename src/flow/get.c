@@ -99,6 +99,7 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     struct kp__job *job = r->making ? r->making->job : NULL;
     bool checking = r->making && r->making->state == KP__LENT, late = now >= r->deadline;
 
+    /* cover: never, because under this lock it was found waiting */
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
     if (!late) give_up_making(g, checking, now, todo);
     else if (r->at_once) r->grant.code = KP_EAGAIN; /* it said not to wait */
@@ -171,6 +172,7 @@ struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
     struct kp__job *job = r->making ? r->making->job : NULL;
     uint64_t now = kp__time(g->pool);
 
+    /* cover: never, because whoever waits can be withdrawn */
     if (r->grant.kind != KP__GRANT_WAIT || !kp__withdraw(&g->pool->core, r, now, todo))
         kp__decline(&g->pool->core, r, now, todo);
     r->grant.code = KP_ECANCELED;
@@ -272,7 +274,7 @@ int kp__get_run(struct kp__get *g, struct kp__todo *todo)
     struct kp__request *r = &g->request;
 
     for (;;) {
-        switch (r->grant.kind) {
+        switch (r->grant.kind) { /* cover: never, because an answer is a slot, a permit or a no */
         case KP__GRANT_WAIT:                           /* 3 */
             if (r->box) return KP_PENDING;
             wait(g, todo);

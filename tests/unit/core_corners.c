@@ -187,6 +187,32 @@ static void over_its_limit_a_key_must_not_swap_even_where_a_budget_is_used_up(vo
     stage_close(&s);
 }
 
+/* What was left to drain is shared again as soon as nobody is owed its room. */
+static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(void **state)
+{
+    (void)state;
+    for (int idle = 0; idle < 2; idle++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        s.rules.sharing = 2;
+        struct kp__subpool *sub = stage_key(&s);
+        struct kp__slot *slot = stage_lend(&s, sub), *other = NULL;
+        if (idle) {
+            assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
+            other = stage_take(&s, &r);
+            stage_give(&s, other, 0, true);
+        }
+        kp__drain(slot, true);
+        stage_check(&s);
+        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+        assert_ptr_equal(r.grant.slot, idle ? other : slot);
+        assert_false(slot->draining);
+        assert_null(sub->draining);
+        stage_close(&s);
+    }
+}
+
 /* As between keys of the pool, so between the members of a group, of either kind. */
 static void room_in_a_group_must_go_to_the_member_that_ranks_first(void **state)
 {
@@ -426,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_creation_that_waits_for_its_victim_must_count_as_one),
         cmocka_unit_test(only_a_prefilling_key_must_want_its_minimum_with_its_first_creation),
         cmocka_unit_test(over_its_limit_a_key_must_not_swap_even_where_a_budget_is_used_up),
+        cmocka_unit_test(one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room),
         cmocka_unit_test(room_in_a_group_must_go_to_the_member_that_ranks_first),
         cmocka_unit_test(a_sponsor_must_begin_another_creation_with_the_permit_it_holds),
         cmocka_unit_test(one_too_many_must_hold_its_lent_permit_until_it_is_destroyed),

@@ -245,6 +245,42 @@ static void a_victims_end_must_serve_its_own_key_where_that_was_full(void **stat
     stage_close(&s);
 }
 
+/* Nobody is in both groups that are full: two go, one after the other. */
+static void of_two_victims_the_second_must_answer_who_waits_for_their_places(void **state)
+{
+    (void)state;
+    for (int waits = 0; waits < 2; waits++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        stage_group(&s, 0, 0, 1);
+        stage_group(&s, 1, 1, 1);
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+        stage_rule(&s, a, &s.rules, 0, -1);
+        stage_rule(&s, b, &s.rules, -1, 1);
+        stage_rule(&s, c, &s.rules, 0, 1);
+        struct kp__slot *second = stage_idle(&s, a), *first = awaited_victim(&s, b, c, &r);
+        assert_ptr_equal(first->next_victim, second);
+        if (!waits) assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
+        kp__victim_gone_late(&s.core, first, s.now, &s.todo);
+        stage_check(&s);
+        assert_ptr_equal(second->heir, c);
+        assert_ptr_equal(second->sponsor, waits ? &r : NULL);
+        if (waits) assert_ptr_equal(r.making, second);
+        assert_ptr_equal(kp__list_first(&s.todo.doomed), &second->work);
+        kp__list_remove(&second->work);
+        kp__victim_gone_late(&s.core, second, s.now, &s.todo);
+        stage_check(&s);
+        if (waits) assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+        assert_int_equal(c->count[KP__CREATING], waits);
+        assert_int_equal(c->promised, 0);
+        assert_int_equal(s.groups[0].budget.used, waits);
+        assert_int_equal(s.groups[1].budget.used, waits);
+        assert_int_equal(s.core.tally.evicted, 2);
+        stage_close(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +293,7 @@ int main(void)
         cmocka_unit_test(a_victims_end_must_answer_who_waits_for_its_place),
         cmocka_unit_test(a_victims_place_that_nobody_waits_for_must_go_to_who_is_next),
         cmocka_unit_test(a_victims_end_must_serve_its_own_key_where_that_was_full),
+        cmocka_unit_test(of_two_victims_the_second_must_answer_who_waits_for_their_places),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,6 +157,15 @@ static void contradictory_key_types_must_be_refused_with_the_field(void **state)
     type.copy = NULL;
     assert_refused(type, "key_type.copy");
     assert_refused((kp_key_type){ .size = 8 }, "key_type.fields");
+    type = place_type;
+    type.copy = box_copy;
+    assert_refused(type, "key_type.fields");
+    type = place_type;
+    type.drop = box_drop;
+    assert_refused(type, "key_type.fields");
+    type = place_type;
+    type.reserved[0] = (void (*)(void))abort;
+    assert_refused(type, "key_type.reserved");
     assert_refused((kp_key_type){ .text = no_text }, "key_type.text");
     assert_refused((kp_key_type){ .size = KP_STRUCT_KEY | 8 }, "key_type.size");
     type = place_type;
