@@ -13,6 +13,10 @@ import re
 Mutant = collections.namedtuple('Mutant', 'path where line source begin end text what number')
 
 
+def shorten(line):
+    return line if len(line) <= 48 else line[:45] + '...'
+
+
 def key(mutant):
     return (mutant.path, mutant.where, mutant.source, mutant.what, mutant.number)
 
@@ -101,7 +105,7 @@ class Code:
         begin, end = self.tokens[first].begin, self.tokens[last].end
         line = self.tokens[first].line
         self.out.append(Mutant(self.path, self.where[first], line,
-                               self.lines[line - 1].strip(), begin, end, text, what, 0))
+                               shorten(self.lines[line - 1].strip()), begin, end, text, what, 0))
 
     def force(self, first, last, value, what=None):
         self.add(first, last, '(1)' if value else '(0)',
