@@ -12,7 +12,9 @@
 #include "flow/job.h"
 #include "flow/loop.h"
 
-enum { AT_ONCE = 1024 }; /* letters, and timers, per dispatch: so that nobody is held up for long */
+/* Letters, and timers, per dispatch; and pools, whose upkeep is longer: so that nobody is held up
+ * for long. */
+enum { AT_ONCE = 1024, POOLS_AT_ONCE = 32 };
 
 static struct kp__lock registry;
 static kp_loop *all;              /* Guard: registry */
@@ -186,7 +188,7 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
         if (kp__mail_holds(&loop->box, &g->request.mail)) break;
         kp__request_step(loop, g);
     }
-    for (int n = 0; n < AT_ONCE && (door = first_door(loop, now, &at)) != NULL; n++)
+    for (int n = 0; n < POOLS_AT_ONCE && (door = first_door(loop, now, &at)) != NULL; n++)
         (void)kp_keep(door); /* says itself when it is due next */
 }
 

@@ -116,7 +116,7 @@ static bool pause_before(const struct use *use, int64_t retry, uint64_t until_ns
     if (now == 0 || now >= until_ns) return false;      /* closed, or too late */
     int64_t pause = kp_schedule_pause_ms(&use->plan.schedule, retry, kp__random(use->pool));
     uint64_t then = kp__after(now, pause);
-    if (pause < 0 || (then >= until_ns && until_ns != NO_END)) return false;
+    if (pause < 0 || then >= until_ns) return false; /* or it would never end */
     if (pause > 0) kp__pause_until(use->pool, then);
     return true;
 }

@@ -276,6 +276,23 @@ static void a_plan_for_ever_must_pause_and_go_on(void **state)
     stage_fall(&s);
 }
 
+static void a_plan_for_ever_must_not_pause_until_the_end_of_time(void **state)
+{
+    struct stage s;
+    kp_plan plan = { .ask = { .within_ms = KP_OFF }, .retry_if = always,
+                     .schedule = { .times = 3, .first_ms = INT64_MAX, .max_ms = INT64_MAX } };
+
+    (void)state;
+    stage_raise(&s);
+    runs = 0;
+    answer = -5;
+    uint64_t before = s.now;
+    assert_int_equal(kp_use(s.pool, kp_str("a"), &plan, body, NULL), -5);
+    assert_int_equal(runs, 1);
+    assert_int_equal(s.now, before);
+    stage_fall(&s);
+}
+
 /* ---- words ----------------------------------------------------------------------------------- */
 
 static void no_kind_must_be_said_alone(void **state)
@@ -365,6 +382,7 @@ int main(void)
         cmocka_unit_test(a_plan_must_end_at_the_earlier_of_its_two_times),
         cmocka_unit_test(a_plan_must_fall_back_from_a_key_that_is_full_without_waiting_for_it),
         cmocka_unit_test(a_plan_for_ever_must_pause_and_go_on),
+        cmocka_unit_test(a_plan_for_ever_must_not_pause_until_the_end_of_time),
         cmocka_unit_test(no_kind_must_be_said_alone),
         cmocka_unit_test(misuse_must_abort_where_the_pool_says_so),
         cmocka_unit_test(a_listener_that_forks_must_leave_its_child_able_to_go_on),

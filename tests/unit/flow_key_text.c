@@ -92,6 +92,8 @@ static void a_key_told_by_functions_must_print_by_its_function_or_as_hex(void **
     for (size_t i = 0; i < 16; i++) (void)snprintf(wanted + 2 * i, 3, "%02x", many[i]);
     type.size = sizeof many;
     assert_text(&type, KP_KEY(&many), wanted);      /* the first 16 bytes */
+    type.size = 3;
+    assert_text(&type, kp__key_stored(&type, many, 3), "011121"); /* all there are */
     type.size = sizeof box;
     type.text = box_text;
     assert_text(&type, KP_KEY(&box), "box 5");

@@ -285,6 +285,65 @@ static void closing_a_loop_must_cancel_what_is_under_way(void **state)
     stage_fall(&s);
 }
 
+/* A timer that comes due may have a job posted, which the next dispatch would run. */
+static void closing_a_loop_must_run_the_jobs_that_lie_there(void **state)
+{
+    struct stage s;
+    kp_loop *loop;
+    kp_stats stats;
+
+    (void)state;
+    set_bare(&s);
+    s.options.limits.on_create_failure = KP_FAIL_RETRY;
+    stage_open(&s);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    kp_request request = { .loop = loop, .done = done };
+    told = 0;
+    s.create = -1;
+    assert_int_equal(kp_get_start(s.pool, kp_str("a"), NULL, &request), 0);
+    int64_t ms;
+    while ((ms = kp_loop_dispatch(loop)) == 0) continue;
+    assert_true(ms > 0); /* it is to be tried again */
+    s.create = 0;
+    s.now += (uint64_t)ms * 1000000;
+    assert_int_equal(kp_loop_dispatch(loop), 0);
+    assert_int_equal(s.made, 0);
+    assert_int_equal(kp_loop_close(loop), 1);
+    assert_int_equal(told, 0);
+    assert_int_equal(s.made, 1);
+    assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
+    assert_int_equal(stats.idle, 1);
+    stage_fall(&s);
+}
+
+static pthread_t destroyed_by;
+
+static int see_who_destroys(kp_job *job, void *resource)
+{
+    destroyed_by = pthread_self();
+    return stage_destroy(job, resource);
+}
+
+static void a_driver_that_never_blocks_must_destroy_on_the_loops_thread(void **state)
+{
+    struct stage s;
+    kp_loop *loop;
+
+    (void)state;
+    set_bare(&s);
+    s.options.driver.destroy = see_who_destroys;
+    s.options.world = NULL;
+    s.options.threads = 1; /* for what creates */
+    stage_open(&s);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    assert_int_equal(kp_loop_dispatch(loop), -1); /* this thread's */
+    assert_int_equal(kp_add(s.pool, kp_str("a"), &s.resources[0]), 0);
+    stage_fall(&s);
+    assert_int_equal(s.destroyed, 1);
+    assert_true(pthread_equal(destroyed_by, pthread_self()));
+    assert_int_equal(kp_loop_close(loop), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +355,8 @@ int main(void)
         cmocka_unit_test(a_loop_must_keep_all_of_its_pools_each_in_time),
         cmocka_unit_test(many_requests_must_run_out_of_time_each_once),
         cmocka_unit_test(closing_a_loop_must_cancel_what_is_under_way),
+        cmocka_unit_test(closing_a_loop_must_run_the_jobs_that_lie_there),
+        cmocka_unit_test(a_driver_that_never_blocks_must_destroy_on_the_loops_thread),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -10,6 +10,8 @@
 #include <keyedpool/loop.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "flow/flow.h"
 
@@ -253,6 +255,65 @@ static void a_loop_must_not_open_without_memory_or_a_descriptor(void **state)
     assert_int_equal(kp_loop_close(loop), 0);
 }
 
+/* ---- children -------------------------------------------------------------------------------- */
+
+static int end_of(pid_t child)
+{
+    int status = -1;
+
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* A child's loops are its own: the parent's are neither used again nor joined. */
+static void a_child_must_leave_the_parents_loops_alone(void **state)
+{
+    kp_loop *open, *closed, *loop;
+
+    (void)state;
+    assert_int_equal(kp_loop_open(&open), 0);
+    assert_int_equal(kp_loop_open(&closed), 0);
+    assert_int_equal(kp_loop_close(closed), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct stage s;
+        stage_set(&s);
+        s.options.driver.flags = KP_NEVER_BLOCKS;
+        s.options.threads = 0;
+        s.options.loop = open;
+        if (kp_loop_open(&loop) != 0 || loop == open || loop == closed) _exit(1);
+        if (kp_pool_open(&s.options, &s.pool) != KP_ECONFIG) _exit(2);
+        s.options.loop = loop;
+        if (kp_pool_open(&s.options, &s.pool) != 0) _exit(3);
+        _exit(0);
+    }
+    assert_int_equal(end_of(child), 0);
+    assert_int_equal(kp_loop_close(open), 0);
+}
+
+/* What could not start anew stays as it was, and is tried again. */
+static void a_pool_that_cannot_start_anew_in_a_child_must_say_so_each_time(void **state)
+{
+    struct stage s;
+    kp_options options = living(&s);
+    kp_lease lease;
+
+    (void)state;
+    assert_int_equal(kp_pool_open(&options, &s.pool), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        threads = 0; /* its keeper */
+        for (int i = 1; i < 4; i++)
+            if (kp_get(s.pool, kp_str("a"), NULL, &lease) != KP_ENOMEM) _exit(i);
+        _exit(0);
+    }
+    assert_int_equal(end_of(child), 0);
+    lease = stage_get(&s, "a");
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +325,8 @@ int main(void)
         cmocka_unit_test(a_scope_that_cannot_grow_must_refuse_and_hold_what_it_has),
         cmocka_unit_test(a_scope_filled_up_meanwhile_must_give_the_lease_back),
         cmocka_unit_test(a_loop_must_not_open_without_memory_or_a_descriptor),
+        cmocka_unit_test(a_child_must_leave_the_parents_loops_alone),
+        cmocka_unit_test(a_pool_that_cannot_start_anew_in_a_child_must_say_so_each_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of src/flow where something is short: memory that others use up meanwhile, jobs that are
+ * hurried and answered within that, and creations that memory is missing for. One thread plays all.
+ */
+#include "flow_stage.h"
+
+#include <keyedpool/loop.h>
+
+static char things[80];
+
+/* ---- memory that others use up --------------------------------------------------------------- */
+
+static struct stage *in_alloc;
+static int skip;                        /* so many allocations before it happens */
+static bool refuse;                     /* and then there is no memory */
+static void (*happens)(struct stage *);
+
+static void *busy_alloc(size_t size, size_t align, void *ctx)
+{
+    struct stage *s = in_alloc;
+
+    if (s && skip-- == 0) {
+        in_alloc = NULL;
+        happens(s);
+        if (refuse) return NULL;
+    }
+    return stage_alloc(size, align, ctx);
+}
+
+/* In the n-th allocation from now on. */
+static void plan(struct stage *s, int n, void (*what)(struct stage *), bool no_memory)
+{
+    in_alloc = s;
+    skip = n;
+    happens = what;
+    refuse = no_memory;
+}
+
+static void get_key(struct stage *s, int i)
+{
+    char key[16];
+
+    snprintf(key, sizeof key, "key %d", i);
+    (void)stage_get(s, key); /* held until the end */
+}
+
+/* So many keys, each with a resource lent, in tables that were refused to grow since they had to.
+ * Getting a key allocates its copy, and then for the table. */
+static void crowd(struct stage *s, int keys)
+{
+    enum { FULL = 47 };
+
+    for (int i = 0; i < keys; i++) {
+        s->allocations = i < FULL ? -1 : 1;
+        get_key(s, i);
+        s->allocations = -1;
+    }
+}
+
+static void pin_another(struct stage *s)
+{
+    kp_key pinned;
+
+    assert_int_equal(kp_pin(s->pool, kp_str("key 1000"), &pinned), 0);
+}
+
+static void get_one_more(struct stage *s)
+{
+    get_key(s, 1);
+}
+
+static void end_with_leases(struct stage *s)
+{
+    (void)kp_pool_close(s->pool, KP_CLOSE_NOW, KP_NONE);
+}
+
+/* The table of keys cannot grow, and while it tried others took the last place for a resource, or
+ * for a key: there is no memory. With it, there is a place. */
+static void the_last_place_that_others_took_must_be_missed_where_memory_runs_out(void **state)
+{
+    (void)state;
+    for (int key = 0; key < 2; key++) {
+        struct stage s;
+        kp_lease lease;
+        kp_stats stats;
+        stage_set(&s);
+        s.world.alloc = busy_alloc;
+        stage_open(&s);
+        crowd(&s, 63); /* of 64 places in the first chunk */
+        plan(&s, key, key ? pin_another : get_one_more, true);
+        kp_key wanted = kp_str(key ? "key 1001" : "key 0");
+        assert_int_equal(kp_get(s.pool, wanted, KP_ASK(.why = &s.why), &lease), KP_ENOMEM);
+        assert_null(in_alloc);
+        assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &stats), 0);
+        assert_int_equal(stats.lent, key ? 63 : 64);
+        assert_int_equal(stats.creating, 0);
+        assert_int_equal(kp_get(s.pool, wanted, NULL, &lease), 0);
+        kp_release(&lease);
+        end_with_leases(&s);
+    }
+}
+
+static void refilling_must_wait_for_memory_and_go_on(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.sharing = 3; /* seats are allocated */
+    s.options.limits.min_live = 2;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    s.allocations = 0;
+    assert_int_equal(kp_keep(s.pool), 1000);
+    assert_int_equal(s.made, 1);
+    s.allocations = -1;
+    s.now += 1000000000;
+    (void)kp_keep(s.pool);
+    assert_int_equal(s.made, 2);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
+/* ---- adding, while others add or close ------------------------------------------------------- */
+
+static void add_it(struct stage *s)
+{
+    assert_int_equal(kp_add(s->pool, kp_str("a"), &things[1]), 0);
+}
+
+static void close_it(struct stage *s)
+{
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, KP_NONE), 0);
+}
+
+static void set_to_add(struct stage *s, bool never_blocks)
+{
+    stage_set(s);
+    s->world.alloc = busy_alloc;
+    s->options.limits.sharing = 3;
+    if (never_blocks) s->options.driver.flags = KP_NEVER_BLOCKS;
+    stage_open(s);
+    assert_int_equal(kp_add(s->pool, kp_str("a"), &things[0]), 0);
+}
+
+static void what_others_added_meanwhile_must_be_in_the_pool_once(void **state)
+{
+    (void)state;
+    for (int never_blocks = 0; never_blocks < 2; never_blocks++) {
+        struct stage s;
+        kp_stats stats;
+        set_to_add(&s, never_blocks);
+        plan(&s, 0, add_it, false); /* for its seats */
+        assert_int_equal(kp_add(s.pool, kp_str("a"), &things[1]), KP_EMISUSE);
+        assert_null(in_alloc);
+        assert_int_equal(stage_heard(&s, KP_EVENT_MISUSE), 1);
+        assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
+        assert_int_equal(stats.idle, 2);
+        assert_int_equal(kp_add(s.pool, kp_str("a"), &things[2]), 0); /* the place came back */
+        stage_fall(&s);
+        assert_int_equal(s.destroyed, 3);
+    }
+}
+
+static void what_was_to_be_added_when_the_pool_closed_must_stay_the_givers(void **state)
+{
+    (void)state;
+    for (int never_blocks = 0; never_blocks < 2; never_blocks++) {
+        struct stage s;
+        set_to_add(&s, never_blocks);
+        plan(&s, 0, close_it, false);
+        assert_int_equal(kp_add(s.pool, kp_str("a"), &things[1]), KP_ECLOSED);
+        assert_null(in_alloc);
+        assert_int_equal(s.destroyed, 1); /* the one that was in there */
+        assert_false(kp_is_pool(s.pool));
+    }
+}
+
+/* ---- hurried, and answered within that ------------------------------------------------------- */
+
+static void (*within)(struct stage *); /* driver.cancel, after the answer; or NULL */
+
+static void answer_when_hurried(kp_job *job)
+{
+    struct stage *s = job->ctx;
+
+    s->cancelled++;
+    s->create = 0;
+    kp_job_done(job, 0, &s->resources[s->made++]);
+    if (within) within(s);
+}
+
+static void a_thread_that_gives_up_must_leave_what_came_of_it_to_the_next(void **state)
+{
+    struct stage s;
+    kp_lease lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.cancel = answer_when_hurried;
+    stage_open(&s);
+    within = NULL;
+    for (int i = 1; i < 100; i++) { /* more than there are jobs in a chunk: each comes back */
+        s.create = KP_PENDING;
+        s.pending = 0;
+        assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(5), &lease), KP_ETIMEDOUT);
+        assert_int_equal(s.cancelled, i);
+        assert_int_equal(kp_try_get(s.pool, kp_str("a"), &lease), 0);
+        kp_discard(&lease);
+        assert_int_equal(s.destroyed, i);
+    }
+    stage_fall(&s);
+}
+
+static int code_within;
+static kp_request request;
+
+static void never_done(kp_request *r, int code, kp_lease lease)
+{
+    (void)code;
+    (void)lease;
+    fail_msg("%p is told, and was cancelled", (void *)r);
+}
+
+/* A creation is hurried, and answered within; its job is kept for driver.cancel, and there is no
+ * other, nor memory for one unless `memory`. Meanwhile `what` is done with the new resource. */
+static void while_hurried(struct stage *s, void (*what)(struct stage *), bool memory)
+{
+    kp_loop *loop;
+
+    s->options.driver.flags = KP_NEVER_BLOCKS;
+    s->options.driver.cancel = answer_when_hurried;
+    s->options.limits.max_live = KP_UNLIMITED;
+    stage_open(s);
+    for (int i = 0; i < 63; i++)
+        assert_int_equal(kp_add(s->pool, kp_str("b"), &things[i]), 0);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    request = (kp_request){ .loop = loop, .done = never_done };
+    s->create = KP_PENDING;
+    assert_int_equal(kp_get_start(s->pool, kp_str("a"), NULL, &request), 0);
+    while (kp_loop_dispatch(loop) == 0) continue;
+    assert_int_equal(s->pending, 1);
+    within = what;
+    s->allocations = memory ? -1 : 0;
+    kp_cancel(&request);
+    s->allocations = -1;
+    within = NULL;
+    assert_int_equal(s->cancelled, 1);
+}
+
+static void end_hurried(struct stage *s)
+{
+    stage_fall(s);
+    assert_int_equal(s->destroyed, 64);
+    assert_int_equal(kp_loop_close(request.loop), 0);
+}
+
+static void get_and_release(struct stage *s)
+{
+    kp_lease lease;
+
+    code_within = kp_get(s->pool, kp_str("a"), KP_IN_MS(5), &lease);
+    kp_release(&lease);
+}
+
+static void a_check_without_memory_for_its_job_must_be_refused_and_keep_the_resource(void **state)
+{
+    (void)state;
+    for (int memory = 0; memory < 2; memory++) {
+        struct stage s;
+        kp_stats stats;
+        stage_set(&s);
+        s.options.driver.validate = stage_validate;
+        s.options.limits.validate_after_ms = KP_NONE;
+        while_hurried(&s, get_and_release, memory);
+        assert_int_equal(code_within, memory ? 0 : KP_ENOMEM);
+        assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
+        assert_int_equal(stats.idle, 1);
+        assert_int_equal(stats.lent, 0);
+        kp_lease lease = stage_get(&s, "a");
+        kp_release(&lease);
+        end_hurried(&s);
+    }
+}
+
+static void a_resource_that_cannot_be_reset_for_want_of_memory_must_go(void **state)
+{
+    (void)state;
+    for (int memory = 0; memory < 2; memory++) {
+        struct stage s;
+        kp_stats stats;
+        stage_set(&s);
+        s.options.driver.reset = stage_reset;
+        while_hurried(&s, get_and_release, memory);
+        assert_int_equal(code_within, 0);
+        assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
+        assert_int_equal(stats.idle, memory);
+        assert_int_equal(stats.lent, 0);
+        assert_int_equal(s.destroyed, !memory);
+        end_hurried(&s);
+    }
+}
+
+static void cancel_when_invalid(const kp_event *event, void *ctx)
+{
+    (void)ctx;
+    if (event->kind == KP_EVENT_INVALID) kp_cancel(&request);
+}
+
+static void a_job_that_is_being_answered_must_not_be_hurried(void **state)
+{
+    struct stage s;
+    kp_loop *loop;
+    kp_stats stats;
+
+    (void)state;
+    stage_set(&s);
+    s.options.on_event = cancel_when_invalid;
+    s.options.driver.flags = KP_NEVER_BLOCKS;
+    s.options.driver.validate = stage_validate;
+    s.options.driver.cancel = stage_cancel;
+    s.options.limits.validate_after_ms = KP_NONE;
+    stage_open(&s);
+    assert_int_equal(kp_add(s.pool, kp_str("a"), &things[0]), 0);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    request = (kp_request){ .loop = loop, .done = never_done };
+    s.validate = KP_PENDING;
+    assert_int_equal(kp_get_start(s.pool, kp_str("a"), NULL, &request), 0);
+    while (kp_loop_dispatch(loop) == 0) continue;
+    assert_int_equal(s.pending, 1);
+    kp_job_done(s.job, -1, NULL);
+    assert_int_equal(s.cancelled, 0);
+    assert_int_equal(s.destroyed, 1);
+    assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
+    assert_int_equal(stats.lent, 0);
+    assert_int_equal(stats.waiting, 0);
+    assert_int_equal(kp_loop_close(loop), 0);
+    stage_fall(&s);
+}
+
+/* ---- small ones ------------------------------------------------------------------------------ */
+
+static void a_leak_that_nobody_listens_to_must_leave_the_lease_as_it_is(void **state)
+{
+    struct stage s;
+    kp_lease_about about;
+
+    (void)state;
+    stage_set(&s);
+    s.options.on_event = NULL;
+    s.options.leak_after_ms = 50;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    s.now += 51000000;
+    (void)kp_keep(s.pool);
+    assert_true(kp_lease_read(&lease, &about));
+    assert_int_equal(about.lent_ms, 51);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
+static void a_pool_of_no_keys_must_take_limits_and_lend_nothing(void **state)
+{
+    struct stage s;
+    kp_limits limits = { .min_live = 1 };
+    kp_lease lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.budget.max_keys = KP_NONE;
+    s.options.budget.max_live = 1;
+    stage_open(&s);
+    assert_int_equal(kp_limits_set(s.pool, KP_EVERY_KEY, &limits, &s.why), 0);
+    assert_int_equal(kp_get(s.pool, kp_str("a"), NULL, &lease), KP_EFULL);
+    stage_fall(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_place_that_others_took_must_be_missed_where_memory_runs_out),
+        cmocka_unit_test(refilling_must_wait_for_memory_and_go_on),
+        cmocka_unit_test(what_others_added_meanwhile_must_be_in_the_pool_once),
+        cmocka_unit_test(what_was_to_be_added_when_the_pool_closed_must_stay_the_givers),
+        cmocka_unit_test(a_thread_that_gives_up_must_leave_what_came_of_it_to_the_next),
+        cmocka_unit_test(a_check_without_memory_for_its_job_must_be_refused_and_keep_the_resource),
+        cmocka_unit_test(a_resource_that_cannot_be_reset_for_want_of_memory_must_go),
+        cmocka_unit_test(a_job_that_is_being_answered_must_not_be_hurried),
+        cmocka_unit_test(a_leak_that_nobody_listens_to_must_leave_the_lease_as_it_is),
+        cmocka_unit_test(a_pool_of_no_keys_must_take_limits_and_lend_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
