@@ -114,10 +114,20 @@ void kp__drain(struct kp__slot *slot, bool on)
 
 /* ---- seats ----------------------------------------------------------------------------------- */
 
+/* Is it being reset, or looked at? Then it has one borrower, whose lease is ending or in doubt. */
+static bool is_busy(struct kp__slot *slot)
+{
+    uint32_t seat = 0;
+
+    if (slot->borrowers != 1) return false;
+    while (!kp__seat_at(slot, seat)->lent) seat++;
+    return kp__seat_at(slot, seat)->ending;
+}
+
 void kp__open_seats(struct kp__slot *slot)
 {
     if (slot->borrowers < slot->seats && !slot->doomed && !slot->draining &&
-        !kp__list_linked(&slot->open_seat))
+        !kp__list_linked(&slot->open_seat) && !is_busy(slot))
         kp__list_push_front(&slot->sub->open_seats, &slot->open_seat);
 }
 

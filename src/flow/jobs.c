@@ -5,6 +5,7 @@
  * keeps one with each resource.
  */
 #include "base/cancel.h"
+#include "base/check.h"
 #include "flow/job.h"
 
 bool kp__keeps_jobs(const struct kp__pool *pool)
@@ -16,11 +17,10 @@ struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
 {
     struct kp__job *job = slot->job;
 
-    /* relaxed: free only under the lock; with sharing, another seat's reset may have it */
-    if (!job || atomic_load_explicit(&job->state, memory_order_relaxed) != KP__JOB_FREE) {
-        if ((job = kp__slab_take(&pool->jobs)) == NULL) return NULL;
-        if (!slot->job) slot->job = job;
-    }
+    if (!job && (slot->job = job = kp__slab_take(&pool->jobs)) == NULL) return NULL;
+    /* a slot has one at a time: nobody shares what is being made, looked at or reset; relaxed:
+     * under the lock */
+    KP__DCHECK(atomic_load_explicit(&job->state, memory_order_relaxed) == KP__JOB_FREE);
     /* relaxed: under the lock */
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
     job->pool = pool;
@@ -39,14 +39,15 @@ void kp__job_put(struct kp__job *job)
 {
     /* relaxed: under the lock */
     atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
-    if (job->slot && job->slot->job == job) job->slot->job = NULL;
+    KP__DCHECK(job->slot->job == job);
+    job->slot->job = NULL;
     job->spent = job->held;
     if (!job->held) kp__slab_put(&job->pool->jobs, job);
 }
 
 void kp__job_keep(struct kp__job *job)
 {
-    if (!kp__keeps_jobs(job->pool) || job->slot->job != job || job->held) {
+    if (!kp__keeps_jobs(job->pool) || job->held) {
         kp__job_put(job);
         return;
     }

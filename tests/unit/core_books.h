@@ -17,13 +17,17 @@ static inline void stage_count_slots(const struct stage *s, const struct kp__sub
         uint32_t n = 0;
         for STAGE_EACH (l, &sub->slots[state]) {
             struct kp__slot *slot = KP__OF(l, struct kp__slot, link);
-            uint32_t lent = 0;
+            uint32_t lent = 0, ending = 0;
             assert_int_equal(slot->state, state);
             assert_ptr_equal(slot->sub, sub);
-            for (uint32_t i = 0; i < slot->seats; i++) lent += kp__seat_at(slot, i)->lent;
+            for (uint32_t i = 0; i < slot->seats; i++) {
+                lent += kp__seat_at(slot, i)->lent;
+                ending += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->ending;
+            }
             assert_int_equal(lent, slot->borrowers);
             assert_int_equal(lent > 0, state == KP__LENT);
-            bool sits = state == KP__LENT && lent < slot->seats && !slot->doomed && !slot->draining;
+            bool sits = state == KP__LENT && lent < slot->seats && !slot->doomed &&
+                        !slot->draining && ending < lent;
             assert_int_equal(kp__list_linked(&slot->open_seat), sits);
             if (state == KP__IDLE || state == KP__LENT)
                 assert_ptr_equal(kp__slot_of((struct kp__core *)&s->core, slot->resource), slot);

@@ -213,6 +213,34 @@ static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(
     }
 }
 
+/* It is being reset, by whoever sat in one seat or the other. */
+static void one_left_to_drain_must_not_be_shared_while_its_last_lease_ends(void **state)
+{
+    (void)state;
+    for (uint32_t seat = 0; seat < 2; seat++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        s.rules.sharing = 2;
+        s.rules.max_live = 1;
+        struct kp__subpool *sub = stage_key(&s);
+        struct kp__slot *slot = stage_lend(&s, sub);
+        if (seat) {
+            assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+            stage_give(&s, slot, 0, true);
+        }
+        kp__drain(slot, true);
+        kp__seat_at(slot, seat)->ending = true;
+        assert_int_equal(stage_ask(&s, sub, &r, KP_DONT_WAIT), KP__GRANT_NO);
+        assert_false(slot->draining);
+        kp__seat_at(slot, seat)->ending = false;
+        kp__open_seats(slot);
+        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+        assert_ptr_equal(r.grant.slot, slot);
+        stage_close(&s);
+    }
+}
+
 /* As between keys of the pool, so between the members of a group, of either kind. */
 static void room_in_a_group_must_go_to_the_member_that_ranks_first(void **state)
 {
@@ -453,6 +481,7 @@ int main(void)
         cmocka_unit_test(only_a_prefilling_key_must_want_its_minimum_with_its_first_creation),
         cmocka_unit_test(over_its_limit_a_key_must_not_swap_even_where_a_budget_is_used_up),
         cmocka_unit_test(one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room),
+        cmocka_unit_test(one_left_to_drain_must_not_be_shared_while_its_last_lease_ends),
         cmocka_unit_test(room_in_a_group_must_go_to_the_member_that_ranks_first),
         cmocka_unit_test(a_sponsor_must_begin_another_creation_with_the_permit_it_holds),
         cmocka_unit_test(one_too_many_must_hold_its_lent_permit_until_it_is_destroyed),

@@ -339,6 +339,58 @@ static void a_job_that_is_being_answered_must_not_be_hurried(void **state)
     stage_fall(&s);
 }
 
+/* ---- nobody shares what is being reset ------------------------------------------------------- */
+
+static int shared_within;
+
+/* Nobody is owed its room any more, and somebody would share it. */
+static int want_it_within_reset(kp_job *job, void *resource)
+{
+    struct stage *s = job->ctx;
+    kp_lease lease;
+
+    (void)resource;
+    kp_cancel(&request);
+    shared_within = kp_get(s->pool, kp_str("a"), KP_ASK(.flags = KP_DONT_WAIT), &lease);
+    kp_release(&lease);
+    return 0;
+}
+
+/* It was left to drain, as its room was owed to another key. */
+static void a_drained_resource_must_not_be_shared_while_it_is_reset(void **state)
+{
+    struct stage s;
+    kp_loop *loop;
+    kp_lease first, second[2], more;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.flags = KP_NEVER_BLOCKS;
+    s.options.driver.reset = want_it_within_reset;
+    s.options.limits.sharing = 2;
+    s.options.budget.max_live = 2;
+    stage_open(&s);
+    first = stage_get(&s, "a");
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.flags = KP_FRESH), &second[0]), 0);
+    second[1] = stage_get(&s, "a");
+    assert_ptr_equal(second[1].resource, second[0].resource);
+    kp_release(&second[0]);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    request = (kp_request){ .loop = loop, .done = never_done };
+    assert_int_equal(kp_get_start(s.pool, kp_str("b"), NULL, &request), 0);
+    more = stage_get(&s, "a");
+    assert_ptr_equal(more.resource, first.resource); /* the second drains */
+    shared_within = 0;
+    kp_release(&second[1]);
+    assert_int_equal(shared_within, KP_EAGAIN);
+    second[0] = stage_get(&s, "a"); /* now it may be had */
+    kp_discard(&second[0]);
+    kp_discard(&more);
+    kp_discard(&first);
+    assert_int_equal(kp_loop_close(loop), 0);
+    stage_fall(&s);
+}
+
 /* ---- small ones ------------------------------------------------------------------------------ */
 
 static void a_leak_that_nobody_listens_to_must_leave_the_lease_as_it_is(void **state)
@@ -387,6 +439,7 @@ int main(void)
         cmocka_unit_test(a_check_without_memory_for_its_job_must_be_refused_and_keep_the_resource),
         cmocka_unit_test(a_resource_that_cannot_be_reset_for_want_of_memory_must_go),
         cmocka_unit_test(a_job_that_is_being_answered_must_not_be_hurried),
+        cmocka_unit_test(a_drained_resource_must_not_be_shared_while_it_is_reset),
         cmocka_unit_test(a_leak_that_nobody_listens_to_must_leave_the_lease_as_it_is),
         cmocka_unit_test(a_pool_of_no_keys_must_take_limits_and_lend_nothing),
     };
