@@ -4,8 +4,8 @@
  *
  * A job is answered by whoever moves its state from RUNNING or DETACHED to ANSWERING; a second
  * answer finds another state, and is misuse. RUNNING: a thread of ours waits for it. DETACHED:
- * nobody does, the answer itself goes on with the story (create.c). Before that it may be POSTED.
- * Where their memory comes from: jobs.c.
+ * nobody does, the answer itself goes on with the story (go_on). Before that it may be POSTED: it
+ * lies with whoever shall run it. Where their memory comes from: jobs.c.
  */
 #include "flow/job.h"
 
