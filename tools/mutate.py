@@ -3,12 +3,16 @@
 """Mutation test of src/core: break the code at one place at a time and see whether a test notices.
 
     tools/mutate.py [--jobs N] [--only FILE] [--sample N] [--shard I/N] [--list] [--show TEXT]
+                    [--again]
 
 The library is built once as one shared object, with KP_VERIFY as in `make test`, and each test as
 a program that uses it. A mutant is one source file, compiled and preloaded before the library, so
 that its functions stand in for the real ones. Tests run in the order of what killed most in their
 time, until one fails, crashes, or takes too long. A mutant whose object code is the original's, or
 another mutant's, is not counted.
+
+A survivor is told when it is met, and kept in build/mutate/survivors.txt; --again takes only those
+of the last run, whose verdicts it renews.
 
 A survivor must be in tools/mutants.txt with a reason; those that no test can tell from the original
 are marked `equivalent` there and not counted either. It ends with 1 if a survivor is not in the
@@ -34,6 +38,7 @@ import mutate_code
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / 'tools' / 'mutants.txt'
+SURVIVORS = 'survivors.txt'
 BAR = 95.0
 CC = os.environ.get('CC', 'gcc')
 FLAGS = ['-std=c11', '-D_GNU_SOURCE', '-DKP_VERIFY=1', '-fPIC', '-pthread', '-w', '-Iinclude',
@@ -286,6 +291,10 @@ def entry(mutant):
     return f'{mutant.path}: {mutant.where}: {mutant.source}\n- {mutant.what}{number}'
 
 
+def one_line(mutant):
+    return entry(mutant).replace('\n', ' ')
+
+
 # ---- all of it -----------------------------------------------------------------------------------
 
 
@@ -296,6 +305,9 @@ def chosen(args):
             continue
         texts[path] = (ROOT / path).read_text()
         mutants += mutate_code.mutants_of(path, texts[path])
+    if args.again:
+        again = set((args.build / SURVIVORS).read_text().splitlines())
+        mutants = [m for m in mutants if one_line(m) in again]
     if args.show:
         mutants = [m for m in mutants if args.show in m.source or args.show in m.what]
     # mixed, so that each shard and sample has some of everything, but always in the same way
@@ -306,12 +318,15 @@ def chosen(args):
     return texts, mutants[:args.sample] if args.sample else mutants
 
 
-def judge_all(bench, texts, mutants, jobs):
+def judge_all(bench, texts, mutants, jobs, known):
     results, begin, done = {}, time.monotonic(), 0
     with concurrent.futures.ThreadPoolExecutor(jobs) as crew:
         futures = {crew.submit(bench.judge, m, texts[m.path]): m for m in mutants}
         for future in concurrent.futures.as_completed(futures):
-            results[futures[future]] = future.result()
+            mutant, verdict = futures[future], future.result()
+            results[mutant] = verdict
+            if verdict.kind == 'survived' and mutate_code.key(mutant) not in known:
+                print(f'survived: line {mutant.line}\n{entry(mutant)}', flush=True)
             done += 1
             if done % 100 == 0:
                 print(f'{done}/{len(mutants)} in {time.monotonic() - begin:.0f} s, '
@@ -326,8 +341,6 @@ def report(results, known, whole):
     lived = sorted(m for m, v in results.items() if v.kind == 'survived')
     equivalent = [m for m in lived if known.get(mutate_code.key(m), (False,))[0]]
     unknown = [m for m in lived if mutate_code.key(m) not in known]
-    for mutant in unknown:
-        print(f'survived: line {mutant.line}\n{entry(mutant)}')
     for mutant, verdict in sorted(results.items()):
         if mutate_code.key(mutant) in known and verdict.kind in ('killed', 'timeout'):
             print(f'listed, but killed by {verdict.by}: {entry(mutant)}')
@@ -355,6 +368,7 @@ def main():
     parser.add_argument('--seed', type=int, default=1, help='which sample [1]')
     parser.add_argument('--shard', metavar='I/N', help='the part I (from 1) of N')
     parser.add_argument('--show', metavar='TEXT', help='only mutants whose line has this text')
+    parser.add_argument('--again', action='store_true', help='only what survived the last run')
     parser.add_argument('--list', action='store_true', help='list the mutants and stop')
     parser.add_argument('--build', type=pathlib.Path, default=ROOT / 'build' / 'mutate')
     args = parser.parse_args()
@@ -371,9 +385,11 @@ def main():
     bench = Bench(args.build, tests)
     for path in texts:
         bench.learn_original(path, texts[path])
-    results = judge_all(bench, texts, mutants, args.jobs)
+    results = judge_all(bench, texts, mutants, args.jobs, known)
     bench.order.save()
-    whole = not (args.only or args.sample or args.shard or args.show)
+    lived = sorted(one_line(m) for m, v in results.items() if v.kind == 'survived')
+    (args.build / SURVIVORS).write_text('\n'.join(lived))
+    whole = not (args.only or args.sample or args.shard or args.show or args.again)
     if not report(results, known, whole):
         sys.exit(1)
 
