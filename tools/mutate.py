@@ -43,8 +43,8 @@ BAR = 95.0
 CC = os.environ.get('CC', 'gcc')
 FLAGS = ['-std=c11', '-D_GNU_SOURCE', '-DKP_VERIFY=1', '-fPIC', '-pthread', '-w', '-Iinclude',
          '-Isrc', '-Itestkit', '-Itests']
-# A swap of arguments that changes their types is no mutant but a compile error, and what reaches
-# beyond an array is not left to chance.
+# A swap of arguments that changes their types is no mutant but a compile error (which -w would
+# hide), and what reaches beyond an array is not left to chance.
 MUTANT_FLAGS = ['-DKP_BUILD', '-O1', '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',
                 '-Werror=incompatible-pointer-types', '-Werror=int-conversion',
                 '-Werror=discarded-qualifiers', '-Werror=implicit-function-declaration']
@@ -207,13 +207,14 @@ class Bench:
     def compile(self, path, source, out):
         """One file of its own; for a header, all the files that may see it."""
         if path.endswith('.c'):
-            done = run([CC, *FLAGS, *MUTANT_FLAGS, '-shared', '-x', 'c', '-', '-o', out],
+            flags = [f for f in FLAGS if f != '-w']
+            done = run([CC, *flags, *MUTANT_FLAGS, '-shared', '-x', 'c', '-', '-o', out],
                        input=source)
             return done.returncode == 0
         copy = out.with_suffix('.include')
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         (copy / path).write_text(source)
-        flags = [f for f in FLAGS if f != '-Isrc']
+        flags = [f for f in FLAGS if f not in ('-w', '-Isrc')]
         for h in (ROOT / path).parent.glob('*.h'):
             if not (copy / 'src/core' / h.name).exists():
                 shutil.copy(h, copy / 'src/core' / h.name)
