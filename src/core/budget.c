@@ -84,9 +84,11 @@ static bool owed(struct kp__core *core, struct kp__budget *budget, struct kp__su
     if (!first || first == sub) return false;
     struct kp__rank mine = rank_of(core, budget, sub);
     int64_t rest = kp__held(sub, budget->measure) - in_use; /* without it */
-    if (in_use) mine.score -= KP__SHARE_ONE / (uint64_t)sub->rules->weight;
-    if (in_use && !core->by_arrival) mine.class = rest >= sub->rules->floor;
-    if (core->by_arrival || mine.class != first->rank.class || mine.class == 0)
+    if (in_use && !core->by_arrival) {
+        mine.class = rest >= sub->rules->floor;
+        mine.score -= KP__SHARE_ONE / (uint64_t)sub->rules->weight;
+    }
+    if (mine.class != first->rank.class || mine.class == 0) /* by arrival it is always 0 */
         return rank_before(&first->rank, &mine);
     int64_t better = (int64_t)(mine.score - first->rank.score);
     int64_t w = sub->rules->weight, v = first->rules->weight;

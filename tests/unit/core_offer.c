@@ -77,6 +77,73 @@ static void floors_and_arrival_must_owe_by_rank_alone(void **state)
     stage_close(&s);
 }
 
+/* Stay ends a whole permit earlier where the two shares would be no further apart the other way
+ * round. */
+static void room_must_be_owed_by_one_above_its_share_to_one_below(void **state)
+{
+    static const struct {
+        int64_t weights[2];
+        uint32_t held[2];
+        bool owed;
+    } cases[] = {
+        { { 1, 1 }, { 2, 1 }, true },  { { 1, 1 }, { 2, 2 }, false }, { { 1, 2 }, { 1, 1 }, true },
+        { { 1, 2 }, { 1, 2 }, false }, { { 2, 1 }, { 2, 0 }, true },  { { 2, 1 }, { 3, 1 }, false },
+        { { 2, 1 }, { 4, 1 }, true },  { { 2, 3 }, { 2, 2 }, true },  { { 2, 3 }, { 2, 3 }, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stage s;
+        struct kp__rules rules[2] = { stage_rules(), stage_rules() };
+        struct kp__subpool *sub[2];
+        stage_open(&s);
+        for (int k = 0; k < 2; k++) {
+            sub[k] = stage_key(&s);
+            rules[k].weight = cases[i].weights[k];
+            stage_rule(&s, sub[k], &rules[k], -1, -1);
+            for (uint32_t n = 0; n < cases[i].held[k]; n++) kp__lent_take(&s.core, sub[k]);
+        }
+        kp__starve(&s.core, sub[1], &s.core.lent);
+        kp__share_begin(&s.core.lent, sub[0]);
+        sub[1]->rank.score = kp__share_score(&s.core.lent, sub[0]) - 1;
+        if (kp__budget_owed(&s.core, &s.core.lent, sub[0]) != cases[i].owed)
+            fail_msg("case %zu", i);
+        sub[1]->rank.score++; /* no better */
+        assert_false(kp__budget_owed(&s.core, &s.core.lent, sub[0]));
+        stage_close(&s);
+    }
+}
+
+/* A seat that is free stays free for who came before: else a key that keeps one seat busy would
+ * keep the others from its room for ever. */
+static void by_arrival_a_seat_must_go_to_who_came_first(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 2; first++) {
+        struct stage s;
+        struct kp__request own, r[2];
+        stage_open(&s);
+        s.core.by_arrival = true;
+        s.core.live.cap = 1;
+        s.rules.sharing = 2;
+        s.rules.max_live = 1;
+        struct kp__subpool *sub[2] = { stage_key(&s), stage_key(&s) };
+        struct kp__slot *slot = stage_lend(&s, sub[0]);
+        assert_int_equal(stage_ask(&s, sub[0], &own, 0), KP__GRANT_SLOT);
+        assert_int_equal(stage_ask(&s, sub[first], &r[first], 0), KP__GRANT_WAIT);
+        assert_int_equal(stage_ask(&s, sub[!first], &r[!first], 0), KP__GRANT_WAIT);
+        stage_give(&s, slot, 0, true);
+        assert_int_equal(r[0].grant.kind, first == 0 ? KP__GRANT_SLOT : KP__GRANT_WAIT);
+        stage_give(&s, slot, 1, true);
+        if (first == 1) {
+            assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
+            assert_ptr_equal(r[1].grant.victim, slot);
+            stage_victim_gone(&s, &r[1]);
+        }
+        stage_close(&s);
+    }
+}
+
 /* ---- invitations ----------------------------------------------------------------------------- */
 
 /* a has less than its share and gives back; b waits. */
@@ -247,6 +314,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(room_must_be_owed_to_who_is_a_whole_permit_behind),
         cmocka_unit_test(floors_and_arrival_must_owe_by_rank_alone),
+        cmocka_unit_test(room_must_be_owed_by_one_above_its_share_to_one_below),
+        cmocka_unit_test(by_arrival_a_seat_must_go_to_who_came_first),
         cmocka_unit_test(what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded),
         cmocka_unit_test(the_giver_must_get_back_what_it_comes_for_at_once),
         cmocka_unit_test(a_nudge_alone_must_not_serve),
