@@ -335,6 +335,32 @@ static void a_member_of_both_groups_must_make_room_in_both(void **state)
     stage_close(&s);
 }
 
+/* Of several that would do, the one least recently used goes, whichever key was there first. */
+static void of_the_members_of_both_groups_the_least_recently_used_must_make_room(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 2; first++) {
+        struct stage s;
+        struct kp__request r;
+        struct kp__slot *slot[2];
+        stage_open(&s);
+        stage_group(&s, 0, 0, 2);
+        stage_group(&s, 1, 1, 2);
+        struct kp__subpool *sub[3];
+        for (int i = 0; i < 3; i++) {
+            sub[i] = stage_key(&s);
+            stage_rule(&s, sub[i], &s.rules, 0, 1);
+        }
+        slot[first] = stage_idle(&s, sub[first]);
+        slot[!first] = stage_idle(&s, sub[!first]);
+        assert_int_equal(stage_ask(&s, sub[2], &r, 0), KP__GRANT_PERMIT);
+        stage_check(&s);
+        assert_ptr_equal(r.grant.victim, slot[first]);
+        stage_take(&s, &r);
+        stage_close(&s);
+    }
+}
+
 static void what_is_free_must_go_to_the_key_that_ranks_first(void **state)
 {
     struct stage s;
@@ -395,6 +421,7 @@ int main(void)
         cmocka_unit_test(two_victims_of_a_permit_that_is_declined_must_both_go),
         cmocka_unit_test(where_one_group_has_no_victim_the_other_must_lose_none),
         cmocka_unit_test(a_member_of_both_groups_must_make_room_in_both),
+        cmocka_unit_test(of_the_members_of_both_groups_the_least_recently_used_must_make_room),
         cmocka_unit_test(what_is_free_must_go_to_the_key_that_ranks_first),
         cmocka_unit_test(a_newcomer_must_not_take_what_is_owed_to_a_key_before_it),
     };
