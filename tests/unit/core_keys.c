@@ -315,6 +315,55 @@ static void a_key_must_take_what_it_has_from_group_to_group(void **state)
     stage_close(&s);
 }
 
+/* What a key has had of one group is nothing to the other. */
+static void a_key_that_changes_its_group_must_begin_there_as_one_who_never_competed(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        struct stage s;
+        struct kp__rules rules = stage_rules();
+        stage_open(&s);
+        for (int i = 0; i < 2; i++) stage_group(&s, i, which, 8);
+        s.groups[0].budget.served = 90 * KP__SHARE_ONE;
+        struct kp__subpool *sub = stage_key(&s), *there = stage_key(&s);
+        stage_rule(&s, sub, &rules, which ? -1 : 0, which ? 0 : -1);
+        stage_rule(&s, there, &rules, which ? -1 : 1, which ? 1 : -1);
+        kp__starve(&s.core, sub, &s.groups[0].budget);
+        assert_int_equal(sub->rank.score, 91 * KP__SHARE_ONE);
+        kp__starve(&s.core, there, &s.groups[1].budget);
+        stage_rule(&s, sub, &rules, which ? -1 : 1, which ? 1 : -1);
+        kp__starve(&s.core, sub, &s.groups[1].budget);
+        assert_int_equal(sub->rank.score, there->rank.score);
+        assert_ptr_equal(kp__starved_first(&s.core, &s.groups[1].budget), sub);
+        stage_close(&s);
+    }
+}
+
+static void what_a_key_had_must_count_by_the_weight_that_it_had_then(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+    struct kp__rules heavy = stage_rules();
+
+    (void)state;
+    stage_open(&s);
+    heavy.weight = 4;
+    struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
+    stage_lend(&s, sub);
+    s.core.usual[KP__LEASED].hold = 100;
+    s.core.lent.cap = 1;
+    assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
+    s.now += 100;
+    s.core.now = s.now;
+    stage_rule(&s, sub, &heavy, -1, -1);
+    assert_int_equal(sub->share.had[KP__LEASED], KP__SHARE_ONE / KP__SHARE_TAU);
+    s.now += 100;
+    s.core.now = s.now;
+    kp__account(&s.core, sub);
+    assert_int_equal(sub->share.had[KP__LEASED], 5 * (KP__SHARE_ONE / KP__SHARE_TAU / 4));
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +380,8 @@ int main(void)
         cmocka_unit_test(groups_must_be_found_by_kind_and_number),
         cmocka_unit_test(groups_with_one_hash_must_be_told_apart_by_both_kind_and_number),
         cmocka_unit_test(a_key_must_take_what_it_has_from_group_to_group),
+        cmocka_unit_test(a_key_that_changes_its_group_must_begin_there_as_one_who_never_competed),
+        cmocka_unit_test(what_a_key_had_must_count_by_the_weight_that_it_had_then),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,6 +217,76 @@ static void a_lease_must_not_be_timed_where_the_pool_needs_no_clock(void **state
     stage_close(&s);
 }
 
+/* ---- draining -------------------------------------------------------------------------------- */
+
+static void one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_others(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    setup(&s);
+    s.rules.sharing = 2;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
+    struct kp__slot *other = stage_take(&s, &r);
+    kp__drain(slot, true);
+    kp__open_seats(slot); /* one that was being looked at is found good */
+    stage_check(&s);
+    stage_give(&s, other, 0, true);
+    assert_ptr_equal(sub->draining, slot);
+    /* nobody is owed its room, so that the next look lets others share it again */
+    assert_ptr_equal(stage_lend(&s, sub), other);
+    assert_false(slot->draining);
+    stage_check(&s);
+    stage_close(&s);
+}
+
+/* ---- shares of what somebody lacks ----------------------------------------------------------- */
+
+static void only_lending_must_move_the_time_of_a_budget(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    setup(&s);
+    struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
+    struct kp__slot *one = stage_idle(&s, sub), *two = stage_idle(&s, sub);
+    s.core.creating.cap = 0;
+    assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
+    assert_true(kp__doom(&s.core, one, KP__INVALIDATED, &s.todo));
+    assert_int_equal(s.core.creating.served, 0);
+    assert_int_equal(stage_destroy(&s), 1);
+    assert_int_equal(s.core.creating.served, 0);
+    assert_ptr_equal(stage_lend(&s, sub), two);
+    assert_true(s.core.creating.served > 0);
+    stage_close(&s);
+}
+
+/* What is being destroyed counts as in use, from the moment on when it is not idle any more. */
+static void a_key_whose_idle_one_ends_must_go_behind_one_that_has_nothing(void **state)
+{
+    struct stage s;
+    struct kp__request r[3];
+
+    (void)state;
+    setup(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+    struct kp__slot *idle = stage_idle(&s, a);
+    s.core.creating.cap = 1;
+    assert_int_equal(stage_ask(&s, c, &r[2], 0), KP__GRANT_PERMIT);
+    assert_int_equal(stage_ask(&s, a, &r[0], KP_FRESH), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.creating), a);
+    assert_true(kp__doom(&s.core, idle, KP__INVALIDATED, &s.todo));
+    stage_take(&s, &r[2]);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +299,9 @@ int main(void)
         cmocka_unit_test(an_idle_slot_must_carry_the_number_of_its_return),
         cmocka_unit_test(a_minimum_of_idle_ones_must_be_wanted_when_one_is_lent),
         cmocka_unit_test(a_lease_must_not_be_timed_where_the_pool_needs_no_clock),
+        cmocka_unit_test(one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_others),
+        cmocka_unit_test(only_lending_must_move_the_time_of_a_budget),
+        cmocka_unit_test(a_key_whose_idle_one_ends_must_go_behind_one_that_has_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
