@@ -114,6 +114,41 @@ static void room_must_be_owed_by_one_above_its_share_to_one_below(void **state)
     }
 }
 
+/* What is in use counts as held: whoever would keep it is compared as if without it. */
+static void what_is_in_use_must_be_owed_by_what_the_key_has_without_it(void **state)
+{
+    static const struct {
+        int64_t weight, floor;
+        uint32_t held;
+        uint64_t behind; /* the starved one's score is so much smaller than with it */
+        bool owed;
+    } cases[] = {
+        { 1, 0, 1, 2 * ONE, true },     { 1, 0, 1, 2 * ONE - 1, false }, /* stay: a permit */
+        { 1, 0, 2, ONE + 1, true },     { 1, 0, 2, ONE, false },         /* one above, one below */
+        { 2, 0, 2, 3 * ONE / 2, true }, { 2, 0, 2, 3 * ONE / 2 - 1, false },
+        { 1, 1, 2, ONE + 1, true },     { 1, 2, 2, 50 * ONE, false },    /* below its floor then */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stage s;
+        struct kp__rules rules = stage_rules();
+        stage_open(&s);
+        struct kp__subpool *mine = stage_key(&s), *poor = stage_key(&s);
+        rules.weight = cases[i].weight;
+        rules.floor = cases[i].floor;
+        stage_rule(&s, mine, &rules, -1, -1);
+        for (uint32_t n = 0; n < cases[i].held; n++) kp__lent_take(&s.core, mine);
+        assert_false(kp__budget_owed_used(&s.core, &s.core.lent, mine)); /* nobody is starved */
+        kp__starve(&s.core, poor, &s.core.lent);
+        kp__share_begin(&s.core.lent, mine);
+        poor->rank.score = kp__share_score(&s.core.lent, mine) - cases[i].behind;
+        if (kp__budget_owed_used(&s.core, &s.core.lent, mine) != cases[i].owed)
+            fail_msg("case %zu", i);
+        stage_close(&s);
+    }
+}
+
 /* A seat that is free stays free for who came before: else a key that keeps one seat busy would
  * keep the others from its room for ever. */
 static void by_arrival_a_seat_must_go_to_who_came_first(void **state)
@@ -177,6 +212,26 @@ static void what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded(void
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
     stage_heed(&s, &r); /* answered: nothing more */
     assert_int_equal(atomic_load(&r.state), KP__ANSWERED);
+    stage_close(&s);
+}
+
+/* It creates what it was granted, which takes its time: it is back in the queue, for that alone. */
+static void an_invitation_must_end_with_the_answer(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *slot = give_back(&s, a, b, &r);
+    stage_give(&s, slot, 0, true);
+    assert_true(r.invited);
+    kp__settle_budget(&s.core, &s.core.lent, s.now, &s.todo); /* it was faster */
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    stage_pending(&s, &r, stage_spend(&s, b));
+    assert_false(r.invited);
+    assert_false(stage_invited(&s));
     stage_close(&s);
 }
 
@@ -315,8 +370,10 @@ int main(void)
         cmocka_unit_test(room_must_be_owed_to_who_is_a_whole_permit_behind),
         cmocka_unit_test(floors_and_arrival_must_owe_by_rank_alone),
         cmocka_unit_test(room_must_be_owed_by_one_above_its_share_to_one_below),
+        cmocka_unit_test(what_is_in_use_must_be_owed_by_what_the_key_has_without_it),
         cmocka_unit_test(by_arrival_a_seat_must_go_to_who_came_first),
         cmocka_unit_test(what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded),
+        cmocka_unit_test(an_invitation_must_end_with_the_answer),
         cmocka_unit_test(the_giver_must_get_back_what_it_comes_for_at_once),
         cmocka_unit_test(a_nudge_alone_must_not_serve),
         cmocka_unit_test(a_rich_key_must_not_be_waited_for),
