@@ -321,18 +321,19 @@ static void a_key_that_changes_its_group_must_begin_there_as_one_who_never_compe
     (void)state;
     for (int which = 0; which < 2; which++) {
         struct stage s;
+        struct kp__request r[2];
         struct kp__rules rules = stage_rules();
         stage_open(&s);
-        for (int i = 0; i < 2; i++) stage_group(&s, i, which, 8);
+        for (int i = 0; i < 2; i++) stage_group(&s, i, which, 0);
         s.groups[0].budget.served = 90 * KP__SHARE_ONE;
         struct kp__subpool *sub = stage_key(&s), *there = stage_key(&s);
         stage_rule(&s, sub, &rules, which ? -1 : 0, which ? 0 : -1);
         stage_rule(&s, there, &rules, which ? -1 : 1, which ? 1 : -1);
-        kp__starve(&s.core, sub, &s.groups[0].budget);
+        assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
+        assert_int_equal(stage_ask(&s, there, &r[1], 0), KP__GRANT_WAIT);
         assert_int_equal(sub->rank.score, 91 * KP__SHARE_ONE);
-        kp__starve(&s.core, there, &s.groups[1].budget);
         stage_rule(&s, sub, &rules, which ? -1 : 1, which ? 1 : -1);
-        kp__starve(&s.core, sub, &s.groups[1].budget);
+        assert_ptr_equal(sub->lacks, &s.groups[1].budget);
         assert_int_equal(sub->rank.score, there->rank.score);
         assert_ptr_equal(kp__starved_first(&s.core, &s.groups[1].budget), sub);
         stage_close(&s);

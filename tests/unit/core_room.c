@@ -359,25 +359,27 @@ static void a_member_of_both_groups_must_make_room_in_both(void **state)
 /* Of several that would do, the one least recently used goes, whichever key was there first. */
 static void of_the_members_of_both_groups_the_least_recently_used_must_make_room(void **state)
 {
+    static const int orders[][4] = { { 0, 1, 2, 3 }, { 3, 2, 1, 0 }, { 1, 3, 0, 2 } };
+
     (void)state;
-    for (int first = 0; first < 2; first++) {
+    for (int o = 0; o < 3; o++) {
         struct stage s;
-        struct kp__request r;
-        struct kp__slot *slot[2];
+        struct kp__request r[4];
+        struct kp__slot *slot[4];
+        struct kp__subpool *sub[5];
         stage_open(&s);
-        stage_group(&s, 0, 0, 2);
-        stage_group(&s, 1, 1, 2);
-        struct kp__subpool *sub[3];
-        for (int i = 0; i < 3; i++) {
+        stage_group(&s, 0, 0, 4);
+        stage_group(&s, 1, 1, 4);
+        for (int i = 0; i < 5; i++) {
             sub[i] = stage_key(&s);
             stage_rule(&s, sub[i], &s.rules, 0, 1);
         }
-        slot[first] = stage_idle(&s, sub[first]);
-        slot[!first] = stage_idle(&s, sub[!first]);
-        assert_int_equal(stage_ask(&s, sub[2], &r, 0), KP__GRANT_PERMIT);
-        stage_check(&s);
-        assert_ptr_equal(r.grant.victim, slot[first]);
-        stage_take(&s, &r);
+        for (int i = 0; i < 4; i++) slot[i] = stage_idle(&s, sub[orders[o][i]]);
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(stage_ask(&s, sub[4], &r[i], 0), KP__GRANT_PERMIT);
+            assert_ptr_equal(r[i].grant.victim, slot[i]);
+            stage_take(&s, &r[i]);
+        }
         stage_close(&s);
     }
 }
