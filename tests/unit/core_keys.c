@@ -340,6 +340,26 @@ static void a_key_that_changes_its_group_must_begin_there_as_one_who_never_compe
     }
 }
 
+static void groups_must_change_nothing_of_what_a_key_has_had_of_the_lent_permits(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    for (int i = 0; i < 2; i++) stage_group(&s, i, i, 8);
+    s.core.lent.cap = 0;
+    s.core.lent.served = 90 * KP__SHARE_ONE;
+    struct kp__subpool *sub = stage_key(&s), *other = stage_key(&s);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
+    kp__starve(&s.core, other, &s.core.lent); /* so that the bout goes on */
+    assert_int_equal(sub->rank.score, 91 * KP__SHARE_ONE);
+    s.core.lent.served = 95 * KP__SHARE_ONE;
+    stage_rule(&s, sub, &s.rules, 0, 1); /* out of the heap and back: the credit is two permits */
+    assert_int_equal(sub->rank.score, 94 * KP__SHARE_ONE);
+    stage_close(&s);
+}
+
 static void what_a_key_had_must_count_by_the_weight_that_it_had_then(void **state)
 {
     struct stage s;
@@ -352,6 +372,10 @@ static void what_a_key_had_must_count_by_the_weight_that_it_had_then(void **stat
     struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
     stage_lend(&s, sub);
     s.core.usual[KP__LEASED].hold = 100;
+    s.now += 100;
+    s.core.now = s.now;
+    stage_rule(&s, sub, &s.rules, -1, -1);
+    assert_int_equal(sub->share.had[KP__LEASED], 0); /* nothing: nobody is starved */
     s.core.lent.cap = 1;
     assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
     s.now += 100;
@@ -382,6 +406,7 @@ int main(void)
         cmocka_unit_test(groups_with_one_hash_must_be_told_apart_by_both_kind_and_number),
         cmocka_unit_test(a_key_must_take_what_it_has_from_group_to_group),
         cmocka_unit_test(a_key_that_changes_its_group_must_begin_there_as_one_who_never_competed),
+        cmocka_unit_test(groups_must_change_nothing_of_what_a_key_has_had_of_the_lent_permits),
         cmocka_unit_test(what_a_key_had_must_count_by_the_weight_that_it_had_then),
     };
 

@@ -249,22 +249,23 @@ static void where_no_victim_does_for_both_groups_one_of_each_must_go(void **stat
 /* A member of one of the two, and of another group of the other kind, is in both of its own. */
 static void a_member_of_another_pair_of_groups_must_not_do_for_both(void **state)
 {
-    struct stage s;
-    struct kp__subpool *key[3];
-    struct kp__request r;
-
     (void)state;
-    open_two_groups(&s, key);
-    stage_group(&s, 2, 1, 9);
-    stage_rule(&s, key[0], &s.rules, 0, 2);
-    struct kp__slot *a1 = stage_idle(&s, key[0]), *b1 = stage_idle(&s, key[1]);
-    assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
-    stage_check(&s);
-    assert_ptr_equal(r.grant.victim, b1);
-    assert_ptr_equal(b1->next_victim, a1);
-    kp__decline(&s.core, &r, s.now, &s.todo);
-    assert_int_equal(stage_destroy(&s), 2);
-    stage_close(&s);
+    for (int which = 0; which < 2; which++) {
+        struct stage s;
+        struct kp__subpool *key[3];
+        struct kp__request r;
+        open_two_groups(&s, key);
+        stage_group(&s, 2, which, 9);
+        stage_rule(&s, key[!which], &s.rules, which == 0 ? 2 : 0, which == 1 ? 2 : 1);
+        struct kp__slot *a1 = stage_idle(&s, key[0]), *b1 = stage_idle(&s, key[1]);
+        assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
+        stage_check(&s);
+        assert_ptr_equal(r.grant.victim, b1);
+        assert_ptr_equal(b1->next_victim, a1);
+        kp__decline(&s.core, &r, s.now, &s.todo);
+        assert_int_equal(stage_destroy(&s), 2);
+        stage_close(&s);
+    }
 }
 
 static void two_victims_whose_end_nobody_stands_by_must_go_one_after_the_other(void **state)

@@ -314,6 +314,25 @@ static void a_new_bout_must_begin_when_the_first_is_starved(void **state)
     stage_close(&s);
 }
 
+/* The credit is for who comes back. One that stays and waits is owed all that it has not had. */
+static void who_stays_must_keep_its_score_however_far_the_time_moves_on(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    kp__starve(&s.core, a, &s.core.lent);
+    kp__starve(&s.core, b, &s.core.lent);
+    s.core.lent.served = 9 * ONE;
+    kp__starve(&s.core, a, &s.core.lent);
+    assert_int_equal(a->rank.score, ONE);
+    kp__starve(&s.core, b, NULL);
+    kp__starve(&s.core, b, &s.core.lent);
+    assert_int_equal(b->rank.score, 8 * ONE);
+    stage_close(&s);
+}
+
 static void whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by(void **state)
 {
     struct stage s;
@@ -402,6 +421,7 @@ int main(void)
         cmocka_unit_test(time_must_follow_who_was_served_and_never_go_back),
         cmocka_unit_test(only_budgets_that_somebody_lacks_must_note_who_was_served),
         cmocka_unit_test(a_new_bout_must_begin_when_the_first_is_starved),
+        cmocka_unit_test(who_stays_must_keep_its_score_however_far_the_time_moves_on),
         cmocka_unit_test(whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by),
         cmocka_unit_test(after_a_few_looks_at_one_moment_the_order_must_be_taken_as_it_is),
         cmocka_unit_test(scores_must_be_compared_across_the_end_of_their_numbers),
