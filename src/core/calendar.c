@@ -161,11 +161,10 @@ void kp__file_forget(struct kp__core *core, struct kp__subpool *sub)
 
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    bool only_minimum = (int64_t)sub->count[KP__IDLE] == kp__sub_live(sub) &&
-                        kp__sub_live(sub) <= (sub->rules ? sub->rules->min_live : 0);
+    int64_t live = kp__sub_live(sub);
 
-    if (sub->interest || sub->pins || sub->waiting || sub->promised || !sub->rules || !only_minimum)
-        return false;
+    if (sub->interest || sub->pins || sub->waiting || sub->promised || !sub->rules) return false;
+    if (live > sub->rules->min_live || (int64_t)sub->count[KP__IDLE] < live) return false;
     if (now >= kp__later(sub->used_at, core->forget_after)) return true;
     kp__file_forget(core, sub);
     return false;

@@ -21,7 +21,6 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     for (int m = 0; m < KP__MEMBERS; m++) kp__heap_node_init(&sub->evict[m]);
     kp__heap_node_init(&sub->due.node);
     kp__list_init(&sub->health.kept);
-    sub->shed.least_wait = KP__NEVER;
 }
 
 bool kp__subpool_unused(const struct kp__subpool *sub)

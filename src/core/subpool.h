@@ -32,7 +32,7 @@ struct kp__health {
 
 /* CoDel on the waiting time (limits.shed_target_ms). */
 struct kp__shed {
-    uint64_t interval_end, least_wait;
+    uint64_t interval_end, least_wait; /* 0: no interval has begun, and no least is known */
     bool slow;
 };
 

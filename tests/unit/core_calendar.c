@@ -179,6 +179,8 @@ static void an_idle_one_must_be_filed_for_the_soonest_that_the_keeper_checks(voi
     assert_int_equal(slot->due.at, 1040);
     s.rules.idle_ttl = 20;
     assert_int_equal(aged(&s, 1)->due.at, 1020);
+    s.rules.idle_ttl = 0; /* no longer than it is there */
+    assert_int_equal(aged(&s, 1)->due.at, 1000);
     s.rules.excess_check = s.rules.idle_check = 0;
     assert_false(kp__heap_holds(&aged(&s, 1)->due.node));
     stage_close(&s);

@@ -265,6 +265,23 @@ static void only_lending_must_move_the_time_of_a_budget(void **state)
     stage_close(&s);
 }
 
+static void who_was_served_with_a_permit_must_not_be_served_again_by_its_creation(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    setup(&s);
+    s.core.live.cap = 1;
+    struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
+    assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT);
+    assert_int_equal(stage_ask(&s, poor, &r[1], 0), KP__GRANT_WAIT);
+    assert_ptr_equal(poor->lacks, &s.core.live);
+    stage_take(&s, &r[0]);
+    assert_int_equal(s.core.live.served, 0);
+    stage_close(&s);
+}
+
 /* What is being destroyed counts as in use, from the moment on when it is not idle any more. */
 static void a_key_whose_idle_one_ends_must_go_behind_one_that_has_nothing(void **state)
 {
@@ -301,6 +318,7 @@ int main(void)
         cmocka_unit_test(a_lease_must_not_be_timed_where_the_pool_needs_no_clock),
         cmocka_unit_test(one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_others),
         cmocka_unit_test(only_lending_must_move_the_time_of_a_budget),
+        cmocka_unit_test(who_was_served_with_a_permit_must_not_be_served_again_by_its_creation),
         cmocka_unit_test(a_key_whose_idle_one_ends_must_go_behind_one_that_has_nothing),
     };
 
