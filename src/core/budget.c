@@ -207,6 +207,14 @@ static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *s
     return sub->group[member - 1] ? &sub->group[member - 1]->budget : NULL;
 }
 
+/* In one of the heaps already? They are all ordered by its one rank. */
+static bool is_filed(const struct kp__subpool *sub)
+{
+    for (int m = 0; m < KP__MEMBERS; m++)
+        if (kp__heap_holds(&sub->evict[m])) return true;
+    return false;
+}
+
 void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
 {
     bool spare = core->evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
@@ -219,8 +227,7 @@ void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
             kp__heap_remove(&budget->evictable, &sub->evict[m]);
             continue;
         }
-        if (m == KP__IN_POOL || !kp__heap_holds(&sub->evict[m - 1]))
-            sub->evict_rank = kp__oldest_idle(sub)->order;
+        if (!is_filed(sub)) sub->evict_rank = kp__oldest_idle(sub)->order;
         kp__heap_insert(&budget->evictable, &sub->evict[m]);
     }
 }

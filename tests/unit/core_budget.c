@@ -284,26 +284,48 @@ static void a_stale_rank_must_be_put_right_in_every_heap(void **state)
 /* A key that enters one heap while it is in another keeps its rank, which orders both. */
 static void a_key_that_joins_a_group_must_keep_its_rank_elsewhere(void **state)
 {
-    struct stage s;
-
     (void)state;
-    stage_open(&s);
-    stage_group(&s, 0, 0, 9);
-    s.core.live.cap = 9;
-    s.rules.idle_lifo = false;
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *a1 = stage_idle(&s, a);
-    stage_idle(&s, b);
-    stage_idle(&s, a);
-    assert_ptr_equal(stage_lend(&s, a), a1);
-    stage_give(&s, a1, 0, true); /* a's rank in the pool's heap is still 1 */
-    assert_int_equal(a->evict_rank, 1);
-    stage_rule(&s, a, &s.rules, 0, -1);
-    assert_int_equal(a->evict_rank, 1);
-    assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget, KP__IN_GROUP_0),
-                     kp__oldest_idle(a));
-    assert_int_equal(a->evict_rank, 3);
-    stage_close(&s);
+    for (int which = 0; which < 2; which++) {
+        struct stage s;
+        stage_open(&s);
+        stage_group(&s, 0, which, 9);
+        s.core.live.cap = 9;
+        s.rules.idle_lifo = false;
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+        struct kp__slot *a1 = stage_idle(&s, a), *b1 = stage_idle(&s, b);
+        stage_idle(&s, a);
+        assert_ptr_equal(stage_lend(&s, a), a1);
+        stage_give(&s, a1, 0, true); /* a's rank in the pool's heap is still 1 */
+        assert_int_equal(a->evict_rank, 1);
+        stage_rule(&s, a, &s.rules, which ? -1 : 0, which ? 0 : -1);
+        assert_int_equal(a->evict_rank, 1);
+        assert_ptr_equal(pick(&s), b1); /* the second one of a was idle later */
+        assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget,
+                                        (enum kp__member)(which + KP__IN_GROUP_0)),
+                         kp__oldest_idle(a));
+        assert_int_equal(a->evict_rank, 3);
+        stage_close(&s);
+    }
+}
+
+/* As many as there are may enter before one is asked for: none of them is to be put right then. */
+static void a_key_that_enters_its_first_heap_must_have_its_rank_at_once(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        struct stage s;
+        stage_open(&s);
+        stage_group(&s, 0, which, 9);
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+        stage_rule(&s, a, &s.rules, which ? -1 : 0, which ? 0 : -1);
+        stage_idle(&s, b);
+        struct kp__slot *slot = stage_idle(&s, a);
+        assert_int_equal(a->evict_rank, 2);
+        assert_ptr_equal(stage_lend(&s, a), slot);
+        stage_give(&s, slot, 0, true);
+        assert_int_equal(a->evict_rank, 3);
+        stage_close(&s);
+    }
 }
 
 static void nobody_must_be_asked_for_room_where_there_is_no_limit_or_no_eviction(void **state)
@@ -379,6 +401,7 @@ int main(void)
         cmocka_unit_test(in_a_group_only_its_own_members_must_make_room),
         cmocka_unit_test(a_stale_rank_must_be_put_right_in_every_heap),
         cmocka_unit_test(a_key_that_joins_a_group_must_keep_its_rank_elsewhere),
+        cmocka_unit_test(a_key_that_enters_its_first_heap_must_have_its_rank_at_once),
         cmocka_unit_test(nobody_must_be_asked_for_room_where_there_is_no_limit_or_no_eviction),
         cmocka_unit_test(the_minimum_of_a_key_must_not_be_asked_for_room),
         cmocka_unit_test(a_key_whose_rules_are_not_known_must_not_be_asked_for_room),
