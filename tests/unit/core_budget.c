@@ -102,6 +102,26 @@ static void a_keys_stamp_must_be_that_of_its_first_request_in_any_queue(void **s
     stage_close(&s);
 }
 
+static void who_waits_for_its_own_creation_must_not_lend_its_stamp_to_others(void **state)
+{
+    struct stage s;
+    struct kp__request own, r[2];
+
+    (void)state;
+    stage_open(&s);
+    s.core.by_arrival = true;
+    s.core.lent.cap = 1;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    assert_int_equal(stage_ask(&s, a, &own, KP_FRESH), KP__GRANT_PERMIT);
+    stage_pending(&s, &own, stage_spend(&s, a));
+    assert_int_equal(own.queue, KP__OWN);
+    assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_WAIT);
+    assert_int_equal(a->rank.stamp, r[1].stamp);
+    assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
+    stage_close(&s);
+}
+
 static void with_wait_lifo_the_key_with_the_latest_request_must_rank_first(void **state)
 {
     struct stage s;
@@ -393,6 +413,7 @@ int main(void)
         cmocka_unit_test(those_below_their_floor_must_come_first_then_by_share_then_by_arrival),
         cmocka_unit_test(by_arrival_must_look_at_nothing_else),
         cmocka_unit_test(a_keys_stamp_must_be_that_of_its_first_request_in_any_queue),
+        cmocka_unit_test(who_waits_for_its_own_creation_must_not_lend_its_stamp_to_others),
         cmocka_unit_test(with_wait_lifo_the_key_with_the_latest_request_must_rank_first),
         cmocka_unit_test(a_share_of_the_live_budget_must_be_measured_in_resources),
         cmocka_unit_test(nobody_must_take_before_one_who_ranks_higher_but_oneself),
