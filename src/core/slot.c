@@ -109,7 +109,7 @@ void kp__drain(struct kp__slot *slot, bool on)
 {
     slot->draining = on;
     slot->sub->draining = on ? slot : NULL;
-    if (on) kp__list_remove(&slot->open_seat);
+    kp__list_remove(&slot->open_seat); /* one that drained is not there */
 }
 
 /* ---- seats ----------------------------------------------------------------------------------- */

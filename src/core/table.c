@@ -35,7 +35,7 @@ static void join(struct kp__subpool *sub, int which, struct kp__group *group)
     struct kp__heap_node *evict = &sub->evict[which + 1];
 
     if (old == group) return;
-    if (old && kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
+    if (kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
     sub->group[which] = group;
     if (which == KP__PAIR) return;
     sub->share.start[which + KP__GROUP_0].bout = 0;

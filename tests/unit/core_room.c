@@ -357,13 +357,14 @@ static void a_member_of_both_groups_must_make_room_in_both(void **state)
     stage_close(&s);
 }
 
-/* Of several that would do, the one least recently used goes, whichever key was there first. */
-static void of_the_members_of_both_groups_the_least_recently_used_must_make_room(void **state)
+/* Of several that would do, the one least recently used goes, whichever key was there first: in the
+ * pool, in a group of either kind, in two groups. */
+static void the_least_recently_used_must_make_room_whoever_came_first(void **state)
 {
     static const int orders[][4] = { { 0, 1, 2, 3 }, { 3, 2, 1, 0 }, { 1, 3, 0, 2 } };
 
     (void)state;
-    for (int o = 0; o < 3; o++) {
+    for (int o = 0; o < 3 * 4; o++) {
         struct stage s;
         struct kp__request r[4];
         struct kp__slot *slot[4];
@@ -371,11 +372,12 @@ static void of_the_members_of_both_groups_the_least_recently_used_must_make_room
         stage_open(&s);
         stage_group(&s, 0, 0, 4);
         stage_group(&s, 1, 1, 4);
+        s.core.live.cap = 4;
         for (int i = 0; i < 5; i++) {
             sub[i] = stage_key(&s);
-            stage_rule(&s, sub[i], &s.rules, 0, 1);
+            stage_rule(&s, sub[i], &s.rules, o & 1 ? 0 : -1, o & 2 ? 1 : -1);
         }
-        for (int i = 0; i < 4; i++) slot[i] = stage_idle(&s, sub[orders[o][i]]);
+        for (int i = 0; i < 4; i++) slot[i] = stage_idle(&s, sub[orders[o / 4][i]]);
         for (int i = 0; i < 4; i++) {
             assert_int_equal(stage_ask(&s, sub[4], &r[i], 0), KP__GRANT_PERMIT);
             assert_ptr_equal(r[i].grant.victim, slot[i]);
@@ -446,7 +448,7 @@ int main(void)
         cmocka_unit_test(two_victims_of_a_permit_that_is_declined_must_both_go),
         cmocka_unit_test(where_one_group_has_no_victim_the_other_must_lose_none),
         cmocka_unit_test(a_member_of_both_groups_must_make_room_in_both),
-        cmocka_unit_test(of_the_members_of_both_groups_the_least_recently_used_must_make_room),
+        cmocka_unit_test(the_least_recently_used_must_make_room_whoever_came_first),
         cmocka_unit_test(what_is_free_must_go_to_the_key_that_ranks_first),
         cmocka_unit_test(a_newcomer_must_not_take_what_is_owed_to_a_key_before_it),
     };

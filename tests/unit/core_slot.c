@@ -226,9 +226,10 @@ static void one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_other
 
     (void)state;
     setup(&s);
-    s.rules.sharing = 2;
+    s.rules.sharing = 3;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
+    assert_ptr_equal(stage_lend(&s, sub), slot);
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
     struct kp__slot *other = stage_take(&s, &r);
     kp__drain(slot, true);
