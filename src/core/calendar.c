@@ -107,7 +107,9 @@ static uint64_t next_look(const struct kp__slot *slot, uint64_t now)
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
 {
     if (slot->state == KP__IDLE) {
-        file(core, &slot->due, next_look(slot, slot->since ? slot->since - 1 : 0));
+        uint64_t since = slot->since;
+        bool over = kp__expires_at(slot, KP_CHECK_KEEPER) <= since; /* it came back past its age */
+        file(core, &slot->due, over ? since : next_look(slot, since));
     } else if (slot->state == KP__LENT) {
         for (uint32_t i = 0; i < slot->seats; i++) {
             const struct kp__seat *seat = kp__seat_at(slot, i);

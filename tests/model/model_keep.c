@@ -54,7 +54,10 @@ void m_file_slot(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
 
-    if (s->state == M_IDLE) s->look_at = sooner(s->look_at, next_look(m, s, s->since - 1));
+    if (s->state == M_IDLE)
+        s->look_at = sooner(s->look_at, m_expires_at(m, slot) <= s->since
+                                            ? s->since
+                                            : next_look(m, s, s->since));
     for (int i = 0; s->state == M_LENT && i < MODEL_SEATS; i++)
         if (s->seat[i].lent && !s->seat[i].warned)
             s->look_at = sooner(s->look_at, m_later(s->seat[i].since, m->leak_after));

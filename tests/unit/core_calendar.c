@@ -243,6 +243,30 @@ static void one_without_a_return_must_be_filed_from_the_beginning(void **state)
     stage_close(&s);
 }
 
+/* It was lent for longer than it may live, and only upkeep is to end it: at once, or, where the
+ * minimum keeps it, not before its age has passed once more. */
+static void one_that_comes_back_past_its_age_must_be_looked_at_at_once(void **state)
+{
+    (void)state;
+    for (int min = 0; min < 2; min++) {
+        struct stage s;
+        stage_open(&s);
+        s.rules.age_check = KP_CHECK_KEEPER;
+        s.rules.max_age = 10;
+        s.rules.min_live = min;
+        s.rules.respects_min = KP_KIND_AGE;
+        struct kp__slot *slot = stage_lend(&s, stage_key(&s));
+        s.now = 1025;
+        stage_give(&s, slot, 0, true);
+        assert_int_equal(slot->state, KP__IDLE);
+        assert_int_equal(slot->due.at, min ? 1035 : 1025);
+        kp__due_pop(&s.core, 1035);
+        kp__look_at_slot(&s.core, slot, s.now, &s.todo);
+        assert_int_equal(slot->state, min ? KP__IDLE : KP__CLOSING);
+        stage_close(&s);
+    }
+}
+
 static void an_expired_one_must_be_closed_by_the_look_and_not_before(void **state)
 {
     struct stage s;
@@ -428,6 +452,7 @@ int main(void)
         cmocka_unit_test(an_idle_one_must_be_filed_for_the_soonest_that_the_keeper_checks),
         cmocka_unit_test(what_the_minimum_stopped_must_be_looked_at_again_one_ttl_later),
         cmocka_unit_test(one_without_a_return_must_be_filed_from_the_beginning),
+        cmocka_unit_test(one_that_comes_back_past_its_age_must_be_looked_at_at_once),
         cmocka_unit_test(an_expired_one_must_be_closed_by_the_look_and_not_before),
         cmocka_unit_test(a_leak_must_be_told_once_for_each_seat_and_in_time),
         cmocka_unit_test(a_lease_without_a_beginning_must_not_leak),

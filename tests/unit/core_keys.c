@@ -340,6 +340,27 @@ static void a_key_that_changes_its_group_must_begin_there_as_one_who_never_compe
     }
 }
 
+static void other_rules_in_the_same_group_must_not_be_a_new_beginning(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 0);
+    s.groups[0].budget.served = 90 * KP__SHARE_ONE;
+    struct kp__subpool *sub = stage_key(&s), *other = stage_key(&s);
+    stage_rule(&s, sub, &s.rules, 0, -1);
+    stage_rule(&s, other, &s.rules, 0, -1);
+    assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, other, &r[1], 0), KP__GRANT_WAIT);
+    assert_int_equal(sub->rank.score, 91 * KP__SHARE_ONE);
+    s.groups[0].budget.served = 95 * KP__SHARE_ONE;
+    stage_rule(&s, sub, &s.rules, 0, -1); /* out of the heap and back: the credit is two permits */
+    assert_int_equal(sub->rank.score, 94 * KP__SHARE_ONE);
+    stage_close(&s);
+}
+
 static void groups_must_change_nothing_of_what_a_key_has_had_of_the_lent_permits(void **state)
 {
     struct stage s;
@@ -406,6 +427,7 @@ int main(void)
         cmocka_unit_test(groups_with_one_hash_must_be_told_apart_by_both_kind_and_number),
         cmocka_unit_test(a_key_must_take_what_it_has_from_group_to_group),
         cmocka_unit_test(a_key_that_changes_its_group_must_begin_there_as_one_who_never_competed),
+        cmocka_unit_test(other_rules_in_the_same_group_must_not_be_a_new_beginning),
         cmocka_unit_test(groups_must_change_nothing_of_what_a_key_has_had_of_the_lent_permits),
         cmocka_unit_test(what_a_key_had_must_count_by_the_weight_that_it_had_then),
     };

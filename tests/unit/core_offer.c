@@ -114,6 +114,27 @@ static void room_must_be_owed_by_one_above_its_share_to_one_below(void **state)
     }
 }
 
+/* Its rank may be of long ago: so many were looked at in this moment that it was not. */
+static void nothing_must_be_owed_to_oneself_however_old_ones_rank_is(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    kp__lent_take(&s.core, sub);
+    kp__starve(&s.core, sub, &s.core.lent);
+    s.core.usual[KP__LEASED].hold = 10;
+    s.core.lent.looked_at = s.core.now += 1000;
+    s.core.lent.looks = 8;
+    assert_false(kp__budget_owed(&s.core, &s.core.lent, sub));
+    sub->rank.score -= 9 * ONE;
+    assert_false(kp__budget_owed_used(&s.core, &s.core.lent, sub));
+    assert_false(kp__budget_outranked(&s.core, &s.core.lent, sub));
+    assert_int_equal(sub->rank.score, UINT64_MAX - 7 * ONE + 1); /* so it was looked at by nobody */
+    stage_close(&s);
+}
+
 /* What is in use counts as held: whoever would keep it is compared as if without it. */
 static void what_is_in_use_must_be_owed_by_what_the_key_has_without_it(void **state)
 {
@@ -370,6 +391,7 @@ int main(void)
         cmocka_unit_test(room_must_be_owed_to_who_is_a_whole_permit_behind),
         cmocka_unit_test(floors_and_arrival_must_owe_by_rank_alone),
         cmocka_unit_test(room_must_be_owed_by_one_above_its_share_to_one_below),
+        cmocka_unit_test(nothing_must_be_owed_to_oneself_however_old_ones_rank_is),
         cmocka_unit_test(what_is_in_use_must_be_owed_by_what_the_key_has_without_it),
         cmocka_unit_test(by_arrival_a_seat_must_go_to_who_came_first),
         cmocka_unit_test(what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded),
