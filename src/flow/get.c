@@ -386,7 +386,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->sub = kp__find(g->pool, key, kp__hash(g->pool, key), true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
     bool bare = !timed && !core->clocked && r->sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
-                !r->sub->health.tripped && r->flags == 0;
+                core->lent.used < core->lent.cap && !r->sub->health.tripped && r->flags == 0;
     g->pool->getting++;
     kp__claim(core, r, bare ? 0 : start_clock(g, ask), todo); /* 2 */
     if (r->grant.kind != KP__GRANT_SLOT) kp__look_at_keeper(g->pool, start_clock(g, ask), todo);

@@ -3,6 +3,7 @@
  * Tests of src/flow/get.c, create.c, job.c, keeper.c and release.c: answers that come late or not
  * at all, times that run out, and leases looked at in every state.
  */
+#include "flow/flow.h"
 #include "flow_stage.h"
 
 #include <string.h>
@@ -269,6 +270,44 @@ static void a_hit_must_be_bare_only_where_nothing_stands_in_its_way(void **state
     stage_fall(&s);
 }
 
+/* ---- what a share is measured by ------------------------------------------------------------- */
+
+static void look_since_when_somebody_is_starved(struct stage *s)
+{
+    int code;
+    struct kp__pool *pool = kp__enter(s->pool, &code);
+    struct kp__todo todo;
+
+    assert_non_null(pool);
+    assert_int_equal(pool->core.starved, 1);
+    assert_int_equal(pool->core.contended, s->now);
+    kp__todo_init(&todo, pool->world);
+    kp__leave(pool, &todo);
+}
+
+/* A get that finds an idle one reads no clock where no rule needs it; but if there is no permit to
+ * lend it, somebody is starved from now on, not since the clock was last read. */
+static void who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on(void **state)
+{
+    struct stage s;
+    kp_lease lease[2], none;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.idle_ttl_ms = s.options.limits.max_age_ms = KP_OFF;
+    s.options.leak_after_ms = KP_OFF;
+    s.options.budget.max_lent = 1;
+    stage_open(&s);
+    lease[0] = stage_get(&s, "a");
+    kp_release(&lease[0]);
+    lease[1] = stage_get(&s, "b");
+    s.now += 5000000000;
+    s.meanwhile = look_since_when_somebody_is_starved;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.within_ms = 10), &none), KP_ETIMEDOUT);
+    kp_release(&lease[1]);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +321,7 @@ int main(void)
         cmocka_unit_test(a_release_must_read_the_clock_only_where_it_is_needed),
         cmocka_unit_test(a_release_must_serve_who_waits_even_without_a_clock),
         cmocka_unit_test(a_hit_must_be_bare_only_where_nothing_stands_in_its_way),
+        cmocka_unit_test(who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
