@@ -198,6 +198,31 @@ static void the_pool_must_need_a_clock_once_a_rule_does(void **state)
     }
 }
 
+static void what_the_keys_are_to_keep_must_be_added_up_over_those_there_are(void **state)
+{
+    struct stage s;
+    struct kp__rules other = stage_rules();
+
+    (void)state;
+    stage_open(&s);
+    s.rules.min_live = 3;
+    s.rules.floor = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    assert_int_equal(s.core.minima, 6);
+    assert_int_equal(s.core.floors, 4);
+    other.min_live = 10;
+    stage_rule(&s, a, &other, -1, -1);
+    assert_int_equal(s.core.minima, 13);
+    assert_int_equal(s.core.floors, 2);
+    kp__table_drop(&s.core, a);
+    assert_int_equal(s.core.minima, 3);
+    assert_int_equal(s.core.floors, 2);
+    kp__table_drop(&s.core, b);
+    assert_int_equal(s.core.minima, 0);
+    assert_int_equal(s.core.floors, 0);
+    stage_close(&s);
+}
+
 static void new_rules_must_take_a_key_out_of_the_heap_of_what_it_lacked(void **state)
 {
     struct stage s;
@@ -421,6 +446,7 @@ int main(void)
         cmocka_unit_test(a_key_without_rules_must_queue_in_order_of_arrival),
         cmocka_unit_test(rules_must_come_back_when_nobody_uses_them_any_more),
         cmocka_unit_test(the_pool_must_need_a_clock_once_a_rule_does),
+        cmocka_unit_test(what_the_keys_are_to_keep_must_be_added_up_over_those_there_are),
         cmocka_unit_test(new_rules_must_take_a_key_out_of_the_heap_of_what_it_lacked),
         cmocka_unit_test(new_rules_must_say_again_whether_a_key_has_one_to_spare),
         cmocka_unit_test(groups_must_be_found_by_kind_and_number),

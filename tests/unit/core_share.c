@@ -270,18 +270,19 @@ static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **sta
     stage_group(&s, 0, 0, 9);
     stage_group(&s, 1, 1, 9);
     struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
-    stage_rule(&s, sub, &s.rules, 0, 1);
     struct kp__budget *all[] = { &s.core.live, &s.core.creating, &s.groups[0].budget,
                                  &s.groups[1].budget, &s.core.lent };
-    for (int lacked = 0; lacked < 5; lacked++)
-        for (int m = 0; m < KP__MEASURES; m++) {
-            kp__starve(&s.core, poor, all[lacked]);
-            for (int i = 0; i < 5; i++) all[i]->served = 0;
-            kp__served(&s.core, sub, (enum kp__measure)m);
-            bool concerned = m == (lacked == 4 ? KP__LEASED : KP__IN_USE);
-            for (int i = 0; i < 5; i++)
-                assert_int_equal(all[i]->served > 0, i == lacked && concerned);
-        }
+    for (int n = 0; n < 4 * 5 * KP__MEASURES; n++) {
+        int in = n % 4, lacked = n / 4 % 5, m = n / 4 / 5;
+        stage_rule(&s, sub, &s.rules, in & 1 ? 0 : -1, in & 2 ? 1 : -1);
+        kp__starve(&s.core, poor, all[lacked]);
+        for (int i = 0; i < 5; i++) all[i]->served = 0;
+        kp__served(&s.core, sub, (enum kp__measure)m);
+        bool concerned = m == (lacked == 4 ? KP__LEASED : KP__IN_USE);
+        if (lacked == 2 || lacked == 3) concerned = concerned && sub->group[lacked - 2];
+        for (int i = 0; i < 5; i++)
+            assert_int_equal(all[i]->served > 0, i == lacked && concerned);
+    }
     stage_close(&s);
 }
 

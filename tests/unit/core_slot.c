@@ -130,6 +130,7 @@ static void a_resource_must_be_found_until_it_closes(void **state)
     assert_int_equal(a->state, KP__CLOSING);
     assert_null(kp__slot_of(&s.core, resource));
     assert_int_equal(stage_destroy(&s), 1);
+    assert_int_equal(a->state, KP__FREE);
     stage_close(&s);
 }
 
@@ -217,6 +218,24 @@ static void a_lease_must_not_be_timed_where_the_pool_needs_no_clock(void **state
     stage_close(&s);
 }
 
+/* Where no rule needs the clock, a bare hit does not read it. */
+static void a_decision_without_the_time_must_not_turn_it_back(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    setup(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    assert_int_equal(s.core.now, 1000);
+    s.now = 0;
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(s.core.now, 1000);
+    assert_ptr_equal(stage_lend(&s, sub), slot);
+    assert_int_equal(s.core.now, 1000);
+    stage_close(&s);
+}
+
 /* ---- draining -------------------------------------------------------------------------------- */
 
 static void one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_others(void **state)
@@ -226,15 +245,16 @@ static void one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_other
 
     (void)state;
     setup(&s);
-    s.rules.sharing = 3;
+    s.rules.sharing = 4;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
-    assert_ptr_equal(stage_lend(&s, sub), slot);
+    for (int i = 1; i < 3; i++) assert_ptr_equal(stage_lend(&s, sub), slot);
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
     struct kp__slot *other = stage_take(&s, &r);
     kp__drain(slot, true);
     kp__open_seats(slot); /* one that was being looked at is found good */
     stage_check(&s);
+    stage_give(&s, slot, 1, true);
     stage_give(&s, other, 0, true);
     assert_ptr_equal(sub->draining, slot);
     /* nobody is owed its room, so that the next look lets others share it again */
@@ -317,6 +337,7 @@ int main(void)
         cmocka_unit_test(an_idle_slot_must_carry_the_number_of_its_return),
         cmocka_unit_test(a_minimum_of_idle_ones_must_be_wanted_when_one_is_lent),
         cmocka_unit_test(a_lease_must_not_be_timed_where_the_pool_needs_no_clock),
+        cmocka_unit_test(a_decision_without_the_time_must_not_turn_it_back),
         cmocka_unit_test(one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_others),
         cmocka_unit_test(only_lending_must_move_the_time_of_a_budget),
         cmocka_unit_test(who_was_served_with_a_permit_must_not_be_served_again_by_its_creation),
