@@ -188,6 +188,7 @@ static void by_arrival_a_seat_must_go_to_who_came_first(void **state)
         assert_int_equal(stage_ask(&s, sub[0], &own, 0), KP__GRANT_SLOT);
         assert_int_equal(stage_ask(&s, sub[first], &r[first], 0), KP__GRANT_WAIT);
         assert_int_equal(stage_ask(&s, sub[!first], &r[!first], 0), KP__GRANT_WAIT);
+        assert_int_equal(kp__budget_owed_used(&s.core, &s.core.live, sub[0]), first == 1);
         stage_give(&s, slot, 0, true);
         assert_int_equal(r[0].grant.kind, first == 0 ? KP__GRANT_SLOT : KP__GRANT_WAIT);
         stage_give(&s, slot, 1, true);
