@@ -50,12 +50,46 @@ struct thing *cast_thing(int key)
     return t;
 }
 
+/* Is this one of the first that shall fail? Which one: 1, 2, ... */
+static int bad(uint32_t *claimed, int first)
+{
+    for (int i = 0; i < first && ex_self() < EX_THREADS; i++)
+        if (ex_claim(&claimed[i])) return i + 1;
+    return 0;
+}
+
+/* From inside create (0), destroy (1), on_event (2). */
+static void call_back(int where)
+{
+    kp_stats all;
+
+    bool *calling = &g.calling[ex_self()];
+
+    if (ex_self() == EX_THREADS || !(g.stage.calls_back || g.stage.closes_back)) return;
+    if (*calling || !ex_claim(&g.called_back[where])) return;
+    *calling = true;
+    if (g.stage.closes_back) {
+        cast_close(KP_CLOSE_NOW);
+    } else {
+        (void)kp_stats_read(g.pool, KP_EVERY_KEY, &all);
+        if (kp_invalidate(g.pool, &g) != 0) ex_fail("an unknown resource is invalidated");
+        cast_get(1, KP_OFF, 0);
+        cast_release();
+    }
+    *calling = false;
+}
+
 static int drive_create(kp_job *job, void **resource)
 {
-    int key = ((const char *)job->key.data)[0] - 'a';
+    int key = ((const char *)job->key.data)[0] - 'a', failure;
 
     cast_unlocked("create");
+    call_back(0);
     cast_counted(key, 1);
+    if ((failure = bad(g.bad_creates, g.stage.bad_creates)) != 0) {
+        cast_counted(key, -1);
+        return kp_job_fail(job, 10 + failure, "a bad create");
+    }
     if (ex_fault("create")) {
         cast_counted(key, -1);
         return -5;
@@ -64,9 +98,9 @@ static int drive_create(kp_job *job, void **resource)
     ex_use(&t->payload, true);
     (void)ex_add(&g.made, 1);
     t->phase = LIVE;
-    if (g.stage.pends && ex_is_live() && ex_claim(&g.job_taken)) {
+    if ((g.stage.pends || (g.stage.hangs && key == 0)) && ex_is_live() && ex_claim(&g.job_taken)) {
         job->scratch = t;
-        g.job = job;
+        __atomic_store_n(&g.job, job, __ATOMIC_RELAXED); /* ex_publish hands it over */
         ex_publish(&g.pending);
         return KP_PENDING;
     }
@@ -80,11 +114,12 @@ static int drive_destroy(kp_job *job, void *resource)
 
     (void)job;
     cast_unlocked("destroy");
+    call_back(1);
     if (t->phase != LIVE) ex_fail("I4: a resource is destroyed twice");
     if (ex_add(&t->holders, 0) != 0) ex_fail("I1: a resource is destroyed while it is held");
     t->phase = DYING;
     ex_use(&t->payload, true);
-    bool failed = ex_fault("destroy");
+    bool failed = bad(g.bad_destroys, g.stage.bad_destroys) || ex_fault("destroy");
     cast_counted(t->key, -1);
     t->phase = GONE;
     (void)ex_add(&g.gone, 1);
@@ -104,6 +139,7 @@ static int drive_validate(kp_job *job, void *resource)
     (void)job;
     in_hand(t, "validate");
     ex_use(&t->payload, g.stage.sharing <= 1);
+    if (bad(g.bad_checks, g.stage.bad_checks)) return -9;
     return ex_fault("validate") ? -7 : 0;
 }
 
@@ -121,10 +157,39 @@ static void on_event(const kp_event *event, void *ctx)
 {
     (void)ctx;
     cast_unlocked("on_event");
-    if (event->kind == KP_EVENT_MISUSE) ex_fail("misuse: %s", event->why->text);
+    if (event->kind != KP_EVENT_MISUSE) call_back(2);
+    else if (g.stage.may & MAY_MISUSE) (void)ex_add(&g.misuses, 1);
+    else ex_fail("misuse: %s", event->why->text);
+}
+
+static void size_it(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)limits;
+    (void)ctx;
+    cast_unlocked("limits_for");
+    if (((const char *)key.data)[0] == 'a') (void)ex_add(&g.sized, 1);
 }
 
 /* ---- opening and closing --------------------------------------------------------------------- */
+
+/* What main holds, and what is idle. */
+static void hold(const struct stage *stage)
+{
+    int held = stage->held_b + stage->held, all = held + stage->idle;
+
+    for (int i = 0; i < all; i++)
+        if (kp_get(g.pool, cast_key(i < stage->held_b), KP_IN_S(1), &g.main[i]) != 0)
+            ex_fail("set-up failed");
+    for (int i = 0; i < all; i++) {
+        ((struct thing *)g.main[i].resource)->known = true;
+        if (i < held) {
+            ((struct thing *)g.main[i].resource)->holders++;
+        } else {
+            kp_release(&g.main[i]);
+            g.main[i] = (kp_lease){ .resource = NULL };
+        }
+    }
+}
 
 void stage_set(const struct stage *stage)
 {
@@ -135,7 +200,7 @@ void stage_set(const struct stage *stage)
     g.stage = *stage;
     if (g.stage.sharing == 0) g.stage.sharing = 1;
     o.driver = (kp_driver){ .create = drive_create, .destroy = drive_destroy };
-    if (stage->validates) o.driver.validate = drive_validate;
+    if (stage->validates || stage->checks_returns) o.driver.validate = drive_validate;
     if (stage->resets) o.driver.reset = drive_reset;
     o.limits = (kp_limits){ .max_live = stage->max_live,
                             .min_live = stage->min_live,
@@ -144,10 +209,13 @@ void stage_set(const struct stage *stage)
                             .max_age_ms = KP_OFF,
                             .retry_first_ms = KP_NONE,
                             .validate_after_ms = KP_NONE };
+    if (stage->checks_returns) o.limits.validate_on = KP_CHECK_RETURN;
+    if (stage->renewed) o.limits_for = size_it;
     if (stage->may & MAY_RESIZE) g.stage.max_live = 2;
     o.budget.max_live = stage->budget;
+    o.budget.max_lent = stage->max_lent;
     o.leak_after_ms = KP_OFF;
-    o.forget_key_after_ms = KP_OFF;
+    o.forget_key_after_ms = stage->forgets || stage->renewed ? KP_SECONDS(5) : KP_OFF;
     if (stage->loops) o.driver.flags = KP_NEVER_BLOCKS;
     loops_open(stage->loops);
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");
@@ -161,17 +229,13 @@ void stage_set(const struct stage *stage)
         kp_discard(&g.main[0]);
         g.main[0] = (kp_lease){ .resource = NULL };
     }
-    for (int i = 0; i < stage->held + stage->idle; i++)
-        if (kp_get(g.pool, cast_key(0), KP_IN_S(1), &g.main[i]) != 0) ex_fail("set-up failed");
-    for (int i = 0; i < stage->held + stage->idle; i++) {
-        ((struct thing *)g.main[i].resource)->known = true;
-        if (i < stage->held) {
-            ((struct thing *)g.main[i].resource)->holders++;
-        } else {
-            kp_release(&g.main[i]);
-            g.main[i] = (kp_lease){ .resource = NULL };
-        }
+    if (stage->renewed && !ex_is_real()) { /* there, time does not pass */
+        ex_pass_ms(6000);
+        (void)kp_keep(g.pool);
+        g.sized = 0;
     }
+    g.warmed = ex_add(&g.made, 0);
+    hold(stage);
 }
 
 void cast_books(void)
@@ -189,10 +253,12 @@ void cast_books(void)
         ex_fail("I3: the pool says %d live, the driver knows %d", (int)all.live, g.all);
 }
 
-void stage_clear(void)
+void stage_clear(void (*after)(void))
 {
     cast_release_main(false);
+    if (g.stage.hangs && g.pending) (void)cast_answer();
     cast_books();
+    if (after) after();
     int64_t out = kp_pool_close(g.pool, KP_CLOSE_WAIT, 1000);
     if (out != 0) ex_fail("close: %d still out", (int)out);
     if (g.made != g.gone) ex_fail("I4: %d made, %d destroyed", g.made, g.gone);
@@ -209,6 +275,8 @@ bool stage_stuck(void)
 {
     for (int i = 0; i < LEASES; i++) {
         if (!g.main[i].opaque[0] || g.main_ended[i]) continue;
+        for (int t = 0; t < EX_THREADS && g.helped == 0; t++) g.says_when_helped += g.says[t];
+        g.helped++;
         cast_release_main(false);
         return true;
     }
@@ -221,6 +289,7 @@ bool stage_stuck(void)
         if (s.idle > 0) ex_fail("I10: lost wake-up: key %s waits beside an idle one", names[k]);
         bool room = (int64_t)s.live < g.stage.max_live;
         if (g.stage.may & (MAY_RESIZE | MAY_ONLY_TAKE)) room = false; /* no saying */
+        if (g.stage.max_lent) room = false;
         if (room && (!g.stage.budget || (int64_t)all.live < g.stage.budget))
             ex_fail("I10: lost wake-up: key %s waits, and there is room to create", names[k]);
     }
@@ -236,8 +305,8 @@ bool cast_explained(int code, int64_t within_ms, uint32_t flags)
     case KP_ETIMEDOUT: return within_ms != KP_OFF || (g.stage.may & MAY_TIME_OUT);
     case KP_EAGAIN: return (flags & KP_DONT_WAIT) != 0;
     case KP_ECLOSED: return (g.stage.may & MAY_CLOSE) != 0;
-    case KP_ENOMEM:
-    case KP_ECREATE: return ex_may_fault();
+    case KP_ENOMEM: return ex_may_fault();
+    case KP_ECREATE: return ex_may_fault() || g.stage.bad_creates > 0;
     default: return false;
     }
 }
@@ -265,18 +334,33 @@ void cast_hear(uint32_t *closed, uint32_t *invalidations)
     *invalidations = g.stage.may & MAY_INVALIDATE ? ex_hear(&g.invalidations) : 0;
 }
 
+void cast_said(int code, int vendor_code)
+{
+    int me = ex_self(), i = g.says[me]++;
+
+    ex_result(code);
+    if (i >= SAYS) return;
+    g.said[me][i] = code;
+    g.vendor[me][i] = vendor_code;
+}
+
 void cast_get(int key, int64_t within_ms, uint32_t flags)
 {
     kp_lease lease;
-    kp_ask ask = { .within_ms = within_ms, .flags = flags };
+    kp_why why = { .vendor_code = 0 };
+    kp_ask ask = { .within_ms = within_ms,
+                   .flags = flags,
+                   .why = g.stage.bad_creates ? &why : NULL };
     uint32_t closed, invalid;
+    uint64_t until = within_ms > 0 ? ex_now_ms() + (uint64_t)within_ms : UINT64_MAX;
 
     cast_hear(&closed, &invalid);
     ex_note("get %s%s", names[key], flags & KP_DONT_WAIT ? ", do not wait" : "");
     int code = kp_get(g.pool, cast_key(key), &ask, &lease);
     ex_note("get %s: %s", names[key], code == 0 ? "a lease" : kp_strerror(code));
-    ex_result(code == 0 ? ((struct thing *)lease.resource)->key + 1 : code);
+    cast_said(code, why.vendor_code);
     if (!cast_explained(code, within_ms, flags)) ex_fail("get: %s; but why?", kp_strerror(code));
+    if (code == KP_ETIMEDOUT && ex_now_ms() > until) g.late_ms = ex_now_ms() - until;
     if (code == 0) cast_got(lease, closed, invalid);
 }
 
@@ -327,6 +411,38 @@ void cast_release_main(bool discard)
 void cast_release_all(void)
 {
     while (g.leases[ex_self()] > 0) give(false);
+}
+
+void cast_end_copy(int lease, bool discard)
+{
+    kp_lease copy = g.main[lease];
+    struct thing *t = copy.resource;
+
+    /* whoever comes first says that main holds it no more, in the same step */
+    if (ex_claim(&g.main_ended[lease])) (void)ex_add(&t->holders, -1);
+    ex_note("%s main's", discard ? "discard" : "release");
+    if (discard) kp_discard(&copy);
+    else kp_release(&copy);
+}
+
+void cast_end_copies(bool upwards)
+{
+    int held = g.stage.held_b + g.stage.held;
+
+    for (int i = 0; i < held; i++) cast_end_copy(upwards ? i : held - 1 - i, true);
+}
+
+void cast_end_again(bool discard)
+{
+    int me = ex_self();
+    kp_lease lease, copy, other;
+
+    if (g.leases[me] == 0) return;
+    lease = copy = other = g.lease[me][--g.leases[me]];
+    hand_back(&lease, discard);
+    ex_note("once more");
+    kp_release(&copy);
+    kp_discard(&other);
 }
 
 void cast_end(void)

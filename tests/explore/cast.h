@@ -17,20 +17,30 @@ enum {
     MAY_INVALIDATE = 4,
     MAY_RESIZE = 8,
     MAY_PASS = 16, /* time passes */
-    MAY_ONLY_TAKE = 32 /* somebody waits for a returned one only */
+    MAY_ONLY_TAKE = 32, /* somebody waits for a returned one only */
+    MAY_MISUSE = 64
 };
 
 struct stage {
-    int64_t max_live, budget, min_live, sharing;
+    int64_t max_live, budget, min_live, sharing, max_lent; /* budget: of max_live */
     bool validates, resets, pends;
-    int idle, held; /* key 0 to begin with: resources idle, leases held by main */
+    bool hangs;          /* one create of key 0 is answered when all is over */
+    bool checks_returns; /* validates what comes back, and not what is lent */
+    bool renewed;        /* all keys are forgotten again; limits_for is counted */
+    bool forgets;        /* keys, when they were unused for 5 s */
+    bool calls_back, closes_back; /* create, destroy and on_event call the pool, once each */
+    int bad_creates, bad_checks, bad_destroys; /* so many of the threads' fail, the first ones */
+    int idle, held;      /* key 0 to begin with: resources idle, leases held by main */
+    int held_b;          /* key 1: leases held by main */
+    int faults;          /* of the search: so many in one execution */
     bool fresh;     /* not even the key is known, nor memory for it */
     bool known;     /* the key is, but it never had a resource */
     unsigned may, loops; /* loops: a mask of threads that have an event loop */
 };
 
 void stage_set(const struct stage *stage); /* opens the pool */
-void stage_clear(void);                    /* closes it, and looks at the sums */
+/* After has looked at what came of it: closes the pool, and looks at the sums. */
+void stage_clear(void (*after)(void));
 bool stage_stuck(void);
 
 /* One thread's calls; key: 0, 1, 2. */
@@ -57,5 +67,12 @@ int64_t cast_dispatch(void);
 void cast_serve(void); /* poll and dispatch until no request is under way */
 void cast_loop_close(void);
 void cast_end(void);    /* the thread's: what it still holds goes back */
+
+/* Ends of a lease that may have ended: misuse. */
+void cast_end_copy(int lease, bool discard); /* of main's */
+void cast_end_copies(bool upwards);          /* all of main's, discarded */
+void cast_end_again(bool discard);           /* one's own: well, then a release and a discard */
+
+void cast_mark_own(void); /* invalidate what this thread holds */
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "cast.h"
 
+enum { SAYS = 12, BAD = 4 };
+
 enum phase { NONE, MAKING, LIVE, DYING, GONE };
 
 struct thing {
@@ -28,6 +30,15 @@ struct ghosts {
     uint32_t main_ended[LEASES];
     kp_lease lease[EX_THREADS + 1][LEASES];
     int leases[EX_THREADS + 1], made_by[EX_THREADS + 1];
+    /* what each thread's gets and requests were told, in turn, and why */
+    int said[EX_THREADS + 1][SAYS], vendor[EX_THREADS + 1][SAYS], says[EX_THREADS + 1];
+    int helped, says_when_helped; /* how often main gave back because nobody could go on */
+    int warmed;                    /* made, and gone, before main took what it holds */
+    int misuses, out; /* out: what the last close said */
+    int sized;        /* limits_for of key 0 */
+    uint64_t late_ms;              /* the latest time-out was so late */
+    uint32_t bad_creates[BAD], bad_checks[BAD], bad_destroys[BAD], called_back[3];
+    bool calling[EX_THREADS + 1];
     struct thing thing[EX_THREADS + 1][EACH];
 };
 
@@ -42,6 +53,7 @@ bool cast_explained(int code, int64_t within_ms, uint32_t flags);
 struct thing *cast_thing(int key); /* a new one */
 void cast_counted(int key, int by);
 void cast_books(void);
+void cast_said(int code, int vendor_code);
 void loops_open(unsigned threads); /* a mask: who has a loop */
 
 #endif

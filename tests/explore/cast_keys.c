@@ -36,7 +36,7 @@ static void have_ended(struct thing *list[], unsigned n)
 
 void cast_invalidate(void)
 {
-    struct thing *first = &g.thing[EX_THREADS][g.stage.fresh ? 0 : KEYS];
+    struct thing *first = &g.thing[EX_THREADS][g.warmed];
     bool live = !ex_is_real() && first->phase == LIVE;
 
     ex_note("invalidate");
@@ -45,6 +45,18 @@ void cast_invalidate(void)
     ex_result((int)n);
     if (n < 0 || n > 1) ex_fail("kp_invalidate: %d", (int)n);
     if (live) have_ended(&first, 1);
+}
+
+void cast_mark_own(void)
+{
+    int me = ex_self();
+
+    if (g.leases[me] == 0) return;
+    struct thing *own = g.lease[me][g.leases[me] - 1].resource;
+    ex_note("invalidate what is held");
+    int64_t n = kp_invalidate(g.pool, own);
+    if (n != 1) ex_fail("kp_invalidate: %d of what is held", (int)n);
+    if (!ex_is_real()) have_ended(&own, 1);
 }
 
 void cast_invalidate_key(int key)
@@ -88,9 +100,10 @@ void cast_resize(int64_t max_live)
 void cast_close(kp_close_mode mode)
 {
     ex_note("close %d", (int)mode);
-    int64_t out = kp_pool_close(g.pool, mode, 0);
+    int64_t out = kp_pool_close(g.pool, mode, ex_is_real() ? 200 : 0);
     ex_note("close: %d still out", (int)out);
     ex_result((int)out);
+    __atomic_store_n(&g.out, (int)out, __ATOMIC_RELAXED);
     if (out < 0) ex_fail("kp_pool_close: %s", kp_strerror((int)out));
     ex_say(&g.closed, 1);
 }
@@ -149,7 +162,7 @@ void cast_pin(int key)
 bool cast_answer(void)
 {
     if (!ex_await(&g.pending)) return false;
-    kp_job *job = g.job;
+    kp_job *job = __atomic_load_n(&g.job, __ATOMIC_RELAXED);
     bool bad = ex_fault("pending create");
     struct thing *t = job->scratch;
     ex_say(&g.pending, 0);

@@ -16,6 +16,7 @@ struct ask {
     int key;
     int64_t within_ms;
     uint32_t closed, invalidations;
+    kp_why why;
 };
 
 /* Where plain accesses are looked after. */
@@ -58,7 +59,7 @@ static void done(kp_request *request, int status, kp_lease lease)
 
     cast_unlocked("done");
     ex_note("done: %s", status == 0 ? "a lease" : kp_strerror(status));
-    ex_result(status);
+    cast_said(status, a->why.vendor_code);
     if (a->state != UNDER_WAY) ex_fail("I7: a request is answered that is over");
     if (a < asks[me] || a >= asks[me] + ASKS) ex_fail("I7: another thread answers");
     if (!l.dispatching[me]) ex_fail("I7: done runs outside of dispatch");
@@ -80,12 +81,13 @@ void cast_start(int key, int64_t within_ms)
                        .state = UNDER_WAY,
                        .key = key,
                        .within_ms = within_ms };
+    if (g.stage.bad_creates) ask.why = &a->why;
     cast_hear(&a->closed, &a->invalidations);
     ex_note("start");
     int code = kp_get_start(cast_pool(), cast_key(key), &ask, &a->request);
     ex_note("start: %s", kp_strerror(code));
-    ex_result(code);
     if (code == 0) return;
+    cast_said(code, 0);
     if (!cast_explained(code, KP_OFF, 0)) ex_fail("kp_get_start: %s", kp_strerror(code));
     over(a);
 }

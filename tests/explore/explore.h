@@ -63,6 +63,7 @@ bool ex_fault(const char *site);
 bool ex_may_fault(void); /* is there such a budget? */
 
 void ex_pass_ms(int64_t ms); /* the clock moves: a point */
+uint64_t ex_now_ms(void);    /* what it says: no point */
 
 /* Memory of the scenario's own: each execution begins with it as set-up left it. */
 void ex_keep(void *at, size_t size);

@@ -7,6 +7,7 @@
 #include "scenarios.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- verbs ----------------------------------------------------------------------------------- */
@@ -17,10 +18,12 @@ static void try_a(void) { cast_get(0, 0, KP_DONT_WAIT); }
 static void get_10ms(void) { cast_get(0, 10, 0); }
 static void get_fresh(void) { cast_get(0, KP_OFF, KP_FRESH); }
 static void get_returned(void) { cast_get(0, 10, KP_DONT_CREATE); }
+static void get_b_10ms(void) { cast_get(1, 10, 0); }
 static void release_main(void) { cast_release_main(false); }
 static void discard_main(void) { cast_release_main(true); }
 static void invalidate_a(void) { cast_invalidate_key(0); }
 static void invalidate_all(void) { cast_invalidate_key(-1); }
+static void resize_0(void) { cast_resize(KP_NONE); }
 static void resize_1(void) { cast_resize(1); }
 static void resize_2(void) { cast_resize(2); }
 static void close_now(void) { cast_close(KP_CLOSE_NOW); }
@@ -33,6 +36,12 @@ static void start_a(void) { cast_start(0, KP_OFF); }
 static void start_b(void) { cast_start(1, KP_OFF); }
 static void start_10ms(void) { cast_start(0, 10); }
 static void dispatch_once(void) { (void)cast_dispatch(); }
+static void end_copy(void) { cast_end_copy(0, false); }
+static void break_copy(void) { cast_end_copy(0, true); }
+static void break_copies_up(void) { cast_end_copies(true); }
+static void break_copies_down(void) { cast_end_copies(false); }
+static void release_again(void) { cast_end_again(false); }
+static void discard_again(void) { cast_end_again(true); }
 static void answer(void) { while (cast_answer()) continue; }
 
 static const struct verb {
@@ -45,6 +54,7 @@ static const struct verb {
     { 'b', "get_b", get_b, 0 },
     { 't', "try", try_a, 0 },
     { 'w', "get_10ms", get_10ms, MAY_TIME_OUT },
+    { 'v', "get_b_10ms", get_b_10ms, MAY_TIME_OUT },
     { 'f', "fresh", get_fresh, 0 },
     { 'y', "get_returned_10ms", get_returned, MAY_TIME_OUT | MAY_ONLY_TAKE },
     { 'r', "release", cast_release, 0 },
@@ -56,6 +66,14 @@ static const struct verb {
     { 'K', "invalidate_all", invalidate_all, MAY_INVALIDATE },
     { 'x', "expire", cast_expire, MAY_PASS },
     { 'e', "keep", cast_keep, 0 },
+    { 'I', "invalidate_own", cast_mark_own, MAY_INVALIDATE },
+    { 'E', "end_copy", end_copy, MAY_MISUSE },
+    { 'F', "break_copy", break_copy, MAY_MISUSE },
+    { 'H', "break_copies", break_copies_up, MAY_MISUSE },
+    { 'h', "break_copies_backwards", break_copies_down, MAY_MISUSE },
+    { 'z', "release_again", release_again, MAY_MISUSE },
+    { 'q', "discard_again", discard_again, MAY_MISUSE },
+    { 'o', "resize_0", resize_0, MAY_RESIZE },
     { 'n', "resize_1", resize_1, MAY_RESIZE },
     { 'u', "resize_2", resize_2, MAY_RESIZE },
     { '0', "close_now", close_now, MAY_CLOSE },
@@ -199,10 +217,11 @@ enum { MOST = 1200 };
 static struct scenario list[MOST];
 static int count;
 
-static void name_it(struct scenario *s, const char *where)
+static void name_it(struct scenario *s, const char *title, const char *where)
 {
     size_t at = 0, size = sizeof s->name;
 
+    if (title) at = (size_t)snprintf(s->name, size, "%s: ", title);
     for (int t = 0; t < s->threads; t++) {
         if (t) at += (size_t)snprintf(s->name + at, size - at, " | ");
         for (const char *c = s->body[t]; *c && at < size; c++)
@@ -212,11 +231,12 @@ static void name_it(struct scenario *s, const char *where)
     if (at < size) (void)snprintf(s->name + at, size - at, " (%s)", where);
 }
 
-static struct scenario *add(enum group group, const char *where, const struct stage *stage,
-                            int threads, const char (*bodies)[24])
+static struct scenario *add(enum group group, const char *title, const char *where,
+                            const struct stage *stage, int threads, const char (*bodies)[24])
 {
     struct scenario *s = &list[count++];
 
+    if (count > MOST) abort();
     s->group = group;
     s->stage = *stage;
     for (int t = 0; t < threads; t++) {
@@ -226,8 +246,8 @@ static struct scenario *add(enum group group, const char *where, const struct st
         if (strpbrk(bodies[t], "SBW")) s->stage.loops |= 1u << t;
     }
     s->threads = threads;
-    s->faults = group == FAULTS;
-    name_it(s, where);
+    s->faults = group == FAULTS ? 1 : stage->faults;
+    name_it(s, title, where);
     return s;
 }
 
@@ -256,7 +276,7 @@ static void add_pairs(const struct named_stage *stage)
             char bodies[2][24];
             memcpy(bodies[0], word[i], sizeof bodies[0]);
             memcpy(bodies[1], word[j], sizeof bodies[1]);
-            (void)add(PAIRS, stage->name, &stage->stage, 2, (const char(*)[24])bodies);
+            (void)add(PAIRS, NULL, stage->name, &stage->stage, 2, (const char(*)[24])bodies);
         }
 }
 
@@ -267,7 +287,8 @@ static void add_chosen(enum group group, const struct chosen *chosen, size_t n)
     for (size_t i = 0; i < n; i++)
         for (const char *const *b = chosen[i].bodies; *b; b++) {
             int threads = split(*b, word);
-            (void)add(group, chosen[i].where, chosen[i].stage, threads, (const char(*)[24])word);
+            (void)add(group, NULL, chosen[i].where, chosen[i].stage, threads,
+                      (const char(*)[24])word);
         }
 }
 
@@ -281,8 +302,17 @@ static void add_async(const char *where, const struct stage *stage, bool held)
             if (!held && strpbrk(other[j], "RD")) continue;
             memcpy(bodies[0], ask[i], sizeof bodies[0]);
             memcpy(bodies[1], other[j], sizeof bodies[1]);
-            (void)add(ASYNC, where, stage, 2, (const char(*)[24])bodies);
+            (void)add(ASYNC, NULL, where, stage, 2, (const char(*)[24])bodies);
         }
+}
+
+struct scenario *scenario_add(enum group group, const char *title, const char *where,
+                              const struct stage *stage, const char *bodies)
+{
+    char word[EX_THREADS][24];
+    int threads = split(bodies, word);
+
+    return add(group, title, where, stage, threads, (const char(*)[24])word);
 }
 
 static void add_litmus(void)
@@ -306,6 +336,7 @@ static void build(void)
     add_async("1 held of 1", &one_held, true);
     add_async("1 idle of 1", &one_idle, false);
     add_chosen(ASYNC, async, COUNT(async));
+    add_hard_cases();
     add_chosen(MIXES, mixes, COUNT(mixes));
     add_litmus();
     add_chosen(CANARY, bad, COUNT(bad));
@@ -331,6 +362,11 @@ static void play_setup(void)
     stage_set(&current->stage);
 }
 
+static void play_finish(void)
+{
+    stage_clear(current->after);
+}
+
 static void play_thread(int self)
 {
     for (const char *c = current->body[self]; *c; c++) verb_of(*c)->play();
@@ -340,7 +376,7 @@ static void play_thread(int self)
 const struct ex_program *scenario_play(const struct scenario *s)
 {
     static struct ex_program program = {
-        .setup = play_setup, .thread = play_thread, .stuck = stage_stuck, .finish = stage_clear
+        .setup = play_setup, .thread = play_thread, .stuck = stage_stuck, .finish = play_finish
     };
 
     if (s->program) return s->program;

@@ -8,7 +8,7 @@
 #include "cast.h"
 
 /* Those from MIXES on are only run when asked for, or at random. */
-enum group { PAIRS, LONG_PAIRS, TRIPLES, FAULTS, LOCK, LITMUS, ASYNC, MIXES, CANARY, GROUPS };
+enum group { PAIRS, LONG_PAIRS, TRIPLES, FAULTS, LOCK, LITMUS, ASYNC, HARD, MIXES, CANARY, GROUPS };
 
 struct scenario {
     char name[240];
@@ -16,6 +16,7 @@ struct scenario {
     struct stage stage;
     char body[EX_THREADS][24];
     int threads, daemons, faults;
+    void (*after)(void);              /* looks at what came of it (hard.c), or NULL */
     const struct ex_program *program; /* a program of its own (litmus.c), or NULL */
 };
 
@@ -24,6 +25,11 @@ extern const int litmus_count; /* first those that must hold ... */
 extern const int litmus_lock;  /* ... from here on with the library's own lock ... */
 extern const int litmus_bad;   /* ... from here on those that must be caught */
 
+
+/* The threads' bodies, verb by verb, separated by blanks; said first in its name: title. */
+struct scenario *scenario_add(enum group group, const char *title, const char *where,
+                              const struct stage *stage, const char *bodies);
+void add_hard_cases(void); /* hard.c */
 
 int scenario_count(void);
 const struct scenario *scenario_at(int i);

@@ -57,6 +57,11 @@ void ex_pass_ms(int64_t ms)
     advance_to(w.now + (uint64_t)ms * 1000000);
 }
 
+uint64_t ex_now_ms(void)
+{
+    return w.now / 1000000;
+}
+
 static void world_upkeep(kp_pool *pool, uint64_t at, void *ctx)
 {
     (void)pool;

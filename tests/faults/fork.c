@@ -115,7 +115,7 @@ static void h25_child(void *arg)
 }
 
 /* H25, B-FORK-01, B-FORK-02 */
-static void a_child_must_start_empty_whatever_the_parent_was_doing(void **state)
+static void H25_a_child_must_start_empty_whatever_the_parent_was_doing(void **state)
 {
     pthread_t waiter;
 
@@ -147,7 +147,7 @@ static void h25_refused(void *arg)
 }
 
 /* H25 */
-static void a_child_that_is_refused_must_be_told_so_whatever_the_parent_was_doing(void **state)
+static void H25_a_child_that_is_refused_must_be_told_so_whatever_the_parent_did(void **state)
 {
     pthread_t waiter;
 
@@ -308,8 +308,8 @@ static void a_pool_with_threads_must_have_threads_in_the_child(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(a_child_must_start_empty_whatever_the_parent_was_doing),
-        T(a_child_that_is_refused_must_be_told_so_whatever_the_parent_was_doing),
+        T(H25_a_child_must_start_empty_whatever_the_parent_was_doing),
+        T(H25_a_child_that_is_refused_must_be_told_so_whatever_the_parent_did),
         T(what_was_lent_or_pinned_before_must_be_stale_in_the_child),
         T(the_childs_pool_must_have_the_options_of_the_parents_and_the_limits_set_last),
         T(a_pool_with_threads_must_have_threads_in_the_child),
