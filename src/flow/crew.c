@@ -97,7 +97,6 @@ void kp__crew_post(struct kp__pool *pool, struct kp__job *job)
 {
     struct kp__crew *crew = pool->crew;
 
-    kp__list_init(&job->queue);
     kp__lock_take(&crew->lock, &kp__life);
     kp__list_push_back(&crew->jobs, &job->queue);
     ring(crew);

@@ -38,6 +38,7 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
         .tag = tag,
         .serial = slot->serial,
     };
+    kp__list_init(&job->queue);
     /* relaxed: not shared yet */
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
 }

@@ -271,7 +271,6 @@ void kp__loop_part(kp_loop *loop)
 
 void kp__loop_post(kp_loop *loop, struct kp__job *job)
 {
-    kp__list_init(&job->queue);
     if (kp__mail_post(&loop->box, KP__JOBS, &job->queue)) kp__mail_ring(&loop->box);
 }
 
