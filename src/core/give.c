@@ -83,7 +83,7 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
         return;
     }
     sponsor = release_sponsor(core, slot);
-    if (!sponsor) sub->health.probing = false; /* nobody is left to say how it went */
+    sub->health.probing = false; /* whoever takes it probes; maybe nobody does */
     kp__slot_move(core, slot, KP__IDLE);
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);

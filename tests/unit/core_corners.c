@@ -48,6 +48,39 @@ static void a_return_must_not_end_the_probe_of_a_creation(void **state)
     stage_close(&s);
 }
 
+/* The probe's resource was owed to another key before anybody could say how it is. */
+static void a_probe_that_came_to_nothing_must_let_another_begin(void **state)
+{
+    struct stage s;
+    struct kp__request probe, other;
+    struct kp__rules plain = stage_rules();
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 1;
+    s.rules.breaker_failures = 1;
+    s.rules.breaker_counts = KP_BREAK_USE;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    stage_rule(&s, b, &plain, -1, -1);
+    assert_true(kp__reported(a, false, s.now));
+    assert_int_equal(stage_ask(&s, a, &probe, 0), KP__GRANT_PERMIT);
+    struct kp__slot *slot = stage_spend(&s, a);
+    stage_pending(&s, &probe, slot);
+    assert_int_equal(stage_ask(&s, b, &other, 0), KP__GRANT_WAIT);
+    kp__share_begin(&s.core.live, a);
+    a->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE; /* the creation took long */
+    stage_made(&s, slot, NULL);
+    assert_ptr_equal(other.grant.victim, slot);
+    assert_int_equal(probe.grant.kind, KP__GRANT_WAIT);
+    stage_take(&s, &other);
+    stage_give(&s, other.grant.slot, 0, false);
+    stage_destroy(&s);
+    stage_heed(&s, &probe);
+    assert_int_equal(probe.grant.kind, KP__GRANT_PERMIT);
+    assert_true(a->health.probing);
+    stage_close(&s);
+}
+
 static void a_kept_failure_must_be_told_before_the_latest(void **state)
 {
     struct stage s;
@@ -420,6 +453,7 @@ static void a_place_nobody_waits_for_must_let_its_key_create_again(void **state)
     struct kp__request r, next;
 
     (void)state;
+        cmocka_unit_test(a_probe_that_came_to_nothing_must_let_another_begin),
     stage_open(&s);
     s.core.live.cap = 2;
     s.rules.max_creating = 1;
