@@ -147,7 +147,7 @@ void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
 {
     kp__at(core, now);
-    if (sub->waiting) serve(core, sub, now, todo);
+    if (sub->waiting || sub->lacks) serve(core, sub, now, todo); /* lacks: the last one left */
     settle_budget(core, &core->lent, sub, now, todo);
     settle_budget(core, &core->creating, sub, now, todo);
     for (int i = 0; i < 2; i++)

@@ -61,6 +61,7 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
         require(length(&sub->slots[s]) == sub->count[s], "I1 a slot's state names its list");
     require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
     require(kp__heap_holds(&sub->starved) == (sub->lacks != NULL), "I5 starved in one heap");
+    require(!sub->lacks || sub->waiting > 0, "I5 who is starved waits");
     require(sub->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
     if (!sub->rules) return;
     if (sub->lacks) verify_budget(core, sub->lacks, "I5 idle permits, or one to evict");

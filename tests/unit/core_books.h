@@ -165,6 +165,7 @@ static inline void stage_check(struct stage *s)
         starved += sub->lacks != NULL;
         spare += kp__heap_holds(&sub->evict[KP__IN_POOL]);
         assert_int_equal(sub->lacks != NULL, kp__heap_holds(&sub->starved));
+        if (sub->lacks) assert_true(sub->waiting > 0);
         if (sub->rules && core->phase == KP__OPEN && !stage_invited(s)) {
             assert_false(stage_could_create(s, sub));
             assert_false(stage_could_take(s, sub));

@@ -212,6 +212,7 @@ static void a_key_must_stand_in_one_heap_at_a_time(void **state)
     kp__starve(&s.core, a, NULL);
     assert_null(a->lacks);
     assert_int_equal(s.core.lent.starved.count, 0);
+    kp__starve(&s.core, b, NULL);
     stage_check(&s);
     stage_close(&s);
 }

@@ -202,6 +202,25 @@ static void refusing_all_must_reach_every_queue_of_the_key_and_no_other(void **s
     for (int i = 0; i < 4; i++) STAGE_NO(&r[i], KP_ENOTFOUND, "");
     STAGE_NO(&maker, KP_ENOTFOUND, "");
     assert_int_equal(other.grant.kind, KP__GRANT_WAIT);
+/* Though another stands before it among those who lack the same. */
+static void who_left_the_queue_must_be_owed_nothing(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    stage_open(&s);
+    s.core.lent.cap = 0;
+    struct kp__subpool *first = stage_key(&s), *sub = stage_key(&s);
+    stage_ask(&s, first, &r[0], 0);
+    stage_ask(&s, sub, &r[1], 0);
+    assert_true(kp__withdraw(&s.core, &r[1], s.now, &s.todo));
+    stage_check(&s);
+    assert_null(sub->lacks);
+    assert_int_equal(s.core.starved, 1);
+    stage_close(&s);
+}
+
     assert_int_equal(sub->waiting, 0);
     stage_check(&s);
     stage_close(&s);
@@ -241,3 +260,4 @@ int main(void)
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+        cmocka_unit_test(who_left_the_queue_must_be_owed_nothing),
