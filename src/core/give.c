@@ -331,7 +331,6 @@ static void vacate(struct kp__core *core, struct kp__slot *slot, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;
 
-    kp__at(core, now);
     COUNT(core, sub, destroys);
     count_reason(core, sub, slot->reason);
     slot->resource = NULL;
@@ -350,6 +349,7 @@ void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct
 {
     struct kp__subpool *sub = slot->sub;
 
+    kp__at(core, now);
     vacate(core, slot, now);
     kp__settle(core, sub, now, todo);
 }
@@ -359,6 +359,7 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
 {
     struct kp__subpool *loser = victim->sub;
 
+    kp__at(core, now);
     if (victim->next_victim) kp__promise_pass(core, sub, victim);
     else kp__promise_end(core, sub, victim);
     vacate(core, victim, now);
@@ -373,6 +374,7 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     struct kp__request *sponsor = victim->sponsor;
     struct kp__slot *next = victim->next_victim;
 
+    kp__at(core, now);
     if (next) kp__promise_pass(core, sub, victim);
     else kp__promise_end(core, sub, victim);
     vacate(core, victim, now);

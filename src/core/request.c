@@ -77,6 +77,7 @@ bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t n
 {
     /* relaxed: under the lock, under which it was written */
     if (atomic_load_explicit(&request->state, memory_order_relaxed) == KP__ANSWERED) return false;
+    kp__at(core, now);
     request->grant =
         (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ETIMEDOUT, .limit = request->limit };
     kp__answer(core, request, todo);
@@ -90,6 +91,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     struct kp__subpool *sub = request->sub;
     struct kp__grant grant = request->grant;
 
+    kp__at(core, now);
     request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ECANCELED, .limit = "" };
     switch (grant.kind) {
     case KP__GRANT_SLOT:

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of what a lease usually takes of a permit's time (core/share.c), and of what counts as
+ * held when (core/give.c, permit.c, serve.c). The rest of shares is in core_share.c.
+ */
+#include "core_stage.h"
+
+static void the_usual_hold_must_be_the_mean_and_forget_in_time(void **state)
+{
+    struct stage s;
+    struct kp__usual *u;
+
+    (void)state;
+    stage_open(&s);
+    u = &s.core.usual[KP__LEASED];
+    u->spent = 80;
+    s.core.usual[KP__IN_USE].spent = 10;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->hold, 80);
+    assert_int_equal(u->spent, 0);
+    assert_int_equal(u->samples, 1);
+    assert_int_equal(s.core.usual[KP__IN_USE].hold, 10);
+    u->spent = 40;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->hold, 60);
+    u->spent = 0;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->hold, 40);
+    u->samples = 63;
+    u->hold = 6400;
+    u->spent = 12800;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->samples, 64);
+    assert_int_equal(u->hold, 6500);
+    u->spent = 0;
+    kp__usual_learn(&s.core);
+    assert_int_equal(u->samples, 64);
+    assert_int_equal(u->hold, 6500 - 101);
+    stage_close(&s);
+}
+
+/* Each way to end a lease or to begin one counts what was held until then. */
+static void what_was_held_must_count_until_the_moment_it_ends(void **state)
+{
+    (void)state;
+    for (int failed = 0; failed < 2; failed++) {
+        struct stage s;
+        struct kp__request r[2];
+        stage_open(&s);
+        s.core.lent.cap = 1;
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+        assert_int_equal(stage_ask(&s, a, &r[0], 0), KP__GRANT_PERMIT);
+        struct kp__slot *slot = stage_spend(&s, a);
+        if (!failed) stage_made(&s, slot, &r[0]);
+        assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
+        if (!failed) stage_give(&s, slot, 0, false);
+        s.now += 400;
+        if (failed) stage_failed(&s, slot, &r[0], -9);
+        else stage_destroy(&s); /* a lease lasts until then */
+        assert_int_equal(s.core.usual[KP__LEASED].hold, 400);
+        assert_int_equal(s.core.usual[KP__IN_USE].hold, 400);
+        free(a->health.last);
+        stage_close(&s);
+    }
+}
+
+static void a_lease_must_count_from_the_moment_it_begins(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 1;
+    s.rules.sharing = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, a);
+    assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_WAIT);
+    s.now += 400;
+    assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_SLOT);
+    assert_ptr_equal(r[1].grant.slot, slot);
+    s.now += 100;
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(s.core.usual[KP__LEASED].hold, 400 + 2 * 100);
+    stage_close(&s);
+}
+
+static void what_is_made_for_nobody_must_count_until_it_is_ready(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 1;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    kp__permit_take(&s.core, a);
+    struct kp__slot *slot = stage_spend(&s, a);
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    s.now += 400;
+    stage_made(&s, slot, NULL);
+    assert_ptr_equal(r.grant.victim, slot);
+    assert_int_equal(s.core.usual[KP__IN_USE].spent, 400);
+    stage_victim_gone(&s, &r);
+    stage_close(&s);
+}
+
+/* The heir's creation is under way somewhere: it waits for the end of its victim. */
+static void wait_for_victim(struct stage *s, struct kp__request *heir)
+{
+    struct kp__slot *victim = heir->grant.victim;
+
+    victim->heir = heir->sub;
+    victim->sponsor = heir;
+    heir->making = victim;
+    kp__enqueue(&s->core, heir);
+}
+
+/* What is promised counts for its heir, and what goes for it no more for the loser. */
+static void a_promise_must_count_until_its_end(void **state)
+{
+    enum { GONE, GONE_LATE, DECLINED, WITHDRAWN, WAYS };
+
+    (void)state;
+    for (int way = 0; way < WAYS; way++) {
+        struct stage s;
+        struct kp__request r[3];
+        stage_open(&s);
+        s.core.live.cap = 3;
+        s.core.creating.cap = 1;
+        struct kp__subpool *loser = stage_key(&s), *heir = stage_key(&s), *other = stage_key(&s);
+        struct kp__slot *victim = stage_lend(&s, loser);
+        stage_lend(&s, loser);
+        stage_give(&s, victim, 0, true);
+        assert_int_equal(stage_ask(&s, other, &r[0], 0), KP__GRANT_PERMIT);
+        assert_int_equal(stage_ask(&s, heir, &r[1], 0), KP__GRANT_WAIT); /* one at a time */
+        s.now += 400;
+        stage_take(&s, &r[0]);
+        assert_ptr_equal(r[1].grant.victim, victim);
+        assert_int_equal(s.core.usual[KP__IN_USE].spent, 2 * 400); /* the loser's, the other's */
+        if (way == GONE_LATE || way == WITHDRAWN) wait_for_victim(&s, &r[1]);
+        assert_int_equal(stage_ask(&s, other, &r[2], 0), KP__GRANT_WAIT);
+        s.now += 100;
+        uint64_t spent = 2 * 400 + 100, more = 2 * 100; /* the heir's; theirs again */
+        switch (way) {
+        case GONE: kp__victim_gone(&s.core, heir, victim, s.now, &s.todo); break;
+        case GONE_LATE: kp__victim_gone_late(&s.core, victim, s.now, &s.todo); break;
+        case DECLINED: kp__decline(&s.core, &r[1], s.now, &s.todo); break;
+        default: kp__withdraw(&s.core, &r[1], s.now, &s.todo); break;
+        }
+        if (way == DECLINED || way == WITHDRAWN) /* that ended a lease */
+            assert_int_equal(s.core.usual[KP__IN_USE].hold, spent);
+        else
+            assert_int_equal(s.core.usual[KP__IN_USE].spent, spent + more);
+        stage_close(&s);
+    }
+}
+
+static void a_permit_that_is_given_back_must_count_until_then(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 1;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    kp__permit_take(&s.core, a); /* for the background */
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    s.core.now = s.now += 400;
+    kp__permit_refund(&s.core, a);
+    kp__settle(&s.core, a, s.now, &s.todo);
+    assert_int_equal(s.core.usual[KP__IN_USE].spent, 400);
+    stage_close(&s);
+}
+
+/* Whoever takes what it was invited to, or what a raised limit allows, begins now. */
+static void a_lease_that_was_waited_for_must_count_from_the_moment_it_begins(void **state)
+{
+    (void)state;
+    for (int raised = 0; raised < 2; raised++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        s.core.lent.cap = 3;
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+        struct kp__slot *slot = stage_lend(&s, a);
+        stage_lend(&s, b);
+        stage_lend(&s, b);
+        assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+        if (!raised) stage_give(&s, slot, 0, true);
+        assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+        s.now += 400;
+        s.core.lent.cap += raised;
+        if (raised) kp__settle_budget(&s.core, &s.core.lent, s.now, &s.todo);
+        else stage_heed(&s, &r);
+        assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+        assert_int_equal(s.core.usual[KP__LEASED].spent, 2 * 400);
+        stage_close(&s);
+    }
+}
+
+/* How long a lease usually takes is learnt of those that others wait for. */
+static void what_was_held_in_calm_must_not_count_as_a_usual_hold(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.lent.cap = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    stage_give(&s, stage_lend(&s, a), 0, true);
+    struct kp__slot *slot = stage_lend(&s, a);
+    s.now += 1000000;
+    stage_lend(&s, a);
+    s.now += 1000000;
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    s.now += 400;
+    stage_give(&s, slot, 0, true); /* two were held for so long */
+    assert_int_equal(s.core.usual[KP__LEASED].hold, 800);
+    stage_close(&s);
+}
+
+static void a_courtesy_must_be_a_quarter_of_the_usual_hold_and_short(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    assert_int_equal(kp__courtesy(&s.core), 0);
+    s.core.usual[KP__LEASED].hold = 403;
+    assert_int_equal(kp__courtesy(&s.core), 100);
+    s.core.usual[KP__LEASED].hold = 199999;
+    assert_int_equal(kp__courtesy(&s.core), 49999);
+    s.core.usual[KP__LEASED].hold = UINT64_C(1) << 40;
+    assert_int_equal(kp__courtesy(&s.core), 50000);
+    stage_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_usual_hold_must_be_the_mean_and_forget_in_time),
+        cmocka_unit_test(what_was_held_must_count_until_the_moment_it_ends),
+        cmocka_unit_test(a_lease_must_count_from_the_moment_it_begins),
+        cmocka_unit_test(what_is_made_for_nobody_must_count_until_it_is_ready),
+        cmocka_unit_test(a_promise_must_count_until_its_end),
+        cmocka_unit_test(a_permit_that_is_given_back_must_count_until_then),
+        cmocka_unit_test(a_lease_that_was_waited_for_must_count_from_the_moment_it_begins),
+        cmocka_unit_test(what_was_held_in_calm_must_not_count_as_a_usual_hold),
+        cmocka_unit_test(a_courtesy_must_be_a_quarter_of_the_usual_hold_and_short),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
