@@ -154,7 +154,8 @@ int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool 
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
-/* A permit that waits for its victim: what the victim's place does not bring is taken at once. */
+/* A permit that waits for its victim: what the victim's place does not bring is taken at once.
+ * After its end: take the permit, or settle. */
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
 void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
 /* The first of two victims is gone: what its place brought is taken, the other brings the rest. */

@@ -89,7 +89,7 @@ static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *
     if (kp__sub_live(sub) - sub->count[KP__CLOSING] <= kp__sub_kept(sub)) return NULL;
     for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
         struct kp__budget *b = budget_in(l, m);
-        if (!b || b->cap == KP__UNBOUND) continue;
+        if (!b) continue;
         if (in_use ? kp__budget_owed_used(l->core, b, sub) : kp__budget_owed(l->core, b, sub))
             return b;
     }
@@ -108,8 +108,7 @@ static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
         kp__open_seats(drains);
         return slot ? slot : ready_slot(l);
     }
-    if (!drains && slot && slot->state == KP__LENT && l->sub->count[KP__IDLE] == 0 &&
-        owed_elsewhere(l, slot)) {
+    if (!drains && slot && l->sub->count[KP__IDLE] == 0 && owed_elsewhere(l, slot)) {
         kp__drain(slot, true);
         return ready_slot(l);
     }
@@ -131,13 +130,10 @@ static enum verdict take_ready(struct look *l)
 
     if (l->request->flags & KP_FRESH) return GO_ON;
     slot = not_owed(l, ready_slot(l));
-    struct kp__slot *kept_free = slot ? slot : l->sub->draining;
-    if (!kept_free) return GO_ON;
-    if (kept_free->state == KP__IDLE || !slot) {
-        if ((owed = owed_elsewhere(l, kept_free)) != NULL)
-            return lacks(l, owed->name, owed, KP__NEVER);
-        if (!slot) return GO_ON; /* cover: never, because what drains is owed to somebody */
-    }
+    if (!slot) slot = l->sub->draining; /* no seat for this one, and no reason to make another */
+    if (!slot) return GO_ON;
+    if ((slot->state == KP__IDLE || slot->draining) && (owed = owed_elsewhere(l, slot)) != NULL)
+        return lacks(l, owed->name, owed, KP__NEVER);
     bool idle = slot->state == KP__IDLE;
     uint64_t idle_ns = idle ? l->now - slot->since : 0;
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
@@ -219,10 +215,10 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
     uint64_t late = kp__later(l->request->arrived, r->reserve_after);
 
     *victim = NULL;
-    if ((l->request->flags & KP_FRESH) && l->sub->count[KP__IDLE] > 0 && live <= r->max_live &&
+    /* only KP_FRESH comes here past an idle one */
+    if (l->sub->count[KP__IDLE] > 0 && live <= r->max_live &&
         (live == r->max_live || !kp__budgets_have_room(l->core, l->sub))) {
         *victim = kp__oldest_idle(l->sub);
-        (*victim)->next_victim = NULL;
         return GO_ON;
     }
     if (live < r->max_live) return GO_ON;
@@ -233,10 +229,7 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 
 static struct kp__slot *pick(struct look *l, int m)
 {
-    struct kp__slot *slot = kp__evict_pick(l->core, budget_in(l, m), (enum kp__member)m);
-
-    if (slot) slot->next_victim = NULL;
-    return slot;
+    return kp__evict_pick(l->core, budget_in(l, m), (enum kp__member)m);
 }
 
 /* As few idle ones as make room in all budgets that are full. Whoever is in a group is in the pool
@@ -255,7 +248,7 @@ static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct
     }
     if ((*victim = pick(l, last)) == NULL)
         return lacks(l, budget_in(l, last)->name, budget_in(l, last), KP__NEVER);
-    (*victim)->next_victim = other;
+    (*victim)->next_victim = other; /* that of group 1 goes first: kp__promise_pass */
     return GO_ON;
 }
 
@@ -332,7 +325,6 @@ bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now
     struct look l = { core, request, request->sub, now, todo, NULL };
     enum verdict v = GO_ON;
 
-    request->again = KP__NEVER;
     if (!l.sub->rules) v = lacks(&l, "limits_for", NULL, KP__NEVER);
     for (size_t i = 0; v == GO_ON; i++) v = questions[i](&l); /* the last one never goes on */
     *short_of = l.budget;

@@ -62,7 +62,6 @@ static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
 static void created_too_late(struct kp__core *core, struct kp__slot *slot,
                              struct kp__request *request, struct kp__todo *todo)
 {
-    slot->sponsor = NULL;
     close_slot(core, slot, KP__AT_CLOSE, todo);
     if (!request) return;
     kp__lent_drop(core, request);
@@ -149,8 +148,7 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     h->probing = false;
     uint64_t pause = pause_after(core, r, h->failures);
     h->back_off = pause ? now + pause : 0;
-    if (r->breaker_failures < KP__UNBOUND && (r->breaker_counts & KP_BREAK_CREATE) &&
-        (int64_t)h->failures >= r->breaker_failures) {
+    if ((r->breaker_counts & KP_BREAK_CREATE) && (int64_t)h->failures >= r->breaker_failures) {
         h->tripped = true;
         h->open_until = kp__later(now, r->breaker_open);
     }
@@ -181,7 +179,6 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     if (sponsor && final) {
         kp__blame(sponsor, what);
         kp__refuse(core, sponsor, what->code, todo);
-        sponsor = NULL;
     }
     if (request)
         request->grant =
@@ -300,7 +297,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
     if (!sponsor || !good || slot->doomed) {
         (void)release_sponsor(core, slot);
         kp__give(core, slot, seat, good, KP__INVALID, now, todo);
-        if (sponsor) kp__settle(core, sub, now, todo); /* it looked at nothing else so far */
+        kp__settle(core, sub, now, todo); /* its sponsor looked at nothing else so far */
         return;
     }
     COUNT(core, sub, hits); /* it was not counted while in doubt */
@@ -308,7 +305,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
     kp__answer_slot(core, sponsor, slot, seat, todo);
     sponsor->grant.good = true; /* its owner needs the lock to read it */
     kp__open_seats(slot);
-    if (slot->seats > 1) kp__settle(core, sub, now, todo);
+    kp__settle(core, sub, now, todo); /* others may share it */
 }
 
 /* ---- resources that go ----------------------------------------------------------------------- */

@@ -18,7 +18,7 @@ static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
 static void recount(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__evictable_update(core, sub);
-    if (sub->lacks) kp__starve(core, sub, sub->lacks);
+    kp__starve(core, sub, sub->lacks);
 }
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
@@ -113,16 +113,10 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
 
 void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    struct kp__slot *next = victim->next_victim;
+    struct kp__group *group = sub->group[1]; /* the first of two brings this one (decide.c) */
 
-    for (int i = 0; i < 2; i++) {
-        struct kp__group *g = sub->group[i];
-        next->heirs[i] = victim->heirs[i];
-        /* cover: never, because two victims bring both groups, one each */
-        if (!g || next->heirs[i] || brings(next, g)) continue;
-        next->heirs[i] = g;
-        g->budget.used++;
-    }
+    victim->next_victim->heirs[1] = group;
+    if (group) group->budget.used++;
     cede(core, victim->sub, false);
 }
 
@@ -135,7 +129,6 @@ void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__
     core->creating.used--;
     for (int i = 0; i < 2; i++)
         if (victim->heirs[i]) victim->heirs[i]->budget.used--;
-    recount(core, sub);
     for (struct kp__slot *v = victim; v; v = v->next_victim) cede(core, v->sub, false);
 }
 
@@ -149,15 +142,13 @@ static int64_t at_least(int64_t a, int64_t b)
 int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool *sub, bool force)
 {
     const struct kp__rules *r = sub->rules;
-    int64_t target, have;
+    int64_t target, have, share;
 
     if (!r || !core->can_create || core->phase != KP__OPEN || sub->leaving) return 0;
     target = at_least(r->min_live, force ? 1 : 0);
-    if (r->min_idle > 0) target = at_least(target, (int64_t)sub->count[KP__LENT] + r->min_idle);
-    if (r->utilization_pct < 100) {
-        int64_t share = r->utilization_pct * r->sharing;
-        target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
-    }
+    target = at_least(target, (int64_t)sub->count[KP__LENT] + r->min_idle);
+    share = r->utilization_pct * r->sharing;
+    target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
     if (target > r->max_live) target = r->max_live;
     if (r->max_idle < target - sub->count[KP__LENT]) target = sub->count[KP__LENT] + r->max_idle;
     if ((int64_t)core->count[KP__IDLE] >= core->max_idle) return 0; /* it would not be kept */

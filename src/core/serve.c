@@ -56,12 +56,12 @@ static void shed_learn(struct kp__subpool *sub, uint64_t waited, uint64_t now)
     s->least_wait = KP__NEVER;
 }
 
-/* Serve this key until its heads cannot go on; then it stands where it lacks something. Returns how
- * many were answered. */
-static int serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
-                 struct kp__todo *todo)
+/* Serve this key until its heads cannot go on; then it stands where it lacks something. True:
+ * somebody was answered. */
+static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
+                  struct kp__todo *todo)
 {
-    int served = 0;
+    bool served = false;
 
     for (;;) {
         struct kp__request *head[KP__QUEUES];
@@ -73,9 +73,8 @@ static int serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             if (kp__decide(core, head[i], now, todo, &lacks)) {
                 shed_learn(sub, now - head[i]->arrived, now);
                 kp__answer(core, head[i], todo);
-                if (sub->lacks) kp__starve(core, sub, sub->lacks); /* by who is first now */
-                again = true;
-                served++;
+                kp__starve(core, sub, sub->lacks); /* by who is first now */
+                again = served = true;
             } else {
                 if (!short_of) short_of = lacks;
                 nudge(head[i], todo);
@@ -87,10 +86,11 @@ static int serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
     }
 }
 
-/* Has `giver`, who gave something back, the better claim to it, if it comes for it again? */
+/* Has `giver`, who gave something back, the better claim to it, if it comes for it again? By
+ * arrival it never has. */
 static bool has_claim(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *giver)
 {
-    if (!giver || !giver->rules || giver->waiting > 0 || core->by_arrival) return false;
+    if (!giver || !giver->rules || giver->waiting > 0) return false;
     return !kp__budget_outranked(core, budget, giver);
 }
 
@@ -133,7 +133,7 @@ static void settle_budget(struct kp__core *core, struct kp__budget *budget,
 
     while ((first = kp__starved_first(core, budget)) != NULL) {
         if (has_claim(core, budget, giver) && invite(budget, first, todo)) return;
-        if (serve(core, first, now, todo) == 0 && first->lacks == budget) return;
+        if (!serve(core, first, now, todo) && first->lacks == budget) return;
     }
 }
 
@@ -183,7 +183,6 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     request->limit = "wait_order"; /* somebody is ahead, until a look says more */
     request->again = KP__NEVER;
     request->stamp = ++core->stamps;
-    request->grant.kind = KP__GRANT_WAIT;
     if (core->phase != KP__OPEN) no(request, KP_ECLOSED, "");
     else if (!anybody_ahead(sub) && kp__decide(core, request, now, todo, &lacks)) return;
     else if (request->flags & KP_DONT_WAIT) no(request, KP_EAGAIN, request->limit);
