@@ -220,60 +220,6 @@ static void over_its_limit_a_key_must_not_swap_even_where_a_budget_is_used_up(vo
     stage_close(&s);
 }
 
-/* What was left to drain is shared again as soon as nobody is owed its room. */
-static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(void **state)
-{
-    (void)state;
-    for (int idle = 0; idle < 2; idle++) {
-        struct stage s;
-        struct kp__request r;
-        stage_open(&s);
-        s.rules.sharing = 2;
-        struct kp__subpool *sub = stage_key(&s);
-        struct kp__slot *slot = stage_lend(&s, sub), *other = NULL;
-        if (idle) {
-            assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
-            other = stage_take(&s, &r);
-            stage_give(&s, other, 0, true);
-        }
-        kp__drain(slot, true);
-        stage_check(&s);
-        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-        assert_ptr_equal(r.grant.slot, idle ? other : slot);
-        assert_false(slot->draining);
-        assert_null(sub->draining);
-        stage_close(&s);
-    }
-}
-
-/* It is being reset, by whoever sat in one seat or the other. */
-static void one_left_to_drain_must_not_be_shared_while_its_last_lease_ends(void **state)
-{
-    (void)state;
-    for (uint32_t seat = 0; seat < 2; seat++) {
-        struct stage s;
-        struct kp__request r;
-        stage_open(&s);
-        s.rules.sharing = 2;
-        s.rules.max_live = 1;
-        struct kp__subpool *sub = stage_key(&s);
-        struct kp__slot *slot = stage_lend(&s, sub);
-        if (seat) {
-            assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-            stage_give(&s, slot, 0, true);
-        }
-        kp__drain(slot, true);
-        kp__seat_at(slot, seat)->ending = true;
-        assert_int_equal(stage_ask(&s, sub, &r, KP_DONT_WAIT), KP__GRANT_NO);
-        assert_false(slot->draining);
-        kp__seat_at(slot, seat)->ending = false;
-        kp__open_seats(slot);
-        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-        assert_ptr_equal(r.grant.slot, slot);
-        stage_close(&s);
-    }
-}
-
 /* As between keys of the pool, so between the members of a group, of either kind. */
 static void room_in_a_group_must_go_to_the_member_that_ranks_first(void **state)
 {
@@ -331,19 +277,20 @@ static void a_sponsor_must_begin_another_creation_with_the_permit_it_holds(void 
 
 static void one_too_many_must_hold_its_lent_permit_until_it_is_destroyed(void **state)
 {
-    struct stage s;
-
     (void)state;
-    stage_open(&s);
-    s.rules.max_idle = 0;
-    struct kp__subpool *sub = stage_key(&s);
-    struct kp__slot *slot = stage_lend(&s, sub);
-    stage_give(&s, slot, 0, true);
-    assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(s.core.lent.used, 1);
-    stage_destroy(&s);
-    assert_int_equal(s.core.lent.used, 0);
-    stage_close(&s);
+    for (int pool = 0; pool < 2; pool++) {
+        struct stage s;
+        stage_open(&s);
+        *(pool ? &s.core.max_idle : &s.rules.max_idle) = 0;
+        struct kp__subpool *sub = stage_key(&s);
+        struct kp__slot *slot = stage_lend(&s, sub);
+        stage_give(&s, slot, 0, true);
+        assert_int_equal(slot->state, KP__CLOSING);
+        assert_int_equal(s.core.lent.used, 1);
+        stage_destroy(&s);
+        assert_int_equal(s.core.lent.used, 0);
+        stage_close(&s);
+    }
 }
 
 static void one_too_many_must_be_kept_for_somebody_who_waits(void **state)
@@ -453,7 +400,6 @@ static void a_place_nobody_waits_for_must_let_its_key_create_again(void **state)
     struct kp__request r, next;
 
     (void)state;
-        cmocka_unit_test(a_probe_that_came_to_nothing_must_let_another_begin),
     stage_open(&s);
     s.core.live.cap = 2;
     s.rules.max_creating = 1;
@@ -507,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_circuit_that_closed_before_its_time_must_refuse_nothing),
         cmocka_unit_test(a_return_must_not_end_the_probe_of_a_creation),
+        cmocka_unit_test(a_probe_that_came_to_nothing_must_let_another_begin),
         cmocka_unit_test(a_kept_failure_must_be_told_before_the_latest),
         cmocka_unit_test(a_failure_in_the_background_must_be_kept_for_its_time_only),
         cmocka_unit_test(a_hundred_failures_must_not_shorten_the_pause),
@@ -514,8 +461,6 @@ int main(void)
         cmocka_unit_test(a_creation_that_waits_for_its_victim_must_count_as_one),
         cmocka_unit_test(only_a_prefilling_key_must_want_its_minimum_with_its_first_creation),
         cmocka_unit_test(over_its_limit_a_key_must_not_swap_even_where_a_budget_is_used_up),
-        cmocka_unit_test(one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room),
-        cmocka_unit_test(one_left_to_drain_must_not_be_shared_while_its_last_lease_ends),
         cmocka_unit_test(room_in_a_group_must_go_to_the_member_that_ranks_first),
         cmocka_unit_test(a_sponsor_must_begin_another_creation_with_the_permit_it_holds),
         cmocka_unit_test(one_too_many_must_hold_its_lent_permit_until_it_is_destroyed),

@@ -259,6 +259,9 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         stage_rule(&s, a, &s.rules, 0, -1);
         stage_rule(&s, b, &s.rules, -1, 1);
         stage_rule(&s, c, &s.rules, 0, 1);
+        struct kp__subpool *d = stage_key(&s); /* has one to be destroyed at the same time */
+        stage_give(&s, stage_lend(&s, d), 0, false);
+        struct kp__list *doomed = kp__list_first(&s.todo.doomed);
         struct kp__slot *second = stage_idle(&s, a), *first = awaited_victim(&s, b, c, &r);
         assert_ptr_equal(first->next_victim, second);
         if (!waits) assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
@@ -267,7 +270,13 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         assert_ptr_equal(second->heir, c);
         assert_ptr_equal(second->sponsor, waits ? &r : NULL);
         if (waits) assert_ptr_equal(r.making, second);
-        assert_ptr_equal(kp__list_first(&s.todo.doomed), &second->work);
+        assert_ptr_equal(kp__list_first(&s.todo.doomed), doomed);
+        assert_ptr_equal(kp__list_last(&s.todo.doomed), &second->work);
+        assert_ptr_equal(kp__list_next(&s.todo.doomed, doomed), &second->work);
+        assert_int_equal(s.groups[0].budget.used, 1);
+        assert_int_equal(s.groups[1].budget.used, 1); /* nobody else may take the first's place */
+        assert_int_equal(b->ceded, 0);
+        assert_int_equal(a->ceded, 1);
         kp__list_remove(&second->work);
         kp__victim_gone_late(&s.core, second, s.now, &s.todo);
         stage_check(&s);
@@ -277,6 +286,39 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         assert_int_equal(s.groups[0].budget.used, waits);
         assert_int_equal(s.groups[1].budget.used, waits);
         assert_int_equal(s.core.tally.evicted, 2);
+        stage_close(&s);
+    }
+}
+
+/* The books follow; both places are free for others, whatever groups the victims are in by then. */
+static void a_key_that_leaves_its_groups_must_leave_them_its_victims_places(void **state)
+{
+    (void)state;
+    for (int both = 0; both < 2; both++) {
+        struct stage s;
+        struct kp__request r, next[2];
+        stage_open(&s);
+        stage_group(&s, 0, 0, 1);
+        stage_group(&s, 1, 1, 1);
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+        stage_rule(&s, a, &s.rules, 0, -1);
+        stage_rule(&s, b, &s.rules, -1, 1);
+        stage_rule(&s, c, &s.rules, 0, 1);
+        struct kp__slot *second = stage_idle(&s, a), *first = awaited_victim(&s, b, c, &r);
+        assert_int_equal(stage_ask(&s, a, &next[0], 0), KP__GRANT_WAIT);
+        assert_int_equal(stage_ask(&s, b, &next[1], 0), KP__GRANT_WAIT);
+        stage_rule(&s, c, &s.rules, -1, -1);
+        if (both) stage_rule(&s, a, &s.rules, 0, 1);
+        kp__victim_gone_late(&s.core, first, s.now, &s.todo);
+        stage_check(&s);
+        assert_int_equal(next[0].grant.kind, KP__GRANT_WAIT);
+        assert_int_equal(next[1].grant.kind, both ? KP__GRANT_WAIT : KP__GRANT_PERMIT);
+        kp__list_remove(&second->work);
+        kp__victim_gone_late(&s.core, second, s.now, &s.todo);
+        stage_check(&s);
+        assert_int_equal(next[0].grant.kind, KP__GRANT_PERMIT);
+        assert_int_equal(next[1].grant.kind, both ? KP__GRANT_WAIT : KP__GRANT_PERMIT);
+        assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
         stage_close(&s);
     }
 }
@@ -294,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_victims_place_that_nobody_waits_for_must_go_to_who_is_next),
         cmocka_unit_test(a_victims_end_must_serve_its_own_key_where_that_was_full),
         cmocka_unit_test(of_two_victims_the_second_must_answer_who_waits_for_their_places),
+        cmocka_unit_test(a_key_that_leaves_its_groups_must_leave_them_its_victims_places),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -294,6 +294,54 @@ static void a_nudge_alone_must_not_serve(void **state)
     stage_close(&s);
 }
 
+/* Another of its key came before it, who lacks something else. */
+static void who_lacks_what_was_given_back_must_be_invited(void **state)
+{
+    struct stage s;
+    struct kp__request r, taker;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 3;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, a);
+    stage_lend(&s, b);
+    stage_lend(&s, b);
+    assert_int_equal(stage_ask(&s, b, &taker, KP_DONT_CREATE), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    stage_give(&s, slot, 0, true);
+    assert_false(taker.invited);
+    assert_true(r.invited);
+    stage_heed(&s, &r);
+    assert_ptr_equal(r.grant.victim, slot);
+    stage_victim_gone(&s, &r);
+    stage_close(&s);
+}
+
+static void what_was_offered_must_not_be_taken_by_who_ranks_behind(void **state)
+{
+    struct stage s;
+    struct kp__request r, late;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 3;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, a);
+    stage_lend(&s, b);
+    stage_lend(&s, b);
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    stage_give(&s, slot, 0, true);
+    assert_true(r.invited);
+    kp__share_begin(&s.core.live, c);
+    c->share.had[KP__IN_USE] += 9 * ONE; /* it has had more than its share */
+    assert_int_equal(stage_ask(&s, c, &late, 0), KP__GRANT_WAIT);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT); /* at once: the giver is not alone now */
+    assert_ptr_equal(r.grant.victim, slot);
+    stage_victim_gone(&s, &r);
+    stage_close(&s);
+}
+
 static void a_rich_key_must_not_be_waited_for(void **state)
 {
     struct stage s;
@@ -352,6 +400,24 @@ static void who_gives_back_with_others_waiting_must_have_no_claim(void **state)
     stage_close(&s);
 }
 
+/* It comes for nothing again: whoever of it comes next stands behind the one who waits. */
+static void who_gives_back_while_one_of_its_own_waits_must_have_no_claim(void **state)
+{
+    struct stage s;
+    struct kp__request r, own;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *slot = give_back(&s, a, b, &r);
+    a->health.back_off = s.now + 50;
+    assert_int_equal(stage_ask(&s, a, &own, KP_FRESH), KP__GRANT_WAIT);
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(own.grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    stage_close(&s);
+}
+
 static void a_key_without_rules_must_have_no_claim(void **state)
 {
     struct stage s;
@@ -399,9 +465,12 @@ int main(void)
         cmocka_unit_test(an_invitation_must_end_with_the_answer),
         cmocka_unit_test(the_giver_must_get_back_what_it_comes_for_at_once),
         cmocka_unit_test(a_nudge_alone_must_not_serve),
+        cmocka_unit_test(who_lacks_what_was_given_back_must_be_invited),
+        cmocka_unit_test(what_was_offered_must_not_be_taken_by_who_ranks_behind),
         cmocka_unit_test(a_rich_key_must_not_be_waited_for),
         cmocka_unit_test(by_arrival_and_for_a_loop_it_must_be_handed_over),
         cmocka_unit_test(who_gives_back_with_others_waiting_must_have_no_claim),
+        cmocka_unit_test(who_gives_back_while_one_of_its_own_waits_must_have_no_claim),
         cmocka_unit_test(a_key_without_rules_must_have_no_claim),
         cmocka_unit_test(nobody_must_be_invited_twice_to_nothing),
     };

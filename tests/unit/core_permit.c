@@ -284,6 +284,57 @@ static void a_permit_must_count_in_both_groups_until_it_is_refunded(void **state
     stage_close(&s);
 }
 
+/* What is left when a permit comes back may be its minimum, which nobody may evict. */
+static void a_refunded_permit_must_leave_the_minimum_alone(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+    struct kp__rules minimum = stage_rules();
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 2;
+    minimum.min_live = 1;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    stage_rule(&s, a, &minimum, -1, -1);
+    struct kp__slot *slot = stage_idle(&s, a);
+    assert_int_equal(stage_ask(&s, a, &r, KP_FRESH), KP__GRANT_PERMIT);
+    kp__decline(&s.core, &r, s.now, &s.todo);
+    stage_check(&s);
+    stage_lend(&s, b);
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    assert_int_equal(slot->state, KP__IDLE);
+    stage_close(&s);
+}
+
+/* Once nobody takes the place of a resource that is being destroyed, it counts as its key's own
+ * again, and others come before that. */
+static void a_promise_that_ends_must_leave_the_victim_to_its_key(void **state)
+{
+    struct stage s;
+    struct kp__request r[3];
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 3;
+    s.core.creating.cap = 1;
+    struct kp__subpool *loser = stage_key(&s), *rich = stage_key(&s), *poor = stage_key(&s);
+    struct kp__slot *victim = stage_idle(&s, loser), *one = stage_lend(&s, rich);
+    stage_lend(&s, rich);
+    assert_int_equal(stage_ask(&s, rich, &r[0], 0), KP__GRANT_PERMIT);
+    assert_ptr_equal(r[0].grant.victim, victim);
+    assert_int_equal(stage_ask(&s, loser, &r[1], 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, poor, &r[2], 0), KP__GRANT_WAIT);
+    assert_ptr_equal(loser->lacks, &s.core.creating);
+    stage_give(&s, one, 0, false);
+    assert_int_equal(stage_destroy(&s), 1); /* a place is free, but only one at a time is made */
+    kp__decline(&s.core, &r[0], s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_PERMIT);
+    stage_close(&s);
+}
+
 static void a_lent_permit_must_be_dropped_once(void **state)
 {
     struct stage s;
@@ -371,6 +422,28 @@ static void a_promise_must_count_as_creating_and_in_groups_its_victim_is_not_in(
     stage_close(&s);
 }
 
+/* Its place is in the group, of either kind: no other is taken there meanwhile. */
+static void a_promise_must_not_count_in_a_group_its_victim_is_in(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        stage_group(&s, 0, which, 1);
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+        stage_rule(&s, a, &s.rules, which ? -1 : 0, which ? 0 : -1);
+        stage_rule(&s, b, &s.rules, which ? -1 : 0, which ? 0 : -1);
+        struct kp__slot *victim = stage_idle(&s, a);
+        assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
+        assert_ptr_equal(r.grant.victim, victim);
+        assert_int_equal(s.groups[0].budget.used, 1);
+        stage_victim_gone(&s, &r);
+        assert_int_equal(s.groups[0].budget.used, 1);
+        stage_close(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,8 +459,11 @@ int main(void)
         cmocka_unit_test(the_background_must_heed_health_and_creations_under_way),
         cmocka_unit_test(the_background_must_stay_within_every_budget),
         cmocka_unit_test(a_permit_must_count_in_both_groups_until_it_is_refunded),
+        cmocka_unit_test(a_refunded_permit_must_leave_the_minimum_alone),
+        cmocka_unit_test(a_promise_that_ends_must_leave_the_victim_to_its_key),
         cmocka_unit_test(a_lent_permit_must_be_dropped_once),
         cmocka_unit_test(a_starved_keys_rank_must_follow_what_it_holds),
+        cmocka_unit_test(a_promise_must_not_count_in_a_group_its_victim_is_in),
         cmocka_unit_test(a_promise_must_count_as_creating_and_in_groups_its_victim_is_not_in),
     };
 

@@ -96,7 +96,7 @@ static void a_thread_must_be_woken_and_rung_for_nothing(void **state)
 
 static void a_failure_must_be_told_in_its_own_words_or_in_those_of_its_code(void **state)
 {
-    struct kp__failure failure = { .code = KP_ECREATE, .vendor_code = 42, .text = "no route" };
+    struct kp__failure failure = { .code = KP_ECREATE, .vendor_code = 42, .text = "100%% lost" };
     kp_why why = { 0 };
     struct kp__request r = { .why = &why };
 
@@ -104,7 +104,7 @@ static void a_failure_must_be_told_in_its_own_words_or_in_those_of_its_code(void
     kp__blame(&r, &failure);
     assert_int_equal(why.code, KP_ECREATE);
     assert_int_equal(why.vendor_code, 42);
-    assert_string_equal(why.text, "no route");
+    assert_string_equal(why.text, "100%% lost");
     failure.text[0] = '\0';
     kp__blame(&r, &failure);
     assert_string_equal(why.text, kp_strerror(KP_ECREATE));

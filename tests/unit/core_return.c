@@ -233,6 +233,27 @@ static void the_excess_must_be_looked_for_at_each_return_where_it_is_checked(voi
 }
 
 /* The oldest may be the returned one itself: closed once, as expired. */
+/* Somebody took it: then nothing of the key is idle. */
+static void no_excess_must_be_looked_for_where_a_waiter_took_the_returned_one(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 1;
+    s.rules.excess_check = KP_CHECK_RETURN;
+    s.rules.excess_ttl = 0;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    assert_int_equal(slot->state, KP__LENT);
+    assert_int_equal(stage_destroy(&s), 0);
+    stage_close(&s);
+}
+
 static void a_returned_one_that_is_excess_at_once_must_close_once(void **state)
 {
     struct stage s;
@@ -399,6 +420,21 @@ static void a_key_that_leaves_must_not_count_the_destroys_as_use(void **state)
 
 /* ---- marks ----------------------------------------------------------------------------------- */
 
+static void the_place_of_a_destroyed_one_must_be_used_again(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    for (int i = 0; i < 3; i++) {
+        stage_give(&s, stage_lend(&s, sub), 0, false);
+        stage_destroy(&s);
+        assert_int_equal(s.core.slots.made, 1);
+    }
+    stage_close(&s);
+}
+
 static void doom_must_close_idle_ones_now_and_lent_ones_later_once(void **state)
 {
     struct stage s;
@@ -440,12 +476,14 @@ int main(void)
         cmocka_unit_test(with_drop_oldest_the_oldest_must_go_instead),
         cmocka_unit_test(one_kept_for_a_waiter_who_did_not_take_it_must_be_surplus),
         cmocka_unit_test(the_excess_must_be_looked_for_at_each_return_where_it_is_checked),
+        cmocka_unit_test(no_excess_must_be_looked_for_where_a_waiter_took_the_returned_one),
         cmocka_unit_test(a_returned_one_that_is_excess_at_once_must_close_once),
         cmocka_unit_test(one_that_comes_back_after_the_close_must_be_destroyed),
         cmocka_unit_test(a_key_down_to_its_minimum_must_be_filed_to_be_forgotten),
         cmocka_unit_test(each_reason_must_have_its_counter),
         cmocka_unit_test(an_eager_key_must_refill_what_it_lost_and_no_other),
         cmocka_unit_test(a_key_that_leaves_must_not_count_the_destroys_as_use),
+        cmocka_unit_test(the_place_of_a_destroyed_one_must_be_used_again),
         cmocka_unit_test(doom_must_close_idle_ones_now_and_lent_ones_later_once),
     };
 

@@ -135,6 +135,23 @@ static void a_fresh_one_must_push_out_the_oldest_where_a_budget_is_used_up(void 
 }
 
 /* Over its limit (the reserve), a key must not swap one for one: it has to shrink. */
+static void a_fresh_one_must_push_out_its_own_keys_though_anothers_is_older(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    stage_idle(&s, b);
+    struct kp__slot *own = stage_idle(&s, a);
+    assert_int_equal(stage_ask(&s, a, &r, KP_FRESH), KP__GRANT_PERMIT);
+    assert_ptr_equal(r.grant.victim, own);
+    stage_victim_gone(&s, &r);
+    stage_close(&s);
+}
+
 static void a_fresh_one_must_not_push_out_an_idle_one_over_the_limit(void **state)
 {
     struct stage s;
@@ -439,6 +456,7 @@ int main(void)
         cmocka_unit_test(the_reserve_must_open_after_its_time_and_not_before),
         cmocka_unit_test(a_fresh_one_must_push_out_an_idle_one_where_there_is_no_room),
         cmocka_unit_test(a_fresh_one_must_push_out_the_oldest_where_a_budget_is_used_up),
+        cmocka_unit_test(a_fresh_one_must_push_out_its_own_keys_though_anothers_is_older),
         cmocka_unit_test(a_fresh_one_must_not_push_out_an_idle_one_over_the_limit),
         cmocka_unit_test(another_keys_oldest_idle_one_must_make_room),
         cmocka_unit_test(one_victim_must_make_room_in_the_group_and_in_the_pool),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/share.c and of the ranks that ride on it: scores, lags, the usual hold, virtual
- * time. What is owed elsewhere is in core_offer.c.
+ * Tests of core/share.c and of the ranks that ride on it: scores, lags, virtual time. The usual
+ * hold is in core_usual.c, what is owed elsewhere in core_offer.c.
  */
 #include "core_stage.h"
 
@@ -82,6 +82,9 @@ static void a_lag_must_grow_by_time_held_in_usual_holds_over_the_weight(void **s
         { UINT64_C(1) << 41, UINT64_C(1) << 40, 1, 1, 2 * ONE / 8 },
         { (UINT64_C(1) << 40) - 1, UINT64_C(1) << 39, 1, 1, (2 * ONE - 1) / 8 },
         { 1, UINT64_C(1) << 63, 1, 1, 0 },
+        /* ... and none before they must */
+        { (UINT64_C(1) << 40) - 1, (UINT64_C(1) << 28) + 1, 1, 1,
+          (((UINT64_C(1) << 40) - 1) << 24) / ((UINT64_C(1) << 28) + 1) / 8 },
     };
 
     (void)state;
@@ -123,6 +126,25 @@ static void a_million_permits_must_count_as_a_million(void **state)
     stage_close(&s);
 }
 
+static void time_that_steps_back_must_count_nothing(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = holder(&s);
+    s.core.usual[KP__LEASED].hold = 100;
+    s.core.now += 50;
+    kp__account(&s.core, sub);
+    uint64_t had = sub->share.had[KP__LEASED];
+    s.core.now -= 20;
+    kp__account(&s.core, sub);
+    assert_int_equal(sub->share.had[KP__LEASED], had);
+    assert_int_equal(s.core.usual[KP__LEASED].spent, 100);
+    sub->lent_permits = 0;
+    stage_close(&s);
+}
+
 static void a_key_without_rules_must_only_be_given_the_time(void **state)
 {
     struct stage s;
@@ -135,40 +157,6 @@ static void a_key_without_rules_must_only_be_given_the_time(void **state)
     kp__account_now(&s.core, sub);
     assert_int_equal(sub->share.at, s.core.now);
     assert_int_equal(s.core.usual[KP__LEASED].spent, 0);
-    stage_close(&s);
-}
-
-static void the_usual_hold_must_be_the_mean_and_forget_in_time(void **state)
-{
-    struct stage s;
-    struct kp__usual *u;
-
-    (void)state;
-    stage_open(&s);
-    u = &s.core.usual[KP__LEASED];
-    u->spent = 80;
-    s.core.usual[KP__IN_USE].spent = 10;
-    kp__usual_learn(&s.core);
-    assert_int_equal(u->hold, 80);
-    assert_int_equal(u->spent, 0);
-    assert_int_equal(u->samples, 1);
-    assert_int_equal(s.core.usual[KP__IN_USE].hold, 10);
-    u->spent = 40;
-    kp__usual_learn(&s.core);
-    assert_int_equal(u->hold, 60);
-    u->spent = 0;
-    kp__usual_learn(&s.core);
-    assert_int_equal(u->hold, 40);
-    u->samples = 63;
-    u->hold = 6400;
-    u->spent = 12800;
-    kp__usual_learn(&s.core);
-    assert_int_equal(u->samples, 64);
-    assert_int_equal(u->hold, 6500);
-    u->spent = 0;
-    kp__usual_learn(&s.core);
-    assert_int_equal(u->samples, 64);
-    assert_int_equal(u->hold, 6500 - 101);
     stage_close(&s);
 }
 
@@ -244,6 +232,16 @@ static void time_must_follow_who_was_served_and_never_go_back(void **state)
     sub->share.had[KP__LEASED] = ONE;
     kp__share_served(&s.core.lent, sub);
     assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16);
+    sub->share.had[KP__LEASED] = 3 * ONE + 1; /* as little as it may be */
+    kp__share_served(&s.core.lent, sub);
+    assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16 + 1);
+    s.core.lent.served = 3 * ONE + ONE / 16;
+    s.core.lent.served = 99 * ONE; /* far ahead: who waited all the time may come as far */
+    uint64_t from = sub->share.start[KP__LENDING].from;
+    kp__share_served(&s.core.lent, sub);
+    assert_int_equal(sub->share.start[KP__LENDING].from, from);
+    assert_int_equal(s.core.lent.served, 99 * ONE);
+    s.core.lent.served = 3 * ONE + ONE / 16;
     /* one who never competed begins now */
     s.core.lent.bout = 2;
     kp__share_served(&s.core.lent, sub);
@@ -284,6 +282,31 @@ static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **sta
             assert_int_equal(all[i]->served > 0, i == lacked && concerned);
     }
     stage_close(&s);
+}
+
+/* To lend, to create, and to create once a victim is gone. */
+static void a_budgets_time_must_follow_who_was_given_a_permit(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        struct kp__budget *budget = kind == 0 ? &s.core.lent : &s.core.live;
+        budget->cap = 2;
+        struct kp__subpool *rich = stage_key(&s), *poor = stage_key(&s);
+        struct kp__slot *slot = stage_lend(&s, rich);
+        stage_lend(&s, rich);
+        assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
+        assert_ptr_equal(poor->lacks, budget);
+        stage_give(&s, slot, 0, kind == 2);
+        if (kind < 2) assert_int_equal(budget->served, 0);
+        stage_destroy(&s);
+        assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+        assert_int_equal(budget->served, ONE / 8);
+        if (kind == 2) stage_victim_gone(&s, &r);
+        stage_close(&s);
+    }
 }
 
 /* ---- ranks ----------------------------------------------------------------------------------- */
@@ -415,12 +438,13 @@ int main(void)
         cmocka_unit_test(nothing_must_be_counted_in_calm),
         cmocka_unit_test(a_lag_must_grow_by_time_held_in_usual_holds_over_the_weight),
         cmocka_unit_test(a_million_permits_must_count_as_a_million),
+        cmocka_unit_test(time_that_steps_back_must_count_nothing),
         cmocka_unit_test(a_key_without_rules_must_only_be_given_the_time),
-        cmocka_unit_test(the_usual_hold_must_be_the_mean_and_forget_in_time),
         cmocka_unit_test(a_score_must_be_one_more_than_held_by_weight_and_the_lag),
         cmocka_unit_test(a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget),
         cmocka_unit_test(time_must_follow_who_was_served_and_never_go_back),
         cmocka_unit_test(only_budgets_that_somebody_lacks_must_note_who_was_served),
+        cmocka_unit_test(a_budgets_time_must_follow_who_was_given_a_permit),
         cmocka_unit_test(a_new_bout_must_begin_when_the_first_is_starved),
         cmocka_unit_test(who_stays_must_keep_its_score_however_far_the_time_moves_on),
         cmocka_unit_test(whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by),

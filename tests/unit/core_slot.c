@@ -109,6 +109,46 @@ static void a_doomed_slot_must_not_open_a_seat_when_a_new_lease_begins_in_it(voi
     stage_close(&s);
 }
 
+/* Nobody shares what is to be checked before that; anything else may be shared at once. */
+static void what_need_not_be_checked_must_be_shared_at_once(void **state)
+{
+    static const struct {
+        bool validates;
+        uint32_t on;
+        uint64_t after;
+        bool fresh, shared; /* shared: it is lent already */
+        bool closed;
+    } cases[] = {
+        { true, KP_CHECK_GET, 30, false, false, true },
+        { true, KP_CHECK_GET, 31, false, false, false },
+        { true, KP_CHECK_RETURN, 0, false, false, false },
+        { false, KP_CHECK_GET, 0, false, false, false },
+        { true, KP_CHECK_GET, 0, true, false, false },
+        { true, KP_CHECK_GET, 0, false, true, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stage s;
+        struct kp__request r = { .deadline = KP__NEVER };
+        stage_open(&s);
+        s.rules.sharing = 3;
+        r.sub = stage_key(&s);
+        struct kp__slot *slot = cases[i].shared ? stage_lend(&s, r.sub) : stage_idle(&s, r.sub);
+        s.rules.validate_on = cases[i].on;
+        s.rules.validate_after = cases[i].after;
+        s.core.validates = cases[i].validates;
+        slot->lends = !cases[i].fresh;
+        r.holds_lent = cases[i].fresh; /* it is the sponsor of this creation */
+        if (r.holds_lent) kp__lent_take(&s.core, r.sub);
+        s.now += 30;
+        kp__claim(&s.core, &r, s.now, &s.todo);
+        assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+        if (kp__list_linked(&slot->open_seat) == cases[i].closed) fail_msg("case %zu", i);
+        stage_close(&s);
+    }
+}
+
 static void a_resource_must_be_found_until_it_closes(void **state)
 {
     struct stage s;
@@ -332,6 +372,7 @@ int main(void)
         cmocka_unit_test(the_seat_freed_last_must_be_shared_first),
         cmocka_unit_test(seats_must_be_opened_once_and_never_of_a_doomed_or_full_one),
         cmocka_unit_test(a_doomed_slot_must_not_open_a_seat_when_a_new_lease_begins_in_it),
+        cmocka_unit_test(what_need_not_be_checked_must_be_shared_at_once),
         cmocka_unit_test(a_resource_must_be_found_until_it_closes),
         cmocka_unit_test(two_slots_may_hold_one_address_while_the_older_is_doomed),
         cmocka_unit_test(an_idle_slot_must_carry_the_number_of_its_return),

@@ -214,6 +214,7 @@ static inline struct kp__slot *stage_spend(struct stage *s, struct kp__subpool *
     kp__heap_node_init(&slot->due.node);
     slot->due.is_slot = true;
     kp__permit_spend(sub, slot);
+    assert_ptr_equal(kp__list_last(&sub->slots[KP__CREATING]), &slot->link); /* I1 */
     stage_check(s);
     return slot;
 }

@@ -79,6 +79,29 @@ static void all_who_can_be_served_must_be_served_at_once(void **state)
     stage_close(&s);
 }
 
+/* A key whose first request was served stands where its second came. */
+static void two_that_come_free_at_once_must_go_to_the_two_who_came_first(void **state)
+{
+    struct stage s;
+    struct kp__request r[3];
+
+    (void)state;
+    stage_open(&s);
+    s.core.by_arrival = true;
+    s.core.lent.cap = 0;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    stage_ask(&s, a, &r[0], 0);
+    stage_ask(&s, b, &r[1], 0);
+    stage_ask(&s, a, &r[2], 0);
+    s.core.lent.cap = 2;
+    kp__settle_budget(&s.core, &s.core.lent, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r[0].grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_WAIT);
+    stage_close(&s);
+}
+
 static void one_who_waits_again_must_stand_at_its_old_place(void **state)
 {
     struct stage s;
@@ -179,6 +202,25 @@ static void a_withdrawal_must_say_what_bound_and_serve_those_behind(void **state
     stage_close(&s);
 }
 
+/* Though another stands before it among those who lack the same. */
+static void who_left_the_queue_must_be_owed_nothing(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    stage_open(&s);
+    s.core.lent.cap = 0;
+    struct kp__subpool *first = stage_key(&s), *sub = stage_key(&s);
+    stage_ask(&s, first, &r[0], 0);
+    stage_ask(&s, sub, &r[1], 0);
+    assert_true(kp__withdraw(&s.core, &r[1], s.now, &s.todo));
+    stage_check(&s);
+    assert_null(sub->lacks);
+    assert_int_equal(s.core.starved, 1);
+    stage_close(&s);
+}
+
 static void refusing_all_must_reach_every_queue_of_the_key_and_no_other(void **state)
 {
     struct stage s;
@@ -202,31 +244,30 @@ static void refusing_all_must_reach_every_queue_of_the_key_and_no_other(void **s
     for (int i = 0; i < 4; i++) STAGE_NO(&r[i], KP_ENOTFOUND, "");
     STAGE_NO(&maker, KP_ENOTFOUND, "");
     assert_int_equal(other.grant.kind, KP__GRANT_WAIT);
-/* Though another stands before it among those who lack the same. */
-static void who_left_the_queue_must_be_owed_nothing(void **state)
-{
-    struct stage s;
-    struct kp__request r[2];
-
-    (void)state;
-    stage_open(&s);
-    s.core.lent.cap = 0;
-    struct kp__subpool *first = stage_key(&s), *sub = stage_key(&s);
-    stage_ask(&s, first, &r[0], 0);
-    stage_ask(&s, sub, &r[1], 0);
-    assert_true(kp__withdraw(&s.core, &r[1], s.now, &s.todo));
-    stage_check(&s);
-    assert_null(sub->lacks);
-    assert_int_equal(s.core.starved, 1);
-    stage_close(&s);
-}
-
     assert_int_equal(sub->waiting, 0);
     stage_check(&s);
     stage_close(&s);
 }
 
 /* ---- to-dos ---------------------------------------------------------------------------------- */
+
+static void wake_ups_must_wait_until_the_lock_is_given_back(void **state)
+{
+    struct stage s;
+    struct kp__request r[3];
+
+    (void)state;
+    stage_open(&s);
+    s.core.lent.cap = 0;
+    struct kp__subpool *sub = stage_key(&s);
+    for (int i = 0; i < 3; i++) stage_ask(&s, sub, &r[i], 0);
+    kp__refuse_all(&s.core, sub, KP_ECLOSED, &s.todo);
+    assert_int_equal(s.wakes, 0);
+    kp__todo_run_wakes(&s.todo);
+    assert_int_equal(s.wakes, 3);
+    kp__starve(&s.core, sub, NULL);
+    stage_close(&s);
+}
 
 static void more_wake_ups_than_a_todo_can_carry_must_not_be_lost(void **state)
 {
@@ -250,14 +291,16 @@ int main(void)
         cmocka_unit_test(one_who_cannot_go_on_must_hide_nobody_who_can),
         cmocka_unit_test(heads_must_be_asked_by_arrival_and_with_lifo_the_other_way),
         cmocka_unit_test(all_who_can_be_served_must_be_served_at_once),
+        cmocka_unit_test(two_that_come_free_at_once_must_go_to_the_two_who_came_first),
         cmocka_unit_test(one_who_waits_again_must_stand_at_its_old_place),
         cmocka_unit_test(who_waits_again_after_the_close_must_be_refused),
         cmocka_unit_test(a_withdrawal_must_come_too_late_after_an_answer),
         cmocka_unit_test(a_withdrawal_must_say_what_bound_and_serve_those_behind),
+        cmocka_unit_test(who_left_the_queue_must_be_owed_nothing),
         cmocka_unit_test(refusing_all_must_reach_every_queue_of_the_key_and_no_other),
+        cmocka_unit_test(wake_ups_must_wait_until_the_lock_is_given_back),
         cmocka_unit_test(more_wake_ups_than_a_todo_can_carry_must_not_be_lost),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
-        cmocka_unit_test(who_left_the_queue_must_be_owed_nothing),

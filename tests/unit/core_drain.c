@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of what is left to drain (core/decide.c): a shared resource whose room another key is owed.
+ */
+#include "core_stage.h"
+
+/* A key holds two, and another is owed the room of one. */
+static void of_two_shared_ones_one_must_be_left_to_drain_and_not_the_other(void **state)
+{
+    struct stage s;
+    struct kp__request r[4], poor;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 2;
+    s.rules.sharing = 2;
+    s.rules.max_live = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *shared = stage_lend(&s, a);
+    assert_int_equal(stage_ask(&s, a, &r[0], KP_FRESH), KP__GRANT_PERMIT);
+    struct kp__slot *drains = stage_take(&s, &r[0]);
+    assert_int_equal(stage_ask(&s, b, &poor, 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_SLOT);
+    assert_ptr_equal(r[1].grant.slot, shared);
+    assert_true(drains->draining);
+    assert_int_equal(stage_ask(&s, a, &r[2], 0), KP__GRANT_WAIT); /* for the other to be served */
+    assert_string_equal(r[2].limit, "budget.max_live");
+    stage_give(&s, shared, 0, true);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_SLOT);
+    assert_ptr_equal(r[2].grant.slot, shared);
+    stage_give(&s, drains, 0, true);
+    assert_int_equal(poor.grant.kind, KP__GRANT_PERMIT);
+    assert_ptr_equal(poor.grant.victim, drains);
+    stage_victim_gone(&s, &poor);
+    stage_close(&s);
+}
+
+/* The other was invited to what is idle, and is on its way. */
+static void none_must_be_left_to_drain_where_an_idle_one_can_go_instead(void **state)
+{
+    struct stage s;
+    struct kp__request r, other;
+
+    (void)state;
+    stage_open(&s);
+    s.core.live.cap = 4;
+    s.rules.sharing = 2;
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
+    struct kp__slot *shared[2] = { stage_lend(&s, a) };
+    assert_int_equal(stage_ask(&s, a, &r, KP_FRESH), KP__GRANT_PERMIT);
+    shared[1] = stage_take(&s, &r);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(stage_ask(&s, b, &r, KP_FRESH), KP__GRANT_PERMIT);
+        stage_take(&s, &r);
+    }
+    assert_int_equal(stage_ask(&s, b, &other, KP_FRESH), KP__GRANT_WAIT);
+    stage_give(&s, shared[1], 0, true);
+    assert_true(other.invited);
+    a->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE; /* by now it has had more than the other */
+    assert_int_equal(stage_ask(&s, a, &r, 0), KP__GRANT_SLOT);
+    assert_ptr_equal(r.grant.slot, shared[0]);
+    assert_false(r.waited);
+    stage_heed(&s, &other);
+    assert_ptr_equal(other.grant.victim, shared[1]);
+    stage_victim_gone(&s, &other);
+    stage_close(&s);
+}
+
+/* What was left to drain is shared again as soon as nobody is owed its room. */
+static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(void **state)
+{
+    (void)state;
+    for (int idle = 0; idle < 2; idle++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        s.rules.sharing = 2;
+        struct kp__subpool *sub = stage_key(&s);
+        struct kp__slot *slot = stage_lend(&s, sub), *other = NULL;
+        if (idle) {
+            assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
+            other = stage_take(&s, &r);
+            stage_give(&s, other, 0, true);
+        }
+        kp__drain(slot, true);
+        stage_check(&s);
+        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+        assert_ptr_equal(r.grant.slot, idle ? other : slot);
+        assert_false(slot->draining);
+        assert_null(sub->draining);
+        stage_close(&s);
+    }
+}
+
+/* It is being reset, by whoever sat in one seat or the other. */
+static void one_left_to_drain_must_not_be_shared_while_its_last_lease_ends(void **state)
+{
+    (void)state;
+    for (uint32_t seat = 0; seat < 2; seat++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        s.rules.sharing = 2;
+        s.rules.max_live = 1;
+        struct kp__subpool *sub = stage_key(&s);
+        struct kp__slot *slot = stage_lend(&s, sub);
+        if (seat) {
+            assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+            stage_give(&s, slot, 0, true);
+        }
+        kp__drain(slot, true);
+        kp__seat_at(slot, seat)->ending = true;
+        assert_int_equal(stage_ask(&s, sub, &r, KP_DONT_WAIT), KP__GRANT_NO);
+        assert_false(slot->draining);
+        kp__seat_at(slot, seat)->ending = false;
+        kp__open_seats(slot);
+        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+        assert_ptr_equal(r.grant.slot, slot);
+        stage_close(&s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_two_shared_ones_one_must_be_left_to_drain_and_not_the_other),
+        cmocka_unit_test(none_must_be_left_to_drain_where_an_idle_one_can_go_instead),
+        cmocka_unit_test(one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room),
+        cmocka_unit_test(one_left_to_drain_must_not_be_shared_while_its_last_lease_ends),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
