@@ -32,6 +32,11 @@ static enum verdict lacks(struct look *l, const char *limit, struct kp__budget *
     return LACKS;
 }
 
+static enum verdict lacks_permit(struct look *l, struct kp__budget *budget)
+{
+    return lacks(l, budget->name, budget, KP__NEVER);
+}
+
 static enum verdict answer_no(struct look *l, int code, const char *limit)
 {
     l->request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = code, .limit = limit };
@@ -46,7 +51,7 @@ static enum verdict want_lent(struct look *l)
     if ((int64_t)l->sub->lent_permits >= l->sub->rules->max_lent)
         return lacks(l, "max_lent", NULL, KP__NEVER);
     if (!kp__budget_may_take(l->core, &l->core->lent, l->sub))
-        return lacks(l, l->core->lent.name, &l->core->lent, KP__NEVER);
+        return lacks_permit(l, &l->core->lent);
     return GO_ON;
 }
 
@@ -133,7 +138,7 @@ static enum verdict take_ready(struct look *l)
     if (!slot) slot = l->sub->draining; /* no seat for this one, and no reason to make another */
     if (!slot) return GO_ON;
     if ((slot->state == KP__IDLE || slot->draining) && (owed = owed_elsewhere(l, slot)) != NULL)
-        return lacks(l, owed->name, owed, KP__NEVER);
+        return lacks_permit(l, owed);
     bool idle = slot->state == KP__IDLE;
     uint64_t idle_ns = idle ? l->now - slot->since : 0;
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
@@ -244,10 +249,10 @@ static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct
     if (full[KP__IN_GROUP_0] && full[KP__IN_GROUP_1]) {
         if ((*victim = pick(l, KP__IN_PAIR)) != NULL) return GO_ON;
         if ((other = pick(l, KP__IN_GROUP_0)) == NULL)
-            return lacks(l, "budget.group_max_live", budget_in(l, KP__IN_GROUP_0), KP__NEVER);
+            return lacks_permit(l, budget_in(l, KP__IN_GROUP_0));
     }
     if ((*victim = pick(l, last)) == NULL)
-        return lacks(l, budget_in(l, last)->name, budget_in(l, last), KP__NEVER);
+        return lacks_permit(l, budget_in(l, last));
     (*victim)->next_victim = other; /* that of group 1 goes first: kp__promise_pass */
     return GO_ON;
 }
@@ -258,12 +263,12 @@ static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
     bool full[KP__MEMBERS] = { false }, any = false;
 
     if (!kp__budget_may_take(core, &core->creating, l->sub))
-        return lacks(l, core->creating.name, &core->creating, KP__NEVER);
+        return lacks_permit(l, &core->creating);
     if (*victim) return GO_ON;
     for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
         struct kp__budget *b = budget_in(l, m);
         if (!b || kp__budget_may_take(core, b, l->sub)) continue;
-        if (kp__budget_outranked(core, b, l->sub)) return lacks(l, b->name, b, KP__NEVER);
+        if (kp__budget_outranked(core, b, l->sub)) return lacks_permit(l, b);
         full[m] = any = true;
     }
     return any ? victims(l, full, victim) : GO_ON;
