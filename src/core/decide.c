@@ -330,6 +330,7 @@ bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now
     struct look l = { core, request, request->sub, now, todo, NULL };
     enum verdict v = GO_ON;
 
+    request->again = KP__NEVER;
     if (!l.sub->rules) v = lacks(&l, "limits_for", NULL, KP__NEVER);
     for (size_t i = 0; v == GO_ON; i++) v = questions[i](&l); /* the last one never goes on */
     *short_of = l.budget;

@@ -99,7 +99,8 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
             sub->tally.hits--;
             core->tally.hits--;
         }
-        kp__give_unused(core, grant.slot, grant.seat, now, todo);
+        if (grant.idle_ns > 0) kp__give_unused(core, grant.slot, grant.seat, now, todo);
+        else kp__give(core, grant.slot, grant.seat, true, KP__SURPLUS, now, todo);
         break;
     case KP__GRANT_PERMIT:
         sub->health.probing = false;

@@ -183,6 +183,7 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     request->limit = "wait_order"; /* somebody is ahead, until a look says more */
     request->again = KP__NEVER;
     request->stamp = ++core->stamps;
+    request->grant.kind = KP__GRANT_WAIT;
     if (core->phase != KP__OPEN) no(request, KP_ECLOSED, "");
     else if (!anybody_ahead(sub) && kp__decide(core, request, now, todo, &lacks)) return;
     else if (request->flags & KP_DONT_WAIT) no(request, KP_EAGAIN, request->limit);

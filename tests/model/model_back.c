@@ -307,7 +307,7 @@ static void created_late(struct model *m, int slot)
         m_settle(m, key);
         return;
     }
-    if (sponsor == NOBODY) m->key[key].probing = false; /* nobody is left to say how it went */
+    m->key[key].probing = false; /* whoever takes it probes; maybe nobody does */
     becomes_idle(m, slot);
     m_settle(m, key);
     if (sponsor != NOBODY && r->waiting && r->making == NOBODY && r->holds_lent) {
