@@ -85,6 +85,11 @@ ssize_t ex_write(int fd, const void *from, size_t size)
     return (ssize_t)size;
 }
 
+void ex_ring(int fd)
+{
+    (void)ex_write(fd, NULL, sizeof(uint64_t));
+}
+
 ssize_t ex_read(int fd, void *into, size_t size);
 ssize_t ex_read(int fd, void *into, size_t size)
 {

@@ -28,6 +28,14 @@ void cast_unlocked(const char *what)
     if (ex_holds_lock()) ex_fail("I6: %s is called under the pool's lock", what);
 }
 
+/* A driver's function: without the lock, and on the pool's own loop if it has one. */
+static void called(const char *what)
+{
+    cast_unlocked(what);
+    if (g.stage.keeper && ex_is_live() && ex_self() != g.stage.keeper - 1)
+        ex_fail("%s is called on another thread than the pool's own loop's", what);
+}
+
 void cast_counted(int key, int by)
 {
     if (by > 0) ex_up(&g.all);
@@ -83,7 +91,7 @@ static int drive_create(kp_job *job, void **resource)
 {
     int key = ((const char *)job->key.data)[0] - 'a', failure;
 
-    cast_unlocked("create");
+    called("create");
     call_back(0);
     cast_counted(key, 1);
     if ((failure = bad(g.bad_creates, g.stage.bad_creates)) != 0) {
@@ -113,7 +121,7 @@ static int drive_destroy(kp_job *job, void *resource)
     struct thing *t = resource;
 
     (void)job;
-    cast_unlocked("destroy");
+    called("destroy");
     call_back(1);
     if (t->phase != LIVE) ex_fail("I4: a resource is destroyed twice");
     if (ex_add(&t->holders, 0) != 0) ex_fail("I1: a resource is destroyed while it is held");
@@ -128,7 +136,7 @@ static int drive_destroy(kp_job *job, void *resource)
 
 static void in_hand(const struct thing *t, const char *what)
 {
-    cast_unlocked(what);
+    called(what);
     if (t->phase != LIVE) ex_fail("I1: %s of a resource that is gone", what);
 }
 
@@ -153,6 +161,14 @@ static int drive_reset(kp_job *job, void *resource)
     return ex_fault("reset") ? -8 : 0;
 }
 
+/* The job may be answered this very moment. */
+static void drive_cancel(kp_job *job)
+{
+    called("cancel");
+    if (job->kind != KP_JOB_CREATE || job->pool != g.pool) ex_fail("cancel: of another job");
+    ex_note("driver.cancel");
+}
+
 static void on_event(const kp_event *event, void *ctx)
 {
     (void)ctx;
@@ -171,6 +187,25 @@ static void size_it(kp_key key, kp_limits *limits, void *ctx)
 }
 
 /* ---- opening and closing --------------------------------------------------------------------- */
+
+/* The driver runs on a loop that nobody dispatches yet. */
+static void add(const struct stage *stage)
+{
+    kp_ask now = { .flags = KP_DONT_WAIT, .within_ms = KP_NONE };
+
+    for (int i = 0; i < stage->held + stage->idle; i++) {
+        struct thing *t = cast_thing(0);
+        t->phase = LIVE;
+        t->known = true;
+        if (kp_add(g.pool, cast_key(0), t) != 0) ex_fail("set-up failed");
+        g.made++;
+        cast_counted(0, 1);
+    }
+    for (int i = 0; i < stage->held; i++) {
+        if (kp_get(g.pool, cast_key(0), &now, &g.main[i]) != 0) ex_fail("set-up failed");
+        ((struct thing *)g.main[i].resource)->holders++;
+    }
+}
 
 /* What main holds, and what is idle. */
 static void hold(const struct stage *stage)
@@ -218,13 +253,15 @@ void stage_set(const struct stage *stage)
     o.forget_key_after_ms = stage->forgets || stage->renewed ? KP_SECONDS(5) : KP_OFF;
     if (stage->loops) o.driver.flags = KP_NEVER_BLOCKS;
     loops_open(stage->loops);
+    if (stage->keeper) o.loop = loops_of(stage->keeper - 1);
+    if (stage->hurries) o.driver.cancel = drive_cancel;
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");
-    for (int k = 0; k < KEYS && stage->known; k++) {
+    for (int k = 0; k < KEYS && (stage->known || stage->keeper); k++) {
         kp_key pinned;
         if (kp_pin(g.pool, cast_key(k), &pinned) != 0) ex_fail("set-up failed");
         kp_unpin(g.pool, &pinned);
     }
-    for (int k = 0; k < KEYS && !stage->fresh && !stage->known; k++) {
+    for (int k = 0; k < KEYS && !stage->fresh && !stage->known && !stage->keeper; k++) {
         if (kp_get(g.pool, cast_key(k), KP_IN_S(1), &g.main[0]) != 0) ex_fail("set-up failed");
         kp_discard(&g.main[0]);
         g.main[0] = (kp_lease){ .resource = NULL };
@@ -235,7 +272,8 @@ void stage_set(const struct stage *stage)
         g.sized = 0;
     }
     g.warmed = ex_add(&g.made, 0);
-    hold(stage);
+    if (stage->keeper) add(stage);
+    else hold(stage);
 }
 
 void cast_books(void)
@@ -282,7 +320,7 @@ bool stage_stuck(void)
     }
     cast_books();
     kp_stats all;
-    if (kp_stats_read(g.pool, KP_EVERY_KEY, &all) != 0) return false;
+    if (kp_stats_read(g.pool, KP_EVERY_KEY, &all) != 0) return loops_kick();
     for (int k = 0; k < KEYS; k++) {
         kp_stats s;
         if (kp_stats_read(g.pool, cast_key(k), &s) != 0 || s.waiting == 0) continue;
@@ -293,7 +331,7 @@ bool stage_stuck(void)
         if (room && (!g.stage.budget || (int64_t)all.live < g.stage.budget))
             ex_fail("I10: lost wake-up: key %s waits, and there is room to create", names[k]);
     }
-    return false;
+    return loops_kick();
 }
 
 /* ---- borrowing ------------------------------------------------------------------------------- */

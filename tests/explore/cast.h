@@ -36,6 +36,8 @@ struct stage {
     bool fresh;     /* not even the key is known, nor memory for it */
     bool known;     /* the key is, but it never had a resource */
     unsigned may, loops; /* loops: a mask of threads that have an event loop */
+    int keeper;          /* 1 + the thread whose loop is the pool's keeper; 0: none is */
+    bool hurries;        /* has driver.cancel */
 };
 
 void stage_set(const struct stage *stage); /* opens the pool */
@@ -52,6 +54,7 @@ void cast_release_copy(void); /* misuse, for a canary */
 void cast_release_main(bool discard);
 void cast_invalidate(void);
 void cast_invalidate_key(int key); /* -1: every key */
+void cast_pass(void); /* what is idle expires, if somebody looks */
 void cast_expire(void);
 void cast_keep(void);
 void cast_resize(int64_t max_live);
@@ -65,6 +68,7 @@ void cast_start(int key, int64_t within_ms);
 void cast_cancel(void);
 int64_t cast_dispatch(void);
 void cast_serve(void); /* poll and dispatch until no request is under way */
+void cast_keep_loop(void); /* the pool's own loop: until the others are over, then it is closed */
 void cast_loop_close(void);
 void cast_end(void);    /* the thread's: what it still holds goes back */
 

@@ -55,5 +55,7 @@ void cast_counted(int key, int by);
 void cast_books(void);
 void cast_said(int code, int vendor_code);
 void loops_open(unsigned threads); /* a mask: who has a loop */
+kp_loop *loops_of(int thread);
+bool loops_kick(void); /* only the pool's own loop is left, asleep: it may end. False: not yet */
 
 #endif

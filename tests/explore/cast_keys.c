@@ -72,10 +72,15 @@ void cast_invalidate_key(int key)
     have_ended(list, n);
 }
 
-void cast_expire(void)
+void cast_pass(void)
 {
     ex_note("11 s pass");
     ex_pass_ms(11000);
+}
+
+void cast_expire(void)
+{
+    cast_pass();
     cast_keep();
 }
 
@@ -105,6 +110,8 @@ void cast_close(kp_close_mode mode)
     ex_result((int)out);
     __atomic_store_n(&g.out, (int)out, __ATOMIC_RELAXED);
     if (out < 0) ex_fail("kp_pool_close: %s", kp_strerror((int)out));
+    bool waits = mode != KP_CLOSE_NOW && !loops_of(ex_self()) && !ex_is_real();
+    if (waits && out > 0 && !g.stage.hangs) ex_fail("close has waited, and %d are out", (int)out);
     ex_say(&g.closed, 1);
 }
 

@@ -25,6 +25,7 @@ static struct ask (*asks)[ASKS];
 static struct {
     kp_loop *loop[EX_THREADS];
     bool dispatching[EX_THREADS];
+    bool over; /* the pool's own loop may end */
 } l;
 
 void loops_open(unsigned threads)
@@ -35,6 +36,11 @@ void loops_open(unsigned threads)
     memset(asks, 0, EX_THREADS * sizeof *asks);
     for (int t = 0; t < EX_THREADS; t++)
         if ((threads >> t & 1) && kp_loop_open(&l.loop[t]) != 0) ex_fail("kp_loop_open failed");
+}
+
+kp_loop *loops_of(int thread)
+{
+    return thread < EX_THREADS ? l.loop[thread] : NULL;
 }
 
 static int under_way(int me)
@@ -133,6 +139,43 @@ void cast_serve(void)
         cast_release_all(); /* the next one may wait for it */
         if (under_way(me) > 0) ex_poll(kp_loop_fd(l.loop[me]), next);
     }
+}
+
+bool loops_kick(void)
+{
+    int keeper = g.stage.keeper - 1;
+
+    if (keeper < 0 || l.over || !ex_alone(keeper) || under_way(keeper) > 0) return false;
+    kp_stats all;
+    if (kp_stats_read(cast_pool(), KP_EVERY_KEY, &all) == 0 && all.idle > 0)
+        return false; /* it must wake by itself when that expires */
+    l.over = true;
+    ex_ring(kp_loop_fd(l.loop[keeper]));
+    return true;
+}
+
+static bool others_are_over(int me)
+{
+    return ex_is_real() ? ex_alone(me) && under_way(me) == 0 : l.over;
+}
+
+void cast_keep_loop(void)
+{
+    int me = ex_self();
+    int64_t out;
+
+    while (!others_are_over(me)) {
+        int64_t next = cast_dispatch();
+        cast_release_all();
+        if (ex_is_real() && next != 0) next = 1; /* nobody rings when the others are over */
+        if (!others_are_over(me)) ex_poll(kp_loop_fd(l.loop[me]), next);
+    }
+    cast_books();
+    for (int i = 0; (out = kp_pool_close(g.pool, KP_CLOSE_NOW, 0)) > 0; i++) {
+        if (!ex_is_real() && i == 2) ex_fail("%d are still out, and nobody is left", (int)out);
+        (void)cast_dispatch();
+    }
+    (void)cast_dispatch();
 }
 
 void cast_loop_close(void)

@@ -57,6 +57,8 @@ void *ex_room(size_t size);
 
 /* Sleep until an event loop's descriptor is readable, at most ms (-1: for ever). */
 void ex_poll(int fd, int64_t ms);
+void ex_ring(int fd); /* wake who does; by stuck */
+bool ex_alone(int thread); /* have all others ended, but for daemons? */
 
 /* Shall something fail here? One decision of the search, within its budget of faults. */
 bool ex_fault(const char *site);

@@ -16,6 +16,13 @@ bool ex_is_real(void)
     return false;
 }
 
+bool ex_alone(int thread)
+{
+    for (int t = 0; t < ex.threads; t++)
+        if (t != thread && !ex.thread[t].daemon && ex.thread[t].state != EX_DONE) return false;
+    return true;
+}
+
 bool ex_is_live(void)
 {
     return ex.live;

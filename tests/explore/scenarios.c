@@ -65,6 +65,7 @@ static const struct verb {
     { 'k', "invalidate_key", invalidate_a, MAY_INVALIDATE },
     { 'K', "invalidate_all", invalidate_all, MAY_INVALIDATE },
     { 'x', "expire", cast_expire, MAY_PASS },
+    { 'T', "pass", cast_pass, MAY_PASS },
     { 'e', "keep", cast_keep, 0 },
     { 'I', "invalidate_own", cast_mark_own, MAY_INVALIDATE },
     { 'E', "end_copy", end_copy, MAY_MISUSE },
@@ -89,6 +90,7 @@ static const struct verb {
     { 'X', "cancel", cast_cancel, 0 },
     { 'P', "dispatch", dispatch_once, 0 },
     { 'L', "serve", cast_serve, 0 },
+    { 'N', "keep_loop", cast_keep_loop, 0 },
     { 'Q', "loop_close", cast_loop_close, 0 },
     { 'J', "answer", answer, 0 },
     { 'Z', "release_copy", cast_release_copy, 0 },
@@ -135,6 +137,10 @@ static const struct stage mix_2 = { .max_live = 2, .idle = 1, .validates = true 
 static const struct stage mix_keys = { .max_live = 2, .budget = 2, .idle = 1 };
 static const struct stage mix_shared = { .max_live = 2, .sharing = 2, .idle = 1 };
 static const struct stage mix_min = { .max_live = 2, .min_live = 1, .idle = 1 };
+static const struct stage none_of_one = { .max_live = 1 };
+static const struct stage reset = { .max_live = 1, .resets = true, .idle = 1 };
+static const struct stage validated = { .max_live = 1, .validates = true, .idle = 1 };
+static const struct stage hurried = { .max_live = 1, .pends = true, .hurries = true };
 static const struct stage new_key = { .max_live = 1, .fresh = true };
 
 /* Two threads with two operations and more, and what takes longer to look at. */
@@ -176,6 +182,25 @@ static const struct chosen {
     { "validated, 1 idle of 2", &mix_2, { "SLr kgr", "WLr kgr", "SX kgr", "SLr gd", "SLr x" } },
     { "1 held of 1", &one_held, { "SLr gr R", "SX gr R", "SX wr R", "SX SLr R", "SLr wr D" } },
     { "two keys, 1 held of 1 in all", &two_keys_held, { "SLr br R", "BLr gr R", "SX br R" } },
+}, loops[] = {
+    { "1 idle of 1", &one_idle,
+      { "gr N", "gd N", "wr N", "tr N", "fr N", "k N", "x N", "T N", "0 N", "1 N", "2 N", "m N",
+        "M N", "e N", "gr SLrN", "gd SLrN", "k SLrN", "T SLrN", "T SXN", "0 SLrN", "1 SLrN",
+        "2 SLrN", "SLr N", "SX N", "SLr SLrN", "SX SXN", "gr 0N", "gr gr N", "gr T N", "gr 0 N",
+        "wr 0 N", "SX 0 N" } },
+    { "1 held of 1", &one_held,
+      { "gr N", "wr N", "R N", "D N", "R SLrN", "D SLrN", "R SXN", "D SXN", "R WLrN", "0 SXN",
+        "R 0N", "u SLrN", "gr R N", "wr R N", "SX R N", "SLr R N", "R 0 N" } },
+    { "none of 1", &none_of_one,
+      { "gr N", "gd N", "wr N", "m N", "M N", "0 SXN", "0 SLrN", "1 SXN", "gr SXN", "gr SLrN",
+        "wr SLrN", "M SXN", "M SLrN", "SX SLrN", "gr gr N", "gr 0 N" } },
+    { "two keys, 1 idle of 1 in all", &two_keys, { "gr N", "br N", "gr BXN", "br SXN" } },
+    { "reset, 1 idle of 1", &reset, { "gr N", "gd N", "gr SXN", "SX N", "0 SLrN", "gr 0 N" } },
+    { "validated, 1 idle of 1", &validated,
+      { "gr N", "wr N", "gr SXN", "SX N", "T SXN", "k SLrN" } },
+    { "hurried, created later, 1 of 1", &hurried,
+      { "wr N J", "SX N J", "SXN J", "WLrN J", "SX J", "WLr J", "wr J", "SX gr J", "SXSLr J",
+        "SX 0 J" } },
 }, bad[] = {
     { "1 idle of 1", &one_idle, { "gZr gr" } },
 }, faults[] = {
@@ -213,7 +238,7 @@ static const struct chosen mixes[] = {
         "wrwr wrwr gd0 J" } },
 };
 
-enum { MOST = 1200 };
+enum { MOST = 1600 };
 static struct scenario list[MOST];
 static int count;
 
@@ -243,7 +268,8 @@ static struct scenario *add(enum group group, const char *title, const char *whe
         snprintf(s->body[t], sizeof s->body[t], "%s", bodies[t]);
         for (const char *c = bodies[t]; *c; c++) s->stage.may |= verb_of(*c)->may;
         if (strchr(bodies[t], 'J')) s->daemons++;
-        if (strpbrk(bodies[t], "SBW")) s->stage.loops |= 1u << t;
+        if (strpbrk(bodies[t], "SBWN")) s->stage.loops |= 1u << t;
+        if (strchr(bodies[t], 'N')) s->stage.keeper = t + 1;
     }
     s->threads = threads;
     s->faults = group == FAULTS ? 1 : stage->faults;
@@ -336,6 +362,7 @@ static void build(void)
     add_async("1 held of 1", &one_held, true);
     add_async("1 idle of 1", &one_idle, false);
     add_chosen(ASYNC, async, COUNT(async));
+    add_chosen(LOOPS, loops, COUNT(loops));
     add_hard_cases();
     add_chosen(MIXES, mixes, COUNT(mixes));
     add_litmus();

@@ -8,7 +8,9 @@
 #include "cast.h"
 
 /* Those from MIXES on are only run when asked for, or at random. */
-enum group { PAIRS, LONG_PAIRS, TRIPLES, FAULTS, LOCK, LITMUS, ASYNC, HARD, MIXES, CANARY, GROUPS };
+enum group {
+    PAIRS, LONG_PAIRS, TRIPLES, FAULTS, LOCK, LITMUS, ASYNC, LOOPS, HARD, MIXES, CANARY, GROUPS
+};
 
 struct scenario {
     char name[240];
