@@ -249,7 +249,8 @@ void ex_snapshot_forget(void);
 void ex_world_begin(void); /* empty: before set-up */
 void ex_world_again(void); /* as set-up left it, but for what ex_keep knows */
 size_t ex_arena_used(void); /* by set-up */
-bool ex_fire_timers(void); /* all are stuck: the earliest deadline comes. False: there is none */
+/* All are stuck: the earliest deadline comes. False: there is none within so many ns. */
+bool ex_fire_timers(uint64_t within);
 
 /* ---- bells.c ---- */
 

@@ -191,13 +191,14 @@ static void world_wake(uint32_t *word, int how_many, void *ctx)
 }
 
 /* A search that has declined a time-out has tried the other way too, or will. */
-bool ex_fire_timers(void)
+bool ex_fire_timers(uint64_t within)
 {
     int first = -1;
 
     for (int t = 0; t < ex.threads; t++) {
         const struct ex_thread *thread = &ex.thread[t];
         if (thread->state != EX_PARKED || thread->until == NEVER) continue;
+        if (thread->until > w.now && thread->until - w.now > within) continue;
         if (thread->may_time_out && (ex.mode == EX_EXHAUST || ex.mode == EX_BOUND)) {
             ex.outcome = EX_REDUNDANT;
             for (;;) fiber_switch(&ex.thread[ex.cur].fiber, &ex.main);
