@@ -142,15 +142,13 @@ static int64_t at_least(int64_t a, int64_t b)
 int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool *sub, bool force)
 {
     const struct kp__rules *r = sub->rules;
-    int64_t target, have;
+    int64_t target, have, share;
 
     if (!r || !core->can_create || core->phase != KP__OPEN || sub->leaving) return 0;
     target = at_least(r->min_live, force ? 1 : 0);
-    if (r->min_idle > 0) target = at_least(target, (int64_t)sub->count[KP__LENT] + r->min_idle);
-    if (r->utilization_pct < 100) {
-        int64_t share = r->utilization_pct * r->sharing;
-        target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
-    }
+    target = at_least(target, (int64_t)sub->count[KP__LENT] + r->min_idle);
+    share = r->utilization_pct * r->sharing;
+    target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
     if (target > r->max_live) target = r->max_live;
     if (r->max_idle < target - sub->count[KP__LENT]) target = sub->count[KP__LENT] + r->max_idle;
     if ((int64_t)core->count[KP__IDLE] >= core->max_idle) return 0; /* it would not be kept */

@@ -51,7 +51,7 @@ static void shed_learn(struct kp__subpool *sub, uint64_t waited, uint64_t now)
     if (waited < s->least_wait) s->least_wait = waited;
     if (waited < sub->rules->shed_target) s->slow = false;
     if (now < s->interval_end) return;
-    s->slow = s->interval_end != 0 && s->least_wait > sub->rules->shed_target;
+    s->slow = s->least_wait > sub->rules->shed_target; /* never at first: it begins as 0 */
     s->interval_end = now + sub->rules->shed_interval;
     s->least_wait = KP__NEVER;
 }
@@ -183,7 +183,6 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     request->limit = "wait_order"; /* somebody is ahead, until a look says more */
     request->again = KP__NEVER;
     request->stamp = ++core->stamps;
-    request->grant.kind = KP__GRANT_WAIT;
     if (core->phase != KP__OPEN) no(request, KP_ECLOSED, "");
     else if (!anybody_ahead(sub) && kp__decide(core, request, now, todo, &lacks)) return;
     else if (request->flags & KP_DONT_WAIT) no(request, KP_EAGAIN, request->limit);

@@ -71,8 +71,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
 
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 {
-    KP__DCHECK(kp__subpool_unused(sub));
-    kp__starve(core, sub, NULL);
+    KP__DCHECK(kp__subpool_unused(sub) && !sub->lacks);
     kp__unfile(core, &sub->due);
     add_up(core, sub->rules, -1);
     kp__map_remove(&core->keys, &sub->node);
