@@ -62,7 +62,6 @@ static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
 static void created_too_late(struct kp__core *core, struct kp__slot *slot,
                              struct kp__request *request, struct kp__todo *todo)
 {
-    slot->sponsor = NULL;
     close_slot(core, slot, KP__AT_CLOSE, todo);
     if (!request) return;
     kp__lent_drop(core, request);

@@ -5,6 +5,32 @@
  */
 #include "core_stage.h"
 
+/* ---- when to look again ---------------------------------------------------------------------- */
+
+/* It waited for a pause to end; now that something is under way for it, it waits for that alone. */
+static void who_was_granted_something_must_not_look_again_at_an_old_time(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    sub->health.back_off = s.now + 50;
+    assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_WAIT);
+    assert_int_equal(r.again, s.now + 50);
+    s.now += 50;
+    kp__settle(&s.core, sub, s.now, &s.todo);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    struct kp__slot *slot = stage_spend(&s, sub);
+    stage_pending(&s, &r, slot);
+    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(r.again, KP__NEVER);
+    stage_made(&s, slot, NULL);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    stage_close(&s);
+}
+
 /* ---- queues ---------------------------------------------------------------------------------- */
 
 static void one_who_cannot_go_on_must_hide_nobody_who_can(void **state)
@@ -288,6 +314,7 @@ static void more_wake_ups_than_a_todo_can_carry_must_not_be_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_was_granted_something_must_not_look_again_at_an_old_time),
         cmocka_unit_test(one_who_cannot_go_on_must_hide_nobody_who_can),
         cmocka_unit_test(heads_must_be_asked_by_arrival_and_with_lifo_the_other_way),
         cmocka_unit_test(all_who_can_be_served_must_be_served_at_once),
