@@ -15,6 +15,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <sys/resource.h>
+
 #include <cmocka.h>
 
 static uint64_t kit_state;
@@ -48,6 +50,38 @@ static inline uint64_t kit_random(void)
 static inline unsigned kit_below(unsigned n)
 {
     return (unsigned)(kit_random() % n);
+}
+
+/* From here on, large blocks of memory are not to be had, until kit_memory_again. A test that needs
+ * this is skipped where it cannot be done: under sanitizers, which need much memory themselves, and
+ * where limits are not kept (an emulated processor). */
+static struct rlimit kit_memory;
+
+static inline void kit_memory_again(void)
+{
+    assert_int_equal(setrlimit(RLIMIT_AS, &kit_memory), 0);
+}
+
+static inline void kit_memory_short(void)
+{
+    struct rlimit none = { 0 };
+    void *p = NULL;
+
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+    skip();
+#elif defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    skip();
+#endif
+#endif
+    assert_int_equal(getrlimit(RLIMIT_AS, &kit_memory), 0);
+    none = (struct rlimit){ .rlim_cur = 1 << 20, .rlim_max = kit_memory.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    if (posix_memalign(&p, 64, 128 << 20) == 0) {
+        free(p);
+        kit_memory_again();
+        skip();
+    }
 }
 
 #endif

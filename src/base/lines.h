@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Cache lines that stay: items of 64 bytes, named by a number from 1 on, in chunks that never move
+ * and are never given back while the process lives. So whoever has a number may look, without a
+ * lock, at any time; the line may be another's by then, but is always a line of the same kind. What
+ * it finds there has to tell.
+ */
+#ifndef KP__BASE_LINES_H
+#define KP__BASE_LINES_H
+
+#include "lock.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef KP__LINES_FIRST
+#define KP__LINES_FIRST 1024            /* lines of the first chunk, which is found with one load */
+#endif
+enum { KP__LINE = 64, KP__LINE_CHUNKS = 22 };
+
+struct kp__line_end {                   /* the last member of every item; the free list's */
+    uint32_t next;
+};
+
+struct kp__lines {
+    _Atomic(char *) chunk[KP__LINE_CHUNKS]; /* chunk k > 0 begins with number FIRST << (k - 1) */
+    _Atomic uint32_t made;                  /* numbers below are lines; 0 is none */
+    uint32_t floor;                         /* up to this they are of a process before (fork) */
+
+    _Alignas(64) struct kp__lock lock;      /* of those who take and give; apart from what is read
+                                               at every hit */
+    uint32_t free;
+};
+
+/* A line, as it was given back, or zero; 0: out of memory. Threads: any. */
+uint32_t kp__lines_take(struct kp__lines *lines);
+void kp__lines_give(struct kp__lines *lines, uint32_t number);
+
+/* In a child of fork: who held the lock is not there, and no line of before is one. */
+void kp__lines_in_child(struct kp__lines *lines);
+
+/* The line with this number, which there is. */
+static inline void *kp__line(const struct kp__lines *lines, uint32_t number)
+{
+    uint32_t k = 0, begin = 0;
+
+    if (number >= KP__LINES_FIRST) {
+        k = (uint32_t)__builtin_clz(KP__LINES_FIRST) + 1 - (uint32_t)__builtin_clz(number);
+        begin = (uint32_t)KP__LINES_FIRST << (k - 1);
+    }
+    /* acquire: pairs with the release in kp__lines_take */
+    return atomic_load_explicit(&lines->chunk[k], memory_order_acquire) +
+           (size_t)(number - begin) * KP__LINE;
+}
+
+/* The line with this number; NULL: there is none, or it is of a process before. */
+static inline void *kp__line_at(const struct kp__lines *lines, uint32_t number)
+{
+    /* acquire: pairs with the release in kp__lines_take */
+    uint32_t made = atomic_load_explicit(&lines->made, memory_order_acquire);
+
+    return number > lines->floor && number < made ? kp__line(lines, number) : NULL;
+}
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A quick hash of bytes, for guesses: words are folded by multiplication to twice their length, as
+ * wyhash and others do it (W. Yi, "Modern non-cryptographic hash function and pseudorandom number
+ * generator", 2019). Not for tables that an attacker may fill: siphash.h.
+ */
+#ifndef KP__BASE_MIX_H
+#define KP__BASE_MIX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline uint64_t kp__mix(uint64_t a, uint64_t b)
+{
+#ifdef __SIZEOF_INT128__
+    __extension__ typedef unsigned __int128 wide;
+    wide x = (wide)a * b;
+
+    return (uint64_t)x ^ (uint64_t)(x >> 64);
+#else
+    uint64_t x = (a ^ (b >> 32 | b << 32)) * UINT64_C(0x9e3779b97f4a7c15);
+
+    x = (x ^ x >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+    return x ^ x >> 32;
+#endif
+}
+
+static inline uint64_t kp__load8(const unsigned char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* Up to eight bytes as a number; bytes outside are not read. */
+static inline uint64_t kp__load_few(const unsigned char *p, size_t size)
+{
+    uint32_t low, high;
+
+    if (size >= 4) {
+        memcpy(&low, p, 4);
+        memcpy(&high, p + size - 4, 4);
+        return (uint64_t)high << 32 | low;
+    }
+    return size ? (uint64_t)p[0] << 16 | (uint64_t)p[size / 2] << 8 | p[size - 1] : 0;
+}
+
+/* Keys that differ in few bits, as numbers do that are counted up, still show after one folding. */
+static inline uint64_t kp__stir(uint64_t h)
+{
+    h = (h ^ h >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+    return h ^ h >> 32;
+}
+
+static inline uint64_t kp__quick_hash(uint64_t seed, const void *data, size_t size)
+{
+    const unsigned char *p = data;
+    uint64_t h = seed ^ (uint64_t)size * UINT64_C(0x9e3779b97f4a7c15);
+    size_t left = size;
+
+    if (size <= 8)
+        return kp__stir(kp__mix(h ^ kp__load_few(p, size), UINT64_C(0xa0761d6478bd642f) ^ seed));
+    for (; left > 16; left -= 16, p += 16)
+        h = kp__mix(h ^ kp__load8(p), UINT64_C(0xe7037ed1a0b428db) ^ kp__load8(p + 8));
+    /* the last sixteen, which may have been looked at in part */
+    p = (const unsigned char *)data + size;
+    uint64_t last = kp__load8(p - 8), first = size >= 16 ? kp__load8(p - 16) : kp__load8(data);
+    return kp__stir(kp__mix(h ^ first, UINT64_C(0xa0761d6478bd642f) ^ last ^ seed >> 7));
+}
+
+/* Are these the same bytes? For short ones; quicker than a call. */
+static inline int kp__same_bytes(const void *a, const void *b, size_t size)
+{
+    const unsigned char *x = a, *y = b;
+    uint64_t differs;
+
+    if (size > 24) return memcmp(a, b, size) == 0;
+    if (size <= 8) return kp__load_few(x, size) == kp__load_few(y, size);
+    differs = (kp__load8(x) ^ kp__load8(y)) | (kp__load8(x + size - 8) ^ kp__load8(y + size - 8));
+    if (size > 16) differs |= kp__load8(x + 8) ^ kp__load8(y + 8);
+    return differs == 0;
+}
+
+#endif
