@@ -222,6 +222,7 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 typedef enum kp_fork { KP_FORK_FRESH = 1, KP_FORK_REFUSE } kp_fork;
+typedef enum kp_hits { KP_HITS_QUICK = 1, KP_HITS_LOCKED } kp_hits;
 
 /* Grows at the end only; kp_pool_open passes its size, so nobody writes it. */
 typedef struct kp_options {
@@ -254,6 +255,12 @@ typedef struct kp_options {
                                                        debugging */
     const kp_world *world;                          /* NULL: life */
     kp_why     *why;                                /* of a refused kp_pool_open */
+    int32_t     hits;                               /* [HITS_QUICK] a get that finds an idle
+                                                       resource, and the release that nobody waits
+                                                       for, need no lock where the limits let them;
+                                                       HITS_LOCKED: they take it all the same.
+                                                       docs/PERFORMANCE.md */
+    int32_t     reserved0;
 } kp_options;
 
 /* Set one option by its name in text: ("limits.max_live", "20"), ("limits.max_age", "30min"),

@@ -37,7 +37,7 @@ typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } k
  * are waited for. DRAIN: waiting requests are served first. At the deadline (0: 30 s; KP_OFF is
  * refused and taken as 30 s) any of them becomes NOW. Returns how many resources are still out
  * (lent, being created or destroyed elsewhere): they are destroyed as they come back, and the last
- * one frees the pool. `pool` keeps answering KP_ECLOSED: 112 bytes stay for the life of the
+ * one frees the pool. `pool` keeps answering KP_ECLOSED: 192 bytes stay for the life of the
  * process. Closing again waits for the same end, with its own deadline.
  * Threads: any thread; on the thread of an event loop nothing is waited for, as with NOW.
  * Blocks: WAIT and DRAIN, until the deadline; all of them in destroy.

@@ -239,6 +239,10 @@ struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget
         struct kp__heap_node *top = kp__heap_top(&budget->evictable);
         if (!top) return NULL;
         struct kp__subpool *sub = KP__OF(top - member, struct kp__subpool, evict[0]);
+        if (sub->open) {
+            kp__lane_shut(core, sub, core->now);
+            continue;
+        }
         struct kp__slot *oldest = kp__oldest_idle(sub);
         if (oldest->order == sub->evict_rank) return oldest;
         /* its oldest was used meanwhile: each refiling is paid for by a use */

@@ -16,6 +16,8 @@
 #include "base/slab.h"
 #include "base/world.h"
 #include "core/budget.h"
+#include "core/guide.h"
+#include "core/lane.h"
 #include "core/request.h"
 #include "core/rules.h"
 #include "core/slot.h"
@@ -27,7 +29,14 @@ struct kp__core {
     const struct kp__world *world;
     bool can_create;
     bool validates; /* there is a driver.validate */
+    bool resets;    /* there is a driver.reset */
     bool clocked; /* some rule needs the time of day at every get and release */
+    bool lanes;     /* hits may do without the lock (lane.h) */
+    uint32_t id;    /* of the pool, in leases */
+    bool by_bytes;  /* keys are bytes: guides may find them */
+    uint64_t quick_seed;
+    struct kp__guide *guide; /* or NULL */
+    uint64_t least_term; /* a lane opens for more than this, or not */
     uint64_t leak_after, forget_after;
     int64_t max_idle, max_waiting, max_keys; /* budgets nobody waits for */
     int64_t group_max_live[2];
@@ -37,6 +46,8 @@ struct kp__core {
     struct kp__map keys, idents, groups;
     struct kp__slab slots, subpools;
     struct kp__list all; /* subpools in order of appearance */
+    struct kp__heap open; /* those whose lane is open, by the end of their terms */
+    bool shuts;           /* somebody does nothing but shut lanes in time; else upkeep does */
     uint32_t key_count, key_serials, group_serials;
     struct kp__rules *rules; /* of keys to come */
 

@@ -252,6 +252,7 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     struct kp__subpool *sub = slot->sub;
 
     kp__at(core, now);
+    if (sub->open) kp__lane_shut(core, sub, core->now); /* this slot was not on it */
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
     if (sub->rules->breaker_counts & KP_BREAK_USE) sub->health.probing = false;
@@ -332,6 +333,7 @@ static void vacate(struct kp__core *core, struct kp__slot *slot, uint64_t now)
     count_reason(core, sub, slot->reason);
     slot->resource = NULL;
     kp__slot_move(core, slot, KP__FREE);
+    kp__cell_drop(slot);
     if (slot->owes_lent) kp__lent_refund(core, sub);
     kp__slab_put(&core->slots, slot);
     if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;

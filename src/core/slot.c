@@ -83,7 +83,7 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
 {
     struct kp__subpool *sub = slot->sub;
 
-    KP__DCHECK(slot->state != KP__FREE && slot->state != to);
+    KP__DCHECK(slot->state != KP__FREE && slot->state != to && !sub->open);
     if (core->starved) {
         kp__account_now(core, sub);
         if (slot->state == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
@@ -103,6 +103,12 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
     }
     kp__evictable_update(core, sub);
     if (sub->lacks) kp__starve(core, sub, sub->lacks);
+}
+
+void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
+{
+    leave_state(core, slot);
+    enter_state(core, slot, state);
 }
 
 void kp__drain(struct kp__slot *slot, bool on)

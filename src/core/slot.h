@@ -83,6 +83,8 @@ struct kp__slot {
     uint64_t order;              /* idle: the same, in returns of this pool */
     struct kp__seat first, *more;
     uint32_t more_room;          /* seats that fit in `more` */
+    uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
+    bool on_lane;                /* while the lane is open: the cell's word is the truth */
 };
 
 static inline struct kp__seat *kp__seat_at(struct kp__slot *slot, uint32_t seat)
@@ -92,6 +94,9 @@ static inline struct kp__seat *kp__seat_at(struct kp__slot *slot, uint32_t seat)
 
 /* To another state and its list, with all counts (I1, I2). */
 void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
+
+/* The same, of what happened already, while nobody was starved (core/lane.c). */
+void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state);
 
 /* Take a free seat for a new lease; the first makes the slot lent. Then let others share it, if it
  * has a seat left. End the lease that has a seat; the caller moves the slot after the last. */

@@ -16,6 +16,7 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     kp__list_init(&sub->all);
     for (int s = 0; s < KP__STATES; s++) kp__list_init(&sub->slots[s]);
     kp__list_init(&sub->open_seats);
+    kp__heap_node_init(&sub->term);
     for (int q = 0; q < KP__QUEUES; q++) kp__list_init(&sub->queue[q]);
     kp__heap_node_init(&sub->starved);
     for (int m = 0; m < KP__MEMBERS; m++) kp__heap_node_init(&sub->evict[m]);

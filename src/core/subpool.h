@@ -72,6 +72,14 @@ struct kp__subpool {
     struct kp__heap_node evict[KP__MEMBERS];
     uint64_t evict_rank;
 
+    uint32_t lane, lane_room;  /* its line for the hit path (core/lane.h), or 0; room for cells */
+    uint32_t on_lane, calm;    /* cells when it last opened; releases before it opens again */
+    bool open;                 /* the words are the truth, the books are as of `opened` */
+    uint64_t opened, served;   /* since when; leases while it was open last */
+    uint32_t shy;              /* releases more, while that is not worth its cost */
+    struct kp__heap_node term; /* among those with an open lane, by `until` */
+    uint64_t until;            /* its term */
+
     struct kp__due due;
     struct kp__health health;
     struct kp__shed shed;

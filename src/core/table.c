@@ -73,6 +73,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 {
     KP__DCHECK(kp__subpool_unused(sub) && !sub->lacks);
     kp__unfile(core, &sub->due);
+    kp__lane_drop(core, sub);
     add_up(core, sub->rules, -1);
     kp__map_remove(&core->keys, &sub->node);
     kp__list_remove(&sub->all);

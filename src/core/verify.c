@@ -63,6 +63,9 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     require(kp__heap_holds(&sub->starved) == (sub->lacks != NULL), "I5 starved in one heap");
     require(!sub->lacks || sub->waiting > 0, "I5 who is starved waits");
     require(sub->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
+    require(!sub->open || (sub->waiting == 0 && sub->interest == 0 && sub->promised == 0 &&
+                           sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0),
+            "I6 a lane is open, and somebody wants something, or something is under way");
     if (!sub->rules) return;
     if (sub->lacks) verify_budget(core, sub->lacks, "I5 idle permits, or one to evict");
     if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {

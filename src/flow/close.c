@@ -71,6 +71,7 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
     /* the thread of an event loop has others to serve, and would wait for itself */
     bool waits = mode != KP_CLOSE_NOW && kp__here.loops == 0;
     if (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__OPEN) pool->core.phase = KP__DRAINING;
+    kp__shut_all(pool);
     kp__tell(pool, &todo); /* who warms keys need not go on */
     while (waits && mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING &&
            pool->getting > 0 && kp__time(pool) < until)
@@ -108,6 +109,7 @@ static void free_keys(struct kp__pool *pool)
         kp__free(world, sub->health.last, sizeof *sub->health.last);
         /* cover: never, because a key without rules has a call under way (I9) */
         if (sub->rules && --sub->rules->refs == 0) kp__rules_drop(world, sub->rules);
+        kp__lane_drop(&pool->core, sub);
         kp__key_drop(&pool->key_type, sub->key);
         kp__free(world, sub->key, sub->key_room);
     }
@@ -139,6 +141,7 @@ void kp__teardown(struct kp__pool *pool)
     kp__loop_part(pool->loop);
     free_keys(pool);
     free_groups(pool);
+    kp__guide_drop(pool->core.guide);
     for (uint32_t i = 0; i < pool->core.slots.made; i++) {
         struct kp__slot *slot = kp__slab_at(&pool->core.slots, i);
         kp__free(&world, slot->more, slot->more_room * sizeof *slot->more);

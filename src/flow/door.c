@@ -64,9 +64,11 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
         pool->forks = atomic_load(&kp__forks);
         atomic_store(&door->forks, pool->forks);
         door->world = *world;
-        kp__heap_node_init(&door->keep);
+        kp__heap_node_init(&door->upkeep.node);
+        kp__heap_node_init(&door->terms.node);
         atomic_store(&door->pool, pool);
         pool->door = door;
+        pool->core.id = index + 1;
         pool->world = &door->world;
         /* release: the same; the door was written before */
         atomic_store_explicit(&made, index + 1, memory_order_release);
@@ -194,8 +196,10 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
         return;
     }
     pool->announced = 0; /* say KP__NEVER, whatever was said before */
+    if (pool->term != KP__NEVER) kp__life_terms(door, KP__NEVER);
     if (pool->upkeep) pool->upkeep(door, KP__NEVER, pool->world->ctx);
     /* release: pairs with the acquire of kp__enter */
+    atomic_store_explicit(&door->guide, NULL, memory_order_relaxed);
     atomic_store_explicit(&door->pool, NULL, memory_order_release);
     kp__lock_give(&door->lock, &door->world);
     kp__todo_run_wakes(todo);
@@ -252,6 +256,29 @@ static void free_old_arrays(struct kp__pool *pool)
         while ((old = kp__map_spent(maps[i], &bytes)) != NULL) kp__free(pool->world, old, bytes);
 }
 
+/* A guide for twice the keys, if this one is full. Hits can do without; so may memory be short. */
+static void widen_guide(struct kp__pool *pool)
+{
+    struct kp__core *core = &pool->core;
+    uint64_t keys = (uint64_t)core->key_count + 1;
+    struct kp__todo todo;
+
+    if (!core->lanes || !core->by_bytes || kp__guide_room(core->guide) >= keys) return;
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
+    struct kp__guide *wide = kp__guide_make(keys * 2);
+    kp__step_in(pool);
+    if (kp__guide_room(wide) > kp__guide_room(core->guide)) {
+        struct kp__guide *old = core->guide;
+        core->guide = wide;
+        /* relaxed: as above; release: pairs with the acquire in hit.c */
+        atomic_store_explicit(&pool->door->quick_seed, core->quick_seed, memory_order_relaxed);
+        atomic_store_explicit(&pool->door->guide, wide, memory_order_release);
+        wide = old;
+    }
+    kp__guide_drop(wide);
+}
+
 bool kp__make_room(struct kp__pool *pool)
 {
     struct kp__slab *slab;
@@ -261,6 +288,7 @@ bool kp__make_room(struct kp__pool *pool)
 
     kp__todo_init(&todo, pool->world);
     free_old_arrays(pool);
+    widen_guide(pool);
     while ((bytes = wanted(pool, &slab, &map)) > 0) {
         kp__step_out(pool, &todo);
         void *memory = kp__alloc(pool->world, bytes, 64), *left;

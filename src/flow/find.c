@@ -10,23 +10,6 @@
 
 /* ---- keys the user hands in ------------------------------------------------------------------ */
 
-/* A pinned key: data is the subpool's index, size carries this mark, the door's index and the
- * subpool's serial. */
-#define PIN_MARK (SIZE_MAX / 4 + 1)
-#define PIN_SERIAL ((size_t)0xffff)
-#define PIN_DOOR ((size_t)0xfff)
-
-static size_t pin_size(const struct kp__pool *pool, const struct kp__subpool *sub)
-{
-    return PIN_MARK | (((size_t)pool->door->index & PIN_DOOR) << 16) |
-           ((size_t)sub->serial & PIN_SERIAL);
-}
-
-static bool is_pinned(kp_key key)
-{
-    return (key.size & PIN_MARK) && !(key.size & KP_STRUCT_KEY);
-}
-
 bool kp__every_key(kp_key key)
 {
     return key.data == NULL && key.size == SIZE_MAX;
@@ -37,7 +20,7 @@ static const char *bad_key(const struct kp__pool *pool, kp_key key)
 {
     const char *sentence = NULL;
 
-    if (is_pinned(key)) return NULL;
+    if (kp__is_pinned(key)) return NULL;
     if (kp__every_key(key)) return "KP_EVERY_KEY is no key to borrow for; name one";
     return kp__key_check(&pool->key_type, key, &sentence) == 0 ? NULL : sentence;
 }
@@ -56,7 +39,7 @@ int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__tod
 
 uint64_t kp__hash(struct kp__pool *pool, kp_key key)
 {
-    return is_pinned(key) ? 0 : kp__key_hash(&pool->key_type, pool->seed, key);
+    return kp__is_pinned(key) ? 0 : kp__key_hash(&pool->key_type, pool->seed, key);
 }
 
 kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub)
@@ -81,9 +64,13 @@ static bool same_key(const struct kp__map_node *node, const void *ctx)
 
 static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
 {
-    struct kp__subpool *sub = kp__slab_at(&pool->core.subpools, (uint32_t)(uintptr_t)key.data);
+    uintptr_t number = (uintptr_t)key.data;
+    const struct kp__lane *lane = number <= UINT32_MAX ? kp__lane_at((uint32_t)number) : NULL;
 
-    return sub && sub->in_use && sub->pins > 0 && key.size == pin_size(pool, sub) ? sub : NULL;
+    /* relaxed: if it is this pool's, it was written under its lock */
+    if (!lane || atomic_load_explicit(&lane->pin, memory_order_relaxed) != key.size) return NULL;
+    struct kp__subpool *sub = kp__slab_at(&pool->core.subpools, lane->sub);
+    return sub && sub->lane == number ? sub : NULL;
 }
 
 static int stale_pin(struct kp__pool *pool, kp_why *why)
@@ -200,7 +187,7 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
         *code = 0;
         return sub;
     }
-    if (sub) sub->interest++; /* it may be forgotten while the lock is given back (I9) */
+    if (sub) kp__take_interest(pool, sub); /* it may be forgotten meanwhile (I9) */
     kp__step_out(pool, &todo);
     kp__key_drop(&pool->key_type, copy);
     kp__free(pool->world, copy, size);
@@ -220,7 +207,7 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
         *code = KP_ECLOSED;
         return NULL;
     }
-    if (is_pinned(key)) {
+    if (kp__is_pinned(key)) {
         if ((sub = find_pinned(pool, key)) == NULL) *code = stale_pin(pool, why);
     } else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) == NULL && !want) {
         *code = KP_ENOTFOUND;
@@ -228,12 +215,18 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
     if (*code != 0) return NULL;
     if (!sub && (int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
     if (*code != 0 || (!sub && (sub = make(pool, key, hash, code)) == NULL)) return NULL;
-    sub->interest++;
+    kp__take_interest(pool, sub);
     if (want) sub->leaving = false;
     if (!want || sub->rules || sub->ruling) return sub; /* ruling: wait for it in the queue */
     if ((*code = rule(pool, sub, why)) == 0) return sub;
     kp__lose_interest(pool, sub, 0);
     return NULL;
+}
+
+void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    kp__shut(pool, sub);
+    sub->interest++;
 }
 
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
@@ -273,6 +266,16 @@ void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
 
 /* ---- pins ------------------------------------------------------------------------------------ */
 
+/* How many pins there are, and with what size they are known to their lane. */
+static void count_pin(struct kp__pool *pool, struct kp__subpool *sub, uint32_t one)
+{
+    size_t size = kp__pin_size(pool->core.id, sub->serial);
+
+    sub->pins += one;
+    /* relaxed: who uses a pin was handed it afterwards; or it is not his any more */
+    atomic_store_explicit(&KP__LANE_OF(sub)->pin, sub->pins ? size : 0, memory_order_relaxed);
+}
+
 int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
 {
     struct kp__subpool *sub = NULL;
@@ -285,9 +288,14 @@ int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
     kp__todo_init(&todo, pool->world);
     code = kp__check_key(pool, key, NULL, &todo);
     if (code == 0 && (sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code)) != NULL) {
-        sub->pins++;
-        *pinned = kp_bytes((const void *)(uintptr_t)sub->item.index, pin_size(pool, sub));
-        sub->interest--;
+        if (kp__lane_make(&pool->core, sub)) {
+            count_pin(pool, sub, 1);
+            *pinned = kp_bytes((const void *)(uintptr_t)sub->lane,
+                               kp__pin_size(pool->core.id, sub->serial));
+        } else {
+            code = KP_ENOMEM;
+        }
+        kp__lose_interest(pool, sub, sub->used_at);
     }
     kp__leave(pool, &todo);
     return code;
@@ -305,9 +313,10 @@ void kp_unpin(kp_pool *door, kp_key *pinned)
         return;
     }
     kp__todo_init(&todo, pool->world);
-    sub = is_pinned(*pinned) ? find_pinned(pool, *pinned) : NULL;
+    sub = kp__is_pinned(*pinned) ? find_pinned(pool, *pinned) : NULL;
     if (sub) {
-        sub->pins--;
+        kp__shut(pool, sub);
+        count_pin(pool, sub, (uint32_t)-1);
         sub->interest++;
         kp__lose_interest(pool, sub, kp__time(pool));
         *pinned = kp_bytes(NULL, 0);

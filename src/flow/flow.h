@@ -19,15 +19,23 @@
 
 /* What a kp_pool * points to: stays for the life of the process, so that every call after close can
  * be answered (L10). */
+struct kp__wanted { /* when somebody is to look after a pool */
+    struct kp__heap_node node;
+    uint64_t at;
+};
+
 struct kp_pool {
+    /* read at every hit (hit.c), and seldom written: apart from what follows */
+    _Alignas(64) uint32_t index;       /* constant: leases name doors by it */
+    int32_t on_fork;                   /* constant: KP_FORK_... */
+    _Atomic(struct kp__guide *) guide; /* to lanes of its pool, or NULL */
+    _Atomic uint64_t quick_seed;       /* of the hash by which guides find keys */
+    _Atomic uint32_t forks;            /* kp__forks when `pool` was opened (fork.c) */
+    struct kp__world world;            /* constant */
+
     struct kp__lock lock;
-    int32_t on_fork;                 /* constant: KP_FORK_... */
     _Atomic(struct kp__pool *) pool; /* NULL: closed, and all came back. Written under the lock */
-    uint32_t index;                  /* constant: leases name doors by it */
-    _Atomic uint32_t forks;          /* kp__forks when `pool` was opened (fork.c) */
-    struct kp__world world;          /* constant */
-    struct kp__heap_node keep;       /* Guard: the process's keeper's lock (life.c) */
-    uint64_t keep_at;                /* the same */
+    struct kp__wanted upkeep, terms; /* Guard: the lock of whoever is wanted (life.c, loop.c) */
 };
 
 struct kp__job;
@@ -70,6 +78,7 @@ struct kp__pool {
     uint32_t watchers;     /* who parks on `news`: close, warm */
     _Atomic uint32_t news; /* while watched: changes when a resource was made, went or came back */
     uint64_t announced;    /* the due time that upkeep was told last */
+    uint64_t term;         /* the same, of him who shuts lanes */
     bool late_reported;
 };
 
@@ -122,6 +131,15 @@ void kp__life_in_child(void);
 void kp__listener_in_child(void);
 void kp__loops_in_child(void);
 
+/* About to look at this key: no hit passes by any more, and its books are up to date (core/lane.h).
+ * With the lock. */
+static inline void kp__shut(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    if (sub->open) kp__lane_shut(&pool->core, sub, kp__now(pool->world));
+}
+
+void kp__shut_all(struct kp__pool *pool); /* of every key */
+
 /* ---- time (door.c) --------------------------------------------------------------------------- */
 
 uint64_t kp__time(const struct kp__pool *pool);
@@ -161,6 +179,8 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure);
  * With the lock. `make`: make it if need be; then the lock may be given back meanwhile. */
 struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool make,
                              kp_why *why, int *code);
+/* Nobody forgets this key meanwhile, and its lane is shut. */
+void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 uint64_t kp__hash(struct kp__pool *pool, kp_key key); /* 0 for a pinned key */
 kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub);
@@ -169,6 +189,34 @@ kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub);
 int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__todo *todo);
 bool kp__key_fits(struct kp__pool *pool, kp_key key); /* the same, and nothing is told */
 bool kp__every_key(kp_key key);
+
+/* A pinned key: data is the number of its lane, size carries this mark, the door's index and the
+ * subpool's serial, both as in the owner of a lane. */
+#define KP__PIN_MARK (SIZE_MAX / 4 + 1)
+
+static inline bool kp__is_pinned(kp_key key)
+{
+    return (key.size & KP__PIN_MARK) && !(key.size & KP_STRUCT_KEY);
+}
+
+#if SIZE_MAX > UINT32_MAX
+enum { KP__PIN_DOOR_AT = 32 };
+#else
+enum { KP__PIN_DOOR_AT = 16 };
+#endif
+
+static inline size_t kp__pin_size(uint32_t door, uint32_t serial)
+{
+    size_t doors = KP__PIN_MARK - 1, serials = ((size_t)1 << KP__PIN_DOOR_AT) - 1;
+
+    return KP__PIN_MARK | ((size_t)door << KP__PIN_DOOR_AT & doors) | (serial & serials);
+}
+
+/* Of the door that a pin is for: as much as the pin tells. */
+static inline bool kp__pin_is_of(uint32_t door, size_t size)
+{
+    return (kp__pin_size(door, 0) ^ size) >> KP__PIN_DOOR_AT == 0;
+}
 
 /* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
  * With the lock. In many.c. */
@@ -272,24 +320,48 @@ void kp__job_perform(struct kp__job *job); /* without the lock */
 /* Tell upkeep when it is next wanted. With the lock. */
 void kp__announce(struct kp__pool *pool);
 
+/* Shut the lanes whose term has come. Calls nobody. */
+void kp__terms_end(kp_pool *door);
+
 /* Is upkeep long overdue? Then say so, once. With the lock, which is given back meanwhile. */
 void kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo);
 
 /* The process's one keeper thread: when a pool wants it next, and its start with the first pool. */
 void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx);
 int kp__life_keeper_start(void);
+void kp__life_terms(kp_pool *pool, uint64_t due_ns); /* the same of his who shuts lanes */
+int kp__life_shutter_start(void);
 int kp__thread_start(void *(*fn)(void *), void *arg); /* detached, named, all signals blocked */
 
 /* ---- event loops (loop.c) -------------------------------------------------------------------- */
 
+#if defined(__GNUC__)
+#define KP__TLS __attribute__((tls_model("initial-exec"))) /* a few bytes, found with one load */
+#define KP__APART __attribute__((noinline)) /* so that the short way needs no stack */
+#define KP__PART inline __attribute__((always_inline)) /* of a short way that calls nothing */
+#define KP__SITE __builtin_return_address(0)
+#else
+#define KP__TLS
+#define KP__APART
+#define KP__PART inline
+#define KP__SITE NULL
+#endif
+
 /* What the library knows of this thread. */
 struct kp__here {
     uint32_t thread; /* its number; 0: not needed so far */
+    uint32_t cell;   /* where it found an idle one last, in a lane (hit.c) */
     uint32_t loops;  /* event loops that are its own */
     kp_loop *loop;   /* the one it used last */
     kp_loop *stepping; /* it looks at a request: the driver's functions are posted there */
 };
-extern _Thread_local struct kp__here kp__here;
+extern _Thread_local struct kp__here kp__here KP__TLS;
+
+uint32_t kp__number_thread(void);
+static inline uint32_t kp__thread_number(void)
+{
+    return kp__here.thread ? kp__here.thread : kp__number_thread();
+}
 
 bool kp__loop_is_mine(const kp_loop *loop);
 bool kp__may_block(const struct kp__pool *pool); /* not on the thread of the pool's own loop */

@@ -26,6 +26,7 @@ static void in_child(void)
     kp__life_in_child();
     kp__listener_in_child();
     kp__loops_in_child();
+    kp__lanes_in_child();
 }
 
 bool kp__fork_watch(void)
@@ -91,7 +92,9 @@ static int start_anew(kp_pool *door, uint32_t now, struct kp__pool **out)
         atomic_store(&left_here, old);
     }
     atomic_store(&door->lock.word, 0);
-    kp__heap_node_init(&door->keep);
+    atomic_store(&door->guide, NULL);
+    kp__heap_node_init(&door->upkeep.node);
+    kp__heap_node_init(&door->terms.node);
     atomic_store(&door->pool, pool);
     /* release: pairs with the acquire in kp__enter */
     atomic_store_explicit(&door->forks, now, memory_order_release);

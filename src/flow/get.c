@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "flow/get.h"
+#include "flow/hit.h"
 #include "flow/job.h"
 
 /* ---- the ask --------------------------------------------------------------------------------- */
@@ -393,17 +394,14 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     return 0;
 }
 
-int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
+int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out)
 {
-    struct kp__get g = { .request = { .why = ask ? ask->why : NULL } };
+    struct kp__get g = { .request = { .why = ask ? ask->why : NULL, .site = site } };
     struct kp__todo todo;
     int code;
 
     memset(out, 0, sizeof *out);
     if (g.request.why) memset(g.request.why, 0, sizeof *g.request.why);
-#if defined(__GNUC__)
-    g.request.site = __builtin_return_address(0);
-#endif
     if ((g.pool = kp__enter(door, &code)) == NULL)
         return kp__no_pool(code, g.request.why, "kp_get: pool is NULL; did kp_pool_open fail?");
     kp__todo_init(&todo, g.pool->world);

@@ -23,9 +23,20 @@ static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
     return pool->opened + (since + every - 1) / every * every;
 }
 
+/* When something is due: upkeep shuts lanes, too, where nobody else does. */
+static uint64_t next_due(const struct kp__pool *pool)
+{
+    const struct kp__core *core = &pool->core;
+    uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__lane_next(core);
+
+    return rounded(pool, at < end ? at : end);
+}
+
 void kp__announce(struct kp__pool *pool)
 {
-    uint64_t at = rounded(pool, kp__due_next(&pool->core));
+    uint64_t at = next_due(pool), end = pool->core.shuts ? kp__lane_next(&pool->core) : KP__NEVER;
+
+    if (end < pool->term) kp__life_terms(pool->door, pool->term = end);
 
     if (!pool->upkeep || at >= pool->announced) return;
     pool->announced = at;
@@ -108,6 +119,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
                         struct kp__todo *todo)
 {
     if (!sub->rules) return; /* cover: never, because only a key with rules is filed */
+    kp__shut(pool, sub);
     sub->interest++;
     kp__settle(&pool->core, sub, now, todo); /* back-off may have ended */
     kp__do(pool, todo);
@@ -120,7 +132,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
 
 void kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
 {
-    uint64_t due = rounded(pool, kp__due_next(&pool->core));
+    uint64_t due = next_due(pool);
     bool late = due < now && now - due > LATE;
 
     if (late && !pool->late_reported) {
@@ -129,6 +141,27 @@ void kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *to
         kp__step_in(pool);
     }
     pool->late_reported = late;
+}
+
+void kp__shut_all(struct kp__pool *pool)
+{
+    struct kp__core *core = &pool->core;
+
+    while (kp__heap_top(&core->open))
+        kp__shut(pool, KP__OF(kp__heap_top(&core->open), struct kp__subpool, term));
+}
+
+void kp__terms_end(kp_pool *door)
+{
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    if (!pool) return;
+    kp__todo_init(&todo, pool->world);
+    kp__lane_shut_due(&pool->core, kp__time(pool));
+    pool->term = KP__NEVER; /* so that the next one is told */
+    kp__leave(pool, &todo);
 }
 
 int64_t kp_keep(kp_pool *door)
@@ -141,12 +174,15 @@ int64_t kp_keep(kp_pool *door)
     kp__todo_init(&todo, pool->world);
     uint64_t now = kp__time(pool);
     pool->late_reported = false;
+    kp__at(&pool->core, now);
+    kp__lane_shut_due(&pool->core, now);
     pool->announced = 0; /* quiet until the end of this call */
     for (int looks = 0; looks < AT_ONCE; looks++) {
         struct kp__due *due = kp__due_pop(&pool->core, now);
         if (!due) break;
         if (due->is_slot) {
             struct kp__slot *slot = KP__OF(due, struct kp__slot, due);
+            kp__shut(pool, slot->sub);
             struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, &todo);
             if (leak) report_leak(pool, slot, leak, &todo);
         } else {
@@ -155,7 +191,7 @@ int64_t kp_keep(kp_pool *door)
         kp__do(pool, &todo);
     }
     pool->announced = KP__NEVER;
-    uint64_t next = rounded(pool, kp__due_next(&pool->core));
+    uint64_t next = next_due(pool);
     now = kp__time(pool);
     kp__leave(pool, &todo);
     return next == KP__NEVER ? -1 : next > now ? kp__ms_up(next - now) : 0;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The process's keeper: one thread for all pools that did not ask for another, started when the
- * first of them opens. It is called "keyedpool", blocks all signals, and sleeps until the earliest
- * of their due times. What it does then is in keeper.c.
+ * The process's own threads, for all pools that live in its world: the keeper, who runs upkeep
+ * (keeper.c) and with it functions of the user's, so that nobody knows how long that takes; and one
+ * who only shuts lanes whose term has come (core/lane.h), and is never held up. Each is started
+ * when the first pool opens that wants it, is called "keyedpool", blocks all signals, and sleeps
+ * until the earliest of the times at which a pool wants it.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -11,59 +13,92 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-static bool due_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
+struct watch {
+    struct kp__lock lock;
+    struct kp__heap doors; /* that want it. Guard: lock */
+    bool started;          /* Guard: lock */
+    _Atomic uint32_t rings; /* changes when an earlier time came in */
+    size_t in_door;        /* constant: where a door keeps when it wants it */
+    void (*run)(kp_pool *door);
+};
+
+static bool earlier(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return KP__OF(a, struct kp_pool, keep)->keep_at < KP__OF(b, struct kp_pool, keep)->keep_at;
+    return KP__OF(a, struct kp__wanted, node)->at < KP__OF(b, struct kp__wanted, node)->at;
 }
 
-static struct kp__lock lock;
-static struct kp__heap doors = { .before = due_before }; /* with something due. Guard: lock */
-static bool started;                                     /* Guard: lock */
-static _Atomic uint32_t rings; /* changes when an earlier due time came in */
-
-static struct kp_pool *first_door(void)
+static void keep(kp_pool *door)
 {
-    struct kp__heap_node *top = kp__heap_top(&doors);
+    (void)kp_keep(door); /* says itself when it is due next */
+}
 
-    return top ? KP__OF(top, struct kp_pool, keep) : NULL;
+static struct watch keeper = { .doors = { .before = earlier },
+                               .in_door = offsetof(struct kp_pool, upkeep),
+                               .run = keep };
+static struct watch shutter = { .doors = { .before = earlier },
+                                .in_door = offsetof(struct kp_pool, terms),
+                                .run = kp__terms_end };
+
+static struct kp__wanted *first(const struct watch *w)
+{
+    struct kp__heap_node *top = kp__heap_top(&w->doors);
+
+    return top ? KP__OF(top, struct kp__wanted, node) : NULL;
+}
+
+static void want(struct watch *w, kp_pool *door, uint64_t at)
+{
+    struct kp__wanted *wanted = (struct kp__wanted *)(void *)((char *)door + w->in_door);
+
+    kp__lock_take(&w->lock, &kp__life);
+    if (kp__heap_holds(&wanted->node)) kp__heap_remove(&w->doors, &wanted->node);
+    wanted->at = at;
+    if (at != KP__NEVER) kp__heap_insert(&w->doors, &wanted->node);
+    bool sooner = first(w) == wanted;
+    if (sooner) atomic_fetch_add(&w->rings, 1);
+    kp__lock_give(&w->lock, &kp__life);
+    if (sooner) kp__life.wake((uint32_t *)&w->rings, 1, kp__life.ctx);
 }
 
 void kp__life_upkeep(kp_pool *door, uint64_t due_ns, void *ctx)
 {
     (void)ctx;
-    kp__lock_take(&lock, &kp__life);
-    if (kp__heap_holds(&door->keep)) kp__heap_remove(&doors, &door->keep);
-    door->keep_at = due_ns;
-    if (due_ns != KP__NEVER) kp__heap_insert(&doors, &door->keep);
-    bool earlier = first_door() == door;
-    if (earlier) atomic_fetch_add(&rings, 1);
-    kp__lock_give(&lock, &kp__life);
-    if (earlier) kp__life.wake((uint32_t *)&rings, 1, kp__life.ctx);
+    want(&keeper, door, due_ns);
 }
 
-static void *keep(void *arg)
+void kp__life_terms(kp_pool *door, uint64_t due_ns)
 {
-    (void)arg;
+    want(&shutter, door, due_ns);
+}
+
+static void *serve(void *arg)
+{
+    struct watch *w = arg;
+
     for (;;) {
-        kp__lock_take(&lock, &kp__life);
-        uint32_t heard = atomic_load(&rings);
-        struct kp_pool *door = first_door();
-        uint64_t at = door ? door->keep_at : KP__NEVER;
-        bool due = door && at <= kp__now(&kp__life);
-        if (due) kp__heap_remove(&doors, &door->keep);
-        kp__lock_give(&lock, &kp__life);
-        if (due) (void)kp_keep(door); /* says itself when it is due next */
-        else kp__life.park((uint32_t *)&rings, heard, at, kp__life.ctx);
+        kp__lock_take(&w->lock, &kp__life);
+        uint32_t heard = atomic_load(&w->rings);
+        struct kp__wanted *wanted = first(w);
+        uint64_t at = wanted ? wanted->at : KP__NEVER;
+        bool due = wanted && at <= kp__now(&kp__life);
+        if (due) kp__heap_remove(&w->doors, &wanted->node);
+        kp__lock_give(&w->lock, &kp__life);
+        if (due) w->run((kp_pool *)(void *)((char *)wanted - w->in_door));
+        else kp__life.park((uint32_t *)&w->rings, heard, at, kp__life.ctx);
     }
     return NULL;
 }
 
-/* In a child there is no keeper, and what the parent's held is not ours. */
+/* In a child the threads are not there, and what they held is not ours. */
 void kp__life_in_child(void)
 {
-    atomic_store(&lock.word, 0);
-    kp__heap_init(&doors, due_before);
-    started = false;
+    struct watch *all[] = { &keeper, &shutter };
+
+    for (int i = 0; i < 2; i++) {
+        atomic_store(&all[i]->lock.word, 0);
+        kp__heap_init(&all[i]->doors, earlier);
+        all[i]->started = false;
+    }
 }
 
 int kp__thread_start(void *(*fn)(void *), void *arg)
@@ -86,13 +121,23 @@ int kp__thread_start(void *(*fn)(void *), void *arg)
     return failed ? KP_ENOMEM : 0;
 }
 
-int kp__life_keeper_start(void)
+static int start(struct watch *w)
 {
     int code = 0;
 
-    kp__lock_take(&lock, &kp__life);
-    if (!started) code = kp__thread_start(keep, NULL);
-    if (code == 0) started = true;
-    kp__lock_give(&lock, &kp__life);
+    kp__lock_take(&w->lock, &kp__life);
+    if (!w->started) code = kp__thread_start(serve, w);
+    if (code == 0) w->started = true;
+    kp__lock_give(&w->lock, &kp__life);
     return code;
+}
+
+int kp__life_keeper_start(void)
+{
+    return start(&keeper);
+}
+
+int kp__life_shutter_start(void)
+{
+    return start(&shutter);
 }

@@ -36,13 +36,18 @@ bool kp__may_block(const struct kp__pool *pool)
     return !pool->loop || !kp__loop_is_mine(pool->loop);
 }
 
+uint32_t kp__number_thread(void)
+{
+    kp__here.cell = UINT32_MAX;
+    /* relaxed: a number, and nothing else */
+    return kp__here.thread = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
+}
+
 bool kp__loop_own(kp_loop *loop)
 {
     uint32_t nobody = 0;
 
-    if (kp__here.thread == 0)
-        /* relaxed: a number, and nothing else */
-        kp__here.thread = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
+    (void)kp__thread_number();
     /* relaxed, both: the number alone says it; who opened the loop handed it over */
     if (!kp__loop_is_mine(loop)) {
         if (!atomic_compare_exchange_strong_explicit(&loop->owner, &nobody, kp__here.thread,
@@ -90,7 +95,8 @@ static bool timer_before(const struct kp__heap_node *a, const struct kp__heap_no
 
 static bool door_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return KP__OF(a, struct kp_pool, keep)->keep_at < KP__OF(b, struct kp_pool, keep)->keep_at;
+    return KP__OF(a, struct kp_pool, upkeep.node)->upkeep.at <
+           KP__OF(b, struct kp_pool, upkeep.node)->upkeep.at;
 }
 
 /* One that is closed, or a new one. With the registry's lock; NULL: out of memory. */
@@ -158,10 +164,10 @@ static kp_pool *first_door(kp_loop *loop, uint64_t now, uint64_t *at)
 {
     kp__lock_take(&loop->box.lock, &kp__life);
     struct kp__heap_node *top = kp__heap_top(&loop->doors);
-    kp_pool *door = top ? KP__OF(top, struct kp_pool, keep) : NULL;
+    kp_pool *door = top ? KP__OF(top, struct kp_pool, upkeep.node) : NULL;
 
-    *at = door ? door->keep_at : KP__NEVER;
-    if (door && *at <= now) kp__heap_remove(&loop->doors, &door->keep);
+    *at = door ? door->upkeep.at : KP__NEVER;
+    if (door && *at <= now) kp__heap_remove(&loop->doors, &door->upkeep.node);
     else door = NULL;
     kp__lock_give(&loop->box.lock, &kp__life);
     return door;
@@ -233,10 +239,10 @@ static void upkeep(kp_pool *door, uint64_t due_ns, void *ctx)
 
     (void)ctx;
     kp__lock_take(&loop->box.lock, &kp__life);
-    if (kp__heap_holds(&door->keep)) kp__heap_remove(&loop->doors, &door->keep);
-    door->keep_at = due_ns;
-    if (due_ns != KP__NEVER) kp__heap_insert(&loop->doors, &door->keep);
-    bool earlier = kp__heap_top(&loop->doors) == &door->keep;
+    if (kp__heap_holds(&door->upkeep.node)) kp__heap_remove(&loop->doors, &door->upkeep.node);
+    door->upkeep.at = due_ns;
+    if (due_ns != KP__NEVER) kp__heap_insert(&loop->doors, &door->upkeep.node);
+    bool earlier = kp__heap_top(&loop->doors) == &door->upkeep.node;
     kp__lock_give(&loop->box.lock, &kp__life);
     if (earlier) kp__mail_ring(&loop->box); /* it sleeps too long */
 }

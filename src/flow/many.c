@@ -31,7 +31,7 @@ struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
     struct kp__list *node = kp__list_next(&pool->core.all, sub ? &sub->all : &pool->core.all);
     struct kp__subpool *next = node ? KP__OF(node, struct kp__subpool, all) : NULL;
 
-    if (next) next->interest++;
+    if (next) kp__take_interest(pool, next);
     if (sub) kp__lose_interest(pool, sub, sub->used_at);
     return next;
 }
@@ -194,6 +194,14 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
 
 /* ---- invalidate ------------------------------------------------------------------------------ */
 
+static struct kp__slot *live_slot(struct kp__pool *pool, const void *resource)
+{
+    struct kp__slot *slot = kp__slot_of_live(&pool->core, resource);
+
+    if (slot) kp__shut(pool, slot->sub);
+    return slot;
+}
+
 int64_t kp_invalidate(kp_pool *door, const void *resource)
 {
     struct kp__todo todo;
@@ -206,7 +214,7 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
         return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_invalidate: pool is NULL") : 0;
     kp__todo_init(&todo, pool->world);
     while (pool->core.phase != KP__CLOSED &&
-           (slot = kp__slot_of_live(&pool->core, resource)) != NULL &&
+           (slot = live_slot(pool, resource)) != NULL &&
            /* cover: never, because a live one is idle or lent, and not doomed */
            kp__doom(&pool->core, slot, KP__INVALIDATED, &todo))
         found++;

@@ -4,6 +4,7 @@
  * defaults, put the pool together.
  */
 #include <stdlib.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "flow/job.h"
@@ -84,6 +85,9 @@ static int check_whole(const kp_options *o, kp_why *why)
                                         "KP_NEVER_BLOCKS in driver.flags");
     if (o->on_fork != 0 && o->on_fork != KP_FORK_FRESH && o->on_fork != KP_FORK_REFUSE)
         return kp__refused(why, "on_fork", "is KP_FORK_FRESH or KP_FORK_REFUSE");
+    if (o->reserved0) return kp__refused(why, "reserved0", "is for later versions; leave it 0");
+    if (o->hits != 0 && o->hits != KP_HITS_QUICK && o->hits != KP_HITS_LOCKED)
+        return kp__refused(why, "hits", "is KP_HITS_QUICK or KP_HITS_LOCKED");
     if (o->on_fork == KP_FORK_FRESH && o->loop)
         return kp__refused(why, "on_fork", "and loop: a loop is its own process's, so a child's "
                                            "pool cannot start on it");
@@ -152,9 +156,11 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     core->evicts = o->budget.evict_other_keys != KP_OFF;
     core->by_arrival = o->budget.across == KP_ACROSS_ARRIVAL;
     core->clocked = rules->clocked || core->leak_after != KP__NEVER || o->driver.validate;
+    core->resets = o->driver.reset != NULL;
     core->rules = rules;
     rules->refs = 1;
     kp__list_init(&core->all);
+    kp__lanes_init(core);
     kp__slab_init(&core->slots, sizeof(struct kp__slot));
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
     kp__budget_init(&core->live, "budget.max_live", count_or_all(o->budget.max_live), KP__POOL);
@@ -175,13 +181,35 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     pool->deadline = o->deadline_ms ? kp__span(o->deadline_ms) : kp__span(KP_SECONDS(30));
     pool->keep_every = o->keep_every_ms ? kp__span(o->keep_every_ms) : KP__NEVER;
     pool->abort_on_misuse = o->on_misuse_abort == 1;
-    pool->announced = KP__NEVER;
+    pool->announced = pool->term = KP__NEVER;
     pool->seed[0] = pool->world->random(pool->world->ctx);
     pool->seed[1] = pool->world->random(pool->world->ctx);
     kp__slab_init(&pool->jobs, sizeof(struct kp__job));
     if (o->world && (o->world->upkeep || o->world->now_ns)) pool->upkeep = o->world->upkeep;
     else pool->upkeep = kp__life_upkeep;
     if (o->threads == KP_NONE) pool->upkeep = NULL;
+    pool->core.quick_seed = pool->seed[0] ^ pool->seed[1];
+    pool->core.by_bytes = !o->key_type.size;
+}
+
+/* Hits without the lock: where the pool lives by the process's clock and lets it have threads, for
+ * somebody has to shut lanes in time who is never held up. */
+static void allow_hits(struct kp__pool *pool, const kp_options *o)
+{
+    struct kp__core *core = &pool->core;
+    bool wanted = KP__LANES_PAY && !o->loop && o->hits != KP_HITS_LOCKED;
+
+    core->least_term = KP__LEAST_TERM;
+#if (defined KP_VERIFY && KP_VERIFY) || (defined KP_TEST_LANES && KP_TEST_LANES)
+    const char *lanes = getenv("KP_LANES"); /* tests: everywhere (by the instant), or nowhere */
+    if (lanes) {
+        core->lanes = wanted && (lanes[0] == '2' || (lanes[0] == '1' && pool->upkeep));
+        core->least_term = 0;
+        return;
+    }
+#endif
+    wanted = wanted && o->threads != KP_NONE && !(o->world && o->world->now_ns);
+    core->lanes = core->shuts = wanted && kp__life_shutter_start() == 0;
 }
 
 static bool copy_name(struct kp__pool *pool, const char *name)
@@ -227,6 +255,7 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
     if (!pool) return code;
     pool->world = world;
     pool->door = door;
+    if (door) pool->core.id = door->index + 1;
     if (copy_name(pool, o->name) && keep_options(pool, o)) {
         code = door ? 0 : kp__door_open(pool, world);
         if (code == 0) {
@@ -236,6 +265,7 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
                 kp__refused(o->why, "loop", "is closed, not a loop, or has pools of another clock");
             else if (o->threads > 0) code = kp__crew_open(pool, o->threads);
             else if (pool->upkeep == kp__life_upkeep) code = kp__life_keeper_start();
+            if (code == 0) allow_hits(pool, o);
             if (code != 0 && !door) atomic_store(&pool->door->pool, NULL);
         }
     }

@@ -11,26 +11,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "flow/flow.h"
-
-#define LIVE (UINT64_C(1) << 32)
-#define ENDED (UINT64_C(1) << 33)
-#define FORKS_AT 34
-#define FORKS (UINT64_C(0xffffffff) >> (FORKS_AT - 32))
+#include "flow/hit.h"
 
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
                      kp_lease *out)
 {
     out->resource = slot->resource;
-    out->opaque[0] = (uint64_t)(pool->door->index + 1) << 32 | slot->item.index;
-    out->opaque[1] = kp__seat_at((struct kp__slot *)(uintptr_t)slot, seat)->generation;
-    out->opaque[2] = (pool->forks & FORKS) << FORKS_AT | LIVE | seat;
+    const struct kp__seat *s = kp__seat_at((struct kp__slot *)(uintptr_t)slot, seat);
+
+    out->opaque[0] = (uint64_t)pool->core.id << 32 | slot->item.index;
+    out->opaque[1] = kp__word(s->generation, KP__GONE);
+    out->opaque[2] = kp__lease_marks(pool->forks) |
+                     (slot->cell ? KP__LEASE_CELL | slot->cell : seat);
 }
 
 static void mark_ended(kp_lease *lease)
 {
     lease->resource = NULL;
-    lease->opaque[2] |= ENDED;
+    lease->opaque[2] |= KP__LEASE_ENDED;
 }
 
 /* ---- 7. return: whose lease is it, and is it still one? -------------------------------------- */
@@ -48,11 +46,13 @@ static bool is_zero(const kp_lease *lease)
 }
 
 /* NULL: it is a lease that is held. Otherwise what the caller most likely did. */
-static const char *not_held(const struct held *h, uint64_t generation, char *text, size_t size)
+static const char *not_held(const struct held *h, uint64_t word, char *text, size_t size)
 {
     const char *dead = "this is not a lease of this pool; was the variable initialised?";
+    uint64_t generation = word >> 2;
 
     if (!h->slot || h->number >= h->slot->seats) return dead;
+    if (word != kp__word(generation, KP__GONE)) return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
     const struct kp__seat *seat = kp__seat_at(h->slot, h->number);
     if (seat->generation == generation && seat->lent && !seat->ending) return NULL;
@@ -69,9 +69,23 @@ static const char *not_held(const struct held *h, uint64_t generation, char *tex
 static bool is_of_before_fork(const kp_lease *lease)
 {
     /* relaxed: the child's own store, or none */
-    return (lease->opaque[2] & LIVE) && !(lease->opaque[2] & ENDED) &&
-           lease->opaque[2] >> FORKS_AT <
-               (atomic_load_explicit(&kp__forks, memory_order_relaxed) & FORKS);
+    return (lease->opaque[2] & KP__LEASE_LIVE) && !(lease->opaque[2] & KP__LEASE_ENDED) &&
+           lease->opaque[2] >> KP__LEASE_FORKS_AT <
+               (atomic_load_explicit(&kp__forks, memory_order_relaxed) & KP__LEASE_FORKS);
+}
+
+/* Are its marks those of a lease of this pool? Then it names its seat, or the cell of seat 0. */
+static bool is_in_order(struct held *h, const kp_lease *lease)
+{
+    uint64_t marks = kp__lease_marks(h->pool->forks), last = lease->opaque[2];
+
+    h->number = (uint32_t)last;
+    if (last == (marks | h->number)) return true;
+    if (last != (marks | KP__LEASE_CELL | h->number) || !h->slot || h->number == 0 ||
+        h->slot->cell != h->number)
+        return false;
+    h->number = 0;
+    return true;
 }
 
 /* Find a lease and take its pool's lock. False: misuse was told (unless quiet), or there is nothing
@@ -92,13 +106,12 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
         sentence = "this lease was lent before fork: only the parent can give it back";
     else if (!h->pool && code == KP_ECLOSED)
         sentence = "this lease has ended: its pool is closed and everything came back";
-    if (h->pool && (lease->opaque[2] & ENDED)) {
+    if (h->pool && (lease->opaque[2] & KP__LEASE_ENDED)) {
         sentence = "this lease has ended already: it was released twice through the same variable";
     } else if (h->pool && !stranded) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
-        h->number = (uint32_t)lease->opaque[2];
-        if (lease->opaque[2] == ((h->pool->forks & FORKS) << FORKS_AT | LIVE | h->number))
-            sentence = not_held(h, lease->opaque[1], text, sizeof text);
+        if (h->slot && h->slot->sub) kp__shut(h->pool, h->slot->sub);
+        if (is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1], text, sizeof text);
         if (!sentence) {
             h->seat = kp__seat_at(h->slot, h->number);
             return true;
@@ -151,6 +164,8 @@ static void end(kp_lease *lease, bool discard)
         lease->resource = NULL;
         return;
     }
+    struct kp__subpool *sub = h.slot->sub;
+    uint64_t now = 0;
     mark_ended(lease);
     kp__todo_init(&todo, h.pool->world);
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse);
@@ -162,14 +177,15 @@ static void end(kp_lease *lease, bool discard)
     }
     if (ready != LATER) {
         bool bare = !h.seat->since && keep && !h.pool->core.clocked && h.pool->core.waiting == 0;
-        kp__give(&h.pool->core, h.slot, h.number, keep, reason, bare ? 0 : kp__time(h.pool),
-                 &todo); /* 9 */
+        now = bare ? 0 : kp__time(h.pool);
+        kp__give(&h.pool->core, h.slot, h.number, keep, reason, now, &todo); /* 9 */
     }
+    if (ready != LATER) kp__lane_open(&h.pool->core, sub, now);
     kp__tell(h.pool, &todo);
     kp__leave(h.pool, &todo);
 }
 
-void kp_release(kp_lease *lease)
+void kp__release(kp_lease *lease)
 {
     end(lease, false);
 }
@@ -177,6 +193,22 @@ void kp_release(kp_lease *lease)
 void kp_discard(kp_lease *lease)
 {
     end(lease, true);
+}
+
+void kp__unlend(kp_lease *lease)
+{
+    struct held h = { .pool = NULL };
+    struct kp__todo todo;
+
+    /* cover: never, because nobody else has this lease: the shutting counted it */
+    if (find(lease, true, &h)) {
+        struct kp__tally *tallies[] = { &h.pool->core.tally, &h.slot->sub->tally };
+        for (int i = 0; i < 2; i++) tallies[i]->gets--, tallies[i]->hits--;
+        h.slot->lends--;
+        kp__todo_init(&todo, h.pool->world);
+        kp__leave(h.pool, &todo);
+    }
+    kp__release(lease);
 }
 
 /* ---- while it lasts -------------------------------------------------------------------------- */
@@ -245,6 +277,7 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
     if (!pool) return kp__no_pool(code, NULL, "kp_lease_of: pool is NULL");
     kp__todo_init(&todo, pool->world);
     struct kp__slot *slot = kp__slot_of(&pool->core, resource);
+    if (slot) kp__shut(pool, slot->sub);
     code = !slot || slot->state != KP__LENT ? KP_ENOTFOUND
            : slot->seats > 1                ? KP_EMISUSE
            : slot->first.ending             ? KP_ENOTFOUND

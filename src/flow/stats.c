@@ -85,6 +85,7 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
     if (!pool) return kp__no_pool(code, NULL, "kp_stats_read: pool is NULL");
     kp__todo_init(&todo, pool->world);
     if (kp__every_key(key)) {
+        kp__shut_all(pool);
         s = stats_of_all(&pool->core);
     } else if ((code = kp__check_key(pool, key, NULL, &todo)) == 0) {
         struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code);
@@ -229,6 +230,7 @@ static void explain_key(struct kp__pool *pool, struct kp__subpool *sub, struct t
 
 static void explain_pool(struct kp__pool *pool, struct text *t)
 {
+    kp__shut_all(pool);
     kp_stats s = stats_of_all(&pool->core);
 
     add(t, "pool %s: %" PRIu64 " keys, ", pool->name ? pool->name : "(no name)", s.keys);

@@ -45,6 +45,9 @@ static const struct word acrosses[] = {
 static const struct word forks[] = {
     { "fresh", KP_FORK_FRESH }, { "refuse", KP_FORK_REFUSE }, { NULL, 0 }
 };
+static const struct word hit_ways[] = {
+    { "quick", KP_HITS_QUICK }, { "locked", KP_HITS_LOCKED }, { NULL, 0 }
+};
 static const struct word evictions[] = { { "on", 1 }, { "1", 1 }, { "off", KP_OFF }, { NULL, 0 } };
 static const struct word flags[] = {
     { "on", 1 }, { "1", 1 }, { "off", 0 }, { "0", 0 }, { NULL, 0 }
@@ -146,6 +149,7 @@ static const struct option options_table[] = {
     WHOLE(leak_after_ms, TIME, OFF),
     WHOLES(on_fork, forks),
     WHOLES(on_misuse_abort, flags),
+    WHOLES(hits, hit_ways),
 };
 
 /* ---- reading ------------------------------------------------------------------------------- */

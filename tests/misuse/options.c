@@ -205,6 +205,9 @@ static void unknown_enumerators_must_be_refused(void **state)
     REFUSED_LIMITS("validate_on", .validate_on = 64);
     options.on_fork = 99;
     refused(f, options, "on_fork");
+    options.on_fork = 0;
+    options.hits = 99;
+    refused(f, options, "hits");
 }
 
 static void reserved_words_must_be_zero(void **state)
@@ -215,6 +218,9 @@ static void reserved_words_must_be_zero(void **state)
     REFUSED_LIMITS("reserved", .reserved = { 0, 1 });
     REFUSED_LIMITS("reserved", .reserved0 = 1);
     REFUSED_BUDGET("reserved", .reserved = { 0, 0, 1 });
+    options.reserved0 = 1;
+    refused(f, options, "reserved0");
+    options.reserved0 = 0;
     options.driver.reserved[3] = (void (*)(void))(uintptr_t)1;
     refused(f, options, "reserved");
 }

@@ -84,6 +84,9 @@ static inline void stage_open(struct stage *s)
     core->evicts = true;
     core->rules = &s->rules;
     kp__list_init(&core->all);
+    kp__lanes_init(core);
+    core->id = 7;
+    core->quick_seed = 0x5eed;
     kp__slab_init(&core->slots, sizeof(struct kp__slot));
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
     kp__budget_init(&core->live, "budget.max_live", KP__UNBOUND, KP__POOL);

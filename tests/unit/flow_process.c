@@ -104,9 +104,13 @@ static void a_pool_must_not_open_without_the_keeper_it_needs(void **state)
         assert_null(s.pool);
         threads = attributes = -1;
     }
+    threads = 1; /* he who shuts lanes is missing: then there are none */
     assert_int_equal(kp_pool_open(&options, &s.pool), 0);
+    threads = -1;
+    assert_false(atomic_load(&s.pool->pool)->core.lanes);
     stage_fall(&s);
     assert_int_equal(kp_pool_open(&options, &s.pool), 0); /* it runs already */
+    assert_true(atomic_load(&s.pool->pool)->core.lanes);
     stage_fall(&s);
 }
 

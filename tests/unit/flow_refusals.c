@@ -85,6 +85,8 @@ static void every_choice_must_be_one_of_its_values(void **state)
     static const struct number numbers[] = {
         OPTION(on_misuse_abort, 1, true),   OPTION(on_misuse_abort, 2, false),
         OPTION(on_fork, KP_FORK_FRESH, true), OPTION(on_fork, KP_FORK_REFUSE, true),
+        OPTION(hits, KP_HITS_QUICK, true),  OPTION(hits, KP_HITS_LOCKED, true),
+        OPTION(hits, 3, false),
         OPTION(on_fork, 3, false),          LIMIT(prefill, 3, false),
         LIMIT(prefill, -1, false),          LIMIT(respects_min, -1, false),
         LIMIT(respects_min, 16, false),     LIMIT(respects_min, KP_KIND_NONE, true),

@@ -52,7 +52,10 @@
     X(threads, "none", KP_NONE) X(deadline_ms, "5s", 5000) X(keep_every_ms, "1s", 1000) \
     X(forget_key_after_ms, "1h", 3600000) X(leak_after_ms, "off", KP_OFF)
 
-#define WHOLE_32(X) X(on_fork, "fresh", KP_FORK_FRESH) X(on_misuse_abort, "on", 1)
+#define WHOLE_32(X)                                                                     \
+    X(on_fork, "fresh", KP_FORK_FRESH) X(on_misuse_abort, "on", 1)
+
+#define WHOLE_LATER(X) X(hits, "locked", KP_HITS_LOCKED) /* behind the pointers */
 
 struct field {
     const char *name, *text;
@@ -71,7 +74,7 @@ static const struct field fields[] = {
     BUDGETS(X)
 #undef X
 #define X(name, text, value) FIELD("", name, name, text, value)
-    WHOLE_64(X) WHOLE_32(X)
+    WHOLE_64(X) WHOLE_32(X) WHOLE_LATER(X)
 #undef X
 };
 
@@ -87,6 +90,8 @@ _Static_assert(BUDGETS(X) +sizeof(((kp_budget *)0)->reserved) == sizeof(kp_budge
 #define X(name, text, value) +sizeof(((kp_options *)0)->name)
 _Static_assert(offsetof(kp_options, world) - offsetof(kp_options, threads) ==
                    0 WHOLE_64(X) WHOLE_32(X), "all numbers of kp_options");
+_Static_assert(sizeof(kp_options) - offsetof(kp_options, hits) ==
+                   sizeof(((kp_options *)0)->reserved0) WHOLE_LATER(X), "and those behind");
 #undef X
 
 enum { FIELDS = sizeof fields / sizeof *fields };
@@ -239,6 +244,7 @@ static void special_words_must_be_taken_only_where_they_mean_something(void **st
     assert_set("budget.evict_other_keys", "on", 1);
     assert_set("deadline", "none", KP_NONE);
     assert_set("on_fork", "refuse", KP_FORK_REFUSE);
+    assert_set("hits", "quick", KP_HITS_QUICK);
     refuse("limits.max_age", "unlimited");
     refuse("limits.max_live", "off");
     refuse("limits.min_live", "unlimited");
@@ -289,6 +295,7 @@ static void what_is_no_word_of_an_option_must_be_refused(void **state)
     refuse("limits.validate_on", "keeper");
     refuse("limits.respects_min", "none,idle");
     refuse("on_fork", "anew");
+    refuse("hits", "slow");
     refuse("on_misuse_abort", "2");
 }
 

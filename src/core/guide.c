@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The guides of guide.h: made, used again, written.
+ */
+#include "core/guide.h"
+
+#include <stdbool.h>
+
+#include "base/lock.h"
+
+#ifndef KP__GUIDE_LEAST
+#define KP__GUIDE_LEAST 4 /* bits */
+#endif
+enum {
+    SIZES = sizeof(size_t) > 4 ? 28 : 24, /* the bytes of the largest are a number */
+    PER_BUCKET = 4                        /* keys per bucket, so that few are pushed out */
+};
+
+static struct kp__lock lock;
+static struct kp__guide *spare[SIZES]; /* Guard: lock. By bits */
+
+void kp__guides_in_child(void)
+{
+    atomic_store(&lock.word, 0);
+    for (int i = 0; i < SIZES; i++) spare[i] = NULL;
+}
+
+uint64_t kp__guide_room(const struct kp__guide *guide)
+{
+    return guide ? (uint64_t)PER_BUCKET << guide->bits : 0;
+}
+
+struct kp__guide *kp__guide_make(uint64_t keys)
+{
+    uint32_t bits = KP__GUIDE_LEAST;
+
+    while (bits < SIZES - 1 && (uint64_t)PER_BUCKET << bits < keys) bits++;
+    size_t entries = (size_t)KP__BUCKET << bits, bytes = sizeof(struct kp__guide) + entries * 8;
+    kp__lock_take(&lock, &kp__life);
+    struct kp__guide *guide = spare[bits];
+    if (guide) spare[bits] = guide->next;
+    kp__lock_give(&lock, &kp__life);
+    for (size_t i = 0; guide && i < entries; i++)
+        /* relaxed: who still looks there finds nothing of his own */
+        atomic_store_explicit(&guide->entry[i], 0, memory_order_relaxed);
+    if (guide || (guide = kp__alloc(&kp__life, bytes, 64)) == NULL) return guide;
+    guide->bits = bits;
+    return guide;
+}
+
+void kp__guide_drop(struct kp__guide *guide)
+{
+    if (!guide) return;
+    kp__lock_take(&lock, &kp__life);
+    guide->next = spare[guide->bits];
+    spare[guide->bits] = guide;
+    kp__lock_give(&lock, &kp__life);
+}
+
+/* The place of this entry in its bucket, or of what it may push out. */
+static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash, uint64_t entry, bool enter)
+{
+    size_t bucket = (size_t)(hash & ((UINT64_C(1) << guide->bits) - 1)) * KP__BUCKET;
+    uint32_t first = (uint32_t)(hash >> 29) % KP__BUCKET;
+    _Atomic uint64_t *free = NULL;
+
+    for (uint32_t i = 0; i < KP__BUCKET; i++) {
+        _Atomic uint64_t *at = &guide->entry[bucket + (first + i) % KP__BUCKET];
+        /* relaxed: written under the lock only */
+        uint64_t there = atomic_load_explicit(at, memory_order_relaxed);
+        if (there == entry) return at;
+        if (there == 0 && !free) free = at;
+    }
+    if (!enter) return NULL;
+    return free ? free : &guide->entry[bucket + first];
+}
+
+void kp__guide_enter(struct kp__guide *guide, uint64_t hash, uint32_t lane)
+{
+    uint64_t entry = (hash >> 32) << 32 | lane;
+
+    /* relaxed: a guess */
+    atomic_store_explicit(place(guide, hash, entry, true), entry, memory_order_relaxed);
+}
+
+void kp__guide_leave(struct kp__guide *guide, uint64_t hash, uint32_t lane)
+{
+    _Atomic uint64_t *at = place(guide, hash, (hash >> 32) << 32 | lane, false);
+
+    if (at) atomic_store_explicit(at, 0, memory_order_relaxed);
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening and shutting lanes, under the pool's lock. What happens on an open one: flow/hit.c.
+ */
+#include "core/lane.h"
+
+#include "base/check.h"
+#include "base/mix.h"
+#include "core/core.h"
+
+struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
+
+_Static_assert(sizeof(struct kp__cell) == KP__LINE, "a cell is a line");
+_Static_assert(sizeof(struct kp__lane) == KP__LINE, "a lane is a line");
+_Static_assert(sizeof(struct kp__numbers) == KP__LINE, "a list is a line");
+
+void kp__lanes_in_child(void)
+{
+    kp__lines_in_child(&kp__cells);
+    kp__lines_in_child(&kp__lanes);
+    kp__lines_in_child(&kp__lists);
+    kp__lines_in_child(&kp__tops);
+    kp__guides_in_child();
+}
+
+/* ---- lines ----------------------------------------------------------------------------------- */
+
+/* Its key, where who claimed a cell of it can compare it. */
+static void name(struct kp__lane *lane, const struct kp__subpool *sub)
+{
+    lane->key_size = (uint32_t)sub->key_size;
+    if (sub->key_size <= KP__LANE_KEY) memcpy(lane->key, sub->key, sub->key_size);
+    else memcpy(lane->key, &sub->key, sizeof sub->key);
+}
+
+static bool is_guided(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    return core->by_bytes && sub->key_size <= KP__GUIDED_MOST;
+}
+
+static uint64_t hash_of(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    return kp__quick_hash(core->quick_seed, sub->key, sub->key_size);
+}
+
+bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (sub->lane) return true;
+    if ((sub->lane = kp__lines_take(&kp__lanes)) == 0) return false;
+    struct kp__lane *lane = KP__LANE_OF(sub);
+    lane->sub = sub->item.index;
+    /* relaxed, both: guesses, until a cell of it was claimed, which a release store opened */
+    if (is_guided(core, sub)) {
+        name(lane, sub);
+        atomic_store_explicit(&lane->hash, (uint32_t)hash_of(core, sub), memory_order_relaxed);
+    }
+    atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
+    return true;
+}
+
+/* Where those without the lock may find it. What else is relaxed in this file is written under the
+ * lock only, and guessed from outside. */
+static void name_line(_Atomic uint32_t *word, uint32_t number)
+{
+    /* release: pairs with kp__lane_cell; the line was made before */
+    atomic_store_explicit(word, number, memory_order_release);
+}
+
+static void set(const struct kp__lines *kind, uint32_t list, uint32_t k, uint32_t number)
+{
+    name_line(&((struct kp__numbers *)kp__line(kind, list))->number[k], number);
+}
+
+static uint32_t levels(const struct kp__subpool *sub)
+{
+    return sub->lane_room <= 1 ? 0 : sub->lane_room == KP__LIST ? 1 : 2;
+}
+
+static uint32_t number_in(_Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void drop_lists(struct kp__subpool *sub)
+{
+    struct kp__lane *lane = KP__LANE_OF(sub);
+
+    if (levels(sub) == 1) kp__lines_give(&kp__lists, number_in(&lane->list));
+    if (levels(sub) == 2) {
+        for (uint32_t i = 0; i < sub->lane_room / KP__LIST; i++)
+            kp__lines_give(&kp__lists, kp__listed(&kp__tops, number_in(&lane->top), i));
+        kp__lines_give(&kp__tops, number_in(&lane->top));
+    }
+    sub->lane_room = 0;
+}
+
+/* Room for more than one list holds; for fewer, or none, where memory is short. */
+static void make_top(struct kp__subpool *sub, uint32_t cells)
+{
+    uint32_t top = kp__lines_take(&kp__tops), list, lists = 0;
+
+    if (!top) return;
+    while (lists * KP__LIST < cells && (list = kp__lines_take(&kp__lists)) != 0)
+        set(&kp__tops, top, lists++, list);
+    name_line(&KP__LANE_OF(sub)->top, top);
+    sub->lane_room = lists * KP__LIST;
+    if (lists > 1) return;
+    if (lists == 1) kp__lines_give(&kp__lists, kp__listed(&kp__tops, top, 0));
+    kp__lines_give(&kp__tops, top);
+    sub->lane_room = 0;
+}
+
+/* Room for so many cells. */
+static void make_lists(struct kp__subpool *sub, uint32_t cells)
+{
+    uint32_t list;
+
+    if (cells <= sub->lane_room) return;
+    drop_lists(sub);
+    if (cells == 1) {
+        sub->lane_room = 1;
+    } else if (cells > KP__LIST) {
+        make_top(sub, cells);
+    } else if ((list = kp__lines_take(&kp__lists)) != 0) {
+        name_line(&KP__LANE_OF(sub)->list, list);
+        sub->lane_room = KP__LIST;
+    }
+}
+
+static void set_cell(struct kp__subpool *sub, uint32_t k, uint32_t cell)
+{
+    struct kp__lane *lane = KP__LANE_OF(sub);
+
+    if (levels(sub) == 0) {
+        name_line(&lane->cell, cell);
+        return;
+    }
+    uint32_t list = levels(sub) == 1 ? number_in(&lane->list)
+                                     : kp__listed(&kp__tops, number_in(&lane->top), k / KP__LIST);
+    set(&kp__lists, list, k % KP__LIST, cell);
+}
+
+void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (!sub->lane) return;
+    KP__DCHECK(!sub->open);
+    struct kp__lane *lane = KP__LANE_OF(sub);
+    if (core->guide && is_guided(core, sub))
+        kp__guide_leave(core->guide, hash_of(core, sub), sub->lane);
+    /* who still reads it finds no cell to claim, or one of somebody else's */
+    atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
+    drop_lists(sub);
+    kp__lines_give(&kp__lanes, sub->lane);
+    sub->lane = 0;
+}
+
+void kp__cell_drop(struct kp__slot *slot)
+{
+    if (!slot->cell) return;
+    struct kp__cell *cell = KP__CELL_OF(slot);
+    atomic_store_explicit(&cell->id, 0, memory_order_relaxed);
+    atomic_store_explicit(&cell->word, kp__word(slot->generation, KP__SHUT), memory_order_relaxed);
+    kp__lines_give(&kp__cells, slot->cell);
+    slot->cell = 0;
+}
+
+/* ---- may it open? ---------------------------------------------------------------------------- */
+
+/* Rules that a hit without the lock could not keep, whatever the key has. */
+static bool rules_allow(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    const struct kp__rules *r = sub->rules;
+    int64_t live = kp__sub_live(sub);
+
+    return r->sharing == 1 && r->min_idle == 0 && r->utilization_pct == 100 && r->idle_lifo &&
+           r->reuse && !(r->excess_check & KP_CHECK_RETURN) && live <= r->max_lent &&
+           live <= r->max_idle && live <= r->max_live && core->lent.cap == KP__UNBOUND &&
+           core->max_idle == KP__UNBOUND && !core->resets &&
+           (!core->validates || !(r->validate_on & KP_CHECK_RETURN));
+}
+
+/* Nobody wants anything, and nothing is on its way. */
+static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    return core->phase == KP__OPEN && core->starved == 0 && sub->rules && sub->waiting == 0 &&
+           kp__sub_live(sub) <= KP__LANE_MOST &&
+           sub->interest == 0 && sub->promised == 0 && sub->count[KP__CREATING] == 0 &&
+           sub->count[KP__CLOSING] == 0 && sub->count[KP__IDLE] > 0 && !sub->health.tripped &&
+           !sub->leaving && !sub->refill;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A time to live is kept to a part of this of it: a resource that was used while the lane was open
+ * counts as idle since it opened. */
+enum { TERMS = 64, LEAST_SLACK = 100000000 /* 100 ms */ };
+
+/* So much before `at`, at which a time to live of this length is over: who shuts the lane may have
+ * to wait for a processor, and a resource must not be lent past its time for that. */
+static uint64_t ahead_of(uint64_t at, uint64_t ttl)
+{
+    uint64_t slack = ttl / TERMS > LEAST_SLACK ? ttl / TERMS : LEAST_SLACK;
+
+    return at == KP__NEVER ? KP__NEVER : at > slack ? at - slack : 0;
+}
+
+/* Until when nothing on the lane can outlive its time. */
+static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpool *sub,
+                            uint64_t now)
+{
+    const struct kp__rules *r = sub->rules;
+    bool doubts = core->validates && (r->validate_on & KP_CHECK_GET);
+    uint64_t until = kp__later(now, core->leak_after), ttl = KP__NEVER;
+
+    if (core->clocked && core->least_term == 0) return now + 1; /* for tests: exact ages */
+
+    if (r->idle_check) ttl = sooner(ttl, r->idle_ttl);
+    if (r->excess_check) ttl = sooner(ttl, r->excess_ttl);
+    if (ttl != KP__NEVER) until = sooner(until, kp__later(now, ttl / TERMS));
+    if (r->age_check) ttl = sooner(ttl, r->max_age);
+    if (doubts) until = sooner(until, kp__later(now, r->validate_after / TERMS));
+    for (int state = KP__IDLE; state <= KP__LENT; state++) {
+        const struct kp__list *list = &sub->slots[state], *node;
+        for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
+            const struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+            if (r->age_check) until = sooner(until, ahead_of(slot->age_end, r->max_age));
+            if (state != KP__IDLE) continue;
+            until = sooner(until,
+                           ahead_of(kp__expires_at(slot, KP_CHECK_GET | KP_CHECK_KEEPER), ttl));
+            if (doubts)
+                until = sooner(until, ahead_of(kp__later(slot->since, r->validate_after),
+                                               r->validate_after));
+        }
+    }
+    return until;
+}
+
+/* ---- open ------------------------------------------------------------------------------------ */
+
+/* May its lease end by the word alone? */
+static bool is_plain(const struct kp__slot *slot)
+{
+    const struct kp__seat *s = &slot->first;
+
+    return slot->seats == 1 &&
+           (slot->state == KP__IDLE || (!slot->doomed && !s->ending && !s->decided));
+}
+
+/* A cell for an idle slot, if it has none yet, written once: its borrowers will be reading it. The
+ * slot goes on from the generation of whoever had the cell before, so that its word never comes
+ * back to an old value, and no stale lease ever fits. */
+static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *slot)
+{
+    if (slot->cell) return true;
+    if (slot->state != KP__IDLE || (slot->cell = kp__lines_take(&kp__cells)) == 0) return false;
+    struct kp__cell *cell = KP__CELL_OF(slot);
+    uint64_t before = atomic_load_explicit(&cell->word, memory_order_relaxed) >> 2;
+    if (slot->generation < before) slot->generation = before;
+    /* relaxed: the release of the word says that it is written */
+    atomic_store_explicit(&cell->id, (uint64_t)core->id << 32 | slot->item.index,
+                          memory_order_relaxed);
+    cell->resource = slot->resource;
+    cell->lane = sub->lane;
+    return true;
+}
+
+/* Name the cells in the lane. Returns how many. */
+static uint32_t name_cells(struct kp__core *core, struct kp__subpool *sub)
+{
+    uint32_t many = sub->count[KP__IDLE] + sub->count[KP__LENT], k = 0;
+
+    make_lists(sub, many);
+    for (int state = KP__IDLE; state <= KP__LENT; state++) {
+        const struct kp__list *list = &sub->slots[state], *node;
+        for (node = kp__list_first(list); node && k < sub->lane_room;
+             node = kp__list_next(list, node)) {
+            struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+            slot->on_lane = is_plain(slot) && give_cell(core, sub, slot);
+            if (slot->on_lane) set_cell(sub, k++, slot->cell);
+        }
+    }
+    return k;
+}
+
+static void swing_open(struct kp__slot *slot)
+{
+    uint64_t state = slot->state == KP__IDLE ? KP__HERE : KP__GONE;
+
+    if (!slot->on_lane) return;
+    struct kp__cell *cell = KP__CELL_OF(slot);
+    /* release: pairs with the acquire of who takes it (flow/hit.c) */
+    atomic_store_explicit(&cell->word, kp__word(slot->generation, state), memory_order_release);
+}
+
+static void each_slot(struct kp__subpool *sub, void (*fn)(struct kp__slot *))
+{
+    for (int state = KP__IDLE; state <= KP__LENT; state++) {
+        const struct kp__list *list = &sub->slots[state], *node;
+        for (node = kp__list_first(list); node; node = kp__list_next(list, node))
+            fn(KP__OF(node, struct kp__slot, link));
+    }
+}
+
+void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    uint64_t until;
+
+    if (sub->open || !core->lanes || !is_calm(core, sub) || !rules_allow(core, sub)) return;
+    if (sub->calm > 0) {
+        sub->calm--;
+        return;
+    }
+    until = end_of_term(core, sub, now);
+    if (until != KP__NEVER && until <= kp__later(now, core->least_term)) return;
+    if (!kp__lane_make(core, sub) || (sub->on_lane = name_cells(core, sub)) == 0) return;
+    sub->open = true;
+    sub->opened = now;
+    sub->until = until;
+    kp__heap_insert(&core->open, &sub->term);
+    each_slot(sub, swing_open);
+    /* release: pairs with who claims a cell; what its numbers name was made before */
+    atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->on_lane, levels(sub)),
+                          memory_order_release);
+    if (core->guide && is_guided(core, sub))
+        kp__guide_enter(core->guide, hash_of(core, sub), sub->lane);
+}
+
+/* ---- shut ------------------------------------------------------------------------------------ */
+
+/* Between the books' idle and lent, without asking who is next for anything: it happened while
+ * nobody was. */
+static void found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
+{
+    struct kp__subpool *sub = slot->sub;
+    int one = state == KP__LENT ? 1 : -1;
+    bool moved = slot->state != state;
+
+    kp__slot_found(core, slot, state);
+    if (moved) {
+        sub->leases += (uint32_t)one;
+        core->leases += (uint32_t)one;
+        sub->lent_permits += (uint32_t)one;
+        core->lent.used += one;
+    }
+    slot->borrowers = state == KP__LENT;
+    slot->first.lent = state == KP__LENT;
+}
+
+/* What became of a slot while the lane was open. */
+static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+{
+    struct kp__subpool *sub = slot->sub;
+    struct kp__cell *cell = KP__CELL_OF(slot);
+    /* acquire: pairs with the release of who gave it back; whose swing comes later, fails */
+    uint64_t word = atomic_fetch_and_explicit(&cell->word, ~(uint64_t)KP__WORD_STATE,
+                                              memory_order_acq_rel);
+    uint64_t generation = word >> 2, leases = generation - slot->generation;
+    bool gone = (word & KP__WORD_STATE) == KP__GONE;
+
+    slot->on_lane = false;
+    if (leases == 0 && gone == (slot->state == KP__LENT)) return;
+    slot->generation = generation;
+    slot->lends += leases;
+    sub->tally.gets += leases;
+    sub->tally.hits += leases;
+    core->tally.gets += leases;
+    core->tally.hits += leases;
+    sub->served += leases;
+    if (gone) {
+        /* relaxed, both: whichever lease's they are, it is one of this resource */
+        slot->first = (struct kp__seat){
+            .generation = generation,
+            .since = now,
+            .tag = atomic_load_explicit(&cell->tag, memory_order_relaxed),
+            .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
+            .hit = true
+        };
+        found(core, slot, KP__LENT);
+        kp__file_slot(core, slot);
+    } else {
+        slot->since = sub->opened;
+        found(core, slot, KP__IDLE);
+        kp__file_slot(core, slot); /* it may have been lent when the lane opened */
+    }
+}
+
+/* A lane that opened for next to nothing opens less often: it costs something for each slot. */
+static uint32_t pause_after(const struct kp__core *core, struct kp__subpool *sub)
+{
+    enum { LEAST = 4, MOST = 1024 };
+
+    if (core->least_term == 0) return 0; /* for tests: whenever it may */
+    if (sub->served >= LEAST + sub->on_lane) sub->shy = 0;
+    else if (sub->shy < MOST) sub->shy = 2 * sub->shy + LEAST;
+    return sub->shy + sub->on_lane / LEAST;
+}
+
+void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    /* a hint: most who come now need not look at the words */
+    atomic_store_explicit(&KP__LANE_OF(sub)->shape, 0, memory_order_relaxed);
+    kp__account(core, sub);
+    sub->open = false;
+    sub->served = 0;
+    kp__heap_remove(&core->open, &sub->term);
+    /* in the order in which they came back, as far as that is known: first those nobody touched */
+    for (int state = KP__IDLE; state <= KP__LENT; state++) {
+        struct kp__list *list = &sub->slots[state], *node = kp__list_last(list), *before;
+        for (; node; node = before) {
+            before = kp__list_prev(list, node);
+            struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+            if (slot->on_lane) take_back(core, slot, now);
+        }
+    }
+    if (sub->served > 0 && sub->used_at < now) sub->used_at = now;
+    sub->calm = pause_after(core, sub);
+    kp__evictable_update(core, sub);
+}
+
+/* ---- in time --------------------------------------------------------------------------------- */
+
+static struct kp__subpool *first_open(const struct kp__core *core)
+{
+    struct kp__heap_node *top = kp__heap_top(&core->open);
+
+    return top ? KP__OF(top, struct kp__subpool, term) : NULL;
+}
+
+static bool ends_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
+{
+    return KP__OF(a, struct kp__subpool, term)->until < KP__OF(b, struct kp__subpool, term)->until;
+}
+
+void kp__lanes_init(struct kp__core *core)
+{
+    kp__heap_init(&core->open, ends_before);
+}
+
+uint64_t kp__lane_next(const struct kp__core *core)
+{
+    const struct kp__subpool *first = first_open(core);
+
+    return first ? first->until : KP__NEVER;
+}
+
+void kp__lane_shut_due(struct kp__core *core, uint64_t now)
+{
+    struct kp__subpool *sub;
+
+    while ((sub = first_open(core)) != NULL && sub->until <= now) kp__lane_shut(core, sub, now);
+}

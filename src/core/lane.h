@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Lanes: the hit path without a lock (L9). While the lane of a key is open, its idle resources may
+ * be taken, and those that are lent given back, by one swing of a word each (flow/hit.c), and the
+ * key's books stay as they were when it opened: the words are the truth. Whoever holds the pool's
+ * lock and is about to look at such a key, shuts its lane first. That takes the words back one by
+ * one and brings the books up to date, so that nobody but this file knows of open lanes.
+ *
+ * WHY NOTHING IS LOST. Every word is its own gate. A get swings IDLE to LENT, a release LENT to
+ * IDLE; shutting swings either to SHUT, with one atomic operation on the same word. So each swing
+ * of a borrower comes before the shutting, which then sees what it did, or fails and takes the
+ * lock, under which the books are the truth. Who waits has shut the lane before, under the lock,
+ * and no lane opens while somebody waits: a release that did not see him is one that he has seen
+ * (I6). No second look at a gate is needed, nor any order between different words.
+ *
+ * A cell carries the generation of its slot: each lease swings its word to the next one, so a lease
+ * that has ended finds another word and takes the lock to be told (I8). A stale number leads to a
+ * line of the same kind, for those stay; what was claimed there is compared afterwards, for what is
+ * claimed cannot go.
+ */
+#ifndef KP__CORE_LANE_H
+#define KP__CORE_LANE_H
+
+#include "base/lines.h"
+#include "core/slot.h"
+
+enum { KP__SHUT, KP__HERE, KP__GONE }; /* of a word: the books know; idle; lent */
+enum { KP__WORD_STATE = 3, KP__WORD_NEXT = 4 };
+
+/* Where a word of 64 bits needs a lock of its own, lanes would gain nothing. */
+#define KP__LANES_PAY (ATOMIC_LLONG_LOCK_FREE == 2)
+
+#define KP__LEAST_TERM UINT64_C(1000000) /* 1 ms: to open for less would not pay */
+
+static inline uint64_t kp__word(uint64_t generation, uint64_t state)
+{
+    return generation << 2 | state;
+}
+
+/* One slot's line. But for `word`, written while it is SHUT, under the lock; `tag` and `site` also
+ * by the borrower. */
+struct kp__cell {
+    _Atomic uint64_t word;
+    _Atomic uint64_t id; /* as in its leases: core->id, the slot's index */
+    void *resource;      /* of him who has it */
+    _Atomic(const char *) tag;
+    _Atomic(const void *) site;
+    uint32_t lane;       /* of him who has it */
+    char unused[KP__LINE - 2 * 8 - 3 * sizeof(void *) - 2 * 4];
+    struct kp__line_end end;
+};
+
+/* Keys of more bytes are not guided: to hash them takes longer than the lock. */
+enum { KP__GUIDED_MOST = 4096 };
+
+/* One key's line. A guess for whoever reads it without the lock. Each number in it, and in lists,
+ * is of its own kind for ever, or 0, which is a line that nobody has. */
+enum { KP__LANE_KEY = KP__LINE - (int)sizeof(size_t) - 9 * 4 }; /* 24; 28 on 32 bits */
+struct kp__lane {
+    _Atomic size_t pin;     /* the size of a key that was pinned to it (flow/find.c); or 0 */
+    _Atomic uint32_t shape; /* how many cells, and by how many lists each is found; 0: shut */
+    _Atomic uint32_t cell;  /* the only one */
+    _Atomic uint32_t list;  /* the list of them */
+    _Atomic uint32_t top;   /* the list of their lists */
+    uint32_t sub;           /* its index; constant while a key has it, as are those below */
+    uint32_t key_size;
+    _Atomic uint32_t hash;  /* the half of its key's hash that guides do not compare */
+    char key[KP__LANE_KEY]; /* up to so many bytes; else a pointer to them */
+    struct kp__line_end end;
+};
+
+enum { KP__LIST = KP__LINE / 4 - 1, KP__LANE_MOST = KP__LIST * KP__LIST };
+struct kp__numbers {
+    _Atomic uint32_t number[KP__LIST];
+    struct kp__line_end end; /* so that a list nobody has still has numbers of its own kind */
+};
+
+#define KP__SHAPE(cells, levels) ((uint32_t)(levels) << 16 | (cells))
+#define KP__SHAPE_CELLS UINT32_C(0xffff)
+
+/* Lines by kind: cells, lanes, lists of cells, lists of lists. */
+extern struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
+
+/* With the lock: those of a slot and of a subpool that have one. */
+#define KP__CELL_OF(slot) ((struct kp__cell *)kp__line(&kp__cells, (slot)->cell))
+#define KP__LANE_OF(sub) ((struct kp__lane *)kp__line(&kp__lanes, (sub)->lane))
+
+/* Without the lock: the cell a number in a lease names, or NULL; the lane one in a pin does. */
+static inline struct kp__cell *kp__cell_at(uint32_t number)
+{
+    return (struct kp__cell *)kp__line_at(&kp__cells, number);
+}
+
+static inline struct kp__lane *kp__lane_at(uint32_t number)
+{
+    return (struct kp__lane *)kp__line_at(&kp__lanes, number);
+}
+
+static inline uint32_t kp__listed(const struct kp__lines *kind, uint32_t list, uint32_t k)
+{
+    const struct kp__numbers *l = (const struct kp__numbers *)kp__line(kind, list);
+
+    /* acquire, here and below: pairs with the release of who wrote the number, after the line it
+     * names was made; whose line it is by now, is compared after the claim */
+    return atomic_load_explicit(&l->number[k], memory_order_acquire);
+}
+
+/* Without the lock: the number of the k-th cell of a lane of this shape, as a guess. */
+static inline uint32_t kp__lane_cell(const struct kp__lane *lane, uint32_t shape, uint32_t k)
+{
+    if (shape >> 16 == 0) return atomic_load_explicit(&lane->cell, memory_order_acquire);
+    uint32_t list = shape >> 16 == 1
+                        ? atomic_load_explicit(&lane->list, memory_order_acquire)
+                        : kp__listed(&kp__tops,
+                                     atomic_load_explicit(&lane->top, memory_order_acquire),
+                                     k / KP__LIST);
+    return kp__listed(&kp__lists, list, k % KP__LIST);
+}
+
+/* Give a key its line; it stays until the key goes. False: out of memory. */
+bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub);
+void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub);
+
+/* Nobody waits, nothing is under way, no rule could be broken: from now on, without the lock. A
+ * lane is open for a term only, after which the keeper shuts it; by this, nothing on it outlives
+ * its time, and what is lent for too long is found. */
+void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+/* Bring the books up to date; what is lent meanwhile counts as lent since `now` at least. */
+void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+void kp__lane_shut_due(struct kp__core *core, uint64_t now);
+
+/* When the first term ends; KP__NEVER: no lane is open, or for ever. */
+uint64_t kp__lane_next(const struct kp__core *core);
+
+void kp__lanes_init(struct kp__core *core);
+
+/* A slot is free again: so is its cell. */
+void kp__cell_drop(struct kp__slot *slot);
+
+void kp__lanes_in_child(void);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of core/guide.c: what was entered is found, as far as there is room, and never what was
+ * not; guides are used again.
+ */
+#include "base_kit.h"
+
+#include "core/guide.h"
+
+/* A hash that goes to this bucket, begins at this place of it, and is told from others by `id`. */
+static uint64_t hash_to(uint64_t bucket, uint64_t first, uint64_t id)
+{
+    assert_true(bucket < 1 << 20 && first < KP__BUCKET);
+    return id << 32 | first << 29 | bucket;
+}
+
+static uint64_t buckets(const struct kp__guide *guide)
+{
+    return UINT64_C(1) << guide->bits;
+}
+
+static uint64_t entries(const struct kp__guide *guide)
+{
+    uint64_t n = 0;
+
+    for (uint64_t i = 0; i < buckets(guide) * KP__BUCKET; i++) n += guide->entry[i] != 0;
+    return n;
+}
+
+static void a_guide_must_have_room_for_as_many_keys_as_were_asked_for(void **state)
+{
+    static const struct { uint64_t keys, room; } sizes[] = {
+        { 0, 64 }, { 1, 64 }, { 64, 64 }, { 65, 128 }, { 128, 128 }, { 129, 256 }, { 5000, 8192 },
+    };
+
+    (void)state;
+    assert_int_equal(kp__guide_room(NULL), 0);
+    kp__guide_drop(NULL);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct kp__guide *guide = kp__guide_make(sizes[i].keys);
+        assert_int_equal(kp__guide_room(guide), sizes[i].room);
+        assert_int_equal(buckets(guide) * 4, sizes[i].room);
+        assert_int_equal((uintptr_t)guide->entry % 64, 0);
+        assert_int_equal(entries(guide), 0);
+        kp__guide_drop(guide);
+    }
+}
+
+static void what_was_entered_must_be_found_and_nothing_else(void **state)
+{
+    (void)state;
+    struct kp__guide *guide = kp__guide_make(1);
+    uint64_t last = buckets(guide) - 1;
+    assert_int_equal(kp__guide_find(guide, hash_to(3, 5, 17)), 0);
+    kp__guide_enter(guide, hash_to(3, 5, 17), 99);
+    kp__guide_enter(guide, hash_to(last, 7, 17), 100);
+    assert_int_equal(entries(guide), 2);
+    assert_int_equal(kp__guide_find(guide, hash_to(3, 5, 17)), 99);
+    assert_int_equal(kp__guide_find(guide, hash_to(last, 7, 17)), 100);
+    assert_int_equal(kp__guide_find(guide, hash_to(3, 5, 18)), 0);
+    assert_int_equal(kp__guide_find(guide, hash_to(2, 5, 17)), 0);
+    assert_int_equal(kp__guide_find(guide, hash_to(4, 5, 17)), 0);
+    /* bits of the hash that are neither its place nor in the entry are not looked at */
+    assert_int_equal(kp__guide_find(guide, hash_to(3 + buckets(guide), 5, 17)), 99);
+    kp__guide_leave(guide, hash_to(3, 5, 17), 99);
+    assert_int_equal(kp__guide_find(guide, hash_to(3, 5, 17)), 0);
+    assert_int_equal(entries(guide), 1);
+    kp__guide_leave(guide, hash_to(last, 7, 17), 100);
+    kp__guide_drop(guide);
+}
+
+static void an_entry_must_be_found_from_every_place_of_its_bucket(void **state)
+{
+    (void)state;
+    for (uint64_t first = 0; first < KP__BUCKET; first++) {
+        struct kp__guide *guide = kp__guide_make(1);
+        for (uint32_t i = 0; i < KP__BUCKET; i++) {
+            kp__guide_enter(guide, hash_to(1, first, 50 + i), 200 + i);
+            /* the next free place, from its own on */
+            uint64_t at = KP__BUCKET + (first + i) % KP__BUCKET;
+            assert_int_equal(guide->entry[at], (uint64_t)(50 + i) << 32 | (200 + i));
+        }
+        for (uint32_t i = 0; i < KP__BUCKET; i++)
+            assert_int_equal(kp__guide_find(guide, hash_to(1, first, 50 + i)), 200 + i);
+        assert_int_equal(entries(guide), KP__BUCKET);
+        kp__guide_drop(guide);
+    }
+}
+
+static void an_entry_must_be_made_once(void **state)
+{
+    (void)state;
+    struct kp__guide *guide = kp__guide_make(1);
+    kp__guide_enter(guide, hash_to(1, 0, 50), 200);
+    kp__guide_enter(guide, hash_to(1, 0, 51), 201);
+    for (int i = 0; i < 20; i++) kp__guide_enter(guide, hash_to(1, 0, 51), 201);
+    assert_int_equal(entries(guide), 2);
+    /* not before it where a place became free meanwhile, either */
+    kp__guide_leave(guide, hash_to(1, 0, 50), 200);
+    kp__guide_enter(guide, hash_to(1, 0, 51), 201);
+    assert_int_equal(entries(guide), 1);
+    kp__guide_drop(guide);
+}
+
+static void in_a_full_bucket_who_comes_must_push_out_one_and_be_found(void **state)
+{
+    (void)state;
+    struct kp__guide *guide = kp__guide_make(1);
+    for (uint32_t i = 0; i < KP__BUCKET; i++)
+        kp__guide_enter(guide, hash_to(2, 0, 50 + i), 200 + i);
+    kp__guide_enter(guide, hash_to(1, 3, 70), 300);
+    kp__guide_enter(guide, hash_to(3, 3, 71), 301);
+    kp__guide_enter(guide, hash_to(2, 3, 60), 400);
+    assert_int_equal(kp__guide_find(guide, hash_to(2, 3, 60)), 400);
+    assert_int_equal(kp__guide_find(guide, hash_to(2, 0, 53)), 0); /* the one at its own place */
+    for (uint32_t i = 0; i < KP__BUCKET; i++)
+        if (i != 3) assert_int_equal(kp__guide_find(guide, hash_to(2, 0, 50 + i)), 200 + i);
+    assert_int_equal(kp__guide_find(guide, hash_to(1, 3, 70)), 300);
+    assert_int_equal(kp__guide_find(guide, hash_to(3, 3, 71)), 301);
+    /* who was pushed out leaves without harm, and comes again by pushing another */
+    kp__guide_leave(guide, hash_to(2, 0, 53), 203);
+    assert_int_equal(entries(guide), KP__BUCKET + 2);
+    kp__guide_enter(guide, hash_to(2, 0, 53), 203);
+    assert_int_equal(kp__guide_find(guide, hash_to(2, 0, 53)), 203);
+    assert_int_equal(kp__guide_find(guide, hash_to(2, 0, 50)), 0);
+    kp__guide_drop(guide);
+}
+
+static void who_leaves_must_take_away_its_own_entry_only(void **state)
+{
+    (void)state;
+    struct kp__guide *guide = kp__guide_make(1);
+    kp__guide_enter(guide, hash_to(2, 0, 50), 200);
+    kp__guide_leave(guide, hash_to(2, 0, 50), 201);
+    kp__guide_leave(guide, hash_to(2, 0, 51), 200);
+    kp__guide_leave(guide, hash_to(3, 0, 50), 200);
+    assert_int_equal(kp__guide_find(guide, hash_to(2, 0, 50)), 200);
+    kp__guide_leave(guide, hash_to(2, 6, 50), 200); /* the same entry, looked for from elsewhere */
+    assert_int_equal(entries(guide), 0);
+    kp__guide_drop(guide);
+}
+
+/* A key that got another lane: the old one left before it came. */
+static void a_key_must_be_found_by_its_new_lane_when_it_left_by_the_old(void **state)
+{
+    (void)state;
+    struct kp__guide *guide = kp__guide_make(1);
+    uint64_t hash = hash_to(2, 4, 50);
+    for (uint32_t lane = 1; lane < 30; lane++) {
+        kp__guide_enter(guide, hash, lane);
+        assert_int_equal(kp__guide_find(guide, hash), lane);
+        kp__guide_leave(guide, hash, lane);
+    }
+    assert_int_equal(entries(guide), 0);
+    kp__guide_drop(guide);
+}
+
+static void a_dropped_guide_must_be_used_again_for_the_same_size_and_be_empty(void **state)
+{
+    (void)state;
+    struct kp__guide *a = kp__guide_make(1), *b = kp__guide_make(1), *wide = kp__guide_make(100);
+    assert_ptr_not_equal(a, b);
+    for (uint64_t i = 0; i < buckets(a); i++)
+        for (uint64_t k = 0; k < KP__BUCKET; k++) {
+            kp__guide_enter(a, hash_to(i, k, 50 + k), 7);
+            kp__guide_enter(b, hash_to(i, k, 50 + k), 8);
+        }
+    assert_int_equal(entries(a), buckets(a) * KP__BUCKET);
+    kp__guide_drop(a);
+    assert_int_equal(kp__guide_find(a, hash_to(1, 0, 50)), 7); /* it may be looked at, still */
+    kp__guide_drop(b);
+    kp__guide_drop(wide);
+    assert_ptr_equal(kp__guide_make(100), wide);
+    assert_ptr_equal(kp__guide_make(1), b);
+    assert_int_equal(entries(b), 0);
+    assert_ptr_equal(kp__guide_make(1), a);
+    assert_int_equal(entries(a), 0);
+    struct kp__guide *c = kp__guide_make(1);
+    assert_true(c != a && c != b && c != wide);
+    kp__guide_drop(a);
+    kp__guide_drop(b);
+    kp__guide_drop(c);
+    kp__guide_drop(wide);
+}
+
+static void random_entries_must_be_found_as_far_as_they_were_not_pushed_out(void **state)
+{
+    enum { KEYS = 4096 };
+    static uint64_t hashes[KEYS];
+    uint32_t found = 0;
+
+    (void)state;
+    kit_seed();
+    struct kp__guide *guide = kp__guide_make(KEYS);
+    for (uint32_t i = 0; i < KEYS; i++)
+        kp__guide_enter(guide, hashes[i] = kit_random() | UINT64_C(1) << 63, i + 1);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        uint32_t lane = kp__guide_find(guide, hashes[i]);
+        assert_true(lane == 0 || lane == i + 1 || hashes[lane - 1] >> 32 == hashes[i] >> 32);
+        found += lane == i + 1;
+    }
+    /* four keys for eight places, at random: a hundredth finds its bucket full */
+    assert_in_range(found, KEYS * 97 / 100, KEYS);
+    assert_true(found == entries(guide));
+    kp__guide_drop(guide);
+}
+
+static void without_memory_there_must_be_no_guide(void **state)
+{
+    static const uint64_t keys[] = { 1 << 24, UINT64_MAX }; /* 256 MiB, and the largest */
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        kit_memory_short();
+        struct kp__guide *guide = kp__guide_make(keys[i]);
+        kit_memory_again();
+        assert_null(guide);
+    }
+}
+
+static void a_child_must_not_use_the_guides_of_its_parent(void **state)
+{
+    static struct kp__guide *kept[2]; /* the child forgets them */
+
+    (void)state;
+    kept[0] = kp__guide_make(1);
+    kept[1] = kp__guide_make(1000);
+    for (int i = 0; i < 2; i++) kp__guide_drop(kept[i]);
+    kp__guides_in_child();
+    struct kp__guide *own[2] = { kp__guide_make(1), kp__guide_make(1000) };
+    for (int i = 0; i < 2; i++) {
+        assert_ptr_not_equal(own[i], kept[i]);
+        kp__guide_drop(own[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_child_must_not_use_the_guides_of_its_parent),
+        cmocka_unit_test(a_guide_must_have_room_for_as_many_keys_as_were_asked_for),
+        cmocka_unit_test(what_was_entered_must_be_found_and_nothing_else),
+        cmocka_unit_test(an_entry_must_be_found_from_every_place_of_its_bucket),
+        cmocka_unit_test(an_entry_must_be_made_once),
+        cmocka_unit_test(in_a_full_bucket_who_comes_must_push_out_one_and_be_found),
+        cmocka_unit_test(who_leaves_must_take_away_its_own_entry_only),
+        cmocka_unit_test(a_key_must_be_found_by_its_new_lane_when_it_left_by_the_old),
+        cmocka_unit_test(a_dropped_guide_must_be_used_again_for_the_same_size_and_be_empty),
+        cmocka_unit_test(random_entries_must_be_found_as_far_as_they_were_not_pushed_out),
+        cmocka_unit_test(without_memory_there_must_be_no_guide),
+    };
+
+    return cmocka_run_group_tests_name("core/guide", tests, NULL, NULL);
+}

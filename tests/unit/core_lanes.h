@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the tests of core/lane.c share: a stage whose keys may open lanes; a get and a release that
+ * take no lock, in the few steps that matter of flow/hit.c; and how many lines are in use.
+ */
+#ifndef KP_TESTS_CORE_LANES_H
+#define KP_TESTS_CORE_LANES_H
+
+#include "core_stage.h"
+
+
+/* ---- lines ----------------------------------------------------------------------------------- */
+
+static inline uint32_t lines_made(const struct kp__lines *kind)
+{
+    uint32_t made = atomic_load(&kind->made);
+
+    return made ? made - 1 : 0;
+}
+
+static inline uint32_t *lines_next(const struct kp__lines *kind, uint32_t number)
+{
+    char *line = kp__line(kind, number);
+
+    return (uint32_t *)(void *)(line + KP__LINE - sizeof(uint32_t));
+}
+
+static inline uint32_t lines_free(const struct kp__lines *kind)
+{
+    uint32_t n = 0;
+
+    for (uint32_t at = kind->free; at; at = *lines_next(kind, at)) n++;
+    return n;
+}
+
+/* How many of this kind somebody has. */
+static inline uint32_t lines_used(const struct kp__lines *kind)
+{
+    return lines_made(kind) - lines_free(kind);
+}
+
+/* Only so many more of this kind are to be had, until lines_unbound. */
+struct lines_bound {
+    struct kp__lines *kind;
+    uint32_t made, free;
+};
+
+static inline struct lines_bound lines_bind(struct kp__lines *kind, int more)
+{
+    uint32_t number[64];
+
+    assert_true(more < 64);
+    for (int i = 0; i < more; i++) number[i] = kp__lines_take(kind);
+    struct lines_bound bound = { kind, atomic_load(&kind->made), kind->free };
+    kind->free = 0;
+    while (more > 0) kp__lines_give(kind, number[--more]);
+    atomic_store(&kind->made, (uint32_t)KP__LINES_FIRST << (KP__LINE_CHUNKS - 1));
+    return bound;
+}
+
+static inline void lines_unbound(struct lines_bound bound)
+{
+    uint32_t at = bound.kind->free, next;
+
+    atomic_store(&bound.kind->made, bound.made);
+    bound.kind->free = bound.free;
+    for (; at; at = next) {
+        next = *lines_next(bound.kind, at);
+        kp__lines_give(bound.kind, at);
+    }
+}
+
+static struct kp__lines *const lines_kinds[] = { &kp__cells, &kp__lanes, &kp__lists, &kp__tops };
+static uint32_t lines_before[4];
+
+/* ---- one lane -------------------------------------------------------------------------------- */
+
+/* A stage whose keys may open lanes. */
+static inline void lane_stage(struct stage *s)
+{
+    for (int i = 0; i < 4; i++) lines_before[i] = lines_used(lines_kinds[i]);
+    stage_open(s);
+    s->core.lanes = true;
+}
+
+/* Open it now, and say whether it is open. */
+static inline bool lane_open(struct stage *s, struct kp__subpool *sub)
+{
+    kp__lane_open(&s->core, sub, s->now);
+    stage_check(s);
+    return sub->open;
+}
+
+static inline void lane_shut(struct stage *s, struct kp__subpool *sub)
+{
+    kp__lane_shut(&s->core, sub, s->now);
+    assert_false(sub->open);
+    stage_check(s);
+}
+
+/* One that is lent, and has a cell: it was idle on an open lane once. */
+static inline struct kp__slot *lane_lend(struct stage *s, struct kp__subpool *sub)
+{
+    struct kp__slot *slot = stage_idle(s, sub);
+
+    assert_true(lane_open(s, sub));
+    lane_shut(s, sub);
+    assert_ptr_equal(stage_lend(s, sub), slot);
+    return slot;
+}
+
+static inline uint32_t lane_shape(const struct kp__subpool *sub)
+{
+    return atomic_load(&KP__LANE_OF(sub)->shape);
+}
+
+static inline uint64_t lane_word(const struct kp__slot *slot)
+{
+    return atomic_load(&KP__CELL_OF(slot)->word);
+}
+
+
+/* The slot's cell says this. */
+#define LANE_SAYS(slot, generation, what) \
+    assert_int_equal(lane_word(slot), kp__word(generation, what))
+
+/* Take this one, as a get does that found its cell. */
+static inline bool lane_take(struct kp__slot *slot, const char *tag, const void *site)
+{
+    struct kp__cell *cell = KP__CELL_OF(slot);
+    uint64_t word = atomic_load(&cell->word);
+
+    if ((word & KP__WORD_STATE) != KP__HERE) return false;
+    atomic_store(&cell->word, word + KP__WORD_NEXT + (KP__GONE - KP__HERE));
+    atomic_store(&cell->tag, tag);
+    atomic_store(&cell->site, site);
+    return true;
+}
+
+/* Give it back, as the release of its latest lease does. */
+static inline bool lane_give(struct kp__slot *slot)
+{
+    uint64_t word = atomic_load(&KP__CELL_OF(slot)->word);
+
+    if ((word & KP__WORD_STATE) != KP__GONE) return false;
+    atomic_store(&KP__CELL_OF(slot)->word, word - (KP__GONE - KP__HERE));
+    return true;
+}
+
+/* Lent and given back so many times, without the lock. */
+static inline void lane_use(struct kp__slot *slot, int times)
+{
+    while (times-- > 0) {
+        assert_true(lane_take(slot, "used", slot));
+        assert_true(lane_give(slot));
+    }
+}
+
+/* ---- several slots --------------------------------------------------------------------------- */
+
+/* The lane names exactly the cells of the slots that are on it, each once. */
+static inline void lane_assert(const struct kp__subpool *sub, uint32_t cells, uint32_t levels)
+{
+    static bool seen[1 << 12];
+    uint32_t shape = lane_shape(sub), on = 0;
+
+    assert_int_equal(shape, KP__SHAPE(cells, levels));
+    assert_int_equal(sub->on_lane, cells);
+    memset(seen, 0, sizeof seen);
+    for (uint32_t k = 0; k < cells; k++) {
+        uint32_t number = kp__lane_cell(KP__LANE_OF(sub), shape, k);
+        assert_in_range(number, 1, sizeof seen - 1);
+        assert_false(seen[number]);
+        seen[number] = true;
+    }
+    for (int state = KP__IDLE; state <= KP__LENT; state++) {
+        for STAGE_EACH (l, &sub->slots[state]) {
+            const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+            if (!slot->on_lane) continue;
+            assert_true(seen[slot->cell]);
+            LANE_SAYS(slot, slot->generation, state == KP__IDLE ? KP__HERE : KP__GONE);
+            on++;
+        }
+    }
+    assert_int_equal(on, cells);
+}
+
+/* As many as are said, the given part of them lent. */
+static inline struct kp__subpool *lane_key(struct stage *s, int slots, int lent)
+{
+    struct kp__subpool *sub = stage_key(s);
+
+    for (int i = 0; i < lent; i++) lane_lend(s, sub);
+    for (int i = lent; i < slots; i++) stage_idle(s, sub);
+    return sub;
+}
+
+static inline bool lane_open_again(struct stage *s, struct kp__subpool *sub)
+{
+    sub->calm = 0;
+    return lane_open(s, sub);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+/* All resources of a key go, and the key: so do its lines. */
+static inline void lane_bury(struct stage *s, struct kp__subpool *sub)
+{
+    struct kp__list *first;
+
+    if (sub->open) lane_shut(s, sub);
+    while ((first = kp__list_first(&sub->slots[KP__LENT])) != NULL)
+        stage_give(s, KP__OF(first, struct kp__slot, link), 0, true);
+    while ((first = kp__list_first(&sub->slots[KP__IDLE])) != NULL)
+        kp__close_idle(&s->core, KP__OF(first, struct kp__slot, link), KP__SURPLUS, &s->todo);
+    stage_destroy(s);
+    kp__table_drop(&s->core, sub);
+}
+
+/* The end of a stage: all keys go, and no line stays behind. */
+static inline void lane_close(struct stage *s)
+{
+    struct kp__list *first;
+
+    while ((first = kp__list_first(&s->core.all)) != NULL)
+        lane_bury(s, KP__OF(first, struct kp__subpool, all));
+    for (int i = 0; i < 4; i++) assert_int_equal(lines_used(lines_kinds[i]), lines_before[i]);
+    stage_close(s);
+}
+
+#endif
