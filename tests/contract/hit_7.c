@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Guesses that are wrong, by hand: numbers of lines are changed as nobody's luck would have it, and
+ * nothing of it may be seen from outside. And what is no guess at all: keys, pins and leases that
+ * the short cut leaves to the long way.
+ */
+#include "base/mix.h"
+#include "hit.h"
+
+/* ---- leading astray -------------------------------------------------------------------------- */
+
+static struct kp__core *core_of(kp_pool *pool)
+{
+    return &atomic_load(&pool->pool)->core;
+}
+
+static uint64_t hash_in(kp_pool *pool, kp_key key)
+{
+    return kp__quick_hash(atomic_load(&pool->quick_seed), key.data, key.size);
+}
+
+static uint32_t lane_number(kp_pool *pool, kp_key key)
+{
+    uint32_t number = kp__guide_find(atomic_load(&pool->guide), hash_in(pool, key));
+
+    assert_int_not_equal(number, 0);
+    return number;
+}
+
+/* From now on `from` leads to the lane of another key, maybe of another pool. */
+static void lead(kp_pool *pool, kp_key from, uint32_t to)
+{
+    struct kp__guide *guide = core_of(pool)->guide;
+    uint64_t hash = hash_in(pool, from);
+
+    kp__guide_leave(guide, hash, lane_number(pool, from));
+    kp__guide_enter(guide, hash, to);
+    atomic_store(&kp__lane_at(to)->hash, (uint32_t)hash);
+}
+
+/* A get of `key` goes the long way round, and is lent its own. */
+static void assert_its_own(kp_key key)
+{
+    kp_lease lease;
+
+    HIT_LONG(lease = hit_take(key));
+    const struct item *item = lease.resource;
+    assert_int_equal(item->size, key.size);
+    assert_memory_equal(item->key, key.data, key.size);
+    hit_give(&lease);
+}
+
+static void a_key_that_leads_to_another_must_be_lent_its_own(void **state)
+{
+    static const char *const others[] = { "bob", "robert" }; /* as long, and longer */
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        hit_open((kp_options){ 0 });
+        kp_key own = kp_str("ann"), other = kp_str(others[i]);
+        hit_stock(own, 1);
+        hit_stock(other, 1);
+        kp_stats before = hit_stats(other);
+        hit_warm(other);
+        uint64_t warm = hit.gets;
+        lead(hit.pool, own, lane_number(hit.pool, other));
+        assert_its_own(own);
+        uint64_t mine = hit.gets - warm;
+        kp_stats after = hit_stats(other);
+        assert_int_equal(mine, 1);
+        assert_int_equal(after.gets - after.hits, before.gets - before.hits);
+        assert_int_equal(hit_stats(KP_EVERY_KEY).gets, hit.gets);
+        hit_end(state);
+        hit_begin(state);
+    }
+}
+
+static void a_key_that_leads_to_another_pool_must_be_lent_its_own(void **state)
+{
+    (void)state;
+    hit_open((kp_options){ 0 });
+    kp_pool *other = hit.pool;
+    hit_stock(kp_str("k"), 1);
+    uint64_t gets = hit.gets;
+    hit_open((kp_options){ 0 });
+    hit_stock(kp_str("k"), 1);
+    lead(hit.pool, kp_str("k"), lane_number(other, kp_str("k")));
+    assert_its_own(kp_str("k"));
+    assert_int_equal(hit_stats(KP_EVERY_KEY).gets, hit.gets - gets);
+    kp_stats s;
+    assert_int_equal(kp_stats_read(other, KP_EVERY_KEY, &s), 0);
+    assert_int_equal(s.gets, gets);
+    assert_int_equal(s.lent, 0);
+    assert_int_equal(kp_pool_close(other, KP_CLOSE_NOW, 0), 0);
+}
+
+/* As if its cell had gone to another lane just now. */
+static void a_lane_with_a_cell_of_another_must_lend_nothing_of_it(void **state)
+{
+    kp_key pin;
+
+    (void)state;
+    for (int pinned = 0; pinned < 2; pinned++) {
+        hit_open((kp_options){ 0 });
+        hit_stock(kp_str("ann"), 1);
+        hit_stock(kp_str("bob"), 1);
+        if (pinned) {
+            assert_int_equal(kp_pin(hit.pool, kp_str("ann"), &pin), 0);
+            hit_warm(kp_str("ann"));
+        }
+        struct kp__lane *lane = kp__lane_at(lane_number(hit.pool, kp_str("ann")));
+        struct kp__lane *other = kp__lane_at(lane_number(hit.pool, kp_str("bob")));
+        uint32_t own = atomic_load(&lane->cell);
+        atomic_store(&lane->cell, atomic_load(&other->cell));
+        kp_lease lease;
+        HIT_LONG(lease = hit_take(pinned ? pin : kp_str("ann")));
+        assert_memory_equal(((struct item *)lease.resource)->key, "ann", 3);
+        atomic_store(&lane->cell, own);
+        hit_give(&lease);
+        if (pinned) kp_unpin(hit.pool, &pin);
+        assert_int_equal(hit_stats(KP_EVERY_KEY).gets, hit.gets);
+        hit_end(state);
+        hit_begin(state);
+    }
+}
+
+/* ---- left to the long way -------------------------------------------------------------------- */
+
+static int create_of_any_size(kp_job *job, void **out)
+{
+    (void)job;
+    *out = &hit.item[atomic_fetch_add(&hit.made, 1)];
+    return 0;
+}
+
+static void a_key_of_more_bytes_than_are_guided_must_be_lent_all_the_same(void **state)
+{
+    static char text[KP__GUIDED_MOST + 1];
+    kp_key key = kp_bytes(text, sizeof text);
+    kp_lease lease;
+
+    (void)state;
+    hit_open((kp_options){ .driver.create = create_of_any_size });
+    for (int i = 0; i < 3; i++) {
+        HIT_LONG(lease = hit_take(key));
+        hit_give(&lease);
+    }
+    assert_int_equal(hit.made, 1);
+    HIT_LONG(lease = hit_take(kp_bytes(text, KP__GUIDED_MOST)));
+    hit_give(&lease);
+    hit_warm(kp_bytes(text, KP__GUIDED_MOST));
+}
+
+static void a_key_without_bytes_that_has_a_size_must_be_misuse(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    hit_open((kp_options){ 0 });
+    hit_stock(kp_str("k"), 1);
+    assert_int_equal(kp_get(hit.pool, kp_bytes(NULL, 3), NULL, &lease), KP_EMISUSE);
+    hit_assert_told(1, "size");
+}
+
+static void a_pin_of_another_pool_must_be_told(void **state)
+{
+    kp_key pin;
+    kp_lease lease;
+
+    (void)state;
+    hit_open((kp_options){ 0 });
+    kp_pool *other = hit.pool;
+    assert_int_equal(kp_pin(other, kp_str("k"), &pin), 0);
+    hit_open((kp_options){ 0 });
+    assert_int_equal(kp_get(hit.pool, pin, NULL, &lease), KP_EMISUSE); /* it has no key yet */
+    hit_stock(kp_str("k"), 1);
+    assert_int_equal(kp_get(hit.pool, pin, NULL, &lease), KP_EMISUSE);
+    hit_assert_told(2, "pinned key is not of this pool");
+    kp_unpin(other, &pin);
+    assert_int_equal(kp_pool_close(other, KP_CLOSE_NOW, 0), 0);
+}
+
+static void a_lease_of_a_place_that_was_never_used_must_be_told(void **state)
+{
+    (void)state;
+    hit_open((kp_options){ 0 });
+    hit_stock(kp_str("k"), 1);
+    kp_lease lease = hit_take(kp_str("k")), forged = lease;
+    struct kp__slab *slots = &core_of(hit.pool)->slots;
+    struct kp__slot *slot = kp__slab_take(slots);
+    forged.opaque[0] = (lease.opaque[0] >> 32) << 32 | slot->item.index;
+    kp__slab_put(slots, slot);
+    kp_release(&forged);
+    hit_assert_told(1, "not a lease");
+    hit_give(&lease);
+}
+
+static void who_comes_to_shut_lanes_of_a_pool_that_is_gone_must_do_nothing(void **state)
+{
+    (void)state;
+    hit_open((kp_options){ 0 });
+    hit_stock(kp_str("k"), 1);
+    kp__terms_end(hit.pool); /* nothing is due */
+    assert_true(hit_is_open());
+    assert_int_equal(kp_pool_close(hit.pool, KP_CLOSE_NOW, 0), 0);
+    kp__terms_end(hit.pool);
+    hit.pool = NULL;
+}
+
+static void no_lease_at_all_must_be_ended_by_doing_nothing(void **state)
+{
+    (void)state;
+    hit_open((kp_options){ 0 });
+    kp_release(NULL);
+    kp_discard(NULL);
+    assert_int_equal(hit.misuses, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HIT_TEST(a_key_that_leads_to_another_must_be_lent_its_own),
+        HIT_TEST(a_key_that_leads_to_another_pool_must_be_lent_its_own),
+        HIT_TEST(a_lane_with_a_cell_of_another_must_lend_nothing_of_it),
+        HIT_TEST(a_key_of_more_bytes_than_are_guided_must_be_lent_all_the_same),
+        HIT_TEST(a_key_without_bytes_that_has_a_size_must_be_misuse),
+        HIT_TEST(a_pin_of_another_pool_must_be_told),
+        HIT_TEST(a_lease_of_a_place_that_was_never_used_must_be_told),
+        HIT_TEST(who_comes_to_shut_lanes_of_a_pool_that_is_gone_must_do_nothing),
+        HIT_TEST(no_lease_at_all_must_be_ended_by_doing_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
