@@ -19,21 +19,28 @@ NOT_RUN = 125
 
 # Tests of one file each. The rest of `unit`, and `kit`, prove parts that no animal lives in.
 FOLDERS = ["zoo", "contract", "peers", "misuse", "faults", "fairness"]
-ALSO = ["unit/base_lock.c", "torture/slow.c", "torture/keys.c"]
+ALSO = ["unit/base_lock.c", "torture/slow.c", "torture/keys.c",
+        "torture/hits.c"]
 # Tests of several files, and what they are told: enough to meet every animal they can meet.
 PROGRAMS = {
     "model.agree": (["agree", "stage", "play*", "model*"], ["--ops", "40000"]),
     "model.linear": (["linear", "wgl"], ["--histories", "100"]),
 }
 # Those with real threads are asked once more under ThreadSanitizer.
-UNDER_TSAN = ["zoo.missed_order", "unit.base_lock", "torture.slow", "torture.keys"]
+UNDER_TSAN = ["zoo.missed_order", "unit.base_lock", "torture.slow", "torture.keys",
+              "torture.hits"]
 # The explorer, with so many schedules for each scenario.
 EXPLORE = {
     "explore.sc": ["--count", "150"],
     "explore.lock": ["--weak", "--group", "lock", "--count", "3000"],
     "explore.random": ["--mode", "random", "--group", "mixes", "--count", "20"],
     "explore.weak": ["--weak", "--count", "60"],
+    "explore.lanes": ["KP_LANES=2", "--count", "150"],
+    "explore.lanes-weak": ["KP_LANES=2", "--weak", "--count", "60"],
 }
+# Lanes open in simulated and explored pools, too, when the environment says so (flow/open.c).
+LANES = "-DKP_TEST_LANES=1"
+SMALL = "-DKP__LINES_FIRST=16 -DKP__GUIDE_LEAST=0"  # what the explorer has room for
 
 
 class Catcher:
@@ -134,11 +141,12 @@ def compile_explorer(out, verify):
         return {}
     env = dict(os.environ, KP_SRC=str(out / "src"))
     if not verify:
-        env["KP_DEFINES"] = env.get("KP_DEFINES", "") + " -UKP_VERIFY"
+        env["KP_DEFINES"] = f"{env.get('KP_DEFINES', '')} -UKP_VERIFY {LANES} {SMALL}"
     fresh = max(changed(), newest(script.parent), script.stat().st_mtime)
     if not exe.exists() or exe.stat().st_mtime < fresh:
         sh([["sh", script, exe.parent]], 1, env)
-    return {name: [str(exe), *arguments] for name, arguments in EXPLORE.items()}
+    return {name: ["env", *(a for a in arguments if "=" in a), str(exe),
+                   *(a for a in arguments if "=" not in a)] for name, arguments in EXPLORE.items()}
 
 
 def gather(out, animals, verify, jobs):
@@ -146,10 +154,11 @@ def gather(out, animals, verify, jobs):
     made = out / "src/base/zoo.c"
     if not made.exists() or made.stat().st_mtime < changed():
         build.write(out, animals)
-    flags = ["-O1", "-g"] + (["-DKP_VERIFY=1"] if verify else [])
+    flags = ["-O1", "-g", LANES] + (["-DKP_VERIFY=1"] if verify else [])
     tests = compile_tests(out / ("verify" if verify else "plain"), flags, jobs)
     tests.update(compile_explorer(out, verify))
-    tsan = compile_tests(out / "tsan", ["-O1", "-g", "-fsanitize=thread"], jobs, UNDER_TSAN)
+    tsan = compile_tests(out / "tsan", ["-O1", "-g", LANES, "-fsanitize=thread"],
+                         jobs, UNDER_TSAN)
     return ([Catcher(name, command) for name, command in tests.items()] +
             [Catcher("tsan:" + name, command) for name, command in tsan.items()])
 
