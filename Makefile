@@ -16,7 +16,7 @@ help:
 	@echo 'make run       build the release and run the guided tour (keyedpool demo)'
 	@echo 'make test      all tests: sanitizers with invariants checked, threads, release'
 	@echo 'make lint      layers, limits, contracts, exports, formatting; ends at the first failure'
-	@echo 'make bench     build the release and run the benchmarks'
+	@echo 'make bench     build the release and measure it; BENCH=--quick for a look'
 	@echo 'make torture   SECONDS=30 of random use from 8 threads, under each sanitizer'
 	@echo 'make explore   every order of small programs on the real code; the model; the bug zoo'
 	@echo 'make explore-night  the long part of it'
@@ -43,11 +43,13 @@ lint:
 	@python3 tools/lint.py --build $(BUILD)/release
 
 bench:
-	@tools/setup.sh build test
+	@tools/setup.sh build test bench
 	@$(CONFIGURE) release
+	@grep -q '^KP_APR_FOUND:INTERNAL=1' $(BUILD)/release/CMakeCache.txt || \
+	    cmake --preset release --log-level=WARNING >/dev/null
 	@cmake --build --preset release -j $(JOBS) --target keyedpool-benches
-	@set -e; for bench in $(BUILD)/release/bench/bench-*; do \
-	    test -x "$$bench" || continue; echo "== $$bench"; "$$bench"; done
+	@tools/bench.py --build $(BUILD)/release --out $(BUILD)/bench.jsonl \
+	    --draw $(BUILD)/performance.svg $(BENCH)
 
 torture:
 	@tools/setup.sh build test

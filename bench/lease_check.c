@@ -111,7 +111,7 @@ static double time_check(bool (*check)(const struct number *), const struct numb
         if (now - before < best)
             best = now - before;
     } while (now < end);
-    return (double)best / LOOKS;
+    return (double)best / (double)LOOKS;
 }
 
 static void check_alone(uint32_t slots)
@@ -204,7 +204,7 @@ static void time_calls(const char *name, void (*call)(kp_pool *, kp_key), kp_poo
         if (now - before < best)
             best = now - before;
     } while (now < end);
-    printf("%-44s %8.1f ns\n", name, (double)best / BATCH);
+    printf("%-44s %8.1f ns\n", name, (double)best / (double)BATCH);
 }
 
 static void calls(void)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Installs the Debian packages that a make target lacks: tools/setup.sh [build] [install] [test]
-# [lint] [coverage] [mutate] [portability].
+# [lint] [bench] [coverage] [mutate] [portability].
 # It asks for a package only if the command or header it brings is missing, so that where nothing is
 # missing nothing is installed, and no network is touched.
 set -eu
@@ -44,6 +44,12 @@ need_test() {
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>' libcmocka-dev cmocka.h
+    need_command valgrind valgrind
+}
+
+need_bench() {
+    # pkg-config itself may be among what is missing
+    pkg-config --exists apr-util-1 2>/dev/null || missing="$missing libaprutil1-dev"
 }
 
 need_lint() {
@@ -80,7 +86,7 @@ need_mutate() {
 
 for group in "${@:-build}"; do
     case $group in
-    build | install | test | lint | coverage | mutate | portability) "need_$group" ;;
+    build | install | test | lint | bench | coverage | mutate | portability) "need_$group" ;;
     *) echo "tools/setup.sh: no such group: $group; the first lines name them" >&2; exit 2 ;;
     esac
 done

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""How many instructions the ways take that are taken most, so that a change which lengthens one is
+seen whatever else the machine does: `instructions.py PROGRAM COMPILER`.
+
+callgrind counts what paths.c does inside of measured(); the difference between many times and few,
+divided, is one time, exactly. Figures are those of the shared library, of the loop around it (about
+20) and of the headers' inline functions. More than `slack` above what is written here fails; fewer
+is told, and to be written down. The ways: get and release by a pinned key, by 16 bytes; the release
+alone, where there is 1 key and where there are 2,000 and 8,000 others (L8: these two must agree
+exactly; the first needs 13 less, for it finds its line with one load); a release that hands over to
+a thread; a whole turn of a loop's request, from the release through its answer to asking again."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+FIGURES = {                             # gcc 12, -O3, x86-64, without restartable sequences
+    'pin': 186, 'key': 254, 'release': 48, 'release-2000': 61, 'release-8000': 61,
+    'thread': 2360, 'loop': 5459,
+}
+MEASURED_WITH = 'GNU-12.'
+SLACK, SLACK_ELSEWHERE = 0.03, 0.50     # of another compiler
+FEW, MANY = 100, 300
+SKIPPED = 77
+
+
+def counted(program, way, times):
+    """Instructions inside of measured(), of so many times."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, 'out')
+        done = subprocess.run(
+            ['valgrind', '--tool=callgrind', f'--callgrind-out-file={out}',
+             '--toggle-collect=measured*', program, way, str(times)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            sys.exit(f'instructions: {way} ended with {done.returncode}\n{done.stdout}')
+        with open(out, encoding='utf-8') as file:
+            found = re.search(r'^(?:summary|totals): (\d+)', file.read(), flags=re.M)
+    if not found or int(found.group(1)) == 0:
+        sys.exit(f'instructions: callgrind counted nothing of {way}\n{done.stdout}')
+    return int(found.group(1))
+
+
+def skip(why):
+    print(f'skipped: {why}')
+    sys.exit(SKIPPED)
+
+
+def main():
+    program, compiler = sys.argv[1:]
+    if not shutil.which('valgrind'):
+        skip('there is no valgrind; tools/setup.sh test installs it')
+    if platform.machine() != 'x86_64':
+        skip(f'the figures are of x86-64, not of {platform.machine()}')
+    slack = SLACK if compiler.startswith(MEASURED_WITH) else SLACK_ELSEWHERE
+    failed = False
+    got = {}
+    for way, figure in FIGURES.items():
+        got[way] = (counted(program, way, MANY) - counted(program, way, FEW)) / (MANY - FEW)
+        most = figure * (1 + slack) + 2
+        said = 'ok'
+        if got[way] > most:
+            said = f'more than {most:.0f}'
+            failed = True
+        elif got[way] < figure * (1 - slack) - 2:
+            said = 'fewer: write it down'
+        print(f'{way:14} {got[way]:9.1f}  written {figure:6}  {said}')
+    if got['release-2000'] != got['release-8000']:
+        print('the release depends on the number of keys (L8)')
+        failed = True
+    sys.exit(failed)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One way through the library, many times, for instructions.py to count its instructions: only what
+ * runs inside of measured() counts. `paths NAME TIMES`.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keyedpool.h"
+
+static kp_pool *pool;
+static kp_loop *loop;
+static kp_key key, pinned;
+
+static int create(kp_job *job, void **out)
+{
+    static char thing;
+
+    (void)job;
+    *out = &thing;
+    return 0;
+}
+
+static int destroy(kp_job *job, void *resource)
+{
+    return (void)job, (void)resource, 0;
+}
+
+static void must(int rc, const char *what)
+{
+    if (rc >= 0) return;
+    fprintf(stderr, "paths: %s: %s\n", what, kp_strerror(rc));
+    exit(1);
+}
+
+static void open_pool(int64_t max_live)
+{
+    kp_options options = { .driver = { .create = create, .destroy = destroy,
+                                       .flags = KP_NEVER_BLOCKS },
+                           .limits = { .max_live = max_live }, .loop = loop };
+
+    must(kp_pool_open(&options, &pool), "kp_pool_open");
+    key = kp_str("sixteen bytes...");
+    must(kp_pin(pool, key, &pinned), "kp_pin");
+}
+
+static kp_lease get(kp_key which)
+{
+    kp_lease lease;
+
+    must(kp_get(pool, which, NULL, &lease), "kp_get");
+    return lease;
+}
+
+/* ---- what is counted ------------------------------------------------------------------------- */
+
+static kp_key asked;                    /* of pairs */
+static kp_lease held;
+
+static void pair(void)
+{
+    kp_lease lease = get(asked);
+
+    kp_release(&lease);
+}
+
+static void end_held(void)
+{
+    kp_release(&held);
+}
+
+static kp_request requests[2];          /* one is served while the other waits */
+
+static void served(kp_request *request, int status, kp_lease lease)
+{
+    must(status, "a request");
+    (void)request;
+    held = lease;
+}
+
+static void ask(kp_request *request)
+{
+    *request = (kp_request){ .loop = loop, .done = served };
+    must(kp_get_start(pool, pinned, NULL, request), "kp_get_start");
+}
+
+/* What is held goes to the request that waits; the one that was served before it waits again. */
+static void hand_off(void)
+{
+    static int turn;
+
+    kp_release(&held);
+    while (!held.resource)
+        if (kp_loop_dispatch(loop) < -1) exit(1);
+    ask(&requests[turn]);
+    turn = !turn;
+}
+
+/* Found by its name, which a compiler may lengthen. */
+__attribute__((noinline)) static void measured(void (*what)(void), int times)
+{
+    for (int i = 0; i < times; i++) what();
+    __asm__ volatile("" ::: "memory");  /* no tail call: it returns from here */
+}
+
+/* ---- the ways -------------------------------------------------------------------------------- */
+
+static void pairs_of(kp_key which, int times)
+{
+    open_pool(8);
+    asked = which.size ? which : pinned;
+    for (int i = 0; i < 100; i++) pair();
+    measured(pair, times);
+}
+
+static void by_pin(int times)
+{
+    pairs_of(kp_bytes(NULL, 0), times);
+}
+
+static void by_key(int times)
+{
+    pairs_of(kp_str("sixteen bytes..."), times);
+}
+
+/* A release alone, where there are so many keys. */
+static void releases(uint32_t keys, int times)
+{
+    open_pool(8);
+    for (uint32_t i = 0; i < keys; i++) {
+        kp_lease lease = get(kp_bytes(&i, sizeof i));
+        kp_release(&lease);
+    }
+    for (int i = 0; i < 100 + times; i++) {
+        held = get(pinned);
+        if (i < 100) end_held();
+        else measured(end_held, 1);
+    }
+}
+
+static void of_1(int times)
+{
+    releases(0, times);
+}
+
+static void of_2000(int times)
+{
+    releases(2000, times);
+}
+
+static void of_8000(int times)
+{
+    releases(8000, times);
+}
+
+static void to_loop(int times)
+{
+    must(kp_loop_open(&loop), "kp_loop_open");
+    open_pool(1);
+    ask(&requests[1]);
+    while (!held.resource) kp_loop_dispatch(loop);
+    ask(&requests[0]);
+    for (int i = 0; i < 100; i++) hand_off();
+    measured(hand_off, times);
+}
+
+static pthread_barrier_t begin;
+static int hand_overs;
+
+static void *wait_for_it(void *unused)
+{
+    for (int i = 0; i < hand_overs; i++) {
+        pthread_barrier_wait(&begin);
+        kp_lease lease = get(pinned);
+        kp_release(&lease);
+        pthread_barrier_wait(&begin);
+    }
+    return unused;
+}
+
+static bool somebody_waits(void)
+{
+    kp_stats stats;
+
+    must(kp_stats_read(pool, KP_EVERY_KEY, &stats), "kp_stats_read");
+    return stats.waiting > 0;
+}
+
+/* Only the release, with a thread that is parked. */
+static void to_thread(int times)
+{
+    pthread_t thread;
+
+    open_pool(1);
+    hand_overs = 20 + times;
+    if (pthread_barrier_init(&begin, NULL, 2) != 0 ||
+        pthread_create(&thread, NULL, wait_for_it, NULL) != 0)
+        exit(1);
+    for (int i = 0; i < hand_overs; i++) {
+        held = get(pinned);
+        pthread_barrier_wait(&begin);
+        while (!somebody_waits()) sched_yield();
+        if (i < 20) end_held();
+        else measured(end_held, 1);
+        pthread_barrier_wait(&begin);
+    }
+    pthread_join(thread, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct { const char *name; void (*go)(int times); } ways[] = {
+        { "pin", by_pin },           { "key", by_key },           { "release", of_1 },
+        { "release-2000", of_2000 }, { "release-8000", of_8000 }, { "loop", to_loop },
+        { "thread", to_thread },
+    };
+
+    for (size_t i = 0; argc == 3 && i < sizeof ways / sizeof *ways; i++)
+        if (strcmp(argv[1], ways[i].name) == 0) {
+            ways[i].go(atoi(argv[2]));
+            return 0;
+        }
+    fprintf(stderr, "usage: paths pin|key|release|release-2000|release-8000|loop|thread TIMES\n");
+    return 2;
+}
