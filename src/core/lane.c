@@ -10,9 +10,11 @@
 
 struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 
-_Static_assert(sizeof(struct kp__cell) == KP__LINE, "a cell is a line");
-_Static_assert(sizeof(struct kp__lane) == KP__LINE, "a lane is a line");
-_Static_assert(sizeof(struct kp__numbers) == KP__LINE, "a list is a line");
+#define IS_A_LINE(type) \
+    (sizeof(type) == KP__LINE && offsetof(type, end) == KP__LINE - sizeof(struct kp__line_end))
+_Static_assert(IS_A_LINE(struct kp__cell), "a cell is a line");
+_Static_assert(IS_A_LINE(struct kp__lane), "a lane is a line");
+_Static_assert(IS_A_LINE(struct kp__numbers), "a list is a line");
 
 void kp__lanes_in_child(void)
 {
@@ -216,7 +218,6 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
     uint64_t until = kp__later(now, core->leak_after), ttl = KP__NEVER;
 
     if (core->clocked && core->least_term == 0) return now + 1; /* for tests: exact ages */
-
     if (r->idle_check) ttl = sooner(ttl, r->idle_ttl);
     if (r->excess_check) ttl = sooner(ttl, r->excess_ttl);
     if (ttl != KP__NEVER) until = sooner(until, kp__later(now, ttl / TERMS));

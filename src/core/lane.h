@@ -4,7 +4,7 @@
  * be taken, and those that are lent given back, by one swing of a word each (flow/hit.c), and the
  * key's books stay as they were when it opened: the words are the truth. Whoever holds the pool's
  * lock and is about to look at such a key, shuts its lane first. That takes the words back one by
- * one and brings the books up to date, so that nobody but this file knows of open lanes.
+ * one and brings the books up to date, so that all decisions are taken on books that are true.
  *
  * WHY NOTHING IS LOST. Every word is its own gate. A get swings IDLE to LENT, a release LENT to
  * IDLE; shutting swings either to SHUT, with one atomic operation on the same word. So each swing
@@ -55,7 +55,7 @@ enum { KP__GUIDED_MOST = 4096 };
 
 /* One key's line. A guess for whoever reads it without the lock. Each number in it, and in lists,
  * is of its own kind for ever, or 0, which is a line that nobody has. */
-enum { KP__LANE_KEY = KP__LINE - (int)sizeof(size_t) - 9 * 4 }; /* 24; 28 on 32 bits */
+enum { KP__LANE_KEY = KP__LINE - (int)sizeof(size_t) - 8 * 4 }; /* 24; 28 on 32 bits */
 struct kp__lane {
     _Atomic size_t pin;     /* the size of a key that was pinned to it (flow/find.c); or 0 */
     _Atomic uint32_t shape; /* how many cells, and by how many lists each is found; 0: shut */
@@ -122,8 +122,8 @@ bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub);
 void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub);
 
 /* Nobody waits, nothing is under way, no rule could be broken: from now on, without the lock. A
- * lane is open for a term only, after which the keeper shuts it; by this, nothing on it outlives
- * its time, and what is lent for too long is found. */
+ * lane is open for a term only, after which it is shut (flow/keeper.c); by this, nothing on it
+ * outlives its time, and what is lent for too long is found. */
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 /* Bring the books up to date; what is lent meanwhile counts as lent since `now` at least. */
