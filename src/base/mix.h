@@ -19,10 +19,10 @@ static inline uint64_t kp__mix(uint64_t a, uint64_t b)
 
     return (uint64_t)x ^ (uint64_t)(x >> 64);
 #else
-    uint64_t x = (a ^ (b >> 32 | b << 32)) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t low = UINT32_MAX, al = a & low, ah = a >> 32, bl = b & low, bh = b >> 32;
+    uint64_t first = al * bl, second = ah * bl + (first >> 32), third = al * bh + (second & low);
 
-    x = (x ^ x >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
-    return x ^ x >> 32;
+    return (third << 32 | (first & low)) ^ (ah * bh + (second >> 32) + (third >> 32));
 #endif
 }
 
