@@ -56,8 +56,10 @@ static void shed_learn(struct kp__subpool *sub, uint64_t waited, uint64_t now)
     s->least_wait = KP__NEVER;
 }
 
-/* Serve this key until its heads cannot go on; then it stands where it lacks something. True:
- * somebody was answered. */
+/* Serve this key until its heads cannot go on; then it stands where it lacks something. One who was
+ * invited comes himself, and takes then what others gave back meanwhile: served with that now, it
+ * would leave what was offered to those behind it, before the giver could be back. True: somebody
+ * was answered. */
 static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                   struct kp__todo *todo)
 {
@@ -70,6 +72,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         int n = heads(sub, head);
         for (int i = 0; i < n && !again; i++) {
             struct kp__budget *lacks;
+            if (head[i]->invited) return served;
             if (kp__decide(core, head[i], now, todo, &lacks)) {
                 shed_learn(sub, now - head[i]->arrived, now);
                 kp__answer(core, head[i], todo);
@@ -98,21 +101,20 @@ static bool has_claim(struct kp__core *core, struct kp__budget *budget, struct k
  * those who lack it is woken, and takes it after a moment (kp__courtesy), unless the giver was
  * faster. Its next get mostly follows at once: handing over instead would cost a key with few
  * threads a part of its share, and each time a destroy and a create. An invited thread is a call in
- * progress (L1). False: nothing is to be offered, or nobody to be woken. */
-static bool invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp__todo *todo)
+ * progress (L1). */
+static void invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp__todo *todo)
 {
     struct kp__request *head[KP__QUEUES];
     int n = heads(sub, head);
 
     for (int i = 0; i < n; i++) {
         if (head[i]->limit != budget->name) continue;
-        if (head[i]->box) return false; /* no thread of its own is here to come */
-        if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return false;
+        if (head[i]->box) return; /* no thread of its own is here to come */
+        if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return;
         head[i]->invited = true;
         wake_up(head[i], todo);
-        return true;
+        return;
     }
-    return false;
 }
 
 void kp__heed(struct kp__core *core, struct kp__request *request, uint64_t now,
@@ -132,7 +134,7 @@ static void settle_budget(struct kp__core *core, struct kp__budget *budget,
     struct kp__subpool *first;
 
     while ((first = kp__starved_first(core, budget)) != NULL) {
-        if (has_claim(core, budget, giver) && invite(budget, first, todo)) return;
+        if (has_claim(core, budget, giver)) invite(budget, first, todo);
         if (!serve(core, first, now, todo) && first->lacks == budget) return;
     }
 }
