@@ -14,6 +14,7 @@
 static kp_pool *pool;
 static kp_loop *loop;
 static kp_key key, pinned;
+static int32_t hits = KP_HITS_QUICK;
 
 static int create(kp_job *job, void **out)
 {
@@ -40,7 +41,7 @@ static void open_pool(int64_t max_live)
 {
     kp_options options = { .driver = { .create = create, .destroy = destroy,
                                        .flags = KP_NEVER_BLOCKS },
-                           .limits = { .max_live = max_live }, .loop = loop };
+                           .limits = { .max_live = max_live }, .loop = loop, .hits = hits };
 
     must(kp_pool_open(&options, &pool), "kp_pool_open");
     key = kp_str("sixteen bytes...");
@@ -65,6 +66,13 @@ static void pair(void)
     kp_lease lease = get(asked);
 
     kp_release(&lease);
+}
+
+static void churn(void)
+{
+    kp_lease lease = get(asked);
+
+    kp_discard(&lease);
 }
 
 static void end_held(void)
@@ -108,22 +116,33 @@ __attribute__((noinline)) static void measured(void (*what)(void), int times)
 
 /* ---- the ways -------------------------------------------------------------------------------- */
 
-static void pairs_of(kp_key which, int times)
+static void pairs_of(kp_key which, void (*what)(void), int times)
 {
     open_pool(8);
     asked = which.size ? which : pinned;
-    for (int i = 0; i < 100; i++) pair();
-    measured(pair, times);
+    for (int i = 0; i < 100; i++) what();
+    measured(what, times);
 }
 
 static void by_pin(int times)
 {
-    pairs_of(kp_bytes(NULL, 0), times);
+    pairs_of(kp_bytes(NULL, 0), pair, times);
 }
 
 static void by_key(int times)
 {
-    pairs_of(kp_str("sixteen bytes..."), times);
+    pairs_of(kp_str("sixteen bytes..."), pair, times);
+}
+
+static void by_lock(int times)
+{
+    hits = KP_HITS_LOCKED;
+    by_pin(times);
+}
+
+static void used_once(int times)
+{
+    pairs_of(kp_bytes(NULL, 0), churn, times);
 }
 
 /* A release alone, where there are so many keys. */
@@ -215,7 +234,7 @@ int main(int argc, char **argv)
     static const struct { const char *name; void (*go)(int times); } ways[] = {
         { "pin", by_pin },           { "key", by_key },           { "release", of_1 },
         { "release-2000", of_2000 }, { "release-8000", of_8000 }, { "loop", to_loop },
-        { "thread", to_thread },
+        { "thread", to_thread },     { "locked", by_lock },       { "churn", used_once },
     };
 
     for (size_t i = 0; argc == 3 && i < sizeof ways / sizeof *ways; i++)
@@ -223,6 +242,7 @@ int main(int argc, char **argv)
             ways[i].go(atoi(argv[2]));
             return 0;
         }
-    fprintf(stderr, "usage: paths pin|key|release|release-2000|release-8000|loop|thread TIMES\n");
+    fprintf(stderr, "usage: paths pin|key|release|release-2000|release-8000|loop|thread|locked|churn "
+                    "TIMES\n");
     return 2;
 }
