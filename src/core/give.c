@@ -338,10 +338,7 @@ static void vacate(struct kp__core *core, struct kp__slot *slot, uint64_t now)
     kp__slab_put(&core->slots, slot);
     if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
     if (sub->refill) kp__file_sub(core, sub, now);
-    if (kp__sub_live(sub) <= sub->rules->min_live) {
-        if (now && !sub->leaving) sub->used_at = now;
-        kp__file_forget(core, sub);
-    }
+    if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 
 void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo)

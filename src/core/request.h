@@ -61,6 +61,7 @@ struct kp__request {
     bool holds_lent;         /* a sponsor keeps its lent permit while it waits */
     bool waited;             /* for the counter: once per request */
     bool at_once;            /* its owner's: the ask said not to wait */
+    bool away;               /* its owner's: time may have passed since it came */
     bool invited;            /* a budget has something for its key; until it has looked */
     uint32_t flags;          /* kp_ask.flags */
     struct kp__subpool *sub;

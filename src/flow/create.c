@@ -83,9 +83,25 @@ static void fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, u
             now + r->max_age - (spread ? pool->world->random(pool->world->ctx) % (spread + 1) : 0);
 }
 
-static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const void *resource)
+/* With the lock, which is given back if anybody listens. */
+static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
+                         bool closed, struct kp__todo *todo)
 {
+    if (!pool->on_event) return;
+    kp__step_out(pool, todo);
     kp__event(pool, KP_EVENT_CREATED, sub, resource, 0, NULL);
+    if (closed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
+    kp__step_in(pool);
+}
+
+/* How long it took. Returns the time. */
+static uint64_t count_time(const struct kp__job *job)
+{
+    uint64_t now = kp__time(job->pool), took = now - job->began;
+
+    job->slot->sub->tally.create_ns += took;
+    job->pool->core.tally.create_ns += took;
+    return now;
 }
 
 static void tell_failed(struct kp__pool *pool, struct kp__subpool *sub,
@@ -99,54 +115,82 @@ static void tell_failed(struct kp__pool *pool, struct kp__subpool *sub,
     if (opened) kp__event(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why);
 }
 
-/* The books and the telling. Without the lock; `request`: who ran it and stands by, or NULL. */
-static void finish(struct kp__job *job, struct kp__request *request)
+/* The books, and the telling, for which the lock is given back if anybody listens. `request`: who
+ * ran it and stands by, or NULL. With the lock. */
+static void succeed(struct kp__job *job, struct kp__request *request, struct kp__todo *todo)
 {
     struct kp__pool *pool = job->pool;
     struct kp__slot *slot = job->slot;
     struct kp__subpool *sub = slot->sub;
-    struct kp__failure failure = job->failure, *keep = NULL;
-    bool ok = job->status >= 0 && job->made, tripped;
+    bool tripped = sub->health.tripped;
     void *made = job->made;
-    struct kp__todo todo;
+    uint64_t now = count_time(job);
 
-    if (!ok) {
-        if (job->status >= 0)
-            failure = (struct kp__failure){ .code = KP_ECREATE,
-                                            .text = "driver.create returned 0, but no resource" };
-        keep = kp__alloc(pool->world, sizeof *keep, 16);
-    }
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
-    uint64_t now = kp__time(pool);
     sub->interest++; /* until the event is sent */
-    tripped = sub->health.tripped;
-    sub->tally.create_ns += now - job->began;
-    pool->core.tally.create_ns += now - job->began;
-    if (ok) kp__job_keep(job);
-    else kp__job_put(job);
-    if (ok) {
-        fill(pool, slot, made, now);
-        kp__created(&pool->core, slot, request, now, &todo);
-    } else {
-        if (request) kp__blame(request, &failure);
-        kp__create_failed(&pool->core, slot, request, &failure, &keep, now, &todo);
-    }
-    bool changed = sub->health.tripped != tripped;
-    kp__tell(pool, &todo);
-    kp__step_out(pool, &todo);
-    kp__free(pool->world, keep, sizeof *keep);
-    if (ok) tell_created(pool, sub, made);
-    else tell_failed(pool, sub, &failure, changed);
-    if (ok && changed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
+    kp__job_keep(job);
+    fill(pool, slot, made, now);
+    kp__created(&pool->core, slot, request, now, todo);
+    bool closed = tripped && !sub->health.tripped;
+    kp__tell(pool, todo);
+    tell_created(pool, sub, made, closed, todo);
+    kp__lose_interest(pool, sub, now);
+}
+
+/* The same; `note`: memory to remember it in, or NULL. */
+static void fail(struct kp__job *job, struct kp__request *request, struct kp__failure *note,
+                 struct kp__todo *todo)
+{
+    struct kp__pool *pool = job->pool;
+    struct kp__slot *slot = job->slot;
+    struct kp__subpool *sub = slot->sub;
+    struct kp__failure failure = job->failure;
+    bool tripped = sub->health.tripped;
+    uint64_t now = count_time(job);
+
+    if (job->status >= 0)
+        failure = (struct kp__failure){ .code = KP_ECREATE,
+                                        .text = "driver.create returned 0, but no resource" };
+    sub->interest++;
+    kp__job_put(job);
+    if (request) kp__blame(request, &failure);
+    kp__create_failed(&pool->core, slot, request, &failure, &note, now, todo);
+    bool opened = sub->health.tripped != tripped;
+    kp__tell(pool, todo);
+    kp__step_out(pool, todo);
+    kp__free(pool->world, note, sizeof *note);
+    tell_failed(pool, sub, &failure, opened);
     kp__step_in(pool);
     kp__lose_interest(pool, sub, now);
-    kp__leave(pool, &todo);
+}
+
+static bool is_made(const struct kp__job *job)
+{
+    return job->status >= 0 && job->made;
+}
+
+/* Memory for what went wrong, if it did. Without the lock. */
+static struct kp__failure *make_note(const struct kp__job *job)
+{
+    return is_made(job) ? NULL : kp__alloc(job->pool->world, sizeof(struct kp__failure), 16);
+}
+
+static void finish(struct kp__job *job, struct kp__request *request, struct kp__failure *note,
+                   struct kp__todo *todo)
+{
+    if (is_made(job)) succeed(job, request, todo);
+    else fail(job, request, note, todo);
 }
 
 void kp__create_finish(struct kp__job *job)
 {
-    finish(job, NULL);
+    struct kp__pool *pool = job->pool;
+    struct kp__failure *note = make_note(job);
+    struct kp__todo todo;
+
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    finish(job, NULL, note, &todo);
+    kp__leave(pool, &todo);
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */
@@ -201,8 +245,10 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
     } else {
         kp__job_answered(job, status, made);
     }
-    finish(job, request);
+    struct kp__failure *note = make_note(job);
     kp__step_in(pool);
+    finish(job, request, note, &todo);
+    kp__do(pool, &todo);
 }
 
 /* By whoever may run it; nobody stands by. */
@@ -217,22 +263,24 @@ static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request 
     kp__step_in(pool);
 }
 
-void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request)
+void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+                uint64_t now)
 {
     struct kp__job *job;
     struct kp__slot *slot = take_slot(pool, sub, &job);
-    uint64_t until = request ? request->deadline : KP__NEVER, began = kp__time(pool), most;
+    uint64_t until = request ? request->deadline : KP__NEVER, most;
 
     if (!slot) {
         refund(pool, sub, request);
         return;
     }
     kp__permit_spend(sub, slot);
-    most = kp__later(began, sub->rules->create_timeout);
+    most = kp__later(now, sub->rules->create_timeout);
     if (most < until) until = most;
-    kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, until);
+    kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, now,
+                 until);
     job->face.attempt = sub->health.failures + 1;
-    job->began = began;
+    job->began = now;
     if (request) request->making_until = until;
     if (pool->crew || !kp__stands_by(pool)) send(pool, job, request);
     else run_here(pool, job, request);
@@ -265,7 +313,5 @@ void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *
     fill(pool, slot, resource, now);
     kp__created(&pool->core, slot, NULL, now, todo);
     kp__tell(pool, todo);
-    kp__step_out(pool, todo);
-    tell_created(pool, sub, resource);
-    kp__step_in(pool);
+    tell_created(pool, sub, resource, false, todo);
 }

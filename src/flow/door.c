@@ -141,32 +141,38 @@ static void unlock(struct kp__pool *pool)
     kp__lock_give(&pool->door->lock, pool->world);
 }
 
-static void free_spent(struct kp__pool *pool, struct kp__todo *todo)
+static void free_spent(const struct kp__world *world, struct kp__todo *todo)
 {
     struct kp__list *node;
 
     while ((node = kp__list_first(&todo->spent)) != NULL) {
         kp__list_remove(node);
-        kp__free(pool->world, KP__OF(node, struct kp__failure, link), sizeof(struct kp__failure));
+        kp__free(world, KP__OF(node, struct kp__failure, link), sizeof(struct kp__failure));
     }
+}
+
+static void destroy_doomed(struct kp__pool *pool, struct kp__todo *todo)
+{
+    struct kp__list *node;
+
+    while ((node = kp__list_first(&todo->doomed)) != NULL) {
+        kp__list_remove(node);
+        kp__destroy(pool, KP__OF(node, struct kp__slot, work), NULL, todo);
+    }
+}
+
+void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo)
+{
+    pool->inside++;
+    unlock(pool);
+    kp__todo_run_wakes(todo);
+    free_spent(pool->world, todo);
 }
 
 void kp__step_out(struct kp__pool *pool, struct kp__todo *todo)
 {
-    struct kp__list *node;
-
-    pool->inside++;
-    while ((node = kp__list_first(&todo->doomed)) != NULL) {
-        struct kp__slot *slot = KP__OF(node, struct kp__slot, work);
-        kp__list_remove(node);
-        unlock(pool);
-        kp__todo_run_wakes(todo);
-        kp__destroy(pool, slot, NULL);
-        kp__lock_take(&pool->door->lock, pool->world);
-    }
-    unlock(pool);
-    kp__todo_run_wakes(todo);
-    free_spent(pool, todo);
+    destroy_doomed(pool, todo);
+    kp__step_aside(pool, todo);
 }
 
 void kp__step_in(struct kp__pool *pool)
@@ -176,23 +182,25 @@ void kp__step_in(struct kp__pool *pool)
     pool->inside--;
 }
 
-void kp__do(struct kp__pool *pool, struct kp__todo *todo)
+bool kp__do(struct kp__pool *pool, struct kp__todo *todo)
 {
     if (todo->wakes == 0 && todo->bells == 0 && kp__list_empty(&todo->doomed) &&
         kp__list_empty(&todo->spent))
-        return;
+        return false;
     kp__step_out(pool, todo);
     kp__step_in(pool);
+    return true;
 }
 
 void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
 {
     struct kp_pool *door = pool->door;
 
-    if (!kp__list_empty(&todo->doomed) || !kp__list_empty(&todo->spent)) kp__do(pool, todo);
+    destroy_doomed(pool, todo);
     if (!kp__is_over(pool)) {
         unlock(pool);
         kp__todo_run_wakes(todo);
+        free_spent(&door->world, todo);
         return;
     }
     pool->announced = 0; /* say KP__NEVER, whatever was said before */
@@ -203,6 +211,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
     atomic_store_explicit(&door->pool, NULL, memory_order_release);
     kp__lock_give(&door->lock, &door->world);
     kp__todo_run_wakes(todo);
+    free_spent(&door->world, todo);
     kp__teardown(pool);
 }
 

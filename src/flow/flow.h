@@ -96,12 +96,15 @@ struct kp__pool *kp__enter(kp_pool *door, int *code);
  * out frees a closed pool. */
 void kp__leave(struct kp__pool *pool, struct kp__todo *todo);
 
-/* The same, but come back: for driver functions and sleeping. */
+/* The same, but come back: for driver functions and sleeping. _aside: what is to be destroyed stays
+ * to be done. */
 void kp__step_out(struct kp__pool *pool, struct kp__todo *todo);
+void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo);
 void kp__step_in(struct kp__pool *pool);
 
-/* Do the to-dos with the lock held before and after (it is given back meanwhile). */
-void kp__do(struct kp__pool *pool, struct kp__todo *todo);
+/* Do the to-dos with the lock held before and after (it is given back meanwhile). False: there were
+ * none. */
+bool kp__do(struct kp__pool *pool, struct kp__todo *todo);
 
 /* Tell those who park on `news`. With the lock. */
 void kp__tell(struct kp__pool *pool, struct kp__todo *todo);
@@ -272,10 +275,11 @@ int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules,
  * driver's functions run on another thread, nobody stands by, and a job is sent (job.h). */
 bool kp__stands_by(const struct kp__pool *pool);
 
-/* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came
- * by `until`: then the answer itself ends the lease. Without the lock. */
+/* Run validate or reset on a lent slot, or destroy on one in CLOSING, and stand by: 0, or negative;
+ * KP_PENDING if no answer came by `until`: then the answer itself ends the lease. `now` may be 0
+ * where `until` is KP__NEVER. With the lock, which is given back meanwhile. */
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
-                const char *tag, uint64_t until);
+                const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo);
 
 /* The same on the way in, and nobody stands by: `request` waits for the outcome. With the lock,
  * which is given back meanwhile. */
@@ -287,9 +291,10 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool validate,
                     struct kp__todo *todo);
 
-/* Destroy a slot in CLOSING and vacate it; `heir`: the subpool it was evicted for. Without the
- * lock. */
-void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir);
+/* Destroy a slot in CLOSING and vacate it; `heir`: the subpool it was evicted for. With the lock,
+ * which is given back meanwhile. */
+void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
+                 struct kp__todo *todo);
 
 /* Destroy a victim, and nobody stands by: its heir `request` waits for the permit. With the lock,
  * which is given back meanwhile. */
@@ -298,7 +303,8 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
 
 /* Spend a permit: create. With the lock, which is given back meanwhile. For `request` (or NULL: the
  * background) the outcome is in request->grant: SLOT, WAIT (pending: it is in the queue) or NO. */
-void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request);
+void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+                uint64_t now);
 
 /* A resource made elsewhere becomes one of ours, in a spare slot of this key (NULL: out of memory),
  * which may go back unused. With the lock; getting the slot, and adopting, give it back
@@ -323,8 +329,8 @@ void kp__announce(struct kp__pool *pool);
 /* Shut the lanes whose term has come. Calls nobody. */
 void kp__terms_end(kp_pool *door);
 
-/* Is upkeep long overdue? Then say so, once. With the lock, which is given back meanwhile. */
-void kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo);
+/* Is upkeep long overdue? Then say so, once: true. With the lock, which is given back meanwhile. */
+bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo);
 
 /* The process's one keeper thread: when a pool wants it next, and its start with the first pool. */
 void kp__life_upkeep(kp_pool *pool, uint64_t due_ns, void *ctx);

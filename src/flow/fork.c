@@ -45,7 +45,7 @@ static void abandon(struct kp__pool *pool, struct kp__pool *old, struct kp__slot
     struct kp__todo todo;
     kp_why why;
 
-    kp__job_init(&job, old, KP_JOB_ABANDON, slot, NULL, KP__NEVER);
+    kp__job_init(&job, old, KP_JOB_ABANDON, slot, NULL, 0, KP__NEVER);
     int cancel = kp__cancel_hold(), status = old->driver.abandon(&job.face, slot->resource);
     kp__cancel_free(cancel);
     if (status >= 0) return;

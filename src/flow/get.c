@@ -225,9 +225,8 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
         kp__job_check(pool, slot, seat, &g->request, until, todo);
         return false;
     }
-    kp__step_out(pool, todo);
-    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request.tag, until);
-    kp__step_in(pool);
+    kp__do(pool, todo); /* what it passed over */
+    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request.tag, now, until, todo);
     now = kp__time(pool);
     if (status == 0 && !slot->doomed) {
         kp__seat_at(slot, seat)->ending = false;
@@ -255,14 +254,15 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         kp__job_evict(pool, victim, r, todo); /* it comes back with the permit */
         return;
     }
+    if (victim) r->away = true;
     for (; victim; victim = next) {
         next = victim->next_victim;
-        kp__step_out(pool, todo);
-        kp__destroy(pool, victim, r->sub);
-        kp__step_in(pool);
+        kp__do(pool, todo);
+        kp__destroy(pool, victim, r->sub, todo);
     }
-    if (!r->box) kp__do(pool, todo);
-    kp__create(pool, r->sub, r);
+    if (!r->box && kp__do(pool, todo)) r->away = true;
+    kp__create(pool, r->sub, r,
+               r->away || r->box || r->waited ? kp__time(pool) : r->arrived);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
         r->grant.code != KP_ECREATE)
         return;
@@ -390,7 +390,8 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
                 core->lent.used < core->lent.cap && !r->sub->health.tripped && r->flags == 0;
     g->pool->getting++;
     kp__claim(core, r, bare ? 0 : start_clock(g, ask), todo); /* 2 */
-    if (r->grant.kind != KP__GRANT_SLOT) kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
+    if (r->grant.kind != KP__GRANT_SLOT)
+        r->away = kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
     return 0;
 }
 

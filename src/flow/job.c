@@ -16,15 +16,16 @@
 #include "base/check.h"
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
-                  struct kp__slot *slot, const char *tag, uint64_t until)
+                  struct kp__slot *slot, const char *tag, uint64_t now, uint64_t until)
 {
-    uint64_t now = kp__time(pool);
-    struct kp__slab_item item = job->item;
-
-    memset(job, 0, sizeof *job);
-    job->item = item;
     job->pool = pool;
     job->slot = slot;
+    job->seat = 0;
+    job->status = 0;
+    job->made = NULL;
+    job->failure.code = job->failure.vendor_code = 0;
+    job->failure.text[0] = 0;
+    job->returning = job->then_validate = job->held = job->spent = false;
     job->face = (kp_job){
         .pool = pool->door,
         .kind = kind,
@@ -131,7 +132,7 @@ void kp__return_finish(struct kp__job *job)
 
     if (good && job->then_validate) {
         const char *tag = job->face.tag;
-        kp__job_init(job, pool, KP_JOB_VALIDATE, slot, tag, KP__NEVER);
+        kp__job_init(job, pool, KP_JOB_VALIDATE, slot, tag, 0, KP__NEVER);
         job->seat = seat;
         job->returning = true;
         kp__job_send(job);
@@ -146,40 +147,59 @@ void kp__return_finish(struct kp__job *job)
     kp__leave(pool, &todo);
 }
 
-/* A resource is gone: tell, and give its place away; to `heir`, who stands by, or slot->heir. */
-static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
-                      int status, const struct kp__failure *failure)
+static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, int status,
+                           const struct kp__failure *failure)
 {
-    struct kp__subpool *sub = slot->sub;
-    struct kp__todo todo;
     kp_why why;
 
-    if (status < 0) {
-        kp__say(&why, status, NULL);
-        kp__say_failure(&why, failure);
+    if (status >= 0) {
+        kp__event(pool, KP_EVENT_DESTROYED, slot->sub, slot->resource, 0, NULL);
+        return;
     }
-    kp__event(pool, status < 0 ? KP_EVENT_DESTROY_FAILED : KP_EVENT_DESTROYED, sub, slot->resource,
-              status < 0 ? status : 0, status < 0 ? &why : NULL);
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
+    kp__say(&why, status, NULL);
+    kp__say_failure(&why, failure);
+    kp__event(pool, KP_EVENT_DESTROY_FAILED, slot->sub, slot->resource, status, &why);
+}
+
+/* The time, if what goes may matter to anybody; else when it was decided that it goes. */
+static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *slot)
+{
+    const struct kp__core *core = &pool->core;
+    const struct kp__subpool *sub = slot->sub;
+    bool matters = core->waiting > 0 || slot->heir || sub->refill || sub->rules->eager;
+
+    return matters ? kp__time(pool) : core->now;
+}
+
+/* A resource is gone: give its place away; to `heir`, who stands by, or slot->heir. With the
+ * lock. */
+static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
+                      int status, struct kp__todo *todo)
+{
     if (status < 0) {
-        sub->tally.destroy_failures++;
+        slot->sub->tally.destroy_failures++;
         pool->core.tally.destroy_failures++;
     }
     if (slot->job) kp__job_put(slot->job);
-    uint64_t now = kp__time(pool);
-    if (heir) kp__victim_gone(&pool->core, heir, slot, now, &todo);
-    else if (slot->heir) kp__victim_gone_late(&pool->core, slot, now, &todo);
-    else kp__gone(&pool->core, slot, now, &todo);
-    kp__tell(pool, &todo);
-    kp__leave(pool, &todo);
+    uint64_t now = heir ? kp__time(pool) : time_gone(pool, slot);
+    if (heir) kp__victim_gone(&pool->core, heir, slot, now, todo);
+    else if (slot->heir) kp__victim_gone_late(&pool->core, slot, now, todo);
+    else kp__gone(&pool->core, slot, now, todo);
+    kp__tell(pool, todo);
 }
 
+/* The answer of a destroy that nobody stood by. */
 static void destroy_finish(struct kp__job *job)
 {
-    struct kp__failure failure = job->failure;
+    struct kp__pool *pool = job->pool;
+    int status = job->status;
+    struct kp__todo todo;
 
-    destroyed(job->pool, job->slot, NULL, job->status, &failure);
+    tell_destroyed(pool, job->slot, status, &job->failure);
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    destroyed(pool, job->slot, NULL, status, &todo);
+    kp__leave(pool, &todo);
 }
 
 /* A job that nobody stood by was answered. */
@@ -256,52 +276,35 @@ static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource
     return job->status;
 }
 
-/* A job of the slab if there is one: it can tell a second answer; else the caller's own. */
+/* A job of the slab if there is one: it can tell a second answer; else the caller's own. With the
+ * lock. */
 static struct kp__job *borrow_job(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own)
 {
-    struct kp__job *job;
+    struct kp__job *job = kp__job_take(pool, slot);
 
-    kp__lock_take(&pool->door->lock, pool->world);
-    job = kp__job_take(pool, slot);
-    kp__lock_give(&pool->door->lock, pool->world);
-    return job ? job : own;
-}
-
-static void return_job(struct kp__pool *pool, struct kp__job *job, const struct kp__job *own)
-{
-    if (job == own) return;
-    kp__lock_take(&pool->door->lock, pool->world);
-    kp__job_keep(job);
-    kp__lock_give(&pool->door->lock, pool->world);
+    if (job) return job;
+    memset(own, 0, sizeof *own);
+    return own;
 }
 
 /* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then); not with a
  * job of the caller's own, which would be gone when the answer comes. */
-static int run(struct kp__pool *pool, kp_job_kind kind, int (*fn)(kp_job *, void *),
-               struct kp__slot *slot, uint32_t seat, const char *tag, uint64_t until,
-               struct kp__failure *failure)
-{
-    struct kp__job own = { .item = { 0, 0 } }, *job = borrow_job(pool, slot, &own);
-    int status;
-
-    kp__job_init(job, pool, kind, slot, tag, until);
-    job->seat = seat;
-    status = call(job, fn, slot->resource, job == &own ? KP__NEVER : until);
-    if (status == KP_PENDING) return status;
-    *failure = job->failure;
-    return_job(pool, job, &own);
-    return status;
-}
-
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
-                const char *tag, uint64_t until)
+                const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo)
 {
-    struct kp__failure failure;
-    int (*fn)(kp_job *, void *) =
-        kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
-    int status = run(pool, kind, fn, slot, seat, tag, until, &failure);
+    int (*fn)(kp_job *, void *) = kind == KP_JOB_VALIDATE ? pool->driver.validate
+                                  : kind == KP_JOB_RESET  ? pool->driver.reset
+                                                          : pool->driver.destroy;
+    struct kp__job own, *job = borrow_job(pool, slot, &own);
 
-    tell_invalid(pool, slot, status, &failure);
+    kp__job_init(job, pool, kind, slot, tag, now, until);
+    job->seat = seat;
+    kp__step_aside(pool, todo);
+    int status = call(job, fn, slot->resource, job == &own ? KP__NEVER : until);
+    if (kind == KP_JOB_DESTROY) tell_destroyed(pool, slot, status, &job->failure);
+    else if (status != KP_PENDING) tell_invalid(pool, slot, status, &job->failure);
+    kp__step_in(pool);
+    if (job != &own && status != KP_PENDING) kp__job_keep(job);
     return status < 0 || status == KP_PENDING ? status : 0;
 }
 
@@ -394,7 +397,7 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
         kp__give(&pool->core, slot, seat, true, KP__SURPLUS, now, todo);
         return;
     }
-    kp__job_init(job, pool, KP_JOB_VALIDATE, slot, request->tag, until);
+    kp__job_init(job, pool, KP_JOB_VALIDATE, slot, request->tag, now, until);
     job->seat = seat;
     slot->sponsor = request;
     request->making = slot;
@@ -411,7 +414,7 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 
     if (!job) return false;
     kp__job_init(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot,
-                 kp__seat_at(slot, seat)->tag, KP__NEVER);
+                 kp__seat_at(slot, seat)->tag, 0, KP__NEVER);
     job->seat = seat;
     job->returning = true;
     job->then_validate = reset && validate;
@@ -432,37 +435,32 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
     request->making_until = KP__NEVER;
     kp__wait_again(&pool->core, request, kp__time(pool), todo);
     kp__todo_init(&none, pool->world); /* theirs waits: it may have the user's code run */
-    kp__step_out(pool, &none);
-    kp__destroy(pool, victim, NULL);
-    kp__step_in(pool);
+    kp__destroy(pool, victim, NULL, &none);
+    kp__do(pool, &none);
 }
 
 /* ---- destroy, either way --------------------------------------------------------------------- */
 
-static struct kp__job *take_for_destroy(struct kp__pool *pool, struct kp__slot *slot)
+void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
+                 struct kp__todo *todo)
 {
-    struct kp__job *job;
-
-    kp__lock_take(&pool->door->lock, pool->world);
-    job = kp__job_find(pool, slot);
-    kp__lock_give(&pool->door->lock, pool->world);
-    return job;
-}
-
-void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir)
-{
-    struct kp__failure failure = { .code = 0 };
     struct kp__job *job = NULL;
     int status = 0;
 
-    if (pool->driver.destroy && !kp__stands_by(pool)) job = take_for_destroy(pool, slot);
+    if (pool->driver.destroy && !kp__stands_by(pool)) job = kp__job_find(pool, slot);
     if (job) {
-        kp__job_init(job, pool, KP_JOB_DESTROY, slot, NULL, KP__NEVER);
+        kp__job_init(job, pool, KP_JOB_DESTROY, slot, NULL, 0, KP__NEVER);
+        kp__step_aside(pool, todo);
         kp__job_send(job);
+        kp__step_in(pool);
         return;
     }
-    if (pool->driver.destroy)
-        status = run(pool, KP_JOB_DESTROY, pool->driver.destroy, slot, 0, NULL, KP__NEVER,
-                     &failure);
-    destroyed(pool, slot, heir, status, &failure);
+    if (pool->driver.destroy) {
+        status = kp__job_run(pool, KP_JOB_DESTROY, slot, 0, NULL, 0, KP__NEVER, todo);
+    } else if (pool->on_event) {
+        kp__step_aside(pool, todo);
+        tell_destroyed(pool, slot, 0, NULL);
+        kp__step_in(pool);
+    }
+    destroyed(pool, slot, heir, status, todo);
 }

@@ -59,7 +59,7 @@ static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const stru
     kp__step_out(pool, todo);
     kp__send(pool, &event);
     kp__step_in(pool);
-    kp__lose_interest(pool, sub, kp__time(pool));
+    kp__lose_interest(pool, sub, sub->used_at); /* to be told is no use */
 }
 
 /* ---- a key ----------------------------------------------------------------------------------- */
@@ -70,7 +70,7 @@ static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
     uint32_t failures = sub->health.failures;
     int64_t wanted = kp__refill_wanted(&pool->core, sub, sub->warm);
 
-    kp__create(pool, sub, NULL);
+    kp__create(pool, sub, NULL, kp__time(pool));
     bool failed = sub->health.failures > failures;
     if (failed && sub->health.back_off == 0 && !sub->rules->cache_once)
         sub->refill = sub->warm = false; /* nothing to pace it by: the next get tries again */
@@ -130,17 +130,18 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
 
 /* ---- the call -------------------------------------------------------------------------------- */
 
-void kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
+bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
 {
     uint64_t due = next_due(pool);
-    bool late = due < now && now - due > LATE;
+    bool late = due < now && now - due > LATE, tell = late && !pool->late_reported;
 
-    if (late && !pool->late_reported) {
+    if (tell) {
         kp__step_out(pool, todo);
         kp__event(pool, KP_EVENT_KEEPER_LATE, NULL, NULL, 0, NULL);
         kp__step_in(pool);
     }
     pool->late_reported = late;
+    return tell;
 }
 
 void kp__shut_all(struct kp__pool *pool)

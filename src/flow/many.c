@@ -65,7 +65,7 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
         if (pool->core.phase != KP__OPEN) return KP_ECLOSED;
         if (sub->tally.create_failures > failures) return KP_ECREATE;
         if (now >= until) return KP_ETIMEDOUT;
-        if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL);
+        if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL, now);
         else kp__watch(pool, todo, next_try(sub, now, until));
     }
     return 0;
@@ -96,7 +96,8 @@ static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool
         sub->refill = sub->warm = true;
         kp__file_sub(&pool->core, sub, sub->used_at);
     } else if (wait && pool->crew) {
-        while (kp__refill_permit(&pool->core, sub, true, sub->used_at)) kp__create(pool, sub, NULL);
+        while (kp__refill_permit(&pool->core, sub, true, sub->used_at))
+            kp__create(pool, sub, NULL, sub->used_at);
     }
     return sub;
 }

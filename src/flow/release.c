@@ -145,12 +145,12 @@ static enum readiness made_ready(struct held *h, struct kp__todo *todo)
     h->seat->ending = true; /* from here on, copies of the lease have ended */
     if (!kp__stands_by(pool))
         return kp__job_return(pool, h->slot, h->number, validate, todo) ? LATER : UNFIT;
-    kp__step_out(pool, todo);
     if (pool->driver.reset)
-        status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, h->seat->tag, KP__NEVER);
+        status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, h->seat->tag, 0, KP__NEVER,
+                             todo);
     if (status == 0 && validate)
-        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, h->seat->tag, KP__NEVER);
-    kp__step_in(pool);
+        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, h->seat->tag, 0, KP__NEVER,
+                             todo);
     return status == 0 ? READY : UNFIT;
 }
 

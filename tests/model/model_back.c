@@ -79,9 +79,7 @@ static void vacate(struct model *m, int slot)
     *s = (struct model_slot){ .state = M_FREE, .key = s->key };
     if (k->rules.eager && m_wanted(m, s->key, false) > 0) k->refill = true;
     if (k->refill) m_file_key(m, s->key, m->now);
-    if (m_live(m, s->key) > k->rules.min_live) return;
-    if (!k->leaving) k->used_at = m->now;
-    m_file_forget(m, s->key);
+    if (m_live(m, s->key) <= k->rules.min_live) m_file_forget(m, s->key);
 }
 
 /* A victim's place becomes a permit of the key that it was evicted for: of the request that stands
