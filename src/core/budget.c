@@ -111,7 +111,8 @@ bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
 
 bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
 {
-    return budget->used < budget->cap && !kp__budget_outranked(core, budget, sub);
+    return budget->used < budget->cap &&
+           (core->starved == 0 || !kp__budget_outranked(core, budget, sub));
 }
 
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
@@ -215,7 +216,7 @@ static bool is_filed(const struct kp__subpool *sub)
     return false;
 }
 
-void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
+void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
 {
     bool spare = core->evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
                  kp__sub_live(sub) - sub->count[KP__CLOSING] > kp__sub_kept(sub);

@@ -86,9 +86,9 @@ struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *
 
 /* ---- making room: whose idle resource is worth least ----------------------------------------- */
 
-/* File or unfile a subpool among those with an idle resource to spare, after its counts changed.
- * Lazy: its rank is a lower bound. */
-void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub);
+/* File or unfile a subpool among those with an idle resource to spare. Lazy: its rank is a lower
+ * bound. For kp__evictable_update (core.h). */
+void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub);
 
 /* The least recently used idle slot under `budget` that is above its key's minimum; NULL: none. */
 struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget,

@@ -70,6 +70,13 @@ static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
     if (core->starved) kp__account_now(core, sub);
 }
 
+/* After its counts changed: can room be made of what it has? Only where a budget may want it. */
+static inline void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (core->live.cap < KP__UNBOUND || sub->group[0] || sub->group[1])
+        kp__evictable_file(core, sub);
+}
+
 /* Whenever somebody is starved, the time is known. */
 static inline void kp__at(struct kp__core *core, uint64_t now)
 {

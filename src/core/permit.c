@@ -15,10 +15,15 @@ static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
     kp__served(core, sub, measure);
 }
 
+static void rank_anew(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (sub->lacks) kp__starve(core, sub, sub->lacks);
+}
+
 static void recount(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__evictable_update(core, sub);
-    kp__starve(core, sub, sub->lacks);
+    rank_anew(core, sub);
 }
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
@@ -51,7 +56,7 @@ void kp__lent_take(struct kp__core *core, struct kp__subpool *sub)
     about_to_be_served(core, sub, KP__LEASED);
     sub->lent_permits++;
     core->lent.used++;
-    recount(core, sub);
+    rank_anew(core, sub);
 }
 
 void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub)
@@ -63,7 +68,7 @@ void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub)
     }
     sub->lent_permits--;
     core->lent.used--;
-    recount(core, sub);
+    rank_anew(core, sub);
 }
 
 void kp__lent_drop(struct kp__core *core, struct kp__request *request)

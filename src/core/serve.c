@@ -150,6 +150,7 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
 {
     kp__at(core, now);
     if (sub->waiting || sub->lacks) serve(core, sub, now, todo); /* lacks: the last one left */
+    if (core->starved == 0) return;
     settle_budget(core, &core->lent, sub, now, todo);
     settle_budget(core, &core->creating, sub, now, todo);
     for (int i = 0; i < 2; i++)

@@ -24,21 +24,26 @@ static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
 }
 
 /* When something is due: upkeep shuts lanes, too, where nobody else does. */
-static uint64_t next_due(const struct kp__pool *pool)
+static uint64_t first_due(const struct kp__core *core)
 {
-    const struct kp__core *core = &pool->core;
     uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__lane_next(core);
 
-    return rounded(pool, at < end ? at : end);
+    return at < end ? at : end;
+}
+
+static uint64_t next_due(const struct kp__pool *pool)
+{
+    return rounded(pool, first_due(&pool->core));
 }
 
 void kp__announce(struct kp__pool *pool)
 {
-    uint64_t at = next_due(pool), end = pool->core.shuts ? kp__lane_next(&pool->core) : KP__NEVER;
+    uint64_t at = first_due(&pool->core);
 
-    if (end < pool->term) kp__life_terms(pool->door, pool->term = end);
-
-    if (!pool->upkeep || at >= pool->announced) return;
+    if (pool->core.shuts && kp__lane_next(&pool->core) < pool->term)
+        kp__life_terms(pool->door, pool->term = kp__lane_next(&pool->core));
+    if (!pool->upkeep || at >= pool->announced || (at = rounded(pool, at)) >= pool->announced)
+        return;
     pool->announced = at;
     pool->upkeep(pool->door, at, pool->world->ctx);
 }
