@@ -126,12 +126,13 @@ bool kp__mail_holds(struct kp__mailbox *box, const struct kp__list *letter)
     return holds;
 }
 
-struct kp__list *kp__mail_take(struct kp__mailbox *box, int tray)
+struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray)
 {
     struct kp__list *letter;
 
     kp__lock_take(&box->lock, &kp__life);
-    if ((letter = kp__list_first(&box->tray[tray])) != NULL) {
+    *tray = !kp__list_empty(&box->tray[1]);
+    if ((letter = kp__list_first(&box->tray[*tray])) != NULL) {
         kp__list_remove(letter);
         box->letters--;
     }

@@ -14,7 +14,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 
-enum { KP__TRAYS = 2 }; /* letters of two kinds, each in order of arrival */
+enum { KP__TRAYS = 2 }; /* letters of two kinds, each in order of arrival; those of 1 go first */
 
 struct kp__mailbox {
     struct kp__lock lock;
@@ -33,10 +33,10 @@ void kp__mailbox_close(struct kp__mailbox *box);
 bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter);
 void kp__mail_ring(struct kp__mailbox *box);
 
-/* The owner's: is it in there; take a letter back; the first one of a tray (NULL: none). */
+/* The owner's: is it in there; take a letter back; the first one, and its tray (NULL: none). */
 bool kp__mail_holds(struct kp__mailbox *box, const struct kp__list *letter);
 void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter);
-struct kp__list *kp__mail_take(struct kp__mailbox *box, int tray);
+struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray);
 
 /* The owner begins to look, and stops: until then nobody needs to ring. */
 void kp__mail_begin(struct kp__mailbox *box);

@@ -296,7 +296,8 @@ static void count_wait(struct kp__get *g)
     struct kp__tally *tally[] = { &g->request.sub->tally, &g->pool->core.tally };
 
     if (!g->request.waited) return;
-    for (int i = 0; i < 2; i++) tally[i]->wait_ns += kp__time(g->pool) - g->request.arrived;
+    uint64_t waited = kp__time(g->pool) - g->request.arrived;
+    for (int i = 0; i < 2; i++) tally[i]->wait_ns += waited;
 }
 
 void kp__get_tell(struct kp__get *g, struct kp__todo *todo)

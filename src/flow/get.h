@@ -6,13 +6,13 @@
 #ifndef KP__FLOW_GET_H
 #define KP__FLOW_GET_H
 
+#include "base/timers.h"
 #include "flow/flow.h"
 
 struct kp__get {
     struct kp__pool *pool; /* NULL: over */
     struct kp__request request;
-    struct kp__heap_node timer; /* its loop's: what kp__get_until said last */
-    uint64_t at;
+    struct kp__timer timer; /* its loop's: what kp__get_until said last */
 };
 
 /* Steps 1 and 2: check the ask, find the key, claim. `timed`: the clock is needed in any case. 0:

@@ -72,6 +72,13 @@ void kp__loops_in_child(void)
     kp__here = (struct kp__here){ 0 };
 }
 
+bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world)
+{
+    if (loop->known != world && !kp__loop_keep_time(loop, world)) return false;
+    loop->known = world;
+    return true;
+}
+
 bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world)
 {
     void *clock = world->now_ns == kp__life.now_ns ? NULL : world->ctx;
@@ -87,11 +94,6 @@ bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world)
 }
 
 /* ---- open ------------------------------------------------------------------------------------ */
-
-static bool timer_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
-{
-    return KP__OF(a, struct kp__get, timer)->at < KP__OF(b, struct kp__get, timer)->at;
-}
 
 static bool door_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
@@ -124,7 +126,8 @@ int kp_loop_open(kp_loop **out)
         loop->stepping = NULL;
         loop->pools = 0;
         loop->now_ns = NULL;
-        kp__heap_init(&loop->timers, timer_before);
+        loop->known = NULL;
+        kp__timers_init(&loop->timers);
         kp__heap_init(&loop->doors, door_before);
     }
     kp__lock_give(&registry, &kp__life);
@@ -142,21 +145,18 @@ int kp_loop_fd(const kp_loop *loop)
 static void read_mail(kp_loop *loop)
 {
     struct kp__list *letter;
+    int tray;
 
-    for (int n = 0; n < AT_ONCE; n++) {
-        if ((letter = kp__mail_take(&loop->box, KP__JOBS)) != NULL)
-            kp__job_perform(KP__OF(letter, struct kp__job, queue));
-        else if ((letter = kp__mail_take(&loop->box, KP__REQUESTS)) != NULL)
-            kp__request_step(loop, KP__OF(letter, struct kp__get, request.mail));
-        else return;
-    }
+    for (int n = 0; n < AT_ONCE && (letter = kp__mail_take(&loop->box, &tray)) != NULL; n++)
+        if (tray == KP__JOBS) kp__job_perform(KP__OF(letter, struct kp__job, queue));
+        else kp__request_step(loop, KP__OF(letter, struct kp__get, request.mail));
 }
 
 static struct kp__get *first_timer(const kp_loop *loop)
 {
-    struct kp__heap_node *top = kp__heap_top(&loop->timers);
+    struct kp__timer *first = kp__timers_first(&loop->timers);
 
-    return top ? KP__OF(top, struct kp__get, timer) : NULL;
+    return first ? KP__OF(first, struct kp__get, timer) : NULL;
 }
 
 /* The pool that wants upkeep first, and when (KP__NEVER: none). It is taken out if that is now. */
@@ -190,7 +190,7 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
     uint64_t at;
     kp_pool *door;
 
-    for (int n = 0; n < AT_ONCE && (g = first_timer(loop)) != NULL && g->at <= now; n++) {
+    for (int n = 0; n < AT_ONCE && (g = first_timer(loop)) != NULL && g->timer.at <= now; n++) {
         if (kp__mail_holds(&loop->box, &g->request.mail)) break;
         kp__request_step(loop, g);
     }
@@ -205,7 +205,7 @@ static int64_t may_sleep(kp_loop *loop)
     uint64_t at, now;
 
     (void)first_door(loop, 0, &at);
-    if (g && g->at < at) at = g->at;
+    if (g && g->timer.at < at) at = g->timer.at;
     if (at == KP__NEVER) return -1;
     now = time_of(loop);
     return at > now ? kp__ms_up(at - now) : 0;
@@ -295,12 +295,13 @@ int64_t kp_loop_close(kp_loop *loop)
     struct kp__list *letter;
     struct kp__get *g;
     int64_t cancelled = 0;
+    int tray;
 
     if (!loop || kp__loop_is_inherited(loop)) return 0;
     const char *sentence = close_refused(loop);
     if (sentence) return kp__misuse(NULL, NULL, sentence);
     for (; (g = first_timer(loop)) != NULL; cancelled++) kp_cancel(kp__request_of(g));
-    while ((letter = kp__mail_take(&loop->box, KP__JOBS)) != NULL)
+    while ((letter = kp__mail_take(&loop->box, &tray)) != NULL) /* no request is left */
         kp__job_perform(KP__OF(letter, struct kp__job, queue));
     kp__lock_take(&loop->box.lock, &kp__life);
     bool needed = loop->pools > 0;

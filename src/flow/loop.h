@@ -18,11 +18,12 @@ struct kp_loop {
     bool dispatching;       /* its thread's */
     struct kp__get *stepping; /* its thread's. The request that is being looked at; NULL: none, or
                                  it was cancelled meanwhile */
-    struct kp__heap timers; /* its thread's. All requests that are under way, by `at` */
+    struct kp__timers timers; /* its thread's. All requests that are under way */
     struct kp__heap doors;  /* Guard: box.lock. Pools with something due, by keep_at */
     uint32_t pools;         /* Guard: box.lock. Those that named it */
     uint64_t (*now_ns)(void *ctx); /* Guard: box.lock. The one clock of its pools; NULL: none yet */
     void *clock;
+    const struct kp__world *known; /* its thread's. One that was found to have this clock */
     kp_loop *next;          /* constant: all loops ever made */
 };
 
@@ -30,8 +31,9 @@ struct kp_loop {
 bool kp__loop_own(kp_loop *loop);
 bool kp__loop_is_inherited(const kp_loop *loop); /* the parent's, in a child of fork */
 
-/* A loop has one clock, that of its first pool: is it this one? */
+/* A loop has one clock, that of its first pool: is it this one? _keeps: asked by its thread. */
 bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world);
+bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world);
 
 /* Go on with a request: its answer came, or the time to look again. It may be gone afterwards. */
 void kp__request_step(kp_loop *loop, struct kp__get *g);

@@ -26,16 +26,14 @@ kp_request *kp__request_of(struct kp__get *g)
 
 static void file(kp_loop *loop, struct kp__get *g)
 {
-    g->at = kp__get_until(g);
-    if (kp__heap_holds(&g->timer)) kp__heap_fix(&loop->timers, &g->timer);
-    else kp__heap_insert(&loop->timers, &g->timer);
+    kp__timers_file(&loop->timers, &g->timer, kp__get_until(g));
 }
 
 /* It is over: nothing of ours points to it any more. With the pool's lock. */
 static void let_go(kp_loop *loop, struct kp__get *g)
 {
     g->pool = NULL;
-    if (kp__heap_holds(&g->timer)) kp__heap_remove(&loop->timers, &g->timer);
+    kp__timers_remove(&loop->timers, &g->timer);
     kp__mail_remove(&loop->box, &g->request.mail);
 }
 
@@ -150,14 +148,13 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     g->request.why = why;
     g->request.box = &loop->box;
     kp__list_init(&g->request.mail);
-    kp__heap_node_init(&g->timer);
 #if defined(__GNUC__)
     g->request.site = __builtin_return_address(0);
 #endif
     if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
     if ((g->pool = kp__enter(door, &code)) == NULL)
         return kp__no_pool(code, why, "kp_get_start: pool is NULL; did kp_pool_open fail?");
-    if (kp__loop_keep_time(loop, g->pool->world)) return start(loop, g, key, ask);
+    if (kp__loop_keeps_time(loop, g->pool->world)) return start(loop, g, key, ask);
     struct kp__todo todo;
     kp__todo_init(&todo, g->pool->world);
     code = kp__misuse_within(g->pool, &todo, why,
@@ -174,7 +171,7 @@ void kp_cancel(kp_request *request)
     struct kp__todo todo;
     kp_lease none;
 
-    if (!g || !g->pool || !kp__heap_holds(&g->timer)) return; /* not filed: inside its start */
+    if (!g || !g->pool || !kp__timer_is_filed(&g->timer)) return; /* not filed: inside its start */
     if (kp__loop_is_inherited(request->loop)) { /* the parent's: not ours to end */
         g->pool = NULL;
         return;

@@ -232,7 +232,7 @@ static void by_arrival_and_for_a_loop_it_must_be_handed_over(void **state)
         if (loop) r.box = &box;
         stage_give(&s, slot, 0, true);
         assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-        (void)kp__mail_take(&box, 0);
+        (void)kp__mail_take(&box, &(int){ 0 });
         kp__mailbox_close(&box);
         stage_close(&s);
     }

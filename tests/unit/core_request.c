@@ -46,10 +46,10 @@ static void a_loops_request_must_be_answered_by_a_letter_and_one_ring(void **sta
     assert_int_equal(s.todo.bells, 0);
     kp__rouse(&s.todo, &r[0]); /* it was rung: no need to again */
     assert_int_equal(s.todo.bells, 0);
-    assert_ptr_equal(kp__mail_take(&boxes[0], 0), &r[0].mail);
-    assert_ptr_equal(kp__mail_take(&boxes[0], 0), &r[1].mail);
-    assert_null(kp__mail_take(&boxes[0], 0));
-    assert_ptr_equal(kp__mail_take(&boxes[1], 0), &r[2].mail);
+    assert_ptr_equal(kp__mail_take(&boxes[0], &(int){ 0 }), &r[0].mail);
+    assert_ptr_equal(kp__mail_take(&boxes[0], &(int){ 0 }), &r[1].mail);
+    assert_null(kp__mail_take(&boxes[0], &(int){ 0 }));
+    assert_ptr_equal(kp__mail_take(&boxes[1], &(int){ 0 }), &r[2].mail);
     stage_close(&s);
     close_boxes();
 }
@@ -73,7 +73,7 @@ static void more_bells_than_a_todo_can_carry_must_not_be_lost(void **state)
     kp__todo_run_wakes(&s.todo);
     for (int i = 0; i <= KP__BELLS; i++) {
         assert_true(boxes[i].rung);
-        assert_non_null(kp__mail_take(&boxes[i], 0));
+        assert_non_null(kp__mail_take(&boxes[i], &(int){ 0 }));
     }
     stage_close(&s);
     close_boxes();

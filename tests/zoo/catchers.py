@@ -19,7 +19,7 @@ NOT_RUN = 125
 
 # Tests of one file each. The rest of `unit`, and `kit`, prove parts that no animal lives in.
 FOLDERS = ["zoo", "contract", "peers", "misuse", "faults", "fairness"]
-ALSO = ["unit/base_lock.c", "torture/slow.c", "torture/keys.c",
+ALSO = ["unit/base_lock.c", "unit/base_timers.c", "torture/slow.c", "torture/keys.c",
         "torture/hits.c"]
 # Tests of several files, and what they are told: enough to meet every animal they can meet.
 PROGRAMS = {
