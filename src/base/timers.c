@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Timers: a list of those who came in order, and a heap of the others.
+ * Timers: a few lines of those who came in order, and a heap of the others.
  */
 #include "base/timers.h"
 
-_Static_assert(offsetof(struct kp__timer, listed) ==
+_Static_assert(offsetof(struct kp__timer, lined) ==
                    offsetof(struct kp__timer, node) + offsetof(struct kp__heap_node, right),
                "no node is its own right child");
 
@@ -15,7 +15,8 @@ static bool before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 
 void kp__timers_init(struct kp__timers *timers)
 {
-    kp__list_init(&timers->in_order);
+    timers->first = NULL;
+    for (int i = 0; i < KP__TIMER_LINES; i++) kp__list_init(&timers->line[i]);
     kp__list_init(&timers->never);
     kp__heap_init(&timers->others, before);
 }
@@ -25,38 +26,62 @@ static struct kp__timer *of(struct kp__list *link)
     return link ? KP__OF(link, struct kp__timer, link) : NULL;
 }
 
+static struct kp__timer *find_first(const struct kp__timers *timers)
+{
+    struct kp__heap_node *top = kp__heap_top(&timers->others);
+    struct kp__timer *first = top ? KP__OF(top, struct kp__timer, node) : NULL;
+
+    for (int i = 0; i < KP__TIMER_LINES; i++) {
+        struct kp__timer *head = of(kp__list_first(&timers->line[i]));
+        if (head && (!first || head->at < first->at)) first = head;
+    }
+    return first;
+}
+
 void kp__timers_remove(struct kp__timers *timers, struct kp__timer *timer)
 {
     if (!kp__timer_is_filed(timer)) return;
-    if (timer->listed == timer) kp__list_remove(&timer->link);
+    if (timer->lined == timer) kp__list_remove(&timer->link);
     else kp__heap_remove(&timers->others, &timer->node);
     timer->at = 0;
+    if (timers->first == timer) timers->first = find_first(timers);
+}
+
+/* The line whose last one is the latest that is not too late, or an empty one; NULL: none. */
+static struct kp__list *line_for(struct kp__timers *timers, uint64_t at)
+{
+    struct kp__list *best = NULL;
+    uint64_t latest = 0;
+
+    if (at == KP__TIMER_NEVER) return &timers->never;
+    for (int i = 0; i < KP__TIMER_LINES; i++) {
+        const struct kp__timer *last = of(kp__list_last(&timers->line[i]));
+        uint64_t then = last ? last->at : 0;
+        if (then > at || (best && then <= latest)) continue;
+        best = &timers->line[i];
+        latest = then;
+    }
+    return best;
 }
 
 void kp__timers_file(struct kp__timers *timers, struct kp__timer *timer, uint64_t at)
 {
     if (timer->at == at) return;
     kp__timers_remove(timers, timer);
+    struct kp__list *line = line_for(timers, at);
     timer->at = at;
-    struct kp__list *list = at == KP__TIMER_NEVER ? &timers->never : &timers->in_order;
-    const struct kp__timer *last = of(kp__list_last(list));
-    if (last && at < last->at) {
+    if (line) {
+        timer->lined = timer;
+        kp__list_init(&timer->link);
+        kp__list_push_back(line, &timer->link);
+    } else {
         kp__heap_node_init(&timer->node);
         kp__heap_insert(&timers->others, &timer->node);
-    } else {
-        timer->listed = timer;
-        kp__list_init(&timer->link);
-        kp__list_push_back(list, &timer->link);
     }
+    if (at != KP__TIMER_NEVER && (!timers->first || at < timers->first->at)) timers->first = timer;
 }
 
-struct kp__timer *kp__timers_first(const struct kp__timers *timers)
+struct kp__timer *kp__timers_any(const struct kp__timers *timers)
 {
-    struct kp__timer *first = of(kp__list_first(&timers->in_order));
-    struct kp__heap_node *top = kp__heap_top(&timers->others);
-    struct kp__timer *other = top ? KP__OF(top, struct kp__timer, node) : NULL;
-
-    if (first && other) return other->at < first->at ? other : first;
-    if (other) return other;
-    return first ? first : of(kp__list_first(&timers->never));
+    return timers->first ? timers->first : of(kp__list_first(&timers->never));
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who wants to be looked at when, the earliest first. Most ask for the same patience, so they come
- * in the order of their times: those stand in a list, at the end of which there is always room; and
- * only those who come out of order are in a heap. A million who wait cost the same as one.
+ * Who wants to be looked at when, the earliest first. There are few kinds of patience (a time-out,
+ * a time to live), and who has the same comes in the order of the times. So each stands at the end
+ * of a line in which nobody is later, of which there are a few; only who fits in none of them is in
+ * a heap. A million who wait cost the same as one.
  *
- * Not synchronised. O(1) for who comes in order, or for ever; else O(log n). Equal times come out
- * in any order.
+ * Not synchronised. O(1) for who fits in a line, or waits for ever; else O(log n). Equal times come
+ * out in any order.
  */
 #ifndef KP__BASE_TIMERS_H
 #define KP__BASE_TIMERS_H
@@ -23,13 +24,16 @@ struct kp__timer { /* zeroed: not filed */
         struct kp__heap_node node;
         struct {
             struct kp__list link;
-            void *listed; /* itself, if it is in a list: no node is its own child */
+            void *lined; /* itself, if it is in a line: no node is its own child */
         };
     };
 };
 
+enum { KP__TIMER_LINES = 4 };
+
 struct kp__timers {
-    struct kp__list in_order, never;
+    struct kp__timer *first; /* NULL: none, or only such as wait for ever */
+    struct kp__list line[KP__TIMER_LINES], never;
     struct kp__heap others;
 };
 
@@ -39,8 +43,8 @@ void kp__timers_init(struct kp__timers *timers);
 void kp__timers_file(struct kp__timers *timers, struct kp__timer *timer, uint64_t at);
 void kp__timers_remove(struct kp__timers *timers, struct kp__timer *timer); /* if it is filed */
 
-/* The earliest, or NULL; those for ever come last. */
-struct kp__timer *kp__timers_first(const struct kp__timers *timers);
+/* Anyone, also of those who wait for ever; or NULL. */
+struct kp__timer *kp__timers_any(const struct kp__timers *timers);
 
 static inline bool kp__timer_is_filed(const struct kp__timer *timer)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The calendar: a heap of lower bounds of when each live slot and each key wants to be looked at.
+ * The calendar: lower bounds of when each live slot and each key wants to be looked at.
  * An entry that turns out to be early is filed again, so that returns and hits seldom touch it, and
  * the keeper's work (flow/keeper.c) is proportional to what is due (L8).
  */
@@ -17,46 +17,29 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static bool due_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
-{
-    return KP__OF(a, struct kp__due, node)->at < KP__OF(b, struct kp__due, node)->at;
-}
-
-void kp__calendar_init(struct kp__core *core)
-{
-    kp__heap_init(&core->calendar, due_before);
-}
-
 static void file(struct kp__core *core, struct kp__due *due, uint64_t at)
 {
-    bool filed = kp__heap_holds(&due->node);
-
-    if (at == KP__NEVER || (filed && due->at <= at)) return;
-    due->at = at;
-    if (filed) kp__heap_fix(&core->calendar, &due->node);
-    else kp__heap_insert(&core->calendar, &due->node);
+    if (at == KP__NEVER || (kp__is_filed(due) && due->timer.at <= at)) return;
+    kp__timers_file(&core->calendar, &due->timer, at ? at : 1);
 }
 
 void kp__unfile(struct kp__core *core, struct kp__due *due)
 {
-    if (kp__heap_holds(&due->node)) kp__heap_remove(&core->calendar, &due->node);
+    kp__timers_remove(&core->calendar, &due->timer);
 }
 
 struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now)
 {
-    struct kp__heap_node *top = kp__heap_top(&core->calendar);
-    struct kp__due *due = top ? KP__OF(top, struct kp__due, node) : NULL;
+    struct kp__timer *first = core->calendar.first;
 
-    if (!due || due->at > now) return NULL;
-    kp__heap_remove(&core->calendar, top);
-    return due;
+    if (!first || first->at > now) return NULL;
+    kp__timers_remove(&core->calendar, first);
+    return KP__OF(first, struct kp__due, timer);
 }
 
 uint64_t kp__due_next(const struct kp__core *core)
 {
-    struct kp__heap_node *top = kp__heap_top(&core->calendar);
-
-    return top ? KP__OF(top, struct kp__due, node)->at : KP__NEVER;
+    return core->calendar.first ? core->calendar.first->at : KP__NEVER;
 }
 
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slab.h"
+#include "base/timers.h"
 #include "base/world.h"
 #include "core/budget.h"
 #include "core/guide.h"
@@ -57,7 +58,7 @@ struct kp__core {
     uint64_t contended; /* since when there has been one */
     struct kp__usual usual[KP__MEASURES];
     int64_t minima, floors; /* of all keys, added up */
-    struct kp__heap calendar;
+    struct kp__timers calendar;
     uint32_t count[KP__STATES];
     uint32_t leases, waiting, promised;
     uint64_t stamps, returns, serials;
@@ -243,8 +244,6 @@ uint64_t kp__later(uint64_t at, uint64_t by);
 
 /* When an idle slot must go (KP__NEVER: it may stay), looked at on `check` (KP_CHECK_...). */
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
-
-void kp__calendar_init(struct kp__core *core);
 
 /* Have a slot that became idle or lent looked at in time, and a key no later than `at`. */
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot);

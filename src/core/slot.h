@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slab.h"
+#include "base/timers.h"
 #include "core/rules.h"
 
 struct kp__core;
@@ -37,10 +38,14 @@ enum kp__reason {
 
 /* An entry in the calendar: a lower bound of when something wants to be looked at. */
 struct kp__due {
-    struct kp__heap_node node;
-    uint64_t at;
+    struct kp__timer timer;
     bool is_slot; /* else a subpool */
 };
+
+static inline bool kp__is_filed(const struct kp__due *due)
+{
+    return kp__timer_is_filed(&due->timer);
+}
 
 /* One borrower's place. The first is in the slot; with sharing, the others are in slot->more. */
 struct kp__seat {

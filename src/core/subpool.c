@@ -20,7 +20,6 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     for (int q = 0; q < KP__QUEUES; q++) kp__list_init(&sub->queue[q]);
     kp__heap_node_init(&sub->starved);
     for (int m = 0; m < KP__MEMBERS; m++) kp__heap_node_init(&sub->evict[m]);
-    kp__heap_node_init(&sub->due.node);
     kp__list_init(&sub->health.kept);
 }
 

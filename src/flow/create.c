@@ -5,6 +5,8 @@
  * whoever is next (core/give.c). A creation whose answer is pending leaves its request in the queue
  * as an ordinary waiter, so that whatever is ready first serves it.
  */
+#include <string.h>
+
 #include "base/cancel.h"
 #include "flow/job.h"
 
@@ -29,20 +31,22 @@ static bool seats_for(struct kp__pool *pool, struct kp__slot *slot, uint32_t sea
 /* An empty slot: what it was before is gone, but for its generation, its index and its memory. */
 static void clear(struct kp__slot *slot, uint32_t seats)
 {
-    struct kp__slot kept = *slot;
+    struct kp__slab_item item = slot->item;
+    uint64_t generation = slot->generation, last = slot->first.generation;
+    struct kp__seat *more = slot->more;
+    uint32_t more_room = slot->more_room;
 
-    *slot = (struct kp__slot){ .item = kept.item,
-                               .generation = kept.generation,
-                               .more = kept.more,
-                               .more_room = kept.more_room,
-                               .first = kept.first,
-                               .seats = seats };
-    slot->first.lent = false;
+    memset(slot, 0, sizeof *slot);
+    slot->item = item;
+    slot->generation = generation;
+    slot->first.generation = last;
+    slot->more = more;
+    slot->more_room = more_room;
+    slot->seats = seats;
     for (uint32_t i = 1; i < seats; i++) *kp__seat_at(slot, i) = (struct kp__seat){ .lent = false };
     kp__list_init(&slot->link);
     kp__list_init(&slot->open_seat);
     kp__list_init(&slot->work);
-    kp__heap_node_init(&slot->due.node);
     slot->due.is_slot = true;
 }
 

@@ -152,11 +152,9 @@ static void read_mail(kp_loop *loop)
         else kp__request_step(loop, KP__OF(letter, struct kp__get, request.mail));
 }
 
-static struct kp__get *first_timer(const kp_loop *loop)
+static struct kp__get *of(struct kp__timer *timer)
 {
-    struct kp__timer *first = kp__timers_first(&loop->timers);
-
-    return first ? KP__OF(first, struct kp__get, timer) : NULL;
+    return timer ? KP__OF(timer, struct kp__get, timer) : NULL;
 }
 
 /* The pool that wants upkeep first, and when (KP__NEVER: none). It is taken out if that is now. */
@@ -190,7 +188,7 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
     uint64_t at;
     kp_pool *door;
 
-    for (int n = 0; n < AT_ONCE && (g = first_timer(loop)) != NULL && g->timer.at <= now; n++) {
+    for (int n = 0; n < AT_ONCE && (g = of(loop->timers.first)) != NULL && g->timer.at <= now; n++) {
         if (kp__mail_holds(&loop->box, &g->request.mail)) break;
         kp__request_step(loop, g);
     }
@@ -201,11 +199,11 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
 /* How many ms it may sleep. Asked when others ring again: what they want before is seen here. */
 static int64_t may_sleep(kp_loop *loop)
 {
-    const struct kp__get *g = first_timer(loop);
+    const struct kp__timer *first = loop->timers.first;
     uint64_t at, now;
 
     (void)first_door(loop, 0, &at);
-    if (g && g->timer.at < at) at = g->timer.at;
+    if (first && first->at < at) at = first->at;
     if (at == KP__NEVER) return -1;
     now = time_of(loop);
     return at > now ? kp__ms_up(at - now) : 0;
@@ -300,7 +298,7 @@ int64_t kp_loop_close(kp_loop *loop)
     if (!loop || kp__loop_is_inherited(loop)) return 0;
     const char *sentence = close_refused(loop);
     if (sentence) return kp__misuse(NULL, NULL, sentence);
-    for (; (g = first_timer(loop)) != NULL; cancelled++) kp_cancel(kp__request_of(g));
+    for (; (g = of(kp__timers_any(&loop->timers))) != NULL; cancelled++) kp_cancel(kp__request_of(g));
     while ((letter = kp__mail_take(&loop->box, &tray)) != NULL) /* no request is left */
         kp__job_perform(KP__OF(letter, struct kp__job, queue));
     kp__lock_take(&loop->box.lock, &kp__life);

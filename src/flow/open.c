@@ -167,7 +167,7 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     kp__budget_init(&core->lent, "budget.max_lent", count_or_all(o->budget.max_lent), KP__LENDING);
     kp__budget_init(&core->creating, "budget.max_creating", count_or_all(o->budget.max_creating),
                     KP__MAKING);
-    kp__calendar_init(core);
+    kp__timers_init(&core->calendar);
 }
 
 static void init_pool(struct kp__pool *pool, const kp_options *o)

@@ -242,7 +242,8 @@ int main(int argc, char **argv)
             ways[i].go(atoi(argv[2]));
             return 0;
         }
-    fprintf(stderr, "usage: paths pin|key|release|release-2000|release-8000|loop|thread|locked|churn "
-                    "TIMES\n");
+    fprintf(stderr, "usage: paths WAY TIMES; ways:");
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) fprintf(stderr, " %s", ways[i].name);
+    fprintf(stderr, "\n");
     return 2;
 }

@@ -32,15 +32,25 @@ static void take_out(int i)
 
 static void the_first_must_be_right(void)
 {
-    const struct kp__timer *first = kp__timers_first(&timers);
-    uint64_t least = 0;
+    const struct kp__timer *any = kp__timers_any(&timers);
+    uint64_t least = KP__TIMER_NEVER;
+    bool nobody = true;
 
     for (int i = 0; i < MANY; i++) {
         assert_int_equal(kp__timer_is_filed(&timer[i]), wanted[i] != 0);
-        if (wanted[i] && (least == 0 || wanted[i] < least)) least = wanted[i];
+        if (!wanted[i]) continue;
+        nobody = false;
+        if (wanted[i] < least) least = wanted[i];
     }
-    if (least == 0) assert_null(first);
-    else assert_true(first && first->at == least && wanted[first - timer] == least);
+    assert_int_equal(any == NULL, nobody);
+    if (any) assert_int_equal(any->at, least);
+    if (least == KP__TIMER_NEVER) assert_null(timers.first);
+    else assert_ptr_equal(timers.first, any);
+}
+
+static bool all_stand_in_lines(void)
+{
+    return kp__heap_top(&timers.others) == NULL;
 }
 
 static void those_who_come_in_order_must_go_in_order(void **state)
@@ -50,48 +60,67 @@ static void those_who_come_in_order_must_go_in_order(void **state)
     the_first_must_be_right();
     for (int i = 0; i < MANY; i++) file(i, 10 + (uint64_t)i / 2);
     for (int i = 0; i < MANY; i++) {
-        assert_ptr_equal(kp__timers_first(&timers), &timer[i]);
-        assert_null(kp__heap_top(&timers.others)); /* it costs nothing to be one of many */
+        assert_ptr_equal(timers.first, &timer[i]);
+        assert_true(all_stand_in_lines());
         take_out(i);
+        the_first_must_be_right();
     }
-    the_first_must_be_right();
 }
 
-static void those_who_are_in_a_hurry_must_come_first(void **state)
+static void those_of_each_patience_must_stand_in_a_line_of_their_own(void **state)
+{
+    static const uint64_t patience[] = { 5000, 30, 700, 100000 };
+
+    (void)state;
+    begin();
+    for (int i = 0; i < MANY; i++) {
+        file(i, 1 + (uint64_t)i + patience[i % KP__TIMER_LINES]);
+        the_first_must_be_right();
+    }
+    assert_true(all_stand_in_lines());
+    for (int i = 0; i < KP__TIMER_LINES; i++) {
+        take_out(i);
+        file(i, 1 + MANY + patience[i]);
+        the_first_must_be_right();
+    }
+    assert_true(all_stand_in_lines());
+}
+
+static void those_who_fit_in_no_line_must_come_when_they_want(void **state)
 {
     (void)state;
     begin();
-    file(0, 100);
-    file(1, 50);
+    for (int i = 0; i < MANY; i++) { /* each in more of a hurry than all before */
+        file(i, 1000 - (uint64_t)i);
+        the_first_must_be_right();
+    }
+    assert_false(all_stand_in_lines());
+    file(MANY - 1, 1000 - MANY + 1); /* as it was */
     the_first_must_be_right();
-    file(2, 70);
-    take_out(1);
+    file(MANY - 2, 2000);
     the_first_must_be_right();
-    file(2, 150);
-    the_first_must_be_right();
-    file(0, 100); /* as it was */
-    the_first_must_be_right();
-    take_out(0);
-    take_out(2);
-    take_out(2); /* harmless */
-    the_first_must_be_right();
+    for (int i = 0; i < MANY; i += 2) {
+        take_out(i);
+        take_out(i); /* harmless */
+        the_first_must_be_right();
+    }
 }
 
 static void those_who_wait_for_ever_must_stand_in_nobodys_way(void **state)
 {
     (void)state;
     begin();
-    file(0, KP__TIMER_NEVER);
+    for (int i = 0; i < MANY / 2; i++) file(i, KP__TIMER_NEVER);
     the_first_must_be_right();
-    file(1, 10);
-    file(2, 20);
-    assert_null(kp__heap_top(&timers.others));
+    for (int i = MANY / 2; i < MANY; i++) file(i, (uint64_t)i);
+    assert_true(all_stand_in_lines());
     the_first_must_be_right();
-    file(3, 15); /* out of order, and soon the only one with a time */
-    take_out(1);
-    take_out(2);
-    the_first_must_be_right();
-    file(3, KP__TIMER_NEVER);
+    for (int i = MANY / 2; i < MANY; i++) {
+        if (i % 2) file(i, KP__TIMER_NEVER);
+        else take_out(i);
+        the_first_must_be_right();
+    }
+    for (int i = 0; i < MANY; i++) take_out(i);
     the_first_must_be_right();
 }
 
@@ -116,7 +145,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(those_who_come_in_order_must_go_in_order),
-        cmocka_unit_test(those_who_are_in_a_hurry_must_come_first),
+        cmocka_unit_test(those_of_each_patience_must_stand_in_a_line_of_their_own),
+        cmocka_unit_test(those_who_fit_in_no_line_must_come_when_they_want),
         cmocka_unit_test(those_who_wait_for_ever_must_stand_in_nobodys_way),
         cmocka_unit_test(whatever_happens_the_first_must_be_right),
     };

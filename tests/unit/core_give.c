@@ -233,11 +233,11 @@ static void a_refilled_key_must_be_looked_at_again(void **state)
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
     stage_idle(&s, sub);
-    assert_false(kp__heap_holds(&sub->due.node));
+    assert_false(kp__is_filed(&sub->due));
     sub->refill = true;
     s.now += 3;
     stage_idle(&s, sub);
-    assert_int_equal(sub->due.at, s.now);
+    assert_int_equal(sub->due.timer.at, s.now);
     stage_close(&s);
 }
 
@@ -252,7 +252,7 @@ static void a_new_idle_one_must_be_filed_and_counted_against_the_surplus(void **
     s.rules.max_idle = 1;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *a = stage_idle(&s, sub);
-    assert_int_equal(a->due.at, s.now + 50);
+    assert_int_equal(a->due.timer.at, s.now + 50);
     struct kp__slot *b = stage_idle(&s, sub);
     assert_int_equal(b->state, KP__CLOSING);
     assert_int_equal(b->reason, KP__SURPLUS);

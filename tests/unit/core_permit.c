@@ -148,14 +148,14 @@ static void wanting_must_file_the_key_once(void **state)
     struct kp__subpool *sub = stage_key(&s);
     kp__want_more(&s.core, sub, s.now);
     assert_false(sub->refill);
-    assert_false(kp__heap_holds(&sub->due.node));
+    assert_false(kp__is_filed(&sub->due));
     s.rules.min_live = 1;
     kp__want_more(&s.core, sub, s.now);
     assert_true(sub->refill);
-    assert_int_equal(sub->due.at, s.now);
+    assert_int_equal(sub->due.timer.at, s.now);
     kp__unfile(&s.core, &sub->due);
     kp__want_more(&s.core, sub, s.now); /* it is on its way */
-    assert_false(kp__heap_holds(&sub->due.node));
+    assert_false(kp__is_filed(&sub->due));
     stage_close(&s);
 }
 

@@ -20,7 +20,7 @@ static void a_returned_resource_must_go_idle_with_its_time(void **state)
     stage_give(&s, slot, 0, true);
     assert_int_equal(slot->state, KP__IDLE);
     assert_int_equal(slot->since, s.now);
-    assert_int_equal(slot->due.at, s.now + 50);
+    assert_int_equal(slot->due.timer.at, s.now + 50);
     assert_int_equal(sub->used_at, s.now);
     assert_int_equal(s.core.lent.used, 0);
     stage_close(&s);
@@ -306,20 +306,20 @@ static void a_key_down_to_its_minimum_must_be_filed_to_be_forgotten(void **state
     struct kp__slot *a = stage_lend(&s, sub), *b = stage_lend(&s, sub);
     s.now += 5;
     stage_give(&s, a, 0, true);
-    assert_false(kp__heap_holds(&sub->due.node)); /* two are more than one */
+    assert_false(kp__is_filed(&sub->due)); /* two are more than one */
     stage_give(&s, b, 0, false);
     stage_destroy(&s);
-    assert_int_equal(sub->due.at, s.now + 100);
+    assert_int_equal(sub->due.timer.at, s.now + 100);
     kp__unfile(&s.core, &sub->due);
     assert_ptr_equal(stage_lend(&s, sub), a);
     s.now += 5;
     stage_give(&s, a, 0, true);
-    assert_int_equal(sub->due.at, s.now + 100);
+    assert_int_equal(sub->due.timer.at, s.now + 100);
     kp__unfile(&s.core, &sub->due);
     stage_lend(&s, sub);
     s.now = 0; /* no clock: nothing can be filed */
     stage_give(&s, a, 0, true);
-    assert_false(kp__heap_holds(&sub->due.node));
+    assert_false(kp__is_filed(&sub->due));
     stage_close(&s);
 }
 
@@ -377,8 +377,8 @@ static void an_eager_key_must_refill_what_it_lost_and_no_other(void **state)
         s.now += 4;
         stage_destroy(&s);
         assert_int_equal(sub->refill, eager);
-        assert_int_equal(kp__heap_holds(&sub->due.node), eager);
-        if (eager) assert_int_equal(sub->due.at, s.now);
+        assert_int_equal(kp__is_filed(&sub->due), eager);
+        if (eager) assert_int_equal(sub->due.timer.at, s.now);
         stage_close(&s);
     }
 }
@@ -398,13 +398,13 @@ static void what_is_destroyed_must_not_count_as_a_use_of_its_key(void **state)
     kp__doom(&s.core, slots[0], KP__INVALIDATED, &s.todo);
     stage_destroy(&s);
     assert_int_equal(sub->used_at, 7);
-    assert_false(kp__heap_holds(&sub->due.node)); /* not the last one */
+    assert_false(kp__is_filed(&sub->due)); /* not the last one */
     s.now = 2000;
     kp__doom(&s.core, slots[1], KP__EXPIRED, &s.todo);
     kp__doom(&s.core, slots[2], KP__EXPIRED, &s.todo);
     stage_destroy(&s);
     assert_int_equal(sub->used_at, 7);
-    assert_int_equal(sub->due.at, 107);
+    assert_int_equal(sub->due.timer.at, 107);
     stage_close(&s);
 }
 

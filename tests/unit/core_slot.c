@@ -226,7 +226,7 @@ static void a_minimum_of_idle_ones_must_be_wanted_when_one_is_lent(void **state)
     struct kp__subpool *sub = stage_key(&s);
     stage_lend(&s, sub);
     assert_true(sub->refill);
-    assert_int_equal(sub->due.at, s.now);
+    assert_int_equal(sub->due.timer.at, s.now);
     assert_int_equal(kp__refill_wanted(&s.core, sub, false), 1);
     stage_close(&s);
 

@@ -92,7 +92,7 @@ static inline void stage_open(struct stage *s)
     kp__budget_init(&core->live, "budget.max_live", KP__UNBOUND, KP__POOL);
     kp__budget_init(&core->lent, "budget.max_lent", KP__UNBOUND, KP__LENDING);
     kp__budget_init(&core->creating, "budget.max_creating", KP__UNBOUND, KP__MAKING);
-    kp__calendar_init(core);
+    kp__timers_init(&core->calendar);
     kp__todo_init(&s->todo, &s->world);
 }
 
@@ -214,7 +214,6 @@ static inline struct kp__slot *stage_spend(struct stage *s, struct kp__subpool *
     kp__list_init(&slot->link);
     kp__list_init(&slot->open_seat);
     kp__list_init(&slot->work);
-    kp__heap_node_init(&slot->due.node);
     slot->due.is_slot = true;
     kp__permit_spend(sub, slot);
     assert_ptr_equal(kp__list_last(&sub->slots[KP__CREATING]), &slot->link); /* I1 */
