@@ -188,7 +188,8 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
     uint64_t at;
     kp_pool *door;
 
-    for (int n = 0; n < AT_ONCE && (g = of(loop->timers.first)) != NULL && g->timer.at <= now; n++) {
+    for (int n = 0; n < AT_ONCE; n++) {
+        if ((g = of(loop->timers.first)) == NULL || g->timer.at > now) break;
         if (kp__mail_holds(&loop->box, &g->request.mail)) break;
         kp__request_step(loop, g);
     }
@@ -298,7 +299,8 @@ int64_t kp_loop_close(kp_loop *loop)
     if (!loop || kp__loop_is_inherited(loop)) return 0;
     const char *sentence = close_refused(loop);
     if (sentence) return kp__misuse(NULL, NULL, sentence);
-    for (; (g = of(kp__timers_any(&loop->timers))) != NULL; cancelled++) kp_cancel(kp__request_of(g));
+    for (; (g = of(kp__timers_any(&loop->timers))) != NULL; cancelled++)
+        kp_cancel(kp__request_of(g));
     while ((letter = kp__mail_take(&loop->box, &tray)) != NULL) /* no request is left */
         kp__job_perform(KP__OF(letter, struct kp__job, queue));
     kp__lock_take(&loop->box.lock, &kp__life);
