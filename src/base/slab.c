@@ -6,6 +6,10 @@
  */
 #include "slab.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
 #include "check.h"
 
 static uint32_t slab_begin(uint32_t chunk)
@@ -36,20 +40,27 @@ void *kp__slab_at(const struct kp__slab *s, uint32_t index)
     return index < s->made ? slab_place(s, index) : NULL;
 }
 
+uint32_t kp__slab_room(const struct kp__slab *s)
+{
+    return slab_begin(s->chunks);
+}
+
 size_t kp__slab_wants(const struct kp__slab *s)
 {
-    if (s->free_head != KP__SLAB_NONE || s->made < slab_begin(s->chunks))
+    bool free = s->free_head != KP__SLAB_NONE || s->made < kp__slab_room(s);
+
+    if (free && kp__slab_room(s) >= s->least)
         return 0;
     if (s->chunks == KP__SLAB_CHUNKS || s->item_size > (SIZE_MAX >> s->chunks) / KP__SLAB_FIRST)
         return 0;
     return slab_bytes(s, s->chunks);
 }
 
-void *kp__slab_extend(struct kp__slab *s, void *zeroed_chunk, size_t bytes)
+void *kp__slab_extend(struct kp__slab *s, void *chunk, size_t bytes)
 {
     if (bytes == 0 || bytes != kp__slab_wants(s))
-        return zeroed_chunk;
-    s->chunk[s->chunks++] = zeroed_chunk;
+        return chunk;
+    s->chunk[s->chunks++] = chunk;
     return NULL;
 }
 
@@ -60,9 +71,13 @@ void *kp__slab_take(struct kp__slab *s)
     if (s->free_head != KP__SLAB_NONE) {
         item = slab_place(s, s->free_head);
         s->free_head = item->next_free;
-    } else if (s->made < slab_begin(s->chunks)) {
+    } else if (s->made < kp__slab_room(s)) {
         item = slab_place(s, s->made);
-        item->index = s->made++;
+        memset(item, 0, s->item_size);
+        item->index = s->made;
+        /* a child of fork may look at what was made before (flow/fork.c) */
+        atomic_signal_fence(memory_order_release);
+        s->made++;
     } else {
         return NULL;
     }

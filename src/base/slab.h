@@ -8,9 +8,12 @@
  * memory, for which it may have left a lock in between:
  *
  *     if ((bytes = kp__slab_wants(&slab)) != 0)
- *         p = allocate bytes, zeroed, aligned to 64
+ *         p = allocate bytes, aligned to 64
  *         p = kp__slab_extend(&slab, p, bytes)         free p if it comes back: others were faster
  *     item = kp__slab_take(&slab)                      NULL: none is free
+ *
+ * An item is made zero when it is taken for the first time. So of a chunk nobody touches what
+ * nobody has used yet, and the system need not find memory for it.
  */
 #ifndef KP__BASE_SLAB_H
 #define KP__BASE_SLAB_H
@@ -34,6 +37,7 @@ struct kp__slab {
     uint32_t chunks;
     uint32_t made;                      /* items ever taken; those beyond are untouched memory */
     uint32_t free_head;                 /* the one put last, or KP__SLAB_NONE */
+    uint32_t least;                     /* the owner's: have room for so many, used or not */
 };
 
 void kp__slab_init(struct kp__slab *s, size_t item_size);
@@ -41,12 +45,16 @@ void kp__slab_init(struct kp__slab *s, size_t item_size);
 /* The item with this index, taken or free; NULL if there has never been one. */
 void *kp__slab_at(const struct kp__slab *s, uint32_t index);
 
-/* The bytes of the next chunk if no item is free, else 0; 0 also when there can be no more. */
+/* How many items it has room for, taken or free. */
+uint32_t kp__slab_room(const struct kp__slab *s);
+
+/* The bytes of the next chunk if no item is free, or there is room for fewer than `least`; else 0;
+ * 0 also when there can be no more. */
 size_t kp__slab_wants(const struct kp__slab *s);
 
-/* Offer a zeroed chunk of so many bytes. Returns it if it is not what the slab wants (any more:
+/* Offer a chunk of so many bytes. Returns it if it is not what the slab wants (any more:
  * another one may have been added and used up meanwhile, and the next is larger), else NULL. */
-void *kp__slab_extend(struct kp__slab *s, void *zeroed_chunk, size_t bytes);
+void *kp__slab_extend(struct kp__slab *s, void *chunk, size_t bytes);
 
 /* A free item: zero but for its header if new, else as it was when put. NULL: none is free. */
 void *kp__slab_take(struct kp__slab *s);

@@ -42,10 +42,16 @@ static inline uint64_t kp__now(const struct kp__world *w)
     return w->now_ns(w->ctx);
 }
 
-/* Zeroed memory, or NULL. align is a power of two. */
+/* Memory as it comes, or NULL. align is a power of two. */
+static inline void *kp__alloc_raw(const struct kp__world *w, size_t size, size_t align)
+{
+    return w->alloc(size, align, w->ctx);
+}
+
+/* Zeroed memory, or NULL. */
 static inline void *kp__alloc(const struct kp__world *w, size_t size, size_t align)
 {
-    void *p = w->alloc(size, align, w->ctx);
+    void *p = kp__alloc_raw(w, size, align);
 
     return p != NULL ? memset(p, 0, size) : NULL;
 }

@@ -131,7 +131,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, struct kp_
     uint64_t now = count_time(job);
 
     sub->interest++; /* until the event is sent */
-    kp__job_keep(job);
+    kp__job_put(job);
     fill(pool, slot, made, now);
     kp__created(&pool->core, slot, request, now, todo);
     bool closed = tripped && !sub->health.tripped;
@@ -297,7 +297,7 @@ struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub)
     struct kp__job *job;
     struct kp__slot *slot = take_slot(pool, sub, &job);
 
-    if (slot) kp__job_keep(job);
+    if (slot) kp__job_put(job);
     return slot;
 }
 

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/check.h"
-#include "flow/flow.h"
+#include "flow/job.h"
 
 /* ---- the registry of doors: geometric chunks that never move, read without a lock ------------ */
 
@@ -245,6 +245,7 @@ static size_t wanted(struct kp__pool *pool, struct kp__slab **slab, struct kp__m
     struct kp__map *maps[] = { &pool->core.keys, &pool->core.idents, &pool->core.groups };
     size_t bytes;
 
+    if (kp__keeps_jobs(pool)) pool->jobs.least = kp__slab_room(&pool->core.slots);
     *slab = NULL;
     *map = NULL;
     for (size_t i = 0; i < 3; i++)
@@ -300,7 +301,8 @@ bool kp__make_room(struct kp__pool *pool)
     widen_guide(pool);
     while ((bytes = wanted(pool, &slab, &map)) > 0) {
         kp__step_out(pool, &todo);
-        void *memory = kp__alloc(pool->world, bytes, 64), *left;
+        void *memory = slab ? kp__alloc_raw(pool->world, bytes, 64)
+                            : kp__alloc(pool->world, bytes, 64), *left;
         kp__step_in(pool);
         if (!memory && slab && kp__slab_wants(slab) > 0) return false;
         if (!memory && slab) continue; /* somebody else extended it meanwhile */

@@ -116,7 +116,7 @@ static void check_finish(struct kp__job *job)
     tell_invalid(pool, slot, job->status, &job->failure);
     kp__todo_init(&todo, pool->world);
     kp__lock_take(&pool->door->lock, pool->world);
-    kp__job_keep(job);
+    kp__job_put(job);
     kp__checked(&pool->core, slot, seat, good, kp__time(pool), &todo);
     kp__tell(pool, &todo);
     kp__leave(pool, &todo);
@@ -141,7 +141,7 @@ void kp__return_finish(struct kp__job *job)
     tell_invalid(pool, slot, job->status, &job->failure);
     kp__todo_init(&todo, pool->world);
     kp__lock_take(&pool->door->lock, pool->world);
-    kp__job_keep(job);
+    kp__job_put(job);
     kp__give(&pool->core, slot, seat, good, KP__INVALID, kp__time(pool), &todo);
     kp__tell(pool, &todo);
     kp__leave(pool, &todo);
@@ -304,7 +304,7 @@ int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, 
     if (kind == KP_JOB_DESTROY) tell_destroyed(pool, slot, status, &job->failure);
     else if (status != KP_PENDING) tell_invalid(pool, slot, status, &job->failure);
     kp__step_in(pool);
-    if (job != &own && status != KP_PENDING) kp__job_keep(job);
+    if (job != &own && status != KP_PENDING) kp__job_put(job);
     return status < 0 || status == KP_PENDING ? status : 0;
 }
 

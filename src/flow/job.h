@@ -44,14 +44,13 @@ void kp__job_await(struct kp__job *job);  /* for its answer */
 bool kp__job_detach(struct kp__job *job); /* stand by no more. False: the answer was faster */
 
 /* Its memory: a job for this slot (NULL: out of memory), and back. A pool whose jobs nobody stands
- * by keeps one with each resource, so that ending it needs no memory. With the lock. */
+ * by has room for one for each resource, so that ending it needs no memory. With the lock. */
 struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot);
 void kp__job_put(struct kp__job *job);
-void kp__job_keep(struct kp__job *job);
 bool kp__keeps_jobs(const struct kp__pool *pool);
 
-/* The same for a slot that has one, but for a creation that was hurried: that leaves it without one
- * until driver.cancel has returned. With the lock, which may be given back then. */
+/* The same; there is one, unless one that was hurried is kept until driver.cancel has returned, and
+ * all others are under way. With the lock, which may be given back then. */
 struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot);
 
 /* Nobody stands by: run it here if this thread may, else have it run where it may. Its answer goes

@@ -2,7 +2,7 @@
  *
  * The memory of jobs, and hurrying them. Jobs live in a slab of the pool: their memory stays, so
  * that a second answer can be told as long as the pool lives. A pool whose jobs nobody stands by
- * keeps one with each resource.
+ * has room for one for each resource, which costs no memory until so many are under way at once.
  */
 #include "base/cancel.h"
 #include "base/check.h"
@@ -45,16 +45,6 @@ void kp__job_put(struct kp__job *job)
     if (!job->held) kp__slab_put(&job->pool->jobs, job);
 }
 
-void kp__job_keep(struct kp__job *job)
-{
-    if (!kp__keeps_jobs(job->pool) || job->held) {
-        kp__job_put(job);
-        return;
-    }
-    /* relaxed: under the lock */
-    atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
-}
-
 /* One at a time: only the sponsor of a job gives up on it. */
 struct kp__job *kp__job_not_needed(struct kp__job *job)
 {
@@ -87,11 +77,7 @@ void kp__job_cancel(struct kp__job *job)
 
 void kp__job_let_go(struct kp__job *job)
 {
-    struct kp__slot *slot = job->slot;
-    bool missed = slot->state == KP__IDLE || slot->state == KP__LENT;
-
     job->held = false;
-    if (job->spent && missed && !slot->job && kp__keeps_jobs(job->pool)) slot->job = job;
-    else if (job->spent) kp__slab_put(&job->pool->jobs, job);
+    if (job->spent) kp__slab_put(&job->pool->jobs, job);
     job->spent = false;
 }

@@ -32,7 +32,7 @@ static struct thing *take(struct kp__slab *s)
 
         assert_non_null(chunk);
         bytes_out += bytes;
-        assert_null(kp__slab_extend(s, memset(chunk, 0, bytes), bytes));
+        assert_null(kp__slab_extend(s, memset(chunk, 0xa5, bytes), bytes)); /* as it comes */
     }
     return kp__slab_take(s);
 }
@@ -112,6 +112,25 @@ static void a_slab_must_want_a_chunk_only_when_nothing_is_free(void **state)
     assert_int_equal(kp__slab_wants(&s), 128 * sizeof(struct thing));
     assert_null(kp__slab_take(&s));
     kp__slab_put(&s, last);
+    assert_int_equal(kp__slab_wants(&s), 0);
+    close_slab(&s);
+}
+
+static void a_slab_must_have_room_for_as_many_as_its_owner_says(void **state)
+{
+    struct kp__slab s;
+
+    (void)state;
+    kp__slab_init(&s, sizeof(struct thing));
+    assert_int_equal(kp__slab_room(&s), 0);
+    take(&s);
+    assert_int_equal(kp__slab_room(&s), 64);
+    s.least = 64;
+    assert_int_equal(kp__slab_wants(&s), 0);
+    s.least = 65;
+    assert_int_equal(kp__slab_wants(&s), 128 * sizeof(struct thing));
+    take(&s);
+    assert_int_equal(kp__slab_room(&s), 192);
     assert_int_equal(kp__slab_wants(&s), 0);
     close_slab(&s);
 }
@@ -202,6 +221,7 @@ int main(void)
         cmocka_unit_test(an_index_must_find_its_item_and_no_other),
         cmocka_unit_test(an_item_taken_again_must_be_as_it_was_put),
         cmocka_unit_test(a_slab_must_want_a_chunk_only_when_nothing_is_free),
+        cmocka_unit_test(a_slab_must_have_room_for_as_many_as_its_owner_says),
         cmocka_unit_test(a_chunk_that_comes_too_late_must_come_back),
         cmocka_unit_test(a_slab_that_cannot_grow_must_want_nothing),
         cmocka_unit_test(no_item_may_be_lent_twice_or_move),

@@ -114,7 +114,7 @@ static inline void stage_room(struct stage *s)
         if (bytes == 0) continue;
         void *chunk = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
         assert_non_null(chunk);
-        assert_null(kp__slab_extend(slabs[i], memset(chunk, 0, bytes), bytes));
+        assert_null(kp__slab_extend(slabs[i], memset(chunk, 0xa5, bytes), bytes));
     }
     stage_grow(&s->core.keys);
     stage_grow(&s->core.idents);

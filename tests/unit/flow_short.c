@@ -223,17 +223,33 @@ static void never_done(kp_request *r, int code, kp_lease lease)
     fail_msg("%p is told, and was cancelled", (void *)r);
 }
 
-/* A creation is hurried, and answered within; its job is kept for driver.cancel, and there is no
- * other, nor memory for one unless `memory`. Meanwhile `what` is done with the new resource. */
+enum { OTHERS = 63, MANY = 200 }; /* a chunk of jobs, but for one; three chunks */
+
+static kp_job *leaving[MANY];
+static int left;
+
+static int destroy_slowly(kp_job *job, void *resource)
+{
+    if (job->key.size != 1 || *(const char *)job->key.data != 'b')
+        return stage_destroy(job, resource);
+    leaving[left++] = job;
+    return KP_PENDING;
+}
+
+/* A creation is hurried, and answered within; its job is kept for driver.cancel, all others are
+ * under way, and there is no memory for one more unless `memory`. Meanwhile `what` is done with the
+ * new resource. */
 static void while_hurried(struct stage *s, void (*what)(struct stage *), bool memory)
 {
     kp_loop *loop;
 
     s->options.driver.flags = KP_NEVER_BLOCKS;
     s->options.driver.cancel = answer_when_hurried;
+    s->options.driver.destroy = destroy_slowly;
     s->options.limits.max_live = KP_UNLIMITED;
     stage_open(s);
-    for (int i = 0; i < 63; i++)
+    left = 0;
+    for (int i = 0; i < OTHERS; i++)
         assert_int_equal(kp_add(s->pool, kp_str("b"), &things[i]), 0);
     assert_int_equal(kp_loop_open(&loop), 0);
     request = (kp_request){ .loop = loop, .done = never_done };
@@ -241,6 +257,8 @@ static void while_hurried(struct stage *s, void (*what)(struct stage *), bool me
     assert_int_equal(kp_get_start(s->pool, kp_str("a"), NULL, &request), 0);
     while (kp_loop_dispatch(loop) == 0) continue;
     assert_int_equal(s->pending, 1);
+    assert_int_equal(kp_invalidate_key(s->pool, kp_str("b")), OTHERS);
+    assert_int_equal(left, OTHERS);
     within = what;
     s->allocations = memory ? -1 : 0;
     kp_cancel(&request);
@@ -251,9 +269,36 @@ static void while_hurried(struct stage *s, void (*what)(struct stage *), bool me
 
 static void end_hurried(struct stage *s)
 {
+    while (left > 0) kp_job_done(leaving[--left], 0, NULL);
     stage_fall(s);
-    assert_int_equal(s->destroyed, 64);
+    assert_int_equal(s->destroyed, 1);
     assert_int_equal(kp_loop_close(request.loop), 0);
+}
+
+static void many_resources_must_all_end_at_once_without_memory(void **state)
+{
+    static int things_of_b[MANY];
+    struct stage s;
+    kp_loop *loop;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.flags = KP_NEVER_BLOCKS;
+    s.options.driver.destroy = destroy_slowly;
+    s.options.limits.max_live = KP_UNLIMITED;
+    stage_open(&s);
+    left = 0;
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(kp_add(s.pool, kp_str("b"), &things_of_b[i]), 0);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    assert_true(kp_loop_dispatch(loop) >= -1); /* its thread stands by nothing */
+    s.allocations = 0;
+    assert_int_equal(kp_invalidate_key(s.pool, kp_str("b")), MANY);
+    assert_int_equal(left, MANY);
+    while (left > 0) kp_job_done(leaving[--left], 0, NULL);
+    s.allocations = -1;
+    assert_int_equal(kp_loop_close(loop), 0);
+    stage_fall(&s);
 }
 
 static void get_and_release(struct stage *s)
@@ -436,6 +481,7 @@ int main(void)
         cmocka_unit_test(what_others_added_meanwhile_must_be_in_the_pool_once),
         cmocka_unit_test(what_was_to_be_added_when_the_pool_closed_must_stay_the_givers),
         cmocka_unit_test(a_thread_that_gives_up_must_leave_what_came_of_it_to_the_next),
+        cmocka_unit_test(many_resources_must_all_end_at_once_without_memory),
         cmocka_unit_test(a_check_without_memory_for_its_job_must_be_refused_and_keep_the_resource),
         cmocka_unit_test(a_resource_that_cannot_be_reset_for_want_of_memory_must_go),
         cmocka_unit_test(a_job_that_is_being_answered_must_not_be_hurried),
