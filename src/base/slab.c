@@ -17,16 +17,43 @@ static uint32_t slab_begin(uint32_t chunk)
     return KP__SLAB_FIRST * (((uint32_t)1 << chunk) - 1);
 }
 
+static uint32_t slab_chunk_of(uint32_t index)
+{
+    return 31 - (uint32_t)__builtin_clz(index / KP__SLAB_FIRST + 1);
+}
+
+/* Of an item and its parts. */
+static size_t slab_share(const struct kp__slab *s)
+{
+    size_t bytes = s->item_size;
+
+    for (int i = 0; i < KP__SLAB_PARTS; i++)
+        bytes += s->part_size[i];
+    return bytes;
+}
+
 static size_t slab_bytes(const struct kp__slab *s, uint32_t chunk)
 {
-    return ((size_t)KP__SLAB_FIRST << chunk) * s->item_size;
+    return ((size_t)KP__SLAB_FIRST << chunk) * slab_share(s);
 }
 
 static void *slab_place(const struct kp__slab *s, uint32_t index)
 {
-    uint32_t chunk = 31 - (uint32_t)__builtin_clz(index / KP__SLAB_FIRST + 1);
+    uint32_t chunk = slab_chunk_of(index);
 
     return (char *)s->chunk[chunk] + (size_t)(index - slab_begin(chunk)) * s->item_size;
+}
+
+/* In a chunk: all items, then all first parts, then all second ones. */
+void *kp__slab_part(const struct kp__slab *s, uint32_t index, int part)
+{
+    uint32_t chunk = slab_chunk_of(index);
+    size_t before = s->item_size;
+
+    for (int i = 0; i < part; i++)
+        before += s->part_size[i];
+    return (char *)s->chunk[chunk] + ((size_t)KP__SLAB_FIRST << chunk) * before +
+           (size_t)(index - slab_begin(chunk)) * s->part_size[part];
 }
 
 void kp__slab_init(struct kp__slab *s, size_t item_size)
@@ -51,7 +78,7 @@ size_t kp__slab_wants(const struct kp__slab *s)
 
     if (free && kp__slab_room(s) >= s->least)
         return 0;
-    if (s->chunks == KP__SLAB_CHUNKS || s->item_size > (SIZE_MAX >> s->chunks) / KP__SLAB_FIRST)
+    if (s->chunks == KP__SLAB_CHUNKS || slab_share(s) > (SIZE_MAX >> s->chunks) / KP__SLAB_FIRST)
         return 0;
     return slab_bytes(s, s->chunks);
 }
@@ -99,5 +126,6 @@ void kp__slab_fini(struct kp__slab *s, void (*free_chunk)(void *chunk, size_t by
 {
     for (uint32_t k = 0; k < s->chunks; k++)
         free_chunk(s->chunk[k], slab_bytes(s, k), ctx);
-    kp__slab_init(s, s->item_size);
+    s->chunks = s->made = 0;
+    s->free_head = KP__SLAB_NONE;
 }

@@ -13,7 +13,9 @@
  *     item = kp__slab_take(&slab)                      NULL: none is free
  *
  * An item is made zero when it is taken for the first time. So of a chunk nobody touches what
- * nobody has used yet, and the system need not find memory for it.
+ * nobody has used yet, and the system need not find memory for it. For the same reason an item may
+ * have parts that lie apart from it, each with its like, for what few items need: a part costs no
+ * memory until somebody writes to it, or to one of its neighbours.
  */
 #ifndef KP__BASE_SLAB_H
 #define KP__BASE_SLAB_H
@@ -22,7 +24,7 @@
 #include <stdint.h>
 
 /* Chunk k holds KP__SLAB_FIRST << k items: 2^32 - 64 in all. */
-enum { KP__SLAB_CHUNKS = 26, KP__SLAB_FIRST = 64 };
+enum { KP__SLAB_CHUNKS = 26, KP__SLAB_FIRST = 64, KP__SLAB_PARTS = 2 };
 
 #define KP__SLAB_NONE UINT32_MAX
 
@@ -33,6 +35,7 @@ struct kp__slab_item {                  /* the first member of every item; the s
 
 struct kp__slab {
     size_t item_size;
+    size_t part_size[KP__SLAB_PARTS];   /* the owner's, before the first chunk; or 0 */
     void *chunk[KP__SLAB_CHUNKS];
     uint32_t chunks;
     uint32_t made;                      /* items ever taken; those beyond are untouched memory */
@@ -44,6 +47,9 @@ void kp__slab_init(struct kp__slab *s, size_t item_size);
 
 /* The item with this index, taken or free; NULL if there has never been one. */
 void *kp__slab_at(const struct kp__slab *s, uint32_t index);
+
+/* A part of this item, as the memory comes: whoever needs it first writes it. */
+void *kp__slab_part(const struct kp__slab *s, uint32_t index, int part);
 
 /* How many items it has room for, taken or free. */
 uint32_t kp__slab_room(const struct kp__slab *s);
@@ -61,7 +67,7 @@ void *kp__slab_take(struct kp__slab *s);
 
 void kp__slab_put(struct kp__slab *s, void *item);
 
-/* Give back every chunk; the slab is as after init. */
+/* Give back every chunk; the slab is as before the first. */
 void kp__slab_fini(struct kp__slab *s, void (*free_chunk)(void *chunk, size_t bytes, void *ctx),
                    void *ctx);
 

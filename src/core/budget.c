@@ -18,8 +18,8 @@ static bool rank_before(const struct kp__rank *a, const struct kp__rank *b)
 
 static bool starved_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return rank_before(&KP__OF(a, struct kp__subpool, starved)->rank,
-                       &KP__OF(b, struct kp__subpool, starved)->rank);
+    return rank_before(&KP__OF(a, struct kp__contest, starved)->rank,
+                       &KP__OF(b, struct kp__contest, starved)->rank);
 }
 
 /* The place of a subpool among those who lack a permit of this budget: below its floor first, then
@@ -37,7 +37,7 @@ static struct kp__rank rank_of(struct kp__core *core, const struct kp__budget *b
     }
     if (core->by_arrival) return rank;
     kp__account(core, sub);
-    if (sub->lacks != budget) kp__share_begin(budget, sub);
+    if (sub->contest->lacks != budget) kp__share_begin(core, budget, sub);
     rank.class = kp__held(sub, budget->measure) >= sub->rules->floor;
     rank.score = kp__share_score(budget, sub);
     return rank;
@@ -57,12 +57,13 @@ struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *
     for (;;) {
         struct kp__heap_node *top = kp__heap_top(&budget->starved);
         if (!top) return NULL;
-        struct kp__subpool *sub = KP__OF(top, struct kp__subpool, starved);
-        if (core->by_arrival || sub->share.at == core->now || budget->looks == LOOKS ||
+        struct kp__contest *contest = KP__OF(top, struct kp__contest, starved);
+        struct kp__subpool *sub = contest->sub;
+        if (core->by_arrival || contest->share.at == core->now || budget->looks == LOOKS ||
             kp__held(sub, budget->measure) == 0)
             return sub;
         budget->looks++;
-        sub->rank = rank_of(core, budget, sub);
+        contest->rank = rank_of(core, budget, sub);
         kp__heap_fix(&budget->starved, top);
     }
 }
@@ -73,7 +74,7 @@ bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget, stru
 
     if (!first || first == sub) return false;
     struct kp__rank mine = rank_of(core, budget, sub);
-    return rank_before(&first->rank, &mine);
+    return rank_before(&first->contest->rank, &mine);
 }
 
 static bool owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub,
@@ -88,9 +89,9 @@ static bool owed(struct kp__core *core, struct kp__budget *budget, struct kp__su
         mine.class = rest >= sub->rules->floor;
         mine.score -= KP__SHARE_ONE / (uint64_t)sub->rules->weight;
     }
-    if (mine.class != first->rank.class || mine.class == 0) /* by arrival it is always 0 */
-        return rank_before(&first->rank, &mine);
-    int64_t better = (int64_t)(mine.score - first->rank.score);
+    if (mine.class != first->contest->rank.class || mine.class == 0) /* by arrival it is always 0 */
+        return rank_before(&first->contest->rank, &mine);
+    int64_t better = (int64_t)(mine.score - first->contest->rank.score);
     int64_t w = sub->rules->weight, v = first->rules->weight;
     int64_t stay = (int64_t)KP__SHARE_ONE / (w < v ? w : v);
     /* with one more it holds no more for its weight than this one with one less */
@@ -118,42 +119,44 @@ bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struc
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
 {
     for (int i = 0; i < 2; i++)
-        if (sub->group[i] && !kp__budget_may_take(core, &sub->group[i]->budget, sub)) return false;
+        if (sub->contest->group[i] && !kp__budget_may_take(core, &sub->contest->group[i]->budget, sub)) return false;
     return kp__budget_may_take(core, &core->live, sub);
 }
 
-static void leave(struct kp__core *core, struct kp__subpool *sub)
+static void leave(struct kp__core *core, struct kp__contest *contest)
 {
-    kp__heap_remove(&sub->lacks->starved, &sub->starved);
-    sub->lacks = NULL;
+    kp__heap_remove(&contest->lacks->starved, &contest->starved);
+    contest->lacks = NULL;
     core->starved--;
 }
 
 void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget)
 {
-    if (sub->lacks && sub->lacks != budget) leave(core, sub);
+    if (!budget && !sub->contest->lacks) return;
+    struct kp__contest *contest = kp__contest(core, sub);
+    if (contest->lacks && contest->lacks != budget) leave(core, contest);
     if (!budget) return;
-    if (sub->lacks) {
-        sub->rank = rank_of(core, budget, sub);
-        kp__heap_fix(&budget->starved, &sub->starved);
+    if (contest->lacks) {
+        contest->rank = rank_of(core, budget, sub);
+        kp__heap_fix(&budget->starved, &contest->starved);
         return;
     }
     if (core->starved++ == 0) core->contended = core->now;
     if (!kp__heap_top(&budget->starved)) budget->bout++;
-    sub->rank = rank_of(core, budget, sub);
-    kp__heap_insert(&budget->starved, &sub->starved);
-    sub->lacks = budget;
+    contest->rank = rank_of(core, budget, sub);
+    kp__heap_insert(&budget->starved, &contest->starved);
+    contest->lacks = budget;
 }
 
 void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure)
 {
     struct kp__budget *budgets[] = { &core->live, &core->creating,
-                                     sub->group[0] ? &sub->group[0]->budget : NULL,
-                                     sub->group[1] ? &sub->group[1]->budget : NULL, &core->lent };
+                                     sub->contest->group[0] ? &sub->contest->group[0]->budget : NULL,
+                                     sub->contest->group[1] ? &sub->contest->group[1]->budget : NULL, &core->lent };
     size_t from = measure == KP__LEASED ? 4 : 0, to = measure == KP__LEASED ? 5 : 4;
 
     for (size_t i = from; i < to; i++)
-        if (budgets[i] && kp__heap_top(&budgets[i]->starved)) kp__share_served(budgets[i], sub);
+        if (budgets[i] && kp__heap_top(&budgets[i]->starved)) kp__share_served(core, budgets[i], sub);
 }
 
 /* ---- making room ----------------------------------------------------------------------------- */
@@ -161,8 +164,8 @@ void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure
 static bool evict_before(const struct kp__heap_node *a, const struct kp__heap_node *b,
                          enum kp__member m)
 {
-    return KP__OF(a - m, struct kp__subpool, evict[0])->evict_rank <
-           KP__OF(b - m, struct kp__subpool, evict[0])->evict_rank;
+    return KP__OF(a - m, struct kp__contest, evict[0])->evict_rank <
+           KP__OF(b - m, struct kp__contest, evict[0])->evict_rank;
 }
 
 static bool evict_before_pool(const struct kp__heap_node *a, const struct kp__heap_node *b)
@@ -205,14 +208,14 @@ void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
 static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *sub, int member)
 {
     if (member == KP__IN_POOL) return core->live.cap < KP__UNBOUND ? &core->live : NULL;
-    return sub->group[member - 1] ? &sub->group[member - 1]->budget : NULL;
+    return sub->contest->group[member - 1] ? &sub->contest->group[member - 1]->budget : NULL;
 }
 
 /* In one of the heaps already? They are all ordered by its one rank. */
-static bool is_filed(const struct kp__subpool *sub)
+static bool is_filed(const struct kp__contest *contest)
 {
     for (int m = 0; m < KP__MEMBERS; m++)
-        if (kp__heap_holds(&sub->evict[m])) return true;
+        if (kp__heap_holds(&contest->evict[m])) return true;
     return false;
 }
 
@@ -223,13 +226,14 @@ void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
 
     for (int m = 0; m < KP__MEMBERS; m++) {
         struct kp__budget *budget = budget_of(core, sub, m);
-        if (!budget || spare == kp__heap_holds(&sub->evict[m])) continue;
+        if (!budget || spare == kp__heap_holds(&sub->contest->evict[m])) continue;
+        struct kp__contest *contest = kp__contest(core, sub);
         if (!spare) {
-            kp__heap_remove(&budget->evictable, &sub->evict[m]);
+            kp__heap_remove(&budget->evictable, &contest->evict[m]);
             continue;
         }
-        if (!is_filed(sub)) sub->evict_rank = kp__oldest_idle(sub)->order;
-        kp__heap_insert(&budget->evictable, &sub->evict[m]);
+        if (!is_filed(contest)) contest->evict_rank = kp__oldest_idle(sub)->order;
+        kp__heap_insert(&budget->evictable, &contest->evict[m]);
     }
 }
 
@@ -239,17 +243,18 @@ struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget
     for (;;) {
         struct kp__heap_node *top = kp__heap_top(&budget->evictable);
         if (!top) return NULL;
-        struct kp__subpool *sub = KP__OF(top - member, struct kp__subpool, evict[0]);
+        struct kp__contest *contest = KP__OF(top - member, struct kp__contest, evict[0]);
+        struct kp__subpool *sub = contest->sub;
         if (sub->open) {
             kp__lane_shut(core, sub, core->now);
             continue;
         }
         struct kp__slot *oldest = kp__oldest_idle(sub);
-        if (oldest->order == sub->evict_rank) return oldest;
+        if (oldest->order == contest->evict_rank) return oldest;
         /* its oldest was used meanwhile: each refiling is paid for by a use */
-        sub->evict_rank = oldest->order;
+        contest->evict_rank = oldest->order;
         for (int m = 0; m < KP__MEMBERS; m++)
-            if (kp__heap_holds(&sub->evict[m]))
-                kp__heap_fix(&budget_of(core, sub, m)->evictable, &sub->evict[m]);
+            if (kp__heap_holds(&contest->evict[m]))
+                kp__heap_fix(&budget_of(core, sub, m)->evictable, &contest->evict[m]);
     }
 }

@@ -55,6 +55,18 @@ struct kp__rank {
     uint64_t score, stamp;
 };
 
+/* How one key competes with others. */
+struct kp__contest {
+    struct kp__subpool *sub;
+    struct kp__budget *lacks; /* the budget in whose heap it stands, or NULL */
+    struct kp__heap_node starved;
+    struct kp__rank rank;
+    struct kp__share share;
+    struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
+    struct kp__heap_node evict[KP__MEMBERS];
+    uint64_t evict_rank;
+};
+
 void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
                      enum kp__place place);
 

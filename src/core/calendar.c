@@ -131,8 +131,8 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
         leak = leaked_seat(core, slot, now);
         if (leak) {
             leak->warned = true;
-            slot->sub->tally.leaks++;
-            core->tally.leaks++;
+            kp__rare(core, slot->sub)->seldom.leaks++;
+            core->seldom.leaks++;
         }
         kp__file_slot(core, slot);
     }

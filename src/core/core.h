@@ -63,6 +63,8 @@ struct kp__core {
     uint32_t leases, waiting, promised;
     uint64_t stamps, returns, serials;
     struct kp__tally tally;
+    struct kp__seldom seldom;
+    uint64_t misuses, keys_made, keys_forgotten;
 };
 
 /* Count what this key held until now. Before each change of what it holds. */
@@ -74,7 +76,7 @@ static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
 /* After its counts changed: can room be made of what it has? Only where a budget may want it. */
 static inline void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (core->live.cap < KP__UNBOUND || sub->group[0] || sub->group[1])
+    if (core->live.cap < KP__UNBOUND || sub->contest->group[0] || sub->contest->group[1])
         kp__evictable_file(core, sub);
 }
 
@@ -226,7 +228,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
                  uint64_t now, struct kp__todo *todo);
 
 /* How a use went (kp_lease_report). True: the circuit opened or closed. */
-bool kp__reported(struct kp__subpool *sub, bool ok, uint64_t now);
+bool kp__reported(struct kp__core *core, struct kp__subpool *sub, bool ok, uint64_t now);
 
 /* Never lend it again: idle ones close now, lent ones when they come back. False: it was doomed
  * before. */

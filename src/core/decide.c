@@ -63,13 +63,13 @@ static struct kp__slot *ready_slot(struct look *l)
     struct kp__subpool *sub = l->sub;
     struct kp__list *node;
 
-    while ((node = kp__list_first(&sub->open_seats)) != NULL) {
+    while ((node = kp__list_first(&sub->rare->open_seats)) != NULL) {
         struct kp__slot *slot = KP__OF(node, struct kp__slot, open_seat);
         if (!(sub->rules->age_check & KP_CHECK_GET) || l->now < slot->age_end) return slot;
         (void)kp__doom(l->core, slot, KP__EXPIRED, l->todo); /* its borrowers go on */
     }
     while (sub->count[KP__IDLE] > 0) {
-        const struct kp__list *idle = &sub->slots[KP__IDLE];
+        const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
         node = sub->rules->idle_lifo ? kp__list_first(idle) : kp__list_last(idle);
         struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
         if (l->now < kp__expires_at(slot, KP_CHECK_GET)) return slot;
@@ -81,7 +81,7 @@ static struct kp__slot *ready_slot(struct look *l)
 static struct kp__budget *budget_in(struct look *l, int m)
 {
     if (m == KP__IN_POOL) return &l->core->live;
-    return l->sub->group[m - 1] ? &l->sub->group[m - 1]->budget : NULL;
+    return l->sub->contest->group[m - 1] ? &l->sub->contest->group[m - 1]->budget : NULL;
 }
 
 /* A budget that is short, of which somebody else would rather have this slot's room; or NULL. */
@@ -106,15 +106,15 @@ static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *
  * than one at a time. */
 static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
 {
-    struct kp__slot *drains = l->sub->draining;
+    struct kp__slot *drains = l->sub->rare->draining;
 
     if (drains && !owed_elsewhere(l, drains)) {
-        kp__drain(drains, false);
-        kp__open_seats(drains);
+        kp__drain(l->core, drains, false);
+        kp__open_seats(l->core, drains);
         return slot ? slot : ready_slot(l);
     }
     if (!drains && slot && l->sub->count[KP__IDLE] == 0 && owed_elsewhere(l, slot)) {
-        kp__drain(slot, true);
+        kp__drain(l->core, slot, true);
         return ready_slot(l);
     }
     return slot;
@@ -135,7 +135,7 @@ static enum verdict take_ready(struct look *l)
 
     if (l->request->flags & KP_FRESH) return GO_ON;
     slot = not_owed(l, ready_slot(l));
-    if (!slot) slot = l->sub->draining; /* no seat for this one, and no reason to make another */
+    if (!slot) slot = l->sub->rare->draining; /* no seat for this one, and no reason to make another */
     if (!slot) return GO_ON;
     if ((slot->state == KP__IDLE || slot->draining) && (owed = owed_elsewhere(l, slot)) != NULL)
         return lacks_permit(l, owed);
@@ -144,8 +144,8 @@ static enum verdict take_ready(struct look *l)
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
     l->request->holds_lent = false; /* the lease has it now */
-    if (l->sub->health.tripped && (l->sub->rules->breaker_counts & KP_BREAK_USE))
-        l->sub->health.probing = true;
+    if (l->sub->rare->health.tripped && (l->sub->rules->breaker_counts & KP_BREAK_USE))
+        kp__rare(l->core, l->sub)->health.probing = true;
     uint32_t seat = kp__seat_take(l->core, slot, l->now);
     struct kp__seat *s = kp__seat_at(slot, seat);
     s->tag = l->request->tag;
@@ -165,7 +165,7 @@ static enum verdict take_ready(struct look *l)
 
 static enum verdict told_before(struct look *l)
 {
-    struct kp__health *h = &l->sub->health;
+    const struct kp__health *h = &l->sub->rare->health;
     struct kp__list *first = kp__list_first(&h->kept);
     struct kp__failure *failure = first ? KP__OF(first, struct kp__failure, link) : NULL;
 
@@ -176,7 +176,7 @@ static enum verdict told_before(struct look *l)
     if (first) { /* its memory leaves with the to-do */
         kp__list_remove(first);
         kp__list_push_back(&l->todo->spent, first);
-        h->kept_count--;
+        kp__rare(l->core, l->sub)->health.kept_count--;
     }
     return answer_no(l, code, "cache_failure_ms");
 }
@@ -184,7 +184,7 @@ static enum verdict told_before(struct look *l)
 static enum verdict healthy(struct look *l)
 {
     const struct kp__rules *r = l->sub->rules;
-    struct kp__health *h = &l->sub->health;
+    const struct kp__health *h = &l->sub->rare->health;
     enum verdict v = told_before(l);
 
     if (v != GO_ON) return v;
@@ -202,7 +202,7 @@ static enum verdict healthy(struct look *l)
 /* With KP_BREAK_USE an open circuit refuses leases too, but for one probe. */
 static enum verdict circuit(struct look *l)
 {
-    struct kp__health *h = &l->sub->health;
+    const struct kp__health *h = &l->sub->rare->health;
 
     if (!h->tripped || !(l->sub->rules->breaker_counts & KP_BREAK_USE)) return GO_ON;
     if (l->request->holds_lent) return GO_ON; /* it is the probe itself */
@@ -303,7 +303,7 @@ static enum verdict take_permit(struct look *l)
     } else {
         kp__permit_take(l->core, sub);
     }
-    if (sub->health.tripped) sub->health.probing = true;
+    if (sub->rare->health.tripped) kp__rare(l->core, sub)->health.probing = true;
     if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);
     l->request->grant = (struct kp__grant){ .kind = KP__GRANT_PERMIT, .victim = victim };
     return ANSWERED;
@@ -318,7 +318,7 @@ static enum verdict shed(struct look *l)
     const struct kp__rules *r = l->sub->rules;
     uint64_t waited = l->now - l->request->arrived;
 
-    if (r->shed_target == KP__NEVER || !l->request->waited || !l->sub->shed.slow) return GO_ON;
+    if (r->shed_target == KP__NEVER || !l->request->waited || !l->sub->rare->shed.slow) return GO_ON;
     return waited > 2 * r->shed_target ? answer_no(l, KP_EFULL, "shed_target_ms") : GO_ON;
 }
 

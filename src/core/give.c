@@ -7,6 +7,7 @@
 #include "core/core.h"
 
 #define COUNT(core, sub, what) ((sub)->tally.what++, (core)->tally.what++)
+#define COUNT_SELDOM(core, sub, what) (kp__rare(core, sub)->seldom.what++, (core)->seldom.what++)
 
 static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                          struct kp__todo *todo);
@@ -16,7 +17,7 @@ static void close_slot(struct kp__core *core, struct kp__slot *slot, enum kp__re
 {
     slot->reason = reason;
     kp__slot_move(core, slot, KP__CLOSING);
-    kp__list_push_back(&todo->doomed, &slot->work);
+    kp__list_push_back(&todo->doomed, &slot->link);
 }
 
 /* ---- 4. create: how it ended ----------------------------------------------------------------- */
@@ -38,10 +39,10 @@ static struct kp__request *release_sponsor(struct kp__core *core, struct kp__slo
     return sponsor;
 }
 
-static void recovered(struct kp__subpool *sub)
+static void recovered(struct kp__core *core, struct kp__subpool *sub)
 {
-    struct kp__health *h = &sub->health;
-
+    if (!kp__has_rare(sub)) return;
+    struct kp__health *h = &kp__rare(core, sub)->health;
     h->failures = 0;
     h->back_off = 0;
     if (h->last) h->last->until = 0;
@@ -82,7 +83,7 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
         return;
     }
     sponsor = release_sponsor(core, slot);
-    sub->health.probing = false; /* whoever takes it probes; maybe nobody does */
+    kp__probe_end(core, sub); /* whoever takes it probes; maybe nobody does */
     kp__slot_move(core, slot, KP__IDLE);
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
@@ -101,7 +102,7 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
 
     kp__at(core, now);
     COUNT(core, sub, creates);
-    recovered(sub);
+    recovered(core, sub);
     kp__slot_known(core, slot);
     slot->since = now;
     if (sub->refill) kp__file_sub(core, sub, now);
@@ -140,10 +141,10 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
                      bool background, uint64_t now, struct kp__failure **keep)
 {
     const struct kp__rules *r = sub->rules;
-    struct kp__health *h = &sub->health;
+    struct kp__health *h = &kp__rare(core, sub)->health;
     struct kp__failure *failure = *keep;
 
-    COUNT(core, sub, create_failures);
+    COUNT_SELDOM(core, sub, create_failures);
     h->failures++;
     h->probing = false;
     uint64_t pause = pause_after(core, r, h->failures);
@@ -189,7 +190,7 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     kp__slot_move(core, slot, KP__FREE);
     kp__slab_put(&core->slots, slot);
     remember(core, sub, what, background, now, keep);
-    if (sub->health.back_off) kp__file_sub(core, sub, sub->health.back_off);
+    if (sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
     else if (sub->refill) kp__file_sub(core, sub, now);
     kp__settle(core, sub, now, todo);
 }
@@ -255,7 +256,7 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     if (sub->open) kp__lane_shut(core, sub, core->now); /* this slot was not on it */
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
-    if (sub->rules->breaker_counts & KP_BREAK_USE) sub->health.probing = false;
+    if (sub->rules->breaker_counts & KP_BREAK_USE) kp__probe_end(core, sub);
     if (!keep) (void)kp__doom(core, slot, reason, todo); /* sharing: the last one out closes it */
     if (slot->borrowers > 0) {
         kp__lent_refund(core, sub);
@@ -305,7 +306,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
     kp__seat_at(slot, seat)->ending = false;
     kp__answer_slot(core, sponsor, slot, seat, todo);
     sponsor->grant.good = true; /* its owner needs the lock to read it */
-    kp__open_seats(slot);
+    kp__open_seats(core, slot);
     kp__settle(core, sub, now, todo); /* others may share it */
 }
 
@@ -314,11 +315,11 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
 {
     switch (reason) { /* cover: never, because there is no other reason */
-    case KP__INVALID: COUNT(core, sub, invalid); break;
+    case KP__INVALID: COUNT_SELDOM(core, sub, invalid); break;
     case KP__INVALIDATED:
-    case KP__BY_BORROWER: COUNT(core, sub, invalidated); break;
-    case KP__EXPIRED: COUNT(core, sub, expired); break;
-    case KP__EVICTED: COUNT(core, sub, evicted); break;
+    case KP__BY_BORROWER: COUNT_SELDOM(core, sub, invalidated); break;
+    case KP__EXPIRED: COUNT_SELDOM(core, sub, expired); break;
+    case KP__EVICTED: COUNT_SELDOM(core, sub, evicted); break;
     case KP__SURPLUS:
     case KP__AT_CLOSE: break;
     }
@@ -379,13 +380,13 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
         next->heir = sub;
         next->sponsor = sponsor;
         if (sponsor) sponsor->making = next;
-        kp__list_push_back(&todo->doomed, &next->work);
+        kp__list_push_back(&todo->doomed, &next->link);
     } else {
         kp__permit_take(core, sub);
         if (sponsor) {
             kp__answer_permit(core, sponsor, todo);
         } else {
-            sub->health.probing = false; /* as after any permit that nobody spends */
+            kp__probe_end(core, sub); /* as after any permit that nobody spends */
             kp__permit_refund(core, sub);
         }
     }
@@ -409,13 +410,13 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
     return true;
 }
 
-bool kp__reported(struct kp__subpool *sub, bool ok, uint64_t now)
+bool kp__reported(struct kp__core *core, struct kp__subpool *sub, bool ok, uint64_t now)
 {
-    struct kp__health *h = &sub->health;
-    bool before = h->tripped;
+    bool before = sub->rare->health.tripped;
 
     if (!(sub->rules->breaker_counts & KP_BREAK_USE) || sub->rules->breaker_failures == KP__UNBOUND)
         return false;
+    struct kp__health *h = &kp__rare(core, sub)->health;
     h->probing = false;
     if (ok) {
         h->use_failures = 0;

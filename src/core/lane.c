@@ -187,7 +187,7 @@ static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub)
     return core->phase == KP__OPEN && core->starved == 0 && sub->rules && sub->waiting == 0 &&
            kp__sub_live(sub) <= KP__LANE_MOST &&
            sub->interest == 0 && sub->promised == 0 && sub->count[KP__CREATING] == 0 &&
-           sub->count[KP__CLOSING] == 0 && sub->count[KP__IDLE] > 0 && !sub->health.tripped &&
+           sub->count[KP__CLOSING] == 0 && sub->count[KP__IDLE] > 0 && !sub->rare->health.tripped &&
            !sub->leaving && !sub->refill;
 }
 
@@ -224,7 +224,7 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
     if (r->age_check) ttl = sooner(ttl, r->max_age);
     if (doubts) until = sooner(until, kp__later(now, r->validate_after / TERMS));
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = &sub->slots[state], *node;
+        const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
             const struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
             if (r->age_check) until = sooner(until, ahead_of(slot->age_end, r->max_age));
@@ -275,7 +275,7 @@ static uint32_t name_cells(struct kp__core *core, struct kp__subpool *sub)
 
     make_lists(sub, many);
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = &sub->slots[state], *node;
+        const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node && k < sub->lane_room;
              node = kp__list_next(list, node)) {
             struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
@@ -299,7 +299,7 @@ static void swing_open(struct kp__slot *slot)
 static void each_slot(struct kp__subpool *sub, void (*fn)(struct kp__slot *))
 {
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        const struct kp__list *list = &sub->slots[state], *node;
+        const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node; node = kp__list_next(list, node))
             fn(KP__OF(node, struct kp__slot, link));
     }
@@ -409,7 +409,7 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__heap_remove(&core->open, &sub->term);
     /* in the order in which they came back, as far as that is known: first those nobody touched */
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        struct kp__list *list = &sub->slots[state], *node = kp__list_last(list), *before;
+        struct kp__list *list = KP__SLOTS(sub, state), *node = kp__list_last(list), *before;
         for (; node; node = before) {
             before = kp__list_prev(list, node);
             struct kp__slot *slot = KP__OF(node, struct kp__slot, link);

@@ -17,7 +17,7 @@ static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
 
 static void rank_anew(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (sub->lacks) kp__starve(core, sub, sub->lacks);
+    if (sub->contest->lacks) kp__starve(core, sub, sub->contest->lacks);
 }
 
 static void recount(struct kp__core *core, struct kp__subpool *sub)
@@ -34,7 +34,7 @@ void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
     core->creating.used++;
     core->live.used++;
     for (int i = 0; i < 2; i++)
-        if (sub->group[i]) sub->group[i]->budget.used++;
+        if (sub->contest->group[i]) sub->contest->group[i]->budget.used++;
     recount(core, sub);
 }
 
@@ -47,7 +47,7 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
     core->creating.used--;
     core->live.used--;
     for (int i = 0; i < 2; i++)
-        if (sub->group[i]) sub->group[i]->budget.used--;
+        if (sub->contest->group[i]) sub->contest->group[i]->budget.used--;
     recount(core, sub);
 }
 
@@ -82,12 +82,11 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
 {
     slot->state = KP__CREATING;
     slot->sub = sub;
-    kp__list_push_back(&sub->slots[KP__CREATING], &slot->link);
 }
 
 static bool brings(const struct kp__slot *victim, const struct kp__group *group)
 {
-    return victim->sub->group[0] == group || victim->sub->group[1] == group;
+    return victim->sub->contest->group[0] == group || victim->sub->contest->group[1] == group;
 }
 
 static void cede(struct kp__core *core, struct kp__subpool *loser, bool begin)
@@ -106,7 +105,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
     core->promised++;
     core->creating.used++;
     for (int i = 0; i < 2; i++) {
-        struct kp__group *g = sub->group[i];
+        struct kp__group *g = sub->contest->group[i];
         bool coming = false;
         for (const struct kp__slot *v = victim; v; v = v->next_victim)
             coming = coming || brings(v, g);
@@ -118,7 +117,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
 
 void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    struct kp__group *group = sub->group[1]; /* the first of two brings this one (decide.c) */
+    struct kp__group *group = sub->contest->group[1]; /* the first of two brings this one (decide.c) */
 
     victim->next_victim->heirs[1] = group;
     if (group) group->budget.used++;
@@ -157,7 +156,7 @@ int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool 
     if (target > r->max_live) target = r->max_live;
     if (r->max_idle < target - sub->count[KP__LENT]) target = sub->count[KP__LENT] + r->max_idle;
     if ((int64_t)core->count[KP__IDLE] >= core->max_idle) return 0; /* it would not be kept */
-    have = kp__sub_live(sub) + sub->promised + sub->health.kept_count;
+    have = kp__sub_live(sub) + sub->promised + sub->rare->health.kept_count;
     return at_least(target - have, 0);
 }
 
@@ -170,7 +169,7 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now)
 {
-    const struct kp__health *h = &sub->health;
+    const struct kp__health *h = &sub->rare->health;
 
     if (kp__refill_wanted(core, sub, force) == 0) return false;
     if (kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH))

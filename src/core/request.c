@@ -29,8 +29,8 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
     request->grant.kind = KP__GRANT_WAIT;
     if (!request->waited) {
         request->waited = true;
-        request->sub->tally.waits++;
-        core->tally.waits++;
+        kp__rare(core, request->sub)->seldom.waits++;
+        core->seldom.waits++;
     }
     kp__queue_insert(core, request);
 }
@@ -103,12 +103,12 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
         else kp__give(core, grant.slot, grant.seat, true, KP__SURPLUS, now, todo);
         break;
     case KP__GRANT_PERMIT:
-        sub->health.probing = false;
+        kp__probe_end(core, sub);
         kp__lent_drop(core, request);
         if (grant.victim) { /* it goes all the same; its place is for whoever is next */
             kp__promise_end(core, sub, grant.victim);
             for (struct kp__slot *v = grant.victim; v; v = v->next_victim)
-                kp__list_push_back(&todo->doomed, &v->work);
+                kp__list_push_back(&todo->doomed, &v->link);
         } else {
             kp__permit_refund(core, sub);
         }

@@ -43,11 +43,11 @@ static void nudge(struct kp__request *request, struct kp__todo *todo)
     if (request->again != KP__NEVER) wake_up(request, todo);
 }
 
-static void shed_learn(struct kp__subpool *sub, uint64_t waited, uint64_t now)
+static void shed_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t waited,
+                       uint64_t now)
 {
-    struct kp__shed *s = &sub->shed;
-
     if (sub->rules->shed_target == KP__NEVER) return;
+    struct kp__shed *s = &kp__rare(core, sub)->shed;
     if (waited < s->least_wait) s->least_wait = waited;
     if (waited < sub->rules->shed_target) s->slow = false;
     if (now < s->interval_end) return;
@@ -74,9 +74,9 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             struct kp__budget *lacks;
             if (head[i]->invited) return served;
             if (kp__decide(core, head[i], now, todo, &lacks)) {
-                shed_learn(sub, now - head[i]->arrived, now);
+                shed_learn(core, sub, now - head[i]->arrived, now);
                 kp__answer(core, head[i], todo);
-                kp__starve(core, sub, sub->lacks); /* by who is first now */
+                kp__starve(core, sub, sub->contest->lacks); /* by who is first now */
                 again = served = true;
             } else {
                 if (!short_of) short_of = lacks;
@@ -135,7 +135,7 @@ static void settle_budget(struct kp__core *core, struct kp__budget *budget,
 
     while ((first = kp__starved_first(core, budget)) != NULL) {
         if (has_claim(core, budget, giver)) invite(budget, first, todo);
-        if (!serve(core, first, now, todo) && first->lacks == budget) return;
+        if (!serve(core, first, now, todo) && first->contest->lacks == budget) return;
     }
 }
 
@@ -149,12 +149,12 @@ void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
 {
     kp__at(core, now);
-    if (sub->waiting || sub->lacks) serve(core, sub, now, todo); /* lacks: the last one left */
+    if (sub->waiting || sub->contest->lacks) serve(core, sub, now, todo); /* lacks: the last one left */
     if (core->starved == 0) return;
     settle_budget(core, &core->lent, sub, now, todo);
     settle_budget(core, &core->creating, sub, now, todo);
     for (int i = 0; i < 2; i++)
-        if (sub->group[i]) settle_budget(core, &sub->group[i]->budget, sub, now, todo);
+        if (sub->contest->group[i]) settle_budget(core, &sub->contest->group[i]->budget, sub, now, todo);
     settle_budget(core, &core->live, sub, now, todo);
 }
 
@@ -169,7 +169,7 @@ static void no(struct kp__request *request, int code, const char *limit)
 static bool anybody_ahead(const struct kp__subpool *sub)
 {
     for (int q = 0; q < KP__OWN; q++)
-        if (!kp__list_empty(&sub->queue[q])) return true;
+        if (!kp__list_empty(&sub->rare->queue[q])) return true;
     return false;
 }
 

@@ -28,7 +28,7 @@ static uint64_t in_usual_holds(uint64_t span, uint64_t hold)
 
 void kp__account_now(struct kp__core *core, struct kp__subpool *sub)
 {
-    struct kp__share *share = &sub->share;
+    struct kp__share *share = &kp__contest(core, sub)->share;
     uint64_t from = share->at > core->contended ? share->at : core->contended;
 
     share->at = core->now;
@@ -68,19 +68,21 @@ uint64_t kp__courtesy(const struct kp__core *core)
 
 static uint64_t lag(const struct kp__budget *budget, const struct kp__subpool *sub)
 {
-    return sub->share.had[budget->measure] + sub->share.start[budget->place].from;
+    return sub->contest->share.had[budget->measure] + sub->contest->share.start[budget->place].from;
 }
 
-void kp__share_begin(const struct kp__budget *budget, struct kp__subpool *sub)
+void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,
+                     struct kp__subpool *sub)
 {
-    uint64_t had = sub->share.had[budget->measure], least = budget->served;
+    struct kp__share *share = &kp__contest(core, sub)->share;
+    uint64_t had = share->had[budget->measure], least = budget->served;
 
-    if (sub->share.start[budget->place].bout == budget->bout) {
+    if (share->start[budget->place].bout == budget->bout) {
         least -= 2 * KP__SHARE_ONE / (uint64_t)sub->rules->weight;
         if ((int64_t)(lag(budget, sub) - least) >= 0) return;
     }
-    sub->share.start[budget->place].bout = budget->bout;
-    sub->share.start[budget->place].from = least - had;
+    share->start[budget->place].bout = budget->bout;
+    share->start[budget->place].from = least - had;
 }
 
 uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpool *sub)
@@ -92,12 +94,14 @@ uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpo
 
 /* As in self-clocked fair queueing (Golestani, 1994): time stands where the one who was served last
  * will be after a usual hold. Whoever comes first because of its floor does not move it. */
-void kp__share_served(struct kp__budget *budget, struct kp__subpool *sub)
+void kp__share_served(struct kp__core *core, struct kp__budget *budget,
+                      struct kp__subpool *sub)
 {
     uint64_t after;
 
     if (kp__held(sub, budget->measure) < sub->rules->floor) return;
-    if (sub->share.start[budget->place].bout != budget->bout) kp__share_begin(budget, sub);
+    if (sub->contest->share.start[budget->place].bout != budget->bout)
+        kp__share_begin(core, budget, sub);
     after = lag(budget, sub) + KP__SHARE_ONE / KP__SHARE_TAU / (uint64_t)sub->rules->weight;
     if ((int64_t)(after - budget->served) > 0) budget->served = after;
 }

@@ -69,12 +69,14 @@ void kp__account_now(struct kp__core *core, struct kp__subpool *sub);
 void kp__usual_learn(struct kp__core *core);
 
 /* It begins to compete in this budget, or comes back. */
-void kp__share_begin(const struct kp__budget *budget, struct kp__subpool *sub);
+void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,
+                     struct kp__subpool *sub);
 
 /* Its score with one permit more than it holds. */
 uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpool *sub);
 
 /* It was served: the budget's virtual time follows. Before its counts change. */
-void kp__share_served(struct kp__budget *budget, struct kp__subpool *sub);
+void kp__share_served(struct kp__core *core, struct kp__budget *budget,
+                      struct kp__subpool *sub);
 
 #endif

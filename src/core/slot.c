@@ -61,7 +61,7 @@ static void leave_state(struct kp__core *core, struct kp__slot *slot)
     sub->count[slot->state]--;
     core->count[slot->state]--;
     if (slot->state == KP__CREATING) core->creating.used--;
-    if (slot->draining) kp__drain(slot, false);
+    if (slot->draining) kp__drain(core, slot, false);
 }
 
 static void enter_state(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
@@ -73,9 +73,9 @@ static void enter_state(struct kp__core *core, struct kp__slot *slot, enum kp__s
     core->count[to]++;
     if (to == KP__IDLE) { /* the front is the most recently used */
         slot->order = ++core->returns;
-        kp__list_push_front(&sub->slots[to], &slot->link);
-    } else {
-        kp__list_push_back(&sub->slots[to], &slot->link);
+        kp__list_push_front(KP__SLOTS(sub, to), &slot->link);
+    } else if (to == KP__LENT) {
+        kp__list_push_back(KP__SLOTS(sub, to), &slot->link);
     }
 }
 
@@ -97,12 +97,12 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
         slot->state = KP__FREE;
         core->live.used--;
         for (int i = 0; i < 2; i++)
-            if (sub->group[i]) sub->group[i]->budget.used--;
+            if (sub->contest->group[i]) sub->contest->group[i]->budget.used--;
     } else {
         enter_state(core, slot, to);
     }
     kp__evictable_update(core, sub);
-    if (sub->lacks) kp__starve(core, sub, sub->lacks);
+    if (sub->contest->lacks) kp__starve(core, sub, sub->contest->lacks);
 }
 
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
@@ -111,10 +111,10 @@ void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state
     enter_state(core, slot, state);
 }
 
-void kp__drain(struct kp__slot *slot, bool on)
+void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
 {
     slot->draining = on;
-    slot->sub->draining = on ? slot : NULL;
+    kp__rare(core, slot->sub)->draining = on ? slot : NULL;
     kp__list_remove(&slot->open_seat); /* one that drained is not there */
 }
 
@@ -130,11 +130,11 @@ static bool is_busy(struct kp__slot *slot)
     return kp__seat_at(slot, seat)->ending;
 }
 
-void kp__open_seats(struct kp__slot *slot)
+void kp__open_seats(struct kp__core *core, struct kp__slot *slot)
 {
     if (slot->borrowers < slot->seats && !slot->doomed && !slot->draining &&
         !kp__list_linked(&slot->open_seat) && !is_busy(slot))
-        kp__list_push_front(&slot->sub->open_seats, &slot->open_seat);
+        kp__list_push_front(&kp__rare(core, slot->sub)->open_seats, &slot->open_seat);
 }
 
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now)
@@ -154,7 +154,7 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
     if (slot->borrowers == slot->seats || slot->doomed) {
         kp__list_remove(&slot->open_seat);
     } else if (!kp__list_linked(&slot->open_seat)) {
-        kp__list_push_front(&sub->open_seats, &slot->open_seat);
+        kp__list_push_front(&kp__rare(core, sub)->open_seats, &slot->open_seat);
     }
     kp__file_slot(core, slot);
     if (sub->rules->min_idle > 0 || sub->rules->utilization_pct < 100)
@@ -178,5 +178,5 @@ void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
     }
     if (slot->borrowers > 0 && !slot->doomed && !slot->draining &&
         !kp__list_linked(&slot->open_seat))
-        kp__list_push_front(&sub->open_seats, &slot->open_seat);
+        kp__list_push_front(&kp__rare(core, sub)->open_seats, &slot->open_seat);
 }

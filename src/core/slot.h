@@ -2,8 +2,8 @@
  *
  * Slots: one place in a subpool, which holds one resource or the making of it.
  *
- * A slot's state names the list of its subpool that it is on. kp__permit_spend begins both, and
- * only kp__slot_move changes either (I1). Slots live in a slab: they never move, their memory stays
+ * A slot's state names the list of its subpool that it is on, if it is idle or lent; else it is on
+ * none. kp__permit_spend begins both, and only kp__slot_move changes either (I1). Slots live in a slab: they never move, their memory stays
  * while the pool lives, and their generation never goes back, so that a lease can be checked for as
  * long as anybody holds its number (I8).
  */
@@ -76,9 +76,9 @@ struct kp__slot {
     struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
     struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
     struct kp__subpool *heir;    /* a victim that nobody stands by: whose permit its place is */
-    struct kp__list link;        /* the subpool's list of this state */
+    struct kp__list link;        /* idle, lent: the subpool's list of this state; closing: a
+                                    to-do's list of slots to destroy */
     struct kp__list open_seat;   /* the subpool's list of lent slots with a seat left */
-    struct kp__list work;        /* a to-do's list of slots to destroy */
     struct kp__map_node ident;   /* index by resource */
     struct kp__due due;
     uint64_t generation;         /* of the latest lease; only grows (I8) */
@@ -106,9 +106,9 @@ void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state
 /* Take a free seat for a new lease; the first makes the slot lent. Then let others share it, if it
  * has a seat left. End the lease that has a seat; the caller moves the slot after the last. */
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now);
-void kp__open_seats(struct kp__slot *slot);
+void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 /* Let nobody else share it, so that it becomes idle; or let them again. */
-void kp__drain(struct kp__slot *slot, bool on);
+void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
 
 /* The slot that holds a resource, or NULL. */

@@ -1,11 +1,65 @@
 /* SPDX-License-Identifier: MIT
  *
- * A subpool's queues of waiting requests, and its beginning.
+ * A subpool's beginning, its parts that lie apart, and its queues of waiting requests.
  */
 #include "core/subpool.h"
 
 #include "base/check.h"
 #include "core/core.h"
+
+/* ---- parts that lie apart -------------------------------------------------------------------- */
+
+/* What they are until somebody begins them. Lists and heaps write to their own members only, so
+ * nobody writes to these. */
+#define EMPTY(list) { (struct kp__list *)&(list), (struct kp__list *)&(list) }
+#define IN_NO_HEAP(node) { .parent = (struct kp__heap_node *)&(node) }
+
+static const struct kp__contest no_contest = {
+    .starved = IN_NO_HEAP(no_contest.starved),
+    .evict = { IN_NO_HEAP(no_contest.evict[0]), IN_NO_HEAP(no_contest.evict[1]),
+               IN_NO_HEAP(no_contest.evict[2]), IN_NO_HEAP(no_contest.evict[3]) }
+};
+
+static const struct kp__rare no_rare = {
+    .queue = { EMPTY(no_rare.queue[0]), EMPTY(no_rare.queue[1]), EMPTY(no_rare.queue[2]),
+               EMPTY(no_rare.queue[3]), EMPTY(no_rare.queue[4]) },
+    .open_seats = EMPTY(no_rare.open_seats),
+    .health.kept = EMPTY(no_rare.health.kept)
+};
+_Static_assert(KP__MEMBERS == 4 && KP__QUEUES == 5, "each is there");
+
+struct kp__contest *kp__contest(struct kp__core *core, struct kp__subpool *sub)
+{
+    struct kp__contest *contest =
+        kp__slab_part(&core->subpools, sub->item.index, KP__PART_CONTEST);
+
+    if (sub->contest != &no_contest) return contest;
+    *contest = (struct kp__contest){ .sub = sub };
+    kp__heap_node_init(&contest->starved);
+    for (int m = 0; m < KP__MEMBERS; m++) kp__heap_node_init(&contest->evict[m]);
+    sub->contest = contest;
+    return contest;
+}
+
+bool kp__has_rare(const struct kp__subpool *sub)
+{
+    return sub->rare != &no_rare;
+}
+
+struct kp__rare *kp__rare(struct kp__core *core, struct kp__subpool *sub)
+{
+    struct kp__rare *rare = kp__slab_part(&core->subpools, sub->item.index, KP__PART_RARE);
+
+    if (kp__has_rare(sub)) return rare;
+    *rare = (struct kp__rare){ .draining = NULL };
+    for (int q = 0; q < KP__QUEUES; q++) kp__list_init(&rare->queue[q]);
+    kp__list_init(&rare->open_seats);
+    kp__list_init(&rare->health.kept);
+    sub->rare = rare;
+    return rare;
+}
+
+/* ---- its beginning --------------------------------------------------------------------------- */
 
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash)
 {
@@ -14,13 +68,18 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     *sub = (struct kp__subpool){ .item = item, .serial = ++core->key_serials, .in_use = true };
     sub->node.hash = hash;
     kp__list_init(&sub->all);
-    for (int s = 0; s < KP__STATES; s++) kp__list_init(&sub->slots[s]);
-    kp__list_init(&sub->open_seats);
+    for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
     kp__heap_node_init(&sub->term);
-    for (int q = 0; q < KP__QUEUES; q++) kp__list_init(&sub->queue[q]);
-    kp__heap_node_init(&sub->starved);
-    for (int m = 0; m < KP__MEMBERS; m++) kp__heap_node_init(&sub->evict[m]);
-    kp__list_init(&sub->health.kept);
+    sub->contest = &no_contest;
+    sub->rare = &no_rare;
+}
+
+void kp__slabs_init(struct kp__core *core)
+{
+    kp__slab_init(&core->slots, sizeof(struct kp__slot));
+    kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
+    core->subpools.part_size[KP__PART_CONTEST] = sizeof(struct kp__contest);
+    core->subpools.part_size[KP__PART_RARE] = sizeof(struct kp__rare);
 }
 
 bool kp__subpool_unused(const struct kp__subpool *sub)
@@ -29,9 +88,11 @@ bool kp__subpool_unused(const struct kp__subpool *sub)
            kp__sub_live(sub) == 0;
 }
 
+/* ---- queues ---------------------------------------------------------------------------------- */
+
 struct kp__request *kp__queue_first(const struct kp__subpool *sub, enum kp__queue queue)
 {
-    const struct kp__list *list = &sub->queue[queue];
+    const struct kp__list *list = &sub->rare->queue[queue];
     struct kp__list *first =
         sub->rules && sub->rules->wait_lifo ? kp__list_last(list) : kp__list_first(list);
 
@@ -47,7 +108,7 @@ static uint64_t stamp_of(const struct kp__list *node)
 void kp__queue_insert(struct kp__core *core, struct kp__request *request)
 {
     struct kp__subpool *sub = request->sub;
-    struct kp__list *list = &sub->queue[request->queue], *at;
+    struct kp__list *list = &kp__rare(core, sub)->queue[request->queue], *at;
     uint64_t stamp = request->stamp;
 
     if (stamp_of(kp__list_last(list)) <= stamp) {
@@ -75,7 +136,7 @@ uint32_t kp__queue_ahead(const struct kp__request *request)
     uint32_t ahead = 0;
 
     for (int q = 0; q < KP__QUEUES; q++) {
-        const struct kp__list *list = &sub->queue[q];
+        const struct kp__list *list = &sub->rare->queue[q];
         for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l)) {
             uint64_t stamp = KP__OF(l, const struct kp__request, link)->stamp;
             if (lifo ? stamp > request->stamp : stamp < request->stamp) ahead++;

@@ -12,10 +12,13 @@
 
 /* Counters that only grow, of a key and of the whole pool (kp_stats). */
 struct kp__tally {
-    uint64_t gets, hits, waits, timeouts, refusals, creates, create_failures, destroys,
-        destroy_failures;
-    uint64_t invalid, invalidated, expired, evicted, leaks, misuses, keys_made, keys_forgotten;
-    uint64_t wait_ns, held_ns, create_ns;
+    uint64_t gets, hits, creates, destroys, held_ns, create_ns;
+};
+
+/* The same of what happens to few keys. */
+struct kp__seldom {
+    uint64_t waits, wait_ns, timeouts, refusals, create_failures, destroy_failures;
+    uint64_t invalid, invalidated, expired, evicted, leaks;
 };
 
 /* How creations of this key have gone lately. */
@@ -36,6 +39,20 @@ struct kp__shed {
     bool slow;
 };
 
+/* What most keys never need: that somebody waits, that something fails, that a resource is shared.
+ */
+struct kp__rare {
+    struct kp__list queue[KP__QUEUES];
+    struct kp__list open_seats; /* lent slots with a seat left */
+    struct kp__slot *draining;  /* at most one of its slots; or NULL */
+    struct kp__health health;
+    struct kp__shed shed;
+    struct kp__seldom seldom;
+};
+
+/* Parts of a subpool that lie apart (base/slab.h). */
+enum { KP__PART_CONTEST, KP__PART_RARE };
+
 struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
     struct kp__map_node node;  /* table: hash of the key */
@@ -49,28 +66,20 @@ struct kp__subpool {
     size_t key_size, key_room;
     struct kp__rules *rules; /* NULL while limits_for is being asked: then everybody waits */
 
-    struct kp__list slots[KP__STATES]; /* by state */
-    struct kp__list open_seats;        /* lent slots with a seat left */
-    struct kp__slot *draining;         /* at most one of its slots; or NULL */
-    uint32_t count[KP__STATES];        /* a permit counts as creating before it has a slot */
-    uint32_t promised;                 /* permits whose victim is not destroyed yet: not live */
-    uint32_t ceded;                    /* closing to make room for another key */
+    struct kp__list listed[2];  /* its slots: idle, lent (KP__SLOTS) */
+    uint32_t count[KP__STATES]; /* a permit counts as creating before it has a slot */
+    uint32_t promised;          /* permits whose victim is not destroyed yet: not live */
+    uint32_t ceded;             /* closing to make room for another key */
     uint32_t leases, lent_permits;
-
-    struct kp__list queue[KP__QUEUES];
     uint32_t waiting;
 
     uint32_t interest, pins; /* calls under way that need it to stay; kp_pin */
     bool refill, warm;       /* bring it to its minimum in the background; to one at least */
     uint64_t used_at;        /* the last time anybody wanted anything of it */
 
-    struct kp__budget *lacks; /* the budget in whose heap it stands, or NULL */
-    struct kp__heap_node starved;
-    struct kp__rank rank;
-    struct kp__share share;
-    struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
-    struct kp__heap_node evict[KP__MEMBERS];
-    uint64_t evict_rank;
+    /* to be read; whoever writes asks for them by the functions of these names */
+    const struct kp__contest *contest; /* how it competes with other keys (core/budget.h) */
+    const struct kp__rare *rare;
 
     uint32_t lane, lane_room;  /* its line for the hit path (core/lane.h), or 0; room for cells */
     uint32_t on_lane, calm;    /* cells when it last opened; releases before it opens again */
@@ -81,10 +90,25 @@ struct kp__subpool {
     uint64_t until;            /* its term */
 
     struct kp__due due;
-    struct kp__health health;
-    struct kp__shed shed;
     struct kp__tally tally;
 };
+
+/* The list of its slots in this state. */
+#define KP__SLOTS(sub, state) (&(sub)->listed[(state) - KP__IDLE])
+_Static_assert(KP__LENT == KP__IDLE + 1, "two states have lists");
+
+/* To be written: begun, if nobody did so far. */
+struct kp__contest *kp__contest(struct kp__core *core, struct kp__subpool *sub);
+struct kp__rare *kp__rare(struct kp__core *core, struct kp__subpool *sub);
+
+/* Has anybody asked for it? */
+bool kp__has_rare(const struct kp__subpool *sub);
+
+/* The probe of its circuit, if there is one, has come to its end. */
+static inline void kp__probe_end(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (sub->rare->health.probing) kp__rare(core, sub)->health.probing = false;
+}
 
 static inline int64_t kp__sub_live(const struct kp__subpool *sub)
 {
@@ -109,10 +133,13 @@ static inline int64_t kp__sub_kept(const struct kp__subpool *sub)
 /* The idle slot that was used least recently; there must be one. */
 static inline struct kp__slot *kp__oldest_idle(const struct kp__subpool *sub)
 {
-    return KP__OF(kp__list_last(&sub->slots[KP__IDLE]), struct kp__slot, link);
+    return KP__OF(kp__list_last(KP__SLOTS(sub, KP__IDLE)), struct kp__slot, link);
 }
 
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash);
+
+/* The slabs of subpools and of slots, with their parts. */
+void kp__slabs_init(struct kp__core *core);
 
 /* Nobody uses it: no slot, no request, no call under way, no pin. */
 bool kp__subpool_unused(const struct kp__subpool *sub);

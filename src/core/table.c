@@ -24,21 +24,22 @@ struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash)
     kp__map_insert(&core->keys, &sub->node);
     kp__list_push_back(&core->all, &sub->all);
     core->key_count++;
-    core->tally.keys_made++;
+    core->keys_made++;
     return sub;
 }
 
 /* Counting in another group moves what the key has now. */
-static void join(struct kp__subpool *sub, int which, struct kp__group *group)
+static void join(struct kp__core *core, struct kp__subpool *sub, int which, struct kp__group *group)
 {
-    struct kp__group *old = sub->group[which];
-    struct kp__heap_node *evict = &sub->evict[which + 1];
+    struct kp__group *old = sub->contest->group[which];
 
     if (old == group) return;
+    struct kp__contest *contest = kp__contest(core, sub);
+    struct kp__heap_node *evict = &contest->evict[which + 1];
     if (kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
-    sub->group[which] = group;
+    contest->group[which] = group;
     if (which == KP__PAIR) return;
-    sub->share.start[which + KP__GROUP_0].bout = 0;
+    contest->share.start[which + KP__GROUP_0].bout = 0;
     if (old) old->budget.used -= kp__sub_live(sub);
     if (group) group->budget.used += kp__sub_live(sub);
 }
@@ -62,7 +63,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     sub->rules = rules;
     rules->refs++;
     sub->ruled++;
-    for (int i = 0; i < KP__GROUPS; i++) join(sub, i, group[i]);
+    for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, group[i]);
     kp__evictable_update(core, sub);
     /* a key that holds its minimum is forgotten by the time of its last use */
     if (rules->clocked || (rules->min_live > 0 && core->forget_after != KP__NEVER))
@@ -71,7 +72,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
 
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 {
-    KP__DCHECK(kp__subpool_unused(sub) && !sub->lacks);
+    KP__DCHECK(kp__subpool_unused(sub) && !sub->contest->lacks);
     kp__unfile(core, &sub->due);
     kp__lane_drop(core, sub);
     add_up(core, sub->rules, -1);
@@ -79,7 +80,7 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
     kp__list_remove(&sub->all);
     sub->in_use = false;
     core->key_count--;
-    core->tally.keys_forgotten++;
+    core->keys_forgotten++;
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */

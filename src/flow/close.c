@@ -29,7 +29,7 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct kp__t
 {
     struct kp__list *node;
 
-    while ((node = kp__list_first(&sub->slots[KP__IDLE])) != NULL) {
+    while ((node = kp__list_first(KP__SLOTS(sub, KP__IDLE))) != NULL) {
         kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__AT_CLOSE, todo);
         kp__do(pool, todo);
     }
@@ -102,11 +102,11 @@ static void free_keys(struct kp__pool *pool)
     while ((node = kp__list_first(&pool->core.all)) != NULL) {
         struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
         kp__list_remove(node);
-        while ((kept = kp__list_first(&sub->health.kept)) != NULL) {
+        while ((kept = kp__list_first(&sub->rare->health.kept)) != NULL) {
             kp__list_remove(kept);
             kp__free(world, KP__OF(kept, struct kp__failure, link), sizeof(struct kp__failure));
         }
-        kp__free(world, sub->health.last, sizeof *sub->health.last);
+        kp__free(world, sub->rare->health.last, sizeof *sub->rare->health.last);
         /* cover: never, because a key without rules has a call under way (I9) */
         if (sub->rules && --sub->rules->refs == 0) kp__rules_drop(world, sub->rules);
         kp__lane_drop(&pool->core, sub);

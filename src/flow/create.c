@@ -46,7 +46,6 @@ static void clear(struct kp__slot *slot, uint32_t seats)
     for (uint32_t i = 1; i < seats; i++) *kp__seat_at(slot, i) = (struct kp__seat){ .lent = false };
     kp__list_init(&slot->link);
     kp__list_init(&slot->open_seat);
-    kp__list_init(&slot->work);
     slot->due.is_slot = true;
 }
 
@@ -126,7 +125,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, struct kp_
     struct kp__pool *pool = job->pool;
     struct kp__slot *slot = job->slot;
     struct kp__subpool *sub = slot->sub;
-    bool tripped = sub->health.tripped;
+    bool tripped = sub->rare->health.tripped;
     void *made = job->made;
     uint64_t now = count_time(job);
 
@@ -134,7 +133,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, struct kp_
     kp__job_put(job);
     fill(pool, slot, made, now);
     kp__created(&pool->core, slot, request, now, todo);
-    bool closed = tripped && !sub->health.tripped;
+    bool closed = tripped && !sub->rare->health.tripped;
     kp__tell(pool, todo);
     tell_created(pool, sub, made, closed, todo);
     kp__lose_interest(pool, sub, now);
@@ -148,7 +147,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     struct kp__slot *slot = job->slot;
     struct kp__subpool *sub = slot->sub;
     struct kp__failure failure = job->failure;
-    bool tripped = sub->health.tripped;
+    bool tripped = sub->rare->health.tripped;
     uint64_t now = count_time(job);
 
     if (job->status >= 0)
@@ -158,7 +157,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     kp__job_put(job);
     if (request) kp__blame(request, &failure);
     kp__create_failed(&pool->core, slot, request, &failure, &note, now, todo);
-    bool opened = sub->health.tripped != tripped;
+    bool opened = sub->rare->health.tripped != tripped;
     kp__tell(pool, todo);
     kp__step_out(pool, todo);
     kp__free(pool->world, note, sizeof *note);
@@ -227,7 +226,7 @@ static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__re
         kp__lent_drop(&pool->core, request);
     }
     kp__permit_refund(&pool->core, sub);
-    sub->health.probing = false;
+    kp__probe_end(&pool->core, sub);
     kp__settle(&pool->core, sub, kp__time(pool), &todo);
     kp__do(pool, &todo);
 }
@@ -283,7 +282,7 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
     if (most < until) until = most;
     kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, now,
                  until);
-    job->face.attempt = sub->health.failures + 1;
+    job->face.attempt = sub->rare->health.failures + 1;
     job->began = now;
     if (request) request->making_until = until;
     if (pool->crew || !kp__stands_by(pool)) send(pool, job, request);

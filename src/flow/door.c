@@ -157,7 +157,7 @@ static void destroy_doomed(struct kp__pool *pool, struct kp__todo *todo)
 
     while ((node = kp__list_first(&todo->doomed)) != NULL) {
         kp__list_remove(node);
-        kp__destroy(pool, KP__OF(node, struct kp__slot, work), NULL, todo);
+        kp__destroy(pool, KP__OF(node, struct kp__slot, link), NULL, todo);
     }
 }
 

@@ -76,7 +76,7 @@ int kp__misuse(struct kp__pool *pool, kp_why *out, const char *sentence)
     if (out) *out = why;
     if (pool) {
         kp__lock_take(&pool->door->lock, pool->world);
-        pool->core.tally.misuses++;
+        pool->core.misuses++;
         kp__lock_give(&pool->door->lock, pool->world);
     }
     if (pool && pool->on_event) kp__event(pool, KP_EVENT_MISUSE, NULL, NULL, KP_EMISUSE, &why);
@@ -121,7 +121,7 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure)
 
 static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
 {
-    const struct kp__list *lent = kp__list_first(&sub->slots[KP__LENT]);
+    const struct kp__list *lent = kp__list_first(KP__SLOTS(sub, KP__LENT));
 
     why->live = (uint32_t)kp__sub_live(sub);
     why->creating = sub->count[KP__CREATING];
@@ -141,7 +141,7 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
 
 static bool holds_doomed(const struct kp__subpool *sub)
 {
-    const struct kp__list *lent = &sub->slots[KP__LENT];
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
 
     for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l))
         if (KP__OF(l, const struct kp__slot, link)->doomed) return true;
@@ -164,7 +164,7 @@ append(kp_why *why, const char *format, ...)
 
 static void say_timeout(const struct kp__subpool *sub, kp_why *why)
 {
-    const struct kp__failure *last = sub->health.last;
+    const struct kp__failure *last = sub->rare->health.last;
 
     why->text[0] = 0;
     append(why,
@@ -176,14 +176,14 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
         append(why, "; one that was invalidated is still lent: kp_discard frees it at once");
     if (why->oldest_tag[0])
         append(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms, why->oldest_tag);
-    if (last && sub->health.failures > 0)
+    if (last && sub->rare->health.failures > 0)
         append(why, "; last create: %.150s", last->text[0] ? last->text : kp_strerror(last->code));
 }
 
 /* Breaker and back-off: when it may be worth trying again. */
 static int64_t retry_after(const struct kp__subpool *sub, uint64_t now)
 {
-    const struct kp__health *h = &sub->health;
+    const struct kp__health *h = &sub->rare->health;
     uint64_t at = h->tripped ? h->open_until : h->back_off;
 
     return at > now ? kp__ms_up(at - now) : 0;
@@ -202,8 +202,8 @@ void kp__explain_no(const struct kp__request *request, uint64_t now, kp_why *why
     why->retry_after_ms = retry_after(sub, now);
     count_key(sub, now, why);
     if (code == KP_ETIMEDOUT) {
-        if (sub->health.last && sub->health.failures)
-            why->vendor_code = sub->health.last->vendor_code;
+        if (sub->rare->health.last && sub->rare->health.failures)
+            why->vendor_code = sub->rare->health.last->vendor_code;
         say_timeout(sub, why);
     } else if (cause.code) {
         why->vendor_code = cause.vendor_code;

@@ -249,13 +249,13 @@ void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
-    while ((node = kp__list_first(&sub->health.kept)) != NULL) {
+    while ((node = kp__list_first(&sub->rare->health.kept)) != NULL) {
         kp__list_remove(node);
         kp__list_push_back(&todo.spent, node);
     }
     sub->rules = NULL;
     kp__step_out(pool, &todo);
-    kp__free(pool->world, sub->health.last, sizeof *sub->health.last);
+    kp__free(pool->world, sub->rare->health.last, sizeof *sub->rare->health.last);
     kp__rules_drop(pool->world, rules);
     kp__key_drop(&pool->key_type, sub->key);
     kp__free(pool->world, sub->key, sub->key_room);

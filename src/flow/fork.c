@@ -55,7 +55,7 @@ static void abandon(struct kp__pool *pool, struct kp__pool *old, struct kp__slot
     kp__event(pool, KP_EVENT_DESTROY_FAILED, slot->sub, slot->resource, status, &why);
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
-    pool->core.tally.destroy_failures++;
+    pool->core.seldom.destroy_failures++;
     kp__step_out(pool, &todo);
 }
 

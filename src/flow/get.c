@@ -198,7 +198,7 @@ static void open_to_others(struct kp__get *g, struct kp__todo *todo)
     struct kp__slot *slot = g->request.grant.slot;
 
     if (slot->borrowers == slot->seats || kp__list_linked(&slot->open_seat)) return;
-    kp__open_seats(slot);
+    kp__open_seats(&g->pool->core, slot);
     kp__settle(&g->pool->core, g->request.sub, kp__time(g->pool), todo);
 }
 
@@ -293,11 +293,12 @@ int kp__get_run(struct kp__get *g, struct kp__todo *todo)
 
 static void count_wait(struct kp__get *g)
 {
-    struct kp__tally *tally[] = { &g->request.sub->tally, &g->pool->core.tally };
+    struct kp__core *core = &g->pool->core;
 
     if (!g->request.waited) return;
     uint64_t waited = kp__time(g->pool) - g->request.arrived;
-    for (int i = 0; i < 2; i++) tally[i]->wait_ns += waited;
+    kp__rare(core, g->request.sub)->seldom.wait_ns += waited;
+    core->seldom.wait_ns += waited;
 }
 
 void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
@@ -319,9 +320,11 @@ void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
 
 static void refuse(struct kp__get *g, int code)
 {
-    struct kp__tally *tally[] = { &g->request.sub->tally, &g->pool->core.tally };
+    struct kp__core *core = &g->pool->core;
+    struct kp__seldom *seldom[] = { &kp__rare(core, g->request.sub)->seldom, &core->seldom };
 
-    for (int i = 0; i < 2; i++) code == KP_ETIMEDOUT ? tally[i]->timeouts++ : tally[i]->refusals++;
+    for (int i = 0; i < 2; i++)
+        code == KP_ETIMEDOUT ? seldom[i]->timeouts++ : seldom[i]->refusals++;
     if (g->request.why && code != KP_ETIMEDOUT)
         kp__explain_no(&g->request, kp__time(g->pool), g->request.why);
 }
@@ -350,7 +353,7 @@ static int no_subpool(struct kp__get *g, int code)
 
     if (why && why->code == 0) kp__say(why, code, NULL);
     if (why && code == KP_EFULL) strcpy(why->limit, "budget.max_keys");
-    g->pool->core.tally.refusals++;
+    g->pool->core.seldom.refusals++;
     return code;
 }
 
@@ -366,7 +369,7 @@ static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp
 
     if (code == 0 && g->pool->core.phase != KP__OPEN) {
         kp__say(g->request.why, code = KP_ECLOSED, NULL);
-        g->pool->core.tally.refusals++;
+        g->pool->core.seldom.refusals++;
     }
     return code;
 }
@@ -388,7 +391,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->sub = kp__find(g->pool, key, kp__hash(g->pool, key), true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
     bool bare = !timed && !core->clocked && r->sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
-                core->lent.used < core->lent.cap && !r->sub->health.tripped && r->flags == 0;
+                core->lent.used < core->lent.cap && !r->sub->rare->health.tripped && r->flags == 0;
     g->pool->getting++;
     kp__claim(core, r, bare ? 0 : start_clock(g, ask), todo); /* 2 */
     if (r->grant.kind != KP__GRANT_SLOT)

@@ -177,8 +177,8 @@ static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__s
                       int status, struct kp__todo *todo)
 {
     if (status < 0) {
-        slot->sub->tally.destroy_failures++;
-        pool->core.tally.destroy_failures++;
+        kp__rare(&pool->core, slot->sub)->seldom.destroy_failures++;
+        pool->core.seldom.destroy_failures++;
     }
     if (slot->job) kp__job_put(slot->job);
     uint64_t now = heir ? kp__time(pool) : time_gone(pool, slot);

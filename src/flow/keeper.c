@@ -72,12 +72,12 @@ static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const stru
 /* One at a time, with a permit: others get their turn. */
 static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
-    uint32_t failures = sub->health.failures;
+    uint32_t failures = sub->rare->health.failures;
     int64_t wanted = kp__refill_wanted(&pool->core, sub, sub->warm);
 
     kp__create(pool, sub, NULL, kp__time(pool));
-    bool failed = sub->health.failures > failures;
-    if (failed && sub->health.back_off == 0 && !sub->rules->cache_once)
+    bool failed = sub->rare->health.failures > failures;
+    if (failed && sub->rare->health.back_off == 0 && !sub->rules->cache_once)
         sub->refill = sub->warm = false; /* nothing to pace it by: the next get tries again */
     else if (failed || kp__refill_wanted(&pool->core, sub, sub->warm) <= wanted)
         kp__file_sub(&pool->core, sub, now);
@@ -92,7 +92,7 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
         sub->refill = sub->warm = false;
         return;
     }
-    if (now < sub->health.back_off) kp__file_sub(&pool->core, sub, sub->health.back_off);
+    if (now < sub->rare->health.back_off) kp__file_sub(&pool->core, sub, sub->rare->health.back_off);
     else if (kp__refill_permit(&pool->core, sub, sub->warm, now)) refill_one(pool, sub, now);
     else /* changes in this key file it at once (core/give.c); else look now and then */
         kp__file_sub(&pool->core, sub, now + ONCE_MORE);
@@ -107,7 +107,7 @@ static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
     if (pool->core.phase != KP__OPEN || !kp__may_forget(&pool->core, sub, now)) return;
     sub->interest++;
     sub->leaving = true;
-    while ((node = kp__list_first(&sub->slots[KP__IDLE])) != NULL)
+    while ((node = kp__list_first(KP__SLOTS(sub, KP__IDLE))) != NULL)
         kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__EXPIRED, todo);
     kp__do(pool, todo);
     if (sub->count[KP__CLOSING] == 0) sub->leaving = false; /* else when somebody wants it */

@@ -49,7 +49,7 @@ static bool is_warm(const struct kp__subpool *sub)
 /* When it is worth another look without news: the pause after a failed create ends. */
 static uint64_t next_try(const struct kp__subpool *sub, uint64_t now, uint64_t until)
 {
-    uint64_t pause = sub->health.back_off;
+    uint64_t pause = sub->rare->health.back_off;
 
     return pause > now && pause < until ? pause : until;
 }
@@ -58,12 +58,12 @@ static uint64_t next_try(const struct kp__subpool *sub, uint64_t now, uint64_t u
 static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t until,
                     struct kp__todo *todo)
 {
-    uint64_t failures = sub->tally.create_failures;
+    uint64_t failures = sub->rare->seldom.create_failures;
 
     while (!is_warm(sub)) {
         uint64_t now = kp__time(pool);
         if (pool->core.phase != KP__OPEN) return KP_ECLOSED;
-        if (sub->tally.create_failures > failures) return KP_ECREATE;
+        if (sub->rare->seldom.create_failures > failures) return KP_ECREATE;
         if (now >= until) return KP_ETIMEDOUT;
         if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL, now);
         else kp__watch(pool, todo, next_try(sub, now, until));
@@ -74,7 +74,7 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
 static void say_cold(const struct kp__subpool *sub, int code, kp_why *why)
 {
     kp__say(why, code, NULL);
-    if (code == KP_ECREATE && sub->health.last) kp__say_failure(why, sub->health.last);
+    if (code == KP_ECREATE && sub->rare->health.last) kp__say_failure(why, sub->rare->health.last);
 }
 
 /* Find a key, and begin what others can make: the keeper if nobody waits, else the crew. NULL: no
@@ -229,7 +229,7 @@ static int64_t invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, st
     int64_t found = 0;
 
     for (int i = 0; i < 2 && pool->core.phase != KP__CLOSED; i++) {
-        struct kp__list *list = &sub->slots[states[i]], *node = kp__list_first(list), *next;
+        struct kp__list *list = KP__SLOTS(sub, states[i]), *node = kp__list_first(list), *next;
         for (; node; node = next) {
             next = kp__list_next(list, node);
             found +=
@@ -273,7 +273,7 @@ static bool too_many(const struct kp__subpool *sub)
 /* Destroy what is too many now, refill what is too few, serve who may go on. */
 static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    const struct kp__list *idle = &sub->slots[KP__IDLE];
+    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
     uint64_t now = kp__time(pool);
 
     if (sub->used_at == 0) sub->used_at = now;
@@ -314,7 +314,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
                    bool every, kp_why *why, struct kp__todo *todo)
 {
     kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
-    struct kp__group *group[KP__GROUPS], *was[2] = { sub->group[0], sub->group[1] };
+    struct kp__group *group[KP__GROUPS], *was[2] = { sub->contest->group[0], sub->contest->group[1] };
     struct kp__rules *rules, *old = NULL;
     uint32_t ruled = sub->ruled;
     int code;

@@ -161,8 +161,7 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     rules->refs = 1;
     kp__list_init(&core->all);
     kp__lanes_init(core);
-    kp__slab_init(&core->slots, sizeof(struct kp__slot));
-    kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
+    kp__slabs_init(core);
     kp__budget_init(&core->live, "budget.max_live", count_or_all(o->budget.max_live), KP__POOL);
     kp__budget_init(&core->lent, "budget.max_lent", count_or_all(o->budget.max_lent), KP__LENDING);
     kp__budget_init(&core->creating, "budget.max_creating", count_or_all(o->budget.max_creating),

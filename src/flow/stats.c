@@ -13,26 +13,23 @@
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-static void tally_to(const struct kp__tally *t, kp_stats *s)
+static void tally_to(const struct kp__tally *t, const struct kp__seldom *seldom, kp_stats *s)
 {
     s->gets = t->gets;
     s->hits = t->hits;
-    s->waits = t->waits;
-    s->timeouts = t->timeouts;
-    s->refusals = t->refusals;
+    s->waits = seldom->waits;
+    s->timeouts = seldom->timeouts;
+    s->refusals = seldom->refusals;
     s->creates = t->creates;
-    s->create_failures = t->create_failures;
+    s->create_failures = seldom->create_failures;
     s->destroys = t->destroys;
-    s->destroy_failures = t->destroy_failures;
-    s->invalid = t->invalid;
-    s->invalidated = t->invalidated;
-    s->expired = t->expired;
-    s->evicted = t->evicted;
-    s->leaks = t->leaks;
-    s->misuses = t->misuses;
-    s->keys_made = t->keys_made;
-    s->keys_forgotten = t->keys_forgotten;
-    s->wait_ns = t->wait_ns;
+    s->destroy_failures = seldom->destroy_failures;
+    s->invalid = seldom->invalid;
+    s->invalidated = seldom->invalidated;
+    s->expired = seldom->expired;
+    s->evicted = seldom->evicted;
+    s->leaks = seldom->leaks;
+    s->wait_ns = seldom->wait_ns;
     s->held_ns = t->held_ns;
     s->create_ns = t->create_ns;
 }
@@ -54,7 +51,7 @@ static kp_stats stats_of(const struct kp__subpool *sub)
     kp_stats s = { .keys = 1 };
 
     counts_to(sub->count, sub->leases, sub->waiting, &s);
-    tally_to(&sub->tally, &s);
+    tally_to(&sub->tally, &sub->rare->seldom, &s);
     s.keys_made = 1;
     return s;
 }
@@ -64,7 +61,10 @@ static kp_stats stats_of_all(const struct kp__core *core)
     kp_stats s = { .keys = core->key_count };
 
     counts_to(core->count, core->leases, core->waiting, &s);
-    tally_to(&core->tally, &s);
+    tally_to(&core->tally, &core->seldom, &s);
+    s.misuses = core->misuses;
+    s.keys_made = core->keys_made;
+    s.keys_forgotten = core->keys_forgotten;
     return s;
 }
 
@@ -178,15 +178,15 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     s->stats = stats_of(sub);
     s->max_live = sub->rules ? sub->rules->max_live : 0;
     s->now = kp__time(pool);
-    for (node = kp__list_first(&sub->slots[KP__LENT]); node && s->holders < 8;
-         node = kp__list_next(&sub->slots[KP__LENT], node), s->holders++) {
+    for (node = kp__list_first(KP__SLOTS(sub, KP__LENT)); node && s->holders < 8;
+         node = kp__list_next(KP__SLOTS(sub, KP__LENT), node), s->holders++) {
         const struct kp__seat *seat = &KP__OF(node, struct kp__slot, link)->first;
         s->holder[s->holders].tag = seat->tag;
         s->holder[s->holders].since = seat->since;
     }
     for (int q = 0; q < KP__QUEUES; q++) {
-        for (node = kp__list_first(&sub->queue[q]); node && s->waiters < 8;
-             node = kp__list_next(&sub->queue[q], node)) {
+        for (node = kp__list_first(&sub->rare->queue[q]); node && s->waiters < 8;
+             node = kp__list_next(&sub->rare->queue[q], node)) {
             const struct kp__request *r = KP__OF(node, struct kp__request, link);
             s->waiter[s->waiters].tag = r->tag;
             s->waiter[s->waiters].limit = r->limit;

@@ -79,6 +79,35 @@ static void an_index_must_find_its_item_and_no_other(void **state)
     close_slab(&s);
 }
 
+static void every_item_must_have_parts_of_its_own_which_nobody_touches(void **state)
+{
+    enum { ITEMS = 64 + 128 + 1, SIZE_0 = 24, SIZE_1 = 40 };
+    struct kp__slab s;
+
+    (void)state;
+    kp__slab_init(&s, sizeof(struct thing));
+    s.part_size[0] = SIZE_0;
+    s.part_size[1] = SIZE_1;
+    assert_int_equal(kp__slab_wants(&s), 64 * (sizeof(struct thing) + SIZE_0 + SIZE_1));
+    for (uint32_t i = 0; i < ITEMS; i++) {
+        struct thing *t = take(&s);
+        unsigned char *part[] = { kp__slab_part(&s, i, 0), kp__slab_part(&s, i, 1) };
+        t->note = i;
+        for (int k = 0; k < SIZE_0; k++) assert_int_equal(part[0][k], 0xa5); /* as it came */
+        for (int k = 0; k < SIZE_1; k++) assert_int_equal(part[1][k], 0xa5);
+        memset(part[0], (int)(i % 251), SIZE_0);
+        memset(part[1], (int)(i % 241), SIZE_1);
+    }
+    for (uint32_t i = 0; i < ITEMS; i++) {
+        const unsigned char *part[] = { kp__slab_part(&s, i, 0), kp__slab_part(&s, i, 1) };
+        assert_int_equal(((struct thing *)kp__slab_at(&s, i))->note, i);
+        for (int k = 0; k < SIZE_0; k++) assert_int_equal(part[0][k], i % 251);
+        for (int k = 0; k < SIZE_1; k++) assert_int_equal(part[1][k], i % 241);
+    }
+    close_slab(&s);
+    assert_int_equal(s.part_size[1], SIZE_1); /* it may be used again */
+}
+
 static void an_item_taken_again_must_be_as_it_was_put(void **state)
 {
     struct kp__slab s;
@@ -219,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_slab_must_have_no_item),
         cmocka_unit_test(an_index_must_find_its_item_and_no_other),
+        cmocka_unit_test(every_item_must_have_parts_of_its_own_which_nobody_touches),
         cmocka_unit_test(an_item_taken_again_must_be_as_it_was_put),
         cmocka_unit_test(a_slab_must_want_a_chunk_only_when_nothing_is_free),
         cmocka_unit_test(a_slab_must_have_room_for_as_many_as_its_owner_says),

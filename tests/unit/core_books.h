@@ -9,36 +9,48 @@
 #define STAGE_EACH(l, head) \
     (const struct kp__list *l = kp__list_first(head); l; l = kp__list_next(head, l))
 
+/* Of one slot: its leases, and whether it has a seat for others. */
+static inline uint32_t stage_count_seats(const struct stage *s, struct kp__slot *slot, bool *sits)
+{
+    uint32_t lent = 0, ending = 0;
+
+    for (uint32_t i = 0; i < slot->seats; i++) {
+        lent += kp__seat_at(slot, i)->lent;
+        ending += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->ending;
+    }
+    assert_int_equal(lent, slot->borrowers);
+    assert_int_equal(lent > 0, slot->state == KP__LENT);
+    *sits = slot->state == KP__LENT && lent < slot->seats && !slot->doomed && !slot->draining &&
+            ending < lent;
+    assert_int_equal(kp__list_linked(&slot->open_seat), *sits);
+    if (slot->state == KP__IDLE || slot->state == KP__LENT)
+        assert_ptr_equal(kp__slot_of((struct kp__core *)&s->core, slot->resource), slot);
+    return lent;
+}
+
 static inline void stage_count_slots(const struct stage *s, const struct kp__subpool *sub)
 {
-    uint32_t leases = 0, open = 0;
+    uint32_t leases = 0, open = 0, n[KP__STATES] = { 0 };
+    bool sits;
 
-    for (int state = KP__CREATING; state < KP__STATES; state++) {
-        uint32_t n = 0;
-        for STAGE_EACH (l, &sub->slots[state]) {
-            struct kp__slot *slot = KP__OF(l, struct kp__slot, link);
-            uint32_t lent = 0, ending = 0;
-            assert_int_equal(slot->state, state);
-            assert_ptr_equal(slot->sub, sub);
-            for (uint32_t i = 0; i < slot->seats; i++) {
-                lent += kp__seat_at(slot, i)->lent;
-                ending += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->ending;
-            }
-            assert_int_equal(lent, slot->borrowers);
-            assert_int_equal(lent > 0, state == KP__LENT);
-            bool sits = state == KP__LENT && lent < slot->seats && !slot->doomed &&
-                        !slot->draining && ending < lent;
-            assert_int_equal(kp__list_linked(&slot->open_seat), sits);
-            if (state == KP__IDLE || state == KP__LENT)
-                assert_ptr_equal(kp__slot_of((struct kp__core *)&s->core, slot->resource), slot);
-            leases += lent;
-            open += sits;
-            n++;
-        }
-        if (state == KP__CREATING) assert_true(n <= sub->count[state]); /* the rest are permits */
-        else assert_int_equal(n, sub->count[state]);
+    for (uint32_t i = 0; i < s->core.slots.made; i++) {
+        struct kp__slot *slot = kp__slab_at(&s->core.slots, i);
+        if (slot->state == KP__FREE || slot->sub != sub) continue;
+        n[slot->state]++;
+        leases += stage_count_seats(s, slot, &sits);
+        open += sits;
     }
-    for STAGE_EACH (l, &sub->open_seats) open--;
+    assert_true(n[KP__CREATING] <= sub->count[KP__CREATING]); /* the rest are permits */
+    for (int state = KP__IDLE; state < KP__STATES; state++)
+        assert_int_equal(n[state], sub->count[state]);
+    for (int state = KP__IDLE; state <= KP__LENT; state++) {
+        for STAGE_EACH (l, KP__SLOTS(sub, state)) {
+            assert_int_equal(KP__OF(l, const struct kp__slot, link)->state, state);
+            n[state]--;
+        }
+        assert_int_equal(n[state], 0);
+    }
+    for STAGE_EACH (l, &sub->rare->open_seats) open--;
     assert_int_equal(open, 0);
     assert_int_equal(leases, sub->leases);
     assert_true(sub->lent_permits >= leases);
@@ -50,7 +62,7 @@ static inline void stage_count_requests(const struct kp__subpool *sub)
 
     for (int q = 0; q < KP__QUEUES; q++) {
         uint64_t stamp = 0;
-        for STAGE_EACH (l, &sub->queue[q]) {
+        for STAGE_EACH (l, &sub->rare->queue[q]) {
             const struct kp__request *r = KP__OF(l, const struct kp__request, link);
             assert_int_equal(r->queue, q);
             assert_true(r->stamp > stamp);
@@ -70,10 +82,10 @@ static inline void stage_count_spare(const struct stage *s, const struct kp__sub
     bool spare = s->core.evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
                  live > sub->rules->min_live && live > sub->rules->floor;
 
-    assert_int_equal(kp__heap_holds(&sub->evict[KP__IN_POOL]),
+    assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__IN_POOL]),
                      spare && s->core.live.cap < KP__UNBOUND);
     for (int g = 0; g < KP__GROUPS; g++)
-        assert_int_equal(kp__heap_holds(&sub->evict[g + 1]), spare && sub->group[g]);
+        assert_int_equal(kp__heap_holds(&sub->contest->evict[g + 1]), spare && sub->contest->group[g]);
 }
 
 static inline int64_t stage_live(const struct kp__subpool *sub)
@@ -90,9 +102,11 @@ static inline void stage_count_groups(struct stage *s)
         if (group->member == 0) continue;
         for STAGE_EACH (l, &s->core.all) {
             const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
-            if (sub->group[group->member - 1] == group) used += stage_live(sub);
-            for STAGE_EACH (v, &sub->slots[KP__CLOSING])
-                used += KP__OF(v, const struct kp__slot, link)->heirs[group->member - 1] == group;
+            if (sub->contest->group[group->member - 1] == group) used += stage_live(sub);
+        }
+        for (uint32_t k = 0; k < s->core.slots.made; k++) {
+            const struct kp__slot *v = kp__slab_at(&s->core.slots, k);
+            if (v->state == KP__CLOSING) used += v->heirs[group->member - 1] == group;
         }
         assert_int_equal(group->budget.used, used);
     }
@@ -104,7 +118,7 @@ static inline bool stage_invited(const struct stage *s)
     for STAGE_EACH (l, &s->core.all) {
         const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
         for (int q = 0; q < KP__QUEUES; q++)
-            for STAGE_EACH (w, &sub->queue[q])
+            for STAGE_EACH (w, &sub->rare->queue[q])
                 if (KP__OF(w, const struct kp__request, link)->invited) return true;
     }
     return false;
@@ -114,7 +128,7 @@ static inline bool stage_invited(const struct stage *s)
 static inline bool stage_could_create(const struct stage *s, const struct kp__subpool *sub)
 {
     const struct kp__rules *r = sub->rules;
-    const struct kp__health *h = &sub->health;
+    const struct kp__health *h = &sub->rare->health;
     const struct kp__core *core = &s->core;
 
     if (!kp__queue_first(sub, KP__EITHER) && !kp__queue_first(sub, KP__FRESH)) return false;
@@ -127,20 +141,20 @@ static inline bool stage_could_create(const struct stage *s, const struct kp__su
     if (stage_live(sub) + sub->promised >= r->max_live) return false;
     if (core->live.used >= core->live.cap && core->live.evictable.count == 0) return false;
     for (int g = 0; g < 2; g++)
-        if (sub->group[g] && sub->group[g]->budget.used >= sub->group[g]->budget.cap) return false;
+        if (sub->contest->group[g] && sub->contest->group[g]->budget.used >= sub->contest->group[g]->budget.cap) return false;
     return true;
 }
 
 static inline bool stage_could_take(const struct stage *s, const struct kp__subpool *sub)
 {
-    if (sub->health.tripped) return false;
+    if (sub->rare->health.tripped) return false;
     if (!kp__queue_first(sub, KP__EITHER) && !kp__queue_first(sub, KP__TAKERS) &&
         !kp__queue_first(sub, KP__SPONSORS))
         return false;
-    if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->open_seats)) return false;
-    if (kp__queue_first(sub, KP__SPONSORS)) return !sub->lacks; /* it has its lent permit */
+    if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->rare->open_seats)) return false;
+    if (kp__queue_first(sub, KP__SPONSORS)) return !sub->contest->lacks; /* it has its lent permit */
     return sub->lent_permits < sub->rules->max_lent && s->core.lent.used < s->core.lent.cap &&
-           !sub->lacks;
+           !sub->contest->lacks;
 }
 
 static inline void stage_check(struct stage *s)
@@ -162,10 +176,10 @@ static inline void stage_check(struct stage *s)
         promised += sub->promised;
         lent += sub->lent_permits;
         live += stage_live(sub);
-        starved += sub->lacks != NULL;
-        spare += kp__heap_holds(&sub->evict[KP__IN_POOL]);
-        assert_int_equal(sub->lacks != NULL, kp__heap_holds(&sub->starved));
-        if (sub->lacks) assert_true(sub->waiting > 0);
+        starved += sub->contest->lacks != NULL;
+        spare += kp__heap_holds(&sub->contest->evict[KP__IN_POOL]);
+        assert_int_equal(sub->contest->lacks != NULL, kp__heap_holds(&sub->contest->starved));
+        if (sub->contest->lacks) assert_true(sub->waiting > 0);
         if (sub->rules && core->phase == KP__OPEN && !stage_invited(s)) {
             assert_false(stage_could_create(s, sub));
             assert_false(stage_could_take(s, sub));

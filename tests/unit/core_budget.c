@@ -72,9 +72,9 @@ static void by_arrival_must_look_at_nothing_else(void **state)
     s.core.by_arrival = true;
     line_up(&s, c, 3, sub, r);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub[0]);
-    assert_int_equal(sub[1]->rank.class, 0);
-    assert_int_equal(sub[1]->rank.score, 0);
-    assert_int_equal(sub[1]->rank.stamp, r[1].stamp);
+    assert_int_equal(sub[1]->contest->rank.class, 0);
+    assert_int_equal(sub[1]->contest->rank.score, 0);
+    assert_int_equal(sub[1]->contest->rank.stamp, r[1].stamp);
     kp__withdraw(&s.core, &r[0], s.now, &s.todo);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub[1]);
     stage_close(&s);
@@ -94,10 +94,10 @@ static void a_keys_stamp_must_be_that_of_its_first_request_in_any_queue(void **s
     stage_ask(&s, b, &r[1], 0);
     stage_ask(&s, a, &r[2], 0);
     stage_ask(&s, a, &r[3], KP_DONT_CREATE);
-    assert_int_equal(a->rank.stamp, r[0].stamp);
+    assert_int_equal(a->contest->rank.stamp, r[0].stamp);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     kp__withdraw(&s.core, &r[0], s.now, &s.todo);
-    assert_int_equal(a->rank.stamp, r[2].stamp);
+    assert_int_equal(a->contest->rank.stamp, r[2].stamp);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     stage_close(&s);
 }
@@ -117,7 +117,7 @@ static void who_waits_for_its_own_creation_must_not_lend_its_stamp_to_others(voi
     assert_int_equal(own.queue, KP__OWN);
     assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_WAIT);
-    assert_int_equal(a->rank.stamp, r[1].stamp);
+    assert_int_equal(a->contest->rank.stamp, r[1].stamp);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     stage_close(&s);
 }
@@ -136,7 +136,7 @@ static void with_wait_lifo_the_key_with_the_latest_request_must_rank_first(void 
     stage_ask(&s, a, &r[0], 0);
     stage_ask(&s, b, &r[1], 0);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
-    assert_int_equal(a->rank.stamp, UINT64_MAX - r[0].stamp);
+    assert_int_equal(a->contest->rank.stamp, UINT64_MAX - r[0].stamp);
     stage_ask(&s, a, &r[2], 0);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     stage_close(&s);
@@ -157,12 +157,12 @@ static void a_share_of_the_live_budget_must_be_measured_in_resources(void **stat
     stage_lend(&s, b);
     stage_ask(&s, a, &r[0], 0);
     stage_ask(&s, b, &r[1], 0);
-    assert_int_equal(a->rank.score, 3 * KP__SHARE_ONE);
-    assert_int_equal(b->rank.score, 2 * KP__SHARE_ONE);
+    assert_int_equal(a->contest->rank.score, 3 * KP__SHARE_ONE);
+    assert_int_equal(b->contest->rank.score, 2 * KP__SHARE_ONE);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.live), b);
     a->promised = 2;
     kp__starve(&s.core, a, &s.core.live);
-    assert_int_equal(a->rank.score, 5 * KP__SHARE_ONE);
+    assert_int_equal(a->contest->rank.score, 5 * KP__SHARE_ONE);
     a->promised = 0;
     stage_close(&s);
 }
@@ -206,11 +206,11 @@ static void a_key_must_stand_in_one_heap_at_a_time(void **state)
     kp__starve(&s.core, a, &s.core.live); /* only its rank anew */
     assert_int_equal(s.core.live.starved.count, 2);
     kp__starve(&s.core, a, &s.core.lent);
-    assert_ptr_equal(a->lacks, &s.core.lent);
+    assert_ptr_equal(a->contest->lacks, &s.core.lent);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.live), b);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     kp__starve(&s.core, a, NULL);
-    assert_null(a->lacks);
+    assert_null(a->contest->lacks);
     assert_int_equal(s.core.lent.starved.count, 0);
     kp__starve(&s.core, b, NULL);
     stage_check(&s);
@@ -295,10 +295,10 @@ static void a_stale_rank_must_be_put_right_in_every_heap(void **state)
     assert_ptr_equal(stage_lend(&s, a), a1);
     stage_give(&s, a1, 0, true);
     assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget, KP__IN_GROUP_0), b1);
-    assert_int_equal(a->evict_rank, 3);
-    assert_ptr_equal(kp__heap_top(&s.core.live.evictable), &b->evict[KP__IN_POOL]);
-    assert_ptr_equal(kp__heap_top(&s.groups[0].budget.evictable), &b->evict[KP__IN_GROUP_0]);
-    assert_ptr_equal(kp__heap_top(&s.groups[1].budget.evictable), &b->evict[KP__IN_GROUP_1]);
+    assert_int_equal(a->contest->evict_rank, 3);
+    assert_ptr_equal(kp__heap_top(&s.core.live.evictable), &b->contest->evict[KP__IN_POOL]);
+    assert_ptr_equal(kp__heap_top(&s.groups[0].budget.evictable), &b->contest->evict[KP__IN_GROUP_0]);
+    assert_ptr_equal(kp__heap_top(&s.groups[1].budget.evictable), &b->contest->evict[KP__IN_GROUP_1]);
     stage_close(&s);
 }
 
@@ -317,14 +317,14 @@ static void a_key_that_joins_a_group_must_keep_its_rank_elsewhere(void **state)
         stage_idle(&s, a);
         assert_ptr_equal(stage_lend(&s, a), a1);
         stage_give(&s, a1, 0, true); /* a's rank in the pool's heap is still 1 */
-        assert_int_equal(a->evict_rank, 1);
+        assert_int_equal(a->contest->evict_rank, 1);
         stage_rule(&s, a, &s.rules, which ? -1 : 0, which ? 0 : -1);
-        assert_int_equal(a->evict_rank, 1);
+        assert_int_equal(a->contest->evict_rank, 1);
         assert_ptr_equal(pick(&s), b1); /* the second one of a was idle later */
         assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget,
                                         (enum kp__member)(which + KP__IN_GROUP_0)),
                          kp__oldest_idle(a));
-        assert_int_equal(a->evict_rank, 3);
+        assert_int_equal(a->contest->evict_rank, 3);
         stage_close(&s);
     }
 }
@@ -341,10 +341,10 @@ static void a_key_that_enters_its_first_heap_must_have_its_rank_at_once(void **s
         stage_rule(&s, a, &s.rules, which ? -1 : 0, which ? 0 : -1);
         stage_idle(&s, b);
         struct kp__slot *slot = stage_idle(&s, a);
-        assert_int_equal(a->evict_rank, 2);
+        assert_int_equal(a->contest->evict_rank, 2);
         assert_ptr_equal(stage_lend(&s, a), slot);
         stage_give(&s, slot, 0, true);
-        assert_int_equal(a->evict_rank, 3);
+        assert_int_equal(a->contest->evict_rank, 3);
         stage_close(&s);
     }
 }

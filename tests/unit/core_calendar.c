@@ -285,7 +285,7 @@ static void an_expired_one_must_be_closed_by_the_look_and_not_before(void **stat
     assert_int_equal(slot->reason, KP__EXPIRED);
     assert_false(kp__is_filed(&slot->due));
     assert_int_equal(stage_destroy(&s), 1);
-    assert_int_equal(s.core.tally.expired, 1);
+    assert_int_equal(s.core.seldom.expired, 1);
     stage_close(&s);
 }
 
@@ -312,14 +312,14 @@ static void a_leak_must_be_told_once_for_each_seat_and_in_time(void **state)
     kp__due_pop(&s.core, 1050);
     assert_ptr_equal(kp__look_at_slot(&s.core, slot, 1050, &s.todo), &slot->first);
     assert_true(slot->first.warned);
-    assert_int_equal(sub->tally.leaks, 1);
-    assert_int_equal(s.core.tally.leaks, 1);
+    assert_int_equal(sub->rare->seldom.leaks, 1);
+    assert_int_equal(s.core.seldom.leaks, 1);
     assert_int_equal(slot->due.timer.at, 1070); /* the other seat's */
     kp__due_pop(&s.core, 1070);
     assert_ptr_equal(kp__look_at_slot(&s.core, slot, 1070, &s.todo), kp__seat_at(slot, 1));
     assert_false(kp__is_filed(&slot->due));
     assert_null(kp__look_at_slot(&s.core, slot, 2000, &s.todo));
-    assert_int_equal(s.core.tally.leaks, 2);
+    assert_int_equal(s.core.seldom.leaks, 2);
     stage_close(&s);
 }
 

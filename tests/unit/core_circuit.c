@@ -26,28 +26,28 @@ static void the_circuit_must_open_after_so_many_failures_and_probe_one_at_a_time
     s.rules.breaker_counts = KP_BREAK_CREATE;
     struct kp__subpool *sub = stage_key(&s);
     fail_once(&s, sub, &r[0], -9);
-    assert_false(sub->health.tripped);
+    assert_false(sub->rare->health.tripped);
     fail_once(&s, sub, &r[0], -8);
-    assert_true(sub->health.tripped);
-    assert_int_equal(sub->health.open_until, s.now + 100);
+    assert_true(sub->rare->health.tripped);
+    assert_int_equal(sub->rare->health.open_until, s.now + 100);
     s.now += 99;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_NO);
     STAGE_NO(&r[0], KP_EBREAKER, "breaker_failures");
     assert_int_equal(r[0].why->code, -8);
     s.now += 1;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT); /* the probe */
-    assert_true(sub->health.probing);
+    assert_true(sub->rare->health.probing);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_NO);
     STAGE_NO(&r[1], KP_EBREAKER, "breaker_failures");
     stage_failed(&s, stage_spend(&s, sub), &r[0], -7);
-    assert_false(sub->health.probing);
-    assert_int_equal(sub->health.open_until, s.now + 100);
+    assert_false(sub->rare->health.probing);
+    assert_int_equal(sub->rare->health.open_until, s.now + 100);
     s.now += 100;
     assert_int_equal(stage_ask(&s, sub, &r[2], 0), KP__GRANT_PERMIT);
     stage_take(&s, &r[2]);
-    assert_false(sub->health.tripped);
-    assert_false(sub->health.probing);
-    free(sub->health.last);
+    assert_false(sub->rare->health.tripped);
+    assert_false(sub->rare->health.probing);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -59,13 +59,13 @@ static void a_circuit_opened_without_a_remembered_failure_must_refuse_all_the_sa
     (void)state;
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
-    sub->health.tripped = true;
-    sub->health.open_until = s.now + 5;
+    kp__rare(&s.core, sub)->health.tripped = true;
+    kp__rare(&s.core, sub)->health.open_until = s.now + 5;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
     STAGE_NO(&r, KP_EBREAKER, "breaker_failures");
     assert_int_equal(r.why->code, 0);
     s.now += 5; /* a pause does not hold the probe up */
-    sub->health.back_off = s.now + 50;
+    kp__rare(&s.core, sub)->health.back_off = s.now + 50;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
     stage_close(&s);
 }
@@ -81,8 +81,8 @@ static void creations_must_not_count_for_a_circuit_of_uses(void **state)
     s.rules.breaker_counts = KP_BREAK_USE;
     struct kp__subpool *sub = stage_key(&s);
     fail_once(&s, sub, &r, -9);
-    assert_false(sub->health.tripped);
-    free(sub->health.last);
+    assert_false(sub->rare->health.tripped);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -96,10 +96,10 @@ static void an_open_circuit_must_lend_what_is_there(void **state)
     s.rules.breaker_counts = KP_BREAK_CREATE;
     struct kp__subpool *sub = stage_key(&s);
     stage_idle(&s, sub);
-    sub->health.tripped = true;
-    sub->health.open_until = KP__NEVER;
+    kp__rare(&s.core, sub)->health.tripped = true;
+    kp__rare(&s.core, sub)->health.open_until = KP__NEVER;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-    assert_false(sub->health.probing);
+    assert_false(sub->rare->health.probing);
     stage_close(&s);
 }
 
@@ -120,27 +120,27 @@ static void reports_must_open_and_close_the_circuit_of_uses(void **state)
     (void)state;
     stage_open(&s);
     struct kp__subpool *sub = use_circuit(&s);
-    assert_false(kp__reported(sub, false, s.now));
-    assert_false(kp__reported(sub, true, s.now)); /* in a row */
-    assert_int_equal(sub->health.use_failures, 0);
-    assert_false(kp__reported(sub, false, s.now));
-    sub->health.probing = true;
-    assert_true(kp__reported(sub, false, s.now));
-    assert_false(sub->health.probing);
-    assert_true(sub->health.tripped);
-    assert_int_equal(sub->health.open_until, s.now + 100);
-    assert_false(kp__reported(sub, false, s.now + 7)); /* open already, for longer */
-    assert_int_equal(sub->health.open_until, s.now + 107);
-    assert_true(kp__reported(sub, true, s.now));
-    assert_false(sub->health.tripped);
-    assert_false(kp__reported(sub, true, s.now));
+    assert_false(kp__reported(&s.core, sub, false, s.now));
+    assert_false(kp__reported(&s.core, sub, true, s.now)); /* in a row */
+    assert_int_equal(sub->rare->health.use_failures, 0);
+    assert_false(kp__reported(&s.core, sub, false, s.now));
+    kp__rare(&s.core, sub)->health.probing = true;
+    assert_true(kp__reported(&s.core, sub, false, s.now));
+    assert_false(sub->rare->health.probing);
+    assert_true(sub->rare->health.tripped);
+    assert_int_equal(sub->rare->health.open_until, s.now + 100);
+    assert_false(kp__reported(&s.core, sub, false, s.now + 7)); /* open already, for longer */
+    assert_int_equal(sub->rare->health.open_until, s.now + 107);
+    assert_true(kp__reported(&s.core, sub, true, s.now));
+    assert_false(sub->rare->health.tripped);
+    assert_false(kp__reported(&s.core, sub, true, s.now));
     s.rules.breaker_failures = KP__UNBOUND;
-    assert_false(kp__reported(sub, false, s.now));
-    assert_int_equal(sub->health.use_failures, 0);
+    assert_false(kp__reported(&s.core, sub, false, s.now));
+    assert_int_equal(sub->rare->health.use_failures, 0);
     s.rules.breaker_failures = 1;
     s.rules.breaker_counts = KP_BREAK_CREATE;
-    assert_false(kp__reported(sub, false, s.now));
-    assert_int_equal(sub->health.use_failures, 0);
+    assert_false(kp__reported(&s.core, sub, false, s.now));
+    assert_int_equal(sub->rare->health.use_failures, 0);
     stage_close(&s);
 }
 
@@ -154,18 +154,18 @@ static void an_open_circuit_of_uses_must_refuse_leases_but_for_one_probe(void **
     struct kp__subpool *sub = use_circuit(&s);
     stage_idle(&s, sub);
     stage_idle(&s, sub);
-    kp__reported(sub, false, s.now);
-    kp__reported(sub, false, s.now);
+    kp__reported(&s.core, sub, false, s.now);
+    kp__reported(&s.core, sub, false, s.now);
     s.now += 99;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_NO);
     STAGE_NO(&r[0], KP_EBREAKER, "breaker_failures");
     s.now += 1;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_SLOT);
-    assert_true(sub->health.probing);
+    assert_true(sub->rare->health.probing);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_NO);
     STAGE_NO(&r[1], KP_EBREAKER, "breaker_failures");
     stage_give(&s, r[0].grant.slot, 0, true); /* no report: the next one may probe */
-    assert_false(sub->health.probing);
+    assert_false(sub->rare->health.probing);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_SLOT);
     stage_close(&s);
 }
@@ -179,18 +179,18 @@ static void a_new_resource_must_not_close_a_circuit_that_uses_opened(void **stat
     (void)state;
     stage_open(&s);
     struct kp__subpool *sub = use_circuit(&s);
-    kp__reported(sub, false, s.now);
-    kp__reported(sub, false, s.now);
+    kp__reported(&s.core, sub, false, s.now);
+    kp__reported(&s.core, sub, false, s.now);
     s.now += 100;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
-    assert_true(sub->health.probing);
+    assert_true(sub->rare->health.probing);
     struct kp__slot *slot = stage_spend(&s, sub);
     stage_pending(&s, &r, slot); /* it holds its permit: it is the probe itself */
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     stage_made(&s, slot, NULL);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-    assert_true(sub->health.tripped);
-    assert_true(sub->health.probing);
+    assert_true(sub->rare->health.tripped);
+    assert_true(sub->rare->health.probing);
     stage_close(&s);
 }
 
@@ -202,8 +202,8 @@ static void a_creation_nobody_waits_for_must_end_the_probe(void **state)
     (void)state;
     stage_open(&s);
     struct kp__subpool *sub = use_circuit(&s);
-    kp__reported(sub, false, s.now);
-    kp__reported(sub, false, s.now);
+    kp__reported(&s.core, sub, false, s.now);
+    kp__reported(&s.core, sub, false, s.now);
     s.now += 100;
     stage_ask(&s, sub, &r, 0);
     struct kp__slot *slot = stage_spend(&s, sub);
@@ -211,8 +211,8 @@ static void a_creation_nobody_waits_for_must_end_the_probe(void **state)
     kp__withdraw(&s.core, &r, s.now, &s.todo);
     assert_null(slot->sponsor);
     stage_made(&s, slot, NULL);
-    assert_false(sub->health.probing);
-    assert_true(sub->health.tripped);
+    assert_false(sub->rare->health.probing);
+    assert_true(sub->rare->health.tripped);
     stage_close(&s);
 }
 
@@ -243,27 +243,27 @@ static void a_queue_that_is_slow_for_an_interval_must_refuse_who_waited_twice(vo
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
     served_after(&s, sub, slot, 11); /* begins an interval */
-    assert_false(sub->shed.slow);
-    assert_int_equal(sub->shed.interval_end, 1111);
-    assert_int_equal(sub->shed.least_wait, KP__NEVER);
+    assert_false(sub->rare->shed.slow);
+    assert_int_equal(sub->rare->shed.interval_end, 1111);
+    assert_int_equal(sub->rare->shed.least_wait, KP__NEVER);
     served_after(&s, sub, slot, 50);
     served_after(&s, sub, slot, 11); /* now 1072 */
-    assert_int_equal(sub->shed.least_wait, 11);
-    assert_false(sub->shed.slow);
+    assert_int_equal(sub->rare->shed.least_wait, 11);
+    assert_false(sub->rare->shed.slow);
     stage_ask(&s, sub, &r[0], 0);
     stage_ask(&s, sub, &r[1], 0);
     s.now = 1111; /* the end of an interval in which nobody waited as little as 10 */
     stage_give(&s, slot, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
-    assert_true(sub->shed.slow);
+    assert_true(sub->rare->shed.slow);
     assert_int_equal(r[1].grant.kind, KP__GRANT_NO); /* 39 > 2 * 10 */
     STAGE_NO(&r[1], KP_EFULL, "shed_target_ms");
     served_after(&s, sub, slot, 20); /* not more than twice */
-    assert_true(sub->shed.slow);
+    assert_true(sub->rare->shed.slow);
     served_after(&s, sub, slot, 10); /* not below the target */
-    assert_true(sub->shed.slow);
+    assert_true(sub->rare->shed.slow);
     served_after(&s, sub, slot, 9);
-    assert_false(sub->shed.slow);
+    assert_false(sub->rare->shed.slow);
     stage_close(&s);
 }
 
@@ -280,9 +280,9 @@ static void an_interval_with_a_short_wait_must_not_be_slow(void **state)
     struct kp__slot *slot = stage_lend(&s, sub);
     served_after(&s, sub, slot, 11);
     served_after(&s, sub, slot, 10);
-    assert_int_equal(sub->shed.least_wait, 10);
+    assert_int_equal(sub->rare->shed.least_wait, 10);
     served_after(&s, sub, slot, 200);
-    assert_false(sub->shed.slow);
+    assert_false(sub->rare->shed.slow);
     stage_close(&s);
 }
 
@@ -295,7 +295,7 @@ static void a_newcomer_must_not_be_shed(void **state)
     stage_open(&s);
     s.rules.shed_target = 0;
     struct kp__subpool *sub = stage_key(&s);
-    sub->shed.slow = true;
+    kp__rare(&s.core, sub)->shed.slow = true;
     stage_idle(&s, sub);
     r = (struct kp__request){ .sub = sub, .arrived = s.now - 500 };
     kp__claim(&s.core, &r, s.now, &s.todo);

@@ -18,14 +18,14 @@ static void a_circuit_that_closed_before_its_time_must_refuse_nothing(void **sta
     s.rules.breaker_open = 1000;
     s.rules.breaker_counts = KP_BREAK_USE | KP_BREAK_CREATE;
     struct kp__subpool *sub = stage_key(&s);
-    assert_true(kp__reported(sub, false, s.now));
-    assert_true(kp__reported(sub, true, s.now));
+    assert_true(kp__reported(&s.core, sub, false, s.now));
+    assert_true(kp__reported(&s.core, sub, true, s.now));
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
-    assert_false(sub->health.probing); /* no probe: nothing is open */
+    assert_false(sub->rare->health.probing); /* no probe: nothing is open */
     stage_take(&s, &r);
     stage_give(&s, r.grant.slot, 0, true);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-    assert_false(sub->health.probing);
+    assert_false(sub->rare->health.probing);
     stage_close(&s);
 }
 
@@ -40,10 +40,10 @@ static void a_return_must_not_end_the_probe_of_a_creation(void **state)
     s.rules.breaker_counts = KP_BREAK_CREATE;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
-    sub->health.tripped = true;
+    kp__rare(&s.core, sub)->health.tripped = true;
     assert_int_equal(stage_ask(&s, sub, &r[0], KP_FRESH), KP__GRANT_PERMIT);
     stage_give(&s, slot, 0, true);
-    assert_true(sub->health.probing);
+    assert_true(sub->rare->health.probing);
     assert_int_equal(stage_ask(&s, sub, &r[1], KP_FRESH), KP__GRANT_NO);
     stage_close(&s);
 }
@@ -62,13 +62,13 @@ static void a_probe_that_came_to_nothing_must_let_another_begin(void **state)
     s.rules.breaker_counts = KP_BREAK_USE;
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     stage_rule(&s, b, &plain, -1, -1);
-    assert_true(kp__reported(a, false, s.now));
+    assert_true(kp__reported(&s.core, a, false, s.now));
     assert_int_equal(stage_ask(&s, a, &probe, 0), KP__GRANT_PERMIT);
     struct kp__slot *slot = stage_spend(&s, a);
     stage_pending(&s, &probe, slot);
     assert_int_equal(stage_ask(&s, b, &other, 0), KP__GRANT_WAIT);
-    kp__share_begin(&s.core.live, a);
-    a->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE; /* the creation took long */
+    kp__share_begin(&s.core, &s.core.live, a);
+    kp__contest(&s.core, a)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE; /* the creation took long */
     stage_made(&s, slot, NULL);
     assert_ptr_equal(other.grant.victim, slot);
     assert_int_equal(probe.grant.kind, KP__GRANT_WAIT);
@@ -77,7 +77,7 @@ static void a_probe_that_came_to_nothing_must_let_another_begin(void **state)
     stage_destroy(&s);
     stage_heed(&s, &probe);
     assert_int_equal(probe.grant.kind, KP__GRANT_PERMIT);
-    assert_true(a->health.probing);
+    assert_true(a->rare->health.probing);
     stage_close(&s);
 }
 
@@ -91,10 +91,10 @@ static void a_kept_failure_must_be_told_before_the_latest(void **state)
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
     last.until = s.now + 50;
-    sub->health.last = &last;
+    kp__rare(&s.core, sub)->health.last = &last;
     kp__list_init(&kept.link);
-    kp__list_push_back(&sub->health.kept, &kept.link);
-    sub->health.kept_count = 1;
+    kp__list_push_back(&kp__rare(&s.core, sub)->health.kept, &kept.link);
+    kp__rare(&s.core, sub)->health.kept_count = 1;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
     assert_int_equal(r.grant.code, -2);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
@@ -113,12 +113,12 @@ static void a_failure_in_the_background_must_be_kept_for_its_time_only(void **st
     struct kp__subpool *sub = stage_key(&s);
     kp__permit_take(&s.core, sub);
     stage_failed(&s, stage_spend(&s, sub), NULL, -9);
-    assert_int_equal(sub->health.kept_count, 0);
+    assert_int_equal(sub->rare->health.kept_count, 0);
     for (int i = 0; i < 2; i++) { /* told to everybody */
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
         STAGE_NO(&r, -9, "cache_failure_ms");
     }
-    free(sub->health.last);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -139,7 +139,7 @@ static void a_hundred_failures_must_not_shorten_the_pause(void **state)
         struct kp__failure *keep = NULL;
         kp__permit_take(&s.core, sub);
         kp__create_failed(&s.core, stage_spend(&s, sub), NULL, &what, &keep, s.now, &s.todo);
-        assert_int_equal(sub->health.back_off, s.now + (i == 0 ? 8 : 16));
+        assert_int_equal(sub->rare->health.back_off, s.now + (i == 0 ? 8 : 16));
     }
     assert_int_equal(s.core.slots.made, 1); /* the slot is free for the next one each time */
     stage_close(&s);
@@ -155,7 +155,7 @@ static void after_a_failure_one_creation_must_be_tried_not_two(void **state)
     s.rules.max_creating = 3;
     s.rules.retry_first = 50;
     struct kp__subpool *sub = stage_key(&s);
-    sub->health.failures = 1;
+    kp__rare(&s.core, sub)->health.failures = 1;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_WAIT);
     assert_string_equal(r[1].limit, "max_creating");
@@ -436,8 +436,8 @@ static void who_waited_twice_the_target_must_be_shed_and_nobody_earlier(void **s
     s.rules.shed_interval = 1000;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
-    sub->shed.slow = true;
-    sub->shed.interval_end = KP__NEVER;
+    kp__rare(&s.core, sub)->shed.slow = true;
+    kp__rare(&s.core, sub)->shed.interval_end = KP__NEVER;
     stage_ask(&s, sub, &r[0], 0);
     s.now += 1;
     stage_ask(&s, sub, &r[1], 0);

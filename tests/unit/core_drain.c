@@ -56,7 +56,7 @@ static void none_must_be_left_to_drain_where_an_idle_one_can_go_instead(void **s
     assert_int_equal(stage_ask(&s, b, &other, KP_FRESH), KP__GRANT_WAIT);
     stage_give(&s, shared[1], 0, true);
     assert_true(other.invited);
-    a->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE; /* by now it has had more than the other */
+    kp__contest(&s.core, a)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE; /* by now it has had more than the other */
     assert_int_equal(stage_ask(&s, a, &r, 0), KP__GRANT_SLOT);
     assert_ptr_equal(r.grant.slot, shared[0]);
     assert_false(r.waited);
@@ -82,12 +82,12 @@ static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(
             other = stage_take(&s, &r);
             stage_give(&s, other, 0, true);
         }
-        kp__drain(slot, true);
+        kp__drain(&s.core, slot, true);
         stage_check(&s);
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
         assert_ptr_equal(r.grant.slot, idle ? other : slot);
         assert_false(slot->draining);
-        assert_null(sub->draining);
+        assert_null(sub->rare->draining);
         stage_close(&s);
     }
 }
@@ -108,12 +108,12 @@ static void one_left_to_drain_must_not_be_shared_while_its_last_lease_ends(void 
             assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
             stage_give(&s, slot, 0, true);
         }
-        kp__drain(slot, true);
+        kp__drain(&s.core, slot, true);
         kp__seat_at(slot, seat)->ending = true;
         assert_int_equal(stage_ask(&s, sub, &r, KP_DONT_WAIT), KP__GRANT_NO);
         assert_false(slot->draining);
         kp__seat_at(slot, seat)->ending = false;
-        kp__open_seats(slot);
+        kp__open_seats(&s.core, slot);
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
         assert_ptr_equal(r.grant.slot, slot);
         stage_close(&s);

@@ -27,16 +27,16 @@ static void a_failed_creation_must_refund_everything_and_tell_who_ran_it(void **
     assert_false(r.holds_lent);
     assert_int_equal(s.core.lent.used, 0);
     assert_int_equal(s.core.live.used, 0);
-    assert_int_equal(sub->tally.create_failures, 1);
-    assert_int_equal(s.core.tally.create_failures, 1);
-    assert_int_equal(sub->health.failures, 1);
-    assert_int_equal(sub->health.back_off, 0);
-    assert_false(sub->health.tripped);
-    assert_int_equal(sub->health.last->code, -9);
-    assert_int_equal(sub->health.last->until, 0);
-    assert_int_equal(sub->health.last->vendor_code, 7);
+    assert_int_equal(sub->rare->seldom.create_failures, 1);
+    assert_int_equal(s.core.seldom.create_failures, 1);
+    assert_int_equal(sub->rare->health.failures, 1);
+    assert_int_equal(sub->rare->health.back_off, 0);
+    assert_false(sub->rare->health.tripped);
+    assert_int_equal(sub->rare->health.last->code, -9);
+    assert_int_equal(sub->rare->health.last->until, 0);
+    assert_int_equal(sub->rare->health.last->vendor_code, 7);
     assert_false(kp__is_filed(&sub->due));
-    free(sub->health.last);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -59,7 +59,7 @@ static void a_pending_creations_failure_must_be_told_its_sponsor(void **state)
     assert_true(stage_woken(&s, &r));
     assert_null(r.making);
     assert_int_equal(s.core.lent.used, 0);
-    free(sub->health.last);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -97,7 +97,7 @@ static void with_retries_a_sponsor_must_wait_on_and_create_again(void **state)
     stage_pending(&s, &r[0], slot);
     stage_failed(&s, slot, NULL, KP_EREFUSED);
     STAGE_NO(&r[0], KP_EREFUSED, "");
-    free(sub->health.last);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -117,7 +117,7 @@ static void with_retries_a_fresh_sponsor_must_wait_on_among_the_fresh(void **sta
     stage_failed(&s, slot, NULL, -9);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(r.queue, KP__FRESH);
-    free(sub->health.last);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -133,8 +133,8 @@ static void without_memory_a_failure_must_count_all_the_same(void **state)
     stage_ask(&s, sub, &r, 0);
     kp__create_failed(&s.core, stage_spend(&s, sub), &r, &what, &keep, s.now, &s.todo);
     STAGE_NO(&r, -9, "");
-    assert_null(sub->health.last);
-    assert_int_equal(sub->health.failures, 1);
+    assert_null(sub->rare->health.last);
+    assert_int_equal(sub->rare->health.failures, 1);
     stage_close(&s);
 }
 
@@ -155,7 +155,7 @@ static void the_older_failure_must_come_back_to_be_freed(void **state)
     stage_ask(&s, sub, &r, 0);
     kp__create_failed(&s.core, stage_spend(&s, sub), &r, &what, &keep, s.now, &s.todo);
     assert_ptr_equal(keep, &memory[0]);
-    assert_ptr_equal(sub->health.last, &memory[1]);
+    assert_ptr_equal(sub->rare->health.last, &memory[1]);
     assert_int_equal(memory[1].code, -9);
     stage_close(&s);
 }
@@ -195,9 +195,9 @@ static void the_pause_must_double_up_to_its_most_with_full_jitter(void **state)
         for (int n = 0; n < 4; n++) {
             uint64_t pause = cases[i].pause[n];
             fail_once(&s, sub, &r, -9);
-            if (sub->health.back_off != (pause ? s.now + pause : 0))
+            if (sub->rare->health.back_off != (pause ? s.now + pause : 0))
                 fail_msg("case %zu, failure %d: %llu", i, n + 1,
-                         (unsigned long long)(sub->health.back_off - s.now));
+                         (unsigned long long)(sub->rare->health.back_off - s.now));
             if (pause) {
                 assert_int_equal(sub->due.timer.at, s.now + pause);
                 assert_int_equal(stage_ask(&s, sub, &r, KP_DONT_CREATE), KP__GRANT_WAIT);
@@ -206,7 +206,7 @@ static void the_pause_must_double_up_to_its_most_with_full_jitter(void **state)
                 kp__unfile(&s.core, &sub->due);
             }
         }
-        free(sub->health.last);
+        free(sub->rare->health.last);
         stage_close(&s);
     }
 }
@@ -227,14 +227,14 @@ static void a_creation_that_comes_out_well_must_end_the_pause(void **state)
     struct kp__slot *other = stage_spend(&s, sub);
     struct kp__request second;
     fail_once(&s, sub, &second, -9);
-    assert_int_equal(sub->health.back_off, s.now + 50);
-    assert_int_equal(sub->health.last->until, s.now + 20);
+    assert_int_equal(sub->rare->health.back_off, s.now + 50);
+    assert_int_equal(sub->rare->health.last->until, s.now + 20);
     stage_made(&s, other, &r);
-    assert_int_equal(sub->health.failures, 0);
-    assert_int_equal(sub->health.back_off, 0);
-    assert_int_equal(sub->health.last->until, 0);
+    assert_int_equal(sub->rare->health.failures, 0);
+    assert_int_equal(sub->rare->health.back_off, 0);
+    assert_int_equal(sub->rare->health.last->until, 0);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
-    free(sub->health.last);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -248,7 +248,7 @@ static void after_a_failure_creations_must_be_tried_one_at_a_time(void **state)
     stage_open(&s);
     s.rules.max_creating = 3;
     struct kp__subpool *sub = stage_key(&s);
-    sub->health.failures = 1;
+    kp__rare(&s.core, sub)->health.failures = 1;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_PERMIT); /* no pauses: no probing */
     s.rules.retry_first = 50;
@@ -271,7 +271,7 @@ static void a_failure_must_be_told_again_for_as_long_as_it_is_kept(void **state)
     s.rules.cache_failure = 20;
     struct kp__subpool *sub = stage_key(&s);
     fail_once(&s, sub, &r, -9);
-    assert_int_equal(sub->health.last->until, s.now + 20);
+    assert_int_equal(sub->rare->health.last->until, s.now + 20);
     s.now += 19;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
     STAGE_NO(&r, -9, "cache_failure_ms");
@@ -279,7 +279,7 @@ static void a_failure_must_be_told_again_for_as_long_as_it_is_kept(void **state)
     assert_string_equal(r.why->text, "no");
     s.now += 1;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
-    free(sub->health.last);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -298,16 +298,16 @@ static void a_background_failure_must_be_told_once_to_one_each(void **state)
         kp__permit_take(&s.core, sub);
         stage_failed(&s, stage_spend(&s, sub), NULL, -i);
         /* no more than the key may hold are kept */
-        assert_int_equal(sub->health.kept_count, i < 2 ? i : 2);
+        assert_int_equal(sub->rare->health.kept_count, i < 2 ? i : 2);
     }
-    assert_int_equal(sub->health.last->code, -3);
-    assert_int_equal(sub->health.last->until, 0);
+    assert_int_equal(sub->rare->health.last->code, -3);
+    assert_int_equal(sub->rare->health.last->until, 0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(stage_ask(&s, sub, &r[i], 0), KP__GRANT_NO);
         STAGE_NO(&r[i], -1 - i, "cache_failure_ms");
         assert_int_equal(r[i].why->code, -1 - i);
     }
-    assert_int_equal(sub->health.kept_count, 0);
+    assert_int_equal(sub->rare->health.kept_count, 0);
     assert_int_equal(stage_ask(&s, sub, &r[2], 0), KP__GRANT_PERMIT);
     for (int i = 0; i < 2; i++) { /* they leave with the to-do */
         struct kp__list *spent = kp__list_first(&s.todo.spent);
@@ -316,7 +316,7 @@ static void a_background_failure_must_be_told_once_to_one_each(void **state)
         free(KP__OF(spent, struct kp__failure, link));
     }
     assert_null(kp__list_first(&s.todo.spent));
-    free(sub->health.last);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -331,16 +331,16 @@ static void a_failure_of_ones_own_must_not_be_kept_for_others(void **state)
     s.rules.cache_failure = KP__NEVER;
     struct kp__subpool *sub = stage_key(&s);
     fail_once(&s, sub, &r, -9);
-    assert_int_equal(sub->health.kept_count, 0);
-    free(sub->health.last);
-    sub->health.last = NULL;
+    assert_int_equal(sub->rare->health.kept_count, 0);
+    free(sub->rare->health.last);
+    kp__rare(&s.core, sub)->health.last = NULL;
     stage_ask(&s, sub, &r, 0);
     struct kp__slot *slot = stage_spend(&s, sub);
     stage_pending(&s, &r, slot);
     stage_failed(&s, slot, NULL, -9); /* its sponsor's */
-    assert_int_equal(sub->health.kept_count, 0);
-    assert_int_equal(sub->health.last->until, 0);
-    free(sub->health.last);
+    assert_int_equal(sub->rare->health.kept_count, 0);
+    assert_int_equal(sub->rare->health.last->until, 0);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 
@@ -356,7 +356,7 @@ static void a_failed_refill_must_be_tried_again(void **state)
     kp__permit_take(&s.core, sub);
     stage_failed(&s, stage_spend(&s, sub), NULL, -9);
     assert_int_equal(sub->due.timer.at, s.now);
-    free(sub->health.last);
+    free(sub->rare->health.last);
     stage_close(&s);
 }
 

@@ -186,8 +186,9 @@ static void what_was_offered_must_not_be_taken_by_who_ranks_behind(void **state)
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
     stage_give(&s, slot, 0, true);
     assert_true(r.invited);
-    kp__share_begin(&s.core.live, c);
-    c->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE; /* it has had more than its share */
+    kp__share_begin(&s.core, &s.core.live, c);
+    /* it has had more than its share */
+    kp__contest(&s.core, c)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE;
     assert_int_equal(stage_ask(&s, c, &late, 0), KP__GRANT_WAIT);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT); /* it is on its way */
     stage_heed(&s, &r);
@@ -266,7 +267,7 @@ static void who_gives_back_while_one_of_its_own_waits_must_have_no_claim(void **
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     struct kp__slot *slot = give_back(&s, a, b, &r);
-    a->health.back_off = s.now + 50;
+    kp__rare(&s.core, a)->health.back_off = s.now + 50;
     assert_int_equal(stage_ask(&s, a, &own, KP_FRESH), KP__GRANT_WAIT);
     stage_give(&s, slot, 0, true);
     assert_int_equal(own.grant.kind, KP__GRANT_WAIT);

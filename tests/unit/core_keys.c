@@ -22,7 +22,7 @@ static void a_new_key_must_be_found_and_a_dropped_one_must_not(void **state)
     assert_int_equal(a->serial, 1);
     assert_int_equal(b->serial, 2);
     assert_true(a->in_use && b->in_use);
-    assert_int_equal(s.core.tally.keys_made, 2);
+    assert_int_equal(s.core.keys_made, 2);
     assert_ptr_equal(kp__table_find(&s.core, 5, same_serial, &serial), b);
     assert_null(kp__table_find(&s.core, 6, same_serial, &serial));
     stage_check(&s);
@@ -31,7 +31,7 @@ static void a_new_key_must_be_found_and_a_dropped_one_must_not(void **state)
     kp__table_drop(&s.core, b);
     assert_false(b->in_use);
     assert_int_equal(s.core.key_count, 1);
-    assert_int_equal(s.core.tally.keys_forgotten, 1);
+    assert_int_equal(s.core.keys_forgotten, 1);
     assert_null(kp__table_find(&s.core, 5, same_serial, &serial));
     assert_int_equal(kp__due_next(&s.core), KP__NEVER);
     stage_check(&s);
@@ -234,11 +234,11 @@ static void new_rules_must_take_a_key_out_of_the_heap_of_what_it_lacked(void **s
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     stage_lend(&s, a);
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
-    assert_ptr_equal(b->lacks, &s.core.lent);
+    assert_ptr_equal(b->contest->lacks, &s.core.lent);
     struct kp__rules none_lent = stage_rules();
     none_lent.max_lent = 0;
     stage_rule(&s, b, &none_lent, -1, -1);
-    assert_null(b->lacks); /* its own limit binds now */
+    assert_null(b->contest->lacks); /* its own limit binds now */
     assert_string_equal(r.limit, "max_lent");
     stage_close(&s);
 }
@@ -356,10 +356,10 @@ static void a_key_that_changes_its_group_must_begin_there_as_one_who_never_compe
         stage_rule(&s, there, &rules, which ? -1 : 1, which ? 1 : -1);
         assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
         assert_int_equal(stage_ask(&s, there, &r[1], 0), KP__GRANT_WAIT);
-        assert_int_equal(sub->rank.score, 91 * KP__SHARE_ONE);
+        assert_int_equal(sub->contest->rank.score, 91 * KP__SHARE_ONE);
         stage_rule(&s, sub, &rules, which ? -1 : 1, which ? 1 : -1);
-        assert_ptr_equal(sub->lacks, &s.groups[1].budget);
-        assert_int_equal(sub->rank.score, there->rank.score);
+        assert_ptr_equal(sub->contest->lacks, &s.groups[1].budget);
+        assert_int_equal(sub->contest->rank.score, there->contest->rank.score);
         assert_ptr_equal(kp__starved_first(&s.core, &s.groups[1].budget), sub);
         stage_close(&s);
     }
@@ -379,10 +379,10 @@ static void other_rules_in_the_same_group_must_not_be_a_new_beginning(void **sta
     stage_rule(&s, other, &s.rules, 0, -1);
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, other, &r[1], 0), KP__GRANT_WAIT);
-    assert_int_equal(sub->rank.score, 91 * KP__SHARE_ONE);
+    assert_int_equal(sub->contest->rank.score, 91 * KP__SHARE_ONE);
     s.groups[0].budget.served = 95 * KP__SHARE_ONE;
     stage_rule(&s, sub, &s.rules, 0, -1); /* out of the heap and back: the credit is two permits */
-    assert_int_equal(sub->rank.score, 94 * KP__SHARE_ONE);
+    assert_int_equal(sub->contest->rank.score, 94 * KP__SHARE_ONE);
     stage_close(&s);
 }
 
@@ -399,10 +399,10 @@ static void groups_must_change_nothing_of_what_a_key_has_had_of_the_lent_permits
     struct kp__subpool *sub = stage_key(&s), *other = stage_key(&s);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
     kp__starve(&s.core, other, &s.core.lent); /* so that the bout goes on */
-    assert_int_equal(sub->rank.score, 91 * KP__SHARE_ONE);
+    assert_int_equal(sub->contest->rank.score, 91 * KP__SHARE_ONE);
     s.core.lent.served = 95 * KP__SHARE_ONE;
     stage_rule(&s, sub, &s.rules, 0, 1); /* out of the heap and back: the credit is two permits */
-    assert_int_equal(sub->rank.score, 94 * KP__SHARE_ONE);
+    assert_int_equal(sub->contest->rank.score, 94 * KP__SHARE_ONE);
     stage_close(&s);
 }
 
@@ -421,17 +421,17 @@ static void what_a_key_had_must_count_by_the_weight_that_it_had_then(void **stat
     s.now += 100;
     s.core.now = s.now;
     stage_rule(&s, sub, &s.rules, -1, -1);
-    assert_int_equal(sub->share.had[KP__LEASED], 0); /* nothing: nobody is starved */
+    assert_int_equal(sub->contest->share.had[KP__LEASED], 0); /* nothing: nobody is starved */
     s.core.lent.cap = 1;
     assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
     s.now += 100;
     s.core.now = s.now;
     stage_rule(&s, sub, &heavy, -1, -1);
-    assert_int_equal(sub->share.had[KP__LEASED], KP__SHARE_ONE / KP__SHARE_TAU);
+    assert_int_equal(sub->contest->share.had[KP__LEASED], KP__SHARE_ONE / KP__SHARE_TAU);
     s.now += 100;
     s.core.now = s.now;
     kp__account(&s.core, sub);
-    assert_int_equal(sub->share.had[KP__LEASED], 5 * (KP__SHARE_ONE / KP__SHARE_TAU / 4));
+    assert_int_equal(sub->contest->share.had[KP__LEASED], 5 * (KP__SHARE_ONE / KP__SHARE_TAU / 4));
     stage_close(&s);
 }
 

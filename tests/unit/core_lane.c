@@ -104,7 +104,7 @@ static void a_lane_must_stay_shut_while_anything_goes_on(void **state)
     STAYS_SHUT(&s, sub, sub->promised, 1);
     STAYS_SHUT(&s, sub, sub->count[KP__CREATING], 1);
     STAYS_SHUT(&s, sub, sub->count[KP__CLOSING], 1);
-    STAYS_SHUT(&s, sub, sub->health.tripped, true);
+    STAYS_SHUT(&s, sub, kp__rare(&s.core, sub)->health.tripped, true);
     STAYS_SHUT(&s, sub, sub->leaving, true);
     STAYS_SHUT(&s, sub, sub->refill, true);
     lane_close(&s);

@@ -138,7 +138,7 @@ static void what_must_not_end_by_its_word_must_not_be_on_the_lane(void **state)
     struct kp__subpool *sub = lane_key(&s, 6, 4);
     struct kp__slot *lent[4];
     int n = 0;
-    for STAGE_EACH (l, &sub->slots[KP__LENT])
+    for STAGE_EACH (l, KP__SLOTS(sub, KP__LENT))
         lent[n++] = KP__OF((struct kp__list *)(uintptr_t)l, struct kp__slot, link);
     lent[0]->doomed = true;
     lent[1]->first.decided = true;

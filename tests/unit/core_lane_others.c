@@ -24,7 +24,7 @@ static void what_is_found_lent_must_be_told_when_it_leaks(void **state)
     assert_int_equal(slot->due.timer.at, due);
     assert_null(kp__look_at_slot(&s.core, slot, due - 1, &s.todo));
     assert_ptr_equal(kp__look_at_slot(&s.core, slot, due, &s.todo), &slot->first);
-    assert_int_equal(sub->tally.leaks, 1);
+    assert_int_equal(sub->rare->seldom.leaks, 1);
     lane_close(&s);
 }
 
@@ -44,7 +44,7 @@ static void what_leaks_must_be_told_once_over_any_number_of_terms(void **state)
         s.now += 99;
         lane_shut(&s, sub);
         kp__look_at_slot(&s.core, slot, s.now, &s.todo);
-        assert_int_equal(sub->tally.leaks, i >= 2); /* found at 99, 99 long at 198 */
+        assert_int_equal(sub->rare->seldom.leaks, i >= 2); /* found at 99, 99 long at 198 */
         assert_true(lane_open(&s, sub));
     }
     lane_close(&s);
@@ -125,7 +125,7 @@ static void eviction_must_not_take_what_was_taken_meanwhile(void **state)
     assert_int_equal(slots[0]->state, KP__LENT);
     stage_take(&s, &r);
     assert_int_equal(stage_ask(&s, subs[1], &q, 0), KP__GRANT_WAIT);
-    assert_ptr_equal(subs[1]->lacks, &s.core.live);
+    assert_ptr_equal(subs[1]->contest->lacks, &s.core.live);
     /* who waits for room gets it when it comes back */
     stage_give(&s, slots[0], 0, true);
     assert_int_equal(q.grant.kind, KP__GRANT_PERMIT);
@@ -197,7 +197,7 @@ static void what_a_key_held_must_be_counted_as_its_books_were_until_it_is_shut(v
     lane_shut(&s, a);
     assert_int_equal(s.core.usual[KP__IN_USE].spent - spent, 10);
     assert_int_equal(s.core.usual[KP__LEASED].spent - leased, 10);
-    assert_int_equal(a->share.at, s.now);
+    assert_int_equal(a->contest->share.at, s.now);
     s.core.phase = KP__CLOSED;
     kp__refuse_all(&s.core, b, KP_ECLOSED, &s.todo);
     kp__starve(&s.core, b, NULL);

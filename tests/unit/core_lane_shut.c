@@ -98,7 +98,7 @@ static void what_became_of(bool was_lent, bool is_lent, uint64_t leases)
     } else {
         assert_int_equal(is.since, opened);
         assert_int_equal(is.order, s.core.returns);
-        assert_ptr_equal(kp__list_first(&sub->slots[KP__IDLE]), &slot->link);
+        assert_ptr_equal(kp__list_first(KP__SLOTS(sub, KP__IDLE)), &slot->link);
     }
     assert_int_equal(keeps->state, KP__IDLE);
     assert_int_equal(keeps->generation, kept.generation);
@@ -148,7 +148,7 @@ static const char *idle_order(const struct kp__subpool *sub, struct kp__slot *co
     static char word[32];
     int k = 0;
 
-    for STAGE_EACH (l, &sub->slots[KP__IDLE])
+    for STAGE_EACH (l, KP__SLOTS(sub, KP__IDLE))
         for (int i = 0; i < n; i++)
             if (&slots[i]->link == l) word[k++] = (char)('a' + i);
     word[k] = 0;

@@ -174,7 +174,7 @@ static inline void lane_assert(const struct kp__subpool *sub, uint32_t cells, ui
         seen[number] = true;
     }
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        for STAGE_EACH (l, &sub->slots[state]) {
+        for STAGE_EACH (l, KP__SLOTS(sub, state)) {
             const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
             if (!slot->on_lane) continue;
             assert_true(seen[slot->cell]);
@@ -209,9 +209,9 @@ static inline void lane_bury(struct stage *s, struct kp__subpool *sub)
     struct kp__list *first;
 
     if (sub->open) lane_shut(s, sub);
-    while ((first = kp__list_first(&sub->slots[KP__LENT])) != NULL)
+    while ((first = kp__list_first(KP__SLOTS(sub, KP__LENT))) != NULL)
         stage_give(s, KP__OF(first, struct kp__slot, link), 0, true);
-    while ((first = kp__list_first(&sub->slots[KP__IDLE])) != NULL)
+    while ((first = kp__list_first(KP__SLOTS(sub, KP__IDLE))) != NULL)
         kp__close_idle(&s->core, KP__OF(first, struct kp__slot, link), KP__SURPLUS, &s->todo);
     stage_destroy(s);
     kp__table_drop(&s->core, sub);

@@ -91,7 +91,7 @@ static void a_bad_check_must_end_the_lease_and_let_its_request_wait_on(void **st
     assert_null(r.making);
     stage_destroy(&s);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    assert_int_equal(sub->tally.invalid, 1);
+    assert_int_equal(sub->rare->seldom.invalid, 1);
     assert_int_equal(sub->tally.hits, 0);
     stage_close(&s);
 }
@@ -193,7 +193,7 @@ static void a_victims_end_must_answer_who_waits_for_its_place(void **state)
     assert_int_equal(a->ceded, 0);
     assert_int_equal(b->promised, 0);
     assert_int_equal(b->count[KP__CREATING], 1);
-    assert_int_equal(a->tally.evicted, 1);
+    assert_int_equal(a->rare->seldom.evicted, 1);
     assert_true(stage_woken(&s, &r));
     stage_take(&s, &r);
     stage_close(&s);
@@ -271,13 +271,13 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         assert_ptr_equal(second->sponsor, waits ? &r : NULL);
         if (waits) assert_ptr_equal(r.making, second);
         assert_ptr_equal(kp__list_first(&s.todo.doomed), doomed);
-        assert_ptr_equal(kp__list_last(&s.todo.doomed), &second->work);
-        assert_ptr_equal(kp__list_next(&s.todo.doomed, doomed), &second->work);
+        assert_ptr_equal(kp__list_last(&s.todo.doomed), &second->link);
+        assert_ptr_equal(kp__list_next(&s.todo.doomed, doomed), &second->link);
         assert_int_equal(s.groups[0].budget.used, 1);
         assert_int_equal(s.groups[1].budget.used, 1); /* nobody else may take the first's place */
         assert_int_equal(b->ceded, 0);
         assert_int_equal(a->ceded, 1);
-        kp__list_remove(&second->work);
+        kp__list_remove(&second->link);
         kp__victim_gone_late(&s.core, second, s.now, &s.todo);
         stage_check(&s);
         if (waits) assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
@@ -285,7 +285,7 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         assert_int_equal(c->promised, 0);
         assert_int_equal(s.groups[0].budget.used, waits);
         assert_int_equal(s.groups[1].budget.used, waits);
-        assert_int_equal(s.core.tally.evicted, 2);
+        assert_int_equal(s.core.seldom.evicted, 2);
         stage_close(&s);
     }
 }
@@ -313,7 +313,7 @@ static void a_key_that_leaves_its_groups_must_leave_them_its_victims_places(void
         stage_check(&s);
         assert_int_equal(next[0].grant.kind, KP__GRANT_WAIT);
         assert_int_equal(next[1].grant.kind, both ? KP__GRANT_WAIT : KP__GRANT_PERMIT);
-        kp__list_remove(&second->work);
+        kp__list_remove(&second->link);
         kp__victim_gone_late(&s.core, second, s.now, &s.todo);
         stage_check(&s);
         assert_int_equal(next[0].grant.kind, KP__GRANT_PERMIT);

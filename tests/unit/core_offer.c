@@ -33,8 +33,8 @@ static void room_must_be_owed_to_who_is_a_whole_permit_behind(void **state)
         assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* nobody is starved */
         kp__starve(&s.core, poor, &s.core.live);
         assert_false(kp__budget_owed(&s.core, &s.core.live, poor)); /* not to oneself */
-        kp__share_begin(&s.core.live, mine);
-        poor->rank.score = kp__share_score(&s.core.live, mine) - cases[i].behind;
+        kp__share_begin(&s.core, &s.core.live, mine);
+        kp__contest(&s.core, poor)->rank.score = kp__share_score(&s.core.live, mine) - cases[i].behind;
         if (kp__budget_owed(&s.core, &s.core.live, mine) != cases[i].owed)
             fail_msg("case %zu", i);
         stage_close(&s);
@@ -52,24 +52,24 @@ static void floors_and_arrival_must_owe_by_rank_alone(void **state)
     struct kp__subpool *mine = stage_key(&s), *poor = stage_key(&s);
     stage_rule(&s, poor, &below, -1, -1);
     kp__starve(&s.core, poor, &s.core.live);
-    poor->rank.score += 100 * ONE;
+    kp__contest(&s.core, poor)->rank.score += 100 * ONE;
     assert_true(kp__budget_owed(&s.core, &s.core.live, mine)); /* it is below its floor */
     stage_rule(&s, mine, &below, -1, -1); /* it settles: nobody waits there */
     kp__starve(&s.core, poor, &s.core.live);
-    poor->rank.score += 100 * ONE;
+    kp__contest(&s.core, poor)->rank.score += 100 * ONE;
     assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* both are: by score */
-    poor->rank.score = kp__share_score(&s.core.live, mine) - 1;
+    kp__contest(&s.core, poor)->rank.score = kp__share_score(&s.core.live, mine) - 1;
     assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
     stage_rule(&s, poor, &s.rules, -1, -1);
     kp__starve(&s.core, poor, &s.core.live);
-    poor->rank.score -= 100 * ONE;
+    kp__contest(&s.core, poor)->rank.score -= 100 * ONE;
     assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* only mine is below */
     s.core.by_arrival = true;
     stage_rule(&s, mine, &s.rules, -1, -1);
     kp__starve(&s.core, poor, &s.core.live);
-    poor->rank.stamp = UINT64_MAX - 1; /* nobody of mine waits: last of all */
+    kp__contest(&s.core, poor)->rank.stamp = UINT64_MAX - 1; /* nobody of mine waits: last of all */
     assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
-    poor->rank.stamp = UINT64_MAX;
+    kp__contest(&s.core, poor)->rank.stamp = UINT64_MAX;
     assert_false(kp__budget_owed(&s.core, &s.core.live, mine));
     stage_close(&s);
 }
@@ -101,11 +101,12 @@ static void room_must_be_owed_by_one_above_its_share_to_one_below(void **state)
             for (uint32_t n = 0; n < cases[i].held[k]; n++) kp__lent_take(&s.core, sub[k]);
         }
         kp__starve(&s.core, sub[1], &s.core.lent);
-        kp__share_begin(&s.core.lent, sub[0]);
-        sub[1]->rank.score = kp__share_score(&s.core.lent, sub[0]) - 1;
+        kp__share_begin(&s.core, &s.core.lent, sub[0]);
+        kp__contest(&s.core, sub[1])->rank.score =
+            kp__share_score(&s.core.lent, sub[0]) - 1;
         if (kp__budget_owed(&s.core, &s.core.lent, sub[0]) != cases[i].owed)
             fail_msg("case %zu", i);
-        sub[1]->rank.score++; /* no better */
+        kp__contest(&s.core, sub[1])->rank.score++; /* no better */
         assert_false(kp__budget_owed(&s.core, &s.core.lent, sub[0]));
         stage_close(&s);
     }
@@ -125,10 +126,10 @@ static void nothing_must_be_owed_to_oneself_however_old_ones_rank_is(void **stat
     s.core.lent.looked_at = s.core.now += 1000;
     s.core.lent.looks = 8;
     assert_false(kp__budget_owed(&s.core, &s.core.lent, sub));
-    sub->rank.score -= 9 * ONE;
+    kp__contest(&s.core, sub)->rank.score -= 9 * ONE;
     assert_false(kp__budget_owed_used(&s.core, &s.core.lent, sub));
     assert_false(kp__budget_outranked(&s.core, &s.core.lent, sub));
-    assert_int_equal(sub->rank.score, UINT64_MAX - 7 * ONE + 1); /* so it was looked at by nobody */
+    assert_int_equal(sub->contest->rank.score, UINT64_MAX - 7 * ONE + 1); /* so it was looked at by nobody */
     stage_close(&s);
 }
 
@@ -159,8 +160,8 @@ static void what_is_in_use_must_be_owed_by_what_the_key_has_without_it(void **st
         for (uint32_t n = 0; n < cases[i].held; n++) kp__lent_take(&s.core, mine);
         assert_false(kp__budget_owed_used(&s.core, &s.core.lent, mine)); /* nobody is starved */
         kp__starve(&s.core, poor, &s.core.lent);
-        kp__share_begin(&s.core.lent, mine);
-        poor->rank.score = kp__share_score(&s.core.lent, mine) - cases[i].behind;
+        kp__share_begin(&s.core, &s.core.lent, mine);
+        kp__contest(&s.core, poor)->rank.score = kp__share_score(&s.core.lent, mine) - cases[i].behind;
         if (kp__budget_owed_used(&s.core, &s.core.lent, mine) != cases[i].owed)
             fail_msg("case %zu", i);
         stage_close(&s);

@@ -23,9 +23,9 @@ static void the_minimum_must_be_wanted_less_what_there_is(void **state)
     assert_int_equal(wanted(&s, sub), 4);
     sub->promised = 1;
     assert_int_equal(wanted(&s, sub), 3);
-    sub->health.kept_count = 1; /* a failure that is still to be told stands for one */
+    kp__rare(&s.core, sub)->health.kept_count = 1; /* a failure that is still to be told stands for one */
     assert_int_equal(wanted(&s, sub), 2);
-    sub->health.kept_count = 9;
+    kp__rare(&s.core, sub)->health.kept_count = 9;
     assert_int_equal(wanted(&s, sub), 0);
     sub->promised = 0;
     stage_close(&s);
@@ -222,18 +222,18 @@ static void the_background_must_heed_health_and_creations_under_way(void **state
     s.rules.min_live = 5;
     s.rules.max_creating = 2;
     struct kp__subpool *sub = stage_key(&s);
-    sub->health.tripped = true;
+    kp__rare(&s.core, sub)->health.tripped = true;
     assert_false(permit(&s, sub));
-    sub->health.tripped = false;
-    sub->health.back_off = s.now + 1;
+    kp__rare(&s.core, sub)->health.tripped = false;
+    kp__rare(&s.core, sub)->health.back_off = s.now + 1;
     assert_false(permit(&s, sub));
-    sub->health.back_off = s.now;
+    kp__rare(&s.core, sub)->health.back_off = s.now;
     assert_true(permit(&s, sub));
     assert_true(kp__refill_permit(&s.core, sub, false, s.now));
     assert_true(permit(&s, sub));
-    sub->health.failures = 1; /* one at a time, until one comes out well */
+    kp__rare(&s.core, sub)->health.failures = 1; /* one at a time, until one comes out well */
     assert_false(permit(&s, sub));
-    sub->health.failures = 0;
+    kp__rare(&s.core, sub)->health.failures = 0;
     assert_true(kp__refill_permit(&s.core, sub, false, s.now));
     assert_false(permit(&s, sub));
     stage_close(&s);
@@ -325,7 +325,7 @@ static void a_promise_that_ends_must_leave_the_victim_to_its_key(void **state)
     assert_ptr_equal(r[0].grant.victim, victim);
     assert_int_equal(stage_ask(&s, loser, &r[1], 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, poor, &r[2], 0), KP__GRANT_WAIT);
-    assert_ptr_equal(loser->lacks, &s.core.creating);
+    assert_ptr_equal(loser->contest->lacks, &s.core.creating);
     stage_give(&s, one, 0, false);
     assert_int_equal(stage_destroy(&s), 1); /* a place is free, but only one at a time is made */
     kp__decline(&s.core, &r[0], s.now, &s.todo);
@@ -371,11 +371,11 @@ static void a_starved_keys_rank_must_follow_what_it_holds(void **state)
     stage_ask(&s, a, &r[0], 0);
     stage_ask(&s, b, &r[1], 0);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
-    assert_int_equal(a->rank.score, 3 * KP__SHARE_ONE);
-    assert_int_equal(b->rank.score, 2 * KP__SHARE_ONE);
+    assert_int_equal(a->contest->rank.score, 3 * KP__SHARE_ONE);
+    assert_int_equal(b->contest->rank.score, 2 * KP__SHARE_ONE);
     kp__lent_take(&s.core, b); /* by no decision: only the rank is looked at */
     kp__lent_take(&s.core, b);
-    assert_int_equal(b->rank.score, 4 * KP__SHARE_ONE);
+    assert_int_equal(b->contest->rank.score, 4 * KP__SHARE_ONE);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     kp__lent_refund(&s.core, b);
     kp__lent_refund(&s.core, b);
@@ -416,8 +416,8 @@ static void a_promise_must_count_as_creating_and_in_groups_its_victim_is_not_in(
     assert_int_equal(s.groups[0].budget.used, 1);
     assert_int_equal(s.groups[1].budget.used, 0);
     assert_int_equal(s.groups[2].budget.used, 1);
-    assert_int_equal(s.core.tally.evicted, 1);
-    assert_int_equal(a->tally.evicted, 1);
+    assert_int_equal(s.core.seldom.evicted, 1);
+    assert_int_equal(a->rare->seldom.evicted, 1);
     stage_take(&s, &r);
     stage_close(&s);
 }

@@ -24,7 +24,7 @@ static void creations_must_stay_within_the_keys_and_the_pools_limit(void **state
     assert_int_equal(stage_ask(&s, b, &r[3], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, b, &r[4], 0), KP__GRANT_WAIT);
     assert_string_equal(r[4].limit, "budget.max_creating");
-    assert_ptr_equal(b->lacks, &s.core.creating);
+    assert_ptr_equal(b->contest->lacks, &s.core.creating);
     stage_check(&s);
     stage_take(&s, &r[0]);
     assert_int_equal(r[4].grant.kind, KP__GRANT_PERMIT); /* b holds less */
@@ -107,7 +107,7 @@ static void a_fresh_one_must_push_out_an_idle_one_where_there_is_no_room(void **
     assert_int_equal(old->state, KP__CLOSING);
     stage_take(&s, &r);
     assert_int_equal(sub->tally.destroys, 1);
-    assert_int_equal(sub->tally.evicted, 0);
+    assert_int_equal(sub->rare->seldom.evicted, 0);
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_WAIT); /* nothing idle */
     assert_int_equal(r.queue, KP__FRESH);
     (void)fresh;
@@ -191,7 +191,7 @@ static void another_keys_oldest_idle_one_must_make_room(void **state)
     stage_take(&s, &r[0]);
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
     assert_string_equal(r[1].limit, "budget.max_live");
-    assert_ptr_equal(b->lacks, &s.core.live);
+    assert_ptr_equal(b->contest->lacks, &s.core.live);
     /* what is destroyed anywhere makes room */
     assert_true(kp__doom(&s.core, r[0].grant.slot, KP__INVALIDATED, &s.todo));
     stage_give(&s, r[0].grant.slot, 0, true);
@@ -305,7 +305,7 @@ static void two_victims_whose_end_nobody_stands_by_must_go_one_after_the_other(v
     assert_ptr_equal(r.making, a1);
     assert_ptr_equal(a1->sponsor, &r);
     assert_ptr_equal(a1->heir, key[2]);
-    kp__list_remove(&a1->work); /* it was handed out to be destroyed */
+    kp__list_remove(&a1->link); /* it was handed out to be destroyed */
     kp__victim_gone_late(&s.core, a1, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
@@ -342,7 +342,7 @@ static void where_one_group_has_no_victim_the_other_must_lose_none(void **state)
     open_two_groups(&s, key);
     struct kp__slot *a1 = stage_lend(&s, key[0]), *b1 = stage_idle(&s, key[1]);
     assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_WAIT);
-    assert_ptr_equal(key[2]->lacks, &s.groups[0].budget);
+    assert_ptr_equal(key[2]->contest->lacks, &s.groups[0].budget);
     assert_int_equal(b1->state, KP__IDLE);
     /* with room in one, the other's victim is enough */
     stage_give(&s, a1, 0, false);

@@ -35,8 +35,8 @@ static void a_request_must_be_refused_for_the_reason_that_binds_first(void **sta
     s.core.phase = KP__DRAINING;
     assert_int_equal(stage_ask(&s, b, &r[7], 0), KP__GRANT_NO);
     STAGE_NO(&r[7], KP_ECLOSED, "");
-    assert_int_equal(a->tally.waits, 2);
-    assert_int_equal(s.core.tally.waits, 3);
+    assert_int_equal(a->rare->seldom.waits, 2);
+    assert_int_equal(s.core.seldom.waits, 3);
     stage_close(&s);
 }
 
@@ -159,7 +159,7 @@ static void one_past_its_time_must_not_be_lent(void **state)
     assert_int_equal(a->state, KP__CLOSING);
     assert_int_equal(a->reason, KP__EXPIRED);
     assert_int_equal(stage_destroy(&s), 1);
-    assert_int_equal(sub->tally.expired, 1);
+    assert_int_equal(sub->rare->seldom.expired, 1);
     stage_close(&s);
 }
 
@@ -206,18 +206,18 @@ static void leases_must_stay_within_the_keys_and_the_pools_limit(void **state)
     stage_lend(&s, a);
     assert_int_equal(stage_ask(&s, a, &r[0], 0), KP__GRANT_WAIT);
     assert_string_equal(r[0].limit, "max_lent");
-    assert_null(a->lacks);
+    assert_null(a->contest->lacks);
     stage_lend(&s, b);
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
     assert_string_equal(r[1].limit, "budget.max_lent");
-    assert_ptr_equal(b->lacks, &s.core.lent);
+    assert_ptr_equal(b->contest->lacks, &s.core.lent);
     stage_give(&s, first, 0, true); /* its own key's first, who waited longer */
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
     assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
     stage_give(&s, r[0].grant.slot, 0, true);
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
     assert_true(r[1].holds_lent);
-    assert_null(b->lacks);
+    assert_null(b->contest->lacks);
     stage_close(&s);
 }
 

@@ -52,14 +52,14 @@ static void nothing_must_be_counted_in_calm(void **state)
     s.core.starved = 0;
     s.core.now += 500;
     kp__account(&s.core, sub);
-    assert_int_equal(sub->share.had[KP__LEASED], 0);
+    assert_int_equal(sub->contest->share.had[KP__LEASED], 0);
     s.core.starved = 1;
     s.core.contended = s.core.now - 100;
     kp__account(&s.core, sub); /* only since somebody is starved */
-    assert_int_equal(sub->share.had[KP__LEASED], 2 * ONE / KP__SHARE_TAU);
-    assert_int_equal(sub->share.at, s.core.now);
+    assert_int_equal(sub->contest->share.had[KP__LEASED], 2 * ONE / KP__SHARE_TAU);
+    assert_int_equal(sub->contest->share.at, s.core.now);
     assert_int_equal(s.core.usual[KP__LEASED].spent, 200);
-    assert_int_equal(sub->share.had[KP__IN_USE], 0);
+    assert_int_equal(sub->contest->share.had[KP__IN_USE], 0);
     stage_close(&s);
 }
 
@@ -97,11 +97,11 @@ static void a_lag_must_grow_by_time_held_in_usual_holds_over_the_weight(void **s
         s.core.usual[KP__LEASED].hold = cases[i].hold;
         s.core.now += cases[i].span;
         kp__account_now(&s.core, sub);
-        if (sub->share.had[KP__LEASED] != cases[i].lag)
-            fail_msg("case %zu: %llu", i, (unsigned long long)sub->share.had[KP__LEASED]);
+        if (sub->contest->share.had[KP__LEASED] != cases[i].lag)
+            fail_msg("case %zu: %llu", i, (unsigned long long)sub->contest->share.had[KP__LEASED]);
         assert_int_equal(s.core.usual[KP__LEASED].spent, cases[i].held * cases[i].span);
         kp__account_now(&s.core, sub); /* once */
-        assert_int_equal(sub->share.had[KP__LEASED], cases[i].lag);
+        assert_int_equal(sub->contest->share.had[KP__LEASED], cases[i].lag);
         sub->lent_permits = 0;
         s.core.starved = 0;
         stage_close(&s);
@@ -136,10 +136,10 @@ static void time_that_steps_back_must_count_nothing(void **state)
     s.core.usual[KP__LEASED].hold = 100;
     s.core.now += 50;
     kp__account(&s.core, sub);
-    uint64_t had = sub->share.had[KP__LEASED];
+    uint64_t had = sub->contest->share.had[KP__LEASED];
     s.core.now -= 20;
     kp__account(&s.core, sub);
-    assert_int_equal(sub->share.had[KP__LEASED], had);
+    assert_int_equal(sub->contest->share.had[KP__LEASED], had);
     assert_int_equal(s.core.usual[KP__LEASED].spent, 100);
     sub->lent_permits = 0;
     stage_close(&s);
@@ -155,7 +155,7 @@ static void a_key_without_rules_must_only_be_given_the_time(void **state)
     sub->rules = NULL;
     s.core.now += 10;
     kp__account_now(&s.core, sub);
-    assert_int_equal(sub->share.at, s.core.now);
+    assert_int_equal(sub->contest->share.at, s.core.now);
     assert_int_equal(s.core.usual[KP__LEASED].spent, 0);
     stage_close(&s);
 }
@@ -174,10 +174,10 @@ static void a_score_must_be_one_more_than_held_by_weight_and_the_lag(void **stat
     sub->count[KP__CREATING] = 5;
     assert_int_equal(kp__share_score(&s.core.lent, sub), ONE);
     assert_int_equal(kp__share_score(&s.core.live, sub), 2 * ONE);
-    sub->share.had[KP__LEASED] = 70;
-    sub->share.had[KP__IN_USE] = 700;
-    sub->share.start[KP__LENDING].from = 1;
-    sub->share.start[KP__MAKING].from = 2;
+    kp__contest(&s.core, sub)->share.had[KP__LEASED] = 70;
+    kp__contest(&s.core, sub)->share.had[KP__IN_USE] = 700;
+    kp__contest(&s.core, sub)->share.start[KP__LENDING].from = 1;
+    kp__contest(&s.core, sub)->share.start[KP__MAKING].from = 2;
     assert_int_equal(kp__share_score(&s.core.lent, sub), ONE + 71);
     assert_int_equal(kp__share_score(&s.core.creating, sub), 2 * ONE + 702);
     assert_int_equal(kp__share_score(&s.core.live, sub), 2 * ONE + 700);
@@ -195,24 +195,24 @@ static void a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget(vo
     struct kp__subpool *sub = stage_key(&s);
     s.core.lent.served = 9 * ONE;
     s.core.lent.bout = 4;
-    sub->share.had[KP__LEASED] = 5 * ONE;
-    kp__share_begin(&s.core.lent, sub);
-    assert_int_equal(sub->share.start[KP__LENDING].bout, 4);
-    assert_int_equal(sub->share.start[KP__LENDING].from, 4 * ONE);
+    kp__contest(&s.core, sub)->share.had[KP__LEASED] = 5 * ONE;
+    kp__share_begin(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].bout, 4);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE);
     /* back in the same bout: at most a credit of two permits behind */
     s.core.lent.served = 10 * ONE;
-    kp__share_begin(&s.core.lent, sub);
-    assert_int_equal(sub->share.start[KP__LENDING].from, 4 * ONE); /* exactly that far */
+    kp__share_begin(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE); /* exactly that far */
     s.core.lent.served = 10 * ONE + 1;
-    kp__share_begin(&s.core.lent, sub);
-    assert_int_equal(sub->share.start[KP__LENDING].from, 4 * ONE + 1);
+    kp__share_begin(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 1);
     s.core.lent.served = 3 * ONE; /* ahead of it: stays there */
-    kp__share_begin(&s.core.lent, sub);
-    assert_int_equal(sub->share.start[KP__LENDING].from, 4 * ONE + 1);
+    kp__share_begin(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 1);
     s.core.lent.bout = 5; /* another bout: what was before is not held against it */
-    kp__share_begin(&s.core.lent, sub);
-    assert_int_equal(sub->share.start[KP__LENDING].from, 3 * ONE - 5 * ONE);
-    assert_int_equal(sub->share.start[KP__LENDING].bout, 5);
+    kp__share_begin(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, 3 * ONE - 5 * ONE);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].bout, 5);
     stage_close(&s);
 }
 
@@ -225,35 +225,35 @@ static void time_must_follow_who_was_served_and_never_go_back(void **state)
     s.rules.weight = 2;
     struct kp__subpool *sub = stage_key(&s);
     s.core.lent.bout = 1;
-    sub->share.start[KP__LENDING].bout = 1;
-    sub->share.had[KP__LEASED] = 3 * ONE;
-    kp__share_served(&s.core.lent, sub);
+    kp__contest(&s.core, sub)->share.start[KP__LENDING].bout = 1;
+    kp__contest(&s.core, sub)->share.had[KP__LEASED] = 3 * ONE;
+    kp__share_served(&s.core, &s.core.lent, sub);
     assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16);
-    sub->share.had[KP__LEASED] = ONE;
-    kp__share_served(&s.core.lent, sub);
+    kp__contest(&s.core, sub)->share.had[KP__LEASED] = ONE;
+    kp__share_served(&s.core, &s.core.lent, sub);
     assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16);
-    sub->share.had[KP__LEASED] = 3 * ONE + 1; /* as little as it may be */
-    kp__share_served(&s.core.lent, sub);
+    kp__contest(&s.core, sub)->share.had[KP__LEASED] = 3 * ONE + 1; /* as little as it may be */
+    kp__share_served(&s.core, &s.core.lent, sub);
     assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16 + 1);
     s.core.lent.served = 3 * ONE + ONE / 16;
     s.core.lent.served = 99 * ONE; /* far ahead: who waited all the time may come as far */
-    uint64_t from = sub->share.start[KP__LENDING].from;
-    kp__share_served(&s.core.lent, sub);
-    assert_int_equal(sub->share.start[KP__LENDING].from, from);
+    uint64_t from = sub->contest->share.start[KP__LENDING].from;
+    kp__share_served(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, from);
     assert_int_equal(s.core.lent.served, 99 * ONE);
     s.core.lent.served = 3 * ONE + ONE / 16;
     /* one who never competed begins now */
     s.core.lent.bout = 2;
-    kp__share_served(&s.core.lent, sub);
-    assert_int_equal(sub->share.start[KP__LENDING].bout, 2);
+    kp__share_served(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].bout, 2);
     assert_int_equal(s.core.lent.served, 3 * ONE + 2 * (ONE / 16));
     /* one below its floor does not move the time */
     s.rules.floor = 1;
-    sub->share.had[KP__LEASED] = 50 * ONE;
-    kp__share_served(&s.core.lent, sub);
+    kp__contest(&s.core, sub)->share.had[KP__LEASED] = 50 * ONE;
+    kp__share_served(&s.core, &s.core.lent, sub);
     assert_int_equal(s.core.lent.served, 3 * ONE + 2 * (ONE / 16));
     sub->lent_permits = 1;
-    kp__share_served(&s.core.lent, sub);
+    kp__share_served(&s.core, &s.core.lent, sub);
     assert_true(s.core.lent.served > 49 * ONE);
     sub->lent_permits = 0;
     stage_close(&s);
@@ -277,7 +277,7 @@ static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **sta
         for (int i = 0; i < 5; i++) all[i]->served = 0;
         kp__served(&s.core, sub, (enum kp__measure)m);
         bool concerned = m == (lacked == 4 ? KP__LEASED : KP__IN_USE);
-        if (lacked == 2 || lacked == 3) concerned = concerned && sub->group[lacked - 2];
+        if (lacked == 2 || lacked == 3) concerned = concerned && sub->contest->group[lacked - 2];
         for (int i = 0; i < 5; i++)
             assert_int_equal(all[i]->served > 0, i == lacked && concerned);
         kp__starve(&s.core, poor, NULL); /* nobody waits for it, as the books would have it */
@@ -299,7 +299,7 @@ static void a_budgets_time_must_follow_who_was_given_a_permit(void **state)
         struct kp__slot *slot = stage_lend(&s, rich);
         stage_lend(&s, rich);
         assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
-        assert_ptr_equal(poor->lacks, budget);
+        assert_ptr_equal(poor->contest->lacks, budget);
         stage_give(&s, slot, 0, kind == 2);
         if (kind < 2) assert_int_equal(budget->served, 0);
         stage_destroy(&s);
@@ -351,10 +351,10 @@ static void who_stays_must_keep_its_score_however_far_the_time_moves_on(void **s
     kp__starve(&s.core, b, &s.core.lent);
     s.core.lent.served = 9 * ONE;
     kp__starve(&s.core, a, &s.core.lent);
-    assert_int_equal(a->rank.score, ONE);
+    assert_int_equal(a->contest->rank.score, ONE);
     kp__starve(&s.core, b, NULL);
     kp__starve(&s.core, b, &s.core.lent);
-    assert_int_equal(b->rank.score, 8 * ONE);
+    assert_int_equal(b->contest->rank.score, 8 * ONE);
     stage_close(&s);
 }
 
@@ -370,12 +370,12 @@ static void whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by(void **
     s.core.usual[KP__LEASED].hold = 10;
     kp__starve(&s.core, a, &s.core.lent);
     kp__starve(&s.core, b, &s.core.lent);
-    a->rank.score -= 5; /* a hair before b */
-    kp__heap_fix(&s.core.lent.starved, &a->starved);
+    kp__contest(&s.core, a)->rank.score -= 5; /* a hair before b */
+    kp__heap_fix(&s.core.lent.starved, &kp__contest(&s.core, a)->starved);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
-    b->share.at = s.core.now += 100; /* b's is of now; a's has grown since */
+    kp__contest(&s.core, b)->share.at = s.core.now += 100; /* b's is of now; a's has grown since */
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
-    assert_true(a->rank.score > b->rank.score);
+    assert_true(a->contest->rank.score > b->contest->rank.score);
     assert_int_equal(s.core.lent.looks, 1);
     assert_int_equal(s.core.lent.looked_at, s.core.now);
     a->lent_permits = b->lent_permits = 0;
@@ -394,23 +394,23 @@ static void after_a_few_looks_at_one_moment_the_order_must_be_taken_as_it_is(voi
     for (int round = 0; round < 2; round++) {
         s.core.now += 10;
         for (uint32_t i = 1; i <= 9; i++) {
-            sub->share.at = 1; /* as if it were another each time */
-            sub->rank.score = 5;
+            kp__contest(&s.core, sub)->share.at = 1; /* as if it were another each time */
+            kp__contest(&s.core, sub)->rank.score = 5;
             assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);
             assert_int_equal(s.core.lent.looks, i < 8 ? i : 8);
-            assert_int_equal(sub->rank.score == 5, i > 8);
+            assert_int_equal(sub->contest->rank.score == 5, i > 8);
         }
     }
     /* one that holds nothing needs no look: its lag has not grown */
     s.core.now += 10;
     sub->lent_permits = 0;
-    sub->rank.score = 5;
+    kp__contest(&s.core, sub)->rank.score = 5;
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);
-    assert_int_equal(sub->rank.score, 5);
+    assert_int_equal(sub->contest->rank.score, 5);
     sub->lent_permits = 1;
     s.core.by_arrival = true;
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);
-    assert_int_equal(sub->rank.score, 5);
+    assert_int_equal(sub->contest->rank.score, 5);
     sub->lent_permits = 0;
     stage_close(&s);
 }
@@ -425,9 +425,9 @@ static void scores_must_be_compared_across_the_end_of_their_numbers(void **state
     s.core.lent.served = UINT64_MAX - ONE / 2;
     kp__starve(&s.core, a, &s.core.lent); /* its score wraps to ONE / 2 - 1 */
     kp__starve(&s.core, b, &s.core.lent);
-    assert_int_equal(a->rank.score, ONE / 2 - 1);
-    b->rank.score = UINT64_MAX - 5; /* before it, though the number is larger */
-    kp__heap_fix(&s.core.lent.starved, &b->starved);
+    assert_int_equal(a->contest->rank.score, ONE / 2 - 1);
+    kp__contest(&s.core, b)->rank.score = UINT64_MAX - 5; /* before it, though the number is larger */
+    kp__heap_fix(&s.core.lent.starved, &kp__contest(&s.core, b)->starved);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     stage_close(&s);
 }

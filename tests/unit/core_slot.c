@@ -76,17 +76,17 @@ static void seats_must_be_opened_once_and_never_of_a_doomed_or_full_one(void **s
     struct kp__slot *slot = stage_lend(&s, sub);
     /* taken out while it is validated or reset (flow), then opened again */
     kp__list_remove(&slot->open_seat);
-    kp__open_seats(slot);
+    kp__open_seats(&s.core, slot);
     stage_check(&s);
-    kp__open_seats(slot);
+    kp__open_seats(&s.core, slot);
     stage_check(&s);
     struct kp__slot *same = stage_lend(&s, sub);
     assert_ptr_equal(same, slot);
-    kp__open_seats(slot);
+    kp__open_seats(&s.core, slot);
     stage_check(&s);
     stage_give(&s, slot, 0, true);
     assert_true(kp__doom(&s.core, slot, KP__INVALIDATED, &s.todo));
-    kp__open_seats(slot);
+    kp__open_seats(&s.core, slot);
     stage_check(&s);
     stage_close(&s);
 }
@@ -291,12 +291,12 @@ static void one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_other
     for (int i = 1; i < 3; i++) assert_ptr_equal(stage_lend(&s, sub), slot);
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
     struct kp__slot *other = stage_take(&s, &r);
-    kp__drain(slot, true);
-    kp__open_seats(slot); /* one that was being looked at is found good */
+    kp__drain(&s.core, slot, true);
+    kp__open_seats(&s.core, slot); /* one that was being looked at is found good */
     stage_check(&s);
     stage_give(&s, slot, 1, true);
     stage_give(&s, other, 0, true);
-    assert_ptr_equal(sub->draining, slot);
+    assert_ptr_equal(sub->rare->draining, slot);
     /* nobody is owed its room, so that the next look lets others share it again */
     assert_ptr_equal(stage_lend(&s, sub), other);
     assert_false(slot->draining);
@@ -337,7 +337,7 @@ static void who_was_served_with_a_permit_must_not_be_served_again_by_its_creatio
     struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, poor, &r[1], 0), KP__GRANT_WAIT);
-    assert_ptr_equal(poor->lacks, &s.core.live);
+    assert_ptr_equal(poor->contest->lacks, &s.core.live);
     stage_take(&s, &r[0]);
     assert_int_equal(s.core.live.served, 0);
     stage_close(&s);

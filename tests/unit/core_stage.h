@@ -87,8 +87,7 @@ static inline void stage_open(struct stage *s)
     kp__lanes_init(core);
     core->id = 7;
     core->quick_seed = 0x5eed;
-    kp__slab_init(&core->slots, sizeof(struct kp__slot));
-    kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
+    kp__slabs_init(core);
     kp__budget_init(&core->live, "budget.max_live", KP__UNBOUND, KP__POOL);
     kp__budget_init(&core->lent, "budget.max_lent", KP__UNBOUND, KP__LENDING);
     kp__budget_init(&core->creating, "budget.max_creating", KP__UNBOUND, KP__MAKING);
@@ -213,10 +212,10 @@ static inline struct kp__slot *stage_spend(struct stage *s, struct kp__subpool *
     s->next_seat += seats - 1;
     kp__list_init(&slot->link);
     kp__list_init(&slot->open_seat);
-    kp__list_init(&slot->work);
+    kp__list_init(&slot->link);
     slot->due.is_slot = true;
     kp__permit_spend(sub, slot);
-    assert_ptr_equal(kp__list_last(&sub->slots[KP__CREATING]), &slot->link); /* I1 */
+    assert_false(kp__list_linked(&slot->link)); /* I1 */
     stage_check(s);
     return slot;
 }
@@ -266,7 +265,7 @@ static inline int stage_destroy(struct stage *s)
     int n = 0;
 
     while ((first = kp__list_first(&s->todo.doomed)) != NULL) {
-        struct kp__slot *slot = KP__OF(first, struct kp__slot, work);
+        struct kp__slot *slot = KP__OF(first, struct kp__slot, link);
         kp__list_remove(first);
         kp__gone(&s->core, slot, s->now, &s->todo);
         stage_check(s);

@@ -59,7 +59,7 @@ static void what_was_held_must_count_until_the_moment_it_ends(void **state)
         else stage_destroy(&s); /* a lease lasts until then */
         assert_int_equal(s.core.usual[KP__LEASED].hold, 400);
         assert_int_equal(s.core.usual[KP__IN_USE].hold, 400);
-        free(a->health.last);
+        free(a->rare->health.last);
         stage_close(&s);
     }
 }

@@ -16,7 +16,7 @@ static void who_was_granted_something_must_not_look_again_at_an_old_time(void **
     (void)state;
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
-    sub->health.back_off = s.now + 50;
+    kp__rare(&s.core, sub)->health.back_off = s.now + 50;
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_WAIT);
     assert_int_equal(r.again, s.now + 50);
     s.now += 50;
@@ -148,11 +148,11 @@ static void one_who_waits_again_must_stand_at_its_old_place(void **state)
     stage_check(&s);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
     assert_int_equal(kp__queue_ahead(&r[1]), 1);
-    assert_int_equal(sub->tally.waits, 2); /* once per request */
-    assert_int_equal(s.core.tally.waits, 2);
+    assert_int_equal(sub->rare->seldom.waits, 2); /* once per request */
+    assert_int_equal(s.core.seldom.waits, 2);
     stage_destroy(&s);
     assert_int_equal(r[0].grant.kind, KP__GRANT_PERMIT);
-    assert_int_equal(sub->tally.invalid, 1);
+    assert_int_equal(sub->rare->seldom.invalid, 1);
     stage_close(&s);
 }
 
@@ -242,7 +242,7 @@ static void who_left_the_queue_must_be_owed_nothing(void **state)
     stage_ask(&s, sub, &r[1], 0);
     assert_true(kp__withdraw(&s.core, &r[1], s.now, &s.todo));
     stage_check(&s);
-    assert_null(sub->lacks);
+    assert_null(sub->contest->lacks);
     assert_int_equal(s.core.starved, 1);
     stage_close(&s);
 }
