@@ -62,6 +62,7 @@ static uint32_t possible(const struct bench *b)
 int main(int argc, char **argv)
 {
     struct bench b = bench_begin(argc, argv);
+    things_in_turn = THINGS;            /* no two of a million have one address */
     uint32_t count = possible(&b);
     char *keys = keys_make(count);
     struct closing closings[ROW * VARIANTS + 1];

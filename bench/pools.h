@@ -20,14 +20,14 @@
 
 /* ---- resources ------------------------------------------------------------------------------- */
 
-enum { THINGS = 1 << 12 };
+enum { THINGS = 1 << 20 };
 
 struct thing { uint64_t used[2]; };
 
 static bool things_on_heap;             /* each is allocated, as where memory is measured */
+static uint32_t things_in_turn = 1 << 12; /* more than most cases have in use at once */
 
-/* More than a case has in use at once, but for those with a million, where they are told apart by
- * nothing but their slots. Two threads that create at once may be given the same, which does no
+/* Two threads that create at once may be given the same, which does no
  * harm: an atomic addition would be most of the work of a small pool. */
 static inline struct thing *thing_make(void)
 {
@@ -37,7 +37,7 @@ static inline struct thing *thing_make(void)
     if (things_on_heap) return calloc(1, sizeof(struct thing));
     uint32_t mine = atomic_load_explicit(&next, memory_order_relaxed);
     atomic_store_explicit(&next, mine + 1, memory_order_relaxed);
-    return &things[mine % THINGS];
+    return &things[mine % things_in_turn];
 }
 
 static inline void thing_free(void *thing)
