@@ -118,8 +118,10 @@ bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struc
 
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
 {
-    for (int i = 0; i < 2; i++)
-        if (sub->contest->group[i] && !kp__budget_may_take(core, &sub->contest->group[i]->budget, sub)) return false;
+    for (int i = 0; i < 2; i++) {
+        struct kp__budget *budget = kp__group_budget(sub, i);
+        if (budget && !kp__budget_may_take(core, budget, sub)) return false;
+    }
     return kp__budget_may_take(core, &core->live, sub);
 }
 
@@ -151,12 +153,13 @@ void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budge
 void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure)
 {
     struct kp__budget *budgets[] = { &core->live, &core->creating,
-                                     sub->contest->group[0] ? &sub->contest->group[0]->budget : NULL,
-                                     sub->contest->group[1] ? &sub->contest->group[1]->budget : NULL, &core->lent };
+                                     kp__group_budget(sub, 0), kp__group_budget(sub, 1),
+                                     &core->lent };
     size_t from = measure == KP__LEASED ? 4 : 0, to = measure == KP__LEASED ? 5 : 4;
 
     for (size_t i = from; i < to; i++)
-        if (budgets[i] && kp__heap_top(&budgets[i]->starved)) kp__share_served(core, budgets[i], sub);
+        if (budgets[i] && kp__heap_top(&budgets[i]->starved))
+            kp__share_served(core, budgets[i], sub);
 }
 
 /* ---- making room ----------------------------------------------------------------------------- */
@@ -208,7 +211,7 @@ void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
 static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *sub, int member)
 {
     if (member == KP__IN_POOL) return core->live.cap < KP__UNBOUND ? &core->live : NULL;
-    return sub->contest->group[member - 1] ? &sub->contest->group[member - 1]->budget : NULL;
+    return kp__group_budget(sub, member - 1);
 }
 
 /* In one of the heaps already? They are all ordered by its one rank. */

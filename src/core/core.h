@@ -76,7 +76,7 @@ static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
 /* After its counts changed: can room be made of what it has? Only where a budget may want it. */
 static inline void kp__evictable_update(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (core->live.cap < KP__UNBOUND || sub->contest->group[0] || sub->contest->group[1])
+    if (core->live.cap < KP__UNBOUND || kp__group_budget(sub, 0) || kp__group_budget(sub, 1))
         kp__evictable_file(core, sub);
 }
 

@@ -81,7 +81,7 @@ static struct kp__slot *ready_slot(struct look *l)
 static struct kp__budget *budget_in(struct look *l, int m)
 {
     if (m == KP__IN_POOL) return &l->core->live;
-    return l->sub->contest->group[m - 1] ? &l->sub->contest->group[m - 1]->budget : NULL;
+    return kp__group_budget(l->sub, m - 1);
 }
 
 /* A budget that is short, of which somebody else would rather have this slot's room; or NULL. */
@@ -135,7 +135,8 @@ static enum verdict take_ready(struct look *l)
 
     if (l->request->flags & KP_FRESH) return GO_ON;
     slot = not_owed(l, ready_slot(l));
-    if (!slot) slot = l->sub->rare->draining; /* no seat for this one, and no reason to make another */
+    /* no seat for this one, and no reason to make another */
+    if (!slot) slot = l->sub->rare->draining;
     if (!slot) return GO_ON;
     if ((slot->state == KP__IDLE || slot->draining) && (owed = owed_elsewhere(l, slot)) != NULL)
         return lacks_permit(l, owed);
@@ -318,7 +319,8 @@ static enum verdict shed(struct look *l)
     const struct kp__rules *r = l->sub->rules;
     uint64_t waited = l->now - l->request->arrived;
 
-    if (r->shed_target == KP__NEVER || !l->request->waited || !l->sub->rare->shed.slow) return GO_ON;
+    if (r->shed_target == KP__NEVER || !l->request->waited || !l->sub->rare->shed.slow)
+        return GO_ON;
     return waited > 2 * r->shed_target ? answer_no(l, KP_EFULL, "shed_target_ms") : GO_ON;
 }
 

@@ -34,7 +34,7 @@ void kp__permit_take(struct kp__core *core, struct kp__subpool *sub)
     core->creating.used++;
     core->live.used++;
     for (int i = 0; i < 2; i++)
-        if (sub->contest->group[i]) sub->contest->group[i]->budget.used++;
+        if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used++;
     recount(core, sub);
 }
 
@@ -47,7 +47,7 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
     core->creating.used--;
     core->live.used--;
     for (int i = 0; i < 2; i++)
-        if (sub->contest->group[i]) sub->contest->group[i]->budget.used--;
+        if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used--;
     recount(core, sub);
 }
 
@@ -117,7 +117,8 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
 
 void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    struct kp__group *group = sub->contest->group[1]; /* the first of two brings this one (decide.c) */
+    /* the first of two brings this one (decide.c) */
+    struct kp__group *group = sub->contest->group[1];
 
     victim->next_victim->heirs[1] = group;
     if (group) group->budget.used++;

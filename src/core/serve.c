@@ -149,12 +149,15 @@ void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
 {
     kp__at(core, now);
-    if (sub->waiting || sub->contest->lacks) serve(core, sub, now, todo); /* lacks: the last one left */
+    /* lacks: the last one left */
+    if (sub->waiting || sub->contest->lacks) serve(core, sub, now, todo);
     if (core->starved == 0) return;
     settle_budget(core, &core->lent, sub, now, todo);
     settle_budget(core, &core->creating, sub, now, todo);
-    for (int i = 0; i < 2; i++)
-        if (sub->contest->group[i]) settle_budget(core, &sub->contest->group[i]->budget, sub, now, todo);
+    for (int i = 0; i < 2; i++) {
+        struct kp__budget *budget = kp__group_budget(sub, i);
+        if (budget) settle_budget(core, budget, sub, now, todo);
+    }
     settle_budget(core, &core->live, sub, now, todo);
 }
 

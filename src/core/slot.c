@@ -97,7 +97,7 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
         slot->state = KP__FREE;
         core->live.used--;
         for (int i = 0; i < 2; i++)
-            if (sub->contest->group[i]) sub->contest->group[i]->budget.used--;
+            if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used--;
     } else {
         enter_state(core, slot, to);
     }

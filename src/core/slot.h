@@ -2,10 +2,10 @@
  *
  * Slots: one place in a subpool, which holds one resource or the making of it.
  *
- * A slot's state names the list of its subpool that it is on, if it is idle or lent; else it is on
- * none. kp__permit_spend begins both, and only kp__slot_move changes either (I1). Slots live in a slab: they never move, their memory stays
- * while the pool lives, and their generation never goes back, so that a lease can be checked for as
- * long as anybody holds its number (I8).
+ * An idle or lent slot is on the list of its subpool that its state names, others are on none.
+ * kp__permit_spend begins both, and only kp__slot_move changes either (I1). Slots live in a slab:
+ * they never move, their memory stays while the pool lives, and their generation never goes back,
+ * so that a lease can be checked for as long as anybody holds its number (I8).
  */
 #ifndef KP__CORE_SLOT_H
 #define KP__CORE_SLOT_H

@@ -104,6 +104,14 @@ struct kp__rare *kp__rare(struct kp__core *core, struct kp__subpool *sub);
 /* Has anybody asked for it? */
 bool kp__has_rare(const struct kp__subpool *sub);
 
+/* The budget of a group that it is in (0 or 1), or NULL. */
+static inline struct kp__budget *kp__group_budget(const struct kp__subpool *sub, int which)
+{
+    struct kp__group *group = sub->contest->group[which];
+
+    return group ? &group->budget : NULL;
+}
+
 /* The probe of its circuit, if there is one, has come to its end. */
 static inline void kp__probe_end(struct kp__core *core, struct kp__subpool *sub)
 {

@@ -59,19 +59,20 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     for (int s = KP__IDLE; s <= KP__LENT; s++)
         require(length(KP__SLOTS(sub, s)) == sub->count[s], "I1 a slot's state names its list");
     require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
-    require(kp__heap_holds(&sub->contest->starved) == (sub->contest->lacks != NULL), "I5 starved in one heap");
-    require(!sub->contest->lacks || sub->waiting > 0, "I5 who is starved waits");
+    struct kp__budget *lacks = sub->contest->lacks;
+    require(kp__heap_holds(&sub->contest->starved) == (lacks != NULL), "I5 starved in one heap");
+    require(!lacks || sub->waiting > 0, "I5 who is starved waits");
     require(sub->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
     require(!sub->open || (sub->waiting == 0 && sub->interest == 0 && sub->promised == 0 &&
                            sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0),
             "I6 a lane is open, and somebody wants something, or something is under way");
     if (!sub->rules) return;
-    if (sub->contest->lacks) verify_budget(core, sub->contest->lacks, "I5 idle permits, or one to evict");
+    if (lacks) verify_budget(core, lacks, "I5 idle permits, or one to evict");
     if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {
         bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS) ||
                      kp__queue_first(sub, KP__SPONSORS);
         bool bound =
-            (int64_t)sub->lent_permits >= sub->rules->max_lent || sub->contest->lacks || sub->rare->health.tripped;
+            (int64_t)sub->lent_permits >= sub->rules->max_lent || lacks || sub->rare->health.tripped;
         require(!taker || bound, "I4 idle hands: a request waits beside an idle resource");
     }
 }

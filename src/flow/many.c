@@ -314,7 +314,8 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
                    bool every, kp_why *why, struct kp__todo *todo)
 {
     kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
-    struct kp__group *group[KP__GROUPS], *was[2] = { sub->contest->group[0], sub->contest->group[1] };
+    struct kp__budget *was[2] = { kp__group_budget(sub, 0), kp__group_budget(sub, 1) };
+    struct kp__group *group[KP__GROUPS];
     struct kp__rules *rules, *old = NULL;
     uint32_t ruled = sub->ruled;
     int code;
@@ -327,8 +328,8 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
         kp__table_rule(&pool->core, sub, rules, group, &old);
         rules = NULL;
         for (int i = 0; i < 2; i++) /* a group it left has room now */
-            if (was[i] && was[i] != group[i])
-                kp__settle_budget(&pool->core, &was[i]->budget, kp__time(pool), todo);
+            if (was[i] && was[i] != kp__group_budget(sub, i))
+                kp__settle_budget(&pool->core, was[i], kp__time(pool), todo);
         apply(pool, sub, todo);
     }
     kp__step_out(pool, todo);

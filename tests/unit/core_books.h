@@ -85,7 +85,8 @@ static inline void stage_count_spare(const struct stage *s, const struct kp__sub
     assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__IN_POOL]),
                      spare && s->core.live.cap < KP__UNBOUND);
     for (int g = 0; g < KP__GROUPS; g++)
-        assert_int_equal(kp__heap_holds(&sub->contest->evict[g + 1]), spare && sub->contest->group[g]);
+        assert_int_equal(kp__heap_holds(&sub->contest->evict[g + 1]),
+                         spare && sub->contest->group[g]);
 }
 
 static inline int64_t stage_live(const struct kp__subpool *sub)
@@ -140,8 +141,10 @@ static inline bool stage_could_create(const struct stage *s, const struct kp__su
     if (core->creating.used >= core->creating.cap) return false;
     if (stage_live(sub) + sub->promised >= r->max_live) return false;
     if (core->live.used >= core->live.cap && core->live.evictable.count == 0) return false;
-    for (int g = 0; g < 2; g++)
-        if (sub->contest->group[g] && sub->contest->group[g]->budget.used >= sub->contest->group[g]->budget.cap) return false;
+    for (int g = 0; g < 2; g++) {
+        const struct kp__budget *budget = kp__group_budget(sub, g);
+        if (budget && budget->used >= budget->cap) return false;
+    }
     return true;
 }
 
@@ -152,7 +155,8 @@ static inline bool stage_could_take(const struct stage *s, const struct kp__subp
         !kp__queue_first(sub, KP__SPONSORS))
         return false;
     if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->rare->open_seats)) return false;
-    if (kp__queue_first(sub, KP__SPONSORS)) return !sub->contest->lacks; /* it has its lent permit */
+    bool lacks = sub->contest->lacks != NULL;
+    if (kp__queue_first(sub, KP__SPONSORS)) return !lacks; /* it has its lent permit */
     return sub->lent_permits < sub->rules->max_lent && s->core.lent.used < s->core.lent.cap &&
            !sub->contest->lacks;
 }

@@ -297,8 +297,10 @@ static void a_stale_rank_must_be_put_right_in_every_heap(void **state)
     assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget, KP__IN_GROUP_0), b1);
     assert_int_equal(a->contest->evict_rank, 3);
     assert_ptr_equal(kp__heap_top(&s.core.live.evictable), &b->contest->evict[KP__IN_POOL]);
-    assert_ptr_equal(kp__heap_top(&s.groups[0].budget.evictable), &b->contest->evict[KP__IN_GROUP_0]);
-    assert_ptr_equal(kp__heap_top(&s.groups[1].budget.evictable), &b->contest->evict[KP__IN_GROUP_1]);
+    assert_ptr_equal(kp__heap_top(&s.groups[0].budget.evictable),
+                     &b->contest->evict[KP__IN_GROUP_0]);
+    assert_ptr_equal(kp__heap_top(&s.groups[1].budget.evictable),
+                     &b->contest->evict[KP__IN_GROUP_1]);
     stage_close(&s);
 }
 

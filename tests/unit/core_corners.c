@@ -68,7 +68,8 @@ static void a_probe_that_came_to_nothing_must_let_another_begin(void **state)
     stage_pending(&s, &probe, slot);
     assert_int_equal(stage_ask(&s, b, &other, 0), KP__GRANT_WAIT);
     kp__share_begin(&s.core, &s.core.live, a);
-    kp__contest(&s.core, a)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE; /* the creation took long */
+    /* the creation took long */
+    kp__contest(&s.core, a)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE;
     stage_made(&s, slot, NULL);
     assert_ptr_equal(other.grant.victim, slot);
     assert_int_equal(probe.grant.kind, KP__GRANT_WAIT);

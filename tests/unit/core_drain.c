@@ -56,7 +56,8 @@ static void none_must_be_left_to_drain_where_an_idle_one_can_go_instead(void **s
     assert_int_equal(stage_ask(&s, b, &other, KP_FRESH), KP__GRANT_WAIT);
     stage_give(&s, shared[1], 0, true);
     assert_true(other.invited);
-    kp__contest(&s.core, a)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE; /* by now it has had more than the other */
+    /* by now it has had more than the other */
+    kp__contest(&s.core, a)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE;
     assert_int_equal(stage_ask(&s, a, &r, 0), KP__GRANT_SLOT);
     assert_ptr_equal(r.grant.slot, shared[0]);
     assert_false(r.waited);

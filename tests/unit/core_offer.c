@@ -34,7 +34,8 @@ static void room_must_be_owed_to_who_is_a_whole_permit_behind(void **state)
         kp__starve(&s.core, poor, &s.core.live);
         assert_false(kp__budget_owed(&s.core, &s.core.live, poor)); /* not to oneself */
         kp__share_begin(&s.core, &s.core.live, mine);
-        kp__contest(&s.core, poor)->rank.score = kp__share_score(&s.core.live, mine) - cases[i].behind;
+        kp__contest(&s.core, poor)->rank.score =
+            kp__share_score(&s.core.live, mine) - cases[i].behind;
         if (kp__budget_owed(&s.core, &s.core.live, mine) != cases[i].owed)
             fail_msg("case %zu", i);
         stage_close(&s);
@@ -129,7 +130,8 @@ static void nothing_must_be_owed_to_oneself_however_old_ones_rank_is(void **stat
     kp__contest(&s.core, sub)->rank.score -= 9 * ONE;
     assert_false(kp__budget_owed_used(&s.core, &s.core.lent, sub));
     assert_false(kp__budget_outranked(&s.core, &s.core.lent, sub));
-    assert_int_equal(sub->contest->rank.score, UINT64_MAX - 7 * ONE + 1); /* so it was looked at by nobody */
+    /* so it was looked at by nobody */
+    assert_int_equal(sub->contest->rank.score, UINT64_MAX - 7 * ONE + 1);
     stage_close(&s);
 }
 
@@ -161,7 +163,8 @@ static void what_is_in_use_must_be_owed_by_what_the_key_has_without_it(void **st
         assert_false(kp__budget_owed_used(&s.core, &s.core.lent, mine)); /* nobody is starved */
         kp__starve(&s.core, poor, &s.core.lent);
         kp__share_begin(&s.core, &s.core.lent, mine);
-        kp__contest(&s.core, poor)->rank.score = kp__share_score(&s.core.lent, mine) - cases[i].behind;
+        kp__contest(&s.core, poor)->rank.score =
+            kp__share_score(&s.core.lent, mine) - cases[i].behind;
         if (kp__budget_owed_used(&s.core, &s.core.lent, mine) != cases[i].owed)
             fail_msg("case %zu", i);
         stage_close(&s);

@@ -23,7 +23,8 @@ static void the_minimum_must_be_wanted_less_what_there_is(void **state)
     assert_int_equal(wanted(&s, sub), 4);
     sub->promised = 1;
     assert_int_equal(wanted(&s, sub), 3);
-    kp__rare(&s.core, sub)->health.kept_count = 1; /* a failure that is still to be told stands for one */
+    /* a failure that is still to be told stands for one */
+    kp__rare(&s.core, sub)->health.kept_count = 1;
     assert_int_equal(wanted(&s, sub), 2);
     kp__rare(&s.core, sub)->health.kept_count = 9;
     assert_int_equal(wanted(&s, sub), 0);

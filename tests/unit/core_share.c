@@ -426,7 +426,8 @@ static void scores_must_be_compared_across_the_end_of_their_numbers(void **state
     kp__starve(&s.core, a, &s.core.lent); /* its score wraps to ONE / 2 - 1 */
     kp__starve(&s.core, b, &s.core.lent);
     assert_int_equal(a->contest->rank.score, ONE / 2 - 1);
-    kp__contest(&s.core, b)->rank.score = UINT64_MAX - 5; /* before it, though the number is larger */
+    /* before it, though the number is larger */
+    kp__contest(&s.core, b)->rank.score = UINT64_MAX - 5;
     kp__heap_fix(&s.core.lent.starved, &kp__contest(&s.core, b)->starved);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     stage_close(&s);
