@@ -17,34 +17,46 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static void file(struct kp__core *core, struct kp__due *due, uint64_t at)
+static void file(struct kp__timers *calendar, struct kp__due *due, uint64_t at)
 {
     if (at == KP__NEVER || (kp__is_filed(due) && due->timer.at <= at)) return;
-    kp__timers_file(&core->calendar, &due->timer, at ? at : 1);
+    kp__timers_file(calendar, &due->timer, at ? at : 1);
 }
 
-void kp__unfile(struct kp__core *core, struct kp__due *due)
+void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot)
 {
-    kp__timers_remove(&core->calendar, &due->timer);
+    kp__timers_remove(&core->slots_due, &slot->due.timer);
 }
 
-struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now)
+void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub)
 {
-    struct kp__timer *first = core->calendar.first;
+    kp__timers_remove(&core->keys_due, &sub->due.timer);
+}
 
-    if (!first || first->at > now) return NULL;
-    kp__timers_remove(&core->calendar, first);
-    return KP__OF(first, struct kp__due, timer);
+static uint64_t first_at(const struct kp__timers *calendar)
+{
+    return calendar->first ? calendar->first->at : KP__NEVER;
 }
 
 uint64_t kp__due_next(const struct kp__core *core)
 {
-    return core->calendar.first ? core->calendar.first->at : KP__NEVER;
+    return sooner(first_at(&core->slots_due), first_at(&core->keys_due));
+}
+
+struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot)
+{
+    *is_slot = first_at(&core->slots_due) <= first_at(&core->keys_due);
+    struct kp__timers *calendar = *is_slot ? &core->slots_due : &core->keys_due;
+    struct kp__timer *first = calendar->first;
+
+    if (!first || first->at > now) return NULL;
+    kp__timers_remove(calendar, first);
+    return KP__OF(first, struct kp__due, timer);
 }
 
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
 {
-    file(core, &sub->due, at);
+    file(&core->keys_due, &sub->due, at);
 }
 
 /* ---- ages ------------------------------------------------------------------------------------ */
@@ -92,12 +104,12 @@ void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
     if (slot->state == KP__IDLE) {
         uint64_t since = slot->since;
         bool over = kp__expires_at(slot, KP_CHECK_KEEPER) <= since; /* it came back past its age */
-        file(core, &slot->due, over ? since : next_look(slot, since));
+        file(&core->slots_due, &slot->due, over ? since : next_look(slot, since));
     } else if (slot->state == KP__LENT) {
         for (uint32_t i = 0; i < slot->seats; i++) {
             const struct kp__seat *seat = kp__seat_at(slot, i);
             if (seat->lent && !seat->warned && seat->since)
-                file(core, &slot->due, kp__later(seat->since, core->leak_after));
+                file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
         }
     }
 }
@@ -126,7 +138,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
             kp__close_idle(core, slot, KP__EXPIRED, todo);
             return NULL;
         }
-        file(core, &slot->due, next_look(slot, now));
+        file(&core->slots_due, &slot->due, next_look(slot, now));
     } else if (slot->state == KP__LENT) {
         leak = leaked_seat(core, slot, now);
         if (leak) {
@@ -141,7 +153,8 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
 
 void kp__file_forget(struct kp__core *core, struct kp__subpool *sub)
 {
-    kp__file_sub(core, sub, kp__later(sub->used_at, core->forget_after));
+    if (core->phase == KP__OPEN) /* else it goes with the pool */
+        kp__file_sub(core, sub, kp__later(sub->used_at, core->forget_after));
 }
 
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now)

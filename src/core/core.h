@@ -58,7 +58,7 @@ struct kp__core {
     uint64_t contended; /* since when there has been one */
     struct kp__usual usual[KP__MEASURES];
     int64_t minima, floors; /* of all keys, added up */
-    struct kp__timers calendar;
+    struct kp__timers slots_due, keys_due; /* the calendar */
     uint32_t count[KP__STATES];
     uint32_t leases, waiting, promised;
     uint64_t stamps, returns, serials;
@@ -250,10 +250,12 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 /* Have a slot that became idle or lent looked at in time, and a key no later than `at`. */
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
-void kp__unfile(struct kp__core *core, struct kp__due *due);
+void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot);
+void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub);
 
-struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now); /* earliest due, or NULL */
-uint64_t kp__due_next(const struct kp__core *core);               /* KP__NEVER: nothing */
+/* The earliest that is due by now, off the calendar; or NULL. */
+struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot);
+uint64_t kp__due_next(const struct kp__core *core); /* KP__NEVER: nothing */
 
 /* A look at a slot that came due: expired ones join the to-do's list. Returns a seat whose leak is
  * to be reported, or NULL. */

@@ -254,7 +254,8 @@ static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct
     }
     if ((*victim = pick(l, last)) == NULL)
         return lacks_permit(l, budget_in(l, last));
-    (*victim)->next_victim = other; /* that of group 1 goes first: kp__promise_pass */
+    /* that of group 1 goes first: kp__promise_pass */
+    kp__victim(l->core, *victim)->next = other;
     return GO_ON;
 }
 
@@ -297,7 +298,7 @@ static enum verdict take_permit(struct look *l)
     l->request->holds_lent = true;
     if (victim) {
         kp__promise(l->core, sub, victim);
-        for (struct kp__slot *s = victim; s; s = s->next_victim) {
+        for (struct kp__slot *s = victim; s; s = kp__victim_of(l->core, s)->next) {
             s->reason = s->sub == sub ? KP__SURPLUS : KP__EVICTED;
             kp__slot_move(l->core, s, KP__CLOSING);
         }

@@ -355,29 +355,30 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
                      uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *loser = victim->sub;
+    const struct kp__slot *next = kp__victim_of(core, victim)->next;
 
     kp__at(core, now);
-    if (victim->next_victim) kp__promise_pass(core, sub, victim);
+    if (next) kp__promise_pass(core, sub, victim);
     else kp__promise_end(core, sub, victim);
     vacate(core, victim, now);
-    if (!victim->next_victim) kp__permit_take(core, sub);
+    if (!next) kp__permit_take(core, sub);
     kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
 }
 
 void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,
                           struct kp__todo *todo)
 {
-    struct kp__subpool *loser = victim->sub, *sub = victim->heir;
+    const struct kp__victim *part = kp__victim_of(core, victim);
+    struct kp__subpool *loser = victim->sub, *sub = part->heir;
     struct kp__request *sponsor = victim->sponsor;
-    struct kp__slot *next = victim->next_victim;
+    struct kp__slot *next = part->next;
 
     kp__at(core, now);
     if (next) kp__promise_pass(core, sub, victim);
     else kp__promise_end(core, sub, victim);
     vacate(core, victim, now);
-    victim->heir = NULL;
     if (next) {
-        next->heir = sub;
+        kp__victim(core, next)->heir = sub;
         next->sponsor = sponsor;
         if (sponsor) sponsor->making = next;
         kp__list_push_back(&todo->doomed, &next->link);

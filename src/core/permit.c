@@ -98,21 +98,26 @@ static void cede(struct kp__core *core, struct kp__subpool *loser, bool begin)
     recount(core, loser);
 }
 
+static void cede_all(struct kp__core *core, struct kp__slot *victim, bool begin)
+{
+    for (; victim; victim = kp__victim_of(core, victim)->next) cede(core, victim->sub, begin);
+}
+
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
+    struct kp__victim *part = kp__victim(core, victim);
+
     about_to_be_served(core, sub, KP__IN_USE);
     sub->promised++;
     core->promised++;
     core->creating.used++;
     for (int i = 0; i < 2; i++) {
         struct kp__group *g = sub->contest->group[i];
-        bool coming = false;
-        for (const struct kp__slot *v = victim; v; v = v->next_victim)
-            coming = coming || brings(v, g);
-        victim->heirs[i] = coming ? NULL : g;
-        if (victim->heirs[i]) g->budget.used++;
+        bool coming = brings(victim, g) || (part->next && brings(part->next, g));
+        part->heirs[i] = coming ? NULL : g;
+        if (part->heirs[i]) g->budget.used++;
     }
-    for (struct kp__slot *v = victim; v; v = v->next_victim) cede(core, v->sub, true);
+    cede_all(core, victim, true);
 }
 
 void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
@@ -120,21 +125,23 @@ void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp_
     /* the first of two brings this one (decide.c) */
     struct kp__group *group = sub->contest->group[1];
 
-    victim->next_victim->heirs[1] = group;
+    kp__victim(core, kp__victim_of(core, victim)->next)->heirs[1] = group;
     if (group) group->budget.used++;
     cede(core, victim->sub, false);
 }
 
 void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
+    const struct kp__victim *part = kp__victim_of(core, victim);
+
     KP__DCHECK(sub->promised > 0);
     kp__account(core, sub);
     sub->promised--;
     core->promised--;
     core->creating.used--;
     for (int i = 0; i < 2; i++)
-        if (victim->heirs[i]) victim->heirs[i]->budget.used--;
-    for (struct kp__slot *v = victim; v; v = v->next_victim) cede(core, v->sub, false);
+        if (part->heirs[i]) part->heirs[i]->budget.used--;
+    cede_all(core, victim, false);
 }
 
 /* ---- the background -------------------------------------------------------------------------- */

@@ -107,7 +107,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
         kp__lent_drop(core, request);
         if (grant.victim) { /* it goes all the same; its place is for whoever is next */
             kp__promise_end(core, sub, grant.victim);
-            for (struct kp__slot *v = grant.victim; v; v = v->next_victim)
+            for (struct kp__slot *v = grant.victim; v; v = kp__victim_of(core, v)->next)
                 kp__list_push_back(&todo->doomed, &v->link);
         } else {
             kp__permit_refund(core, sub);

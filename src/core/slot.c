@@ -91,7 +91,7 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
     leave_state(core, slot);
     if (to == KP__CLOSING) { /* destroy may free its memory for another resource to be made there */
         kp__map_remove(&core->idents, &slot->ident);
-        kp__unfile(core, &slot->due);
+        kp__unfile_slot(core, slot);
     }
     if (to == KP__FREE) {
         slot->state = KP__FREE;

@@ -39,7 +39,6 @@ enum kp__reason {
 /* An entry in the calendar: a lower bound of when something wants to be looked at. */
 struct kp__due {
     struct kp__timer timer;
-    bool is_slot; /* else a subpool */
 };
 
 static inline bool kp__is_filed(const struct kp__due *due)
@@ -59,23 +58,30 @@ struct kp__seat {
     bool hit, warned;    /* it was there already; its leak was reported */
 };
 
+/* What a slot needs that is destroyed to make room for another key, or a new resource of its own.
+ * Part of a slot that lies apart (base/slab.h). */
+struct kp__victim {
+    struct kp__group *heirs[2]; /* groups of which its heir holds a permit already */
+    struct kp__slot *next;      /* the heir needs this one's place, too; or NULL */
+    struct kp__subpool *heir;   /* nobody stands by: whose permit its place is */
+};
+
 /* Guard of all: the pool's lock; `resource`, `serial` and `born` are constant from created to
  * closing. */
 struct kp__slot {
     struct kp__slab_item item; /* first: base/slab.h */
-    enum kp__state state;
-    enum kp__reason reason;      /* doomed or closing: why */
+    enum kp__state state : 8;
+    enum kp__reason reason : 8;  /* doomed or closing: why */
     bool doomed;                 /* never lend again: closes when its last lease ends */
     bool draining;               /* shared: no new borrowers, another key is owed its room */
     bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
-    struct kp__group *heirs[2];  /* a victim: groups of which its heir holds a permit already */
-    struct kp__slot *next_victim; /* the heir needs this one's place, too; or NULL */
+    bool on_lane;                /* while the lane is open: the cell's word is the truth */
+    bool chosen;                 /* to make room for a key: it has a part of a victim */
     uint32_t borrowers, seats;
     void *resource;
     struct kp__subpool *sub;
     struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
     struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
-    struct kp__subpool *heir;    /* a victim that nobody stands by: whose permit its place is */
     struct kp__list link;        /* idle, lent: the subpool's list of this state; closing: a
                                     to-do's list of slots to destroy */
     struct kp__list open_seat;   /* the subpool's list of lent slots with a seat left */
@@ -89,7 +95,6 @@ struct kp__slot {
     struct kp__seat first, *more;
     uint32_t more_room;          /* seats that fit in `more` */
     uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
-    bool on_lane;                /* while the lane is open: the cell's word is the truth */
 };
 
 static inline struct kp__seat *kp__seat_at(struct kp__slot *slot, uint32_t seat)
@@ -110,6 +115,10 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 /* Let nobody else share it, so that it becomes idle; or let them again. */
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
+
+/* Its part as a victim, to be read; and to be written, begun if nobody did so far. */
+const struct kp__victim *kp__victim_of(const struct kp__core *core, const struct kp__slot *slot);
+struct kp__victim *kp__victim(struct kp__core *core, struct kp__slot *slot);
 
 /* The slot that holds a resource, or NULL. */
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);

@@ -59,6 +59,22 @@ struct kp__rare *kp__rare(struct kp__core *core, struct kp__subpool *sub)
     return rare;
 }
 
+const struct kp__victim *kp__victim_of(const struct kp__core *core, const struct kp__slot *slot)
+{
+    static const struct kp__victim none;
+
+    return slot->chosen ? kp__slab_part(&core->slots, slot->item.index, KP__PART_VICTIM) : &none;
+}
+
+struct kp__victim *kp__victim(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__victim *victim = kp__slab_part(&core->slots, slot->item.index, KP__PART_VICTIM);
+
+    if (!slot->chosen) *victim = (struct kp__victim){ .next = NULL };
+    slot->chosen = true;
+    return victim;
+}
+
 /* ---- its beginning --------------------------------------------------------------------------- */
 
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash)
@@ -78,6 +94,7 @@ void kp__slabs_init(struct kp__core *core)
 {
     kp__slab_init(&core->slots, sizeof(struct kp__slot));
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
+    core->slots.part_size[KP__PART_VICTIM] = sizeof(struct kp__victim);
     core->subpools.part_size[KP__PART_CONTEST] = sizeof(struct kp__contest);
     core->subpools.part_size[KP__PART_RARE] = sizeof(struct kp__rare);
 }

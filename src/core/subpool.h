@@ -50,8 +50,9 @@ struct kp__rare {
     struct kp__seldom seldom;
 };
 
-/* Parts of a subpool that lie apart (base/slab.h). */
+/* Parts that lie apart (base/slab.h): of a subpool; of a slot. */
 enum { KP__PART_CONTEST, KP__PART_RARE };
+enum { KP__PART_VICTIM };
 
 struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
@@ -62,8 +63,10 @@ struct kp__subpool {
     bool in_use;               /* I9 */
     bool ruling;               /* limits_for is being asked */
     bool leaving;              /* being forgotten: no refill */
+    bool refill, warm;         /* bring it to its minimum in the background; to one at least */
+    bool open;                 /* its lane: the words are the truth, the books are as of `opened` */
     void *key;
-    size_t key_size, key_room;
+    size_t key_size;
     struct kp__rules *rules; /* NULL while limits_for is being asked: then everybody waits */
 
     struct kp__list listed[2];  /* its slots: idle, lent (KP__SLOTS) */
@@ -74,7 +77,6 @@ struct kp__subpool {
     uint32_t waiting;
 
     uint32_t interest, pins; /* calls under way that need it to stay; kp_pin */
-    bool refill, warm;       /* bring it to its minimum in the background; to one at least */
     uint64_t used_at;        /* the last time anybody wanted anything of it */
 
     /* to be read; whoever writes asks for them by the functions of these names */
@@ -83,9 +85,8 @@ struct kp__subpool {
 
     uint32_t lane, lane_room;  /* its line for the hit path (core/lane.h), or 0; room for cells */
     uint32_t on_lane, calm;    /* cells when it last opened; releases before it opens again */
-    bool open;                 /* the words are the truth, the books are as of `opened` */
-    uint64_t opened, served;   /* since when; leases while it was open last */
     uint32_t shy;              /* releases more, while that is not worth its cost */
+    uint64_t opened, served;   /* since when; leases while it was open last */
     struct kp__heap_node term; /* among those with an open lane, by `until` */
     uint64_t until;            /* its term */
 

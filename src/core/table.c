@@ -73,7 +73,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 {
     KP__DCHECK(kp__subpool_unused(sub) && !sub->contest->lacks);
-    kp__unfile(core, &sub->due);
+    kp__unfile_sub(core, sub);
     kp__lane_drop(core, sub);
     add_up(core, sub->rules, -1);
     kp__map_remove(&core->keys, &sub->node);

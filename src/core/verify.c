@@ -71,8 +71,8 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {
         bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS) ||
                      kp__queue_first(sub, KP__SPONSORS);
-        bool bound =
-            (int64_t)sub->lent_permits >= sub->rules->max_lent || lacks || sub->rare->health.tripped;
+        bool bound = (int64_t)sub->lent_permits >= sub->rules->max_lent || lacks ||
+                     sub->rare->health.tripped;
         require(!taker || bound, "I4 idle hands: a request waits beside an idle resource");
     }
 }

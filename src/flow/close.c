@@ -110,8 +110,9 @@ static void free_keys(struct kp__pool *pool)
         /* cover: never, because a key without rules has a call under way (I9) */
         if (sub->rules && --sub->rules->refs == 0) kp__rules_drop(world, sub->rules);
         kp__lane_drop(&pool->core, sub);
+        size_t room = kp__key_room(&pool->key_type, kp__key_of(pool, sub));
         kp__key_drop(&pool->key_type, sub->key);
-        kp__free(world, sub->key, sub->key_room);
+        kp__free(world, sub->key, room);
     }
 }
 
@@ -139,9 +140,10 @@ void kp__teardown(struct kp__pool *pool)
 
     kp__crew_end(pool->crew);
     kp__loop_part(pool->loop);
+    kp__guide_drop(pool->core.guide);
+    pool->core.guide = NULL; /* no key need leave it */
     free_keys(pool);
     free_groups(pool);
-    kp__guide_drop(pool->core.guide);
     for (uint32_t i = 0; i < pool->core.slots.made; i++) {
         struct kp__slot *slot = kp__slab_at(&pool->core.slots, i);
         kp__free(&world, slot->more, slot->more_room * sizeof *slot->more);

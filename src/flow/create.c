@@ -46,7 +46,6 @@ static void clear(struct kp__slot *slot, uint32_t seats)
     for (uint32_t i = 1; i < seats; i++) *kp__seat_at(slot, i) = (struct kp__seat){ .lent = false };
     kp__list_init(&slot->link);
     kp__list_init(&slot->open_seat);
-    slot->due.is_slot = true;
 }
 
 /* With the lock, which is given back meanwhile. NULL: out of memory. */

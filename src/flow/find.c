@@ -183,7 +183,6 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     else {
         sub->key = copy;
         sub->key_size = key.size;
-        sub->key_room = size;
         *code = 0;
         return sub;
     }
@@ -257,8 +256,9 @@ void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
     kp__step_out(pool, &todo);
     kp__free(pool->world, sub->rare->health.last, sizeof *sub->rare->health.last);
     kp__rules_drop(pool->world, rules);
+    size_t room = kp__key_room(&pool->key_type, kp__key_of(pool, sub));
     kp__key_drop(&pool->key_type, sub->key);
-    kp__free(pool->world, sub->key, sub->key_room);
+    kp__free(pool->world, sub->key, room);
     sub->key = NULL;
     kp__step_in(pool);
     kp__slab_put(&pool->core.subpools, sub);

@@ -256,7 +256,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     }
     if (victim) r->away = true;
     for (; victim; victim = next) {
-        next = victim->next_victim;
+        next = kp__victim_of(&pool->core, victim)->next;
         kp__do(pool, todo);
         kp__destroy(pool, victim, r->sub, todo);
     }

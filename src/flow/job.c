@@ -166,13 +166,14 @@ static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *sl
 {
     const struct kp__core *core = &pool->core;
     const struct kp__subpool *sub = slot->sub;
-    bool matters = core->waiting > 0 || slot->heir || sub->refill || sub->rules->eager;
+    bool matters = core->waiting > 0 || kp__victim_of(core, slot)->heir || sub->refill ||
+                   sub->rules->eager;
 
     return matters ? kp__time(pool) : core->now;
 }
 
-/* A resource is gone: give its place away; to `heir`, who stands by, or slot->heir. With the
- * lock. */
+/* A resource is gone: give its place away; to `heir`, who stands by, or to the one it was
+ * chosen for. With the lock. */
 static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                       int status, struct kp__todo *todo)
 {
@@ -183,7 +184,8 @@ static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__s
     if (slot->job) kp__job_put(slot->job);
     uint64_t now = heir ? kp__time(pool) : time_gone(pool, slot);
     if (heir) kp__victim_gone(&pool->core, heir, slot, now, todo);
-    else if (slot->heir) kp__victim_gone_late(&pool->core, slot, now, todo);
+    else if (kp__victim_of(&pool->core, slot)->heir)
+        kp__victim_gone_late(&pool->core, slot, now, todo);
     else kp__gone(&pool->core, slot, now, todo);
     kp__tell(pool, todo);
 }
@@ -429,7 +431,7 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
 {
     struct kp__todo none;
 
-    victim->heir = request->sub;
+    kp__victim(&pool->core, victim)->heir = request->sub;
     victim->sponsor = request;
     request->making = victim;
     request->making_until = KP__NEVER;

@@ -185,9 +185,10 @@ int64_t kp_keep(kp_pool *door)
     kp__lane_shut_due(&pool->core, now);
     pool->announced = 0; /* quiet until the end of this call */
     for (int looks = 0; looks < AT_ONCE; looks++) {
-        struct kp__due *due = kp__due_pop(&pool->core, now);
+        bool is_slot;
+        struct kp__due *due = kp__due_pop(&pool->core, now, &is_slot);
         if (!due) break;
-        if (due->is_slot) {
+        if (is_slot) {
             struct kp__slot *slot = KP__OF(due, struct kp__slot, due);
             kp__shut(pool, slot->sub);
             struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, &todo);

@@ -166,7 +166,8 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     kp__budget_init(&core->lent, "budget.max_lent", count_or_all(o->budget.max_lent), KP__LENDING);
     kp__budget_init(&core->creating, "budget.max_creating", count_or_all(o->budget.max_creating),
                     KP__MAKING);
-    kp__timers_init(&core->calendar);
+    kp__timers_init(&core->slots_due);
+    kp__timers_init(&core->keys_due);
 }
 
 static void init_pool(struct kp__pool *pool, const kp_options *o)

@@ -95,6 +95,13 @@ static inline int64_t stage_live(const struct kp__subpool *sub)
            sub->count[KP__CLOSING];
 }
 
+/* Does its heir hold a permit of this group already? */
+static inline bool stage_brings(const struct stage *s, const struct kp__slot *v,
+                                const struct kp__group *group)
+{
+    return kp__victim_of(&s->core, v)->heirs[group->member - 1] == group;
+}
+
 static inline void stage_count_groups(struct stage *s)
 {
     for (int i = 0; i < STAGE_GROUPS; i++) {
@@ -107,7 +114,7 @@ static inline void stage_count_groups(struct stage *s)
         }
         for (uint32_t k = 0; k < s->core.slots.made; k++) {
             const struct kp__slot *v = kp__slab_at(&s->core.slots, k);
-            if (v->state == KP__CLOSING) used += v->heirs[group->member - 1] == group;
+            if (v->state == KP__CLOSING) used += stage_brings(s, v, group);
         }
         assert_int_equal(group->budget.used, used);
     }

@@ -28,7 +28,7 @@ static void what_is_due_must_come_out_in_time_and_order(void **state)
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
     assert_int_equal(kp__due_next(&s.core), KP__NEVER);
-    assert_null(kp__due_pop(&s.core, KP__NEVER));
+    assert_null(stage_due(&s, KP__NEVER));
     kp__file_sub(&s.core, a, 30);
     kp__file_sub(&s.core, b, 10);
     kp__file_sub(&s.core, c, KP__NEVER); /* not filed */
@@ -37,12 +37,12 @@ static void what_is_due_must_come_out_in_time_and_order(void **state)
     assert_int_equal(kp__due_next(&s.core), 10);
     kp__file_sub(&s.core, a, 5); /* an earlier one does */
     assert_int_equal(kp__due_next(&s.core), 5);
-    assert_null(kp__due_pop(&s.core, 4));
-    assert_ptr_equal(kp__due_pop(&s.core, 5), &a->due);
+    assert_null(stage_due(&s, 4));
+    assert_ptr_equal(stage_due(&s, 5), &a->due);
     assert_false(kp__is_filed(&a->due));
-    assert_null(kp__due_pop(&s.core, 5));
-    kp__unfile(&s.core, &a->due); /* harmless */
-    kp__unfile(&s.core, &b->due);
+    assert_null(stage_due(&s, 5));
+    kp__unfile_sub(&s.core, a); /* harmless */
+    kp__unfile_sub(&s.core, b);
     assert_int_equal(kp__due_next(&s.core), KP__NEVER);
     stage_close(&s);
 }
@@ -197,17 +197,17 @@ static void what_the_minimum_stopped_must_be_looked_at_again_one_ttl_later(void 
     s.rules.min_live = 1;
     s.rules.respects_min = KP_KIND_IDLE;
     struct kp__slot *slot = aged(&s, 1);
-    assert_ptr_equal(kp__due_pop(&s.core, 1010), &slot->due);
+    assert_ptr_equal(stage_due(&s, 1010), &slot->due);
     assert_null(kp__look_at_slot(&s.core, slot, 1010, &s.todo));
     assert_int_equal(slot->state, KP__IDLE);
     assert_int_equal(slot->due.timer.at, 1020);
-    kp__due_pop(&s.core, 1020);
+    stage_due(&s, 1020);
     /* one that came early is filed for its time */
     slot->since = 1015;
     kp__look_at_slot(&s.core, slot, 1020, &s.todo);
     assert_int_equal(slot->due.timer.at, 1025);
     /* a ttl of nothing looks at the next nanosecond, not at once and for ever */
-    kp__due_pop(&s.core, 1030);
+    stage_due(&s, 1030);
     s.rules.idle_ttl = 0;
     kp__look_at_slot(&s.core, slot, 1030, &s.todo);
     assert_int_equal(slot->due.timer.at, 1031);
@@ -220,11 +220,11 @@ static void what_the_minimum_stopped_must_be_looked_at_again_one_ttl_later(void 
     s.rules.min_live = 1;
     s.rules.respects_min = KP_KIND_AGE | KP_KIND_EXCESS;
     slot = aged(&s, 1);
-    kp__due_pop(&s.core, 1010);
+    stage_due(&s, 1010);
     kp__look_at_slot(&s.core, slot, 1010, &s.todo);
     assert_int_equal(slot->due.timer.at, 1017);
     s.rules.excess_check = 0;
-    kp__due_pop(&s.core, 1017);
+    stage_due(&s, 1017);
     kp__look_at_slot(&s.core, slot, 1017, &s.todo);
     assert_int_equal(slot->due.timer.at, 1027);
     stage_close(&s);
@@ -260,7 +260,7 @@ static void one_that_comes_back_past_its_age_must_be_looked_at_at_once(void **st
         stage_give(&s, slot, 0, true);
         assert_int_equal(slot->state, KP__IDLE);
         assert_int_equal(slot->due.timer.at, min ? 1035 : 1025);
-        kp__due_pop(&s.core, 1035);
+        stage_due(&s, 1035);
         kp__look_at_slot(&s.core, slot, s.now, &s.todo);
         assert_int_equal(slot->state, min ? KP__IDLE : KP__CLOSING);
         stage_close(&s);
@@ -276,10 +276,10 @@ static void an_expired_one_must_be_closed_by_the_look_and_not_before(void **stat
     s.rules.idle_check = KP_CHECK_KEEPER;
     s.rules.idle_ttl = 10;
     struct kp__slot *slot = aged(&s, 1);
-    kp__due_pop(&s.core, 1010);
+    stage_due(&s, 1010);
     assert_null(kp__look_at_slot(&s.core, slot, 1009, &s.todo));
     assert_int_equal(slot->state, KP__IDLE);
-    kp__due_pop(&s.core, 1010);
+    stage_due(&s, 1010);
     assert_null(kp__look_at_slot(&s.core, slot, 1010, &s.todo));
     assert_int_equal(slot->state, KP__CLOSING);
     assert_int_equal(slot->reason, KP__EXPIRED);
@@ -306,16 +306,16 @@ static void a_leak_must_be_told_once_for_each_seat_and_in_time(void **state)
     s.now = 1020;
     stage_ask(&s, sub, &r, 0);
     assert_int_equal(slot->due.timer.at, 1050);
-    kp__due_pop(&s.core, 1050);
+    stage_due(&s, 1050);
     assert_null(kp__look_at_slot(&s.core, slot, 1049, &s.todo));
     assert_int_equal(slot->due.timer.at, 1050);
-    kp__due_pop(&s.core, 1050);
+    stage_due(&s, 1050);
     assert_ptr_equal(kp__look_at_slot(&s.core, slot, 1050, &s.todo), &slot->first);
     assert_true(slot->first.warned);
     assert_int_equal(sub->rare->seldom.leaks, 1);
     assert_int_equal(s.core.seldom.leaks, 1);
     assert_int_equal(slot->due.timer.at, 1070); /* the other seat's */
-    kp__due_pop(&s.core, 1070);
+    stage_due(&s, 1070);
     assert_ptr_equal(kp__look_at_slot(&s.core, slot, 1070, &s.todo), kp__seat_at(slot, 1));
     assert_false(kp__is_filed(&slot->due));
     assert_null(kp__look_at_slot(&s.core, slot, 2000, &s.todo));
@@ -351,7 +351,7 @@ static void only_a_seat_that_is_lent_must_leak(void **state)
     s.now = 1020;
     stage_ask(&s, sub, &r, 0);
     stage_give(&s, slot, 0, true);
-    kp__due_pop(&s.core, 1050);
+    stage_due(&s, 1050);
     assert_null(kp__look_at_slot(&s.core, slot, 1060, &s.todo));
     assert_int_equal(slot->due.timer.at, 1070);
     stage_close(&s);
@@ -391,7 +391,7 @@ static void a_key_must_be_forgotten_when_unused_for_long_enough(void **state)
     assert_false(kp__may_forget(&s.core, sub, 1099));
     assert_int_equal(sub->due.timer.at, 1100);
     assert_true(kp__may_forget(&s.core, sub, 1100));
-    kp__unfile(&s.core, &sub->due);
+    kp__unfile_sub(&s.core, sub);
     s.core.forget_after = KP__NEVER;
     assert_false(kp__may_forget(&s.core, sub, KP__NEVER - 1));
     assert_false(kp__is_filed(&sub->due));

@@ -409,7 +409,7 @@ static void a_place_nobody_waits_for_must_let_its_key_create_again(void **state)
     stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
     struct kp__slot *victim = r.grant.victim;
-    victim->heir = b;
+    kp__victim(&s.core, victim)->heir = b;
     victim->sponsor = &r;
     r.making = victim;
     kp__enqueue(&s.core, &r);

@@ -203,7 +203,7 @@ static void the_pause_must_double_up_to_its_most_with_full_jitter(void **state)
                 assert_int_equal(stage_ask(&s, sub, &r, KP_DONT_CREATE), KP__GRANT_WAIT);
                 kp__withdraw(&s.core, &r, s.now, &s.todo);
                 s.now += pause;
-                kp__unfile(&s.core, &sub->due);
+                kp__unfile_sub(&s.core, sub);
             }
         }
         free(sub->rare->health.last);

@@ -64,7 +64,7 @@ static void what_came_back_over_a_lane_must_be_looked_at_when_its_idle_time_ends
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *lent = lane_lend(&s, sub);
     stage_idle(&s, sub);
-    kp__unfile(&s.core, &lent->due); /* as the look at it does that came while it was lent */
+    kp__unfile_slot(&s.core, lent); /* as the look at it does that came while it was lent */
     s.now += 5;
     uint64_t opened = s.now;
     assert_true(lane_open(&s, sub));

@@ -163,7 +163,7 @@ static struct kp__slot *awaited_victim(struct stage *s, struct kp__subpool *a,
 
     assert_int_equal(stage_ask(s, b, r, 0), KP__GRANT_PERMIT);
     assert_ptr_equal(r->grant.victim, victim);
-    victim->heir = b;
+    kp__victim(&s->core, victim)->heir = b;
     victim->sponsor = r;
     r->making = victim;
     kp__enqueue(&s->core, r);
@@ -189,7 +189,6 @@ static void a_victims_end_must_answer_who_waits_for_its_place(void **state)
     assert_null(r.grant.victim);
     assert_true(r.holds_lent);
     assert_null(r.making);
-    assert_null(victim->heir);
     assert_int_equal(a->ceded, 0);
     assert_int_equal(b->promised, 0);
     assert_int_equal(b->count[KP__CREATING], 1);
@@ -263,11 +262,11 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         stage_give(&s, stage_lend(&s, d), 0, false);
         struct kp__list *doomed = kp__list_first(&s.todo.doomed);
         struct kp__slot *second = stage_idle(&s, a), *first = awaited_victim(&s, b, c, &r);
-        assert_ptr_equal(first->next_victim, second);
+        assert_ptr_equal(kp__victim_of(&s.core, first)->next, second);
         if (!waits) assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
         kp__victim_gone_late(&s.core, first, s.now, &s.todo);
         stage_check(&s);
-        assert_ptr_equal(second->heir, c);
+        assert_ptr_equal(kp__victim_of(&s.core, second)->heir, c);
         assert_ptr_equal(second->sponsor, waits ? &r : NULL);
         if (waits) assert_ptr_equal(r.making, second);
         assert_ptr_equal(kp__list_first(&s.todo.doomed), doomed);

@@ -154,7 +154,7 @@ static void wanting_must_file_the_key_once(void **state)
     kp__want_more(&s.core, sub, s.now);
     assert_true(sub->refill);
     assert_int_equal(sub->due.timer.at, s.now);
-    kp__unfile(&s.core, &sub->due);
+    kp__unfile_sub(&s.core, sub);
     kp__want_more(&s.core, sub, s.now); /* it is on its way */
     assert_false(kp__is_filed(&sub->due));
     stage_close(&s);
@@ -406,8 +406,8 @@ static void a_promise_must_count_as_creating_and_in_groups_its_victim_is_not_in(
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
     stage_check(&s);
     assert_ptr_equal(r.grant.victim, victim);
-    assert_null(victim->heirs[0]);
-    assert_ptr_equal(victim->heirs[1], &s.groups[2]);
+    assert_null(kp__victim_of(&s.core, victim)->heirs[0]);
+    assert_ptr_equal(kp__victim_of(&s.core, victim)->heirs[1], &s.groups[2]);
     assert_int_equal(s.groups[0].budget.used, 1);
     assert_int_equal(s.groups[1].budget.used, 1);
     assert_int_equal(s.groups[2].budget.used, 1);

@@ -310,12 +310,12 @@ static void a_key_down_to_its_minimum_must_be_filed_to_be_forgotten(void **state
     stage_give(&s, b, 0, false);
     stage_destroy(&s);
     assert_int_equal(sub->due.timer.at, s.now + 100);
-    kp__unfile(&s.core, &sub->due);
+    kp__unfile_sub(&s.core, sub);
     assert_ptr_equal(stage_lend(&s, sub), a);
     s.now += 5;
     stage_give(&s, a, 0, true);
     assert_int_equal(sub->due.timer.at, s.now + 100);
-    kp__unfile(&s.core, &sub->due);
+    kp__unfile_sub(&s.core, sub);
     stage_lend(&s, sub);
     s.now = 0; /* no clock: nothing can be filed */
     stage_give(&s, a, 0, true);

@@ -91,7 +91,8 @@ static inline void stage_open(struct stage *s)
     kp__budget_init(&core->live, "budget.max_live", KP__UNBOUND, KP__POOL);
     kp__budget_init(&core->lent, "budget.max_lent", KP__UNBOUND, KP__LENDING);
     kp__budget_init(&core->creating, "budget.max_creating", KP__UNBOUND, KP__MAKING);
-    kp__timers_init(&core->calendar);
+    kp__timers_init(&core->slots_due);
+    kp__timers_init(&core->keys_due);
     kp__todo_init(&s->todo, &s->world);
 }
 
@@ -130,6 +131,14 @@ static inline void stage_close(struct stage *s)
 }
 
 #include "core_books.h"
+
+/* What is due first, off the calendar, or NULL. */
+static inline struct kp__due *stage_due(struct stage *s, uint64_t now)
+{
+    bool is_slot;
+
+    return kp__due_pop(&s->core, now, &is_slot);
+}
 
 /* ---- what flow does around the core ---------------------------------------------------------- */
 
@@ -213,7 +222,6 @@ static inline struct kp__slot *stage_spend(struct stage *s, struct kp__subpool *
     kp__list_init(&slot->link);
     kp__list_init(&slot->open_seat);
     kp__list_init(&slot->link);
-    slot->due.is_slot = true;
     kp__permit_spend(sub, slot);
     assert_false(kp__list_linked(&slot->link)); /* I1 */
     stage_check(s);

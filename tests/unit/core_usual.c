@@ -110,7 +110,7 @@ static void wait_for_victim(struct stage *s, struct kp__request *heir)
 {
     struct kp__slot *victim = heir->grant.victim;
 
-    victim->heir = heir->sub;
+    kp__victim(&s->core, victim)->heir = heir->sub;
     victim->sponsor = heir;
     heir->making = victim;
     kp__enqueue(&s->core, heir);
