@@ -406,7 +406,7 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__account(core, sub);
     sub->open = false;
     sub->served = 0;
-    kp__heap_remove(&core->open, &sub->term);
+    if (kp__heap_holds(&sub->term)) kp__heap_remove(&core->open, &sub->term);
     /* in the order in which they came back, as far as that is known: first those nobody touched */
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         struct kp__list *list = KP__SLOTS(sub, state), *node = kp__list_last(list), *before;
@@ -452,4 +452,24 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now)
     struct kp__subpool *sub;
 
     while ((sub = first_open(core)) != NULL && sub->until <= now) kp__lane_shut(core, sub, now);
+}
+
+/* Where many are open, they leave their heap at once: one by one, each would cost a way through it.
+ */
+void kp__lane_shut_all(struct kp__core *core, uint64_t now)
+{
+    enum { MANY = 8 }; /* one of so many keys */
+    struct kp__subpool *sub;
+    struct kp__list *node;
+
+    if (core->open.count < core->key_count / MANY) {
+        while ((sub = first_open(core)) != NULL) kp__lane_shut(core, sub, now);
+        return;
+    }
+    kp__heap_init(&core->open, ends_before);
+    for (node = kp__list_first(&core->all); node; node = kp__list_next(&core->all, node)) {
+        sub = KP__OF(node, struct kp__subpool, all);
+        kp__heap_node_init(&sub->term);
+        if (sub->open) kp__lane_shut(core, sub, now);
+    }
 }

@@ -129,6 +129,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 /* Bring the books up to date; what is lent meanwhile counts as lent since `now` at least. */
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 void kp__lane_shut_due(struct kp__core *core, uint64_t now);
+void kp__lane_shut_all(struct kp__core *core, uint64_t now);
 
 /* When the first term ends; KP__NEVER: no lane is open, or for ever. */
 uint64_t kp__lane_next(const struct kp__core *core);

@@ -152,10 +152,7 @@ bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *to
 
 void kp__shut_all(struct kp__pool *pool)
 {
-    struct kp__core *core = &pool->core;
-
-    while (kp__heap_top(&core->open))
-        kp__shut(pool, KP__OF(kp__heap_top(&core->open), struct kp__subpool, term));
+    if (kp__heap_top(&pool->core.open)) kp__lane_shut_all(&pool->core, kp__time(pool));
 }
 
 void kp__terms_end(kp_pool *door)

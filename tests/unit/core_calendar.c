@@ -440,6 +440,21 @@ static void anything_that_holds_a_key_must_keep_it_from_being_forgotten(void **s
     stage_close(&s);
 }
 
+static void a_key_must_not_be_filed_to_be_forgotten_when_its_pool_goes(void **state)
+{
+    (void)state;
+    for (int phase = KP__OPEN; phase <= KP__CLOSED; phase++) {
+        struct stage s;
+        stage_open(&s);
+        struct kp__subpool *sub = stage_key(&s);
+        s.core.forget_after = 50;
+        s.core.phase = (enum kp__phase)phase;
+        kp__file_forget(&s.core, sub);
+        assert_int_equal(kp__is_filed(&sub->due), phase == KP__OPEN);
+        stage_close(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -461,6 +476,7 @@ int main(void)
         cmocka_unit_test(a_key_must_be_forgotten_when_unused_for_long_enough),
         cmocka_unit_test(a_key_must_be_forgotten_with_its_minimum_but_not_with_more),
         cmocka_unit_test(anything_that_holds_a_key_must_keep_it_from_being_forgotten),
+        cmocka_unit_test(a_key_must_not_be_filed_to_be_forgotten_when_its_pool_goes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -309,6 +309,36 @@ static void a_shut_lane_must_have_nothing_to_find(void **state)
     lane_close(&s);
 }
 
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static void all_lanes_must_shut_together_however_many_are_open(void **state)
+{
+    enum { KEYS = 24 };
+    static const int open[] = { 0, 1, KEYS / 8 - 1, KEYS / 8, KEYS };
+
+    (void)state;
+    for (size_t c = 0; c < sizeof open / sizeof open[0]; c++) {
+        struct stage s;
+        struct kp__subpool *sub[KEYS];
+        lane_stage(&s);
+        for (int i = 0; i < KEYS; i++) sub[i] = lane_key(&s, 1, 0);
+        for (int i = 0; i < KEYS; i++)
+            if (sub[i]->open) lane_shut(&s, sub[i]);
+        for (int i = 0; i < open[c]; i++) assert_true(lane_open_again(&s, sub[i * KEYS / open[c]]));
+        assert_int_equal(s.core.open.count, open[c]);
+        kp__lane_shut_all(&s.core, s.now);
+        assert_int_equal(s.core.open.count, 0);
+        assert_null(kp__heap_top(&s.core.open));
+        for (int i = 0; i < KEYS; i++) {
+            assert_false(sub[i]->open);
+            assert_false(kp__heap_holds(&sub[i]->term));
+        }
+        assert_true(lane_open_again(&s, sub[0])); /* and may open again */
+        lane_shut(&s, sub[0]);
+        lane_close(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +354,7 @@ int main(void)
         cmocka_unit_test(a_lane_must_not_pause_where_terms_are_instants),
         cmocka_unit_test(the_time_of_the_last_use_must_not_go_back),
         cmocka_unit_test(a_shut_lane_must_have_nothing_to_find),
+        cmocka_unit_test(all_lanes_must_shut_together_however_many_are_open),
     };
 
     return cmocka_run_group_tests_name("core/lane shut", tests, NULL, NULL);
