@@ -86,7 +86,7 @@ size_t kp__map_wants(const struct kp__map *map)
 {
     if (!kp__map_room(map))
         return MAP_FIRST_BUCKETS * sizeof *map->bucket;
-    if (map->old != NULL || map->count < map->buckets / 4 * 3)
+    if (map->old != NULL || map->count < map->buckets)
         return 0;
     if (map->buckets > SIZE_MAX / 2 / sizeof *map->bucket)
         return 0;

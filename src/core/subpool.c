@@ -88,6 +88,7 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     kp__heap_node_init(&sub->term);
     sub->contest = &no_contest;
     sub->rare = &no_rare;
+    sub->calm = core->least_term > 0; /* who is used only once needs no lane; for tests: always */
 }
 
 void kp__slabs_init(struct kp__core *core)

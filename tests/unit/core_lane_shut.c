@@ -275,6 +275,23 @@ static void a_lane_must_not_pause_where_terms_are_instants(void **state)
     lane_close(&s);
 }
 
+static void a_key_that_is_used_but_once_must_have_no_lane(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    lane_stage(&s);
+    s.core.least_term = 1;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_idle(&s, sub);
+    assert_false(lane_open(&s, sub));
+    assert_int_equal(sub->lane, 0);
+    assert_int_equal(slot->cell, 0);
+    assert_true(lane_open(&s, sub));
+    lane_shut(&s, sub);
+    lane_close(&s);
+}
+
 /* ---- times ----------------------------------------------------------------------------------- */
 
 static void the_time_of_the_last_use_must_not_go_back(void **state)
@@ -354,6 +371,7 @@ int main(void)
         cmocka_unit_test(a_lane_must_not_pause_where_terms_are_instants),
         cmocka_unit_test(the_time_of_the_last_use_must_not_go_back),
         cmocka_unit_test(a_shut_lane_must_have_nothing_to_find),
+        cmocka_unit_test(a_key_that_is_used_but_once_must_have_no_lane),
         cmocka_unit_test(all_lanes_must_shut_together_however_many_are_open),
     };
 
