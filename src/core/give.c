@@ -15,7 +15,7 @@ static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t 
 static void close_slot(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                        struct kp__todo *todo)
 {
-    slot->reason = reason;
+    slot->reason = (uint8_t)reason;
     kp__slot_move(core, slot, KP__CLOSING);
     kp__list_push_back(&todo->doomed, &slot->link);
 }
@@ -406,7 +406,7 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
     }
     if (slot->state != KP__LENT || slot->doomed) return false;
     slot->doomed = true;
-    slot->reason = reason;
+    slot->reason = (uint8_t)reason;
     kp__list_remove(&slot->open_seat);
     return true;
 }

@@ -68,7 +68,7 @@ static void enter_state(struct kp__core *core, struct kp__slot *slot, enum kp__s
 {
     struct kp__subpool *sub = slot->sub;
 
-    slot->state = to;
+    slot->state = (uint8_t)to;
     sub->count[to]++;
     core->count[to]++;
     if (to == KP__IDLE) { /* the front is the most recently used */

@@ -70,8 +70,8 @@ struct kp__victim {
  * closing. */
 struct kp__slot {
     struct kp__slab_item item; /* first: base/slab.h */
-    enum kp__state state : 8;
-    enum kp__reason reason : 8;  /* doomed or closing: why */
+    uint8_t state;               /* enum kp__state */
+    uint8_t reason;              /* enum kp__reason; doomed or closing: why */
     bool doomed;                 /* never lend again: closes when its last lease ends */
     bool draining;               /* shared: no new borrowers, another key is owed its room */
     bool owes_lent;              /* while closing: a lent permit goes back when it is gone */

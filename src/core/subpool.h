@@ -142,7 +142,7 @@ static inline int64_t kp__sub_kept(const struct kp__subpool *sub)
 /* The idle slot that was used least recently; there must be one. */
 static inline struct kp__slot *kp__oldest_idle(const struct kp__subpool *sub)
 {
-    return KP__OF(kp__list_last(KP__SLOTS(sub, KP__IDLE)), struct kp__slot, link);
+    return KP__OF(KP__SLOTS(sub, KP__IDLE)->prev, struct kp__slot, link);
 }
 
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash);

@@ -49,7 +49,7 @@ static void get_key(struct stage *s, int i)
  * Getting a key allocates its copy, and then for the table. */
 static void crowd(struct stage *s, int keys)
 {
-    enum { FULL = 47 };
+    enum { FULL = 127 };
 
     for (int i = 0; i < keys; i++) {
         s->allocations = i < FULL ? -1 : 1;
@@ -87,13 +87,13 @@ static void the_last_place_that_others_took_must_be_missed_where_memory_runs_out
         stage_set(&s);
         s.world.alloc = busy_alloc;
         stage_open(&s);
-        crowd(&s, 63); /* of 64 places in the first chunk */
+        crowd(&s, 191); /* of 192 places in two chunks */
         plan(&s, key, key ? pin_another : get_one_more, true);
         kp_key wanted = kp_str(key ? "key 1001" : "key 0");
         assert_int_equal(kp_get(s.pool, wanted, KP_ASK(.why = &s.why), &lease), KP_ENOMEM);
         assert_null(in_alloc);
         assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &stats), 0);
-        assert_int_equal(stats.lent, key ? 63 : 64);
+        assert_int_equal(stats.lent, key ? 191 : 192);
         assert_int_equal(stats.creating, 0);
         assert_int_equal(kp_get(s.pool, wanted, NULL, &lease), 0);
         kp_release(&lease);
