@@ -92,7 +92,8 @@ def notes(row):
     """The other figures of a row, in short."""
     said = []
     for field, form in (('fairness', 'fair {:.2f}'), ('max_wait_ms', 'wait {:.1f} ms'),
-                        ('bytes', '{:.0f} B'), ('ns_1_key', '1 key {:.2f} ns'),
+                        ('bytes', '{:.0f} B'), ('bytes_again', 'again {:.0f} B'),
+                        ('ns_1_key', '1 key {:.2f} ns'),
                         ('ns_random', 'random {:.1f} ns'), ('ns_100k', 'a tenth {:.1f} ns'),
                         ('ns_keys', 'keys {:.1f} ns'), ('peer_fairness', 'apr fair {:.2f}'),
                         ('peer_max_wait_ms', 'apr wait {:.1f} ms'), ('peer_bytes', 'apr {:.0f} B')):
