@@ -328,14 +328,15 @@ static enum verdict shed(struct look *l)
 bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
                 struct kp__todo *todo, struct kp__budget **short_of)
 {
-    static enum verdict (*const questions[])(struct look *) = { shed, circuit, want_lent,
-                                                                take_ready, take_permit };
     struct look l = { core, request, request->sub, now, todo, NULL };
-    enum verdict v = GO_ON;
+    enum verdict v;
 
     request->again = KP__NEVER;
-    if (!l.sub->rules) v = lacks(&l, "limits_for", NULL, KP__NEVER);
-    for (size_t i = 0; v == GO_ON; i++) v = questions[i](&l); /* the last one never goes on */
+    v = l.sub->rules ? shed(&l) : lacks(&l, "limits_for", NULL, KP__NEVER);
+    if (v == GO_ON) v = circuit(&l);
+    if (v == GO_ON) v = want_lent(&l);
+    if (v == GO_ON) v = take_ready(&l);
+    if (v == GO_ON) v = take_permit(&l); /* which never goes on */
     *short_of = l.budget;
     return v == ANSWERED;
 }

@@ -108,15 +108,6 @@ bool kp__subpool_unused(const struct kp__subpool *sub)
 
 /* ---- queues ---------------------------------------------------------------------------------- */
 
-struct kp__request *kp__queue_first(const struct kp__subpool *sub, enum kp__queue queue)
-{
-    const struct kp__list *list = &sub->rare->queue[queue];
-    struct kp__list *first =
-        sub->rules && sub->rules->wait_lifo ? kp__list_last(list) : kp__list_first(list);
-
-    return first ? KP__OF(first, struct kp__request, link) : NULL;
-}
-
 static uint64_t stamp_of(const struct kp__list *node)
 {
     return node ? KP__OF(node, struct kp__request, link)->stamp : 0;

@@ -154,7 +154,16 @@ void kp__slabs_init(struct kp__core *core);
 bool kp__subpool_unused(const struct kp__subpool *sub);
 
 /* The request that arrived first (LIFO: last) of a queue. */
-struct kp__request *kp__queue_first(const struct kp__subpool *sub, enum kp__queue queue);
+static inline struct kp__request *kp__queue_first(const struct kp__subpool *sub,
+                                                  enum kp__queue queue)
+{
+    const struct kp__list *list = &sub->rare->queue[queue];
+
+    if (kp__list_empty(list)) return NULL;
+    return KP__OF(sub->rules && sub->rules->wait_lifo ? list->prev : list->next,
+                  struct kp__request, link);
+}
+
 void kp__queue_insert(struct kp__core *core, struct kp__request *request);
 void kp__queue_remove(struct kp__core *core, struct kp__request *request);
 
