@@ -5,10 +5,54 @@
  */
 #include "flow_stage.h"
 
+#include "flow/flow.h"
+
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* ---- resources ------------------------------------------------------------------------------- */
+
+static void where_nothing_is_called_and_nobody_listens_a_resource_must_go_all_the_same(void **state)
+{
+    struct stage s;
+    kp_stats stats;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver = (kp_driver){ .ctx = &s };
+    s.options.on_event = NULL;
+    stage_open(&s);
+    assert_int_equal(kp_add(s.pool, kp_str("a"), &s), 0);
+    kp_lease lease = stage_get(&s, "a");
+    kp_discard(&lease);
+    assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
+    assert_int_equal(stats.live, 0);
+    assert_int_equal(stats.destroys, 1);
+    stage_fall(&s);
+}
+
+static void what_was_told_must_be_freed_where_nothing_else_is_to_be_done(void **state)
+{
+    struct kp__failure *told;
+    struct kp__todo todo;
+    struct stage s;
+    int code;
+
+    (void)state;
+    stage_raise(&s);
+    struct kp__pool *pool = kp__enter(s.pool, &code);
+    kp__todo_init(&todo, pool->world);
+    assert_false(kp__do(pool, &todo));
+    assert_non_null(told = kp__alloc(pool->world, sizeof *told, 16));
+    kp__list_init(&told->link);
+    kp__list_push_back(&todo.spent, &told->link);
+    assert_true(kp__do(pool, &todo));
+    assert_true(kp__list_empty(&todo.spent));
+    kp__leave(pool, &todo);
+    stage_fall(&s);
+}
 
 /* ---- growing --------------------------------------------------------------------------------- */
 
@@ -373,6 +417,9 @@ static void a_listener_that_forks_must_leave_its_child_able_to_go_on(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            where_nothing_is_called_and_nobody_listens_a_resource_must_go_all_the_same),
+        cmocka_unit_test(what_was_told_must_be_freed_where_nothing_else_is_to_be_done),
         cmocka_unit_test(every_step_of_growing_must_be_whole_where_memory_runs_out),
         cmocka_unit_test(a_pool_must_close_whatever_its_tables_are_busy_with),
         cmocka_unit_test(a_reset_must_run_where_there_is_no_memory_for_its_job),
