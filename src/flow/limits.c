@@ -355,7 +355,10 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
 
 static void fill_choices(struct kp__rules *r, const kp_limits *l)
 {
-    r->prefill = l->prefill == KP_PREFILL_FIRST_GET;
+    /* if there is ever more to make than what is asked for */
+    bool ahead = r->min_live > 0 || r->min_idle > 0 || r->utilization_pct < 100;
+
+    r->prefill = ahead && l->prefill == KP_PREFILL_FIRST_GET;
     r->eager = l->refill == KP_REFILL_EAGER;
     r->wait_lifo = l->wait_order == KP_LIFO;
     r->idle_lifo = l->idle_order == KP_LIFO;
