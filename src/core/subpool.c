@@ -30,10 +30,10 @@ _Static_assert(KP__MEMBERS == 4 && KP__QUEUES == 5, "each is there");
 
 struct kp__contest *kp__contest(struct kp__core *core, struct kp__subpool *sub)
 {
-    struct kp__contest *contest =
-        kp__slab_part(&core->subpools, sub->item.index, KP__PART_CONTEST);
+    struct kp__contest *contest = (struct kp__contest *)(uintptr_t)sub->contest;
 
-    if (sub->contest != &no_contest) return contest;
+    if (contest != &no_contest) return contest;
+    contest = kp__slab_part(&core->subpools, sub->item.index, KP__PART_CONTEST);
     *contest = (struct kp__contest){ .sub = sub };
     kp__heap_node_init(&contest->starved);
     for (int m = 0; m < KP__MEMBERS; m++) kp__heap_node_init(&contest->evict[m]);
@@ -48,9 +48,10 @@ bool kp__has_rare(const struct kp__subpool *sub)
 
 struct kp__rare *kp__rare(struct kp__core *core, struct kp__subpool *sub)
 {
-    struct kp__rare *rare = kp__slab_part(&core->subpools, sub->item.index, KP__PART_RARE);
+    struct kp__rare *rare = (struct kp__rare *)(uintptr_t)sub->rare;
 
-    if (kp__has_rare(sub)) return rare;
+    if (rare != &no_rare) return rare;
+    rare = kp__slab_part(&core->subpools, sub->item.index, KP__PART_RARE);
     *rare = (struct kp__rare){ .draining = NULL };
     for (int q = 0; q < KP__QUEUES; q++) kp__list_init(&rare->queue[q]);
     kp__list_init(&rare->open_seats);
