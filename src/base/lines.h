@@ -56,12 +56,12 @@ static inline void *kp__line(const struct kp__lines *lines, uint32_t number)
 }
 
 /* The line with this number; NULL: there is none, or it is of a process before. */
-static inline void *kp__line_at(const struct kp__lines *lines, uint32_t number)
+static inline void *kp__line_at(const struct kp__lines *lines, uint64_t number)
 {
     /* acquire: pairs with the release in kp__lines_take */
     uint32_t made = atomic_load_explicit(&lines->made, memory_order_acquire);
 
-    return number > lines->floor && number < made ? kp__line(lines, number) : NULL;
+    return number > lines->floor && number < made ? kp__line(lines, (uint32_t)number) : NULL;
 }
 
 #endif

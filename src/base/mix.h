@@ -47,27 +47,47 @@ static inline uint64_t kp__load_few(const unsigned char *p, size_t size)
     return size ? (uint64_t)p[0] << 16 | (uint64_t)p[size / 2] << 8 | p[size - 1] : 0;
 }
 
-/* Keys that differ in few bits, as numbers do that are counted up, still show after one folding. */
-static inline uint64_t kp__stir(uint64_t h)
+/* Two words and a length to a number all of whose bits depend on all of theirs: what the folding of
+ * numbers that are counted up leaves in few bits, one more multiplication spreads. */
+static inline uint64_t kp__blend(uint64_t seed, uint64_t first, uint64_t last, size_t size)
 {
-    h = (h ^ h >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t h = kp__mix(first ^ seed, last ^ ((seed << 32 | seed >> 32) + size));
+
+    h *= UINT64_C(0x9e3779b97f4a7c15);
     return h ^ h >> 32;
+}
+
+/* Up to 16 bytes as two numbers: with their length, these tell them from all others. */
+enum { KP__BRIEF = 16 };
+struct kp__brief {
+    uint64_t first, last;
+};
+
+static inline struct kp__brief kp__brief_of(const void *data, size_t size)
+{
+    const unsigned char *p = data;
+
+    if (size <= 8) return (struct kp__brief){ kp__load_few(p, size), 0 };
+    return (struct kp__brief){ kp__load8(p), kp__load8(p + size - 8) };
+}
+
+static inline uint64_t kp__quick_hash_brief(uint64_t seed, struct kp__brief b, size_t size)
+{
+    return kp__blend(seed, b.first, b.last, size);
 }
 
 static inline uint64_t kp__quick_hash(uint64_t seed, const void *data, size_t size)
 {
     const unsigned char *p = data;
-    uint64_t h = seed ^ (uint64_t)size * UINT64_C(0x9e3779b97f4a7c15);
     size_t left = size;
+    uint64_t h = seed;
 
-    if (size <= 8)
-        return kp__stir(kp__mix(h ^ kp__load_few(p, size), UINT64_C(0xa0761d6478bd642f) ^ seed));
-    for (; left > 16; left -= 16, p += 16)
+    if (size <= KP__BRIEF) return kp__quick_hash_brief(seed, kp__brief_of(data, size), size);
+    for (; left > 16; p += 16, left -= 16)
         h = kp__mix(h ^ kp__load8(p), UINT64_C(0xe7037ed1a0b428db) ^ kp__load8(p + 8));
-    /* the last sixteen, which may have been looked at in part */
-    p = (const unsigned char *)data + size;
-    uint64_t last = kp__load8(p - 8), first = size >= 16 ? kp__load8(p - 16) : kp__load8(data);
-    return kp__stir(kp__mix(h ^ first, UINT64_C(0xa0761d6478bd642f) ^ last ^ seed >> 7));
+    /* the last sixteen, of which some may have been looked at */
+    p += left;
+    return kp__blend(h, kp__load8(p - 16), kp__load8(p - 8), size);
 }
 
 /* Are these the same bytes? For short ones; quicker than a call. */

@@ -334,7 +334,7 @@ static void vacate(struct kp__core *core, struct kp__slot *slot, uint64_t now)
     count_reason(core, sub, slot->reason);
     slot->resource = NULL;
     kp__slot_move(core, slot, KP__FREE);
-    kp__cell_drop(slot);
+    kp__cell_drop(core, slot);
     if (slot->owes_lent) kp__lent_refund(core, sub);
     kp__slab_put(&core->slots, slot);
     if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;

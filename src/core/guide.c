@@ -13,7 +13,7 @@
 #endif
 enum {
     SIZES = sizeof(size_t) > 4 ? 28 : 24, /* the bytes of the largest are a number */
-    PER_BUCKET = 4                        /* keys per bucket, so that few are pushed out */
+    PER_BUCKET = 2                        /* keys: few are not at their own place */
 };
 
 static struct kp__lock lock;
@@ -45,6 +45,7 @@ struct kp__guide *kp__guide_make(uint64_t keys)
         atomic_store_explicit(&guide->entry[i], 0, memory_order_relaxed);
     if (guide || (guide = kp__alloc(&kp__life, bytes, 64)) == NULL) return guide;
     guide->bits = bits;
+    guide->mask = entries - 1;
     return guide;
 }
 
@@ -57,35 +58,34 @@ void kp__guide_drop(struct kp__guide *guide)
     kp__lock_give(&lock, &kp__life);
 }
 
-/* The place of this entry in its bucket, or of what it may push out. */
-static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash, uint64_t entry, bool enter)
+/* The place of this entry in its bucket: its own, one with the same half of the hash, which nobody
+ * would get past, a free one; or that of whom it pushes out. */
+static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash)
 {
-    size_t bucket = (size_t)(hash & ((UINT64_C(1) << guide->bits) - 1)) * KP__BUCKET;
-    uint32_t first = (uint32_t)(hash >> 29) % KP__BUCKET;
+    size_t own = (size_t)hash & guide->mask;
     _Atomic uint64_t *free = NULL;
 
-    for (uint32_t i = 0; i < KP__BUCKET; i++) {
-        _Atomic uint64_t *at = &guide->entry[bucket + (first + i) % KP__BUCKET];
+    for (size_t i = 0; i < KP__BUCKET; i++) {
+        _Atomic uint64_t *at = &guide->entry[own ^ i];
         /* relaxed: written under the lock only */
         uint64_t there = atomic_load_explicit(at, memory_order_relaxed);
-        if (there == entry) return at;
+        if (kp__guide_is(there, hash)) return at;
         if (there == 0 && !free) free = at;
     }
-    if (!enter) return NULL;
-    return free ? free : &guide->entry[bucket + first];
+    return free ? free : &guide->entry[own];
 }
 
-void kp__guide_enter(struct kp__guide *guide, uint64_t hash, uint32_t lane)
+void kp__guide_enter(struct kp__guide *guide, uint64_t hash, uint32_t to)
 {
-    uint64_t entry = (hash >> 32) << 32 | lane;
-
-    /* relaxed: a guess */
-    atomic_store_explicit(place(guide, hash, entry, true), entry, memory_order_relaxed);
+    /* release: pairs with the acquire of who finds it */
+    atomic_store_explicit(place(guide, hash), (hash >> 32) << 32 | to, memory_order_release);
 }
 
-void kp__guide_leave(struct kp__guide *guide, uint64_t hash, uint32_t lane)
+void kp__guide_leave(struct kp__guide *guide, uint64_t hash)
 {
-    _Atomic uint64_t *at = place(guide, hash, (hash >> 32) << 32 | lane, false);
+    _Atomic uint64_t *at = place(guide, hash);
 
-    if (at) atomic_store_explicit(at, 0, memory_order_relaxed);
+    /* relaxed, both: as above; who still finds it finds nothing of his own */
+    if (kp__guide_is(atomic_load_explicit(at, memory_order_relaxed), hash))
+        atomic_store_explicit(at, 0, memory_order_relaxed);
 }

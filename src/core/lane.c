@@ -5,7 +5,6 @@
 #include "core/lane.h"
 
 #include "base/check.h"
-#include "base/mix.h"
 #include "core/core.h"
 
 struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
@@ -45,17 +44,22 @@ static uint64_t hash_of(const struct kp__core *core, const struct kp__subpool *s
     return kp__quick_hash(core->quick_seed, sub->key, sub->key_size);
 }
 
+/* Nobody is led to what it had any more; where all ends, that does not matter. */
+static void leave_guide(struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (core->guide && core->phase == KP__OPEN && is_guided(core, sub))
+        kp__guide_leave(core->guide, hash_of(core, sub));
+}
+
 bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
 {
     if (sub->lane) return true;
     if ((sub->lane = kp__lines_take(&kp__lanes)) == 0) return false;
     struct kp__lane *lane = KP__LANE_OF(sub);
     lane->sub = sub->item.index;
-    /* relaxed, both: guesses, until a cell of it was claimed, which a release store opened */
-    if (is_guided(core, sub)) {
-        name(lane, sub);
-        atomic_store_explicit(&lane->hash, (uint32_t)hash_of(core, sub), memory_order_relaxed);
-    }
+    lane->pool = core->id;
+    if (is_guided(core, sub)) name(lane, sub);
+    /* relaxed: a guess, until a cell of it was claimed, which a release store opened */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
     return true;
 }
@@ -147,8 +151,7 @@ void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub)
     if (!sub->lane) return;
     KP__DCHECK(!sub->open);
     struct kp__lane *lane = KP__LANE_OF(sub);
-    if (core->guide && is_guided(core, sub))
-        kp__guide_leave(core->guide, hash_of(core, sub), sub->lane);
+    leave_guide(core, sub);
     /* who still reads it finds no cell to claim, or one of somebody else's */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
     drop_lists(sub);
@@ -156,10 +159,11 @@ void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub)
     sub->lane = 0;
 }
 
-void kp__cell_drop(struct kp__slot *slot)
+void kp__cell_drop(struct kp__core *core, struct kp__slot *slot)
 {
     if (!slot->cell) return;
     struct kp__cell *cell = KP__CELL_OF(slot);
+    leave_guide(core, slot->sub); /* the cell will be somebody else's */
     atomic_store_explicit(&cell->id, 0, memory_order_relaxed);
     atomic_store_explicit(&cell->word, kp__word(slot->generation, KP__SHUT), memory_order_relaxed);
     kp__lines_give(&kp__cells, slot->cell);
@@ -265,6 +269,9 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
                           memory_order_relaxed);
     cell->resource = slot->resource;
     cell->lane = sub->lane;
+    bool is_brief = is_guided(core, sub) && sub->key_size <= KP__BRIEF;
+    if (is_brief) cell->key = kp__brief_of(sub->key, sub->key_size);
+    cell->key_size = is_brief ? (uint32_t)sub->key_size : KP__NOT_BRIEF;
     return true;
 }
 
@@ -305,6 +312,15 @@ static void each_slot(struct kp__subpool *sub, void (*fn)(struct kp__slot *))
     }
 }
 
+/* Where a guide leads: at once to the only resource, if its line knows the key. */
+static uint32_t where_to(const struct kp__subpool *sub)
+{
+    uint32_t cell = kp__lane_cell(KP__LANE_OF(sub), KP__SHAPE(sub->on_lane, levels(sub)), 0);
+    const struct kp__cell *only = kp__line(&kp__cells, cell);
+
+    return sub->on_lane == 1 && only->key_size != KP__NOT_BRIEF ? KP__TO_CELL | cell : sub->lane;
+}
+
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     uint64_t until;
@@ -326,7 +342,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->on_lane, levels(sub)),
                           memory_order_release);
     if (core->guide && is_guided(core, sub))
-        kp__guide_enter(core->guide, hash_of(core, sub), sub->lane);
+        kp__guide_enter(core->guide, hash_of(core, sub), where_to(sub));
 }
 
 /* ---- shut ------------------------------------------------------------------------------------ */
@@ -388,13 +404,23 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     }
 }
 
-/* A lane that opened for next to nothing opens less often: it costs something for each slot. */
-static uint32_t pause_after(const struct kp__core *core, struct kp__subpool *sub)
+/* Did it pay to open? That costs, for each sixteen slots, less than a hit saves; and a slot's part
+ * is nothing beside a time as long as this. Where there is no clock, `opened` is 0. */
+static bool has_paid(const struct kp__subpool *sub, uint64_t now)
+{
+    enum { SLOTS_PER_HIT = 16, NS_PER_SLOT = 50000 };
+    uint64_t lasted = sub->opened ? now - sub->opened : 0;
+
+    return sub->served > sub->on_lane / SLOTS_PER_HIT || lasted / NS_PER_SLOT > sub->on_lane;
+}
+
+/* A lane that opened for next to nothing opens less often. */
+static uint32_t pause_after(const struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     enum { LEAST = 4, MOST = 1024 };
 
     if (core->least_term == 0) return 0; /* for tests: whenever it may */
-    if (sub->served >= LEAST + sub->on_lane) sub->shy = 0;
+    if (has_paid(sub, now)) sub->shy = 0;
     else if (sub->shy < MOST) sub->shy = 2 * sub->shy + LEAST;
     return sub->shy + sub->on_lane / LEAST;
 }
@@ -417,7 +443,7 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
         }
     }
     if (sub->served > 0 && sub->used_at < now) sub->used_at = now;
-    sub->calm = pause_after(core, sub);
+    sub->calm = pause_after(core, sub, now);
     kp__evictable_update(core, sub);
 }
 

@@ -22,6 +22,7 @@
 #define KP__CORE_LANE_H
 
 #include "base/lines.h"
+#include "base/mix.h"
 #include "core/slot.h"
 
 enum { KP__SHUT, KP__HERE, KP__GONE }; /* of a word: the books know; idle; lent */
@@ -37,18 +38,34 @@ static inline uint64_t kp__word(uint64_t generation, uint64_t state)
     return generation << 2 | state;
 }
 
+/* The last number of a lease: the count of forks, marks, and its cell or its seat. */
+#define KP__LEASE_LIVE (UINT64_C(1) << 32)
+#define KP__LEASE_ENDED (UINT64_C(1) << 33)
+#define KP__LEASE_CELL (UINT64_C(1) << 34) /* it has seat 0 of a slot with this cell */
+#define KP__LEASE_FORKS_AT 35
+#define KP__LEASE_FORKS (UINT64_C(0xffffffff) >> (KP__LEASE_FORKS_AT - 32))
+
+static inline uint64_t kp__lease_marks(uint32_t forks)
+{
+    return ((uint64_t)forks & KP__LEASE_FORKS) << KP__LEASE_FORKS_AT | KP__LEASE_LIVE;
+}
+
 /* One slot's line. But for `word`, written while it is SHUT, under the lock; `tag` and `site` also
  * by the borrower. */
 struct kp__cell {
     _Atomic uint64_t word;
     _Atomic uint64_t id; /* as in its leases: core->id, the slot's index */
-    void *resource;      /* of him who has it */
-    _Atomic(const char *) tag;
-    _Atomic(const void *) site;
-    uint32_t lane;       /* of him who has it */
-    char unused[KP__LINE - 2 * 8 - 3 * sizeof(void *) - 2 * 4];
-    struct kp__line_end end;
+    _Alignas(8) void *resource; /* of him who has it, as are those below */
+    _Alignas(8) _Atomic(const char *) tag;
+    _Alignas(8) _Atomic(const void *) site;
+    _Alignas(8) struct kp__brief key; /* if it is guided, and brief */
+    uint32_t lane;
+    union {
+        uint32_t key_size; /* or KP__NOT_BRIEF */
+        struct kp__line_end end;
+    };
 };
+#define KP__NOT_BRIEF UINT32_MAX
 
 /* Keys of more bytes are not guided: to hash them takes longer than the lock. */
 enum { KP__GUIDED_MOST = 4096 };
@@ -63,8 +80,8 @@ struct kp__lane {
     _Atomic uint32_t list;  /* the list of them */
     _Atomic uint32_t top;   /* the list of their lists */
     uint32_t sub;           /* its index; constant while a key has it, as are those below */
+    uint32_t pool;          /* core->id */
     uint32_t key_size;
-    _Atomic uint32_t hash;  /* the half of its key's hash that guides do not compare */
     char key[KP__LANE_KEY]; /* up to so many bytes; else a pointer to them */
     struct kp__line_end end;
 };
@@ -85,13 +102,14 @@ extern struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 #define KP__CELL_OF(slot) ((struct kp__cell *)kp__line(&kp__cells, (slot)->cell))
 #define KP__LANE_OF(sub) ((struct kp__lane *)kp__line(&kp__lanes, (sub)->lane))
 
-/* Without the lock: the cell a number in a lease names, or NULL; the lane one in a pin does. */
-static inline struct kp__cell *kp__cell_at(uint32_t number)
+/* Without the lock: the cell a number in a lease names, or NULL; the lane one in a pin does. They
+ * are numbers of the user's, and may be anything. */
+static inline struct kp__cell *kp__cell_at(uint64_t number)
 {
     return (struct kp__cell *)kp__line_at(&kp__cells, number);
 }
 
-static inline struct kp__lane *kp__lane_at(uint32_t number)
+static inline struct kp__lane *kp__lane_at(uint64_t number)
 {
     return (struct kp__lane *)kp__line_at(&kp__lanes, number);
 }
@@ -137,7 +155,7 @@ uint64_t kp__lane_next(const struct kp__core *core);
 void kp__lanes_init(struct kp__core *core);
 
 /* A slot is free again: so is its cell. */
-void kp__cell_drop(struct kp__slot *slot);
+void kp__cell_drop(struct kp__core *core, struct kp__slot *slot);
 
 void kp__lanes_in_child(void);
 

@@ -16,12 +16,6 @@ static _Atomic(struct kp_pool *) chunk[CHUNKS];
 static _Atomic uint32_t made;
 static struct kp__lock registry; /* writers */
 
-/* Who held the lock is not there; what it had written is a door that nobody knows. */
-void kp__doors_in_child(void)
-{
-    atomic_store(&registry.word, 0);
-}
-
 static unsigned chunk_of(uint32_t index, uint32_t *first)
 {
     unsigned k = 0;
@@ -39,6 +33,16 @@ struct kp_pool *kp__door_at(uint32_t index)
     unsigned k = chunk_of(index, &first);
     /* acquire: pairs with the release of the chunk in kp__door_open */
     return atomic_load_explicit(&chunk[k], memory_order_acquire) + (index - first);
+}
+
+/* Who held the lock is not there; what it had written is a door that nobody knows. The lines to
+ * which guides lead are not the child's. */
+void kp__doors_in_child(void)
+{
+    uint32_t n = atomic_load(&made);
+
+    atomic_store(&registry.word, 0);
+    for (uint32_t i = 0; i < n; i++) atomic_store(&kp__door_at(i)->guide, NULL);
 }
 
 int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
@@ -68,7 +72,7 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
         kp__heap_node_init(&door->terms.node);
         atomic_store(&door->pool, pool);
         pool->door = door;
-        pool->core.id = index + 1;
+        pool->core.id = door->id = index + 1;
         pool->world = &door->world;
         /* release: the same; the door was written before */
         atomic_store_explicit(&made, index + 1, memory_order_release);
@@ -266,7 +270,8 @@ static void free_old_arrays(struct kp__pool *pool)
         while ((old = kp__map_spent(maps[i], &bytes)) != NULL) kp__free(pool->world, old, bytes);
 }
 
-/* A guide for twice the keys, if this one is full. Hits can do without; so may memory be short. */
+/* A wider guide, if this one is full. It begins empty: keys enter when their lanes open again. Hits
+ * can do without; so may memory be short. */
 static void widen_guide(struct kp__pool *pool)
 {
     struct kp__core *core = &pool->core;
@@ -276,7 +281,7 @@ static void widen_guide(struct kp__pool *pool)
     if (!core->lanes || !core->by_bytes || kp__guide_room(core->guide) >= keys) return;
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
-    struct kp__guide *wide = kp__guide_make(keys * 2);
+    struct kp__guide *wide = kp__guide_make(keys);
     kp__step_in(pool);
     if (kp__guide_room(wide) > kp__guide_room(core->guide)) {
         struct kp__guide *old = core->guide;

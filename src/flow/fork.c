@@ -13,14 +13,19 @@
 #include <stdatomic.h>
 
 #include "base/cancel.h"
+#include "flow/hit.h"
 #include "flow/job.h"
+
+_Atomic uint64_t kp__cell_leases = KP__LEASE_LIVE | KP__LEASE_CELL;
 
 static struct kp__lock moving; /* one thread at a time opens a pool again */
 static _Atomic(struct kp__pool *) left_here; /* pools of processes before: for checks of leaks */
 
 static void in_child(void)
 {
-    atomic_fetch_add(&kp__forks, 1);
+    uint32_t forks = atomic_fetch_add(&kp__forks, 1) + 1;
+
+    atomic_store(&kp__cell_leases, kp__lease_marks(forks) | KP__LEASE_CELL);
     atomic_store(&moving.word, 0);
     kp__doors_in_child();
     kp__life_in_child();

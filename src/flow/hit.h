@@ -9,17 +9,80 @@
 
 #include "flow/flow.h"
 
-/* The last number of a lease: the count of forks, marks, and its cell or its seat. */
-#define KP__LEASE_LIVE (UINT64_C(1) << 32)
-#define KP__LEASE_ENDED (UINT64_C(1) << 33)
-#define KP__LEASE_CELL (UINT64_C(1) << 34) /* it has seat 0 of a slot with this cell */
-#define KP__LEASE_FORKS_AT 35
-#define KP__LEASE_FORKS (UINT64_C(0xffffffff) >> (KP__LEASE_FORKS_AT - 32))
+/* Of all leases of cells, in this process: with the number of the cell, their last number. */
+extern _Atomic uint64_t kp__cell_leases;
 
-static inline uint64_t kp__lease_marks(uint32_t forks)
+static KP__PART uint64_t kp__lease_of_cell(uint32_t number)
 {
-    return ((uint64_t)forks & KP__LEASE_FORKS) << KP__LEASE_FORKS_AT | KP__LEASE_LIVE;
+    /* relaxed: the child's own, or as it always was */
+    return atomic_load_explicit(&kp__cell_leases, memory_order_relaxed) | number;
 }
+
+/* Swing a cell's word to a new lease, if it is idle. */
+static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
+{
+    /* relaxed: the swing vouches for it */
+    uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
+
+    *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
+    /* acquire: pairs with the release of who gave it back, or opened the lane */
+    return (word & KP__HERE) &&
+           atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+/* What was swung out is lent. */
+static KP__PART void kp__lend(struct kp__cell *cell, uint32_t number, uint64_t word,
+                              const char *tag, const void *site, kp_lease *out)
+{
+    out->resource = cell->resource;
+    /* relaxed, all: nobody else writes them while it is lent */
+    out->opaque[0] = atomic_load_explicit(&cell->id, memory_order_relaxed);
+    out->opaque[1] = word;
+    out->opaque[2] = kp__lease_of_cell(number);
+    atomic_store_explicit(&cell->tag, tag, memory_order_relaxed);
+    atomic_store_explicit(&cell->site, site, memory_order_relaxed);
+}
+
+/* A cell of a lane with so many, swung out; NULL: none was idle, or the lane is shut. */
+struct kp__cell *kp__claim_of_many(const struct kp__lane *lane, uint32_t shape, uint32_t *number,
+                                   uint64_t *lent);
+
+/* Where a guide leads from the bytes of a key, which are not too many; 0: nowhere. */
+static KP__PART uint32_t kp__guess(const kp_pool *door, const struct kp__guide *guide, kp_key key)
+{
+    /* relaxed: a guess */
+    uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed);
+
+    return kp__guide_find(guide, kp__quick_hash(seed, key.data, key.size));
+}
+
+/* Is this cell, which is lent, of such a brief key of this pool? */
+static KP__PART bool kp__cell_is_of(const struct kp__cell *cell, const kp_pool *door, kp_key key)
+{
+    struct kp__brief brief = kp__brief_of(key.data, key.size);
+
+    /* relaxed: nobody writes it while it is lent */
+    return atomic_load_explicit(&cell->id, memory_order_relaxed) >> 32 == door->id &&
+           cell->key_size == key.size && cell->key.first == brief.first &&
+           cell->key.last == brief.last;
+}
+
+/* Does it ask for nothing that a hit could not give, and is it in order? */
+static inline bool kp__is_plain(const kp_ask *ask)
+{
+    return !(ask->flags & ~(uint32_t)(KP_DONT_WAIT | KP_DONT_CREATE)) && ask->until.ns == 0 &&
+           (ask->within_ms >= 0 || ask->within_ms == KP_NONE || ask->within_ms == KP_OFF) &&
+           !(ask->reserved0 | ask->reserved[0] | ask->reserved[1] | ask->reserved[2]);
+}
+
+/* By any key that is bytes, in any way (hit_key.c). */
+int kp__get_by_bytes(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
+                     kp_lease *out);
+
+/* Give back what was claimed by mistake, and then the long way. */
+int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
+                      kp_lease *out);
 
 /* The whole story (get.c, release.c). */
 int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);

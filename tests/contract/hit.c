@@ -155,7 +155,7 @@ static void find_twins(uint64_t seed, uint32_t bits, uint64_t *one, uint64_t *ot
 {
     enum { ROOM = 1 << 22 };
     uint64_t *seen = calloc(ROOM, sizeof *seen), x = 0;
-    uint64_t mask = UINT64_C(0xffffffff) << 32 | ((UINT64_C(1) << bits) - 1);
+    uint64_t mask = UINT64_C(0xffffffff) << 32 | ((UINT64_C(8) << bits) - 1);
 
     assert_non_null(seen);
     for (*one = 0; *one == 0;) {

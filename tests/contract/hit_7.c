@@ -19,23 +19,25 @@ static uint64_t hash_in(kp_pool *pool, kp_key key)
     return kp__quick_hash(atomic_load(&pool->quick_seed), key.data, key.size);
 }
 
-static uint32_t lane_number(kp_pool *pool, kp_key key)
+static uint32_t way_to(kp_pool *pool, kp_key key)
 {
-    uint32_t number = kp__guide_find(atomic_load(&pool->guide), hash_in(pool, key));
+    uint32_t to = kp__guide_find(atomic_load(&pool->guide), hash_in(pool, key));
 
-    assert_int_not_equal(number, 0);
-    return number;
+    assert_int_not_equal(to, 0);
+    return to;
 }
 
-/* From now on `from` leads to the lane of another key, maybe of another pool. */
+static struct kp__lane *lane_of(kp_pool *pool, kp_key key)
+{
+    uint32_t to = way_to(pool, key);
+
+    return kp__lane_at(to & KP__TO_CELL ? kp__cell_at(to & ~KP__TO_CELL)->lane : to);
+}
+
+/* From now on `from` leads where another key leads, maybe of another pool. */
 static void lead(kp_pool *pool, kp_key from, uint32_t to)
 {
-    struct kp__guide *guide = core_of(pool)->guide;
-    uint64_t hash = hash_in(pool, from);
-
-    kp__guide_leave(guide, hash, lane_number(pool, from));
-    kp__guide_enter(guide, hash, to);
-    atomic_store(&kp__lane_at(to)->hash, (uint32_t)hash);
+    kp__guide_enter(core_of(pool)->guide, hash_in(pool, from), to);
 }
 
 /* A get of `key` goes the long way round, and is lent its own. */
@@ -50,21 +52,31 @@ static void assert_its_own(kp_key key)
     hit_give(&lease);
 }
 
+/* As long as the first of its row or longer, and with other bytes in one place only. */
 static void a_key_that_leads_to_another_must_be_lent_its_own(void **state)
 {
-    static const char *const others[] = { "bob", "robert" }; /* as long, and longer */
+    static const char *const keys[][6] = {
+        { "ann", "bob", "robert", "ann who is brief", "an", "ann who is longer than that" },
+        { "ann who is brief", "bnn who is brief", "ann who is brieg", "ann who it brief", "ann",
+          "ann who is longer than that" },
+        { "ann who is longer than that", "bnn who is longer than that", "bob",
+          "ann who is longer than thau", "ann who is longer than that is", "ann who is brief" },
+    };
 
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3 * 5 * 2; i++) {
+        kp_key own = kp_str(keys[i / 10][0]), other = kp_str(keys[i / 10][1 + i / 2 % 5]);
+        kp_lease lease;
         hit_open((kp_options){ 0 });
-        kp_key own = kp_str("ann"), other = kp_str(others[i]);
         hit_stock(own, 1);
         hit_stock(other, 1);
         kp_stats before = hit_stats(other);
         hit_warm(other);
         uint64_t warm = hit.gets;
-        lead(hit.pool, own, lane_number(hit.pool, other));
-        assert_its_own(own);
+        lead(hit.pool, own, way_to(hit.pool, other));
+        HIT_LONG(lease = hit_take_asking(own, i % 2 ? KP_IN_S(30) : NULL));
+        assert_memory_equal(((struct item *)lease.resource)->key, own.data, own.size);
+        hit_give(&lease);
         uint64_t mine = hit.gets - warm;
         kp_stats after = hit_stats(other);
         assert_int_equal(mine, 1);
@@ -84,7 +96,7 @@ static void a_key_that_leads_to_another_pool_must_be_lent_its_own(void **state)
     uint64_t gets = hit.gets;
     hit_open((kp_options){ 0 });
     hit_stock(kp_str("k"), 1);
-    lead(hit.pool, kp_str("k"), lane_number(other, kp_str("k")));
+    lead(hit.pool, kp_str("k"), way_to(other, kp_str("k")));
     assert_its_own(kp_str("k"));
     assert_int_equal(hit_stats(KP_EVERY_KEY).gets, hit.gets - gets);
     kp_stats s;
@@ -94,26 +106,46 @@ static void a_key_that_leads_to_another_pool_must_be_lent_its_own(void **state)
     assert_int_equal(kp_pool_close(other, KP_CLOSE_NOW, 0), 0);
 }
 
+/* The cell of the one is the other's by then. */
+static void who_asks_for_a_key_without_resources_must_leave_others_alone(void **state)
+{
+    kp_key ann = kp_str("ann"), bob = kp_str("bob");
+
+    (void)state;
+    hit_open((kp_options){ 0 });
+    hit_stock(ann, 1);
+    uint32_t way = way_to(hit.pool, ann);
+    kp_lease lease = hit_take(ann);
+    ((struct item *)lease.resource)->users--;
+    kp_discard(&lease);
+    hit_stock(bob, 1);
+    assert_int_equal(way_to(hit.pool, bob), way);
+    lease = hit_take(ann);
+    hit_give(&lease);
+    HIT_SHORT(lease = hit_take(bob));
+    HIT_SHORT(hit_give(&lease));
+    hit_warm(ann);
+}
+
 /* As if its cell had gone to another lane just now. */
 static void a_lane_with_a_cell_of_another_must_lend_nothing_of_it(void **state)
 {
-    kp_key pin;
+    kp_key pin, ann = kp_str("ann, which is longer than brief"), bob = kp_str("bob");
 
     (void)state;
     for (int pinned = 0; pinned < 2; pinned++) {
         hit_open((kp_options){ 0 });
-        hit_stock(kp_str("ann"), 1);
-        hit_stock(kp_str("bob"), 1);
+        hit_stock(ann, 1);
+        hit_stock(bob, 1);
         if (pinned) {
-            assert_int_equal(kp_pin(hit.pool, kp_str("ann"), &pin), 0);
-            hit_warm(kp_str("ann"));
+            assert_int_equal(kp_pin(hit.pool, ann, &pin), 0);
+            hit_warm(ann);
         }
-        struct kp__lane *lane = kp__lane_at(lane_number(hit.pool, kp_str("ann")));
-        struct kp__lane *other = kp__lane_at(lane_number(hit.pool, kp_str("bob")));
+        struct kp__lane *lane = lane_of(hit.pool, ann), *other = lane_of(hit.pool, bob);
         uint32_t own = atomic_load(&lane->cell);
         atomic_store(&lane->cell, atomic_load(&other->cell));
         kp_lease lease;
-        HIT_LONG(lease = hit_take(pinned ? pin : kp_str("ann")));
+        HIT_LONG(lease = hit_take(pinned ? pin : ann));
         assert_memory_equal(((struct item *)lease.resource)->key, "ann", 3);
         atomic_store(&lane->cell, own);
         hit_give(&lease);
@@ -221,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HIT_TEST(a_key_that_leads_to_another_must_be_lent_its_own),
         HIT_TEST(a_key_that_leads_to_another_pool_must_be_lent_its_own),
+        HIT_TEST(who_asks_for_a_key_without_resources_must_leave_others_alone),
         HIT_TEST(a_lane_with_a_cell_of_another_must_lend_nothing_of_it),
         HIT_TEST(a_key_of_more_bytes_than_are_guided_must_be_lent_all_the_same),
         HIT_TEST(a_key_without_bytes_that_has_a_size_must_be_misuse),

@@ -228,7 +228,8 @@ static void hold(const struct stage *stage)
 
 void stage_set(const struct stage *stage)
 {
-    kp_options o = { .name = "explored", .world = ex_world, .on_event = on_event };
+    kp_options o = { .name = "explored", .world = ex_world, .on_event = on_event,
+                     .deadline_ms = KP_OFF };
 
     ex_keep(&g, sizeof g);
     memset(&g, 0, sizeof g);
@@ -392,9 +393,11 @@ void cast_get(int key, int64_t within_ms, uint32_t flags)
     uint32_t closed, invalid;
     uint64_t until = within_ms > 0 ? ex_now_ms() + (uint64_t)within_ms : UINT64_MAX;
 
+    /* what asks for nothing special says so in two ways, which the short cut tells apart */
+    bool plain = key == 0 && within_ms == KP_OFF && flags == 0 && !ask.why;
     cast_hear(&closed, &invalid);
     ex_note("get %s%s", names[key], flags & KP_DONT_WAIT ? ", do not wait" : "");
-    int code = kp_get(g.pool, cast_key(key), &ask, &lease);
+    int code = kp_get(g.pool, cast_key(key), plain ? NULL : &ask, &lease);
     ex_note("get %s: %s", names[key], code == 0 ? "a lease" : kp_strerror(code));
     cast_said(code, why.vendor_code);
     if (!cast_explained(code, within_ms, flags)) ex_fail("get: %s; but why?", kp_strerror(code));

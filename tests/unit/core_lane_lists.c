@@ -216,7 +216,7 @@ static void a_cell_must_be_written_once_and_belong_to_another_slot_afterwards(vo
     shrink(&s, sub, 0);
     assert_int_equal(slot->cell, 0);
     assert_int_equal(atomic_load(&cell->id), 0);
-    kp__cell_drop(slot); /* it has none any more */
+    kp__cell_drop(&s.core, slot); /* it has none any more */
     struct kp__subpool *other = stage_key(&s);
     struct kp__slot *next = stage_idle(&s, other);
     assert_true(lane_open(&s, other));
@@ -318,7 +318,7 @@ static void a_lane_must_be_nobodys_when_its_key_goes_and_be_used_again(void **st
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-static void a_lane_must_carry_its_key_or_where_that_is_and_its_hash(void **state)
+static void a_lane_must_carry_its_pool_and_its_key_or_where_that_is(void **state)
 {
     static char text[KP__LANE_KEY + 2] = "any bytes";
     struct stage s;
@@ -333,9 +333,8 @@ static void a_lane_must_carry_its_key_or_where_that_is_and_its_hash(void **state
         assert_true(kp__lane_make(&s.core, sub));
         const struct kp__lane *lane = KP__LANE_OF(sub);
         const char *at = text;
-        uint32_t hash = (uint32_t)kp__quick_hash(s.core.quick_seed, text, size);
         assert_int_equal(lane->key_size, size);
-        assert_int_equal(atomic_load(&lane->hash), hash);
+        assert_int_equal(lane->pool, s.core.id);
         if (size <= KP__LANE_KEY) assert_memory_equal(lane->key, text, size);
         else assert_memory_equal(lane->key, &at, sizeof at);
         /* keys of another kind, and those that are too long, are not looked into */
@@ -352,36 +351,106 @@ static void a_lane_must_carry_its_key_or_where_that_is_and_its_hash(void **state
     lane_close(&s);
 }
 
+/* To its only cell if it is brief, else to its lane; 0: it is not guided. */
+static uint32_t leads(const struct stage *s, const struct kp__subpool *sub)
+{
+    const struct kp__list *node = kp__list_first(KP__SLOTS(sub, KP__IDLE));
+
+    if (!s->core.by_bytes || !s->core.guide) return 0;
+    if (sub->key_size > KP__BRIEF || sub->on_lane > 1) return sub->lane;
+    return KP__TO_CELL | KP__OF(node, struct kp__slot, link)->cell;
+}
+
 static void a_key_of_bytes_must_be_found_by_its_hash_until_it_goes(void **state)
+{
+    static char text[] = "a key of 22 bytes, say";
+    static const size_t sizes[] = { 0, 3, KP__BRIEF, KP__BRIEF + 1, sizeof text - 1 };
+    struct stage s;
+
+    (void)state;
+    lane_stage(&s);
+    struct kp__guide *guide = kp__guide_make(10);
+    for (int i = 0; i < 4 * 5; i++) {
+        uint64_t hash = kp__quick_hash(s.core.quick_seed, text, sizes[i / 4]);
+        s.core.by_bytes = i & 1;
+        s.core.guide = i & 2 ? guide : NULL;
+        struct kp__subpool *sub = stage_key(&s);
+        sub->key = text;
+        sub->key_size = sizes[i / 4];
+        for (int more = 0; more < 2; more++) {
+            stage_idle(&s, sub);
+            assert_true(lane_open(&s, sub));
+            assert_int_equal(kp__guide_find(guide, hash), leads(&s, sub));
+            lane_shut(&s, sub); /* it stays there, to be looked at */
+            assert_int_equal(kp__guide_find(guide, hash), leads(&s, sub));
+        }
+        bool guided = s.core.by_bytes && s.core.guide;
+        if (!guided) kp__guide_enter(guide, hash, 99); /* somebody else's */
+        lane_bury(&s, sub);
+        assert_int_equal(kp__guide_find(guide, hash), guided ? 0 : 99);
+        kp__guide_leave(guide, hash);
+    }
+    s.core.guide = NULL;
+    lane_close(&s);
+    kp__guide_drop(guide);
+}
+
+/* Else who asks for the key would claim again and again what is another's now. */
+static void no_guide_must_lead_to_a_cell_that_went(void **state)
 {
     struct stage s;
 
     (void)state;
     lane_stage(&s);
     struct kp__guide *guide = kp__guide_make(10);
-    uint64_t hash = kp__quick_hash(s.core.quick_seed, "key", 3);
-    for (int bytes = 0; bytes < 2; bytes++) {
-        for (int has = 0; has < 2; has++) {
-            s.core.by_bytes = bytes;
-            s.core.guide = has ? guide : NULL;
-            struct kp__subpool *sub = stage_key(&s);
-            sub->key = "key";
-            sub->key_size = 3;
-            stage_idle(&s, sub);
-            assert_true(lane_open(&s, sub));
-            assert_int_equal(kp__guide_find(guide, hash), bytes && has ? sub->lane : 0);
-            lane_shut(&s, sub); /* it stays there, to be looked at */
-            assert_int_equal(kp__guide_find(guide, hash), bytes && has ? sub->lane : 0);
-            if (!bytes || !has) kp__guide_enter(guide, hash, sub->lane); /* somebody else's */
-            uint32_t lane = sub->lane;
-            lane_bury(&s, sub);
-            assert_int_equal(kp__guide_find(guide, hash), bytes && has ? 0 : lane);
-            kp__guide_leave(guide, hash, lane);
-        }
+    s.core.by_bytes = true;
+    s.core.guide = guide;
+    for (int closing = 0; closing < 2; closing++) {
+        struct kp__subpool *sub = stage_key(&s);
+        sub->key = "key";
+        sub->key_size = 3;
+        struct kp__slot *slot = stage_idle(&s, sub);
+        assert_true(lane_open(&s, sub));
+        lane_shut(&s, sub);
+        uint64_t hash = kp__quick_hash(s.core.quick_seed, "key", 3);
+        assert_int_not_equal(kp__guide_find(guide, hash), 0);
+        if (closing) s.core.phase = KP__DRAINING;
+        kp__cell_drop(&s.core, slot);
+        assert_int_equal(kp__guide_find(guide, hash) != 0, closing);
+        s.core.phase = KP__OPEN;
+        lane_bury(&s, sub);
     }
     s.core.guide = NULL;
     lane_close(&s);
     kp__guide_drop(guide);
+}
+
+/* What a borrower compares with the key that he asked for. */
+static void a_cell_must_carry_a_key_that_is_brief(void **state)
+{
+    static char text[] = "a key of 22 bytes, say";
+    struct stage s;
+
+    (void)state;
+    lane_stage(&s);
+    for (int bytes = 0; bytes < 2; bytes++) {
+        for (size_t size = 0; size < sizeof text; size++) {
+            struct kp__subpool *sub = stage_key(&s);
+            s.core.by_bytes = bytes;
+            sub->key = text;
+            sub->key_size = size;
+            struct kp__slot *slot = stage_idle(&s, sub);
+            assert_true(lane_open(&s, sub));
+            const struct kp__cell *cell = KP__CELL_OF(slot);
+            bool brief = bytes && size <= KP__BRIEF;
+            assert_int_equal(cell->key_size, brief ? size : KP__NOT_BRIEF);
+            struct kp__brief key = kp__brief_of(text, size);
+            if (brief) assert_memory_equal(&cell->key, &key, sizeof key);
+            lane_shut(&s, sub);
+            lane_bury(&s, sub);
+        }
+    }
+    lane_close(&s);
 }
 
 int main(void)
@@ -398,8 +467,10 @@ int main(void)
         cmocka_unit_test(the_word_of_a_cell_must_never_come_back_to_an_old_one),
         cmocka_unit_test(what_is_lent_must_get_a_cell_when_it_comes_back_and_not_before),
         cmocka_unit_test(a_lane_must_be_nobodys_when_its_key_goes_and_be_used_again),
-        cmocka_unit_test(a_lane_must_carry_its_key_or_where_that_is_and_its_hash),
+        cmocka_unit_test(a_lane_must_carry_its_pool_and_its_key_or_where_that_is),
         cmocka_unit_test(a_key_of_bytes_must_be_found_by_its_hash_until_it_goes),
+        cmocka_unit_test(no_guide_must_lead_to_a_cell_that_went),
+        cmocka_unit_test(a_cell_must_carry_a_key_that_is_brief),
     };
 
     return cmocka_run_group_tests_name("core/lane lists", tests, NULL, NULL);

@@ -226,15 +226,17 @@ static struct kp__subpool *key_with(struct stage *s, int slots)
 
 static void a_lane_that_was_used_must_pause_for_a_quarter_of_its_size_in_releases(void **state)
 {
-    static const uint32_t sizes[][2] = { { 1, 0 }, { 3, 0 }, { 4, 1 }, { 7, 1 }, { 8, 2 } };
+    static const uint32_t sizes[][3] = { { 1, 0, 1 }, { 3, 0, 1 },  { 4, 1, 1 },  { 7, 1, 1 },
+                                         { 8, 2, 1 }, { 15, 3, 1 }, { 16, 4, 2 }, { 32, 8, 3 } };
     struct stage s;
 
     (void)state;
     lane_stage(&s);
     s.core.least_term = 1;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 8; i++) {
         struct kp__subpool *sub = key_with(&s, (int)sizes[i][0]);
-        assert_int_equal(pause_after(&s, sub, (int)sizes[i][0] + 4), sizes[i][1]);
+        assert_int_equal(pause_after(&s, sub, (int)sizes[i][2]), sizes[i][1]);
+        assert_int_equal(pause_after(&s, sub, (int)sizes[i][2] - 1), sizes[i][1] + 4);
     }
     lane_close(&s);
 }
@@ -247,19 +249,46 @@ static void a_lane_that_was_hardly_used_must_pause_for_longer_each_time(void **s
     (void)state;
     lane_stage(&s);
     s.core.least_term = 1;
-    struct kp__subpool *sub = key_with(&s, 8);
+    struct kp__subpool *sub = key_with(&s, 16);
     while (shy < 1024) {
         shy = 2 * shy + 4;
-        assert_int_equal(pause_after(&s, sub, 11), shy + 2);
+        assert_int_equal(pause_after(&s, sub, 1), shy + 4);
     }
     assert_int_equal(shy, 2044);
-    assert_int_equal(pause_after(&s, sub, 0), shy + 2); /* that is enough */
-    assert_int_equal(pause_after(&s, sub, 12), 2);
-    assert_int_equal(pause_after(&s, sub, 11), 4 + 2);
+    assert_int_equal(pause_after(&s, sub, 0), shy + 4); /* that is enough */
+    assert_int_equal(pause_after(&s, sub, 2), 4);
+    assert_int_equal(pause_after(&s, sub, 1), 4 + 4);
     sub->shy = 1023;
-    assert_int_equal(pause_after(&s, sub, 0), 2050 + 2);
+    assert_int_equal(pause_after(&s, sub, 0), 2050 + 4);
     sub->shy = 1024;
-    assert_int_equal(pause_after(&s, sub, 0), 1024 + 2);
+    assert_int_equal(pause_after(&s, sub, 0), 1024 + 4);
+    lane_close(&s);
+}
+
+/* 50 us for each resource, and for the lane. */
+static void a_lane_that_was_open_for_long_must_not_pause_because_nobody_came(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    lane_stage(&s);
+    s.core.least_term = 1;
+    for (uint64_t slots = 1; slots <= 3; slots++) {
+        struct kp__subpool *sub = key_with(&s, (int)slots);
+        for (uint64_t early = 0; early < 2; early++) {
+            sub->calm = 0;
+            assert_true(lane_open(&s, sub));
+            s.now += 50000 * (slots + 1) - early;
+            lane_shut(&s, sub);
+            assert_int_equal(sub->calm, early ? 4 : 0);
+        }
+        /* where nobody looked at the clock, that is not known */
+        sub->calm = sub->shy = 0;
+        kp__lane_open(&s.core, sub, 0);
+        assert_true(sub->open);
+        lane_shut(&s, sub);
+        assert_int_equal(sub->calm, 4);
+    }
     lane_close(&s);
 }
 
@@ -368,6 +397,7 @@ int main(void)
         cmocka_unit_test(lent_ones_that_come_and_go_must_be_counted_once),
         cmocka_unit_test(a_lane_that_was_used_must_pause_for_a_quarter_of_its_size_in_releases),
         cmocka_unit_test(a_lane_that_was_hardly_used_must_pause_for_longer_each_time),
+        cmocka_unit_test(a_lane_that_was_open_for_long_must_not_pause_because_nobody_came),
         cmocka_unit_test(a_lane_must_not_pause_where_terms_are_instants),
         cmocka_unit_test(the_time_of_the_last_use_must_not_go_back),
         cmocka_unit_test(a_shut_lane_must_have_nothing_to_find),
