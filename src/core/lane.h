@@ -146,8 +146,11 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 
 /* Bring the books up to date; what is lent meanwhile counts as lent since `now` at least. */
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-void kp__lane_shut_due(struct kp__core *core, uint64_t now);
 void kp__lane_shut_all(struct kp__core *core, uint64_t now);
+
+/* The terms of up to so many are over. Those that were used begin another one, so that he who comes
+ * next finds them open. */
+void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most);
 
 /* When the first term ends; KP__NEVER: no lane is open, or for ever. */
 uint64_t kp__lane_next(const struct kp__core *core);

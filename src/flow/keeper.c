@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-enum { AT_ONCE = 256 }; /* looks per call, so that nobody is held up for long */
+enum { AT_ONCE = 256 }; /* looks, and lanes, per call, so that nobody is held up for long */
 
 #define LATE UINT64_C(10000000000)     /* 10 s: KP_EVENT_KEEPER_LATE */
 #define ONCE_MORE UINT64_C(1000000000) /* 1 s: a refill that cannot go on looks again */
@@ -163,7 +163,7 @@ void kp__terms_end(kp_pool *door)
 
     if (!pool) return;
     kp__todo_init(&todo, pool->world);
-    kp__lane_shut_due(&pool->core, kp__time(pool));
+    kp__lane_shut_due(&pool->core, kp__time(pool), AT_ONCE);
     pool->term = KP__NEVER; /* so that the next one is told */
     kp__leave(pool, &todo);
 }
@@ -179,7 +179,7 @@ int64_t kp_keep(kp_pool *door)
     uint64_t now = kp__time(pool);
     pool->late_reported = false;
     kp__at(&pool->core, now);
-    kp__lane_shut_due(&pool->core, now);
+    kp__lane_shut_due(&pool->core, now, AT_ONCE);
     pool->announced = 0; /* quiet until the end of this call */
     for (int looks = 0; looks < AT_ONCE; looks++) {
         bool is_slot;

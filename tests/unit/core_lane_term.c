@@ -300,7 +300,7 @@ static void lanes_must_be_shut_as_their_terms_end(void **state)
 
     (void)state;
     lane_stage(&s);
-    kp__lane_shut_due(&s.core, KP__NEVER); /* there is none */
+    kp__lane_shut_due(&s.core, KP__NEVER, 100); /* there is none */
     assert_int_equal(kp__lane_next(&s.core), KP__NEVER);
     for (int i = 0; i < 5; i++) {
         s.core.leak_after = terms[i];
@@ -311,12 +311,66 @@ static void lanes_must_be_shut_as_their_terms_end(void **state)
     uint64_t now = s.now;
     assert_int_equal(kp__lane_next(&s.core), now + 10);
     for (uint64_t t = 0; t < 45; t++) {
-        kp__lane_shut_due(&s.core, now + t);
+        kp__lane_shut_due(&s.core, now + t, 100);
         for (int i = 0; i < 5; i++) assert_int_equal(subs[i]->open, terms[i] > t);
         uint64_t next = t < 10 ? 10 : t < 20 ? 20 : t < 30 ? 30 : 40;
         assert_int_equal(kp__lane_next(&s.core), t < 40 ? now + next : KP__NEVER);
     }
     stage_check(&s);
+    lane_close(&s);
+}
+
+/* So that whoever comes next finds it open; nobody comes to one that nobody used. */
+static void a_lane_that_was_used_must_begin_another_term_when_one_ends(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    lane_stage(&s);
+    s.core.leak_after = 100;
+    s.core.least_term = 1;
+    struct kp__subpool *sub = stage_key(&s), *unused = stage_key(&s), *many = stage_key(&s);
+    struct kp__slot *slot = stage_idle(&s, sub);
+    stage_idle(&s, unused);
+    for (int i = 0; i < 4; i++) stage_idle(&s, many); /* pauses for one release */
+    assert_true(lane_open(&s, sub) && lane_open(&s, unused) && lane_open(&s, many));
+    for (uint64_t lends = 1; lends < 5; lends++) {
+        uint64_t opened = sub->opened;
+        lane_use(slot, 1);
+        if (many->open) lane_use(kp__oldest_idle(many), 1);
+        s.now += 100;
+        kp__lane_shut_due(&s.core, s.now, 100);
+        stage_check(&s);
+        assert_true(sub->open);
+        assert_int_equal(sub->opened, s.now);
+        assert_int_equal(kp__lane_next(&s.core), s.now + 100);
+        assert_int_equal(slot->lends, lends);
+        assert_int_equal(slot->since, opened);
+        assert_false(unused->open || many->open);
+    }
+    s.now += 100;
+    kp__lane_shut_due(&s.core, s.now, 100);
+    assert_false(sub->open);
+    lane_close(&s);
+}
+
+static void no_more_terms_must_end_at_once_than_that_was_asked_for(void **state)
+{
+    struct kp__subpool *subs[5];
+    struct stage s;
+    int open = 0;
+
+    (void)state;
+    lane_stage(&s);
+    s.core.leak_after = 100;
+    for (int i = 0; i < 5; i++) {
+        stage_idle(&s, subs[i] = stage_key(&s));
+        assert_true(lane_open(&s, subs[i]));
+    }
+    kp__lane_shut_due(&s.core, s.now + 100, 0);
+    kp__lane_shut_due(&s.core, s.now + 100, 3);
+    for (int i = 0; i < 5; i++) open += subs[i]->open;
+    assert_int_equal(open, 2);
     lane_close(&s);
 }
 
@@ -331,7 +385,7 @@ static void what_was_lent_when_a_term_ended_must_count_as_lent_since_then(void *
     struct kp__slot *slot = stage_idle(&s, sub);
     assert_true(lane_open(&s, sub));
     lane_take(slot, "t", NULL);
-    kp__lane_shut_due(&s.core, s.now + 103);
+    kp__lane_shut_due(&s.core, s.now + 103, 100);
     assert_int_equal(slot->first.since, s.now + 103);
     s.now += 103;
     lane_close(&s);
@@ -347,9 +401,9 @@ static void a_lane_without_an_end_must_not_be_shut_before_the_end_of_time(void *
     struct kp__subpool *sub = stage_key(&s);
     stage_idle(&s, sub);
     assert_true(lane_open(&s, sub));
-    kp__lane_shut_due(&s.core, KP__NEVER - 1);
+    kp__lane_shut_due(&s.core, KP__NEVER - 1, 100);
     assert_true(sub->open);
-    kp__lane_shut_due(&s.core, KP__NEVER); /* all of them: close */
+    kp__lane_shut_due(&s.core, KP__NEVER, 100); /* all of them: close */
     assert_false(sub->open);
     lane_close(&s);
 }
@@ -371,6 +425,8 @@ int main(void)
         cmocka_unit_test(a_term_must_be_worth_it),
         cmocka_unit_test(a_term_must_be_an_instant_where_that_is_asked_for),
         cmocka_unit_test(lanes_must_be_shut_as_their_terms_end),
+        cmocka_unit_test(a_lane_that_was_used_must_begin_another_term_when_one_ends),
+        cmocka_unit_test(no_more_terms_must_end_at_once_than_that_was_asked_for),
         cmocka_unit_test(what_was_lent_when_a_term_ended_must_count_as_lent_since_then),
         cmocka_unit_test(a_lane_without_an_end_must_not_be_shut_before_the_end_of_time),
     };
