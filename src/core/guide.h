@@ -33,9 +33,9 @@ struct kp__guide *kp__guide_make(uint64_t keys);
 void kp__guide_drop(struct kp__guide *guide); /* NULL is fine */
 uint64_t kp__guide_room(const struct kp__guide *guide); /* for how many keys; NULL: 0 */
 
-/* With the pool's lock. An entry leads to a lane, or with this mark to a cell, by number; the line
+/* With the pool's lock. An entry leads to a cell, or with this mark to a lane, by number; the line
  * was made before. */
-#define KP__TO_CELL UINT32_C(0x80000000)
+#define KP__TO_LANE UINT32_C(0x80000000)
 void kp__guide_enter(struct kp__guide *guide, uint64_t hash, uint32_t to);
 void kp__guide_leave(struct kp__guide *guide, uint64_t hash);
 

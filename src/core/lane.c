@@ -318,7 +318,7 @@ static uint32_t where_to(const struct kp__subpool *sub)
     uint32_t cell = kp__lane_cell(KP__LANE_OF(sub), KP__SHAPE(sub->on_lane, levels(sub)), 0);
     const struct kp__cell *only = kp__line(&kp__cells, cell);
 
-    return sub->on_lane == 1 && only->key_size != KP__NOT_BRIEF ? KP__TO_CELL | cell : sub->lane;
+    return sub->on_lane == 1 && only->key_size != KP__NOT_BRIEF ? cell : KP__TO_LANE | sub->lane;
 }
 
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)

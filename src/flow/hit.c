@@ -84,8 +84,9 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, kp_lease *out)
     uint64_t word;
 
     if (!guide || !key.data) return kp__get_by_bytes(door, key, NULL, KP__SITE, out);
-    uint32_t to = kp__guess(door, guide, key), number = to & ~KP__TO_CELL;
-    if (to == number) return kp__get_by_bytes(door, key, NULL, KP__SITE, out);
+    uint32_t number = kp__guess(door, guide, key);
+    if (number - 1 >= KP__TO_LANE - 1) /* 0 is nowhere */
+        return kp__get_by_bytes(door, key, NULL, KP__SITE, out);
     struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, number);
     if (!kp__swing_out(cell, &word)) return kp__get(door, key, NULL, KP__SITE, out);
     kp__lend(cell, number, word, NULL, KP__SITE, out);

@@ -15,22 +15,24 @@ int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *
 }
 
 /* What is lent keeps its key, its lane and its pool: so now they can be compared. */
-static bool lane_is_of(const struct kp__lane *lane, const kp_pool *door, kp_key key)
+static bool lane_is_of(const struct kp__cell *cell, uint32_t number, const kp_pool *door,
+                       kp_key key)
 {
+    const struct kp__lane *lane = kp__line(&kp__lanes, number);
     const char *stored = lane->key;
 
-    if (lane->pool != door->id || lane->key_size != key.size) return false;
+    if (cell->lane != number || lane->pool != door->id || lane->key_size != key.size) return false;
     if (key.size > KP__LANE_KEY) memcpy(&stored, lane->key, sizeof stored);
     return key.size == 0 || memcmp(stored, key.data, key.size) == 0;
 }
 
 static struct kp__cell *claim(uint32_t to, uint32_t *number, uint64_t *word)
 {
-    if (to & KP__TO_CELL) {
-        struct kp__cell *cell = kp__line(&kp__cells, *number = to & ~KP__TO_CELL);
+    if (!(to & KP__TO_LANE)) {
+        struct kp__cell *cell = kp__line(&kp__cells, *number = to);
         return kp__swing_out(cell, word) ? cell : NULL;
     }
-    const struct kp__lane *lane = kp__line(&kp__lanes, to);
+    const struct kp__lane *lane = kp__line(&kp__lanes, to & ~KP__TO_LANE);
     /* acquire: pairs with the release of who opened it; a guess all the same */
     uint32_t shape = atomic_load_explicit(&lane->shape, memory_order_acquire);
     return kp__claim_of_many(lane, shape, number, word);
@@ -50,10 +52,9 @@ int kp__get_by_bytes(kp_pool *door, kp_key key, const kp_ask *ask, const void *s
     if (to) cell = claim(to, &number, &word);
     if (!cell) return kp__get(door, key, ask, site, out);
     kp__lend(cell, number, word, ask ? ask->tag : NULL, site, out);
-    if (to & KP__TO_CELL
-            ? !kp__cell_is_of(cell, door, key)
-            : cell->lane != to || !lane_is_of(kp__line(&kp__lanes, to), door, key))
-        return kp__get_after_all(door, key, ask, site, out);
+    bool is_of = to & KP__TO_LANE ? lane_is_of(cell, to & ~KP__TO_LANE, door, key)
+                                  : kp__cell_is_of(cell, door, key);
+    if (!is_of) return kp__get_after_all(door, key, ask, site, out);
     if (ask && ask->why) memset(ask->why, 0, sizeof *ask->why);
     return 0;
 }

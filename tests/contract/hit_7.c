@@ -31,25 +31,13 @@ static struct kp__lane *lane_of(kp_pool *pool, kp_key key)
 {
     uint32_t to = way_to(pool, key);
 
-    return kp__lane_at(to & KP__TO_CELL ? kp__cell_at(to & ~KP__TO_CELL)->lane : to);
+    return kp__lane_at(to & KP__TO_LANE ? to & ~KP__TO_LANE : kp__cell_at(to)->lane);
 }
 
 /* From now on `from` leads where another key leads, maybe of another pool. */
 static void lead(kp_pool *pool, kp_key from, uint32_t to)
 {
     kp__guide_enter(core_of(pool)->guide, hash_in(pool, from), to);
-}
-
-/* A get of `key` goes the long way round, and is lent its own. */
-static void assert_its_own(kp_key key)
-{
-    kp_lease lease;
-
-    HIT_LONG(lease = hit_take(key));
-    const struct item *item = lease.resource;
-    assert_int_equal(item->size, key.size);
-    assert_memory_equal(item->key, key.data, key.size);
-    hit_give(&lease);
 }
 
 /* As long as the first of its row or longer, and with other bytes in one place only. */
@@ -89,21 +77,48 @@ static void a_key_that_leads_to_another_must_be_lent_its_own(void **state)
 
 static void a_key_that_leads_to_another_pool_must_be_lent_its_own(void **state)
 {
+    static const char *const keys[] = { "k", "a key that is longer than brief" };
+
     (void)state;
-    hit_open((kp_options){ 0 });
-    kp_pool *other = hit.pool;
-    hit_stock(kp_str("k"), 1);
-    uint64_t gets = hit.gets;
-    hit_open((kp_options){ 0 });
-    hit_stock(kp_str("k"), 1);
-    lead(hit.pool, kp_str("k"), way_to(other, kp_str("k")));
-    assert_its_own(kp_str("k"));
-    assert_int_equal(hit_stats(KP_EVERY_KEY).gets, hit.gets - gets);
-    kp_stats s;
-    assert_int_equal(kp_stats_read(other, KP_EVERY_KEY, &s), 0);
-    assert_int_equal(s.gets, gets);
-    assert_int_equal(s.lent, 0);
-    assert_int_equal(kp_pool_close(other, KP_CLOSE_NOW, 0), 0);
+    for (int i = 0; i < 4; i++) {
+        kp_key key = kp_str(keys[i / 2]);
+        kp_lease lease;
+        hit_open((kp_options){ 0 });
+        kp_pool *other = hit.pool;
+        hit_stock(key, 1);
+        uint64_t gets = hit.gets;
+        hit_open((kp_options){ 0 });
+        hit_stock(key, 1);
+        lead(hit.pool, key, way_to(other, key));
+        HIT_LONG(lease = hit_take_asking(key, i % 2 ? KP_IN_S(30) : NULL));
+        assert_memory_equal(((struct item *)lease.resource)->key, key.data, key.size);
+        hit_give(&lease);
+        assert_int_equal(hit_stats(KP_EVERY_KEY).gets, hit.gets - gets);
+        kp_stats s;
+        assert_int_equal(kp_stats_read(other, KP_EVERY_KEY, &s), 0);
+        assert_int_equal(s.gets, gets);
+        assert_int_equal(s.lent, 0);
+        assert_int_equal(kp_pool_close(other, KP_CLOSE_NOW, 0), 0);
+        hit_end(state);
+        hit_begin(state);
+    }
+}
+
+static void a_key_without_bytes_must_be_lent_without_the_lock(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        kp_key key = kp_bytes(i % 2 ? "" : NULL, 0);
+        hit_open((kp_options){ 0 });
+        hit_stock(key, 1 + i / 2);
+        for (int k = 0; k < 4; k++) {
+            kp_lease lease;
+            HIT_SHORT(lease = hit_take(key));
+            HIT_SHORT(hit_give(&lease));
+        }
+        hit_end(state);
+        hit_begin(state);
+    }
 }
 
 /* The cell of the one is the other's by then. */
@@ -120,6 +135,7 @@ static void who_asks_for_a_key_without_resources_must_leave_others_alone(void **
     kp_discard(&lease);
     hit_stock(bob, 1);
     assert_int_equal(way_to(hit.pool, bob), way);
+    assert_int_equal(kp__guide_find(atomic_load(&hit.pool->guide), hash_in(hit.pool, ann)), 0);
     lease = hit_take(ann);
     hit_give(&lease);
     HIT_SHORT(lease = hit_take(bob));
@@ -253,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HIT_TEST(a_key_that_leads_to_another_must_be_lent_its_own),
         HIT_TEST(a_key_that_leads_to_another_pool_must_be_lent_its_own),
+        HIT_TEST(a_key_without_bytes_must_be_lent_without_the_lock),
         HIT_TEST(who_asks_for_a_key_without_resources_must_leave_others_alone),
         HIT_TEST(a_lane_with_a_cell_of_another_must_lend_nothing_of_it),
         HIT_TEST(a_key_of_more_bytes_than_are_guided_must_be_lent_all_the_same),

@@ -357,8 +357,8 @@ static uint32_t leads(const struct stage *s, const struct kp__subpool *sub)
     const struct kp__list *node = kp__list_first(KP__SLOTS(sub, KP__IDLE));
 
     if (!s->core.by_bytes || !s->core.guide) return 0;
-    if (sub->key_size > KP__BRIEF || sub->on_lane > 1) return sub->lane;
-    return KP__TO_CELL | KP__OF(node, struct kp__slot, link)->cell;
+    if (sub->key_size > KP__BRIEF || sub->on_lane > 1) return KP__TO_LANE | sub->lane;
+    return KP__OF(node, struct kp__slot, link)->cell;
 }
 
 static void a_key_of_bytes_must_be_found_by_its_hash_until_it_goes(void **state)
