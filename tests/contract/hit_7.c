@@ -210,6 +210,35 @@ static void a_key_without_bytes_that_has_a_size_must_be_misuse(void **state)
     hit_assert_told(1, "size");
 }
 
+static void an_ask_must_be_looked_at_whichever_key_it_is_for(void **state)
+{
+    kp_key pin, keys[] = { kp_str("brief"), kp_str("a key that is longer than brief"), { 0 } };
+
+    (void)state;
+    hit_open((kp_options){ .limits.max_live = 1 });
+    assert_int_equal(kp_pin(hit.pool, kp_str("pinned"), &pin), 0);
+    keys[2] = pin;
+    for (int i = 0; i < 3; i++) {
+        kp_why why = { .code = 77 };
+        kp_ask asks[] = { { .why = &why }, { .until = kp_deadline_in(hit.pool, 60000) } };
+        kp_ask at_once = { .flags = KP_DONT_WAIT };
+        kp_lease lease, none;
+        hit_stock(keys[i], 1);
+        HIT_SHORT(lease = hit_take_asking(keys[i], &asks[0]));
+        assert_int_equal(why.code, 0);
+        assert_int_equal(kp_get(hit.pool, keys[i], &at_once, &none), KP_EAGAIN);
+        hit_give(&lease);
+        hit_warm(keys[i]);
+        HIT_LONG(lease = hit_take_asking(keys[i], &asks[1]));
+        hit_give(&lease);
+        assert_int_equal(kp_get(NULL, keys[i], NULL, &none), KP_EMISUSE);
+        assert_int_equal(kp_get(NULL, keys[i], &asks[0], &none), KP_EMISUSE);
+        assert_int_equal(why.code, KP_EMISUSE);
+    }
+    hit_assert_told(6, "pool is NULL");
+    kp_unpin(hit.pool, &pin);
+}
+
 static void a_pin_of_another_pool_must_be_told(void **state)
 {
     kp_key pin;
@@ -274,6 +303,7 @@ int main(void)
         HIT_TEST(a_lane_with_a_cell_of_another_must_lend_nothing_of_it),
         HIT_TEST(a_key_of_more_bytes_than_are_guided_must_be_lent_all_the_same),
         HIT_TEST(a_key_without_bytes_that_has_a_size_must_be_misuse),
+        HIT_TEST(an_ask_must_be_looked_at_whichever_key_it_is_for),
         HIT_TEST(a_pin_of_another_pool_must_be_told),
         HIT_TEST(a_lease_of_a_place_that_was_never_used_must_be_told),
         HIT_TEST(who_comes_to_shut_lanes_of_a_pool_that_is_gone_must_do_nothing),
