@@ -301,8 +301,7 @@ struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub)
 
 void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot)
 {
-    if (slot->job) kp__job_put(slot->job);
-    kp__slab_put(&pool->core.slots, slot);
+    kp__slab_put(&pool->core.slots, slot); /* it has no job any more */
 }
 
 void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
