@@ -3,14 +3,17 @@
  * The real world: the monotonic clock, the C allocator, a generator seeded by the kernel, and
  * sleeping on a word.
  *
- * Sleeping is a futex where there is one. Elsewhere, or with -DKP_NO_FUTEX=1, it is a parking
- * table: a word's address chooses one of a few mutex-and-condition pairs, and waking rouses
- * everybody there. That is allowed (park may return early), and correct: who parks compares the
- * word under the mutex that who wakes must take after changing the word.
+ * Sleeping begins with giving way for a moment, where that paid lately, because to be put to sleep
+ * and woken costs more. It is a futex where there is one. Elsewhere, or with -DKP_NO_FUTEX=1, it is
+ * a parking table: a word's address chooses one of a few mutex-and-condition pairs, and waking
+ * rouses everybody there. That is allowed (park may return early), and correct: who parks compares
+ * the word under the mutex that who wakes must take after changing the word.
  */
 #include "world.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,6 +114,33 @@ static uint64_t life_random(void *ctx)
     return result;
 }
 
+/* ---- sleeping: at first, giving way ---------------------------------------------------------- */
+
+/* How often at most: about as long as it takes to be woken by another processor. How often at
+ * least, to learn that it pays again. And how long: if that much has passed, somebody works on this
+ * processor, and who sleeps is let onto it sooner than who gave way. */
+enum { LIFE_WAYS = 50, LIFE_WAYS_LEAST = 2, LIFE_MOMENT_NS = 200000 };
+
+/* What is waited for may be on its way: the thread that gives it may be the next to run here, and
+ * nobody has to be woken. True: the word is another. */
+static bool life_give_way(const uint32_t *word, uint32_t while_it_is, uint64_t until_ns)
+{
+    static _Thread_local int ways = LIFE_WAYS;
+    uint64_t now = life_now(NULL), end = now + LIFE_MOMENT_NS;
+
+    if (until_ns < end) end = until_ns;
+    for (int i = 0; i < ways && now < end; i++, now = life_now(NULL)) {
+        /* relaxed: it only decides whether to sleep */
+        if (__atomic_load_n(word, __ATOMIC_RELAXED) != while_it_is) {
+            if (i > 0) ways = LIFE_WAYS;
+            return true;
+        }
+        sched_yield();
+    }
+    ways = ways / 2 > LIFE_WAYS_LEAST ? ways / 2 : LIFE_WAYS_LEAST;
+    return false;
+}
+
 #if LIFE_FUTEX /* ---- sleeping: futex ---------------------------------------------------------- */
 
 /* As linux/futex.h has them, which musl does not bring. */
@@ -134,6 +164,7 @@ static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, v
     int saved = errno;
 
     (void)ctx;
+    if (life_give_way(word, while_it_is, until_ns)) return;
     syscall(LIFE_WAIT_CALL, word, LIFE_WAIT_BITSET_PRIVATE, while_it_is,
             until_ns != UINT64_MAX ? &until : NULL, NULL, LIFE_ANY_BIT);
     errno = saved;
@@ -198,6 +229,7 @@ static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, v
     int cancel;
 
     (void)ctx;
+    if (life_give_way(word, while_it_is, until_ns)) return;
     /* Waiting on a condition is a cancellation point. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     pthread_mutex_lock(&b->mutex);
