@@ -140,6 +140,10 @@ static enum verdict take_ready(struct look *l)
     if (!slot) return GO_ON;
     if ((slot->state == KP__IDLE || slot->draining) && (owed = owed_elsewhere(l, slot)) != NULL)
         return lacks_permit(l, owed);
+    if (kp__is_left(l->core, l->request, l->now)) {
+        kp__offer(l->request, l->todo);
+        return lacks(l, "wait_order", NULL, KP__NEVER);
+    }
     bool idle = slot->state == KP__IDLE;
     uint64_t idle_ns = idle ? l->now - slot->since : 0;
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */

@@ -32,6 +32,10 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
         kp__rare(core, request->sub)->seldom.waits++;
         core->seldom.waits++;
     }
+    if (request->sub->waiting == 0) {
+        kp__rare(core, request->sub)->turn = core->now;
+        kp__rare(core, request->sub)->handed = 0;
+    }
     kp__queue_insert(core, request);
 }
 

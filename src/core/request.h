@@ -63,6 +63,8 @@ struct kp__request {
     bool at_once;            /* its owner's: the ask said not to wait */
     bool away;               /* its owner's: time may have passed since it came */
     bool invited;            /* a budget has something for its key; until it has looked */
+    bool offered;            /* KP_EVENTUAL: what is idle was left to it, or to who is faster */
+    bool here;               /* its owner looks for himself, under this lock */
     uint32_t flags;          /* kp_ask.flags */
     struct kp__subpool *sub;
     struct kp__list link;

@@ -28,7 +28,8 @@ struct kp__rules {
     uint64_t retry_first, retry_max, cache_failure;
     uint64_t breaker_open, shed_target, shed_interval, reserve_after;
 
-    bool prefill, eager, wait_lifo, idle_lifo, retry_requests, reuse, drop_oldest, cache_once;
+    bool prefill, eager, wait_lifo, wait_eventual, idle_lifo;
+    bool retry_requests, reuse, drop_oldest, cache_once;
     bool clocked; /* something here needs the time at every get and release */
     uint32_t idle_check, excess_check, age_check, validate_on, respects_min, breaker_counts;
 

@@ -56,6 +56,56 @@ static void shed_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     s->least_wait = KP__NEVER;
 }
 
+/* All who want a turn, those who have one and those who wait, are to have had it in one round. */
+static bool turn_is_over(const struct kp__subpool *sub, uint64_t now)
+{
+    uint64_t live = (uint64_t)kp__sub_live(sub);
+
+    return now >= sub->rare->turn + KP__ROUND * live / (live + sub->waiting);
+}
+
+static bool may_be_passed(const struct kp__request *request, uint64_t now)
+{
+    return request->sub->rules->wait_eventual && !request->box && !request->holds_lent &&
+           now < kp__later(request->arrived, KP__PASSED_MOST) && !turn_is_over(request->sub, now);
+}
+
+/* KP_EVENTUAL: what came back is not handed to one who may be passed, but left to whoever is
+ * faster. He is woken to come for it; if it is gone, he looks again after a moment, until he has
+ * one or may not be passed any more. So there is one wake-up in a turn, not in each return, and
+ * nobody sleeps beside what is idle: who was offered it is a call in progress (L1). */
+bool kp__is_left(const struct kp__core *core, const struct kp__request *request, uint64_t now)
+{
+    const struct kp__subpool *sub = request->sub;
+
+    if (request->here || !kp__list_linked(&request->link) || !may_be_passed(request, now))
+        return false;
+    return (int64_t)sub->count[KP__IDLE] <= sub->rules->max_idle && /* else it would not stay */
+           (int64_t)core->count[KP__IDLE] <= core->max_idle;
+}
+
+void kp__offer(struct kp__request *request, struct kp__todo *todo)
+{
+    if (!request->offered) wake_up(request, todo);
+    request->offered = true;
+}
+
+/* Was it told of what is there? Then there is nothing to decide. */
+static bool comes_for_it(const struct kp__core *core, const struct kp__request *head, uint64_t now)
+{
+    return head->offered && head->sub->count[KP__IDLE] > 0 && kp__is_left(core, head, now);
+}
+
+/* One resource was handed over in order. When all were, another turn begins. */
+static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    struct kp__rare *rare = kp__rare(core, sub);
+
+    if (++rare->handed < kp__sub_live(sub)) return;
+    rare->handed = 0;
+    rare->turn = now;
+}
+
 /* Serve this key until its heads cannot go on; then it stands where it lacks something. One who was
  * invited comes himself, and takes then what others gave back meanwhile: served with that now, it
  * would leave what was offered to those behind it, before the giver could be back. True: somebody
@@ -73,8 +123,11 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         for (int i = 0; i < n && !again; i++) {
             struct kp__budget *lacks;
             if (head[i]->invited) return served;
+            if (comes_for_it(core, head[i], now)) continue;
             if (kp__decide(core, head[i], now, todo, &lacks)) {
                 shed_learn(core, sub, now - head[i]->arrived, now);
+                if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->here)
+                    handed_over(core, sub, now);
                 kp__answer(core, head[i], todo);
                 kp__starve(core, sub, sub->contest->lacks); /* by who is first now */
                 again = served = true;
@@ -123,9 +176,12 @@ void kp__heed(struct kp__core *core, struct kp__request *request, uint64_t now,
     /* relaxed, both: under the lock */
     if (atomic_load_explicit(&request->state, memory_order_relaxed) == KP__NUDGED)
         atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
-    if (!request->invited) return;
+    if (!request->invited && !request->offered) return;
     request->invited = false;
+    request->here = true;
     kp__settle(core, request->sub, now, todo);
+    request->here = false;
+    if (request->offered && !may_be_passed(request, now)) request->offered = false;
 }
 
 static void settle_budget(struct kp__core *core, struct kp__budget *budget,
@@ -176,6 +232,17 @@ static bool anybody_ahead(const struct kp__subpool *sub)
     return false;
 }
 
+/* KP_EVENTUAL: may one who comes now take what is there, though others wait? */
+static bool may_pass(const struct kp__subpool *sub, uint64_t now)
+{
+    struct kp__request *head[KP__QUEUES];
+
+    if (!sub->rules || !sub->rules->wait_eventual) return false;
+    if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->rare->open_seats)) return false;
+    (void)heads(sub, head); /* one at least */
+    return may_be_passed(head[0], now);
+}
+
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo)
 {
@@ -190,7 +257,9 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     request->again = KP__NEVER;
     request->stamp = ++core->stamps;
     if (core->phase != KP__OPEN) no(request, KP_ECLOSED, "");
-    else if (!anybody_ahead(sub) && kp__decide(core, request, now, todo, &lacks)) return;
+    else if ((!anybody_ahead(sub) || may_pass(sub, now)) &&
+             kp__decide(core, request, now, todo, &lacks))
+        return;
     else if (request->flags & KP_DONT_WAIT) no(request, KP_EAGAIN, request->limit);
     else if ((int64_t)sub->waiting >= max_waiting) no(request, KP_EFULL, "max_waiting");
     else if ((int64_t)core->waiting >= core->max_waiting)

@@ -134,7 +134,7 @@ void kp__queue_insert(struct kp__core *core, struct kp__request *request)
 void kp__queue_remove(struct kp__core *core, struct kp__request *request)
 {
     kp__list_remove(&request->link);
-    request->invited = false;
+    request->invited = request->offered = false;
     request->sub->waiting--;
     core->waiting--;
 }

@@ -43,6 +43,8 @@ struct kp__shed {
  */
 struct kp__rare {
     struct kp__list queue[KP__QUEUES];
+    uint32_t handed;            /* in order, since the turn was over (KP_EVENTUAL) */
+    uint64_t turn;              /* when it began */
     struct kp__list open_seats; /* lent slots with a seat left */
     struct kp__slot *draining;  /* at most one of its slots; or NULL */
     struct kp__health health;

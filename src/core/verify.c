@@ -50,6 +50,21 @@ static void verify_budget(const struct kp__core *core, const struct kp__budget *
     require(false, what);
 }
 
+/* A request that may take what is idle, and whether the first of them comes for it. */
+static bool any_taker(const struct kp__subpool *sub, bool *comes)
+{
+    static const enum kp__queue takers[] = { KP__EITHER, KP__TAKERS, KP__SPONSORS };
+    bool any = false;
+
+    *comes = false;
+    for (int i = 0; i < 3; i++) {
+        const struct kp__request *head = kp__queue_first(sub, takers[i]);
+        any = any || head;
+        *comes = *comes || (head && head->offered);
+    }
+    return any;
+}
+
 static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
 {
     uint32_t queued = 0;
@@ -69,11 +84,10 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     if (!sub->rules) return;
     if (lacks) verify_budget(core, lacks, "I5 idle permits, or one to evict");
     if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {
-        bool taker = kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__TAKERS) ||
-                     kp__queue_first(sub, KP__SPONSORS);
+        bool comes, taker = any_taker(sub, &comes);
         bool bound = (int64_t)sub->lent_permits >= sub->rules->max_lent || lacks ||
                      sub->rare->health.tripped;
-        require(!taker || bound, "I4 idle hands: a request waits beside an idle resource");
+        require(!taker || comes || bound, "I4 idle hands: a request waits beside an idle resource");
     }
 }
 

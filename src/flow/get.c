@@ -159,6 +159,7 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
     struct kp__pool *pool = g->pool;
     uint64_t until = kp__get_until(g);
 
+    if (g->request.offered) until = sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
     kp__step_out(pool, todo);
     pool->world->park((uint32_t *)&g->request.state, KP__WAITING, until, pool->world->ctx);
     kp__step_in(pool);

@@ -361,6 +361,7 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->prefill = ahead && l->prefill == KP_PREFILL_FIRST_GET;
     r->eager = l->refill == KP_REFILL_EAGER;
     r->wait_lifo = l->wait_order == KP_LIFO;
+    r->wait_eventual = l->wait_order == KP_EVENTUAL;
     r->idle_lifo = l->idle_order == KP_LIFO;
     r->retry_requests = l->on_create_failure == KP_FAIL_RETRY;
     r->reuse = l->on_return == KP_REUSE;

@@ -120,14 +120,17 @@ static inline void stage_count_groups(struct stage *s)
     }
 }
 
-/* Somebody has been woken to take what is free (kp__heed), or to leave it to whoever is faster. */
+/* Somebody has been woken to take what is free (kp__heed), or to leave it to whoever is faster; or
+ * was offered it. */
 static inline bool stage_invited(const struct stage *s)
 {
     for STAGE_EACH (l, &s->core.all) {
         const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
         for (int q = 0; q < KP__QUEUES; q++)
-            for STAGE_EACH (w, &sub->rare->queue[q])
-                if (KP__OF(w, const struct kp__request, link)->invited) return true;
+            for STAGE_EACH (w, &sub->rare->queue[q]) {
+                const struct kp__request *r = KP__OF(w, const struct kp__request, link);
+                if (r->invited || r->offered) return true;
+            }
     }
     return false;
 }
