@@ -245,6 +245,7 @@ void stage_set(const struct stage *stage)
                             .max_age_ms = KP_OFF,
                             .retry_first_ms = KP_NONE,
                             .validate_after_ms = KP_NONE };
+    if (stage->eventual) o.limits.wait_order = KP_EVENTUAL;
     if (stage->checks_returns) o.limits.validate_on = KP_CHECK_RETURN;
     if (stage->renewed) o.limits_for = size_it;
     if (stage->may & MAY_RESIZE) g.stage.max_live = 2;

@@ -24,6 +24,7 @@ enum {
 struct stage {
     int64_t max_live, budget, min_live, sharing, max_lent; /* budget: of max_live */
     bool validates, resets, pends;
+    bool eventual;       /* its order: KP_EVENTUAL */
     bool hangs;          /* one create of key 0 is answered when all is over */
     bool checks_returns; /* validates what comes back, and not what is lent */
     bool renewed;        /* all keys are forgotten again; limits_for is counted */

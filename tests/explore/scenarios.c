@@ -141,6 +141,16 @@ static const struct stage none_of_one = { .max_live = 1 };
 static const struct stage reset = { .max_live = 1, .resets = true, .idle = 1 };
 static const struct stage validated = { .max_live = 1, .validates = true, .idle = 1 };
 static const struct stage hurried = { .max_live = 1, .pends = true, .hurries = true };
+static const struct stage passing = { .max_live = 1, .held = 1, .eventual = true };
+static const struct stage passing_2 = { .max_live = 2, .held = 2, .eventual = true };
+static const struct stage passing_keys = { .max_live = 1, .budget = 1, .held = 1,
+                                           .eventual = true };
+static const struct stage passing_shared = { .max_live = 1, .sharing = 2, .held = 1,
+                                             .eventual = true };
+static const struct stage passing_lent = { .max_live = 2, .max_lent = 1, .held = 1,
+                                           .eventual = true };
+static const struct stage passing_mix = { .max_live = 2, .idle = 1, .validates = true,
+                                          .eventual = true };
 static const struct stage new_key = { .max_live = 1, .fresh = true };
 
 /* Two threads with two operations and more, and what takes longer to look at. */
@@ -175,6 +185,21 @@ static const struct chosen {
       { "gr J", "wr J", "gr gr J", "gr wr J", "wr wr J", "gr tr J", "gr 0 J", "wr 0 J", "gr k J",
         "gr 1 J", "gr 2 J", "m gr J", "gd gr J", "wr M J", "fr gr J" } },
     { "created later, 2 of 2", &later_2, { "gr gr J", "wr gr J", "wr wr J" } },
+}, eventual[] = {
+    { "eventual, 1 held of 1", &passing,
+      { "grgr R", "gr gr R", "grgr gr R", "gr grgr R", "wr R", "wr grgr R", "wr gr R", "wr wr R",
+        "tr gr R", "gr SLr R", "SLr gr R", "SX gr R", "wr SLr R", "WLr gr R", "WLr grgr R",
+        "gr R 0", "gr R 1", "gr R 2", "gr gr 0", "grgr R 2", "gr R k", "gr R x", "gr R T",
+        "wr R T", "gr D gr", "gd gr R", "fr gr R", "gr gr D", "yr gr R", "gr R n", "gr R m" } },
+    { "eventual, 2 held of 2", &passing_2,
+      { "gr gr R", "grgr gr R", "gr gr RR", "wr gr R", "SLr gr R", "gr gr gr R", "fr gr R" } },
+    { "eventual, two keys, 1 held of 1 in all", &passing_keys,
+      { "gr br R", "gr gr R", "br br R", "gr br D", "br wr R", "gr br 0" } },
+    { "eventual, shared by 2, 1 held", &passing_shared,
+      { "gr gr R", "grgr gr R", "wr gr R", "gr R k", "gr gr gr R" } },
+    { "eventual, two keys, 1 lent of 1 in all", &passing_lent,
+      { "gr br R", "gr gr R", "br gr R", "br wr R" } },
+    { "eventual, validated, 1 idle of 2", &passing_mix, { "gr gr gr", "grgr gr k", "wr gr gd" } },
 }, async[] = {
     { "created later, 1 of 1", &later,
       { "SLr J", "WLr J", "SX J", "SX gr J", "SLr gr J", "SLr SLr J", "SXSLr J", "S J", "SLr k J",
@@ -232,6 +257,9 @@ static const struct chosen mixes[] = {
         "gbrr BSLrr kgr bd", "grbr wrbr SXBLr 1", "gbrr grbr brgr pswr" } },
     { "mix, shared by 2", &mix_shared,
       { "grgr ggrr wrgr kgr", "ggrr grgd wrwr x", "SLrgr grgr grgd k2", "grgr grgr grgr grgr i" } },
+    { "mix, eventual", &passing_mix,
+      { "grgr wrgr gdgr kgr", "grSLr gdSXgr WLrgr kx", "grgr grgr grgr wrwr T", "grgr wrwr ki 2",
+        "ggrr grwr SSLrr gd", "grgr grgr wrgr 1" } },
     { "mix, at least 1", &mix_min, { "gdgr gdgr xewr e", "grk gdx emgr wr", "gdSLr grgd xe k0" } },
     { "mix, created later", &later_2,
       { "grwr gdgr wrk J", "SXSLr grwr gdgr J", "grgr wrwr frgr SLr J", "gdgd SSLrr x2 J",
@@ -358,6 +386,7 @@ static void build(void)
     for (size_t i = 0; i < COUNT(stages); i++) add_pairs(&stages[i]);
     add_chosen(LONG_PAIRS, longer, COUNT(longer));
     add_chosen(TRIPLES, triples, COUNT(triples));
+    add_chosen(EVENTUAL, eventual, COUNT(eventual));
     add_chosen(FAULTS, faults, COUNT(faults));
     add_async("1 held of 1", &one_held, true);
     add_async("1 idle of 1", &one_idle, false);

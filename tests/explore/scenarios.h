@@ -9,7 +9,8 @@
 
 /* Those from MIXES on are only run when asked for, or at random. */
 enum group {
-    PAIRS, LONG_PAIRS, TRIPLES, FAULTS, LOCK, LITMUS, ASYNC, LOOPS, HARD, MIXES, CANARY, GROUPS
+    PAIRS, LONG_PAIRS, TRIPLES, EVENTUAL, FAULTS, LOCK, LITMUS, ASYNC, LOOPS, HARD, MIXES, CANARY,
+    GROUPS
 };
 
 struct scenario {

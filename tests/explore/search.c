@@ -250,9 +250,10 @@ static int decide(unsigned enabled)
     return t;
 }
 
-/* Who was invited to something steps back for at most 50 us (src/core/serve.c, invite): a call in
- * progress, that nobody can call stuck. */
-#define A_MOMENT UINT64_C(50000)
+/* Who was invited to something steps back for at most 50 us (src/core/serve.c, invite), and who was
+ * offered something looks again after KP__LOOKS_AFTER: a call in progress, that nobody can call
+ * stuck. */
+#define A_MOMENT UINT64_C(250000)
 
 /* Nobody can go on. Whoever looks at the world now does so with everything seen. */
 static void stuck(void)
