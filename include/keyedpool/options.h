@@ -132,8 +132,8 @@ typedef struct kp_limits {
                                            in up to two groups */
     int32_t prefill, refill;            /* [FIRST_GET, LAZY] min_live: when a key appears; after
                                            losses */
-    int32_t wait_order, idle_order;     /* [FIFO, LIFO] KP_EVENTUAL: nobody is overtaken for
-                                           ever; 0.1 serves it as FIFO */
+    int32_t wait_order, idle_order;     /* [FIFO, LIFO] KP_EVENTUAL: the faster one
+                                           first; nobody is overtaken for more than 20 ms */
     int32_t on_create_failure;          /* [FAIL_REQUEST] FAIL_RETRY: keep trying until the
                                            deadline (HikariCP, r2d2) */
     int32_t on_return, over_idle;       /* [REUSE, DROP_RETURNED] what a release does; who goes
