@@ -14,50 +14,41 @@
 #define EMPTY(list) { (struct kp__list *)&(list), (struct kp__list *)&(list) }
 #define IN_NO_HEAP(node) { .parent = (struct kp__heap_node *)&(node) }
 
-static const struct kp__contest no_contest = {
-    .starved = IN_NO_HEAP(no_contest.starved),
-    .evict = { IN_NO_HEAP(no_contest.evict[0]), IN_NO_HEAP(no_contest.evict[1]),
-               IN_NO_HEAP(no_contest.evict[2]), IN_NO_HEAP(no_contest.evict[3]) }
+const struct kp__contest kp__no_contest = {
+    .starved = IN_NO_HEAP(kp__no_contest.starved),
+    .evict = { IN_NO_HEAP(kp__no_contest.evict[0]), IN_NO_HEAP(kp__no_contest.evict[1]),
+               IN_NO_HEAP(kp__no_contest.evict[2]), IN_NO_HEAP(kp__no_contest.evict[3]) }
 };
 
-static const struct kp__rare no_rare = {
-    .queue = { EMPTY(no_rare.queue[0]), EMPTY(no_rare.queue[1]), EMPTY(no_rare.queue[2]),
-               EMPTY(no_rare.queue[3]), EMPTY(no_rare.queue[4]) },
-    .open_seats = EMPTY(no_rare.open_seats),
-    .health.kept = EMPTY(no_rare.health.kept)
+const struct kp__rare kp__no_rare = {
+    .queue = { EMPTY(kp__no_rare.queue[0]), EMPTY(kp__no_rare.queue[1]),
+               EMPTY(kp__no_rare.queue[2]), EMPTY(kp__no_rare.queue[3]),
+               EMPTY(kp__no_rare.queue[4]) },
+    .open_seats = EMPTY(kp__no_rare.open_seats),
+    .health.kept = EMPTY(kp__no_rare.health.kept)
 };
 _Static_assert(KP__MEMBERS == 4 && KP__QUEUES == 5, "each is there");
 
-struct kp__contest *kp__contest(struct kp__core *core, struct kp__subpool *sub)
+void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub)
 {
-    struct kp__contest *contest = (struct kp__contest *)(uintptr_t)sub->contest;
+    struct kp__contest *contest =
+        kp__slab_part(&core->subpools, sub->item.index, KP__PART_CONTEST);
 
-    if (contest != &no_contest) return contest;
-    contest = kp__slab_part(&core->subpools, sub->item.index, KP__PART_CONTEST);
     *contest = (struct kp__contest){ .sub = sub };
     kp__heap_node_init(&contest->starved);
     for (int m = 0; m < KP__MEMBERS; m++) kp__heap_node_init(&contest->evict[m]);
     sub->contest = contest;
-    return contest;
 }
 
-bool kp__has_rare(const struct kp__subpool *sub)
+void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
 {
-    return sub->rare != &no_rare;
-}
+    struct kp__rare *rare = kp__slab_part(&core->subpools, sub->item.index, KP__PART_RARE);
 
-struct kp__rare *kp__rare(struct kp__core *core, struct kp__subpool *sub)
-{
-    struct kp__rare *rare = (struct kp__rare *)(uintptr_t)sub->rare;
-
-    if (rare != &no_rare) return rare;
-    rare = kp__slab_part(&core->subpools, sub->item.index, KP__PART_RARE);
     *rare = (struct kp__rare){ .draining = NULL };
     for (int q = 0; q < KP__QUEUES; q++) kp__list_init(&rare->queue[q]);
     kp__list_init(&rare->open_seats);
     kp__list_init(&rare->health.kept);
     sub->rare = rare;
-    return rare;
 }
 
 const struct kp__victim *kp__victim_of(const struct kp__core *core, const struct kp__slot *slot)
@@ -87,8 +78,8 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     kp__list_init(&sub->all);
     for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
     kp__heap_node_init(&sub->term);
-    sub->contest = &no_contest;
-    sub->rare = &no_rare;
+    sub->contest = &kp__no_contest;
+    sub->rare = &kp__no_rare;
     sub->calm = core->least_term > 0; /* who is used only once needs no lane; for tests: always */
 }
 

@@ -100,12 +100,30 @@ struct kp__subpool {
 #define KP__SLOTS(sub, state) (&(sub)->listed[(state) - KP__IDLE])
 _Static_assert(KP__LENT == KP__IDLE + 1, "two states have lists");
 
-/* To be written: begun, if nobody did so far. */
-struct kp__contest *kp__contest(struct kp__core *core, struct kp__subpool *sub);
-struct kp__rare *kp__rare(struct kp__core *core, struct kp__subpool *sub);
+/* What its parts are until somebody begins them. */
+extern const struct kp__contest kp__no_contest;
+extern const struct kp__rare kp__no_rare;
+void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub);
+void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub);
 
-/* Has anybody asked for it? */
-bool kp__has_rare(const struct kp__subpool *sub);
+/* Has anybody begun it? */
+static inline bool kp__has_rare(const struct kp__subpool *sub)
+{
+    return sub->rare != &kp__no_rare;
+}
+
+/* To be written: begun, if nobody did so far. */
+static inline struct kp__rare *kp__rare(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (!kp__has_rare(sub)) kp__rare_begin(core, sub);
+    return (struct kp__rare *)(uintptr_t)sub->rare;
+}
+
+static inline struct kp__contest *kp__contest(struct kp__core *core, struct kp__subpool *sub)
+{
+    if (sub->contest == &kp__no_contest) kp__contest_begin(core, sub);
+    return (struct kp__contest *)(uintptr_t)sub->contest;
+}
 
 /* The budget of a group that it is in (0 or 1), or NULL. */
 static inline struct kp__budget *kp__group_budget(const struct kp__subpool *sub, int which)
