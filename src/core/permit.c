@@ -113,7 +113,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
     core->creating.used++;
     for (int i = 0; i < 2; i++) {
         struct kp__group *g = sub->contest->group[i];
-        bool coming = brings(victim, g) || (part->next && brings(part->next, g));
+        bool coming = part->next || brings(victim, g); /* two bring both (decide.c) */
         part->heirs[i] = coming ? NULL : g;
         if (part->heirs[i]) g->budget.used++;
     }
