@@ -361,6 +361,13 @@ struct kp__here {
     uint32_t loops;  /* event loops that are its own */
     kp_loop *loop;   /* the one it used last */
     kp_loop *stepping; /* it looks at a request: the driver's functions are posted there */
+
+    /* where its last hit by a pinned key was (hit.c) */
+    const kp_pool *door;
+    kp_key key;
+    const struct kp__lane *lane;
+    struct kp__cell *found; /* NULL: there was none */
+    uint32_t number;        /* of `found` */
 };
 extern _Thread_local struct kp__here kp__here KP__TLS;
 

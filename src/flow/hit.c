@@ -53,12 +53,21 @@ static KP__APART bool undo(kp_lease *lease)
     return false;
 }
 
+/* Is what was claimed of the key that was asked for? */
+static KP__PART bool is_pinned_to(const struct kp__cell *cell, const struct kp__lane *lane,
+                                  kp_key key)
+{
+    /* relaxed: its key is lent, so a pin that is there now has been there all the time */
+    return cell->lane == (uint32_t)(uintptr_t)key.data &&
+           atomic_load_explicit(&lane->pin, memory_order_relaxed) == key.size;
+}
+
 /* By a key that was pinned. What is lent keeps its key, its lane and its pool, so that afterwards
  * they can be compared. */
 static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag,
                                 const void *site, kp_lease *out)
 {
-    uint32_t number = (uint32_t)(uintptr_t)key.data, at;
+    uint32_t at;
     const struct kp__lane *lane = kp__lane_at((uintptr_t)key.data);
     uint64_t word;
 
@@ -69,10 +78,13 @@ static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag
     struct kp__cell *cell = claim(lane, &at, &word);
     if (!cell) return false;
     kp__lend(cell, at, word, tag, site, out);
-    if (cell->lane != number) return undo(out);
-    size_t pin = atomic_load_explicit(&lane->pin, memory_order_relaxed);
-    /* cover: never, because it takes another thread to let the pin go in between */
-    return pin == key.size ? true : undo(out);
+    if (!is_pinned_to(cell, lane, key)) return undo(out);
+    kp__here.door = door;
+    kp__here.key = key;
+    kp__here.lane = lane;
+    kp__here.found = cell;
+    kp__here.number = at;
+    return true;
 }
 
 /* By a brief key, and a guide that leads to its only resource. All that this calls, it calls last,
@@ -104,10 +116,23 @@ static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const voi
     return 0;
 }
 
+/* The same pinned key as last time, and nothing else asked: the cell that was found then is tried
+ * first. Whether it still is that key's, its claim makes sure. A child of fork begins with nothing
+ * that is remembered (loop.c). */
 int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
 {
-    return key.size <= KP__BRIEF && door && !ask ? get_brief(door, key, out)
-                                                 : get(door, key, ask, KP__SITE, out);
+    const struct kp__here *here = &kp__here;
+    struct kp__cell *cell = here->found;
+    uint64_t word;
+
+    if (key.size <= KP__BRIEF && door && !ask) return get_brief(door, key, out);
+    if (ask || !cell || key.size != here->key.size || key.data != here->key.data ||
+        door != here->door || !kp__swing_out(cell, &word))
+        return get(door, key, ask, KP__SITE, out);
+    kp__lend(cell, here->number, word, NULL, KP__SITE, out);
+    return is_pinned_to(cell, here->lane, key)
+               ? 0
+               : kp__get_after_all(door, key, NULL, KP__SITE, out);
 }
 
 void kp_release(kp_lease *lease)

@@ -58,6 +58,7 @@ static void begin(int32_t on_fork)
     uint64_t before = moves();
     at.lent = take(at.pool, "k");
     assert_int_equal(moves(), before);
+    assert_int_equal(warm(at.pin), 0); /* this thread remembers another cell, which is idle */
 }
 
 /* In the parent, after the child has ended: the lane is as it was. */
