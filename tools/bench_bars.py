@@ -80,7 +80,8 @@ def bars_of(row):
 FIELDS = {'case': str, 'variant': str, 'ns': float, 'ns_quartiles': list, 'limit_ns': float,
           'limit_ns_quartiles': list, 'ratio': float, 'peer': dict, 'rounds': float,
           'foreign_cpus': float}
-MORE = {'parallel.2': ('ops', 'limit_ops', 'threads'),
+MORE = {'hit.handle': ('ns_calls',),
+        'parallel.2': ('ops', 'limit_ops', 'threads'),
         'parallel.16': ('ops', 'limit_ops', 'threads'),
         'shortage.fifo': ('ops', 'fairness', 'max_wait_ms', 'threads'),
         'shortage.eventual': ('ops', 'fairness', 'max_wait_ms', 'threads'),

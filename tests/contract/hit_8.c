@@ -160,6 +160,24 @@ static void a_lease_with_a_wrong_bit_must_be_told_through_what_is_remembered(voi
     kp_unpin(hit.pool, &pin);
 }
 
+static void a_pin_with_a_wrong_bit_must_be_told_through_what_is_remembered(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    hit_open((kp_options){ 0 });
+    kp_key pin = pinned(K, 1);
+    for (int bit = 0; bit < (int)sizeof(void *) * 8; bit++) {
+        kp_key wrong = pin;
+        wrong.data = (const void *)((uintptr_t)pin.data ^ (uintptr_t)1 << bit);
+        assert_int_equal(kp_get(hit.pool, wrong, NULL, &lease), KP_EMISUSE);
+        lease = take(pin);
+        hit_give(&lease);
+    }
+    assert_int_equal(hit.misuses, sizeof(void *) * 8);
+    kp_unpin(hit.pool, &pin);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +188,7 @@ int main(void)
         HIT_TEST(a_resource_that_another_key_has_by_now_must_stay_with_it),
         HIT_TEST(a_lease_that_has_ended_must_be_told_through_what_is_remembered),
         HIT_TEST(a_lease_with_a_wrong_bit_must_be_told_through_what_is_remembered),
+        HIT_TEST(a_pin_with_a_wrong_bit_must_be_told_through_what_is_remembered),
     };
 
     return cmocka_run_group_tests_name("the same key again", tests, NULL, NULL);
