@@ -490,5 +490,6 @@ void cast_end_again(bool discard)
 void cast_end(void)
 {
     cast_release_all();
+    cast_unpin();
     cast_loop_close();
 }

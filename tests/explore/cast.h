@@ -48,6 +48,8 @@ bool stage_stuck(void);
 
 /* One thread's calls; key: 0, 1, 2. */
 void cast_get(int key, int64_t within_ms, uint32_t flags);
+void cast_get_pinned(int key); /* of each thread always the same one */
+void cast_unpin(void);
 void cast_release(void);
 void cast_discard(void);
 void cast_release_all(void);

@@ -29,6 +29,7 @@ struct ghosts {
     kp_lease main[LEASES];
     uint32_t main_ended[LEASES];
     kp_lease lease[EX_THREADS + 1][LEASES];
+    kp_key pin[EX_THREADS + 1];
     int leases[EX_THREADS + 1], made_by[EX_THREADS + 1];
     /* what each thread's gets and requests were told, in turn, and why */
     int said[EX_THREADS + 1][SAYS], vendor[EX_THREADS + 1][SAYS], says[EX_THREADS + 1];

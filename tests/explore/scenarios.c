@@ -19,6 +19,7 @@ static void get_10ms(void) { cast_get(0, 10, 0); }
 static void get_fresh(void) { cast_get(0, KP_OFF, KP_FRESH); }
 static void get_returned(void) { cast_get(0, 10, KP_DONT_CREATE); }
 static void get_b_10ms(void) { cast_get(1, 10, 0); }
+static void get_pinned(void) { cast_get_pinned(0); }
 static void release_main(void) { cast_release_main(false); }
 static void discard_main(void) { cast_release_main(true); }
 static void invalidate_a(void) { cast_invalidate_key(0); }
@@ -57,6 +58,8 @@ static const struct verb {
     { 'v', "get_b_10ms", get_b_10ms, MAY_TIME_OUT },
     { 'f', "fresh", get_fresh, 0 },
     { 'y', "get_returned_10ms", get_returned, MAY_TIME_OUT | MAY_ONLY_TAKE },
+    { 'a', "get_pinned", get_pinned, 0 },
+    { 'U', "unpin", cast_unpin, 0 },
     { 'r', "release", cast_release, 0 },
     { 'd', "discard", cast_discard, 0 },
     { 'R', "return", release_main, 0 },
@@ -161,24 +164,29 @@ static const struct chosen {
 } longer[] = {
     { "1 held of 1", &one_held,
       { "grgr gr", "gr grgr", "grgr R", "grgd R", "wrwr R", "grgr k", "grk gr", "grx gr", "gdgr R",
-        "gr0 gr", "trtr R", "wr Rgr", "gri gr" } },
+        "gr0 gr", "trtr R", "wr Rgr", "gri gr", "arar R", "arar Rgr" } },
     { "1 idle of 1", &one_idle,
       { "grgr grgr", "grgd gdgr", "grgr wrwr", "grk grk", "gdgr grx", "trtr grgr", "grgr kk",
-        "grgr xx", "gr0 grgr", "gru grn", "frgr gr", "trgr wrgr" } },
-    { "1 idle of 2", &one_of_two, { "grgr gr", "ggrr gr", "ggrr k", "ggrr tr", "gr nu" } },
-    { "two keys, 1 idle of 1 in all", &two_keys, { "grbr gr", "grbr br", "brgr K" } },
+        "grgr xx", "gr0 grgr", "gru grn", "frgr gr", "trgr wrgr", "arar gr", "arar arar",
+        "arar gd", "arad arar", "arar k", "arar x", "ar0 arar", "arar 2", "arUar gr",
+        "arar p" } },
+    { "1 idle of 2", &one_of_two,
+      { "grgr gr", "ggrr gr", "ggrr k", "ggrr tr", "gr nu", "araarr gr", "arar grk" } },
+    { "two keys, 1 idle of 1 in all", &two_keys,
+      { "grbr gr", "grbr br", "brgr K", "arar br", "arar brbr", "arar grbr" } },
     { "a new key", &new_key, { "gr s", "gr 0", "p 0", "m 0" } },
 }, triples[] = {
     { "1 held of 1", &one_held,
       { "gr gr R", "gr wr R", "wr wr R", "gr tr R", "gr gr k", "gr R k", "gr D k", "gr gr 0",
         "gr R 0", "wr R 0", "gr R 1", "gr gr D", "gr gd R", "gr R x", "gr R n", "gr R i",
         "wr R k", "gr wr k", "gr wr 0", "wr D gr", "fr gr R", "gr R m", "gr R M", "gr R s",
-        "wr R x", "gr k 0", "wr wr D", "gr R u", "tr R k" } },
+        "wr R x", "gr k 0", "wr wr D", "gr R u", "tr R k", "arar gr R" } },
     { "1 idle of 1", &one_idle,
       { "gr gr gr", "gr gr tr", "gr gr wr", "gr gr gd", "gr gr k", "gr gr x", "gr gr 0", "gr k x",
         "gr wr k", "gd gd gr", "gr tr k", "fr gr gr", "gr k 0", "tr tr tr", "wr wr wr", "gr n u",
-        "gr k k" } },
-    { "two keys, 1 idle of 1 in all", &two_keys, { "gr br tr", "gr br wr", "tr br k" } },
+        "gr k k", "arar gr k", "arar arar x" } },
+    { "two keys, 1 idle of 1 in all", &two_keys,
+      { "gr br tr", "gr br wr", "tr br k", "arar br gr" } },
     { "two keys, 1 held of 1 in all", &two_keys_held,
       { "gr br R", "br br R", "gr br D", "br wr R", "br R 0", "br R K" } },
     { "created later, 1 of 1", &later,
