@@ -195,6 +195,15 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     return sub;
 }
 
+struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key)
+{
+    struct wanted wanted = { pool, key };
+
+    if (!kp__key_fits(pool, key)) return NULL;
+    if (kp__is_pinned(key)) return find_pinned(pool, key);
+    return kp__table_find(&pool->core, kp__hash(pool, key), same_key, &wanted);
+}
+
 struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want,
                              kp_why *why, int *code)
 {

@@ -183,6 +183,7 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure);
  * With the lock. `make`: make it if need be; then the lock may be given back meanwhile. */
 struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool make,
                              kp_why *why, int *code);
+struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key); /* as it is; or NULL */
 /* Nobody forgets this key meanwhile, and its lane is shut. */
 void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
@@ -368,6 +369,7 @@ struct kp__here {
     const struct kp__lane *lane;
     struct kp__cell *found; /* NULL: there was none */
     uint32_t number;        /* of `found` */
+    bool astray;            /* it has just guessed wrong, and is on the long way */
 };
 extern _Thread_local struct kp__here kp__here KP__TLS;
 

@@ -412,6 +412,10 @@ int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_l
         return kp__no_pool(code, g.request.why, "kp_get: pool is NULL; did kp_pool_open fail?");
     kp__todo_init(&todo, g.pool->world);
     bool tries = ask && (ask->flags & KP_DONT_WAIT) && ask->within_ms == KP_NONE;
+    if (kp__hit_late(g.pool, key, ask, site, out)) {
+        kp__leave(g.pool, &todo);
+        return 0;
+    }
     if (!tries && !kp__may_block(g.pool))
         code = kp__misuse_within(g.pool, &todo, g.request.why,
                                  "kp_get on the thread of the pool's own loop would wait for "

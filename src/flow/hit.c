@@ -135,25 +135,50 @@ int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
                : kp__get_after_all(door, key, NULL, KP__SITE, out);
 }
 
-void kp_release(kp_lease *lease)
+/* The end of a lease, if it has not ended and its cell is on an open lane. */
+static KP__PART bool swing_back(kp_lease *lease)
 {
-    uint64_t last, word;
-
-    if (!lease) return;
-    last = lease->opaque[2];
-    word = lease->opaque[1];
+    uint64_t last = lease->opaque[2], word = lease->opaque[1];
     /* other marks than those of this process's leases make a number that there is not */
     struct kp__cell *cell = kp__cell_at(last ^ kp__lease_of_cell(0));
+
     /* relaxed: of a cell that the swing vouches for */
     if (!cell || atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
         !(word & KP__GONE) ||
         /* release: pairs with the acquire of who takes it next, or shuts the lane */
         !atomic_compare_exchange_strong_explicit(&cell->word, &word,
                                                  word - (KP__GONE - KP__HERE),
-                                                 memory_order_release, memory_order_relaxed)) {
-        kp__release(lease);
-        return;
-    }
+                                                 memory_order_release, memory_order_relaxed))
+        return false;
     lease->resource = NULL;
     lease->opaque[2] = last | KP__LEASE_ENDED;
+    return true;
+}
+
+void kp_release(kp_lease *lease)
+{
+    if (lease && !swing_back(lease)) kp__release(lease);
+}
+
+/* ---- with the lock --------------------------------------------------------------------------- */
+
+bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
+                  kp_lease *out)
+{
+    uint64_t word;
+    uint32_t at;
+    bool astray = kp__here.astray;
+
+    kp__here.astray = false;
+    if (!kp__heap_top(&pool->core.open) || astray || (ask && !kp__is_plain(ask))) return false;
+    const struct kp__subpool *sub = kp__known(pool, key);
+    if (!sub || !sub->open) return false;
+    struct kp__cell *cell = claim(KP__LANE_OF(sub), &at, &word);
+    if (cell) kp__lend(cell, at, word, ask ? ask->tag : NULL, site, out);
+    return cell != NULL;
+}
+
+bool kp__release_late(const struct kp__slot *slot, kp_lease *lease)
+{
+    return slot && slot->sub && slot->sub->open && swing_back(lease);
 }

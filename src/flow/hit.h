@@ -88,6 +88,13 @@ int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *
 int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
 void kp__release(kp_lease *lease);
 
+/* With the lock: the lane may have opened while we waited for it. If so, it need not be shut by all
+ * those who came too early, one after the other. Who guessed wrong did not come too early. False:
+ * nothing was done, the long way goes on. */
+bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
+                  kp_lease *out);
+bool kp__release_late(const struct kp__slot *slot, kp_lease *lease);
+
 /* Give back what was claimed by mistake, as if it had never been lent (release.c). */
 void kp__unlend(kp_lease *lease);
 

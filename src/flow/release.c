@@ -38,6 +38,7 @@ struct held {
     struct kp__slot *slot;
     struct kp__seat *seat;
     uint32_t number;
+    kp_lease *ends; /* the lease, if a swing of its word is all that is to be done */
 };
 
 static bool is_zero(const kp_lease *lease)
@@ -110,6 +111,11 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
         sentence = "this lease has ended already: it was released twice through the same variable";
     } else if (h->pool && !stranded) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
+        if (h->ends && kp__release_late(h->slot, h->ends)) {
+            kp__todo_init(&todo, h->pool->world);
+            kp__leave(h->pool, &todo);
+            return false;
+        }
         if (h->slot && h->slot->sub) kp__shut(h->pool, h->slot->sub);
         if (is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1], text, sizeof text);
         if (!sentence) {
@@ -156,7 +162,7 @@ static enum readiness made_ready(struct held *h, struct kp__todo *todo)
 
 static void end(kp_lease *lease, bool discard)
 {
-    struct held h = { .pool = NULL };
+    struct held h = { .pool = NULL, .ends = discard ? NULL : lease };
     struct kp__todo todo;
 
     if (!lease || is_zero(lease)) return;
@@ -200,6 +206,7 @@ void kp__unlend(kp_lease *lease)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
+    kp__here.astray = true;
     /* cover: never, because nobody else has this lease: the shutting counted it */
     if (find(lease, true, &h)) {
         struct kp__tally *tallies[] = { &h.pool->core.tally, &h.slot->sub->tally };

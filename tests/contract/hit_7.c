@@ -189,8 +189,8 @@ static void a_key_of_more_bytes_than_are_guided_must_be_lent_all_the_same(void *
 
     (void)state;
     hit_open((kp_options){ .driver.create = create_of_any_size });
-    for (int i = 0; i < 3; i++) {
-        HIT_LONG(lease = hit_take(key));
+    for (int i = 0; i < 3; i++) { /* with the lock, and its lane stays open */
+        lease = hit_take(key);
         hit_give(&lease);
     }
     assert_int_equal(hit.made, 1);
