@@ -321,6 +321,12 @@ static uint32_t where_to(const struct kp__subpool *sub)
     return sub->on_lane == 1 && only->key_size != KP__NOT_BRIEF ? cell : KP__TO_LANE | sub->lane;
 }
 
+void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (core->guide && is_guided(core, sub))
+        kp__guide_enter(core->guide, hash_of(core, sub), where_to(sub));
+}
+
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     uint64_t until;
@@ -341,8 +347,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     /* release: pairs with who claims a cell; what its numbers name was made before */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->on_lane, levels(sub)),
                           memory_order_release);
-    if (core->guide && is_guided(core, sub))
-        kp__guide_enter(core->guide, hash_of(core, sub), where_to(sub));
+    kp__lane_guide(core, sub);
 }
 
 /* ---- shut ------------------------------------------------------------------------------------ */

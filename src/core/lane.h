@@ -144,6 +144,10 @@ void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub);
  * outlives its time, and what is lent for too long is found. */
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
+/* It is open: lead to it whoever asks for its key, if that is not so already: a guide that grew, or
+ * whose line is full, has forgotten some. */
+void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub);
+
 /* Bring the books up to date; what is lent meanwhile counts as lent since `now` at least. */
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 void kp__lane_shut_all(struct kp__core *core, uint64_t now);

@@ -173,6 +173,7 @@ bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const vo
     if (!kp__heap_top(&pool->core.open) || astray || (ask && !kp__is_plain(ask))) return false;
     const struct kp__subpool *sub = kp__known(pool, key);
     if (!sub || !sub->open) return false;
+    if (!kp__is_pinned(key)) kp__lane_guide(&pool->core, sub);
     struct kp__cell *cell = claim(KP__LANE_OF(sub), &at, &word);
     if (cell) kp__lend(cell, at, word, ask ? ask->tag : NULL, site, out);
     return cell != NULL;
