@@ -53,7 +53,7 @@ static inline uint64_t kp__blend(uint64_t seed, uint64_t first, uint64_t last, s
 {
     uint64_t h = kp__mix(first ^ seed, last ^ ((seed << 32 | seed >> 32) + size));
 
-    h *= UINT64_C(0x9e3779b97f4a7c15);
+    h = (h ^ h >> 32) * UINT64_C(0x9e3779b97f4a7c15);
     return h ^ h >> 32;
 }
 

@@ -328,8 +328,8 @@ static void a_lane_that_was_used_must_begin_another_term_when_one_ends(void **st
     (void)state;
     lane_stage(&s);
     s.core.leak_after = 100;
-    s.core.least_term = 1;
     struct kp__subpool *sub = stage_key(&s), *unused = stage_key(&s), *many = stage_key(&s);
+    s.core.least_term = 1; /* from now on, a new key's first release opens none */
     struct kp__slot *slot = stage_idle(&s, sub);
     stage_idle(&s, unused);
     for (int i = 0; i < 4; i++) stage_idle(&s, many); /* pauses for one release */
