@@ -15,12 +15,12 @@ bool kp__keeps_jobs(const struct kp__pool *pool)
 
 struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
 {
-    struct kp__job *job = slot->job;
+    struct kp__job *job = kp__slab_take(&pool->jobs);
 
-    if (!job && (slot->job = job = kp__slab_take(&pool->jobs)) == NULL) return NULL;
-    /* a slot has one at a time: nobody shares what is being made, looked at or reset; relaxed:
-     * under the lock */
-    KP__DCHECK(atomic_load_explicit(&job->state, memory_order_relaxed) == KP__JOB_FREE);
+    /* one at a time: nobody shares what is being made, looked at or reset */
+    KP__DCHECK(!slot->job);
+    if (!job) return NULL;
+    slot->job = job;
     /* relaxed: under the lock */
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
     job->pool = pool;
