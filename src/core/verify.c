@@ -28,11 +28,23 @@ static uint32_t length(const struct kp__list *list)
     return n;
 }
 
-/* Nothing is left, or one of those who lack it was invited, and looks when its thread is here: it
- * is a call in progress. */
+/* One of its requests was invited: a call in progress, which looks when its thread is here, and
+ * then settles this key and all budgets that count it. */
+static bool is_coming(const struct kp__subpool *sub)
+{
+    for (int q = 0; q < KP__OWN; q++) {
+        const struct kp__list *list = &sub->rare->queue[q];
+        for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l))
+            if (KP__OF(l, const struct kp__request, link)->invited) return true;
+    }
+    return false;
+}
+
+/* Nothing is left, or somebody whose key this budget counts is on his way. */
 static void verify_budget(const struct kp__core *core, const struct kp__budget *budget,
                           const char *what)
 {
+    bool of_all = budget == &core->live || budget == &core->lent || budget == &core->creating;
     int looked = 0;
 
     if (!kp__heap_top(&budget->starved) ||
@@ -42,10 +54,9 @@ static void verify_budget(const struct kp__core *core, const struct kp__budget *
          l = kp__list_next(&core->all, l)) {
         const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
         if (looked++ == KEYS_LOOKED_AT) return;
-        for (int q = 0; sub->contest->lacks == budget && q < KP__OWN; q++) {
-            const struct kp__request *head = kp__queue_first(sub, (enum kp__queue)q);
-            if (head && head->invited) return;
-        }
+        bool counts =
+            of_all || kp__group_budget(sub, 0) == budget || kp__group_budget(sub, 1) == budget;
+        if (counts && is_coming(sub)) return;
     }
     require(false, what);
 }
@@ -86,7 +97,7 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     if (sub->waiting > 0 && core->phase == KP__OPEN && sub->count[KP__IDLE] > 0) {
         bool comes, taker = any_taker(sub, &comes);
         bool bound = (int64_t)sub->lent_permits >= sub->rules->max_lent || lacks ||
-                     sub->rare->health.tripped;
+                     sub->rare->health.tripped || is_coming(sub);
         require(!taker || comes || bound, "I4 idle hands: a request waits beside an idle resource");
     }
 }
