@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * A real pool, with the process's keeper, whose lanes open (src/core/lane.h), for the tests called
- * hit*: a driver that notes whose resource is whose, what was told of misuse and leaks, and one
- * look inside, which says whether a call took the short cut: then the books did not move.
+ * A stage for tests of the short cut (src/flow/hit.c): a real pool, with the process's keeper,
+ * whose lanes open (src/core/lane.h); a driver that notes whose resource is whose, what was told of
+ * misuse and leaks, and one look inside, which says whether a call took the short cut: then the
+ * books did not move.
  */
-#ifndef TESTS_CONTRACT_HIT_H
-#define TESTS_CONTRACT_HIT_H
+#ifndef KP_TESTS_HIT_STAGE_H
+#define KP_TESTS_HIT_STAGE_H
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,6 +22,8 @@
 #include "core/core.h"
 #include "flow/flow.h"
 #include "keyedpool.h"
+
+#define K kp_str("k") /* the key of most tests */
 
 enum { ITEMS = 1024 };
 
@@ -122,18 +125,51 @@ static inline int hit_end(void **state)
     return 0;
 }
 
-#define HIT_TEST(f) cmocka_unit_test_setup_teardown(f, hit_begin, hit_end)
+/* A test is `static void sentence(void)`. */
+struct hit_test {
+    void (*play)(void);
+};
+
+static inline void hit_play(void **state)
+{
+    ((const struct hit_test *)*state)->play();
+}
+
+#define HIT_TEST(f) { #f, hit_play, hit_begin, hit_end, &(struct hit_test){ f } }
+
+/* The same test once more, from the beginning. */
+static inline void hit_again(void)
+{
+    hit_end(NULL);
+    hit_begin(NULL);
+}
+
+static inline void hit_close(kp_pool *pool)
+{
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_NOW, 0), 0);
+}
 
 /* ---- steps ----------------------------------------------------------------------------------- */
+
+static inline struct item *hit_item(const kp_lease *lease)
+{
+    return lease->resource;
+}
+
+/* It is a resource of this key. */
+static inline void hit_assert_of(const kp_lease *lease, kp_key key)
+{
+    assert_int_equal(hit_item(lease)->size, key.size);
+    if (key.size) assert_memory_equal(hit_item(lease)->key, key.data, key.size);
+}
 
 static inline kp_lease hit_take_asking(kp_key key, const kp_ask *ask)
 {
     kp_lease lease;
 
     assert_int_equal(kp_get(hit.pool, key, ask, &lease), 0);
-    struct item *item = lease.resource;
-    assert_int_equal(item->users++, 0);
-    assert_int_equal(item->destroyed, 0);
+    assert_int_equal(hit_item(&lease)->users++, 0);
+    assert_int_equal(hit_item(&lease)->destroyed, 0);
     hit.gets++;
     return lease;
 }
@@ -146,11 +182,51 @@ static inline kp_lease hit_take(kp_key key)
 
 static inline void hit_give(kp_lease *lease)
 {
-    struct item *item = lease->resource;
-
-    assert_int_equal(--item->users, 0);
+    assert_int_equal(--hit_item(lease)->users, 0);
     kp_release(lease);
     assert_null(lease->resource);
+}
+
+static inline void hit_use(kp_key key)
+{
+    kp_lease lease = hit_take(key);
+
+    hit_give(&lease);
+}
+
+static inline void hit_discard(kp_lease *lease)
+{
+    assert_int_equal(--hit_item(lease)->users, 0);
+    kp_discard(lease);
+    assert_null(lease->resource);
+}
+
+/* Only these limits, from now on. */
+static inline void hit_set(kp_limits limits)
+{
+    kp_why why;
+    int rc = kp_limits_set(hit.pool, K, &limits, &why);
+
+    if (rc) print_error("%s\n", why.text);
+    assert_int_equal(rc, 0);
+}
+
+/* Nothing is lent, and this is why. */
+static inline void hit_refused(kp_pool *pool, kp_key key, const kp_ask *ask, int code)
+{
+    kp_lease lease = { .resource = &lease };
+
+    assert_int_equal(kp_get(pool, key, ask, &lease), code);
+    assert_null(lease.resource);
+}
+
+/* Nor at once. */
+static inline void hit_try_refused(int code)
+{
+    kp_lease lease = { .resource = &lease };
+
+    assert_int_equal(kp_try_get(hit.pool, K, &lease), code);
+    assert_null(lease.resource);
 }
 
 /* The counters of a key, or of all. */
@@ -173,10 +249,15 @@ static inline void hit_assert_told(int times, const char *words)
 
 /* ---- one look inside ------------------------------------------------------------------------- */
 
+static inline struct kp__core *hit_core(kp_pool *pool)
+{
+    return &atomic_load(&pool->pool)->core;
+}
+
 /* Moves with every claim, return and shutting that takes the lock, and with no hit. */
 static inline uint64_t hit_moves(void)
 {
-    const struct kp__core *core = &atomic_load(&hit.pool->pool)->core;
+    const struct kp__core *core = hit_core(hit.pool);
 
     kp__lock_take(&hit.pool->lock, &kp__life);
     uint64_t moves = core->stamps + core->returns;
@@ -187,7 +268,7 @@ static inline uint64_t hit_moves(void)
 /* Is any lane of the pool open? */
 static inline bool hit_is_open(void)
 {
-    const struct kp__core *core = &atomic_load(&hit.pool->pool)->core;
+    const struct kp__core *core = hit_core(hit.pool);
 
     kp__lock_take(&hit.pool->lock, &kp__life);
     bool open = kp__heap_top(&core->open) != NULL;
@@ -214,8 +295,7 @@ static inline void hit_warm(kp_key key)
 {
     for (int i = 0; i < 5000; i++) {
         uint64_t moves = hit_moves();
-        kp_lease lease = hit_take(key);
-        hit_give(&lease);
+        hit_use(key);
         if (hit_moves() == moves) return;
     }
     fail_msg("the lane of this key does not open");
@@ -233,15 +313,54 @@ static inline void hit_stock(kp_key key, int n)
     hit_warm(key);
 }
 
-/* A pool with n resources of the key "k", one of them lent by a hit; the lane is open. */
-static inline kp_lease hit_one_of(int n, kp_options options)
+/* A pin of a key, which leads to its lane. */
+static inline kp_key hit_pin(kp_key key)
 {
-    if (!options.limits.max_live) options.limits.max_live = n;
-    hit_open(options);
-    hit_stock(kp_str("k"), n);
-    kp_lease lease;
-    HIT_SHORT(lease = hit_take(kp_str("k")));
+    kp_key pin;
+
+    assert_int_equal(kp_pin(hit.pool, key, &pin), 0);
+    hit_warm(pin);
+    return pin;
+}
+
+/* A pool with n resources, idle on an open lane. */
+static inline kp_pool *hit_stand(int n, kp_options options)
+{
+    kp_pool *pool = hit_open(options);
+
+    hit_stock(K, n);
+    return pool;
+}
+
+/* So many are lent by hits, and the lane is still open. */
+static inline void hit_lend(int n, kp_lease *lease)
+{
+    HIT_SHORT(for (int i = 0; i < n; i++) lease[i] = hit_take(K));
     assert_true(hit_is_open());
+}
+
+/* A pool with n resources and no more, some of them lent by hits. */
+static inline void hit_some_of(int n, int some, kp_lease *lease)
+{
+    hit_stand(n, (kp_options){ .limits.max_live = n });
+    hit_lend(some, lease);
+}
+
+static inline kp_lease hit_one_of(int n)
+{
+    kp_lease lease;
+
+    hit_some_of(n, 1, &lease);
+    return lease;
+}
+
+/* A pool with one resource, lent by a hit, where so many may be. */
+static inline kp_lease hit_only(int max_live)
+{
+    kp_lease lease;
+
+    hit_stand(1, (kp_options){ .limits.max_live = max_live });
+    hit_lend(1, &lease);
     return lease;
 }
 

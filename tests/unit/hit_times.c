@@ -2,14 +2,12 @@
  *
  * Time and open lanes, on the machine's clock and with the process's keeper: leaks are found, and
  * the short cut ends in time. Nothing sleeps: a test goes on until what it waits for has happened.
+ * hit_clock.c has the same to the millisecond.
  */
-#include "contract/hit.h"
+#include "hit_stage.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <time.h>
-
-#define K kp_str("k")
 
 static uint64_t now_ns(void)
 {
@@ -54,15 +52,13 @@ static void wait_for_leak(void)
 static void open_leaky(int n)
 {
     atomic_store(&leak.count, 0);
-    hit_open((kp_options){ .on_event = hear_leak, .leak_after_ms = 30, .limits.max_live = n });
-    hit_stock(K, n);
+    hit_stand(n, (kp_options){ .on_event = hear_leak, .leak_after_ms = 30, .limits.max_live = n });
 }
 
-static void a_lease_that_no_lock_saw_must_be_reported_with_its_tag_and_place(void **state)
+static void a_lease_that_no_lock_saw_must_be_reported_with_its_tag_and_place(void)
 {
     kp_lease lease;
 
-    (void)state;
     open_leaky(2);
     for (;;) { /* the lane is open for 30 ms at a time */
         uint64_t moves = hit_moves();
@@ -80,11 +76,10 @@ static void a_lease_that_no_lock_saw_must_be_reported_with_its_tag_and_place(voi
 }
 
 /* The other one's hits go on around it, through many terms. */
-static void a_lease_must_be_reported_once_however_often_its_lane_opens(void **state)
+static void a_lease_must_be_reported_once_however_often_its_lane_opens(void)
 {
     kp_lease lease, other;
 
-    (void)state;
     open_leaky(2);
     assert_int_equal(take_here("leaky", &lease), 0);
     uint64_t until = now_ns() + 300000000u;
@@ -113,7 +108,7 @@ static uint64_t use_for_three_ages(kp_options options)
     while (hit.made < before_all + 3 && oldest <= (uint64_t)AGE_MS * 1000000) {
         uint64_t before = now_ns(), moves = hit_moves();
         kp_lease lease = hit_take(K);
-        uint64_t *first = &met[((struct item *)lease.resource)->number - before_all];
+        uint64_t *first = &met[hit_item(&lease)->number - before_all];
         if (*first && before - *first > oldest) oldest = before - *first;
         if (!*first) *first = now_ns();
         hit_give(&lease);
@@ -128,22 +123,19 @@ static void assert_young(uint64_t oldest)
     assert_in_range(oldest, 0, (uint64_t)AGE_MS * 1000000);
 }
 
-static void in_use_without_pause_a_resource_must_not_be_lent_past_its_age(void **state)
+static void in_use_without_pause_a_resource_must_not_be_lent_past_its_age(void)
 {
-    (void)state;
     assert_young(use_for_three_ages((kp_options){ 0 }));
 }
 
 /* Then nothing but the end of the lane's term makes anybody look at it. */
-static void an_age_that_only_gets_look_at_must_end_the_short_cut(void **state)
+static void an_age_that_only_gets_look_at_must_end_the_short_cut(void)
 {
-    (void)state;
     assert_young(use_for_three_ages((kp_options){ .limits.age_check = KP_CHECK_GET }));
 }
 
-static void a_keeper_that_comes_seldom_must_not_make_the_short_cut_longer(void **state)
+static void a_keeper_that_comes_seldom_must_not_make_the_short_cut_longer(void)
 {
-    (void)state;
     assert_young(use_for_three_ages((kp_options){ .keep_every_ms = 20000 }));
 }
 
@@ -156,17 +148,15 @@ static int destroy_until_told(kp_job *job, void *resource)
 }
 
 /* The keeper of the process destroys a resource of another pool, and that takes its time. */
-static void a_keeper_that_is_held_up_must_not_make_the_short_cut_longer(void **state)
+static void a_keeper_that_is_held_up_must_not_make_the_short_cut_longer(void)
 {
     kp_pool *other;
     kp_stats s;
 
-    (void)state;
     atomic_store(&held_up, true);
     other = hit_open((kp_options){ .driver.destroy = destroy_until_told,
                                    .limits = { .idle_ttl_ms = 1 } });
-    kp_lease lease = hit_take(K);
-    hit_give(&lease);
+    hit_use(K);
     do assert_int_equal(kp_stats_read(other, KP_EVERY_KEY, &s), 0);
     while (s.closing == 0);
     uint64_t oldest = use_for_three_ages((kp_options){ 0 });
@@ -183,12 +173,10 @@ static int validate(kp_job *job, void *resource)
 }
 
 /* It is in use, so there is no doubt; but one that nobody used for long is looked at again. */
-static void what_was_idle_for_long_must_be_validated_before_it_is_lent(void **state)
+static void what_was_idle_for_long_must_be_validated_before_it_is_lent(void)
 {
-    (void)state;
-    hit_open((kp_options){ .driver.validate = validate,
-                           .limits = { .validate_after_ms = 200 } });
-    hit_stock(K, 1);
+    hit_stand(1, (kp_options){ .driver.validate = validate,
+                               .limits = { .validate_after_ms = 200 } });
     hit_warm(K);
     int before = hit.item[0].validated;
     uint64_t until = now_ns() + 200000000u;
@@ -199,85 +187,12 @@ static void what_was_idle_for_long_must_be_validated_before_it_is_lent(void **st
     assert_int_equal(hit.made, 1);
 }
 
-static void nobody_uses_it_and_it_must_expire_in_the_background(void **state)
+static void nobody_uses_it_and_it_must_expire_in_the_background(void)
 {
-    (void)state;
-    hit_open((kp_options){ .limits = { .idle_ttl_ms = 300, .idle_check = KP_CHECK_KEEPER } });
-    hit_stock(K, 2);
+    hit_stand(2, (kp_options){ .limits = { .idle_ttl_ms = 300, .idle_check = KP_CHECK_KEEPER } });
     uint64_t last = now_ns();
     while (atomic_load(&hit.gone) < 2) sched_yield();
     assert_true(now_ns() - last > 280000000u); /* a 64th early at most */
-}
-
-/* Somebody has to shut lanes in time: where nobody would, none opens. */
-static void a_pool_that_may_have_no_thread_must_have_no_open_lane(void **state)
-{
-    (void)state;
-    hit_open((kp_options){ .threads = KP_NONE });
-    for (int i = 0; i < 50; i++) {
-        kp_lease lease = hit_take(K);
-        hit_give(&lease);
-        assert_false(hit_is_open());
-    }
-}
-
-/* Rules that words cannot keep. */
-static void limits_that_need_the_books_must_have_no_open_lane(void **state)
-{
-    const kp_limits limits[] = {
-        { .min_idle = 1 }, { .sharing = 2 }, { .utilization_pct = 50 }, { .idle_order = KP_FIFO },
-        { .on_return = KP_DESTROY },
-        { .excess_ttl_ms = 5000, .excess_check = KP_CHECK_RETURN },
-        { .max_live = 2, .max_lent = 1 },
-        { .max_live = 2, .max_idle = 1 }
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        hit_open((kp_options){ .limits = limits[i] });
-        for (int j = 0; j < 50; j++) {
-            kp_lease one = { 0 }, other = { 0 };
-            assert_int_equal(kp_get(hit.pool, K, NULL, &one), 0);
-            if (limits[i].max_lent == 0) assert_int_equal(kp_get(hit.pool, K, NULL, &other), 0);
-            kp_release(&one);
-            if (other.resource && i < 7) assert_false(hit_is_open());
-            kp_release(&other);
-            if (i < 6) assert_false(hit_is_open());
-        }
-        assert_int_equal(hit.misuses, 0);
-        assert_int_equal(kp_pool_close(hit.pool, KP_CLOSE_WAIT, 0), 0);
-    }
-    hit.pool = NULL;
-}
-
-static int reset(kp_job *job, void *resource)
-{
-    (void)job;
-    ((struct item *)resource)->validated++;
-    return 0;
-}
-
-static void what_must_be_reset_must_be_so_each_time_it_comes_back(void **state)
-{
-    (void)state;
-    hit_open((kp_options){ .driver.reset = reset });
-    for (int i = 1; i <= 50; i++) {
-        kp_lease lease = hit_take(K);
-        hit_give(&lease);
-        assert_int_equal(hit.item[0].validated, i);
-    }
-}
-
-static void what_shall_not_be_reused_must_be_destroyed_each_time_it_comes_back(void **state)
-{
-    (void)state;
-    hit_open((kp_options){ .limits.on_return = KP_DESTROY });
-    for (int i = 0; i < 8; i++) assert_int_equal(kp_add(hit.pool, K, &hit.item[hit.made++]), 0);
-    for (int i = 1; i <= 8; i++) {
-        kp_lease lease = hit_take(K);
-        hit_give(&lease);
-        assert_int_equal(hit.gone, i);
-    }
 }
 
 int main(void)
@@ -289,12 +204,9 @@ int main(void)
         HIT_TEST(an_age_that_only_gets_look_at_must_end_the_short_cut),
         HIT_TEST(a_keeper_that_comes_seldom_must_not_make_the_short_cut_longer),
         HIT_TEST(a_keeper_that_is_held_up_must_not_make_the_short_cut_longer),
-        HIT_TEST(what_must_be_reset_must_be_so_each_time_it_comes_back),
-        HIT_TEST(what_shall_not_be_reused_must_be_destroyed_each_time_it_comes_back),
         HIT_TEST(what_was_idle_for_long_must_be_validated_before_it_is_lent),
         HIT_TEST(nobody_uses_it_and_it_must_expire_in_the_background),
-        HIT_TEST(a_pool_that_may_have_no_thread_must_have_no_open_lane),
-        HIT_TEST(limits_that_need_the_books_must_have_no_open_lane),
     };
+
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,30 +8,53 @@
 #include "contract/corners.h"
 #include "flow/flow.h"
 
-#if (defined KP_VERIFY && KP_VERIFY) || (defined KP_TEST_LANES && KP_TEST_LANES)
-#define NEEDS_LANES() (void)0
-#else
-#define NEEDS_LANES() skip()
-#endif
-
 static bool is_open(const contract *c)
 {
     return kp__heap_top(&atomic_load(&c->pool->pool)->core.open) != NULL;
 }
 
-/* Two idle ones of "a" that have been on a lane. */
-static void two_idle(contract *c, kp_lease *lease)
+/* As begin, where lanes open. */
+static void begin_hits(contract *c)
 {
+#if !(defined KP_VERIFY && KP_VERIFY) && !(defined KP_TEST_LANES && KP_TEST_LANES)
+    skip();
+#endif
     begin(c);
+}
+
+static kp_lease take(contract *c, const char *key)
+{
+    kp_lease lease;
+
+    assert_int_equal(get_within(c, key, 10, &lease), 0);
+    return lease;
+}
+
+static void use(contract *c, const char *key)
+{
+    kp_lease lease = take(c, key);
+
+    kp_release(&lease);
+}
+
+/* n idle ones. */
+static void stock(contract *c, const char *key, int n)
+{
+    kp_lease lease[2];
+
+    contract_take_all(c, kp_str(key), lease, n);
+    contract_give_all(c, lease, n);
+}
+
+/* Two idle ones of "a" that have been on a lane. */
+static void two_idle(contract *c)
+{
+    begin_hits(c);
     c->options.limits.max_age_ms = KP_OFF;
     c->options.limits.idle_ttl_ms = 1000;
     open_short(c);
-    contract_take_all(c, kp_str("a"), lease, 2);
-    contract_give_all(c, lease, 2);
-    for (int i = 0; i < 2; i++) { /* contract_check looks, which shuts */
-        assert_int_equal(get_within(c, "a", 10, lease), 0);
-        kp_release(lease);
-    }
+    stock(c, "a", 2);
+    for (int i = 0; i < 2; i++) use(c, "a"); /* contract_check looks, which shuts */
     assert_true(is_open(c));
 }
 
@@ -42,9 +65,8 @@ static void what_was_lent_when_the_lane_opened_must_expire_after_it_came_back(vo
     kp_lease lease[2];
 
     (void)state;
-    NEEDS_LANES();
-    two_idle(&c, lease);
-    for (int i = 0; i < 2; i++) assert_int_equal(get_within(&c, "a", 10, &lease[i]), 0);
+    two_idle(&c);
+    for (int i = 0; i < 2; i++) lease[i] = take(&c, "a");
     kp_sim_pass_ms(c.sim, 1500);
     kp_release(&lease[0]); /* with the lock: opens, and the other is lent on the lane */
     assert_true(is_open(&c));
@@ -61,17 +83,12 @@ static void what_was_lent_when_the_lane_opened_must_expire_after_it_came_back(vo
 static void what_is_used_on_the_lane_must_expire_as_long_after_its_last_use(void **state)
 {
     contract c;
-    kp_lease lease[2];
 
     (void)state;
-    NEEDS_LANES();
-    two_idle(&c, lease);
+    two_idle(&c);
     for (int i = 0; i < 10; i++) { /* one is used, the other is not */
         kp_sim_pass_ms(c.sim, 90);
-        for (int j = 0; j < 3; j++) {
-            assert_int_equal(get_within(&c, "a", 10, lease), 0);
-            kp_release(lease);
-        }
+        for (int j = 0; j < 3; j++) use(&c, "a");
     }
     assert_int_equal(stats(&c, "a").idle, 2);
     kp_sim_pass_ms(c.sim, 100);
@@ -86,19 +103,17 @@ static void what_is_used_on_the_lane_must_expire_as_long_after_its_last_use(void
 static void nothing_must_be_lent_past_its_age_however_much_it_is_used(void **state)
 {
     contract c;
-    kp_lease lease;
     kp_lease_about about;
 
     (void)state;
-    NEEDS_LANES();
-    begin(&c);
+    begin_hits(&c);
     c.options.limits.idle_ttl_ms = KP_OFF;
     c.options.limits.max_age_ms = 1000;
     c.options.limits.age_spread_pct = KP_NONE;
     open_short(&c);
     for (int i = 0; i < 300; i++) {
         for (int j = 0; j < 4; j++) {
-            assert_int_equal(get_within(&c, "a", 10, &lease), 0);
+            kp_lease lease = take(&c, "a");
             if (j == 3) assert_true(kp_lease_read(&lease, &about) && about.age_ms < 1000);
             kp_release(&lease);
         }
@@ -113,19 +128,14 @@ static void what_was_idle_for_long_must_be_validated_and_what_was_not_must_not(v
 {
     static const kp_line good[] = { { 0 } };
     contract c;
-    kp_lease lease;
 
     (void)state;
-    NEEDS_LANES();
-    begin(&c);
+    begin_hits(&c);
     c.options.limits.validate_after_ms = 100;
     c.script.validate = good;
     open_short(&c);
     for (int i = 0; i < 20; i++) { /* every second time it was idle for 100 ms */
-        for (int j = 0; j < 4; j++) {
-            assert_int_equal(get_within(&c, "a", 10, &lease), 0);
-            kp_release(&lease);
-        }
+        for (int j = 0; j < 4; j++) use(&c, "a");
         kp_sim_pass_ms(c.sim, i % 2 ? 99 : 100);
     }
     assert_int_equal(kp_cast_read(c.cast).validates, 10);
@@ -135,17 +145,14 @@ static void what_was_idle_for_long_must_be_validated_and_what_was_not_must_not(v
 static void a_key_must_be_forgotten_as_long_after_its_last_use_as_was_said(void **state)
 {
     contract c;
-    kp_lease lease;
 
     (void)state;
-    NEEDS_LANES();
-    begin(&c);
+    begin_hits(&c);
     c.options.limits.idle_ttl_ms = 100;
     c.options.forget_key_after_ms = 500;
     open_short(&c);
     for (int i = 0; i < 20; i++) {
-        assert_int_equal(get_within(&c, "a", 10, &lease), 0);
-        kp_release(&lease);
+        use(&c, "a");
         kp_sim_pass_ms(c.sim, 50);
     }
     kp_sim_pass_ms(c.sim, 449); /* it expired after 100, which is no use of the key */
@@ -161,14 +168,12 @@ static void a_lease_that_no_lock_saw_must_be_reported_when_it_is_late(void **sta
     kp_lease lease[2];
 
     (void)state;
-    NEEDS_LANES();
-    begin(&c);
+    begin_hits(&c);
     c.options.leak_after_ms = 1000;
     c.options.limits.idle_ttl_ms = KP_OFF;
     open_short(&c);
-    contract_take_all(&c, kp_str("a"), lease, 2);
-    contract_give_all(&c, lease, 2);
-    for (int i = 0; i < 2; i++) assert_int_equal(get_within(&c, "a", 10, &lease[i]), 0);
+    stock(&c, "a", 2);
+    for (int i = 0; i < 2; i++) lease[i] = take(&c, "a");
     kp_sim_pass_ms(c.sim, 999);
     assert_int_equal(c.events[KP_EVENT_LEAK], 0);
     kp_release(&lease[1]); /* opens the lane around the other one */
@@ -188,22 +193,18 @@ static void each_of_two_leases_that_no_lock_saw_must_be_reported(void **state)
     kp_lease lease[2];
 
     (void)state;
-    NEEDS_LANES();
-    begin(&c);
+    begin_hits(&c);
     c.options.leak_after_ms = 1000;
     c.options.limits.idle_ttl_ms = KP_OFF;
     c.options.limits.max_age_ms = KP_OFF;
     open_short(&c);
-    contract_take_all(&c, kp_str("a"), lease, 2);
-    contract_give_all(&c, lease, 2);
-    assert_int_equal(get_within(&c, "a", 10, &lease[0]), 0);
-    kp_release(&lease[0]);
+    stock(&c, "a", 2);
+    use(&c, "a");
     assert_true(is_open(&c));
     kp_sim_pass_ms(c.sim, 3000);
-    assert_int_equal(get_within(&c, "a", 10, &lease[0]), 0);
-    kp_release(&lease[0]);
+    use(&c, "a");
     assert_true(is_open(&c));
-    for (int i = 0; i < 2; i++) assert_int_equal(get_within(&c, "a", 10, &lease[i]), 0);
+    for (int i = 0; i < 2; i++) lease[i] = take(&c, "a");
     assert_true(is_open(&c));
     kp_sim_pass_ms(c.sim, 1001);
     assert_int_equal(c.events[KP_EVENT_LEAK], 2);
@@ -224,12 +225,10 @@ static void what_comes_back_while_a_pool_drains_must_not_be_lent_again(void **st
     kp_lease a, b, none;
 
     (void)state;
-    NEEDS_LANES();
-    begin(&c);
+    begin_hits(&c);
     c.options.limits.max_live = 1;
     open_short(&c);
-    contract_take(&c, kp_str("b"), &b);
-    contract_give(&c, &b);
+    stock(&c, "b", 1);
     contract_take(&c, kp_str("a"), &a);
     contract_take(&c, kp_str("b"), &b);
     struct visit waits = { .key = "a", .within_ms = 5000 };
@@ -253,8 +252,7 @@ static void an_open_lane_elsewhere_must_give_up_an_idle_one_and_keep_a_lent_one(
     kp_lease lease, lent, more;
 
     (void)state;
-    NEEDS_LANES();
-    begin(&c);
+    begin_hits(&c);
     c.options.budget.max_live = 3;
     open_short(&c);
     contract_take(&c, kp_str("a"), &lease);
@@ -264,13 +262,11 @@ static void an_open_lane_elsewhere_must_give_up_an_idle_one_and_keep_a_lent_one(
     kp_release(&more);
     kp_release(&lent);
     for (int i = 0; i < 2; i++) { /* now all lanes are open */
-        assert_int_equal(get_within(&c, "a", 10, &lease), 0);
-        kp_release(&lease);
-        assert_int_equal(get_within(&c, "b", 10, &lent), 0);
-        kp_release(&lent);
+        use(&c, "a");
+        use(&c, "b");
     }
-    assert_int_equal(get_within(&c, "a", 10, &lease), 0); /* by a hit: a has no idle one any more */
-    assert_int_equal(get_within(&c, "b", 10, &lent), 0);
+    lease = take(&c, "a"); /* by a hit: a has no idle one any more */
+    lent = take(&c, "b");
     assert_true(is_open(&c));
     contract_take(&c, kp_str("c"), &more); /* there is one idle one, in b */
     assert_int_equal(stats(&c, "b").live, 1);
@@ -310,5 +306,6 @@ int main(void)
         cmocka_unit_test(what_comes_back_while_a_pool_drains_must_not_be_lent_again),
         cmocka_unit_test(an_open_lane_elsewhere_must_give_up_an_idle_one_and_keep_a_lent_one),
     };
+
     return cmocka_run_group_tests(tests, all_lanes, NULL);
 }
