@@ -6,18 +6,14 @@
 
 /* ---- what it says ---------------------------------------------------------------------------- */
 
-static void an_open_lane_must_say_what_its_books_say(void **state)
+static void an_open_lane_must_say_what_its_books_say(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *other = stage_key(&s), *sub = stage_key(&s);
-    struct kp__slot *lent = lane_lend(&s, sub), *idle = stage_idle(&s, sub);
-    s.now += 5;
+    struct kp__subpool *other = stage_key(s), *sub = stage_key(s);
+    struct kp__slot *lent = lane_lend(s, sub), *idle = stage_idle(s, sub);
+    s->now += 5;
     (void)other;
-    assert_true(lane_open(&s, sub));
-    assert_int_equal(sub->opened, s.now);
+    assert_true(lane_open(s, sub));
+    assert_int_equal(sub->opened, s->now);
     assert_true(kp__heap_holds(&sub->term));
     LANE_SAYS(idle, 0, KP__HERE);
     LANE_SAYS(lent, 1, KP__GONE);
@@ -36,39 +32,28 @@ static void an_open_lane_must_say_what_its_books_say(void **state)
         assert_int_equal(cell->lane, sub->lane);
         assert_true(slot->on_lane);
     }
-    lane_close(&s);
 }
 
-static void an_open_lane_must_not_be_opened_again(void **state)
+static void an_open_lane_must_not_be_opened_again(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    struct kp__slot *slot = stage_idle(&s, sub);
-    uint64_t opened = s.now;
-    assert_true(lane_open(&s, sub));
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = stage_idle(s, sub);
+    uint64_t opened = s->now;
+    assert_true(lane_open(s, sub));
     assert_true(lane_take(slot, "t", NULL));
-    s.now++;
-    assert_true(lane_open(&s, sub));
+    s->now++;
+    assert_true(lane_open(s, sub));
     assert_int_equal(sub->opened, opened);
     LANE_SAYS(slot, 1, KP__GONE);
-    lane_close(&s);
 }
 
-static void a_lane_must_stay_shut_where_the_pool_has_none(void **state)
+static void a_lane_must_stay_shut_where_the_pool_has_none(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    s.core.lanes = false;
-    struct kp__subpool *sub = stage_key(&s);
-    stage_idle(&s, sub);
-    assert_false(lane_open(&s, sub));
+    s->core.lanes = false;
+    struct kp__subpool *sub = stage_key(s);
+    stage_idle(s, sub);
+    assert_false(lane_open(s, sub));
     assert_int_equal(sub->lane, 0);
-    lane_close(&s);
 }
 
 /* ---- is it calm? ----------------------------------------------------------------------------- */
@@ -85,145 +70,115 @@ static void a_lane_must_stay_shut_where_the_pool_has_none(void **state)
         lane_shut(s, sub);                             \
     } while (0)
 
-static void a_lane_must_stay_shut_while_anything_goes_on(void **state)
+static void a_lane_must_stay_shut_while_anything_goes_on(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    stage_idle(&s, sub);
-    stage_lend(&s, sub);
-    stage_idle(&s, sub);
-    STAYS_SHUT(&s, sub, s.core.phase, KP__DRAINING);
-    STAYS_SHUT(&s, sub, s.core.phase, KP__CLOSED);
-    STAYS_SHUT(&s, sub, s.core.starved, 1);
-    STAYS_SHUT(&s, sub, sub->rules, NULL);
-    STAYS_SHUT(&s, sub, sub->waiting, 1);
-    STAYS_SHUT(&s, sub, sub->interest, 1);
-    STAYS_SHUT(&s, sub, sub->promised, 1);
-    STAYS_SHUT(&s, sub, sub->count[KP__CREATING], 1);
-    STAYS_SHUT(&s, sub, sub->count[KP__CLOSING], 1);
-    STAYS_SHUT(&s, sub, kp__rare(&s.core, sub)->health.tripped, true);
-    STAYS_SHUT(&s, sub, sub->leaving, true);
-    STAYS_SHUT(&s, sub, sub->refill, true);
-    lane_close(&s);
+    struct kp__subpool *sub = stage_key(s);
+    stage_idle(s, sub);
+    stage_lend(s, sub);
+    stage_idle(s, sub);
+    STAYS_SHUT(s, sub, s->core.phase, KP__DRAINING);
+    STAYS_SHUT(s, sub, s->core.phase, KP__CLOSED);
+    STAYS_SHUT(s, sub, s->core.starved, 1);
+    STAYS_SHUT(s, sub, sub->rules, NULL);
+    STAYS_SHUT(s, sub, sub->waiting, 1);
+    STAYS_SHUT(s, sub, sub->interest, 1);
+    STAYS_SHUT(s, sub, sub->promised, 1);
+    STAYS_SHUT(s, sub, sub->count[KP__CREATING], 1);
+    STAYS_SHUT(s, sub, sub->count[KP__CLOSING], 1);
+    STAYS_SHUT(s, sub, kp__rare(&s->core, sub)->health.tripped, true);
+    STAYS_SHUT(s, sub, sub->leaving, true);
+    STAYS_SHUT(s, sub, sub->refill, true);
 }
 
-static void a_lane_must_stay_shut_while_none_is_idle(void **state)
+static void a_lane_must_stay_shut_while_none_is_idle(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    struct kp__slot *slot = lane_lend(&s, sub);
-    assert_false(lane_open(&s, sub));
-    stage_give(&s, slot, 0, true);
-    assert_true(lane_open(&s, sub));
-    lane_close(&s);
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = lane_lend(s, sub);
+    assert_false(lane_open(s, sub));
+    stage_give(s, slot, 0, true);
+    assert_true(lane_open(s, sub));
 }
 
 /* ---- do the rules allow it? ------------------------------------------------------------------ */
 
-static void a_lane_must_stay_shut_where_a_rule_could_be_broken_on_it(void **state)
+static void a_lane_must_stay_shut_where_a_rule_could_be_broken_on_it(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    struct kp__rules *r = &s.rules;
-    stage_idle(&s, sub);
-    stage_lend(&s, sub);
-    stage_idle(&s, sub);
-    STAYS_SHUT(&s, sub, r->sharing, 2);
-    STAYS_SHUT(&s, sub, r->min_idle, 1);
-    STAYS_SHUT(&s, sub, r->utilization_pct, 99);
-    STAYS_SHUT(&s, sub, r->idle_lifo, false);
-    STAYS_SHUT(&s, sub, r->reuse, false);
-    STAYS_SHUT(&s, sub, r->excess_check, KP_CHECK_RETURN);
-    STAYS_SHUT(&s, sub, r->excess_check, KP_CHECK_RETURN | KP_CHECK_GET);
-    STAYS_SHUT(&s, sub, r->max_lent, 1);
-    STAYS_SHUT(&s, sub, r->max_idle, 1);
-    STAYS_SHUT(&s, sub, r->max_live, 1);
-    STAYS_SHUT(&s, sub, s.core.lent.cap, 100);
-    STAYS_SHUT(&s, sub, s.core.max_idle, 100);
-    STAYS_SHUT(&s, sub, s.core.resets, true);
-    lane_close(&s);
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__rules *r = &s->rules;
+    stage_idle(s, sub);
+    stage_lend(s, sub);
+    stage_idle(s, sub);
+    STAYS_SHUT(s, sub, r->sharing, 2);
+    STAYS_SHUT(s, sub, r->min_idle, 1);
+    STAYS_SHUT(s, sub, r->utilization_pct, 99);
+    STAYS_SHUT(s, sub, r->idle_lifo, false);
+    STAYS_SHUT(s, sub, r->reuse, false);
+    STAYS_SHUT(s, sub, r->excess_check, KP_CHECK_RETURN);
+    STAYS_SHUT(s, sub, r->excess_check, KP_CHECK_RETURN | KP_CHECK_GET);
+    STAYS_SHUT(s, sub, r->max_lent, 1);
+    STAYS_SHUT(s, sub, r->max_idle, 1);
+    STAYS_SHUT(s, sub, r->max_live, 1);
+    STAYS_SHUT(s, sub, s->core.lent.cap, 100);
+    STAYS_SHUT(s, sub, s->core.max_idle, 100);
+    STAYS_SHUT(s, sub, s->core.resets, true);
 }
 
-static void a_lane_must_open_where_limits_are_just_wide_enough(void **state)
+static void a_lane_must_open_where_limits_are_just_wide_enough(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    struct kp__rules *r = &s.rules;
-    stage_idle(&s, sub);
-    stage_lend(&s, sub);
-    stage_idle(&s, sub);
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__rules *r = &s->rules;
+    stage_idle(s, sub);
+    stage_lend(s, sub);
+    stage_idle(s, sub);
     assert_int_equal(kp__sub_live(sub), 2);
     r->max_lent = r->max_idle = r->max_live = 2;
     r->excess_check = KP_CHECK_GET | KP_CHECK_KEEPER;
     r->idle_check = KP_CHECK_RETURN | KP_CHECK_GET | KP_CHECK_KEEPER;
-    assert_true(lane_open(&s, sub));
-    lane_close(&s);
+    assert_true(lane_open(s, sub));
 }
 
-static void a_lane_must_stay_shut_where_returns_are_validated(void **state)
+static void a_lane_must_stay_shut_where_returns_are_validated(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    stage_idle(&s, sub);
-    s.core.validates = true;
-    STAYS_SHUT(&s, sub, s.rules.validate_on, KP_CHECK_RETURN);
-    s.core.validates = false; /* there is nothing that could validate */
-    s.rules.validate_on = KP_CHECK_RETURN;
-    assert_true(lane_open(&s, sub));
-    lane_close(&s);
+    struct kp__subpool *sub = stage_key(s);
+    stage_idle(s, sub);
+    s->core.validates = true;
+    STAYS_SHUT(s, sub, s->rules.validate_on, KP_CHECK_RETURN);
+    s->core.validates = false; /* there is nothing that could validate */
+    s->rules.validate_on = KP_CHECK_RETURN;
+    assert_true(lane_open(s, sub));
 }
 
-static void a_lane_must_skip_as_many_releases_as_it_is_told(void **state)
+static void a_lane_must_skip_as_many_releases_as_it_is_told(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    stage_idle(&s, sub);
+    struct kp__subpool *sub = stage_key(s);
+    stage_idle(s, sub);
     sub->calm = 2;
     sub->refill = true; /* what keeps it shut anyway is not counted */
-    assert_false(lane_open(&s, sub));
+    assert_false(lane_open(s, sub));
     sub->refill = false;
-    s.rules.reuse = false;
-    assert_false(lane_open(&s, sub));
-    s.rules.reuse = true;
+    s->rules.reuse = false;
+    assert_false(lane_open(s, sub));
+    s->rules.reuse = true;
     assert_int_equal(sub->calm, 2);
-    assert_false(lane_open(&s, sub));
+    assert_false(lane_open(s, sub));
     assert_int_equal(sub->calm, 1);
-    assert_false(lane_open(&s, sub));
+    assert_false(lane_open(s, sub));
     assert_int_equal(sub->calm, 0);
-    assert_true(lane_open(&s, sub));
-    lane_close(&s);
+    assert_true(lane_open(s, sub));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_open_lane_must_say_what_its_books_say),
-        cmocka_unit_test(an_open_lane_must_not_be_opened_again),
-        cmocka_unit_test(a_lane_must_stay_shut_where_the_pool_has_none),
-        cmocka_unit_test(a_lane_must_stay_shut_while_anything_goes_on),
-        cmocka_unit_test(a_lane_must_stay_shut_while_none_is_idle),
-        cmocka_unit_test(a_lane_must_stay_shut_where_a_rule_could_be_broken_on_it),
-        cmocka_unit_test(a_lane_must_open_where_limits_are_just_wide_enough),
-        cmocka_unit_test(a_lane_must_stay_shut_where_returns_are_validated),
-        cmocka_unit_test(a_lane_must_skip_as_many_releases_as_it_is_told),
+        LANE_TEST(an_open_lane_must_say_what_its_books_say),
+        LANE_TEST(an_open_lane_must_not_be_opened_again),
+        LANE_TEST(a_lane_must_stay_shut_where_the_pool_has_none),
+        LANE_TEST(a_lane_must_stay_shut_while_anything_goes_on),
+        LANE_TEST(a_lane_must_stay_shut_while_none_is_idle),
+        LANE_TEST(a_lane_must_stay_shut_where_a_rule_could_be_broken_on_it),
+        LANE_TEST(a_lane_must_open_where_limits_are_just_wide_enough),
+        LANE_TEST(a_lane_must_stay_shut_where_returns_are_validated),
+        LANE_TEST(a_lane_must_skip_as_many_releases_as_it_is_told),
     };
 
     return cmocka_run_group_tests_name("core/lane", tests, NULL, NULL);

@@ -6,20 +6,15 @@
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static void without_memory_for_a_lane_it_must_stay_shut(void **state)
+static void without_memory_for_a_lane_it_must_stay_shut(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = lane_key(&s, 2, 0);
+    struct kp__subpool *sub = lane_key(s, 2, 0);
     struct lines_bound bound = lines_bind(&kp__lanes, 0);
-    assert_false(lane_open(&s, sub));
+    assert_false(lane_open(s, sub));
     assert_int_equal(sub->lane, 0);
     lines_unbound(bound);
-    assert_true(lane_open(&s, sub));
+    assert_true(lane_open(s, sub));
     lane_assert(sub, 2, 1);
-    lane_close(&s);
 }
 
 /* What lines of lists were for before is forgotten. */
@@ -29,7 +24,7 @@ static void clear_free_tops(void)
         memset(kp__line(&kp__tops, at), 0, KP__LIST * sizeof(uint32_t));
 }
 
-static void without_memory_for_lists_it_must_stay_shut_or_be_shorter(void **state)
+static void without_memory_for_lists_it_must_stay_shut_or_be_shorter(struct stage *s)
 {
     static const struct { int slots, tops, lists, found; } cases[] = {
         { 1, 0, 0, 1 },  { 2, 0, 0, 0 },    { 2, 0, 1, 2 },     { 15, 0, 0, 0 },
@@ -37,17 +32,14 @@ static void without_memory_for_lists_it_must_stay_shut_or_be_shorter(void **stat
         { 16, 1, 2, 16 }, { 40, 1, 1, 0 },  { 40, 1, 2, 30 },   { 225, 1, 14, 210 },
         { 225, 1, 15, 225 },
     };
-    struct stage s;
 
-    (void)state;
-    lane_stage(&s);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct kp__subpool *sub = lane_key(&s, cases[i].slots, 0);
+        struct kp__subpool *sub = lane_key(s, cases[i].slots, 0);
         uint32_t lists = lines_used(&kp__lists), tops = lines_used(&kp__tops);
         struct lines_bound bounds[] = { lines_bind(&kp__tops, cases[i].tops),
                                         lines_bind(&kp__lists, cases[i].lists) };
         clear_free_tops();
-        assert_int_equal(lane_open(&s, sub), cases[i].found > 0);
+        assert_int_equal(lane_open(s, sub), cases[i].found > 0);
         assert_int_equal(sub->on_lane, cases[i].found);
         lines_unbound(bounds[0]);
         lines_unbound(bounds[1]);
@@ -55,55 +47,44 @@ static void without_memory_for_lists_it_must_stay_shut_or_be_shorter(void **stat
             lane_assert(sub, (uint32_t)cases[i].found, cases[i].slots == 1    ? 0
                                                        : cases[i].slots <= 15 ? 1
                                                                               : 2);
-            lane_shut(&s, sub);
+            lane_shut(s, sub);
         } else { /* what was taken was given back */
             assert_int_equal(lines_used(&kp__lists), lists);
             assert_int_equal(lines_used(&kp__tops), tops);
             assert_int_equal(sub->lane_room, 0);
         }
-        assert_true(lane_open_again(&s, sub));
+        assert_true(lane_open_again(s, sub));
         assert_int_equal(sub->on_lane, cases[i].slots);
-        lane_bury(&s, sub);
+        lane_bury(s, sub);
     }
-    lane_close(&s);
 }
 
-static void a_lane_that_cannot_grow_must_stay_shut_until_it_can(void **state)
+static void a_lane_that_cannot_grow_must_stay_shut_until_it_can(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = lane_key(&s, 15, 0);
-    assert_true(lane_open(&s, sub));
-    lane_shut(&s, sub);
-    stage_idle(&s, sub);
+    struct kp__subpool *sub = lane_key(s, 15, 0);
+    assert_true(lane_open(s, sub));
+    lane_shut(s, sub);
+    stage_idle(s, sub);
     struct lines_bound bound = lines_bind(&kp__tops, 0);
-    assert_false(lane_open_again(&s, sub));
+    assert_false(lane_open_again(s, sub));
     lines_unbound(bound);
-    assert_true(lane_open_again(&s, sub));
+    assert_true(lane_open_again(s, sub));
     lane_assert(sub, 16, 2);
-    lane_close(&s);
 }
 
-static void without_memory_for_cells_a_lane_must_have_those_that_there_are(void **state)
+static void without_memory_for_cells_a_lane_must_have_those_that_there_are(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
     for (int cells = 0; cells <= 5; cells++) {
-        struct kp__subpool *sub = lane_key(&s, 5, 0);
+        struct kp__subpool *sub = lane_key(s, 5, 0);
         struct lines_bound bound = lines_bind(&kp__cells, cells);
-        assert_int_equal(lane_open(&s, sub), cells > 0);
+        assert_int_equal(lane_open(s, sub), cells > 0);
         lines_unbound(bound);
         if (cells > 0) lane_assert(sub, (uint32_t)cells, 1);
-        if (cells > 0) lane_shut(&s, sub);
-        assert_true(lane_open_again(&s, sub));
+        if (cells > 0) lane_shut(s, sub);
+        assert_true(lane_open_again(s, sub));
         lane_assert(sub, 5, 1);
-        lane_bury(&s, sub);
+        lane_bury(s, sub);
     }
-    lane_close(&s);
 }
 
 /* ---- a child of fork ------------------------------------------------------------------------- */
@@ -136,10 +117,10 @@ static void a_child_must_not_know_the_lines_of_its_parent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_memory_for_a_lane_it_must_stay_shut),
-        cmocka_unit_test(without_memory_for_lists_it_must_stay_shut_or_be_shorter),
-        cmocka_unit_test(a_lane_that_cannot_grow_must_stay_shut_until_it_can),
-        cmocka_unit_test(without_memory_for_cells_a_lane_must_have_those_that_there_are),
+        LANE_TEST(without_memory_for_a_lane_it_must_stay_shut),
+        LANE_TEST(without_memory_for_lists_it_must_stay_shut_or_be_shorter),
+        LANE_TEST(a_lane_that_cannot_grow_must_stay_shut_until_it_can),
+        LANE_TEST(without_memory_for_cells_a_lane_must_have_those_that_there_are),
         cmocka_unit_test(a_child_must_not_know_the_lines_of_its_parent),
     };
 

@@ -155,50 +155,42 @@ static const char *idle_order(const struct kp__subpool *sub, struct kp__slot *co
     return word;
 }
 
-static void what_was_used_must_come_before_what_was_not_in_the_old_order(void **state)
+static void what_was_used_must_come_before_what_was_not_in_the_old_order(struct stage *s)
 {
-    struct stage s;
     struct kp__slot *slots[6];
 
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    slots[5] = lane_lend(&s, sub);
-    for (int i = 0; i < 5; i++) slots[i] = stage_idle(&s, sub);
+    struct kp__subpool *sub = stage_key(s);
+    slots[5] = lane_lend(s, sub);
+    for (int i = 0; i < 5; i++) slots[i] = stage_idle(s, sub);
     assert_string_equal(idle_order(sub, slots, 6), "edcba");
-    assert_true(lane_open(&s, sub));
+    assert_true(lane_open(s, sub));
     lane_use(slots[3], 1);
     lane_use(slots[1], 4);
     lane_take(slots[4], "t", NULL);
     lane_give(slots[5]);
-    lane_shut(&s, sub);
+    lane_shut(s, sub);
     /* those that were used, as they stood; then those that were lent */
     assert_string_equal(idle_order(sub, slots, 6), "fdbca");
     assert_true(slots[5]->order > slots[3]->order && slots[3]->order > slots[1]->order &&
                 slots[1]->order > slots[2]->order && slots[2]->order > slots[0]->order);
     assert_int_equal(sub->served, 6);
-    lane_close(&s);
 }
 
-static void lent_ones_that_come_and_go_must_be_counted_once(void **state)
+static void lent_ones_that_come_and_go_must_be_counted_once(struct stage *s)
 {
-    struct stage s;
     struct kp__slot *slots[5];
 
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    for (int i = 0; i < 4; i++) slots[i] = lane_lend(&s, sub);
-    slots[4] = stage_idle(&s, sub);
-    assert_true(lane_open(&s, sub));
+    struct kp__subpool *sub = stage_key(s);
+    for (int i = 0; i < 4; i++) slots[i] = lane_lend(s, sub);
+    slots[4] = stage_idle(s, sub);
+    assert_true(lane_open(s, sub));
     lane_give(slots[1]);
     lane_give(slots[3]);
     lane_take(slots[3], "t", NULL);
     lane_take(slots[4], "t", NULL);
-    lane_shut(&s, sub);
+    lane_shut(s, sub);
     assert_int_equal(sub->count[KP__LENT], 4);
     assert_string_equal(idle_order(sub, slots, 5), "b");
-    lane_close(&s);
 }
 
 /* ---- the pause afterwards -------------------------------------------------------------------- */
@@ -224,165 +216,128 @@ static struct kp__subpool *key_with(struct stage *s, int slots)
     return sub;
 }
 
-static void a_lane_that_was_used_must_pause_for_a_quarter_of_its_size_in_releases(void **state)
+static void a_lane_that_was_used_must_pause_for_a_quarter_of_its_size_in_releases(struct stage *s)
 {
     static const uint32_t sizes[][3] = { { 1, 0, 1 }, { 3, 0, 1 },  { 4, 1, 1 },  { 7, 1, 1 },
                                          { 8, 2, 1 }, { 15, 3, 1 }, { 16, 4, 2 }, { 32, 8, 3 } };
-    struct stage s;
 
-    (void)state;
-    lane_stage(&s);
-    s.core.least_term = 1;
+    s->core.least_term = 1;
     for (int i = 0; i < 8; i++) {
-        struct kp__subpool *sub = key_with(&s, (int)sizes[i][0]);
-        assert_int_equal(pause_after(&s, sub, (int)sizes[i][2]), sizes[i][1]);
-        assert_int_equal(pause_after(&s, sub, (int)sizes[i][2] - 1), sizes[i][1] + 4);
+        struct kp__subpool *sub = key_with(s, (int)sizes[i][0]);
+        assert_int_equal(pause_after(s, sub, (int)sizes[i][2]), sizes[i][1]);
+        assert_int_equal(pause_after(s, sub, (int)sizes[i][2] - 1), sizes[i][1] + 4);
     }
-    lane_close(&s);
 }
 
-static void a_lane_that_was_hardly_used_must_pause_for_longer_each_time(void **state)
+static void a_lane_that_was_hardly_used_must_pause_for_longer_each_time(struct stage *s)
 {
-    struct stage s;
     uint32_t shy = 0;
 
-    (void)state;
-    lane_stage(&s);
-    s.core.least_term = 1;
-    struct kp__subpool *sub = key_with(&s, 16);
+    s->core.least_term = 1;
+    struct kp__subpool *sub = key_with(s, 16);
     while (shy < 1024) {
         shy = 2 * shy + 4;
-        assert_int_equal(pause_after(&s, sub, 1), shy + 4);
+        assert_int_equal(pause_after(s, sub, 1), shy + 4);
     }
     assert_int_equal(shy, 2044);
-    assert_int_equal(pause_after(&s, sub, 0), shy + 4); /* that is enough */
-    assert_int_equal(pause_after(&s, sub, 2), 4);
-    assert_int_equal(pause_after(&s, sub, 1), 4 + 4);
+    assert_int_equal(pause_after(s, sub, 0), shy + 4); /* that is enough */
+    assert_int_equal(pause_after(s, sub, 2), 4);
+    assert_int_equal(pause_after(s, sub, 1), 4 + 4);
     sub->shy = 1023;
-    assert_int_equal(pause_after(&s, sub, 0), 2050 + 4);
+    assert_int_equal(pause_after(s, sub, 0), 2050 + 4);
     sub->shy = 1024;
-    assert_int_equal(pause_after(&s, sub, 0), 1024 + 4);
-    lane_close(&s);
+    assert_int_equal(pause_after(s, sub, 0), 1024 + 4);
 }
 
 /* 50 us for each resource, and for the lane. */
-static void a_lane_that_was_open_for_long_must_not_pause_because_nobody_came(void **state)
+static void a_lane_that_was_open_for_long_must_not_pause_because_nobody_came(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    s.core.least_term = 1;
+    s->core.least_term = 1;
     for (uint64_t slots = 1; slots <= 3; slots++) {
-        struct kp__subpool *sub = key_with(&s, (int)slots);
+        struct kp__subpool *sub = key_with(s, (int)slots);
         for (uint64_t early = 0; early < 2; early++) {
             sub->calm = 0;
-            assert_true(lane_open(&s, sub));
-            s.now += 50000 * (slots + 1) - early;
-            lane_shut(&s, sub);
+            assert_true(lane_open(s, sub));
+            s->now += 50000 * (slots + 1) - early;
+            lane_shut(s, sub);
             assert_int_equal(sub->calm, early ? 4 : 0);
         }
         /* where nobody looked at the clock, that is not known */
         sub->calm = sub->shy = 0;
-        kp__lane_open(&s.core, sub, 0);
+        kp__lane_open(&s->core, sub, 0);
         assert_true(sub->open);
-        lane_shut(&s, sub);
+        lane_shut(s, sub);
         assert_int_equal(sub->calm, 4);
     }
-    lane_close(&s);
 }
 
-static void a_lane_must_not_pause_where_terms_are_instants(void **state)
+static void a_lane_must_not_pause_where_terms_are_instants(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = key_with(&s, 8);
-    assert_int_equal(pause_after(&s, sub, 0), 0);
-    assert_int_equal(pause_after(&s, sub, 12), 0);
-    lane_close(&s);
+    struct kp__subpool *sub = key_with(s, 8);
+    assert_int_equal(pause_after(s, sub, 0), 0);
+    assert_int_equal(pause_after(s, sub, 12), 0);
 }
 
-static void a_key_that_is_used_but_once_must_have_no_lane(void **state)
+static void a_key_that_is_used_but_once_must_have_no_lane(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    s.core.least_term = 1;
-    struct kp__subpool *sub = stage_key(&s);
-    struct kp__slot *slot = stage_idle(&s, sub);
-    assert_false(lane_open(&s, sub));
+    s->core.least_term = 1;
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = stage_idle(s, sub);
+    assert_false(lane_open(s, sub));
     assert_int_equal(sub->lane, 0);
     assert_int_equal(slot->cell, 0);
-    assert_true(lane_open(&s, sub));
-    lane_shut(&s, sub);
-    lane_close(&s);
+    assert_true(lane_open(s, sub));
+    lane_shut(s, sub);
 }
 
 /* ---- times ----------------------------------------------------------------------------------- */
 
-static void the_time_of_the_last_use_must_not_go_back(void **state)
+static void the_time_of_the_last_use_must_not_go_back(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    struct kp__slot *slot = stage_idle(&s, sub);
-    assert_true(lane_open(&s, sub));
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = stage_idle(s, sub);
+    assert_true(lane_open(s, sub));
     lane_use(slot, 1);
-    sub->used_at = s.now + 100;
-    lane_shut(&s, sub);
-    assert_int_equal(sub->used_at, s.now + 100);
-    lane_close(&s);
+    sub->used_at = s->now + 100;
+    lane_shut(s, sub);
+    assert_int_equal(sub->used_at, s->now + 100);
 }
 
-static void a_shut_lane_must_have_nothing_to_find(void **state)
+static void a_shut_lane_must_have_nothing_to_find(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    lane_stage(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    struct kp__slot *lent = lane_lend(&s, sub), *idle = stage_idle(&s, sub);
-    assert_true(lane_open(&s, sub));
-    lane_shut(&s, sub);
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *lent = lane_lend(s, sub), *idle = stage_idle(s, sub);
+    assert_true(lane_open(s, sub));
+    lane_shut(s, sub);
     assert_int_equal(lane_shape(sub), 0);
     assert_false(lane_take(idle, "t", NULL));
     assert_false(lane_give(lent));
-    lane_close(&s);
 }
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static void all_lanes_must_shut_together_however_many_are_open(void **state)
+static void all_lanes_must_shut_together_however_many_are_open(struct stage *s)
 {
     enum { KEYS = 24 };
     static const int open[] = { 0, 1, KEYS / 8 - 1, KEYS / 8, KEYS };
 
-    (void)state;
     for (size_t c = 0; c < sizeof open / sizeof open[0]; c++) {
-        struct stage s;
-        struct kp__subpool *sub[KEYS];
-        lane_stage(&s);
-        for (int i = 0; i < KEYS; i++) sub[i] = lane_key(&s, 1, 0);
+            struct kp__subpool *sub[KEYS];
+            for (int i = 0; i < KEYS; i++) sub[i] = lane_key(s, 1, 0);
         for (int i = 0; i < KEYS; i++)
-            if (sub[i]->open) lane_shut(&s, sub[i]);
-        for (int i = 0; i < open[c]; i++) assert_true(lane_open_again(&s, sub[i * KEYS / open[c]]));
-        assert_int_equal(s.core.open.count, open[c]);
-        kp__lane_shut_all(&s.core, s.now);
-        assert_int_equal(s.core.open.count, 0);
-        assert_null(kp__heap_top(&s.core.open));
+            if (sub[i]->open) lane_shut(s, sub[i]);
+        for (int i = 0; i < open[c]; i++) assert_true(lane_open_again(s, sub[i * KEYS / open[c]]));
+        assert_int_equal(s->core.open.count, open[c]);
+        kp__lane_shut_all(&s->core, s->now);
+        assert_int_equal(s->core.open.count, 0);
+        assert_null(kp__heap_top(&s->core.open));
         for (int i = 0; i < KEYS; i++) {
             assert_false(sub[i]->open);
             assert_false(kp__heap_holds(&sub[i]->term));
         }
-        assert_true(lane_open_again(&s, sub[0])); /* and may open again */
-        lane_shut(&s, sub[0]);
-        lane_close(&s);
-    }
+        assert_true(lane_open_again(s, sub[0])); /* and may open again */
+        lane_shut(s, sub[0]);
+        }
 }
 
 int main(void)
@@ -393,16 +348,16 @@ int main(void)
         cmocka_unit_test(what_was_idle_and_was_used_must_be_idle_since_the_lane_opened),
         cmocka_unit_test(what_was_lent_and_came_back_must_be_idle),
         cmocka_unit_test(what_was_lent_may_be_lent_to_another_by_now),
-        cmocka_unit_test(what_was_used_must_come_before_what_was_not_in_the_old_order),
-        cmocka_unit_test(lent_ones_that_come_and_go_must_be_counted_once),
-        cmocka_unit_test(a_lane_that_was_used_must_pause_for_a_quarter_of_its_size_in_releases),
-        cmocka_unit_test(a_lane_that_was_hardly_used_must_pause_for_longer_each_time),
-        cmocka_unit_test(a_lane_that_was_open_for_long_must_not_pause_because_nobody_came),
-        cmocka_unit_test(a_lane_must_not_pause_where_terms_are_instants),
-        cmocka_unit_test(the_time_of_the_last_use_must_not_go_back),
-        cmocka_unit_test(a_shut_lane_must_have_nothing_to_find),
-        cmocka_unit_test(a_key_that_is_used_but_once_must_have_no_lane),
-        cmocka_unit_test(all_lanes_must_shut_together_however_many_are_open),
+        LANE_TEST(what_was_used_must_come_before_what_was_not_in_the_old_order),
+        LANE_TEST(lent_ones_that_come_and_go_must_be_counted_once),
+        LANE_TEST(a_lane_that_was_used_must_pause_for_a_quarter_of_its_size_in_releases),
+        LANE_TEST(a_lane_that_was_hardly_used_must_pause_for_longer_each_time),
+        LANE_TEST(a_lane_that_was_open_for_long_must_not_pause_because_nobody_came),
+        LANE_TEST(a_lane_must_not_pause_where_terms_are_instants),
+        LANE_TEST(the_time_of_the_last_use_must_not_go_back),
+        LANE_TEST(a_shut_lane_must_have_nothing_to_find),
+        LANE_TEST(a_key_that_is_used_but_once_must_have_no_lane),
+        LANE_TEST(all_lanes_must_shut_together_however_many_are_open),
     };
 
     return cmocka_run_group_tests_name("core/lane shut", tests, NULL, NULL);

@@ -8,7 +8,6 @@
 
 #include "core_stage.h"
 
-
 /* ---- lines ----------------------------------------------------------------------------------- */
 
 static inline uint32_t lines_made(const struct kp__lines *kind)
@@ -119,7 +118,6 @@ static inline uint64_t lane_word(const struct kp__slot *slot)
     return atomic_load(&KP__CELL_OF(slot)->word);
 }
 
-
 /* The slot's cell says this. */
 #define LANE_SAYS(slot, generation, what) \
     assert_int_equal(lane_word(slot), kp__word(generation, what))
@@ -227,5 +225,16 @@ static inline void lane_close(struct stage *s)
     for (int i = 0; i < 4; i++) assert_int_equal(lines_used(lines_kinds[i]), lines_before[i]);
     stage_close(s);
 }
+
+static inline void lane_play(void **state)
+{
+    struct stage s;
+
+    lane_stage(&s);
+    ((const struct stage_test *)*state)->play(&s);
+    lane_close(&s);
+}
+
+#define LANE_TEST(f) { #f, lane_play, NULL, NULL, &(struct stage_test){ f } }
 
 #endif

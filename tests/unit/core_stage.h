@@ -345,6 +345,22 @@ static inline bool stage_woken(struct stage *s, struct kp__request *r)
     return found;
 }
 
+/* A test for which the curtain goes up and down: `static void sentence(struct stage *s)`. */
+struct stage_test {
+    void (*play)(struct stage *s);
+};
+
+static inline void stage_play(void **state)
+{
+    struct stage s;
+
+    stage_open(&s);
+    ((const struct stage_test *)*state)->play(&s);
+    stage_close(&s);
+}
+
+#define STAGE_TEST(f) { #f, stage_play, NULL, NULL, &(struct stage_test){ f } }
+
 #define STAGE_NO(request, why_code, why_limit)                    \
     do {                                                          \
         assert_int_equal((request)->grant.kind, KP__GRANT_NO);    \
