@@ -5,327 +5,311 @@
  */
 #include "core_stage.h"
 
-/* a has less than its share and gives back; b waits. */
-static struct kp__slot *give_back(struct stage *s, struct kp__subpool *a, struct kp__subpool *b,
-                                  struct kp__request *r)
+/* At a limit of three, a has one, less than its share, and b has two. */
+struct two {
+    struct kp__subpool *a, *b;
+    struct kp__slot *of_a, *of_b[2];
+    struct kp__request r; /* of b: it waits, for a third */
+};
+
+static void stand(struct stage *s, struct two *t, struct kp__budget *budget)
 {
-    s->core.lent.cap = 3;
-    struct kp__slot *slot = stage_lend(s, a);
-    stage_lend(s, b);
-    stage_lend(s, b);
-    assert_int_equal(stage_ask(s, b, r, 0), KP__GRANT_WAIT);
-    return slot;
+    budget->cap = 3;
+    t->a = stage_key(s);
+    t->b = stage_key(s);
+    t->of_a = stage_lend(s, t->a);
+    for (int i = 0; i < 2; i++) t->of_b[i] = stage_lend(s, t->b);
 }
 
-static void what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded(void **state)
+static void compete(struct stage *s, struct two *t, struct kp__budget *budget)
 {
-    struct stage s;
-    struct kp__request r;
+    stand(s, t, budget);
+    assert_int_equal(stage_ask(s, t->b, &t->r, 0), KP__GRANT_WAIT);
+}
 
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *slot = give_back(&s, a, b, &r);
-    stage_give(&s, slot, 0, true);
-    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
-    assert_true(r.invited);
-    assert_int_equal(atomic_load(&r.state), KP__NUDGED);
-    assert_true(stage_woken(&s, &r));
-    stage_heed(&s, &r);
-    assert_false(r.invited);
-    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    stage_heed(&s, &r); /* answered: nothing more */
-    assert_int_equal(atomic_load(&r.state), KP__ANSWERED);
-    stage_close(&s);
+/* a gives back what b lacks, and the one who waits is invited to it. */
+static void a_gives_back(struct stage *s, struct two *t)
+{
+    stage_give(s, t->of_a, 0, true);
+    assert_int_equal(t->r.grant.kind, KP__GRANT_WAIT);
+    assert_true(t->r.invited);
+}
+
+static void invite(struct stage *s, struct two *t, struct kp__budget *budget)
+{
+    compete(s, t, budget);
+    a_gives_back(s, t);
+}
+
+/* ---- what was offered ------------------------------------------------------------------------ */
+
+static void what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded(struct stage *s)
+{
+    struct two t;
+
+    invite(s, &t, &s->core.lent);
+    assert_int_equal(atomic_load(&t.r.state), KP__NUDGED);
+    assert_true(stage_woken(s, &t.r));
+    stage_heed(s, &t.r);
+    assert_false(t.r.invited);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_PERMIT);
+    stage_heed(s, &t.r); /* answered: nothing more */
+    assert_int_equal(atomic_load(&t.r.state), KP__ANSWERED);
 }
 
 /* It creates what it was granted, which takes its time: it is back in the queue, for that alone. */
-static void an_invitation_must_end_with_the_answer(void **state)
+static void an_invitation_must_end_with_the_answer(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *slot = give_back(&s, a, b, &r);
-    stage_give(&s, slot, 0, true);
-    assert_true(r.invited);
-    stage_heed(&s, &r);
-    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    stage_pending(&s, &r, stage_spend(&s, b));
-    assert_false(r.invited);
-    assert_false(stage_invited(&s));
-    stage_close(&s);
+    invite(s, &t, &s->core.lent);
+    stage_heed(s, &t.r);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_PERMIT);
+    stage_pending(s, &t.r, stage_spend(s, t.b));
+    assert_false(t.r.invited);
+    assert_false(stage_invited(s));
 }
 
-static void the_giver_must_get_back_what_it_comes_for_at_once(void **state)
+static void the_giver_must_get_back_what_it_comes_for_at_once(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r, again;
+    struct kp__request again;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *slot = give_back(&s, a, b, &r);
-    stage_give(&s, slot, 0, true);
-    assert_int_equal(stage_ask(&s, a, &again, 0), KP__GRANT_SLOT);
-    stage_heed(&s, &r);
-    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
-    assert_false(r.invited);
-    assert_int_equal(atomic_load(&r.state), KP__WAITING);
-    stage_close(&s);
+    invite(s, &t, &s->core.lent);
+    assert_int_equal(stage_ask(s, t.a, &again, 0), KP__GRANT_SLOT);
+    stage_heed(s, &t.r);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_WAIT);
+    assert_false(t.r.invited);
+    assert_int_equal(atomic_load(&t.r.state), KP__WAITING);
 }
 
-static void a_nudge_alone_must_not_serve(void **state)
+static void a_nudge_alone_must_not_serve(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *slot = give_back(&s, a, b, &r);
-    stage_give(&s, slot, 0, true);
-    r.invited = false;
-    kp__heed(&s.core, &r, s.now, &s.todo);
-    assert_int_equal(atomic_load(&r.state), KP__WAITING);
-    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
-    kp__heed(&s.core, &r, s.now, &s.todo); /* not even nudged */
-    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
-    stage_close(&s);
+    invite(s, &t, &s->core.lent);
+    t.r.invited = false;
+    kp__heed(&s->core, &t.r, s->now, &s->todo);
+    assert_int_equal(atomic_load(&t.r.state), KP__WAITING);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_WAIT);
+    kp__heed(&s->core, &t.r, s->now, &s->todo); /* not even nudged */
+    assert_int_equal(t.r.grant.kind, KP__GRANT_WAIT);
 }
 
 /* Another of its key came before it, who lacks something else. */
-static void who_lacks_what_was_given_back_must_be_invited(void **state)
+static void who_lacks_what_was_given_back_must_be_invited(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r, taker;
+    struct kp__request taker;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    s.core.live.cap = 3;
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *slot = stage_lend(&s, a);
-    stage_lend(&s, b);
-    stage_lend(&s, b);
-    assert_int_equal(stage_ask(&s, b, &taker, KP_DONT_CREATE), KP__GRANT_WAIT);
-    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
-    stage_give(&s, slot, 0, true);
+    stand(s, &t, &s->core.live);
+    assert_int_equal(stage_ask(s, t.b, &taker, KP_DONT_CREATE), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(s, t.b, &t.r, 0), KP__GRANT_WAIT);
+    a_gives_back(s, &t);
     assert_false(taker.invited);
-    assert_true(r.invited);
-    stage_heed(&s, &r);
-    assert_ptr_equal(r.grant.victim, slot);
-    stage_victim_gone(&s, &r);
-    stage_close(&s);
+    stage_heed(s, &t.r);
+    assert_ptr_equal(t.r.grant.victim, t.of_a);
+    stage_victim_gone(s, &t.r);
 }
 
-/* b gives back too while its next one is on its way: that is for it; what a gave back is a's. */
-static void what_the_taker_gives_back_must_leave_the_giver_what_was_offered(void **state)
-{
-    struct stage s;
-    struct kp__request r, behind, again;
+/* ---- others of the taker's key --------------------------------------------------------------- */
 
-    (void)state;
-    stage_open(&s);
-    s.core.lent.cap = 3;
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *of_a = stage_lend(&s, a), *of_b = stage_lend(&s, b);
-    stage_lend(&s, b);
-    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
-    assert_int_equal(stage_ask(&s, b, &behind, 0), KP__GRANT_WAIT);
-    stage_give(&s, of_a, 0, true);
-    assert_true(r.invited);
-    stage_give(&s, of_b, 0, true);
-    assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+/* b gives back too while its next one is on its way: that is for it; what a gave back is a's. */
+static void what_the_taker_gives_back_must_leave_the_giver_what_was_offered(struct stage *s)
+{
+    struct kp__request behind, again;
+    struct two t;
+
+    compete(s, &t, &s->core.lent);
+    assert_int_equal(stage_ask(s, t.b, &behind, 0), KP__GRANT_WAIT);
+    a_gives_back(s, &t);
+    stage_give(s, t.of_b[0], 0, true);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(behind.grant.kind, KP__GRANT_WAIT);
-    assert_int_equal(stage_ask(&s, a, &again, 0), KP__GRANT_SLOT);
-    assert_ptr_equal(again.grant.slot, of_a);
-    stage_heed(&s, &r);
-    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-    assert_ptr_equal(r.grant.slot, of_b);
+    assert_int_equal(stage_ask(s, t.a, &again, 0), KP__GRANT_SLOT);
+    assert_ptr_equal(again.grant.slot, t.of_a);
+    stage_heed(s, &t.r);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_SLOT);
+    assert_ptr_equal(t.r.grant.slot, t.of_b[0]);
     assert_int_equal(behind.grant.kind, KP__GRANT_WAIT);
     assert_false(behind.invited);
-    stage_close(&s);
 }
 
 /* The giver does not come: all that is free goes to those who wait. */
-static void who_comes_must_take_for_all_behind_it(void **state)
+static void who_comes_must_take_for_all_behind_it(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r, behind;
+    struct kp__request behind;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    s.core.lent.cap = 3;
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *of_a = stage_lend(&s, a), *of_b = stage_lend(&s, b);
-    stage_lend(&s, b);
-    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
-    assert_int_equal(stage_ask(&s, b, &behind, 0), KP__GRANT_WAIT);
-    stage_give(&s, of_a, 0, true);
-    stage_give(&s, of_b, 0, true);
-    stage_heed(&s, &r);
-    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    compete(s, &t, &s->core.lent);
+    assert_int_equal(stage_ask(s, t.b, &behind, 0), KP__GRANT_WAIT);
+    a_gives_back(s, &t);
+    stage_give(s, t.of_b[0], 0, true);
+    stage_heed(s, &t.r);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_SLOT);
     assert_int_equal(behind.grant.kind, KP__GRANT_PERMIT);
-    stage_close(&s);
 }
 
-static void what_was_offered_must_not_be_taken_by_who_ranks_behind(void **state)
+/* One that came earlier has failed to create; it is back at its place, before the one that was
+ * invited, and has to pause: so it is no budget any more that the key lacks. What b gives back then
+ * may lie idle beside the invited one, who is on its way all the same. */
+static void who_was_invited_must_be_waited_for_though_another_stands_before_it(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r, late;
+    struct kp__request old;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    s.core.live.cap = 3;
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
-    struct kp__slot *slot = stage_lend(&s, a);
-    stage_lend(&s, b);
-    stage_lend(&s, b);
-    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
-    stage_give(&s, slot, 0, true);
-    assert_true(r.invited);
-    kp__share_begin(&s.core, &s.core.live, c);
+    s->rules.retry_first = s->rules.retry_max = 50;
+    stand(s, &t, &s->core.lent);
+    s->core.lent.cap++;
+    assert_int_equal(stage_ask(s, t.b, &old, 0), KP__GRANT_PERMIT);
+    struct kp__slot *making = stage_spend(s, t.b);
+    assert_int_equal(stage_ask(s, t.b, &t.r, 0), KP__GRANT_WAIT);
+    assert_ptr_equal(t.b->contest->lacks, &s->core.lent);
+    a_gives_back(s, &t);
+    stage_failed(s, making, &old, -9);
+    kp__wait_again(&s->core, &old, s->now, &s->todo);
+    stage_check(s);
+    assert_string_equal(old.limit, "retry_first_ms");
+    assert_null(t.b->contest->lacks);
+    stage_give(s, t.of_b[0], 0, true);
+    assert_int_equal(old.grant.kind, KP__GRANT_SLOT);
+    stage_give(s, t.of_b[1], 0, true);
+    assert_null(t.b->contest->lacks);
+    assert_int_equal(t.b->count[KP__IDLE], 1);
+    assert_true(t.r.invited);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_WAIT);
+    stage_heed(s, &t.r);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_SLOT);
+    free(t.b->rare->health.last);
+}
+
+static void what_was_offered_must_not_be_taken_by_who_ranks_behind(struct stage *s)
+{
+    struct kp__request late;
+    struct two t;
+
+    struct kp__subpool *c = stage_key(s);
+    invite(s, &t, &s->core.live);
+    kp__share_begin(&s->core, &s->core.live, c);
     /* it has had more than its share */
-    kp__contest(&s.core, c)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE;
-    assert_int_equal(stage_ask(&s, c, &late, 0), KP__GRANT_WAIT);
-    assert_int_equal(r.grant.kind, KP__GRANT_WAIT); /* it is on its way */
-    stage_heed(&s, &r);
+    kp__contest(&s->core, c)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE;
+    assert_int_equal(stage_ask(s, c, &late, 0), KP__GRANT_WAIT);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_WAIT); /* it is on its way */
+    stage_heed(s, &t.r);
     assert_int_equal(late.grant.kind, KP__GRANT_WAIT);
-    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    assert_ptr_equal(r.grant.victim, slot);
-    stage_victim_gone(&s, &r);
-    stage_close(&s);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_PERMIT);
+    assert_ptr_equal(t.r.grant.victim, t.of_a);
+    stage_victim_gone(s, &t.r);
 }
 
-static void a_rich_key_must_not_be_waited_for(void **state)
+/* ---- who has no claim ------------------------------------------------------------------------ */
+
+static void a_rich_key_must_not_be_waited_for(struct stage *s)
 {
-    struct stage s;
     struct kp__request r;
 
-    (void)state;
-    stage_open(&s);
-    s.core.lent.cap = 3;
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *slot = stage_lend(&s, a);
-    stage_lend(&s, a);
-    stage_lend(&s, a);
-    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
-    stage_give(&s, slot, 0, true);
+    s->core.lent.cap = 3;
+    struct kp__subpool *a = stage_key(s), *b = stage_key(s);
+    struct kp__slot *slot = stage_lend(s, a);
+    stage_lend(s, a);
+    stage_lend(s, a);
+    assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_WAIT);
+    stage_give(s, slot, 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    stage_close(&s);
 }
 
 static void by_arrival_and_for_a_loop_it_must_be_handed_over(void **state)
 {
     (void)state;
     for (int loop = 0; loop < 2; loop++) {
-        struct stage s;
-        struct kp__request r;
         struct kp__mailbox box = { 0 };
+        struct stage s;
+        struct two t;
         stage_open(&s);
         assert_true(kp__mailbox_open(&box));
         s.core.by_arrival = !loop;
-        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-        struct kp__slot *slot = give_back(&s, a, b, &r);
-        kp__list_init(&r.mail);
-        if (loop) r.box = &box;
-        stage_give(&s, slot, 0, true);
-        assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+        compete(&s, &t, &s.core.lent);
+        kp__list_init(&t.r.mail);
+        if (loop) t.r.box = &box;
+        stage_give(&s, t.of_a, 0, true);
+        assert_int_equal(t.r.grant.kind, KP__GRANT_PERMIT);
         (void)kp__mail_take(&box, &(int){ 0 });
         kp__mailbox_close(&box);
         stage_close(&s);
     }
 }
 
-static void who_gives_back_with_others_waiting_must_have_no_claim(void **state)
+static void who_gives_back_with_others_waiting_must_have_no_claim(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r, own;
+    struct kp__request own;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *slot = give_back(&s, a, b, &r);
-    s.core.can_create = false;
-    stage_ask(&s, a, &own, KP_FRESH); /* waits for what cannot come */
-    stage_give(&s, slot, 0, true);
-    s.core.can_create = true;
-    kp__settle(&s.core, a, s.now, &s.todo);
+    compete(s, &t, &s->core.lent);
+    s->core.can_create = false;
+    stage_ask(s, t.a, &own, KP_FRESH); /* waits for what cannot come */
+    stage_give(s, t.of_a, 0, true);
+    s->core.can_create = true;
+    kp__settle(&s->core, t.a, s->now, &s->todo);
     assert_int_equal(own.grant.kind, KP__GRANT_PERMIT);
-    stage_close(&s);
 }
 
 /* It comes for nothing again: whoever of it comes next stands behind the one who waits. */
-static void who_gives_back_while_one_of_its_own_waits_must_have_no_claim(void **state)
+static void who_gives_back_while_one_of_its_own_waits_must_have_no_claim(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r, own;
+    struct kp__request own;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    struct kp__slot *slot = give_back(&s, a, b, &r);
-    kp__rare(&s.core, a)->health.back_off = s.now + 50;
-    assert_int_equal(stage_ask(&s, a, &own, KP_FRESH), KP__GRANT_WAIT);
-    stage_give(&s, slot, 0, true);
+    compete(s, &t, &s->core.lent);
+    kp__rare(&s->core, t.a)->health.back_off = s->now + 50;
+    assert_int_equal(stage_ask(s, t.a, &own, KP_FRESH), KP__GRANT_WAIT);
+    stage_give(s, t.of_a, 0, true);
     assert_int_equal(own.grant.kind, KP__GRANT_WAIT);
-    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    stage_close(&s);
+    assert_int_equal(t.r.grant.kind, KP__GRANT_PERMIT);
 }
 
-static void a_key_without_rules_must_have_no_claim(void **state)
+static void a_key_without_rules_must_have_no_claim(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r, own;
+    struct kp__request own;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    stage_room(&s);
-    struct kp__subpool *c = kp__table_make(&s.core, 5);
-    give_back(&s, a, b, &r);
-    assert_int_equal(stage_ask(&s, c, &own, 0), KP__GRANT_WAIT);
-    s.core.lent.cap = 4;
-    assert_true(kp__withdraw(&s.core, &own, s.now, &s.todo));
-    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    stage_check(&s);
-    stage_close(&s);
+    compete(s, &t, &s->core.lent);
+    stage_room(s);
+    struct kp__subpool *c = kp__table_make(&s->core, 5);
+    assert_int_equal(stage_ask(s, c, &own, 0), KP__GRANT_WAIT);
+    s->core.lent.cap = 4;
+    assert_true(kp__withdraw(&s->core, &own, s->now, &s->todo));
+    assert_int_equal(t.r.grant.kind, KP__GRANT_PERMIT);
+    stage_check(s);
 }
 
-static void nobody_must_be_invited_twice_to_nothing(void **state)
+static void nobody_must_be_invited_twice_to_nothing(struct stage *s)
 {
-    struct stage s;
-    struct kp__request r;
+    struct two t;
 
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    give_back(&s, a, b, &r);
-    kp__settle(&s.core, a, s.now, &s.todo); /* nothing is free */
-    assert_false(r.invited);
-    assert_int_equal(atomic_load(&r.state), KP__WAITING);
-    stage_close(&s);
+    compete(s, &t, &s->core.lent);
+    kp__settle(&s->core, t.a, s->now, &s->todo); /* nothing is free */
+    assert_false(t.r.invited);
+    assert_int_equal(atomic_load(&t.r.state), KP__WAITING);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded),
-        cmocka_unit_test(an_invitation_must_end_with_the_answer),
-        cmocka_unit_test(the_giver_must_get_back_what_it_comes_for_at_once),
-        cmocka_unit_test(a_nudge_alone_must_not_serve),
-        cmocka_unit_test(who_lacks_what_was_given_back_must_be_invited),
-        cmocka_unit_test(what_the_taker_gives_back_must_leave_the_giver_what_was_offered),
-        cmocka_unit_test(who_comes_must_take_for_all_behind_it),
-        cmocka_unit_test(what_was_offered_must_not_be_taken_by_who_ranks_behind),
-        cmocka_unit_test(a_rich_key_must_not_be_waited_for),
+        STAGE_TEST(what_a_poor_key_gave_back_must_be_offered_and_taken_when_heeded),
+        STAGE_TEST(an_invitation_must_end_with_the_answer),
+        STAGE_TEST(the_giver_must_get_back_what_it_comes_for_at_once),
+        STAGE_TEST(a_nudge_alone_must_not_serve),
+        STAGE_TEST(who_lacks_what_was_given_back_must_be_invited),
+        STAGE_TEST(what_the_taker_gives_back_must_leave_the_giver_what_was_offered),
+        STAGE_TEST(who_comes_must_take_for_all_behind_it),
+        STAGE_TEST(who_was_invited_must_be_waited_for_though_another_stands_before_it),
+        STAGE_TEST(what_was_offered_must_not_be_taken_by_who_ranks_behind),
+        STAGE_TEST(a_rich_key_must_not_be_waited_for),
         cmocka_unit_test(by_arrival_and_for_a_loop_it_must_be_handed_over),
-        cmocka_unit_test(who_gives_back_with_others_waiting_must_have_no_claim),
-        cmocka_unit_test(who_gives_back_while_one_of_its_own_waits_must_have_no_claim),
-        cmocka_unit_test(a_key_without_rules_must_have_no_claim),
-        cmocka_unit_test(nobody_must_be_invited_twice_to_nothing),
+        STAGE_TEST(who_gives_back_with_others_waiting_must_have_no_claim),
+        STAGE_TEST(who_gives_back_while_one_of_its_own_waits_must_have_no_claim),
+        STAGE_TEST(a_key_without_rules_must_have_no_claim),
+        STAGE_TEST(nobody_must_be_invited_twice_to_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
