@@ -215,6 +215,9 @@ static inline void stage_check(struct stage *s)
     for (int i = 0; i < STAGE_GROUPS; i++) heaps += s->groups[i].budget.starved.count;
     assert_int_equal(heaps, starved);
     stage_count_groups(s);
+#if defined KP_VERIFY && KP_VERIFY
+    kp__verify(&s->core); /* as the pool does at every unlock */
+#endif
 }
 
 #endif

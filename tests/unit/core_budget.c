@@ -17,7 +17,6 @@ static struct kp__rules contender_rules[3];
 static void line_up(struct stage *s, const struct contender *c, int n, struct kp__subpool *sub[],
                     struct kp__request r[])
 {
-    s->core.lent.cap = 0;
     for (int i = 0; i < n; i++) {
         contender_rules[i] = stage_rules();
         contender_rules[i].floor = c[i].floor;
@@ -26,6 +25,7 @@ static void line_up(struct stage *s, const struct contender *c, int n, struct kp
         stage_rule(s, sub[i], &contender_rules[i], -1, -1);
         for (uint32_t k = 0; k < c[i].held; k++) kp__lent_take(&s->core, sub[i]);
     }
+    s->core.lent.cap = s->core.lent.used;
     for (int i = 0; i < n; i++)
         assert_int_equal(stage_ask(s, sub[i], &r[i], 0), KP__GRANT_WAIT);
 }
