@@ -87,13 +87,16 @@ static void get_once(void *arg)
     if (t->rc == 0) kp_release(&lease);
 }
 
+static void start(struct stage *s, void (*what)(void *), int64_t within_ms, struct task *task)
+{
+    *task = (struct task){ .stage = s, .within_ms = within_ms };
+    assert_true(kp_sim_spawn(s->sim, what, task) > 0);
+}
+
 static void run(struct stage *s, struct task *tasks, int count)
 {
     s->until_ms = kp_sim_now_ms(s->sim) + 2000;
-    for (int i = 0; i < count; i++) {
-        tasks[i] = (struct task){ .stage = s };
-        assert_true(kp_sim_spawn(s->sim, trade, &tasks[i]) > 0);
-    }
+    for (int i = 0; i < count; i++) start(s, trade, 0, &tasks[i]);
     kp_sim_join(s->sim, 0);
     for (int i = 0; i < count; i++) assert_int_equal(tasks[i].rc, 0);
 }
@@ -154,6 +157,22 @@ static void long_holds_must_be_served_in_order(void **state)
 
 /* ---- nobody sleeps beside what is idle ------------------------------------------------------- */
 
+/* The only one is lent, and one task waits for it. */
+static void lend_and_wait(struct stage *s, int64_t ms, kp_lease *lease, struct task *waiter)
+{
+    assert_int_equal(kp_get(s->pool, kp_str("a"), NULL, lease), 0);
+    start(s, get_once, 1000, waiter);
+    kp_sim_pass_ms(s->sim, ms);
+}
+
+/* It comes back, and the task has it. */
+static void end_wait(struct stage *s, kp_lease *lease, struct task *waiter)
+{
+    kp_release(lease);
+    kp_sim_join(s->sim, 0);
+    assert_int_equal(waiter->rc, 0);
+}
+
 static void who_waits_alone_must_have_what_came_back_at_once(void **state)
 {
     struct task waiter;
@@ -162,13 +181,8 @@ static void who_waits_alone_must_have_what_came_back_at_once(void **state)
 
     (void)state;
     open_stage(&s, 1, 1, KP_EVENTUAL);
-    assert_int_equal(kp_get(s.pool, kp_str("a"), NULL, &lease), 0);
-    waiter = (struct task){ .stage = &s, .within_ms = 1000 };
-    assert_true(kp_sim_spawn(s.sim, get_once, &waiter) > 0);
-    kp_sim_pass_ms(s.sim, 1);
-    kp_release(&lease);
-    kp_sim_join(s.sim, 0);
-    assert_int_equal(waiter.rc, 0);
+    lend_and_wait(&s, 1, &lease, &waiter);
+    end_wait(&s, &lease, &waiter);
     assert_int_equal(waiter.longest_ms, 1);
     close_stage(&s);
 }
@@ -181,13 +195,8 @@ static void what_may_not_stay_idle_must_be_handed_over(void **state)
 
     (void)state;
     open_with(&s, 1, (kp_limits){ .max_live = 1, .max_idle = KP_NONE, .wait_order = KP_EVENTUAL });
-    assert_int_equal(kp_get(s.pool, kp_str("a"), NULL, &lease), 0);
-    waiter = (struct task){ .stage = &s, .within_ms = 1000 };
-    assert_true(kp_sim_spawn(s.sim, get_once, &waiter) > 0);
-    kp_sim_pass_ms(s.sim, 1);
-    kp_release(&lease);
-    kp_sim_join(s.sim, 0);
-    assert_int_equal(waiter.rc, 0);
+    lend_and_wait(&s, 1, &lease, &waiter);
+    end_wait(&s, &lease, &waiter);
     assert_int_equal(kp_cast_read(s.cast).creates, 1);
     close_stage(&s);
 }
@@ -201,16 +210,11 @@ static void who_was_too_late_must_look_again(void **state)
 
     (void)state;
     open_stage(&s, 1, 1, KP_EVENTUAL);
-    assert_int_equal(kp_get(s.pool, kp_str("a"), NULL, &lease), 0);
-    waiter = (struct task){ .stage = &s, .within_ms = 1000 };
-    assert_true(kp_sim_spawn(s.sim, get_once, &waiter) > 0);
-    kp_sim_pass_ms(s.sim, 0);
+    lend_and_wait(&s, 0, &lease, &waiter);
     kp_release(&lease);
     assert_int_equal(kp_get(s.pool, kp_str("a"), NULL, &lease), 0);
     kp_sim_pass_ms(s.sim, 1);
-    kp_release(&lease);
-    kp_sim_join(s.sim, 0);
-    assert_int_equal(waiter.rc, 0);
+    end_wait(&s, &lease, &waiter);
     assert_in_range(waiter.longest_ms, 1, 2);
     close_stage(&s);
 }
@@ -224,11 +228,7 @@ static void a_deadline_must_hold_while_others_pass(void **state)
         struct stage s;
         open_stage(&s, seed, 1, KP_EVENTUAL);
         s.until_ms = 50;
-        for (int i = 0; i < 3; i++)
-            tasks[i] = (struct task){ .stage = &s, .within_ms = 2 };
-        assert_true(kp_sim_spawn(s.sim, trade, &tasks[0]) > 0);
-        assert_true(kp_sim_spawn(s.sim, get_once, &tasks[1]) > 0);
-        assert_true(kp_sim_spawn(s.sim, get_once, &tasks[2]) > 0);
+        for (int i = 0; i < 3; i++) start(&s, i == 0 ? trade : get_once, 2, &tasks[i]);
         kp_sim_join(s.sim, 0);
         for (int i = 1; i < 3; i++) {
             if (tasks[i].rc != 0) assert_int_equal(tasks[i].rc, KP_ETIMEDOUT);
@@ -248,10 +248,7 @@ static void a_close_must_find_who_was_offered_something(void **state)
         struct stage s;
         open_stage(&s, seed, 1, KP_EVENTUAL);
         s.until_ms = 1000;
-        for (int i = 0; i < 4; i++) {
-            tasks[i] = (struct task){ .stage = &s };
-            assert_true(kp_sim_spawn(s.sim, trade, &tasks[i]) > 0);
-        }
+        for (int i = 0; i < 4; i++) start(&s, trade, 0, &tasks[i]);
         kp_sim_pass_ms(s.sim, (int64_t)(seed % 9));
         close_stage(&s);
         for (int i = 0; i < 4; i++) assert_int_equal(tasks[i].rc, KP_ECLOSED);
