@@ -46,7 +46,7 @@ static inline void *kp__line(const struct kp__lines *lines, uint32_t number)
 {
     uint32_t k = 0, begin = 0;
 
-    if (number >= KP__LINES_FIRST) {
+    if (__builtin_expect(number >= KP__LINES_FIRST, 0)) {
         k = (uint32_t)__builtin_clz(KP__LINES_FIRST) + 1 - (uint32_t)__builtin_clz(number);
         begin = (uint32_t)KP__LINES_FIRST << (k - 1);
     }
@@ -55,13 +55,19 @@ static inline void *kp__line(const struct kp__lines *lines, uint32_t number)
            (size_t)(number - begin) * KP__LINE;
 }
 
+/* There are lines with all numbers below this one, but 0. */
+static inline uint32_t kp__lines_made(const struct kp__lines *lines)
+{
+    /* acquire: pairs with the release in kp__lines_take */
+    return atomic_load_explicit(&lines->made, memory_order_acquire);
+}
+
 /* The line with this number; NULL: there is none, or it is of a process before. */
 static inline void *kp__line_at(const struct kp__lines *lines, uint64_t number)
 {
-    /* acquire: pairs with the release in kp__lines_take */
-    uint32_t made = atomic_load_explicit(&lines->made, memory_order_acquire);
-
-    return number > lines->floor && number < made ? kp__line(lines, (uint32_t)number) : NULL;
+    return number > lines->floor && number < kp__lines_made(lines)
+               ? kp__line(lines, (uint32_t)number)
+               : NULL;
 }
 
 #endif

@@ -47,14 +47,13 @@ static inline uint64_t kp__load_few(const unsigned char *p, size_t size)
     return size ? (uint64_t)p[0] << 16 | (uint64_t)p[size / 2] << 8 | p[size - 1] : 0;
 }
 
-/* Two words and a length to a number all of whose bits depend on all of theirs: what the folding of
- * numbers that are counted up leaves in few bits, one more multiplication spreads. */
+/* Two words and a length to a number all of whose bits depend on all of theirs: what one folding of
+ * numbers that are counted up leaves in few bits, the other one spreads. */
 static inline uint64_t kp__blend(uint64_t seed, uint64_t first, uint64_t last, size_t size)
 {
     uint64_t h = kp__mix(first ^ seed, last ^ ((seed << 32 | seed >> 32) + size));
 
-    h = (h ^ h >> 32) * UINT64_C(0x9e3779b97f4a7c15);
-    return h ^ h >> 32;
+    return kp__mix(h, UINT64_C(0x9e3779b97f4a7c15));
 }
 
 /* Up to 16 bytes as two numbers: with their length, these tell them from all others. */

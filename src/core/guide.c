@@ -45,7 +45,7 @@ struct kp__guide *kp__guide_make(uint64_t keys)
         atomic_store_explicit(&guide->entry[i], 0, memory_order_relaxed);
     if (guide || (guide = kp__alloc(&kp__life, bytes, 64)) == NULL) return guide;
     guide->bits = bits;
-    guide->mask = entries - 1;
+    guide->mask = entries - 2;
     return guide;
 }
 
@@ -58,19 +58,18 @@ void kp__guide_drop(struct kp__guide *guide)
     kp__lock_give(&lock, &kp__life);
 }
 
-/* The place of this entry in its bucket: its own, one with the same half of the hash, which nobody
- * would get past, a free one; or that of whom it pushes out. */
+/* The place of this entry in its bucket: one with the same half of the hash, which nobody would get
+ * past, its own, another free one; or that of whom it pushes out. */
 static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash)
 {
-    size_t own = (size_t)hash & guide->mask;
+    size_t own = (size_t)hash & (guide->mask | 1);
     _Atomic uint64_t *free = NULL;
 
     for (size_t i = 0; i < KP__BUCKET; i++) {
         _Atomic uint64_t *at = &guide->entry[own ^ i];
+        if (kp__guide_to(at, hash) <= UINT32_MAX) return at;
         /* relaxed: written under the lock only */
-        uint64_t there = atomic_load_explicit(at, memory_order_relaxed);
-        if (kp__guide_is(there, hash)) return at;
-        if (there == 0 && !free) free = at;
+        if (!free && atomic_load_explicit(at, memory_order_relaxed) == 0) free = at;
     }
     return free ? free : &guide->entry[own];
 }
@@ -78,14 +77,13 @@ static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash)
 void kp__guide_enter(struct kp__guide *guide, uint64_t hash, uint32_t to)
 {
     /* release: pairs with the acquire of who finds it */
-    atomic_store_explicit(place(guide, hash), (hash >> 32) << 32 | to, memory_order_release);
+    atomic_store_explicit(place(guide, hash), hash ^ to, memory_order_release);
 }
 
 void kp__guide_leave(struct kp__guide *guide, uint64_t hash)
 {
     _Atomic uint64_t *at = place(guide, hash);
 
-    /* relaxed, both: as above; who still finds it finds nothing of his own */
-    if (kp__guide_is(atomic_load_explicit(at, memory_order_relaxed), hash))
-        atomic_store_explicit(at, 0, memory_order_relaxed);
+    /* relaxed: as above; who still finds it finds nothing of his own */
+    if (kp__guide_to(at, hash) <= UINT32_MAX) atomic_store_explicit(at, 0, memory_order_relaxed);
 }

@@ -5,9 +5,10 @@
  * finds nothing takes the lock and the table (table.c). So an entry is one word, a bucket is one
  * line, and what does not fit pushes another out.
  *
- * The low bits of the hash name a place, and the other places of its line come after it. Guides are
- * sparse, so that most keys are at their own: a processor foresees that, and goes on to what it
- * leads to, and to the next get, while lines are still under way.
+ * The low bits of the hash name a pair of places, and the other pairs of its line come after it.
+ * Guides are sparse, so that nearly all keys are at their own, both places of which are looked at
+ * without a branch: a processor foresees that, and goes on to what is there, and to the next get,
+ * while lines are still under way.
  *
  * The memory of a guide is never given back while the process lives, but used for other guides.
  */
@@ -22,10 +23,10 @@
 enum { KP__BUCKET = 8 }; /* entries */
 
 struct kp__guide {
-    size_t mask;   /* one less than there are places; constant for ever */
+    size_t mask;   /* of a hash: the first place of its pair; constant for ever */
     uint32_t bits; /* 2^bits buckets; likewise */
     struct kp__guide *next;
-    _Alignas(64) _Atomic uint64_t entry[]; /* upper half of the hash, where it leads; or 0 */
+    _Alignas(64) _Atomic uint64_t entry[]; /* hash ^ where it leads; or 0 */
 };
 
 /* One for so many keys; NULL: out of memory. And give it up. Threads: any. */
@@ -41,26 +42,31 @@ void kp__guide_leave(struct kp__guide *guide, uint64_t hash);
 
 void kp__guides_in_child(void);
 
-/* Is it an entry of this hash? As far as it tells. */
-static inline bool kp__guide_is(uint64_t entry, uint64_t hash)
+/* Where an entry leads who has this hash; more than 32 bits: it is another's. A guess: who believes
+ * it makes sure that there is such a line. */
+static inline uint64_t kp__guide_to(const _Atomic uint64_t *entry, uint64_t hash)
 {
-    return (entry ^ hash) >> 32 == 0;
+    /* acquire: pairs with the release in kp__guide_enter */
+    return atomic_load_explicit(entry, memory_order_acquire) ^ hash;
 }
 
-/* At its own place, or at another of its line; 0: neither. */
+/* Where the pair leads that is so many places from its own. */
+static inline uint64_t kp__guide_pair(const struct kp__guide *guide, uint64_t hash, size_t off)
+{
+    const _Atomic uint64_t *pair = &guide->entry[((size_t)hash & guide->mask) ^ off];
+    uint64_t one = kp__guide_to(pair, hash), two = kp__guide_to(pair + 1, hash);
+
+    return one < two ? one : two;
+}
+
+/* By all pairs of its line; 0: nowhere. */
 static inline uint32_t kp__guide_find(const struct kp__guide *guide, uint64_t hash)
 {
-    const _Atomic uint64_t *own = &guide->entry[(size_t)hash & guide->mask];
-    /* acquire, here and below: pairs with the release in kp__guide_enter */
-    uint64_t entry = atomic_load_explicit(own, memory_order_acquire);
+    uint64_t to = kp__guide_pair(guide, hash, 0);
 
-    if (kp__guide_is(entry, hash)) return (uint32_t)entry;
-    for (size_t i = 1; i < KP__BUCKET; i++) {
-        entry = atomic_load_explicit(&guide->entry[((size_t)hash & guide->mask) ^ i],
-                                     memory_order_acquire);
-        if (kp__guide_is(entry, hash)) return (uint32_t)entry;
-    }
-    return 0;
+    for (size_t off = 2; to > UINT32_MAX && off < KP__BUCKET; off += 2)
+        to = kp__guide_pair(guide, hash, off);
+    return to > UINT32_MAX ? 0 : (uint32_t)to;
 }
 
 #endif

@@ -96,12 +96,12 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, kp_lease *out)
     uint64_t word;
 
     if (!guide || !key.data) return kp__get_by_bytes(door, key, NULL, KP__SITE, out);
-    uint32_t number = kp__guess(door, guide, key);
-    if (number - 1 >= KP__TO_LANE - 1) /* 0 is nowhere */
+    uint64_t to = kp__guide_pair(guide, kp__quick(door, key), 0);
+    if (to >= kp__lines_made(&kp__cells)) /* further off, a lane, or nowhere */
         return kp__get_by_bytes(door, key, NULL, KP__SITE, out);
-    struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, number);
+    struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, (uint32_t)to);
     if (!kp__swing_out(cell, &word)) return kp__get(door, key, NULL, KP__SITE, out);
-    kp__lend(cell, number, word, NULL, KP__SITE, out);
+    kp__lend(cell, (uint32_t)to, word, NULL, KP__SITE, out);
     return kp__cell_is_of(cell, door, key) ? 0 : kp__get_after_all(door, key, NULL, KP__SITE, out);
 }
 
@@ -119,20 +119,25 @@ static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const voi
 /* The same pinned key as last time, and nothing else asked: the cell that was found then is tried
  * first. Whether it still is that key's, its claim makes sure. A child of fork begins with nothing
  * that is remembered (loop.c). */
-int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
+static KP__APART int get_again(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
+                               kp_lease *out)
 {
     const struct kp__here *here = &kp__here;
     struct kp__cell *cell = here->found;
     uint64_t word;
 
-    if (key.size <= KP__BRIEF && door && !ask) return get_brief(door, key, out);
     if (ask || !cell || key.size != here->key.size || key.data != here->key.data ||
         door != here->door || !kp__swing_out(cell, &word))
-        return get(door, key, ask, KP__SITE, out);
-    kp__lend(cell, here->number, word, NULL, KP__SITE, out);
-    return is_pinned_to(cell, here->lane, key)
-               ? 0
-               : kp__get_after_all(door, key, NULL, KP__SITE, out);
+        return get(door, key, ask, site, out);
+    kp__lend(cell, here->number, word, NULL, site, out);
+    return is_pinned_to(cell, here->lane, key) ? 0
+                                               : kp__get_after_all(door, key, NULL, site, out);
+}
+
+int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
+{
+    if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, KP__SITE, out);
+    return get_brief(door, key, out);
 }
 
 /* The end of a lease, if it has not ended and its cell is on an open lane. */
@@ -140,10 +145,12 @@ static KP__PART bool swing_back(kp_lease *lease)
 {
     uint64_t last = lease->opaque[2], word = lease->opaque[1];
     /* other marks than those of this process's leases make a number that there is not */
-    struct kp__cell *cell = kp__cell_at(last ^ kp__lease_of_cell(0));
+    uint64_t number = last ^ kp__lease_of_cell(0);
 
+    if (number >= kp__lines_made(&kp__cells)) return false;
+    struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, (uint32_t)number);
     /* relaxed: of a cell that the swing vouches for */
-    if (!cell || atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
+    if (atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
         !(word & KP__GONE) ||
         /* release: pairs with the acquire of who takes it next, or shuts the lane */
         !atomic_compare_exchange_strong_explicit(&cell->word, &word,

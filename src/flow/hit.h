@@ -48,13 +48,13 @@ static KP__PART void kp__lend(struct kp__cell *cell, uint32_t number, uint64_t w
 struct kp__cell *kp__claim_of_many(const struct kp__lane *lane, uint32_t shape, uint32_t *number,
                                    uint64_t *lent);
 
-/* Where a guide leads from the bytes of a key, which are not too many; 0: nowhere. */
-static KP__PART uint32_t kp__guess(const kp_pool *door, const struct kp__guide *guide, kp_key key)
+/* The hash of a key that is bytes, which are not too many, for the guide that was read before. */
+static KP__PART uint64_t kp__quick(const kp_pool *door, kp_key key)
 {
     /* relaxed: a guess */
     uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed);
 
-    return kp__guide_find(guide, kp__quick_hash(seed, key.data, key.size));
+    return kp__quick_hash(seed, key.data, key.size);
 }
 
 /* Is this cell, which is lent, of such a brief key of this pool? */

@@ -26,13 +26,15 @@ static bool lane_is_of(const struct kp__cell *cell, uint32_t number, const kp_po
     return key.size == 0 || memcmp(stored, key.data, key.size) == 0;
 }
 
+/* A guess: there may be no such line. */
 static struct kp__cell *claim(uint32_t to, uint32_t *number, uint64_t *word)
 {
     if (!(to & KP__TO_LANE)) {
-        struct kp__cell *cell = kp__line(&kp__cells, *number = to);
-        return kp__swing_out(cell, word) ? cell : NULL;
+        struct kp__cell *cell = kp__cell_at(*number = to);
+        return cell && kp__swing_out(cell, word) ? cell : NULL;
     }
-    const struct kp__lane *lane = kp__line(&kp__lanes, to & ~KP__TO_LANE);
+    const struct kp__lane *lane = kp__lane_at(to & ~KP__TO_LANE);
+    if (!lane) return NULL;
     /* acquire: pairs with the release of who opened it; a guess all the same */
     uint32_t shape = atomic_load_explicit(&lane->shape, memory_order_acquire);
     return kp__claim_of_many(lane, shape, number, word);
@@ -48,7 +50,7 @@ int kp__get_by_bytes(kp_pool *door, kp_key key, const kp_ask *ask, const void *s
     /* acquire: pairs with the release in kp__make_room */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
     if (guide && key.size <= KP__GUIDED_MOST && (key.data || key.size == 0))
-        to = kp__guess(door, guide, key);
+        to = kp__guide_find(guide, kp__quick(door, key));
     if (to) cell = claim(to, &number, &word);
     if (!cell) return kp__get(door, key, ask, site, out);
     kp__lend(cell, number, word, ask ? ask->tag : NULL, site, out);
