@@ -186,7 +186,7 @@ typedef struct kp_key_type {            /* {0}: keys are bytes */
     size_t          size;               /* of the struct; a key of another size, or kp_str, is
                                            KP_EMISUSE */
     const kp_field *fields;             /* either this, ending in KP_END ... */
-    /* ... or these four; pure (R3) */
+    /* ... or these four; pure (R3). Hits by such a key take the lock, unless it is pinned */
     uint64_t (*hash)(const void *key, uint64_t seed, void *ctx);
     bool     (*equal)(const void *a, const void *b, void *ctx);
     /* deep copy into size bytes of ours; 0 or negative */

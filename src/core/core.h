@@ -35,6 +35,8 @@ struct kp__core {
     bool lanes;     /* hits may do without the lock (lane.h) */
     uint32_t id;    /* of the pool, in leases */
     bool by_bytes;  /* keys are bytes: guides may find them */
+    /* keys are told by their fields, and by this hash guides may find them; or NULL */
+    uint64_t (*by_fields)(const struct kp__core *core, const void *key);
     uint64_t quick_seed;
     struct kp__guide *guide; /* or NULL */
     uint64_t least_term; /* a lane opens for more than this, or not */

@@ -36,12 +36,13 @@ static void name(struct kp__lane *lane, const struct kp__subpool *sub)
 
 static bool is_guided(const struct kp__core *core, const struct kp__subpool *sub)
 {
-    return core->by_bytes && sub->key_size <= KP__GUIDED_MOST;
+    return core->by_fields || (core->by_bytes && sub->key_size <= KP__GUIDED_MOST);
 }
 
 static uint64_t hash_of(const struct kp__core *core, const struct kp__subpool *sub)
 {
-    return kp__quick_hash(core->quick_seed, sub->key, sub->key_size);
+    return core->by_fields ? core->by_fields(core, sub->key)
+                           : kp__quick_hash(core->quick_seed, sub->key, sub->key_size);
 }
 
 /* Nobody is led to what it had any more; where all ends, that does not matter. */
@@ -269,7 +270,7 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
                           memory_order_relaxed);
     cell->resource = slot->resource;
     cell->lane = sub->lane;
-    bool is_brief = is_guided(core, sub) && sub->key_size <= KP__BRIEF;
+    bool is_brief = core->by_bytes && sub->key_size <= KP__BRIEF;
     if (is_brief) cell->key = kp__brief_of(sub->key, sub->key_size);
     cell->key_size = is_brief ? (uint32_t)sub->key_size : KP__NOT_BRIEF;
     return true;

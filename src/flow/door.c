@@ -276,9 +276,10 @@ static void widen_guide(struct kp__pool *pool)
 {
     struct kp__core *core = &pool->core;
     uint64_t keys = (uint64_t)core->key_count + 1;
+    bool guided = core->by_bytes || core->by_fields;
     struct kp__todo todo;
 
-    if (!core->lanes || !core->by_bytes || kp__guide_room(core->guide) >= keys) return;
+    if (!core->lanes || !guided || kp__guide_room(core->guide) >= keys) return;
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
     struct kp__guide *wide = kp__guide_make(keys);

@@ -182,7 +182,7 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     else if (!room || (sub = kp__table_make(&pool->core, hash)) == NULL) *code = KP_ENOMEM;
     else {
         sub->key = copy;
-        sub->key_size = key.size;
+        sub->key_size = key.size & ~KP_STRUCT_KEY;
         *code = 0;
         return sub;
     }

@@ -30,6 +30,7 @@ struct kp_pool {
     int32_t on_fork;                   /* constant: KP_FORK_... */
     _Atomic(struct kp__guide *) guide; /* to lanes of its pool, or NULL */
     _Atomic uint64_t quick_seed;       /* of the hash by which guides find keys */
+    const struct kp__form *form;       /* constant, of keys told by their fields; or NULL */
     _Atomic uint32_t forks;            /* kp__forks when `pool` was opened (fork.c) */
     uint32_t id;                       /* constant: as in the core, index + 1 */
     struct kp__world world;            /* constant */

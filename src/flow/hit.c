@@ -93,12 +93,13 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, kp_lease *out)
 {
     /* acquire: pairs with the release in kp__make_room */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
-    uint64_t word;
+    /* relaxed: a guess */
+    uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed), word;
 
-    if (!guide || !key.data) return kp__get_by_bytes(door, key, NULL, KP__SITE, out);
-    uint64_t to = kp__guide_pair(guide, kp__quick(door, key), 0);
+    if (!guide || !key.data) return kp__get_by_key(door, key, NULL, KP__SITE, out);
+    uint64_t to = kp__guide_pair(guide, kp__quick_hash(seed, key.data, key.size), 0);
     if (to >= kp__lines_made(&kp__cells)) /* further off, a lane, or nowhere */
-        return kp__get_by_bytes(door, key, NULL, KP__SITE, out);
+        return kp__get_by_key(door, key, NULL, KP__SITE, out);
     struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, (uint32_t)to);
     if (!kp__swing_out(cell, &word)) return kp__get(door, key, NULL, KP__SITE, out);
     kp__lend(cell, (uint32_t)to, word, NULL, KP__SITE, out);
@@ -108,7 +109,7 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, kp_lease *out)
 static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
                          kp_lease *out)
 {
-    if (!kp__is_pinned(key)) return kp__get_by_bytes(door, key, ask, site, out);
+    if (!kp__is_pinned(key)) return kp__get_by_key(door, key, ask, site, out);
     if (!door || (ask && !kp__is_plain(ask)) ||
         !hit_pinned(door, key, ask ? ask->tag : NULL, site, out))
         return kp__get(door, key, ask, site, out);

@@ -48,15 +48,6 @@ static KP__PART void kp__lend(struct kp__cell *cell, uint32_t number, uint64_t w
 struct kp__cell *kp__claim_of_many(const struct kp__lane *lane, uint32_t shape, uint32_t *number,
                                    uint64_t *lent);
 
-/* The hash of a key that is bytes, which are not too many, for the guide that was read before. */
-static KP__PART uint64_t kp__quick(const kp_pool *door, kp_key key)
-{
-    /* relaxed: a guess */
-    uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed);
-
-    return kp__quick_hash(seed, key.data, key.size);
-}
-
 /* Is this cell, which is lent, of such a brief key of this pool? */
 static KP__PART bool kp__cell_is_of(const struct kp__cell *cell, const kp_pool *door, kp_key key)
 {
@@ -76,9 +67,8 @@ static inline bool kp__is_plain(const kp_ask *ask)
            !(ask->reserved0 | ask->reserved[0] | ask->reserved[1] | ask->reserved[2]);
 }
 
-/* By any key that is bytes, in any way (hit_key.c). */
-int kp__get_by_bytes(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
-                     kp_lease *out);
+/* By any key that is not pinned, in any way (hit_key.c). */
+int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
 
 /* Give back what was claimed by mistake, and then the long way. */
 int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,

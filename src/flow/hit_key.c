@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hits by keys that are bytes, in all ways but the shortest (hit.c): by way of a lane, because the
- * key is longer or has more than one resource, or with an ask.
+ * Hits by keys that are not pinned, in all ways but the shortest (hit.c): by way of a lane, because
+ * the key is longer, told by its fields, or has more than one resource; or with an ask.
  */
 #include "flow/hit.h"
+#include "flow/key.h"
 
 #include <string.h>
 
@@ -14,19 +15,38 @@ int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *
     return kp__get(door, key, ask, site, out);
 }
 
+/* May it be a key of this pool? What is wrong with it, the long way says. */
+static bool fits(const kp_pool *door, kp_key key)
+{
+    if (door->form) return key.data && key.size == (door->form->type.size | KP_STRUCT_KEY);
+    return key.size <= KP__GUIDED_MOST && (key.data || key.size == 0);
+}
+
+/* For the guide that was read before. */
+static uint64_t hash(const kp_pool *door, kp_key key)
+{
+    /* relaxed: a guess */
+    uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed);
+
+    return door->form ? kp__key_quick(door->form->field, seed, key.data)
+                      : kp__quick_hash(seed, key.data, key.size);
+}
+
 /* What is lent keeps its key, its lane and its pool: so now they can be compared. */
 static bool lane_is_of(const struct kp__cell *cell, uint32_t number, const kp_pool *door,
                        kp_key key)
 {
     const struct kp__lane *lane = kp__line(&kp__lanes, number);
     const char *stored = lane->key;
+    size_t size = key.size & ~KP_STRUCT_KEY;
 
-    if (cell->lane != number || lane->pool != door->id || lane->key_size != key.size) return false;
-    if (key.size > KP__LANE_KEY) memcpy(&stored, lane->key, sizeof stored);
-    return key.size == 0 || memcmp(stored, key.data, key.size) == 0;
+    if (cell->lane != number || lane->pool != door->id || lane->key_size != size) return false;
+    if (size > KP__LANE_KEY) memcpy(&stored, lane->key, sizeof stored);
+    if (door->form) return kp__key_equal(&door->form->type, stored, size, key);
+    return size == 0 || memcmp(stored, key.data, size) == 0;
 }
 
-/* A guess: there may be no such line. */
+/* A guess: there may be no such line, as there is none for 0. */
 static struct kp__cell *claim(uint32_t to, uint32_t *number, uint64_t *word)
 {
     if (!(to & KP__TO_LANE)) {
@@ -40,7 +60,7 @@ static struct kp__cell *claim(uint32_t to, uint32_t *number, uint64_t *word)
     return kp__claim_of_many(lane, shape, number, word);
 }
 
-int kp__get_by_bytes(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out)
+int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out)
 {
     struct kp__cell *cell = NULL;
     uint32_t to = 0, number;
@@ -49,9 +69,10 @@ int kp__get_by_bytes(kp_pool *door, kp_key key, const kp_ask *ask, const void *s
     if (!door || (ask && !kp__is_plain(ask))) return kp__get(door, key, ask, site, out);
     /* acquire: pairs with the release in kp__make_room */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
-    if (guide && key.size <= KP__GUIDED_MOST && (key.data || key.size == 0))
-        to = kp__guide_find(guide, kp__quick(door, key));
-    if (to) cell = claim(to, &number, &word);
+    if (guide && fits(door, key)) {
+        to = kp__guide_find(guide, hash(door, key));
+        cell = claim(to, &number, &word);
+    }
     if (!cell) return kp__get(door, key, ask, site, out);
     kp__lend(cell, number, word, ask ? ask->tag : NULL, site, out);
     bool is_of = to & KP__TO_LANE ? lane_is_of(cell, to & ~KP__TO_LANE, door, key)

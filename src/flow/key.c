@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "base/cancel.h"
+#include "base/mix.h"
 #include "base/siphash.h"
+#include "base/world.h"
 
 /* The two top bits of a key's size are marks: KP_STRUCT_KEY, and the pool's own for pinned keys. */
 #define SIZE_MARKS (KP_STRUCT_KEY | KP_STRUCT_KEY >> 1)
@@ -74,6 +76,19 @@ const char *kp__key_type_refused(const kp_key_type *type)
     return NULL;
 }
 
+struct kp__form *kp__form_of(const kp_key_type *type)
+{
+    size_t n = 1;
+    if (!type->fields) return NULL;
+    for (const kp_field *f = type->fields; f->kind != KP_FIELD_END; f++) n++;
+    struct kp__form *form = kp__alloc(&kp__life, sizeof *form + n * sizeof *form->field, 16);
+    if (!form) return NULL;
+    memcpy(form->field, type->fields, n * sizeof *form->field);
+    form->type.size = type->size;
+    form->type.fields = form->field;
+    return form;
+}
+
 /* ---- is the key one of this type? ----------------------------------------------------------- */
 
 int kp__key_check(const kp_key_type *type, kp_key key, const char **sentence)
@@ -128,16 +143,24 @@ static void row_add(struct row *row, const void *data, size_t size)
     }
 }
 
-static void row_add_field(struct row *row, const kp_field *f, const void *key)
+/* What is compared of a field, and how much of it. */
+static const char *field_at(const kp_field *f, const void *key, uint64_t *size)
 {
     const char *data = (const char *)key + f->offset;
-    uint64_t size = f->size;
+    *size = f->size;
     if (f->kind == KP_FIELD_STR) {
         data = as_str(str_at(f, key));
-        size = strlen(data);
+        *size = strlen(data);
     } else if (f->kind == KP_FIELD_TEXT) {
-        size = strnlen(data, f->size);
+        *size = strnlen(data, f->size);
     }
+    return data;
+}
+
+static void row_add_field(struct row *row, const kp_field *f, const void *key)
+{
+    uint64_t size;
+    const char *data = field_at(f, key, &size);
     if (f->kind != KP_FIELD_BYTES) row_add(row, &size, sizeof size);    /* of bytes it is known */
     row_add(row, data, (size_t)size);
 }
@@ -150,6 +173,16 @@ static uint64_t hash_fields(const kp_key_type *type, const uint64_t seed[2], con
     for (const kp_field *f = type->fields; f->kind != KP_FIELD_END; f++)
         row_add_field(&row, f, key);
     return kp__siphash13(seed, row.bytes, row.used);
+}
+
+uint64_t kp__key_quick(const kp_field *fields, uint64_t seed, const void *key)
+{
+    uint64_t hash = seed, size;
+    for (const kp_field *f = fields; f->kind != KP_FIELD_END; f++) {
+        const char *data = field_at(f, key, &size);
+        hash = kp__quick_hash(hash, data, (size_t)size);    /* each is the seed of the next */
+    }
+    return hash;
 }
 
 uint64_t kp__key_hash(const kp_key_type *type, const uint64_t seed[2], kp_key key)

@@ -18,6 +18,16 @@ struct kp__key_type {
     kp_key_type face;
 };
 
+/* A key type told by its fields, as a copy that stays: who comes without the lock may come when the
+ * options' table is gone. */
+struct kp__form {
+    kp_key_type type; /* size, and `field` */
+    kp_field field[];
+};
+
+/* NULL: it is not told by fields, or out of memory. */
+struct kp__form *kp__form_of(const kp_key_type *type);
+
 /* NULL, or the option at fault ("key_type.size"): what contradicts itself, or could not work. */
 const char *kp__key_type_refused(const kp_key_type *type);
 
@@ -28,6 +38,9 @@ int kp__key_check(const kp_key_type *type, kp_key key, const char **sentence);
 
 /* Keyed by the seed against flooding; never 0. Equal keys have equal hashes. */
 uint64_t kp__key_hash(const kp_key_type *type, const uint64_t seed[2], kp_key key);
+
+/* The quick hash (base/mix.h) of a key told by its fields. */
+uint64_t kp__key_quick(const kp_field *fields, uint64_t seed, const void *key);
 
 /* Is the pool's own copy (of stored_size) this key? */
 bool kp__key_equal(const kp_key_type *type, const void *stored, size_t stored_size, kp_key key);

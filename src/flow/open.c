@@ -170,6 +170,13 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     kp__timers_init(&core->keys_due);
 }
 
+static uint64_t hash_of_stored(const struct kp__core *core, const void *key)
+{
+    const struct kp__pool *pool = KP__OF(core, struct kp__pool, core);
+
+    return kp__key_quick(pool->key_type.fields, core->quick_seed, key);
+}
+
 static void init_pool(struct kp__pool *pool, const kp_options *o)
 {
     pool->driver = o->driver;
@@ -190,6 +197,7 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     if (o->threads == KP_NONE) pool->upkeep = NULL;
     pool->core.quick_seed = pool->seed[0] ^ pool->seed[1];
     pool->core.by_bytes = !o->key_type.size;
+    if (pool->door->form) pool->core.by_fields = hash_of_stored;
 }
 
 /* Hits without the lock: where the pool lives by the process's clock and lets it have threads, for
@@ -260,6 +268,7 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
         code = door ? 0 : kp__door_open(pool, world);
         if (code == 0) {
             init_core(&pool->core, o, rules, pool->world);
+            if (!door) pool->door->form = kp__form_of(&o->key_type);
             init_pool(pool, o);
             if (o->loop && (code = kp__loop_join(o->loop, pool)) != 0)
                 kp__refused(o->why, "loop", "is closed, not a loop, or has pools of another clock");

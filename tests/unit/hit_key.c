@@ -179,7 +179,7 @@ struct where {
     char name[8];
 };
 
-/* A pool with a key type has no guide; by pin it is as quick as any other. */
+/* By pin, a pool with a key type is as quick as any other. */
 static void a_pool_with_a_key_type_must_be_quick_by_pin_and_right_by_key(void)
 {
     static const kp_field fields[] = { KP_INT(struct where, region), KP_TEXT(struct where, name),
