@@ -14,9 +14,9 @@ def of(row, field):
 class Bar:
     """`field` at most (or at least) `most` (`least`), times the field `unit` if there is one."""
 
-    def __init__(self, field, most=None, least=None, unit=None, says=None, variants=None):
-        self.field, self.most, self.least, self.unit = field, most, least, unit
-        self.says, self.variants = says, variants
+    def __init__(self, field, most=None, least=None, unit=None, says=None):
+        self.field, self.most, self.least = field, most, least
+        self.unit, self.says = unit, says
 
     def bound(self, row):
         unit = of(row, self.unit) if self.unit else 1
@@ -40,21 +40,19 @@ class Bar:
         return bound if self.field == 'ratio' else bound / row['limit_ns']
 
 
-def below(number, *variants):
-    return Bar('ratio', most=number, says=f'<= {number:g} P', variants=variants or None)
+def below(number):
+    return Bar('ratio', most=number, says=f'<= {number:g} P')
 
 
-def times(number, unit, name, *variants):
-    return Bar('ops', least=number, unit=unit, says=f'>= {number:g} x {name}',
-               variants=variants or None)
+def times(number, unit, name):
+    return Bar('ops', least=number, unit=unit, says=f'>= {number:g} x {name}')
 
 
 # case: what the first figures of the table are (ns, or pairs per second), and its bars
 CASES = {
-    'hit.handle': ('ns', [below(0.5, 'rseq'), below(1.9, 'portable')]),
-    'hit.key1000': ('ns', [below(2.0, 'rseq'), below(2.8, 'portable')]),
-    'parallel.2': ('ops', [times(3.0, 'limit_ops', 'limit', 'rseq'),
-                           times(1.0, 'limit_ops', 'limit', 'portable')]),
+    'hit.handle': ('ns', [below(1.9)]),
+    'hit.key1000': ('ns', [below(2.8)]),
+    'parallel.2': ('ops', [times(1.0, 'limit_ops', 'limit')]),
     'parallel.16': ('ops', [times(1.1, 'limit_ops', 'limit')]),
     'shortage.fifo': ('ops', [times(0.25, 'peer_ops', 'apr'),
                               Bar('fairness', least=0.95, says='fair >= 0.95')]),
@@ -71,9 +69,7 @@ CASES = {
 
 
 def bars_of(row):
-    if row['variant'] == 'locked':
-        return []
-    return [b for b in CASES[row['case']][1] if not b.variants or row['variant'] in b.variants]
+    return [] if row['variant'] == 'locked' else CASES[row['case']][1]
 
 
 # What every row has, and what the rows of some cases have besides: name, and kind.
