@@ -128,13 +128,17 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t
  * many as there are resources are handed over in order. It is so long that all who want one have
  * had theirs after KP__ROUND. Nobody is passed for longer than KP__PASSED_MOST. Who was woken for
  * what is idle, and found it taken, looks again after KP__LOOKS_AFTER. */
-#define KP__ROUND UINT64_C(6000000)
+#define KP__ROUND UINT64_C(12000000)
 #define KP__PASSED_MOST UINT64_C(20000000)
 #define KP__LOOKS_AFTER UINT64_C(250000)
 
 /* Is what a request could have left to whoever is faster? Then it is told, once, and comes. */
 bool kp__is_left(const struct kp__core *core, const struct kp__request *request, uint64_t now);
 void kp__offer(struct kp__request *request, struct kp__todo *todo);
+
+/* Others wait, and the first of them were told, come, and may be passed until then: the lane may be
+ * open. */
+bool kp__may_be_passed(const struct kp__subpool *sub, uint64_t now);
 
 /* A waiting request has been woken, or has not yet gone to sleep: does it take what it was invited
  * to, or what it was offered? Then it is answered. */

@@ -186,12 +186,13 @@ static bool rules_allow(const struct kp__core *core, const struct kp__subpool *s
            (!core->validates || !(r->validate_on & KP_CHECK_RETURN));
 }
 
-/* Nobody wants anything, and nothing is on its way. */
-static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub)
+/* Nobody wants anything but to wait for the end of a turn, and nothing is on its way. */
+static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
-    return core->phase == KP__OPEN && core->starved == 0 && sub->rules && sub->waiting == 0 &&
+    return core->phase == KP__OPEN && core->starved == 0 && sub->rules &&
+           (sub->waiting == 0 || kp__may_be_passed(sub, now)) &&
            kp__sub_live(sub) <= KP__LANE_MOST &&
-           sub->interest == 0 && sub->promised == 0 && sub->count[KP__CREATING] == 0 &&
+           sub->interest == sub->waiting && sub->promised == 0 && sub->count[KP__CREATING] == 0 &&
            sub->count[KP__CLOSING] == 0 && sub->count[KP__IDLE] > 0 && !sub->rare->health.tripped &&
            !sub->leaving && !sub->refill;
 }
@@ -263,7 +264,7 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
     if (slot->cell) return true;
     if (slot->state != KP__IDLE || (slot->cell = kp__lines_take(&kp__cells)) == 0) return false;
     struct kp__cell *cell = KP__CELL_OF(slot);
-    uint64_t before = atomic_load_explicit(&cell->word, memory_order_relaxed) >> 2;
+    uint64_t before = atomic_load_explicit(&cell->word, memory_order_relaxed) >> KP__WORD_BITS;
     if (slot->generation < before) slot->generation = before;
     /* relaxed: the release of the word says that it is written */
     atomic_store_explicit(&cell->id, (uint64_t)core->id << 32 | slot->item.index,
@@ -299,6 +300,7 @@ static void swing_open(struct kp__slot *slot)
     uint64_t state = slot->state == KP__IDLE ? KP__HERE : KP__GONE;
 
     if (!slot->on_lane) return;
+    if (slot->sub->waiting) state |= KP__TURN;
     struct kp__cell *cell = KP__CELL_OF(slot);
     /* release: pairs with the acquire of who takes it (flow/hit.c) */
     atomic_store_explicit(&cell->word, kp__word(slot->generation, state), memory_order_release);
@@ -332,7 +334,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     uint64_t until;
 
-    if (sub->open || !core->lanes || !is_calm(core, sub) || !rules_allow(core, sub)) return;
+    if (sub->open || !core->lanes || !is_calm(core, sub, now) || !rules_allow(core, sub)) return;
     if (sub->calm > 0) {
         sub->calm--;
         return;
@@ -380,8 +382,8 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     /* acquire: pairs with the release of who gave it back; whose swing comes later, fails */
     uint64_t word = atomic_fetch_and_explicit(&cell->word, ~(uint64_t)KP__WORD_STATE,
                                               memory_order_acq_rel);
-    uint64_t generation = word >> 2, leases = generation - slot->generation;
-    bool gone = (word & KP__WORD_STATE) == KP__GONE;
+    uint64_t generation = word >> KP__WORD_BITS, leases = generation - slot->generation;
+    bool gone = word & KP__GONE;
 
     slot->on_lane = false;
     if (leases == 0 && gone == (slot->state == KP__LENT)) return;
@@ -399,7 +401,8 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
             .since = now,
             .tag = atomic_load_explicit(&cell->tag, memory_order_relaxed),
             .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
-            .hit = true
+            .hit = true,
+            .turn = word & KP__TURN
         };
         found(core, slot, KP__LENT);
         kp__file_slot(core, slot);

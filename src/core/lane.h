@@ -11,7 +11,8 @@
  * of a borrower comes before the shutting, which then sees what it did, or fails and takes the
  * lock, under which the books are the truth. Who waits has shut the lane before, under the lock,
  * and no lane opens while somebody waits: a release that did not see him is one that he has seen
- * (I6). No second look at a gate is needed, nor any order between different words.
+ * (I6). But for a turn (KP_EVENTUAL), in which he comes and looks by himself, and so does one
+ * release of sixteen. No second look at a gate is needed, nor any order between different words.
  *
  * A cell carries the generation of its slot: each lease swings its word to the next one, so a lease
  * that has ended finds another word and takes the lock to be told (I8). A stale number leads to a
@@ -26,7 +27,11 @@
 #include "core/slot.h"
 
 enum { KP__SHUT, KP__HERE, KP__GONE }; /* of a word: the books know; idle; lent */
-enum { KP__WORD_STATE = 3, KP__WORD_NEXT = 4 };
+enum { KP__TURN = 4 }; /* besides: others wait, until a turn is over (KP_EVENTUAL) */
+enum { KP__WORD_STATE = 7, KP__WORD_BITS = 3, KP__WORD_NEXT = 1 << KP__WORD_BITS };
+
+/* Of the leases in a turn, one of so many ends with the lock, which looks at the clock. */
+enum { KP__LOOKS = 16, KP__NO_LOOK = (KP__LOOKS - 1) * KP__WORD_NEXT };
 
 /* Where a word of 64 bits needs a lock of its own, lanes would gain nothing. */
 #define KP__LANES_PAY (ATOMIC_LLONG_LOCK_FREE == 2)
@@ -35,7 +40,13 @@ enum { KP__WORD_STATE = 3, KP__WORD_NEXT = 4 };
 
 static inline uint64_t kp__word(uint64_t generation, uint64_t state)
 {
-    return generation << 2 | state;
+    return generation << KP__WORD_BITS | state;
+}
+
+/* The number of the lease that has a seat, or had it last. */
+static inline uint64_t kp__seat_word(const struct kp__seat *seat)
+{
+    return kp__word(seat->generation, KP__GONE | (seat->turn ? KP__TURN : 0));
 }
 
 /* The last number of a lease: the count of forks, marks, and its cell or its seat. */

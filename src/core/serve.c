@@ -96,6 +96,16 @@ static bool comes_for_it(const struct kp__core *core, const struct kp__request *
     return head->offered && head->sub->count[KP__IDLE] > 0 && kp__is_left(core, head, now);
 }
 
+bool kp__may_be_passed(const struct kp__subpool *sub, uint64_t now)
+{
+    struct kp__request *head[KP__QUEUES];
+    int n = heads(sub, head);
+
+    for (int i = 0; i < n; i++)
+        if (!head[i]->offered || !may_be_passed(head[i], now)) return false;
+    return n > 0;
+}
+
 /* One resource was handed over in order. When all were, another turn begins. */
 static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
@@ -205,6 +215,7 @@ void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
 {
     kp__at(core, now);
+    if (sub->open) kp__lane_shut(core, sub, now); /* who waits for a turn's end looks */
     /* lacks: the last one left */
     if (sub->waiting || sub->contest->lacks) serve(core, sub, now, todo);
     if (core->starved == 0) return;

@@ -56,6 +56,7 @@ struct kp__seat {
                             is being reset, or is being validated first */
     bool reuse, decided; /* what kp_lease_reuse said, if it was called */
     bool hit, warned;    /* it was there already; its leak was reported */
+    bool turn;           /* its lease's number says KP__TURN (core/lane.h) */
 };
 
 /* What a slot needs that is destroyed to make room for another key, or a new resource of its own.

@@ -89,7 +89,7 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     require(kp__heap_holds(&sub->contest->starved) == (lacks != NULL), "I5 starved in one heap");
     require(!lacks || sub->waiting > 0, "I5 who is starved waits");
     require(sub->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
-    require(!sub->open || (sub->waiting == 0 && sub->interest == 0 && sub->promised == 0 &&
+    require(!sub->open || (sub->interest == sub->waiting && sub->promised == 0 &&
                            sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0),
             "I6 a lane is open, and somebody wants something, or something is under way");
     if (!sub->rules) return;

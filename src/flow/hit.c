@@ -141,7 +141,8 @@ int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
     return get_brief(door, key, out);
 }
 
-/* The end of a lease, if it has not ended and its cell is on an open lane. */
+/* The end of a lease, if it has not ended, its cell is on an open lane, and this is not the release
+ * that looks at the clock for those who wait. */
 static KP__PART bool swing_back(kp_lease *lease)
 {
     uint64_t last = lease->opaque[2], word = lease->opaque[1];
@@ -152,7 +153,7 @@ static KP__PART bool swing_back(kp_lease *lease)
     struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, (uint32_t)number);
     /* relaxed: of a cell that the swing vouches for */
     if (atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
-        !(word & KP__GONE) ||
+        !(word & KP__GONE) || (word & (KP__TURN | KP__NO_LOOK)) == KP__TURN ||
         /* release: pairs with the acquire of who takes it next, or shuts the lane */
         !atomic_compare_exchange_strong_explicit(&cell->word, &word,
                                                  word - (KP__GONE - KP__HERE),

@@ -20,7 +20,7 @@ void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, u
     const struct kp__seat *s = kp__seat_at((struct kp__slot *)(uintptr_t)slot, seat);
 
     out->opaque[0] = (uint64_t)pool->core.id << 32 | slot->item.index;
-    out->opaque[1] = kp__word(s->generation, KP__GONE);
+    out->opaque[1] = kp__seat_word(s);
     out->opaque[2] = kp__lease_marks(pool->forks) |
                      (slot->cell ? KP__LEASE_CELL | slot->cell : seat);
 }
@@ -50,13 +50,13 @@ static bool is_zero(const kp_lease *lease)
 static const char *not_held(const struct held *h, uint64_t word, char *text, size_t size)
 {
     const char *dead = "this is not a lease of this pool; was the variable initialised?";
-    uint64_t generation = word >> 2;
+    uint64_t generation = word >> KP__WORD_BITS;
 
     if (!h->slot || h->number >= h->slot->seats) return dead;
-    if (word != kp__word(generation, KP__GONE)) return dead;
+    if ((word & ~(uint64_t)KP__TURN) != kp__word(generation, KP__GONE)) return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
     const struct kp__seat *seat = kp__seat_at(h->slot, h->number);
-    if (seat->generation == generation && seat->lent && !seat->ending) return NULL;
+    if (word == kp__seat_word(seat) && seat->lent && !seat->ending) return NULL;
     if (seat->generation <= generation)
         return "this lease has ended already: it was released twice, the other time through a copy";
     snprintf(text, size,

@@ -128,7 +128,7 @@ static inline bool lane_take(struct kp__slot *slot, const char *tag, const void 
     struct kp__cell *cell = KP__CELL_OF(slot);
     uint64_t word = atomic_load(&cell->word);
 
-    if ((word & KP__WORD_STATE) != KP__HERE) return false;
+    if (!(word & KP__HERE)) return false;
     atomic_store(&cell->word, word + KP__WORD_NEXT + (KP__GONE - KP__HERE));
     atomic_store(&cell->tag, tag);
     atomic_store(&cell->site, site);
@@ -140,7 +140,7 @@ static inline bool lane_give(struct kp__slot *slot)
 {
     uint64_t word = atomic_load(&KP__CELL_OF(slot)->word);
 
-    if ((word & KP__WORD_STATE) != KP__GONE) return false;
+    if (!(word & KP__GONE)) return false;
     atomic_store(&KP__CELL_OF(slot)->word, word - (KP__GONE - KP__HERE));
     return true;
 }

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The short cut in a turn (KP_EVENTUAL): who holds a resource comes back for it without the lock
+ * while another waits, but one release of sixteen looks at the clock; and what another lane's words
+ * say does no harm.
+ */
+#include "hit_stage.h"
+
+/* Somebody who waits for K, was told that something came back, and never comes. */
+static struct kp__request other;
+
+static struct kp__core *lock(void)
+{
+    kp__lock_take(&hit.pool->lock, &kp__life);
+    return hit_core(hit.pool);
+}
+
+static void unlock(void)
+{
+    kp__lock_give(&hit.pool->lock, &kp__life);
+}
+
+static struct kp__subpool *only(const struct kp__core *core)
+{
+    return KP__OF(core->all.next, struct kp__subpool, all);
+}
+
+/* So many resources, all lent to us, and the other one waits. */
+static void stand(int n, kp_lease *lease)
+{
+    hit_stand(n, (kp_options){ .limits = { .max_live = n, .wait_order = KP_EVENTUAL } });
+    for (int i = 0; i < n; i++) lease[i] = hit_take(K);
+    struct kp__core *core = lock();
+    struct kp__subpool *sub = only(core);
+    uint64_t now = kp__now(core->world);
+    if (sub->open) kp__lane_shut(core, sub, now);
+    other = (struct kp__request){
+        .sub = sub, .arrived = now, .deadline = KP__NEVER, .offered = true
+    };
+    kp__list_init(&other.link);
+    core->now = now;
+    sub->interest++;
+    kp__enqueue(core, &other);
+    unlock();
+}
+
+/* The other one leaves, with what it was given. */
+static void leave(void)
+{
+    struct kp__todo todo;
+    struct kp__core *core = lock();
+    uint64_t now = kp__now(core->world);
+
+    kp__todo_init(&todo, core->world);
+    if (!kp__withdraw(core, &other, now, &todo)) kp__decline(core, &other, now, &todo);
+    other.sub->interest--;
+    unlock();
+}
+
+/* The lane is open, beside the other one. */
+static bool is_beside(void)
+{
+    const struct kp__subpool *sub = only(lock());
+    bool beside = sub->open && sub->waiting == 1;
+
+    unlock();
+    return beside;
+}
+
+static bool pair_is_short(void)
+{
+    uint64_t moves = hit_moves();
+
+    hit_use(K);
+    return hit_moves() == moves;
+}
+
+static void one_pair_of_sixteen_must_look_at_the_clock(void)
+{
+    kp_lease lease;
+    int longs = 0, first = -1;
+
+    stand(1, &lease);
+    hit_give(&lease);
+    assert_true(is_beside());
+    for (int i = 0; i < 64; i++) {
+        if (pair_is_short()) continue;
+        if (first < 0) first = i;
+        assert_int_equal((i - first) % KP__LOOKS, 0);
+        longs++;
+        assert_true(is_beside());
+    }
+    assert_int_equal(longs, 4);
+    leave();
+}
+
+static void the_turn_must_end_though_nobody_takes_the_lock(void)
+{
+    kp_lease lease;
+
+    stand(1, &lease);
+    hit_give(&lease);
+    while (kp_try_get(hit.pool, K, &lease) == 0) kp_release(&lease);
+    assert_int_equal(other.grant.kind, KP__GRANT_SLOT);
+    assert_true(kp__now(&kp__life) - other.arrived >= KP__ROUND / 2);
+    leave();
+    hit_warm(K);
+}
+
+static void a_lease_of_a_turn_must_end_after_it(void)
+{
+    kp_lease lease;
+
+    stand(1, &lease);
+    hit_give(&lease);
+    while (lease = hit_take(K), !is_beside()) hit_give(&lease);
+    assert_true(lease.opaque[1] & KP__TURN);
+    leave(); /* which shuts the lane */
+    kp_lease copy = lease, other_mark = lease;
+    other_mark.opaque[1] ^= KP__TURN;
+    kp_release(&other_mark);
+    hit_assert_told(1, "lease");
+    assert_int_equal(hit_stats(K).lent, 1);
+    hit_give(&lease);
+    kp_release(&copy);
+    hit_assert_told(2, "ended already");
+    hit_warm(K);
+    lease = hit_take(K);
+    assert_false(lease.opaque[1] & KP__TURN);
+    hit_give(&lease);
+    kp_release(&copy);
+    hit_assert_told(3, "stale");
+}
+
+static void a_lease_from_before_a_turn_must_end_in_it(void)
+{
+    kp_lease lease[2];
+
+    stand(2, lease);
+    hit_give(&lease[0]);
+    assert_true(is_beside());
+    HIT_LONG(hit_give(&lease[1])); /* its number knows nothing of a turn */
+    assert_int_equal(hit_stats(K).idle, 2);
+    leave();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HIT_TEST(one_pair_of_sixteen_must_look_at_the_clock),
+        HIT_TEST(the_turn_must_end_though_nobody_takes_the_lock),
+        HIT_TEST(a_lease_of_a_turn_must_end_after_it),
+        HIT_TEST(a_lease_from_before_a_turn_must_end_in_it),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
