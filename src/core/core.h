@@ -62,6 +62,7 @@ struct kp__core {
     int64_t minima, floors; /* of all keys, added up */
     struct kp__timers slots_due, keys_due; /* the calendar */
     uint32_t count[KP__STATES];
+    int64_t returning; /* lent ones on open lanes: any of them may be idle by now (lane.h) */
     uint32_t leases, waiting, promised;
     uint64_t stamps, returns, serials;
     struct kp__tally tally;
@@ -133,7 +134,7 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t
 #define KP__LOOKS_AFTER UINT64_C(250000)
 
 /* Is what a request could have left to whoever is faster? Then it is told, once, and comes. */
-bool kp__is_left(const struct kp__core *core, const struct kp__request *request, uint64_t now);
+bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint64_t now);
 void kp__offer(struct kp__request *request, struct kp__todo *todo);
 
 /* Others wait, and the first of them were told, come, and may be passed until then: the lane may be
@@ -189,7 +190,7 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 /* Have the keeper make what is wanted, if anything is. */
 void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 /* Resources that the background should make; `force` as above. */
-int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool *sub, bool force);
+int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force);
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */

@@ -205,15 +205,15 @@ void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reaso
 }
 
 /* More idle ones than may be kept? */
-static bool over_idle(const struct kp__core *core, const struct kp__subpool *sub, uint32_t more)
+static bool over_idle(struct kp__core *core, const struct kp__subpool *sub, uint32_t more)
 {
     return (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
-           (int64_t)core->count[KP__IDLE] + more > core->max_idle ||
-           kp__sub_staying(sub) > sub->rules->max_live + sub->rules->reserve;
+           kp__sub_staying(sub) > sub->rules->max_live + sub->rules->reserve ||
+           !kp__may_idle(core, more);
 }
 
 /* Why a returned resource may not be kept (enum kp__reason); -1: it may. */
-static int must_close(const struct kp__core *core, const struct kp__slot *slot, bool keep,
+static int must_close(struct kp__core *core, const struct kp__slot *slot, bool keep,
                       enum kp__reason reason, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;

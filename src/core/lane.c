@@ -181,8 +181,7 @@ static bool rules_allow(const struct kp__core *core, const struct kp__subpool *s
 
     return r->sharing == 1 && r->min_idle == 0 && r->utilization_pct == 100 && r->idle_lifo &&
            r->reuse && !(r->excess_check & KP_CHECK_RETURN) && live <= r->max_lent &&
-           live <= r->max_idle && live <= r->max_live && core->lent.cap == KP__UNBOUND &&
-           core->max_idle == KP__UNBOUND && !core->resets &&
+           live <= r->max_idle && live <= r->max_live && !core->resets &&
            (!core->validates || !(r->validate_on & KP_CHECK_RETURN));
 }
 
@@ -277,19 +276,32 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
     return true;
 }
 
-/* Name the cells in the lane. Returns how many. */
+/* While the lane is open, it has what its resource may need meanwhile, so that no limit over all
+ * keys can be broken there: an idle one a lent permit, a lent one a place among the idle. */
+static void reserve(struct kp__core *core, const struct kp__slot *slot, int one)
+{
+    if (slot->state == KP__IDLE) core->lent.used += one;
+    else core->returning += one;
+}
+
+/* Name the cells in the lane, as many as there are reserves for: first those used last. Returns how
+ * many. */
 static uint32_t name_cells(struct kp__core *core, struct kp__subpool *sub)
 {
     uint32_t many = sub->count[KP__IDLE] + sub->count[KP__LENT], k = 0;
 
     make_lists(sub, many);
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
+        int64_t most = kp__lane_most(core, state);
         const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node && k < sub->lane_room;
              node = kp__list_next(list, node)) {
             struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-            slot->on_lane = is_plain(slot) && give_cell(core, sub, slot);
-            if (slot->on_lane) set_cell(sub, k++, slot->cell);
+            slot->on_lane = most > 0 && is_plain(slot) && give_cell(core, sub, slot);
+            if (!slot->on_lane) continue;
+            set_cell(sub, k++, slot->cell);
+            reserve(core, slot, 1);
+            most--;
         }
     }
     return k;
@@ -341,7 +353,9 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     }
     until = end_of_term(core, sub, now);
     if (until != KP__NEVER && until <= kp__later(now, core->least_term)) return;
-    if (!kp__lane_make(core, sub) || (sub->on_lane = name_cells(core, sub)) == 0) return;
+    if (kp__lane_most(core, KP__IDLE) == 0 || !kp__lane_make(core, sub) ||
+        (sub->on_lane = name_cells(core, sub)) == 0)
+        return;
     sub->open = true;
     sub->opened = now;
     sub->until = until;
@@ -386,6 +400,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     bool gone = word & KP__GONE;
 
     slot->on_lane = false;
+    reserve(core, slot, -1);
     if (leases == 0 && gone == (slot->state == KP__LENT)) return;
     slot->generation = generation;
     slot->lends += leases;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * All open lanes of a pool, in the order in which their terms end (lane.h).
+ * All open lanes of a pool, in the order in which their terms end, and what they reserve (lane.h).
  */
 #include "core/core.h"
 #include "core/lane.h"
@@ -33,6 +33,7 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
 {
     struct kp__subpool *sub;
 
+    kp__at(core, now);
     for (; most > 0 && (sub = first_open(core)) != NULL && sub->until <= now; most--) {
         kp__lane_shut(core, sub, now);
         if (sub->served > 0) kp__lane_open(core, sub, now);
@@ -57,4 +58,44 @@ void kp__lane_shut_all(struct kp__core *core, uint64_t now)
         kp__heap_node_init(&sub->term);
         if (sub->open) kp__lane_shut(core, sub, now);
     }
+}
+
+/* ---- limits over all keys -------------------------------------------------------------------- */
+
+/* Where everything there is may be lent at once, a lane takes what it likes: only who creates could
+ * lack something. Else it takes half of what is left of three quarters, so that others have lanes
+ * too, and who takes the lock mostly finds a permit without one being shut. */
+static int64_t lent_most(const struct kp__core *core)
+{
+    int64_t left = core->lent.cap - core->lent.used, spare = core->lent.cap / 4;
+
+    if (core->live.used <= core->lent.cap) return left;
+    return left > spare ? (left - spare + 1) / 2 : 0;
+}
+
+int64_t kp__lane_most(const struct kp__core *core, int state)
+{
+    if (state == KP__IDLE) return lent_most(core);
+    return core->max_idle - core->count[KP__IDLE] - core->returning;
+}
+
+static bool shut_one(struct kp__core *core)
+{
+    struct kp__subpool *sub = first_open(core);
+
+    if (sub) kp__lane_shut(core, sub, core->now);
+    return sub != NULL;
+}
+
+void kp__lanes_leave_lent(struct kp__core *core)
+{
+    while (core->lent.used >= core->lent.cap && shut_one(core)) continue;
+}
+
+bool kp__may_idle(struct kp__core *core, uint32_t more)
+{
+    int64_t most = core->max_idle - more;
+
+    while (core->count[KP__IDLE] + core->returning > most && shut_one(core)) continue;
+    return core->count[KP__IDLE] <= most;
 }

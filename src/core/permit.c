@@ -151,7 +151,7 @@ static int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool *sub, bool force)
+int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force)
 {
     const struct kp__rules *r = sub->rules;
     int64_t target, have, share;
@@ -163,9 +163,9 @@ int64_t kp__refill_wanted(const struct kp__core *core, const struct kp__subpool 
     target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
     if (target > r->max_live) target = r->max_live;
     if (r->max_idle < target - sub->count[KP__LENT]) target = sub->count[KP__LENT] + r->max_idle;
-    if ((int64_t)core->count[KP__IDLE] >= core->max_idle) return 0; /* it would not be kept */
     have = kp__sub_live(sub) + sub->promised + sub->rare->health.kept_count;
-    return at_least(target - have, 0);
+    if (target <= have || !kp__may_idle(core, 1)) return 0; /* it would not be kept */
+    return target - have;
 }
 
 void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
@@ -179,6 +179,7 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 {
     const struct kp__health *h = &sub->rare->health;
 
+    kp__at(core, now);
     if (kp__refill_wanted(core, sub, force) == 0) return false;
     if (kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH))
         return false; /* they come first */

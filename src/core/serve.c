@@ -74,14 +74,14 @@ static bool may_be_passed(const struct kp__request *request, uint64_t now)
  * faster. He is woken to come for it; if it is gone, he looks again after a moment, until he has
  * one or may not be passed any more. So there is one wake-up in a turn, not in each return, and
  * nobody sleeps beside what is idle: who was offered it is a call in progress (L1). */
-bool kp__is_left(const struct kp__core *core, const struct kp__request *request, uint64_t now)
+bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint64_t now)
 {
     const struct kp__subpool *sub = request->sub;
 
     if (request->here || !kp__list_linked(&request->link) || !may_be_passed(request, now))
         return false;
     return (int64_t)sub->count[KP__IDLE] <= sub->rules->max_idle && /* else it would not stay */
-           (int64_t)core->count[KP__IDLE] <= core->max_idle;
+           kp__may_idle(core, 0);
 }
 
 void kp__offer(struct kp__request *request, struct kp__todo *todo)
@@ -91,7 +91,7 @@ void kp__offer(struct kp__request *request, struct kp__todo *todo)
 }
 
 /* Was it told of what is there? Then there is nothing to decide. */
-static bool comes_for_it(const struct kp__core *core, const struct kp__request *head, uint64_t now)
+static bool comes_for_it(struct kp__core *core, const struct kp__request *head, uint64_t now)
 {
     return head->offered && head->sub->count[KP__IDLE] > 0 && kp__is_left(core, head, now);
 }

@@ -102,6 +102,37 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     }
 }
 
+/* So many of its slots are on its open lane, which reserves something for each. */
+static uint32_t on_lane(const struct kp__subpool *sub, enum kp__state state)
+{
+    const struct kp__list *list = KP__SLOTS(sub, state);
+    uint32_t n = 0;
+
+    for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l))
+        n += KP__OF(l, const struct kp__slot, link)->on_lane;
+    return n;
+}
+
+/* Of the keys looked at, which may not be all. */
+static void verify_lanes(const struct kp__core *core)
+{
+    int64_t idle = 0, lent = 0;
+    int looked = 0;
+    const struct kp__list *l = kp__list_first(&core->all);
+    bool open = kp__heap_top(&core->open) != NULL;
+
+    for (; l && looked < KEYS_LOOKED_AT; l = kp__list_next(&core->all, l), looked++) {
+        idle += on_lane(KP__OF(l, const struct kp__subpool, all), KP__IDLE);
+        lent += on_lane(KP__OF(l, const struct kp__subpool, all), KP__LENT);
+    }
+    require(core->leases + idle <= core->lent.used, "I3 an idle one on a lane has a lent permit");
+    require(lent <= core->returning && (l || lent == core->returning), "I3 returning");
+    require(!open || core->count[KP__IDLE] + core->returning <= core->max_idle,
+            "I3 budget.max_idle, whatever comes back over a lane");
+    require(!open || !kp__heap_top(&core->lent.starved),
+            "I5 a lane is open, and somebody lacks a lent permit");
+}
+
 void kp__verify(struct kp__core *core)
 {
     int64_t live = 0;
@@ -116,6 +147,7 @@ void kp__verify(struct kp__core *core)
     require(core->lent.used <= core->lent.cap, "I3 budget.max_lent");
     verify_budget(core, &core->lent, "I5 idle lent permits");
     verify_budget(core, &core->creating, "I5 idle creating permits");
+    verify_lanes(core);
     for (const struct kp__list *l = kp__list_first(&core->all); l && looked < KEYS_LOOKED_AT;
          l = kp__list_next(&core->all, l), looked++)
         verify_sub(core, KP__OF(l, const struct kp__subpool, all));

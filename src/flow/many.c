@@ -153,8 +153,8 @@ static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
 
     if (core->phase != KP__OPEN) return KP_ECLOSED;
     if (kp__sub_live(sub) + sub->promised >= sub->rules->max_live) return KP_EFULL;
-    bool kept = (int64_t)sub->count[KP__IDLE] < sub->rules->max_idle &&
-                (int64_t)core->count[KP__IDLE] < core->max_idle;
+    kp__at(core, kp__time(pool));
+    bool kept = (int64_t)sub->count[KP__IDLE] < sub->rules->max_idle && kp__may_idle(core, 1);
     if (!kept && sub->waiting == 0) return KP_EFULL;
     return kp__budgets_have_room(core, sub) ? 0 : KP_EFULL;
 }

@@ -171,6 +171,18 @@ static inline bool stage_could_take(const struct stage *s, const struct kp__subp
            !sub->contest->lacks;
 }
 
+/* On open lanes, in this state when they opened: what is reserved for them. */
+static inline int64_t stage_on_lanes(const struct stage *s, enum kp__state state)
+{
+    int64_t n = 0;
+
+    for STAGE_EACH (l, &s->core.all) {
+        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        for STAGE_EACH (m, KP__SLOTS(sub, state)) n += KP__OF(m, struct kp__slot, link)->on_lane;
+    }
+    return n;
+}
+
 static inline void stage_check(struct stage *s)
 {
     struct kp__core *core = &s->core;
@@ -206,7 +218,9 @@ static inline void stage_check(struct stage *s)
     assert_int_equal(core->waiting, waiting);
     assert_int_equal(core->promised, promised);
     assert_int_equal(core->key_count, keys);
-    assert_int_equal(core->lent.used, lent);
+    assert_int_equal(core->lent.used, lent + stage_on_lanes(s, KP__IDLE));
+    assert_int_equal(core->returning, stage_on_lanes(s, KP__LENT));
+    assert_true(core->lent.used <= core->lent.cap);
     assert_int_equal(core->live.used, live);
     assert_int_equal(core->creating.used, (int64_t)count[KP__CREATING] + promised);
     assert_int_equal(core->live.evictable.count, spare);

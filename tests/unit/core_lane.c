@@ -118,8 +118,7 @@ static void a_lane_must_stay_shut_where_a_rule_could_be_broken_on_it(struct stag
     STAYS_SHUT(s, sub, r->max_lent, 1);
     STAYS_SHUT(s, sub, r->max_idle, 1);
     STAYS_SHUT(s, sub, r->max_live, 1);
-    STAYS_SHUT(s, sub, s->core.lent.cap, 100);
-    STAYS_SHUT(s, sub, s->core.max_idle, 100);
+    STAYS_SHUT(s, sub, s->core.lent.cap, 1);
     STAYS_SHUT(s, sub, s->core.resets, true);
 }
 
