@@ -204,6 +204,7 @@ static void add(const struct stage *stage)
     for (int i = 0; i < stage->held; i++) {
         if (kp_get(g.pool, cast_key(0), &now, &g.main[i]) != 0) ex_fail("set-up failed");
         ((struct thing *)g.main[i].resource)->holders++;
+        g.lent++;
     }
 }
 
@@ -219,6 +220,7 @@ static void hold(const struct stage *stage)
         ((struct thing *)g.main[i].resource)->known = true;
         if (i < held) {
             ((struct thing *)g.main[i].resource)->holders++;
+            g.lent++;
         } else {
             kp_release(&g.main[i]);
             g.main[i] = (kp_lease){ .resource = NULL };
@@ -251,6 +253,7 @@ void stage_set(const struct stage *stage)
     if (stage->may & MAY_RESIZE) g.stage.max_live = 2;
     o.budget.max_live = stage->budget;
     o.budget.max_lent = stage->max_lent;
+    o.budget.max_idle = stage->max_idle;
     o.leak_after_ms = KP_OFF;
     o.forget_key_after_ms = stage->forgets || stage->renewed ? KP_SECONDS(5) : KP_OFF;
     if (stage->loops) o.driver.flags = KP_NEVER_BLOCKS;
@@ -289,6 +292,8 @@ void cast_books(void)
         ex_fail("I3: live is not creating + idle + lent + closing");
     if (all.creates - all.destroys != all.live - all.creating)
         ex_fail("I12: created - destroyed is not what is there");
+    if (g.stage.max_idle && (int64_t)all.idle > g.stage.max_idle)
+        ex_fail("I3: %d are idle, and budget.max_idle is %d", (int)all.idle, (int)g.stage.max_idle);
     if (!ex_is_live() && all.creating == 0 && all.closing == 0 && (int)all.live != g.all)
         ex_fail("I3: the pool says %d live, the driver knows %d", (int)all.live, g.all);
 }
@@ -361,8 +366,10 @@ void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations)
     if (t->invalid && t->invalid <= invalidations)
         ex_fail("I5: a resource is lent after it was invalidated");
     ex_up(&t->holders);
-    int holders = ex_add(&t->holders, 1);
+    int holders = ex_add(&t->holders, 1), lent = ex_add(&g.lent, 1);
     if (holders > g.stage.sharing) ex_fail("I1: %d hold one resource", holders);
+    if (g.stage.max_lent && lent > g.stage.max_lent)
+        ex_fail("I3: %d are lent, and budget.max_lent is %d", lent, (int)g.stage.max_lent);
     if (!ex_is_real()) t->known = true;
     ex_use(&t->payload, g.stage.sharing == 1);
     g.lease[me][g.leases[me]++] = lease;
@@ -413,6 +420,7 @@ static void hand_back(kp_lease *lease, bool discard)
     ex_use(&t->payload, g.stage.sharing == 1);
     ex_down(&t->holders);
     (void)ex_add(&t->holders, -1);
+    (void)ex_add(&g.lent, -1);
     ex_note("%s", discard ? "discard" : "release");
     if (discard) kp_discard(lease);
     else kp_release(lease);
@@ -461,7 +469,10 @@ void cast_end_copy(int lease, bool discard)
     struct thing *t = copy.resource;
 
     /* whoever comes first says that main holds it no more, in the same step */
-    if (ex_claim(&g.main_ended[lease])) (void)ex_add(&t->holders, -1);
+    if (ex_claim(&g.main_ended[lease])) {
+        (void)ex_add(&t->holders, -1);
+        (void)ex_add(&g.lent, -1);
+    }
     ex_note("%s main's", discard ? "discard" : "release");
     if (discard) kp_discard(&copy);
     else kp_release(&copy);

@@ -22,7 +22,8 @@ enum {
 };
 
 struct stage {
-    int64_t max_live, budget, min_live, sharing, max_lent; /* budget: of max_live */
+    int64_t max_live, budget, min_live, sharing, max_lent, max_idle; /* budget: of max_live;
+                                                                  the last two: over all keys */
     bool validates, resets, pends;
     bool eventual;       /* its order: KP_EVENTUAL */
     bool hangs;          /* one create of key 0 is answered when all is over */

@@ -22,7 +22,7 @@ struct thing {
 struct ghosts {
     kp_pool *pool;
     struct stage stage;
-    int live[KEYS], all, made, gone, failed;
+    int live[KEYS], all, lent, made, gone, failed;
     uint32_t invalidations, closed;
     uint32_t pending, job_taken; /* a create that was answered KP_PENDING; one at a time */
     kp_job *job;

@@ -154,6 +154,10 @@ static const struct stage passing_lent = { .max_live = 2, .max_lent = 1, .held =
                                            .eventual = true };
 static const struct stage passing_mix = { .max_live = 2, .idle = 1, .validates = true,
                                           .eventual = true };
+static const struct stage one_lent = { .max_live = 1, .max_lent = 1, .idle = 1 };
+static const struct stage two_lent = { .max_live = 2, .max_lent = 2, .idle = 2 };
+static const struct stage two_kept = { .max_live = 2, .max_idle = 2, .idle = 2 };
+static const struct stage one_kept = { .max_live = 2, .max_idle = 1, .held = 1, .idle = 1 };
 static const struct stage new_key = { .max_live = 1, .fresh = true };
 
 /* Two threads with two operations and more, and what takes longer to look at. */
@@ -175,6 +179,17 @@ static const struct chosen {
     { "two keys, 1 idle of 1 in all", &two_keys,
       { "grbr gr", "grbr br", "brgr K", "arar br", "arar brbr", "arar grbr" } },
     { "a new key", &new_key, { "gr s", "gr 0", "p 0", "m 0" } },
+    { "two keys, at most 1 lent", &one_lent,
+      { "gr br", "grgr br", "grbr brgr", "arar br", "tr brbr", "grtr br", "gr vr", "wr brtr",
+        "gd br", "grgr bd", "gr brk", "gr brs", "gr br0", "gr 2br", "fr br", "arar brbr" } },
+    { "two keys, at most 2 lent", &two_lent,
+      { "gr br", "gtrr br", "gr brtr", "arar br", "gr btrr", "trtr brs" } },
+    { "two keys, at most 2 idle", &two_kept,
+      { "ggrr sbr", "ggrr brbr", "gtrr sbr", "gtrr brtr", "aarr sbrs", "ggrr sM", "ggrr sbd",
+        "ggdr sbr", "wgrr sbr", "ggrr kbr", "ggrr br0", "gr brbr" } },
+    { "two keys, at most 1 idle", &one_kept,
+      { "br R", "brgr R", "br gr", "br tr", "bd gr", "br Rgr", "br arar", "br M", "M gr", "br m",
+        "br k", "br s", "bbrr R", "br D", "br 0", "br yr" } },
 }, triples[] = {
     { "1 held of 1", &one_held,
       { "gr gr R", "gr wr R", "wr wr R", "gr tr R", "gr gr k", "gr R k", "gr D k", "gr gr 0",
@@ -187,6 +202,11 @@ static const struct chosen {
         "gr k k", "arar gr k", "arar arar x" } },
     { "two keys, 1 idle of 1 in all", &two_keys,
       { "gr br tr", "gr br wr", "tr br k", "arar br gr" } },
+    { "two keys, at most 1 lent", &one_lent,
+      { "gr br tr", "gr br wr", "gr br br", "arar br gr", "gr br k", "gr bd vr" } },
+    { "two keys, at most 2 lent", &two_lent, { "gr br tr", "gr gr br", "ar br br", "gtrr br vr" } },
+    { "two keys, at most 2 idle", &two_kept, { "ggrr br s", "ggrr br gr", "aarr s br" } },
+    { "two keys, at most 1 idle", &one_kept, { "br gr R", "br br R", "br ar k", "br tr R" } },
     { "two keys, 1 held of 1 in all", &two_keys_held,
       { "gr br R", "br br R", "gr br D", "br wr R", "br R 0", "br R K" } },
     { "created later, 1 of 1", &later,
@@ -213,6 +233,7 @@ static const struct chosen {
       { "SLr J", "WLr J", "SX J", "SX gr J", "SLr gr J", "SLr SLr J", "SXSLr J", "S J", "SLr k J",
         "SLr 0 J", "WX J", "SPX J" } },
     { "validated, 1 idle of 2", &mix_2, { "SLr kgr", "WLr kgr", "SX kgr", "SLr gd", "SLr x" } },
+    { "two keys, at most 1 lent", &one_lent, { "SLr br", "BLr gr", "SX br", "BLr tr gr" } },
     { "1 held of 1", &one_held, { "SLr gr R", "SX gr R", "SX wr R", "SX SLr R", "SLr wr D" } },
     { "two keys, 1 held of 1 in all", &two_keys_held, { "SLr br R", "BLr gr R", "SX br R" } },
 }, loops[] = {
