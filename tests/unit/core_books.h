@@ -135,6 +135,24 @@ static inline bool stage_invited(const struct stage *s)
     return false;
 }
 
+/* On open lanes, in this state when they opened: what is reserved for them. */
+static inline int64_t stage_on_lanes(const struct stage *s, enum kp__state state)
+{
+    int64_t n = 0;
+
+    for STAGE_EACH (l, &s->core.all) {
+        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        for STAGE_EACH (m, KP__SLOTS(sub, state)) n += KP__OF(m, struct kp__slot, link)->on_lane;
+    }
+    return n;
+}
+
+/* Lent permits that are not only reserved for what may happen on lanes. */
+static inline int64_t stage_lent(const struct stage *s)
+{
+    return s->core.lent.used - stage_on_lanes(s, KP__IDLE);
+}
+
 /* Could the first of those who may create be served right now? Then it must not be waiting. */
 static inline bool stage_could_create(const struct stage *s, const struct kp__subpool *sub)
 {
@@ -144,7 +162,7 @@ static inline bool stage_could_create(const struct stage *s, const struct kp__su
 
     if (!kp__queue_first(sub, KP__EITHER) && !kp__queue_first(sub, KP__FRESH)) return false;
     if (!core->can_create || h->tripped || s->now < h->back_off) return false;
-    if (core->lent.used >= core->lent.cap || sub->lent_permits >= r->max_lent) return false;
+    if (stage_lent(s) >= core->lent.cap || sub->lent_permits >= r->max_lent) return false;
     if (sub->count[KP__CREATING] + sub->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
         return false;
@@ -167,20 +185,8 @@ static inline bool stage_could_take(const struct stage *s, const struct kp__subp
     if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->rare->open_seats)) return false;
     bool lacks = sub->contest->lacks != NULL;
     if (kp__queue_first(sub, KP__SPONSORS)) return !lacks; /* it has its lent permit */
-    return sub->lent_permits < sub->rules->max_lent && s->core.lent.used < s->core.lent.cap &&
+    return sub->lent_permits < sub->rules->max_lent && stage_lent(s) < s->core.lent.cap &&
            !sub->contest->lacks;
-}
-
-/* On open lanes, in this state when they opened: what is reserved for them. */
-static inline int64_t stage_on_lanes(const struct stage *s, enum kp__state state)
-{
-    int64_t n = 0;
-
-    for STAGE_EACH (l, &s->core.all) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
-        for STAGE_EACH (m, KP__SLOTS(sub, state)) n += KP__OF(m, struct kp__slot, link)->on_lane;
-    }
-    return n;
 }
 
 static inline void stage_check(struct stage *s)
@@ -218,7 +224,7 @@ static inline void stage_check(struct stage *s)
     assert_int_equal(core->waiting, waiting);
     assert_int_equal(core->promised, promised);
     assert_int_equal(core->key_count, keys);
-    assert_int_equal(core->lent.used, lent + stage_on_lanes(s, KP__IDLE));
+    assert_int_equal(stage_lent(s), lent);
     assert_int_equal(core->returning, stage_on_lanes(s, KP__LENT));
     assert_true(core->lent.used <= core->lent.cap);
     assert_int_equal(core->live.used, live);

@@ -25,7 +25,7 @@ static struct page read_page(const struct stage *s, const struct kp__slot *slot)
         sub->tally, s->core.tally,
         sub->count[KP__IDLE], sub->count[KP__LENT], sub->leases, sub->lent_permits,
         s->core.count[KP__IDLE], s->core.count[KP__LENT], s->core.leases,
-        s->core.lent.used - stage_on_lanes(s, KP__IDLE), slot->first,
+        stage_lent(s), slot->first,
     };
 }
 

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of what open lanes reserve of the limits over all keys (core/lanes.c): they hold whatever
+ * happens on a lane, and nobody is told no, or waits, because of what is only reserved.
+ */
+#include "core_lanes.h"
+
+/* A stage where so many may be lent, and idle, over all keys; 0: no limit. */
+static void budget_stage(struct stage *s, int64_t max_lent, int64_t max_idle)
+{
+    lane_stage(s);
+    if (max_lent) s->core.lent.cap = max_lent;
+    if (max_idle) s->core.max_idle = max_idle;
+}
+
+/* A key with so many idle ones, and with its lane open. */
+static struct kp__subpool *open_key(struct stage *s, int idle)
+{
+    struct kp__subpool *sub = lane_key(s, idle, 0);
+
+    assert_true(lane_open(s, sub));
+    return sub;
+}
+
+static struct kp__slot *idle_of(const struct kp__subpool *sub)
+{
+    return KP__OF(kp__list_first(KP__SLOTS(sub, KP__IDLE)), struct kp__slot, link);
+}
+
+/* ---- max_lent: what is reserved -------------------------------------------------------------- */
+
+static void a_lane_must_hold_a_lent_permit_for_each_idle_one_on_it(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 4, 0);
+    struct kp__subpool *sub = lane_key(&s, 3, 1);
+    assert_int_equal(s.core.lent.used, 1);
+    assert_true(lane_open(&s, sub));
+    assert_int_equal(s.core.lent.used, 3);
+    assert_int_equal(s.core.returning, 1);
+    assert_true(lane_take(idle_of(sub), "t", NULL));
+    assert_int_equal(s.core.lent.used, 3);
+    lane_shut(&s, sub);
+    assert_int_equal(s.core.lent.used, 2);
+    assert_int_equal(s.core.returning, 0);
+    lane_close(&s);
+}
+
+static void where_all_may_be_lent_at_once_lanes_must_have_all(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 6, 0);
+    struct kp__subpool *a = lane_key(&s, 4, 0), *b = lane_key(&s, 2, 0);
+    assert_true(lane_open(&s, a));
+    assert_int_equal(a->on_lane, 4);
+    assert_true(lane_open(&s, b));
+    assert_int_equal(b->on_lane, 2);
+    assert_int_equal(s.core.lent.used, 6);
+    lane_close(&s);
+}
+
+static void where_not_all_may_be_lent_each_lane_must_leave_half_to_others(void **state)
+{
+    struct stage s;
+    struct kp__subpool *sub[4];
+    static const uint32_t on_lane[] = { 3, 2, 1 };
+
+    (void)state;
+    budget_stage(&s, 8, 0);
+    for (int i = 0; i < 4; i++) sub[i] = lane_key(&s, 4, 0);
+    for (int i = 0; i < 3; i++) {
+        assert_true(lane_open(&s, sub[i]));
+        lane_assert(sub[i], on_lane[i], 1);
+    }
+    assert_int_equal(s.core.lent.used, 6);
+    assert_false(lane_open(&s, sub[3]));
+    assert_int_equal(sub[3]->lane, 0); /* not even a line */
+    lane_shut(&s, sub[2]);
+    assert_true(lane_open(&s, sub[3]));
+    lane_close(&s);
+}
+
+static void a_lane_with_few_permits_must_have_those_that_were_used_last(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 2, 0);
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *first = stage_idle(&s, sub), *second = stage_idle(&s, sub),
+                    *last = stage_idle(&s, sub);
+    assert_true(lane_open(&s, sub));
+    assert_int_equal(sub->on_lane, 1);
+    assert_true(last->on_lane && !first->on_lane && !second->on_lane);
+    assert_int_equal(s.core.lent.used, 1);
+    lane_close(&s);
+}
+
+static void a_lane_must_stay_shut_where_no_permit_is_left_to_reserve(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 2, 0);
+    struct kp__subpool *a = lane_key(&s, 2, 0), *b = lane_key(&s, 1, 0);
+    struct kp__slot *held = stage_lend(&s, a), *other = stage_lend(&s, a);
+    assert_false(lane_open(&s, b));
+    stage_give(&s, held, 0, true);
+    assert_true(lane_open(&s, b));
+    stage_give(&s, other, 0, true);
+    lane_close(&s);
+}
+
+/* ---- max_lent: who lacks what is only reserved ----------------------------------------------- */
+
+static void what_is_only_reserved_must_be_left_to_who_lacks_it(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    budget_stage(&s, 2, 0);
+    struct kp__subpool *a = open_key(&s, 2), *b = stage_key(&s);
+    assert_int_equal(s.core.lent.used, 2);
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
+    assert_false(a->open);
+    assert_int_equal(s.core.lent.used, 1);
+    stage_give(&s, stage_take(&s, &r), 0, true);
+    lane_close(&s);
+}
+
+static void a_try_must_not_be_refused_for_what_is_only_reserved(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    budget_stage(&s, 2, 0);
+    struct kp__subpool *b = lane_key(&s, 1, 0), *a = open_key(&s, 1);
+    assert_true(lane_take(idle_of(a), "t", NULL));
+    assert_int_equal(stage_ask(&s, b, &r, KP_DONT_WAIT), KP__GRANT_SLOT);
+    assert_true(a->open); /* there was another one */
+    struct kp__request more;
+    struct kp__subpool *c = lane_key(&s, 1, 0);
+    assert_int_equal(stage_ask(&s, c, &more, KP_DONT_WAIT), KP__GRANT_NO);
+    STAGE_NO(&more, KP_EAGAIN, "budget.max_lent");
+    assert_false(a->open);
+    assert_int_equal(s.core.lent.used, 2);
+    stage_give(&s, r.grant.slot, 0, true);
+    lane_close(&s);
+}
+
+static void no_more_lanes_must_be_shut_than_somebody_lacks(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+    struct kp__subpool *sub[3];
+
+    (void)state;
+    budget_stage(&s, 3, 0);
+    for (int i = 0; i < 3; i++) sub[i] = open_key(&s, 1);
+    assert_true(lane_take(idle_of(sub[0]), "t", NULL)); /* and so it brings nothing */
+    sub[0]->until = 5;
+    sub[1]->until = 6;
+    kp__heap_fix(&s.core.open, &sub[0]->term);
+    kp__heap_fix(&s.core.open, &sub[1]->term);
+    struct kp__subpool *other = stage_key(&s);
+    assert_int_equal(stage_ask(&s, other, &r, 0), KP__GRANT_PERMIT);
+    assert_false(sub[0]->open);
+    assert_false(sub[1]->open);
+    assert_true(sub[2]->open);
+    assert_int_equal(s.core.lent.used, 3);
+    stage_give(&s, stage_take(&s, &r), 0, true);
+    lane_close(&s);
+}
+
+static void what_is_lent_over_lanes_must_count_for_who_comes_then(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    budget_stage(&s, 2, 0);
+    struct kp__subpool *a = open_key(&s, 2), *b = stage_key(&s);
+    struct kp__slot *slot = idle_of(a);
+    for STAGE_EACH (l, KP__SLOTS(a, KP__IDLE))
+        assert_true(lane_take(KP__OF(l, struct kp__slot, link), "t", NULL));
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    assert_string_equal(r.limit, "budget.max_lent");
+    assert_ptr_equal(b->contest->lacks, &s.core.lent);
+    assert_null(kp__heap_top(&s.core.open));
+    assert_false(lane_give(slot)); /* so it takes the lock, and serves him */
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
+    stage_give(&s, stage_take(&s, &r), 0, true);
+    lane_close(&s);
+}
+
+static void no_lane_must_open_while_somebody_lacks_a_lent_permit(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    budget_stage(&s, 2, 0);
+    struct kp__subpool *a = lane_key(&s, 2, 0), *b = stage_key(&s), *c = lane_key(&s, 1, 0);
+    struct kp__slot *one = stage_lend(&s, a), *two = stage_lend(&s, a);
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    assert_false(lane_open(&s, c));
+    stage_give(&s, one, 0, true);
+    struct kp__slot *made = stage_take(&s, &r);
+    stage_give(&s, two, 0, true);
+    assert_true(lane_open(&s, c));
+    stage_give(&s, made, 0, true);
+    lane_close(&s);
+}
+
+static void a_request_that_waits_for_other_reasons_must_not_keep_what_is_reserved(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    budget_stage(&s, 3, 0);
+    struct kp__subpool *a = open_key(&s, 2), *b = stage_key(&s);
+    struct kp__rules one = s.rules;
+    one.max_live = 1;
+    stage_rule(&s, b, &one, -1, -1);
+    struct kp__slot *held = stage_lend(&s, b);
+    assert_true(a->open);
+    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    assert_string_equal(r.limit, "max_live");
+    stage_give(&s, held, 0, true);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    stage_give(&s, r.grant.slot, 0, true);
+    lane_close(&s);
+}
+
+/* ---- max_idle -------------------------------------------------------------------------------- */
+
+static void what_is_lent_on_a_lane_must_count_as_idle(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 0, 2);
+    struct kp__subpool *a = lane_key(&s, 2, 1), *b = stage_key(&s);
+    assert_true(lane_open(&s, a));
+    assert_int_equal(s.core.returning, 1);
+    struct kp__slot *slot = stage_lend(&s, b);
+    stage_give(&s, slot, 0, true);
+    assert_false(a->open); /* it had to be known */
+    assert_int_equal(slot->state, KP__IDLE);
+    assert_int_equal(s.core.count[KP__IDLE], 2);
+    lane_close(&s);
+}
+
+static void what_came_back_over_a_lane_must_leave_no_room_for_others(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 0, 2);
+    struct kp__subpool *a = lane_key(&s, 2, 1), *b = stage_key(&s);
+    struct kp__slot *lent = KP__OF(kp__list_first(KP__SLOTS(a, KP__LENT)), struct kp__slot, link);
+    assert_true(lane_open(&s, a));
+    assert_true(lane_give(lent));
+    struct kp__slot *slot = stage_lend(&s, b);
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(slot->state, KP__CLOSING);
+    assert_int_equal(slot->reason, KP__SURPLUS);
+    assert_int_equal(s.core.count[KP__IDLE], 2);
+    stage_destroy(&s);
+    lane_close(&s);
+}
+
+static void what_was_taken_over_a_lane_must_leave_room_for_others(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 0, 1);
+    struct kp__subpool *a = open_key(&s, 1), *b = stage_key(&s);
+    assert_true(lane_take(idle_of(a), "t", NULL));
+    struct kp__slot *slot = stage_lend(&s, b);
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(slot->state, KP__IDLE);
+    lane_close(&s);
+}
+
+static void what_may_not_all_become_idle_must_be_left_off_the_lane(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 0, 3);
+    struct kp__subpool *sub = lane_key(&s, 3, 2);
+    s.core.max_idle = 2;
+    assert_true(lane_open(&s, sub));
+    assert_int_equal(sub->on_lane, 2);
+    assert_int_equal(s.core.returning, 1);
+    struct kp__slot *off = KP__OF(kp__list_last(KP__SLOTS(sub, KP__LENT)), struct kp__slot, link);
+    assert_false(off->on_lane);
+    stage_give(&s, off, 0, true);
+    assert_false(sub->open);
+    assert_int_equal(s.core.count[KP__IDLE], 2);
+    lane_close(&s);
+}
+
+static void a_lane_must_open_where_as_many_are_idle_as_may_be(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 0, 2);
+    struct kp__subpool *a = open_key(&s, 2);
+    lane_use(idle_of(a), 3);
+    assert_true(kp__may_idle(&s.core, 0));
+    assert_true(a->open);
+    assert_false(kp__may_idle(&s.core, 1));
+    assert_false(a->open);
+    lane_close(&s);
+}
+
+static void only_as_many_lanes_must_be_shut_as_it_takes_to_know(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 0, 6);
+    struct kp__subpool *a = lane_key(&s, 2, 1), *b = lane_key(&s, 2, 1);
+    assert_true(lane_open(&s, a));
+    assert_true(lane_open(&s, b));
+    a->until = 5;
+    kp__heap_fix(&s.core.open, &a->term);
+    assert_true(kp__may_idle(&s.core, 2));
+    assert_true(a->open && b->open);
+    assert_true(kp__may_idle(&s.core, 3));
+    assert_true(!a->open && b->open);
+    lane_close(&s);
+}
+
+/* ---- what the background makes --------------------------------------------------------------- */
+
+static void a_refill_must_see_what_lanes_have_room_for(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 0, 2);
+    struct kp__subpool *a = open_key(&s, 2), *b = stage_key(&s);
+    struct kp__rules least = s.rules;
+    least.min_live = 1;
+    stage_rule(&s, b, &least, -1, -1);
+    assert_int_equal(kp__refill_wanted(&s.core, a, false), 0); /* it wants none, and asks nobody */
+    assert_true(a->open);
+    assert_true(lane_take(idle_of(a), "t", NULL));
+    assert_int_equal(kp__refill_wanted(&s.core, b, false), 1);
+    assert_false(a->open);
+    stage_give(&s, KP__OF(kp__list_first(KP__SLOTS(a, KP__LENT)), struct kp__slot, link), 0, true);
+    assert_int_equal(kp__refill_wanted(&s.core, b, false), 0);
+    lane_close(&s);
+}
+
+static void what_is_found_must_be_lent_since_the_latest_that_is_known(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    budget_stage(&s, 1, 0);
+    struct kp__subpool *a = open_key(&s, 1), *b = stage_key(&s);
+    struct kp__slot *slot = idle_of(a);
+    assert_true(lane_take(slot, "t", NULL));
+    s.now += 7;
+    assert_false(kp__refill_permit(&s.core, b, false, s.now));
+    assert_int_equal(s.core.now, s.now);
+    s.now += 7;
+    a->until = s.now;
+    kp__lane_shut_due(&s.core, s.now, 1);
+    assert_int_equal(s.core.now, s.now);
+    assert_int_equal(slot->first.since, s.now);
+    lane_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lane_must_hold_a_lent_permit_for_each_idle_one_on_it),
+        cmocka_unit_test(where_all_may_be_lent_at_once_lanes_must_have_all),
+        cmocka_unit_test(where_not_all_may_be_lent_each_lane_must_leave_half_to_others),
+        cmocka_unit_test(a_lane_with_few_permits_must_have_those_that_were_used_last),
+        cmocka_unit_test(a_lane_must_stay_shut_where_no_permit_is_left_to_reserve),
+        cmocka_unit_test(what_is_only_reserved_must_be_left_to_who_lacks_it),
+        cmocka_unit_test(a_try_must_not_be_refused_for_what_is_only_reserved),
+        cmocka_unit_test(no_more_lanes_must_be_shut_than_somebody_lacks),
+        cmocka_unit_test(what_is_lent_over_lanes_must_count_for_who_comes_then),
+        cmocka_unit_test(no_lane_must_open_while_somebody_lacks_a_lent_permit),
+        cmocka_unit_test(a_request_that_waits_for_other_reasons_must_not_keep_what_is_reserved),
+        cmocka_unit_test(what_is_lent_on_a_lane_must_count_as_idle),
+        cmocka_unit_test(what_came_back_over_a_lane_must_leave_no_room_for_others),
+        cmocka_unit_test(what_was_taken_over_a_lane_must_leave_room_for_others),
+        cmocka_unit_test(what_may_not_all_become_idle_must_be_left_off_the_lane),
+        cmocka_unit_test(a_lane_must_open_where_as_many_are_idle_as_may_be),
+        cmocka_unit_test(only_as_many_lanes_must_be_shut_as_it_takes_to_know),
+        cmocka_unit_test(a_refill_must_see_what_lanes_have_room_for),
+        cmocka_unit_test(what_is_found_must_be_lent_since_the_latest_that_is_known),
+    };
+
+    return cmocka_run_group_tests_name("core/lane budgets", tests, NULL, NULL);
+}
