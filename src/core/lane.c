@@ -292,7 +292,7 @@ static uint32_t name_cells(struct kp__core *core, struct kp__subpool *sub)
 
     make_lists(sub, many);
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
-        int64_t most = kp__lane_most(core, state);
+        int64_t most = kp__lane_most(core, sub, state);
         const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node && k < sub->lane_room;
              node = kp__list_next(list, node)) {
@@ -353,7 +353,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     }
     until = end_of_term(core, sub, now);
     if (until != KP__NEVER && until <= kp__later(now, core->least_term)) return;
-    if (kp__lane_most(core, KP__IDLE) == 0 || !kp__lane_make(core, sub) ||
+    if (kp__lane_most(core, sub, KP__IDLE) <= 0 || !kp__lane_make(core, sub) ||
         (sub->on_lane = name_cells(core, sub)) == 0)
         return;
     sub->open = true;

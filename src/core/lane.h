@@ -159,13 +159,13 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
  * whose line is full, has forgotten some. */
 void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub);
 
-/* How many idle or lent ones a lane that opens now may have. An open lane reserves a lent permit for
- * each idle one on it, and a place among the idle for each lent one, so that whatever happens on it
- * breaks no limit over all keys. */
-int64_t kp__lane_most(const struct kp__core *core, int state);
+/* How many of its idle or lent ones a lane that opens now may have, if above 0. An open lane reserves
+ * a lent permit for each idle one on it, and a place among the idle for each lent one, so that
+ * whatever happens on it breaks no limit over all keys. */
+int64_t kp__lane_most(const struct kp__core *core, const struct kp__subpool *sub, int state);
 
-/* What is reserved is nobody's: whoever lacks it has lanes shut first, until he has it, or the books
- * are true. Afterwards: is there a lent permit; may so many more be idle? */
+/* What is reserved is nobody's: whoever lacks it has lanes shut first, until he has it, or the
+ * books are true. Afterwards: is there a lent permit; may so many more be idle? */
 void kp__lanes_leave_lent(struct kp__core *core);
 bool kp__may_idle(struct kp__core *core, uint32_t more);
 

@@ -63,19 +63,21 @@ void kp__lane_shut_all(struct kp__core *core, uint64_t now)
 /* ---- limits over all keys -------------------------------------------------------------------- */
 
 /* Where everything there is may be lent at once, a lane takes what it likes: only who creates could
- * lack something. Else it takes half of what is left of three quarters, so that others have lanes
- * too, and who takes the lock mostly finds a permit without one being shut. */
-static int64_t lent_most(const struct kp__core *core)
+ * lack something. Else it takes as many as its key has lent this very moment, and one more, and
+ * leaves a quarter of all: so that other keys have lanes too, and who takes the lock mostly finds a
+ * permit without one being shut. */
+static int64_t idle_most(const struct kp__core *core, const struct kp__subpool *sub)
 {
-    int64_t left = core->lent.cap - core->lent.used, spare = core->lent.cap / 4;
+    int64_t left = core->lent.cap - core->lent.used, wanted = (int64_t)sub->count[KP__LENT] + 1;
 
     if (core->live.used <= core->lent.cap) return left;
-    return left > spare ? (left - spare + 1) / 2 : 0;
+    left -= core->lent.cap / 4;
+    return wanted < left ? wanted : left;
 }
 
-int64_t kp__lane_most(const struct kp__core *core, int state)
+int64_t kp__lane_most(const struct kp__core *core, const struct kp__subpool *sub, int state)
 {
-    if (state == KP__IDLE) return lent_most(core);
+    if (state == KP__IDLE) return idle_most(core, sub);
     return core->max_idle - core->count[KP__IDLE] - core->returning;
 }
 

@@ -63,24 +63,45 @@ static void where_all_may_be_lent_at_once_lanes_must_have_all(void **state)
     lane_close(&s);
 }
 
-static void where_not_all_may_be_lent_each_lane_must_leave_half_to_others(void **state)
+static void where_not_all_may_be_lent_a_lane_must_have_one_more_than_are_lent(void **state)
 {
     struct stage s;
-    struct kp__subpool *sub[4];
-    static const uint32_t on_lane[] = { 3, 2, 1 };
+
+    (void)state;
+    budget_stage(&s, 12, 0);
+    struct kp__subpool *a = lane_key(&s, 8, 2), *b = lane_key(&s, 5, 0);
+    assert_int_equal(s.core.lent.used, 2);
+    assert_true(lane_open(&s, a));
+    lane_assert(a, 3 + 2, 1);
+    assert_true(lane_open(&s, b));
+    lane_assert(b, 1, 1);
+    assert_int_equal(s.core.lent.used, 6);
+    lane_close(&s);
+}
+
+static void where_not_all_may_be_lent_lanes_must_leave_a_quarter(void **state)
+{
+    struct stage s;
+    struct kp__subpool *sub[7];
 
     (void)state;
     budget_stage(&s, 8, 0);
-    for (int i = 0; i < 4; i++) sub[i] = lane_key(&s, 4, 0);
-    for (int i = 0; i < 3; i++) {
-        assert_true(lane_open(&s, sub[i]));
-        lane_assert(sub[i], on_lane[i], 1);
-    }
+    for (int i = 0; i < 7; i++) sub[i] = lane_key(&s, 2, 0);
+    struct kp__slot *held = stage_lend(&s, sub[0]);
+    for (int i = 1; i < 6; i++) assert_true(lane_open(&s, sub[i]));
     assert_int_equal(s.core.lent.used, 6);
-    assert_false(lane_open(&s, sub[3]));
-    assert_int_equal(sub[3]->lane, 0); /* not even a line */
-    lane_shut(&s, sub[2]);
-    assert_true(lane_open(&s, sub[3]));
+    assert_false(lane_open(&s, sub[6]));
+    assert_int_equal(sub[6]->lane, 0); /* not even a line */
+    stage_give(&s, held, 0, true);
+    assert_true(lane_open(&s, sub[6]));
+    held = stage_lend(&s, sub[0]);
+    struct kp__slot *other = stage_lend(&s, sub[0]); /* of the quarter */
+    assert_int_equal(s.core.open.count, 6);
+    assert_int_equal(s.core.lent.used, 8);
+    lane_shut(&s, sub[6]);
+    assert_false(lane_open(&s, sub[6]));
+    stage_give(&s, held, 0, true);
+    stage_give(&s, other, 0, true);
     lane_close(&s);
 }
 
@@ -391,7 +412,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lane_must_hold_a_lent_permit_for_each_idle_one_on_it),
         cmocka_unit_test(where_all_may_be_lent_at_once_lanes_must_have_all),
-        cmocka_unit_test(where_not_all_may_be_lent_each_lane_must_leave_half_to_others),
+        cmocka_unit_test(where_not_all_may_be_lent_a_lane_must_have_one_more_than_are_lent),
+        cmocka_unit_test(where_not_all_may_be_lent_lanes_must_leave_a_quarter),
         cmocka_unit_test(a_lane_with_few_permits_must_have_those_that_were_used_last),
         cmocka_unit_test(a_lane_must_stay_shut_where_no_permit_is_left_to_reserve),
         cmocka_unit_test(what_is_only_reserved_must_be_left_to_who_lacks_it),
