@@ -159,9 +159,9 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
  * whose line is full, has forgotten some. */
 void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub);
 
-/* How many of its idle or lent ones a lane that opens now may have, if above 0. An open lane reserves
- * a lent permit for each idle one on it, and a place among the idle for each lent one, so that
- * whatever happens on it breaks no limit over all keys. */
+/* How many of its idle or lent ones a lane that opens now may have, if above 0. An open lane
+ * reserves a lent permit for each idle one on it, and a place among the idle for each lent one, so
+ * that whatever happens on it breaks no limit over all keys. */
 int64_t kp__lane_most(const struct kp__core *core, const struct kp__subpool *sub, int state);
 
 /* What is reserved is nobody's: whoever lacks it has lanes shut first, until he has it, or the
