@@ -84,6 +84,25 @@ static void what_a_lane_might_lend_must_be_there_for_another_key(void **state)
     hit_give(&b);
 }
 
+static void a_try_must_have_what_any_of_the_lanes_does_not_lend(void **state)
+{
+    kp_lease a, b, d;
+
+    (void)state;
+    budget_open(3, 0, 1);
+    hit_stock(kp_str("d"), 1);
+    hit_stock(A, 1);
+    hit_stock(B, 1);
+    hit_stock(kp_str("c"), 1); /* what the lane of d held is with this one now */
+    a = short_take(A);
+    b = short_take(B);
+    assert_int_equal(kp_try_get(hit.pool, kp_str("d"), &d), 0);
+    assert_int_equal(kp_try_get(hit.pool, kp_str("c"), &(kp_lease){ .resource = NULL }), KP_EAGAIN);
+    kp_release(&d);
+    hit_give(&a);
+    hit_give(&b);
+}
+
 static void what_is_lent_without_the_lock_must_count(void **state)
 {
     kp_lease a[2], none;
@@ -245,6 +264,7 @@ int main(void)
         HIT_TEST(hits_must_need_no_lock_away_from_the_limits),
         HIT_TEST(hits_must_need_no_lock_where_there_are_more_than_may_be_lent),
         HIT_TEST(what_a_lane_might_lend_must_be_there_for_another_key),
+        HIT_TEST(a_try_must_have_what_any_of_the_lanes_does_not_lend),
         HIT_TEST(what_is_lent_without_the_lock_must_count),
         HIT_TEST(no_more_must_stay_idle_than_may_whichever_way_they_come_back),
         HIT_TEST(what_is_taken_without_the_lock_must_leave_its_place_among_the_idle),

@@ -366,6 +366,7 @@ void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations)
     if (t->invalid && t->invalid <= invalidations)
         ex_fail("I5: a resource is lent after it was invalidated");
     ex_up(&t->holders);
+    if (g.stage.max_lent) ex_up(&g.lent);
     int holders = ex_add(&t->holders, 1), lent = ex_add(&g.lent, 1);
     if (holders > g.stage.sharing) ex_fail("I1: %d hold one resource", holders);
     if (g.stage.max_lent && lent > g.stage.max_lent)
@@ -419,6 +420,7 @@ static void hand_back(kp_lease *lease, bool discard)
 
     ex_use(&t->payload, g.stage.sharing == 1);
     ex_down(&t->holders);
+    if (g.stage.max_lent) ex_down(&g.lent);
     (void)ex_add(&t->holders, -1);
     (void)ex_add(&g.lent, -1);
     ex_note("%s", discard ? "discard" : "release");

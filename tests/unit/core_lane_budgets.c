@@ -189,8 +189,8 @@ static void no_more_lanes_must_be_shut_than_somebody_lacks(void **state)
     sub[1]->until = 6;
     kp__heap_fix(&s.core.open, &sub[0]->term);
     kp__heap_fix(&s.core.open, &sub[1]->term);
-    struct kp__subpool *other = stage_key(&s);
-    assert_int_equal(stage_ask(&s, other, &r, 0), KP__GRANT_PERMIT);
+    struct kp__subpool *other = lane_key(&s, 1, 0);
+    assert_int_equal(stage_ask(&s, other, &r, KP_DONT_WAIT), KP__GRANT_SLOT);
     assert_false(sub[0]->open);
     assert_false(sub[1]->open);
     assert_true(sub[2]->open);
