@@ -83,6 +83,13 @@ static inline void kp__evictable_update(struct kp__core *core, struct kp__subpoo
         kp__evictable_file(core, sub);
 }
 
+/* May so many more be idle, over all keys? */
+static inline bool kp__may_idle(struct kp__core *core, uint32_t more)
+{
+    return core->count[KP__IDLE] + core->returning + more <= core->max_idle ||
+           kp__lanes_leave_idle(core, more);
+}
+
 /* Whenever somebody is starved, the time is known. */
 static inline void kp__at(struct kp__core *core, uint64_t now)
 {

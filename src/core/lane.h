@@ -165,9 +165,9 @@ void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub);
 int64_t kp__lane_most(const struct kp__core *core, const struct kp__subpool *sub, int state);
 
 /* What is reserved is nobody's: whoever lacks it has lanes shut first, until he has it, or the
- * books are true. Afterwards: is there a lent permit; may so many more be idle? */
+ * books are true. A lent permit; places for so many more idle ones (true: they are there). */
 void kp__lanes_leave_lent(struct kp__core *core);
-bool kp__may_idle(struct kp__core *core, uint32_t more);
+bool kp__lanes_leave_idle(struct kp__core *core, uint32_t more);
 
 /* Bring the books up to date; what is lent meanwhile counts as lent since `now` at least. */
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now);

@@ -94,7 +94,7 @@ void kp__lanes_leave_lent(struct kp__core *core)
     while (core->lent.used >= core->lent.cap && shut_one(core)) continue;
 }
 
-bool kp__may_idle(struct kp__core *core, uint32_t more)
+bool kp__lanes_leave_idle(struct kp__core *core, uint32_t more)
 {
     int64_t most = core->max_idle - more;
 

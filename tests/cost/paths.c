@@ -15,6 +15,7 @@ static kp_pool *pool;
 static kp_loop *loop;
 static kp_key key, pinned;
 static int32_t hits = KP_HITS_QUICK;
+static kp_budget budget;
 
 static int create(kp_job *job, void **out)
 {
@@ -41,7 +42,8 @@ static void open_pool(int64_t max_live)
 {
     kp_options options = { .driver = { .create = create, .destroy = destroy,
                                        .flags = KP_NEVER_BLOCKS },
-                           .limits = { .max_live = max_live }, .loop = loop, .hits = hits };
+                           .limits = { .max_live = max_live }, .budget = budget,
+                           .loop = loop, .hits = hits };
 
     must(kp_pool_open(&options, &pool), "kp_pool_open");
     key = kp_str("sixteen bytes...");
@@ -132,6 +134,13 @@ static void by_pin(int times)
 static void by_key(int times)
 {
     pairs_of(kp_str("sixteen bytes..."), pair, times);
+}
+
+/* With limits over all keys, away from them. */
+static void bounded(int times)
+{
+    budget = (kp_budget){ .max_lent = 100, .max_idle = 100 };
+    by_pin(times);
 }
 
 static void by_lock(int times)
@@ -235,6 +244,7 @@ int main(int argc, char **argv)
         { "pin", by_pin },           { "key", by_key },           { "release", of_1 },
         { "release-2000", of_2000 }, { "release-8000", of_8000 }, { "loop", to_loop },
         { "thread", to_thread },     { "locked", by_lock },       { "churn", used_once },
+        { "bounded", bounded },
     };
 
     for (size_t i = 0; argc == 3 && i < sizeof ways / sizeof *ways; i++)

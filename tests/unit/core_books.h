@@ -226,7 +226,6 @@ static inline void stage_check(struct stage *s)
     assert_int_equal(core->key_count, keys);
     assert_int_equal(stage_lent(s), lent);
     assert_int_equal(core->returning, stage_on_lanes(s, KP__LENT));
-    assert_true(core->lent.used <= core->lent.cap);
     assert_int_equal(core->live.used, live);
     assert_int_equal(core->creating.used, (int64_t)count[KP__CREATING] + promised);
     assert_int_equal(core->live.evictable.count, spare);

@@ -87,6 +87,7 @@ static inline bool lane_open(struct stage *s, struct kp__subpool *sub)
 {
     kp__lane_open(&s->core, sub, s->now);
     stage_check(s);
+    assert_true(s->core.lent.used <= s->core.lent.cap);
     return sub->open;
 }
 
