@@ -27,7 +27,7 @@ enum { KP__PAIR = 2, KP__GROUPS = 3 }; /* in arrays of groups */
 
 struct kp__budget {
     const char *name; /* of the option, for kp_why.limit */
-    int64_t cap, used;
+    int64_t cap, used; /* core->lent's: and reserved (core/lane.h) */
     struct kp__heap starved;   /* subpools, by kp__rank */
     struct kp__heap evictable; /* subpools with an idle one to spare, least recently used first */
     enum kp__place place;

@@ -6,12 +6,11 @@ seen whatever else the machine does: `instructions.py PROGRAM COMPILER`.
 callgrind counts what paths.c does inside of measured(); the difference between many times and few,
 divided, is one time, exactly. Figures are those of the shared library, of the loop around it (about
 20) and of the headers' inline functions. More than `slack` above what is written here fails; fewer
-is told, and to be written down. The ways: get and release by a pinned key, the
-same where few may be lent, or idle, over all keys, and by 16 bytes; the release
-alone, where there is 1 key and where there are 2,000 and 8,000 others (L8: these two must agree
-exactly); a release that hands over to a thread; a whole turn of a loop's request, from the release
-through its answer to asking again; a get and release under the lock; a get that creates, with its
-discard."""
+is told, and to be written down. The ways: get and release by a pinned key, the same where few may
+be lent, or idle, over all keys, and by 16 bytes; the release alone, where there is 1 key and where
+there are 2,000 and 8,000 others (L8: these two must agree exactly); a release that hands over to a
+thread; a whole turn of a loop's request, from the release through its answer to asking again; a get
+and release under the lock; a get that creates, with its discard."""
 
 import os
 import platform

@@ -465,28 +465,6 @@ void cast_release_all(void)
     while (g.leases[ex_self()] > 0) give(false);
 }
 
-void cast_end_copy(int lease, bool discard)
-{
-    kp_lease copy = g.main[lease];
-    struct thing *t = copy.resource;
-
-    /* whoever comes first says that main holds it no more, in the same step */
-    if (ex_claim(&g.main_ended[lease])) {
-        (void)ex_add(&t->holders, -1);
-        (void)ex_add(&g.lent, -1);
-    }
-    ex_note("%s main's", discard ? "discard" : "release");
-    if (discard) kp_discard(&copy);
-    else kp_release(&copy);
-}
-
-void cast_end_copies(bool upwards)
-{
-    int held = g.stage.held_b + g.stage.held;
-
-    for (int i = 0; i < held; i++) cast_end_copy(upwards ? i : held - 1 - i, true);
-}
-
 void cast_end_again(bool discard)
 {
     int me = ex_self();

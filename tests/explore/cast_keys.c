@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The cast's other calls: on keys, limits, the pool itself, and pending creates.
+ * The cast's other calls: on keys, limits, copies of leases, the pool itself, and pending creates.
  */
 #include "cast_inside.h"
 
@@ -89,6 +89,28 @@ void cast_keep(void)
     ex_note("keep");
     (void)kp_keep(g.pool);
     ex_note("keep: done");
+}
+
+void cast_end_copy(int lease, bool discard)
+{
+    kp_lease copy = g.main[lease];
+    struct thing *t = copy.resource;
+
+    /* whoever comes first says that main holds it no more, in the same step */
+    if (ex_claim(&g.main_ended[lease])) {
+        (void)ex_add(&t->holders, -1);
+        (void)ex_add(&g.lent, -1);
+    }
+    ex_note("%s main's", discard ? "discard" : "release");
+    if (discard) kp_discard(&copy);
+    else kp_release(&copy);
+}
+
+void cast_end_copies(bool upwards)
+{
+    int held = g.stage.held_b + g.stage.held;
+
+    for (int i = 0; i < held; i++) cast_end_copy(upwards ? i : held - 1 - i, true);
 }
 
 void cast_resize(int64_t max_live)
