@@ -5,10 +5,9 @@
  */
 #include "core_lanes.h"
 
-/* A stage where so many may be lent, and idle, over all keys; 0: no limit. */
-static void budget_stage(struct stage *s, int64_t max_lent, int64_t max_idle)
+/* So many may be lent, and idle, over all keys; 0: no limit. */
+static void limit(struct stage *s, int64_t max_lent, int64_t max_idle)
 {
-    lane_stage(s);
     if (max_lent) s->core.lent.cap = max_lent;
     if (max_idle) s->core.max_idle = max_idle;
 }
@@ -29,407 +28,336 @@ static struct kp__slot *idle_of(const struct kp__subpool *sub)
 
 /* ---- max_lent: what is reserved -------------------------------------------------------------- */
 
-static void a_lane_must_hold_a_lent_permit_for_each_idle_one_on_it(void **state)
+static void a_lane_must_hold_a_lent_permit_for_each_idle_one_on_it(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 4, 0);
-    struct kp__subpool *sub = lane_key(&s, 3, 1);
-    assert_int_equal(s.core.lent.used, 1);
-    assert_true(lane_open(&s, sub));
-    assert_int_equal(s.core.lent.used, 3);
-    assert_int_equal(s.core.returning, 1);
+    limit(s, 4, 0);
+    struct kp__subpool *sub = lane_key(s, 3, 1);
+    assert_int_equal(s->core.lent.used, 1);
+    assert_true(lane_open(s, sub));
+    assert_int_equal(s->core.lent.used, 3);
+    assert_int_equal(s->core.returning, 1);
     assert_true(lane_take(idle_of(sub), "t", NULL));
-    assert_int_equal(s.core.lent.used, 3);
-    lane_shut(&s, sub);
-    assert_int_equal(s.core.lent.used, 2);
-    assert_int_equal(s.core.returning, 0);
-    lane_close(&s);
+    assert_int_equal(s->core.lent.used, 3);
+    lane_shut(s, sub);
+    assert_int_equal(s->core.lent.used, 2);
+    assert_int_equal(s->core.returning, 0);
 }
 
-static void where_all_may_be_lent_at_once_lanes_must_have_all(void **state)
+static void where_all_may_be_lent_at_once_lanes_must_have_all(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 6, 0);
-    struct kp__subpool *a = lane_key(&s, 4, 0), *b = lane_key(&s, 2, 0);
-    assert_true(lane_open(&s, a));
+    limit(s, 6, 0);
+    struct kp__subpool *a = lane_key(s, 4, 0), *b = lane_key(s, 2, 0);
+    assert_true(lane_open(s, a));
     assert_int_equal(a->on_lane, 4);
-    assert_true(lane_open(&s, b));
+    assert_true(lane_open(s, b));
     assert_int_equal(b->on_lane, 2);
-    assert_int_equal(s.core.lent.used, 6);
-    lane_close(&s);
+    assert_int_equal(s->core.lent.used, 6);
 }
 
-static void where_not_all_may_be_lent_a_lane_must_have_one_more_than_are_lent(void **state)
+static void where_not_all_may_be_lent_a_lane_must_have_one_more_than_are_lent(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 12, 0);
-    struct kp__subpool *a = lane_key(&s, 8, 2), *b = lane_key(&s, 5, 0);
-    assert_int_equal(s.core.lent.used, 2);
-    assert_true(lane_open(&s, a));
+    limit(s, 12, 0);
+    struct kp__subpool *a = lane_key(s, 8, 2), *b = lane_key(s, 5, 0);
+    assert_int_equal(s->core.lent.used, 2);
+    assert_true(lane_open(s, a));
     lane_assert(a, 3 + 2, 1);
-    assert_true(lane_open(&s, b));
+    assert_true(lane_open(s, b));
     lane_assert(b, 1, 1);
-    assert_int_equal(s.core.lent.used, 6);
-    lane_close(&s);
+    assert_int_equal(s->core.lent.used, 6);
 }
 
-static void where_not_all_may_be_lent_lanes_must_leave_a_quarter(void **state)
+static void where_not_all_may_be_lent_lanes_must_leave_a_quarter(struct stage *s)
 {
-    struct stage s;
     struct kp__subpool *sub[7];
 
-    (void)state;
-    budget_stage(&s, 8, 0);
-    for (int i = 0; i < 7; i++) sub[i] = lane_key(&s, 2, 0);
-    struct kp__slot *held = stage_lend(&s, sub[0]);
-    for (int i = 1; i < 6; i++) assert_true(lane_open(&s, sub[i]));
-    assert_int_equal(s.core.lent.used, 6);
-    assert_false(lane_open(&s, sub[6]));
+    limit(s, 8, 0);
+    for (int i = 0; i < 7; i++) sub[i] = lane_key(s, 2, 0);
+    struct kp__slot *held = stage_lend(s, sub[0]);
+    for (int i = 1; i < 6; i++) assert_true(lane_open(s, sub[i]));
+    assert_int_equal(s->core.lent.used, 6);
+    assert_false(lane_open(s, sub[6]));
     assert_int_equal(sub[6]->lane, 0); /* not even a line */
-    stage_give(&s, held, 0, true);
-    assert_true(lane_open(&s, sub[6]));
-    held = stage_lend(&s, sub[0]);
-    struct kp__slot *other = stage_lend(&s, sub[0]); /* of the quarter */
-    assert_int_equal(s.core.open.count, 6);
-    assert_int_equal(s.core.lent.used, 8);
-    lane_shut(&s, sub[6]);
-    assert_false(lane_open(&s, sub[6]));
-    stage_give(&s, held, 0, true);
-    stage_give(&s, other, 0, true);
-    lane_close(&s);
+    stage_give(s, held, 0, true);
+    assert_true(lane_open(s, sub[6]));
+    held = stage_lend(s, sub[0]);
+    struct kp__slot *other = stage_lend(s, sub[0]); /* of the quarter */
+    assert_int_equal(s->core.open.count, 6);
+    assert_int_equal(s->core.lent.used, 8);
+    lane_shut(s, sub[6]);
+    assert_false(lane_open(s, sub[6]));
+    stage_give(s, held, 0, true);
+    stage_give(s, other, 0, true);
 }
 
-static void a_lane_with_few_permits_must_have_those_that_were_used_last(void **state)
+static void a_lane_with_few_permits_must_have_those_that_were_used_last(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 2, 0);
-    struct kp__subpool *sub = stage_key(&s);
-    struct kp__slot *first = stage_idle(&s, sub), *second = stage_idle(&s, sub),
-                    *last = stage_idle(&s, sub);
-    assert_true(lane_open(&s, sub));
+    limit(s, 2, 0);
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *first = stage_idle(s, sub), *second = stage_idle(s, sub),
+                    *last = stage_idle(s, sub);
+    assert_true(lane_open(s, sub));
     assert_int_equal(sub->on_lane, 1);
     assert_true(last->on_lane && !first->on_lane && !second->on_lane);
-    assert_int_equal(s.core.lent.used, 1);
-    lane_close(&s);
+    assert_int_equal(s->core.lent.used, 1);
 }
 
-static void a_lane_must_stay_shut_where_no_permit_is_left_to_reserve(void **state)
+static void a_lane_must_stay_shut_where_no_permit_is_left_to_reserve(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 2, 0);
-    struct kp__subpool *a = lane_key(&s, 2, 0), *b = lane_key(&s, 1, 0);
-    struct kp__slot *held = stage_lend(&s, a), *other = stage_lend(&s, a);
-    assert_false(lane_open(&s, b));
-    stage_give(&s, held, 0, true);
-    assert_true(lane_open(&s, b));
-    stage_give(&s, other, 0, true);
-    lane_close(&s);
+    limit(s, 2, 0);
+    struct kp__subpool *a = lane_key(s, 2, 0), *b = lane_key(s, 1, 0);
+    struct kp__slot *held = stage_lend(s, a), *other = stage_lend(s, a);
+    assert_false(lane_open(s, b));
+    stage_give(s, held, 0, true);
+    assert_true(lane_open(s, b));
+    stage_give(s, other, 0, true);
 }
 
 /* ---- max_lent: who lacks what is only reserved ----------------------------------------------- */
 
-static void what_is_only_reserved_must_be_left_to_who_lacks_it(void **state)
+static void what_is_only_reserved_must_be_left_to_who_lacks_it(struct stage *s)
 {
-    struct stage s;
     struct kp__request r;
 
-    (void)state;
-    budget_stage(&s, 2, 0);
-    struct kp__subpool *a = open_key(&s, 2), *b = stage_key(&s);
-    assert_int_equal(s.core.lent.used, 2);
-    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
+    limit(s, 2, 0);
+    struct kp__subpool *a = open_key(s, 2), *b = stage_key(s);
+    assert_int_equal(s->core.lent.used, 2);
+    assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_PERMIT);
     assert_false(a->open);
-    assert_int_equal(s.core.lent.used, 1);
-    stage_give(&s, stage_take(&s, &r), 0, true);
-    lane_close(&s);
+    assert_int_equal(s->core.lent.used, 1);
+    stage_give(s, stage_take(s, &r), 0, true);
 }
 
-static void a_try_must_not_be_refused_for_what_is_only_reserved(void **state)
+static void a_try_must_not_be_refused_for_what_is_only_reserved(struct stage *s)
 {
-    struct stage s;
     struct kp__request r;
 
-    (void)state;
-    budget_stage(&s, 2, 0);
-    struct kp__subpool *b = lane_key(&s, 1, 0), *a = open_key(&s, 1);
+    limit(s, 2, 0);
+    struct kp__subpool *b = lane_key(s, 1, 0), *a = open_key(s, 1);
     assert_true(lane_take(idle_of(a), "t", NULL));
-    assert_int_equal(stage_ask(&s, b, &r, KP_DONT_WAIT), KP__GRANT_SLOT);
+    assert_int_equal(stage_ask(s, b, &r, KP_DONT_WAIT), KP__GRANT_SLOT);
     assert_true(a->open); /* there was another one */
     struct kp__request more;
-    struct kp__subpool *c = lane_key(&s, 1, 0);
-    assert_int_equal(stage_ask(&s, c, &more, KP_DONT_WAIT), KP__GRANT_NO);
+    struct kp__subpool *c = lane_key(s, 1, 0);
+    assert_int_equal(stage_ask(s, c, &more, KP_DONT_WAIT), KP__GRANT_NO);
     STAGE_NO(&more, KP_EAGAIN, "budget.max_lent");
     assert_false(a->open);
-    assert_int_equal(s.core.lent.used, 2);
-    stage_give(&s, r.grant.slot, 0, true);
-    lane_close(&s);
+    assert_int_equal(s->core.lent.used, 2);
+    stage_give(s, r.grant.slot, 0, true);
 }
 
-static void no_more_lanes_must_be_shut_than_somebody_lacks(void **state)
+static void no_more_lanes_must_be_shut_than_somebody_lacks(struct stage *s)
 {
-    struct stage s;
     struct kp__request r;
     struct kp__subpool *sub[3];
 
-    (void)state;
-    budget_stage(&s, 3, 0);
-    for (int i = 0; i < 3; i++) sub[i] = open_key(&s, 1);
+    limit(s, 3, 0);
+    for (int i = 0; i < 3; i++) sub[i] = open_key(s, 1);
     assert_true(lane_take(idle_of(sub[0]), "t", NULL)); /* and so it brings nothing */
     sub[0]->until = 5;
     sub[1]->until = 6;
-    kp__heap_fix(&s.core.open, &sub[0]->term);
-    kp__heap_fix(&s.core.open, &sub[1]->term);
-    struct kp__subpool *other = lane_key(&s, 1, 0);
-    assert_int_equal(stage_ask(&s, other, &r, KP_DONT_WAIT), KP__GRANT_SLOT);
+    kp__heap_fix(&s->core.open, &sub[0]->term);
+    kp__heap_fix(&s->core.open, &sub[1]->term);
+    struct kp__subpool *other = lane_key(s, 1, 0);
+    assert_int_equal(stage_ask(s, other, &r, KP_DONT_WAIT), KP__GRANT_SLOT);
     assert_false(sub[0]->open);
     assert_false(sub[1]->open);
     assert_true(sub[2]->open);
-    assert_int_equal(s.core.lent.used, 3);
-    stage_give(&s, stage_take(&s, &r), 0, true);
-    lane_close(&s);
+    assert_int_equal(s->core.lent.used, 3);
+    stage_give(s, stage_take(s, &r), 0, true);
 }
 
-static void what_is_lent_over_lanes_must_count_for_who_comes_then(void **state)
+static void what_is_lent_over_lanes_must_count_for_who_comes_then(struct stage *s)
 {
-    struct stage s;
     struct kp__request r;
 
-    (void)state;
-    budget_stage(&s, 2, 0);
-    struct kp__subpool *a = open_key(&s, 2), *b = stage_key(&s);
+    limit(s, 2, 0);
+    struct kp__subpool *a = open_key(s, 2), *b = stage_key(s);
     struct kp__slot *slot = idle_of(a);
     for STAGE_EACH (l, KP__SLOTS(a, KP__IDLE))
         assert_true(lane_take(KP__OF(l, struct kp__slot, link), "t", NULL));
-    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_WAIT);
     assert_string_equal(r.limit, "budget.max_lent");
-    assert_ptr_equal(b->contest->lacks, &s.core.lent);
-    assert_null(kp__heap_top(&s.core.open));
+    assert_ptr_equal(b->contest->lacks, &s->core.lent);
+    assert_null(kp__heap_top(&s->core.open));
     assert_false(lane_give(slot)); /* so it takes the lock, and serves him */
-    stage_give(&s, slot, 0, true);
+    stage_give(s, slot, 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    stage_give(&s, stage_take(&s, &r), 0, true);
-    lane_close(&s);
+    stage_give(s, stage_take(s, &r), 0, true);
 }
 
-static void no_lane_must_open_while_somebody_lacks_a_lent_permit(void **state)
+static void no_lane_must_open_while_somebody_lacks_a_lent_permit(struct stage *s)
 {
-    struct stage s;
     struct kp__request r;
 
-    (void)state;
-    budget_stage(&s, 2, 0);
-    struct kp__subpool *a = lane_key(&s, 2, 0), *b = stage_key(&s), *c = lane_key(&s, 1, 0);
-    struct kp__slot *one = stage_lend(&s, a), *two = stage_lend(&s, a);
-    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
-    assert_false(lane_open(&s, c));
-    stage_give(&s, one, 0, true);
-    struct kp__slot *made = stage_take(&s, &r);
-    stage_give(&s, two, 0, true);
-    assert_true(lane_open(&s, c));
-    stage_give(&s, made, 0, true);
-    lane_close(&s);
+    limit(s, 2, 0);
+    struct kp__subpool *a = lane_key(s, 2, 0), *b = stage_key(s), *c = lane_key(s, 1, 0);
+    struct kp__slot *one = stage_lend(s, a), *two = stage_lend(s, a);
+    assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_WAIT);
+    assert_false(lane_open(s, c));
+    stage_give(s, one, 0, true);
+    struct kp__slot *made = stage_take(s, &r);
+    stage_give(s, two, 0, true);
+    assert_true(lane_open(s, c));
+    stage_give(s, made, 0, true);
 }
 
-static void a_request_that_waits_for_other_reasons_must_not_keep_what_is_reserved(void **state)
+static void a_request_that_waits_for_other_reasons_must_not_keep_what_is_reserved(struct stage *s)
 {
-    struct stage s;
     struct kp__request r;
 
-    (void)state;
-    budget_stage(&s, 3, 0);
-    struct kp__subpool *a = open_key(&s, 2), *b = stage_key(&s);
-    struct kp__rules one = s.rules;
+    limit(s, 3, 0);
+    struct kp__subpool *a = open_key(s, 2), *b = stage_key(s);
+    static struct kp__rules one;
+    one = s->rules;
     one.max_live = 1;
-    stage_rule(&s, b, &one, -1, -1);
-    struct kp__slot *held = stage_lend(&s, b);
+    stage_rule(s, b, &one, -1, -1);
+    struct kp__slot *held = stage_lend(s, b);
     assert_true(a->open);
-    assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_WAIT);
     assert_string_equal(r.limit, "max_live");
-    stage_give(&s, held, 0, true);
+    stage_give(s, held, 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-    stage_give(&s, r.grant.slot, 0, true);
-    lane_close(&s);
+    stage_give(s, r.grant.slot, 0, true);
 }
 
 /* ---- max_idle -------------------------------------------------------------------------------- */
 
-static void what_is_lent_on_a_lane_must_count_as_idle(void **state)
+static void what_is_lent_on_a_lane_must_count_as_idle(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 0, 2);
-    struct kp__subpool *a = lane_key(&s, 2, 1), *b = stage_key(&s);
-    assert_true(lane_open(&s, a));
-    assert_int_equal(s.core.returning, 1);
-    struct kp__slot *slot = stage_lend(&s, b);
-    stage_give(&s, slot, 0, true);
+    limit(s, 0, 2);
+    struct kp__subpool *a = lane_key(s, 2, 1), *b = stage_key(s);
+    assert_true(lane_open(s, a));
+    assert_int_equal(s->core.returning, 1);
+    struct kp__slot *slot = stage_lend(s, b);
+    stage_give(s, slot, 0, true);
     assert_false(a->open); /* it had to be known */
     assert_int_equal(slot->state, KP__IDLE);
-    assert_int_equal(s.core.count[KP__IDLE], 2);
-    lane_close(&s);
+    assert_int_equal(s->core.count[KP__IDLE], 2);
 }
 
-static void what_came_back_over_a_lane_must_leave_no_room_for_others(void **state)
+static void what_came_back_over_a_lane_must_leave_no_room_for_others(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 0, 2);
-    struct kp__subpool *a = lane_key(&s, 2, 1), *b = stage_key(&s);
+    limit(s, 0, 2);
+    struct kp__subpool *a = lane_key(s, 2, 1), *b = stage_key(s);
     struct kp__slot *lent = KP__OF(kp__list_first(KP__SLOTS(a, KP__LENT)), struct kp__slot, link);
-    assert_true(lane_open(&s, a));
+    assert_true(lane_open(s, a));
     assert_true(lane_give(lent));
-    struct kp__slot *slot = stage_lend(&s, b);
-    stage_give(&s, slot, 0, true);
+    struct kp__slot *slot = stage_lend(s, b);
+    stage_give(s, slot, 0, true);
     assert_int_equal(slot->state, KP__CLOSING);
     assert_int_equal(slot->reason, KP__SURPLUS);
-    assert_int_equal(s.core.count[KP__IDLE], 2);
-    stage_destroy(&s);
-    lane_close(&s);
+    assert_int_equal(s->core.count[KP__IDLE], 2);
+    stage_destroy(s);
 }
 
-static void what_was_taken_over_a_lane_must_leave_room_for_others(void **state)
+static void what_was_taken_over_a_lane_must_leave_room_for_others(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 0, 1);
-    struct kp__subpool *a = open_key(&s, 1), *b = stage_key(&s);
+    limit(s, 0, 1);
+    struct kp__subpool *a = open_key(s, 1), *b = stage_key(s);
     assert_true(lane_take(idle_of(a), "t", NULL));
-    struct kp__slot *slot = stage_lend(&s, b);
-    stage_give(&s, slot, 0, true);
+    struct kp__slot *slot = stage_lend(s, b);
+    stage_give(s, slot, 0, true);
     assert_int_equal(slot->state, KP__IDLE);
-    lane_close(&s);
 }
 
-static void what_may_not_all_become_idle_must_be_left_off_the_lane(void **state)
+static void what_may_not_all_become_idle_must_be_left_off_the_lane(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 0, 3);
-    struct kp__subpool *sub = lane_key(&s, 3, 2);
-    s.core.max_idle = 2;
-    assert_true(lane_open(&s, sub));
+    limit(s, 0, 3);
+    struct kp__subpool *sub = lane_key(s, 3, 2);
+    s->core.max_idle = 2;
+    assert_true(lane_open(s, sub));
     assert_int_equal(sub->on_lane, 2);
-    assert_int_equal(s.core.returning, 1);
+    assert_int_equal(s->core.returning, 1);
     struct kp__slot *off = KP__OF(kp__list_last(KP__SLOTS(sub, KP__LENT)), struct kp__slot, link);
     assert_false(off->on_lane);
-    stage_give(&s, off, 0, true);
+    stage_give(s, off, 0, true);
     assert_false(sub->open);
-    assert_int_equal(s.core.count[KP__IDLE], 2);
-    lane_close(&s);
+    assert_int_equal(s->core.count[KP__IDLE], 2);
 }
 
-static void a_lane_must_open_where_as_many_are_idle_as_may_be(void **state)
+static void a_lane_must_open_where_as_many_are_idle_as_may_be(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 0, 2);
-    struct kp__subpool *a = open_key(&s, 2);
+    limit(s, 0, 2);
+    struct kp__subpool *a = open_key(s, 2);
     lane_use(idle_of(a), 3);
-    assert_true(kp__may_idle(&s.core, 0));
+    assert_true(kp__may_idle(&s->core, 0));
     assert_true(a->open);
-    assert_false(kp__may_idle(&s.core, 1));
+    assert_false(kp__may_idle(&s->core, 1));
     assert_false(a->open);
-    lane_close(&s);
 }
 
-static void only_as_many_lanes_must_be_shut_as_it_takes_to_know(void **state)
+static void only_as_many_lanes_must_be_shut_as_it_takes_to_know(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 0, 6);
-    struct kp__subpool *a = lane_key(&s, 2, 1), *b = lane_key(&s, 2, 1);
-    assert_true(lane_open(&s, a));
-    assert_true(lane_open(&s, b));
+    limit(s, 0, 6);
+    struct kp__subpool *a = lane_key(s, 2, 1), *b = lane_key(s, 2, 1);
+    assert_true(lane_open(s, a));
+    assert_true(lane_open(s, b));
     a->until = 5;
-    kp__heap_fix(&s.core.open, &a->term);
-    assert_true(kp__may_idle(&s.core, 2));
+    kp__heap_fix(&s->core.open, &a->term);
+    assert_true(kp__may_idle(&s->core, 2));
     assert_true(a->open && b->open);
-    assert_true(kp__may_idle(&s.core, 3));
+    assert_true(kp__may_idle(&s->core, 3));
     assert_true(!a->open && b->open);
-    lane_close(&s);
 }
 
 /* ---- what the background makes --------------------------------------------------------------- */
 
-static void a_refill_must_see_what_lanes_have_room_for(void **state)
+static void a_refill_must_see_what_lanes_have_room_for(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 0, 2);
-    struct kp__subpool *a = open_key(&s, 2), *b = stage_key(&s);
-    struct kp__rules least = s.rules;
+    limit(s, 0, 2);
+    struct kp__subpool *a = open_key(s, 2), *b = stage_key(s);
+    static struct kp__rules least;
+    least = s->rules;
     least.min_live = 1;
-    stage_rule(&s, b, &least, -1, -1);
-    assert_int_equal(kp__refill_wanted(&s.core, a, false), 0); /* it wants none, and asks nobody */
+    stage_rule(s, b, &least, -1, -1);
+    assert_int_equal(kp__refill_wanted(&s->core, a, false), 0); /* it wants none, and asks nobody */
     assert_true(a->open);
     assert_true(lane_take(idle_of(a), "t", NULL));
-    assert_int_equal(kp__refill_wanted(&s.core, b, false), 1);
+    assert_int_equal(kp__refill_wanted(&s->core, b, false), 1);
     assert_false(a->open);
-    stage_give(&s, KP__OF(kp__list_first(KP__SLOTS(a, KP__LENT)), struct kp__slot, link), 0, true);
-    assert_int_equal(kp__refill_wanted(&s.core, b, false), 0);
-    lane_close(&s);
+    stage_give(s, KP__OF(kp__list_first(KP__SLOTS(a, KP__LENT)), struct kp__slot, link), 0, true);
+    assert_int_equal(kp__refill_wanted(&s->core, b, false), 0);
 }
 
-static void what_is_found_must_be_lent_since_the_latest_that_is_known(void **state)
+static void what_is_found_must_be_lent_since_the_latest_that_is_known(struct stage *s)
 {
-    struct stage s;
-
-    (void)state;
-    budget_stage(&s, 1, 0);
-    struct kp__subpool *a = open_key(&s, 1), *b = stage_key(&s);
+    limit(s, 1, 0);
+    struct kp__subpool *a = open_key(s, 1), *b = stage_key(s);
     struct kp__slot *slot = idle_of(a);
     assert_true(lane_take(slot, "t", NULL));
-    s.now += 7;
-    assert_false(kp__refill_permit(&s.core, b, false, s.now));
-    assert_int_equal(s.core.now, s.now);
-    s.now += 7;
-    a->until = s.now;
-    kp__lane_shut_due(&s.core, s.now, 1);
-    assert_int_equal(s.core.now, s.now);
-    assert_int_equal(slot->first.since, s.now);
-    lane_close(&s);
+    s->now += 7;
+    assert_false(kp__refill_permit(&s->core, b, false, s->now));
+    assert_int_equal(s->core.now, s->now);
+    s->now += 7;
+    a->until = s->now;
+    kp__lane_shut_due(&s->core, s->now, 1);
+    assert_int_equal(s->core.now, s->now);
+    assert_int_equal(slot->first.since, s->now);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_lane_must_hold_a_lent_permit_for_each_idle_one_on_it),
-        cmocka_unit_test(where_all_may_be_lent_at_once_lanes_must_have_all),
-        cmocka_unit_test(where_not_all_may_be_lent_a_lane_must_have_one_more_than_are_lent),
-        cmocka_unit_test(where_not_all_may_be_lent_lanes_must_leave_a_quarter),
-        cmocka_unit_test(a_lane_with_few_permits_must_have_those_that_were_used_last),
-        cmocka_unit_test(a_lane_must_stay_shut_where_no_permit_is_left_to_reserve),
-        cmocka_unit_test(what_is_only_reserved_must_be_left_to_who_lacks_it),
-        cmocka_unit_test(a_try_must_not_be_refused_for_what_is_only_reserved),
-        cmocka_unit_test(no_more_lanes_must_be_shut_than_somebody_lacks),
-        cmocka_unit_test(what_is_lent_over_lanes_must_count_for_who_comes_then),
-        cmocka_unit_test(no_lane_must_open_while_somebody_lacks_a_lent_permit),
-        cmocka_unit_test(a_request_that_waits_for_other_reasons_must_not_keep_what_is_reserved),
-        cmocka_unit_test(what_is_lent_on_a_lane_must_count_as_idle),
-        cmocka_unit_test(what_came_back_over_a_lane_must_leave_no_room_for_others),
-        cmocka_unit_test(what_was_taken_over_a_lane_must_leave_room_for_others),
-        cmocka_unit_test(what_may_not_all_become_idle_must_be_left_off_the_lane),
-        cmocka_unit_test(a_lane_must_open_where_as_many_are_idle_as_may_be),
-        cmocka_unit_test(only_as_many_lanes_must_be_shut_as_it_takes_to_know),
-        cmocka_unit_test(a_refill_must_see_what_lanes_have_room_for),
-        cmocka_unit_test(what_is_found_must_be_lent_since_the_latest_that_is_known),
+        LANE_TEST(a_lane_must_hold_a_lent_permit_for_each_idle_one_on_it),
+        LANE_TEST(where_all_may_be_lent_at_once_lanes_must_have_all),
+        LANE_TEST(where_not_all_may_be_lent_a_lane_must_have_one_more_than_are_lent),
+        LANE_TEST(where_not_all_may_be_lent_lanes_must_leave_a_quarter),
+        LANE_TEST(a_lane_with_few_permits_must_have_those_that_were_used_last),
+        LANE_TEST(a_lane_must_stay_shut_where_no_permit_is_left_to_reserve),
+        LANE_TEST(what_is_only_reserved_must_be_left_to_who_lacks_it),
+        LANE_TEST(a_try_must_not_be_refused_for_what_is_only_reserved),
+        LANE_TEST(no_more_lanes_must_be_shut_than_somebody_lacks),
+        LANE_TEST(what_is_lent_over_lanes_must_count_for_who_comes_then),
+        LANE_TEST(no_lane_must_open_while_somebody_lacks_a_lent_permit),
+        LANE_TEST(a_request_that_waits_for_other_reasons_must_not_keep_what_is_reserved),
+        LANE_TEST(what_is_lent_on_a_lane_must_count_as_idle),
+        LANE_TEST(what_came_back_over_a_lane_must_leave_no_room_for_others),
+        LANE_TEST(what_was_taken_over_a_lane_must_leave_room_for_others),
+        LANE_TEST(what_may_not_all_become_idle_must_be_left_off_the_lane),
+        LANE_TEST(a_lane_must_open_where_as_many_are_idle_as_may_be),
+        LANE_TEST(only_as_many_lanes_must_be_shut_as_it_takes_to_know),
+        LANE_TEST(a_refill_must_see_what_lanes_have_room_for),
+        LANE_TEST(what_is_found_must_be_lent_since_the_latest_that_is_known),
     };
 
     return cmocka_run_group_tests_name("core/lane budgets", tests, NULL, NULL);

@@ -7,7 +7,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "contract/hit.h"
+#include "hit_stage.h"
 
 #define A kp_str("a")
 #define B kp_str("b")
@@ -28,9 +28,8 @@ static kp_lease short_take(kp_key key)
 
 /* ---- one thread ------------------------------------------------------------------------------ */
 
-static void hits_must_need_no_lock_away_from_the_limits(void **state)
+static void hits_must_need_no_lock_away_from_the_limits(void)
 {
-    (void)state;
     budget_open(100, 100, 8);
     hit_stock(A, 8);
     hit_stock(B, 3);
@@ -45,9 +44,8 @@ static void hits_must_need_no_lock_away_from_the_limits(void **state)
     assert_int_equal(all.gets, hit.gets);
 }
 
-static void hits_must_need_no_lock_where_there_are_more_than_may_be_lent(void **state)
+static void hits_must_need_no_lock_where_there_are_more_than_may_be_lent(void)
 {
-    (void)state;
     budget_open(8, 0, 8);
     hit_stock(A, 8);
     hit_stock(B, 8);
@@ -60,12 +58,11 @@ static void hits_must_need_no_lock_where_there_are_more_than_may_be_lent(void **
     }
 }
 
-static void what_a_lane_might_lend_must_be_there_for_another_key(void **state)
+static void what_a_lane_might_lend_must_be_there_for_another_key(void)
 {
     kp_lease a, b, none;
     kp_why why;
 
-    (void)state;
     budget_open(2, 0, 2);
     hit_stock(A, 2);
     assert_true(hit_is_open());
@@ -84,11 +81,10 @@ static void what_a_lane_might_lend_must_be_there_for_another_key(void **state)
     hit_give(&b);
 }
 
-static void a_try_must_have_what_any_of_the_lanes_does_not_lend(void **state)
+static void a_try_must_have_what_any_of_the_lanes_does_not_lend(void)
 {
     kp_lease a, b, d;
 
-    (void)state;
     budget_open(3, 0, 1);
     hit_stock(kp_str("d"), 1);
     hit_stock(A, 1);
@@ -103,12 +99,11 @@ static void a_try_must_have_what_any_of_the_lanes_does_not_lend(void **state)
     hit_give(&b);
 }
 
-static void what_is_lent_without_the_lock_must_count(void **state)
+static void what_is_lent_without_the_lock_must_count(void)
 {
     kp_lease a[2], none;
     kp_why why;
 
-    (void)state;
     budget_open(2, 0, 2);
     hit_stock(A, 2);
     for (int i = 0; i < 2; i++) a[i] = short_take(A);
@@ -122,11 +117,10 @@ static void what_is_lent_without_the_lock_must_count(void **state)
     hit_give(&a[1]);
 }
 
-static void no_more_must_stay_idle_than_may_whichever_way_they_come_back(void **state)
+static void no_more_must_stay_idle_than_may_whichever_way_they_come_back(void)
 {
     kp_lease a[2];
 
-    (void)state;
     budget_open(0, 2, 2);
     hit_stock(A, 2);
     for (int i = 0; i < 2; i++) a[i] = short_take(A);
@@ -139,9 +133,8 @@ static void no_more_must_stay_idle_than_may_whichever_way_they_come_back(void **
     assert_int_equal(hit_stats(KP_EVERY_KEY).idle, 2);
 }
 
-static void what_is_taken_without_the_lock_must_leave_its_place_among_the_idle(void **state)
+static void what_is_taken_without_the_lock_must_leave_its_place_among_the_idle(void)
 {
-    (void)state;
     budget_open(0, 1, 1);
     hit_stock(A, 1);
     kp_lease a = short_take(A), b = hit_take(B);
@@ -241,9 +234,8 @@ static void play(int64_t max_lent, int64_t max_idle, bool watched)
     assert_int_equal(all.waiting, 0);
 }
 
-static void never_more_must_be_lent_than_may_at_once(void **state)
+static void never_more_must_be_lent_than_may_at_once(void)
 {
-    (void)state;
     for (int64_t most = 1; most <= THREADS + 1; most += 2) {
         play(most, 0, false);
         assert_int_equal(kp_pool_close(hit.pool, KP_CLOSE_NOW, KP_SECONDS(30)), 0);
@@ -251,9 +243,8 @@ static void never_more_must_be_lent_than_may_at_once(void **state)
     }
 }
 
-static void limits_over_all_keys_must_hold_while_somebody_looks_at_the_books(void **state)
+static void limits_over_all_keys_must_hold_while_somebody_looks_at_the_books(void)
 {
-    (void)state;
     play(4, 4, true);
     assert_true(hit_stats(KP_EVERY_KEY).idle <= 4);
 }
@@ -272,5 +263,5 @@ int main(void)
         HIT_TEST(limits_over_all_keys_must_hold_while_somebody_looks_at_the_books),
     };
 
-    return cmocka_run_group_tests_name("contract/hit budget", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
