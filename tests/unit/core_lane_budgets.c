@@ -68,23 +68,23 @@ static void where_not_all_may_be_lent_a_lane_must_have_one_more_than_are_lent(st
 
 static void where_not_all_may_be_lent_lanes_must_leave_a_quarter(struct stage *s)
 {
-    struct kp__subpool *sub[7];
+    struct kp__subpool *sub[8];
 
-    limit(s, 8, 0);
-    for (int i = 0; i < 7; i++) sub[i] = lane_key(s, 2, 0);
+    limit(s, 9, 0);
+    for (int i = 0; i < 8; i++) sub[i] = lane_key(s, 2, 0);
     struct kp__slot *held = stage_lend(s, sub[0]);
-    for (int i = 1; i < 6; i++) assert_true(lane_open(s, sub[i]));
-    assert_int_equal(s->core.lent.used, 6);
-    assert_false(lane_open(s, sub[6]));
-    assert_int_equal(sub[6]->lane, 0); /* not even a line */
+    for (int i = 1; i < 7; i++) assert_true(lane_open(s, sub[i]));
+    assert_int_equal(s->core.lent.used, 7);
+    assert_false(lane_open(s, sub[7]));
+    assert_int_equal(sub[7]->lane, 0); /* not even a line */
     stage_give(s, held, 0, true);
-    assert_true(lane_open(s, sub[6]));
+    assert_true(lane_open(s, sub[7]));
     held = stage_lend(s, sub[0]);
     struct kp__slot *other = stage_lend(s, sub[0]); /* of the quarter */
-    assert_int_equal(s->core.open.count, 6);
-    assert_int_equal(s->core.lent.used, 8);
-    lane_shut(s, sub[6]);
-    assert_false(lane_open(s, sub[6]));
+    assert_int_equal(s->core.open.count, 7);
+    assert_int_equal(s->core.lent.used, 9);
+    lane_shut(s, sub[7]);
+    assert_false(lane_open(s, sub[7]));
     stage_give(s, held, 0, true);
     stage_give(s, other, 0, true);
 }
@@ -246,6 +246,7 @@ static void what_came_back_over_a_lane_must_leave_no_room_for_others(struct stag
     stage_give(s, slot, 0, true);
     assert_int_equal(slot->state, KP__CLOSING);
     assert_int_equal(slot->reason, KP__SURPLUS);
+    assert_true(slot->owes_lent); /* as of any that is not kept */
     assert_int_equal(s->core.count[KP__IDLE], 2);
     stage_destroy(s);
 }
@@ -273,6 +274,18 @@ static void what_may_not_all_become_idle_must_be_left_off_the_lane(struct stage 
     stage_give(s, off, 0, true);
     assert_false(sub->open);
     assert_int_equal(s->core.count[KP__IDLE], 2);
+}
+
+static void a_place_that_one_lane_has_must_not_be_given_to_another(struct stage *s)
+{
+    struct kp__subpool *a = lane_key(s, 2, 1), *b = lane_key(s, 2, 1);
+
+    limit(s, 0, 3);
+    assert_true(lane_open(s, a));
+    assert_int_equal(a->on_lane, 2);
+    assert_true(lane_open(s, b));
+    assert_int_equal(b->on_lane, 1);
+    assert_int_equal(s->core.returning, 1);
 }
 
 static void a_lane_must_open_where_as_many_are_idle_as_may_be(struct stage *s)
@@ -304,35 +317,40 @@ static void only_as_many_lanes_must_be_shut_as_it_takes_to_know(struct stage *s)
 
 static void a_refill_must_see_what_lanes_have_room_for(struct stage *s)
 {
-    limit(s, 0, 2);
-    struct kp__subpool *a = open_key(s, 2), *b = stage_key(s);
     static struct kp__rules least;
+    struct kp__subpool *a = open_key(s, 2), *b = lane_key(s, 1, 0), *c = stage_key(s);
+
     least = s->rules;
     least.min_live = 1;
+    limit(s, 0, 3);
     stage_rule(s, b, &least, -1, -1);
-    assert_int_equal(kp__refill_wanted(&s->core, a, false), 0); /* it wants none, and asks nobody */
+    stage_rule(s, c, &least, -1, -1);
+    assert_int_equal(kp__refill_wanted(&s->core, b, false), 0); /* it has one, and asks nobody */
     assert_true(a->open);
     assert_true(lane_take(idle_of(a), "t", NULL));
-    assert_int_equal(kp__refill_wanted(&s->core, b, false), 1);
+    assert_int_equal(kp__refill_wanted(&s->core, c, false), 1);
     assert_false(a->open);
     stage_give(s, KP__OF(kp__list_first(KP__SLOTS(a, KP__LENT)), struct kp__slot, link), 0, true);
-    assert_int_equal(kp__refill_wanted(&s->core, b, false), 0);
+    assert_int_equal(kp__refill_wanted(&s->core, c, false), 0);
 }
 
 static void what_is_found_must_be_lent_since_the_latest_that_is_known(struct stage *s)
 {
+    struct kp__request r;
+
     limit(s, 1, 0);
     struct kp__subpool *a = open_key(s, 1), *b = stage_key(s);
     struct kp__slot *slot = idle_of(a);
     assert_true(lane_take(slot, "t", NULL));
     s->now += 7;
+    assert_int_equal(stage_ask(s, b, &r, KP_DONT_WAIT), KP__GRANT_NO);
+    assert_int_equal(slot->first.since, s->now);
+    s->now += 7;
     assert_false(kp__refill_permit(&s->core, b, false, s->now));
     assert_int_equal(s->core.now, s->now);
     s->now += 7;
-    a->until = s->now;
     kp__lane_shut_due(&s->core, s->now, 1);
     assert_int_equal(s->core.now, s->now);
-    assert_int_equal(slot->first.since, s->now);
 }
 
 int main(void)
@@ -354,6 +372,7 @@ int main(void)
         LANE_TEST(what_came_back_over_a_lane_must_leave_no_room_for_others),
         LANE_TEST(what_was_taken_over_a_lane_must_leave_room_for_others),
         LANE_TEST(what_may_not_all_become_idle_must_be_left_off_the_lane),
+        LANE_TEST(a_place_that_one_lane_has_must_not_be_given_to_another),
         LANE_TEST(a_lane_must_open_where_as_many_are_idle_as_may_be),
         LANE_TEST(only_as_many_lanes_must_be_shut_as_it_takes_to_know),
         LANE_TEST(a_refill_must_see_what_lanes_have_room_for),
