@@ -66,6 +66,11 @@ void kp__map_insert(struct kp__map *map, struct kp__map_node *node)
     map->count++;
 }
 
+void kp__map_expect(const struct kp__map *map, const struct kp__map_node *node)
+{
+    __builtin_prefetch(map_chain(map, node->hash));
+}
+
 bool kp__map_remove(struct kp__map *map, struct kp__map_node *node)
 {
     if (!kp__map_room(map))

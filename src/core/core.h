@@ -240,6 +240,10 @@ void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat
 /* A slot in CLOSING has been destroyed: its room goes to whoever is next. */
 void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
 
+/* The same of many, which nobody was promised. */
+void kp__gone_many(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
+                   uint64_t now, struct kp__todo *todo);
+
 /* A victim has been destroyed: its place is now a permit of `sub`, for which it was evicted. The
  * first leaves it with the caller; the second answers its sponsor with it, if that still waits,
  * else whoever is next. */
@@ -264,6 +268,11 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
 /* Close an idle slot: it joins the to-do's list. */
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo);
+
+/* Close idle slots of a key, at most so many, the latest first: which, and how many. They are the
+ * caller's to destroy. */
+uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason,
+                        struct kp__slot **slots, uint32_t most);
 
 /* at + by, or KP__NEVER. */
 uint64_t kp__later(uint64_t at, uint64_t by);

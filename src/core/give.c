@@ -204,6 +204,24 @@ void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reaso
     close_slot(core, slot, reason, todo);
 }
 
+uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason,
+                        struct kp__slot **slots, uint32_t most)
+{
+    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
+    struct kp__list *node = kp__list_first(idle);
+    uint32_t many = 0;
+
+    for (; node && many < most; node = kp__list_next(idle, node)) {
+        struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+        /* a list leads to them one after the other: begin to read all of each meanwhile */
+        for (size_t at = 0; at < sizeof *slot; at += 64) __builtin_prefetch((char *)slot + at);
+        slot->reason = (uint8_t)reason;
+        slots[many++] = slot;
+    }
+    if (many > 0) kp__slots_move(core, slots, many, KP__CLOSING);
+    return many;
+}
+
 /* More idle ones than may be kept? */
 static bool over_idle(struct kp__core *core, const struct kp__subpool *sub, uint32_t more)
 {
@@ -325,18 +343,23 @@ static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp
     }
 }
 
-/* The slot is free again. What its key does about the loss: refill, or be forgotten in time. */
-static void vacate(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+/* Slots of one key are free again. What it does about the loss: refill, or be forgotten in time. */
+static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
+                   uint64_t now)
 {
-    struct kp__subpool *sub = slot->sub;
+    struct kp__subpool *sub = slots[0]->sub;
 
-    COUNT(core, sub, destroys);
-    count_reason(core, sub, slot->reason);
-    slot->resource = NULL;
-    kp__slot_move(core, slot, KP__FREE);
-    kp__cell_drop(core, slot);
-    if (slot->owes_lent) kp__lent_refund(core, sub);
-    kp__slab_put(&core->slots, slot);
+    sub->tally.destroys += many;
+    core->tally.destroys += many;
+    kp__slots_move(core, slots, many, KP__FREE);
+    for (uint32_t i = 0; i < many; i++) {
+        struct kp__slot *slot = slots[i];
+        count_reason(core, sub, slot->reason);
+        slot->resource = NULL;
+        kp__cell_drop(core, slot);
+        if (slot->owes_lent) kp__lent_refund(core, sub);
+        kp__slab_put(&core->slots, slot);
+    }
     if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
     if (sub->refill) kp__file_sub(core, sub, now);
     if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
@@ -347,8 +370,20 @@ void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct
     struct kp__subpool *sub = slot->sub;
 
     kp__at(core, now);
-    vacate(core, slot, now);
+    vacate(core, &slot, 1, now);
     kp__settle(core, sub, now, todo);
+}
+
+void kp__gone_many(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
+                   uint64_t now, struct kp__todo *todo)
+{
+    kp__at(core, now);
+    for (uint32_t first = 0, end; first < many; first = end) {
+        struct kp__subpool *sub = slots[first]->sub;
+        for (end = first + 1; end < many && slots[end]->sub == sub;) end++;
+        vacate(core, &slots[first], end - first, now);
+        kp__settle(core, sub, now, todo);
+    }
 }
 
 void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
@@ -360,7 +395,7 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
     kp__at(core, now);
     if (next) kp__promise_pass(core, sub, victim);
     else kp__promise_end(core, sub, victim);
-    vacate(core, victim, now);
+    vacate(core, &victim, 1, now);
     if (!next) kp__permit_take(core, sub);
     kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
 }
@@ -376,7 +411,7 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     kp__at(core, now);
     if (next) kp__promise_pass(core, sub, victim);
     else kp__promise_end(core, sub, victim);
-    vacate(core, victim, now);
+    vacate(core, &victim, 1, now);
     if (next) {
         kp__victim(core, next)->heir = sub;
         next->sponsor = sponsor;

@@ -8,11 +8,14 @@
 #include "base/check.h"
 #include "core/core.h"
 
+/* Neighbours in memory are neighbours in the table, 4096 at a time, so that those that were made
+ * one after the other come and go without waiting for memory. Nobody outside chooses addresses. */
 static uint64_t hash_of(const void *resource)
 {
-    uint64_t h = (uint64_t)(uintptr_t)resource * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t at = (uint64_t)(uintptr_t)resource, near = at >> 4 & 0xfff;
+    uint64_t h = (at ^ near << 4) * UINT64_C(0x9e3779b97f4a7c15);
 
-    return h ^ (h >> 29); /* mixed well enough for addresses, which nobody outside chooses */
+    return (h ^ h >> 29) + near;
 }
 
 static bool same_resource(const struct kp__map_node *node, const void *resource)
@@ -32,7 +35,7 @@ static bool same_live(const struct kp__map_node *node, const void *resource)
 {
     const struct kp__slot *slot = KP__OF(node, struct kp__slot, ident);
 
-    /* cover: never, because no two addresses have one hash, so the first half is always true */
+    /* cover: never, because it would take two addresses of one hash, of 64 bits */
     return slot->resource == resource && !slot->doomed;
 }
 
@@ -51,64 +54,68 @@ void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
-static void leave_state(struct kp__core *core, struct kp__slot *slot)
+static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp__state from,
+                        enum kp__state to, uint32_t many)
 {
-    struct kp__subpool *sub = slot->sub;
+    KP__DCHECK(sub->count[from] >= many);
+    sub->count[from] -= many;
+    core->count[from] -= many;
+    if (from == KP__CREATING) core->creating.used -= many;
+    if (to != KP__FREE) {
+        sub->count[to] += many;
+        core->count[to] += many;
+        return;
+    }
+    core->live.used -= many;
+    for (int i = 0; i < 2; i++)
+        if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used -= many;
+}
 
+static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
+{
     kp__list_remove(&slot->link);
     kp__list_remove(&slot->open_seat);
-    KP__DCHECK(sub->count[slot->state] > 0);
-    sub->count[slot->state]--;
-    core->count[slot->state]--;
-    if (slot->state == KP__CREATING) core->creating.used--;
     if (slot->draining) kp__drain(core, slot, false);
-}
-
-static void enter_state(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
-{
-    struct kp__subpool *sub = slot->sub;
-
     slot->state = (uint8_t)to;
-    sub->count[to]++;
-    core->count[to]++;
     if (to == KP__IDLE) { /* the front is the most recently used */
         slot->order = ++core->returns;
-        kp__list_push_front(KP__SLOTS(sub, to), &slot->link);
+        kp__list_push_front(KP__SLOTS(slot->sub, to), &slot->link);
     } else if (to == KP__LENT) {
-        kp__list_push_back(KP__SLOTS(sub, to), &slot->link);
-    }
-}
-
-void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
-{
-    struct kp__subpool *sub = slot->sub;
-
-    KP__DCHECK(slot->state != KP__FREE && slot->state != to && !sub->open);
-    if (core->starved) {
-        kp__account_now(core, sub);
-        if (slot->state == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
-    }
-    leave_state(core, slot);
-    if (to == KP__CLOSING) { /* destroy may free its memory for another resource to be made there */
+        kp__list_push_back(KP__SLOTS(slot->sub, to), &slot->link);
+    } else if (to == KP__CLOSING) { /* destroy may free it, and another be made at its address */
         kp__map_remove(&core->idents, &slot->ident);
         kp__unfile_slot(core, slot);
     }
-    if (to == KP__FREE) {
-        slot->state = KP__FREE;
-        core->live.used--;
-        for (int i = 0; i < 2; i++)
-            if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used--;
-    } else {
-        enter_state(core, slot, to);
+}
+
+void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
+                    enum kp__state to)
+{
+    struct kp__subpool *sub = slots[0]->sub;
+    enum kp__state from = slots[0]->state;
+
+    KP__DCHECK(from != KP__FREE && from != to && !sub->open);
+    if (core->starved) {
+        kp__account_now(core, sub);
+        if (from == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
     }
+    if (to == KP__CLOSING) /* a look at the table is most of what follows: have all begin at once */
+        for (uint32_t i = 1; i < many; i++) kp__map_expect(&core->idents, &slots[i]->ident);
+    count_moved(core, sub, from, to, many);
+    for (uint32_t i = 0; i < many; i++) change_list(core, slots[i], to);
     kp__evictable_update(core, sub);
     if (sub->contest->lacks) kp__starve(core, sub, sub->contest->lacks);
 }
 
+void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
+{
+    kp__slots_move(core, &slot, 1, to);
+}
+
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
 {
-    leave_state(core, slot);
-    enter_state(core, slot, state);
+    count_moved(core, slot->sub, slot->state, state, 1);
+    change_list(core, slot, state);
 }
 
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)

@@ -3,7 +3,7 @@
  * Slots: one place in a subpool, which holds one resource or the making of it.
  *
  * An idle or lent slot is on the list of its subpool that its state names, others are on none.
- * kp__permit_spend begins both, and only kp__slot_move changes either (I1). Slots live in a slab:
+ * kp__permit_spend begins both, and only kp__slots_move changes either (I1). Slots live in a slab:
  * they never move, their memory stays while the pool lives, and their generation never goes back,
  * so that a lease can be checked for as long as anybody holds its number (I8).
  */
@@ -103,8 +103,10 @@ static inline struct kp__seat *kp__seat_at(struct kp__slot *slot, uint32_t seat)
     return seat == 0 ? &slot->first : &slot->more[seat - 1];
 }
 
-/* To another state and its list, with all counts (I1, I2). */
+/* To another state and its list, with all counts (I1, I2). Those of one key and state, at once. */
 void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
+void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
+                    enum kp__state to);
 
 /* The same, of what happened already, while nobody was starved (core/lane.c). */
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state);

@@ -23,15 +23,35 @@ static int64_t still_out(const struct kp__core *core)
     return (int64_t)core->count[KP__CREATING] + core->count[KP__LENT] + core->count[KP__CLOSING];
 }
 
-/* ---- one key --------------------------------------------------------------------------------- */
+/* ---- what is idle ---------------------------------------------------------------------------- */
 
-static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+#define SLOW UINT64_C(1000000) /* 1 ms */
+
+/* Idle ones, to be destroyed together: nobody waits for the place of one any more. While that is
+ * quick, the next ones are more. If it is slow, one at a time, so that another who closes can help,
+ * and what is gone is soon known to be. */
+struct batch {
+    struct kp__slot *slots[KP__MANY];
+    uint32_t many, most;
+    uint64_t began;
+};
+
+static void end_batch(struct kp__pool *pool, struct batch *b, struct kp__todo *todo)
 {
-    struct kp__list *node;
+    kp__destroy_many(pool, b->slots, b->many, todo);
+    uint64_t now = kp__time(pool);
+    b->most = now - b->began >= SLOW ? 1 : b->most < KP__MANY ? 2 * b->most : KP__MANY;
+    b->began = now;
+    b->many = 0;
+}
 
-    while ((node = kp__list_first(KP__SLOTS(sub, KP__IDLE))) != NULL) {
-        kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__AT_CLOSE, todo);
-        kp__do(pool, todo);
+static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct batch *b,
+                    struct kp__todo *todo)
+{
+    while (sub->count[KP__IDLE] > 0) {
+        b->many += kp__close_many(&pool->core, sub, KP__AT_CLOSE, &b->slots[b->many],
+                                  b->most - b->many);
+        if (b->many == b->most) end_batch(pool, b, todo);
     }
 }
 
@@ -40,6 +60,7 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct kp__t
 static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
 {
     struct kp__list *keys = &pool->core.all, *node;
+    struct batch b = { .many = 0, .most = 1, .began = kp__time(pool) };
 
     for (node = kp__list_first(keys); node; node = kp__list_next(keys, node)) {
         struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
@@ -49,9 +70,10 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
     for (node = kp__list_first(keys); node; node = kp__list_next(keys, node)) {
         struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
         sub->interest++;
-        end_key(pool, sub, todo);
+        end_key(pool, sub, &b, todo);
         sub->interest--;
     }
+    if (b.many > 0) end_batch(pool, &b, todo);
 }
 
 /* ---- the call -------------------------------------------------------------------------------- */
@@ -144,7 +166,7 @@ void kp__teardown(struct kp__pool *pool)
     pool->core.guide = NULL; /* no key need leave it */
     free_keys(pool);
     free_groups(pool);
-    for (uint32_t i = 0; i < pool->core.slots.made; i++) {
+    for (uint32_t i = 0; pool->seated && i < pool->core.slots.made; i++) {
         struct kp__slot *slot = kp__slab_at(&pool->core.slots, i);
         kp__free(&world, slot->more, slot->more_room * sizeof *slot->more);
     }

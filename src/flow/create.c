@@ -25,6 +25,7 @@ static bool seats_for(struct kp__pool *pool, struct kp__slot *slot, uint32_t sea
     kp__free(pool->world, slot->more, slot->more_room * sizeof *more);
     slot->more = more;
     slot->more_room = seats - 1;
+    pool->seated = true;
     return true;
 }
 

@@ -62,6 +62,7 @@ struct kp__pool {
     size_t name_size;
     uint64_t opened, deadline, keep_every;
     bool abort_on_misuse;
+    bool seated;       /* some slot has memory for seats. Guard: door->lock */
     bool overpromised; /* it was told that the keys are to keep more than there can be */
     struct kp__crew *crew; /* options.threads, or NULL */
     kp_loop *loop;         /* options.loop, or NULL */
@@ -272,15 +273,15 @@ struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every);
 int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules,
                   struct kp__group *group[KP__GROUPS]);
 
-/* ---- jobs and resources (job.c, create.c) ---------------------------------------------------- */
+/* ---- jobs and resources (job.c, create.c, destroy.c) ----------------------------------------- */
 
 /* May this thread wait for a driver's answer? Not the thread of a loop: there, and wherever the
  * driver's functions run on another thread, nobody stands by, and a job is sent (job.h). */
 bool kp__stands_by(const struct kp__pool *pool);
 
-/* Run validate or reset on a lent slot, or destroy on one in CLOSING, and stand by: 0, or negative;
- * KP_PENDING if no answer came by `until`: then the answer itself ends the lease. `now` may be 0
- * where `until` is KP__NEVER. With the lock, which is given back meanwhile. */
+/* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came
+ * by `until`: then the answer itself ends the lease. `now` may be 0 where `until` is KP__NEVER.
+ * With the lock, which is given back meanwhile. */
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
                 const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo);
 
@@ -298,6 +299,12 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
  * which is given back meanwhile. */
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                  struct kp__todo *todo);
+
+/* The same of many, which nobody was promised, at the end of the pool: their places are given away
+ * when all are gone, so nobody may be waiting for one. With the lock, given back meanwhile. */
+enum { KP__MANY = 64 };
+void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint32_t many,
+                      struct kp__todo *todo);
 
 /* Destroy a victim, and nobody stands by: its heir `request` waits for the permit. With the lock,
  * which is given back meanwhile. */

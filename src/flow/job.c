@@ -147,69 +147,12 @@ void kp__return_finish(struct kp__job *job)
     kp__leave(pool, &todo);
 }
 
-static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, int status,
-                           const struct kp__failure *failure)
-{
-    kp_why why;
-
-    if (status >= 0) {
-        kp__event(pool, KP_EVENT_DESTROYED, slot->sub, slot->resource, 0, NULL);
-        return;
-    }
-    kp__say(&why, status, NULL);
-    kp__say_failure(&why, failure);
-    kp__event(pool, KP_EVENT_DESTROY_FAILED, slot->sub, slot->resource, status, &why);
-}
-
-/* The time, if what goes may matter to anybody; else when it was decided that it goes. */
-static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *slot)
-{
-    const struct kp__core *core = &pool->core;
-    const struct kp__subpool *sub = slot->sub;
-    bool matters = core->waiting > 0 || kp__victim_of(core, slot)->heir || sub->refill ||
-                   sub->rules->eager;
-
-    return matters ? kp__time(pool) : core->now;
-}
-
-/* A resource is gone: give its place away; to `heir`, who stands by, or to the one it was
- * chosen for. With the lock. */
-static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
-                      int status, struct kp__todo *todo)
-{
-    if (status < 0) {
-        kp__rare(&pool->core, slot->sub)->seldom.destroy_failures++;
-        pool->core.seldom.destroy_failures++;
-    }
-    if (slot->job) kp__job_put(slot->job);
-    uint64_t now = heir ? kp__time(pool) : time_gone(pool, slot);
-    if (heir) kp__victim_gone(&pool->core, heir, slot, now, todo);
-    else if (kp__victim_of(&pool->core, slot)->heir)
-        kp__victim_gone_late(&pool->core, slot, now, todo);
-    else kp__gone(&pool->core, slot, now, todo);
-    kp__tell(pool, todo);
-}
-
-/* The answer of a destroy that nobody stood by. */
-static void destroy_finish(struct kp__job *job)
-{
-    struct kp__pool *pool = job->pool;
-    int status = job->status;
-    struct kp__todo todo;
-
-    tell_destroyed(pool, job->slot, status, &job->failure);
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
-    destroyed(pool, job->slot, NULL, status, &todo);
-    kp__leave(pool, &todo);
-}
-
 /* A job that nobody stood by was answered. */
 static void go_on(struct kp__job *job)
 {
     switch (job->face.kind) {
     case KP_JOB_CREATE: kp__create_finish(job); break;
-    case KP_JOB_DESTROY: destroy_finish(job); break;
+    case KP_JOB_DESTROY: kp__destroy_finish(job); break;
     default:
         if (job->returning) kp__return_finish(job);
         else check_finish(job);
@@ -261,11 +204,9 @@ bool kp__stands_by(const struct kp__pool *pool)
     return kp__here.loops == 0 || !kp__keeps_jobs(pool);
 }
 
-static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource, uint64_t until)
+int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t until)
 {
-    int cancel = kp__cancel_hold(), status = fn(&job->face, resource);
-
-    kp__cancel_free(cancel);
+    int status = fn(&job->face, job->slot->resource);
 
     if (status != KP_PENDING) {
         kp__job_answered(job, status, NULL);
@@ -278,9 +219,7 @@ static int call(struct kp__job *job, int (*fn)(kp_job *, void *), void *resource
     return job->status;
 }
 
-/* A job of the slab if there is one: it can tell a second answer; else the caller's own. With the
- * lock. */
-static struct kp__job *borrow_job(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own)
+struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own)
 {
     struct kp__job *job = kp__job_take(pool, slot);
 
@@ -294,17 +233,17 @@ static struct kp__job *borrow_job(struct kp__pool *pool, struct kp__slot *slot, 
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
                 const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo)
 {
-    int (*fn)(kp_job *, void *) = kind == KP_JOB_VALIDATE ? pool->driver.validate
-                                  : kind == KP_JOB_RESET  ? pool->driver.reset
-                                                          : pool->driver.destroy;
-    struct kp__job own, *job = borrow_job(pool, slot, &own);
+    int (*fn)(kp_job *, void *) =
+        kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
+    struct kp__job own, *job = kp__job_borrow(pool, slot, &own);
 
     kp__job_init(job, pool, kind, slot, tag, now, until);
     job->seat = seat;
     kp__step_aside(pool, todo);
-    int status = call(job, fn, slot->resource, job == &own ? KP__NEVER : until);
-    if (kind == KP_JOB_DESTROY) tell_destroyed(pool, slot, status, &job->failure);
-    else if (status != KP_PENDING) tell_invalid(pool, slot, status, &job->failure);
+    int cancel = kp__cancel_hold();
+    int status = kp__job_call(job, fn, job == &own ? KP__NEVER : until);
+    kp__cancel_free(cancel);
+    if (status != KP_PENDING) tell_invalid(pool, slot, status, &job->failure);
     kp__step_in(pool);
     if (job != &own && status != KP_PENDING) kp__job_put(job);
     return status < 0 || status == KP_PENDING ? status : 0;
@@ -439,30 +378,4 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
     kp__todo_init(&none, pool->world); /* theirs waits: it may have the user's code run */
     kp__destroy(pool, victim, NULL, &none);
     kp__do(pool, &none);
-}
-
-/* ---- destroy, either way --------------------------------------------------------------------- */
-
-void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
-                 struct kp__todo *todo)
-{
-    struct kp__job *job = NULL;
-    int status = 0;
-
-    if (pool->driver.destroy && !kp__stands_by(pool)) job = kp__job_find(pool, slot);
-    if (job) {
-        kp__job_init(job, pool, KP_JOB_DESTROY, slot, NULL, 0, KP__NEVER);
-        kp__step_aside(pool, todo);
-        kp__job_send(job);
-        kp__step_in(pool);
-        return;
-    }
-    if (pool->driver.destroy) {
-        status = kp__job_run(pool, KP_JOB_DESTROY, slot, 0, NULL, 0, KP__NEVER, todo);
-    } else if (pool->on_event) {
-        kp__step_aside(pool, todo);
-        tell_destroyed(pool, slot, 0, NULL);
-        kp__step_in(pool);
-    }
-    destroyed(pool, slot, heir, status, todo);
 }

@@ -53,6 +53,14 @@ bool kp__keeps_jobs(const struct kp__pool *pool);
  * all others are under way. With the lock, which may be given back then. */
 struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot);
 
+/* The same for a thread that stands by: one of the pool's if there is one, since that can tell a
+ * second answer; else the caller's own. With the lock. */
+struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own);
+
+/* Call validate, reset or destroy of a slot, and stand by: as kp__job_run. Without the lock, and
+ * held against pthread_cancel. */
+int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t until);
+
 /* Nobody stands by: run it here if this thread may, else have it run where it may. Its answer goes
  * on with the story. Without the lock; the job may be gone afterwards. */
 void kp__job_send(struct kp__job *job);
@@ -64,8 +72,10 @@ struct kp__job *kp__job_not_needed(struct kp__job *job);
 void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
 
-/* The end of a creation, or of a way back, for which nobody of ours stands by. Without the lock. */
+/* The end of a creation, of a way back, or of a resource, for which nobody of ours stands by.
+ * Without the lock. */
 void kp__create_finish(struct kp__job *job);
 void kp__return_finish(struct kp__job *job);
+void kp__destroy_finish(struct kp__job *job);
 
 #endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The end of a resource: driver.destroy without the lock, then the books, with its place given to
+ * whoever is next (core/give.c). One at a time, since who waits for one must not wait for others;
+ * at the end of the pool nobody waits for any, and they go by many (close.c).
+ */
+#include "base/cancel.h"
+#include "flow/job.h"
+
+static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, int status,
+                           const struct kp__job *job)
+{
+    kp_why why;
+
+    if (!pool->on_event) return;
+    if (status >= 0) {
+        kp__event(pool, KP_EVENT_DESTROYED, slot->sub, slot->resource, 0, NULL);
+        return;
+    }
+    kp__say(&why, status, NULL);
+    kp__say_failure(&why, &job->failure);
+    kp__event(pool, KP_EVENT_DESTROY_FAILED, slot->sub, slot->resource, status, &why);
+}
+
+static void count_failure(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    kp__rare(&pool->core, sub)->seldom.destroy_failures++;
+    pool->core.seldom.destroy_failures++;
+}
+
+/* ---- the books ------------------------------------------------------------------------------- */
+
+/* The time, if what goes may matter to anybody; else when it was decided that it goes. */
+static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *slot)
+{
+    const struct kp__core *core = &pool->core;
+    const struct kp__subpool *sub = slot->sub;
+    bool matters = core->waiting > 0 || kp__victim_of(core, slot)->heir || sub->refill ||
+                   sub->rules->eager;
+
+    return matters ? kp__time(pool) : core->now;
+}
+
+/* A resource is gone: give its place away; to `heir`, who stands by, or to the one it was
+ * chosen for. With the lock. */
+static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
+                      struct kp__todo *todo)
+{
+    uint64_t now = heir ? kp__time(pool) : time_gone(pool, slot);
+
+    if (heir) kp__victim_gone(&pool->core, heir, slot, now, todo);
+    else if (kp__victim_of(&pool->core, slot)->heir)
+        kp__victim_gone_late(&pool->core, slot, now, todo);
+    else kp__gone(&pool->core, slot, now, todo);
+    kp__tell(pool, todo);
+}
+
+void kp__destroy_finish(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+    struct kp__slot *slot = job->slot;
+    struct kp__todo todo;
+
+    tell_destroyed(pool, slot, job->status, job);
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    if (job->status < 0) count_failure(pool, slot->sub);
+    kp__job_put(job);
+    destroyed(pool, slot, NULL, &todo);
+    kp__leave(pool, &todo);
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+/* Nobody stands by: false, if there is no memory to do it so. With the lock, given back
+ * meanwhile. */
+static bool send(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
+    struct kp__job *job = kp__job_find(pool, slot);
+
+    if (!job) return false;
+    kp__job_init(job, pool, KP_JOB_DESTROY, slot, NULL, 0, KP__NEVER);
+    kp__step_aside(pool, todo);
+    kp__job_send(job);
+    kp__step_in(pool);
+    return true;
+}
+
+/* One after the other, by this thread, with one job: an answer that comes twice is told as long as
+ * that is not used again. With the lock, which is given back meanwhile. */
+static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint32_t many,
+                     struct kp__todo *todo)
+{
+    int (*destroy)(kp_job *, void *) = pool->driver.destroy;
+    struct kp__job own, *job = destroy ? kp__job_borrow(pool, slots[0], &own) : NULL;
+    uint64_t failed = 0;
+
+    kp__step_aside(pool, todo);
+    int cancel = kp__cancel_hold();
+    for (uint32_t i = 0; i < many; i++) {
+        int status = 0;
+        if (job) {
+            kp__job_init(job, pool, KP_JOB_DESTROY, slots[i], NULL, 0, KP__NEVER);
+            status = kp__job_call(job, destroy, KP__NEVER);
+        }
+        if (status < 0) failed |= (uint64_t)1 << i;
+        tell_destroyed(pool, slots[i], status, job);
+    }
+    kp__cancel_free(cancel);
+    kp__step_in(pool);
+    if (job && job != &own) {
+        job->slot = slots[0]; /* where it was taken for */
+        kp__job_put(job);
+    }
+    for (; failed; slots++, failed >>= 1)
+        if (failed & 1) count_failure(pool, slots[0]->sub);
+}
+
+void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
+                 struct kp__todo *todo)
+{
+    if (pool->driver.destroy && !kp__stands_by(pool) && send(pool, slot, todo)) return;
+    if (pool->driver.destroy || pool->on_event) run_here(pool, &slot, 1, todo);
+    destroyed(pool, slot, heir, todo);
+}
+
+void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint32_t many,
+                      struct kp__todo *todo)
+{
+    if (pool->driver.destroy && !kp__stands_by(pool)) {
+        for (uint32_t i = 0; i < many; i++) kp__destroy(pool, slots[i], NULL, todo);
+        return;
+    }
+    run_here(pool, slots, many, todo);
+    kp__gone_many(&pool->core, slots, many, kp__time(pool), todo);
+    kp__tell(pool, todo);
+}
