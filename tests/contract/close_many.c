@@ -80,7 +80,7 @@ static void each_of_many_must_be_destroyed_once_and_told(void **state)
     assert_in_range(play.closing, 2, 64); /* by many, but not by all */
 }
 
-/* One lease is left, so that the pool can still be asked. */
+/* One lease is left, so that the pool can still be asked: each key by itself, too. */
 static void those_that_fail_must_be_told_and_counted_and_the_others_go_on(void **state)
 {
     contract c;
@@ -97,6 +97,11 @@ static void those_that_fail_must_be_told_and_counted_and_the_others_go_on(void *
     assert_int_equal(all.destroy_failures, (ALL - 1 + 6) / 7);
     assert_int_equal(c.events[KP_EVENT_DESTROY_FAILED], (ALL - 1 + 6) / 7);
     assert_int_equal(all.live, 1);
+    all = contract_stats(&c, kp_str("0"));
+    assert_int_equal(all.destroys, ONE_KEY - 1);
+    all = contract_stats(&c, kp_str("200"));
+    assert_int_equal(all.destroys, 1);
+    assert_int_equal(all.live, 0);
     play.fails = 0;
     kp_release(&lease);
     end_full(&c);
