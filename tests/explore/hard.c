@@ -304,6 +304,8 @@ static const struct hard {
       each_is_answered, { "gr R 0", "SLr R 0", "gr 1", "SLr 1", "SLr 2" } },
     { "H4 get, close", "1 idle of 1", { .max_live = 1, .idle = 1 }, each_is_answered,
       { "grgr 0", "gr gr 0", "grgr 1", "grgr 2", "SLr gr 0" } },
+    { "H4 close of many", "3 idle of 3", { .max_live = 3, .idle = 3 }, each_is_answered,
+      { "gr 0", "0 0", "0 1" } },
     { "H5 release, close, waiter of another key", "two keys, 1 held of 1 in all",
       { .max_live = 1, .budget = 1, .held = 1 }, each_is_answered,
       { "br R 0", "BLr R 0", "br 1" } },
