@@ -88,8 +88,8 @@ static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__s
     }
 }
 
-void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
-                    enum kp__state to)
+static inline void move(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
+                        enum kp__state to)
 {
     struct kp__subpool *sub = slots[0]->sub;
     enum kp__state from = slots[0]->state;
@@ -107,9 +107,15 @@ void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32
     if (sub->contest->lacks) kp__starve(core, sub, sub->contest->lacks);
 }
 
+void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
+                    enum kp__state to)
+{
+    move(core, slots, many, to);
+}
+
 void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
 {
-    kp__slots_move(core, &slot, 1, to);
+    move(core, &slot, 1, to);
 }
 
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)

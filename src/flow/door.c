@@ -302,10 +302,10 @@ bool kp__make_room(struct kp__pool *pool)
     struct kp__todo todo;
     size_t bytes;
 
-    kp__todo_init(&todo, pool->world);
     free_old_arrays(pool);
     widen_guide(pool);
     while ((bytes = wanted(pool, &slab, &map)) > 0) {
+        kp__todo_init(&todo, pool->world);
         kp__step_out(pool, &todo);
         void *memory = slab ? kp__alloc_raw(pool->world, bytes, 64)
                             : kp__alloc(pool->world, bytes, 64), *left;
