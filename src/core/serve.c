@@ -248,7 +248,7 @@ static bool may_pass(const struct kp__subpool *sub, uint64_t now)
 {
     struct kp__request *head[KP__QUEUES];
 
-    if (!sub->rules || !sub->rules->wait_eventual) return false;
+    if (!sub->rules) return false;
     if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->rare->open_seats)) return false;
     (void)heads(sub, head); /* one at least */
     return may_be_passed(head[0], now);

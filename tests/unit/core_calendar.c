@@ -44,6 +44,9 @@ static void what_is_due_must_come_out_in_time_and_order(void **state)
     kp__unfile_sub(&s.core, a); /* harmless */
     kp__unfile_sub(&s.core, b);
     assert_int_equal(kp__due_next(&s.core), KP__NEVER);
+    kp__file_sub(&s.core, c, 0); /* of a clock that begins there */
+    assert_int_equal(kp__due_next(&s.core), 1);
+    assert_ptr_equal(stage_due(&s, 1), &c->due);
     stage_close(&s);
 }
 

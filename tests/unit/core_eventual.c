@@ -71,6 +71,7 @@ static void who_was_offered_must_take_what_is_there_when_it_looks(void **state)
     stage_heed(&q.s, &q.r[0]);
     assert_int_equal(q.r[0].grant.kind, KP__GRANT_SLOT);
     assert_false(q.r[0].offered || q.r[0].here);
+    assert_int_equal(q.sub->rare->handed, 0); /* it took, and was not handed anything */
     assert_true(waits(&q.r[1]) && q.r[1].offered); /* the other one is for whoever is next */
     stage_heed(&q.s, &q.r[1]);
     assert_int_equal(q.r[1].grant.kind, KP__GRANT_SLOT);
@@ -89,6 +90,23 @@ static void who_leaves_must_leave_the_offer_to_the_next(void **state)
     stage_check(&q.s);
     assert_false(q.r[0].offered);
     assert_true(waits(&q.r[1]) && q.r[1].offered);
+    queue_close(&q);
+}
+
+static void who_was_offered_what_is_gone_must_get_the_right_to_create(void **state)
+{
+    struct queue q;
+    struct kp__request again;
+
+    (void)state;
+    queue_open(&q, 1, 1);
+    stage_give(&q.s, q.slot[0], 0, true);
+    assert_int_equal(stage_ask(&q.s, q.sub, &again, 0), KP__GRANT_SLOT);
+    assert_true(waits(&q.r[0]) && q.r[0].offered);
+    stage_give(&q.s, q.slot[0], 0, false);
+    stage_destroy(&q.s);
+    assert_int_equal(q.r[0].grant.kind, KP__GRANT_PERMIT);
+    stage_made(&q.s, stage_spend(&q.s, q.sub), &q.r[0]);
     queue_close(&q);
 }
 
@@ -259,6 +277,7 @@ int main(void)
         cmocka_unit_test(what_came_back_must_be_left_to_whoever_is_faster),
         cmocka_unit_test(who_was_offered_must_take_what_is_there_when_it_looks),
         cmocka_unit_test(who_leaves_must_leave_the_offer_to_the_next),
+        cmocka_unit_test(who_was_offered_what_is_gone_must_get_the_right_to_create),
         cmocka_unit_test(a_seat_must_be_left_too),
         cmocka_unit_test(a_turn_must_end_with_as_many_handed_over_as_there_are),
         cmocka_unit_test(nobody_must_be_passed_for_longer_than_is_said),
