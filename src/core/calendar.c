@@ -7,11 +7,6 @@
 #include "base/check.h"
 #include "core/core.h"
 
-uint64_t kp__later(uint64_t at, uint64_t by)
-{
-    return by >= KP__NEVER - at ? KP__NEVER : at + by;
-}
-
 static uint64_t sooner(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -23,6 +18,11 @@ static void file(struct kp__timers *calendar, struct kp__due *due, uint64_t at)
     kp__timers_file(calendar, &due->timer, at ? at : 1);
 }
 
+static struct kp__key_due *due_of(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    return kp__slab_part(&core->subpools, sub->item.index, KP__PART_DUE);
+}
+
 void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot)
 {
     kp__timers_remove(&core->slots_due, &slot->due.timer);
@@ -30,7 +30,7 @@ void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot)
 
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub)
 {
-    kp__timers_remove(&core->keys_due, &sub->due.timer);
+    if (sub->dated) kp__timers_remove(&core->keys_due, &due_of(core, sub)->due.timer);
 }
 
 static uint64_t first_at(const struct kp__timers *calendar)
@@ -56,7 +56,11 @@ struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot)
 
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
 {
-    file(&core->keys_due, &sub->due, at);
+    if (at == KP__NEVER) return;
+    struct kp__key_due *part = due_of(core, sub);
+    if (!sub->dated) *part = (struct kp__key_due){ .sub = sub };
+    sub->dated = true;
+    file(&core->keys_due, &part->due, at);
 }
 
 /* ---- ages ------------------------------------------------------------------------------------ */
@@ -106,7 +110,7 @@ void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
         bool over = kp__expires_at(slot, KP_CHECK_KEEPER) <= since; /* it came back past its age */
         file(&core->slots_due, &slot->due, over ? since : next_look(slot, since));
     } else if (slot->state == KP__LENT) {
-        for (uint32_t i = 0; i < slot->seats; i++) {
+        for (uint32_t i = 0; i < slot->errand->seats; i++) {
             const struct kp__seat *seat = kp__seat_at(slot, i);
             if (seat->lent && !seat->warned && seat->since)
                 file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
@@ -119,7 +123,7 @@ void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
 static struct kp__seat *leaked_seat(const struct kp__core *core, struct kp__slot *slot,
                                     uint64_t now)
 {
-    for (uint32_t i = 0; i < slot->seats; i++) {
+    for (uint32_t i = 0; i < slot->errand->seats; i++) {
         struct kp__seat *seat = kp__seat_at(slot, i);
         if (seat->lent && !seat->warned && seat->since &&
             now >= kp__later(seat->since, core->leak_after))

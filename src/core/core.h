@@ -47,7 +47,7 @@ struct kp__core {
 
     enum kp__phase phase;
     struct kp__map keys, idents, groups;
-    struct kp__slab slots, subpools;
+    struct kp__slab slots, errands, subpools;
     struct kp__list all; /* subpools in order of appearance */
     struct kp__heap open; /* those whose lane is open, by the end of their terms */
     bool shuts;           /* somebody does nothing but shut lanes in time; else upkeep does */
@@ -275,7 +275,10 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp_
                         struct kp__slot **slots, uint32_t most);
 
 /* at + by, or KP__NEVER. */
-uint64_t kp__later(uint64_t at, uint64_t by);
+static inline uint64_t kp__later(uint64_t at, uint64_t by)
+{
+    return by >= KP__NEVER - at ? KP__NEVER : at + by;
+}
 
 /* ---- ages and the calendar (calendar.c) ------------------------------------------------------ */
 

@@ -65,7 +65,7 @@ static struct kp__slot *ready_slot(struct look *l)
     struct kp__list *node;
 
     while ((node = kp__list_first(&sub->rare->open_seats)) != NULL) {
-        struct kp__slot *slot = KP__OF(node, struct kp__slot, open_seat);
+        struct kp__slot *slot = KP__OF(node, struct kp__errand, open_seat)->slot;
         if (!(sub->rules->age_check & KP_CHECK_GET) || l->now < slot->age_end) return slot;
         (void)kp__doom(l->core, slot, KP__EXPIRED, l->todo); /* its borrowers go on */
     }
@@ -139,7 +139,8 @@ static enum verdict take_ready(struct look *l)
     /* no seat for this one, and no reason to make another */
     if (!slot) slot = l->sub->rare->draining;
     if (!slot) return GO_ON;
-    if ((slot->state == KP__IDLE || slot->draining) && (owed = owed_elsewhere(l, slot)) != NULL)
+    if ((slot->state == KP__IDLE || slot->errand->draining) &&
+        (owed = owed_elsewhere(l, slot)) != NULL)
         return lacks_permit(l, owed);
     if (kp__is_left(l->core, l->request, l->now)) {
         kp__offer(l->request, l->todo);
@@ -158,7 +159,7 @@ static enum verdict take_ready(struct look *l)
     s->site = l->request->site;
     s->hit = !made_for_it;
     /* nobody shares it before it is known to be good (flow/get.c, check) */
-    if (idle && s->hit && in_doubt(l, idle_ns)) kp__list_remove(&slot->open_seat);
+    if (idle && s->hit && in_doubt(l, idle_ns)) kp__close_seats(slot);
     l->sub->tally.hits += s->hit;
     l->core->tally.hits += s->hit;
     l->request->grant = (struct kp__grant){
@@ -260,7 +261,7 @@ static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct
     if ((*victim = pick(l, last)) == NULL)
         return lacks_permit(l, budget_in(l, last));
     /* that of group 1 goes first: kp__promise_pass */
-    kp__victim(l->core, *victim)->next = other;
+    kp__errand(l->core, *victim)->victim.next = other;
     return GO_ON;
 }
 
@@ -303,7 +304,7 @@ static enum verdict take_permit(struct look *l)
     l->request->holds_lent = true;
     if (victim) {
         kp__promise(l->core, sub, victim);
-        for (struct kp__slot *s = victim; s; s = kp__victim_of(l->core, s)->next) {
+        for (struct kp__slot *s = victim; s; s = s->errand->victim.next) {
             s->reason = s->sub == sub ? KP__SURPLUS : KP__EVICTED;
             kp__slot_move(l->core, s, KP__CLOSING);
         }

@@ -26,10 +26,10 @@ static void close_slot(struct kp__core *core, struct kp__slot *slot, enum kp__re
  * keeps its lent permit while its own key is served. */
 static struct kp__request *release_sponsor(struct kp__core *core, struct kp__slot *slot)
 {
-    struct kp__request *sponsor = slot->sponsor;
+    struct kp__request *sponsor = slot->errand->sponsor;
 
     if (!sponsor) return NULL;
-    slot->sponsor = NULL;
+    kp__errand_of(slot)->sponsor = NULL;
     sponsor->making = NULL;
     kp__queue_remove(core, sponsor);
     sponsor->queue = sponsor->flags & KP_FRESH         ? KP__FRESH
@@ -75,7 +75,7 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
                          struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    struct kp__request *sponsor = slot->sponsor;
+    struct kp__request *sponsor = slot->errand->sponsor;
 
     if (sponsor && (sponsor->flags & KP_FRESH)) { /* takes its own creation, nobody else's */
         kp__answer_slot(core, sponsor, slot, lend_new(core, slot, sponsor, now), todo);
@@ -188,7 +188,7 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     if (request) kp__lent_drop(core, request);
     else if (sponsor) kp__lent_drop(core, sponsor);
     kp__slot_move(core, slot, KP__FREE);
-    kp__slab_put(&core->slots, slot);
+    kp__slot_put(core, slot);
     remember(core, sub, what, background, now, keep);
     if (sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
     else if (sub->refill) kp__file_sub(core, sub, now);
@@ -237,7 +237,7 @@ static int must_close(struct kp__core *core, const struct kp__slot *slot, bool k
     const struct kp__rules *r = slot->sub->rules;
 
     if (!keep) return (int)reason;
-    if (slot->doomed) return (int)slot->reason;
+    if (slot->errand->doomed) return (int)slot->reason;
     if (core->phase == KP__CLOSED) return KP__AT_CLOSE;
     if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end &&
         (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
@@ -276,14 +276,14 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     if (now) sub->used_at = now;
     if (sub->rules->breaker_counts & KP_BREAK_USE) kp__probe_end(core, sub);
     if (!keep) (void)kp__doom(core, slot, reason, todo); /* sharing: the last one out closes it */
-    if (slot->borrowers > 0) {
+    if (slot->errand->borrowers > 0) {
         kp__lent_refund(core, sub);
         kp__settle(core, sub, now, todo);
         return;
     }
     int why = must_close(core, slot, keep, reason, now);
     if (why >= 0) { /* its lent permit goes back when it is destroyed, not before */
-        slot->owes_lent = true;
+        kp__errand_of(slot)->owes_lent = true;
         close_slot(core, slot, (enum kp__reason)why, todo);
         return;
     }
@@ -311,10 +311,10 @@ void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat
 void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
                  uint64_t now, struct kp__todo *todo)
 {
-    struct kp__request *sponsor = slot->sponsor;
+    struct kp__request *sponsor = slot->errand->sponsor;
     struct kp__subpool *sub = slot->sub;
 
-    if (!sponsor || !good || slot->doomed) {
+    if (!sponsor || !good || slot->errand->doomed) {
         (void)release_sponsor(core, slot);
         kp__give(core, slot, seat, good, KP__INVALID, now, todo);
         kp__settle(core, sub, now, todo); /* its sponsor looked at nothing else so far */
@@ -357,8 +357,8 @@ static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_
         count_reason(core, sub, slot->reason);
         slot->resource = NULL;
         kp__cell_drop(core, slot);
-        if (slot->owes_lent) kp__lent_refund(core, sub);
-        kp__slab_put(&core->slots, slot);
+        if (slot->errand->owes_lent) kp__lent_refund(core, sub);
+        kp__slot_put(core, slot);
     }
     if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
     if (sub->refill) kp__file_sub(core, sub, now);
@@ -390,7 +390,7 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
                      uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *loser = victim->sub;
-    const struct kp__slot *next = kp__victim_of(core, victim)->next;
+    const struct kp__slot *next = victim->errand->victim.next;
 
     kp__at(core, now);
     if (next) kp__promise_pass(core, sub, victim);
@@ -403,19 +403,19 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
 void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,
                           struct kp__todo *todo)
 {
-    const struct kp__victim *part = kp__victim_of(core, victim);
+    const struct kp__victim *part = &victim->errand->victim;
     struct kp__subpool *loser = victim->sub, *sub = part->heir;
-    struct kp__request *sponsor = victim->sponsor;
+    struct kp__request *sponsor = victim->errand->sponsor;
     struct kp__slot *next = part->next;
 
     kp__at(core, now);
     if (next) kp__promise_pass(core, sub, victim);
     else kp__promise_end(core, sub, victim);
     vacate(core, &victim, 1, now);
+    if (sponsor) sponsor->making = next;
     if (next) {
-        kp__victim(core, next)->heir = sub;
-        next->sponsor = sponsor;
-        if (sponsor) sponsor->making = next;
+        kp__errand(core, next)->victim.heir = sub;
+        kp__errand(core, next)->sponsor = sponsor;
         kp__list_push_back(&todo->doomed, &next->link);
     } else {
         kp__permit_take(core, sub);
@@ -439,10 +439,10 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
         kp__close_idle(core, slot, reason, todo);
         return true;
     }
-    if (slot->state != KP__LENT || slot->doomed) return false;
-    slot->doomed = true;
+    if (slot->state != KP__LENT || slot->errand->doomed) return false;
+    kp__errand_of(slot)->doomed = true;
     slot->reason = (uint8_t)reason;
-    kp__list_remove(&slot->open_seat);
+    kp__close_seats(slot);
     return true;
 }
 

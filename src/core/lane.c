@@ -29,9 +29,11 @@ void kp__lanes_in_child(void)
 /* Its key, where who claimed a cell of it can compare it. */
 static void name(struct kp__lane *lane, const struct kp__subpool *sub)
 {
+    void *key = kp__key_at(sub);
+
     lane->key_size = (uint32_t)sub->key_size;
-    if (sub->key_size <= KP__LANE_KEY) memcpy(lane->key, sub->key, sub->key_size);
-    else memcpy(lane->key, &sub->key, sizeof sub->key);
+    if (sub->key_size <= KP__LANE_KEY) memcpy(lane->key, key, sub->key_size);
+    else memcpy(lane->key, &key, sizeof key);
 }
 
 static bool is_guided(const struct kp__core *core, const struct kp__subpool *sub)
@@ -41,8 +43,10 @@ static bool is_guided(const struct kp__core *core, const struct kp__subpool *sub
 
 static uint64_t hash_of(const struct kp__core *core, const struct kp__subpool *sub)
 {
-    return core->by_fields ? core->by_fields(core, sub->key)
-                           : kp__quick_hash(core->quick_seed, sub->key, sub->key_size);
+    void *key = kp__key_at(sub);
+
+    return core->by_fields ? core->by_fields(core, key)
+                           : kp__quick_hash(core->quick_seed, key, sub->key_size);
 }
 
 /* Nobody is led to what it had any more; where all ends, that does not matter. */
@@ -59,6 +63,7 @@ bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
     struct kp__lane *lane = KP__LANE_OF(sub);
     lane->sub = sub->item.index;
     lane->pool = core->id;
+    kp__term_begin(core, sub);
     if (is_guided(core, sub)) name(lane, sub);
     /* relaxed: a guess, until a cell of it was claimed, which a release store opened */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
@@ -80,7 +85,7 @@ static void set(const struct kp__lines *kind, uint32_t list, uint32_t k, uint32_
 
 static uint32_t levels(const struct kp__subpool *sub)
 {
-    return sub->lane_room <= 1 ? 0 : sub->lane_room == KP__LIST ? 1 : 2;
+    return sub->term->room <= 1 ? 0 : sub->term->room == KP__LIST ? 1 : 2;
 }
 
 static uint32_t number_in(_Atomic uint32_t *word)
@@ -94,11 +99,11 @@ static void drop_lists(struct kp__subpool *sub)
 
     if (levels(sub) == 1) kp__lines_give(&kp__lists, number_in(&lane->list));
     if (levels(sub) == 2) {
-        for (uint32_t i = 0; i < sub->lane_room / KP__LIST; i++)
+        for (uint32_t i = 0; i < sub->term->room / KP__LIST; i++)
             kp__lines_give(&kp__lists, kp__listed(&kp__tops, number_in(&lane->top), i));
         kp__lines_give(&kp__tops, number_in(&lane->top));
     }
-    sub->lane_room = 0;
+    sub->term->room = 0;
 }
 
 /* Room for more than one list holds; for fewer, or none, where memory is short. */
@@ -110,11 +115,11 @@ static void make_top(struct kp__subpool *sub, uint32_t cells)
     while (lists * KP__LIST < cells && (list = kp__lines_take(&kp__lists)) != 0)
         set(&kp__tops, top, lists++, list);
     name_line(&KP__LANE_OF(sub)->top, top);
-    sub->lane_room = lists * KP__LIST;
+    sub->term->room = lists * KP__LIST;
     if (lists > 1) return;
     if (lists == 1) kp__lines_give(&kp__lists, kp__listed(&kp__tops, top, 0));
     kp__lines_give(&kp__tops, top);
-    sub->lane_room = 0;
+    sub->term->room = 0;
 }
 
 /* Room for so many cells. */
@@ -122,15 +127,15 @@ static void make_lists(struct kp__subpool *sub, uint32_t cells)
 {
     uint32_t list;
 
-    if (cells <= sub->lane_room) return;
+    if (cells <= sub->term->room) return;
     drop_lists(sub);
     if (cells == 1) {
-        sub->lane_room = 1;
+        sub->term->room = 1;
     } else if (cells > KP__LIST) {
         make_top(sub, cells);
     } else if ((list = kp__lines_take(&kp__lists)) != 0) {
         name_line(&KP__LANE_OF(sub)->list, list);
-        sub->lane_room = KP__LIST;
+        sub->term->room = KP__LIST;
     }
 }
 
@@ -249,10 +254,9 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
 /* May its lease end by the word alone? */
 static bool is_plain(const struct kp__slot *slot)
 {
-    const struct kp__seat *s = &slot->first;
+    const struct kp__errand *errand = slot->errand;
 
-    return slot->seats == 1 &&
-           (slot->state == KP__IDLE || (!slot->doomed && !s->ending && !s->decided));
+    return errand->seats == 1 && !errand->doomed && !errand->first.ending && !errand->first.decided;
 }
 
 /* A cell for an idle slot, if it has none yet, written once: its borrowers will be reading it. The
@@ -271,7 +275,7 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
     cell->resource = slot->resource;
     cell->lane = sub->lane;
     bool is_brief = core->by_bytes && sub->key_size <= KP__BRIEF;
-    if (is_brief) cell->key = kp__brief_of(sub->key, sub->key_size);
+    if (is_brief) cell->key = kp__brief_of(kp__key_at(sub), sub->key_size);
     cell->key_size = is_brief ? (uint32_t)sub->key_size : KP__NOT_BRIEF;
     return true;
 }
@@ -294,7 +298,7 @@ static uint32_t name_cells(struct kp__core *core, struct kp__subpool *sub)
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         int64_t most = kp__lane_most(core, sub, state);
         const struct kp__list *list = KP__SLOTS(sub, state), *node;
-        for (node = kp__list_first(list); node && k < sub->lane_room;
+        for (node = kp__list_first(list); node && k < sub->term->room;
              node = kp__list_next(list, node)) {
             struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
             slot->on_lane = most > 0 && is_plain(slot) && give_cell(core, sub, slot);
@@ -330,10 +334,11 @@ static void each_slot(struct kp__subpool *sub, void (*fn)(struct kp__slot *))
 /* Where a guide leads: at once to the only resource, if its line knows the key. */
 static uint32_t where_to(const struct kp__subpool *sub)
 {
-    uint32_t cell = kp__lane_cell(KP__LANE_OF(sub), KP__SHAPE(sub->on_lane, levels(sub)), 0);
+    uint32_t cell = kp__lane_cell(KP__LANE_OF(sub), KP__SHAPE(sub->term->cells, levels(sub)), 0);
     const struct kp__cell *only = kp__line(&kp__cells, cell);
 
-    return sub->on_lane == 1 && only->key_size != KP__NOT_BRIEF ? cell : KP__TO_LANE | sub->lane;
+    return sub->term->cells == 1 && only->key_size != KP__NOT_BRIEF ? cell
+                                                                    : KP__TO_LANE | sub->lane;
 }
 
 void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub)
@@ -354,15 +359,15 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     until = end_of_term(core, sub, now);
     if (until != KP__NEVER && until <= kp__later(now, core->least_term)) return;
     if (kp__lane_most(core, sub, KP__IDLE) <= 0 || !kp__lane_make(core, sub) ||
-        (sub->on_lane = name_cells(core, sub)) == 0)
+        (sub->term->cells = name_cells(core, sub)) == 0)
         return;
     sub->open = true;
-    sub->opened = now;
-    sub->until = until;
-    kp__heap_insert(&core->open, &sub->term);
+    sub->term->opened = now;
+    sub->term->until = until;
+    kp__heap_insert(&core->open, &sub->term->node);
     each_slot(sub, swing_open);
     /* release: pairs with who claims a cell; what its numbers name was made before */
-    atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->on_lane, levels(sub)),
+    atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->term->cells, levels(sub)),
                           memory_order_release);
     kp__lane_guide(core, sub);
 }
@@ -375,17 +380,16 @@ static void found(struct kp__core *core, struct kp__slot *slot, enum kp__state s
 {
     struct kp__subpool *sub = slot->sub;
     int one = state == KP__LENT ? 1 : -1;
-    bool moved = slot->state != state;
 
-    kp__slot_found(core, slot, state);
-    if (moved) {
+    if (slot->state != state) {
+        struct kp__errand *errand = kp__errand(core, slot);
+        errand->borrowers = errand->first.lent = state == KP__LENT;
         sub->leases += (uint32_t)one;
         core->leases += (uint32_t)one;
         sub->lent_permits += (uint32_t)one;
         core->lent.used += one;
     }
-    slot->borrowers = state == KP__LENT;
-    slot->first.lent = state == KP__LENT;
+    kp__slot_found(core, slot, state);
 }
 
 /* What became of a slot while the lane was open. */
@@ -408,21 +412,22 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     sub->tally.hits += leases;
     core->tally.gets += leases;
     core->tally.hits += leases;
-    sub->served += leases;
+    sub->term->served += leases;
     if (gone) {
         /* relaxed, both: whichever lease's they are, it is one of this resource */
-        slot->first = (struct kp__seat){
+        kp__errand(core, slot)->first = (struct kp__seat){
             .generation = generation,
             .since = now,
             .tag = atomic_load_explicit(&cell->tag, memory_order_relaxed),
             .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
+            .lent = true,
             .hit = true,
             .turn = word & KP__TURN
         };
         found(core, slot, KP__LENT);
         kp__file_slot(core, slot);
     } else {
-        slot->since = sub->opened;
+        slot->since = sub->term->opened;
         found(core, slot, KP__IDLE);
         kp__file_slot(core, slot); /* it may have been lent when the lane opened */
     }
@@ -430,33 +435,35 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
 
 /* Did it pay to open? That costs, for each sixteen slots, less than a hit saves; and a slot's part
  * is nothing beside a time as long as this. Where there is no clock, `opened` is 0. */
-static bool has_paid(const struct kp__subpool *sub, uint64_t now)
+static bool has_paid(const struct kp__term *term, uint64_t now)
 {
     enum { SLOTS_PER_HIT = 16, NS_PER_SLOT = 50000 };
-    uint64_t lasted = sub->opened ? now - sub->opened : 0;
+    uint64_t lasted = term->opened ? now - term->opened : 0;
 
-    return sub->served > sub->on_lane / SLOTS_PER_HIT || lasted / NS_PER_SLOT > sub->on_lane;
+    return term->served > term->cells / SLOTS_PER_HIT || lasted / NS_PER_SLOT > term->cells;
 }
 
 /* A lane that opened for next to nothing opens less often. */
-static uint32_t pause_after(const struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+static uint32_t pause_after(const struct kp__core *core, struct kp__term *term, uint64_t now)
 {
     enum { LEAST = 4, MOST = 1024 };
 
     if (core->least_term == 0) return 0; /* for tests: whenever it may */
-    if (has_paid(sub, now)) sub->shy = 0;
-    else if (sub->shy < MOST) sub->shy = 2 * sub->shy + LEAST;
-    return sub->shy + sub->on_lane / LEAST;
+    if (has_paid(term, now)) term->shy = 0;
+    else if (term->shy < MOST) term->shy = 2 * term->shy + LEAST;
+    return term->shy + term->cells / LEAST;
 }
 
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
+    struct kp__term *term = sub->term;
+
     /* a hint: most who come now need not look at the words */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, 0, memory_order_relaxed);
     kp__account(core, sub);
     sub->open = false;
-    sub->served = 0;
-    if (kp__heap_holds(&sub->term)) kp__heap_remove(&core->open, &sub->term);
+    term->served = 0;
+    if (kp__heap_holds(&term->node)) kp__heap_remove(&core->open, &term->node);
     /* in the order in which they came back, as far as that is known: first those nobody touched */
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         struct kp__list *list = KP__SLOTS(sub, state), *node = kp__list_last(list), *before;
@@ -466,7 +473,7 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
             if (slot->on_lane) take_back(core, slot, now);
         }
     }
-    if (sub->served > 0 && sub->used_at < now) sub->used_at = now;
-    sub->calm = pause_after(core, sub, now);
+    if (term->served > 0 && sub->used_at < now) sub->used_at = now;
+    sub->calm = pause_after(core, term, now);
     kp__evictable_update(core, sub);
 }

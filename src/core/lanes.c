@@ -9,12 +9,12 @@ static struct kp__subpool *first_open(const struct kp__core *core)
 {
     struct kp__heap_node *top = kp__heap_top(&core->open);
 
-    return top ? KP__OF(top, struct kp__subpool, term) : NULL;
+    return top ? KP__OF(top, struct kp__term, node)->sub : NULL;
 }
 
 static bool ends_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return KP__OF(a, struct kp__subpool, term)->until < KP__OF(b, struct kp__subpool, term)->until;
+    return KP__OF(a, struct kp__term, node)->until < KP__OF(b, struct kp__term, node)->until;
 }
 
 void kp__lanes_init(struct kp__core *core)
@@ -26,7 +26,7 @@ uint64_t kp__lane_next(const struct kp__core *core)
 {
     const struct kp__subpool *first = first_open(core);
 
-    return first ? first->until : KP__NEVER;
+    return first ? first->term->until : KP__NEVER;
 }
 
 void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
@@ -34,9 +34,9 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
     struct kp__subpool *sub;
 
     kp__at(core, now);
-    for (; most > 0 && (sub = first_open(core)) != NULL && sub->until <= now; most--) {
+    for (; most > 0 && (sub = first_open(core)) != NULL && sub->term->until <= now; most--) {
         kp__lane_shut(core, sub, now);
-        if (sub->served > 0) kp__lane_open(core, sub, now);
+        if (sub->term->served > 0) kp__lane_open(core, sub, now);
     }
 }
 
@@ -55,8 +55,9 @@ void kp__lane_shut_all(struct kp__core *core, uint64_t now)
     kp__heap_init(&core->open, ends_before);
     for (node = kp__list_first(&core->all); node; node = kp__list_next(&core->all, node)) {
         sub = KP__OF(node, struct kp__subpool, all);
-        kp__heap_node_init(&sub->term);
-        if (sub->open) kp__lane_shut(core, sub, now);
+        if (!sub->open) continue;
+        kp__heap_node_init(&sub->term->node);
+        kp__lane_shut(core, sub, now);
     }
 }
 

@@ -100,12 +100,12 @@ static void cede(struct kp__core *core, struct kp__subpool *loser, bool begin)
 
 static void cede_all(struct kp__core *core, struct kp__slot *victim, bool begin)
 {
-    for (; victim; victim = kp__victim_of(core, victim)->next) cede(core, victim->sub, begin);
+    for (; victim; victim = victim->errand->victim.next) cede(core, victim->sub, begin);
 }
 
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    struct kp__victim *part = kp__victim(core, victim);
+    struct kp__victim *part = &kp__errand(core, victim)->victim;
 
     about_to_be_served(core, sub, KP__IN_USE);
     sub->promised++;
@@ -125,14 +125,14 @@ void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp_
     /* the first of two brings this one (decide.c) */
     struct kp__group *group = sub->contest->group[1];
 
-    kp__victim(core, kp__victim_of(core, victim)->next)->heirs[1] = group;
+    kp__errand(core, victim->errand->victim.next)->victim.heirs[1] = group;
     if (group) group->budget.used++;
     cede(core, victim->sub, false);
 }
 
 void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    const struct kp__victim *part = kp__victim_of(core, victim);
+    const struct kp__victim *part = &victim->errand->victim;
 
     KP__DCHECK(sub->promised > 0);
     kp__account(core, sub);

@@ -53,7 +53,7 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 {
     kp__queue_remove(core, request);
     if (request->making) {
-        request->making->sponsor = NULL;
+        kp__errand_of(request->making)->sponsor = NULL;
         request->making = NULL;
     }
     if (request->grant.kind == KP__GRANT_NO) kp__lent_drop(core, request);
@@ -111,7 +111,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
         kp__lent_drop(core, request);
         if (grant.victim) { /* it goes all the same; its place is for whoever is next */
             kp__promise_end(core, sub, grant.victim);
-            for (struct kp__slot *v = grant.victim; v; v = kp__victim_of(core, v)->next)
+            for (struct kp__slot *v = grant.victim; v; v = v->errand->victim.next)
                 kp__list_push_back(&todo->doomed, &v->link);
         } else {
             kp__permit_refund(core, sub);

@@ -36,7 +36,7 @@ static bool same_live(const struct kp__map_node *node, const void *resource)
     const struct kp__slot *slot = KP__OF(node, struct kp__slot, ident);
 
     /* cover: never, because it would take two addresses of one hash, of 64 bits */
-    return slot->resource == resource && !slot->doomed;
+    return slot->resource == resource && !slot->errand->doomed;
 }
 
 struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource)
@@ -50,6 +50,54 @@ void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
 {
     slot->ident.hash = hash_of(slot->resource);
     kp__map_insert(&core->idents, &slot->ident);
+}
+
+/* ---- errands --------------------------------------------------------------------------------- */
+
+const struct kp__errand kp__no_errand = { .seats = 1 };
+
+/* Who has none left his as a new one is, but for what the first lease writes. */
+void kp__errand_begin(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__errand *errand = kp__slab_take(&core->errands);
+
+    KP__DCHECK(errand && errand->borrowers == 0 && !errand->first.lent);
+    errand->slot = slot;
+    errand->seats = 1;
+    slot->errand = errand;
+}
+
+static void end_errand(struct kp__core *core, struct kp__slot *slot)
+{
+    if (!kp__has_errand(slot)) return;
+    KP__DCHECK(!slot->errand->job && !slot->errand->sponsor);
+    kp__slab_put(&core->errands, kp__errand_of(slot));
+    slot->errand = &kp__no_errand;
+}
+
+struct kp__slot *kp__slot_take(struct kp__core *core)
+{
+    struct kp__slot *slot = kp__slab_take(&core->slots);
+
+    if (!slot) return NULL;
+    /* what it was before is gone, but for its generation and its index */
+    *slot = (struct kp__slot){
+        .item = slot->item, .generation = slot->generation, .errand = &kp__no_errand
+    };
+    kp__list_init(&slot->link);
+    return slot;
+}
+
+void kp__slot_put(struct kp__core *core, struct kp__slot *slot)
+{
+    if (kp__has_errand(slot)) {
+        struct kp__errand *errand = kp__errand_of(slot);
+        errand->doomed = errand->draining = errand->owes_lent = false;
+        errand->sponsor = NULL;
+        errand->victim = (struct kp__victim){ .next = NULL };
+        end_errand(core, slot);
+    }
+    kp__slab_put(&core->slots, slot);
 }
 
 /* ---- states ---------------------------------------------------------------------------------- */
@@ -74,14 +122,16 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
 static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
 {
     kp__list_remove(&slot->link);
-    kp__list_remove(&slot->open_seat);
-    if (slot->draining) kp__drain(core, slot, false);
+    kp__close_seats(slot);
+    if (slot->errand->draining) kp__drain(core, slot, false);
     slot->state = (uint8_t)to;
     if (to == KP__IDLE) { /* the front is the most recently used */
         slot->order = ++core->returns;
         kp__list_push_front(KP__SLOTS(slot->sub, to), &slot->link);
+        if (slot->errand->seats == 1) end_errand(core, slot);
     } else if (to == KP__LENT) {
         kp__list_push_back(KP__SLOTS(slot->sub, to), &slot->link);
+        if (!kp__has_errand(slot)) kp__errand_begin(core, slot);
     } else if (to == KP__CLOSING) { /* destroy may free it, and another be made at its address */
         kp__map_remove(&core->idents, &slot->ident);
         kp__unfile_slot(core, slot);
@@ -126,28 +176,37 @@ void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state
 
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
 {
-    slot->draining = on;
+    kp__errand_of(slot)->draining = on;
     kp__rare(core, slot->sub)->draining = on ? slot : NULL;
-    kp__list_remove(&slot->open_seat); /* one that drained is not there */
+    kp__close_seats(slot); /* one that drained is not there */
 }
 
 /* ---- seats ----------------------------------------------------------------------------------- */
 
 /* Is it being reset, or looked at? Then it has one borrower, whose lease is ending or in doubt. */
-static bool is_busy(struct kp__slot *slot)
+static bool is_busy(const struct kp__slot *slot)
 {
     uint32_t seat = 0;
 
-    if (slot->borrowers != 1) return false;
+    if (slot->errand->borrowers != 1) return false;
     while (!kp__seat_at(slot, seat)->lent) seat++;
     return kp__seat_at(slot, seat)->ending;
 }
 
+/* Others may share it, if it is not there already. */
+static void offer_seats(struct kp__core *core, struct kp__slot *slot)
+{
+    if (!kp__list_linked(&slot->errand->open_seat))
+        kp__list_push_front(&kp__rare(core, slot->sub)->open_seats,
+                            &kp__errand_of(slot)->open_seat);
+}
+
 void kp__open_seats(struct kp__core *core, struct kp__slot *slot)
 {
-    if (slot->borrowers < slot->seats && !slot->doomed && !slot->draining &&
-        !kp__list_linked(&slot->open_seat) && !is_busy(slot))
-        kp__list_push_front(&kp__rare(core, slot->sub)->open_seats, &slot->open_seat);
+    const struct kp__errand *errand = slot->errand;
+
+    if (errand->borrowers < errand->seats && !errand->doomed && !errand->draining && !is_busy(slot))
+        offer_seats(core, slot);
 }
 
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now)
@@ -156,19 +215,17 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
     uint32_t seat = 0;
 
     while (kp__seat_at(slot, seat)->lent) seat++;
-    KP__DCHECK(seat < slot->seats);
-    if (slot->borrowers == 0) kp__slot_move(core, slot, KP__LENT);
-    slot->borrowers++;
+    KP__DCHECK(seat < slot->errand->seats);
+    if (slot->errand->borrowers == 0) kp__slot_move(core, slot, KP__LENT);
+    struct kp__errand *errand = kp__errand_of(slot);
+    errand->borrowers++;
     slot->lends++;
     sub->leases++;
     core->leases++;
     *kp__seat_at(slot, seat) =
         (struct kp__seat){ .generation = ++slot->generation, .since = now, .lent = true };
-    if (slot->borrowers == slot->seats || slot->doomed) {
-        kp__list_remove(&slot->open_seat);
-    } else if (!kp__list_linked(&slot->open_seat)) {
-        kp__list_push_front(&kp__rare(core, sub)->open_seats, &slot->open_seat);
-    }
+    if (errand->borrowers == errand->seats || errand->doomed) kp__close_seats(slot);
+    else offer_seats(core, slot);
     kp__file_slot(core, slot);
     if (sub->rules->min_idle > 0 || sub->rules->utilization_pct < 100)
         kp__want_more(core, sub, now);
@@ -178,18 +235,17 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;
+    struct kp__errand *errand = kp__errand_of(slot);
     struct kp__seat *s = kp__seat_at(slot, seat);
 
-    KP__DCHECK(s->lent && slot->borrowers > 0);
+    KP__DCHECK(s->lent && errand->borrowers > 0);
     s->lent = false;
-    slot->borrowers--;
+    errand->borrowers--;
     sub->leases--;
     core->leases--;
     if (s->since) {
         sub->tally.held_ns += now - s->since;
         core->tally.held_ns += now - s->since;
     }
-    if (slot->borrowers > 0 && !slot->doomed && !slot->draining &&
-        !kp__list_linked(&slot->open_seat))
-        kp__list_push_front(&kp__rare(core, sub)->open_seats, &slot->open_seat);
+    if (errand->borrowers > 0 && !errand->doomed && !errand->draining) offer_seats(core, slot);
 }

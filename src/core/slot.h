@@ -46,7 +46,7 @@ static inline bool kp__is_filed(const struct kp__due *due)
     return kp__timer_is_filed(&due->timer);
 }
 
-/* One borrower's place. The first is in the slot; with sharing, the others are in slot->more. */
+/* One borrower's place. */
 struct kp__seat {
     uint64_t generation; /* of the lease that has it, or had it last */
     uint64_t since;      /* when that lease began; 0: the pool needs no clock */
@@ -60,11 +60,30 @@ struct kp__seat {
 };
 
 /* What a slot needs that is destroyed to make room for another key, or a new resource of its own.
- * Part of a slot that lies apart (base/slab.h). */
+ */
 struct kp__victim {
     struct kp__group *heirs[2]; /* groups of which its heir holds a permit already */
     struct kp__slot *next;      /* the heir needs this one's place, too; or NULL */
     struct kp__subpool *heir;   /* nobody stands by: whose permit its place is */
+};
+
+/* What a slot needs only while it is made, lent, or destroyed. It lies apart, and goes to another
+ * slot when this one becomes idle: so there are only as many as were ever needed at once. There is
+ * room for as many as there are slots, so that there always is one (flow/door.c). Where seats are
+ * shared, it stays: it knows the latest lease of each seat. */
+struct kp__errand {
+    struct kp__slab_item item; /* first: base/slab.h */
+    struct kp__slot *slot;     /* whose it is */
+    uint32_t borrowers, seats;
+    bool doomed;                 /* never lend again: closes when its last lease ends */
+    bool draining;               /* shared: no new borrowers, another key is owed its room */
+    bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
+    struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
+    struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
+    struct kp__list open_seat;   /* shared: the subpool's list of lent slots with a seat left */
+    struct kp__victim victim;
+    struct kp__seat first, *more;
+    uint32_t more_room;          /* seats that fit in `more`, which stays when it goes */
 };
 
 /* Guard of all: the pool's lock; `resource`, `serial` and `born` are constant from created to
@@ -73,19 +92,13 @@ struct kp__slot {
     struct kp__slab_item item; /* first: base/slab.h */
     uint8_t state;               /* enum kp__state */
     uint8_t reason;              /* enum kp__reason; doomed or closing: why */
-    bool doomed;                 /* never lend again: closes when its last lease ends */
-    bool draining;               /* shared: no new borrowers, another key is owed its room */
-    bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
     bool on_lane;                /* while the lane is open: the cell's word is the truth */
-    bool chosen;                 /* to make room for a key: it has a part of a victim */
-    uint32_t borrowers, seats;
+    uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
     void *resource;
     struct kp__subpool *sub;
-    struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
-    struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
+    const struct kp__errand *errand; /* to be read; whoever writes asks for it, below */
     struct kp__list link;        /* idle, lent: the subpool's list of this state; closing: a
                                     to-do's list of slots to destroy */
-    struct kp__list open_seat;   /* the subpool's list of lent slots with a seat left */
     struct kp__map_node ident;   /* index by resource */
     struct kp__due due;
     uint64_t generation;         /* of the latest lease; only grows (I8) */
@@ -93,14 +106,44 @@ struct kp__slot {
     uint64_t born, age_end;
     uint64_t since;              /* idle: since when */
     uint64_t order;              /* idle: the same, in returns of this pool */
-    struct kp__seat first, *more;
-    uint32_t more_room;          /* seats that fit in `more` */
-    uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
 };
 
-static inline struct kp__seat *kp__seat_at(struct kp__slot *slot, uint32_t seat)
+/* A free slot, begun anew, and its end. NULL: none is free. */
+struct kp__slot *kp__slot_take(struct kp__core *core);
+void kp__slot_put(struct kp__core *core, struct kp__slot *slot);
+
+/* What a slot's errand is when it has none: one seat, and nobody there. */
+extern const struct kp__errand kp__no_errand;
+void kp__errand_begin(struct kp__core *core, struct kp__slot *slot);
+
+static inline bool kp__has_errand(const struct kp__slot *slot)
 {
-    return seat == 0 ? &slot->first : &slot->more[seat - 1];
+    return slot->errand != &kp__no_errand;
+}
+
+/* To be written: of a slot that has one, as each has that is lent; or begun, if it has none. */
+static inline struct kp__errand *kp__errand_of(const struct kp__slot *slot)
+{
+    return (struct kp__errand *)(uintptr_t)slot->errand;
+}
+
+static inline struct kp__errand *kp__errand(struct kp__core *core, struct kp__slot *slot)
+{
+    if (!kp__has_errand(slot)) kp__errand_begin(core, slot);
+    return kp__errand_of(slot);
+}
+
+static inline struct kp__seat *kp__seat_at(const struct kp__slot *slot, uint32_t seat)
+{
+    struct kp__errand *errand = kp__errand_of(slot);
+
+    return seat == 0 ? &errand->first : &errand->more[seat - 1];
+}
+
+/* Off the list of those with a seat left, if it is there. */
+static inline void kp__close_seats(const struct kp__slot *slot)
+{
+    if (slot->errand->seats > 1) kp__list_remove(&kp__errand_of(slot)->open_seat);
 }
 
 /* To another state and its list, with all counts (I1, I2). Those of one key and state, at once. */
@@ -118,10 +161,6 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 /* Let nobody else share it, so that it becomes idle; or let them again. */
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
-
-/* Its part as a victim, to be read; and to be written, begun if nobody did so far. */
-const struct kp__victim *kp__victim_of(const struct kp__core *core, const struct kp__slot *slot);
-struct kp__victim *kp__victim(struct kp__core *core, struct kp__slot *slot);
 
 /* The slot that holds a resource, or NULL. */
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);

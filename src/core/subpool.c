@@ -51,20 +51,11 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     sub->rare = rare;
 }
 
-const struct kp__victim *kp__victim_of(const struct kp__core *core, const struct kp__slot *slot)
+void kp__term_begin(struct kp__core *core, struct kp__subpool *sub)
 {
-    static const struct kp__victim none;
-
-    return slot->chosen ? kp__slab_part(&core->slots, slot->item.index, KP__PART_VICTIM) : &none;
-}
-
-struct kp__victim *kp__victim(struct kp__core *core, struct kp__slot *slot)
-{
-    struct kp__victim *victim = kp__slab_part(&core->slots, slot->item.index, KP__PART_VICTIM);
-
-    if (!slot->chosen) *victim = (struct kp__victim){ .next = NULL };
-    slot->chosen = true;
-    return victim;
+    sub->term = kp__slab_part(&core->subpools, sub->item.index, KP__PART_TERM);
+    *sub->term = (struct kp__term){ .sub = sub };
+    kp__heap_node_init(&sub->term->node);
 }
 
 /* ---- its beginning --------------------------------------------------------------------------- */
@@ -77,7 +68,6 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     sub->node.hash = hash;
     kp__list_init(&sub->all);
     for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
-    kp__heap_node_init(&sub->term);
     sub->contest = &kp__no_contest;
     sub->rare = &kp__no_rare;
     sub->calm = core->least_term > 0; /* who is used only once needs no lane; for tests: always */
@@ -86,10 +76,12 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
 void kp__slabs_init(struct kp__core *core)
 {
     kp__slab_init(&core->slots, sizeof(struct kp__slot));
+    kp__slab_init(&core->errands, sizeof(struct kp__errand));
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
-    core->slots.part_size[KP__PART_VICTIM] = sizeof(struct kp__victim);
+    core->subpools.part_size[KP__PART_DUE] = sizeof(struct kp__key_due);
     core->subpools.part_size[KP__PART_CONTEST] = sizeof(struct kp__contest);
     core->subpools.part_size[KP__PART_RARE] = sizeof(struct kp__rare);
+    core->subpools.part_size[KP__PART_TERM] = sizeof(struct kp__term);
 }
 
 bool kp__subpool_unused(const struct kp__subpool *sub)

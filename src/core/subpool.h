@@ -52,9 +52,28 @@ struct kp__rare {
     struct kp__seldom seldom;
 };
 
-/* Parts that lie apart (base/slab.h): of a subpool; of a slot. */
-enum { KP__PART_CONTEST, KP__PART_RARE };
-enum { KP__PART_VICTIM };
+/* What a key keeps of its lane (core/lane.h), once it has one. */
+struct kp__term {
+    struct kp__heap_node node; /* among those with an open lane, by `until` */
+    struct kp__subpool *sub;
+    uint64_t until;            /* the end of the latest term */
+    uint64_t opened, served;   /* since when; leases while it was open last */
+    uint32_t room;             /* for so many cells */
+    uint32_t cells;            /* when it last opened */
+    uint32_t shy;              /* releases more before it opens, while that is not worth its cost */
+};
+
+/* When a key is to be looked at, if it is: it is unused, or is to have a minimum. */
+struct kp__key_due {
+    struct kp__due due;
+    struct kp__subpool *sub;
+};
+
+/* Parts that lie apart (base/slab.h). */
+enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_TERM };
+
+/* A key that is bytes, and fewer than these, lies in its subpool. */
+enum { KP__NEAR = 24 };
 
 struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
@@ -66,9 +85,14 @@ struct kp__subpool {
     bool ruling;               /* limits_for is being asked */
     bool leaving;              /* being forgotten: no refill */
     bool refill, warm;         /* bring it to its minimum in the background; to one at least */
+    bool dated;                /* its part of the calendar is begun (core/calendar.c) */
+    bool far;                  /* its key has memory of its own */
     bool open;                 /* its lane: the words are the truth, the books are as of `opened` */
-    void *key;
     size_t key_size;
+    union {
+        void *far;           /* whatever the key type makes of it (flow/key.h) */
+        char near[KP__NEAR]; /* fewer bytes than that, and a NUL */
+    } key;
     struct kp__rules *rules; /* NULL while limits_for is being asked: then everybody waits */
 
     struct kp__list listed[2];  /* its slots: idle, lent (KP__SLOTS) */
@@ -85,14 +109,10 @@ struct kp__subpool {
     const struct kp__contest *contest; /* how it competes with other keys (core/budget.h) */
     const struct kp__rare *rare;
 
-    uint32_t lane, lane_room;  /* its line for the hit path (core/lane.h), or 0; room for cells */
-    uint32_t on_lane, calm;    /* cells when it last opened; releases before it opens again */
-    uint32_t shy;              /* releases more, while that is not worth its cost */
-    uint64_t opened, served;   /* since when; leases while it was open last */
-    struct kp__heap_node term; /* among those with an open lane, by `until` */
-    uint64_t until;            /* its term */
+    uint32_t lane;         /* its line for the hit path (core/lane.h), or 0: then it has no term */
+    uint32_t calm;         /* releases before that opens again */
+    struct kp__term *term;
 
-    struct kp__due due;
     struct kp__tally tally;
 };
 
@@ -100,11 +120,18 @@ struct kp__subpool {
 #define KP__SLOTS(sub, state) (&(sub)->listed[(state) - KP__IDLE])
 _Static_assert(KP__LENT == KP__IDLE + 1, "two states have lists");
 
+/* Its key, where that lies. */
+static inline void *kp__key_at(const struct kp__subpool *sub)
+{
+    return sub->far ? sub->key.far : (void *)(uintptr_t)sub->key.near;
+}
+
 /* What its parts are until somebody begins them. */
 extern const struct kp__contest kp__no_contest;
 extern const struct kp__rare kp__no_rare;
 void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub);
 void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub);
+void kp__term_begin(struct kp__core *core, struct kp__subpool *sub);
 
 /* Has anybody begun it? */
 static inline bool kp__has_rare(const struct kp__subpool *sub)
@@ -167,7 +194,7 @@ static inline struct kp__slot *kp__oldest_idle(const struct kp__subpool *sub)
 
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash);
 
-/* The slabs of subpools and of slots, with their parts. */
+/* The slabs of subpools, with their parts, of slots and of errands. */
 void kp__slabs_init(struct kp__core *core);
 
 /* Nobody uses it: no slot, no request, no call under way, no pin. */

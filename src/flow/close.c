@@ -132,9 +132,7 @@ static void free_keys(struct kp__pool *pool)
         /* cover: never, because a key without rules has a call under way (I9) */
         if (sub->rules && --sub->rules->refs == 0) kp__rules_drop(world, sub->rules);
         kp__lane_drop(&pool->core, sub);
-        size_t room = kp__key_room(&pool->key_type, kp__key_of(pool, sub));
-        kp__key_drop(&pool->key_type, sub->key);
-        kp__free(world, sub->key, room);
+        kp__key_forget(pool, sub);
     }
 }
 
@@ -166,13 +164,14 @@ void kp__teardown(struct kp__pool *pool)
     pool->core.guide = NULL; /* no key need leave it */
     free_keys(pool);
     free_groups(pool);
-    for (uint32_t i = 0; pool->seated && i < pool->core.slots.made; i++) {
-        struct kp__slot *slot = kp__slab_at(&pool->core.slots, i);
-        kp__free(&world, slot->more, slot->more_room * sizeof *slot->more);
+    for (uint32_t i = 0; pool->seated && i < pool->core.errands.made; i++) {
+        struct kp__errand *errand = kp__slab_at(&pool->core.errands, i);
+        kp__free(&world, errand->more, errand->more_room * sizeof *errand->more);
     }
     /* cover: never, because the keys that used them are gone */
     if (--pool->core.rules->refs == 0) kp__rules_drop(&world, pool->core.rules);
     kp__slab_fini(&pool->core.slots, free_array, &world);
+    kp__slab_fini(&pool->core.errands, free_array, &world);
     kp__slab_fini(&pool->core.subpools, free_array, &world);
     kp__slab_fini(&pool->jobs, free_array, &world);
     kp__map_fini(&pool->core.keys, free_array, &world);

@@ -14,39 +14,24 @@
 
 static bool seats_for(struct kp__pool *pool, struct kp__slot *slot, uint32_t seats)
 {
+    struct kp__errand *errand = kp__errand(&pool->core, slot);
     struct kp__todo todo;
 
-    if (seats <= 1 || slot->more_room >= seats - 1) return true;
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
-    struct kp__seat *more = kp__alloc(pool->world, (seats - 1) * sizeof *more, 16);
-    kp__step_in(pool);
-    if (!more) return false;
-    kp__free(pool->world, slot->more, slot->more_room * sizeof *more);
-    slot->more = more;
-    slot->more_room = seats - 1;
-    pool->seated = true;
-    return true;
-}
-
-/* An empty slot: what it was before is gone, but for its generation, its index and its memory. */
-static void clear(struct kp__slot *slot, uint32_t seats)
-{
-    struct kp__slab_item item = slot->item;
-    uint64_t generation = slot->generation, last = slot->first.generation;
-    struct kp__seat *more = slot->more;
-    uint32_t more_room = slot->more_room;
-
-    memset(slot, 0, sizeof *slot);
-    slot->item = item;
-    slot->generation = generation;
-    slot->first.generation = last;
-    slot->more = more;
-    slot->more_room = more_room;
-    slot->seats = seats;
+    if (errand->more_room < seats - 1) {
+        kp__todo_init(&todo, pool->world);
+        kp__step_out(pool, &todo);
+        struct kp__seat *more = kp__alloc(pool->world, (seats - 1) * sizeof *more, 16);
+        kp__step_in(pool);
+        if (!more) return false;
+        kp__free(pool->world, errand->more, errand->more_room * sizeof *more);
+        errand->more = more;
+        errand->more_room = seats - 1;
+        pool->seated = true;
+    }
+    errand->seats = seats;
+    kp__list_init(&errand->open_seat);
     for (uint32_t i = 1; i < seats; i++) *kp__seat_at(slot, i) = (struct kp__seat){ .lent = false };
-    kp__list_init(&slot->link);
-    kp__list_init(&slot->open_seat);
+    return true;
 }
 
 /* With the lock, which is given back meanwhile. NULL: out of memory. */
@@ -58,13 +43,10 @@ static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub
 
     *job = NULL;
     if (!kp__make_room(pool)) return NULL; /* the maps have had room since the first key came */
-    if ((slot = kp__slab_take(&pool->core.slots)) == NULL) return NULL;
-    if (seats_for(pool, slot, seats)) {
-        clear(slot, seats);
-        *job = kp__job_take(pool, slot);
-    }
+    if ((slot = kp__slot_take(&pool->core)) == NULL) return NULL;
+    if (seats_for(pool, slot, seats)) *job = kp__job_take(pool, slot);
     if (!*job) {
-        kp__slab_put(&pool->core.slots, slot);
+        kp__slot_put(&pool->core, slot);
         return NULL;
     }
     slot->serial = ++pool->core.serials;
@@ -208,7 +190,7 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
     if (!kp__job_detach(job)) return false;
     if (!request) return true;
     kp__todo_init(&todo, pool->world);
-    job->slot->sponsor = request;
+    kp__errand_of(job->slot)->sponsor = request;
     request->making = job->slot;
     kp__wait_again(&pool->core, request, kp__time(pool), &todo);
     kp__do(pool, &todo);
@@ -302,7 +284,7 @@ struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub)
 
 void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot)
 {
-    kp__slab_put(&pool->core.slots, slot); /* it has no job any more */
+    kp__slot_put(&pool->core, slot); /* it has no job any more */
 }
 
 void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,

@@ -35,7 +35,7 @@ static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *sl
 {
     const struct kp__core *core = &pool->core;
     const struct kp__subpool *sub = slot->sub;
-    bool matters = core->waiting > 0 || kp__victim_of(core, slot)->heir || sub->refill ||
+    bool matters = core->waiting > 0 || slot->errand->victim.heir || sub->refill ||
                    sub->rules->eager;
 
     return matters ? kp__time(pool) : core->now;
@@ -49,7 +49,7 @@ static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__s
     uint64_t now = heir ? kp__time(pool) : time_gone(pool, slot);
 
     if (heir) kp__victim_gone(&pool->core, heir, slot, now, todo);
-    else if (kp__victim_of(&pool->core, slot)->heir)
+    else if (slot->errand->victim.heir)
         kp__victim_gone_late(&pool->core, slot, now, todo);
     else kp__gone(&pool->core, slot, now, todo);
     kp__tell(pool, todo);

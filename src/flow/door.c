@@ -245,14 +245,16 @@ void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
 
 static size_t wanted(struct kp__pool *pool, struct kp__slab **slab, struct kp__map **map)
 {
-    struct kp__slab *slabs[] = { &pool->core.slots, &pool->core.subpools, &pool->jobs };
+    struct kp__core *core = &pool->core;
+    struct kp__slab *slabs[] = { &core->slots, &core->errands, &core->subpools, &pool->jobs };
     struct kp__map *maps[] = { &pool->core.keys, &pool->core.idents, &pool->core.groups };
     size_t bytes;
 
-    if (kp__keeps_jobs(pool)) pool->jobs.least = kp__slab_room(&pool->core.slots);
+    core->errands.least = kp__slab_room(&core->slots);
+    if (kp__keeps_jobs(pool)) pool->jobs.least = core->errands.least;
     *slab = NULL;
     *map = NULL;
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 4; i++)
         if ((bytes = kp__slab_wants(*slab = slabs[i])) > 0) return bytes;
     *slab = NULL;
     for (size_t i = 0; i < 3; i++)

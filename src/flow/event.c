@@ -134,9 +134,10 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
                                                           : sub->rules->max_live;
     if (!lent) return;
     const struct kp__slot *slot = KP__OF(lent, const struct kp__slot, link);
-    if (slot->first.since && slot->first.lent)
-        why->oldest_lent_ms = (int64_t)((now - slot->first.since) / 1000000);
-    if (slot->first.tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", slot->first.tag);
+    const struct kp__seat *first = kp__seat_at(slot, 0);
+    if (first->since && first->lent)
+        why->oldest_lent_ms = (int64_t)((now - first->since) / 1000000);
+    if (first->tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", first->tag);
 }
 
 static bool holds_doomed(const struct kp__subpool *sub)
@@ -144,7 +145,7 @@ static bool holds_doomed(const struct kp__subpool *sub)
     const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
 
     for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l))
-        if (KP__OF(l, const struct kp__slot, link)->doomed) return true;
+        if (KP__OF(l, const struct kp__slot, link)->errand->doomed) return true;
     return false;
 }
 

@@ -44,7 +44,7 @@ uint64_t kp__hash(struct kp__pool *pool, kp_key key)
 
 kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub)
 {
-    return kp__key_stored(&pool->key_type, sub->key, sub->key_size);
+    return kp__key_stored(&pool->key_type, kp__key_at(sub), sub->key_size);
 }
 
 /* ---- find ------------------------------------------------------------------------------------ */
@@ -59,7 +59,7 @@ static bool same_key(const struct kp__map_node *node, const void *ctx)
     const struct kp__subpool *sub = KP__OF(node, struct kp__subpool, node);
     const struct wanted *wanted = ctx;
 
-    return kp__key_equal(&wanted->pool->key_type, sub->key, sub->key_size, wanted->key);
+    return kp__key_equal(&wanted->pool->key_type, kp__key_at(sub), sub->key_size, wanted->key);
 }
 
 static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
@@ -156,24 +156,47 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     return code;
 }
 
+/* The pool's own copy of a key that does not lie in its subpool. With the lock, which is given back
+ * meanwhile. NULL: and why not in *code. */
+static void *copy_far(struct kp__pool *pool, kp_key key, int *code)
+{
+    struct kp__todo todo;
+    size_t size = kp__key_room(&pool->key_type, key);
+
+    *code = KP_ENOMEM;
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
+    void *copy = kp__alloc(pool->world, size, 16);
+    if (copy && (*code = kp__key_copy(&pool->key_type, key, copy)) != 0) {
+        kp__free(pool->world, copy, size);
+        copy = NULL;
+    }
+    kp__step_in(pool);
+    return copy;
+}
+
+/* The same, undone. Without the lock. */
+static void drop_far(struct kp__pool *pool, void *copy, size_t size)
+{
+    kp__key_drop(&pool->key_type, copy);
+    kp__free(pool->world, copy, size);
+}
+
+void kp__key_forget(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    if (!sub->far) return;
+    drop_far(pool, sub->key.far, kp__key_room(&pool->key_type, kp__key_of(pool, sub)));
+}
+
 static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash, int *code)
 {
     struct wanted wanted = { pool, key };
     struct kp__subpool *sub = NULL;
     struct kp__todo todo;
-    size_t size = kp__key_room(&pool->key_type, key);
-    void *copy = NULL;
+    bool far = key.size >= KP__NEAR;
+    void *copy = far ? copy_far(pool, key, code) : NULL;
 
-    *code = KP_ENOMEM;
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
-    if ((copy = kp__alloc(pool->world, size, 16)) != NULL &&
-        (*code = kp__key_copy(&pool->key_type, key, copy)) != 0) {
-        kp__free(pool->world, copy, size);
-        copy = NULL;
-    }
-    kp__step_in(pool);
-    if (!copy) return NULL;
+    if (far && !copy) return NULL;
     bool room = kp__make_room(pool); /* the last thing to give the lock back before the decision */
     if (pool->core.phase != KP__OPEN) *code = KP_ECLOSED;
     else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) != NULL)
@@ -181,15 +204,18 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     else if ((int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
     else if (!room || (sub = kp__table_make(&pool->core, hash)) == NULL) *code = KP_ENOMEM;
     else {
-        sub->key = copy;
         sub->key_size = key.size & ~KP_STRUCT_KEY;
+        sub->key.far = copy;
+        sub->far = far;
+        if (!far) (void)kp__key_copy(&pool->key_type, key, sub->key.near);
         *code = 0;
         return sub;
     }
+    if (!far) return sub;
     if (sub) kp__take_interest(pool, sub); /* it may be forgotten meanwhile (I9) */
+    kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
-    kp__key_drop(&pool->key_type, copy);
-    kp__free(pool->world, copy, size);
+    drop_far(pool, copy, kp__key_room(&pool->key_type, key));
     kp__step_in(pool);
     if (sub) sub->interest--;
     return sub;
@@ -265,10 +291,7 @@ void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
     kp__step_out(pool, &todo);
     kp__free(pool->world, sub->rare->health.last, sizeof *sub->rare->health.last);
     kp__rules_drop(pool->world, rules);
-    size_t room = kp__key_room(&pool->key_type, kp__key_of(pool, sub));
-    kp__key_drop(&pool->key_type, sub->key);
-    kp__free(pool->world, sub->key, room);
-    sub->key = NULL;
+    kp__key_forget(pool, sub);
     kp__step_in(pool);
     kp__slab_put(&pool->core.subpools, sub);
 }

@@ -229,6 +229,9 @@ static inline bool kp__pin_is_of(uint32_t door, size_t size)
  * With the lock. In many.c. */
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub);
 
+/* Free the pool's own copy of a key, if that has memory of its own. Without the lock. */
+void kp__key_forget(struct kp__pool *pool, struct kp__subpool *sub);
+
 /* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. */
 void kp__bury(struct kp__pool *pool, struct kp__subpool *sub);
 

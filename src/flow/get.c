@@ -97,7 +97,7 @@ static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struc
 static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *r = &g->request;
-    struct kp__job *job = r->making ? r->making->job : NULL;
+    struct kp__job *job = r->making ? r->making->errand->job : NULL;
     bool checking = r->making && r->making->state == KP__LENT, late = now >= r->deadline;
 
     /* cover: never, because under this lock it was found waiting */
@@ -171,7 +171,7 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
 struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__request *r = &g->request;
-    struct kp__job *job = r->making ? r->making->job : NULL;
+    struct kp__job *job = r->making ? r->making->errand->job : NULL;
     uint64_t now = kp__time(g->pool);
 
     /* cover: never, because whoever waits can be withdrawn */
@@ -189,7 +189,7 @@ static bool must_validate(const struct kp__get *g)
     const struct kp__grant *grant = &g->request.grant;
 
     return g->pool->driver.validate && (r->validate_on & KP_CHECK_GET) && !grant->good &&
-           kp__seat_at(grant->slot, grant->seat)->hit && grant->slot->borrowers == 1 &&
+           kp__seat_at(grant->slot, grant->seat)->hit && grant->slot->errand->borrowers == 1 &&
            grant->idle_ns >= r->validate_after;
 }
 
@@ -198,7 +198,9 @@ static void open_to_others(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__slot *slot = g->request.grant.slot;
 
-    if (slot->borrowers == slot->seats || kp__list_linked(&slot->open_seat)) return;
+    if (slot->errand->borrowers == slot->errand->seats ||
+        kp__list_linked(&slot->errand->open_seat))
+        return;
     kp__open_seats(&g->pool->core, slot);
     kp__settle(&g->pool->core, g->request.sub, kp__time(g->pool), todo);
 }
@@ -218,7 +220,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     }
     uint64_t now = kp__time(pool);
     uint64_t until = sooner(g->request.deadline, kp__later(now, sub->rules->validate_timeout));
-    kp__list_remove(&slot->open_seat); /* nobody shares it before it is known to be good */
+    kp__close_seats(slot); /* nobody shares it before it is known to be good */
     kp__seat_at(slot, seat)->ending = true; /* and nobody has the lease to end it */
     if (!kp__stands_by(pool)) {
         sub->tally.hits--; /* until it is known */
@@ -229,7 +231,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     kp__do(pool, todo); /* what it passed over */
     int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request.tag, now, until, todo);
     now = kp__time(pool);
-    if (status == 0 && !slot->doomed) {
+    if (status == 0 && !slot->errand->doomed) {
         kp__seat_at(slot, seat)->ending = false;
         open_to_others(g, todo);
         return true;
@@ -257,7 +259,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     }
     if (victim) r->away = true;
     for (; victim; victim = next) {
-        next = kp__victim_of(&pool->core, victim)->next;
+        next = victim->errand->victim.next;
         kp__do(pool, todo);
         kp__destroy(pool, victim, r->sub, todo);
     }

@@ -340,7 +340,7 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
     }
     kp__job_init(job, pool, KP_JOB_VALIDATE, slot, request->tag, now, until);
     job->seat = seat;
-    slot->sponsor = request;
+    kp__errand(&pool->core, slot)->sponsor = request;
     request->making = slot;
     request->making_until = until;
     kp__wait_again(&pool->core, request, now, todo);
@@ -370,8 +370,8 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
 {
     struct kp__todo none;
 
-    kp__victim(&pool->core, victim)->heir = request->sub;
-    victim->sponsor = request;
+    kp__errand(&pool->core, victim)->victim.heir = request->sub;
+    kp__errand(&pool->core, victim)->sponsor = request;
     request->making = victim;
     request->making_until = KP__NEVER;
     kp__wait_again(&pool->core, request, kp__time(pool), todo);

@@ -18,9 +18,9 @@ struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
     struct kp__job *job = kp__slab_take(&pool->jobs);
 
     /* one at a time: nobody shares what is being made, looked at or reset */
-    KP__DCHECK(!slot->job);
+    KP__DCHECK(!slot->errand->job);
     if (!job) return NULL;
-    slot->job = job;
+    kp__errand(&pool->core, slot)->job = job;
     /* relaxed: under the lock */
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
     job->pool = pool;
@@ -39,8 +39,8 @@ void kp__job_put(struct kp__job *job)
 {
     /* relaxed: under the lock */
     atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
-    KP__DCHECK(job->slot->job == job);
-    job->slot->job = NULL;
+    KP__DCHECK(job->slot->errand->job == job);
+    kp__errand_of(job->slot)->job = NULL;
     job->spent = job->held;
     if (!job->held) kp__slab_put(&job->pool->jobs, job);
 }

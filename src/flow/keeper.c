@@ -191,7 +191,7 @@ int64_t kp_keep(kp_pool *door)
             struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, &todo);
             if (leak) report_leak(pool, slot, leak, &todo);
         } else {
-            look_at_key(pool, KP__OF(due, struct kp__subpool, due), now, &todo);
+            look_at_key(pool, KP__OF(due, struct kp__key_due, due)->sub, now, &todo);
         }
         kp__do(pool, &todo);
     }

@@ -17,7 +17,7 @@ void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, u
                      kp_lease *out)
 {
     out->resource = slot->resource;
-    const struct kp__seat *s = kp__seat_at((struct kp__slot *)(uintptr_t)slot, seat);
+    const struct kp__seat *s = kp__seat_at(slot, seat);
 
     out->opaque[0] = (uint64_t)pool->core.id << 32 | slot->item.index;
     out->opaque[1] = kp__seat_word(s);
@@ -52,12 +52,13 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
     const char *dead = "this is not a lease of this pool; was the variable initialised?";
     uint64_t generation = word >> KP__WORD_BITS;
 
-    if (!h->slot || h->number >= h->slot->seats) return dead;
+    if (!h->slot || h->number >= h->slot->errand->seats) return dead;
     if ((word & ~(uint64_t)KP__TURN) != kp__word(generation, KP__GONE)) return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
     const struct kp__seat *seat = kp__seat_at(h->slot, h->number);
+    uint64_t latest = h->slot->errand->seats == 1 ? h->slot->generation : seat->generation;
     if (word == kp__seat_word(seat) && seat->lent && !seat->ending) return NULL;
-    if (seat->generation <= generation)
+    if (latest <= generation)
         return "this lease has ended already: it was released twice, the other time through a copy";
     snprintf(text, size,
              "stale lease: it has ended, and its resource was lent again (%" PRIu64
@@ -143,11 +144,12 @@ static enum readiness made_ready(struct held *h, struct kp__todo *todo)
 {
     struct kp__pool *pool = h->pool;
     bool validate = pool->driver.validate && (h->slot->sub->rules->validate_on & KP_CHECK_RETURN);
+    const struct kp__errand *errand = h->slot->errand;
     int status = 0;
 
-    if (h->slot->borrowers > 1 || h->slot->doomed || pool->core.phase == KP__CLOSED) return READY;
+    if (errand->borrowers > 1 || errand->doomed || pool->core.phase == KP__CLOSED) return READY;
     if (!pool->driver.reset && !validate) return READY;
-    kp__list_remove(&h->slot->open_seat); /* nobody shares it while it is being reset */
+    kp__close_seats(h->slot); /* nobody shares it while it is being reset */
     h->seat->ending = true; /* from here on, copies of the lease have ended */
     if (!kp__stands_by(pool))
         return kp__job_return(pool, h->slot, h->number, validate, todo) ? LATER : UNFIT;
@@ -261,7 +263,7 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     bool keep = h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse;
     *out = (kp_lease_about){
         .reused = h.seat->hit,
-        .doomed = h.slot->doomed || !keep,
+        .doomed = h.slot->errand->doomed || !keep,
         .key = kp__key_of(h.pool, h.slot->sub),
         .tag = h.seat->tag,
         .serial = h.slot->serial,
@@ -286,8 +288,8 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
     struct kp__slot *slot = kp__slot_of(&pool->core, resource);
     if (slot) kp__shut(pool, slot->sub);
     code = !slot || slot->state != KP__LENT ? KP_ENOTFOUND
-           : slot->seats > 1                ? KP_EMISUSE
-           : slot->first.ending             ? KP_ENOTFOUND
+           : slot->errand->seats > 1        ? KP_EMISUSE
+           : kp__seat_at(slot, 0)->ending   ? KP_ENOTFOUND
                                             : 0;
     if (code == 0) kp__lease_write(pool, slot, 0, out);
     if (code == KP_EMISUSE)

@@ -180,7 +180,7 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     s->now = kp__time(pool);
     for (node = kp__list_first(KP__SLOTS(sub, KP__LENT)); node && s->holders < 8;
          node = kp__list_next(KP__SLOTS(sub, KP__LENT), node), s->holders++) {
-        const struct kp__seat *seat = &KP__OF(node, struct kp__slot, link)->first;
+        const struct kp__seat *seat = kp__seat_at(KP__OF(node, struct kp__slot, link), 0);
         s->holder[s->holders].tag = seat->tag;
         s->holder[s->holders].since = seat->since;
     }

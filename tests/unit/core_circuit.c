@@ -209,7 +209,7 @@ static void a_creation_nobody_waits_for_must_end_the_probe(void **state)
     struct kp__slot *slot = stage_spend(&s, sub);
     stage_pending(&s, &r, slot);
     kp__withdraw(&s.core, &r, s.now, &s.todo);
-    assert_null(slot->sponsor);
+    assert_null(slot->errand->sponsor);
     stage_made(&s, slot, NULL);
     assert_false(sub->rare->health.probing);
     assert_true(sub->rare->health.tripped);

@@ -409,8 +409,8 @@ static void a_place_nobody_waits_for_must_let_its_key_create_again(void **state)
     stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
     struct kp__slot *victim = r.grant.victim;
-    kp__victim(&s.core, victim)->heir = b;
-    victim->sponsor = &r;
+    kp__errand(&s.core, victim)->victim.heir = b;
+    kp__errand(&s.core, victim)->sponsor = &r;
     r.making = victim;
     kp__enqueue(&s.core, &r);
     assert_int_equal(stage_ask(&s, b, &next, 0), KP__GRANT_WAIT);

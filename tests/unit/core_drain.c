@@ -22,7 +22,7 @@ static void of_two_shared_ones_one_must_be_left_to_drain_and_not_the_other(void 
     assert_int_equal(stage_ask(&s, b, &poor, 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_SLOT);
     assert_ptr_equal(r[1].grant.slot, shared);
-    assert_true(drains->draining);
+    assert_true(drains->errand->draining);
     assert_int_equal(stage_ask(&s, a, &r[2], 0), KP__GRANT_WAIT); /* for the other to be served */
     assert_string_equal(r[2].limit, "budget.max_live");
     stage_give(&s, shared, 0, true);
@@ -87,7 +87,7 @@ static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(
         stage_check(&s);
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
         assert_ptr_equal(r.grant.slot, idle ? other : slot);
-        assert_false(slot->draining);
+        assert_false(slot->errand->draining);
         assert_null(sub->rare->draining);
         stage_close(&s);
     }
@@ -112,7 +112,7 @@ static void one_left_to_drain_must_not_be_shared_while_its_last_lease_ends(void 
         kp__drain(&s.core, slot, true);
         kp__seat_at(slot, seat)->ending = true;
         assert_int_equal(stage_ask(&s, sub, &r, KP_DONT_WAIT), KP__GRANT_NO);
-        assert_false(slot->draining);
+        assert_false(slot->errand->draining);
         kp__seat_at(slot, seat)->ending = false;
         kp__open_seats(&s.core, slot);
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);

@@ -20,9 +20,9 @@ static void a_new_resource_must_be_lent_to_the_request_that_made_it(void **state
     struct kp__slot *slot = stage_take(&s, &r);
     assert_false(r.holds_lent);
     assert_int_equal(slot->state, KP__LENT);
-    assert_int_equal(slot->first.since, s.now);
+    assert_int_equal(kp__seat_at(slot, 0)->since, s.now);
     assert_int_equal(slot->since, s.now);
-    assert_ptr_equal(slot->first.site, sub);
+    assert_ptr_equal(kp__seat_at(slot, 0)->site, sub);
     assert_int_equal(s.core.lent.used, 1);
     assert_int_equal(s.core.tally.creates, 1);
     stage_close(&s);
@@ -67,8 +67,8 @@ static void a_pending_creation_must_serve_its_sponsor_when_it_is_ready(void **st
     assert_ptr_equal(r.grant.slot, slot);
     assert_false(r.holds_lent);
     assert_null(r.making);
-    assert_null(slot->sponsor);
-    assert_false(slot->first.hit); /* its own */
+    assert_null(slot->errand->sponsor);
+    assert_false(kp__seat_at(slot, 0)->hit); /* its own */
     assert_int_equal(sub->tally.hits, 0);
     stage_close(&s);
 }
@@ -88,7 +88,7 @@ static void a_pending_creation_must_serve_whoever_came_first(void **state)
     stage_pending(&s, &sponsor, slot);
     stage_made(&s, slot, NULL);
     assert_int_equal(first.grant.kind, KP__GRANT_SLOT);
-    assert_true(slot->first.hit);
+    assert_true(kp__seat_at(slot, 0)->hit);
     /* the sponsor waits on, with empty hands */
     assert_int_equal(sponsor.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(sponsor.queue, KP__EITHER);
@@ -146,7 +146,7 @@ static void a_sponsor_served_elsewhere_must_leave_its_creation_to_the_next(void 
     stage_ask(&s, sub, &next, 0);
     stage_give(&s, old, 0, true);
     assert_ptr_equal(sponsor.grant.slot, old);
-    assert_null(slot->sponsor);
+    assert_null(slot->errand->sponsor);
     assert_int_equal(sub->tally.hits, 1);
     stage_made(&s, slot, NULL);
     assert_ptr_equal(next.grant.slot, slot);
@@ -170,8 +170,8 @@ static void a_fresh_sponsor_must_get_its_own_and_nothing_else(void **state)
     assert_int_equal(first.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(fresh.grant.kind, KP__GRANT_SLOT);
     assert_ptr_equal(fresh.grant.slot, slot);
-    assert_string_equal(slot->first.tag, "tag");
-    assert_false(slot->first.hit);
+    assert_string_equal(kp__seat_at(slot, 0)->tag, "tag");
+    assert_false(kp__seat_at(slot, 0)->hit);
     assert_false(fresh.holds_lent);
     assert_true(stage_woken(&s, &fresh));
     stage_give(&s, slot, 0, true);
@@ -233,11 +233,11 @@ static void a_refilled_key_must_be_looked_at_again(void **state)
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
     stage_idle(&s, sub);
-    assert_false(kp__is_filed(&sub->due));
+    assert_int_equal(stage_due_at(&s, sub), 0);
     sub->refill = true;
     s.now += 3;
     stage_idle(&s, sub);
-    assert_int_equal(sub->due.timer.at, s.now);
+    assert_int_equal(stage_due_at(&s, sub), s.now);
     stage_close(&s);
 }
 

@@ -35,7 +35,7 @@ static void a_failed_creation_must_refund_everything_and_tell_who_ran_it(void **
     assert_int_equal(sub->rare->health.last->code, -9);
     assert_int_equal(sub->rare->health.last->until, 0);
     assert_int_equal(sub->rare->health.last->vendor_code, 7);
-    assert_false(kp__is_filed(&sub->due));
+    assert_int_equal(stage_due_at(&s, sub), 0);
     free(sub->rare->health.last);
     stage_close(&s);
 }
@@ -85,7 +85,7 @@ static void with_retries_a_sponsor_must_wait_on_and_create_again(void **state)
     assert_int_equal(r[0].again, s.now + 5);
     assert_string_equal(r[0].limit, "retry_first_ms");
     assert_true(stage_woken(&s, &r[0])); /* to look at the clock */
-    assert_int_equal(sub->due.timer.at, s.now + 5);
+    assert_int_equal(stage_due_at(&s, sub), s.now + 5);
     s.now += 4;
     kp__settle(&s.core, sub, s.now, &s.todo);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
@@ -199,7 +199,7 @@ static void the_pause_must_double_up_to_its_most_with_full_jitter(void **state)
                 fail_msg("case %zu, failure %d: %llu", i, n + 1,
                          (unsigned long long)(sub->rare->health.back_off - s.now));
             if (pause) {
-                assert_int_equal(sub->due.timer.at, s.now + pause);
+                assert_int_equal(stage_due_at(&s, sub), s.now + pause);
                 assert_int_equal(stage_ask(&s, sub, &r, KP_DONT_CREATE), KP__GRANT_WAIT);
                 kp__withdraw(&s.core, &r, s.now, &s.todo);
                 s.now += pause;
@@ -355,7 +355,7 @@ static void a_failed_refill_must_be_tried_again(void **state)
     sub->refill = true;
     kp__permit_take(&s.core, sub);
     stage_failed(&s, stage_spend(&s, sub), NULL, -9);
-    assert_int_equal(sub->due.timer.at, s.now);
+    assert_int_equal(stage_due_at(&s, sub), s.now);
     free(sub->rare->health.last);
     stage_close(&s);
 }

@@ -29,7 +29,7 @@ static void as_many_as_there_are_must_be_found(struct stage *s)
         assert_true(lane_open(s, sub));
         lane_assert(sub, (uint32_t)sizes[i].slots, (uint32_t)sizes[i].levels);
         if (sizes[i].levels == 2)
-            assert_in_range(sub->lane_room, sizes[i].slots, sizes[i].slots + KP__LIST - 1);
+            assert_in_range(sub->term->room, sizes[i].slots, sizes[i].slots + KP__LIST - 1);
         lane_bury(s, sub);
     }
 }
@@ -70,7 +70,7 @@ static void room_for_cells_must_not_be_made_anew_while_it_is_enough(struct stage
 {
     struct kp__subpool *sub = lane_key(s, 16, 0);
     assert_true(lane_open(s, sub));
-    assert_int_equal(sub->lane_room, 30);
+    assert_int_equal(sub->term->room, 30);
     lane_shut(s, sub);
     uint32_t first = kp__listed(&kp__tops, atomic_load(&KP__LANE_OF(sub)->top), 0);
     struct lines_bound bounds[] = { lines_bind(&kp__tops, 0), lines_bind(&kp__lists, 0) };
@@ -114,11 +114,10 @@ static void what_must_not_end_by_its_word_must_not_be_on_the_lane(struct stage *
     int n = 0;
     for STAGE_EACH (l, KP__SLOTS(sub, KP__LENT))
         lent[n++] = KP__OF((struct kp__list *)(uintptr_t)l, struct kp__slot, link);
-    lent[0]->doomed = true;
-    lent[1]->first.decided = true;
-    lent[2]->first.ending = true;
+    kp__errand_of(lent[0])->doomed = true;
+    kp__seat_at(lent[1], 0)->decided = true;
+    kp__seat_at(lent[2], 0)->ending = true;
     struct kp__slot *idle = kp__oldest_idle(sub);
-    idle->first.decided = true; /* it was, of the lease before */
     kp__lane_open(&s->core, sub, s->now);
     assert_true(sub->open);
     lane_assert(sub, 3, 1);
@@ -128,10 +127,10 @@ static void what_must_not_end_by_its_word_must_not_be_on_the_lane(struct stage *
         assert_false(lane_give(lent[i]) || lane_take(lent[i], "t", NULL));
     }
     lane_shut(s, sub);
-    lent[0]->doomed = lent[2]->first.ending = false;
+    kp__errand_of(lent[0])->doomed = kp__seat_at(lent[2], 0)->ending = false;
     assert_true(lane_open_again(s, sub));
     lane_assert(sub, 5, 1);
-    lent[2]->first.ending = false;
+    kp__seat_at(lent[2], 0)->ending = false;
 }
 
 /* Its key was given other rules since it was made. */
@@ -147,7 +146,7 @@ static void what_has_more_than_one_seat_must_not_be_on_the_lane(struct stage *s)
     struct kp__slot *idle = stage_idle(s, sub);
     stage_rule(s, sub, &one, -1, -1);
     assert_false(lane_open(s, sub));
-    assert_int_equal(sub->on_lane, 0);
+    assert_int_equal(sub->term->cells, 0);
     struct kp__slot *plain = stage_idle(s, sub);
     assert_true(lane_open(s, sub));
     lane_assert(sub, 1, 1);
@@ -159,7 +158,7 @@ static void what_has_more_than_one_seat_must_not_be_on_the_lane(struct stage *s)
     stage_give(s, shared, 0, true); /* to end its lease is to look at the key */
     assert_false(sub->open);
     assert_int_equal(plain->state, KP__LENT);
-    assert_int_equal(plain->first.since, since);
+    assert_int_equal(kp__seat_at(plain, 0)->since, since);
     assert_int_equal(shared->state, KP__LENT);
     stage_give(s, shared, 1, true);
 }
@@ -258,7 +257,7 @@ static void a_lane_must_be_nobodys_when_its_key_goes_and_be_used_again(struct st
     kp__lane_drop(&s->core, sub);
     assert_int_equal(atomic_load(&lane->pin), 0);
     assert_int_equal(sub->lane, 0);
-    assert_int_equal(sub->lane_room, 0);
+    assert_int_equal(sub->term->room, 0);
     struct kp__subpool *other = lane_key(s, 1, 0);
     assert_true(lane_open(s, other));
     assert_int_equal(other->lane, number);
@@ -268,14 +267,22 @@ static void a_lane_must_be_nobodys_when_its_key_goes_and_be_used_again(struct st
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
+/* As flow/find.c does it. */
+static void name_key(struct kp__subpool *sub, const char *text, size_t size)
+{
+    sub->key_size = size;
+    sub->far = size >= KP__NEAR;
+    if (!sub->far) memcpy(sub->key.near, text, size);
+    else sub->key.far = (void *)(uintptr_t)text;
+}
+
 static void a_lane_must_carry_its_pool_and_its_key_or_where_that_is(struct stage *s)
 {
     static char text[KP__LANE_KEY + 2] = "any bytes";
 
     for (size_t size = 0; size < sizeof text; size++) {
         struct kp__subpool *sub = stage_key(s);
-        sub->key = text;
-        sub->key_size = size;
+        name_key(sub, text, size);
         s->core.by_bytes = true;
         assert_true(kp__lane_make(&s->core, sub));
         const struct kp__lane *lane = KP__LANE_OF(sub);
@@ -303,7 +310,7 @@ static uint32_t leads(const struct stage *s, const struct kp__subpool *sub)
     const struct kp__list *node = kp__list_first(KP__SLOTS(sub, KP__IDLE));
 
     if (!s->core.by_bytes || !s->core.guide) return 0;
-    if (sub->key_size > KP__BRIEF || sub->on_lane > 1) return KP__TO_LANE | sub->lane;
+    if (sub->key_size > KP__BRIEF || sub->term->cells > 1) return KP__TO_LANE | sub->lane;
     return KP__OF(node, struct kp__slot, link)->cell;
 }
 
@@ -318,8 +325,7 @@ static void a_key_of_bytes_must_be_found_by_its_hash_until_it_goes(struct stage 
         s->core.by_bytes = i & 1;
         s->core.guide = i & 2 ? guide : NULL;
         struct kp__subpool *sub = stage_key(s);
-        sub->key = text;
-        sub->key_size = sizes[i / 4];
+        name_key(sub, text, sizes[i / 4]);
         for (int more = 0; more < 2; more++) {
             stage_idle(s, sub);
             assert_true(lane_open(s, sub));
@@ -345,8 +351,7 @@ static void no_guide_must_lead_to_a_cell_that_went(struct stage *s)
     s->core.guide = guide;
     for (int closing = 0; closing < 2; closing++) {
         struct kp__subpool *sub = stage_key(s);
-        sub->key = "key";
-        sub->key_size = 3;
+        name_key(sub, "key", 3);
         struct kp__slot *slot = stage_idle(s, sub);
         assert_true(lane_open(s, sub));
         lane_shut(s, sub);
@@ -371,8 +376,7 @@ static void a_cell_must_carry_a_key_that_is_brief(struct stage *s)
         for (size_t size = 0; size < sizeof text; size++) {
             struct kp__subpool *sub = stage_key(s);
             s->core.by_bytes = bytes;
-            sub->key = text;
-            sub->key_size = size;
+            name_key(sub, text, size);
             struct kp__slot *slot = stage_idle(s, sub);
             assert_true(lane_open(s, sub));
             const struct kp__cell *cell = KP__CELL_OF(slot);

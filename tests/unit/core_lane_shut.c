@@ -25,7 +25,7 @@ static struct page read_page(const struct stage *s, const struct kp__slot *slot)
         sub->tally, s->core.tally,
         sub->count[KP__IDLE], sub->count[KP__LENT], sub->leases, sub->lent_permits,
         s->core.count[KP__IDLE], s->core.count[KP__LENT], s->core.leases,
-        stage_lent(s), slot->first,
+        stage_lent(s), *kp__seat_at(slot, 0),
     };
 }
 
@@ -60,7 +60,7 @@ static void what_became_of(bool was_lent, bool is_lent, uint64_t leases)
     struct kp__subpool *other = stage_key(&s), *sub = stage_key(&s);
     stage_lend(&s, other);
     struct kp__slot *slot = lane_lend(&s, sub);
-    slot->first.tag = "before";
+    kp__seat_at(slot, 0)->tag = "before";
     struct kp__slot *keeps = stage_idle(&s, sub); /* so that the lane may open */
     s.now += 10;
     if (!was_lent) stage_give(&s, slot, 0, true);
@@ -78,8 +78,8 @@ static void what_became_of(bool was_lent, bool is_lent, uint64_t leases)
     struct page is = read_page(&s, slot);
     assert_counts(&was, &is, (int)is_lent - (int)was_lent, leases);
     assert_int_equal(slot->state, is_lent ? KP__LENT : KP__IDLE);
-    assert_int_equal(slot->borrowers, is_lent);
-    assert_int_equal(slot->first.lent, is_lent);
+    assert_int_equal(slot->errand->borrowers, is_lent);
+    assert_int_equal(kp__seat_at(slot, 0)->lent, is_lent);
     assert_false(slot->on_lane);
     LANE_SAYS(slot, slot->generation, KP__SHUT);
     assert_int_equal(is.used_at, leases ? s.now : was.used_at);
@@ -173,7 +173,7 @@ static void what_was_used_must_come_before_what_was_not_in_the_old_order(struct 
     assert_string_equal(idle_order(sub, slots, 6), "fdbca");
     assert_true(slots[5]->order > slots[3]->order && slots[3]->order > slots[1]->order &&
                 slots[1]->order > slots[2]->order && slots[2]->order > slots[0]->order);
-    assert_int_equal(sub->served, 6);
+    assert_int_equal(sub->term->served, 6);
 }
 
 static void lent_ones_that_come_and_go_must_be_counted_once(struct stage *s)
@@ -204,7 +204,7 @@ static uint32_t pause_after(struct stage *s, struct kp__subpool *sub, int uses)
     assert_true(lane_open(s, sub));
     lane_use(slot, uses);
     lane_shut(s, sub);
-    assert_int_equal(sub->served, uses);
+    assert_int_equal(sub->term->served, uses);
     return sub->calm;
 }
 
@@ -243,9 +243,9 @@ static void a_lane_that_was_hardly_used_must_pause_for_longer_each_time(struct s
     assert_int_equal(pause_after(s, sub, 0), shy + 4); /* that is enough */
     assert_int_equal(pause_after(s, sub, 2), 4);
     assert_int_equal(pause_after(s, sub, 1), 4 + 4);
-    sub->shy = 1023;
+    sub->term->shy = 1023;
     assert_int_equal(pause_after(s, sub, 0), 2050 + 4);
-    sub->shy = 1024;
+    sub->term->shy = 1024;
     assert_int_equal(pause_after(s, sub, 0), 1024 + 4);
 }
 
@@ -263,7 +263,7 @@ static void a_lane_that_was_open_for_long_must_not_pause_because_nobody_came(str
             assert_int_equal(sub->calm, early ? 4 : 0);
         }
         /* where nobody looked at the clock, that is not known */
-        sub->calm = sub->shy = 0;
+        sub->calm = sub->term->shy = 0;
         kp__lane_open(&s->core, sub, 0);
         assert_true(sub->open);
         lane_shut(s, sub);
@@ -333,7 +333,7 @@ static void all_lanes_must_shut_together_however_many_are_open(struct stage *s)
         assert_null(kp__heap_top(&s->core.open));
         for (int i = 0; i < KEYS; i++) {
             assert_false(sub[i]->open);
-            assert_false(kp__heap_holds(&sub[i]->term));
+            assert_false(sub[i]->term && kp__heap_holds(&sub[i]->term->node));
         }
         assert_true(lane_open_again(s, sub[0])); /* and may open again */
         lane_shut(s, sub[0]);

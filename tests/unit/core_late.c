@@ -14,8 +14,8 @@ static struct kp__slot *in_doubt_by(struct stage *s, struct kp__subpool *sub,
     struct kp__slot *slot = r->grant.slot;
     sub->tally.hits--; /* flow takes it back while it is in doubt */
     s->core.tally.hits--;
-    kp__list_remove(&slot->open_seat);
-    slot->sponsor = r;
+    kp__close_seats(slot);
+    kp__errand(&s->core, slot)->sponsor = r;
     r->making = slot;
     kp__enqueue(&s->core, r);
     assert_int_equal(r->queue, KP__OWN);
@@ -42,7 +42,7 @@ static void a_good_check_must_answer_its_request_with_the_lease(void **state)
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
     assert_true(r.grant.good);
     assert_ptr_equal(r.grant.slot, slot);
-    assert_null(slot->sponsor);
+    assert_null(slot->errand->sponsor);
     assert_int_equal(sub->tally.hits, 1);
     assert_int_equal(s.core.tally.hits, 1);
     stage_close(&s);
@@ -145,7 +145,7 @@ static void a_good_check_that_nobody_waits_for_must_give_the_resource_back(void 
     stage_idle(&s, sub);
     struct kp__slot *slot = in_doubt(&s, sub, &r);
     assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
-    assert_null(slot->sponsor);
+    assert_null(slot->errand->sponsor);
     kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(slot->state, KP__IDLE);
@@ -163,8 +163,8 @@ static struct kp__slot *awaited_victim(struct stage *s, struct kp__subpool *a,
 
     assert_int_equal(stage_ask(s, b, r, 0), KP__GRANT_PERMIT);
     assert_ptr_equal(r->grant.victim, victim);
-    kp__victim(&s->core, victim)->heir = b;
-    victim->sponsor = r;
+    kp__errand(&s->core, victim)->victim.heir = b;
+    kp__errand(&s->core, victim)->sponsor = r;
     r->making = victim;
     kp__enqueue(&s->core, r);
     kp__settle(&s->core, b, s->now, &s->todo);
@@ -262,12 +262,12 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         stage_give(&s, stage_lend(&s, d), 0, false);
         struct kp__list *doomed = kp__list_first(&s.todo.doomed);
         struct kp__slot *second = stage_idle(&s, a), *first = awaited_victim(&s, b, c, &r);
-        assert_ptr_equal(kp__victim_of(&s.core, first)->next, second);
+        assert_ptr_equal(first->errand->victim.next, second);
         if (!waits) assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
         kp__victim_gone_late(&s.core, first, s.now, &s.todo);
         stage_check(&s);
-        assert_ptr_equal(kp__victim_of(&s.core, second)->heir, c);
-        assert_ptr_equal(second->sponsor, waits ? &r : NULL);
+        assert_ptr_equal(second->errand->victim.heir, c);
+        assert_ptr_equal(second->errand->sponsor, waits ? &r : NULL);
         if (waits) assert_ptr_equal(r.making, second);
         assert_ptr_equal(kp__list_first(&s.todo.doomed), doomed);
         assert_ptr_equal(kp__list_last(&s.todo.doomed), &second->link);

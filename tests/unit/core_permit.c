@@ -149,14 +149,14 @@ static void wanting_must_file_the_key_once(void **state)
     struct kp__subpool *sub = stage_key(&s);
     kp__want_more(&s.core, sub, s.now);
     assert_false(sub->refill);
-    assert_false(kp__is_filed(&sub->due));
+    assert_int_equal(stage_due_at(&s, sub), 0);
     s.rules.min_live = 1;
     kp__want_more(&s.core, sub, s.now);
     assert_true(sub->refill);
-    assert_int_equal(sub->due.timer.at, s.now);
+    assert_int_equal(stage_due_at(&s, sub), s.now);
     kp__unfile_sub(&s.core, sub);
     kp__want_more(&s.core, sub, s.now); /* it is on its way */
-    assert_false(kp__is_filed(&sub->due));
+    assert_int_equal(stage_due_at(&s, sub), 0);
     stage_close(&s);
 }
 
@@ -406,8 +406,8 @@ static void a_promise_must_count_as_creating_and_in_groups_its_victim_is_not_in(
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
     stage_check(&s);
     assert_ptr_equal(r.grant.victim, victim);
-    assert_null(kp__victim_of(&s.core, victim)->heirs[0]);
-    assert_ptr_equal(kp__victim_of(&s.core, victim)->heirs[1], &s.groups[2]);
+    assert_null(victim->errand->victim.heirs[0]);
+    assert_ptr_equal(victim->errand->victim.heirs[1], &s.groups[2]);
     assert_int_equal(s.groups[0].budget.used, 1);
     assert_int_equal(s.groups[1].budget.used, 1);
     assert_int_equal(s.groups[2].budget.used, 1);

@@ -41,7 +41,7 @@ static void one_that_is_not_kept_must_hold_its_room_until_it_is_destroyed(void *
     stage_give(&s, slot, 0, false);
     assert_int_equal(slot->state, KP__CLOSING);
     assert_int_equal(slot->reason, KP__BY_BORROWER);
-    assert_true(slot->owes_lent);
+    assert_true(slot->errand->owes_lent);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
@@ -66,7 +66,7 @@ static void the_last_borrower_must_close_a_shared_one_that_is_not_kept(void **st
     assert_string_equal(waiting.limit, "max_lent");
     kp__give(&s.core, slot, 0, false, KP__INVALID, s.now, &s.todo);
     stage_check(&s);
-    assert_true(slot->doomed);
+    assert_true(slot->errand->doomed);
     assert_int_equal(slot->state, KP__LENT);
     assert_int_equal(waiting.grant.kind, KP__GRANT_PERMIT); /* the lent permit came back */
     stage_give(&s, slot, 1, true);
@@ -306,20 +306,20 @@ static void a_key_down_to_its_minimum_must_be_filed_to_be_forgotten(void **state
     struct kp__slot *a = stage_lend(&s, sub), *b = stage_lend(&s, sub);
     s.now += 5;
     stage_give(&s, a, 0, true);
-    assert_false(kp__is_filed(&sub->due)); /* two are more than one */
+    assert_int_equal(stage_due_at(&s, sub), 0); /* two are more than one */
     stage_give(&s, b, 0, false);
     stage_destroy(&s);
-    assert_int_equal(sub->due.timer.at, s.now + 100);
+    assert_int_equal(stage_due_at(&s, sub), s.now + 100);
     kp__unfile_sub(&s.core, sub);
     assert_ptr_equal(stage_lend(&s, sub), a);
     s.now += 5;
     stage_give(&s, a, 0, true);
-    assert_int_equal(sub->due.timer.at, s.now + 100);
+    assert_int_equal(stage_due_at(&s, sub), s.now + 100);
     kp__unfile_sub(&s.core, sub);
     stage_lend(&s, sub);
     s.now = 0; /* no clock: nothing can be filed */
     stage_give(&s, a, 0, true);
-    assert_false(kp__is_filed(&sub->due));
+    assert_int_equal(stage_due_at(&s, sub), 0);
     stage_close(&s);
 }
 
@@ -378,8 +378,8 @@ static void an_eager_key_must_refill_what_it_lost_and_no_other(void **state)
         s.now += 4;
         stage_destroy(&s);
         assert_int_equal(sub->refill, eager);
-        assert_int_equal(kp__is_filed(&sub->due), eager);
-        if (eager) assert_int_equal(sub->due.timer.at, s.now);
+        assert_int_equal(stage_due_at(&s, sub) != 0, eager);
+        if (eager) assert_int_equal(stage_due_at(&s, sub), s.now);
         stage_close(&s);
     }
 }
@@ -399,13 +399,13 @@ static void what_is_destroyed_must_not_count_as_a_use_of_its_key(void **state)
     kp__doom(&s.core, slots[0], KP__INVALIDATED, &s.todo);
     stage_destroy(&s);
     assert_int_equal(sub->used_at, 7);
-    assert_false(kp__is_filed(&sub->due)); /* not the last one */
+    assert_int_equal(stage_due_at(&s, sub), 0); /* not the last one */
     s.now = 2000;
     kp__doom(&s.core, slots[1], KP__EXPIRED, &s.todo);
     kp__doom(&s.core, slots[2], KP__EXPIRED, &s.todo);
     stage_destroy(&s);
     assert_int_equal(sub->used_at, 7);
-    assert_int_equal(sub->due.timer.at, 107);
+    assert_int_equal(stage_due_at(&s, sub), 107);
     stage_close(&s);
 }
 
@@ -440,7 +440,7 @@ static void doom_must_close_idle_ones_now_and_lent_ones_later_once(void **state)
     kp__permit_take(&s.core, sub);
     struct kp__slot *creating = stage_spend(&s, sub);
     assert_false(kp__doom(&s.core, creating, KP__INVALIDATED, &s.todo));
-    assert_false(creating->doomed);
+    assert_false(creating->errand->doomed);
     assert_true(kp__doom(&s.core, idle, KP__EXPIRED, &s.todo));
     assert_int_equal(idle->state, KP__CLOSING);
     assert_int_equal(idle->reason, KP__EXPIRED);

@@ -248,8 +248,8 @@ static void where_no_victim_does_for_both_groups_one_of_each_must_go(void **stat
     assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
     stage_check(&s);
     assert_ptr_equal(r.grant.victim, b1);
-    assert_ptr_equal(kp__victim_of(&s.core, b1)->next, a1);
-    assert_null(kp__victim_of(&s.core, a1)->next);
+    assert_ptr_equal(b1->errand->victim.next, a1);
+    assert_null(a1->errand->victim.next);
     kp__victim_gone(&s.core, key[2], b1, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(s.groups[1].budget.used, 1); /* its place is c's already */
@@ -278,7 +278,7 @@ static void a_member_of_another_pair_of_groups_must_not_do_for_both(void **state
         assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
         stage_check(&s);
         assert_ptr_equal(r.grant.victim, b1);
-        assert_ptr_equal(kp__victim_of(&s.core, b1)->next, a1);
+        assert_ptr_equal(b1->errand->victim.next, a1);
         kp__decline(&s.core, &r, s.now, &s.todo);
         assert_int_equal(stage_destroy(&s), 2);
         stage_close(&s);
@@ -295,16 +295,16 @@ static void two_victims_whose_end_nobody_stands_by_must_go_one_after_the_other(v
     open_two_groups(&s, key);
     struct kp__slot *a1 = stage_idle(&s, key[0]), *b1 = stage_idle(&s, key[1]);
     assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
-    kp__victim(&s.core, b1)->heir = key[2];
-    b1->sponsor = &r;
+    kp__errand(&s.core, b1)->victim.heir = key[2];
+    kp__errand(&s.core, b1)->sponsor = &r;
     r.making = b1;
     kp__wait_again(&s.core, &r, s.now, &s.todo);
     kp__victim_gone_late(&s.core, b1, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     assert_ptr_equal(r.making, a1);
-    assert_ptr_equal(a1->sponsor, &r);
-    assert_ptr_equal(kp__victim_of(&s.core, a1)->heir, key[2]);
+    assert_ptr_equal(a1->errand->sponsor, &r);
+    assert_ptr_equal(a1->errand->victim.heir, key[2]);
     kp__list_remove(&a1->link); /* it was handed out to be destroyed */
     kp__victim_gone_late(&s.core, a1, s.now, &s.todo);
     stage_check(&s);
@@ -349,7 +349,7 @@ static void where_one_group_has_no_victim_the_other_must_lose_none(void **state)
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
     assert_ptr_equal(r.grant.victim, b1);
-    assert_null(kp__victim_of(&s.core, b1)->next);
+    assert_null(b1->errand->victim.next);
     stage_victim_gone(&s, &r);
     stage_close(&s);
 }

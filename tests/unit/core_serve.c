@@ -89,18 +89,18 @@ static void a_lease_must_carry_what_was_asked_and_say_whether_it_was_a_hit(void 
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
     assert_null(r.grant.victim);
     struct kp__slot *slot = stage_take(&s, &r);
-    assert_false(slot->first.hit);
-    assert_string_equal(slot->first.tag, "tag");
-    assert_ptr_equal(slot->first.site, sub);
+    assert_false(kp__seat_at(slot, 0)->hit);
+    assert_string_equal(kp__seat_at(slot, 0)->tag, "tag");
+    assert_ptr_equal(kp__seat_at(slot, 0)->site, sub);
     assert_int_equal(sub->tally.hits, 0);
     assert_int_equal(sub->tally.creates, 1);
     stage_give(&s, slot, 0, true);
     s.now += 30;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
     assert_int_equal(r.grant.idle_ns, 30);
-    assert_true(slot->first.hit);
-    assert_string_equal(slot->first.tag, "tag");
-    assert_ptr_equal(slot->first.site, sub);
+    assert_true(kp__seat_at(slot, 0)->hit);
+    assert_string_equal(kp__seat_at(slot, 0)->tag, "tag");
+    assert_ptr_equal(kp__seat_at(slot, 0)->site, sub);
     assert_int_equal(sub->tally.hits, 1);
     assert_int_equal(s.core.tally.hits, 1);
     assert_false(r.holds_lent);
@@ -184,7 +184,7 @@ static void one_past_its_age_must_not_be_shared_any_more(void **state)
     s.now += 1;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
     stage_take(&s, &r);
-    assert_true(slot->doomed);
+    assert_true(slot->errand->doomed);
     assert_int_equal(slot->reason, KP__EXPIRED);
     stage_close(&s);
 }

@@ -75,7 +75,7 @@ static void seats_must_be_opened_once_and_never_of_a_doomed_or_full_one(void **s
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
     /* taken out while it is validated or reset (flow), then opened again */
-    kp__list_remove(&slot->open_seat);
+    kp__close_seats(slot);
     kp__open_seats(&s.core, slot);
     stage_check(&s);
     kp__open_seats(&s.core, slot);
@@ -144,7 +144,7 @@ static void what_need_not_be_checked_must_be_shared_at_once(void **state)
         s.now += 30;
         kp__claim(&s.core, &r, s.now, &s.todo);
         assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-        if (kp__list_linked(&slot->open_seat) == cases[i].closed) fail_msg("case %zu", i);
+        if (kp__list_linked(&slot->errand->open_seat) == cases[i].closed) fail_msg("case %zu", i);
         stage_close(&s);
     }
 }
@@ -226,7 +226,7 @@ static void a_minimum_of_idle_ones_must_be_wanted_when_one_is_lent(void **state)
     struct kp__subpool *sub = stage_key(&s);
     stage_lend(&s, sub);
     assert_true(sub->refill);
-    assert_int_equal(sub->due.timer.at, s.now);
+    assert_int_equal(stage_due_at(&s, sub), s.now);
     assert_int_equal(kp__refill_wanted(&s.core, sub, false), 1);
     stage_close(&s);
 
@@ -250,7 +250,7 @@ static void a_lease_must_not_be_timed_where_the_pool_needs_no_clock(void **state
     s.now = 0;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
-    assert_int_equal(slot->first.since, 0);
+    assert_int_equal(kp__seat_at(slot, 0)->since, 0);
     s.now = 500;
     stage_give(&s, slot, 0, true);
     assert_int_equal(sub->tally.held_ns, 0);
@@ -299,7 +299,7 @@ static void one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_other
     assert_ptr_equal(sub->rare->draining, slot);
     /* nobody is owed its room, so that the next look lets others share it again */
     assert_ptr_equal(stage_lend(&s, sub), other);
-    assert_false(slot->draining);
+    assert_false(slot->errand->draining);
     stage_check(&s);
     stage_close(&s);
 }

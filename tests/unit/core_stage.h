@@ -107,9 +107,10 @@ static inline void stage_grow(struct kp__map *map)
 
 static inline void stage_room(struct stage *s)
 {
-    struct kp__slab *slabs[] = { &s->core.slots, &s->core.subpools };
+    struct kp__slab *slabs[] = { &s->core.slots, &s->core.errands, &s->core.subpools };
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
+        s->core.errands.least = kp__slab_room(&s->core.slots);
         size_t bytes = kp__slab_wants(slabs[i]);
         if (bytes == 0) continue;
         void *chunk = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
@@ -127,6 +128,7 @@ static inline void stage_close(struct stage *s)
     kp__map_fini(&s->core.idents, stage_free, NULL);
     kp__map_fini(&s->core.groups, stage_free, NULL);
     kp__slab_fini(&s->core.slots, stage_free, NULL);
+    kp__slab_fini(&s->core.errands, stage_free, NULL);
     kp__slab_fini(&s->core.subpools, stage_free, NULL);
 }
 
@@ -138,6 +140,15 @@ static inline struct kp__due *stage_due(struct stage *s, uint64_t now)
     bool is_slot;
 
     return kp__due_pop(&s->core, now, &is_slot);
+}
+
+/* When a key is to be looked at; 0: it is not filed. */
+static inline uint64_t stage_due_at(const struct stage *s, const struct kp__subpool *sub)
+{
+    const struct kp__key_due *part =
+        kp__slab_part(&s->core.subpools, sub->item.index, KP__PART_DUE);
+
+    return sub->dated ? part->due.timer.at : 0;
 }
 
 /* ---- what flow does around the core ---------------------------------------------------------- */
@@ -212,16 +223,15 @@ static inline enum kp__grant_kind stage_ask(struct stage *s, struct kp__subpool 
 static inline struct kp__slot *stage_spend(struct stage *s, struct kp__subpool *sub)
 {
     stage_room(s);
-    struct kp__slot *slot = kp__slab_take(&s->core.slots), kept = *slot;
+    struct kp__slot *slot = kp__slot_take(&s->core);
+    struct kp__errand *errand = kp__errand(&s->core, slot);
     uint32_t seats = (uint32_t)sub->rules->sharing;
 
-    *slot = (struct kp__slot){ .item = kept.item, .generation = kept.generation, .seats = seats };
+    errand->seats = seats;
+    kp__list_init(&errand->open_seat);
     assert_true(s->next_seat + seats - 1 <= sizeof s->seats / sizeof s->seats[0]);
-    slot->more = &s->seats[s->next_seat];
+    errand->more = &s->seats[s->next_seat];
     s->next_seat += seats - 1;
-    kp__list_init(&slot->link);
-    kp__list_init(&slot->open_seat);
-    kp__list_init(&slot->link);
     kp__permit_spend(sub, slot);
     assert_false(kp__list_linked(&slot->link)); /* I1 */
     stage_check(s);
@@ -260,7 +270,7 @@ static inline void stage_failed(struct stage *s, struct kp__slot *slot, struct k
 /* Pending: the request joins the queue as the sponsor of its own creation. */
 static inline void stage_pending(struct stage *s, struct kp__request *r, struct kp__slot *slot)
 {
-    slot->sponsor = r;
+    kp__errand(&s->core, slot)->sponsor = r;
     r->making = slot;
     kp__wait_again(&s->core, r, s->now, &s->todo);
     stage_check(s);

@@ -110,8 +110,8 @@ static void wait_for_victim(struct stage *s, struct kp__request *heir)
 {
     struct kp__slot *victim = heir->grant.victim;
 
-    kp__victim(&s->core, victim)->heir = heir->sub;
-    victim->sponsor = heir;
+    kp__errand(&s->core, victim)->victim.heir = heir->sub;
+    kp__errand(&s->core, victim)->sponsor = heir;
     heir->making = victim;
     kp__enqueue(&s->core, heir);
 }

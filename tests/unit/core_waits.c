@@ -174,7 +174,7 @@ static void who_waits_again_after_the_close_must_be_refused(void **state)
     kp__wait_again(&s.core, &r, s.now, &s.todo);
     STAGE_NO(&r, KP_ECLOSED, "");
     assert_null(r.making);
-    assert_null(slot->sponsor);
+    assert_null(slot->errand->sponsor);
     assert_false(r.holds_lent);
     assert_int_equal(s.core.lent.used, 0);
     stage_check(&s);
