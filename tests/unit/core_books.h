@@ -98,8 +98,7 @@ static inline int64_t stage_live(const struct kp__subpool *sub)
 }
 
 /* Does its heir hold a permit of this group already? */
-static inline bool stage_brings(const struct stage *s, const struct kp__slot *v,
-                                const struct kp__group *group)
+static inline bool stage_brings(const struct kp__slot *v, const struct kp__group *group)
 {
     return v->errand->victim.heirs[group->member - 1] == group;
 }
@@ -116,7 +115,7 @@ static inline void stage_count_groups(struct stage *s)
         }
         for (uint32_t k = 0; k < s->core.slots.made; k++) {
             const struct kp__slot *v = kp__slab_at(&s->core.slots, k);
-            if (v->state == KP__CLOSING) used += stage_brings(s, v, group);
+            if (v->state == KP__CLOSING) used += stage_brings(v, group);
         }
         assert_int_equal(group->budget.used, used);
     }

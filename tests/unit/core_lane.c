@@ -14,7 +14,7 @@ static void an_open_lane_must_say_what_its_books_say(struct stage *s)
     (void)other;
     assert_true(lane_open(s, sub));
     assert_int_equal(sub->term->opened, s->now);
-    assert_true(kp__heap_holds(&sub->term));
+    assert_true(kp__heap_holds(&sub->term->node));
     LANE_SAYS(idle, 0, KP__HERE);
     LANE_SAYS(lent, 1, KP__GONE);
     assert_int_equal(lane_shape(sub), KP__SHAPE(2, 1));
