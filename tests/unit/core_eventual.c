@@ -99,15 +99,30 @@ static void who_was_offered_what_is_gone_must_get_the_right_to_create(void **sta
     struct kp__request again;
 
     (void)state;
-    queue_open(&q, 1, 1);
+    queue_open(&q, 2, 1);
     stage_give(&q.s, q.slot[0], 0, true);
     assert_int_equal(stage_ask(&q.s, q.sub, &again, 0), KP__GRANT_SLOT);
     assert_true(waits(&q.r[0]) && q.r[0].offered);
     stage_give(&q.s, q.slot[0], 0, false);
     stage_destroy(&q.s);
     assert_int_equal(q.r[0].grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(q.sub->rare->handed, 0); /* it was not handed what others had */
     stage_made(&q.s, stage_spend(&q.s, q.sub), &q.r[0]);
     queue_close(&q);
+}
+
+static void what_just_may_stay_idle_must_be_left(void **state)
+{
+    struct queue q;
+
+    (void)state;
+    for (int over_all = 0; over_all < 2; over_all++) {
+        queue_open(&q, 1, 1);
+        *(over_all ? &q.s.core.max_idle : &q.s.rules.max_idle) = 1;
+        stage_give(&q.s, q.slot[0], 0, true);
+        assert_true(waits(&q.r[0]) && q.r[0].offered);
+        queue_close(&q);
+    }
 }
 
 static void a_seat_must_be_left_too(void **state)
@@ -278,6 +293,7 @@ int main(void)
         cmocka_unit_test(who_was_offered_must_take_what_is_there_when_it_looks),
         cmocka_unit_test(who_leaves_must_leave_the_offer_to_the_next),
         cmocka_unit_test(who_was_offered_what_is_gone_must_get_the_right_to_create),
+        cmocka_unit_test(what_just_may_stay_idle_must_be_left),
         cmocka_unit_test(a_seat_must_be_left_too),
         cmocka_unit_test(a_turn_must_end_with_as_many_handed_over_as_there_are),
         cmocka_unit_test(nobody_must_be_passed_for_longer_than_is_said),
