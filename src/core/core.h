@@ -269,8 +269,8 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo);
 
-/* Close idle slots of a key, at most so many, the latest first: which, and how many. They are the
- * caller's to destroy. */
+/* Close idle slots of a key that has some, at most so many, the latest first: which, and how many.
+ * They are the caller's to destroy. */
 uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason,
                         struct kp__slot **slots, uint32_t most);
 

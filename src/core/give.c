@@ -218,7 +218,7 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp_
         slot->reason = (uint8_t)reason;
         slots[many++] = slot;
     }
-    if (many > 0) kp__slots_move(core, slots, many, KP__CLOSING);
+    kp__slots_move(core, slots, many, KP__CLOSING);
     return many;
 }
 
