@@ -48,10 +48,12 @@ static void begin(int32_t on_fork)
     at.pool = pool_of_things(options); /* that there are lines which were given back */
     stock(at.pool, "k", 4);
     assert_int_equal(warm(kp_str("k")), 0);
+    for (const char *key = "abc"; *key; key++) assert_int_equal(warm(kp_bytes(key, 1)), 0);
     assert_int_equal(kp_pool_close(at.pool, KP_CLOSE_WAIT, 0), 0);
     things_forget();
     at.pool = pool_of_things(options);
     stock(at.pool, "k", 3);
+    assert_int_equal(warm(kp_str("one")), 0); /* has one resource, to which its guide leads */
     assert_int_equal(kp_pin(at.pool, kp_str("k"), &at.pin), 0);
     assert_int_equal(warm(at.pin), 0);
     assert_int_equal(warm(kp_str("k")), 0);
@@ -80,7 +82,7 @@ static void end(void)
     assert_int_equal(told.count, 0);
     kp_unpin(at.pool, &at.pin);
     assert_int_equal(kp_pool_close(at.pool, KP_CLOSE_WAIT, 0), 0);
-    assert_int_equal(all_destroyed, 3);
+    assert_int_equal(all_destroyed, 4);
 }
 
 static void meet_lanes(void *arg)
@@ -124,6 +126,9 @@ static void hit_at_once(void *arg)
     kp_lease lease;
 
     (void)arg;
+    MUST(kp_get(at.pool, kp_str("one"), NULL, &lease) == 0);
+    MUST(((struct thing *)lease.resource)->made_in == getpid());
+    kp_release(&lease);
     MUST(kp_try_get(at.pool, kp_str("k"), &lease) == KP_EAGAIN);
     MUST(kp_get(at.pool, kp_str("k"), NULL, &lease) == 0);
     MUST(((struct thing *)lease.resource)->made_in == getpid());
