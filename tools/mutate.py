@@ -3,7 +3,7 @@
 """Mutation test of src/core: break the code at one place at a time and see whether a test notices.
 
     tools/mutate.py [--jobs N] [--only FILE] [--sample N] [--shard I/N] [--list] [--show TEXT]
-                    [--again]
+                    [--again] [--believe]
 
 The library is built once as one shared object, with KP_VERIFY as in `make test`, and each test as
 a program that uses it. A mutant is one source file, compiled and preloaded before the library, so
@@ -12,7 +12,8 @@ time, until one fails, crashes, or takes too long. A mutant whose object code is
 another mutant's, is not counted.
 
 A survivor is told when it is met, and kept in build/mutate/survivors.txt; --again takes only those
-of the last run, whose verdicts it renews.
+of the last run, whose verdicts it renews. --believe does not try again what the list says survives,
+which every test would have to look at.
 
 A survivor must be in tools/mutants.txt with a reason; those that no test can tell from the original
 are marked `equivalent` there and not counted either. It ends with 1 if a survivor is not in the
@@ -223,7 +224,7 @@ class Bench:
         shutil.rmtree(copy)
         return done.returncode == 0
 
-    def judge(self, mutant, text):
+    def judge(self, mutant, text, survives):
         out = self.folder / f'mutant-{threading.get_ident()}.so'
         source = text[:mutant.begin] + mutant.text + text[mutant.end:]
         if not self.compile(mutant.path, source, out):
@@ -233,7 +234,7 @@ class Bench:
             first = self.codes.setdefault(code, mutant)
         if first is not mutant:
             return Verdict('same', '')
-        for test in self.order.of(mutant.path):
+        for test in self.order.of(mutant.path) if not survives else ():
             good = passes(test, out)
             if not good:
                 self.order.killed(mutant.path, test)
@@ -319,10 +320,11 @@ def chosen(args):
     return texts, mutants[:args.sample] if args.sample else mutants
 
 
-def judge_all(bench, texts, mutants, jobs, known):
+def judge_all(bench, texts, mutants, jobs, known, believed):
     results, begin, done = {}, time.monotonic(), 0
     with concurrent.futures.ThreadPoolExecutor(jobs) as crew:
-        futures = {crew.submit(bench.judge, m, texts[m.path]): m for m in mutants}
+        futures = {crew.submit(bench.judge, m, texts[m.path], mutate_code.key(m) in believed): m
+                   for m in mutants}
         for future in concurrent.futures.as_completed(futures):
             mutant, verdict = futures[future], future.result()
             results[mutant] = verdict
@@ -370,6 +372,7 @@ def main():
     parser.add_argument('--shard', metavar='I/N', help='the part I (from 1) of N')
     parser.add_argument('--show', metavar='TEXT', help='only mutants whose line has this text')
     parser.add_argument('--again', action='store_true', help='only what survived the last run')
+    parser.add_argument('--believe', action='store_true', help='do not run what is listed')
     parser.add_argument('--list', action='store_true', help='list the mutants and stop')
     parser.add_argument('--build', type=pathlib.Path, default=ROOT / 'build' / 'mutate')
     args = parser.parse_args()
@@ -386,7 +389,7 @@ def main():
     bench = Bench(args.build, tests)
     for path in texts:
         bench.learn_original(path, texts[path])
-    results = judge_all(bench, texts, mutants, args.jobs, known)
+    results = judge_all(bench, texts, mutants, args.jobs, known, known if args.believe else {})
     bench.order.save()
     lived = sorted(one_line(m) for m, v in results.items() if v.kind == 'survived')
     (args.build / SURVIVORS).write_text('\n'.join(lived))
