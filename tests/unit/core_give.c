@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/give.c: creations that come out well. What comes back is in core_return.c.
+ * Tests of core/give.c: creations that come out well, and those that are closed together. What comes
+ * back is in core_return.c.
  */
 #include "core_stage.h"
 
@@ -259,6 +260,31 @@ static void a_new_idle_one_must_be_filed_and_counted_against_the_surplus(void **
     stage_close(&s);
 }
 
+static void those_that_go_together_must_all_be_free_again(void **state)
+{
+    struct kp__slot *gone[4];
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *one = stage_key(&s), *other = stage_key(&s);
+    for (int i = 0; i < 2; i++) stage_idle(&s, one), stage_idle(&s, other);
+    assert_int_equal(kp__close_many(&s.core, one, KP__AT_CLOSE, gone, 3), 2);
+    assert_int_equal(kp__close_many(&s.core, other, KP__AT_CLOSE, &gone[2], 1), 1);
+    stage_check(&s);
+    kp__gone_many(&s.core, gone, 3, s.now, &s.todo);
+    stage_check(&s);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(gone[i]->state, KP__FREE);
+        assert_null(gone[i]->resource);
+        assert_ptr_equal(kp__slab_take(&s.core.slots), gone[2 - i]);
+    }
+    assert_int_equal(one->count[KP__IDLE] + one->count[KP__CLOSING], 0);
+    assert_int_equal(other->count[KP__IDLE], 1);
+    assert_int_equal(s.core.tally.destroys, 3);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +299,7 @@ int main(void)
         cmocka_unit_test(a_creation_after_the_close_must_be_destroyed),
         cmocka_unit_test(a_refilled_key_must_be_looked_at_again),
         cmocka_unit_test(a_new_idle_one_must_be_filed_and_counted_against_the_surplus),
+        cmocka_unit_test(those_that_go_together_must_all_be_free_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
