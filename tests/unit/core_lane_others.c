@@ -187,6 +187,28 @@ static void a_lane_must_open_again_when_nobody_is_starved_any_more(struct stage 
     assert_true(lane_open(s, b));
 }
 
+/* ---- a check --------------------------------------------------------------------------------- */
+
+static void a_check_that_ends_after_the_lane_opened_must_shut_it(struct stage *s)
+{
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *checked = stage_idle(s, sub), *other = stage_idle(s, sub);
+
+    assert_true(lane_open(s, sub));
+    lane_shut(s, sub);
+    assert_ptr_equal(stage_lend(s, sub), other);
+    assert_ptr_equal(stage_lend(s, sub), checked);
+    kp__seat_at(checked, 0)->ending = true; /* who it was for has left */
+    stage_give(s, other, 0, true);
+    assert_true(lane_open_again(s, sub));
+    assert_false(checked->on_lane);
+    assert_true(lane_take(other, "t", NULL));
+    stage_give(s, checked, 0, true);
+    assert_false(sub->open);
+    assert_int_equal(checked->state, KP__IDLE);
+    assert_int_equal(other->state, KP__LENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +221,7 @@ int main(void)
         LANE_TEST(a_key_whose_idle_ones_are_all_taken_must_not_be_asked_for_room),
         LANE_TEST(what_a_key_held_must_be_counted_as_its_books_were_until_it_is_shut),
         LANE_TEST(a_lane_must_open_again_when_nobody_is_starved_any_more),
+        LANE_TEST(a_check_that_ends_after_the_lane_opened_must_shut_it),
     };
 
     return cmocka_run_group_tests_name("core/lane others", tests, NULL, NULL);
