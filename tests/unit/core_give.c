@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/give.c: creations that come out well, and those that are closed together. What comes
- * back is in core_return.c.
+ * Tests of core/give.c: creations that come out well, and what is closed together. What comes back
+ * is in core_return.c.
  */
 #include "core_stage.h"
 
