@@ -42,13 +42,18 @@ static inline void kp_scope_end(void *scope) { kp_scope_close((kp_scope *)scope)
 
 /* ---- get, run, give back --------------------------------------------------------------------- */
 
-typedef struct kp_schedule {            /* {0}: do not try again */
+/* When to try again. Fields combine: all that is said holds. Fixed pauses: factor_pct 100.
+ * Exponential ones: as it comes. Capped: max_ms. Jittered: jitter_pct. So many: times. Up to a
+ * duration: for_ms. {0}: not at all. */
+typedef struct kp_schedule {
     int64_t times;                      /* [0] retries after the first attempt; KP_UNLIMITED:
-                                           until the deadline */
+                                           until for_ms, or the deadline */
     int64_t first_ms, max_ms;           /* [100 ms, 30 s] KP_NONE: at once */
     int64_t factor_pct, jitter_pct;     /* [200: doubles, 0: none] 100 jitter: anywhere between 0
                                            and the pause */
-    int64_t reserved[3];
+    int64_t for_ms;                     /* [OFF] no retry begins later than so long after the
+                                           first attempt */
+    int64_t reserved[2];
 } kp_schedule;
 
 typedef struct kp_plan {                /* fixed size for ever */
@@ -60,8 +65,9 @@ typedef struct kp_plan {                /* fixed size for ever */
     int64_t       each_ms;              /* [what is left, split evenly over the keys left] per
                                            key */
     bool        (*retry_if)(int status, void *arg);     /* NULL: kp_retry_helps */
-    int64_t       on_error;             /* [KP_REUSE] what becomes of the resource when fn fails;
-                                           or KP_DESTROY */
+    int64_t       on_error;             /* [destroy it before a retry, so that the next attempt
+                                           has another; else reuse] what becomes of the resource
+                                           when fn fails: KP_REUSE or KP_DESTROY, always */
     int64_t       reserved[4];
 } kp_plan;
 
@@ -70,10 +76,12 @@ typedef int (*kp_use_fn)(kp_lease *lease, void *arg);       /* 0, or negative: a
 
 /* Get, run fn, give back, by a plan (NULL: one attempt, default deadline). fn may discard or
  * release the lease itself. A fallback key is tried after a failure that retry_if would retry, or a
- * KP_ETIMEDOUT, KP_EBREAKER, KP_EREFUSED or KP_EFULL. If the thread ends in fn (pthread_cancel,
- * pthread_exit), the lease is discarded.
+ * KP_ETIMEDOUT, KP_EBREAKER, KP_EREFUSED or KP_EFULL. If the thread ends in fn or retry_if
+ * (pthread_cancel, pthread_exit), the lease is discarded. Whether to try again is decided, and
+ * retry_if asked, while the lease is still held; a pause holds nothing.
  * Threads: any thread. Blocks: until the deadline, and in fn. Calls: fn, retry_if, and what kp_get
- * and kp_release call. Owns: nothing after. Errors: the last attempt's: kp_get's, or fn's own.
+ * and kp_release call. Owns: nothing after. Errors: the last attempt's: kp_get's, or fn's own;
+ * KP_ECONFIG (why->field names what the plan cannot mean; nothing was tried).
  * Order: kp_get's. Since: 0.1 */
 KP_API int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn,
                   void *arg) KP_NODISCARD;
@@ -86,11 +94,12 @@ KP_API bool kp_retry_any(int status, void *arg);
 /* Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_retry_any. */
 KP_API bool kp_retry_helps(int status, void *arg);
 
-/* The pause before retry number `attempt` (1, 2, ...), drawn with `random`; -1: the schedule gives
- * up.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
- * Since: 0.1 */
-KP_API int64_t kp_schedule_pause_ms(const kp_schedule *schedule, int64_t attempt, uint64_t random);
+/* The pause before retry number `attempt` (1, 2, ...), drawn with `random`, when so many ms have
+ * passed since the first attempt began; -1: the schedule gives up.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; -1 for a schedule
+ * that cannot be meant. Order: none. Since: 0.1 */
+KP_API int64_t kp_schedule_pause_ms(const kp_schedule *schedule, int64_t attempt,
+                                    int64_t elapsed_ms, uint64_t random);
 
 #ifdef __cplusplus
 }

@@ -252,6 +252,7 @@ int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struc
                    kp_why *why);
 void kp__rules_drop(const struct kp__world *world, struct kp__rules *rules); /* NULL is fine */
 int kp__refused(kp_why *why, const char *field, const char *sentence);       /* KP_ECONFIG */
+int kp__plan_check(const kp_plan *plan); /* can it be meant? 0, or KP_ECONFIG with its why filled */
 int64_t kp__count(int64_t said);    /* KP_UNLIMITED, KP_OFF: KP__UNBOUND; KP_NONE: 0 */
 uint64_t kp__span(int64_t said_ms); /* in ns; KP_OFF: KP__NEVER; KP_NONE: 0 */
 

@@ -11,42 +11,6 @@
 
 #define NO_END KP__NEVER                /* a deadline that never comes */
 
-/* ---- schedules ------------------------------------------------------------------------------ */
-
-/* R2 for a number of a schedule. */
-static int64_t said(int64_t value, int64_t unsaid)
-{
-    if (value == 0) return unsaid;
-    if (value == KP_NONE) return 0;
-    return value < 0 ? INT64_MAX : value;
-}
-
-static int64_t percent_of(int64_t value, int64_t percent)
-{
-    if (percent > 0 && value > INT64_MAX / percent) return INT64_MAX;
-    return value * percent / 100;
-}
-
-int64_t kp_schedule_pause_ms(const kp_schedule *schedule, int64_t attempt, uint64_t random)
-{
-    if (!schedule || attempt < 1 || attempt > said(schedule->times, 0)) return -1;
-    int64_t most = said(schedule->max_ms, KP_SECONDS(30));
-    int64_t pause = said(schedule->first_ms, 100);
-    int64_t factor = said(schedule->factor_pct, 200);
-    int64_t jitter = said(schedule->jitter_pct, 0);
-    for (int64_t i = 1; i < attempt && pause < most; i++) {
-        int64_t next = percent_of(pause, factor);
-        if (next == pause) break;
-        pause = next;
-    }
-    if (pause > most) pause = most;
-    if (jitter > 100) jitter = 100;
-    uint64_t part = (uint64_t)percent_of(pause, jitter);
-    return pause - (int64_t)(random % (part + 1));
-}
-
-/* ---- one attempt ---------------------------------------------------------------------------- */
-
 struct use {
     kp_pool   *pool;
     kp_plan    plan;
@@ -54,6 +18,39 @@ struct use {
     void      *arg;
     uint64_t   deadline_ns;             /* of all; NO_END: none */
 };
+
+/* One key's attempts. */
+struct series {
+    const struct use *use;
+    kp_key    key;
+    uint64_t  began_ns, until_ns;       /* until: of this key; NO_END: none */
+    int64_t   retry;                    /* 1, 2, ...: the one after this attempt */
+    uint64_t  next_ns;                  /* when that begins; 0: never */
+};
+
+/* ---- is there a next attempt? --------------------------------------------------------------- */
+
+static bool helps(const struct use *use, int status)
+{
+    return use->plan.retry_if ? use->plan.retry_if(status, use->arg)
+                              : kp_retry_helps(status, use->arg);
+}
+
+/* 0: a success, or nothing that trying again would help, or no time for it. */
+static uint64_t next_at(const struct series *s, int status)
+{
+    const struct use *use = s->use;
+    if (status >= 0 || !helps(use, status)) return 0;
+    uint64_t now = kp_now_ns(use->pool);
+    if (now == 0 || now >= s->until_ns) return 0;       /* closed, or too late */
+    int64_t pause = kp_schedule_pause_ms(&use->plan.schedule, s->retry,
+                                         kp__ms_up(now - s->began_ns), kp__random(use->pool));
+    if (pause < 0) return 0;
+    uint64_t then = kp__after(now, pause);
+    return then < s->until_ns ? then : 0;       /* or it would never end */
+}
+
+/* ---- one attempt ---------------------------------------------------------------------------- */
 
 /* What was said of why an attempt failed, if fn failed and not the get. */
 static void fill_why(const struct use *use, int status)
@@ -71,63 +68,53 @@ static void cancelled(void *lease)
     if (kp_lease_read(lease, &about)) kp_discard(lease);
 }
 
-static int run(const struct use *use, kp_lease *lease)
+/* Whether there is another attempt is known before the lease ends, so that it is not lent this
+ * resource again. */
+static int run(struct series *s, kp_lease *lease)
 {
+    const struct use *use = s->use;
     kp_lease_about about;
     int status;
     pthread_cleanup_push(cancelled, lease);
     status = use->fn(lease, use->arg);
+    s->next_ns = next_at(s, status);
     pthread_cleanup_pop(0); /* cover: never, because it does not run what it takes off */
     if (kp_lease_read(lease, &about)) {         /* else fn has ended it */
+        int64_t on_error = use->plan.on_error;
+        if (on_error == 0) on_error = s->next_ns ? KP_DESTROY : KP_REUSE;
         kp_lease_report(lease, status);
-        if (status < 0 && use->plan.on_error == KP_DESTROY)
-            kp_discard(lease);
-        else
-            kp_release(lease);
+        if (status < 0 && on_error == KP_DESTROY) kp_discard(lease);
+        else kp_release(lease);
     }
     if (status < 0) fill_why(use, status);
     return status;
 }
 
-static int attempt(const struct use *use, kp_key key, uint64_t until_ns)
+static int get(const struct use *use, kp_key key, uint64_t until_ns, kp_lease *lease)
 {
-    kp_lease lease;
     kp_ask ask = use->plan.ask;
-    int rc;
     if (ask.within_ms != KP_NONE) ask.within_ms = KP_OFF;
     ask.until.ns = until_ns == NO_END ? 0 : until_ns;
     if (ask.why) memset(ask.why, 0, sizeof *ask.why);
-    rc = kp_get(use->pool, key, &ask, &lease);
-    return rc == 0 ? run(use, &lease) : rc;
+    return kp_get(use->pool, key, &ask, lease);
 }
 
-/* ---- one key -------------------------------------------------------------------------------- */
-
-static bool helps(const struct use *use, int status)
+static int attempt(struct series *s)
 {
-    return use->plan.retry_if ? use->plan.retry_if(status, use->arg)
-                              : kp_retry_helps(status, use->arg);
-}
-
-/* Pause before the next attempt; false: there is none, or the pause would pass the deadline. */
-static bool pause_before(const struct use *use, int64_t retry, uint64_t until_ns)
-{
-    uint64_t now = kp_now_ns(use->pool);
-    if (now == 0 || now >= until_ns) return false;      /* closed, or too late */
-    int64_t pause = kp_schedule_pause_ms(&use->plan.schedule, retry, kp__random(use->pool));
-    uint64_t then = kp__after(now, pause);
-    if (pause < 0 || then >= until_ns) return false; /* or it would never end */
-    if (pause > 0) kp__pause_until(use->pool, then);
-    return true;
+    kp_lease lease;
+    int status = get(s->use, s->key, s->until_ns, &lease);
+    if (status == 0) return run(s, &lease);
+    s->next_ns = next_at(s, status);
+    return status;
 }
 
 static int try_key(const struct use *use, kp_key key, uint64_t until_ns)
 {
-    int status;
-    for (int64_t retry = 1;; retry++) {
-        status = attempt(use, key, until_ns);
-        if (status >= 0 || !helps(use, status)) return status;
-        if (!pause_before(use, retry, until_ns)) return status;
+    struct series s = { use, key, kp_now_ns(use->pool), until_ns, 1, 0 };
+    for (;; s.retry++) {
+        int status = attempt(&s);
+        if (!s.next_ns) return status;
+        kp__pause_until(use->pool, s.next_ns);
     }
 }
 
@@ -185,9 +172,11 @@ int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *a
     int status;
     if (plan) use.plan = *plan;
     if (!fn) return kp__misuse(NULL, use.plan.ask.why, "kp_use: fn is NULL; nothing to run");
-    if (!kp_is_pool(pool)) return attempt(&use, key, NO_END);   /* the get says what it is */
+    status = kp__plan_check(&use.plan);
+    if (status != 0) return status;
+    if (!kp_is_pool(pool)) return get(&use, key, NO_END, &(kp_lease){ 0 }); /* says what it is */
     use.deadline_ns = deadline_of(pool, &use.plan.ask);
-    size_t fallbacks = use.plan.fallback ? use.plan.fallbacks : 0;
+    size_t fallbacks = use.plan.fallbacks;
     status = try_key(&use, key, share_of(&use, fallbacks + 1));
     for (size_t i = 0; i < fallbacks; i++) {
         if (status >= 0 || !falls_back(&use, status) || !time_left(&use)) break;

@@ -391,49 +391,6 @@ static void failures_of_fn_must_reach_the_breaker(void **state)
     end(&c);
 }
 
-/* ---- schedules ----------------------------------------------------------------------------- */
-
-static void a_schedule_must_say_each_pause_and_when_it_gives_up(void **state)
-{
-    kp_schedule s = { .times = 20 };
-    (void)state;
-    assert_int_equal(kp_schedule_pause_ms(NULL, 1, 0), -1);
-    assert_int_equal(kp_schedule_pause_ms(&(kp_schedule){ 0 }, 1, 0), -1);
-    assert_int_equal(kp_schedule_pause_ms(&(kp_schedule){ .times = KP_NONE }, 1, 0), -1);
-    assert_int_equal(kp_schedule_pause_ms(&s, 0, 0), -1);
-    assert_int_equal(kp_schedule_pause_ms(&s, 1, 9), 100);
-    assert_int_equal(kp_schedule_pause_ms(&s, 4, 9), 800);
-    assert_int_equal(kp_schedule_pause_ms(&s, 10, 9), 30000);
-    assert_int_equal(kp_schedule_pause_ms(&s, 20, 9), 30000);
-    assert_int_equal(kp_schedule_pause_ms(&s, 21, 9), -1);
-    s = (kp_schedule){ .times = KP_UNLIMITED, .first_ms = 7, .max_ms = 50, .factor_pct = 150 };
-    assert_int_equal(kp_schedule_pause_ms(&s, 2, 0), 10);
-    assert_int_equal(kp_schedule_pause_ms(&s, 3, 0), 15);
-    assert_int_equal(kp_schedule_pause_ms(&s, INT64_MAX, 0), 50);
-    s.max_ms = KP_OFF;
-    assert_int_equal(kp_schedule_pause_ms(&s, INT64_MAX, 0), INT64_MAX);
-    s.factor_pct = 100;
-    assert_int_equal(kp_schedule_pause_ms(&s, INT64_MAX, 0), 7);
-    s.first_ms = KP_NONE;
-    assert_int_equal(kp_schedule_pause_ms(&s, 9, 0), 0);
-}
-
-static void jitter_must_only_shorten_a_pause_and_by_no_more_than_its_part(void **state)
-{
-    kp_schedule half = { .times = 1, .first_ms = 1000, .jitter_pct = 50 };
-    kp_schedule full = { .times = 1, .first_ms = 1000, .jitter_pct = 100 };
-    (void)state;
-    for (uint64_t random = 0; random < 3000; random++) {
-        int64_t pause = kp_schedule_pause_ms(&half, 1, random);
-        assert_true(pause >= 500 && pause <= 1000);
-        pause = kp_schedule_pause_ms(&full, 1, random);
-        assert_true(pause >= 0 && pause <= 1000);
-    }
-    assert_int_equal(kp_schedule_pause_ms(&half, 1, 500), 500);
-    assert_int_equal(kp_schedule_pause_ms(&full, 1, 1000), 0);
-    assert_int_equal(kp_schedule_pause_ms(&full, 1, 0), 1000);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,8 +411,6 @@ int main(void)
         cmocka_unit_test(time_must_be_split_evenly_over_the_keys_left),
         cmocka_unit_test(without_waiting_every_key_must_be_asked),
         cmocka_unit_test(failures_of_fn_must_reach_the_breaker),
-        cmocka_unit_test(a_schedule_must_say_each_pause_and_when_it_gives_up),
-        cmocka_unit_test(jitter_must_only_shorten_a_pause_and_by_no_more_than_its_part),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -451,18 +451,6 @@ static void times_beyond_the_clock_must_be_for_ever(void **state)
     assert_int_equal(kp_now_ns(closed), 0);
 }
 
-static void a_schedule_must_bound_its_jitter(void **state)
-{
-    kp_schedule all = { .times = 5, .first_ms = 100, .jitter_pct = 150 };
-
-    (void)state;
-    assert_int_equal(kp_schedule_pause_ms(&all, 1, 100), 0); /* all of it, no more */
-    assert_int_equal(kp_schedule_pause_ms(&all, 1, 101), 100);
-    assert_int_equal(kp_schedule_pause_ms(&all, 6, 0), -1);
-    assert_int_equal(kp_schedule_pause_ms(&all, 0, 0), -1);
-    assert_int_equal(kp_schedule_pause_ms(NULL, 1, 0), -1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,7 +468,6 @@ int main(void)
         cmocka_unit_test(a_failure_must_reach_the_requester_as_it_was_told),
         cmocka_unit_test(nobody_has_to_listen_to_events),
         cmocka_unit_test(times_beyond_the_clock_must_be_for_ever),
-        cmocka_unit_test(a_schedule_must_bound_its_jitter),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Plans as values: the pauses of a schedule, and what a plan cannot mean.
+ */
+#include "flow/flow.h"
+
+/* ---- what can be meant ---------------------------------------------------------------------- */
+
+/* A number of a plan: zero is "not said" (R2), and KP_NONE zero that is meant, if `none`. */
+struct number {
+    const char *field;
+    size_t      offset;
+    int64_t     most;
+    bool        none;
+    int64_t     endless;                /* KP_UNLIMITED or KP_OFF is a value; 0: neither is */
+};
+
+#define NUMBER(f, most, none, endless) { "plan." #f, offsetof(kp_plan, f), most, none, endless }
+
+static const struct number numbers[] = {
+    NUMBER(schedule.times, INT64_MAX, true, KP_UNLIMITED),
+    NUMBER(schedule.first_ms, INT64_MAX, true, 0),
+    NUMBER(schedule.max_ms, INT64_MAX, true, KP_OFF),
+    NUMBER(schedule.factor_pct, INT64_MAX, true, 0),
+    NUMBER(schedule.jitter_pct, 100, true, 0),
+    NUMBER(schedule.for_ms, INT64_MAX, true, KP_OFF),
+    NUMBER(schedule.reserved[0], 0, false, 0),
+    NUMBER(schedule.reserved[1], 0, false, 0),
+    NUMBER(each_ms, INT64_MAX, true, KP_OFF),
+    NUMBER(on_error, KP_DESTROY, false, 0),
+    NUMBER(reserved[0], 0, false, 0),
+    NUMBER(reserved[1], 0, false, 0),
+    NUMBER(reserved[2], 0, false, 0),
+    NUMBER(reserved[3], 0, false, 0),
+};
+
+static const struct number *bad_number(const kp_plan *plan)
+{
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        const struct number *n = &numbers[i];
+        int64_t v = *(const int64_t *)(const void *)((const char *)plan + n->offset);
+        bool meant = v >= 0 ? v <= n->most : (v == KP_NONE && n->none) || v == n->endless;
+        if (!meant) return n;
+    }
+    return NULL;
+}
+
+int kp__plan_check(const kp_plan *plan)
+{
+    const struct number *bad = bad_number(plan);
+    if (bad) return kp__refused(plan->ask.why, bad->field, "not a value for this field");
+    if (plan->fallbacks > 0 && !plan->fallback)
+        return kp__refused(plan->ask.why, "plan.fallback", "NULL, but fallbacks says how many");
+    return 0;
+}
+
+/* ---- schedules ------------------------------------------------------------------------------ */
+
+/* R2 for a number of a schedule. */
+static int64_t said(int64_t value, int64_t unsaid)
+{
+    if (value == 0) return unsaid;
+    if (value == KP_NONE) return 0;
+    return value < 0 ? INT64_MAX : value;
+}
+
+static int64_t percent_of(int64_t value, int64_t percent)
+{
+    if (percent > 0 && value > INT64_MAX / percent) return INT64_MAX;
+    return value * percent / 100;
+}
+
+static int64_t full_pause(const kp_schedule *schedule, int64_t attempt)
+{
+    int64_t most = said(schedule->max_ms, KP_SECONDS(30));
+    int64_t pause = said(schedule->first_ms, 100);
+    int64_t factor = said(schedule->factor_pct, 200);
+    for (int64_t i = 1; i < attempt && pause < most; i++) {
+        int64_t next = percent_of(pause, factor);
+        if (next == pause) break;
+        pause = next;
+    }
+    return pause < most ? pause : most;
+}
+
+int64_t kp_schedule_pause_ms(const kp_schedule *schedule, int64_t attempt, int64_t elapsed_ms,
+                             uint64_t random)
+{
+    if (!schedule || attempt < 1 || elapsed_ms < 0) return -1;
+    if (attempt > said(schedule->times, 0)) return -1;
+    if (bad_number(&(kp_plan){ .schedule = *schedule })) return -1;
+    int64_t pause = full_pause(schedule, attempt);
+    uint64_t part = (uint64_t)percent_of(pause, said(schedule->jitter_pct, 0));
+    pause -= (int64_t)(random % (part + 1));
+    return pause > said(schedule->for_ms, INT64_MAX) - elapsed_ms ? -1 : pause;
+}
