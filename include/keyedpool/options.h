@@ -197,6 +197,7 @@ typedef struct kp_world {
     X(BREAKER_CLOSED, "the circuit of a key closed")                             \
     X(KEY_MADE, "a key appeared")                                                \
     X(KEY_FORGOTTEN, "an unused key was forgotten; its totals are kept")         \
+    X(DEADLOCK, "a request waits, in the end, for itself; why has the way")      \
     X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep")     \
     X(MISUSE, "a call broke its contract; why says what you most likely did")
 
@@ -223,6 +224,7 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
 
 typedef enum kp_fork { KP_FORK_FRESH = 1, KP_FORK_REFUSE } kp_fork;
 typedef enum kp_hits { KP_HITS_QUICK = 1, KP_HITS_LOCKED } kp_hits;
+typedef enum kp_deadlock { KP_DEADLOCK_REPORT = 1, KP_DEADLOCK_REFUSE } kp_deadlock;
 
 /* Grows at the end only; kp_pool_open passes its size, so nobody writes it. */
 typedef struct kp_options {
@@ -260,7 +262,14 @@ typedef struct kp_options {
                                                        for, need no lock where the limits let them;
                                                        HITS_LOCKED: they take it all the same.
                                                        docs/PERFORMANCE.md */
-    int32_t     reserved0;
+    int32_t     on_deadlock;                        /* [0: does not look] a thread's get that can
+                                                       never be served, because whoever holds what
+                                                       it needs waits, too, in a pool that looks:
+                                                       DEADLOCK_REPORT sends the event, REFUSE
+                                                       answers KP_EDEADLK besides. For programs that
+                                                       end each lease on the thread that got it.
+                                                       Hits take the lock; before a thread sleeps,
+                                                       so do all these pools. docs/PROCESS.md */
 } kp_options;
 
 /* Set one option by its name in text: ("limits.max_live", "20"), ("limits.max_age", "30min"),

@@ -69,8 +69,8 @@ KP_API int64_t kp_keep(kp_pool *pool);
  * Calls: limits_for, create, validate, destroy, on_event. Owns: the lease is yours until kp_release
  * or kp_discard; `key` is copied if kept; ask.tag is kept, use a literal. Errors: KP_ETIMEDOUT,
  * KP_EAGAIN, KP_EFULL, KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED, KP_ENOMEM,
- * KP_EMISUSE, KP_ECONFIG (what limits_for wrote). Then *out is {0} and nothing is held.
- * Order: first come, first served per key (limits.wait_order). Since: 0.1 */
+ * KP_EMISUSE, KP_EDEADLK (on_deadlock), KP_ECONFIG (what limits_for wrote). Then *out is {0} and
+ * nothing is held. Order: first come, first served per key (limits.wait_order). Since: 0.1 */
 KP_API int kp_get(kp_pool *pool, kp_key key, const kp_ask *ask, kp_lease *out) KP_NODISCARD;
 
 /* kp_get that takes what is idle or answers KP_EAGAIN: never waits, never creates, never overtakes

@@ -85,6 +85,8 @@ typedef struct kp_loop kp_loop;         /* loop.h */
     X(KP_EMISUSE, -7012, "the call breaks its contract; kp_why says what you most likely did",     \
       KP_RETRY_NEVER)                                                                              \
     X(KP_ENOTFOUND, -7013, "no such key, resource or option",                                      \
+      KP_RETRY_NEVER)                                                                              \
+    X(KP_EDEADLK, -7014, "all who hold what is needed wait, too: give back what you hold first",   \
       KP_RETRY_NEVER)
 
 typedef enum kp_retry { KP_RETRY_NEVER, KP_RETRY_NOW, KP_RETRY_LATER } kp_retry;

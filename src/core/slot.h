@@ -52,6 +52,7 @@ struct kp__seat {
     uint64_t since;      /* when that lease began; 0: the pool needs no clock */
     const char *tag;
     const void *site;
+    uint32_t thread;     /* that got it, where deadlocks are looked for; 0: not known */
     bool lent, ending;   /* ending: counts as lent, but nobody has the lease: it was given back and
                             is being reset, or is being validated first */
     bool reuse, decided; /* what kp_lease_reuse said, if it was called */

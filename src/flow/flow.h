@@ -27,7 +27,8 @@ struct kp__wanted { /* when somebody is to look after a pool */
 struct kp_pool {
     /* read at every hit (hit.c), and seldom written: apart from what follows */
     _Alignas(64) uint32_t index;       /* constant: leases name doors by it */
-    int32_t on_fork;                   /* constant: KP_FORK_... */
+    int16_t on_fork;                   /* constant: KP_FORK_... */
+    _Atomic int16_t on_deadlock;       /* constant once it is open: KP_DEADLOCK_..., or 0 */
     _Atomic(struct kp__guide *) guide; /* to lanes of its pool, or NULL */
     _Atomic uint64_t quick_seed;       /* of the hash by which guides find keys */
     const struct kp__form *form;       /* constant, of keys told by their fields; or NULL */
@@ -83,6 +84,10 @@ struct kp__pool {
     uint64_t announced;    /* the due time that upkeep was told last */
     uint64_t term;         /* the same, of him who shuts lanes */
     bool late_reported;
+
+    /* deadlock.c */
+    struct kp__list sleepers;
+    struct kp__pool *stopped; /* the next of those that somebody stopped, while he looks */
 };
 
 /* ---- doors and the lock (door.c) ------------------------------------------------------------- */
@@ -382,6 +387,8 @@ struct kp__here {
     struct kp__cell *found; /* NULL: there was none */
     uint32_t number;        /* of `found` */
     bool astray;            /* it has just guessed wrong, and is on the long way */
+
+    bool told; /* that its get waits for itself (deadlock.c) */
 };
 extern _Thread_local struct kp__here kp__here KP__TLS;
 

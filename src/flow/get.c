@@ -158,11 +158,15 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     uint64_t until = kp__get_until(g);
+    bool looks = kp__looks_for_deadlocks(pool);
+    struct kp__sleeper self;
 
     if (g->request.offered) until = sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
+    if (looks) kp__fall_asleep(g, &self, todo);
     kp__step_out(pool, todo);
     pool->world->park((uint32_t *)&g->request.state, KP__WAITING, until, pool->world->ctx);
     kp__step_in(pool);
+    if (looks) kp__wake_up(&self);
     struct kp__job *late = kp__get_look(g, todo);
     if (late) kp__get_hurry(pool, late, todo);
 }
@@ -337,12 +341,15 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     struct kp__request *r = &g->request;
 
     count_wait(g);
+    kp__here.told = false;
     g->pool->getting--;
     kp__tell(g->pool, todo); /* a closing pool may be waiting for the queue to end */
     if (code == 0) {
         r->sub->tally.gets++;
         g->pool->core.tally.gets++;
         kp__lease_write(g->pool, r->grant.slot, r->grant.seat, out);
+        if (kp__looks_for_deadlocks(g->pool) && !r->box)
+            kp__seat_at(r->grant.slot, r->grant.seat)->thread = kp__thread_number();
     } else {
         refuse(g, code);
     }

@@ -34,6 +34,31 @@ struct kp__job *kp__get_look(struct kp__get *get, struct kp__todo *todo);
 struct kp__job *kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
 void kp__get_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
+static inline bool kp__looks_for_deadlocks(const struct kp__pool *pool)
+{
+    /* relaxed: constant for whoever came in by the door */
+    return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) != 0;
+}
+
+/* A thread that sleeps in a pool that looks for deadlocks. Guard: that pool's lock. */
+struct kp__sleeper {
+    struct kp__list link; /* pool->sleepers */
+    uint32_t thread;      /* its number */
+    struct kp__pool *pool;
+    const struct kp__request *request;
+
+    /* while somebody looks */
+    bool seen;
+    struct kp__sleeper *by, *next; /* who waits for it; still to be followed */
+    const struct kp__seat *holds;  /* what `by` waits for */
+};
+
+/* The thread is about to sleep. If that makes a deadlock, it is told, and may be answered already
+ * (KP_EDEADLK). With the lock, which is given back meanwhile. And the end of its sleep, with the
+ * lock. In deadlock.c. */
+void kp__fall_asleep(struct kp__get *get, struct kp__sleeper *self, struct kp__todo *todo);
+void kp__wake_up(struct kp__sleeper *self);
+
 /* Before the end with KP_ETIMEDOUT: fill why, and tell. With the lock, which is given back
  * meanwhile; the user's code may cancel a request of a loop in there, and it is gone then. */
 void kp__get_tell(struct kp__get *get, struct kp__todo *todo);

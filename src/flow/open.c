@@ -85,7 +85,12 @@ static int check_whole(const kp_options *o, kp_why *why)
                                         "KP_NEVER_BLOCKS in driver.flags");
     if (o->on_fork != 0 && o->on_fork != KP_FORK_FRESH && o->on_fork != KP_FORK_REFUSE)
         return kp__refused(why, "on_fork", "is KP_FORK_FRESH or KP_FORK_REFUSE");
-    if (o->reserved0) return kp__refused(why, "reserved0", "is for later versions; leave it 0");
+    if (o->on_deadlock != 0 && o->on_deadlock != KP_DEADLOCK_REPORT &&
+        o->on_deadlock != KP_DEADLOCK_REFUSE)
+        return kp__refused(why, "on_deadlock", "is KP_DEADLOCK_REPORT or KP_DEADLOCK_REFUSE");
+    if (o->on_deadlock && o->hits == KP_HITS_QUICK)
+        return kp__refused(why, "on_deadlock", "and hits: who took a resource without the lock is "
+                                               "not known");
     if (o->hits != 0 && o->hits != KP_HITS_QUICK && o->hits != KP_HITS_LOCKED)
         return kp__refused(why, "hits", "is KP_HITS_QUICK or KP_HITS_LOCKED");
     if (o->on_fork == KP_FORK_FRESH && o->loop)
@@ -189,6 +194,7 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     pool->keep_every = o->keep_every_ms ? kp__span(o->keep_every_ms) : KP__NEVER;
     pool->abort_on_misuse = o->on_misuse_abort == 1;
     pool->announced = pool->term = KP__NEVER;
+    kp__list_init(&pool->sleepers);
     pool->seed[0] = pool->world->random(pool->world->ctx);
     pool->seed[1] = pool->world->random(pool->world->ctx);
     kp__slab_init(&pool->jobs, sizeof(struct kp__job));
@@ -205,7 +211,7 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
 static void allow_hits(struct kp__pool *pool, const kp_options *o)
 {
     struct kp__core *core = &pool->core;
-    bool wanted = KP__LANES_PAY && !o->loop && o->hits != KP_HITS_LOCKED;
+    bool wanted = KP__LANES_PAY && !o->loop && o->hits != KP_HITS_LOCKED && !o->on_deadlock;
 
     core->least_term = KP__LEAST_TERM;
 #if (defined KP_VERIFY && KP_VERIFY) || (defined KP_TEST_LANES && KP_TEST_LANES)
@@ -275,6 +281,10 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
             else if (o->threads > 0) code = kp__crew_open(pool, o->threads);
             else if (pool->upkeep == kp__life_upkeep) code = kp__life_keeper_start();
             if (code == 0) allow_hits(pool, o);
+            /* release: pairs with the acquire in deadlock.c; all of it is there */
+            if (code == 0)
+                atomic_store_explicit(&pool->door->on_deadlock, (int16_t)o->on_deadlock,
+                                      memory_order_release);
             if (code != 0 && !door) atomic_store(&pool->door->pool, NULL);
         }
     }

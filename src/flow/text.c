@@ -48,6 +48,9 @@ static const struct word forks[] = {
 static const struct word hit_ways[] = {
     { "quick", KP_HITS_QUICK }, { "locked", KP_HITS_LOCKED }, { NULL, 0 }
 };
+static const struct word deadlocks[] = {
+    { "off", 0 }, { "report", KP_DEADLOCK_REPORT }, { "refuse", KP_DEADLOCK_REFUSE }, { NULL, 0 }
+};
 static const struct word evictions[] = { { "on", 1 }, { "1", 1 }, { "off", KP_OFF }, { NULL, 0 } };
 static const struct word flags[] = {
     { "on", 1 }, { "1", 1 }, { "off", 0 }, { "0", 0 }, { NULL, 0 }
@@ -150,6 +153,7 @@ static const struct option options_table[] = {
     WHOLES(on_fork, forks),
     WHOLES(on_misuse_abort, flags),
     WHOLES(hits, hit_ways),
+    WHOLES(on_deadlock, deadlocks),
 };
 
 /* ---- reading ------------------------------------------------------------------------------- */

@@ -260,6 +260,7 @@ void stage_set(const struct stage *stage)
     loops_open(stage->loops);
     if (stage->keeper) o.loop = loops_of(stage->keeper - 1);
     if (stage->hurries) o.driver.cancel = drive_cancel;
+    if (stage->nests) o.on_deadlock = KP_DEADLOCK_REFUSE;
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");
     for (int k = 0; k < KEYS && (stage->known || stage->keeper); k++) {
         kp_key pinned;
@@ -352,6 +353,7 @@ bool cast_explained(int code, int64_t within_ms, uint32_t flags)
     case KP_ECLOSED: return (g.stage.may & MAY_CLOSE) != 0;
     case KP_ENOMEM: return ex_may_fault();
     case KP_ECREATE: return ex_may_fault() || g.stage.bad_creates > 0;
+    case KP_EDEADLK: return g.stage.nests && g.leases[ex_self()] > 0;
     default: return false;
     }
 }

@@ -40,6 +40,7 @@ struct stage {
     unsigned may, loops; /* loops: a mask of threads that have an event loop */
     int keeper;          /* 1 + the thread whose loop is the pool's keeper; 0: none is */
     bool hurries;        /* has driver.cancel */
+    bool nests;          /* gets within gets: on_deadlock refuses them */
 };
 
 void stage_set(const struct stage *stage); /* opens the pool */

@@ -158,6 +158,9 @@ static const struct stage one_lent = { .max_live = 1, .max_lent = 1, .idle = 1 }
 static const struct stage two_lent = { .max_live = 2, .max_lent = 2, .idle = 2 };
 static const struct stage two_kept = { .max_live = 2, .max_idle = 2, .idle = 2 };
 static const struct stage one_kept = { .max_live = 2, .max_idle = 1, .held = 1, .idle = 1 };
+static const struct stage nested = { .max_live = 1, .nests = true };
+static const struct stage nested_2 = { .max_live = 2, .nests = true };
+static const struct stage nested_in_all = { .max_live = 2, .budget = 2, .nests = true };
 static const struct stage new_key = { .max_live = 1, .fresh = true };
 
 /* Two threads with two operations and more, and what takes longer to look at. */
@@ -178,6 +181,10 @@ static const struct chosen {
       { "grgr gr", "ggrr gr", "ggrr k", "ggrr tr", "gr nu", "araarr gr", "arar grk" } },
     { "two keys, 1 idle of 1 in all", &two_keys,
       { "grbr gr", "grbr br", "brgr K", "arar br", "arar brbr", "arar grbr" } },
+    { "nested, 1 of each key", &nested,
+      { "gbrr bgrr", "ggrr gr", "gbrr bgrd", "gbrr bgrr gr", "gbrr bgrr bgrr" } },
+    { "nested, 2 of each key", &nested_2, { "ggbrrr bggrrr", "gggrrr gr" } },
+    { "nested, 2 in all", &nested_in_all, { "gbrr bgrr", "ggbrrr br", "gbbrrr bgr" } },
     { "a new key", &new_key, { "gr s", "gr 0", "p 0", "m 0" } },
     { "two keys, at most 1 lent", &one_lent,
       { "gr br", "grgr br", "grbr brgr", "arar br", "tr brbr", "grtr br", "gr vr", "wr brtr",

@@ -30,7 +30,7 @@ static void every_code_must_have_its_row(void **state)
 
 static void a_number_that_is_not_ours_must_have_a_row_that_says_so(void **state)
 {
-    const int foreign[] = { 1, 42, -1, -7000, -7014, INT32_MIN, INT32_MAX };
+    const int foreign[] = { 1, 42, -1, -7000, -7015, INT32_MIN, INT32_MAX };
 
     (void)state;
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
@@ -301,6 +301,21 @@ static void enotfound_must_be_the_answer_to_questions_about_nothing(void **state
     assert_int_equal(kp_options_set(&options, "limits.no_such_option", "1"), KP_ENOTFOUND);
 }
 
+static void edeadlk_must_tell_the_way_that_leads_back(void **state)
+{
+    struct fixture *f = *state;
+    kp_lease        lease, none;
+    kp_why          why = { 0 };
+
+    open_pool(f, (kp_options){ .limits = { .max_live = 1 }, .on_deadlock = KP_DEADLOCK_REFUSE });
+    take(f, "k", &lease);
+    assert_int_equal(kp_get(f->pool, kp_str("k"), KP_ASK(.why = &why), &none), KP_EDEADLK);
+    assert_int_equal(why.code, KP_EDEADLK);
+    assert_string_equal(why.text, "deadlock: you wait for k, lent to you");
+    assert_string_equal(why.limit, "max_live");
+    kp_release(&lease);
+}
+
 /* ---- fork ---- */
 
 /* In the child: every call must be refused, and nothing of the parent's destroyed. 0, or the number
@@ -398,6 +413,7 @@ int main(void)
         T(econfig_must_name_the_field),
         T(emisuse_must_say_what_you_most_likely_did),
         T(enotfound_must_be_the_answer_to_questions_about_nothing),
+        T(edeadlk_must_tell_the_way_that_leads_back),
         cmocka_unit_test(eforked_must_be_the_answer_in_a_child_and_the_parent_must_not_notice),
     };
 

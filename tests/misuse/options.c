@@ -208,6 +208,12 @@ static void unknown_enumerators_must_be_refused(void **state)
     options.on_fork = 0;
     options.hits = 99;
     refused(f, options, "hits");
+    options.hits = 0;
+    options.on_deadlock = 3;
+    refused(f, options, "on_deadlock");
+    options.on_deadlock = KP_DEADLOCK_REPORT; /* and contradictory: */
+    options.hits = KP_HITS_QUICK;
+    refused(f, options, "on_deadlock");
 }
 
 static void reserved_words_must_be_zero(void **state)
@@ -218,9 +224,6 @@ static void reserved_words_must_be_zero(void **state)
     REFUSED_LIMITS("reserved", .reserved = { 0, 1 });
     REFUSED_LIMITS("reserved", .reserved0 = 1);
     REFUSED_BUDGET("reserved", .reserved = { 0, 0, 1 });
-    options.reserved0 = 1;
-    refused(f, options, "reserved0");
-    options.reserved0 = 0;
     options.driver.reserved[3] = (void (*)(void))(uintptr_t)1;
     refused(f, options, "reserved");
 }

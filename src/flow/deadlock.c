@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Deadlocks: does a thread that is about to sleep wait, in the end, for itself? Only pools look
+ * that are told to (on_deadlock).
+ *
+ * A request of a thread needs some lease to end before it can be granted anything: one of its key,
+ * where the key's own limit binds, else one of the pool. If each thread that holds such a lease
+ * sleeps in a request of its own, and that is so for each of them, none ever goes on: what is
+ * reachable from the newcomer has nobody awake in it. (Holt, "Some deadlock properties of computer
+ * systems", 1972: with resources of several units a cycle is not enough, a knot is.) Whoever holds
+ * and is not known to sleep, may give back; and what is under way may bring something: then there
+ * is no deadlock. So what is told is one, as long as leases are ended by the threads that got them.
+ *
+ * A deadlock comes into being when its last thread begins to wait: nobody who sleeps can change who
+ * holds what. So each looks once before it sleeps, and is itself the one to be refused.
+ *
+ * LOCKING. The books of all these pools must be still meanwhile: their locks are taken in the order
+ * of their doors, by somebody who holds none. Nothing else takes two.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "flow/get.h"
+
+/* ---- standing still -------------------------------------------------------------------------- */
+
+static bool same_world(const struct kp__world *a, const struct kp__world *b)
+{
+    return a->park == b->park && a->ctx == b->ctx;
+}
+
+/* In a child of fork, what was not opened again may have a lock that nobody gives back. */
+static bool is_here(const struct kp_pool *door)
+{
+    /* acquire: pairs with the release in fork.c; relaxed: the child's own store, or none */
+    return atomic_load_explicit(&door->forks, memory_order_acquire) ==
+           atomic_load_explicit(&kp__forks, memory_order_relaxed);
+}
+
+/* All pools of this world that look, with their locks. */
+static struct kp__pool *stop_all(const struct kp__world *world)
+{
+    struct kp__pool *all = NULL, *pool;
+    struct kp_pool *door;
+
+    for (uint32_t i = 0; (door = kp__door_at(i)) != NULL; i++) {
+        /* acquire: pairs with the release in open.c */
+        if (!atomic_load_explicit(&door->on_deadlock, memory_order_acquire)) continue;
+        if (!same_world(&door->world, world) || !is_here(door)) continue;
+        kp__lock_take(&door->lock, &door->world);
+        /* relaxed: written under this lock */
+        if ((pool = atomic_load_explicit(&door->pool, memory_order_relaxed)) == NULL) {
+            kp__lock_give(&door->lock, &door->world);
+            continue;
+        }
+        pool->stopped = all;
+        all = pool;
+    }
+    return all;
+}
+
+/* All but this one. */
+static void go_on(struct kp__pool *all, const struct kp__pool *but)
+{
+    struct kp__pool *next;
+
+    for (; all; all = next) {
+        next = all->stopped;
+        if (all != but) kp__lock_give(&all->door->lock, all->world);
+    }
+}
+
+/* ---- who must give back first ---------------------------------------------------------------- */
+
+/* May it be served though no lease ends? By what is under way, or by time. */
+static bool may_go_on(const struct kp__request *r)
+{
+    /* relaxed: under the lock */
+    return atomic_load_explicit(&r->state, memory_order_relaxed) != KP__WAITING || r->making ||
+           r->invited || r->offered || !r->sub->rules;
+}
+
+static bool key_binds(const struct kp__subpool *sub)
+{
+    const struct kp__rules *r = sub->rules;
+    int64_t lent = sub->count[KP__LENT];
+
+    if (sub->count[KP__CREATING] || sub->count[KP__CLOSING] || sub->promised) return false;
+    if ((int64_t)sub->lent_permits >= r->max_lent) return true;
+    return !sub->count[KP__IDLE] && r->reserve == 0 && lent >= r->max_live;
+}
+
+static bool is_full(const struct kp__budget *b)
+{
+    return b && b->used >= b->cap;
+}
+
+static bool pool_binds(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (core->count[KP__CREATING] || core->count[KP__CLOSING] || core->promised) return false;
+    if (is_full(&core->lent)) return true;
+    return !core->count[KP__IDLE] &&
+           (is_full(&core->live) || is_full(kp__group_budget(sub, 0)) ||
+            is_full(kp__group_budget(sub, 1)));
+}
+
+struct search {
+    struct kp__pool *pools;
+    struct kp__sleeper *newcomer;
+    struct kp__sleeper *to_follow;
+    struct kp__sleeper *last; /* who waits for something that the newcomer holds; or NULL */
+};
+
+static struct kp__sleeper *sleeper_of(const struct search *s, uint32_t thread)
+{
+    if (thread == s->newcomer->thread) return s->newcomer;
+    for (struct kp__pool *p = s->pools; p; p = p->stopped)
+        for (struct kp__list *l = kp__list_first(&p->sleepers); l;
+             l = kp__list_next(&p->sleepers, l)) {
+            struct kp__sleeper *sleeper = KP__OF(l, struct kp__sleeper, link);
+            if (sleeper->thread == thread) return sleeper;
+        }
+    return NULL;
+}
+
+/* `by` waits for this lease to end. False: its holder may end it. */
+static bool follow_seat(struct search *s, struct kp__sleeper *by, const struct kp__seat *seat)
+{
+    struct kp__sleeper *holder;
+
+    if (!seat->lent) return true;
+    if (seat->ending || (holder = sleeper_of(s, seat->thread)) == NULL) return false;
+    if (holder == s->newcomer) s->last = by;
+    if (holder->seen) return true;
+    holder->seen = true;
+    holder->by = by;
+    holder->holds = seat;
+    holder->next = s->to_follow;
+    s->to_follow = holder;
+    return true;
+}
+
+static bool follow_key(struct search *s, struct kp__sleeper *by, const struct kp__subpool *sub)
+{
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+
+    for (struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
+        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+        for (uint32_t i = 0; i < slot->errand->seats; i++)
+            if (!follow_seat(s, by, kp__seat_at(slot, i))) return false;
+    }
+    return true;
+}
+
+static bool follow_pool(struct search *s, struct kp__sleeper *by)
+{
+    const struct kp__list *all = &by->pool->core.all;
+
+    for (struct kp__list *l = kp__list_first(all); l; l = kp__list_next(all, l))
+        if (!follow_key(s, by, KP__OF(l, const struct kp__subpool, all))) return false;
+    return true;
+}
+
+/* Does whoever must give back before this one is served sleep, too? */
+static bool holders_sleep(struct search *s, struct kp__sleeper *sleeper)
+{
+    const struct kp__subpool *sub = sleeper->request->sub;
+
+    if (may_go_on(sleeper->request)) return false;
+    if (key_binds(sub)) return sub->leases > 0 && follow_key(s, sleeper, sub);
+    return pool_binds(&sleeper->pool->core, sub) && follow_pool(s, sleeper);
+}
+
+/* Nobody is awake in what is reachable from this thread. */
+static bool is_deadlock(struct search *s)
+{
+    struct kp__sleeper *sleeper;
+
+    for (struct kp__pool *p = s->pools; p; p = p->stopped)
+        for (struct kp__list *l = kp__list_first(&p->sleepers); l;
+             l = kp__list_next(&p->sleepers, l))
+            KP__OF(l, struct kp__sleeper, link)->seen = false;
+    s->newcomer->seen = true;
+    s->newcomer->next = NULL;
+    s->to_follow = s->newcomer;
+    while ((sleeper = s->to_follow) != NULL) {
+        s->to_follow = sleeper->next;
+        if (!holders_sleep(s, sleeper)) return false;
+    }
+    return true;
+}
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void
+add(struct kp__failure *f, const char *format, ...)
+{
+    size_t length = strlen(f->text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(f->text + length, sizeof f->text - length, format, args);
+    va_end(args);
+}
+
+/* What this one waits for. Under the lock, so not by the user's function for texts. */
+static void add_wanted(struct kp__failure *f, const struct kp__sleeper *sleeper)
+{
+    const struct kp__subpool *sub = sleeper->request->sub;
+    kp_key_type type = sleeper->pool->key_type;
+    char name[40];
+
+    type.text = NULL;
+    kp__key_print(&type, kp__key_of(sleeper->pool, sub), name, sizeof name);
+    add(f, "%s%s", key_binds(sub) ? "" : "room for ", name);
+}
+
+/* The way that leads back to the newcomer, if one does. */
+static void say(const struct search *s, struct kp__failure *f)
+{
+    struct kp__sleeper *next = NULL;
+
+    *f = (struct kp__failure){ .code = KP_EDEADLK };
+    add(f, "deadlock: you wait for ");
+    add_wanted(f, s->newcomer);
+    for (struct kp__sleeper *at = s->last; at; next = at, at = at->by) at->next = next;
+    if (!s->last) add(f, ", and so does, in the end, whoever holds it");
+    for (next = s->last ? s->newcomer->next : NULL; next; next = next->next) {
+        add(f, ", lent to %s, who waits for ", next->holds->tag ? next->holds->tag : "another one");
+        add_wanted(f, next);
+    }
+    if (s->last) add(f, ", lent to you");
+    if (strlen(f->text) == sizeof f->text - 1) strcpy(&f->text[sizeof f->text - 4], "...");
+}
+
+/* The event, with the lock given back meanwhile. */
+static void tell(struct kp__get *g, const struct kp__failure *f, struct kp__todo *todo)
+{
+    struct kp__pool *pool = g->pool;
+    struct kp__subpool *sub = g->request.sub;
+    kp_why why;
+
+    if (!pool->on_event) return;
+    kp__say(&why, f->code, f->text);
+    sub->interest++;
+    kp__step_out(pool, todo);
+    kp__event(pool, KP_EVENT_DEADLOCK, sub, NULL, f->code, &why);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at);
+}
+
+static bool refuses(const struct kp__pool *pool)
+{
+    /* relaxed: constant for whoever came in by the door */
+    return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) ==
+           KP_DEADLOCK_REFUSE;
+}
+
+/* ---- sleeping -------------------------------------------------------------------------------- */
+
+/* The newcomer is no sleeper before it has looked: else another who looks at the same time would
+ * rely on one who is about to be refused. */
+void kp__fall_asleep(struct kp__get *g, struct kp__sleeper *self, struct kp__todo *todo)
+{
+    struct kp__pool *pool = g->pool;
+    struct kp__request *r = &g->request;
+    struct kp__failure failure;
+    struct search s = { .newcomer = self };
+
+    *self = (struct kp__sleeper){ .thread = kp__thread_number(), .pool = pool, .request = r };
+    kp__list_init(&self->link);
+    kp__step_out(pool, todo);
+    s.pools = stop_all(pool->world); /* this one too: it cannot end while somebody is inside */
+    pool->inside--;
+    bool found = is_deadlock(&s), tells = found && !kp__here.told;
+    if (found) say(&s, &failure);
+    if (found && refuses(pool)) {
+        (void)kp__withdraw(&pool->core, r, kp__time(pool), todo);
+        kp__blame(r, &failure);
+        r->grant.code = KP_EDEADLK;
+    } else if (!tells) {
+        kp__list_push_back(&pool->sleepers, &self->link);
+    }
+    go_on(s.pools, pool);
+    if (!tells) return;
+    tell(g, &failure, todo); /* who listens may wait for something himself */
+    kp__here.told = true;
+    kp__list_push_back(&pool->sleepers, &self->link);
+}
+
+void kp__wake_up(struct kp__sleeper *self)
+{
+    kp__list_remove(&self->link);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Corners of the search for deadlocks: shared resources, keys that may have nothing, what is not
+ * decided yet, pools that are closed or of another world, and who stands outside of the circle.
+ */
+#include "contract.h"
+
+#define A kp_str("a")
+#define B kp_str("b")
+
+static char told[200];
+
+static void listen(const kp_event *event, void *arg)
+{
+    contract__event(event, arg);
+    if (event->kind == KP_EVENT_DEADLOCK)
+        (void)snprintf(told, sizeof told, "%s", event->why->text);
+}
+
+static void begin(contract *c, kp_deadlock what)
+{
+    contract_begin(c, NULL);
+    c->options.limits.max_live = 1;
+    c->options.limits.max_creating = KP_UNLIMITED;
+    c->options.on_deadlock = what;
+    c->options.on_event = listen;
+    told[0] = 0;
+}
+
+/* A thread that waits for what it holds itself is refused. */
+static void looks(contract *c)
+{
+    kp_lease lease;
+
+    (void)contract_take(c, A, &lease);
+    (void)contract_refused(c, A, KP_SECONDS(5), KP_EDEADLK);
+    contract_give(c, &lease);
+}
+
+static void all_who_share_a_resource_must_count(void **state)
+{
+    contract c;
+    kp_lease lease[3];
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    c.options.limits.sharing = 3;
+    contract_open(&c);
+    contract_take_all(&c, A, lease, 3);
+    kp_why why = contract_refused(&c, A, KP_SECONDS(5), KP_EDEADLK);
+    assert_string_equal(why.text, "deadlock: you wait for a, lent to you");
+    contract_give_all(&c, lease, 3);
+    contract_end(&c);
+}
+
+/* Two seats are free, but the pool may have no more leases. */
+static void free_seats_are_nobodys(void **state)
+{
+    contract c;
+    kp_lease lease;
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    c.options.limits.sharing = 3;
+    contract_set(&c, "budget.max_lent", "1");
+    contract_open(&c);
+    (void)contract_take(&c, A, &lease);
+    kp_why why = contract_refused(&c, B, KP_SECONDS(5), KP_EDEADLK);
+    assert_string_equal(why.text, "deadlock: you wait for room for b, lent to you");
+    contract_give(&c, &lease);
+    contract_end(&c);
+}
+
+static void a_key_that_may_have_nothing_is_no_deadlock(void **state)
+{
+    const kp_limits none = { .max_live = KP_NONE };
+    contract c;
+    kp_lease lease;
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    contract_open(&c);
+    (void)contract_take(&c, A, &lease);
+    contract_give(&c, &lease);
+    assert_int_equal(kp_limits_set(c.pool, A, &none, NULL), 0);
+    (void)contract_refused(&c, A, KP_SECONDS(5), KP_ETIMEDOUT);
+    contract_end(&c);
+}
+
+static void take_a_while(kp_key key, kp_limits *limits, void *ctx)
+{
+    contract *c = ctx;
+
+    (void)limits;
+    if (*(const char *)key.data == 'b') kp_sim_pass_ms(c->sim, 100);
+}
+
+static void what_is_not_decided_yet_is_no_deadlock(void **state)
+{
+    contract c;
+    kp_lease lease;
+    getter first;
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    c.options.limits_for = take_a_while;
+    contract_open(&c);
+    contract_start_as(&c, &first, 1, (getter){ .key = B, .hold_ms = 10 });
+    (void)kp_sim_settle(c.sim);
+    (void)contract_take(&c, B, &lease); /* while the other one asks */
+    contract_give(&c, &lease);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(first.rc, 0);
+    contract_end(&c);
+}
+
+static void a_creation_of_ones_own_is_no_deadlock(void **state)
+{
+    static const kp_line later[] = { { .takes_ms = 50, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_lease lease;
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    c.script.create = later;
+    contract_open(&c);
+    (void)contract_take(&c, A, &lease);
+    contract_give(&c, &lease);
+    contract_end(&c);
+}
+
+static void a_check_is_no_deadlock(void **state)
+{
+    static const kp_line later[] = { { .takes_ms = 50, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_lease lease;
+    getter waiting;
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    c.script.reset = later;
+    contract_open(&c);
+    (void)contract_take(&c, A, &lease);
+    contract_start_as(&c, &waiting, 1, (getter){ .key = A, .hold_ms = 10 });
+    (void)kp_sim_settle(c.sim);
+    kp_release(&lease); /* being reset */
+    (void)contract_take(&c, A, &lease);
+    contract_give(&c, &lease);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(waiting.rc, 0);
+    contract_end(&c);
+}
+
+/* ---- which pools ----------------------------------------------------------------------------- */
+
+static void pools_that_are_closed_or_do_not_look_must_be_passed_by(void **state)
+{
+    contract c, closed, blind;
+    kp_driver driver;
+    (void)state;
+    begin(&c, KP_DEADLOCK_REFUSE);
+    contract_open(&c);
+    driver = kp_cast_driver(c.cast);
+    closed = blind = c;
+    closed.cast = blind.cast = NULL;
+    contract_open_driver(&closed, &driver);
+    blind.options.on_deadlock = 0;
+    contract_open_driver(&blind, &driver);
+    assert_int_equal(kp_pool_close(closed.pool, KP_CLOSE_NOW, 0), 0);
+    looks(&c);
+    assert_int_equal(kp_pool_close(blind.pool, KP_CLOSE_NOW, 0), 0);
+    contract_end(&c);
+}
+
+/* Of one that parks in another way, and of one with another clock. */
+static void pools_of_other_worlds_must_be_passed_by(void **state)
+{
+    kp_options alive = { .driver = { .create = NULL }, .threads = KP_NONE,
+                         .on_deadlock = KP_DEADLOCK_REFUSE };
+    kp_pool *pool;
+    contract c, other;
+    (void)state;
+    assert_int_equal(kp_pool_open(&alive, &pool), 0);
+    begin(&other, KP_DEADLOCK_REFUSE);
+    contract_open(&other);
+    begin(&c, KP_DEADLOCK_REFUSE);
+    contract_open(&c);
+    looks(&c);
+    contract_end(&c);
+    looks(&other);
+    contract_end(&other);
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_NOW, 0), 0);
+}
+
+/* ---- outside of the circle ------------------------------------------------------------------- */
+
+static void nest(void *arg)
+{
+    getter *g = arg;
+    kp_lease lease;
+
+    if (kp_get(g->c->pool, g->key, NULL, &lease) != 0) contract_broken(g->c, "the first");
+    kp_gate_pass(g->c->sim, g->gate);
+    contract__getter(g);
+    kp_release(&lease);
+}
+
+/* It waits for one that waits for itself, and was told so. */
+static void who_waits_for_a_deadlock_must_be_told_too(void **state)
+{
+    contract c;
+    kp_gate go = { 0 };
+    getter stuck = { .c = &c, .key = A, .gate = &go, .within_ms = KP_SECONDS(9) };
+    (void)state;
+    begin(&c, KP_DEADLOCK_REPORT);
+    contract_open(&c);
+    assert_true(kp_sim_spawn(c.sim, nest, &stuck) > 0);
+    (void)kp_sim_settle(c.sim);
+    kp_gate_open(c.sim, &go);
+    (void)kp_sim_settle(c.sim);
+    assert_string_equal(told, "deadlock: you wait for a, lent to you");
+    (void)contract_refused(&c, A, KP_SECONDS(5), KP_ETIMEDOUT);
+    assert_string_equal(told,
+                        "deadlock: you wait for a, and so does, in the end, whoever holds it");
+    assert_int_equal(c.events[KP_EVENT_DEADLOCK], 2);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(stuck.rc, KP_ETIMEDOUT);
+    contract_end(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_who_share_a_resource_must_count),
+        cmocka_unit_test(free_seats_are_nobodys),
+        cmocka_unit_test(a_key_that_may_have_nothing_is_no_deadlock),
+        cmocka_unit_test(what_is_not_decided_yet_is_no_deadlock),
+        cmocka_unit_test(a_creation_of_ones_own_is_no_deadlock),
+        cmocka_unit_test(a_check_is_no_deadlock),
+        cmocka_unit_test(pools_that_are_closed_or_do_not_look_must_be_passed_by),
+        cmocka_unit_test(pools_of_other_worlds_must_be_passed_by),
+        cmocka_unit_test(who_waits_for_a_deadlock_must_be_told_too),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Random nested gets of several threads over keys and pools, all played by one: each time a thread
+ * falls asleep, what the pool says is held against a search of our own, by another method: strike
+ * out who may go on until nobody is struck; who is left is deadlocked.
+ *
+ *     KP_STEPS=10000000 KP_SEED=1 build/release/tests/test-unit-flow_deadlock
+ */
+#include "flow_stage.h"
+
+#include "flow/get.h"
+
+enum { THREADS = 7, POOLS = 2, KEYS = 4, HOLDS = 4 };
+
+static const char names[KEYS][2] = { "a", "b", "c", "d" };
+
+struct player {
+    struct { kp_lease lease; int pool, key; } held[HOLDS];
+    int holds;
+    bool asleep;
+    int pool, key;                      /* that it waits for */
+    struct kp__get get;
+    struct kp__sleeper sleeper;
+};
+
+static struct stage stage;
+static kp_pool *pools[POOLS];
+static int64_t max_live[POOLS], most[POOLS]; /* of a key, of the pool */
+static struct player players[THREADS];
+static uint64_t made, refused, slept;
+
+static int create(kp_job *job, void **resource)
+{
+    (void)job;
+    *resource = (void *)(uintptr_t)++made;
+    return 0;
+}
+
+/* ---- the other search ------------------------------------------------------------------------ */
+
+static bool is_answered(const struct player *p)
+{
+    return p->asleep && p->get.request.grant.kind != KP__GRANT_WAIT;
+}
+
+/* For good, as far as it knows: it was not called to look at something. */
+static bool waits(const struct player *p)
+{
+    const struct kp__request *r = &p->get.request;
+
+    return p->asleep && !is_answered(p) && atomic_load(&r->state) == KP__WAITING && !r->invited &&
+           !r->offered;
+}
+
+/* Who holds one of this key (KEYS: of any), or was given one and has not noticed yet. */
+static bool holds(const struct player *p, int pool, int key)
+{
+    for (int i = 0; i < p->holds; i++)
+        if (p->held[i].pool == pool && (key == KEYS || p->held[i].key == key)) return true;
+    return is_answered(p) && p->pool == pool && (key == KEYS || p->key == key);
+}
+
+static int64_t lent_of(int pool, int key)
+{
+    int64_t lent = 0;
+
+    for (int i = 0; i < THREADS; i++) {
+        const struct player *p = &players[i];
+        for (int j = 0; j < p->holds; j++)
+            lent += p->held[j].pool == pool && (key == KEYS || p->held[j].key == key);
+        lent += is_answered(p) && p->pool == pool && (key == KEYS || p->key == key);
+    }
+    return lent;
+}
+
+/* May it have something though nobody gives anything back? */
+static bool has_room(const struct player *p)
+{
+    return lent_of(p->pool, p->key) < max_live[p->pool] &&
+           lent_of(p->pool, KEYS) < most[p->pool];
+}
+
+static bool is_stuck(const struct player *newcomer)
+{
+    bool stuck[THREADS], struck = true;
+
+    for (int i = 0; i < THREADS; i++) stuck[i] = waits(&players[i]) && !has_room(&players[i]);
+    while (struck) {
+        struck = false;
+        for (int i = 0; i < THREADS; i++) {
+            if (!stuck[i]) continue;
+            int pool = players[i].pool, key = players[i].key;
+            if (lent_of(pool, key) < max_live[pool]) key = KEYS;
+            for (int j = 0; j < THREADS; j++)
+                if (!stuck[j] && holds(&players[j], pool, key)) stuck[i] = false;
+            if (!stuck[i]) struck = true;
+        }
+    }
+    return stuck[newcomer - players];
+}
+
+/* ---- the play -------------------------------------------------------------------------------- */
+
+static struct kp__pool *enter(const struct player *p, int pool, struct kp__todo *todo)
+{
+    int code;
+    struct kp__pool *entered = kp__enter(pools[pool], &code);
+
+    kp__here.thread = (uint32_t)(p - players) + 1;
+    kp__todo_init(todo, entered->world);
+    return entered;
+}
+
+/* It was answered: what becomes of it. */
+static void finish(struct player *p, struct kp__todo *todo)
+{
+    kp_lease lease = { 0 };
+    int code = kp__get_run(&p->get, todo);
+
+    kp__get_end(&p->get, code, &lease, todo);
+    p->asleep = false;
+    if (code == 0) {
+        p->held[p->holds].lease = lease;
+        p->held[p->holds].pool = p->pool;
+        p->held[p->holds++].key = p->key;
+    } else {
+        assert_int_equal(code, KP_EDEADLK);
+        refused++;
+    }
+}
+
+/* If it has to, and is not told that it never would wake. */
+static void fall_asleep(struct player *p, struct kp__todo *todo)
+{
+    p->asleep = true;
+    if (!is_answered(p)) {
+        bool stuck = waits(p) && is_stuck(p);
+        kp__fall_asleep(&p->get, &p->sleeper, todo);
+        slept++;
+        if (is_answered(p) != stuck)
+            fail_msg("sleep %llu: the pool says %d, the search %d", (unsigned long long)slept,
+                     is_answered(p), stuck);
+        if (is_answered(p)) kp__wake_up(&p->sleeper);
+    }
+    if (is_answered(p)) finish(p, todo);
+}
+
+static void get(struct player *p)
+{
+    struct kp__todo todo;
+
+    p->pool = (int)kit_below(POOLS);
+    p->key = (int)kit_below(KEYS);
+    struct kp__pool *pool = enter(p, p->pool, &todo);
+    p->get = (struct kp__get){ .pool = pool };
+    assert_int_equal(kp__get_begin(&p->get, kp_str(names[p->key]), NULL, false, &todo), 0);
+    fall_asleep(p, &todo);
+    kp__leave(pool, &todo);
+}
+
+static void look(struct player *p)
+{
+    struct kp__todo todo;
+    struct kp__pool *pool = enter(p, p->pool, &todo);
+
+    if (!waits(p)) {
+        kp__wake_up(&p->sleeper);
+        (void)kp__get_look(&p->get, &todo);
+        fall_asleep(p, &todo);
+    }
+    kp__leave(pool, &todo);
+}
+
+static void give(struct player *p)
+{
+    int i = (int)kit_below((unsigned)p->holds);
+
+    kp_release(&p->held[i].lease);
+    p->held[i] = p->held[--p->holds];
+}
+
+static void step(struct player *p)
+{
+    if (p->asleep) look(p);
+    else if (p->holds == HOLDS || (p->holds > 0 && kit_below(3) == 0)) give(p);
+    else get(p);
+}
+
+static void rest(void)
+{
+    for (bool again = true; again;) {
+        again = false;
+        for (int i = 0; i < THREADS; i++) {
+            if (players[i].asleep) look(&players[i]);
+            while (players[i].holds > 0) give(&players[i]);
+            again = again || players[i].asleep;
+        }
+    }
+}
+
+/* Pools of random sizes, and so many steps with them. */
+static void play(uint64_t steps)
+{
+    stage_set(&stage);
+    stage.options.driver = (kp_driver){
+        .create = create, .destroy = stage_destroy, .ctx = &stage
+    };
+    stage.options.limits = (kp_limits){
+        .max_creating = KP_UNLIMITED, .idle_ttl_ms = KP_OFF, .max_age_ms = KP_OFF,
+    };
+    stage.options.leak_after_ms = KP_OFF;
+    stage.options.deadline_ms = KP_OFF;
+    stage.options.on_deadlock = KP_DEADLOCK_REFUSE;
+    for (int i = 0; i < POOLS; i++) {
+        stage.options.limits.max_live = max_live[i] = 1 + kit_below(3);
+        stage.options.limits.wait_order = kit_below(3) == 0 ? KP_EVENTUAL : KP_FIFO;
+        most[i] = 2 + kit_below(10); /* what is idle makes room */
+        stage.options.budget.max_lent = i == 0 ? most[i] : 0;
+        stage.options.budget.max_live = i == 1 ? most[i] : 0;
+        stage_open(&stage);
+        pools[i] = stage.pool;
+    }
+    for (uint64_t i = 0; i < steps; i++) step(&players[kit_below(THREADS)]);
+    rest();
+    for (int i = 0; i < POOLS; i++)
+        assert_int_equal(kp_pool_close(pools[i], KP_CLOSE_NOW, KP_NONE), 0);
+}
+
+static void what_is_told_must_be_what_another_search_finds(void **state)
+{
+    const char *steps = getenv("KP_STEPS");
+    uint64_t left = steps ? strtoull(steps, NULL, 10) : 1000000;
+    uint32_t thread = kp__here.thread;
+
+    (void)state;
+    kit_seed();
+    for (uint64_t some = 5000; left > 0; left -= some) {
+        if (some > left) some = left;
+        play(some);
+    }
+    kp__here.thread = thread;
+    printf("%llu slept, %llu of them would have been deadlocked\n", (unsigned long long)slept,
+           (unsigned long long)refused);
+    assert_true(refused > 0 && refused < slept);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_told_must_be_what_another_search_finds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
