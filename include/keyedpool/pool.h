@@ -182,6 +182,16 @@ KP_API int64_t kp_invalidate_key(kp_pool *pool, kp_key key);
 KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
                          kp_why *why) KP_NODISCARD;
 
+/* Wait until each lease of a key, or of KP_EVERY_KEY, that has begun by now has ended, and nothing
+ * of it is being destroyed. So it says when kp_invalidate_key or smaller limits have taken effect
+ * everywhere. New gets go on meanwhile; to hold them back set limits.max_lent to KP_NONE before,
+ * and to what it was afterwards (docs/OPTIONS.md). Returns how many are still out at the deadline
+ * (within_ms; 0: 30 s); 0: none, or there is no such key.
+ * Threads: any thread; on the thread of an event loop nothing is waited for. Blocks: until the
+ * deadline. Calls: nothing. Owns: nothing. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE.
+ * Order: none. Since: 0.1 */
+KP_API int64_t kp_drain(kp_pool *pool, kp_key key, int64_t within_ms) KP_NODISCARD;
+
 #ifdef __cplusplus
 }
 #endif

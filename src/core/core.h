@@ -68,6 +68,7 @@ struct kp__core {
     struct kp__tally tally;
     struct kp__seldom seldom;
     uint64_t misuses, keys_made, keys_forgotten;
+    uint32_t era; /* ends whenever somebody waits for the leases of before (kp_drain) */
 };
 
 /* Count what this key held until now. Before each change of what it holds. */

@@ -363,6 +363,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
         return;
     sub->open = true;
     sub->term->opened = now;
+    sub->term->era = core->era;
     sub->term->until = until;
     kp__heap_insert(&core->open, &sub->term->node);
     each_slot(sub, swing_open);
@@ -418,6 +419,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
         kp__errand(core, slot)->first = (struct kp__seat){
             .generation = generation,
             .since = now,
+            .era = sub->term->era, /* it may have begun as early as that */
             .tag = atomic_load_explicit(&cell->tag, memory_order_relaxed),
             .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
             .lent = true,

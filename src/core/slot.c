@@ -223,7 +223,8 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
     sub->leases++;
     core->leases++;
     *kp__seat_at(slot, seat) =
-        (struct kp__seat){ .generation = ++slot->generation, .since = now, .lent = true };
+        (struct kp__seat){ .generation = ++slot->generation, .since = now, .era = core->era,
+                           .lent = true };
     if (errand->borrowers == errand->seats || errand->doomed) kp__close_seats(slot);
     else offer_seats(core, slot);
     kp__file_slot(core, slot);

@@ -53,6 +53,7 @@ struct kp__seat {
     const char *tag;
     const void *site;
     uint32_t thread;     /* that got it, where deadlocks are looked for; 0: not known */
+    uint32_t era;        /* of the core, when that lease began, or before */
     bool lent, ending;   /* ending: counts as lent, but nobody has the lease: it was given back and
                             is being reset, or is being validated first */
     bool reuse, decided; /* what kp_lease_reuse said, if it was called */

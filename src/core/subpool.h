@@ -60,6 +60,7 @@ struct kp__term {
     uint64_t opened, served;   /* since when; leases while it was open last */
     uint32_t room;             /* for so many cells */
     uint32_t cells;            /* when it last opened */
+    uint32_t era;              /* of the core, when it last opened */
     uint32_t shy;              /* releases more before it opens, while that is not worth its cost */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What a program does to keys besides get and release: warm them, add resources made elsewhere,
- * invalidate, change limits.
+ * invalidate, wait for what is out, change limits.
  */
 #include <string.h>
 
@@ -260,6 +260,58 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
     }
     kp__leave(pool, &todo);
     return found;
+}
+
+/* ---- drain ----------------------------------------------------------------------------------- */
+
+/* Leases that have begun in this era or before, and what is being destroyed. */
+static int64_t still_out(const struct kp__subpool *sub, uint32_t era)
+{
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    int64_t out = sub->count[KP__CLOSING];
+
+    for (struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
+        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+        for (uint32_t i = 0; i < slot->errand->seats; i++)
+            out += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->era <= era;
+    }
+    return out;
+}
+
+/* The lane of a key with our interest is shut, and stays so: the books are exact. */
+static int64_t drain_one(struct kp__pool *pool, struct kp__subpool *sub, uint32_t era,
+                         uint64_t until, struct kp__todo *todo)
+{
+    int64_t out;
+
+    while ((out = still_out(sub, era)) > 0 && kp__time(pool) < until) kp__watch(pool, todo, until);
+    return out;
+}
+
+int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
+{
+    struct kp__todo todo;
+    struct kp__subpool *sub;
+    int64_t out = 0;
+    int code;
+    struct kp__pool *pool = enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &code);
+
+    if (!pool) return code;
+    kp__todo_init(&todo, pool->world);
+    if (within_ms <= 0 && within_ms != KP_NONE) within_ms = KP_SECONDS(30);
+    uint64_t now = kp__time(pool);
+    uint64_t until = kp__here.loops ? now : kp__after(now, within_ms);
+    kp__shut_all(pool);
+    uint32_t era = pool->core.era++;
+    if (kp__every_key(key)) {
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            out += drain_one(pool, sub, era, until, &todo);
+    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+        out = drain_one(pool, sub, era, until, &todo);
+        kp__lose_interest(pool, sub, sub->used_at);
+    }
+    kp__leave(pool, &todo);
+    return out;
 }
 
 /* ---- limits while running -------------------------------------------------------------------- */

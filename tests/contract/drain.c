@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kp_drain: it waits for the leases of before, and for what is being destroyed, and for nothing
+ * else. With it and limits a program pauses a key, and changes over to another server.
+ */
+#include "contract.h"
+
+#include <keyedpool/loop.h>
+
+#define A kp_str("a")
+#define B kp_str("b")
+
+static void begin(contract *c)
+{
+    contract_begin(c, NULL);
+    c->options.limits.max_live = 3;
+    c->options.limits.idle_ttl_ms = KP_OFF;
+    c->options.limits.max_age_ms = KP_OFF;
+}
+
+/* Holds one lease of a key for so long. */
+static void hold(contract *c, getter *g, kp_key key, int64_t hold_ms)
+{
+    contract_start_as(c, g, 1, (getter){ .key = key, .hold_ms = hold_ms });
+    (void)kp_sim_settle(c->sim);
+}
+
+static void it_must_wait_for_the_leases_of_before_and_not_for_later_ones(void **state)
+{
+    contract c;
+    getter before[2], later;
+    (void)state;
+    begin(&c);
+    contract_open(&c);
+    hold(&c, &before[0], A, 500);
+    hold(&c, &before[1], A, 800);
+    contract_start_as(&c, &later, 1, (getter){ .key = A, .hold_ms = 400, .rounds = 10 });
+    assert_int_equal(kp_drain(c.pool, A, KP_SECONDS(5)), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), 800);
+    assert_int_equal(contract_stats(&c, A).lent, 1);
+    assert_int_equal(kp_drain(c.pool, B, 0), 0); /* nobody knows it */
+    kp_sim_join(c.sim, 0);
+    contract_end(&c);
+}
+
+static void at_its_deadline_it_must_say_how_many_are_out(void **state)
+{
+    contract c;
+    getter before[2];
+    (void)state;
+    begin(&c);
+    contract_open(&c);
+    hold(&c, &before[0], A, KP_SECONDS(50));
+    hold(&c, &before[1], B, KP_SECONDS(40));
+    assert_int_equal(kp_drain(c.pool, A, 700), 1);
+    assert_int_equal(kp_sim_now_ms(c.sim), 700);
+    assert_int_equal(kp_drain(c.pool, KP_EVERY_KEY, KP_NONE), 2);
+    assert_int_equal(kp_sim_now_ms(c.sim), 700);
+    assert_int_equal(kp_drain(c.pool, KP_EVERY_KEY, 0), 2);
+    assert_int_equal(kp_sim_now_ms(c.sim), 700 + KP_SECONDS(30));
+    assert_int_equal(kp_drain(c.pool, KP_EVERY_KEY, KP_MINUTES(1)), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), KP_SECONDS(50));
+    contract_end(&c);
+}
+
+static void it_must_wait_for_what_is_being_destroyed(void **state)
+{
+    static const kp_line slowly[] = { { .takes_ms = 300, .times = KP_OFF }, { 0 } };
+    contract c;
+    getter before;
+    (void)state;
+    begin(&c);
+    c.script.destroy = slowly;
+    contract_open(&c);
+    hold(&c, &before, A, 500);
+    assert_int_equal(kp_invalidate_key(c.pool, A), 1);
+    assert_int_equal(kp_drain(c.pool, A, KP_SECONDS(5)), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), 800);
+    assert_int_equal(contract_stats(&c, A).live, 0);
+    contract_end(&c);
+}
+
+static void each_seat_of_a_shared_resource_must_count(void **state)
+{
+    contract c;
+    getter before[2];
+    (void)state;
+    begin(&c);
+    c.options.limits.sharing = 2;
+    contract_open(&c);
+    hold(&c, &before[0], A, 500);
+    hold(&c, &before[1], A, 600);
+    assert_int_equal(kp_drain(c.pool, A, KP_NONE), 2);
+    assert_int_equal(kp_drain(c.pool, A, KP_SECONDS(5)), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), 600);
+    contract_end(&c);
+}
+
+/* The failover of a program: nobody gets anything, what is out comes back, all is made anew. */
+static void a_key_must_be_paused_drained_renewed_and_resumed(void **state)
+{
+    const kp_limits pause = { .max_lent = KP_NONE }, resume = { .max_lent = KP_UNLIMITED };
+    contract c;
+    getter before, meanwhile;
+    (void)state;
+    begin(&c);
+    contract_open(&c);
+    hold(&c, &before, A, 500);
+    assert_int_equal(kp_limits_set(c.pool, A, &pause, NULL), 0);
+    hold(&c, &meanwhile, A, 10);
+    assert_int_equal(kp_invalidate_key(c.pool, A), 1);
+    assert_int_equal(kp_drain(c.pool, A, KP_SECONDS(5)), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), 500);
+    contract_check(&c);
+    assert_int_equal(contract_stats(&c, A).live, 0);
+    assert_int_equal(contract_stats(&c, A).waiting, 1);
+    kp_sim_pass_ms(c.sim, 250);
+    assert_int_equal(kp_limits_set(c.pool, A, &resume, NULL), 0);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(meanwhile.rc, 0);
+    assert_int_equal(meanwhile.answered_ms, 750);
+    assert_int_equal(meanwhile.number, 2);
+    contract_end(&c);
+}
+
+static void smaller_limits_must_be_seen_to_have_taken_effect(void **state)
+{
+    const kp_limits one = { .max_live = 1 };
+    contract c;
+    getter before[3];
+    (void)state;
+    begin(&c);
+    contract_open(&c);
+    for (int i = 0; i < 3; i++) hold(&c, &before[i], A, 100 * (i + 1));
+    assert_int_equal(kp_limits_set(c.pool, A, &one, NULL), 0);
+    assert_int_equal(kp_drain(c.pool, A, KP_SECONDS(5)), 0);
+    assert_int_equal(kp_sim_now_ms(c.sim), 300);
+    assert_int_equal(contract_stats(&c, A).live, 1);
+    contract_end(&c);
+}
+
+static void on_the_thread_of_a_loop_nothing_must_be_waited_for(void **state)
+{
+    contract c;
+    getter before;
+    kp_loop *loop;
+    (void)state;
+    begin(&c);
+    contract_open(&c);
+    hold(&c, &before, A, 500);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    (void)kp_loop_dispatch(loop);
+    assert_int_equal(kp_drain(c.pool, A, KP_SECONDS(5)), 1);
+    assert_int_equal(kp_sim_now_ms(c.sim), 0);
+    assert_int_equal(kp_loop_close(loop), 0);
+    kp_sim_join(c.sim, 0);
+    contract_end(&c);
+}
+
+static void what_is_no_pool_and_no_key_must_be_told(void **state)
+{
+    contract c;
+    int thing = 0;
+    (void)state;
+    begin(&c);
+    c.misuses = 1;
+    contract_open(&c);
+    assert_int_equal(kp_drain(c.pool, KP_KEY(&thing), 0), KP_EMISUSE);
+    kp_pool *pool = c.pool;
+    contract_end(&c);
+    assert_int_equal(kp_drain(pool, A, 0), KP_ECLOSED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_must_wait_for_the_leases_of_before_and_not_for_later_ones),
+        cmocka_unit_test(at_its_deadline_it_must_say_how_many_are_out),
+        cmocka_unit_test(it_must_wait_for_what_is_being_destroyed),
+        cmocka_unit_test(each_seat_of_a_shared_resource_must_count),
+        cmocka_unit_test(a_key_must_be_paused_drained_renewed_and_resumed),
+        cmocka_unit_test(smaller_limits_must_be_seen_to_have_taken_effect),
+        cmocka_unit_test(on_the_thread_of_a_loop_nothing_must_be_waited_for),
+        cmocka_unit_test(what_is_no_pool_and_no_key_must_be_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
