@@ -50,8 +50,9 @@ typedef struct kp_job {
 typedef struct kp_driver {
     int  (*create)(kp_job *job, void **resource);   /* negative fails the request that ran it, as
                                                        KP_ECREATE (or as KP_EREFUSED, if it
-                                                       returned that). NULL: only what kp_add
-                                                       gave is lent */
+                                                       returned that: then nothing is created
+                                                       for this key until kp_retry_now). NULL:
+                                                       only what kp_add gave is lent */
     int  (*destroy)(kp_job *job, void *resource);   /* once per resource; a failure is counted,
                                                        the resource is gone */
     int  (*validate)(kp_job *job, void *resource);  /* optional, before lending; negative:
@@ -143,7 +144,10 @@ typedef struct kp_limits {
     int32_t respects_min;               /* [IDLE|EXCESS] kinds of expiry that stop at min_live;
                                            NONE: no kind does */
     int32_t breaker_counts;             /* [BREAK_CREATE] */
-    int32_t reserved0;
+    int32_t fail_fast;                  /* [OFF] 1: while creates fail (in the pause, and beside
+                                           the probe) a request that only a create could help is
+                                           answered KP_ECREATE at once, with the last cause; while
+                                           one of its key is lent, that may come back, it waits */
     int64_t reserved[10];
 } kp_limits;
 
@@ -159,7 +163,9 @@ typedef struct kp_budget {
     int64_t across;                     /* [ACROSS_SHARE] who gets a freed permit: the key
                                            furthest below its share, or (ACROSS_ARRIVAL) whoever
                                            came first (last, if wait_order is KP_LIFO) */
-    int64_t reserved[8];
+    int64_t create_rate, create_burst;  /* [UNLIMITED, as create_rate] creations begun in a
+                                           second; at once, after a calm */
+    int64_t reserved[6];
 } kp_budget;
 
 /* ---- the world as functions; a NULL one is life's own (L12) ---------------------------------- */

@@ -172,9 +172,18 @@ KP_API int64_t kp_invalidate(kp_pool *pool, const void *resource);
  * Errors: none; KP_EMISUSE for a key of the wrong type. Order: none. Since: 0.1 */
 KP_API int64_t kp_invalidate_key(kp_pool *pool, kp_key key);
 
+/* Forgive a key, or KP_EVERY_KEY, its failed creates: the pause ends, the circuit closes, what
+ * KP_EREFUSED stopped may be tried again, and a failure kept for others (cache_failure_ms) is
+ * forgotten. Who waits is served at once. Say it when the cause is gone: a new password, a backend
+ * that is up again.
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing.
+ * Errors: KP_ENOTFOUND (key), KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: requests in the order in
+ * which they wait. Since: 0.1 */
+KP_API int kp_retry_now(kp_pool *pool, kp_key key);
+
 /* Change limits of a key, or of KP_EVERY_KEY and those to come; zero fields stay. Waiting requests
- * are re-decided at once; what is now too many idle is destroyed, lent ones as they come back;
- * nothing is taken from borrowers.
+ * are re-decided at once, and what KP_EREFUSED stopped may be tried again; what is now too many
+ * idle is destroyed, lent ones as they come back; nothing is taken from borrowers.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies limits.
  * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (key), KP_ENOMEM, KP_ECLOSED, KP_EFORKED,
  * KP_EMISUSE; then nothing has changed (KP_ENOMEM with KP_EVERY_KEY: some keys may have).

@@ -152,10 +152,10 @@ void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budge
 
 void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure)
 {
-    struct kp__budget *budgets[] = { &core->live, &core->creating,
+    struct kp__budget *budgets[] = { &core->live, &core->creating, &core->rate.budget,
                                      kp__group_budget(sub, 0), kp__group_budget(sub, 1),
                                      &core->lent };
-    size_t from = measure == KP__LEASED ? 4 : 0, to = measure == KP__LEASED ? 5 : 4;
+    size_t from = measure == KP__LEASED ? 5 : 0, to = measure == KP__LEASED ? 6 : 5;
 
     for (size_t i = from; i < to; i++)
         if (budgets[i] && kp__heap_top(&budgets[i]->starved))
@@ -197,7 +197,8 @@ void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
     static bool (*const before[])(const struct kp__heap_node *, const struct kp__heap_node *) = {
         [KP__POOL] = evict_before_pool,  [KP__GROUP_0] = evict_before_0,
         [KP__GROUP_1] = evict_before_1,  [KP__LENDING] = evict_before_pool,
-        [KP__MAKING] = evict_before_pool, [KP__NOWHERE] = evict_before_pair
+        [KP__MAKING] = evict_before_pool, [KP__TOKENS] = evict_before_pool,
+        [KP__NOWHERE] = evict_before_pair
     };
 
     *budget = (struct kp__budget){ .name = name,

@@ -19,6 +19,7 @@
 #include "core/budget.h"
 #include "core/guide.h"
 #include "core/lane.h"
+#include "core/rate.h"
 #include "core/request.h"
 #include "core/rules.h"
 #include "core/slot.h"
@@ -56,6 +57,7 @@ struct kp__core {
 
     uint64_t now; /* of the latest decision that was told the time */
     struct kp__budget live, lent, creating;
+    struct kp__rate rate; /* of creations that begin */
     uint32_t starved;   /* subpools in their heaps */
     uint64_t contended; /* since when there has been one */
     struct kp__usual usual[KP__MEASURES];
@@ -257,6 +259,11 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
  * that still waits; else it ends. */
 void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
                  uint64_t now, struct kp__todo *todo);
+
+/* Nothing is held against this key any more: no pause, no open circuit, no refusal, and no failure
+ * to be told others. Who waits is served. */
+void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
+                 struct kp__todo *todo);
 
 /* How a use went (kp_lease_report). True: the circuit opened or closed. */
 bool kp__reported(struct kp__core *core, struct kp__subpool *sub, bool ok, uint64_t now);

@@ -188,21 +188,47 @@ static enum verdict told_before(struct look *l)
     return answer_no(l, code, "cache_failure_ms");
 }
 
+/* Can nothing but a creation help it? Then nothing is lent of its key that may come back to it:
+ * what is fresh never does, what is doomed never will. */
+static bool needs_creation(const struct look *l)
+{
+    const struct kp__list *lent = KP__SLOTS(l->sub, KP__LENT), *node = kp__list_first(lent);
+
+    if (l->request->flags & KP_FRESH) return true;
+    while (node && KP__OF(node, const struct kp__slot, link)->errand->doomed)
+        node = kp__list_next(lent, node);
+    return node == NULL;
+}
+
+/* No creation may begin. With a `code`: whom nothing else can help is told, with the cause; the
+ * others wait. */
+static enum verdict barred(struct look *l, int code, const char *limit, uint64_t again)
+{
+    const struct kp__failure *last = l->sub->rare->health.last;
+
+    if (!code || !needs_creation(l)) return lacks(l, limit, NULL, again);
+    if (last) kp__blame(l->request, last);
+    return answer_no(l, code, limit);
+}
+
 static enum verdict healthy(struct look *l)
 {
     const struct kp__rules *r = l->sub->rules;
     const struct kp__health *h = &l->sub->rare->health;
-    enum verdict v = told_before(l);
+    int down = r->fail_fast && h->failures ? KP_ECREATE : 0;
 
+    if (h->refused) return barred(l, KP_EREFUSED, "driver.create", KP__NEVER);
+    enum verdict v = told_before(l);
     if (v != GO_ON) return v;
     if (h->tripped && (l->now < h->open_until || h->probing)) {
         if (h->last) kp__blame(l->request, h->last);
         return answer_no(l, KP_EBREAKER, "breaker_failures");
     }
-    if (!h->tripped && l->now < h->back_off) return lacks(l, "retry_first_ms", NULL, h->back_off);
+    if (!h->tripped && l->now < h->back_off)
+        return barred(l, down, "retry_first_ms", h->back_off);
     if ((int64_t)l->sub->count[KP__CREATING] + l->sub->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
-        return lacks(l, "max_creating", NULL, KP__NEVER);
+        return barred(l, down, "max_creating", KP__NEVER);
     return GO_ON;
 }
 
@@ -265,6 +291,23 @@ static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct
     return GO_ON;
 }
 
+/* Who is first of those who lack a token knows when it comes, and so does upkeep, in case he is an
+ * event loop that sleeps; the others hear of it when they are first. Who wants a fresh one does not
+ * rely on that: his key may stand elsewhere, for what its other requests lack. */
+static enum verdict want_token(struct look *l)
+{
+    struct kp__core *core = l->core;
+    struct kp__budget *budget = &core->rate.budget;
+    if (l->sub->contest->lacks == budget) kp__starve(core, l->sub, budget); /* its first by now */
+    bool first = !kp__budget_outranked(core, budget, l->sub);
+    uint64_t at = kp__token_at(&core->rate, l->now);
+
+    if (first && at <= l->now) return GO_ON;
+    if (first) kp__file_sub(core, l->sub, at);
+    return lacks(l, budget->name, budget,
+                 first || (l->request->flags & KP_FRESH) ? at : KP__NEVER);
+}
+
 static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
 {
     struct kp__core *core = l->core;
@@ -272,6 +315,7 @@ static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
 
     if (!kp__budget_may_take(core, &core->creating, l->sub))
         return lacks_permit(l, &core->creating);
+    if (core->rate.per_s && want_token(l) != GO_ON) return LACKS;
     if (*victim) return GO_ON;
     for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
         struct kp__budget *b = budget_in(l, m);
@@ -302,6 +346,7 @@ static enum verdict take_permit(struct look *l)
     if ((v = room_in_budgets(l, &victim)) != GO_ON) return v;
     if (!l->request->holds_lent) kp__lent_take(l->core, sub);
     l->request->holds_lent = true;
+    kp__token_take(&l->core->rate, l->now);
     if (victim) {
         kp__promise(l->core, sub, victim);
         for (struct kp__slot *s = victim; s; s = s->errand->victim.next) {

@@ -49,6 +49,27 @@ static void recovered(struct kp__core *core, struct kp__subpool *sub)
     if ((int64_t)h->use_failures < sub->rules->breaker_failures) h->tripped = h->probing = false;
 }
 
+void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
+                 struct kp__todo *todo)
+{
+    struct kp__list *kept;
+
+    if (!sub->rules) return; /* nothing has happened so far */
+    if (kp__has_rare(sub)) {
+        struct kp__health *h = &kp__rare(core, sub)->health;
+        h->use_failures = h->kept_count = 0;
+        h->refused = false;
+        while ((kept = kp__list_first(&h->kept)) != NULL) {
+            kp__list_remove(kept);
+            kp__list_push_back(&todo->spent, kept);
+        }
+        recovered(core, sub);
+    }
+    if (sub->rules->eager) sub->refill = true;
+    kp__file_sub(core, sub, now);
+    kp__settle(core, sub, now, todo);
+}
+
 /* The lease of a new resource begins with the request it was made for. */
 static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
                          const struct kp__request *request, uint64_t now)
@@ -153,16 +174,21 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
         h->tripped = true;
         h->open_until = kp__later(now, r->breaker_open);
     }
-    if (!failure) return; /* out of memory: counted and reported all the same */
-    *failure = *what;
-    kp__list_init(&failure->link);
-    if (r->cache_once && background && (int64_t)h->kept_count < r->max_live) {
-        kp__list_push_back(&h->kept, &failure->link);
-        h->kept_count++;
-        *keep = NULL;
-        return;
+    bool refused = what->code == KP_EREFUSED;
+    if (h->refused && !refused) return; /* what refused stays the cause */
+    h->refused = refused;
+    if (failure) { /* else out of memory: counted and reported all the same */
+        bool once = r->cache_once, cached = r->cache_failure && !once && !refused;
+        *failure = *what;
+        kp__list_init(&failure->link);
+        failure->until = cached ? kp__later(now, r->cache_failure) : 0;
+        if (once && background && !refused && (int64_t)h->kept_count < r->max_live) {
+            kp__list_push_back(&h->kept, &failure->link);
+            h->kept_count++;
+            *keep = NULL;
+            return;
+        }
     }
-    failure->until = r->cache_failure && !r->cache_once ? kp__later(now, r->cache_failure) : 0;
     *keep = h->last;
     h->last = failure;
 }

@@ -48,6 +48,7 @@ void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub)
     core->live.used--;
     for (int i = 0; i < 2; i++)
         if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used--;
+    kp__token_back(&core->rate);
     recount(core, sub);
 }
 
@@ -183,11 +184,14 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
     if (kp__refill_wanted(core, sub, force) == 0) return false;
     if (kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH))
         return false; /* they come first */
-    if (h->tripped || now < h->back_off) return false;
+    if (h->refused || h->tripped || now < h->back_off) return false;
     if ((int64_t)sub->count[KP__CREATING] >= (h->failures ? 1 : sub->rules->max_creating))
         return false;
     if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))
         return false;
+    if (kp__token_lacks(&core->rate, now) || kp__budget_outranked(core, &core->rate.budget, sub))
+        return false;
+    kp__token_take(&core->rate, now);
     kp__permit_take(core, sub);
     return true;
 }

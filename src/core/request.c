@@ -111,6 +111,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
         kp__lent_drop(core, request);
         if (grant.victim) { /* it goes all the same; its place is for whoever is next */
             kp__promise_end(core, sub, grant.victim);
+            kp__token_back(&core->rate);
             for (struct kp__slot *v = grant.victim; v; v = v->errand->victim.next)
                 kp__list_push_back(&todo->doomed, &v->link);
         } else {

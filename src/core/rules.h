@@ -29,7 +29,7 @@ struct kp__rules {
     uint64_t breaker_open, shed_target, shed_interval, reserve_after;
 
     bool prefill, eager, wait_lifo, wait_eventual, idle_lifo;
-    bool retry_requests, reuse, drop_oldest, cache_once;
+    bool retry_requests, reuse, drop_oldest, cache_once, fail_fast;
     bool clocked; /* something here needs the time at every get and release */
     uint32_t idle_check, excess_check, age_check, validate_on, respects_min, breaker_counts;
 

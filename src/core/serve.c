@@ -37,10 +37,11 @@ static void wake_up(struct kp__request *request, struct kp__todo *todo)
         kp__rouse(todo, request);
 }
 
-/* One who waits for a moment (back-off, reserve) must know when it is. */
-static void nudge(struct kp__request *request, struct kp__todo *todo)
+/* One who waits for a moment (back-off, reserve, a token) must know when it is; `knew`: what he
+ * knows. */
+static void nudge(struct kp__request *request, uint64_t knew, struct kp__todo *todo)
 {
-    if (request->again != KP__NEVER) wake_up(request, todo);
+    if (request->again < knew) wake_up(request, todo);
 }
 
 static void shed_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t waited,
@@ -132,6 +133,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         int n = heads(sub, head);
         for (int i = 0; i < n && !again; i++) {
             struct kp__budget *lacks;
+            uint64_t knew = head[i]->again;
             if (head[i]->invited) return served;
             if (comes_for_it(core, head[i], now)) continue;
             if (kp__decide(core, head[i], now, todo, &lacks)) {
@@ -143,7 +145,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 again = served = true;
             } else {
                 if (!short_of) short_of = lacks;
-                nudge(head[i], todo);
+                nudge(head[i], knew, todo);
             }
         }
         if (again) continue;
@@ -221,6 +223,7 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
     if (core->starved == 0) return;
     settle_budget(core, &core->lent, sub, now, todo);
     settle_budget(core, &core->creating, sub, now, todo);
+    settle_budget(core, &core->rate.budget, NULL, now, todo); /* time brings them */
     for (int i = 0; i < 2; i++) {
         struct kp__budget *budget = kp__group_budget(sub, i);
         if (budget) settle_budget(core, budget, sub, now, todo);

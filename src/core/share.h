@@ -36,6 +36,7 @@ enum kp__place {
     KP__GROUP_1,
     KP__LENDING,
     KP__MAKING,
+    KP__TOKENS,
     KP__PLACES,
     KP__NOWHERE = KP__PLACES /* nobody lacks anything of it */
 };

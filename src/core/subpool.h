@@ -27,8 +27,9 @@ struct kp__health {
     uint32_t use_failures;    /* kp_lease_report in a row */
     uint64_t back_off;        /* no creation before */
     bool tripped, probing;    /* the circuit is open; its one probe is under way */
+    bool refused;             /* a create said KP_EREFUSED: none is tried, until told otherwise */
     uint64_t open_until;
-    struct kp__failure *last; /* the latest, for time-outs and cache_failure_ms; or NULL */
+    struct kp__failure *last; /* the latest, or the one that refused; or NULL */
     struct kp__list kept;     /* cache_failure_ms = KP_ONCE: background failures still to be told */
     uint32_t kept_count;
 };

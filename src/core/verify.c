@@ -61,6 +61,31 @@ static void verify_budget(const struct kp__core *core, const struct kp__budget *
     require(false, what);
 }
 
+/* Does one of its requests know when to look again? */
+static bool is_told(const struct kp__subpool *sub)
+{
+    for (int q = 0; q < KP__OWN; q++) {
+        const struct kp__request *head = kp__queue_first(sub, (enum kp__queue)q);
+        if (head && head->again != KP__NEVER) return true;
+    }
+    return false;
+}
+
+/* Time brings tokens: somebody who lacks one knows when. */
+static void verify_rate(const struct kp__core *core)
+{
+    int looked = 0;
+
+    if (!kp__heap_top(&core->rate.budget.starved)) return;
+    for (const struct kp__list *l = kp__list_first(&core->all); l;
+         l = kp__list_next(&core->all, l)) {
+        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        if (looked++ == KEYS_LOOKED_AT) return;
+        if (sub->contest->lacks == &core->rate.budget && is_told(sub)) return;
+    }
+    require(false, "I5 somebody lacks a token, and nobody knows when it comes");
+}
+
 /* A request that may take what is idle, and whether the first of them comes for it. */
 static bool any_taker(const struct kp__subpool *sub, bool *comes)
 {
@@ -147,6 +172,7 @@ void kp__verify(struct kp__core *core)
     require(core->lent.used <= core->lent.cap, "I3 budget.max_lent");
     verify_budget(core, &core->lent, "I5 idle lent permits");
     verify_budget(core, &core->creating, "I5 idle creating permits");
+    verify_rate(core);
     verify_lanes(core);
     for (const struct kp__list *l = kp__list_first(&core->all); l && looked < KEYS_LOOKED_AT;
          l = kp__list_next(&core->all, l), looked++)

@@ -181,16 +181,19 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
         append(why, "; last create: %.150s", last->text[0] ? last->text : kp_strerror(last->code));
 }
 
-/* Breaker and back-off: when it may be worth trying again. */
-static int64_t retry_after(const struct kp__subpool *sub, uint64_t now)
+/* Breaker, back-off and the next token: when it may be worth trying again. */
+static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
+                           uint64_t now)
 {
-    const struct kp__health *h = &sub->rare->health;
+    const struct kp__health *h = &request->sub->rare->health;
     uint64_t at = h->tripped ? h->open_until : h->back_off;
 
+    if (request->grant.limit == core->rate.budget.name) at = kp__token_at(&core->rate, now);
     return at > now ? kp__ms_up(at - now) : 0;
 }
 
-void kp__explain_no(const struct kp__request *request, uint64_t now, kp_why *why)
+void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
+                    kp_why *why)
 {
     const struct kp__subpool *sub = request->sub;
     int code = request->grant.code;
@@ -200,7 +203,7 @@ void kp__explain_no(const struct kp__request *request, uint64_t now, kp_why *why
     snprintf(why->limit, sizeof why->limit, "%s", request->grant.limit);
     why->waited_ms = now > request->arrived ? (int64_t)((now - request->arrived) / 1000000) : 0;
     why->ahead = kp__queue_ahead(request);
-    why->retry_after_ms = retry_after(sub, now);
+    why->retry_after_ms = retry_after(core, request, now);
     count_key(sub, now, why);
     if (code == KP_ETIMEDOUT) {
         if (sub->rare->health.last && sub->rare->health.failures)

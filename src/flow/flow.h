@@ -181,7 +181,8 @@ int kp__no_pool(int code, kp_why *why, const char *sentence);
 void kp__say(kp_why *why, int code, const char *sentence);
 
 /* Why a request was refused, with the key's numbers of this moment. With the lock. */
-void kp__explain_no(const struct kp__request *request, uint64_t now, kp_why *why);
+void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
+                    kp_why *why);
 void kp__say_failure(kp_why *why, const struct kp__failure *failure);
 
 /* ---- keys (find.c) --------------------------------------------------------------------------- */
@@ -229,6 +230,11 @@ static inline bool kp__pin_is_of(uint32_t door, size_t size)
 {
     return (kp__pin_size(door, 0) ^ size) >> KP__PIN_DOOR_AT == 0;
 }
+
+/* The pool, open or closing, and a key that fits it (with `every`, KP_EVERY_KEY does); or NULL, and
+ * why in *code and *why. `what`: the sentence for a pool that is NULL. With the lock. In many.c. */
+struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
+                                kp_why *why, int *code);
 
 /* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
  * With the lock. In many.c. */

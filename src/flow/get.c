@@ -315,7 +315,7 @@ void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
     kp_why why = { .code = 0 };
 
     if (!g->request.why && !pool->on_event) return;
-    kp__explain_no(&g->request, kp__time(pool), &why);
+    kp__explain_no(&pool->core, &g->request, kp__time(pool), &why);
     if (g->request.why) *g->request.why = why;
     if (!pool->on_event) return;
     sub->interest++;
@@ -333,7 +333,7 @@ static void refuse(struct kp__get *g, int code)
     for (int i = 0; i < 2; i++)
         code == KP_ETIMEDOUT ? seldom[i]->timeouts++ : seldom[i]->refusals++;
     if (g->request.why && code != KP_ETIMEDOUT)
-        kp__explain_no(&g->request, kp__time(g->pool), g->request.why);
+        kp__explain_no(core, &g->request, kp__time(g->pool), g->request.why);
 }
 
 void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *todo)

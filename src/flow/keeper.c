@@ -92,9 +92,12 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
         sub->refill = sub->warm = false;
         return;
     }
+    if (sub->rare->health.refused) return; /* until kp_retry_now, which files it */
     uint64_t back_off = sub->rare->health.back_off;
     if (now < back_off) kp__file_sub(&pool->core, sub, back_off);
     else if (kp__refill_permit(&pool->core, sub, sub->warm, now)) refill_one(pool, sub, now);
+    else if (kp__token_lacks(&pool->core.rate, now))
+        kp__file_sub(&pool->core, sub, kp__token_look(&pool->core.rate, now));
     else /* changes in this key file it at once (core/give.c); else look now and then */
         kp__file_sub(&pool->core, sub, now + ONCE_MORE);
 }

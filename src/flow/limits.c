@@ -10,7 +10,7 @@
 
 /* ---- the fields ------------------------------------------------------------------------------ */
 
-enum kind { COUNT, TIME, PERCENT, ENUM, MASK, ID };
+enum kind { COUNT, TIME, PERCENT, ENUM, MASK, ID, SWITCH };
 
 struct field {
     const char *name;
@@ -74,6 +74,7 @@ static const struct field fields[] = {
     NARROW(validate_on, MASK, 3),
     NARROW(respects_min, MASK, 15),
     NARROW(breaker_counts, MASK, 3),
+    NARROW(fail_fast, SWITCH, 1),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
@@ -117,6 +118,7 @@ const kp_limits kp__limits_default = {
     .validate_on = KP_CHECK_GET,
     .respects_min = KP_KIND_IDLE | KP_KIND_EXCESS,
     .breaker_counts = KP_BREAK_CREATE,
+    .fail_fast = KP_OFF,
 };
 
 static int64_t get(const kp_limits *limits, const struct field *f)
@@ -208,6 +210,7 @@ static const char *bad_value(const struct field *f, int64_t v)
     case ENUM: return v < 1 || v > f->most ? "not one of its values" : NULL;
     case MASK: return v < 0 || v > f->most ? "has a bit that this library does not know" : NULL;
     case ID: return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
+    case SWITCH: return v == 0 || v == 1 || v == KP_OFF ? NULL : "is 1 or KP_OFF";
     }
     return NULL; /* cover: never, because there is no other kind */
 }
@@ -231,12 +234,16 @@ static int contradiction(const kp_limits *l, kp_why *why)
         return kp__refused(why, "limits.sharing", "at most 65536 borrowers can share a resource");
     if (l->retry_max_ms != KP_OFF && l->retry_first_ms > l->retry_max_ms)
         return kp__refused(why, "limits.retry_first_ms", "is above limits.retry_max_ms");
+    if (l->fail_fast == 1 && l->on_create_failure == KP_FAIL_RETRY)
+        return kp__refused(why, "limits.fail_fast", "contradicts KP_FAIL_RETRY");
+    if (l->fail_fast == 1 && l->retry_first_ms == 0)
+        return kp__refused(why, "limits.fail_fast", "limits.retry_first_ms has no pause to tell");
     if (l->wait_order == KP_LIFO && l->shed_target_ms != KP_OFF)
         return kp__refused(why, "limits.wait_order", "KP_LIFO contradicts limits.shed_target_ms");
     if ((l->respects_min & KP_KIND_NONE) && l->respects_min != KP_KIND_NONE)
         return kp__refused(why, "limits.respects_min", "KP_KIND_NONE with other kinds");
     for (size_t i = 0; i < sizeof l->reserved / sizeof l->reserved[0]; i++)
-        if (l->reserved[i] || l->reserved0)
+        if (l->reserved[i])
             return kp__refused(why, "limits.reserved",
                                "is not zero; a newer header than the library?");
     return 0;
@@ -367,6 +374,7 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->reuse = l->on_return == KP_REUSE;
     r->drop_oldest = l->over_idle == KP_DROP_OLDEST;
     r->cache_once = l->cache_failure_ms == KP_ONCE;
+    r->fail_fast = l->fail_fast == 1;
     r->idle_check = (uint32_t)l->idle_check;
     r->excess_check = (uint32_t)l->excess_check;
     r->age_check = (uint32_t)l->age_check;

@@ -8,9 +8,8 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-/* The pool, open, and a key that fits it; or *code. With the lock. */
-static struct kp__pool *enter_with(kp_pool *door, kp_key key, bool every, const char *what,
-                                   kp_why *why, int *code)
+struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
+                                kp_why *why, int *code)
 {
     struct kp__pool *pool = kp__enter(door, code);
     struct kp__todo todo;
@@ -46,12 +45,17 @@ static bool is_warm(const struct kp__subpool *sub)
     return (int64_t)sub->count[KP__IDLE] + sub->count[KP__LENT] >= least;
 }
 
-/* When it is worth another look without news: the pause after a failed create ends. */
-static uint64_t next_try(const struct kp__subpool *sub, uint64_t now, uint64_t until)
+/* When it is worth another look without news: the pause after a failed create ends, and there is a
+ * token. */
+static uint64_t next_try(const struct kp__pool *pool, const struct kp__subpool *sub, uint64_t now,
+                         uint64_t until)
 {
+    const struct kp__rate *rate = &pool->core.rate;
     uint64_t pause = sub->rare->health.back_off;
+    uint64_t at = kp__token_lacks(rate, now) ? kp__token_at(rate, now) : now;
 
-    return pause > now && pause < until ? pause : until;
+    if (pause > at) at = pause;
+    return at > now && at < until ? at : until;
 }
 
 /* One key, by this thread and whoever else works on it. 0: warm; or why not. With the lock. */
@@ -63,10 +67,11 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
     while (!is_warm(sub)) {
         uint64_t now = kp__time(pool);
         if (pool->core.phase != KP__OPEN) return KP_ECLOSED;
+        if (sub->rare->health.refused) return KP_EREFUSED;
         if (sub->rare->seldom.create_failures > failures) return KP_ECREATE;
         if (now >= until) return KP_ETIMEDOUT;
         if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL, now);
-        else kp__watch(pool, todo, next_try(sub, now, until));
+        else kp__watch(pool, todo, next_try(pool, sub, now, until));
     }
     return 0;
 }
@@ -74,7 +79,8 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
 static void say_cold(const struct kp__subpool *sub, int code, kp_why *why)
 {
     kp__say(why, code, NULL);
-    if (code == KP_ECREATE && sub->rare->health.last) kp__say_failure(why, sub->rare->health.last);
+    bool failed = code == KP_ECREATE || code == KP_EREFUSED;
+    if (failed && sub->rare->health.last) kp__say_failure(why, sub->rare->health.last);
 }
 
 /* Find a key, and begin what others can make: the keeper if nobody waits, else the crew. NULL: no
@@ -173,7 +179,7 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
 {
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = enter_with(door, key, false, "kp_add: pool is NULL", NULL, &code);
+    struct kp__pool *pool = kp__enter_with(door, key, false, "kp_add: pool is NULL", NULL, &code);
     const char *sentence = NULL;
     struct kp__slot *slot = NULL;
 
@@ -247,7 +253,7 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
     int64_t found = 0;
     int code;
     struct kp__pool *pool =
-        enter_with(door, key, true, "kp_invalidate_key: pool is NULL", NULL, &code);
+        kp__enter_with(door, key, true, "kp_invalidate_key: pool is NULL", NULL, &code);
 
     if (!pool) return code == KP_EMISUSE ? code : 0;
     kp__todo_init(&todo, pool->world);
@@ -294,7 +300,7 @@ int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
     struct kp__subpool *sub;
     int64_t out = 0;
     int code;
-    struct kp__pool *pool = enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &code);
+    struct kp__pool *pool = kp__enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &code);
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
@@ -329,6 +335,7 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     uint64_t now = kp__time(pool);
 
     if (sub->used_at == 0) sub->used_at = now;
+    if (sub->rare->health.refused) kp__rare(&pool->core, sub)->health.refused = false;
     kp__settle(&pool->core, sub, now, todo);
     while (too_many(sub)) {
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP__SURPLUS, todo);
@@ -450,7 +457,8 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
     int code;
 
     if (why) memset(why, 0, sizeof *why);
-    struct kp__pool *pool = enter_with(door, key, true, "kp_limits_set: pool is NULL", why, &code);
+    struct kp__pool *pool =
+        kp__enter_with(door, key, true, "kp_limits_set: pool is NULL", why, &code);
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
     if (pool->core.phase != KP__OPEN) {

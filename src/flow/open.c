@@ -27,6 +27,19 @@ static int check_time(int64_t v, const char *field, kp_why *why)
     return 0;
 }
 
+/* How many creations begin, and a burst of a rate that there is. */
+static int check_rate(const kp_budget *b, kp_why *why)
+{
+    int code = check_count(b->create_rate, "budget.create_rate", 1, why);
+
+    if (code != 0 || b->create_burst == 0) return code;
+    if (b->create_burst == KP_UNLIMITED)
+        return kp__refused(why, "budget.create_burst", "without a bound there is no rate");
+    if (b->create_rate == 0 || b->create_rate == KP_UNLIMITED)
+        return kp__refused(why, "budget.create_burst", "without budget.create_rate");
+    return check_count(b->create_burst, "budget.create_burst", 1, why);
+}
+
 static int check_budget(const kp_budget *b, kp_why *why)
 {
     int code = check_count(b->max_live, "budget.max_live", 0, why);
@@ -34,6 +47,7 @@ static int check_budget(const kp_budget *b, kp_why *why)
     if (code == 0) code = check_count(b->max_lent, "budget.max_lent", 0, why);
     if (code == 0) code = check_count(b->max_idle, "budget.max_idle", 0, why);
     if (code == 0) code = check_count(b->max_creating, "budget.max_creating", 1, why);
+    if (code == 0) code = check_rate(b, why);
     if (code == 0) code = check_count(b->max_waiting, "budget.max_waiting", 0, why);
     if (code == 0) code = check_count(b->max_keys, "budget.max_keys", 0, why);
     if (code == 0) code = check_count(b->group_max_live[0], "budget.group_max_live[0]", 0, why);
@@ -44,7 +58,7 @@ static int check_budget(const kp_budget *b, kp_why *why)
     if (code == 0 && b->across != 0 && b->across != KP_ACROSS_SHARE &&
         b->across != KP_ACROSS_ARRIVAL)
         code = kp__refused(why, "budget.across", "is KP_ACROSS_SHARE or KP_ACROSS_ARRIVAL");
-    for (size_t i = 0; code == 0 && i < 8; i++)
+    for (size_t i = 0; code == 0 && i < sizeof b->reserved / sizeof b->reserved[0]; i++)
         if (b->reserved[i])
             code = kp__refused(why, "budget.reserved",
                                "is not zero; a newer header than the library?");
@@ -171,6 +185,8 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     kp__budget_init(&core->lent, "budget.max_lent", count_or_all(o->budget.max_lent), KP__LENDING);
     kp__budget_init(&core->creating, "budget.max_creating", count_or_all(o->budget.max_creating),
                     KP__MAKING);
+    kp__rate_init(&core->rate, count_or_all(o->budget.create_rate),
+                  o->budget.create_burst ? o->budget.create_burst : o->budget.create_rate);
     kp__timers_init(&core->slots_due);
     kp__timers_init(&core->keys_due);
 }

@@ -168,8 +168,23 @@ struct snapshot { /* of one key, taken under the lock, written without it */
         uint64_t arrived;
     } waiter[8];
     int waiters;
-    uint64_t now;
+    uint64_t now, back_off;
+    bool refused, failed;
+    char cause[160];
 };
+
+/* How its creations go. */
+static void snap_health(const struct kp__health *h, struct snapshot *s)
+{
+    const struct kp__failure *last = h->last;
+
+    s->refused = h->refused;
+    s->failed = h->failures > 0;
+    s->back_off = h->back_off;
+    if (last)
+        snprintf(s->cause, sizeof s->cause, "%s",
+                 last->text[0] ? last->text : kp_strerror(last->code));
+}
 
 static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot *s)
 {
@@ -178,6 +193,7 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     s->stats = stats_of(sub);
     s->max_live = sub->rules ? sub->rules->max_live : 0;
     s->now = kp__time(pool);
+    snap_health(&sub->rare->health, s);
     for (node = kp__list_first(KP__SLOTS(sub, KP__LENT)); node && s->holders < 8;
          node = kp__list_next(KP__SLOTS(sub, KP__LENT), node), s->holders++) {
         const struct kp__seat *seat = kp__seat_at(KP__OF(node, struct kp__slot, link), 0);
@@ -200,10 +216,20 @@ static int64_t ms_since(uint64_t now, uint64_t then)
     return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
 }
 
+static void write_health(struct text *t, const struct snapshot *s)
+{
+    if (s->refused) add(t, "\n  refused until kp_retry_now: %s", s->cause);
+    else if (s->failed && s->back_off > s->now)
+        add(t, "\n  down for %" PRId64 " ms more: %s", kp__ms_up(s->back_off - s->now), s->cause);
+    else if (s->failed)
+        add(t, "\n  down, one create may try: %s", s->cause);
+}
+
 static void write_key(struct text *t, const char *name, const struct snapshot *s)
 {
     add(t, "%s: ", name);
     add_counts(t, &s->stats, s->max_live);
+    write_health(t, s);
     for (int i = 0; i < s->holders; i++)
         add(t, "\n  lent for %" PRId64 " ms to %s", ms_since(s->now, s->holder[i].since),
             s->holder[i].tag ? s->holder[i].tag : "(no tag)");
@@ -232,6 +258,7 @@ static void explain_pool(struct kp__pool *pool, struct text *t)
 {
     kp__shut_all(pool);
     kp_stats s = stats_of_all(&pool->core);
+    uint64_t now = kp__time(pool);
 
     add(t, "pool %s: %" PRIu64 " keys, ", pool->name ? pool->name : "(no name)", s.keys);
     add_counts(t, &s, pool->core.live.cap);
@@ -239,6 +266,9 @@ static void explain_pool(struct kp__pool *pool, struct text *t)
         add(t, ", leases %" PRIu64 " of %" PRId64, s.leases, pool->core.lent.cap);
     if (pool->core.live.cap == KP__UNBOUND && pool->core.lent.cap == KP__UNBOUND)
         add(t, "; no budget over all keys (budget.max_live)");
+    if (kp__token_lacks(&pool->core.rate, now))
+        add(t, "; no creation token for %" PRId64 " ms (budget.create_rate)",
+            kp__ms_up(kp__token_at(&pool->core.rate, now) - now));
     add(t, "\n");
 }
 
@@ -259,7 +289,8 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
     if (kp__every_key(key)) {
         explain_pool(pool, &t);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            if ((sub->waiting || sub->leases) && shown++ < 32) explain_key(pool, sub, &t, &todo);
+            if ((sub->waiting || sub->leases || sub->rare->health.refused) && shown++ < 32)
+                explain_key(pool, sub, &t, &todo);
     } else if (kp__key_fits(pool, key) &&
                (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
         explain_key(pool, sub, &t, &todo);

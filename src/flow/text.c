@@ -51,7 +51,7 @@ static const struct word hit_ways[] = {
 static const struct word deadlocks[] = {
     { "off", 0 }, { "report", KP_DEADLOCK_REPORT }, { "refuse", KP_DEADLOCK_REFUSE }, { NULL, 0 }
 };
-static const struct word evictions[] = { { "on", 1 }, { "1", 1 }, { "off", KP_OFF }, { NULL, 0 } };
+static const struct word switches[] = { { "on", 1 }, { "1", 1 }, { "off", KP_OFF }, { NULL, 0 } };
 static const struct word flags[] = {
     { "on", 1 }, { "1", 1 }, { "off", 0 }, { "0", 0 }, { NULL, 0 }
 };
@@ -133,6 +133,7 @@ static const struct option options_table[] = {
     LIMITS(validate_on, MASK, validates),
     LIMITS(respects_min, MASK, expiries),
     LIMITS(breaker_counts, MASK, breaks),
+    LIMITS(fail_fast, ENUM, switches),
 
     BUDGET(max_live),
     BUDGET(max_lent),
@@ -140,9 +141,11 @@ static const struct option options_table[] = {
     BUDGET(max_creating),
     BUDGET(max_waiting),
     BUDGET(max_keys),
+    AT("budget.create_rate", budget.create_rate, COUNT, UNLIMITED, NULL),
+    AT("budget.create_burst", budget.create_burst, COUNT, 0, NULL),
     BUDGET(group_max_live[0]),
     BUDGET(group_max_live[1]),
-    BUDGETS(evict_other_keys, evictions),
+    BUDGETS(evict_other_keys, switches),
     BUDGETS(across, acrosses),
 
     WHOLE(threads, COUNT, NONE),

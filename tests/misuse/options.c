@@ -77,6 +77,32 @@ static void a_minimum_above_its_maximum_must_be_refused(void **state)
     REFUSED_LIMITS("floor", .floor = 5, .max_live = 4);
 }
 
+static void to_fail_fast_and_to_wait_must_be_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    REFUSED_LIMITS("fail_fast", .fail_fast = 1, .on_create_failure = KP_FAIL_RETRY);
+    REFUSED_LIMITS("fail_fast", .fail_fast = 1, .retry_first_ms = KP_NONE);
+    REFUSED_LIMITS("fail_fast", .fail_fast = 2);
+    REFUSED_LIMITS("fail_fast", .fail_fast = KP_UNLIMITED);
+    open_pool(f, (kp_options){ .limits = { .fail_fast = KP_OFF, .retry_first_ms = KP_NONE } });
+}
+
+static void a_burst_without_a_rate_and_a_rate_of_nothing_must_be_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    REFUSED_BUDGET("budget.create_rate", .create_rate = KP_NONE);
+    REFUSED_BUDGET("budget.create_rate", .create_rate = KP_OFF);
+    REFUSED_BUDGET("budget.create_rate", .create_rate = INT64_MAX);
+    REFUSED_BUDGET("budget.create_burst", .create_burst = 5);
+    REFUSED_BUDGET("budget.create_burst", .create_burst = 5, .create_rate = KP_UNLIMITED);
+    REFUSED_BUDGET("budget.create_burst", .create_burst = KP_UNLIMITED, .create_rate = 5);
+    REFUSED_BUDGET("budget.create_burst", .create_burst = KP_NONE, .create_rate = 5);
+    REFUSED_BUDGET("budget.create_burst", .create_burst = -1, .create_rate = 5);
+    open_pool(f, (kp_options){ .budget = { .create_rate = INT32_MAX - 1, .create_burst = 1 } });
+}
+
 static void lifo_with_shedding_must_be_refused(void **state)
 {
     struct fixture *f = *state;
@@ -222,7 +248,6 @@ static void reserved_words_must_be_zero(void **state)
     kp_options      options = plain();
 
     REFUSED_LIMITS("reserved", .reserved = { 0, 1 });
-    REFUSED_LIMITS("reserved", .reserved0 = 1);
     REFUSED_BUDGET("reserved", .reserved = { 0, 0, 1 });
     options.driver.reserved[3] = (void (*)(void))(uintptr_t)1;
     refused(f, options, "reserved");
@@ -378,6 +403,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_minimum_above_its_maximum_must_be_refused),
         T(lifo_with_shedding_must_be_refused),
+        T(to_fail_fast_and_to_wait_must_be_refused),
+        T(a_burst_without_a_rate_and_a_rate_of_nothing_must_be_refused),
         T(key_fields_and_key_functions_together_must_be_refused),
         T(a_driver_that_creates_must_destroy),
         T(a_refused_open_must_leave_ctx_to_its_caller),

@@ -79,7 +79,12 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(29) l->reserve_after_ms = PICK(s, KP_NONE, 5, KP_OFF);
     MAYBE(30) l->shed_target_ms = PICK(s, 1, 10, KP_OFF, KP_OFF);
     MAYBE(31) l->shed_interval_ms = PICK(s, 1, 50);
+    MAYBE(32) MAYBE(33) l->fail_fast = (int32_t)PICK(s, 1, 1, 1, KP_OFF);
 #undef MAYBE
+    if (l->fail_fast == 1 && draw_below(s, 8)) {
+        l->retry_first_ms = PICK(s, 1, 20);
+        l->on_create_failure = KP_FAIL_REQUEST;
+    }
     if (l->wait_order == KP_LIFO) l->shed_target_ms = 0;
     if (l->max_idle == KP_NONE && l->min_idle == 1) l->min_idle = KP_NONE;
 }
@@ -100,6 +105,10 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (draw_below(&s, 3) == 0) o->budget.max_lent = 1 + (int64_t)draw_below(&s, 4);
     if (draw_below(&s, 4) == 0) o->budget.max_idle = 1 + (int64_t)draw_below(&s, 3);
     if (draw_below(&s, 4) == 0) o->budget.max_creating = 1 + (int64_t)draw_below(&s, 2);
+    if (draw_below(&s, 4) == 0) {
+        o->budget.create_rate = PICK(&s, 1, 3, 7, 60, 999, 300000, 70000000);
+        o->budget.create_burst = PICK(&s, 1, 1, 2, 5);
+    }
     if (draw_below(&s, 6) == 0) o->budget.max_waiting = PICK(&s, KP_NONE, 1, 2, 4, 8);
     if (draw_below(&s, 8) == 0) o->budget.max_keys = 1 + (int64_t)draw_below(&s, 2);
     if (draw_below(&s, 3) == 0) o->budget.evict_other_keys = KP_OFF;
@@ -114,7 +123,8 @@ void setup_draw(uint64_t seed, struct setup *setup)
         setup->bad_pct = 40;
     }
     /* who has how large a share by when is arithmetic (core/share.h), and not in the model */
-    if (setup->keys > 1 && (o->budget.max_live || o->budget.max_lent || o->budget.max_creating))
+    if (setup->keys > 1 && (o->budget.max_live || o->budget.max_lent ||
+                            o->budget.max_creating || o->budget.create_rate))
         o->budget.across = KP_ACROSS_ARRIVAL;
     if (o->limits.sharing > 1) o->budget.evict_other_keys = KP_OFF; /* nor is draining */
     o->forget_key_after_ms = PICK(&s, 0, KP_NONE, 50, 2000, KP_OFF);
@@ -186,7 +196,7 @@ static void print_limits(const kp_limits *l)
     P(refill), P(wait_order), P(idle_order), P(on_create_failure), P(on_return), P(over_idle);
     P(validate_on), P(respects_min), P(utilization_pct), P(cache_failure_ms), P(breaker_failures);
     P(breaker_open_ms), P(breaker_counts), P(reserve), P(reserve_after_ms), P(shed_target_ms);
-    P(shed_interval_ms);
+    P(shed_interval_ms), P(fail_fast);
 #undef P
     printf("\n");
 }
@@ -202,6 +212,8 @@ static void print_setup(const struct setup *setup)
     print_number("budget.max_lent", o->budget.max_lent);
     print_number("budget.max_idle", o->budget.max_idle);
     print_number("budget.max_creating", o->budget.max_creating);
+    print_number("budget.create_rate", o->budget.create_rate);
+    print_number("budget.create_burst", o->budget.create_burst);
     print_number("budget.max_waiting", o->budget.max_waiting);
     print_number("budget.max_keys", o->budget.max_keys);
     print_number("budget.evict_other_keys", o->budget.evict_other_keys);
@@ -219,7 +231,8 @@ void op_print(int number, const struct op *op, const char *did)
     static const bool keyed[OPS] = { [OP_GET] = true,   [OP_START] = true,
                                      [OP_ADD] = true,   [OP_WARM] = true,
                                      [OP_PIN] = true,   [OP_UNPIN] = true,
-                                     [OP_LIMITS] = true, [OP_INVALIDATE_KEY] = true };
+                                     [OP_LIMITS] = true, [OP_INVALIDATE_KEY] = true,
+                                     [OP_RETRY] = true };
 
     printf("  %3d %-14s", number, op_name[op->kind]);
     if (keyed[op->kind]) printf(" key %c", 'a' + op->key);

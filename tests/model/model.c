@@ -115,6 +115,10 @@ bool m_may_take(const struct model *m, enum model_budget budget, int key)
     return used < cap && !outranked(m, budget, key);
 }
 
+bool m_first_for_token(const struct model *m, int key)
+{
+    return !outranked(m, B_TOKEN, key);
+}
 
 /* Has it more than it keeps, its minimum or its floor? */
 static bool has_to_spare(const struct model *m, int key)
@@ -287,6 +291,18 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
     return ANSWERED;
 }
 
+/* Who is first knows when the next creation may begin, and so does upkeep. */
+static enum verdict want_token(struct model *m, struct model_request *r)
+{
+    bool first = !outranked(m, B_TOKEN, r->key);
+    uint64_t at = m_token_at(m, m->now);
+
+    if (first && at == m->now) return GO_ON;
+    if (first) m_file_key(m, r->key, at);
+    if (first || (r->flags & KP_FRESH)) r->again = at;
+    return lacks(r, "budget.create_rate", B_TOKEN);
+}
+
 /* Room for one more: in the key, then in the budgets; there an idle one elsewhere may have to
  * go. */
 static enum verdict find_room(struct model *m, struct model_request *r)
@@ -306,6 +322,7 @@ static enum verdict find_room(struct model *m, struct model_request *r)
         return lacks(r, "max_live", B_NONE);
     }
     if (!m_may_take(m, B_CREATING, r->key)) return lacks(r, "budget.max_creating", B_CREATING);
+    if (want_token(m, r) == LACKS) return LACKS;
     if (r->victim != NOBODY || m_may_take(m, B_LIVE, r->key)) return GO_ON;
     r->victim = outranked(m, B_LIVE, r->key) ? NOBODY : victim(m);
     return r->victim == NOBODY ? lacks(r, "budget.max_live", B_LIVE) : GO_ON;
@@ -326,20 +343,30 @@ static enum verdict told_before(struct model *m, struct model_request *r)
     return answer_no(r, code, "cache_failure_ms");
 }
 
+/* Can nothing but a creation help it? */
+static bool needs_creation(const struct model *m, const struct model_request *r)
+{
+    return (r->flags & KP_FRESH) || !m_may_return(m, r->key);
+}
+
 static enum verdict is_healthy(struct model *m, struct model_request *r)
 {
     struct model_key *k = &m->key[r->key];
     int64_t making = m_count(m, r->key, M_CREATING) + k->promised;
-    enum verdict v = told_before(m, r);
+    bool told = k->rules.fail_fast && k->failures && needs_creation(m, r);
 
+    if (k->refused && needs_creation(m, r)) return answer_no(r, KP_EREFUSED, "driver.create");
+    if (k->refused) return lacks(r, "driver.create", B_NONE);
+    enum verdict v = told_before(m, r);
     if (v != GO_ON) return v;
     if (circuit_is_open(m, k)) return answer_no(r, KP_EBREAKER, "breaker_failures");
     if (!k->tripped && m->now < k->back_off) {
+        if (told) return answer_no(r, KP_ECREATE, "retry_first_ms");
         r->again = k->back_off;
         return lacks(r, "retry_first_ms", B_NONE);
     }
     if (making >= (k->failures && k->rules.retry_first ? 1 : k->rules.max_creating))
-        return lacks(r, "max_creating", B_NONE);
+        return told ? answer_no(r, KP_ECREATE, "max_creating") : lacks(r, "max_creating", B_NONE);
     return GO_ON;
 }
 
@@ -352,6 +379,7 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
         return lacks(r, m->slot[r->making].state == M_CREATING ? "create" : "destroy", B_NONE);
     if (r->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return lacks(r, "max_live", B_NONE);
     if ((v = is_healthy(m, r)) != GO_ON || (v = find_room(m, r)) != GO_ON) return v;
+    m_token_take(m, m->now);
     r->holds_lent = true;
     r->grant = G_PERMIT;
     if (r->victim == NOBODY) {
@@ -420,6 +448,7 @@ static int serve(struct model *m, int key)
         again = false;
         for (int i = 0; i < n && !again; i++) {
             struct model_request *r = &m->request[head[i]];
+            uint64_t knew = r->again;
             if (m_decide(m, r) == ANSWERED) {
                 shed_learn(m, r);
                 answered(m, r);
@@ -428,7 +457,7 @@ static int serve(struct model *m, int key)
                 continue;
             }
             if (short_of == B_NONE) short_of = r->short_of;
-            if (r->again != FOREVER && !r->nudged) { /* it must know when to look again */
+            if (r->again < knew && !r->nudged) { /* it must know when to look again */
                 r->nudged = true;
                 m_rouse(m, r);
             }
@@ -451,5 +480,6 @@ void m_settle(struct model *m, int key)
     if (m_waiting(m, key) > 0) serve(m, key);
     settle_budget(m, B_LENT);
     settle_budget(m, B_CREATING);
+    settle_budget(m, B_TOKEN);
     settle_budget(m, B_LIVE);
 }

@@ -34,7 +34,7 @@ struct model_rules {
     int64_t weight, floor, spread_pct, utilization_pct, breaker_failures, reserve;
     uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
     uint64_t breaker_open, reserve_after, shed_target, shed_interval;
-    bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once;
+    bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once, fail_fast;
     uint32_t validate_on, respects_min, breaker_counts;
     int64_t said_waiting; /* max_waiting, if it was said: else it follows max_live */
 };
@@ -69,7 +69,7 @@ struct model_slot {
 };
 
 enum model_grant { G_WAIT, G_SLOT, G_PERMIT, G_NO };
-enum model_budget { B_NONE, B_LENT, B_CREATING, B_LIVE };
+enum model_budget { B_NONE, B_LENT, B_CREATING, B_TOKEN, B_LIVE };
 
 struct model_request {
     bool active, waiting, waited, holds_lent, at_once;
@@ -97,6 +97,7 @@ struct model_key {
     int64_t failures, use_failures; /* in a row */
     uint64_t back_off;              /* no creation before */
     bool tripped, probing;          /* the circuit is open; its one probe is under way */
+    bool refused;                   /* no creation until told otherwise */
     uint64_t open_until;
     int last_code, kept_code[MODEL_SLOTS], kept; /* failures to be told to others ... */
     uint64_t last_until;                         /* ... the last one until then */
@@ -110,10 +111,16 @@ struct model_frame {
     int base, first, end;
 };
 
+/* A moment between two nanoseconds: so many parts after ns; create_rate of them are one. */
+struct model_moment {
+    uint64_t ns, part;
+};
+
 struct model {
     /* what was said at open */
     struct model_rules rules;
     int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
+    int64_t create_rate, create_burst; /* NO_LIMIT: creations may begin at any time */
     bool evicts, by_arrival, has_validate, has_reset;
     bool on_loop;  /* the thread is an event loop's: nobody stands by while the driver works */
     bool stepping; /* it looks at a request: what the driver is to do is posted to it */
@@ -123,6 +130,8 @@ struct model {
     int (*choose)(void *ctx, int n);
     void *ctx;
 
+    struct model_moment arrival; /* evenly spaced, the next creation would be due then */
+    uint64_t took, look;         /* the latest began; upkeep comes for the next one */
     uint64_t now, stamps, returns, opens, serials, appeared;
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];
@@ -153,6 +162,7 @@ void model_job_done(struct model *m, int slot, int status); /* of one that is pe
 int64_t model_invalidate(struct model *m, uint64_t serial);
 int64_t model_invalidate_key(struct model *m, int key); /* NOBODY: every key */
 int model_limits_set(struct model *m, int key, const kp_limits *limits); /* NOBODY: every key */
+int model_retry_now(struct model *m, int key); /* NOBODY: every key */
 int64_t model_keep(struct model *m);
 int64_t model_close_now(struct model *m);
 void model_misuse(struct model *m);

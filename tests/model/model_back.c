@@ -98,6 +98,7 @@ static void inherit(struct model *m, int slot, int heir, int sponsor)
     } else {
         m->slot[slot].state = M_FREE;
         m->key[heir].probing = false;
+        m_token_back(m);
     }
     m_settle(m, heir);
 }
@@ -372,12 +373,14 @@ static void remember(const struct model *m, struct model_key *k, int code, bool 
         k->tripped = true;
         k->open_until = m_later(m->now, rules->breaker_open);
     }
-    if (rules->cache_once && background && k->kept < rules->max_live) {
+    if (k->refused && code != KP_EREFUSED) return; /* what refused stays the cause */
+    k->refused = code == KP_EREFUSED;
+    if (rules->cache_once && background && !k->refused && k->kept < rules->max_live) {
         k->kept_code[k->kept++] = code;
         return;
     }
     k->last_code = code;
-    k->last_until = rules->cache_once || !rules->cache_failure
+    k->last_until = rules->cache_once || !rules->cache_failure || k->refused
                         ? 0
                         : m_later(m->now, rules->cache_failure);
 }

@@ -148,11 +148,15 @@ static bool check(struct model *m, struct model_request *r)
 /* Why not: what bound, how long it waited, and the key at this moment. */
 static void explain(const struct model *m, struct model_request *r)
 {
+    const struct model_key *k = &m->key[r->key];
     kp_why *why = &r->why;
 
     why->code = r->code;
     snprintf(why->limit, sizeof why->limit, "%s", r->bound);
     why->waited_ms = (int64_t)((m->now - r->began) / 1000000);
+    uint64_t at = k->tripped ? k->open_until : k->back_off;
+    if (strcmp(r->bound, "budget.create_rate") == 0) at = m_token_at(m, m->now);
+    why->retry_after_ms = at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;
     for (int i = 0; i < MODEL_REQUESTS; i++)
         why->ahead += m->request[i].waiting && m->request[i].key == r->key &&
                       m_before(m, i, (int)(r - m->request));

@@ -75,6 +75,13 @@ int64_t m_promised(const struct model *m, int key)
     return n;
 }
 
+bool m_may_return(const struct model *m, int key)
+{
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].state == M_LENT && m->slot[i].key == key && !m->slot[i].doomed) return true;
+    return false;
+}
+
 int m_oldest_idle(const struct model *m, int key)
 {
     int oldest = NOBODY;

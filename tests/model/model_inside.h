@@ -21,6 +21,7 @@ int64_t m_lent(const struct model *m, int key); /* what max_lent counts */
 int64_t m_promised(const struct model *m, int key);
 int64_t m_leases(const struct model *m, int key);
 int m_borrowers(const struct model_slot *s);
+bool m_may_return(const struct model *m, int key); /* something lent may */
 int m_oldest_idle(const struct model *m, int key);
 int m_newest_idle(const struct model *m, int key);
 
@@ -34,6 +35,7 @@ void m_no(struct model_request *r, int code, const char *limit);
 void m_open_seats(struct model *m, int slot); /* others may share it, if there is a seat left */
 int m_take_seat(struct model *m, int slot);
 bool m_may_take(const struct model *m, enum model_budget budget, int key);
+bool m_first_for_token(const struct model *m, int key);
 bool m_before(const struct model *m, int a, int b); /* of two requests of a key: is a first? */
 bool m_creator_waits(const struct model *m, int key);
 
@@ -45,6 +47,12 @@ void m_look_up(struct model *m, struct model_request *r);
 bool m_run(struct model *m, struct model_request *r); /* true: it is over, but for these two */
 void m_tell(struct model *m, struct model_request *r);
 bool m_over(struct model *m, struct model_request *r);
+
+/* the line of creations (model_rate.c) */
+uint64_t m_token_at(const struct model *m, uint64_t now); /* when the next one may begin */
+void m_token_take(struct model *m, uint64_t now);
+void m_token_back(struct model *m); /* it never came to the driver */
+uint64_t m_token_look(struct model *m, uint64_t now);
 
 /* event loops (model_loop.c) */
 void m_rouse(struct model *m, struct model_request *r);

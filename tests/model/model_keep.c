@@ -169,13 +169,14 @@ void m_want_more(struct model *m, int key)
     m_file_key(m, key, m->now);
 }
 
-static bool may_refill(const struct model *m, int key)
+static bool may_refill(const struct model *m, int key, uint64_t now)
 {
     const struct model_key *k = &m->key[key];
 
     return !m_creator_waits(m, key) && !k->tripped && m->now >= k->back_off &&
            m_count(m, key, M_CREATING) < (k->failures ? 1 : k->rules.max_creating) &&
-           m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key);
+           m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
+           m_token_at(m, now) == now && m_first_for_token(m, key);
 }
 
 /* One at a time, then everybody else gets a turn. */
@@ -186,13 +187,16 @@ static void refill(struct model *m, int key, uint64_t now)
     if (!k->refill) return;
     if (m_wanted(m, key, k->warm) == 0) {
         k->refill = k->warm = false;
+    } else if (k->refused) {
+        return; /* until it is told to try again */
     } else if (now < k->back_off) {
         m_file_key(m, key, k->back_off);
-    } else if (!may_refill(m, key)) {
-        m_file_key(m, key, now + SECOND);
+    } else if (!may_refill(m, key, now)) {
+        m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, now) : now + SECOND);
     } else {
         int64_t failures = k->failures;
         int slot = m_permit(m, key);
+        m_token_take(m, now);
         int64_t wanted = m_wanted(m, key, k->warm);
         m_create(m, key, slot, NOBODY);
         if (k->failures > failures && k->back_off == 0 && !k->rules.cache_once)

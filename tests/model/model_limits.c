@@ -55,6 +55,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     if (said->over_idle) rules->drop_oldest = said->over_idle == KP_DROP_OLDEST;
     if (said->validate_on) rules->validate_on = (uint32_t)said->validate_on;
     if (said->breaker_counts) rules->breaker_counts = (uint32_t)said->breaker_counts;
+    if (said->fail_fast) rules->fail_fast = said->fail_fast == 1;
     if (said->respects_min) rules->respects_min = (uint32_t)said->respects_min;
     rules->max_waiting = rules->said_waiting >= 0      ? rules->said_waiting
                          : rules->max_live == NO_LIMIT ? NO_LIMIT
@@ -66,6 +67,7 @@ bool m_contradicts(const struct model_rules *rules)
     return rules->min_live > rules->max_live || rules->min_idle > rules->max_idle ||
            rules->min_idle > rules->max_live || rules->floor > rules->max_live ||
            rules->retry_first > rules->retry_max ||
+           (rules->fail_fast && (rules->retry || rules->retry_first == 0)) ||
            (rules->wait_lifo && rules->shed_target != FOREVER);
 }
 
@@ -118,6 +120,7 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
 
     k->rules = *rules;
     k->lacks = B_NONE;
+    k->refused = false;
     if (k->used_at == 0) k->used_at = m->now;
     m_settle(m, key);
     while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) > rules->max_live ||
@@ -171,6 +174,35 @@ int model_limits_set(struct model *m, int key, const kp_limits *limits)
     if (m->closed) return KP_ECLOSED;
     if (key == NOBODY) return set_all(m, limits);
     return m->key[key].in_use ? set_one(m, key, limits, false, false) : KP_ENOTFOUND;
+}
+
+/* ---- trying again ---------------------------------------------------------------------------- */
+
+static void retry_one(struct model *m, int key)
+{
+    struct model_key *k = &m->key[key];
+
+    k->interest++;
+    k->failures = k->use_failures = 0;
+    k->kept = 0;
+    k->back_off = k->last_until = 0;
+    k->tripped = k->probing = k->refused = false;
+    if (k->rules.eager) k->refill = true;
+    m_file_key(m, key, m->now);
+    m_settle(m, key);
+    m_do(m);
+    m_lose_interest(m, key, k->used_at);
+}
+
+int model_retry_now(struct model *m, int key)
+{
+    if (m->closed) return KP_ECLOSED;
+    if (key != NOBODY && !m->key[key].in_use) return KP_ENOTFOUND;
+    if (key != NOBODY) retry_one(m, key);
+    for (int k = m_next_key(m, 0); key == NOBODY && k != NOBODY;
+         k = m_next_key(m, m->key[k].appeared))
+        retry_one(m, k);
+    return 0;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -233,6 +265,8 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
     m->budget_creating = budget(b->max_creating);
     m->budget_waiting = budget(b->max_waiting);
     m->budget_keys = budget(b->max_keys);
+    m->create_rate = budget(b->create_rate);
+    m->create_burst = b->create_burst ? b->create_burst : m->create_rate;
     m->evicts = b->evict_other_keys != KP_OFF;
     m->by_arrival = b->across == KP_ACROSS_ARRIVAL;
     m->has_validate = options->driver.validate != NULL;

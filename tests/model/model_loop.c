@@ -55,6 +55,7 @@ static void decline(struct model *m, struct model_request *r)
     } else if (grant == G_PERMIT) {
         k->probing = false;
         r->holds_lent = false;
+        m_token_back(m);
         if (r->victim != NOBODY) { /* it goes all the same */
             k->promised--;
             m->todo.slot[m->todo.end++] = r->victim;

@@ -170,6 +170,14 @@ static void op_invalidate_key(const struct op *op)
                    model_invalidate_key(&the.model, every ? NOBODY : op->key));
 }
 
+static void op_retry(const struct op *op)
+{
+    bool every = op->fate % 4 == 0;
+    int real = kp_retry_now(the.pool, every ? KP_EVERY_KEY : name_of(op->key));
+
+    compare_number("kp_retry_now", real, model_retry_now(&the.model, every ? NOBODY : op->key));
+}
+
 static void op_limits(const struct op *op, int key)
 {
     int real =
@@ -250,6 +258,7 @@ static void operate(const struct op *op)
     case OP_INVALIDATE_KEY: op_invalidate_key(op); break;
     case OP_LIMITS: op_limits(op, op->key); break;
     case OP_LIMITS_ALL: op_limits(op, NOBODY); break;
+    case OP_RETRY: op_retry(op); break;
     case OP_REUSE:
     case OP_REPORT: op_lease(op); break;
     case OP_ADD: op_add(op); break;

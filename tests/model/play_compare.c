@@ -27,8 +27,8 @@ const char *other_why(const kp_why *real, const kp_why *model)
     if (strcmp(real->limit, model->limit) != 0) return "limit";
 #define SAME(field)                                                                                \
     if (real->field != model->field) return #field;
-    SAME(code) SAME(waited_ms) SAME(ahead) SAME(live) SAME(creating) SAME(idle) SAME(lent)
-    SAME(closing) SAME(waiting)
+    SAME(code) SAME(waited_ms) SAME(retry_after_ms) SAME(ahead) SAME(live) SAME(creating)
+    SAME(idle) SAME(lent) SAME(closing) SAME(waiting)
 #undef SAME
     return NULL;
 }

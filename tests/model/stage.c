@@ -86,7 +86,7 @@ static int answer(struct calls *calls, kp_job_kind kind, uint64_t serial, int ke
     if ((kind == KP_JOB_CREATE || the.setup->on_loop) && bits % 100 < the.setup->pending_pct)
         return KP_PENDING;
     if (bits / 100 % 100 >= the.setup->bad_pct) return 0;
-    return bits / 10000 % 4 == 0 ? KP_EREFUSED : -5;
+    return bits / 10000 % 12 == 0 ? KP_EREFUSED : -5;
 }
 
 bool same_call(int i)

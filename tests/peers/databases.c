@@ -210,7 +210,7 @@ static void hikaris_waiters_that_nobody_tells_of_the_shutdown(void **state)
 static void commons_pools_room_that_goes_with_an_error(void **state)
 {
     static const kp_line lines[] = { { .status = -1, .times = 50 }, { .status = INT32_MIN + 1 },
-                                     { .status = KP_EREFUSED }, { .status = KP_EAGAIN }, { 0 } };
+                                     { .status = KP_EAGAIN }, { .status = KP_EREFUSED }, { 0 } };
     const kp_script script = { .create = lines };
     struct house h;
     kp_lease lease;
@@ -220,7 +220,7 @@ static void commons_pools_room_that_goes_with_an_error(void **state)
     o.budget.max_live = 1;
     house_open(&h, &o);
     for (int i = 0; i < 53; i++)
-        HOUSE_IS(&h, house_fails(&h, "a", 10), i == 51 ? KP_EREFUSED : KP_ECREATE);
+        HOUSE_IS(&h, house_fails(&h, "a", 10), i == 52 ? KP_EREFUSED : KP_ECREATE);
     lease = house_get(&h, "b");
     house_release(&h, &lease);
     house_close(&h);

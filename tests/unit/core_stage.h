@@ -91,6 +91,7 @@ static inline void stage_open(struct stage *s)
     kp__budget_init(&core->live, "budget.max_live", KP__UNBOUND, KP__POOL);
     kp__budget_init(&core->lent, "budget.max_lent", KP__UNBOUND, KP__LENDING);
     kp__budget_init(&core->creating, "budget.max_creating", KP__UNBOUND, KP__MAKING);
+    kp__rate_init(&core->rate, KP__UNBOUND, KP__UNBOUND);
     kp__timers_init(&core->slots_due);
     kp__timers_init(&core->keys_due);
     kp__todo_init(&s->todo, &s->world);

@@ -166,10 +166,7 @@ static void options_that_contradict_each_other_must_be_refused(void **state)
     o.limits.reserved[9] = 1;
     refused(o, "limits.reserved");
     o = s.options;
-    o.limits.reserved0 = 1;
-    refused(o, "limits.reserved");
-    o = s.options;
-    o.budget.reserved[7] = 1;
+    o.budget.reserved[5] = 1;
     refused(o, "budget.reserved");
     o = s.options;
     o.budget.max_live = 4;

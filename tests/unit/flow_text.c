@@ -40,13 +40,14 @@
     X(excess_check, "get,return", KP_CHECK_GET | KP_CHECK_RETURN)                       \
     X(age_check, "get|keeper", KP_CHECK_GET | KP_CHECK_KEEPER)                          \
     X(validate_on, "return", KP_CHECK_RETURN) X(respects_min, "none", KP_KIND_NONE)     \
-    X(breaker_counts, "create,use", KP_BREAK_CREATE | KP_BREAK_USE)
+    X(breaker_counts, "create,use", KP_BREAK_CREATE | KP_BREAK_USE) X(fail_fast, "on", 1)
 
 #define BUDGETS(X)                                                                      \
     X(max_live, "100", 100) X(max_lent, "1k", 1000) X(max_idle, "none", KP_NONE)        \
     X(max_creating, "8", 8) X(max_waiting, "unlimited", KP_UNLIMITED) X(max_keys, "1M", 1000000) \
     X(group_max_live[0], "5", 5) X(group_max_live[1], "6", 6)                           \
-    X(evict_other_keys, "off", KP_OFF) X(across, "arrival", KP_ACROSS_ARRIVAL)
+    X(evict_other_keys, "off", KP_OFF) X(across, "arrival", KP_ACROSS_ARRIVAL)          \
+    X(create_rate, "50", 50) X(create_burst, "1k", 1000)
 
 #define WHOLE_64(X)                                                                     \
     X(threads, "none", KP_NONE) X(deadline_ms, "5s", 5000) X(keep_every_ms, "1s", 1000) \
@@ -80,8 +81,8 @@ static const struct field fields[] = {
 
 /* A field that is added to a struct and not to these lists does not compile. */
 #define X(name, text, value) +sizeof(((kp_limits *)0)->name)
-_Static_assert(LIMITS_64(X) LIMITS_32(X) +sizeof(((kp_limits *)0)->reserved0) +
-                   sizeof(((kp_limits *)0)->reserved) == sizeof(kp_limits), "all of kp_limits");
+_Static_assert(LIMITS_64(X) LIMITS_32(X) +sizeof(((kp_limits *)0)->reserved) == sizeof(kp_limits),
+               "all of kp_limits");
 #undef X
 #define X(name, text, value) +sizeof(((kp_budget *)0)->name)
 _Static_assert(BUDGETS(X) +sizeof(((kp_budget *)0)->reserved) == sizeof(kp_budget),

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The bucket of tokens behind budget.create_rate. Arithmetic only; who gets one is decided in
+ * decide.c, for a request, and in permit.c, for the background.
+ */
+#include "core/rate.h"
+
+#include "base/check.h"
+#include "core/rules.h"
+
+void kp__rate_init(struct kp__rate *rate, int64_t per_s, int64_t burst)
+{
+    *rate = (struct kp__rate){ .per_s = per_s == KP__UNBOUND ? 0 : (uint64_t)per_s };
+    kp__budget_init(&rate->budget, "budget.create_rate", 0, KP__TOKENS);
+    if (rate->per_s) rate->most = rate->parts = (uint64_t)burst * KP__TOKEN; /* below 2^61 */
+}
+
+/* In the bucket at `now`, or at the time of the latest look: a call may know an older one. */
+static uint64_t parts_at(const struct kp__rate *rate, uint64_t now)
+{
+    uint64_t span = now > rate->at ? now - rate->at : 0;
+
+    if (span > (rate->most - rate->parts) / rate->per_s) return rate->most;
+    return rate->parts + span * rate->per_s;
+}
+
+uint64_t kp__token_at(const struct kp__rate *rate, uint64_t now)
+{
+    if (parts_at(rate, now) >= KP__TOKEN) return now;
+    /* it is less than one since then */
+    return rate->at + (KP__TOKEN - rate->parts + rate->per_s - 1) / rate->per_s;
+}
+
+void kp__token_take(struct kp__rate *rate, uint64_t now)
+{
+    if (!rate->per_s) return;
+    KP__DCHECK(parts_at(rate, now) >= KP__TOKEN);
+    rate->parts = parts_at(rate, now) - KP__TOKEN;
+    if (now > rate->at) rate->at = now;
+}
+
+void kp__token_back(struct kp__rate *rate)
+{
+    if (!rate->per_s) return;
+    rate->parts += KP__TOKEN;
+    if (rate->parts > rate->most) rate->parts = rate->most;
+}
+
+uint64_t kp__token_look(struct kp__rate *rate, uint64_t now)
+{
+    uint64_t at = kp__token_at(rate, now);
+
+    if (rate->look < at) rate->look = at;
+    at = rate->look;
+    rate->look += (KP__TOKEN + rate->per_s - 1) / rate->per_s;
+    return at;
+}

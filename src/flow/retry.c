@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kp_retry_now: nothing is held against a key any more that its failed creates brought upon it.
+ */
+#include "flow/flow.h"
+
+static void retry_sub(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    bool tripped = sub->rare->health.tripped;
+
+    kp__forgive(&pool->core, sub, kp__time(pool), todo);
+    kp__tell(pool, todo); /* who warms it need not wait */
+    kp__do(pool, todo);
+    if (!tripped) return;
+    kp__step_out(pool, todo);
+    kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
+    kp__step_in(pool);
+}
+
+int kp_retry_now(kp_pool *door, kp_key key)
+{
+    struct kp__todo todo;
+    struct kp__subpool *sub;
+    int code;
+    struct kp__pool *pool =
+        kp__enter_with(door, key, true, "kp_retry_now: pool is NULL", NULL, &code);
+
+    if (!pool) return code;
+    kp__todo_init(&todo, pool->world);
+    if (pool->core.phase != KP__OPEN) {
+        code = KP_ECLOSED;
+    } else if (kp__every_key(key)) {
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            retry_sub(pool, sub, &todo);
+    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+        retry_sub(pool, sub, &todo);
+        kp__lose_interest(pool, sub, sub->used_at);
+    }
+    kp__leave(pool, &todo);
+    return code;
+}

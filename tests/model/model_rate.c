@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's line of creations over all keys: the generic cell rate algorithm as virtual
+ * scheduling (ITU-T I.371), with fractions. Were creations evenly spaced, the next one would be due
+ * at `arrival`; it may begin a burst less one before that. What the pool keeps instead, a bucket,
+ * is in src/core/rate.c: two forms of one rule.
+ */
+#include "model_inside.h"
+
+#define SECOND UINT64_C(1000000000)
+
+static bool earlier(struct model_moment a, struct model_moment b)
+{
+    return a.ns != b.ns ? a.ns < b.ns : a.part < b.part;
+}
+
+/* So many times the space between two. */
+static struct model_moment spaces(const struct model *m, int64_t n)
+{
+    uint64_t rate = (uint64_t)m->create_rate, seconds = (uint64_t)n * SECOND;
+
+    return (struct model_moment){ seconds / rate, seconds % rate };
+}
+
+static struct model_moment plus(const struct model *m, struct model_moment a,
+                                struct model_moment b)
+{
+    uint64_t rate = (uint64_t)m->create_rate, part = a.part + b.part;
+
+    return (struct model_moment){ a.ns + b.ns + part / rate, part % rate };
+}
+
+static struct model_moment minus(const struct model *m, struct model_moment a,
+                                 struct model_moment b)
+{
+    uint64_t borrowed = a.part < b.part;
+
+    return (struct model_moment){ a.ns - b.ns - borrowed,
+                                  a.part + borrowed * (uint64_t)m->create_rate - b.part };
+}
+
+uint64_t m_token_at(const struct model *m, uint64_t now)
+{
+    if (m->create_rate == NO_LIMIT) return now;
+    struct model_moment early = spaces(m, m->create_burst - 1);
+    struct model_moment then = { now > m->took ? now : m->took, 0 }; /* upkeep's may be older */
+    if (!earlier(plus(m, then, early), m->arrival)) return now;
+    struct model_moment at = minus(m, m->arrival, early);
+    return at.ns + (at.part > 0);
+}
+
+void m_token_take(struct model *m, uint64_t now)
+{
+    struct model_moment then = { now, 0 };
+
+    if (m->create_rate == NO_LIMIT) return;
+    if (now > m->took) m->took = now;
+    if (earlier(m->arrival, then)) m->arrival = then;
+    m->arrival = plus(m, m->arrival, spaces(m, 1));
+}
+
+void m_token_back(struct model *m)
+{
+    if (m->create_rate == NO_LIMIT) return;
+    m->arrival = minus(m, m->arrival, spaces(m, 1));
+}
+
+uint64_t m_token_look(struct model *m, uint64_t now)
+{
+    uint64_t at = m_token_at(m, now), rate = (uint64_t)m->create_rate;
+
+    if (at < m->look) at = m->look;
+    m->look = at + (SECOND + rate - 1) / rate;
+    return at;
+}
