@@ -110,12 +110,6 @@ bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
     return owed(core, budget, sub, true);
 }
 
-bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
-{
-    return budget->used < budget->cap &&
-           (core->starved == 0 || !kp__budget_outranked(core, budget, sub));
-}
-
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
 {
     for (int i = 0; i < 2; i++) {

@@ -70,10 +70,8 @@ struct kp__contest {
 void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
                      enum kp__place place);
 
-/* May this subpool take a permit now: is there one, and is nobody starved who ranks before it? */
-bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
-
-/* The same of all that a new resource counts in: the pool's live budget, and its groups'. */
+/* May this subpool take a permit now (kp__budget_may_take, core.h) of all that a new resource
+ * counts in: the pool's live budget, and its groups'? */
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub);
 
 /* Somebody starved ranks before this subpool. */

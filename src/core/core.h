@@ -57,7 +57,6 @@ struct kp__core {
 
     uint64_t now; /* of the latest decision that was told the time */
     struct kp__budget live, lent, creating;
-    struct kp__rate rate; /* of creations that begin */
     uint32_t starved;   /* subpools in their heaps */
     uint64_t contended; /* since when there has been one */
     struct kp__usual usual[KP__MEASURES];
@@ -71,12 +70,21 @@ struct kp__core {
     struct kp__seldom seldom;
     uint64_t misuses, keys_made, keys_forgotten;
     uint32_t era; /* ends whenever somebody waits for the leases of before (kp_drain) */
+    struct kp__rate rate; /* of creations that begin */
 };
 
 /* Count what this key held until now. Before each change of what it holds. */
 static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
 {
     if (core->starved) kp__account_now(core, sub);
+}
+
+/* May this subpool take a permit now: is there one, and is nobody starved who ranks before it? */
+static inline bool kp__budget_may_take(struct kp__core *core, struct kp__budget *budget,
+                                       struct kp__subpool *sub)
+{
+    return budget->used < budget->cap &&
+           (core->starved == 0 || !kp__budget_outranked(core, budget, sub));
 }
 
 /* After its counts changed: can room be made of what it has? Only where a budget may want it. */

@@ -200,14 +200,16 @@ static bool needs_creation(const struct look *l)
     return node == NULL;
 }
 
-/* No creation may begin. With a `code`: whom nothing else can help is told, with the cause; the
- * others wait. */
-static enum verdict barred(struct look *l, int code, const char *limit, uint64_t again)
+/* No creation may begin. If there is a code for that, whom nothing else can help is told, with the
+ * cause; the others wait. */
+static enum verdict barred(struct look *l, const char *limit, uint64_t again)
 {
-    const struct kp__failure *last = l->sub->rare->health.last;
+    const struct kp__health *h = &l->sub->rare->health;
+    bool down = l->sub->rules->fail_fast && h->failures > 0;
+    int code = h->refused ? KP_EREFUSED : down ? KP_ECREATE : 0;
 
-    if (!code || !needs_creation(l)) return lacks(l, limit, NULL, again);
-    if (last) kp__blame(l->request, last);
+    if (code == 0 || !needs_creation(l)) return lacks(l, limit, NULL, again);
+    if (h->last) kp__blame(l->request, h->last);
     return answer_no(l, code, limit);
 }
 
@@ -215,20 +217,18 @@ static enum verdict healthy(struct look *l)
 {
     const struct kp__rules *r = l->sub->rules;
     const struct kp__health *h = &l->sub->rare->health;
-    int down = r->fail_fast && h->failures ? KP_ECREATE : 0;
 
-    if (h->refused) return barred(l, KP_EREFUSED, "driver.create", KP__NEVER);
+    if (h->refused) return barred(l, "driver.create", KP__NEVER);
     enum verdict v = told_before(l);
     if (v != GO_ON) return v;
     if (h->tripped && (l->now < h->open_until || h->probing)) {
         if (h->last) kp__blame(l->request, h->last);
         return answer_no(l, KP_EBREAKER, "breaker_failures");
     }
-    if (!h->tripped && l->now < h->back_off)
-        return barred(l, down, "retry_first_ms", h->back_off);
+    if (!h->tripped && l->now < h->back_off) return barred(l, "retry_first_ms", h->back_off);
     if ((int64_t)l->sub->count[KP__CREATING] + l->sub->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
-        return barred(l, down, "max_creating", KP__NEVER);
+        return barred(l, "max_creating", KP__NEVER);
     return GO_ON;
 }
 
@@ -346,7 +346,7 @@ static enum verdict take_permit(struct look *l)
     if ((v = room_in_budgets(l, &victim)) != GO_ON) return v;
     if (!l->request->holds_lent) kp__lent_take(l->core, sub);
     l->request->holds_lent = true;
-    kp__token_take(&l->core->rate, l->now);
+    if (l->core->rate.per_s) kp__token_take(&l->core->rate, l->now);
     if (victim) {
         kp__promise(l->core, sub, victim);
         for (struct kp__slot *s = victim; s; s = s->errand->victim.next) {

@@ -15,12 +15,14 @@ void kp__rate_init(struct kp__rate *rate, int64_t per_s, int64_t burst)
     if (rate->per_s) rate->most = rate->parts = (uint64_t)burst * KP__TOKEN; /* below 2^61 */
 }
 
-/* In the bucket at `now`, or at the time of the latest look: a call may know an older one. */
+/* In the bucket at `now`, or at the time of the latest look: a call may know an older one. What has
+ * come in the very nanosecond in which it became full is not lost, because nobody could come for it
+ * sooner; so the line is kept also where a token takes no whole number of them. */
 static uint64_t parts_at(const struct kp__rate *rate, uint64_t now)
 {
-    uint64_t span = now > rate->at ? now - rate->at : 0;
+    uint64_t room = rate->most - rate->parts, span = now > rate->at ? now - rate->at : 0;
 
-    if (span > (rate->most - rate->parts) / rate->per_s) return rate->most;
+    if (span > (room + rate->per_s - 1) / rate->per_s) return rate->most;
     return rate->parts + span * rate->per_s;
 }
 

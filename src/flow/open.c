@@ -32,6 +32,8 @@ static int check_rate(const kp_budget *b, kp_why *why)
 {
     int code = check_count(b->create_rate, "budget.create_rate", 1, why);
 
+    if (code == 0 && b->create_rate > 1000000000)
+        return kp__refused(why, "budget.create_rate", "at most one in a nanosecond");
     if (code != 0 || b->create_burst == 0) return code;
     if (b->create_burst == KP_UNLIMITED)
         return kp__refused(why, "budget.create_burst", "without a bound there is no rate");

@@ -100,7 +100,8 @@ static void a_burst_without_a_rate_and_a_rate_of_nothing_must_be_refused(void **
     REFUSED_BUDGET("budget.create_burst", .create_burst = KP_UNLIMITED, .create_rate = 5);
     REFUSED_BUDGET("budget.create_burst", .create_burst = KP_NONE, .create_rate = 5);
     REFUSED_BUDGET("budget.create_burst", .create_burst = -1, .create_rate = 5);
-    open_pool(f, (kp_options){ .budget = { .create_rate = INT32_MAX - 1, .create_burst = 1 } });
+    REFUSED_BUDGET("budget.create_rate", .create_rate = 1000000001);
+    open_pool(f, (kp_options){ .budget = { .create_rate = 1000000000, .create_burst = 1 } });
 }
 
 static void lifo_with_shedding_must_be_refused(void **state)

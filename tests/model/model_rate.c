@@ -55,14 +55,17 @@ void m_token_take(struct model *m, uint64_t now)
 
     if (m->create_rate == NO_LIMIT) return;
     if (now > m->took) m->took = now;
-    if (earlier(m->arrival, then)) m->arrival = then;
+    struct model_moment next = { m->arrival.ns + 1, m->arrival.part };
+    if (!earlier(then, next)) m->arrival = then; /* by less: it came as soon as it could */
     m->arrival = plus(m, m->arrival, spaces(m, 1));
 }
 
 void m_token_back(struct model *m)
 {
     if (m->create_rate == NO_LIMIT) return;
+    struct model_moment took = { m->took, 0 };
     m->arrival = minus(m, m->arrival, spaces(m, 1));
+    if (earlier(m->arrival, took)) m->arrival = took;
 }
 
 uint64_t m_token_look(struct model *m, uint64_t now)

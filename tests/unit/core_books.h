@@ -162,7 +162,8 @@ static inline bool stage_could_create(const struct stage *s, const struct kp__su
     const struct kp__core *core = &s->core;
 
     if (!kp__queue_first(sub, KP__EITHER) && !kp__queue_first(sub, KP__FRESH)) return false;
-    if (!core->can_create || h->tripped || s->now < h->back_off) return false;
+    if (!core->can_create || h->tripped || h->refused || s->now < h->back_off) return false;
+    if (kp__token_lacks(&core->rate, s->now)) return false;
     if (stage_lent(s) >= core->lent.cap || sub->lent_permits >= r->max_lent) return false;
     if (sub->count[KP__CREATING] + sub->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
@@ -231,7 +232,7 @@ static inline void stage_check(struct stage *s)
     assert_int_equal(core->creating.used, (int64_t)count[KP__CREATING] + promised);
     assert_int_equal(core->live.evictable.count, spare);
     uint64_t heaps = core->live.starved.count + core->lent.starved.count +
-                     core->creating.starved.count;
+                     core->creating.starved.count + core->rate.budget.starved.count;
     for (int i = 0; i < STAGE_GROUPS; i++) heaps += s->groups[i].budget.starved.count;
     assert_int_equal(heaps, starved);
     stage_count_groups(s);
