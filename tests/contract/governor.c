@@ -106,7 +106,9 @@ static void only_creations_must_need_tokens(void **state)
 static void out_of_memory_must_give_the_token_back(void **state)
 {
     (void)state;
-    open_stage((kp_options){ .budget = { .create_rate = 1, .create_burst = 1 } }, NULL);
+    open_stage((kp_options){ .budget = { .create_rate = 1, .create_burst = 1 },
+                             .limits = { .sharing = 2 } }, /* memory for each */
+               NULL);
     kp_lease lease = take("a");
     kp_sim_pass_ms(the.sim, 1000);
     struct getter g = { .key = "b", .within_ms = 10 };

@@ -56,7 +56,8 @@
 #define WHOLE_32(X)                                                                     \
     X(on_fork, "fresh", KP_FORK_FRESH) X(on_misuse_abort, "on", 1)
 
-#define WHOLE_LATER(X) X(hits, "locked", KP_HITS_LOCKED) /* behind the pointers */
+#define WHOLE_LATER(X) X(hits, "locked", KP_HITS_LOCKED) \
+    X(on_deadlock, "refuse", KP_DEADLOCK_REFUSE) /* behind the pointers */
 
 struct field {
     const char *name, *text;
@@ -92,7 +93,7 @@ _Static_assert(BUDGETS(X) +sizeof(((kp_budget *)0)->reserved) == sizeof(kp_budge
 _Static_assert(offsetof(kp_options, world) - offsetof(kp_options, threads) ==
                    0 WHOLE_64(X) WHOLE_32(X), "all numbers of kp_options");
 _Static_assert(sizeof(kp_options) - offsetof(kp_options, hits) ==
-                   sizeof(((kp_options *)0)->reserved0) WHOLE_LATER(X), "and those behind");
+                   0 WHOLE_LATER(X), "and those behind");
 #undef X
 
 enum { FIELDS = sizeof fields / sizeof *fields };
