@@ -87,16 +87,28 @@ static void call_back(int where)
     *calling = false;
 }
 
+/* No more creates than the line allows have begun by now. */
+static void keep_to_the_line(void)
+{
+    int begun = ex_add(&g.begun, 1);
+    uint64_t ms = ex_now_ms() - g.opened_ms;
+
+    if ((uint64_t)(begun - 1) * 1000 > ms * (uint64_t)g.stage.rate)
+        ex_fail("%d creates have begun after %d ms", begun, (int)ms);
+}
+
 static int drive_create(kp_job *job, void **resource)
 {
     int key = ((const char *)job->key.data)[0] - 'a', failure;
 
     called("create");
+    if (g.stage.rate && !ex_is_real()) keep_to_the_line();
     call_back(0);
     cast_counted(key, 1);
     if ((failure = bad(g.bad_creates, g.stage.bad_creates)) != 0) {
         cast_counted(key, -1);
-        return kp_job_fail(job, 10 + failure, "a bad create");
+        int status = kp_job_fail(job, 10 + failure, "a bad create");
+        return g.stage.refuses ? KP_EREFUSED : status;
     }
     if (ex_fault("create")) {
         cast_counted(key, -1);
@@ -254,6 +266,10 @@ void stage_set(const struct stage *stage)
     o.budget.max_live = stage->budget;
     o.budget.max_lent = stage->max_lent;
     o.budget.max_idle = stage->max_idle;
+    if (stage->rate && !ex_is_real()) { /* there, time does not pass */
+        o.budget.create_rate = stage->rate;
+        o.budget.create_burst = 1;
+    }
     o.leak_after_ms = KP_OFF;
     o.forget_key_after_ms = stage->forgets || stage->renewed ? KP_SECONDS(5) : KP_OFF;
     if (stage->loops) o.driver.flags = KP_NEVER_BLOCKS;
@@ -261,6 +277,7 @@ void stage_set(const struct stage *stage)
     if (stage->keeper) o.loop = loops_of(stage->keeper - 1);
     if (stage->hurries) o.driver.cancel = drive_cancel;
     if (stage->nests) o.on_deadlock = KP_DEADLOCK_REFUSE;
+    g.opened_ms = ex_now_ms();
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");
     for (int k = 0; k < KEYS && (stage->known || stage->keeper); k++) {
         kp_key pinned;
@@ -335,7 +352,7 @@ bool stage_stuck(void)
         if (s.idle > 0) ex_fail("I10: lost wake-up: key %s waits beside an idle one", names[k]);
         bool room = (int64_t)s.live < g.stage.max_live;
         if (g.stage.may & (MAY_RESIZE | MAY_ONLY_TAKE)) room = false; /* no saying */
-        if (g.stage.max_lent) room = false;
+        if (g.stage.max_lent || g.stage.rate) room = false; /* a token comes in time */
         if (room && (!g.stage.budget || (int64_t)all.live < g.stage.budget))
             ex_fail("I10: lost wake-up: key %s waits, and there is room to create", names[k]);
     }
@@ -353,6 +370,7 @@ bool cast_explained(int code, int64_t within_ms, uint32_t flags)
     case KP_ECLOSED: return (g.stage.may & MAY_CLOSE) != 0;
     case KP_ENOMEM: return ex_may_fault();
     case KP_ECREATE: return ex_may_fault() || g.stage.bad_creates > 0;
+    case KP_EREFUSED: return g.stage.refuses;
     case KP_EDEADLK: return g.stage.nests && g.leases[ex_self()] > 0;
     default: return false;
     }

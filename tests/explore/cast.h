@@ -40,6 +40,8 @@ struct stage {
     unsigned may, loops; /* loops: a mask of threads that have an event loop */
     int keeper;          /* 1 + the thread whose loop is the pool's keeper; 0: none is */
     bool hurries;        /* has driver.cancel */
+    int rate;            /* so many creates may begin in a second, one at once */
+    bool refuses;        /* a bad create says KP_EREFUSED */
     bool nests;          /* gets within gets: on_deadlock refuses them */
 };
 
@@ -63,6 +65,7 @@ void cast_pass(void); /* what is idle expires, if somebody looks */
 void cast_expire(void);
 void cast_keep(void);
 void cast_resize(int64_t max_live);
+void cast_retry(void);
 void cast_close(kp_close_mode mode);
 void cast_warm(int key);
 void cast_add(int key);

@@ -37,6 +37,8 @@ struct ghosts {
     int warmed;                    /* made, and gone, before main took what it holds */
     int misuses, out; /* out: what the last close said */
     int sized;        /* limits_for of key 0 */
+    int begun;        /* creates, where they have a rate */
+    uint64_t opened_ms;
     uint64_t late_ms;              /* the latest time-out was so late */
     uint32_t bad_creates[BAD], bad_checks[BAD], bad_destroys[BAD], called_back[3];
     bool calling[EX_THREADS + 1];

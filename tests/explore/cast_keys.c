@@ -124,6 +124,14 @@ void cast_resize(int64_t max_live)
         ex_fail("kp_limits_set: %s", kp_strerror(code));
 }
 
+void cast_retry(void)
+{
+    ex_note("retry now");
+    int code = kp_retry_now(g.pool, cast_key(0));
+    ex_note("retry now: %s", kp_strerror(code));
+    if (!cast_explained(code, KP_OFF, 0)) ex_fail("kp_retry_now: %s", kp_strerror(code));
+}
+
 void cast_close(kp_close_mode mode)
 {
     ex_note("close %d", (int)mode);

@@ -80,6 +80,7 @@ static const struct verb {
     { 'o', "resize_0", resize_0, MAY_RESIZE },
     { 'n', "resize_1", resize_1, MAY_RESIZE },
     { 'u', "resize_2", resize_2, MAY_RESIZE },
+    { 'j', "retry_now", cast_retry, 0 },
     { '0', "close_now", close_now, MAY_CLOSE },
     { '1', "close_wait", close_wait, MAY_CLOSE },
     { '2', "close_drain", close_drain, MAY_CLOSE },
@@ -162,6 +163,10 @@ static const struct stage nested = { .max_live = 1, .nests = true };
 static const struct stage nested_2 = { .max_live = 2, .nests = true };
 static const struct stage nested_in_all = { .max_live = 2, .budget = 2, .nests = true };
 static const struct stage new_key = { .max_live = 1, .fresh = true };
+static const struct stage line = { .max_live = 1, .known = true, .rate = 2 };
+static const struct stage refused = { .max_live = 1, .bad_creates = 1, .refuses = true };
+static const struct stage refused_beside = { .max_live = 2, .held = 1, .bad_creates = 1,
+                                             .refuses = true };
 
 /* Two threads with two operations and more, and what takes longer to look at. */
 static const struct chosen {
@@ -186,6 +191,10 @@ static const struct chosen {
     { "nested, 2 of each key", &nested_2, { "ggbrrr bggrrr", "gggrrr gr" } },
     { "nested, 2 in all", &nested_in_all, { "gbrr bgrr", "ggbrrr br", "gbbrrr bgr" } },
     { "a new key", &new_key, { "gr s", "gr 0", "p 0", "m 0" } },
+    { "two creates a second", &line,
+      { "gr br", "gdgr br", "gd bd", "wr br", "wr vr", "gd m", "gd fr", "gr br0", "SLr br",
+        "SX br", "gd kbr", "gr brs" } },
+    { "the first create is refused", &refused, { "gr gr", "grgr j", "gr jgr", "SLr grj", "m j" } },
     { "two keys, at most 1 lent", &one_lent,
       { "gr br", "grgr br", "grbr brgr", "arar br", "tr brbr", "grtr br", "gr vr", "wr brtr",
         "gd br", "grgr bd", "gr brk", "gr brs", "gr br0", "gr 2br", "fr br", "arar brbr" } },
@@ -220,6 +229,11 @@ static const struct chosen {
       { "gr J", "wr J", "gr gr J", "gr wr J", "wr wr J", "gr tr J", "gr 0 J", "wr 0 J", "gr k J",
         "gr 1 J", "gr 2 J", "m gr J", "gd gr J", "wr M J", "fr gr J" } },
     { "created later, 2 of 2", &later_2, { "gr gr J", "wr gr J", "wr wr J" } },
+    { "two creates a second", &line,
+      { "gr br br", "gd br k", "gr br 0", "SX br gr" } },
+    { "the first create is refused", &refused, { "gr gr j", "gr gr gr", "fr gr j" } },
+    { "the next create is refused, 1 held of 2", &refused_beside,
+      { "gr gr R", "gr R j", "gr gr D", "fr gr R" } },
 }, eventual[] = {
     { "eventual, 1 held of 1", &passing,
       { "grgr R", "gr gr R", "grgr gr R", "gr grgr R", "wr R", "wr grgr R", "wr gr R", "wr wr R",
