@@ -87,22 +87,12 @@ static void call_back(int where)
     *calling = false;
 }
 
-/* No more creates than the line allows have begun by now. */
-static void keep_to_the_line(void)
-{
-    int begun = ex_add(&g.begun, 1);
-    uint64_t ms = ex_now_ms() - g.opened_ms;
-
-    if ((uint64_t)(begun - 1) * 1000 > ms * (uint64_t)g.stage.rate)
-        ex_fail("%d creates have begun after %d ms", begun, (int)ms);
-}
-
 static int drive_create(kp_job *job, void **resource)
 {
     int key = ((const char *)job->key.data)[0] - 'a', failure;
 
     called("create");
-    if (g.stage.rate && !ex_is_real()) keep_to_the_line();
+    cast_begun();
     call_back(0);
     cast_counted(key, 1);
     if ((failure = bad(g.bad_creates, g.stage.bad_creates)) != 0) {

@@ -55,6 +55,7 @@ void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations);
 bool cast_explained(int code, int64_t within_ms, uint32_t flags);
 struct thing *cast_thing(int key); /* a new one */
 void cast_counted(int key, int by);
+void cast_begun(void); /* a create: no more of them than their line allows */
 void cast_books(void);
 void cast_said(int code, int vendor_code);
 void loops_open(unsigned threads); /* a mask: who has a loop */

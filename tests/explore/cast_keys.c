@@ -124,6 +124,15 @@ void cast_resize(int64_t max_live)
         ex_fail("kp_limits_set: %s", kp_strerror(code));
 }
 
+void cast_begun(void)
+{
+    if (g.stage.rate == 0 || ex_is_real()) return;
+    int begun = ex_add(&g.begun, 1);
+    uint64_t ms = ex_now_ms() - g.opened_ms;
+    if ((uint64_t)(begun - 1) * 1000 > ms * (uint64_t)g.stage.rate)
+        ex_fail("%d creates have begun after %d ms", begun, (int)ms);
+}
+
 void cast_retry(void)
 {
     ex_note("retry now");
