@@ -222,7 +222,7 @@ static void write_health(struct text *t, const struct snapshot *s)
     else if (s->failed && s->back_off > s->now)
         add(t, "\n  down for %" PRId64 " ms more: %s", kp__ms_up(s->back_off - s->now), s->cause);
     else if (s->failed)
-        add(t, "\n  down, one create may try: %s", s->cause);
+        add(t, "\n  its latest create failed: %s", s->cause);
 }
 
 static void write_key(struct text *t, const char *name, const struct snapshot *s)

@@ -42,7 +42,7 @@ static void with_fail_fast_a_key_that_is_down_must_tell_its_cause_at_once(void *
     assert_non_null(strstr(text, "connection refused"));
     kp_sim_pass_ms(the.sim, pause);
     (void)kp_explain(the.pool, kp_str("a"), text, sizeof text);
-    assert_non_null(strstr(text, "down, one create may try: connection refused"));
+    assert_non_null(strstr(text, "its latest create failed: connection refused"));
     start(&g[0], "a", 5000); /* the probe */
     (void)kp_sim_settle(the.sim);
     assert_int_equal(ask(&later), KP_ECREATE);
@@ -153,6 +153,7 @@ static void kp_retry_now_must_end_the_pause_and_close_the_circuit(void **state)
 {
     static const kp_line lines[] = { { .status = -1, .times = 2 }, { 0 } };
     struct getter g = { .key = "a", .within_ms = 5000 }, waits;
+    char text[500];
 
     (void)state;
     open_stage((kp_options){ .limits = { .retry_first_ms = 60000, .retry_max_ms = 60000,
@@ -160,6 +161,8 @@ static void kp_retry_now_must_end_the_pause_and_close_the_circuit(void **state)
                lines);
     assert_int_equal(ask(&g), KP_ECREATE);
     assert_int_equal(ask(&g), KP_ECREATE); /* told again */
+    (void)kp_explain(the.pool, kp_str("a"), text, sizeof text);
+    assert_non_null(strstr(text, kp_strerror(KP_ECREATE))); /* the driver said no more */
     assert_int_equal(the.begun, 1);
     assert_int_equal(kp_retry_now(the.pool, kp_str("a")), 0);
     assert_int_equal(ask(&g), KP_ECREATE);

@@ -87,6 +87,8 @@ static void change_limits(void)
 
     (void)!kp_limits_set(l.pool, K("a"), &more, NULL);
     (void)!kp_limits_set(l.pool, KP_EVERY_KEY, &more, NULL);
+    (void)kp_retry_now(l.pool, K("a"));
+    (void)kp_retry_now(l.pool, KP_EVERY_KEY);
 }
 
 static void pin_and_unpin(void)

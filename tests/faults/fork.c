@@ -138,6 +138,7 @@ static void h25_refused(void *arg)
     MUST(kp_warm(h25.pool, &key, 1, KP_IN_S(1)) == KP_EFORKED);
     MUST(kp_keep(h25.pool) == -1);
     MUST(kp_invalidate_key(h25.pool, KP_EVERY_KEY) == 0);
+    MUST(kp_retry_now(h25.pool, KP_EVERY_KEY) == KP_EFORKED);
     MUST(!kp_is_pool(h25.pool));
     kp_on_misuse(hear, NULL);
     kp_release(&h25.lent);

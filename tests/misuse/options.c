@@ -86,6 +86,8 @@ static void to_fail_fast_and_to_wait_must_be_refused(void **state)
     REFUSED_LIMITS("fail_fast", .fail_fast = 2);
     REFUSED_LIMITS("fail_fast", .fail_fast = KP_UNLIMITED);
     open_pool(f, (kp_options){ .limits = { .fail_fast = KP_OFF, .retry_first_ms = KP_NONE } });
+    assert_int_equal(kp_pool_close(f->pool, KP_CLOSE_NOW, 0), 0);
+    open_pool(f, (kp_options){ .limits = { .fail_fast = KP_NONE, .retry_first_ms = KP_NONE } });
 }
 
 static void a_burst_without_a_rate_and_a_rate_of_nothing_must_be_refused(void **state)

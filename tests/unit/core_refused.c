@@ -181,12 +181,33 @@ static void what_refused_must_stay_the_cause(struct stage *s)
     kp__create_failed(&s->core, slot[0], NULL, &last, &keep, s->now, &s->todo);
     assert_null(keep);
     assert_int_equal(sub->rare->health.kept_count, 0);
-    stage_failed(s, slot[1], &r[1], -9); /* two were under way */
+    stage_failed(s, slot[1], &r[1], -9); /* others were under way */
     stage_made(s, slot[2], &r[2]);
     assert_int_equal(sub->rare->health.failures, 0);
     assert_int_equal(stage_ask(s, sub, &r[0], KP_FRESH), KP__GRANT_NO);
     STAGE_NO(&r[0], KP_EREFUSED, "driver.create");
     assert_string_equal(r[0].why->text, "password");
+}
+
+static void a_later_refusal_must_be_the_cause(struct stage *s)
+{
+    struct kp__failure causes[2] = { { .code = KP_EREFUSED, .text = "first" },
+                                     { .code = KP_EREFUSED, .text = "second" } };
+    struct kp__request r[2];
+
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot[2];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(stage_ask(s, sub, &r[i], 0), KP__GRANT_PERMIT);
+        slot[i] = stage_spend(s, sub);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct kp__failure *keep = &causes[i];
+        kp__create_failed(&s->core, slot[i], &r[i], &causes[i], &keep, s->now, &s->todo);
+        assert_ptr_equal(keep, i ? &causes[0] : NULL);
+    }
+    assert_int_equal(stage_ask(s, sub, &r[0], 0), KP__GRANT_NO);
+    assert_string_equal(r[0].why->text, "second");
 }
 
 static void a_refusal_without_memory_must_not_be_told_with_another_cause(struct stage *s)
@@ -292,6 +313,7 @@ int main(void)
         STAGE_TEST(a_refusal_must_stop_all_creations_of_its_key),
         STAGE_TEST(what_is_there_or_comes_back_must_be_lent_as_ever),
         STAGE_TEST(what_refused_must_stay_the_cause),
+        STAGE_TEST(a_later_refusal_must_be_the_cause),
         STAGE_TEST(a_refusal_without_memory_must_not_be_told_with_another_cause),
         STAGE_TEST(to_forgive_must_serve_who_waits_at_once),
         STAGE_TEST(to_forgive_must_forget_what_was_kept_to_be_told),
