@@ -43,9 +43,8 @@ void kp__token_take(struct kp__rate *rate, uint64_t now)
 
 void kp__token_back(struct kp__rate *rate)
 {
-    if (!rate->per_s) return;
     rate->parts += KP__TOKEN;
-    if (rate->parts > rate->most) rate->parts = rate->most;
+    if (rate->parts > rate->most) rate->parts = rate->most; /* 0 without a rate */
 }
 
 uint64_t kp__token_look(struct kp__rate *rate, uint64_t now)

@@ -48,6 +48,25 @@ static void tokens_must_come_on_the_line_without_drift(struct stage *s)
     }
 }
 
+/* Less than a nanosecond's worth above the burst is kept, no more. */
+static void only_what_came_in_the_same_nanosecond_must_be_kept_above_the_burst(struct stage *s)
+{
+    struct kp__rate rate;
+
+    (void)s;
+    kp__rate_init(&rate, 3, 1);
+    kp__token_take(&rate, 1); /* it was full for one */
+    assert_int_equal(rate.parts, 0);
+    kp__token_take(&rate, 1 + 333333334);
+    assert_int_equal(rate.parts, 2);
+    kp__token_take(&rate, 1 + 333333334 + 333333333);
+    assert_int_equal(rate.parts, 1);
+    kp__token_take(&rate, 1 + 333333334 + 2 * 333333333);
+    assert_int_equal(rate.parts, 0);
+    kp__token_take(&rate, 1 + 333333334 + 2 * 333333333 + 333333335); /* one later than it might */
+    assert_int_equal(rate.parts, 0);
+}
+
 static void the_largest_burst_must_not_overflow(struct stage *s)
 {
     struct kp__rate rate;
@@ -322,6 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STAGE_TEST(a_bucket_must_be_full_at_first_and_hold_its_burst),
         STAGE_TEST(tokens_must_come_on_the_line_without_drift),
+        STAGE_TEST(only_what_came_in_the_same_nanosecond_must_be_kept_above_the_burst),
         STAGE_TEST(the_largest_burst_must_not_overflow),
         STAGE_TEST(a_token_that_comes_back_must_fill_up_no_further_than_the_burst),
         STAGE_TEST(an_older_time_must_find_what_the_latest_left),
