@@ -134,7 +134,7 @@ static void the_background_must_keep_to_the_line_behind_requests(void **state)
 
     (void)state;
     open_stage((kp_options){ .budget = { .create_rate = 10, .create_burst = 1 } }, NULL);
-    for (int i = 0; i < 10; i++) keys[i] = kp_bytes("0123456789" + i, 1);
+    for (int i = 0; i < 10; i++) keys[i] = kp_bytes(&"0123456789"[i], 1);
     assert_int_equal(kp_warm(the.pool, keys, 10, NULL), 0);
     kp_sim_pass_ms(the.sim, 250);
     assert_int_equal(the.begun, 3);
