@@ -170,7 +170,7 @@ struct snapshot { /* of one key, taken under the lock, written without it */
     int waiters;
     uint64_t now, back_off;
     bool refused, failed;
-    char cause[160];
+    char cause[200];
 };
 
 /* How its creations go. */
