@@ -148,7 +148,9 @@ typedef struct kp_limits {
                                            the probe) a request that only a create could help is
                                            answered KP_ECREATE at once, with the last cause; while
                                            one of its key is lent, that may come back, it waits */
-    int64_t reserved[10];
+    int64_t max_uses;                   /* [UNLIMITED] leases of one resource; then it is
+                                           destroyed */
+    int64_t reserved[9];
 } kp_limits;
 
 /* ---- budget: over all keys ------------------------------------------------------------------- */

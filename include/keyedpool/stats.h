@@ -32,7 +32,7 @@ extern "C" {
     X(destroy_failures, "destroys that failed, ever")                                              \
     X(invalid, "found bad by validate or reset")                                                   \
     X(invalidated, "marked by kp_invalidate or kp_discard")                                        \
-    X(expired, "destroyed for their age")                                                          \
+    X(expired, "destroyed for their age or their uses")                                            \
     X(evicted, "destroyed to make room for another key")                                           \
     X(leaks, "leases that passed leak_after_ms")                                                   \
     X(misuses, "calls that broke their contract")                                                  \

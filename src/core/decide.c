@@ -73,7 +73,7 @@ static struct kp__slot *ready_slot(struct look *l)
         const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
         node = sub->rules->idle_lifo ? kp__list_first(idle) : kp__list_last(idle);
         struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-        if (l->now < kp__expires_at(slot, KP_CHECK_GET)) return slot;
+        if (l->now < kp__expires_at(slot, KP_CHECK_GET) && !kp__is_used_up(slot)) return slot;
         kp__close_idle(l->core, slot, KP__EXPIRED, l->todo);
     }
     return NULL;

@@ -265,6 +265,7 @@ static int must_close(struct kp__core *core, const struct kp__slot *slot, bool k
     if (!keep) return (int)reason;
     if (slot->errand->doomed) return (int)slot->reason;
     if (core->phase == KP__CLOSED) return KP__AT_CLOSE;
+    if (kp__is_used_up(slot)) return KP__EXPIRED;
     if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end &&
         (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
         return KP__EXPIRED;

@@ -185,8 +185,8 @@ static bool rules_allow(const struct kp__core *core, const struct kp__subpool *s
     int64_t live = kp__sub_live(sub);
 
     return r->sharing == 1 && r->min_idle == 0 && r->utilization_pct == 100 && r->idle_lifo &&
-           r->reuse && !(r->excess_check & KP_CHECK_RETURN) && live <= r->max_lent &&
-           live <= r->max_idle && live <= r->max_live && !core->resets &&
+           r->reuse && r->max_uses == KP__UNBOUND && !(r->excess_check & KP_CHECK_RETURN) &&
+           live <= r->max_lent && live <= r->max_idle && live <= r->max_live && !core->resets &&
            (!core->validates || !(r->validate_on & KP_CHECK_RETURN));
 }
 

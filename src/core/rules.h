@@ -20,7 +20,7 @@ struct kp__rules {
 
     int64_t min_live, max_live, max_lent, max_idle, min_idle;
     int64_t max_creating, max_waiting, sharing, utilization_pct, excess_over;
-    int64_t breaker_failures, reserve, weight, floor, age_spread_pct;
+    int64_t breaker_failures, reserve, weight, floor, age_spread_pct, max_uses;
     int64_t group[2]; /* 0: none */
 
     uint64_t idle_ttl, excess_ttl, max_age;

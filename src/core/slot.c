@@ -193,6 +193,19 @@ static bool is_busy(const struct kp__slot *slot)
     return kp__seat_at(slot, seat)->ending;
 }
 
+bool kp__is_used_up(const struct kp__slot *slot)
+{
+    int64_t most = slot->sub->rules->max_uses;
+
+    return most != KP__UNBOUND && slot->lends >= (uint64_t)most;
+}
+
+/* Nobody else may have it: it goes when its last lease ends. */
+static bool is_spent(const struct kp__slot *slot)
+{
+    return slot->errand->doomed || kp__is_used_up(slot);
+}
+
 /* Others may share it, if it is not there already. */
 static void offer_seats(struct kp__core *core, struct kp__slot *slot)
 {
@@ -205,7 +218,7 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot)
 {
     const struct kp__errand *errand = slot->errand;
 
-    if (errand->borrowers < errand->seats && !errand->doomed && !errand->draining && !is_busy(slot))
+    if (errand->borrowers < errand->seats && !is_spent(slot) && !errand->draining && !is_busy(slot))
         offer_seats(core, slot);
 }
 
@@ -225,7 +238,7 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
     *kp__seat_at(slot, seat) =
         (struct kp__seat){ .generation = ++slot->generation, .since = now, .era = core->era,
                            .lent = true };
-    if (errand->borrowers == errand->seats || errand->doomed) kp__close_seats(slot);
+    if (errand->borrowers == errand->seats || is_spent(slot)) kp__close_seats(slot);
     else offer_seats(core, slot);
     kp__file_slot(core, slot);
     if (sub->rules->min_idle > 0 || sub->rules->utilization_pct < 100)
@@ -248,5 +261,5 @@ void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
         sub->tally.held_ns += now - s->since;
         core->tally.held_ns += now - s->since;
     }
-    if (errand->borrowers > 0 && !errand->doomed && !errand->draining) offer_seats(core, slot);
+    if (errand->borrowers > 0 && !is_spent(slot) && !errand->draining) offer_seats(core, slot);
 }

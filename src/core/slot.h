@@ -164,6 +164,9 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
 
+/* It had all the leases that it may have (max_uses). */
+bool kp__is_used_up(const struct kp__slot *slot);
+
 /* The slot that holds a resource, or NULL. */
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
 struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource); /* and not doomed */

@@ -59,6 +59,7 @@ static const struct field fields[] = {
     WIDE(reserve_after_ms, TIME, 0, 0, true),
     WIDE(weight, COUNT, 1, 0, false),
     WIDE(floor, COUNT, 0, 0, false),
+    WIDE(max_uses, COUNT, 1, 0, true),
     WIDE(group[0], ID, 0, 0, false),
     WIDE(group[1], ID, 0, 0, false),
     NARROW(prefill, ENUM, 2),
@@ -105,6 +106,7 @@ const kp_limits kp__limits_default = {
     .shed_interval_ms = 100,
     .reserve_after_ms = KP_SECONDS(5),
     .weight = 1,
+    .max_uses = KP_UNLIMITED,
     .prefill = KP_PREFILL_FIRST_GET,
     .refill = KP_REFILL_LAZY,
     .wait_order = KP_FIFO,
@@ -339,6 +341,7 @@ static void fill_counts(struct kp__rules *r, const kp_limits *l)
                                               : l->reserve;
     r->weight = l->weight;
     r->floor = l->floor;
+    r->max_uses = kp__count(l->max_uses);
     r->age_spread_pct = l->age_spread_pct;
     memcpy(r->group, l->group, sizeof r->group);
 }

@@ -118,6 +118,7 @@ static const struct option options_table[] = {
     LIMIT(reserve_after_ms, TIME, NONE | OFF),
     LIMIT(weight, COUNT, 0),
     LIMIT(floor, COUNT, NONE),
+    LIMIT(max_uses, COUNT, UNLIMITED),
     LIMIT(group[0], GROUP, NONE),
     LIMIT(group[1], GROUP, NONE),
     LIMITS(prefill, ENUM, prefills),

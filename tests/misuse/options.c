@@ -218,6 +218,7 @@ static void no_borrower_at_all_must_be_refused(void **state)
     struct fixture *f = *state;
 
     REFUSED_LIMITS("sharing", .sharing = KP_NONE);
+    REFUSED_LIMITS("max_uses", .max_uses = KP_NONE);
 }
 
 static void unknown_enumerators_must_be_refused(void **state)

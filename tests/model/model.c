@@ -227,18 +227,24 @@ static int ready_slot(struct model *m, int key)
     }
     while (found == NOBODY && m_count(m, key, M_IDLE) > 0) {
         found = m->key[key].rules.idle_lifo ? m_newest_idle(m, key) : m_oldest_idle(m, key);
-        if (m->now < m_expires_at(m, found)) break;
+        if (m->now < m_expires_at(m, found) && !m_spent(m, &m->slot[found])) break;
         m_close(m, found, R_EXPIRED);
         found = NOBODY;
     }
     return found;
 }
 
+/* Nobody else may have it. */
+bool m_spent(const struct model *m, const struct model_slot *s)
+{
+    return s->doomed || s->lends >= (uint64_t)m->key[s->key].rules.max_uses;
+}
+
 void m_open_seats(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
 
-    if (!s->open && m_borrowers(s) < s->seats && !s->doomed) s->open = ++m->opens;
+    if (!s->open && m_borrowers(s) < s->seats && !m_spent(m, s)) s->open = ++m->opens;
 }
 
 int m_take_seat(struct model *m, int slot)
@@ -251,7 +257,7 @@ int m_take_seat(struct model *m, int slot)
     s->state = M_LENT;
     s->lends++;
     s->seat[seat] = (struct model_seat){ .lent = true, .since = m->now };
-    if (m_borrowers(s) == s->seats || s->doomed) s->open = 0;
+    if (m_borrowers(s) == s->seats || m_spent(m, s)) s->open = 0;
     m_open_seats(m, slot);
     m_file_slot(m, slot);
     if (rules->min_idle > 0 || rules->utilization_pct < 100) m_want_more(m, s->key);

@@ -31,7 +31,7 @@ enum { NOBODY = -1 };
 /* kp_limits with every number said: NO_LIMIT, FOREVER and 0 for the words that say so. */
 struct model_rules {
     int64_t min_live, max_live, max_lent, max_idle, min_idle, max_creating, max_waiting, sharing;
-    int64_t weight, floor, spread_pct, utilization_pct, breaker_failures, reserve;
+    int64_t weight, floor, max_uses, spread_pct, utilization_pct, breaker_failures, reserve;
     uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
     uint64_t breaker_open, reserve_after, shed_target, shed_interval;
     bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once, fail_fast;

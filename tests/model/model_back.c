@@ -144,7 +144,7 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
 
     *why = s->doomed ? s->reason : R_RETURNED;
     if (s->doomed || m->closed) return false;
-    if (m->now >= s->age_end && !protected) {
+    if (m_spent(m, s) || (m->now >= s->age_end && !protected)) {
         *why = R_EXPIRED;
         return false;
     }

@@ -30,6 +30,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     count_said(said->sharing, &rules->sharing);
     count_said(said->weight, &rules->weight);
     count_said(said->floor, &rules->floor);
+    count_said(said->max_uses, &rules->max_uses);
     count_said(said->age_spread_pct, &rules->spread_pct);
     count_said(said->utilization_pct, &rules->utilization_pct);
     count_said(said->breaker_failures, &rules->breaker_failures);
@@ -232,6 +233,7 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .max_creating = 2,
         .max_waiting = -1,
         .sharing = 1,
+        .max_uses = KP_UNLIMITED,
         .weight = 1,
         .floor = KP_NONE,
         .age_spread_pct = 20,

@@ -113,6 +113,7 @@ static void a_lane_must_stay_shut_where_a_rule_could_be_broken_on_it(struct stag
     STAYS_SHUT(s, sub, r->utilization_pct, 99);
     STAYS_SHUT(s, sub, r->idle_lifo, false);
     STAYS_SHUT(s, sub, r->reuse, false);
+    STAYS_SHUT(s, sub, r->max_uses, 1000);
     STAYS_SHUT(s, sub, r->excess_check, KP_CHECK_RETURN);
     STAYS_SHUT(s, sub, r->excess_check, KP_CHECK_RETURN | KP_CHECK_GET);
     STAYS_SHUT(s, sub, r->max_lent, 1);
