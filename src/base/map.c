@@ -87,12 +87,10 @@ bool kp__map_remove(struct kp__map *map, struct kp__map_node *node)
     return false;
 }
 
-size_t kp__map_wants(const struct kp__map *map)
+size_t kp__map_next(const struct kp__map *map)
 {
     if (!kp__map_room(map))
         return MAP_FIRST_BUCKETS * sizeof *map->bucket;
-    if (map->old != NULL || map->count < map->buckets)
-        return 0;
     if (map->buckets > SIZE_MAX / 2 / sizeof *map->bucket)
         return 0;
     return 2 * map->buckets * sizeof *map->bucket;

@@ -59,8 +59,20 @@ void kp__map_expect(const struct kp__map *map, const struct kp__map_node *node);
 /* False: it was not there. */
 bool kp__map_remove(struct kp__map *map, struct kp__map_node *node);
 
+/* The bytes of the next array; 0: it can't have a larger one. */
+size_t kp__map_next(const struct kp__map *map);
+
 /* The bytes of the array it would like to have now, or 0. */
-size_t kp__map_wants(const struct kp__map *map);
+static inline size_t kp__map_wants(const struct kp__map *map)
+{
+    return map->old != NULL || map->count < map->buckets ? 0 : kp__map_next(map);
+}
+
+/* Does it want nothing, and have nothing to give back? */
+static inline bool kp__map_is_content(const struct kp__map *map)
+{
+    return map->old != NULL ? map->moved < map->old_buckets : map->count < map->buckets;
+}
 
 /* Offer a zeroed array. Returns the array if it is not what the map wants (any more), else NULL. */
 void *kp__map_grow(struct kp__map *map, void *zeroed_array, size_t bytes);

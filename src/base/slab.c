@@ -7,7 +7,6 @@
 #include "slab.h"
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "check.h"
@@ -67,20 +66,16 @@ void *kp__slab_at(const struct kp__slab *s, uint32_t index)
     return index < s->made ? slab_place(s, index) : NULL;
 }
 
-uint32_t kp__slab_room(const struct kp__slab *s)
+size_t kp__slab_next(const struct kp__slab *s)
 {
-    return slab_begin(s->chunks);
-}
-
-size_t kp__slab_wants(const struct kp__slab *s)
-{
-    bool free = s->free_head != KP__SLAB_NONE || s->made < kp__slab_room(s);
-
-    if (free && kp__slab_room(s) >= s->least)
-        return 0;
     if (s->chunks == KP__SLAB_CHUNKS || slab_share(s) > (SIZE_MAX >> s->chunks) / KP__SLAB_FIRST)
         return 0;
     return slab_bytes(s, s->chunks);
+}
+
+size_t kp__slab_dense(const struct kp__slab *s)
+{
+    return ((size_t)KP__SLAB_FIRST << s->chunks) * s->item_size;
 }
 
 void *kp__slab_extend(struct kp__slab *s, void *chunk, size_t bytes)

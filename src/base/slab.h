@@ -52,11 +52,26 @@ void *kp__slab_at(const struct kp__slab *s, uint32_t index);
 void *kp__slab_part(const struct kp__slab *s, uint32_t index, int part);
 
 /* How many items it has room for, taken or free. */
-uint32_t kp__slab_room(const struct kp__slab *s);
+static inline uint32_t kp__slab_room(const struct kp__slab *s)
+{
+    return KP__SLAB_FIRST * (((uint32_t)1 << s->chunks) - 1);
+}
 
-/* The bytes of the next chunk if no item is free, or there is room for fewer than `least`; else 0;
- * 0 also when there can be no more. */
-size_t kp__slab_wants(const struct kp__slab *s);
+/* The bytes of the next chunk; 0: there can be no more. */
+size_t kp__slab_next(const struct kp__slab *s);
+
+/* The same if no item is free, or there is room for fewer than `least`; else 0. */
+static inline size_t kp__slab_wants(const struct kp__slab *s)
+{
+    uint32_t room = kp__slab_room(s);
+
+    if ((s->free_head != KP__SLAB_NONE || s->made < room) && room >= s->least) return 0;
+    return kp__slab_next(s);
+}
+
+/* Of that chunk, the bytes of its items, of which the next is taken after the last; behind them are
+ * the parts. */
+size_t kp__slab_dense(const struct kp__slab *s);
 
 /* Offer a chunk of so many bytes. Returns it if it is not what the slab wants (any more:
  * another one may have been added and used up meanwhile, and the next is larger), else NULL. */

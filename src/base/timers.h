@@ -46,6 +46,12 @@ void kp__timers_remove(struct kp__timers *timers, struct kp__timer *timer); /* i
 /* Anyone, also of those who wait for ever; or NULL. */
 struct kp__timer *kp__timers_any(const struct kp__timers *timers);
 
+/* When the first of them is to be looked at; KP__TIMER_NEVER: none is. */
+static inline uint64_t kp__timers_next(const struct kp__timers *timers)
+{
+    return timers->first ? timers->first->at : KP__TIMER_NEVER;
+}
+
 static inline bool kp__timer_is_filed(const struct kp__timer *timer)
 {
     return timer->at != 0;

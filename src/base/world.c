@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #if defined __linux__
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #endif
@@ -72,6 +73,29 @@ static void life_free(void *p, size_t size, void *ctx)
     free(p);
 }
 
+#ifdef MADV_HUGEPAGE
+
+/* Of much memory, most of the time to get it, to find things in it and to give it back goes into
+ * its small pages. For less than this, a large one of which little is used yet would matter. And
+ * what a page may begin at, wherever the library runs. */
+enum { LIFE_DENSE = 8 << 20, LIFE_PAGE = 64 << 10 };
+
+static void life_dense(void *p, size_t size, void *ctx)
+{
+    size_t before = (0 - (uintptr_t)p) % LIFE_PAGE;
+    int saved = errno;
+
+    (void)ctx;
+    if (size < LIFE_DENSE) return;
+    /* its result needs no look: without, all is as it was */
+    (void)madvise((char *)p + before, (size - before) / LIFE_PAGE * LIFE_PAGE, MADV_HUGEPAGE);
+    errno = saved;
+}
+
+#else
+#define life_dense NULL
+#endif
+
 /* ---- randomness: xoshiro256++ by D. Blackman and S. Vigna (public domain), one per thread ---- */
 
 static uint64_t life_rotl(uint64_t x, int bits)
@@ -92,8 +116,8 @@ static void life_seed(uint64_t state[4])
 
 static uint64_t life_random(void *ctx)
 {
-    static _Thread_local uint64_t s[4];
-    static _Thread_local uint32_t seeded;
+    static _Thread_local uint64_t s[4] KP__TLS;
+    static _Thread_local uint32_t seeded KP__TLS;
     /* relaxed: the child's own store, or none. Parent and child must not draw the same numbers */
     uint32_t process = atomic_load_explicit(&kp__forks, memory_order_relaxed) + 1;
     uint64_t result, shifted;
@@ -263,6 +287,7 @@ const struct kp__world kp__life = {
     .now_ns = life_now,
     .alloc = life_alloc,
     .free = life_free,
+    .dense = life_dense,
     .random = life_random,
     .park = life_park,
     .wake = life_wake,

@@ -14,10 +14,19 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__GNUC__)
+#define KP__TLS __attribute__((tls_model("initial-exec"))) /* a few bytes, found with one load */
+#else
+#define KP__TLS
+#endif
+
 struct kp__world {
     uint64_t (*now_ns)(void *ctx);                          /* monotonic, never 0 */
     void *(*alloc)(size_t size, size_t align, void *ctx);   /* not zeroed; NULL: out of memory */
     void (*free)(void *p, size_t size, void *ctx);
+    /* What was allocated, or its beginning, is used to the last byte: it may come in large pages.
+     * NULL: no matter. */
+    void (*dense)(void *p, size_t size, void *ctx);
     uint64_t (*random)(void *ctx);
 
     /* Sleep while *word is `while_it_is` and until_ns has not come (UINT64_MAX: no end). The
@@ -42,16 +51,21 @@ static inline uint64_t kp__now(const struct kp__world *w)
     return w->now_ns(w->ctx);
 }
 
-/* Memory as it comes, or NULL. align is a power of two. */
-static inline void *kp__alloc_raw(const struct kp__world *w, size_t size, size_t align)
+/* Memory as it comes, or NULL; its first `dense` bytes are used to the last. align is a power of
+ * two. */
+static inline void *kp__alloc_raw(const struct kp__world *w, size_t size, size_t align,
+                                  size_t dense)
 {
-    return w->alloc(size, align, w->ctx);
+    void *p = w->alloc(size, align, w->ctx);
+
+    if (p != NULL && w->dense) w->dense(p, dense, w->ctx);
+    return p;
 }
 
 /* Zeroed memory, or NULL. */
 static inline void *kp__alloc(const struct kp__world *w, size_t size, size_t align)
 {
-    void *p = kp__alloc_raw(w, size, align);
+    void *p = kp__alloc_raw(w, size, align, size);
 
     return p != NULL ? memset(p, 0, size) : NULL;
 }

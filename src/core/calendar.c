@@ -33,19 +33,9 @@ void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub)
     if (sub->dated) kp__timers_remove(&core->keys_due, &due_of(core, sub)->due.timer);
 }
 
-static uint64_t first_at(const struct kp__timers *calendar)
-{
-    return calendar->first ? calendar->first->at : KP__NEVER;
-}
-
-uint64_t kp__due_next(const struct kp__core *core)
-{
-    return sooner(first_at(&core->slots_due), first_at(&core->keys_due));
-}
-
 struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot)
 {
-    *is_slot = first_at(&core->slots_due) <= first_at(&core->keys_due);
+    *is_slot = kp__timers_next(&core->slots_due) <= kp__timers_next(&core->keys_due);
     struct kp__timers *calendar = *is_slot ? &core->slots_due : &core->keys_due;
     struct kp__timer *first = calendar->first;
 

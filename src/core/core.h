@@ -119,7 +119,13 @@ struct kp__todo {
     struct kp__list spent;  /* failures that have been told, to be freed */
 };
 
-void kp__todo_init(struct kp__todo *todo, const struct kp__world *world);
+static inline void kp__todo_init(struct kp__todo *todo, const struct kp__world *world)
+{
+    todo->world = world;
+    todo->wakes = todo->bells = 0;
+    kp__list_init(&todo->doomed);
+    kp__list_init(&todo->spent);
+}
 void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word);
 void kp__todo_run_wakes(struct kp__todo *todo); /* without the lock */
 
@@ -309,7 +315,20 @@ void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub);
 
 /* The earliest that is due by now, off the calendar; or NULL. */
 struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot);
-uint64_t kp__due_next(const struct kp__core *core); /* KP__NEVER: nothing */
+static inline uint64_t kp__due_next(const struct kp__core *core) /* KP__NEVER: nothing */
+{
+    uint64_t slots = kp__timers_next(&core->slots_due), keys = kp__timers_next(&core->keys_due);
+
+    return slots < keys ? slots : keys;
+}
+
+/* The same of terms (lane.h): no lane is open, or for ever. */
+static inline uint64_t kp__lane_next(const struct kp__core *core)
+{
+    const struct kp__heap_node *first = kp__heap_top(&core->open);
+
+    return first ? KP__OF(first, struct kp__term, node)->until : KP__NEVER;
+}
 
 /* A look at a slot that came due: expired ones join the to-do's list. Returns a seat whose leak is
  * to be reported, or NULL. */

@@ -177,9 +177,6 @@ void kp__lane_shut_all(struct kp__core *core, uint64_t now);
  * next finds them open. */
 void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most);
 
-/* When the first term ends; KP__NEVER: no lane is open, or for ever. */
-uint64_t kp__lane_next(const struct kp__core *core);
-
 void kp__lanes_init(struct kp__core *core);
 
 /* A slot is free again: so is its cell. */

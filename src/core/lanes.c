@@ -22,13 +22,6 @@ void kp__lanes_init(struct kp__core *core)
     kp__heap_init(&core->open, ends_before);
 }
 
-uint64_t kp__lane_next(const struct kp__core *core)
-{
-    const struct kp__subpool *first = first_open(core);
-
-    return first ? first->term->until : KP__NEVER;
-}
-
 void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
 {
     struct kp__subpool *sub;

@@ -166,14 +166,6 @@ void kp__rouse(struct kp__todo *todo, struct kp__request *request)
 
 /* ---- to-dos ---------------------------------------------------------------------------------- */
 
-void kp__todo_init(struct kp__todo *todo, const struct kp__world *world)
-{
-    todo->world = world;
-    todo->wakes = todo->bells = 0;
-    kp__list_init(&todo->doomed);
-    kp__list_init(&todo->spent);
-}
-
 void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word)
 {
     if (todo->wakes == KP__WAKES)

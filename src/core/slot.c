@@ -121,6 +121,10 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
 
 static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
 {
+    if (to == KP__FREE) { /* it was on no list, and nobody's */
+        slot->state = KP__FREE;
+        return;
+    }
     kp__list_remove(&slot->link);
     kp__close_seats(slot);
     if (slot->errand->draining) kp__drain(core, slot, false);

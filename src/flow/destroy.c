@@ -97,10 +97,11 @@ static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint3
 
     kp__step_aside(pool, todo);
     int cancel = kp__cancel_hold();
+    if (job) kp__job_init(job, pool, KP_JOB_DESTROY, slots[0], NULL, 0, KP__NEVER);
     for (uint32_t i = 0; i < many; i++) {
         int status = 0;
         if (job) {
-            kp__job_init(job, pool, KP_JOB_DESTROY, slots[i], NULL, 0, KP__NEVER);
+            if (i > 0) kp__job_aim(job, slots[i]);
             status = kp__job_call(job, destroy, KP__NEVER);
         }
         if (status < 0) failed |= (uint64_t)1 << i;

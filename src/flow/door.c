@@ -165,11 +165,16 @@ static void destroy_doomed(struct kp__pool *pool, struct kp__todo *todo)
     }
 }
 
+static void wake(struct kp__todo *todo)
+{
+    if (todo->wakes > 0 || todo->bells > 0) kp__todo_run_wakes(todo);
+}
+
 void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo)
 {
     pool->inside++;
     unlock(pool);
-    kp__todo_run_wakes(todo);
+    wake(todo);
     free_spent(pool->world, todo);
 }
 
@@ -203,7 +208,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
     destroy_doomed(pool, todo);
     if (!kp__is_over(pool)) {
         unlock(pool);
-        kp__todo_run_wakes(todo);
+        wake(todo);
         free_spent(&door->world, todo);
         return;
     }
@@ -214,7 +219,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
     atomic_store_explicit(&door->guide, NULL, memory_order_relaxed);
     atomic_store_explicit(&door->pool, NULL, memory_order_release);
     kp__lock_give(&door->lock, &door->world);
-    kp__todo_run_wakes(todo);
+    wake(todo);
     free_spent(&door->world, todo);
     kp__teardown(pool);
 }
@@ -272,16 +277,21 @@ static void free_old_arrays(struct kp__pool *pool)
         while ((old = kp__map_spent(maps[i], &bytes)) != NULL) kp__free(pool->world, old, bytes);
 }
 
-/* A wider guide, if this one is full. It begins empty: keys enter when their lanes open again. Hits
- * can do without; so may memory be short. */
+static bool is_guide_full(const struct kp__core *core)
+{
+    bool guided = core->by_bytes || core->by_fields;
+
+    return core->lanes && guided && kp__guide_room(core->guide) <= core->key_count;
+}
+
+/* A wider one begins empty: keys enter when their lanes open again. Hits can do without; so may
+ * memory be short. */
 static void widen_guide(struct kp__pool *pool)
 {
     struct kp__core *core = &pool->core;
     uint64_t keys = (uint64_t)core->key_count + 1;
-    bool guided = core->by_bytes || core->by_fields;
     struct kp__todo todo;
 
-    if (!core->lanes || !guided || kp__guide_room(core->guide) >= keys) return;
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
     struct kp__guide *wide = kp__guide_make(keys);
@@ -297,7 +307,7 @@ static void widen_guide(struct kp__pool *pool)
     kp__guide_drop(wide);
 }
 
-bool kp__make_room(struct kp__pool *pool)
+static KP__APART bool make_more_room(struct kp__pool *pool)
 {
     struct kp__slab *slab;
     struct kp__map *map;
@@ -305,11 +315,12 @@ bool kp__make_room(struct kp__pool *pool)
     size_t bytes;
 
     free_old_arrays(pool);
-    widen_guide(pool);
+    if (is_guide_full(&pool->core)) widen_guide(pool);
     while ((bytes = wanted(pool, &slab, &map)) > 0) {
+        size_t dense = slab ? kp__slab_dense(slab) : bytes;
         kp__todo_init(&todo, pool->world);
         kp__step_out(pool, &todo);
-        void *memory = slab ? kp__alloc_raw(pool->world, bytes, 64)
+        void *memory = slab ? kp__alloc_raw(pool->world, bytes, 64, dense)
                             : kp__alloc(pool->world, bytes, 64), *left;
         kp__step_in(pool);
         if (!memory && slab && kp__slab_wants(slab) > 0) return false;
@@ -322,12 +333,19 @@ bool kp__make_room(struct kp__pool *pool)
     return true;
 }
 
-/* ---- time ------------------------------------------------------------------------------------ */
-
-uint64_t kp__time(const struct kp__pool *pool)
+/* Mostly one look is enough. */
+bool kp__make_room(struct kp__pool *pool)
 {
-    return kp__now(pool->world);
+    const struct kp__core *core = &pool->core;
+    size_t wants = kp__slab_wants(&core->slots) | kp__slab_wants(&core->errands) |
+                   kp__slab_wants(&core->subpools) | kp__slab_wants(&pool->jobs);
+    int content = kp__map_is_content(&core->keys) + kp__map_is_content(&core->idents) +
+                  kp__map_is_content(&core->groups);
+
+    return (wants == 0 && content == 3 && !is_guide_full(core)) || make_more_room(pool);
 }
+
+/* ---- time ------------------------------------------------------------------------------------ */
 
 uint64_t kp__after(uint64_t now, int64_t ms)
 {

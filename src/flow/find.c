@@ -42,11 +42,6 @@ uint64_t kp__hash(struct kp__pool *pool, kp_key key)
     return kp__is_pinned(key) ? 0 : kp__key_hash(&pool->key_type, pool->seed, key);
 }
 
-kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub)
-{
-    return kp__key_stored(&pool->key_type, kp__key_at(sub), sub->key_size);
-}
-
 /* ---- find ------------------------------------------------------------------------------------ */
 
 struct wanted {

@@ -153,7 +153,10 @@ void kp__shut_all(struct kp__pool *pool); /* of every key */
 
 /* ---- time (door.c) --------------------------------------------------------------------------- */
 
-uint64_t kp__time(const struct kp__pool *pool);
+static inline uint64_t kp__time(const struct kp__pool *pool)
+{
+    return kp__now(pool->world);
+}
 uint64_t kp__after(uint64_t now, int64_t ms); /* KP_OFF: KP__NEVER, KP_NONE: now */
 int64_t kp__ms_up(uint64_t ns);               /* rounded up */
 
@@ -196,7 +199,10 @@ struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key); /* as it is; o
 void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 uint64_t kp__hash(struct kp__pool *pool, kp_key key); /* 0 for a pinned key */
-kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub);
+static inline kp_key kp__key_of(const struct kp__pool *pool, const struct kp__subpool *sub)
+{
+    return kp__key_stored(&pool->key_type, kp__key_at(sub), sub->key_size);
+}
 
 /* Is it a key of this pool? Else misuse. With the lock, which is then given back meanwhile. */
 int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__todo *todo);
@@ -367,12 +373,10 @@ int kp__thread_start(void *(*fn)(void *), void *arg); /* detached, named, all si
 /* ---- event loops (loop.c) -------------------------------------------------------------------- */
 
 #if defined(__GNUC__)
-#define KP__TLS __attribute__((tls_model("initial-exec"))) /* a few bytes, found with one load */
 #define KP__APART __attribute__((noinline)) /* so that the short way needs no stack */
 #define KP__PART inline __attribute__((always_inline)) /* of a short way that calls nothing */
 #define KP__SITE __builtin_return_address(0)
 #else
-#define KP__TLS
 #define KP__APART
 #define KP__PART inline
 #define KP__SITE NULL

@@ -19,27 +19,33 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t now, uint64_t until)
 {
     job->pool = pool;
-    job->slot = slot;
     job->seat = 0;
+    job->returning = job->then_validate = job->held = job->spent = false;
+    job->face.pool = pool->door;
+    job->face.kind = kind;
+    job->face.ctx = pool->driver.ctx;
+    job->face.deadline.ns = until == KP__NEVER ? 0 : until;
+    job->face.left_ms = until == KP__NEVER ? INT64_MAX
+                        : until > now      ? kp__ms_up(until - now)
+                                           : 1;
+    job->face.tag = tag;
+    job->face.loop = NULL;
+    job->face.attempt = 0;
+    kp__list_init(&job->queue);
+    kp__job_aim(job, slot);
+}
+
+void kp__job_aim(struct kp__job *job, struct kp__slot *slot)
+{
+    job->slot = slot;
     job->status = 0;
     job->made = NULL;
     job->failure.code = job->failure.vendor_code = 0;
     job->failure.text[0] = 0;
-    job->returning = job->then_validate = job->held = job->spent = false;
-    job->face = (kp_job){
-        .pool = pool->door,
-        .kind = kind,
-        .resource = slot->resource,
-        .ctx = pool->driver.ctx,
-        .key = kp__key_of(pool, slot->sub),
-        .deadline = { until == KP__NEVER ? 0 : until },
-        .left_ms = until == KP__NEVER ? INT64_MAX
-                   : until > now      ? kp__ms_up(until - now)
-                                      : 1,
-        .tag = tag,
-        .serial = slot->serial,
-    };
-    kp__list_init(&job->queue);
+    job->face.resource = slot->resource;
+    job->face.key = kp__key_of(job->pool, slot->sub);
+    job->face.serial = slot->serial;
+    job->face.scratch = NULL;
     /* relaxed: not shared yet */
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
 }

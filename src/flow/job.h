@@ -39,6 +39,7 @@ struct kp__job {
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t now, uint64_t until);
+void kp__job_aim(struct kp__job *job, struct kp__slot *slot); /* the same run, of another slot */
 void kp__job_answered(struct kp__job *job, int status, void *resource);
 void kp__job_await(struct kp__job *job);  /* for its answer */
 bool kp__job_detach(struct kp__job *job); /* stand by no more. False: the answer was faster */

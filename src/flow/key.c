@@ -274,11 +274,6 @@ void kp__key_drop(const kp_key_type *type, void *copied)
     kp__cancel_free(cancel);
 }
 
-kp_key kp__key_stored(const kp_key_type *type, void *copied, size_t size)
-{
-    return kp_bytes(copied, is_bytes(type) ? size : type->size | KP_STRUCT_KEY);
-}
-
 /* ---- text ----------------------------------------------------------------------------------- */
 
 struct text {

@@ -57,7 +57,10 @@ int kp__key_copy(const kp_key_type *type, kp_key key, void *room);
 void kp__key_drop(const kp_key_type *type, void *copied);
 
 /* The pool's own copy as drivers and events see it; for a struct `size` is not used. */
-kp_key kp__key_stored(const kp_key_type *type, void *copied, size_t size);
+static inline kp_key kp__key_stored(const kp_key_type *type, const void *copied, size_t size)
+{
+    return kp_bytes(copied, type->size == 0 ? size : type->size | KP_STRUCT_KEY);
+}
 
 /* The key as text, as snprintf: printable bytes as they are, backslash doubled, others \xNN; fields
  * as name=value,name=value. Takes any key, also one that kp__key_check refuses. Calls key_type.text

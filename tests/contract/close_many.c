@@ -14,6 +14,8 @@ static struct {
     int64_t takes_ms;         /* each, from the one on that `slow_from` says */
     int slow_from, fails;     /* every so many; 0: none */
     bool answers_itself;      /* with kp_job_done, before it returns KP_PENDING */
+    uint64_t serials;         /* of those that went, added up */
+    int told;                 /* failures, each with its own sentence */
 } play;
 
 static int make(kp_job *job, void **out)
@@ -25,12 +27,37 @@ static int make(kp_job *job, void **out)
     return 0;
 }
 
+/* Whose end it is, though many are ended by one job. */
+static void look_at(kp_job *job, int *resource)
+{
+    char name[16];
+    int i = (int)(resource - play.destroyed);
+
+    (void)snprintf(name, sizeof name, "%d", i < ONE_KEY ? 0 : i);
+    assert_int_equal(job->kind, KP_JOB_DESTROY);
+    assert_ptr_equal(job->resource, resource);
+    assert_string_equal(job->key.data, name);
+    assert_null(job->scratch);
+    job->scratch = job;
+    play.serials += job->serial;
+}
+
+static void hear(const kp_event *event, void *ctx)
+{
+    static const char said[] = "a failure of its own";
+
+    if (event->kind == KP_EVENT_DESTROY_FAILED && strcmp(event->why->text, said) == 0) play.told++;
+    contract__event(event, ctx);
+}
+
 static int unmake(kp_job *job, void *resource)
 {
     kp_stats all;
     int nth = play.gone++, status = play.fails && nth % play.fails == 0 ? -7 : 0;
 
     ++*(int *)resource;
+    look_at(job, resource);
+    if (status < 0 && nth % 2 == 0) kp_job_fail(job, -7, "a failure of its own");
     assert_int_equal(kp_stats_read(job->pool, KP_EVERY_KEY, &all), 0); /* no lock is held (L3) */
     assert_int_equal(all.live, all.idle + all.lent + all.closing);
     if (nth >= play.slow_from && all.closing > play.closing) play.closing = all.closing;
@@ -49,6 +76,7 @@ static void open_full(contract *c)
     memset(&play, 0, sizeof play);
     play.c = c;
     contract_begin(c, NULL);
+    c->options.on_event = hear;
     c->options.limits = (kp_limits){ .max_live = ONE_KEY, .max_creating = KP_UNLIMITED };
     contract_open_driver(c, &(kp_driver){ .create = make, .destroy = unmake });
     for (int i = 0; i < ALL; i++) {
@@ -65,6 +93,7 @@ static void end_full(contract *c)
     assert_int_equal(play.gone, ALL);
     for (int i = 0; i < ALL; i++) assert_int_equal(play.destroyed[i], 1);
     assert_int_equal(c->events[KP_EVENT_DESTROYED] + c->events[KP_EVENT_DESTROY_FAILED], ALL);
+    assert_int_equal(play.serials, ALL * (ALL + 1) / 2);
     kp_sim_join(c->sim, 0);
     assert_int_equal(kp_sim_close(c->sim), 0);
 }
@@ -96,6 +125,7 @@ static void those_that_fail_must_be_told_and_counted_and_the_others_go_on(void *
     assert_int_equal(all.destroys, ALL - 1);
     assert_int_equal(all.destroy_failures, (ALL - 1 + 6) / 7);
     assert_int_equal(c.events[KP_EVENT_DESTROY_FAILED], (ALL - 1 + 6) / 7);
+    assert_int_equal(play.told, (all.destroy_failures + 1) / 2);
     assert_int_equal(all.live, 1);
     all = contract_stats(&c, kp_str("0"));
     assert_int_equal(all.destroys, ONE_KEY - 1);

@@ -10,6 +10,7 @@
 #include <keyedpool/loop.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,8 @@ int __real_pthread_attr_init(pthread_attr_t *attr);
 int __wrap_pthread_attr_init(pthread_attr_t *attr);
 int __real_eventfd(unsigned value, int flags);
 int __wrap_eventfd(unsigned value, int flags);
+
+int __wrap_madvise(void *at, size_t size, int advice);
 
 int __real_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
@@ -65,6 +68,90 @@ int __wrap_eventfd(unsigned value, int flags)
     if (!fails(&descriptors)) return __real_eventfd(value, flags);
     errno = EMFILE;
     return -1;
+}
+
+/* What was to come in large pages, if there are any. */
+static struct {
+    char *at;
+    size_t size;
+    int calls;
+} large;
+
+int __wrap_madvise(void *at, size_t size, int advice)
+{
+    (void)advice;
+    large.at = at;
+    large.size = size;
+    large.calls++;
+    errno = EINVAL; /* there are none */
+    return -1;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void much_that_is_used_to_the_last_byte_must_come_in_large_pages(void **state)
+{
+    enum { MUCH = 32 << 20, ENOUGH = 8 << 20, PAGE = 65536 };
+
+    (void)state;
+#ifdef MADV_HUGEPAGE
+    errno = EDOM;
+    char *all = kp__alloc_raw(&kp__life, MUCH, 64, MUCH / 2);
+    assert_non_null(all);
+    assert_int_equal(large.calls, 1);
+    assert_int_equal((uintptr_t)large.at % PAGE, 0);
+    assert_true(large.at >= all && large.at < all + PAGE);
+    assert_true(large.at + large.size <= all + MUCH / 2);
+    assert_true(large.at + large.size > all + MUCH / 2 - PAGE);
+    assert_int_equal(errno, EDOM);
+    kp__free(&kp__life, all, MUCH);
+    kp__free(&kp__life, kp__alloc_raw(&kp__life, MUCH, 64, ENOUGH - 1), MUCH);
+    assert_int_equal(large.calls, 1);
+    kp__free(&kp__life, kp__alloc(&kp__life, ENOUGH, 64), ENOUGH); /* it is zero to the last byte */
+    assert_int_equal(large.calls, 2);
+#endif
+    memory = 0;
+    large.calls = 0;
+    assert_null(kp__alloc_raw(&kp__life, MUCH, 64, MUCH));
+    assert_int_equal(large.calls, 0);
+    memory = -1;
+}
+
+static size_t dense[32];
+static int denses;
+
+static void note_dense(void *p, size_t size, void *ctx)
+{
+    (void)ctx;
+    assert_non_null(p);
+    dense[denses++] = size;
+}
+
+static bool is_dense(size_t size)
+{
+    for (int i = 0; i < denses; i++)
+        if (dense[i] == size) return true;
+    return false;
+}
+
+/* Of a pool's memory, what is used one after the other, but not the parts that few need. */
+static void items_must_be_said_to_be_dense_and_their_parts_not(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    stage_open(&s);
+    assert_null(s.pool->world.dense); /* whose memory is his own, has his own pages */
+    s.pool->world.dense = note_dense;
+    denses = 0;
+    kp_lease lease = stage_get(&s, "a");
+    assert_true(is_dense(KP__SLAB_FIRST * sizeof(struct kp__slot)));
+    assert_true(is_dense(KP__SLAB_FIRST * sizeof(struct kp__errand)));
+    assert_true(is_dense(KP__SLAB_FIRST * sizeof(struct kp__subpool)));
+    assert_true(is_dense(16 * sizeof(void *))); /* a table */
+    kp_release(&lease);
+    stage_fall(&s);
 }
 
 /* ---- the keeper of the process, and threads of a pool ---------------------------------------- */
@@ -322,6 +409,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pool_must_not_open_where_fork_cannot_be_watched),
+        cmocka_unit_test(much_that_is_used_to_the_last_byte_must_come_in_large_pages),
+        cmocka_unit_test(items_must_be_said_to_be_dense_and_their_parts_not),
         cmocka_unit_test(a_pool_must_not_open_without_the_keeper_it_needs),
         cmocka_unit_test(a_pool_must_not_open_with_fewer_threads_than_it_was_told),
         cmocka_unit_test(a_pool_must_open_whole_or_not_at_all_where_memory_runs_out),
