@@ -147,7 +147,8 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
 
 void kp__file_forget(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (core->phase == KP__OPEN) /* else it goes with the pool */
+    /* in use: by whoever used it last. Closed: it goes with the pool */
+    if (!sub->interest && !sub->pins && core->phase == KP__OPEN)
         kp__file_sub(core, sub, kp__later(sub->used_at, core->forget_after));
 }
 
@@ -155,7 +156,8 @@ bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 {
     int64_t live = kp__sub_live(sub);
 
-    if (sub->interest || sub->pins || sub->waiting || sub->promised || !sub->rules) return false;
+    /* in an order in which no two lie together: read as one, what was just written is waited for */
+    if (sub->interest || sub->promised || sub->pins || sub->waiting || !sub->rules) return false;
     if (live > sub->rules->min_live || (int64_t)sub->count[KP__IDLE] < live) return false;
     if (now >= kp__later(sub->used_at, core->forget_after)) return true;
     kp__file_forget(core, sub);

@@ -80,10 +80,11 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
     struct kp__slot *slot = kp__slab_take(&core->slots);
 
     if (!slot) return NULL;
-    /* what it was before is gone, but for its generation and its index */
-    *slot = (struct kp__slot){
-        .item = slot->item, .generation = slot->generation, .errand = &kp__no_errand
-    };
+    /* who had it left it as a new one is, but for its generation, and for what is written before
+     * anybody reads it */
+    KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due));
+    slot->lends = 0;
+    slot->errand = &kp__no_errand;
     kp__list_init(&slot->link);
     return slot;
 }

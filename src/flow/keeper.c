@@ -141,8 +141,9 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
 
 bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
 {
-    uint64_t due = next_due(pool);
-    bool late = due < now && now - due > LATE, tell = late && !pool->late_reported;
+    bool late = kp__later(first_due(&pool->core), LATE) < now &&
+                kp__later(next_due(pool), LATE) < now;
+    bool tell = late && !pool->late_reported;
 
     if (tell) {
         kp__step_out(pool, todo);

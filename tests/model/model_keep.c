@@ -68,9 +68,13 @@ void m_file_key(struct model *m, int key, uint64_t at)
     m->key[key].look_at = sooner(m->key[key].look_at, at);
 }
 
+/* What is in use is filed by whoever used it last. */
 void m_file_forget(struct model *m, int key)
 {
-    m_file_key(m, key, m_later(m->key[key].used_at, m->forget_after));
+    const struct model_key *k = &m->key[key];
+
+    if (k->interest || k->pins) return;
+    m_file_key(m, key, m_later(k->used_at, m->forget_after));
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */
