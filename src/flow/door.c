@@ -338,11 +338,12 @@ bool kp__make_room(struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
     size_t wants = kp__slab_wants(&core->slots) | kp__slab_wants(&core->errands) |
-                   kp__slab_wants(&core->subpools) | kp__slab_wants(&pool->jobs);
+                   kp__slab_wants(&core->subpools) | kp__slab_wants(&pool->jobs) |
+                   is_guide_full(core);
     int content = kp__map_is_content(&core->keys) + kp__map_is_content(&core->idents) +
                   kp__map_is_content(&core->groups);
 
-    return (wants == 0 && content == 3 && !is_guide_full(core)) || make_more_room(pool);
+    return (wants == 0 && content == 3) || make_more_room(pool);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

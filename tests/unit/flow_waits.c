@@ -119,6 +119,29 @@ static void a_late_keeper_must_be_told_once(void **state)
     stage_fall(&s);
 }
 
+static void a_keeper_that_comes_seldom_must_be_late_only_after_that(void **state)
+{
+    enum { EVERY_S = 7200, LATE_S = 10 };
+    static const int64_t after_s[] = { EVERY_S / 2, EVERY_S + LATE_S - 1, EVERY_S + LATE_S + 1 };
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.max_live = 2;
+    s.options.keep_every_ms = KP_SECONDS(EVERY_S);
+    stage_open(&s);
+    uint64_t opened = s.now;
+    kp_lease lease = stage_get(&s, "a");
+    kp_release(&lease); /* to be looked at long before */
+    for (int i = 0; i < 3; i++) {
+        s.now = opened + (uint64_t)after_s[i] * 1000000000;
+        lease = stage_get(&s, "b");
+        kp_discard(&lease);
+        assert_int_equal(stage_heard(&s, KP_EVENT_KEEPER_LATE), i == 2);
+    }
+    stage_fall(&s);
+}
+
 /* ---- leases ---------------------------------------------------------------------------------- */
 
 static void what_is_no_lease_must_be_told_and_nothing_be_done(void **state)
@@ -316,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_pending_creation_must_serve_whoever_waits_for_it),
         cmocka_unit_test(a_creation_without_a_resource_must_be_a_failure),
         cmocka_unit_test(a_late_keeper_must_be_told_once),
+        cmocka_unit_test(a_keeper_that_comes_seldom_must_be_late_only_after_that),
         cmocka_unit_test(what_is_no_lease_must_be_told_and_nothing_be_done),
         cmocka_unit_test(the_lease_of_a_shared_resource_must_not_be_guessed),
         cmocka_unit_test(a_release_must_read_the_clock_only_where_it_is_needed),
