@@ -33,8 +33,11 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
         core->seldom.waits++;
     }
     if (request->sub->waiting == 0) {
-        kp__rare(core, request->sub)->turn = core->now;
-        kp__rare(core, request->sub)->handed = 0;
+        struct kp__rare *rare = kp__rare(core, request->sub);
+        rare->turn = core->now;
+        rare->handed = 0;
+        /* how slow a queue was that is gone says nothing of this one */
+        if (core->now >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
     }
     kp__queue_insert(core, request);
 }
@@ -42,6 +45,7 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
 void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now,
                     struct kp__todo *todo)
 {
+    kp__at(core, now);
     kp__enqueue(core, request);
     if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
     else kp__settle(core, request->sub, now, todo);

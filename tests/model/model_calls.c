@@ -8,9 +8,16 @@
 
 /* ---- a get ----------------------------------------------------------------------------------- */
 
-/* Into its line, at the place of its stamp. */
+/* Into its line, at the place of its stamp. How slow a line was that is gone says nothing of the
+ * one that begins now. */
 void m_wait_again(struct model *m, struct model_request *r)
 {
+    struct model_key *k = &m->key[r->key];
+
+    if (m_waiting(m, r->key) == 0 && m->now >= k->interval_end) {
+        k->slow = false;
+        k->interval_end = k->least_wait = 0;
+    }
     r->grant = G_WAIT;
     r->waiting = true;
     r->nudged = r->good = false;

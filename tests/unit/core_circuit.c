@@ -267,6 +267,32 @@ static void a_queue_that_is_slow_for_an_interval_must_refuse_who_waited_twice(vo
     stage_close(&s);
 }
 
+static void a_slow_queue_that_is_gone_must_not_count_against_a_later_one(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 1;
+    s.rules.shed_target = 10;
+    s.rules.shed_interval = 100;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    served_after(&s, sub, slot, 11);
+    served_after(&s, sub, slot, 100); /* at 1111, of a second interval */
+    assert_true(sub->rare->shed.slow);
+    assert_int_equal(sub->rare->shed.interval_end, 1211);
+    s.now = 1190;
+    served_after(&s, sub, slot, 20); /* it came before that was over */
+    assert_true(sub->rare->shed.slow);
+    assert_int_equal(sub->rare->shed.interval_end, 1211);
+    s.now = 1211;
+    served_after(&s, sub, slot, 50);
+    assert_false(sub->rare->shed.slow);
+    assert_int_equal(sub->rare->shed.interval_end, 1361);
+    stage_close(&s);
+}
+
 static void an_interval_with_a_short_wait_must_not_be_slow(void **state)
 {
     struct stage s;
@@ -315,6 +341,7 @@ int main(void)
         cmocka_unit_test(a_new_resource_must_not_close_a_circuit_that_uses_opened),
         cmocka_unit_test(a_creation_nobody_waits_for_must_end_the_probe),
         cmocka_unit_test(a_queue_that_is_slow_for_an_interval_must_refuse_who_waited_twice),
+        cmocka_unit_test(a_slow_queue_that_is_gone_must_not_count_against_a_later_one),
         cmocka_unit_test(an_interval_with_a_short_wait_must_not_be_slow),
         cmocka_unit_test(a_newcomer_must_not_be_shed),
     };
