@@ -51,7 +51,7 @@ MUTANT_FLAGS = ['-DKP_BUILD', '-O1', '-fsanitize=bounds', '-fsanitize-undefined-
                 '-Werror=discarded-qualifiers', '-Werror=implicit-function-declaration']
 # What checks the core is no part of it; the public face of base has its own tests.
 NOT_MUTATED = {'src/core/verify.c'}
-TESTS = ('unit', 'kit', 'contract', 'misuse', 'faults', 'fairness')
+TESTS = ('unit', 'kit', 'contract', 'regress', 'misuse', 'faults', 'fairness')
 # Those of base, of adapters with their own libraries, and of what the linker is to wrap.
 NO_TESTS = ('base_', 'sqlite', 'apr', 'flow_process')
 
