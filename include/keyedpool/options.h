@@ -124,7 +124,8 @@ typedef struct kp_limits {
                                                        it; then one probe */
     int64_t shed_target_ms, shed_interval_ms;       /* [OFF, 100 ms] CoDel: a queue that waits
                                                        longer throughout an interval refuses
-                                                       requests older than twice the target */
+                                                       requests older than twice the target,
+                                                       but not its last */
     int64_t reserve, reserve_after_ms;  /* [0, 5 s] so many more live for a request that has
                                            waited so long */
     int64_t weight, floor;              /* [1, 0] share of a contended budget; so many live (or

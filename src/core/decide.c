@@ -365,13 +365,14 @@ static enum verdict take_permit(struct look *l)
 /* ---- the decision ---------------------------------------------------------------------------- */
 
 /* CoDel: a queue in which everybody waited longer than the target for a whole interval is slow, and
- * refuses those who waited twice. */
+ * refuses those who waited twice; but not the last one, whose place is nobody else's. */
 static enum verdict shed(struct look *l)
 {
     const struct kp__rules *r = l->sub->rules;
     uint64_t waited = l->now - l->request->arrived;
 
-    if (r->shed_target == KP__NEVER || !l->request->waited || !l->sub->rare->shed.slow)
+    if (r->shed_target == KP__NEVER || !l->request->waited || l->sub->waiting == 1 ||
+        !l->sub->rare->shed.slow)
         return GO_ON;
     return waited > 2 * r->shed_target ? answer_no(l, KP_EFULL, "shed_target_ms") : GO_ON;
 }

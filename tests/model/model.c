@@ -165,12 +165,13 @@ static enum verdict answer_no(struct model_request *r, int code, const char *lim
 }
 
 /* CoDel: a line in which everybody waited longer than the target for a whole interval is slow, and
- * refuses those who waited twice. */
+ * refuses those who waited twice; but not the last one. */
 static enum verdict shed(struct model *m, struct model_request *r)
 {
     const struct model_key *k = &m->key[r->key];
 
     if (k->rules.shed_target == FOREVER || !r->waited || !k->slow) return GO_ON;
+    if (m_waiting(m, r->key) == 1) return GO_ON;
     if (m->now - r->began <= 2 * k->rules.shed_target) return GO_ON;
     return answer_no(r, KP_EFULL, "shed_target_ms");
 }

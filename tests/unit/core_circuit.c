@@ -233,7 +233,7 @@ static void served_after(struct stage *s, struct kp__subpool *sub, struct kp__sl
 static void a_queue_that_is_slow_for_an_interval_must_refuse_who_waited_twice(void **state)
 {
     struct stage s;
-    struct kp__request r[2];
+    struct kp__request r[3];
 
     (void)state;
     stage_open(&s);
@@ -250,14 +250,16 @@ static void a_queue_that_is_slow_for_an_interval_must_refuse_who_waited_twice(vo
     served_after(&s, sub, slot, 11); /* now 1072 */
     assert_int_equal(sub->rare->shed.least_wait, 11);
     assert_false(sub->rare->shed.slow);
-    stage_ask(&s, sub, &r[0], 0);
-    stage_ask(&s, sub, &r[1], 0);
+    for (int i = 0; i < 3; i++) stage_ask(&s, sub, &r[i], 0);
     s.now = 1111; /* the end of an interval in which nobody waited as little as 10 */
     stage_give(&s, slot, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
     assert_true(sub->rare->shed.slow);
     assert_int_equal(r[1].grant.kind, KP__GRANT_NO); /* 39 > 2 * 10 */
     STAGE_NO(&r[1], KP_EFULL, "shed_target_ms");
+    assert_int_equal(r[2].grant.kind, KP__GRANT_WAIT); /* as long, but the last */
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_SLOT);
     served_after(&s, sub, slot, 20); /* not more than twice */
     assert_true(sub->rare->shed.slow);
     served_after(&s, sub, slot, 10); /* not below the target */

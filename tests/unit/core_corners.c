@@ -428,7 +428,7 @@ static void a_place_nobody_waits_for_must_let_its_key_create_again(void **state)
 static void who_waited_twice_the_target_must_be_shed_and_nobody_earlier(void **state)
 {
     struct stage s;
-    struct kp__request r[2];
+    struct kp__request r[3];
 
     (void)state;
     stage_open(&s);
@@ -442,10 +442,13 @@ static void who_waited_twice_the_target_must_be_shed_and_nobody_earlier(void **s
     stage_ask(&s, sub, &r[0], 0);
     s.now += 1;
     stage_ask(&s, sub, &r[1], 0);
+    stage_ask(&s, sub, &r[2], 0); /* so that it is not the last */
     s.now += 20; /* 21 and 20 */
     stage_give(&s, slot, 0, true);
     STAGE_NO(&r[0], KP_EFULL, "shed_target_ms");
     assert_int_equal(r[1].grant.kind, KP__GRANT_SLOT);
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_SLOT);
     stage_close(&s);
 }
 
