@@ -7,6 +7,7 @@
  * they begin at one moment and wait for nothing but the pool.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -57,31 +58,24 @@ static void *transfers(void *arg)
     return NULL;
 }
 
-static void threads_must_share_handles_within_the_limits(void **state)
+static kp_cast *opens(void)
 {
     const kp_script script = { NULL, NULL, NULL, NULL, NULL };
     kp_options o = { .limits = { .max_live = PER_HOST } };
-    pthread_t thread[THREADS];
     kp_cast *cast;
-    kp_stats s;
 
-    (void)state;
     assert_int_equal(kp_cast_open(&script, &cast), 0);
     o.driver = kp_cast_driver(cast);
     o.driver.validate = NULL;
     o.driver.reset = NULL;
     assert_int_equal(kp_pool_open(&o, &pool), 0);
-    assert_int_equal(pthread_barrier_init(&start, NULL, THREADS), 0);
-    for (int i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&thread[i], NULL, transfers, (void *)(intptr_t)i), 0);
-    for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
-    pthread_barrier_destroy(&start);
+    wrong = 0;
+    return cast;
+}
+
+static void ends(kp_cast *cast)
+{
     assert_int_equal(wrong, 0);
-    assert_int_equal(kp_stats_read(pool, KP_EVERY_KEY, &s), 0);
-    assert_int_equal(s.gets, THREADS * ROUNDS);
-    assert_int_equal(s.leases + s.waiting + s.misuses, 0);
-    assert_int_equal(s.creates - s.destroys, s.live);
-    assert_in_range(kp_cast_read(cast).most_live, 1, HOSTS * PER_HOST);
     assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
     kp_cast_count count = kp_cast_read(cast);
     assert_int_equal(count.creates, count.destroys);
@@ -89,10 +83,75 @@ static void threads_must_share_handles_within_the_limits(void **state)
     kp_cast_close(cast);
 }
 
+static kp_stats stats(void)
+{
+    kp_stats s;
+
+    assert_int_equal(kp_stats_read(pool, KP_EVERY_KEY, &s), 0);
+    return s;
+}
+
+static void a_handle_must_have_one_user_at_a_time(void **state)
+{
+    pthread_t thread[THREADS];
+    kp_cast *cast = opens();
+
+    (void)state;
+    assert_int_equal(pthread_barrier_init(&start, NULL, THREADS), 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, transfers, (void *)(intptr_t)i), 0);
+    for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
+    pthread_barrier_destroy(&start);
+    kp_stats s = stats();
+    assert_int_equal(s.gets, THREADS * ROUNDS);
+    assert_int_equal(s.leases + s.waiting + s.misuses, 0);
+    assert_int_equal(s.creates - s.destroys, s.live);
+    ends(cast);
+}
+
+static void *borrows_once(void *arg)
+{
+    kp_lease lease;
+
+    if (kp_get(pool, kp_str(host[0]), KP_IN_S(50), &lease) != 0) {
+        atomic_fetch_add(&wrong, 1);
+        return arg;
+    }
+    uses(&lease, 0);
+    kp_release(&lease);
+    return arg;
+}
+
+/* Those of the limit are out; then as many threads as there are must wait for them. */
+static void a_host_must_have_no_more_than_its_limit(void **state)
+{
+    pthread_t thread[THREADS];
+    kp_lease lease[PER_HOST];
+    kp_cast *cast = opens();
+    kp_stats s;
+
+    (void)state;
+    for (int i = 0; i < PER_HOST; i++)
+        assert_int_equal(kp_get(pool, kp_str(host[0]), KP_IN_S(50), &lease[i]), 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, borrows_once, NULL), 0);
+    do {
+        sched_yield();
+        s = stats();
+    } while (s.waiting + s.gets < THREADS + PER_HOST);
+    assert_int_equal(s.gets, PER_HOST);
+    for (int i = 0; i < PER_HOST; i++) kp_release(&lease[i]);
+    for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
+    assert_int_equal(stats().gets, PER_HOST + THREADS);
+    assert_int_equal(kp_cast_read(cast).most_live, PER_HOST);
+    ends(cast);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threads_must_share_handles_within_the_limits),
+        cmocka_unit_test(a_handle_must_have_one_user_at_a_time),
+        cmocka_unit_test(a_host_must_have_no_more_than_its_limit),
     };
     return cmocka_run_group_tests_name("request 35", tests, NULL, NULL);
 }
