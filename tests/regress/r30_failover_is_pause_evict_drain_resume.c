@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Request 30, HikariCP#181, #178, #514, #1667: for a failover, hold back new borrowers, evict all
+ * connections, wait until none is in use, and go on. Here for one key or for all: `max_lent` none
+ * makes requests wait, up to their deadlines; kp_invalidate_key marks what there is; kp_drain comes
+ * back when what was lent has ended; and with `max_lent` as it was those who waited have new ones.
+ */
+#include "contract/house.h"
+
+enum { LENT = 3, IDLE = 2, OLD = LENT + IDLE };
+
+static void lets(struct house *h, const char *key, int64_t max_lent)
+{
+    const kp_limits limits = { .max_lent = max_lent };
+
+    assert_int_equal(kp_limits_set(h->pool, kp_str(key), &limits, NULL), 0);
+    house_settle(h);
+}
+
+/* Three are in use, for 500, 600 and 700 ms; two are idle. */
+static void begins(struct house *h, struct visitor *v)
+{
+    kp_options o = house_plan(h, 1, NULL, NULL);
+
+    house_open(h, &o);
+    h->waits_by_choice = true; /* for those who are held back */
+    house_stock(h, "db", OLD);
+    for (int i = 0; i < LENT; i++) {
+        v[i] = (struct visitor){ .stay_ms = 500 + 100 * i };
+        visitor_send(h, &v[i], "db", 1000);
+    }
+}
+
+static void who_is_held_back_must_be_served_by_the_new_server(void **state)
+{
+    struct visitor v[LENT], next[2] = { { .stay_ms = KP_NONE }, { .stay_ms = KP_NONE } };
+    struct visitor brief = { 0 };
+    struct house h;
+
+    (void)state;
+    begins(&h, v);
+    lets(&h, "db", KP_NONE);
+    for (int i = 0; i < 2; i++) visitor_send(&h, &next[i], "db", KP_SECONDS(30));
+    visitor_send(&h, &brief, "db", 200);
+    HOUSE_IS(&h, kp_invalidate_key(h.pool, kp_str("db")), OLD);
+    HOUSE_IS(&h, kp_drain(h.pool, kp_str("db"), KP_SECONDS(10)), 0);
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), 700);
+    HOUSE_IS(&h, house_cast(&h).destroys, OLD);
+    HOUSE_IS(&h, house_stats(&h, "db").live, 0);
+    HOUSE_IS(&h, brief.rc, KP_ETIMEDOUT); /* a pause prolongs no deadline */
+    HOUSE_IS(&h, brief.answered_ms, 200);
+    for (int i = 0; i < 2; i++) HOUSE_HAS(&h, !next[i].answered);
+    lets(&h, "db", KP_UNLIMITED);
+    for (int i = 0; i < 2; i++) {
+        visitor_end(&next[i]);
+        HOUSE_IS(&h, next[i].rc, 0);
+        HOUSE_IS(&h, next[i].answered_ms, 700);
+        HOUSE_HAS(&h, next[i].number > OLD);
+    }
+    house_close(&h);
+}
+
+static void other_keys_must_go_on_meanwhile(void **state)
+{
+    struct visitor v[LENT];
+    struct house h;
+
+    (void)state;
+    begins(&h, v);
+    lets(&h, "db", KP_NONE);
+    kp_lease lease = house_get_within(&h, "replica", 1);
+    house_release(&h, &lease);
+    HOUSE_IS(&h, kp_drain(h.pool, kp_str("replica"), KP_SECONDS(10)), 0);
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), 0);
+    HOUSE_IS(&h, house_try(&h, "db", &lease), KP_EAGAIN); /* though two are idle */
+    lets(&h, "db", KP_UNLIMITED);
+    HOUSE_IS(&h, house_try(&h, "db", &lease), 0);
+    house_release(&h, &lease);
+    kp_sim_join(h.sim, 0);
+    house_close(&h);
+}
+
+static void one_who_does_not_give_back_must_be_counted_at_the_deadline(void **state)
+{
+    struct visitor v[LENT];
+    struct house h;
+
+    (void)state;
+    begins(&h, v);
+    lets(&h, "db", KP_NONE);
+    HOUSE_IS(&h, kp_invalidate_key(h.pool, kp_str("db")), OLD);
+    HOUSE_IS(&h, kp_drain(h.pool, kp_str("db"), 550), 2);
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), 550);
+    lets(&h, "db", KP_UNLIMITED); /* and it goes on without waiting for them */
+    kp_lease lease = house_get_within(&h, "db", 1);
+    HOUSE_HAS(&h, house_number(&lease) > OLD);
+    house_release(&h, &lease);
+    kp_sim_join(h.sim, 0);
+    HOUSE_IS(&h, house_cast(&h).destroys, OLD); /* they went as they came back */
+    house_close(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_is_held_back_must_be_served_by_the_new_server),
+        cmocka_unit_test(other_keys_must_go_on_meanwhile),
+        cmocka_unit_test(one_who_does_not_give_back_must_be_counted_at_the_deadline),
+    };
+    return cmocka_run_group_tests_name("request 30", tests, NULL, NULL);
+}
