@@ -348,8 +348,10 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
         r->sub->tally.gets++;
         g->pool->core.tally.gets++;
         kp__lease_write(g->pool, r->grant.slot, r->grant.seat, out);
-        if (kp__looks_for_deadlocks(g->pool) && !r->box)
-            kp__seat_at(r->grant.slot, r->grant.seat)->thread = kp__thread_number();
+        struct kp__seat *seat = kp__seat_at(r->grant.slot, r->grant.seat);
+        /* not lent: who listened to its event has ended it already */
+        if (kp__looks_for_deadlocks(g->pool) && !r->box && seat->lent)
+            seat->thread = kp__thread_number();
     } else {
         refuse(g, code);
     }

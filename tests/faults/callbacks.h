@@ -264,7 +264,7 @@ static void wait_in_vain(void)
     kp_lease lease, none;
 
     get("1", 100, 0, &lease);
-    get("1", 10, KP_ETIMEDOUT, &none);
+    get("1", 10, KP_ETIMEDOUT, &none); /* DEADLOCK, TIMEOUT */
     kp_release(&none);
     kp_release(&lease);
     l.pend = true;
@@ -375,6 +375,7 @@ static void be_born(enum where where, void (*what)(void), int times, bool distur
         .key_type = { .size = sizeof(struct name), .hash = hash_name, .equal = same_name,
                       .copy = copy_name, .drop = drop_name, .text = text_of },
         .forget_key_after_ms = 3000, .leak_after_ms = 5000, .threads = KP_NONE,
+        .on_deadlock = KP_DEADLOCK_REPORT,
     };
 
     l = (struct life){ .where = where, .act = what, .times = times, .disturbed = disturbed };
