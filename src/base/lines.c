@@ -12,13 +12,8 @@ static uint32_t chunk_of(uint32_t number)
 {
     uint32_t k = 0;
 
-    while (k < KP__LINE_CHUNKS && number >= (uint32_t)KP__LINES_FIRST << k) k++;
+    while (k < KP__LINE_CHUNKS && number >= (uint32_t)KP__LINES_FIRST << (k + 1)) k++;
     return k;
-}
-
-static uint32_t begin_of(uint32_t chunk)
-{
-    return chunk == 0 ? 0 : (uint32_t)KP__LINES_FIRST << (chunk - 1);
 }
 
 /* A number that was never used. With the lock. */
@@ -27,19 +22,18 @@ static uint32_t make(struct kp__lines *lines)
     /* relaxed, here and below: written under the lock only */
     uint32_t number = atomic_load_explicit(&lines->made, memory_order_relaxed);
     if (number == 0) number = 1;
-    uint32_t k = chunk_of(number), room = k == 0 ? KP__LINES_FIRST : begin_of(k);
+    uint32_t k = chunk_of(number);
 
     if (k == KP__LINE_CHUNKS) return 0;
-    if (!atomic_load_explicit(&lines->chunk[k], memory_order_relaxed)) {
-        char *chunk = kp__life.alloc((size_t)room * KP__LINE, KP__LINE, kp__life.ctx);
-        if (!chunk) return 0;
-        if (k == 0) memset(chunk, 0, KP__LINE); /* line 0: read, too, by whoever guesses wrong */
-        /* release: pairs with kp__line_at */
+    if (number >= KP__LINES_FIRST) {
+        size_t bytes = ((size_t)KP__LINES_FIRST << k) * KP__LINE;
+        char *chunk = atomic_load_explicit(&lines->chunk[k], memory_order_relaxed);
+        if (!chunk && !(chunk = kp__life.alloc(bytes, KP__LINE, kp__life.ctx))) return 0;
+        /* release: pairs with kp__line */
         atomic_store_explicit(&lines->chunk[k], chunk, memory_order_release);
+        /* one by one: memory that is never used is never touched */
+        memset(kp__line(lines, number), 0, KP__LINE);
     }
-    memset(atomic_load_explicit(&lines->chunk[k], memory_order_relaxed) +
-               (size_t)(number - begin_of(k)) * KP__LINE,
-           0, KP__LINE); /* one by one: memory that is never used is never touched */
     /* release: the same; the line is zero */
     atomic_store_explicit(&lines->made, number + 1, memory_order_release);
     return number;

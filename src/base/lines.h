@@ -16,16 +16,18 @@
 #include <stdint.h>
 
 #ifndef KP__LINES_FIRST
-#define KP__LINES_FIRST 1024            /* lines of the first chunk, which is found with one load */
+#define KP__LINES_FIRST 4096            /* lines of the first chunk, a power of two */
 #endif
-enum { KP__LINE = 64, KP__LINE_CHUNKS = 22 };
+enum { KP__LINE = 64, KP__LINE_CHUNKS = 19 };
 
 struct kp__line_end {                   /* the last member of every item; the free list's */
     uint32_t next;
 };
 
 struct kp__lines {
-    _Atomic(char *) chunk[KP__LINE_CHUNKS]; /* chunk k > 0 begins with number FIRST << (k - 1) */
+    _Alignas(64) char first[KP__LINES_FIRST * KP__LINE]; /* there from the start, zero: addresses,
+                                                            no memory before it is used */
+    _Atomic(char *) chunk[KP__LINE_CHUNKS]; /* chunk k begins with number FIRST << k */
     _Atomic uint32_t made;                  /* numbers below are lines; 0 is none */
     uint32_t floor;                         /* up to this they are of a process before (fork) */
 
@@ -41,20 +43,6 @@ void kp__lines_give(struct kp__lines *lines, uint32_t number);
 /* In a child of fork: who held the lock is not there, and no line of before is one. */
 void kp__lines_in_child(struct kp__lines *lines);
 
-/* The line with this number, which there is. */
-static inline void *kp__line(const struct kp__lines *lines, uint32_t number)
-{
-    uint32_t k = 0, begin = 0;
-
-    if (__builtin_expect(number >= KP__LINES_FIRST, 0)) {
-        k = (uint32_t)__builtin_clz(KP__LINES_FIRST) + 1 - (uint32_t)__builtin_clz(number);
-        begin = (uint32_t)KP__LINES_FIRST << (k - 1);
-    }
-    /* acquire: pairs with the release in kp__lines_take */
-    return atomic_load_explicit(&lines->chunk[k], memory_order_acquire) +
-           (size_t)(number - begin) * KP__LINE;
-}
-
 /* There are lines with all numbers below this one, but 0. */
 static inline uint32_t kp__lines_made(const struct kp__lines *lines)
 {
@@ -62,8 +50,28 @@ static inline uint32_t kp__lines_made(const struct kp__lines *lines)
     return atomic_load_explicit(&lines->made, memory_order_acquire);
 }
 
+/* The line with this number, which there is. */
+static inline void *kp__line(struct kp__lines *lines, uint32_t number)
+{
+    if (__builtin_expect(number < KP__LINES_FIRST, 1))
+        return lines->first + (size_t)number * KP__LINE;
+    uint32_t k = (uint32_t)__builtin_clz(KP__LINES_FIRST) - (uint32_t)__builtin_clz(number);
+    /* acquire: pairs with the release in kp__lines_take */
+    return atomic_load_explicit(&lines->chunk[k], memory_order_acquire) +
+           (size_t)(number - ((uint32_t)KP__LINES_FIRST << k)) * KP__LINE;
+}
+
+/* A line to look at, by any number: of the first chunk those that were not made yet, too, and 0.
+ * NULL: there is none. */
+static inline void *kp__line_seen(struct kp__lines *lines, uint64_t number)
+{
+    if (__builtin_expect(number < KP__LINES_FIRST, 1))
+        return lines->first + (size_t)number * KP__LINE;
+    return number < kp__lines_made(lines) ? kp__line(lines, (uint32_t)number) : NULL;
+}
+
 /* The line with this number; NULL: there is none, or it is of a process before. */
-static inline void *kp__line_at(const struct kp__lines *lines, uint64_t number)
+static inline void *kp__line_at(struct kp__lines *lines, uint64_t number)
 {
     return number > lines->floor && number < kp__lines_made(lines)
                ? kp__line(lines, (uint32_t)number)

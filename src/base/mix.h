@@ -15,9 +15,9 @@ static inline uint64_t kp__mix(uint64_t a, uint64_t b)
 {
 #ifdef __SIZEOF_INT128__
     __extension__ typedef unsigned __int128 wide;
-    wide x = (wide)a * b;
 
-    return (uint64_t)x ^ (uint64_t)(x >> 64);
+    /* by halves: a whole that is never needed takes registers */
+    return a * b ^ (uint64_t)((wide)a * b >> 64);
 #else
     uint64_t low = UINT32_MAX, al = a & low, ah = a >> 32, bl = b & low, bh = b >> 32;
     uint64_t first = al * bl, second = ah * bl + (first >> 32), third = al * bh + (second & low);
@@ -47,13 +47,14 @@ static inline uint64_t kp__load_few(const unsigned char *p, size_t size)
     return size ? (uint64_t)p[0] << 16 | (uint64_t)p[size / 2] << 8 | p[size - 1] : 0;
 }
 
-/* Two words and a length to a number all of whose bits depend on all of theirs: what one folding of
- * numbers that are counted up leaves in few bits, the other one spreads. */
+/* Two words and a length to a number whose lower bits depend on all of theirs: what a folding of
+ * numbers that are counted up leaves in few bits, a multiplication brings together in the uppermost
+ * byte, which then is the lowest. */
 static inline uint64_t kp__blend(uint64_t seed, uint64_t first, uint64_t last, size_t size)
 {
-    uint64_t h = kp__mix(first ^ seed, last ^ ((seed << 32 | seed >> 32) + size));
+    uint64_t h = kp__mix(first + seed, last + (size - seed));
 
-    return kp__mix(h, UINT64_C(0x9e3779b97f4a7c15));
+    return __builtin_bswap64(h * UINT64_C(0x9e3779b97f4a7c15));
 }
 
 /* Up to 16 bytes as two numbers: with their length, these tell them from all others. */

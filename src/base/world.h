@@ -41,10 +41,18 @@ struct kp__world {
     void *ctx;
 };
 
-extern const struct kp__world kp__life;
+/* Of a variable that is for all files of the library and for nobody else: it is where it is, and the
+ * linker's table need not be asked. */
+#if defined(__GNUC__)
+#define KP__INSIDE __attribute__((visibility("hidden")))
+#else
+#define KP__INSIDE
+#endif
+
+extern KP__INSIDE const struct kp__world kp__life;
 
 /* How many forks this process is away from its first ancestor that used the library. */
-extern _Atomic uint32_t kp__forks;
+extern KP__INSIDE _Atomic uint32_t kp__forks;
 
 static inline uint64_t kp__now(const struct kp__world *w)
 {

@@ -13,7 +13,7 @@
 #endif
 enum {
     SIZES = sizeof(size_t) > 4 ? 28 : 24, /* the bytes of the largest are a number */
-    PER_BUCKET = 2                        /* keys: few are not at their own place */
+    DENSE = 12                            /* bits: from here on, 256 KiB, memory counts */
 };
 
 static struct kp__lock lock;
@@ -25,16 +25,22 @@ void kp__guides_in_child(void)
     for (int i = 0; i < SIZES; i++) spare[i] = NULL;
 }
 
+/* A key for each line, so that 1 of 100 is not at its own place; two of large ones: 3 of 100. */
+static uint64_t room(uint32_t bits)
+{
+    return (uint64_t)(bits < DENSE ? 1 : 2) << bits;
+}
+
 uint64_t kp__guide_room(const struct kp__guide *guide)
 {
-    return guide ? (uint64_t)PER_BUCKET << guide->bits : 0;
+    return guide ? room(guide->bits) : 0;
 }
 
 struct kp__guide *kp__guide_make(uint64_t keys)
 {
     uint32_t bits = KP__GUIDE_LEAST;
 
-    while (bits < SIZES - 1 && (uint64_t)PER_BUCKET << bits < keys) bits++;
+    while (bits < SIZES - 1 && room(bits) < keys) bits++;
     size_t entries = (size_t)KP__BUCKET << bits, bytes = sizeof(struct kp__guide) + entries * 8;
     kp__lock_take(&lock, &kp__life);
     struct kp__guide *guide = spare[bits];

@@ -78,7 +78,7 @@ static void name_line(_Atomic uint32_t *word, uint32_t number)
     atomic_store_explicit(word, number, memory_order_release);
 }
 
-static void set(const struct kp__lines *kind, uint32_t list, uint32_t k, uint32_t number)
+static void set(struct kp__lines *kind, uint32_t list, uint32_t k, uint32_t number)
 {
     name_line(&((struct kp__numbers *)kp__line(kind, list))->number[k], number);
 }

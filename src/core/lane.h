@@ -107,7 +107,7 @@ struct kp__numbers {
 #define KP__SHAPE_CELLS UINT32_C(0xffff)
 
 /* Lines by kind: cells, lanes, lists of cells, lists of lists. */
-extern struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
+extern KP__INSIDE struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 
 /* With the lock: those of a slot and of a subpool that have one. */
 #define KP__CELL_OF(slot) ((struct kp__cell *)kp__line(&kp__cells, (slot)->cell))
@@ -125,7 +125,7 @@ static inline struct kp__lane *kp__lane_at(uint64_t number)
     return (struct kp__lane *)kp__line_at(&kp__lanes, number);
 }
 
-static inline uint32_t kp__listed(const struct kp__lines *kind, uint32_t list, uint32_t k)
+static inline uint32_t kp__listed(struct kp__lines *kind, uint32_t list, uint32_t k)
 {
     const struct kp__numbers *l = (const struct kp__numbers *)kp__line(kind, list);
 

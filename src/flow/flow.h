@@ -400,7 +400,7 @@ struct kp__here {
 
     bool told; /* that its get waits for itself (deadlock.c) */
 };
-extern _Thread_local struct kp__here kp__here KP__TLS;
+extern KP__INSIDE _Thread_local struct kp__here kp__here KP__TLS;
 
 uint32_t kp__number_thread(void);
 static inline uint32_t kp__thread_number(void)

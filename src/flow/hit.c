@@ -89,21 +89,28 @@ static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag
 
 /* By a brief key, and a guide that leads to its only resource. All that this calls, it calls last,
  * so that it needs no stack. */
-static KP__PART int get_brief(kp_pool *door, kp_key key, kp_lease *out)
+static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
     /* acquire: pairs with the release in kp__make_room */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
     /* relaxed: a guess */
     uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed), word;
 
-    if (!guide || !key.data) return kp__get_by_key(door, key, NULL, KP__SITE, out);
+    if (!guide || !key.data) return kp__get_by_key(door, key, NULL, site, out);
     uint64_t to = kp__guide_pair(guide, kp__quick_hash(seed, key.data, key.size), 0);
-    if (to >= kp__lines_made(&kp__cells)) /* further off, a lane, or nowhere */
-        return kp__get_by_key(door, key, NULL, KP__SITE, out);
-    struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, (uint32_t)to);
-    if (!kp__swing_out(cell, &word)) return kp__get(door, key, NULL, KP__SITE, out);
-    kp__lend(cell, (uint32_t)to, word, NULL, KP__SITE, out);
-    return kp__cell_is_of(cell, door, key) ? 0 : kp__get_after_all(door, key, NULL, KP__SITE, out);
+    struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, to);
+    if (!cell) /* further off, a lane, or nowhere */
+        return kp__get_by_key(door, key, NULL, site, out);
+    if (!kp__swing_out(cell, &word)) return kp__get(door, key, NULL, site, out);
+    kp__lend(cell, to, word, NULL, site, out);
+    return kp__cell_is_of(cell, out, door, key) ? 0
+                                                : kp__get_after_all(door, key, NULL, site, out);
+}
+
+/* By one of up to 8 bytes: apart, so that neither way has to be ready for the other's. */
+static KP__APART int get_few(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+{
+    return get_brief(door, key, site, out);
 }
 
 static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
@@ -138,7 +145,8 @@ static KP__APART int get_again(kp_pool *door, kp_key key, const kp_ask *ask, con
 int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
 {
     if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, KP__SITE, out);
-    return get_brief(door, key, out);
+    if (key.size <= 8) return get_few(door, key, KP__SITE, out);
+    return get_brief(door, key, KP__SITE, out);
 }
 
 /* The end of a lease, if it has not ended, its cell is on an open lane, and this is not the release
@@ -149,10 +157,9 @@ static KP__PART bool swing_back(kp_lease *lease)
     /* other marks than those of this process's leases make a number that there is not */
     uint64_t number = last ^ kp__lease_of_cell(0);
 
-    if (number >= kp__lines_made(&kp__cells)) return false;
-    struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, (uint32_t)number);
+    struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, number);
     /* relaxed: of a cell that the swing vouches for */
-    if (atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
+    if (!cell || atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
         !(word & KP__GONE) || (word & (KP__TURN | KP__NO_LOOK)) == KP__TURN ||
         /* release: pairs with the acquire of who takes it next, or shuts the lane */
         !atomic_compare_exchange_strong_explicit(&cell->word, &word,

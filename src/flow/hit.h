@@ -10,9 +10,9 @@
 #include "flow/flow.h"
 
 /* Of all leases of cells, in this process: with the number of the cell, their last number. */
-extern _Atomic uint64_t kp__cell_leases;
+extern KP__INSIDE _Atomic uint64_t kp__cell_leases;
 
-static KP__PART uint64_t kp__lease_of_cell(uint32_t number)
+static KP__PART uint64_t kp__lease_of_cell(uint64_t number)
 {
     /* relaxed: the child's own, or as it always was */
     return atomic_load_explicit(&kp__cell_leases, memory_order_relaxed) | number;
@@ -32,7 +32,7 @@ static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
 }
 
 /* What was swung out is lent. */
-static KP__PART void kp__lend(struct kp__cell *cell, uint32_t number, uint64_t word,
+static KP__PART void kp__lend(struct kp__cell *cell, uint64_t number, uint64_t word,
                               const char *tag, const void *site, kp_lease *out)
 {
     out->resource = cell->resource;
@@ -48,15 +48,14 @@ static KP__PART void kp__lend(struct kp__cell *cell, uint32_t number, uint64_t w
 struct kp__cell *kp__claim_of_many(const struct kp__lane *lane, uint32_t shape, uint32_t *number,
                                    uint64_t *lent);
 
-/* Is this cell, which is lent, of such a brief key of this pool? */
-static KP__PART bool kp__cell_is_of(const struct kp__cell *cell, const kp_pool *door, kp_key key)
+/* Is this cell, which is lent by this lease, of such a brief key of this pool? */
+static KP__PART bool kp__cell_is_of(const struct kp__cell *cell, const kp_lease *lease,
+                                    const kp_pool *door, kp_key key)
 {
     struct kp__brief brief = kp__brief_of(key.data, key.size);
 
-    /* relaxed: nobody writes it while it is lent */
-    return atomic_load_explicit(&cell->id, memory_order_relaxed) >> 32 == door->id &&
-           cell->key_size == key.size && cell->key.first == brief.first &&
-           cell->key.last == brief.last;
+    return lease->opaque[0] >> 32 == door->id && cell->key_size == key.size &&
+           cell->key.first == brief.first && cell->key.last == brief.last;
 }
 
 /* Does it ask for nothing that a hit could not give, and is it in order? */

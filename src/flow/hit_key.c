@@ -76,7 +76,7 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
     if (!cell) return kp__get(door, key, ask, site, out);
     kp__lend(cell, number, word, ask ? ask->tag : NULL, site, out);
     bool is_of = to & KP__TO_LANE ? lane_is_of(cell, to & ~KP__TO_LANE, door, key)
-                                  : kp__cell_is_of(cell, door, key);
+                                  : kp__cell_is_of(cell, out, door, key);
     if (!is_of) return kp__get_after_all(door, key, ask, site, out);
     if (ask && ask->why) memset(ask->why, 0, sizeof *ask->why);
     return 0;

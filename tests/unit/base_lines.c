@@ -10,7 +10,7 @@
 
 #define LIMIT (UINT32_C(1) << 31)
 
-static uint64_t *words(const struct kp__lines *lines, uint32_t number)
+static uint64_t *words(struct kp__lines *lines, uint32_t number)
 {
     return kp__line(lines, number);
 }
@@ -23,7 +23,7 @@ static void drop(struct kp__lines *lines)
 
 static void there_must_be_no_line_before_the_first_was_taken(void **state)
 {
-    struct kp__lines lines = { .free = 0 };
+    static struct kp__lines lines;
 
     (void)state;
     assert_null(kp__line_at(&lines, 0));
@@ -33,9 +33,9 @@ static void there_must_be_no_line_before_the_first_was_taken(void **state)
 
 static void numbers_must_begin_at_1_and_lead_to_lines_of_zeros_of_their_own(void **state)
 {
-    enum { MANY = 4 * KP__LINES_FIRST + 1 }; /* into the fourth chunk */
+    enum { MANY = 4 * KP__LINES_FIRST + 1 }; /* into the third chunk after the first */
     static char *seen[MANY + 1];
-    struct kp__lines lines = { .free = 0 };
+    static struct kp__lines lines;
 
     (void)state;
     for (uint32_t n = 1; n <= MANY; n++) {
@@ -57,28 +57,59 @@ static void numbers_must_begin_at_1_and_lead_to_lines_of_zeros_of_their_own(void
     drop(&lines);
 }
 
-/* Who guesses wrong may read number 0, which is nobody's. */
-static void line_0_must_be_zero_and_stay_so(void **state)
+/* Who guesses wrong may read number 0, which is nobody's, or one that will be a line. */
+static void lines_of_the_first_chunk_must_be_seen_as_zeros_before_they_are_made(void **state)
 {
-    struct kp__lines lines = { .free = 0 };
-    void *blocks[64];
+    static struct kp__lines lines;
 
     (void)state;
-    for (int i = 0; i < 64; i++) /* so that memory comes that was used before */
-        blocks[i] = memset(aligned_alloc(64, (size_t)KP__LINES_FIRST * KP__LINE), 0xee,
-                           (size_t)KP__LINES_FIRST * KP__LINE);
-    for (int i = 0; i < 64; i++) free(blocks[i]);
+    for (uint32_t n = 0; n < KP__LINES_FIRST; n++) {
+        const char *seen = kp__line_seen(&lines, n);
+        assert_ptr_equal(seen, kp__line(&lines, n));
+        for (int i = 0; i < KP__LINE; i++) assert_int_equal(seen[i], 0);
+    }
     uint32_t number = kp__lines_take(&lines);
-    for (int i = 0; i < 8; i++) assert_int_equal(words(&lines, 0)[i], 0);
-    for (int i = 0; i < 8; i++) assert_int_equal(words(&lines, number)[i], 0);
     kp__lines_give(&lines, number);
     for (int i = 0; i < 8; i++) assert_int_equal(words(&lines, 0)[i], 0);
     drop(&lines);
 }
 
+static void lines_of_other_chunks_must_be_seen_from_when_they_are_made(void **state)
+{
+    static struct kp__lines lines;
+
+    (void)state;
+    while (kp__lines_take(&lines) < KP__LINES_FIRST - 1) continue;
+    for (uint64_t n = KP__LINES_FIRST; n < 3 * KP__LINES_FIRST; n++) {
+        assert_null(kp__line_seen(&lines, n));
+        assert_int_equal(kp__lines_take(&lines), n);
+        assert_ptr_equal(kp__line_seen(&lines, n), kp__line(&lines, (uint32_t)n));
+        assert_null(kp__line_seen(&lines, n | UINT64_C(1) << 32));
+    }
+    assert_null(kp__line_seen(&lines, UINT64_MAX));
+    drop(&lines);
+}
+
+/* Memory that comes may have been used before. */
+static void lines_of_other_chunks_must_be_of_zeros(void **state)
+{
+    static struct kp__lines lines;
+    void *blocks[8];
+
+    (void)state;
+    while (kp__lines_take(&lines) < KP__LINES_FIRST - 1) continue;
+    for (int i = 0; i < 8; i++)
+        blocks[i] = memset(aligned_alloc(64, (size_t)KP__LINES_FIRST * KP__LINE), 0xee,
+                           (size_t)KP__LINES_FIRST * KP__LINE);
+    for (int i = 0; i < 8; i++) free(blocks[i]);
+    uint32_t number = kp__lines_take(&lines);
+    for (int i = 0; i < 8; i++) assert_int_equal(words(&lines, number)[i], 0);
+    drop(&lines);
+}
+
 static void a_line_must_come_back_as_it_was_given_but_for_its_end_the_latest_first(void **state)
 {
-    struct kp__lines lines = { .free = 0 };
+    static struct kp__lines lines;
     uint32_t number[3];
 
     (void)state;
@@ -101,7 +132,7 @@ static void a_line_must_come_back_as_it_was_given_but_for_its_end_the_latest_fir
 
 static void numbers_must_end_before_they_wrap_around(void **state)
 {
-    struct kp__lines lines = { .free = 0 };
+    static struct kp__lines lines;
 
     (void)state;
     uint32_t number = kp__lines_take(&lines);
@@ -119,7 +150,7 @@ static void without_memory_no_line_must_be_handed_out_until_there_is_some(void *
     static struct kp__lines lines; /* where the test is skipped */
 
     (void)state;
-    uint32_t number = kp__lines_take(&lines), big = (uint32_t)KP__LINES_FIRST << 12;
+    uint32_t number = kp__lines_take(&lines), big = (uint32_t)KP__LINES_FIRST << 10;
     atomic_store(&lines.made, big); /* the next chunk is one of 256 MiB */
     kit_memory_short();
     uint32_t none = kp__lines_take(&lines);
@@ -129,16 +160,16 @@ static void without_memory_no_line_must_be_handed_out_until_there_is_some(void *
     assert_int_equal(none, 0);
     assert_int_equal(again, number);
     assert_int_equal(atomic_load(&lines.made), big);
-    assert_null(atomic_load(&lines.chunk[13]));
+    assert_null(atomic_load(&lines.chunk[10]));
     assert_int_equal(kp__lines_take(&lines), big); /* touched by this one line only */
-    assert_non_null(atomic_load(&lines.chunk[13]));
-    assert_ptr_equal(kp__line(&lines, big), atomic_load(&lines.chunk[13]));
+    assert_non_null(atomic_load(&lines.chunk[10]));
+    assert_ptr_equal(kp__line(&lines, big), atomic_load(&lines.chunk[10]));
     drop(&lines);
 }
 
 static void in_a_child_the_lines_of_the_parent_must_be_none(void **state)
 {
-    struct kp__lines lines = { .free = 0 };
+    static struct kp__lines lines;
 
     (void)state;
     kp__lines_in_child(&lines); /* before any was made */
@@ -207,7 +238,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_must_be_no_line_before_the_first_was_taken),
         cmocka_unit_test(numbers_must_begin_at_1_and_lead_to_lines_of_zeros_of_their_own),
-        cmocka_unit_test(line_0_must_be_zero_and_stay_so),
+        cmocka_unit_test(lines_of_the_first_chunk_must_be_seen_as_zeros_before_they_are_made),
+        cmocka_unit_test(lines_of_other_chunks_must_be_seen_from_when_they_are_made),
+        cmocka_unit_test(lines_of_other_chunks_must_be_of_zeros),
         cmocka_unit_test(a_line_must_come_back_as_it_was_given_but_for_its_end_the_latest_first),
         cmocka_unit_test(numbers_must_end_before_they_wrap_around),
         cmocka_unit_test(without_memory_no_line_must_be_handed_out_until_there_is_some),

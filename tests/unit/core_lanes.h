@@ -17,14 +17,14 @@ static inline uint32_t lines_made(const struct kp__lines *kind)
     return made ? made - 1 : 0;
 }
 
-static inline uint32_t *lines_next(const struct kp__lines *kind, uint32_t number)
+static inline uint32_t *lines_next(struct kp__lines *kind, uint32_t number)
 {
     char *line = kp__line(kind, number);
 
     return (uint32_t *)(void *)(line + KP__LINE - sizeof(uint32_t));
 }
 
-static inline uint32_t lines_free(const struct kp__lines *kind)
+static inline uint32_t lines_free(struct kp__lines *kind)
 {
     uint32_t n = 0;
 
@@ -33,7 +33,7 @@ static inline uint32_t lines_free(const struct kp__lines *kind)
 }
 
 /* How many of this kind somebody has. */
-static inline uint32_t lines_used(const struct kp__lines *kind)
+static inline uint32_t lines_used(struct kp__lines *kind)
 {
     return lines_made(kind) - lines_free(kind);
 }
@@ -53,7 +53,7 @@ static inline struct lines_bound lines_bind(struct kp__lines *kind, int more)
     struct lines_bound bound = { kind, atomic_load(&kind->made), kind->free };
     kind->free = 0;
     while (more > 0) kp__lines_give(kind, number[--more]);
-    atomic_store(&kind->made, (uint32_t)KP__LINES_FIRST << (KP__LINE_CHUNKS - 1));
+    atomic_store(&kind->made, (uint32_t)KP__LINES_FIRST << KP__LINE_CHUNKS);
     return bound;
 }
 
