@@ -149,8 +149,16 @@ int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
     return get_brief(door, key, KP__SITE, out);
 }
 
-/* The end of a lease, if it has not ended, its cell is on an open lane, and this is not the release
- * that looks at the clock for those who wait. */
+/* Is this the word of a lease, and not of one whose release looks at the clock for those who
+ * wait? */
+static KP__PART bool ends_by_a_swing(uint64_t word)
+{
+    uint64_t state = word & KP__WORD_STATE;
+
+    return state == KP__GONE || (state == (KP__GONE | KP__TURN) && (word & KP__NO_LOOK));
+}
+
+/* The end of a lease, if it has not ended and its cell is on an open lane. */
 static KP__PART bool swing_back(kp_lease *lease)
 {
     uint64_t last = lease->opaque[2], word = lease->opaque[1];
@@ -160,7 +168,7 @@ static KP__PART bool swing_back(kp_lease *lease)
     struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, number);
     /* relaxed: of a cell that the swing vouches for */
     if (!cell || atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
-        !(word & KP__GONE) || (word & (KP__TURN | KP__NO_LOOK)) == KP__TURN ||
+        !ends_by_a_swing(word) ||
         /* release: pairs with the acquire of who takes it next, or shuts the lane */
         !atomic_compare_exchange_strong_explicit(&cell->word, &word,
                                                  word - (KP__GONE - KP__HERE),
