@@ -41,8 +41,8 @@ struct kp__world {
     void *ctx;
 };
 
-/* Of a variable that is for all files of the library and for nobody else: it is where it is, and the
- * linker's table need not be asked. */
+/* Of a variable that is for all files of the library and for nobody else: where it is need not be
+ * looked up in the linker's table. */
 #if defined(__GNUC__)
 #define KP__INSIDE __attribute__((visibility("hidden")))
 #else

@@ -375,12 +375,10 @@ int kp__thread_start(void *(*fn)(void *), void *arg); /* detached, named, all si
 #if defined(__GNUC__)
 #define KP__APART __attribute__((noinline)) /* so that the short way needs no stack */
 #define KP__PART inline __attribute__((always_inline)) /* of a short way that calls nothing */
-#define KP__SELDOM __attribute__((cold)) /* so that the short way goes straight on past it */
 #define KP__SITE __builtin_return_address(0)
 #else
 #define KP__APART
 #define KP__PART inline
-#define KP__SELDOM
 #define KP__SITE NULL
 #endif
 

@@ -70,7 +70,7 @@ static inline bool kp__is_plain(const kp_ask *ask)
 int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
 
 /* Give back what was claimed by mistake, and then the long way. */
-KP__SELDOM int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
+int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
                       kp_lease *out);
 
 /* The whole story (get.c, release.c). */
