@@ -163,7 +163,7 @@ static void options_that_contradict_each_other_must_be_refused(void **state)
     assert_int_equal(kp_pool_open(&o, &s.pool), 0);
     stage_fall(&s);
     o = s.options;
-    o.limits.reserved[9] = 1;
+    o.limits.reserved[8] = 1;
     refused(o, "limits.reserved");
     o = s.options;
     o.budget.reserved[5] = 1;
