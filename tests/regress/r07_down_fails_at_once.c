@@ -101,12 +101,39 @@ static void one_probe_must_find_out_for_all(void **state)
     house_close(&h);
 }
 
+/* Without a circuit: between one attempt and the next. */
+static void with_fail_fast_the_first_failure_must_be_told_to_all(void **state)
+{
+    const kp_script script = { .create = down };
+    struct visitor v[CALLERS] = { { 0 } };
+    struct house h;
+    kp_options o = house_plan(&h, 1, NULL, &script);
+
+    (void)state;
+    o.limits.retry_first_ms = o.limits.retry_max_ms = KP_SECONDS(10);
+    o.limits.max_creating = 1;
+    o.limits.fail_fast = 1;
+    house_open(&h, &o);
+    for (int i = 0; i < CALLERS; i++) visitor_send(&h, &v[i], "db", KP_SECONDS(30));
+    kp_sim_join(h.sim, 0);
+    for (int i = 0; i < CALLERS; i++) {
+        HOUSE_IS(&h, v[i].rc, KP_ECREATE);
+        HOUSE_IS(&h, v[i].answered_ms, 100);
+        HOUSE_IS(&h, v[i].why.vendor_code, 111);
+    }
+    HOUSE_IS(&h, house_fails(&h, "db", KP_SECONDS(30)), KP_ECREATE);
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), 100);
+    HOUSE_IS(&h, house_cast(&h).create_failures, 1);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_comes_while_it_is_down_must_be_told_the_cause_at_once),
         cmocka_unit_test(who_waits_already_must_be_told_when_the_circuit_opens),
         cmocka_unit_test(one_probe_must_find_out_for_all),
+        cmocka_unit_test(with_fail_fast_the_first_failure_must_be_told_to_all),
     };
     return cmocka_run_group_tests_name("request 7", tests, NULL, NULL);
 }
