@@ -117,6 +117,7 @@ static void without_a_rate_nothing_must_be_counted(struct stage *s)
     struct kp__rate *rate = &s->core.rate;
 
     assert_false(kp__token_lacks(rate, 1));
+    assert_int_equal(rate->most + rate->parts, 0);
     for (int i = 0; i < 3; i++) kp__token_take(rate, 1);
     kp__token_back(rate);
     assert_int_equal(rate->parts, 0);
