@@ -89,10 +89,9 @@ bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter)
 
     kp__lock_take(&box->lock, &kp__life);
     KP__DCHECK(box->open);
-    if (!kp__list_linked(letter)) {
-        kp__list_push_back(&box->tray[tray], letter);
-        box->letters++;
-    }
+    box->letters += !kp__list_linked(letter);
+    kp__list_remove(letter);
+    kp__list_push_back(&box->tray[tray], letter);
     ring = !box->rung && !box->busy;
     kp__lock_give(&box->lock, &kp__life);
     return ring;

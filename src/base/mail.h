@@ -29,7 +29,8 @@ struct kp__mailbox {
 bool kp__mailbox_open(struct kp__mailbox *box);
 void kp__mailbox_close(struct kp__mailbox *box);
 
-/* Put a letter in, unless it lies there already. True: ring afterwards. Several threads. */
+/* Put a letter in, behind the others; one that lies there already goes there, too. True: ring
+ * afterwards. Several threads. */
 bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter);
 void kp__mail_ring(struct kp__mailbox *box);
 

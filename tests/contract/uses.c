@@ -92,6 +92,20 @@ static void a_check_before_the_last_use_must_not_count(void **state)
     contract_end(&c);
 }
 
+static void what_is_used_up_must_not_be_reset_before_it_goes(void **state)
+{
+    static const kp_line good[] = { { .times = KP_OFF }, { 0 } };
+    contract c;
+    (void)state;
+    begin(&c, 3);
+    c.script.reset = good;
+    contract_open(&c);
+    for (int i = 0; i < 3; i++) assert_int_equal(use(&c), 1);
+    assert_int_equal(kp_cast_read(c.cast).resets, 2);
+    assert_int_equal(kp_cast_read(c.cast).destroys, 1);
+    contract_end(&c);
+}
+
 static void what_is_used_up_when_the_limit_comes_must_not_be_lent_again(void **state)
 {
     const kp_limits two = { .max_uses = 2 }, many = { .max_uses = KP_UNLIMITED };
@@ -114,6 +128,7 @@ int main(void)
         cmocka_unit_test(the_next_in_the_queue_must_get_a_new_one),
         cmocka_unit_test(leases_that_share_it_must_count_one_by_one),
         cmocka_unit_test(a_check_before_the_last_use_must_not_count),
+        cmocka_unit_test(what_is_used_up_must_not_be_reset_before_it_goes),
         cmocka_unit_test(what_is_used_up_when_the_limit_comes_must_not_be_lent_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,7 +232,8 @@ void model_release(struct model *m, int slot, int seat, bool discard)
     bool keep = !discard && reuse;
     bool validate = m->has_validate && (rules->validate_on & KP_CHECK_RETURN);
 
-    if (keep && m_borrowers(s) == 1 && !s->doomed && !m->closed && (m->has_reset || validate)) {
+    if (keep && m_borrowers(s) == 1 && !m_spent(m, s) && !m->closed &&
+        (m->has_reset || validate)) {
         s->open = 0; /* nobody shares it meanwhile */
         s->job = m->has_reset ? J_RESET : J_VALIDATE;
         s->job_seat = seat;

@@ -8,7 +8,7 @@
 
 void m_rouse(struct model *m, struct model_request *r)
 {
-    if (r->boxed && r->mail == 0) r->mail = ++m->mails;
+    if (r->boxed) r->mail = ++m->mails; /* what lay there as a nudge comes in the answer's order */
 }
 
 bool m_posted(struct model *m, int slot)
