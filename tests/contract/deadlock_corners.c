@@ -124,6 +124,37 @@ static void a_creation_of_ones_own_is_no_deadlock(void **state)
     contract_end(&c);
 }
 
+/* Who creates holds a lease's permit already, and who destroys still: the limit binds, but what is
+ * lent is not all that is to come back. */
+static void permits_of_what_is_made_or_goes_are_no_deadlock(void **state)
+{
+    static const kp_line later[] = { { .takes_ms = 50, .times = KP_OFF }, { 0 } };
+    (void)state;
+    for (int in_all = 0; in_all < 2; in_all++) {
+        contract c;
+        kp_lease mine, other;
+        getter maker;
+        begin(&c, KP_DEADLOCK_REFUSE);
+        c.options.limits.max_live = 9;
+        contract_set(&c, in_all ? "budget.max_lent" : "limits.max_lent", "2");
+        c.script.create = c.script.destroy = later;
+        contract_open(&c);
+        (void)contract_take(&c, A, &mine);
+        contract_start_as(&c, &maker, 1, (getter){ .key = in_all ? B : A, .hold_ms = 10 });
+        (void)kp_sim_settle(c.sim);
+        assert_int_equal(contract_stats(&c, KP_EVERY_KEY).creating, 1);
+        (void)contract_take(&c, A, &other); /* when that was made, used and given back */
+        kp_discard(&other);
+        (void)contract_take(&c, A, &other); /* when that is gone */
+        contract_give(&c, &other);
+        contract_give(&c, &mine);
+        kp_sim_join(c.sim, 0);
+        assert_int_equal(maker.rc, 0);
+        assert_int_equal(c.events[KP_EVENT_DEADLOCK], 0);
+        contract_end(&c);
+    }
+}
+
 static void a_check_is_no_deadlock(void **state)
 {
     static const kp_line later[] = { { .takes_ms = 50, .times = KP_OFF }, { 0 } };
@@ -230,6 +261,7 @@ int main(void)
         cmocka_unit_test(a_key_that_may_have_nothing_is_no_deadlock),
         cmocka_unit_test(what_is_not_decided_yet_is_no_deadlock),
         cmocka_unit_test(a_creation_of_ones_own_is_no_deadlock),
+        cmocka_unit_test(permits_of_what_is_made_or_goes_are_no_deadlock),
         cmocka_unit_test(a_check_is_no_deadlock),
         cmocka_unit_test(pools_that_are_closed_or_do_not_look_must_be_passed_by),
         cmocka_unit_test(pools_of_other_worlds_must_be_passed_by),

@@ -229,11 +229,10 @@ void model_release(struct model *m, int slot, int seat, bool discard)
     struct model_slot *s = &m->slot[slot];
     const struct model_rules *rules = &m->key[s->key].rules;
     bool reuse = s->seat[seat].decided ? s->seat[seat].reuse : rules->reuse;
-    bool keep = !discard && reuse;
+    bool keep = !discard && reuse, last = m_borrowers(s) == 1;
     bool validate = m->has_validate && (rules->validate_on & KP_CHECK_RETURN);
 
-    if (keep && m_borrowers(s) == 1 && !m_spent(m, s) && !m->closed &&
-        (m->has_reset || validate)) {
+    if (keep && last && !m_spent(m, s) && !m->closed && (m->has_reset || validate)) {
         s->open = 0; /* nobody shares it meanwhile */
         s->job = m->has_reset ? J_RESET : J_VALIDATE;
         s->job_seat = seat;
