@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Databases by region: more connections for the primary, three retries for each region, and another
- * region when the primary stays dead. The primary is down here, so the answer must come from the
- * fallback, after one try and three retries.
+ * region when the primary stays dead, as it does here.
  */
 #include <keyedpool.h>
 #include <stdio.h>
