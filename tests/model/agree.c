@@ -80,6 +80,7 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(30) l->shed_target_ms = PICK(s, 1, 10, KP_OFF, KP_OFF);
     MAYBE(31) l->shed_interval_ms = PICK(s, 1, 50);
     MAYBE(32) MAYBE(33) l->fail_fast = (int32_t)PICK(s, 1, 1, 1, KP_OFF);
+    MAYBE(34) l->max_uses = PICK(s, 1, 2, 5, KP_UNLIMITED);
 #undef MAYBE
     if (l->fail_fast == 1 && draw_below(s, 8)) {
         l->retry_first_ms = PICK(s, 1, 20);

@@ -35,8 +35,8 @@ int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int
         (void)m_over(m, r);
         return r->code;
     }
-    if (r->grant != G_WAIT) m_rouse(m, r); /* done never runs from in here */
     m_do(m);
+    if (r->grant != G_WAIT) m_rouse(m, r); /* at the end: done never runs from in here */
     file(r);
     return 0;
 }
