@@ -98,7 +98,7 @@ static bool is_full(const struct kp__budget *b)
 
 static bool pool_binds(const struct kp__core *core, const struct kp__subpool *sub)
 {
-    if (core->count[KP__CREATING] || core->count[KP__CLOSING] || core->promised) return false;
+    if (core->count[KP__CREATING] || core->count[KP__CLOSING]) return false;
     if (is_full(&core->lent)) return true;
     return !core->count[KP__IDLE] &&
            (is_full(&core->live) || is_full(kp__group_budget(sub, 0)) ||

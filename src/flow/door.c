@@ -351,7 +351,7 @@ bool kp__make_room(struct kp__pool *pool)
 uint64_t kp__after(uint64_t now, int64_t ms)
 {
     if (ms == KP_NONE) return now;
-    if (ms == KP_OFF || ms < 0 || (uint64_t)ms > (KP__NEVER - now) / 1000000) return KP__NEVER;
+    if (ms == KP_OFF || (uint64_t)ms > (KP__NEVER - now) / 1000000) return KP__NEVER;
     return now + (uint64_t)ms * 1000000;
 }
 

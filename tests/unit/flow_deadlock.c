@@ -244,9 +244,42 @@ static void what_is_told_must_be_what_another_search_finds(void **state)
     assert_true(refused > 0 && refused < slept);
 }
 
+/* ---- a sleep that ends early ----------------------------------------------------------------- */
+
+static int parks;
+
+/* Once for nothing, then as the stage does. */
+static void park_early(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *ctx)
+{
+    if (parks++ > 0) stage_park(word, while_it_is, until_ns, ctx);
+}
+
+static void who_wakes_for_nothing_must_not_be_told_again(void **state)
+{
+    struct stage s;
+    kp_lease lease, none;
+
+    (void)state;
+    stage_set(&s);
+    s.world.park = park_early;
+    s.options.limits.max_live = 1;
+    s.options.on_deadlock = KP_DEADLOCK_REPORT;
+    stage_open(&s);
+    lease = stage_get(&s, "a");
+    parks = 0;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(100), &none), KP_ETIMEDOUT);
+    assert_int_equal(parks, 2);
+    assert_int_equal(stage_heard(&s, KP_EVENT_DEADLOCK), 1);
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_MS(100), &none), KP_ETIMEDOUT);
+    assert_int_equal(stage_heard(&s, KP_EVENT_DEADLOCK), 2); /* another get */
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_wakes_for_nothing_must_not_be_told_again),
         cmocka_unit_test(what_is_told_must_be_what_another_search_finds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
