@@ -200,9 +200,7 @@ static bool is_busy(const struct kp__slot *slot)
 
 bool kp__is_used_up(const struct kp__slot *slot)
 {
-    int64_t most = slot->sub->rules->max_uses;
-
-    return most != KP__UNBOUND && slot->lends >= (uint64_t)most;
+    return slot->lends >= (uint64_t)slot->sub->rules->max_uses;
 }
 
 /* Nobody else may have it: it goes when its last lease ends. */

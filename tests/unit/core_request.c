@@ -155,6 +155,29 @@ static void a_declined_lease_must_go_back_and_not_count_as_a_hit(void **state)
     stage_close(&s);
 }
 
+/* It was not idle before, so it is as good as used until now. */
+static void a_declined_lease_that_was_handed_over_must_be_idle_since_now(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 1;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
+    s.now += 10;
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    s.now += 10;
+    kp__decline(&s.core, &r, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(slot->state, KP__IDLE);
+    assert_int_equal(slot->since, s.now);
+    stage_close(&s);
+}
+
 static void a_declined_permit_must_be_refunded_to_who_is_next(void **state)
 {
     struct stage s;
@@ -226,6 +249,7 @@ int main(void)
         cmocka_unit_test(a_failure_must_be_told_in_its_own_words_or_in_those_of_its_code),
         cmocka_unit_test(a_long_reason_must_be_told_as_far_as_there_is_room),
         cmocka_unit_test(a_declined_lease_must_go_back_and_not_count_as_a_hit),
+        cmocka_unit_test(a_declined_lease_that_was_handed_over_must_be_idle_since_now),
         cmocka_unit_test(a_declined_permit_must_be_refunded_to_who_is_next),
         cmocka_unit_test(the_victim_of_a_declined_permit_must_go_all_the_same),
         cmocka_unit_test(declining_a_no_must_change_nothing_but_the_reason),
