@@ -3,32 +3,9 @@
  * Deadlocks of nested gets, across keys and pools: who closes the circle is told, at once and in
  * words; and whoever may still be served is not.
  */
-#include "contract.h"
+#include "deadlock.h"
 
-#define A kp_str("a")
-#define B kp_str("b")
 #define C kp_str("c")
-
-static char told[200];                  /* the text of the last event */
-
-static void listen(const kp_event *event, void *arg)
-{
-    contract__event(event, arg);
-    if (event->kind == KP_EVENT_DEADLOCK) {
-        if (event->code != KP_EDEADLK) contract_broken(arg, "the event's code is %d", event->code);
-        (void)snprintf(told, sizeof told, "%s", event->why->text);
-    }
-}
-
-static void begin(contract *c, kp_deadlock what)
-{
-    contract_begin(c, NULL);
-    c->options.limits.max_live = 1;
-    c->options.limits.max_creating = KP_UNLIMITED;
-    c->options.on_deadlock = what;
-    c->options.on_event = listen;
-    told[0] = 0;
-}
 
 /* A task that gets one key, waits at a gate, gets another, and gives both back. */
 struct nest {

@@ -3,29 +3,7 @@
  * Corners of the search for deadlocks: shared resources, keys that may have nothing, what is not
  * decided yet, pools that are closed or of another world, and who stands outside of the circle.
  */
-#include "contract.h"
-
-#define A kp_str("a")
-#define B kp_str("b")
-
-static char told[200];
-
-static void listen(const kp_event *event, void *arg)
-{
-    contract__event(event, arg);
-    if (event->kind == KP_EVENT_DEADLOCK)
-        (void)snprintf(told, sizeof told, "%s", event->why->text);
-}
-
-static void begin(contract *c, kp_deadlock what)
-{
-    contract_begin(c, NULL);
-    c->options.limits.max_live = 1;
-    c->options.limits.max_creating = KP_UNLIMITED;
-    c->options.on_deadlock = what;
-    c->options.on_event = listen;
-    told[0] = 0;
-}
+#include "deadlock.h"
 
 /* A thread that waits for what it holds itself is refused. */
 static void looks(contract *c)
