@@ -202,8 +202,11 @@ static void settle_budget(struct kp__core *core, struct kp__budget *budget,
     struct kp__subpool *first;
 
     while ((first = kp__starved_first(core, budget)) != NULL) {
+        uint32_t idle = first->count[KP__IDLE];
         if (has_claim(core, budget, giver)) invite(budget, first, todo);
-        if (!serve(core, first, now, todo) && first->contest->lacks == budget) return;
+        if (serve(core, first, now, todo) || first->contest->lacks != budget) continue;
+        /* what it found expired it holds until that is destroyed, and another may be first now */
+        if (first->count[KP__IDLE] == idle) return;
     }
 }
 

@@ -202,6 +202,41 @@ static void what_was_offered_must_not_be_taken_by_who_ranks_behind(struct stage 
     stage_victim_gone(s, &t.r);
 }
 
+/* What a looks at first has expired: while that is destroyed a holds more, and ranks behind b, to
+ * whom the rest belongs then. */
+static void who_ranks_behind_after_its_own_look_must_leave_the_rest_to_the_next(struct stage *s)
+{
+    struct kp__request of_a, of_b[2];
+    struct kp__slot *slots_of_a[3], *others[2];
+
+    s->core.live.cap = 6;
+    s->rules.idle_ttl = 50;
+    s->rules.idle_check = KP_CHECK_GET;
+    struct kp__subpool *a = stage_key(s), *b = stage_key(s);
+    for (int i = 0; i < 3; i++) slots_of_a[i] = stage_lend(s, a);
+    stage_lend(s, b);
+    for (int i = 0; i < 2; i++) others[i] = stage_lend(s, stage_key(s));
+    assert_int_equal(stage_ask(s, b, &of_b[0], 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(s, a, &of_a, 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(s, b, &of_b[1], 0), KP__GRANT_WAIT);
+    for (int i = 0; i < 2; i++) {
+        stage_give(s, others[i], 0, false);
+        stage_destroy(s);
+    }
+    assert_true(of_b[0].invited);
+    stage_give(s, slots_of_a[0], 0, true); /* owed to b, which is on its way */
+    assert_int_equal(of_a.grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(a->count[KP__IDLE], 1);
+    s->now += 100;
+    stage_heed(s, &of_b[0]);
+    assert_int_equal(of_b[0].grant.kind, KP__GRANT_PERMIT);
+    assert_int_equal(a->count[KP__CLOSING], 1);
+    assert_int_equal(of_a.grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(of_b[1].grant.kind, KP__GRANT_PERMIT);
+    stage_destroy(s);
+    assert_int_equal(of_a.grant.kind, KP__GRANT_PERMIT);
+}
+
 /* ---- who has no claim ------------------------------------------------------------------------ */
 
 static void a_rich_key_must_not_be_waited_for(struct stage *s)
@@ -304,6 +339,7 @@ int main(void)
         STAGE_TEST(who_comes_must_take_for_all_behind_it),
         STAGE_TEST(who_was_invited_must_be_waited_for_though_another_stands_before_it),
         STAGE_TEST(what_was_offered_must_not_be_taken_by_who_ranks_behind),
+        STAGE_TEST(who_ranks_behind_after_its_own_look_must_leave_the_rest_to_the_next),
         STAGE_TEST(a_rich_key_must_not_be_waited_for),
         cmocka_unit_test(by_arrival_and_for_a_loop_it_must_be_handed_over),
         STAGE_TEST(who_gives_back_with_others_waiting_must_have_no_claim),
