@@ -36,7 +36,7 @@ struct kp_request {
     kp_loop   *loop;
     kp_done_fn done;
     void      *arg;                     /* yours */
-    uint64_t   opaque[29];
+    uint64_t   opaque[17];
 };
 
 /* Open the mailbox of one event loop. The first thread that dispatches it, or starts a request on
@@ -55,8 +55,8 @@ KP_API int kp_loop_fd(const kp_loop *loop);
  * again without the descriptor being readable (0: at once), or -1 for "nothing is due".
  * Threads: the loop's. Blocks: no. Calls: done, the driver's functions, on_event. Owns: nothing.
  * Errors: KP_EMISUSE on another thread, or from inside itself; KP_EFORKED in a child (both below
- * -1). Order: of one loop, in order of being answered; who is granted something by the start itself
- * is answered when that returns. Since: 0.1 */
+ * -1). Order: of one loop, in order of being answered; who need not wait is answered when its start
+ * returns. Since: 0.1 */
 KP_API int64_t kp_loop_dispatch(kp_loop *loop);
 
 /* Close it: requests that are still under way are cancelled. Returns how many there were; *loop is

@@ -65,6 +65,7 @@ bool kp__mailbox_open(struct kp__mailbox *box)
     kp__lock_take(&box->lock, &kp__life);
     for (int t = 0; t < KP__TRAYS; t++) kp__list_init(&box->tray[t]);
     box->letters = 0;
+    kp__timers_init(&box->alarms);
     box->rung = box->busy = false;
     box->open = opened = bell_open(box);
     kp__lock_give(&box->lock, &kp__life);
@@ -89,9 +90,9 @@ bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter)
 
     kp__lock_take(&box->lock, &kp__life);
     KP__DCHECK(box->open);
-    box->letters += !kp__list_linked(letter);
-    kp__list_remove(letter);
+    KP__DCHECK(!kp__list_linked(letter));
     kp__list_push_back(&box->tray[tray], letter);
+    box->letters++;
     ring = !box->rung && !box->busy;
     kp__lock_give(&box->lock, &kp__life);
     return ring;
@@ -107,22 +108,72 @@ void kp__mail_ring(struct kp__mailbox *box)
     kp__lock_give(&box->lock, &kp__life);
 }
 
-void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter)
+bool kp__mail_hasten(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at)
+{
+    bool ring = false;
+
+    kp__lock_take(&box->lock, &kp__life);
+    if (at < alarm->at) { /* one that is not set is at 0 */
+        kp__timers_file(&box->alarms, alarm, at);
+        ring = box->alarms.first == alarm && !box->rung && !box->busy;
+    }
+    kp__lock_give(&box->lock, &kp__life);
+    return ring;
+}
+
+void kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at)
 {
     kp__lock_take(&box->lock, &kp__life);
-    if (kp__list_linked(letter)) {
-        kp__list_remove(letter);
-        box->letters--;
-    }
+    kp__timers_file(&box->alarms, alarm, at);
     kp__lock_give(&box->lock, &kp__life);
 }
 
-bool kp__mail_holds(struct kp__mailbox *box, const struct kp__list *letter)
+bool kp__mail_is_set(struct kp__mailbox *box, const struct kp__timer *alarm)
 {
     kp__lock_take(&box->lock, &kp__life);
-    bool holds = kp__list_linked(letter);
+    bool set = kp__timer_is_filed(alarm);
     kp__lock_give(&box->lock, &kp__life);
-    return holds;
+    return set;
+}
+
+struct kp__timer *kp__mail_first(struct kp__mailbox *box, uint64_t *at)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    struct kp__timer *first = box->alarms.first;
+    *at = first ? first->at : KP__TIMER_NEVER;
+    kp__lock_give(&box->lock, &kp__life);
+    return first;
+}
+
+struct kp__timer *kp__mail_any(struct kp__mailbox *box)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    struct kp__timer *any = kp__timers_any(&box->alarms);
+    kp__lock_give(&box->lock, &kp__life);
+    return any;
+}
+
+/* With its lock. */
+static void take_out(struct kp__mailbox *box, struct kp__list *letter)
+{
+    if (!kp__list_linked(letter)) return;
+    kp__list_remove(letter);
+    box->letters--;
+}
+
+void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    take_out(box, letter);
+    kp__lock_give(&box->lock, &kp__life);
+}
+
+void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter, struct kp__timer *alarm)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    take_out(box, letter);
+    kp__timers_remove(&box->alarms, alarm);
+    kp__lock_give(&box->lock, &kp__life);
 }
 
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Mailboxes: where one thread finds what others have for it, with a descriptor that it can poll.
+ * Mailboxes: where one thread finds what others have for it, with a descriptor that it can poll;
+ * and its alarms, since others may want it to look at something sooner than it meant to.
  *
  * A letter is a link in the sender's own memory: posting allocates nothing. Posting and ringing are
  * two steps, so that the first can be done under a lock and the second (a system call, and only
@@ -13,6 +14,7 @@
 
 #include "base/list.h"
 #include "base/lock.h"
+#include "base/timers.h"
 
 enum { KP__TRAYS = 2 }; /* letters of two kinds, each in order of arrival; those of 1 go first */
 
@@ -20,6 +22,7 @@ struct kp__mailbox {
     struct kp__lock lock;
     struct kp__list tray[KP__TRAYS]; /* Guard: lock */
     uint32_t letters;                /* Guard: lock */
+    struct kp__timers alarms;        /* Guard: lock */
     bool open, rung;                 /* Guard: lock. rung: the descriptor is readable already */
     bool busy;                       /* Guard: lock. Its owner is at it, and looks again */
     int fd, ring_fd;                 /* Guard: lock; the same one where there is eventfd */
@@ -29,15 +32,23 @@ struct kp__mailbox {
 bool kp__mailbox_open(struct kp__mailbox *box);
 void kp__mailbox_close(struct kp__mailbox *box);
 
-/* Put a letter in, behind the others; one that lies there already goes there, too. True: ring
- * afterwards. Several threads. */
+/* Put a letter in, behind the others. True: ring afterwards. Several threads. */
 bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter);
 void kp__mail_ring(struct kp__mailbox *box);
 
-/* The owner's: is it in there; take a letter back; the first one, and its tray (NULL: none). */
-bool kp__mail_holds(struct kp__mailbox *box, const struct kp__list *letter);
-void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter);
+/* An alarm that is set goes off then, if not sooner. True: ring afterwards. Several threads. */
+bool kp__mail_hasten(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
+
+/* The owner's: the first letter, and its tray (NULL: none). Set an alarm; is it set; the one that
+ * goes off first, and when (NULL: none that ever does); anyone. Take back a letter, or a letter
+ * and an alarm. */
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray);
+void kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
+bool kp__mail_is_set(struct kp__mailbox *box, const struct kp__timer *alarm);
+struct kp__timer *kp__mail_first(struct kp__mailbox *box, uint64_t *at);
+struct kp__timer *kp__mail_any(struct kp__mailbox *box);
+void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter);
+void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter, struct kp__timer *alarm);
 
 /* The owner begins to look, and stops: until then nobody needs to ring. */
 void kp__mail_begin(struct kp__mailbox *box);

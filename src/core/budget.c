@@ -185,7 +185,7 @@ static bool evict_before_pair(const struct kp__heap_node *a, const struct kp__he
     return evict_before(a, b, KP__IN_PAIR);
 }
 
-void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
+void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t cap,
                      enum kp__place place)
 {
     static bool (*const before[])(const struct kp__heap_node *, const struct kp__heap_node *) = {
@@ -195,7 +195,7 @@ void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
         [KP__NOWHERE] = evict_before_pair
     };
 
-    *budget = (struct kp__budget){ .name = name,
+    *budget = (struct kp__budget){ .limit = limit,
                                    .cap = cap,
                                    .place = place,
                                    .measure = place == KP__LENDING ? KP__LEASED : KP__IN_USE };

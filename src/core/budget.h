@@ -12,6 +12,7 @@
 
 #include "base/heap.h"
 #include "base/map.h"
+#include "core/rules.h"
 #include "core/share.h"
 
 #include <stdbool.h>
@@ -26,7 +27,7 @@ enum kp__member { KP__IN_POOL, KP__IN_GROUP_0, KP__IN_GROUP_1, KP__IN_PAIR, KP__
 enum { KP__PAIR = 2, KP__GROUPS = 3 }; /* in arrays of groups */
 
 struct kp__budget {
-    const char *name; /* of the option, for kp_why.limit */
+    enum kp__limit limit; /* the option */
     int64_t cap, used; /* core->lent's: and reserved (core/lane.h) */
     struct kp__heap starved;   /* subpools, by kp__rank */
     struct kp__heap evictable; /* subpools with an idle one to spare, least recently used first */
@@ -67,7 +68,7 @@ struct kp__contest {
     uint64_t evict_rank;
 };
 
-void kp__budget_init(struct kp__budget *budget, const char *name, int64_t cap,
+void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t cap,
                      enum kp__place place);
 
 /* May this subpool take a permit now (kp__budget_may_take, core.h) of all that a new resource

@@ -144,10 +144,10 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
                 struct kp__todo *todo, struct kp__budget **short_of);
 
-/* Back into the queue at its old place: a sponsor whose creation is pending, or one whose resource
- * turned out bad. */
-void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now,
-                    struct kp__todo *todo);
+/* Back into the queue at its old place: as the sponsor of what is under way for it, or because its
+ * resource turned out bad (NULL). */
+void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
+                    uint64_t now, struct kp__todo *todo);
 
 /* KP_EVENTUAL: whoever holds may come back for a turn, before those who wait; when it is over, as
  * many as there are resources are handed over in order. It is so long that all who want one have
@@ -184,8 +184,9 @@ void kp__refuse(struct kp__core *core, struct kp__request *request, int code,
 void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code,
                     struct kp__todo *todo);
 
-/* Tell a request's owner that it was answered, or that it should look at the clock again. */
+/* Tell a request's owner that it was answered, or that one who waits should look again. */
 void kp__rouse(struct kp__todo *todo, struct kp__request *request);
+void kp__nudge(struct kp__todo *todo, struct kp__request *request);
 
 /* Where the driver's reason goes that a request was told no. */
 void kp__blame(struct kp__request *request, const struct kp__failure *failure);

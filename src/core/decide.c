@@ -23,10 +23,10 @@ struct look {
     struct kp__budget *budget; /* LACKS: the budget, if that is all it lacks */
 };
 
-static enum verdict lacks(struct look *l, const char *limit, struct kp__budget *budget,
+static enum verdict lacks(struct look *l, enum kp__limit limit, struct kp__budget *budget,
                           uint64_t again)
 {
-    l->request->limit = limit;
+    l->request->limit = (uint8_t)limit;
     l->request->again = again;
     l->budget = budget;
     return LACKS;
@@ -34,12 +34,12 @@ static enum verdict lacks(struct look *l, const char *limit, struct kp__budget *
 
 static enum verdict lacks_permit(struct look *l, struct kp__budget *budget)
 {
-    return lacks(l, budget->name, budget, KP__NEVER);
+    return lacks(l, budget->limit, budget, KP__NEVER);
 }
 
-static enum verdict answer_no(struct look *l, int code, const char *limit)
+static enum verdict answer_no(struct look *l, int code, enum kp__limit limit)
 {
-    l->request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = code, .limit = limit };
+    kp__grant_no(l->request, code, limit);
     return ANSWERED;
 }
 
@@ -49,7 +49,7 @@ static enum verdict want_lent(struct look *l)
 {
     if (l->request->holds_lent) return GO_ON;
     if ((int64_t)l->sub->lent_permits >= l->sub->rules->max_lent)
-        return lacks(l, "max_lent", NULL, KP__NEVER);
+        return lacks(l, KP__BY_MAX_LENT, NULL, KP__NEVER);
     if (l->core->lent.used >= l->core->lent.cap) kp__lanes_leave_lent(l->core);
     if (!kp__budget_may_take(l->core, &l->core->lent, l->sub))
         return lacks_permit(l, &l->core->lent);
@@ -144,7 +144,7 @@ static enum verdict take_ready(struct look *l)
         return lacks_permit(l, owed);
     if (kp__is_left(l->core, l->request, l->now)) {
         kp__offer(l->request, l->todo);
-        return lacks(l, "wait_order", NULL, KP__NEVER);
+        return lacks(l, KP__BY_WAIT_ORDER, NULL, KP__NEVER);
     }
     bool idle = slot->state == KP__IDLE;
     uint64_t idle_ns = idle ? l->now - slot->since : 0;
@@ -162,9 +162,9 @@ static enum verdict take_ready(struct look *l)
     if (idle && s->hit && in_doubt(l, idle_ns)) kp__close_seats(slot);
     l->sub->tally.hits += s->hit;
     l->core->tally.hits += s->hit;
-    l->request->grant = (struct kp__grant){
-        .kind = KP__GRANT_SLOT, .slot = slot, .seat = seat, .idle_ns = idle_ns
-    };
+    kp__grant(l->request, KP__GRANT_SLOT, slot);
+    l->request->grant.seat = (uint16_t)seat;
+    l->request->grant.was_idle = idle_ns > 0;
     return ANSWERED;
 }
 
@@ -185,7 +185,7 @@ static enum verdict told_before(struct look *l)
         kp__list_push_back(&l->todo->spent, first);
         kp__rare(l->core, l->sub)->health.kept_count--;
     }
-    return answer_no(l, code, "cache_failure_ms");
+    return answer_no(l, code, KP__BY_CACHE_FAILURE);
 }
 
 /* Can nothing but a creation help it? Then nothing is lent of its key that may come back to it:
@@ -202,7 +202,7 @@ static bool needs_creation(const struct look *l)
 
 /* No creation may begin. If there is a code for that, whom nothing else can help is told, with the
  * cause; the others wait. */
-static enum verdict barred(struct look *l, const char *limit, uint64_t again)
+static enum verdict barred(struct look *l, enum kp__limit limit, uint64_t again)
 {
     const struct kp__health *h = &l->sub->rare->health;
     bool down = l->sub->rules->fail_fast && h->failures > 0;
@@ -218,17 +218,17 @@ static enum verdict healthy(struct look *l)
     const struct kp__rules *r = l->sub->rules;
     const struct kp__health *h = &l->sub->rare->health;
 
-    if (h->refused) return barred(l, "driver.create", KP__NEVER);
+    if (h->refused) return barred(l, KP__BY_DRIVER_CREATE, KP__NEVER);
     enum verdict v = told_before(l);
     if (v != GO_ON) return v;
     if (h->tripped && (l->now < h->open_until || h->probing)) {
         if (h->last) kp__blame(l->request, h->last);
-        return answer_no(l, KP_EBREAKER, "breaker_failures");
+        return answer_no(l, KP_EBREAKER, KP__BY_BREAKER);
     }
-    if (!h->tripped && l->now < h->back_off) return barred(l, "retry_first_ms", h->back_off);
+    if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
     if ((int64_t)l->sub->count[KP__CREATING] + l->sub->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
-        return barred(l, "max_creating", KP__NEVER);
+        return barred(l, KP__BY_MAX_CREATING, KP__NEVER);
     return GO_ON;
 }
 
@@ -239,7 +239,7 @@ static enum verdict circuit(struct look *l)
 
     if (!h->tripped || !(l->sub->rules->breaker_counts & KP_BREAK_USE)) return GO_ON;
     if (l->request->holds_lent) return GO_ON; /* it is the probe itself */
-    if (l->now < h->open_until || h->probing) return answer_no(l, KP_EBREAKER, "breaker_failures");
+    if (l->now < h->open_until || h->probing) return answer_no(l, KP_EBREAKER, KP__BY_BREAKER);
     return GO_ON;
 }
 
@@ -261,8 +261,8 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
     }
     if (live < r->max_live) return GO_ON;
     if (r->reserve == 0 || live >= r->max_live + r->reserve)
-        return lacks(l, "max_live", NULL, KP__NEVER);
-    return l->now >= late ? GO_ON : lacks(l, "max_live", NULL, late);
+        return lacks(l, KP__BY_MAX_LIVE, NULL, KP__NEVER);
+    return l->now >= late ? GO_ON : lacks(l, KP__BY_MAX_LIVE, NULL, late);
 }
 
 static struct kp__slot *pick(struct look *l, int m)
@@ -304,7 +304,7 @@ static enum verdict want_token(struct look *l)
 
     if (first && at <= l->now) return GO_ON;
     if (first) kp__file_sub(core, l->sub, at);
-    return lacks(l, budget->name, budget,
+    return lacks(l, budget->limit, budget,
                  first || (l->request->flags & KP_FRESH) ? at : KP__NEVER);
 }
 
@@ -326,9 +326,9 @@ static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
     return any ? victims(l, full, victim) : GO_ON;
 }
 
-static const char *under_way(const struct kp__slot *making)
+static enum kp__limit under_way(const struct kp__slot *making)
 {
-    return making->state == KP__CREATING ? "create" : "destroy";
+    return making->state == KP__CREATING ? KP__BY_CREATION : KP__BY_DESTRUCTION;
 }
 
 static enum verdict take_permit(struct look *l)
@@ -337,10 +337,10 @@ static enum verdict take_permit(struct look *l)
     struct kp__slot *victim;
     enum verdict v;
 
-    if (!l->core->can_create) return lacks(l, "driver.create", NULL, KP__NEVER);
-    if (l->request->making) return lacks(l, under_way(l->request->making), NULL, KP__NEVER);
+    if (!l->core->can_create) return lacks(l, KP__BY_DRIVER_CREATE, NULL, KP__NEVER);
+    if (l->request->slot) return lacks(l, under_way(l->request->slot), NULL, KP__NEVER);
     if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT))
-        return lacks(l, "max_live", NULL, KP__NEVER);
+        return lacks(l, KP__BY_MAX_LIVE, NULL, KP__NEVER);
     if ((v = healthy(l)) != GO_ON) return v;
     if ((v = room_in_key(l, &victim)) != GO_ON) return v;
     if ((v = room_in_budgets(l, &victim)) != GO_ON) return v;
@@ -358,7 +358,7 @@ static enum verdict take_permit(struct look *l)
     }
     if (sub->rare->health.tripped) kp__rare(l->core, sub)->health.probing = true;
     if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);
-    l->request->grant = (struct kp__grant){ .kind = KP__GRANT_PERMIT, .victim = victim };
+    kp__grant(l->request, KP__GRANT_PERMIT, victim);
     return ANSWERED;
 }
 
@@ -374,7 +374,7 @@ static enum verdict shed(struct look *l)
     if (r->shed_target == KP__NEVER || !l->request->waited || l->sub->waiting == 1 ||
         !l->sub->rare->shed.slow)
         return GO_ON;
-    return waited > 2 * r->shed_target ? answer_no(l, KP_EFULL, "shed_target_ms") : GO_ON;
+    return waited > 2 * r->shed_target ? answer_no(l, KP_EFULL, KP__BY_SHED_TARGET) : GO_ON;
 }
 
 bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
@@ -384,7 +384,7 @@ bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now
     enum verdict v;
 
     request->again = KP__NEVER;
-    v = l.sub->rules ? shed(&l) : lacks(&l, "limits_for", NULL, KP__NEVER);
+    v = l.sub->rules ? shed(&l) : lacks(&l, KP__BY_LIMITS_FOR, NULL, KP__NEVER);
     if (v == GO_ON) v = circuit(&l);
     if (v == GO_ON) v = want_lent(&l);
     if (v == GO_ON) v = take_ready(&l);

@@ -30,7 +30,7 @@ static struct kp__request *release_sponsor(struct kp__core *core, struct kp__slo
 
     if (!sponsor) return NULL;
     kp__errand_of(slot)->sponsor = NULL;
-    sponsor->making = NULL;
+    sponsor->slot = NULL;
     kp__queue_remove(core, sponsor);
     sponsor->queue = sponsor->flags & KP_FRESH         ? KP__FRESH
                      : sponsor->flags & KP_DONT_CREATE ? KP__TAKERS
@@ -87,7 +87,7 @@ static void created_too_late(struct kp__core *core, struct kp__slot *slot,
     close_slot(core, slot, KP__AT_CLOSE, todo);
     if (!request) return;
     kp__lent_drop(core, request);
-    request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ECLOSED, .limit = "" };
+    kp__grant_no(request, KP_ECLOSED, KP__NOT_BOUND);
 }
 
 /* A pending creation came out well: whoever is next gets it, and its sponsor, if that was somebody
@@ -132,8 +132,8 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
         return;
     }
     if (request) {
-        request->grant = (struct kp__grant){ .kind = KP__GRANT_SLOT, .slot = slot };
-        request->grant.seat = lend_new(core, slot, request, now);
+        kp__grant(request, KP__GRANT_SLOT, slot);
+        request->grant.seat = (uint16_t)lend_new(core, slot, request, now);
         request->holds_lent = false; /* the lease has it now */
         kp__settle(core, sub, now, todo);
     } else {
@@ -207,12 +207,13 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
         kp__blame(sponsor, what);
         kp__refuse(core, sponsor, what->code, todo);
     }
-    if (request)
-        request->grant =
-            (struct kp__grant){ .kind = KP__GRANT_NO, .code = what->code, .limit = "" };
     /* whoever waits on does so with empty hands */
-    if (request) kp__lent_drop(core, request);
-    else if (sponsor) kp__lent_drop(core, sponsor);
+    if (request) {
+        kp__grant_no(request, what->code, KP__NOT_BOUND);
+        kp__lent_drop(core, request);
+    } else if (sponsor) {
+        kp__lent_drop(core, sponsor);
+    }
     kp__slot_move(core, slot, KP__FREE);
     kp__slot_put(core, slot);
     remember(core, sub, what, background, now, keep);
@@ -439,7 +440,7 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     if (next) kp__promise_pass(core, sub, victim);
     else kp__promise_end(core, sub, victim);
     vacate(core, &victim, 1, now);
-    if (sponsor) sponsor->making = next;
+    if (sponsor) sponsor->slot = next;
     if (next) {
         kp__errand(core, next)->victim.heir = sub;
         kp__errand(core, next)->sponsor = sponsor;

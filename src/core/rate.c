@@ -11,7 +11,7 @@
 void kp__rate_init(struct kp__rate *rate, int64_t per_s, int64_t burst)
 {
     *rate = (struct kp__rate){ .per_s = per_s == KP__UNBOUND ? 0 : (uint64_t)per_s };
-    kp__budget_init(&rate->budget, "budget.create_rate", 0, KP__TOKENS);
+    kp__budget_init(&rate->budget, KP__BY_CREATE_RATE, 0, KP__TOKENS);
     if (rate->per_s) rate->most = rate->parts = (uint64_t)burst * KP__TOKEN; /* below 2^61 */
 }
 

@@ -7,13 +7,46 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/mail.h"
 #include "core/core.h"
+#include "keyedpool/loop.h"
+
+const char *const kp__limit_name[KP__LIMITS] = {
+    [KP__NOT_BOUND] = "",
+    [KP__BY_WAIT_ORDER] = "wait_order",
+    [KP__BY_LIMITS_FOR] = "limits_for",
+    [KP__BY_DRIVER_CREATE] = "driver.create",
+    [KP__BY_CREATION] = "create",
+    [KP__BY_DESTRUCTION] = "destroy",
+    [KP__BY_CREATE_TIMEOUT] = "create_timeout_ms",
+    [KP__BY_DEADLINE] = "deadline",
+    [KP__BY_MAX_LIVE] = "max_live",
+    [KP__BY_MAX_LENT] = "max_lent",
+    [KP__BY_MAX_CREATING] = "max_creating",
+    [KP__BY_MAX_WAITING] = "max_waiting",
+    [KP__BY_RETRY] = "retry_first_ms",
+    [KP__BY_BREAKER] = "breaker_failures",
+    [KP__BY_CACHE_FAILURE] = "cache_failure_ms",
+    [KP__BY_SHED_TARGET] = "shed_target_ms",
+    [KP__BY_POOL_LIVE] = "budget.max_live",
+    [KP__BY_POOL_LENT] = "budget.max_lent",
+    [KP__BY_POOL_CREATING] = "budget.max_creating",
+    [KP__BY_POOL_WAITING] = "budget.max_waiting",
+    [KP__BY_CREATE_RATE] = "budget.create_rate",
+    [KP__BY_GROUP] = "budget.group_max_live"
+};
+
+/* A loop's request lies in a kp_request, and a loop begins with its mailbox (flow/loop.h). */
+static struct kp__mailbox *box_of(struct kp__request *request)
+{
+    return (struct kp__mailbox *)(void *)KP__OF((void *)request, kp_request, opaque)->loop;
+}
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
 static enum kp__queue queue_for(const struct kp__request *request)
 {
-    const struct kp__slot *making = request->making;
+    const struct kp__slot *making = request->slot;
 
     if (making && ((request->flags & KP_FRESH) || making->state == KP__LENT)) return KP__OWN;
     if (making) return KP__SPONSORS;
@@ -26,7 +59,6 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
     request->queue = (uint8_t)queue_for(request);
     /* relaxed: under the lock; the owner parks on it afterwards */
     atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
-    request->grant.kind = KP__GRANT_WAIT;
     if (!request->waited) {
         request->waited = true;
         kp__rare(core, request->sub)->seldom.waits++;
@@ -42,10 +74,13 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
     kp__queue_insert(core, request);
 }
 
-void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t now,
-                    struct kp__todo *todo)
+void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
+                    uint64_t now, struct kp__todo *todo)
 {
     kp__at(core, now);
+    kp__grant(request, KP__GRANT_WAIT, making);
+    if (request->of_loop) kp__mail_remove(box_of(request), &request->link); /* it went on already */
+    if (making) kp__errand(core, making)->sponsor = request;
     kp__enqueue(core, request);
     if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
     else kp__settle(core, request->sub, now, todo);
@@ -56,10 +91,6 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, uint64_t
 void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
 {
     kp__queue_remove(core, request);
-    if (request->making) {
-        kp__errand_of(request->making)->sponsor = NULL;
-        request->making = NULL;
-    }
     if (request->grant.kind == KP__GRANT_NO) kp__lent_drop(core, request);
     /* relaxed: the owner takes the lock before it reads the grant (flow/get.c, wait) */
     atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_relaxed);
@@ -70,13 +101,14 @@ void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct 
                      uint32_t seat, struct kp__todo *todo)
 {
     request->holds_lent = false; /* the lease has it now */
-    request->grant = (struct kp__grant){ .kind = KP__GRANT_SLOT, .slot = slot, .seat = seat };
+    kp__grant(request, KP__GRANT_SLOT, slot);
+    request->grant.seat = (uint16_t)seat;
     kp__answer(core, request, todo);
 }
 
 void kp__answer_permit(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
 {
-    request->grant = (struct kp__grant){ .kind = KP__GRANT_PERMIT };
+    kp__grant(request, KP__GRANT_PERMIT, NULL);
     kp__answer(core, request, todo);
 }
 
@@ -86,8 +118,7 @@ bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t n
     /* relaxed: under the lock, under which it was written */
     if (atomic_load_explicit(&request->state, memory_order_relaxed) == KP__ANSWERED) return false;
     kp__at(core, now);
-    request->grant =
-        (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ETIMEDOUT, .limit = request->limit };
+    kp__grant_no(request, KP_ETIMEDOUT, request->limit);
     kp__answer(core, request, todo);
     kp__settle(core, request->sub, now, todo);
     return true;
@@ -98,25 +129,26 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
 {
     struct kp__subpool *sub = request->sub;
     struct kp__grant grant = request->grant;
+    struct kp__slot *slot = request->slot;
 
     kp__at(core, now);
-    request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ECANCELED, .limit = "" };
+    kp__grant_no(request, KP_ECANCELED, KP__NOT_BOUND);
     switch (grant.kind) {
     case KP__GRANT_SLOT:
-        if (kp__seat_at(grant.slot, grant.seat)->hit) {
+        if (kp__seat_at(slot, grant.seat)->hit) {
             sub->tally.hits--;
             core->tally.hits--;
         }
-        if (grant.idle_ns > 0) kp__give_unused(core, grant.slot, grant.seat, now, todo);
-        else kp__give(core, grant.slot, grant.seat, true, KP__SURPLUS, now, todo);
+        if (grant.was_idle) kp__give_unused(core, slot, grant.seat, now, todo);
+        else kp__give(core, slot, grant.seat, true, KP__SURPLUS, now, todo);
         break;
     case KP__GRANT_PERMIT:
         kp__probe_end(core, sub);
         kp__lent_drop(core, request);
-        if (grant.victim) { /* it goes all the same; its place is for whoever is next */
-            kp__promise_end(core, sub, grant.victim);
+        if (slot) { /* the victim goes all the same; its place is for whoever is next */
+            kp__promise_end(core, sub, slot);
             kp__token_back(&core->rate);
-            for (struct kp__slot *v = grant.victim; v; v = v->errand->victim.next)
+            for (struct kp__slot *v = slot; v; v = v->errand->victim.next)
                 kp__list_push_back(&todo->doomed, &v->link);
         } else {
             kp__permit_refund(core, sub);
@@ -129,7 +161,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
 
 void kp__refuse(struct kp__core *core, struct kp__request *request, int code, struct kp__todo *todo)
 {
-    request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = code, .limit = "" };
+    kp__grant_no(request, code, KP__NOT_BOUND);
     kp__answer(core, request, todo);
 }
 
@@ -155,17 +187,35 @@ void kp__blame(struct kp__request *request, const struct kp__failure *failure)
              failure->text[0] ? failure->text : kp_strerror(failure->code));
 }
 
+static void ring(struct kp__todo *todo, struct kp__mailbox *box)
+{
+    for (int i = 0; i < todo->bells; i++)
+        if (todo->bell[i] == box) return;
+    if (todo->bells == KP__BELLS) kp__todo_run_wakes(todo); /* as in kp__todo_wake */
+    todo->bell[todo->bells++] = box;
+}
+
 void kp__rouse(struct kp__todo *todo, struct kp__request *request)
 {
-    if (!request->box) {
-        kp__todo_wake(todo, &request->state);
+    if (!request->of_loop) kp__todo_wake(todo, &request->state);
+    else if (kp__mail_post(box_of(request), 0, &request->link)) ring(todo, box_of(request));
+}
+
+/* Of a loop's, its timer says when it looks; before that is filed, its owner is about to ask. */
+void kp__nudge(struct kp__todo *todo, struct kp__request *request)
+{
+    uint32_t waiting = KP__WAITING;
+
+    if (request->of_loop) {
+        if (request->again >= request->timer.at) return;
+        if (kp__mail_hasten(box_of(request), &request->timer, request->again))
+            ring(todo, box_of(request));
         return;
     }
-    if (!kp__mail_post(request->box, 0, &request->mail)) return;
-    for (int i = 0; i < todo->bells; i++)
-        if (todo->bell[i] == request->box) return;
-    if (todo->bells == KP__BELLS) kp__todo_run_wakes(todo); /* as in kp__todo_wake */
-    todo->bell[todo->bells++] = request->box;
+    /* relaxed: it only says "look again"; the owner takes the lock before it believes anything */
+    if (atomic_compare_exchange_strong_explicit(&request->state, &waiting, KP__NUDGED,
+                                                memory_order_relaxed, memory_order_relaxed))
+        kp__todo_wake(todo, &request->state);
 }
 
 /* ---- to-dos ---------------------------------------------------------------------------------- */

@@ -5,11 +5,11 @@
  *
  * LOCKING. A request lives in its owner's memory (a blocked thread's on its stack, an event loop's
  * in a kp_request). Every field is guarded by the pool's lock, except `state`, which the owner
- * parks on, and `mail`, which belongs to the mailbox. How its owner is told is all that differs
- * between the two (kp__rouse). It leaves WAITING once, under the lock; whoever makes that move has
- * written `grant` before, and owns the outcome (I10). It is on a queue of its subpool exactly while
- * it is WAITING. Time-out and withdrawal are moves like any other: if a grant came first, the grant
- * stands.
+ * parks on. How its owner is told is all that differs between the two (kp__rouse, kp__nudge).
+ * It leaves WAITING once, under the lock; whoever makes that move has written `grant` before, and
+ * owns the outcome (I10). It is on a queue of its subpool exactly while it is WAITING; afterwards
+ * `link` is a loop's letter, and guarded by the mailbox's lock. Time-out and withdrawal are moves
+ * like any other: if a grant came first, the grant stands.
  *
  * The queues of a subpool, each in order of arrival: those who may take a resource or create one
  * (EITHER), those who only take (TAKERS: KP_DONT_CREATE), those who take while their own creation
@@ -24,7 +24,7 @@
 #include <stdatomic.h>
 
 #include "base/list.h"
-#include "base/mail.h"
+#include "base/timers.h"
 #include "core/slot.h"
 #include "keyedpool/words.h"
 
@@ -35,16 +35,15 @@ enum { KP__WAITING = 1, KP__NUDGED = 2, KP__ANSWERED = 3 };
 
 enum kp__grant_kind { KP__GRANT_WAIT, KP__GRANT_SLOT, KP__GRANT_PERMIT, KP__GRANT_NO };
 
-/* SLOT: the lease has begun. PERMIT: one may be created; with a victim, after that is destroyed.
- * NO: code says why. */
+/* What there is for it: kp__grant and kp__grant_no write it, and the slot that it is about. */
 struct kp__grant {
-    enum kp__grant_kind kind;
-    uint32_t seat;
-    int code;
-    bool good; /* SLOT: it was checked already */
-    struct kp__slot *slot, *victim;
-    uint64_t idle_ns;  /* SLOT: how long it had been idle */
-    const char *limit; /* NO: the option that bound */
+    uint8_t kind;      /* enum kp__grant_kind */
+    bool was_idle : 1; /* SLOT: until its lease began */
+    bool good : 1;     /* SLOT: it was checked already */
+    union {
+        uint16_t seat; /* SLOT: of so many as kp_limits.sharing may be */
+        int16_t code;  /* NO: why */
+    };
 };
 
 /* Why a create failed, whole. */
@@ -57,29 +56,53 @@ struct kp__failure {
 
 struct kp__request {
     _Atomic uint32_t state;
+    uint32_t pool;           /* a loop's: the number of its pool; 0: it is over */
     uint8_t queue;           /* enum kp__queue */
-    bool holds_lent;         /* a sponsor keeps its lent permit while it waits */
-    bool waited;             /* for the counter: once per request */
-    bool at_once;            /* its owner's: the ask said not to wait */
-    bool away;               /* its owner's: time may have passed since it came */
-    bool invited;            /* a budget has something for its key; until it has looked */
-    bool offered;            /* KP_EVENTUAL: what is idle was left to it, or to who is faster */
-    bool here;               /* its owner looks for himself, under this lock */
-    uint32_t flags;          /* kp_ask.flags */
+    uint8_t flags;           /* kp_ask.flags */
+    uint8_t limit;           /* enum kp__limit: what bound when it was last looked at */
+    bool of_loop : 1;        /* it lies in a kp_request; else its owner is parked on `state` */
+    bool holds_lent : 1;     /* a sponsor keeps its lent permit while it waits */
+    bool waited : 1;         /* for the counter: once per request */
+    bool at_once : 1;        /* its owner's: the ask said not to wait */
+    bool away : 1;           /* its owner's: time may have passed since it came */
+    bool invited : 1;        /* a budget has something for its key; until it has looked */
+    bool offered : 1;        /* KP_EVENTUAL: what is idle was left to it, or to who is faster */
+    bool here : 1;           /* its owner looks for himself, under this lock */
+    struct kp__grant grant;
+    struct kp__slot *slot;   /* what the grant is about, or NULL. WAIT: what is under way for it;
+                                its state says what: a creation, a check of a resource (lent), or
+                                the end of its victim (closing). SLOT: its lease has begun. PERMIT:
+                                one may be created, after this victim is destroyed */
     struct kp__subpool *sub;
     struct kp__list link;
     uint64_t stamp, arrived, deadline;
     uint64_t again;          /* look again at this time without being asked; KP__NEVER: no need */
-    uint64_t making_until;   /* making: give up then (create_timeout_ms, validate_timeout_ms) */
-    struct kp__slot *making; /* what is under way for it; its state says what: a creation, a check
-                                of a resource (lent), or the end of its victim (closing) */
-    const char *tag, *limit; /* limit: what bound when it was last looked at */
+    struct kp__timer timer;  /* a loop's: when it looks. Guard: the pool's lock and the mailbox's */
+    const char *tag;
     const void *site;
-    struct kp__grant grant;
     kp_why *why;             /* its owner's, or NULL: where a NO puts the driver's reason */
-
-    struct kp__mailbox *box; /* its owner's loop, or NULL: its owner is parked on `state` */
-    struct kp__list mail;
 };
+
+/* What is under way for it while it waits, or NULL. */
+static inline struct kp__slot *kp__under_way(const struct kp__request *request)
+{
+    return request->grant.kind == KP__GRANT_WAIT ? request->slot : NULL;
+}
+
+/* What it has from now on; what was under way for it goes on without it. */
+static inline void kp__grant(struct kp__request *request, enum kp__grant_kind kind,
+                             struct kp__slot *slot)
+{
+    if (kp__under_way(request)) kp__errand_of(request->slot)->sponsor = NULL;
+    request->grant = (struct kp__grant){ .kind = (uint8_t)kind };
+    request->slot = slot;
+}
+
+static inline void kp__grant_no(struct kp__request *request, int code, enum kp__limit limit)
+{
+    kp__grant(request, KP__GRANT_NO, NULL);
+    request->grant.code = (int16_t)code;
+    request->limit = (uint8_t)limit;
+}
 
 #endif

@@ -26,24 +26,6 @@ static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEU
     return n;
 }
 
-/* Look again. */
-static void wake_up(struct kp__request *request, struct kp__todo *todo)
-{
-    uint32_t waiting = KP__WAITING;
-
-    /* relaxed: it only says "look again"; the owner takes the lock before it believes anything */
-    if (atomic_compare_exchange_strong_explicit(&request->state, &waiting, KP__NUDGED,
-                                                memory_order_relaxed, memory_order_relaxed))
-        kp__rouse(todo, request);
-}
-
-/* One who waits for a moment (back-off, reserve, a token) must know when it is; `knew`: what he
- * knows. */
-static void nudge(struct kp__request *request, uint64_t knew, struct kp__todo *todo)
-{
-    if (request->again < knew) wake_up(request, todo);
-}
-
 static void shed_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t waited,
                        uint64_t now)
 {
@@ -67,7 +49,7 @@ static bool turn_is_over(const struct kp__subpool *sub, uint64_t now)
 
 static bool may_be_passed(const struct kp__request *request, uint64_t now)
 {
-    return request->sub->rules->wait_eventual && !request->box && !request->holds_lent &&
+    return request->sub->rules->wait_eventual && !request->of_loop && !request->holds_lent &&
            now < kp__later(request->arrived, KP__PASSED_MOST) && !turn_is_over(request->sub, now);
 }
 
@@ -87,7 +69,7 @@ bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint6
 
 void kp__offer(struct kp__request *request, struct kp__todo *todo)
 {
-    if (!request->offered) wake_up(request, todo);
+    if (!request->offered) kp__nudge(todo, request);
     request->offered = true;
 }
 
@@ -145,7 +127,8 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 again = served = true;
             } else {
                 if (!short_of) short_of = lacks;
-                nudge(head[i], knew, todo);
+                /* one who waits for a moment (back-off, reserve, a token) must know when it is */
+                if (head[i]->again < knew) kp__nudge(todo, head[i]);
             }
         }
         if (again) continue;
@@ -173,11 +156,11 @@ static void invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp
     int n = heads(sub, head);
 
     for (int i = 0; i < n; i++) {
-        if (head[i]->limit != budget->name) continue;
-        if (head[i]->box) return; /* no thread of its own is here to come */
+        if (head[i]->limit != budget->limit) continue;
+        if (head[i]->of_loop) return; /* no thread of its own is here to come */
         if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return;
         head[i]->invited = true;
-        wake_up(head[i], todo);
+        kp__nudge(todo, head[i]);
         return;
     }
 }
@@ -236,11 +219,6 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
 
 /* ---- 2. claim -------------------------------------------------------------------------------- */
 
-static void no(struct kp__request *request, int code, const char *limit)
-{
-    request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = code, .limit = limit };
-}
-
 /* Does anybody wait who could take what comes? Those who wait for their own could not. */
 static bool anybody_ahead(const struct kp__subpool *sub)
 {
@@ -270,17 +248,18 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     kp__at(core, now);
     if (now) sub->used_at = now;
     kp__list_init(&request->link);
-    request->limit = "wait_order"; /* somebody is ahead, until a look says more */
+    request->limit = KP__BY_WAIT_ORDER; /* somebody is ahead, until a look says more */
     request->again = KP__NEVER;
     request->stamp = ++core->stamps;
-    if (core->phase != KP__OPEN) no(request, KP_ECLOSED, "");
+    if (core->phase != KP__OPEN) kp__grant_no(request, KP_ECLOSED, KP__NOT_BOUND);
     else if ((!anybody_ahead(sub) || may_pass(sub, now)) &&
              kp__decide(core, request, now, todo, &lacks))
         return;
-    else if (request->flags & KP_DONT_WAIT) no(request, KP_EAGAIN, request->limit);
-    else if ((int64_t)sub->waiting >= max_waiting) no(request, KP_EFULL, "max_waiting");
+    else if (request->flags & KP_DONT_WAIT) kp__grant_no(request, KP_EAGAIN, request->limit);
+    else if ((int64_t)sub->waiting >= max_waiting)
+        kp__grant_no(request, KP_EFULL, KP__BY_MAX_WAITING);
     else if ((int64_t)core->waiting >= core->max_waiting)
-        no(request, KP_EFULL, "budget.max_waiting");
+        kp__grant_no(request, KP_EFULL, KP__BY_POOL_WAITING);
     else {
         kp__enqueue(core, request);
         kp__settle(core, sub, now, todo);

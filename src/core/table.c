@@ -124,9 +124,9 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
     group->id = id;
     group->member = (enum kp__member)(which + 1);
     group->serial = ++core->group_serials;
-    if (which == KP__PAIR) kp__budget_init(&group->budget, "", KP__UNBOUND, KP__NOWHERE);
+    if (which == KP__PAIR) kp__budget_init(&group->budget, KP__NOT_BOUND, KP__UNBOUND, KP__NOWHERE);
     else
-        kp__budget_init(&group->budget, "budget.group_max_live", core->group_max_live[which],
+        kp__budget_init(&group->budget, KP__BY_GROUP, core->group_max_live[which],
                         which ? KP__GROUP_1 : KP__GROUP_0);
     group->node.hash = hash_of_group(which, id);
     kp__map_insert(&core->groups, &group->node);

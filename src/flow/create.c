@@ -190,9 +190,7 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
     if (!kp__job_detach(job)) return false;
     if (!request) return true;
     kp__todo_init(&todo, pool->world);
-    kp__errand_of(job->slot)->sponsor = request;
-    request->making = job->slot;
-    kp__wait_again(&pool->core, request, kp__time(pool), &todo);
+    kp__wait_again(&pool->core, request, job->slot, kp__time(pool), &todo);
     kp__do(pool, &todo);
     return true;
 }
@@ -204,7 +202,7 @@ static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__re
 
     kp__todo_init(&todo, pool->world);
     if (request) {
-        request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ENOMEM, .limit = "" };
+        kp__grant_no(request, KP_ENOMEM, KP__NOT_BOUND);
         kp__lent_drop(&pool->core, request);
     }
     kp__permit_refund(&pool->core, sub);
@@ -266,7 +264,6 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
                  until);
     job->face.attempt = sub->rare->health.failures + 1;
     job->began = now;
-    if (request) request->making_until = until;
     if (pool->crew || !kp__stands_by(pool)) send(pool, job, request);
     else run_here(pool, job, request);
 }

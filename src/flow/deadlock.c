@@ -77,8 +77,8 @@ static void go_on(struct kp__pool *all, const struct kp__pool *but)
 static bool may_go_on(const struct kp__request *r)
 {
     /* relaxed: under the lock */
-    return atomic_load_explicit(&r->state, memory_order_relaxed) != KP__WAITING || r->making ||
-           r->invited || r->offered || !r->sub->rules;
+    return atomic_load_explicit(&r->state, memory_order_relaxed) != KP__WAITING ||
+           kp__under_way(r) || r->invited || r->offered || !r->sub->rules;
 }
 
 static bool key_binds(const struct kp__subpool *sub)
@@ -241,7 +241,7 @@ static void say(const struct search *s, struct kp__failure *f)
 static void tell(struct kp__get *g, const struct kp__failure *f, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request.sub;
+    struct kp__subpool *sub = g->request->sub;
     kp_why why;
 
     if (!pool->on_event) return;
@@ -267,7 +267,7 @@ static bool refuses(const struct kp__pool *pool)
 void kp__fall_asleep(struct kp__get *g, struct kp__sleeper *self, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__request *r = &g->request;
+    struct kp__request *r = g->request;
     struct kp__failure failure;
     struct search s = { .newcomer = self };
 

@@ -188,7 +188,7 @@ static int64_t retry_after(const struct kp__core *core, const struct kp__request
     const struct kp__health *h = &request->sub->rare->health;
     uint64_t at = h->tripped ? h->open_until : h->back_off;
 
-    if (request->grant.limit == core->rate.budget.name) at = kp__token_at(&core->rate, now);
+    if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
     return at > now ? kp__ms_up(at - now) : 0;
 }
 
@@ -200,7 +200,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     kp_why cause = *why; /* what kp__blame left there */
 
     kp__say(why, code, NULL);
-    snprintf(why->limit, sizeof why->limit, "%s", request->grant.limit);
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[request->limit]);
     why->waited_ms = now > request->arrived ? (int64_t)((now - request->arrived) / 1000000) : 0;
     why->ahead = kp__queue_ahead(request);
     why->retry_after_ms = retry_after(core, request, now);

@@ -44,7 +44,7 @@ static uint64_t deadline_of(const struct kp__pool *pool, const kp_ask *ask, uint
 /* The clock is read when something needs it, and a bare hit does not (L9). */
 static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
 {
-    struct kp__request *r = &g->request;
+    struct kp__request *r = g->request;
 
     if (r->arrived) return r->arrived;
     r->arrived = kp__time(g->pool);
@@ -62,11 +62,11 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 /* Back into the queue, if there is time left. */
 static void wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 {
-    struct kp__request *r = &g->request;
+    struct kp__request *r = g->request;
     int late = r->at_once ? KP_EAGAIN : KP_ETIMEDOUT;
 
-    if (now < r->deadline) kp__wait_again(&g->pool->core, r, now, todo);
-    else r->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = late, .limit = "deadline" };
+    if (now < r->deadline) kp__wait_again(&g->pool->core, r, NULL, now, todo);
+    else kp__grant_no(r, late, KP__BY_DEADLINE);
 }
 
 void kp__get_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo)
@@ -77,17 +77,24 @@ void kp__get_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *
     kp__job_let_go(job);
 }
 
+/* The run of a driver function that is under way for it, or NULL. */
+static struct kp__job *job_for(const struct kp__request *r)
+{
+    const struct kp__slot *making = kp__under_way(r);
+
+    return making ? making->errand->job : NULL;
+}
+
 /* What its own creation, or check, may take has come to an end. */
 static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struct kp__todo *todo)
 {
-    struct kp__request *r = &g->request;
+    struct kp__request *r = g->request;
 
     if (checking || r->sub->rules->retry_requests) {
         wait_again(g, now, todo);
         return;
     }
-    r->grant.code = KP_ECREATE;
-    r->grant.limit = "create_timeout_ms";
+    kp__grant_no(r, KP_ECREATE, KP__BY_CREATE_TIMEOUT);
     if (!r->why) return;
     r->why->code = KP_ECREATE;
     strcpy(r->why->text, "the create took longer than create_timeout_ms");
@@ -96,9 +103,10 @@ static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struc
 /* The deadline has come, or the time that something under way for it may take. */
 static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 {
-    struct kp__request *r = &g->request;
-    struct kp__job *job = r->making ? r->making->errand->job : NULL;
-    bool checking = r->making && r->making->state == KP__LENT, late = now >= r->deadline;
+    struct kp__request *r = g->request;
+    const struct kp__slot *making = kp__under_way(r);
+    struct kp__job *job = job_for(r);
+    bool checking = making && making->state == KP__LENT, late = now >= r->deadline;
 
     /* cover: never, because under this lock it was found waiting */
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
@@ -110,18 +118,20 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
 /* When it gives up: its deadline, or what may be taken by what is under way for it. */
 static uint64_t end_of(const struct kp__request *r)
 {
-    return r->making ? sooner(r->deadline, r->making_until) : r->deadline;
+    const struct kp__job *job = job_for(r);
+
+    return job ? sooner(r->deadline, job->until) : r->deadline;
 }
 
 uint64_t kp__get_until(const struct kp__get *g)
 {
-    return sooner(end_of(&g->request), g->request.again); /* if that moves, it is nudged */
+    return sooner(end_of(g->request), g->request->again); /* if that moves, it is nudged */
 }
 
 /* An invited one leaves the way to the one who gave back, for a moment (core/serve.c, invite). */
 static bool steps_back(struct kp__get *g, uint64_t now)
 {
-    struct kp__request *r = &g->request;
+    struct kp__request *r = g->request;
 
     if (!r->invited) return false;
     if (r->again == KP__NEVER)
@@ -137,7 +147,7 @@ static bool steps_back(struct kp__get *g, uint64_t now)
 
 struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
 {
-    struct kp__request *r = &g->request;
+    struct kp__request *r = g->request;
 
     if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     uint64_t now = kp__time(g->pool);
@@ -161,10 +171,10 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
     bool looks = kp__looks_for_deadlocks(pool);
     struct kp__sleeper self;
 
-    if (g->request.offered) until = sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
+    if (g->request->offered) until = sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
     if (looks) kp__fall_asleep(g, &self, todo);
     kp__step_out(pool, todo);
-    pool->world->park((uint32_t *)&g->request.state, KP__WAITING, until, pool->world->ctx);
+    pool->world->park((uint32_t *)&g->request->state, KP__WAITING, until, pool->world->ctx);
     kp__step_in(pool);
     if (looks) kp__wake_up(&self);
     struct kp__job *late = kp__get_look(g, todo);
@@ -174,8 +184,8 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
 /* End it from outside: out of the queue, or with what it was granted given back. */
 struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
 {
-    struct kp__request *r = &g->request;
-    struct kp__job *job = r->making ? r->making->errand->job : NULL;
+    struct kp__request *r = g->request;
+    struct kp__job *job = job_for(r);
     uint64_t now = kp__time(g->pool);
 
     /* cover: never, because whoever waits can be withdrawn */
@@ -187,26 +197,33 @@ struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
 
 /* ---- 5. check -------------------------------------------------------------------------------- */
 
+/* How long what it has been lent was idle before. */
+static uint64_t was_idle_for(const struct kp__request *r)
+{
+    return r->grant.was_idle ? kp__seat_at(r->slot, r->grant.seat)->since - r->slot->since : 0;
+}
+
 static bool must_validate(const struct kp__get *g)
 {
-    const struct kp__rules *r = g->request.sub->rules;
-    const struct kp__grant *grant = &g->request.grant;
+    const struct kp__rules *r = g->request->sub->rules;
+    const struct kp__grant *grant = &g->request->grant;
+    const struct kp__slot *slot = g->request->slot;
 
     return g->pool->driver.validate && (r->validate_on & KP_CHECK_GET) && !grant->good &&
-           kp__seat_at(grant->slot, grant->seat)->hit && grant->slot->errand->borrowers == 1 &&
-           grant->idle_ns >= r->validate_after;
+           kp__seat_at(slot, grant->seat)->hit && slot->errand->borrowers == 1 &&
+           was_idle_for(g->request) >= r->validate_after;
 }
 
 /* It is good, as far as is known: others may share it. */
 static void open_to_others(struct kp__get *g, struct kp__todo *todo)
 {
-    struct kp__slot *slot = g->request.grant.slot;
+    struct kp__slot *slot = g->request->slot;
 
     if (slot->errand->borrowers == slot->errand->seats ||
         kp__list_linked(&slot->errand->open_seat))
         return;
     kp__open_seats(&g->pool->core, slot);
-    kp__settle(&g->pool->core, g->request.sub, kp__time(g->pool), todo);
+    kp__settle(&g->pool->core, g->request->sub, kp__time(g->pool), todo);
 }
 
 /* Is the resource still good? If not, it is destroyed, and the request waits again, at its old
@@ -214,26 +231,26 @@ static void open_to_others(struct kp__get *g, struct kp__todo *todo)
 static bool check(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request.sub;
-    struct kp__slot *slot = g->request.grant.slot;
-    uint32_t seat = g->request.grant.seat;
+    struct kp__subpool *sub = g->request->sub;
+    struct kp__slot *slot = g->request->slot;
+    uint32_t seat = g->request->grant.seat;
 
     if (!must_validate(g)) {
         open_to_others(g, todo);
         return true;
     }
     uint64_t now = kp__time(pool);
-    uint64_t until = sooner(g->request.deadline, kp__later(now, sub->rules->validate_timeout));
+    uint64_t until = sooner(g->request->deadline, kp__later(now, sub->rules->validate_timeout));
     kp__close_seats(slot); /* nobody shares it before it is known to be good */
     kp__seat_at(slot, seat)->ending = true; /* and nobody has the lease to end it */
     if (!kp__stands_by(pool)) {
         sub->tally.hits--; /* until it is known */
         pool->core.tally.hits--;
-        kp__job_check(pool, slot, seat, &g->request, until, todo);
+        kp__job_check(pool, slot, seat, g->request, until, todo);
         return false;
     }
     kp__do(pool, todo); /* what it passed over */
-    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request.tag, now, until, todo);
+    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request->tag, now, until, todo);
     now = kp__time(pool);
     if (status == 0 && !slot->errand->doomed) {
         kp__seat_at(slot, seat)->ending = false;
@@ -254,8 +271,8 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
 static void create(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__request *r = &g->request;
-    struct kp__slot *victim = r->grant.victim, *next;
+    struct kp__request *r = g->request;
+    struct kp__slot *victim = r->slot, *next;
 
     if (victim && !kp__stands_by(pool)) {
         kp__job_evict(pool, victim, r, todo); /* it comes back with the permit */
@@ -267,9 +284,9 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         kp__do(pool, todo);
         kp__destroy(pool, victim, r->sub, todo);
     }
-    if (!r->box && kp__do(pool, todo)) r->away = true;
+    if (!r->of_loop && kp__do(pool, todo)) r->away = true;
     kp__create(pool, r->sub, r,
-               r->away || r->box || r->waited ? kp__time(pool) : r->arrived);
+               r->away || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
         r->grant.code != KP_ECREATE)
         return;
@@ -279,12 +296,12 @@ static void create(struct kp__get *g, struct kp__todo *todo)
 
 int kp__get_run(struct kp__get *g, struct kp__todo *todo)
 {
-    struct kp__request *r = &g->request;
+    struct kp__request *r = g->request;
 
     for (;;) {
         switch (r->grant.kind) { /* cover: never, because an answer is a slot, a permit or a no */
         case KP__GRANT_WAIT:                           /* 3 */
-            if (r->box) return KP_PENDING;
+            if (r->of_loop) return KP_PENDING;
             wait(g, todo);
             break;
         case KP__GRANT_PERMIT: create(g, todo); break; /* 4 */
@@ -302,21 +319,21 @@ static void count_wait(struct kp__get *g)
 {
     struct kp__core *core = &g->pool->core;
 
-    if (!g->request.waited) return;
-    uint64_t waited = kp__time(g->pool) - g->request.arrived;
-    kp__rare(core, g->request.sub)->seldom.wait_ns += waited;
+    if (!g->request->waited) return;
+    uint64_t waited = kp__time(g->pool) - g->request->arrived;
+    kp__rare(core, g->request->sub)->seldom.wait_ns += waited;
     core->seldom.wait_ns += waited;
 }
 
 void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request.sub;
+    struct kp__subpool *sub = g->request->sub;
     kp_why why = { .code = 0 };
 
-    if (!g->request.why && !pool->on_event) return;
-    kp__explain_no(&pool->core, &g->request, kp__time(pool), &why);
-    if (g->request.why) *g->request.why = why;
+    if (!g->request->why && !pool->on_event) return;
+    kp__explain_no(&pool->core, g->request, kp__time(pool), &why);
+    if (g->request->why) *g->request->why = why;
     if (!pool->on_event) return;
     sub->interest++;
     kp__step_out(pool, todo);
@@ -328,17 +345,17 @@ void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
 static void refuse(struct kp__get *g, int code)
 {
     struct kp__core *core = &g->pool->core;
-    struct kp__seldom *seldom[] = { &kp__rare(core, g->request.sub)->seldom, &core->seldom };
+    struct kp__seldom *seldom[] = { &kp__rare(core, g->request->sub)->seldom, &core->seldom };
 
     for (int i = 0; i < 2; i++)
         code == KP_ETIMEDOUT ? seldom[i]->timeouts++ : seldom[i]->refusals++;
-    if (g->request.why && code != KP_ETIMEDOUT)
-        kp__explain_no(core, &g->request, kp__time(g->pool), g->request.why);
+    if (g->request->why && code != KP_ETIMEDOUT)
+        kp__explain_no(core, g->request, kp__time(g->pool), g->request->why);
 }
 
 void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *todo)
 {
-    struct kp__request *r = &g->request;
+    struct kp__request *r = g->request;
 
     count_wait(g);
     kp__here.told = false;
@@ -347,10 +364,10 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     if (code == 0) {
         r->sub->tally.gets++;
         g->pool->core.tally.gets++;
-        kp__lease_write(g->pool, r->grant.slot, r->grant.seat, out);
-        struct kp__seat *seat = kp__seat_at(r->grant.slot, r->grant.seat);
+        kp__lease_write(g->pool, r->slot, r->grant.seat, out);
+        struct kp__seat *seat = kp__seat_at(r->slot, r->grant.seat);
         /* not lent: who listened to its event has ended it already */
-        if (kp__looks_for_deadlocks(g->pool) && !r->box && seat->lent)
+        if (kp__looks_for_deadlocks(g->pool) && !r->of_loop && seat->lent)
             seat->thread = kp__thread_number();
     } else {
         refuse(g, code);
@@ -361,7 +378,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
 /* Not even a subpool: there is nobody to count it for but the pool. */
 static int no_subpool(struct kp__get *g, int code)
 {
-    kp_why *why = g->request.why;
+    kp_why *why = g->request->why;
 
     if (why && why->code == 0) kp__say(why, code, NULL);
     if (why && code == KP_EFULL) strcpy(why->limit, "budget.max_keys");
@@ -376,11 +393,11 @@ static int no_subpool(struct kp__get *g, int code)
 static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp__todo *todo)
 {
     const char *sentence = ask == &no_ask ? NULL : ask_refused(g->pool, ask);
-    int code = sentence ? kp__misuse_within(g->pool, todo, g->request.why, sentence)
-                        : kp__check_key(g->pool, key, g->request.why, todo);
+    int code = sentence ? kp__misuse_within(g->pool, todo, g->request->why, sentence)
+                        : kp__check_key(g->pool, key, g->request->why, todo);
 
     if (code == 0 && g->pool->core.phase != KP__OPEN) {
-        kp__say(g->request.why, code = KP_ECLOSED, NULL);
+        kp__say(g->request->why, code = KP_ECLOSED, NULL);
         g->pool->core.seldom.refusals++;
     }
     return code;
@@ -390,15 +407,14 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
                   struct kp__todo *todo)
 {
     struct kp__core *core = &g->pool->core;
-    struct kp__request *r = &g->request;
+    struct kp__request *r = g->request;
     int code;
 
     if (!ask) ask = &no_ask;
     r->deadline = KP__NEVER;
     r->tag = ask->tag;
-    r->flags = ask->flags;
+    r->flags = (uint8_t)ask->flags; /* what no bit is for was refused */
     r->at_once = ask->within_ms == KP_NONE;
-    kp__list_init(&r->mail);
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
     r->sub = kp__find(g->pool, key, kp__hash(g->pool, key), true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
@@ -413,14 +429,15 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
 
 int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out)
 {
-    struct kp__get g = { .request = { .why = ask ? ask->why : NULL, .site = site } };
+    struct kp__request request = { .why = ask ? ask->why : NULL, .site = site };
+    struct kp__get g = { .request = &request };
     struct kp__todo todo;
     int code;
 
     memset(out, 0, sizeof *out);
-    if (g.request.why) memset(g.request.why, 0, sizeof *g.request.why);
+    if (request.why) memset(request.why, 0, sizeof *request.why);
     if ((g.pool = kp__enter(door, &code)) == NULL)
-        return kp__no_pool(code, g.request.why, "kp_get: pool is NULL; did kp_pool_open fail?");
+        return kp__no_pool(code, request.why, "kp_get: pool is NULL; did kp_pool_open fail?");
     kp__todo_init(&todo, g.pool->world);
     bool tries = ask && (ask->flags & KP_DONT_WAIT) && ask->within_ms == KP_NONE;
     if (kp__hit_late(g.pool, key, ask, site, out)) {
@@ -428,7 +445,7 @@ int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_l
         return 0;
     }
     if (!tries && !kp__may_block(g.pool))
-        code = kp__misuse_within(g.pool, &todo, g.request.why,
+        code = kp__misuse_within(g.pool, &todo, request.why,
                                  "kp_get on the thread of the pool's own loop would wait for "
                                  "itself; use kp_get_start, or kp_try_get");
     else code = kp__get_begin(&g, key, ask, false, &todo);

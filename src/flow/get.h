@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * One get under way, as its owner keeps it: a blocked thread on its stack (get.c), an event loop in
- * the caller's kp_request (start.c). Both walk the same steps.
+ * One get under way, for whoever goes on with it: a blocked thread, whose request is on its stack
+ * (get.c), or an event loop's, whose request is in a kp_request (start.c). Both walk the same
+ * steps.
  */
 #ifndef KP__FLOW_GET_H
 #define KP__FLOW_GET_H
 
-#include "base/timers.h"
 #include "flow/flow.h"
 
 struct kp__get {
-    struct kp__pool *pool; /* NULL: over */
-    struct kp__request request;
-    struct kp__timer timer; /* its loop's: what kp__get_until said last */
+    struct kp__pool *pool;
+    struct kp__request *request;
 };
 
 /* Steps 1 and 2: check the ask, find the key, claim. `timed`: the clock is needed in any case. 0:

@@ -20,6 +20,7 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
 {
     job->pool = pool;
     job->seat = 0;
+    job->until = until;
     job->returning = job->then_validate = job->held = job->spent = false;
     job->face.pool = pool->door;
     job->face.kind = kind;
@@ -340,16 +341,13 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
     uint64_t now = kp__time(pool);
 
     if (!job) {
-        request->grant = (struct kp__grant){ .kind = KP__GRANT_NO, .code = KP_ENOMEM, .limit = "" };
+        kp__grant_no(request, KP_ENOMEM, KP__NOT_BOUND);
         kp__give(&pool->core, slot, seat, true, KP__SURPLUS, now, todo);
         return;
     }
     kp__job_init(job, pool, KP_JOB_VALIDATE, slot, request->tag, now, until);
     job->seat = seat;
-    kp__errand(&pool->core, slot)->sponsor = request;
-    request->making = slot;
-    request->making_until = until;
-    kp__wait_again(&pool->core, request, now, todo);
+    kp__wait_again(&pool->core, request, slot, now, todo);
     send(pool, job);
 }
 
@@ -377,10 +375,7 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
     struct kp__todo none;
 
     kp__errand(&pool->core, victim)->victim.heir = request->sub;
-    kp__errand(&pool->core, victim)->sponsor = request;
-    request->making = victim;
-    request->making_until = KP__NEVER;
-    kp__wait_again(&pool->core, request, kp__time(pool), todo);
+    kp__wait_again(&pool->core, request, victim, kp__time(pool), todo);
     kp__todo_init(&none, pool->world); /* theirs waits: it may have the user's code run */
     kp__destroy(pool, victim, NULL, &none);
     kp__do(pool, &none);

@@ -28,7 +28,7 @@ struct kp__job {
     uint32_t seat;              /* validate: whose */
     int status;                 /* the answer */
     void *made;                 /* the answer: create's resource */
-    uint64_t began;
+    uint64_t began, until;      /* its time ends; who waits for it gives up then */
     struct kp__failure failure; /* what kp_job_fail said */
     bool returning;             /* reset or validate: on the way back ... */
     bool then_validate;         /* ... and after the reset, validate */

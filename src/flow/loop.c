@@ -6,7 +6,7 @@
  *
  * Loops live for as long as the process does and are used again: base/mail.h says why.
  *
- * Locks: the pool's, then the mailbox's. `timers` and what it holds belong to the loop's thread.
+ * Locks: the pool's, then the mailbox's.
  */
 #include "base/check.h"
 #include "flow/job.h"
@@ -127,7 +127,6 @@ int kp_loop_open(kp_loop **out)
         loop->pools = 0;
         loop->now_ns = NULL;
         loop->known = NULL;
-        kp__timers_init(&loop->timers);
         kp__heap_init(&loop->doors, door_before);
     }
     kp__lock_give(&registry, &kp__life);
@@ -149,12 +148,12 @@ static void read_mail(kp_loop *loop)
 
     for (int n = 0; n < AT_ONCE && (letter = kp__mail_take(&loop->box, &tray)) != NULL; n++)
         if (tray == KP__JOBS) kp__job_perform(KP__OF(letter, struct kp__job, queue));
-        else kp__request_step(loop, KP__OF(letter, struct kp__get, request.mail));
+        else kp__request_step(loop, KP__OF(letter, struct kp__request, link));
 }
 
-static struct kp__get *of(struct kp__timer *timer)
+static struct kp__request *of(struct kp__timer *alarm)
 {
-    return timer ? KP__OF(timer, struct kp__get, timer) : NULL;
+    return alarm ? KP__OF(alarm, struct kp__request, timer) : NULL;
 }
 
 /* The pool that wants upkeep first, and when (KP__NEVER: none). It is taken out if that is now. */
@@ -181,17 +180,18 @@ static uint64_t time_of(kp_loop *loop)
     return now_ns ? now_ns(clock) : 0;
 }
 
-/* What is due by now. Who has a letter in the box is told in its order, which is soon. */
+/* What is due by now. Who was answered is told in the order of the letters, which is soon. */
 static void keep_appointments(kp_loop *loop, uint64_t now)
 {
-    struct kp__get *g;
+    struct kp__request *r;
     uint64_t at;
     kp_pool *door;
 
     for (int n = 0; n < AT_ONCE; n++) {
-        if ((g = of(loop->timers.first)) == NULL || g->timer.at > now) break;
-        if (kp__mail_holds(&loop->box, &g->request.mail)) break;
-        kp__request_step(loop, g);
+        if ((r = of(kp__mail_first(&loop->box, &at))) == NULL || at > now) break;
+        /* relaxed: if it is answered this moment, the step finds that out under the lock */
+        if (atomic_load_explicit(&r->state, memory_order_relaxed) == KP__ANSWERED) break;
+        kp__request_step(loop, r);
     }
     for (int n = 0; n < POOLS_AT_ONCE && (door = first_door(loop, now, &at)) != NULL; n++)
         (void)kp_keep(door); /* says itself when it is due next */
@@ -200,11 +200,11 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
 /* How many ms it may sleep. Asked when others ring again: what they want before is seen here. */
 static int64_t may_sleep(kp_loop *loop)
 {
-    const struct kp__timer *first = loop->timers.first;
-    uint64_t at, now;
+    uint64_t at, first, now;
 
     (void)first_door(loop, 0, &at);
-    if (first && first->at < at) at = first->at;
+    (void)kp__mail_first(&loop->box, &first);
+    if (first < at) at = first;
     if (at == KP__NEVER) return -1;
     now = time_of(loop);
     return at > now ? kp__ms_up(at - now) : 0;
@@ -292,15 +292,14 @@ static const char *close_refused(kp_loop *loop)
 int64_t kp_loop_close(kp_loop *loop)
 {
     struct kp__list *letter;
-    struct kp__get *g;
+    struct kp__request *r;
     int64_t cancelled = 0;
     int tray;
 
     if (!loop || kp__loop_is_inherited(loop)) return 0;
     const char *sentence = close_refused(loop);
     if (sentence) return kp__misuse(NULL, NULL, sentence);
-    for (; (g = of(kp__timers_any(&loop->timers))) != NULL; cancelled++)
-        kp_cancel(kp__request_of(g));
+    for (; (r = of(kp__mail_any(&loop->box))) != NULL; cancelled++) kp_cancel(kp__request_of(r));
     while ((letter = kp__mail_take(&loop->box, &tray)) != NULL) /* no request is left */
         kp__job_perform(KP__OF(letter, struct kp__job, queue));
     kp__lock_take(&loop->box.lock, &kp__life);

@@ -7,18 +7,18 @@
 
 #include <stdatomic.h>
 
+#include "base/mail.h"
 #include "flow/get.h"
 
 enum { KP__REQUESTS, KP__JOBS }; /* trays */
 
 struct kp_loop {
-    struct kp__mailbox box;
+    struct kp__mailbox box; /* first: core/request.c. Its alarms are its requests */
     _Atomic uint32_t owner; /* the thread's number; 0: nobody's yet */
     uint32_t forks;         /* constant while open: kp__forks when it was opened */
     bool dispatching;       /* its thread's */
-    struct kp__get *stepping; /* its thread's. The request that is being looked at; NULL: none, or
-                                 it was cancelled meanwhile */
-    struct kp__timers timers; /* its thread's. All requests that are under way */
+    struct kp__request *stepping; /* its thread's. The request that is being looked at; NULL: none,
+                                     or it was cancelled meanwhile */
     struct kp__heap doors;  /* Guard: box.lock. Pools with something due, by keep_at */
     uint32_t pools;         /* Guard: box.lock. Those that named it */
     uint64_t (*now_ns)(void *ctx); /* Guard: box.lock. The one clock of its pools; NULL: none yet */
@@ -36,7 +36,7 @@ bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world);
 bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world);
 
 /* Go on with a request: its answer came, or the time to look again. It may be gone afterwards. */
-void kp__request_step(kp_loop *loop, struct kp__get *g);
-kp_request *kp__request_of(struct kp__get *g);
+void kp__request_step(kp_loop *loop, struct kp__request *r);
+kp_request *kp__request_of(struct kp__request *r);
 
 #endif

@@ -186,9 +186,9 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     kp__list_init(&core->all);
     kp__lanes_init(core);
     kp__slabs_init(core);
-    kp__budget_init(&core->live, "budget.max_live", count_or_all(o->budget.max_live), KP__POOL);
-    kp__budget_init(&core->lent, "budget.max_lent", count_or_all(o->budget.max_lent), KP__LENDING);
-    kp__budget_init(&core->creating, "budget.max_creating", count_or_all(o->budget.max_creating),
+    kp__budget_init(&core->live, KP__BY_POOL_LIVE, count_or_all(o->budget.max_live), KP__POOL);
+    kp__budget_init(&core->lent, KP__BY_POOL_LENT, count_or_all(o->budget.max_lent), KP__LENDING);
+    kp__budget_init(&core->creating, KP__BY_POOL_CREATING, count_or_all(o->budget.max_creating),
                     KP__MAKING);
     kp__rate_init(&core->rate, count_or_all(o->budget.create_rate),
                   o->budget.create_burst ? o->budget.create_burst : o->budget.create_rate);

@@ -2,8 +2,8 @@
  *
  * Gets that wait without a thread. A request of an event loop walks the same steps as a blocked
  * thread (get.c), but where that parks, this one files when it wants to look again, and goes on
- * when the loop's thread dispatches (loop.c): because a letter came (it was answered, or nudged),
- * or because the time has come.
+ * when the loop's thread dispatches (loop.c): because a letter came (it was answered), or because
+ * the time has come, which others may move (kp__nudge).
  */
 #include <string.h>
 
@@ -12,29 +12,37 @@
 #include "flow/job.h"
 #include "flow/loop.h"
 
-_Static_assert(sizeof(struct kp__get) <= sizeof ((kp_request *)NULL)->opaque, "a request fits");
+_Static_assert(sizeof(struct kp__request) <= sizeof ((kp_request *)NULL)->opaque,
+               "a request fits");
+_Static_assert(offsetof(struct kp_loop, box) == 0, "request.c of the core finds it there");
 
-static struct kp__get *get_of(kp_request *request)
+static struct kp__request *inside(kp_request *request)
 {
-    return (struct kp__get *)(void *)request->opaque;
+    return (struct kp__request *)(void *)request->opaque;
 }
 
-kp_request *kp__request_of(struct kp__get *g)
+kp_request *kp__request_of(struct kp__request *r)
 {
-    return KP__OF((void *)g, kp_request, opaque);
+    return KP__OF((void *)r, kp_request, opaque);
 }
 
-static void file(kp_loop *loop, struct kp__get *g)
+/* Its pool, which stays while it is under way. */
+static struct kp__pool *pool_of(const struct kp__request *r)
 {
-    kp__timers_file(&loop->timers, &g->timer, kp__get_until(g));
+    /* relaxed: it was this thread that entered it */
+    return atomic_load_explicit(&kp__door_at(r->pool - 1)->pool, memory_order_relaxed);
+}
+
+static void file(kp_loop *loop, const struct kp__get *g)
+{
+    kp__mail_set(&loop->box, &g->request->timer, kp__get_until(g));
 }
 
 /* It is over: nothing of ours points to it any more. With the pool's lock. */
-static void let_go(kp_loop *loop, struct kp__get *g)
+static void let_go(kp_loop *loop, struct kp__request *r)
 {
-    g->pool = NULL;
-    kp__timers_remove(&loop->timers, &g->timer);
-    kp__mail_remove(&loop->box, &g->request.mail);
+    r->pool = 0;
+    kp__mail_forget(&loop->box, &r->link, &r->timer);
 }
 
 /* The driver's functions and on_event may cancel the request whose step they are called from, and
@@ -46,39 +54,40 @@ static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *la
 {
     struct kp__pool *pool = g->pool;
 
-    loop->stepping = g;
+    loop->stepping = g->request;
     pool->inside++; /* a cancel takes it back */
     if (code == KP_ETIMEDOUT) kp__get_tell(g, todo);
     if (late) kp__get_hurry(pool, late, todo);
     kp__do(pool, todo);
-    bool same = loop->stepping == g;
+    bool same = loop->stepping == g->request;
     pool->inside -= same;
     loop->stepping = NULL;
     return same;
 }
 
-void kp__request_step(kp_loop *loop, struct kp__get *g)
+void kp__request_step(kp_loop *loop, struct kp__request *r)
 {
-    struct kp__pool *pool = g->pool;
-    kp_request *request = kp__request_of(g);
+    struct kp__pool *pool = pool_of(r);
+    struct kp__get g = { pool, r };
+    kp_request *request = kp__request_of(r);
     kp_lease lease = { 0 };
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
     kp__here.stepping = loop;
-    struct kp__job *late = kp__get_look(g, &todo);
-    int code = kp__get_run(g, &todo);
+    struct kp__job *late = kp__get_look(&g, &todo);
+    int code = kp__get_run(&g, &todo);
     kp__here.stepping = NULL;
-    bool over = !still(loop, g, code, late, &todo);
+    bool over = !still(loop, &g, code, late, &todo);
     if (!over && code == KP_PENDING) {
-        file(loop, g);
+        file(loop, &g);
         kp__step_out(pool, &todo); /* it stays under way, and the pool with it */
         return;
     }
     if (!over) {
-        kp__get_end(g, code, &lease, &todo);
-        let_go(loop, g);
+        kp__get_end(&g, code, &lease, &todo);
+        let_go(loop, r);
     }
     kp__leave(pool, &todo);
     if (over) return;
@@ -102,21 +111,26 @@ static int has_hands(const struct kp__pool *pool, kp_why *why)
 static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask)
 {
     struct kp__pool *pool = g->pool;
+    struct kp__request *r = g->request;
     struct kp__todo todo;
     kp_lease none;
 
-    kp__todo_init(&todo, g->pool->world);
-    int code = has_hands(g->pool, g->request.why);
+    kp__todo_init(&todo, pool->world);
+    int code = has_hands(pool, r->why);
     if (code == 0) code = kp__get_begin(g, key, ask, true, &todo);
-    if (code == 0 && g->request.grant.kind == KP__GRANT_NO)
-        kp__get_end(g, code = g->request.grant.code, &none, &todo);
+    if (code == 0 && r->grant.kind == KP__GRANT_NO)
+        kp__get_end(g, code = r->grant.code, &none, &todo);
     if (code != 0) {
-        let_go(loop, g);
+        let_go(loop, r);
         kp__leave(pool, &todo);
         return code;
     }
     kp__do(pool, &todo);
-    if (g->request.grant.kind != KP__GRANT_WAIT) kp__rouse(&todo, &g->request);
+    if (!r->waited) { /* who stood in the queue has its letter, or will */
+        /* relaxed: this thread's; as in kp__answer */
+        atomic_store_explicit(&r->state, KP__ANSWERED, memory_order_relaxed);
+        kp__rouse(&todo, r);
+    }
     file(loop, g);
     kp__step_out(pool, &todo); /* under way: the pool stays until it is over */
     return 0;
@@ -126,7 +140,7 @@ static const char *start_refused(const kp_request *request)
 {
     if (!request || !request->loop || !request->done)
         return "kp_get_start: request.loop and request.done must be set, and the rest zero";
-    if (get_of((kp_request *)(uintptr_t)request)->pool)
+    if (inside((kp_request *)(uintptr_t)request)->pool)
         return "kp_get_start: this request is under way already, or was not zeroed";
     if (!request->loop->box.open) return "kp_get_start: request.loop is closed";
     if (!kp__loop_is_inherited(request->loop) && !kp__loop_own(request->loop))
@@ -143,50 +157,50 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     if (why) memset(why, 0, sizeof *why);
     if (sentence) return kp__misuse(NULL, why, sentence);
     kp_loop *loop = request->loop;
-    struct kp__get *g = get_of(request);
-    memset(g, 0, sizeof *g);
-    g->request.why = why;
-    g->request.box = &loop->box;
-    kp__list_init(&g->request.mail);
+    struct kp__get g = { NULL, inside(request) };
+    *g.request = (struct kp__request){ .of_loop = true, .why = why };
+    kp__list_init(&g.request->link);
 #if defined(__GNUC__)
-    g->request.site = __builtin_return_address(0);
+    g.request->site = __builtin_return_address(0);
 #endif
     if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
-    if ((g->pool = kp__enter(door, &code)) == NULL)
+    if ((g.pool = kp__enter(door, &code)) == NULL)
         return kp__no_pool(code, why, "kp_get_start: pool is NULL; did kp_pool_open fail?");
-    if (kp__loop_keeps_time(loop, g->pool->world)) return start(loop, g, key, ask);
+    g.request->pool = g.pool->core.id;
+    if (kp__loop_keeps_time(loop, g.pool->world)) return start(loop, &g, key, ask);
     struct kp__todo todo;
-    kp__todo_init(&todo, g->pool->world);
-    code = kp__misuse_within(g->pool, &todo, why,
+    kp__todo_init(&todo, g.pool->world);
+    code = kp__misuse_within(g.pool, &todo, why,
                              "kp_get_start: this loop serves pools of another clock");
-    struct kp__pool *pool = g->pool;
-    let_go(loop, g);
-    kp__leave(pool, &todo);
+    let_go(loop, g.request);
+    kp__leave(g.pool, &todo);
     return code;
 }
 
 void kp_cancel(kp_request *request)
 {
-    struct kp__get *g = request ? get_of(request) : NULL;
+    struct kp__request *r = request ? inside(request) : NULL;
     struct kp__todo todo;
     kp_lease none;
 
-    if (!g || !g->pool || !kp__timer_is_filed(&g->timer)) return; /* not filed: inside its start */
+    if (!r || !r->pool) return;
     if (kp__loop_is_inherited(request->loop)) { /* the parent's: not ours to end */
-        g->pool = NULL;
+        r->pool = 0;
         return;
     }
+    struct kp__get g = { pool_of(r), r };
+    struct kp__pool *pool = g.pool;
     if (!kp__loop_is_mine(request->loop)) {
-        (void)kp__misuse(g->pool, NULL, "kp_cancel: call it on the thread of the request's loop");
+        (void)kp__misuse(pool, NULL, "kp_cancel: call it on the thread of the request's loop");
         return;
     }
-    struct kp__pool *pool = g->pool;
-    if (request->loop->stepping == g) request->loop->stepping = NULL;
+    if (!kp__mail_is_set(&request->loop->box, &r->timer)) return; /* not yet: inside its start */
+    if (request->loop->stepping == r) request->loop->stepping = NULL;
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
-    struct kp__job *late = kp__get_abandon(g, &todo);
-    kp__get_end(g, KP_ECANCELED, &none, &todo);
-    let_go(request->loop, g);
+    struct kp__job *late = kp__get_abandon(&g, &todo);
+    kp__get_end(&g, KP_ECANCELED, &none, &todo);
+    let_go(request->loop, r);
     if (late) kp__get_hurry(pool, late, &todo);
     kp__leave(pool, &todo);
 }

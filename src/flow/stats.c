@@ -205,7 +205,7 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
              node = kp__list_next(&sub->rare->queue[q], node)) {
             const struct kp__request *r = KP__OF(node, struct kp__request, link);
             s->waiter[s->waiters].tag = r->tag;
-            s->waiter[s->waiters].limit = r->limit;
+            s->waiter[s->waiters].limit = kp__limit_name[r->limit];
             s->waiter[s->waiters++].arrived = r->arrived;
         }
     }

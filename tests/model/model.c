@@ -455,7 +455,6 @@ static int serve(struct model *m, int key)
         again = false;
         for (int i = 0; i < n && !again; i++) {
             struct model_request *r = &m->request[head[i]];
-            uint64_t knew = r->again;
             if (m_decide(m, r) == ANSWERED) {
                 shed_learn(m, r);
                 answered(m, r);
@@ -464,10 +463,7 @@ static int serve(struct model *m, int key)
                 continue;
             }
             if (short_of == B_NONE) short_of = r->short_of;
-            if (r->again < knew && !r->nudged) { /* it must know when to look again */
-                r->nudged = true;
-                m_rouse(m, r);
-            }
+            if (r->again < r->at) r->at = r->again; /* it must know when to look again */
         }
         if (!again) m->key[key].lacks = short_of;
     }

@@ -73,7 +73,7 @@ enum model_budget { B_NONE, B_LENT, B_CREATING, B_TOKEN, B_LIVE };
 
 struct model_request {
     bool active, waiting, waited, holds_lent, at_once;
-    bool boxed, nudged, good; /* of an event loop; to look again; its resource has been checked */
+    bool boxed, good;         /* of an event loop; its resource has been checked */
     uint64_t mail, at;        /* its letter's number, or 0; when the loop looks without one */
     int key;
     uint32_t flags;

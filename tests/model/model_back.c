@@ -326,8 +326,7 @@ void m_created(struct model *m, int slot, struct model_request *r)
     if (rules->max_age != FOREVER) s->age_end = m->now + rules->max_age - m->luck % (spread + 1);
     TALLY(m, s->key, creates, 1);
     k->failures = 0;
-    k->back_off = 0;
-    k->last_until = 0;
+    k->back_off = k->last_until = 0;
     if (k->use_failures < rules->breaker_failures) k->tripped = k->probing = false;
     s->since = m->now;
     if (k->refill) m_file_key(m, s->key, m->now);

@@ -20,7 +20,7 @@ void m_wait_again(struct model *m, struct model_request *r)
     }
     r->grant = G_WAIT;
     r->waiting = true;
-    r->nudged = r->good = false;
+    r->good = false;
     TALLY(m, r->key, waits, !r->waited);
     r->waited = true;
     if (m->closed)
@@ -61,7 +61,6 @@ static void claim(struct model *m, struct model_request *r)
 void m_look_up(struct model *m, struct model_request *r)
 {
     if (r->grant != G_WAIT) return;
-    r->nudged = false;
     if (m->now >= r->deadline) {
         m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
                  r->limit);

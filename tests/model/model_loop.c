@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's event loop: requests that come back instead of waiting. Whoever is answered, or has
- * to look again, has a letter in the loop's mailbox, and is gone on with when the loop dispatches;
- * so is whoever's time has come.
+ * The model's event loop: requests that come back instead of waiting. Whoever is answered has a
+ * letter in the loop's mailbox, and is gone on with when the loop dispatches; so is whoever's time
+ * has come.
  */
 #include "model_inside.h"
 
 void m_rouse(struct model *m, struct model_request *r)
 {
-    if (r->boxed) r->mail = ++m->mails; /* what lay there as a nudge comes in the answer's order */
+    if (r->boxed) r->mail = ++m->mails;
 }
 
 bool m_posted(struct model *m, int slot)
@@ -36,7 +36,7 @@ int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int
         return r->code;
     }
     m_do(m);
-    if (r->grant != G_WAIT) m_rouse(m, r); /* at the end: done never runs from in here */
+    if (!r->waited) m_rouse(m, r); /* at the end: done never runs from in here */
     file(r);
     return 0;
 }

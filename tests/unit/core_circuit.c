@@ -164,7 +164,7 @@ static void an_open_circuit_of_uses_must_refuse_leases_but_for_one_probe(void **
     assert_true(sub->rare->health.probing);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_NO);
     STAGE_NO(&r[1], KP_EBREAKER, "breaker_failures");
-    stage_give(&s, r[0].grant.slot, 0, true); /* no report: the next one may probe */
+    stage_give(&s, r[0].slot, 0, true); /* no report: the next one may probe */
     assert_false(sub->rare->health.probing);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_SLOT);
     stage_close(&s);

@@ -23,7 +23,7 @@ static void a_circuit_that_closed_before_its_time_must_refuse_nothing(void **sta
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
     assert_false(sub->rare->health.probing); /* no probe: nothing is open */
     stage_take(&s, &r);
-    stage_give(&s, r.grant.slot, 0, true);
+    stage_give(&s, r.slot, 0, true);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
     assert_false(sub->rare->health.probing);
     stage_close(&s);
@@ -71,10 +71,10 @@ static void a_probe_that_came_to_nothing_must_let_another_begin(void **state)
     /* the creation took long */
     kp__contest(&s.core, a)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE;
     stage_made(&s, slot, NULL);
-    assert_ptr_equal(other.grant.victim, slot);
+    assert_ptr_equal(other.slot, slot);
     assert_int_equal(probe.grant.kind, KP__GRANT_WAIT);
     stage_take(&s, &other);
-    stage_give(&s, other.grant.slot, 0, false);
+    stage_give(&s, other.slot, 0, false);
     stage_destroy(&s);
     stage_heed(&s, &probe);
     assert_int_equal(probe.grant.kind, KP__GRANT_PERMIT);
@@ -159,7 +159,7 @@ static void after_a_failure_one_creation_must_be_tried_not_two(void **state)
     kp__rare(&s.core, sub)->health.failures = 1;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[1].limit, "max_creating");
+    assert_string_equal(kp__limit_name[r[1].limit], "max_creating");
     stage_close(&s);
 }
 
@@ -176,9 +176,9 @@ static void a_creation_that_waits_for_its_victim_must_count_as_one(void **state)
     stage_idle(&s, a);
     stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_PERMIT);
-    assert_non_null(r[0].grant.victim);
+    assert_non_null(r[0].slot);
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[1].limit, "max_creating");
+    assert_string_equal(kp__limit_name[r[1].limit], "max_creating");
     stage_victim_gone(&s, &r[0]);
     stage_close(&s);
 }
@@ -217,7 +217,7 @@ static void over_its_limit_a_key_must_not_swap_even_where_a_budget_is_used_up(vo
     stage_give(&s, lent, 0, true);
     s.rules.max_live = 1;
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_WAIT);
-    assert_string_equal(r.limit, "max_live");
+    assert_string_equal(kp__limit_name[r.limit], "max_live");
     stage_close(&s);
 }
 
@@ -240,7 +240,7 @@ static void room_in_a_group_must_go_to_the_member_that_ranks_first(void **state)
         stage_give(&s, a1, 0, true);
         assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
         assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
-        assert_ptr_equal(r[1].grant.victim, a1);
+        assert_ptr_equal(r[1].slot, a1);
         stage_victim_gone(&s, &r[1]);
         stage_close(&s);
     }
@@ -308,7 +308,7 @@ static void one_too_many_must_be_kept_for_somebody_who_waits(void **state)
     stage_ask(&s, sub, &r, 0);
     stage_give(&s, slot, 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-    assert_ptr_equal(r.grant.slot, slot);
+    assert_ptr_equal(r.slot, slot);
     stage_close(&s);
 }
 
@@ -388,7 +388,7 @@ static void a_victims_end_must_serve_its_own_key_at_once(void **state)
     stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, a, &next, 0), KP__GRANT_WAIT);
-    assert_string_equal(next.limit, "max_live");
+    assert_string_equal(kp__limit_name[next.limit], "max_live");
     s.groups[0].budget.cap = 2; /* its own limit is all that is in the way */
     stage_victim_gone(&s, &r);
     assert_int_equal(next.grant.kind, KP__GRANT_PERMIT);
@@ -408,13 +408,11 @@ static void a_place_nobody_waits_for_must_let_its_key_create_again(void **state)
     stage_idle(&s, a);
     stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
-    struct kp__slot *victim = r.grant.victim;
+    struct kp__slot *victim = r.slot;
     kp__errand(&s.core, victim)->victim.heir = b;
-    kp__errand(&s.core, victim)->sponsor = &r;
-    r.making = victim;
-    kp__enqueue(&s.core, &r);
+    stage_sponsor(&s, &r, victim);
     assert_int_equal(stage_ask(&s, b, &next, 0), KP__GRANT_WAIT);
-    assert_string_equal(next.limit, "max_creating");
+    assert_string_equal(kp__limit_name[next.limit], "max_creating");
     assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
     assert_int_equal(next.grant.kind, KP__GRANT_WAIT);
     kp__victim_gone_late(&s.core, victim, s.now, &s.todo);

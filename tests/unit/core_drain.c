@@ -21,16 +21,16 @@ static void of_two_shared_ones_one_must_be_left_to_drain_and_not_the_other(void 
     struct kp__slot *drains = stage_take(&s, &r[0]);
     assert_int_equal(stage_ask(&s, b, &poor, 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_SLOT);
-    assert_ptr_equal(r[1].grant.slot, shared);
+    assert_ptr_equal(r[1].slot, shared);
     assert_true(drains->errand->draining);
     assert_int_equal(stage_ask(&s, a, &r[2], 0), KP__GRANT_WAIT); /* for the other to be served */
-    assert_string_equal(r[2].limit, "budget.max_live");
+    assert_string_equal(kp__limit_name[r[2].limit], "budget.max_live");
     stage_give(&s, shared, 0, true);
     assert_int_equal(r[2].grant.kind, KP__GRANT_SLOT);
-    assert_ptr_equal(r[2].grant.slot, shared);
+    assert_ptr_equal(r[2].slot, shared);
     stage_give(&s, drains, 0, true);
     assert_int_equal(poor.grant.kind, KP__GRANT_PERMIT);
-    assert_ptr_equal(poor.grant.victim, drains);
+    assert_ptr_equal(poor.slot, drains);
     stage_victim_gone(&s, &poor);
     stage_close(&s);
 }
@@ -59,10 +59,10 @@ static void none_must_be_left_to_drain_where_an_idle_one_can_go_instead(void **s
     /* by now it has had more than the other */
     kp__contest(&s.core, a)->share.had[KP__IN_USE] += 9 * KP__SHARE_ONE;
     assert_int_equal(stage_ask(&s, a, &r, 0), KP__GRANT_SLOT);
-    assert_ptr_equal(r.grant.slot, shared[0]);
+    assert_ptr_equal(r.slot, shared[0]);
     assert_false(r.waited);
     stage_heed(&s, &other);
-    assert_ptr_equal(other.grant.victim, shared[1]);
+    assert_ptr_equal(other.slot, shared[1]);
     stage_victim_gone(&s, &other);
     stage_close(&s);
 }
@@ -86,7 +86,7 @@ static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(
         kp__drain(&s.core, slot, true);
         stage_check(&s);
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-        assert_ptr_equal(r.grant.slot, idle ? other : slot);
+        assert_ptr_equal(r.slot, idle ? other : slot);
         assert_false(slot->errand->draining);
         assert_null(sub->rare->draining);
         stage_close(&s);
@@ -116,7 +116,7 @@ static void one_left_to_drain_must_not_be_shared_while_its_last_lease_ends(void 
         kp__seat_at(slot, seat)->ending = false;
         kp__open_seats(&s.core, slot);
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-        assert_ptr_equal(r.grant.slot, slot);
+        assert_ptr_equal(r.slot, slot);
         stage_close(&s);
     }
 }

@@ -11,6 +11,7 @@ struct queue {
     struct stage s;
     struct kp__subpool *sub;
     struct kp__slot *slot[MOST];
+    struct stage_face face;     /* of the first */
     struct kp__request r[MOST]; /* they wait, in this order */
 };
 
@@ -47,7 +48,7 @@ static void what_came_back_must_be_left_to_whoever_is_faster(void **state)
     queue_open(&q, 1, 2);
     stage_give(&q.s, q.slot[0], 0, true);
     assert_true(waits(&q.r[0]) && q.r[0].offered && !q.r[1].offered);
-    assert_string_equal(q.r[0].limit, "wait_order");
+    assert_string_equal(kp__limit_name[q.r[0].limit], "wait_order");
     assert_int_equal(atomic_load(&q.r[0].state), KP__NUDGED);
     assert_true(stage_woken(&q.s, &q.r[0]));
     assert_int_equal(stage_ask(&q.s, q.sub, &again, 0), KP__GRANT_SLOT);
@@ -250,8 +251,7 @@ static void what_cannot_come_for_it_must_be_handed_what_came_back(void **state)
         struct kp__rules fifo = q.s.rules;
         fifo.wait_eventual = false;
         if (which == FIFO) stage_rule(&q.s, q.sub, &fifo, -1, -1);
-        if (which == A_LOOP) kp__list_init(&q.r[0].mail);
-        if (which == A_LOOP) q.r[0].box = &box;
+        if (which == A_LOOP) stage_on_loop(&q.face, &q.r[0], &box);
         if (which == FULL_KEY) q.s.rules.max_idle = 0;
         if (which == FULL_POOL) q.s.core.max_idle = 0;
         if (which == ITS_OWN) { /* of which it knows that it will come */

@@ -62,12 +62,12 @@ static void a_pending_creation_must_serve_its_sponsor_when_it_is_ready(void **st
     struct kp__slot *slot = stage_spend(&s, sub);
     stage_pending(&s, &r, slot);
     assert_true(r.holds_lent);
-    assert_string_equal(r.limit, "create");
+    assert_string_equal(kp__limit_name[r.limit], "create");
     stage_made(&s, slot, NULL);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-    assert_ptr_equal(r.grant.slot, slot);
+    assert_ptr_equal(r.slot, slot);
     assert_false(r.holds_lent);
-    assert_null(r.making);
+    assert_null(kp__under_way(&r));
     assert_null(slot->errand->sponsor);
     assert_false(kp__seat_at(slot, 0)->hit); /* its own */
     assert_int_equal(sub->tally.hits, 0);
@@ -146,11 +146,11 @@ static void a_sponsor_served_elsewhere_must_leave_its_creation_to_the_next(void 
     stage_pending(&s, &sponsor, slot);
     stage_ask(&s, sub, &next, 0);
     stage_give(&s, old, 0, true);
-    assert_ptr_equal(sponsor.grant.slot, old);
+    assert_ptr_equal(sponsor.slot, old);
     assert_null(slot->errand->sponsor);
     assert_int_equal(sub->tally.hits, 1);
     stage_made(&s, slot, NULL);
-    assert_ptr_equal(next.grant.slot, slot);
+    assert_ptr_equal(next.slot, slot);
     stage_close(&s);
 }
 
@@ -170,7 +170,7 @@ static void a_fresh_sponsor_must_get_its_own_and_nothing_else(void **state)
     stage_made(&s, slot, NULL);
     assert_int_equal(first.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(fresh.grant.kind, KP__GRANT_SLOT);
-    assert_ptr_equal(fresh.grant.slot, slot);
+    assert_ptr_equal(fresh.slot, slot);
     assert_string_equal(kp__seat_at(slot, 0)->tag, "tag");
     assert_false(kp__seat_at(slot, 0)->hit);
     assert_false(fresh.holds_lent);

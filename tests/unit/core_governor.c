@@ -14,7 +14,7 @@ static void a_bucket_must_be_full_at_first_and_hold_its_burst(struct stage *s)
     struct kp__rate *rate = &s->core.rate;
 
     kp__rate_init(rate, 3, 2);
-    assert_string_equal(rate->budget.name, "budget.create_rate");
+    assert_string_equal(kp__limit_name[rate->budget.limit], "budget.create_rate");
     for (int i = 0; i < 2; i++) {
         assert_int_equal(kp__token_at(rate, 1000), 1000);
         assert_false(kp__token_lacks(rate, 1000));
@@ -148,7 +148,7 @@ static void a_creation_without_a_token_must_wait_until_it_comes(struct stage *s)
     struct kp__subpool *sub = stage_key(s);
     assert_int_equal(stage_ask(s, sub, &r[0], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(s, sub, &r[1], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[1].limit, "budget.create_rate");
+    assert_string_equal(kp__limit_name[r[1].limit], "budget.create_rate");
     assert_int_equal(r[1].again, s->now + SECOND);
     assert_int_equal(stage_due_at(s, sub), s->now + SECOND); /* upkeep comes, too */
     struct kp__slot *slot = stage_take(s, &r[0]);
@@ -177,7 +177,7 @@ static void who_is_first_must_be_told_and_the_next_when_it_is(struct stage *s)
     for (int i = 0; i < 3; i++) {
         sub[i] = stage_key(s);
         assert_int_equal(stage_ask(s, sub[i], &r[i], 0), KP__GRANT_WAIT);
-        assert_string_equal(r[i].limit, "budget.create_rate");
+        assert_string_equal(kp__limit_name[r[i].limit], "budget.create_rate");
         assert_int_equal(r[i].again, i == 0 ? s->now + SECOND : KP__NEVER);
         assert_int_equal(stage_due_at(s, sub[i]), i == 0 ? s->now + SECOND : 0);
     }
@@ -282,7 +282,7 @@ static void a_permit_that_is_declined_must_give_its_token_to_the_next(struct sta
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
     stage_failed(s, stage_spend(s, b), &r[1], -9); /* this one ran: it keeps it */
     assert_int_equal(stage_ask(s, a, &r[0], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[0].limit, "budget.create_rate");
+    assert_string_equal(kp__limit_name[r[0].limit], "budget.create_rate");
     free(b->rare->health.last);
 }
 
@@ -296,14 +296,12 @@ static void a_permit_that_waits_for_its_victim_must_give_it_back_too(struct stag
     for (int late = 0; late < 2; late++) {
         stage_idle(s, a);
         assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_PERMIT);
-        struct kp__slot *victim = r.grant.victim;
+        struct kp__slot *victim = r.slot;
         assert_non_null(victim);
         assert_true(kp__token_lacks(&s->core.rate, s->now));
         if (late) {
             kp__errand(&s->core, victim)->victim.heir = b;
-            kp__errand(&s->core, victim)->sponsor = &r;
-            r.making = victim;
-            kp__wait_again(&s->core, &r, s->now, &s->todo);
+            kp__wait_again(&s->core, &r, victim, s->now, &s->todo);
             kp__withdraw(&s->core, &r, s->now, &s->todo);
             kp__victim_gone_late(&s->core, victim, s->now, &s->todo);
         } else {

@@ -57,7 +57,7 @@ static void a_pending_creations_failure_must_be_told_its_sponsor(void **state)
     assert_int_equal(r.why->code, -9);
     assert_string_equal(r.why->text, "no");
     assert_true(stage_woken(&s, &r));
-    assert_null(r.making);
+    assert_null(kp__under_way(&r));
     assert_int_equal(s.core.lent.used, 0);
     free(sub->rare->health.last);
     stage_close(&s);
@@ -83,7 +83,7 @@ static void with_retries_a_sponsor_must_wait_on_and_create_again(void **state)
     assert_false(r[0].holds_lent);
     assert_int_equal(s.core.lent.used, 0);
     assert_int_equal(r[0].again, s.now + 5);
-    assert_string_equal(r[0].limit, "retry_first_ms");
+    assert_string_equal(kp__limit_name[r[0].limit], "retry_first_ms");
     assert_true(stage_woken(&s, &r[0])); /* to look at the clock */
     assert_int_equal(stage_due_at(&s, sub), s.now + 5);
     s.now += 4;
@@ -253,7 +253,7 @@ static void after_a_failure_creations_must_be_tried_one_at_a_time(void **state)
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_PERMIT); /* no pauses: no probing */
     s.rules.retry_first = 50;
     assert_int_equal(stage_ask(&s, sub, &r[2], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[2].limit, "max_creating");
+    assert_string_equal(kp__limit_name[r[2].limit], "max_creating");
     stage_take(&s, &r[0]);
     assert_int_equal(r[2].grant.kind, KP__GRANT_PERMIT);
     stage_close(&s);

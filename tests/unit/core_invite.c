@@ -9,6 +9,7 @@
 struct two {
     struct kp__subpool *a, *b;
     struct kp__slot *of_a, *of_b[2];
+    struct stage_face face;
     struct kp__request r; /* of b: it waits, for a third */
 };
 
@@ -108,7 +109,7 @@ static void who_lacks_what_was_given_back_must_be_invited(struct stage *s)
     a_gives_back(s, &t);
     assert_false(taker.invited);
     stage_heed(s, &t.r);
-    assert_ptr_equal(t.r.grant.victim, t.of_a);
+    assert_ptr_equal(t.r.slot, t.of_a);
     stage_victim_gone(s, &t.r);
 }
 
@@ -127,10 +128,10 @@ static void what_the_taker_gives_back_must_leave_the_giver_what_was_offered(stru
     assert_int_equal(t.r.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(behind.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(stage_ask(s, t.a, &again, 0), KP__GRANT_SLOT);
-    assert_ptr_equal(again.grant.slot, t.of_a);
+    assert_ptr_equal(again.slot, t.of_a);
     stage_heed(s, &t.r);
     assert_int_equal(t.r.grant.kind, KP__GRANT_SLOT);
-    assert_ptr_equal(t.r.grant.slot, t.of_b[0]);
+    assert_ptr_equal(t.r.slot, t.of_b[0]);
     assert_int_equal(behind.grant.kind, KP__GRANT_WAIT);
     assert_false(behind.invited);
 }
@@ -167,9 +168,9 @@ static void who_was_invited_must_be_waited_for_though_another_stands_before_it(s
     assert_ptr_equal(t.b->contest->lacks, &s->core.lent);
     a_gives_back(s, &t);
     stage_failed(s, making, &old, -9);
-    kp__wait_again(&s->core, &old, s->now, &s->todo);
+    kp__wait_again(&s->core, &old, NULL, s->now, &s->todo);
     stage_check(s);
-    assert_string_equal(old.limit, "retry_first_ms");
+    assert_string_equal(kp__limit_name[old.limit], "retry_first_ms");
     assert_null(t.b->contest->lacks);
     stage_give(s, t.of_b[0], 0, true);
     assert_int_equal(old.grant.kind, KP__GRANT_SLOT);
@@ -198,7 +199,7 @@ static void what_was_offered_must_not_be_taken_by_who_ranks_behind(struct stage 
     stage_heed(s, &t.r);
     assert_int_equal(late.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(t.r.grant.kind, KP__GRANT_PERMIT);
-    assert_ptr_equal(t.r.grant.victim, t.of_a);
+    assert_ptr_equal(t.r.slot, t.of_a);
     stage_victim_gone(s, &t.r);
 }
 
@@ -264,8 +265,7 @@ static void by_arrival_and_for_a_loop_it_must_be_handed_over(void **state)
         assert_true(kp__mailbox_open(&box));
         s.core.by_arrival = !loop;
         compete(&s, &t, &s.core.lent);
-        kp__list_init(&t.r.mail);
-        if (loop) t.r.box = &box;
+        if (loop) stage_on_loop(&t.face, &t.r, &box);
         stage_give(&s, t.of_a, 0, true);
         assert_int_equal(t.r.grant.kind, KP__GRANT_PERMIT);
         (void)kp__mail_take(&box, &(int){ 0 });

@@ -142,7 +142,7 @@ static void a_try_must_not_be_refused_for_what_is_only_reserved(struct stage *s)
     STAGE_NO(&more, KP_EAGAIN, "budget.max_lent");
     assert_false(a->open);
     assert_int_equal(s->core.lent.used, 2);
-    stage_give(s, r.grant.slot, 0, true);
+    stage_give(s, r.slot, 0, true);
 }
 
 static void no_more_lanes_must_be_shut_than_somebody_lacks(struct stage *s)
@@ -176,7 +176,7 @@ static void what_is_lent_over_lanes_must_count_for_who_comes_then(struct stage *
     for STAGE_EACH (l, KP__SLOTS(a, KP__IDLE))
         assert_true(lane_take(KP__OF(l, struct kp__slot, link), "t", NULL));
     assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_WAIT);
-    assert_string_equal(r.limit, "budget.max_lent");
+    assert_string_equal(kp__limit_name[r.limit], "budget.max_lent");
     assert_ptr_equal(b->contest->lacks, &s->core.lent);
     assert_null(kp__heap_top(&s->core.open));
     assert_false(lane_give(slot)); /* so it takes the lock, and serves him */
@@ -214,10 +214,10 @@ static void a_request_that_waits_for_other_reasons_must_not_keep_what_is_reserve
     struct kp__slot *held = stage_lend(s, b);
     assert_true(a->open);
     assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_WAIT);
-    assert_string_equal(r.limit, "max_live");
+    assert_string_equal(kp__limit_name[r.limit], "max_live");
     stage_give(s, held, 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-    stage_give(s, r.grant.slot, 0, true);
+    stage_give(s, r.slot, 0, true);
 }
 
 /* ---- max_idle -------------------------------------------------------------------------------- */

@@ -85,7 +85,7 @@ static void eviction_must_take_what_was_used_least_recently_over_open_lanes(stru
     two_at_the_limit(s, subs, slots);
     lane_use(slots[0], 1); /* or it would be the one */
     assert_int_equal(stage_ask(s, subs[2], &r, 0), KP__GRANT_PERMIT);
-    assert_ptr_equal(r.grant.victim, slots[1]);
+    assert_ptr_equal(r.slot, slots[1]);
     assert_false(subs[0]->open || subs[1]->open);
     assert_int_equal(slots[0]->state, KP__IDLE);
     stage_take(s, &r);
@@ -100,7 +100,7 @@ static void eviction_must_not_take_what_was_taken_meanwhile(struct stage *s)
     two_at_the_limit(s, subs, slots);
     lane_take(slots[0], "t", NULL);
     assert_int_equal(stage_ask(s, subs[2], &r, 0), KP__GRANT_PERMIT);
-    assert_ptr_equal(r.grant.victim, slots[1]);
+    assert_ptr_equal(r.slot, slots[1]);
     assert_int_equal(slots[0]->state, KP__LENT);
     stage_take(s, &r);
     assert_int_equal(stage_ask(s, subs[1], &q, 0), KP__GRANT_WAIT);
@@ -108,7 +108,7 @@ static void eviction_must_not_take_what_was_taken_meanwhile(struct stage *s)
     /* who waits for room gets it when it comes back */
     stage_give(s, slots[0], 0, true);
     assert_int_equal(q.grant.kind, KP__GRANT_PERMIT);
-    assert_ptr_equal(q.grant.victim, slots[0]);
+    assert_ptr_equal(q.slot, slots[0]);
     stage_take(s, &q);
 }
 
@@ -123,7 +123,7 @@ static void eviction_must_find_what_came_back_over_an_open_lane(struct stage *s)
     lane_take(idle, "t", NULL);
     lane_give(lent);
     assert_int_equal(stage_ask(s, b, &r, 0), KP__GRANT_PERMIT);
-    assert_ptr_equal(r.grant.victim, lent);
+    assert_ptr_equal(r.slot, lent);
     assert_int_equal(idle->state, KP__LENT);
     stage_take(s, &r);
 }

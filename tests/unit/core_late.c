@@ -11,13 +11,11 @@ static struct kp__slot *in_doubt_by(struct stage *s, struct kp__subpool *sub,
                                     struct kp__request *r, uint32_t flags)
 {
     assert_int_equal(stage_ask(s, sub, r, flags), KP__GRANT_SLOT);
-    struct kp__slot *slot = r->grant.slot;
+    struct kp__slot *slot = r->slot;
     sub->tally.hits--; /* flow takes it back while it is in doubt */
     s->core.tally.hits--;
     kp__close_seats(slot);
-    kp__errand(&s->core, slot)->sponsor = r;
-    r->making = slot;
-    kp__enqueue(&s->core, r);
+    stage_sponsor(s, r, slot);
     assert_int_equal(r->queue, KP__OWN);
     return slot;
 }
@@ -41,7 +39,7 @@ static void a_good_check_must_answer_its_request_with_the_lease(void **state)
     stage_check(&s);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
     assert_true(r.grant.good);
-    assert_ptr_equal(r.grant.slot, slot);
+    assert_ptr_equal(r.slot, slot);
     assert_null(slot->errand->sponsor);
     assert_int_equal(sub->tally.hits, 1);
     assert_int_equal(s.core.tally.hits, 1);
@@ -88,7 +86,7 @@ static void a_bad_check_must_end_the_lease_and_let_its_request_wait_on(void **st
     assert_int_equal(slot->reason, KP__INVALID);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(r.queue, KP__EITHER);
-    assert_null(r.making);
+    assert_null(kp__under_way(&r));
     stage_destroy(&s);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
     assert_int_equal(sub->rare->seldom.invalid, 1);
@@ -162,14 +160,12 @@ static struct kp__slot *awaited_victim(struct stage *s, struct kp__subpool *a,
     struct kp__slot *victim = stage_idle(s, a);
 
     assert_int_equal(stage_ask(s, b, r, 0), KP__GRANT_PERMIT);
-    assert_ptr_equal(r->grant.victim, victim);
+    assert_ptr_equal(r->slot, victim);
     kp__errand(&s->core, victim)->victim.heir = b;
-    kp__errand(&s->core, victim)->sponsor = r;
-    r->making = victim;
-    kp__enqueue(&s->core, r);
+    stage_sponsor(s, r, victim);
     kp__settle(&s->core, b, s->now, &s->todo);
     assert_int_equal(r->queue, KP__SPONSORS);
-    assert_string_equal(r->limit, "destroy");
+    assert_string_equal(kp__limit_name[r->limit], "destroy");
     return victim;
 }
 
@@ -186,9 +182,9 @@ static void a_victims_end_must_answer_who_waits_for_its_place(void **state)
     kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    assert_null(r.grant.victim);
+    assert_null(r.slot);
     assert_true(r.holds_lent);
-    assert_null(r.making);
+    assert_null(kp__under_way(&r));
     assert_int_equal(a->ceded, 0);
     assert_int_equal(b->promised, 0);
     assert_int_equal(b->count[KP__CREATING], 1);
@@ -236,7 +232,7 @@ static void a_victims_end_must_serve_its_own_key_where_that_was_full(void **stat
     stage_lend(&s, b);
     struct kp__slot *victim = awaited_victim(&s, a, b, &r);
     assert_int_equal(stage_ask(&s, a, &next, 0), KP__GRANT_WAIT);
-    assert_string_equal(next.limit, "max_live");
+    assert_string_equal(kp__limit_name[next.limit], "max_live");
     s.groups[0].budget.cap = 3; /* so that the key's own limit is all that is in the way */
     kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
     stage_check(&s);
@@ -268,7 +264,7 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         stage_check(&s);
         assert_ptr_equal(second->errand->victim.heir, c);
         assert_ptr_equal(second->errand->sponsor, waits ? &r : NULL);
-        if (waits) assert_ptr_equal(r.making, second);
+        if (waits) assert_ptr_equal(r.slot, second);
         assert_ptr_equal(kp__list_first(&s.todo.doomed), doomed);
         assert_ptr_equal(kp__list_last(&s.todo.doomed), &second->link);
         assert_ptr_equal(kp__list_next(&s.todo.doomed, doomed), &second->link);

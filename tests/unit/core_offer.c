@@ -195,7 +195,7 @@ static void by_arrival_a_seat_must_go_to_who_came_first(void **state)
         stage_give(&s, slot, 1, true);
         if (first == 1) {
             assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
-            assert_ptr_equal(r[1].grant.victim, slot);
+            assert_ptr_equal(r[1].slot, slot);
             stage_victim_gone(&s, &r[1]);
         }
         stage_close(&s);

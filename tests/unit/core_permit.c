@@ -323,7 +323,7 @@ static void a_promise_that_ends_must_leave_the_victim_to_its_key(void **state)
     struct kp__slot *victim = stage_idle(&s, loser), *one = stage_lend(&s, rich);
     stage_lend(&s, rich);
     assert_int_equal(stage_ask(&s, rich, &r[0], 0), KP__GRANT_PERMIT);
-    assert_ptr_equal(r[0].grant.victim, victim);
+    assert_ptr_equal(r[0].slot, victim);
     assert_int_equal(stage_ask(&s, loser, &r[1], 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, poor, &r[2], 0), KP__GRANT_WAIT);
     assert_ptr_equal(loser->contest->lacks, &s.core.creating);
@@ -405,7 +405,7 @@ static void a_promise_must_count_as_creating_and_in_groups_its_victim_is_not_in(
     struct kp__slot *victim = stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
     stage_check(&s);
-    assert_ptr_equal(r.grant.victim, victim);
+    assert_ptr_equal(r.slot, victim);
     assert_null(victim->errand->victim.heirs[0]);
     assert_ptr_equal(victim->errand->victim.heirs[1], &s.groups[2]);
     assert_int_equal(s.groups[0].budget.used, 1);
@@ -437,7 +437,7 @@ static void a_promise_must_not_count_in_a_group_its_victim_is_in(void **state)
         stage_rule(&s, b, &s.rules, which ? -1 : 0, which ? 0 : -1);
         struct kp__slot *victim = stage_idle(&s, a);
         assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
-        assert_ptr_equal(r.grant.victim, victim);
+        assert_ptr_equal(r.slot, victim);
         assert_int_equal(s.groups[0].budget.used, 1);
         stage_victim_gone(&s, &r);
         assert_int_equal(s.groups[0].budget.used, 1);

@@ -52,7 +52,7 @@ static void with_fail_fast_all_who_need_a_creation_must_hear_the_cause(struct st
     stage_take(s, &probe);
     assert_int_equal(stage_ask(s, sub, &r[0], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(s, sub, &r[1], 0), KP__GRANT_WAIT); /* no more than busy */
-    assert_string_equal(r[1].limit, "max_creating");
+    assert_string_equal(kp__limit_name[r[1].limit], "max_creating");
     free(sub->rare->health.last);
 }
 
@@ -65,7 +65,7 @@ static void without_fail_fast_they_must_wait(struct stage *s)
     struct kp__subpool *sub = stage_key(s);
     fail_once(s, sub, &r, -9);
     assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_WAIT);
-    assert_string_equal(r.limit, "retry_first_ms");
+    assert_string_equal(kp__limit_name[r.limit], "retry_first_ms");
     free(sub->rare->health.last);
 }
 
@@ -78,7 +78,7 @@ static void who_may_have_what_comes_back_must_wait_for_it(struct stage *s)
     struct kp__slot *slot[2] = { stage_lend(s, sub), stage_lend(s, sub) };
     fail_once(s, sub, &r[0], -9);
     assert_int_equal(stage_ask(s, sub, &r[0], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[0].limit, "retry_first_ms");
+    assert_string_equal(kp__limit_name[r[0].limit], "retry_first_ms");
     assert_int_equal(stage_ask(s, sub, &r[1], 0), KP__GRANT_WAIT);
     stage_ask(s, sub, &r[2], KP_FRESH);
     STAGE_NO(&r[2], KP_ECREATE, "retry_first_ms"); /* it takes nothing that comes back */
@@ -156,7 +156,7 @@ static void what_is_there_or_comes_back_must_be_lent_as_ever(struct stage *s)
     struct kp__slot *slot = stage_lend(s, sub);
     fail_once(s, sub, &r[0], KP_EREFUSED);
     assert_int_equal(stage_ask(s, sub, &r[0], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[0].limit, "driver.create");
+    assert_string_equal(kp__limit_name[r[0].limit], "driver.create");
     assert_int_equal(r[0].again, KP__NEVER);
     stage_give(s, slot, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);

@@ -22,18 +22,30 @@ static void close_boxes(void)
     for (size_t i = 0; i < sizeof boxes / sizeof boxes[0]; i++) kp__mailbox_close(&boxes[i]);
 }
 
+/* One that is not in any queue. */
+struct ask {
+    struct stage_face face;
+    struct kp__request r;
+};
+
+static void ask_on(struct ask *a, struct kp__mailbox *box)
+{
+    a->r = (struct kp__request){ .state = KP__WAITING };
+    kp__list_init(&a->r.link);
+    stage_on_loop(&a->face, &a->r, box);
+}
+
 static void a_loops_request_must_be_answered_by_a_letter_and_one_ring(void **state)
 {
     struct stage s;
-    struct kp__request r[3];
+    struct ask a[4];
 
     (void)state;
     open_boxes();
     stage_open(&s);
     for (int i = 0; i < 3; i++) {
-        r[i] = (struct kp__request){ .box = &boxes[i == 2], .state = KP__WAITING };
-        kp__list_init(&r[i].mail);
-        kp__rouse(&s.todo, &r[i]);
+        ask_on(&a[i], &boxes[i == 2]);
+        kp__rouse(&s.todo, &a[i].r);
     }
     assert_int_equal(s.todo.wakes, 0);
     assert_int_equal(s.todo.bells, 2);
@@ -44,12 +56,14 @@ static void a_loops_request_must_be_answered_by_a_letter_and_one_ring(void **sta
     assert_true(boxes[0].rung);
     assert_true(boxes[1].rung);
     assert_int_equal(s.todo.bells, 0);
-    kp__rouse(&s.todo, &r[0]); /* it was rung: no need to again; now it comes behind the other */
+    ask_on(&a[3], &boxes[0]);
+    kp__rouse(&s.todo, &a[3].r); /* it was rung: no need to again */
     assert_int_equal(s.todo.bells, 0);
-    assert_ptr_equal(kp__mail_take(&boxes[0], &(int){ 0 }), &r[1].mail);
-    assert_ptr_equal(kp__mail_take(&boxes[0], &(int){ 0 }), &r[0].mail);
+    assert_ptr_equal(kp__mail_take(&boxes[0], &(int){ 0 }), &a[0].r.link);
+    assert_ptr_equal(kp__mail_take(&boxes[0], &(int){ 0 }), &a[1].r.link);
+    assert_ptr_equal(kp__mail_take(&boxes[0], &(int){ 0 }), &a[3].r.link);
     assert_null(kp__mail_take(&boxes[0], &(int){ 0 }));
-    assert_ptr_equal(kp__mail_take(&boxes[1], &(int){ 0 }), &r[2].mail);
+    assert_ptr_equal(kp__mail_take(&boxes[1], &(int){ 0 }), &a[2].r.link);
     stage_close(&s);
     close_boxes();
 }
@@ -57,16 +71,15 @@ static void a_loops_request_must_be_answered_by_a_letter_and_one_ring(void **sta
 static void more_bells_than_a_todo_can_carry_must_not_be_lost(void **state)
 {
     struct stage s;
-    struct kp__request r[KP__BELLS + 1];
+    struct ask a[KP__BELLS + 1];
 
     (void)state;
     open_boxes();
     stage_open(&s);
     for (int i = 0; i <= KP__BELLS; i++) {
         assert_int_equal(s.todo.bells, i);
-        r[i] = (struct kp__request){ .box = &boxes[i] };
-        kp__list_init(&r[i].mail);
-        kp__rouse(&s.todo, &r[i]);
+        ask_on(&a[i], &boxes[i]);
+        kp__rouse(&s.todo, &a[i].r);
     }
     assert_int_equal(s.todo.bells, 1);
     for (int i = 0; i <= KP__BELLS; i++) assert_int_equal(boxes[i].rung, i < KP__BELLS);
@@ -82,7 +95,7 @@ static void more_bells_than_a_todo_can_carry_must_not_be_lost(void **state)
 static void a_thread_must_be_woken_and_rung_for_nothing(void **state)
 {
     struct stage s;
-    struct kp__request r = { .box = NULL };
+    struct kp__request r = { .of_loop = false };
 
     (void)state;
     stage_open(&s);
@@ -90,6 +103,90 @@ static void a_thread_must_be_woken_and_rung_for_nothing(void **state)
     assert_int_equal(s.todo.bells, 0);
     assert_true(stage_woken(&s, &r));
     stage_close(&s);
+}
+
+/* ---- told to look ---------------------------------------------------------------------------- */
+
+static void a_loops_request_must_be_told_to_look_by_its_alarm_unless_that_is_sooner(void **state)
+{
+    struct kp__mailbox *box = &boxes[0];
+    struct stage s;
+    struct ask a, sooner;
+    uint64_t at;
+
+    (void)state;
+    open_boxes();
+    stage_open(&s);
+    ask_on(&a, box);
+    ask_on(&sooner, box);
+    a.r.again = 5;
+    kp__nudge(&s.todo, &a.r); /* its start sets it, and asks then when to look */
+    assert_false(kp__mail_is_set(box, &a.r.timer));
+    kp__mail_set(box, &a.r.timer, 10);
+    assert_true(kp__mail_is_set(box, &a.r.timer));
+    a.r.again = 10;
+    kp__nudge(&s.todo, &a.r);
+    assert_int_equal(s.todo.bells, 0);
+    a.r.again = 9;
+    kp__nudge(&s.todo, &a.r);
+    assert_ptr_equal(kp__mail_first(box, &at), &a.r.timer);
+    assert_int_equal(at, 9);
+    assert_int_equal(s.todo.bells, 1); /* it may be asleep until 10 */
+    kp__todo_run_wakes(&s.todo);
+    assert_true(box->rung);
+    a.r.again = 8;
+    kp__nudge(&s.todo, &a.r);
+    assert_int_equal(s.todo.bells, 0); /* it was rung already */
+    box->rung = false;
+    box->busy = true;
+    a.r.again = 7;
+    kp__nudge(&s.todo, &a.r);
+    assert_int_equal(s.todo.bells, 0); /* it looks before it sleeps */
+    box->busy = false;
+    kp__mail_set(box, &sooner.r.timer, 3);
+    a.r.again = 4;
+    kp__nudge(&s.todo, &a.r);
+    assert_int_equal(s.todo.bells, 0); /* it looks before that anyway */
+    assert_null(kp__mail_take(box, &(int){ 0 })); /* no letter: it still waits */
+    assert_int_equal(atomic_load(&a.r.state), KP__WAITING);
+    kp__mail_forget(box, &sooner.r.link, &sooner.r.timer);
+    assert_ptr_equal(kp__mail_any(box), &a.r.timer);
+    kp__mail_forget(box, &a.r.link, &a.r.timer);
+    assert_null(kp__mail_first(box, &at));
+    assert_true(at == KP__NEVER);
+    assert_null(kp__mail_any(box));
+    stage_close(&s);
+    close_boxes();
+}
+
+/* Its link is the queue's while it waits, and the letter's afterwards. */
+static void who_waits_again_must_take_its_letter_back(void **state)
+{
+    struct stage s;
+    struct ask a;
+
+    (void)state;
+    open_boxes();
+    stage_open(&s);
+    s.rules.max_live = 1;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &a.r, 0), KP__GRANT_WAIT);
+    stage_on_loop(&a.face, &a.r, &boxes[0]);
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(a.r.grant.kind, KP__GRANT_SLOT);
+    assert_int_equal(boxes[0].letters, 1);
+    kp__give(&s.core, slot, 0, false, KP__INVALID, s.now, &s.todo);
+    kp__wait_again(&s.core, &a.r, NULL, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(a.r.grant.kind, KP__GRANT_WAIT);
+    assert_null(kp__mail_take(&boxes[0], &(int){ 0 }));
+    stage_destroy(&s);
+    assert_int_equal(a.r.grant.kind, KP__GRANT_PERMIT);
+    assert_ptr_equal(kp__mail_take(&boxes[0], &(int){ 0 }), &a.r.link);
+    kp__decline(&s.core, &a.r, s.now, &s.todo);
+    stage_close(&s);
+    close_boxes();
 }
 
 /* ---- blame ----------------------------------------------------------------------------------- */
@@ -212,7 +309,7 @@ static void the_victim_of_a_declined_permit_must_go_all_the_same(void **state)
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     struct kp__slot *victim = stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_PERMIT);
-    assert_ptr_equal(r[0].grant.victim, victim);
+    assert_ptr_equal(r[0].slot, victim);
     assert_int_equal(a->ceded, 1);
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
     kp__decline(&s.core, &r[0], s.now, &s.todo);
@@ -246,6 +343,8 @@ int main(void)
         cmocka_unit_test(a_loops_request_must_be_answered_by_a_letter_and_one_ring),
         cmocka_unit_test(more_bells_than_a_todo_can_carry_must_not_be_lost),
         cmocka_unit_test(a_thread_must_be_woken_and_rung_for_nothing),
+        cmocka_unit_test(a_loops_request_must_be_told_to_look_by_its_alarm_unless_that_is_sooner),
+        cmocka_unit_test(who_waits_again_must_take_its_letter_back),
         cmocka_unit_test(a_failure_must_be_told_in_its_own_words_or_in_those_of_its_code),
         cmocka_unit_test(a_long_reason_must_be_told_as_far_as_there_is_room),
         cmocka_unit_test(a_declined_lease_must_go_back_and_not_count_as_a_hit),

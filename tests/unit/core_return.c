@@ -63,7 +63,7 @@ static void the_last_borrower_must_close_a_shared_one_that_is_not_kept(void **st
     struct kp__slot *slot = stage_lend(&s, sub);
     stage_ask(&s, sub, &r, 0);
     stage_ask(&s, sub, &waiting, 0);
-    assert_string_equal(waiting.limit, "max_lent");
+    assert_string_equal(kp__limit_name[waiting.limit], "max_lent");
     kp__give(&s.core, slot, 0, false, KP__INVALID, s.now, &s.todo);
     stage_check(&s);
     assert_true(slot->errand->doomed);
@@ -125,7 +125,7 @@ static void one_over_the_keys_limit_must_not_be_kept_unless_somebody_waits(void 
     stage_ask(&s, sub, &r, 0);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     stage_give(&s, slots[0], 0, true);
-    assert_ptr_equal(r.grant.slot, slots[0]); /* kept for it */
+    assert_ptr_equal(r.slot, slots[0]); /* kept for it */
     stage_give(&s, slots[0], 0, true);
     assert_int_equal(slots[0]->state, KP__CLOSING);
     assert_int_equal(slots[0]->reason, KP__SURPLUS);

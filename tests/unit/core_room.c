@@ -20,10 +20,10 @@ static void creations_must_stay_within_the_keys_and_the_pools_limit(void **state
     assert_int_equal(stage_ask(&s, a, &r[0], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, a, &r[2], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[2].limit, "max_creating");
+    assert_string_equal(kp__limit_name[r[2].limit], "max_creating");
     assert_int_equal(stage_ask(&s, b, &r[3], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, b, &r[4], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[4].limit, "budget.max_creating");
+    assert_string_equal(kp__limit_name[r[4].limit], "budget.max_creating");
     assert_ptr_equal(b->contest->lacks, &s.core.creating);
     stage_check(&s);
     stage_take(&s, &r[0]);
@@ -46,7 +46,7 @@ static void a_pool_without_create_must_lend_what_was_added(void **state)
     struct kp__slot *slot = stage_idle(&s, sub);
     assert_ptr_equal(stage_lend(&s, sub), slot);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
-    assert_string_equal(r.limit, "driver.create");
+    assert_string_equal(kp__limit_name[r.limit], "driver.create");
     stage_close(&s);
 }
 
@@ -64,7 +64,7 @@ static void the_reserve_must_open_after_its_time_and_not_before(void **state)
     stage_lend(&s, sub);
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
     assert_int_equal(r[0].again, 1050);
-    assert_string_equal(r[0].limit, "max_live");
+    assert_string_equal(kp__limit_name[r[0].limit], "max_live");
     s.now = 1010;
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_WAIT);
     s.now = 1049;
@@ -100,12 +100,12 @@ static void a_fresh_one_must_push_out_an_idle_one_where_there_is_no_room(void **
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *old = stage_idle(&s, sub);
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT); /* there is room */
-    assert_null(r.grant.victim);
+    assert_null(r.slot);
     struct kp__slot *fresh = stage_take(&s, &r);
     assert_int_equal(old->state, KP__IDLE);
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
     stage_check(&s);
-    assert_ptr_equal(r.grant.victim, old);
+    assert_ptr_equal(r.slot, old);
     assert_int_equal(old->reason, KP__SURPLUS);
     assert_int_equal(old->state, KP__CLOSING);
     stage_take(&s, &r);
@@ -132,7 +132,7 @@ static void a_fresh_one_must_push_out_the_oldest_where_a_budget_is_used_up(void 
     stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, a, &r, KP_FRESH), KP__GRANT_PERMIT);
     stage_check(&s);
-    assert_ptr_equal(r.grant.victim, old);
+    assert_ptr_equal(r.slot, old);
     stage_take(&s, &r);
     stage_close(&s);
 }
@@ -150,7 +150,7 @@ static void a_fresh_one_must_push_out_its_own_keys_though_anothers_is_older(void
     stage_idle(&s, b);
     struct kp__slot *own = stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, a, &r, KP_FRESH), KP__GRANT_PERMIT);
-    assert_ptr_equal(r.grant.victim, own);
+    assert_ptr_equal(r.slot, own);
     stage_victim_gone(&s, &r);
     stage_close(&s);
 }
@@ -170,7 +170,7 @@ static void a_fresh_one_must_not_push_out_an_idle_one_over_the_limit(void **stat
     kp__claim(&s.core, (r = (struct kp__request){ .sub = sub, .flags = KP_FRESH }, &r), s.now,
               &s.todo);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
-    assert_string_equal(r.limit, "max_live");
+    assert_string_equal(kp__limit_name[r.limit], "max_live");
     stage_close(&s);
 }
 
@@ -189,15 +189,15 @@ static void another_keys_oldest_idle_one_must_make_room(void **state)
     stage_lend(&s, b);
     assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_PERMIT);
     stage_check(&s);
-    assert_ptr_equal(r[0].grant.victim, a1);
+    assert_ptr_equal(r[0].slot, a1);
     assert_int_equal(a1->reason, KP__EVICTED);
     stage_take(&s, &r[0]);
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
-    assert_string_equal(r[1].limit, "budget.max_live");
+    assert_string_equal(kp__limit_name[r[1].limit], "budget.max_live");
     assert_ptr_equal(b->contest->lacks, &s.core.live);
     /* what is destroyed anywhere makes room */
-    assert_true(kp__doom(&s.core, r[0].grant.slot, KP__INVALIDATED, &s.todo));
-    stage_give(&s, r[0].grant.slot, 0, true);
+    assert_true(kp__doom(&s.core, r[0].slot, KP__INVALIDATED, &s.todo));
+    stage_give(&s, r[0].slot, 0, true);
     assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
@@ -221,7 +221,7 @@ static void one_victim_must_make_room_in_the_group_and_in_the_pool(void **state)
     struct kp__slot *member = stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
     stage_check(&s);
-    assert_ptr_equal(r.grant.victim, member);
+    assert_ptr_equal(r.slot, member);
     assert_int_equal(elsewhere->state, KP__IDLE);
     stage_take(&s, &r);
     stage_close(&s);
@@ -250,7 +250,7 @@ static void where_no_victim_does_for_both_groups_one_of_each_must_go(void **stat
     struct kp__slot *a1 = stage_idle(&s, key[0]), *b1 = stage_idle(&s, key[1]);
     assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
     stage_check(&s);
-    assert_ptr_equal(r.grant.victim, b1);
+    assert_ptr_equal(r.slot, b1);
     assert_ptr_equal(b1->errand->victim.next, a1);
     assert_null(a1->errand->victim.next);
     kp__victim_gone(&s.core, key[2], b1, s.now, &s.todo);
@@ -258,7 +258,7 @@ static void where_no_victim_does_for_both_groups_one_of_each_must_go(void **stat
     assert_int_equal(s.groups[1].budget.used, 1); /* its place is c's already */
     assert_int_equal(key[2]->promised, 1);
     kp__victim_gone(&s.core, key[2], a1, s.now, &s.todo);
-    r.grant.victim = NULL;
+    r.slot = NULL;
     stage_check(&s);
     assert_int_equal(key[2]->promised, 0);
     assert_int_equal(key[2]->count[KP__CREATING], 1);
@@ -280,7 +280,7 @@ static void a_member_of_another_pair_of_groups_must_not_do_for_both(void **state
         struct kp__slot *a1 = stage_idle(&s, key[0]), *b1 = stage_idle(&s, key[1]);
         assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
         stage_check(&s);
-        assert_ptr_equal(r.grant.victim, b1);
+        assert_ptr_equal(r.slot, b1);
         assert_ptr_equal(b1->errand->victim.next, a1);
         kp__decline(&s.core, &r, s.now, &s.todo);
         assert_int_equal(stage_destroy(&s), 2);
@@ -299,13 +299,11 @@ static void two_victims_whose_end_nobody_stands_by_must_go_one_after_the_other(v
     struct kp__slot *a1 = stage_idle(&s, key[0]), *b1 = stage_idle(&s, key[1]);
     assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
     kp__errand(&s.core, b1)->victim.heir = key[2];
-    kp__errand(&s.core, b1)->sponsor = &r;
-    r.making = b1;
-    kp__wait_again(&s.core, &r, s.now, &s.todo);
+    kp__wait_again(&s.core, &r, b1, s.now, &s.todo);
     kp__victim_gone_late(&s.core, b1, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
-    assert_ptr_equal(r.making, a1);
+    assert_ptr_equal(r.slot, a1);
     assert_ptr_equal(a1->errand->sponsor, &r);
     assert_ptr_equal(a1->errand->victim.heir, key[2]);
     kp__list_remove(&a1->link); /* it was handed out to be destroyed */
@@ -351,7 +349,7 @@ static void where_one_group_has_no_victim_the_other_must_lose_none(void **state)
     stage_give(&s, a1, 0, false);
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-    assert_ptr_equal(r.grant.victim, b1);
+    assert_ptr_equal(r.slot, b1);
     assert_null(b1->errand->victim.next);
     stage_victim_gone(&s, &r);
     stage_close(&s);
@@ -372,7 +370,7 @@ static void a_member_of_both_groups_must_make_room_in_both(void **state)
     struct kp__slot *a1 = stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, c, &r, 0), KP__GRANT_PERMIT);
     stage_check(&s);
-    assert_ptr_equal(r.grant.victim, a1);
+    assert_ptr_equal(r.slot, a1);
     stage_take(&s, &r);
     stage_close(&s);
 }
@@ -400,7 +398,7 @@ static void the_least_recently_used_must_make_room_whoever_came_first(void **sta
         for (int i = 0; i < 4; i++) slot[i] = stage_idle(&s, sub[orders[o / 4][i]]);
         for (int i = 0; i < 4; i++) {
             assert_int_equal(stage_ask(&s, sub[4], &r[i], 0), KP__GRANT_PERMIT);
-            assert_ptr_equal(r[i].grant.victim, slot[i]);
+            assert_ptr_equal(r[i].slot, slot[i]);
             stage_take(&s, &r[i]);
         }
         stage_close(&s);
@@ -425,7 +423,7 @@ static void what_is_free_must_go_to_the_key_that_ranks_first(void **state)
     stage_give(&s, a1, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
     assert_int_equal(r[2].grant.kind, KP__GRANT_PERMIT);
-    assert_ptr_equal(r[2].grant.victim, a1);
+    assert_ptr_equal(r[2].slot, a1);
     stage_take(&s, &r[2]);
     stage_give(&s, a2, 0, true); /* a has nothing now, and came before b's second */
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);

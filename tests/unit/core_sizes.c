@@ -19,8 +19,8 @@ static void a_request_must_take_no_more_than_it_did(void **state)
 {
     (void)state;
     if (sizeof(void *) != 8) skip();
-    assert_in_range(sizeof(struct kp__request), 1, 192);
-    assert_in_range(sizeof(kp_request), 1, 256);
+    assert_in_range(sizeof(struct kp__request), 1, 136);
+    assert_in_range(sizeof(kp_request), 1, 160);
 }
 
 /* Nothing that a key needs only in trouble is there before the trouble. */

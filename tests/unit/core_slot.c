@@ -21,21 +21,21 @@ static void a_shared_resource_must_fill_its_seats_in_order_and_be_closed_to_more
     struct kp__slot *slot = stage_lend(&s, sub);
     for (uint32_t i = 1; i < 3; i++) {
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-        assert_ptr_equal(r.grant.slot, slot);
+        assert_ptr_equal(r.slot, slot);
         assert_int_equal(r.grant.seat, i);
         assert_int_equal(kp__seat_at(slot, i)->generation, i + 1);
     }
     assert_int_equal(slot->lends, 3);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
     stage_take(&s, &r);
-    assert_ptr_not_equal(r.grant.slot, slot);
+    assert_ptr_not_equal(r.slot, slot);
     /* the seat that is free again is the next one */
     s.now += 7;
     stage_give(&s, slot, 1, true);
     assert_int_equal(sub->tally.held_ns, 7);
     assert_int_equal(s.core.tally.held_ns, 7);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-    assert_ptr_equal(r.grant.slot, slot);
+    assert_ptr_equal(r.slot, slot);
     assert_int_equal(r.grant.seat, 1);
     stage_close(&s);
 }
@@ -53,12 +53,12 @@ static void the_seat_freed_last_must_be_shared_first(void **state)
     for (int i = 0; i < 2; i++) {
         slots[i] = stage_lend(&s, sub);
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-        assert_ptr_equal(r.grant.slot, slots[i]);
+        assert_ptr_equal(r.slot, slots[i]);
     }
     stage_give(&s, slots[0], 0, true);
     stage_give(&s, slots[1], 0, true);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-    assert_ptr_equal(r.grant.slot, slots[1]);
+    assert_ptr_equal(r.slot, slots[1]);
     /* the last one out makes it idle, and the other stays the only one to share */
     stage_give(&s, slots[0], 1, true);
     assert_int_equal(slots[0]->state, KP__IDLE);

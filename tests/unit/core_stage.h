@@ -10,7 +10,9 @@
 #include "base_kit.h"
 
 #include "base/check.h"
+#include "base/mail.h"
 #include "core/core.h"
+#include "keyedpool/loop.h"
 
 enum { STAGE_WAKES = 64, STAGE_GROUPS = 4 };
 
@@ -89,9 +91,9 @@ static inline void stage_open(struct stage *s)
     core->id = 7;
     core->quick_seed = 0x5eed;
     kp__slabs_init(core);
-    kp__budget_init(&core->live, "budget.max_live", KP__UNBOUND, KP__POOL);
-    kp__budget_init(&core->lent, "budget.max_lent", KP__UNBOUND, KP__LENDING);
-    kp__budget_init(&core->creating, "budget.max_creating", KP__UNBOUND, KP__MAKING);
+    kp__budget_init(&core->live, KP__BY_POOL_LIVE, KP__UNBOUND, KP__POOL);
+    kp__budget_init(&core->lent, KP__BY_POOL_LENT, KP__UNBOUND, KP__LENDING);
+    kp__budget_init(&core->creating, KP__BY_POOL_CREATING, KP__UNBOUND, KP__MAKING);
     kp__rate_init(&core->rate, KP__UNBOUND, KP__UNBOUND);
     kp__timers_init(&core->slots_due);
     kp__timers_init(&core->keys_due);
@@ -212,13 +214,28 @@ static inline enum kp__grant_kind stage_ask(struct stage *s, struct kp__subpool 
     static kp_why whys[32];
     static int next;
 
-    *r = (struct kp__request){ .sub = sub, .flags = flags, .arrived = s->now,
+    *r = (struct kp__request){ .sub = sub, .flags = (uint8_t)flags, .arrived = s->now,
                                .deadline = KP__NEVER, .tag = "tag", .site = sub,
-                               .making_until = KP__NEVER, .why = &whys[next++ % 32] };
+                               .why = &whys[next++ % 32] };
     *r->why = (kp_why){ 0 };
     kp__claim(&s->core, r, s->now, &s->todo);
     if (r->grant.kind != KP__GRANT_PERMIT) stage_check(s);
     return r->grant.kind;
+}
+
+/* What lies before a loop's request in its kp_request: the loop, which begins with its mailbox. */
+struct stage_face {
+    struct kp__mailbox *box;
+    uint64_t rest[(offsetof(kp_request, opaque) - sizeof(void *)) / 8];
+};
+
+/* As if it had been a loop's from the beginning. */
+static inline void stage_on_loop(struct stage_face *face, struct kp__request *r,
+                                 struct kp__mailbox *box)
+{
+    assert_ptr_equal(face + 1, r);
+    face->box = box;
+    r->of_loop = true;
 }
 
 /* A slot for a permit that was taken, creating. */
@@ -269,12 +286,18 @@ static inline void stage_failed(struct stage *s, struct kp__slot *slot, struct k
     stage_check(s);
 }
 
-/* Pending: the request joins the queue as the sponsor of its own creation. */
+/* The request joins the queue as the sponsor of what is under way for it; nobody is served. */
+static inline void stage_sponsor(struct stage *s, struct kp__request *r, struct kp__slot *slot)
+{
+    kp__grant(r, KP__GRANT_WAIT, slot);
+    kp__errand(&s->core, slot)->sponsor = r;
+    kp__enqueue(&s->core, r);
+}
+
+/* Pending: the same of its own creation; others are served. */
 static inline void stage_pending(struct stage *s, struct kp__request *r, struct kp__slot *slot)
 {
-    kp__errand(&s->core, slot)->sponsor = r;
-    r->making = slot;
-    kp__wait_again(&s->core, r, s->now, &s->todo);
+    kp__wait_again(&s->core, r, slot, s->now, &s->todo);
     stage_check(s);
 }
 
@@ -297,10 +320,10 @@ static inline int stage_destroy(struct stage *s)
 /* The victim of a grant is destroyed. */
 static inline void stage_victim_gone(struct stage *s, struct kp__request *r)
 {
-    struct kp__slot *victim = r->grant.victim;
+    struct kp__slot *victim = r->slot;
 
     kp__victim_gone(&s->core, r->sub, victim, s->now, &s->todo);
-    r->grant.victim = NULL;
+    r->slot = NULL;
     stage_check(s);
 }
 
@@ -308,11 +331,11 @@ static inline void stage_victim_gone(struct stage *s, struct kp__request *r)
 static inline struct kp__slot *stage_take(struct stage *s, struct kp__request *r)
 {
     if (r->grant.kind == KP__GRANT_PERMIT) {
-        if (r->grant.victim) stage_victim_gone(s, r);
+        if (r->slot) stage_victim_gone(s, r);
         stage_made(s, stage_spend(s, r->sub), r);
     }
     assert_int_equal(r->grant.kind, KP__GRANT_SLOT);
-    return r->grant.slot;
+    return r->slot;
 }
 
 /* One that waits has been woken, and looks. */
@@ -377,7 +400,7 @@ static inline void stage_play(void **state)
     do {                                                          \
         assert_int_equal((request)->grant.kind, KP__GRANT_NO);    \
         assert_int_equal((request)->grant.code, why_code);        \
-        assert_string_equal((request)->grant.limit, why_limit);   \
+        assert_string_equal(kp__limit_name[(request)->limit], why_limit); \
     } while (0)
 
 #endif

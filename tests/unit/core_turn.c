@@ -160,7 +160,7 @@ static void who_comes_and_looks_must_take_what_is_there(struct stage *s)
     come_and_look(t, 0);
     assert_false(t->sub->open);
     assert_int_equal(t->r[0].grant.kind, KP__GRANT_SLOT);
-    assert_ptr_equal(t->r[0].grant.slot, t->slot[0]);
+    assert_ptr_equal(t->r[0].slot, t->slot[0]);
     end(t);
 }
 

@@ -78,7 +78,7 @@ static void a_lease_must_count_from_the_moment_it_begins(void **state)
     assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_WAIT);
     s.now += 400;
     assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_SLOT);
-    assert_ptr_equal(r[1].grant.slot, slot);
+    assert_ptr_equal(r[1].slot, slot);
     s.now += 100;
     stage_give(&s, slot, 0, true);
     assert_int_equal(s.core.usual[KP__LEASED].hold, 400 + 2 * 100);
@@ -99,7 +99,7 @@ static void what_is_made_for_nobody_must_count_until_it_is_ready(void **state)
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
     s.now += 400;
     stage_made(&s, slot, NULL);
-    assert_ptr_equal(r.grant.victim, slot);
+    assert_ptr_equal(r.slot, slot);
     assert_int_equal(s.core.usual[KP__IN_USE].spent, 400);
     stage_victim_gone(&s, &r);
     stage_close(&s);
@@ -108,12 +108,10 @@ static void what_is_made_for_nobody_must_count_until_it_is_ready(void **state)
 /* The heir's creation is under way somewhere: it waits for the end of its victim. */
 static void wait_for_victim(struct stage *s, struct kp__request *heir)
 {
-    struct kp__slot *victim = heir->grant.victim;
+    struct kp__slot *victim = heir->slot;
 
     kp__errand(&s->core, victim)->victim.heir = heir->sub;
-    kp__errand(&s->core, victim)->sponsor = heir;
-    heir->making = victim;
-    kp__enqueue(&s->core, heir);
+    stage_sponsor(s, heir, victim);
 }
 
 /* What is promised counts for its heir, and what goes for it no more for the loser. */
@@ -136,7 +134,7 @@ static void a_promise_must_count_until_its_end(void **state)
         assert_int_equal(stage_ask(&s, heir, &r[1], 0), KP__GRANT_WAIT); /* one at a time */
         s.now += 400;
         stage_take(&s, &r[0]);
-        assert_ptr_equal(r[1].grant.victim, victim);
+        assert_ptr_equal(r[1].slot, victim);
         assert_int_equal(s.core.usual[KP__IN_USE].spent, 2 * 400); /* the loser's, the other's */
         if (way == GONE_LATE || way == WITHDRAWN) wait_for_victim(&s, &r[1]);
         assert_int_equal(stage_ask(&s, other, &r[2], 0), KP__GRANT_WAIT);

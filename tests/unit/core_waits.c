@@ -50,7 +50,7 @@ static void one_who_cannot_go_on_must_hide_nobody_who_can(void **state)
     stage_give(&s, slot, 0, true);
     /* the fresh one came first: it pushes the returned one out */
     assert_int_equal(r[0].grant.kind, KP__GRANT_PERMIT);
-    assert_ptr_equal(r[0].grant.victim, slot);
+    assert_ptr_equal(r[0].slot, slot);
     stage_victim_gone(&s, &r[0]);
     struct kp__slot *fresh = stage_spend(&s, sub);
     stage_made(&s, fresh, &r[0]);
@@ -81,7 +81,7 @@ static void heads_must_be_asked_by_arrival_and_with_lifo_the_other_way(void **st
             struct kp__request *next = &r[lifo ? 3 - i : i];
             stage_give(&s, slot, 0, true);
             assert_int_equal(next->grant.kind, KP__GRANT_SLOT);
-            assert_ptr_equal(next->grant.slot, slot);
+            assert_ptr_equal(next->slot, slot);
         }
         stage_close(&s);
     }
@@ -144,7 +144,7 @@ static void one_who_waits_again_must_stand_at_its_old_place(void **state)
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
     /* it turned out bad: validate said no */
     kp__give(&s.core, slot, 0, false, KP__INVALID, s.now, &s.todo);
-    kp__wait_again(&s.core, &r[0], s.now, &s.todo);
+    kp__wait_again(&s.core, &r[0], NULL, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
     assert_int_equal(kp__queue_ahead(&r[1]), 1);
@@ -171,9 +171,9 @@ static void who_waits_again_after_the_close_must_be_refused(void **state)
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     kp__queue_remove(&s.core, &r);
     s.core.phase = KP__CLOSED;
-    kp__wait_again(&s.core, &r, s.now, &s.todo);
+    kp__wait_again(&s.core, &r, NULL, s.now, &s.todo);
     STAGE_NO(&r, KP_ECLOSED, "");
-    assert_null(r.making);
+    assert_null(kp__under_way(&r));
     assert_null(slot->errand->sponsor);
     assert_false(r.holds_lent);
     assert_int_equal(s.core.lent.used, 0);

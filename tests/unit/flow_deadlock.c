@@ -20,6 +20,7 @@ struct player {
     bool asleep;
     int pool, key;                      /* that it waits for */
     struct kp__get get;
+    struct kp__request request;
     struct kp__sleeper sleeper;
 };
 
@@ -40,13 +41,13 @@ static int create(kp_job *job, void **resource)
 
 static bool is_answered(const struct player *p)
 {
-    return p->asleep && p->get.request.grant.kind != KP__GRANT_WAIT;
+    return p->asleep && p->request.grant.kind != KP__GRANT_WAIT;
 }
 
 /* For good, as far as it knows: it was not called to look at something. */
 static bool waits(const struct player *p)
 {
-    const struct kp__request *r = &p->get.request;
+    const struct kp__request *r = &p->request;
 
     return p->asleep && !is_answered(p) && atomic_load(&r->state) == KP__WAITING && !r->invited &&
            !r->offered;
@@ -152,7 +153,8 @@ static void get(struct player *p)
     p->pool = (int)kit_below(POOLS);
     p->key = (int)kit_below(KEYS);
     struct kp__pool *pool = enter(p, p->pool, &todo);
-    p->get = (struct kp__get){ .pool = pool };
+    p->get = (struct kp__get){ pool, &p->request };
+    p->request = (struct kp__request){ .slot = NULL };
     assert_int_equal(kp__get_begin(&p->get, kp_str(names[p->key]), NULL, false, &todo), 0);
     fall_asleep(p, &todo);
     kp__leave(pool, &todo);
