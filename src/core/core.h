@@ -126,10 +126,20 @@ static inline void kp__todo_init(struct kp__todo *todo, const struct kp__world *
     kp__list_init(&todo->doomed);
     kp__list_init(&todo->spent);
 }
+
+static inline bool kp__todo_is_empty(const struct kp__todo *todo)
+{
+    return todo->wakes == 0 && todo->bells == 0 && kp__list_empty(&todo->doomed) &&
+           kp__list_empty(&todo->spent);
+}
+
 void kp__todo_wake(struct kp__todo *todo, _Atomic uint32_t *word);
 void kp__todo_run_wakes(struct kp__todo *todo); /* without the lock */
 
 /* ---- the way in (serve.c, request.c) --------------------------------------------------------- */
+
+/* A request before anything is known of it, but who asks. */
+void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why);
 
 /* One decision for a request that has just come: a grant at once, a place in the queue, or no. */
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,

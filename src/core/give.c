@@ -318,9 +318,9 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     if (used) slot->since = now;
     kp__slot_move(core, slot, KP__IDLE);
     kp__lent_refund(core, sub);
-    kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
     drop_surplus(core, slot, now, todo);
+    if (slot->state == KP__IDLE) kp__file_slot(core, slot); /* else it was only handed on */
     if (now && kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 

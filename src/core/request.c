@@ -44,6 +44,24 @@ static struct kp__mailbox *box_of(struct kp__request *request)
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
+/* Each member by itself: to clear it all takes as long as reading a clock. The others are written
+ * before anybody reads them, when it comes, is queued, and is filed. */
+void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why)
+{
+    atomic_init(&request->state, 0);
+    request->pool = 0;
+    request->of_loop = of_loop;
+    request->holds_lent = request->waited = request->at_once = request->away = false;
+    request->invited = request->offered = request->here = false;
+    request->grant = (struct kp__grant){ .kind = KP__GRANT_WAIT };
+    request->slot = NULL;
+    kp__list_init(&request->link);
+    request->arrived = 0;
+    request->timer.at = 0;
+    request->site = site;
+    request->why = why;
+}
+
 static enum kp__queue queue_for(const struct kp__request *request)
 {
     const struct kp__slot *making = request->slot;

@@ -165,17 +165,19 @@ static void destroy_doomed(struct kp__pool *pool, struct kp__todo *todo)
     }
 }
 
-static void wake(struct kp__todo *todo)
+/* What needs no lock, and no pool. */
+static void do_the_rest(const struct kp__world *world, struct kp__todo *todo)
 {
-    if (todo->wakes > 0 || todo->bells > 0) kp__todo_run_wakes(todo);
+    if (kp__todo_is_empty(todo)) return;
+    kp__todo_run_wakes(todo);
+    free_spent(world, todo);
 }
 
 void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo)
 {
     pool->inside++;
     unlock(pool);
-    wake(todo);
-    free_spent(pool->world, todo);
+    do_the_rest(pool->world, todo);
 }
 
 void kp__step_out(struct kp__pool *pool, struct kp__todo *todo)
@@ -193,9 +195,7 @@ void kp__step_in(struct kp__pool *pool)
 
 bool kp__do(struct kp__pool *pool, struct kp__todo *todo)
 {
-    if (todo->wakes == 0 && todo->bells == 0 && kp__list_empty(&todo->doomed) &&
-        kp__list_empty(&todo->spent))
-        return false;
+    if (kp__todo_is_empty(todo)) return false;
     kp__step_out(pool, todo);
     kp__step_in(pool);
     return true;
@@ -208,8 +208,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
     destroy_doomed(pool, todo);
     if (!kp__is_over(pool)) {
         unlock(pool);
-        wake(todo);
-        free_spent(&door->world, todo);
+        do_the_rest(&door->world, todo);
         return;
     }
     pool->announced = 0; /* say KP__NEVER, whatever was said before */
@@ -219,8 +218,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
     atomic_store_explicit(&door->guide, NULL, memory_order_relaxed);
     atomic_store_explicit(&door->pool, NULL, memory_order_release);
     kp__lock_give(&door->lock, &door->world);
-    wake(todo);
-    free_spent(&door->world, todo);
+    do_the_rest(&door->world, todo);
     kp__teardown(pool);
 }
 

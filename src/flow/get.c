@@ -315,14 +315,18 @@ int kp__get_run(struct kp__get *g, struct kp__todo *todo)
 
 /* ---- 6. lend, or say why not ----------------------------------------------------------------- */
 
-static void count_wait(struct kp__get *g)
+/* It waited until its lease began, which counts as held from then on; or until it got none. */
+static void count_wait(struct kp__get *g, int code)
 {
     struct kp__core *core = &g->pool->core;
+    const struct kp__request *r = g->request;
 
-    if (!g->request->waited) return;
-    uint64_t waited = kp__time(g->pool) - g->request->arrived;
-    kp__rare(core, g->request->sub)->seldom.wait_ns += waited;
-    core->seldom.wait_ns += waited;
+    if (!r->waited) return;
+    const struct kp__seat *seat = code == 0 ? kp__seat_at(r->slot, r->grant.seat) : NULL;
+    /* not lent: who listened to its event has ended it already */
+    uint64_t until = seat && seat->lent ? seat->since : kp__time(g->pool);
+    kp__rare(core, r->sub)->seldom.wait_ns += until - r->arrived;
+    core->seldom.wait_ns += until - r->arrived;
 }
 
 void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
@@ -357,7 +361,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
 {
     struct kp__request *r = g->request;
 
-    count_wait(g);
+    count_wait(g, code);
     kp__here.told = false;
     g->pool->getting--;
     kp__tell(g->pool, todo); /* a closing pool may be waiting for the queue to end */
@@ -429,12 +433,13 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
 
 int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out)
 {
-    struct kp__request request = { .why = ask ? ask->why : NULL, .site = site };
+    struct kp__request request;
     struct kp__get g = { .request = &request };
     struct kp__todo todo;
     int code;
 
     memset(out, 0, sizeof *out);
+    kp__request_init(&request, false, site, ask ? ask->why : NULL);
     if (request.why) memset(request.why, 0, sizeof *request.why);
     if ((g.pool = kp__enter(door, &code)) == NULL)
         return kp__no_pool(code, request.why, "kp_get: pool is NULL; did kp_pool_open fail?");

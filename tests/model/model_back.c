@@ -167,7 +167,6 @@ static void becomes_idle(struct model *m, int slot)
     m->slot[slot].state = M_IDLE;
     m->slot[slot].open = 0;
     m->slot[slot].order = ++m->returns;
-    m_file_slot(m, slot);
 }
 
 static void end_lease(struct model *m, int slot, int seat, bool keep, enum model_reason reason,
@@ -195,6 +194,7 @@ static void end_lease(struct model *m, int slot, int seat, bool keep, enum model
     becomes_idle(m, slot);
     m_settle(m, key);
     drop_surplus(m, slot);
+    if (s->state == M_IDLE) m_file_slot(m, slot); /* else it was only handed on */
     if (m_live(m, key) <= m->key[key].rules.min_live) m_file_forget(m, key);
 }
 
@@ -308,6 +308,7 @@ static void created_late(struct model *m, int slot)
     }
     m->key[key].probing = false; /* whoever takes it probes; maybe nobody does */
     becomes_idle(m, slot);
+    m_file_slot(m, slot);
     m_settle(m, key);
     if (sponsor != NOBODY && r->waiting && r->making == NOBODY && r->holds_lent) {
         r->holds_lent = false;

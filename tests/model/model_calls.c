@@ -184,7 +184,11 @@ void m_tell(struct model *m, struct model_request *r)
 
 bool m_over(struct model *m, struct model_request *r)
 {
-    if (r->waited) TALLY(m, r->key, wait_ns, m->now - r->began);
+    if (r->waited) { /* until its lease began, or until now */
+        bool lent = r->grant == G_SLOT;
+        uint64_t until = lent ? m->slot[r->slot].seat[r->seat].since : m->now;
+        TALLY(m, r->key, wait_ns, until - r->began);
+    }
     if (r->grant == G_SLOT) r->code = 0;
     TALLY(m, r->key, gets, r->code == 0);
     TALLY(m, r->key, timeouts, r->code == KP_ETIMEDOUT);

@@ -154,7 +154,7 @@ static void get(struct player *p)
     p->key = (int)kit_below(KEYS);
     struct kp__pool *pool = enter(p, p->pool, &todo);
     p->get = (struct kp__get){ pool, &p->request };
-    p->request = (struct kp__request){ .slot = NULL };
+    kp__request_init(&p->request, false, NULL, NULL);
     assert_int_equal(kp__get_begin(&p->get, kp_str(names[p->key]), NULL, false, &todo), 0);
     fall_asleep(p, &todo);
     kp__leave(pool, &todo);
