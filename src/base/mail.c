@@ -176,6 +176,14 @@ void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter, struct kp
     kp__lock_give(&box->lock, &kp__life);
 }
 
+bool kp__mail_holds(struct kp__mailbox *box, const struct kp__list *letter)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    bool holds = kp__list_linked(letter);
+    kp__lock_give(&box->lock, &kp__life);
+    return holds;
+}
+
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray)
 {
     struct kp__list *letter;

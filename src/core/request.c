@@ -110,8 +110,9 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 {
     kp__queue_remove(core, request);
     if (request->grant.kind == KP__GRANT_NO) kp__lent_drop(core, request);
-    /* relaxed: the owner takes the lock before it reads the grant (flow/get.c, wait) */
-    atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_relaxed);
+    /* release: pairs with the acquire in flow/loop.c, where its letter is asked for; the owner takes
+     * the lock before it reads the grant */
+    atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_release);
     kp__rouse(todo, request);
 }
 

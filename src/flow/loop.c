@@ -180,7 +180,15 @@ static uint64_t time_of(kp_loop *loop)
     return now_ns ? now_ns(clock) : 0;
 }
 
-/* What is due by now. Who was answered is told in the order of the letters, which is soon. */
+/* Is its letter in the box? While it waits, its link is the queue's. */
+static bool has_letter(kp_loop *loop, const struct kp__request *r)
+{
+    /* acquire: pairs with the release in kp__answer, after it left the queue */
+    return atomic_load_explicit(&r->state, memory_order_acquire) == KP__ANSWERED &&
+           kp__mail_holds(&loop->box, &r->link);
+}
+
+/* What is due by now. Who has a letter in the box is told in its order, which is soon. */
 static void keep_appointments(kp_loop *loop, uint64_t now)
 {
     struct kp__request *r;
@@ -189,8 +197,7 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
 
     for (int n = 0; n < AT_ONCE; n++) {
         if ((r = of(kp__mail_first(&loop->box, &at))) == NULL || at > now) break;
-        /* relaxed: if it is answered this moment, the step finds that out under the lock */
-        if (atomic_load_explicit(&r->state, memory_order_relaxed) == KP__ANSWERED) break;
+        if (has_letter(loop, r)) break;
         kp__request_step(loop, r);
     }
     for (int n = 0; n < POOLS_AT_ONCE && (door = first_door(loop, now, &at)) != NULL; n++)

@@ -41,7 +41,7 @@ void cast_counted(int key, int by)
     if (by > 0) ex_up(&g.all);
     else ex_down(&g.all);
     int live = ex_add(&g.live[key], by), all = ex_add(&g.all, by);
-    if (live > g.stage.max_live)
+    if (live > g.stage.max_live + g.stage.reserve)
         ex_fail("I2: %d of key %s live, and max_live is %d", live, names[key],
                 (int)g.stage.max_live);
     if (g.stage.budget && all > g.stage.budget)
@@ -250,6 +250,8 @@ void stage_set(const struct stage *stage)
                             .retry_first_ms = KP_NONE,
                             .validate_after_ms = KP_NONE };
     if (stage->eventual) o.limits.wait_order = KP_EVENTUAL;
+    if (stage->reserve) o.limits.reserve = 1;
+    if (stage->reserve) o.limits.reserve_after_ms = 5;
     if (stage->checks_returns) o.limits.validate_on = KP_CHECK_RETURN;
     if (stage->renewed) o.limits_for = size_it;
     if (stage->may & MAY_RESIZE) g.stage.max_live = 2;

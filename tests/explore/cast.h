@@ -26,6 +26,7 @@ struct stage {
                                                                   the last two: over all keys */
     bool validates, resets, pends;
     bool eventual;       /* its order: KP_EVENTUAL */
+    bool reserve;        /* one more live, for who has waited for 5 ms */
     bool hangs;          /* one create of key 0 is answered when all is over */
     bool checks_returns; /* validates what comes back, and not what is lent */
     bool renewed;        /* all keys are forgotten again; limits_for is counted */

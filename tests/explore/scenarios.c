@@ -129,6 +129,7 @@ static const struct named_stage {
 };
 
 static const struct stage one_held = { .max_live = 1, .held = 1 };
+static const struct stage one_more = { .max_live = 1, .held = 1, .reserve = true };
 static const struct stage one_idle = { .max_live = 1, .idle = 1 };
 static const struct stage known = { .max_live = 1, .sharing = 2, .known = true };
 static const struct stage one_of_two = { .max_live = 2, .idle = 1 };
@@ -257,6 +258,7 @@ static const struct chosen {
     { "two keys, at most 1 lent", &one_lent, { "SLr br", "BLr gr", "SX br", "BLr tr gr" } },
     { "1 held of 1", &one_held, { "SLr gr R", "SX gr R", "SX wr R", "SX SLr R", "SLr wr D" } },
     { "two keys, 1 held of 1 in all", &two_keys_held, { "SLr br R", "BLr gr R", "SX br R" } },
+    { "1 held of 1, 1 in reserve", &one_more, { "SLr g R", "SX gr R", "WLr wr R", "SLr SLr R" } },
 }, loops[] = {
     { "1 idle of 1", &one_idle,
       { "gr N", "gd N", "wr N", "tr N", "fr N", "k N", "x N", "T N", "0 N", "1 N", "2 N", "m N",
