@@ -38,7 +38,7 @@ extern "C" {
     X(misuses, "calls that broke their contract")                                                  \
     X(keys_made, "keys that appeared, ever")                                                       \
     X(keys_forgotten, "keys forgotten, ever")                                                      \
-    X(wait_ns, "time spent waiting, sum")                                                          \
+    X(wait_ns, "time spent waiting, until the lease began, sum")                                   \
     X(held_ns, "time spent lent, sum; 0 where no option needs the clock")                          \
     X(create_ns, "time spent creating, sum")
 

@@ -136,11 +136,11 @@ bool kp__mail_is_set(struct kp__mailbox *box, const struct kp__timer *alarm)
     return set;
 }
 
-struct kp__timer *kp__mail_first(struct kp__mailbox *box, uint64_t *at)
+struct kp__timer *kp__mail_due(struct kp__mailbox *box, uint64_t now)
 {
     kp__lock_take(&box->lock, &kp__life);
     struct kp__timer *first = box->alarms.first;
-    *at = first ? first->at : KP__TIMER_NEVER;
+    if (first && first->at > now) first = NULL;
     kp__lock_give(&box->lock, &kp__life);
     return first;
 }

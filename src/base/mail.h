@@ -40,13 +40,13 @@ void kp__mail_ring(struct kp__mailbox *box);
 bool kp__mail_hasten(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
 
 /* The owner's: the first letter, and its tray (NULL: none); does it lie there. Set an alarm; is it
- * set; the one that goes off first, and when (NULL: none that ever does); anyone. Take back a
- * letter, or a letter and an alarm. */
+ * set; one that went off by now (NULL: none); anyone. Take back a letter, or a letter and an
+ * alarm. */
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray);
 bool kp__mail_holds(struct kp__mailbox *box, const struct kp__list *letter);
 void kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
 bool kp__mail_is_set(struct kp__mailbox *box, const struct kp__timer *alarm);
-struct kp__timer *kp__mail_first(struct kp__mailbox *box, uint64_t *at);
+struct kp__timer *kp__mail_due(struct kp__mailbox *box, uint64_t now);
 struct kp__timer *kp__mail_any(struct kp__mailbox *box);
 void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter);
 void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter, struct kp__timer *alarm);

@@ -44,8 +44,8 @@ static struct kp__mailbox *box_of(struct kp__request *request)
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
-/* Each member by itself: to clear it all takes as long as reading a clock. The others are written
- * before anybody reads them, when it comes, is queued, and is filed. */
+/* Each member by itself: to clear it all takes half as long as to read a clock. The others are
+ * written before anybody reads them, when it comes, is queued, and is filed. */
 void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why)
 {
     atomic_init(&request->state, 0);
@@ -110,8 +110,8 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 {
     kp__queue_remove(core, request);
     if (request->grant.kind == KP__GRANT_NO) kp__lent_drop(core, request);
-    /* release: pairs with the acquire in flow/loop.c, where its letter is asked for; the owner takes
-     * the lock before it reads the grant */
+    /* release: pairs with the acquire in flow/loop.c, where its letter is asked for; its owner has
+     * the lock when it reads the grant */
     atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_release);
     kp__rouse(todo, request);
 }

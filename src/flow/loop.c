@@ -156,18 +156,30 @@ static struct kp__request *of(struct kp__timer *alarm)
     return alarm ? KP__OF(alarm, struct kp__request, timer) : NULL;
 }
 
-/* The pool that wants upkeep first, and when (KP__NEVER: none). It is taken out if that is now. */
-static kp_pool *first_door(kp_loop *loop, uint64_t now, uint64_t *at)
+/* A pool that wants upkeep by now, no longer filed; or NULL. */
+static kp_pool *due_door(kp_loop *loop, uint64_t now)
 {
     kp__lock_take(&loop->box.lock, &kp__life);
     struct kp__heap_node *top = kp__heap_top(&loop->doors);
     kp_pool *door = top ? KP__OF(top, struct kp_pool, upkeep.node) : NULL;
 
-    *at = door ? door->upkeep.at : KP__NEVER;
-    if (door && *at <= now) kp__heap_remove(&loop->doors, &door->upkeep.node);
-    else door = NULL;
+    if (door && door->upkeep.at > now) door = NULL;
+    if (door) kp__heap_remove(&loop->doors, &door->upkeep.node);
     kp__lock_give(&loop->box.lock, &kp__life);
     return door;
+}
+
+/* When something is due, upkeep or an alarm; KP__NEVER: nothing is. */
+static uint64_t next_due(kp_loop *loop)
+{
+    kp__lock_take(&loop->box.lock, &kp__life);
+    const struct kp__heap_node *top = kp__heap_top(&loop->doors);
+    const struct kp__timer *first = loop->box.alarms.first;
+    uint64_t at = top ? KP__OF(top, const struct kp_pool, upkeep.node)->upkeep.at : KP__NEVER;
+
+    if (first && first->at < at) at = first->at;
+    kp__lock_give(&loop->box.lock, &kp__life);
+    return at;
 }
 
 /* The time by the loop's one clock; 0: it has none yet, and so no pool. */
@@ -192,26 +204,21 @@ static bool has_letter(kp_loop *loop, const struct kp__request *r)
 static void keep_appointments(kp_loop *loop, uint64_t now)
 {
     struct kp__request *r;
-    uint64_t at;
     kp_pool *door;
 
-    for (int n = 0; n < AT_ONCE; n++) {
-        if ((r = of(kp__mail_first(&loop->box, &at))) == NULL || at > now) break;
+    for (int n = 0; n < AT_ONCE && (r = of(kp__mail_due(&loop->box, now))) != NULL; n++) {
         if (has_letter(loop, r)) break;
         kp__request_step(loop, r);
     }
-    for (int n = 0; n < POOLS_AT_ONCE && (door = first_door(loop, now, &at)) != NULL; n++)
+    for (int n = 0; n < POOLS_AT_ONCE && (door = due_door(loop, now)) != NULL; n++)
         (void)kp_keep(door); /* says itself when it is due next */
 }
 
 /* How many ms it may sleep. Asked when others ring again: what they want before is seen here. */
 static int64_t may_sleep(kp_loop *loop)
 {
-    uint64_t at, first, now;
+    uint64_t at = next_due(loop), now;
 
-    (void)first_door(loop, 0, &at);
-    (void)kp__mail_first(&loop->box, &first);
-    if (first < at) at = first;
     if (at == KP__NEVER) return -1;
     now = time_of(loop);
     return at > now ? kp__ms_up(at - now) : 0;
