@@ -40,7 +40,7 @@ void kp__rate_set(struct kp__rate *rate, int64_t per_s, int64_t burst, uint64_t 
 
 uint64_t kp__token_at(const struct kp__rate *rate, uint64_t now)
 {
-    if (parts_at(rate, now) >= KP__TOKEN) return now;
+    if (!rate->per_s || parts_at(rate, now) >= KP__TOKEN) return now;
     /* it is less than one since then */
     return rate->at + (KP__TOKEN - rate->parts + rate->per_s - 1) / rate->per_s;
 }
