@@ -41,6 +41,8 @@ static bool close_one(struct kp__core *core, struct kp__budget *budget, enum kp_
     struct kp__slot *slot = kp__evict_pick(core, budget, member);
 
     if (!slot) return false;
+    for (int i = 0; i < 2; i++)
+        if (kp__group_budget(slot->sub, i)) kp__group_budget(slot->sub, i)->surplus--;
     kp__close_idle(core, slot, KP__SURPLUS, todo);
     kp__evictable_file(core, slot->sub);
     return true;
@@ -59,7 +61,7 @@ static void trim_group(struct kp__map_node *node, void *ctx)
     struct resize *r = ctx;
 
     while (group->budget.surplus > 0 && close_one(r->core, &group->budget, group->member, r->todo))
-        group->budget.surplus--;
+        continue;
 }
 
 /* First what is above what its key is to keep. */
@@ -84,10 +86,12 @@ static void trim(struct resize *r)
 
 static void set_cap(struct kp__core *core, struct kp__budget *budget, int64_t cap)
 {
-    if (cap < budget->cap) core->shrunk = true;
+    bool less = cap < budget->cap;
+
+    if (less) core->shrunk = true;
     budget->cap = cap;
     budget->peak = budget->used;
-    budget->surplus = budget->used - cap;
+    budget->surplus = less ? budget->used - cap : 0;
 }
 
 static void set_group(struct kp__map_node *node, void *ctx)

@@ -104,7 +104,7 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 
 /* 10. forget: the key's last resources, if they are only its minimum, and then the key itself. */
 void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
-                 struct kp__todo *todo)
+                struct kp__todo *todo)
 {
     struct kp__list *node;
 

@@ -1,62 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * kp_budget_set: the budget changes while in use. Who waits is served by the same call, what is too
- * much goes, nothing is taken from a borrower, and what cannot be is refused whole.
+ * much goes, and nothing is taken from a borrower. What cannot be: budgets_refused.c.
  */
-#include "contract.h"
-
-#define A kp_str("a")
-#define B kp_str("b")
-#define C kp_str("c")
-
-static void begin(contract *c)
-{
-    contract_begin(c, NULL);
-    c->options.limits.max_live = 8;
-    c->options.limits.max_creating = KP_UNLIMITED;
-    c->options.limits.idle_ttl_ms = KP_OFF;
-    c->options.limits.max_age_ms = KP_OFF;
-}
-
-/* It must be taken. What the laws say of budgets is asked by each test, as they change. */
-static void set(contract *c, kp_budget budget)
-{
-    kp_why why;
-    int rc = kp_budget_set(c->pool, &budget, &why);
-
-    if (rc != 0) print_error("kp_budget_set: %s\n", why.text);
-    assert_int_equal(rc, 0);
-    memset(&c->options.budget, 0, sizeof c->options.budget);
-    (void)kp_sim_settle(c->sim);
-    contract_check(c);
-}
-
-static void refused(contract *c, kp_budget budget, const char *field)
-{
-    kp_stats before = contract_stats(c, KP_EVERY_KEY), after;
-    kp_why why;
-
-    assert_int_equal(kp_budget_set(c->pool, &budget, &why), KP_ECONFIG);
-    assert_string_equal(why.field, field);
-    assert_int_equal(kp_budget_set(c->pool, &budget, NULL), KP_ECONFIG);
-    after = contract_stats(c, KP_EVERY_KEY);
-    assert_memory_equal(&before, &after, sizeof before);
-}
-
-static void stock(contract *c, kp_key key, int n)
-{
-    kp_lease leases[8];
-
-    contract_take_all(c, key, leases, n);
-    contract_give_all(c, leases, n);
-}
-
-/* Waits for one, holds it for so long. */
-static void hold(contract *c, getter *g, kp_key key, int64_t hold_ms)
-{
-    contract_start_as(c, g, 1, (getter){ .key = key, .hold_ms = hold_ms });
-    (void)kp_sim_settle(c->sim);
-}
+#include "budgets.h"
 
 /* ---- more ------------------------------------------------------------------------------------ */
 
@@ -251,6 +198,23 @@ static void the_limit_of_groups_must_change(void **state)
     contract_end(&c);
 }
 
+/* A key that is in two groups is in their pair too, which has no limit. */
+static void a_key_in_two_groups_must_be_held_by_both(void **state)
+{
+    contract c;
+    (void)state;
+    begin(&c);
+    c.options.limits.group[0] = 7;
+    c.options.limits.group[1] = 8;
+    c.options.budget.group_max_live[0] = 5;
+    c.options.budget.group_max_live[1] = 6;
+    contract_open(&c);
+    stock(&c, A, 5);
+    set(&c, (kp_budget){ .group_max_live = { 4, 3 } });
+    assert_int_equal(contract_stats(&c, A).idle, 3);
+    contract_end(&c);
+}
+
 static void other_keys_must_make_room_when_that_is_said(void **state)
 {
     contract c;
@@ -354,67 +318,6 @@ static void a_pool_must_be_paused_drained_and_resumed(void **state)
     contract_end(&c);
 }
 
-/* ---- refusals -------------------------------------------------------------------------------- */
-
-static void what_cannot_be_must_be_refused_whole(void **state)
-{
-    const kp_limits two = { .min_live = 2, .floor = 3 };
-    contract c;
-    (void)state;
-    begin(&c);
-    contract_open(&c);
-    stock(&c, A, 2);
-    stock(&c, B, 2);
-    assert_int_equal(kp_limits_set(c.pool, A, &two, NULL), 0);
-    refused(&c, (kp_budget){ .max_live = -5 }, "budget.max_live");
-    refused(&c, (kp_budget){ .max_creating = KP_NONE }, "budget.max_creating");
-    refused(&c, (kp_budget){ .create_burst = 2 }, "budget.create_burst");
-    refused(&c, (kp_budget){ .across = 9 }, "budget.across");
-    refused(&c, (kp_budget){ .reserved = { 0, 0, 0, 0, 0, 1 } }, "budget.reserved");
-    refused(&c, (kp_budget){ .max_idle = 1, .max_live = 1 }, "budget.max_live");
-    refused(&c, (kp_budget){ .max_live = 2 }, "budget.max_live"); /* the floor */
-    refused(&c, (kp_budget){ .max_lent = 2 }, "budget.max_lent");
-    assert_int_equal(kp_limits_set(c.pool, B, &two, NULL), 0);
-    refused(&c, (kp_budget){ .max_live = 5 }, "budget.max_live"); /* together */
-    set(&c, (kp_budget){ .max_live = 6 });
-    contract_end(&c);
-}
-
-static void keys_to_come_must_have_what_they_are_to_keep(void **state)
-{
-    contract c;
-    (void)state;
-    begin(&c);
-    c.options.limits.min_live = 2;
-    c.options.limits.group[1] = 3;
-    c.options.budget.group_max_live[1] = 9;
-    contract_open(&c);
-    refused(&c, (kp_budget){ .max_live = 1 }, "budget.max_live");
-    refused(&c, (kp_budget){ .max_live = 5, .max_keys = 3 }, "budget.max_live");
-    refused(&c, (kp_budget){ .group_max_live = { 0, 1 } }, "budget.group_max_live[1]");
-    set(&c, (kp_budget){ .max_live = 6, .max_keys = 3 });
-    contract_end(&c);
-}
-
-static void a_pool_that_is_not_there_must_be_told(void **state)
-{
-    const kp_budget budget = { .max_live = 3 };
-    contract c;
-    kp_why why;
-    (void)state;
-    begin(&c);
-    contract_open(&c);
-    kp_lease lease;
-    (void)contract_take(&c, A, &lease);
-    assert_int_equal(contract_close(&c, KP_CLOSE_NOW, KP_NONE), 1);
-    assert_int_equal(kp_budget_set(c.pool, &budget, &why), KP_ECLOSED);
-    assert_int_equal(why.code, KP_ECLOSED);
-    kp_release(&lease);
-    assert_int_equal(kp_budget_set(c.pool, &budget, NULL), KP_ECLOSED);
-    kp_cast_close(c.cast);
-    assert_int_equal(kp_sim_close(c.sim), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,13 +329,11 @@ int main(void)
         cmocka_unit_test(what_is_lent_must_go_as_it_comes_back),
         cmocka_unit_test(fewer_leases_must_take_none_away),
         cmocka_unit_test(the_limit_of_groups_must_change),
+        cmocka_unit_test(a_key_in_two_groups_must_be_held_by_both),
         cmocka_unit_test(other_keys_must_make_room_when_that_is_said),
         cmocka_unit_test(who_is_next_across_keys_must_follow_the_new_order),
         cmocka_unit_test(a_rate_must_be_kept_from_when_it_is_said),
         cmocka_unit_test(a_pool_must_be_paused_drained_and_resumed),
-        cmocka_unit_test(what_cannot_be_must_be_refused_whole),
-        cmocka_unit_test(keys_to_come_must_have_what_they_are_to_keep),
-        cmocka_unit_test(a_pool_that_is_not_there_must_be_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
