@@ -300,9 +300,6 @@ bool kp__reported(struct kp__core *core, struct kp__subpool *sub, bool ok, uint6
 bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
               struct kp__todo *todo);
 
-/* Would one of so many more idle ones than this key has now not be kept? */
-bool kp__over_idle(struct kp__core *core, const struct kp__subpool *sub, uint32_t more);
-
 /* Close an idle slot: it joins the to-do's list. */
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo);
@@ -378,6 +375,16 @@ int64_t kp__surplus(const struct kp__core *core);
 /* The same for who is asked before one of this key is kept: in the pool or in its groups, of which
  * is not known what is being destroyed. */
 bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub);
+
+/* More idle ones than may be kept, with so many more than there are now? */
+static inline bool kp__over_idle(struct kp__core *core, const struct kp__subpool *sub,
+                                 uint32_t more)
+{
+    return sub->leaving == KP__DROPPED || (core->shrunk && kp__exceeds(core, sub)) ||
+           (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
+           kp__sub_staying(sub) > sub->rules->max_live + sub->rules->reserve ||
+           !kp__may_idle(core, more);
+}
 
 /* ---- keys (table.c) -------------------------------------------------------------------------- */
 

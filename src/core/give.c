@@ -250,14 +250,6 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp_
     return many;
 }
 
-bool kp__over_idle(struct kp__core *core, const struct kp__subpool *sub, uint32_t more)
-{
-    return sub->leaving == KP__DROPPED || (core->shrunk && kp__exceeds(core, sub)) ||
-           (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
-           kp__sub_staying(sub) > sub->rules->max_live + sub->rules->reserve ||
-           !kp__may_idle(core, more);
-}
-
 /* Why a returned resource may not be kept (enum kp__reason); -1: it may. */
 static int must_close(struct kp__core *core, const struct kp__slot *slot, bool keep,
                       enum kp__reason reason, uint64_t now)
