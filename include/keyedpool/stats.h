@@ -31,7 +31,7 @@ extern "C" {
     X(destroys, "resources destroyed, ever")                                                       \
     X(destroy_failures, "destroys that failed, ever")                                              \
     X(invalid, "found bad by validate or reset")                                                   \
-    X(invalidated, "marked by kp_invalidate or kp_discard")                                        \
+    X(invalidated, "marked by kp_invalidate, kp_discard or kp_drop")                               \
     X(expired, "destroyed for their age or their uses")                                            \
     X(evicted, "destroyed to make room for another key")                                           \
     X(leaks, "leases that passed leak_after_ms")                                                   \

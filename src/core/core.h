@@ -45,6 +45,8 @@ struct kp__core {
     int64_t max_idle, max_waiting, max_keys; /* budgets nobody waits for */
     int64_t group_max_live[2];
     bool evicts, by_arrival; /* budget.evict_other_keys, KP_ACROSS_ARRIVAL */
+    bool shrunk;             /* a budget was lowered once: more may be live than it allows */
+    enum kp__spare spare;    /* which idle ones may be evicted; USUAL but in resize.c */
 
     enum kp__phase phase;
     struct kp__map keys, idents, groups;
@@ -352,6 +354,37 @@ void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
 /* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for
  * when it may. */
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+/* ---- budgets while in use (resize.c) --------------------------------------------------------- */
+
+/* kp_budget in numbers: KP__UNBOUND where there is no limit. */
+struct kp__allowance {
+    int64_t live, lent, idle, creating, waiting, keys, group[2];
+    int64_t rate, burst;
+    bool evicts, by_arrival;
+};
+
+/* From now on so many. What is idle and too much joins the to-do's list; who waits is served. */
+void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uint64_t now,
+                     struct kp__todo *todo);
+
+/* So many more stay in the pool than its budget allows, since that was lowered; or less than 1.
+ * What is being destroyed does not stay, unless its place is promised. */
+int64_t kp__surplus(const struct kp__core *core);
+
+/* The same for who is asked before one of this key is kept: in the pool or in its groups, of which
+ * is not known what is being destroyed. */
+bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub);
+
+/* More idle ones than may be kept, with so many more than there are now? */
+static inline bool kp__over_idle(struct kp__core *core, const struct kp__subpool *sub,
+                                 uint32_t more)
+{
+    return sub->leaving == KP__DROPPED || (core->shrunk && kp__exceeds(core, sub)) ||
+           (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
+           kp__sub_staying(sub) > sub->rules->max_live + sub->rules->reserve ||
+           !kp__may_idle(core, more);
+}
 
 /* ---- keys (table.c) -------------------------------------------------------------------------- */
 

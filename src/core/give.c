@@ -219,6 +219,7 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     remember(core, sub, what, background, now, keep);
     if (sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
     else if (sub->refill) kp__file_sub(core, sub, now);
+    if (sub->leaving == KP__DROPPED) kp__file_forget(core, sub);
     kp__settle(core, sub, now, todo);
 }
 
@@ -249,14 +250,6 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp_
     return many;
 }
 
-/* More idle ones than may be kept? */
-static bool over_idle(struct kp__core *core, const struct kp__subpool *sub, uint32_t more)
-{
-    return (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
-           kp__sub_staying(sub) > sub->rules->max_live + sub->rules->reserve ||
-           !kp__may_idle(core, more);
-}
-
 /* Why a returned resource may not be kept (enum kp__reason); -1: it may. */
 static int must_close(struct kp__core *core, const struct kp__slot *slot, bool keep,
                       enum kp__reason reason, uint64_t now)
@@ -270,10 +263,11 @@ static int must_close(struct kp__core *core, const struct kp__slot *slot, bool k
     if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end &&
         (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
         return KP__EXPIRED;
+    if (core->shrunk && kp__exceeds(core, slot->sub)) return KP__SURPLUS;
     if (kp__sub_staying(slot->sub) > r->max_live && !slot->sub->waiting) return KP__SURPLUS;
     if (kp__sub_staying(slot->sub) > r->max_live + r->reserve) return KP__SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return -1;
-    return over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
+    return kp__over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
 }
 
 /* After settling: what was kept only for a waiting request that did not take it, or pushes an older
@@ -289,7 +283,7 @@ static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t 
         if (now >= kp__expires_at(oldest, KP_CHECK_RETURN))
             kp__close_idle(core, oldest, KP__EXPIRED, todo);
     }
-    if (slot->state != KP__IDLE || !over_idle(core, sub, 0)) return;
+    if (slot->state != KP__IDLE || !kp__over_idle(core, sub, 0)) return;
     kp__close_idle(core, sub->rules->drop_oldest ? kp__oldest_idle(sub) : slot, KP__SURPLUS, todo);
 }
 

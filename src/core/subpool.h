@@ -65,6 +65,11 @@ struct kp__term {
     uint32_t shy;              /* releases more before it opens, while that is not worth its cost */
 };
 
+/* A key that leaves makes nothing in the background; who wants it again, keeps it. LEAVES: it is
+ * being forgotten, with its last idle ones. DROPPED: it keeps nothing that comes back, and is
+ * forgotten as soon as nobody uses it (kp_drop). */
+enum kp__leaving { KP__STAYS, KP__LEAVES, KP__DROPPED };
+
 /* When a key is to be looked at, if it is: it is unused, or is to have a minimum. */
 struct kp__key_due {
     struct kp__due due;
@@ -85,7 +90,7 @@ struct kp__subpool {
     uint32_t serial;           /* of this use of the slab item: tells a stale pin */
     bool in_use;               /* I9 */
     bool ruling;               /* limits_for is being asked */
-    bool leaving;              /* being forgotten: no refill */
+    uint8_t leaving;           /* enum kp__leaving */
     bool refill, warm;         /* bring it to its minimum in the background; to one at least */
     bool dated;                /* its part of the calendar is begun (core/calendar.c) */
     bool far;                  /* its key has memory of its own */

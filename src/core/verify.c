@@ -158,6 +158,13 @@ static void verify_lanes(const struct kp__core *core)
             "I5 a lane is open, and somebody lacks a lent permit");
 }
 
+/* Its permits; or fewer than there were when its limit was lowered below them, and no new ones. */
+static bool is_within(struct kp__budget *budget)
+{
+    if (budget->peak > budget->used) budget->peak = budget->used;
+    return budget->used <= budget->cap || budget->used <= budget->peak;
+}
+
 void kp__verify(struct kp__core *core)
 {
     int64_t live = 0;
@@ -165,11 +172,16 @@ void kp__verify(struct kp__core *core)
 
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     require(live == core->live.used, "I3 live permits = live resources");
-    require(core->live.used <= core->live.cap, "I3 budget.max_live");
+    require(is_within(&core->live), "I3 budget.max_live");
+    require(kp__surplus(core) <= 0 || core->count[KP__IDLE] == 0,
+            "I3 an idle one, and more stay than budget.max_live");
+    require(core->spare == KP__SPARE_USUAL, "I5 victims as usual");
     require(core->creating.used == (int64_t)core->count[KP__CREATING] + core->promised,
             "I3 creating permits = creations");
     require((int64_t)core->leases <= core->lent.used, "I3 every lease has a lent permit");
-    require(core->lent.used <= core->lent.cap, "I3 budget.max_lent");
+    require(is_within(&core->lent), "I3 budget.max_lent");
+    require(is_within(&core->creating), "I3 budget.max_creating");
+    require((int64_t)core->count[KP__IDLE] <= core->max_idle, "I3 budget.max_idle");
     verify_budget(core, &core->lent, "I5 idle lent permits");
     verify_budget(core, &core->creating, "I5 idle creating permits");
     verify_rate(core);

@@ -103,18 +103,19 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 }
 
 /* 10. forget: the key's last resources, if they are only its minimum, and then the key itself. */
-static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
-                   struct kp__todo *todo)
+void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
+                struct kp__todo *todo)
 {
     struct kp__list *node;
 
     if (pool->core.phase != KP__OPEN || !kp__may_forget(&pool->core, sub, now)) return;
     sub->interest++;
-    sub->leaving = true;
+    if (sub->leaving == KP__STAYS) sub->leaving = KP__LEAVES;
     while ((node = kp__list_first(KP__SLOTS(sub, KP__IDLE))) != NULL)
         kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__EXPIRED, todo);
     kp__do(pool, todo);
-    if (sub->count[KP__CLOSING] == 0) sub->leaving = false; /* else when somebody wants it */
+    if (sub->leaving == KP__LEAVES && sub->count[KP__CLOSING] == 0)
+        sub->leaving = KP__STAYS; /* else when somebody wants it */
     sub->interest--;
     if (!kp__subpool_unused(sub) || !kp__may_forget(&pool->core, sub, now)) return;
     kp__table_drop(&pool->core, sub);
@@ -134,7 +135,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
     kp__do(pool, todo);
     refill(pool, sub, now);
     sub->interest--;
-    forget(pool, sub, now, todo);
+    kp__forget(pool, sub, now, todo);
 }
 
 /* ---- the call -------------------------------------------------------------------------------- */

@@ -258,13 +258,20 @@ static bool above(int64_t each, int64_t keys, int64_t cap)
     return cap != KP__UNBOUND && each > 0 && each > cap / keys; /* each * keys > cap */
 }
 
-static int too_high(kp_why *why, bool floor, const char *budget, int64_t keys)
+static int too_high(kp_why *why, bool floor, const char *budget, const struct kp__bounds *bounds,
+                    int64_t keys)
 {
+    const char *field = floor ? "limits.floor" : "limits.min_live";
     char sentence[120];
 
+    if (bounds->changing) {
+        snprintf(sentence, sizeof sentence, "is below %s%s", field,
+                 keys > 1 ? " times budget.max_keys" : "");
+        return kp__refused(why, budget, sentence);
+    }
     snprintf(sentence, sizeof sentence, "%s %s",
              keys > 1 ? "times budget.max_keys is above" : "is above", budget);
-    return kp__refused(why, floor ? "limits.floor" : "limits.min_live", sentence);
+    return kp__refused(why, field, sentence);
 }
 
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why)
@@ -275,13 +282,13 @@ int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds
     for (int64_t keys = 1;; keys = bounds->keys) { /* one key first: the plainer sentence */
         for (int floor = 0; floor < 2; floor++) {
             if (above(kept[floor], keys, bounds->live))
-                return too_high(why, floor, "budget.max_live", keys);
+                return too_high(why, floor, "budget.max_live", bounds, keys);
             for (int i = 0; i < 2; i++)
                 if (rules->group[i] && above(kept[floor], keys, bounds->group[i]))
-                    return too_high(why, floor, groups[i], keys);
+                    return too_high(why, floor, groups[i], bounds, keys);
         }
         if (above(rules->floor, keys, bounds->lent))
-            return too_high(why, true, "budget.max_lent", keys);
+            return too_high(why, true, "budget.max_lent", bounds, keys);
         if (keys == bounds->keys) return 0;
     }
 }
@@ -298,17 +305,6 @@ int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
     if (rules->floor > old->floor && core->floors - old->floor + rules->floor > core->live.cap)
         return kp__refused(why, "limits.floor", sentence);
     return 0;
-}
-
-struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every)
-{
-    const struct kp__core *core = &pool->core;
-    bool same = every && !pool->limits_for && core->max_keys != KP__UNBOUND && core->max_keys > 0;
-
-    return (struct kp__bounds){ .live = core->live.cap,
-                                .lent = core->lent.cap,
-                                .group = { core->group_max_live[0], core->group_max_live[1] },
-                                .keys = same ? core->max_keys : 1 };
 }
 
 /* ---- rules ----------------------------------------------------------------------------------- */

@@ -343,7 +343,7 @@ bool stage_stuck(void)
         if (kp_stats_read(g.pool, cast_key(k), &s) != 0 || s.waiting == 0) continue;
         if (s.idle > 0) ex_fail("I10: lost wake-up: key %s waits beside an idle one", names[k]);
         bool room = (int64_t)s.live < g.stage.max_live;
-        if (g.stage.may & (MAY_RESIZE | MAY_ONLY_TAKE)) room = false; /* no saying */
+        if (g.stage.may & (MAY_RESIZE | MAY_ONLY_TAKE | MAY_CONTROL)) room = false; /* no saying */
         if (g.stage.max_lent || g.stage.rate) room = false; /* a token comes in time */
         if (room && (!g.stage.budget || (int64_t)all.live < g.stage.budget))
             ex_fail("I10: lost wake-up: key %s waits, and there is room to create", names[k]);

@@ -18,7 +18,8 @@ enum {
     MAY_RESIZE = 8,
     MAY_PASS = 16, /* time passes */
     MAY_ONLY_TAKE = 32, /* somebody waits for a returned one only */
-    MAY_MISUSE = 64
+    MAY_MISUSE = 64,
+    MAY_CONTROL = 128 /* budgets change */
 };
 
 struct stage {

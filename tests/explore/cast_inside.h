@@ -58,6 +58,8 @@ void cast_counted(int key, int by);
 void cast_begun(void); /* a create: no more of them than their line allows */
 void cast_books(void);
 void cast_said(int code, int vendor_code);
+unsigned cast_concerned(int key, struct thing *list[]); /* by the end of all that a key has */
+void cast_have_ended(struct thing *list[], unsigned n);
 void loops_open(unsigned threads); /* a mask: who has a loop */
 kp_loop *loops_of(int thread);
 bool loops_kick(void); /* only the pool's own loop is left, asleep: it may end. False: not yet */

@@ -10,7 +10,7 @@ static const char *cast_name(int key)
 }
 
 /* Which resources must never be lent to a get that begins after this call. */
-static unsigned concerned(int key, struct thing *list[])
+unsigned cast_concerned(int key, struct thing *list[])
 {
     unsigned n = 0;
 
@@ -23,7 +23,7 @@ static unsigned concerned(int key, struct thing *list[])
     return n;
 }
 
-static void have_ended(struct thing *list[], unsigned n)
+void cast_have_ended(struct thing *list[], unsigned n)
 {
     uint32_t number;
 
@@ -44,7 +44,7 @@ void cast_invalidate(void)
     ex_note("invalidate: %d", (int)n);
     ex_result((int)n);
     if (n < 0 || n > 1) ex_fail("kp_invalidate: %d", (int)n);
-    if (live) have_ended(&first, 1);
+    if (live) cast_have_ended(&first, 1);
 }
 
 void cast_mark_own(void)
@@ -56,20 +56,20 @@ void cast_mark_own(void)
     ex_note("invalidate what is held");
     int64_t n = kp_invalidate(g.pool, own);
     if (n != 1) ex_fail("kp_invalidate: %d of what is held", (int)n);
-    if (!ex_is_real()) have_ended(&own, 1);
+    if (!ex_is_real()) cast_have_ended(&own, 1);
 }
 
 void cast_invalidate_key(int key)
 {
     struct thing *list[(EX_THREADS + 1) * EACH];
-    unsigned n = concerned(key, list);
+    unsigned n = cast_concerned(key, list);
 
     ex_note("invalidate key %s", cast_name(key));
     int64_t marked = kp_invalidate_key(g.pool, cast_key(key));
     ex_note("invalidate key: %d", (int)marked);
     ex_result((int)marked);
     if (marked < 0) ex_fail("kp_invalidate_key: %s", kp_strerror((int)marked));
-    have_ended(list, n);
+    cast_have_ended(list, n);
 }
 
 void cast_pass(void)

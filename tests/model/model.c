@@ -478,11 +478,16 @@ static void settle_budget(struct model *m, enum model_budget budget)
         if (serve(m, first) == 0 && m->key[first].lacks == budget) return;
 }
 
-void m_settle(struct model *m, int key)
+void m_settle_all(struct model *m)
 {
-    if (m_waiting(m, key) > 0) serve(m, key);
     settle_budget(m, B_LENT);
     settle_budget(m, B_CREATING);
     settle_budget(m, B_TOKEN);
     settle_budget(m, B_LIVE);
+}
+
+void m_settle(struct model *m, int key)
+{
+    if (m_waiting(m, key) > 0) serve(m, key);
+    m_settle_all(m);
 }

@@ -11,7 +11,7 @@
  * up, for a reason or without one. model_start and model_dispatch are the same for an event loop.
  *
  * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
- * model_back.c (the way back), model_loop.c, model_keep.c, model_limits.c.
+ * model_back.c (the way back), model_loop.c, model_keep.c, model_limits.c, model_control.c.
  *
  * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
  * drain because their room is owed to another key, key types, limits_for,
@@ -89,6 +89,7 @@ struct model_request {
 
 struct model_key {
     bool in_use, refill, warm, leaving;
+    bool dropped; /* forgotten as soon as nobody uses it */
     uint64_t appeared, used_at, look_at;
     int interest, pins;
     int promised; /* permits whose victim is not destroyed yet */
@@ -116,8 +117,15 @@ struct model_moment {
     uint64_t ns, part;
 };
 
+/* What the line of creations has saved up, in parts of a creation. */
+struct model_bucket {
+    bool full; /* there was no line so far */
+    uint64_t parts;
+};
+
 struct model {
-    /* what was said at open */
+    /* what was said at open, and since */
+    kp_budget said;
     struct model_rules rules;
     int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
     int64_t create_rate, create_burst; /* NO_LIMIT: creations may begin at any time */
@@ -130,6 +138,7 @@ struct model {
     int (*choose)(void *ctx, int n);
     void *ctx;
 
+    int64_t peak_live, peak_lent, peak_creating; /* when the budget changed */
     struct model_moment arrival; /* evenly spaced, the next creation would be due then */
     uint64_t took, look;         /* the latest began; upkeep comes for the next one */
     uint64_t now, stamps, returns, opens, serials, appeared;
@@ -162,6 +171,9 @@ void model_job_done(struct model *m, int slot, int status); /* of one that is pe
 int64_t model_invalidate(struct model *m, uint64_t serial);
 int64_t model_invalidate_key(struct model *m, int key); /* NOBODY: every key */
 int model_limits_set(struct model *m, int key, const kp_limits *limits); /* NOBODY: every key */
+int model_budget_set(struct model *m, const kp_budget *said);
+int64_t model_evict(struct model *m, int key, int64_t keep); /* NOBODY: every key */
+int64_t model_drop(struct model *m, int key); /* the same; it does not wait */
 int model_retry_now(struct model *m, int key); /* NOBODY: every key */
 int64_t model_keep(struct model *m);
 int64_t model_close_now(struct model *m);

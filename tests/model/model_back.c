@@ -132,7 +132,8 @@ static bool too_many_idle(const struct model *m, int key, int64_t more)
 {
     const struct model_rules *rules = &m->key[key].rules;
 
-    return m_count(m, key, M_IDLE) + more > rules->max_idle ||
+    return m->key[key].dropped || m_surplus(m) > 0 ||
+           m_count(m, key, M_IDLE) + more > rules->max_idle ||
            m_count(m, NOBODY, M_IDLE) + more > m->budget_idle ||
            m_staying(m, key) > rules->max_live + rules->reserve;
 }
@@ -148,8 +149,8 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
         *why = R_EXPIRED;
         return false;
     }
-    if (m_staying(m, s->key) > rules->max_live + (m_waiting(m, s->key) ? rules->reserve : 0))
-        return false;
+    int64_t most = rules->max_live + (m_waiting(m, s->key) ? rules->reserve : 0);
+    if (m_surplus(m) > 0 || m_staying(m, s->key) > most) return false;
     return m_waiting(m, s->key) > 0 || rules->drop_oldest || !too_many_idle(m, s->key, 1);
 }
 
@@ -402,10 +403,9 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
     m->slot[slot] = (struct model_slot){ .state = M_FREE };
     TALLY(m, key, create_failures, 1);
     remember(m, k, code, !r && sponsor == NOBODY);
-    if (k->back_off)
-        m_file_key(m, key, k->back_off);
-    else if (k->refill)
-        m_file_key(m, key, m->now);
+    if (k->back_off) m_file_key(m, key, k->back_off);
+    else if (k->refill) m_file_key(m, key, m->now);
+    if (k->dropped) m_file_forget(m, key);
     m_settle(m, key);
 }
 

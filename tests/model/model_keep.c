@@ -74,7 +74,7 @@ void m_file_forget(struct model *m, int key)
     const struct model_key *k = &m->key[key];
 
     if (k->interest || k->pins) return;
-    m_file_key(m, key, m_later(k->used_at, m->forget_after));
+    m_file_key(m, key, k->dropped ? k->used_at : m_later(k->used_at, m->forget_after));
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -87,7 +87,7 @@ static bool may_forget(struct model *m, int key, uint64_t now)
 
     if (k->interest || k->pins || k->promised || m_waiting(m, key)) return false;
     if (m_count(m, key, M_IDLE) != live || live > k->rules.min_live) return false;
-    if (now >= m_later(k->used_at, m->forget_after)) return true;
+    if (now >= (k->dropped ? k->used_at : m_later(k->used_at, m->forget_after))) return true;
     m_file_forget(m, key);
     return false;
 }
@@ -130,7 +130,11 @@ int m_find(struct model *m, int key, int *code)
         return key;
     }
     k->interest++;
-    k->leaving = false;
+    if (k->leaving && k->rules.eager) { /* it is wanted again, with its minimum */
+        k->refill = true;
+        m_file_key(m, key, m->now);
+    }
+    k->leaving = k->dropped = false;
     return key;
 }
 
@@ -212,7 +216,7 @@ static void refill(struct model *m, int key, uint64_t now)
     }
 }
 
-static void forget(struct model *m, int key, uint64_t now)
+void m_forget(struct model *m, int key, uint64_t now)
 {
     struct model_key *k = &m->key[key];
 
@@ -221,7 +225,7 @@ static void forget(struct model *m, int key, uint64_t now)
     k->leaving = true;
     while (m_count(m, key, M_IDLE) > 0) m_close(m, m_newest_idle(m, key), R_EXPIRED);
     m_do(m);
-    k->leaving = false;
+    if (m_count(m, key, M_CLOSING) == 0) k->leaving = k->dropped;
     k->interest--;
     if (m_live(m, key) > 0 || !may_forget(m, key, now)) return;
     k->in_use = false;
@@ -240,7 +244,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
     m_do(m);
     refill(m, key, now);
     m->key[key].interest--;
-    forget(m, key, now);
+    m_forget(m, key, now);
 }
 
 static void look_at_slot(struct model *m, int slot, uint64_t now)
@@ -323,7 +327,7 @@ int64_t model_invalidate(struct model *m, uint64_t serial)
     return found;
 }
 
-static int64_t invalidate_one(struct model *m, int key)
+int64_t m_invalidate_one(struct model *m, int key)
 {
     int64_t found = 0;
 
@@ -342,9 +346,9 @@ int64_t model_invalidate_key(struct model *m, int key)
     int64_t found = 0;
 
     if (m->closed) return 0;
-    if (key != NOBODY) return m->key[key].in_use ? invalidate_one(m, key) : 0;
+    if (key != NOBODY) return m->key[key].in_use ? m_invalidate_one(m, key) : 0;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
-        found += invalidate_one(m, k);
+        found += m_invalidate_one(m, k);
     return found;
 }
 

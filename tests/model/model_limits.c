@@ -89,14 +89,15 @@ static bool fits(int64_t each, int64_t keys, int64_t cap)
 }
 
 /* Can a key keep so many, or with `every`, all keys that there may be? */
-static bool fit(const struct model *m, const struct model_rules *rules, bool every)
+bool m_fits(const struct model *m, const struct model_rules *rules, bool every)
 {
+    int64_t lent = m->budget_lent ? m->budget_lent : NO_LIMIT; /* none: a pause, not a limit */
     bool bounded = every && m->budget_keys != NO_LIMIT && m->budget_keys > 0;
 
     for (int64_t keys = 1;; keys = m->budget_keys) {
         if (!fits(rules->min_live, keys, m->budget_live)) return false;
         if (!fits(rules->floor, keys, m->budget_live)) return false;
-        if (!fits(rules->floor, keys, m->budget_lent)) return false;
+        if (!fits(rules->floor, keys, lent)) return false;
         if (!bounded || keys == m->budget_keys) return true;
     }
 }
@@ -144,7 +145,7 @@ static int set_one(struct model *m, int key, const kp_limits *limits, bool every
 
     model_rules(limits, &rules);
     k->interest++;
-    bool refused = m_contradicts(&rules) || !fit(m, &rules, false) ||
+    bool refused = m_contradicts(&rules) || !m_fits(m, &rules, false) ||
                    (!every && too_much(m, &rules, &k->rules));
     if (!refused && !only_ask) apply(m, key, &rules);
     m_lose_interest(m, key, k->used_at);
@@ -163,7 +164,7 @@ static int set_all(struct model *m, const kp_limits *limits)
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
         if (code == 0) code = set_one(m, k, limits, true, true);
     model_rules(limits, &rules);
-    if (code != 0 || m_contradicts(&rules) || !fit(m, &rules, true)) return KP_ECONFIG;
+    if (code != 0 || m_contradicts(&rules) || !m_fits(m, &rules, true)) return KP_ECONFIG;
     m->rules = rules; /* else nothing has changed */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
         if (set_one(m, k, limits, true, false) != 0) code = KP_ECONFIG;
@@ -208,14 +209,6 @@ int model_retry_now(struct model *m, int key)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int64_t budget(int64_t said)
-{
-    int64_t count = NO_LIMIT;
-
-    count_said(said, &count);
-    return count;
-}
-
 static uint64_t span(int64_t said_ms, uint64_t otherwise)
 {
     time_said(said_ms, &otherwise);
@@ -256,21 +249,11 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .reserve_after_ms = KP_SECONDS(5), .shed_target_ms = KP_OFF, .shed_interval_ms = 100,
         .cache_failure_ms = KP_NONE, .breaker_counts = KP_BREAK_CREATE,
     };
-    const kp_budget *b = &options->budget;
 
     memset(m, 0, sizeof *m);
     model_rules(&defaults, &m->rules);
     model_rules(&options->limits, &m->rules);
-    m->budget_live = budget(b->max_live);
-    m->budget_lent = budget(b->max_lent);
-    m->budget_idle = budget(b->max_idle);
-    m->budget_creating = budget(b->max_creating);
-    m->budget_waiting = budget(b->max_waiting);
-    m->budget_keys = budget(b->max_keys);
-    m->create_rate = budget(b->create_rate);
-    m->create_burst = b->create_burst ? b->create_burst : m->create_rate;
-    m->evicts = b->evict_other_keys != KP_OFF;
-    m->by_arrival = b->across == KP_ACROSS_ARRIVAL;
+    m_read_budget(m, &options->budget);
     m->has_validate = options->driver.validate != NULL;
     m->has_reset = options->driver.reset != NULL;
     m->forget_after = span(options->forget_key_after_ms, 300 * UINT64_C(1000000000));
@@ -278,5 +261,5 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
     m->deadline = span(options->deadline_ms, 30 * UINT64_C(1000000000));
     m->now = now;
     for (int i = 0; i < MODEL_SLOTS; i++) m->slot[i].look_at = FOREVER;
-    return m_contradicts(&m->rules) || !fit(m, &m->rules, true) ? KP_ECONFIG : 0;
+    return m_contradicts(&m->rules) || !m_fits(m, &m->rules, true) ? KP_ECONFIG : 0;
 }
