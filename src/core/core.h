@@ -372,8 +372,8 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
 void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
 void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* One that ages came back, and its replacement is there. While the key has no more than it may have,
- * who waits is served first. */
+/* One that ages came back, and its replacement is there. While the key has no more than it may
+ * have, who waits is served first. */
 bool kp__has_spare(const struct kp__subpool *sub);
 
 /* An ageing one closes. */

@@ -33,7 +33,7 @@ void kp__file_age(struct kp__core *core, struct kp__slot *slot)
 }
 
 /* Whoever has one needs it. An idle one is needed if somebody ever did, and it would not go unused
- * before; or if the key is to keep as many as will be left. */
+ * before; or if fewer will be left than are lent now, or are to be kept ready. */
 static bool is_needed(const struct kp__slot *slot)
 {
     const struct kp__subpool *sub = slot->sub;

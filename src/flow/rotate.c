@@ -11,7 +11,7 @@ static int64_t rotate(struct kp__pool *pool, struct kp__subpool *sub, uint64_t b
     int64_t many = 0;
 
     if (sub->rules) many = kp__retire_all(&pool->core, sub, by, now, todo); /* else it is empty */
-    kp__forgive(&pool->core, sub, now, todo);
+    kp__forgive(&pool->core, sub, kp__time(pool), todo);
     kp__do(pool, todo);
     return many;
 }
