@@ -151,15 +151,12 @@ static void replaced(struct model *m, int slot)
     if (m->key[key].spare == ageing(m, key)) return;
     m->key[key].spare++;
     for (int state = M_IDLE; state <= (shared ? M_LENT : M_IDLE) && goes == NOBODY; state++)
-        for (int n = MODEL_SLOTS - 1; n >= 0; n--) { /* of equals, who is first in the list */
+        for (int n = MODEL_SLOTS - 1; n >= 0; n--) { /* of equals, who was lent first */
             int i = nth(m, key, n);
             if (i == NOBODY || (int)m->slot[i].state != state || !m->slot[i].ageing ||
                 m->slot[i].doomed)
                 continue;
-            bool later = state == M_LENT; /* that list is the other way round */
-            if (goes == NOBODY || m->slot[i].age_end < m->slot[goes].age_end ||
-                (later && m->slot[i].age_end == m->slot[goes].age_end))
-                goes = i;
+            if (goes == NOBODY || m->slot[i].age_end < m->slot[goes].age_end) goes = i;
         }
     if (goes != NOBODY) (void)m_doom(m, goes, R_RENEWED);
 }
