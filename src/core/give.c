@@ -253,10 +253,10 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp_
 }
 
 /* More idle ones than may be kept? */
-static bool over_idle(struct kp__core *core, const struct kp__subpool *sub, uint32_t more)
+static inline bool over_idle(struct kp__core *core, const struct kp__subpool *sub, uint32_t more)
 {
     return (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
-           kp__sub_lasting(sub) > sub->rules->max_live + sub->rules->reserve ||
+           kp__sub_exceeds(sub, sub->rules->max_live + sub->rules->reserve) ||
            !kp__may_idle(core, more);
 }
 
@@ -274,8 +274,8 @@ static int must_close(struct kp__core *core, const struct kp__slot *slot, bool k
         (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
         return KP__EXPIRED;
     if (slot->ageing && kp__has_spare(slot->sub)) return KP__RENEWED;
-    if (kp__sub_lasting(slot->sub) > r->max_live && !slot->sub->waiting) return KP__SURPLUS;
-    if (kp__sub_lasting(slot->sub) > r->max_live + r->reserve) return KP__SURPLUS;
+    if (kp__sub_exceeds(slot->sub, r->max_live) && !slot->sub->waiting) return KP__SURPLUS;
+    if (kp__sub_exceeds(slot->sub, r->max_live + r->reserve)) return KP__SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return -1;
     return over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
 }

@@ -19,16 +19,18 @@ static uint64_t renew_at(const struct kp__slot *slot)
 {
     const struct kp__subpool *sub = slot->sub;
     const struct kp__rules *r = sub->rules;
-    bool kept = (r->respects_min & KP_KIND_AGE) && kp__sub_staying(sub) <= r->min_live;
 
     if (r->renew_ahead == 0 || slot->age_end == KP__NEVER) return KP__NEVER;
+    bool kept = (r->respects_min & KP_KIND_AGE) && kp__sub_staying(sub) <= r->min_live;
     if (!slot->old && (r->age_check == 0 || kept)) return KP__NEVER;
     return slot->age_end > r->renew_ahead ? slot->age_end - r->renew_ahead : 1;
 }
 
 void kp__file_age(struct kp__core *core, struct kp__slot *slot)
 {
-    if (!slot->ageing) kp__file_slot_at(core, slot, renew_at(slot));
+    uint64_t at = slot->ageing ? KP__NEVER : renew_at(slot);
+
+    if (at != KP__NEVER) kp__file_slot_at(core, slot, at);
     if (slot->old) kp__file_slot_at(core, slot, slot->age_end);
 }
 
@@ -96,7 +98,7 @@ bool kp__renewal_wanted(const struct kp__subpool *sub)
 {
     const struct kp__renewal *n = &sub->rare->renewal;
 
-    return n->making + n->spare < n->ageing && sub->rules->renew_ahead > 0;
+    return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
 }
 
 /* The first of them whose time comes, of those in this state and not doomed; or NULL. */

@@ -199,10 +199,10 @@ static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
     return extra < sub->rules->surplus ? extra : sub->rules->surplus;
 }
 
-/* Is one of those that stay too many? Not for a replacement that may be beside. */
-static inline int64_t kp__sub_lasting(const struct kp__subpool *sub)
+/* Do more than so many stay, but for replacements that may be beside? */
+static inline bool kp__sub_exceeds(const struct kp__subpool *sub, int64_t most)
 {
-    return kp__sub_staying(sub) - kp__sub_extra(sub);
+    return kp__sub_staying(sub) > most && kp__sub_staying(sub) - kp__sub_extra(sub) > most;
 }
 
 /* So many live ones are not evicted: its minimum, and its floor. */

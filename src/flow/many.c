@@ -324,7 +324,7 @@ int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
 
 static bool too_many(const struct kp__subpool *sub)
 {
-    return sub->count[KP__IDLE] > 0 && (kp__sub_lasting(sub) > sub->rules->max_live ||
+    return sub->count[KP__IDLE] > 0 && (kp__sub_exceeds(sub, sub->rules->max_live) ||
                                         (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
