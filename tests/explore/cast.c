@@ -268,10 +268,8 @@ void stage_set(const struct stage *stage)
     loops_open(stage->loops);
     if (stage->keeper) o.loop = loops_of(stage->keeper - 1);
     if (stage->hurries) o.driver.cancel = drive_cancel;
-    if (stage->surplus) { /* what is rotated over 1 s ends soon at once */
-        o.limits.renew_ahead_ms = KP_SECONDS(2);
-        o.limits.surplus = stage->surplus;
-    }
+    if (stage->surplus) o.limits.renew_ahead_ms = KP_SECONDS(2); /* what is rotated ends soon */
+    o.limits.surplus = stage->surplus;
     if (stage->nests) o.on_deadlock = KP_DEADLOCK_REFUSE;
     g.opened_ms = ex_now_ms();
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");
