@@ -111,6 +111,7 @@ KP_API void kp_lease_report(kp_lease *lease, int status);
 typedef struct kp_lease_about {         /* fixed size for ever */
     bool        reused, doomed;         /* taken from the pool, not made for you; will be
                                            destroyed when it comes back */
+    bool        old;                    /* begun before the latest kp_rotate of its key */
     kp_key      key;                    /* the pool's copy: valid while the lease is */
     const char *tag;
     uint64_t    serial, times_lent;
@@ -232,6 +233,18 @@ KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);
  * deadline, and in destroy. Calls: destroy, on_event. Owns: nothing. Errors: KP_ECLOSED,
  * KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */
 KP_API int64_t kp_drop(kp_pool *pool, kp_key key, int64_t within_ms) KP_NODISCARD;
+/* Retire all that a key, or KP_EVERY_KEY, has now, or has in the making, spread evenly over the
+ * next over_ms (0: 30 s; KP_NONE: now; KP_OFF: each at the end of its age), first what is idle, of
+ * that first what was used least recently; what is lent then, when it comes back. With
+ * limits.renew_ahead_ms each that is needed is replaced first, where there is room. What is created
+ * from now on has the next kp_job.epoch: change the credentials before. What failed before is
+ * forgiven, as by kp_retry_now. Called again, each goes at the earlier of its moments. Returns how
+ * many are to go, but for those in the making. When over_ms is over, kp_drain says when the last of
+ * them has come back.
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing.
+ * Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE; 0 if there is no such key. Order: as said.
+ * Since: 0.1 */
+KP_API int64_t kp_rotate(kp_pool *pool, kp_key key, int64_t over_ms);
 
 #ifdef __cplusplus
 }

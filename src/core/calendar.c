@@ -108,6 +108,11 @@ void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
     }
 }
 
+void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at)
+{
+    file(&core->slots_due, &slot->due, at);
+}
+
 /* ---- the keeper's look at what came due ------------------------------------------------------ */
 
 static struct kp__seat *leaked_seat(const struct kp__core *core, struct kp__slot *slot,
@@ -127,6 +132,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
 {
     struct kp__seat *leak = NULL;
 
+    if (kp__age(core, slot, now, todo)) return NULL;
     if (slot->state == KP__IDLE) {
         if (now >= kp__expires_at(slot, KP_CHECK_KEEPER)) {
             kp__close_idle(core, slot, KP__EXPIRED, todo);

@@ -249,7 +249,7 @@ static enum verdict circuit(struct look *l)
 static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 {
     const struct kp__rules *r = l->sub->rules;
-    int64_t live = kp__sub_live(l->sub) + l->sub->promised;
+    int64_t live = kp__sub_live(l->sub) + l->sub->promised - kp__sub_extra(l->sub);
     uint64_t late = kp__later(l->request->arrived, r->reserve_after);
 
     *victim = NULL;

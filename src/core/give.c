@@ -126,7 +126,9 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
     recovered(core, sub);
     kp__slot_known(core, slot);
     slot->since = now;
-    if (sub->refill) kp__file_sub(core, sub, now);
+    if (slot->errand->renews) kp__replaced(core, slot, todo);
+    kp__file_age(core, slot);
+    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
     if (core->phase == KP__CLOSED) {
         created_too_late(core, slot, request, todo);
         return;
@@ -214,6 +216,7 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     } else if (sponsor) {
         kp__lent_drop(core, sponsor);
     }
+    if (slot->errand->renews) kp__renewal_failed(core, sub, now);
     kp__slot_move(core, slot, KP__FREE);
     kp__slot_put(core, slot);
     remember(core, sub, what, background, now, keep);
@@ -263,9 +266,10 @@ static int must_close(struct kp__core *core, const struct kp__slot *slot, bool k
     if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end &&
         (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
         return KP__EXPIRED;
+    if (slot->ageing && kp__has_spare(slot->sub)) return KP__RENEWED;
     if (core->shrunk && kp__exceeds(core, slot->sub)) return KP__SURPLUS;
-    if (kp__sub_staying(slot->sub) > r->max_live && !slot->sub->waiting) return KP__SURPLUS;
-    if (kp__sub_staying(slot->sub) > r->max_live + r->reserve) return KP__SURPLUS;
+    if (kp__sub_exceeds(slot->sub, r->max_live) && !slot->sub->waiting) return KP__SURPLUS;
+    if (kp__sub_exceeds(slot->sub, r->max_live + r->reserve)) return KP__SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return -1;
     return kp__over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
 }
@@ -360,6 +364,7 @@ static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp
     case KP__BY_BORROWER: COUNT_SELDOM(core, sub, invalidated); break;
     case KP__EXPIRED: COUNT_SELDOM(core, sub, expired); break;
     case KP__EVICTED: COUNT_SELDOM(core, sub, evicted); break;
+    case KP__RENEWED: COUNT_SELDOM(core, sub, renewed); break;
     case KP__SURPLUS:
     case KP__AT_CLOSE: break;
     }
@@ -383,7 +388,7 @@ static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_
         kp__slot_put(core, slot);
     }
     if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
-    if (sub->refill) kp__file_sub(core, sub, now);
+    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
     if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 

@@ -84,6 +84,7 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
      * anybody reads it */
     KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due));
     slot->lends = 0;
+    slot->old = slot->ageing = false;
     slot->errand = &kp__no_errand;
     kp__list_init(&slot->link);
     return slot;
@@ -93,7 +94,7 @@ void kp__slot_put(struct kp__core *core, struct kp__slot *slot)
 {
     if (kp__has_errand(slot)) {
         struct kp__errand *errand = kp__errand_of(slot);
-        errand->doomed = errand->draining = errand->owes_lent = false;
+        errand->doomed = errand->draining = errand->owes_lent = errand->renews = false;
         errand->sponsor = NULL;
         errand->victim = (struct kp__victim){ .next = NULL };
         end_errand(core, slot);
@@ -140,6 +141,7 @@ static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__s
     } else if (to == KP__CLOSING) { /* destroy may free it, and another be made at its address */
         kp__map_remove(&core->idents, &slot->ident);
         kp__unfile_slot(core, slot);
+        if (slot->ageing) kp__aged(core, slot);
     }
 }
 

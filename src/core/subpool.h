@@ -18,7 +18,7 @@ struct kp__tally {
 /* The same of what happens to few keys. */
 struct kp__seldom {
     uint64_t waits, wait_ns, timeouts, refusals, create_failures, destroy_failures;
-    uint64_t invalid, invalidated, expired, evicted, leaks;
+    uint64_t invalid, invalidated, expired, evicted, leaks, renewed;
 };
 
 /* How creations of this key have gone lately. */
@@ -40,6 +40,16 @@ struct kp__shed {
     bool slow;
 };
 
+/* Make before break (core/renew.c). Each slot whose end is near and that is needed is *ageing*
+ * until it closes, and has a replacement: in the making, or a *spare*, which is there already. */
+struct kp__renewal {
+    uint32_t ageing;    /* slots */
+    uint32_t making;    /* creations under way to replace one */
+    uint32_t spare;     /* replacements made whose old one has not closed yet; <= ageing */
+    uint64_t epoch;     /* the pool's, since kp_rotate named this key last; 0: it never did */
+    uint64_t retire_by; /* what is of an epoch before, and is still being made, goes by then */
+};
+
 /* What most keys never need: that somebody waits, that something fails, that a resource is shared.
  */
 struct kp__rare {
@@ -50,6 +60,7 @@ struct kp__rare {
     struct kp__slot *draining;  /* at most one of its slots; or NULL */
     struct kp__health health;
     struct kp__shed shed;
+    struct kp__renewal renewal;
     struct kp__seldom seldom;
 };
 
@@ -183,6 +194,20 @@ static inline int64_t kp__sub_live(const struct kp__subpool *sub)
 static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
 {
     return kp__sub_live(sub) - sub->count[KP__CLOSING];
+}
+
+/* Replacements beside what they replace: so many do not count against max_live. */
+static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
+{
+    int64_t extra = (int64_t)sub->rare->renewal.making + sub->rare->renewal.spare;
+
+    return extra < sub->rules->surplus ? extra : sub->rules->surplus;
+}
+
+/* Do more than so many stay, but for replacements that may be beside? */
+static inline bool kp__sub_exceeds(const struct kp__subpool *sub, int64_t most)
+{
+    return kp__sub_staying(sub) > most && kp__sub_staying(sub) - kp__sub_extra(sub) > most;
 }
 
 /* So many live ones are not evicted: its minimum, and its floor. */

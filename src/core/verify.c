@@ -101,6 +101,21 @@ static bool any_taker(const struct kp__subpool *sub, bool *comes)
     return any;
 }
 
+/* What is near its end, and what stands beside it. */
+static void verify_renewal(const struct kp__subpool *sub)
+{
+    const struct kp__renewal *n = &sub->rare->renewal;
+    uint32_t ageing = 0;
+
+    for (int s = KP__IDLE; s <= KP__LENT; s++) {
+        const struct kp__list *list = KP__SLOTS(sub, s);
+        for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l))
+            ageing += KP__OF(l, const struct kp__slot, link)->ageing;
+    }
+    require(ageing == n->ageing && n->spare <= ageing, "I2 those that age, and their replacements");
+    require(n->making <= sub->count[KP__CREATING], "I2 replacements are being made");
+}
+
 static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
 {
     uint32_t queued = 0;
@@ -109,6 +124,7 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     require(queued == sub->waiting, "I10 a request is queued exactly while it waits");
     for (int s = KP__IDLE; s <= KP__LENT; s++)
         require(length(KP__SLOTS(sub, s)) == sub->count[s], "I1 a slot's state names its list");
+    verify_renewal(sub);
     require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
     struct kp__budget *lacks = sub->contest->lacks;
     require(kp__heap_holds(&sub->contest->starved) == (lacks != NULL), "I5 starved in one heap");

@@ -349,6 +349,8 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
  * background) the outcome is in request->grant: SLOT, WAIT (pending: it is in the queue) or NO. */
 void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                 uint64_t now);
+/* The same for a replacement (core/renew.c), with the permit that kp__renew_permit gave. */
+void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 
 /* A resource made elsewhere becomes one of ours, in a spare slot of this key (NULL: out of memory),
  * which may go back unused. With the lock; getting the slot, and adopting, give it back

@@ -60,6 +60,8 @@ static const struct field fields[] = {
     WIDE(weight, COUNT, 1, 0, false),
     WIDE(floor, COUNT, 0, 0, false),
     WIDE(max_uses, COUNT, 1, 0, true),
+    WIDE(renew_ahead_ms, TIME, 1, 0, true),
+    WIDE(surplus, COUNT, 0, 0, false),
     WIDE(group[0], ID, 0, 0, false),
     WIDE(group[1], ID, 0, 0, false),
     NARROW(prefill, ENUM, 2),
@@ -107,6 +109,8 @@ const kp_limits kp__limits_default = {
     .reserve_after_ms = KP_SECONDS(5),
     .weight = 1,
     .max_uses = KP_UNLIMITED,
+    .renew_ahead_ms = KP_OFF,
+    .surplus = FOLLOWS,
     .prefill = KP_PREFILL_FIRST_GET,
     .refill = KP_REFILL_LAZY,
     .wait_order = KP_FIFO,
@@ -162,6 +166,7 @@ kp_limits kp__limits_given(const kp_limits *base)
     if (out.max_waiting == FOLLOWS)
         out.max_waiting = out.max_live == KP_UNLIMITED ? KP_UNLIMITED : 4 * out.max_live + 64;
     if (out.excess_over == FOLLOWS) out.excess_over = out.min_live;
+    if (out.surplus == FOLLOWS) out.surplus = out.renew_ahead_ms != KP_OFF;
     return out;
 }
 
@@ -173,6 +178,7 @@ kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const 
         if (get(left, &fields[i]) == KP_NONE) put(&out, &fields[i], 0);
     if (out.max_waiting == given->max_waiting) out.max_waiting = base->max_waiting;
     if (out.excess_over == given->excess_over) out.excess_over = base->excess_over;
+    if (out.surplus == given->surplus) out.surplus = base->surplus;
     return out;
 }
 
@@ -240,6 +246,10 @@ static int contradiction(const kp_limits *l, kp_why *why)
         return kp__refused(why, "limits.fail_fast", "contradicts KP_FAIL_RETRY");
     if (l->fail_fast == 1 && l->retry_first_ms == 0)
         return kp__refused(why, "limits.fail_fast", "limits.retry_first_ms has no pause to tell");
+    if (l->renew_ahead_ms != KP_OFF && l->max_age_ms != KP_OFF &&
+        l->renew_ahead_ms * 100 >= l->max_age_ms * (100 - l->age_spread_pct))
+        return kp__refused(why, "limits.renew_ahead_ms",
+                           "is not below limits.max_age_ms less its spread");
     if (l->wait_order == KP_LIFO && l->shed_target_ms != KP_OFF)
         return kp__refused(why, "limits.wait_order", "KP_LIFO contradicts limits.shed_target_ms");
     if ((l->respects_min & KP_KIND_NONE) && l->respects_min != KP_KIND_NONE)
@@ -338,6 +348,7 @@ static void fill_counts(struct kp__rules *r, const kp_limits *l)
     r->weight = l->weight;
     r->floor = l->floor;
     r->max_uses = kp__count(l->max_uses);
+    r->surplus = l->surplus;
     r->age_spread_pct = l->age_spread_pct;
     memcpy(r->group, l->group, sizeof r->group);
 }
@@ -357,6 +368,7 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
     r->shed_target = kp__span(l->shed_target_ms);
     r->shed_interval = kp__span(l->shed_interval_ms);
     r->reserve_after = kp__span(l->reserve_after_ms);
+    r->renew_ahead = l->renew_ahead_ms == KP_OFF ? 0 : kp__span(l->renew_ahead_ms);
 }
 
 static void fill_choices(struct kp__rules *r, const kp_limits *l)

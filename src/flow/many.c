@@ -272,7 +272,7 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
 static bool too_many(const struct kp__subpool *sub)
 {
-    return sub->count[KP__IDLE] > 0 && (kp__sub_staying(sub) > sub->rules->max_live ||
+    return sub->count[KP__IDLE] > 0 && (kp__sub_exceeds(sub, sub->rules->max_live) ||
                                         (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
@@ -294,6 +294,7 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
         if (slot->since == 0) slot->since = now; /* nothing needed the clock when it came back */
         kp__file_slot(&pool->core, slot);
     }
+    kp__age_all(&pool->core, sub, now, todo);
     if (sub->rules->eager) sub->refill = true;
     kp__file_sub(&pool->core, sub, now);
     kp__do(pool, todo);

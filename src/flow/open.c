@@ -102,6 +102,7 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
         o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
 
     core->world = world;
+    core->epoch = 1;
     core->can_create = o->driver.create != NULL;
     core->validates = o->driver.validate != NULL;
     core->leak_after = o->leak_after_ms ? kp__span(o->leak_after_ms) : kp__span(KP_SECONDS(60));

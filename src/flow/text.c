@@ -119,6 +119,8 @@ static const struct option options_table[] = {
     LIMIT(weight, COUNT, 0),
     LIMIT(floor, COUNT, NONE),
     LIMIT(max_uses, COUNT, UNLIMITED),
+    LIMIT(renew_ahead_ms, TIME, OFF),
+    LIMIT(surplus, COUNT, NONE),
     LIMIT(group[0], GROUP, NONE),
     LIMIT(group[1], GROUP, NONE),
     LIMITS(prefill, ENUM, prefills),

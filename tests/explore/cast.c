@@ -41,7 +41,7 @@ void cast_counted(int key, int by)
     if (by > 0) ex_up(&g.all);
     else ex_down(&g.all);
     int live = ex_add(&g.live[key], by), all = ex_add(&g.all, by);
-    if (live > g.stage.max_live + g.stage.reserve)
+    if (live > g.stage.max_live + g.stage.reserve + g.stage.surplus)
         ex_fail("I2: %d of key %s live, and max_live is %d", live, names[key],
                 (int)g.stage.max_live);
     if (g.stage.budget && all > g.stage.budget)
@@ -268,6 +268,8 @@ void stage_set(const struct stage *stage)
     loops_open(stage->loops);
     if (stage->keeper) o.loop = loops_of(stage->keeper - 1);
     if (stage->hurries) o.driver.cancel = drive_cancel;
+    if (stage->surplus) o.limits.renew_ahead_ms = KP_SECONDS(2); /* what is rotated ends soon */
+    o.limits.surplus = stage->surplus;
     if (stage->nests) o.on_deadlock = KP_DEADLOCK_REFUSE;
     g.opened_ms = ex_now_ms();
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");

@@ -141,6 +141,14 @@ void cast_retry(void)
     if (!cast_explained(code, KP_OFF, 0)) ex_fail("kp_retry_now: %s", kp_strerror(code));
 }
 
+void cast_rotate(void)
+{
+    ex_note("rotate");
+    int64_t many = kp_rotate(g.pool, cast_key(0), 1000);
+    ex_note("rotate: %d", (int)many);
+    if (many < 0 && !cast_explained((int)many, KP_OFF, 0)) ex_fail("kp_rotate: %d", (int)many);
+}
+
 void cast_close(kp_close_mode mode)
 {
     ex_note("close %d", (int)mode);

@@ -76,6 +76,7 @@ static const struct verb verbs[] = {
     { 'n', "resize_1", resize_1, MAY_RESIZE },
     { 'u', "resize_2", resize_2, MAY_RESIZE },
     { 'j', "retry_now", cast_retry, 0 },
+    { 'O', "rotate", cast_rotate, MAY_PASS },
     { '0', "close_now", close_now, MAY_CLOSE },
     { '1', "close_wait", close_wait, MAY_CLOSE },
     { '2', "close_drain", close_drain, MAY_CLOSE },
@@ -443,6 +444,7 @@ static void build(void)
     add_chosen(LOOPS, loops, COUNT(loops));
     add_hard_cases();
     add_control();
+    add_rotated();
     add_chosen(MIXES, mixes, COUNT(mixes));
     add_litmus();
     add_chosen(CANARY, bad, COUNT(bad));

@@ -34,6 +34,7 @@ struct scenario *scenario_add(enum group group, const char *title, const char *w
                               const struct stage *stage, const char *bodies);
 void add_hard_cases(void); /* hard.c */
 void add_control(void);    /* control.c */
+void add_rotated(void);    /* rotated.c */
 
 /* What one letter of a body does. */
 struct verb {

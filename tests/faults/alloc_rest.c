@@ -297,6 +297,28 @@ static void fails_behind(void)
     s.fail_creates = 1;
 }
 
+static void renews(kp_options *o)
+{
+    o->limits.renew_ahead_ms = 3000;
+    o->limits.surplus = 2;
+}
+
+/* As many as there is room for: one more needs memory. */
+static void sixty_four(void)
+{
+    char key[] = "k0";
+
+    for (; key[1] < '0' + 64; key[1]++) stock(key, 1);
+}
+
+static void replace_all(void)
+{
+    MUST(kp_rotate(s.pool, KP_EVERY_KEY, 2000) == 64);
+    pass(1);
+    MUST(numbers().live >= 64); /* whom no memory was found for stays until its time */
+    pass(5000);
+}
+
 /* ---- scopes and uses ------------------------------------------------------------------------- */
 
 static void count(void *arg)
@@ -429,6 +451,7 @@ static const scene scenes[] = {
     { "refill", eager, two_idle, lose_both, false },
     { "refill fails", eager, fails_behind, lose_both, false },
     { "refill by kp_keep", by_hand, two_idle, keep_it, false },
+    { "rotate", renews, sixty_four, replace_all, false },
     { "leak report", warned, one_lent, leak_it, false },
     { "scope_get", NULL, NULL, scope_get, false },
     { "scope_get, many", NULL, NULL, scope_many, false },

@@ -89,6 +89,8 @@ static void change_limits(void)
     (void)!kp_limits_set(l.pool, KP_EVERY_KEY, &more, NULL);
     (void)kp_retry_now(l.pool, K("a"));
     (void)kp_retry_now(l.pool, KP_EVERY_KEY);
+    (void)kp_rotate(l.pool, K("a"), KP_NONE);
+    (void)kp_rotate(l.pool, KP_EVERY_KEY, 100);
 }
 
 /* More of everything, and a limit that binds nobody here. */

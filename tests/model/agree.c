@@ -81,6 +81,8 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(31) l->shed_interval_ms = PICK(s, 1, 50);
     MAYBE(32) MAYBE(33) l->fail_fast = (int32_t)PICK(s, 1, 1, 1, KP_OFF);
     MAYBE(34) l->max_uses = PICK(s, 1, 2, 5, KP_UNLIMITED);
+    MAYBE(35) l->renew_ahead_ms = PICK(s, 10, 100, KP_OFF);
+    MAYBE(36) l->surplus = PICK(s, KP_NONE, 1, 2);
 #undef MAYBE
     if (l->fail_fast == 1 && draw_below(s, 8)) {
         l->retry_first_ms = PICK(s, 1, 20);
@@ -182,6 +184,7 @@ void op_draw(const struct setup *setup, uint64_t *s, struct op *op)
         op->flags = (uint32_t)PICK(s, 0, 0, 0, 0, 0, 0, KP_DONT_WAIT, KP_DONT_CREATE, KP_FRESH);
         if (op->flags & KP_DONT_WAIT) op->ms = KP_NONE;
     }
+    if (op->kind == OP_ROTATE) op->ms = PICK(s, 0, KP_NONE, 5, 50, 50, 400, 1100, KP_OFF);
     if (op->kind == OP_PASS) op->ms = PICK(s, 0, 1, 3, 20, 60, 400, 1100, 70000);
     if (op->kind == OP_LIMITS || op->kind == OP_LIMITS_ALL)
         limits_draw(s, &op->limits, 1 + (int64_t)draw_below(s, 4));
@@ -221,7 +224,7 @@ static void print_limits(const kp_limits *l)
     P(refill), P(wait_order), P(idle_order), P(on_create_failure), P(on_return), P(over_idle);
     P(validate_on), P(respects_min), P(utilization_pct), P(cache_failure_ms), P(breaker_failures);
     P(breaker_open_ms), P(breaker_counts), P(reserve), P(reserve_after_ms), P(shed_target_ms);
-    P(shed_interval_ms), P(fail_fast), P(max_uses);
+    P(shed_interval_ms), P(fail_fast), P(max_uses), P(renew_ahead_ms), P(surplus);
 #undef P
     printf("\n");
 }
@@ -257,7 +260,7 @@ void op_print(int number, const struct op *op, const char *did)
                                      [OP_PIN] = true,   [OP_UNPIN] = true,
                                      [OP_LIMITS] = true, [OP_INVALIDATE_KEY] = true,
                                      [OP_RETRY] = true,  [OP_EVICT] = true,
-                                     [OP_DROP] = true };
+                                     [OP_DROP] = true,  [OP_ROTATE] = true };
 
     printf("  %3d %-14s", number, op_name[op->kind]);
     if (keyed[op->kind]) printf(" key %c", 'a' + op->key);

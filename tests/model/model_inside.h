@@ -96,5 +96,19 @@ int64_t m_all_keys(const struct model *m, bool floors); /* what they keep, added
 bool m_contradicts(const struct model_rules *rules);
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every);
 int m_next_key(const struct model *m, uint64_t after); /* by appearance; 0: the first */
+int64_t m_ready(const struct model *m, int key, bool force); /* so many are wanted, made or not */
+bool m_may_make(const struct model *m, int key, uint64_t now);
+void m_forgive(struct model *m, int key);
+
+/* replacements (model_renew.c) */
+int64_t m_extra(const struct model *m, int key);
+bool m_renewal_wanted(const struct model *m, int key);
+bool m_is_replaced(const struct model *m, const struct model_slot *s);
+bool m_age(struct model *m, int slot, uint64_t now);
+void m_age_all(struct model *m, int key, uint64_t now);
+void m_aged(struct model *m, struct model_slot *s);
+void m_renewed(struct model *m, int slot);
+void m_renew(struct model *m, int key, uint64_t now);
+bool m_is_old(const struct model *m, const struct model_slot *s);
 
 #endif

@@ -151,23 +151,30 @@ int m_next_key(const struct model *m, uint64_t after)
 
 /* ---- upkeep ---------------------------------------------------------------------------------- */
 
-/* How many the background should make: the minimum, and what is to be kept ready. */
-int64_t m_wanted(const struct model *m, int key, bool force)
+/* How many there are to be: the minimum, and what is to be kept ready. */
+int64_t m_ready(const struct model *m, int key, bool force)
 {
-    const struct model_key *k = &m->key[key];
-    const struct model_rules *rules = &k->rules;
+    const struct model_rules *rules = &m->key[key].rules;
     int64_t lent = m_count(m, key, M_LENT), target = rules->min_live;
     int64_t share = rules->utilization_pct * rules->sharing;
 
-    if (m->closed || k->leaving || m_count(m, NOBODY, M_IDLE) >= m->budget_idle) return 0;
     if (force && target < 1) target = 1;
     if (rules->min_idle > 0 && lent + rules->min_idle > target) target = lent + rules->min_idle;
     if (rules->utilization_pct < 100 && (m_leases(m, key) * 100 + share - 1) / share > target)
         target = (m_leases(m, key) * 100 + share - 1) / share;
     if (target > rules->max_live) target = rules->max_live;
     if (rules->max_idle < target - lent) target = lent + rules->max_idle;
-    target -= m_live(m, key) + k->promised + k->kept;
-    return target > 0 ? target : 0;
+    return target;
+}
+
+/* How many of them the background should make. */
+int64_t m_wanted(const struct model *m, int key, bool force)
+{
+    const struct model_key *k = &m->key[key];
+    int64_t more = m_ready(m, key, force) - m_live(m, key) - k->promised - k->kept;
+
+    if (m->closed || k->leaving || m_count(m, NOBODY, M_IDLE) >= m->budget_idle) return 0;
+    return more > 0 ? more : 0;
 }
 
 void m_want_more(struct model *m, int key)
@@ -177,11 +184,11 @@ void m_want_more(struct model *m, int key)
     m_file_key(m, key, m->now);
 }
 
-static bool may_refill(const struct model *m, int key, uint64_t now)
+bool m_may_make(const struct model *m, int key, uint64_t now)
 {
     const struct model_key *k = &m->key[key];
 
-    return !m_creator_waits(m, key) && !k->tripped && m->now >= k->back_off &&
+    return !k->tripped && m->now >= k->back_off &&
            m_count(m, key, M_CREATING) < (k->failures ? 1 : k->rules.max_creating) &&
            m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
            m_token_at(m, now) == now && m_first_for_token(m, key);
@@ -199,7 +206,7 @@ static void refill(struct model *m, int key, uint64_t now)
         return; /* until it is told to try again */
     } else if (now < k->back_off) {
         m_file_key(m, key, k->back_off);
-    } else if (!may_refill(m, key, now)) {
+    } else if (m_creator_waits(m, key) || !m_may_make(m, key, now)) {
         m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, now) : now + SECOND);
     } else {
         int64_t failures = k->failures;
@@ -243,6 +250,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
     m->now = clock;
     m_do(m);
     refill(m, key, now);
+    m_renew(m, key, now);
     m->key[key].interest--;
     m_forget(m, key, now);
 }
@@ -252,10 +260,11 @@ static void look_at_slot(struct model *m, int slot, uint64_t now)
     struct model_slot *s = &m->slot[slot];
 
     s->look_at = FOREVER;
+    if ((s->state == M_IDLE || s->state == M_LENT) && m_age(m, slot, now)) return;
     if (s->state == M_IDLE && now >= m_expires_at(m, slot)) {
         m_close(m, slot, R_EXPIRED);
     } else if (s->state == M_IDLE) {
-        s->look_at = next_look(m, s, now);
+        s->look_at = sooner(s->look_at, next_look(m, s, now));
     } else if (s->state == M_LENT) {
         for (int i = 0; i < MODEL_SEATS; i++) {
             struct model_seat *seat = &s->seat[i];
@@ -378,6 +387,7 @@ int model_add(struct model *m, int key, uint64_t serial)
         slot = m_permit(m, key);
         m->slot[slot].serial = ++m->serials;
         m->slot[slot].seats = (int)k->rules.sharing;
+        m->slot[slot].epoch = m->epoch;
         m_created(m, slot, NULL);
         m_do(m);
     }

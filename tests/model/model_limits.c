@@ -35,6 +35,10 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     count_said(said->utilization_pct, &rules->utilization_pct);
     count_said(said->breaker_failures, &rules->breaker_failures);
     count_said(said->reserve, &rules->reserve);
+    count_said(said->surplus, &rules->said_surplus);
+    if (said->renew_ahead_ms == KP_OFF) rules->renew_ahead = 0;
+    else time_said(said->renew_ahead_ms, &rules->renew_ahead);
+    rules->surplus = rules->said_surplus >= 0 ? rules->said_surplus : rules->renew_ahead > 0;
     time_said(said->idle_ttl_ms, &rules->idle_ttl);
     time_said(said->excess_ttl_ms, &rules->excess_ttl);
     time_said(said->max_age_ms, &rules->max_age);
@@ -69,7 +73,9 @@ bool m_contradicts(const struct model_rules *rules)
            rules->min_idle > rules->max_live || rules->floor > rules->max_live ||
            rules->retry_first > rules->retry_max ||
            (rules->fail_fast && (rules->retry || rules->retry_first == 0)) ||
-           (rules->wait_lifo && rules->shed_target != FOREVER);
+           (rules->wait_lifo && rules->shed_target != FOREVER) ||
+           (rules->renew_ahead && rules->max_age != FOREVER &&
+            rules->renew_ahead * 100 >= rules->max_age * (uint64_t)(100 - rules->spread_pct));
 }
 
 /* ---- against the budgets --------------------------------------------------------------------- */
@@ -125,13 +131,14 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     k->refused = false;
     if (k->used_at == 0) k->used_at = m->now;
     m_settle(m, key);
-    while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) > rules->max_live ||
+    while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) - m_extra(m, key) > rules->max_live ||
                                            m_count(m, key, M_IDLE) > rules->max_idle)) {
         m_close(m, m_oldest_idle(m, key), R_RETURNED);
         m_do(m);
     }
     for (int i = 0; i < MODEL_SLOTS; i++)
         if (m->slot[i].key == key && m->slot[i].state == M_IDLE) m_file_slot(m, i);
+    m_age_all(m, key, now);
     if (rules->eager) k->refill = true;
     m_file_key(m, key, now);
     m_do(m);
@@ -180,11 +187,10 @@ int model_limits_set(struct model *m, int key, const kp_limits *limits)
 
 /* ---- trying again ---------------------------------------------------------------------------- */
 
-static void retry_one(struct model *m, int key)
+void m_forgive(struct model *m, int key)
 {
     struct model_key *k = &m->key[key];
 
-    k->interest++;
     k->failures = k->use_failures = 0;
     k->kept = 0;
     k->back_off = k->last_until = 0;
@@ -192,8 +198,14 @@ static void retry_one(struct model *m, int key)
     if (k->rules.eager) k->refill = true;
     m_file_key(m, key, m->now);
     m_settle(m, key);
+}
+
+static void retry_one(struct model *m, int key)
+{
+    m->key[key].interest++;
+    m_forgive(m, key);
     m_do(m);
-    m_lose_interest(m, key, k->used_at);
+    m_lose_interest(m, key, m->key[key].used_at);
 }
 
 int model_retry_now(struct model *m, int key)
@@ -227,6 +239,8 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .max_waiting = -1,
         .sharing = 1,
         .max_uses = KP_UNLIMITED,
+        .surplus = -1,
+        .renew_ahead_ms = KP_OFF,
         .weight = 1,
         .floor = KP_NONE,
         .age_spread_pct = 20,
@@ -260,6 +274,7 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
     m->leak_after = span(options->leak_after_ms, 60 * UINT64_C(1000000000));
     m->deadline = span(options->deadline_ms, 30 * UINT64_C(1000000000));
     m->now = now;
+    m->epoch = 1;
     for (int i = 0; i < MODEL_SLOTS; i++) m->slot[i].look_at = FOREVER;
     return m_contradicts(&m->rules) || !m_fits(m, &m->rules, true) ? KP_ECONFIG : 0;
 }

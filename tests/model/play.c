@@ -196,6 +196,14 @@ static void op_run_down(const struct op *op)
         compare_number("kp_drop", kp_drop(the.pool, name, KP_NONE), model_drop(&the.model, key));
 }
 
+static void op_rotate(const struct op *op)
+{
+    bool every = op->fate % 4 == 0;
+    int64_t real = kp_rotate(the.pool, every ? KP_EVERY_KEY : name_of(op->key), op->ms);
+
+    compare_number("kp_rotate", real, model_rotate(&the.model, every ? NOBODY : op->key, op->ms));
+}
+
 static void op_limits(const struct op *op, int key)
 {
     int real =
@@ -277,6 +285,7 @@ static void operate(const struct op *op)
     case OP_LIMITS: op_limits(op, op->key); break;
     case OP_LIMITS_ALL: op_limits(op, NOBODY); break;
     case OP_RETRY: op_retry(op); break;
+    case OP_ROTATE: op_rotate(op); break;
     case OP_REUSE:
     case OP_REPORT: op_lease(op); break;
     case OP_ADD: op_add(op); break;
