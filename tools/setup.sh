@@ -29,6 +29,8 @@ need_build() {
     need_header '#include <stdio.h>' libc6-dev stdio.h
     need_header '#include <sqlite3.h>' libsqlite3-dev sqlite3.h
     need_header '#include <jansson.h>' libjansson-dev jansson.h
+    need_header '#include <postgresql/libpq-fe.h>' libpq-dev postgresql/libpq-fe.h
+    need_command pkg-config pkg-config
 }
 
 need_install() {
@@ -45,6 +47,7 @@ need_test() {
 #include <setjmp.h>
 #include <cmocka.h>' libcmocka-dev cmocka.h
     need_command valgrind valgrind
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 }
 
 need_bench() {

@@ -10,10 +10,14 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -81,13 +85,62 @@ int server_run(const struct server *server, char *const *argv)
     return pid < 0 ? -1 : await(pid);
 }
 
+static long log_size(const struct server *server)
+{
+    struct stat about;
+    char path[96];
+
+    (void)snprintf(path, sizeof path, "%s/log", server->folder);
+    return stat(path, &about) == 0 ? (long)about.st_size : 0;
+}
+
 int server_start(struct server *server, char *const *argv)
 {
+    server->said = log_size(server);
     server->pid = spawn(server, argv);
     if (server->pid > 0)
         return 0;
     server->pid = 0;
     return -1;
+}
+
+static bool log_says(const struct server *server, const char *words)
+{
+    char path[96], text[65536];
+    size_t n;
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "%s/log", server->folder);
+    f = fopen(path, "r");
+    if (!f || fseek(f, server->said, SEEK_SET) != 0)
+        n = 0;
+    else
+        n = fread(text, 1, sizeof text - 1, f);
+    if (f)
+        (void)fclose(f);
+    text[n] = '\0';
+    return strstr(text, words) != NULL;
+}
+
+/* The log is watched, so that nothing is asked for again and again. */
+int server_await(struct server *server, const char *words, int within_ms)
+{
+    struct pollfd p = { .fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = POLLIN };
+    char events[4096];
+    bool said = false;
+
+    if (p.fd < 0 || inotify_add_watch(p.fd, server->folder, IN_CREATE | IN_MODIFY) < 0)
+        within_ms = 0;
+    for (int waited = 0; !(said = log_says(server, words)) && waited < within_ms;) {
+        if (server_ended(server))
+            break;
+        if (poll(&p, 1, 100) == 0)
+            waited += 100;
+        (void)!read(p.fd, events, sizeof events);
+    }
+    if (p.fd >= 0)
+        (void)close(p.fd);
+    return said ? 0 : -1;
 }
 
 void server_end(struct server *server, int signal)

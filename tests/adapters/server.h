@@ -11,6 +11,7 @@
 struct server {
     char  folder[64];           /* of whoever runs the server */
     pid_t pid;                  /* 0: it does not run */
+    long  said;                 /* what folder/log had when it was started */
 };
 
 /* Make the folder. 0, or -1. */
@@ -23,6 +24,9 @@ int server_run(const struct server *server, char *const *argv);
 /* The same without waiting: it is the server. It is killed when the thread that started it ends.
  * 0, or -1. */
 int server_start(struct server *server, char *const *argv);
+
+/* Wait until its log says these words. -1: it ended, or within_ms are over. */
+int server_await(struct server *server, const char *words, int within_ms);
 
 /* Tell it, and wait until it is gone: SIGKILL, or what makes it leave by itself. */
 void server_end(struct server *server, int signal);
