@@ -47,6 +47,7 @@ need_test() {
 #include <setjmp.h>
 #include <cmocka.h>' libcmocka-dev cmocka.h
     need_command valgrind valgrind
+    need_command openssl openssl
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 }
 

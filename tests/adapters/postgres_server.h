@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A PostgreSQL server of a test's own: one database cluster in a folder, on a port of 127.0.0.1 and
- * on a Unix socket. `kp` is its superuser and let in by the socket; `app` has the password that the
- * pools use, `stranger` another one.
+ * on a Unix socket, with a certificate that only server.crt vouches for. `kp` is its superuser and
+ * let in by the socket; `app` has the password that the pools use, `stranger` another one.
  */
 #ifndef TESTS_ADAPTERS_POSTGRES_SERVER_H
 #define TESTS_ADAPTERS_POSTGRES_SERVER_H
@@ -55,7 +55,7 @@ static inline int pg_start(void)
     char path[128], port[16], most[32];
     char *argv[] = { pg_program("postgres", path, sizeof path), "-D", pg.data, "-k",
                      pg.server.folder, "-h", "127.0.0.1", "-p", port, "-c", most, "-c",
-                     "fsync=off", "-c", "max_wal_size=64MB", "-c", "lc_messages=C", NULL };
+                     "fsync=off", "-c", "lc_messages=C", "-c", "ssl=on", NULL };
 
     (void)snprintf(port, sizeof port, "%d", pg.port);
     (void)snprintf(most, sizeof most, "max_connections=%d", PG_CONNECTIONS);
@@ -108,6 +108,19 @@ static inline int pg_let_in(void)
     return fclose(f);
 }
 
+/* NAME.crt, signed by its own key, in the folder of the data: where the server looks. */
+static inline int pg_certify(const char *name)
+{
+    char key[128], crt[128];
+    char *argv[] = { "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                     "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=127.0.0.1", "-days",
+                     "2", "-keyout", key, "-out", crt, NULL };
+
+    (void)snprintf(key, sizeof key, "%s/%s.key", pg.data, name);
+    (void)snprintf(crt, sizeof crt, "%s/%s.crt", pg.data, name);
+    return server_run(&pg.server, argv);
+}
+
 static inline int pg_set_up(void)
 {
     char path[128];
@@ -120,11 +133,12 @@ static inline int pg_set_up(void)
     (void)snprintf(pg.data, sizeof pg.data, "%s/data", pg.server.folder);
     pg.port = server_free_port();
     (void)snprintf(pg.conninfo, sizeof pg.conninfo,
-                   "host=127.0.0.1 port=%d user=app password=" PG_SECRET " dbname=postgres",
-                   pg.port);
+                   "host=127.0.0.1 port=%d user=app password=" PG_SECRET
+                   " dbname=postgres sslmode=disable", pg.port);
     (void)snprintf(pg.admin, sizeof pg.admin, "host=%s port=%d user=kp dbname=postgres",
                    pg.server.folder, pg.port);
-    if (server_run(&pg.server, argv) != 0 || pg_let_in() != 0 || pg_start() != 0)
+    if (server_run(&pg.server, argv) != 0 || pg_let_in() != 0 || pg_certify("server") != 0 ||
+        pg_certify("other") != 0 || pg_start() != 0)
         return -1;
     return (int)pg_ask("CREATE ROLE app LOGIN PASSWORD '" PG_SECRET "';"
                        "CREATE ROLE stranger LOGIN PASSWORD 'another'; CREATE ROLE ward;"
