@@ -44,6 +44,7 @@ typedef struct kp_epoll {
     kp_loop   *loop;                    /* for kp_options.loop and kp_request.loop */
     int        fd;
     kp_watch   watched;                 /* a ring */
+    uint64_t   loop_due_ns;             /* what the mailbox said last */
 } kp_epoll;
 
 static inline uint64_t kp__epoll_now_ns(void)
@@ -141,6 +142,19 @@ static inline kp_watch *kp__epoll_first(kp_epoll *e)
     return first;
 }
 
+/* Until something is due; -1: nothing is. */
+static inline int64_t kp__epoll_left_ms(kp_epoll *e)
+{
+    kp_watch *first = kp__epoll_first(e);
+    uint64_t now = kp__epoll_now_ns(), due = e->loop_due_ns;
+
+    if (first && first->due_ns < due)
+        due = first->due_ns;
+    if (due == UINT64_MAX)
+        return -1;
+    return due <= now ? 0 : (int64_t)((due - now) / 1000000 + 1);
+}
+
 /* Tell one that is ready. False: none, for now. One at a time: whoever is told may end others. */
 static inline bool kp__epoll_tell(kp_epoll *e)
 {
@@ -171,8 +185,8 @@ static inline bool kp__epoll_tell(kp_epoll *e)
 static inline int64_t kp_epoll_dispatch(kp_epoll *e)
 {
     uint64_t now = kp__epoll_now_ns();
-    int64_t due_ms, next_ms;
     kp_watch *first;
+    int64_t next_ms;
 
     for (int i = 0; i < 64 && kp__epoll_tell(e); i++)
         continue;
@@ -181,30 +195,30 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
         first->told(first, 0);
     }
     next_ms = kp_loop_dispatch(e->loop);
-    first = kp__epoll_first(e);
-    if (!first || next_ms < -1)
+    if (next_ms < -1)
         return next_ms;
-    now = kp__epoll_now_ns();
-    due_ms = first->due_ns <= now ? 0 : (int64_t)((first->due_ns - now) / 1000000 + 1);
-    return next_ms < 0 || due_ms < next_ms ? due_ms : next_ms;
+    e->loop_due_ns = UINT64_MAX;
+    if (next_ms >= 0)
+        e->loop_due_ns = kp__epoll_now_ns() + (uint64_t)next_ms * UINT64_C(1000000);
+    return kp__epoll_left_ms(e);
 }
 
-/* Dispatch, and wait until there is more to do, at most so long (KP_OFF: no end). 0, or the error.
+/* Wait until there is something to do, at most so long (KP_OFF: no end), and do it. 0, or the
+ * error.
  * Threads: the loop's. Blocks: as said. Calls: as kp_epoll_dispatch. Owns: nothing. Errors: as
  * kp_loop_dispatch. Order: none. Since: 0.1 */
 static inline int kp_epoll_turn(kp_epoll *e, int64_t at_most_ms)
 {
-    int64_t next_ms = kp_epoll_dispatch(e);
+    int64_t left_ms = kp__epoll_left_ms(e);
     struct epoll_event event;
 
-    if (next_ms < -1)
-        return (int)next_ms;
-    if (at_most_ms >= 0 && (next_ms < 0 || at_most_ms < next_ms))
-        next_ms = at_most_ms;
-    if (next_ms > 60000)
-        next_ms = 60000;
-    (void)epoll_wait(e->fd, &event, 1, (int)next_ms);
-    return 0;
+    if (at_most_ms >= 0 && (left_ms < 0 || at_most_ms < left_ms))
+        left_ms = at_most_ms;
+    if (left_ms > 60000)
+        left_ms = 60000;
+    (void)epoll_wait(e->fd, &event, 1, (int)left_ms);
+    left_ms = kp_epoll_dispatch(e);
+    return left_ms < -1 ? (int)left_ms : 0;
 }
 
 #ifdef __cplusplus
