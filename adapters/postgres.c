@@ -288,7 +288,7 @@ static void go_on(struct work *w, int wanted)
     kp_watcher *watcher = w->c->options.watcher;
 
     if (wanted && watcher->start(watcher, &w->watch, PQsocket(w->conn), wanted, left_ms(w)) != 0) {
-        w->status = kp_job_fail(w->job, KP_ENOMEM, "postgres: the socket cannot be watched");
+        w->status = kp__pg_fail_memory(w->job);
         wanted = 0;
     }
     if (!wanted)
@@ -328,7 +328,7 @@ static int work_run(struct work *here, int wanted, void **resource)
         return work_wait(here, wanted, resource);
     w = malloc(sizeof *w);
     if (!w) {
-        here->status = kp_job_fail(here->job, KP_ENOMEM, "postgres: out of memory");
+        here->status = kp__pg_fail_memory(here->job);
         return finish(here, resource);
     }
     *w = *here;
@@ -356,7 +356,7 @@ static int create(kp_job *job, void **resource)
         return finish(&w, resource);
     }
     if (!session_begin(conn)) {
-        w.status = kp_job_fail(job, KP_ENOMEM, "postgres: out of memory");
+        w.status = kp__pg_fail_memory(job);
         return finish(&w, resource);
     }
     (void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);  /* its only way to tell a SQLSTATE here */
@@ -489,10 +489,9 @@ void kp__pg_driver(const struct context *c, kp_driver *driver)
     driver->destroy = destroy;
     driver->validate = validate;
     driver->reset = reset;
+    driver->abandon = abandon;
     if (c->options.watcher) {
         driver->cancel = cancel;
         driver->flags = KP_NEVER_BLOCKS;
-    } else {
-        driver->abandon = abandon;
     }
 }

@@ -28,6 +28,7 @@ int kp__pg_fail_connect(kp_job *job, PGconn *conn);
 int kp__pg_fail_lost(kp_job *job, PGconn *conn);
 int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting);
 int kp__pg_fail_left(kp_job *job, const char *what);
+int kp__pg_fail_memory(kp_job *job);
 
 /* 0 if the result is a good one. */
 int kp__pg_fail_result(kp_job *job, PGconn *conn, const PGresult *result);

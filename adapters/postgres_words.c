@@ -14,6 +14,7 @@
 #define LOST KP_PG_SQLSTATE('0', '8', '0', '0', '6')
 #define BAD_PASSWORD KP_PG_SQLSTATE('2', '8', 'P', '0', '1')
 #define NO_DATABASE KP_PG_SQLSTATE('3', 'D', '0', '0', '0')
+#define NO_MEMORY KP_PG_SQLSTATE('5', '3', '2', '0', '0')
 #define LEFT_IN_USE KP_PG_SQLSTATE('2', '5', '0', '0', '0')
 
 void kp__pg_count(uint64_t *counter, uint64_t more)
@@ -126,6 +127,11 @@ int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting)
     return say(job, connecting ? NO_CONNECTION : PG_CANCELED, sentence, strlen(sentence), where);
 }
 
+int kp__pg_fail_memory(kp_job *job)
+{
+    return kp_job_fail(job, NO_MEMORY, "postgres: out of memory (53200)");
+}
+
 int kp__pg_fail_left(kp_job *job, const char *what)
 {
     return say(job, LEFT_IN_USE, what, strlen(what), "");
@@ -218,7 +224,7 @@ static int connect_with(kp_job *job, const char *base_text, const char *own_text
         }
         *out = PQconnectStartParams(s.name, s.value, 0);
         if (!*out)
-            rc = kp_job_fail(job, KP_ENOMEM, "postgres: out of memory");
+            rc = kp__pg_fail_memory(job);
     }
     PQconninfoFree(base);
     PQconninfoFree(own);

@@ -40,8 +40,8 @@ extern "C" {
 
 /* kp_why.vendor_code is a SQLSTATE in one number, as PostgreSQL's own headers pack it; kp_why.text
  * has it in letters. What the server did not say has 08001 (no connection), 08006 (it was lost),
- * 57014 (it took too long) or 25000 (left in use). 28xxx (who are you?) and 3D000 (no such
- * database) are KP_EREFUSED: nothing is created for the key until kp_retry_now. */
+ * 57014 (it took too long), 25000 (left in use) or 53200 (memory). 28xxx (who are you?) and 3D000
+ * (no such database) are KP_EREFUSED: nothing is created for the key until kp_retry_now. */
 #define KP_PG_SQLSTATE(a, b, c, d, e)                                                   \
     (KP__PG_SIX(a) + (KP__PG_SIX(b) << 6) + (KP__PG_SIX(c) << 12) + (KP__PG_SIX(d) << 18) + \
      (KP__PG_SIX(e) << 24))

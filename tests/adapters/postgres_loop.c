@@ -169,6 +169,7 @@ static void many_gets_must_share_two_connections_on_one_thread(void **state)
     open_pool((kp_pg_options){ .set_up = "SET work_mem = '33MB'" });
     for (int i = 0; i < ASKS; i++)
         (void)begin(i, NULL, 20000);
+    assert_int_equal(await(&stage.ask[1]), 0);
     for (int i = 0; i < ASKS; i++) {
         PGconn *conn;
 

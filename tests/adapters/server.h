@@ -21,7 +21,7 @@ int server_folder(struct server *server);
  * exit status. */
 int server_run(const struct server *server, char *const *argv);
 
-/* The same without waiting: it is the server. It is killed when the thread that started it ends.
+/* The same without waiting: it is the server. It is ended when the thread that started it ends.
  * 0, or -1. */
 int server_start(struct server *server, char *const *argv);
 
