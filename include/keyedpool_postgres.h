@@ -95,9 +95,9 @@ typedef struct kp_pg_counts {
 /* {0} and NULL are good ones (R2), with libpq's environment variables. Strings are copied. */
 typedef struct kp_pg_options {
     const char *conninfo;       /* [""] string or URI, the settings that all keys share */
-    /* Write the conninfo of a key that is a name (a tenant, a region), as snprintf would; it is
-     * laid over `conninfo`, too, and may have a password. Not 0: there is no such key, and the
-     * get is answered KP_EREFUSED. */
+    /* The conninfo of a key that is a name (a tenant, a region), written into buf; it is laid over
+     * `conninfo`, too, and may have a password. Not 0: there is no such key, and the get is
+     * answered KP_EREFUSED. */
     int       (*conninfo_for)(kp_key key, char *buf, size_t size, void *ctx);
     const char *set_up;         /* SQL run on every new connection, and again when a reset undid it:
                                    "SET statement_timeout = '5s'" */
@@ -107,7 +107,8 @@ typedef struct kp_pg_options {
     int64_t     connect_timeout_ms;     /* [30 s] the longest that making one takes, */
     int64_t     answer_timeout_ms;      /* [5 s] and a validate or a reset; the deadline of the job
                                            counts as well */
-    /* Last step of making one. Not 0, and the create has failed with that code. */
+    /* Last step of making one. Not 0, and the create has failed with that code. The place for
+     * PQsetNoticeProcessor, too: libpq's own prints to standard error. */
     int       (*on_open)(PGconn *conn, kp_key key, void *ctx);
     /* First step of closing. */
     void      (*on_close)(PGconn *conn, kp_key key, void *ctx);
