@@ -11,8 +11,8 @@
  *         kp_epoll_close(&loop);
  *     }
  *
- * and a guest where there is one, whichever that is: poll loop.fd for reading, at most as long as
- * kp_epoll_dispatch said; dispatch; again.
+ * and a guest where there is one, whichever that is: before each wait kp_epoll_dispatch, then poll
+ * loop.fd for reading, at most as long as that said.
  */
 #ifndef KEYEDPOOL_EPOLL_H
 #define KEYEDPOOL_EPOLL_H
@@ -67,6 +67,7 @@ static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, 
     event.data.ptr = watch;
     if (epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &event) != 0)
         return errno == ENOMEM ? KP_ENOMEM : KP_EMISUSE;
+    watch->watcher = watcher;
     watch->fd = fd;
     watch->events = events;
     watch->due_ns = UINT64_MAX;

@@ -62,7 +62,8 @@ typedef enum kp_pg_reset {
                                    SET, RESET, LISTEN, DECLARE or DISCARD, role and settings (then
                                    set_up runs again), subscriptions and cursors. Told by the
                                    command tags of its results, so what a function did is not
-                                   seen; prepared statements and temporary tables stay */
+                                   seen, and SET LOCAL looks like SET; prepared statements and
+                                   temporary tables stay */
     KP_PG_ROLLBACK,             /* transactions and LISTEN alone; settings stay */
     KP_PG_DISCARD_ALL           /* DISCARD ALL and set_up, a round trip each, every time */
 } kp_pg_reset;
@@ -99,8 +100,8 @@ typedef struct kp_pg_options {
      * `conninfo`, too, and may have a password. Not 0: there is no such key, and the get is
      * answered KP_EREFUSED. */
     int       (*conninfo_for)(kp_key key, char *buf, size_t size, void *ctx);
-    const char *set_up;         /* SQL run on every new connection, and again when a reset undid it:
-                                   "SET statement_timeout = '5s'" */
+    const char *set_up;         /* SQL run on every new connection, and again when a reset undid it,
+                                   so it must bear that: "SET statement_timeout = '5s'" */
     int32_t     reset;          /* [TIDY] kp_pg_reset */
     int32_t     reserved0;
     const char *reset_sql;      /* instead, on every give-back; after a rollback, without set_up */
@@ -108,7 +109,8 @@ typedef struct kp_pg_options {
     int64_t     answer_timeout_ms;      /* [5 s] and a validate or a reset; the deadline of the job
                                            counts as well */
     /* Last step of making one. Not 0, and the create has failed with that code. The place for
-     * PQsetNoticeProcessor, too: libpq's own prints to standard error. */
+     * PQsetNoticeProcessor, too: libpq's own prints to standard error. Settings belong in set_up,
+     * for a reset undoes them. */
     int       (*on_open)(PGconn *conn, kp_key key, void *ctx);
     /* First step of closing. */
     void      (*on_close)(PGconn *conn, kp_key key, void *ctx);

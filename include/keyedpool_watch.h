@@ -30,6 +30,7 @@ struct kp_watch {
     void     *arg;                      /* yours */
     kp_watch *next, *prev;              /* from here on the watcher's; next is NULL while it is not
                                            watched */
+    kp_watcher *watcher;
     void     *glue;
     uint64_t  due_ns;
     int       fd, events;

@@ -48,6 +48,8 @@ need_test() {
 #include <cmocka.h>' libcmocka-dev cmocka.h
     need_command valgrind valgrind
     need_command openssl openssl
+    need_header '#include <uv.h>' libuv1-dev uv.h
+    need_header '#include <event2/event.h>' libevent-dev event2/event.h
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 }
 
