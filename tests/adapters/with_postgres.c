@@ -35,6 +35,7 @@ int main(int argc, char **argv)
         (void)setenv("PGHOST", "127.0.0.1", 1);
         (void)setenv("PGPORT", port, 1);
         (void)setenv("PGUSER", "app", 1);
+        (void)setenv("PGDATABASE", "postgres", 1);
         (void)setenv("PGPASSWORD", PG_SECRET, 1);
         rc = run(argv + 1);
     }
