@@ -42,18 +42,6 @@ struct work {
 /* What the results since the last reset said was changed: KP_PG_LEFT_LISTEN, _SETTING. */
 struct session { uint32_t changed; };
 
-static uint32_t change_of(const char *tag)
-{
-    static const char *const settings[] = { "SET", "RESET", "DISCARD", "DECLARE" };
-
-    if (strncmp(tag, "LISTEN", 6) == 0)
-        return KP_PG_LEFT_LISTEN;
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-        if (strncmp(tag, settings[i], strlen(settings[i])) == 0)
-            return KP_PG_LEFT_SETTING;
-    return 0;
-}
-
 /* PQreset makes another session of it: as if all had been changed. */
 static int watch_session(PGEventId id, void *info, void *arg)
 {
@@ -63,7 +51,7 @@ static int watch_session(PGEventId id, void *info, void *arg)
         PGresult *result = ((PGEventResultCreate *)info)->result;
 
         if (PQresultStatus(result) == PGRES_COMMAND_OK)
-            session->changed |= change_of(PQcmdStatus(result));
+            session->changed |= kp__pg_change_of(PQcmdStatus(result));
     } else if (id == PGEVT_CONNRESET) {
         session->changed |= KP_PG_LEFT_SETTING;
     } else if (id == PGEVT_REGISTER) {
@@ -418,6 +406,14 @@ static const char *take_back(struct work *w)
                ? NULL : "what was to be sent could not be";
 }
 
+/* Idle, a server speaks of its own accord of two things: notifications, and its end. */
+static bool has_news(const PGconn *conn)
+{
+    struct pollfd p = { .fd = PQsocket(conn), .events = POLLIN };
+
+    return poll(&p, 1, 0) != 0;
+}
+
 static void plan_undoing(struct work *w)
 {
     const struct context *c = w->c;
@@ -432,8 +428,8 @@ static void plan_undoing(struct work *w)
     } else if (c->options.reset != KP_PG_ROLLBACK && (w->left & KP_PG_LEFT_SETTING)) {
         add(w, "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; CLOSE ALL");
         add(w, c->set_up);
-    } else if (w->left & KP_PG_LEFT_LISTEN) {
-        add(w, "UNLISTEN *");
+    } else if ((w->left & KP_PG_LEFT_LISTEN) || has_news(w->conn)) {
+        add(w, "UNLISTEN *");           /* if it is gone, it does not answer */
     }
 }
 

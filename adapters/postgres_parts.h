@@ -19,6 +19,9 @@ struct context {
 /* driver.c's table. */
 void kp__pg_driver(const struct context *c, kp_driver *driver);
 
+/* What a statement with this command tag changed: KP_PG_LEFT_LISTEN, _SETTING, or 0. */
+uint32_t kp__pg_change_of(const char *tag);
+
 /* Begin to connect with the settings of the job's key. 0, or the answer to the job. */
 int kp__pg_connect_begin(const struct context *c, kp_job *job, PGconn **out);
 

@@ -35,6 +35,18 @@ kp_pg_counts kp_pg_counts_read(const kp_pg_counts *counts)
     return out;
 }
 
+uint32_t kp__pg_change_of(const char *tag)
+{
+    static const char *const settings[] = { "SET", "RESET", "DISCARD", "DECLARE" };
+
+    if (strncmp(tag, "LISTEN", 6) == 0)
+        return KP_PG_LEFT_LISTEN;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        if (strncmp(tag, settings[i], strlen(settings[i])) == 0)
+            return KP_PG_LEFT_SETTING;
+    return 0;
+}
+
 /* ---- reasons --------------------------------------------------------------------------------- */
 
 static bool is_state(const char *s)
