@@ -111,13 +111,16 @@ static bool await_answers(int count, int64_t within_ms)
     return count == 0;
 }
 
-/* How long until all connections are there again; -1: they are not. */
-static int64_t await_full_service(void)
+/* How long until all connections are there again, and the first one; -1: they are not. */
+static int64_t await_full_service(int64_t *first_ms)
 {
     uint64_t began = now_ns();
     kp_stats s = { 0 };
 
+    *first_ms = -1;
     while (await_answers(1, 10000)) {
+        if (*first_ms < 0)
+            *first_ms = (int64_t)((now_ns() - began) / 1000000);
         if (kp_stats_read(load.pool, kp_str("postgres"), &s) != 0)
             return -1;
         if (s.live == CONNECTIONS && s.creating == 0)
@@ -166,7 +169,7 @@ static bool server_sees(long count)
 
 static bool round_of(int number, int64_t down_ms)
 {
-    int64_t back_ms;
+    int64_t first_ms, back_ms;
 
     if (!await_answers(EACH, 30000)) {
         (void)printf("round %d: no load\n", number);
@@ -178,8 +181,9 @@ static bool round_of(int number, int64_t down_ms)
         (void)printf("round %d: the server did not come back\n", number);
         return false;
     }
-    back_ms = await_full_service();
-    (void)printf("round %d: full service after %lld ms\n", number, (long long)back_ms);
+    back_ms = await_full_service(&first_ms);
+    (void)printf("round %d: first answer after %lld ms, full service after %lld ms\n", number,
+                 (long long)first_ms, (long long)back_ms);
     return back_ms >= 0 && back_ms <= PAUSE_MS + load.slack_ms;
 }
 
