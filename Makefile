@@ -10,7 +10,7 @@ SECONDS ?= 30
 CONFIGURE = tools/configure.sh
 
 .PHONY: help run test lint bench torture explore explore-night coverage mutate portability
-.PHONY: install clean
+.PHONY: kill install clean
 
 help:
 	@echo 'make run       build the release and run the guided tour (keyedpool demo)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make coverage  all tests once, instrumented; fails below 100 % (docs/TESTING.md)'
 	@echo 'make mutate    break the core at one place at a time; do the tests notice?'
 	@echo 'make portability  the tests for aarch64, s390x, i386 and with musl'
+	@echo 'make kill      kill -9 of a server in the middle of load, twenty times'
 	@echo 'make install   build the release and install it; PREFIX=/usr/local, DESTDIR='
 	@echo 'make clean     remove what was built'
 
@@ -74,6 +75,12 @@ mutate:
 portability:
 	@tools/setup.sh build portability
 	@JOBS=$(JOBS) tools/portability.sh $(TARGETS)
+
+kill:
+	@tools/setup.sh build test
+	@$(CONFIGURE) release
+	@cmake --build --preset release -j $(JOBS) --target kill-postgres
+	$(BUILD)/release/tests/kill-postgres --rounds 20
 
 install:
 	@tools/setup.sh build install

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # What `cmake --install` puts where: headers, libraries, the command, pkg-config files that can be
-# moved, and a CMake package with the components keyedpool, testkit, sqlite and apr.
+# moved, and a CMake package with the components keyedpool, testkit, sqlite, apr and postgres.
 include(CMakePackageConfigHelpers)
 
 set(KP_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/keyedpool)
@@ -41,6 +41,9 @@ kp_install(sqlite "SQLite connections for keyedpool: many readers, one fair writ
 kp_install(apr "A drop-in for apr_reslist on keyedpool"
   REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE "apr-1 apr-util-1")
 
+kp_install(postgres "PostgreSQL connections for keyedpool: by database, clean for the next one"
+  REQUIRES "keyedpool = ${PROJECT_VERSION} libpq")
+
 set(headers PATTERN "*.h" PATTERN "*.hpp")
 if(NOT TARGET keyedpool-testkit-static)
   list(APPEND headers PATTERN "keyedpool_test.h" EXCLUDE)
@@ -50,6 +53,9 @@ if(NOT TARGET keyedpool-sqlite-static)
 endif()
 if(NOT TARGET keyedpool-apr-static)
   list(APPEND headers PATTERN "keyedpool_apr.h" EXCLUDE)
+endif()
+if(NOT TARGET keyedpool-postgres-static)
+  list(APPEND headers PATTERN "keyedpool_postgres.h" EXCLUDE)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING ${headers})

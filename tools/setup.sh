@@ -29,6 +29,8 @@ need_build() {
     need_header '#include <stdio.h>' libc6-dev stdio.h
     need_header '#include <sqlite3.h>' libsqlite3-dev sqlite3.h
     need_header '#include <jansson.h>' libjansson-dev jansson.h
+    need_header '#include <postgresql/libpq-fe.h>' libpq-dev postgresql/libpq-fe.h
+    need_command pkg-config pkg-config
 }
 
 need_install() {
@@ -45,6 +47,10 @@ need_test() {
 #include <setjmp.h>
 #include <cmocka.h>' libcmocka-dev cmocka.h
     need_command valgrind valgrind
+    need_command openssl openssl
+    need_header '#include <uv.h>' libuv1-dev uv.h
+    need_header '#include <event2/event.h>' libevent-dev event2/event.h
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 }
 
 need_bench() {

@@ -55,7 +55,7 @@ PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keyedpool.pc)")
 export PKG_CONFIG_PATH
 libdir=$(pkg-config --variable=libdir keyedpool)
 app=$source/tests/build/consumer/app.c
-for library in keyedpool keyedpool-testkit keyedpool-sqlite; do
+for library in keyedpool keyedpool-testkit keyedpool-sqlite keyedpool-postgres; do
     pkg-config --exists "$library" || continue
     echo "== pkg-config $library"
     # shellcheck disable=SC2046

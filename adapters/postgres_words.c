@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The words of the PostgreSQL adapter: options, the settings of a key laid over those of all, and
+ * reasons as one sentence with a SQLSTATE.
+ */
+#include "postgres_parts.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_CONNECTION KP_PG_SQLSTATE('0', '8', '0', '0', '1')
+#define LOST KP_PG_SQLSTATE('0', '8', '0', '0', '6')
+#define BAD_PASSWORD KP_PG_SQLSTATE('2', '8', 'P', '0', '1')
+#define NO_DATABASE KP_PG_SQLSTATE('3', 'D', '0', '0', '0')
+#define NO_MEMORY KP_PG_SQLSTATE('5', '3', '2', '0', '0')
+#define LEFT_IN_USE KP_PG_SQLSTATE('2', '5', '0', '0', '0')
+
+void kp__pg_count(uint64_t *counter, uint64_t more)
+{
+    if (counter)
+        (void)__atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
+}
+
+kp_pg_counts kp_pg_counts_read(const kp_pg_counts *counts)
+{
+    kp_pg_counts out;
+
+    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
+    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
+    out.transactions = __atomic_load_n(&counts->transactions, __ATOMIC_RELAXED);
+    out.results = __atomic_load_n(&counts->results, __ATOMIC_RELAXED);
+    out.resets = __atomic_load_n(&counts->resets, __ATOMIC_RELAXED);
+    return out;
+}
+
+uint32_t kp__pg_change_of(const char *tag)
+{
+    static const char *const settings[] = { "SET", "RESET", "DISCARD", "DECLARE" };
+
+    if (strncmp(tag, "LISTEN", 6) == 0)
+        return KP_PG_LEFT_LISTEN;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        if (strncmp(tag, settings[i], strlen(settings[i])) == 0)
+            return KP_PG_LEFT_SETTING;
+    return 0;
+}
+
+/* ---- reasons --------------------------------------------------------------------------------- */
+
+static bool is_state(const char *s)
+{
+    for (int i = 0; i < 5; i++)
+        if (!((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'A' && s[i] <= 'Z')))
+            return false;
+    return true;
+}
+
+static int pack(const char *s)
+{
+    return KP_PG_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+}
+
+/* No more tries may help who is not let in, or asks for what is not there. */
+static int answer(kp_job *job, int state, const char *text)
+{
+    bool who = (state & 0xfff) == KP_PG_SQLSTATE('2', '8', '0', '0', '0');
+    int rc = kp_job_fail(job, state, text);
+
+    return job->kind == KP_JOB_CREATE && (who || state == NO_DATABASE) ? KP_EREFUSED : rc;
+}
+
+/* The sentence first, then its state, then where: kp_why.text is cut at its end. */
+static int say(kp_job *job, int state, const char *sentence, size_t size, const char *where)
+{
+    char text[512], letters[6];
+
+    kp_pg_sqlstate(state, letters);
+    while (size > 0 && (sentence[size - 1] == '\n' || sentence[size - 1] == ' '))
+        size--;
+    (void)snprintf(text, sizeof text, "postgres: %.*s (%s)%s%s", size > 300 ? 300 : (int)size,
+                   sentence, letters, *where ? ", " : "", where);
+    for (char *p = text; *p; p++)
+        if (*p == '\n' || *p == '\t')
+            *p = ' ';
+    return answer(job, state, text);
+}
+
+/* Of several attempts (hosts, with TLS and without) libpq tells all; the last one counts. */
+static const char *last_of(const char *text, const char *what)
+{
+    const char *found = NULL, *next;
+
+    for (next = strstr(text, what); next; next = strstr(next + 1, what))
+        found = next;
+    return found;
+}
+
+/* libpq says "connection to server at "h", port 1 failed: FATAL:  28P01: sentence", lines of detail
+ * after it; what it found out by itself has no state, and may have another form. */
+int kp__pg_fail_connect(kp_job *job, PGconn *conn)
+{
+    const char *text = PQerrorMessage(conn), *cause;
+    const char *begin = last_of(text, "connection to server ");
+    int state = PQconnectionNeedsPassword(conn) ? BAD_PASSWORD : NO_CONNECTION;
+    char where[200] = "";
+
+    if (begin && (cause = strstr(begin, " failed: ")) != NULL) {
+        (void)snprintf(where, sizeof where, "%.*s", (int)(cause - begin), begin);
+        text = cause + strlen(" failed: ");
+    }
+    cause = strstr(text, ":  ");
+    if (cause && is_state(cause + 3) && cause[8] == ':') {
+        state = pack(cause + 3);
+        text = cause + strlen(":  28P01: ");
+    }
+    return say(job, state, text, strcspn(text, "\n"), where);
+}
+
+int kp__pg_fail_lost(kp_job *job, PGconn *conn)
+{
+    const char *text = PQerrorMessage(conn);
+
+    if (!*text)
+        text = "the connection was lost";
+    return say(job, LOST, text, strcspn(text, "\n"), "");
+}
+
+int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting)
+{
+    const char *host = PQhost(conn), *port = PQport(conn);
+    char where[200], sentence[64];
+
+    (void)snprintf(where, sizeof where, "server at \"%s\", port %s", host ? host : "",
+                   port ? port : "");
+    (void)snprintf(sentence, sizeof sentence, "%s in time",
+                   connecting ? "no connection" : "no answer");
+    return say(job, connecting ? NO_CONNECTION : PG_CANCELED, sentence, strlen(sentence), where);
+}
+
+int kp__pg_fail_memory(kp_job *job)
+{
+    return kp_job_fail(job, NO_MEMORY, "postgres: out of memory (53200)");
+}
+
+int kp__pg_fail_left(kp_job *job, const char *what)
+{
+    return say(job, LEFT_IN_USE, what, strlen(what), "");
+}
+
+int kp__pg_fail_result(kp_job *job, PGconn *conn, const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    switch (PQresultStatus(result)) {
+    case PGRES_EMPTY_QUERY:
+    case PGRES_COMMAND_OK:
+    case PGRES_TUPLES_OK:
+        return 0;
+    case PGRES_COPY_IN:
+    case PGRES_COPY_OUT:
+    case PGRES_COPY_BOTH:
+        return kp__pg_fail_left(job, "set_up or reset_sql began a COPY");
+    default:
+        break;
+    }
+    if (!state || !is_state(state) || !text)
+        return kp__pg_fail_lost(job, conn);
+    return say(job, pack(state), text, strlen(text), "");
+}
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+enum { SETTINGS = 128 };
+
+struct settings {
+    const char *name[SETTINGS], *value[SETTINGS];
+    int         count;
+};
+
+/* Of two settings with one name PQconnectStartParams takes the later. */
+static void lay_over(struct settings *s, const PQconninfoOption *options)
+{
+    for (; options && options->keyword; options++)
+        if (options->val && s->count < SETTINGS - 2) {
+            s->name[s->count] = options->keyword;
+            s->value[s->count++] = options->val;
+        }
+}
+
+static bool has_password(const PQconninfoOption *options)
+{
+    for (; options && options->keyword; options++)
+        if (options->val && strstr(options->keyword, "password"))
+            return true;
+    return false;
+}
+
+/* libpq's message would quote what it does not understand, be it a password. */
+static PQconninfoOption *parse(const char *text)
+{
+    char *message = NULL;
+    PQconninfoOption *options = PQconninfoParse(text, &message);
+
+    PQfreemem(message);
+    return options;
+}
+
+static int refuse(kp_job *job, const char *text)
+{
+    (void)kp_job_fail(job, NO_CONNECTION, text);
+    return KP_EREFUSED;
+}
+
+static int connect_with(kp_job *job, const char *base_text, const char *own_text, PGconn **out)
+{
+    struct settings s = { .name = { "fallback_application_name" }, .value = { "keyedpool" },
+                          .count = 1 };
+    bool bare = *own_text && !strchr(own_text, '=') && !strstr(own_text, "://");
+    PQconninfoOption *base = parse(base_text), *own = bare ? NULL : parse(own_text);
+    int rc = 0;
+
+    if (!base || (!own && !bare)) {
+        rc = refuse(job, "postgres: neither a name nor a conninfo string or URI");
+    } else if (own_text == job->key.data && has_password(own)) {
+        rc = refuse(job, "postgres: keys appear in reports, so no password may be in one: "
+                         "options.conninfo or conninfo_for may have it");
+    } else {
+        lay_over(&s, base);
+        lay_over(&s, own);
+        if (bare) {
+            s.name[s.count] = "dbname";
+            s.value[s.count] = own_text;
+        }
+        *out = PQconnectStartParams(s.name, s.value, 0);
+        if (!*out)
+            rc = kp__pg_fail_memory(job);
+    }
+    PQconninfoFree(base);
+    PQconninfoFree(own);
+    return rc;
+}
+
+int kp__pg_connect_begin(const struct context *c, kp_job *job, PGconn **out)
+{
+    const char *base = c->conninfo ? c->conninfo : "", *key = job->key.data ? job->key.data : "";
+    char text[2048];
+    int rc;
+
+    if (strlen(key) != job->key.size)
+        return refuse(job, "postgres: the key has a NUL in it");
+    if (!c->options.conninfo_for)
+        return connect_with(job, base, key, out);
+    text[0] = '\0';
+    if (c->options.conninfo_for(job->key, text, sizeof text, c->options.ctx) != 0)
+        return refuse(job, "postgres: conninfo_for knows no such key");
+    text[sizeof text - 1] = '\0';
+    rc = connect_with(job, base, text, out);
+    explicit_bzero(text, sizeof text);
+    return rc;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void drop(void *ctx)
+{
+    struct context *c = ctx;
+
+    if (c->conninfo)
+        explicit_bzero(c->conninfo, strlen(c->conninfo));
+    free(c->conninfo);
+    free(c->set_up);
+    free(c->reset_sql);
+    free(c);
+}
+
+static int copy_string(const char *from, char **to)
+{
+    if (from && !(*to = strdup(from)))
+        return KP_ENOMEM;
+    return 0;
+}
+
+static struct context *context_make(const kp_pg_options *pg)
+{
+    struct context *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->options = *pg;
+    if (copy_string(pg->conninfo, &c->conninfo) || copy_string(pg->set_up, &c->set_up) ||
+        copy_string(pg->reset_sql, &c->reset_sql)) {
+        drop(c);
+        return NULL;
+    }
+    return c;
+}
+
+static bool is_time(int64_t ms)
+{
+    return ms >= 0 && ms <= INT_MAX;
+}
+
+/* The name of the first impossible option, with a sentence; or NULL. */
+static const char *impossible(const kp_pg_options *o, const kp_options *options,
+                              const char **sentence)
+{
+    PQconninfoOption *parsed = parse(o->conninfo ? o->conninfo : "");
+
+    PQconninfoFree(parsed);
+    *sentence = "postgres.conninfo must be a conninfo string or URI";
+    if (!parsed)
+        return "postgres.conninfo";
+    *sentence = "postgres.reset must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";
+    if (o->reset < 0 || o->reset > KP_PG_DISCARD_ALL)
+        return "postgres.reset";
+    *sentence = "postgres.reset_sql is run instead of reset: only one of them can be said";
+    if (o->reset && o->reset_sql)
+        return "postgres.reset_sql";
+    *sentence = "postgres.connect_timeout_ms must be a time";
+    if (!is_time(o->connect_timeout_ms))
+        return "postgres.connect_timeout_ms";
+    *sentence = "postgres.answer_timeout_ms must be a time";
+    if (!is_time(o->answer_timeout_ms))
+        return "postgres.answer_timeout_ms";
+    *sentence = "postgres.watcher is for a pool of an event loop: set loop before";
+    if (o->watcher && !options->loop)
+        return "postgres.watcher";
+    *sentence = "a pool of an event loop may not block: set postgres.watcher";
+    return options->loop && !o->watcher ? "postgres.watcher" : NULL;
+}
+
+int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
+{
+    static const kp_pg_options defaults;
+    const char *field, *sentence;
+    struct context *c;
+
+    if (!pg)
+        pg = &defaults;
+    field = impossible(pg, options, &sentence);
+    if (field) {
+        if (options->why) {
+            memset(options->why, 0, sizeof *options->why);
+            options->why->code = KP_ECONFIG;
+            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
+            (void)snprintf(options->why->text, sizeof options->why->text, "%s", sentence);
+        }
+        return KP_ECONFIG;
+    }
+    c = context_make(pg);
+    if (!c)
+        return KP_ENOMEM;
+    kp__pg_driver(c, &options->driver);
+    options->driver.ctx = c;
+    options->driver.drop_ctx = drop;
+    memset(&options->key_type, 0, sizeof options->key_type);
+    return 0;
+}
+
+int kp_pg_open(const kp_pg_options *pg, const kp_options *more, kp_pool **out)
+{
+    kp_options options = { 0 };
+    int rc;
+
+    *out = NULL;
+    if (more)
+        options = *more;
+    rc = kp_pg_fill(pg, &options);
+    if (rc)
+        return rc;
+    rc = kp_pool_open(&options, out);
+    if (rc)
+        options.driver.drop_ctx(options.driver.ctx);
+    return rc;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Glue for Linux: pools on an event loop, and all that their adapters wait for, behind one
+ * descriptor. It is a loop where there is none:
+ *
+ *     kp_epoll loop;
+ *     if (kp_epoll_open(&loop) == 0) {
+ *         ... pools with options.loop = loop.loop and a watcher of &loop.watcher ...
+ *         while (running)
+ *             kp_epoll_turn(&loop, KP_OFF);
+ *         kp_epoll_close(&loop);
+ *     }
+ *
+ * and a guest where there is one, whichever that is: before each wait kp_epoll_dispatch, then poll
+ * loop.fd for reading, at most as long as that said.
+ */
+#ifndef KEYEDPOOL_EPOLL_H
+#define KEYEDPOOL_EPOLL_H
+
+/* Time is POSIX's. */
+#if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) && !defined(_GNU_SOURCE)
+#  define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "keyedpool_watch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef CLOCK_MONOTONIC
+#  error "keyedpool_epoll.h: include it first, or define _POSIX_C_SOURCE 200809L"
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* It stays put while it is open. */
+typedef struct kp_epoll {
+    kp_watcher watcher;                 /* first: for adapters */
+    kp_loop   *loop;                    /* for kp_options.loop and kp_request.loop */
+    int        fd;
+    kp_watch   watched;                 /* a ring */
+    uint64_t   loop_due_ns;             /* what the mailbox said last */
+} kp_epoll;
+
+static inline uint64_t kp__epoll_now_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, int events,
+                                  int64_t within_ms)
+{
+    kp_epoll *e = (kp_epoll *)watcher;
+    struct epoll_event event;
+
+    memset(&event, 0, sizeof event);
+    event.events = (events & KP_WATCH_READ ? (uint32_t)EPOLLIN : 0U) |
+                   (events & KP_WATCH_WRITE ? (uint32_t)EPOLLOUT : 0U);
+    event.data.ptr = watch;
+    if (epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        return errno == ENOMEM ? KP_ENOMEM : KP_EMISUSE;
+    watch->watcher = watcher;
+    watch->fd = fd;
+    watch->events = events;
+    watch->due_ns = UINT64_MAX;
+    if (within_ms >= 0)
+        watch->due_ns = kp__epoll_now_ns() + (uint64_t)within_ms * UINT64_C(1000000);
+    watch->next = &e->watched;
+    watch->prev = e->watched.prev;
+    watch->prev->next = watch->next->prev = watch;
+    return 0;
+}
+
+/* Taken out before it is told: whoever is told may close the descriptor without a word. */
+static inline void kp__epoll_stop(kp_watcher *watcher, kp_watch *watch)
+{
+    kp_epoll *e = (kp_epoll *)watcher;
+
+    if (!watch->next)
+        return;
+    (void)epoll_ctl(e->fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    watch->prev->next = watch->next;
+    watch->next->prev = watch->prev;
+    watch->next = watch->prev = NULL;
+}
+
+/* Open it, with a mailbox of its own (kp_loop_open).
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: kp_epoll_close ends it. Errors: KP_ENOMEM
+ * (of descriptors, too). Order: none. Since: 0.1 */
+static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
+{
+    struct epoll_event event;
+    int rc;
+
+    memset(e, 0, sizeof *e);
+    e->watcher.start = kp__epoll_start;
+    e->watcher.stop = kp__epoll_stop;
+    e->watched.next = e->watched.prev = &e->watched;
+    e->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (e->fd < 0)
+        return KP_ENOMEM;
+    rc = kp_loop_open(&e->loop);
+    memset(&event, 0, sizeof event);
+    event.events = EPOLLIN;
+    if (rc == 0 && epoll_ctl(e->fd, EPOLL_CTL_ADD, kp_loop_fd(e->loop), &event) != 0)
+        rc = KP_ENOMEM;
+    if (rc == 0)
+        return 0;
+    if (e->loop)
+        (void)kp_loop_close(e->loop);
+    (void)close(e->fd);
+    return rc;
+}
+
+/* Close it, after the pools that name its loop: as kp_loop_close, whose result it returns.
+ * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the loop, on 0 or more.
+ * Errors: KP_EMISUSE. Order: none. Since: 0.1 */
+static inline int64_t kp_epoll_close(kp_epoll *e)
+{
+    int64_t rc = kp_loop_close(e->loop);
+
+    if (rc >= 0)
+        (void)close(e->fd);
+    return rc;
+}
+
+/* The one that is due first, or NULL. There are as many as jobs under way: few. */
+static inline kp_watch *kp__epoll_first(kp_epoll *e)
+{
+    kp_watch *first = NULL;
+
+    for (kp_watch *w = e->watched.next; w != &e->watched; w = w->next)
+        if (w->due_ns != UINT64_MAX && (!first || w->due_ns < first->due_ns))
+            first = w;
+    return first;
+}
+
+/* Until something is due; -1: nothing is. */
+static inline int64_t kp__epoll_left_ms(kp_epoll *e)
+{
+    kp_watch *first = kp__epoll_first(e);
+    uint64_t now = kp__epoll_now_ns(), due = e->loop_due_ns;
+
+    if (first && first->due_ns < due)
+        due = first->due_ns;
+    if (due == UINT64_MAX)
+        return -1;
+    return due <= now ? 0 : (int64_t)((due - now) / 1000000 + 1);
+}
+
+/* Tell one that is ready. False: none, for now. One at a time: whoever is told may end others. */
+static inline bool kp__epoll_tell(kp_epoll *e)
+{
+    struct epoll_event event;
+    kp_watch *watch;
+    int events = 0;
+
+    memset(&event, 0, sizeof event);
+    if (epoll_wait(e->fd, &event, 1, 0) != 1)
+        return false;
+    watch = (kp_watch *)event.data.ptr;
+    if (!watch)
+        return false;                   /* the mailbox: its turn; others keep theirs */
+    events |= event.events & EPOLLIN ? KP_WATCH_READ : 0;
+    events |= event.events & EPOLLOUT ? KP_WATCH_WRITE : 0;
+    if (event.events & (EPOLLERR | EPOLLHUP))
+        events = watch->events;
+    kp__epoll_stop(&e->watcher, watch);
+    watch->told(watch, events);
+    return true;
+}
+
+/* Do what is to be done on this thread: tell those whose descriptors are ready or whose time is
+ * over, and dispatch the mailbox. Does a bounded part at a time. Returns the ms until it wants to
+ * be called again without the descriptor being readable (0: at once), or -1 for "nothing is due".
+ * Threads: the loop's. Blocks: no. Calls: told, and as kp_loop_dispatch. Owns: nothing.
+ * Errors: as kp_loop_dispatch. Order: none. Since: 0.1 */
+static inline int64_t kp_epoll_dispatch(kp_epoll *e)
+{
+    uint64_t now = kp__epoll_now_ns();
+    kp_watch *first;
+    int64_t next_ms;
+
+    for (int i = 0; i < 64 && kp__epoll_tell(e); i++)
+        continue;
+    while ((first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
+        kp__epoll_stop(&e->watcher, first);
+        first->told(first, 0);
+    }
+    next_ms = kp_loop_dispatch(e->loop);
+    if (next_ms < -1)
+        return next_ms;
+    e->loop_due_ns = UINT64_MAX;
+    if (next_ms >= 0)
+        e->loop_due_ns = kp__epoll_now_ns() + (uint64_t)next_ms * UINT64_C(1000000);
+    return kp__epoll_left_ms(e);
+}
+
+/* Wait until there is something to do, at most so long (KP_OFF: no end), and do it. 0, or the
+ * error.
+ * Threads: the loop's. Blocks: as said. Calls: as kp_epoll_dispatch. Owns: nothing. Errors: as
+ * kp_loop_dispatch. Order: none. Since: 0.1 */
+static inline int kp_epoll_turn(kp_epoll *e, int64_t at_most_ms)
+{
+    int64_t left_ms = kp__epoll_left_ms(e);
+    struct epoll_event event;
+
+    if (at_most_ms >= 0 && (left_ms < 0 || at_most_ms < left_ms))
+        left_ms = at_most_ms;
+    if (left_ms > 60000)
+        left_ms = 60000;
+    (void)epoll_wait(e->fd, &event, 1, (int)left_ms);
+    left_ms = kp_epoll_dispatch(e);
+    return left_ms < -1 ? (int)left_ms : 0;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * PostgreSQL connections in a pool (libkeyedpool-postgres). A key is the name of a database, or a
+ * conninfo string or URI: its settings are laid over kp_pg_options.conninfo, so that {0} stands for
+ * that one alone.
+ *
+ *     kp_pool *pool;
+ *     kp_lease lease;
+ *     kp_pg_options pg = { .conninfo = "postgresql://app@db.example/?sslmode=require" };
+ *     if (kp_pg_open(&pg, NULL, &pool) == 0 &&
+ *         kp_get(pool, kp_str("orders"), KP_IN_S(5), &lease) == 0) {
+ *         PQclear(PQexec(kp_pg_conn(&lease), "SELECT 1"));
+ *         kp_release(&lease);
+ *     }
+ *
+ * What comes back is made ready for the next borrower: an open transaction is rolled back, results
+ * that lie there unread are read, what changed the session is undone; where that cannot be done at
+ * once, the connection is closed. While nothing was left there is no round trip.
+ *
+ * Keys appear in reports, so passwords do not belong there, and a key with one is refused. They
+ * belong in options.conninfo, a password file or a service file; or conninfo_for makes one for a
+ * key that is a name.
+ *
+ * libpq looks host names up in the middle of connecting, and waits for that: hostaddr= or a Unix
+ * socket where a deadline must hold, or never to block means never.
+ */
+#ifndef KEYEDPOOL_POSTGRES_H
+#define KEYEDPOOL_POSTGRES_H
+
+#include "keyedpool.h"
+#include "keyedpool_watch.h"
+
+#include <libpq-fe.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- reasons --------------------------------------------------------------------------------- */
+
+/* kp_why.vendor_code is a SQLSTATE in one number, as PostgreSQL's own headers pack it; kp_why.text
+ * has it in letters. What the server did not say has 08001 (no connection), 08006 (it was lost),
+ * 57014 (it took too long), 25000 (left in use) or 53200 (memory). 28xxx (who are you?) and 3D000
+ * (no such database) are KP_EREFUSED: nothing is created for the key until kp_retry_now. */
+#define KP_PG_SQLSTATE(a, b, c, d, e)                                                   \
+    (KP__PG_SIX(a) + (KP__PG_SIX(b) << 6) + (KP__PG_SIX(c) << 12) + (KP__PG_SIX(d) << 18) + \
+     (KP__PG_SIX(e) << 24))
+#define KP__PG_SIX(ch) (((ch) - '0') & 0x3f)
+
+/* The five letters of such a number. */
+static inline void kp_pg_sqlstate(int vendor_code, char text[6])
+{
+    for (int i = 0; i < 5; i++, vendor_code >>= 6)
+        text[i] = (char)((vendor_code & 0x3f) + '0');
+    text[5] = '\0';
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+typedef enum kp_pg_reset {
+    KP_PG_TIDY = 1,             /* undo what was left: the transaction; and if the borrower said
+                                   SET, RESET, LISTEN, DECLARE or DISCARD, role and settings (then
+                                   set_up runs again), subscriptions and cursors. Told by the
+                                   command tags of its results, so what a function did is not
+                                   seen, and SET LOCAL looks like SET; prepared statements and
+                                   temporary tables stay */
+    KP_PG_ROLLBACK,             /* transactions and LISTEN alone; settings stay */
+    KP_PG_DISCARD_ALL           /* DISCARD ALL and set_up, a round trip each, every time */
+} kp_pg_reset;
+
+enum {                                  /* kp_pg_leftover.what */
+    KP_PG_LEFT_TRANSACTION = 1,         /* it was rolled back */
+    KP_PG_LEFT_RESULT = 2,              /* one not read to its end, or a COPY */
+    KP_PG_LEFT_PIPELINE = 4,            /* the mode was on */
+    KP_PG_LEFT_LISTEN = 8,
+    KP_PG_LEFT_SETTING = 16             /* by itself no reason for a report */
+};
+
+/* A borrower left something open. Made by the adapter, valid during the call; grows at the end
+ * only. */
+typedef struct kp_pg_leftover {
+    kp_key      key;
+    PGconn     *conn;                   /* only to look at */
+    const char *tag;                    /* of the request that borrowed it, or NULL */
+    uint32_t    what;
+    bool        closed;                 /* the connection is not used again */
+} kp_pg_leftover;
+
+/* Yours; lives as long as the pool. Only kp_pg_counts_read may read it while the pool works. */
+typedef struct kp_pg_counts {
+    uint64_t opened, closed;            /* connections */
+    uint64_t transactions, results;     /* left open by borrowers; results with pipelines */
+    uint64_t resets;                    /* give-backs that took a round trip */
+} kp_pg_counts;
+
+/* {0} and NULL are good ones (R2), with libpq's environment variables. Strings are copied. */
+typedef struct kp_pg_options {
+    const char *conninfo;       /* [""] string or URI, the settings that all keys share */
+    /* The conninfo of a key that is a name (a tenant, a region), written into buf; it is laid over
+     * `conninfo`, too, and may have a password. Not 0: there is no such key, and the get is
+     * answered KP_EREFUSED. */
+    int       (*conninfo_for)(kp_key key, char *buf, size_t size, void *ctx);
+    const char *set_up;         /* SQL run on every new connection, and again when a reset undid it,
+                                   so it must bear that: "SET statement_timeout = '5s'" */
+    int32_t     reset;          /* [TIDY] kp_pg_reset */
+    int32_t     reserved0;
+    const char *reset_sql;      /* instead, on every give-back; after a rollback, without set_up */
+    int64_t     connect_timeout_ms;     /* [30 s] the longest that making one takes, */
+    int64_t     answer_timeout_ms;      /* [5 s] and a validate or a reset; the deadline of the job
+                                           counts as well */
+    /* Last step of making one. Not 0, and the create has failed with that code. The place for
+     * PQsetNoticeProcessor, too: libpq's own prints to standard error. Settings belong in set_up,
+     * for a reset undoes them. */
+    int       (*on_open)(PGconn *conn, kp_key key, void *ctx);
+    /* First step of closing. */
+    void      (*on_close)(PGconn *conn, kp_key key, void *ctx);
+    void      (*on_leftover)(const kp_pg_leftover *what, void *ctx);
+    void       *ctx;            /* of these four; they may run on several threads at once */
+    kp_pg_counts *counts;
+    kp_watcher *watcher;        /* NULL: a driver that blocks. Else one that never does, for a pool
+                                   with kp_options.loop, whose descriptors this one watches;
+                                   connections are lent non-blocking (PQsetnonblocking) */
+    int64_t     reserved[6];
+} kp_pg_options;
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Open a pool of PostgreSQL connections. `more`: everything else a pool may be told (budget,
+ * limits, ...), or NULL; its driver and key_type are set as kp_pg_fill does.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `pg->ctx`,
+ * `pg->counts` and `pg->watcher` must live as long as the pool. Errors: KP_ECONFIG
+ * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+KP_API int kp_pg_open(const kp_pg_options *pg, const kp_options *more, kp_pool **out) KP_NODISCARD;
+
+/* For who opens the pool himself, with kp_pool_open: sets driver and key_type. `pg` may be NULL.
+ * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
+ * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
+ * option), KP_ENOMEM; then options is as it was. Order: after options->loop is set, if there is a
+ * watcher. Since: 0.1 */
+KP_API int kp_pg_fill(const kp_pg_options *pg, kp_options *options) KP_NODISCARD;
+
+/* ---- using ----------------------------------------------------------------------------------- */
+
+/* The connection of a lease; NULL once it has ended. Threads, Blocks, Calls, Owns, Errors, Order,
+ * Since: as reading lease->resource. One thread at a time may use it; PQfinish is the pool's. */
+static inline PGconn *kp_pg_conn(const kp_lease *lease)
+{
+    return (PGconn *)lease->resource;
+}
+
+/* Read the counters of kp_pg_options.counts.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
+ * is exact, but they are not read at one instant. Since: 0.1 */
+KP_API kp_pg_counts kp_pg_counts_read(const kp_pg_counts *counts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

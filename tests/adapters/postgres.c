@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The PostgreSQL adapter where it is not like others: keys and settings, what a give-back undoes
+ * and what it costs, and reasons. postgres_conform.c has what holds for all.
+ */
+#include <keyedpool_postgres.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "adapters/postgres_server.h"
+
+static struct {
+    kp_pool *pool;
+    kp_why   why;
+    kp_pg_counts counts;
+    int      invalid, code, reports, opens, closes, open_code;
+    uint32_t left;
+    char     left_tag[32], cause[200];
+} stage;
+
+/* ---- the stage ------------------------------------------------------------------------------- */
+
+static void note(const kp_event *event, void *ctx)
+{
+    (void)ctx;
+    if (event->kind != KP_EVENT_INVALID)
+        return;
+    stage.invalid++;
+    stage.code = event->why ? event->why->vendor_code : 0;
+    (void)snprintf(stage.cause, sizeof stage.cause, "%s", event->why ? event->why->text : "");
+}
+
+static void note_leftover(const kp_pg_leftover *what, void *ctx)
+{
+    (void)ctx;
+    stage.reports++;
+    stage.left = what->what;
+    (void)snprintf(stage.left_tag, sizeof stage.left_tag, "%s", what->tag ? what->tag : "");
+}
+
+static void open_pool(kp_pg_options pg_options)
+{
+    kp_options more = { .why = &stage.why, .on_event = note };
+
+    memset(&stage, 0, sizeof stage);
+    more.limits.max_live = 2;
+    more.limits.retry_first_ms = KP_NONE;
+    more.limits.validate_after_ms = KP_NONE;
+    if (!pg_options.conninfo)
+        pg_options.conninfo = pg.conninfo;
+    pg_options.on_leftover = note_leftover;
+    pg_options.counts = &stage.counts;
+    if (kp_pg_open(&pg_options, &more, &stage.pool) != 0)
+        fail_msg("open: %s", stage.why.text);
+}
+
+static void close_pool(void)
+{
+    kp_pg_counts counts;
+
+    assert_int_equal(kp_pool_close(stage.pool, KP_CLOSE_NOW, 0), 0);
+    counts = kp_pg_counts_read(&stage.counts);
+    assert_int_equal(counts.opened, counts.closed);
+}
+
+static int try_get(const char *key, kp_lease *lease)
+{
+    memset(&stage.why, 0, sizeof stage.why);
+    return kp_get(stage.pool, kp_str(key), KP_ASK(.within_ms = 20000, .why = &stage.why,
+                                                  .tag = "test"), lease);
+}
+
+static kp_lease get(const char *key)
+{
+    kp_lease lease;
+
+    if (try_get(key, &lease) != 0)
+        fail_msg("get: %s", stage.why.text);
+    return lease;
+}
+
+static long value(const kp_lease *lease, const char *sql)
+{
+    return pg_value(kp_pg_conn(lease), sql);
+}
+
+static bool was_reused(const kp_lease *lease)
+{
+    kp_lease_about about;
+
+    assert_true(kp_lease_read(lease, &about));
+    return about.reused;
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+static void a_key_must_be_laid_over_the_settings_of_all(void **state)
+{
+    static const struct { const char *key, *database, *name; } cases[] = {
+        { NULL, "postgres", "keyedpool" },
+        { "template1", "template1", "keyedpool" },
+        { "dbname=template1 application_name=mine", "template1", "mine" },
+        { "postgresql:///template1?application_name=mine", "template1", "mine" },
+    };
+    kp_lease none;
+
+    (void)state;
+    open_pool((kp_pg_options){ 0 });
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kp_lease lease = get(cases[i].key);
+        char sql[160];
+
+        assert_string_equal(PQdb(kp_pg_conn(&lease)), cases[i].database);
+        assert_string_equal(PQuser(kp_pg_conn(&lease)), "app");
+        (void)snprintf(sql, sizeof sql, "SELECT (current_setting('application_name') = '%s')::int",
+                       cases[i].name);
+        assert_int_equal(value(&lease, sql), 1);
+        kp_release(&lease);
+    }
+    assert_int_equal(kp_get(stage.pool, kp_bytes("a\0b", 3), NULL, &none), KP_EREFUSED);
+    close_pool();
+}
+
+/* Tenants are known by name; where they live, and the password, is the program's business. */
+static int where_they_live(kp_key key, char *buf, size_t size, void *ctx)
+{
+    assert_string_equal(ctx, "ctx");
+    if (strcmp(key.data, "acme") == 0)
+        (void)snprintf(buf, size, "dbname=template1 password=" PG_SECRET);
+    else if (strcmp(key.data, "odd") == 0)
+        (void)snprintf(buf, size, "password='" PG_SECRET);
+    else
+        return -1;
+    return 0;
+}
+
+static void a_name_must_be_mapped_and_its_password_never_be_told(void **state)
+{
+    char text[200];
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_pg_options){ .conninfo_for = where_they_live, .ctx = "ctx" });
+    lease = get("acme");
+    assert_string_equal(PQdb(kp_pg_conn(&lease)), "template1");
+    kp_release(&lease);
+    assert_int_equal(try_get("nobody", &lease), KP_EREFUSED);
+    assert_non_null(strstr(stage.why.text, "knows no such key"));
+    assert_int_equal(try_get("odd", &lease), KP_EREFUSED);
+    assert_null(strstr(stage.why.text, PG_SECRET));
+    (void)kp_key_text(stage.pool, kp_str("acme"), text, sizeof text);
+    assert_string_equal(text, "acme");
+    close_pool();
+}
+
+static void who_was_refused_must_be_let_in_after_retry_now(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_pg_options){ 0 });
+    assert_int_equal(try_get("later", &lease), KP_EREFUSED);
+    assert_int_equal(pg_ask("CREATE DATABASE later"), 0);
+    assert_int_equal(try_get("later", &lease), KP_EREFUSED);
+    assert_int_equal(kp_retry_now(stage.pool, kp_str("later")), 0);
+    lease = get("later");
+    kp_release(&lease);
+    close_pool();
+    assert_int_equal(pg_ask("DROP DATABASE later"), 0);
+}
+
+static void tls_must_work_like_the_rest(void **state)
+{
+    char key[160];
+
+    (void)state;
+    (void)snprintf(key, sizeof key, "sslmode=verify-full sslrootcert=%s/server.crt", pg.data);
+    open_pool((kp_pg_options){ 0 });
+    for (int i = 0; i < 3; i++) {
+        kp_lease lease = get(key);
+
+        assert_int_equal(PQsslInUse(kp_pg_conn(&lease)), 1);
+        assert_int_equal(was_reused(&lease), i > 0);
+        assert_int_equal(value(&lease, "BEGIN"), 0);
+        kp_release(&lease);
+    }
+    close_pool();
+}
+
+/* ---- giving back ----------------------------------------------------------------------------- */
+
+static void a_clean_give_back_must_take_no_round_trip(void **state)
+{
+    (void)state;
+    open_pool((kp_pg_options){ .set_up = "SET work_mem = '33MB'" });
+    for (int i = 0; i < 10; i++) {
+        kp_lease lease = get(NULL);
+
+        assert_int_equal(value(&lease, "SELECT 1"), 1);
+        assert_int_equal(value(&lease, "BEGIN; SELECT 1; COMMIT"), 0);
+        kp_release(&lease);
+    }
+    assert_int_equal(stage.counts.opened, 1);
+    assert_int_equal(stage.counts.resets, 0);
+    assert_int_equal(stage.reports, 0);
+    close_pool();
+}
+
+static void what_was_left_must_be_reported_with_its_borrower(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_pg_options){ 0 });
+    lease = get(NULL);
+    assert_int_equal(value(&lease, "BEGIN"), 0);
+    assert_int_equal(PQsendQuery(kp_pg_conn(&lease), "SELECT 1"), 1);
+    PQclear(PQgetResult(kp_pg_conn(&lease)));   /* but not the NULL after it */
+    kp_release(&lease);
+    assert_int_equal(stage.reports, 1);
+    assert_int_equal(stage.left, KP_PG_LEFT_TRANSACTION | KP_PG_LEFT_RESULT);
+    assert_string_equal(stage.left_tag, "test");
+    assert_int_equal(stage.counts.transactions + stage.counts.results, 2);
+    assert_int_equal(stage.counts.resets, 1);
+    lease = get(NULL);
+    assert_true(was_reused(&lease));
+    kp_release(&lease);
+    close_pool();
+}
+
+static void set_up_must_hold_again_after_settings_were_undone(void **state)
+{
+    static const int32_t resets[] = { KP_PG_TIDY, KP_PG_DISCARD_ALL };
+    kp_lease lease;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        open_pool((kp_pg_options){ .set_up = "SET work_mem = '33MB'", .reset = resets[i] });
+        lease = get(NULL);
+        assert_int_equal(value(&lease, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
+        assert_int_equal(value(&lease, "RESET work_mem"), 0);
+        kp_release(&lease);
+        lease = get(NULL);
+        assert_true(was_reused(&lease));
+        assert_int_equal(value(&lease, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
+        kp_release(&lease);
+        close_pool();
+    }
+}
+
+static void prepared_statements_must_stay_unless_all_is_discarded(void **state)
+{
+    static const struct { kp_pg_options options; long prepared; } cases[] = {
+        { { .reset = KP_PG_TIDY }, 1 },
+        { { .reset = KP_PG_ROLLBACK }, 1 },
+        { { .reset = KP_PG_DISCARD_ALL }, 0 },
+        { { .reset_sql = "DEALLOCATE ALL" }, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kp_lease lease;
+
+        open_pool(cases[i].options);
+        lease = get(NULL);
+        PQclear(PQprepare(kp_pg_conn(&lease), "p", "SELECT 5", 0, NULL));
+        assert_int_equal(value(&lease, "SET work_mem = '33MB'; BEGIN"), 0);
+        kp_release(&lease);
+        lease = get(NULL);
+        assert_true(was_reused(&lease));
+        assert_int_equal(PQtransactionStatus(kp_pg_conn(&lease)), PQTRANS_IDLE);
+        assert_int_equal(value(&lease, "SELECT count(*) FROM pg_prepared_statements"),
+                         cases[i].prepared);
+        kp_release(&lease);
+        close_pool();
+    }
+}
+
+static void settings_must_stay_where_only_transactions_are_undone(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_pg_options){ .reset = KP_PG_ROLLBACK });
+    lease = get(NULL);
+    assert_int_equal(value(&lease, "SET work_mem = '33MB'; LISTEN news"), 0);
+    kp_release(&lease);
+    lease = get(NULL);
+    assert_int_equal(value(&lease, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM pg_listening_channels()"), 0);
+    kp_release(&lease);
+    close_pool();
+}
+
+static void a_reset_that_fails_must_close_the_connection_and_say_why(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_pg_options){ .reset_sql = "SELECT 1/0" });
+    lease = get(NULL);
+    kp_release(&lease);
+    assert_int_equal(stage.invalid, 1);
+    assert_int_equal(stage.code, KP_PG_SQLSTATE('2', '2', '0', '1', '2'));
+    assert_non_null(strstr(stage.cause, "division by zero (22012)"));
+    assert_int_equal(stage.counts.closed, 1);
+    close_pool();
+}
+
+/* ---- hooks ----------------------------------------------------------------------------------- */
+
+static int count_open(PGconn *conn, kp_key key, void *ctx)
+{
+    (void)ctx;
+    assert_int_equal(key.size, 0);
+    stage.opens++;
+    return pg_value(conn, "SELECT 3") == 3 ? stage.open_code : 1;
+}
+
+static void count_close(PGconn *conn, kp_key key, void *ctx)
+{
+    (void)ctx;
+    assert_non_null(conn);
+    assert_int_equal(key.size, 0);
+    stage.closes++;
+}
+
+static void hooks_must_run_once_for_each_connection(void **state)
+{
+    kp_lease one, two;
+
+    (void)state;
+    open_pool((kp_pg_options){ .on_open = count_open, .on_close = count_close });
+    one = get(NULL);
+    two = get(NULL);
+    assert_int_equal(stage.opens, 2);
+    kp_release(&one);
+    kp_discard(&two);
+    assert_int_equal(stage.closes, 1);
+    stage.open_code = 77;
+    one = get(NULL);
+    assert_int_equal(try_get(NULL, &two), KP_ECREATE);
+    assert_int_equal(stage.why.vendor_code, 77);
+    assert_non_null(strstr(stage.why.text, "on_open"));
+    kp_release(&one);
+    close_pool();
+    assert_int_equal(stage.closes, 2);
+}
+
+static void a_set_up_that_fails_must_fail_the_create_with_its_state(void **state)
+{
+    char letters[6];
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_pg_options){ .set_up = "no such word" });
+    assert_int_equal(try_get(NULL, &lease), KP_ECREATE);
+    kp_pg_sqlstate(stage.why.vendor_code, letters);
+    assert_string_equal(letters, "42601");
+    assert_non_null(strstr(stage.why.text, "syntax error"));
+    close_pool();
+    open_pool((kp_pg_options){ .set_up = "COPY pg_class TO STDOUT" });
+    assert_int_equal(try_get(NULL, &lease), KP_ECREATE);
+    assert_non_null(strstr(stage.why.text, "COPY"));
+    close_pool();
+}
+
+/* ---- servers that end connections, or sleep -------------------------------------------------- */
+
+/* The server ends it, and has said so when this returns. */
+static void end_backend(int backend)
+{
+    char sql[80];
+
+    (void)snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 10000)::int", backend);
+    assert_int_equal(pg_ask(sql), 1);
+}
+
+static void a_connection_that_the_server_ended_must_be_replaced_and_its_reason_told(void **state)
+{
+    kp_lease lease;
+    int backend;
+
+    (void)state;
+    open_pool((kp_pg_options){ 0 });
+    lease = get(NULL);
+    backend = PQbackendPID(kp_pg_conn(&lease));
+    kp_release(&lease);
+    end_backend(backend);
+    lease = get(NULL);
+    assert_false(was_reused(&lease));
+    assert_int_equal(stage.invalid, 1);
+    assert_int_equal(stage.code, KP_PG_SQLSTATE('5', '7', 'P', '0', '1'));
+    assert_non_null(strstr(stage.cause, "terminating connection due to administrator command"));
+    kp_release(&lease);
+    close_pool();
+}
+
+static void a_connection_that_ended_while_it_was_lent_must_not_come_to_the_next(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_pg_options){ 0 });
+    lease = get(NULL);
+    end_backend(PQbackendPID(kp_pg_conn(&lease)));
+    kp_release(&lease);                 /* who borrowed it has not noticed */
+    assert_int_equal(stage.invalid, 1);
+    assert_int_equal(stage.code, KP_PG_SQLSTATE('5', '7', 'P', '0', '1'));
+    close_pool();
+}
+
+static void a_connection_that_does_not_answer_must_be_replaced_in_time(void **state)
+{
+    kp_lease lease;
+    pid_t backend;
+
+    (void)state;
+    open_pool((kp_pg_options){ .answer_timeout_ms = 100 });
+    lease = get(NULL);
+    backend = PQbackendPID(kp_pg_conn(&lease));
+    kp_release(&lease);
+    assert_int_equal(kill(backend, SIGSTOP), 0);
+    lease = get(NULL);
+    assert_int_equal(kill(backend, SIGCONT), 0);
+    assert_false(was_reused(&lease));
+    assert_non_null(strstr(stage.cause, "no answer in time (57014)"));
+    kp_release(&lease);
+    close_pool();
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static void impossible_options_must_be_refused_by_name(void **state)
+{
+    static kp_watcher watcher;
+    static const struct { kp_pg_options options; const char *field; } bad[] = {
+        { { .conninfo = "password='" PG_SECRET }, "postgres.conninfo" },
+        { { .reset = 9 }, "postgres.reset" },
+        { { .reset = KP_PG_TIDY, .reset_sql = "x" }, "postgres.reset_sql" },
+        { { .connect_timeout_ms = -1 }, "postgres.connect_timeout_ms" },
+        { { .answer_timeout_ms = KP_OFF }, "postgres.answer_timeout_ms" },
+        { { .watcher = &watcher }, "postgres.watcher" },
+    };
+    kp_options more = { .why = &stage.why };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(kp_pg_open(&bad[i].options, &more, &stage.pool), KP_ECONFIG);
+        assert_null(stage.pool);
+        assert_string_equal(stage.why.field, bad[i].field);
+        assert_int_not_equal(stage.why.text[0], '\0');
+        assert_null(strstr(stage.why.text, PG_SECRET));
+    }
+    more.limits.min_live = 5;           /* this one the pool refuses, not the adapter */
+    more.limits.max_live = 3;
+    assert_int_equal(kp_pg_open(NULL, &more, &stage.pool), KP_ECONFIG);
+    assert_null(stage.pool);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return pg_set_up();
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    pg_tear_down();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_must_be_laid_over_the_settings_of_all),
+        cmocka_unit_test(a_name_must_be_mapped_and_its_password_never_be_told),
+        cmocka_unit_test(who_was_refused_must_be_let_in_after_retry_now),
+        cmocka_unit_test(tls_must_work_like_the_rest),
+        cmocka_unit_test(a_clean_give_back_must_take_no_round_trip),
+        cmocka_unit_test(what_was_left_must_be_reported_with_its_borrower),
+        cmocka_unit_test(set_up_must_hold_again_after_settings_were_undone),
+        cmocka_unit_test(prepared_statements_must_stay_unless_all_is_discarded),
+        cmocka_unit_test(settings_must_stay_where_only_transactions_are_undone),
+        cmocka_unit_test(a_reset_that_fails_must_close_the_connection_and_say_why),
+        cmocka_unit_test(hooks_must_run_once_for_each_connection),
+        cmocka_unit_test(a_set_up_that_fails_must_fail_the_create_with_its_state),
+        cmocka_unit_test(a_connection_that_the_server_ended_must_be_replaced_and_its_reason_told),
+        cmocka_unit_test(a_connection_that_ended_while_it_was_lent_must_not_come_to_the_next),
+        cmocka_unit_test(a_connection_that_does_not_answer_must_be_replaced_in_time),
+        cmocka_unit_test(impossible_options_must_be_refused_by_name),
+    };
+
+    return cmocka_run_group_tests_name("postgres", tests, start, stop);
+}
