@@ -47,6 +47,8 @@ kp_install(socket "TCP and Unix stream sockets for keyedpool"
   REQUIRES "keyedpool = ${PROJECT_VERSION}" LIBS_PRIVATE -pthread)
 kp_install(redis "Redis connections for keyedpool"
   REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE hiredis LIBS_PRIVATE -pthread)
+kp_install(http "HTTP clients for keyedpool: a connection each, by origin"
+  REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE libcurl LIBS_PRIVATE -pthread)
 
 set(headers PATTERN "*.h" PATTERN "*.hpp")
 if(NOT TARGET keyedpool-testkit-static)
@@ -66,6 +68,9 @@ if(NOT TARGET keyedpool-socket-static)
 endif()
 if(NOT TARGET keyedpool-redis-static)
   list(APPEND headers PATTERN "keyedpool_redis.h" EXCLUDE)
+endif()
+if(NOT TARGET keyedpool-http-static)
+  list(APPEND headers PATTERN "keyedpool_http.h" EXCLUDE)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING ${headers})

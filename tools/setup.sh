@@ -30,6 +30,7 @@ need_build() {
     need_header '#include <sqlite3.h>' libsqlite3-dev sqlite3.h
     need_header '#include <jansson.h>' libjansson-dev jansson.h
     need_header '#include <postgresql/libpq-fe.h>' libpq-dev postgresql/libpq-fe.h
+    need_header '#include <curl/curl.h>' libcurl4-openssl-dev curl/curl.h
     need_header '#include <hiredis/hiredis.h>' libhiredis-dev hiredis/hiredis.h
     need_command pkg-config pkg-config
 }

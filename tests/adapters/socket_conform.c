@@ -7,25 +7,13 @@
 
 #include <keyedpool_socket.h>
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "adapters/peer.h"
 #include "adapters/server.h"
 
 static char folder[64], path[80], none[80], place[32], closed[32];
 static kp_key keys[2];
-static int port;
-static pid_t server;
 
 /* Their keys are known once it has started. */
 static struct conform_wrong wrong[] = {
@@ -40,85 +28,24 @@ static struct conform_wrong wrong[] = {
 
 /* ---- the server ------------------------------------------------------------------------------ */
 
-static int listen_at(const struct sockaddr *at, socklen_t size)
-{
-    int fd = socket(at->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
-
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    return bind(fd, at, size) == 0 && listen(fd, 64) == 0 ? fd : -1;
-}
-
-static void send_back(struct pollfd *p)
+static bool send_back(int fd)
 {
     char buf[64];
-    ssize_t n = recv(p->fd, buf, sizeof buf, 0);
+    ssize_t n = recv(fd, buf, sizeof buf, 0);
 
-    if (n > 0 && send(p->fd, buf, (size_t)n, MSG_NOSIGNAL) == n)
-        return;
-    (void)close(p->fd);
-    p->fd = -1;                         /* poll passes over it */
+    return n > 0 && send(fd, buf, (size_t)n, MSG_NOSIGNAL) == n;
 }
 
-/* Until it is killed. Says a byte when it listens. */
-static void serve(int ready)
-{
-    struct sockaddr_in tcp = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-    struct sockaddr_un local = { .sun_family = AF_UNIX };
-    struct pollfd all[256] = { { 0 } };
-    nfds_t n = 2;
-
-    (void)snprintf(local.sun_path, sizeof local.sun_path, "%s", path);
-    (void)unlink(path);
-    tcp.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    all[0].fd = listen_at((struct sockaddr *)&tcp, sizeof tcp);
-    all[1].fd = listen_at((struct sockaddr *)&local, sizeof local);
-    all[0].events = all[1].events = POLLIN;
-    if (all[0].fd < 0 || all[1].fd < 0 || write(ready, "", 1) != 1)
-        _exit(1);
-    while (poll(all, n, -1) > 0 || errno == EINTR) {
-        for (nfds_t i = 2; i < n; i++) {
-            if (all[i].revents)
-                send_back(&all[i]);
-        }
-        for (nfds_t i = 0; i < 2; i++) {
-            if (all[i].revents && n < sizeof all / sizeof *all) {
-                all[n].fd = accept4(all[i].fd, NULL, NULL, SOCK_CLOEXEC);
-                all[n].events = POLLIN;
-                all[n++].revents = 0;
-            }
-        }
-        while (n > 2 && all[n - 1].fd < 0)
-            n--;
-    }
-    _exit(1);
-}
+static struct peer server = { .answer = send_back };
 
 static int restart(void)
 {
-    pid_t parent = getpid();
-    int ready[2];
-    char byte;
-    ssize_t n;
-
-    if (pipe(ready) != 0)
-        return -1;
-    server = fork();
-    if (server == 0) {
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
-            _exit(1);
-        (void)close(ready[0]);
-        serve(ready[1]);
-    }
-    (void)close(ready[1]);
-    n = read(ready[0], &byte, 1);
-    (void)close(ready[0]);
-    return n == 1 ? 0 : -1;
+    return peer_start(&server);
 }
 
 static void end_server(void)
 {
-    (void)kill(server, SIGKILL);
-    (void)waitpid(server, NULL, 0);
+    peer_kill(&server);
 }
 
 static int start(void)
@@ -128,8 +55,9 @@ static int start(void)
         return -1;
     (void)snprintf(path, sizeof path, "%s/s", folder);
     (void)snprintf(none, sizeof none, "%s/none", folder);
-    port = server_free_port();
-    (void)snprintf(place, sizeof place, "127.0.0.1:%d", port);
+    server.port = server_free_port();
+    server.path = path;
+    (void)snprintf(place, sizeof place, "127.0.0.1:%d", server.port);
     keys[0] = kp_str(place);
     keys[1] = kp_str(path);
     wrong[1].key = kp_str(none);

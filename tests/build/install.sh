@@ -55,7 +55,7 @@ PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keyedpool.pc)")
 export PKG_CONFIG_PATH
 libdir=$(pkg-config --variable=libdir keyedpool)
 app=$source/tests/build/consumer/app.c
-for name in "" -testkit -sqlite -postgres -socket -redis; do
+for name in "" -testkit -sqlite -postgres -socket -redis -http; do
     library=keyedpool$name
     pkg-config --exists "$library" || continue
     echo "== pkg-config $library"
