@@ -79,8 +79,9 @@ portability:
 kill:
 	@tools/setup.sh build test
 	@$(CONFIGURE) release
-	@cmake --build --preset release -j $(JOBS) --target kill-postgres
+	@cmake --build --preset release -j $(JOBS) --target kill-postgres kill-redis
 	$(BUILD)/release/tests/kill-postgres --rounds 20
+	$(BUILD)/release/tests/kill-redis --rounds 20
 
 install:
 	@tools/setup.sh build install

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # What `cmake --install` puts where: headers, libraries, the command, pkg-config files that can be
-# moved, and a CMake package with the components keyedpool, testkit, sqlite, apr and postgres.
+# moved, and a CMake package with a component for each library of the family.
 include(CMakePackageConfigHelpers)
 
 set(KP_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/keyedpool)
@@ -43,6 +43,12 @@ kp_install(apr "A drop-in for apr_reslist on keyedpool"
 
 kp_install(postgres "PostgreSQL connections for keyedpool: by database, clean for the next one"
   REQUIRES "keyedpool = ${PROJECT_VERSION} libpq")
+kp_install(socket "TCP and Unix stream sockets for keyedpool"
+  REQUIRES "keyedpool = ${PROJECT_VERSION}" LIBS_PRIVATE -pthread)
+kp_install(redis "Redis connections for keyedpool"
+  REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE hiredis LIBS_PRIVATE -pthread)
+kp_install(http "HTTP clients for keyedpool: a connection each, by origin"
+  REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE libcurl LIBS_PRIVATE -pthread)
 
 set(headers PATTERN "*.h" PATTERN "*.hpp")
 if(NOT TARGET keyedpool-testkit-static)
@@ -56,6 +62,15 @@ if(NOT TARGET keyedpool-apr-static)
 endif()
 if(NOT TARGET keyedpool-postgres-static)
   list(APPEND headers PATTERN "keyedpool_postgres.h" EXCLUDE)
+endif()
+if(NOT TARGET keyedpool-socket-static)
+  list(APPEND headers PATTERN "keyedpool_socket.h" EXCLUDE)
+endif()
+if(NOT TARGET keyedpool-redis-static)
+  list(APPEND headers PATTERN "keyedpool_redis.h" EXCLUDE)
+endif()
+if(NOT TARGET keyedpool-http-static)
+  list(APPEND headers PATTERN "keyedpool_http.h" EXCLUDE)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING ${headers})

@@ -1,99 +1,119 @@
 /* SPDX-License-Identifier: MIT
  *
- * Redis clients by cluster and database: sizes and time to live by key, pipelines that are
- * discarded when they are out of step, and another cluster when the first fails. The eastern
- * cluster breaks off in the middle of a pipeline here.
+ * A cache in Redis by cluster: sizes and time to live by name, pipelines, and another cluster when
+ * the first is down, as the eastern one is here. The western one is REDIS_URL, or 127.0.0.1:6379.
  */
-#include <keyedpool.h>
+#include <keyedpool_redis.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct redis_key { char cluster[35]; int database; };   /* padding is harmless: see the fields */
-static const kp_field redis_fields[] = {
-    KP_TEXT(struct redis_key, cluster), KP_INT(struct redis_key, database), KP_END,
-};
+#define EAST kp_str("prod-us-east")
+#define WEST kp_str("prod-us-west")
 
-struct redis { int unread; bool breaks; };              /* stands for redisContext */
-
-static int connect_redis(kp_job *job, void **out)
+static bool is(kp_key key, const char *part)
 {
-    const struct redis_key *key = job->key.data;
-    struct redis           *r = calloc(1, sizeof *r);
-
-    if (!r)
-        return kp_job_fail(job, 12, "no memory for a client");
-    r->breaks = strstr(key->cluster, "east") != NULL;
-    *out = r;
-    return 0;
+    return strstr(key.data, part) != NULL;      /* a NUL follows each key of a pool */
 }
 
-static int disconnect_redis(kp_job *job, void *r)
+/* Where a cluster is, and with which password. */
+static int where(kp_key cluster, char *url, size_t size, void *ctx)
 {
-    free(r);
-    return (void)job, 0;
-}
-
-/* On give-back: unread replies would reach the next borrower. Negative: destroy the client. */
-static int nothing_unread(kp_job *job, void *r)
-{
-    return (void)job, ((struct redis *)r)->unread == 0 ? 0 : -1;
-}
-
-static void limits_for(kp_key key, kp_limits *limits, void *ctx)
-{
-    const struct redis_key *k = key.data;
-    bool                    prod = strstr(k->cluster, "prod") != NULL;
+    const char *west = getenv("REDIS_URL");
 
     (void)ctx;
-    limits->min_live = prod ? 5 : 2;
+    return snprintf(url, size, "%s", is(cluster, "east") ? "redis://127.0.0.1:1"
+                                     : west              ? west
+                                                         : "redis://127.0.0.1:6379");
+}
+
+static void limits_for(kp_key cluster, kp_limits *limits, void *ctx)
+{
+    bool prod = is(cluster, "prod");
+
+    (void)ctx;
     limits->max_live = prod ? 25 : 10;
+    limits->excess_over = prod ? 5 : 2;
     limits->excess_ttl_ms = prod ? KP_MINUTES(30) : KP_MINUTES(10);
 }
 
-/* Ask for n values at once. Returns how many came, or -1. */
-static int get_many(kp_pool *pool, const char *cluster, int n)
-{
-    struct redis_key key = { .database = 0 };
-    struct redis    *r;
-    kp_lease         lease;
+struct ask { int64_t wanted, found; };
 
-    snprintf(key.cluster, sizeof key.cluster, "%s", cluster);
-    if (kp_get(pool, KP_KEY(&key), KP_ASK(.within_ms = 2000, .tag = "get_many"), &lease) < 0)
-        return -1;
-    r = lease.resource;
-    r->unread += n;
-    for (int i = 0; i < n; i++) {
-        if (r->breaks && i > 0) {
-            kp_discard(&lease);         /* out of step: nobody may have it */
-            return -1;
-        }
-        r->unread--;
+/* Store and ask for so many values, each at once. Negative: the client is broken. */
+static int cache_many(kp_lease *lease, void *arg)
+{
+    redisContext *redis = kp_redis(lease);
+    struct ask   *ask = arg;
+    redisReply   *reply;
+
+    for (int64_t i = 0; i < ask->wanted; i++)
+        redisAppendCommand(redis, "SET kp:%lld value EX 60", (long long)i);
+    for (int64_t i = 0; i < ask->wanted; i++)
+        redisAppendCommand(redis, "GET kp:%lld", (long long)i);
+    ask->found = 0;
+    for (int64_t i = 0; i < 2 * ask->wanted; i++) {
+        if (redisGetReply(redis, (void **)&reply) != REDIS_OK)
+            return -1;                          /* kp_use discards it: it is out of step */
+        ask->found += reply->type == REDIS_REPLY_STRING;
+        freeReplyObject(reply);
     }
+    return 0;
+}
+
+/* A borrower who forgets to read, and one that comes after him. */
+static bool next_one_sees_nothing(kp_pool *pool)
+{
+    redisReply *reply;
+    kp_lease    lease;
+    bool        clean;
+
+    for (int i = 0; i < 2; i++) {
+        if (kp_get(pool, WEST, KP_IN_S(2), &lease) < 0)
+            return false;
+        if (i == 0) {
+            redisAppendCommand(kp_redis(&lease), "SUBSCRIBE news");
+            redisAppendCommand(kp_redis(&lease), "PING");
+            if (redisGetReply(kp_redis(&lease), (void **)&reply) == REDIS_OK)
+                freeReplyObject(reply);
+            kp_release(&lease);
+        }
+    }
+    reply = redisCommand(kp_redis(&lease), "ECHO clean");
+    clean = reply && reply->type == REDIS_REPLY_STRING && strcmp(reply->str, "clean") == 0;
+    freeReplyObject(reply);
     kp_release(&lease);
-    return n;
+    return clean;
 }
 
 int main(void)
 {
-    kp_options options = {
-        .name = "redis",
-        .driver = { .create = connect_redis, .destroy = disconnect_redis, .reset = nothing_unread },
-        .key_type = { .size = sizeof(struct redis_key), .fields = redis_fields },
-        .limits_for = limits_for,
-        .budget = { .max_live = 100 },
+    kp_redis_counts  counts = { 0 };
+    kp_redis_options redis = { .where = where, .client_name = "example", .counts = &counts };
+    kp_options       more = { .limits_for = limits_for, .budget = { .max_live = 100 } };
+    kp_key           fallback = WEST;
+    kp_why           why = { 0 };
+    kp_plan          plan = {
+        .ask = { .within_ms = 5000, .tag = "cache_many", .why = &why },
+        .fallback = &fallback, .fallbacks = 1,
     };
-    kp_stats stats = { 0 };
-    kp_pool *pool;
-    int      east, west;
+    struct ask ask = { .wanted = 3 };
+    kp_pool   *pool;
+    bool       clean;
 
-    if (kp_pool_open(&options, &pool) < 0)
+    if (kp_redis_open(&redis, &more, &pool) < 0)
         return 1;
-    east = get_many(pool, "prod-us-east", 3);
-    west = east < 0 ? get_many(pool, "prod-us-west", 3) : 0;
-    kp_stats_read(pool, KP_EVERY_KEY, &stats);
-    printf("east: %d, west: %d values; %d client discarded\n", east, west, (int)stats.invalidated);
+    if (kp_use(pool, EAST, &plan, cache_many, &ask) < 0) {
+        fprintf(stderr, "no cluster answers: %s\nA server: apt-get install redis-server; another "
+                        "one: REDIS_URL=redis://:password@host:port/db\n", why.text);
+        kp_pool_close(pool, KP_CLOSE_NOW, 0);
+        return 1;
+    }
+    clean = next_one_sees_nothing(pool);
     if (kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5)) != 0)
         return 1;
-    return !(east == -1 && west == 3 && stats.invalidated == 1);
+    counts = kp_redis_counts_read(&counts);
+    printf("the other cluster: %lld values; %llu replies thrown away; %llu connections\n",
+           (long long)ask.found, (unsigned long long)counts.replies,
+           (unsigned long long)counts.opened);
+    return !(ask.found == 3 && clean && counts.replies > 0 && counts.opened == 1);
 }

@@ -13,7 +13,7 @@ FUNCTION_LINES, FILE_LINES, COLUMNS = 60, 500, 100
 LIBC = re.compile(r"^(assert|ctype|errno|fcntl|fenv|float|getopt|inttypes|iso646|langinfo|libgen|"
                   r"limits|locale|malloc|math|poll|pthread|sched|semaphore|setjmp|signal|spawn|"
                   r"stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|"
-                  r"threads|time|uchar|unistd|wchar|wctype|execinfo|dirent|ftw|termios|"
+                  r"threads|time|uchar|unistd|wchar|wctype|execinfo|dirent|ftw|termios|netdb|"
                   r"(sys|linux|arpa|net|netinet|sanitizer)/\w+)\.h$")
 PLAIN = {"stdbool.h", "stddef.h", "stdint.h"}
 SLEEP = re.compile(r"\b(sleep|usleep|nanosleep|clock_nanosleep|thrd_sleep)\s*\(|"

@@ -30,6 +30,8 @@ need_build() {
     need_header '#include <sqlite3.h>' libsqlite3-dev sqlite3.h
     need_header '#include <jansson.h>' libjansson-dev jansson.h
     need_header '#include <postgresql/libpq-fe.h>' libpq-dev postgresql/libpq-fe.h
+    need_header '#include <curl/curl.h>' libcurl4-openssl-dev curl/curl.h
+    need_header '#include <hiredis/hiredis.h>' libhiredis-dev hiredis/hiredis.h
     need_command pkg-config pkg-config
 }
 
@@ -51,6 +53,7 @@ need_test() {
     need_header '#include <uv.h>' libuv1-dev uv.h
     need_header '#include <event2/event.h>' libevent-dev event2/event.h
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+    need_command redis-server redis-server
 }
 
 need_bench() {

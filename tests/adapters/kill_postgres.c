@@ -1,193 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * kill_postgres [--rounds N] [--down-ms N] [--slack-ms N]: kill -9 of PostgreSQL in the middle of
- * load, and a restart at the same place, again and again. Nobody may get another's answer, no lease
- * may be lost, no request may outlive its deadline, all connections must be back within the longest
- * pause between tries (and some slack for a slow machine), and each must be closed once, also as
- * the server sees it.
+ * kill_postgres [--rounds N] [--down-ms N] [--slack-ms N]: PostgreSQL killed in the middle of load
+ * (kill.h).
  */
 #include <keyedpool_postgres.h>
 
-#include <pthread.h>
-#include <semaphore.h>
-#include <stdatomic.h>
-#include <time.h>
-
+#include "adapters/kill.h"
 #include "adapters/postgres_server.h"
 
-enum { THREADS = 16, CONNECTIONS = 8, WITHIN_MS = 1000, PAUSE_MS = 1000, EACH = 2000 };
-
-static struct {
-    kp_pool *pool;
-    kp_pg_counts counts;
-    int64_t  slack_ms;
-    sem_t    served;            /* posted for each good answer while somebody counts them */
-    atomic_bool counted, over;
-    atomic_ullong good, refused, broken, wrong, late, longest_ns;
-} load;
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
-/* ---- load ------------------------------------------------------------------------------------ */
-
-/* An answer of one's own: a number that nobody else asks for. */
-static void ask_once(PGconn *conn, unsigned long long number)
-{
-    char sql[64];
-    PGresult *result;
-
-    (void)snprintf(sql, sizeof sql, "SELECT %llu", number);
-    result = PQexec(conn, sql);
-    if (PQresultStatus(result) != PGRES_TUPLES_OK)
-        atomic_fetch_add(&load.broken, 1);
-    else if (strtoull(PQgetvalue(result, 0, 0), NULL, 10) != number)
-        atomic_fetch_add(&load.wrong, 1);
-    else
-        atomic_fetch_add(&load.good, 1);
-    PQclear(result);
-    if (atomic_load(&load.counted))
-        (void)sem_post(&load.served);
-}
-
-static void time_it(uint64_t took)
-{
-    unsigned long long longest = atomic_load(&load.longest_ns);
-
-    while (took > longest && !atomic_compare_exchange_weak(&load.longest_ns, &longest, took))
-        continue;
-    if (took > (uint64_t)(WITHIN_MS + load.slack_ms) * UINT64_C(1000000))
-        atomic_fetch_add(&load.late, 1);
-}
-
-/* Some leave a transaction behind. A refusal is an answer as good as any: the next one asks. */
-static void *work(void *arg)
-{
-    unsigned long long number = (unsigned long long)(uintptr_t)arg << 40;
-
-    while (!atomic_load(&load.over)) {
-        uint64_t began = now_ns();
-        kp_lease lease;
-        int rc = kp_get(load.pool, kp_str("postgres"), KP_IN_MS(WITHIN_MS), &lease);
-
-        time_it(now_ns() - began);
-        if (rc != 0) {
-            atomic_fetch_add(&load.refused, 1);
-            (void)sched_yield();
-            continue;
-        }
-        if (++number % 64 == 0)
-            PQclear(PQexec(kp_pg_conn(&lease), "BEGIN"));
-        else
-            ask_once(kp_pg_conn(&lease), number);
-        kp_release(&lease);
-    }
-    return NULL;
-}
-
-/* ---- watching it ----------------------------------------------------------------------------- */
-
-/* Wait for `count` more answers, at most so long. */
-static bool await_answers(int count, int64_t within_ms)
-{
-    uint64_t until = now_ns() + (uint64_t)within_ms * UINT64_C(1000000);
-    struct timespec wall;
-
-    atomic_store(&load.counted, true);
-    while (count > 0 && now_ns() < until) {
-        (void)clock_gettime(CLOCK_REALTIME, &wall);
-        wall.tv_sec++;
-        if (sem_timedwait(&load.served, &wall) == 0)
-            count--;
-    }
-    atomic_store(&load.counted, false);
-    while (sem_trywait(&load.served) == 0)
-        continue;
-    return count == 0;
-}
-
-/* How long until all connections are there again, and the first one; -1: they are not. */
-static int64_t await_full_service(int64_t *first_ms)
-{
-    uint64_t began = now_ns();
-    kp_stats s = { 0 };
-
-    *first_ms = -1;
-    while (await_answers(1, 10000)) {
-        if (*first_ms < 0)
-            *first_ms = (int64_t)((now_ns() - began) / 1000000);
-        if (kp_stats_read(load.pool, kp_str("postgres"), &s) != 0)
-            return -1;
-        if (s.live == CONNECTIONS && s.creating == 0)
-            return (int64_t)((now_ns() - began) / 1000000);
-    }
-    return -1;
-}
-
-/* The time without a server; nothing but time is waited for. */
-static void stay_down(int64_t ms)
-{
-    uint64_t until = now_ns() + (uint64_t)ms * UINT64_C(1000000);
-    sem_t never;
-
-    (void)sem_init(&never, 0, 0);
-    while (now_ns() < until) {
-        struct timespec wall;
-
-        (void)clock_gettime(CLOCK_REALTIME, &wall);
-        wall.tv_nsec += 10000000;
-        if (wall.tv_nsec >= 1000000000) {
-            wall.tv_nsec -= 1000000000;
-            wall.tv_sec++;
-        }
-        (void)sem_timedwait(&never, &wall);
-    }
-    (void)sem_destroy(&never);
-}
-
-/* Ours as the server sees them; one that goes may take a moment. */
-static bool server_sees(long count)
-{
-    PGconn *conn = pg_admin();
-    uint64_t until = now_ns() + UINT64_C(10000000000);
-    long seen;
-
-    do {
-        seen = pg_value(conn, "SELECT count(*) FROM pg_stat_activity"
-                              " WHERE application_name = 'keyedpool'");
-    } while (seen >= 0 && seen != count && now_ns() < until);
-    PQfinish(conn);
-    if (seen != count)
-        (void)printf("the server sees %ld connections, not %ld\n", seen, count);
-    return seen == count;
-}
-
-static bool round_of(int number, int64_t down_ms)
-{
-    int64_t first_ms, back_ms;
-
-    if (!await_answers(EACH, 30000)) {
-        (void)printf("round %d: no load\n", number);
-        return false;
-    }
-    pg_kill();
-    stay_down(down_ms);
-    if (pg_start() != 0) {
-        (void)printf("round %d: the server did not come back\n", number);
-        return false;
-    }
-    back_ms = await_full_service(&first_ms);
-    (void)printf("round %d: first answer after %lld ms, full service after %lld ms\n", number,
-                 (long long)first_ms, (long long)back_ms);
-    return back_ms >= 0 && back_ms <= PAUSE_MS + load.slack_ms;
-}
-
-/* ---- all of it ------------------------------------------------------------------------------- */
+static kp_pg_counts counted;
 
 /* libpq's own prints what a server says as it goes. */
 static void say_nothing(void *arg, const char *message)
@@ -204,63 +25,58 @@ static int quieten(PGconn *conn, kp_key key, void *ctx)
     return 0;
 }
 
-static int open_pool(void)
+static int open_pool(const kp_options *more, kp_pool **out)
 {
-    kp_pg_options o = { .conninfo = pg.conninfo, .counts = &load.counts, .on_open = quieten };
-    kp_options more = { .name = "kill" };
+    kp_pg_options o = { .conninfo = pg.conninfo, .counts = &counted, .on_open = quieten };
 
-    more.limits.max_live = CONNECTIONS;
-    more.limits.max_creating = CONNECTIONS;
-    more.limits.retry_max_ms = PAUSE_MS;
-    return kp_pg_open(&o, &more, &load.pool);
+    return kp_pg_open(&o, more, out);
 }
 
-static bool ends_well(void)
+static PGconn *conn_of(void *resource)
 {
-    kp_stats s = { 0 };
-    kp_pg_counts counts;
-    int64_t out;
+    kp_lease lease = { .resource = resource };
 
-    (void)kp_stats_read(load.pool, KP_EVERY_KEY, &s);
-    out = kp_pool_close(load.pool, KP_CLOSE_WAIT, 10000);
-    counts = kp_pg_counts_read(&load.counts);
-    (void)printf("%llu answers, %llu broken off, %llu wrong; %llu gets refused, %llu late, the "
-                 "longest took %llu ms\n%llu connections made, %llu closed; %llu leases lost\n",
-                 atomic_load(&load.good), atomic_load(&load.broken), atomic_load(&load.wrong),
-                 atomic_load(&load.refused), atomic_load(&load.late),
-                 atomic_load(&load.longest_ns) / 1000000, (unsigned long long)counts.opened,
-                 (unsigned long long)counts.closed, (unsigned long long)s.leases);
-    return out == 0 && s.leases == 0 && counts.opened == counts.closed && server_sees(0) &&
-           atomic_load(&load.wrong) == 0 && atomic_load(&load.late) == 0;
+    return kp_pg_conn(&lease);
 }
 
-static long option(int argc, char **argv, const char *name, long otherwise)
+static enum kill_answer ask(void *resource, unsigned long long number)
 {
-    for (int i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], name) == 0)
-            return strtol(argv[i + 1], NULL, 10);
-    return otherwise;
+    enum kill_answer answer = KILL_BROKEN;
+    char sql[64];
+    PGresult *result;
+
+    (void)snprintf(sql, sizeof sql, "SELECT %llu", number);
+    result = PQexec(conn_of(resource), sql);
+    if (PQresultStatus(result) == PGRES_TUPLES_OK)
+        answer = strtoull(PQgetvalue(result, 0, 0), NULL, 10) == number ? KILL_GOOD : KILL_WRONG;
+    PQclear(result);
+    return answer;
+}
+
+static void leave(void *resource)
+{
+    PQclear(PQexec(conn_of(resource), "BEGIN"));
+}
+
+static struct kill_counts counts(void)
+{
+    kp_pg_counts c = kp_pg_counts_read(&counted);
+
+    return (struct kill_counts){ c.opened, c.closed };
+}
+
+static long seen(void)
+{
+    return pg_ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'keyedpool'");
 }
 
 int main(int argc, char **argv)
 {
-    long rounds = option(argc, argv, "--rounds", 20);
-    int64_t down_ms = option(argc, argv, "--down-ms", 2000);
-    pthread_t thread[THREADS];
-    bool well = true;
+    const struct kill subject = {
+        .key = kp_str("postgres"), .start = pg_set_up, .restart = pg_start, .kill = pg_kill,
+        .stop = pg_tear_down, .open = open_pool, .ask = ask, .leave = leave, .counts = counts,
+        .seen = seen,
+    };
 
-    load.slack_ms = option(argc, argv, "--slack-ms", 1000);
-    if (sem_init(&load.served, 0, 0) != 0 || pg_set_up() != 0 || open_pool() != 0)
-        return 2;
-    for (uintptr_t i = 0; i < THREADS; i++)
-        if (pthread_create(&thread[i], NULL, work, (void *)(i + 1)) != 0)
-            return 2;
-    for (int i = 1; i <= rounds && well; i++)
-        well = round_of(i, down_ms);
-    atomic_store(&load.over, true);
-    for (int i = 0; i < THREADS; i++)
-        (void)pthread_join(thread[i], NULL);
-    well = ends_well() && well;
-    pg_tear_down();
-    return well ? 0 : 1;
+    return kill_run(&subject, argc, argv);
 }

@@ -55,7 +55,8 @@ PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keyedpool.pc)")
 export PKG_CONFIG_PATH
 libdir=$(pkg-config --variable=libdir keyedpool)
 app=$source/tests/build/consumer/app.c
-for library in keyedpool keyedpool-testkit keyedpool-sqlite keyedpool-postgres; do
+for name in "" -testkit -sqlite -postgres -socket -redis -http; do
+    library=keyedpool$name
     pkg-config --exists "$library" || continue
     echo "== pkg-config $library"
     # shellcheck disable=SC2046

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening a stream socket within a deadline, with the reason in one sentence if it cannot be: what
+ * the adapters for sockets and for Redis share.
+ */
+#ifndef KP_ADAPTERS_DIAL_H
+#define KP_ADAPTERS_DIAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where a peer listens: a path, or a host and a port. */
+struct kp__place {
+    char host[256], port[6];
+    char path[108];                     /* "": it is a host */
+};
+
+struct kp__fault {
+    int  code;                          /* an errno; of a name that does not resolve an EAI_... */
+    char text[256];                     /* the place last: kp_why.text is cut at its end */
+};
+
+/* Read "host:port", "[v6]:port" or "/path". `port` is the one if the text says none, or NULL if it
+ * must. Returns NULL, or what is wrong with it. */
+const char *kp__place_read(const char *text, size_t size, const char *port, struct kp__place *out);
+
+/* For sentences. */
+void kp__place_text(const struct kp__place *place, char *buf, size_t size);
+
+/* Connect: a blocking socket, closed on exec; or -1 and why not. Every address that the name has is
+ * tried. The name is resolved on a thread of its own, for getaddrinfo knows no deadline. */
+int kp__dial(const struct kp__place *place, int64_t within_ms, struct kp__fault *fault);
+
+/* TCP_NODELAY, and keep-alive probes after so many seconds (0: none). 0, or an errno. */
+int kp__tcp_set(int fd, bool nodelay, int idle_s, int every_s, int probes);
+
+/* Say a code in a sentence, with what it mostly means. Returns -1. */
+int kp__fault_say(struct kp__fault *fault, const struct kp__place *place, int code);
+
+/* Monotonic, in ms; and what is left until then: 0 if nothing is, else at least 1. */
+int64_t kp__now_ms(void);
+int     kp__left_ms(int64_t until_ms);
+
+/* The moment that is so many ms away; "no deadline" is in 24 days. */
+int64_t kp__until_ms(int64_t within_ms);
+
+/* Would the next borrower see something? 0: nothing has come and nothing has ended. 1: bytes are
+ * there that nobody read. Negative: an errno (the other side ended: ECONNRESET). Asks the kernel,
+ * not the peer. */
+int kp__stirred(int fd);
+
+#endif

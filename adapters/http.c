@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The HTTP adapter: a driver whose resources are libcurl's easy handles, each with a connection
+ * cache of its own, of one connection.
+ */
+#include "keyedpool_http.h"
+
+#include "dial.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* libcurl tries two addresses at once; more are only closed later than they might be. */
+#define SOCKETS_MAX 4
+
+/* What handles share: names and TLS sessions. */
+struct share {
+    pid_t           pid;                /* whose it is: a child of fork may find its locks held */
+    CURLSH         *handle;
+    pthread_mutex_t lock[CURL_LOCK_DATA_LAST];
+};
+
+/* What the pool keeps as driver.ctx: the options, and the strings they point to. */
+struct context {
+    kp_http_options options;
+    char           *probe, *ca_file, *user_agent;
+    struct share   *share;
+};
+
+/* The handle comes first: kp_http reads it. */
+struct client {
+    CURL *easy;
+    const struct context *context;
+    int   fd[SOCKETS_MAX];              /* open now; or -1 */
+    bool  connected;                    /* by this borrower */
+};
+
+static void count(uint64_t *counter)
+{
+    (void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+kp_http_counts kp_http_counts_read(const kp_http_counts *counts)
+{
+    kp_http_counts out;
+
+    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
+    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
+    out.sockets = __atomic_load_n(&counts->sockets, __ATOMIC_RELAXED);
+    out.ended = __atomic_load_n(&counts->ended, __ATOMIC_RELAXED);
+    return out;
+}
+
+/* ---- what is shared -------------------------------------------------------------------------- */
+
+static void lock_share(CURL *easy, curl_lock_data what, curl_lock_access access, void *share)
+{
+    (void)easy;
+    (void)access;
+    (void)pthread_mutex_lock(&((struct share *)share)->lock[what]);
+}
+
+static void unlock_share(CURL *easy, curl_lock_data what, void *share)
+{
+    (void)easy;
+    (void)pthread_mutex_unlock(&((struct share *)share)->lock[what]);
+}
+
+static void share_drop(struct share *s)
+{
+    if (!s || s->pid != getpid())
+        return;
+    (void)curl_share_cleanup(s->handle);
+    for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
+        (void)pthread_mutex_destroy(&s->lock[i]);
+    free(s);
+}
+
+static struct share *share_make(void)
+{
+    struct share *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return NULL;
+    s->handle = curl_share_init();
+    if (!s->handle) {
+        free(s);
+        return NULL;
+    }
+    s->pid = getpid();
+    for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
+        (void)pthread_mutex_init(&s->lock[i], NULL);
+    (void)curl_share_setopt(s->handle, CURLSHOPT_LOCKFUNC, lock_share);
+    (void)curl_share_setopt(s->handle, CURLSHOPT_UNLOCKFUNC, unlock_share);
+    (void)curl_share_setopt(s->handle, CURLSHOPT_USERDATA, s);
+    (void)curl_share_setopt(s->handle, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+    (void)curl_share_setopt(s->handle, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    return s;
+}
+
+/* This process's; in a child of fork the parent's is left as it is, and there is a new one. */
+static CURLSH *shared(struct context *c)
+{
+    struct share *now = __atomic_load_n(&c->share, __ATOMIC_ACQUIRE), *made;
+
+    if (now->pid == getpid())
+        return now->handle;
+    made = share_make();
+    if (!made)
+        return NULL;                    /* such a handle shares nothing */
+    if (__atomic_compare_exchange_n(&c->share, &now, made, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
+        return made->handle;
+    share_drop(made);
+    return now->handle;
+}
+
+/* ---- handles --------------------------------------------------------------------------------- */
+
+/* libcurl opens and closes its sockets through these two, so that it is known which there are. */
+static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl_sockaddr *to)
+{
+    struct client *h = client;
+    int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+
+    (void)purpose;
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        if (h->fd[i] < 0) {
+            h->fd[i] = fd;
+            break;
+        }
+    }
+    h->connected = true;
+    if (h->context->options.counts)
+        count(&h->context->options.counts->sockets);
+    return fd;
+}
+
+static int close_socket(void *client, curl_socket_t fd)
+{
+    struct client *h = client;
+
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        if (h->fd[i] == fd)
+            h->fd[i] = -1;
+    }
+    return close(fd);
+}
+
+/* A new handle, or one that was reset, as it is lent. */
+static CURLcode prepare(struct client *h, kp_key origin)
+{
+    const struct context *c = h->context;
+    const kp_http_options *o = &c->options;
+    CURL *e = h->easy;
+
+    (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_MAXCONNECTS, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, h);
+    (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, h);
+    (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_URL, (const char *)origin.data);
+    if (o->timeout_ms > 0)
+        (void)curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
+    if (c->user_agent)
+        (void)curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
+    if (c->ca_file) {
+        CURLcode rc = curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_file);
+
+        if (rc != CURLE_OK)
+            return rc;
+    }
+    return o->prepare ? o->prepare(e, origin, o->ctx) : CURLE_OK;
+}
+
+/* libcurl's own sentence where it made one, else that of the code. */
+static int fail(kp_job *job, CURLcode code, const char *sentence)
+{
+    char text[512];
+
+    if (!*sentence)
+        sentence = curl_easy_strerror(code);
+    (void)snprintf(text, sizeof text, "http: %s (%d): %s", sentence, (int)code,
+                   (const char *)job->key.data);
+    for (char *p = text; *p; p++) {
+        if (*p == '\n' || *p == '\t')
+            *p = ' ';
+    }
+    return kp_job_fail(job, (int)code, text);
+}
+
+/* scheme://host[:port] and nothing more: no password, which would appear in reports. */
+static bool is_origin(kp_key key)
+{
+    CURLU *url = curl_url();
+    const char *text = key.data;
+    char *path = NULL, *part = NULL;
+    bool good = url && key.size > 0 && !memchr(text, '\0', key.size) &&
+                (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) &&
+                curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
+                curl_url_get(url, CURLUPART_PATH, &path, 0) == CURLUE_OK &&
+                strcmp(path, "/") == 0 && text[key.size - 1] != '/';
+
+    for (int i = 0; good && i < 4; i++) {
+        static const CURLUPart none[] = { CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY,
+                                          CURLUPART_FRAGMENT };
+
+        good = curl_url_get(url, none[i], &part, 0) != CURLUE_OK;
+        curl_free(part);
+        part = NULL;
+    }
+    curl_free(path);
+    curl_url_cleanup(url);
+    return good;
+}
+
+/* Connect, by asking for something. */
+static int probe(kp_job *job, struct client *h, int64_t within_ms)
+{
+    const char *path = h->context->probe ? h->context->probe : "/";
+    long left = within_ms > INT_MAX ? INT_MAX : (long)within_ms;
+    char url[2048], detail[CURL_ERROR_SIZE] = "";
+    CURLcode rc;
+
+    if (!*path)
+        return 0;
+    if ((size_t)snprintf(url, sizeof url, "%s%s", (const char *)job->key.data, path) >= sizeof url)
+        return fail(job, CURLE_URL_MALFORMAT, "origin and probe are too long");
+    (void)curl_easy_setopt(h->easy, CURLOPT_URL, url);
+    (void)curl_easy_setopt(h->easy, CURLOPT_NOBODY, 1L);
+    (void)curl_easy_setopt(h->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
+    (void)curl_easy_setopt(h->easy, CURLOPT_TIMEOUT_MS, left);
+    (void)curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, detail);
+    rc = curl_easy_perform(h->easy);
+    (void)curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, NULL);
+    return rc == CURLE_OK ? 0 : fail(job, rc, detail);
+}
+
+/* Everything back to its beginning; the connection stays, and what is shared. Cookies would stay,
+ * too: the first of these ends their engine, before 7.77 only the second one empties it. */
+static CURLcode begin_anew(struct client *h, kp_key origin)
+{
+    (void)curl_easy_setopt(h->easy, CURLOPT_COOKIEFILE, NULL);
+    (void)curl_easy_setopt(h->easy, CURLOPT_COOKIELIST, "ALL");
+    curl_easy_reset(h->easy);
+    h->connected = false;
+    return prepare(h, origin);
+}
+
+/* ---- the driver ------------------------------------------------------------------------------ */
+
+static int set_up(kp_job *job, struct client *h)
+{
+    int64_t most_ms = h->context->options.connect_timeout_ms;
+    CURLSH *share = shared(job->ctx);
+    CURLcode rc;
+    int result;
+
+    if (share)
+        (void)curl_easy_setopt(h->easy, CURLOPT_SHARE, share);
+    rc = prepare(h, job->key);
+    if (rc != CURLE_OK)
+        return fail(job, rc, "");
+    result = probe(job, h, most_ms > 0 && most_ms < job->left_ms ? most_ms : job->left_ms);
+    if (result)
+        return result;
+    rc = begin_anew(h, job->key);
+    return rc == CURLE_OK ? 0 : fail(job, rc, "");
+}
+
+static int create(kp_job *job, void **resource)
+{
+    const struct context *c = job->ctx;
+    struct client *h;
+    int rc;
+
+    if (!is_origin(job->key)) {         /* not shown: it may have a password */
+        (void)kp_job_fail(job, (int)CURLE_URL_MALFORMAT,
+                          "http: a key is http://host:port or https://host:port, and no more");
+        return KP_EREFUSED;
+    }
+    h = malloc(sizeof *h);
+    if (!h)
+        return KP_ENOMEM;
+    h->context = c;
+    for (int i = 0; i < SOCKETS_MAX; i++)
+        h->fd[i] = -1;
+    h->easy = curl_easy_init();
+    rc = h->easy ? set_up(job, h) : KP_ENOMEM;
+    if (rc) {
+        curl_easy_cleanup(h->easy);
+        free(h);
+        return rc;
+    }
+    if (c->options.counts)
+        count(&c->options.counts->opened);
+    *resource = h;
+    return 0;
+}
+
+/* The last transfer had no answer, and either there is no connection (then let the next handle be
+ * made with the reason told), or there is a new one, made for CURLOPT_CONNECT_ONLY: that one cannot
+ * be used again, and libcurl forgets it without freeing it. A server may well close after an
+ * answer, and a borrower may have asked for nothing. */
+static bool got_nowhere(const struct client *h)
+{
+    bool open = false, probing = !h->context->probe || *h->context->probe;
+    long status = 0;
+
+    for (int i = 0; i < SOCKETS_MAX; i++)
+        open = open || h->fd[i] >= 0;
+    (void)curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status == 0 && (open ? h->connected : probing);
+}
+
+static int reset(kp_job *job, void *resource)
+{
+    CURLcode rc;
+
+    if (got_nowhere(resource))
+        return fail(job, CURLE_COULDNT_CONNECT, "given back without a connection for the next");
+    rc = begin_anew(resource, job->key);
+    return rc == CURLE_OK ? 0 : fail(job, rc, "");
+}
+
+/* The kernel is asked, not the server. Bytes that wait are none of anybody's, but in TLS, which has
+ * some of its own. */
+static int validate(kp_job *job, void *resource)
+{
+    const struct client *h = resource;
+    bool tls = strncmp(job->key.data, "https:", 6) == 0;
+
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        int stirred = h->fd[i] < 0 ? 0 : kp__stirred(h->fd[i]);
+
+        if (stirred == 0 || (stirred > 0 && tls))
+            continue;
+        if (h->context->options.counts)
+            count(&h->context->options.counts->ended);
+        return fail(job, CURLE_RECV_ERROR, stirred > 0 ? "bytes came while it was idle"
+                                                       : "the server has ended the connection");
+    }
+    return 0;
+}
+
+static int destroy(kp_job *job, void *resource)
+{
+    const struct context *c = job->ctx;
+    struct client *h = resource;
+
+    curl_easy_cleanup(h->easy);
+    free(h);
+    if (c->options.counts)
+        count(&c->options.counts->closed);
+    return 0;
+}
+
+/* The handle stays as it is: its borrower may have been in the middle of a transfer. */
+static int abandon(kp_job *job, void *resource)
+{
+    struct client *h = resource;
+
+    (void)job;
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        if (h->fd[i] >= 0)
+            (void)close(h->fd[i]);
+    }
+    return 0;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void drop(void *ctx)
+{
+    struct context *c = ctx;
+
+    share_drop(c->share);
+    free(c->probe);
+    free(c->ca_file);
+    free(c->user_agent);
+    free(c);
+}
+
+static int copy_string(const char *from, char **to)
+{
+    if (from && !(*to = strdup(from)))
+        return KP_ENOMEM;
+    return 0;
+}
+
+static struct context *context_make(const kp_http_options *http)
+{
+    struct context *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->options = *http;
+    c->share = share_make();
+    if (!c->share || copy_string(http->probe, &c->probe) ||
+        copy_string(http->ca_file, &c->ca_file) ||
+        copy_string(http->user_agent, &c->user_agent)) {
+        drop(c);
+        return NULL;
+    }
+    return c;
+}
+
+/* The name of the first impossible option, with a sentence; or NULL. */
+static const char *impossible(const kp_http_options *o, const char **sentence)
+{
+    *sentence = "it must be a time, or KP_OFF";
+    if (o->connect_timeout_ms < 0 && o->connect_timeout_ms != KP_OFF)
+        return "http.connect_timeout_ms";
+    if ((o->timeout_ms < 0 && o->timeout_ms != KP_OFF) || o->timeout_ms > INT_MAX)
+        return "http.timeout_ms";
+    *sentence = "it must be a path, or \"\"";
+    if (o->probe && *o->probe && *o->probe != '/')
+        return "http.probe";
+    return NULL;
+}
+
+static void start_curl(void)
+{
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+int kp_http_fill(const kp_http_options *http, kp_options *options)
+{
+    static const kp_http_options defaults;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const char *field, *sentence;
+    struct context *c;
+
+    if (!http)
+        http = &defaults;
+    field = impossible(http, &sentence);
+    if (field) {
+        if (options->why) {
+            memset(options->why, 0, sizeof *options->why);
+            options->why->code = KP_ECONFIG;
+            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
+            (void)snprintf(options->why->text, sizeof options->why->text, "%s: %s", field,
+                           sentence);
+        }
+        return KP_ECONFIG;
+    }
+    (void)pthread_once(&once, start_curl);
+    c = context_make(http);
+    if (!c)
+        return KP_ENOMEM;
+    memset(&options->driver, 0, sizeof options->driver);
+    options->driver.create = create;
+    options->driver.destroy = destroy;
+    options->driver.validate = validate;
+    options->driver.reset = reset;
+    options->driver.abandon = abandon;
+    options->driver.ctx = c;
+    options->driver.drop_ctx = drop;
+    return 0;
+}
+
+int kp_http_open(const kp_http_options *http, const kp_options *more, kp_pool **out)
+{
+    kp_options options = { 0 };
+    int rc;
+
+    *out = NULL;
+    if (more)
+        options = *more;
+    rc = kp_http_fill(http, &options);
+    if (rc)
+        return rc;
+    rc = kp_pool_open(&options, out);
+    if (rc)
+        options.driver.drop_ctx(options.driver.ctx);
+    return rc;
+}

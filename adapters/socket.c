@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The socket adapter: a driver whose resources are connected stream sockets.
+ */
+#include "keyedpool_socket.h"
+
+#include "dial.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define KEEPALIVE_DEFAULT_MS 60000
+#define KEEPALIVE_EVERY_DEFAULT_MS 10000
+#define KEEPALIVE_PROBES_DEFAULT 3
+
+/* The descriptor comes first: kp_socket_fd reads it. */
+struct link {
+    int fd;
+};
+
+static void count(uint64_t *counter)
+{
+    (void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+kp_socket_counts kp_socket_counts_read(const kp_socket_counts *counts)
+{
+    kp_socket_counts out;
+
+    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
+    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
+    out.unread = __atomic_load_n(&counts->unread, __ATOMIC_RELAXED);
+    out.ended = __atomic_load_n(&counts->ended, __ATOMIC_RELAXED);
+    return out;
+}
+
+/* ---- what a socket is set to ----------------------------------------------------------------- */
+
+static void set_timeouts(int fd, int64_t ms)
+{
+    struct timeval tv = { 0 };
+
+    tv.tv_sec = (time_t)(ms / 1000);
+    tv.tv_usec = (suseconds_t)(ms % 1000 * 1000);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+}
+
+static int set_blocking(int fd, bool blocking)
+{
+    int now = fcntl(fd, F_GETFL), flags = blocking ? now & ~O_NONBLOCK : now | O_NONBLOCK;
+
+    if (now < 0)
+        return errno;
+    return flags == now || fcntl(fd, F_SETFL, flags) == 0 ? 0 : errno;
+}
+
+/* As it is lent, each time: a borrower may have changed it. */
+static int make_ready(const kp_socket_options *o, int fd)
+{
+    set_timeouts(fd, o->io_timeout_ms == KP_OFF ? 0 : o->io_timeout_ms);
+    return set_blocking(fd, o->nonblocking != 1);
+}
+
+static int64_t or_default(int64_t value, int64_t otherwise)
+{
+    return value ? value : otherwise;
+}
+
+/* Times are whole seconds for the kernel, and at least one. */
+static int seconds(int64_t ms)
+{
+    int64_t s = ms / 1000 + (ms % 1000 != 0);
+
+    return s > INT_MAX ? INT_MAX : (int)s;
+}
+
+static int set_up_tcp(const kp_socket_options *o, int fd)
+{
+    int64_t idle_ms = or_default(o->keepalive_ms, KEEPALIVE_DEFAULT_MS);
+    int64_t every_ms = or_default(o->keepalive_every_ms, KEEPALIVE_EVERY_DEFAULT_MS);
+    int64_t probes = or_default(o->keepalive_probes, KEEPALIVE_PROBES_DEFAULT);
+
+    return kp__tcp_set(fd, o->nodelay != KP_OFF, idle_ms == KP_OFF ? 0 : seconds(idle_ms),
+                       seconds(every_ms), probes > INT_MAX ? INT_MAX : (int)probes);
+}
+
+/* ---- the driver ------------------------------------------------------------------------------ */
+
+static int fail(kp_job *job, int code, const char *sentence)
+{
+    char text[300];
+
+    (void)snprintf(text, sizeof text, "socket: %s", sentence);
+    return kp_job_fail(job, code, text);
+}
+
+static int refuse(kp_job *job, const char *sentence)
+{
+    (void)fail(job, EINVAL, sentence);
+    return KP_EREFUSED;
+}
+
+static int shake_hands(const kp_socket_options *o, kp_job *job, int fd, int64_t until_ms)
+{
+    int left = kp__left_ms(until_ms), rc;
+
+    if (left == 0)
+        return fail(job, ETIMEDOUT, "connected, and then no time was left for on_open");
+    set_timeouts(fd, left);
+    rc = o->on_open(job, fd, left, o->ctx);
+    return rc > 0 ? fail(job, rc, "on_open failed") : rc;
+}
+
+static int set_up(const kp_socket_options *o, kp_job *job, int fd, bool tcp, int64_t until_ms)
+{
+    int rc = tcp ? set_up_tcp(o, fd) : 0;
+
+    if (rc == 0 && o->on_open) {
+        rc = shake_hands(o, job, fd, until_ms);
+        if (rc)
+            return rc;
+    }
+    if (rc == 0)
+        rc = make_ready(o, fd);
+    return rc == 0 ? 0 : fail(job, rc, strerror(rc));
+}
+
+static int create(kp_job *job, void **resource)
+{
+    const kp_socket_options *o = job->ctx;
+    int64_t most_ms = o->connect_timeout_ms, within_ms = job->left_ms, until_ms;
+    const char *wrong;
+    struct kp__place place;
+    struct kp__fault fault;
+    struct link *link;
+    int fd, rc;
+
+    wrong = kp__place_read(job->key.data, job->key.size, NULL, &place);
+    if (wrong)
+        return refuse(job, wrong);
+    if (most_ms > 0 && most_ms < within_ms)
+        within_ms = most_ms;
+    until_ms = kp__until_ms(within_ms);
+    fd = kp__dial(&place, within_ms, &fault);
+    if (fd < 0)
+        return fail(job, fault.code, fault.text);
+    rc = set_up(o, job, fd, !*place.path, until_ms);
+    link = rc == 0 ? malloc(sizeof *link) : NULL;
+    if (!link) {
+        (void)close(fd);
+        return rc ? rc : KP_ENOMEM;
+    }
+    link->fd = fd;
+    if (o->counts)
+        count(&o->counts->opened);
+    *resource = link;
+    return 0;
+}
+
+/* Bytes that wait, and the end of either half. Whether our own half was ended (shutdown) shows only
+ * if one sends: nothing, in no bytes. */
+static int check(kp_job *job, const struct link *link)
+{
+    const kp_socket_options *o = job->ctx;
+    int rc = kp__stirred(link->fd);
+
+    if (rc == 0 && send(link->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
+        rc = -errno;
+    if (rc == 0)
+        return 0;
+    if (o->counts)
+        count(rc > 0 ? &o->counts->unread : &o->counts->ended);
+    if (rc > 0)
+        return fail(job, EPROTO, job->kind == KP_JOB_RESET ? "given back with bytes unread"
+                                                           : "bytes came while it was idle");
+    return fail(job, -rc, rc == -ECONNRESET ? "the other side has ended it"
+                          : rc == -EPIPE    ? "the borrower has ended its half of it"
+                                            : strerror(-rc));
+}
+
+static int validate(kp_job *job, void *resource)
+{
+    return check(job, resource);
+}
+
+static int reset(kp_job *job, void *resource)
+{
+    struct link *link = resource;
+    int rc = check(job, link);
+
+    if (rc)
+        return rc;
+    rc = make_ready(job->ctx, link->fd);
+    return rc == 0 ? 0 : fail(job, rc, strerror(rc));
+}
+
+static int destroy(kp_job *job, void *resource)
+{
+    const kp_socket_options *o = job->ctx;
+    struct link *link = resource;
+
+    if (o->on_close)
+        o->on_close(job, link->fd, o->ctx);
+    (void)close(link->fd);
+    free(link);
+    if (o->counts)
+        count(&o->counts->closed);
+    return 0;
+}
+
+/* The parent's connection goes on; only this process's descriptor of it is closed. The memory
+ * stays, for leases of the parent's still point to it: to no descriptor. */
+static int abandon(kp_job *job, void *resource)
+{
+    struct link *link = resource;
+
+    (void)job;
+    (void)close(link->fd);
+    link->fd = -1;
+    return 0;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static bool is_time(int64_t ms)
+{
+    return ms >= 0 || ms == KP_OFF;
+}
+
+/* The name of the first impossible option, with a sentence; or NULL. */
+static const char *impossible(const kp_socket_options *o, const char **sentence)
+{
+    *sentence = "it must be a time, or KP_OFF";
+    if (!is_time(o->connect_timeout_ms))
+        return "socket.connect_timeout_ms";
+    if (!is_time(o->io_timeout_ms))
+        return "socket.io_timeout_ms";
+    if (!is_time(o->keepalive_ms))
+        return "socket.keepalive_ms";
+    *sentence = "it must be a time";
+    if (o->keepalive_every_ms < 0)
+        return "socket.keepalive_every_ms";
+    *sentence = "it must be at least 1";
+    if (o->keepalive_probes < 0)
+        return "socket.keepalive_probes";
+    *sentence = "it must be 1 or KP_OFF";
+    if (o->nodelay != 0 && o->nodelay != 1 && o->nodelay != KP_OFF)
+        return "socket.nodelay";
+    if (o->nonblocking != 0 && o->nonblocking != 1 && o->nonblocking != KP_OFF)
+        return "socket.nonblocking";
+    return NULL;
+}
+
+int kp_socket_fill(const kp_socket_options *socket, kp_options *options)
+{
+    static const kp_socket_options defaults;
+    kp_socket_options *copy;
+    const char *field, *sentence;
+
+    if (!socket)
+        socket = &defaults;
+    field = impossible(socket, &sentence);
+    if (field) {
+        if (options->why) {
+            memset(options->why, 0, sizeof *options->why);
+            options->why->code = KP_ECONFIG;
+            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
+            (void)snprintf(options->why->text, sizeof options->why->text, "%s: %s", field,
+                           sentence);
+        }
+        return KP_ECONFIG;
+    }
+    copy = malloc(sizeof *copy);
+    if (!copy)
+        return KP_ENOMEM;
+    *copy = *socket;
+    memset(&options->driver, 0, sizeof options->driver);
+    options->driver.create = create;
+    options->driver.destroy = destroy;
+    options->driver.validate = validate;
+    options->driver.reset = reset;
+    options->driver.abandon = abandon;
+    options->driver.ctx = copy;
+    options->driver.drop_ctx = free;
+    return 0;
+}
+
+int kp_socket_open(const kp_socket_options *socket, const kp_options *more, kp_pool **out)
+{
+    kp_options options = { 0 };
+    int rc;
+
+    *out = NULL;
+    if (more)
+        options = *more;
+    rc = kp_socket_fill(socket, &options);
+    if (rc)
+        return rc;
+    rc = kp_pool_open(&options, out);
+    if (rc)
+        options.driver.drop_ctx(options.driver.ctx);
+    return rc;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * HTTP clients in a pool (libkeyedpool-http, on libcurl). A key is an origin: "http://host:port" or
+ * "https://host". A resource is an easy handle with one connection to it; names and TLS sessions
+ * are shared by all handles of a pool, connections never are: libcurl cannot do that safely.
+ *
+ *     kp_pool *pool;
+ *     kp_lease lease;
+ *     if (kp_http_open(NULL, NULL, &pool) == 0 &&
+ *         kp_get(pool, kp_str("https://api.example.org"), KP_IN_S(5), &lease) == 0) {
+ *         curl_easy_setopt(kp_http(&lease), CURLOPT_URL, "https://api.example.org/users/1");
+ *         CURLcode rc = curl_easy_perform(kp_http(&lease));
+ *         kp_release(&lease);
+ *     }
+ *
+ * What comes back is made as it was: curl_easy_reset, cookies are forgotten, and the options below
+ * hold again. The connection stays, unless the last transfer ended in the middle of an answer:
+ * then libcurl has closed it. A connection that the server ended is made anew by libcurl, during
+ * the transfer that needs it. A handle must be out of every multi handle when it comes back.
+ *
+ * CURLOPT_NOSIGNAL is set, so libcurl lets SIGPIPE through where TLS raises it: ignore that signal.
+ */
+#ifndef KEYEDPOOL_HTTP_H
+#define KEYEDPOOL_HTTP_H
+
+#include "keyedpool.h"
+
+#include <curl/curl.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+/* Yours; lives as long as the pool. Only kp_http_counts_read may read it while the pool works. */
+typedef struct kp_http_counts {
+    uint64_t opened, closed;            /* handles */
+    uint64_t sockets;                   /* opened by them: how many connections it took */
+    uint64_t ended;                     /* idle ones whose connection was found ended */
+} kp_http_counts;
+
+/* {0} and NULL are good ones (R2). The strings and the struct are copied. */
+typedef struct kp_http_options {
+    const char *probe;              /* ["/"] a path that is asked for with HEAD when a handle is
+                                       made, so that it is connected, TLS and all, and kp_why has
+                                       the reason if it cannot be; any answer will do. "": nothing
+                                       is asked, and the first transfer connects */
+    const char *ca_file;            /* [libcurl's] CURLOPT_CAINFO */
+    const char *user_agent;         /* [none] */
+    int64_t     connect_timeout_ms; /* [OFF: the request's deadline] of making a handle, or that,
+                                       if it comes first */
+    int64_t     timeout_ms;         /* [OFF] of a borrower's transfer: CURLOPT_TIMEOUT_MS */
+    /* Options of your own, after those above and each curl_easy_reset. If the answer is not
+     * CURLE_OK, the handle is not lent. */
+    CURLcode  (*prepare)(CURL *curl, kp_key origin, void *ctx);
+    void       *ctx;                /* of prepare; it may run on several threads at once */
+    kp_http_counts *counts;
+    int64_t     reserved[6];
+} kp_http_options;
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Open a pool of HTTP clients. `more`: everything else a pool may be told (limits, budget, ...), or
+ * NULL; its driver is set as kp_http_fill does. What a create failed with is in kp_why, in
+ * libcurl's words; vendor_code is the CURLcode. A key that is no origin is KP_EREFUSED. The first
+ * call runs curl_global_init.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `http->ctx` and
+ * `http->counts` must live as long as the pool. Errors: KP_ECONFIG (more->why->field names the
+ * option), KP_ENOMEM. Order: none. Since: 0.1 */
+KP_API int kp_http_open(const kp_http_options *http, const kp_options *more,
+                        kp_pool **out) KP_NODISCARD;
+
+/* For who opens the pool himself, with kp_pool_open: sets driver. `http` may be NULL.
+ * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
+ * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
+ * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
+KP_API int kp_http_fill(const kp_http_options *http, kp_options *options) KP_NODISCARD;
+
+/* ---- using ----------------------------------------------------------------------------------- */
+
+/* The handle of a lease; NULL once it has ended. The pool's: not for curl_easy_cleanup. Threads,
+ * Blocks, Calls, Owns, Errors, Order, Since: as reading lease->resource. One thread at a time may
+ * use it. */
+static inline CURL *kp_http(const kp_lease *lease)
+{
+    return lease->resource ? *(CURL *const *)lease->resource : NULL;
+}
+
+/* Read the counters of kp_http_options.counts.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
+ * is exact, but they are not read at one instant. Since: 0.1 */
+KP_API kp_http_counts kp_http_counts_read(const kp_http_counts *counts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

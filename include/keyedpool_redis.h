@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Redis connections in a pool (libkeyedpool-redis, on hiredis 0.14 or 1.x). A key is bytes:
+ * "host:port", "/path" of a Unix socket, "redis://[user[:password]@]host[:port][/db]", or a name
+ * of yours that `where` turns into one of these.
+ *
+ *     kp_pool *pool;
+ *     kp_lease lease;
+ *     if (kp_redis_open(NULL, NULL, &pool) == 0 &&
+ *         kp_get(pool, kp_str("127.0.0.1:6379"), KP_IN_S(5), &lease) == 0) {
+ *         redisReply *r = redisCommand(kp_redis(&lease), "GET %s", "key");
+ *         ...
+ *         freeReplyObject(r);
+ *         kp_release(&lease);
+ *     }
+ *
+ * hiredis raises SIGPIPE in a borrower who writes when the server has gone: ignore that signal. The
+ * adapter itself does not raise it.
+ *
+ * The key's text appears in reports. A password has a better place in the options, or in `where`.
+ *
+ * What comes back is made as it was (kp_redis_tidy): MULTI, WATCH, SUBSCRIBE, MONITOR, SELECT,
+ * AUTH, CLIENT ... of one borrower never reach the next, nor do his replies. That is one round
+ * trip; who can do without says KP_REDIS_LOOK. A user of the server's ACL needs PING for it, and
+ * what the options ask for.
+ */
+#ifndef KEYEDPOOL_REDIS_H
+#define KEYEDPOOL_REDIS_H
+
+#include "keyedpool.h"
+
+#include <hiredis/hiredis.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+typedef enum kp_redis_tidy {
+    KP_REDIS_RESET = 1,         /* on give-back RESET, then AUTH, SELECT and CLIENT SETNAME anew, in
+                                   one round trip; replies left unread are read and thrown away. A
+                                   server before 6.2 gets DISCARD, UNSUBSCRIBE, PUNSUBSCRIBE and
+                                   UNWATCH instead of RESET */
+    KP_REDIS_LOOK               /* only look, without the server: unread replies, unsent commands
+                                   and errors end a connection, and all else that a borrower
+                                   changed stays. For programs whose borrowers only read and write
+                                   values */
+} kp_redis_tidy;
+
+/* A borrower left something. Made by the adapter, valid during the call; grows at the end only. */
+typedef struct kp_redis_leftover {
+    kp_key      key;
+    const char *tag;            /* of the request that borrowed it, or NULL */
+    int64_t     replies;        /* read by nobody; messages of a subscription count */
+    bool        unsent;         /* commands were appended and never sent */
+    bool        closed;         /* the connection is not used again */
+} kp_redis_leftover;
+
+/* Yours; lives as long as the pool. Only kp_redis_counts_read may read it while the pool works. */
+typedef struct kp_redis_counts {
+    uint64_t opened, closed;            /* connections */
+    uint64_t replies;                   /* left unread by borrowers, thrown away */
+    uint64_t spoiled;                   /* came back broken, or not to be tidied up: closed */
+} kp_redis_counts;
+
+/* {0} and NULL are good ones (R2). The strings and the struct are copied. */
+typedef struct kp_redis_options {
+    const char *user, *password;        /* AUTH, unless the key says its own */
+    const char *client_name;            /* CLIENT SETNAME, for CLIENT LIST of the server */
+    int32_t     db;                     /* [0] SELECT, unless the key says its own */
+    int32_t     tidy;                   /* [RESET] */
+    int64_t     connect_timeout_ms;     /* [OFF: the request's deadline] of connect, AUTH, ... and
+                                           on_open, or that, if it comes first */
+    int64_t     command_timeout_ms;     /* [OFF] of each command of the borrower (redisSetTimeout);
+                                           then the connection has failed */
+    int64_t     check_timeout_ms;       /* [1 s] of tidying up, and of the PING before lending what
+                                           was idle (limits.validate_after_ms) */
+    /* Where a key of yours is: one of the other forms, written to `text`. 0; or negative, and the
+     * key is refused. */
+    int       (*where)(kp_key key, char *text, size_t size, void *ctx);
+    /* Last step of opening, and of each RESET, which undoes it: job->kind says which. 0; or what a
+     * create may answer: kp_job_fail(job, code, sentence), KP_EREFUSED. */
+    int       (*on_open)(kp_job *job, redisContext *redis, void *ctx);
+    void      (*on_leftover)(const kp_redis_leftover *what, void *ctx);
+    void       *ctx;                    /* of these three; they may run on several threads at
+                                           once */
+    kp_redis_counts *counts;
+    int64_t     reserved[6];
+} kp_redis_options;
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Open a pool of Redis connections. `more`: everything else a pool may be told (limits, budget,
+ * ...), or NULL; its driver is set as kp_redis_fill does. What a create failed with is in kp_why,
+ * in one sentence with the server's own words; vendor_code is an errno: EACCES where the server
+ * will not have this client (NOAUTH, WRONGPASS, NOPERM, DENIED, a database it has not), which is
+ * KP_EREFUSED; EUSERS where it is full; EPROTO for other errors; or of a host that does not resolve
+ * an EAI_... of getaddrinfo. A key that is no place is KP_EREFUSED, too.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `redis->ctx` and
+ * `redis->counts` must live as long as the pool. Errors: KP_ECONFIG (more->why->field names the
+ * option), KP_ENOMEM. Order: none. Since: 0.1 */
+KP_API int kp_redis_open(const kp_redis_options *redis, const kp_options *more,
+                         kp_pool **out) KP_NODISCARD;
+
+/* For who opens the pool himself, with kp_pool_open: sets driver. `redis` may be NULL.
+ * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
+ * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
+ * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
+KP_API int kp_redis_fill(const kp_redis_options *redis, kp_options *options) KP_NODISCARD;
+
+/* ---- using ----------------------------------------------------------------------------------- */
+
+/* The connection of a lease; NULL once it has ended. The pool's: not for redisFree, redisReconnect.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as reading lease->resource. One thread at a
+ * time may use it. */
+static inline redisContext *kp_redis(const kp_lease *lease)
+{
+    return lease->resource ? *(redisContext *const *)lease->resource : NULL;
+}
+
+/* Read the counters of kp_redis_options.counts.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
+ * is exact, but they are not read at one instant. Since: 0.1 */
+KP_API kp_redis_counts kp_redis_counts_read(const kp_redis_counts *counts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

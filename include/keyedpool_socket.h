@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Stream sockets in a pool (libkeyedpool-socket), for protocols without an adapter of their own. A
+ * key is bytes: "host:port", "[v6]:port", or "/path" for a Unix socket.
+ *
+ *     kp_pool *pool;
+ *     kp_lease lease;
+ *     if (kp_socket_open(NULL, NULL, &pool) == 0 &&
+ *         kp_get(pool, kp_str("cache.local:11211"), KP_IN_S(5), &lease) == 0) {
+ *         send(kp_socket_fd(&lease), "version\r\n", 9, MSG_NOSIGNAL);
+ *         ...                                     read the whole answer
+ *         kp_release(&lease);
+ *     }
+ *
+ * Connecting ends with the request's deadline, whatever takes the time: names are resolved on a
+ * thread of their own, for getaddrinfo knows no deadline. A thread that is still resolving then is
+ * left behind, and ends when the resolver gives up (some seconds, see resolv.conf).
+ *
+ * What comes back must be between two exchanges. If bytes are there that nobody read, if either
+ * side has ended its half, or if there is an error, it is closed: the next borrower never sees it.
+ * What cannot be seen from here is an answer that has not come yet: who gives up in the middle of
+ * an exchange discards (kp_discard). Before lending, what was idle is looked at in the same way
+ * (limits.validate_after_ms): the kernel is asked, not the peer. Given back with other timeouts or
+ * another O_NONBLOCK, it gets them as they were; other socket options are not undone.
+ */
+#ifndef KEYEDPOOL_SOCKET_H
+#define KEYEDPOOL_SOCKET_H
+
+#include "keyedpool.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+/* Yours; lives as long as the pool. Only kp_socket_counts_read may read it while the pool works. */
+typedef struct kp_socket_counts {
+    uint64_t opened, closed;            /* connections */
+    uint64_t unread;                    /* given back, or idle, with bytes that nobody had read */
+    uint64_t ended;                     /* found ended, by the peer, the net or the borrower */
+} kp_socket_counts;
+
+/* {0} and NULL are good ones (R2). The struct is copied. */
+typedef struct kp_socket_options {
+    int64_t     connect_timeout_ms; /* [OFF: the request's deadline] or that, if it comes first */
+    int64_t     io_timeout_ms;      /* [OFF] of each send and recv (SO_SNDTIMEO, SO_RCVTIMEO) */
+    int64_t     keepalive_ms;       /* [60 s] of silence, after which the kernel probes a TCP peer;
+                                       OFF: it does not */
+    int64_t     keepalive_every_ms; /* [10 s] then so often ... */
+    int64_t     keepalive_probes;   /* [3] ... so many times; and the connection has failed */
+    int32_t     nodelay;            /* [1] TCP_NODELAY; OFF: small writes wait for company */
+    int32_t     nonblocking;        /* [OFF] 1: lent with O_NONBLOCK */
+    /* Last step of opening: the handshake of your protocol. The socket blocks, and its sends and
+     * receives fail (EAGAIN) when left_ms is over. 0; or what a create may answer:
+     * kp_job_fail(job, code, sentence), KP_EREFUSED. */
+    int       (*on_open)(kp_job *job, int fd, int64_t left_ms, void *ctx);
+    /* First step of closing. */
+    void      (*on_close)(kp_job *job, int fd, void *ctx);
+    void       *ctx;                /* of these two; they may run on several threads at once */
+    kp_socket_counts *counts;
+    int64_t     reserved[6];
+} kp_socket_options;
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Open a pool of sockets. `more`: everything else a pool may be told (limits, budget, ...), or
+ * NULL; its driver is set as kp_socket_fill does. What a create failed with is in kp_why, in one
+ * sentence; vendor_code is the errno, or of a name that does not resolve an EAI_... of getaddrinfo.
+ * A key that is no place is KP_EREFUSED.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `socket->ctx` and
+ * `socket->counts` must live as long as the pool. Errors: KP_ECONFIG (more->why->field names the
+ * option), KP_ENOMEM. Order: none. Since: 0.1 */
+KP_API int kp_socket_open(const kp_socket_options *socket, const kp_options *more,
+                          kp_pool **out) KP_NODISCARD;
+
+/* For who opens the pool himself, with kp_pool_open: sets driver. `socket` may be NULL.
+ * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
+ * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
+ * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
+KP_API int kp_socket_fill(const kp_socket_options *socket, kp_options *options) KP_NODISCARD;
+
+/* ---- using ----------------------------------------------------------------------------------- */
+
+/* The descriptor of a lease; -1 once it has ended. The pool's: not to be closed. Threads, Blocks,
+ * Calls, Owns, Errors, Order, Since: as reading lease->resource. */
+static inline int kp_socket_fd(const kp_lease *lease)
+{
+    return lease->resource ? *(const int *)lease->resource : -1;
+}
+
+/* Read the counters of kp_socket_options.counts.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
+ * is exact, but they are not read at one instant. Since: 0.1 */
+KP_API kp_socket_counts kp_socket_counts_read(const kp_socket_counts *counts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
