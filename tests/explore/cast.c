@@ -461,14 +461,6 @@ void cast_discard(void)
     give(true);
 }
 
-void cast_release_copy(void)
-{
-    int me = ex_self();
-    kp_lease copy = g.lease[me][g.leases[me] - 1];
-
-    kp_release(&copy);
-}
-
 void cast_release_main(bool discard)
 {
     for (int i = 0; i < LEASES; i++)
