@@ -150,6 +150,29 @@ static void what_is_lent_must_go_as_it_comes_back(void **state)
     contract_end(&c);
 }
 
+static void what_is_being_made_and_too_much_must_not_stay(void **state)
+{
+    static const kp_line slowly[] = { { .times = 1 }, { .takes_ms = 300, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_key b = B;
+    kp_lease lease;
+    (void)state;
+    begin(&c);
+    c.script.create = slowly;
+    contract_open(&c);
+    (void)contract_take(&c, A, &lease);
+    assert_int_equal(kp_warm(c.pool, &b, 1, NULL), 0);
+    kp_sim_pass_ms(c.sim, 100);
+    set(&c, (kp_budget){ .max_live = 1 });
+    assert_int_equal(contract_stats(&c, B).creating, 1);
+    kp_sim_pass_ms(c.sim, 200);
+    assert_int_equal(contract_stats(&c, B).live, 0);
+    assert_int_equal(contract_stats(&c, B).destroys, 1);
+    contract_give(&c, &lease);
+    assert_int_equal(contract_stats(&c, A).idle, 1);
+    contract_end(&c);
+}
+
 static void fewer_leases_must_take_none_away(void **state)
 {
     contract c;
@@ -327,6 +350,7 @@ int main(void)
         cmocka_unit_test(what_is_idle_and_too_much_must_go_the_least_worthy_first),
         cmocka_unit_test(what_a_key_is_to_keep_must_go_last),
         cmocka_unit_test(what_is_lent_must_go_as_it_comes_back),
+        cmocka_unit_test(what_is_being_made_and_too_much_must_not_stay),
         cmocka_unit_test(fewer_leases_must_take_none_away),
         cmocka_unit_test(the_limit_of_groups_must_change),
         cmocka_unit_test(a_key_in_two_groups_must_be_held_by_both),

@@ -91,6 +91,14 @@ void cast_keep(void)
     ex_note("keep: done");
 }
 
+void cast_release_copy(void)
+{
+    int me = ex_self();
+    kp_lease copy = g.lease[me][g.leases[me] - 1];
+
+    kp_release(&copy);
+}
+
 void cast_end_copy(int lease, bool discard)
 {
     kp_lease copy = g.main[lease];

@@ -252,20 +252,22 @@ static void look_at_options(void *arg)
     MUST(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0);
 }
 
-static void the_childs_pool_must_have_the_options_of_the_parents_and_the_limits_set_last(
+static void the_childs_pool_must_have_the_options_of_the_parents_and_what_was_set_last(
     void **state)
 {
     char name[] = "as named";
     kp_options options = { .name = name, .driver = thing_driver, .limits = { .max_live = 2 },
-                           .budget = { .max_live = 4 }, .limits_for = note_limits,
+                           .budget = { .max_live = 9 }, .limits_for = note_limits,
                            .ctx = "context" };
     kp_limits three = { .max_live = 3 };
+    kp_budget four = { .max_live = 4 };
     kp_pool *pool = pool_of_things(options);
 
     (void)state;
     memset(name, '?', sizeof name - 1); /* what the caller had may be gone */
     stock(pool, "k", 2);
     assert_int_equal(kp_limits_set(pool, KP_EVERY_KEY, &three, NULL), 0);
+    assert_int_equal(kp_budget_set(pool, &four, NULL), 0);
     limits_seen[0] = 0;
     child_run(look_at_options, pool);
     assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
@@ -313,7 +315,7 @@ int main(void)
         T(H25_a_child_must_start_empty_whatever_the_parent_was_doing),
         T(H25_a_child_that_is_refused_must_be_told_so_whatever_the_parent_did),
         T(what_was_lent_or_pinned_before_must_be_stale_in_the_child),
-        T(the_childs_pool_must_have_the_options_of_the_parents_and_the_limits_set_last),
+        T(the_childs_pool_must_have_the_options_of_the_parents_and_what_was_set_last),
         T(a_pool_with_threads_must_have_threads_in_the_child),
     };
 
