@@ -223,12 +223,13 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     int64_t live = kp__sub_live(sub) + sub->promised, max = sub->rules->max_live;
+    int64_t own = live - kp__sub_extra(sub);
 
     kp__at(core, now);
     if (!may_grow(core, sub) || !kp__renewal_wanted(sub)) return false;
-    if (live - sub->rules->surplus >= max) return false;
+    if (live - sub->rules->surplus >= max || own > max) return false;
     /* who could create comes first; who waits because the key is full may get what is made */
-    if (creators_wait(sub) && live - kp__sub_extra(sub) < max) return false;
+    if (own < max && creators_wait(sub)) return false;
     if (!take_permit(core, sub, now)) return false;
     kp__rare(core, sub)->renewal.making++;
     return true;

@@ -166,6 +166,7 @@ static bool may_renew(const struct model *m, int key, uint64_t now)
     const struct model_key *k = &m->key[key];
     int64_t live = m_live(m, key) + k->promised;
 
+    if (live - m_extra(m, key) > k->rules.max_live) return false;
     return live < k->rules.max_live + k->rules.surplus && !k->leaving &&
            (!m_creator_waits(m, key) || live - m_extra(m, key) >= k->rules.max_live) &&
            m_may_make(m, key, now);
