@@ -198,7 +198,7 @@ bool m_is_old(const struct model *m, const struct model_slot *s)
     return s->epoch < m->key[s->key].epoch;
 }
 
-static void retire(const struct model *m, int slot, uint64_t at, uint64_t now)
+static void retire(struct model *m, int slot, uint64_t at, uint64_t now)
 {
     struct model_slot *s = &m->slot[slot];
     bool outlives = s->state == M_IDLE && now >= s->age_end && now < m_expires_at(m, slot);
