@@ -129,6 +129,13 @@ static bool in_doubt(const struct look *l, uint64_t idle_ns)
     return l->core->validates && (r->validate_on & KP_CHECK_GET) && idle_ns >= r->validate_after;
 }
 
+/* Is a lease that begins now a probe? For whom something was under way before, it may be none. */
+static bool probes_by_use(const struct look *l)
+{
+    return l->sub->rare->health.tripped && kp__breaks(l->sub->rules, KP_BREAK_USE) &&
+           !kp__circuit_bars(l->sub, l->now);
+}
+
 static enum verdict take_ready(struct look *l)
 {
     struct kp__budget *owed;
@@ -151,8 +158,7 @@ static enum verdict take_ready(struct look *l)
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
     l->request->holds_lent = false; /* the lease has it now */
-    if (l->sub->rare->health.tripped && (l->sub->rules->breaker_counts & KP_BREAK_USE))
-        kp__rare(l->core, l->sub)->health.probing = true;
+    bool probes = probes_by_use(l);
     uint32_t seat = kp__seat_take(l->core, slot, l->now);
     struct kp__seat *s = kp__seat_at(slot, seat);
     s->tag = l->request->tag;
@@ -165,6 +171,8 @@ static enum verdict take_ready(struct look *l)
     kp__grant(l->request, KP__GRANT_SLOT, slot);
     l->request->grant.seat = (uint16_t)seat;
     l->request->grant.was_idle = idle_ns > 0;
+    s->probe = probes;
+    l->request->grant.first = probes && kp__probe_begin(l->core, l->sub, l->now);
     return ANSWERED;
 }
 
@@ -221,9 +229,9 @@ static enum verdict healthy(struct look *l)
     if (h->refused) return barred(l, KP__BY_DRIVER_CREATE, KP__NEVER);
     enum verdict v = told_before(l);
     if (v != GO_ON) return v;
-    if (h->tripped && (l->now < h->open_until || h->probing)) {
+    if (kp__circuit_bars(l->sub, l->now)) {
         if (h->last) kp__blame(l->request, h->last);
-        return answer_no(l, KP_EBREAKER, KP__BY_BREAKER);
+        return answer_no(l, KP_EBREAKER, h->circuit->limit);
     }
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
     if ((int64_t)l->sub->count[KP__CREATING] + l->sub->promised >=
@@ -232,15 +240,13 @@ static enum verdict healthy(struct look *l)
     return GO_ON;
 }
 
-/* With KP_BREAK_USE an open circuit refuses leases too, but for one probe. */
+/* With KP_BREAK_USE an open circuit refuses leases too, but for probes, and for whom something is
+ * under way. */
 static enum verdict circuit(struct look *l)
 {
-    const struct kp__health *h = &l->sub->rare->health;
-
-    if (!h->tripped || !(l->sub->rules->breaker_counts & KP_BREAK_USE)) return GO_ON;
-    if (l->request->holds_lent) return GO_ON; /* it is the probe itself */
-    if (l->now < h->open_until || h->probing) return answer_no(l, KP_EBREAKER, KP__BY_BREAKER);
-    return GO_ON;
+    if (l->request->holds_lent || !kp__breaks(l->sub->rules, KP_BREAK_USE)) return GO_ON;
+    if (!kp__circuit_bars(l->sub, l->now)) return GO_ON;
+    return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
 }
 
 /* ---- the right to create one: room ----------------------------------------------------------- */
@@ -362,9 +368,11 @@ static enum verdict take_permit(struct look *l)
     } else {
         kp__permit_take(l->core, sub);
     }
-    if (sub->rare->health.tripped) kp__rare(l->core, sub)->health.probing = true;
     if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);
     kp__grant(l->request, KP__GRANT_PERMIT, victim);
+    l->request->grant.probe = sub->rare->health.tripped;
+    l->request->grant.first =
+        l->request->grant.probe && kp__probe_begin(l->core, sub, l->now);
     return ANSWERED;
 }
 

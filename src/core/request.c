@@ -33,7 +33,8 @@ const char *const kp__limit_name[KP__LIMITS] = {
     [KP__BY_POOL_CREATING] = "budget.max_creating",
     [KP__BY_POOL_WAITING] = "budget.max_waiting",
     [KP__BY_CREATE_RATE] = "budget.create_rate",
-    [KP__BY_GROUP] = "budget.group_max_live"
+    [KP__BY_GROUP] = "budget.group_max_live",
+    [KP__BY_BREAKER_RATE] = "breaker_rate_pct"
 };
 
 /* A loop's request lies in a kp_request, and a loop begins with its mailbox (flow/loop.h). */
@@ -149,6 +150,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     struct kp__subpool *sub = request->sub;
     struct kp__grant grant = request->grant;
     struct kp__slot *slot = request->slot;
+    bool probe = grant.probe;
 
     kp__at(core, now);
     kp__grant_no(request, KP_ECANCELED, KP__NOT_BOUND);
@@ -162,7 +164,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
         else kp__give(core, slot, grant.seat, true, KP__SURPLUS, now, todo);
         break;
     case KP__GRANT_PERMIT:
-        kp__probe_end(core, sub);
+        kp__probe_end(core, sub, &probe);
         kp__lent_drop(core, request);
         if (slot) { /* the victim goes all the same; its place is for whoever is next */
             kp__promise_end(core, sub, slot);

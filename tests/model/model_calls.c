@@ -81,6 +81,8 @@ static void create(struct model *m, struct model_request *r)
         r->victim = NOBODY;
         m->slot[victim].heir = r->key;
         if (m->on_loop) { /* it comes back with the permit */
+            m->slot[victim].probe = r->probe;
+            r->probe = false;
             m->slot[victim].sponsor = request;
             r->making = victim;
             m_wait_again(m, r);
@@ -89,6 +91,8 @@ static void create(struct model *m, struct model_request *r)
         if (m->on_loop) return;
         r->slot = victim;
     }
+    m->slot[r->slot].probe = r->probe;
+    r->probe = false;
     m_create(m, r->key, r->slot, request);
     if (r->grant == G_NO && r->code == KP_ECREATE && m->key[r->key].rules.retry && !m->closed)
         wait_again_in_time(m, r);

@@ -62,6 +62,13 @@ uint64_t m_token_look(struct model *m, uint64_t now);
 struct model_bucket m_bucket(const struct model *m);
 void m_bucket_set(struct model *m, struct model_bucket bucket); /* by the rate of now */
 
+/* circuits (model_circuit.c); mark: of a probe */
+bool m_breaks(const struct model_rules *rules, uint32_t kind);
+bool m_circuit_bars(const struct model *m, int key);
+void m_probe(struct model *m, int key, bool *mark);
+bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark);
+void m_circuit_close(struct model *m, int key);
+
 /* event loops (model_loop.c) */
 void m_rouse(struct model *m, struct model_request *r);
 bool m_posted(struct model *m, int slot); /* its job was posted, not begun */
