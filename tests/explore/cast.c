@@ -254,6 +254,7 @@ void stage_set(const struct stage *stage)
     if (stage->reserve) o.limits.reserve_after_ms = 5;
     if (stage->checks_returns) o.limits.validate_on = KP_CHECK_RETURN;
     if (stage->renewed) o.limits_for = size_it;
+    if (stage->probes) cast_circuit(&o.limits);
     if (stage->may & MAY_RESIZE) g.stage.max_live = 2;
     o.budget.max_live = stage->budget;
     o.budget.max_lent = stage->max_lent;
@@ -365,6 +366,7 @@ bool cast_explained(int code, int64_t within_ms, uint32_t flags)
     case KP_ENOMEM: return ex_may_fault();
     case KP_ECREATE: return ex_may_fault() || g.stage.bad_creates > 0;
     case KP_EREFUSED: return g.stage.refuses;
+    case KP_EBREAKER: return g.stage.probes > 0;
     case KP_EDEADLK: return g.stage.nests && g.leases[ex_self()] > 0;
     default: return false;
     }

@@ -133,6 +133,49 @@ void cast_begun(void)
         ex_fail("%d creates have begun after %d ms", begun, (int)ms);
 }
 
+/* The first failure opens it, and the next one who comes probes. */
+void cast_circuit(kp_limits *limits)
+{
+    limits->breaker_failures = 1;
+    limits->breaker_open_ms = KP_NONE;
+    limits->breaker_counts = KP_BREAK_USE | KP_BREAK_CREATE;
+    limits->breaker_probes = g.stage.probes;
+}
+
+static void report(int status)
+{
+    int me = ex_self();
+
+    ex_note("report %d", status);
+    if (g.leases[me] > 0) kp_lease_report(&g.lease[me][g.leases[me] - 1], status);
+}
+
+void cast_well(void)
+{
+    report(0);
+}
+
+void cast_ill(void)
+{
+    report(-1);
+}
+
+/* Nobody is left who could be a probe: so many of them may come, and close it. */
+void cast_circuit_goes_on(void)
+{
+    kp_stats s;
+
+    for (int i = 0; i < g.stage.probes; i++) {
+        int code = kp_get(g.pool, cast_key(0), NULL, &g.main[0]);
+        if (code == KP_ECLOSED) return;
+        if (code != 0) ex_fail("the circuit is wedged: %s", kp_strerror(code));
+        kp_lease_report(&g.main[0], 0);
+        kp_release(&g.main[0]);
+    }
+    if (kp_stats_read(g.pool, KP_EVERY_KEY, &s) != 0 || s.circuits_open || s.circuits_probing)
+        ex_fail("it is not closed");
+}
+
 void cast_retry(void)
 {
     ex_note("retry now");
