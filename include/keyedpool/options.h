@@ -164,6 +164,11 @@ typedef struct kp_limits {
     int64_t breaker_probes;             /* [1] so many at once, when breaker_open_ms are over;
                                            that many in a row that went well close it, one that
                                            did not opens it again */
+    int64_t refuse_late;                /* [OFF] 1: a request that cannot be served before its
+                                           deadline is answered KP_EFULL at once, not
+                                           KP_ETIMEDOUT then: no creation may begin so soon, and
+                                           nothing else could help; or, by the recent time
+                                           between grants, those ahead of it take longer */
     int64_t reserved[9];
 } kp_limits;
 

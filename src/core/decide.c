@@ -196,13 +196,11 @@ static enum verdict told_before(struct look *l)
     return answer_no(l, code, KP__BY_CACHE_FAILURE);
 }
 
-/* Can nothing but a creation help it? Then nothing is lent of its key that may come back to it:
- * what is fresh never does, what is doomed never will. */
-static bool needs_creation(const struct look *l)
+bool kp__needs_creation(const struct kp__request *request)
 {
-    const struct kp__list *lent = KP__SLOTS(l->sub, KP__LENT), *node = kp__list_first(lent);
+    const struct kp__list *lent = KP__SLOTS(request->sub, KP__LENT), *node = kp__list_first(lent);
 
-    if (l->request->flags & KP_FRESH) return true;
+    if (request->flags & KP_FRESH) return true;
     while (node && KP__OF(node, const struct kp__slot, link)->errand->doomed)
         node = kp__list_next(lent, node);
     return node == NULL;
@@ -216,7 +214,7 @@ static enum verdict barred(struct look *l, enum kp__limit limit, uint64_t again)
     bool down = l->sub->rules->fail_fast && h->failures > 0;
     int code = h->refused ? KP_EREFUSED : down ? KP_ECREATE : 0;
 
-    if (code == 0 || !needs_creation(l)) return lacks(l, limit, NULL, again);
+    if (code == 0 || !kp__needs_creation(l->request)) return lacks(l, limit, NULL, again);
     if (h->last) kp__blame(l->request, h->last);
     return answer_no(l, code, limit);
 }
@@ -404,5 +402,5 @@ bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now
     if (v == GO_ON) v = take_ready(&l);
     if (v == GO_ON) v = take_permit(&l); /* which never goes on */
     *short_of = l.budget;
-    return v == ANSWERED;
+    return v == ANSWERED || kp__is_too_late(core, request, now);
 }

@@ -34,7 +34,8 @@ const char *const kp__limit_name[KP__LIMITS] = {
     [KP__BY_POOL_WAITING] = "budget.max_waiting",
     [KP__BY_CREATE_RATE] = "budget.create_rate",
     [KP__BY_GROUP] = "budget.group_max_live",
-    [KP__BY_BREAKER_RATE] = "breaker_rate_pct"
+    [KP__BY_BREAKER_RATE] = "breaker_rate_pct",
+    [KP__BY_REFUSE_LATE] = "refuse_late"
 };
 
 /* A loop's request lies in a kp_request, and a loop begins with its mailbox (flow/loop.h). */
@@ -87,6 +88,7 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
         struct kp__rare *rare = kp__rare(core, request->sub);
         rare->turn = core->now;
         rare->handed = 0;
+        kp__late_begin(core, request->sub, core->now);
         /* how slow a queue was that is gone says nothing of this one */
         if (core->now >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
     }

@@ -37,6 +37,7 @@ enum kp__limit {
     KP__BY_CREATE_RATE,
     KP__BY_GROUP,
     KP__BY_BREAKER_RATE,
+    KP__BY_REFUSE_LATE,
     KP__LIMITS
 };
 extern const char *const kp__limit_name[KP__LIMITS];
@@ -61,7 +62,7 @@ struct kp__rules {
     uint64_t renew_ahead; /* 0: off */
 
     bool prefill, eager, wait_lifo, wait_eventual, idle_lifo;
-    bool retry_requests, reuse, drop_oldest, cache_once, fail_fast;
+    bool retry_requests, reuse, drop_oldest, cache_once, fail_fast, refuse_late;
     bool clocked; /* something here needs the time at every get and release */
     uint32_t idle_check, excess_check, age_check, validate_on, respects_min, breaker_counts;
 

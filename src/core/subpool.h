@@ -8,6 +8,7 @@
 
 #include "core/budget.h"
 #include "core/circuit.h"
+#include "core/late.h"
 #include "core/request.h"
 #include "core/slot.h"
 
@@ -61,6 +62,7 @@ struct kp__rare {
     struct kp__health health;
     struct kp__shed shed;
     struct kp__renewal renewal;
+    struct kp__late late;
     struct kp__seldom seldom;
 };
 

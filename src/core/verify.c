@@ -203,7 +203,8 @@ static void verify_circuits(const struct kp__core *core)
         require(marks(sub) <= h->circuit->probes, "I13 every probe is counted");
         require(h->tripped || !h->circuit->probing, "I13 a closed circuit does not probe");
     }
-    require(l || (tripped == core->tripped && probing == core->probing), "I13 the totals of circuits");
+    require(l || tripped == core->tripped, "I13 the total of circuits that are not closed");
+    require(l || probing == core->probing, "I13 the total of circuits that probe");
 }
 
 /* Its permits; or fewer than there were when its limit was lowered below them, and no new ones. */

@@ -66,6 +66,7 @@ static const struct field fields[] = {
     WIDE(breaker_window_ms, TIME, 1, 0, false),
     WIDE(breaker_calls, COUNT, 1, 0, false),
     WIDE(breaker_probes, COUNT, 1, 0, false),
+    WIDE(refuse_late, SWITCH, 0, 0, false),
     WIDE(group[0], ID, 0, 0, false),
     WIDE(group[1], ID, 0, 0, false),
     NARROW(prefill, ENUM, 2),
@@ -119,6 +120,7 @@ const kp_limits kp__limits_default = {
     .breaker_window_ms = KP_SECONDS(10),
     .breaker_calls = 20,
     .breaker_probes = 1,
+    .refuse_late = KP_OFF,
     .prefill = KP_PREFILL_FIRST_GET,
     .refill = KP_REFILL_LAZY,
     .wait_order = KP_FIFO,
@@ -402,6 +404,7 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->drop_oldest = l->over_idle == KP_DROP_OLDEST;
     r->cache_once = l->cache_failure_ms == KP_ONCE;
     r->fail_fast = l->fail_fast == 1;
+    r->refuse_late = l->refuse_late == 1;
     r->idle_check = (uint32_t)l->idle_check;
     r->excess_check = (uint32_t)l->excess_check;
     r->age_check = (uint32_t)l->age_check;
@@ -409,7 +412,7 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->respects_min = (uint32_t)l->respects_min;
     r->breaker_counts = (uint32_t)l->breaker_counts;
     r->clocked = r->idle_ttl != KP__NEVER || r->excess_ttl != KP__NEVER ||
-                 r->max_age != KP__NEVER || r->shed_target != KP__NEVER;
+                 r->max_age != KP__NEVER || r->shed_target != KP__NEVER || r->refuse_late;
 }
 
 int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struct kp__rules **out,

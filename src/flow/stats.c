@@ -261,7 +261,8 @@ static void write_circuit(struct text *t, const struct snapshot *s)
     else if (c->until == KP__NEVER)
         add(t, "open until kp_retry_now");
     else
-        add(t, "open for %" PRId64 " ms more", c->until > s->now ? kp__ms_up(c->until - s->now) : 0);
+        add(t, "open for %" PRId64 " ms more",
+            c->until > s->now ? kp__ms_up(c->until - s->now) : 0);
     add(t, " (%s)", kp__limit_name[c->limit]);
 }
 

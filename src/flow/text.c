@@ -125,6 +125,7 @@ static const struct option options_table[] = {
     LIMIT(breaker_window_ms, TIME, 0),
     LIMIT(breaker_calls, COUNT, 0),
     LIMIT(breaker_probes, COUNT, 0),
+    LIMITS(refuse_late, ENUM, switches),
     LIMIT(group[0], GROUP, NONE),
     LIMIT(group[1], GROUP, NONE),
     LIMITS(prefill, ENUM, prefills),

@@ -343,7 +343,10 @@ static void kp_use_must_report_its_outcomes(void **state)
     c.options.limits.breaker_rate_pct = 60;
     c.options.limits.breaker_calls = 5;
     contract_open(&c);
-    for (int i = 0; i < 5; i++) (void)kp_use(c.pool, A, NULL, as_told, i < 2 ? &good : &bad);
+    for (int i = 0; i < 5; i++) {
+        int *status = i < 2 ? &good : &bad;
+        assert_int_equal(kp_use(c.pool, A, NULL, as_told, status), *status);
+    }
     assert_int_equal(kp_use(c.pool, A, NULL, as_told, &good), KP_EBREAKER);
     kp_sim_pass_ms(c.sim, 5000);
     assert_int_equal(kp_use(c.pool, A, NULL, as_told, &good), 0);

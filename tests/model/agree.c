@@ -84,6 +84,7 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(36) l->breaker_window_ms = PICK(s, 1, 8, 300);
     MAYBE(37) l->breaker_calls = PICK(s, 1, 2, 3, 5);
     MAYBE(38) l->breaker_probes = PICK(s, 1, 2, 3);
+    MAYBE(39) l->refuse_late = PICK(s, 1, KP_OFF);
     MAYBE(34) l->max_uses = PICK(s, 1, 2, 5, KP_UNLIMITED);
     MAYBE(35) l->renew_ahead_ms = PICK(s, 10, 100, KP_OFF);
     MAYBE(36) l->surplus = PICK(s, KP_NONE, 1, 2);
@@ -232,7 +233,7 @@ static void print_limits(const kp_limits *l)
     P(refill), P(wait_order), P(idle_order), P(on_create_failure), P(on_return), P(over_idle);
     P(validate_on), P(respects_min), P(utilization_pct), P(cache_failure_ms), P(breaker_failures);
     P(breaker_open_ms), P(breaker_counts), P(reserve), P(reserve_after_ms), P(shed_target_ms);
-    P(shed_interval_ms), P(fail_fast), P(max_uses), P(renew_ahead_ms), P(surplus);
+    P(shed_interval_ms), P(fail_fast), P(max_uses), P(renew_ahead_ms), P(surplus), P(refuse_late);
     P(breaker_rate_pct), P(breaker_window_ms), P(breaker_calls), P(breaker_probes);
 #undef P
     printf("\n");

@@ -414,7 +414,7 @@ enum verdict m_decide(struct model *m, struct model_request *r)
     r->short_of = B_NONE;
     for (size_t i = 0; v == GO_ON && i < sizeof question / sizeof question[0]; i++)
         v = question[i](m, r);
-    return v;
+    return v == LACKS && m_is_too_late(m, r) ? ANSWERED : v;
 }
 
 /* ---- settling (L1) --------------------------------------------------------------------------- */
@@ -455,6 +455,7 @@ static int serve(struct model *m, int key)
             struct model_request *r = &m->request[head[i]];
             if (m_decide(m, r) == ANSWERED) {
                 shed_learn(m, r);
+                if (r->grant != G_NO) m_late_learn(m, key);
                 answered(m, r);
                 again = true;
                 served++;

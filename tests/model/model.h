@@ -40,6 +40,7 @@ struct model_rules {
     uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
     uint64_t breaker_open, breaker_window, reserve_after, shed_target, shed_interval;
     bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once, fail_fast;
+    bool refuse_late;
     uint32_t validate_on, respects_min, breaker_counts;
     int64_t said_waiting; /* max_waiting, if it was said: else it follows max_live */
 };
@@ -123,6 +124,7 @@ struct model_key {
     uint64_t open_until;
     int last_code, kept_code[MODEL_SLOTS], kept; /* failures to be told to others ... */
     uint64_t last_until;                         /* ... the last one until then */
+    uint64_t gap, grant_at, grants; /* between grants, while somebody waits; the latest; seen */
     uint64_t interval_end, least_wait;           /* CoDel on the time that requests wait */
     bool slow;
     struct model_rules rules;

@@ -64,6 +64,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     if (said->over_idle) rules->drop_oldest = said->over_idle == KP_DROP_OLDEST;
     if (said->validate_on) rules->validate_on = (uint32_t)said->validate_on;
     if (said->breaker_counts) rules->breaker_counts = (uint32_t)said->breaker_counts;
+    if (said->refuse_late) rules->refuse_late = said->refuse_late == 1;
     if (said->fail_fast) rules->fail_fast = said->fail_fast == 1;
     if (said->respects_min) rules->respects_min = (uint32_t)said->respects_min;
     rules->max_waiting = rules->said_waiting >= 0      ? rules->said_waiting

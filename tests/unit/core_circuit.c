@@ -308,6 +308,24 @@ static void rules_without_a_circuit_must_close_it(void **state)
     stage_close(&s);
 }
 
+/* A use opened it, and uses count no more: what does closes it. */
+static void a_creation_must_close_it_when_uses_count_no_more(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE | KP_BREAK_CREATE);
+    open_it(&s, sub);
+    s.rules.breaker_counts = KP_BREAK_CREATE;
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+    stage_made(&s, stage_begin(&s, &r), &r);
+    assert_false(sub->rare->health.tripped);
+    stage_close(&s);
+}
+
 /* ---- shedding -------------------------------------------------------------------------------- */
 
 /* Serve one request that waited so long. */
@@ -437,6 +455,7 @@ int main(void)
         cmocka_unit_test(a_new_resource_must_not_close_a_circuit_that_uses_opened),
         cmocka_unit_test(a_new_resource_must_close_a_circuit_that_creations_opened),
         cmocka_unit_test(rules_without_a_circuit_must_close_it),
+        cmocka_unit_test(a_creation_must_close_it_when_uses_count_no_more),
         cmocka_unit_test(a_queue_that_is_slow_for_an_interval_must_refuse_who_waited_twice),
         cmocka_unit_test(a_slow_queue_that_is_gone_must_not_count_against_a_later_one),
         cmocka_unit_test(an_interval_with_a_short_wait_must_not_be_slow),

@@ -73,7 +73,7 @@ static void every_number_must_be_taken_up_to_the_edge_of_its_range(void **state)
         LIMIT(breaker_rate_pct, 101, false),   LIMIT(breaker_rate_pct, KP_NONE, false),
         LIMIT(utilization_pct, KP_OFF, false), LIMIT(breaker_window_ms, KP_OFF, false),
         LIMIT(breaker_calls, KP_NONE, false),  LIMIT(breaker_probes, KP_NONE, false),
-        LIMIT(breaker_probes, KP_UNLIMITED, false),
+        LIMIT(breaker_probes, KP_UNLIMITED, false), LIMIT(refuse_late, 2, false),
         OPTION(threads, KP_NONE, true),        OPTION(threads, -9, false),
         OPTION(threads, 1025, false),          OPTION(keep_every_ms, KP_NONE, false),
         OPTION(keep_every_ms, 1, true),        OPTION(keep_every_ms, -9, false),

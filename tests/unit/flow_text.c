@@ -31,7 +31,7 @@
     X(reserve_after_ms, "5s", 5000) X(weight, "10", 10) X(floor, "1", 1)                \
     X(max_uses, "50k", 50000) X(renew_ahead_ms, "30s", 30000) X(surplus, "3", 3)        \
     X(breaker_rate_pct, "50%", 50) X(breaker_window_ms, "1min", 60000)                  \
-    X(breaker_calls, "100", 100) X(breaker_probes, "3", 3)                              \
+    X(breaker_calls, "100", 100) X(breaker_probes, "3", 3) X(refuse_late, "on", 1)      \
     X(group[0], "9000000000", 9000000000) X(group[1], "12", 12)
 
 #define LIMITS_32(X)                                                                    \
@@ -56,8 +56,7 @@
     X(threads, "none", KP_NONE) X(deadline_ms, "5s", 5000) X(keep_every_ms, "1s", 1000) \
     X(forget_key_after_ms, "1h", 3600000) X(leak_after_ms, "off", KP_OFF)
 
-#define WHOLE_32(X)                                                                     \
-    X(on_fork, "fresh", KP_FORK_FRESH) X(on_misuse_abort, "on", 1)
+#define WHOLE_32(X) X(on_fork, "fresh", KP_FORK_FRESH) X(on_misuse_abort, "on", 1)
 
 #define WHOLE_LATER(X) X(hits, "locked", KP_HITS_LOCKED) \
     X(on_deadlock, "refuse", KP_DEADLOCK_REFUSE) /* behind the pointers */
