@@ -356,22 +356,6 @@ bool stage_stuck(void)
 
 /* ---- borrowing ------------------------------------------------------------------------------- */
 
-bool cast_explained(int code, int64_t within_ms, uint32_t flags)
-{
-    switch (code) {
-    case 0: return true;
-    case KP_ETIMEDOUT: return within_ms != KP_OFF || (g.stage.may & MAY_TIME_OUT);
-    case KP_EAGAIN: return (flags & KP_DONT_WAIT) != 0;
-    case KP_ECLOSED: return (g.stage.may & MAY_CLOSE) != 0;
-    case KP_ENOMEM: return ex_may_fault();
-    case KP_ECREATE: return ex_may_fault() || g.stage.bad_creates > 0;
-    case KP_EREFUSED: return g.stage.refuses;
-    case KP_EBREAKER: return g.stage.probes > 0;
-    case KP_EDEADLK: return g.stage.nests && g.leases[ex_self()] > 0;
-    default: return false;
-    }
-}
-
 void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations)
 {
     struct thing *t = lease.resource;

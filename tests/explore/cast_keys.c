@@ -113,6 +113,22 @@ void cast_end_copies(bool upwards)
     for (int i = 0; i < held; i++) cast_end_copy(upwards ? i : held - 1 - i, true);
 }
 
+bool cast_explained(int code, int64_t within_ms, uint32_t flags)
+{
+    switch (code) {
+    case 0: return true;
+    case KP_ETIMEDOUT: return within_ms != KP_OFF || (g.stage.may & MAY_TIME_OUT);
+    case KP_EAGAIN: return (flags & KP_DONT_WAIT) != 0;
+    case KP_ECLOSED: return (g.stage.may & MAY_CLOSE) != 0;
+    case KP_ENOMEM: return ex_may_fault();
+    case KP_ECREATE: return ex_may_fault() || g.stage.bad_creates > 0;
+    case KP_EREFUSED: return g.stage.refuses;
+    case KP_EBREAKER: return g.stage.probes > 0;
+    case KP_EDEADLK: return g.stage.nests && g.leases[ex_self()] > 0;
+    default: return false;
+    }
+}
+
 void cast_resize(int64_t max_live)
 {
     kp_limits limits = { .max_live = max_live };

@@ -318,7 +318,7 @@ static const struct chosen mixes[] = {
         "wrwr wrwr gd0 J" } },
 };
 
-enum { MOST = 1600 };
+enum { MOST = 1800 };
 static struct scenario list[MOST];
 static int count;
 
