@@ -11,7 +11,9 @@
 
 enum demo_region { EU_WEST, EU_NORTH, US_EAST, SA_EAST, AP_SOUTH, DEMO_REGIONS };
 
-enum { DEMO_KINDS = KP_EVENT_MISUSE + 1, DEMO_ROWS = 2 * DEMO_REGIONS + 2 };
+#define X(name, sentence) +1
+enum { DEMO_KINDS = 1 KP_EVENT_MAP(X), DEMO_ROWS = 2 * DEMO_REGIONS + 2 };
+#undef X
 
 struct demo_row {               /* of the table at the end */
     char     name[32], role[16];

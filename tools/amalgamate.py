@@ -81,7 +81,7 @@ def private_names(text):
     names |= set("struct " + tag for tag in re.findall(
         r"^(?:static |const |typedef )*(?:struct|enum|union) (\w+)\s*\{", code, re.M))
     names |= set(re.findall(r"^\}\s*(\w+);", code, re.M))
-    for body in re.findall(r"^(?:typedef )?enum\b[^{;]*\{([^}]*)\}", code, re.M):
+    for body in re.findall(r"^(?:typedef )?enum\b[^{;(]*\{([^}]*)\}", code, re.M):
         names |= set(re.findall(r"(?:^|,)\s*(\w+)", body))
     return names
 

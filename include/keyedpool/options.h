@@ -123,7 +123,7 @@ typedef struct kp_limits {
                                            long; ONCE: a background failure goes to the next
                                            request that would create (ZIO, Effect) */
     int64_t breaker_failures, breaker_open_ms;      /* [OFF, 30 s] failures in a row that open
-                                                       it; then one probe */
+                                                       it; then breaker_probes */
     int64_t shed_target_ms, shed_interval_ms;       /* [OFF, 100 ms] CoDel: a queue that waits
                                                        longer throughout an interval refuses
                                                        requests older than twice the target,
@@ -157,6 +157,18 @@ typedef struct kp_limits {
                                            ends, one that is needed has its replacement begun; it
                                            is lent meanwhile, and goes when the new one is there.
                                            So many more than max_live for that */
+    int64_t breaker_rate_pct;           /* [OFF] failures of a hundred in the last
+                                           breaker_window_ms that open it, too, if there were
+                                           breaker_calls in all */
+    int64_t breaker_window_ms, breaker_calls;       /* [10 s, 20] */
+    int64_t breaker_probes;             /* [1] so many at once, when breaker_open_ms are over;
+                                           that many in a row that went well close it, one that
+                                           did not opens it again */
+    int64_t refuse_late;                /* [OFF] 1: a request that cannot be served before its
+                                           deadline is answered KP_EFULL at once, not
+                                           KP_ETIMEDOUT then: no creation may begin so soon, and
+                                           nothing else could help; or, by the recent time
+                                           between grants, those ahead of it take longer */
     int64_t reserved[9];
 } kp_limits;
 
@@ -214,7 +226,8 @@ typedef struct kp_world {
     X(KEY_FORGOTTEN, "an unused key was forgotten; its totals are kept")         \
     X(DEADLOCK, "a request waits, in the end, for itself; why has the way")      \
     X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep")     \
-    X(MISUSE, "a call broke its contract; why says what you most likely did")
+    X(MISUSE, "a call broke its contract; why says what you most likely did")    \
+    X(BREAKER_PROBING, "the circuit of a key is half-open: a probe is let through")
 
 typedef enum kp_event_kind {
     KP_EVENT_NONE,

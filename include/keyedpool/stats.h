@@ -41,7 +41,9 @@ extern "C" {
     X(wait_ns, "time spent waiting, until the lease began, sum")                                   \
     X(held_ns, "time spent lent, sum; 0 where no option needs the clock")                          \
     X(create_ns, "time spent creating, sum")                                                       \
-    X(renewed, "let go because their replacement was there")
+    X(renewed, "let go because their replacement was there")                                       \
+    X(circuits_open, "keys whose circuit is not closed: open, or half-open")                       \
+    X(circuits_probing, "of these, half-open")
 
 typedef struct kp_stats {               /* append only; the readers pass its size */
 #define X(name, sentence) uint64_t name;

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 /* Chunk k holds KP__SLAB_FIRST << k items: 2^32 - 64 in all. */
-enum { KP__SLAB_CHUNKS = 26, KP__SLAB_FIRST = 64, KP__SLAB_PARTS = 4 };
+enum { KP__SLAB_CHUNKS = 26, KP__SLAB_FIRST = 64, KP__SLAB_PARTS = 5 };
 
 #define KP__SLAB_NONE UINT32_MAX
 

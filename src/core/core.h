@@ -74,6 +74,7 @@ struct kp__core {
     uint64_t epoch; /* 1 + the times that kp_rotate was called */
     uint32_t era; /* ends whenever somebody waits for the leases of before (kp_drain) */
     struct kp__rate rate; /* of creations that begin */
+    uint32_t tripped, probing; /* keys whose circuit is not closed; of these, half-open */
 };
 
 /* Count what this key held until now. Before each change of what it holds. */
@@ -156,6 +157,10 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
  * says what binds, and *short_of is the budget, if that is all it lacks, else NULL. */
 bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
                 struct kp__todo *todo, struct kp__budget **short_of);
+
+/* Can nothing but a creation help it? Then nothing is lent of its key that may come back to it:
+ * what is fresh never does, what is doomed never will. */
+bool kp__needs_creation(const struct kp__request *request);
 
 /* Back into the queue at its old place: as the sponsor of what is under way for it, or because its
  * resource turned out bad (NULL). */
@@ -250,14 +255,14 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot);
 /* ---- the way back (give.c) ------------------------------------------------------------------- */
 
 /* A creation came out well: the slot is lent to `request`, or goes to whoever is next (NULL). */
-void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__request *request,
-                 uint64_t now, struct kp__todo *todo);
+enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
+                          struct kp__request *request, uint64_t now, struct kp__todo *todo);
 /* A creation failed: health remembers, the sponsor (or `request`, which ran it) gets its capacity
  * refunded, and the sponsor is told. *keep is memory to remember it in, or NULL; what comes back
  * there is for the caller to free. */
-void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__request *request,
-                       const struct kp__failure *what, struct kp__failure **keep, uint64_t now,
-                       struct kp__todo *todo);
+enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
+                                struct kp__request *request, const struct kp__failure *what,
+                                struct kp__failure **keep, uint64_t now, struct kp__todo *todo);
 
 /* A lease ends: the resource serves whoever is next, goes idle, or joins the to-do's list of those
  * to destroy. */
@@ -294,8 +299,9 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                  struct kp__todo *todo);
 
-/* How a use went (kp_lease_report). True: the circuit opened or closed. */
-bool kp__reported(struct kp__core *core, struct kp__subpool *sub, bool ok, uint64_t now);
+/* How a use went (kp_lease_report), and what that did to the circuit. */
+enum kp__turn kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
+                           uint64_t now, struct kp__todo *todo);
 
 /* Never lend it again: idle ones close now, lent ones when they come back. False: it was doomed
  * before. */

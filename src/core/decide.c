@@ -129,6 +129,13 @@ static bool in_doubt(const struct look *l, uint64_t idle_ns)
     return l->core->validates && (r->validate_on & KP_CHECK_GET) && idle_ns >= r->validate_after;
 }
 
+/* Is a lease that begins now a probe? For whom something was under way before, it may be none. */
+static bool probes_by_use(const struct look *l)
+{
+    return l->sub->rare->health.tripped && kp__breaks(l->sub->rules, KP_BREAK_USE) &&
+           !kp__circuit_bars(l->sub, l->now);
+}
+
 static enum verdict take_ready(struct look *l)
 {
     struct kp__budget *owed;
@@ -151,8 +158,7 @@ static enum verdict take_ready(struct look *l)
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
     l->request->holds_lent = false; /* the lease has it now */
-    if (l->sub->rare->health.tripped && (l->sub->rules->breaker_counts & KP_BREAK_USE))
-        kp__rare(l->core, l->sub)->health.probing = true;
+    bool probes = probes_by_use(l);
     uint32_t seat = kp__seat_take(l->core, slot, l->now);
     struct kp__seat *s = kp__seat_at(slot, seat);
     s->tag = l->request->tag;
@@ -165,6 +171,8 @@ static enum verdict take_ready(struct look *l)
     kp__grant(l->request, KP__GRANT_SLOT, slot);
     l->request->grant.seat = (uint16_t)seat;
     l->request->grant.was_idle = idle_ns > 0;
+    s->probe = probes;
+    l->request->grant.first = probes && kp__probe_begin(l->core, l->sub, l->now);
     return ANSWERED;
 }
 
@@ -188,13 +196,11 @@ static enum verdict told_before(struct look *l)
     return answer_no(l, code, KP__BY_CACHE_FAILURE);
 }
 
-/* Can nothing but a creation help it? Then nothing is lent of its key that may come back to it:
- * what is fresh never does, what is doomed never will. */
-static bool needs_creation(const struct look *l)
+bool kp__needs_creation(const struct kp__request *request)
 {
-    const struct kp__list *lent = KP__SLOTS(l->sub, KP__LENT), *node = kp__list_first(lent);
+    const struct kp__list *lent = KP__SLOTS(request->sub, KP__LENT), *node = kp__list_first(lent);
 
-    if (l->request->flags & KP_FRESH) return true;
+    if (request->flags & KP_FRESH) return true;
     while (node && KP__OF(node, const struct kp__slot, link)->errand->doomed)
         node = kp__list_next(lent, node);
     return node == NULL;
@@ -208,7 +214,7 @@ static enum verdict barred(struct look *l, enum kp__limit limit, uint64_t again)
     bool down = l->sub->rules->fail_fast && h->failures > 0;
     int code = h->refused ? KP_EREFUSED : down ? KP_ECREATE : 0;
 
-    if (code == 0 || !needs_creation(l)) return lacks(l, limit, NULL, again);
+    if (code == 0 || !kp__needs_creation(l->request)) return lacks(l, limit, NULL, again);
     if (h->last) kp__blame(l->request, h->last);
     return answer_no(l, code, limit);
 }
@@ -221,9 +227,9 @@ static enum verdict healthy(struct look *l)
     if (h->refused) return barred(l, KP__BY_DRIVER_CREATE, KP__NEVER);
     enum verdict v = told_before(l);
     if (v != GO_ON) return v;
-    if (h->tripped && (l->now < h->open_until || h->probing)) {
+    if (kp__circuit_bars(l->sub, l->now)) {
         if (h->last) kp__blame(l->request, h->last);
-        return answer_no(l, KP_EBREAKER, KP__BY_BREAKER);
+        return answer_no(l, KP_EBREAKER, h->circuit->limit);
     }
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
     if ((int64_t)l->sub->count[KP__CREATING] + l->sub->promised >=
@@ -232,15 +238,13 @@ static enum verdict healthy(struct look *l)
     return GO_ON;
 }
 
-/* With KP_BREAK_USE an open circuit refuses leases too, but for one probe. */
+/* With KP_BREAK_USE an open circuit refuses leases too, but for probes, and for whom something is
+ * under way. */
 static enum verdict circuit(struct look *l)
 {
-    const struct kp__health *h = &l->sub->rare->health;
-
-    if (!h->tripped || !(l->sub->rules->breaker_counts & KP_BREAK_USE)) return GO_ON;
-    if (l->request->holds_lent) return GO_ON; /* it is the probe itself */
-    if (l->now < h->open_until || h->probing) return answer_no(l, KP_EBREAKER, KP__BY_BREAKER);
-    return GO_ON;
+    if (l->request->holds_lent || !kp__breaks(l->sub->rules, KP_BREAK_USE)) return GO_ON;
+    if (!kp__circuit_bars(l->sub, l->now)) return GO_ON;
+    return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
 }
 
 /* ---- the right to create one: room ----------------------------------------------------------- */
@@ -362,9 +366,11 @@ static enum verdict take_permit(struct look *l)
     } else {
         kp__permit_take(l->core, sub);
     }
-    if (sub->rare->health.tripped) kp__rare(l->core, sub)->health.probing = true;
     if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);
     kp__grant(l->request, KP__GRANT_PERMIT, victim);
+    l->request->grant.probe = sub->rare->health.tripped;
+    l->request->grant.first =
+        l->request->grant.probe && kp__probe_begin(l->core, sub, l->now);
     return ANSWERED;
 }
 
@@ -396,5 +402,5 @@ bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now
     if (v == GO_ON) v = take_ready(&l);
     if (v == GO_ON) v = take_permit(&l); /* which never goes on */
     *short_of = l.budget;
-    return v == ANSWERED;
+    return v == ANSWERED || kp__is_too_late(core, request, now);
 }

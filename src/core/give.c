@@ -46,7 +46,6 @@ static void recovered(struct kp__core *core, struct kp__subpool *sub)
     h->failures = 0;
     h->back_off = 0;
     if (h->last) h->last->until = 0;
-    if ((int64_t)h->use_failures < sub->rules->breaker_failures) h->tripped = h->probing = false;
 }
 
 void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
@@ -57,8 +56,9 @@ void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
     if (!sub->rules) return; /* nothing has happened so far */
     if (kp__has_rare(sub)) {
         struct kp__health *h = &kp__rare(core, sub)->health;
-        h->use_failures = h->kept_count = 0;
+        h->kept_count = 0;
         h->refused = false;
+        kp__circuit_forgive(core, sub);
         while ((kept = kp__list_first(&h->kept)) != NULL) {
             kp__list_remove(kept);
             kp__list_push_back(&todo->spent, kept);
@@ -78,12 +78,14 @@ static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
 
     kp__seat_at(slot, seat)->tag = request->tag;
     kp__seat_at(slot, seat)->site = request->site;
+    kp__probe_pass(&kp__errand_of(slot)->probe, &kp__seat_at(slot, seat)->probe);
     return seat;
 }
 
 static void created_too_late(struct kp__core *core, struct kp__slot *slot,
                              struct kp__request *request, struct kp__todo *todo)
 {
+    kp__probe_end(core, slot->sub, &kp__errand_of(slot)->probe);
     close_slot(core, slot, KP__AT_CLOSE, todo);
     if (!request) return;
     kp__lent_drop(core, request);
@@ -104,7 +106,8 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
         return;
     }
     sponsor = release_sponsor(core, slot);
-    kp__probe_end(core, sub); /* whoever takes it probes; maybe nobody does */
+    /* whoever takes it probes; maybe nobody does */
+    kp__probe_end(core, sub, &kp__errand_of(slot)->probe);
     kp__slot_move(core, slot, KP__IDLE);
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
@@ -116,14 +119,16 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
     }
 }
 
-void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__request *request,
-                 uint64_t now, struct kp__todo *todo)
+enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
+                          struct kp__request *request, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
 
     kp__at(core, now);
     COUNT(core, sub, creates);
     recovered(core, sub);
+    enum kp__turn turn =
+        kp__outcome(core, sub, KP_BREAK_CREATE, true, &kp__errand_of(slot)->probe, now);
     kp__slot_known(core, slot);
     slot->since = now;
     if (slot->errand->renews) kp__replaced(core, slot, todo);
@@ -131,7 +136,7 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
     if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
     if (core->phase == KP__CLOSED) {
         created_too_late(core, slot, request, todo);
-        return;
+        return turn;
     }
     if (request) {
         kp__grant(request, KP__GRANT_SLOT, slot);
@@ -142,6 +147,7 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
         created_late(core, slot, now, todo);
         drop_surplus(core, slot, now, todo);
     }
+    return turn;
 }
 
 #define LEAST_PAUSE UINT64_C(10000000) /* 10 ms */
@@ -169,13 +175,8 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
 
     COUNT_SELDOM(core, sub, create_failures);
     h->failures++;
-    h->probing = false;
     uint64_t pause = pause_after(core, r, h->failures);
     h->back_off = pause ? now + pause : 0;
-    if ((r->breaker_counts & KP_BREAK_CREATE) && (int64_t)h->failures >= r->breaker_failures) {
-        h->tripped = true;
-        h->open_until = kp__later(now, r->breaker_open);
-    }
     bool refused = what->code == KP_EREFUSED;
     if (h->refused && !refused) return; /* what refused stays the cause */
     h->refused = refused;
@@ -195,16 +196,17 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     h->last = failure;
 }
 
-void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__request *request,
-                       const struct kp__failure *what, struct kp__failure **keep, uint64_t now,
-                       struct kp__todo *todo)
+enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
+                                struct kp__request *request, const struct kp__failure *what,
+                                struct kp__failure **keep, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
     struct kp__request *sponsor = release_sponsor(core, slot);
     bool final = !sub->rules->retry_requests || what->code == KP_EREFUSED;
-    bool background = !request && !sponsor;
+    bool background = !request && !sponsor, probe = false;
 
     kp__at(core, now);
+    kp__probe_pass(&kp__errand_of(slot)->probe, &probe);
     if (sponsor && final) {
         kp__blame(sponsor, what);
         kp__refuse(core, sponsor, what->code, todo);
@@ -220,10 +222,12 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     kp__slot_move(core, slot, KP__FREE);
     kp__slot_put(core, slot);
     remember(core, sub, what, background, now, keep);
+    enum kp__turn turn = kp__outcome(core, sub, KP_BREAK_CREATE, false, &probe, now);
     if (sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
     else if (sub->refill) kp__file_sub(core, sub, now);
     if (sub->leaving == KP__DROPPED) kp__file_forget(core, sub);
     kp__settle(core, sub, now, todo);
+    return turn;
 }
 
 /* ---- 9. give --------------------------------------------------------------------------------- */
@@ -300,7 +304,7 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     if (sub->open) kp__lane_shut(core, sub, core->now); /* this slot was not on it */
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
-    if (sub->rules->breaker_counts & KP_BREAK_USE) kp__probe_end(core, sub);
+    kp__probe_end(core, sub, &kp__seat_at(slot, seat)->probe);
     if (!keep) (void)kp__doom(core, slot, reason, todo); /* sharing: the last one out closes it */
     if (slot->errand->borrowers > 0) {
         kp__lent_refund(core, sub);
@@ -434,8 +438,10 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     struct kp__subpool *loser = victim->sub, *sub = part->heir;
     struct kp__request *sponsor = victim->errand->sponsor;
     struct kp__slot *next = part->next;
+    bool probe = false;
 
     kp__at(core, now);
+    kp__probe_pass(&kp__errand_of(victim)->probe, &probe);
     if (next) kp__promise_pass(core, sub, victim);
     else kp__promise_end(core, sub, victim);
     vacate(core, &victim, 1, now);
@@ -443,13 +449,15 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     if (next) {
         kp__errand(core, next)->victim.heir = sub;
         kp__errand(core, next)->sponsor = sponsor;
+        kp__probe_pass(&probe, &kp__errand_of(next)->probe);
         kp__list_push_back(&todo->doomed, &next->link);
     } else {
         kp__permit_take(core, sub);
         if (sponsor) {
             kp__answer_permit(core, sponsor, todo);
+            sponsor->grant.probe = probe;
         } else {
-            kp__probe_end(core, sub); /* as after any permit that nobody spends */
+            kp__probe_end(core, sub, &probe); /* as after any permit that nobody spends */
             kp__permit_refund(core, sub);
         }
     }
@@ -473,20 +481,13 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
     return true;
 }
 
-bool kp__reported(struct kp__core *core, struct kp__subpool *sub, bool ok, uint64_t now)
+enum kp__turn kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
+                           uint64_t now, struct kp__todo *todo)
 {
-    bool before = sub->rare->health.tripped;
+    struct kp__subpool *sub = slot->sub;
+    enum kp__turn turn =
+        kp__outcome(core, sub, KP_BREAK_USE, ok, &kp__seat_at(slot, seat)->probe, now);
 
-    if (!(sub->rules->breaker_counts & KP_BREAK_USE) || sub->rules->breaker_failures == KP__UNBOUND)
-        return false;
-    struct kp__health *h = &kp__rare(core, sub)->health;
-    h->probing = false;
-    if (ok) {
-        h->use_failures = 0;
-        h->tripped = false;
-    } else if ((int64_t)++h->use_failures >= sub->rules->breaker_failures) {
-        h->tripped = true;
-        h->open_until = kp__later(now, sub->rules->breaker_open);
-    }
-    return h->tripped != before;
+    if (turn != KP__AS_BEFORE) kp__settle(core, sub, now, todo); /* who waits is told */
+    return turn;
 }

@@ -33,7 +33,9 @@ const char *const kp__limit_name[KP__LIMITS] = {
     [KP__BY_POOL_CREATING] = "budget.max_creating",
     [KP__BY_POOL_WAITING] = "budget.max_waiting",
     [KP__BY_CREATE_RATE] = "budget.create_rate",
-    [KP__BY_GROUP] = "budget.group_max_live"
+    [KP__BY_GROUP] = "budget.group_max_live",
+    [KP__BY_BREAKER_RATE] = "breaker_rate_pct",
+    [KP__BY_REFUSE_LATE] = "refuse_late"
 };
 
 /* A loop's request lies in a kp_request, and a loop begins with its mailbox (flow/loop.h). */
@@ -86,6 +88,7 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
         struct kp__rare *rare = kp__rare(core, request->sub);
         rare->turn = core->now;
         rare->handed = 0;
+        kp__late_begin(core, request->sub, core->now);
         /* how slow a queue was that is gone says nothing of this one */
         if (core->now >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
     }
@@ -149,6 +152,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     struct kp__subpool *sub = request->sub;
     struct kp__grant grant = request->grant;
     struct kp__slot *slot = request->slot;
+    bool probe = grant.probe;
 
     kp__at(core, now);
     kp__grant_no(request, KP_ECANCELED, KP__NOT_BOUND);
@@ -162,7 +166,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
         else kp__give(core, slot, grant.seat, true, KP__SURPLUS, now, todo);
         break;
     case KP__GRANT_PERMIT:
-        kp__probe_end(core, sub);
+        kp__probe_end(core, sub, &probe);
         kp__lent_drop(core, request);
         if (slot) { /* the victim goes all the same; its place is for whoever is next */
             kp__promise_end(core, sub, slot);

@@ -40,6 +40,8 @@ struct kp__grant {
     uint8_t kind;      /* enum kp__grant_kind */
     bool was_idle : 1; /* SLOT: until its lease began */
     bool good : 1;     /* SLOT: it was checked already */
+    bool probe : 1;    /* PERMIT: of its key's circuit (core/circuit.h) ... */
+    bool first : 1;    /* ... and of a lease, too: the first one, which is to be told */
     union {
         uint16_t seat; /* SLOT: of so many as kp_limits.sharing may be */
         int16_t code;  /* NO: why */
@@ -96,6 +98,15 @@ static inline void kp__grant(struct kp__request *request, enum kp__grant_kind ki
     if (kp__under_way(request)) kp__errand_of(request->slot)->sponsor = NULL;
     request->grant = (struct kp__grant){ .kind = (uint8_t)kind };
     request->slot = slot;
+}
+
+/* The mark of its permit, for who bears it from now on. */
+static inline bool kp__probe_take(struct kp__request *request)
+{
+    bool probe = request->grant.probe;
+
+    request->grant.probe = false;
+    return probe;
 }
 
 static inline void kp__grant_no(struct kp__request *request, int code, enum kp__limit limit)

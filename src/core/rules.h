@@ -36,6 +36,8 @@ enum kp__limit {
     KP__BY_POOL_WAITING,
     KP__BY_CREATE_RATE,
     KP__BY_GROUP,
+    KP__BY_BREAKER_RATE,
+    KP__BY_REFUSE_LATE,
     KP__LIMITS
 };
 extern const char *const kp__limit_name[KP__LIMITS];
@@ -54,11 +56,13 @@ struct kp__rules {
     uint64_t idle_ttl, excess_ttl, max_age;
     uint64_t create_timeout, validate_timeout, validate_after;
     uint64_t retry_first, retry_max, cache_failure;
-    uint64_t breaker_open, shed_target, shed_interval, reserve_after;
+    uint64_t breaker_rate, breaker_calls, breaker_probes; /* rate: of a hundred; 0: OFF */
+    uint64_t breaker_open, breaker_window;
+    uint64_t shed_target, shed_interval, reserve_after;
     uint64_t renew_ahead; /* 0: off */
 
     bool prefill, eager, wait_lifo, wait_eventual, idle_lifo;
-    bool retry_requests, reuse, drop_oldest, cache_once, fail_fast;
+    bool retry_requests, reuse, drop_oldest, cache_once, fail_fast, refuse_late;
     bool clocked; /* something here needs the time at every get and release */
     uint32_t idle_check, excess_check, age_check, validate_on, respects_min, breaker_counts;
 

@@ -60,6 +60,7 @@ struct kp__seat {
     bool reuse, decided; /* what kp_lease_reuse said, if it was called */
     bool hit, warned;    /* it was there already; its leak was reported */
     bool turn;           /* its lease's number says KP__TURN (core/lane.h) */
+    bool probe;          /* of its key's circuit (core/circuit.h) */
 };
 
 /* What a slot needs that is destroyed to make room for another key, or a new resource of its own.
@@ -82,6 +83,7 @@ struct kp__errand {
     bool draining;               /* shared: no new borrowers, another key is owed its room */
     bool renews;                 /* it is made to replace another one (core/renew.c) */
     bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
+    bool probe;                  /* its creation is one, or what it makes room for */
     struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
     struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
     struct kp__list open_seat;   /* shared: the subpool's list of lent slots with a seat left */

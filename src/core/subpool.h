@@ -7,6 +7,8 @@
 #define KP__CORE_SUBPOOL_H
 
 #include "core/budget.h"
+#include "core/circuit.h"
+#include "core/late.h"
 #include "core/request.h"
 #include "core/slot.h"
 
@@ -24,11 +26,10 @@ struct kp__seldom {
 /* How creations of this key have gone lately. */
 struct kp__health {
     uint32_t failures;        /* creates in a row */
-    uint32_t use_failures;    /* kp_lease_report in a row */
     uint64_t back_off;        /* no creation before */
-    bool tripped, probing;    /* the circuit is open; its one probe is under way */
+    bool tripped;             /* the circuit is open, or half-open */
     bool refused;             /* a create said KP_EREFUSED: none is tried, until told otherwise */
-    uint64_t open_until;
+    const struct kp__circuit *circuit; /* to be read; core/circuit.c writes */
     struct kp__failure *last; /* the latest, or the one that refused; or NULL */
     struct kp__list kept;     /* cache_failure_ms = KP_ONCE: background failures still to be told */
     uint32_t kept_count;
@@ -61,6 +62,7 @@ struct kp__rare {
     struct kp__health health;
     struct kp__shed shed;
     struct kp__renewal renewal;
+    struct kp__late late;
     struct kp__seldom seldom;
 };
 
@@ -88,7 +90,7 @@ struct kp__key_due {
 };
 
 /* Parts that lie apart (base/slab.h). */
-enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_TERM };
+enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_TERM, KP__PART_CIRCUIT };
 
 /* A key that is bytes, and fewer than these, lies in its subpool. */
 enum { KP__NEAR = 24 };
@@ -176,12 +178,6 @@ static inline struct kp__budget *kp__group_budget(const struct kp__subpool *sub,
     struct kp__group *group = sub->contest->group[which];
 
     return group ? &group->budget : NULL;
-}
-
-/* The probe of its circuit, if there is one, has come to its end. */
-static inline void kp__probe_end(struct kp__core *core, struct kp__subpool *sub)
-{
-    if (sub->rare->health.probing) kp__rare(core, sub)->health.probing = false;
 }
 
 static inline int64_t kp__sub_live(const struct kp__subpool *sub)

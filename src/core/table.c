@@ -62,6 +62,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     *old = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
     sub->rules = rules;
     rules->refs++;
+    if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);
     sub->ruled++;
     for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, group[i]);
     kp__evictable_update(core, sub);
@@ -73,6 +74,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 {
     KP__DCHECK(kp__subpool_unused(sub) && !sub->contest->lacks);
+    kp__circuit_forgive(core, sub);
     kp__unfile_sub(core, sub);
     kp__lane_drop(core, sub);
     add_up(core, sub->rules, -1);

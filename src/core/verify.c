@@ -174,6 +174,39 @@ static void verify_lanes(const struct kp__core *core)
             "I5 a lane is open, and somebody lacks a lent permit");
 }
 
+/* Marks of probes on its leases; those of permits and creations are on no list. */
+static uint32_t marks(const struct kp__subpool *sub)
+{
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    uint32_t n = 0;
+
+    for (const struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
+        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+        for (uint32_t i = 0; i < slot->errand->seats; i++)
+            n += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->probe;
+    }
+    return n;
+}
+
+/* Of the keys looked at, which may not be all. */
+static void verify_circuits(const struct kp__core *core)
+{
+    const struct kp__list *l = kp__list_first(&core->all);
+    uint32_t tripped = 0, probing = 0;
+    int looked = 0;
+
+    for (; l && looked < KEYS_LOOKED_AT; l = kp__list_next(&core->all, l), looked++) {
+        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        const struct kp__health *h = &sub->rare->health;
+        tripped += h->tripped;
+        probing += h->circuit->probing;
+        require(marks(sub) <= h->circuit->probes, "I13 every probe is counted");
+        require(h->tripped || !h->circuit->probing, "I13 a closed circuit does not probe");
+    }
+    require(l || tripped == core->tripped, "I13 the total of circuits that are not closed");
+    require(l || probing == core->probing, "I13 the total of circuits that probe");
+}
+
 /* Its permits; or fewer than there were when its limit was lowered below them, and no new ones. */
 static bool is_within(struct kp__budget *budget)
 {
@@ -202,6 +235,7 @@ void kp__verify(struct kp__core *core)
     verify_budget(core, &core->creating, "I5 idle creating permits");
     verify_rate(core);
     verify_lanes(core);
+    verify_circuits(core);
     for (const struct kp__list *l = kp__list_first(&core->all); l && looked < KEYS_LOOKED_AT;
          l = kp__list_next(&core->all, l), looked++)
         verify_sub(core, KP__OF(l, const struct kp__subpool, all));

@@ -113,7 +113,6 @@ static void succeed(struct kp__job *job, struct kp__request *request, struct kp_
     struct kp__pool *pool = job->pool;
     struct kp__slot *slot = job->slot;
     struct kp__subpool *sub = slot->sub;
-    bool tripped = sub->rare->health.tripped;
     void *made = job->made;
     uint64_t now = count_time(job);
     bool old = is_old(job);
@@ -122,8 +121,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, struct kp_
     kp__job_put(job);
     fill(pool, slot, made, now);
     if (old) kp__retire(&pool->core, slot, sub->rare->renewal.retire_by, now);
-    kp__created(&pool->core, slot, request, now, todo);
-    bool closed = tripped && !sub->rare->health.tripped;
+    bool closed = kp__created(&pool->core, slot, request, now, todo) == KP__CLOSED_AGAIN;
     kp__tell(pool, todo);
     tell_created(pool, sub, made, closed, todo);
     kp__lose_interest(pool, sub, now);
@@ -137,7 +135,6 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     struct kp__slot *slot = job->slot;
     struct kp__subpool *sub = slot->sub;
     struct kp__failure failure = job->failure;
-    bool tripped = sub->rare->health.tripped;
     uint64_t now = count_time(job);
 
     if (job->status >= 0)
@@ -148,8 +145,8 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     sub->interest++;
     kp__job_put(job);
     if (request) kp__blame(request, &failure);
-    kp__create_failed(&pool->core, slot, request, &failure, &note, now, todo);
-    bool opened = sub->rare->health.tripped != tripped;
+    bool opened = kp__create_failed(&pool->core, slot, request, &failure, &note, now, todo) ==
+                  KP__OPENED;
     kp__tell(pool, todo);
     kp__step_out(pool, todo);
     kp__free(pool->world, note, sizeof *note);
@@ -213,12 +210,13 @@ static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__re
 
     kp__todo_init(&todo, pool->world);
     if (request) {
+        bool probe = kp__probe_take(request);
+        kp__probe_end(&pool->core, sub, &probe);
         kp__grant_no(request, KP_ENOMEM, KP__NOT_BOUND);
         kp__lent_drop(&pool->core, request);
     }
     if (renews) kp__renewal_failed(&pool->core, sub, kp__time(pool));
     kp__permit_refund(&pool->core, sub);
-    kp__probe_end(&pool->core, sub);
     kp__settle(&pool->core, sub, kp__time(pool), &todo);
     kp__do(pool, &todo);
 }
@@ -271,6 +269,7 @@ static void begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__req
     }
     kp__errand_of(slot)->renews = renews;
     kp__permit_spend(sub, slot);
+    if (request) kp__errand(&pool->core, slot)->probe = kp__probe_take(request);
     most = kp__later(now, sub->rules->create_timeout);
     if (most < until) until = most;
     kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, now,
@@ -317,7 +316,7 @@ void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *
     kp__permit_take(&pool->core, sub);
     kp__permit_spend(sub, slot);
     fill(pool, slot, resource, now);
-    kp__created(&pool->core, slot, NULL, now, todo);
+    (void)kp__created(&pool->core, slot, NULL, now, todo); /* it was no probe */
     kp__tell(pool, todo);
     tell_created(pool, sub, resource, false, todo);
 }

@@ -186,9 +186,10 @@ static int64_t retry_after(const struct kp__core *core, const struct kp__request
                            uint64_t now)
 {
     const struct kp__health *h = &request->sub->rare->health;
-    uint64_t at = h->tripped ? h->open_until : h->back_off;
+    uint64_t at = h->tripped ? h->circuit->until : h->back_off;
 
     if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
+    if (request->limit == KP__BY_REFUSE_LATE) at = request->again;
     return at > now ? kp__ms_up(at - now) : 0;
 }
 
@@ -199,7 +200,10 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     int code = request->grant.code;
     kp_why cause = *why; /* what kp__blame left there */
 
-    kp__say(why, code, NULL);
+    kp__say(why, code,
+            request->limit == KP__BY_REFUSE_LATE
+                ? "it would have waited in vain: it cannot be served before its deadline"
+                : NULL);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[request->limit]);
     why->waited_ms = now > request->arrived ? (int64_t)((now - request->arrived) / 1000000) : 0;
     why->ahead = kp__queue_ahead(request);

@@ -376,6 +376,7 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
     struct kp__todo none;
 
     kp__errand(&pool->core, victim)->victim.heir = request->sub;
+    kp__errand(&pool->core, victim)->probe = kp__probe_take(request);
     kp__wait_again(&pool->core, request, victim, kp__time(pool), todo);
     kp__todo_init(&none, pool->world); /* theirs waits: it may have the user's code run */
     kp__destroy(pool, victim, NULL, &none);

@@ -18,7 +18,7 @@ struct field {
     bool wide; /* int64_t, else int32_t */
     enum kind kind;
     int64_t least, most; /* ENUM, MASK, PERCENT, and COUNT's least */
-    bool boundless;      /* COUNT: KP_UNLIMITED, TIME: KP_OFF, is a value */
+    bool boundless;      /* COUNT: KP_UNLIMITED, TIME and PERCENT: KP_OFF, is a value */
 };
 
 #define WIDE(f, kind, least, most, boundless)                                                      \
@@ -62,6 +62,11 @@ static const struct field fields[] = {
     WIDE(max_uses, COUNT, 1, 0, true),
     WIDE(renew_ahead_ms, TIME, 1, 0, true),
     WIDE(surplus, COUNT, 0, 0, false),
+    WIDE(breaker_rate_pct, PERCENT, 1, 100, true),
+    WIDE(breaker_window_ms, TIME, 1, 0, false),
+    WIDE(breaker_calls, COUNT, 1, 0, false),
+    WIDE(breaker_probes, COUNT, 1, 0, false),
+    WIDE(refuse_late, SWITCH, 0, 0, false),
     WIDE(group[0], ID, 0, 0, false),
     WIDE(group[1], ID, 0, 0, false),
     NARROW(prefill, ENUM, 2),
@@ -111,6 +116,11 @@ const kp_limits kp__limits_default = {
     .max_uses = KP_UNLIMITED,
     .renew_ahead_ms = KP_OFF,
     .surplus = FOLLOWS,
+    .breaker_rate_pct = KP_OFF,
+    .breaker_window_ms = KP_SECONDS(10),
+    .breaker_calls = 20,
+    .breaker_probes = 1,
+    .refuse_late = KP_OFF,
     .prefill = KP_PREFILL_FIRST_GET,
     .refill = KP_REFILL_LAZY,
     .wait_order = KP_FIFO,
@@ -214,7 +224,9 @@ static const char *bad_value(const struct field *f, int64_t v)
         return v < f->least              ? "must be at least 1 ms"
                : v > INT64_MAX / 2000000 ? "too long; say KP_OFF"
                                          : NULL;
-    case PERCENT: return v < f->least || v > f->most ? "not a percentage in its range" : NULL;
+    case PERCENT:
+        if (v == KP_OFF && f->boundless) return NULL;
+        return v < f->least || v > f->most ? "not a percentage in its range" : NULL;
     case ENUM: return v < 1 || v > f->most ? "not one of its values" : NULL;
     case MASK: return v < 0 || v > f->most ? "has a bit that this library does not know" : NULL;
     case ID: return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
@@ -250,6 +262,8 @@ static int contradiction(const kp_limits *l, kp_why *why)
         l->renew_ahead_ms * 100 >= l->max_age_ms * (100 - l->age_spread_pct))
         return kp__refused(why, "limits.renew_ahead_ms",
                            "is not below limits.max_age_ms less its spread");
+    if (l->breaker_rate_pct != KP_OFF && l->breaker_counts == 0)
+        return kp__refused(why, "limits.breaker_rate_pct", "limits.breaker_counts has no kind");
     if (l->wait_order == KP_LIFO && l->shed_target_ms != KP_OFF)
         return kp__refused(why, "limits.wait_order", "KP_LIFO contradicts limits.shed_target_ms");
     if ((l->respects_min & KP_KIND_NONE) && l->respects_min != KP_KIND_NONE)
@@ -349,6 +363,9 @@ static void fill_counts(struct kp__rules *r, const kp_limits *l)
     r->floor = l->floor;
     r->max_uses = kp__count(l->max_uses);
     r->surplus = l->surplus;
+    r->breaker_rate = l->breaker_rate_pct == KP_OFF ? 0 : (uint64_t)l->breaker_rate_pct;
+    r->breaker_calls = (uint64_t)l->breaker_calls;
+    r->breaker_probes = (uint64_t)l->breaker_probes;
     r->age_spread_pct = l->age_spread_pct;
     memcpy(r->group, l->group, sizeof r->group);
 }
@@ -365,6 +382,7 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
     r->retry_max = kp__span(l->retry_max_ms);
     r->cache_failure = kp__span(l->cache_failure_ms);
     r->breaker_open = kp__span(l->breaker_open_ms);
+    r->breaker_window = kp__span(l->breaker_window_ms);
     r->shed_target = kp__span(l->shed_target_ms);
     r->shed_interval = kp__span(l->shed_interval_ms);
     r->reserve_after = kp__span(l->reserve_after_ms);
@@ -386,6 +404,7 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->drop_oldest = l->over_idle == KP_DROP_OLDEST;
     r->cache_once = l->cache_failure_ms == KP_ONCE;
     r->fail_fast = l->fail_fast == 1;
+    r->refuse_late = l->refuse_late == 1;
     r->idle_check = (uint32_t)l->idle_check;
     r->excess_check = (uint32_t)l->excess_check;
     r->age_check = (uint32_t)l->age_check;
@@ -393,7 +412,7 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->respects_min = (uint32_t)l->respects_min;
     r->breaker_counts = (uint32_t)l->breaker_counts;
     r->clocked = r->idle_ttl != KP__NEVER || r->excess_ttl != KP__NEVER ||
-                 r->max_age != KP__NEVER || r->shed_target != KP__NEVER;
+                 r->max_age != KP__NEVER || r->shed_target != KP__NEVER || r->refuse_late;
 }
 
 int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struct kp__rules **out,

@@ -320,6 +320,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     struct kp__budget *was[2] = { kp__group_budget(sub, 0), kp__group_budget(sub, 1) };
     struct kp__group *group[KP__GROUPS];
     struct kp__rules *rules, *old = NULL;
+    bool closed = false;
     uint32_t ruled = sub->ruled;
     int code;
 
@@ -328,7 +329,9 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     if (code == 0 && sub->ruled != ruled) code = KP_EAGAIN;
     if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
     if (code == 0) {
+        closed = sub->rare->health.tripped;
         kp__table_rule(&pool->core, sub, rules, group, &old);
+        closed = closed && !sub->rare->health.tripped;
         rules = NULL;
         for (int i = 0; i < 2; i++) /* a group it left has room now */
             if (was[i] && was[i] != kp__group_budget(sub, i))
@@ -336,6 +339,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
         apply(pool, sub, todo);
     }
     kp__step_out(pool, todo);
+    if (closed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
     kp__rules_drop(pool->world, old);
     kp__rules_drop(pool->world, rules);
     kp__step_in(pool);

@@ -243,12 +243,16 @@ void kp_lease_report(kp_lease *lease, int status)
     if (is_zero(lease) || !find(lease, false, &h)) return;
     struct kp__subpool *sub = h.slot->sub;
     kp__todo_init(&todo, h.pool->world);
-    if (kp__reported(&h.pool->core, sub, status >= 0, kp__time(h.pool))) {
-        bool opened = sub->rare->health.tripped;
-        kp__step_out(h.pool, &todo); /* the lease keeps the key */
-        kp__event(h.pool, opened ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub, NULL,
+    enum kp__turn turn = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
+                                      kp__time(h.pool), &todo);
+    if (turn != KP__AS_BEFORE) {
+        sub->interest++;
+        kp__step_out(h.pool, &todo);
+        kp__event(h.pool,
+                  turn == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub, NULL,
                   status, NULL);
         kp__step_in(h.pool);
+        kp__lose_interest(h.pool, sub, sub->used_at);
     }
     kp__leave(h.pool, &todo);
 }

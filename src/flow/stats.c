@@ -54,6 +54,8 @@ static kp_stats stats_of(const struct kp__subpool *sub)
     counts_to(sub->count, sub->leases, sub->waiting, &s);
     tally_to(&sub->tally, &sub->rare->seldom, &s);
     s.keys_made = 1;
+    s.circuits_open = sub->rare->health.tripped;
+    s.circuits_probing = sub->rare->health.circuit->probing;
     return s;
 }
 
@@ -66,6 +68,8 @@ static kp_stats stats_of_all(const struct kp__core *core)
     s.misuses = core->misuses;
     s.keys_made = core->keys_made;
     s.keys_forgotten = core->keys_forgotten;
+    s.circuits_open = core->tripped;
+    s.circuits_probing = core->probing;
     return s;
 }
 
@@ -170,7 +174,8 @@ struct snapshot { /* of one key, taken under the lock, written without it */
     } waiter[8];
     int waiters;
     uint64_t now, back_off;
-    bool refused, failed;
+    bool refused, failed, tripped;
+    struct kp__circuit circuit;
     uint32_t old, ageing;
     char cause[200];
 };
@@ -183,6 +188,8 @@ static void snap_health(const struct kp__health *h, struct snapshot *s)
     s->refused = h->refused;
     s->failed = h->failures > 0;
     s->back_off = h->back_off;
+    s->tripped = h->tripped;
+    s->circuit = *h->circuit;
     if (last)
         snprintf(s->cause, sizeof s->cause, "%s",
                  last->text[0] ? last->text : kp_strerror(last->code));
@@ -242,6 +249,23 @@ static void write_health(struct text *t, const struct snapshot *s)
         add(t, "\n  its latest create failed: %s", s->cause);
 }
 
+static void write_circuit(struct text *t, const struct snapshot *s)
+{
+    const struct kp__circuit *c = &s->circuit;
+
+    if (!s->tripped) return;
+    add(t, "\n  circuit ");
+    if (c->probing)
+        add(t, "half-open: %" PRIu32 " probes under way, %" PRIu32 " in a row were well", c->probes,
+            c->passed);
+    else if (c->until == KP__NEVER)
+        add(t, "open until kp_retry_now");
+    else
+        add(t, "open for %" PRId64 " ms more",
+            c->until > s->now ? kp__ms_up(c->until - s->now) : 0);
+    add(t, " (%s)", kp__limit_name[c->limit]);
+}
+
 static void write_key(struct text *t, const char *name, const struct snapshot *s)
 {
     add(t, "%s: ", name);
@@ -249,6 +273,7 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
     write_health(t, s);
     if (s->old) add(t, "\n  %" PRIu32 " of before kp_rotate", s->old);
     if (s->ageing) add(t, "\n  %" PRIu32 " to be replaced", s->ageing);
+    write_circuit(t, s);
     for (int i = 0; i < s->holders; i++)
         add(t, "\n  lent for %" PRId64 " ms to %s", ms_since(s->now, s->holder[i].since),
             s->holder[i].tag ? s->holder[i].tag : "(no tag)");
@@ -291,6 +316,13 @@ static void explain_pool(struct kp__pool *pool, struct text *t)
     add(t, "\n");
 }
 
+static bool is_worth_a_word(const struct kp__subpool *sub)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    return sub->waiting || sub->leases || h->refused || h->tripped;
+}
+
 size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
 {
     struct text t = { buf, size, 0 };
@@ -308,7 +340,7 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
     if (kp__every_key(key)) {
         explain_pool(pool, &t);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            if ((sub->waiting || sub->leases || sub->rare->health.refused) && shown++ < 32)
+            if (is_worth_a_word(sub) && shown++ < 32)
                 explain_key(pool, sub, &t, &todo);
     } else if (kp__key_fits(pool, key) &&
                (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {

@@ -102,6 +102,8 @@ CONTRACT_HELPER int contract__each(kp_key key, const kp_stats *s, void *arg)
     sum->all.closing += s->closing;
     sum->all.leases += s->leases;
     sum->all.waiting += s->waiting;
+    sum->all.circuits_open += s->circuits_open;
+    sum->all.circuits_probing += s->circuits_probing;
     return 0;
 }
 
@@ -119,7 +121,9 @@ CONTRACT_HELPER void contract_watch(contract *c)
     contract__conserved(c, "the pool", &all);
     if (all.live != sum.all.live || all.idle != sum.all.idle || all.lent != sum.all.lent ||
         all.creating != sum.all.creating || all.closing != sum.all.closing ||
-        all.leases != sum.all.leases || all.waiting != sum.all.waiting) {
+        all.leases != sum.all.leases || all.waiting != sum.all.waiting ||
+        all.circuits_open != sum.all.circuits_open ||
+        all.circuits_probing != sum.all.circuits_probing) {
         contract_broken(c, "L2: the sum over the keys (live %llu) is not the pool's (live %llu)",
                         (unsigned long long)sum.all.live, (unsigned long long)all.live);
     }

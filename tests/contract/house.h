@@ -20,6 +20,10 @@
 
 enum { HOUSE_LOG = 256 };
 
+#define X(name, sentence) +1
+enum { HOUSE_KINDS = 1 KP_EVENT_MAP(X) };
+#undef X
+
 struct house {
     kp_sim *sim;
     kp_cast *cast;
@@ -34,8 +38,8 @@ struct house {
     uint64_t foreign;                   /* resources that the cast did not make (kp_add) */
     unsigned overlaps;                  /* resources that two borrowers had at once */
     unsigned turns;                     /* requests answered with a lease so far, in order */
-    unsigned seen[KP_EVENT_MISUSE + 1]; /* events by kind */
-    int last_code[KP_EVENT_MISUSE + 1];
+    unsigned seen[HOUSE_KINDS]; /* events by kind */
+    int last_code[HOUSE_KINDS];
     char last_text[200];
     unsigned destroyed;                   /* entries of: */
     uint64_t destroyed_number[HOUSE_LOG]; /* props, in the order of their destruction */

@@ -254,6 +254,7 @@ void stage_set(const struct stage *stage)
     if (stage->reserve) o.limits.reserve_after_ms = 5;
     if (stage->checks_returns) o.limits.validate_on = KP_CHECK_RETURN;
     if (stage->renewed) o.limits_for = size_it;
+    if (stage->probes) cast_circuit(&o.limits);
     if (stage->may & MAY_RESIZE) g.stage.max_live = 2;
     o.budget.max_live = stage->budget;
     o.budget.max_lent = stage->max_lent;
@@ -355,21 +356,6 @@ bool stage_stuck(void)
 }
 
 /* ---- borrowing ------------------------------------------------------------------------------- */
-
-bool cast_explained(int code, int64_t within_ms, uint32_t flags)
-{
-    switch (code) {
-    case 0: return true;
-    case KP_ETIMEDOUT: return within_ms != KP_OFF || (g.stage.may & MAY_TIME_OUT);
-    case KP_EAGAIN: return (flags & KP_DONT_WAIT) != 0;
-    case KP_ECLOSED: return (g.stage.may & MAY_CLOSE) != 0;
-    case KP_ENOMEM: return ex_may_fault();
-    case KP_ECREATE: return ex_may_fault() || g.stage.bad_creates > 0;
-    case KP_EREFUSED: return g.stage.refuses;
-    case KP_EDEADLK: return g.stage.nests && g.leases[ex_self()] > 0;
-    default: return false;
-    }
-}
 
 void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations)
 {

@@ -46,6 +46,7 @@ struct stage {
     bool refuses;        /* a bad create says KP_EREFUSED */
     bool nests;          /* gets within gets: on_deadlock refuses them */
     int surplus;         /* what ends soon is replaced before, within so many more */
+    int probes;          /* of a circuit of uses and creates, which half-opens at once; 0: none */
 };
 
 void stage_set(const struct stage *stage); /* opens the pool */
@@ -90,5 +91,8 @@ void cast_end_copies(bool upwards);          /* all of main's, discarded */
 void cast_end_again(bool discard);           /* one's own: well, then a release and a discard */
 
 void cast_mark_own(void); /* invalidate what this thread holds */
+void cast_well(void);     /* kp_lease_report of what it holds */
+void cast_ill(void);
+void cast_circuit_goes_on(void); /* after all: it can be closed */
 
 #endif

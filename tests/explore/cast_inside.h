@@ -64,4 +64,6 @@ void loops_open(unsigned threads); /* a mask: who has a loop */
 kp_loop *loops_of(int thread);
 bool loops_kick(void); /* only the pool's own loop is left, asleep: it may end. False: not yet */
 
+void cast_circuit(kp_limits *limits);
+
 #endif

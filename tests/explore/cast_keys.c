@@ -121,6 +121,22 @@ void cast_end_copies(bool upwards)
     for (int i = 0; i < held; i++) cast_end_copy(upwards ? i : held - 1 - i, true);
 }
 
+bool cast_explained(int code, int64_t within_ms, uint32_t flags)
+{
+    switch (code) {
+    case 0: return true;
+    case KP_ETIMEDOUT: return within_ms != KP_OFF || (g.stage.may & MAY_TIME_OUT);
+    case KP_EAGAIN: return (flags & KP_DONT_WAIT) != 0;
+    case KP_ECLOSED: return (g.stage.may & MAY_CLOSE) != 0;
+    case KP_ENOMEM: return ex_may_fault();
+    case KP_ECREATE: return ex_may_fault() || g.stage.bad_creates > 0;
+    case KP_EREFUSED: return g.stage.refuses;
+    case KP_EBREAKER: return g.stage.probes > 0;
+    case KP_EDEADLK: return g.stage.nests && g.leases[ex_self()] > 0;
+    default: return false;
+    }
+}
+
 void cast_resize(int64_t max_live)
 {
     kp_limits limits = { .max_live = max_live };
@@ -139,6 +155,49 @@ void cast_begun(void)
     uint64_t ms = ex_now_ms() - g.opened_ms;
     if ((uint64_t)(begun - 1) * 1000 > ms * (uint64_t)g.stage.rate)
         ex_fail("%d creates have begun after %d ms", begun, (int)ms);
+}
+
+/* The first failure opens it, and the next one who comes probes. */
+void cast_circuit(kp_limits *limits)
+{
+    limits->breaker_failures = 1;
+    limits->breaker_open_ms = KP_NONE;
+    limits->breaker_counts = KP_BREAK_USE | KP_BREAK_CREATE;
+    limits->breaker_probes = g.stage.probes;
+}
+
+static void report(int status)
+{
+    int me = ex_self();
+
+    ex_note("report %d", status);
+    if (g.leases[me] > 0) kp_lease_report(&g.lease[me][g.leases[me] - 1], status);
+}
+
+void cast_well(void)
+{
+    report(0);
+}
+
+void cast_ill(void)
+{
+    report(-1);
+}
+
+/* Nobody is left who could be a probe: so many of them may come, and close it. */
+void cast_circuit_goes_on(void)
+{
+    kp_stats s;
+
+    for (int i = 0; i < g.stage.probes; i++) {
+        int code = kp_get(g.pool, cast_key(0), NULL, &g.main[0]);
+        if (code == KP_ECLOSED) return;
+        if (code != 0) ex_fail("the circuit is wedged: %s", kp_strerror(code));
+        kp_lease_report(&g.main[0], 0);
+        kp_release(&g.main[0]);
+    }
+    if (kp_stats_read(g.pool, KP_EVERY_KEY, &s) != 0 || s.circuits_open || s.circuits_probing)
+        ex_fail("it is not closed");
 }
 
 void cast_retry(void)

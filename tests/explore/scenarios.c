@@ -77,6 +77,8 @@ static const struct verb verbs[] = {
     { 'u', "resize_2", resize_2, MAY_RESIZE },
     { 'j', "retry_now", cast_retry, 0 },
     { 'O', "rotate", cast_rotate, MAY_PASS },
+    { '+', "report_well", cast_well, 0 },
+    { '-', "report_ill", cast_ill, 0 },
     { '0', "close_now", close_now, MAY_CLOSE },
     { '1', "close_wait", close_wait, MAY_CLOSE },
     { '2', "close_drain", close_drain, MAY_CLOSE },
@@ -316,7 +318,7 @@ static const struct chosen mixes[] = {
         "wrwr wrwr gd0 J" } },
 };
 
-enum { MOST = 1600 };
+enum { MOST = 1800 };
 static struct scenario list[MOST];
 static int count;
 
@@ -445,6 +447,7 @@ static void build(void)
     add_hard_cases();
     add_control();
     add_rotated();
+    add_circuits();
     add_chosen(MIXES, mixes, COUNT(mixes));
     add_litmus();
     add_chosen(CANARY, bad, COUNT(bad));

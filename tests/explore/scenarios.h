@@ -35,6 +35,7 @@ struct scenario *scenario_add(enum group group, const char *title, const char *w
 void add_hard_cases(void); /* hard.c */
 void add_control(void);    /* control.c */
 void add_rotated(void);    /* rotated.c */
+void add_circuits(void);   /* circuits.c */
 
 /* What one letter of a body does. */
 struct verb {

@@ -40,7 +40,7 @@ static const char *const wheres[] = {
 };
 #undef X
 
-enum { WHERES = IN_EVENT + KP_EVENT_MISUSE + 1 };
+enum { WHERES = sizeof wheres / sizeof wheres[0] };
 
 static struct life {
     kp_sim *sim;
@@ -286,7 +286,7 @@ static void break_the_circuit(void)
     get("broken", 100, KP_EBREAKER, &lease);
     kp_release(&lease);
     pass(1000);
-    get("broken", 100, 0, &lease); /* BREAKER_CLOSED */
+    get("broken", 100, 0, &lease); /* BREAKER_PROBING, BREAKER_CLOSED */
     kp_release(&lease);
 }
 

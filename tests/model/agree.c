@@ -80,6 +80,11 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(30) l->shed_target_ms = PICK(s, 1, 10, KP_OFF, KP_OFF);
     MAYBE(31) l->shed_interval_ms = PICK(s, 1, 50);
     MAYBE(32) MAYBE(33) l->fail_fast = (int32_t)PICK(s, 1, 1, 1, KP_OFF);
+    MAYBE(35) l->breaker_rate_pct = PICK(s, 1, 34, 50, 100, KP_OFF);
+    MAYBE(36) l->breaker_window_ms = PICK(s, 1, 8, 300);
+    MAYBE(37) l->breaker_calls = PICK(s, 1, 2, 3, 5);
+    MAYBE(38) l->breaker_probes = PICK(s, 1, 2, 3);
+    MAYBE(39) l->refuse_late = PICK(s, 1, KP_OFF);
     MAYBE(34) l->max_uses = PICK(s, 1, 2, 5, KP_UNLIMITED);
     MAYBE(35) l->renew_ahead_ms = PICK(s, 10, 100, KP_OFF);
     MAYBE(36) l->surplus = PICK(s, KP_NONE, 1, 2);
@@ -139,6 +144,10 @@ void setup_draw(uint64_t seed, struct setup *setup)
     if (draw_below(&s, 8) == 0) { /* trouble: circuits that open, and close again */
         o->limits.breaker_failures = 1;
         o->limits.breaker_open_ms = PICK(&s, 1, 10);
+        o->limits.breaker_probes = PICK(&s, 1, 1, 2);
+        o->limits.breaker_rate_pct = PICK(&s, KP_OFF, 40);
+        o->limits.breaker_calls = PICK(&s, 2, 4);
+        if (o->limits.breaker_rate_pct == 40) o->limits.breaker_failures = PICK(&s, 1, 3, KP_OFF);
         o->limits.retry_first_ms = KP_NONE;
         o->budget.max_live = 2;
         o->budget.evict_other_keys = 0;
@@ -224,7 +233,8 @@ static void print_limits(const kp_limits *l)
     P(refill), P(wait_order), P(idle_order), P(on_create_failure), P(on_return), P(over_idle);
     P(validate_on), P(respects_min), P(utilization_pct), P(cache_failure_ms), P(breaker_failures);
     P(breaker_open_ms), P(breaker_counts), P(reserve), P(reserve_after_ms), P(shed_target_ms);
-    P(shed_interval_ms), P(fail_fast), P(max_uses), P(renew_ahead_ms), P(surplus);
+    P(shed_interval_ms), P(fail_fast), P(max_uses), P(renew_ahead_ms), P(surplus), P(refuse_late);
+    P(breaker_rate_pct), P(breaker_window_ms), P(breaker_calls), P(breaker_probes);
 #undef P
     printf("\n");
 }

@@ -190,18 +190,13 @@ static void shed_learn(struct model *m, const struct model_request *r)
     k->least_wait = FOREVER;
 }
 
-/* An open circuit refuses creations, and leases too where their use counts, but for one probe. */
-static bool circuit_is_open(const struct model *m, const struct model_key *k)
-{
-    return k->tripped && (m->now < k->open_until || k->probing);
-}
-
+/* An open circuit refuses creations, and leases too where their use counts, but for probes. */
 static enum verdict circuit(struct model *m, struct model_request *r)
 {
-    struct model_key *k = &m->key[r->key];
+    const struct model_key *k = &m->key[r->key];
 
-    if (!(k->rules.breaker_counts & KP_BREAK_USE) || r->holds_lent) return GO_ON;
-    return circuit_is_open(m, k) ? answer_no(r, KP_EBREAKER, "breaker_failures") : GO_ON;
+    if (!m_breaks(&k->rules, KP_BREAK_USE) || r->holds_lent) return GO_ON;
+    return m_circuit_bars(m, r->key) ? answer_no(r, KP_EBREAKER, k->opened_by) : GO_ON;
 }
 
 static enum verdict may_borrow(struct model *m, struct model_request *r)
@@ -287,9 +282,10 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
     r->grant = G_SLOT;
     r->slot = found;
     r->holds_lent = false; /* the lease has it now */
-    if (rules->breaker_counts & KP_BREAK_USE)
-        m->key[r->key].probing |= m->key[r->key].tripped;
+    bool probes = m->key[r->key].tripped && m_breaks(rules, KP_BREAK_USE) &&
+                  !m_circuit_bars(m, r->key);
     r->seat = m_take_seat(m, found);
+    if (probes) m_probe(m, r->key, &s->seat[r->seat].probe);
     s->seat[r->seat].hit = !made_for_it;
     /* nobody shares it before it is known to be good */
     if (idle && !made_for_it && m->has_validate && (rules->validate_on & KP_CHECK_GET) &&
@@ -367,7 +363,7 @@ static enum verdict is_healthy(struct model *m, struct model_request *r)
     if (k->refused) return lacks(r, "driver.create", B_NONE);
     enum verdict v = told_before(m, r);
     if (v != GO_ON) return v;
-    if (circuit_is_open(m, k)) return answer_no(r, KP_EBREAKER, "breaker_failures");
+    if (m_circuit_bars(m, r->key)) return answer_no(r, KP_EBREAKER, k->opened_by);
     if (!k->tripped && m->now < k->back_off) {
         if (told) return answer_no(r, KP_ECREATE, "retry_first_ms");
         r->again = k->back_off;
@@ -402,7 +398,7 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
         gone->reason = gone->key == r->key ? R_RETURNED : R_EVICTED;
         k->promised++;
     }
-    k->probing |= k->tripped;
+    if (k->tripped) m_probe(m, r->key, &r->probe);
     if (k->rules.prefill) m_want_more(m, r->key);
     return ANSWERED;
 }
@@ -418,7 +414,7 @@ enum verdict m_decide(struct model *m, struct model_request *r)
     r->short_of = B_NONE;
     for (size_t i = 0; v == GO_ON && i < sizeof question / sizeof question[0]; i++)
         v = question[i](m, r);
-    return v;
+    return v == LACKS && m_is_too_late(m, r) ? ANSWERED : v;
 }
 
 /* ---- settling (L1) --------------------------------------------------------------------------- */
@@ -459,6 +455,7 @@ static int serve(struct model *m, int key)
             struct model_request *r = &m->request[head[i]];
             if (m_decide(m, r) == ANSWERED) {
                 shed_learn(m, r);
+                if (r->grant != G_NO) m_late_learn(m, key);
                 answered(m, r);
                 again = true;
                 served++;

@@ -11,7 +11,8 @@
  * up, for a reason or without one. model_start and model_dispatch are the same for an event loop.
  *
  * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
- * model_back.c (the way back), model_loop.c, model_keep.c, model_limits.c, model_control.c.
+ * model_back.c (the way back), model_circuit.c, model_loop.c, model_keep.c, model_limits.c,
+ * model_control.c.
  *
  * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
  * drain because their room is owed to another key, key types, limits_for,
@@ -23,6 +24,7 @@
 #include "keyedpool.h"
 
 enum { MODEL_KEYS = 4, MODEL_SLOTS = 24, MODEL_SEATS = 3, MODEL_REQUESTS = 12 };
+enum { MODEL_OUTCOMES = 512 }; /* more than there are in a play */
 enum { NOBODY = -1 };
 
 #define FOREVER UINT64_MAX
@@ -34,9 +36,11 @@ struct model_rules {
     int64_t weight, floor, max_uses, spread_pct, utilization_pct, breaker_failures, reserve;
     int64_t surplus, said_surplus; /* -1: it follows renew_ahead */
     uint64_t renew_ahead;          /* 0: off */
+    int64_t breaker_rate, breaker_calls, breaker_probes;
     uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
-    uint64_t breaker_open, reserve_after, shed_target, shed_interval;
+    uint64_t breaker_open, breaker_window, reserve_after, shed_target, shed_interval;
     bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once, fail_fast;
+    bool refuse_late;
     uint32_t validate_on, respects_min, breaker_counts;
     int64_t said_waiting; /* max_waiting, if it was said: else it follows max_live */
 };
@@ -48,7 +52,7 @@ enum model_reason {
 };
 
 struct model_seat {
-    bool lent, hit, warned;
+    bool lent, hit, warned, probe;
     bool decided, reuse; /* what kp_lease_reuse said */
     uint64_t since;
 };
@@ -62,6 +66,7 @@ struct model_slot {
     int job_seat, key, seats;
     int sponsor;            /* the request for which it is made, checked or evicted, or NOBODY */
     int heir;               /* a victim: the key that its place is for, or NOBODY */
+    bool probe;             /* its creation is one, or what its heir is promised */
     bool doomed, owes_lent; /* owes_lent: its lease is over when it is destroyed, not before */
     bool then_validate;     /* J_RESET: and then */
     bool old, ageing;       /* of before kp_rotate; to be replaced */
@@ -81,6 +86,7 @@ enum model_budget { B_NONE, B_LENT, B_CREATING, B_TOKEN, B_LIVE };
 
 struct model_request {
     bool active, waiting, waited, holds_lent, at_once;
+    bool probe;               /* its permit is one */
     bool boxed, good;         /* of an event loop; its resource has been checked */
     uint64_t mail, at;        /* its letter's number, or 0; when the loop looks without one */
     int key;
@@ -105,11 +111,20 @@ struct model_key {
 
     int64_t failures, use_failures; /* in a row */
     uint64_t back_off;              /* no creation before */
-    bool tripped, probing;          /* the circuit is open; its one probe is under way */
+    bool tripped, probing, by_use;  /* the circuit is open; half-open; a use opened it */
+    const char *opened_by;
+    int64_t passed;                 /* probes in a row */
+    uint64_t probed_at, window;     /* the latest; what the outcomes are of */
+    struct {
+        uint64_t at;
+        bool ok;
+    } outcome[MODEL_OUTCOMES];      /* since it closed */
+    int outcomes;
     bool refused;                   /* no creation until told otherwise */
     uint64_t open_until;
     int last_code, kept_code[MODEL_SLOTS], kept; /* failures to be told to others ... */
     uint64_t last_until;                         /* ... the last one until then */
+    uint64_t gap, grant_at, grants; /* between grants, while somebody waits; the latest; seen */
     uint64_t interval_end, least_wait;           /* CoDel on the time that requests wait */
     bool slow;
     struct model_rules rules;
@@ -190,7 +205,7 @@ int64_t model_keep(struct model *m);
 int64_t model_close_now(struct model *m);
 void model_misuse(struct model *m);
 void model_lease_reuse(struct model *m, int slot, int seat, bool reuse);
-void model_lease_report(struct model *m, int slot, int status);
+void model_lease_report(struct model *m, int slot, int seat, int status);
 int model_add(struct model *m, int key, uint64_t serial); /* the next serial, or one it has had */
 int model_warm(struct model *m, int key);                 /* in the background */
 int model_pin(struct model *m, int key);

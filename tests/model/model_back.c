@@ -86,7 +86,7 @@ static void vacate(struct model *m, int slot)
 
 /* A victim's place becomes a permit of the key that it was evicted for: of the request that stands
  * by; else of its sponsor, or it is free. */
-static void inherit(struct model *m, int slot, int heir, int sponsor)
+static void inherit(struct model *m, int slot, int heir, int sponsor, bool probe)
 {
     m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .look_at = FOREVER };
     m->slot[slot].sponsor = m->slot[slot].heir = NOBODY;
@@ -96,10 +96,10 @@ static void inherit(struct model *m, int slot, int heir, int sponsor)
         m->request[sponsor].slot = slot;
         m->request[sponsor].waiting = false;
         m->request[sponsor].making = NOBODY;
+        m->request[sponsor].probe = probe;
         m_rouse(m, &m->request[sponsor]);
     } else {
         m->slot[slot].state = M_FREE;
-        m->key[heir].probing = false;
         m_token_back(m);
     }
     m_settle(m, heir);
@@ -109,12 +109,13 @@ static void destroyed(struct model *m, int slot, int status)
 {
     struct model_slot *s = &m->slot[slot];
     int key = s->key, heir = s->heir, sponsor = s->sponsor;
+    bool probe = s->probe;
     struct model_frame outer = open_todo(m);
 
     TALLY(m, key, destroy_failures, status < 0); /* it is gone all the same */
     if (heir != NOBODY) m->key[heir].promised--;
     vacate(m, slot);
-    if (heir != NOBODY) inherit(m, slot, heir, sponsor);
+    if (heir != NOBODY) inherit(m, slot, heir, sponsor, probe);
     m_settle(m, key);
     m_do(m);
     close_todo(m, outer);
@@ -183,7 +184,7 @@ static void end_lease(struct model *m, int slot, int seat, bool keep, enum model
     TALLY(m, key, held_ns, m->now - s->seat[seat].since);
     if (m_borrowers(s) > 0) m_open_seats(m, slot);
     m->key[key].used_at = m->now;
-    if (m->key[key].rules.breaker_counts & KP_BREAK_USE) m->key[key].probing = false;
+    s->seat[seat].probe = false;
     if (!keep) (void)m_doom(m, slot, reason);
     if (m_borrowers(s) > 0) {
         m_settle(m, key);
@@ -271,6 +272,16 @@ static int release_sponsor(struct model *m, int slot)
     return sponsor;
 }
 
+/* Its lease begins; if its creation was a probe, that goes on. */
+static int lend_new(struct model *m, int slot)
+{
+    int seat = m_take_seat(m, slot);
+
+    m->slot[slot].seat[seat].probe = m->slot[slot].probe;
+    m->slot[slot].probe = false;
+    return seat;
+}
+
 /* It was pending: whoever is next gets it, and its sponsor, if that was somebody else, waits on
  * with empty hands. With KP_FRESH it takes its own creation and no other. */
 static void created_late(struct model *m, int slot)
@@ -281,14 +292,14 @@ static void created_late(struct model *m, int slot)
     if (sponsor != NOBODY && (r->flags & KP_FRESH)) {
         r->grant = G_SLOT;
         r->slot = slot;
-        r->seat = m_take_seat(m, slot);
+        r->seat = lend_new(m, slot);
         r->waiting = r->holds_lent = false;
         r->idle_ns = 0;
         m_rouse(m, r);
         m_settle(m, key);
         return;
     }
-    m->key[key].probing = false; /* whoever takes it probes; maybe nobody does */
+    m->slot[slot].probe = false; /* whoever takes it probes; maybe nobody does */
     becomes_idle(m, slot);
     m_file_slot(m, slot);
     m_settle(m, key);
@@ -310,11 +321,12 @@ void m_created(struct model *m, int slot, struct model_request *r)
     TALLY(m, s->key, creates, 1);
     k->failures = 0;
     k->back_off = k->last_until = 0;
-    if (k->use_failures < rules->breaker_failures) k->tripped = k->probing = false;
+    (void)m_outcome(m, s->key, KP_BREAK_CREATE, true, &s->probe);
     s->since = m->now;
     m_renewed(m, slot);
     if (k->refill || m_renewal_wanted(m, s->key)) m_file_key(m, s->key, m->now);
     if (m->closed) {
+        s->probe = false;
         m_close(m, slot, R_RETURNED);
         if (!r) return;
         r->holds_lent = false;
@@ -322,7 +334,7 @@ void m_created(struct model *m, int slot, struct model_request *r)
     } else if (r) {
         r->grant = G_SLOT;
         r->slot = slot;
-        r->seat = m_take_seat(m, slot);
+        r->seat = lend_new(m, slot);
         r->idle_ns = 0;
         r->holds_lent = false; /* the lease has it now */
         m_settle(m, s->key);
@@ -350,12 +362,7 @@ static void remember(const struct model *m, struct model_key *k, int code, bool 
     const struct model_rules *rules = &k->rules;
     uint64_t pause = pause_after(m, rules, ++k->failures);
 
-    k->probing = false;
     k->back_off = pause ? m->now + pause : 0;
-    if ((rules->breaker_counts & KP_BREAK_CREATE) && k->failures >= rules->breaker_failures) {
-        k->tripped = true;
-        k->open_until = m_later(m->now, rules->breaker_open);
-    }
     if (k->refused && code != KP_EREFUSED) return; /* what refused stays the cause */
     k->refused = code == KP_EREFUSED;
     if (rules->cache_once && background && !k->refused && k->kept < rules->max_live) {
@@ -373,6 +380,7 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
     int key = m->slot[slot].key, sponsor = release_sponsor(m, slot);
     struct model_key *k = &m->key[key];
     bool refused = status == KP_EREFUSED && !m_is_old(m, &m->slot[slot]);
+    bool probe = m->slot[slot].probe;
     int code = refused || status == KP_ENOMEM ? status : KP_ECREATE;
 
     if (sponsor != NOBODY && (!k->rules.retry || code == KP_EREFUSED))
@@ -387,6 +395,7 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
     m->slot[slot] = (struct model_slot){ .state = M_FREE };
     TALLY(m, key, create_failures, 1);
     remember(m, k, code, !r && sponsor == NOBODY);
+    (void)m_outcome(m, key, KP_BREAK_CREATE, false, &probe);
     if (k->back_off) m_file_key(m, key, k->back_off);
     else if (k->refill) m_file_key(m, key, m->now);
     if (k->dropped) m_file_forget(m, key);

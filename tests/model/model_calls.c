@@ -18,6 +18,7 @@ void m_wait_again(struct model *m, struct model_request *r)
         k->slow = false;
         k->interval_end = k->least_wait = 0;
     }
+    if (m_waiting(m, r->key) == 0) m_late_begin(m, r->key);
     r->grant = G_WAIT;
     r->waiting = true;
     r->good = false;
@@ -53,7 +54,7 @@ static void claim(struct model *m, struct model_request *r)
         m_no(r, KP_EFULL, "max_waiting");
     else if (m_waiting(m, NOBODY) >= m->budget_waiting)
         m_no(r, KP_EFULL, "budget.max_waiting");
-    else
+    else if (!m_anybody_ahead(m, r->key) || !m_seems_too_late(m, r))
         m_wait_again(m, r);
 }
 
@@ -81,6 +82,8 @@ static void create(struct model *m, struct model_request *r)
         r->victim = NOBODY;
         m->slot[victim].heir = r->key;
         if (m->on_loop) { /* it comes back with the permit */
+            m->slot[victim].probe = r->probe;
+            r->probe = false;
             m->slot[victim].sponsor = request;
             r->making = victim;
             m_wait_again(m, r);
@@ -89,6 +92,8 @@ static void create(struct model *m, struct model_request *r)
         if (m->on_loop) return;
         r->slot = victim;
     }
+    m->slot[r->slot].probe = r->probe;
+    r->probe = false;
     m_create(m, r->key, r->slot, request);
     if (r->grant == G_NO && r->code == KP_ECREATE && m->key[r->key].rules.retry && !m->closed)
         wait_again_in_time(m, r);
@@ -162,6 +167,7 @@ static void explain(const struct model *m, struct model_request *r)
     why->waited_ms = (int64_t)((m->now - r->began) / 1000000);
     uint64_t at = k->tripped ? k->open_until : k->back_off;
     if (strcmp(r->bound, "budget.create_rate") == 0) at = m_token_at(m, m->now);
+    if (strcmp(r->bound, "refuse_late") == 0) at = r->again;
     why->retry_after_ms = at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;
     for (int i = 0; i < MODEL_REQUESTS; i++)
         why->ahead += m->request[i].waiting && m->request[i].key == r->key &&

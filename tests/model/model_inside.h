@@ -62,6 +62,19 @@ uint64_t m_token_look(struct model *m, uint64_t now);
 struct model_bucket m_bucket(const struct model *m);
 void m_bucket_set(struct model *m, struct model_bucket bucket); /* by the rate of now */
 
+/* circuits (model_circuit.c); mark: of a probe */
+bool m_breaks(const struct model_rules *rules, uint32_t kind);
+bool m_circuit_bars(const struct model *m, int key);
+void m_probe(struct model *m, int key, bool *mark);
+bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark);
+void m_circuit_close(struct model *m, int key);
+
+/* requests that come too late (model_late.c) */
+void m_late_begin(struct model *m, int key); /* somebody begins to wait where nobody did */
+void m_late_learn(struct model *m, int key); /* one who waited was granted something */
+bool m_is_too_late(const struct model *m, struct model_request *r); /* then it is answered no */
+bool m_seems_too_late(const struct model *m, struct model_request *r);
+
 /* event loops (model_loop.c) */
 void m_rouse(struct model *m, struct model_request *r);
 bool m_posted(struct model *m, int slot); /* its job was posted, not begun */

@@ -473,8 +473,12 @@ int model_stats(struct model *m, int key, kp_stats *out)
     if (model_is_over(m)) return KP_ECLOSED;
     if (key != NOBODY && !m->key[key].in_use) return KP_ENOTFOUND;
     *out = key == NOBODY ? m->tally : m->key[key].tally;
-    for (int k = 0; k < MODEL_KEYS; k++)
-        out->keys += m->key[k].in_use && (key == NOBODY || key == k);
+    for (int k = 0; k < MODEL_KEYS; k++) {
+        bool counts = m->key[k].in_use && (key == NOBODY || key == k);
+        out->keys += counts;
+        out->circuits_open += counts && m->key[k].tripped;
+        out->circuits_probing += counts && m->key[k].probing;
+    }
     if (key != NOBODY) out->keys_made = 1;
     out->creating = (uint64_t)m_count(m, key, M_CREATING);
     out->idle = (uint64_t)m_count(m, key, M_IDLE);

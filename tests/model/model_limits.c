@@ -34,6 +34,9 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     count_said(said->age_spread_pct, &rules->spread_pct);
     count_said(said->utilization_pct, &rules->utilization_pct);
     count_said(said->breaker_failures, &rules->breaker_failures);
+    count_said(said->breaker_rate_pct, &rules->breaker_rate);
+    count_said(said->breaker_calls, &rules->breaker_calls);
+    count_said(said->breaker_probes, &rules->breaker_probes);
     count_said(said->reserve, &rules->reserve);
     count_said(said->surplus, &rules->said_surplus);
     if (said->renew_ahead_ms == KP_OFF) rules->renew_ahead = 0;
@@ -46,6 +49,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     time_said(said->retry_first_ms, &rules->retry_first);
     time_said(said->retry_max_ms, &rules->retry_max);
     time_said(said->breaker_open_ms, &rules->breaker_open);
+    time_said(said->breaker_window_ms, &rules->breaker_window);
     time_said(said->reserve_after_ms, &rules->reserve_after);
     time_said(said->shed_target_ms, &rules->shed_target);
     time_said(said->shed_interval_ms, &rules->shed_interval);
@@ -60,6 +64,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     if (said->over_idle) rules->drop_oldest = said->over_idle == KP_DROP_OLDEST;
     if (said->validate_on) rules->validate_on = (uint32_t)said->validate_on;
     if (said->breaker_counts) rules->breaker_counts = (uint32_t)said->breaker_counts;
+    if (said->refuse_late) rules->refuse_late = said->refuse_late == 1;
     if (said->fail_fast) rules->fail_fast = said->fail_fast == 1;
     if (said->respects_min) rules->respects_min = (uint32_t)said->respects_min;
     rules->max_waiting = rules->said_waiting >= 0      ? rules->said_waiting
@@ -129,6 +134,7 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     k->rules = *rules;
     k->lacks = B_NONE;
     k->refused = false;
+    if (!m_breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) m_circuit_close(m, key);
     if (k->used_at == 0) k->used_at = m->now;
     m_settle(m, key);
     while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) - m_extra(m, key) > rules->max_live ||
@@ -191,10 +197,11 @@ void m_forgive(struct model *m, int key)
 {
     struct model_key *k = &m->key[key];
 
-    k->failures = k->use_failures = 0;
+    k->failures = 0;
     k->kept = 0;
     k->back_off = k->last_until = 0;
-    k->tripped = k->probing = k->refused = false;
+    k->refused = false;
+    m_circuit_close(m, key);
     if (k->rules.eager) k->refill = true;
     m_file_key(m, key, m->now);
     m_settle(m, key);
@@ -262,6 +269,8 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .breaker_failures = KP_OFF, .reserve = KP_NONE, .breaker_open_ms = KP_SECONDS(30),
         .reserve_after_ms = KP_SECONDS(5), .shed_target_ms = KP_OFF, .shed_interval_ms = 100,
         .cache_failure_ms = KP_NONE, .breaker_counts = KP_BREAK_CREATE,
+        .breaker_rate_pct = KP_OFF, .breaker_window_ms = KP_SECONDS(10), .breaker_calls = 20,
+        .breaker_probes = 1,
     };
 
     memset(m, 0, sizeof *m);

@@ -47,13 +47,13 @@ static void decline(struct model *m, struct model_request *r)
     enum model_grant grant = r->grant;
     struct model_key *k = &m->key[r->key];
 
+    r->probe = false;
     m_no(r, KP_ECANCELED, "");
     if (grant == G_SLOT) {
         TALLY(m, r->key, hits, m->slot[r->slot].seat[r->seat].hit ? (uint64_t)-1 : 0);
         if (r->idle_ns > 0) m_give_unused(m, r->slot, r->seat);
         else m_give(m, r->slot, r->seat, true, R_RETURNED);
     } else if (grant == G_PERMIT) {
-        k->probing = false;
         r->holds_lent = false;
         m_token_back(m);
         if (r->victim != NOBODY) { /* it goes all the same */

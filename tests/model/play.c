@@ -225,7 +225,7 @@ static void op_lease(const struct op *op)
         model_lease_reuse(&the.model, lease->slot, lease->seat, status == 0);
     } else {
         kp_lease_report(&lease->real, status);
-        model_lease_report(&the.model, lease->slot, status);
+        model_lease_report(&the.model, lease->slot, lease->seat, status);
     }
 }
 

@@ -9,7 +9,36 @@
 static void fail_once(struct stage *s, struct kp__subpool *sub, struct kp__request *r, int code)
 {
     assert_int_equal(stage_ask(s, sub, r, 0), KP__GRANT_PERMIT);
-    stage_failed(s, stage_spend(s, sub), r, code);
+    stage_failed(s, stage_begin(s, r), r, code);
+}
+
+static struct kp__subpool *circuit(struct stage *s, uint32_t counts)
+{
+    s->rules.breaker_failures = 2;
+    s->rules.breaker_open = 100;
+    s->rules.breaker_counts = counts;
+    return stage_key(s);
+}
+
+/* By two uses, or two creations that nobody remembers. */
+static void open_it(struct stage *s, struct kp__subpool *sub)
+{
+    bool no_probe = false, use = sub->rules->breaker_counts & KP_BREAK_USE;
+
+    for (int i = 0; i < 2; i++) {
+        if (!use) kp__rare(&s->core, sub)->health.failures++;
+        kp__outcome(&s->core, sub, use ? KP_BREAK_USE : KP_BREAK_CREATE, false, &no_probe, s->now);
+    }
+    kp__rare(&s->core, sub)->health.failures = 0;
+    assert_true(sub->rare->health.tripped);
+}
+
+static enum kp__turn report(struct stage *s, struct kp__slot *slot, bool ok)
+{
+    enum kp__turn turn = kp__reported(&s->core, slot, 0, ok, s->now, &s->todo);
+
+    stage_check(s);
+    return turn;
 }
 
 /* ---- the circuit of creations ---------------------------------------------------------------- */
@@ -27,26 +56,34 @@ static void the_circuit_must_open_after_so_many_failures_and_probe_one_at_a_time
     struct kp__subpool *sub = stage_key(&s);
     fail_once(&s, sub, &r[0], -9);
     assert_false(sub->rare->health.tripped);
+    assert_ptr_equal(sub->rare->health.circuit, &kp__no_circuit);
     fail_once(&s, sub, &r[0], -8);
     assert_true(sub->rare->health.tripped);
-    assert_int_equal(sub->rare->health.open_until, s.now + 100);
+    const struct kp__circuit *c = sub->rare->health.circuit;
+    assert_int_equal(c->until, s.now + 100);
+    assert_int_equal(s.core.tripped, 1);
     s.now += 99;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_NO);
     STAGE_NO(&r[0], KP_EBREAKER, "breaker_failures");
     assert_int_equal(r[0].why->code, -8);
     s.now += 1;
+    assert_int_equal(s.core.probing, 0);
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT); /* the probe */
-    assert_true(sub->rare->health.probing);
+    assert_true(r[0].grant.probe);
+    assert_true(r[0].grant.first);
+    assert_int_equal(s.core.probing, 1);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_NO);
     STAGE_NO(&r[1], KP_EBREAKER, "breaker_failures");
-    stage_failed(&s, stage_spend(&s, sub), &r[0], -7);
-    assert_false(sub->rare->health.probing);
-    assert_int_equal(sub->rare->health.open_until, s.now + 100);
+    stage_failed(&s, stage_begin(&s, &r[0]), &r[0], -7);
+    assert_int_equal(c->probes, 0);
+    assert_int_equal(c->until, s.now + 100);
+    assert_int_equal(s.core.probing, 0);
     s.now += 100;
     assert_int_equal(stage_ask(&s, sub, &r[2], 0), KP__GRANT_PERMIT);
-    stage_take(&s, &r[2]);
+    stage_made(&s, stage_begin(&s, &r[2]), &r[2]);
     assert_false(sub->rare->health.tripped);
-    assert_false(sub->rare->health.probing);
+    assert_int_equal(c->probes, 0);
+    assert_int_equal(s.core.tripped, 0);
     free(sub->rare->health.last);
     stage_close(&s);
 }
@@ -58,13 +95,12 @@ static void a_circuit_opened_without_a_remembered_failure_must_refuse_all_the_sa
 
     (void)state;
     stage_open(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    kp__rare(&s.core, sub)->health.tripped = true;
-    kp__rare(&s.core, sub)->health.open_until = s.now + 5;
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE);
+    open_it(&s, sub);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
     STAGE_NO(&r, KP_EBREAKER, "breaker_failures");
     assert_int_equal(r.why->code, 0);
-    s.now += 5; /* a pause does not hold the probe up */
+    s.now += 100; /* a pause does not hold the probe up */
     kp__rare(&s.core, sub)->health.back_off = s.now + 50;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
     stage_close(&s);
@@ -93,54 +129,72 @@ static void an_open_circuit_must_lend_what_is_there(void **state)
 
     (void)state;
     stage_open(&s);
-    s.rules.breaker_counts = KP_BREAK_CREATE;
-    struct kp__subpool *sub = stage_key(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE);
     stage_idle(&s, sub);
-    kp__rare(&s.core, sub)->health.tripped = true;
-    kp__rare(&s.core, sub)->health.open_until = KP__NEVER;
+    open_it(&s, sub);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-    assert_false(sub->rare->health.probing);
+    assert_false(kp__seat_at(r.slot, 0)->probe);
+    stage_close(&s);
+}
+
+static void with_no_rule_nothing_must_be_counted(void **state)
+{
+    struct stage s;
+    bool no_probe = false;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.breaker_counts = KP_BREAK_USE | KP_BREAK_CREATE;
+    struct kp__subpool *sub = stage_key(&s);
+    for (int i = 0; i < 9; i++) {
+        stage_report(&s, sub, false);
+        kp__outcome(&s.core, sub, KP_BREAK_CREATE, false, &no_probe, s.now);
+    }
+    assert_false(kp__has_rare(sub));
+    s.rules.breaker_failures = 1; /* what went well needs no memory */
+    stage_report(&s, sub, true);
+    kp__outcome(&s.core, sub, KP_BREAK_CREATE, true, &no_probe, s.now);
+    assert_false(kp__has_rare(sub));
     stage_close(&s);
 }
 
 /* ---- the circuit of uses --------------------------------------------------------------------- */
 
-static struct kp__subpool *use_circuit(struct stage *s)
-{
-    s->rules.breaker_failures = 2;
-    s->rules.breaker_open = 100;
-    s->rules.breaker_counts = KP_BREAK_USE;
-    return stage_key(s);
-}
-
-static void reports_must_open_and_close_the_circuit_of_uses(void **state)
+static void reports_must_open_the_circuit_of_uses_and_a_probes_close_it(void **state)
 {
     struct stage s;
+    struct kp__request r;
 
     (void)state;
     stage_open(&s);
-    struct kp__subpool *sub = use_circuit(&s);
-    assert_false(kp__reported(&s.core, sub, false, s.now));
-    assert_false(kp__reported(&s.core, sub, true, s.now)); /* in a row */
-    assert_int_equal(sub->rare->health.use_failures, 0);
-    assert_false(kp__reported(&s.core, sub, false, s.now));
-    kp__rare(&s.core, sub)->health.probing = true;
-    assert_true(kp__reported(&s.core, sub, false, s.now));
-    assert_false(sub->rare->health.probing);
-    assert_true(sub->rare->health.tripped);
-    assert_int_equal(sub->rare->health.open_until, s.now + 100);
-    assert_false(kp__reported(&s.core, sub, false, s.now + 7)); /* open already, for longer */
-    assert_int_equal(sub->rare->health.open_until, s.now + 107);
-    assert_true(kp__reported(&s.core, sub, true, s.now));
-    assert_false(sub->rare->health.tripped);
-    assert_false(kp__reported(&s.core, sub, true, s.now));
-    s.rules.breaker_failures = KP__UNBOUND;
-    assert_false(kp__reported(&s.core, sub, false, s.now));
-    assert_int_equal(sub->rare->health.use_failures, 0);
-    s.rules.breaker_failures = 1;
-    s.rules.breaker_counts = KP_BREAK_CREATE;
-    assert_false(kp__reported(&s.core, sub, false, s.now));
-    assert_int_equal(sub->rare->health.use_failures, 0);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+    struct kp__slot *slot = stage_idle(&s, sub);
+    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
+    assert_int_equal(stage_report(&s, sub, true), KP__AS_BEFORE); /* in a row */
+    const struct kp__circuit *c = sub->rare->health.circuit;
+    assert_int_equal(c->uses, 0);
+    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
+    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
+    assert_int_equal(c->until, s.now + 100);
+    s.now += 7; /* leases of before say nothing of now */
+    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
+    assert_int_equal(stage_report(&s, sub, true), KP__AS_BEFORE);
+    assert_int_equal(c->until, s.now + 93);
+    s.now += 93;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+    assert_true(r.grant.first);
+    assert_true(kp__seat_at(slot, 0)->probe);
+    assert_int_equal(stage_report(&s, sub, true), KP__AS_BEFORE); /* of another one, of before */
+    assert_int_equal(report(&s, slot, false), KP__OPENED);
+    assert_false(kp__seat_at(slot, 0)->probe);
+    assert_int_equal(c->probes, 0);
+    assert_int_equal(report(&s, slot, true), KP__AS_BEFORE); /* a second word, too late */
+    stage_give(&s, slot, 0, true);
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+    assert_int_equal(report(&s, slot, true), KP__CLOSED_AGAIN);
+    assert_int_equal(c->uses, 0);
+    assert_int_equal(report(&s, slot, true), KP__AS_BEFORE);
     stage_close(&s);
 }
 
@@ -151,22 +205,39 @@ static void an_open_circuit_of_uses_must_refuse_leases_but_for_one_probe(void **
 
     (void)state;
     stage_open(&s);
-    struct kp__subpool *sub = use_circuit(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
     stage_idle(&s, sub);
     stage_idle(&s, sub);
-    kp__reported(&s.core, sub, false, s.now);
-    kp__reported(&s.core, sub, false, s.now);
+    open_it(&s, sub);
     s.now += 99;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_NO);
     STAGE_NO(&r[0], KP_EBREAKER, "breaker_failures");
     s.now += 1;
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_SLOT);
-    assert_true(sub->rare->health.probing);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_NO);
     STAGE_NO(&r[1], KP_EBREAKER, "breaker_failures");
     stage_give(&s, r[0].slot, 0, true); /* no report: the next one may probe */
-    assert_false(sub->rare->health.probing);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_SLOT);
+    assert_false(r[1].grant.first); /* it was half-open before */
+    stage_close(&s);
+}
+
+/* Whoever waits for a return is told, not left to his deadline. */
+static void who_waits_must_be_told_when_the_circuit_opens(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 1;
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
+    assert_int_equal(report(&s, slot, false), KP__AS_BEFORE);
+    assert_int_equal(report(&s, slot, false), KP__OPENED);
+    STAGE_NO(&r, KP_EBREAKER, "breaker_failures");
     stage_close(&s);
 }
 
@@ -178,41 +249,80 @@ static void a_new_resource_must_not_close_a_circuit_that_uses_opened(void **stat
 
     (void)state;
     stage_open(&s);
-    struct kp__subpool *sub = use_circuit(&s);
-    kp__reported(&s.core, sub, false, s.now);
-    kp__reported(&s.core, sub, false, s.now);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE | KP_BREAK_CREATE);
+    open_it(&s, sub);
     s.now += 100;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
-    assert_true(sub->rare->health.probing);
-    struct kp__slot *slot = stage_spend(&s, sub);
+    struct kp__slot *slot = stage_begin(&s, &r);
     stage_pending(&s, &r, slot); /* it holds its permit: it is the probe itself */
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     stage_made(&s, slot, NULL);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
     assert_true(sub->rare->health.tripped);
-    assert_true(sub->rare->health.probing);
+    assert_true(kp__seat_at(slot, 0)->probe);
+    assert_int_equal(report(&s, slot, true), KP__CLOSED_AGAIN);
     stage_close(&s);
 }
 
-static void a_creation_nobody_waits_for_must_end_the_probe(void **state)
+static void a_new_resource_must_close_a_circuit_that_creations_opened(void **state)
 {
     struct stage s;
     struct kp__request r;
 
     (void)state;
     stage_open(&s);
-    struct kp__subpool *sub = use_circuit(&s);
-    kp__reported(&s.core, sub, false, s.now);
-    kp__reported(&s.core, sub, false, s.now);
-    s.now += 100;
-    stage_ask(&s, sub, &r, 0);
-    struct kp__slot *slot = stage_spend(&s, sub);
-    stage_pending(&s, &r, slot);
-    kp__withdraw(&s.core, &r, s.now, &s.todo);
-    assert_null(slot->errand->sponsor);
-    stage_made(&s, slot, NULL);
-    assert_false(sub->rare->health.probing);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE | KP_BREAK_CREATE);
+    fail_once(&s, sub, &r, -9);
+    fail_once(&s, sub, &r, -9);
     assert_true(sub->rare->health.tripped);
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+    struct kp__slot *slot = stage_begin(&s, &r);
+    stage_made(&s, slot, &r);
+    assert_false(sub->rare->health.tripped);
+    assert_int_equal(sub->rare->health.circuit->probes, 1); /* what its use will say counts */
+    assert_int_equal(report(&s, slot, false), KP__AS_BEFORE);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
+    assert_int_equal(sub->rare->health.circuit->uses, 1);
+    free(sub->rare->health.last);
+    stage_close(&s);
+}
+
+/* ---- rules ----------------------------------------------------------------------------------- */
+
+static void rules_without_a_circuit_must_close_it(void **state)
+{
+    struct stage s;
+    struct kp__rules plain = stage_rules();
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE);
+    open_it(&s, sub);
+    struct kp__rules other = s.rules;
+    stage_rule(&s, sub, &other, -1, -1);
+    assert_true(sub->rare->health.tripped);
+    stage_rule(&s, sub, &plain, -1, -1);
+    assert_false(sub->rare->health.tripped);
+    assert_int_equal(s.core.tripped, 0);
+    stage_close(&s);
+}
+
+/* A use opened it, and uses count no more: what does closes it. */
+static void a_creation_must_close_it_when_uses_count_no_more(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE | KP_BREAK_CREATE);
+    open_it(&s, sub);
+    s.rules.breaker_counts = KP_BREAK_CREATE;
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+    stage_made(&s, stage_begin(&s, &r), &r);
+    assert_false(sub->rare->health.tripped);
     stage_close(&s);
 }
 
@@ -338,10 +448,14 @@ int main(void)
         cmocka_unit_test(a_circuit_opened_without_a_remembered_failure_must_refuse_all_the_same),
         cmocka_unit_test(creations_must_not_count_for_a_circuit_of_uses),
         cmocka_unit_test(an_open_circuit_must_lend_what_is_there),
-        cmocka_unit_test(reports_must_open_and_close_the_circuit_of_uses),
+        cmocka_unit_test(with_no_rule_nothing_must_be_counted),
+        cmocka_unit_test(reports_must_open_the_circuit_of_uses_and_a_probes_close_it),
         cmocka_unit_test(an_open_circuit_of_uses_must_refuse_leases_but_for_one_probe),
+        cmocka_unit_test(who_waits_must_be_told_when_the_circuit_opens),
         cmocka_unit_test(a_new_resource_must_not_close_a_circuit_that_uses_opened),
-        cmocka_unit_test(a_creation_nobody_waits_for_must_end_the_probe),
+        cmocka_unit_test(a_new_resource_must_close_a_circuit_that_creations_opened),
+        cmocka_unit_test(rules_without_a_circuit_must_close_it),
+        cmocka_unit_test(a_creation_must_close_it_when_uses_count_no_more),
         cmocka_unit_test(a_queue_that_is_slow_for_an_interval_must_refuse_who_waited_twice),
         cmocka_unit_test(a_slow_queue_that_is_gone_must_not_count_against_a_later_one),
         cmocka_unit_test(an_interval_with_a_short_wait_must_not_be_slow),

@@ -18,14 +18,14 @@ static void a_circuit_that_closed_before_its_time_must_refuse_nothing(void **sta
     s.rules.breaker_open = 1000;
     s.rules.breaker_counts = KP_BREAK_USE | KP_BREAK_CREATE;
     struct kp__subpool *sub = stage_key(&s);
-    assert_true(kp__reported(&s.core, sub, false, s.now));
-    assert_true(kp__reported(&s.core, sub, true, s.now));
+    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
+    kp__circuit_forgive(&s.core, sub);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
-    assert_false(sub->rare->health.probing); /* no probe: nothing is open */
+    assert_false(r.grant.probe); /* nothing is open */
     stage_take(&s, &r);
     stage_give(&s, r.slot, 0, true);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
-    assert_false(sub->rare->health.probing);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
     stage_close(&s);
 }
 
@@ -40,10 +40,12 @@ static void a_return_must_not_end_the_probe_of_a_creation(void **state)
     s.rules.breaker_counts = KP_BREAK_CREATE;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
-    kp__rare(&s.core, sub)->health.tripped = true;
+    bool no_probe = false;
+    kp__rare(&s.core, sub)->health.failures = 1;
+    kp__outcome(&s.core, sub, KP_BREAK_CREATE, false, &no_probe, s.now);
     assert_int_equal(stage_ask(&s, sub, &r[0], KP_FRESH), KP__GRANT_PERMIT);
     stage_give(&s, slot, 0, true);
-    assert_true(sub->rare->health.probing);
+    assert_int_equal(sub->rare->health.circuit->probes, 1);
     assert_int_equal(stage_ask(&s, sub, &r[1], KP_FRESH), KP__GRANT_NO);
     stage_close(&s);
 }
@@ -62,9 +64,9 @@ static void a_probe_that_came_to_nothing_must_let_another_begin(void **state)
     s.rules.breaker_counts = KP_BREAK_USE;
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     stage_rule(&s, b, &plain, -1, -1);
-    assert_true(kp__reported(&s.core, a, false, s.now));
+    assert_int_equal(stage_report(&s, a, false), KP__OPENED);
     assert_int_equal(stage_ask(&s, a, &probe, 0), KP__GRANT_PERMIT);
-    struct kp__slot *slot = stage_spend(&s, a);
+    struct kp__slot *slot = stage_begin(&s, &probe);
     stage_pending(&s, &probe, slot);
     assert_int_equal(stage_ask(&s, b, &other, 0), KP__GRANT_WAIT);
     kp__share_begin(&s.core, &s.core.live, a);
@@ -78,7 +80,8 @@ static void a_probe_that_came_to_nothing_must_let_another_begin(void **state)
     stage_destroy(&s);
     stage_heed(&s, &probe);
     assert_int_equal(probe.grant.kind, KP__GRANT_PERMIT);
-    assert_true(a->rare->health.probing);
+    assert_true(probe.grant.probe);
+    assert_int_equal(a->rare->health.circuit->probes, 1);
     stage_close(&s);
 }
 

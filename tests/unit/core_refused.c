@@ -251,13 +251,12 @@ static void to_forgive_must_serve_who_waits_at_once(struct stage *s)
     assert_int_equal(sub->rare->health.failures, 1);
     assert_true(sub->rare->health.back_off > s->now);
     assert_true(sub->rare->health.last->until > s->now);
-    (void)kp__reported(&s->core, sub, false, s->now);
-    assert_true(kp__reported(&s->core, sub, false, s->now));
-    kp__rare(&s->core, sub)->health.probing = true;
+    (void)stage_report(s, sub, false);
+    assert_int_equal(stage_report(s, sub, false), KP__OPENED);
     kp__forgive(&s->core, sub, s->now, &s->todo);
     const struct kp__health *h = &sub->rare->health;
-    assert_false(h->tripped || h->probing || h->refused);
-    assert_int_equal(h->failures + h->use_failures, 0);
+    assert_false(h->tripped || h->circuit->probing || h->refused);
+    assert_int_equal(h->failures + h->circuit->uses, 0);
     assert_int_equal(h->back_off, 0);
     assert_int_equal(h->last->until, 0);
     assert_int_equal(stage_ask(s, sub, &r[1], 0), KP__GRANT_PERMIT);

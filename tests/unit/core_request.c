@@ -284,11 +284,12 @@ static void a_declined_permit_must_be_refunded_to_who_is_next(void **state)
     struct kp__subpool *sub = stage_key(&s);
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_WAIT);
-    kp__rare(&s.core, sub)->health.probing = true; /* as if it had been the probe */
+    r[0].grant.probe = kp__probe_begin(&s.core, sub, s.now); /* as if it had been one */
     kp__decline(&s.core, &r[0], s.now, &s.todo);
     stage_check(&s);
     STAGE_NO(&r[0], KP_ECANCELED, "");
-    assert_false(sub->rare->health.probing);
+    assert_int_equal(sub->rare->health.circuit->probes, 1);
+    assert_true(r[1].grant.probe);
     assert_false(r[0].holds_lent);
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
     assert_int_equal(s.core.lent.used, 1);

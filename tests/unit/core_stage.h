@@ -62,7 +62,7 @@ static inline struct kp__rules stage_rules(void)
         .refs = 1, .max_live = KP__UNBOUND, .max_lent = KP__UNBOUND, .max_idle = KP__UNBOUND,
         .max_creating = KP__UNBOUND, .max_waiting = KP__UNBOUND, .sharing = 1,
         .utilization_pct = 100, .breaker_failures = KP__UNBOUND, .weight = 1,
-        .max_uses = KP__UNBOUND,
+        .max_uses = KP__UNBOUND, .breaker_probes = 1,
         .idle_ttl = KP__NEVER, .excess_ttl = KP__NEVER, .max_age = KP__NEVER,
         .create_timeout = KP__NEVER, .shed_target = KP__NEVER, .reserve_after = KP__NEVER,
         .retry_max = KP__NEVER, .reuse = true, .idle_lifo = true,
@@ -257,6 +257,15 @@ static inline struct kp__slot *stage_spend(struct stage *s, struct kp__subpool *
     return slot;
 }
 
+/* The permit of a request is spent, as kp__create does. */
+static inline struct kp__slot *stage_begin(struct stage *s, struct kp__request *r)
+{
+    struct kp__slot *slot = stage_spend(s, r->sub);
+
+    kp__errand_of(slot)->probe = kp__probe_take(r);
+    return slot;
+}
+
 static inline void stage_fill(struct stage *s, struct kp__slot *slot)
 {
     uint64_t age = slot->sub->rules->max_age;
@@ -332,7 +341,7 @@ static inline struct kp__slot *stage_take(struct stage *s, struct kp__request *r
 {
     if (r->grant.kind == KP__GRANT_PERMIT) {
         if (r->slot) stage_victim_gone(s, r);
-        stage_made(s, stage_spend(s, r->sub), r);
+        stage_made(s, stage_begin(s, r), r);
     }
     assert_int_equal(r->grant.kind, KP__GRANT_SLOT);
     return r->slot;
@@ -367,6 +376,14 @@ static inline struct kp__slot *stage_idle(struct stage *s, struct kp__subpool *s
 
     stage_made(s, slot, NULL);
     return slot;
+}
+
+/* A lease that is no probe is reported on; returns what that did to the circuit. */
+static inline enum kp__turn stage_report(struct stage *s, struct kp__subpool *sub, bool ok)
+{
+    bool no_probe = false;
+
+    return kp__outcome(&s->core, sub, KP_BREAK_USE, ok, &no_probe, s->now);
 }
 
 /* The wake-ups so far happened; was this request's among them? */

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's circuits: a list of what came out well and what did not, and marks on who was let
+ * through while it is half-open. How many probes there are is counted, not kept.
+ */
+#include "model_inside.h"
+
+bool m_breaks(const struct model_rules *rules, uint32_t kind)
+{
+    return (rules->breaker_counts & kind) &&
+           (rules->breaker_failures != NO_LIMIT || rules->breaker_rate != NO_LIMIT);
+}
+
+static int64_t probes(const struct model *m, int key)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_SLOTS; i++) {
+        const struct model_slot *s = &m->slot[i];
+        int whose = s->state == M_CLOSING ? s->heir : s->key; /* a victim's mark is its heir's */
+        n += s->state != M_FREE && whose == key && s->probe;
+        for (int j = 0; j < MODEL_SEATS; j++)
+            n += s->state == M_LENT && s->key == key && s->seat[j].lent && s->seat[j].probe;
+    }
+    for (int i = 0; i < MODEL_REQUESTS; i++) {
+        const struct model_request *r = &m->request[i];
+        n += r->active && r->key == key && r->grant == G_PERMIT && r->probe;
+    }
+    return n;
+}
+
+bool m_circuit_bars(const struct model *m, int key)
+{
+    const struct model_key *k = &m->key[key];
+    const uint64_t second = 1000000000;
+    uint64_t patience = k->rules.breaker_open > second ? k->rules.breaker_open : second;
+
+    if (!k->tripped) return false;
+    if (m->now < k->open_until) return true;
+    return probes(m, key) >= k->rules.breaker_probes && m->now < m_later(k->probed_at, patience);
+}
+
+void m_probe(struct model *m, int key, bool *mark)
+{
+    *mark = true;
+    m->key[key].probed_at = m->now;
+    if (!m->key[key].probing) m->key[key].passed = 0;
+    m->key[key].probing = true;
+}
+
+static void open_it(struct model *m, struct model_key *k, const char *limit, bool use)
+{
+    k->tripped = true;
+    k->probing = false;
+    k->opened_by = limit;
+    k->by_use = use;
+    k->open_until = m_later(m->now, k->rules.breaker_open);
+}
+
+void m_circuit_close(struct model *m, int key)
+{
+    struct model_key *k = &m->key[key];
+
+    k->tripped = k->probing = false;
+    k->use_failures = 0;
+    k->outcomes = 0;
+}
+
+/* Of those in the part of the window that has begun, and in the seven before it. */
+static bool is_bad(const struct model *m, const struct model_key *k)
+{
+    uint64_t width = k->rules.breaker_window / 8;
+    int64_t all = 0, failed = 0;
+
+    for (int i = 0; i < k->outcomes; i++) {
+        if (k->outcome[i].at / width + 8 <= m->now / width) continue;
+        all++;
+        failed += !k->outcome[i].ok;
+    }
+    return all >= k->rules.breaker_calls && failed * 100 >= all * k->rules.breaker_rate;
+}
+
+static void note(struct model *m, struct model_key *k, bool ok)
+{
+    if (k->window != k->rules.breaker_window) k->outcomes = 0; /* another window begins anew */
+    k->window = k->rules.breaker_window;
+    if (k->outcomes == MODEL_OUTCOMES)
+        memmove(k->outcome, k->outcome + 1, (size_t)--k->outcomes * sizeof k->outcome[0]);
+    k->outcome[k->outcomes].at = m->now;
+    k->outcome[k->outcomes++].ok = ok;
+}
+
+static void while_closed(struct model *m, struct model_key *k, bool use, bool ok)
+{
+    bool by_rate = k->rules.breaker_rate != NO_LIMIT;
+
+    if (use) k->use_failures = ok ? 0 : k->use_failures + 1;
+    if (by_rate) note(m, k, ok);
+    if (!ok && (use ? k->use_failures : k->failures) >= k->rules.breaker_failures)
+        open_it(m, k, "breaker_failures", use);
+    else if (by_rate && is_bad(m, k))
+        open_it(m, k, "breaker_rate_pct", use);
+}
+
+/* True: the circuit opened or closed. */
+bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark)
+{
+    struct model_key *k = &m->key[key];
+    bool use = kind == KP_BREAK_USE, probe = *mark, before = k->tripped, half = k->probing;
+
+    /* a creation that went well goes on to be a lease, if uses count */
+    if (use || !ok || !m_breaks(&k->rules, KP_BREAK_USE)) *mark = false;
+    if (!m_breaks(&k->rules, kind)) return false;
+    if (!k->tripped) {
+        while_closed(m, k, use, ok);
+    } else if (probe && k->probing) {
+        if (!ok) open_it(m, k, k->opened_by, use);
+        else if (use || !k->by_use || !m_breaks(&k->rules, KP_BREAK_USE)) k->passed++;
+        if (ok && k->passed >= k->rules.breaker_probes) m_circuit_close(m, key);
+    }
+    return k->tripped != before || k->probing != half;
+}
+
+/* How a use went, for the circuit. Who waits is told. */
+void model_lease_report(struct model *m, int slot, int seat, int status)
+{
+    struct model_slot *s = &m->slot[slot];
+
+    if (m_outcome(m, s->key, KP_BREAK_USE, status >= 0, &s->seat[seat].probe)) m_settle(m, s->key);
+    m_do(m);
+}

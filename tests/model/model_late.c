@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model of refuse_late: who would be too late is told so at once. The estimate is arithmetic,
+ * and the same as the library's to the nanosecond.
+ */
+#include "model_inside.h"
+
+void m_late_begin(struct model *m, int key)
+{
+    struct model_key *k = &m->key[key];
+
+    if (!k->rules.refuse_late) return;
+    if ((m->now - k->grant_at) / 16 > k->gap) k->grants = 0;
+    k->grant_at = m->now;
+}
+
+void m_late_learn(struct model *m, int key)
+{
+    struct model_key *k = &m->key[key];
+    uint64_t over = 8 + (uint64_t)m_live(m, key), took = m->now - k->grant_at;
+
+    if (!k->rules.refuse_late) return;
+    if (k->grants < over) over = ++k->grants;
+    k->gap = k->gap - k->gap / over + took / over;
+    k->grant_at = m->now;
+}
+
+static bool refuse(struct model_request *r, uint64_t again)
+{
+    m_no(r, KP_EFULL, "refuse_late");
+    r->again = again;
+    return true;
+}
+
+static bool may_be_late(const struct model *m, const struct model_request *r)
+{
+    return m->key[r->key].rules.refuse_late && !(r->flags & KP_DONT_WAIT) &&
+           m->now < r->deadline && r->deadline != FOREVER;
+}
+
+/* Nothing but a creation helps, and none may begin in time. */
+bool m_is_too_late(const struct model *m, struct model_request *r)
+{
+    const struct model_key *k = &m->key[r->key];
+    uint64_t at = k->tripped ? m->now : k->back_off, token = m_token_at(m, m->now);
+
+    if (!may_be_late(m, r) || (r->flags & KP_DONT_CREATE)) return false;
+    if (m_count(m, r->key, M_IDLE) || m_count(m, r->key, M_CREATING) || k->promised) return false;
+    if (!(r->flags & KP_FRESH) && m_may_return(m, r->key)) return false;
+    if (token > at) at = token;
+    return at >= r->deadline && refuse(r, at);
+}
+
+/* Or those ahead of it take longer than it has. */
+bool m_seems_too_late(const struct model *m, struct model_request *r)
+{
+    const struct model_key *k = &m->key[r->key];
+    int64_t ahead = m_waiting(m, r->key) - m_count(m, r->key, M_CREATING);
+
+    if (m_is_too_late(m, r)) return true;
+    if (!may_be_late(m, r) || k->rules.wait_lifo || k->grants < 8 || ahead <= 0) return false;
+    uint64_t each = (r->deadline - m->now) / (uint64_t)ahead;
+    return k->gap > each && refuse(r, m->now + (uint64_t)ahead * (k->gap - each));
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of core/circuit.c: what a window sees, how many probes there are, and what becomes of those
+ * of whom nothing is heard.
+ */
+#include <stdlib.h>
+
+#include "core_stage.h"
+
+static struct kp__subpool *circuit(struct stage *s, uint32_t counts)
+{
+    s->rules.breaker_failures = 2;
+    s->rules.breaker_open = 100;
+    s->rules.breaker_counts = counts;
+    return stage_key(s);
+}
+
+/* By two uses, or two creations that nobody remembers. */
+static void open_it(struct stage *s, struct kp__subpool *sub)
+{
+    bool no_probe = false, use = sub->rules->breaker_counts & KP_BREAK_USE;
+
+    for (int i = 0; i < 2; i++) {
+        if (!use) kp__rare(&s->core, sub)->health.failures++;
+        kp__outcome(&s->core, sub, use ? KP_BREAK_USE : KP_BREAK_CREATE, false, &no_probe, s->now);
+    }
+    kp__rare(&s->core, sub)->health.failures = 0;
+    assert_true(sub->rare->health.tripped);
+}
+
+static enum kp__turn report(struct stage *s, struct kp__slot *slot, bool ok)
+{
+    enum kp__turn turn = kp__reported(&s->core, slot, 0, ok, s->now, &s->todo);
+
+    stage_check(s);
+    return turn;
+}
+
+/* ---- probes that say nothing ----------------------------------------------------------------- */
+
+static void a_creation_nobody_waits_for_must_end_the_probe(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+    open_it(&s, sub);
+    s.now += 100;
+    stage_ask(&s, sub, &r, 0);
+    struct kp__slot *slot = stage_begin(&s, &r);
+    stage_pending(&s, &r, slot);
+    kp__withdraw(&s.core, &r, s.now, &s.todo);
+    assert_null(slot->errand->sponsor);
+    assert_int_equal(sub->rare->health.circuit->probes, 1);
+    stage_made(&s, slot, NULL);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
+    assert_true(sub->rare->health.tripped);
+    stage_close(&s);
+}
+
+static void a_creation_that_comes_after_the_close_must_end_the_probe(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+    open_it(&s, sub);
+    s.now += 100;
+    stage_ask(&s, sub, &r, 0);
+    struct kp__slot *slot = stage_begin(&s, &r);
+    s.core.phase = KP__CLOSED;
+    stage_made(&s, slot, &r);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
+    stage_close(&s);
+}
+
+/* Its victims take long, and it gives up meanwhile; or does not. */
+static void the_mark_of_a_probe_must_go_by_way_of_its_victims(void **state)
+{
+    for (int gives_up = 0; gives_up < 2; gives_up++) {
+        struct stage s;
+        struct kp__request r;
+
+        (void)state;
+        stage_open(&s);
+        s.rules.max_live = 1;
+        struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+        struct kp__slot *victim = stage_idle(&s, sub);
+        open_it(&s, sub);
+        s.now += 100;
+        assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
+        assert_ptr_equal(r.slot, victim);
+        struct kp__errand *errand = kp__errand(&s.core, victim); /* as kp__job_evict does */
+        errand->victim.heir = sub;
+        errand->probe = kp__probe_take(&r);
+        kp__wait_again(&s.core, &r, victim, s.now, &s.todo);
+        assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
+        if (gives_up) kp__withdraw(&s.core, &r, s.now, &s.todo);
+        kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
+        stage_check(&s);
+        assert_int_equal(sub->rare->health.circuit->probes, !gives_up);
+        assert_int_equal(r.grant.kind, gives_up ? KP__GRANT_NO : KP__GRANT_PERMIT);
+        assert_true(gives_up || r.grant.probe);
+        stage_close(&s);
+    }
+}
+
+/* A lease that is leaked, a create that hangs. */
+static void a_probe_that_never_ends_must_not_hold_up_the_next_for_ever(void **state)
+{
+    struct stage s;
+    struct kp__request r[3];
+    const uint64_t second = 1000000000;
+
+    (void)state;
+    for (uint64_t open = 100; open <= 5 * second; open = open == 100 ? 5 * second : 6 * second) {
+        uint64_t patience = open == 100 ? second : open;
+        stage_open(&s);
+        s.rules.breaker_failures = 1;
+        s.rules.breaker_counts = KP_BREAK_USE;
+        s.rules.breaker_open = open;
+        struct kp__subpool *sub = stage_key(&s);
+        stage_report(&s, sub, false);
+        s.now += open;
+        assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_PERMIT);
+        struct kp__slot *slot = stage_begin(&s, &r[0]);
+        stage_made(&s, slot, &r[0]);
+        s.now += patience - 1;
+        assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_NO);
+        s.now += 1;
+        assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_PERMIT);
+        assert_int_equal(sub->rare->health.circuit->probes, 2);
+        assert_int_equal(stage_ask(&s, sub, &r[2], 0), KP__GRANT_NO); /* one more, not all */
+        assert_int_equal(report(&s, slot, true), KP__CLOSED_AGAIN); /* better late than never */
+        stage_close(&s);
+    }
+}
+
+/* Something was under way for it before the circuit opened: it is served, and is no probe. */
+static void who_was_served_before_must_not_be_a_probe(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+    struct kp__slot *slot = stage_begin(&s, &r);
+    stage_pending(&s, &r, slot);
+    open_it(&s, sub);
+    stage_made(&s, slot, NULL);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    assert_false(kp__seat_at(slot, 0)->probe);
+    assert_int_equal(report(&s, slot, true), KP__AS_BEFORE);
+    stage_close(&s);
+}
+
+static void a_key_that_is_forgotten_must_leave_the_totals(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE), *other = stage_key(&s);
+    open_it(&s, sub);
+    open_it(&s, other);
+    s.now += 100;
+    stage_ask(&s, sub, &r, 0);
+    assert_int_equal(s.core.tripped, 2);
+    assert_int_equal(s.core.probing, 1);
+    kp__decline(&s.core, &r, s.now, &s.todo);
+    assert_int_equal(s.core.probing, 1); /* half-open still, and nobody is let through */
+    kp__table_drop(&s.core, sub);
+    assert_int_equal(s.core.tripped, 1);
+    assert_int_equal(s.core.probing, 0);
+    stage_close(&s);
+}
+
+/* ---- several probes -------------------------------------------------------------------------- */
+
+static struct kp__subpool *three_probes(struct stage *s, struct kp__request r[3])
+{
+    struct kp__subpool *sub;
+
+    s->rules.breaker_probes = 3;
+    sub = circuit(s, KP_BREAK_USE);
+    for (int i = 0; i < 4; i++) stage_idle(s, sub);
+    open_it(s, sub);
+    s->now += 100;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(stage_ask(s, sub, &r[i], 0), KP__GRANT_SLOT);
+        assert_int_equal(r[i].grant.first, i == 0);
+    }
+    return sub;
+}
+
+static void so_many_probes_in_a_row_must_close_it(void **state)
+{
+    struct stage s;
+    struct kp__request r[3], other;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = three_probes(&s, r);
+    assert_int_equal(stage_ask(&s, sub, &other, 0), KP__GRANT_NO); /* no more at once */
+    assert_int_equal(report(&s, r[1].slot, true), KP__AS_BEFORE);
+    assert_int_equal(stage_ask(&s, sub, &other, 0), KP__GRANT_SLOT); /* but another one now */
+    assert_int_equal(report(&s, other.slot, true), KP__AS_BEFORE);
+    assert_int_equal(sub->rare->health.circuit->passed, 2);
+    assert_int_equal(report(&s, r[0].slot, true), KP__CLOSED_AGAIN);
+    assert_int_equal(sub->rare->health.circuit->probes, 1);
+    assert_int_equal(report(&s, r[2].slot, false), KP__AS_BEFORE); /* as any other */
+    assert_int_equal(sub->rare->health.circuit->uses, 1);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
+    stage_close(&s);
+}
+
+static void one_probe_that_fails_must_open_it_again(void **state)
+{
+    struct stage s;
+    struct kp__request r[3];
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = three_probes(&s, r);
+    assert_int_equal(report(&s, r[0].slot, true), KP__AS_BEFORE);
+    assert_int_equal(report(&s, r[1].slot, true), KP__AS_BEFORE);
+    assert_int_equal(report(&s, r[2].slot, false), KP__OPENED);
+    const struct kp__circuit *c = sub->rare->health.circuit;
+    assert_int_equal(c->until, s.now + 100);
+    assert_int_equal(c->passed, 0); /* they begin anew */
+    for (int i = 0; i < 3; i++) stage_give(&s, r[i].slot, 0, true);
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_SLOT);
+    assert_true(r[0].grant.first);
+    assert_int_equal(report(&s, r[0].slot, true), KP__AS_BEFORE);
+    stage_close(&s);
+}
+
+/* Probes of a round before hold their places in the next one. */
+static void probes_that_are_late_must_count_among_those_at_once(void **state)
+{
+    struct stage s;
+    struct kp__request r[3], other;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = three_probes(&s, r);
+    assert_int_equal(report(&s, r[0].slot, false), KP__OPENED);
+    assert_int_equal(report(&s, r[1].slot, true), KP__AS_BEFORE); /* it is open */
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &other, 0), KP__GRANT_SLOT);
+    assert_int_equal(sub->rare->health.circuit->probes, 2);
+    assert_int_equal(report(&s, r[2].slot, true), KP__AS_BEFORE);
+    assert_int_equal(sub->rare->health.circuit->passed, 1);
+    stage_close(&s);
+}
+
+/* ---- the window ------------------------------------------------------------------------------ */
+
+static struct kp__subpool *rated(struct stage *s, uint64_t pct, uint64_t calls)
+{
+    s->rules.breaker_rate = pct;
+    s->rules.breaker_calls = calls;
+    s->rules.breaker_window = 800;
+    s->rules.breaker_open = 1000;
+    s->rules.breaker_counts = KP_BREAK_USE;
+    return stage_key(s);
+}
+
+static void the_rate_must_open_it_at_so_many_outcomes_and_not_before(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = rated(&s, 50, 4);
+    for (int i = 0; i < 3; i++) assert_int_equal(stage_report(&s, sub, i == 0), KP__AS_BEFORE);
+    assert_int_equal(stage_report(&s, sub, true), KP__OPENED); /* two of four: what went well */
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
+    STAGE_NO(&r, KP_EBREAKER, "breaker_rate_pct");
+    kp__circuit_forgive(&s.core, sub);
+    for (int i = 0; i < 3; i++) assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
+    assert_int_equal(stage_report(&s, sub, false), KP__OPENED); /* it began with none */
+    stage_close(&s);
+}
+
+static void a_rate_just_below_must_not_open_it(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = rated(&s, 34, 3);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(stage_report(&s, sub, i % 3 != 2), KP__AS_BEFORE); /* 33.3 % at most */
+    stage_close(&s);
+}
+
+static void both_rules_may_open_it(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.breaker_failures = 3;
+    struct kp__subpool *sub = rated(&s, 100, 1000);
+    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
+    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
+    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
+    stage_ask(&s, sub, &r, 0);
+    STAGE_NO(&r, KP_EBREAKER, "breaker_failures");
+    s.rules.breaker_calls = 5;
+    kp__circuit_forgive(&s.core, sub);
+    s.rules.breaker_failures = 9;
+    for (int i = 0; i < 4; i++) stage_report(&s, sub, false);
+    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
+    stage_ask(&s, sub, &r, 0);
+    STAGE_NO(&r, KP_EBREAKER, "breaker_rate_pct");
+    stage_close(&s);
+}
+
+/* The window against a list of all that happened: it sees what fell into the part of time that has
+ * begun and the seven before, no more and no less. */
+static void the_window_must_see_the_last_eight_parts(void **state)
+{
+    enum { MANY = 3000 };
+    static uint64_t when[MANY];
+    static bool went_well[MANY];
+    struct stage s;
+    unsigned seed = 7;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = rated(&s, 100, 1000000);
+    for (int i = 0; i < MANY; i++) {
+        seed = seed * 1103515245 + 12345;
+        s.now += (seed >> 16) % 3 == 0 ? (seed >> 8) % 300 : (seed >> 16) % 7 == 0 ? 5000 : 3;
+        when[i] = s.now;
+        went_well[i] = seed >> 30;
+        stage_report(&s, sub, went_well[i]);
+        uint64_t all = 0, failed = 0, seen = 0, bad = 0;
+        for (int j = 0; j <= i; j++)
+            if (when[j] / 100 + 8 > s.now / 100) all++, failed += !went_well[j];
+        for (int p = 0; p < KP__WINDOW_PARTS; p++) {
+            seen += sub->rare->health.circuit->window.parts[p].all;
+            bad += sub->rare->health.circuit->window.parts[p].failed;
+        }
+        assert_int_equal(seen, all);
+        assert_int_equal(bad, failed);
+    }
+    stage_close(&s);
+}
+
+static void an_older_time_must_count_in_the_latest_part(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = rated(&s, 100, 3);
+    stage_report(&s, sub, false);
+    s.now -= 150;
+    stage_report(&s, sub, false);
+    s.now += 150 + 700; /* the part in which both were counted is the eighth */
+    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
+    stage_close(&s);
+}
+
+static void another_width_must_begin_anew(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = rated(&s, 100, 3);
+    stage_report(&s, sub, false);
+    stage_report(&s, sub, false);
+    s.rules.breaker_window = 8000;
+    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
+    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
+    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
+    stage_close(&s);
+}
+
+static void creations_must_count_in_the_window_too(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.breaker_rate = 50;
+    s.rules.breaker_calls = 2;
+    s.rules.breaker_window = 800;
+    s.rules.breaker_open = 1000;
+    s.rules.breaker_counts = KP_BREAK_CREATE;
+    struct kp__subpool *sub = stage_key(&s);
+    (void)stage_lend(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+    stage_failed(&s, stage_begin(&s, &r), &r, -9);
+    assert_true(sub->rare->health.tripped);
+    free(sub->rare->health.last);
+    stage_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_creation_nobody_waits_for_must_end_the_probe),
+        cmocka_unit_test(a_creation_that_comes_after_the_close_must_end_the_probe),
+        cmocka_unit_test(the_mark_of_a_probe_must_go_by_way_of_its_victims),
+        cmocka_unit_test(a_probe_that_never_ends_must_not_hold_up_the_next_for_ever),
+        cmocka_unit_test(who_was_served_before_must_not_be_a_probe),
+        cmocka_unit_test(a_key_that_is_forgotten_must_leave_the_totals),
+        cmocka_unit_test(so_many_probes_in_a_row_must_close_it),
+        cmocka_unit_test(one_probe_that_fails_must_open_it_again),
+        cmocka_unit_test(probes_that_are_late_must_count_among_those_at_once),
+        cmocka_unit_test(the_rate_must_open_it_at_so_many_outcomes_and_not_before),
+        cmocka_unit_test(a_rate_just_below_must_not_open_it),
+        cmocka_unit_test(both_rules_may_open_it),
+        cmocka_unit_test(the_window_must_see_the_last_eight_parts),
+        cmocka_unit_test(an_older_time_must_count_in_the_latest_part),
+        cmocka_unit_test(another_width_must_begin_anew),
+        cmocka_unit_test(creations_must_count_in_the_window_too),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
