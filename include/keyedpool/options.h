@@ -56,9 +56,10 @@ typedef struct kp_driver {
     int  (*destroy)(kp_job *job, void *resource);   /* once per resource; a failure is counted,
                                                        the resource is gone */
     int  (*validate)(kp_job *job, void *resource);  /* optional, before lending; negative:
-                                                       destroy it, take another */
+                                                       destroy it, take another (KP_EGONE: and
+                                                       limits.on_gone) */
     int  (*reset)(kp_job *job, void *resource);     /* optional, on give-back; negative: destroy
-                                                       it */
+                                                       it (KP_EGONE: the same) */
     int  (*abandon)(kp_job *job, void *resource);   /* optional, in a child of fork: drop one of
                                                        the parent's. Close the descriptor, say
                                                        nothing to the peer, take no lock of the
@@ -92,6 +93,7 @@ typedef enum kp_across  { KP_ACROSS_SHARE = 1, KP_ACROSS_ARRIVAL } kp_across;
 enum { KP_CHECK_GET = 1, KP_CHECK_RETURN = 2, KP_CHECK_KEEPER = 4 };
 enum { KP_KIND_IDLE = 1, KP_KIND_EXCESS = 2, KP_KIND_AGE = 4, KP_KIND_NONE = 8 };
 enum { KP_BREAK_CREATE = 1, KP_BREAK_USE = 2 };
+typedef enum kp_gone { KP_GONE_TEST = 1, KP_GONE_REPLACE } kp_gone;
 
 typedef struct kp_limits {
     int64_t min_live, max_live;         /* [0, 10] the minimum is kept until the key is forgotten
@@ -151,6 +153,13 @@ typedef struct kp_limits {
                                            one of its key is lent, that may come back, it waits */
     int64_t max_uses;                   /* [UNLIMITED] leases of one resource; then it is
                                            destroyed */
+    int64_t on_gone;                    /* [GONE_TEST] when validate, reset, kp_lease_report or
+                                           the function of kp_use says KP_EGONE of one: the
+                                           others of its key are lent when they were validated
+                                           only, and idle ones are at once; a second one that
+                                           is gone has the rest destroyed. GONE_REPLACE, and
+                                           without driver.validate: the first one does. KP_OFF:
+                                           it is a failure like any other */
     int64_t reserved[9];
 } kp_limits;
 
@@ -208,7 +217,8 @@ typedef struct kp_world {
     X(KEY_FORGOTTEN, "an unused key was forgotten; its totals are kept")         \
     X(DEADLOCK, "a request waits, in the end, for itself; why has the way")      \
     X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep")     \
-    X(MISUSE, "a call broke its contract; why says what you most likely did")
+    X(MISUSE, "a call broke its contract; why says what you most likely did")    \
+    X(SUSPECT, "a peer is gone: others of its key are tested, or destroyed")
 
 typedef enum kp_event_kind {
     KP_EVENT_NONE,

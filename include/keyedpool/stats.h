@@ -15,7 +15,7 @@ extern "C" {
 #define KP_STATS_MAP(X) /* name, sentence */                                                       \
     X(keys, "keys in use")                                                                         \
     X(live, "creating + idle + lent + closing")                                                    \
-    X(creating, "being made")                                                                      \
+    X(creating, "being made, or validated by the keeper")                                          \
     X(idle, "ready to be lent")                                                                    \
     X(lent, "resources with borrowers")                                                            \
     X(closing, "being destroyed")                                                                  \

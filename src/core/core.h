@@ -71,6 +71,7 @@ struct kp__core {
     uint64_t misuses, keys_made, keys_forgotten;
     uint32_t era; /* ends whenever somebody waits for the leases of before (kp_drain) */
     struct kp__rate rate; /* of creations that begin */
+    uint32_t tests; /* by the keeper, under way: part of the count of those being created */
 };
 
 /* Count what this key held until now. Before each change of what it holds. */
@@ -219,6 +220,8 @@ void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_
 
 /* ---- permits (permit.c) ---------------------------------------------------------------------- */
 
+/* Is no rule but the key's own number against one more creation: its health, budgets, the rate? */
+bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 /* A permit to create in the background (refill, warm-up), if no rule is against it. `force`: a
  * minimum of one is wanted. */
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
@@ -298,9 +301,14 @@ bool kp__reported(struct kp__core *core, struct kp__subpool *sub, bool ok, uint6
 bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
               struct kp__todo *todo);
 
-/* Close an idle slot: it joins the to-do's list. */
+/* Close an idle slot, or one that was tested: it joins the to-do's list. */
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo);
+
+/* After settling: close what was kept only for a waiting request that did not take it, or what it
+ * pushes out. */
+void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                      struct kp__todo *todo);
 
 /* Close idle slots of a key that has some, at most so many, the latest first: which, and how many.
  * They are the caller's to destroy. */
@@ -376,6 +384,24 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);
 int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b); /* of group KP__PAIR */
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id);
+
+/* ---- doubts, and tests by the keeper (doubt.c) ----------------------------------------------- */
+
+/* This one, lent or tested, said that its peer is gone (KP_EGONE): it goes when it comes back, and
+ * others of its key are in doubt, or go. True: they were not in doubt before. */
+bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                   struct kp__todo *todo);
+
+/* It was validated, or used well; or it goes. */
+void kp__doubt_end(struct kp__core *core, struct kp__slot *slot);
+
+/* The idle one in doubt that is to be tested next, or NULL: none is, or enough are under way. */
+struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub);
+
+/* An idle one is tested from now on, and nobody has it; and how that ended. */
+void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now);
+void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
+                struct kp__todo *todo);
 
 #if defined KP_VERIFY && KP_VERIFY
 void kp__verify(struct kp__core *core); /* I1..I5 and I10, or abort with what is broken */

@@ -176,21 +176,27 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__file_sub(core, sub, now);
 }
 
-bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now)
+bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     const struct kp__health *h = &sub->rare->health;
 
+    if (h->refused || h->tripped || now < h->back_off) return false;
+    if ((int64_t)sub->count[KP__CREATING] - sub->rare->tests >=
+        (h->failures ? 1 : sub->rules->max_creating))
+        return false;
+    if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))
+        return false;
+    return !kp__token_lacks(&core->rate, now) &&
+           !kp__budget_outranked(core, &core->rate.budget, sub);
+}
+
+bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now)
+{
     kp__at(core, now);
     if (kp__refill_wanted(core, sub, force) == 0) return false;
     if (kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH))
         return false; /* they come first */
-    if (h->refused || h->tripped || now < h->back_off) return false;
-    if ((int64_t)sub->count[KP__CREATING] >= (h->failures ? 1 : sub->rules->max_creating))
-        return false;
-    if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))
-        return false;
-    if (kp__token_lacks(&core->rate, now) || kp__budget_outranked(core, &core->rate.budget, sub))
-        return false;
+    if (!kp__may_create(core, sub, now)) return false;
     kp__token_take(&core->rate, now);
     kp__permit_take(core, sub);
     return true;

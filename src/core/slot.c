@@ -82,7 +82,8 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
     if (!slot) return NULL;
     /* who had it left it as a new one is, but for its generation, and for what is written before
      * anybody reads it */
-    KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due));
+    KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due) &&
+               !slot->doubted);
     slot->lends = 0;
     slot->errand = &kp__no_errand;
     kp__list_init(&slot->link);
@@ -103,16 +104,27 @@ void kp__slot_put(struct kp__core *core, struct kp__slot *slot)
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
+static void count_tested(struct kp__core *core, struct kp__subpool *sub, uint32_t many)
+{
+    kp__rare(core, sub)->tests += many;
+    core->tests += many;
+}
+
 static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp__state from,
                         enum kp__state to, uint32_t many)
 {
-    KP__DCHECK(sub->count[from] >= many);
-    sub->count[from] -= many;
-    core->count[from] -= many;
+    enum kp__state was = from == KP__TESTED ? KP__CREATING : from;
+    enum kp__state is = to == KP__TESTED ? KP__CREATING : to;
+
+    KP__DCHECK(sub->count[was] >= many);
+    sub->count[was] -= many;
+    core->count[was] -= many;
     if (from == KP__CREATING) core->creating.used -= many;
+    if (from == KP__TESTED) count_tested(core, sub, 0 - many);
+    if (to == KP__TESTED) count_tested(core, sub, many);
     if (to != KP__FREE) {
-        sub->count[to] += many;
-        core->count[to] += many;
+        sub->count[is] += many;
+        core->count[is] += many;
         return;
     }
     core->live.used -= many;
@@ -137,9 +149,13 @@ static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__s
     } else if (to == KP__LENT) {
         kp__list_push_back(KP__SLOTS(slot->sub, to), &slot->link);
         if (!kp__has_errand(slot)) kp__errand_begin(core, slot);
+    } else if (to == KP__TESTED) {
+        kp__list_push_back(&kp__rare(core, slot->sub)->tested, &slot->link);
+        kp__unfile_slot(core, slot);
     } else if (to == KP__CLOSING) { /* destroy may free it, and another be made at its address */
         kp__map_remove(&core->idents, &slot->ident);
         kp__unfile_slot(core, slot);
+        kp__doubt_end(core, slot);
     }
 }
 
@@ -173,6 +189,21 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
     move(core, &slot, 1, to);
 }
 
+void kp__slot_back(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__list *idle = KP__SLOTS(slot->sub, KP__IDLE), *before;
+    uint64_t order = slot->order;
+
+    kp__slot_move(core, slot, KP__IDLE);
+    slot->order = order;
+    kp__list_remove(&slot->link);
+    before = idle->prev;
+    while (before != idle && KP__OF(before, struct kp__slot, link)->order < order)
+        before = before->prev;
+    kp__list_insert_before(before->next, &slot->link);
+    kp__evictable_back(core, slot);
+}
+
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
 {
     count_moved(core, slot->sub, slot->state, state, 1);
@@ -203,10 +234,10 @@ bool kp__is_used_up(const struct kp__slot *slot)
     return slot->lends >= (uint64_t)slot->sub->rules->max_uses;
 }
 
-/* Nobody else may have it: it goes when its last lease ends. */
+/* Nobody else may share it: it goes when its last lease ends, or is validated then. */
 static bool is_spent(const struct kp__slot *slot)
 {
-    return slot->errand->doomed || kp__is_used_up(slot);
+    return slot->errand->doomed || slot->doubted || kp__is_used_up(slot);
 }
 
 /* Others may share it, if it is not there already. */

@@ -23,7 +23,10 @@ struct kp__request;
 struct kp__job;
 struct kp__group;
 
-enum kp__state { KP__FREE, KP__CREATING, KP__IDLE, KP__LENT, KP__CLOSING, KP__STATES };
+/* TESTED: the keeper has it validated. It counts as creating (I2), and is on a list of its key. */
+enum kp__state {
+    KP__FREE, KP__CREATING, KP__IDLE, KP__LENT, KP__CLOSING, KP__STATES, KP__TESTED = KP__STATES
+};
 
 /* Why a slot is being closed: the counter that its destroy raises. */
 enum kp__reason {
@@ -95,6 +98,7 @@ struct kp__slot {
     uint8_t state;               /* enum kp__state */
     uint8_t reason;              /* enum kp__reason; doomed or closing: why */
     bool on_lane;                /* while the lane is open: the cell's word is the truth */
+    bool doubted : 1;            /* a peer of its key is gone: to be validated before it is lent */
     uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
     void *resource;
     struct kp__subpool *sub;
@@ -163,6 +167,9 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 /* Let nobody else share it, so that it becomes idle; or let them again. */
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
+
+/* Back to the idle ones, as if it had never been tested: to its place among them. */
+void kp__slot_back(struct kp__core *core, struct kp__slot *slot);
 
 /* It had all the leases that it may have (max_uses). */
 bool kp__is_used_up(const struct kp__slot *slot);

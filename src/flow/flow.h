@@ -422,6 +422,13 @@ void kp__loop_post(kp_loop *loop, struct kp__job *job);
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
                      kp_lease *out);
 
+/* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
+
+/* Have the keeper test what of this key is in doubt. And: the peer of this one, which is lent or
+ * tested, is gone. With the lock, which is given back meanwhile. */
+void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
+void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+
 /* ---- the end (close.c) ----------------------------------------------------------------------- */
 
 /* Closed, and nothing and nobody is left? With the lock. Then free it, without: nobody can come. */

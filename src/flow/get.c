@@ -209,9 +209,10 @@ static bool must_validate(const struct kp__get *g)
     const struct kp__grant *grant = &g->request->grant;
     const struct kp__slot *slot = g->request->slot;
 
-    return g->pool->driver.validate && (r->validate_on & KP_CHECK_GET) && !grant->good &&
-           kp__seat_at(slot, grant->seat)->hit && slot->errand->borrowers == 1 &&
-           was_idle_for(g->request) >= r->validate_after;
+    if (!g->pool->driver.validate || grant->good || slot->errand->borrowers > 1) return false;
+    return slot->doubted ||
+           ((r->validate_on & KP_CHECK_GET) && kp__seat_at(slot, grant->seat)->hit &&
+            was_idle_for(g->request) >= r->validate_after);
 }
 
 /* It is good, as far as is known: others may share it. */

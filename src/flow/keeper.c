@@ -132,6 +132,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
     sub->interest++;
     kp__settle(&pool->core, sub, now, todo); /* back-off may have ended */
     kp__do(pool, todo);
+    kp__test_doubts(pool, sub, todo);
     refill(pool, sub, now);
     sub->interest--;
     forget(pool, sub, now, todo);

@@ -18,7 +18,7 @@ struct field {
     bool wide; /* int64_t, else int32_t */
     enum kind kind;
     int64_t least, most; /* ENUM, MASK, PERCENT, and COUNT's least */
-    bool boundless;      /* COUNT: KP_UNLIMITED, TIME: KP_OFF, is a value */
+    bool boundless;      /* COUNT: KP_UNLIMITED, TIME and ENUM: KP_OFF, is a value */
 };
 
 #define WIDE(f, kind, least, most, boundless)                                                      \
@@ -60,6 +60,7 @@ static const struct field fields[] = {
     WIDE(weight, COUNT, 1, 0, false),
     WIDE(floor, COUNT, 0, 0, false),
     WIDE(max_uses, COUNT, 1, 0, true),
+    WIDE(on_gone, ENUM, 1, 2, true),
     WIDE(group[0], ID, 0, 0, false),
     WIDE(group[1], ID, 0, 0, false),
     NARROW(prefill, ENUM, 2),
@@ -107,6 +108,7 @@ const kp_limits kp__limits_default = {
     .reserve_after_ms = KP_SECONDS(5),
     .weight = 1,
     .max_uses = KP_UNLIMITED,
+    .on_gone = KP_GONE_TEST,
     .prefill = KP_PREFILL_FIRST_GET,
     .refill = KP_REFILL_LAZY,
     .wait_order = KP_FIFO,
@@ -209,7 +211,9 @@ static const char *bad_value(const struct field *f, int64_t v)
                : v > INT64_MAX / 2000000 ? "too long; say KP_OFF"
                                          : NULL;
     case PERCENT: return v < f->least || v > f->most ? "not a percentage in its range" : NULL;
-    case ENUM: return v < 1 || v > f->most ? "not one of its values" : NULL;
+    case ENUM:
+        if (v == KP_OFF && f->boundless) return NULL;
+        return v < 1 || v > f->most ? "not one of its values" : NULL;
     case MASK: return v < 0 || v > f->most ? "has a bit that this library does not know" : NULL;
     case ID: return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
     case SWITCH: return v == 0 || v == 1 || v == KP_OFF ? NULL : "is 1 or KP_OFF";
@@ -342,6 +346,7 @@ static void fill_counts(struct kp__rules *r, const kp_limits *l)
     r->weight = l->weight;
     r->floor = l->floor;
     r->max_uses = kp__count(l->max_uses);
+    r->on_gone = l->on_gone;
     r->age_spread_pct = l->age_spread_pct;
     memcpy(r->group, l->group, sizeof r->group);
 }

@@ -170,6 +170,7 @@ struct snapshot { /* of one key, taken under the lock, written without it */
     int waiters;
     uint64_t now, back_off;
     bool refused, failed;
+    uint32_t doubts, tests;
     char cause[200];
 };
 
@@ -194,6 +195,8 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     s->max_live = sub->rules ? sub->rules->max_live : 0;
     s->now = kp__time(pool);
     snap_health(&sub->rare->health, s);
+    s->doubts = sub->rare->doubts;
+    s->tests = sub->rare->tests;
     for (node = kp__list_first(KP__SLOTS(sub, KP__LENT)); node && s->holders < 8;
          node = kp__list_next(KP__SLOTS(sub, KP__LENT), node), s->holders++) {
         const struct kp__seat *seat = kp__seat_at(KP__OF(node, struct kp__slot, link), 0);
@@ -223,6 +226,8 @@ static void write_health(struct text *t, const struct snapshot *s)
         add(t, "\n  down for %" PRId64 " ms more: %s", kp__ms_up(s->back_off - s->now), s->cause);
     else if (s->failed)
         add(t, "\n  its latest create failed: %s", s->cause);
+    if (s->doubts > 0) add(t, "\n  suspect: %" PRIu32 " in doubt since a peer is gone", s->doubts);
+    if (s->tests > 0) add(t, "\n  the keeper validates %" PRIu32, s->tests);
 }
 
 static void write_key(struct text *t, const char *name, const struct snapshot *s)
@@ -289,7 +294,8 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
     if (kp__every_key(key)) {
         explain_pool(pool, &t);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            if ((sub->waiting || sub->leases || sub->rare->health.refused) && shown++ < 32)
+            if ((sub->waiting || sub->leases || sub->rare->health.refused || sub->rare->doubts) &&
+                shown++ < 32)
                 explain_key(pool, sub, &t, &todo);
     } else if (kp__key_fits(pool, key) &&
                (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {

@@ -70,6 +70,10 @@ static const struct word breaks[] = {
     { "create", KP_BREAK_CREATE }, { "use", KP_BREAK_USE }, { NULL, 0 }
 };
 
+static const struct word gones[] = {
+    { "test", KP_GONE_TEST }, { "replace", KP_GONE_REPLACE }, { "off", KP_OFF }, { NULL, 0 }
+};
+
 /* ---- the table ----------------------------------------------------------------------------- */
 
 struct option {
@@ -119,6 +123,7 @@ static const struct option options_table[] = {
     LIMIT(weight, COUNT, 0),
     LIMIT(floor, COUNT, NONE),
     LIMIT(max_uses, COUNT, UNLIMITED),
+    LIMITS(on_gone, ENUM, gones),
     LIMIT(group[0], GROUP, NONE),
     LIMIT(group[1], GROUP, NONE),
     LIMITS(prefill, ENUM, prefills),

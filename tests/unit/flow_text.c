@@ -29,7 +29,7 @@
     X(breaker_failures, "5", 5) X(breaker_open_ms, "10s", 10000)                        \
     X(shed_target_ms, "50", 50) X(shed_interval_ms, "2000ms", 2000) X(reserve, "2", 2)  \
     X(reserve_after_ms, "5s", 5000) X(weight, "10", 10) X(floor, "1", 1)                \
-    X(max_uses, "50k", 50000)                                                           \
+    X(max_uses, "50k", 50000) X(on_gone, "replace", KP_GONE_REPLACE)                    \
     X(group[0], "9000000000", 9000000000) X(group[1], "12", 12)
 
 #define LIMITS_32(X)                                                                    \

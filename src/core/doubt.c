@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Doubts: when the peer of one resource is gone (KP_EGONE), others of its key may be dead, too.
+ * They are in doubt until each was validated or used well, and while any is, the key is suspect:
+ * what is in doubt is lent only when it was validated (flow/get.c), no matter how long it was idle,
+ * and what of it is idle is tested by the keeper. The second one that is gone has the rest closed.
+ * And tests: idle ones that the keeper has validated (flow/doubt.c).
+ */
+#include "base/check.h"
+#include "core/core.h"
+
+/* ---- suspects -------------------------------------------------------------------------------- */
+
+void kp__doubt_end(struct kp__core *core, struct kp__slot *slot)
+{
+    if (!slot->doubted) return;
+    slot->doubted = false;
+    kp__rare(core, slot->sub)->doubts--;
+}
+
+static void doubt(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
+{
+    (void)todo;
+    if (slot->doubted || slot->errand->doomed) return;
+    slot->doubted = true;
+    kp__rare(core, slot->sub)->doubts++;
+    kp__close_seats(slot); /* whoever shares it already goes on */
+}
+
+static void drop(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
+{
+    if (slot->doubted) (void)kp__doom(core, slot, KP__INVALID, todo);
+}
+
+/* For all that this key has, but for one. */
+static void each_other(struct kp__core *core, const struct kp__slot *but, struct kp__todo *todo,
+                       void (*fn)(struct kp__core *, struct kp__slot *, struct kp__todo *))
+{
+    struct kp__subpool *sub = but->sub;
+    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
+                                       &sub->rare->tested };
+
+    for (int i = 0; i < 3; i++) {
+        struct kp__list *node = kp__list_first(lists[i]), *next;
+        for (; node; node = next) {
+            struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+            next = kp__list_next(lists[i], node);
+            if (slot != but) fn(core, slot, todo);
+        }
+    }
+}
+
+/* What this says of the others. */
+static bool spread(struct kp__core *core, const struct kp__slot *slot, uint64_t now,
+                   struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+
+    if (sub->rare->doubts > 0) each_other(core, slot, todo, drop); /* the second one */
+    if (slot->doubted) return false;
+    each_other(core, slot, todo, doubt);
+    if (sub->rare->doubts == 0) return false; /* it has no others */
+    if (core->validates && sub->rules->on_gone == KP_GONE_TEST) kp__file_sub(core, sub, now);
+    else each_other(core, slot, todo, drop);
+    return true;
+}
+
+bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                   struct kp__todo *todo)
+{
+    kp__at(core, now);
+    if (slot->sub->open) kp__lane_shut(core, slot->sub, now);
+    /* of one that was to go already it is no news */
+    if (slot->sub->rules->on_gone == KP_OFF || slot->errand->doomed) return false;
+    bool suspect = spread(core, slot, now, todo);
+    (void)kp__doom(core, slot, KP__INVALID, todo);
+    return suspect;
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub)
+{
+    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
+    struct kp__list *node = kp__list_first(idle);
+
+    if (core->phase != KP__OPEN || sub->rare->doubts == 0 ||
+        (int64_t)sub->rare->tests >= sub->rules->max_creating)
+        return NULL;
+    while (node && !KP__OF(node, struct kp__slot, link)->doubted) node = kp__list_next(idle, node);
+    return node ? KP__OF(node, struct kp__slot, link) : NULL;
+}
+
+void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+{
+    kp__at(core, now);
+    kp__slot_move(core, slot, KP__TESTED);
+}
+
+/* Why one that was tested may not stay (enum kp__reason); -1: it may. */
+static int must_close(const struct kp__core *core, const struct kp__slot *slot, bool good)
+{
+    if (slot->errand->doomed) return (int)slot->reason;
+    if (core->phase == KP__CLOSED) return KP__AT_CLOSE;
+    return good ? -1 : KP__INVALID;
+}
+
+void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
+                struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+    int why = must_close(core, slot, good);
+
+    kp__at(core, now);
+    if (why >= 0) kp__close_idle(core, slot, (enum kp__reason)why, todo);
+    if (sub->rare->doubts > 0) kp__file_sub(core, sub, now); /* the next one */
+    if (why >= 0) return;
+    kp__doubt_end(core, slot);
+    kp__slot_back(core, slot);
+    kp__file_slot(core, slot);
+    kp__settle(core, sub, now, todo);
+    kp__drop_surplus(core, slot, now, todo);
+    if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
+}
