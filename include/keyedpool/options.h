@@ -143,7 +143,7 @@ typedef struct kp_limits {
     int32_t on_return, over_idle;       /* [REUSE, DROP_RETURNED] what a release does; who goes
                                            when max_idle is exceeded */
     int32_t idle_check, excess_check, age_check;    /* [GET|KEEPER each] */
-    int32_t validate_on;                /* [GET] or RETURN */
+    int32_t validate_on;                /* [GET] RETURN, KEEPER: see validate_every_ms */
     int32_t respects_min;               /* [IDLE|EXCESS] kinds of expiry that stop at min_live;
                                            NONE: no kind does */
     int32_t breaker_counts;             /* [BREAK_CREATE] */
@@ -153,6 +153,9 @@ typedef struct kp_limits {
                                            one of its key is lent, that may come back, it waits */
     int64_t max_uses;                   /* [UNLIMITED] leases of one resource; then it is
                                            destroyed */
+    int64_t validate_every_ms;          /* [30 s] with validate_on KEEPER: upkeep validates what
+                                           is idle when so long has passed, less a part of at
+                                           most a quarter, since it was used or validated */
     int64_t on_gone;                    /* [GONE_TEST] when validate, reset, kp_lease_report or
                                            the function of kp_use says KP_EGONE of one: the
                                            others of its key are lent when they were validated

@@ -80,13 +80,13 @@ static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
 
 /* What a look at an idle slot may find at the earliest after `now`, whatever becomes of the minimum
  * until then. */
-static uint64_t next_look(const struct kp__slot *slot, uint64_t now)
+static uint64_t next_look(const struct kp__core *core, const struct kp__slot *slot, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
-    uint64_t at = KP__NEVER;
+    uint64_t at = not_before(kp__test_at(core, slot), now, r->validate_every);
 
     if (r->idle_check & KP_CHECK_KEEPER)
-        at = not_before(kp__later(slot->since, r->idle_ttl), now, r->idle_ttl);
+        at = sooner(at, not_before(kp__later(slot->since, r->idle_ttl), now, r->idle_ttl));
     if (r->excess_check & KP_CHECK_KEEPER)
         at = sooner(at, not_before(kp__later(slot->since, r->excess_ttl), now, r->excess_ttl));
     if (r->age_check & KP_CHECK_KEEPER) at = sooner(at, not_before(slot->age_end, now, r->max_age));
@@ -98,7 +98,7 @@ void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
     if (slot->state == KP__IDLE) {
         uint64_t since = slot->since;
         bool over = kp__expires_at(slot, KP_CHECK_KEEPER) <= since; /* it came back past its age */
-        file(&core->slots_due, &slot->due, over ? since : next_look(slot, since));
+        file(&core->slots_due, &slot->due, over ? since : next_look(core, slot, since));
     } else if (slot->state == KP__LENT) {
         for (uint32_t i = 0; i < slot->errand->seats; i++) {
             const struct kp__seat *seat = kp__seat_at(slot, i);
@@ -106,6 +106,11 @@ void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
                 file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
         }
     }
+}
+
+void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at)
+{
+    file(&core->slots_due, &slot->due, at);
 }
 
 /* ---- the keeper's look at what came due ------------------------------------------------------ */
@@ -132,7 +137,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
             kp__close_idle(core, slot, KP__EXPIRED, todo);
             return NULL;
         }
-        file(&core->slots_due, &slot->due, next_look(slot, now));
+        file(&core->slots_due, &slot->due, next_look(core, slot, now));
     } else if (slot->state == KP__LENT) {
         leak = leaked_seat(core, slot, now);
         if (leak) {

@@ -328,6 +328,7 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 
 /* Have a slot that became idle or lent looked at in time, and a key no later than `at`. */
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
+void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at);
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
 void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot);
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub);
@@ -398,8 +399,15 @@ void kp__doubt_end(struct kp__core *core, struct kp__slot *slot);
 /* The idle one in doubt that is to be tested next, or NULL: none is, or enough are under way. */
 struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub);
 
-/* An idle one is tested from now on, and nobody has it; and how that ended. */
-void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now);
+/* When an idle one was used or validated last; and when it is to be tested. */
+uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot);
+uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot);
+/* Is that now? If it is, and it may not be (`may`, or too many are), it is filed for later. */
+bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may);
+
+/* An idle one is tested from now on, and nobody has it; it is looked at again at `until`, if it
+ * still is. And how that ended. */
+void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until);
 void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
                 struct kp__todo *todo);
 

@@ -147,7 +147,7 @@ static bool is_raced(const struct look *l)
 {
     const struct kp__health *h = &l->sub->rare->health;
 
-    if (l->request->making) return true;
+    if (l->request->slot) return true;
     if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return false;
     return l->core->can_create && h->failures == 0 && kp__list_empty(&h->kept) &&
            l->sub->promised == 0 && kp__sub_live(l->sub) < l->sub->rules->max_live &&
@@ -173,7 +173,7 @@ static enum verdict take_ready(struct look *l)
         return lacks(l, KP__BY_WAIT_ORDER, NULL, KP__NEVER);
     }
     bool idle = slot->state == KP__IDLE;
-    uint64_t idle_ns = idle ? l->now - slot->since : 0;
+    uint64_t idle_ns = idle ? l->now - kp__proven_at(l->core, slot) : 0;
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
     l->request->holds_lent = false; /* the lease has it now */

@@ -91,10 +91,50 @@ struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub)
     return node ? KP__OF(node, struct kp__slot, link) : NULL;
 }
 
-void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    const uint64_t *at = kp__slab_part(&core->slots, slot->item.index, KP__PART_TESTED);
+
+    return slot->tested ? *at : slot->since;
+}
+
+/* Those that were made together are not tested together. */
+uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    enum { QUARTER = 4, STEPS = 65536, BITS = 16 };
+    uint64_t every = core->validates ? slot->sub->rules->validate_every : KP__NEVER;
+    uint64_t step = slot->serial * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BITS);
+
+    if (every == KP__NEVER) return KP__NEVER;
+    return kp__later(kp__proven_at(core, slot), every - every / QUARTER / STEPS * step);
+}
+
+/* Nobody who comes is to wait for a test without need: the last idle one is not tested beside
+ * others, and none while somebody lacks something. */
+static bool may_test(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    uint32_t tests = sub->rare->tests;
+
+    return core->phase == KP__OPEN && core->starved == 0 && sub->waiting == 0 &&
+           (tests == 0 || sub->count[KP__IDLE] > 1) &&
+           (int64_t)tests < sub->rules->max_creating && (int64_t)core->tests < core->creating.cap;
+}
+
+bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may)
+{
+    enum { SOON = 16 }; /* a part of the time between two tests */
+
+    if (slot->state != KP__IDLE || now < kp__test_at(core, slot)) return false;
+    if (may && may_test(core, slot->sub)) return true;
+    kp__file_slot_at(core, slot, now + slot->sub->rules->validate_every / SOON);
+    return false;
+}
+
+void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until)
 {
     kp__at(core, now);
     kp__slot_move(core, slot, KP__TESTED);
+    kp__file_slot_at(core, slot, until);
 }
 
 /* Why one that was tested may not stay (enum kp__reason); -1: it may. */
@@ -117,6 +157,8 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
     if (why >= 0) return;
     kp__doubt_end(core, slot);
     kp__slot_back(core, slot);
+    slot->tested = true;
+    *(uint64_t *)kp__slab_part(&core->slots, slot->item.index, KP__PART_TESTED) = now;
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
     kp__drop_surplus(core, slot, now, todo);

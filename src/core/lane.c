@@ -233,6 +233,8 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
     if (ttl != KP__NEVER) until = sooner(until, kp__later(now, ttl / TERMS));
     if (r->age_check) ttl = sooner(ttl, r->max_age);
     if (doubts) until = sooner(until, kp__later(now, r->validate_after / TERMS));
+    if (core->validates && r->validate_every != KP__NEVER)
+        until = sooner(until, kp__later(now, r->validate_every / TERMS));
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {

@@ -144,6 +144,7 @@ static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__s
     slot->state = (uint8_t)to;
     if (to == KP__IDLE) { /* the front is the most recently used */
         slot->order = ++core->returns;
+        slot->tested = false;
         kp__list_push_front(KP__SLOTS(slot->sub, to), &slot->link);
         if (slot->errand->seats == 1) end_errand(core, slot);
     } else if (to == KP__LENT) {

@@ -91,6 +91,9 @@ struct kp__errand {
     uint32_t more_room;          /* seats that fit in `more`, which stays when it goes */
 };
 
+/* A part that lies apart (base/slab.h): when it was tested last. */
+enum { KP__PART_TESTED };
+
 /* Guard of all: the pool's lock; `resource`, `serial` and `born` are constant from created to
  * closing. */
 struct kp__slot {
@@ -99,6 +102,7 @@ struct kp__slot {
     uint8_t reason;              /* enum kp__reason; doomed or closing: why */
     bool on_lane;                /* while the lane is open: the cell's word is the truth */
     bool doubted : 1;            /* a peer of its key is gone: to be validated before it is lent */
+    bool tested : 1;             /* idle: it was validated since; its part says when (doubt.c) */
     uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
     void *resource;
     struct kp__subpool *sub;

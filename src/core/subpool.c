@@ -78,6 +78,7 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
 void kp__slabs_init(struct kp__core *core)
 {
     kp__slab_init(&core->slots, sizeof(struct kp__slot));
+    core->slots.part_size[KP__PART_TESTED] = sizeof(uint64_t);
     kp__slab_init(&core->errands, sizeof(struct kp__errand));
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
     core->subpools.part_size[KP__PART_DUE] = sizeof(struct kp__key_due);

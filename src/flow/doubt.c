@@ -4,7 +4,10 @@
  * the keeper's runs of driver.validate on idle ones. core/doubt.c decides.
  */
 #include "base/cancel.h"
+#include "flow/get.h"
 #include "flow/job.h"
+
+#define ONCE_MORE UINT64_C(1000000000) /* 1 s: without memory for a test */
 
 /* ---- what an answer says of others ----------------------------------------------------------- */
 
@@ -70,16 +73,18 @@ static void run_here(struct kp__job *job, struct kp__todo *todo)
     if (job) finish(job, todo);
 }
 
-/* False: there is no memory for it now. */
-static bool test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__job *job = kp__job_take(pool, slot);
     uint64_t now = kp__time(pool);
+    uint64_t until = kp__later(now, slot->sub->rules->validate_timeout);
 
-    if (!job) return false;
-    kp__test_begin(&pool->core, slot, now);
-    kp__job_init(job, pool, KP_JOB_VALIDATE, slot, NULL, now,
-                 kp__later(now, slot->sub->rules->validate_timeout));
+    if (!job) { /* another time */
+        (void)kp__make_room(pool);
+        return false;
+    }
+    kp__test_begin(&pool->core, slot, now, until);
+    kp__job_init(job, pool, KP_JOB_VALIDATE, slot, NULL, now, until);
     job->testing = true;
     kp__step_out(pool, todo);
     if (pool->crew || !kp__stands_by(pool)) {
@@ -95,6 +100,14 @@ void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__
 {
     struct kp__slot *slot;
 
-    while ((slot = kp__test_next(&pool->core, sub)) != NULL && test(pool, slot, todo))
+    while ((slot = kp__test_next(&pool->core, sub)) != NULL && kp__test(pool, slot, todo))
         kp__do(pool, todo);
+    if (slot) kp__file_sub(&pool->core, sub, kp__time(pool) + ONCE_MORE);
+}
+
+void kp__test_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
+    struct kp__job *job = kp__job_not_needed(slot->errand->job);
+
+    if (job) kp__get_hurry(pool, job, todo);
 }

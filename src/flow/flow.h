@@ -424,6 +424,11 @@ void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, u
 
 /* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
 
+/* Have an idle one tested (false: there is no memory for it now); the time for that is over, hurry
+ * it. With the lock, which is given back meanwhile. */
+bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+void kp__test_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+
 /* Have the keeper test what of this key is in doubt. And: the peer of this one, which is lent or
  * tested, is gone. With the lock, which is given back meanwhile. */
 void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);

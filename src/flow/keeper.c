@@ -7,7 +7,8 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-enum { AT_ONCE = 256 }; /* looks, and lanes, per call, so that nobody is held up for long */
+/* looks, and lanes, per call, so that nobody is held up for long; and tests, which take longer */
+enum { AT_ONCE = 256, TESTS = 16 };
 
 #define LATE UINT64_C(10000000000)     /* 10 s: KP_EVENT_KEEPER_LATE */
 #define ONCE_MORE UINT64_C(1000000000) /* 1 s: a refill that cannot go on looks again */
@@ -65,6 +66,18 @@ static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const stru
     kp__send(pool, &event);
     kp__step_in(pool);
     kp__lose_interest(pool, sub, sub->used_at); /* to be told is no use */
+}
+
+/* `tests`: how many were begun in this call. */
+static void look_at_slot(struct kp__pool *pool, struct kp__slot *slot, uint64_t now, int *tests,
+                         struct kp__todo *todo)
+{
+    kp__shut(pool, slot->sub);
+    struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, todo);
+    if (leak) report_leak(pool, slot, leak, todo);
+    else if (slot->state == KP__TESTED) kp__test_late(pool, slot, todo);
+    else if (kp__test_due(&pool->core, slot, now, *tests < TESTS))
+        *tests += kp__test(pool, slot, todo);
 }
 
 /* ---- a key ----------------------------------------------------------------------------------- */
@@ -186,15 +199,12 @@ int64_t kp_keep(kp_pool *door)
     kp__at(&pool->core, now);
     kp__lane_shut_due(&pool->core, now, AT_ONCE);
     pool->announced = 0; /* quiet until the end of this call */
-    for (int looks = 0; looks < AT_ONCE; looks++) {
+    for (int looks = 0, tests = 0; looks < AT_ONCE; looks++) {
         bool is_slot;
         struct kp__due *due = kp__due_pop(&pool->core, now, &is_slot);
         if (!due) break;
         if (is_slot) {
-            struct kp__slot *slot = KP__OF(due, struct kp__slot, due);
-            kp__shut(pool, slot->sub);
-            struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, &todo);
-            if (leak) report_leak(pool, slot, leak, &todo);
+            look_at_slot(pool, KP__OF(due, struct kp__slot, due), now, &tests, &todo);
         } else {
             look_at_key(pool, KP__OF(due, struct kp__key_due, due)->sub, now, &todo);
         }

@@ -60,6 +60,7 @@ static const struct field fields[] = {
     WIDE(weight, COUNT, 1, 0, false),
     WIDE(floor, COUNT, 0, 0, false),
     WIDE(max_uses, COUNT, 1, 0, true),
+    WIDE(validate_every_ms, TIME, 1, 0, false),
     WIDE(on_gone, ENUM, 1, 2, true),
     WIDE(group[0], ID, 0, 0, false),
     WIDE(group[1], ID, 0, 0, false),
@@ -73,7 +74,7 @@ static const struct field fields[] = {
     NARROW(idle_check, MASK, 7),
     NARROW(excess_check, MASK, 7),
     NARROW(age_check, MASK, 7),
-    NARROW(validate_on, MASK, 3),
+    NARROW(validate_on, MASK, 7),
     NARROW(respects_min, MASK, 15),
     NARROW(breaker_counts, MASK, 3),
     NARROW(fail_fast, SWITCH, 1),
@@ -108,6 +109,7 @@ const kp_limits kp__limits_default = {
     .reserve_after_ms = KP_SECONDS(5),
     .weight = 1,
     .max_uses = KP_UNLIMITED,
+    .validate_every_ms = KP_SECONDS(30),
     .on_gone = KP_GONE_TEST,
     .prefill = KP_PREFILL_FIRST_GET,
     .refill = KP_REFILL_LAZY,
@@ -359,6 +361,8 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
     r->create_timeout = kp__span(l->create_timeout_ms);
     r->validate_timeout = kp__span(l->validate_timeout_ms);
     r->validate_after = kp__span(l->validate_after_ms);
+    r->validate_every =
+        l->validate_on & KP_CHECK_KEEPER ? kp__span(l->validate_every_ms) : KP__NEVER;
     r->retry_first = kp__span(l->retry_first_ms);
     r->retry_max = kp__span(l->retry_max_ms);
     r->cache_failure = kp__span(l->cache_failure_ms);

@@ -59,9 +59,6 @@ static const struct word checks[] = {
     { "get", KP_CHECK_GET }, { "return", KP_CHECK_RETURN }, { "keeper", KP_CHECK_KEEPER },
     { NULL, 0 }
 };
-static const struct word validates[] = {
-    { "get", KP_CHECK_GET }, { "return", KP_CHECK_RETURN }, { NULL, 0 }
-};
 static const struct word expiries[] = {
     { "idle", KP_KIND_IDLE }, { "excess", KP_KIND_EXCESS }, { "age", KP_KIND_AGE },
     { "none", KP_KIND_NONE }, { NULL, 0 }
@@ -123,6 +120,7 @@ static const struct option options_table[] = {
     LIMIT(weight, COUNT, 0),
     LIMIT(floor, COUNT, NONE),
     LIMIT(max_uses, COUNT, UNLIMITED),
+    LIMIT(validate_every_ms, TIME, 0),
     LIMITS(on_gone, ENUM, gones),
     LIMIT(group[0], GROUP, NONE),
     LIMIT(group[1], GROUP, NONE),
@@ -136,7 +134,7 @@ static const struct option options_table[] = {
     LIMITS(idle_check, MASK, checks),
     LIMITS(excess_check, MASK, checks),
     LIMITS(age_check, MASK, checks),
-    LIMITS(validate_on, MASK, validates),
+    LIMITS(validate_on, MASK, checks),
     LIMITS(respects_min, MASK, expiries),
     LIMITS(breaker_counts, MASK, breaks),
     LIMITS(fail_fast, ENUM, switches),
