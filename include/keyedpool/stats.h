@@ -40,7 +40,8 @@ extern "C" {
     X(keys_forgotten, "keys forgotten, ever")                                                      \
     X(wait_ns, "time spent waiting, until the lease began, sum")                                   \
     X(held_ns, "time spent lent, sum; 0 where no option needs the clock")                          \
-    X(create_ns, "time spent creating, sum")
+    X(create_ns, "time spent creating, sum")                                                       \
+    X(testing, "of creating: there, and being validated by the keeper")
 
 typedef struct kp_stats {               /* append only; the readers pass its size */
 #define X(name, sentence) uint64_t name;

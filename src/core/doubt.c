@@ -18,10 +18,11 @@ void kp__doubt_end(struct kp__core *core, struct kp__slot *slot)
     kp__rare(core, slot->sub)->doubts--;
 }
 
+/* Of those there is none so far: the others were dropped. */
 static void doubt(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
 {
     (void)todo;
-    if (slot->doubted || slot->errand->doomed) return;
+    if (slot->errand->doomed) return;
     slot->doubted = true;
     kp__rare(core, slot->sub)->doubts++;
     kp__close_seats(slot); /* whoever shares it already goes on */

@@ -34,9 +34,10 @@ static void tally_to(const struct kp__tally *t, const struct kp__seldom *seldom,
     s->create_ns = t->create_ns;
 }
 
-static void counts_to(const uint32_t count[KP__STATES], uint32_t leases, uint32_t waiting,
-                      kp_stats *s)
+static void counts_to(const uint32_t count[KP__STATES], uint32_t tests, uint32_t leases,
+                      uint32_t waiting, kp_stats *s)
 {
+    s->testing = tests;
     s->creating = count[KP__CREATING];
     s->idle = count[KP__IDLE];
     s->lent = count[KP__LENT];
@@ -50,7 +51,7 @@ static kp_stats stats_of(const struct kp__subpool *sub)
 {
     kp_stats s = { .keys = 1 };
 
-    counts_to(sub->count, sub->leases, sub->waiting, &s);
+    counts_to(sub->count, sub->rare->tests, sub->leases, sub->waiting, &s);
     tally_to(&sub->tally, &sub->rare->seldom, &s);
     s.keys_made = 1;
     return s;
@@ -60,7 +61,7 @@ static kp_stats stats_of_all(const struct kp__core *core)
 {
     kp_stats s = { .keys = core->key_count };
 
-    counts_to(core->count, core->leases, core->waiting, &s);
+    counts_to(core->count, core->tests, core->leases, core->waiting, &s);
     tally_to(&core->tally, &core->seldom, &s);
     s.misuses = core->misuses;
     s.keys_made = core->keys_made;

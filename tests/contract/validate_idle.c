@@ -206,6 +206,8 @@ static void one_that_is_tested_must_not_count_as_idle(void **state)
     house_stock(h, "db", 1);
     until_one_is_tested();
     HOUSE_IS(h, house_stats(h, "db").idle, 0);
+    HOUSE_IS(h, house_stats(h, "db").testing, 1);
+    HOUSE_IS(h, house_stats(h, NULL).testing, 1);
     HOUSE_IS(h, house_try(h, "db", &lease), KP_EAGAIN);
     int64_t before = kp_sim_now_ms(h->sim);
     lease = house_get(h, "db"); /* no room for another: it waits for the end of the test */

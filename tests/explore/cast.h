@@ -29,6 +29,8 @@ struct stage {
     bool reserve;        /* one more live, for who has waited for 5 ms */
     bool hangs;          /* one create of key 0 is answered when all is over */
     bool checks_returns; /* validates what comes back, and not what is lent */
+    bool checks_idle;    /* validates what is idle, and not what is lent */
+    bool fails_over;     /* a bad check says that its peer is gone */
     bool renewed;        /* all keys are forgotten again; limits_for is counted */
     bool forgets;        /* keys, when they were unused for 5 s */
     bool calls_back, closes_back; /* create, destroy and on_event call the pool, once each */
@@ -87,5 +89,6 @@ void cast_end_copies(bool upwards);          /* all of main's, discarded */
 void cast_end_again(bool discard);           /* one's own: well, then a release and a discard */
 
 void cast_mark_own(void); /* invalidate what this thread holds */
+void cast_say_gone(void); /* report that the peer of what it holds is gone */
 
 #endif
