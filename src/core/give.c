@@ -466,7 +466,7 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
     }
     bool there = slot->state == KP__LENT || slot->state == KP__TESTED;
     if (!there || slot->errand->doomed) return false;
-    kp__errand_of(slot)->doomed = true;
+    kp__errand(core, slot)->doomed = true;
     slot->reason = (uint8_t)reason;
     kp__close_seats(slot);
     kp__doubt_end(core, slot);
