@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Doubts (core/doubt.c): who is in doubt after a peer is gone and who is not, what of it is lent and
- * when, and which of it is tested. core_tested.c has what the keeper tests while it is idle.
+ * Doubts (core/doubt.c): who is in doubt after a peer is gone and who is not, what of it is lent
+ * and when, and which of it is tested. core_tested.c has what the keeper tests while it is idle.
  */
 #include "core_doubts.h"
 
