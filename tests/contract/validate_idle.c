@@ -420,6 +420,47 @@ static void a_test_that_takes_too_long_must_be_hurried(void **state)
     house_close(h);
 }
 
+static void one_that_cannot_be_hurried_must_be_waited_for(void **state)
+{
+    kp_options o = pending_plan(1);
+    char text[500];
+
+    (void)state;
+    o.limits.validate_timeout_ms = 500;
+    house_open(h, &o);
+    house_stock(h, "db", 1);
+    until_it_pends();
+    house_pass(h, 999);
+    HOUSE_IS(h, house_stats(h, "db").testing, 1);
+    (void)kp_explain(h->pool, kp_str("db"), text, sizeof text);
+    HOUSE_HAS(h, strstr(text, "the keeper validates 1"));
+    house_pass(h, 1);
+    HOUSE_IS(h, house_stats(h, "db").idle, 1);
+    house_close(h);
+}
+
+static int answers_early(kp_job *job, void *resource)
+{
+    (void)resource;
+    failover.checks++;
+    kp_job_done(job, 0, NULL);
+    return KP_PENDING;
+}
+
+static void an_answer_that_comes_before_the_word_that_it_will_must_count(void **state)
+{
+    kp_options o = plan(1, NULL);
+
+    (void)state;
+    o.driver.validate = answers_early;
+    house_open(h, &o);
+    house_stock(h, "db", 1);
+    house_pass(h, EVERY);
+    HOUSE_IS(h, failover.checks, 1);
+    HOUSE_IS(h, house_stats(h, "db").idle, 1);
+    house_close(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +485,8 @@ int main(void)
         cmocka_unit_test(what_is_too_many_after_a_test_must_go),
         cmocka_unit_test(a_key_must_be_forgotten_all_the_same),
         cmocka_unit_test(a_test_that_takes_too_long_must_be_hurried),
+        cmocka_unit_test(one_that_cannot_be_hurried_must_be_waited_for),
+        cmocka_unit_test(an_answer_that_comes_before_the_word_that_it_will_must_count),
     };
     return cmocka_run_group_tests_name("validation while idle", tests, NULL, NULL);
 }
