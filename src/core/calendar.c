@@ -83,13 +83,15 @@ static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
 static uint64_t next_look(const struct kp__core *core, const struct kp__slot *slot, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
-    uint64_t at = not_before(kp__test_at(core, slot), now, r->validate_every);
+    uint64_t at = KP__NEVER;
 
     if (r->idle_check & KP_CHECK_KEEPER)
-        at = sooner(at, not_before(kp__later(slot->since, r->idle_ttl), now, r->idle_ttl));
+        at = not_before(kp__later(slot->since, r->idle_ttl), now, r->idle_ttl);
     if (r->excess_check & KP_CHECK_KEEPER)
         at = sooner(at, not_before(kp__later(slot->since, r->excess_ttl), now, r->excess_ttl));
     if (r->age_check & KP_CHECK_KEEPER) at = sooner(at, not_before(slot->age_end, now, r->max_age));
+    if (r->validate_every != KP__NEVER)
+        at = sooner(at, not_before(kp__test_at(core, slot), now, r->validate_every));
     return at;
 }
 

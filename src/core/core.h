@@ -301,7 +301,7 @@ bool kp__reported(struct kp__core *core, struct kp__subpool *sub, bool ok, uint6
 bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
               struct kp__todo *todo);
 
-/* Close an idle slot, or one that was tested: it joins the to-do's list. */
+/* Close an idle slot: it joins the to-do's list. */
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo);
 
@@ -400,7 +400,11 @@ void kp__doubt_end(struct kp__core *core, struct kp__slot *slot);
 struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub);
 
 /* When an idle one was used or validated last; and when it is to be tested. */
-uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot);
+uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot);
+static inline uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    return slot->tested ? kp__tested_at(core, slot) : slot->since;
+}
 uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot);
 /* Is that now? If it is, and it may not be (`may`, or too many are), it is filed for later. */
 bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may);

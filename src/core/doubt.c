@@ -92,11 +92,14 @@ struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub)
     return node ? KP__OF(node, struct kp__slot, link) : NULL;
 }
 
-uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot)
+static uint64_t *tested_at(const struct kp__core *core, const struct kp__slot *slot)
 {
-    const uint64_t *at = kp__slab_part(&core->slots, slot->item.index, KP__PART_TESTED);
+    return kp__slab_part(&core->slots, slot->item.index, KP__PART_TESTED);
+}
 
-    return slot->tested ? *at : slot->since;
+uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    return *tested_at(core, slot);
 }
 
 /* Those that were made together are not tested together. */
@@ -134,7 +137,7 @@ bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bo
 void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until)
 {
     kp__at(core, now);
-    kp__slot_move(core, slot, KP__TESTED);
+    kp__slot_test(core, slot);
     kp__file_slot_at(core, slot, until);
 }
 
@@ -153,13 +156,17 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
     int why = must_close(core, slot, good);
 
     kp__at(core, now);
-    if (why >= 0) kp__close_idle(core, slot, (enum kp__reason)why, todo);
+    if (why >= 0) {
+        slot->reason = (uint8_t)why;
+        kp__slot_tested(core, slot, KP__CLOSING);
+        kp__list_push_back(&todo->doomed, &slot->link);
+    }
     if (sub->rare->doubts > 0) kp__file_sub(core, sub, now); /* the next one */
     if (why >= 0) return;
     kp__doubt_end(core, slot);
     kp__slot_back(core, slot);
     slot->tested = true;
-    *(uint64_t *)kp__slab_part(&core->slots, slot->item.index, KP__PART_TESTED) = now;
+    *tested_at(core, slot) = now;
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
     kp__drop_surplus(core, slot, now, todo);

@@ -224,7 +224,7 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo)
 {
-    KP__DCHECK(slot->state == KP__IDLE || slot->state == KP__TESTED);
+    KP__DCHECK(slot->state == KP__IDLE);
     close_slot(core, slot, reason, todo);
 }
 

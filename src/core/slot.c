@@ -83,7 +83,7 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
     /* who had it left it as a new one is, but for its generation, and for what is written before
      * anybody reads it */
     KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due) &&
-               !slot->doubted);
+               !slot->doubted && !slot->watched);
     slot->lends = 0;
     slot->errand = &kp__no_errand;
     kp__list_init(&slot->link);
@@ -104,27 +104,16 @@ void kp__slot_put(struct kp__core *core, struct kp__slot *slot)
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
-static void count_tested(struct kp__core *core, struct kp__subpool *sub, uint32_t many)
-{
-    kp__rare(core, sub)->tests += many;
-    core->tests += many;
-}
-
 static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp__state from,
                         enum kp__state to, uint32_t many)
 {
-    enum kp__state was = from == KP__TESTED ? KP__CREATING : from;
-    enum kp__state is = to == KP__TESTED ? KP__CREATING : to;
-
-    KP__DCHECK(sub->count[was] >= many);
-    sub->count[was] -= many;
-    core->count[was] -= many;
+    KP__DCHECK(sub->count[from] >= many);
+    sub->count[from] -= many;
+    core->count[from] -= many;
     if (from == KP__CREATING) core->creating.used -= many;
-    if (from == KP__TESTED) count_tested(core, sub, 0 - many);
-    if (to == KP__TESTED) count_tested(core, sub, many);
     if (to != KP__FREE) {
-        sub->count[is] += many;
-        core->count[is] += many;
+        sub->count[to] += many;
+        core->count[to] += many;
         return;
     }
     core->live.used -= many;
@@ -150,9 +139,6 @@ static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__s
     } else if (to == KP__LENT) {
         kp__list_push_back(KP__SLOTS(slot->sub, to), &slot->link);
         if (!kp__has_errand(slot)) kp__errand_begin(core, slot);
-    } else if (to == KP__TESTED) {
-        kp__list_push_back(&kp__rare(core, slot->sub)->tested, &slot->link);
-        kp__unfile_slot(core, slot);
     } else if (to == KP__CLOSING) { /* destroy may free it, and another be made at its address */
         kp__map_remove(&core->idents, &slot->ident);
         kp__unfile_slot(core, slot);
@@ -190,12 +176,38 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
     move(core, &slot, 1, to);
 }
 
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+/* It counts as one that is being created, but has taken no permit for that. */
+static void count_tests(struct kp__core *core, struct kp__slot *slot, uint32_t more)
+{
+    kp__rare(core, slot->sub)->tests += more;
+    core->tests += more;
+}
+
+void kp__slot_test(struct kp__core *core, struct kp__slot *slot)
+{
+    kp__slot_move(core, slot, KP__CREATING);
+    slot->state = KP__TESTED;
+    kp__list_push_back(&kp__rare(core, slot->sub)->tested, &slot->link);
+    kp__unfile_slot(core, slot);
+    count_tests(core, slot, 1);
+}
+
+void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
+{
+    slot->state = KP__CREATING;
+    core->creating.used++; /* which this move gives back */
+    count_tests(core, slot, UINT32_MAX);
+    kp__slot_move(core, slot, to);
+}
+
 void kp__slot_back(struct kp__core *core, struct kp__slot *slot)
 {
     struct kp__list *idle = KP__SLOTS(slot->sub, KP__IDLE), *before;
     uint64_t order = slot->order;
 
-    kp__slot_move(core, slot, KP__IDLE);
+    kp__slot_tested(core, slot, KP__IDLE);
     slot->order = order;
     kp__list_remove(&slot->link);
     before = idle->prev;

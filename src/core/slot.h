@@ -91,8 +91,8 @@ struct kp__errand {
     uint32_t more_room;          /* seats that fit in `more`, which stays when it goes */
 };
 
-/* A part that lies apart (base/slab.h): when it was tested last. */
-enum { KP__PART_TESTED };
+/* Parts that lie apart (base/slab.h): when it was tested last; its descriptor. */
+enum { KP__PART_TESTED, KP__PART_FD };
 
 /* Guard of all: the pool's lock; `resource`, `serial` and `born` are constant from created to
  * closing. */
@@ -102,6 +102,7 @@ struct kp__slot {
     uint8_t reason;              /* enum kp__reason; doomed or closing: why */
     bool on_lane;                /* while the lane is open: the cell's word is the truth */
     bool doubted : 1;            /* a peer of its key is gone: to be validated before it is lent */
+    bool watched : 1;            /* its descriptor is, which another part says (flow/watch.c) */
     bool tested : 1;             /* idle: it was validated since; its part says when (doubt.c) */
     uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
     void *resource;
@@ -172,7 +173,9 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
 
-/* Back to the idle ones, as if it had never been tested: to its place among them. */
+/* An idle one is TESTED, and no more; or is back among the idle, where it was before. */
+void kp__slot_test(struct kp__core *core, struct kp__slot *slot);
+void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
 void kp__slot_back(struct kp__core *core, struct kp__slot *slot);
 
 /* It had all the leases that it may have (max_uses). */
