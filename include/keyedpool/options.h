@@ -72,6 +72,11 @@ typedef struct kp_driver {
     void (*drop_ctx)(void *ctx);                    /* optional: after the pool's very last call;
                                                        free ctx here */
     uint32_t flags, reserved0;                      /* KP_NEVER_BLOCKS */
+    int  (*fd)(void *resource, void *ctx);          /* optional: the descriptor of a resource's
+                                                       socket, open until destroy; -1: none. Asked
+                                                       once, when it was made; answers at once.
+                                                       Upkeep drops what the peer has closed
+                                                       (kp_options.watch_every_ms). Linux only */
     void (*reserved[4])(void);
 } kp_driver;
 
@@ -292,6 +297,8 @@ typedef struct kp_options {
                                                        end each lease on the thread that got it.
                                                        Hits take the lock; before a thread sleeps,
                                                        so do all these pools. docs/PROCESS.md */
+    int64_t     watch_every_ms;                     /* [1 s] with driver.fd: how often upkeep looks
+                                                       whose peers have closed; OFF: never */
 } kp_options;
 
 /* Set one option by its name in text: ("limits.max_live", "20"), ("limits.max_age", "30min"),

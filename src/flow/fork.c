@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "base/cancel.h"
+#include "base/watch.h"
 #include "flow/hit.h"
 #include "flow/job.h"
 
@@ -120,6 +121,7 @@ int kp__fork_arrive(kp_pool *door)
     kp__lock_give(&moving, &kp__life);
     if (!pool) return code;
     abandon_all(pool, pool->before);
+    kp__watch_close(pool->before->watch); /* the child's copy; the set is the parent's */
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
     kp__leave(pool, &todo);

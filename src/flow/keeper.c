@@ -24,22 +24,24 @@ static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
     return pool->opened + (since + every - 1) / every * every;
 }
 
-/* When something is due: upkeep shuts lanes, too, where nobody else does. */
-static uint64_t first_due(const struct kp__core *core)
+/* When something is due: upkeep looks at descriptors, and shuts lanes where nobody else does. */
+static uint64_t first_due(const struct kp__pool *pool)
 {
+    const struct kp__core *core = &pool->core;
     uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__lane_next(core);
 
+    if (pool->watch_at < at) at = pool->watch_at;
     return at < end ? at : end;
 }
 
 static uint64_t next_due(const struct kp__pool *pool)
 {
-    return rounded(pool, first_due(&pool->core));
+    return rounded(pool, first_due(pool));
 }
 
 void kp__announce(struct kp__pool *pool)
 {
-    uint64_t at = first_due(&pool->core);
+    uint64_t at = first_due(pool);
 
     if (pool->core.shuts && kp__lane_next(&pool->core) < pool->term)
         kp__life_terms(pool->door, pool->term = kp__lane_next(&pool->core));
@@ -155,7 +157,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
 
 bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
 {
-    bool late = kp__later(first_due(&pool->core), LATE) < now &&
+    bool late = kp__later(first_due(pool), LATE) < now &&
                 kp__later(next_due(pool), LATE) < now;
     bool tell = late && !pool->late_reported;
 
@@ -199,6 +201,7 @@ int64_t kp_keep(kp_pool *door)
     kp__at(&pool->core, now);
     kp__lane_shut_due(&pool->core, now, AT_ONCE);
     pool->announced = 0; /* quiet until the end of this call */
+    kp__watch_keep(pool, now, &todo);
     for (int looks = 0, tests = 0; looks < AT_ONCE; looks++) {
         bool is_slot;
         struct kp__due *due = kp__due_pop(&pool->core, now, &is_slot);

@@ -156,6 +156,7 @@ static const struct option options_table[] = {
     WHOLE(deadline_ms, TIME, NONE | OFF),
     WHOLE(keep_every_ms, TIME, OFF),
     WHOLE(forget_key_after_ms, TIME, NONE | OFF),
+    WHOLE(watch_every_ms, TIME, OFF),
     WHOLE(leak_after_ms, TIME, OFF),
     WHOLES(on_fork, forks),
     WHOLES(on_misuse_abort, flags),

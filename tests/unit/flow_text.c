@@ -58,8 +58,9 @@
 #define WHOLE_32(X)                                                                     \
     X(on_fork, "fresh", KP_FORK_FRESH) X(on_misuse_abort, "on", 1)
 
-#define WHOLE_LATER(X) X(hits, "locked", KP_HITS_LOCKED) \
-    X(on_deadlock, "refuse", KP_DEADLOCK_REFUSE) /* behind the pointers */
+#define WHOLE_LATER(X) /* behind the pointers */                                        \
+    X(hits, "locked", KP_HITS_LOCKED) X(on_deadlock, "refuse", KP_DEADLOCK_REFUSE)      \
+    X(watch_every_ms, "2s", 2000)
 
 struct field {
     const char *name, *text;
@@ -176,7 +177,7 @@ static void the_unit_of_a_name_must_be_optional(void **state)
         assert_true(read_field(&o, f) == f->value);
         tried++;
     }
-    assert_int_equal(tried, 20);
+    assert_int_equal(tried, 21);
 }
 
 static void other_names_must_not_be_found(void **state)
