@@ -242,8 +242,7 @@ void stage_set(const struct stage *stage)
     g.stage = *stage;
     if (g.stage.sharing == 0) g.stage.sharing = 1;
     o.driver = (kp_driver){ .create = drive_create, .destroy = drive_destroy };
-    if (stage->validates || stage->checks_returns || stage->checks_idle)
-        o.driver.validate = drive_validate;
+    if (stage->validates || stage->checks_returns) o.driver.validate = drive_validate;
     if (stage->resets) o.driver.reset = drive_reset;
     o.limits = (kp_limits){ .max_live = stage->max_live,
                             .min_live = stage->min_live,

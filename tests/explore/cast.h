@@ -29,7 +29,7 @@ struct stage {
     bool reserve;        /* one more live, for who has waited for 5 ms */
     bool hangs;          /* one create of key 0 is answered when all is over */
     bool checks_returns; /* validates what comes back, and not what is lent */
-    bool checks_idle;    /* validates what is idle, and not what is lent */
+    bool checks_idle;    /* it validates what is idle, and not what is lent */
     bool fails_over;     /* a bad check says that its peer is gone */
     bool renewed;        /* all keys are forgotten again; limits_for is counted */
     bool forgets;        /* keys, when they were unused for 5 s */

@@ -101,7 +101,7 @@ void cast_say_gone(void)
     kp_lease_report(lease, KP_EGONE);
     ex_note("report: done");
     if (ex_is_real()) return;
-    if (g.suspects[me] > told && !g.stage.validates && !g.stage.checks_idle) have_ended(list, n);
+    if (g.suspects[me] > told && !g.stage.validates) have_ended(list, n);
     else if (g.suspects[me] > told) are_in_doubt(list, checks, n);
     have_ended(&own, 1);
 }

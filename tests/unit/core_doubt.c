@@ -103,7 +103,7 @@ static void where_it_is_off_nothing_must_come_of_it(struct stage *s)
     s->rules.on_gone = KP_OFF;
     struct kp__subpool *sub = key_of(s, 2, slot);
     assert_false(gone(s, lend(s, sub, &r)));
-    assert_false(r.grant.slot->errand->doomed);
+    assert_false(r.slot->errand->doomed);
     assert_int_equal(sub->rare->doubts, 0);
 }
 
@@ -147,7 +147,7 @@ static void where_there_is_room_a_new_one_must_be_made_instead(struct stage *s)
     assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_PERMIT);
     (void)stage_take(s, &r);
     assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_SLOT); /* no more room */
-    assert_true(r.grant.slot->doubted);
+    assert_true(r.slot->doubted);
 }
 
 /* Each of these alone has it look into one in doubt. */
@@ -172,7 +172,7 @@ static void where_none_may_be_made_one_in_doubt_must_be_taken(struct stage *s)
                                   .arrived = s->now, .deadline = KP__NEVER };
         kp__claim(&s->core, &r, s->now, &s->todo);
         assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-        assert_true(r.grant.slot->doubted);
+        assert_true(r.slot->doubted);
         sub->promised = 0;
         kp__list_remove(&kept.link);
         s->core.live.cap = 100;
@@ -195,7 +195,7 @@ static void who_has_one_made_must_leave_those_in_doubt(struct stage *s)
     begin(s, first);
     end(s, first, true); /* and has the one that is proven first */
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-    assert_ptr_equal(r.grant.slot, first);
+    assert_ptr_equal(r.slot, first);
     stage_made(s, made, NULL);
 }
 

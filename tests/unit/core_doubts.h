@@ -25,7 +25,7 @@ static inline struct kp__subpool *key_of(struct stage *s, int idle, struct kp__s
 static inline struct kp__slot *lend(struct stage *s, struct kp__subpool *sub, struct kp__request *r)
 {
     assert_int_equal(stage_ask(s, sub, r, 0), KP__GRANT_SLOT);
-    return r->grant.slot;
+    return r->slot;
 }
 
 /* The peer of one that is lent is gone. */

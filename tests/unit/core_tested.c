@@ -44,7 +44,8 @@ static void it_must_count_from_the_last_test_until_it_is_used(struct stage *s)
     assert_false(kp__test_due(&s->core, slot[0], s->now, true));
     s->now += 5;
     assert_ptr_equal(lend(s, sub, &r), slot[0]);
-    assert_int_equal(r.grant.idle_ns, 5); /* flow/get.c need not validate it again */
+    assert_true(r.grant.was_idle);
+    assert_int_equal(kp__seat_at(r.slot, 0)->since - kp__proven_at(&s->core, r.slot), 5);
     assert_false(kp__test_due(&s->core, slot[0], KP__NEVER - 1, true)); /* it is lent */
     s->now += 5;
     stage_give(s, slot[0], 0, true);
