@@ -108,7 +108,7 @@ static kp_stats stats(void)
     kp_stats s;
 
     assert_int_equal(kp_stats_read(h->pool, KP_EVERY_KEY, &s), 0);
-    assert_int_equal(s.live, alive + s.creating);
+    assert_int_equal(s.live, (uint64_t)alive + s.creating);
     return s;
 }
 
