@@ -42,6 +42,8 @@ typedef struct kp_job {
     uint64_t    serial;                 /* 1, 2, 3, ...: the resource's number in this pool */
     uint32_t    attempt;                /* create: 1 + failures of this key in a row */
     void       *scratch;                /* yours until answered */
+    uint64_t    epoch;                  /* create: 1 + the kp_rotates of the pool before it began:
+                                           which configuration, which credentials; else 0 */
 } kp_job;
 
 /* Each function may run on several threads at once, for different resources, and answers exactly
@@ -168,6 +170,10 @@ typedef struct kp_limits {
                                            is gone has the rest destroyed. GONE_REPLACE, and
                                            without driver.validate: the first one does. KP_OFF:
                                            it is a failure like any other */
+    int64_t renew_ahead_ms, surplus;    /* [OFF, 1 with renew_ahead_ms] so long before its age
+                                           ends, one that is needed has its replacement begun; it
+                                           is lent meanwhile, and goes when the new one is there.
+                                           So many more than max_live for that */
     int64_t reserved[9];
 } kp_limits;
 

@@ -112,6 +112,7 @@ KP_API void kp_lease_report(kp_lease *lease, int status);
 typedef struct kp_lease_about {         /* fixed size for ever */
     bool        reused, doomed;         /* taken from the pool, not made for you; will be
                                            destroyed when it comes back */
+    bool        old;                    /* begun before the latest kp_rotate of its key */
     kp_key      key;                    /* the pool's copy: valid while the lease is */
     const char *tag;
     uint64_t    serial, times_lent;
@@ -201,6 +202,50 @@ KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
  * deadline. Calls: nothing. Owns: nothing. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE.
  * Order: none. Since: 0.1 */
 KP_API int64_t kp_drain(kp_pool *pool, kp_key key, int64_t within_ms) KP_NODISCARD;
+
+/* Change the budget while in use; zero fields stay. Requests are re-decided at once, and shares
+ * follow. What is now too many idle is destroyed (least recently used first, what a key is to keep
+ * last), lent ones as they come back; nothing is taken from borrowers; keys and requests that are
+ * there stay. max_lent = KP_NONE pauses the whole pool: until it is more again, nobody gets
+ * anything. All or nothing, in one look at each key.
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies budget.
+ * Errors: KP_ECONFIG (why->field): a value that kp_pool_open would refuse, less than keys that are
+ * there are to keep (limits.min_live, floor), or group_max_live where none was said at open: groups
+ * are counted from the start; KP_ECLOSED, KP_EFORKED, KP_EMISUSE; then nothing has changed.
+ * Order: none. Since: 0.1 */
+KP_API int kp_budget_set(kp_pool *pool, const kp_budget *budget, kp_why *why) KP_NODISCARD;
+
+/* Destroy idle ones of a key, or of each (KP_EVERY_KEY), down to `keep`: so many idle ones, or
+ * KP_NONE; 0: down to what its limits keep (min_live, min_idle). Least recently used first. What is
+ * lent, or made later, is not concerned, and a minimum that this went below is made up as after any
+ * loss (limits.refill). Returns how many.
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing. Errors:
+ * KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: of keys, as they appeared. Since: 0.1 */
+KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);
+
+/* Drop a key, or KP_EVERY_KEY: its idle ones are destroyed now, lent ones when they come back, and
+ * nothing is made in the background. No get fails by it: who waits is served first, as when a pool
+ * drains. Then the key is forgotten, without waiting for forget_key_after_ms, and the next get
+ * makes it anew, with limits_for. A get, add, pin or warm-up that comes before that wants the key:
+ * it is served at once, and the key stays; a pinned one goes when it is unpinned. Waits until the
+ * key is gone, or is wanted and nothing of before is out; returns how many resources and requests
+ * are still out at the deadline (within_ms; 0: 30 s): the last one takes the key with it.
+ * Threads: any thread; on the thread of an event loop nothing is waited for. Blocks: until the
+ * deadline, and in destroy. Calls: destroy, on_event. Owns: nothing. Errors: KP_ECLOSED,
+ * KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */
+KP_API int64_t kp_drop(kp_pool *pool, kp_key key, int64_t within_ms) KP_NODISCARD;
+/* Retire all that a key, or KP_EVERY_KEY, has now, or has in the making, spread evenly over the
+ * next over_ms (0: 30 s; KP_NONE: now; KP_OFF: each at the end of its age), first what is idle, of
+ * that first what was used least recently; what is lent then, when it comes back. With
+ * limits.renew_ahead_ms each that is needed is replaced first, where there is room. What is created
+ * from now on has the next kp_job.epoch: change the credentials before. What failed before is
+ * forgiven, as by kp_retry_now. Called again, each goes at the earlier of its moments. Returns how
+ * many are to go, but for those in the making. When over_ms is over, kp_drain says when the last of
+ * them has come back.
+ * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing.
+ * Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE; 0 if there is no such key. Order: as said.
+ * Since: 0.1 */
+KP_API int64_t kp_rotate(kp_pool *pool, kp_key key, int64_t over_ms);
 
 #ifdef __cplusplus
 }

@@ -31,7 +31,7 @@ extern "C" {
     X(destroys, "resources destroyed, ever")                                                       \
     X(destroy_failures, "destroys that failed, ever")                                              \
     X(invalid, "found bad by validate or reset")                                                   \
-    X(invalidated, "marked by kp_invalidate or kp_discard")                                        \
+    X(invalidated, "marked by kp_invalidate, kp_discard or kp_drop")                               \
     X(expired, "destroyed for their age or their uses")                                            \
     X(evicted, "destroyed to make room for another key")                                           \
     X(leaks, "leases that passed leak_after_ms")                                                   \
@@ -41,6 +41,7 @@ extern "C" {
     X(wait_ns, "time spent waiting, until the lease began, sum")                                   \
     X(held_ns, "time spent lent, sum; 0 where no option needs the clock")                          \
     X(create_ns, "time spent creating, sum")                                                       \
+    X(renewed, "let go because their replacement was there")                                       \
     X(testing, "of creating: there, and being validated by the keeper")
 
 typedef struct kp_stats {               /* append only; the readers pass its size */

@@ -205,8 +205,8 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
 
 static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *sub, int member)
 {
-    if (member == KP__IN_POOL) return core->live.cap < KP__UNBOUND ? &core->live : NULL;
-    return kp__group_budget(sub, member - 1);
+    if (member != KP__IN_POOL) return kp__group_budget(sub, member - 1);
+    return core->live.cap < KP__UNBOUND || core->spare != KP__SPARE_USUAL ? &core->live : NULL;
 }
 
 /* In one of the heaps already? They are all ordered by its one rank. */
@@ -217,10 +217,17 @@ static bool is_filed(const struct kp__contest *contest)
     return false;
 }
 
+static bool has_spare(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    if (core->spare == KP__SPARE_NONE || (core->spare == KP__SPARE_USUAL && !core->evicts))
+        return false;
+    if (!sub->rules || sub->count[KP__IDLE] == 0) return false;
+    return core->spare == KP__SPARE_ANY || kp__sub_staying(sub) > kp__sub_kept(sub);
+}
+
 void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
 {
-    bool spare = core->evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
-                 kp__sub_live(sub) - sub->count[KP__CLOSING] > kp__sub_kept(sub);
+    bool spare = has_spare(core, sub);
 
     for (int m = 0; m < KP__MEMBERS; m++) {
         struct kp__budget *budget = budget_of(core, sub, m);

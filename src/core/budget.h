@@ -30,6 +30,8 @@ enum { KP__PAIR = 2, KP__GROUPS = 3 }; /* in arrays of groups */
 struct kp__budget {
     enum kp__limit limit; /* the option */
     int64_t cap, used; /* core->lent's: and reserved (core/lane.h) */
+    int64_t peak;      /* used may still be so much, since cap was lowered; it only falls */
+    int64_t surplus;   /* a group's, while that is done: so many are to go (resize.c) */
     struct kp__heap starved;   /* subpools, by kp__rank */
     struct kp__heap evictable; /* subpools with an idle one to spare, least recently used first */
     enum kp__place place;
@@ -97,6 +99,10 @@ void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure
 struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *budget);
 
 /* ---- making room: whose idle resource is worth least ----------------------------------------- */
+
+/* Which idle ones those are: by USUAL those above what their keys are to keep, if evict_other_keys
+ * lets them go. While a budget changes (resize.c): none; those all the same; any. */
+enum kp__spare { KP__SPARE_USUAL, KP__SPARE_NONE, KP__SPARE_ABOVE, KP__SPARE_ANY };
 
 /* File or unfile a subpool among those with an idle resource to spare. Lazy: its rank is a lower
  * bound. For kp__evictable_update (core.h). */

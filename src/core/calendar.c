@@ -134,6 +134,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
 {
     struct kp__seat *leak = NULL;
 
+    if (kp__age(core, slot, now, todo)) return NULL;
     if (slot->state == KP__IDLE) {
         if (now >= kp__expires_at(slot, KP_CHECK_KEEPER)) {
             kp__close_idle(core, slot, KP__EXPIRED, todo);
@@ -152,11 +153,19 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
     return leak;
 }
 
+/* From its last use on. */
+static uint64_t forget_at(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    uint64_t after = sub->leaving == KP__DROPPED ? 0 : core->forget_after;
+
+    return kp__later(sub->used_at, after);
+}
+
 void kp__file_forget(struct kp__core *core, struct kp__subpool *sub)
 {
     /* in use: by whoever used it last. Closed: it goes with the pool */
     if (!sub->interest && !sub->pins && core->phase == KP__OPEN)
-        kp__file_sub(core, sub, kp__later(sub->used_at, core->forget_after));
+        kp__file_sub(core, sub, forget_at(core, sub));
 }
 
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
@@ -166,7 +175,7 @@ bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now
     /* in an order in which no two lie together: read as one, what was just written is waited for */
     if (sub->interest || sub->promised || sub->pins || sub->waiting || !sub->rules) return false;
     if (live > sub->rules->min_live || (int64_t)sub->count[KP__IDLE] < live) return false;
-    if (now >= kp__later(sub->used_at, core->forget_after)) return true;
+    if (now >= forget_at(core, sub)) return true;
     kp__file_forget(core, sub);
     return false;
 }

@@ -45,6 +45,8 @@ struct kp__core {
     int64_t max_idle, max_waiting, max_keys; /* budgets nobody waits for */
     int64_t group_max_live[2];
     bool evicts, by_arrival; /* budget.evict_other_keys, KP_ACROSS_ARRIVAL */
+    bool shrunk;             /* a budget was lowered once: more may be live than it allows */
+    enum kp__spare spare;    /* which idle ones may be evicted; USUAL but in resize.c */
 
     enum kp__phase phase;
     struct kp__map keys, idents, groups;
@@ -69,6 +71,7 @@ struct kp__core {
     struct kp__tally tally;
     struct kp__seldom seldom;
     uint64_t misuses, keys_made, keys_forgotten;
+    uint64_t epoch; /* 1 + the times that kp_rotate was called */
     uint32_t era; /* ends whenever somebody waits for the leases of before (kp_drain) */
     struct kp__rate rate; /* of creations that begin */
     uint32_t tests; /* by the keeper, under way: part of the count of those being created */
@@ -227,7 +230,8 @@ bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
 /* Have the keeper make what is wanted, if anything is. */
 void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-/* Resources that the background should make; `force` as above. */
+/* So many are wanted, made or not; and those that the background should make; `force` as above. */
+int64_t kp__ready_wanted(const struct kp__subpool *sub, bool force);
 int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force);
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
@@ -305,6 +309,10 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo);
 
+/* Why one that came back, or was tested, may not stay (enum kp__reason); -1: it may. */
+int kp__end_reason(struct kp__core *core, const struct kp__slot *slot, bool keep,
+                   enum kp__reason reason, uint64_t now);
+
 /* After settling: close what was kept only for a waiting request that did not take it, or what it
  * pushes out. */
 void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
@@ -330,6 +338,7 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
 void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at);
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
+#define KP__ONCE_MORE UINT64_C(1000000000) /* 1 s: a creation that cannot begin looks again */
 void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot);
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub);
 
@@ -355,12 +364,80 @@ static inline uint64_t kp__lane_next(const struct kp__core *core)
 struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                                   struct kp__todo *todo);
 
+/* ---- make before break (renew.c) ------------------------------------------------------------- */
+
+/* A look at a slot's age. Ended: it joins the to-do's list. Near its end: it is to be replaced, or,
+ * if it is idle and not needed, goes now. True: it is closed. */
+bool kp__age(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
+
+/* The same of all that a key has, the least recently used first. */
+void kp__age_all(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
+                 struct kp__todo *todo);
+
+/* Have that looked at in time. */
+void kp__file_age(struct kp__core *core, struct kp__slot *slot);
+
+/* Is there one to be replaced, and no replacement under way? */
+bool kp__renewal_wanted(const struct kp__subpool *sub);
+
+/* The permit to create a replacement, which is then under way until it is there (kp__replaced, by
+ * kp__created) or failed. */
+bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
+void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+/* One that ages came back, and its replacement is there. While the key has no more than it may
+ * have, who waits is served first. */
+bool kp__has_spare(const struct kp__subpool *sub);
+
+/* An ageing one closes. */
+void kp__aged(struct kp__core *core, struct kp__slot *slot);
+
+/* It was begun in an epoch before: it goes by `at` at the latest. */
+void kp__retire(struct kp__core *core, struct kp__slot *slot, uint64_t at, uint64_t now);
+
+/* All that a key has now, spread evenly until `by`, and what it has in the making by then. Returns
+ * how many. */
+int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,
+                       struct kp__todo *todo);
+
 /* Look whether this key may be forgotten, when nobody will have used it for so long. */
 void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
 
 /* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for
  * when it may. */
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+/* ---- budgets while in use (resize.c) --------------------------------------------------------- */
+
+/* kp_budget in numbers: KP__UNBOUND where there is no limit. */
+struct kp__allowance {
+    int64_t live, lent, idle, creating, waiting, keys, group[2];
+    int64_t rate, burst;
+    bool evicts, by_arrival;
+};
+
+/* From now on so many. What is idle and too much joins the to-do's list; who waits is served. */
+void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uint64_t now,
+                     struct kp__todo *todo);
+
+/* So many more stay in the pool than its budget allows, since that was lowered; or less than 1.
+ * What is being destroyed does not stay, unless its place is promised. */
+int64_t kp__surplus(const struct kp__core *core);
+
+/* The same for who is asked before one of this key is kept: in the pool or in its groups, of which
+ * is not known what is being destroyed. */
+bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub);
+
+/* More idle ones than may be kept, with so many more than there are now? */
+static inline bool kp__over_idle(struct kp__core *core, const struct kp__subpool *sub,
+                                 uint32_t more)
+{
+    return sub->leaving == KP__DROPPED || (core->shrunk && kp__exceeds(core, sub)) ||
+           (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
+           kp__sub_exceeds(sub, sub->rules->max_live + sub->rules->reserve) ||
+           !kp__may_idle(core, more);
+}
 
 /* ---- keys (table.c) -------------------------------------------------------------------------- */
 

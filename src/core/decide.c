@@ -275,7 +275,7 @@ static enum verdict circuit(struct look *l)
 static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 {
     const struct kp__rules *r = l->sub->rules;
-    int64_t live = kp__sub_live(l->sub) + l->sub->promised;
+    int64_t live = kp__sub_live(l->sub) + l->sub->promised - kp__sub_extra(l->sub);
     uint64_t late = kp__later(l->request->arrived, r->reserve_after);
 
     *victim = NULL;
@@ -334,6 +334,12 @@ static enum verdict want_token(struct look *l)
                  first || (l->request->flags & KP_FRESH) ? at : KP__NEVER);
 }
 
+/* There is a rate; or there was one until now, and those who stand there come first. */
+static bool is_paced(const struct kp__core *core)
+{
+    return core->rate.per_s || kp__heap_top(&core->rate.budget.starved);
+}
+
 static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
 {
     struct kp__core *core = l->core;
@@ -341,7 +347,7 @@ static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
 
     if (!kp__budget_may_take(core, &core->creating, l->sub))
         return lacks_permit(l, &core->creating);
-    if (core->rate.per_s && want_token(l) != GO_ON) return LACKS;
+    if (is_paced(core) && want_token(l) != GO_ON) return LACKS;
     if (*victim) return GO_ON;
     for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
         struct kp__budget *b = budget_in(l, m);

@@ -141,19 +141,11 @@ void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, 
     kp__file_slot_at(core, slot, until);
 }
 
-/* Why one that was tested may not stay (enum kp__reason); -1: it may. */
-static int must_close(const struct kp__core *core, const struct kp__slot *slot, bool good)
-{
-    if (slot->errand->doomed) return (int)slot->reason;
-    if (core->phase == KP__CLOSED) return KP__AT_CLOSE;
-    return good ? -1 : KP__INVALID;
-}
-
 void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
                 struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    int why = must_close(core, slot, good);
+    int why = kp__end_reason(core, slot, good, KP__INVALID, now);
 
     kp__at(core, now);
     if (why >= 0) {
@@ -167,8 +159,8 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
     kp__slot_back(core, slot);
     slot->tested = true;
     *tested_at(core, slot) = now;
-    kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
     kp__drop_surplus(core, slot, now, todo);
+    if (slot->state == KP__IDLE) kp__file_slot(core, slot);
     if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }

@@ -123,7 +123,9 @@ void kp__created(struct kp__core *core, struct kp__slot *slot, struct kp__reques
     recovered(core, sub);
     kp__slot_known(core, slot);
     slot->since = now;
-    if (sub->refill) kp__file_sub(core, sub, now);
+    if (slot->errand->renews) kp__replaced(core, slot, todo);
+    kp__file_age(core, slot);
+    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
     if (core->phase == KP__CLOSED) {
         created_too_late(core, slot, request, todo);
         return;
@@ -211,11 +213,13 @@ void kp__create_failed(struct kp__core *core, struct kp__slot *slot, struct kp__
     } else if (sponsor) {
         kp__lent_drop(core, sponsor);
     }
+    if (slot->errand->renews) kp__renewal_failed(core, sub, now);
     kp__slot_move(core, slot, KP__FREE);
     kp__slot_put(core, slot);
     remember(core, sub, what, background, now, keep);
     if (sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
     else if (sub->refill) kp__file_sub(core, sub, now);
+    if (sub->leaving == KP__DROPPED) kp__file_forget(core, sub);
     kp__settle(core, sub, now, todo);
 }
 
@@ -246,17 +250,8 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp_
     return many;
 }
 
-/* More idle ones than may be kept? */
-static bool over_idle(struct kp__core *core, const struct kp__subpool *sub, uint32_t more)
-{
-    return (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
-           kp__sub_staying(sub) > sub->rules->max_live + sub->rules->reserve ||
-           !kp__may_idle(core, more);
-}
-
-/* Why a returned resource may not be kept (enum kp__reason); -1: it may. */
-static int must_close(struct kp__core *core, const struct kp__slot *slot, bool keep,
-                      enum kp__reason reason, uint64_t now)
+int kp__end_reason(struct kp__core *core, const struct kp__slot *slot, bool keep,
+                   enum kp__reason reason, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
 
@@ -267,10 +262,12 @@ static int must_close(struct kp__core *core, const struct kp__slot *slot, bool k
     if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end &&
         (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
         return KP__EXPIRED;
-    if (kp__sub_staying(slot->sub) > r->max_live && !slot->sub->waiting) return KP__SURPLUS;
-    if (kp__sub_staying(slot->sub) > r->max_live + r->reserve) return KP__SURPLUS;
+    if (slot->ageing && kp__has_spare(slot->sub)) return KP__RENEWED;
+    if (core->shrunk && kp__exceeds(core, slot->sub)) return KP__SURPLUS;
+    if (kp__sub_exceeds(slot->sub, r->max_live) && !slot->sub->waiting) return KP__SURPLUS;
+    if (kp__sub_exceeds(slot->sub, r->max_live + r->reserve)) return KP__SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return -1;
-    return over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
+    return kp__over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
 }
 
 void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
@@ -284,7 +281,7 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now
         if (now >= kp__expires_at(oldest, KP_CHECK_RETURN))
             kp__close_idle(core, oldest, KP__EXPIRED, todo);
     }
-    if (slot->state != KP__IDLE || !over_idle(core, sub, 0)) return;
+    if (slot->state != KP__IDLE || !kp__over_idle(core, sub, 0)) return;
     kp__close_idle(core, sub->rules->drop_oldest ? kp__oldest_idle(sub) : slot, KP__SURPLUS, todo);
 }
 
@@ -304,7 +301,7 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
         kp__settle(core, sub, now, todo);
         return;
     }
-    int why = must_close(core, slot, keep, reason, now);
+    int why = kp__end_reason(core, slot, keep, reason, now);
     if (why >= 0) { /* its lent permit goes back when it is destroyed, not before */
         kp__errand_of(slot)->owes_lent = true;
         close_slot(core, slot, (enum kp__reason)why, todo);
@@ -363,6 +360,7 @@ static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp
     case KP__BY_BORROWER: COUNT_SELDOM(core, sub, invalidated); break;
     case KP__EXPIRED: COUNT_SELDOM(core, sub, expired); break;
     case KP__EVICTED: COUNT_SELDOM(core, sub, evicted); break;
+    case KP__RENEWED: COUNT_SELDOM(core, sub, renewed); break;
     case KP__SURPLUS:
     case KP__AT_CLOSE: break;
     }
@@ -386,7 +384,7 @@ static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_
         kp__slot_put(core, slot);
     }
     if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
-    if (sub->refill) kp__file_sub(core, sub, now);
+    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
     if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 

@@ -198,7 +198,8 @@ static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, 
            kp__sub_live(sub) <= KP__LANE_MOST &&
            sub->interest == sub->waiting && sub->promised == 0 && sub->count[KP__CREATING] == 0 &&
            sub->count[KP__CLOSING] == 0 && sub->count[KP__IDLE] > 0 && !sub->rare->health.tripped &&
-           !sub->leaving && !sub->refill && sub->rare->doubts == 0;
+           !sub->leaving && !sub->refill && sub->rare->doubts == 0 &&
+           sub->rare->renewal.ageing == 0;
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)

@@ -152,18 +152,31 @@ static int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force)
+int64_t kp__ready_wanted(const struct kp__subpool *sub, bool force)
 {
     const struct kp__rules *r = sub->rules;
-    int64_t target, have, share;
+    int64_t target, share;
 
-    if (!r || !core->can_create || core->phase != KP__OPEN || sub->leaving) return 0;
     target = at_least(r->min_live, force ? 1 : 0);
     target = at_least(target, (int64_t)sub->count[KP__LENT] + r->min_idle);
     share = r->utilization_pct * r->sharing;
     target = at_least(target, ((int64_t)sub->leases * 100 + share - 1) / share);
     if (target > r->max_live) target = r->max_live;
     if (r->max_idle < target - sub->count[KP__LENT]) target = sub->count[KP__LENT] + r->max_idle;
+    return target;
+}
+
+static bool may_grow(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    return sub->rules && core->can_create && core->phase == KP__OPEN && !sub->leaving;
+}
+
+int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force)
+{
+    int64_t target, have;
+
+    if (!may_grow(core, sub)) return 0;
+    target = kp__ready_wanted(sub, force);
     have = kp__sub_live(sub) + sub->promised + sub->rare->health.kept_count;
     if (target <= have || !kp__may_idle(core, 1)) return 0; /* it would not be kept */
     return target - have;
@@ -190,14 +203,39 @@ bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now
            !kp__budget_outranked(core, &core->rate.budget, sub);
 }
 
+/* Does anybody wait who may create? */
+static bool creators_wait(const struct kp__subpool *sub)
+{
+    return kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH);
+}
+
+/* A permit to create in the background, if nothing but the key's own room is left to ask. */
+static bool take_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    if (!kp__may_create(core, sub, now)) return false;
+    kp__token_take(&core->rate, now);
+    kp__permit_take(core, sub);
+    return true;
+}
+
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now)
 {
     kp__at(core, now);
     if (kp__refill_wanted(core, sub, force) == 0) return false;
-    if (kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH))
-        return false; /* they come first */
-    if (!kp__may_create(core, sub, now)) return false;
-    kp__token_take(&core->rate, now);
-    kp__permit_take(core, sub);
+    if (creators_wait(sub)) return false; /* they come first */
+    return take_permit(core, sub, now);
+}
+
+bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    int64_t live = kp__sub_live(sub) + sub->promised, max = sub->rules->max_live;
+
+    kp__at(core, now);
+    if (!may_grow(core, sub) || !kp__renewal_wanted(sub)) return false;
+    if (live - sub->rules->surplus >= max) return false;
+    /* who could create comes first; who waits because the key is full may get what is made */
+    if (creators_wait(sub) && live - kp__sub_extra(sub) < max) return false;
+    if (!take_permit(core, sub, now)) return false;
+    kp__rare(core, sub)->renewal.making++;
     return true;
 }

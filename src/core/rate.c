@@ -26,9 +26,21 @@ static uint64_t parts_at(const struct kp__rate *rate, uint64_t now)
     return rate->parts + span * rate->per_s;
 }
 
+void kp__rate_set(struct kp__rate *rate, int64_t per_s, int64_t burst, uint64_t now)
+{
+    uint64_t most = per_s == KP__UNBOUND ? 0 : (uint64_t)burst * KP__TOKEN;
+
+    rate->parts = rate->per_s ? parts_at(rate, now) : most; /* a new one is full */
+    if (rate->parts > most) rate->parts = most;
+    rate->per_s = per_s == KP__UNBOUND ? 0 : (uint64_t)per_s;
+    rate->most = most;
+    if (now > rate->at) rate->at = now;
+    rate->look = 0;
+}
+
 uint64_t kp__token_at(const struct kp__rate *rate, uint64_t now)
 {
-    if (parts_at(rate, now) >= KP__TOKEN) return now;
+    if (!rate->per_s || parts_at(rate, now) >= KP__TOKEN) return now;
     /* it is less than one since then */
     return rate->at + (KP__TOKEN - rate->parts + rate->per_s - 1) / rate->per_s;
 }

@@ -31,7 +31,10 @@ struct kp__rate {
 /* per_s KP__UNBOUND: no rate. The bucket is full. */
 void kp__rate_init(struct kp__rate *rate, int64_t per_s, int64_t burst);
 
-/* When the next token is there; `now`: it is. For those that have a rate. */
+/* Another rate, or none: what is in the bucket stays there, as far as the new one holds it. */
+void kp__rate_set(struct kp__rate *rate, int64_t per_s, int64_t burst, uint64_t now);
+
+/* When the next token is there; `now`: it is, as always where there is no rate. */
 uint64_t kp__token_at(const struct kp__rate *rate, uint64_t now);
 
 static inline bool kp__token_lacks(const struct kp__rate *rate, uint64_t now)

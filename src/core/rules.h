@@ -48,7 +48,7 @@ struct kp__rules {
 
     int64_t min_live, max_live, max_lent, max_idle, min_idle;
     int64_t max_creating, max_waiting, sharing, utilization_pct, excess_over;
-    int64_t breaker_failures, reserve, weight, floor, age_spread_pct, max_uses;
+    int64_t breaker_failures, reserve, weight, floor, age_spread_pct, max_uses, surplus;
     int64_t group[2]; /* 0: none */
     int64_t on_gone;  /* kp_gone, or KP_OFF */
 
@@ -57,6 +57,7 @@ struct kp__rules {
     uint64_t validate_every; /* KP__NEVER: the keeper does not */
     uint64_t retry_first, retry_max, cache_failure;
     uint64_t breaker_open, shed_target, shed_interval, reserve_after;
+    uint64_t renew_ahead; /* 0: off */
 
     bool prefill, eager, wait_lifo, wait_eventual, idle_lifo;
     bool retry_requests, reuse, drop_oldest, cache_once, fail_fast;

@@ -63,8 +63,7 @@ bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint6
 
     if (request->here || !kp__list_linked(&request->link) || !may_be_passed(request, now))
         return false;
-    return (int64_t)sub->count[KP__IDLE] <= sub->rules->max_idle && /* else it would not stay */
-           kp__may_idle(core, 0);
+    return !kp__over_idle(core, sub, 0); /* else it would not stay */
 }
 
 void kp__offer(struct kp__request *request, struct kp__todo *todo)

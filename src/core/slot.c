@@ -85,6 +85,7 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
     KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due) &&
                !slot->doubted && !slot->watched);
     slot->lends = 0;
+    slot->old = slot->ageing = false;
     slot->errand = &kp__no_errand;
     kp__list_init(&slot->link);
     return slot;
@@ -94,7 +95,7 @@ void kp__slot_put(struct kp__core *core, struct kp__slot *slot)
 {
     if (kp__has_errand(slot)) {
         struct kp__errand *errand = kp__errand_of(slot);
-        errand->doomed = errand->draining = errand->owes_lent = false;
+        errand->doomed = errand->draining = errand->owes_lent = errand->renews = false;
         errand->sponsor = NULL;
         errand->victim = (struct kp__victim){ .next = NULL };
         end_errand(core, slot);
@@ -143,6 +144,7 @@ static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__s
         kp__map_remove(&core->idents, &slot->ident);
         kp__unfile_slot(core, slot);
         kp__doubt_end(core, slot);
+        if (slot->ageing) kp__aged(core, slot);
     }
 }
 

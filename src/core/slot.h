@@ -36,7 +36,8 @@ enum kp__reason {
     KP__EXPIRED,
     KP__EVICTED,
     KP__SURPLUS,
-    KP__AT_CLOSE
+    KP__AT_CLOSE,
+    KP__RENEWED
 };
 
 /* An entry in the calendar: a lower bound of when something wants to be looked at. */
@@ -82,6 +83,7 @@ struct kp__errand {
     uint32_t borrowers, seats;
     bool doomed;                 /* never lend again: closes when its last lease ends */
     bool draining;               /* shared: no new borrowers, another key is owed its room */
+    bool renews;                 /* it is made to replace another one (core/renew.c) */
     bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
     struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
     struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
@@ -104,6 +106,8 @@ struct kp__slot {
     bool doubted : 1;            /* a peer of its key is gone: to be validated before it is lent */
     bool watched : 1;            /* its descriptor is, which another part says (flow/watch.c) */
     bool tested : 1;             /* idle: it was validated since; its part says when (doubt.c) */
+    bool old : 1, ageing : 1;    /* begun before the latest kp_rotate of its key: goes at age_end,
+                                    whatever the rules say; to be replaced (core/renew.c) */
     uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
     void *resource;
     struct kp__subpool *sub;

@@ -18,7 +18,7 @@ struct kp__tally {
 /* The same of what happens to few keys. */
 struct kp__seldom {
     uint64_t waits, wait_ns, timeouts, refusals, create_failures, destroy_failures;
-    uint64_t invalid, invalidated, expired, evicted, leaks;
+    uint64_t invalid, invalidated, expired, evicted, leaks, renewed;
 };
 
 /* How creations of this key have gone lately. */
@@ -40,6 +40,16 @@ struct kp__shed {
     bool slow;
 };
 
+/* Make before break (core/renew.c). Each slot whose end is near and that is needed is *ageing*
+ * until it closes, and has a replacement: in the making, or a *spare*, which is there already. */
+struct kp__renewal {
+    uint32_t ageing;    /* slots */
+    uint32_t making;    /* creations under way to replace one */
+    uint32_t spare;     /* replacements made whose old one has not closed yet; <= ageing */
+    uint64_t epoch;     /* the pool's, since kp_rotate named this key last; 0: it never did */
+    uint64_t retire_by; /* what is of an epoch before, and is still being made, goes by then */
+};
+
 /* What most keys never need: that somebody waits, that something fails, that a resource is shared.
  */
 struct kp__rare {
@@ -50,6 +60,7 @@ struct kp__rare {
     struct kp__slot *draining;  /* at most one of its slots; or NULL */
     struct kp__health health;
     struct kp__shed shed;
+    struct kp__renewal renewal;
     struct kp__seldom seldom;
     struct kp__list tested;     /* its slots that the keeper has validated this moment */
     uint32_t tests;             /* so many: part of its count of those being created */
@@ -67,6 +78,11 @@ struct kp__term {
     uint32_t era;              /* of the core, when it last opened */
     uint32_t shy;              /* releases more before it opens, while that is not worth its cost */
 };
+
+/* A key that leaves makes nothing in the background; who wants it again, keeps it. LEAVES: it is
+ * being forgotten, with its last idle ones. DROPPED: it keeps nothing that comes back, and is
+ * forgotten as soon as nobody uses it (kp_drop). */
+enum kp__leaving { KP__STAYS, KP__LEAVES, KP__DROPPED };
 
 /* When a key is to be looked at, if it is: it is unused, or is to have a minimum. */
 struct kp__key_due {
@@ -88,7 +104,7 @@ struct kp__subpool {
     uint32_t serial;           /* of this use of the slab item: tells a stale pin */
     bool in_use;               /* I9 */
     bool ruling;               /* limits_for is being asked */
-    bool leaving;              /* being forgotten: no refill */
+    uint8_t leaving;           /* enum kp__leaving */
     bool refill, warm;         /* bring it to its minimum in the background; to one at least */
     bool dated;                /* its part of the calendar is begun (core/calendar.c) */
     bool far;                  /* its key has memory of its own */
@@ -181,6 +197,20 @@ static inline int64_t kp__sub_live(const struct kp__subpool *sub)
 static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
 {
     return kp__sub_live(sub) - sub->count[KP__CLOSING];
+}
+
+/* Replacements beside what they replace: so many do not count against max_live. */
+static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
+{
+    int64_t extra = (int64_t)sub->rare->renewal.making + sub->rare->renewal.spare;
+
+    return extra < sub->rules->surplus ? extra : sub->rules->surplus;
+}
+
+/* Do more than so many stay, but for replacements that may be beside? */
+static inline bool kp__sub_exceeds(const struct kp__subpool *sub, int64_t most)
+{
+    return kp__sub_staying(sub) > most && kp__sub_staying(sub) - kp__sub_extra(sub) > most;
 }
 
 /* So many live ones are not evicted: its minimum, and its floor. */

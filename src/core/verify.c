@@ -102,6 +102,21 @@ static bool any_taker(const struct kp__subpool *sub, bool *comes)
     return any;
 }
 
+/* What is near its end, and what stands beside it. */
+static void verify_renewal(const struct kp__subpool *sub)
+{
+    const struct kp__renewal *n = &sub->rare->renewal;
+    uint32_t ageing = 0;
+
+    for (int s = KP__IDLE; s <= KP__LENT; s++) {
+        const struct kp__list *list = KP__SLOTS(sub, s);
+        for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l))
+            ageing += KP__OF(l, const struct kp__slot, link)->ageing;
+    }
+    require(ageing == n->ageing && n->spare <= ageing, "I2 those that age, and their replacements");
+    require(n->making <= sub->count[KP__CREATING], "I2 replacements are being made");
+}
+
 static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
 {
     uint32_t queued = 0;
@@ -112,6 +127,7 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
         require(length(KP__SLOTS(sub, s)) == sub->count[s], "I1 a slot's state names its list");
     require(length(&sub->rare->tested) == sub->rare->tests, "I1 what is tested is on its list");
     require(sub->rare->doubts == 0 || !sub->open, "I6 a lane is open, and one is in doubt");
+    verify_renewal(sub);
     require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
     struct kp__budget *lacks = sub->contest->lacks;
     require(kp__heap_holds(&sub->contest->starved) == (lacks != NULL), "I5 starved in one heap");
@@ -161,6 +177,13 @@ static void verify_lanes(const struct kp__core *core)
             "I5 a lane is open, and somebody lacks a lent permit");
 }
 
+/* Its permits; or fewer than there were when its limit was lowered below them, and no new ones. */
+static bool is_within(struct kp__budget *budget)
+{
+    if (budget->peak > budget->used) budget->peak = budget->used;
+    return budget->used <= budget->cap || budget->used <= budget->peak;
+}
+
 void kp__verify(struct kp__core *core)
 {
     int64_t live = 0;
@@ -168,12 +191,17 @@ void kp__verify(struct kp__core *core)
 
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     require(live == core->live.used, "I3 live permits = live resources");
-    require(core->live.used <= core->live.cap, "I3 budget.max_live");
+    require(is_within(&core->live), "I3 budget.max_live");
+    require(kp__surplus(core) <= 0 || core->count[KP__IDLE] == 0,
+            "I3 an idle one, and more stay than budget.max_live");
+    require(core->spare == KP__SPARE_USUAL, "I5 victims as usual");
     require(core->creating.used + core->tests ==
                 (int64_t)core->count[KP__CREATING] + core->promised,
             "I3 creating permits = creations");
     require((int64_t)core->leases <= core->lent.used, "I3 every lease has a lent permit");
-    require(core->lent.used <= core->lent.cap, "I3 budget.max_lent");
+    require(is_within(&core->lent), "I3 budget.max_lent");
+    require(is_within(&core->creating), "I3 budget.max_creating");
+    require((int64_t)core->count[KP__IDLE] <= core->max_idle, "I3 budget.max_idle");
     verify_budget(core, &core->lent, "I5 idle lent permits");
     verify_budget(core, &core->creating, "I5 idle creating permits");
     verify_rate(core);

@@ -137,20 +137,9 @@ static void free_keys(struct kp__pool *pool)
     }
 }
 
-static void free_chain(struct kp__pool *pool, struct kp__map_node *node)
+static void free_group(struct kp__map_node *node, void *world)
 {
-    for (struct kp__map_node *next; node; node = next) {
-        next = node->next;
-        kp__free(pool->world, KP__OF(node, struct kp__group, node), sizeof(struct kp__group));
-    }
-}
-
-static void free_groups(struct kp__pool *pool)
-{
-    struct kp__map *map = &pool->core.groups;
-
-    for (size_t i = 0; i < map->buckets; i++) free_chain(pool, map->bucket[i]);
-    for (size_t i = map->moved; i < map->old_buckets; i++) free_chain(pool, map->old[i]);
+    kp__free(world, KP__OF(node, struct kp__group, node), sizeof(struct kp__group));
 }
 
 void kp__teardown(struct kp__pool *pool)
@@ -165,7 +154,7 @@ void kp__teardown(struct kp__pool *pool)
     kp__guide_drop(pool->core.guide);
     pool->core.guide = NULL; /* no key need leave it */
     free_keys(pool);
-    free_groups(pool);
+    kp__map_each(&pool->core.groups, free_group, &world);
     for (uint32_t i = 0; pool->seated && i < pool->core.errands.made; i++) {
         struct kp__errand *errand = kp__slab_at(&pool->core.errands, i);
         kp__free(&world, errand->more, errand->more_room * sizeof *errand->more);

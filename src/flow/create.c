@@ -100,6 +100,12 @@ static void tell_failed(struct kp__pool *pool, struct kp__subpool *sub,
     if (opened) kp__event(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why);
 }
 
+/* kp_rotate was called since it began. */
+static bool is_old(const struct kp__job *job)
+{
+    return job->face.epoch < job->slot->sub->rare->renewal.epoch;
+}
+
 /* The books, and the telling, for which the lock is given back if anybody listens. `request`: who
  * ran it and stands by, or NULL. With the lock. */
 static void succeed(struct kp__job *job, struct kp__request *request, int fd,
@@ -111,11 +117,13 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
     bool tripped = sub->rare->health.tripped;
     void *made = job->made;
     uint64_t now = count_time(job);
+    bool old = is_old(job);
 
     sub->interest++; /* until the event is sent */
     kp__job_put(job);
     fill(pool, slot, made, now);
     kp__watch_begin(pool, slot, fd, now);
+    if (old) kp__retire(&pool->core, slot, sub->rare->renewal.retire_by, now);
     kp__created(&pool->core, slot, request, now, todo);
     bool closed = tripped && !sub->rare->health.tripped;
     kp__tell(pool, todo);
@@ -137,6 +145,8 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     if (job->status >= 0)
         failure = (struct kp__failure){ .code = KP_ECREATE,
                                         .text = "driver.create returned 0, but no resource" };
+    /* what was refused to the old credentials is not refused to the new ones */
+    if (failure.code == KP_EREFUSED && is_old(job)) failure.code = KP_ECREATE;
     sub->interest++;
     kp__job_put(job);
     if (request) kp__blame(request, &failure);
@@ -205,7 +215,8 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
 }
 
 /* Out of memory: the permit is not spent. */
-static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request)
+static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+                   bool renews)
 {
     struct kp__todo todo;
 
@@ -214,6 +225,7 @@ static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__re
         kp__grant_no(request, KP_ENOMEM, KP__NOT_BOUND);
         kp__lent_drop(&pool->core, request);
     }
+    if (renews) kp__renewal_failed(&pool->core, sub, kp__time(pool));
     kp__permit_refund(&pool->core, sub);
     kp__probe_end(&pool->core, sub);
     kp__settle(&pool->core, sub, kp__time(pool), &todo);
@@ -256,26 +268,39 @@ static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request 
     kp__step_in(pool);
 }
 
-void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
-                uint64_t now)
+static void begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+                  bool renews, uint64_t now)
 {
     struct kp__job *job;
     struct kp__slot *slot = take_slot(pool, sub, &job);
     uint64_t until = request ? request->deadline : KP__NEVER, most;
 
     if (!slot) {
-        refund(pool, sub, request);
+        refund(pool, sub, request, renews);
         return;
     }
+    kp__errand_of(slot)->renews = renews;
     kp__permit_spend(sub, slot);
     most = kp__later(now, sub->rules->create_timeout);
     if (most < until) until = most;
     kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, now,
                  until);
     job->face.attempt = sub->rare->health.failures + 1;
+    job->face.epoch = pool->core.epoch;
     job->began = now;
     if (pool->crew || !kp__stands_by(pool)) send(pool, job, request);
     else run_here(pool, job, request);
+}
+
+void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+                uint64_t now)
+{
+    begin(pool, sub, request, false, now);
+}
+
+void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
+{
+    begin(pool, sub, NULL, true, now);
 }
 
 /* ---- resources made elsewhere ---------------------------------------------------------------- */

@@ -36,7 +36,7 @@ static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *sl
     const struct kp__core *core = &pool->core;
     const struct kp__subpool *sub = slot->sub;
     bool matters = core->waiting > 0 || slot->errand->victim.heir || sub->refill ||
-                   sub->rules->eager;
+                   sub->rules->eager || kp__renewal_wanted(sub);
 
     return matters ? kp__time(pool) : core->now;
 }

@@ -90,11 +90,8 @@ static int ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_l
     pool->limits_for(kp__key_of(pool, sub), &limits, pool->ctx);
     kp__cancel_free(cancel);
     limits = kp__limits_taken(&limits, &given, base);
-    int code = kp__rules_make(pool->world, &limits, rules, why);
-    struct kp__bounds bounds = kp__bounds_of(pool, false); /* of the open: they never change */
-    return code ? code : kp__rules_fit(*rules, &bounds, why);
+    return kp__rules_make(pool->world, &limits, rules, why);
 }
-
 
 /* Keys come as they come; that not all of them can keep what they were promised is told once. */
 static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
@@ -126,6 +123,8 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
         kp__step_out(pool, &todo);
         code = ask_limits(pool, sub, &base, &rules, why);
         kp__step_in(pool);
+        struct kp__bounds bounds = kp__bounds_of(pool, false);
+        if (code == 0) code = kp__rules_fit(rules, &bounds, why);
     }
     if (code == 0) {
         rules->refs++; /* ours, while the lock may be given back */
@@ -225,6 +224,15 @@ struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key)
     return kp__table_find(&pool->core, kp__hash(pool, key), same_key, &wanted);
 }
 
+/* It was about to go; now somebody wants it again, with its minimum. */
+static void keep(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    sub->leaving = KP__STAYS;
+    if (!sub->rules->eager) return;
+    sub->refill = true;
+    kp__file_sub(&pool->core, sub, kp__time(pool));
+}
+
 struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want,
                              kp_why *why, int *code)
 {
@@ -245,7 +253,7 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
     if (!sub && (int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
     if (*code != 0 || (!sub && (sub = make(pool, key, hash, code)) == NULL)) return NULL;
     kp__take_interest(pool, sub);
-    if (want) sub->leaving = false;
+    if (want && sub->leaving != KP__STAYS) keep(pool, sub);
     if (!want || sub->rules || sub->ruling) return sub; /* ruling: wait for it in the queue */
     if ((*code = rule(pool, sub, why)) == 0) return sub;
     kp__lose_interest(pool, sub, 0);

@@ -77,6 +77,7 @@ struct kp__pool {
     _Atomic uint32_t abandoned;
 
     /* Guard: door->lock */
+    kp_budget budget;      /* as it was said, in all */
     struct kp__slab jobs;
     uint32_t inside;       /* calls that stepped out and will step in again */
     uint32_t getting;      /* gets between claim and answer: KP_CLOSE_DRAIN waits for them */
@@ -244,6 +245,10 @@ static inline bool kp__pin_is_of(uint32_t door, size_t size)
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
                                 kp_why *why, int *code);
 
+/* Mark all that a key has (kp_invalidate_key): how many. With the lock, given back meanwhile. */
+int64_t kp__invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub,
+                           struct kp__todo *todo);
+
 /* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
  * With the lock. In many.c. */
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub);
@@ -279,10 +284,18 @@ uint64_t kp__span(int64_t said_ms); /* in ns; KP_OFF: KP__NEVER; KP_NONE: 0 */
  * that is not known. */
 struct kp__bounds {
     int64_t live, lent, group[2], keys;
+    bool changing; /* the budgets change, so one of them is at fault */
 };
 
 /* May these limits ever hold within the budgets? 0, or KP_ECONFIG with the field in *why. */
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why);
+
+/* Can a budget be meant so? And can limits hold within it that all keys have (`same`), or one at
+ * least? 0, or KP_ECONFIG with the field in *why. In budgets.c. */
+int kp__budget_check(const kp_budget *budget, kp_why *why);
+int kp__budget_holds(const kp_budget *budget, const struct kp__rules *rules, bool same,
+                     kp_why *why);
+struct kp__allowance kp__allowance_of(const kp_budget *budget);
 
 /* And with what the other keys keep, where these replace `old`? With the lock. */
 int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
@@ -338,6 +351,8 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
  * background) the outcome is in request->grant: SLOT, WAIT (pending: it is in the queue) or NO. */
 void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                 uint64_t now);
+/* The same for a replacement (core/renew.c), with the permit that kp__renew_permit gave. */
+void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 
 /* A resource made elsewhere becomes one of ours, in a spare slot of this key (NULL: out of memory),
  * which may go back unused. With the lock; getting the slot, and adopting, give it back
@@ -358,6 +373,10 @@ void kp__job_perform(struct kp__job *job); /* without the lock */
 
 /* Tell upkeep when it is next wanted. With the lock. */
 void kp__announce(struct kp__pool *pool);
+
+/* 10. Forget a key, if that may be now. With the lock, which is given back meanwhile. */
+void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
+                struct kp__todo *todo);
 
 /* Shut the lanes whose term has come. Calls nobody. */
 void kp__terms_end(kp_pool *door);

@@ -93,6 +93,7 @@ static int start_anew(kp_pool *door, uint32_t now, struct kp__pool **out)
         pool->inside = 1;
         pool->before = old;
         pool->core.key_serials = old->core.key_serials; /* pins of before stay stale */
+        pool->core.epoch = old->core.epoch;
         if (old->core.phase != KP__OPEN) pool->core.phase = KP__CLOSED;
         old->left = atomic_load(&left_here);
         atomic_store(&left_here, old);

@@ -32,6 +32,7 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
     job->face.tag = tag;
     job->face.loop = NULL;
     job->face.attempt = 0;
+    job->face.epoch = 0;
     kp__list_init(&job->queue);
     kp__job_aim(job, slot);
 }

@@ -11,7 +11,6 @@
 enum { AT_ONCE = 256, TESTS = 16 };
 
 #define LATE UINT64_C(10000000000)     /* 10 s: KP_EVENT_KEEPER_LATE */
-#define ONCE_MORE UINT64_C(1000000000) /* 1 s: a refill that cannot go on looks again */
 
 /* ---- when ------------------------------------------------------------------------------------ */
 
@@ -97,7 +96,17 @@ static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
     else if (failed || kp__refill_wanted(&pool->core, sub, sub->warm) <= wanted)
         kp__file_sub(&pool->core, sub, now);
     else /* not even begun: out of memory */
-        kp__file_sub(&pool->core, sub, now + ONCE_MORE);
+        kp__file_sub(&pool->core, sub, now + KP__ONCE_MORE);
+}
+
+/* No creation may begin now: when to look again. */
+static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    if (now < sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
+    else if (kp__token_lacks(&core->rate, now))
+        kp__file_sub(core, sub, kp__token_look(&core->rate, now));
+    else /* changes in this key file it at once (core/give.c); else look now and then */
+        kp__file_sub(core, sub, now + KP__ONCE_MORE);
 }
 
 static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
@@ -108,28 +117,39 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
         return;
     }
     if (sub->rare->health.refused) return; /* until kp_retry_now, which files it */
-    uint64_t back_off = sub->rare->health.back_off;
-    if (now < back_off) kp__file_sub(&pool->core, sub, back_off);
-    else if (kp__refill_permit(&pool->core, sub, sub->warm, now)) refill_one(pool, sub, now);
-    else if (kp__token_lacks(&pool->core.rate, now))
-        kp__file_sub(&pool->core, sub, kp__token_look(&pool->core.rate, now));
-    else /* changes in this key file it at once (core/give.c); else look now and then */
-        kp__file_sub(&pool->core, sub, now + ONCE_MORE);
+    if (kp__refill_permit(&pool->core, sub, sub->warm, now)) refill_one(pool, sub, now);
+    else look_again(&pool->core, sub, now);
+}
+
+/* Make before break: the same, for those that are near their end. How it ends files the key. */
+static void renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
+{
+    uint32_t making;
+
+    if (!kp__renewal_wanted(sub) || sub->rare->health.refused) return;
+    if (kp__renew_permit(&pool->core, sub, now)) {
+        making = sub->rare->renewal.making;
+        kp__renew(pool, sub, kp__time(pool));
+        if (sub->rare->renewal.making == making) kp__file_sub(&pool->core, sub, now); /* the next */
+    } else {
+        look_again(&pool->core, sub, now);
+    }
 }
 
 /* 10. forget: the key's last resources, if they are only its minimum, and then the key itself. */
-static void forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
-                   struct kp__todo *todo)
+void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
+                struct kp__todo *todo)
 {
     struct kp__list *node;
 
     if (pool->core.phase != KP__OPEN || !kp__may_forget(&pool->core, sub, now)) return;
     sub->interest++;
-    sub->leaving = true;
+    if (sub->leaving == KP__STAYS) sub->leaving = KP__LEAVES;
     while ((node = kp__list_first(KP__SLOTS(sub, KP__IDLE))) != NULL)
         kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__EXPIRED, todo);
     kp__do(pool, todo);
-    if (sub->count[KP__CLOSING] == 0) sub->leaving = false; /* else when somebody wants it */
+    if (sub->leaving == KP__LEAVES && sub->count[KP__CLOSING] == 0)
+        sub->leaving = KP__STAYS; /* else when somebody wants it */
     sub->interest--;
     if (!kp__subpool_unused(sub) || !kp__may_forget(&pool->core, sub, now)) return;
     kp__table_drop(&pool->core, sub);
@@ -149,8 +169,9 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
     kp__do(pool, todo);
     kp__test_doubts(pool, sub, todo);
     refill(pool, sub, now);
+    renew(pool, sub, now);
     sub->interest--;
-    forget(pool, sub, now, todo);
+    kp__forget(pool, sub, now, todo);
 }
 
 /* ---- the call -------------------------------------------------------------------------------- */

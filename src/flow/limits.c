@@ -62,6 +62,8 @@ static const struct field fields[] = {
     WIDE(max_uses, COUNT, 1, 0, true),
     WIDE(validate_every_ms, TIME, 1, 0, false),
     WIDE(on_gone, ENUM, 1, 2, true),
+    WIDE(renew_ahead_ms, TIME, 1, 0, true),
+    WIDE(surplus, COUNT, 0, 0, false),
     WIDE(group[0], ID, 0, 0, false),
     WIDE(group[1], ID, 0, 0, false),
     NARROW(prefill, ENUM, 2),
@@ -111,6 +113,8 @@ const kp_limits kp__limits_default = {
     .max_uses = KP_UNLIMITED,
     .validate_every_ms = KP_SECONDS(30),
     .on_gone = KP_GONE_TEST,
+    .renew_ahead_ms = KP_OFF,
+    .surplus = FOLLOWS,
     .prefill = KP_PREFILL_FIRST_GET,
     .refill = KP_REFILL_LAZY,
     .wait_order = KP_FIFO,
@@ -166,6 +170,7 @@ kp_limits kp__limits_given(const kp_limits *base)
     if (out.max_waiting == FOLLOWS)
         out.max_waiting = out.max_live == KP_UNLIMITED ? KP_UNLIMITED : 4 * out.max_live + 64;
     if (out.excess_over == FOLLOWS) out.excess_over = out.min_live;
+    if (out.surplus == FOLLOWS) out.surplus = out.renew_ahead_ms != KP_OFF;
     return out;
 }
 
@@ -177,6 +182,7 @@ kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const 
         if (get(left, &fields[i]) == KP_NONE) put(&out, &fields[i], 0);
     if (out.max_waiting == given->max_waiting) out.max_waiting = base->max_waiting;
     if (out.excess_over == given->excess_over) out.excess_over = base->excess_over;
+    if (out.surplus == given->surplus) out.surplus = base->surplus;
     return out;
 }
 
@@ -246,6 +252,10 @@ static int contradiction(const kp_limits *l, kp_why *why)
         return kp__refused(why, "limits.fail_fast", "contradicts KP_FAIL_RETRY");
     if (l->fail_fast == 1 && l->retry_first_ms == 0)
         return kp__refused(why, "limits.fail_fast", "limits.retry_first_ms has no pause to tell");
+    if (l->renew_ahead_ms != KP_OFF && l->max_age_ms != KP_OFF &&
+        l->renew_ahead_ms * 100 >= l->max_age_ms * (100 - l->age_spread_pct))
+        return kp__refused(why, "limits.renew_ahead_ms",
+                           "is not below limits.max_age_ms less its spread");
     if (l->wait_order == KP_LIFO && l->shed_target_ms != KP_OFF)
         return kp__refused(why, "limits.wait_order", "KP_LIFO contradicts limits.shed_target_ms");
     if ((l->respects_min & KP_KIND_NONE) && l->respects_min != KP_KIND_NONE)
@@ -264,13 +274,20 @@ static bool above(int64_t each, int64_t keys, int64_t cap)
     return cap != KP__UNBOUND && each > 0 && each > cap / keys; /* each * keys > cap */
 }
 
-static int too_high(kp_why *why, bool floor, const char *budget, int64_t keys)
+static int too_high(kp_why *why, bool floor, const char *budget, const struct kp__bounds *bounds,
+                    int64_t keys)
 {
+    const char *field = floor ? "limits.floor" : "limits.min_live";
     char sentence[120];
 
+    if (bounds->changing) {
+        snprintf(sentence, sizeof sentence, "is below %s%s", field,
+                 keys > 1 ? " times budget.max_keys" : "");
+        return kp__refused(why, budget, sentence);
+    }
     snprintf(sentence, sizeof sentence, "%s %s",
              keys > 1 ? "times budget.max_keys is above" : "is above", budget);
-    return kp__refused(why, floor ? "limits.floor" : "limits.min_live", sentence);
+    return kp__refused(why, field, sentence);
 }
 
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why)
@@ -281,13 +298,13 @@ int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds
     for (int64_t keys = 1;; keys = bounds->keys) { /* one key first: the plainer sentence */
         for (int floor = 0; floor < 2; floor++) {
             if (above(kept[floor], keys, bounds->live))
-                return too_high(why, floor, "budget.max_live", keys);
+                return too_high(why, floor, "budget.max_live", bounds, keys);
             for (int i = 0; i < 2; i++)
                 if (rules->group[i] && above(kept[floor], keys, bounds->group[i]))
-                    return too_high(why, floor, groups[i], keys);
+                    return too_high(why, floor, groups[i], bounds, keys);
         }
         if (above(rules->floor, keys, bounds->lent))
-            return too_high(why, true, "budget.max_lent", keys);
+            return too_high(why, true, "budget.max_lent", bounds, keys);
         if (keys == bounds->keys) return 0;
     }
 }
@@ -304,17 +321,6 @@ int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
     if (rules->floor > old->floor && core->floors - old->floor + rules->floor > core->live.cap)
         return kp__refused(why, "limits.floor", sentence);
     return 0;
-}
-
-struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every)
-{
-    const struct kp__core *core = &pool->core;
-    bool same = every && !pool->limits_for && core->max_keys != KP__UNBOUND && core->max_keys > 0;
-
-    return (struct kp__bounds){ .live = core->live.cap,
-                                .lent = core->lent.cap,
-                                .group = { core->group_max_live[0], core->group_max_live[1] },
-                                .keys = same ? core->max_keys : 1 };
 }
 
 /* ---- rules ----------------------------------------------------------------------------------- */
@@ -349,6 +355,7 @@ static void fill_counts(struct kp__rules *r, const kp_limits *l)
     r->floor = l->floor;
     r->max_uses = kp__count(l->max_uses);
     r->on_gone = l->on_gone;
+    r->surplus = l->surplus;
     r->age_spread_pct = l->age_spread_pct;
     memcpy(r->group, l->group, sizeof r->group);
 }
@@ -370,6 +377,7 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
     r->shed_target = kp__span(l->shed_target_ms);
     r->shed_interval = kp__span(l->shed_interval_ms);
     r->reserve_after = kp__span(l->reserve_after_ms);
+    r->renew_ahead = l->renew_ahead_ms == KP_OFF ? 0 : kp__span(l->renew_ahead_ms);
 }
 
 static void fill_choices(struct kp__rules *r, const kp_limits *l)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What a program does to keys besides get and release: warm them, add resources made elsewhere,
- * invalidate, wait for what is out, change limits.
+ * invalidate, change limits. How they end: retire.c.
  */
 #include <string.h>
 
@@ -243,7 +243,7 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
     return found;
 }
 
-static int64_t invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+int64_t kp__invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
     const struct kp__list *lists[] = { KP__SLOTS(sub, KP__LENT), KP__SLOTS(sub, KP__IDLE),
                                        &sub->rare->tested };
@@ -275,72 +275,20 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
     kp__todo_init(&todo, pool->world);
     if (kp__every_key(key)) {
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            found += invalidate_sub(pool, sub, &todo);
+            found += kp__invalidate_sub(pool, sub, &todo);
     } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        found = invalidate_sub(pool, sub, &todo);
+        found = kp__invalidate_sub(pool, sub, &todo);
         kp__lose_interest(pool, sub, sub->used_at);
     }
     kp__leave(pool, &todo);
     return found;
 }
 
-/* ---- drain ----------------------------------------------------------------------------------- */
-
-/* Leases that have begun in this era or before, and what is being destroyed. */
-static int64_t still_out(const struct kp__subpool *sub, uint32_t era)
-{
-    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
-    int64_t out = sub->count[KP__CLOSING];
-
-    for (struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
-        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
-        for (uint32_t i = 0; i < slot->errand->seats; i++)
-            out += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->era <= era;
-    }
-    return out;
-}
-
-/* The lane of a key with our interest is shut, and stays so: the books are exact. */
-static int64_t drain_one(struct kp__pool *pool, struct kp__subpool *sub, uint32_t era,
-                         uint64_t until, struct kp__todo *todo)
-{
-    int64_t out;
-
-    while ((out = still_out(sub, era)) > 0 && kp__time(pool) < until) kp__watch(pool, todo, until);
-    return out;
-}
-
-int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
-{
-    struct kp__todo todo;
-    struct kp__subpool *sub;
-    int64_t out = 0;
-    int code;
-    struct kp__pool *pool = kp__enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &code);
-
-    if (!pool) return code;
-    kp__todo_init(&todo, pool->world);
-    if (within_ms <= 0 && within_ms != KP_NONE) within_ms = KP_SECONDS(30);
-    uint64_t now = kp__time(pool);
-    uint64_t until = kp__here.loops ? now : kp__after(now, within_ms);
-    kp__shut_all(pool);
-    uint32_t era = pool->core.era++;
-    if (kp__every_key(key)) {
-        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            out += drain_one(pool, sub, era, until, &todo);
-    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        out = drain_one(pool, sub, era, until, &todo);
-        kp__lose_interest(pool, sub, sub->used_at);
-    }
-    kp__leave(pool, &todo);
-    return out;
-}
-
 /* ---- limits while running -------------------------------------------------------------------- */
 
 static bool too_many(const struct kp__subpool *sub)
 {
-    return sub->count[KP__IDLE] > 0 && (kp__sub_staying(sub) > sub->rules->max_live ||
+    return sub->count[KP__IDLE] > 0 && (kp__sub_exceeds(sub, sub->rules->max_live) ||
                                         (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
@@ -362,26 +310,22 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
         if (slot->since == 0) slot->since = now; /* nothing needed the clock when it came back */
         kp__file_slot(&pool->core, slot);
     }
+    kp__age_all(&pool->core, sub, now, todo);
     if (sub->rules->eager) sub->refill = true;
     kp__file_sub(&pool->core, sub, now);
     kp__do(pool, todo);
 }
 
-/* Rules from limits, if they hold within the budgets; else NULL. */
+/* Rules from limits, and whether they hold within the budgets. The caller drops what he does not
+ * use. */
 static int rules_within(struct kp__pool *pool, const kp_limits *limits, bool every,
                         struct kp__rules **rules, kp_why *why, struct kp__todo *todo)
 {
-    struct kp__bounds bounds = kp__bounds_of(pool, every);
-    int code;
-
     kp__step_out(pool, todo);
-    code = kp__rules_make(pool->world, limits, rules, why);
-    if (code == 0 && (code = kp__rules_fit(*rules, &bounds, why)) != 0) {
-        kp__rules_drop(pool->world, *rules);
-        *rules = NULL;
-    }
+    int code = kp__rules_make(pool->world, limits, rules, why);
     kp__step_in(pool);
-    return code;
+    struct kp__bounds bounds = kp__bounds_of(pool, every); /* as they are by now */
+    return code ? code : kp__rules_fit(*rules, &bounds, why);
 }
 
 /* One try: KP_EAGAIN if somebody else changed this key's limits meanwhile. */
@@ -432,14 +376,17 @@ static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *w
     int code;
 
     code = rules_within(pool, &merged, true, &rules, why, todo);
-    if (code != 0) return code;
-    if (--pool->core.rules->refs == 0) old = pool->core.rules;
-    pool->core.rules = rules;
-    rules->refs = 1;
+    if (code == 0) {
+        if (--pool->core.rules->refs == 0) old = pool->core.rules;
+        pool->core.rules = rules;
+        rules->refs = 1;
+        rules = NULL;
+    }
     kp__step_out(pool, todo);
     kp__rules_drop(pool->world, old);
+    kp__rules_drop(pool->world, rules);
     kp__step_in(pool);
-    return 0;
+    return code;
 }
 
 /* Would a key refuse them, with the numbers of its own, or could all keys not keep so many? Then

@@ -4,7 +4,6 @@
  * defaults, put the pool together.
  */
 #include <stdlib.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/watch.h"
@@ -12,60 +11,12 @@
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 
-static int check_count(int64_t v, const char *field, int64_t least, kp_why *why)
-{
-    if (v == 0 || v == KP_UNLIMITED || (v == KP_NONE && least == 0)) return 0;
-    if (v < least || v > INT32_MAX - 1)
-        return kp__refused(why, field, "not a count; say KP_NONE or KP_UNLIMITED");
-    return 0;
-}
-
 static int check_time(int64_t v, const char *field, kp_why *why)
 {
     if (v == 0 || v == KP_OFF || v == KP_NONE) return 0;
     if (v < 1 || v > INT64_MAX / 2000000)
         return kp__refused(why, field, "not a time in ms; say KP_NONE or KP_OFF");
     return 0;
-}
-
-/* How many creations begin, and a burst of a rate that there is. */
-static int check_rate(const kp_budget *b, kp_why *why)
-{
-    int code = check_count(b->create_rate, "budget.create_rate", 1, why);
-
-    if (code == 0 && b->create_rate > 1000000000)
-        return kp__refused(why, "budget.create_rate", "at most one in a nanosecond");
-    if (code != 0 || b->create_burst == 0) return code;
-    if (b->create_burst == KP_UNLIMITED)
-        return kp__refused(why, "budget.create_burst", "without a bound there is no rate");
-    if (b->create_rate == 0 || b->create_rate == KP_UNLIMITED)
-        return kp__refused(why, "budget.create_burst", "without budget.create_rate");
-    return check_count(b->create_burst, "budget.create_burst", 1, why);
-}
-
-static int check_budget(const kp_budget *b, kp_why *why)
-{
-    int code = check_count(b->max_live, "budget.max_live", 0, why);
-
-    if (code == 0) code = check_count(b->max_lent, "budget.max_lent", 0, why);
-    if (code == 0) code = check_count(b->max_idle, "budget.max_idle", 0, why);
-    if (code == 0) code = check_count(b->max_creating, "budget.max_creating", 1, why);
-    if (code == 0) code = check_rate(b, why);
-    if (code == 0) code = check_count(b->max_waiting, "budget.max_waiting", 0, why);
-    if (code == 0) code = check_count(b->max_keys, "budget.max_keys", 0, why);
-    if (code == 0) code = check_count(b->group_max_live[0], "budget.group_max_live[0]", 0, why);
-    if (code == 0) code = check_count(b->group_max_live[1], "budget.group_max_live[1]", 0, why);
-    if (code == 0 && b->evict_other_keys != 0 && b->evict_other_keys != 1 &&
-        b->evict_other_keys != KP_OFF)
-        code = kp__refused(why, "budget.evict_other_keys", "is 1 or KP_OFF");
-    if (code == 0 && b->across != 0 && b->across != KP_ACROSS_SHARE &&
-        b->across != KP_ACROSS_ARRIVAL)
-        code = kp__refused(why, "budget.across", "is KP_ACROSS_SHARE or KP_ACROSS_ARRIVAL");
-    for (size_t i = 0; code == 0 && i < sizeof b->reserved / sizeof b->reserved[0]; i++)
-        if (b->reserved[i])
-            code = kp__refused(why, "budget.reserved",
-                               "is not zero; a newer header than the library?");
-    return code;
 }
 
 static int check_driver(const kp_options *o, kp_why *why)
@@ -150,42 +101,25 @@ static struct kp__world world_of(const kp_world *own)
     return w;
 }
 
-static int64_t count_or_all(int64_t said)
-{
-    return said == 0 ? KP__UNBOUND : kp__count(said);
-}
-
-/* The budgets against the limits that every key has. */
-static int check_both(const kp_options *o, const struct kp__rules *rules, kp_why *why)
-{
-    const kp_budget *b = &o->budget;
-    struct kp__bounds bounds = { .live = count_or_all(b->max_live),
-                                 .lent = count_or_all(b->max_lent),
-                                 .group = { count_or_all(b->group_max_live[0]),
-                                            count_or_all(b->group_max_live[1]) },
-                                 .keys = 1 };
-
-    if (b->max_keys > 0 && !o->limits_for) bounds.keys = b->max_keys;
-    return kp__rules_fit(rules, &bounds, why);
-}
-
 static void init_core(struct kp__core *core, const kp_options *o, struct kp__rules *rules,
                       const struct kp__world *world)
 {
+    const struct kp__allowance may = kp__allowance_of(&o->budget);
     uint64_t forget =
         o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
 
     core->world = world;
+    core->epoch = 1;
     core->can_create = o->driver.create != NULL;
     core->validates = o->driver.validate != NULL;
     core->leak_after = o->leak_after_ms ? kp__span(o->leak_after_ms) : kp__span(KP_SECONDS(60));
     core->forget_after = forget;
-    core->max_idle = count_or_all(o->budget.max_idle);
-    core->max_waiting = count_or_all(o->budget.max_waiting);
-    core->max_keys = count_or_all(o->budget.max_keys);
-    for (int i = 0; i < 2; i++) core->group_max_live[i] = count_or_all(o->budget.group_max_live[i]);
-    core->evicts = o->budget.evict_other_keys != KP_OFF;
-    core->by_arrival = o->budget.across == KP_ACROSS_ARRIVAL;
+    core->max_idle = may.idle;
+    core->max_waiting = may.waiting;
+    core->max_keys = may.keys;
+    for (int i = 0; i < 2; i++) core->group_max_live[i] = may.group[i];
+    core->evicts = may.evicts;
+    core->by_arrival = may.by_arrival;
     core->clocked = rules->clocked || core->leak_after != KP__NEVER || o->driver.validate;
     core->resets = o->driver.reset != NULL;
     core->rules = rules;
@@ -193,12 +127,10 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     kp__list_init(&core->all);
     kp__lanes_init(core);
     kp__slabs_init(core);
-    kp__budget_init(&core->live, KP__BY_POOL_LIVE, count_or_all(o->budget.max_live), KP__POOL);
-    kp__budget_init(&core->lent, KP__BY_POOL_LENT, count_or_all(o->budget.max_lent), KP__LENDING);
-    kp__budget_init(&core->creating, KP__BY_POOL_CREATING, count_or_all(o->budget.max_creating),
-                    KP__MAKING);
-    kp__rate_init(&core->rate, count_or_all(o->budget.create_rate),
-                  o->budget.create_burst ? o->budget.create_burst : o->budget.create_rate);
+    kp__budget_init(&core->live, KP__BY_POOL_LIVE, may.live, KP__POOL);
+    kp__budget_init(&core->lent, KP__BY_POOL_LENT, may.lent, KP__LENDING);
+    kp__budget_init(&core->creating, KP__BY_POOL_CREATING, may.creating, KP__MAKING);
+    kp__rate_init(&core->rate, may.rate, may.burst);
     kp__timers_init(&core->slots_due);
     kp__timers_init(&core->keys_due);
 }
@@ -217,6 +149,7 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     pool->limits_for = o->limits_for;
     pool->on_event = o->on_event;
     pool->ctx = o->ctx;
+    pool->budget = o->budget;
     pool->opened = kp__time(pool);
     pool->deadline = o->deadline_ms ? kp__span(o->deadline_ms) : kp__span(KP_SECONDS(30));
     pool->keep_every = o->keep_every_ms ? kp__span(o->keep_every_ms) : KP__NEVER;
@@ -342,7 +275,9 @@ int kp__pool_again(kp_pool *door, const struct kp__pool *old, struct kp__pool **
     int code = kp__rules_make(&door->world, &old->core.rules->said, &rules, NULL);
 
     if (code != 0) return code;
-    if ((code = build(&old->again->options, rules, &door->world, door, out)) != 0)
+    kp_options options = old->again->options;
+    options.budget = old->budget; /* and its limits: as they are by now */
+    if ((code = build(&options, rules, &door->world, door, out)) != 0)
         kp__rules_drop(&door->world, rules);
     return code;
 }
@@ -373,9 +308,9 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     kp_limits limits = kp__limits_merge(&o.limits, &kp__limits_default);
     code = check_driver(&o, o.why);
     if (code == 0) code = check_whole(&o, o.why);
-    if (code == 0) code = check_budget(&o.budget, o.why);
+    if (code == 0) code = kp__budget_check(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);
-    if (code == 0) code = check_both(&o, rules, o.why);
+    if (code == 0) code = kp__budget_holds(&o.budget, rules, !o.limits_for, o.why);
     if (code == 0) code = build(&o, rules, &world, NULL, &pool);
     if (code == KP_ENOMEM) kp__say(o.why, code, NULL);
     if (code == 0) *out = pool->door;

@@ -267,6 +267,7 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     *out = (kp_lease_about){
         .reused = h.seat->hit,
         .doomed = h.slot->errand->doomed || !keep,
+        .old = h.slot->old,
         .key = kp__key_of(h.pool, h.slot->sub),
         .tag = h.seat->tag,
         .serial = h.slot->serial,

@@ -29,6 +29,7 @@ static void tally_to(const struct kp__tally *t, const struct kp__seldom *seldom,
     s->expired = seldom->expired;
     s->evicted = seldom->evicted;
     s->leaks = seldom->leaks;
+    s->renewed = seldom->renewed;
     s->wait_ns = seldom->wait_ns;
     s->held_ns = t->held_ns;
     s->create_ns = t->create_ns;
@@ -172,6 +173,7 @@ struct snapshot { /* of one key, taken under the lock, written without it */
     uint64_t now, back_off;
     bool refused, failed;
     uint32_t doubts, tests;
+    uint32_t old, ageing;
     char cause[200];
 };
 
@@ -188,6 +190,19 @@ static void snap_health(const struct kp__health *h, struct snapshot *s)
                  last->text[0] ? last->text : kp_strerror(last->code));
 }
 
+/* What there is of before the latest kp_rotate. */
+static uint32_t count_old(const struct kp__subpool *sub)
+{
+    uint32_t old = 0;
+
+    for (int state = KP__IDLE; state <= KP__LENT; state++) {
+        const struct kp__list *list = KP__SLOTS(sub, state), *node;
+        for (node = kp__list_first(list); node; node = kp__list_next(list, node))
+            old += KP__OF(node, const struct kp__slot, link)->old;
+    }
+    return old;
+}
+
 static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot *s)
 {
     struct kp__list *node;
@@ -198,6 +213,8 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     snap_health(&sub->rare->health, s);
     s->doubts = sub->rare->doubts;
     s->tests = sub->rare->tests;
+    s->old = count_old(sub);
+    s->ageing = sub->rare->renewal.ageing;
     for (node = kp__list_first(KP__SLOTS(sub, KP__LENT)); node && s->holders < 8;
          node = kp__list_next(KP__SLOTS(sub, KP__LENT), node), s->holders++) {
         const struct kp__seat *seat = kp__seat_at(KP__OF(node, struct kp__slot, link), 0);
@@ -236,6 +253,8 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
     add(t, "%s: ", name);
     add_counts(t, &s->stats, s->max_live);
     write_health(t, s);
+    if (s->old) add(t, "\n  %" PRIu32 " of before kp_rotate", s->old);
+    if (s->ageing) add(t, "\n  %" PRIu32 " to be replaced", s->ageing);
     for (int i = 0; i < s->holders; i++)
         add(t, "\n  lent for %" PRId64 " ms to %s", ms_since(s->now, s->holder[i].since),
             s->holder[i].tag ? s->holder[i].tag : "(no tag)");

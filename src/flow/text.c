@@ -122,6 +122,8 @@ static const struct option options_table[] = {
     LIMIT(max_uses, COUNT, UNLIMITED),
     LIMIT(validate_every_ms, TIME, 0),
     LIMITS(on_gone, ENUM, gones),
+    LIMIT(renew_ahead_ms, TIME, OFF),
+    LIMIT(surplus, COUNT, NONE),
     LIMIT(group[0], GROUP, NONE),
     LIMIT(group[1], GROUP, NONE),
     LIMITS(prefill, ENUM, prefills),

@@ -41,7 +41,7 @@ void cast_counted(int key, int by)
     if (by > 0) ex_up(&g.all);
     else ex_down(&g.all);
     int live = ex_add(&g.live[key], by), all = ex_add(&g.all, by);
-    if (live > g.stage.max_live + g.stage.reserve)
+    if (live > g.stage.max_live + g.stage.reserve + g.stage.surplus)
         ex_fail("I2: %d of key %s live, and max_live is %d", live, names[key],
                 (int)g.stage.max_live);
     if (g.stage.budget && all > g.stage.budget)
@@ -146,10 +146,9 @@ static int drive_validate(kp_job *job, void *resource)
 {
     struct thing *t = resource;
 
-    (void)job;
+    (void)job, t->checks++, t->doubted = 0;
     in_hand(t, "validate");
     ex_use(&t->payload, g.stage.sharing <= 1);
-    t->checks++, t->doubted = 0;
     if (bad(g.bad_checks, g.stage.bad_checks)) return g.stage.fails_over ? KP_EGONE : -9;
     return ex_fault("validate") ? -7 : 0;
 }
@@ -254,8 +253,7 @@ void stage_set(const struct stage *stage)
     if (stage->eventual) o.limits.wait_order = KP_EVENTUAL;
     if (stage->reserve) o.limits.reserve = 1;
     if (stage->reserve) o.limits.reserve_after_ms = 5;
-    if (stage->checks_returns) o.limits.validate_on = KP_CHECK_RETURN;
-    if (stage->checks_idle) cast_checks_idle(&o.limits);
+    cast_checks(stage, &o.limits);
     if (stage->renewed) o.limits_for = size_it;
     if (stage->may & MAY_RESIZE) g.stage.max_live = 2;
     o.budget.max_live = stage->budget;
@@ -271,6 +269,8 @@ void stage_set(const struct stage *stage)
     loops_open(stage->loops);
     if (stage->keeper) o.loop = loops_of(stage->keeper - 1);
     if (stage->hurries) o.driver.cancel = drive_cancel;
+    if (stage->surplus) o.limits.renew_ahead_ms = KP_SECONDS(2); /* what is rotated ends soon */
+    o.limits.surplus = stage->surplus;
     if (stage->nests) o.on_deadlock = KP_DEADLOCK_REFUSE;
     g.opened_ms = ex_now_ms();
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");
@@ -346,7 +346,7 @@ bool stage_stuck(void)
         if (kp_stats_read(g.pool, cast_key(k), &s) != 0 || s.waiting == 0) continue;
         if (s.idle > 0) ex_fail("I10: lost wake-up: key %s waits beside an idle one", names[k]);
         bool room = (int64_t)s.live < g.stage.max_live;
-        if (g.stage.may & (MAY_RESIZE | MAY_ONLY_TAKE)) room = false; /* no saying */
+        if (g.stage.may & (MAY_RESIZE | MAY_ONLY_TAKE | MAY_CONTROL)) room = false; /* no saying */
         if (g.stage.max_lent || g.stage.rate) room = false; /* a token comes in time */
         if (room && (!g.stage.budget || (int64_t)all.live < g.stage.budget))
             ex_fail("I10: lost wake-up: key %s waits, and there is room to create", names[k]);

@@ -18,7 +18,8 @@ enum {
     MAY_RESIZE = 8,
     MAY_PASS = 16, /* time passes */
     MAY_ONLY_TAKE = 32, /* somebody waits for a returned one only */
-    MAY_MISUSE = 64
+    MAY_MISUSE = 64,
+    MAY_CONTROL = 128 /* budgets change */
 };
 
 struct stage {
@@ -46,6 +47,7 @@ struct stage {
     int rate;            /* so many creates may begin in a second, one at once */
     bool refuses;        /* a bad create says KP_EREFUSED */
     bool nests;          /* gets within gets: on_deadlock refuses them */
+    int surplus;         /* what ends soon is replaced before, within so many more */
 };
 
 void stage_set(const struct stage *stage); /* opens the pool */
@@ -69,6 +71,7 @@ void cast_expire(void);
 void cast_keep(void);
 void cast_resize(int64_t max_live);
 void cast_retry(void);
+void cast_rotate(void); /* all of key 0, over 1 s */
 void cast_close(kp_close_mode mode);
 void cast_warm(int key);
 void cast_add(int key);

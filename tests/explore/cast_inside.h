@@ -54,7 +54,7 @@ kp_pool *cast_pool(void);
 kp_key cast_key(int key);
 void cast_unlocked(const char *what);                       /* I6 */
 void cast_hear(uint32_t *closed, uint32_t *invalidations);  /* a get begins */
-void cast_checks_idle(kp_limits *limits);
+void cast_checks(const struct stage *stage, kp_limits *limits);
 void cast_may_be_lent(const struct thing *t, uint32_t invalidations);
 void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations);
 bool cast_explained(int code, int64_t within_ms, uint32_t flags);
@@ -63,6 +63,8 @@ void cast_counted(int key, int by);
 void cast_begun(void); /* a create: no more of them than their line allows */
 void cast_books(void);
 void cast_said(int code, int vendor_code);
+unsigned cast_concerned(int key, struct thing *list[]); /* by the end of all that a key has */
+void cast_have_ended(struct thing *list[], unsigned n);
 void loops_open(unsigned threads); /* a mask: who has a loop */
 kp_loop *loops_of(int thread);
 bool loops_kick(void); /* only the pool's own loop is left, asleep: it may end. False: not yet */

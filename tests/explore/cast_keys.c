@@ -10,7 +10,7 @@ static const char *cast_name(int key)
 }
 
 /* Which resources must never be lent to a get that begins after this call. */
-static unsigned concerned(int key, struct thing *list[])
+unsigned cast_concerned(int key, struct thing *list[])
 {
     unsigned n = 0;
 
@@ -23,7 +23,7 @@ static unsigned concerned(int key, struct thing *list[])
     return n;
 }
 
-static void have_ended(struct thing *list[], unsigned n)
+void cast_have_ended(struct thing *list[], unsigned n)
 {
     uint32_t number;
 
@@ -44,7 +44,7 @@ void cast_invalidate(void)
     ex_note("invalidate: %d", (int)n);
     ex_result((int)n);
     if (n < 0 || n > 1) ex_fail("kp_invalidate: %d", (int)n);
-    if (live) have_ended(&first, 1);
+    if (live) cast_have_ended(&first, 1);
 }
 
 void cast_mark_own(void)
@@ -56,12 +56,14 @@ void cast_mark_own(void)
     ex_note("invalidate what is held");
     int64_t n = kp_invalidate(g.pool, own);
     if (n != 1) ex_fail("kp_invalidate: %d of what is held", (int)n);
-    if (!ex_is_real()) have_ended(&own, 1);
+    if (!ex_is_real()) cast_have_ended(&own, 1);
 }
 
-/* Not used for a while: until the first "pass" it is not due. */
-void cast_checks_idle(kp_limits *limits)
+/* When it validates. What is idle: not before the first "pass". */
+void cast_checks(const struct stage *stage, kp_limits *limits)
 {
+    if (stage->checks_returns) limits->validate_on = KP_CHECK_RETURN;
+    if (!stage->checks_idle) return;
     limits->validate_on = KP_CHECK_KEEPER;
     limits->validate_every_ms = 3000;
     limits->idle_ttl_ms = KP_OFF;
@@ -95,28 +97,28 @@ void cast_say_gone(void)
     if (g.leases[me] == 0) return;
     kp_lease *lease = &g.lease[me][g.leases[me] - 1];
     struct thing *own = lease->resource;
-    unsigned n = concerned(own->key, list);
+    unsigned n = cast_concerned(own->key, list);
     for (unsigned i = 0; i < n; i++) checks[i] = list[i]->checks;
     ex_note("report that the peer is gone");
     kp_lease_report(lease, KP_EGONE);
     ex_note("report: done");
     if (ex_is_real()) return;
-    if (g.suspects[me] > told && !g.stage.validates) have_ended(list, n);
+    if (g.suspects[me] > told && !g.stage.validates) cast_have_ended(list, n);
     else if (g.suspects[me] > told) are_in_doubt(list, checks, n);
-    have_ended(&own, 1);
+    cast_have_ended(&own, 1);
 }
 
 void cast_invalidate_key(int key)
 {
     struct thing *list[(EX_THREADS + 1) * EACH];
-    unsigned n = concerned(key, list);
+    unsigned n = cast_concerned(key, list);
 
     ex_note("invalidate key %s", cast_name(key));
     int64_t marked = kp_invalidate_key(g.pool, cast_key(key));
     ex_note("invalidate key: %d", (int)marked);
     ex_result((int)marked);
     if (marked < 0) ex_fail("kp_invalidate_key: %s", kp_strerror((int)marked));
-    have_ended(list, n);
+    cast_have_ended(list, n);
 }
 
 void cast_pass(void)
@@ -186,6 +188,14 @@ void cast_retry(void)
     int code = kp_retry_now(g.pool, cast_key(0));
     ex_note("retry now: %s", kp_strerror(code));
     if (!cast_explained(code, KP_OFF, 0)) ex_fail("kp_retry_now: %s", kp_strerror(code));
+}
+
+void cast_rotate(void)
+{
+    ex_note("rotate");
+    int64_t many = kp_rotate(g.pool, cast_key(0), 1000);
+    ex_note("rotate: %d", (int)many);
+    if (many < 0 && !cast_explained((int)many, KP_OFF, 0)) ex_fail("kp_rotate: %d", (int)many);
 }
 
 void cast_close(kp_close_mode mode)

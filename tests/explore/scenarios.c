@@ -45,12 +45,7 @@ static void release_again(void) { cast_end_again(false); }
 static void discard_again(void) { cast_end_again(true); }
 static void answer(void) { while (cast_answer()) continue; }
 
-static const struct verb {
-    char letter;
-    const char *name;
-    void (*play)(void);
-    unsigned may;
-} verbs[] = {
+static const struct verb verbs[] = {
     { 'g', "get", get_a, 0 },
     { 'b', "get_b", get_b, 0 },
     { 't', "try", try_a, 0 },
@@ -82,6 +77,7 @@ static const struct verb {
     { 'n', "resize_1", resize_1, MAY_RESIZE },
     { 'u', "resize_2", resize_2, MAY_RESIZE },
     { 'j', "retry_now", cast_retry, 0 },
+    { 'O', "rotate", cast_rotate, MAY_PASS },
     { '0', "close_now", close_now, MAY_CLOSE },
     { '1', "close_wait", close_wait, MAY_CLOSE },
     { '2', "close_drain", close_drain, MAY_CLOSE },
@@ -105,6 +101,8 @@ static const struct verb *verb_of(char letter)
 {
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (verbs[i].letter == letter) return &verbs[i];
+    for (const struct verb *v = control_verbs; v->letter; v++)
+        if (v->letter == letter) return v;
     return NULL;
 }
 
@@ -447,6 +445,8 @@ static void build(void)
     add_chosen(LOOPS, loops, COUNT(loops));
     add_hard_cases();
     add_doubts();
+    add_control();
+    add_rotated();
     add_chosen(MIXES, mixes, COUNT(mixes));
     add_litmus();
     add_chosen(CANARY, bad, COUNT(bad));

@@ -34,6 +34,17 @@ struct scenario *scenario_add(enum group group, const char *title, const char *w
                               const struct stage *stage, const char *bodies);
 void add_hard_cases(void); /* hard.c */
 void add_doubts(void);     /* doubts.c */
+void add_control(void);    /* control.c */
+void add_rotated(void);    /* rotated.c */
+
+/* What one letter of a body does. */
+struct verb {
+    char letter;
+    const char *name;
+    void (*play)(void);
+    unsigned may;
+};
+extern const struct verb control_verbs[]; /* up to the one without a letter */
 
 int scenario_count(void);
 const struct scenario *scenario_at(int i);

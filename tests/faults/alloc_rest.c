@@ -175,6 +175,33 @@ static void set_a_group(void)
     (void)MAY(kp_limits_set(s.pool, KP_EVERY_KEY, &group, NULL));
 }
 
+static void bounded(kp_options *o)
+{
+    o->budget.group_max_live[0] = 4;
+    o->limits.group[0] = 9;
+}
+
+/* It needs no memory: it must be taken, and serve. */
+static void change_the_budget(void)
+{
+    const kp_budget less = { .max_live = 3, .max_idle = 2, .group_max_live = { 2 } };
+    const kp_budget more = { .max_live = KP_UNLIMITED, .max_idle = KP_UNLIMITED,
+                             .group_max_live = { 9 }, .create_rate = 100 };
+
+    MUST(kp_budget_set(s.pool, &less, NULL) == 0 && s.unmade == 2);
+    MUST(kp_budget_set(s.pool, &more, NULL) == 0);
+}
+
+static void run_down(void)
+{
+    kp_stats all;
+
+    MUST(kp_evict(s.pool, kp_str("a"), 1) == 1);
+    MUST(kp_drop(s.pool, kp_str("b"), 0) == 0);
+    MUST(kp_drop(s.pool, KP_EVERY_KEY, 0) == 0 && s.unmade == 4);
+    MUST(kp_stats_read(s.pool, KP_EVERY_KEY, &all) == 0 && all.keys == 0);
+}
+
 static void set_nonsense(void)
 {
     const kp_limits nonsense = { .min_live = 5, .max_live = 1 };
@@ -268,6 +295,28 @@ static void fails_behind(void)
 {
     two_idle();
     s.fail_creates = 1;
+}
+
+static void renews(kp_options *o)
+{
+    o->limits.renew_ahead_ms = 3000;
+    o->limits.surplus = 2;
+}
+
+/* As many as there is room for: one more needs memory. */
+static void sixty_four(void)
+{
+    char key[] = "k0";
+
+    for (; key[1] < '0' + 64; key[1]++) stock(key, 1);
+}
+
+static void replace_all(void)
+{
+    MUST(kp_rotate(s.pool, KP_EVERY_KEY, 2000) == 64);
+    pass(1);
+    MUST(numbers().live >= 64); /* whom no memory was found for stays until its time */
+    pass(5000);
 }
 
 /* ---- scopes and uses ------------------------------------------------------------------------- */
@@ -394,12 +443,15 @@ static const scene scenes[] = {
     { "limits_set, a key", NULL, one_idle, set_for_one, false },
     { "limits_set, every key", NULL, two_keys, set_for_all, false },
     { "limits_set, a group", grouped, two_keys, set_a_group, false },
+    { "budget_set", bounded, two_keys, change_the_budget, false },
+    { "evict and drop", NULL, two_keys, run_down, false },
     { "limits_set, nonsense", NULL, one_idle, set_nonsense, false },
     { "limits_set, one waits", NULL, one_waits, serve_by_limits, false },
     { "expire and forget", grows_old, two_keys, let_it_expire, false },
     { "refill", eager, two_idle, lose_both, false },
     { "refill fails", eager, fails_behind, lose_both, false },
     { "refill by kp_keep", by_hand, two_idle, keep_it, false },
+    { "rotate", renews, sixty_four, replace_all, false },
     { "leak report", warned, one_lent, leak_it, false },
     { "scope_get", NULL, NULL, scope_get, false },
     { "scope_get, many", NULL, NULL, scope_many, false },

@@ -89,6 +89,26 @@ static void change_limits(void)
     (void)!kp_limits_set(l.pool, KP_EVERY_KEY, &more, NULL);
     (void)kp_retry_now(l.pool, K("a"));
     (void)kp_retry_now(l.pool, KP_EVERY_KEY);
+    (void)kp_rotate(l.pool, K("a"), KP_NONE);
+    (void)kp_rotate(l.pool, KP_EVERY_KEY, 100);
+}
+
+/* More of everything, and a limit that binds nobody here. */
+static void change_the_budget(void)
+{
+    const kp_budget more = { .max_live = 50, .max_lent = 50, .max_idle = 50, .create_rate = 1000 };
+    const kp_budget none = { .create_rate = KP_UNLIMITED, .max_live = KP_UNLIMITED };
+
+    (void)!kp_budget_set(l.pool, &more, NULL);
+    (void)!kp_budget_set(l.pool, &none, NULL);
+}
+
+static void run_down(void)
+{
+    (void)kp_evict(l.pool, K("a"), 1);
+    (void)kp_evict(l.pool, KP_EVERY_KEY, 0);
+    (void)!kp_drop(l.pool, K("a"), KP_NONE);
+    (void)!kp_drop(l.pool, KP_EVERY_KEY, KP_NONE);
 }
 
 static void pin_and_unpin(void)
@@ -225,6 +245,8 @@ static const struct thing {
     { "warm", warm_two, 100, true },
     { "add", add_one, 20, true },
     { "change limits", change_limits, 100, true },
+    { "change the budget", change_the_budget, 100, true },
+    { "evict and drop", run_down, 20, true },
     { "pin and unpin", pin_and_unpin, 100, true },
     { "keep", keep, 100, true },
     { "look at everything", look, 100, false },

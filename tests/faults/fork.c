@@ -139,6 +139,7 @@ static void h25_refused(void *arg)
     MUST(kp_keep(h25.pool) == -1);
     MUST(kp_invalidate_key(h25.pool, KP_EVERY_KEY) == 0);
     MUST(kp_retry_now(h25.pool, KP_EVERY_KEY) == KP_EFORKED);
+    MUST(kp_rotate(h25.pool, KP_EVERY_KEY, 0) == KP_EFORKED);
     MUST(!kp_is_pool(h25.pool));
     kp_on_misuse(hear, NULL);
     kp_release(&h25.lent);

@@ -355,6 +355,9 @@ static int check_child(kp_pool *pool, kp_lease *held)
     REFUSED(kp_warm(pool, &key, 1, NULL));
     REFUSED(kp_lease_of(pool, held->resource, &lease));
     REFUSED(kp_limits_set(pool, key, &(kp_limits){ .max_live = 1 }, NULL));
+    REFUSED(kp_budget_set(pool, &(kp_budget){ .max_live = 1 }, NULL));
+    REFUSED(kp_evict(pool, key, KP_NONE));
+    REFUSED(kp_drop(pool, key, KP_NONE));
     REFUSED(kp_stats_read(pool, KP_EVERY_KEY, &s));
     REFUSED(kp_pool_close(pool, KP_CLOSE_WAIT, KP_NONE));
 #undef REFUSED

@@ -98,6 +98,9 @@ static void every_call_on_a_closed_pool_must_say_closed(void **state)
     assert_int_equal(kp_warm(pool, &key, 1, NULL), KP_ECLOSED);
     assert_int_equal(kp_lease_of(pool, &thing, &lease), KP_ECLOSED);
     assert_int_equal(kp_limits_set(pool, key, &(kp_limits){ .max_live = 1 }, NULL), KP_ECLOSED);
+    assert_int_equal(kp_budget_set(pool, &(kp_budget){ .max_live = 1 }, NULL), KP_ECLOSED);
+    assert_int_equal(kp_evict(pool, key, KP_NONE), KP_ECLOSED);
+    assert_int_equal(kp_drop(pool, key, KP_NONE), KP_ECLOSED);
     assert_int_equal(kp_stats_read(pool, KP_EVERY_KEY, &s), KP_ECLOSED);
     assert_int_equal(kp_invalidate(pool, &thing), 0);
     assert_int_equal(kp_keep(pool), -1);
@@ -211,8 +214,11 @@ static void something_that_is_no_pool_must_be_told(void **state)
     assert_int_equal(f->heard.orphans, 1);
     assert_true(f->heard.orphan_text[0] != 0);
     assert_int_equal(kp_get(NULL, kp_str("k"), NULL, &lease), KP_EMISUSE);
+    assert_int_equal(kp_budget_set(NULL, &(kp_budget){ .max_live = 1 }, NULL), KP_EMISUSE);
+    assert_int_equal(kp_evict(NULL, kp_str("k"), 0), KP_EMISUSE);
+    assert_int_equal(kp_drop(NULL, kp_str("k"), 0), KP_EMISUSE);
     assert_null(lease.resource);
-    assert_int_equal(f->heard.orphans, 2);
+    assert_int_equal(f->heard.orphans, 5);
 }
 
 /* ---- what a call may not be given ---- */

@@ -219,6 +219,7 @@ static void no_borrower_at_all_must_be_refused(void **state)
 
     REFUSED_LIMITS("sharing", .sharing = KP_NONE);
     REFUSED_LIMITS("max_uses", .max_uses = KP_NONE);
+    REFUSED_LIMITS("renew_ahead_ms", .max_age_ms = 1000, .renew_ahead_ms = 800);
 }
 
 static void unknown_enumerators_must_be_refused(void **state)

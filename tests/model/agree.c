@@ -81,6 +81,8 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(31) l->shed_interval_ms = PICK(s, 1, 50);
     MAYBE(32) MAYBE(33) l->fail_fast = (int32_t)PICK(s, 1, 1, 1, KP_OFF);
     MAYBE(34) l->max_uses = PICK(s, 1, 2, 5, KP_UNLIMITED);
+    MAYBE(35) l->renew_ahead_ms = PICK(s, 10, 100, KP_OFF);
+    MAYBE(36) l->surplus = PICK(s, KP_NONE, 1, 2);
 #undef MAYBE
     if (l->fail_fast == 1 && draw_below(s, 8)) {
         l->retry_first_ms = PICK(s, 1, 20);
@@ -88,6 +90,26 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     }
     if (l->wait_order == KP_LIFO) l->shed_target_ms = 0;
     if (l->max_idle == KP_NONE && l->min_idle == 1) l->min_idle = KP_NONE;
+}
+
+/* Who has how large a share by when is arithmetic (core/share.h), and not in the model. Nor is
+ * draining what is shared. */
+static void budget_draw(const struct setup *setup, uint64_t *s, kp_budget *b)
+{
+    uint64_t said = draw(s);
+
+#define MAYBE(bit) if (said >> (bit)&1)
+    MAYBE(0) b->max_live = PICK(s, 1, 2, 3, 4, 5, KP_UNLIMITED);
+    MAYBE(1) b->max_lent = PICK(s, KP_NONE, 1, 2, 3, 4, KP_UNLIMITED, KP_UNLIMITED);
+    MAYBE(2) b->max_idle = PICK(s, KP_NONE, 1, 2, 3, KP_UNLIMITED);
+    MAYBE(3) b->max_creating = PICK(s, 1, 2, KP_UNLIMITED);
+    MAYBE(4) b->create_rate = PICK(s, 1, 3, 7, 60, 999, 300000, 70000000, KP_UNLIMITED);
+    MAYBE(5) b->create_burst = PICK(s, 1, 1, 2, 5);
+    MAYBE(6) b->max_waiting = PICK(s, KP_NONE, 1, 2, 8, KP_UNLIMITED);
+    MAYBE(7) b->max_keys = PICK(s, 1, 2, KP_UNLIMITED);
+    MAYBE(8) b->evict_other_keys = PICK(s, 1, KP_OFF);
+#undef MAYBE
+    if (setup->options.limits.sharing > 1) b->evict_other_keys = 0;
 }
 
 void setup_draw(uint64_t seed, struct setup *setup)
@@ -123,15 +145,17 @@ void setup_draw(uint64_t seed, struct setup *setup)
         setup->keys = 2;
         setup->bad_pct = 40;
     }
-    /* who has how large a share by when is arithmetic (core/share.h), and not in the model */
-    if (setup->keys > 1 && (o->budget.max_live || o->budget.max_lent ||
+    for (int i = 0; i < OPS; i++) setup->weight[i] = (uint32_t)PICK(&s, 0, 1, 2, 6);
+    setup->weight[OP_BUDGET] = (uint32_t)PICK(&s, 0, 0, 0, 1, 2);
+    setup->weight[OP_DROP] = (uint32_t)PICK(&s, 0, 0, 1);
+    /* shares: see budget_draw */
+    if (setup->keys > 1 && (setup->weight[OP_BUDGET] || o->budget.max_live || o->budget.max_lent ||
                             o->budget.max_creating || o->budget.create_rate))
         o->budget.across = KP_ACROSS_ARRIVAL;
     if (o->limits.sharing > 1) o->budget.evict_other_keys = KP_OFF; /* nor is draining */
     o->forget_key_after_ms = PICK(&s, 0, KP_NONE, 50, 2000, KP_OFF);
     o->leak_after_ms = PICK(&s, 0, 0, 100);
     o->deadline_ms = PICK(&s, 0, 200);
-    for (int i = 0; i < OPS; i++) setup->weight[i] = (uint32_t)PICK(&s, 0, 1, 2, 6);
     setup->weight[OP_GET] += 12;
     setup->weight[OP_RELEASE] += 18;
     setup->weight[OP_GO_ON] += 8;
@@ -160,9 +184,12 @@ void op_draw(const struct setup *setup, uint64_t *s, struct op *op)
         op->flags = (uint32_t)PICK(s, 0, 0, 0, 0, 0, 0, KP_DONT_WAIT, KP_DONT_CREATE, KP_FRESH);
         if (op->flags & KP_DONT_WAIT) op->ms = KP_NONE;
     }
+    if (op->kind == OP_ROTATE) op->ms = PICK(s, 0, KP_NONE, 5, 50, 50, 400, 1100, KP_OFF);
     if (op->kind == OP_PASS) op->ms = PICK(s, 0, 1, 3, 20, 60, 400, 1100, 70000);
     if (op->kind == OP_LIMITS || op->kind == OP_LIMITS_ALL)
         limits_draw(s, &op->limits, 1 + (int64_t)draw_below(s, 4));
+    if (op->kind == OP_BUDGET) budget_draw(setup, s, &op->budget);
+    if (op->kind == OP_EVICT) op->ms = PICK(s, 0, KP_NONE, 1, 2);
 }
 
 /* ---- printing -------------------------------------------------------------------------------- */
@@ -197,9 +224,17 @@ static void print_limits(const kp_limits *l)
     P(refill), P(wait_order), P(idle_order), P(on_create_failure), P(on_return), P(over_idle);
     P(validate_on), P(respects_min), P(utilization_pct), P(cache_failure_ms), P(breaker_failures);
     P(breaker_open_ms), P(breaker_counts), P(reserve), P(reserve_after_ms), P(shed_target_ms);
-    P(shed_interval_ms), P(fail_fast), P(max_uses);
+    P(shed_interval_ms), P(fail_fast), P(max_uses), P(renew_ahead_ms), P(surplus);
 #undef P
     printf("\n");
+}
+
+static void print_budget(const kp_budget *b)
+{
+#define P(field) print_number("budget." #field, b->field)
+    P(max_live), P(max_lent), P(max_idle), P(max_creating), P(create_rate), P(create_burst);
+    P(max_waiting), P(max_keys), P(evict_other_keys), P(across);
+#undef P
 }
 
 static void print_setup(const struct setup *setup)
@@ -209,16 +244,7 @@ static void print_setup(const struct setup *setup)
     printf("  limits:");
     print_limits(&o->limits);
     printf("  pool:");
-    print_number("budget.max_live", o->budget.max_live);
-    print_number("budget.max_lent", o->budget.max_lent);
-    print_number("budget.max_idle", o->budget.max_idle);
-    print_number("budget.max_creating", o->budget.max_creating);
-    print_number("budget.create_rate", o->budget.create_rate);
-    print_number("budget.create_burst", o->budget.create_burst);
-    print_number("budget.max_waiting", o->budget.max_waiting);
-    print_number("budget.max_keys", o->budget.max_keys);
-    print_number("budget.evict_other_keys", o->budget.evict_other_keys);
-    print_number("budget.across", o->budget.across);
+    print_budget(&o->budget);
     print_number("forget_key_after_ms", o->forget_key_after_ms);
     print_number("leak_after_ms", o->leak_after_ms);
     print_number("deadline_ms", o->deadline_ms);
@@ -233,7 +259,8 @@ void op_print(int number, const struct op *op, const char *did)
                                      [OP_ADD] = true,   [OP_WARM] = true,
                                      [OP_PIN] = true,   [OP_UNPIN] = true,
                                      [OP_LIMITS] = true, [OP_INVALIDATE_KEY] = true,
-                                     [OP_RETRY] = true };
+                                     [OP_RETRY] = true,  [OP_EVICT] = true,
+                                     [OP_DROP] = true,  [OP_ROTATE] = true };
 
     printf("  %3d %-14s", number, op_name[op->kind]);
     if (keyed[op->kind]) printf(" key %c", 'a' + op->key);
@@ -242,6 +269,7 @@ void op_print(int number, const struct op *op, const char *did)
     if (op->flags & KP_DONT_WAIT) printf(" DONT_WAIT");
     if (op->flags & KP_DONT_CREATE) printf(" DONT_CREATE");
     if (op->flags & KP_FRESH) printf(" FRESH");
+    print_budget(&op->budget);
     if (op->kind == OP_LIMITS || op->kind == OP_LIMITS_ALL)
         print_limits(&op->limits);
     else

@@ -255,6 +255,7 @@ int m_take_seat(struct model *m, int slot)
     int seat = 0;
 
     while (s->seat[seat].lent) seat++;
+    if (s->state != M_LENT) s->lent_at = ++m->opens;
     s->state = M_LENT;
     s->lends++;
     s->seat[seat] = (struct model_seat){ .lent = true, .since = m->now };
@@ -315,7 +316,7 @@ static enum verdict want_token(struct model *m, struct model_request *r)
 static enum verdict find_room(struct model *m, struct model_request *r)
 {
     const struct model_rules *rules = &m->key[r->key].rules;
-    int64_t live = m_live(m, r->key) + m->key[r->key].promised;
+    int64_t live = m_live(m, r->key) + m->key[r->key].promised - m_extra(m, r->key);
     uint64_t late = m_later(r->began, rules->reserve_after);
 
     r->victim = NOBODY;
@@ -393,6 +394,7 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
         r->slot = m_permit(m, r->key);
     } else {
         struct model_slot *gone = &m->slot[r->victim];
+        m_aged(m, gone);
         gone->state = M_CLOSING;
         gone->look_at = FOREVER;
         gone->sponsor = NOBODY;
@@ -478,11 +480,16 @@ static void settle_budget(struct model *m, enum model_budget budget)
         if (serve(m, first) == 0 && m->key[first].lacks == budget) return;
 }
 
-void m_settle(struct model *m, int key)
+void m_settle_all(struct model *m)
 {
-    if (m_waiting(m, key) > 0) serve(m, key);
     settle_budget(m, B_LENT);
     settle_budget(m, B_CREATING);
     settle_budget(m, B_TOKEN);
     settle_budget(m, B_LIVE);
+}
+
+void m_settle(struct model *m, int key)
+{
+    if (m_waiting(m, key) > 0) serve(m, key);
+    m_settle_all(m);
 }

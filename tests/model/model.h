@@ -11,7 +11,7 @@
  * up, for a reason or without one. model_start and model_dispatch are the same for an event loop.
  *
  * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
- * model_back.c (the way back), model_loop.c, model_keep.c, model_limits.c.
+ * model_back.c (the way back), model_loop.c, model_keep.c, model_limits.c, model_control.c.
  *
  * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
  * drain because their room is owed to another key, key types, limits_for,
@@ -32,6 +32,8 @@ enum { NOBODY = -1 };
 struct model_rules {
     int64_t min_live, max_live, max_lent, max_idle, min_idle, max_creating, max_waiting, sharing;
     int64_t weight, floor, max_uses, spread_pct, utilization_pct, breaker_failures, reserve;
+    int64_t surplus, said_surplus; /* -1: it follows renew_ahead */
+    uint64_t renew_ahead;          /* 0: off */
     uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
     uint64_t breaker_open, reserve_after, shed_target, shed_interval;
     bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once, fail_fast;
@@ -41,7 +43,9 @@ struct model_rules {
 
 enum model_state { M_FREE, M_CREATING, M_IDLE, M_LENT, M_CLOSING };
 enum model_job { J_NONE, J_CREATE, J_CHECK, J_RESET, J_VALIDATE, J_DESTROY }; /* pending */
-enum model_reason { R_RETURNED, R_DISCARDED, R_INVALID, R_INVALIDATED, R_EXPIRED, R_EVICTED };
+enum model_reason {
+    R_RETURNED, R_DISCARDED, R_INVALID, R_INVALIDATED, R_EXPIRED, R_EVICTED, R_RENEWED
+};
 
 struct model_seat {
     bool lent, hit, warned;
@@ -60,6 +64,10 @@ struct model_slot {
     int heir;               /* a victim: the key that its place is for, or NOBODY */
     bool doomed, owes_lent; /* owes_lent: its lease is over when it is destroyed, not before */
     bool then_validate;     /* J_RESET: and then */
+    bool old, ageing;       /* of before kp_rotate; to be replaced */
+    bool renews;            /* it is made to replace another */
+    uint64_t epoch;         /* when its creation began */
+    uint64_t lent_at;       /* the larger, the later it was lent */
     uint64_t serial, lends;
     uint64_t began, since, age_end; /* creation; idle since; when it is too old */
     uint64_t order;                 /* idle: the larger, the more recently used */
@@ -89,6 +97,7 @@ struct model_request {
 
 struct model_key {
     bool in_use, refill, warm, leaving;
+    bool dropped; /* forgotten as soon as nobody uses it */
     uint64_t appeared, used_at, look_at;
     int interest, pins;
     int promised; /* permits whose victim is not destroyed yet */
@@ -104,6 +113,8 @@ struct model_key {
     uint64_t interval_end, least_wait;           /* CoDel on the time that requests wait */
     bool slow;
     struct model_rules rules;
+    uint64_t epoch, retire_by; /* of kp_rotate */
+    int64_t spare;             /* replacements there, and what they replace, too */
     kp_stats tally;
 };
 
@@ -116,8 +127,15 @@ struct model_moment {
     uint64_t ns, part;
 };
 
+/* What the line of creations has saved up, in parts of a creation. */
+struct model_bucket {
+    bool full; /* there was no line so far */
+    uint64_t parts;
+};
+
 struct model {
-    /* what was said at open */
+    /* what was said at open, and since */
+    kp_budget said;
     struct model_rules rules;
     int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
     int64_t create_rate, create_burst; /* NO_LIMIT: creations may begin at any time */
@@ -130,9 +148,10 @@ struct model {
     int (*choose)(void *ctx, int n);
     void *ctx;
 
+    int64_t peak_live, peak_lent, peak_creating; /* when the budget changed */
     struct model_moment arrival; /* evenly spaced, the next creation would be due then */
     uint64_t took, look;         /* the latest began; upkeep comes for the next one */
-    uint64_t now, stamps, returns, opens, serials, appeared;
+    uint64_t now, stamps, returns, opens, serials, appeared, epoch;
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];
     struct model_slot slot[MODEL_SLOTS];
@@ -162,7 +181,11 @@ void model_job_done(struct model *m, int slot, int status); /* of one that is pe
 int64_t model_invalidate(struct model *m, uint64_t serial);
 int64_t model_invalidate_key(struct model *m, int key); /* NOBODY: every key */
 int model_limits_set(struct model *m, int key, const kp_limits *limits); /* NOBODY: every key */
+int model_budget_set(struct model *m, const kp_budget *said);
+int64_t model_evict(struct model *m, int key, int64_t keep); /* NOBODY: every key */
+int64_t model_drop(struct model *m, int key); /* the same; it does not wait */
 int model_retry_now(struct model *m, int key); /* NOBODY: every key */
+int64_t model_rotate(struct model *m, int key, int64_t over_ms); /* the same */
 int64_t model_keep(struct model *m);
 int64_t model_close_now(struct model *m);
 void model_misuse(struct model *m);

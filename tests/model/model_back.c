@@ -20,6 +20,7 @@ void m_close(struct model *m, int slot, enum model_reason reason)
 {
     struct model_slot *s = &m->slot[slot];
 
+    m_aged(m, s);
     s->state = M_CLOSING;
     s->reason = reason;
     s->look_at = FOREVER;
@@ -76,9 +77,10 @@ static void vacate(struct model *m, int slot)
     TALLY(m, s->key, invalidated, s->reason == R_INVALIDATED || s->reason == R_DISCARDED);
     TALLY(m, s->key, expired, s->reason == R_EXPIRED);
     TALLY(m, s->key, evicted, s->reason == R_EVICTED);
+    TALLY(m, s->key, renewed, s->reason == R_RENEWED);
     *s = (struct model_slot){ .state = M_FREE, .key = s->key };
     if (k->rules.eager && m_wanted(m, s->key, false) > 0) k->refill = true;
-    if (k->refill) m_file_key(m, s->key, m->now);
+    if (k->refill || m_renewal_wanted(m, s->key)) m_file_key(m, s->key, m->now);
     if (m_live(m, s->key) <= k->rules.min_live) m_file_forget(m, s->key);
 }
 
@@ -132,9 +134,10 @@ static bool too_many_idle(const struct model *m, int key, int64_t more)
 {
     const struct model_rules *rules = &m->key[key].rules;
 
-    return m_count(m, key, M_IDLE) + more > rules->max_idle ||
+    return m->key[key].dropped || m_surplus(m) > 0 ||
+           m_count(m, key, M_IDLE) + more > rules->max_idle ||
            m_count(m, NOBODY, M_IDLE) + more > m->budget_idle ||
-           m_staying(m, key) > rules->max_live + rules->reserve;
+           m_staying(m, key) - m_extra(m, key) > rules->max_live + rules->reserve;
 }
 
 static bool may_stay(const struct model *m, const struct model_slot *s, enum model_reason *why)
@@ -148,8 +151,9 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
         *why = R_EXPIRED;
         return false;
     }
-    if (m_staying(m, s->key) > rules->max_live + (m_waiting(m, s->key) ? rules->reserve : 0))
-        return false;
+    if (m_is_replaced(m, s)) return *why = R_RENEWED, false;
+    int64_t most = rules->max_live + (m_waiting(m, s->key) ? rules->reserve : 0);
+    if (m_surplus(m) > 0 || m_staying(m, s->key) - m_extra(m, s->key) > most) return false;
     return m_waiting(m, s->key) > 0 || rules->drop_oldest || !too_many_idle(m, s->key, 1);
 }
 
@@ -245,28 +249,6 @@ void model_release(struct model *m, int slot, int seat, bool discard)
     m_do(m);
 }
 
-void model_lease_reuse(struct model *m, int slot, int seat, bool reuse)
-{
-    m->slot[slot].seat[seat].decided = true;
-    m->slot[slot].seat[seat].reuse = reuse;
-}
-
-/* How a use went, for the circuit. */
-void model_lease_report(struct model *m, int slot, int status)
-{
-    struct model_key *k = &m->key[m->slot[slot].key];
-
-    if (!(k->rules.breaker_counts & KP_BREAK_USE) || k->rules.breaker_failures == NO_LIMIT) return;
-    k->probing = false;
-    k->use_failures = status >= 0 ? 0 : k->use_failures + 1;
-    if (status >= 0) {
-        k->tripped = false;
-    } else if (k->use_failures >= k->rules.breaker_failures) {
-        k->tripped = true;
-        k->open_until = m_later(m->now, k->rules.breaker_open);
-    }
-}
-
 /* ---- creations ------------------------------------------------------------------------------- */
 
 int m_permit(struct model *m, int key)
@@ -330,7 +312,8 @@ void m_created(struct model *m, int slot, struct model_request *r)
     k->back_off = k->last_until = 0;
     if (k->use_failures < rules->breaker_failures) k->tripped = k->probing = false;
     s->since = m->now;
-    if (k->refill) m_file_key(m, s->key, m->now);
+    m_renewed(m, slot);
+    if (k->refill || m_renewal_wanted(m, s->key)) m_file_key(m, s->key, m->now);
     if (m->closed) {
         m_close(m, slot, R_RETURNED);
         if (!r) return;
@@ -389,7 +372,8 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
 {
     int key = m->slot[slot].key, sponsor = release_sponsor(m, slot);
     struct model_key *k = &m->key[key];
-    int code = status == KP_EREFUSED || status == KP_ENOMEM ? status : KP_ECREATE;
+    bool refused = status == KP_EREFUSED && !m_is_old(m, &m->slot[slot]);
+    int code = refused || status == KP_ENOMEM ? status : KP_ECREATE;
 
     if (sponsor != NOBODY && (!k->rules.retry || code == KP_EREFUSED))
         m_refuse(m, sponsor, code, "");
@@ -399,13 +383,13 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
         m_no(r, code, "");
         r->holds_lent = false;
     }
+    if (m->slot[slot].renews) m_file_key(m, key, m->now + UINT64_C(1000000000));
     m->slot[slot] = (struct model_slot){ .state = M_FREE };
     TALLY(m, key, create_failures, 1);
     remember(m, k, code, !r && sponsor == NOBODY);
-    if (k->back_off)
-        m_file_key(m, key, k->back_off);
-    else if (k->refill)
-        m_file_key(m, key, m->now);
+    if (k->back_off) m_file_key(m, key, k->back_off);
+    else if (k->refill) m_file_key(m, key, m->now);
+    if (k->dropped) m_file_forget(m, key);
     m_settle(m, key);
 }
 
@@ -442,6 +426,7 @@ void m_create(struct model *m, int key, int slot, int request)
     s->serial = ++m->serials;
     s->seats = (int)m->key[key].rules.sharing;
     s->began = m->now;
+    s->epoch = m->epoch;
     s->job = J_CREATE;
     if (m->on_loop) wait_for_it(m, slot, request);
     if (m_posted(m, slot)) return;

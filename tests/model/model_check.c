@@ -38,13 +38,24 @@ static bool has_idle_hands(const struct model *m)
     return false;
 }
 
+/* A budget may have been lowered below what there was. */
+static bool exceeds(int64_t used, int64_t budget, int64_t peak)
+{
+    return used > budget && used > peak;
+}
+
 const char *model_broken(const struct model *m)
 {
     int64_t creating = m_count(m, NOBODY, M_CREATING) + m_promised(m, NOBODY);
 
-    if (m_live(m, NOBODY) > m->budget_live) return "L2: more are live than budget.max_live";
-    if (m_lent(m, NOBODY) > m->budget_lent) return "L2: more are lent than budget.max_lent";
-    if (creating > m->budget_creating) return "L2: more are made than budget.max_creating";
+    if (exceeds(m_live(m, NOBODY), m->budget_live, m->peak_live))
+        return "L2: more are live than budget.max_live";
+    if (exceeds(m_lent(m, NOBODY), m->budget_lent, m->peak_lent))
+        return "L2: more are lent than budget.max_lent";
+    if (exceeds(creating, m->budget_creating, m->peak_creating))
+        return "L2: more are made than budget.max_creating";
+    if (m_surplus(m) > 0 && m_count(m, NOBODY, M_IDLE) > 0)
+        return "L2: more stay than budget.max_live, and one is idle";
     for (int i = 0; i < MODEL_SLOTS; i++)
         if (m->slot[i].state != M_LENT && m_borrowers(&m->slot[i]) > 0)
             return "L5: it has a borrower, and is not lent";

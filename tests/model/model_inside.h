@@ -39,6 +39,11 @@ bool m_may_take(const struct model *m, enum model_budget budget, int key);
 bool m_first_for_token(const struct model *m, int key);
 bool m_before(const struct model *m, int a, int b); /* of two requests of a key: is a first? */
 bool m_creator_waits(const struct model *m, int key);
+void m_settle_all(struct model *m);                         /* what budgets have left */
+
+/* control (model_control.c) */
+void m_read_budget(struct model *m, const kp_budget *budget);
+int64_t m_surplus(const struct model *m); /* so many stay that the budget does not allow */
 
 /* a get (model_calls.c) */
 void m_wait_again(struct model *m, struct model_request *r); /* at the place of its stamp */
@@ -54,6 +59,8 @@ uint64_t m_token_at(const struct model *m, uint64_t now); /* when the next one m
 void m_token_take(struct model *m, uint64_t now);
 void m_token_back(struct model *m); /* it never came to the driver */
 uint64_t m_token_look(struct model *m, uint64_t now);
+struct model_bucket m_bucket(const struct model *m);
+void m_bucket_set(struct model *m, struct model_bucket bucket); /* by the rate of now */
 
 /* event loops (model_loop.c) */
 void m_rouse(struct model *m, struct model_request *r);
@@ -81,10 +88,27 @@ void m_file_forget(struct model *m, int key);
 int64_t m_wanted(const struct model *m, int key, bool force); /* force: one at least */
 void m_want_more(struct model *m, int key);
 bool m_keeper_is_late(struct model *m); /* the first time that it is */
+void m_forget(struct model *m, int key, uint64_t now); /* if that may be */
+int64_t m_invalidate_one(struct model *m, int key);
 void m_lose_interest(struct model *m, int key, uint64_t used_at);
 int m_find(struct model *m, int key, int *code);
 int64_t m_all_keys(const struct model *m, bool floors); /* what they keep, added up */
 bool m_contradicts(const struct model_rules *rules);
+bool m_fits(const struct model *m, const struct model_rules *rules, bool every);
 int m_next_key(const struct model *m, uint64_t after); /* by appearance; 0: the first */
+int64_t m_ready(const struct model *m, int key, bool force); /* so many are wanted, made or not */
+bool m_may_make(const struct model *m, int key, uint64_t now);
+void m_forgive(struct model *m, int key);
+
+/* replacements (model_renew.c) */
+int64_t m_extra(const struct model *m, int key);
+bool m_renewal_wanted(const struct model *m, int key);
+bool m_is_replaced(const struct model *m, const struct model_slot *s);
+bool m_age(struct model *m, int slot, uint64_t now);
+void m_age_all(struct model *m, int key, uint64_t now);
+void m_aged(struct model *m, struct model_slot *s);
+void m_renewed(struct model *m, int slot);
+void m_renew(struct model *m, int key, uint64_t now);
+bool m_is_old(const struct model *m, const struct model_slot *s);
 
 #endif

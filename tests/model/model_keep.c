@@ -74,7 +74,7 @@ void m_file_forget(struct model *m, int key)
     const struct model_key *k = &m->key[key];
 
     if (k->interest || k->pins) return;
-    m_file_key(m, key, m_later(k->used_at, m->forget_after));
+    m_file_key(m, key, k->dropped ? k->used_at : m_later(k->used_at, m->forget_after));
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -87,7 +87,7 @@ static bool may_forget(struct model *m, int key, uint64_t now)
 
     if (k->interest || k->pins || k->promised || m_waiting(m, key)) return false;
     if (m_count(m, key, M_IDLE) != live || live > k->rules.min_live) return false;
-    if (now >= m_later(k->used_at, m->forget_after)) return true;
+    if (now >= (k->dropped ? k->used_at : m_later(k->used_at, m->forget_after))) return true;
     m_file_forget(m, key);
     return false;
 }
@@ -130,7 +130,11 @@ int m_find(struct model *m, int key, int *code)
         return key;
     }
     k->interest++;
-    k->leaving = false;
+    if (k->leaving && k->rules.eager) { /* it is wanted again, with its minimum */
+        k->refill = true;
+        m_file_key(m, key, m->now);
+    }
+    k->leaving = k->dropped = false;
     return key;
 }
 
@@ -147,23 +151,30 @@ int m_next_key(const struct model *m, uint64_t after)
 
 /* ---- upkeep ---------------------------------------------------------------------------------- */
 
-/* How many the background should make: the minimum, and what is to be kept ready. */
-int64_t m_wanted(const struct model *m, int key, bool force)
+/* How many there are to be: the minimum, and what is to be kept ready. */
+int64_t m_ready(const struct model *m, int key, bool force)
 {
-    const struct model_key *k = &m->key[key];
-    const struct model_rules *rules = &k->rules;
+    const struct model_rules *rules = &m->key[key].rules;
     int64_t lent = m_count(m, key, M_LENT), target = rules->min_live;
     int64_t share = rules->utilization_pct * rules->sharing;
 
-    if (m->closed || k->leaving || m_count(m, NOBODY, M_IDLE) >= m->budget_idle) return 0;
     if (force && target < 1) target = 1;
     if (rules->min_idle > 0 && lent + rules->min_idle > target) target = lent + rules->min_idle;
     if (rules->utilization_pct < 100 && (m_leases(m, key) * 100 + share - 1) / share > target)
         target = (m_leases(m, key) * 100 + share - 1) / share;
     if (target > rules->max_live) target = rules->max_live;
     if (rules->max_idle < target - lent) target = lent + rules->max_idle;
-    target -= m_live(m, key) + k->promised + k->kept;
-    return target > 0 ? target : 0;
+    return target;
+}
+
+/* How many of them the background should make. */
+int64_t m_wanted(const struct model *m, int key, bool force)
+{
+    const struct model_key *k = &m->key[key];
+    int64_t more = m_ready(m, key, force) - m_live(m, key) - k->promised - k->kept;
+
+    if (m->closed || k->leaving || m_count(m, NOBODY, M_IDLE) >= m->budget_idle) return 0;
+    return more > 0 ? more : 0;
 }
 
 void m_want_more(struct model *m, int key)
@@ -173,11 +184,11 @@ void m_want_more(struct model *m, int key)
     m_file_key(m, key, m->now);
 }
 
-static bool may_refill(const struct model *m, int key, uint64_t now)
+bool m_may_make(const struct model *m, int key, uint64_t now)
 {
     const struct model_key *k = &m->key[key];
 
-    return !m_creator_waits(m, key) && !k->tripped && m->now >= k->back_off &&
+    return !k->tripped && m->now >= k->back_off &&
            m_count(m, key, M_CREATING) < (k->failures ? 1 : k->rules.max_creating) &&
            m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
            m_token_at(m, now) == now && m_first_for_token(m, key);
@@ -195,7 +206,7 @@ static void refill(struct model *m, int key, uint64_t now)
         return; /* until it is told to try again */
     } else if (now < k->back_off) {
         m_file_key(m, key, k->back_off);
-    } else if (!may_refill(m, key, now)) {
+    } else if (m_creator_waits(m, key) || !m_may_make(m, key, now)) {
         m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, now) : now + SECOND);
     } else {
         int64_t failures = k->failures;
@@ -212,7 +223,7 @@ static void refill(struct model *m, int key, uint64_t now)
     }
 }
 
-static void forget(struct model *m, int key, uint64_t now)
+void m_forget(struct model *m, int key, uint64_t now)
 {
     struct model_key *k = &m->key[key];
 
@@ -221,7 +232,7 @@ static void forget(struct model *m, int key, uint64_t now)
     k->leaving = true;
     while (m_count(m, key, M_IDLE) > 0) m_close(m, m_newest_idle(m, key), R_EXPIRED);
     m_do(m);
-    k->leaving = false;
+    if (m_count(m, key, M_CLOSING) == 0) k->leaving = k->dropped;
     k->interest--;
     if (m_live(m, key) > 0 || !may_forget(m, key, now)) return;
     k->in_use = false;
@@ -239,8 +250,9 @@ static void look_at_key(struct model *m, int key, uint64_t now)
     m->now = clock;
     m_do(m);
     refill(m, key, now);
+    m_renew(m, key, now);
     m->key[key].interest--;
-    forget(m, key, now);
+    m_forget(m, key, now);
 }
 
 static void look_at_slot(struct model *m, int slot, uint64_t now)
@@ -248,10 +260,11 @@ static void look_at_slot(struct model *m, int slot, uint64_t now)
     struct model_slot *s = &m->slot[slot];
 
     s->look_at = FOREVER;
+    if ((s->state == M_IDLE || s->state == M_LENT) && m_age(m, slot, now)) return;
     if (s->state == M_IDLE && now >= m_expires_at(m, slot)) {
         m_close(m, slot, R_EXPIRED);
     } else if (s->state == M_IDLE) {
-        s->look_at = next_look(m, s, now);
+        s->look_at = sooner(s->look_at, next_look(m, s, now));
     } else if (s->state == M_LENT) {
         for (int i = 0; i < MODEL_SEATS; i++) {
             struct model_seat *seat = &s->seat[i];
@@ -323,7 +336,7 @@ int64_t model_invalidate(struct model *m, uint64_t serial)
     return found;
 }
 
-static int64_t invalidate_one(struct model *m, int key)
+int64_t m_invalidate_one(struct model *m, int key)
 {
     int64_t found = 0;
 
@@ -342,9 +355,9 @@ int64_t model_invalidate_key(struct model *m, int key)
     int64_t found = 0;
 
     if (m->closed) return 0;
-    if (key != NOBODY) return m->key[key].in_use ? invalidate_one(m, key) : 0;
+    if (key != NOBODY) return m->key[key].in_use ? m_invalidate_one(m, key) : 0;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
-        found += invalidate_one(m, k);
+        found += m_invalidate_one(m, k);
     return found;
 }
 
@@ -374,6 +387,7 @@ int model_add(struct model *m, int key, uint64_t serial)
         slot = m_permit(m, key);
         m->slot[slot].serial = ++m->serials;
         m->slot[slot].seats = (int)k->rules.sharing;
+        m->slot[slot].epoch = m->epoch;
         m_created(m, slot, NULL);
         m_do(m);
     }

@@ -35,6 +35,10 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     count_said(said->utilization_pct, &rules->utilization_pct);
     count_said(said->breaker_failures, &rules->breaker_failures);
     count_said(said->reserve, &rules->reserve);
+    count_said(said->surplus, &rules->said_surplus);
+    if (said->renew_ahead_ms == KP_OFF) rules->renew_ahead = 0;
+    else time_said(said->renew_ahead_ms, &rules->renew_ahead);
+    rules->surplus = rules->said_surplus >= 0 ? rules->said_surplus : rules->renew_ahead > 0;
     time_said(said->idle_ttl_ms, &rules->idle_ttl);
     time_said(said->excess_ttl_ms, &rules->excess_ttl);
     time_said(said->max_age_ms, &rules->max_age);
@@ -69,7 +73,9 @@ bool m_contradicts(const struct model_rules *rules)
            rules->min_idle > rules->max_live || rules->floor > rules->max_live ||
            rules->retry_first > rules->retry_max ||
            (rules->fail_fast && (rules->retry || rules->retry_first == 0)) ||
-           (rules->wait_lifo && rules->shed_target != FOREVER);
+           (rules->wait_lifo && rules->shed_target != FOREVER) ||
+           (rules->renew_ahead && rules->max_age != FOREVER &&
+            rules->renew_ahead * 100 >= rules->max_age * (uint64_t)(100 - rules->spread_pct));
 }
 
 /* ---- against the budgets --------------------------------------------------------------------- */
@@ -89,14 +95,15 @@ static bool fits(int64_t each, int64_t keys, int64_t cap)
 }
 
 /* Can a key keep so many, or with `every`, all keys that there may be? */
-static bool fit(const struct model *m, const struct model_rules *rules, bool every)
+bool m_fits(const struct model *m, const struct model_rules *rules, bool every)
 {
+    int64_t lent = m->budget_lent ? m->budget_lent : NO_LIMIT; /* none: a pause, not a limit */
     bool bounded = every && m->budget_keys != NO_LIMIT && m->budget_keys > 0;
 
     for (int64_t keys = 1;; keys = m->budget_keys) {
         if (!fits(rules->min_live, keys, m->budget_live)) return false;
         if (!fits(rules->floor, keys, m->budget_live)) return false;
-        if (!fits(rules->floor, keys, m->budget_lent)) return false;
+        if (!fits(rules->floor, keys, lent)) return false;
         if (!bounded || keys == m->budget_keys) return true;
     }
 }
@@ -124,13 +131,14 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     k->refused = false;
     if (k->used_at == 0) k->used_at = m->now;
     m_settle(m, key);
-    while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) > rules->max_live ||
+    while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) - m_extra(m, key) > rules->max_live ||
                                            m_count(m, key, M_IDLE) > rules->max_idle)) {
         m_close(m, m_oldest_idle(m, key), R_RETURNED);
         m_do(m);
     }
     for (int i = 0; i < MODEL_SLOTS; i++)
         if (m->slot[i].key == key && m->slot[i].state == M_IDLE) m_file_slot(m, i);
+    m_age_all(m, key, now);
     if (rules->eager) k->refill = true;
     m_file_key(m, key, now);
     m_do(m);
@@ -144,7 +152,7 @@ static int set_one(struct model *m, int key, const kp_limits *limits, bool every
 
     model_rules(limits, &rules);
     k->interest++;
-    bool refused = m_contradicts(&rules) || !fit(m, &rules, false) ||
+    bool refused = m_contradicts(&rules) || !m_fits(m, &rules, false) ||
                    (!every && too_much(m, &rules, &k->rules));
     if (!refused && !only_ask) apply(m, key, &rules);
     m_lose_interest(m, key, k->used_at);
@@ -163,7 +171,7 @@ static int set_all(struct model *m, const kp_limits *limits)
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
         if (code == 0) code = set_one(m, k, limits, true, true);
     model_rules(limits, &rules);
-    if (code != 0 || m_contradicts(&rules) || !fit(m, &rules, true)) return KP_ECONFIG;
+    if (code != 0 || m_contradicts(&rules) || !m_fits(m, &rules, true)) return KP_ECONFIG;
     m->rules = rules; /* else nothing has changed */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
         if (set_one(m, k, limits, true, false) != 0) code = KP_ECONFIG;
@@ -179,11 +187,10 @@ int model_limits_set(struct model *m, int key, const kp_limits *limits)
 
 /* ---- trying again ---------------------------------------------------------------------------- */
 
-static void retry_one(struct model *m, int key)
+void m_forgive(struct model *m, int key)
 {
     struct model_key *k = &m->key[key];
 
-    k->interest++;
     k->failures = k->use_failures = 0;
     k->kept = 0;
     k->back_off = k->last_until = 0;
@@ -191,8 +198,14 @@ static void retry_one(struct model *m, int key)
     if (k->rules.eager) k->refill = true;
     m_file_key(m, key, m->now);
     m_settle(m, key);
+}
+
+static void retry_one(struct model *m, int key)
+{
+    m->key[key].interest++;
+    m_forgive(m, key);
     m_do(m);
-    m_lose_interest(m, key, k->used_at);
+    m_lose_interest(m, key, m->key[key].used_at);
 }
 
 int model_retry_now(struct model *m, int key)
@@ -207,14 +220,6 @@ int model_retry_now(struct model *m, int key)
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
-
-static int64_t budget(int64_t said)
-{
-    int64_t count = NO_LIMIT;
-
-    count_said(said, &count);
-    return count;
-}
 
 static uint64_t span(int64_t said_ms, uint64_t otherwise)
 {
@@ -234,6 +239,8 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .max_waiting = -1,
         .sharing = 1,
         .max_uses = KP_UNLIMITED,
+        .surplus = -1,
+        .renew_ahead_ms = KP_OFF,
         .weight = 1,
         .floor = KP_NONE,
         .age_spread_pct = 20,
@@ -256,27 +263,18 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .reserve_after_ms = KP_SECONDS(5), .shed_target_ms = KP_OFF, .shed_interval_ms = 100,
         .cache_failure_ms = KP_NONE, .breaker_counts = KP_BREAK_CREATE,
     };
-    const kp_budget *b = &options->budget;
 
     memset(m, 0, sizeof *m);
     model_rules(&defaults, &m->rules);
     model_rules(&options->limits, &m->rules);
-    m->budget_live = budget(b->max_live);
-    m->budget_lent = budget(b->max_lent);
-    m->budget_idle = budget(b->max_idle);
-    m->budget_creating = budget(b->max_creating);
-    m->budget_waiting = budget(b->max_waiting);
-    m->budget_keys = budget(b->max_keys);
-    m->create_rate = budget(b->create_rate);
-    m->create_burst = b->create_burst ? b->create_burst : m->create_rate;
-    m->evicts = b->evict_other_keys != KP_OFF;
-    m->by_arrival = b->across == KP_ACROSS_ARRIVAL;
+    m_read_budget(m, &options->budget);
     m->has_validate = options->driver.validate != NULL;
     m->has_reset = options->driver.reset != NULL;
     m->forget_after = span(options->forget_key_after_ms, 300 * UINT64_C(1000000000));
     m->leak_after = span(options->leak_after_ms, 60 * UINT64_C(1000000000));
     m->deadline = span(options->deadline_ms, 30 * UINT64_C(1000000000));
     m->now = now;
+    m->epoch = 1;
     for (int i = 0; i < MODEL_SLOTS; i++) m->slot[i].look_at = FOREVER;
-    return m_contradicts(&m->rules) || !fit(m, &m->rules, true) ? KP_ECONFIG : 0;
+    return m_contradicts(&m->rules) || !m_fits(m, &m->rules, true) ? KP_ECONFIG : 0;
 }

@@ -76,3 +76,27 @@ uint64_t m_token_look(struct model *m, uint64_t now)
     m->look = at + (SECOND + rate - 1) / rate;
     return at;
 }
+
+/* A burst, less what has to come until the next is due in its turn. */
+struct model_bucket m_bucket(const struct model *m)
+{
+    struct model_moment now = { m->now, 0 };
+
+    if (m->create_rate == NO_LIMIT) return (struct model_bucket){ .full = true };
+    uint64_t parts = (uint64_t)m->create_burst * SECOND;
+    if (!earlier(now, m->arrival)) return (struct model_bucket){ .parts = parts };
+    parts -= (m->arrival.ns - m->now) * (uint64_t)m->create_rate + m->arrival.part;
+    return (struct model_bucket){ .parts = parts };
+}
+
+void m_bucket_set(struct model *m, struct model_bucket bucket)
+{
+    uint64_t rate = (uint64_t)m->create_rate, most, lacks;
+
+    m->look = 0;
+    if (m->create_rate == NO_LIMIT) return;
+    most = (uint64_t)m->create_burst * SECOND;
+    lacks = bucket.full || bucket.parts > most ? 0 : most - bucket.parts;
+    m->arrival = (struct model_moment){ m->now + lacks / rate, lacks % rate };
+    m->took = m->now;
+}

@@ -178,6 +178,32 @@ static void op_retry(const struct op *op)
     compare_number("kp_retry_now", real, model_retry_now(&the.model, every ? NOBODY : op->key));
 }
 
+static void op_budget(const struct op *op)
+{
+    compare_number("kp_budget_set", kp_budget_set(the.pool, &op->budget, NULL),
+                   model_budget_set(&the.model, &op->budget));
+}
+
+static void op_run_down(const struct op *op)
+{
+    int key = op->fate % 4 == 0 ? NOBODY : op->key;
+    kp_key name = key == NOBODY ? KP_EVERY_KEY : name_of(key);
+
+    if (op->kind == OP_EVICT)
+        compare_number("kp_evict", kp_evict(the.pool, name, op->ms),
+                       model_evict(&the.model, key, op->ms));
+    else
+        compare_number("kp_drop", kp_drop(the.pool, name, KP_NONE), model_drop(&the.model, key));
+}
+
+static void op_rotate(const struct op *op)
+{
+    bool every = op->fate % 4 == 0;
+    int64_t real = kp_rotate(the.pool, every ? KP_EVERY_KEY : name_of(op->key), op->ms);
+
+    compare_number("kp_rotate", real, model_rotate(&the.model, every ? NOBODY : op->key, op->ms));
+}
+
 static void op_limits(const struct op *op, int key)
 {
     int real =
@@ -259,6 +285,7 @@ static void operate(const struct op *op)
     case OP_LIMITS: op_limits(op, op->key); break;
     case OP_LIMITS_ALL: op_limits(op, NOBODY); break;
     case OP_RETRY: op_retry(op); break;
+    case OP_ROTATE: op_rotate(op); break;
     case OP_REUSE:
     case OP_REPORT: op_lease(op); break;
     case OP_ADD: op_add(op); break;
@@ -274,6 +301,9 @@ static void operate(const struct op *op)
         the.model.now = the.now;
         break;
     case OP_CLOSE: op_close(); break;
+    case OP_BUDGET: op_budget(op); break;
+    case OP_EVICT:
+    case OP_DROP: op_run_down(op); break;
     case OPS: break;
     }
 }

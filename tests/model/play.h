@@ -12,7 +12,7 @@
 #define OP_MAP(X)                                                                                  \
     X(GET) X(GO_ON) X(START) X(CANCEL) X(DISPATCH) X(RELEASE) X(DISCARD) X(RELEASE_TWICE)          \
     X(JOB_DONE) X(INVALIDATE) X(INVALIDATE_KEY) X(REUSE) X(REPORT) X(ADD) X(WARM) X(PIN) X(UNPIN)  \
-    X(LIMITS) X(LIMITS_ALL) X(RETRY) X(KEEP) X(PASS) X(CLOSE)
+    X(LIMITS) X(LIMITS_ALL) X(RETRY) X(KEEP) X(PASS) X(CLOSE) X(BUDGET) X(EVICT) X(DROP) X(ROTATE)
 
 enum op_kind {
 #define X(name) OP_##name,
@@ -31,6 +31,7 @@ struct op {
     int64_t ms;
     uint64_t fate; /* of the driver functions that it runs; what else there is to draw */
     kp_limits limits;
+    kp_budget budget;
 };
 
 /* What a seed decides before any operation. */

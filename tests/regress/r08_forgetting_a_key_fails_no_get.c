@@ -4,7 +4,7 @@
  * shutdown of idle ones passes by those that are empty, and races a checkout, which then fails with
  * `exit :idle_timeout`. Here a key that nobody used for `forget_key_after_ms` is forgotten, whether
  * it ever had a resource or not, in one step with the look whether somebody wants it: no get fails
- * because its key was just going.
+ * because its key was just going. And a program that knows that a host is gone says so (kp_drop).
  */
 #include "contract/house.h"
 
@@ -71,6 +71,39 @@ static void a_get_must_not_fail_because_its_key_is_going(void **state)
     }
 }
 
+/* One is idle, one lent, one more waits; then it is dropped, at the very moment of other gets. */
+static void gets_meet_a_drop(uint64_t seed)
+{
+    struct visitor v[2 * VISITORS] = { { 0 } };
+    struct house h;
+    kp_options o = short_lived(&h, seed, NULL);
+
+    o.limits.max_live = 2;
+    house_open(&h, &o);
+    house_stock(&h, "host", 2);
+    house_shuffle(&h, true);
+    for (int i = 0; i < 2 * VISITORS; i++) {
+        v[i].stay_ms = i % 2 ? KP_NONE : 3;
+        visitor_send(&h, &v[i], "host", KP_SECONDS(30));
+        if (i == VISITORS - 1) (void)!kp_drop(h.pool, kp_str("host"), KP_NONE);
+        if (i == VISITORS) kp_sim_pass_ms(h.sim, 1);
+    }
+    HOUSE_IS(&h, kp_drop(h.pool, kp_str("host"), KP_SECONDS(10)), 0);
+    kp_sim_join(h.sim, 0);
+    house_shuffle(&h, false);
+    for (int i = 0; i < 2 * VISITORS; i++) HOUSE_IS(&h, v[i].rc, 0);
+    HOUSE_IS(&h, kp_drop(h.pool, kp_str("host"), KP_NONE), 0);
+    HOUSE_IS(&h, house_stats(&h, NULL).keys, 0); /* now, not when it was unused for so long */
+    house_close(&h);
+}
+
+static void a_get_must_not_fail_because_its_key_is_dropped(void **state)
+{
+    (void)state;
+    print_message("seeds 1 to 100\n");
+    for (uint64_t seed = 1; seed <= 100; seed++) gets_meet_a_drop(seed);
+}
+
 static void a_key_in_use_must_not_be_forgotten(void **state)
 {
     struct house h;
@@ -91,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_that_never_had_anything_must_be_forgotten_too),
         cmocka_unit_test(a_get_must_not_fail_because_its_key_is_going),
+        cmocka_unit_test(a_get_must_not_fail_because_its_key_is_dropped),
         cmocka_unit_test(a_key_in_use_must_not_be_forgotten),
     };
     return cmocka_run_group_tests_name("request 8", tests, NULL, NULL);

@@ -80,6 +80,35 @@ static void other_keys_must_go_on_meanwhile(void **state)
     house_close(&h);
 }
 
+/* The same for the whole pool: its budget lends nothing, and each key's limits stay as they are. */
+static void the_whole_pool_must_fail_over_by_its_budget(void **state)
+{
+    const kp_budget pause = { .max_lent = KP_NONE }, resume = { .max_lent = KP_UNLIMITED };
+    struct visitor v[LENT], next[2] = { { .stay_ms = KP_NONE }, { .stay_ms = KP_NONE } };
+    struct house h;
+
+    (void)state;
+    begins(&h, v);
+    house_stock(&h, "replica", 2);
+    assert_int_equal(kp_budget_set(h.pool, &pause, NULL), 0);
+    visitor_send(&h, &next[0], "db", KP_SECONDS(30));
+    visitor_send(&h, &next[1], "replica", KP_SECONDS(30));
+    HOUSE_IS(&h, kp_evict(h.pool, KP_EVERY_KEY, KP_NONE), IDLE + 2);
+    HOUSE_IS(&h, kp_invalidate_key(h.pool, KP_EVERY_KEY), LENT);
+    HOUSE_IS(&h, kp_drain(h.pool, KP_EVERY_KEY, KP_SECONDS(10)), 0);
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), 700);
+    HOUSE_IS(&h, house_stats(&h, NULL).live, 0);
+    for (int i = 0; i < 2; i++) HOUSE_HAS(&h, !next[i].answered);
+    assert_int_equal(kp_budget_set(h.pool, &resume, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        visitor_end(&next[i]);
+        HOUSE_IS(&h, next[i].rc, 0);
+        HOUSE_IS(&h, next[i].answered_ms, 700);
+        HOUSE_HAS(&h, next[i].number > OLD + 2);
+    }
+    house_close(&h);
+}
+
 static void one_who_does_not_give_back_must_be_counted_at_the_deadline(void **state)
 {
     struct visitor v[LENT];
@@ -105,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_is_held_back_must_be_served_by_the_new_server),
         cmocka_unit_test(other_keys_must_go_on_meanwhile),
+        cmocka_unit_test(the_whole_pool_must_fail_over_by_its_budget),
         cmocka_unit_test(one_who_does_not_give_back_must_be_counted_at_the_deadline),
     };
     return cmocka_run_group_tests_name("request 30", tests, NULL, NULL);

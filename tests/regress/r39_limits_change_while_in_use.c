@@ -2,9 +2,9 @@
  *
  * Request 39, Vincit/tarn#55, epgsql/pooler#38, pgbouncer PRs #707, #709,
  * mperham/connection_pool#20: limits that change at run time, per user, and the surplus goes. Here
- * kp_limits_set does so for one key or for all: who waits is served at once where it gives room;
- * what is idle and too much ends at once, what is lent when it comes back; nothing is taken from a
- * borrower; and what contradicts itself is refused whole.
+ * kp_limits_set does so for one key or for all, kp_budget_set for what they share: who waits is
+ * served at once where it gives room; what is idle and too much ends at once, what is lent when it
+ * comes back; nothing is taken from a borrower; and what contradicts itself is refused whole.
  */
 #include "contract/house.h"
 
@@ -82,6 +82,33 @@ static void for_all_keys_it_must_reach_those_to_come(void **state)
     house_close(&h);
 }
 
+/* All users together: the budget changes in the same way. */
+static void what_all_keys_share_must_change_too(void **state)
+{
+    struct visitor v = { .stay_ms = KP_NONE };
+    struct house h;
+    kp_lease lease[4];
+    kp_options o = house_plan(&h, 1, NULL, NULL);
+
+    (void)state;
+    o.budget.max_live = 4;
+    house_open(&h, &o);
+    for (int i = 0; i < 4; i++) lease[i] = house_get(&h, i % 2 ? "a" : "b");
+    visitor_send(&h, &v, "c", KP_SECONDS(30));
+    assert_int_equal(kp_budget_set(h.pool, &(kp_budget){ .max_live = 5 }, NULL), 0);
+    h.plan.budget.max_live = 5;
+    visitor_end(&v);
+    HOUSE_IS(&h, v.answered_ms, 0);
+    assert_int_equal(kp_budget_set(h.pool, &(kp_budget){ .max_live = 2 }, NULL), 0);
+    HOUSE_IS(&h, house_stats(&h, NULL).live, 4); /* the idle one is gone, no borrower lost one */
+    for (int i = 0; i < 4; i++) {
+        HOUSE_IS(&h, ((const kp_prop *)lease[i].resource)->alive, 1);
+        house_release(&h, &lease[i]);
+    }
+    HOUSE_IS(&h, house_stats(&h, NULL).idle, 2);
+    house_close(&h);
+}
+
 static void what_contradicts_itself_must_be_refused_whole(void **state)
 {
     const kp_limits wrong = { .max_live = 2, .min_live = 3 };
@@ -105,6 +132,7 @@ int main(void)
         cmocka_unit_test(a_raised_limit_must_serve_who_waits_at_once),
         cmocka_unit_test(a_lowered_limit_must_retire_the_surplus_and_take_nothing_away),
         cmocka_unit_test(for_all_keys_it_must_reach_those_to_come),
+        cmocka_unit_test(what_all_keys_share_must_change_too),
         cmocka_unit_test(what_contradicts_itself_must_be_refused_whole),
     };
     return cmocka_run_group_tests_name("request 39", tests, NULL, NULL);

@@ -67,6 +67,8 @@ static void every_number_must_be_taken_up_to_the_edge_of_its_range(void **state)
         LIMIT(age_spread_pct, 100, true),      LIMIT(age_spread_pct, 101, false),
         LIMIT(group[0], KP_NONE, true),        LIMIT(group[1], -9, false),
         LIMIT(reserve, KP_UNLIMITED, true),
+        LIMIT(renew_ahead_ms, 1, true),        LIMIT(renew_ahead_ms, KP_NONE, false),
+        LIMIT(surplus, KP_NONE, true),         LIMIT(surplus, KP_UNLIMITED, false),
         OPTION(threads, KP_NONE, true),        OPTION(threads, -9, false),
         OPTION(threads, 1025, false),          OPTION(keep_every_ms, KP_NONE, false),
         OPTION(keep_every_ms, 1, true),        OPTION(keep_every_ms, -9, false),
@@ -118,6 +120,25 @@ static void refused(kp_options options, const char *field)
     assert_null(pool);
     options.why = NULL; /* nobody wants to know */
     assert_int_equal(kp_pool_open(&options, &pool), KP_ECONFIG);
+}
+
+static void a_replacement_before_the_resource_must_be_refused(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    kp_options o = s.options;
+    o.limits.max_age_ms = 150; /* at least 120, with its spread */
+    o.limits.renew_ahead_ms = 120;
+    refused(o, "limits.renew_ahead_ms");
+    o.limits.renew_ahead_ms = 119;
+    assert_int_equal(kp_pool_open(&o, &s.pool), 0);
+    stage_fall(&s);
+    o.limits.max_age_ms = KP_OFF;
+    o.limits.renew_ahead_ms = KP_HOURS(1);
+    assert_int_equal(kp_pool_open(&o, &s.pool), 0);
+    stage_fall(&s);
 }
 
 static void options_that_contradict_each_other_must_be_refused(void **state)
@@ -254,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_number_must_be_taken_up_to_the_edge_of_its_range),
         cmocka_unit_test(every_choice_must_be_one_of_its_values),
+        cmocka_unit_test(a_replacement_before_the_resource_must_be_refused),
         cmocka_unit_test(options_that_contradict_each_other_must_be_refused),
         cmocka_unit_test(options_of_another_library_must_be_refused),
         cmocka_unit_test(an_ask_that_contradicts_itself_must_be_misuse),

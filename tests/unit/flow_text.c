@@ -29,8 +29,8 @@
     X(breaker_failures, "5", 5) X(breaker_open_ms, "10s", 10000)                        \
     X(shed_target_ms, "50", 50) X(shed_interval_ms, "2000ms", 2000) X(reserve, "2", 2)  \
     X(reserve_after_ms, "5s", 5000) X(weight, "10", 10) X(floor, "1", 1)                \
-    X(max_uses, "50k", 50000) X(validate_every_ms, "1min", 60000)                       \
-    X(on_gone, "replace", KP_GONE_REPLACE)                                              \
+    X(max_uses, "50k", 50000) X(renew_ahead_ms, "30s", 30000) X(surplus, "3", 3)        \
+    X(validate_every_ms, "1min", 60000) X(on_gone, "replace", KP_GONE_REPLACE)          \
     X(group[0], "9000000000", 9000000000) X(group[1], "12", 12)
 
 #define LIMITS_32(X)                                                                    \
@@ -177,7 +177,7 @@ static void the_unit_of_a_name_must_be_optional(void **state)
         assert_true(read_field(&o, f) == f->value);
         tried++;
     }
-    assert_int_equal(tried, 21);
+    assert_int_equal(tried, 22);
 }
 
 static void other_names_must_not_be_found(void **state)

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Control while in use: fail over to another server (pause, invalidate, drain, resume), for one key
+ * and for the whole pool; new budgets; and a tenant that leaves. Each call has been done when it
+ * returns, or says what is still out.
+ */
+#include <keyedpool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *server = "old.example";
+
+static int create(kp_job *job, void **out)
+{
+    *out = malloc(strlen(server) + 1);
+    return *out ? (strcpy(*out, server), 0) : kp_job_fail(job, 12, "no memory");
+}
+
+static int destroy(kp_job *job, void *connection)
+{
+    (void)job;
+    free(connection);
+    return 0;
+}
+
+/* Nobody gets one until it goes on; who asks meanwhile waits, up to his deadline. */
+static int hold_back(kp_pool *pool, kp_key key)
+{
+    const kp_limits of_key = { .max_lent = KP_NONE };
+    const kp_budget of_all = { .max_lent = KP_NONE };
+
+    return key.data ? kp_limits_set(pool, key, &of_key, NULL) : kp_budget_set(pool, &of_all, NULL);
+}
+
+static int go_on(kp_pool *pool, kp_key key)
+{
+    const kp_limits of_key = { .max_lent = KP_UNLIMITED };
+    const kp_budget of_all = { .max_lent = KP_UNLIMITED };
+
+    return key.data ? kp_limits_set(pool, key, &of_key, NULL) : kp_budget_set(pool, &of_all, NULL);
+}
+
+/* 0: everything of before is gone. */
+static int64_t fail_over(kp_pool *pool, kp_key key, const char *to)
+{
+    if (hold_back(pool, key) != 0) return -1;
+    (void)kp_invalidate_key(pool, key);
+    int64_t out = kp_drain(pool, key, KP_SECONDS(5)); /* 0: what was lent has come back, too */
+    server = to;
+    return go_on(pool, key) != 0 ? -1 : out;
+}
+
+static int is_of(kp_pool *pool, const char *tenant, const char *wanted)
+{
+    kp_lease lease;
+
+    if (kp_get(pool, kp_str(tenant), KP_IN_S(1), &lease) != 0) return 0;
+    int same = strcmp(lease.resource, wanted) == 0;
+    printf("%s is served by %s\n", tenant, (const char *)lease.resource);
+    kp_release(&lease);
+    return same;
+}
+
+int main(void)
+{
+    const kp_options options = { .driver = { .create = create, .destroy = destroy },
+                                 .budget = { .max_live = 100 } };
+    const kp_budget smaller = { .max_live = 1 };
+    kp_stats all = { 0 };
+    kp_pool *pool;
+    int ok;
+
+    if (kp_pool_open(&options, &pool) != 0) return 1;
+    ok = is_of(pool, "a", "old.example") && is_of(pool, "b", "old.example");
+    ok = ok && fail_over(pool, kp_str("a"), "new.example") == 0;
+    ok = ok && is_of(pool, "a", "new.example") && is_of(pool, "b", "old.example");
+    ok = ok && fail_over(pool, KP_EVERY_KEY, "newest.example") == 0;
+    ok = ok && is_of(pool, "a", "newest.example") && is_of(pool, "b", "newest.example");
+
+    ok = ok && kp_budget_set(pool, &smaller, NULL) == 0; /* the least worthy idle one is gone */
+    ok = ok && kp_evict(pool, KP_EVERY_KEY, KP_NONE) == 1; /* and now the other one */
+    ok = ok && kp_drop(pool, kp_str("b"), KP_SECONDS(5)) == 0; /* the tenant leaves */
+    ok = ok && kp_stats_read(pool, KP_EVERY_KEY, &all) == 0 && all.keys == 1 && all.live == 0;
+    printf("%s: %d key is left, with nothing\n", ok ? "done" : "failed", (int)all.keys);
+    return kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5)) != 0 || !ok;
+}

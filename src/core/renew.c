@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Make before break (limits.renew_ahead_ms, kp_rotate). When the end of a slot's age is near, it is
+ * decided, once, whether it is needed. If not, and nobody has it, it goes then. If it is, it is
+ * *ageing* from then on: it is lent as before, and its key wants as many replacements as it has
+ * ageing ones. Which replacement is for which old one does not matter: each that is there lets one
+ * of them go, an idle one at once, else the first to come back. Upkeep begins them (flow/keeper.c),
+ * by the rules of all creations, and within max_live and the surplus.
+ *
+ * kp_rotate needs no more than that: it brings the end of each age forward.
+ */
+#include "base/check.h"
+#include "core/core.h"
+
+/* ---- the end of an age ----------------------------------------------------------------------- */
+
+/* Its age, if that will end it, ends so soon that the replacement is to be begun then; or never. */
+static uint64_t renew_at(const struct kp__slot *slot)
+{
+    const struct kp__subpool *sub = slot->sub;
+    const struct kp__rules *r = sub->rules;
+
+    if (r->renew_ahead == 0 || slot->age_end == KP__NEVER) return KP__NEVER;
+    bool kept = (r->respects_min & KP_KIND_AGE) && kp__sub_staying(sub) <= r->min_live;
+    if (!slot->old && (r->age_check == 0 || kept)) return KP__NEVER;
+    return slot->age_end > r->renew_ahead ? slot->age_end - r->renew_ahead : 1;
+}
+
+void kp__file_age(struct kp__core *core, struct kp__slot *slot)
+{
+    uint64_t at = slot->ageing ? KP__NEVER : renew_at(slot);
+
+    if (at != KP__NEVER) kp__file_slot_at(core, slot, at);
+    if (slot->old) kp__file_slot_at(core, slot, slot->age_end);
+}
+
+/* Whoever has one needs it. An idle one is needed if somebody ever did, and it would not go unused
+ * before; or if fewer will be left than are lent now, or are to be kept ready. */
+static bool is_needed(const struct kp__slot *slot)
+{
+    const struct kp__subpool *sub = slot->sub;
+    const struct kp__rules *r = sub->rules;
+    uint64_t unused = r->idle_check ? kp__later(slot->since, r->idle_ttl) : KP__NEVER;
+    int64_t left = kp__sub_staying(sub) - sub->rare->renewal.ageing - 1;
+
+    if (slot->state == KP__LENT || left < kp__ready_wanted(sub, 0)) return true;
+    return slot->lends > 0 && unused > slot->age_end;
+}
+
+static void begin_ageing(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+{
+    slot->ageing = true;
+    kp__rare(core, slot->sub)->renewal.ageing++;
+    kp__file_sub(core, slot->sub, now);
+}
+
+bool kp__age(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo)
+{
+    if (slot->old && now >= slot->age_end) {
+        (void)kp__doom(core, slot, KP__EXPIRED, todo);
+        return slot->state == KP__CLOSING;
+    }
+    if (!slot->ageing && !slot->errand->doomed && now >= renew_at(slot)) {
+        if (!is_needed(slot)) {
+            kp__close_idle(core, slot, KP__EXPIRED, todo);
+            return true;
+        }
+        begin_ageing(core, slot, now);
+    }
+    if (!slot->errand->doomed) kp__file_age(core, slot);
+    return false;
+}
+
+void kp__age_all(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
+                 struct kp__todo *todo)
+{
+    for (int state = KP__IDLE; state <= KP__LENT; state++) {
+        const struct kp__list *list = KP__SLOTS(sub, state), *node = kp__list_last(list), *before;
+        for (; node; node = before) {
+            before = kp__list_prev(list, node);
+            (void)kp__age(core, KP__OF(node, struct kp__slot, link), now, todo);
+        }
+    }
+}
+
+void kp__aged(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__renewal *n = &kp__rare(core, slot->sub)->renewal;
+
+    slot->ageing = false;
+    n->ageing--;
+    if (n->spare > 0) n->spare--; /* which of them it was for does not matter */
+}
+
+/* ---- replacements ---------------------------------------------------------------------------- */
+
+bool kp__renewal_wanted(const struct kp__subpool *sub)
+{
+    const struct kp__renewal *n = &sub->rare->renewal;
+
+    return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
+}
+
+/* The first of them whose time comes, of those in this state and not doomed; or NULL. */
+static struct kp__slot *next_ageing(const struct kp__subpool *sub, enum kp__state state)
+{
+    const struct kp__list *list = KP__SLOTS(sub, state), *node;
+    struct kp__slot *next = NULL;
+
+    for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
+        struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+        if (slot->ageing && !slot->errand->doomed && (!next || slot->age_end < next->age_end))
+            next = slot;
+    }
+    return next;
+}
+
+void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+    struct kp__renewal *n = &kp__rare(core, sub)->renewal;
+    struct kp__slot *goes;
+
+    kp__errand_of(slot)->renews = false;
+    n->making--;
+    if (n->spare == n->ageing) return; /* what it was for is gone by itself */
+    n->spare++;
+    if ((goes = next_ageing(sub, KP__IDLE)) != NULL)
+        kp__close_idle(core, goes, KP__RENEWED, todo);
+    else if (sub->rules->sharing > 1 && (goes = next_ageing(sub, KP__LENT)) != NULL)
+        (void)kp__doom(core, goes, KP__RENEWED, todo); /* with seats, it might never come back */
+}
+
+bool kp__has_spare(const struct kp__subpool *sub)
+{
+    return sub->rare->renewal.spare > 0 &&
+           (sub->waiting == 0 || kp__sub_staying(sub) > sub->rules->max_live);
+}
+
+void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    kp__rare(core, sub)->renewal.making--;
+    kp__file_sub(core, sub, kp__later(now, KP__ONCE_MORE)); /* or when the pause is over */
+}
+
+/* ---- a new epoch ----------------------------------------------------------------------------- */
+
+/* An age that is over, and did not end it, says nothing any more. */
+static bool outlives(const struct kp__slot *slot, uint64_t now)
+{
+    uint32_t any = KP_CHECK_GET | KP_CHECK_RETURN | KP_CHECK_KEEPER;
+
+    return slot->state == KP__IDLE && now >= slot->age_end && now < kp__expires_at(slot, any);
+}
+
+void kp__retire(struct kp__core *core, struct kp__slot *slot, uint64_t at, uint64_t now)
+{
+    slot->old = true;
+    if (at < slot->age_end || outlives(slot, now)) slot->age_end = at;
+    kp__file_age(core, slot);
+}
+
+int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,
+                       struct kp__todo *todo)
+{
+    struct kp__renewal *n = &kp__rare(core, sub)->renewal;
+    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
+                                       &sub->rare->tested };
+    uint64_t all = (uint64_t)sub->count[KP__IDLE] + sub->count[KP__LENT] + sub->rare->tests;
+    uint64_t many = 0;
+    uint64_t step = all > 0 && by != KP__NEVER ? (by - now) / all : 0;
+
+    if (by < n->retire_by || n->retire_by <= now) n->retire_by = by;
+    n->epoch = core->epoch;
+    for (int i = 0; i < 3; i++) {
+        const struct kp__list *list = lists[i], *node;
+        for (node = kp__list_last(list); node; node = kp__list_prev(list, node)) {
+            struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+            if (slot->errand->doomed) continue;
+            many++;
+            kp__retire(core, slot, by == KP__NEVER ? by : now + step * many, now);
+        }
+    }
+    kp__age_all(core, sub, now, todo);
+    return (int64_t)many;
+}

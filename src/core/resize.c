@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The budget changes while in use (kp_budget_set): what is idle and too much goes, who waits is
+ * served, and the indexes over keys follow. In one step, so that nobody sees half of it; it looks
+ * at each key. What is lent and too much goes when it comes back (give.c).
+ */
+#include "base/check.h"
+#include "core/core.h"
+
+/* ---- how much is too much -------------------------------------------------------------------- */
+
+int64_t kp__surplus(const struct kp__core *core)
+{
+    if (core->live.cap == KP__UNBOUND) return 0;
+    return core->live.used - core->count[KP__CLOSING] + core->promised - core->live.cap;
+}
+
+bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    for (int i = 0; i < 2; i++) {
+        const struct kp__budget *budget = kp__group_budget(sub, i);
+        if (budget && budget->used > budget->cap) return true;
+    }
+    return kp__surplus(core) > 0;
+}
+
+/* ---- what is idle goes ----------------------------------------------------------------------- */
+
+/* Rank the idle ones of all keys anew. */
+static void rank_all(struct kp__core *core, enum kp__spare spare)
+{
+    core->spare = spare;
+    for (struct kp__list *l = kp__list_first(&core->all); l; l = kp__list_next(&core->all, l))
+        kp__evictable_file(core, KP__OF(l, struct kp__subpool, all));
+}
+
+/* The least worthy idle one that this budget counts, if there is one. */
+static bool close_one(struct kp__core *core, struct kp__budget *budget, enum kp__member member,
+                      struct kp__todo *todo)
+{
+    struct kp__slot *slot = kp__evict_pick(core, budget, member);
+
+    if (!slot) return false;
+    for (int i = 0; i < 2; i++)
+        if (kp__group_budget(slot->sub, i)) kp__group_budget(slot->sub, i)->surplus--;
+    kp__close_idle(core, slot, KP__SURPLUS, todo);
+    kp__evictable_file(core, slot->sub);
+    return true;
+}
+
+/* One budget of many, and what becomes of what is too much. */
+struct resize {
+    struct kp__core *core;
+    const struct kp__allowance *may;
+    struct kp__todo *todo;
+};
+
+static void trim_group(struct kp__map_node *node, void *ctx)
+{
+    struct kp__group *group = KP__OF(node, struct kp__group, node);
+    struct resize *r = ctx;
+
+    while (group->budget.surplus > 0 && close_one(r->core, &group->budget, group->member, r->todo))
+        continue;
+}
+
+/* First what is above what its key is to keep. */
+static void trim(struct resize *r)
+{
+    static const enum kp__spare spare[] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
+    struct kp__core *core = r->core;
+
+    for (int i = 0; i < 2; i++) {
+        rank_all(core, spare[i]);
+        kp__map_each(&core->groups, trim_group, r);
+        while (kp__surplus(core) > 0 && close_one(core, &core->live, KP__IN_POOL, r->todo))
+            continue;
+        while ((int64_t)core->count[KP__IDLE] > core->max_idle &&
+               close_one(core, &core->live, KP__IN_POOL, r->todo))
+            continue;
+    }
+    rank_all(core, KP__SPARE_NONE);
+}
+
+/* ---- the numbers ----------------------------------------------------------------------------- */
+
+static void set_cap(struct kp__core *core, struct kp__budget *budget, int64_t cap)
+{
+    bool less = cap < budget->cap;
+
+    if (less) core->shrunk = true;
+    budget->cap = cap;
+    budget->peak = budget->used;
+    budget->surplus = less ? budget->used - cap : 0;
+}
+
+static void set_group(struct kp__map_node *node, void *ctx)
+{
+    struct kp__group *group = KP__OF(node, struct kp__group, node);
+    struct resize *r = ctx;
+
+    if (group->member != KP__IN_PAIR)
+        set_cap(r->core, &group->budget, r->may->group[group->member - KP__IN_GROUP_0]);
+}
+
+static void set_numbers(struct resize *r)
+{
+    struct kp__core *core = r->core;
+    const struct kp__allowance *may = r->may;
+
+    set_cap(core, &core->live, may->live);
+    set_cap(core, &core->lent, may->lent);
+    set_cap(core, &core->creating, may->creating);
+    for (int i = 0; i < 2; i++) core->group_max_live[i] = may->group[i];
+    kp__map_each(&core->groups, set_group, r);
+    core->max_idle = may->idle;
+    core->max_waiting = may->waiting;
+    core->max_keys = may->keys;
+    core->evicts = may->evicts;
+    kp__rate_set(&core->rate, may->rate, may->burst, core->now);
+}
+
+/* ---- who waits ------------------------------------------------------------------------------- */
+
+/* By another order across keys: each stands anew where it stood. */
+static void stand_anew(struct kp__core *core, bool by_arrival)
+{
+    if (core->by_arrival == by_arrival) return;
+    core->by_arrival = by_arrival;
+    for (struct kp__list *l = kp__list_first(&core->all); l; l = kp__list_next(&core->all, l)) {
+        struct kp__subpool *sub = KP__OF(l, struct kp__subpool, all);
+        struct kp__budget *lacks = sub->contest->lacks;
+        kp__starve(core, sub, NULL);
+        kp__starve(core, sub, lacks);
+    }
+}
+
+static void serve_group(struct kp__map_node *node, void *ctx)
+{
+    struct resize *r = ctx;
+
+    kp__settle_budget(r->core, &KP__OF(node, struct kp__group, node)->budget, r->core->now,
+                      r->todo);
+}
+
+/* What a budget no longer holds back is the next one's; then the background's. */
+static void serve_all(struct resize *r)
+{
+    struct kp__core *core = r->core;
+
+    kp__settle_budget(core, &core->lent, core->now, r->todo);
+    kp__settle_budget(core, &core->creating, core->now, r->todo);
+    kp__settle_budget(core, &core->rate.budget, core->now, r->todo);
+    kp__settle_budget(core, &core->live, core->now, r->todo);
+    kp__map_each(&core->groups, serve_group, r);
+    for (struct kp__list *l = kp__list_first(&core->all); l; l = kp__list_next(&core->all, l)) {
+        struct kp__subpool *sub = KP__OF(l, struct kp__subpool, all);
+        if (sub->rules && sub->rules->eager) sub->refill = true;
+        if (sub->refill) kp__file_sub(core, sub, core->now);
+    }
+}
+
+void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uint64_t now,
+                     struct kp__todo *todo)
+{
+    struct resize r = { core, may, todo };
+
+    kp__at(core, now);
+    kp__lane_shut_all(core, now); /* what they reserve, they do by the old numbers */
+    rank_all(core, KP__SPARE_NONE);
+    set_numbers(&r);
+    trim(&r);
+    rank_all(core, KP__SPARE_USUAL);
+    stand_anew(core, may->by_arrival);
+    serve_all(&r);
+}

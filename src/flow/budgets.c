@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Budgets: from what was said to numbers, at open and while in use. What cannot be meant, or does
+ * not leave keys what they are to keep, is refused with the field's name. What a change does:
+ * core/resize.c.
+ */
+#include <string.h>
+
+#include "flow/flow.h"
+
+/* ---- can it be meant? ------------------------------------------------------------------------ */
+
+static int check_count(int64_t v, const char *field, int64_t least, kp_why *why)
+{
+    if (v == 0 || v == KP_UNLIMITED || (v == KP_NONE && least == 0)) return 0;
+    if (v < least || v > INT32_MAX - 1)
+        return kp__refused(why, field, "not a count; say KP_NONE or KP_UNLIMITED");
+    return 0;
+}
+
+/* How many creations begin, and a burst of a rate that there is. */
+static int check_rate(const kp_budget *b, kp_why *why)
+{
+    int code = check_count(b->create_rate, "budget.create_rate", 1, why);
+
+    if (code == 0 && b->create_rate > 1000000000)
+        return kp__refused(why, "budget.create_rate", "at most one in a nanosecond");
+    if (code != 0 || b->create_burst == 0) return code;
+    if (b->create_burst == KP_UNLIMITED)
+        return kp__refused(why, "budget.create_burst", "without a bound there is no rate");
+    if (b->create_rate == 0 || b->create_rate == KP_UNLIMITED)
+        return kp__refused(why, "budget.create_burst", "without budget.create_rate");
+    return check_count(b->create_burst, "budget.create_burst", 1, why);
+}
+
+int kp__budget_check(const kp_budget *b, kp_why *why)
+{
+    int code = check_count(b->max_live, "budget.max_live", 0, why);
+
+    if (code == 0) code = check_count(b->max_lent, "budget.max_lent", 0, why);
+    if (code == 0) code = check_count(b->max_idle, "budget.max_idle", 0, why);
+    if (code == 0) code = check_count(b->max_creating, "budget.max_creating", 1, why);
+    if (code == 0) code = check_rate(b, why);
+    if (code == 0) code = check_count(b->max_waiting, "budget.max_waiting", 0, why);
+    if (code == 0) code = check_count(b->max_keys, "budget.max_keys", 0, why);
+    if (code == 0) code = check_count(b->group_max_live[0], "budget.group_max_live[0]", 0, why);
+    if (code == 0) code = check_count(b->group_max_live[1], "budget.group_max_live[1]", 0, why);
+    if (code == 0 && b->evict_other_keys != 0 && b->evict_other_keys != 1 &&
+        b->evict_other_keys != KP_OFF)
+        code = kp__refused(why, "budget.evict_other_keys", "is 1 or KP_OFF");
+    if (code == 0 && b->across != 0 && b->across != KP_ACROSS_SHARE &&
+        b->across != KP_ACROSS_ARRIVAL)
+        code = kp__refused(why, "budget.across", "is KP_ACROSS_SHARE or KP_ACROSS_ARRIVAL");
+    for (size_t i = 0; code == 0 && i < sizeof b->reserved / sizeof b->reserved[0]; i++)
+        if (b->reserved[i])
+            code = kp__refused(why, "budget.reserved",
+                               "is not zero; a newer header than the library?");
+    return code;
+}
+
+static int64_t count_or_all(int64_t said)
+{
+    return said == 0 ? KP__UNBOUND : kp__count(said);
+}
+
+struct kp__allowance kp__allowance_of(const kp_budget *b)
+{
+    return (struct kp__allowance){
+        .live = count_or_all(b->max_live),
+        .lent = count_or_all(b->max_lent),
+        .idle = count_or_all(b->max_idle),
+        .creating = count_or_all(b->max_creating),
+        .waiting = count_or_all(b->max_waiting),
+        .keys = count_or_all(b->max_keys),
+        .group = { count_or_all(b->group_max_live[0]), count_or_all(b->group_max_live[1]) },
+        .rate = count_or_all(b->create_rate),
+        .burst = b->create_burst ? b->create_burst : b->create_rate,
+        .evicts = b->evict_other_keys != KP_OFF,
+        .by_arrival = b->across == KP_ACROSS_ARRIVAL
+    };
+}
+
+/* ---- does it leave keys what they are to keep? ----------------------------------------------- */
+
+/* None may be lent: that is a pause, which takes no key's floor away. */
+static struct kp__bounds bounds_of(const struct kp__allowance *may, bool same)
+{
+    bool many = same && may->keys != KP__UNBOUND && may->keys > 0;
+
+    return (struct kp__bounds){ .live = may->live,
+                                .lent = may->lent ? may->lent : KP__UNBOUND,
+                                .group = { may->group[0], may->group[1] },
+                                .keys = many ? may->keys : 1 };
+}
+
+int kp__budget_holds(const kp_budget *budget, const struct kp__rules *rules, bool same,
+                     kp_why *why)
+{
+    const struct kp__allowance may = kp__allowance_of(budget);
+    struct kp__bounds bounds = bounds_of(&may, same);
+
+    return kp__rules_fit(rules, &bounds, why);
+}
+
+struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every)
+{
+    const struct kp__allowance may = kp__allowance_of(&pool->budget);
+
+    return bounds_of(&may, every && !pool->limits_for);
+}
+
+/* Those of keys to come, of each key that is there, and of all of them together. */
+static int check_kept(const struct kp__pool *pool, const struct kp__allowance *may, kp_why *why)
+{
+    const struct kp__core *core = &pool->core;
+    struct kp__bounds every = bounds_of(may, !pool->limits_for), one = bounds_of(may, false);
+    const struct kp__list *l = kp__list_first(&core->all);
+
+    if (core->minima > may->live && may->live < core->live.cap)
+        return kp__refused(why, "budget.max_live", "is below limits.min_live of all keys together");
+    if (core->floors > may->live && may->live < core->live.cap)
+        return kp__refused(why, "budget.max_live", "is below limits.floor of all keys together");
+    every.changing = one.changing = true;
+    int code = kp__rules_fit(core->rules, &every, why);
+    for (; code == 0 && l; l = kp__list_next(&core->all, l)) {
+        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        if (sub->rules) code = kp__rules_fit(sub->rules, &one, why);
+    }
+    return code;
+}
+
+/* ---- while in use ---------------------------------------------------------------------------- */
+
+enum { NUMBERS = sizeof(kp_budget) / sizeof(int64_t) };
+_Static_assert(sizeof(kp_budget) == NUMBERS * sizeof(int64_t), "they are all of one type");
+
+/* What was said now over what was said before. A rate that ends takes its burst with it. */
+static kp_budget merged(const kp_budget *said, const kp_budget *before)
+{
+    int64_t now[NUMBERS], all[NUMBERS];
+    kp_budget out;
+
+    memcpy(now, said, sizeof now);
+    memcpy(all, before, sizeof all);
+    for (size_t i = 0; i < NUMBERS; i++)
+        if (now[i] != 0) all[i] = now[i];
+    memcpy(&out, all, sizeof out);
+    if (said->create_rate == KP_UNLIMITED && said->create_burst == 0) out.create_burst = 0;
+    return out;
+}
+
+/* Keys join their groups as they are ruled, where these have a limit (kp__groups_of). One that was
+ * there at open is counted for ever, also where it is KP_UNLIMITED by now. */
+static int check_groups(const struct kp__core *core, struct kp__allowance *may, kp_why *why)
+{
+    static const char *const fields[] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
+
+    for (int i = 0; i < 2; i++) {
+        bool counted = core->group_max_live[i] != KP__UNBOUND;
+        if (counted && may->group[i] == KP__UNBOUND) may->group[i] = KP__UNBOUND - 1;
+        else if (!counted && may->group[i] != KP__UNBOUND)
+            return kp__refused(why, fields[i], "was unlimited at open, so its groups are not "
+                                               "counted; open with a large one");
+    }
+    return 0;
+}
+
+static int change(struct kp__pool *pool, const kp_budget *said, kp_why *why, struct kp__todo *todo)
+{
+    kp_budget budget = merged(said, &pool->budget);
+    int code = kp__budget_check(&budget, why);
+
+    if (code != 0) return code;
+    struct kp__allowance may = kp__allowance_of(&budget);
+    if ((code = check_groups(&pool->core, &may, why)) != 0) return code;
+    if ((code = check_kept(pool, &may, why)) != 0) return code;
+    pool->budget = budget;
+    kp__budgets_set(&pool->core, &may, kp__time(pool), todo);
+    kp__tell(pool, todo); /* who warms keys may go on */
+    return 0;
+}
+
+int kp_budget_set(kp_pool *door, const kp_budget *budget, kp_why *why)
+{
+    struct kp__todo todo;
+    int code;
+
+    if (why) memset(why, 0, sizeof *why);
+    struct kp__pool *pool = kp__enter(door, &code);
+    if (!pool) return kp__no_pool(code, why, "kp_budget_set: pool is NULL");
+    kp__todo_init(&todo, pool->world);
+    if (pool->core.phase != KP__OPEN) kp__say(why, code = KP_ECLOSED, NULL);
+    else code = change(pool, budget, why, &todo);
+    kp__leave(pool, &todo);
+    return code;
+}

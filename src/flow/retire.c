@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How keys are run down: destroy what is idle, wait for what is out, drop a key. Each says when it
+ * is done: by coming back.
+ */
+#include "base/check.h"
+#include "flow/flow.h"
+
+/* 0 is the default, and nobody waits for ever; on the thread of a loop nothing is waited for. */
+static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
+{
+    uint64_t now = kp__time(pool);
+
+    if (within_ms <= 0 && within_ms != KP_NONE) within_ms = KP_SECONDS(30);
+    return kp__here.loops ? now : kp__after(now, within_ms);
+}
+
+/* ---- evict ----------------------------------------------------------------------------------- */
+
+/* Is one of the idle ones more than `keep`; or, with 0, more than the limits keep? */
+static bool is_more(const struct kp__subpool *sub, int64_t keep)
+{
+    int64_t idle = sub->count[KP__IDLE];
+
+    if (keep == KP_NONE) return idle > 0;
+    if (keep > 0 || idle == 0) return idle > keep;
+    return idle > sub->rules->min_idle && kp__sub_staying(sub) > sub->rules->min_live;
+}
+
+static int64_t evict_sub(struct kp__pool *pool, struct kp__subpool *sub, int64_t keep,
+                         struct kp__todo *todo)
+{
+    int64_t found = 0;
+
+    for (; is_more(sub, keep); found++)
+        kp__close_idle(&pool->core, kp__oldest_idle(sub), KP__SURPLUS, todo);
+    kp__do(pool, todo);
+    return found;
+}
+
+static int64_t evict(struct kp__pool *pool, kp_key key, int64_t keep, struct kp__todo *todo)
+{
+    struct kp__subpool *sub;
+    int64_t found = 0;
+    int code;
+
+    if (kp__every_key(key)) {
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            found += evict_sub(pool, sub, keep, todo);
+    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+        found = evict_sub(pool, sub, keep, todo);
+        kp__lose_interest(pool, sub, sub->used_at);
+    }
+    return found;
+}
+
+int64_t kp_evict(kp_pool *door, kp_key key, int64_t keep)
+{
+    struct kp__todo todo;
+    int64_t found;
+    int code;
+    struct kp__pool *pool = kp__enter_with(door, key, true, "kp_evict: pool is NULL", NULL, &code);
+
+    if (!pool) return code;
+    kp__todo_init(&todo, pool->world);
+    if (keep < 0 && keep != KP_NONE)
+        found = kp__misuse_within(pool, &todo, NULL,
+                                  "kp_evict: keep is a count, or KP_NONE; 0 is what the limits "
+                                  "keep");
+    else if (pool->core.phase != KP__OPEN) found = KP_ECLOSED;
+    else found = evict(pool, key, keep, &todo);
+    kp__leave(pool, &todo);
+    return found;
+}
+
+/* ---- drain ----------------------------------------------------------------------------------- */
+
+/* Leases that have begun in this era or before, and what is being destroyed. */
+static int64_t still_out(const struct kp__subpool *sub, uint32_t era)
+{
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
+    int64_t out = sub->count[KP__CLOSING];
+
+    for (struct kp__list *l = kp__list_first(lent); l; l = kp__list_next(lent, l)) {
+        const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+        for (uint32_t i = 0; i < slot->errand->seats; i++)
+            out += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->era <= era;
+    }
+    return out;
+}
+
+/* The lane of a key with our interest is shut, and stays so: the books are exact. */
+static int64_t drain_one(struct kp__pool *pool, struct kp__subpool *sub, uint32_t era,
+                         uint64_t until, struct kp__todo *todo)
+{
+    int64_t out;
+
+    while ((out = still_out(sub, era)) > 0 && kp__time(pool) < until) kp__watch(pool, todo, until);
+    return out;
+}
+
+int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
+{
+    struct kp__todo todo;
+    struct kp__subpool *sub;
+    int64_t out = 0;
+    int code;
+    struct kp__pool *pool = kp__enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &code);
+
+    if (!pool) return code;
+    kp__todo_init(&todo, pool->world);
+    uint64_t until = end_of_wait(pool, within_ms);
+    kp__shut_all(pool);
+    uint32_t era = pool->core.era++;
+    if (kp__every_key(key)) {
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            out += drain_one(pool, sub, era, until, &todo);
+    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+        out = drain_one(pool, sub, era, until, &todo);
+        kp__lose_interest(pool, sub, sub->used_at);
+    }
+    kp__leave(pool, &todo);
+    return out;
+}
+
+/* ---- drop ------------------------------------------------------------------------------------ */
+
+/* A key without rules is just being made: it is wanted. */
+static void begin_drop(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    if (!sub->rules) return;
+    sub->leaving = KP__DROPPED;
+    sub->refill = sub->warm = false;
+    sub->used_at = kp__time(pool);
+    (void)kp__invalidate_sub(pool, sub, todo);
+}
+
+/* What keeps a key that is being dropped. If somebody wants it again: what was there before. */
+static int64_t still_there(const struct kp__subpool *sub, uint32_t era)
+{
+    if (sub->leaving != KP__DROPPED) return still_out(sub, era);
+    return kp__sub_live(sub) + sub->promised + sub->waiting;
+}
+
+static int64_t end_drop(struct kp__pool *pool, struct kp__subpool *sub, uint32_t era,
+                        uint64_t until, struct kp__todo *todo)
+{
+    int64_t out;
+
+    while ((out = still_there(sub, era)) > 0 && kp__time(pool) < until)
+        kp__watch(pool, todo, until);
+    return out;
+}
+
+/* The last one goes, and so does the key; else upkeep has it when the last one is gone. */
+static void forget_if_last(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    bool goes = sub->leaving == KP__DROPPED;
+
+    kp__lose_interest(pool, sub, sub->used_at);
+    if (goes) kp__forget(pool, sub, kp__time(pool), todo);
+}
+
+static int64_t drop_every(struct kp__pool *pool, uint32_t era, uint64_t until,
+                          struct kp__todo *todo)
+{
+    struct kp__subpool *sub, *next;
+    int64_t out = 0;
+
+    for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+        begin_drop(pool, sub, todo);
+    for (sub = kp__next_key(pool, NULL); sub; sub = next) {
+        out += end_drop(pool, sub, era, until, todo);
+        kp__take_interest(pool, sub); /* ours, while we go on to the next one */
+        next = kp__next_key(pool, sub);
+        forget_if_last(pool, sub, todo);
+    }
+    return out;
+}
+
+int64_t kp_drop(kp_pool *door, kp_key key, int64_t within_ms)
+{
+    struct kp__todo todo;
+    struct kp__subpool *sub;
+    int64_t out = 0;
+    int code;
+    struct kp__pool *pool = kp__enter_with(door, key, true, "kp_drop: pool is NULL", NULL, &code);
+
+    if (!pool) return code;
+    kp__todo_init(&todo, pool->world);
+    uint64_t until = end_of_wait(pool, within_ms);
+    kp__shut_all(pool);
+    uint32_t era = pool->core.era++;
+    if (pool->core.phase != KP__OPEN) {
+        out = KP_ECLOSED;
+    } else if (kp__every_key(key)) {
+        out = drop_every(pool, era, until, &todo);
+    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+        begin_drop(pool, sub, &todo);
+        out = end_drop(pool, sub, era, until, &todo);
+        forget_if_last(pool, sub, &todo);
+    }
+    kp__leave(pool, &todo);
+    return out;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kp_budget_set: what cannot be is refused whole, with the budget's field; and where it is called
+ * from, and when.
+ */
+#include "budgets.h"
+
+static void what_cannot_be_must_be_refused_whole(void **state)
+{
+    const kp_limits two = { .min_live = 2, .floor = 3 };
+    contract c;
+    (void)state;
+    begin(&c);
+    contract_open(&c);
+    stock(&c, A, 2);
+    stock(&c, B, 2);
+    assert_int_equal(kp_limits_set(c.pool, A, &two, NULL), 0);
+    refused(&c, (kp_budget){ .max_live = -5 }, "budget.max_live");
+    refused(&c, (kp_budget){ .max_creating = KP_NONE }, "budget.max_creating");
+    refused(&c, (kp_budget){ .create_burst = 2 }, "budget.create_burst");
+    refused(&c, (kp_budget){ .across = 9 }, "budget.across");
+    refused(&c, (kp_budget){ .evict_other_keys = 9 }, "budget.evict_other_keys");
+    refused(&c, (kp_budget){ .reserved = { 0, 0, 0, 0, 0, 1 } }, "budget.reserved");
+    refused(&c, (kp_budget){ .max_idle = 1, .max_live = 1 }, "budget.max_live");
+    refused(&c, (kp_budget){ .max_live = 2 }, "budget.max_live"); /* the floor */
+    refused(&c, (kp_budget){ .max_lent = 2 }, "budget.max_lent");
+    assert_int_equal(kp_limits_set(c.pool, B, &two, NULL), 0);
+    refused(&c, (kp_budget){ .max_live = 5 }, "budget.max_live"); /* together */
+    set(&c, (kp_budget){ .max_live = 6 });
+    contract_end(&c);
+}
+
+static void keys_to_come_must_have_what_they_are_to_keep(void **state)
+{
+    contract c;
+    (void)state;
+    begin(&c);
+    c.options.limits.min_live = 2;
+    c.options.limits.group[1] = 3;
+    c.options.budget.group_max_live[1] = 9;
+    c.options.budget.max_keys = KP_NONE;
+    contract_open(&c);
+    (void)contract_refused(&c, A, 10, KP_EFULL);
+    refused(&c, (kp_budget){ .max_live = 1 }, "budget.max_live");
+    refused(&c, (kp_budget){ .max_live = 5, .max_keys = 3 }, "budget.max_live");
+    refused(&c, (kp_budget){ .group_max_live = { 0, 1 } }, "budget.group_max_live[1]");
+    set(&c, (kp_budget){ .max_live = 6, .max_keys = 3 });
+    contract_end(&c);
+}
+
+/* Two keys were promised more than there is; that is old, and no reason to refuse more. */
+static void what_was_too_much_before_must_not_be_refused(void **state)
+{
+    contract c;
+    (void)state;
+    begin(&c);
+    c.misuses = 1;
+    c.options.limits.min_live = 2;
+    c.options.limits.floor = 2;
+    c.options.budget.max_live = 3;
+    contract_open(&c);
+    stock(&c, A, 1);
+    stock(&c, B, 1);
+    refused(&c, (kp_budget){ .max_live = 2 }, "budget.max_live");
+    set(&c, (kp_budget){ .max_idle = 2, .max_live = 3 });
+    set(&c, (kp_budget){ .max_live = 5 });
+    contract_end(&c);
+}
+
+static void a_burst_must_go_with_its_rate(void **state)
+{
+    contract c;
+    (void)state;
+    begin(&c);
+    c.options.budget.create_rate = 10;
+    c.options.budget.create_burst = 2;
+    contract_open(&c);
+    refused(&c, (kp_budget){ .create_rate = KP_UNLIMITED, .create_burst = 3 },
+            "budget.create_burst");
+    set(&c, (kp_budget){ .create_rate = KP_UNLIMITED });
+    refused(&c, (kp_budget){ .create_burst = 3 }, "budget.create_burst");
+    contract_end(&c);
+}
+
+/* limits_for calls back: the key that it is asked for has no limits so far. */
+static void call_back(kp_key key, kp_limits *limits, void *arg)
+{
+    contract *c = arg;
+    const kp_budget more = { .max_live = 50 };
+
+    (void)limits;
+    assert_int_equal(kp_budget_set(c->pool, &more, NULL), 0);
+    assert_int_equal(kp_evict(c->pool, key, 0), 0);
+    assert_int_equal(kp_drop(c->pool, key, KP_NONE), 0);
+    assert_int_equal(kp_drop(c->pool, KP_EVERY_KEY, KP_NONE), 0);
+}
+
+static void a_key_that_is_just_being_made_must_be_left_alone(void **state)
+{
+    contract c;
+    (void)state;
+    begin(&c);
+    c.options.limits_for = call_back;
+    contract_open(&c);
+    stock(&c, A, 2);
+    assert_int_equal(contract_stats(&c, A).idle, 2);
+    stock(&c, B, 1); /* and drops the other one */
+    assert_int_equal(contract_stats(&c, KP_EVERY_KEY).keys, 1);
+    contract_end(&c);
+}
+
+static void a_pool_that_is_not_there_must_be_told(void **state)
+{
+    const kp_budget budget = { .max_live = 3 };
+    contract c;
+    kp_why why;
+    (void)state;
+    begin(&c);
+    contract_open(&c);
+    kp_lease lease;
+    (void)contract_take(&c, A, &lease);
+    assert_int_equal(contract_close(&c, KP_CLOSE_NOW, KP_NONE), 1);
+    assert_int_equal(kp_budget_set(c.pool, &budget, &why), KP_ECLOSED);
+    assert_int_equal(why.code, KP_ECLOSED);
+    kp_release(&lease);
+    assert_int_equal(kp_budget_set(c.pool, &budget, NULL), KP_ECLOSED);
+    kp_cast_close(c.cast);
+    assert_int_equal(kp_sim_close(c.sim), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_cannot_be_must_be_refused_whole),
+        cmocka_unit_test(keys_to_come_must_have_what_they_are_to_keep),
+        cmocka_unit_test(what_was_too_much_before_must_not_be_refused),
+        cmocka_unit_test(a_burst_must_go_with_its_rate),
+        cmocka_unit_test(a_key_that_is_just_being_made_must_be_left_alone),
+        cmocka_unit_test(a_pool_that_is_not_there_must_be_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
