@@ -58,9 +58,10 @@ typedef struct kp_driver {
     int  (*destroy)(kp_job *job, void *resource);   /* once per resource; a failure is counted,
                                                        the resource is gone */
     int  (*validate)(kp_job *job, void *resource);  /* optional, before lending; negative:
-                                                       destroy it, take another */
+                                                       destroy it, take another (KP_EGONE: and
+                                                       limits.on_gone) */
     int  (*reset)(kp_job *job, void *resource);     /* optional, on give-back; negative: destroy
-                                                       it */
+                                                       it (KP_EGONE: the same) */
     int  (*abandon)(kp_job *job, void *resource);   /* optional, in a child of fork: drop one of
                                                        the parent's. Close the descriptor, say
                                                        nothing to the peer, take no lock of the
@@ -73,6 +74,11 @@ typedef struct kp_driver {
     void (*drop_ctx)(void *ctx);                    /* optional: after the pool's very last call;
                                                        free ctx here */
     uint32_t flags, reserved0;                      /* KP_NEVER_BLOCKS */
+    int  (*fd)(void *resource, void *ctx);          /* optional: the descriptor of a resource's
+                                                       socket, open until destroy; -1: none. Asked
+                                                       once, when it was made; answers at once.
+                                                       Upkeep drops what the peer has closed
+                                                       (kp_options.watch_every_ms). Linux only */
     void (*reserved[4])(void);
 } kp_driver;
 
@@ -94,6 +100,7 @@ typedef enum kp_across  { KP_ACROSS_SHARE = 1, KP_ACROSS_ARRIVAL } kp_across;
 enum { KP_CHECK_GET = 1, KP_CHECK_RETURN = 2, KP_CHECK_KEEPER = 4 };
 enum { KP_KIND_IDLE = 1, KP_KIND_EXCESS = 2, KP_KIND_AGE = 4, KP_KIND_NONE = 8 };
 enum { KP_BREAK_CREATE = 1, KP_BREAK_USE = 2 };
+typedef enum kp_gone { KP_GONE_TEST = 1, KP_GONE_REPLACE } kp_gone;
 
 typedef struct kp_limits {
     int64_t min_live, max_live;         /* [0, 10] the minimum is kept until the key is forgotten
@@ -143,7 +150,7 @@ typedef struct kp_limits {
     int32_t on_return, over_idle;       /* [REUSE, DROP_RETURNED] what a release does; who goes
                                            when max_idle is exceeded */
     int32_t idle_check, excess_check, age_check;    /* [GET|KEEPER each] */
-    int32_t validate_on;                /* [GET] or RETURN */
+    int32_t validate_on;                /* [GET] RETURN, KEEPER: see validate_every_ms */
     int32_t respects_min;               /* [IDLE|EXCESS] kinds of expiry that stop at min_live;
                                            NONE: no kind does */
     int32_t breaker_counts;             /* [BREAK_CREATE] */
@@ -153,6 +160,16 @@ typedef struct kp_limits {
                                            one of its key is lent, that may come back, it waits */
     int64_t max_uses;                   /* [UNLIMITED] leases of one resource; then it is
                                            destroyed */
+    int64_t validate_every_ms;          /* [30 s] with validate_on KEEPER: upkeep validates what
+                                           is idle when so long has passed, less a part of at
+                                           most a quarter, since it was used or validated */
+    int64_t on_gone;                    /* [GONE_TEST] when validate, reset, kp_lease_report or
+                                           the function of kp_use says KP_EGONE of one: the
+                                           others of its key are lent when they were validated
+                                           only, and idle ones are at once; a second one that
+                                           is gone has the rest destroyed. GONE_REPLACE, and
+                                           without driver.validate: the first one does. KP_OFF:
+                                           it is a failure like any other */
     int64_t renew_ahead_ms, surplus;    /* [OFF, 1 with renew_ahead_ms] so long before its age
                                            ends, one that is needed has its replacement begun; it
                                            is lent meanwhile, and goes when the new one is there.
@@ -227,7 +244,8 @@ typedef struct kp_world {
     X(DEADLOCK, "a request waits, in the end, for itself; why has the way")      \
     X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep")     \
     X(MISUSE, "a call broke its contract; why says what you most likely did")    \
-    X(BREAKER_PROBING, "the circuit of a key is half-open: a probe is let through")
+    X(BREAKER_PROBING, "the circuit of a key is half-open: a probe is let through") \
+    X(SUSPECT, "a peer is gone: others of its key are tested, or destroyed")
 
 typedef enum kp_event_kind {
     KP_EVENT_NONE,
@@ -298,6 +316,8 @@ typedef struct kp_options {
                                                        end each lease on the thread that got it.
                                                        Hits take the lock; before a thread sleeps,
                                                        so do all these pools. docs/PROCESS.md */
+    int64_t     watch_every_ms;                     /* [1 s] with driver.fd: how often upkeep looks
+                                                       whose peers have closed; OFF: never */
 } kp_options;
 
 /* Set one option by its name in text: ("limits.max_live", "20"), ("limits.max_age", "30min"),

@@ -51,12 +51,12 @@ KP_API int64_t kp_pool_close(kp_pool *pool, kp_close_mode mode, int64_t within_m
  * Since: 0.1 */
 KP_API bool kp_is_pool(const void *maybe);
 
-/* Do the upkeep that is due: expiry, refill, leak reports, forgetting keys. Returns ms until the
- * next is due, or -1 for "nothing is". Only needed with threads = KP_NONE; harmless otherwise. Work
- * is proportional to what is due (L8).
+/* Do the upkeep that is due: expiry, refill, validation, leak reports, forgetting keys. Returns ms
+ * until the next is due, or -1 for "nothing is". Only needed with threads = KP_NONE; harmless
+ * otherwise. Work is proportional to what is due (L8).
  * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, destroy,
- * on_event, limits_for never. Owns: nothing. Errors: none; -1 for a closed pool. Order: earliest
- * due first. Since: 0.1 */
+ * validate, on_event, limits_for never. Owns: nothing. Errors: none; -1 for a closed pool.
+ * Order: earliest due first. Since: 0.1 */
 KP_API int64_t kp_keep(kp_pool *pool);
 
 /* ---- borrowing ------------------------------------------------------------------------------- */
@@ -102,10 +102,11 @@ KP_API void kp_discard(kp_lease *lease);
  * misuse (R4). Order: the last call counts. Since: 0.1 */
 KP_API void kp_lease_reuse(kp_lease *lease, bool reuse);
 
-/* Tell the breaker how the use went: 0, or negative for a failure (only with limits.breaker_counts
- * |= KP_BREAK_USE). kp_use does it for you.
- * Threads: any thread. Blocks: no. Calls: on_event. Owns: nothing. Errors: none; an ended lease is
- * misuse (R4). Order: none. Since: 0.1 */
+/* Tell how the use went: 0, or negative for a failure. The breaker counts it (with
+ * limits.breaker_counts |= KP_BREAK_USE); KP_EGONE has this resource destroyed when it comes back,
+ * and others of its key looked into (limits.on_gone). kp_use does it for you.
+ * Threads: any thread. Blocks: no; after KP_EGONE in destroy. Calls: on_event, destroy. Owns:
+ * nothing. Errors: none; an ended lease is misuse (R4). Order: none. Since: 0.1 */
 KP_API void kp_lease_report(kp_lease *lease, int status);
 
 typedef struct kp_lease_about {         /* fixed size for ever */

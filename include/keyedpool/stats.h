@@ -15,7 +15,7 @@ extern "C" {
 #define KP_STATS_MAP(X) /* name, sentence */                                                       \
     X(keys, "keys in use")                                                                         \
     X(live, "creating + idle + lent + closing")                                                    \
-    X(creating, "being made")                                                                      \
+    X(creating, "being made, or validated by the keeper")                                          \
     X(idle, "ready to be lent")                                                                    \
     X(lent, "resources with borrowers")                                                            \
     X(closing, "being destroyed")                                                                  \
@@ -43,7 +43,8 @@ extern "C" {
     X(create_ns, "time spent creating, sum")                                                       \
     X(renewed, "let go because their replacement was there")                                       \
     X(circuits_open, "keys whose circuit is not closed: open, or half-open")                       \
-    X(circuits_probing, "of these, half-open")
+    X(circuits_probing, "of these, half-open")\
+    X(testing, "of creating: there, and being validated by the keeper")
 
 typedef struct kp_stats {               /* append only; the readers pass its size */
 #define X(name, sentence) uint64_t name;

@@ -87,7 +87,9 @@ typedef struct kp_loop kp_loop;         /* loop.h */
     X(KP_ENOTFOUND, -7013, "no such key, resource or option",                                      \
       KP_RETRY_NEVER)                                                                              \
     X(KP_EDEADLK, -7014, "all who hold what is needed wait, too: give back what you hold first",   \
-      KP_RETRY_NEVER)
+      KP_RETRY_NEVER)                                                                              \
+    X(KP_EGONE, -7015, "the peer of this resource is gone, and with it, maybe, others of its key", \
+      KP_RETRY_NOW)
 
 typedef enum kp_retry { KP_RETRY_NEVER, KP_RETRY_NOW, KP_RETRY_LATER } kp_retry;
 

@@ -242,6 +242,18 @@ void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
     }
 }
 
+void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot)
+{
+    struct kp__subpool *sub = slot->sub;
+
+    if (!is_filed(sub->contest) || sub->contest->evict_rank <= slot->order) return;
+    struct kp__contest *contest = kp__contest(core, sub);
+    contest->evict_rank = slot->order;
+    for (int m = 0; m < KP__MEMBERS; m++)
+        if (kp__heap_holds(&contest->evict[m]))
+            kp__heap_fix(&budget_of(core, sub, m)->evictable, &contest->evict[m]);
+}
+
 struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget,
                                 enum kp__member member)
 {

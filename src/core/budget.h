@@ -20,6 +20,7 @@
 
 struct kp__core;
 struct kp__subpool;
+struct kp__slot;
 
 /* Where a key counts: in the pool, in up to two groups, and, only as an index of victims, in the
  * pair of them. */
@@ -106,6 +107,9 @@ enum kp__spare { KP__SPARE_USUAL, KP__SPARE_NONE, KP__SPARE_ABOVE, KP__SPARE_ANY
 /* File or unfile a subpool among those with an idle resource to spare. Lazy: its rank is a lower
  * bound. For kp__evictable_update (core.h). */
 void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub);
+
+/* One that was not idle for a while is so again, as of before. */
+void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot);
 
 /* The least recently used idle slot under `budget` that is above its key's minimum; NULL: none. */
 struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget,

@@ -80,7 +80,7 @@ static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
 
 /* What a look at an idle slot may find at the earliest after `now`, whatever becomes of the minimum
  * until then. */
-static uint64_t next_look(const struct kp__slot *slot, uint64_t now)
+static uint64_t next_look(const struct kp__core *core, const struct kp__slot *slot, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
     uint64_t at = KP__NEVER;
@@ -90,6 +90,8 @@ static uint64_t next_look(const struct kp__slot *slot, uint64_t now)
     if (r->excess_check & KP_CHECK_KEEPER)
         at = sooner(at, not_before(kp__later(slot->since, r->excess_ttl), now, r->excess_ttl));
     if (r->age_check & KP_CHECK_KEEPER) at = sooner(at, not_before(slot->age_end, now, r->max_age));
+    if (r->validate_every != KP__NEVER)
+        at = sooner(at, not_before(kp__test_at(core, slot), now, r->validate_every));
     return at;
 }
 
@@ -98,7 +100,7 @@ void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
     if (slot->state == KP__IDLE) {
         uint64_t since = slot->since;
         bool over = kp__expires_at(slot, KP_CHECK_KEEPER) <= since; /* it came back past its age */
-        file(&core->slots_due, &slot->due, over ? since : next_look(slot, since));
+        file(&core->slots_due, &slot->due, over ? since : next_look(core, slot, since));
     } else if (slot->state == KP__LENT) {
         for (uint32_t i = 0; i < slot->errand->seats; i++) {
             const struct kp__seat *seat = kp__seat_at(slot, i);
@@ -138,7 +140,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
             kp__close_idle(core, slot, KP__EXPIRED, todo);
             return NULL;
         }
-        file(&core->slots_due, &slot->due, next_look(slot, now));
+        file(&core->slots_due, &slot->due, next_look(core, slot, now));
     } else if (slot->state == KP__LENT) {
         leak = leaked_seat(core, slot, now);
         if (leak) {

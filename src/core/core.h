@@ -75,6 +75,7 @@ struct kp__core {
     uint32_t era; /* ends whenever somebody waits for the leases of before (kp_drain) */
     struct kp__rate rate; /* of creations that begin */
     uint32_t tripped, probing; /* keys whose circuit is not closed; of these, half-open */
+    uint32_t tests; /* by the keeper, under way: part of the count of those being created */
 };
 
 /* Count what this key held until now. Before each change of what it holds. */
@@ -227,6 +228,8 @@ void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_
 
 /* ---- permits (permit.c) ---------------------------------------------------------------------- */
 
+/* Is no rule but the key's own number against one more creation: its health, budgets, the rate? */
+bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 /* A permit to create in the background (refill, warm-up), if no rule is against it. `force`: a
  * minimum of one is wanted. */
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
@@ -311,6 +314,15 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
 /* Close an idle slot: it joins the to-do's list. */
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                     struct kp__todo *todo);
+
+/* Why one that came back, or was tested, may not stay (enum kp__reason); -1: it may. */
+int kp__end_reason(struct kp__core *core, const struct kp__slot *slot, bool keep,
+                   enum kp__reason reason, uint64_t now);
+
+/* After settling: close what was kept only for a waiting request that did not take it, or what it
+ * pushes out. */
+void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                      struct kp__todo *todo);
 
 /* Close idle slots of a key that has some, at most so many, the latest first: which, and how many.
  * They are the caller's to destroy. */
@@ -456,6 +468,35 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);
 int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b); /* of group KP__PAIR */
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id);
+
+/* ---- doubts, and tests by the keeper (doubt.c) ----------------------------------------------- */
+
+/* This one, lent or tested, said that its peer is gone (KP_EGONE): it goes when it comes back, and
+ * others of its key are in doubt, or go. True: they were not in doubt before. */
+bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                   struct kp__todo *todo);
+
+/* It was validated, or used well; or it goes. */
+void kp__doubt_end(struct kp__core *core, struct kp__slot *slot);
+
+/* The idle one in doubt that is to be tested next, or NULL: none is, or enough are under way. */
+struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub);
+
+/* When an idle one was used or validated last; and when it is to be tested. */
+uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot);
+static inline uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    return slot->tested ? kp__tested_at(core, slot) : slot->since;
+}
+uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot);
+/* Is that now? If it is, and it may not be (`may`, or too many are), it is filed for later. */
+bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may);
+
+/* An idle one is tested from now on, and nobody has it; it is looked at again at `until`, if it
+ * still is. And how that ended. */
+void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until);
+void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
+                struct kp__todo *todo);
 
 #if defined KP_VERIFY && KP_VERIFY
 void kp__verify(struct kp__core *core); /* I1..I5 and I10, or abort with what is broken */

@@ -58,6 +58,19 @@ static enum verdict want_lent(struct look *l)
 
 /* ---- a resource that is there ---------------------------------------------------------------- */
 
+/* The idle one that is next; one in doubt only if there is no other. */
+static struct kp__slot *next_idle(const struct kp__subpool *sub)
+{
+    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
+    bool lifo = sub->rules->idle_lifo;
+    struct kp__list *first = lifo ? kp__list_first(idle) : kp__list_last(idle), *node = first;
+
+    if (sub->rare->doubts > 0)
+        while (node && KP__OF(node, struct kp__slot, link)->doubted)
+            node = lifo ? kp__list_next(idle, node) : kp__list_prev(idle, node);
+    return KP__OF(node ? node : first, struct kp__slot, link);
+}
+
 /* The lent slot with a seat left, or the idle one, that is next. Those past their age end here. */
 static struct kp__slot *ready_slot(struct look *l)
 {
@@ -70,9 +83,7 @@ static struct kp__slot *ready_slot(struct look *l)
         (void)kp__doom(l->core, slot, KP__EXPIRED, l->todo); /* its borrowers go on */
     }
     while (sub->count[KP__IDLE] > 0) {
-        const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
-        node = sub->rules->idle_lifo ? kp__list_first(idle) : kp__list_last(idle);
-        struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+        struct kp__slot *slot = next_idle(sub);
         if (l->now < kp__expires_at(slot, KP_CHECK_GET) && !kp__is_used_up(slot)) return slot;
         kp__close_idle(l->core, slot, KP__EXPIRED, l->todo);
     }
@@ -136,6 +147,20 @@ static bool probes_by_use(const struct look *l)
            !kp__circuit_bars(l->sub, l->now);
 }
 
+/* Rather than to look into one in doubt: may a new one be made at once, for which nothing must go,
+ * while the keeper tests what is in doubt? Or is it being made already? Whatever is ready first
+ * serves who waits. */
+static bool is_raced(const struct look *l)
+{
+    const struct kp__health *h = &l->sub->rare->health;
+
+    if (l->request->slot) return true;
+    if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return false;
+    return l->core->can_create && h->failures == 0 && kp__list_empty(&h->kept) &&
+           l->sub->promised == 0 && kp__sub_live(l->sub) < l->sub->rules->max_live &&
+           kp__may_create(l->core, l->sub, l->now);
+}
+
 static enum verdict take_ready(struct look *l)
 {
     struct kp__budget *owed;
@@ -149,12 +174,13 @@ static enum verdict take_ready(struct look *l)
     if ((slot->state == KP__IDLE || slot->errand->draining) &&
         (owed = owed_elsewhere(l, slot)) != NULL)
         return lacks_permit(l, owed);
+    if (slot->doubted && is_raced(l)) return GO_ON;
     if (kp__is_left(l->core, l->request, l->now)) {
         kp__offer(l->request, l->todo);
         return lacks(l, KP__BY_WAIT_ORDER, NULL, KP__NEVER);
     }
     bool idle = slot->state == KP__IDLE;
-    uint64_t idle_ns = idle ? l->now - slot->since : 0;
+    uint64_t idle_ns = idle ? l->now - kp__proven_at(l->core, slot) : 0;
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
     if (!l->request->holds_lent) kp__lent_take(l->core, l->sub);
     l->request->holds_lent = false; /* the lease has it now */
@@ -232,7 +258,7 @@ static enum verdict healthy(struct look *l)
         return answer_no(l, KP_EBREAKER, h->circuit->limit);
     }
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
-    if ((int64_t)l->sub->count[KP__CREATING] + l->sub->promised >=
+    if ((int64_t)l->sub->count[KP__CREATING] - l->sub->rare->tests + l->sub->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
         return barred(l, KP__BY_MAX_CREATING, KP__NEVER);
     return GO_ON;

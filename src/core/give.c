@@ -9,9 +9,6 @@
 #define COUNT(core, sub, what) ((sub)->tally.what++, (core)->tally.what++)
 #define COUNT_SELDOM(core, sub, what) (kp__rare(core, sub)->seldom.what++, (core)->seldom.what++)
 
-static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
-                         struct kp__todo *todo);
-
 static void close_slot(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
                        struct kp__todo *todo)
 {
@@ -145,7 +142,7 @@ enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
         kp__settle(core, sub, now, todo);
     } else {
         created_late(core, slot, now, todo);
-        drop_surplus(core, slot, now, todo);
+        kp__drop_surplus(core, slot, now, todo);
     }
     return turn;
 }
@@ -257,9 +254,8 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp_
     return many;
 }
 
-/* Why a returned resource may not be kept (enum kp__reason); -1: it may. */
-static int must_close(struct kp__core *core, const struct kp__slot *slot, bool keep,
-                      enum kp__reason reason, uint64_t now)
+int kp__end_reason(struct kp__core *core, const struct kp__slot *slot, bool keep,
+                   enum kp__reason reason, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
 
@@ -278,10 +274,8 @@ static int must_close(struct kp__core *core, const struct kp__slot *slot, bool k
     return kp__over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
 }
 
-/* After settling: what was kept only for a waiting request that did not take it, or pushes an older
- * one out. */
-static void drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
-                         struct kp__todo *todo)
+void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                      struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
 
@@ -311,7 +305,7 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
         kp__settle(core, sub, now, todo);
         return;
     }
-    int why = must_close(core, slot, keep, reason, now);
+    int why = kp__end_reason(core, slot, keep, reason, now);
     if (why >= 0) { /* its lent permit goes back when it is destroyed, not before */
         kp__errand_of(slot)->owes_lent = true;
         close_slot(core, slot, (enum kp__reason)why, todo);
@@ -321,8 +315,9 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     kp__slot_move(core, slot, KP__IDLE);
     kp__lent_refund(core, sub);
     kp__settle(core, sub, now, todo);
-    drop_surplus(core, slot, now, todo);
+    kp__drop_surplus(core, slot, now, todo);
     if (slot->state == KP__IDLE) kp__file_slot(core, slot); /* else it was only handed on */
+    if (slot->doubted) kp__file_sub(core, sub, now); /* to be tested */
     if (now && kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
 }
 
@@ -351,6 +346,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
         return;
     }
     COUNT(core, sub, hits); /* it was not counted while in doubt */
+    kp__doubt_end(core, slot);
     kp__seat_at(slot, seat)->ending = false;
     kp__answer_slot(core, sponsor, slot, seat, todo);
     sponsor->grant.good = true; /* its owner needs the lock to read it */
@@ -474,10 +470,12 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reas
         kp__close_idle(core, slot, reason, todo);
         return true;
     }
-    if (slot->state != KP__LENT || slot->errand->doomed) return false;
-    kp__errand_of(slot)->doomed = true;
+    bool there = slot->state == KP__LENT || slot->state == KP__TESTED;
+    if (!there || slot->errand->doomed) return false;
+    kp__errand(core, slot)->doomed = true;
     slot->reason = (uint8_t)reason;
     kp__close_seats(slot);
+    kp__doubt_end(core, slot);
     return true;
 }
 

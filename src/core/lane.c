@@ -198,7 +198,8 @@ static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, 
            kp__sub_live(sub) <= KP__LANE_MOST &&
            sub->interest == sub->waiting && sub->promised == 0 && sub->count[KP__CREATING] == 0 &&
            sub->count[KP__CLOSING] == 0 && sub->count[KP__IDLE] > 0 && !sub->rare->health.tripped &&
-           !sub->leaving && !sub->refill && sub->rare->renewal.ageing == 0;
+           !sub->leaving && !sub->refill && sub->rare->doubts == 0 &&
+           sub->rare->renewal.ageing == 0;
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -233,6 +234,8 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
     if (ttl != KP__NEVER) until = sooner(until, kp__later(now, ttl / TERMS));
     if (r->age_check) ttl = sooner(ttl, r->max_age);
     if (doubts) until = sooner(until, kp__later(now, r->validate_after / TERMS));
+    if (core->validates && r->validate_every != KP__NEVER)
+        until = sooner(until, kp__later(now, r->validate_every / TERMS));
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {

@@ -189,6 +189,20 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__file_sub(core, sub, now);
 }
 
+bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    if (h->refused || h->tripped || now < h->back_off) return false;
+    if ((int64_t)sub->count[KP__CREATING] - sub->rare->tests >=
+        (h->failures ? 1 : sub->rules->max_creating))
+        return false;
+    if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))
+        return false;
+    return !kp__token_lacks(&core->rate, now) &&
+           !kp__budget_outranked(core, &core->rate.budget, sub);
+}
+
 /* Does anybody wait who may create? */
 static bool creators_wait(const struct kp__subpool *sub)
 {
@@ -198,15 +212,7 @@ static bool creators_wait(const struct kp__subpool *sub)
 /* A permit to create in the background, if nothing but the key's own room is left to ask. */
 static bool take_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    const struct kp__health *h = &sub->rare->health;
-
-    if (h->refused || h->tripped || now < h->back_off) return false;
-    if ((int64_t)sub->count[KP__CREATING] >= (h->failures ? 1 : sub->rules->max_creating))
-        return false;
-    if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))
-        return false;
-    if (kp__token_lacks(&core->rate, now) || kp__budget_outranked(core, &core->rate.budget, sub))
-        return false;
+    if (!kp__may_create(core, sub, now)) return false;
     kp__token_take(&core->rate, now);
     kp__permit_take(core, sub);
     return true;

@@ -52,9 +52,11 @@ struct kp__rules {
     int64_t max_creating, max_waiting, sharing, utilization_pct, excess_over;
     int64_t breaker_failures, reserve, weight, floor, age_spread_pct, max_uses, surplus;
     int64_t group[2]; /* 0: none */
+    int64_t on_gone;  /* kp_gone, or KP_OFF */
 
     uint64_t idle_ttl, excess_ttl, max_age;
     uint64_t create_timeout, validate_timeout, validate_after;
+    uint64_t validate_every; /* KP__NEVER: the keeper does not */
     uint64_t retry_first, retry_max, cache_failure;
     uint64_t breaker_rate, breaker_calls, breaker_probes; /* rate: of a hundred; 0: OFF */
     uint64_t breaker_open, breaker_window;

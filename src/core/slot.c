@@ -82,7 +82,8 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
     if (!slot) return NULL;
     /* who had it left it as a new one is, but for its generation, and for what is written before
      * anybody reads it */
-    KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due));
+    KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due) &&
+               !slot->doubted && !slot->watched);
     slot->lends = 0;
     slot->old = slot->ageing = false;
     slot->errand = &kp__no_errand;
@@ -133,6 +134,7 @@ static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__s
     slot->state = (uint8_t)to;
     if (to == KP__IDLE) { /* the front is the most recently used */
         slot->order = ++core->returns;
+        slot->tested = false;
         kp__list_push_front(KP__SLOTS(slot->sub, to), &slot->link);
         if (slot->errand->seats == 1) end_errand(core, slot);
     } else if (to == KP__LENT) {
@@ -141,6 +143,7 @@ static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__s
     } else if (to == KP__CLOSING) { /* destroy may free it, and another be made at its address */
         kp__map_remove(&core->idents, &slot->ident);
         kp__unfile_slot(core, slot);
+        kp__doubt_end(core, slot);
         if (slot->ageing) kp__aged(core, slot);
     }
 }
@@ -175,6 +178,47 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
     move(core, &slot, 1, to);
 }
 
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+/* It counts as one that is being created, but has taken no permit for that. */
+static void count_tests(struct kp__core *core, struct kp__slot *slot, uint32_t more)
+{
+    kp__rare(core, slot->sub)->tests += more;
+    core->tests += more;
+}
+
+void kp__slot_test(struct kp__core *core, struct kp__slot *slot)
+{
+    kp__slot_move(core, slot, KP__CREATING);
+    slot->state = KP__TESTED;
+    kp__list_push_back(&kp__rare(core, slot->sub)->tested, &slot->link);
+    kp__unfile_slot(core, slot);
+    count_tests(core, slot, 1);
+}
+
+void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
+{
+    slot->state = KP__CREATING;
+    core->creating.used++; /* which this move gives back */
+    count_tests(core, slot, UINT32_MAX);
+    kp__slot_move(core, slot, to);
+}
+
+void kp__slot_back(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__list *idle = KP__SLOTS(slot->sub, KP__IDLE), *before;
+    uint64_t order = slot->order;
+
+    kp__slot_tested(core, slot, KP__IDLE);
+    slot->order = order;
+    kp__list_remove(&slot->link);
+    before = idle->prev;
+    while (before != idle && KP__OF(before, struct kp__slot, link)->order < order)
+        before = before->prev;
+    kp__list_insert_before(before->next, &slot->link);
+    kp__evictable_back(core, slot);
+}
+
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
 {
     count_moved(core, slot->sub, slot->state, state, 1);
@@ -205,10 +249,10 @@ bool kp__is_used_up(const struct kp__slot *slot)
     return slot->lends >= (uint64_t)slot->sub->rules->max_uses;
 }
 
-/* Nobody else may have it: it goes when its last lease ends. */
+/* Nobody else may share it: it goes when its last lease ends, or is validated then. */
 static bool is_spent(const struct kp__slot *slot)
 {
-    return slot->errand->doomed || kp__is_used_up(slot);
+    return slot->errand->doomed || slot->doubted || kp__is_used_up(slot);
 }
 
 /* Others may share it, if it is not there already. */

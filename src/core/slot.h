@@ -23,7 +23,10 @@ struct kp__request;
 struct kp__job;
 struct kp__group;
 
-enum kp__state { KP__FREE, KP__CREATING, KP__IDLE, KP__LENT, KP__CLOSING, KP__STATES };
+/* TESTED: the keeper has it validated. It counts as creating (I2), and is on a list of its key. */
+enum kp__state {
+    KP__FREE, KP__CREATING, KP__IDLE, KP__LENT, KP__CLOSING, KP__STATES, KP__TESTED = KP__STATES
+};
 
 /* Why a slot is being closed: the counter that its destroy raises. */
 enum kp__reason {
@@ -92,6 +95,9 @@ struct kp__errand {
     uint32_t more_room;          /* seats that fit in `more`, which stays when it goes */
 };
 
+/* Parts that lie apart (base/slab.h): when it was tested last; its descriptor. */
+enum { KP__PART_TESTED, KP__PART_FD };
+
 /* Guard of all: the pool's lock; `resource`, `serial` and `born` are constant from created to
  * closing. */
 struct kp__slot {
@@ -99,6 +105,9 @@ struct kp__slot {
     uint8_t state;               /* enum kp__state */
     uint8_t reason;              /* enum kp__reason; doomed or closing: why */
     bool on_lane;                /* while the lane is open: the cell's word is the truth */
+    bool doubted : 1;            /* a peer of its key is gone: to be validated before it is lent */
+    bool watched : 1;            /* its descriptor is, which another part says (flow/watch.c) */
+    bool tested : 1;             /* idle: it was validated since; its part says when (doubt.c) */
     bool old : 1, ageing : 1;    /* begun before the latest kp_rotate of its key: goes at age_end,
                                     whatever the rules say; to be replaced (core/renew.c) */
     uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
@@ -169,6 +178,11 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 /* Let nobody else share it, so that it becomes idle; or let them again. */
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
+
+/* An idle one is TESTED, and no more; or is back among the idle, where it was before. */
+void kp__slot_test(struct kp__core *core, struct kp__slot *slot);
+void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
+void kp__slot_back(struct kp__core *core, struct kp__slot *slot);
 
 /* It had all the leases that it may have (max_uses). */
 bool kp__is_used_up(const struct kp__slot *slot);

@@ -26,7 +26,8 @@ const struct kp__rare kp__no_rare = {
                EMPTY(kp__no_rare.queue[4]) },
     .open_seats = EMPTY(kp__no_rare.open_seats),
     .health.kept = EMPTY(kp__no_rare.health.kept),
-    .health.circuit = &kp__no_circuit
+    .health.circuit = &kp__no_circuit,
+    .tested = EMPTY(kp__no_rare.tested)
 };
 _Static_assert(KP__MEMBERS == 4 && KP__QUEUES == 5, "each is there");
 
@@ -50,6 +51,7 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     kp__list_init(&rare->open_seats);
     kp__list_init(&rare->health.kept);
     rare->health.circuit = &kp__no_circuit;
+    kp__list_init(&rare->tested);
     sub->rare = rare;
 }
 
@@ -78,6 +80,8 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
 void kp__slabs_init(struct kp__core *core)
 {
     kp__slab_init(&core->slots, sizeof(struct kp__slot));
+    core->slots.part_size[KP__PART_TESTED] = sizeof(uint64_t);
+    core->slots.part_size[KP__PART_FD] = sizeof(int);
     kp__slab_init(&core->errands, sizeof(struct kp__errand));
     kp__slab_init(&core->subpools, sizeof(struct kp__subpool));
     core->subpools.part_size[KP__PART_DUE] = sizeof(struct kp__key_due);

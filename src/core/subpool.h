@@ -64,6 +64,9 @@ struct kp__rare {
     struct kp__renewal renewal;
     struct kp__late late;
     struct kp__seldom seldom;
+    struct kp__list tested;     /* its slots that the keeper has validated this moment */
+    uint32_t tests;             /* so many: part of its count of those being created */
+    uint32_t doubts;            /* live ones in doubt: while there are any, the key is suspect */
 };
 
 /* What a key keeps of its lane (core/lane.h), once it has one. */

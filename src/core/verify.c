@@ -90,10 +90,11 @@ static void verify_rate(const struct kp__core *core)
 static bool any_taker(const struct kp__subpool *sub, bool *comes)
 {
     static const enum kp__queue takers[] = { KP__EITHER, KP__TAKERS, KP__SPONSORS };
+    int kinds = sub->rare->doubts > 0 ? 2 : 3; /* who has one made leaves what is in doubt */
     bool any = false;
 
     *comes = false;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < kinds; i++) {
         const struct kp__request *head = kp__queue_first(sub, takers[i]);
         any = any || head;
         *comes = *comes || (head && head->offered);
@@ -124,6 +125,8 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     require(queued == sub->waiting, "I10 a request is queued exactly while it waits");
     for (int s = KP__IDLE; s <= KP__LENT; s++)
         require(length(KP__SLOTS(sub, s)) == sub->count[s], "I1 a slot's state names its list");
+    require(length(&sub->rare->tested) == sub->rare->tests, "I1 what is tested is on its list");
+    require(sub->rare->doubts == 0 || !sub->open, "I6 a lane is open, and one is in doubt");
     verify_renewal(sub);
     require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
     struct kp__budget *lacks = sub->contest->lacks;
@@ -225,7 +228,8 @@ void kp__verify(struct kp__core *core)
     require(kp__surplus(core) <= 0 || core->count[KP__IDLE] == 0,
             "I3 an idle one, and more stay than budget.max_live");
     require(core->spare == KP__SPARE_USUAL, "I5 victims as usual");
-    require(core->creating.used == (int64_t)core->count[KP__CREATING] + core->promised,
+    require(core->creating.used + core->tests ==
+                (int64_t)core->count[KP__CREATING] + core->promised,
             "I3 creating permits = creations");
     require((int64_t)core->leases <= core->lent.used, "I3 every lease has a lent permit");
     require(is_within(&core->lent), "I3 budget.max_lent");

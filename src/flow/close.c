@@ -6,6 +6,7 @@
  */
 #include "base/cancel.h"
 #include "base/check.h"
+#include "base/watch.h"
 #include "flow/flow.h"
 
 bool kp__is_over(const struct kp__pool *pool)
@@ -148,6 +149,7 @@ void kp__teardown(struct kp__pool *pool)
     void *ctx = pool->driver.ctx;
 
     kp__crew_end(pool->crew);
+    kp__watch_close(pool->watch);
     kp__loop_part(pool->loop);
     kp__guide_drop(pool->core.guide);
     pool->core.guide = NULL; /* no key need leave it */

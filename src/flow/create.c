@@ -108,7 +108,8 @@ static bool is_old(const struct kp__job *job)
 
 /* The books, and the telling, for which the lock is given back if anybody listens. `request`: who
  * ran it and stands by, or NULL. With the lock. */
-static void succeed(struct kp__job *job, struct kp__request *request, struct kp__todo *todo)
+static void succeed(struct kp__job *job, struct kp__request *request, int fd,
+                    struct kp__todo *todo)
 {
     struct kp__pool *pool = job->pool;
     struct kp__slot *slot = job->slot;
@@ -120,6 +121,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, struct kp_
     sub->interest++; /* until the event is sent */
     kp__job_put(job);
     fill(pool, slot, made, now);
+    kp__watch_begin(pool, slot, fd, now);
     if (old) kp__retire(&pool->core, slot, sub->rare->renewal.retire_by, now);
     bool closed = kp__created(&pool->core, slot, request, now, todo) == KP__CLOSED_AGAIN;
     kp__tell(pool, todo);
@@ -160,16 +162,22 @@ static bool is_made(const struct kp__job *job)
     return job->status >= 0 && job->made;
 }
 
+/* Its descriptor, or -1. Without the lock. */
+static int fd_of(const struct kp__job *job)
+{
+    return is_made(job) ? kp__watch_ask(job->pool, job->made) : -1;
+}
+
 /* Memory for what went wrong, if it did. Without the lock. */
 static struct kp__failure *make_note(const struct kp__job *job)
 {
     return is_made(job) ? NULL : kp__alloc(job->pool->world, sizeof(struct kp__failure), 16);
 }
 
-static void finish(struct kp__job *job, struct kp__request *request, struct kp__failure *note,
-                   struct kp__todo *todo)
+static void finish(struct kp__job *job, struct kp__request *request, int fd,
+                   struct kp__failure *note, struct kp__todo *todo)
 {
-    if (is_made(job)) succeed(job, request, todo);
+    if (is_made(job)) succeed(job, request, fd, todo);
     else fail(job, request, note, todo);
 }
 
@@ -177,11 +185,12 @@ void kp__create_finish(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
     struct kp__failure *note = make_note(job);
+    int fd = fd_of(job);
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
     kp__lock_take(&pool->door->lock, pool->world);
-    finish(job, NULL, note, &todo);
+    finish(job, NULL, fd, note, &todo);
     kp__leave(pool, &todo);
 }
 
@@ -239,8 +248,9 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
         kp__job_answered(job, status, made);
     }
     struct kp__failure *note = make_note(job);
+    int fd = fd_of(job);
     kp__step_in(pool);
-    finish(job, request, note, &todo);
+    finish(job, request, fd, note, &todo);
     kp__do(pool, &todo);
 }
 
@@ -309,13 +319,14 @@ void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot)
 }
 
 void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
-               void *resource, struct kp__todo *todo)
+               void *resource, int fd, struct kp__todo *todo)
 {
     uint64_t now = kp__time(pool);
 
     kp__permit_take(&pool->core, sub);
     kp__permit_spend(sub, slot);
     fill(pool, slot, resource, now);
+    kp__watch_begin(pool, slot, fd, now);
     (void)kp__created(&pool->core, slot, NULL, now, todo); /* it was no probe */
     kp__tell(pool, todo);
     tell_created(pool, sub, resource, false, todo);

@@ -120,6 +120,7 @@ static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint3
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                  struct kp__todo *todo)
 {
+    kp__watch_end(pool, slot);
     if (pool->driver.destroy && !kp__stands_by(pool) && send(pool, slot, todo)) return;
     if (pool->driver.destroy || pool->on_event) run_here(pool, &slot, 1, todo);
     destroyed(pool, slot, heir, todo);
@@ -132,6 +133,7 @@ void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint
         for (uint32_t i = 0; i < many; i++) kp__destroy(pool, slots[i], NULL, todo);
         return;
     }
+    for (uint32_t i = 0; i < many; i++) kp__watch_end(pool, slots[i]);
     run_here(pool, slots, many, todo);
     kp__gone_many(&pool->core, slots, many, kp__time(pool), todo);
     kp__tell(pool, todo);

@@ -61,7 +61,8 @@ struct kp__pool {
     void *ctx;
     char *name;
     size_t name_size;
-    uint64_t opened, deadline, keep_every;
+    uint64_t opened, deadline, keep_every, watch_every;
+    int watch; /* the set of descriptors, or -1 */
     bool abort_on_misuse;
     bool seated;       /* some slot has memory for seats. Guard: door->lock */
     bool overpromised; /* it was told that the keys are to keep more than there can be */
@@ -85,6 +86,7 @@ struct kp__pool {
     uint64_t announced;    /* the due time that upkeep was told last */
     uint64_t term;         /* the same, of him who shuts lanes */
     bool late_reported;
+    uint64_t watch_at; /* when upkeep looks at the set */
 
     /* deadlock.c */
     struct kp__list sleepers;
@@ -358,7 +360,7 @@ void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot);
 void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
-               void *resource, struct kp__todo *todo);
+               void *resource, int fd, struct kp__todo *todo);
 
 /* Jobs run by the pool's own threads (crew.c). */
 int kp__crew_open(struct kp__pool *pool, int64_t threads);
@@ -440,6 +442,29 @@ void kp__loop_post(kp_loop *loop, struct kp__job *job);
 /* The number of a lease that has begun. With the lock. */
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
                      kp_lease *out);
+
+/* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
+
+/* Have an idle one tested (false: there is no memory for it now); the time for that is over, hurry
+ * it. With the lock, which is given back meanwhile. */
+bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+void kp__test_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+
+/* Have the keeper test what of this key is in doubt. And: the peer of this one, which is lent or
+ * tested, is gone. With the lock, which is given back meanwhile. */
+void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
+void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+
+/* ---- descriptors (watch.c) ------------------------------------------------------------------- */
+
+/* The descriptor of a new resource, or -1; without the lock. Then, with it: watch that, before
+ * anybody has the resource, and no more, before it is destroyed. */
+int kp__watch_ask(const struct kp__pool *pool, void *resource);
+void kp__watch_begin(struct kp__pool *pool, struct kp__slot *slot, int fd, uint64_t now);
+void kp__watch_end(struct kp__pool *pool, struct kp__slot *slot);
+
+/* Upkeep's look, if it is time. With the lock, which is given back meanwhile. */
+void kp__watch_keep(struct kp__pool *pool, uint64_t now, struct kp__todo *todo);
 
 /* ---- the end (close.c) ----------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "base/cancel.h"
+#include "base/watch.h"
 #include "flow/hit.h"
 #include "flow/job.h"
 
@@ -72,7 +73,7 @@ static void abandon_all(struct kp__pool *pool, struct kp__pool *old)
 
     for (; old && old->driver.abandon; old = old->before)
         while ((slot = kp__slab_at(&old->core.slots, atomic_fetch_add(&old->abandoned, 1))) != NULL)
-            if (slot->state == KP__IDLE || slot->state == KP__LENT)
+            if (slot->state == KP__IDLE || slot->state == KP__LENT || slot->state == KP__TESTED)
                 abandon(pool, old, slot);
 }
 
@@ -121,6 +122,7 @@ int kp__fork_arrive(kp_pool *door)
     kp__lock_give(&moving, &kp__life);
     if (!pool) return code;
     abandon_all(pool, pool->before);
+    kp__watch_close(pool->before->watch); /* the child's copy; the set is the parent's */
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
     kp__leave(pool, &todo);

@@ -197,10 +197,13 @@ struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
 
 /* ---- 5. check -------------------------------------------------------------------------------- */
 
-/* How long what it has been lent was idle before. */
-static uint64_t was_idle_for(const struct kp__request *r)
+/* How long what it has been lent was idle before, or since it was tested. */
+static uint64_t was_idle_for(const struct kp__get *g)
 {
-    return r->grant.was_idle ? kp__seat_at(r->slot, r->grant.seat)->since - r->slot->since : 0;
+    const struct kp__request *r = g->request;
+
+    if (!r->grant.was_idle) return 0;
+    return kp__seat_at(r->slot, r->grant.seat)->since - kp__proven_at(&g->pool->core, r->slot);
 }
 
 static bool must_validate(const struct kp__get *g)
@@ -209,9 +212,10 @@ static bool must_validate(const struct kp__get *g)
     const struct kp__grant *grant = &g->request->grant;
     const struct kp__slot *slot = g->request->slot;
 
-    return g->pool->driver.validate && (r->validate_on & KP_CHECK_GET) && !grant->good &&
-           kp__seat_at(slot, grant->seat)->hit && slot->errand->borrowers == 1 &&
-           was_idle_for(g->request) >= r->validate_after;
+    if (!g->pool->driver.validate || grant->good || slot->errand->borrowers > 1) return false;
+    return slot->doubted ||
+           ((r->validate_on & KP_CHECK_GET) && kp__seat_at(slot, grant->seat)->hit &&
+            was_idle_for(g) >= r->validate_after);
 }
 
 /* It is good, as far as is known: others may share it. */

@@ -21,7 +21,7 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
     job->pool = pool;
     job->seat = 0;
     job->until = until;
-    job->returning = job->then_validate = job->held = job->spent = false;
+    job->returning = job->then_validate = job->testing = job->held = job->spent = false;
     job->face.pool = pool->door;
     job->face.kind = kind;
     job->face.ctx = pool->driver.ctx;
@@ -101,15 +101,15 @@ void kp__job_answered(struct kp__job *job, int status, void *resource)
     job->failure.code = status == KP_EREFUSED || status == KP_ENOMEM ? status : KP_ECREATE;
 }
 
-static void tell_invalid(struct kp__pool *pool, struct kp__slot *slot, int status,
-                         const struct kp__failure *failure)
+void kp__tell_invalid(const struct kp__job *job)
 {
+    const struct kp__slot *slot = job->slot;
     kp_why why;
 
-    if (status >= 0) return;
-    kp__say(&why, status, NULL);
-    kp__say_failure(&why, failure);
-    kp__event(pool, KP_EVENT_INVALID, slot->sub, slot->resource, status, &why);
+    if (job->status >= 0) return;
+    kp__say(&why, job->status, NULL);
+    kp__say_failure(&why, &job->failure);
+    kp__event(job->pool, KP_EVENT_INVALID, slot->sub, slot->resource, job->status, &why);
 }
 
 /* The answer of a validate that nobody stood by: its sponsor has a lease, or the lease ends. */
@@ -121,9 +121,10 @@ static void check_finish(struct kp__job *job)
     bool good = job->status >= 0;
     struct kp__todo todo;
 
-    tell_invalid(pool, slot, job->status, &job->failure);
+    kp__tell_invalid(job);
     kp__todo_init(&todo, pool->world);
     kp__lock_take(&pool->door->lock, pool->world);
+    kp__take_note(job, &todo);
     kp__job_put(job);
     kp__checked(&pool->core, slot, seat, good, kp__time(pool), &todo);
     kp__tell(pool, &todo);
@@ -146,9 +147,10 @@ void kp__return_finish(struct kp__job *job)
         kp__job_send(job);
         return;
     }
-    tell_invalid(pool, slot, job->status, &job->failure);
+    kp__tell_invalid(job);
     kp__todo_init(&todo, pool->world);
     kp__lock_take(&pool->door->lock, pool->world);
+    kp__take_note(job, &todo);
     kp__job_put(job);
     kp__give(&pool->core, slot, seat, good, KP__INVALID, kp__time(pool), &todo);
     kp__tell(pool, &todo);
@@ -163,6 +165,7 @@ static void go_on(struct kp__job *job)
     case KP_JOB_DESTROY: kp__destroy_finish(job); break;
     default:
         if (job->returning) kp__return_finish(job);
+        else if (job->testing) kp__test_finish(job);
         else check_finish(job);
     }
 }
@@ -251,8 +254,9 @@ int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, 
     int cancel = kp__cancel_hold();
     int status = kp__job_call(job, fn, job == &own ? KP__NEVER : until);
     kp__cancel_free(cancel);
-    if (status != KP_PENDING) tell_invalid(pool, slot, status, &job->failure);
+    if (status != KP_PENDING) kp__tell_invalid(job);
     kp__step_in(pool);
+    if (status != KP_PENDING) kp__take_note(job, todo);
     if (job != &own && status != KP_PENDING) kp__job_put(job);
     return status < 0 || status == KP_PENDING ? status : 0;
 }
@@ -312,7 +316,7 @@ void kp__job_send(struct kp__job *job)
     bool may_block = !(pool->driver.flags & KP_NEVER_BLOCKS);
     bool create = job->face.kind == KP_JOB_CREATE;
     kp_loop *loop = kp__here.stepping;
-    bool crew = pool->crew && (create || (may_block && kp__here.loops > 0));
+    bool crew = pool->crew && (create || job->testing || (may_block && kp__here.loops > 0));
 
     if (pool->loop && !kp__loop_is_mine(pool->loop)) loop = pool->loop;
     /* relaxed: not shared yet; whoever runs it hears of it through a lock */

@@ -32,6 +32,7 @@ struct kp__job {
     struct kp__failure failure; /* what kp_job_fail said */
     bool returning;             /* reset or validate: on the way back ... */
     bool then_validate;         /* ... and after the reset, validate */
+    bool testing;               /* validate: an idle one, by the keeper */
     bool held, spent;           /* Guard: the pool's lock. Kept for driver.cancel; put after it */
     struct kp__list queue;      /* of those that somebody else shall run. Guard: the crew's lock, or
                                    the mailbox's */
@@ -78,5 +79,14 @@ void kp__job_let_go(struct kp__job *job);
 void kp__create_finish(struct kp__job *job);
 void kp__return_finish(struct kp__job *job);
 void kp__destroy_finish(struct kp__job *job);
+
+/* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
+
+/* What the answer to a validate or reset says of its resource, and of others of its key: none are
+ * in doubt any more, or all are. With the lock, given back meanwhile. */
+void kp__take_note(const struct kp__job *job, struct kp__todo *todo);
+void kp__tell_invalid(const struct kp__job *job); /* without the lock (job.c) */
+
+void kp__test_finish(struct kp__job *job); /* as those above: of a test by the keeper */
 
 #endif

@@ -7,7 +7,8 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-enum { AT_ONCE = 256 }; /* looks, and lanes, per call, so that nobody is held up for long */
+/* looks, and lanes, per call, so that nobody is held up for long; and tests, which take longer */
+enum { AT_ONCE = 256, TESTS = 16 };
 
 #define LATE UINT64_C(10000000000)     /* 10 s: KP_EVENT_KEEPER_LATE */
 
@@ -22,22 +23,24 @@ static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
     return pool->opened + (since + every - 1) / every * every;
 }
 
-/* When something is due: upkeep shuts lanes, too, where nobody else does. */
-static uint64_t first_due(const struct kp__core *core)
+/* When something is due: upkeep looks at descriptors, and shuts lanes where nobody else does. */
+static uint64_t first_due(const struct kp__pool *pool)
 {
+    const struct kp__core *core = &pool->core;
     uint64_t at = kp__due_next(core), end = core->shuts ? KP__NEVER : kp__lane_next(core);
 
+    if (pool->watch_at < at) at = pool->watch_at;
     return at < end ? at : end;
 }
 
 static uint64_t next_due(const struct kp__pool *pool)
 {
-    return rounded(pool, first_due(&pool->core));
+    return rounded(pool, first_due(pool));
 }
 
 void kp__announce(struct kp__pool *pool)
 {
-    uint64_t at = first_due(&pool->core);
+    uint64_t at = first_due(pool);
 
     if (pool->core.shuts && kp__lane_next(&pool->core) < pool->term)
         kp__life_terms(pool->door, pool->term = kp__lane_next(&pool->core));
@@ -64,6 +67,18 @@ static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const stru
     kp__send(pool, &event);
     kp__step_in(pool);
     kp__lose_interest(pool, sub, sub->used_at); /* to be told is no use */
+}
+
+/* `tests`: how many were begun in this call. */
+static void look_at_slot(struct kp__pool *pool, struct kp__slot *slot, uint64_t now, int *tests,
+                         struct kp__todo *todo)
+{
+    kp__shut(pool, slot->sub);
+    struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, todo);
+    if (leak) report_leak(pool, slot, leak, todo);
+    else if (slot->state == KP__TESTED) kp__test_late(pool, slot, todo);
+    else if (kp__test_due(&pool->core, slot, now, *tests < TESTS))
+        *tests += kp__test(pool, slot, todo);
 }
 
 /* ---- a key ----------------------------------------------------------------------------------- */
@@ -152,6 +167,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
     sub->interest++;
     kp__settle(&pool->core, sub, now, todo); /* back-off may have ended */
     kp__do(pool, todo);
+    kp__test_doubts(pool, sub, todo);
     refill(pool, sub, now);
     renew(pool, sub, now);
     sub->interest--;
@@ -162,7 +178,7 @@ static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t
 
 bool kp__look_at_keeper(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
 {
-    bool late = kp__later(first_due(&pool->core), LATE) < now &&
+    bool late = kp__later(first_due(pool), LATE) < now &&
                 kp__later(next_due(pool), LATE) < now;
     bool tell = late && !pool->late_reported;
 
@@ -206,15 +222,13 @@ int64_t kp_keep(kp_pool *door)
     kp__at(&pool->core, now);
     kp__lane_shut_due(&pool->core, now, AT_ONCE);
     pool->announced = 0; /* quiet until the end of this call */
-    for (int looks = 0; looks < AT_ONCE; looks++) {
+    kp__watch_keep(pool, now, &todo);
+    for (int looks = 0, tests = 0; looks < AT_ONCE; looks++) {
         bool is_slot;
         struct kp__due *due = kp__due_pop(&pool->core, now, &is_slot);
         if (!due) break;
         if (is_slot) {
-            struct kp__slot *slot = KP__OF(due, struct kp__slot, due);
-            kp__shut(pool, slot->sub);
-            struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, &todo);
-            if (leak) report_leak(pool, slot, leak, &todo);
+            look_at_slot(pool, KP__OF(due, struct kp__slot, due), now, &tests, &todo);
         } else {
             look_at_key(pool, KP__OF(due, struct kp__key_due, due)->sub, now, &todo);
         }

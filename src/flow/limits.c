@@ -18,7 +18,7 @@ struct field {
     bool wide; /* int64_t, else int32_t */
     enum kind kind;
     int64_t least, most; /* ENUM, MASK, PERCENT, and COUNT's least */
-    bool boundless;      /* COUNT: KP_UNLIMITED, TIME and PERCENT: KP_OFF, is a value */
+    bool boundless;      /* COUNT: KP_UNLIMITED, TIME, PERCENT and ENUM: KP_OFF, is a value */
 };
 
 #define WIDE(f, kind, least, most, boundless)                                                      \
@@ -60,6 +60,8 @@ static const struct field fields[] = {
     WIDE(weight, COUNT, 1, 0, false),
     WIDE(floor, COUNT, 0, 0, false),
     WIDE(max_uses, COUNT, 1, 0, true),
+    WIDE(validate_every_ms, TIME, 1, 0, false),
+    WIDE(on_gone, ENUM, 1, 2, true),
     WIDE(renew_ahead_ms, TIME, 1, 0, true),
     WIDE(surplus, COUNT, 0, 0, false),
     WIDE(breaker_rate_pct, PERCENT, 1, 100, true),
@@ -79,7 +81,7 @@ static const struct field fields[] = {
     NARROW(idle_check, MASK, 7),
     NARROW(excess_check, MASK, 7),
     NARROW(age_check, MASK, 7),
-    NARROW(validate_on, MASK, 3),
+    NARROW(validate_on, MASK, 7),
     NARROW(respects_min, MASK, 15),
     NARROW(breaker_counts, MASK, 3),
     NARROW(fail_fast, SWITCH, 1),
@@ -114,6 +116,8 @@ const kp_limits kp__limits_default = {
     .reserve_after_ms = KP_SECONDS(5),
     .weight = 1,
     .max_uses = KP_UNLIMITED,
+    .validate_every_ms = KP_SECONDS(30),
+    .on_gone = KP_GONE_TEST,
     .renew_ahead_ms = KP_OFF,
     .surplus = FOLLOWS,
     .breaker_rate_pct = KP_OFF,
@@ -227,7 +231,9 @@ static const char *bad_value(const struct field *f, int64_t v)
     case PERCENT:
         if (v == KP_OFF && f->boundless) return NULL;
         return v < f->least || v > f->most ? "not a percentage in its range" : NULL;
-    case ENUM: return v < 1 || v > f->most ? "not one of its values" : NULL;
+    case ENUM:
+        if (v == KP_OFF && f->boundless) return NULL;
+        return v < 1 || v > f->most ? "not one of its values" : NULL;
     case MASK: return v < 0 || v > f->most ? "has a bit that this library does not know" : NULL;
     case ID: return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
     case SWITCH: return v == 0 || v == 1 || v == KP_OFF ? NULL : "is 1 or KP_OFF";
@@ -362,6 +368,7 @@ static void fill_counts(struct kp__rules *r, const kp_limits *l)
     r->weight = l->weight;
     r->floor = l->floor;
     r->max_uses = kp__count(l->max_uses);
+    r->on_gone = l->on_gone;
     r->surplus = l->surplus;
     r->breaker_rate = l->breaker_rate_pct == KP_OFF ? 0 : (uint64_t)l->breaker_rate_pct;
     r->breaker_calls = (uint64_t)l->breaker_calls;
@@ -378,6 +385,8 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
     r->create_timeout = kp__span(l->create_timeout_ms);
     r->validate_timeout = kp__span(l->validate_timeout_ms);
     r->validate_after = kp__span(l->validate_after_ms);
+    r->validate_every =
+        l->validate_on & KP_CHECK_KEEPER ? kp__span(l->validate_every_ms) : KP__NEVER;
     r->retry_first = kp__span(l->retry_first_ms);
     r->retry_max = kp__span(l->retry_max_ms);
     r->cache_failure = kp__span(l->cache_failure_ms);

@@ -175,6 +175,17 @@ static int may_add(struct kp__pool *pool, struct kp__subpool *sub, const void *r
     return *sentence ? KP_EMISUSE : room_for_one(pool, sub);
 }
 
+static int ask_for_fd(struct kp__pool *pool, void *resource, struct kp__todo *todo)
+{
+    int fd;
+
+    if (pool->watch < 0) return -1;
+    kp__step_out(pool, todo);
+    fd = kp__watch_ask(pool, resource);
+    kp__step_in(pool);
+    return fd;
+}
+
 int kp_add(kp_pool *door, kp_key key, void *resource)
 {
     struct kp__todo todo;
@@ -182,16 +193,19 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
     struct kp__pool *pool = kp__enter_with(door, key, false, "kp_add: pool is NULL", NULL, &code);
     const char *sentence = NULL;
     struct kp__slot *slot = NULL;
+    int fd = -1;
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
     struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code);
     if (sub && !sub->rules) code = KP_EFULL; /* its limits are being asked for this very moment */
     else if (sub && (code = may_add(pool, sub, resource, &sentence)) == 0) {
-        slot = kp__spare_slot(pool, sub); /* meanwhile others may have been here: look again */
+        slot = kp__spare_slot(pool, sub);
+        if (slot) fd = ask_for_fd(pool, resource, &todo);
+        /* meanwhile others may have been here: look again */
         code = slot ? may_add(pool, sub, resource, &sentence) : KP_ENOMEM;
     }
-    if (slot && code == 0) kp__adopt(pool, sub, slot, resource, &todo);
+    if (slot && code == 0) kp__adopt(pool, sub, slot, resource, fd, &todo);
     else if (slot) kp__spare_slot_back(pool, slot);
     if (sub) kp__lose_interest(pool, sub, kp__time(pool));
     if (sentence) code = kp__misuse_within(pool, &todo, NULL, sentence);
@@ -231,11 +245,13 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
 
 int64_t kp__invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    static const enum kp__state states[] = { KP__LENT, KP__IDLE };
+    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__LENT), KP__SLOTS(sub, KP__IDLE),
+                                       &sub->rare->tested };
     int64_t found = 0;
 
-    for (int i = 0; i < 2 && pool->core.phase != KP__CLOSED; i++) {
-        struct kp__list *list = KP__SLOTS(sub, states[i]), *node = kp__list_first(list), *next;
+    for (int i = 0; i < 3 && pool->core.phase != KP__CLOSED; i++) {
+        const struct kp__list *list = lists[i];
+        struct kp__list *node = kp__list_first(list), *next;
         for (; node; node = next) {
             next = kp__list_next(list, node);
             found +=

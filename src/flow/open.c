@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/watch.h"
 #include "flow/job.h"
 
 /* ---- refusals -------------------------------------------------------------------------------- */
@@ -26,6 +27,9 @@ static int check_driver(const kp_options *o, kp_why *why)
         return kp__refused(why, "driver.destroy", "is NULL: what is created must be destroyed");
     if (d->cancel && !d->create)
         return kp__refused(why, "driver.cancel", "without driver.create there is no job to hurry");
+    if (d->fd && !KP__WATCHES)
+        /* cover: never, because on Linux there are */
+        return kp__refused(why, "driver.fd", "descriptors are watched on Linux only");
     if ((d->flags & ~(uint32_t)KP_NEVER_BLOCKS) || d->reserved0)
         return kp__refused(why, "driver.flags", "has a bit that this library does not know");
     for (size_t i = 0; i < 4; i++)
@@ -67,7 +71,10 @@ static int check_whole(const kp_options *o, kp_why *why)
         return kp__refused(why, "on_misuse_abort", "is 0 or 1");
     if (o->keep_every_ms == KP_NONE)
         return kp__refused(why, "keep_every_ms", "must be at least 1 ms, or KP_OFF");
-    code = check_time(o->deadline_ms, "deadline_ms", why);
+    if (o->watch_every_ms == KP_NONE)
+        return kp__refused(why, "watch_every_ms", "must be at least 1 ms, or KP_OFF");
+    code = check_time(o->watch_every_ms, "watch_every_ms", why);
+    if (code == 0) code = check_time(o->deadline_ms, "deadline_ms", why);
     if (code == 0) code = check_time(o->keep_every_ms, "keep_every_ms", why);
     if (code == 0) code = check_time(o->forget_key_after_ms, "forget_key_after_ms", why);
     if (code == 0) code = check_time(o->leak_after_ms, "leak_after_ms", why);
@@ -147,7 +154,8 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     pool->deadline = o->deadline_ms ? kp__span(o->deadline_ms) : kp__span(KP_SECONDS(30));
     pool->keep_every = o->keep_every_ms ? kp__span(o->keep_every_ms) : KP__NEVER;
     pool->abort_on_misuse = o->on_misuse_abort == 1;
-    pool->announced = pool->term = KP__NEVER;
+    pool->watch_every = o->watch_every_ms ? kp__span(o->watch_every_ms) : kp__span(1000);
+    pool->announced = pool->term = pool->watch_at = KP__NEVER;
     kp__list_init(&pool->sleepers);
     pool->seed[0] = pool->world->random(pool->world->ctx);
     pool->seed[1] = pool->world->random(pool->world->ctx);
@@ -208,6 +216,13 @@ static bool keep_options(struct kp__pool *pool, const kp_options *o)
     return true;
 }
 
+static bool open_watch(struct kp__pool *pool, const kp_options *o)
+{
+    pool->watch = -1;
+    if (o->driver.fd && o->watch_every_ms != KP_OFF) return (pool->watch = kp__watch_open()) >= 0;
+    return true;
+}
+
 void kp__again_drop(const struct kp__world *world, struct kp__again *again)
 {
     kp__free(world, again, sizeof *again);
@@ -222,9 +237,10 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
 
     if (!pool) return code;
     pool->world = world;
+    pool->watch = -1;
     pool->door = door;
     if (door) pool->core.id = door->index + 1;
-    if (copy_name(pool, o->name) && keep_options(pool, o)) {
+    if (copy_name(pool, o->name) && keep_options(pool, o) && open_watch(pool, o)) {
         code = door ? 0 : kp__door_open(pool, world);
         if (code == 0) {
             init_core(&pool->core, o, rules, pool->world);
@@ -246,6 +262,7 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
         *out = pool;
         return 0;
     }
+    kp__watch_close(pool->watch);
     kp__again_drop(world, pool->again);
     kp__free(world, pool->name, pool->name_size);
     kp__free(world, pool, sizeof *pool);

@@ -254,6 +254,8 @@ void kp_lease_report(kp_lease *lease, int status)
         kp__step_in(h.pool);
         kp__lose_interest(h.pool, sub, sub->used_at);
     }
+    if (status >= 0) kp__doubt_end(&h.pool->core, h.slot);
+    else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
     kp__leave(h.pool, &todo);
 }
 

@@ -35,9 +35,10 @@ static void tally_to(const struct kp__tally *t, const struct kp__seldom *seldom,
     s->create_ns = t->create_ns;
 }
 
-static void counts_to(const uint32_t count[KP__STATES], uint32_t leases, uint32_t waiting,
-                      kp_stats *s)
+static void counts_to(const uint32_t count[KP__STATES], uint32_t tests, uint32_t leases,
+                      uint32_t waiting, kp_stats *s)
 {
+    s->testing = tests;
     s->creating = count[KP__CREATING];
     s->idle = count[KP__IDLE];
     s->lent = count[KP__LENT];
@@ -51,7 +52,7 @@ static kp_stats stats_of(const struct kp__subpool *sub)
 {
     kp_stats s = { .keys = 1 };
 
-    counts_to(sub->count, sub->leases, sub->waiting, &s);
+    counts_to(sub->count, sub->rare->tests, sub->leases, sub->waiting, &s);
     tally_to(&sub->tally, &sub->rare->seldom, &s);
     s.keys_made = 1;
     s.circuits_open = sub->rare->health.tripped;
@@ -63,7 +64,7 @@ static kp_stats stats_of_all(const struct kp__core *core)
 {
     kp_stats s = { .keys = core->key_count };
 
-    counts_to(core->count, core->leases, core->waiting, &s);
+    counts_to(core->count, core->tests, core->leases, core->waiting, &s);
     tally_to(&core->tally, &core->seldom, &s);
     s.misuses = core->misuses;
     s.keys_made = core->keys_made;
@@ -175,6 +176,7 @@ struct snapshot { /* of one key, taken under the lock, written without it */
     int waiters;
     uint64_t now, back_off;
     bool refused, failed, tripped;
+    uint32_t doubts, tests;
     struct kp__circuit circuit;
     uint32_t old, ageing;
     char cause[200];
@@ -216,6 +218,8 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     s->max_live = sub->rules ? sub->rules->max_live : 0;
     s->now = kp__time(pool);
     snap_health(&sub->rare->health, s);
+    s->doubts = sub->rare->doubts;
+    s->tests = sub->rare->tests;
     s->old = count_old(sub);
     s->ageing = sub->rare->renewal.ageing;
     for (node = kp__list_first(KP__SLOTS(sub, KP__LENT)); node && s->holders < 8;
@@ -247,6 +251,8 @@ static void write_health(struct text *t, const struct snapshot *s)
         add(t, "\n  down for %" PRId64 " ms more: %s", kp__ms_up(s->back_off - s->now), s->cause);
     else if (s->failed)
         add(t, "\n  its latest create failed: %s", s->cause);
+    if (s->doubts > 0) add(t, "\n  suspect: %" PRIu32 " in doubt since a peer is gone", s->doubts);
+    if (s->tests > 0) add(t, "\n  the keeper validates %" PRIu32, s->tests);
 }
 
 static void write_circuit(struct text *t, const struct snapshot *s)
@@ -320,7 +326,7 @@ static bool is_worth_a_word(const struct kp__subpool *sub)
 {
     const struct kp__health *h = &sub->rare->health;
 
-    return sub->waiting || sub->leases || h->refused || h->tripped;
+    return sub->waiting || sub->leases || h->refused || h->tripped || sub->rare->doubts;
 }
 
 size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)

@@ -59,15 +59,16 @@ static const struct word checks[] = {
     { "get", KP_CHECK_GET }, { "return", KP_CHECK_RETURN }, { "keeper", KP_CHECK_KEEPER },
     { NULL, 0 }
 };
-static const struct word validates[] = {
-    { "get", KP_CHECK_GET }, { "return", KP_CHECK_RETURN }, { NULL, 0 }
-};
 static const struct word expiries[] = {
     { "idle", KP_KIND_IDLE }, { "excess", KP_KIND_EXCESS }, { "age", KP_KIND_AGE },
     { "none", KP_KIND_NONE }, { NULL, 0 }
 };
 static const struct word breaks[] = {
     { "create", KP_BREAK_CREATE }, { "use", KP_BREAK_USE }, { NULL, 0 }
+};
+
+static const struct word gones[] = {
+    { "test", KP_GONE_TEST }, { "replace", KP_GONE_REPLACE }, { "off", KP_OFF }, { NULL, 0 }
 };
 
 /* ---- the table ----------------------------------------------------------------------------- */
@@ -119,6 +120,8 @@ static const struct option options_table[] = {
     LIMIT(weight, COUNT, 0),
     LIMIT(floor, COUNT, NONE),
     LIMIT(max_uses, COUNT, UNLIMITED),
+    LIMIT(validate_every_ms, TIME, 0),
+    LIMITS(on_gone, ENUM, gones),
     LIMIT(renew_ahead_ms, TIME, OFF),
     LIMIT(surplus, COUNT, NONE),
     LIMIT(breaker_rate_pct, PERCENT, OFF),
@@ -138,7 +141,7 @@ static const struct option options_table[] = {
     LIMITS(idle_check, MASK, checks),
     LIMITS(excess_check, MASK, checks),
     LIMITS(age_check, MASK, checks),
-    LIMITS(validate_on, MASK, validates),
+    LIMITS(validate_on, MASK, checks),
     LIMITS(respects_min, MASK, expiries),
     LIMITS(breaker_counts, MASK, breaks),
     LIMITS(fail_fast, ENUM, switches),
@@ -160,6 +163,7 @@ static const struct option options_table[] = {
     WHOLE(deadline_ms, TIME, NONE | OFF),
     WHOLE(keep_every_ms, TIME, OFF),
     WHOLE(forget_key_after_ms, TIME, NONE | OFF),
+    WHOLE(watch_every_ms, TIME, OFF),
     WHOLE(leak_after_ms, TIME, OFF),
     WHOLES(on_fork, forks),
     WHOLES(on_misuse_abort, flags),

@@ -19,9 +19,8 @@
 #include <cmocka.h>
 
 enum { HOUSE_LOG = 256 };
-
 #define X(name, sentence) +1
-enum { HOUSE_KINDS = 1 KP_EVENT_MAP(X) };
+enum { HOUSE_EVENTS = 1 KP_EVENT_MAP(X) };
 #undef X
 
 struct house {
@@ -38,8 +37,8 @@ struct house {
     uint64_t foreign;                   /* resources that the cast did not make (kp_add) */
     unsigned overlaps;                  /* resources that two borrowers had at once */
     unsigned turns;                     /* requests answered with a lease so far, in order */
-    unsigned seen[HOUSE_KINDS]; /* events by kind */
-    int last_code[HOUSE_KINDS];
+    unsigned seen[HOUSE_EVENTS]; /* events by kind */
+    int last_code[HOUSE_EVENTS];
     char last_text[200];
     unsigned destroyed;                   /* entries of: */
     uint64_t destroyed_number[HOUSE_LOG]; /* props, in the order of their destruction */

@@ -146,10 +146,10 @@ static int drive_validate(kp_job *job, void *resource)
 {
     struct thing *t = resource;
 
-    (void)job;
+    (void)job, t->checks++, t->doubted = 0;
     in_hand(t, "validate");
     ex_use(&t->payload, g.stage.sharing <= 1);
-    if (bad(g.bad_checks, g.stage.bad_checks)) return -9;
+    if (bad(g.bad_checks, g.stage.bad_checks)) return g.stage.fails_over ? KP_EGONE : -9;
     return ex_fault("validate") ? -7 : 0;
 }
 
@@ -175,6 +175,7 @@ static void on_event(const kp_event *event, void *ctx)
 {
     (void)ctx;
     cast_unlocked("on_event");
+    if (event->kind == KP_EVENT_SUSPECT) g.suspects[ex_self()]++;
     if (event->kind != KP_EVENT_MISUSE) call_back(2);
     else if (g.stage.may & MAY_MISUSE) (void)ex_add(&g.misuses, 1);
     else ex_fail("misuse: %s", event->why->text);
@@ -252,7 +253,7 @@ void stage_set(const struct stage *stage)
     if (stage->eventual) o.limits.wait_order = KP_EVENTUAL;
     if (stage->reserve) o.limits.reserve = 1;
     if (stage->reserve) o.limits.reserve_after_ms = 5;
-    if (stage->checks_returns) o.limits.validate_on = KP_CHECK_RETURN;
+    cast_checks(stage, &o.limits);
     if (stage->renewed) o.limits_for = size_it;
     if (stage->probes) cast_circuit(&o.limits);
     if (stage->may & MAY_RESIZE) g.stage.max_live = 2;
@@ -303,7 +304,7 @@ void cast_books(void)
     if (code != 0) ex_fail("kp_stats_read: %s", kp_strerror(code));
     if (all.live != all.creating + all.idle + all.lent + all.closing)
         ex_fail("I3: live is not creating + idle + lent + closing");
-    if (all.creates - all.destroys != all.live - all.creating)
+    if (all.creates - all.destroys != all.live - all.creating + all.testing)
         ex_fail("I12: created - destroyed is not what is there");
     if (g.stage.max_idle && (int64_t)all.idle > g.stage.max_idle)
         ex_fail("I3: %d are idle, and budget.max_idle is %d", (int)all.idle, (int)g.stage.max_idle);
@@ -364,8 +365,7 @@ void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations)
 
     if (t->phase != LIVE) ex_fail("I1: a resource is lent that is gone");
     if (closed) ex_fail("I12: a get that began after close had returned was served");
-    if (t->invalid && t->invalid <= invalidations)
-        ex_fail("I5: a resource is lent after it was invalidated");
+    cast_may_be_lent(t, invalidations);
     ex_up(&t->holders);
     if (g.stage.max_lent) ex_up(&g.lent);
     int holders = ex_add(&t->holders, 1), lent = ex_add(&g.lent, 1);

@@ -30,6 +30,8 @@ struct stage {
     bool reserve;        /* one more live, for who has waited for 5 ms */
     bool hangs;          /* one create of key 0 is answered when all is over */
     bool checks_returns; /* validates what comes back, and not what is lent */
+    bool checks_idle;    /* it validates what is idle, and not what is lent */
+    bool fails_over;     /* a bad check says that its peer is gone */
     bool renewed;        /* all keys are forgotten again; limits_for is counted */
     bool forgets;        /* keys, when they were unused for 5 s */
     bool calls_back, closes_back; /* create, destroy and on_event call the pool, once each */
@@ -94,5 +96,6 @@ void cast_mark_own(void); /* invalidate what this thread holds */
 void cast_well(void);     /* kp_lease_report of what it holds */
 void cast_ill(void);
 void cast_circuit_goes_on(void); /* after all: it can be closed */
+void cast_say_gone(void); /* report that the peer of what it holds is gone */
 
 #endif

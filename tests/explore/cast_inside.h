@@ -17,6 +17,8 @@ struct thing {
     int key, holders;
     bool known;       /* somebody was given it */
     uint32_t invalid; /* the number of the invalidation that it has ended by, or 0 */
+    uint32_t doubted; /* the same, of a report that has it validated before it is lent */
+    uint32_t checks;
 };
 
 struct ghosts {
@@ -35,6 +37,7 @@ struct ghosts {
     int said[EX_THREADS + 1][SAYS], vendor[EX_THREADS + 1][SAYS], says[EX_THREADS + 1];
     int helped, says_when_helped; /* how often main gave back because nobody could go on */
     int warmed;                    /* made, and gone, before main took what it holds */
+    int suspects[EX_THREADS + 1]; /* events that told it, by the thread that was told */
     int misuses, out; /* out: what the last close said */
     int sized;        /* limits_for of key 0 */
     int begun;        /* creates, where they have a rate */
@@ -51,6 +54,8 @@ kp_pool *cast_pool(void);
 kp_key cast_key(int key);
 void cast_unlocked(const char *what);                       /* I6 */
 void cast_hear(uint32_t *closed, uint32_t *invalidations);  /* a get begins */
+void cast_checks(const struct stage *stage, kp_limits *limits);
+void cast_may_be_lent(const struct thing *t, uint32_t invalidations);
 void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations);
 bool cast_explained(int code, int64_t within_ms, uint32_t flags);
 struct thing *cast_thing(int key); /* a new one */

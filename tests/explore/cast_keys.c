@@ -59,6 +59,55 @@ void cast_mark_own(void)
     if (!ex_is_real()) cast_have_ended(&own, 1);
 }
 
+/* When it validates. What is idle: not before the first "pass". */
+void cast_checks(const struct stage *stage, kp_limits *limits)
+{
+    if (stage->checks_returns) limits->validate_on = KP_CHECK_RETURN;
+    if (!stage->checks_idle) return;
+    limits->validate_on = KP_CHECK_KEEPER;
+    limits->validate_every_ms = 3000;
+    limits->idle_ttl_ms = KP_OFF;
+}
+
+void cast_may_be_lent(const struct thing *t, uint32_t invalidations)
+{
+    if (t->invalid && t->invalid <= invalidations)
+        ex_fail("I5: a resource is lent after it was invalidated");
+    if (t->doubted && t->doubted <= invalidations)
+        ex_fail("a resource in doubt is lent, and was not validated");
+}
+
+/* Those that were checked meanwhile may have been found good after the report. */
+static void are_in_doubt(struct thing *list[], const uint32_t checks[], unsigned n)
+{
+    uint32_t number = g.invalidations + 1;
+
+    for (unsigned i = 0; i < n; i++)
+        if (list[i]->checks == checks[i]) list[i]->doubted = number;
+    ex_say(&g.invalidations, number);
+}
+
+/* Without a driver.validate all are to go at once. */
+void cast_say_gone(void)
+{
+    int me = ex_self(), told = g.suspects[me];
+    struct thing *list[(EX_THREADS + 1) * EACH];
+    uint32_t checks[(EX_THREADS + 1) * EACH];
+
+    if (g.leases[me] == 0) return;
+    kp_lease *lease = &g.lease[me][g.leases[me] - 1];
+    struct thing *own = lease->resource;
+    unsigned n = cast_concerned(own->key, list);
+    for (unsigned i = 0; i < n; i++) checks[i] = list[i]->checks;
+    ex_note("report that the peer is gone");
+    kp_lease_report(lease, KP_EGONE);
+    ex_note("report: done");
+    if (ex_is_real()) return;
+    if (g.suspects[me] > told && !g.stage.validates) cast_have_ended(list, n);
+    else if (g.suspects[me] > told) are_in_doubt(list, checks, n);
+    cast_have_ended(&own, 1);
+}
+
 void cast_invalidate_key(int key)
 {
     struct thing *list[(EX_THREADS + 1) * EACH];

@@ -66,6 +66,7 @@ static const struct verb verbs[] = {
     { 'T', "pass", cast_pass, MAY_PASS },
     { 'e', "keep", cast_keep, 0 },
     { 'I', "invalidate_own", cast_mark_own, MAY_INVALIDATE },
+    { 'G', "say_gone", cast_say_gone, MAY_INVALIDATE },
     { 'E', "end_copy", end_copy, MAY_MISUSE },
     { 'F', "break_copy", break_copy, MAY_MISUSE },
     { 'H', "break_copies", break_copies_up, MAY_MISUSE },
@@ -318,7 +319,7 @@ static const struct chosen mixes[] = {
         "wrwr wrwr gd0 J" } },
 };
 
-enum { MOST = 1800 };
+enum { MOST = 2100 };
 static struct scenario list[MOST];
 static int count;
 
@@ -445,6 +446,7 @@ static void build(void)
     add_chosen(ASYNC, async, COUNT(async));
     add_chosen(LOOPS, loops, COUNT(loops));
     add_hard_cases();
+    add_doubts();
     add_control();
     add_rotated();
     add_circuits();

@@ -259,6 +259,18 @@ static void come_and_go(void)
     l.fail_destroys = 0;
 }
 
+static void lose_a_peer(void)
+{
+    kp_lease lease, other;
+
+    get("a", 100, 0, &lease);
+    get("a", 100, 0, &other);
+    kp_release(&other);
+    if (lease.resource) kp_lease_report(&lease, KP_EGONE); /* SUSPECT */
+    kp_release(&lease);
+    pass(10);
+}
+
 static void wait_in_vain(void)
 {
     kp_lease lease, none;
@@ -354,6 +366,7 @@ static void live(void)
 {
     expect(kp_loop_open(&l.loop), 0);
     come_and_go();
+    lose_a_peer();
     wait_in_vain();
     break_the_circuit();
     look_around();

@@ -30,7 +30,7 @@ static void every_code_must_have_its_row(void **state)
 
 static void a_number_that_is_not_ours_must_have_a_row_that_says_so(void **state)
 {
-    const int foreign[] = { 1, 42, -1, -7000, -7015, INT32_MIN, INT32_MAX };
+    const int foreign[] = { 1, 42, -1, -7000, -7016, INT32_MIN, INT32_MAX };
 
     (void)state;
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
@@ -316,6 +316,26 @@ static void edeadlk_must_tell_the_way_that_leads_back(void **state)
     kp_release(&lease);
 }
 
+static int meet_nobody(kp_lease *lease, void *arg)
+{
+    (void)lease, (void)arg;
+    return KP_EGONE;
+}
+
+static void egone_must_be_worth_another_try(void **state)
+{
+    struct fixture *f = *state;
+    kp_why          why = { 0 };
+
+    open_small(f);
+    assert_int_equal(kp_use(f->pool, kp_str("k"), &(kp_plan){ .ask = { .why = &why } }, meet_nobody,
+                            NULL), KP_EGONE);
+    assert_int_equal(why.code, KP_EGONE);
+    assert_true(kp_retry_helps(KP_EGONE, NULL));
+    assert_int_equal(stats(f).invalid, 1);
+    assert_int_equal(stats(f).live, 0);
+}
+
 /* ---- fork ---- */
 
 /* In the child: every call must be refused, and nothing of the parent's destroyed. 0, or the number
@@ -417,6 +437,7 @@ int main(void)
         T(emisuse_must_say_what_you_most_likely_did),
         T(enotfound_must_be_the_answer_to_questions_about_nothing),
         T(edeadlk_must_tell_the_way_that_leads_back),
+        T(egone_must_be_worth_another_try),
         cmocka_unit_test(eforked_must_be_the_answer_in_a_child_and_the_parent_must_not_notice),
     };
 

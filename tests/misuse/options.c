@@ -234,6 +234,10 @@ static void unknown_enumerators_must_be_refused(void **state)
     REFUSED_LIMITS("on_create_failure", .on_create_failure = 99);
     REFUSED_LIMITS("on_return", .on_return = 99);
     REFUSED_LIMITS("validate_on", .validate_on = 64);
+    REFUSED_LIMITS("on_gone", .on_gone = 3);
+    REFUSED_LIMITS("on_gone", .on_gone = -1);
+    REFUSED_LIMITS("on_gone", .on_gone = KP_UNLIMITED);
+    REFUSED_LIMITS("on_gone", .on_gone = KP_NONE);
     options.on_fork = 99;
     refused(f, options, "on_fork");
     options.on_fork = 0;

@@ -369,7 +369,8 @@ int main(int argc, char **argv)
         if (play_seed(seed) >= 0) return 1;
     int idle = 0;
 #define X(field, sentence)                                                                         \
-    if (done >= 100000 && play_totals.field == 0 && strcmp(#field, "closing") != 0)                \
+    if (done >= 100000 && play_totals.field == 0 && strcmp(#field, "closing") != 0 &&              \
+        strcmp(#field, "testing") != 0) /* its pools validate for requests only */                 \
         idle += printf("the counter " #field " never moved: it was not compared\n");
     KP_STATS_MAP(X)
 #undef X

@@ -22,7 +22,7 @@ static inline uint32_t stage_count_seats(const struct stage *s, struct kp__slot 
     assert_int_equal(lent, errand->borrowers);
     assert_int_equal(lent > 0, slot->state == KP__LENT);
     *sits = slot->state == KP__LENT && lent < errand->seats && !errand->doomed &&
-            !errand->draining && ending < lent;
+            !errand->draining && !slot->doubted && ending < lent;
     if (errand->seats > 1) assert_int_equal(kp__list_linked(&errand->open_seat), *sits);
     else if (slot->state == KP__IDLE) assert_false(kp__has_errand(slot));
     if (slot->state == KP__IDLE || slot->state == KP__LENT)
@@ -32,17 +32,20 @@ static inline uint32_t stage_count_seats(const struct stage *s, struct kp__slot 
 
 static inline void stage_count_slots(const struct stage *s, const struct kp__subpool *sub)
 {
-    uint32_t leases = 0, open = 0, n[KP__STATES] = { 0 };
+    uint32_t leases = 0, open = 0, doubts = 0, n[KP__STATES + 1] = { 0 };
     bool sits;
 
     for (uint32_t i = 0; i < s->core.slots.made; i++) {
         struct kp__slot *slot = kp__slab_at(&s->core.slots, i);
         if (slot->state == KP__FREE || slot->sub != sub) continue;
         n[slot->state]++;
+        doubts += slot->doubted;
         leases += stage_count_seats(s, slot, &sits);
         open += sits;
     }
-    assert_true(n[KP__CREATING] <= sub->count[KP__CREATING]); /* the rest are permits */
+    assert_int_equal(doubts, sub->rare->doubts);
+    assert_int_equal(n[KP__TESTED], sub->rare->tests);
+    assert_true(n[KP__CREATING] + n[KP__TESTED] <= sub->count[KP__CREATING]); /* rest: permits */
     for (int state = KP__IDLE; state < KP__STATES; state++)
         assert_int_equal(n[state], sub->count[state]);
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
@@ -165,7 +168,7 @@ static inline bool stage_could_create(const struct stage *s, const struct kp__su
     if (!core->can_create || h->tripped || h->refused || s->now < h->back_off) return false;
     if (kp__token_lacks(&core->rate, s->now)) return false;
     if (stage_lent(s) >= core->lent.cap || sub->lent_permits >= r->max_lent) return false;
-    if (sub->count[KP__CREATING] + sub->promised >=
+    if (sub->count[KP__CREATING] - sub->rare->tests + sub->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
         return false;
     if (core->creating.used >= core->creating.cap) return false;
@@ -186,7 +189,8 @@ static inline bool stage_could_take(const struct stage *s, const struct kp__subp
         return false;
     if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->rare->open_seats)) return false;
     bool lacks = sub->contest->lacks != NULL;
-    if (kp__queue_first(sub, KP__SPONSORS)) return !lacks; /* it has its lent permit */
+    /* it has its lent permit; what is in doubt it leaves */
+    if (kp__queue_first(sub, KP__SPONSORS)) return !lacks && sub->rare->doubts == 0;
     return sub->lent_permits < sub->rules->max_lent && stage_lent(s) < s->core.lent.cap &&
            !sub->contest->lacks;
 }
@@ -229,7 +233,8 @@ static inline void stage_check(struct stage *s)
     assert_int_equal(stage_lent(s), lent);
     assert_int_equal(core->returning, stage_on_lanes(s, KP__LENT));
     assert_int_equal(core->live.used, live);
-    assert_int_equal(core->creating.used, (int64_t)count[KP__CREATING] + promised);
+    assert_int_equal(core->creating.used + core->tests,
+                     (int64_t)count[KP__CREATING] + promised);
     assert_int_equal(core->live.evictable.count, spare);
     uint64_t heaps = core->live.starved.count + core->lent.starved.count +
                      core->creating.starved.count + core->rate.budget.starved.count;

@@ -124,6 +124,18 @@ static void a_term_must_end_before_what_is_idle_has_to_be_validated(struct stage
     assert_int_equal(term(s, 1170 * MS), 10 * MS);
 }
 
+/* What comes back over a lane is known to have done so when that is shut. */
+static void a_term_must_be_a_part_of_the_time_between_two_tests(struct stage *s)
+{
+    s->rules.validate_every = 64 * SEC;
+    assert_int_equal(term(s, 0), KP__NEVER);
+    s->core.validates = true;
+    assert_int_equal(term(s, 0), SEC);
+    assert_int_equal(term(s, 63 * SEC), SEC);
+    s->rules.validate_every = KP__NEVER;
+    assert_int_equal(term(s, 0), KP__NEVER);
+}
+
 static void a_term_must_end_before_the_first_that_grows_too_old(struct stage *s)
 {
     s->rules.max_age = 640 * SEC;
@@ -333,6 +345,7 @@ int main(void)
         LANE_TEST(a_term_that_would_have_ended_before_time_began_must_not_begin),
         LANE_TEST(a_term_must_be_a_64th_of_the_time_of_what_is_too_many),
         LANE_TEST(a_term_must_end_before_what_is_idle_has_to_be_validated),
+        LANE_TEST(a_term_must_be_a_part_of_the_time_between_two_tests),
         LANE_TEST(a_term_must_end_before_the_first_that_grows_too_old),
         LANE_TEST(the_sooner_of_two_ends_must_be_that_of_the_term),
         LANE_TEST(an_age_must_count_among_the_times_to_live_that_a_term_ends_ahead_of),

@@ -65,7 +65,7 @@ static inline struct kp__rules stage_rules(void)
         .max_uses = KP__UNBOUND, .breaker_probes = 1,
         .idle_ttl = KP__NEVER, .excess_ttl = KP__NEVER, .max_age = KP__NEVER,
         .create_timeout = KP__NEVER, .shed_target = KP__NEVER, .reserve_after = KP__NEVER,
-        .retry_max = KP__NEVER, .reuse = true, .idle_lifo = true,
+        .retry_max = KP__NEVER, .validate_every = KP__NEVER, .reuse = true, .idle_lifo = true,
     };
 }
 

@@ -32,6 +32,7 @@
     X(max_uses, "50k", 50000) X(renew_ahead_ms, "30s", 30000) X(surplus, "3", 3)        \
     X(breaker_rate_pct, "50%", 50) X(breaker_window_ms, "1min", 60000)                  \
     X(breaker_calls, "100", 100) X(breaker_probes, "3", 3) X(refuse_late, "on", 1)      \
+    X(validate_every_ms, "1min", 60000) X(on_gone, "replace", KP_GONE_REPLACE)          \
     X(group[0], "9000000000", 9000000000) X(group[1], "12", 12)
 
 #define LIMITS_32(X)                                                                    \
@@ -42,7 +43,7 @@
     X(idle_check, "keeper", KP_CHECK_KEEPER)                                            \
     X(excess_check, "get,return", KP_CHECK_GET | KP_CHECK_RETURN)                       \
     X(age_check, "get|keeper", KP_CHECK_GET | KP_CHECK_KEEPER)                          \
-    X(validate_on, "return", KP_CHECK_RETURN) X(respects_min, "none", KP_KIND_NONE)     \
+    X(validate_on, "keeper", KP_CHECK_KEEPER) X(respects_min, "none", KP_KIND_NONE)     \
     X(breaker_counts, "create,use", KP_BREAK_CREATE | KP_BREAK_USE) X(fail_fast, "on", 1)
 
 #define BUDGETS(X)                                                                      \
@@ -58,8 +59,9 @@
 
 #define WHOLE_32(X) X(on_fork, "fresh", KP_FORK_FRESH) X(on_misuse_abort, "on", 1)
 
-#define WHOLE_LATER(X) X(hits, "locked", KP_HITS_LOCKED) \
-    X(on_deadlock, "refuse", KP_DEADLOCK_REFUSE) /* behind the pointers */
+#define WHOLE_LATER(X) /* behind the pointers */                                        \
+    X(hits, "locked", KP_HITS_LOCKED) X(on_deadlock, "refuse", KP_DEADLOCK_REFUSE)      \
+    X(watch_every_ms, "2s", 2000)
 
 struct field {
     const char *name, *text;
@@ -296,7 +298,6 @@ static void what_is_no_word_of_an_option_must_be_refused(void **state)
     refuse("limits.idle_check", ",get");
     refuse("limits.idle_check", "get, keeper");
     refuse("limits.idle_check", "never");
-    refuse("limits.validate_on", "keeper");
     refuse("limits.respects_min", "none,idle");
     refuse("on_fork", "anew");
     refuse("hits", "slow");

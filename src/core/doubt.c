@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Doubts: when the peer of one resource is gone (KP_EGONE), others of its key may be dead, too.
+ * They are in doubt until each was validated or used well, and while any is, the key is suspect:
+ * what is in doubt is lent only when it was validated (flow/get.c), no matter how long it was idle,
+ * and what of it is idle is tested by the keeper. The second one that is gone has the rest closed.
+ * And tests: idle ones that the keeper has validated (flow/doubt.c).
+ */
+#include "base/check.h"
+#include "core/core.h"
+
+/* ---- suspects -------------------------------------------------------------------------------- */
+
+void kp__doubt_end(struct kp__core *core, struct kp__slot *slot)
+{
+    if (!slot->doubted) return;
+    slot->doubted = false;
+    kp__rare(core, slot->sub)->doubts--;
+}
+
+/* Of those there is none so far: the others were dropped. */
+static void doubt(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
+{
+    (void)todo;
+    if (slot->errand->doomed) return;
+    slot->doubted = true;
+    kp__rare(core, slot->sub)->doubts++;
+    kp__close_seats(slot); /* whoever shares it already goes on */
+}
+
+static void drop(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
+{
+    if (slot->doubted) (void)kp__doom(core, slot, KP__INVALID, todo);
+}
+
+/* For all that this key has, but for one. */
+static void each_other(struct kp__core *core, const struct kp__slot *but, struct kp__todo *todo,
+                       void (*fn)(struct kp__core *, struct kp__slot *, struct kp__todo *))
+{
+    struct kp__subpool *sub = but->sub;
+    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
+                                       &sub->rare->tested };
+
+    for (int i = 0; i < 3; i++) {
+        struct kp__list *node = kp__list_first(lists[i]), *next;
+        for (; node; node = next) {
+            struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+            next = kp__list_next(lists[i], node);
+            if (slot != but) fn(core, slot, todo);
+        }
+    }
+}
+
+/* What this says of the others. */
+static bool spread(struct kp__core *core, const struct kp__slot *slot, uint64_t now,
+                   struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+
+    if (sub->rare->doubts > 0) each_other(core, slot, todo, drop); /* the second one */
+    if (slot->doubted) return false;
+    each_other(core, slot, todo, doubt);
+    if (sub->rare->doubts == 0) return false; /* it has no others */
+    if (core->validates && sub->rules->on_gone == KP_GONE_TEST) kp__file_sub(core, sub, now);
+    else each_other(core, slot, todo, drop);
+    return true;
+}
+
+bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                   struct kp__todo *todo)
+{
+    kp__at(core, now);
+    if (slot->sub->open) kp__lane_shut(core, slot->sub, now);
+    /* of one that was to go already it is no news */
+    if (slot->sub->rules->on_gone == KP_OFF || slot->errand->doomed) return false;
+    bool suspect = spread(core, slot, now, todo);
+    (void)kp__doom(core, slot, KP__INVALID, todo);
+    return suspect;
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub)
+{
+    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
+    struct kp__list *node = kp__list_first(idle);
+
+    if (core->phase != KP__OPEN || sub->rare->doubts == 0 ||
+        (int64_t)sub->rare->tests >= sub->rules->max_creating)
+        return NULL;
+    while (node && !KP__OF(node, struct kp__slot, link)->doubted) node = kp__list_next(idle, node);
+    return node ? KP__OF(node, struct kp__slot, link) : NULL;
+}
+
+static uint64_t *tested_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    return kp__slab_part(&core->slots, slot->item.index, KP__PART_TESTED);
+}
+
+uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    return *tested_at(core, slot);
+}
+
+/* Those that were made together are not tested together. */
+uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    enum { QUARTER = 4, STEPS = 65536, BITS = 16 };
+    uint64_t every = core->validates ? slot->sub->rules->validate_every : KP__NEVER;
+    uint64_t step = slot->serial * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BITS);
+
+    if (every == KP__NEVER) return KP__NEVER;
+    return kp__later(kp__proven_at(core, slot), every - every / QUARTER / STEPS * step);
+}
+
+/* Nobody who comes is to wait for a test without need: the last idle one is not tested beside
+ * others, and none while somebody lacks something. */
+static bool may_test(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    uint32_t tests = sub->rare->tests;
+
+    return core->phase == KP__OPEN && core->starved == 0 && sub->waiting == 0 &&
+           (tests == 0 || sub->count[KP__IDLE] > 1) &&
+           (int64_t)tests < sub->rules->max_creating && (int64_t)core->tests < core->creating.cap;
+}
+
+bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may)
+{
+    enum { SOON = 16 }; /* a part of the time between two tests */
+
+    if (slot->state != KP__IDLE || now < kp__test_at(core, slot)) return false;
+    if (may && may_test(core, slot->sub)) return true;
+    kp__file_slot_at(core, slot, now + slot->sub->rules->validate_every / SOON);
+    return false;
+}
+
+void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until)
+{
+    kp__at(core, now);
+    kp__slot_test(core, slot);
+    kp__file_slot_at(core, slot, until);
+}
+
+void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
+                struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+    int why = kp__end_reason(core, slot, good, KP__INVALID, now);
+
+    kp__at(core, now);
+    if (why >= 0) {
+        slot->reason = (uint8_t)why;
+        kp__slot_tested(core, slot, KP__CLOSING);
+        kp__list_push_back(&todo->doomed, &slot->link);
+    }
+    if (sub->rare->doubts > 0) kp__file_sub(core, sub, now); /* the next one */
+    if (why >= 0) return;
+    kp__doubt_end(core, slot);
+    kp__slot_back(core, slot);
+    slot->tested = true;
+    *tested_at(core, slot) = now;
+    kp__settle(core, sub, now, todo);
+    kp__drop_surplus(core, slot, now, todo);
+    if (slot->state == KP__IDLE) kp__file_slot(core, slot);
+    if (kp__sub_live(sub) <= sub->rules->min_live) kp__file_forget(core, sub);
+}

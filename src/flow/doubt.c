@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Doubts and tests: what a resource says of others of its key when its peer is gone (KP_EGONE), and
+ * the keeper's runs of driver.validate on idle ones. core/doubt.c decides.
+ */
+#include "base/cancel.h"
+#include "flow/get.h"
+#include "flow/job.h"
+
+#define ONCE_MORE UINT64_C(1000000000) /* 1 s: without memory for a test */
+
+/* ---- what an answer says of others ----------------------------------------------------------- */
+
+void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+    const void *resource = slot->resource;
+
+    if (!kp__peer_gone(&pool->core, slot, kp__time(pool), todo)) return;
+    sub->interest++;
+    kp__step_out(pool, todo);
+    kp__event(pool, KP_EVENT_SUSPECT, sub, resource, KP_EGONE, NULL);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at); /* to be told is no use */
+}
+
+void kp__take_note(const struct kp__job *job, struct kp__todo *todo)
+{
+    if (job->status == KP_EGONE) kp__say_gone(job->pool, job->slot, todo);
+    else if (job->status >= 0 && job->face.kind == KP_JOB_VALIDATE)
+        kp__doubt_end(&job->pool->core, job->slot);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+/* With the lock. The resource may be gone afterwards. */
+static void finish(struct kp__job *job, struct kp__todo *todo)
+{
+    struct kp__pool *pool = job->pool;
+    struct kp__slot *slot = job->slot;
+    bool good = job->status >= 0;
+
+    kp__take_note(job, todo);
+    kp__job_put(job);
+    kp__tested(&pool->core, slot, good, kp__time(pool), todo);
+    kp__tell(pool, todo);
+}
+
+void kp__test_finish(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+    struct kp__todo todo;
+
+    kp__tell_invalid(job);
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    finish(job, &todo);
+    kp__leave(pool, &todo);
+}
+
+/* By this thread, which stands by, but not for an answer that is pending. */
+static void run_here(struct kp__job *job, struct kp__todo *todo)
+{
+    struct kp__pool *pool = job->pool;
+    int cancel = kp__cancel_hold(), status = pool->driver.validate(&job->face, job->face.resource);
+
+    if (status != KP_PENDING) kp__job_answered(job, status, NULL);
+    else if (kp__job_detach(job)) job = NULL;
+    else kp__job_await(job);
+    if (job) kp__tell_invalid(job);
+    kp__cancel_free(cancel);
+    kp__step_in(pool);
+    if (job) finish(job, todo);
+}
+
+bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
+    struct kp__job *job = kp__job_take(pool, slot);
+    uint64_t now = kp__time(pool);
+    uint64_t until = kp__later(now, slot->sub->rules->validate_timeout);
+
+    if (!job) { /* another time */
+        (void)kp__make_room(pool);
+        return false;
+    }
+    kp__test_begin(&pool->core, slot, now, until);
+    kp__job_init(job, pool, KP_JOB_VALIDATE, slot, NULL, now, until);
+    job->testing = true;
+    kp__step_out(pool, todo);
+    if (pool->crew || !kp__stands_by(pool)) {
+        kp__job_send(job);
+        kp__step_in(pool);
+    } else {
+        run_here(job, todo);
+    }
+    return true;
+}
+
+void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    struct kp__slot *slot;
+
+    while ((slot = kp__test_next(&pool->core, sub)) != NULL && kp__test(pool, slot, todo))
+        kp__do(pool, todo);
+    if (slot) kp__file_sub(&pool->core, sub, kp__time(pool) + ONCE_MORE);
+}
+
+void kp__test_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
+    struct kp__job *job = kp__job_not_needed(slot->errand->job);
+
+    if (job) kp__get_hurry(pool, job, todo);
+}

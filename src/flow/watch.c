@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The descriptors of resources (driver.fd): each is in the pool's set from when its resource was
+ * made until before that is destroyed, and upkeep looks now and then whose peer has closed. What is
+ * idle goes then, before anybody borrows it, and what is lent when it comes back. A name in the set
+ * says which slot, and which of its resources, so that old news concerns nobody else.
+ */
+#include "base/watch.h"
+
+#include "base/cancel.h"
+#include "flow/flow.h"
+
+enum { AT_ONCE = 64 };
+
+static uint64_t name_of(const struct kp__slot *slot)
+{
+    return (uint64_t)slot->item.index << 32 | (uint32_t)slot->serial;
+}
+
+static int *fd_of(struct kp__pool *pool, const struct kp__slot *slot)
+{
+    return kp__slab_part(&pool->core.slots, slot->item.index, KP__PART_FD);
+}
+
+int kp__watch_ask(const struct kp__pool *pool, void *resource)
+{
+    if (pool->watch < 0) return -1;
+    int cancel = kp__cancel_hold(), fd = pool->driver.fd(resource, pool->driver.ctx);
+    kp__cancel_free(cancel);
+    return fd;
+}
+
+void kp__watch_begin(struct kp__pool *pool, struct kp__slot *slot, int fd, uint64_t now)
+{
+    if (fd < 0 || !kp__watch_add(pool->watch, fd, name_of(slot))) return;
+    *fd_of(pool, slot) = fd;
+    slot->watched = true;
+    if (pool->watch_at == KP__NEVER) pool->watch_at = kp__later(now, pool->watch_every);
+}
+
+void kp__watch_end(struct kp__pool *pool, struct kp__slot *slot)
+{
+    if (!slot->watched) return;
+    kp__watch_remove(pool->watch, *fd_of(pool, slot));
+    slot->watched = false;
+}
+
+static void tell_closed(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
+                        struct kp__todo *todo)
+{
+    kp_why why;
+
+    sub->interest++;
+    kp__step_aside(pool, todo); /* it is destroyed afterwards */
+    kp__say(&why, KP_EGONE, "its peer has closed it (driver.fd)");
+    kp__event(pool, KP_EVENT_INVALID, sub, resource, KP_EGONE, &why);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at);
+}
+
+/* The peer of this one has closed; or of one that had this slot before. */
+static void look_at(struct kp__pool *pool, uint64_t name, struct kp__todo *todo)
+{
+    struct kp__slot *slot = kp__slab_at(&pool->core.slots, (uint32_t)(name >> 32));
+    struct kp__subpool *sub = slot->sub;
+    const void *resource = slot->resource;
+
+    if (!slot->watched || name_of(slot) != name) return;
+    kp__shut(pool, sub);
+    if (kp__doom(&pool->core, slot, KP__INVALID, todo)) tell_closed(pool, sub, resource, todo);
+}
+
+void kp__watch_keep(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)
+{
+    const uint32_t *count = pool->core.count;
+    uint64_t names[AT_ONCE];
+
+    if (now < pool->watch_at) return;
+    kp__step_out(pool, todo);
+    int many = kp__watch_look(pool->watch, names, AT_ONCE);
+    kp__step_in(pool);
+    for (int i = 0; i < many; i++) {
+        look_at(pool, names[i], todo);
+        kp__do(pool, todo);
+    }
+    bool any = count[KP__CREATING] + count[KP__IDLE] + count[KP__LENT] > 0;
+    pool->watch_at = !any             ? KP__NEVER
+                     : many < AT_ONCE ? kp__later(now, pool->watch_every)
+                                      : now;
+}
