@@ -159,12 +159,7 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
                 struct kp__todo *todo, struct kp__budget **short_of);
 
-/* Can nothing but a creation help it? Then nothing is lent of its key that may come back to it:
- * what is fresh never does, what is doomed never will. */
-bool kp__needs_creation(const struct kp__request *request);
-
-/* Back into the queue at its old place: as the sponsor of what is under way for it, or because its
- * resource turned out bad (NULL). */
+/* Back to its place in the queue: sponsor of what is under way for it, or (NULL) of nothing. */
 void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
                     uint64_t now, struct kp__todo *todo);
 

@@ -36,4 +36,8 @@ void kp__late_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 bool kp__is_too_late(const struct kp__core *core, struct kp__request *request, uint64_t now);
 bool kp__seems_too_late(const struct kp__core *core, struct kp__request *request, uint64_t now);
 
+/* Can nothing but a creation help it? Then nothing is lent of its key that may come back to it:
+ * what is fresh never does, what is doomed never will. */
+bool kp__needs_creation(const struct kp__request *request);
+
 #endif

@@ -66,7 +66,7 @@ static const struct verb verbs[] = {
     { 'T', "pass", cast_pass, MAY_PASS },
     { 'e', "keep", cast_keep, 0 },
     { 'I', "invalidate_own", cast_mark_own, MAY_INVALIDATE },
-    { 'G', "say_gone", cast_say_gone, MAY_INVALIDATE },
+    { 'Y', "say_gone", cast_say_gone, MAY_INVALIDATE },
     { 'E', "end_copy", end_copy, MAY_MISUSE },
     { 'F', "break_copy", break_copy, MAY_MISUSE },
     { 'H', "break_copies", break_copies_up, MAY_MISUSE },

@@ -39,8 +39,7 @@
     X(prefill, "first_get", KP_PREFILL_FIRST_GET) X(refill, "eager", KP_REFILL_EAGER)   \
     X(wait_order, "eventual", KP_EVENTUAL) X(idle_order, "fifo", KP_FIFO)               \
     X(on_create_failure, "fail_retry", KP_FAIL_RETRY) X(on_return, "destroy", KP_DESTROY) \
-    X(over_idle, "drop_oldest", KP_DROP_OLDEST)                                         \
-    X(idle_check, "keeper", KP_CHECK_KEEPER)                                            \
+    X(over_idle, "drop_oldest", KP_DROP_OLDEST) X(idle_check, "keeper", KP_CHECK_KEEPER) \
     X(excess_check, "get,return", KP_CHECK_GET | KP_CHECK_RETURN)                       \
     X(age_check, "get|keeper", KP_CHECK_GET | KP_CHECK_KEEPER)                          \
     X(validate_on, "keeper", KP_CHECK_KEEPER) X(respects_min, "none", KP_KIND_NONE)     \
