@@ -11,7 +11,7 @@
 
 enum demo_region { EU_WEST, EU_NORTH, US_EAST, SA_EAST, AP_SOUTH, DEMO_REGIONS };
 
-enum { DEMO_KINDS = KP_EVENT_MISUSE + 1, DEMO_ROWS = 2 * DEMO_REGIONS + 2 };
+enum { DEMO_KINDS = KP_EVENT_REVOKE_FAILED + 1, DEMO_ROWS = 2 * DEMO_REGIONS + 2 };
 
 struct demo_row {               /* of the table at the end */
     char     name[32], role[16];

@@ -20,7 +20,8 @@ typedef enum kp_job_kind {
     KP_JOB_VALIDATE,
     KP_JOB_RESET,
     KP_JOB_DESTROY,
-    KP_JOB_ABANDON
+    KP_JOB_ABANDON,
+    KP_JOB_REVOKE
 } kp_job_kind;
 
 /* One run of a driver function. Made by the pool, read by you, valid until it is answered; grows at
@@ -73,6 +74,17 @@ typedef struct kp_driver {
     void (*drop_ctx)(void *ctx);                    /* optional: after the pool's very last call;
                                                        free ctx here */
     uint32_t flags, reserved0;                      /* KP_NEVER_BLOCKS */
+    int  (*revoke)(kp_job *job, void *resource);    /* optional: take one back from a borrower who
+                                                       has had it for too long
+                                                       (limits.revoke_after_ms), or still has it
+                                                       at the deadline of kp_pool_close. Make it
+                                                       useless to him, who may be using it this
+                                                       very moment: shut its socket down, cancel
+                                                       its query; free nothing, close no
+                                                       descriptor. 0: its place is free for
+                                                       another one; it is destroyed when he ends
+                                                       the lease. Negative: nothing was done, it
+                                                       stays lent, and is not asked for again */
     void (*reserved[4])(void);
 } kp_driver;
 
@@ -157,6 +169,8 @@ typedef struct kp_limits {
                                            ends, one that is needed has its replacement begun; it
                                            is lent meanwhile, and goes when the new one is there.
                                            So many more than max_live for that */
+    int64_t revoke_after_ms;            /* [OFF] driver.revoke takes back what has been lent for
+                                           so long; not with sharing */
     int64_t reserved[9];
 } kp_limits;
 
@@ -214,7 +228,9 @@ typedef struct kp_world {
     X(KEY_FORGOTTEN, "an unused key was forgotten; its totals are kept")         \
     X(DEADLOCK, "a request waits, in the end, for itself; why has the way")      \
     X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep")     \
-    X(MISUSE, "a call broke its contract; why says what you most likely did")
+    X(MISUSE, "a call broke its contract; why says what you most likely did")    \
+    X(REVOKED, "a lease was revoked; it is destroyed when its borrower ends it") \
+    X(REVOKE_FAILED, "a revoke failed; the lease goes on, and is not asked for again")
 
 typedef enum kp_event_kind {
     KP_EVENT_NONE,
@@ -232,7 +248,13 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
     const void   *resource;
     const char   *tag;
     const kp_why *why;                  /* or NULL */
-    const void   *site;                 /* LEAK: where kp_get was called from, for addr2line */
+    const void   *site;                 /* LEAK, REVOKED, REVOKE_FAILED, as are those below: where
+                                           kp_get was called from, for addr2line */
+    int64_t       lent_ms;              /* how long it has been lent */
+    uint64_t      thread;               /* that got it: gettid() on Linux. 0: not known, as hits
+                                           without the lock leave no trace (options.hits) */
+    const void *const *stack;           /* what options.stack said, the innermost first */
+    size_t        stack_count;          /* 0: there is no options.stack */
 } kp_event;
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -251,7 +273,7 @@ typedef struct kp_options {
     kp_budget   budget;
     kp_key_type key_type;
     void      (*on_event)(const kp_event *event, void *ctx);
-    void       *ctx;                                /* of limits_for and on_event */
+    void       *ctx;                                /* of limits_for, on_event and stack */
     kp_loop    *loop;                               /* this loop is the keeper and runs all of the
                                                        driver's functions (KP_NEVER_BLOCKS);
                                                        or ... */
@@ -285,6 +307,10 @@ typedef struct kp_options {
                                                        end each lease on the thread that got it.
                                                        Hits take the lock; before a thread sleeps,
                                                        so do all these pools. docs/PROCESS.md */
+    /* [NULL] where the calling thread is, for reports of leaks: write up to `most` (16) return
+     * addresses, the innermost first, and return how many. Called by each kp_get that is given a
+     * lease, with no lock held; for example backtrace() of <execinfo.h>. Hits take the lock */
+    size_t    (*stack)(const void **frames, size_t most, void *ctx);
 } kp_options;
 
 /* Set one option by its name in text: ("limits.max_live", "20"), ("limits.max_age", "30min"),

@@ -41,7 +41,10 @@ extern "C" {
     X(wait_ns, "time spent waiting, until the lease began, sum")                                   \
     X(held_ns, "time spent lent, sum; 0 where no option needs the clock")                          \
     X(create_ns, "time spent creating, sum")                                                       \
-    X(renewed, "let go because their replacement was there")
+    X(renewed, "let go because their replacement was there")                                       \
+    X(revoked, "taken from their borrowers, not given back so far; not live")                      \
+    X(revokes, "leases revoked, ever")                                                             \
+    X(revoke_failures, "revokes that failed, ever")
 
 typedef struct kp_stats {               /* append only; the readers pass its size */
 #define X(name, sentence) uint64_t name;

@@ -66,7 +66,7 @@ struct kp__core {
     struct kp__timers slots_due, keys_due; /* the calendar */
     uint32_t count[KP__STATES];
     int64_t returning; /* lent ones on open lanes: any of them may be idle by now (lane.h) */
-    uint32_t leases, waiting, promised;
+    uint32_t leases, waiting, promised, revoked, revoking;
     uint64_t stamps, returns, serials;
     struct kp__tally tally;
     struct kp__seldom seldom;
@@ -316,6 +316,35 @@ static inline uint64_t kp__later(uint64_t at, uint64_t by)
 {
     return by >= KP__NEVER - at ? KP__NEVER : at + by;
 }
+
+void kp__count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason);
+
+/* ---- taking back (revoke.c) ------------------------------------------------------------------ */
+
+/* May it be revoked at all: is each of its leases known to its borrower, and still his? And is it
+ * due by its age? Then no more of them are out than may be live. */
+bool kp__may_revoke(const struct kp__slot *slot);
+bool kp__revoke_is_due(const struct kp__core *core, const struct kp__slot *slot, uint64_t now);
+
+/* driver.revoke begins: whoever ends a lease of it meanwhile leaves the rest to its answer. */
+void kp__revoke_begin(struct kp__core *core, struct kp__slot *slot);
+
+/* Its answer. Those who ended their leases meanwhile have it destroyed; the others have it no more,
+ * if it is done, and its room is for whoever is next. Returns one of these, or NULL: there are
+ * none. */
+const struct kp__seat *kp__revoke_end(struct kp__core *core, struct kp__slot *slot, bool done,
+                                      uint64_t now, struct kp__todo *todo);
+
+/* Is this lease being revoked, or was it? Then that is how it ends. */
+static inline bool kp__is_revoked(const struct kp__slot *slot, const struct kp__seat *seat)
+{
+    return slot->state == KP__REVOKED || seat->hold == KP__REVOKING;
+}
+void kp__give_revoked(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
+                      enum kp__reason reason, struct kp__todo *todo);
+
+/* A slot in RECLAIMED has been destroyed. Nobody waits for its room, which was given away. */
+void kp__reclaimed(struct kp__core *core, struct kp__slot *slot);
 
 /* ---- ages and the calendar (calendar.c) ------------------------------------------------------ */
 

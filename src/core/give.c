@@ -356,7 +356,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 
 /* ---- resources that go ----------------------------------------------------------------------- */
 
-static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
+void kp__count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
 {
     switch (reason) { /* cover: never, because there is no other reason */
     case KP__INVALID: COUNT_SELDOM(core, sub, invalid); break;
@@ -381,7 +381,7 @@ static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_
     kp__slots_move(core, slots, many, KP__FREE);
     for (uint32_t i = 0; i < many; i++) {
         struct kp__slot *slot = slots[i];
-        count_reason(core, sub, slot->reason);
+        kp__count_reason(core, sub, slot->reason);
         slot->resource = NULL;
         kp__cell_drop(core, slot);
         if (slot->errand->owes_lent) kp__lent_refund(core, sub);

@@ -54,7 +54,7 @@ struct kp__rules {
     uint64_t idle_ttl, excess_ttl, max_age;
     uint64_t create_timeout, validate_timeout, validate_after;
     uint64_t retry_first, retry_max, cache_failure;
-    uint64_t breaker_open, shed_target, shed_interval, reserve_after;
+    uint64_t breaker_open, shed_target, shed_interval, reserve_after, revoke_after;
     uint64_t renew_ahead; /* 0: off */
 
     bool prefill, eager, wait_lifo, wait_eventual, idle_lifo;

@@ -25,7 +25,8 @@ const struct kp__rare kp__no_rare = {
                EMPTY(kp__no_rare.queue[2]), EMPTY(kp__no_rare.queue[3]),
                EMPTY(kp__no_rare.queue[4]) },
     .open_seats = EMPTY(kp__no_rare.open_seats),
-    .health.kept = EMPTY(kp__no_rare.health.kept)
+    .health.kept = EMPTY(kp__no_rare.health.kept),
+    .taken = EMPTY(kp__no_rare.taken)
 };
 _Static_assert(KP__MEMBERS == 4 && KP__QUEUES == 5, "each is there");
 
@@ -48,6 +49,7 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     for (int q = 0; q < KP__QUEUES; q++) kp__list_init(&rare->queue[q]);
     kp__list_init(&rare->open_seats);
     kp__list_init(&rare->health.kept);
+    kp__list_init(&rare->taken);
     sub->rare = rare;
 }
 
@@ -87,7 +89,7 @@ void kp__slabs_init(struct kp__core *core)
 bool kp__subpool_unused(const struct kp__subpool *sub)
 {
     return sub->interest == 0 && sub->pins == 0 && sub->waiting == 0 && sub->promised == 0 &&
-           kp__sub_live(sub) == 0;
+           kp__sub_live(sub) == 0 && sub->rare->revoked == 0;
 }
 
 /* ---- queues ---------------------------------------------------------------------------------- */

@@ -18,7 +18,7 @@ struct kp__tally {
 /* The same of what happens to few keys. */
 struct kp__seldom {
     uint64_t waits, wait_ns, timeouts, refusals, create_failures, destroy_failures;
-    uint64_t invalid, invalidated, expired, evicted, leaks, renewed;
+    uint64_t invalid, invalidated, expired, evicted, leaks, renewed, revokes, revoke_failures;
 };
 
 /* How creations of this key have gone lately. */
@@ -62,6 +62,9 @@ struct kp__rare {
     struct kp__shed shed;
     struct kp__renewal renewal;
     struct kp__seldom seldom;
+    struct kp__list taken;      /* slots in REVOKED */
+    uint32_t revoked;           /* how many of these, and in RECLAIMED */
+    uint32_t revoking;          /* leases that driver.revoke is about to take, for their age */
 };
 
 /* What a key keeps of its lane (core/lane.h), once it has one. */

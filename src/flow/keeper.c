@@ -50,18 +50,16 @@ void kp__announce(struct kp__pool *pool)
 /* ---- a slot ---------------------------------------------------------------------------------- */
 
 static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const struct kp__seat *seat,
-                        struct kp__todo *todo)
+                        uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    kp_event event = { .kind = KP_EVENT_LEAK,
-                       .key = kp__key_of(pool, sub),
-                       .resource = slot->resource,
-                       .tag = seat->tag,
-                       .site = seat->site };
+    struct kp__notice notice;
 
+    if (!pool->on_event) return;
+    kp__notice(pool, slot, seat, KP_EVENT_LEAK, now, &notice);
     sub->interest++;
     kp__step_out(pool, todo);
-    kp__send(pool, &event);
+    kp__send(pool, &notice.event);
     kp__step_in(pool);
     kp__lose_interest(pool, sub, sub->used_at); /* to be told is no use */
 }
@@ -214,7 +212,8 @@ int64_t kp_keep(kp_pool *door)
             struct kp__slot *slot = KP__OF(due, struct kp__slot, due);
             kp__shut(pool, slot->sub);
             struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, &todo);
-            if (leak) report_leak(pool, slot, leak, &todo);
+            if (leak) report_leak(pool, slot, leak, now, &todo);
+            kp__revoke_due(pool, slot, now, &todo);
         } else {
             look_at_key(pool, KP__OF(due, struct kp__key_due, due)->sub, now, &todo);
         }

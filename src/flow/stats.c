@@ -33,6 +33,8 @@ static void tally_to(const struct kp__tally *t, const struct kp__seldom *seldom,
     s->wait_ns = seldom->wait_ns;
     s->held_ns = t->held_ns;
     s->create_ns = t->create_ns;
+    s->revokes = seldom->revokes;
+    s->revoke_failures = seldom->revoke_failures;
 }
 
 static void counts_to(const uint32_t count[KP__STATES], uint32_t leases, uint32_t waiting,
@@ -54,6 +56,7 @@ static kp_stats stats_of(const struct kp__subpool *sub)
     counts_to(sub->count, sub->leases, sub->waiting, &s);
     tally_to(&sub->tally, &sub->rare->seldom, &s);
     s.keys_made = 1;
+    s.revoked = sub->rare->revoked;
     return s;
 }
 
@@ -64,6 +67,7 @@ static kp_stats stats_of_all(const struct kp__core *core)
     counts_to(core->count, core->leases, core->waiting, &s);
     tally_to(&core->tally, &core->seldom, &s);
     s.misuses = core->misuses;
+    s.revoked = core->revoked;
     s.keys_made = core->keys_made;
     s.keys_forgotten = core->keys_forgotten;
     return s;
@@ -154,14 +158,19 @@ static void add_counts(struct text *t, const kp_stats *s, int64_t max)
         " (creating %" PRIu64 ", idle %" PRIu64 ", lent %" PRIu64 ", closing %" PRIu64
         "), waiting %" PRIu64,
         s->creating, s->idle, s->lent, s->closing, s->waiting);
+    if (s->revoked) add(t, ", revoked %" PRIu64, s->revoked);
 }
 
 struct snapshot { /* of one key, taken under the lock, written without it */
     kp_stats stats;
     int64_t max_live;
-    struct {
+    struct holder {
         const char *tag;
+        const void *site, *frame[KP__FRAMES];
+        size_t frames;
         uint64_t since;
+        uint32_t thread;
+        bool revoked;
     } holder[8];
     int holders;
     struct {
@@ -201,6 +210,24 @@ static uint32_t count_old(const struct kp__subpool *sub)
     return old;
 }
 
+/* Who has what is on this list. */
+static void snap_holders(const struct kp__list *list, struct snapshot *s)
+{
+    const struct kp__list *node = kp__list_first(list);
+
+    for (; node && s->holders < 8; node = kp__list_next(list, node)) {
+        const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
+        const struct kp__seat *seat = kp__seat_at(slot, 0);
+        struct holder *h = &s->holder[s->holders++];
+        *h = (struct holder){ .tag = seat->tag,
+                              .site = seat->site,
+                              .since = seat->since,
+                              .thread = seat->thread_id,
+                              .revoked = slot->state == KP__REVOKED };
+        h->frames = kp__trace_of(slot, seat, h->frame);
+    }
+}
+
 static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot *s)
 {
     struct kp__list *node;
@@ -211,12 +238,8 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     snap_health(&sub->rare->health, s);
     s->old = count_old(sub);
     s->ageing = sub->rare->renewal.ageing;
-    for (node = kp__list_first(KP__SLOTS(sub, KP__LENT)); node && s->holders < 8;
-         node = kp__list_next(KP__SLOTS(sub, KP__LENT), node), s->holders++) {
-        const struct kp__seat *seat = kp__seat_at(KP__OF(node, struct kp__slot, link), 0);
-        s->holder[s->holders].tag = seat->tag;
-        s->holder[s->holders].since = seat->since;
-    }
+    snap_holders(&sub->rare->taken, s);
+    snap_holders(KP__SLOTS(sub, KP__LENT), s);
     for (int q = 0; q < KP__QUEUES; q++) {
         for (node = kp__list_first(&sub->rare->queue[q]); node && s->waiters < 8;
              node = kp__list_next(&sub->rare->queue[q], node)) {
@@ -242,6 +265,15 @@ static void write_health(struct text *t, const struct snapshot *s)
         add(t, "\n  its latest create failed: %s", s->cause);
 }
 
+static void write_holder(struct text *t, const struct holder *h, uint64_t now)
+{
+    add(t, "\n  %s for %" PRId64 " ms to %s", h->revoked ? "revoked, and lent" : "lent",
+        ms_since(now, h->since), h->tag ? h->tag : "(no tag)");
+    if (h->thread) add(t, ", thread %" PRIu32, h->thread);
+    add(t, ", got at %p", h->site);
+    for (size_t i = 0; i < h->frames; i++) add(t, "%s%p", i ? " " : ", by ", h->frame[i]);
+}
+
 static void write_key(struct text *t, const char *name, const struct snapshot *s)
 {
     add(t, "%s: ", name);
@@ -249,9 +281,7 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
     write_health(t, s);
     if (s->old) add(t, "\n  %" PRIu32 " of before kp_rotate", s->old);
     if (s->ageing) add(t, "\n  %" PRIu32 " to be replaced", s->ageing);
-    for (int i = 0; i < s->holders; i++)
-        add(t, "\n  lent for %" PRId64 " ms to %s", ms_since(s->now, s->holder[i].since),
-            s->holder[i].tag ? s->holder[i].tag : "(no tag)");
+    for (int i = 0; i < s->holders; i++) write_holder(t, &s->holder[i], s->now);
     for (int i = 0; i < s->waiters; i++)
         add(t, "\n  waiting for %" PRId64 " ms: %s, bound by %s",
             ms_since(s->now, s->waiter[i].arrived),
@@ -308,7 +338,8 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
     if (kp__every_key(key)) {
         explain_pool(pool, &t);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            if ((sub->waiting || sub->leases || sub->rare->health.refused) && shown++ < 32)
+            if ((sub->waiting || sub->leases || sub->rare->revoked ||
+                 sub->rare->health.refused) && shown++ < 32)
                 explain_key(pool, sub, &t, &todo);
     } else if (kp__key_fits(pool, key) &&
                (sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {

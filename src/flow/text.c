@@ -121,6 +121,7 @@ static const struct option options_table[] = {
     LIMIT(max_uses, COUNT, UNLIMITED),
     LIMIT(renew_ahead_ms, TIME, OFF),
     LIMIT(surplus, COUNT, NONE),
+    LIMIT(revoke_after_ms, TIME, OFF),
     LIMIT(group[0], GROUP, NONE),
     LIMIT(group[1], GROUP, NONE),
     LIMITS(prefill, ENUM, prefills),
