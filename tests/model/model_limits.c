@@ -49,6 +49,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     time_said(said->reserve_after_ms, &rules->reserve_after);
     time_said(said->shed_target_ms, &rules->shed_target);
     time_said(said->shed_interval_ms, &rules->shed_interval);
+    time_said(said->revoke_after_ms, &rules->revoke_after);
     if (said->cache_failure_ms) rules->cache_once = said->cache_failure_ms == KP_ONCE;
     time_said(rules->cache_once ? 0 : said->cache_failure_ms, &rules->cache_failure);
     if (said->prefill) rules->prefill = said->prefill == KP_PREFILL_FIRST_GET;
@@ -75,7 +76,8 @@ bool m_contradicts(const struct model_rules *rules)
            (rules->fail_fast && (rules->retry || rules->retry_first == 0)) ||
            (rules->wait_lifo && rules->shed_target != FOREVER) ||
            (rules->renew_ahead && rules->max_age != FOREVER &&
-            rules->renew_ahead * 100 >= rules->max_age * (uint64_t)(100 - rules->spread_pct));
+            rules->renew_ahead * 100 >= rules->max_age * (uint64_t)(100 - rules->spread_pct)) ||
+           (rules->sharing > 1 && rules->revoke_after != FOREVER);
 }
 
 /* ---- against the budgets --------------------------------------------------------------------- */
@@ -137,7 +139,8 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
         m_do(m);
     }
     for (int i = 0; i < MODEL_SLOTS; i++)
-        if (m->slot[i].key == key && m->slot[i].state == M_IDLE) m_file_slot(m, i);
+        if (m->slot[i].key == key && (m->slot[i].state == M_IDLE || m->slot[i].state == M_LENT))
+            m_file_slot(m, i);
     m_age_all(m, key, now);
     if (rules->eager) k->refill = true;
     m_file_key(m, key, now);
@@ -262,6 +265,7 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .breaker_failures = KP_OFF, .reserve = KP_NONE, .breaker_open_ms = KP_SECONDS(30),
         .reserve_after_ms = KP_SECONDS(5), .shed_target_ms = KP_OFF, .shed_interval_ms = 100,
         .cache_failure_ms = KP_NONE, .breaker_counts = KP_BREAK_CREATE,
+        .revoke_after_ms = KP_OFF,
     };
 
     memset(m, 0, sizeof *m);
