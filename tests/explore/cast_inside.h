@@ -17,6 +17,7 @@ struct thing {
     int key, holders;
     bool known;       /* somebody was given it */
     uint32_t invalid; /* the number of the invalidation that it has ended by, or 0 */
+    bool revoked;     /* the driver counts it no more */
 };
 
 struct ghosts {
@@ -41,6 +42,7 @@ struct ghosts {
     uint64_t opened_ms;
     uint64_t late_ms;              /* the latest time-out was so late */
     uint32_t bad_creates[BAD], bad_checks[BAD], bad_destroys[BAD], called_back[3];
+    uint32_t bad_revokes[BAD];
     bool calling[EX_THREADS + 1];
     struct thing thing[EX_THREADS + 1][EACH];
 };
@@ -48,6 +50,8 @@ struct ghosts {
 extern struct ghosts g;
 
 kp_pool *cast_pool(void);
+void cast_called(const char *what); /* a driver's function: without the lock, and where it may */
+void cast_can_revoke(kp_options *o);
 kp_key cast_key(int key);
 void cast_unlocked(const char *what);                       /* I6 */
 void cast_hear(uint32_t *closed, uint32_t *invalidations);  /* a get begins */

@@ -30,6 +30,7 @@ static void resize_2(void) { cast_resize(2); }
 static void close_now(void) { cast_close(KP_CLOSE_NOW); }
 static void close_wait(void) { cast_close(KP_CLOSE_WAIT); }
 static void close_drain(void) { cast_close(KP_CLOSE_DRAIN); }
+static void close_revoke(void) { cast_close(0); }
 static void warm_a(void) { cast_warm(0); }
 static void add_a(void) { cast_add(0); }
 static void pin_a(void) { cast_pin(0); }
@@ -80,6 +81,7 @@ static const struct verb verbs[] = {
     { '0', "close_now", close_now, MAY_CLOSE },
     { '1', "close_wait", close_wait, MAY_CLOSE },
     { '2', "close_drain", close_drain, MAY_CLOSE },
+    { '3', "close_revoke", close_revoke, MAY_CLOSE },
     { 'm', "warm", warm_a, 0 },
     { 'M', "add", add_a, 0 },
     { 's', "stats", cast_look, 0 },
@@ -316,7 +318,7 @@ static const struct chosen mixes[] = {
         "wrwr wrwr gd0 J" } },
 };
 
-enum { MOST = 1600 };
+enum { MOST = 2000 };
 static struct scenario list[MOST];
 static int count;
 
@@ -445,6 +447,7 @@ static void build(void)
     add_hard_cases();
     add_control();
     add_rotated();
+    add_revokes();
     add_chosen(MIXES, mixes, COUNT(mixes));
     add_litmus();
     add_chosen(CANARY, bad, COUNT(bad));

@@ -9,8 +9,8 @@
 
 /* Those from MIXES on are only run when asked for, or at random. */
 enum group {
-    PAIRS, LONG_PAIRS, TRIPLES, EVENTUAL, FAULTS, LOCK, LITMUS, ASYNC, LOOPS, HARD, MIXES, CANARY,
-    GROUPS
+    PAIRS, LONG_PAIRS, TRIPLES, EVENTUAL, FAULTS, LOCK, LITMUS, ASYNC, LOOPS, HARD, REVOKE,
+    MIXES, CANARY, GROUPS
 };
 
 struct scenario {
@@ -35,6 +35,7 @@ struct scenario *scenario_add(enum group group, const char *title, const char *w
 void add_hard_cases(void); /* hard.c */
 void add_control(void);    /* control.c */
 void add_rotated(void);    /* rotated.c */
+void add_revokes(void);    /* revoke.c */
 
 /* What one letter of a body does. */
 struct verb {
