@@ -34,8 +34,8 @@ struct house {
     uint64_t foreign;                   /* resources that the cast did not make (kp_add) */
     unsigned overlaps;                  /* resources that two borrowers had at once */
     unsigned turns;                     /* requests answered with a lease so far, in order */
-    unsigned seen[KP_EVENT_MISUSE + 1]; /* events by kind */
-    int last_code[KP_EVENT_MISUSE + 1];
+    unsigned seen[KP_EVENT_REVOKE_FAILED + 1]; /* events by kind */
+    int last_code[KP_EVENT_REVOKE_FAILED + 1];
     char last_text[200];
     unsigned destroyed;                   /* entries of: */
     uint64_t destroyed_number[HOUSE_LOG]; /* props, in the order of their destruction */
@@ -161,7 +161,8 @@ static KP_MAYBE_UNUSED void house_check(struct house *h)
     HOUSE_IS(h, sum.sum.closing, sum.all.closing);
     HOUSE_IS(h, sum.sum.leases, sum.all.leases);
     HOUSE_IS(h, sum.sum.waiting, sum.all.waiting);
-    if (!sum.all.creating && !sum.all.closing) HOUSE_IS(h, cast.live + h->foreign, sum.all.live);
+    if (!sum.all.creating && !sum.all.closing)
+        HOUSE_IS(h, cast.live + h->foreign, sum.all.live + sum.all.revoked);
 }
 
 /* The numbers of a key; all zero for one that is not there (B-MET-04). NULL: of every key. */
