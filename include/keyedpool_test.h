@@ -120,6 +120,7 @@ typedef struct kp_script {
                                                                as kp_line says */
     kp_sim        *sim;                                     /* on whose clock it goes; NULL: no
                                                                line may take time */
+    const kp_line *revoke;                                  /* NULL: the driver has none */
 } kp_script;
 
 /* The resource of a scripted driver: what was made, for whom, and what became of it. */
@@ -137,6 +138,7 @@ typedef struct kp_cast_count {
     uint64_t live, most_live;           /* now; at most at once (creating ones count when made) */
     uint64_t destroyed_twice, used_after;       /* must be 0: destroyed or used after it was
                                                    destroyed */
+    uint64_t revokes;
 } kp_cast_count;
 
 /* Open a cast. The script's lines must live as long.

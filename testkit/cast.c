@@ -28,7 +28,7 @@ typedef struct track {                 /* one driver function */
 struct kp_cast {                        /* Guard of all below sim: lock */
     kp_sim         *sim;
     pthread_mutex_t lock;
-    track           tracks[KP_JOB_DESTROY + 1];      /* by kp_job_kind */
+    track           tracks[KP_JOB_REVOKE + 1];       /* by kp_job_kind */
     kp_cast_count   count;
     kp__kit_map     known;              /* the props by address */
     prop           *props;
@@ -156,6 +156,8 @@ static void begin(performance *run)
     } else if (run->job->kind != KP_JOB_CREATE) {
         if (run->job->kind == KP_JOB_VALIDATE) {
             cast->count.validates++;
+        } else if (run->job->kind == KP_JOB_REVOKE) {
+            cast->count.revokes++;
         } else {
             cast->count.resets++;
         }
@@ -277,6 +279,7 @@ kp_driver kp_cast_driver(kp_cast *cast)
         .destroy = cast_use,
         .validate = cast_use,
         .reset = cast_use,
+        .revoke = cast->tracks[KP_JOB_REVOKE].line ? cast_use : NULL,
         .ctx = cast,
     };
 }
@@ -299,12 +302,14 @@ int kp_cast_open(const kp_script *script, kp_cast **out)
     check_script(script->validate, script->sim, "validate");
     check_script(script->reset, script->sim, "reset");
     check_script(script->destroy, script->sim, "destroy");
+    check_script(script->revoke, script->sim, "revoke");
     pthread_mutex_init(&cast->lock, NULL);
     cast->sim = script->sim;
     cast->tracks[KP_JOB_CREATE].line = script->create;
     cast->tracks[KP_JOB_VALIDATE].line = script->validate;
     cast->tracks[KP_JOB_RESET].line = script->reset;
     cast->tracks[KP_JOB_DESTROY].line = script->destroy;
+    cast->tracks[KP_JOB_REVOKE].line = script->revoke;
     return 0;
 }
 

@@ -20,7 +20,8 @@ typedef enum kp_job_kind {
     KP_JOB_VALIDATE,
     KP_JOB_RESET,
     KP_JOB_DESTROY,
-    KP_JOB_ABANDON
+    KP_JOB_ABANDON,
+    KP_JOB_REVOKE
 } kp_job_kind;
 
 /* One run of a driver function. Made by the pool, read by you, valid until it is answered; grows at
@@ -79,6 +80,17 @@ typedef struct kp_driver {
                                                        once, when it was made; answers at once.
                                                        Upkeep drops what the peer has closed
                                                        (kp_options.watch_every_ms). Linux only */
+    int  (*revoke)(kp_job *job, void *resource);    /* optional: take one back from a borrower who
+                                                       has had it for too long
+                                                       (limits.revoke_after_ms), or still has it
+                                                       at the deadline of kp_pool_close. Make it
+                                                       useless to him, who may be using it this
+                                                       very moment: shut its socket down, cancel
+                                                       its query; free nothing, close no
+                                                       descriptor. 0: its place is free for
+                                                       another one; it is destroyed when he ends
+                                                       the lease. Negative: nothing was done, it
+                                                       stays lent, and is not asked for again */
     void (*reserved[4])(void);
 } kp_driver;
 
@@ -186,6 +198,8 @@ typedef struct kp_limits {
                                            KP_ETIMEDOUT then: no creation may begin so soon, and
                                            nothing else could help; or, by the recent time
                                            between grants, those ahead of it take longer */
+    int64_t revoke_after_ms;            /* [OFF] driver.revoke takes back what has been lent for
+                                           so long; not with sharing */
     int64_t reserved[9];
 } kp_limits;
 
@@ -245,7 +259,9 @@ typedef struct kp_world {
     X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep")     \
     X(MISUSE, "a call broke its contract; why says what you most likely did")    \
     X(BREAKER_PROBING, "the circuit of a key is half-open: a probe is let through") \
-    X(SUSPECT, "a peer is gone: others of its key are tested, or destroyed")
+    X(SUSPECT, "a peer is gone: others of its key are tested, or destroyed") \
+    X(REVOKED, "a lease was revoked; it is destroyed when its borrower ends it") \
+    X(REVOKE_FAILED, "a revoke failed; the lease goes on, and is not asked for again")
 
 typedef enum kp_event_kind {
     KP_EVENT_NONE,
@@ -263,7 +279,13 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
     const void   *resource;
     const char   *tag;
     const kp_why *why;                  /* or NULL */
-    const void   *site;                 /* LEAK: where kp_get was called from, for addr2line */
+    const void   *site;                 /* LEAK, REVOKED, REVOKE_FAILED, as are those below: where
+                                           kp_get was called from, for addr2line */
+    int64_t       lent_ms;              /* how long it has been lent */
+    uint64_t      thread;               /* that got it: gettid() on Linux. 0: not known, as hits
+                                           without the lock leave no trace (options.hits) */
+    const void *const *stack;           /* what options.stack said, the innermost first */
+    size_t        stack_count;          /* 0: there is no options.stack */
 } kp_event;
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -282,7 +304,7 @@ typedef struct kp_options {
     kp_budget   budget;
     kp_key_type key_type;
     void      (*on_event)(const kp_event *event, void *ctx);
-    void       *ctx;                                /* of limits_for and on_event */
+    void       *ctx;                                /* of limits_for, on_event and stack */
     kp_loop    *loop;                               /* this loop is the keeper and runs all of the
                                                        driver's functions (KP_NEVER_BLOCKS);
                                                        or ... */
@@ -318,6 +340,10 @@ typedef struct kp_options {
                                                        so do all these pools. docs/PROCESS.md */
     int64_t     watch_every_ms;                     /* [1 s] with driver.fd: how often upkeep looks
                                                        whose peers have closed; OFF: never */
+    /* [NULL] where the calling thread is, for reports of leaks: write up to `most` (16) return
+     * addresses, the innermost first, and return how many. Called by each kp_get that is given a
+     * lease, with no lock held; for example backtrace() of <execinfo.h>. Hits take the lock */
+    size_t    (*stack)(const void **frames, size_t most, void *ctx);
 } kp_options;
 
 /* Set one option by its name in text: ("limits.max_live", "20"), ("limits.max_age", "30min"),

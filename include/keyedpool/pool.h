@@ -35,14 +35,16 @@ typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } k
 
 /* No new gets from now on. NOW: waiting requests fail with KP_ECLOSED. WAIT: the same, and leases
  * are waited for. DRAIN: waiting requests are served first. At the deadline (0: 30 s; KP_OFF is
- * refused and taken as 30 s) any of them becomes NOW. Returns how many resources are still out
- * (lent, being created or destroyed elsewhere): they are destroyed as they come back, and the last
- * one frees the pool. `pool` keeps answering KP_ECLOSED: 192 bytes stay for the life of the
- * process. Closing again waits for the same end, with its own deadline.
+ * refused and taken as 30 s) any of them becomes NOW, and WAIT and DRAIN have driver.revoke, if
+ * there is one, take back what is still lent (KP_NONE: at once). Returns how many resources are
+ * still out (lent, revoked, being created or destroyed elsewhere): they are destroyed as they come
+ * back, and the last one frees the pool. `pool` keeps answering KP_ECLOSED: 192 bytes stay for the
+ * life of the process. Closing again waits for the same end, with its own deadline.
  * Threads: any thread; on the thread of an event loop nothing is waited for, as with NOW.
- * Blocks: WAIT and DRAIN, until the deadline; all of them in destroy.
- * Calls: destroy, on_event, drop_ctx. Owns: the pool is given up. Errors: none; KP_EMISUSE for
- * something that is no pool, KP_EFORKED in a child. Order: none between resources. Since: 0.1 */
+ * Blocks: WAIT and DRAIN, until the deadline; all of them in destroy and revoke.
+ * Calls: destroy, revoke, on_event, drop_ctx. Owns: the pool is given up. Errors: none; KP_EMISUSE
+ * for something that is no pool, KP_EFORKED in a child. Order: none between resources.
+ * Since: 0.1 */
 KP_API int64_t kp_pool_close(kp_pool *pool, kp_close_mode mode, int64_t within_ms);
 
 /* Is this an open pool of this process? False for anything else; the pointer is looked up, never
@@ -51,11 +53,11 @@ KP_API int64_t kp_pool_close(kp_pool *pool, kp_close_mode mode, int64_t within_m
  * Since: 0.1 */
 KP_API bool kp_is_pool(const void *maybe);
 
-/* Do the upkeep that is due: expiry, refill, validation, leak reports, forgetting keys. Returns ms
- * until the next is due, or -1 for "nothing is". Only needed with threads = KP_NONE; harmless
- * otherwise. Work is proportional to what is due (L8).
+/* Do the upkeep that is due: expiry, refill, validation, leaks, forgetting keys. Returns ms until the
+ * next is due, or -1 for "nothing is". Only needed with threads = KP_NONE; harmless otherwise. Work
+ * is proportional to what is due (L8).
  * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, destroy,
- * validate, on_event, limits_for never. Owns: nothing. Errors: none; -1 for a closed pool.
+ * validate, revoke, on_event, limits_for never. Owns: nothing. Errors: none; -1 for a closed pool.
  * Order: earliest due first. Since: 0.1 */
 KP_API int64_t kp_keep(kp_pool *pool);
 
@@ -113,6 +115,7 @@ typedef struct kp_lease_about {         /* fixed size for ever */
     bool        reused, doomed;         /* taken from the pool, not made for you; will be
                                            destroyed when it comes back */
     bool        old;                    /* begun before the latest kp_rotate of its key */
+    bool        revoked;                /* by driver.revoke: it is of no use, give it back */
     kp_key      key;                    /* the pool's copy: valid while the lease is */
     const char *tag;
     uint64_t    serial, times_lent;
@@ -195,9 +198,9 @@ KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
 
 /* Wait until each lease of a key, or of KP_EVERY_KEY, that has begun by now has ended, and nothing
  * of it is being destroyed. So it says when kp_invalidate_key or smaller limits have taken effect
- * everywhere. New gets go on meanwhile; to hold them back set limits.max_lent to KP_NONE before,
- * and to what it was afterwards (docs/OPTIONS.md). Returns how many are still out at the deadline
- * (within_ms; 0: 30 s); 0: none, or there is no such key.
+ * everywhere. What was revoked is not waited for. New gets go on meanwhile; to hold them back set
+ * limits.max_lent to KP_NONE before, and to what it was afterwards (docs/OPTIONS.md). Returns how
+ * many are still out at the deadline (within_ms; 0: 30 s); 0: none, or there is no such key.
  * Threads: any thread; on the thread of an event loop nothing is waited for. Blocks: until the
  * deadline. Calls: nothing. Owns: nothing. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE.
  * Order: none. Since: 0.1 */

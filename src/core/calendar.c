@@ -6,6 +6,7 @@
  */
 #include "base/check.h"
 #include "core/core.h"
+#include "core/doubt.h"
 
 static uint64_t sooner(uint64_t a, uint64_t b)
 {
@@ -95,6 +96,24 @@ static uint64_t next_look(const struct kp__core *core, const struct kp__slot *sl
     return at;
 }
 
+#define LOOK_AGAIN UINT64_C(1000000000) /* 1 s: at what could not be revoked when it was time */
+
+/* The same of leases: when each is to be told, or taken back. */
+static void file_leases(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+{
+    uint64_t revoke_after = slot->sub->rules->revoke_after;
+
+    for (uint32_t i = 0; i < slot->errand->seats; i++) {
+        const struct kp__seat *seat = kp__seat_at(slot, i);
+        if (!seat->lent || !seat->since) continue;
+        if (!seat->warned)
+            file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
+        if (revoke_after == KP__NEVER || seat->hold >= KP__REVOKING) continue;
+        uint64_t at = kp__later(seat->since, revoke_after);
+        file(&core->slots_due, &slot->due, at > now ? at : now + LOOK_AGAIN);
+    }
+}
+
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
 {
     if (slot->state == KP__IDLE) {
@@ -102,11 +121,7 @@ void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
         bool over = kp__expires_at(slot, KP_CHECK_KEEPER) <= since; /* it came back past its age */
         file(&core->slots_due, &slot->due, over ? since : next_look(core, slot, since));
     } else if (slot->state == KP__LENT) {
-        for (uint32_t i = 0; i < slot->errand->seats; i++) {
-            const struct kp__seat *seat = kp__seat_at(slot, i);
-            if (seat->lent && !seat->warned && seat->since)
-                file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
-        }
+        file_leases(core, slot, 0);
     }
 }
 
@@ -148,7 +163,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
             kp__rare(core, slot->sub)->seldom.leaks++;
             core->seldom.leaks++;
         }
-        kp__file_slot(core, slot);
+        file_leases(core, slot, now);
     }
     return leak;
 }
@@ -174,6 +189,7 @@ bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 
     /* in an order in which no two lie together: read as one, what was just written is waited for */
     if (sub->interest || sub->promised || sub->pins || sub->waiting || !sub->rules) return false;
+    if (sub->rare->revoked) return false;
     if (live > sub->rules->min_live || (int64_t)sub->count[KP__IDLE] < live) return false;
     if (now >= forget_at(core, sub)) return true;
     kp__file_forget(core, sub);

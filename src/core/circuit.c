@@ -165,9 +165,7 @@ bool kp__probe_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t no
     return first;
 }
 
-void kp__probe_end(struct kp__core *core, struct kp__subpool *sub, bool *mark)
+void kp__probe_over(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (!*mark) return;
-    *mark = false;
     circuit_of(core, sub)->probes--;
 }

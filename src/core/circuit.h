@@ -66,12 +66,23 @@ static inline void kp__probe_pass(bool *from, bool *to)
     *to = *from;
     *from = false;
 }
-void kp__probe_end(struct kp__core *core, struct kp__subpool *sub, bool *mark);
+void kp__probe_over(struct kp__core *core, struct kp__subpool *sub);
+static inline void kp__probe_end(struct kp__core *core, struct kp__subpool *sub, bool *mark)
+{
+    if (*mark) kp__probe_over(core, sub);
+    *mark = false;
+}
 
 /* Something that may count has come to its end, well or not; `mark`: of a probe, which ends, unless
  * it is to go on: a creation whose lease will say more. */
 enum kp__turn kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32_t kind, bool ok,
                           bool *mark, uint64_t now);
+
+/* May it count? Else it need not be told. */
+static inline bool kp__counts(const struct kp__rules *r, uint32_t kind, bool mark)
+{
+    return mark || kp__breaks(r, kind);
+}
 
 /* Closed, and nothing is held against the key. */
 void kp__circuit_forgive(struct kp__core *core, struct kp__subpool *sub);

@@ -66,7 +66,7 @@ struct kp__core {
     struct kp__timers slots_due, keys_due; /* the calendar */
     uint32_t count[KP__STATES];
     int64_t returning; /* lent ones on open lanes: any of them may be idle by now (lane.h) */
-    uint32_t leases, waiting, promised;
+    uint32_t leases, waiting, promised, revoked, revoking;
     uint64_t stamps, returns, serials;
     struct kp__tally tally;
     struct kp__seldom seldom;
@@ -330,6 +330,8 @@ static inline uint64_t kp__later(uint64_t at, uint64_t by)
     return by >= KP__NEVER - at ? KP__NEVER : at + by;
 }
 
+void kp__count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason);
+
 /* ---- ages and the calendar (calendar.c) ------------------------------------------------------ */
 
 /* When an idle slot must go (KP__NEVER: it may stay), looked at on `check` (KP_CHECK_...). */
@@ -463,35 +465,6 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);
 int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b); /* of group KP__PAIR */
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id);
-
-/* ---- doubts, and tests by the keeper (doubt.c) ----------------------------------------------- */
-
-/* This one, lent or tested, said that its peer is gone (KP_EGONE): it goes when it comes back, and
- * others of its key are in doubt, or go. True: they were not in doubt before. */
-bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
-                   struct kp__todo *todo);
-
-/* It was validated, or used well; or it goes. */
-void kp__doubt_end(struct kp__core *core, struct kp__slot *slot);
-
-/* The idle one in doubt that is to be tested next, or NULL: none is, or enough are under way. */
-struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub);
-
-/* When an idle one was used or validated last; and when it is to be tested. */
-uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot);
-static inline uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot)
-{
-    return slot->tested ? kp__tested_at(core, slot) : slot->since;
-}
-uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot);
-/* Is that now? If it is, and it may not be (`may`, or too many are), it is filed for later. */
-bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may);
-
-/* An idle one is tested from now on, and nobody has it; it is looked at again at `until`, if it
- * still is. And how that ended. */
-void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until);
-void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
-                struct kp__todo *todo);
 
 #if defined KP_VERIFY && KP_VERIFY
 void kp__verify(struct kp__core *core); /* I1..I5 and I10, or abort with what is broken */

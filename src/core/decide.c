@@ -10,6 +10,7 @@
  */
 #include "base/check.h"
 #include "core/core.h"
+#include "core/doubt.h"
 
 enum verdict { GO_ON, ANSWERED, LACKS };
 
@@ -197,8 +198,10 @@ static enum verdict take_ready(struct look *l)
     kp__grant(l->request, KP__GRANT_SLOT, slot);
     l->request->grant.seat = (uint16_t)seat;
     l->request->grant.was_idle = idle_ns > 0;
-    s->probe = probes;
-    l->request->grant.first = probes && kp__probe_begin(l->core, l->sub, l->now);
+    if (probes) {
+        s->probe = true;
+        l->request->grant.first = kp__probe_begin(l->core, l->sub, l->now);
+    }
     return ANSWERED;
 }
 
@@ -253,7 +256,7 @@ static enum verdict healthy(struct look *l)
     if (h->refused) return barred(l, KP__BY_DRIVER_CREATE, KP__NEVER);
     enum verdict v = told_before(l);
     if (v != GO_ON) return v;
-    if (kp__circuit_bars(l->sub, l->now)) {
+    if (h->tripped && kp__circuit_bars(l->sub, l->now)) {
         if (h->last) kp__blame(l->request, h->last);
         return answer_no(l, KP_EBREAKER, h->circuit->limit);
     }
@@ -268,8 +271,9 @@ static enum verdict healthy(struct look *l)
  * under way. */
 static enum verdict circuit(struct look *l)
 {
-    if (l->request->holds_lent || !kp__breaks(l->sub->rules, KP_BREAK_USE)) return GO_ON;
-    if (!kp__circuit_bars(l->sub, l->now)) return GO_ON;
+    if (!l->sub->rare->health.tripped || l->request->holds_lent) return GO_ON;
+    if (!kp__breaks(l->sub->rules, KP_BREAK_USE) || !kp__circuit_bars(l->sub, l->now))
+        return GO_ON;
     return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
 }
 
@@ -394,9 +398,10 @@ static enum verdict take_permit(struct look *l)
     }
     if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);
     kp__grant(l->request, KP__GRANT_PERMIT, victim);
-    l->request->grant.probe = sub->rare->health.tripped;
-    l->request->grant.first =
-        l->request->grant.probe && kp__probe_begin(l->core, sub, l->now);
+    if (sub->rare->health.tripped) {
+        l->request->grant.probe = true;
+        l->request->grant.first = kp__probe_begin(l->core, sub, l->now);
+    }
     return ANSWERED;
 }
 
@@ -428,5 +433,6 @@ bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now
     if (v == GO_ON) v = take_ready(&l);
     if (v == GO_ON) v = take_permit(&l); /* which never goes on */
     *short_of = l.budget;
-    return v == ANSWERED || kp__is_too_late(core, request, now);
+    return v == ANSWERED ||
+           (kp__refuses_late(request->sub) && kp__is_too_late(core, request, now));
 }

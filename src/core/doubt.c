@@ -8,6 +8,7 @@
  */
 #include "base/check.h"
 #include "core/core.h"
+#include "core/doubt.h"
 
 /* ---- suspects -------------------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
  */
 #include "base/check.h"
 #include "core/core.h"
+#include "core/doubt.h"
 
 #define COUNT(core, sub, what) ((sub)->tally.what++, (core)->tally.what++)
 #define COUNT_SELDOM(core, sub, what) (kp__rare(core, sub)->seldom.what++, (core)->seldom.what++)
@@ -124,8 +125,10 @@ enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
     kp__at(core, now);
     COUNT(core, sub, creates);
     recovered(core, sub);
-    enum kp__turn turn =
-        kp__outcome(core, sub, KP_BREAK_CREATE, true, &kp__errand_of(slot)->probe, now);
+    enum kp__turn turn = KP__AS_BEFORE;
+    bool *mark = &kp__errand_of(slot)->probe;
+    if (kp__counts(sub->rules, KP_BREAK_CREATE, *mark))
+        turn = kp__outcome(core, sub, KP_BREAK_CREATE, true, mark, now);
     kp__slot_known(core, slot);
     slot->since = now;
     if (slot->errand->renews) kp__replaced(core, slot, todo);
@@ -356,7 +359,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 
 /* ---- resources that go ----------------------------------------------------------------------- */
 
-static void count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
+void kp__count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
 {
     switch (reason) { /* cover: never, because there is no other reason */
     case KP__INVALID: COUNT_SELDOM(core, sub, invalid); break;
@@ -381,7 +384,7 @@ static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_
     kp__slots_move(core, slots, many, KP__FREE);
     for (uint32_t i = 0; i < many; i++) {
         struct kp__slot *slot = slots[i];
-        count_reason(core, sub, slot->reason);
+        kp__count_reason(core, sub, slot->reason);
         slot->resource = NULL;
         kp__cell_drop(core, slot);
         if (slot->errand->owes_lent) kp__lent_refund(core, sub);

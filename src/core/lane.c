@@ -232,6 +232,8 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
     if (r->idle_check) ttl = sooner(ttl, r->idle_ttl);
     if (r->excess_check) ttl = sooner(ttl, r->excess_ttl);
     if (ttl != KP__NEVER) until = sooner(until, kp__later(now, ttl / TERMS));
+    if (r->revoke_after != KP__NEVER)
+        until = sooner(until, kp__later(now, r->revoke_after / TERMS));
     if (r->age_check) ttl = sooner(ttl, r->max_age);
     if (doubts) until = sooner(until, kp__later(now, r->validate_after / TERMS));
     if (core->validates && r->validate_every != KP__NEVER)
@@ -259,7 +261,8 @@ static bool is_plain(const struct kp__slot *slot)
 {
     const struct kp__errand *errand = slot->errand;
 
-    return errand->seats == 1 && !errand->doomed && !errand->first.ending && !errand->first.decided;
+    return errand->seats == 1 && !errand->doomed && !errand->first.ending &&
+           !errand->first.decided && errand->first.hold != KP__REVOKING;
 }
 
 /* A cell for an idle slot, if it has none yet, written once: its borrowers will be reading it. The
@@ -425,6 +428,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
             .era = sub->term->era, /* it may have begun as early as that */
             .tag = atomic_load_explicit(&cell->tag, memory_order_relaxed),
             .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
+            .hold = KP__HELD,
             .lent = true,
             .hit = true,
             .turn = word & KP__TURN

@@ -10,7 +10,6 @@
 
 void kp__late_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    if (!sub->rules || !sub->rules->refuse_late) return;
     struct kp__late *late = &kp__rare(core, sub)->late;
     if ((now - late->since) / KP__LATE_KEPT > late->gap) late->seen = 0;
     late->since = now;
@@ -18,7 +17,6 @@ void kp__late_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 
 void kp__late_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    if (!sub->rules->refuse_late) return;
     struct kp__late *late = &kp__rare(core, sub)->late;
     uint64_t over = KP__LATE_LEAST + (uint64_t)kp__sub_live(sub), took = now - late->since;
     if (late->seen < over) over = ++late->seen;
@@ -39,9 +37,7 @@ static bool refuse(struct kp__request *request, uint64_t again)
 /* Does it wait, and to an end that has not come? Else it is late in another way, or never. */
 static bool may_be_late(const struct kp__request *request, uint64_t now)
 {
-    const struct kp__rules *r = request->sub->rules;
-
-    return r && r->refuse_late && !(request->flags & KP_DONT_WAIT) && now < request->deadline &&
+    return !(request->flags & KP_DONT_WAIT) && now < request->deadline &&
            request->deadline != KP__NEVER;
 }
 

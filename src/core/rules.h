@@ -60,7 +60,7 @@ struct kp__rules {
     uint64_t retry_first, retry_max, cache_failure;
     uint64_t breaker_rate, breaker_calls, breaker_probes; /* rate: of a hundred; 0: OFF */
     uint64_t breaker_open, breaker_window;
-    uint64_t shed_target, shed_interval, reserve_after;
+    uint64_t shed_target, shed_interval, reserve_after, revoke_after;
     uint64_t renew_ahead; /* 0: off */
 
     bool prefill, eager, wait_lifo, wait_eventual, idle_lifo;

@@ -119,7 +119,8 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             if (comes_for_it(core, head[i], now)) continue;
             if (kp__decide(core, head[i], now, todo, &lacks)) {
                 shed_learn(core, sub, now - head[i]->arrived, now);
-                if (head[i]->grant.kind != KP__GRANT_NO) kp__late_learn(core, sub, now);
+                if (kp__refuses_late(sub) && head[i]->grant.kind != KP__GRANT_NO)
+                    kp__late_learn(core, sub, now);
                 if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->here)
                     handed_over(core, sub, now);
                 kp__answer(core, head[i], todo);
@@ -260,7 +261,9 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
         kp__grant_no(request, KP_EFULL, KP__BY_MAX_WAITING);
     else if ((int64_t)core->waiting >= core->max_waiting)
         kp__grant_no(request, KP_EFULL, KP__BY_POOL_WAITING);
-    else if (anybody_ahead(sub) && kp__seems_too_late(core, request, now)) return;
+    else if (kp__refuses_late(sub) && anybody_ahead(sub) &&
+             kp__seems_too_late(core, request, now))
+        return;
     else {
         kp__enqueue(core, request);
         kp__settle(core, sub, now, todo);

@@ -3,6 +3,7 @@
  * The one mover of slots (I1), the seats of their borrowers, and the index from a resource to its
  * slot. serve.c lends them, give.c takes them back.
  */
+#include "core/doubt.h"
 #include "core/slot.h"
 
 #include "base/check.h"
@@ -217,6 +218,37 @@ void kp__slot_back(struct kp__core *core, struct kp__slot *slot)
         before = before->prev;
     kp__list_insert_before(before->next, &slot->link);
     kp__evictable_back(core, slot);
+}
+
+/* ---- taking back ----------------------------------------------------------------------------- */
+
+void kp__slot_revoke(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__subpool *sub = slot->sub;
+    struct kp__rare *rare = kp__rare(core, sub);
+
+    KP__DCHECK(slot->state == KP__LENT && !sub->open);
+    kp__account(core, sub);
+    count_moved(core, sub, KP__LENT, KP__FREE, 1);
+    rare->revoked++;
+    core->revoked++;
+    kp__list_remove(&slot->link);
+    kp__close_seats(slot);
+    if (slot->errand->draining) kp__drain(core, slot, false);
+    if (slot->ageing) kp__aged(core, slot);
+    slot->state = KP__REVOKED;
+    kp__list_push_back(&rare->taken, &slot->link);
+    kp__unfile_slot(core, slot);
+    kp__evictable_update(core, sub);
+    if (sub->contest->lacks) kp__starve(core, sub, sub->contest->lacks);
+}
+
+void kp__slot_reclaim(struct kp__core *core, struct kp__slot *slot)
+{
+    KP__DCHECK(slot->state == KP__REVOKED);
+    kp__list_remove(&slot->link);
+    kp__map_remove(&core->idents, &slot->ident); /* as above: destroy may free it */
+    slot->state = KP__RECLAIMED;
 }
 
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)

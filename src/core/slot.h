@@ -2,10 +2,10 @@
  *
  * Slots: one place in a subpool, which holds one resource or the making of it.
  *
- * An idle or lent slot is on the list of its subpool that its state names, others are on none.
- * kp__permit_spend begins both, and only kp__slots_move changes either (I1). Slots live in a slab:
- * they never move, their memory stays while the pool lives, and their generation never goes back,
- * so that a lease can be checked for as long as anybody holds its number (I8).
+ * An idle, lent or revoked slot is on the list of its subpool that its state names, others are on
+ * none. kp__permit_spend begins both, and only functions of slot.c change either (I1). Slots live
+ * in a slab: they never move, their memory stays while the pool lives, and their generation never
+ * goes back, so that a lease can be checked for as long as anybody holds its number (I8).
  */
 #ifndef KP__CORE_SLOT_H
 #define KP__CORE_SLOT_H
@@ -23,9 +23,19 @@ struct kp__request;
 struct kp__job;
 struct kp__group;
 
-/* TESTED: the keeper has it validated. It counts as creating (I2), and is on a list of its key. */
+/* Those from CREATING to CLOSING are live. TESTED: the keeper has it validated; it counts as creating
+ * (I2), and is on a list of its key. The last two are not live, and are counted apart: it was taken
+ * from its borrower, who has not given it back so far; he has, and it is being destroyed. */
 enum kp__state {
-    KP__FREE, KP__CREATING, KP__IDLE, KP__LENT, KP__CLOSING, KP__STATES, KP__TESTED = KP__STATES
+    KP__FREE,
+    KP__CREATING,
+    KP__IDLE,
+    KP__LENT,
+    KP__CLOSING,
+    KP__STATES,
+    KP__TESTED = KP__STATES,
+    KP__REVOKED,
+    KP__RECLAIMED
 };
 
 /* Why a slot is being closed: the counter that its destroy raises. */
@@ -50,6 +60,14 @@ static inline bool kp__is_filed(const struct kp__due *due)
     return kp__timer_is_filed(&due->timer);
 }
 
+/* What revoking a lease has come to (revoke.c). */
+enum kp__hold {
+    KP__GRANTED,  /* its borrower has not heard of it */
+    KP__HELD,
+    KP__REVOKING, /* driver.revoke is under way */
+    KP__KEPT      /* it failed, and is not tried again */
+};
+
 /* One borrower's place. */
 struct kp__seat {
     uint64_t generation; /* of the lease that has it, or had it last */
@@ -58,12 +76,22 @@ struct kp__seat {
     const void *site;
     uint32_t thread;     /* that got it, where deadlocks are looked for; 0: not known */
     uint32_t era;        /* of the core, when that lease began, or before */
+    uint32_t thread_id;  /* the system's, of who got it; 0: it needed no lock */
+    uint8_t hold;        /* enum kp__hold */
     bool lent, ending;   /* ending: counts as lent, but nobody has the lease: it was given back and
                             is being reset, or is being validated first */
     bool reuse, decided; /* what kp_lease_reuse said, if it was called */
     bool hit, warned;    /* it was there already; its leak was reported */
     bool turn;           /* its lease's number says KP__TURN (core/lane.h) */
     bool probe;          /* of its key's circuit (core/circuit.h) */
+};
+
+/* Where a lease was got. */
+enum { KP__FRAMES = 16 };
+struct kp__trace {
+    uint64_t generation; /* of that lease */
+    size_t count;
+    const void *frame[KP__FRAMES];
 };
 
 /* What a slot needs that is destroyed to make room for another key, or a new resource of its own.
@@ -93,6 +121,8 @@ struct kp__errand {
     struct kp__victim victim;
     struct kp__seat first, *more;
     uint32_t more_room;          /* seats that fit in `more`, which stays when it goes */
+    uint32_t trace_room;         /* the same of `traces`, which stays, too */
+    struct kp__trace *traces;    /* where leases were got, by seats (options.stack); or NULL */
 };
 
 /* Parts that lie apart (base/slab.h): when it was tested last; its descriptor. */
@@ -114,8 +144,8 @@ struct kp__slot {
     void *resource;
     struct kp__subpool *sub;
     const struct kp__errand *errand; /* to be read; whoever writes asks for it, below */
-    struct kp__list link;        /* idle, lent: the subpool's list of this state; closing: a
-                                    to-do's list of slots to destroy */
+    struct kp__list link;        /* idle, lent, revoked: the subpool's list of this state; closing,
+                                    reclaimed: a to-do's list of slots to destroy */
     struct kp__map_node ident;   /* index by resource */
     struct kp__due due;
     uint64_t generation;         /* of the latest lease; only grows (I8) */
@@ -167,6 +197,10 @@ static inline void kp__close_seats(const struct kp__slot *slot)
 void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
 void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
                     enum kp__state to);
+
+/* From lent to revoked: out of the books of what is live. And when all its leases have ended. */
+void kp__slot_revoke(struct kp__core *core, struct kp__slot *slot);
+void kp__slot_reclaim(struct kp__core *core, struct kp__slot *slot);
 
 /* The same, of what happened already, while nobody was starved (core/lane.c). */
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state);

@@ -27,7 +27,8 @@ const struct kp__rare kp__no_rare = {
     .open_seats = EMPTY(kp__no_rare.open_seats),
     .health.kept = EMPTY(kp__no_rare.health.kept),
     .health.circuit = &kp__no_circuit,
-    .tested = EMPTY(kp__no_rare.tested)
+    .tested = EMPTY(kp__no_rare.tested),
+    .taken = EMPTY(kp__no_rare.taken)
 };
 _Static_assert(KP__MEMBERS == 4 && KP__QUEUES == 5, "each is there");
 
@@ -52,6 +53,7 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     kp__list_init(&rare->health.kept);
     rare->health.circuit = &kp__no_circuit;
     kp__list_init(&rare->tested);
+    kp__list_init(&rare->taken);
     sub->rare = rare;
 }
 
@@ -94,7 +96,7 @@ void kp__slabs_init(struct kp__core *core)
 bool kp__subpool_unused(const struct kp__subpool *sub)
 {
     return sub->interest == 0 && sub->pins == 0 && sub->waiting == 0 && sub->promised == 0 &&
-           kp__sub_live(sub) == 0;
+           kp__sub_live(sub) == 0 && sub->rare->revoked == 0;
 }
 
 /* ---- queues ---------------------------------------------------------------------------------- */

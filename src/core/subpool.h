@@ -20,7 +20,7 @@ struct kp__tally {
 /* The same of what happens to few keys. */
 struct kp__seldom {
     uint64_t waits, wait_ns, timeouts, refusals, create_failures, destroy_failures;
-    uint64_t invalid, invalidated, expired, evicted, leaks, renewed;
+    uint64_t invalid, invalidated, expired, evicted, leaks, renewed, revokes, revoke_failures;
 };
 
 /* How creations of this key have gone lately. */
@@ -67,6 +67,9 @@ struct kp__rare {
     struct kp__list tested;     /* its slots that the keeper has validated this moment */
     uint32_t tests;             /* so many: part of its count of those being created */
     uint32_t doubts;            /* live ones in doubt: while there are any, the key is suspect */
+    struct kp__list taken;      /* slots in REVOKED */
+    uint32_t revoked;           /* how many of these, and in RECLAIMED */
+    uint32_t revoking;          /* leases that driver.revoke is about to take, for their age */
 };
 
 /* What a key keeps of its lane (core/lane.h), once it has one. */
@@ -160,6 +163,12 @@ void kp__term_begin(struct kp__core *core, struct kp__subpool *sub);
 static inline bool kp__has_rare(const struct kp__subpool *sub)
 {
     return sub->rare != &kp__no_rare;
+}
+
+/* Are those told at once who would be too late (core/late.h)? */
+static inline bool kp__refuses_late(const struct kp__subpool *sub)
+{
+    return sub->rules && sub->rules->refuse_late;
 }
 
 /* To be written: begun, if nobody did so far. */

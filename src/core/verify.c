@@ -129,6 +129,7 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     require(sub->rare->doubts == 0 || !sub->open, "I6 a lane is open, and one is in doubt");
     verify_renewal(sub);
     require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
+    require(length(&sub->rare->taken) <= sub->rare->revoked, "I1 what is revoked is on its list");
     struct kp__budget *lacks = sub->contest->lacks;
     require(kp__heap_holds(&sub->contest->starved) == (lacks != NULL), "I5 starved in one heap");
     require(!lacks || sub->waiting > 0, "I5 who is starved waits");

@@ -12,7 +12,7 @@
 bool kp__is_over(const struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
-    uint32_t live = 0;
+    uint32_t live = core->revoked;
 
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     /* cover: never, because whoever closes answers all who wait before they leave */
@@ -21,7 +21,8 @@ bool kp__is_over(const struct kp__pool *pool)
 
 static int64_t still_out(const struct kp__core *core)
 {
-    return (int64_t)core->count[KP__CREATING] + core->count[KP__LENT] + core->count[KP__CLOSING];
+    return (int64_t)core->count[KP__CREATING] + core->count[KP__LENT] + core->count[KP__CLOSING] +
+           core->revoked;
 }
 
 /* ---- what is idle ---------------------------------------------------------------------------- */
@@ -105,6 +106,8 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
     kp__do(pool, &todo);
     while (waits && still_out(&pool->core) > 0 && kp__time(pool) < until)
         kp__watch(pool, &todo, until);
+    if (mode != KP_CLOSE_NOW && pool->driver.revoke && kp__time(pool) >= until)
+        kp__revoke_all(pool, &todo);
     int64_t out = still_out(&pool->core);
     kp__leave(pool, &todo);
     return out;
@@ -158,6 +161,7 @@ void kp__teardown(struct kp__pool *pool)
     for (uint32_t i = 0; pool->seated && i < pool->core.errands.made; i++) {
         struct kp__errand *errand = kp__slab_at(&pool->core.errands, i);
         kp__free(&world, errand->more, errand->more_room * sizeof *errand->more);
+        kp__free(&world, errand->traces, errand->trace_room * sizeof *errand->traces);
     }
     /* cover: never, because the keys that used them are gone */
     if (--pool->core.rules->refs == 0) kp__rules_drop(&world, pool->core.rules);

@@ -5,6 +5,7 @@
  * at the end of the pool nobody waits for any, and they go by many (close.c).
  */
 #include "base/cancel.h"
+#include "core/revoke.h"
 #include "flow/job.h"
 
 static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, int status,
@@ -46,8 +47,12 @@ static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *sl
 static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                       struct kp__todo *todo)
 {
+    if (slot->state == KP__RECLAIMED) {
+        kp__reclaimed(&pool->core, slot);
+        kp__tell(pool, todo);
+        return;
+    }
     uint64_t now = heir ? kp__time(pool) : time_gone(pool, slot);
-
     if (heir) kp__victim_gone(&pool->core, heir, slot, now, todo);
     else if (slot->errand->victim.heir)
         kp__victim_gone_late(&pool->core, slot, now, todo);

@@ -34,6 +34,20 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
     kp__send(pool, &event);
 }
 
+void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
+                kp_event_kind kind, uint64_t now, struct kp__notice *out)
+{
+    out->event = (kp_event){ .kind = kind,
+                             .key = kp__key_of(pool, slot->sub),
+                             .resource = slot->resource,
+                             .tag = seat->tag,
+                             .site = seat->site,
+                             .lent_ms = seat->since ? (int64_t)((now - seat->since) / 1000000) : 0,
+                             .thread = seat->thread_id,
+                             .stack = out->frame };
+    out->event.stack_count = kp__trace_of(slot, seat, out->frame);
+}
+
 /* ---- misuse ---------------------------------------------------------------------------------- */
 
 static struct kp__lock listener_lock;
@@ -140,6 +154,14 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     if (first->tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", first->tag);
 }
 
+/* The thread that has had one of this key for the longest time; 0: not known. */
+static uint32_t oldest_thread(const struct kp__subpool *sub)
+{
+    const struct kp__list *lent = kp__list_first(KP__SLOTS(sub, KP__LENT));
+
+    return lent ? kp__seat_at(KP__OF(lent, const struct kp__slot, link), 0)->thread_id : 0;
+}
+
 static bool holds_doomed(const struct kp__subpool *sub)
 {
     const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
@@ -175,8 +197,10 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
            why->creating, why->ahead);
     if (holds_doomed(sub))
         append(why, "; one that was invalidated is still lent: kp_discard frees it at once");
-    if (why->oldest_tag[0])
+    if (why->oldest_tag[0]) {
         append(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms, why->oldest_tag);
+        if (oldest_thread(sub)) append(why, " (thread %" PRIu32 ")", oldest_thread(sub));
+    }
     if (last && sub->rare->health.failures > 0)
         append(why, "; last create: %.150s", last->text[0] ? last->text : kp_strerror(last->code));
 }

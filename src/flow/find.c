@@ -124,6 +124,7 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
         code = ask_limits(pool, sub, &base, &rules, why);
         kp__step_in(pool);
         struct kp__bounds bounds = kp__bounds_of(pool, false);
+        if (code == 0) code = kp__rules_driven(rules, &pool->driver, why);
         if (code == 0) code = kp__rules_fit(rules, &bounds, why);
     }
     if (code == 0) {

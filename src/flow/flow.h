@@ -58,6 +58,7 @@ struct kp__pool {
     uint64_t seed[2];
     void (*limits_for)(kp_key key, kp_limits *limits, void *ctx);
     void (*on_event)(const kp_event *event, void *ctx);
+    size_t (*stack)(const void **frames, size_t most, void *ctx);
     void *ctx;
     char *name;
     size_t name_size;
@@ -174,6 +175,20 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
                const void *resource, int code, const kp_why *why);
 void kp__send(struct kp__pool *pool, kp_event *event);
 
+/* What is told of a lease. With the lock; kp__send it without. */
+struct kp__notice {
+    kp_event event;
+    const void *frame[KP__FRAMES];
+};
+void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
+                kp_event_kind kind, uint64_t now, struct kp__notice *out);
+
+/* Where a lease was got, if that is known: how many return addresses (trace.c). */
+size_t kp__trace_of(const struct kp__slot *slot, const struct kp__seat *seat,
+                    const void *frame[KP__FRAMES]);
+/* Ask options.stack, on the thread of the get. With the lock, which is given back meanwhile. */
+void kp__trace(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, struct kp__todo *todo);
+
 /* Misuse: counted, told, and nothing else done. Without the lock; pool NULL: no pool can be told.
  * Returns KP_EMISUSE. _within: with the lock, which is given back meanwhile. */
 int kp__misuse(struct kp__pool *pool, kp_why *why, const char *sentence);
@@ -287,6 +302,9 @@ struct kp__bounds {
     bool changing; /* the budgets change, so one of them is at fault */
 };
 
+/* Has the driver what they need? 0, or KP_ECONFIG with the field in *why. */
+int kp__rules_driven(const struct kp__rules *rules, const kp_driver *driver, kp_why *why);
+
 /* May these limits ever hold within the budgets? 0, or KP_ECONFIG with the field in *why. */
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why);
 
@@ -362,6 +380,13 @@ void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot);
 void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
                void *resource, int fd, struct kp__todo *todo);
 
+/* Have the driver take one back from its borrowers, if it still may: at once, or when it is due.
+ * With the lock, which is given back meanwhile. False: out of memory. */
+bool kp__revoke(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
+                    struct kp__todo *todo);
+void kp__revoke_all(struct kp__pool *pool, struct kp__todo *todo); /* at the end of the pool */
+
 /* Jobs run by the pool's own threads (crew.c). */
 int kp__crew_open(struct kp__pool *pool, int64_t threads);
 void kp__crew_post(struct kp__pool *pool, struct kp__job *job);
@@ -420,6 +445,7 @@ struct kp__here {
     bool astray;            /* it has just guessed wrong, and is on the long way */
 
     bool told; /* that its get waits for itself (deadlock.c) */
+    uint32_t id; /* the system's; 0: not needed so far */
 };
 extern KP__INSIDE _Thread_local struct kp__here kp__here KP__TLS;
 
@@ -427,6 +453,12 @@ uint32_t kp__number_thread(void);
 static inline uint32_t kp__thread_number(void)
 {
     return kp__here.thread ? kp__here.thread : kp__number_thread();
+}
+
+uint32_t kp__find_thread_id(void);
+static inline uint32_t kp__thread_id(void)
+{
+    return kp__here.id ? kp__here.id : kp__find_thread_id();
 }
 
 bool kp__loop_is_mine(const kp_loop *loop);

@@ -73,7 +73,8 @@ static void abandon_all(struct kp__pool *pool, struct kp__pool *old)
 
     for (; old && old->driver.abandon; old = old->before)
         while ((slot = kp__slab_at(&old->core.slots, atomic_fetch_add(&old->abandoned, 1))) != NULL)
-            if (slot->state == KP__IDLE || slot->state == KP__LENT || slot->state == KP__TESTED)
+            if (slot->state == KP__IDLE || slot->state == KP__LENT || slot->state == KP__TESTED ||
+                slot->state == KP__REVOKED)
                 abandon(pool, old, slot);
 }
 

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "core/doubt.h"
 #include "flow/get.h"
 #include "flow/hit.h"
 #include "flow/job.h"
@@ -289,13 +290,15 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         kp__destroy(pool, victim, r->sub, todo);
     }
     if (!r->of_loop && kp__do(pool, todo)) r->away = true;
+    uint8_t limit = r->limit;
     kp__create(pool, r->sub, r,
                r->away || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
         r->grant.code != KP_ECREATE)
         return;
-    if (pool->core.phase == KP__OPEN)
-        wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY */
+    if (pool->core.phase != KP__OPEN) return;
+    r->limit = limit; /* what it waits for has not changed */
+    wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY */
 }
 
 /* The first probe of its key's circuit. With the lock, which is given back if anybody listens. */
@@ -373,6 +376,17 @@ static void refuse(struct kp__get *g, int code)
         kp__explain_no(core, g->request, kp__time(g->pool), g->request->why);
 }
 
+static void note_borrower(const struct kp__get *g)
+{
+    const struct kp__request *r = g->request;
+    struct kp__seat *seat = kp__seat_at(r->slot, r->grant.seat);
+
+    if (!seat->lent) return; /* who listened to its event has ended it already */
+    seat->hold = KP__HELD;
+    seat->thread_id = kp__thread_id();
+    if (kp__looks_for_deadlocks(g->pool) && !r->of_loop) seat->thread = kp__thread_number();
+}
+
 void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
@@ -385,10 +399,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
         r->sub->tally.gets++;
         g->pool->core.tally.gets++;
         kp__lease_write(g->pool, r->slot, r->grant.seat, out);
-        struct kp__seat *seat = kp__seat_at(r->slot, r->grant.seat);
-        /* not lent: who listened to its event has ended it already */
-        if (kp__looks_for_deadlocks(g->pool) && !r->of_loop && seat->lent)
-            seat->thread = kp__thread_number();
+        note_borrower(g);
     } else {
         refuse(g, code);
     }
@@ -473,6 +484,8 @@ int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_l
     if (code == 0) {
         if ((code = kp__get_run(&g, &todo)) == KP_ETIMEDOUT) kp__get_tell(&g, &todo);
         kp__get_end(&g, code, out, &todo);
+        if (code == 0 && g.pool->stack)
+            kp__trace(g.pool, request.slot, request.grant.seat, &todo);
     }
     kp__leave(g.pool, &todo);
     return code;

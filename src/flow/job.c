@@ -163,6 +163,7 @@ static void go_on(struct kp__job *job)
     switch (job->face.kind) {
     case KP_JOB_CREATE: kp__create_finish(job); break;
     case KP_JOB_DESTROY: kp__destroy_finish(job); break;
+    case KP_JOB_REVOKE: kp__revoke_finish(job); break;
     default:
         if (job->returning) kp__return_finish(job);
         else if (job->testing) kp__test_finish(job);
@@ -276,6 +277,7 @@ static void perform(struct kp__job *job)
     case KP_JOB_CREATE: status = driver->create(face, &made); break;
     case KP_JOB_VALIDATE: status = driver->validate(face, face->resource); break;
     case KP_JOB_RESET: status = driver->reset(face, face->resource); break;
+    case KP_JOB_REVOKE: status = driver->revoke(face, face->resource); break;
     default: status = driver->destroy(face, face->resource); break;
     }
     kp__cancel_free(cancel);

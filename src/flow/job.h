@@ -79,6 +79,7 @@ void kp__job_let_go(struct kp__job *job);
 void kp__create_finish(struct kp__job *job);
 void kp__return_finish(struct kp__job *job);
 void kp__destroy_finish(struct kp__job *job);
+void kp__revoke_finish(struct kp__job *job); /* and of what was to be taken back */
 
 /* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
 

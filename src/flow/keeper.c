@@ -5,6 +5,7 @@
  * (life.c), the pool's own threads (crew.c), a simulated world, or the program.
  */
 #include "base/check.h"
+#include "core/doubt.h"
 #include "flow/flow.h"
 
 /* looks, and lanes, per call, so that nobody is held up for long; and tests, which take longer */
@@ -53,18 +54,16 @@ void kp__announce(struct kp__pool *pool)
 /* ---- a slot ---------------------------------------------------------------------------------- */
 
 static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const struct kp__seat *seat,
-                        struct kp__todo *todo)
+                        uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    kp_event event = { .kind = KP_EVENT_LEAK,
-                       .key = kp__key_of(pool, sub),
-                       .resource = slot->resource,
-                       .tag = seat->tag,
-                       .site = seat->site };
+    struct kp__notice notice;
 
+    if (!pool->on_event) return;
+    kp__notice(pool, slot, seat, KP_EVENT_LEAK, now, &notice);
     sub->interest++;
     kp__step_out(pool, todo);
-    kp__send(pool, &event);
+    kp__send(pool, &notice.event);
     kp__step_in(pool);
     kp__lose_interest(pool, sub, sub->used_at); /* to be told is no use */
 }
@@ -75,10 +74,11 @@ static void look_at_slot(struct kp__pool *pool, struct kp__slot *slot, uint64_t 
 {
     kp__shut(pool, slot->sub);
     struct kp__seat *leak = kp__look_at_slot(&pool->core, slot, now, todo);
-    if (leak) report_leak(pool, slot, leak, todo);
+    if (leak) report_leak(pool, slot, leak, now, todo);
     else if (slot->state == KP__TESTED) kp__test_late(pool, slot, todo);
     else if (kp__test_due(&pool->core, slot, now, *tests < TESTS))
         *tests += kp__test(pool, slot, todo);
+    kp__revoke_due(pool, slot, now, todo);
 }
 
 /* ---- a key ----------------------------------------------------------------------------------- */

@@ -69,6 +69,7 @@ static const struct field fields[] = {
     WIDE(breaker_calls, COUNT, 1, 0, false),
     WIDE(breaker_probes, COUNT, 1, 0, false),
     WIDE(refuse_late, SWITCH, 0, 0, false),
+    WIDE(revoke_after_ms, TIME, 1, 0, true),
     WIDE(group[0], ID, 0, 0, false),
     WIDE(group[1], ID, 0, 0, false),
     NARROW(prefill, ENUM, 2),
@@ -139,6 +140,7 @@ const kp_limits kp__limits_default = {
     .respects_min = KP_KIND_IDLE | KP_KIND_EXCESS,
     .breaker_counts = KP_BREAK_CREATE,
     .fail_fast = KP_OFF,
+    .revoke_after_ms = KP_OFF,
 };
 
 static int64_t get(const kp_limits *limits, const struct field *f)
@@ -274,6 +276,8 @@ static int contradiction(const kp_limits *l, kp_why *why)
         return kp__refused(why, "limits.wait_order", "KP_LIFO contradicts limits.shed_target_ms");
     if ((l->respects_min & KP_KIND_NONE) && l->respects_min != KP_KIND_NONE)
         return kp__refused(why, "limits.respects_min", "KP_KIND_NONE with other kinds");
+    if (l->revoke_after_ms != KP_OFF && l->sharing > 1)
+        return kp__refused(why, "limits.revoke_after_ms", "contradicts limits.sharing");
     for (size_t i = 0; i < sizeof l->reserved / sizeof l->reserved[0]; i++)
         if (l->reserved[i])
             return kp__refused(why, "limits.reserved",
@@ -302,6 +306,12 @@ static int too_high(kp_why *why, bool floor, const char *budget, const struct kp
     snprintf(sentence, sizeof sentence, "%s %s",
              keys > 1 ? "times budget.max_keys is above" : "is above", budget);
     return kp__refused(why, field, sentence);
+}
+
+int kp__rules_driven(const struct kp__rules *rules, const kp_driver *driver, kp_why *why)
+{
+    if (rules->revoke_after == KP__NEVER || driver->revoke) return 0;
+    return kp__refused(why, "limits.revoke_after_ms", "there is no driver.revoke");
 }
 
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why)
@@ -396,6 +406,7 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
     r->shed_interval = kp__span(l->shed_interval_ms);
     r->reserve_after = kp__span(l->reserve_after_ms);
     r->renew_ahead = l->renew_ahead_ms == KP_OFF ? 0 : kp__span(l->renew_ahead_ms);
+    r->revoke_after = kp__span(l->revoke_after_ms);
 }
 
 static void fill_choices(struct kp__rules *r, const kp_limits *l)
@@ -421,7 +432,8 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->respects_min = (uint32_t)l->respects_min;
     r->breaker_counts = (uint32_t)l->breaker_counts;
     r->clocked = r->idle_ttl != KP__NEVER || r->excess_ttl != KP__NEVER ||
-                 r->max_age != KP__NEVER || r->shed_target != KP__NEVER || r->refuse_late;
+                 r->max_age != KP__NEVER || r->shed_target != KP__NEVER || r->refuse_late ||
+                 r->revoke_after != KP__NEVER;
 }
 
 int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struct kp__rules **out,

@@ -8,6 +8,9 @@
  *
  * Locks: the pool's, then the mailbox's.
  */
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "base/check.h"
 #include "flow/job.h"
 #include "flow/loop.h"
@@ -41,6 +44,15 @@ uint32_t kp__number_thread(void)
     kp__here.cell = UINT32_MAX;
     /* relaxed: a number, and nothing else */
     return kp__here.thread = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
+}
+
+uint32_t kp__find_thread_id(void)
+{
+#ifdef __linux__
+    return kp__here.id = (uint32_t)syscall(SYS_gettid);
+#else
+    return kp__here.id = kp__thread_number();
+#endif
 }
 
 bool kp__loop_own(kp_loop *loop)

@@ -295,7 +295,7 @@ static bool too_many(const struct kp__subpool *sub)
 /* Destroy what is too many now, refill what is too few, serve who may go on. */
 static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
+    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE), *lent = KP__SLOTS(sub, KP__LENT);
     uint64_t now = kp__time(pool);
 
     if (sub->used_at == 0) sub->used_at = now;
@@ -310,6 +310,8 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
         if (slot->since == 0) slot->since = now; /* nothing needed the clock when it came back */
         kp__file_slot(&pool->core, slot);
     }
+    for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
+        kp__file_slot(&pool->core, KP__OF(n, struct kp__slot, link)); /* revoke_after_ms */
     kp__age_all(&pool->core, sub, now, todo);
     if (sub->rules->eager) sub->refill = true;
     kp__file_sub(&pool->core, sub, now);
@@ -325,6 +327,7 @@ static int rules_within(struct kp__pool *pool, const kp_limits *limits, bool eve
     int code = kp__rules_make(pool->world, limits, rules, why);
     kp__step_in(pool);
     struct kp__bounds bounds = kp__bounds_of(pool, every); /* as they are by now */
+    if (code == 0) code = kp__rules_driven(*rules, &pool->driver, why);
     return code ? code : kp__rules_fit(*rules, &bounds, why);
 }
 

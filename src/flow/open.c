@@ -62,6 +62,8 @@ static int check_whole(const kp_options *o, kp_why *why)
     if (o->on_deadlock && o->hits == KP_HITS_QUICK)
         return kp__refused(why, "on_deadlock", "and hits: who took a resource without the lock is "
                                                "not known");
+    if (o->stack && o->hits == KP_HITS_QUICK)
+        return kp__refused(why, "stack", "and hits: without the lock nobody asks for it");
     if (o->hits != 0 && o->hits != KP_HITS_QUICK && o->hits != KP_HITS_LOCKED)
         return kp__refused(why, "hits", "is KP_HITS_QUICK or KP_HITS_LOCKED");
     if (o->on_fork == KP_FORK_FRESH && o->loop)
@@ -148,6 +150,7 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     pool->key_type = o->key_type;
     pool->limits_for = o->limits_for;
     pool->on_event = o->on_event;
+    pool->stack = o->stack;
     pool->ctx = o->ctx;
     pool->budget = o->budget;
     pool->opened = kp__time(pool);
@@ -173,7 +176,8 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
 static void allow_hits(struct kp__pool *pool, const kp_options *o)
 {
     struct kp__core *core = &pool->core;
-    bool wanted = KP__LANES_PAY && !o->loop && o->hits != KP_HITS_LOCKED && !o->on_deadlock;
+    bool wanted = KP__LANES_PAY && !o->loop && o->hits != KP_HITS_LOCKED && !o->on_deadlock &&
+                  !o->stack;
 
     core->least_term = KP__LEAST_TERM;
 #if (defined KP_VERIFY && KP_VERIFY) || (defined KP_TEST_LANES && KP_TEST_LANES)
@@ -310,6 +314,7 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     if (code == 0) code = check_whole(&o, o.why);
     if (code == 0) code = kp__budget_check(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);
+    if (code == 0) code = kp__rules_driven(rules, &o.driver, o.why);
     if (code == 0) code = kp__budget_holds(&o.budget, rules, !o.limits_for, o.why);
     if (code == 0) code = build(&o, rules, &world, NULL, &pool);
     if (code == KP_ENOMEM) kp__say(o.why, code, NULL);

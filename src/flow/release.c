@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/doubt.h"
+#include "core/revoke.h"
 #include "flow/hit.h"
 
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
@@ -179,6 +181,12 @@ static void end(kp_lease *lease, bool discard)
     kp__todo_init(&todo, h.pool->world);
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse);
     enum kp__reason reason = discard ? KP__BY_BORROWER : KP__SURPLUS;
+    if (kp__is_revoked(h.slot, h.seat)) {
+        kp__give_revoked(&h.pool->core, h.slot, h.number, reason, &todo);
+        kp__tell(h.pool, &todo);
+        kp__leave(h.pool, &todo);
+        return;
+    }
     enum readiness ready = keep ? made_ready(&h, &todo) : READY;
     if (ready == UNFIT) {
         keep = false;
@@ -272,6 +280,7 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
         .reused = h.seat->hit,
         .doomed = h.slot->errand->doomed || !keep,
         .old = h.slot->old,
+        .revoked = h.slot->state == KP__REVOKED,
         .key = kp__key_of(h.pool, h.slot->sub),
         .tag = h.seat->tag,
         .serial = h.slot->serial,
@@ -295,10 +304,11 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
     kp__todo_init(&todo, pool->world);
     struct kp__slot *slot = kp__slot_of(&pool->core, resource);
     if (slot) kp__shut(pool, slot->sub);
-    code = !slot || slot->state != KP__LENT ? KP_ENOTFOUND
-           : slot->errand->seats > 1        ? KP_EMISUSE
-           : kp__seat_at(slot, 0)->ending   ? KP_ENOTFOUND
-                                            : 0;
+    bool lent = slot && (slot->state == KP__LENT || slot->state == KP__REVOKED);
+    code = !lent                          ? KP_ENOTFOUND
+           : slot->errand->seats > 1      ? KP_EMISUSE
+           : kp__seat_at(slot, 0)->ending ? KP_ENOTFOUND
+                                          : 0;
     if (code == 0) kp__lease_write(pool, slot, 0, out);
     if (code == KP_EMISUSE)
         kp__misuse_within(pool, &todo, NULL,

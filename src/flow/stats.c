@@ -33,6 +33,8 @@ static void tally_to(const struct kp__tally *t, const struct kp__seldom *seldom,
     s->wait_ns = seldom->wait_ns;
     s->held_ns = t->held_ns;
     s->create_ns = t->create_ns;
+    s->revokes = seldom->revokes;
+    s->revoke_failures = seldom->revoke_failures;
 }
 
 static void counts_to(const uint32_t count[KP__STATES], uint32_t tests, uint32_t leases,
@@ -57,6 +59,7 @@ static kp_stats stats_of(const struct kp__subpool *sub)
     s.keys_made = 1;
     s.circuits_open = sub->rare->health.tripped;
     s.circuits_probing = sub->rare->health.circuit->probing;
+    s.revoked = sub->rare->revoked;
     return s;
 }
 
@@ -67,6 +70,7 @@ static kp_stats stats_of_all(const struct kp__core *core)
     counts_to(core->count, core->tests, core->leases, core->waiting, &s);
     tally_to(&core->tally, &core->seldom, &s);
     s.misuses = core->misuses;
+    s.revoked = core->revoked;
     s.keys_made = core->keys_made;
     s.keys_forgotten = core->keys_forgotten;
     s.circuits_open = core->tripped;
@@ -159,14 +163,19 @@ static void add_counts(struct text *t, const kp_stats *s, int64_t max)
         " (creating %" PRIu64 ", idle %" PRIu64 ", lent %" PRIu64 ", closing %" PRIu64
         "), waiting %" PRIu64,
         s->creating, s->idle, s->lent, s->closing, s->waiting);
+    if (s->revoked) add(t, ", revoked %" PRIu64, s->revoked);
 }
 
 struct snapshot { /* of one key, taken under the lock, written without it */
     kp_stats stats;
     int64_t max_live;
-    struct {
+    struct holder {
         const char *tag;
+        const void *site, *frame[KP__FRAMES];
+        size_t frames;
         uint64_t since;
+        uint32_t thread;
+        bool revoked;
     } holder[8];
     int holders;
     struct {
@@ -210,6 +219,24 @@ static uint32_t count_old(const struct kp__subpool *sub)
     return old;
 }
 
+/* Who has what is on this list. */
+static void snap_holders(const struct kp__list *list, struct snapshot *s)
+{
+    const struct kp__list *node = kp__list_first(list);
+
+    for (; node && s->holders < 8; node = kp__list_next(list, node)) {
+        const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
+        const struct kp__seat *seat = kp__seat_at(slot, 0);
+        struct holder *h = &s->holder[s->holders++];
+        *h = (struct holder){ .tag = seat->tag,
+                              .site = seat->site,
+                              .since = seat->since,
+                              .thread = seat->thread_id,
+                              .revoked = slot->state == KP__REVOKED };
+        h->frames = kp__trace_of(slot, seat, h->frame);
+    }
+}
+
 static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot *s)
 {
     struct kp__list *node;
@@ -222,12 +249,8 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     s->tests = sub->rare->tests;
     s->old = count_old(sub);
     s->ageing = sub->rare->renewal.ageing;
-    for (node = kp__list_first(KP__SLOTS(sub, KP__LENT)); node && s->holders < 8;
-         node = kp__list_next(KP__SLOTS(sub, KP__LENT), node), s->holders++) {
-        const struct kp__seat *seat = kp__seat_at(KP__OF(node, struct kp__slot, link), 0);
-        s->holder[s->holders].tag = seat->tag;
-        s->holder[s->holders].since = seat->since;
-    }
+    snap_holders(&sub->rare->taken, s);
+    snap_holders(KP__SLOTS(sub, KP__LENT), s);
     for (int q = 0; q < KP__QUEUES; q++) {
         for (node = kp__list_first(&sub->rare->queue[q]); node && s->waiters < 8;
              node = kp__list_next(&sub->rare->queue[q], node)) {
@@ -272,6 +295,15 @@ static void write_circuit(struct text *t, const struct snapshot *s)
     add(t, " (%s)", kp__limit_name[c->limit]);
 }
 
+static void write_holder(struct text *t, const struct holder *h, uint64_t now)
+{
+    add(t, "\n  %s for %" PRId64 " ms to %s", h->revoked ? "revoked, and lent" : "lent",
+        ms_since(now, h->since), h->tag ? h->tag : "(no tag)");
+    if (h->thread) add(t, ", thread %" PRIu32, h->thread);
+    add(t, ", got at %p", h->site);
+    for (size_t i = 0; i < h->frames; i++) add(t, "%s%p", i ? " " : ", by ", h->frame[i]);
+}
+
 static void write_key(struct text *t, const char *name, const struct snapshot *s)
 {
     add(t, "%s: ", name);
@@ -280,9 +312,7 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
     if (s->old) add(t, "\n  %" PRIu32 " of before kp_rotate", s->old);
     if (s->ageing) add(t, "\n  %" PRIu32 " to be replaced", s->ageing);
     write_circuit(t, s);
-    for (int i = 0; i < s->holders; i++)
-        add(t, "\n  lent for %" PRId64 " ms to %s", ms_since(s->now, s->holder[i].since),
-            s->holder[i].tag ? s->holder[i].tag : "(no tag)");
+    for (int i = 0; i < s->holders; i++) write_holder(t, &s->holder[i], s->now);
     for (int i = 0; i < s->waiters; i++)
         add(t, "\n  waiting for %" PRId64 " ms: %s, bound by %s",
             ms_since(s->now, s->waiter[i].arrived),

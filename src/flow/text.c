@@ -129,6 +129,7 @@ static const struct option options_table[] = {
     LIMIT(breaker_calls, COUNT, 0),
     LIMIT(breaker_probes, COUNT, 0),
     LIMITS(refuse_late, ENUM, switches),
+    LIMIT(revoke_after_ms, TIME, OFF),
     LIMIT(group[0], GROUP, NONE),
     LIMIT(group[1], GROUP, NONE),
     LIMITS(prefill, ENUM, prefills),

@@ -164,7 +164,8 @@ static KP_MAYBE_UNUSED void house_check(struct house *h)
     HOUSE_IS(h, sum.sum.closing, sum.all.closing);
     HOUSE_IS(h, sum.sum.leases, sum.all.leases);
     HOUSE_IS(h, sum.sum.waiting, sum.all.waiting);
-    if (!sum.all.creating && !sum.all.closing) HOUSE_IS(h, cast.live + h->foreign, sum.all.live);
+    if (!sum.all.creating && !sum.all.closing)
+        HOUSE_IS(h, cast.live + h->foreign, sum.all.live + sum.all.revoked);
 }
 
 /* The numbers of a key; all zero for one that is not there (B-MET-04). NULL: of every key. */

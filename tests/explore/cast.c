@@ -28,8 +28,7 @@ void cast_unlocked(const char *what)
     if (ex_holds_lock()) ex_fail("I6: %s is called under the pool's lock", what);
 }
 
-/* A driver's function: without the lock, and on the pool's own loop if it has one. */
-static void called(const char *what)
+void cast_called(const char *what)
 {
     cast_unlocked(what);
     if (g.stage.keeper && ex_is_live() && ex_self() != g.stage.keeper - 1)
@@ -91,7 +90,7 @@ static int drive_create(kp_job *job, void **resource)
 {
     int key = ((const char *)job->key.data)[0] - 'a', failure;
 
-    called("create");
+    cast_called("create");
     cast_begun();
     call_back(0);
     cast_counted(key, 1);
@@ -123,14 +122,14 @@ static int drive_destroy(kp_job *job, void *resource)
     struct thing *t = resource;
 
     (void)job;
-    called("destroy");
+    cast_called("destroy");
     call_back(1);
     if (t->phase != LIVE) ex_fail("I4: a resource is destroyed twice");
     if (ex_add(&t->holders, 0) != 0) ex_fail("I1: a resource is destroyed while it is held");
     t->phase = DYING;
     ex_use(&t->payload, true);
     bool failed = bad(g.bad_destroys, g.stage.bad_destroys) || ex_fault("destroy");
-    cast_counted(t->key, -1);
+    if (!__atomic_load_n(&t->revoked, __ATOMIC_RELAXED)) cast_counted(t->key, -1);
     t->phase = GONE;
     (void)ex_add(&g.gone, 1);
     return failed ? -6 : 0;
@@ -138,7 +137,7 @@ static int drive_destroy(kp_job *job, void *resource)
 
 static void in_hand(const struct thing *t, const char *what)
 {
-    called(what);
+    cast_called(what);
     if (t->phase != LIVE) ex_fail("I1: %s of a resource that is gone", what);
 }
 
@@ -166,7 +165,7 @@ static int drive_reset(kp_job *job, void *resource)
 /* The job may be answered this very moment. */
 static void drive_cancel(kp_job *job)
 {
-    called("cancel");
+    cast_called("cancel");
     if (job->kind != KP_JOB_CREATE || job->pool != g.pool) ex_fail("cancel: of another job");
     ex_note("driver.cancel");
 }
@@ -250,6 +249,7 @@ void stage_set(const struct stage *stage)
                             .max_age_ms = KP_OFF,
                             .retry_first_ms = KP_NONE,
                             .validate_after_ms = KP_NONE };
+    if (stage->revokes) cast_can_revoke(&o);
     if (stage->eventual) o.limits.wait_order = KP_EVENTUAL;
     if (stage->reserve) o.limits.reserve = 1;
     if (stage->reserve) o.limits.reserve_after_ms = 5;
@@ -304,7 +304,7 @@ void cast_books(void)
     if (code != 0) ex_fail("kp_stats_read: %s", kp_strerror(code));
     if (all.live != all.creating + all.idle + all.lent + all.closing)
         ex_fail("I3: live is not creating + idle + lent + closing");
-    if (all.creates - all.destroys != all.live - all.creating + all.testing)
+    if (all.creates - all.destroys != all.live - all.creating + all.testing + all.revoked)
         ex_fail("I12: created - destroyed is not what is there");
     if (g.stage.max_idle && (int64_t)all.idle > g.stage.max_idle)
         ex_fail("I3: %d are idle, and budget.max_idle is %d", (int)all.idle, (int)g.stage.max_idle);
@@ -370,7 +370,7 @@ void cast_got(kp_lease lease, uint32_t closed, uint32_t invalidations)
     if (g.stage.max_lent) ex_up(&g.lent);
     int holders = ex_add(&t->holders, 1), lent = ex_add(&g.lent, 1);
     if (holders > g.stage.sharing) ex_fail("I1: %d hold one resource", holders);
-    if (g.stage.max_lent && lent > g.stage.max_lent)
+    if (g.stage.max_lent && lent > g.stage.max_lent && !g.stage.revokes)
         ex_fail("I3: %d are lent, and budget.max_lent is %d", lent, (int)g.stage.max_lent);
     if (!ex_is_real()) t->known = true;
     ex_use(&t->payload, g.stage.sharing == 1);

@@ -49,6 +49,8 @@ struct stage {
     bool nests;          /* gets within gets: on_deadlock refuses them */
     int surplus;         /* what ends soon is replaced before, within so many more */
     int probes;          /* of a circuit of uses and creates, which half-opens at once; 0: none */
+    int revokes;         /* has driver.revoke; 1: for what is lent for 10 s, too */
+    int bad_revokes;     /* so many fail, the first ones */
 };
 
 void stage_set(const struct stage *stage); /* opens the pool */
@@ -73,7 +75,7 @@ void cast_keep(void);
 void cast_resize(int64_t max_live);
 void cast_retry(void);
 void cast_rotate(void); /* all of key 0, over 1 s */
-void cast_close(kp_close_mode mode);
+void cast_close(kp_close_mode mode); /* 0: WAIT, but not at all */
 void cast_warm(int key);
 void cast_add(int key);
 void cast_look(void);

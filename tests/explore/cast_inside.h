@@ -19,6 +19,7 @@ struct thing {
     uint32_t invalid; /* the number of the invalidation that it has ended by, or 0 */
     uint32_t doubted; /* the same, of a report that has it validated before it is lent */
     uint32_t checks;
+    bool revoked;     /* the driver counts it no more */
 };
 
 struct ghosts {
@@ -44,6 +45,7 @@ struct ghosts {
     uint64_t opened_ms;
     uint64_t late_ms;              /* the latest time-out was so late */
     uint32_t bad_creates[BAD], bad_checks[BAD], bad_destroys[BAD], called_back[3];
+    uint32_t bad_revokes[BAD];
     bool calling[EX_THREADS + 1];
     struct thing thing[EX_THREADS + 1][EACH];
 };
@@ -51,6 +53,8 @@ struct ghosts {
 extern struct ghosts g;
 
 kp_pool *cast_pool(void);
+void cast_called(const char *what); /* a driver's function: without the lock, and where it may */
+void cast_can_revoke(kp_options *o);
 kp_key cast_key(int key);
 void cast_unlocked(const char *what);                       /* I6 */
 void cast_hear(uint32_t *closed, uint32_t *invalidations);  /* a get begins */

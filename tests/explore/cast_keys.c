@@ -268,12 +268,14 @@ void cast_rotate(void)
 void cast_close(kp_close_mode mode)
 {
     ex_note("close %d", (int)mode);
-    int64_t out = kp_pool_close(g.pool, mode, ex_is_real() ? 200 : 0);
+    bool at_once = mode == 0;
+    int64_t out = kp_pool_close(g.pool, at_once ? KP_CLOSE_WAIT : mode,
+                                at_once ? KP_NONE : ex_is_real() ? 200 : 0);
     ex_note("close: %d still out", (int)out);
     ex_result((int)out);
     __atomic_store_n(&g.out, (int)out, __ATOMIC_RELAXED);
     if (out < 0) ex_fail("kp_pool_close: %s", kp_strerror((int)out));
-    bool waits = mode != KP_CLOSE_NOW && !loops_of(ex_self()) && !ex_is_real();
+    bool waits = !at_once && mode != KP_CLOSE_NOW && !loops_of(ex_self()) && !ex_is_real();
     if (waits && out > 0 && !g.stage.hangs) ex_fail("close has waited, and %d are out", (int)out);
     ex_say(&g.closed, 1);
 }

@@ -30,6 +30,7 @@ static void resize_2(void) { cast_resize(2); }
 static void close_now(void) { cast_close(KP_CLOSE_NOW); }
 static void close_wait(void) { cast_close(KP_CLOSE_WAIT); }
 static void close_drain(void) { cast_close(KP_CLOSE_DRAIN); }
+static void close_revoke(void) { cast_close(0); }
 static void warm_a(void) { cast_warm(0); }
 static void add_a(void) { cast_add(0); }
 static void pin_a(void) { cast_pin(0); }
@@ -83,6 +84,7 @@ static const struct verb verbs[] = {
     { '0', "close_now", close_now, MAY_CLOSE },
     { '1', "close_wait", close_wait, MAY_CLOSE },
     { '2', "close_drain", close_drain, MAY_CLOSE },
+    { '3', "close_revoke", close_revoke, MAY_CLOSE },
     { 'm', "warm", warm_a, 0 },
     { 'M', "add", add_a, 0 },
     { 's', "stats", cast_look, 0 },
@@ -319,7 +321,7 @@ static const struct chosen mixes[] = {
         "wrwr wrwr gd0 J" } },
 };
 
-enum { MOST = 2100 };
+enum { MOST = 2400 };
 static struct scenario list[MOST];
 static int count;
 
@@ -450,6 +452,7 @@ static void build(void)
     add_control();
     add_rotated();
     add_circuits();
+    add_revokes();
     add_chosen(MIXES, mixes, COUNT(mixes));
     add_litmus();
     add_chosen(CANARY, bad, COUNT(bad));

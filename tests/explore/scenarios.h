@@ -9,8 +9,8 @@
 
 /* Those from MIXES on are only run when asked for, or at random. */
 enum group {
-    PAIRS, LONG_PAIRS, TRIPLES, EVENTUAL, FAULTS, LOCK, LITMUS, ASYNC, LOOPS, HARD, MIXES, CANARY,
-    GROUPS
+    PAIRS, LONG_PAIRS, TRIPLES, EVENTUAL, FAULTS, LOCK, LITMUS, ASYNC, LOOPS, HARD, REVOKE,
+    MIXES, CANARY, GROUPS
 };
 
 struct scenario {
@@ -37,6 +37,7 @@ void add_doubts(void);     /* doubts.c */
 void add_control(void);    /* control.c */
 void add_rotated(void);    /* rotated.c */
 void add_circuits(void);   /* circuits.c */
+void add_revokes(void);    /* revoke.c */
 
 /* What one letter of a body does. */
 struct verb {

@@ -29,14 +29,14 @@ struct name { char text[16]; };
 enum where {
     IN_NOTHING, IN_CREATE, IN_VALIDATE, IN_RESET, IN_DESTROY, IN_CANCEL, IN_LIMITS, IN_COPY,
     IN_DROP, IN_TEXT, IN_EACH, IN_DONE, IN_FINALIZER, IN_USE, IN_RETRY, IN_LISTENER, IN_DROP_CTX,
-    IN_EVENT
+    IN_REVOKE, IN_EVENT
 };
 
 #define X(name, sentence) "event " #name,
 static const char *const wheres[] = {
     "nothing", "create", "validate", "reset", "destroy", "cancel", "limits_for", "key copy",
     "key drop", "key text", "kp_each_key", "done", "finalizer", "kp_use", "retry_if",
-    "kp_on_misuse", "drop_ctx", "event", KP_EVENT_MAP(X)
+    "kp_on_misuse", "drop_ctx", "revoke", "event", KP_EVENT_MAP(X)
 };
 #undef X
 
@@ -51,7 +51,7 @@ static struct life {
     int depth, acted, times; /* times: how often it acts */
     void *resource;          /* what the callback is about, or NULL */
     int made, unmade, copied, dropped, ended; /* ended: drop_ctx */
-    int fail_creates, fail_validates, fail_destroys, fail_copies, fail_resets;
+    int fail_creates, fail_validates, fail_destroys, fail_copies, fail_resets, fail_revokes;
     bool pend;
     kp_job *pending;
     bool disturbed;          /* the life need not go as it would by itself */
@@ -105,6 +105,12 @@ static int destroy(kp_job *job, void *resource)
                                                : 0;
 }
 
+static int revoke(kp_job *job, void *resource)
+{
+    act(IN_REVOKE, resource);
+    return l.fail_revokes > 0 && l.depth == 0 ? (l.fail_revokes--, kp_job_fail(job, 9, "no")) : 0;
+}
+
 static void hurry(kp_job *job)
 {
     act(IN_CANCEL, NULL);
@@ -123,6 +129,7 @@ static void limits_for(kp_key key, kp_limits *limits, void *ctx)
     (void)ctx;
     act(IN_LIMITS, NULL);
     if (((const struct name *)key.data)->text[0] == '1') limits->max_live = 1;
+    if (((const struct name *)key.data)->text[0] == 't') limits->revoke_after_ms = 100;
 }
 
 static void on_event(const kp_event *event, void *ctx)
@@ -302,6 +309,19 @@ static void break_the_circuit(void)
     kp_release(&lease);
 }
 
+static void hold_for_too_long(void)
+{
+    kp_lease lease;
+
+    for (int i = 0; i < 2; i++) {
+        get("taken", 100, 0, &lease);
+        l.fail_revokes = i;
+        pass(200); /* REVOKED, REVOKE_FAILED */
+        kp_release(&lease);
+    }
+    l.fail_revokes = 0;
+}
+
 static void look_around(void)
 {
     kp_scope scope = { 0 };
@@ -369,6 +389,7 @@ static void live(void)
     lose_a_peer();
     wait_in_vain();
     break_the_circuit();
+    hold_for_too_long();
     look_around();
     ask_by_loop();
     misuse_it();
@@ -381,7 +402,8 @@ static void be_born(enum where where, void (*what)(void), int times, bool distur
 {
     kp_options options = {
         .driver = { .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-                    .cancel = hurry, .drop_ctx = drop_ctx, .flags = KP_NEVER_BLOCKS },
+                    .cancel = hurry, .drop_ctx = drop_ctx, .flags = KP_NEVER_BLOCKS,
+                    .revoke = revoke },
         .limits = { .max_live = 4, .validate_after_ms = KP_NONE, .retry_first_ms = KP_NONE,
                     .breaker_failures = 1, .breaker_open_ms = 500, .idle_ttl_ms = 2000 },
         .limits_for = limits_for, .on_event = on_event,

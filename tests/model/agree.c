@@ -88,6 +88,7 @@ static void limits_draw(uint64_t *s, kp_limits *l, int64_t live)
     MAYBE(34) l->max_uses = PICK(s, 1, 2, 5, KP_UNLIMITED);
     MAYBE(35) l->renew_ahead_ms = PICK(s, 10, 100, KP_OFF);
     MAYBE(36) l->surplus = PICK(s, KP_NONE, 1, 2);
+    MAYBE(37) l->revoke_after_ms = PICK(s, 1, 1, 3, 20, KP_OFF);
 #undef MAYBE
     if (l->fail_fast == 1 && draw_below(s, 8)) {
         l->retry_first_ms = PICK(s, 1, 20);
@@ -162,6 +163,7 @@ void setup_draw(uint64_t seed, struct setup *setup)
                             o->budget.max_creating || o->budget.create_rate))
         o->budget.across = KP_ACROSS_ARRIVAL;
     if (o->limits.sharing > 1) o->budget.evict_other_keys = KP_OFF; /* nor is draining */
+    if (o->limits.sharing > 1) o->limits.revoke_after_ms = 0;
     o->forget_key_after_ms = PICK(&s, 0, KP_NONE, 50, 2000, KP_OFF);
     o->leak_after_ms = PICK(&s, 0, 0, 100);
     o->deadline_ms = PICK(&s, 0, 200);
@@ -169,6 +171,7 @@ void setup_draw(uint64_t seed, struct setup *setup)
     setup->weight[OP_RELEASE] += 18;
     setup->weight[OP_GO_ON] += 8;
     setup->weight[OP_CLOSE] = 0;
+    if (o->limits.revoke_after_ms > 0) setup->weight[OP_KEEP] += 8;
     setup->on_loop = draw_below(&s, 2) == 0;
     setup->weight[OP_START] = setup->on_loop ? 10 : 0;
     setup->weight[OP_DISPATCH] = setup->on_loop ? 6 + setup->weight[OP_GO_ON] : 0;
@@ -235,6 +238,7 @@ static void print_limits(const kp_limits *l)
     P(breaker_open_ms), P(breaker_counts), P(reserve), P(reserve_after_ms), P(shed_target_ms);
     P(shed_interval_ms), P(fail_fast), P(max_uses), P(renew_ahead_ms), P(surplus), P(refuse_late);
     P(breaker_rate_pct), P(breaker_window_ms), P(breaker_calls), P(breaker_probes);
+    P(revoke_after_ms);
 #undef P
     printf("\n");
 }

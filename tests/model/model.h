@@ -11,7 +11,7 @@
  * up, for a reason or without one. model_start and model_dispatch are the same for an event loop.
  *
  * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
- * model_back.c (the way back), model_circuit.c, model_loop.c, model_keep.c, model_limits.c,
+ * model_back.c (the way back), model_circuit.c, model_lease.c, model_loop.c, model_keep.c, model_limits.c,
  * model_control.c.
  *
  * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
@@ -23,7 +23,7 @@
 
 #include "keyedpool.h"
 
-enum { MODEL_KEYS = 4, MODEL_SLOTS = 24, MODEL_SEATS = 3, MODEL_REQUESTS = 12 };
+enum { MODEL_KEYS = 4, MODEL_SLOTS = 48, MODEL_SEATS = 3, MODEL_REQUESTS = 12 };
 enum { MODEL_OUTCOMES = 512 }; /* more than there are in a play */
 enum { NOBODY = -1 };
 
@@ -38,15 +38,18 @@ struct model_rules {
     uint64_t renew_ahead;          /* 0: off */
     int64_t breaker_rate, breaker_calls, breaker_probes;
     uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
-    uint64_t breaker_open, breaker_window, reserve_after, shed_target, shed_interval;
+    uint64_t breaker_open, breaker_window, reserve_after, shed_target, shed_interval, revoke_after;
     bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once, fail_fast;
     bool refuse_late;
     uint32_t validate_on, respects_min, breaker_counts;
     int64_t said_waiting; /* max_waiting, if it was said: else it follows max_live */
 };
 
-enum model_state { M_FREE, M_CREATING, M_IDLE, M_LENT, M_CLOSING };
-enum model_job { J_NONE, J_CREATE, J_CHECK, J_RESET, J_VALIDATE, J_DESTROY }; /* pending */
+/* REVOKED: taken from its borrower, who has not given it back; RECLAIMED: now he has. */
+enum model_state { M_FREE, M_CREATING, M_IDLE, M_LENT, M_CLOSING, M_REVOKED, M_RECLAIMED };
+enum model_job { /* pending */
+    J_NONE, J_CREATE, J_CHECK, J_RESET, J_VALIDATE, J_DESTROY, J_REVOKE
+};
 enum model_reason {
     R_RETURNED, R_DISCARDED, R_INVALID, R_INVALIDATED, R_EXPIRED, R_EVICTED, R_RENEWED
 };
@@ -54,6 +57,9 @@ enum model_reason {
 struct model_seat {
     bool lent, hit, warned, probe;
     bool decided, reuse; /* what kp_lease_reuse said */
+    bool heard;          /* its borrower has */
+    bool ending;         /* while it is being revoked */
+    bool kept;           /* it could not be revoked */
     uint64_t since;
 };
 

@@ -44,8 +44,7 @@ bool m_doom(struct model *m, int slot, enum model_reason reason)
     return true;
 }
 
-/* A to-do list of its own, for what one resource's going leads to, say; the call's own waits. */
-static struct model_frame open_todo(struct model *m)
+struct model_frame m_open_todo(struct model *m)
 {
     struct model_frame outer = { m->todo.base, m->todo.first, m->todo.end };
 
@@ -53,7 +52,7 @@ static struct model_frame open_todo(struct model *m)
     return outer;
 }
 
-static void close_todo(struct model *m, struct model_frame outer)
+void m_close_todo(struct model *m, struct model_frame outer)
 {
     m->todo.base = outer.base;
     m->todo.first = outer.first;
@@ -66,18 +65,23 @@ void m_do(struct model *m)
     m->todo.first = m->todo.end = m->todo.base;
 }
 
-/* The place is free. What the key does about the loss: make another, or be forgotten in time. */
-static void vacate(struct model *m, int slot)
+void m_count_reason(struct model *m, const struct model_slot *s)
 {
-    struct model_slot *s = &m->slot[slot];
-    struct model_key *k = &m->key[s->key];
-
     TALLY(m, s->key, destroys, 1);
     TALLY(m, s->key, invalid, s->reason == R_INVALID);
     TALLY(m, s->key, invalidated, s->reason == R_INVALIDATED || s->reason == R_DISCARDED);
     TALLY(m, s->key, expired, s->reason == R_EXPIRED);
     TALLY(m, s->key, evicted, s->reason == R_EVICTED);
     TALLY(m, s->key, renewed, s->reason == R_RENEWED);
+}
+
+/* The place is free. What the key does about the loss: make another, or be forgotten in time. */
+static void vacate(struct model *m, int slot)
+{
+    struct model_slot *s = &m->slot[slot];
+    struct model_key *k = &m->key[s->key];
+
+    m_count_reason(m, s);
     *s = (struct model_slot){ .state = M_FREE, .key = s->key };
     if (k->rules.eager && m_wanted(m, s->key, false) > 0) k->refill = true;
     if (k->refill || m_renewal_wanted(m, s->key)) m_file_key(m, s->key, m->now);
@@ -108,9 +112,14 @@ static void inherit(struct model *m, int slot, int heir, int sponsor, bool probe
 static void destroyed(struct model *m, int slot, int status)
 {
     struct model_slot *s = &m->slot[slot];
+
+    if (s->state == M_RECLAIMED) {
+        m_reclaimed(m, slot, status);
+        return;
+    }
     int key = s->key, heir = s->heir, sponsor = s->sponsor;
     bool probe = s->probe;
-    struct model_frame outer = open_todo(m);
+    struct model_frame outer = m_open_todo(m);
 
     TALLY(m, key, destroy_failures, status < 0); /* it is gone all the same */
     if (heir != NOBODY) m->key[heir].promised--;
@@ -118,7 +127,7 @@ static void destroyed(struct model *m, int slot, int status)
     if (heir != NOBODY) inherit(m, slot, heir, sponsor, probe);
     m_settle(m, key);
     m_do(m);
-    close_todo(m, outer);
+    m_close_todo(m, outer);
 }
 
 void m_destroy(struct model *m, int slot)
@@ -237,6 +246,7 @@ void model_release(struct model *m, int slot, int seat, bool discard)
     bool keep = !discard && reuse, last = m_borrowers(s) == 1;
     bool validate = m->has_validate && (rules->validate_on & KP_CHECK_RETURN);
 
+    if (m_give_revoked(m, slot, seat, discard ? R_DISCARDED : R_RETURNED)) return;
     if (keep && last && !m_spent(m, s) && !m->closed && (m->has_reset || validate)) {
         s->open = 0; /* nobody shares it meanwhile */
         s->job = m->has_reset ? J_RESET : J_VALIDATE;
@@ -420,12 +430,12 @@ static void finish(struct model *m, int slot, struct model_request *r, int statu
 static void wait_for_it(struct model *m, int slot, int request)
 {
     if (request == NOBODY) return;
-    struct model_frame outer = open_todo(m);
+    struct model_frame outer = m_open_todo(m);
     m->slot[slot].sponsor = request;
     m->request[request].making = slot;
     m_wait_again(m, &m->request[request]);
     m_do(m);
-    close_todo(m, outer);
+    m_close_todo(m, outer);
 }
 
 void m_create(struct model *m, int key, int slot, int request)
@@ -453,7 +463,7 @@ void m_checked(struct model *m, int slot, int seat, bool good)
 {
     struct model_slot *s = &m->slot[slot];
     struct model_request *r = &m->request[s->sponsor == NOBODY ? 0 : s->sponsor];
-    struct model_frame outer = open_todo(m);
+    struct model_frame outer = m_open_todo(m);
 
     s->job = J_NONE;
     if (s->sponsor == NOBODY || !good || s->doomed) {
@@ -474,7 +484,7 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         if (s->seats > 1) m_settle(m, s->key);
     }
     m_do(m);
-    close_todo(m, outer);
+    m_close_todo(m, outer);
 }
 
 void model_job_done(struct model *m, int slot, int status)
@@ -487,6 +497,8 @@ void model_job_done(struct model *m, int slot, int status)
         made_ready(m, slot, status);
     } else if (job == J_DESTROY) {
         destroyed(m, slot, status);
+    } else if (job == J_REVOKE) {
+        m_revoke_ended(m, slot, status);
     } else {
         m->slot[slot].job = J_NONE;
         finish(m, slot, NULL, status);

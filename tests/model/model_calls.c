@@ -197,6 +197,7 @@ bool m_over(struct model *m, struct model_request *r)
     }
     if (r->grant == G_SLOT) r->code = 0;
     TALLY(m, r->key, gets, r->code == 0);
+    if (r->code == 0) m->slot[r->slot].seat[r->seat].heard = true;
     TALLY(m, r->key, timeouts, r->code == KP_ETIMEDOUT);
     TALLY(m, r->key, refusals, r->code != 0 && r->code != KP_ETIMEDOUT);
     if (r->code != 0 && r->code != KP_ETIMEDOUT) explain(m, r);

@@ -57,7 +57,8 @@ const char *model_broken(const struct model *m)
     if (m_surplus(m) > 0 && m_count(m, NOBODY, M_IDLE) > 0)
         return "L2: more stay than budget.max_live, and one is idle";
     for (int i = 0; i < MODEL_SLOTS; i++)
-        if (m->slot[i].state != M_LENT && m_borrowers(&m->slot[i]) > 0)
+        if (m->slot[i].state != M_LENT && m->slot[i].state != M_REVOKED &&
+            m_borrowers(&m->slot[i]) > 0)
             return "L5: it has a borrower, and is not lent";
     return has_idle_hands(m) ? "L1: a request waits beside what could serve it" : NULL;
 }

@@ -53,6 +53,11 @@ int64_t m_leases(const struct model *m, int key)
     return n;
 }
 
+int64_t m_revoked(const struct model *m, int key)
+{
+    return m_count(m, key, M_REVOKED) + m_count(m, key, M_RECLAIMED);
+}
+
 /* What max_lent counts: leases, requests that create, and leases whose resource is being
  * destroyed. */
 int64_t m_lent(const struct model *m, int key)

@@ -20,6 +20,7 @@ bool m_anybody_ahead(const struct model *m, int key);
 int64_t m_lent(const struct model *m, int key); /* what max_lent counts */
 int64_t m_promised(const struct model *m, int key);
 int64_t m_leases(const struct model *m, int key);
+int64_t m_revoked(const struct model *m, int key); /* not live, and not gone either */
 int m_borrowers(const struct model_slot *s);
 bool m_may_return(const struct model *m, int key); /* something lent may */
 int m_oldest_idle(const struct model *m, int key);
@@ -91,6 +92,17 @@ void m_close(struct model *m, int slot, enum model_reason reason);
 void m_destroy(struct model *m, int slot);
 void m_checked(struct model *m, int slot, int seat, bool good);
 void m_do(struct model *m); /* destroy what is left to destroy by this call */
+/* a to-do list of its own, for what one resource's going leads to, say; the call's own waits */
+struct model_frame m_open_todo(struct model *m);
+void m_close_todo(struct model *m, struct model_frame outer);
+void m_count_reason(struct model *m, const struct model_slot *s); /* one is destroyed */
+
+/* leases (model_lease.c) */
+void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now);
+void m_revoke_due(struct model *m, int slot, uint64_t now);
+void m_revoke_ended(struct model *m, int slot, int status);
+bool m_give_revoked(struct model *m, int slot, int seat, enum model_reason reason); /* if it is */
+void m_reclaimed(struct model *m, int slot, int status);
 
 /* times and upkeep (model_keep.c) */
 uint64_t m_later(uint64_t at, uint64_t by);

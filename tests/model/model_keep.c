@@ -49,7 +49,7 @@ static uint64_t next_look(const struct model *m, const struct model_slot *s, uin
     return sooner(at, not_before(s->age_end, now, rules->max_age));
 }
 
-/* Upkeep looks at it in time: when it may expire, when its lease may be a leak. */
+/* Upkeep looks at it in time: when it may expire, when its lease may be a leak, or is to end. */
 void m_file_slot(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
@@ -58,9 +58,7 @@ void m_file_slot(struct model *m, int slot)
         s->look_at = sooner(s->look_at, m_expires_at(m, slot) <= s->since
                                             ? s->since
                                             : next_look(m, s, s->since));
-    for (int i = 0; s->state == M_LENT && i < MODEL_SEATS; i++)
-        if (s->seat[i].lent && !s->seat[i].warned)
-            s->look_at = sooner(s->look_at, m_later(s->seat[i].since, m->leak_after));
+    if (s->state == M_LENT) m_file_leases(m, s, 0);
 }
 
 void m_file_key(struct model *m, int key, uint64_t at)
@@ -86,6 +84,7 @@ static bool may_forget(struct model *m, int key, uint64_t now)
     int64_t live = m_live(m, key);
 
     if (k->interest || k->pins || k->promised || m_waiting(m, key)) return false;
+    if (m_revoked(m, key) > 0) return false;
     if (m_count(m, key, M_IDLE) != live || live > k->rules.min_live) return false;
     if (now >= (k->dropped ? k->used_at : m_later(k->used_at, m->forget_after))) return true;
     m_file_forget(m, key);
@@ -273,7 +272,8 @@ static void look_at_slot(struct model *m, int slot, uint64_t now)
             TALLY(m, s->key, leaks, 1);
             break; /* one a look */
         }
-        m_file_slot(m, slot);
+        m_file_leases(m, s, now);
+        m_revoke_due(m, slot, now);
     }
 }
 
@@ -370,7 +370,8 @@ int model_add(struct model *m, int key, uint64_t serial)
 
     if (code != 0 || m_find(m, key, &code) == NOBODY) return code;
     for (int i = 0; i < MODEL_SLOTS; i++) {
-        bool there = m->slot[i].state == M_IDLE || m->slot[i].state == M_LENT;
+        enum model_state state = m->slot[i].state;
+        bool there = state == M_IDLE || state == M_LENT || state == M_REVOKED;
         if (there && m->slot[i].serial == serial) code = KP_EMISUSE;
     }
     if (code == KP_EMISUSE) {
@@ -438,7 +439,7 @@ bool model_is_over(const struct model *m)
     int active = 0;
 
     for (int i = 0; i < MODEL_REQUESTS; i++) active += m->request[i].active;
-    return m->closed && active == 0 && m_live(m, NOBODY) == 0;
+    return m->closed && active == 0 && m_live(m, NOBODY) + m_revoked(m, NOBODY) == 0;
 }
 
 int64_t model_close_now(struct model *m)
@@ -457,7 +458,7 @@ int64_t model_close_now(struct model *m)
         m->key[k].interest--;
     }
     return m_count(m, NOBODY, M_CREATING) + m_count(m, NOBODY, M_LENT) +
-           m_count(m, NOBODY, M_CLOSING);
+           m_count(m, NOBODY, M_CLOSING) + m_revoked(m, NOBODY);
 }
 
 /* ---- looking in ------------------------------------------------------------------------------ */
@@ -487,6 +488,7 @@ int model_stats(struct model *m, int key, kp_stats *out)
     out->live = (uint64_t)m_live(m, key);
     out->leases = (uint64_t)m_leases(m, key);
     out->waiting = (uint64_t)m_waiting(m, key);
+    out->revoked = (uint64_t)m_revoked(m, key);
     if (key == NOBODY) return 0;
     m->key[key].interest++; /* looking is using, for as long as it takes */
     m_lose_interest(m, key, m->key[key].used_at);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a borrower says of its lease to the model.
+ * The model's leases while they last: decided, reported, and taken back from who has had them for
+ * too long.
  */
 #include "model_inside.h"
 
@@ -8,4 +9,116 @@ void model_lease_reuse(struct model *m, int slot, int seat, bool reuse)
 {
     m->slot[slot].seat[seat].decided = true;
     m->slot[slot].seat[seat].reuse = reuse;
+}
+
+/* ---- taking back ----------------------------------------------------------------------------- */
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What could not be revoked when it was time is looked at each second. */
+void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now)
+{
+    uint64_t after = m->key[s->key].rules.revoke_after;
+
+    for (int i = 0; i < MODEL_SEATS; i++) {
+        const struct model_seat *seat = &s->seat[i];
+        uint64_t at = m_later(seat->since, after);
+        if (!seat->lent) continue;
+        if (!seat->warned) s->look_at = sooner(s->look_at, m_later(seat->since, m->leak_after));
+        if (s->job != J_REVOKE && !seat->kept)
+            s->look_at = sooner(s->look_at, at > now ? at : now + UINT64_C(1000000000));
+    }
+}
+
+/* What is out, and what is about to be. */
+static int64_t taken(const struct model *m, int key)
+{
+    int64_t n = m_revoked(m, key);
+
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        n += m->slot[i].job == J_REVOKE && (key == NOBODY || m->slot[i].key == key);
+    return n;
+}
+
+void m_revoke_due(struct model *m, int slot, uint64_t now)
+{
+    struct model_slot *s = &m->slot[slot];
+    const struct model_rules *rules = &m->key[s->key].rules;
+    const struct model_seat *seat = &s->seat[0];
+
+    if (s->state != M_LENT || s->seats > 1 || s->job != J_NONE) return;
+    if (!seat->heard || seat->kept || now < m_later(seat->since, rules->revoke_after)) return;
+    if (taken(m, s->key) >= rules->max_live || taken(m, NOBODY) >= m->budget_live) return;
+    s->job = J_REVOKE;
+    int status = m_answer(m, KP_JOB_REVOKE, s->serial);
+    if (status != KP_PENDING) m_revoke_ended(m, slot, status);
+}
+
+/* It is live no more; its place goes to whoever is next. */
+static void revoked(struct model *m, int slot)
+{
+    struct model_slot *s = &m->slot[slot];
+    struct model_key *k = &m->key[s->key];
+
+    TALLY(m, s->key, held_ns, m->now - s->seat[0].since);
+    TALLY(m, s->key, revokes, 1);
+    s->state = M_REVOKED;
+    s->look_at = FOREVER;
+    m_aged(m, s);
+    if (!s->doomed) s->reason = R_RETURNED;
+    s->doomed = true;
+    k->used_at = m->now;
+    s->seat[0].probe = false;
+    if (k->rules.eager && m_wanted(m, s->key, false) > 0) k->refill = true;
+    if (k->refill || m_renewal_wanted(m, s->key)) m_file_key(m, s->key, m->now);
+    m_settle(m, s->key);
+}
+
+void m_revoke_ended(struct model *m, int slot, int status)
+{
+    struct model_slot *s = &m->slot[slot];
+    struct model_frame outer = m_open_todo(m);
+
+    s->job = J_NONE;
+    if (s->seat[0].ending) { /* meanwhile: then it goes, whatever the answer */
+        m_give(m, slot, 0, false, s->reason);
+    } else if (status < 0) {
+        s->seat[0].kept = true;
+        TALLY(m, s->key, revoke_failures, 1);
+    } else {
+        revoked(m, slot);
+    }
+    m_do(m);
+    m_close_todo(m, outer);
+}
+
+bool m_give_revoked(struct model *m, int slot, int seat, enum model_reason reason)
+{
+    struct model_slot *s = &m->slot[slot];
+
+    if (s->job == J_REVOKE) {
+        s->seat[seat].ending = true;
+        (void)m_doom(m, slot, reason);
+        return true;
+    }
+    if (s->state != M_REVOKED) return false;
+    s->seat[seat].lent = false;
+    s->state = M_RECLAIMED;
+    if (s->reason == R_RETURNED) s->reason = reason;
+    m->todo.slot[m->todo.end++] = slot;
+    m_do(m);
+    return true;
+}
+
+void m_reclaimed(struct model *m, int slot, int status)
+{
+    struct model_slot *s = &m->slot[slot];
+
+    TALLY(m, s->key, destroy_failures, status < 0);
+    m_count_reason(m, s);
+    *s = (struct model_slot){ .state = M_FREE, .key = s->key };
+    m_file_forget(m, s->key);
 }

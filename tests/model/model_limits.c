@@ -53,6 +53,7 @@ void model_rules(const kp_limits *said, struct model_rules *rules)
     time_said(said->reserve_after_ms, &rules->reserve_after);
     time_said(said->shed_target_ms, &rules->shed_target);
     time_said(said->shed_interval_ms, &rules->shed_interval);
+    time_said(said->revoke_after_ms, &rules->revoke_after);
     if (said->cache_failure_ms) rules->cache_once = said->cache_failure_ms == KP_ONCE;
     time_said(rules->cache_once ? 0 : said->cache_failure_ms, &rules->cache_failure);
     if (said->prefill) rules->prefill = said->prefill == KP_PREFILL_FIRST_GET;
@@ -80,7 +81,8 @@ bool m_contradicts(const struct model_rules *rules)
            (rules->fail_fast && (rules->retry || rules->retry_first == 0)) ||
            (rules->wait_lifo && rules->shed_target != FOREVER) ||
            (rules->renew_ahead && rules->max_age != FOREVER &&
-            rules->renew_ahead * 100 >= rules->max_age * (uint64_t)(100 - rules->spread_pct));
+            rules->renew_ahead * 100 >= rules->max_age * (uint64_t)(100 - rules->spread_pct)) ||
+           (rules->sharing > 1 && rules->revoke_after != FOREVER);
 }
 
 /* ---- against the budgets --------------------------------------------------------------------- */
@@ -143,7 +145,8 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
         m_do(m);
     }
     for (int i = 0; i < MODEL_SLOTS; i++)
-        if (m->slot[i].key == key && m->slot[i].state == M_IDLE) m_file_slot(m, i);
+        if (m->slot[i].key == key && (m->slot[i].state == M_IDLE || m->slot[i].state == M_LENT))
+            m_file_slot(m, i);
     m_age_all(m, key, now);
     if (rules->eager) k->refill = true;
     m_file_key(m, key, now);
@@ -271,6 +274,7 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
         .cache_failure_ms = KP_NONE, .breaker_counts = KP_BREAK_CREATE,
         .breaker_rate_pct = KP_OFF, .breaker_window_ms = KP_SECONDS(10), .breaker_calls = 20,
         .breaker_probes = 1,
+        .revoke_after_ms = KP_OFF,
     };
 
     memset(m, 0, sizeof *m);

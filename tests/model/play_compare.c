@@ -80,7 +80,8 @@ void compare_number(const char *what, int64_t real, int64_t model)
         differ("%s: the pool returns %" PRId64 ", the model %" PRId64, what, real, model);
 }
 
-static const char *const kind_name[] = { "", "create", "validate", "reset", "destroy" };
+static const char *const kind_name[] = { "",        "create",  "validate", "reset",
+                                         "destroy", "abandon", "revoke" };
 
 void compare_calls(void)
 {

@@ -83,7 +83,8 @@ static int answer(struct calls *calls, kp_job_kind kind, uint64_t serial, int ke
     if (calls->n < CALLS) calls->call[calls->n++] = (struct call){ kind, serial, key };
     *takes_ns = 1 + bits % 1000; /* so that no two things happen at the same time */
     bits >>= 20;
-    if ((kind == KP_JOB_CREATE || the.setup->on_loop) && bits % 100 < the.setup->pending_pct)
+    bool later = kind == KP_JOB_CREATE || kind == KP_JOB_REVOKE || the.setup->on_loop;
+    if (later && bits % 100 < the.setup->pending_pct)
         return KP_PENDING;
     if (bits / 100 % 100 >= the.setup->bad_pct) return 0;
     return bits / 10000 % 12 == 0 ? KP_EREFUSED : -5;
@@ -249,6 +250,7 @@ bool stage_open(const struct setup *setup, char *said, size_t size)
     options.on_event = hear;
     options.driver.create = create;
     options.driver.destroy = on_resource;
+    options.driver.revoke = on_resource;
     if (setup->on_loop) {
         options.driver.flags = KP_NEVER_BLOCKS;
         if (kp_loop_open(&the.loop) != 0 || kp_loop_dispatch(the.loop) != -1) abort();

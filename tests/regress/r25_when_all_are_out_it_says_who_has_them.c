@@ -3,7 +3,7 @@
  * Request 25, HikariCP#808, PRs #1272, #1656 (closed unmerged): the pool is exhausted; who holds
  * them all, and where? Here every lease knows the tag of its get, since when it is lent, and the
  * place of the call: a time-out names the oldest, kp_explain lists them, and one that is out for
- * longer than `leak_after_ms` is reported once.
+ * longer than `leak_after_ms` is reported once, with its thread and, by `stack`, the way there.
  */
 #include "contract/house.h"
 
@@ -56,7 +56,12 @@ static void all_who_have_one_must_be_listed(void **state)
     house_open(&h, &o);
     borrow_each(&h, lease);
     assert_in_range(kp_explain(h.pool, kp_str("db"), text, sizeof text), 1, sizeof text - 1);
-    for (int i = 0; i < 3; i++) assert_non_null(strstr(text, tags[i]));
+    for (int i = 0; i < 3; i++) {
+        const char *line = strstr(text, tags[i]);
+        assert_non_null(line);
+        assert_non_null(strstr(line, ", thread "));
+        assert_non_null(strstr(line, ", got at 0x"));
+    }
     kp_release(&lease[1]);
     (void)kp_explain(h.pool, kp_str("db"), text, sizeof text);
     assert_null(strstr(text, tags[1]));
@@ -67,6 +72,8 @@ static void all_who_have_one_must_be_listed(void **state)
 
 static const void *site;
 static const char *tag;
+static uint64_t thread;
+static int64_t lent_ms;
 
 static void remember(struct house *h, const kp_event *event)
 {
@@ -74,6 +81,8 @@ static void remember(struct house *h, const kp_event *event)
     if (event->kind != KP_EVENT_LEAK) return;
     site = event->site;
     tag = event->tag;
+    thread = event->thread;
+    lent_ms = event->lent_ms;
 }
 
 static void one_that_is_out_for_too_long_must_be_reported_once(void **state)
@@ -94,6 +103,8 @@ static void one_that_is_out_for_too_long_must_be_reported_once(void **state)
     HOUSE_IS(&h, h.seen[KP_EVENT_LEAK], 1);
     assert_string_equal(tag, "nightly report");
     assert_non_null(site);
+    assert_int_not_equal(thread, 0);
+    HOUSE_IS(&h, lent_ms, KP_SECONDS(60));
     house_pass(&h, KP_HOURS(1));
     HOUSE_IS(&h, h.seen[KP_EVENT_LEAK], 1);
     HOUSE_IS(&h, house_stats(&h, "db").leaks, 1);

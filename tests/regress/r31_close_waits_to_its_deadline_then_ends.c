@@ -2,8 +2,8 @@
  *
  * Request 31, valkey-glide#6884, bb8#249, reactor-pool#148, styx#55, keypool#291, PR #293: a close
  * either cuts off those who still use something, or hangs on one that never comes back. Here it
- * waits for what is lent up to a deadline, says then how many are still out, and these are
- * destroyed when they do come back.
+ * waits for what is lent up to a deadline, has the driver revoke the rest if it can, says how many
+ * are still out, and these are destroyed when they do come back.
  */
 #include "contract/house.h"
 
@@ -41,6 +41,26 @@ static void a_close_must_not_hang_on_what_never_comes_back(void **state)
         kp_release(&lease[i]);
         HOUSE_IS(&h, house_cast(&h).destroys, i + 1);
     }
+    house_close(&h);
+}
+
+static void at_its_deadline_what_is_lent_must_be_of_no_use_any_more(void **state)
+{
+    static const kp_line shut_down[] = { { .times = KP_OFF }, { 0 } };
+    const kp_script script = { .revoke = shut_down };
+    struct house h;
+    kp_options o = house_plan(&h, 1, NULL, &script);
+
+    (void)state;
+    house_open(&h, &o);
+    kp_lease lease = house_get(&h, "db");
+    HOUSE_IS(&h, kp_pool_close(h.pool, KP_CLOSE_WAIT, KP_SECONDS(10)), 1);
+    h.ended = true;
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), KP_SECONDS(10));
+    HOUSE_IS(&h, h.seen[KP_EVENT_REVOKED], 1);
+    HOUSE_IS(&h, ((const kp_prop *)lease.resource)->alive, 1); /* he may be using it */
+    kp_release(&lease);
+    HOUSE_IS(&h, house_cast(&h).destroys, 1);
     house_close(&h);
 }
 
@@ -90,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_close_that_waits_must_not_cut_off_a_borrower),
         cmocka_unit_test(a_close_must_not_hang_on_what_never_comes_back),
+        cmocka_unit_test(at_its_deadline_what_is_lent_must_be_of_no_use_any_more),
         cmocka_unit_test(a_close_that_drains_must_serve_those_who_wait_and_nobody_else),
         cmocka_unit_test(who_waits_must_be_told_at_once_where_nobody_is_to_be_served),
     };

@@ -20,19 +20,19 @@ static inline uint32_t stage_count_seats(const struct stage *s, struct kp__slot 
         ending += kp__seat_at(slot, i)->lent && kp__seat_at(slot, i)->ending;
     }
     assert_int_equal(lent, errand->borrowers);
-    assert_int_equal(lent > 0, slot->state == KP__LENT);
+    assert_int_equal(lent > 0, slot->state == KP__LENT || slot->state == KP__REVOKED);
     *sits = slot->state == KP__LENT && lent < errand->seats && !errand->doomed &&
             !errand->draining && !slot->doubted && ending < lent;
     if (errand->seats > 1) assert_int_equal(kp__list_linked(&errand->open_seat), *sits);
     else if (slot->state == KP__IDLE) assert_false(kp__has_errand(slot));
-    if (slot->state == KP__IDLE || slot->state == KP__LENT)
+    if (slot->state == KP__IDLE || slot->state == KP__LENT || slot->state == KP__REVOKED)
         assert_ptr_equal(kp__slot_of((struct kp__core *)&s->core, slot->resource), slot);
     return lent;
 }
 
 static inline void stage_count_slots(const struct stage *s, const struct kp__subpool *sub)
 {
-    uint32_t leases = 0, open = 0, doubts = 0, n[KP__STATES + 1] = { 0 };
+    uint32_t leases = 0, open = 0, doubts = 0, n[KP__RECLAIMED + 1] = { 0 };
     bool sits;
 
     for (uint32_t i = 0; i < s->core.slots.made; i++) {
@@ -40,7 +40,8 @@ static inline void stage_count_slots(const struct stage *s, const struct kp__sub
         if (slot->state == KP__FREE || slot->sub != sub) continue;
         n[slot->state]++;
         doubts += slot->doubted;
-        leases += stage_count_seats(s, slot, &sits);
+        uint32_t lent = stage_count_seats(s, slot, &sits);
+        if (slot->state < KP__REVOKED) leases += lent;
         open += sits;
     }
     assert_int_equal(doubts, sub->rare->doubts);
@@ -55,6 +56,9 @@ static inline void stage_count_slots(const struct stage *s, const struct kp__sub
         }
         assert_int_equal(n[state], 0);
     }
+    for STAGE_EACH (l, &sub->rare->taken) n[KP__REVOKED]--, n[KP__RECLAIMED]++;
+    assert_int_equal(n[KP__REVOKED], 0);
+    assert_int_equal(n[KP__RECLAIMED], sub->rare->revoked);
     for STAGE_EACH (l, &sub->rare->open_seats) open--;
     assert_int_equal(open, 0);
     assert_int_equal(leases, sub->leases);
@@ -199,6 +203,7 @@ static inline void stage_check(struct stage *s)
 {
     struct kp__core *core = &s->core;
     uint32_t count[KP__STATES] = { 0 }, leases = 0, waiting = 0, promised = 0, keys = 0;
+    uint32_t revoked = 0;
     uint64_t starved = 0, spare = 0;
     int64_t lent = 0, live = 0;
 
@@ -212,6 +217,7 @@ static inline void stage_check(struct stage *s)
         leases += sub->leases;
         waiting += sub->waiting;
         promised += sub->promised;
+        revoked += sub->rare->revoked;
         lent += sub->lent_permits;
         live += stage_live(sub);
         starved += sub->contest->lacks != NULL;
@@ -229,6 +235,7 @@ static inline void stage_check(struct stage *s)
     assert_int_equal(core->leases, leases);
     assert_int_equal(core->waiting, waiting);
     assert_int_equal(core->promised, promised);
+    assert_int_equal(core->revoked, revoked);
     assert_int_equal(core->key_count, keys);
     assert_int_equal(stage_lent(s), lent);
     assert_int_equal(core->returning, stage_on_lanes(s, KP__LENT));

@@ -12,6 +12,8 @@
 #include "base/check.h"
 #include "base/mail.h"
 #include "core/core.h"
+#include "core/doubt.h"
+#include "core/revoke.h"
 #include "keyedpool/loop.h"
 
 enum { STAGE_WAKES = 64, STAGE_GROUPS = 4 };
@@ -65,7 +67,8 @@ static inline struct kp__rules stage_rules(void)
         .max_uses = KP__UNBOUND, .breaker_probes = 1,
         .idle_ttl = KP__NEVER, .excess_ttl = KP__NEVER, .max_age = KP__NEVER,
         .create_timeout = KP__NEVER, .shed_target = KP__NEVER, .reserve_after = KP__NEVER,
-        .retry_max = KP__NEVER, .validate_every = KP__NEVER, .reuse = true, .idle_lifo = true,
+        .retry_max = KP__NEVER, .validate_every = KP__NEVER, .revoke_after = KP__NEVER,
+        .reuse = true, .idle_lifo = true,
     };
 }
 
@@ -319,7 +322,8 @@ static inline int stage_destroy(struct stage *s)
     while ((first = kp__list_first(&s->todo.doomed)) != NULL) {
         struct kp__slot *slot = KP__OF(first, struct kp__slot, link);
         kp__list_remove(first);
-        kp__gone(&s->core, slot, s->now, &s->todo);
+        if (slot->state == KP__RECLAIMED) kp__reclaimed(&s->core, slot);
+        else kp__gone(&s->core, slot, s->now, &s->todo);
         stage_check(s);
         n++;
     }

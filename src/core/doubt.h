@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Doubts of a key's resources after one of its peers was gone, and tests of idle ones by the
+ * keeper. In doubt.c.
+ */
+#ifndef KP__CORE_DOUBT_H
+#define KP__CORE_DOUBT_H
+
+#include "core/core.h"
+
+/* This one, lent or tested, said that its peer is gone (KP_EGONE): it goes when it comes back, and
+ * others of its key are in doubt, or go. True: they were not in doubt before. */
+bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                   struct kp__todo *todo);
+
+/* It was validated, or used well; or it goes. */
+void kp__doubt_end(struct kp__core *core, struct kp__slot *slot);
+
+/* The idle one in doubt that is to be tested next, or NULL: none is, or enough are under way. */
+struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub);
+
+/* When an idle one was used or validated last; and when it is to be tested. */
+uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot);
+static inline uint64_t kp__proven_at(const struct kp__core *core, const struct kp__slot *slot)
+{
+    return slot->tested ? kp__tested_at(core, slot) : slot->since;
+}
+uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot);
+/* Is that now? If it is, and it may not be (`may`, or too many are), it is filed for later. */
+bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may);
+
+/* An idle one is tested from now on, and nobody has it; it is looked at again at `until`, if it
+ * still is. And how that ended. */
+void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until);
+void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
+                struct kp__todo *todo);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Taking back: what a borrower has had for too long, or still has at the end of the pool, is made
+ * useless by driver.revoke (flow/revoke.c), and its place is given to whoever is next. The slot is
+ * live no more, but stays until its leases have ended; then the resource is destroyed, as every
+ * other is, once. decisions/0037-revoked-is-not-live.md has the reasons.
+ *
+ * While driver.revoke is under way the lease is its borrower's to end: then it ends, and the rest
+ * is left to the answer, after which the resource is destroyed, whatever that was. So one that is
+ * revoked never reaches another borrower.
+ */
+#include "base/check.h"
+#include "core/core.h"
+#include "core/doubt.h"
+#include "core/revoke.h"
+
+static bool is_out(const struct kp__seat *seat)
+{
+    return seat->lent && !seat->ending;
+}
+
+bool kp__may_revoke(const struct kp__slot *slot)
+{
+    const struct kp__errand *errand = slot->errand;
+
+    if (slot->state != KP__LENT || errand->job) return false;
+    for (uint32_t i = 0; i < errand->seats; i++) {
+        const struct kp__seat *seat = kp__seat_at(slot, i);
+        if (seat->lent && (seat->ending || seat->hold != KP__HELD)) return false;
+    }
+    return true;
+}
+
+bool kp__revoke_is_due(const struct kp__core *core, const struct kp__slot *slot, uint64_t now)
+{
+    const struct kp__subpool *sub = slot->sub;
+    const struct kp__rare *rare = sub->rare;
+
+    if (!kp__may_revoke(slot) || slot->errand->seats > 1) return false;
+    uint64_t since = slot->errand->first.since;
+    if (!since || now < kp__later(since, sub->rules->revoke_after)) return false;
+    return (int64_t)rare->revoked + rare->revoking < sub->rules->max_live &&
+           (int64_t)core->revoked + core->revoking < core->live.cap;
+}
+
+void kp__revoke_begin(struct kp__core *core, struct kp__slot *slot)
+{
+    for (uint32_t i = 0; i < slot->errand->seats; i++)
+        if (is_out(kp__seat_at(slot, i))) kp__seat_at(slot, i)->hold = KP__REVOKING;
+    kp__rare(core, slot->sub)->revoking++;
+    core->revoking++;
+}
+
+/* ---- how it went ----------------------------------------------------------------------------- */
+
+/* What came back meanwhile. */
+static void give_ended(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                       struct kp__todo *todo)
+{
+    uint32_t seats = slot->errand->seats;
+
+    for (uint32_t i = 0; i < seats; i++) {
+        const struct kp__seat *seat = kp__seat_at(slot, i);
+        if (seat->lent && seat->ending)
+            kp__give(core, slot, i, false, (enum kp__reason)slot->reason, now, todo);
+    }
+}
+
+/* The leases of a slot leave the books, and what they held is free. */
+static void release_all(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+{
+    struct kp__subpool *sub = slot->sub;
+
+    for (uint32_t i = 0; i < slot->errand->seats; i++) {
+        struct kp__seat *seat = kp__seat_at(slot, i);
+        if (!seat->lent) continue;
+        kp__probe_end(core, sub, &seat->probe);
+        sub->leases--;
+        core->leases--;
+        kp__lent_refund(core, sub);
+        if (!seat->since) continue;
+        sub->tally.held_ns += now - seat->since;
+        core->tally.held_ns += now - seat->since;
+    }
+}
+
+static void revoked(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                    struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+    struct kp__errand *errand = kp__errand_of(slot);
+
+    release_all(core, slot, now);
+    kp__slot_revoke(core, slot);
+    kp__rare(core, sub)->seldom.revokes++;
+    core->seldom.revokes++;
+    if (!errand->doomed) slot->reason = KP__SURPLUS;
+    errand->doomed = true;
+    kp__doubt_end(core, slot);
+    sub->used_at = now;
+    if (sub->rules->eager && kp__refill_wanted(core, sub, false) > 0) sub->refill = true;
+    if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
+    kp__settle(core, sub, now, todo);
+}
+
+const struct kp__seat *kp__revoke_end(struct kp__core *core, struct kp__slot *slot, bool done,
+                                      uint64_t now, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+    struct kp__seat *out = NULL;
+
+    kp__at(core, now);
+    if (sub->open) kp__lane_shut(core, sub, now); /* this slot was not on it */
+    kp__rare(core, sub)->revoking--;
+    core->revoking--;
+    for (uint32_t i = 0; i < slot->errand->seats; i++) {
+        if (!is_out(kp__seat_at(slot, i))) continue;
+        out = kp__seat_at(slot, i);
+        out->hold = KP__KEPT;
+    }
+    give_ended(core, slot, now, todo);
+    if (!out) return NULL;
+    if (done) {
+        revoked(core, slot, now, todo);
+    } else {
+        kp__rare(core, sub)->seldom.revoke_failures++;
+        core->seldom.revoke_failures++;
+    }
+    return out;
+}
+
+/* ---- the way back ---------------------------------------------------------------------------- */
+
+void kp__give_revoked(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
+                      enum kp__reason reason, struct kp__todo *todo)
+{
+    struct kp__errand *errand = kp__errand_of(slot);
+
+    if (slot->state == KP__LENT) {
+        kp__seat_at(slot, seat)->ending = true;
+        (void)kp__doom(core, slot, reason, todo);
+        return;
+    }
+    KP__DCHECK(kp__seat_at(slot, seat)->lent && errand->borrowers > 0);
+    kp__seat_at(slot, seat)->lent = false;
+    if (slot->reason == KP__SURPLUS) slot->reason = (uint8_t)reason; /* nobody had another one */
+    if (--errand->borrowers > 0) return;
+    kp__slot_reclaim(core, slot);
+    kp__list_push_back(&todo->doomed, &slot->link);
+}
+
+void kp__reclaimed(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__subpool *sub = slot->sub;
+
+    KP__DCHECK(slot->state == KP__RECLAIMED);
+    sub->tally.destroys++;
+    core->tally.destroys++;
+    kp__count_reason(core, sub, (enum kp__reason)slot->reason);
+    kp__rare(core, sub)->revoked--;
+    core->revoked--;
+    slot->state = KP__FREE;
+    slot->resource = NULL;
+    kp__cell_drop(core, slot);
+    kp__slot_put(core, slot);
+    kp__file_forget(core, sub);
+}

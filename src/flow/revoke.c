@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Taking back what a borrower has had for too long, and at the end of the pool what is still out:
+ * driver.revoke without the lock, then the books, with the place given to whoever is next
+ * (core/revoke.c). Nobody of ours stands by: its answer goes on with the story.
+ */
+#include "core/revoke.h"
+#include "flow/job.h"
+
+/* With the lock, given back meanwhile. */
+static void tell(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event, int status,
+                 const struct kp__failure *failure, struct kp__todo *todo)
+{
+    kp_why why;
+
+    if (status < 0) {
+        kp__say(&why, status, NULL);
+        kp__say_failure(&why, failure);
+        event->code = status;
+        event->why = &why;
+    }
+    sub->interest++;
+    kp__step_out(pool, todo);
+    kp__send(pool, event);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at);
+}
+
+void kp__revoke_finish(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+    struct kp__slot *slot = job->slot;
+    struct kp__subpool *sub = slot->sub;
+    struct kp__failure failure = job->failure;
+    int status = job->status;
+    struct kp__notice n;
+    struct kp__todo todo;
+
+    kp__todo_init(&todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+    uint64_t now = kp__time(pool);
+    kp__job_put(job);
+    const struct kp__seat *out = kp__revoke_end(&pool->core, slot, status >= 0, now, &todo);
+    kp__tell(pool, &todo);
+    if (out && pool->on_event) {
+        kp__notice(pool, slot, out, status < 0 ? KP_EVENT_REVOKE_FAILED : KP_EVENT_REVOKED, now,
+                   &n);
+        tell(pool, sub, &n.event, status, &failure, &todo);
+    }
+    kp__leave(pool, &todo);
+}
+
+bool kp__revoke(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
+    /* which may give the lock back */
+    if (kp__slab_wants(&pool->jobs) && !kp__make_room(pool)) return false;
+    if (!kp__may_revoke(slot)) return true;
+    struct kp__job *job = kp__job_take(pool, slot);
+    kp__job_init(job, pool, KP_JOB_REVOKE, slot, slot->errand->first.tag, 0, KP__NEVER);
+    kp__revoke_begin(&pool->core, slot);
+    kp__step_out(pool, todo);
+    kp__job_send(job);
+    kp__step_in(pool);
+    return true;
+}
+
+void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
+                    struct kp__todo *todo)
+{
+    if (!pool->driver.revoke || slot->state != KP__LENT) return;
+    kp__shut(pool, slot->sub); /* who was told of its leak may have opened it */
+    if (kp__revoke_is_due(&pool->core, slot, now)) (void)kp__revoke(pool, slot, todo);
+}
+
+/* Each that is lent is asked for once: it goes to the end of the list. */
+void kp__revoke_all(struct kp__pool *pool, struct kp__todo *todo)
+{
+    struct kp__subpool *sub;
+
+    for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
+        struct kp__list *lent = KP__SLOTS(sub, KP__LENT), *node;
+        for (uint32_t n = sub->count[KP__LENT]; n > 0 && (node = kp__list_first(lent)); n--) {
+            kp__list_remove(node);
+            kp__list_push_back(lent, node);
+            struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
+            (void)kp__revoke(pool, slot, todo);
+        }
+    }
+}
