@@ -53,9 +53,9 @@ KP_API int64_t kp_pool_close(kp_pool *pool, kp_close_mode mode, int64_t within_m
  * Since: 0.1 */
 KP_API bool kp_is_pool(const void *maybe);
 
-/* Do the upkeep that is due: expiry, refill, validation, leaks, forgetting keys. Returns ms until the
- * next is due, or -1 for "nothing is". Only needed with threads = KP_NONE; harmless otherwise. Work
- * is proportional to what is due (L8).
+/* Do the upkeep that is due: expiry, refill, validation, leaks, forgetting keys. Returns ms until
+ * the next is due, or -1 for "nothing is". Only needed with threads = KP_NONE; harmless otherwise.
+ * Work is proportional to what is due (L8).
  * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, destroy,
  * validate, revoke, on_event, limits_for never. Owns: nothing. Errors: none; -1 for a closed pool.
  * Order: earliest due first. Since: 0.1 */

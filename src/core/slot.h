@@ -23,9 +23,10 @@ struct kp__request;
 struct kp__job;
 struct kp__group;
 
-/* Those from CREATING to CLOSING are live. TESTED: the keeper has it validated; it counts as creating
- * (I2), and is on a list of its key. The last two are not live, and are counted apart: it was taken
- * from its borrower, who has not given it back so far; he has, and it is being destroyed. */
+/* Those from CREATING to CLOSING are live. TESTED: the keeper has it validated; it counts as
+ * creating (I2), and is on a list of its key. The last two are not live, and are counted apart: it
+ * was taken from its borrower, who has not given it back so far; he has, and it is being
+ * destroyed. */
 enum kp__state {
     KP__FREE,
     KP__CREATING,

@@ -6,6 +6,7 @@
  */
 #include "base/cancel.h"
 #include "core/revoke.h"
+#include "flow/health.h"
 #include "flow/job.h"
 
 static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, int status,

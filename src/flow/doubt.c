@@ -6,6 +6,7 @@
 #include "base/cancel.h"
 #include "core/doubt.h"
 #include "flow/get.h"
+#include "flow/health.h"
 #include "flow/job.h"
 
 #define ONCE_MORE UINT64_C(1000000000) /* 1 s: without memory for a test */

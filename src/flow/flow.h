@@ -475,29 +475,6 @@ void kp__loop_post(kp_loop *loop, struct kp__job *job);
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
                      kp_lease *out);
 
-/* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
-
-/* Have an idle one tested (false: there is no memory for it now); the time for that is over, hurry
- * it. With the lock, which is given back meanwhile. */
-bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
-void kp__test_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
-
-/* Have the keeper test what of this key is in doubt. And: the peer of this one, which is lent or
- * tested, is gone. With the lock, which is given back meanwhile. */
-void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
-void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
-
-/* ---- descriptors (watch.c) ------------------------------------------------------------------- */
-
-/* The descriptor of a new resource, or -1; without the lock. Then, with it: watch that, before
- * anybody has the resource, and no more, before it is destroyed. */
-int kp__watch_ask(const struct kp__pool *pool, void *resource);
-void kp__watch_begin(struct kp__pool *pool, struct kp__slot *slot, int fd, uint64_t now);
-void kp__watch_end(struct kp__pool *pool, struct kp__slot *slot);
-
-/* Upkeep's look, if it is time. With the lock, which is given back meanwhile. */
-void kp__watch_keep(struct kp__pool *pool, uint64_t now, struct kp__todo *todo);
-
 /* ---- the end (close.c) ----------------------------------------------------------------------- */
 
 /* Closed, and nothing and nobody is left? With the lock. Then free it, without: nobody can come. */

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "core/doubt.h"
 #include "flow/flow.h"
+#include "flow/health.h"
 
 /* looks, and lanes, per call, so that nobody is held up for long; and tests, which take longer */
 enum { AT_ONCE = 256, TESTS = 16 };

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "flow/flow.h"
+#include "flow/health.h"
 
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
                                 kp_why *why, int *code)

@@ -13,6 +13,7 @@
 
 #include "core/doubt.h"
 #include "core/revoke.h"
+#include "flow/health.h"
 #include "flow/hit.h"
 
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,

@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "flow/flow.h"
+#include "flow/health.h"
 
 enum { AT_ONCE = 64 };
 

@@ -251,7 +251,7 @@ static void begin(struct storm *s, uint64_t seed)
     write_script(s, s->validate, true, 15);
     write_script(s, s->reset, true, 10);
     write_script(s, s->destroy, true, 10);
-    s->c.script = (kp_script){ s->create, s->validate, s->reset, s->destroy, NULL };
+    s->c.script = (kp_script){ s->create, s->validate, s->reset, s->destroy, NULL, NULL };
     choose_options(s);
     contract_open(&s->c);
 }

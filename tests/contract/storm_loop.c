@@ -338,7 +338,7 @@ static void one_storm(uint64_t seed)
 
     assert_int_equal(kp_sim_open(seed, &s.sim), 0);
     for (int i = 0; i < 4; i++) write_script(&s, s.lines[i], i == 0 ? 25 : 12);
-    kp_script script = { s.lines[0], s.lines[1], s.lines[2], s.lines[3], s.sim };
+    kp_script script = { s.lines[0], s.lines[1], s.lines[2], s.lines[3], s.sim, NULL };
     assert_int_equal(kp_cast_open(&script, &s.cast), 0);
     kp_options o = choose(&s);
     s.out = 1 + (int)roll(&s.dice, LOOPS);

@@ -251,8 +251,7 @@ void stage_set(const struct stage *stage)
                             .validate_after_ms = KP_NONE };
     if (stage->revokes) cast_can_revoke(&o);
     if (stage->eventual) o.limits.wait_order = KP_EVENTUAL;
-    if (stage->reserve) o.limits.reserve = 1;
-    if (stage->reserve) o.limits.reserve_after_ms = 5;
+    if (stage->reserve) o.limits.reserve = 1, o.limits.reserve_after_ms = 5;
     cast_checks(stage, &o.limits);
     if (stage->renewed) o.limits_for = size_it;
     if (stage->probes) cast_circuit(&o.limits);

@@ -305,8 +305,7 @@ static const struct chosen mixes[] = {
         "grgr wrwr SSLrr 2", "grgr wrgr ki 1", "gdgd frgr grwr mMgr", "SXSLr SLrSX grgr wrk" } },
     { "mix, 2 of 2, validated", &mix_2,
       { "grgr ggrr wrgr kgr xgr", "ggdr wrwr grfr KM", "grgd grgd grgd grgd grgd",
-        "SSLrr SSLrr grgr wrk",
-        "grgr gdgr SXSLr m0", "ggrr grgr wrwr SLrgd 2" } },
+        "SSLrr SSLrr grgr wrk", "grgr gdgr SXSLr m0", "ggrr grgr wrwr SLrgd 2" } },
     { "mix, two keys, 2 in all", &mix_keys,
       { "grbr brgr gbrr wrK", "grbrgr brgrbr tr xK", "gdbd bdgd grbr brgr", "SBLrr grbr brgr wrx",
         "gbrr BSLrr kgr bd", "grbr wrbr SXBLr 1", "gbrr grbr brgr pswr" } },
@@ -436,6 +435,8 @@ static void add_litmus(void)
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+static void (*const rooms[])(void) = { add_hard_cases, add_doubts,   add_control,
+                                       add_rotated,    add_circuits, add_revokes };
 static void build(void)
 {
     for (size_t i = 0; i < COUNT(stages); i++) add_pairs(&stages[i]);
@@ -447,12 +448,7 @@ static void build(void)
     add_async("1 idle of 1", &one_idle, false);
     add_chosen(ASYNC, async, COUNT(async));
     add_chosen(LOOPS, loops, COUNT(loops));
-    add_hard_cases();
-    add_doubts();
-    add_control();
-    add_rotated();
-    add_circuits();
-    add_revokes();
+    for (size_t i = 0; i < COUNT(rooms); i++) rooms[i]();
     add_chosen(MIXES, mixes, COUNT(mixes));
     add_litmus();
     add_chosen(CANARY, bad, COUNT(bad));

@@ -72,6 +72,8 @@ static int run(tested_job *its, kp_job_kind kind, void *resource, void **made)
         return driver.reset(&its->job, resource);
     case KP_JOB_DESTROY:
         return driver.destroy(&its->job, resource);
+    case KP_JOB_REVOKE:
+        return driver.revoke(&its->job, resource);
     case KP_JOB_ABANDON: /* the cast has none: its props are memory */
         break;
     }

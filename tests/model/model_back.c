@@ -65,16 +65,6 @@ void m_do(struct model *m)
     m->todo.first = m->todo.end = m->todo.base;
 }
 
-void m_count_reason(struct model *m, const struct model_slot *s)
-{
-    TALLY(m, s->key, destroys, 1);
-    TALLY(m, s->key, invalid, s->reason == R_INVALID);
-    TALLY(m, s->key, invalidated, s->reason == R_INVALIDATED || s->reason == R_DISCARDED);
-    TALLY(m, s->key, expired, s->reason == R_EXPIRED);
-    TALLY(m, s->key, evicted, s->reason == R_EVICTED);
-    TALLY(m, s->key, renewed, s->reason == R_RENEWED);
-}
-
 /* The place is free. What the key does about the loss: make another, or be forgotten in time. */
 static void vacate(struct model *m, int slot)
 {

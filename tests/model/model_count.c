@@ -108,3 +108,13 @@ int m_newest_idle(const struct model *m, int key)
             newest = i;
     return newest;
 }
+
+void m_count_reason(struct model *m, const struct model_slot *s)
+{
+    TALLY(m, s->key, destroys, 1);
+    TALLY(m, s->key, invalid, s->reason == R_INVALID);
+    TALLY(m, s->key, invalidated, s->reason == R_INVALIDATED || s->reason == R_DISCARDED);
+    TALLY(m, s->key, expired, s->reason == R_EXPIRED);
+    TALLY(m, s->key, evicted, s->reason == R_EVICTED);
+    TALLY(m, s->key, renewed, s->reason == R_RENEWED);
+}

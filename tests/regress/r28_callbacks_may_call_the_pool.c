@@ -104,7 +104,7 @@ static void tell_and_use(struct house *h, const kp_event *event)
 static void every_callback_must_be_free_to_borrow(bool event_too)
 {
     static const kp_line fine[] = { { .blocks_ms = 1, .times = KP_OFF }, { 0 } };
-    const kp_script script = { fine, fine, fine, fine, NULL };
+    const kp_script script = { fine, fine, fine, fine, NULL, NULL };
     struct house h;
     kp_options o = house_plan(&h, 1, NULL, &script);
 

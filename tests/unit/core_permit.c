@@ -223,9 +223,11 @@ static void the_background_must_heed_health_and_creations_under_way(void **state
     s.rules.min_live = 5;
     s.rules.max_creating = 2;
     struct kp__subpool *sub = stage_key(&s);
-    kp__rare(&s.core, sub)->health.tripped = s.core.tripped = 1;
+    s.core.tripped = 1;
+    kp__rare(&s.core, sub)->health.tripped = true;
     assert_false(permit(&s, sub));
-    kp__rare(&s.core, sub)->health.tripped = s.core.tripped = 0;
+    kp__rare(&s.core, sub)->health.tripped = false;
+    s.core.tripped = 0;
     kp__rare(&s.core, sub)->health.back_off = s.now + 1;
     assert_false(permit(&s, sub));
     kp__rare(&s.core, sub)->health.back_off = s.now;

@@ -33,8 +33,7 @@
     X(breaker_rate_pct, "50%", 50) X(breaker_window_ms, "1min", 60000)                  \
     X(breaker_calls, "100", 100) X(breaker_probes, "3", 3) X(refuse_late, "on", 1)      \
     X(validate_every_ms, "1min", 60000) X(on_gone, "replace", KP_GONE_REPLACE)          \
-    X(revoke_after_ms, "2min", 120000)                                                  \
-    X(group[0], "9000000000", 9000000000) X(group[1], "12", 12)
+    X(revoke_after_ms, "2min", 120000) X(group[0], "9000000000", 9000000000) X(group[1], "12", 12)
 
 #define LIMITS_32(X)                                                                    \
     X(prefill, "first_get", KP_PREFILL_FIRST_GET) X(refill, "eager", KP_REFILL_EAGER)   \
