@@ -58,7 +58,7 @@ static void *borrows_all(void *arg)
 
 static void what_one_thread_gave_back_must_be_there_for_the_next(void **state)
 {
-    const kp_script script = { NULL, NULL, NULL, NULL, NULL };
+    const kp_script script = { NULL, NULL, NULL, NULL, NULL, NULL };
     kp_options o = { .budget.max_live = CAP };
     kp_cast *cast;
     kp_pool *pool;

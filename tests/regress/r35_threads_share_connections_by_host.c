@@ -60,7 +60,7 @@ static void *transfers(void *arg)
 
 static kp_cast *opens(void)
 {
-    const kp_script script = { NULL, NULL, NULL, NULL, NULL };
+    const kp_script script = { NULL, NULL, NULL, NULL, NULL, NULL };
     kp_options o = { .limits = { .max_live = PER_HOST } };
     kp_cast *cast;
 

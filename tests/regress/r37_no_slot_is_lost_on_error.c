@@ -27,7 +27,7 @@ static void drawn(kp_line *lines, uint64_t *dice, unsigned odds)
 static kp_options failing(struct house *h, uint64_t seed)
 {
     static kp_line create[LINES + 1], validate[LINES + 1], reset[LINES + 1], destroy[LINES + 1];
-    const kp_script script = { create, validate, reset, destroy, NULL };
+    const kp_script script = { create, validate, reset, destroy, NULL, NULL };
     uint64_t dice = seed;
 
     drawn(create, &dice, 3);
