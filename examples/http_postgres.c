@@ -27,18 +27,28 @@ typedef struct visit {
     char       in[2048], out[512];
 } visit;
 
-static struct { kp_uv glue; uv_tcp_t door; kp_pool *pool; int left; } server;
+static struct { kp_uv glue; uv_tcp_t door; uv_prepare_t end; kp_pool *pool; int left; } server;
 
 /* ---- the end of a visit ---------------------------------------------------------------------- */
+
+/* In each turn, until what is still being made or given back has come home: then nothing is left on
+ * the loop. */
+static void close_pool(uv_prepare_t *end)
+{
+    if (kp_pool_close(server.pool, KP_CLOSE_NOW, 0) != 0)
+        return;
+    uv_close((uv_handle_t *)end, NULL);
+    kp_uv_close(&server.glue, NULL);
+}
 
 static void visit_closed(uv_handle_t *tcp)
 {
     free(tcp->data);
     if (server.left == 0 || --server.left != 0)
         return;
-    uv_close((uv_handle_t *)&server.door, NULL);        /* then nothing is left on the loop */
-    kp_pool_close(server.pool, KP_CLOSE_NOW, 0);
-    kp_uv_close(&server.glue, NULL);
+    uv_close((uv_handle_t *)&server.door, NULL);
+    uv_prepare_init(server.glue.uv, &server.end);
+    uv_prepare_start(&server.end, close_pool);
 }
 
 static void written(uv_write_t *write, int status)
