@@ -375,6 +375,27 @@ static void who_found_its_resource_bad_must_keep_its_place(void **state)
     contract_end(&c);
 }
 
+/* It may take its time to look into what is idle; but there is nothing to wait for afterwards. */
+static void who_does_not_wait_must_not_wait_after_a_check_that_failed(void **state)
+{
+    static const kp_line bad[] = { { .status = -1, .times = KP_OFF }, { 0 } };
+    contract c;
+    kp_lease lease;
+    (void)state;
+    begin_bare(&c);
+    c.options.limits.validate_after_ms = KP_NONE;
+    c.script.validate = bad;
+    open_short(&c);
+    contract_take(&c, kp_str("a"), &lease);
+    contract_give(&c, &lease);
+    uint64_t before = kp_now_ns(c.pool);
+    assert_int_equal(kp_get(c.pool, kp_str("a"),
+                            KP_ASK(.within_ms = KP_OFF, .flags = KP_DONT_WAIT), &lease),
+                     KP_EAGAIN);
+    assert_int_equal(kp_now_ns(c.pool), before);
+    contract_end(&c);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +414,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_request_must_end_at_its_deadline_though_its_validate_is_pending),
         cmocka_unit_test(a_deadline_that_has_passed_must_be_called_a_time_out),
         cmocka_unit_test(who_found_its_resource_bad_must_keep_its_place),
+        cmocka_unit_test(who_does_not_wait_must_not_wait_after_a_check_that_failed),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
