@@ -54,7 +54,7 @@ for page in README.md docs/PATH.md docs/INVARIANTS.md docs/ERRORS.md; do
         for name in $(echo "$line" | grep -o '`[a-z_][a-z0-9_]*`' | tr -d '`'); do
             case $name in
                 *_must_*|validate_on|retry_after_ms|vendor_code|field|text) continue ;;
-                limits_for|max_live|max_waiting|breaker_failures|sharing) continue ;;
+                limits_for|max_live|max_waiting|breaker_failures|refuse_late|sharing) continue ;;
                 kp_pool_open|kp_limits_set|kp_stats_read|kp_options_set) continue ;;
                 kp_add|kp_try_get|kp_pool_close|kp_retry_now) continue ;;
             esac
