@@ -414,6 +414,10 @@ enum verdict m_decide(struct model *m, struct model_request *r)
     r->short_of = B_NONE;
     for (size_t i = 0; v == GO_ON && i < sizeof question / sizeof question[0]; i++)
         v = question[i](m, r);
+    if (v == LACKS && (r->flags & KP_DONT_WAIT) && r->making == NOBODY) {
+        m_no(r, KP_EAGAIN, r->limit);
+        return ANSWERED;
+    }
     return v == LACKS && m_is_too_late(m, r) ? ANSWERED : v;
 }
 
