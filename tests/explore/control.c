@@ -78,7 +78,7 @@ const struct verb control_verbs[] = {
     { 'C', "no_budget", free_all, MAY_CONTROL },
     { 'V', "pause_drain_resume", pause_all, MAY_CONTROL },
     { 'G', "evict", evict_a, 0 },
-    { 'O', "drop", drop_a, MAY_INVALIDATE },
+    { '4', "drop", drop_a, MAY_INVALIDATE },
     { 0, NULL, NULL, 0 },
 };
 
@@ -97,17 +97,17 @@ static const struct {
     const char *bodies[24];
 } chosen[] = {
     { "1 idle of 1", &idle_1,
-      { "gr O", "grgr O", "gd O", "wr O", "tr O", "arar O", "ar O", "O O", "O k", "O 0", "O x",
-        "gr G", "arar G", "G k", "G G", "O s", "O m", "O M", "gr V", "arar V", "SLr O",
-        "gr gr O" } },
+      { "gr 4", "grgr 4", "gd 4", "wr 4", "tr 4", "arar 4", "ar 4", "4 4", "4 k", "4 0", "4 x",
+        "gr G", "arar G", "G k", "G G", "4 s", "4 m", "4 M", "gr V", "arar V", "SLr 4",
+        "gr gr 4" } },
     { "1 held of 1", &held_1,
-      { "O R", "gr O R", "wr O R", "gr O D", "O 0 R", "gr G R", "V R", "gr V R", "O V R" } },
+      { "4 R", "gr 4 R", "wr 4 R", "gr 4 D", "4 0 R", "gr G R", "V R", "gr V R", "4 V R" } },
     { "2 idle of 2", &idle_2,
       { "gr l", "grgr l", "arar l", "gr br l", "arar br c", "ar br l", "arar lC", "arar cC",
         "gr bd l", "gr l C", "gr c k", "gr br cC", "gr V l" } },
-    { "created later, 1 of 1", &later, { "gr O J", "wr O J", "m O J", "SLr O J", "gr V J" } },
-    { "at least 1", &at_least_1, { "gr O", "gr G", "e O", "gr Oe" } },
-    { "eventual, 1 held of 1", &passing, { "gr O R", "gr l R", "grgr V R" } },
+    { "created later, 1 of 1", &later, { "gr 4 J", "wr 4 J", "m 4 J", "SLr 4 J", "gr V J" } },
+    { "at least 1", &at_least_1, { "gr 4", "gr G", "e 4", "gr 4e" } },
+    { "eventual, 1 held of 1", &passing, { "gr 4 R", "gr l R", "grgr V R" } },
 };
 
 void add_control(void)
