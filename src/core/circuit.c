@@ -148,7 +148,6 @@ bool kp__circuit_bars(const struct kp__subpool *sub, uint64_t now)
 {
     const struct kp__circuit *c = sub->rare->health.circuit;
 
-    if (!sub->rare->health.tripped) return false;
     if (now < c->until) return true;
     return c->probes >= sub->rules->breaker_probes &&
            now < kp__later(c->probed_at, patience_of(sub->rules));

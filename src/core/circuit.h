@@ -54,7 +54,7 @@ static inline bool kp__breaks(const struct kp__rules *r, uint32_t kind)
     return (r->breaker_counts & kind) && (r->breaker_failures != KP__UNBOUND || r->breaker_rate);
 }
 
-/* May nobody come through now who is no probe already? */
+/* It is open: may nobody come through now who is no probe already? */
 bool kp__circuit_bars(const struct kp__subpool *sub, uint64_t now);
 
 /* One is let through, and gets a mark. True: it is the first, the circuit is half-open now. */

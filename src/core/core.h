@@ -383,8 +383,8 @@ void kp__file_age(struct kp__core *core, struct kp__slot *slot);
 /* Is there one to be replaced, and no replacement under way? */
 bool kp__renewal_wanted(const struct kp__subpool *sub);
 
-/* The permit to create a replacement, which is then under way until it is there (kp__replaced, by
- * kp__created) or failed. */
+/* The permit to create a replacement that is wanted, which is then under way until it is there
+ * (kp__replaced, by kp__created) or failed. */
 bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
 void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now);

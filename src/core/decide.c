@@ -434,7 +434,7 @@ bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now
     if (v == GO_ON) v = take_permit(&l); /* which never goes on */
     *short_of = l.budget;
     if (v == ANSWERED) return true;
-    if ((request->flags & KP_DONT_WAIT) && !request->slot) /* also after a check that failed */
+    if (request->flags & KP_DONT_WAIT) /* also after a check that failed */
         return answer_no(&l, KP_EAGAIN, request->limit) == ANSWERED;
     return kp__refuses_late(request->sub) && kp__is_too_late(core, request, now);
 }

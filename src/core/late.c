@@ -34,11 +34,10 @@ static bool refuse(struct kp__request *request, uint64_t again)
     return true;
 }
 
-/* Does it wait, and to an end that has not come? Else it is late in another way, or never. */
+/* Does it wait to an end that has not come? Else it is late in another way, or never. */
 static bool may_be_late(const struct kp__request *request, uint64_t now)
 {
-    return !(request->flags & KP_DONT_WAIT) && now < request->deadline &&
-           request->deadline != KP__NEVER;
+    return now < request->deadline && request->deadline != KP__NEVER;
 }
 
 /* When the key may begin to create, after its pause (probes wait for none) and by the line of all

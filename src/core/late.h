@@ -33,8 +33,8 @@ void kp__late_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 /* One that waited was granted something. */
 void kp__late_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* Will it be too late for certain, or, behind others, as far as can be told? Then its grant is no,
- * and `again` is when it may be worth trying. */
+/* Of one that would wait: will it be too late for certain, or, behind others, as far as can be
+ * told? Then its grant is no, and `again` is when it may be worth trying. */
 bool kp__is_too_late(const struct kp__core *core, struct kp__request *request, uint64_t now);
 bool kp__seems_too_late(const struct kp__core *core, struct kp__request *request, uint64_t now);
 

@@ -232,7 +232,7 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
     int64_t own = live - kp__sub_extra(sub);
 
     kp__at(core, now);
-    if (!may_grow(core, sub) || !kp__renewal_wanted(sub)) return false;
+    if (!may_grow(core, sub)) return false;
     if (live - sub->rules->surplus >= max || own > max) return false;
     /* who could create comes first; who waits because the key is full may get what is made */
     if (own < max && creators_wait(sub)) return false;
