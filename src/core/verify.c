@@ -105,14 +105,15 @@ static bool any_taker(const struct kp__subpool *sub, bool *comes)
 /* What is near its end, and what stands beside it. */
 static void verify_renewal(const struct kp__subpool *sub)
 {
+    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
+                                       &sub->rare->tested };
     const struct kp__renewal *n = &sub->rare->renewal;
+    const struct kp__list *l;
     uint32_t ageing = 0;
 
-    for (int s = KP__IDLE; s <= KP__LENT; s++) {
-        const struct kp__list *list = KP__SLOTS(sub, s);
-        for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l))
+    for (int i = 0; i < 3; i++)
+        for (l = kp__list_first(lists[i]); l; l = kp__list_next(lists[i], l))
             ageing += KP__OF(l, const struct kp__slot, link)->ageing;
-    }
     require(ageing == n->ageing && n->spare <= ageing, "I2 those that age, and their replacements");
     require(n->making <= sub->count[KP__CREATING], "I2 replacements are being made");
 }

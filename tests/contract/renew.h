@@ -23,6 +23,24 @@ static KP_MAYBE_UNUSED void watch(struct house *h, uint64_t most, int64_t ms)
     }
 }
 
+/* One minute of age, one second ahead. */
+static KP_MAYBE_UNUSED kp_options aging_by(struct house *h, uint64_t seed, const kp_script *script)
+{
+    kp_options o = house_plan(h, seed, NULL, script);
+
+    o.limits.max_live = N;
+    o.limits.max_age_ms = KP_MINUTES(1);
+    o.limits.age_spread_pct = KP_NONE;
+    o.limits.idle_ttl_ms = KP_OFF;
+    o.limits.renew_ahead_ms = 1000;
+    return o;
+}
+
+static KP_MAYBE_UNUSED kp_options aging(struct house *h, uint64_t seed)
+{
+    return aging_by(h, seed, &slowly);
+}
+
 static const char *const db[] = { "db" };
 
 /* As many borrowers as there may be resources; each gives back and asks again at once. */
