@@ -192,9 +192,9 @@ kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const 
 
     for (size_t i = 0; i < FIELDS; i++)
         if (get(left, &fields[i]) == KP_NONE) put(&out, &fields[i], 0);
-    if (out.max_waiting == given->max_waiting) out.max_waiting = base->max_waiting;
-    if (out.excess_over == given->excess_over) out.excess_over = base->excess_over;
-    if (out.surplus == given->surplus) out.surplus = base->surplus;
+    if (left->max_waiting == given->max_waiting) out.max_waiting = base->max_waiting;
+    if (left->excess_over == given->excess_over) out.excess_over = base->excess_over;
+    if (left->surplus == given->surplus) out.surplus = base->surplus;
     return out;
 }
 

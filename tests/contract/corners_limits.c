@@ -152,6 +152,37 @@ static void an_idle_time_set_later_must_count_from_the_last_return(void **state)
     contract_end(&c);
 }
 
+static void renewed_ahead(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)ctx;
+    limits->renew_ahead_ms = 1000;
+    assert_int_equal(limits->surplus, 0);
+    if (*(const char *)key.data == 'b') limits->surplus = KP_NONE;
+}
+
+/* It follows renew_ahead_ms where nobody says it: left at 0 is not said, KP_NONE is. */
+static void a_surplus_must_follow_what_limits_for_says_unless_it_is_said(void **state)
+{
+    contract c;
+    kp_lease a, b;
+    (void)state;
+    begin(&c);
+    c.options.limits_for = renewed_ahead;
+    c.options.limits.max_live = 1;
+    c.options.limits.max_age_ms = KP_MINUTES(1);
+    c.options.limits.age_spread_pct = KP_NONE;
+    c.options.limits.idle_ttl_ms = KP_OFF;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &a);
+    contract_take(&c, kp_str("b"), &b);
+    kp_sim_pass_ms(c.sim, KP_MINUTES(1) - 500);
+    assert_int_equal(stats(&c, "a").live, 2); /* the next one is there */
+    assert_int_equal(stats(&c, "b").live, 1);
+    contract_give(&c, &a);
+    contract_give(&c, &b);
+    contract_end(&c);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +193,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(limits_that_one_key_must_refuse_must_change_no_key),
         cmocka_unit_test(room_that_a_key_takes_out_of_its_group_must_serve_who_waits_there),
         cmocka_unit_test(an_idle_time_set_later_must_count_from_the_last_return),
+        cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
