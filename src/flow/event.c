@@ -18,7 +18,6 @@
 void kp__send(struct kp__pool *pool, kp_event *event)
 {
     event->pool = pool->door;
-    if (!pool->on_event) return;
     int cancel = kp__cancel_hold();
     pool->on_event(event, pool->ctx);
     kp__cancel_free(cancel);
@@ -154,12 +153,12 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     if (first->tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", first->tag);
 }
 
-/* The thread that has had one of this key for the longest time; 0: not known. */
+/* The thread that has had one of this key, which is lent, for the longest time; 0: not known. */
 static uint32_t oldest_thread(const struct kp__subpool *sub)
 {
     const struct kp__list *lent = kp__list_first(KP__SLOTS(sub, KP__LENT));
 
-    return lent ? kp__seat_at(KP__OF(lent, const struct kp__slot, link), 0)->thread_id : 0;
+    return kp__seat_at(KP__OF(lent, const struct kp__slot, link), 0)->thread_id;
 }
 
 static bool holds_doomed(const struct kp__subpool *sub)

@@ -170,7 +170,8 @@ uint64_t kp__random(kp_pool *pool);
 
 /* ---- telling (event.c) ----------------------------------------------------------------------- */
 
-/* Send an event, without the lock. sub (or NULL) must be kept by a slot, a request or interest. */
+/* Send an event, without the lock. sub (or NULL) must be kept by a slot, a request or interest.
+ * kp__send: one that is made already; it was looked whether anybody listens. */
 void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
                const void *resource, int code, const kp_why *why);
 void kp__send(struct kp__pool *pool, kp_event *event);

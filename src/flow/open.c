@@ -27,6 +27,7 @@ static int check_driver(const kp_options *o, kp_why *why)
         return kp__refused(why, "driver.destroy", "is NULL: what is created must be destroyed");
     if (d->cancel && !d->create)
         return kp__refused(why, "driver.cancel", "without driver.create there is no job to hurry");
+    /* cover: never, because what the platform has is constant: on Linux they are watched */
     if (d->fd && !KP__WATCHES)
         /* cover: never, because on Linux there are */
         return kp__refused(why, "driver.fd", "descriptors are watched on Linux only");

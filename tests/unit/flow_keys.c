@@ -263,6 +263,7 @@ static void limits_that_follow_others_must_be_shown_and_may_be_said(void **state
     kp_lease a = stage_get(&s, "a"), b = stage_get(&s, "b");
     assert_int_equal(follows_given.max_waiting, 4 * 3 + 64);
     assert_int_equal(follows_given.excess_over, 0);
+    assert_int_equal(follows_given.surplus, 0);
     kp_release(&a);
     kp_release(&b);
     assert_int_equal(kp_limits_set(s.pool, kp_str("b"), &limits, &why), 0);
