@@ -197,6 +197,48 @@ static void a_lease_that_ended_meanwhile_must_get_none(void **state)
     house_close(&h);
 }
 
+static kp_lease next;
+static int gets;
+
+/* And somebody else gets it, whose way is asked for meanwhile. */
+static size_t pass_it_on(const void **out, size_t most, void *ctx)
+{
+    struct house *h = ctx;
+    size_t n = somewhere(out, most, ctx);
+
+    if (gets++ > 0) return n;
+    assert_int_equal(kp_lease_of(h->pool, steals.resource, &steals), 0);
+    kp_release(&steals);
+    assert_int_equal(kp_get(h->pool, kp_str("db"), NULL, &next), 0);
+    return n;
+}
+
+static void who_has_it_meanwhile_must_keep_a_way_of_its_own(void **state)
+{
+    struct house h;
+    kp_lease lease;
+    kp_options o = plan(&h, pass_it_on);
+
+    (void)state;
+    asked = 0;
+    gets = 0;
+    says = 2;
+    o.limits.max_live = 1;
+    house_open(&h, &o);
+    h.also = take_it;
+    HOUSE_IS(&h, kp_get(h.pool, kp_str("db"), NULL, &lease), 0);
+    assert_ptr_equal(lease.resource, next.resource);
+    h.also = listen;
+    out_for_too_long(&h);
+    assert_int_equal(asked, 2);
+    assert_int_equal(told.stack_count, 2);
+    assert_ptr_equal(frames[0], (const char *)o.ctx + 16 * 2);
+    kp_release(&next);
+    kp_release(&lease);
+    HOUSE_IS(&h, house_stats(&h, NULL).misuses, 1);
+    house_close(&h);
+}
+
 static void end_it_at_once(struct house *h, const kp_event *event)
 {
     if (event->kind != KP_EVENT_CREATED) return;
@@ -264,6 +306,7 @@ int main(void)
         cmocka_unit_test(those_who_share_one_must_each_have_a_way),
         cmocka_unit_test(without_memory_it_must_do_without_a_way),
         cmocka_unit_test(a_lease_that_ended_meanwhile_must_get_none),
+        cmocka_unit_test(who_has_it_meanwhile_must_keep_a_way_of_its_own),
         cmocka_unit_test(one_that_had_ended_before_must_get_none),
         cmocka_unit_test(with_hits_that_take_no_lock_it_must_be_refused),
 #if defined(__GLIBC__)

@@ -146,6 +146,64 @@ static void one_that_cannot_be_revoked_must_be_asked_for_once(void **state)
     house_close(&h);
 }
 
+static kp_lease out[3];
+
+static void give_back_the_others(struct house *h, const kp_event *event)
+{
+    if (event->kind != KP_EVENT_REVOKED) return;
+    h->also = NULL;
+    for (int i = 0; i < 3; i++)
+        if (out[i].resource != event->resource) kp_release(&out[i]);
+}
+
+static void who_comes_back_while_another_is_revoked_must_be_spared(void **state)
+{
+    struct house h;
+
+    (void)state;
+    open_it(&h, at_once, 1);
+    take(&h, out, 3);
+    h.also = give_back_the_others;
+    HOUSE_IS(&h, kp_pool_close(h.pool, KP_CLOSE_WAIT, KP_SECONDS(1)), 1);
+    h.ended = true;
+    HOUSE_IS(&h, house_cast(&h).revokes, 1);
+    HOUSE_IS(&h, house_cast(&h).destroys, 2);
+    give(&h, &out[0], 1);
+    house_close(&h);
+}
+
+static int64_t lent_ms;
+
+static void note_its_age(struct house *h, const kp_event *event)
+{
+    (void)h;
+    if (event->kind == KP_EVENT_REVOKED) lent_ms = event->lent_ms;
+}
+
+/* Where nothing needs the time, a get does without it. */
+static void one_got_without_a_clock_must_be_told_without_an_age(void **state)
+{
+    struct house h;
+    kp_lease lease;
+    const kp_script script = { .revoke = at_once };
+    kp_options o = house_plan(&h, 1, NULL, &script);
+
+    (void)state;
+    o.leak_after_ms = o.limits.idle_ttl_ms = o.limits.max_age_ms = KP_OFF;
+    o.hits = KP_HITS_LOCKED;
+    lent_ms = -1;
+    house_open(&h, &o);
+    h.also = note_its_age;
+    house_stock(&h, "db", 1);
+    take(&h, &lease, 1);
+    HOUSE_IS(&h, kp_pool_close(h.pool, KP_CLOSE_WAIT, KP_SECONDS(1)), 1);
+    h.ended = true;
+    HOUSE_IS(&h, h.seen[KP_EVENT_REVOKED], 1);
+    HOUSE_IS(&h, lent_ms, 0);
+    give(&h, &lease, 1);
+    house_close(&h);
+}
+
 /* All who share one lose it together; it goes with the last of them. */
 static void those_who_share_one_must_lose_it_together(void **state)
 {
@@ -177,6 +235,8 @@ int main(void)
         cmocka_unit_test(who_comes_back_in_time_must_be_spared),
         cmocka_unit_test(an_answer_that_comes_late_must_find_the_pool),
         cmocka_unit_test(one_that_cannot_be_revoked_must_be_asked_for_once),
+        cmocka_unit_test(who_comes_back_while_another_is_revoked_must_be_spared),
+        cmocka_unit_test(one_got_without_a_clock_must_be_told_without_an_age),
         cmocka_unit_test(those_who_share_one_must_lose_it_together),
     };
     return cmocka_run_group_tests_name("revoke at the close", tests, NULL, NULL);

@@ -19,6 +19,7 @@ struct line {
 static struct line line[MANY];
 static int made, alive;
 static bool closes_at_once, has_none;
+static int instead; /* what the descriptor is said to be; 0: what it is */
 static void (*meanwhile)(void); /* once, while the first one goes */
 static struct house house, *const h = &house;
 
@@ -59,7 +60,7 @@ static int descriptor(void *resource, void *ctx)
 
     (void)ctx;
     l->asked++;
-    return has_none ? -1 : l->fd;
+    return has_none ? -1 : instead ? instead : l->fd;
 }
 
 static void peer_closes(int i)
@@ -74,6 +75,7 @@ static kp_options plan(int64_t max_live)
 
     made = alive = 0;
     closes_at_once = has_none = false;
+    instead = 0;
     o.driver = (kp_driver){ .create = dial, .destroy = hang_up, .fd = descriptor };
     o.limits.max_live = max_live;
     o.limits.idle_ttl_ms = o.limits.max_age_ms = o.leak_after_ms = KP_OFF;
@@ -236,6 +238,28 @@ static void what_has_no_descriptor_must_be_left_alone(void **state)
     end();
 }
 
+/* A file, or nothing at all. */
+static void a_descriptor_that_cannot_be_watched_must_be_left_alone(void **state)
+{
+    FILE *file = tmpfile();
+
+    (void)state;
+    assert_non_null(file);
+    for (int i = 0; i < 2; i++) {
+        kp_options o = plan(1);
+        o.threads = KP_NONE;
+        begin(&o);
+        instead = i ? 1 << 20 : fileno(file);
+        stock(1);
+        peer_closes(0);
+        assert_int_equal(kp_keep(h->pool), -1); /* nothing is ever due */
+        kp_sim_pass_ms(h->sim, 5000);
+        assert_int_equal(stats().idle, 1);
+        end();
+    }
+    (void)fclose(file);
+}
+
 static void where_it_is_off_nothing_must_be_asked(void **state)
 {
     kp_options o = plan(1);
@@ -394,6 +418,7 @@ int main(void)
         cmocka_unit_test(many_at_once_must_all_go),
         cmocka_unit_test(what_is_dead_when_it_is_made_must_go_too),
         cmocka_unit_test(what_has_no_descriptor_must_be_left_alone),
+        cmocka_unit_test(a_descriptor_that_cannot_be_watched_must_be_left_alone),
         cmocka_unit_test(where_it_is_off_nothing_must_be_asked),
         cmocka_unit_test(upkeep_must_want_no_look_when_nothing_is_there),
         cmocka_unit_test(what_is_added_must_be_watched_and_what_is_refused_not),

@@ -74,6 +74,7 @@ static void every_number_must_be_taken_up_to_the_edge_of_its_range(void **state)
         LIMIT(utilization_pct, KP_OFF, false), LIMIT(breaker_window_ms, KP_OFF, false),
         LIMIT(breaker_calls, KP_NONE, false),  LIMIT(breaker_probes, KP_NONE, false),
         LIMIT(breaker_probes, KP_UNLIMITED, false), LIMIT(refuse_late, 2, false),
+        LIMIT(on_gone, KP_OFF, true),          LIMIT(on_gone, 3, false),
         OPTION(threads, KP_NONE, true),        OPTION(threads, -9, false),
         OPTION(threads, 1025, false),          OPTION(keep_every_ms, KP_NONE, false),
         OPTION(keep_every_ms, 1, true),        OPTION(keep_every_ms, -9, false),
@@ -98,7 +99,8 @@ static void every_choice_must_be_one_of_its_values(void **state)
         LIMIT(prefill, -1, false),          LIMIT(respects_min, -1, false),
         LIMIT(respects_min, 16, false),     LIMIT(respects_min, KP_KIND_NONE, true),
         LIMIT(respects_min, KP_KIND_NONE | KP_KIND_AGE, false), LIMIT(idle_check, 7, true),
-        LIMIT(idle_check, 8, false),
+        LIMIT(idle_check, 8, false),        LIMIT(prefill, KP_OFF, false),
+        LIMIT(wait_order, KP_OFF, false),
     };
 
     (void)state;

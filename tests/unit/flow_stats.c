@@ -177,6 +177,39 @@ static void only_the_first_keys_in_use_must_be_explained_with_the_pool(void **st
     stage_fall(&s);
 }
 
+/* Nobody has or wants one, but whoever asked now would be told no, or would have to be careful. */
+static void keys_that_are_not_well_must_be_explained_with_the_pool(void **state)
+{
+    struct stage s;
+    kp_lease lease, other;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.validate = stage_validate;
+    s.options.limits.breaker_failures = 1;
+    s.options.limits.fail_fast = 1;
+    stage_open(&s);
+    lease = stage_get(&s, "well");
+    kp_release(&lease);
+    lease = stage_get(&s, "suspect");
+    other = stage_get(&s, "suspect");
+    kp_release(&other);
+    kp_lease_report(&lease, KP_EGONE);
+    kp_discard(&lease);
+    s.create = KP_EREFUSED;
+    assert_int_equal(kp_get(s.pool, kp_str("refused"), NULL, &lease), KP_EREFUSED);
+    s.create = -5;
+    assert_int_not_equal(kp_get(s.pool, kp_str("tripped"), NULL, &lease), 0);
+    explain(&s, KP_EVERY_KEY);
+    SAYS(text, "\nsuspect: ");
+    SAYS(text, "1 in doubt");
+    SAYS(text, "\nrefused: ");
+    SAYS(text, "\ntripped: ");
+    SAYS(text, "circuit open");
+    SAYS_NOT(text, "\nwell: ");
+    stage_fall(&s);
+}
+
 static int count_keys(kp_key key, const kp_stats *stats, void *arg)
 {
     (void)key;
@@ -225,6 +258,7 @@ int main(void)
         cmocka_unit_test(borrowers_and_waiters_must_be_explained_with_their_tags),
         cmocka_unit_test(leases_without_a_clock_must_be_explained_without_a_time),
         cmocka_unit_test(only_the_first_keys_in_use_must_be_explained_with_the_pool),
+        cmocka_unit_test(keys_that_are_not_well_must_be_explained_with_the_pool),
         cmocka_unit_test(a_walk_over_the_keys_must_end_when_it_is_told_to),
         cmocka_unit_test(a_text_that_does_not_fit_must_be_cut_and_measured),
     };
