@@ -304,7 +304,7 @@ def one_line(mutant):
 def chosen(args):
     texts, mutants = {}, []
     for path in sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob('src/core/*.[ch]')):
-        if path in NOT_MUTATED or (args.only and not path.endswith(args.only)):
+        if path in NOT_MUTATED or (args.only and not path.endswith(tuple(args.only))):
             continue
         texts[path] = (ROOT / path).read_text()
         mutants += mutate_code.mutants_of(path, texts[path])
@@ -367,7 +367,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--jobs', type=int, default=os.cpu_count() or 2)
-    parser.add_argument('--only', metavar='FILE', help='only this file, as budget.c')
+    parser.add_argument('--only', metavar='FILE', action='append',
+                        help='only this file, as budget.c; may be said again')
     parser.add_argument('--sample', type=int, metavar='N', help='only N mutants')
     parser.add_argument('--seed', type=int, default=1, help='which sample [1]')
     parser.add_argument('--shard', metavar='I/N', help='the part I (from 1) of N')
