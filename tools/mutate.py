@@ -153,14 +153,14 @@ def processor_time():
     return used.ru_utime + used.ru_stime
 
 
-def measured(tests):
+def measured(tests, longest):
     """Those that pass as it is, with the processor time that each takes."""
     good = []
     for test in tests:
         begin = processor_time()
         passed = passes(test._replace(seconds=20.0), None)
         seconds = processor_time() - begin
-        if not passed or seconds > LONGEST:
+        if not passed or seconds > longest:
             print(f'mutate: {test.name} '
                   f'{f"takes {seconds:.1f} s" if passed else "does not pass as it is"}: left out')
         else:
@@ -375,6 +375,8 @@ def main():
     parser.add_argument('--show', metavar='TEXT', help='only mutants whose line has this text')
     parser.add_argument('--again', action='store_true', help='only what survived the last run')
     parser.add_argument('--believe', action='store_true', help='do not run what is listed')
+    parser.add_argument('--longest', metavar='S', type=float, default=LONGEST,
+                        help='leave out tests that take more processor time [%(default)s]')
     parser.add_argument('--list', action='store_true', help='list the mutants and stop')
     parser.add_argument('--build', type=pathlib.Path, default=ROOT / 'build' / 'mutate')
     args = parser.parse_args()
@@ -385,7 +387,7 @@ def main():
             print(entry(mutant))
         print(f'{len(mutants)} mutants')
         return
-    tests = measured(build(args.build, args.jobs))
+    tests = measured(build(args.build, args.jobs), args.longest)
     print(f'{len(mutants)} mutants, {len(tests)} test programs, '
           f'{sum(t.seconds for t in tests):.1f} s for all of them', flush=True)
     bench = Bench(args.build, tests)
