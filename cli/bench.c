@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * `keyedpool bench`: loads a pool of SQLite connections and says how it went.
+ * `keyedpool bench`: loads a pool of connections and says how it went.
  */
 #include "bench.h"
 
 #include "cli.h"
-#include "files.h"
+#include "keys.h"
 #include "term.h"
 
 #include <getopt.h>
@@ -23,12 +23,14 @@ enum {
 
 static const struct args_option options[] = {
     { 'c', "clients", "N", "threads that get and give back [8]" },
-    { 'k', "keys", "N", "database files, one key each [1]" },
+    { 'k', "keys", "N", "keys [1]: database files; on a server, names for it; HTTP\n"
+                        "has one, its origin" },
     { OPT_ZIPF, "zipf", "S", "key i is wanted as often as 1/i^S [0: all the same]" },
-    { OPT_SIZE, "size", "N", "connections per key that read [4]; one more writes" },
+    { OPT_SIZE, "size", "N", "connections per key [4]; of SQLite these read, and one\n"
+                                  "more writes" },
     { OPT_MAX_LIVE, "max-live", "N", "connections of all keys [no limit]; idle ones of other\n"
                                      "keys make room" },
-    { OPT_WRITE, "write", "PCT", "so many of 100 operations change a row [0]" },
+    { OPT_WRITE, "write", "PCT", "so many of 100 operations change a row [0]; SQLite only" },
     { 'r', "rate", "N", "open loop: N requests per second, Poisson arrivals; waits\n"
                         "count from when a request was due [closed loop]" },
     { 'z', "time", "TIME", "how long to run [10s]" },
@@ -42,15 +44,21 @@ static const struct args_option options[] = {
 static int run(int argc, char **argv);
 
 const struct command bench_command = {
-    { "bench", "load a resource through a pool and measure it", "[options] sqlite:PATH",
+    { "bench", "load a resource through a pool and measure it", "[options] URL",
+      "URL is one of these; each operation gets a connection, does this with it, gives it back:\n"
+      "  sqlite:PATH                                   read or change a row, by its number\n"
+      "  postgres://[USER[:PASSWORD]@]HOST[:PORT]/DB   SELECT 1; what else libpq knows behind '?'\n"
+      "  redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]    PING\n"
+      "  http://HOST[:PORT][/PATH], https://...        GET; an answer from 400 on is an error\n"
+      "A password is never shown. A server is tried once before the run.\n\n"
       "PATH is a folder (it exists, or ends in '/'): it gets key-000.db, key-001.db, ...\n"
       "Or a file: used itself for one key; for more keys app.db gives app-000.db, app-001.db, ...\n"
-      "Files, and the table keyedpool_bench in them, are made where they are missing, and stay.\n"
-      "Each operation gets a connection, reads or changes one row by its number, gives it back.",
+      "Files, and the table keyedpool_bench in them, are made where they are missing, and stay.",
       "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
       "Control-C ends the run early and still shows what was measured (status 130).\n"
-      "Exit status 1: an operation failed or timed out. 3: a file cannot be opened.\n\n"
-      "Example: keyedpool bench sqlite:/tmp/kp/ -k 100 --zipf 1.1 -c 32 --size 8 -z 10s -P 1s",
+      "Exit status 1: an operation failed or timed out. 3: a file or server cannot be opened.\n\n"
+      "Examples: keyedpool bench sqlite:/tmp/kp/ -k 100 --zipf 1.1 -c 32 --size 8 -z 10s -P 1s\n"
+      "          keyedpool bench postgres://app@127.0.0.1/app -c 64 --size 8 -z 5s",
       options },
     run
 };
@@ -82,19 +90,21 @@ static void read_command_line(struct bench_plan *plan, int argc, char **argv)
 {
     const struct args_page *page = &bench_command.page;
     const char *value;
+    char why[300];
     int id;
 
     while ((id = args_next(page, argc, argv, &value)) != ARGS_END)
         read_option(plan, id, value);
     if (optind == argc)
-        args_fail(page, "what is to be loaded? say sqlite:PATH");
+        args_fail(page, "what is to be loaded? say a URL");
     if (argc - optind > 1)
-        args_fail(page, "'%s' is one thing too many", argv[optind + 1]);
-    if (strncmp(argv[optind], "sqlite:", 7) != 0)
-        args_fail(page, "'%s' does not begin with sqlite:", argv[optind]);
-    plan->path = argv[optind] + 7;
-    if (!*plan->path)
-        args_fail(page, "sqlite: needs a file or a folder behind it");
+        args_fail(page, "there is one URL too many");
+    if (!target_read(&plan->target, argv[optind], why, sizeof why))
+        args_fail(page, "%s", why);
+    if (plan->write_pct && !plan->target.backend->writing)
+        args_fail(page, "--write: nothing is written by %s", plan->target.backend->operation);
+    if (plan->keys > 1 && plan->target.backend->one_key)
+        args_fail(page, "-k: %s has one key", plan->target.name);
 }
 
 /* ---- setting up ------------------------------------------------------------------------------ */
@@ -122,7 +132,7 @@ static void share_demand(struct bench *b)
         b->share[i] /= sum;
 }
 
-/* A connection in WAL mode has two files open, and each database one more. */
+/* A SQLite connection in WAL mode has two files open, and each database one more. */
 static void raise_open_files(const struct bench_plan *plan)
 {
     int64_t live = plan->keys * (plan->size + (plan->write_pct ? 1 : 0));
@@ -131,7 +141,7 @@ static void raise_open_files(const struct bench_plan *plan)
 
     if (plan->max_live > 0 && plan->max_live < live)
         live = plan->max_live;
-    want = (rlim_t)(2 * live + plan->keys + 64);
+    want = (rlim_t)(plan->target.backend->files * live + plan->keys + 64);
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
         return;
     limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
@@ -145,15 +155,13 @@ static void raise_open_files(const struct bench_plan *plan)
 
 static void open_pool(struct bench *b)
 {
-    kp_sqlite_options sqlite = { .readers = b->plan->size,
-                                 .pragmas = "PRAGMA synchronous = normal" };
     kp_why why = { 0 };
     kp_options more = { .name = "bench", .why = &why };
     int rc;
 
     more.limits.max_waiting = KP_UNLIMITED;     /* the clients are the bound */
     more.budget.max_live = b->plan->max_live;
-    rc = kp_sqlite_open(&sqlite, &more, &b->pool);
+    rc = b->plan->target.backend->open(&b->plan->target, b->plan->size, &more, &b->pool);
     if (rc) {
         (void)fprintf(stderr, "keyedpool bench: cannot open the pool: %s\n",
                       why.text[0] ? why.text : kp_strerror(rc));
@@ -208,8 +216,8 @@ static int run_plan(const struct bench_plan *plan)
     b.share = zeroed((size_t)plan->keys, sizeof *b.share, 64);
     share_demand(&b);
     raise_open_files(plan);
-    bench_files_name(&b);
-    bench_files_fill(&b);
+    (void)signal(SIGPIPE, SIG_IGN);             /* hiredis and TLS raise it */
+    bench_keys_make(&b);
 
     block_signals(&signals, SIG_BLOCK);         /* before there are threads: they inherit it */
     open_pool(&b);
@@ -228,7 +236,7 @@ static int run_plan(const struct bench_plan *plan)
 
     status = result->interrupted ? EXIT_INTERRUPTED
              : result->errors || result->timeouts ? EXIT_FAILED : EXIT_FINE;
-    bench_files_free(&b);
+    bench_keys_free(&b);
     free(b.client);
     free(b.key);
     free(b.share);

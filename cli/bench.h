@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * A load on a pool: what was asked for (plan), the clients that make it (load.c), the files they
- * use (files.c), and what came out (report.c).
+ * A load on a pool: what was asked for (plan), the clients that make it (load.c), the files are
+ * on (keys.c), and what came out (report.c).
  */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
 
+#include "backend.h"
 #include "histogram.h"
-
-#include <keyedpool_sqlite.h>
 
 #include <pthread.h>
 
 struct bench_plan {             /* the command line */
-    const char *path;           /* behind "sqlite:" */
+    struct target target;       /* what is loaded */
     int64_t  clients, keys, size, write_pct, timeout_ms;
     int64_t  max_live;          /* of all keys; KP_UNLIMITED */
     double   zipf, rate;        /* 0: uniform; 0: a closed loop */
@@ -32,8 +31,8 @@ struct bench_client {
     pthread_t thread;
 };
 
-struct bench_key {              /* written by all clients */
-    const char *file;
+struct bench_key {              /* the counters are written by all clients */
+    char *name;
     _Atomic uint64_t asked, served, wait_ns, longest_ns;
 };
 
@@ -57,7 +56,7 @@ struct bench_result {
     double   seconds, get_share, hold_share, release_share;     /* of the time of all clients */
     double   fair_clients, fair_keys, fair_waits;               /* Jain's index, 0..1 */
     uint64_t longest_ns;
-    const char *longest_file;
+    const char *longest_key;
     kp_stats stats;
     bool     interrupted;
 };

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The clients of a bench: each one asks for a key, uses the connection for one query, gives it
+ * The clients of a bench: each one asks for a key, uses what it gets for one operation, gives it
  * back. Closed loop: again at once. Open loop: the requests have start times of their own, Poisson
  * distributed, and whichever client is free takes the next one. Its wait counts from that start
  * time, so that a pool that stalls cannot hide the requests that came meanwhile.
  */
 #include "bench.h"
-#include "files.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -75,14 +74,14 @@ static struct bench_key *pick(const struct bench *b, uint64_t *random)
     return &b->key[low];
 }
 
-static void failed(struct bench_client *me, const char *doing, const char *file, const char *why)
+static void failed(struct bench_client *me, const char *doing, const char *key, const char *why)
 {
     struct bench *b = me->bench;
 
     bump(&me->errors);
     (void)pthread_mutex_lock(&b->lock);
     if (!b->first_error[0])
-        (void)snprintf(b->first_error, sizeof b->first_error, "%s %s: %s", doing, file, why);
+        (void)snprintf(b->first_error, sizeof b->first_error, "%s %s: %s", doing, key, why);
     (void)pthread_mutex_unlock(&b->lock);
 }
 
@@ -98,39 +97,50 @@ static void note_wait(struct bench_key *key, uint64_t wait_ns)
         ;
 }
 
-/* Get, one query, give back. `due` is when it should have begun. */
+/* Use what was got for one operation, and give it back. Returns when it had been used. */
+static uint64_t use(struct bench_client *me, const struct bench_key *key, struct task task,
+                    kp_lease *lease)
+{
+    const struct target *t = &me->bench->plan->target;
+    char why[300] = "";
+    bool good = t->backend->operate(lease, t, task, why, sizeof why);
+    uint64_t used = bench_now_ns();
+
+    if (good) {
+        bump(task.write ? &me->writes : &me->reads);
+        kp_release(lease);
+    } else {
+        failed(me, task.write ? t->backend->writing : t->backend->operation, key->name, why);
+        kp_discard(lease);
+    }
+    return used;
+}
+
+/* Get, one operation, give back. `due` is when it should have begun. */
 static void operate(struct bench_client *me, uint64_t due)
 {
     const struct bench_plan *plan = me->bench->plan;
     struct bench_key *key = pick(me->bench, &me->random);
     bool write = bench_random(&me->random) * 100 < (double)plan->write_pct;
-    kp_sqlite_key name = { key->file, write ? KP_SQLITE_WRITER : KP_SQLITE_READER };
-    int64_t row = 1 + (int64_t)(bench_random(&me->random) * BENCH_ROWS);
+    struct task task = { write, (int64_t)(bench_random(&me->random) * 1e6) };
     uint64_t asked = bench_now_ns(), got, used;
+    union key_room room;
     kp_lease lease;
     kp_why why;
     int rc;
 
     add(&key->asked, 1);
-    rc = kp_get(me->bench->pool, KP_KEY(&name),
+    rc = kp_get(me->bench->pool, target_key(&plan->target, key->name, write, &room),
                 KP_ASK(.within_ms = plan->timeout_ms, .why = &why, .tag = "bench"), &lease);
     got = bench_now_ns();
     me->get_ns += got - asked;
     if (rc == KP_ETIMEDOUT)
         bump(&me->timeouts);
     else if (rc)
-        failed(me, "get", key->file, why.text[0] ? why.text : kp_strerror(rc));
+        failed(me, "get", key->name, why.text[0] ? why.text : kp_strerror(rc));
     if (rc)
         return;
-    rc = write ? bench_write(kp_sqlite_db(&lease), row) : bench_read(kp_sqlite_db(&lease), row);
-    used = bench_now_ns();
-    if (rc == SQLITE_OK) {
-        bump(write ? &me->writes : &me->reads);
-        kp_release(&lease);
-    } else {
-        failed(me, write ? "write" : "read", key->file, sqlite3_errmsg(kp_sqlite_db(&lease)));
-        kp_discard(&lease);
-    }
+    used = use(me, key, task, &lease);
     me->hold_ns += used - got;
     me->release_ns += bench_now_ns() - used;
     histogram_add(&me->wait, got - due);

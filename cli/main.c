@@ -3,14 +3,18 @@
  * The command `keyedpool`: finds the command that was asked for and runs it. It uses nothing of the
  * library but its public headers.
  */
+#include "backend.h"
 #include "cli.h"
-
-#include <keyedpool_sqlite.h>
 
 #include <stdio.h>
 #include <string.h>
 
-static const struct command *const commands[] = { &demo_command, &bench_command };
+static const struct command *const commands[] = {
+#if CLI_SQLITE                          /* its stage */
+    &demo_command,
+#endif
+    &bench_command,
+};
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -37,15 +41,17 @@ static void help(void)
            "  keyedpool demo\n"
            "  keyedpool bench sqlite:/tmp/kp/ -k 100 -c 32 --size 8 -z 10s -P 1s\n"
            "\nExit status: 0 fine, 1 an operation failed, 2 a wrong command line,\n"
-           "3 a file cannot be opened, 130 interrupted (what was measured is still shown).\n");
+           "3 a file or server cannot be opened, 130 interrupted (what was measured is still "
+           "shown).\n\nWhat bench can load:\n");
+    backends_print("  ");
 }
 
 /* The first line, "keyedpool 0.1.0", is the library's. */
 static void version(void)
 {
     printf("%s", kp_build_info());
-    printf("command: %d.%d.%d\nsqlite: %s\n", KP_VERSION_MAJOR, KP_VERSION_MINOR, KP_VERSION_PATCH,
-           sqlite3_libversion());
+    printf("command: %d.%d.%d\n", KP_VERSION_MAJOR, KP_VERSION_MINOR, KP_VERSION_PATCH);
+    backends_print("");
 }
 
 int main(int argc, char **argv)

@@ -12,7 +12,7 @@ enum { NAME = 15, CELL = 10, BAR = 30 };
 
 static const char *base_name(const char *path)
 {
-    const char *slash = strrchr(path, '/');
+    const char *slash = strstr(path, "://") ? NULL : strrchr(path, '/');
 
     return slash ? slash + 1 : path;
 }
@@ -63,10 +63,10 @@ static void fairness(const struct bench_result *r)
     name_row("fairness");
     printf("Jain %.3f over clients (operations), %.3f over keys (served of asked), %.3f over keys "
            "(mean wait)\n", r->fair_clients, r->fair_keys, r->fair_waits);
-    if (!r->longest_file)
+    if (!r->longest_key)
         return;
     name_row("longest wait");
-    printf("%s (%s)\n", term_time(t, sizeof t, (double)r->longest_ns), base_name(r->longest_file));
+    printf("%s (%s)\n", term_time(t, sizeof t, (double)r->longest_ns), base_name(r->longest_key));
 }
 
 static void cell(double ns)
@@ -113,8 +113,9 @@ void bench_report(const struct bench *b, const struct bench_result *r)
 {
     const struct bench_plan *p = b->plan;
 
-    printf("%sSummary%s  sqlite %s, %lld key%s", term_colour(TERM_BOLD), term_colour(TERM_PLAIN),
-           sqlite3_libversion(), (long long)p->keys, p->keys == 1 ? "" : "s");
+    printf("%sSummary%s  %s, %s %s, %lld key%s", term_colour(TERM_BOLD), term_colour(TERM_PLAIN),
+           p->target.shown, p->target.backend->library, p->target.backend->version(),
+           (long long)p->keys, p->keys == 1 ? "" : "s");
     if (p->zipf > 0)
         printf(" (zipf %g)", p->zipf);
     printf(", size %lld, %lld client%s, ", (long long)p->size, (long long)p->clients,

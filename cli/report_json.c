@@ -24,7 +24,7 @@ static json_t *number(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
-/* Null for what is no UTF-8: a file may be called anything. */
+/* Null for what is no UTF-8: a key may be called anything. */
 static json_t *text(const char *s)
 {
     json_t *json = s && *s ? json_string(s) : NULL;
@@ -36,7 +36,8 @@ static json_t *plan_json(const struct bench_plan *p)
 {
     json_t *o = json_object();
 
-    put(o, "sqlite", text(p->path));
+    put(o, "url", text(p->target.shown));
+    put(o, "operation", text(p->target.backend->operation));
     put(o, "clients", json_integer(p->clients));
     put(o, "keys", json_integer(p->keys));
     put(o, "zipf", json_real(p->zipf));
@@ -120,7 +121,7 @@ static json_t *fairness_json(const struct bench_result *r)
     put(o, "jain_keys_served", json_real(r->fair_keys));
     put(o, "jain_keys_wait", json_real(r->fair_waits));
     put(o, "longest_wait_ns", number(r->longest_ns));
-    put(o, "longest_wait_file", text(r->longest_file));
+    put(o, "longest_wait_key", text(r->longest_key));
     return o;
 }
 
@@ -141,7 +142,9 @@ void bench_report_json(const struct bench *b, const struct bench_result *r)
     put(o, "schema", json_string("keyedpool-bench-1"));
     put(o, "version",
         json_sprintf("%d.%d.%d", KP_VERSION_MAJOR, KP_VERSION_MINOR, KP_VERSION_PATCH));
-    put(o, "sqlite", json_string(sqlite3_libversion()));
+    put(o, "backend", json_string(b->plan->target.name));
+    put(o, "library", json_sprintf("%s %s", b->plan->target.backend->library,
+                                   b->plan->target.backend->version()));
     put(o, "plan", plan_json(b->plan));
     put(o, "result", result_json(b, r));
     put(o, "client_time", shares_json(b, r));

@@ -45,7 +45,7 @@ static void sum_keys(const struct bench *b, struct bench_result *out)
             jain_add(&waits, (double)load(&k->wait_ns) / (double)n);
         if (longest > out->longest_ns) {
             out->longest_ns = longest;
-            out->longest_file = k->file;
+            out->longest_key = k->name;
         }
     }
     out->fair_keys = jain_index(&served);

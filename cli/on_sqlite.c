@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The database files of a bench. A folder gets key-000.db, key-001.db, ...; a file is used as it is
- * for one key, and for more it lends its name: app.db becomes app-000.db, app-001.db, ...
+ * The backend sqlite: database files are the keys, one row is read or changed by its number. A
+ * folder gets key-000.db, key-001.db, ...; a file is used as it is for one key, and for more it
+ * lends its name: app.db becomes app-000.db, app-001.db, ...
  */
-#include "files.h"
+#include "keys.h"
 
-#include "cli.h"
+#include <keyedpool_sqlite.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,10 +14,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static _Noreturn void give_up(const char *what, const char *why)
+enum { ROWS = 1000 };
+
+static const char *path_of(const struct target *t)
 {
-    (void)fprintf(stderr, "keyedpool bench: %s: %s\n", what, why);
-    exit(EXIT_UNREACHABLE);
+    return t->url + strlen("sqlite:");
+}
+
+static const char *version(void)
+{
+    return sqlite3_libversion();
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -34,34 +41,20 @@ static void make_folder(const char *path)
     struct stat st;
 
     if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        give_up(path, strerror(errno));
+        bench_give_up(path, strerror(errno));
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
-        give_up(path, strerror(ENOTDIR));
+        bench_give_up(path, strerror(ENOTDIR));
 }
 
-/* "<head>-<number><tail>" with at least three digits, as many for all of them. */
-static char *numbered(const char *head, size_t length, int64_t i, int64_t keys, const char *tail)
+static void name_files(struct bench *b)
 {
-    int digits = keys > 10000 ? 6 : keys > 1000 ? 4 : 3;
-    char *name = malloc(length + strlen(tail) + 32), number[24];
-
-    if (!name)
-        give_up(head, "out of memory");
-    (void)snprintf(number, sizeof number, "-%0*lld", digits, (long long)i);
-    memcpy(name, head, length);
-    memcpy(name + length, number, strlen(number));
-    memcpy(name + length + strlen(number), tail, strlen(tail) + 1);
-    return name;
-}
-
-void bench_files_name(struct bench *b)
-{
-    const char *path = b->plan->path, *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    const char *path = path_of(&b->plan->target);
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
     size_t length = strlen(path);
     char *in_folder = malloc(length + 8);
 
     if (!in_folder)
-        give_up(path, "out of memory");
+        bench_give_up(path, "out of memory");
     if (!dot || (slash && dot < slash))
         dot = path + length;
     if (is_folder(path)) {
@@ -75,19 +68,13 @@ void bench_files_name(struct bench *b)
     }
     for (int64_t i = 0; i < b->plan->keys; i++) {
         if (path != in_folder && b->plan->keys == 1)
-            b->key[i].file = strdup(path);
+            b->key[i].name = strdup(path);
         else
-            b->key[i].file = numbered(path, length, i, b->plan->keys, dot);
-        if (!b->key[i].file)
-            give_up(path, "out of memory");
+            b->key[i].name = bench_numbered(path, length, i, b->plan->keys, dot);
+        if (!b->key[i].name)
+            bench_give_up(path, "out of memory");
     }
     free(in_folder);
-}
-
-void bench_files_free(struct bench *b)
-{
-    for (int64_t i = 0; i < b->plan->keys; i++)
-        free((void *)(uintptr_t)b->key[i].file);
 }
 
 /* ---- contents -------------------------------------------------------------------------------- */
@@ -103,7 +90,7 @@ static int fill(kp_lease *lease, void *arg)
                    " (id INTEGER PRIMARY KEY, value INTEGER NOT NULL, text TEXT NOT NULL);"
                    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
                    "INSERT OR IGNORE INTO keyedpool_bench SELECT i, 0, 'row ' || i FROM n;"
-                   "COMMIT", BENCH_ROWS);
+                   "COMMIT", ROWS);
     if (sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK)
         return 0;
     (void)snprintf(arg, 200, "%s", sqlite3_errmsg(db));
@@ -111,23 +98,23 @@ static int fill(kp_lease *lease, void *arg)
 }
 
 /* By a pool of its own, so that the one that is measured begins at zero. */
-void bench_files_fill(const struct bench *b)
+static void fill_files(const struct bench *b)
 {
     kp_sqlite_options sqlite = { .pragmas = "PRAGMA synchronous = normal" };
     kp_pool *pool;
     int rc = kp_sqlite_open(&sqlite, NULL, &pool);
 
     if (rc)
-        give_up("cannot open a pool", kp_strerror(rc));
+        bench_give_up("cannot open a pool", kp_strerror(rc));
     for (int64_t i = 0; i < b->plan->keys; i++) {
-        kp_sqlite_key key = { b->key[i].file, KP_SQLITE_WRITER };
+        kp_sqlite_key key = { b->key[i].name, KP_SQLITE_WRITER };
         char text[200] = "";
         kp_why why = { 0 };
         kp_plan plan = { .ask.why = &why };
 
         rc = kp_use(pool, KP_KEY(&key), &plan, fill, text);
         if (rc)
-            give_up(key.file, text[0] ? text : why.text[0] ? why.text : kp_strerror(rc));
+            bench_give_up(key.file, text[0] ? text : why.text[0] ? why.text : kp_strerror(rc));
         (void)kp_invalidate_key(pool, KP_KEY(&key));    /* closed: no more files open than needed */
     }
     (void)kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5));
@@ -149,12 +136,54 @@ static int one_row(sqlite3 *db, const char *sql, int64_t row)
     return sqlite3_finalize(s);         /* repeats the error of the last step */
 }
 
-int bench_read(sqlite3 *db, int64_t row)
+static int read_row(sqlite3 *db, int64_t row)
 {
     return one_row(db, "SELECT value, text FROM keyedpool_bench WHERE id = ?", row);
 }
 
-int bench_write(sqlite3 *db, int64_t row)
+static int write_row(sqlite3 *db, int64_t row)
 {
     return one_row(db, "UPDATE keyedpool_bench SET value = value + 1 WHERE id = ?", row);
 }
+
+static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
+                    size_t size)
+{
+    sqlite3 *db = kp_sqlite_db(lease);
+    int64_t row = 1 + task.row % ROWS;
+
+    (void)t;
+    if ((task.write ? write_row(db, row) : read_row(db, row)) == SQLITE_OK)
+        return true;
+    (void)snprintf(why, size, "%s", sqlite3_errmsg(db));
+    return false;
+}
+
+/* ---- the backend ----------------------------------------------------------------------------- */
+
+static int open_pool(const struct target *t, int64_t size, const kp_options *more, kp_pool **out)
+{
+    kp_sqlite_options sqlite = { .readers = size, .pragmas = "PRAGMA synchronous = normal" };
+
+    (void)t;
+    return kp_sqlite_open(&sqlite, more, out);
+}
+
+static kp_key key(const char *name, bool write, union key_room *room)
+{
+    kp_sqlite_key *k = (kp_sqlite_key *)room->bytes;
+
+    *k = (kp_sqlite_key){ name, write ? KP_SQLITE_WRITER : KP_SQLITE_READER };
+    return KP_KEY(k);
+}
+
+static void prepare(struct bench *b)
+{
+    name_files(b);
+    fill_files(b);
+}
+
+const struct backend sqlite_backend = {
+    .library = "sqlite", .operation = "read", .writing = "write", .files = 2, .version = version,
+    .open = open_pool, .key = key, .operate = operate, .prepare = prepare,
+};

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of backends, and how a URL is read and shown. CMake says for each one whether it is
+ * linked: CLI_POSTGRES is 1 or 0.
+ */
+#include "backend.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+extern const struct backend sqlite_backend, postgres_backend, redis_backend, http_backend;
+
+#define ROW(have, ...) ROW_(have, __VA_ARGS__)
+#define ROW_(have, ...) ROW_##have(__VA_ARGS__)
+#define ROW_1(name, ...) { #name, &name##_backend, { __VA_ARGS__ } }
+#define ROW_0(name, ...) { #name, NULL, { __VA_ARGS__ } }
+
+static const struct row {
+    const char *name;
+    const struct backend *backend;      /* NULL: its adapter was not built */
+    const char *scheme[3];
+} rows[] = {
+    ROW(CLI_SQLITE, sqlite, "sqlite:"),
+    ROW(CLI_POSTGRES, postgres, "postgres://", "postgresql://"),
+    ROW(CLI_REDIS, redis, "redis://", "rediss://"),
+    ROW(CLI_HTTP, http, "http://", "https://"),
+};
+
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+const char *text_of(char *buf, size_t size, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    (void)vsnprintf(buf, size, format, ap);
+    va_end(ap);
+    return buf;
+}
+
+const char *backends_row(int i, const struct backend **backend)
+{
+    if (i >= ROWS)
+        return NULL;
+    *backend = rows[i].backend;
+    return rows[i].name;
+}
+
+void backends_print(const char *indent)
+{
+    for (int i = 0; i < ROWS; i++) {
+        const struct backend *b = rows[i].backend;
+
+        if (b)
+            printf("%s%s: %s %s\n", indent, rows[i].name, b->library, b->version());
+        else
+            printf("%s%s: not in this build\n", indent, rows[i].name);
+    }
+}
+
+/* ---- what is shown of a URL ------------------------------------------------------------------ */
+
+struct text { char *at, *end; };
+
+static void put(struct text *t, const char *from, size_t n)
+{
+    if (n > (size_t)(t->end - t->at))
+        n = (size_t)(t->end - t->at);
+    memcpy(t->at, from, n);
+    t->at += n;
+    *t->at = '\0';
+}
+
+static bool is_harmless(const char *setting, size_t n)
+{
+    static const char *const names[] = { "host=", "hostaddr=", "port=", "user=", "dbname=",
+                                         "sslmode=", NULL };
+
+    for (int i = 0; names[i]; i++) {
+        if (n > strlen(names[i]) && strncmp(setting, names[i], strlen(names[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of the settings behind '?' those that tell where it is: others may be secrets. */
+static void put_settings(struct text *t, const char *from)
+{
+    const char *between = "?";
+
+    for (size_t n; *from && *from != '#'; from += n + (from[n] == '&')) {
+        n = strcspn(from, "&#");
+        if (!is_harmless(from, n))
+            continue;
+        put(t, between, 1);
+        put(t, from, n);
+        between = "&";
+    }
+}
+
+/* "u:a/b@host": where a password should have been encoded, others would take it for a port, a host
+ * or a path, and complain of it by name. */
+static bool is_ambiguous(const char *rest)
+{
+    const char *end = rest + strcspn(rest, "/?#");
+
+    if (*rest == '[')
+        rest += strcspn(rest, "]");
+    return strchr(end, '@') && memchr(rest, ':', (size_t)(end - rest));
+}
+
+static void show(struct target *t)
+{
+    const char *rest = strstr(t->url, "://") + 3, *end = rest + strcspn(rest, "/?#"), *host = end;
+    struct text shown = { t->shown, t->shown + sizeof t->shown - 1 };
+    struct text place = { t->place, t->place + sizeof t->place - 1 };
+
+    while (host > rest && host[-1] != '@')
+        host--;
+    put(&shown, t->url, (size_t)(rest - t->url));
+    put(&place, t->url, (size_t)(rest - t->url));
+    put(&shown, rest, host > rest ? strcspn(rest, ":@") : 0);
+    if (host > rest && shown.at[-1] != '/')
+        put(&shown, "@", 1);
+    put(&shown, host, (size_t)(end - host));
+    put(&place, host, (size_t)(end - host));
+    put(&shown, end, strcspn(end, "?#"));
+    end += strcspn(end, "?#");
+    if (*end == '?')
+        put_settings(&shown, end + 1);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static const struct row *find(const char *url, size_t *length)
+{
+    for (int i = 0; i < ROWS; i++) {
+        for (int k = 0; k < 3 && rows[i].scheme[k]; k++) {
+            *length = strlen(rows[i].scheme[k]);
+            if (strncmp(url, rows[i].scheme[k], *length) == 0)
+                return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+static void say_schemes(char *why, size_t size, const char *url)
+{
+    const char *colon = strchr(url, ':');
+    size_t n;
+
+    /* What stands before the colon is a scheme, or else a user of a URL that has none. */
+    if (colon && colon[1] == '/')
+        (void)snprintf(why, size, "'%.*s:' is none of:", (int)(colon - url), url);
+    else
+        (void)snprintf(why, size, "what is to be reached must begin with one of:");
+    for (int i = 0; i < ROWS; i++) {
+        n = strlen(why);
+        (void)snprintf(why + n, size - n, "%s %s", i ? "," : "", rows[i].scheme[0]);
+    }
+}
+
+bool target_read(struct target *t, const char *url, char *why, size_t size)
+{
+    size_t length = 0;
+    const struct row *row = find(url, &length);
+
+    memset(t, 0, sizeof *t);
+    if (!row) {
+        say_schemes(why, size, url);
+        return false;
+    }
+    if (!row->backend) {
+        (void)snprintf(why, size, "this keyedpool was built without its adapter for %s",
+                       row->name);
+        return false;
+    }
+    t->name = row->name;
+    t->backend = row->backend;
+    t->url = url;
+    if (url[length] == '\0') {
+        (void)snprintf(why, size, "%s needs something behind it", row->scheme[0]);
+        return false;
+    }
+    if (url[length - 1] == '/') {
+        show(t);
+        (void)snprintf(why, size, "in a password '/', '?', '#' are written %%2F, %%3F, %%23, and "
+                       "behind a path '@' is %%40");
+        return !is_ambiguous(url + length);
+    }
+    (void)snprintf(t->shown, sizeof t->shown, "%s", url);
+    return true;
+}
+
+kp_key target_key(const struct target *t, const char *name, bool write, union key_room *room)
+{
+    return t->backend->key ? t->backend->key(name, write, room) : kp_str(name);
+}
+
+/* ---- contact --------------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+bool contact_make(struct contact *c, const struct target *t, const char *name, int64_t within_ms)
+{
+    kp_why why = { 0 };
+    kp_options more = { .name = "keyedpool", .why = &why };
+    union key_room room;
+    uint64_t began;
+    int rc;
+
+    memset(c, 0, sizeof *c);
+    rc = t->backend->open(t, 1, &more, &c->pool);
+    began = now_ns();
+    if (rc == 0)
+        rc = kp_get(c->pool, target_key(t, name, false, &room),
+                    KP_ASK(.within_ms = within_ms, .why = &why, .tag = "keyedpool"), &c->lease);
+    if (rc) {
+        (void)snprintf(c->why, sizeof c->why, "%s", why.text[0] ? why.text : kp_strerror(rc));
+        return false;
+    }
+    c->connect_ns = now_ns() - began;
+    began = now_ns();
+    if (!t->backend->operate(&c->lease, t, (struct task){ false, 1 }, c->why, sizeof c->why))
+        return false;
+    c->operate_ns = now_ns() - began;
+    return true;
+}
+
+void contact_leave(struct contact *c)
+{
+    if (!c->pool)
+        return;
+    if (c->lease.resource)
+        kp_discard(&c->lease);
+    (void)kp_pool_close(c->pool, KP_CLOSE_WAIT, KP_SECONDS(5));
+    c->pool = NULL;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What can be loaded and examined: a row for each kind of resource (backend.c), and what a URL of
+ * the command line stands for. A backend is one file, on_NAME.c, the only one that sees its
+ * adapter; it is linked if that was built.
+ */
+#ifndef CLI_BACKEND_H
+#define CLI_BACKEND_H
+
+#include "args.h"
+
+#include <keyedpool.h>
+
+struct target {                 /* what a URL stands for */
+    const char *name;           /* of its row: "postgres" */
+    const struct backend *backend;
+    const char *url;            /* as it was said: it may have a password, and is never shown */
+    char shown[256];            /* the same without one */
+    char place[200];            /* "scheme://host:port", without the user */
+};
+
+struct task { bool write; int64_t row; };       /* one operation, where there is a choice */
+
+union key_room { void *align; char bytes[64]; };
+
+struct bench;
+struct doctor;
+
+struct backend {
+    const char *library;        /* "libpq" */
+    const char *operation, *writing;    /* "SELECT 1"; what --write does, or NULL */
+    int   files;                /* open ones for each connection */
+    bool  one_key;              /* the place itself: there cannot be several on one server */
+    const char *(*version)(void);       /* of the library */
+    /* The pool of its adapter; the target lives as long. */
+    int   (*open)(const struct target *t, int64_t size, const kp_options *more, kp_pool **out);
+    /* The key of this name, made in `room`. NULL: its bytes. */
+    kp_key (*key)(const char *name, bool write, union key_room *room);
+    /* One operation. False, and why not. */
+    bool  (*operate)(kp_lease *lease, const struct target *t, struct task task, char *why,
+                     size_t size);
+    /* Name the keys and make what they need, or end the program. NULL: nothing is needed. */
+    void  (*prepare)(struct bench *b);
+    /* Say what a doctor sees of the server, through a lease that works. */
+    void  (*examine)(struct doctor *d, const struct target *t, kp_lease *lease);
+};
+
+/* Read a URL. False: what is wrong with it is in `why`. */
+bool target_read(struct target *t, const char *url, char *why, size_t size);
+
+/* The key of this name. */
+kp_key target_key(const struct target *t, const char *name, bool write, union key_room *room);
+
+struct contact {                /* a server, reached once */
+    kp_pool *pool;
+    kp_lease lease;
+    uint64_t connect_ns, operate_ns;
+    char     why[400];
+};
+
+/* Connect and do one operation, on a pool of its own. False: it failed, and `why` has the cause. In
+ * both cases it is left afterwards. */
+bool contact_make(struct contact *c, const struct target *t, const char *name, int64_t within_ms);
+void contact_leave(struct contact *c);
+
+/* Which kinds there are, with the version of their library or what they need: a line each, to
+ * standard output. */
+void backends_print(const char *indent);
+
+/* The row with this number; NULL after the last. *backend NULL: it was not built. */
+const char *backends_row(int i, const struct backend **backend);
+
+/* Text in `buf`, of what it has room for. Returns buf. */
+const char *text_of(char *buf, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command and an HTTP server, with TLS and without.
+ */
+#include "cli/run.h"
+
+#include "adapters/http_server.h"
+
+static const char *at(const char *user, const char *path)
+{
+    static char text[200];
+
+    (void)snprintf(text, sizeof text, "http://%s127.0.0.1:%d%s", user, web.port, path);
+    return text;
+}
+
+/* Like the server's own, but who says nothing of himself is sent away. */
+static bool ask_who(int fd)
+{
+    char request[4096] = "", value[64];
+
+    if (recv(fd, request, sizeof request - 1, MSG_PEEK) > 0 &&
+        strstr(request, " /private") && strncmp(request, "HEAD", 4) != 0 &&
+        strcmp(web_header(request, "Authorization: ", value, sizeof value),
+               "Basic bWU6b3Blbi1zZXNhbWU=") != 0) {
+        (void)!recv(fd, request, sizeof request, 0);
+        return web_send(fd, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+    }
+    return web_answer(fd);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    if (web_start() != 0)
+        return -1;
+    peer_kill(&web);
+    web.answer = ask_who;
+    return web_restart();
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    web_stop();
+    return 0;
+}
+
+/* ---- bench ----------------------------------------------------------------------------------- */
+
+static void bench_must_load_a_server_and_report_it(void **state)
+{
+    (void)state;
+    RUN("bench", at("", "/some/path"), "-z", "100ms", "-c", "4", "--size", "2", "-o", "json");
+    it_must_have_measured("http", at("", "/some/path"), "GET");
+    RUN("bench", at("me:open-sesame@", "/private?token=hush#hush"), "-z", "100ms", "-c", "2");
+    assert_int_equal(said.status, 0);
+    said_must_have(said.out, at("me@", "/private,"));
+    said_must_have(said.out, "libcurl");
+    nothing_must_show("open-sesame");
+    nothing_must_show("hush");
+}
+
+static void bench_must_say_why_it_gets_no_answer(void **state)
+{
+    char nobody[64];
+
+    (void)state;
+    RUN("bench", at("me:no-such-word@", "/private"), "-z", "100ms");
+    it_must_fail(3, "the server answered 401: user or password is missing or wrong");
+    nothing_must_show("no-such-word");
+    (void)snprintf(nobody, sizeof nobody, "http://127.0.0.1:%d", server_free_port());
+    RUN("bench", nobody, "-z", "100ms");
+    it_must_fail(3, "Failed to connect");
+    (void)snprintf(nobody, sizeof nobody, "https://localhost:%d", tls.port);
+    RUN("bench", nobody, "-z", "100ms");
+    it_must_fail(3, "certificate");
+}
+
+static void bench_must_say_that_an_origin_is_one_key(void **state)
+{
+    (void)state;
+    RUN("bench", at("", "/"), "-k", "2");
+    it_must_fail(2, "-k: http has one key");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bench_must_load_a_server_and_report_it),
+        cmocka_unit_test(bench_must_say_why_it_gets_no_answer),
+        cmocka_unit_test(bench_must_say_that_an_origin_is_one_key),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
