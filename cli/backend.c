@@ -194,6 +194,11 @@ bool target_read(struct target *t, const char *url, char *why, size_t size)
     return true;
 }
 
+const char *target_name(const struct target *t)
+{
+    return *t->place ? t->place : strchr(t->url, ':') + 1;
+}
+
 kp_key target_key(const struct target *t, const char *name, bool write, union key_room *room)
 {
     return t->backend->key ? t->backend->key(name, write, room) : kp_str(name);
@@ -209,7 +214,7 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-bool contact_make(struct contact *c, const struct target *t, const char *name, int64_t within_ms)
+bool contact_make(struct contact *c, const struct target *t, const char *name)
 {
     kp_why why = { 0 };
     kp_options more = { .name = "keyedpool", .why = &why };
@@ -222,7 +227,7 @@ bool contact_make(struct contact *c, const struct target *t, const char *name, i
     began = now_ns();
     if (rc == 0)
         rc = kp_get(c->pool, target_key(t, name, false, &room),
-                    KP_ASK(.within_ms = within_ms, .why = &why, .tag = "keyedpool"), &c->lease);
+                    KP_ASK(.within_ms = t->within_ms, .why = &why, .tag = "keyedpool"), &c->lease);
     if (rc) {
         (void)snprintf(c->why, sizeof c->why, "%s", why.text[0] ? why.text : kp_strerror(rc));
         return false;

@@ -14,6 +14,7 @@
 struct target {                 /* what a URL stands for */
     const char *name;           /* of its row: "postgres" */
     const struct backend *backend;
+    int64_t within_ms;          /* an operation on a server may take so long */
     const char *url;            /* as it was said: it may have a password, and is never shown */
     char shown[256];            /* the same without one */
     char place[200];            /* "scheme://host:port", without the user */
@@ -45,8 +46,11 @@ struct backend {
     void  (*examine)(struct doctor *d, const struct target *t, kp_lease *lease);
 };
 
-/* Read a URL. False: what is wrong with it is in `why`. */
+/* Read a URL; within_ms is the caller's to set. False: what is wrong with it is in `why`. */
 bool target_read(struct target *t, const char *url, char *why, size_t size);
+
+/* What its one key is called: the place, or the path of a file. */
+const char *target_name(const struct target *t);
 
 /* The key of this name. */
 kp_key target_key(const struct target *t, const char *name, bool write, union key_room *room);
@@ -58,9 +62,9 @@ struct contact {                /* a server, reached once */
     char     why[400];
 };
 
-/* Connect and do one operation, on a pool of its own. False: it failed, and `why` has the cause. In
- * both cases it is left afterwards. */
-bool contact_make(struct contact *c, const struct target *t, const char *name, int64_t within_ms);
+/* Connect within the target's time and do one operation, on a pool of its own. False: it failed,
+ * and `why` has the cause. In both cases it is left afterwards. */
+bool contact_make(struct contact *c, const struct target *t, const char *name);
 void contact_leave(struct contact *c);
 
 /* Which kinds there are, with the version of their library or what they need: a line each, to

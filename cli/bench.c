@@ -35,7 +35,8 @@ static const struct args_option options[] = {
                         "count from when a request was due [closed loop]" },
     { 'z', "time", "TIME", "how long to run [10s]" },
     { 'P', "progress", "TIME", "a line to standard error each TIME" },
-    { OPT_TIMEOUT, "timeout", "TIME", "deadline of each get [5s]" },
+    { OPT_TIMEOUT, "timeout", "TIME", "deadline of each get, and of each operation on a server\n"
+                                  "[5s]" },
     { OPT_SEED, "seed", "N", "of all random choices [drawn, and shown]" },
     { 'o', "output", "FORMAT", "text or json [text]" },
     { 0, NULL, NULL, NULL }
@@ -101,6 +102,7 @@ static void read_command_line(struct bench_plan *plan, int argc, char **argv)
         args_fail(page, "there is one URL too many");
     if (!target_read(&plan->target, argv[optind], why, sizeof why))
         args_fail(page, "%s", why);
+    plan->target.within_ms = plan->timeout_ms;
     if (plan->write_pct && !plan->target.backend->writing)
         args_fail(page, "--write: nothing is written by %s", plan->target.backend->operation);
     if (plan->keys > 1 && plan->target.backend->one_key)

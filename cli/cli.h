@@ -9,7 +9,7 @@
 
 enum {
     EXIT_FINE = 0,
-    EXIT_FAILED = 1,            /* an operation failed, a threshold was passed */
+    EXIT_FAILED = 1,            /* an operation failed, or what was looked at */
     EXIT_USAGE = 2,
     EXIT_UNREACHABLE = 3,       /* a file or server cannot be opened */
     EXIT_INTERRUPTED = 130
@@ -20,6 +20,6 @@ struct command {
     int (*run)(int argc, char **argv);  /* argv[0] is the command's name */
 };
 
-extern const struct command demo_command, bench_command;
+extern const struct command demo_command, bench_command, doctor_command;
 
 #endif

@@ -42,11 +42,11 @@ void bench_keys_make(struct bench *b)
     }
     for (int64_t i = 0; i < b->plan->keys; i++) {
         b->key[i].name = b->plan->keys > 1 ? bench_numbered("key", 3, i, b->plan->keys, "")
-                                           : strdup(t->place);
+                                           : strdup(target_name(t));
         if (!b->key[i].name)
             bench_give_up(t->shown, "out of memory");
     }
-    if (!contact_make(&contact, t, b->key[0].name, b->plan->timeout_ms))
+    if (!contact_make(&contact, t, b->key[0].name))
         bench_give_up(t->shown, contact.why);
     contact_leave(&contact);
 }

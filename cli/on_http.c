@@ -3,7 +3,7 @@
  * The backend http: the origin of the URL is the only key, and to GET the URL is the operation.
  * Whatever is not an answer below 400 has failed.
  */
-#include "backend.h"
+#include "doctor.h"
 
 #include <keyedpool_http.h>
 
@@ -17,10 +17,9 @@ static const char *version(void)
 
 static int open_pool(const struct target *t, int64_t size, const kp_options *more, kp_pool **out)
 {
-    kp_http_options http = { .user_agent = "keyedpool" };
+    kp_http_options http = { .user_agent = "keyedpool", .timeout_ms = t->within_ms };
     kp_options options = *more;
 
-    (void)t;
     options.limits.max_live = size;
     return kp_http_open(&http, &options, out);
 }
@@ -59,7 +58,37 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
     return false;
 }
 
+/* ---- what a doctor sees ---------------------------------------------------------------------- */
+
+static const char *words_of(long http_version)
+{
+    return http_version == CURL_HTTP_VERSION_1_0   ? "HTTP/1.0"
+           : http_version == CURL_HTTP_VERSION_1_1 ? "HTTP/1.1"
+           : http_version == CURL_HTTP_VERSION_2_0 ? "HTTP/2"
+                                                   : "HTTP/3";
+}
+
+/* One has answered on this handle; does the next use its connection? */
+static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
+{
+    long protocol = 0, connections = 0;
+    char why[300];
+
+    if (!operate(lease, t, (struct task){ false, 1 }, why, sizeof why)) {
+        doctor_say(d, MARK_FAIL, "again", "the second GET failed: %s", why);
+        return;
+    }
+    (void)curl_easy_getinfo(kp_http(lease), CURLINFO_HTTP_VERSION, &protocol);
+    (void)curl_easy_getinfo(kp_http(lease), CURLINFO_NUM_CONNECTS, &connections);
+    doctor_say(d, MARK_OK, "version", "it speaks %s", words_of(protocol));
+    if (connections == 0)
+        doctor_say(d, MARK_OK, "reuse", "a second GET used the same connection");
+    else
+        doctor_say(d, MARK_WARN, "reuse",
+                   "a second GET had to connect anew: a pool gains nothing if the server hangs up");
+}
+
 const struct backend http_backend = {
     .library = "libcurl", .operation = "GET", .files = 1, .one_key = true, .version = version,
-    .open = open_pool, .operate = operate,
+    .open = open_pool, .operate = operate, .examine = examine,
 };

@@ -3,11 +3,13 @@
  * The backend postgres: any number of keys stand for one database of one server, and SELECT 1 is
  * the operation.
  */
-#include "backend.h"
+#include "doctor.h"
 
 #include <keyedpool_postgres.h>
 
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *version(void)
@@ -36,25 +38,93 @@ static int open_pool(const struct target *t, int64_t size, const kp_options *mor
     return kp_pg_open(&pg, &options, out);
 }
 
-/* libpq ends its sentences with a new line. */
+/* As PQexec, but no wait is longer than that. NULL, and why not. */
+static PGresult *ask(PGconn *conn, const char *sql, int64_t within_ms, char *why, size_t size)
+{
+    struct pollfd p = { .fd = PQsocket(conn), .events = POLLIN };
+    PGresult *result = NULL, *next;
+    bool good = PQsendQuery(conn, sql) != 0;
+
+    while (good) {
+        if (PQisBusy(conn)) {
+            if (poll(&p, 1, (int)within_ms) == 0)
+                break;
+            good = PQconsumeInput(conn) != 0;
+        } else if ((next = PQgetResult(conn)) != NULL) {
+            PQclear(result);
+            result = next;
+        } else if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+            return result;
+        } else {
+            good = false;
+        }
+    }
+    (void)snprintf(why, size, "%s", good ? "no answer in time" : PQerrorMessage(conn));
+    why[strcspn(why, "\n")] = '\0';
+    PQclear(result);
+    return NULL;
+}
+
 static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
                     size_t size)
 {
-    PGconn *conn = kp_pg_conn(lease);
-    PGresult *result = PQexec(conn, "SELECT 1");
-    bool good = PQresultStatus(result) == PGRES_TUPLES_OK;
+    PGresult *result = ask(kp_pg_conn(lease), "SELECT 1", t->within_ms, why, size);
+    bool good = result != NULL;
 
-    (void)t;
     (void)task;
-    if (!good) {
-        (void)snprintf(why, size, "%s", PQerrorMessage(conn));
-        why[strcspn(why, "\n")] = '\0';
-    }
     PQclear(result);
     return good;
 }
 
+/* ---- what a doctor sees ---------------------------------------------------------------------- */
+
+/* Its columns; a limit of -1 is none. Everybody sees who is connected, if not what they do. */
+enum { VERSION, MOST, USED, ROLE_MOST, ROLE_USED, DATABASE_MOST, DATABASE_USED, IDLE_MS };
+
+static const char question[] =
+    "SELECT current_setting('server_version'),"
+    " current_setting('max_connections')::bigint - CASE WHEN r.rolsuper THEN 0 ELSE"
+    "  current_setting('superuser_reserved_connections')::bigint +"
+    "  coalesce(current_setting('reserved_connections', true)::bigint, 0) END,"
+    " count(a.pid), r.rolconnlimit, count(a.pid) FILTER (WHERE a.usesysid = r.oid),"
+    " d.datconnlimit, count(a.pid) FILTER (WHERE a.datid = d.oid),"
+    " coalesce((SELECT setting::bigint FROM pg_settings WHERE name = 'idle_session_timeout'), 0) "
+    "FROM pg_roles r JOIN pg_database d ON d.datname = current_database() "
+    "LEFT JOIN pg_stat_activity a ON a.datid IS NOT NULL AND a.pid <> pg_backend_pid() "
+    "WHERE r.rolname = session_user GROUP BY r.rolsuper, r.rolconnlimit, d.datconnlimit";
+
+static int64_t number(const PGresult *result, int column)
+{
+    return strtoll(PQgetvalue(result, 0, column), NULL, 10);
+}
+
+static void say_limits(struct doctor *d, const PGresult *r)
+{
+    doctor_say(d, MARK_OK, "version", "PostgreSQL %s", PQgetvalue(r, 0, VERSION));
+    doctor_room(d, "connections", "max_connections, less what is reserved,", number(r, MOST),
+                number(r, USED));
+    if (number(r, ROLE_MOST) >= 0)
+        doctor_room(d, "role_connections", "CONNECTION LIMIT of the role", number(r, ROLE_MOST),
+                    number(r, ROLE_USED));
+    if (number(r, DATABASE_MOST) >= 0)
+        doctor_room(d, "database_connections", "CONNECTION LIMIT of the database",
+                    number(r, DATABASE_MOST), number(r, DATABASE_USED));
+    doctor_idle(d, "idle_session_timeout", number(r, IDLE_MS));
+}
+
+static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
+{
+    char why[300] = "the role is not listed";
+    PGresult *result = ask(kp_pg_conn(lease), question, t->within_ms, why, sizeof why);
+
+    if (result && PQntuples(result) == 1)
+        say_limits(d, result);
+    else
+        doctor_say(d, MARK_WARN, "limits", "its limits are not to be seen: %s", why);
+    PQclear(result);
+}
+
 const struct backend postgres_backend = {
     .library = "libpq", .operation = "SELECT 1", .files = 1, .version = version,
-    .open = open_pool, .operate = operate,
+    .open = open_pool, .operate = operate, .examine = examine,
 };

@@ -2,11 +2,12 @@
  *
  * The backend redis: any number of keys stand for one server, and PING is the operation.
  */
-#include "backend.h"
+#include "doctor.h"
 
 #include <keyedpool_redis.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TEXT(x) TEXT_(x)
@@ -29,7 +30,7 @@ static int where(kp_key key, char *text, size_t size, void *ctx)
 static int open_pool(const struct target *t, int64_t size, const kp_options *more, kp_pool **out)
 {
     kp_redis_options redis = { .client_name = "keyedpool", .where = where,
-                               .ctx = (void *)(uintptr_t)t };
+                               .command_timeout_ms = t->within_ms, .ctx = (void *)(uintptr_t)t };
     kp_options options = *more;
 
     options.limits.max_live = size;
@@ -51,7 +52,51 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
     return good;
 }
 
+/* ---- what a doctor sees ---------------------------------------------------------------------- */
+
+/* "name:" and what follows it in an answer to INFO; or an empty text. */
+static const char *field(const redisReply *info, const char *name)
+{
+    const char *at = info && info->type == REDIS_REPLY_STRING ? strstr(info->str, name) : NULL;
+
+    return at ? at + strlen(name) : "";
+}
+
+/* A setting; -1 and a finding if it cannot be seen. */
+static int64_t setting(struct doctor *d, redisContext *c, const char *name)
+{
+    redisReply *r = redisCommand(c, "CONFIG GET %s", name);
+    int64_t value = -1;
+
+    if (r && r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[1]->str)
+        value = strtoll(r->element[1]->str, NULL, 10);
+    else
+        doctor_say(d, MARK_WARN, name, "%s is not to be seen: %s", name,
+                   !r ? c->errstr : r->str ? r->str : "CONFIG GET knows no such name");
+    freeReplyObject(r);
+    return value;
+}
+
+static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
+{
+    redisContext *c = kp_redis(lease);
+    redisReply *info = redisCommand(c, "INFO");
+    const char *server = field(info, "redis_version:");
+    int64_t used = strtoll(field(info, "connected_clients:"), NULL, 10) - 1, most, idle_s;
+
+    (void)t;
+    doctor_say(d, *server ? MARK_OK : MARK_WARN, "version", "Redis %.*s",
+               *server ? (int)strcspn(server, "\r\n") : 1, *server ? server : "?");
+    most = setting(d, c, "maxclients");
+    if (most >= 0)
+        doctor_room(d, "connections", "maxclients", most, used > 0 ? used : 0);
+    idle_s = setting(d, c, "timeout");
+    if (idle_s >= 0)
+        doctor_idle(d, "timeout", idle_s * 1000);
+    freeReplyObject(info);
+}
+
 const struct backend redis_backend = {
     .library = "hiredis", .operation = "PING", .files = 1, .version = version,
-    .open = open_pool, .operate = operate,
+    .open = open_pool, .operate = operate, .examine = examine,
 };

@@ -4,6 +4,7 @@
  * folder gets key-000.db, key-001.db, ...; a file is used as it is for one key, and for more it
  * lends its name: app.db becomes app-000.db, app-001.db, ...
  */
+#include "doctor.h"
 #include "keys.h"
 
 #include <keyedpool_sqlite.h>
@@ -15,11 +16,6 @@
 #include <sys/stat.h>
 
 enum { ROWS = 1000 };
-
-static const char *path_of(const struct target *t)
-{
-    return t->url + strlen("sqlite:");
-}
 
 static const char *version(void)
 {
@@ -48,7 +44,7 @@ static void make_folder(const char *path)
 
 static void name_files(struct bench *b)
 {
-    const char *path = path_of(&b->plan->target);
+    const char *path = target_name(&b->plan->target);
     const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
     size_t length = strlen(path);
     char *in_folder = malloc(length + 8);
@@ -159,6 +155,26 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
     return false;
 }
 
+/* ---- what a doctor sees ---------------------------------------------------------------------- */
+
+static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
+{
+    sqlite3_stmt *s = NULL;
+    const char *mode = NULL;
+
+    (void)t;
+    if (sqlite3_prepare_v2(kp_sqlite_db(lease), "PRAGMA journal_mode", -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW)
+        mode = (const char *)sqlite3_column_text(s, 0);
+    if (mode && strcmp(mode, "wal") == 0)
+        doctor_say(d, MARK_OK, "journal", "journal mode wal: readers and the writer do not wait");
+    else
+        doctor_say(d, MARK_WARN, "journal",
+                   "journal mode %s: readers wait for the writer, until a pool's writer sets wal",
+                   mode ? mode : "unknown");
+    (void)sqlite3_finalize(s);
+}
+
 /* ---- the backend ----------------------------------------------------------------------------- */
 
 static int open_pool(const struct target *t, int64_t size, const kp_options *more, kp_pool **out)
@@ -186,4 +202,5 @@ static void prepare(struct bench *b)
 const struct backend sqlite_backend = {
     .library = "sqlite", .operation = "read", .writing = "write", .files = 2, .version = version,
     .open = open_pool, .key = key, .operate = operate, .prepare = prepare,
+    .examine = examine,
 };

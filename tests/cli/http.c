@@ -14,19 +14,27 @@ static const char *at(const char *user, const char *path)
     return text;
 }
 
-/* Like the server's own, but who says nothing of himself is sent away. */
+/* Like the server's own, but who says nothing of himself does not see /private, and /once is there
+ * every second time only. */
 static bool ask_who(int fd)
 {
     char request[4096] = "", value[64];
+    static int gone;
+    bool no = false;
 
-    if (recv(fd, request, sizeof request - 1, MSG_PEEK) > 0 &&
-        strstr(request, " /private") && strncmp(request, "HEAD", 4) != 0 &&
-        strcmp(web_header(request, "Authorization: ", value, sizeof value),
-               "Basic bWU6b3Blbi1zZXNhbWU=") != 0) {
-        (void)!recv(fd, request, sizeof request, 0);
-        return web_send(fd, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
-    }
-    return web_answer(fd);
+    if (recv(fd, request, sizeof request - 1, MSG_PEEK) <= 0)
+        return false;
+    if (strstr(request, "GET /private"))
+        no = strcmp(web_header(request, "Authorization: ", value, sizeof value),
+                    "Basic bWU6b3Blbi1zZXNhbWU=") != 0;
+    else if (strstr(request, "GET /once"))
+        no = gone++ % 2;
+    if (!no)
+        return web_answer(fd);
+    (void)!recv(fd, request, sizeof request, 0);
+    return web_send(fd, strstr(request, "/once")
+                            ? "HTTP/1.1 503 Gone\r\nContent-Length: 0\r\n\r\n"
+                            : "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
 }
 
 static int start(void **state)
@@ -84,12 +92,44 @@ static void bench_must_say_that_an_origin_is_one_key(void **state)
     it_must_fail(2, "-k: http has one key");
 }
 
+/* ---- doctor ---------------------------------------------------------------------------------- */
+
+static void doctor_must_say_whether_connections_can_be_used_again(void **state)
+{
+    (void)state;
+    RUN("doctor", "--json", at("me:open-sesame@", "/private"));
+    it_must_have_found(NULL, "connect", "ok", "GET took");
+    it_must_have_found(NULL, "version", "ok", "it speaks HTTP/1.1");
+    it_must_have_found(NULL, "reuse", "ok", "a second GET used the same connection");
+    nothing_must_show("open-sesame");
+    RUN("doctor", "--json", at("", "/close"));
+    it_must_have_found(NULL, "reuse", "warn", "a pool gains nothing");
+    RUN("doctor", "--json", at("", "/once"));
+    it_must_have_found(NULL, "again", "fail", "the second GET failed: the server answered 503");
+}
+
+static void doctor_must_say_why_a_server_is_not_reached(void **state)
+{
+    char url[64];
+
+    (void)state;
+    RUN("doctor", "--json", at("", "/private"));
+    it_must_have_found(NULL, "connect", "fail", "the server answered 401");
+    (void)snprintf(url, sizeof url, "https://localhost:%d", tls.port);
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "connect", "fail", "certificate");
+    RUN("doctor", "--json", at("", "/silent"), "--timeout", "100ms");
+    it_must_have_found(NULL, "connect", "fail", "timed out");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bench_must_load_a_server_and_report_it),
         cmocka_unit_test(bench_must_say_why_it_gets_no_answer),
         cmocka_unit_test(bench_must_say_that_an_origin_is_one_key),
+        cmocka_unit_test(doctor_must_say_whether_connections_can_be_used_again),
+        cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -5,6 +5,8 @@
 #include "cli/run.h"
 
 #include <ctype.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 static char folder[] = "/tmp/keyedpool-cli-XXXXXX";
 
@@ -71,6 +73,136 @@ static void an_adapter_that_was_not_built_must_be_told(void **state)
     it_must_fail(2, "there is no command 'demo'");
 }
 
+/* ---- doctor ---------------------------------------------------------------------------------- */
+
+static rlim_t hard_files;
+
+static void few_files(void)
+{
+    struct rlimit limit = { 100, hard_files };
+
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        _exit(126);
+}
+
+static void doctor_must_hold_open_files_against_the_budget(void **state)
+{
+    struct rlimit limit;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    RUN("doctor", "--json", "--size", "20");
+    it_must_have_found("system", "open_files", "ok", "up to 84 are needed");
+    hard_files = limit.rlim_max;
+    run_before = few_files;
+    RUN("doctor", "--json", "-k", "5", "--size", "20");
+    it_must_have_found("system", "open_files", "warn", "164 are needed, 100 allowed: ulimit -n");
+    hard_files = 100;
+    run_before = few_files;
+    RUN("doctor", "-o", "json", "-k", "5", "--size", "20", "--max-live", "50");
+    it_must_have_found("system", "open_files", "fail", "no more than 100 can be allowed");
+}
+
+static void doctor_must_hold_ports_and_threads_against_the_budget(void **state)
+{
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+    char half[32];
+    long low, high;
+
+    (void)state;
+    if (!f)
+        skip();
+    assert_int_equal(fscanf(f, "%ld %ld", &low, &high), 2);
+    (void)fclose(f);
+    RUN("doctor", "--json");
+    it_must_have_found("system", "ports", "ok", "10 connections to one server");
+    it_must_have_found("system", "somaxconn", "ok", "10 may connect at once");
+    it_must_have_found("system", "threads", "ok", "10 with upkeep");
+    (void)snprintf(half, sizeof half, "%ld", (high - low) / 4 * 3);
+    RUN("doctor", "--json", "--size", half);
+    it_must_have_found("system", "ports", "warn", "closed ones keep theirs for a minute");
+    RUN("doctor", "--json", "--size", "70000", "--processes", "100k", "-c", "100M");
+    it_must_have_found("system", "ports", "fail", "widen net.ipv4.ip_local_port_range");
+    it_must_have_found("system", "somaxconn", "warn", "raise net.core.somaxconn");
+    it_must_have_found("system", "threads", "fail", "ulimit -u, or fewer");
+}
+
+static void no_large_pages(void)
+{
+    if (prctl(PR_SET_THP_DISABLE, 1UL, 0UL, 0UL, 0UL) != 0)
+        _exit(126);
+}
+
+static void doctor_must_tell_large_pages_of_pools_that_would_use_them(void **state)
+{
+    (void)state;
+    run_before = no_large_pages;
+    RUN("doctor", "--json");
+    it_must_have_found("system", "large_pages", "ok", "large pages: off");
+    run_before = no_large_pages;
+    RUN("doctor", "--json", "-k", "20k", "--size", "1");
+    it_must_have_found("system", "large_pages", "warn", "set transparent_hugepage to madvise");
+}
+
+static void doctor_must_say_what_is_installed(void **state)
+{
+    (void)state;
+    RUN("doctor", "--json");
+    it_must_have_found("installed", "keyedpool", "ok", "keyedpool 0.");
+    it_must_have_found("installed", "sqlite", "ok", "sqlite: sqlite 3.");
+    it_must_have_found("installed", "libc", "ok", "glibc");
+    it_must_have_found("installed", "rseq", "ok", "restartable sequences: ");
+    RUN_BARE("doctor", "--json");
+    it_must_have_found("installed", "postgres", "ok", "postgres: not in this build");
+}
+
+static void without_sequences(void)
+{
+    (void)setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
+}
+
+static void doctor_must_see_that_there_are_no_restartable_sequences(void **state)
+{
+    (void)state;
+    run_before = without_sequences;
+    RUN("doctor", "--json");
+    it_must_have_found("installed", "rseq", "ok", "not found; nothing here needs them");
+}
+
+static void doctor_must_tell_the_journal_mode_of_a_file_and_make_none(void **state)
+{
+    char url[96], command[200];
+
+    (void)state;
+    (void)snprintf(url, sizeof url, "sqlite:%s/none.db", folder);
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "connect", "fail", "unable to open database file");
+    (void)snprintf(command, sizeof command, "test ! -e %s/none.db", folder);
+    assert_int_equal(system(command), 0);
+    (void)snprintf(url, sizeof url, "sqlite:%s/own.db", folder);
+    RUN("bench", url, "-z", "1ms");
+    assert_int_equal(said.status, 0);
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "connect", "ok", "connected in");
+    it_must_have_found(NULL, "journal", "ok", "journal mode wal");
+}
+
+static void doctor_must_end_with_what_it_all_comes_to(void **state)
+{
+    (void)state;
+    RUN("doctor", "--size", "1");
+    assert_int_equal(said.status, 0);
+    said_must_have(said.out, "\nsystem\n  ok    open files: ");
+    said_must_have(said.out, "\nall is well\n");
+    RUN("doctor", "-c", "100M", "--size", "1");
+    assert_int_equal(said.status, 1);
+    said_must_have(said.out, "\n  fail  threads: ");
+    said_must_have(said.out, "\n0 warnings, 1 failure\n");
+    RUN("doctor", "gopher://me:secret@x/");
+    it_must_fail(2, "'gopher:' is none of");
+    nothing_must_show("secret");
+}
+
 /* ---- what it says of itself ------------------------------------------------------------------ */
 
 static void version_and_help_must_say_what_is_in_the_build(void **state)
@@ -123,6 +255,8 @@ static void every_option_must_be_in_the_manual(void **state)
     run_read(f, manual, sizeof manual);
     RUN("bench", "--help");
     options_must_be_in(manual);
+    RUN("doctor", "--help");
+    options_must_be_in(manual);
 }
 
 int main(void)
@@ -131,6 +265,13 @@ int main(void)
         cmocka_unit_test(bench_must_load_files_and_report_them),
         cmocka_unit_test(a_url_that_means_nothing_must_be_told),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),
+        cmocka_unit_test(doctor_must_hold_open_files_against_the_budget),
+        cmocka_unit_test(doctor_must_hold_ports_and_threads_against_the_budget),
+        cmocka_unit_test(doctor_must_tell_large_pages_of_pools_that_would_use_them),
+        cmocka_unit_test(doctor_must_say_what_is_installed),
+        cmocka_unit_test(doctor_must_see_that_there_are_no_restartable_sequences),
+        cmocka_unit_test(doctor_must_tell_the_journal_mode_of_a_file_and_make_none),
+        cmocka_unit_test(doctor_must_end_with_what_it_all_comes_to),
         cmocka_unit_test(version_and_help_must_say_what_is_in_the_build),
         cmocka_unit_test(every_option_must_be_in_the_manual),
     };

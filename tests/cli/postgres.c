@@ -105,6 +105,114 @@ static void bench_must_say_what_it_cannot_do_there(void **state)
     nothing_must_show(PG_SECRET);
 }
 
+/* ---- doctor ---------------------------------------------------------------------------------- */
+
+static PGconn *held[PG_CONNECTIONS];
+
+static void hold(int count)
+{
+    for (int i = 0; i < count; i++) {
+        held[i] = PQconnectdb(pg.conninfo);
+        assert_int_equal(PQstatus(held[i]), CONNECTION_OK);
+    }
+}
+
+/* Its processes are gone when the server says so. */
+static void let_go(int count)
+{
+    for (int i = 0; i < count; i++)
+        PQfinish(held[i]);
+    while (pg_ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'") > 0)
+        ;
+}
+
+static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **state)
+{
+    (void)state;
+    let_go(0);
+    RUN("doctor", "--json", url, "--size", "17");
+    it_must_have_found(NULL, "connect", "ok", "SELECT 1 took");
+    it_must_have_found(NULL, "version", "ok", "PostgreSQL 1");
+    it_must_have_found(NULL, "connections", "ok", "lets in 17, 0 are in use");
+    nothing_must_show(PG_SECRET);
+    RUN("doctor", "--json", url, "-k", "2", "--size", "20", "--max-live", "9", "--processes", "2");
+    it_must_have_found(NULL, "connections", "fail",
+                       "17, the pools may open 18: raise it, or lower budget.max_live to 8");
+    hold(10);
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "connections", "warn",
+                       "10 are in use: that leaves 7, the pools may open 10");
+    let_go(10);
+}
+
+static void doctor_must_not_count_what_is_reserved_for_who_is_a_superuser(void **state)
+{
+    char admin[200];
+
+    (void)state;
+    (void)snprintf(admin, sizeof admin, "postgres:///postgres?host=%s&port=%d&user=kp",
+                   pg.server.folder, pg.port);
+    RUN("doctor", "--json", admin, "--size", "20");
+    it_must_have_found(NULL, "connections", "ok", "lets in 20, 0 are in use");
+}
+
+static void doctor_must_know_the_limits_of_roles_and_databases(void **state)
+{
+    (void)state;
+    assert_int_equal(pg_ask("ALTER ROLE app CONNECTION LIMIT 9"), 0);
+    assert_int_equal(pg_ask("ALTER DATABASE postgres CONNECTION LIMIT 12"), 0);
+    RUN("doctor", "--json", url);
+    assert_int_equal(pg_ask("ALTER ROLE app CONNECTION LIMIT -1"), 0);
+    assert_int_equal(pg_ask("ALTER DATABASE postgres CONNECTION LIMIT -1"), 0);
+    it_must_have_found(NULL, "role_connections", "fail",
+                       "CONNECTION LIMIT of the role lets in 9, the pools may open 10");
+    it_must_have_found(NULL, "database_connections", "ok",
+                       "CONNECTION LIMIT of the database lets in 12, 0 are in use");
+}
+
+static void doctor_must_say_that_the_server_ends_idle_ones_first(void **state)
+{
+    (void)state;
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "idle", "ok", "never ended (idle_session_timeout)");
+    assert_int_equal(pg_ask("ALTER ROLE app SET idle_session_timeout = '5min'"), 0);
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "idle", "warn", "set idle_ttl below");
+    RUN("doctor", "--json", url, "--idle", "4min");
+    it_must_have_found(NULL, "idle", "ok", "by the pool after 4.00 min");
+    assert_int_equal(pg_ask("ALTER ROLE app RESET idle_session_timeout"), 0);
+}
+
+static void doctor_must_say_why_a_server_is_not_reached(void **state)
+{
+    char nobody[200];
+
+    (void)state;
+    (void)snprintf(nobody, sizeof nobody, "postgres://127.0.0.1:%d", server_free_port());
+    RUN("doctor", "--json", with("no-such-word"));
+    it_must_have_found(NULL, "connect", "fail", "password authentication failed");
+    nothing_must_show("no-such-word");
+    RUN("doctor", "--json", nobody);
+    it_must_have_found(NULL, "connect", "fail", "Connection refused");
+    assert_int_equal(kill(pg.server.pid, SIGSTOP), 0);
+    RUN("doctor", "--json", url, "--timeout", "200ms");
+    assert_int_equal(kill(pg.server.pid, SIGCONT), 0);
+    it_must_have_found(NULL, "connect", "fail", "in time");
+    hold(PG_CONNECTIONS - 3);
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "connect", "fail", "(53300)");
+    let_go(PG_CONNECTIONS - 3);
+}
+
+static void doctor_must_say_that_it_may_not_see_the_limits(void **state)
+{
+    (void)state;
+    assert_int_equal(pg_ask("REVOKE SELECT ON pg_stat_activity FROM PUBLIC"), 0);
+    RUN("doctor", "--json", url);
+    assert_int_equal(pg_ask("GRANT SELECT ON pg_stat_activity TO PUBLIC"), 0);
+    it_must_have_found(NULL, "limits", "warn", "permission denied for view pg_stat_activity");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +221,12 @@ int main(void)
         cmocka_unit_test(bench_must_say_that_nobody_listens),
         cmocka_unit_test(a_url_must_be_shown_without_its_secrets),
         cmocka_unit_test(bench_must_say_what_it_cannot_do_there),
+        cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
+        cmocka_unit_test(doctor_must_not_count_what_is_reserved_for_who_is_a_superuser),
+        cmocka_unit_test(doctor_must_know_the_limits_of_roles_and_databases),
+        cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
+        cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached),
+        cmocka_unit_test(doctor_must_say_that_it_may_not_see_the_limits),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -70,12 +70,70 @@ static void bench_must_say_that_nobody_listens(void **state)
     nothing_must_show(REDIS_SECRET);
 }
 
+/* ---- doctor ---------------------------------------------------------------------------------- */
+
+static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **state)
+{
+    redisContext *admin = redis_admin();
+
+    (void)state;
+    assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 12"));
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "connect", "ok", "PING took");
+    it_must_have_found(NULL, "version", "ok", "Redis ");
+    it_must_have_found(NULL, "connections", "ok", "maxclients lets in 12, 1 are in use");
+    nothing_must_show(REDIS_SECRET);
+    RUN("doctor", "--json", url, "--size", "12");
+    it_must_have_found(NULL, "connections", "warn", "that leaves 11, the pools may open 12");
+    RUN("doctor", "--json", url, "--size", "4", "--processes", "4");
+    it_must_have_found(NULL, "connections", "fail", "or lower budget.max_live to 3");
+    assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 1"));
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "connect", "fail", "max number of clients");
+    assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 1000"));
+    redisFree(admin);
+}
+
+static void doctor_must_say_that_the_server_ends_idle_ones_first(void **state)
+{
+    (void)state;
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "idle", "ok", "never ended (timeout)");
+    redis_do("OK", "CONFIG SET timeout 600");
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "idle", "warn", "set idle_ttl below");
+    RUN("doctor", "--json", url, "--idle", "599s");
+    it_must_have_found(NULL, "idle", "ok", "(timeout), by the pool after");
+    redis_do("OK", "CONFIG SET timeout 0");
+}
+
+static void doctor_must_say_why_a_server_is_not_reached_or_not_seen(void **state)
+{
+    (void)state;
+    RUN("doctor", "--json", with(":no-such-word@"));
+    it_must_have_found(NULL, "connect", "fail", "WRONGPASS");
+    nothing_must_show("no-such-word");
+    assert_int_equal(kill(redis.server.pid, SIGSTOP), 0);
+    RUN("doctor", "--json", url, "--timeout", "200ms");
+    assert_int_equal(kill(redis.server.pid, SIGCONT), 0);
+    it_must_have_found(NULL, "connect", "fail", "(110)");
+    redis_do("OK", "ACL SETUSER narrow on >narrow-gate +@all -config");
+    RUN("doctor", "--json", with("narrow:narrow-gate@"));
+    it_must_have_found(NULL, "connect", "ok", "connected in");
+    it_must_have_found(NULL, "maxclients", "warn", "maxclients is not to be seen: NOPERM");
+    it_must_have_found(NULL, "timeout", "warn", "timeout is not to be seen: NOPERM");
+    nothing_must_show("narrow-gate");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bench_must_load_a_server_and_report_it),
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
+        cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
+        cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
+        cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached_or_not_seen),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -31,6 +31,9 @@ static inline void run_read(FILE *f, char *buf, size_t size)
     (void)fclose(f);
 }
 
+/* Called in the child, before it becomes the command; it is taken back by the next run. */
+static void (*run_before)(void);
+
 /* Run `program` with up to twelve arguments, ending with NULL, into `said`. */
 static inline void run_program(const char *program, const char *const *arguments)
 {
@@ -45,11 +48,14 @@ static inline void run_program(const char *program, const char *const *arguments
         argv[i + 1] = (char *)(uintptr_t)arguments[i];
     pid = fork();
     if (pid == 0) {
+        if (run_before)
+            run_before();
         if (dup2(fileno(out), 1) >= 0 && dup2(fileno(err), 2) >= 0)
             (void)execv(program, argv);
         _exit(127);
     }
     assert_true(pid > 0);
+    run_before = NULL;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     said.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     run_read(out, said.out, sizeof said.out);
@@ -116,6 +122,31 @@ static inline void it_must_have_measured(const char *backend, const char *url,
     assert_true(json_integer_value(json_object_get(result, "operations")) > 0);
     assert_int_equal(json_integer_value(json_object_get(result, "errors")), 0);
     assert_int_equal(json_integer_value(json_object_get(result, "timeouts")), 0);
+    json_decref(o);
+}
+
+/* A doctor's report in JSON has a finding of this check about this place (NULL: the URL), marked so
+ * and with these words. */
+static inline void it_must_have_found(const char *about, const char *check, const char *mark,
+                                      const char *words)
+{
+    json_t *o = said_object("keyedpool-doctor-1"), *f;
+    bool found = false;
+    size_t i;
+
+    json_array_foreach(json_object_get(o, "findings"), i, f)
+    {
+        if (strcmp(text_at(f, "check"), check) != 0 ||
+            (about ? strcmp(text_at(f, "about"), about) != 0 : !strchr(text_at(f, "about"), ':')))
+            continue;
+        found = true;
+        if (strcmp(text_at(f, "mark"), mark) != 0)
+            fail_msg("%s is %s, not %s: %s", check, text_at(f, "mark"), mark, text_at(f, "text"));
+        said_must_have(text_at(f, "text"), words);
+    }
+    if (!found)
+        fail_msg("no finding %s in %s", check, said.out);
+    assert_int_equal(said.status, strcmp(text_at(o, "mark"), "fail") == 0);
     json_decref(o);
 }
 

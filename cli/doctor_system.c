@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a doctor sees without a server: what is installed, and the limits of this machine.
+ */
+#include "doctor.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+#if defined __GLIBC__ && __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+
+/* A pool asks for large pages from 8 MiB on: half a kilobyte for each key. */
+enum { MANY_KEYS = 16000 };
+
+/* ---- what is installed ----------------------------------------------------------------------- */
+
+static void say_library(struct doctor *d)
+{
+    const char *info = kp_build_info();
+
+    doctor_say(d, MARK_OK, "keyedpool", "%.*s", (int)strcspn(info, "\n"), info);
+    for (info += strcspn(info, "\n"); *info; info += strcspn(info, "\n")) {
+        char *text = d->finding[d->findings - 1].text;
+        size_t n = strlen(text);
+
+        info++;
+        (void)snprintf(text + n, sizeof d->finding->text - n, "%s%.*s", *info ? "; " : "",
+                       (int)strcspn(info, "\n"), info);
+    }
+}
+
+static void say_adapters(struct doctor *d)
+{
+    const struct backend *b;
+    const char *name;
+
+    for (int i = 0; (name = backends_row(i, &b)) != NULL; i++) {
+        if (b)
+            doctor_say(d, MARK_OK, name, "%s: %s %s", name, b->library, b->version());
+        else
+            doctor_say(d, MARK_OK, name, "%s: not in this build", name);
+    }
+}
+
+static void say_libc(struct doctor *d)
+{
+    char libc[64] = "not glibc";
+
+#ifdef _CS_GNU_LIBC_VERSION
+    (void)confstr(_CS_GNU_LIBC_VERSION, libc, sizeof libc);
+#endif
+    doctor_say(d, MARK_OK, "libc", "%s", libc);
+#ifdef RSEQ_SIG
+    if (__rseq_size > 0) {
+        doctor_say(d, MARK_OK, "rseq", "restartable sequences: found");
+        return;
+    }
+#endif
+    doctor_say(d, MARK_OK, "rseq", "restartable sequences: not found; nothing here needs them");
+}
+
+void doctor_installed(struct doctor *d)
+{
+    d->about = "installed";
+    say_library(d);
+    say_adapters(d);
+    say_libc(d);
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+/* Up to two numbers of a file of the kernel. How many there are; 0: no file, or it has words. */
+static int read_numbers(const char *path, int64_t out[2])
+{
+    FILE *f = fopen(path, "r");
+    long long n[2] = { 0, 0 };
+    int got;
+
+    if (!f)
+        return 0;
+    got = fscanf(f, "%lld %lld", &n[0], &n[1]);
+    (void)fclose(f);
+    out[0] = n[0];
+    out[1] = n[1];
+    return got > 0 ? got : 0;
+}
+
+static int64_t as_count(rlim_t limit)
+{
+    return limit == RLIM_INFINITY || limit > INT64_MAX ? INT64_MAX : (int64_t)limit;
+}
+
+static void open_files(struct doctor *d, int files)
+{
+    int64_t need = files * doctor_budget(d) + (files > 1 ? d->keys : 0) + 64;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    if (as_count(limit.rlim_cur) >= need)
+        doctor_say(d, MARK_OK, "open_files", "open files: up to %lld are needed, %lld allowed",
+                   (long long)need, (long long)as_count(limit.rlim_cur));
+    else if (as_count(limit.rlim_max) >= need)
+        doctor_say(d, MARK_WARN, "open_files",
+                   "open files: up to %lld are needed, %lld allowed: ulimit -n %lld",
+                   (long long)need, (long long)as_count(limit.rlim_cur), (long long)need);
+    else
+        doctor_say(d, MARK_FAIL, "open_files",
+                   "open files: up to %lld are needed, no more than %lld can be allowed (ulimit "
+                   "-Hn)", (long long)need, (long long)as_count(limit.rlim_max));
+    doctor_number(d, "limit", as_count(limit.rlim_cur));
+    doctor_number(d, "need", need);
+}
+
+static void ports(struct doctor *d)
+{
+    int64_t range[2], all;
+    enum mark mark;
+
+    if (read_numbers("/proc/sys/net/ipv4/ip_local_port_range", range) != 2)
+        return;
+    all = range[1] - range[0] + 1;
+    mark = doctor_budget(d) > all ? MARK_FAIL : doctor_budget(d) > all / 2 ? MARK_WARN : MARK_OK;
+    doctor_say(d, mark, "ports", "ports: %lld connections to one server, %lld ports to make them "
+               "from%s", (long long)doctor_budget(d), (long long)all,
+               mark == MARK_FAIL ? ": widen net.ipv4.ip_local_port_range"
+               : mark == MARK_WARN ? ": closed ones keep theirs for a minute" : "");
+    doctor_number(d, "limit", all);
+    doctor_number(d, "need", doctor_budget(d));
+}
+
+static void listen_queue(struct doctor *d)
+{
+    int64_t most[2];
+    bool enough;
+
+    if (read_numbers("/proc/sys/net/core/somaxconn", most) < 1)
+        return;
+    enough = most[0] >= d->need;
+    doctor_say(d, enough ? MARK_OK : MARK_WARN, "somaxconn",
+               "listening: %lld may connect at once, %lld of them to a server here can wait%s",
+               (long long)d->need, (long long)most[0],
+               enough ? "" : ": budget.create_rate, or raise net.core.somaxconn");
+    doctor_number(d, "limit", most[0]);
+    doctor_number(d, "need", d->need);
+}
+
+static void threads(struct doctor *d)
+{
+    static const char *const files[] = { "/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max",
+                                         "/sys/fs/cgroup/pids.max" };
+    int64_t need = d->clients + 2, most = INT64_MAX, n[2];
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NPROC, &limit) == 0)
+        most = as_count(limit.rlim_cur);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (read_numbers(files[i], n) > 0 && n[0] < most)
+            most = n[0];
+    }
+    if (most == INT64_MAX)
+        doctor_say(d, MARK_OK, "threads", "threads: %lld with upkeep, no limit", (long long)need);
+    else
+        doctor_say(d, need > most ? MARK_FAIL : MARK_OK, "threads",
+                   "threads: %lld with upkeep, %lld allowed for all that runs here%s",
+                   (long long)need, (long long)most,
+                   need > most ? ": ulimit -u, or fewer of them" : "");
+    if (most != INT64_MAX)
+        doctor_number(d, "limit", most);
+    doctor_number(d, "need", need);
+}
+
+static void large_pages(struct doctor *d)
+{
+    FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    char modes[64] = "";
+    bool on;
+
+    if (f && !fgets(modes, sizeof modes, f))
+        modes[0] = '\0';
+    if (f)
+        (void)fclose(f);
+    on = *modes && !strstr(modes, "[never]");
+#ifdef PR_GET_THP_DISABLE
+    on = on && prctl(PR_GET_THP_DISABLE, 0UL, 0UL, 0UL, 0UL) != 1;
+#endif
+    if (on)
+        doctor_say(d, MARK_OK, "large_pages", "large pages: may be used");
+    else
+        doctor_say(d, d->keys >= MANY_KEYS ? MARK_WARN : MARK_OK, "large_pages",
+                   "large pages: off; pools of more than %d keys would use them%s", MANY_KEYS,
+                   d->keys >= MANY_KEYS ? ": set transparent_hugepage to madvise" : "");
+}
+
+void doctor_system(struct doctor *d, int files)
+{
+    d->about = "system";
+    open_files(d, files);
+    ports(d);
+    listen_queue(d);
+    threads(d);
+    large_pages(d);
+}
