@@ -30,6 +30,7 @@ static int where(kp_key key, char *text, size_t size, void *ctx)
 static int open_pool(const struct target *t, int64_t size, const kp_options *more, kp_pool **out)
 {
     kp_redis_options redis = { .client_name = "keyedpool", .where = where,
+                               .password = getenv("REDISCLI_AUTH"),     /* as redis-cli */
                                .command_timeout_ms = t->within_ms, .ctx = (void *)(uintptr_t)t };
     kp_options options = *more;
 

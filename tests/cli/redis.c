@@ -48,6 +48,20 @@ static void bench_must_load_a_server_and_report_it(void **state)
     nothing_must_show("welcome");
 }
 
+static void tell_the_password(void)
+{
+    (void)setenv("REDISCLI_AUTH", REDIS_SECRET, 1);
+}
+
+static void a_password_may_be_told_by_the_environment(void **state)
+{
+    (void)state;
+    run_before = tell_the_password;
+    RUN("bench", shown, "-z", "100ms", "-o", "json");
+    it_must_have_measured("redis", shown, "PING");
+    nothing_must_show(REDIS_SECRET);
+}
+
 static void bench_must_say_why_it_is_not_let_in(void **state)
 {
     (void)state;
@@ -67,6 +81,24 @@ static void bench_must_say_that_nobody_listens(void **state)
                    server_free_port());
     RUN("bench", nobody, "-z", "100ms");
     it_must_fail(3, "Connection refused");
+    nothing_must_show(REDIS_SECRET);
+}
+
+/* The first line of progress has come. */
+static void bench_must_end_in_time_when_the_server_dies(void **state)
+{
+    json_t *o, *result;
+
+    (void)state;
+    run_meanwhile = redis_kill;
+    RUN("bench", url, "-z", "500ms", "-P", "200ms", "--timeout", "300ms", "-o", "json");
+    assert_int_equal(redis_start(), 0);
+    assert_int_equal(said.status, 1);
+    o = said_object("keyedpool-bench-1");
+    result = json_object_get(o, "result");
+    assert_true(json_integer_value(json_object_get(result, "errors")) > 0);
+    assert_non_null(strstr(text_at(result, "first_error"), "redis://127.0.0.1"));
+    json_decref(o);
     nothing_must_show(REDIS_SECRET);
 }
 
@@ -129,8 +161,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bench_must_load_a_server_and_report_it),
+        cmocka_unit_test(a_password_may_be_told_by_the_environment),
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
+        cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
         cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
         cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached_or_not_seen),

@@ -24,6 +24,10 @@ static struct said {
     char out[65536], err[8192];
 } said;
 
+/* Called in the child, before it becomes the command; and here, when it first says something on
+ * standard error. Both are taken back by the next run. */
+static void (*run_before)(void), (*run_meanwhile)(void);
+
 static inline void run_read(FILE *f, char *buf, size_t size)
 {
     rewind(f);
@@ -31,35 +35,50 @@ static inline void run_read(FILE *f, char *buf, size_t size)
     (void)fclose(f);
 }
 
-/* Called in the child, before it becomes the command; it is taken back by the next run. */
-static void (*run_before)(void);
+/* What the child says on standard error, to its end. */
+static inline void run_listen(int fd)
+{
+    size_t had = 0;
+    ssize_t n;
+
+    while ((n = read(fd, said.err + had, sizeof said.err - 1 - had)) > 0) {
+        had += (size_t)n;
+        if (run_meanwhile)
+            run_meanwhile();
+        run_meanwhile = NULL;
+    }
+    said.err[had] = '\0';
+    (void)close(fd);
+}
 
 /* Run `program` with up to twelve arguments, ending with NULL, into `said`. */
 static inline void run_program(const char *program, const char *const *arguments)
 {
-    FILE *out = tmpfile(), *err = tmpfile();
     char *argv[16] = { (char *)(uintptr_t)program };
-    int status = -1;
+    int status = -1, err[2];
+    FILE *out = tmpfile();
     pid_t pid;
 
     assert_non_null(out);
-    assert_non_null(err);
+    assert_int_equal(pipe(err), 0);
     for (int i = 0; arguments[i]; i++)
         argv[i + 1] = (char *)(uintptr_t)arguments[i];
     pid = fork();
     if (pid == 0) {
+        (void)close(err[0]);
         if (run_before)
             run_before();
-        if (dup2(fileno(out), 1) >= 0 && dup2(fileno(err), 2) >= 0)
+        if (dup2(fileno(out), 1) >= 0 && dup2(err[1], 2) >= 0 && close(err[1]) == 0)
             (void)execv(program, argv);
         _exit(127);
     }
     assert_true(pid > 0);
-    run_before = NULL;
+    (void)close(err[1]);
+    run_listen(err[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
+    run_before = run_meanwhile = NULL;
     said.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     run_read(out, said.out, sizeof said.out);
-    run_read(err, said.err, sizeof said.err);
 }
 
 #define RUN(...) run_program(KP_COMMAND, (const char *const[]){ __VA_ARGS__, NULL })
