@@ -10,23 +10,26 @@
 #include <string.h>
 #include <time.h>
 
-extern const struct backend sqlite_backend, postgres_backend, redis_backend, http_backend;
+#define BACKENDS(X) /* is it linked?, name, schemes */        \
+    X(CLI_SQLITE, sqlite, "sqlite:")                          \
+    X(CLI_POSTGRES, postgres, "postgres://", "postgresql://") \
+    X(CLI_REDIS, redis, "redis://", "rediss://")              \
+    X(CLI_HTTP, http, "http://", "https://")
 
-#define ROW(have, ...) ROW_(have, __VA_ARGS__)
-#define ROW_(have, ...) ROW_##have(__VA_ARGS__)
-#define ROW_1(name, ...) { #name, &name##_backend, { __VA_ARGS__ } }
-#define ROW_0(name, ...) { #name, NULL, { __VA_ARGS__ } }
+#define DECLARE(linked, name, ...) extern const struct backend name##_backend;
+#define ROW(linked, name, ...) { #name, IF(linked, &name##_backend), { __VA_ARGS__ } },
+#define IF(linked, that) IF_(linked, that)
+#define IF_(linked, that) IF_##linked(that)
+#define IF_1(that) that
+#define IF_0(that) NULL
+
+BACKENDS(DECLARE)
 
 static const struct row {
     const char *name;
     const struct backend *backend;      /* NULL: its adapter was not built */
     const char *scheme[3];
-} rows[] = {
-    ROW(CLI_SQLITE, sqlite, "sqlite:"),
-    ROW(CLI_POSTGRES, postgres, "postgres://", "postgresql://"),
-    ROW(CLI_REDIS, redis, "redis://", "rediss://"),
-    ROW(CLI_HTTP, http, "http://", "https://"),
-};
+} rows[] = { BACKENDS(ROW) };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
 

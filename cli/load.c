@@ -102,7 +102,7 @@ static uint64_t use(struct bench_client *me, const struct bench_key *key, struct
                     kp_lease *lease)
 {
     const struct target *t = &me->bench->plan->target;
-    char why[300] = "";
+    char why[300];
     bool good = t->backend->operate(lease, t, task, why, sizeof why);
     uint64_t used = bench_now_ns();
 
