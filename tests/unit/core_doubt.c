@@ -81,6 +81,23 @@ static void the_second_must_end_the_rest(struct stage *s)
     assert_int_equal(sub->rare->seldom.invalid, 2);
 }
 
+/* Of four: the second was proven before it said so, too. */
+static void the_second_must_end_also_the_last_one_in_doubt(struct stage *s)
+{
+    struct kp__slot *slot[MOST], *lent[2];
+    struct kp__request r[2];
+
+    s->rules.on_gone = KP_GONE_TEST;
+    struct kp__subpool *sub = key_of(s, 3, slot);
+    for (int i = 0; i < 2; i++) lent[i] = lend(s, sub, &r[i]);
+    assert_true(gone(s, lent[0]));
+    kp__doubt_end(&s->core, lent[1]);
+    assert_int_equal(sub->rare->doubts, 1);
+    assert_false(gone(s, lent[1]));
+    assert_int_equal(sub->count[KP__IDLE], 0);
+    assert_int_equal(sub->rare->doubts, 0);
+}
+
 static void without_a_validate_or_by_choice_all_must_go(struct stage *s)
 {
     for (int i = 0; i < 2; i++) {
@@ -226,6 +243,48 @@ static void those_in_doubt_must_be_tested_side_by_side_as_far_as_creations_may(s
     assert_null(kp__test_next(&s->core, sub));
 }
 
+static struct kp__slot *test_next(struct stage *s, struct kp__subpool *sub)
+{
+    struct kp__slot *next = kp__test_next(&s->core, sub);
+
+    assert_non_null(next);
+    begin(s, next);
+    return next;
+}
+
+/* Upkeep does not come back by itself for those that max_creating held back. */
+static void when_a_test_ends_the_key_must_be_looked_at_if_more_are_to_be_tested(struct stage *s)
+{
+    struct kp__slot *slot[MOST], *test;
+
+    s->rules.max_creating = 1;
+    struct kp__subpool *sub = suspect(s, slot);
+    test = test_next(s, sub);
+    kp__unfile_sub(&s->core, sub); /* it was looked at */
+    end(s, test, false);
+    assert_int_equal(sub->rare->doubts, 1);
+    assert_int_equal(stage_due_at(s, sub), s->now);
+    test = test_next(s, sub);
+    kp__unfile_sub(&s->core, sub);
+    kp__doubt_end(&s->core, test); /* as flow does by the answer */
+    end(s, test, true);
+    assert_int_equal(stage_due_at(s, sub), 0);
+}
+
+static void what_is_lent_must_not_be_tested(struct stage *s)
+{
+    struct kp__slot *slot[MOST], *lent[2];
+    struct kp__request r[2];
+
+    s->rules.on_gone = KP_GONE_TEST;
+    struct kp__subpool *sub = key_of(s, 2, slot);
+    for (int i = 0; i < 2; i++) lent[i] = lend(s, sub, &r[i]);
+    assert_true(gone(s, lent[0]));
+    assert_null(kp__test_next(&s->core, sub));
+    stage_give(s, lent[1], 0, true);
+    assert_ptr_equal(kp__test_next(&s->core, sub), lent[1]);
+}
+
 static void no_test_must_begin_while_it_closes(struct stage *s)
 {
     struct kp__slot *slot[MOST];
@@ -243,6 +302,41 @@ static void no_test_must_begin_while_it_closes(struct stage *s)
     assert_int_equal(tested->state, KP__CLOSING);
     assert_int_equal(tested->reason, KP__AT_CLOSE);
     (void)stage_destroy(s);
+}
+
+/* ---- shares ---------------------------------------------------------------------------------- */
+
+enum { SPAN = 1000, HOLD = 8 };
+
+/* So many were in use for SPAN, since it was asked last. */
+static void assert_had(struct stage *s, const struct kp__subpool *sub, uint64_t many)
+{
+    uint64_t had = many * (SPAN / HOLD) * KP__SHARE_ONE / KP__SHARE_TAU;
+
+    assert_int_equal(sub->contest->share.had[KP__IN_USE], had);
+    s->now += SPAN;
+}
+
+/* What is tested is in use, as what is being destroyed is: from then on, and until then. */
+static void a_share_must_count_up_to_each_change(struct stage *s)
+{
+    struct kp__slot *slot[MOST];
+    struct kp__request r, waits;
+
+    s->rules.on_gone = KP_GONE_REPLACE;
+    s->core.lent.cap = 1;
+    s->core.usual[KP__IN_USE].hold = HOLD;
+    struct kp__subpool *sub = key_of(s, 3, slot), *other = stage_key(s);
+    struct kp__slot *lent = lend(s, sub, &r);
+    assert_int_equal(stage_ask(s, other, &waits, 0), KP__GRANT_WAIT);
+    assert_had(s, sub, 0);
+    begin(s, slot[0]);
+    assert_had(s, sub, 1);
+    end(s, slot[0], true);
+    assert_had(s, sub, 1 + 2);
+    assert_true(gone(s, lent));
+    assert_int_equal(sub->count[KP__IDLE], 0);
+    assert_had(s, sub, 1 + 2 + 1);
 }
 
 /* ---- seats ---------------------------------------------------------------------------------- */
@@ -281,6 +375,7 @@ int main(void)
         STAGE_TEST(one_that_is_to_go_must_be_in_no_doubt),
         STAGE_TEST(one_alone_must_make_nothing_suspect),
         STAGE_TEST(the_second_must_end_the_rest),
+        STAGE_TEST(the_second_must_end_also_the_last_one_in_doubt),
         STAGE_TEST(without_a_validate_or_by_choice_all_must_go),
         STAGE_TEST(where_it_is_off_nothing_must_come_of_it),
         STAGE_TEST(one_in_no_doubt_must_be_lent_first),
@@ -288,7 +383,10 @@ int main(void)
         STAGE_TEST(where_none_may_be_made_one_in_doubt_must_be_taken),
         STAGE_TEST(who_has_one_made_must_leave_those_in_doubt),
         STAGE_TEST(those_in_doubt_must_be_tested_side_by_side_as_far_as_creations_may),
+        STAGE_TEST(when_a_test_ends_the_key_must_be_looked_at_if_more_are_to_be_tested),
+        STAGE_TEST(what_is_lent_must_not_be_tested),
         STAGE_TEST(no_test_must_begin_while_it_closes),
+        STAGE_TEST(a_share_must_count_up_to_each_change),
         STAGE_TEST(seats_of_one_in_doubt_must_be_shut_until_it_is_proven),
     };
 

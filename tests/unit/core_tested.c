@@ -7,7 +7,7 @@
 
 /* ---- tests of what is idle ------------------------------------------------------------------- */
 
-enum { EVERY = 65536 * 4 };
+enum { STEP = 4096, EVERY = 65536 * 4 * STEP }; /* a quarter is so many steps */
 
 static void a_test_must_be_due_in_the_last_quarter(struct stage *s)
 {
@@ -17,8 +17,11 @@ static void a_test_must_be_due_in_the_last_quarter(struct stage *s)
     (void)key_of(s, 1, slot);
     slot[0]->serial = 0;
     assert_int_equal(kp__test_at(&s->core, slot[0]), slot[0]->since + EVERY);
-    slot[0]->serial = 1; /* 0x9e37 of 65536 of a quarter */
-    assert_int_equal(kp__test_at(&s->core, slot[0]), slot[0]->since + EVERY - 0x9e37);
+    slot[0]->serial = 1; /* 0x9e37 steps earlier */
+    assert_int_equal(kp__test_at(&s->core, slot[0]), slot[0]->since + EVERY - 0x9e37 * STEP);
+    uint64_t at = kp__test_at(&s->core, slot[0]);
+    assert_false(kp__test_due(&s->core, slot[0], at - 1, true));
+    assert_true(kp__test_due(&s->core, slot[0], at, true));
     s->rules.validate_every = KP__NEVER;
     assert_true(kp__test_at(&s->core, slot[0]) == KP__NEVER);
     s->rules.validate_every = EVERY;
