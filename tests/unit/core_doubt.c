@@ -257,6 +257,7 @@ static void when_a_test_ends_the_key_must_be_looked_at_if_more_are_to_be_tested(
 {
     struct kp__slot *slot[MOST], *test;
 
+    s->core.forget_after = 100;
     s->rules.max_creating = 1;
     struct kp__subpool *sub = suspect(s, slot);
     test = test_next(s, sub);

@@ -58,6 +58,32 @@ static void only_what_its_borrower_holds_may_be_revoked(struct stage *s)
     assert_false(kp__may_revoke(slot));
 }
 
+/* One that three share. */
+static struct kp__slot *shared(struct stage *s)
+{
+    struct kp__request r;
+
+    s->rules.sharing = 3;
+    s->rules.max_live = 1;
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = stage_lend(s, sub);
+    for (int i = 1; i < 3; i++) assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_SLOT);
+    for (uint32_t i = 0; i < 3; i++) kp__seat_at(slot, i)->hold = KP__HELD;
+    return slot;
+}
+
+static void each_who_shares_it_must_hold_it(struct stage *s)
+{
+    struct kp__slot *slot = shared(s);
+
+    for (uint32_t i = 0; i < 3; i++) {
+        kp__seat_at(slot, i)->hold = KP__GRANTED;
+        assert_false(kp__may_revoke(slot));
+        kp__seat_at(slot, i)->hold = KP__HELD;
+        assert_true(kp__may_revoke(slot));
+    }
+}
+
 static void it_must_be_due_by_its_age_and_its_own_alone(struct stage *s)
 {
     s->rules.revoke_after = 50;
@@ -195,38 +221,51 @@ static void whoever_ends_its_lease_meanwhile_must_leave_it_to_the_answer(struct 
         struct kp__subpool *sub = stage_key(s);
         struct kp__slot *slot = held(s, sub);
         kp__revoke_begin(&s->core, slot);
-        end(s, slot, 0, KP__BY_BORROWER);
+        end(s, slot, 0, done ? KP__INVALID : KP__BY_BORROWER);
         stage_check(s);
         assert_int_equal(slot->state, KP__LENT);
         assert_true(kp__seat_at(slot, 0)->ending);
         assert_null(kp__revoke_end(&s->core, slot, done, s->now, &s->todo));
         assert_int_equal(slot->state, KP__CLOSING);
         assert_int_equal(stage_destroy(s), 1);
-        assert_int_equal(sub->rare->seldom.invalidated, 1);
+        assert_int_equal(sub->rare->seldom.invalidated, !done);
+        assert_int_equal(sub->rare->seldom.invalid, done);
         assert_int_equal(sub->rare->seldom.revokes + sub->rare->seldom.revoke_failures, 0);
     }
 }
 
-/* Whichever of them ended before, the others lose it together. */
+/* One ended before, and was reset; another ends meanwhile; the third loses it. */
 static void all_who_share_it_must_lose_it(struct stage *s)
 {
-    struct kp__request r;
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t before = (i + 1) % 3, last = (i + 2) % 3;
+        struct kp__slot *slot = shared(s);
+        kp__seat_at(slot, before)->ending = true;
+        stage_give(s, slot, before, true);
+        assert_true(kp__may_revoke(slot));
+        kp__revoke_begin(&s->core, slot);
+        end(s, slot, i, KP__SURPLUS);
+        const struct kp__seat *out = kp__revoke_end(&s->core, slot, true, s->now, &s->todo);
+        stage_check(s);
+        assert_ptr_equal(out, kp__seat_at(slot, last));
+        assert_int_equal(slot->state, KP__REVOKED);
+        assert_int_equal(slot->sub->lent_permits, 0);
+        end(s, slot, last, KP__SURPLUS);
+        assert_int_equal(stage_destroy(s), 1);
+    }
+}
 
-    s->rules.sharing = 3;
-    s->rules.max_live = 1;
-    struct kp__subpool *sub = stage_key(s);
-    struct kp__slot *slot = stage_lend(s, sub);
-    for (int i = 1; i < 3; i++) assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_SLOT);
-    for (uint32_t i = 0; i < 3; i++) kp__seat_at(slot, i)->hold = KP__HELD;
-    stage_give(s, slot, 1, true);
-    assert_true(kp__may_revoke(slot));
+static void where_all_ended_meanwhile_there_must_be_nothing_to_revoke(struct stage *s)
+{
+    struct kp__slot *slot = shared(s);
+
+    stage_give(s, slot, 2, true);
     kp__revoke_begin(&s->core, slot);
-    end(s, slot, 0, KP__SURPLUS);
-    assert_ptr_equal(kp__revoke_end(&s->core, slot, true, s->now, &s->todo), kp__seat_at(slot, 2));
+    for (uint32_t i = 0; i < 2; i++) end(s, slot, i, KP__SURPLUS);
+    assert_null(kp__revoke_end(&s->core, slot, true, s->now, &s->todo));
     stage_check(s);
-    assert_int_equal(slot->state, KP__REVOKED);
-    assert_int_equal(sub->lent_permits, 0);
-    end(s, slot, 2, KP__SURPLUS);
+    assert_int_equal(slot->state, KP__CLOSING);
+    assert_int_equal(s->core.seldom.revokes, 0);
     assert_int_equal(stage_destroy(s), 1);
 }
 
@@ -264,6 +303,41 @@ static void one_that_was_invalidated_must_be_counted_so(struct stage *s)
     assert_int_equal(sub->rare->seldom.invalidated, 0);
 }
 
+static void one_in_doubt_must_leave_its_key_in_none(struct stage *s)
+{
+    s->rules.on_gone = KP_GONE_TEST;
+    s->core.validates = true;
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = held(s, sub), *other = held(s, sub);
+
+    assert_true(kp__peer_gone(&s->core, other, s->now, &s->todo));
+    assert_int_equal(sub->rare->doubts, 1);
+    (void)revoke(s, slot, true);
+    assert_int_equal(sub->rare->doubts, 0);
+    end(s, slot, 0, KP__SURPLUS);
+    assert_int_equal(stage_destroy(s), 1);
+    (void)stage_idle(s, sub); /* in its place */
+    assert_int_equal(sub->rare->doubts, 0);
+}
+
+/* Whoever lacks a permit is told by the time until which it was used. */
+static void a_share_must_count_up_to_the_end(struct stage *s)
+{
+    struct kp__request lacks;
+
+    s->core.live.cap = 1;
+    s->core.usual[KP__IN_USE].hold = 8;
+    struct kp__subpool *sub = stage_key(s), *other = stage_key(s);
+    struct kp__slot *slot = held(s, sub);
+    assert_int_equal(stage_ask(s, other, &lacks, 0), KP__GRANT_WAIT);
+    s->now += 1000;
+    (void)revoke(s, slot, true);
+    assert_int_equal(sub->contest->share.had[KP__IN_USE], 1000 / 8 * KP__SHARE_ONE / KP__SHARE_TAU);
+    end(s, slot, 0, KP__SURPLUS);
+    stage_destroy(s);
+    stage_made(s, stage_spend(s, other), &lacks);
+}
+
 /* ---- the key --------------------------------------------------------------------------------- */
 
 static void what_is_wanted_ahead_must_be_made_in_its_place(struct stage *s)
@@ -279,6 +353,29 @@ static void what_is_wanted_ahead_must_be_made_in_its_place(struct stage *s)
         end(s, slot, 0, KP__SURPLUS);
         stage_destroy(s);
     }
+}
+
+/* Of two places one is taken by one that ages, the other is free now for its replacement. */
+static void what_is_to_be_replaced_must_be_replaced_in_its_place(struct stage *s)
+{
+    s->rules.renew_ahead = 10;
+    s->rules.max_age = 1000;
+    s->rules.age_check = KP_CHECK_KEEPER;
+    s->rules.max_live = 2;
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = held(s, sub), *ages = held(s, sub);
+
+    s->now = ages->age_end - 10;
+    assert_false(kp__age(&s->core, ages, s->now, &s->todo));
+    assert_false(kp__renew_permit(&s->core, sub, s->now));
+    kp__unfile_sub(&s->core, sub); /* it was looked at */
+    (void)revoke(s, slot, true);
+    assert_int_equal(stage_due_at(s, sub), s->now);
+    assert_true(kp__renew_permit(&s->core, sub, s->now));
+    kp__permit_refund(&s->core, sub);
+    kp__renewal_failed(&s->core, sub, s->now);
+    end(s, slot, 0, KP__SURPLUS);
+    stage_destroy(s);
 }
 
 static void a_probe_by_use_must_end_with_it(struct stage *s)
@@ -341,7 +438,7 @@ static void one_that_is_being_revoked_must_be_on_no_lane(void **state)
     assert_false(sub->open);
     end(&s, kept, 0, KP__SURPLUS);
     assert_int_equal(stage_destroy(&s), 1);
-    stage_close(&s);
+    lane_close(&s); /* nor has it a cell any more */
 }
 
 static void a_term_must_be_a_part_of_what_a_lease_may_last(void **state)
@@ -364,6 +461,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STAGE_TEST(only_what_its_borrower_holds_may_be_revoked),
+        STAGE_TEST(each_who_shares_it_must_hold_it),
         STAGE_TEST(it_must_be_due_by_its_age_and_its_own_alone),
         STAGE_TEST(no_more_may_be_due_than_may_be_live),
         STAGE_TEST(one_that_was_not_revoked_in_time_must_be_looked_at_again),
@@ -372,9 +470,13 @@ int main(void)
         STAGE_TEST(one_that_fails_must_stay_and_be_counted),
         STAGE_TEST(whoever_ends_its_lease_meanwhile_must_leave_it_to_the_answer),
         STAGE_TEST(all_who_share_it_must_lose_it),
+        STAGE_TEST(where_all_ended_meanwhile_there_must_be_nothing_to_revoke),
         STAGE_TEST(of_two_who_have_it_revoked_the_last_one_must_end_it),
         STAGE_TEST(one_that_was_invalidated_must_be_counted_so),
+        STAGE_TEST(one_in_doubt_must_leave_its_key_in_none),
+        STAGE_TEST(a_share_must_count_up_to_the_end),
         STAGE_TEST(what_is_wanted_ahead_must_be_made_in_its_place),
+        STAGE_TEST(what_is_to_be_replaced_must_be_replaced_in_its_place),
         STAGE_TEST(a_probe_by_use_must_end_with_it),
         STAGE_TEST(its_key_must_stay_until_it_is_gone),
         cmocka_unit_test(one_that_is_being_revoked_must_be_on_no_lane),

@@ -7,7 +7,8 @@
 
 /* ---- tests of what is idle ------------------------------------------------------------------- */
 
-enum { STEP = 4096, EVERY = 65536 * 4 * STEP }; /* a quarter is so many steps */
+#define STEP  UINT64_C(65536)
+#define EVERY (4 * 65536 * STEP) /* a quarter is so many steps */
 
 static void a_test_must_be_due_in_the_last_quarter(struct stage *s)
 {
