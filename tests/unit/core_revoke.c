@@ -1,34 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Tests of src/core/revoke.c: what may be revoked, and when; what becomes of the books when it is,
- * or fails, or its lease ends meanwhile.
+ * or fails, or its lease ends meanwhile. What several share: core_revoke_shared.c.
  */
-#include "core_lanes.h"
-
-/* One that its borrower knows of. */
-static struct kp__slot *held(struct stage *s, struct kp__subpool *sub)
-{
-    struct kp__slot *slot = stage_lend(s, sub);
-
-    for (uint32_t i = 0; i < slot->errand->seats; i++)
-        kp__seat_at(slot, i)->hold = KP__HELD;
-    return slot;
-}
-
-static const struct kp__seat *revoke(struct stage *s, struct kp__slot *slot, bool done)
-{
-    kp__revoke_begin(&s->core, slot);
-    const struct kp__seat *out = kp__revoke_end(&s->core, slot, done, s->now, &s->todo);
-
-    stage_check(s);
-    return out;
-}
-
-static void end(struct stage *s, struct kp__slot *slot, uint32_t seat, enum kp__reason reason)
-{
-    assert_true(kp__is_revoked(slot, kp__seat_at(slot, seat)));
-    kp__give_revoked(&s->core, slot, seat, reason, &s->todo);
-}
+#include "core_revokes.h"
 
 /* ---- may it be? ------------------------------------------------------------------------------ */
 
@@ -56,32 +31,6 @@ static void only_what_its_borrower_holds_may_be_revoked(struct stage *s)
     kp__errand_of(slot)->job = NULL;
     stage_give(s, slot, 0, true);
     assert_false(kp__may_revoke(slot));
-}
-
-/* One that three share. */
-static struct kp__slot *shared(struct stage *s)
-{
-    struct kp__request r;
-
-    s->rules.sharing = 3;
-    s->rules.max_live = 1;
-    struct kp__subpool *sub = stage_key(s);
-    struct kp__slot *slot = stage_lend(s, sub);
-    for (int i = 1; i < 3; i++) assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_SLOT);
-    for (uint32_t i = 0; i < 3; i++) kp__seat_at(slot, i)->hold = KP__HELD;
-    return slot;
-}
-
-static void each_who_shares_it_must_hold_it(struct stage *s)
-{
-    struct kp__slot *slot = shared(s);
-
-    for (uint32_t i = 0; i < 3; i++) {
-        kp__seat_at(slot, i)->hold = KP__GRANTED;
-        assert_false(kp__may_revoke(slot));
-        kp__seat_at(slot, i)->hold = KP__HELD;
-        assert_true(kp__may_revoke(slot));
-    }
 }
 
 static void it_must_be_due_by_its_age_and_its_own_alone(struct stage *s)
@@ -234,61 +183,6 @@ static void whoever_ends_its_lease_meanwhile_must_leave_it_to_the_answer(struct 
     }
 }
 
-/* One ended before, and was reset; another ends meanwhile; the third loses it. */
-static void all_who_share_it_must_lose_it(struct stage *s)
-{
-    for (uint32_t i = 0; i < 3; i++) {
-        uint32_t before = (i + 1) % 3, last = (i + 2) % 3;
-        struct kp__slot *slot = shared(s);
-        kp__seat_at(slot, before)->ending = true;
-        stage_give(s, slot, before, true);
-        assert_true(kp__may_revoke(slot));
-        kp__revoke_begin(&s->core, slot);
-        end(s, slot, i, KP__SURPLUS);
-        const struct kp__seat *out = kp__revoke_end(&s->core, slot, true, s->now, &s->todo);
-        stage_check(s);
-        assert_ptr_equal(out, kp__seat_at(slot, last));
-        assert_int_equal(slot->state, KP__REVOKED);
-        assert_int_equal(slot->sub->lent_permits, 0);
-        end(s, slot, last, KP__SURPLUS);
-        assert_int_equal(stage_destroy(s), 1);
-    }
-}
-
-static void where_all_ended_meanwhile_there_must_be_nothing_to_revoke(struct stage *s)
-{
-    struct kp__slot *slot = shared(s);
-
-    stage_give(s, slot, 2, true);
-    kp__revoke_begin(&s->core, slot);
-    for (uint32_t i = 0; i < 2; i++) end(s, slot, i, KP__SURPLUS);
-    assert_null(kp__revoke_end(&s->core, slot, true, s->now, &s->todo));
-    stage_check(s);
-    assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(s->core.seldom.revokes, 0);
-    assert_int_equal(stage_destroy(s), 1);
-}
-
-static void of_two_who_have_it_revoked_the_last_one_must_end_it(struct stage *s)
-{
-    struct kp__request r;
-
-    s->rules.sharing = 2;
-    struct kp__subpool *sub = stage_key(s);
-    struct kp__slot *slot = stage_lend(s, sub);
-    assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_SLOT);
-    for (uint32_t i = 0; i < 2; i++) kp__seat_at(slot, i)->hold = KP__HELD;
-    kp__drain(&s->core, slot, true);
-    (void)revoke(s, slot, true);
-    assert_null(sub->rare->draining);
-    end(s, slot, 1, KP__SURPLUS);
-    stage_check(s);
-    assert_int_equal(slot->state, KP__REVOKED);
-    end(s, slot, 0, KP__BY_BORROWER);
-    assert_int_equal(stage_destroy(s), 1);
-    assert_int_equal(sub->rare->seldom.invalidated, 1);
-}
-
 /* Its reason stays that of who marked it first. */
 static void one_that_was_invalidated_must_be_counted_so(struct stage *s)
 {
@@ -336,6 +230,21 @@ static void a_share_must_count_up_to_the_end(struct stage *s)
     end(s, slot, 0, KP__SURPLUS);
     stage_destroy(s);
     stage_made(s, stage_spend(s, other), &lacks);
+}
+
+static void several_that_end_at_once_must_all_be_destroyed(struct stage *s)
+{
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot[2];
+
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 2; i++) slot[i] = held(s, sub);
+        for (int i = 0; i < 2; i++) (void)revoke(s, slot[i], true);
+        for (int i = 0; i < 2; i++) end(s, slot[i], 0, KP__SURPLUS);
+        assert_int_equal(stage_destroy(s), 2);
+    }
+    assert_int_equal(s->core.slots.made, 2); /* what they lay in is used again */
+    assert_int_equal(s->core.errands.made, 2);
 }
 
 /* ---- the key --------------------------------------------------------------------------------- */
@@ -400,6 +309,7 @@ static void its_key_must_stay_until_it_is_gone(struct stage *s)
     struct kp__subpool *sub = stage_key(s);
     struct kp__slot *slot = held(s, sub);
 
+    s->now = 1500;
     (void)revoke(s, slot, true);
     assert_false(kp__subpool_unused(sub));
     assert_false(kp__may_forget(&s->core, sub, 5000));
@@ -407,7 +317,7 @@ static void its_key_must_stay_until_it_is_gone(struct stage *s)
     stage_destroy(s);
     assert_true(kp__subpool_unused(sub));
     assert_true(kp__may_forget(&s->core, sub, 5000));
-    assert_int_equal(stage_due_at(s, sub), 1010);
+    assert_int_equal(stage_due_at(s, sub), 1510);
 }
 
 /* ---- lanes ----------------------------------------------------------------------------------- */
@@ -461,7 +371,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STAGE_TEST(only_what_its_borrower_holds_may_be_revoked),
-        STAGE_TEST(each_who_shares_it_must_hold_it),
         STAGE_TEST(it_must_be_due_by_its_age_and_its_own_alone),
         STAGE_TEST(no_more_may_be_due_than_may_be_live),
         STAGE_TEST(one_that_was_not_revoked_in_time_must_be_looked_at_again),
@@ -469,12 +378,10 @@ int main(void)
         STAGE_TEST(a_lease_without_a_beginning_must_count_no_time),
         STAGE_TEST(one_that_fails_must_stay_and_be_counted),
         STAGE_TEST(whoever_ends_its_lease_meanwhile_must_leave_it_to_the_answer),
-        STAGE_TEST(all_who_share_it_must_lose_it),
-        STAGE_TEST(where_all_ended_meanwhile_there_must_be_nothing_to_revoke),
-        STAGE_TEST(of_two_who_have_it_revoked_the_last_one_must_end_it),
         STAGE_TEST(one_that_was_invalidated_must_be_counted_so),
         STAGE_TEST(one_in_doubt_must_leave_its_key_in_none),
         STAGE_TEST(a_share_must_count_up_to_the_end),
+        STAGE_TEST(several_that_end_at_once_must_all_be_destroyed),
         STAGE_TEST(what_is_wanted_ahead_must_be_made_in_its_place),
         STAGE_TEST(what_is_to_be_replaced_must_be_replaced_in_its_place),
         STAGE_TEST(a_probe_by_use_must_end_with_it),

@@ -150,18 +150,21 @@ static void the_oldest_must_make_room_as_before(struct stage *s)
     }
 }
 
+/* Whichever of them is to go, that is the older one here. */
 static void a_surplus_must_go_after_a_test(struct stage *s)
 {
-    struct kp__slot *slot[2];
-
-    s->rules.max_idle = 1;
-    struct kp__subpool *sub = key_of(s, 1, slot);
-    begin(s, slot[0]);
-    slot[1] = stage_idle(s, sub);
-    kp__tested(&s->core, slot[0], true, s->now, &s->todo);
-    assert_int_equal(stage_destroy(s), 1);
-    assert_int_equal(sub->count[KP__IDLE], 1);
-    assert_int_equal(slot[0]->state, KP__FREE);
+    for (int oldest = 0; oldest < 2; oldest++) {
+        struct kp__slot *slot[2];
+        s->rules.max_idle = 1;
+        s->rules.drop_oldest = oldest;
+        struct kp__subpool *sub = key_of(s, 1, slot);
+        begin(s, slot[0]);
+        slot[1] = stage_idle(s, sub);
+        kp__tested(&s->core, slot[0], true, s->now, &s->todo);
+        assert_int_equal(stage_destroy(s), 1);
+        assert_int_equal(sub->count[KP__IDLE], 1);
+        assert_int_equal(slot[0]->state, KP__FREE);
+    }
 }
 
 static void a_test_must_take_nothing_from_creations(struct stage *s)
