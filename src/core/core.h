@@ -428,8 +428,10 @@ void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uin
  * What is being destroyed does not stay, unless its place is promised. */
 int64_t kp__surplus(const struct kp__core *core);
 
-/* The same for who is asked before one of this key is kept: in the pool or in its groups, of which
- * is not known what is being destroyed. */
+/* The same in its groups, of which is not known what is being destroyed; or 0. */
+int64_t kp__group_surplus(const struct kp__subpool *sub);
+
+/* Either, for who is asked before one of this key is kept. */
 bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub);
 
 /* More idle ones than may be kept, with so many more than there are now? */

@@ -15,13 +15,20 @@ int64_t kp__surplus(const struct kp__core *core)
     return core->live.used - core->count[KP__CLOSING] + core->promised - core->live.cap;
 }
 
-bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub)
+int64_t kp__group_surplus(const struct kp__subpool *sub)
 {
+    int64_t most = 0;
+
     for (int i = 0; i < 2; i++) {
         const struct kp__budget *budget = kp__group_budget(sub, i);
-        if (budget && budget->used > budget->cap) return true;
+        if (budget && budget->used - budget->cap > most) most = budget->used - budget->cap;
     }
-    return kp__surplus(core) > 0;
+    return most;
+}
+
+bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    return kp__group_surplus(sub) > 0 || kp__surplus(core) > 0;
 }
 
 /* ---- what is idle goes ----------------------------------------------------------------------- */
@@ -167,7 +174,6 @@ void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uin
 
     kp__at(core, now);
     kp__lane_shut_all(core, now); /* what they reserve, they do by the old numbers */
-    rank_all(core, KP__SPARE_NONE);
     set_numbers(&r);
     trim(&r);
     rank_all(core, KP__SPARE_USUAL);

@@ -41,7 +41,9 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
     if (which == KP__PAIR) return;
     contest->share.start[which + KP__GROUP_0].bout = 0;
     if (old) old->budget.used -= kp__sub_live(sub);
-    if (group) group->budget.used += kp__sub_live(sub);
+    if (!group) return;
+    group->budget.used += kp__sub_live(sub);
+    if (group->budget.used > group->budget.cap) core->shrunk = true; /* as good as lowered */
 }
 
 /* What all keys together are to keep. */

@@ -287,10 +287,11 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
 /* ---- limits while running -------------------------------------------------------------------- */
 
-static bool too_many(const struct kp__subpool *sub)
+static bool too_many(const struct kp__subpool *sub, int64_t in_group)
 {
-    return sub->count[KP__IDLE] > 0 && (kp__sub_exceeds(sub, sub->rules->max_live) ||
-                                        (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
+    return sub->count[KP__IDLE] > 0 &&
+           (kp__sub_exceeds(sub, sub->rules->max_live) || in_group > 0 ||
+            (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
 /* Destroy what is too many now, refill what is too few, serve who may go on. */
@@ -302,7 +303,9 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     if (sub->used_at == 0) sub->used_at = now;
     if (sub->rare->health.refused) kp__rare(&pool->core, sub)->health.refused = false;
     kp__settle(&pool->core, sub, now, todo);
-    while (too_many(sub)) {
+    /* asked once: what is being destroyed is in its groups until it is gone */
+    int64_t in_group = kp__group_surplus(sub);
+    for (; too_many(sub, in_group); in_group--) {
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP__SURPLUS, todo);
         kp__do(pool, todo);
     }

@@ -221,6 +221,33 @@ static void the_limit_of_groups_must_change(void **state)
     contract_end(&c);
 }
 
+/* The group was not lowered, but has more all the same. */
+static void a_key_that_joins_a_full_group_must_leave_it_no_more_than_its_limit(void **state)
+{
+    const kp_limits join = { .group = { 9 } };
+    (void)state;
+    for (int lent = 0; lent <= 3; lent++) {
+        contract c;
+        kp_lease there[3], comes[3];
+        begin(&c);
+        c.options.limits.group[0] = 7;
+        c.options.budget.group_max_live[0] = 4;
+        contract_open(&c);
+        contract_take_all(&c, A, there, 3);
+        assert_int_equal(kp_limits_set(c.pool, A, &join, NULL), 0);
+        contract_take_all(&c, B, comes, 3);
+        contract_give_all(&c, &comes[lent], 3 - lent);
+        assert_int_equal(kp_limits_set(c.pool, B, &join, NULL), 0);
+        (void)kp_sim_settle(c.sim);
+        memset(&c.options.budget, 0, sizeof c.options.budget);
+        assert_int_equal(contract_stats(&c, KP_EVERY_KEY).live, lent > 1 ? 3 + lent : 4);
+        contract_give_all(&c, comes, lent);
+        contract_give_all(&c, there, 3);
+        assert_int_equal(contract_stats(&c, KP_EVERY_KEY).idle, 4);
+        contract_end(&c);
+    }
+}
+
 /* A key that is in two groups is in their pair too, which has no limit. */
 static void a_key_in_two_groups_must_be_held_by_both(void **state)
 {
@@ -353,6 +380,7 @@ int main(void)
         cmocka_unit_test(what_is_being_made_and_too_much_must_not_stay),
         cmocka_unit_test(fewer_leases_must_take_none_away),
         cmocka_unit_test(the_limit_of_groups_must_change),
+        cmocka_unit_test(a_key_that_joins_a_full_group_must_leave_it_no_more_than_its_limit),
         cmocka_unit_test(a_key_in_two_groups_must_be_held_by_both),
         cmocka_unit_test(other_keys_must_make_room_when_that_is_said),
         cmocka_unit_test(who_is_next_across_keys_must_follow_the_new_order),
