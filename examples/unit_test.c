@@ -6,6 +6,7 @@
 #include <keyedpool_test.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define CHECK(cond) ((cond) ? (void)0 : (printf("line %d: %s\n", __LINE__, #cond), exit(1)))
 
@@ -62,6 +63,18 @@ static void ten_fetches_must_share_one_resource(void)
     teardown(&f);
 }
 
+static void a_refusal_must_be_told_whole(void)
+{
+    static const kp_line refuses[] = { { .status = -111, .text = "refused" }, { 0 } };
+    struct fixture       f = setup(refuses);
+    kp_lease             lease;
+    kp_why               why;
+
+    CHECK(kp_get(f.pool, kp_str("key"), KP_ASK(.why = &why), &lease) == KP_ECREATE);
+    CHECK(why.vendor_code == -111 && strstr(why.text, "refused"));
+    teardown(&f);
+}
+
 static void two_refusals_must_be_survived_in_300_ms(void)
 {
     static const kp_line refuses[] = { { .status = -111, .text = "refused", .times = 2 }, { 0 } };
@@ -90,11 +103,43 @@ static void a_backend_that_hangs_must_cost_the_deadline_and_not_be_lost(void)
     teardown(&f);
 }
 
+/* One of a crowd. Tasks are threads of which one runs at a time, so `came` needs no lock. */
+struct crowd { struct fixture f; int came; };
+
+static void borrow_for_10_ms(void *arg)
+{
+    struct crowd *crowd = arg;
+    char          key[8];
+    kp_lease      lease;
+
+    snprintf(key, sizeof key, "key-%d", crowd->came++ % 5);
+    CHECK(kp_get(crowd->f.pool, kp_str(key), NULL, &lease) == 0);
+    kp_prop *prop = lease.resource;
+    CHECK(strcmp(prop->key, key) == 0 && ++prop->users == 1);
+    kp_sim_pass_ms(crowd->f.sim, 10);
+    prop->users--;
+    kp_release(&lease);
+}
+
+static void a_hundred_at_once_on_five_keys_must_share_fifteen(void)
+{
+    struct crowd crowd = { .f = setup(NULL) };
+
+    for (int i = 0; i < 100; i++)
+        CHECK(kp_sim_spawn(crowd.f.sim, borrow_for_10_ms, &crowd) > 0);
+    kp_sim_join(crowd.f.sim, 0);
+    CHECK(kp_cast_read(crowd.f.cast).creates == 15);    /* three for each key */
+    CHECK(kp_sim_now_ms(crowd.f.sim) == 70);            /* 20 for three: seven turns */
+    teardown(&crowd.f);
+}
+
 int main(void)
 {
     ten_fetches_must_share_one_resource();
+    a_refusal_must_be_told_whole();
     two_refusals_must_be_survived_in_300_ms();
     a_backend_that_hangs_must_cost_the_deadline_and_not_be_lost();
+    a_hundred_at_once_on_five_keys_must_share_fifteen();
     puts("ok");
     return 0;
 }
