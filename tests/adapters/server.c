@@ -85,6 +85,20 @@ int server_run(const struct server *server, char *const *argv)
     return pid < 0 ? -1 : await(pid);
 }
 
+int server_beside(char **argv)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        (void)execv(argv[0], argv);
+        _exit(127);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return 127;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
 static long log_size(const struct server *server)
 {
     struct stat about;

@@ -21,7 +21,10 @@ int server_folder(struct server *server);
  * exit status. */
 int server_run(const struct server *server, char *const *argv);
 
-/* The same without waiting: it is the server. It is ended when the thread that started it ends.
+/* Run a program to its end as who we are, beside the servers; its exit status, or 127 and more. */
+int server_beside(char **argv);
+
+/* Start the server, as the user of the folder. It is ended when the thread that started it ends.
  * 0, or -1. */
 int server_start(struct server *server, char *const *argv);
 
