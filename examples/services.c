@@ -1,100 +1,171 @@
 /* SPDX-License-Identifier: MIT
  *
- * HTTP clients for three services: a struct as the key, clients that expire when they are not
- * needed, and a retry that knows which calls may be repeated. Here the users answer 503 once (a
- * GET: repeated), and so do the payments (a POST: not).
+ * HTTP clients for three services, which run in this program. Users and orders answer 503 to the
+ * first call: a GET is sent again, a POST is not, for who knows what became of it. Payments are
+ * down: after two failures their circuit is open, and callers are told so at once. What went well
+ * leaves its connection to the next call.
  */
-#include <keyedpool.h>
+#include <keyedpool_http.h>
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-struct service { const char *name, *base_url; int timeout_s; };
+/* ---- the services ---------------------------------------------------------------------------- */
 
-/* The fields tell the pool what to compare and copy: strings by their text, never by their
- * address. */
-static const kp_field service_fields[] = {
-    KP_STR(struct service, name), KP_STR(struct service, base_url),
-    KP_INT(struct service, timeout_s), KP_END,
-};
-static const struct service users = { "users", "https://users.example", 5 };
-static const struct service payments = { "payments", "https://payments.example", 15 };
+enum { CLIENTS = 8 };
 
-struct client { const struct service *config; };
-struct call {
-    const char *method, *path;
-    int         failures_left;          /* of the pretended server */
-    int         sent;
+struct service {
+    int       listener, failures_left;  /* -1: it is down */
+    char      origin[40];
+    bool      runs;
+    pthread_t thread;
 };
 
-enum { HTTP_UNAVAILABLE = -503 };
-
-static int make_client(kp_job *job, void **out)
+/* One request; HEAD is the pool's, which looks whether anybody is there. */
+static int answer(struct service *s, int fd)
 {
-    struct client *c = malloc(sizeof *c);
+    static const char good[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    static const char bad[] = "HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n";
+    char              request[2048];
+    const char       *reply = good;
+    ssize_t           n = recv(fd, request, sizeof request, 0);
 
-    if (!c)
-        return kp_job_fail(job, 12, "no memory for a client");
-    /* the pool's own copy, which stays as long as this resource does */
-    c->config = job->key.data;
-    *out = c;
-    return 0;
+    if (n <= 0)
+        return -1;
+    if (memcmp(request, "HEAD", 4) != 0 && s->failures_left-- > 0)
+        reply = bad;
+    return send(fd, reply, strlen(reply), MSG_NOSIGNAL) > 0 ? 0 : -1;
 }
 
-static int drop_client(kp_job *job, void *client)
+/* Until the listener is shut down. */
+static void *serve(void *arg)
 {
-    free(client);
-    return (void)job, 0;
+    struct service *s = arg;
+    struct pollfd   p[1 + CLIENTS] = { { .fd = s->listener, .events = POLLIN } };
+    int             n = 1, fd;
+
+    while (poll(p, (nfds_t)n, -1) > 0) {
+        for (int i = 1; i < n; i++) {
+            if (p[i].revents && answer(s, p[i].fd) < 0) {
+                close(p[i].fd);
+                p[i].fd = -1;                   /* poll passes over it */
+            }
+        }
+        if (p[0].revents && (fd = accept(s->listener, NULL, NULL)) < 0)
+            break;
+        if (p[0].revents && n <= CLIENTS)
+            p[n++] = (struct pollfd){ .fd = fd, .events = POLLIN };
+    }
+    for (int i = 1; i < n; i++) {
+        if (p[i].fd >= 0)
+            close(p[i].fd);
+    }
+    return NULL;
 }
 
+static int start(struct service *s)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t          size = sizeof at;
+
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(s->listener, (struct sockaddr *)&at, size) < 0 ||
+        getsockname(s->listener, (struct sockaddr *)&at, &size) < 0)
+        return -1;
+    snprintf(s->origin, sizeof s->origin, "http://127.0.0.1:%d", ntohs(at.sin_port));
+    if (s->failures_left < 0)
+        return 0;                               /* the port is taken, and nobody listens */
+    s->runs = listen(s->listener, 16) == 0 && pthread_create(&s->thread, NULL, serve, s) == 0;
+    return s->runs ? 0 : -1;
+}
+
+static void stop(struct service *s)
+{
+    if (s->runs) {
+        shutdown(s->listener, SHUT_RDWR);
+        pthread_join(s->thread, NULL);
+    }
+    close(s->listener);
+}
+
+/* ---- the callers ----------------------------------------------------------------------------- */
+
+struct call { const char *method, *origin, *path; int64_t within_ms; int sent; };
+
+/* 0, a negative HTTP status, or -1: there was no answer. */
 static int send_call(kp_lease *lease, void *arg)
 {
-    const struct client *client = lease->resource;
-    struct call         *call = arg;
+    struct call *call = arg;
+    char         url[100];
+    long         status = 0;
 
+    snprintf(url, sizeof url, "%s%s", call->origin, call->path);
+    curl_easy_setopt(kp_http(lease), CURLOPT_URL, url);
+    if (strcmp(call->method, "POST") == 0)
+        curl_easy_setopt(kp_http(lease), CURLOPT_POSTFIELDS, "");
     call->sent++;
-    printf("%s %s%s\n", call->method, client->config->base_url, call->path);
-    return call->failures_left-- > 0 ? HTTP_UNAVAILABLE : 0;
+    if (curl_easy_perform(kp_http(lease)) != CURLE_OK)
+        return -1;
+    curl_easy_getinfo(kp_http(lease), CURLINFO_RESPONSE_CODE, &status);
+    return status == 200 ? 0 : -(int)status;
 }
 
-/* What the error table calls retryable never left; of what did leave, only a GET may be sent
- * again. */
+/* What the error table calls retryable was never sent; of what was, only a GET may be again. */
 static bool may_repeat(int status, void *arg)
 {
     const struct call *call = arg;
 
-    return kp_retry_helps(status, NULL) || (status == HTTP_UNAVAILABLE && call->method[0] == 'G');
+    return kp_retry_helps(status, NULL) || (status == -503 && strcmp(call->method, "GET") == 0);
 }
 
-static int call_service(kp_pool *pool, const struct service *service, struct call *call)
+static int send_by_plan(kp_pool *pool, struct call *call)
 {
+    kp_why  why = { 0 };
     kp_plan plan = {
-        .ask = { .within_ms = KP_SECONDS(30), .tag = "call_service" },
-        .schedule = { .times = 3, .first_ms = 20, .jitter_pct = 50 },
+        .ask = { .within_ms = call->within_ms, .tag = call->path, .why = &why },
+        .schedule = { .times = 3, .first_ms = 10, .jitter_pct = 50 },
         .retry_if = may_repeat,
     };
+    int rc = kp_use(pool, kp_str(call->origin), &plan, send_call, call);
 
-    return kp_use(pool, KP_KEY(service), &plan, send_call, call);
+    printf("%s %s: %d after %d calls. %s\n", call->method, call->path, rc, call->sent, why.text);
+    return rc;
 }
 
 int main(void)
 {
-    kp_options options = {
-        .name = "http",
-        .driver = { .create = make_client, .destroy = drop_client },
-        .key_type = { .size = sizeof(struct service), .fields = service_fields },
-        .limits = { .min_live = 2, .max_live = 15, .excess_ttl_ms = KP_MINUTES(10) },
-    };
-    struct call user = { "GET", "/users/7", 1, 0 }, payment = { "POST", "/payments", 1, 0 };
-    kp_pool    *pool;
-    int         user_rc, payment_rc;
+    struct service  users = { .failures_left = 1 }, orders = { .failures_left = 1 };
+    struct service  payments = { .failures_left = -1 };
+    kp_http_counts  counts = { 0 };
+    kp_http_options http = { .probe = "/health", .user_agent = "example", .counts = &counts };
+    kp_options      more = { .limits = { .max_live = 4, .retry_first_ms = KP_NONE,
+                                         .excess_ttl_ms = KP_MINUTES(10),
+                                         .breaker_failures = 2 } };
+    kp_pool        *pool;
+    bool            ok;
 
-    if (kp_pool_open(&options, &pool) < 0)
+    if (start(&users) || start(&orders) || start(&payments) ||
+        kp_http_open(&http, &more, &pool) < 0)
         return 1;
-    user_rc = call_service(pool, &users, &user);
-    payment_rc = call_service(pool, &payments, &payment);
-    printf("user: %d after %d calls\n", user_rc, user.sent);
-    printf("payment: %d after %d\n", payment_rc, payment.sent);
-    if (kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5)) != 0)
-        return 1;
-    return !(user_rc == 0 && user.sent == 2 && payment_rc == HTTP_UNAVAILABLE && payment.sent == 1);
+    struct call user = { "GET", users.origin, "/users/7", KP_SECONDS(5), 0 };
+    struct call order = { "POST", orders.origin, "/orders", KP_SECONDS(10), 0 };
+    struct call pay = { "POST", payments.origin, "/pay", KP_SECONDS(15), 0 };
+
+    ok = send_by_plan(pool, &user) == 0 && user.sent == 2;
+    ok = send_by_plan(pool, &order) == -503 && order.sent == 1 && ok;
+    for (int i = 0; i < 10; i++)
+        ok = send_by_plan(pool, &order) == 0 && ok;
+    ok = send_by_plan(pool, &pay) == KP_EBREAKER && pay.sent == 0 && ok;
+    ok = kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5)) == 0 && ok;
+    counts = kp_http_counts_read(&counts);
+    stop(&users);
+    stop(&orders);
+    stop(&payments);
+    printf("%d clients for %d calls\n", (int)counts.opened, user.sent + order.sent);
+    return !ok || counts.opened != 3;           /* a retry has another one than what failed */
 }
