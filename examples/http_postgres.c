@@ -2,7 +2,8 @@
  *
  * A web server on libuv that asks PostgreSQL for each page, on one thread that never blocks: a get,
  * a new connection, a question and the give-back each come back through the loop. Two connections
- * serve all visitors. Without a port it asks itself eight times and ends.
+ * serve all visitors. It ends by SIGTERM or SIGINT, when those who are there have their answer.
+ * Without a port it asks itself eight times and ends.
  *
  *     example-http_postgres 8080 'host=/run/postgresql user=me'
  */
@@ -10,6 +11,7 @@
 #include <keyedpool_postgres.h>
 #include <keyedpool_uv.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,9 +29,16 @@ typedef struct visit {
     char       in[2048], out[512];
 } visit;
 
-static struct { kp_uv glue; uv_tcp_t door; uv_prepare_t end; kp_pool *pool; int left; } server;
+static struct {
+    kp_uv        glue;
+    kp_pool     *pool;
+    uv_tcp_t     door;
+    uv_signal_t  signals[2];
+    uv_prepare_t end;
+    int          left, here;            /* visits until the end; visitors just now */
+} server = { .left = -1 };              /* for ever */
 
-/* ---- the end of a visit ---------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* In each turn, until what is still being made or given back has come home: then nothing is left on
  * the loop. */
@@ -41,15 +50,31 @@ static void close_pool(uv_prepare_t *end)
     kp_uv_close(&server.glue, NULL);
 }
 
+/* Nobody comes any more; the pool is closed when the last visitor has gone. */
+static void leave(uv_signal_t *signal, int number)
+{
+    (void)signal, (void)number;
+    if (uv_is_closing((uv_handle_t *)&server.door))
+        return;
+    server.left = 0;
+    uv_close((uv_handle_t *)&server.door, NULL);
+    uv_close((uv_handle_t *)&server.signals[0], NULL);
+    uv_close((uv_handle_t *)&server.signals[1], NULL);
+    if (server.here == 0)
+        uv_prepare_start(&server.end, close_pool);
+}
+
 static void visit_closed(uv_handle_t *tcp)
 {
     free(tcp->data);
-    if (server.left == 0 || --server.left != 0)
-        return;
-    uv_close((uv_handle_t *)&server.door, NULL);
-    uv_prepare_init(server.glue.uv, &server.end);
-    uv_prepare_start(&server.end, close_pool);
+    server.here--;
+    if (server.left > 0 && --server.left == 0)
+        leave(NULL, 0);
+    else if (server.left == 0 && server.here == 0)
+        uv_prepare_start(&server.end, close_pool);
 }
+
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static void written(uv_write_t *write, int status)
 {
@@ -166,6 +191,7 @@ static void came(uv_stream_t *door, int status)
         return;
     }
     v->tcp.data = v;
+    server.here++;
     if (uv_accept(door, (uv_stream_t *)&v->tcp) == 0)
         uv_read_start((uv_stream_t *)&v->tcp, room, heard);
     else
@@ -197,31 +223,49 @@ static void *ask_ourselves(void *address)
     return good == VISITS ? address : NULL;
 }
 
+static int open_server(uv_loop_t *loop, int port, const char *conninfo, struct sockaddr_in *at)
+{
+    static const int   ends[] = { SIGTERM, SIGINT };
+    int                size = sizeof *at;
+    kp_pg_options      pg = { .conninfo = conninfo, .watcher = &server.glue.watcher };
+    kp_options         more = { .limits.max_live = 2 };
+
+    signal(SIGPIPE, SIG_IGN);                   /* of visitors who did not wait */
+    if (uv_ip4_addr("127.0.0.1", port, at) != 0 || uv_tcp_init(loop, &server.door) != 0 ||
+        uv_prepare_init(loop, &server.end) != 0 || kp_uv_open(&server.glue, loop) != 0 ||
+        uv_tcp_bind(&server.door, (struct sockaddr *)at, 0) != 0 ||
+        uv_listen((uv_stream_t *)&server.door, 128, came) != 0 ||
+        uv_tcp_getsockname(&server.door, (struct sockaddr *)at, &size) != 0)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        if (uv_signal_init(loop, &server.signals[i]) != 0 ||
+            uv_signal_start(&server.signals[i], leave, ends[i]) != 0)
+            return -1;
+    }
+    more.loop = server.glue.loop;
+    return kp_pg_open(&pg, &more, &server.pool);
+}
+
 int main(int argc, char **argv)
 {
     uv_loop_t         *loop = uv_default_loop();
+    int                port = argc > 1 ? atoi(argv[1]) : 0;
     struct sockaddr_in at;
-    int                size = sizeof at;
-    kp_pg_options      pg = { .conninfo = argc > 2 ? argv[2] : NULL,
-                              .watcher = &server.glue.watcher };
-    kp_options         more = { .limits.max_live = 2 };
     pthread_t          visitors;
     void              *well = loop;
 
-    if (uv_ip4_addr("127.0.0.1", argc > 1 ? atoi(argv[1]) : 0, &at) != 0 ||
-        uv_tcp_init(loop, &server.door) != 0 || kp_uv_open(&server.glue, loop) != 0 ||
-        uv_tcp_bind(&server.door, (struct sockaddr *)&at, 0) != 0 ||
-        uv_listen((uv_stream_t *)&server.door, 128, came) != 0 ||
-        uv_tcp_getsockname(&server.door, (struct sockaddr *)&at, &size) != 0)
+    if (open_server(loop, port, argc > 2 ? argv[2] : NULL, &at) != 0)
         return 1;
-    more.loop = server.glue.loop;
-    if (kp_pg_open(&pg, &more, &server.pool) != 0)
-        return 1;
-    server.left = argc > 1 ? 0 : VISITS;        /* 0: for ever */
-    if (argc <= 1 && pthread_create(&visitors, NULL, ask_ourselves, &at) != 0)
-        return 1;
+    if (port == 0) {
+        server.left = VISITS;
+        if (pthread_create(&visitors, NULL, ask_ourselves, &at) != 0)
+            return 1;
+    } else {
+        printf("http://127.0.0.1:%d\n", ntohs(at.sin_port));
+        fflush(stdout);
+    }
     uv_run(loop, UV_RUN_DEFAULT);
-    if (argc <= 1)
+    if (port == 0)
         pthread_join(visitors, &well);
     return well && uv_loop_close(loop) == 0 ? 0 : 1;
 }

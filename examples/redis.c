@@ -11,13 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct cluster { const char *name, *variable; int least, most, ttl_min; } clusters[] = {
+struct cluster { const char *name, *variable; int least, most, ttl_min; };
+static const struct cluster clusters[] = {
     { "prod-us-east", "CACHE_EAST", 5, 25, 30 },
     { "dr-us-west",   "CACHE_WEST", 2, 10, 10 },
 };
 
 static const char how[] =
-    "Two servers are needed, or one under both names: apt-get install redis-server, and again with\n"
+    "Two servers are needed, or one under both names: apt-get install redis-server, again with\n"
     "CACHE_EAST and CACHE_WEST: redis://[:password@]host[:port][/db]; and with CACHE_EAST_STOP,\n"
     "a command that stops the first one, to see the other take over.\n";
 

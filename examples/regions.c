@@ -3,7 +3,7 @@
  * Databases by region: more connections for the primary, three retries for each region, and another
  * region when the primary is dead. Nobody who asks sees it die.
  *
- *     US_EAST='host=db1 user=me' US_WEST='host=db2 user=me' US_EAST_STOP='a command' example-regions
+ *     US_EAST='host=db1 user=me' US_WEST='host=db2 user=me' US_EAST_STOP=command example-regions
  */
 #include <keyedpool_postgres.h>
 #include <stdio.h>
