@@ -39,6 +39,11 @@ need_install() {
     need_command scdoc scdoc
 }
 
+need_apr() {
+    # pkg-config itself may be among what is missing
+    pkg-config --exists apr-util-1 2>/dev/null || missing="$missing libaprutil1-dev"
+}
+
 need_test() {
     need_command c++ g++
     python3 -c 'import shutil, subprocess, tempfile' 2>/dev/null || missing="$missing python3"
@@ -54,11 +59,11 @@ need_test() {
     need_header '#include <event2/event.h>' libevent-dev event2/event.h
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
     need_command redis-server redis-server
+    need_apr
 }
 
 need_bench() {
-    # pkg-config itself may be among what is missing
-    pkg-config --exists apr-util-1 2>/dev/null || missing="$missing libaprutil1-dev"
+    need_apr
 }
 
 need_lint() {
