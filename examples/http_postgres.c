@@ -3,7 +3,7 @@
  * A web server on libuv that asks PostgreSQL for each page, on one thread that never blocks: a get,
  * a new connection, a question and the give-back each come back through the loop. Two connections
  * serve all visitors. It ends by SIGTERM or SIGINT, when those who are there have their answer.
- * Without a port it asks itself eight times and ends.
+ * Without a port (0) it asks itself eight times and ends.
  *
  *     example-http_postgres 8080 'host=/run/postgresql user=me'
  */
@@ -220,7 +220,12 @@ static void *ask_ourselves(void *address)
         good += strstr(text, "200 OK") != NULL;
         printf("%s", strstr(text, "\r\n\r\n") ? strstr(text, "\r\n\r\n") + 4 : "no answer\n");
     }
-    return good == VISITS ? address : NULL;
+    if (good == VISITS)
+        return address;
+    printf("A server: apt-get install postgresql && service postgresql start;\n"
+           "su postgres -c 'createuser me && createdb me'; and again with\n"
+           "0 'host=/run/postgresql user=me'\n");
+    return NULL;
 }
 
 static int open_server(uv_loop_t *loop, int port, const char *conninfo, struct sockaddr_in *at)
