@@ -25,8 +25,9 @@ fetch_cmocka() {
     state=$here/apt
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
     : >"$state/status"
-    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-    echo "deb-src http://deb.debian.org/debian ${release:-bookworm} main" >"$state/sources.list"
+    # where this machine has its packages from
+    apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' \
+        'Created-By: Packages' 'Component: main' | sort -u >"$state/sources.list"
     own() {
         apt-get -qq -o Dir::State="$state" -o Dir::State::lists="$state/lists" \
             -o Dir::State::status="$state/status" -o Dir::Cache="$state/cache" \
