@@ -208,8 +208,8 @@ static uint64_t time_of(kp_loop *loop)
 static bool has_letter(kp_loop *loop, const struct kp__request *r)
 {
     /* acquire: pairs with the release in kp__answer, after it left the queue */
-    /* cover: never, because the letter follows in the same instant */
     return atomic_load_explicit(&r->state, memory_order_acquire) == KP__ANSWERED &&
+           /* cover: never, because the letter follows in the same instant */
            kp__mail_holds(&loop->box, &r->link);
 }
 

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Two at one word, in the same instant: who looked first and swings second gets nothing. It is tried
+ * until it happened, which is sure to come: whoever else writes here writes nothing but idle words,
+ * so who finds one and fails was overtaken.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/core.h"
+#include "flow/flow.h"
+#include "keyedpool.h"
+
+#include "flow/hit.h"
+
+static struct kp__cell cell;
+static atomic_bool over;
+
+static void *give_back(void *arg)
+{
+    uint64_t word = KP__HERE;
+
+    while (!atomic_load(&over)) atomic_store(&cell.word, word += KP__WORD_NEXT);
+    return arg;
+}
+
+static void who_is_overtaken_between_look_and_swing_must_get_nothing(void **state)
+{
+    uint64_t lent, times = 0;
+    pthread_t other;
+
+    (void)state;
+    assert_int_equal(pthread_create(&other, NULL, give_back, NULL), 0);
+    do {
+        while (!(atomic_load(&cell.word) & KP__HERE)) continue;
+        times++;
+    } while (kp__swing_out(&cell, &lent));
+    atomic_store(&over, true);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_true(atomic_load(&cell.word) & KP__HERE);
+    print_message("overtaken at time %ju\n", (uintmax_t)times);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_is_overtaken_between_look_and_swing_must_get_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
