@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/circuit.c: what a window sees, how many probes there are, and what becomes of those
- * of whom nothing is heard.
+ * Tests of core/circuit.c: how many probes there are, and what becomes of those of whom nothing is
+ * heard.
  */
-#include <stdlib.h>
-
 #include "core_stage.h"
 
 static struct kp__subpool *circuit(struct stage *s, uint32_t counts)
@@ -262,153 +260,52 @@ static void probes_that_are_late_must_count_among_those_at_once(void **state)
     stage_close(&s);
 }
 
-/* ---- the window ------------------------------------------------------------------------------ */
-
-static struct kp__subpool *rated(struct stage *s, uint64_t pct, uint64_t calls)
+/* It was let through in a round that another one ended: its word comes too late for that, and too
+ * early for the next. */
+static void a_probe_must_not_be_heard_while_it_is_open_again(void **state)
 {
-    s->rules.breaker_rate = pct;
-    s->rules.breaker_calls = calls;
-    s->rules.breaker_window = 800;
-    s->rules.breaker_open = 1000;
-    s->rules.breaker_counts = KP_BREAK_USE;
-    return stage_key(s);
-}
-
-static void the_rate_must_open_it_at_so_many_outcomes_and_not_before(void **state)
-{
-    struct stage s;
-    struct kp__request r;
-
     (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 50, 4);
-    for (int i = 0; i < 3; i++) assert_int_equal(stage_report(&s, sub, i == 0), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, true), KP__OPENED); /* two of four: what went well */
-    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
-    STAGE_NO(&r, KP_EBREAKER, "breaker_rate_pct");
-    kp__circuit_forgive(&s.core, sub);
-    for (int i = 0; i < 3; i++) assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED); /* it began with none */
-    stage_close(&s);
-}
-
-static void a_rate_just_below_must_not_open_it(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 34, 3);
-    for (int i = 0; i < 30; i++)
-        assert_int_equal(stage_report(&s, sub, i % 3 != 2), KP__AS_BEFORE); /* 33.3 % at most */
-    stage_close(&s);
-}
-
-static void both_rules_may_open_it(void **state)
-{
-    struct stage s;
-    struct kp__request r;
-
-    (void)state;
-    stage_open(&s);
-    s.rules.breaker_failures = 3;
-    struct kp__subpool *sub = rated(&s, 100, 1000);
-    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
-    stage_ask(&s, sub, &r, 0);
-    STAGE_NO(&r, KP_EBREAKER, "breaker_failures");
-    s.rules.breaker_calls = 5;
-    kp__circuit_forgive(&s.core, sub);
-    s.rules.breaker_failures = 9;
-    for (int i = 0; i < 4; i++) stage_report(&s, sub, false);
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
-    stage_ask(&s, sub, &r, 0);
-    STAGE_NO(&r, KP_EBREAKER, "breaker_rate_pct");
-    stage_close(&s);
-}
-
-/* The window against a list of all that happened: it sees what fell into the part of time that has
- * begun and the seven before, no more and no less. */
-static void the_window_must_see_the_last_eight_parts(void **state)
-{
-    enum { MANY = 3000 };
-    static uint64_t when[MANY];
-    static bool went_well[MANY];
-    struct stage s;
-    unsigned seed = 7;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 100, 1000000);
-    for (int i = 0; i < MANY; i++) {
-        seed = seed * 1103515245 + 12345;
-        s.now += (seed >> 16) % 3 == 0 ? (seed >> 8) % 300 : (seed >> 16) % 7 == 0 ? 5000 : 3;
-        when[i] = s.now;
-        went_well[i] = seed >> 30;
-        stage_report(&s, sub, went_well[i]);
-        uint64_t all = 0, failed = 0, seen = 0, bad = 0;
-        for (int j = 0; j <= i; j++)
-            if (when[j] / 100 + 8 > s.now / 100) all++, failed += !went_well[j];
-        for (int p = 0; p < KP__WINDOW_PARTS; p++) {
-            seen += sub->rare->health.circuit->window.parts[p].all;
-            bad += sub->rare->health.circuit->window.parts[p].failed;
-        }
-        assert_int_equal(seen, all);
-        assert_int_equal(bad, failed);
+    for (int ok = 0; ok < 2; ok++) {
+        struct stage s;
+        struct kp__request r[2];
+        stage_open(&s);
+        struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+        for (int i = 0; i < 2; i++) stage_idle(&s, sub);
+        open_it(&s, sub);
+        s.now += 100;
+        assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_SLOT);
+        s.now += 1000000000; /* nothing is heard of it: one more */
+        assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_SLOT);
+        assert_int_equal(report(&s, r[0].slot, false), KP__OPENED);
+        uint64_t until = s.now + 100;
+        s.now += 50;
+        assert_int_equal(report(&s, r[1].slot, ok), KP__AS_BEFORE);
+        assert_true(sub->rare->health.tripped);
+        assert_int_equal(sub->rare->health.circuit->until, until); /* nor is it put off */
+        assert_int_equal(sub->rare->health.circuit->probes, 0);
+        stage_close(&s);
     }
-    stage_close(&s);
 }
 
-static void an_older_time_must_count_in_the_latest_part(void **state)
+static void each_key_must_have_a_circuit_of_its_own(void **state)
 {
+    enum { KEYS = 12 };
+    struct kp__subpool *sub[KEYS];
     struct stage s;
 
     (void)state;
     stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 100, 3);
-    stage_report(&s, sub, false);
-    s.now -= 150;
-    stage_report(&s, sub, false);
-    s.now += 150 + 700; /* the part in which both were counted is the eighth */
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
-    stage_close(&s);
-}
-
-static void another_width_must_begin_anew(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 100, 3);
-    stage_report(&s, sub, false);
-    stage_report(&s, sub, false);
-    s.rules.breaker_window = 8000;
-    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
-    stage_close(&s);
-}
-
-static void creations_must_count_in_the_window_too(void **state)
-{
-    struct stage s;
-    struct kp__request r;
-
-    (void)state;
-    stage_open(&s);
-    s.rules.breaker_rate = 50;
-    s.rules.breaker_calls = 2;
-    s.rules.breaker_window = 800;
-    s.rules.breaker_open = 1000;
-    s.rules.breaker_counts = KP_BREAK_CREATE;
-    struct kp__subpool *sub = stage_key(&s);
-    (void)stage_lend(&s, sub);
-    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
-    stage_failed(&s, stage_begin(&s, &r), &r, -9);
-    assert_true(sub->rare->health.tripped);
-    free(sub->rare->health.last);
+    for (int i = 0; i < KEYS; i++) {
+        sub[i] = circuit(&s, KP_BREAK_USE);
+        stage_report(&s, sub[i], false);
+    }
+    for (int i = 0; i < KEYS; i++) {
+        s.now++;
+        assert_int_equal(sub[i]->rare->health.circuit->uses, 1);
+        assert_int_equal(stage_report(&s, sub[i], false), KP__OPENED);
+        for (int j = 0; j <= i; j++)
+            assert_int_equal(sub[j]->rare->health.circuit->until, s.now + 100 - (uint64_t)(i - j));
+    }
     stage_close(&s);
 }
 
@@ -424,13 +321,8 @@ int main(void)
         cmocka_unit_test(so_many_probes_in_a_row_must_close_it),
         cmocka_unit_test(one_probe_that_fails_must_open_it_again),
         cmocka_unit_test(probes_that_are_late_must_count_among_those_at_once),
-        cmocka_unit_test(the_rate_must_open_it_at_so_many_outcomes_and_not_before),
-        cmocka_unit_test(a_rate_just_below_must_not_open_it),
-        cmocka_unit_test(both_rules_may_open_it),
-        cmocka_unit_test(the_window_must_see_the_last_eight_parts),
-        cmocka_unit_test(an_older_time_must_count_in_the_latest_part),
-        cmocka_unit_test(another_width_must_begin_anew),
-        cmocka_unit_test(creations_must_count_in_the_window_too),
+        cmocka_unit_test(a_probe_must_not_be_heard_while_it_is_open_again),
+        cmocka_unit_test(each_key_must_have_a_circuit_of_its_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
