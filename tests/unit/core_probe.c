@@ -138,6 +138,26 @@ static void a_probe_that_never_ends_must_not_hold_up_the_next_for_ever(void **st
     }
 }
 
+static void a_creation_under_rules_without_a_circuit_must_end_the_probe(void **state)
+{
+    struct kp__rules plain = stage_rules();
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE);
+    open_it(&s, sub);
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+    struct kp__slot *slot = stage_begin(&s, &r);
+    stage_rule(&s, sub, &plain, -1, -1);
+    stage_made(&s, slot, &r);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
+    assert_false(kp__seat_at(slot, 0)->probe);
+    stage_close(&s);
+}
+
 /* Something was under way for it before the circuit opened: it is served, and is no probe. */
 static void who_was_served_before_must_not_be_a_probe(void **state)
 {
@@ -316,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_creation_that_comes_after_the_close_must_end_the_probe),
         cmocka_unit_test(the_mark_of_a_probe_must_go_by_way_of_its_victims),
         cmocka_unit_test(a_probe_that_never_ends_must_not_hold_up_the_next_for_ever),
+        cmocka_unit_test(a_creation_under_rules_without_a_circuit_must_end_the_probe),
         cmocka_unit_test(who_was_served_before_must_not_be_a_probe),
         cmocka_unit_test(a_key_that_is_forgotten_must_leave_the_totals),
         cmocka_unit_test(so_many_probes_in_a_row_must_close_it),

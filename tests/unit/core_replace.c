@@ -60,6 +60,9 @@ static void what_is_lent_must_go_when_it_comes_back(struct stage *s)
     assert_int_equal(slot->state, KP__CLOSING);
     assert_int_equal(slot->reason, KP__RENEWED);
     assert_int_equal(sub->rare->renewal.spare, 0);
+    assert_int_equal(stage_destroy(s), 1);
+    assert_int_equal(sub->rare->seldom.renewed, 1);
+    assert_int_equal(s->core.seldom.renewed, 1);
 }
 
 /* With other limits by now, a younger one may end sooner. */
@@ -136,6 +139,20 @@ static void a_replacement_of_what_is_gone_must_push_nothing_out(struct stage *s)
     stage_made(s, young, NULL);
     assert_int_equal(sub->rare->renewal.spare, 0);
     assert_int_equal(young->state, KP__IDLE);
+}
+
+/* Two age, and there is no room beside them: when one is gone, there is. */
+static void room_for_a_replacement_must_be_used_at_once(struct stage *s)
+{
+    struct kp__subpool *sub = ageing_key(s);
+    struct kp__slot *slot[2] = { stage_lend(s, sub), stage_lend(s, sub) };
+
+    s->now += AGE - AHEAD;
+    for (int i = 0; i < 2; i++) assert_false(look(s, slot[i]));
+    stage_give(s, slot[0], 0, false);
+    kp__unfile_sub(&s->core, sub);
+    assert_int_equal(stage_destroy(s), 1);
+    assert_int_equal(kp__timers_next(&s->core.keys_due), s->now);
 }
 
 static void one_that_fails_must_be_tried_again_in_a_second(struct stage *s)
@@ -216,6 +233,7 @@ int main(void)
         STAGE_TEST(each_must_have_one_replacement),
         STAGE_TEST(what_is_shared_must_get_no_more_borrowers),
         STAGE_TEST(a_replacement_of_what_is_gone_must_push_nothing_out),
+        STAGE_TEST(room_for_a_replacement_must_be_used_at_once),
         STAGE_TEST(one_that_fails_must_be_tried_again_in_a_second),
         STAGE_TEST(where_it_is_off_by_now_none_must_be_wanted),
         STAGE_TEST(a_replacement_must_not_take_the_place_of_one_more),
