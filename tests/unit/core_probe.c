@@ -3,6 +3,8 @@
  * Tests of core/circuit.c: how many probes there are, and what becomes of those of whom nothing is
  * heard.
  */
+#include <stdlib.h>
+
 #include "core_stage.h"
 
 static struct kp__subpool *circuit(struct stage *s, uint32_t counts)
@@ -134,6 +136,30 @@ static void a_probe_that_never_ends_must_not_hold_up_the_next_for_ever(void **st
         assert_int_equal(sub->rare->health.circuit->probes, 2);
         assert_int_equal(stage_ask(&s, sub, &r[2], 0), KP__GRANT_NO); /* one more, not all */
         assert_int_equal(report(&s, slot, true), KP__CLOSED_AGAIN); /* better late than never */
+        stage_close(&s);
+    }
+}
+
+/* What bore it is used for something else later, which is no probe. */
+static void the_mark_of_a_probe_must_leave_what_it_came_from(void **state)
+{
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+        open_it(&s, sub);
+        s.now += 100;
+        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+        struct kp__slot *slot = stage_begin(&s, &r);
+        const struct kp__errand *errand = slot->errand;
+        assert_true(errand->probe);
+        if (fails) stage_failed(&s, slot, &r, -9);
+        else stage_made(&s, slot, &r);
+        assert_false(errand->probe);
+        assert_int_equal(sub->rare->health.circuit->probes, !fails);
+        if (fails) free(sub->rare->health.last);
         stage_close(&s);
     }
 }
@@ -336,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_creation_that_comes_after_the_close_must_end_the_probe),
         cmocka_unit_test(the_mark_of_a_probe_must_go_by_way_of_its_victims),
         cmocka_unit_test(a_probe_that_never_ends_must_not_hold_up_the_next_for_ever),
+        cmocka_unit_test(the_mark_of_a_probe_must_leave_what_it_came_from),
         cmocka_unit_test(a_creation_under_rules_without_a_circuit_must_end_the_probe),
         cmocka_unit_test(who_was_served_before_must_not_be_a_probe),
         cmocka_unit_test(a_key_that_is_forgotten_must_leave_the_totals),
