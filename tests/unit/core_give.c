@@ -285,22 +285,14 @@ static void those_that_go_together_must_all_be_free_again(void **state)
     stage_close(&s);
 }
 
-/* From now on so many may be live, and nothing else is limited. */
-static void allow(struct stage *s, int64_t live)
-{
-    const struct kp__allowance may = {
-        .live = live, .lent = KP__UNBOUND, .idle = KP__UNBOUND, .creating = KP__UNBOUND,
-        .waiting = KP__UNBOUND, .keys = KP__UNBOUND, .group = { KP__UNBOUND, KP__UNBOUND },
-        .rate = KP__UNBOUND, .burst = KP__UNBOUND, .evicts = true,
-    };
-
-    kp__budgets_set(&s->core, &may, s->now, &s->todo);
-    stage_check(s);
-}
-
 /* Who waits in its key is not served with what the pool may not have. */
 static void what_comes_back_above_a_lowered_budget_must_go_though_somebody_waits(void **state)
 {
+    static const struct kp__allowance may = {
+        .live = 1, .lent = KP__UNBOUND, .idle = KP__UNBOUND, .creating = KP__UNBOUND,
+        .waiting = KP__UNBOUND, .keys = KP__UNBOUND, .group = { KP__UNBOUND, KP__UNBOUND },
+        .rate = KP__UNBOUND, .burst = KP__UNBOUND, .evicts = true,
+    };
     struct stage s;
     struct kp__request r;
 
@@ -308,30 +300,13 @@ static void what_comes_back_above_a_lowered_budget_must_go_though_somebody_waits
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot[2] = { stage_lend(&s, sub), stage_lend(&s, sub) };
-    allow(&s, 1);
+    kp__budgets_set(&s.core, &may, s.now, &s.todo);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
     stage_give(&s, slot[0], 0, true);
     assert_int_equal(slot[0]->state, KP__CLOSING);
     assert_int_equal(slot[0]->reason, KP__SURPLUS);
     stage_give(&s, slot[1], 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
-    stage_close(&s);
-}
-
-static void a_budget_that_is_lifted_must_leave_nothing_to_be_evicted(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = stage_key(&s);
-    allow(&s, 5);
-    struct kp__slot *slot = stage_idle(&s, sub);
-    assert_int_equal(s.core.live.evictable.count, 1);
-    allow(&s, KP__UNBOUND);
-    assert_int_equal(s.core.live.evictable.count, 0);
-    allow(&s, 5);
-    assert_ptr_equal(kp__evict_pick(&s.core, &s.core.live, KP__IN_POOL), slot);
     stage_close(&s);
 }
 
@@ -365,7 +340,6 @@ int main(void)
         cmocka_unit_test(a_new_idle_one_must_be_filed_and_counted_against_the_surplus),
         cmocka_unit_test(those_that_go_together_must_all_be_free_again),
         cmocka_unit_test(what_comes_back_above_a_lowered_budget_must_go_though_somebody_waits),
-        cmocka_unit_test(a_budget_that_is_lifted_must_leave_nothing_to_be_evicted),
         cmocka_unit_test(an_eager_key_without_a_minimum_must_refill_nothing),
     };
 

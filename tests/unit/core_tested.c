@@ -150,7 +150,6 @@ static void the_oldest_must_make_room_as_before(struct stage *s)
     }
 }
 
-/* Whichever of them is to go, that is the older one here. */
 /* One that was tested is not the oldest of its key for that. */
 static void a_younger_one_that_was_tested_must_not_make_its_key_younger(struct stage *s)
 {
@@ -179,6 +178,7 @@ static void a_test_must_file_nothing_where_nothing_is_evicted(struct stage *s)
     assert_ptr_equal(sub->contest, &kp__no_contest);
 }
 
+/* Whichever of them is to go, that is the older one here. */
 static void a_surplus_must_go_after_a_test(struct stage *s)
 {
     for (int oldest = 0; oldest < 2; oldest++) {
