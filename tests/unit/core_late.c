@@ -46,6 +46,29 @@ static void a_good_check_must_answer_its_request_with_the_lease(void **state)
     stage_close(&s);
 }
 
+/* The peer of another one is gone, so it was in doubt. */
+static void a_good_check_must_end_the_doubt(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.validates = true;
+    s.rules.on_gone = KP_GONE_TEST;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *other = stage_idle(&s, sub), *doubted = stage_idle(&s, sub);
+    (void)kp__peer_gone(&s.core, other, s.now, &s.todo);
+    assert_true(doubted->doubted);
+    assert_ptr_equal(in_doubt_by(&s, sub, &r, KP_DONT_CREATE), doubted);
+    kp__checked(&s.core, doubted, 0, true, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    assert_false(doubted->doubted);
+    assert_int_equal(sub->rare->doubts, 0);
+    stage_close(&s);
+}
+
 static void a_good_check_must_open_the_seats_to_others_who_wait(void **state)
 {
     struct stage s;
@@ -352,6 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_check_must_answer_its_request_with_the_lease),
+        cmocka_unit_test(a_good_check_must_end_the_doubt),
         cmocka_unit_test(a_good_check_must_open_the_seats_to_others_who_wait),
         cmocka_unit_test(a_bad_check_must_end_the_lease_and_let_its_request_wait_on),
         cmocka_unit_test(a_taker_whose_resource_was_bad_must_not_begin_to_create),

@@ -140,6 +140,41 @@ static void a_probe_that_never_ends_must_not_hold_up_the_next_for_ever(void **st
     }
 }
 
+/* What is there says nothing of creations: its leases leave the places of probes to these. */
+static void a_lease_must_be_no_probe_of_a_circuit_of_creations(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE);
+    struct kp__slot *slot = stage_idle(&s, sub);
+    open_it(&s, sub);
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+    assert_false(kp__seat_at(slot, 0)->probe);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
+    assert_int_equal(s.core.probing, 0);
+    stage_close(&s);
+}
+
+static void while_it_is_closed_no_lease_must_be_a_probe(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+    struct kp__slot *slot = stage_idle(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+    assert_false(kp__seat_at(slot, 0)->probe);
+    assert_false(r.grant.first);
+    assert_int_equal(s.core.probing, 0);
+    stage_close(&s);
+}
+
 /* What bore it is used for something else later, which is no probe. */
 static void the_mark_of_a_probe_must_leave_what_it_came_from(void **state)
 {
@@ -362,6 +397,8 @@ int main(void)
         cmocka_unit_test(a_creation_that_comes_after_the_close_must_end_the_probe),
         cmocka_unit_test(the_mark_of_a_probe_must_go_by_way_of_its_victims),
         cmocka_unit_test(a_probe_that_never_ends_must_not_hold_up_the_next_for_ever),
+        cmocka_unit_test(a_lease_must_be_no_probe_of_a_circuit_of_creations),
+        cmocka_unit_test(while_it_is_closed_no_lease_must_be_a_probe),
         cmocka_unit_test(the_mark_of_a_probe_must_leave_what_it_came_from),
         cmocka_unit_test(a_creation_under_rules_without_a_circuit_must_end_the_probe),
         cmocka_unit_test(who_was_served_before_must_not_be_a_probe),
