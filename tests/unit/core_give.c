@@ -285,6 +285,45 @@ static void those_that_go_together_must_all_be_free_again(void **state)
     stage_close(&s);
 }
 
+/* Who waits in its key is not served with what the pool may not have. */
+static void what_comes_back_above_a_lowered_budget_must_go_though_somebody_waits(void **state)
+{
+    static const struct kp__allowance may = {
+        .live = 1, .lent = KP__UNBOUND, .idle = KP__UNBOUND, .creating = KP__UNBOUND,
+        .waiting = KP__UNBOUND, .keys = KP__UNBOUND, .group = { KP__UNBOUND, KP__UNBOUND },
+        .rate = KP__UNBOUND, .burst = KP__UNBOUND, .evicts = true,
+    };
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot[2] = { stage_lend(&s, sub), stage_lend(&s, sub) };
+    kp__budgets_set(&s.core, &may, s.now, &s.todo);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
+    stage_give(&s, slot[0], 0, true);
+    assert_int_equal(slot[0]->state, KP__CLOSING);
+    assert_int_equal(slot[0]->reason, KP__SURPLUS);
+    stage_give(&s, slot[1], 0, true);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    stage_close(&s);
+}
+
+static void an_eager_key_without_a_minimum_must_refill_nothing(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    s.rules.eager = true;
+    struct kp__subpool *sub = stage_key(&s);
+    stage_give(&s, stage_lend(&s, sub), 0, false);
+    assert_int_equal(stage_destroy(&s), 1);
+    assert_false(sub->refill);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +339,8 @@ int main(void)
         cmocka_unit_test(a_refilled_key_must_be_looked_at_again),
         cmocka_unit_test(a_new_idle_one_must_be_filed_and_counted_against_the_surplus),
         cmocka_unit_test(those_that_go_together_must_all_be_free_again),
+        cmocka_unit_test(what_comes_back_above_a_lowered_budget_must_go_though_somebody_waits),
+        cmocka_unit_test(an_eager_key_without_a_minimum_must_refill_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

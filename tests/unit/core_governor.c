@@ -270,6 +270,27 @@ static void who_wants_a_fresh_one_must_be_told_though_others_are_first(struct st
 
 /* ---- tokens that come back ------------------------------------------------------------------- */
 
+/* The rate is lifted, and not everybody is served by then. */
+static void who_stood_in_line_must_come_first_when_there_is_none(struct stage *s)
+{
+    struct kp__request r[3];
+
+    kp__rate_init(&s->core.rate, 1, 1);
+    s->core.rate.at = s->now;
+    s->core.creating.cap = 1;
+    s->core.by_arrival = true;
+    struct kp__subpool *first = stage_key(s), *second = stage_key(s);
+    assert_int_equal(stage_ask(s, first, &r[0], 0), KP__GRANT_PERMIT);
+    stage_made(s, stage_begin(s, &r[0]), &r[0]);
+    assert_int_equal(stage_ask(s, first, &r[1], 0), KP__GRANT_WAIT);
+    kp__rate_set(&s->core.rate, KP__UNBOUND, KP__UNBOUND, s->now);
+    r[2] = (struct kp__request){ .sub = second, .arrived = s->now, .deadline = KP__NEVER };
+    kp__claim(&s->core, &r[2], s->now, &s->todo);
+    assert_int_equal(r[2].grant.kind, KP__GRANT_WAIT);
+    kp__settle(&s->core, first, s->now, &s->todo);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
+}
+
 static void a_permit_that_is_declined_must_give_its_token_to_the_next(struct stage *s)
 {
     struct kp__request r[2];
@@ -352,6 +373,7 @@ int main(void)
         STAGE_TEST(a_newcomer_must_leave_the_token_to_who_waits),
         STAGE_TEST(a_key_must_be_ranked_by_who_is_its_first_by_now),
         STAGE_TEST(who_wants_a_fresh_one_must_be_told_though_others_are_first),
+        STAGE_TEST(who_stood_in_line_must_come_first_when_there_is_none),
         STAGE_TEST(a_permit_that_is_declined_must_give_its_token_to_the_next),
         STAGE_TEST(a_permit_that_waits_for_its_victim_must_give_it_back_too),
         STAGE_TEST(the_background_must_take_tokens_after_requests),

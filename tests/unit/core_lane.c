@@ -88,6 +88,8 @@ static void a_lane_must_stay_shut_while_anything_goes_on(struct stage *s)
     STAYS_SHUT(s, sub, kp__rare(&s->core, sub)->health.tripped, true);
     STAYS_SHUT(s, sub, sub->leaving, true);
     STAYS_SHUT(s, sub, sub->refill, true);
+    STAYS_SHUT(s, sub, kp__rare(&s->core, sub)->doubts, 1);
+    STAYS_SHUT(s, sub, kp__rare(&s->core, sub)->renewal.ageing, 1);
 }
 
 static void a_lane_must_stay_shut_while_none_is_idle(struct stage *s)

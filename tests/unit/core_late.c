@@ -46,6 +46,29 @@ static void a_good_check_must_answer_its_request_with_the_lease(void **state)
     stage_close(&s);
 }
 
+/* The peer of another one is gone, so it was in doubt. */
+static void a_good_check_must_end_the_doubt(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.validates = true;
+    s.rules.on_gone = KP_GONE_TEST;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *other = stage_idle(&s, sub), *doubted = stage_idle(&s, sub);
+    (void)kp__peer_gone(&s.core, other, s.now, &s.todo);
+    assert_true(doubted->doubted);
+    assert_ptr_equal(in_doubt_by(&s, sub, &r, KP_DONT_CREATE), doubted);
+    kp__checked(&s.core, doubted, 0, true, s.now, &s.todo);
+    stage_check(&s);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    assert_false(doubted->doubted);
+    assert_int_equal(sub->rare->doubts, 0);
+    stage_close(&s);
+}
+
 static void a_good_check_must_open_the_seats_to_others_who_wait(void **state)
 {
     struct stage s;
@@ -285,6 +308,36 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
     }
 }
 
+/* It is for what is created in the end, or over with who gives up. */
+static void the_mark_of_a_probe_must_go_from_the_first_victim_to_the_second(void **state)
+{
+    (void)state;
+    for (int waits = 0; waits < 2; waits++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        stage_group(&s, 0, 0, 1);
+        stage_group(&s, 1, 1, 1);
+        struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+        stage_rule(&s, a, &s.rules, 0, -1);
+        stage_rule(&s, b, &s.rules, -1, 1);
+        stage_rule(&s, c, &s.rules, 0, 1);
+        struct kp__slot *second = stage_idle(&s, a), *first = awaited_victim(&s, b, c, &r);
+        (void)kp__probe_begin(&s.core, c, s.now);
+        kp__errand_of(first)->probe = true;
+        if (!waits) assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
+        kp__victim_gone_late(&s.core, first, s.now, &s.todo);
+        assert_true(second->errand->probe);
+        assert_int_equal(c->rare->health.circuit->probes, 1);
+        kp__list_remove(&second->link);
+        kp__victim_gone_late(&s.core, second, s.now, &s.todo);
+        stage_check(&s);
+        if (waits) assert_true(r.grant.probe);
+        assert_int_equal(c->rare->health.circuit->probes, waits);
+        stage_close(&s);
+    }
+}
+
 /* The books follow; both places are free for others, whatever groups the victims are in by then. */
 static void a_key_that_leaves_its_groups_must_leave_them_its_victims_places(void **state)
 {
@@ -322,6 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_check_must_answer_its_request_with_the_lease),
+        cmocka_unit_test(a_good_check_must_end_the_doubt),
         cmocka_unit_test(a_good_check_must_open_the_seats_to_others_who_wait),
         cmocka_unit_test(a_bad_check_must_end_the_lease_and_let_its_request_wait_on),
         cmocka_unit_test(a_taker_whose_resource_was_bad_must_not_begin_to_create),
@@ -331,6 +385,7 @@ int main(void)
         cmocka_unit_test(a_victims_place_that_nobody_waits_for_must_go_to_who_is_next),
         cmocka_unit_test(a_victims_end_must_serve_its_own_key_where_that_was_full),
         cmocka_unit_test(of_two_victims_the_second_must_answer_who_waits_for_their_places),
+        cmocka_unit_test(the_mark_of_a_probe_must_go_from_the_first_victim_to_the_second),
         cmocka_unit_test(a_key_that_leaves_its_groups_must_leave_them_its_victims_places),
     };
 

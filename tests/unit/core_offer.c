@@ -202,6 +202,57 @@ static void by_arrival_a_seat_must_go_to_who_came_first(void **state)
     }
 }
 
+/* Another key lacks room in the pool, and is two permits behind this one. */
+static void lacks_room(struct stage *s, struct kp__subpool *mine)
+{
+    struct kp__subpool *poor = stage_key(s);
+    static struct kp__request r;
+
+    assert_int_equal(stage_ask(s, poor, &r, 0), KP__GRANT_WAIT);
+    kp__share_begin(&s->core, &s->core.live, mine);
+    kp__contest(&s->core, poor)->rank.score = kp__share_score(&s->core.live, mine) - 2 * ONE;
+    assert_true(kp__budget_owed(&s->core, &s->core.live, mine));
+}
+
+/* Its minimum, without what is being destroyed. */
+static void what_a_key_keeps_must_be_its_own_whoever_is_behind(void **state)
+{
+    (void)state;
+    for (int closing = 0; closing < 2; closing++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        s.core.live.cap = 1 + closing;
+        s.rules.min_live = 1;
+        struct kp__subpool *sub = stage_key(&s);
+        struct kp__slot *slot = stage_idle(&s, sub);
+        if (closing) {
+            assert_ptr_equal(stage_lend(&s, sub), slot);
+            (void)stage_idle(&s, sub);
+            stage_give(&s, slot, 0, false);
+        }
+        lacks_room(&s, sub);
+        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+        stage_close(&s);
+    }
+}
+
+static void without_eviction_a_key_must_lend_what_it_has(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    s.core.evicts = false;
+    s.core.live.cap = 1;
+    struct kp__subpool *sub = stage_key(&s);
+    (void)stage_idle(&s, sub);
+    lacks_room(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +261,8 @@ int main(void)
         cmocka_unit_test(room_must_be_owed_by_one_above_its_share_to_one_below),
         cmocka_unit_test(nothing_must_be_owed_to_oneself_however_old_ones_rank_is),
         cmocka_unit_test(what_is_in_use_must_be_owed_by_what_the_key_has_without_it),
+        cmocka_unit_test(what_a_key_keeps_must_be_its_own_whoever_is_behind),
+        cmocka_unit_test(without_eviction_a_key_must_lend_what_it_has),
         cmocka_unit_test(by_arrival_a_seat_must_go_to_who_came_first),
     };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/circuit.c: what a window sees, how many probes there are, and what becomes of those
- * of whom nothing is heard.
+ * Tests of core/circuit.c: how many probes there are, and what becomes of those of whom nothing is
+ * heard.
  */
 #include <stdlib.h>
 
@@ -140,6 +140,85 @@ static void a_probe_that_never_ends_must_not_hold_up_the_next_for_ever(void **st
     }
 }
 
+/* What is there says nothing of creations: its leases leave the places of probes to these. */
+static void a_lease_must_be_no_probe_of_a_circuit_of_creations(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE);
+    struct kp__slot *slot = stage_idle(&s, sub);
+    open_it(&s, sub);
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+    assert_false(kp__seat_at(slot, 0)->probe);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
+    assert_int_equal(s.core.probing, 0);
+    stage_close(&s);
+}
+
+static void while_it_is_closed_no_lease_must_be_a_probe(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+    struct kp__slot *slot = stage_idle(&s, sub);
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
+    assert_false(kp__seat_at(slot, 0)->probe);
+    assert_false(r.grant.first);
+    assert_int_equal(s.core.probing, 0);
+    stage_close(&s);
+}
+
+/* What bore it is used for something else later, which is no probe. */
+static void the_mark_of_a_probe_must_leave_what_it_came_from(void **state)
+{
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        struct stage s;
+        struct kp__request r;
+        stage_open(&s);
+        struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+        open_it(&s, sub);
+        s.now += 100;
+        assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+        struct kp__slot *slot = stage_begin(&s, &r);
+        const struct kp__errand *errand = slot->errand;
+        assert_true(errand->probe);
+        if (fails) stage_failed(&s, slot, &r, -9);
+        else stage_made(&s, slot, &r);
+        assert_false(errand->probe);
+        assert_int_equal(sub->rare->health.circuit->probes, !fails);
+        if (fails) free(sub->rare->health.last);
+        stage_close(&s);
+    }
+}
+
+static void a_creation_under_rules_without_a_circuit_must_end_the_probe(void **state)
+{
+    struct kp__rules plain = stage_rules();
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE);
+    open_it(&s, sub);
+    s.now += 100;
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
+    struct kp__slot *slot = stage_begin(&s, &r);
+    stage_rule(&s, sub, &plain, -1, -1);
+    stage_made(&s, slot, &r);
+    assert_int_equal(sub->rare->health.circuit->probes, 0);
+    assert_false(kp__seat_at(slot, 0)->probe);
+    stage_close(&s);
+}
+
 /* Something was under way for it before the circuit opened: it is served, and is no probe. */
 static void who_was_served_before_must_not_be_a_probe(void **state)
 {
@@ -262,153 +341,52 @@ static void probes_that_are_late_must_count_among_those_at_once(void **state)
     stage_close(&s);
 }
 
-/* ---- the window ------------------------------------------------------------------------------ */
-
-static struct kp__subpool *rated(struct stage *s, uint64_t pct, uint64_t calls)
+/* It was let through in a round that another one ended: its word comes too late for that, and too
+ * early for the next. */
+static void a_probe_must_not_be_heard_while_it_is_open_again(void **state)
 {
-    s->rules.breaker_rate = pct;
-    s->rules.breaker_calls = calls;
-    s->rules.breaker_window = 800;
-    s->rules.breaker_open = 1000;
-    s->rules.breaker_counts = KP_BREAK_USE;
-    return stage_key(s);
-}
-
-static void the_rate_must_open_it_at_so_many_outcomes_and_not_before(void **state)
-{
-    struct stage s;
-    struct kp__request r;
-
     (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 50, 4);
-    for (int i = 0; i < 3; i++) assert_int_equal(stage_report(&s, sub, i == 0), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, true), KP__OPENED); /* two of four: what went well */
-    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
-    STAGE_NO(&r, KP_EBREAKER, "breaker_rate_pct");
-    kp__circuit_forgive(&s.core, sub);
-    for (int i = 0; i < 3; i++) assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED); /* it began with none */
-    stage_close(&s);
-}
-
-static void a_rate_just_below_must_not_open_it(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 34, 3);
-    for (int i = 0; i < 30; i++)
-        assert_int_equal(stage_report(&s, sub, i % 3 != 2), KP__AS_BEFORE); /* 33.3 % at most */
-    stage_close(&s);
-}
-
-static void both_rules_may_open_it(void **state)
-{
-    struct stage s;
-    struct kp__request r;
-
-    (void)state;
-    stage_open(&s);
-    s.rules.breaker_failures = 3;
-    struct kp__subpool *sub = rated(&s, 100, 1000);
-    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
-    stage_ask(&s, sub, &r, 0);
-    STAGE_NO(&r, KP_EBREAKER, "breaker_failures");
-    s.rules.breaker_calls = 5;
-    kp__circuit_forgive(&s.core, sub);
-    s.rules.breaker_failures = 9;
-    for (int i = 0; i < 4; i++) stage_report(&s, sub, false);
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
-    stage_ask(&s, sub, &r, 0);
-    STAGE_NO(&r, KP_EBREAKER, "breaker_rate_pct");
-    stage_close(&s);
-}
-
-/* The window against a list of all that happened: it sees what fell into the part of time that has
- * begun and the seven before, no more and no less. */
-static void the_window_must_see_the_last_eight_parts(void **state)
-{
-    enum { MANY = 3000 };
-    static uint64_t when[MANY];
-    static bool went_well[MANY];
-    struct stage s;
-    unsigned seed = 7;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 100, 1000000);
-    for (int i = 0; i < MANY; i++) {
-        seed = seed * 1103515245 + 12345;
-        s.now += (seed >> 16) % 3 == 0 ? (seed >> 8) % 300 : (seed >> 16) % 7 == 0 ? 5000 : 3;
-        when[i] = s.now;
-        went_well[i] = seed >> 30;
-        stage_report(&s, sub, went_well[i]);
-        uint64_t all = 0, failed = 0, seen = 0, bad = 0;
-        for (int j = 0; j <= i; j++)
-            if (when[j] / 100 + 8 > s.now / 100) all++, failed += !went_well[j];
-        for (int p = 0; p < KP__WINDOW_PARTS; p++) {
-            seen += sub->rare->health.circuit->window.parts[p].all;
-            bad += sub->rare->health.circuit->window.parts[p].failed;
-        }
-        assert_int_equal(seen, all);
-        assert_int_equal(bad, failed);
+    for (int ok = 0; ok < 2; ok++) {
+        struct stage s;
+        struct kp__request r[2];
+        stage_open(&s);
+        struct kp__subpool *sub = circuit(&s, KP_BREAK_USE);
+        for (int i = 0; i < 2; i++) stage_idle(&s, sub);
+        open_it(&s, sub);
+        s.now += 100;
+        assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_SLOT);
+        s.now += 1000000000; /* nothing is heard of it: one more */
+        assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_SLOT);
+        assert_int_equal(report(&s, r[0].slot, false), KP__OPENED);
+        uint64_t until = s.now + 100;
+        s.now += 50;
+        assert_int_equal(report(&s, r[1].slot, ok), KP__AS_BEFORE);
+        assert_true(sub->rare->health.tripped);
+        assert_int_equal(sub->rare->health.circuit->until, until); /* nor is it put off */
+        assert_int_equal(sub->rare->health.circuit->probes, 0);
+        stage_close(&s);
     }
-    stage_close(&s);
 }
 
-static void an_older_time_must_count_in_the_latest_part(void **state)
+static void each_key_must_have_a_circuit_of_its_own(void **state)
 {
+    enum { KEYS = 12 };
+    struct kp__subpool *sub[KEYS];
     struct stage s;
 
     (void)state;
     stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 100, 3);
-    stage_report(&s, sub, false);
-    s.now -= 150;
-    stage_report(&s, sub, false);
-    s.now += 150 + 700; /* the part in which both were counted is the eighth */
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
-    stage_close(&s);
-}
-
-static void another_width_must_begin_anew(void **state)
-{
-    struct stage s;
-
-    (void)state;
-    stage_open(&s);
-    struct kp__subpool *sub = rated(&s, 100, 3);
-    stage_report(&s, sub, false);
-    stage_report(&s, sub, false);
-    s.rules.breaker_window = 8000;
-    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__AS_BEFORE);
-    assert_int_equal(stage_report(&s, sub, false), KP__OPENED);
-    stage_close(&s);
-}
-
-static void creations_must_count_in_the_window_too(void **state)
-{
-    struct stage s;
-    struct kp__request r;
-
-    (void)state;
-    stage_open(&s);
-    s.rules.breaker_rate = 50;
-    s.rules.breaker_calls = 2;
-    s.rules.breaker_window = 800;
-    s.rules.breaker_open = 1000;
-    s.rules.breaker_counts = KP_BREAK_CREATE;
-    struct kp__subpool *sub = stage_key(&s);
-    (void)stage_lend(&s, sub);
-    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
-    stage_failed(&s, stage_begin(&s, &r), &r, -9);
-    assert_true(sub->rare->health.tripped);
-    free(sub->rare->health.last);
+    for (int i = 0; i < KEYS; i++) {
+        sub[i] = circuit(&s, KP_BREAK_USE);
+        stage_report(&s, sub[i], false);
+    }
+    for (int i = 0; i < KEYS; i++) {
+        s.now++;
+        assert_int_equal(sub[i]->rare->health.circuit->uses, 1);
+        assert_int_equal(stage_report(&s, sub[i], false), KP__OPENED);
+        for (int j = 0; j <= i; j++)
+            assert_int_equal(sub[j]->rare->health.circuit->until, s.now + 100 - (uint64_t)(i - j));
+    }
     stage_close(&s);
 }
 
@@ -419,18 +397,17 @@ int main(void)
         cmocka_unit_test(a_creation_that_comes_after_the_close_must_end_the_probe),
         cmocka_unit_test(the_mark_of_a_probe_must_go_by_way_of_its_victims),
         cmocka_unit_test(a_probe_that_never_ends_must_not_hold_up_the_next_for_ever),
+        cmocka_unit_test(a_lease_must_be_no_probe_of_a_circuit_of_creations),
+        cmocka_unit_test(while_it_is_closed_no_lease_must_be_a_probe),
+        cmocka_unit_test(the_mark_of_a_probe_must_leave_what_it_came_from),
+        cmocka_unit_test(a_creation_under_rules_without_a_circuit_must_end_the_probe),
         cmocka_unit_test(who_was_served_before_must_not_be_a_probe),
         cmocka_unit_test(a_key_that_is_forgotten_must_leave_the_totals),
         cmocka_unit_test(so_many_probes_in_a_row_must_close_it),
         cmocka_unit_test(one_probe_that_fails_must_open_it_again),
         cmocka_unit_test(probes_that_are_late_must_count_among_those_at_once),
-        cmocka_unit_test(the_rate_must_open_it_at_so_many_outcomes_and_not_before),
-        cmocka_unit_test(a_rate_just_below_must_not_open_it),
-        cmocka_unit_test(both_rules_may_open_it),
-        cmocka_unit_test(the_window_must_see_the_last_eight_parts),
-        cmocka_unit_test(an_older_time_must_count_in_the_latest_part),
-        cmocka_unit_test(another_width_must_begin_anew),
-        cmocka_unit_test(creations_must_count_in_the_window_too),
+        cmocka_unit_test(a_probe_must_not_be_heard_while_it_is_open_again),
+        cmocka_unit_test(each_key_must_have_a_circuit_of_its_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -150,6 +150,34 @@ static void the_oldest_must_make_room_as_before(struct stage *s)
     }
 }
 
+/* One that was tested is not the oldest of its key for that. */
+static void a_younger_one_that_was_tested_must_not_make_its_key_younger(struct stage *s)
+{
+    struct kp__slot *mine[2], *other[1];
+
+    s->core.live.cap = 100;
+    struct kp__subpool *sub = key_of(s, 1, &mine[0]);
+    (void)key_of(s, 1, other);
+    mine[1] = stage_idle(s, sub);
+    begin(s, mine[1]);
+    end(s, mine[1], true);
+    assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live, KP__IN_POOL), mine[0]);
+    kp__close_idle(&s->core, mine[0], KP__SURPLUS, &s->todo);
+    assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live, KP__IN_POOL), other[0]);
+}
+
+/* Where no budget counts what may be evicted, nothing is filed for it. */
+static void a_test_must_file_nothing_where_nothing_is_evicted(struct stage *s)
+{
+    struct kp__slot *slot[1];
+    struct kp__subpool *sub = key_of(s, 1, slot);
+
+    begin(s, slot[0]);
+    end(s, slot[0], true);
+    assert_int_equal(s->core.live.evictable.count, 0);
+    assert_ptr_equal(sub->contest, &kp__no_contest);
+}
+
 /* Whichever of them is to go, that is the older one here. */
 static void a_surplus_must_go_after_a_test(struct stage *s)
 {
@@ -195,6 +223,8 @@ int main(void)
         STAGE_TEST(the_minimum_of_a_key_must_be_forgotten_after_a_test),
         STAGE_TEST(each_must_go_back_to_its_place),
         STAGE_TEST(the_oldest_must_make_room_as_before),
+        STAGE_TEST(a_younger_one_that_was_tested_must_not_make_its_key_younger),
+        STAGE_TEST(a_test_must_file_nothing_where_nothing_is_evicted),
         STAGE_TEST(a_surplus_must_go_after_a_test),
         STAGE_TEST(a_test_must_take_nothing_from_creations),
     };

@@ -18,6 +18,7 @@ static enum kp__grant_kind ask(struct stage *s, struct kp__subpool *sub, struct 
                                .why = &whys[next++ % 64] };
     *r->why = (kp_why){ 0 };
     kp__claim(&s->core, r, s->now, &s->todo);
+    assert_int_equal(kp__list_linked(&r->link), r->grant.kind == KP__GRANT_WAIT);
     return r->grant.kind;
 }
 
@@ -99,6 +100,35 @@ static void who_may_be_helped_otherwise_must_wait(struct stage *s)
     stage_give(s, slot, 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
     forget_failure(sub);
+}
+
+/* Somebody may add one (kp_add), pause or not. */
+static void who_does_not_create_must_wait_though_nothing_is_there(struct stage *s)
+{
+    struct kp__request r;
+    struct kp__subpool *sub = failed(s);
+
+    assert_int_equal(ask(s, sub, &r, 10, KP_DONT_CREATE), KP__GRANT_WAIT);
+    assert_int_equal(ask(s, sub, &r, 10, 0), KP__GRANT_NO);
+    forget_failure(sub);
+}
+
+/* There was no memory to remember it in. */
+static void a_failure_that_nobody_remembers_must_refuse_without_a_cause(struct stage *s)
+{
+    const struct kp__failure what = { .code = -9 };
+    struct kp__failure *keep = NULL;
+    struct kp__request r;
+
+    s->rules.refuse_late = true;
+    s->rules.retry_first = s->rules.retry_max = 100;
+    s->random = 50;
+    struct kp__subpool *sub = stage_key(s);
+    assert_int_equal(ask(s, sub, &r, KP__NEVER, 0), KP__GRANT_PERMIT);
+    kp__create_failed(&s->core, stage_begin(s, &r), &r, &what, &keep, s->now, &s->todo);
+    assert_int_equal(ask(s, sub, &r, 10, 0), KP__GRANT_NO);
+    STAGE_NO(&r, KP_EFULL, "refuse_late");
+    assert_int_equal(r.why->code, 0);
 }
 
 static void what_is_being_made_may_help(struct stage *s)
@@ -230,6 +260,17 @@ static void who_has_less_time_than_those_ahead_take_must_be_refused(struct stage
     STAGE_NO(&r[3], KP_EAGAIN, "wait_order");
 }
 
+/* As a time-out: "no time left" is not "too many ahead". */
+static void whose_time_is_over_must_not_be_told_that_others_are_ahead(struct stage *s)
+{
+    struct kp__request r[2];
+    struct kp__slot *slot;
+    struct kp__subpool *sub = busy(s, KP__LATE_LEAST, &slot);
+
+    assert_int_equal(ask(s, sub, &r[0], 1000, 0), KP__GRANT_WAIT);
+    assert_int_equal(ask(s, sub, &r[1], 0, 0), KP__GRANT_WAIT);
+}
+
 static void without_an_estimate_nobody_must_be_refused(struct stage *s)
 {
     struct kp__request r[2];
@@ -313,6 +354,8 @@ int main(void)
         STAGE_TEST(who_has_less_time_than_the_pause_must_be_refused_at_once),
         STAGE_TEST(who_waits_must_be_told_when_it_becomes_certain),
         STAGE_TEST(who_may_be_helped_otherwise_must_wait),
+        STAGE_TEST(who_does_not_create_must_wait_though_nothing_is_there),
+        STAGE_TEST(a_failure_that_nobody_remembers_must_refuse_without_a_cause),
         STAGE_TEST(what_is_being_made_may_help),
         STAGE_TEST(what_is_idle_but_may_not_be_lent_must_be_waited_for),
         STAGE_TEST(who_does_not_wait_must_be_told_so),
@@ -320,6 +363,7 @@ int main(void)
         STAGE_TEST(the_line_of_creations_must_count_too),
         STAGE_TEST(the_pause_must_not_count_while_the_circuit_probes),
         STAGE_TEST(who_has_less_time_than_those_ahead_take_must_be_refused),
+        STAGE_TEST(whose_time_is_over_must_not_be_told_that_others_are_ahead),
         STAGE_TEST(without_an_estimate_nobody_must_be_refused),
         STAGE_TEST(who_comes_last_and_is_first_must_not_be_refused),
         STAGE_TEST(the_estimate_must_be_kept_for_sixteen_gaps),

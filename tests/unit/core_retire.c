@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of core/renew.c: a new epoch (kp_rotate), and what is of one before.
+ */
+#include "core_stage.h"
+
+enum { AGE = 1000 };
+
+/* Ages of 1,000 that are checked as is said. */
+static struct kp__subpool *key(struct stage *s, uint32_t age_check)
+{
+    s->rules.max_age = AGE;
+    s->rules.age_check = age_check;
+    s->core.validates = true;
+    return stage_key(s);
+}
+
+static int64_t rotate(struct stage *s, struct kp__subpool *sub, uint64_t by)
+{
+    s->core.epoch++;
+    int64_t many = kp__retire_all(&s->core, sub, by, s->now, &s->todo);
+    stage_check(s);
+    return many;
+}
+
+/* ---- each one's end -------------------------------------------------------------------------- */
+
+static void an_end_must_come_sooner_and_never_later(struct stage *s)
+{
+    struct kp__subpool *sub = key(s, KP_CHECK_KEEPER);
+    struct kp__slot *slot = stage_idle(s, sub);
+    uint64_t age_end = slot->age_end;
+
+    kp__retire(&s->core, slot, age_end + 1, s->now);
+    assert_int_equal(slot->age_end, age_end);
+    kp__retire(&s->core, slot, age_end - 1, s->now);
+    assert_int_equal(slot->age_end, age_end - 1);
+    assert_true(slot->old);
+}
+
+/* Nobody looked at its age, so that is over and it is there: it has the period as the others. */
+static void an_age_that_ended_nothing_must_not_end_it_now(struct stage *s)
+{
+    struct kp__subpool *sub = key(s, 0);
+    struct kp__slot *slot = stage_idle(s, sub);
+
+    s->now = slot->age_end;
+    kp__retire(&s->core, slot, s->now + 50, s->now);
+    assert_int_equal(slot->age_end, s->now + 50);
+    struct kp__slot *lent = stage_lend(s, sub);
+    assert_ptr_equal(lent, slot);
+    s->now += 200;
+    kp__retire(&s->core, lent, s->now + 50, s->now);
+    assert_int_equal(lent->age_end, s->now - 150); /* nobody has it later than its time: it goes */
+    stage_give(s, lent, 0, true);
+    assert_false(kp__age(&s->core, lent, s->now - 151, &s->todo));
+    assert_true(kp__age(&s->core, lent, s->now, &s->todo));
+}
+
+/* It may be that the keeper has not come by yet, or that whoever takes it, or gave it back, is to
+ * find out. */
+static void an_age_that_ends_it_must_not_be_put_off(struct stage *s)
+{
+    static const uint32_t checks[] = { KP_CHECK_GET, KP_CHECK_RETURN, KP_CHECK_KEEPER };
+
+    for (int i = 0; i < 3; i++) {
+        struct kp__slot *slot = stage_idle(s, key(s, checks[i]));
+        for (int late = 0; late < 2; late++) {
+            s->now = slot->age_end + (uint64_t)late;
+            kp__retire(&s->core, slot, s->now + 50, s->now);
+            assert_int_equal(slot->age_end, s->now - (uint64_t)late);
+        }
+    }
+}
+
+/* ---- all of a key ---------------------------------------------------------------------------- */
+
+static void all_must_go_evenly_and_what_is_being_tested_too(struct stage *s)
+{
+    struct kp__subpool *sub = key(s, 0);
+    struct kp__slot *slot[5];
+    uint64_t ends = 0;
+
+    for (int i = 0; i < 4; i++) slot[i] = stage_idle(s, sub);
+    kp__test_begin(&s->core, slot[0], s->now, KP__NEVER);
+    slot[4] = stage_lend(s, sub);
+    assert_ptr_equal(slot[4], slot[3]);
+    assert_int_equal(rotate(s, sub, s->now + 400), 4);
+    for (int i = 0; i < 4; i++) {
+        assert_true(slot[i]->old);
+        assert_int_equal((slot[i]->age_end - s->now) % 100, 0);
+        ends |= 1u << ((slot[i]->age_end - s->now) / 100);
+    }
+    assert_int_equal(ends, 0x1e); /* at 100, 200, 300 and 400 */
+    assert_int_equal(slot[1]->age_end, s->now + 100); /* the least recently used */
+    assert_int_equal(slot[2]->age_end, s->now + 200);
+    s->now += 1000;
+    kp__tested(&s->core, slot[0], true, s->now, &s->todo);
+    stage_check(s);
+    assert_true(kp__age(&s->core, slot[0], s->now, &s->todo)); /* after the test, it goes */
+}
+
+static void one_alone_must_have_all_of_the_period(struct stage *s)
+{
+    struct kp__subpool *sub = key(s, 0);
+    struct kp__slot *slot = stage_idle(s, sub);
+
+    assert_int_equal(rotate(s, sub, s->now + 400), 1);
+    assert_int_equal(slot->age_end, s->now + 400);
+    assert_int_equal(slot->state, KP__IDLE);
+    assert_int_equal(rotate(s, sub, s->now), 1); /* none of it */
+    assert_int_equal(slot->state, KP__CLOSING);
+    assert_int_equal(slot->reason, KP__EXPIRED);
+}
+
+static void what_is_marked_must_not_count(struct stage *s)
+{
+    struct kp__subpool *sub = key(s, 0);
+    struct kp__slot *slot = stage_lend(s, sub);
+
+    kp__doom(&s->core, slot, KP__INVALIDATED, &s->todo);
+    assert_int_equal(rotate(s, sub, s->now + 400), 0);
+    assert_false(slot->old);
+    assert_int_equal(sub->rare->renewal.epoch, s->core.epoch);
+}
+
+static void a_period_without_an_end_must_leave_each_its_own(struct stage *s)
+{
+    struct kp__subpool *sub = key(s, 0);
+    struct kp__slot *slot = stage_idle(s, sub);
+    uint64_t age_end = slot->age_end;
+
+    assert_int_equal(rotate(s, sub, KP__NEVER), 1);
+    assert_int_equal(slot->age_end, age_end);
+    assert_true(slot->old);
+    assert_true(sub->rare->renewal.retire_by == KP__NEVER);
+}
+
+/* What is still being made goes by then. */
+static void once_more_must_not_put_off_what_is_being_made(struct stage *s)
+{
+    struct kp__subpool *sub = key(s, 0);
+    uint64_t began = s->now;
+
+    assert_int_equal(rotate(s, sub, began + 100), 0);
+    s->now += 10;
+    (void)rotate(s, sub, s->now + 1000);
+    assert_int_equal(sub->rare->renewal.retire_by, began + 100);
+    (void)rotate(s, sub, s->now + 50);
+    assert_int_equal(sub->rare->renewal.retire_by, began + 60);
+    s->now += 100; /* that period is over */
+    (void)rotate(s, sub, s->now + 1000);
+    assert_int_equal(sub->rare->renewal.retire_by, s->now + 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STAGE_TEST(an_end_must_come_sooner_and_never_later),
+        STAGE_TEST(an_age_that_ended_nothing_must_not_end_it_now),
+        STAGE_TEST(an_age_that_ends_it_must_not_be_put_off),
+        STAGE_TEST(all_must_go_evenly_and_what_is_being_tested_too),
+        STAGE_TEST(one_alone_must_have_all_of_the_period),
+        STAGE_TEST(what_is_marked_must_not_count),
+        STAGE_TEST(a_period_without_an_end_must_leave_each_its_own),
+        STAGE_TEST(once_more_must_not_put_off_what_is_being_made),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
