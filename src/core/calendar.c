@@ -72,6 +72,16 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
     return at;
 }
 
+kp_cause kp__expired(const struct kp__slot *slot, uint32_t check)
+{
+    const struct kp__rules *r = slot->sub->rules;
+    uint64_t at = kp__expires_at(slot, check);
+
+    if ((r->age_check & check) && at == slot->age_end) return kp__end_of_age(slot);
+    return (r->idle_check & check) && at == kp__later(slot->since, r->idle_ttl) ? KP_CAUSE_IDLE
+                                                                                : KP_CAUSE_EXCESS;
+}
+
 /* `at`; or, if that has passed and the minimum stopped it, once more as long from now: the key may
  * have grown by then. */
 static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
@@ -152,7 +162,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
     if (kp__age(core, slot, now, todo)) return NULL;
     if (slot->state == KP__IDLE) {
         if (now >= kp__expires_at(slot, KP_CHECK_KEEPER)) {
-            kp__close_idle(core, slot, KP__EXPIRED, todo);
+            kp__close_idle(core, slot, kp__expired(slot, KP_CHECK_KEEPER), todo);
             return NULL;
         }
         file(&core->slots_due, &slot->due, next_look(core, slot, now));

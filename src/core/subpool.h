@@ -21,6 +21,7 @@ struct kp__tally {
 struct kp__seldom {
     uint64_t waits, wait_ns, timeouts, refusals, create_failures, destroy_failures;
     uint64_t invalid, invalidated, expired, evicted, leaks, renewed, revokes, revoke_failures;
+    uint64_t surplus;
 };
 
 /* How creations of this key have gone lately. */

@@ -264,7 +264,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     }
     sub->tally.hits--;
     pool->core.tally.hits--;
-    if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP__INVALID, now, todo);
+    if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
     wait_again(g, now, todo); /* before its room is given away: nobody overtakes it */
     kp__do(pool, todo);
     return false;

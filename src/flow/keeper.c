@@ -147,7 +147,7 @@ void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
     sub->interest++;
     if (sub->leaving == KP__STAYS) sub->leaving = KP__LEAVES;
     while ((node = kp__list_first(KP__SLOTS(sub, KP__IDLE))) != NULL)
-        kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__EXPIRED, todo);
+        kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP_CAUSE_FORGOTTEN, todo);
     kp__do(pool, todo);
     if (sub->leaving == KP__LEAVES && sub->count[KP__CLOSING] == 0)
         sub->leaving = KP__STAYS; /* else when somebody wants it */
