@@ -207,7 +207,8 @@ typedef struct kp_limits {
 
 typedef struct kp_budget {
     int64_t max_live, max_lent, max_idle;           /* [UNLIMITED each] */
-    int64_t max_creating, max_waiting, max_keys;    /* [UNLIMITED each] */
+    int64_t max_creating, max_waiting, max_keys;    /* [UNLIMITED each] for one key more the
+                                                       longest unused one is forgotten */
     int64_t group_max_live[2];          /* [UNLIMITED each] of every group named in
                                            kp_limits.group[0], group[1] */
     int64_t evict_other_keys;           /* [1] KP_OFF: an idle one of another key never makes

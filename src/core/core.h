@@ -52,6 +52,7 @@ struct kp__core {
     struct kp__map keys, idents, groups;
     struct kp__slab slots, errands, subpools;
     struct kp__list all; /* subpools in order of appearance */
+    struct kp__list unused; /* each that nobody uses, the longest unused first; others, too */
     struct kp__heap open; /* those whose lane is open, by the end of their terms */
     bool shuts;           /* somebody does nothing but shut lanes in time; else upkeep does */
     uint32_t key_count, key_serials, group_serials;
@@ -466,6 +467,9 @@ struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash);
  * back in *old, if nobody uses them any more, else NULL. */
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
                     struct kp__group *group[KP__GROUPS], struct kp__rules **old);
+
+/* The key that has been unused for the longest time, and that nothing is to be kept of; or NULL. */
+struct kp__subpool *kp__table_spare(struct kp__core *core);
 
 /* Take an unused subpool out. Its key, rules and failures are the caller's to free, afterwards the
  * slab item. */

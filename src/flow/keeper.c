@@ -154,10 +154,7 @@ void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
     sub->interest--;
     if (!kp__subpool_unused(sub) || !kp__may_forget(&pool->core, sub, now)) return;
     kp__table_drop(&pool->core, sub);
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_KEY_FORGOTTEN, sub, NULL, 0, NULL);
-    kp__step_in(pool);
-    kp__bury(pool, sub);
+    kp__forgotten(pool, sub, todo);
 }
 
 static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,

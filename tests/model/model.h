@@ -112,6 +112,7 @@ struct model_key {
     bool in_use, refill, warm, leaving;
     bool dropped; /* forgotten as soon as nobody uses it */
     uint64_t appeared, used_at, look_at;
+    uint64_t unused, unused_since; /* its place among those that nobody uses, or 0; since when */
     int interest, pins;
     int promised; /* permits whose victim is not destroyed yet */
     enum model_budget lacks;
@@ -173,7 +174,7 @@ struct model {
     int64_t peak_live, peak_lent, peak_creating; /* when the budget changed */
     struct model_moment arrival; /* evenly spaced, the next creation would be due then */
     uint64_t took, look;         /* the latest began; upkeep comes for the next one */
-    uint64_t now, stamps, returns, opens, serials, appeared, epoch;
+    uint64_t now, stamps, returns, opens, serials, appeared, unused, epoch;
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];
     struct model_slot slot[MODEL_SLOTS];

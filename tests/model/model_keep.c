@@ -66,13 +66,60 @@ void m_file_key(struct model *m, int key, uint64_t at)
     m->key[key].look_at = sooner(m->key[key].look_at, at);
 }
 
-/* What is in use is filed by whoever used it last. */
-void m_file_forget(struct model *m, int key)
+static bool is_unused(const struct model *m, int key)
 {
     const struct model_key *k = &m->key[key];
 
+    return !k->interest && !k->pins && !k->promised && m_waiting(m, key) == 0 &&
+           m_live(m, key) == 0 && m_revoked(m, key) == 0;
+}
+
+/* What is in use is filed by whoever used it last. */
+void m_file_forget(struct model *m, int key)
+{
+    struct model_key *k = &m->key[key];
+
     if (k->interest || k->pins) return;
     m_file_key(m, key, k->dropped ? k->used_at : m_later(k->used_at, m->forget_after));
+    if (m->forget_after == FOREVER || !is_unused(m, key)) return;
+    if (!k->unused || k->unused_since != k->used_at) k->unused = ++m->unused;
+    k->unused_since = k->used_at;
+}
+
+/* The key that has been unused for the longest time, if nothing is to be kept of it. */
+static int spare_key(struct model *m)
+{
+    for (;;) {
+        int first = NOBODY;
+        for (int i = 0; i < MODEL_KEYS; i++)
+            if (m->key[i].in_use && m->key[i].unused &&
+                (first == NOBODY || m->key[i].unused < m->key[first].unused))
+                first = i;
+        if (first == NOBODY) return NOBODY;
+        const struct model_rules *rules = &m->key[first].rules;
+        if (is_unused(m, first) && !rules->min_live && !rules->floor && !m->key[first].refill)
+            return first;
+        m->key[first].unused = 0;
+    }
+}
+
+static void is_forgotten(struct model *m, int key)
+{
+    m->key[key].in_use = false;
+    m->key[key].look_at = FOREVER;
+    m->tally.keys_forgotten++;
+}
+
+static bool has_room_for_a_key(struct model *m)
+{
+    for (;;) {
+        int64_t keys = 0;
+        for (int i = 0; i < MODEL_KEYS; i++) keys += m->key[i].in_use;
+        if (keys < m->budget_keys) return true;
+        int spare = spare_key(m);
+        if (spare == NOBODY) return false;
+        is_forgotten(m, spare);
+    }
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -102,10 +149,8 @@ void m_lose_interest(struct model *m, int key, uint64_t used_at)
 int m_find(struct model *m, int key, int *code)
 {
     struct model_key *k = &m->key[key];
-    int64_t keys = 0;
 
-    for (int i = 0; i < MODEL_KEYS; i++) keys += m->key[i].in_use;
-    if (!k->in_use && keys >= m->budget_keys) {
+    if (!k->in_use && !has_room_for_a_key(m)) {
         *code = KP_EFULL;
         return NOBODY;
     }
@@ -234,9 +279,7 @@ void m_forget(struct model *m, int key, uint64_t now)
     if (m_count(m, key, M_CLOSING) == 0) k->leaving = k->dropped;
     k->interest--;
     if (m_live(m, key) > 0 || !may_forget(m, key, now)) return;
-    k->in_use = false;
-    k->look_at = FOREVER;
-    m->tally.keys_forgotten++;
+    is_forgotten(m, key);
 }
 
 static void look_at_key(struct model *m, int key, uint64_t now)

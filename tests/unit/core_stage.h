@@ -90,6 +90,7 @@ static inline void stage_open(struct stage *s)
     core->evicts = true;
     core->rules = &s->rules;
     kp__list_init(&core->all);
+    kp__list_init(&core->unused);
     kp__lanes_init(core);
     core->id = 7;
     core->quick_seed = 0x5eed;
