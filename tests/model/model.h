@@ -11,8 +11,8 @@
  * up, for a reason or without one. model_start and model_dispatch are the same for an event loop.
  *
  * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
- * model_back.c (the way back), model_circuit.c, model_lease.c, model_loop.c, model_keep.c,
- * model_limits.c, model_control.c.
+ * model_back.c (the way back), model_circuit.c, model_lease.c, model_loop.c, model_keys.c,
+ * model_keep.c, model_limits.c, model_control.c.
  *
  * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
  * drain because their room is owed to another key, key types, limits_for,
