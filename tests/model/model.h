@@ -15,8 +15,9 @@
  * model_keep.c, model_limits.c, model_control.c.
  *
  * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
- * drain because their room is owed to another key, key types, limits_for,
- * waiting for warm keys, pools of threads or of a loop, and closing in other ways than at once.
+ * drain because their room is owed to another key, key types, limits_for, tests by the keeper
+ * (KP_CHECK_KEEPER) and doubts (KP_EGONE), waiting for warm keys, pools of threads or of a loop,
+ * and closing in other ways than at once.
  */
 #ifndef TESTS_MODEL_MODEL_H
 #define TESTS_MODEL_MODEL_H
