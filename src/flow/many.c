@@ -255,8 +255,8 @@ int64_t kp__invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, struc
         struct kp__list *node = kp__list_first(list), *next;
         for (; node; node = next) {
             next = kp__list_next(list, node);
-            found +=
-                kp__doom(&pool->core, KP__OF(node, struct kp__slot, link), KP_CAUSE_INVALIDATED, todo);
+            found += kp__doom(&pool->core, KP__OF(node, struct kp__slot, link),
+                              KP_CAUSE_INVALIDATED, todo);
         }
     }
     kp__do(pool, todo);
