@@ -65,11 +65,23 @@ static const char *sentence_of(kp_event_kind kind)
     return "something happened";
 }
 
-/* What the event adds to its sentence: the reason of a failure, the limit of a timeout. */
+static const char *cause_of(const kp_event *event)
+{
+    switch (event->cause) {
+    case KP_CAUSE_NONE: break;
+#define X(name, counter, sentence) case KP_CAUSE_##name: return sentence;
+    KP_CAUSE_MAP(X)
+#undef X
+    }
+    return "";
+}
+
+/* What the event adds to its sentence: the reason of a failure, the limit of a timeout, the cause
+ * of an end. */
 static const char *detail_of(const kp_event *event)
 {
     if (!event->why)
-        return "";
+        return cause_of(event);
     if (event->kind == KP_EVENT_TIMEOUT)
         return event->why->limit;
     return event->why->text;

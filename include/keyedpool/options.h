@@ -207,7 +207,8 @@ typedef struct kp_limits {
 
 typedef struct kp_budget {
     int64_t max_live, max_lent, max_idle;           /* [UNLIMITED each] */
-    int64_t max_creating, max_waiting, max_keys;    /* [UNLIMITED each] */
+    int64_t max_creating, max_waiting, max_keys;    /* [UNLIMITED each] for one key more the
+                                                       longest unused one is forgotten */
     int64_t group_max_live[2];          /* [UNLIMITED each] of every group named in
                                            kp_limits.group[0], group[1] */
     int64_t evict_other_keys;           /* [1] KP_OFF: an idle one of another key never makes
@@ -270,6 +271,35 @@ typedef enum kp_event_kind {
 #undef X
 } kp_event_kind;
 
+/* Why a resource was destroyed. Each raises `destroys` and, where it has one, the counter of
+ * kp_stats that is named here. docs/STATS.md */
+#define KP_CAUSE_MAP(X) /* name, the counter, sentence */                                          \
+    X(DISCARDED, invalidated, "its borrower discarded it")                                         \
+    X(INVALIDATED, invalidated, "kp_invalidate, kp_invalidate_key or kp_drop named it")            \
+    X(INVALID, invalid, "validate found it bad")                                                   \
+    X(RESET, invalid, "it could not be reset")                                                     \
+    X(GONE, invalid, "its peer is gone")                                                           \
+    X(IDLE, expired, "nobody borrowed it for idle_ttl_ms")                                         \
+    X(EXCESS, expired, "nobody borrowed it for excess_ttl_ms, and it was more than the minimum")   \
+    X(AGE, expired, "it was as old as max_age_ms allows")                                          \
+    X(USES, expired, "it was lent max_uses times")                                                 \
+    X(ROTATED, expired, "kp_rotate ended its age, and no replacement was there")                   \
+    X(FORGOTTEN, expired, "its key was not used for forget_key_after_ms")                          \
+    X(RENEWED, renewed, "its replacement was there")                                               \
+    X(EVICTED, evicted, "another key needed its room")                                             \
+    X(SURPLUS, surplus, "more were there than limits, budget or kp_evict keep")                    \
+    X(FRESH, destroys, "a request for a fresh one needed its room")                                \
+    X(NOT_REUSED, destroys, "on_return or kp_lease_reuse said not to keep it")                     \
+    X(REVOKED, destroys, "it was revoked, and its lease has ended")                                \
+    X(CLOSED, destroys, "the pool was closed")
+
+typedef enum kp_cause {
+    KP_CAUSE_NONE,
+#define X(name, counter, sentence) KP_CAUSE_##name,
+    KP_CAUSE_MAP(X)
+#undef X
+} kp_cause;
+
 typedef struct kp_event {               /* made by the pool, valid during the call; grows at the
                                            end only */
     kp_event_kind kind;
@@ -286,6 +316,7 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
                                            without the lock leave no trace (options.hits) */
     const void *const *stack;           /* what options.stack said, the innermost first */
     size_t        stack_count;          /* 0: there is no options.stack */
+    kp_cause      cause;                /* DESTROYED, DESTROY_FAILED: why it was destroyed */
 } kp_event;
 
 /* ---- all of it ------------------------------------------------------------------------------- */

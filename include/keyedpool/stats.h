@@ -47,7 +47,8 @@ extern "C" {
     X(testing, "of creating: there, and being validated by the keeper")\
     X(revoked, "taken from their borrowers, not given back so far; not live")                      \
     X(revokes, "leases revoked, ever")                                                             \
-    X(revoke_failures, "revokes that failed, ever")
+    X(revoke_failures, "revokes that failed, ever")                                                \
+    X(surplus, "destroyed as more than limits, budget or kp_evict keep")
 
 typedef struct kp_stats {               /* append only; the readers pass its size */
 #define X(name, sentence) uint64_t name;

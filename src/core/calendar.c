@@ -31,7 +31,21 @@ void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot)
 
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (sub->dated) kp__timers_remove(&core->keys_due, &due_of(core, sub)->due.timer);
+    if (!sub->dated) return;
+    kp__timers_remove(&core->keys_due, &due_of(core, sub)->due.timer);
+    kp__list_remove(&due_of(core, sub)->unused);
+}
+
+/* Begun, if nobody did so far. */
+static struct kp__key_due *dated(struct kp__core *core, struct kp__subpool *sub)
+{
+    struct kp__key_due *part = due_of(core, sub);
+
+    if (sub->dated) return part;
+    *part = (struct kp__key_due){ .sub = sub };
+    kp__list_init(&part->unused);
+    sub->dated = true;
+    return part;
 }
 
 struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot)
@@ -47,11 +61,7 @@ struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot)
 
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
 {
-    if (at == KP__NEVER) return;
-    struct kp__key_due *part = due_of(core, sub);
-    if (!sub->dated) *part = (struct kp__key_due){ .sub = sub };
-    sub->dated = true;
-    file(&core->keys_due, &part->due, at);
+    if (at != KP__NEVER) file(&core->keys_due, &dated(core, sub)->due, at);
 }
 
 /* ---- ages ------------------------------------------------------------------------------------ */
@@ -70,6 +80,16 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
         at = sooner(at, kp__later(slot->since, r->excess_ttl));
     if ((r->age_check & check) && !(bound & KP_KIND_AGE)) at = sooner(at, slot->age_end);
     return at;
+}
+
+kp_cause kp__expired(const struct kp__slot *slot, uint32_t check)
+{
+    const struct kp__rules *r = slot->sub->rules;
+    uint64_t at = kp__expires_at(slot, check);
+
+    if ((r->age_check & check) && at == slot->age_end) return kp__end_of_age(slot);
+    return (r->idle_check & check) && at == kp__later(slot->since, r->idle_ttl) ? KP_CAUSE_IDLE
+                                                                                : KP_CAUSE_EXCESS;
 }
 
 /* `at`; or, if that has passed and the minimum stopped it, once more as long from now: the key may
@@ -152,7 +172,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
     if (kp__age(core, slot, now, todo)) return NULL;
     if (slot->state == KP__IDLE) {
         if (now >= kp__expires_at(slot, KP_CHECK_KEEPER)) {
-            kp__close_idle(core, slot, KP__EXPIRED, todo);
+            kp__close_idle(core, slot, kp__expired(slot, KP_CHECK_KEEPER), todo);
             return NULL;
         }
         file(&core->slots_due, &slot->due, next_look(core, slot, now));
@@ -176,11 +196,24 @@ static uint64_t forget_at(const struct kp__core *core, const struct kp__subpool 
     return kp__later(sub->used_at, after);
 }
 
+/* Nobody uses it: it goes behind those that are unused already, unless it is there since the same
+ * use. Who uses it again leaves it there (kp__table_spare). */
+static void list_unused(struct kp__core *core, struct kp__subpool *sub)
+{
+    struct kp__key_due *part = dated(core, sub);
+
+    if (kp__list_linked(&part->unused) && part->since == sub->used_at) return;
+    part->since = sub->used_at;
+    kp__list_remove(&part->unused);
+    kp__list_push_back(&core->unused, &part->unused);
+}
+
 void kp__file_forget(struct kp__core *core, struct kp__subpool *sub)
 {
     /* in use: by whoever used it last. Closed: it goes with the pool */
-    if (!sub->interest && !sub->pins && core->phase == KP__OPEN)
-        kp__file_sub(core, sub, forget_at(core, sub));
+    if (sub->interest || sub->pins || core->phase != KP__OPEN) return;
+    kp__file_sub(core, sub, forget_at(core, sub));
+    if (core->forget_after != KP__NEVER && kp__subpool_unused(sub)) list_unused(core, sub);
 }
 
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now)

@@ -52,6 +52,7 @@ struct kp__core {
     struct kp__map keys, idents, groups;
     struct kp__slab slots, errands, subpools;
     struct kp__list all; /* subpools in order of appearance */
+    struct kp__list unused; /* each that nobody uses, the longest unused first; others, too */
     struct kp__heap open; /* those whose lane is open, by the end of their terms */
     bool shuts;           /* somebody does nothing but shut lanes in time; else upkeep does */
     uint32_t key_count, key_serials, group_serials;
@@ -265,7 +266,7 @@ enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
 /* A lease ends: the resource serves whoever is next, goes idle, or joins the to-do's list of those
  * to destroy. */
 void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
-              enum kp__reason reason, uint64_t now, struct kp__todo *todo);
+              kp_cause cause, uint64_t now, struct kp__todo *todo);
 
 /* The same of a lease whose borrower never heard of it: the resource counts as idle since before it
  * was taken, and is in as much doubt as it was. */
@@ -303,16 +304,16 @@ enum kp__turn kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_
 
 /* Never lend it again: idle ones close now, lent ones when they come back. False: it was doomed
  * before. */
-bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+bool kp__doom(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
               struct kp__todo *todo);
 
 /* Close an idle slot: it joins the to-do's list. */
-void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+void kp__close_idle(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
                     struct kp__todo *todo);
 
-/* Why one that came back, or was tested, may not stay (enum kp__reason); -1: it may. */
-int kp__end_reason(struct kp__core *core, const struct kp__slot *slot, bool keep,
-                   enum kp__reason reason, uint64_t now);
+/* Why one that came back, or was tested, may not stay; KP_CAUSE_NONE: it may. */
+kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
+                       kp_cause cause, uint64_t now);
 
 /* After settling: close what was kept only for a waiting request that did not take it, or what it
  * pushes out. */
@@ -321,7 +322,7 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now
 
 /* Close idle slots of a key that has some, at most so many, the latest first: which, and how many.
  * They are the caller's to destroy. */
-uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason,
+uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, kp_cause cause,
                         struct kp__slot **slots, uint32_t most);
 
 /* at + by, or KP__NEVER. */
@@ -330,12 +331,19 @@ static inline uint64_t kp__later(uint64_t at, uint64_t by)
     return by >= KP__NEVER - at ? KP__NEVER : at + by;
 }
 
-void kp__count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason);
+void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause cause);
 
 /* ---- ages and the calendar (calendar.c) ------------------------------------------------------ */
 
 /* When an idle slot must go (KP__NEVER: it may stay), looked at on `check` (KP_CHECK_...). */
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
+
+/* By which of them it must, when that time has come. */
+kp_cause kp__expired(const struct kp__slot *slot, uint32_t check);
+static inline kp_cause kp__end_of_age(const struct kp__slot *slot)
+{
+    return slot->old ? KP_CAUSE_ROTATED : KP_CAUSE_AGE;
+}
 
 /* Have a slot that became idle or lent looked at in time, and a key no later than `at`. */
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
@@ -459,6 +467,9 @@ struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash);
  * back in *old, if nobody uses them any more, else NULL. */
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
                     struct kp__group *group[KP__GROUPS], struct kp__rules **old);
+
+/* The key that has been unused for the longest time, and that nothing is to be kept of; or NULL. */
+struct kp__subpool *kp__table_spare(struct kp__core *core);
 
 /* Take an unused subpool out. Its key, rules and failures are the caller's to free, afterwards the
  * slab item. */

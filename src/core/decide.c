@@ -81,12 +81,14 @@ static struct kp__slot *ready_slot(struct look *l)
     while ((node = kp__list_first(&sub->rare->open_seats)) != NULL) {
         struct kp__slot *slot = KP__OF(node, struct kp__errand, open_seat)->slot;
         if (!(sub->rules->age_check & KP_CHECK_GET) || l->now < slot->age_end) return slot;
-        (void)kp__doom(l->core, slot, KP__EXPIRED, l->todo); /* its borrowers go on */
+        (void)kp__doom(l->core, slot, kp__end_of_age(slot), l->todo); /* its borrowers go on */
     }
     while (sub->count[KP__IDLE] > 0) {
         struct kp__slot *slot = next_idle(sub);
         if (l->now < kp__expires_at(slot, KP_CHECK_GET) && !kp__is_used_up(slot)) return slot;
-        kp__close_idle(l->core, slot, KP__EXPIRED, l->todo);
+        kp__close_idle(l->core, slot,
+                       kp__is_used_up(slot) ? KP_CAUSE_USES : kp__expired(slot, KP_CHECK_GET),
+                       l->todo);
     }
     return NULL;
 }
@@ -390,7 +392,7 @@ static enum verdict take_permit(struct look *l)
     if (victim) {
         kp__promise(l->core, sub, victim);
         for (struct kp__slot *s = victim; s; s = s->errand->victim.next) {
-            s->reason = s->sub == sub ? KP__SURPLUS : KP__EVICTED;
+            s->cause = s->sub == sub ? KP_CAUSE_FRESH : KP_CAUSE_EVICTED;
             kp__slot_move(l->core, s, KP__CLOSING);
         }
     } else {

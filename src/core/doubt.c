@@ -31,7 +31,7 @@ static void doubt(struct kp__core *core, struct kp__slot *slot, struct kp__todo 
 
 static void drop(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
 {
-    if (slot->doubted) (void)kp__doom(core, slot, KP__INVALID, todo);
+    if (slot->doubted) (void)kp__doom(core, slot, KP_CAUSE_GONE, todo);
 }
 
 /* For all that this key has, but for one. */
@@ -75,7 +75,7 @@ bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
     /* of one that was to go already it is no news */
     if (slot->sub->rules->on_gone == KP_OFF || slot->errand->doomed) return false;
     bool suspect = spread(core, slot, now, todo);
-    (void)kp__doom(core, slot, KP__INVALID, todo);
+    (void)kp__doom(core, slot, KP_CAUSE_GONE, todo);
     return suspect;
 }
 
@@ -146,16 +146,16 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
                 struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    int why = kp__end_reason(core, slot, good, KP__INVALID, now);
+    kp_cause why = kp__end_cause(core, slot, good, KP_CAUSE_INVALID, now);
 
     kp__at(core, now);
-    if (why >= 0) {
-        slot->reason = (uint8_t)why;
+    if (why) {
+        slot->cause = (uint8_t)why;
         kp__slot_tested(core, slot, KP__CLOSING);
         kp__list_push_back(&todo->doomed, &slot->link);
     }
     if (sub->rare->doubts > 0) kp__file_sub(core, sub, now); /* the next one */
-    if (why >= 0) return;
+    if (why) return;
     kp__doubt_end(core, slot);
     kp__slot_back(core, slot);
     slot->tested = true;

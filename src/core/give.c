@@ -10,10 +10,10 @@
 #define COUNT(core, sub, what) ((sub)->tally.what++, (core)->tally.what++)
 #define COUNT_SELDOM(core, sub, what) (kp__rare(core, sub)->seldom.what++, (core)->seldom.what++)
 
-static void close_slot(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+static void close_slot(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
                        struct kp__todo *todo)
 {
-    slot->reason = (uint8_t)reason;
+    slot->cause = (uint8_t)cause;
     kp__slot_move(core, slot, KP__CLOSING);
     kp__list_push_back(&todo->doomed, &slot->link);
 }
@@ -84,7 +84,7 @@ static void created_too_late(struct kp__core *core, struct kp__slot *slot,
                              struct kp__request *request, struct kp__todo *todo)
 {
     kp__probe_end(core, slot->sub, &kp__errand_of(slot)->probe);
-    close_slot(core, slot, KP__AT_CLOSE, todo);
+    close_slot(core, slot, KP_CAUSE_CLOSED, todo);
     if (!request) return;
     kp__lent_drop(core, request);
     kp__grant_no(request, KP_ECLOSED, KP__NOT_BOUND);
@@ -232,14 +232,14 @@ enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
 
 /* ---- 9. give --------------------------------------------------------------------------------- */
 
-void kp__close_idle(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+void kp__close_idle(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
                     struct kp__todo *todo)
 {
     KP__DCHECK(slot->state == KP__IDLE);
-    close_slot(core, slot, reason, todo);
+    close_slot(core, slot, cause, todo);
 }
 
-uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason,
+uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, kp_cause cause,
                         struct kp__slot **slots, uint32_t most)
 {
     const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE);
@@ -250,31 +250,39 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, enum kp_
         struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
         /* a list leads to them one after the other: begin to read all of each meanwhile */
         for (size_t at = 0; at < sizeof *slot; at += 64) __builtin_prefetch((char *)slot + at);
-        slot->reason = (uint8_t)reason;
+        slot->cause = (uint8_t)cause;
         slots[many++] = slot;
     }
     kp__slots_move(core, slots, many, KP__CLOSING);
     return many;
 }
 
-int kp__end_reason(struct kp__core *core, const struct kp__slot *slot, bool keep,
-                   enum kp__reason reason, uint64_t now)
+/* A check of it that failed has named the cause, if its peer is gone (doubt.c). */
+static kp_cause found(const struct kp__slot *slot, kp_cause cause)
+{
+    bool gone = slot->errand->doomed && slot->cause == KP_CAUSE_GONE;
+
+    return gone && (cause == KP_CAUSE_INVALID || cause == KP_CAUSE_RESET) ? KP_CAUSE_GONE : cause;
+}
+
+kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
+                       kp_cause cause, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
 
-    if (!keep) return (int)reason;
-    if (slot->errand->doomed) return (int)slot->reason;
-    if (core->phase == KP__CLOSED) return KP__AT_CLOSE;
-    if (kp__is_used_up(slot)) return KP__EXPIRED;
+    if (!keep) return found(slot, cause);
+    if (slot->errand->doomed) return (kp_cause)slot->cause;
+    if (core->phase == KP__CLOSED) return KP_CAUSE_CLOSED;
+    if (kp__is_used_up(slot)) return KP_CAUSE_USES;
     if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end &&
         (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
-        return KP__EXPIRED;
-    if (slot->ageing && kp__has_spare(slot->sub)) return KP__RENEWED;
-    if (core->shrunk && kp__exceeds(core, slot->sub)) return KP__SURPLUS;
-    if (kp__sub_exceeds(slot->sub, r->max_live) && !slot->sub->waiting) return KP__SURPLUS;
-    if (kp__sub_exceeds(slot->sub, r->max_live + r->reserve)) return KP__SURPLUS;
-    if (slot->sub->waiting || r->drop_oldest) return -1;
-    return kp__over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
+        return kp__end_of_age(slot);
+    if (slot->ageing && kp__has_spare(slot->sub)) return KP_CAUSE_RENEWED;
+    if (core->shrunk && kp__exceeds(core, slot->sub)) return KP_CAUSE_SURPLUS;
+    if (kp__sub_exceeds(slot->sub, r->max_live) && !slot->sub->waiting) return KP_CAUSE_SURPLUS;
+    if (kp__sub_exceeds(slot->sub, r->max_live + r->reserve)) return KP_CAUSE_SURPLUS;
+    if (slot->sub->waiting || r->drop_oldest) return KP_CAUSE_NONE;
+    return kp__over_idle(core, slot->sub, 1) ? KP_CAUSE_SURPLUS : KP_CAUSE_NONE;
 }
 
 void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
@@ -286,14 +294,15 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now
     if (sub->rules->excess_check & KP_CHECK_RETURN) {
         struct kp__slot *oldest = kp__oldest_idle(sub);
         if (now >= kp__expires_at(oldest, KP_CHECK_RETURN))
-            kp__close_idle(core, oldest, KP__EXPIRED, todo);
+            kp__close_idle(core, oldest, kp__expired(oldest, KP_CHECK_RETURN), todo);
     }
     if (slot->state != KP__IDLE || !kp__over_idle(core, sub, 0)) return;
-    kp__close_idle(core, sub->rules->drop_oldest ? kp__oldest_idle(sub) : slot, KP__SURPLUS, todo);
+    if (sub->rules->drop_oldest) slot = kp__oldest_idle(sub);
+    kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
 }
 
 static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
-                      enum kp__reason reason, bool used, uint64_t now, struct kp__todo *todo)
+                      kp_cause cause, bool used, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
 
@@ -302,16 +311,16 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
     kp__probe_end(core, sub, &kp__seat_at(slot, seat)->probe);
-    if (!keep) (void)kp__doom(core, slot, reason, todo); /* sharing: the last one out closes it */
+    if (!keep) (void)kp__doom(core, slot, cause, todo); /* sharing: the last one out closes it */
     if (slot->errand->borrowers > 0) {
         kp__lent_refund(core, sub);
         kp__settle(core, sub, now, todo);
         return;
     }
-    int why = kp__end_reason(core, slot, keep, reason, now);
-    if (why >= 0) { /* its lent permit goes back when it is destroyed, not before */
+    kp_cause why = kp__end_cause(core, slot, keep, cause, now);
+    if (why) { /* its lent permit goes back when it is destroyed, not before */
         kp__errand_of(slot)->owes_lent = true;
-        close_slot(core, slot, (enum kp__reason)why, todo);
+        close_slot(core, slot, why, todo);
         return;
     }
     if (used) slot->since = now;
@@ -325,15 +334,15 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
 }
 
 void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
-              enum kp__reason reason, uint64_t now, struct kp__todo *todo)
+              kp_cause cause, uint64_t now, struct kp__todo *todo)
 {
-    end_lease(core, slot, seat, keep, reason, true, now, todo);
+    end_lease(core, slot, seat, keep, cause, true, now, todo);
 }
 
 void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now,
                      struct kp__todo *todo)
 {
-    end_lease(core, slot, seat, true, KP__SURPLUS, false, now, todo);
+    end_lease(core, slot, seat, true, KP_CAUSE_SURPLUS, false, now, todo);
 }
 
 void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
@@ -344,7 +353,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 
     if (!sponsor || !good || slot->errand->doomed) {
         (void)release_sponsor(core, slot);
-        kp__give(core, slot, seat, good, KP__INVALID, now, todo);
+        kp__give(core, slot, seat, good, KP_CAUSE_INVALID, now, todo);
         kp__settle(core, sub, now, todo); /* its sponsor looked at nothing else so far */
         return;
     }
@@ -359,20 +368,6 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 
 /* ---- resources that go ----------------------------------------------------------------------- */
 
-void kp__count_reason(struct kp__core *core, struct kp__subpool *sub, enum kp__reason reason)
-{
-    switch (reason) { /* cover: never, because there is no other reason */
-    case KP__INVALID: COUNT_SELDOM(core, sub, invalid); break;
-    case KP__INVALIDATED:
-    case KP__BY_BORROWER: COUNT_SELDOM(core, sub, invalidated); break;
-    case KP__EXPIRED: COUNT_SELDOM(core, sub, expired); break;
-    case KP__EVICTED: COUNT_SELDOM(core, sub, evicted); break;
-    case KP__RENEWED: COUNT_SELDOM(core, sub, renewed); break;
-    case KP__SURPLUS:
-    case KP__AT_CLOSE: break;
-    }
-}
-
 /* Slots of one key are free again. What it does about the loss: refill, or be forgotten in time. */
 static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
                    uint64_t now)
@@ -384,7 +379,7 @@ static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_
     kp__slots_move(core, slots, many, KP__FREE);
     for (uint32_t i = 0; i < many; i++) {
         struct kp__slot *slot = slots[i];
-        kp__count_reason(core, sub, slot->reason);
+        kp__count_cause(core, sub, slot->cause);
         slot->resource = NULL;
         kp__cell_drop(core, slot);
         if (slot->errand->owes_lent) kp__lent_refund(core, sub);
@@ -466,17 +461,17 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
 
 /* ---- marks ----------------------------------------------------------------------------------- */
 
-bool kp__doom(struct kp__core *core, struct kp__slot *slot, enum kp__reason reason,
+bool kp__doom(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
               struct kp__todo *todo)
 {
     if (slot->state == KP__IDLE) {
-        kp__close_idle(core, slot, reason, todo);
+        kp__close_idle(core, slot, cause, todo);
         return true;
     }
     bool there = slot->state == KP__LENT || slot->state == KP__TESTED;
     if (!there || slot->errand->doomed) return false;
     kp__errand(core, slot)->doomed = true;
-    slot->reason = (uint8_t)reason;
+    slot->cause = (uint8_t)cause;
     kp__close_seats(slot);
     kp__doubt_end(core, slot);
     return true;

@@ -57,12 +57,12 @@ static void begin_ageing(struct kp__core *core, struct kp__slot *slot, uint64_t 
 bool kp__age(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo)
 {
     if (slot->old && now >= slot->age_end) {
-        (void)kp__doom(core, slot, KP__EXPIRED, todo);
+        (void)kp__doom(core, slot, KP_CAUSE_ROTATED, todo);
         return slot->state == KP__CLOSING;
     }
     if (!slot->ageing && !slot->errand->doomed && now >= renew_at(slot)) {
         if (!is_needed(slot)) {
-            kp__close_idle(core, slot, KP__EXPIRED, todo);
+            kp__close_idle(core, slot, kp__end_of_age(slot), todo);
             return true;
         }
         begin_ageing(core, slot, now);
@@ -126,9 +126,10 @@ void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo 
     if (n->spare == n->ageing) return; /* what it was for is gone by itself */
     n->spare++;
     if ((goes = next_ageing(sub, KP__IDLE)) != NULL)
-        kp__close_idle(core, goes, KP__RENEWED, todo);
+        kp__close_idle(core, goes, KP_CAUSE_RENEWED, todo);
     else if (sub->rules->sharing > 1 && (goes = next_ageing(sub, KP__LENT)) != NULL)
-        (void)kp__doom(core, goes, KP__RENEWED, todo); /* with seats, it might never come back */
+        /* with seats, it might never come back */
+        (void)kp__doom(core, goes, KP_CAUSE_RENEWED, todo);
 }
 
 bool kp__has_spare(const struct kp__subpool *sub)

@@ -163,7 +163,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
             core->tally.hits--;
         }
         if (grant.was_idle) kp__give_unused(core, slot, grant.seat, now, todo);
-        else kp__give(core, slot, grant.seat, true, KP__SURPLUS, now, todo);
+        else kp__give(core, slot, grant.seat, true, KP_CAUSE_SURPLUS, now, todo);
         break;
     case KP__GRANT_PERMIT:
         kp__probe_end(core, sub, &probe);

@@ -50,7 +50,7 @@ static bool close_one(struct kp__core *core, struct kp__budget *budget, enum kp_
     if (!slot) return false;
     for (int i = 0; i < 2; i++)
         if (kp__group_budget(slot->sub, i)) kp__group_budget(slot->sub, i)->surplus--;
-    kp__close_idle(core, slot, KP__SURPLUS, todo);
+    kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
     kp__evictable_file(core, slot->sub);
     return true;
 }

@@ -62,7 +62,7 @@ static void give_ended(struct kp__core *core, struct kp__slot *slot, uint64_t no
     for (uint32_t i = 0; i < seats; i++) {
         const struct kp__seat *seat = kp__seat_at(slot, i);
         if (seat->lent && seat->ending)
-            kp__give(core, slot, i, false, (enum kp__reason)slot->reason, now, todo);
+            kp__give(core, slot, i, false, (kp_cause)slot->cause, now, todo);
     }
 }
 
@@ -94,7 +94,7 @@ static void revoked(struct kp__core *core, struct kp__slot *slot, uint64_t now,
     kp__slot_revoke(core, slot);
     kp__rare(core, sub)->seldom.revokes++;
     core->seldom.revokes++;
-    if (!errand->doomed) slot->reason = KP__SURPLUS;
+    if (!errand->doomed) slot->cause = KP_CAUSE_REVOKED;
     errand->doomed = true;
     kp__doubt_end(core, slot);
     sub->used_at = now;
@@ -132,18 +132,19 @@ const struct kp__seat *kp__revoke_end(struct kp__core *core, struct kp__slot *sl
 /* ---- the way back ---------------------------------------------------------------------------- */
 
 void kp__give_revoked(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
-                      enum kp__reason reason, struct kp__todo *todo)
+                      kp_cause cause, struct kp__todo *todo)
 {
     struct kp__errand *errand = kp__errand_of(slot);
 
     if (slot->state == KP__LENT) {
         kp__seat_at(slot, seat)->ending = true;
-        (void)kp__doom(core, slot, reason, todo);
+        (void)kp__doom(core, slot, cause, todo);
         return;
     }
     KP__DCHECK(kp__seat_at(slot, seat)->lent && errand->borrowers > 0);
     kp__seat_at(slot, seat)->lent = false;
-    if (slot->reason == KP__SURPLUS) slot->reason = (uint8_t)reason; /* nobody had another one */
+    if (slot->cause == KP_CAUSE_REVOKED && cause == KP_CAUSE_DISCARDED)
+        slot->cause = KP_CAUSE_DISCARDED;
     if (--errand->borrowers > 0) return;
     kp__slot_reclaim(core, slot);
     kp__list_push_back(&todo->doomed, &slot->link);
@@ -156,7 +157,7 @@ void kp__reclaimed(struct kp__core *core, struct kp__slot *slot)
     KP__DCHECK(slot->state == KP__RECLAIMED);
     sub->tally.destroys++;
     core->tally.destroys++;
-    kp__count_reason(core, sub, (enum kp__reason)slot->reason);
+    kp__count_cause(core, sub, (kp_cause)slot->cause);
     kp__rare(core, sub)->revoked--;
     core->revoked--;
     slot->state = KP__FREE;

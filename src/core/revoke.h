@@ -27,7 +27,7 @@ static inline bool kp__is_revoked(const struct kp__slot *slot, const struct kp__
     return slot->state == KP__REVOKED || seat->hold == KP__REVOKING;
 }
 void kp__give_revoked(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
-                      enum kp__reason reason, struct kp__todo *todo);
+                      kp_cause cause, struct kp__todo *todo);
 
 /* A slot in RECLAIMED has been destroyed. Nobody waits for its room, which was given away. */
 void kp__reclaimed(struct kp__core *core, struct kp__slot *slot);

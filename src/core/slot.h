@@ -39,18 +39,6 @@ enum kp__state {
     KP__RECLAIMED
 };
 
-/* Why a slot is being closed: the counter that its destroy raises. */
-enum kp__reason {
-    KP__BY_BORROWER,
-    KP__INVALID,
-    KP__INVALIDATED,
-    KP__EXPIRED,
-    KP__EVICTED,
-    KP__SURPLUS,
-    KP__AT_CLOSE,
-    KP__RENEWED
-};
-
 /* An entry in the calendar: a lower bound of when something wants to be looked at. */
 struct kp__due {
     struct kp__timer timer;
@@ -134,7 +122,7 @@ enum { KP__PART_TESTED, KP__PART_FD };
 struct kp__slot {
     struct kp__slab_item item; /* first: base/slab.h */
     uint8_t state;               /* enum kp__state */
-    uint8_t reason;              /* enum kp__reason; doomed or closing: why */
+    uint8_t cause;               /* kp_cause; doomed or closing: why */
     bool on_lane;                /* while the lane is open: the cell's word is the truth */
     bool doubted : 1;            /* a peer of its key is gone: to be validated before it is lent */
     bool watched : 1;            /* its descriptor is, which another part says (flow/watch.c) */

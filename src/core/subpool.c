@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A subpool's beginning, its parts that lie apart, and its queues of waiting requests.
+ * A subpool's beginning, its parts that lie apart, what it counts of its resources' ends, and its
+ * queues of waiting requests.
  */
 #include "core/subpool.h"
 
@@ -62,6 +63,38 @@ void kp__term_begin(struct kp__core *core, struct kp__subpool *sub)
     sub->term = kp__slab_part(&core->subpools, sub->item.index, KP__PART_TERM);
     *sub->term = (struct kp__term){ .sub = sub };
     kp__heap_node_init(&sub->term->node);
+}
+
+/* ---- why its resources go ------------------------------------------------------------------- */
+
+static uint64_t *counter_of(struct kp__seldom *s, kp_cause cause)
+{
+    switch (cause) {
+    case KP_CAUSE_DISCARDED:
+    case KP_CAUSE_INVALIDATED: return &s->invalidated;
+    case KP_CAUSE_INVALID:
+    case KP_CAUSE_RESET:
+    case KP_CAUSE_GONE: return &s->invalid;
+    case KP_CAUSE_IDLE:
+    case KP_CAUSE_EXCESS:
+    case KP_CAUSE_AGE:
+    case KP_CAUSE_USES:
+    case KP_CAUSE_ROTATED:
+    case KP_CAUSE_FORGOTTEN: return &s->expired;
+    case KP_CAUSE_RENEWED: return &s->renewed;
+    case KP_CAUSE_EVICTED: return &s->evicted;
+    case KP_CAUSE_SURPLUS: return &s->surplus;
+    default: return NULL;
+    }
+}
+
+void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause cause)
+{
+    uint64_t *all = counter_of(&core->seldom, cause);
+
+    if (!all) return;
+    ++*all;
+    ++*counter_of(&kp__rare(core, sub)->seldom, cause);
 }
 
 /* ---- its beginning --------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@ struct kp__tally {
 struct kp__seldom {
     uint64_t waits, wait_ns, timeouts, refusals, create_failures, destroy_failures;
     uint64_t invalid, invalidated, expired, evicted, leaks, renewed, revokes, revoke_failures;
+    uint64_t surplus;
 };
 
 /* How creations of this key have gone lately. */
@@ -89,10 +90,13 @@ struct kp__term {
  * forgotten as soon as nobody uses it (kp_drop). */
 enum kp__leaving { KP__STAYS, KP__LEAVES, KP__DROPPED };
 
-/* When a key is to be looked at, if it is: it is unused, or is to have a minimum. */
+/* When a key is to be looked at, if it is: it is unused, or is to have a minimum. And its place
+ * among those that nobody uses (table.c). */
 struct kp__key_due {
     struct kp__due due;
     struct kp__subpool *sub;
+    struct kp__list unused;
+    uint64_t since; /* there: when it was used last */
 };
 
 /* Parts that lie apart (base/slab.h). */

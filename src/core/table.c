@@ -73,6 +73,26 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
         core->clocked = true;
 }
 
+/* Nobody uses it, it has no minimum or floor to come back to, and nothing is to be made for it. */
+static bool is_spare(const struct kp__subpool *sub)
+{
+    return kp__subpool_unused(sub) && kp__sub_kept(sub) == 0 && !sub->refill;
+}
+
+/* Who is used again leaves the list here, and comes back when he is not: so each look that finds
+ * nothing undoes one that put somebody there (L8). */
+struct kp__subpool *kp__table_spare(struct kp__core *core)
+{
+    struct kp__list *first;
+
+    while ((first = kp__list_first(&core->unused)) != NULL) {
+        struct kp__subpool *sub = KP__OF(first, struct kp__key_due, unused)->sub;
+        if (is_spare(sub)) return sub;
+        kp__list_remove(first);
+    }
+    return NULL;
+}
+
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 {
     KP__DCHECK(kp__subpool_unused(sub) && !sub->contest->lacks);

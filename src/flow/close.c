@@ -51,7 +51,7 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct batch
                     struct kp__todo *todo)
 {
     while (sub->count[KP__IDLE] > 0) {
-        b->many += kp__close_many(&pool->core, sub, KP__AT_CLOSE, &b->slots[b->many],
+        b->many += kp__close_many(&pool->core, sub, KP_CAUSE_CLOSED, &b->slots[b->many],
                                   b->most - b->many);
         if (b->many == b->most) end_batch(pool, b, todo);
     }

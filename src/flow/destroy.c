@@ -12,16 +12,20 @@
 static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, int status,
                            const struct kp__job *job)
 {
+    kp_event event = { .kind = KP_EVENT_DESTROYED, .cause = (kp_cause)slot->cause };
     kp_why why;
 
     if (!pool->on_event) return;
-    if (status >= 0) {
-        kp__event(pool, KP_EVENT_DESTROYED, slot->sub, slot->resource, 0, NULL);
-        return;
+    event.key = kp__key_of(pool, slot->sub);
+    event.resource = slot->resource;
+    if (status < 0) {
+        kp__say(&why, status, NULL);
+        kp__say_failure(&why, &job->failure);
+        event.kind = KP_EVENT_DESTROY_FAILED;
+        event.code = status;
+        event.why = &why;
     }
-    kp__say(&why, status, NULL);
-    kp__say_failure(&why, &job->failure);
-    kp__event(pool, KP_EVENT_DESTROY_FAILED, slot->sub, slot->resource, status, &why);
+    kp__send(pool, &event);
 }
 
 static void count_failure(struct kp__pool *pool, struct kp__subpool *sub)

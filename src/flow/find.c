@@ -183,35 +183,72 @@ void kp__key_forget(struct kp__pool *pool, struct kp__subpool *sub)
     drop_far(pool, sub->key.far, kp__key_room(&pool->key_type, kp__key_of(pool, sub)));
 }
 
+/* Is there room for one more key, or would there be, if one that nobody uses went? */
+static bool may_make(struct kp__pool *pool)
+{
+    return (int64_t)pool->core.key_count < pool->core.max_keys ||
+           kp__table_spare(&pool->core) != NULL;
+}
+
+/* There may be no more of them: those that nobody uses go, the longest unused first, until there is
+ * room for one more. They are out of the table at once, and told and freed afterwards. */
+static bool make_way(struct kp__pool *pool, struct kp__list *gone)
+{
+    struct kp__core *core = &pool->core;
+    struct kp__subpool *sub;
+
+    while ((int64_t)core->key_count >= core->max_keys && (sub = kp__table_spare(core)) != NULL) {
+        kp__table_drop(core, sub);
+        kp__list_push_back(gone, &sub->all);
+    }
+    return (int64_t)core->key_count < core->max_keys;
+}
+
+/* What is left to do when it is decided, with the lock given back: the keys that went, and the copy
+ * of one that was not made. */
+static void clear_up(struct kp__pool *pool, struct kp__list *gone, void *copy, size_t size)
+{
+    struct kp__todo todo;
+    struct kp__list *l;
+
+    kp__todo_init(&todo, pool->world);
+    while ((l = kp__list_first(gone)) != NULL) {
+        kp__list_remove(l);
+        kp__forgotten(pool, KP__OF(l, struct kp__subpool, all), &todo);
+    }
+    if (!copy) return;
+    kp__step_out(pool, &todo);
+    drop_far(pool, copy, size);
+    kp__step_in(pool);
+}
+
 static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash, int *code)
 {
     struct wanted wanted = { pool, key };
     struct kp__subpool *sub = NULL;
-    struct kp__todo todo;
+    struct kp__list gone;
     bool far = key.size >= KP__NEAR;
     void *copy = far ? copy_far(pool, key, code) : NULL;
 
     if (far && !copy) return NULL;
+    kp__list_init(&gone);
     bool room = kp__make_room(pool); /* the last thing to give the lock back before the decision */
     if (pool->core.phase != KP__OPEN) *code = KP_ECLOSED;
     else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) != NULL)
         *code = 0; /* somebody was faster */
-    else if ((int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
+    else if (!make_way(pool, &gone)) *code = KP_EFULL;
     else if (!room || (sub = kp__table_make(&pool->core, hash)) == NULL) *code = KP_ENOMEM;
     else {
         sub->key_size = key.size & ~KP_STRUCT_KEY;
         sub->key.far = copy;
         sub->far = far;
         if (!far) (void)kp__key_copy(&pool->key_type, key, sub->key.near);
+        copy = NULL; /* it is the subpool's */
         *code = 0;
-        return sub;
     }
-    if (!far) return sub;
+    if (!copy && kp__list_empty(&gone)) return sub;
     if (sub) kp__take_interest(pool, sub); /* it may be forgotten meanwhile (I9) */
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
-    drop_far(pool, copy, kp__key_room(&pool->key_type, key));
-    kp__step_in(pool);
+    clear_up(pool, &gone, copy, kp__key_room(&pool->key_type, key));
     if (sub) sub->interest--;
     return sub;
 }
@@ -251,7 +288,7 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
         *code = KP_ENOTFOUND;
     }
     if (*code != 0) return NULL;
-    if (!sub && (int64_t)pool->core.key_count >= pool->core.max_keys) *code = KP_EFULL;
+    if (!sub && !may_make(pool)) *code = KP_EFULL;
     if (*code != 0 || (!sub && (sub = make(pool, key, hash, code)) == NULL)) return NULL;
     kp__take_interest(pool, sub);
     if (want && sub->leaving != KP__STAYS) keep(pool, sub);
@@ -278,6 +315,14 @@ void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
         kp__table_drop(&pool->core, sub); /* it never came to life */
         kp__bury(pool, sub);
     }
+}
+
+void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    kp__step_out(pool, todo);
+    kp__event(pool, KP_EVENT_KEY_FORGOTTEN, sub, NULL, 0, NULL);
+    kp__step_in(pool);
+    kp__bury(pool, sub);
 }
 
 void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)

@@ -264,7 +264,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     }
     sub->tally.hits--;
     pool->core.tally.hits--;
-    if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP__INVALID, now, todo);
+    if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
     wait_again(g, now, todo); /* before its room is given away: nobody overtakes it */
     kp__do(pool, todo);
     return false;
@@ -301,15 +301,19 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY */
 }
 
-/* The first probe of its key's circuit. With the lock, which is given back if anybody listens. */
-static void tell_probing(struct kp__get *g, struct kp__todo *todo)
+void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    if (!pool->on_event) return;
+    kp__step_out(pool, todo);
+    kp__event(pool, KP_EVENT_BREAKER_PROBING, sub, NULL, 0, NULL);
+    kp__step_in(pool);
+}
+
+static void begin_probing(struct kp__get *g, struct kp__todo *todo)
 {
     g->request->grant.first = false;
-    if (!g->pool->on_event) return;
-    kp__step_out(g->pool, todo);
-    kp__event(g->pool, KP_EVENT_BREAKER_PROBING, g->request->sub, NULL, 0, NULL);
-    kp__step_in(g->pool);
-    g->request->away = true; /* it took its time */
+    kp__tell_probing(g->pool, g->request->sub, todo);
+    if (g->pool->on_event) g->request->away = true; /* it took its time */
 }
 
 int kp__get_run(struct kp__get *g, struct kp__todo *todo)
@@ -317,7 +321,7 @@ int kp__get_run(struct kp__get *g, struct kp__todo *todo)
     struct kp__request *r = g->request;
 
     for (;;) {
-        if (r->grant.first) tell_probing(g, todo);
+        if (r->grant.first) begin_probing(g, todo);
         switch (r->grant.kind) { /* cover: never, because an answer is a slot, a permit or a no */
         case KP__GRANT_WAIT:                           /* 3 */
             if (r->of_loop) return KP_PENDING;

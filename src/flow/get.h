@@ -33,6 +33,9 @@ struct kp__job *kp__get_look(struct kp__get *get, struct kp__todo *todo);
 struct kp__job *kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
 void kp__get_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
+/* The first probe of its key's circuit. With the lock, which is given back if anybody listens. */
+void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
+
 static inline bool kp__looks_for_deadlocks(const struct kp__pool *pool)
 {
     /* relaxed: constant for whoever came in by the door */

@@ -137,6 +137,7 @@ void kp__return_finish(struct kp__job *job)
     struct kp__slot *slot = job->slot;
     uint32_t seat = job->seat;
     bool good = job->status >= 0;
+    kp_cause cause = job->face.kind == KP_JOB_RESET ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
     struct kp__todo todo;
 
     if (good && job->then_validate) {
@@ -152,7 +153,7 @@ void kp__return_finish(struct kp__job *job)
     kp__lock_take(&pool->door->lock, pool->world);
     kp__take_note(job, &todo);
     kp__job_put(job);
-    kp__give(&pool->core, slot, seat, good, KP__INVALID, kp__time(pool), &todo);
+    kp__give(&pool->core, slot, seat, good, cause, kp__time(pool), &todo);
     kp__tell(pool, &todo);
     kp__leave(pool, &todo);
 }
@@ -349,7 +350,7 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 
     if (!job) {
         kp__grant_no(request, KP_ENOMEM, KP__NOT_BOUND);
-        kp__give(&pool->core, slot, seat, true, KP__SURPLUS, now, todo);
+        kp__give(&pool->core, slot, seat, true, KP_CAUSE_SURPLUS, now, todo);
         return;
     }
     kp__job_init(job, pool, KP_JOB_VALIDATE, slot, request->tag, now, until);

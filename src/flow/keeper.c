@@ -147,17 +147,14 @@ void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
     sub->interest++;
     if (sub->leaving == KP__STAYS) sub->leaving = KP__LEAVES;
     while ((node = kp__list_first(KP__SLOTS(sub, KP__IDLE))) != NULL)
-        kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP__EXPIRED, todo);
+        kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP_CAUSE_FORGOTTEN, todo);
     kp__do(pool, todo);
     if (sub->leaving == KP__LEAVES && sub->count[KP__CLOSING] == 0)
         sub->leaving = KP__STAYS; /* else when somebody wants it */
     sub->interest--;
     if (!kp__subpool_unused(sub) || !kp__may_forget(&pool->core, sub, now)) return;
     kp__table_drop(&pool->core, sub);
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_KEY_FORGOTTEN, sub, NULL, 0, NULL);
-    kp__step_in(pool);
-    kp__bury(pool, sub);
+    kp__forgotten(pool, sub, todo);
 }
 
 static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,

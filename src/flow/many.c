@@ -238,7 +238,7 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
     while (pool->core.phase != KP__CLOSED &&
            (slot = live_slot(pool, resource)) != NULL &&
            /* cover: never, because a live one is idle or lent, and not doomed */
-           kp__doom(&pool->core, slot, KP__INVALIDATED, &todo))
+           kp__doom(&pool->core, slot, KP_CAUSE_INVALIDATED, &todo))
         found++;
     kp__leave(pool, &todo);
     return found;
@@ -255,8 +255,8 @@ int64_t kp__invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, struc
         struct kp__list *node = kp__list_first(list), *next;
         for (; node; node = next) {
             next = kp__list_next(list, node);
-            found +=
-                kp__doom(&pool->core, KP__OF(node, struct kp__slot, link), KP__INVALIDATED, todo);
+            found += kp__doom(&pool->core, KP__OF(node, struct kp__slot, link),
+                              KP_CAUSE_INVALIDATED, todo);
         }
     }
     kp__do(pool, todo);
@@ -306,7 +306,7 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     /* asked once: what is being destroyed is in its groups until it is gone */
     int64_t in_group = kp__group_surplus(sub);
     for (; too_many(sub, in_group); in_group--) {
-        kp__close_idle(&pool->core, kp__oldest_idle(sub), KP__SURPLUS, todo);
+        kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
         kp__do(pool, todo);
     }
     for (struct kp__list *n = kp__list_first(idle); n; n = kp__list_next(idle, n)) {

@@ -128,6 +128,7 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     core->rules = rules;
     rules->refs = 1;
     kp__list_init(&core->all);
+    kp__list_init(&core->unused);
     kp__lanes_init(core);
     kp__slabs_init(core);
     kp__budget_init(&core->live, KP__BY_POOL_LIVE, may.live, KP__POOL);

@@ -142,8 +142,8 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
 enum readiness { READY, UNFIT, LATER };
 
 /* 8. reset, and validate on return: by the resource's last borrower, while it is still lent.
- * LATER: whoever answers gives it back. */
-static enum readiness made_ready(struct held *h, struct kp__todo *todo)
+ * LATER: whoever answers gives it back. UNFIT: what for is in *cause. */
+static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__todo *todo)
 {
     struct kp__pool *pool = h->pool;
     bool validate = pool->driver.validate && (h->slot->sub->rules->validate_on & KP_CHECK_RETURN);
@@ -155,14 +155,17 @@ static enum readiness made_ready(struct held *h, struct kp__todo *todo)
     if (!pool->driver.reset && !validate) return READY;
     kp__close_seats(h->slot); /* nobody shares it while it is being reset */
     h->seat->ending = true; /* from here on, copies of the lease have ended */
+    *cause = pool->driver.reset ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
     if (!kp__stands_by(pool))
         return kp__job_return(pool, h->slot, h->number, validate, todo) ? LATER : UNFIT;
     if (pool->driver.reset)
         status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, h->seat->tag, 0, KP__NEVER,
                              todo);
-    if (status == 0 && validate)
+    if (status == 0 && validate) {
+        *cause = KP_CAUSE_INVALID;
         status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, h->seat->tag, 0, KP__NEVER,
                              todo);
+    }
     return status == 0 ? READY : UNFIT;
 }
 
@@ -181,22 +184,20 @@ static void end(kp_lease *lease, bool discard)
     mark_ended(lease);
     kp__todo_init(&todo, h.pool->world);
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse);
-    enum kp__reason reason = discard ? KP__BY_BORROWER : KP__SURPLUS;
+    kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
     if (kp__is_revoked(h.slot, h.seat)) {
-        kp__give_revoked(&h.pool->core, h.slot, h.number, reason, &todo);
+        if (!discard) cause = KP_CAUSE_REVOKED;
+        kp__give_revoked(&h.pool->core, h.slot, h.number, cause, &todo);
         kp__tell(h.pool, &todo);
         kp__leave(h.pool, &todo);
         return;
     }
-    enum readiness ready = keep ? made_ready(&h, &todo) : READY;
-    if (ready == UNFIT) {
-        keep = false;
-        reason = KP__INVALID;
-    }
+    enum readiness ready = keep ? made_ready(&h, &cause, &todo) : READY;
+    if (ready == UNFIT) keep = false;
     if (ready != LATER) {
         bool bare = !h.seat->since && keep && !h.pool->core.clocked && h.pool->core.waiting == 0;
         now = bare ? 0 : kp__time(h.pool);
-        kp__give(&h.pool->core, h.slot, h.number, keep, reason, now, &todo); /* 9 */
+        kp__give(&h.pool->core, h.slot, h.number, keep, cause, now, &todo); /* 9 */
     }
     if (ready != LATER) kp__lane_open(&h.pool->core, sub, now);
     kp__tell(h.pool, &todo);

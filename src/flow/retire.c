@@ -33,7 +33,7 @@ static int64_t evict_sub(struct kp__pool *pool, struct kp__subpool *sub, int64_t
     int64_t found = 0;
 
     for (; is_more(sub, keep); found++)
-        kp__close_idle(&pool->core, kp__oldest_idle(sub), KP__SURPLUS, todo);
+        kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
     kp__do(pool, todo);
     return found;
 }

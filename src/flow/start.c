@@ -191,6 +191,7 @@ void kp_cancel(kp_request *request)
     }
     struct kp__get g = { pool_of(r), r };
     struct kp__pool *pool = g.pool;
+    struct kp__subpool *sub = r->sub;
     if (!kp__loop_is_mine(request->loop)) {
         (void)kp__misuse(pool, NULL, "kp_cancel: call it on the thread of the request's loop");
         return;
@@ -199,9 +200,13 @@ void kp_cancel(kp_request *request)
     if (request->loop->stepping == r) request->loop->stepping = NULL;
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
+    bool first = r->grant.first; /* a probe, of which nobody was told so far */
     struct kp__job *late = kp__get_abandon(&g, &todo);
+    sub->interest++; /* until the event is sent */
     kp__get_end(&g, KP_ECANCELED, &none, &todo);
     let_go(request->loop, r);
     if (late) kp__get_hurry(pool, late, &todo);
+    if (first) kp__tell_probing(pool, sub, &todo);
+    kp__lose_interest(pool, sub, sub->used_at);
     kp__leave(pool, &todo);
 }

@@ -35,6 +35,7 @@ static void tally_to(const struct kp__tally *t, const struct kp__seldom *seldom,
     s->create_ns = t->create_ns;
     s->revokes = seldom->revokes;
     s->revoke_failures = seldom->revoke_failures;
+    s->surplus = seldom->surplus;
 }
 
 static void counts_to(const uint32_t count[KP__STATES], uint32_t tests, uint32_t leases,
@@ -278,6 +279,15 @@ static void write_health(struct text *t, const struct snapshot *s)
     if (s->tests > 0) add(t, "\n  the keeper validates %" PRIu32, s->tests);
 }
 
+/* For one get in eight, one is destroyed that was more than may stay: a limit on idle ones is too
+ * small for how many are lent at once. A few in all are no news. */
+static bool churns(const kp_stats *s)
+{
+    enum { A_FEW = 16, ONE_IN = 8 };
+
+    return s->surplus >= A_FEW && s->surplus >= s->gets / ONE_IN;
+}
+
 static void write_circuit(struct text *t, const struct snapshot *s)
 {
     const struct kp__circuit *c = &s->circuit;
@@ -311,6 +321,9 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
     write_health(t, s);
     if (s->old) add(t, "\n  %" PRIu32 " of before kp_rotate", s->old);
     if (s->ageing) add(t, "\n  %" PRIu32 " to be replaced", s->ageing);
+    if (churns(&s->stats))
+        add(t, "\n  churns: %" PRIu64 " of %" PRIu64 " made were more than may stay (max_idle)",
+            s->stats.surplus, s->stats.creates);
     write_circuit(t, s);
     for (int i = 0; i < s->holders; i++) write_holder(t, &s->holder[i], s->now);
     for (int i = 0; i < s->waiters; i++)
@@ -355,8 +368,9 @@ static void explain_pool(struct kp__pool *pool, struct text *t)
 static bool is_worth_a_word(const struct kp__subpool *sub)
 {
     const struct kp__health *h = &sub->rare->health;
+    kp_stats s = stats_of(sub);
 
-    return sub->waiting || sub->leases || h->refused || h->tripped || sub->rare->doubts;
+    return s.waiting || s.leases || h->refused || h->tripped || sub->rare->doubts || churns(&s);
 }
 
 size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)

@@ -68,7 +68,7 @@ static void look_at(struct kp__pool *pool, uint64_t name, struct kp__todo *todo)
 
     if (!slot->watched || name_of(slot) != name) return;
     kp__shut(pool, sub);
-    if (kp__doom(&pool->core, slot, KP__INVALID, todo)) tell_closed(pool, sub, resource, todo);
+    if (kp__doom(&pool->core, slot, KP_CAUSE_GONE, todo)) tell_closed(pool, sub, resource, todo);
 }
 
 void kp__watch_keep(struct kp__pool *pool, uint64_t now, struct kp__todo *todo)

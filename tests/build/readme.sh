@@ -28,6 +28,8 @@ cmp "$work/shown" "$work/program" || fault "README.md and examples/readme.c diff
     sed -n 's/^X(\(KP_E[A-Z]*\), *\(-[0-9]*\), *"\([^"]*\)".*/| `\1` | \2 | \3 |/p' >"$work/errors"
 { tr -d '\\\n' <include/keyedpool/stats.h; echo; } | sed 's/X([a-z_]*, "/\n&/g' |
     sed -n 's/^X(\([a-z_]*\), "\([^"]*\)").*/| `\1` | \2 |/p' >"$work/stats"
+{ tr -d '\\\n' <include/keyedpool/options.h; echo; } | sed 's/X([A-Z_]*, [a-z]*, "/\n&/g' |
+    sed -n 's/^X(\([A-Z_]*\), \([a-z]*\), "\([^"]*\)").*/| `\1` | `\2` | \3 |/p' >"$work/causes"
 test "$(wc -l <"$work/errors")" -ge 12 || fault "the error table of words.h was not understood"
 test "$(wc -l <"$work/stats")" -ge 28 || fault "the counters of stats.h were not understood"
 while read -r row; do
@@ -36,6 +38,10 @@ done <"$work/errors"
 while read -r row; do
     grep -qF -- "$row" docs/STATS.md || fault "docs/STATS.md lacks: $row"
 done <"$work/stats"
+test "$(wc -l <"$work/causes")" -ge 18 || fault "the causes of options.h were not understood"
+while read -r row; do
+    grep -qF -- "$row" docs/STATS.md || fault "docs/STATS.md lacks: $row"
+done <"$work/causes"
 
 # ---- names -----------------------------------------------------------------------------------
 

@@ -67,6 +67,36 @@ static void what_was_too_much_before_must_not_be_refused(void **state)
     contract_end(&c);
 }
 
+/* Keys that are there are in no group: to count them now, each would have to join one. Who may need
+ * a limit later says a large one at open. */
+static void groups_that_were_unlimited_must_stay_so_and_be_told_why(void **state)
+{
+    const kp_budget two = { .group_max_live = { 2 } };
+    contract c;
+    kp_why why;
+
+    (void)state;
+    for (int large = 0; large < 2; large++) {
+        begin(&c);
+        c.options.limits.group[0] = 7;
+        if (large) c.options.budget.group_max_live[0] = 1000000;
+        contract_open(&c);
+        stock(&c, A, 2);
+        stock(&c, B, 2);
+        if (large) {
+            set(&c, two);
+            assert_int_equal(contract_stats(&c, KP_EVERY_KEY).live, 2);
+        } else {
+            refused(&c, two, "budget.group_max_live[0]");
+            assert_int_equal(kp_budget_set(c.pool, &two, &why), KP_ECONFIG);
+            assert_non_null(strstr(why.text, "unlimited at open"));
+            assert_non_null(strstr(why.text, "open with a large one"));
+            assert_int_equal(contract_stats(&c, KP_EVERY_KEY).live, 4);
+        }
+        contract_end(&c);
+    }
+}
+
 static void a_burst_must_go_with_its_rate(void **state)
 {
     contract c;
@@ -134,6 +164,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_must_be_refused_whole),
         cmocka_unit_test(keys_to_come_must_have_what_they_are_to_keep),
         cmocka_unit_test(what_was_too_much_before_must_not_be_refused),
+        cmocka_unit_test(groups_that_were_unlimited_must_stay_so_and_be_told_why),
         cmocka_unit_test(a_burst_must_go_with_its_rate),
         cmocka_unit_test(a_key_that_is_just_being_made_must_be_left_alone),
         cmocka_unit_test(a_pool_that_is_not_there_must_be_told),

@@ -18,6 +18,8 @@
 
 #include <cmocka.h>
 
+#include "contract/causes.h"
+
 enum { HOUSE_LOG = 256 };
 #define X(name, sentence) +1
 enum { HOUSE_EVENTS = 1 KP_EVENT_MAP(X) };
@@ -39,6 +41,7 @@ struct house {
     unsigned turns;                     /* requests answered with a lease so far, in order */
     unsigned seen[HOUSE_EVENTS]; /* events by kind */
     int last_code[HOUSE_EVENTS];
+    struct causes causes;
     char last_text[200];
     unsigned destroyed;                   /* entries of: */
     uint64_t destroyed_number[HOUSE_LOG]; /* props, in the order of their destruction */
@@ -79,6 +82,7 @@ static KP_MAYBE_UNUSED void house_on_event(const kp_event *event, void *ctx)
         h->destroyed_number[h->destroyed % HOUSE_LOG] = ((const kp_prop *)event->resource)->number;
         h->destroyed++;
     }
+    if (!h->pool || event->pool == h->pool) HOUSE_HAS(h, causes_hear(&h->causes, event));
     if (h->also) h->also(h, event);
 }
 
@@ -155,6 +159,8 @@ static KP_MAYBE_UNUSED void house_check(struct house *h)
     HOUSE_IS(h, cast.destroyed_twice + cast.used_after, 0);
     HOUSE_IS(h, h->overlaps, 0);
     if (h->shuffled) return; /* others may have run between the two readings */
+    if (!sum.all.closing && !sum.all.revoked && h->plan.on_event == house_on_event)
+        assert_null(causes_differ(&h->causes, &sum.all));
     HOUSE_IS(h, kp_each_key(h->pool, house_check_key, &sum), 0);
     HOUSE_IS(h, sum.sum.keys, sum.all.keys);
     HOUSE_IS(h, sum.sum.live, sum.all.live);
@@ -210,6 +216,7 @@ static KP_MAYBE_UNUSED void house_open(struct house *h, const kp_options *o)
 {
     int rc;
     h->plan = *o;
+    h->causes = (struct causes){ .last = KP_CAUSE_NONE };
     rc = kp_pool_open(o, &h->pool);
     if (rc) fail_msg("kp_pool_open: %s: %s %s", kp_strerror(rc), h->why.field, h->why.text);
     house_check(h);

@@ -11,12 +11,13 @@
  * up, for a reason or without one. model_start and model_dispatch are the same for an event loop.
  *
  * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
- * model_back.c (the way back), model_circuit.c, model_lease.c, model_loop.c, model_keep.c,
- * model_limits.c, model_control.c.
+ * model_back.c (the way back), model_circuit.c, model_lease.c, model_loop.c, model_keys.c,
+ * model_keep.c, model_limits.c, model_control.c.
  *
  * Not in the model: groups, shares across keys (it has KP_ACROSS_ARRIVAL), shared resources that
- * drain because their room is owed to another key, key types, limits_for,
- * waiting for warm keys, pools of threads or of a loop, and closing in other ways than at once.
+ * drain because their room is owed to another key, key types, limits_for, tests by the keeper
+ * (KP_CHECK_KEEPER) and doubts (KP_EGONE), waiting for warm keys, pools of threads or of a loop,
+ * and closing in other ways than at once.
  */
 #ifndef TESTS_MODEL_MODEL_H
 #define TESTS_MODEL_MODEL_H
@@ -51,7 +52,8 @@ enum model_job { /* pending */
     J_NONE, J_CREATE, J_CHECK, J_RESET, J_VALIDATE, J_DESTROY, J_REVOKE
 };
 enum model_reason {
-    R_RETURNED, R_DISCARDED, R_INVALID, R_INVALIDATED, R_EXPIRED, R_EVICTED, R_RENEWED
+    R_RETURNED, R_DISCARDED, R_INVALID, R_INVALIDATED, R_EXPIRED, R_EVICTED, R_RENEWED,
+    R_SURPLUS
 };
 
 struct model_seat {
@@ -111,6 +113,7 @@ struct model_key {
     bool in_use, refill, warm, leaving;
     bool dropped; /* forgotten as soon as nobody uses it */
     uint64_t appeared, used_at, look_at;
+    uint64_t unused, unused_since; /* its place among those that nobody uses, or 0; since when */
     int interest, pins;
     int promised; /* permits whose victim is not destroyed yet */
     enum model_budget lacks;
@@ -172,7 +175,7 @@ struct model {
     int64_t peak_live, peak_lent, peak_creating; /* when the budget changed */
     struct model_moment arrival; /* evenly spaced, the next creation would be due then */
     uint64_t took, look;         /* the latest began; upkeep comes for the next one */
-    uint64_t now, stamps, returns, opens, serials, appeared, epoch;
+    uint64_t now, stamps, returns, opens, serials, appeared, unused, epoch;
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];
     struct model_slot slot[MODEL_SLOTS];

@@ -145,7 +145,7 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
     const struct model_rules *rules = &m->key[s->key].rules;
     bool protected = (rules->respects_min & KP_KIND_AGE) && m_staying(m, s->key) <= rules->min_live;
 
-    *why = s->doomed ? s->reason : R_RETURNED;
+    *why = s->doomed ? s->reason : m->closed ? R_RETURNED : R_SURPLUS;
     if (s->doomed || m->closed) return false;
     if (m_spent(m, s) || (m->now >= s->age_end && !protected)) {
         *why = R_EXPIRED;
@@ -163,7 +163,7 @@ static void drop_surplus(struct model *m, int slot)
     int key = m->slot[slot].key;
 
     if (m->slot[slot].state != M_IDLE || !too_many_idle(m, key, 0)) return;
-    m_close(m, m->key[key].rules.drop_oldest ? m_oldest_idle(m, key) : slot, R_RETURNED);
+    m_close(m, m->key[key].rules.drop_oldest ? m_oldest_idle(m, key) : slot, R_SURPLUS);
 }
 
 static void becomes_idle(struct model *m, int slot)

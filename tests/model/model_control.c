@@ -80,7 +80,7 @@ static void trim(struct model *m)
     for (int any = 0; any < 2; any++)
         while ((m_surplus(m) > 0 || m_count(m, NOBODY, M_IDLE) > m->budget_idle) &&
                (slot = least_worthy(m, any)) != NOBODY)
-            m_close(m, slot, R_RETURNED);
+            m_close(m, slot, R_SURPLUS);
 }
 
 int model_budget_set(struct model *m, const kp_budget *said)
@@ -125,7 +125,7 @@ static int64_t evict_one(struct model *m, int key, int64_t keep)
     int64_t found = 0;
 
     m->key[key].interest++;
-    for (; is_more(m, key, keep); found++) m_close(m, m_oldest_idle(m, key), R_RETURNED);
+    for (; is_more(m, key, keep); found++) m_close(m, m_oldest_idle(m, key), R_SURPLUS);
     m_do(m);
     m_lose_interest(m, key, m->key[key].used_at);
     return found;

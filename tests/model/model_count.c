@@ -117,4 +117,5 @@ void m_count_reason(struct model *m, const struct model_slot *s)
     TALLY(m, s->key, expired, s->reason == R_EXPIRED);
     TALLY(m, s->key, evicted, s->reason == R_EVICTED);
     TALLY(m, s->key, renewed, s->reason == R_RENEWED);
+    TALLY(m, s->key, surplus, s->reason == R_SURPLUS);
 }

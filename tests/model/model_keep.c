@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's time and books: expiry, keys, upkeep, marks, the end, and the counters.
+ * The model's time and books: expiry, upkeep, marks, the end, and the counters. Keys are in
+ * model_keys.c.
  */
 #include "model_inside.h"
 
@@ -64,88 +65,6 @@ void m_file_slot(struct model *m, int slot)
 void m_file_key(struct model *m, int key, uint64_t at)
 {
     m->key[key].look_at = sooner(m->key[key].look_at, at);
-}
-
-/* What is in use is filed by whoever used it last. */
-void m_file_forget(struct model *m, int key)
-{
-    const struct model_key *k = &m->key[key];
-
-    if (k->interest || k->pins) return;
-    m_file_key(m, key, k->dropped ? k->used_at : m_later(k->used_at, m->forget_after));
-}
-
-/* ---- keys ------------------------------------------------------------------------------------ */
-
-/* Unused: nobody is at it, and it holds no more than its minimum. */
-static bool may_forget(struct model *m, int key, uint64_t now)
-{
-    struct model_key *k = &m->key[key];
-    int64_t live = m_live(m, key);
-
-    if (k->interest || k->pins || k->promised || m_waiting(m, key)) return false;
-    if (m_revoked(m, key) > 0) return false;
-    if (m_count(m, key, M_IDLE) != live || live > k->rules.min_live) return false;
-    if (now >= (k->dropped ? k->used_at : m_later(k->used_at, m->forget_after))) return true;
-    m_file_forget(m, key);
-    return false;
-}
-
-void m_lose_interest(struct model *m, int key, uint64_t used_at)
-{
-    m->key[key].interest--;
-    if (used_at > m->key[key].used_at) m->key[key].used_at = used_at;
-    (void)may_forget(m, key, 0);
-}
-
-/* The key, which appears at its first get. With interest, or -1 and a code. */
-int m_find(struct model *m, int key, int *code)
-{
-    struct model_key *k = &m->key[key];
-    int64_t keys = 0;
-
-    for (int i = 0; i < MODEL_KEYS; i++) keys += m->key[i].in_use;
-    if (!k->in_use && keys >= m->budget_keys) {
-        *code = KP_EFULL;
-        return NOBODY;
-    }
-    if (!k->in_use) {
-        *k = (struct model_key){ .in_use = true, .look_at = FOREVER, .rules = m->rules };
-        k->least_wait = FOREVER;
-        k->appeared = ++m->appeared;
-        m->tally.keys_made++;
-        if (k->rules.prefill && k->rules.min_live > 0) {
-            k->refill = true;
-            m_file_key(m, key, m->now);
-        }
-        k->interest++;
-        m_settle(m, key);
-        if (!m->overpromised && (m_all_keys(m, false) > m->budget_live ||
-                                 m_all_keys(m, true) > m->budget_live)) {
-            m->overpromised = true; /* not all keys can have what they were promised: told once */
-            m->tally.misuses++;
-            m_do(m);
-        }
-        return key;
-    }
-    k->interest++;
-    if (k->leaving && k->rules.eager) { /* it is wanted again, with its minimum */
-        k->refill = true;
-        m_file_key(m, key, m->now);
-    }
-    k->leaving = k->dropped = false;
-    return key;
-}
-
-int m_next_key(const struct model *m, uint64_t after)
-{
-    int next = NOBODY;
-
-    for (int k = 0; k < MODEL_KEYS; k++)
-        if (m->key[k].in_use && m->key[k].appeared > after &&
-            (next == NOBODY || m->key[k].appeared < m->key[next].appeared))
-            next = k;
-    return next;
 }
 
 /* ---- upkeep ---------------------------------------------------------------------------------- */
@@ -220,23 +139,6 @@ static void refill(struct model *m, int key, uint64_t now)
         else
             m_file_key(m, key, now + SECOND); /* a request took it */
     }
-}
-
-void m_forget(struct model *m, int key, uint64_t now)
-{
-    struct model_key *k = &m->key[key];
-
-    if (m->closed || !may_forget(m, key, now)) return;
-    k->interest++;
-    k->leaving = true;
-    while (m_count(m, key, M_IDLE) > 0) m_close(m, m_newest_idle(m, key), R_EXPIRED);
-    m_do(m);
-    if (m_count(m, key, M_CLOSING) == 0) k->leaving = k->dropped;
-    k->interest--;
-    if (m_live(m, key) > 0 || !may_forget(m, key, now)) return;
-    k->in_use = false;
-    k->look_at = FOREVER;
-    m->tally.keys_forgotten++;
 }
 
 static void look_at_key(struct model *m, int key, uint64_t now)

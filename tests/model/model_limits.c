@@ -141,7 +141,7 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     m_settle(m, key);
     while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) - m_extra(m, key) > rules->max_live ||
                                            m_count(m, key, M_IDLE) > rules->max_idle)) {
-        m_close(m, m_oldest_idle(m, key), R_RETURNED);
+        m_close(m, m_oldest_idle(m, key), R_SURPLUS);
         m_do(m);
     }
     for (int i = 0; i < MODEL_SLOTS; i++)

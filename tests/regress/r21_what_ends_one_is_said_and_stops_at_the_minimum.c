@@ -3,7 +3,7 @@
  * Request 21, bb8#123, r2d2#127, #48, HikariCP#657, #1128: which of `min_idle`, `idle_timeout` and
  * `max_lifetime` wins? There a pool may close and open its minimum all night. Here `respects_min`
  * says which kinds of expiry stop at the minimum (that of idleness does, that of age does not), and
- * each end is counted under its cause.
+ * each end is told with its cause, and counted under it.
  */
 #include "contract/house.h"
 
@@ -31,6 +31,7 @@ static void idleness_must_end_what_is_above_the_minimum_and_no_more(void **state
     HOUSE_IS(&h, house_stats(&h, "db").idle, 2);
     HOUSE_IS(&h, house_cast(&h).creates, 5);
     HOUSE_IS(&h, house_stats(&h, "db").expired, 3);
+    HOUSE_IS(&h, h.causes.count[KP_CAUSE_IDLE], 3);
     house_close(&h);
 }
 
@@ -51,6 +52,7 @@ static void age_must_end_the_minimum_too_and_have_it_made_again(void **state)
     HOUSE_IS(&h, house_stats(&h, "db").idle, 2);
     HOUSE_IS(&h, house_cast(&h).creates, 4);
     HOUSE_IS(&h, house_stats(&h, "db").expired, 2);
+    HOUSE_IS(&h, h.causes.count[KP_CAUSE_AGE], 2);
     house_close(&h);
 }
 
@@ -69,7 +71,30 @@ static void idleness_must_end_the_minimum_where_it_was_told_to(void **state)
     house_close(&h);
 }
 
-static void each_end_must_be_counted_under_its_cause(void **state)
+/* Where both have come, the one that came first has ended it. */
+static void which_of_two_came_first_must_be_said(void **state)
+{
+    struct house h;
+
+    (void)state;
+    for (int idle_first = 0; idle_first < 2; idle_first++) {
+        kp_options o = minimum_of_two(&h);
+        o.limits.min_live = 0;
+        o.limits.idle_ttl_ms = idle_first ? KP_MINUTES(2) : KP_MINUTES(4);
+        o.limits.max_age_ms = KP_MINUTES(3);
+        o.limits.age_spread_pct = KP_NONE;
+        o.limits.idle_check = o.limits.age_check = KP_CHECK_GET; /* so that both are over */
+        house_open(&h, &o);
+        house_stock(&h, "db", 1);
+        house_pass(&h, KP_MINUTES(5));
+        kp_lease lease = house_get(&h, "db"); /* a new one */
+        HOUSE_IS(&h, h.causes.last, idle_first ? KP_CAUSE_IDLE : KP_CAUSE_AGE);
+        house_release(&h, &lease);
+        house_close(&h);
+    }
+}
+
+static void each_end_must_be_told_and_counted_under_its_cause(void **state)
 {
     struct house h;
     kp_options o = minimum_of_two(&h);
@@ -88,6 +113,9 @@ static void each_end_must_be_counted_under_its_cause(void **state)
     HOUSE_IS(&h, s.invalidated, 1);
     HOUSE_IS(&h, s.expired, 2);
     HOUSE_IS(&h, s.destroys, 4);
+    HOUSE_IS(&h, h.causes.count[KP_CAUSE_EVICTED], 1);
+    HOUSE_IS(&h, h.causes.count[KP_CAUSE_DISCARDED], 1);
+    HOUSE_IS(&h, h.causes.count[KP_CAUSE_IDLE], 2);
     house_release(&h, &other);
     house_close(&h);
 }
@@ -98,7 +126,8 @@ int main(void)
         cmocka_unit_test(idleness_must_end_what_is_above_the_minimum_and_no_more),
         cmocka_unit_test(age_must_end_the_minimum_too_and_have_it_made_again),
         cmocka_unit_test(idleness_must_end_the_minimum_where_it_was_told_to),
-        cmocka_unit_test(each_end_must_be_counted_under_its_cause),
+        cmocka_unit_test(which_of_two_came_first_must_be_said),
+        cmocka_unit_test(each_end_must_be_told_and_counted_under_its_cause),
     };
     return cmocka_run_group_tests_name("request 21", tests, NULL, NULL);
 }

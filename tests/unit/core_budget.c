@@ -384,7 +384,7 @@ static void the_minimum_of_a_key_must_not_be_asked_for_room(void **state)
     assert_null(pick(&s));
     struct kp__slot *three = stage_idle(&s, sub);
     assert_ptr_equal(pick(&s), one);
-    kp__close_idle(&s.core, three, KP__SURPLUS, &s.todo); /* one that closes does not count */
+    kp__close_idle(&s.core, three, KP_CAUSE_SURPLUS, &s.todo); /* one that closes does not count */
     assert_null(pick(&s));
     stage_check(&s);
     (void)two;

@@ -134,7 +134,7 @@ static void only_kinds_that_respect_the_minimum_must_stop_at_it(void **state)
     s.rules.respects_min = KP_KIND_IDLE | KP_KIND_EXCESS | KP_KIND_AGE;
     struct kp__slot *third = stage_idle(&s, slot->sub);
     assert_int_equal(kp__expires_at(slot, KP_CHECK_GET), 1010);
-    kp__close_idle(&s.core, third, KP__SURPLUS, &s.todo);
+    kp__close_idle(&s.core, third, KP_CAUSE_SURPLUS, &s.todo);
     assert_int_equal(kp__expires_at(slot, KP_CHECK_GET), KP__NEVER);
     stage_close(&s);
 }
@@ -285,7 +285,7 @@ static void an_expired_one_must_be_closed_by_the_look_and_not_before(void **stat
     stage_due(&s, 1010);
     assert_null(kp__look_at_slot(&s.core, slot, 1010, &s.todo));
     assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(slot->reason, KP__EXPIRED);
+    assert_int_equal(slot->cause, KP_CAUSE_IDLE);
     assert_false(kp__is_filed(&slot->due));
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(s.core.seldom.expired, 1);

@@ -349,7 +349,7 @@ static void one_that_is_too_many_twice_over_must_close_once(void **state)
     s.rules.max_live = 0;
     stage_made(&s, slot, NULL);
     assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(slot->reason, KP__EXPIRED);
+    assert_int_equal(slot->cause, KP_CAUSE_EXCESS);
     assert_int_equal(stage_destroy(&s), 1);
     stage_close(&s);
 }

@@ -40,11 +40,12 @@ static void one_that_is_to_go_must_be_in_no_doubt(struct stage *s)
     s->rules.on_gone = KP_GONE_TEST;
     struct kp__subpool *sub = key_of(s, 3, slot);
     for (int i = 0; i < 3; i++) lent[i] = lend(s, sub, &r[i]);
-    assert_true(kp__doom(&s->core, lent[1], KP__INVALIDATED, &s->todo));
+    assert_true(kp__doom(&s->core, lent[1], KP_CAUSE_INVALIDATED, &s->todo));
     assert_true(gone(s, lent[0]));
     assert_false(lent[1]->doubted);
     assert_true(lent[2]->doubted);
-    assert_true(kp__doom(&s->core, lent[2], KP__INVALIDATED, &s->todo)); /* nor when it is to go */
+    /* nor when it is to go */
+    assert_true(kp__doom(&s->core, lent[2], KP_CAUSE_INVALIDATED, &s->todo));
     assert_int_equal(sub->rare->doubts, 0);
 }
 
@@ -301,7 +302,7 @@ static void no_test_must_begin_while_it_closes(struct stage *s)
     s->core.phase = KP__CLOSED;
     kp__tested(&s->core, tested, true, s->now, &s->todo);
     assert_int_equal(tested->state, KP__CLOSING);
-    assert_int_equal(tested->reason, KP__AT_CLOSE);
+    assert_int_equal(tested->cause, KP_CAUSE_CLOSED);
     (void)stage_destroy(s);
 }
 

@@ -218,7 +218,7 @@ static void a_creation_after_the_close_must_be_destroyed(void **state)
     assert_false(r.holds_lent);
     assert_int_equal(s.core.lent.used, 0);
     assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(slot->reason, KP__AT_CLOSE);
+    assert_int_equal(slot->cause, KP_CAUSE_CLOSED);
     stage_made(&s, other, NULL);
     assert_int_equal(other->state, KP__CLOSING);
     assert_int_equal(stage_destroy(&s), 2);
@@ -256,7 +256,7 @@ static void a_new_idle_one_must_be_filed_and_counted_against_the_surplus(void **
     assert_int_equal(a->due.timer.at, s.now + 50);
     struct kp__slot *b = stage_idle(&s, sub);
     assert_int_equal(b->state, KP__CLOSING);
-    assert_int_equal(b->reason, KP__SURPLUS);
+    assert_int_equal(b->cause, KP_CAUSE_SURPLUS);
     stage_close(&s);
 }
 
@@ -269,8 +269,8 @@ static void those_that_go_together_must_all_be_free_again(void **state)
     stage_open(&s);
     struct kp__subpool *one = stage_key(&s), *other = stage_key(&s);
     for (int i = 0; i < 2; i++) stage_idle(&s, one), stage_idle(&s, other);
-    assert_int_equal(kp__close_many(&s.core, one, KP__AT_CLOSE, gone, 3), 2);
-    assert_int_equal(kp__close_many(&s.core, other, KP__AT_CLOSE, &gone[2], 1), 1);
+    assert_int_equal(kp__close_many(&s.core, one, KP_CAUSE_CLOSED, gone, 3), 2);
+    assert_int_equal(kp__close_many(&s.core, other, KP_CAUSE_CLOSED, &gone[2], 1), 1);
     stage_check(&s);
     kp__gone_many(&s.core, gone, 3, s.now, &s.todo);
     stage_check(&s);
@@ -304,7 +304,7 @@ static void what_comes_back_above_a_lowered_budget_must_go_though_somebody_waits
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
     stage_give(&s, slot[0], 0, true);
     assert_int_equal(slot[0]->state, KP__CLOSING);
-    assert_int_equal(slot[0]->reason, KP__SURPLUS);
+    assert_int_equal(slot[0]->cause, KP_CAUSE_SURPLUS);
     stage_give(&s, slot[1], 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
     stage_close(&s);

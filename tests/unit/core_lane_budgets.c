@@ -245,7 +245,7 @@ static void what_came_back_over_a_lane_must_leave_no_room_for_others(struct stag
     struct kp__slot *slot = stage_lend(s, b);
     stage_give(s, slot, 0, true);
     assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(slot->reason, KP__SURPLUS);
+    assert_int_equal(slot->cause, KP_CAUSE_SURPLUS);
     assert_true(slot->errand->owes_lent); /* as of any that is not kept */
     assert_int_equal(s->core.count[KP__IDLE], 2);
     stage_destroy(s);

@@ -11,7 +11,7 @@
 static void shrink(struct stage *s, struct kp__subpool *sub, uint32_t left)
 {
     while (sub->count[KP__IDLE] + sub->count[KP__LENT] > left)
-        kp__close_idle(&s->core, kp__oldest_idle(sub), KP__SURPLUS, &s->todo);
+        kp__close_idle(&s->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, &s->todo);
     stage_destroy(s);
 }
 
@@ -39,7 +39,7 @@ static void with_more_than_225_it_must_stay_shut(struct stage *s)
     struct kp__subpool *sub = lane_key(s, 225, 75);
     struct kp__slot *more = stage_idle(s, sub);
     assert_false(lane_open(s, sub));
-    kp__close_idle(&s->core, more, KP__SURPLUS, &s->todo);
+    kp__close_idle(&s->core, more, KP_CAUSE_SURPLUS, &s->todo);
     stage_destroy(s);
     assert_true(lane_open(s, sub));
     lane_assert(sub, 225, 2);

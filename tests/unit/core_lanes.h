@@ -211,7 +211,7 @@ static inline void lane_bury(struct stage *s, struct kp__subpool *sub)
     while ((first = kp__list_first(KP__SLOTS(sub, KP__LENT))) != NULL)
         stage_give(s, KP__OF(first, struct kp__slot, link), 0, true);
     while ((first = kp__list_first(KP__SLOTS(sub, KP__IDLE))) != NULL)
-        kp__close_idle(&s->core, KP__OF(first, struct kp__slot, link), KP__SURPLUS, &s->todo);
+        kp__close_idle(&s->core, KP__OF(first, struct kp__slot, link), KP_CAUSE_SURPLUS, &s->todo);
     stage_destroy(s);
     kp__table_drop(&s->core, sub);
 }

@@ -106,7 +106,7 @@ static void a_bad_check_must_end_the_lease_and_let_its_request_wait_on(void **st
     kp__checked(&s.core, slot, 0, false, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(slot->reason, KP__INVALID);
+    assert_int_equal(slot->cause, KP_CAUSE_INVALID);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     assert_int_equal(r.queue, KP__EITHER);
     assert_null(kp__under_way(&r));
@@ -146,11 +146,11 @@ static void a_good_check_of_a_doomed_one_must_end_it_all_the_same(void **state)
     struct kp__subpool *sub = stage_key(&s);
     stage_idle(&s, sub);
     struct kp__slot *slot = in_doubt(&s, sub, &r);
-    kp__doom(&s.core, slot, KP__INVALIDATED, &s.todo);
+    kp__doom(&s.core, slot, KP_CAUSE_INVALIDATED, &s.todo);
     kp__checked(&s.core, slot, 0, true, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(slot->reason, KP__INVALIDATED);
+    assert_int_equal(slot->cause, KP_CAUSE_INVALIDATED);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
     stage_close(&s);
 }

@@ -84,9 +84,9 @@ static void who_may_have_what_comes_back_must_wait_for_it(struct stage *s)
     STAGE_NO(&r[2], KP_ECREATE, "retry_first_ms"); /* it takes nothing that comes back */
     stage_give(s, slot[0], 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
-    (void)kp__doom(&s->core, slot[1], KP__INVALIDATED, &s->todo);
+    (void)kp__doom(&s->core, slot[1], KP_CAUSE_INVALIDATED, &s->todo);
     assert_int_equal(stage_ask(s, sub, &r[3], 0), KP__GRANT_WAIT);
-    (void)kp__doom(&s->core, slot[0], KP__INVALIDATED, &s->todo);
+    (void)kp__doom(&s->core, slot[0], KP_CAUSE_INVALIDATED, &s->todo);
     kp__settle(&s->core, sub, s->now, &s->todo); /* neither comes back any more */
     STAGE_NO(&r[1], KP_ECREATE, "retry_first_ms");
     STAGE_NO(&r[3], KP_ECREATE, "retry_first_ms");

@@ -89,7 +89,7 @@ static void the_age_that_the_minimum_outlives_must_not_be_looked_at(struct stage
     assert_false(look(s, kept)); /* it is not the minimum any more */
     assert_true(kept->ageing);
     s->rules.respects_min = KP_KIND_IDLE;
-    kp__close_idle(&s->core, kept, KP__EXPIRED, &s->todo);
+    kp__close_idle(&s->core, kept, KP_CAUSE_AGE, &s->todo);
     s->now += AGE;
     assert_false(look(s, more)); /* the minimum outlives its idle time, not its age */
     assert_true(more->ageing);
@@ -112,7 +112,7 @@ static void what_is_of_an_epoch_before_must_be_looked_at_all_the_same(struct sta
         assert_int_equal(slot->due.timer.at, slot->age_end);
         s->now += AHEAD;
         assert_true(look(s, slot));
-        assert_int_equal(slot->reason, KP__EXPIRED);
+        assert_int_equal(slot->cause, KP_CAUSE_ROTATED);
         assert_int_equal(stage_destroy(s), 1);
         s->rules.age_check = KP_CHECK_KEEPER;
     }
@@ -128,7 +128,7 @@ static void a_borrower_of_what_is_old_must_have_it_until_he_gives_it_back(struct
     assert_false(look(s, slot));
     assert_true(slot->errand->doomed);
     stage_give(s, slot, 0, true);
-    assert_int_equal(slot->reason, KP__EXPIRED);
+    assert_int_equal(slot->cause, KP_CAUSE_ROTATED);
 }
 
 /* ---- what is needed -------------------------------------------------------------------------- */
@@ -142,7 +142,7 @@ static bool is_replaced(struct stage *s, bool lends)
     s->now += AGE - AHEAD;
     bool closed = look(s, slot);
     assert_int_equal(slot->ageing, !closed);
-    if (closed) assert_int_equal(slot->reason, KP__EXPIRED);
+    if (closed) assert_int_equal(slot->cause, KP_CAUSE_AGE);
     (void)stage_destroy(s);
     return !closed;
 }
@@ -199,7 +199,7 @@ static void what_is_marked_must_not_be_replaced(struct stage *s)
     struct kp__subpool *sub = ageing_key(s);
     struct kp__slot *slot = stage_lend(s, sub);
 
-    assert_true(kp__doom(&s->core, slot, KP__INVALIDATED, &s->todo));
+    assert_true(kp__doom(&s->core, slot, KP_CAUSE_INVALIDATED, &s->todo));
     s->now += AGE - AHEAD - 1;
     assert_false(look(s, slot));
     assert_true(kp__due_next(&s->core) == KP__NEVER); /* nor be looked at once more */

@@ -28,7 +28,7 @@ static void what_is_idle_must_go_when_its_replacement_is_there(struct stage *s)
     stage_made(s, young, NULL);
     assert_int_equal(kp__timers_next(&s->core.keys_due), s->now); /* they are begun at once */
     assert_int_equal(slot[0]->state, KP__CLOSING); /* whose end is next */
-    assert_int_equal(slot[0]->reason, KP__RENEWED);
+    assert_int_equal(slot[0]->cause, KP_CAUSE_RENEWED);
     assert_int_equal(slot[1]->state, KP__IDLE);
     assert_int_equal(slot[2]->state, KP__IDLE);
     assert_int_equal(young->state, KP__IDLE);
@@ -58,7 +58,7 @@ static void what_is_lent_must_go_when_it_comes_back(struct stage *s)
     assert_int_equal(young->state, KP__IDLE); /* that does not age */
     stage_give(s, slot, 0, true);
     assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(slot->reason, KP__RENEWED);
+    assert_int_equal(slot->cause, KP_CAUSE_RENEWED);
     assert_int_equal(sub->rare->renewal.spare, 0);
     assert_int_equal(stage_destroy(s), 1);
     assert_int_equal(sub->rare->seldom.renewed, 1);
@@ -114,12 +114,12 @@ static void what_is_shared_must_get_no_more_borrowers(struct stage *s)
     s->now = slot[2]->age_end - AHEAD;
     kp__age_all(&s->core, sub, s->now, &s->todo);
     assert_int_equal(sub->rare->renewal.ageing, 3);
-    kp__doom(&s->core, slot[0], KP__INVALIDATED, &s->todo); /* which goes by itself */
+    kp__doom(&s->core, slot[0], KP_CAUSE_INVALIDATED, &s->todo); /* which goes by itself */
     for (int i = 0; i < 3; i++) stage_give(s, slot[i], 1, true);
     stage_made(s, replace(s, sub), NULL);
-    assert_int_equal(slot[0]->reason, KP__INVALIDATED);
+    assert_int_equal(slot[0]->cause, KP_CAUSE_INVALIDATED);
     assert_true(slot[1]->errand->doomed); /* whose end is next */
-    assert_int_equal(slot[1]->reason, KP__RENEWED);
+    assert_int_equal(slot[1]->cause, KP_CAUSE_RENEWED);
     assert_false(slot[2]->errand->doomed);
     assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_SLOT);
     assert_ptr_not_equal(r.slot, slot[1]);

@@ -174,7 +174,7 @@ static void who_waits_again_must_take_its_letter_back(void **state)
     stage_give(&s, slot, 0, true);
     assert_int_equal(a.r.grant.kind, KP__GRANT_SLOT);
     assert_int_equal(boxes[0].letters, 1);
-    kp__give(&s.core, slot, 0, false, KP__INVALID, s.now, &s.todo);
+    kp__give(&s.core, slot, 0, false, KP_CAUSE_INVALID, s.now, &s.todo);
     kp__wait_again(&s.core, &a.r, NULL, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(a.r.grant.kind, KP__GRANT_WAIT);

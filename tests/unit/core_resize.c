@@ -95,7 +95,7 @@ static void what_is_being_destroyed_must_count_as_gone(struct stage *s)
     struct kp__subpool *sub = stage_key(s);
 
     for (int i = 0; i < 4; i++) slot[i] = stage_idle(s, sub);
-    kp__close_idle(&s->core, slot[3], KP__EXPIRED, &s->todo);
+    kp__close_idle(&s->core, slot[3], KP_CAUSE_AGE, &s->todo);
     set_live(s, 3);
     assert_int_equal(sub->count[KP__IDLE], 3);
     set_live(s, 2);

@@ -110,7 +110,7 @@ static void one_alone_must_have_all_of_the_period(struct stage *s)
     assert_int_equal(slot->state, KP__IDLE);
     assert_int_equal(rotate(s, sub, s->now), 1); /* none of it */
     assert_int_equal(slot->state, KP__CLOSING);
-    assert_int_equal(slot->reason, KP__EXPIRED);
+    assert_int_equal(slot->cause, KP_CAUSE_ROTATED);
 }
 
 static void what_is_marked_must_not_count(struct stage *s)
@@ -118,7 +118,7 @@ static void what_is_marked_must_not_count(struct stage *s)
     struct kp__subpool *sub = key(s, 0);
     struct kp__slot *slot = stage_lend(s, sub);
 
-    kp__doom(&s->core, slot, KP__INVALIDATED, &s->todo);
+    kp__doom(&s->core, slot, KP_CAUSE_INVALIDATED, &s->todo);
     assert_int_equal(rotate(s, sub, s->now + 400), 0);
     assert_false(slot->old);
     assert_int_equal(sub->rare->renewal.epoch, s->core.epoch);

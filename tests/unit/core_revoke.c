@@ -125,8 +125,8 @@ static void what_is_revoked_must_leave_all_books_but_one(struct stage *s)
     assert_int_equal(sub->rare->seldom.revokes, 1);
     assert_ptr_equal(kp__slot_of(&s->core, slot->resource), slot);
     assert_null(kp__slot_of_live(&s->core, slot->resource));
-    assert_false(kp__doom(&s->core, slot, KP__INVALIDATED, &s->todo));
-    end(s, slot, 0, KP__SURPLUS);
+    assert_false(kp__doom(&s->core, slot, KP_CAUSE_INVALIDATED, &s->todo));
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     assert_int_equal(slot->state, KP__RECLAIMED);
     assert_null(kp__slot_of(&s->core, slot->resource));
     assert_int_equal(stage_destroy(s), 1);
@@ -143,7 +143,7 @@ static void a_lease_without_a_beginning_must_count_no_time(struct stage *s)
     kp__errand_of(slot)->first.since = 0;
     (void)revoke(s, slot, true);
     assert_int_equal(s->core.tally.held_ns, 0);
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     stage_destroy(s);
 }
 
@@ -170,7 +170,7 @@ static void whoever_ends_its_lease_meanwhile_must_leave_it_to_the_answer(struct 
         struct kp__subpool *sub = stage_key(s);
         struct kp__slot *slot = held(s, sub);
         kp__revoke_begin(&s->core, slot);
-        end(s, slot, 0, done ? KP__INVALID : KP__BY_BORROWER);
+        end(s, slot, 0, done ? KP_CAUSE_INVALID : KP_CAUSE_DISCARDED);
         stage_check(s);
         assert_int_equal(slot->state, KP__LENT);
         assert_true(kp__seat_at(slot, 0)->ending);
@@ -183,15 +183,15 @@ static void whoever_ends_its_lease_meanwhile_must_leave_it_to_the_answer(struct 
     }
 }
 
-/* Its reason stays that of who marked it first. */
+/* Its cause stays that of who marked it first. */
 static void one_that_was_invalidated_must_be_counted_so(struct stage *s)
 {
     struct kp__subpool *sub = stage_key(s);
     struct kp__slot *slot = held(s, sub);
 
-    assert_true(kp__doom(&s->core, slot, KP__INVALID, &s->todo));
+    assert_true(kp__doom(&s->core, slot, KP_CAUSE_INVALID, &s->todo));
     (void)revoke(s, slot, true);
-    end(s, slot, 0, KP__BY_BORROWER);
+    end(s, slot, 0, KP_CAUSE_DISCARDED);
     stage_destroy(s);
     assert_int_equal(sub->rare->seldom.invalid, 1);
     assert_int_equal(sub->rare->seldom.invalidated, 0);
@@ -208,7 +208,7 @@ static void one_in_doubt_must_leave_its_key_in_none(struct stage *s)
     assert_int_equal(sub->rare->doubts, 1);
     (void)revoke(s, slot, true);
     assert_int_equal(sub->rare->doubts, 0);
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     assert_int_equal(stage_destroy(s), 1);
     (void)stage_idle(s, sub); /* in its place */
     assert_int_equal(sub->rare->doubts, 0);
@@ -227,7 +227,7 @@ static void a_share_must_count_up_to_the_end(struct stage *s)
     s->now += 1000;
     (void)revoke(s, slot, true);
     assert_int_equal(sub->contest->share.had[KP__IN_USE], 1000 / 8 * KP__SHARE_ONE / KP__SHARE_TAU);
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     stage_destroy(s);
     stage_made(s, stage_spend(s, other), &lacks);
 }
@@ -240,7 +240,7 @@ static void several_that_end_at_once_must_all_be_destroyed(struct stage *s)
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 2; i++) slot[i] = held(s, sub);
         for (int i = 0; i < 2; i++) (void)revoke(s, slot[i], true);
-        for (int i = 0; i < 2; i++) end(s, slot[i], 0, KP__SURPLUS);
+        for (int i = 0; i < 2; i++) end(s, slot[i], 0, KP_CAUSE_SURPLUS);
         assert_int_equal(stage_destroy(s), 2);
     }
     assert_int_equal(s->core.slots.made, 2); /* what they lay in is used again */
@@ -259,7 +259,7 @@ static void what_is_wanted_ahead_must_be_made_in_its_place(struct stage *s)
         (void)revoke(s, slot, true);
         assert_int_equal(sub->refill, eager == 1);
         assert_int_equal(stage_due_at(s, sub) == s->now, eager == 1);
-        end(s, slot, 0, KP__SURPLUS);
+        end(s, slot, 0, KP_CAUSE_SURPLUS);
         stage_destroy(s);
     }
 }
@@ -283,7 +283,7 @@ static void what_is_to_be_replaced_must_be_replaced_in_its_place(struct stage *s
     assert_true(kp__renew_permit(&s->core, sub, s->now));
     kp__permit_refund(&s->core, sub);
     kp__renewal_failed(&s->core, sub, s->now);
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     stage_destroy(s);
 }
 
@@ -299,7 +299,7 @@ static void a_probe_by_use_must_end_with_it(struct stage *s)
     assert_int_equal(sub->rare->health.circuit->probes, 1);
     (void)revoke(s, slot, true);
     assert_int_equal(sub->rare->health.circuit->probes, 0);
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     stage_destroy(s);
 }
 
@@ -313,7 +313,7 @@ static void its_key_must_stay_until_it_is_gone(struct stage *s)
     (void)revoke(s, slot, true);
     assert_false(kp__subpool_unused(sub));
     assert_false(kp__may_forget(&s->core, sub, 5000));
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     stage_destroy(s);
     assert_true(kp__subpool_unused(sub));
     assert_true(kp__may_forget(&s->core, sub, 5000));
@@ -346,7 +346,7 @@ static void one_that_is_being_revoked_must_be_on_no_lane(void **state)
     assert_non_null(kp__revoke_end(&s.core, kept, true, s.now, &s.todo)); /* shuts it */
     stage_check(&s);
     assert_false(sub->open);
-    end(&s, kept, 0, KP__SURPLUS);
+    end(&s, kept, 0, KP_CAUSE_SURPLUS);
     assert_int_equal(stage_destroy(&s), 1);
     lane_close(&s); /* nor has it a cell any more */
 }

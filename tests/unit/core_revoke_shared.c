@@ -41,13 +41,13 @@ static void all_who_share_it_must_lose_it(struct stage *s)
         stage_give(s, slot, before, true);
         assert_true(kp__may_revoke(slot));
         kp__revoke_begin(&s->core, slot);
-        end(s, slot, i, KP__SURPLUS);
+        end(s, slot, i, KP_CAUSE_SURPLUS);
         const struct kp__seat *out = kp__revoke_end(&s->core, slot, true, s->now, &s->todo);
         stage_check(s);
         assert_ptr_equal(out, kp__seat_at(slot, last));
         assert_int_equal(slot->state, KP__REVOKED);
         assert_int_equal(slot->sub->lent_permits, 0);
-        end(s, slot, last, KP__SURPLUS);
+        end(s, slot, last, KP_CAUSE_SURPLUS);
         assert_int_equal(stage_destroy(s), 1);
     }
 }
@@ -58,7 +58,7 @@ static void where_all_ended_meanwhile_there_must_be_nothing_to_revoke(struct sta
 
     stage_give(s, slot, 2, true);
     kp__revoke_begin(&s->core, slot);
-    for (uint32_t i = 0; i < 2; i++) end(s, slot, i, KP__SURPLUS);
+    for (uint32_t i = 0; i < 2; i++) end(s, slot, i, KP_CAUSE_SURPLUS);
     assert_null(kp__revoke_end(&s->core, slot, true, s->now, &s->todo));
     stage_check(s);
     assert_int_equal(slot->state, KP__CLOSING);
@@ -78,10 +78,10 @@ static void of_two_who_have_it_revoked_the_last_one_must_end_it(struct stage *s)
     kp__drain(&s->core, slot, true);
     (void)revoke(s, slot, true);
     assert_null(sub->rare->draining);
-    end(s, slot, 1, KP__SURPLUS);
+    end(s, slot, 1, KP_CAUSE_SURPLUS);
     stage_check(s);
     assert_int_equal(slot->state, KP__REVOKED);
-    end(s, slot, 0, KP__BY_BORROWER);
+    end(s, slot, 0, KP_CAUSE_DISCARDED);
     assert_int_equal(stage_destroy(s), 1);
     assert_int_equal(sub->rare->seldom.invalidated, 1);
 }

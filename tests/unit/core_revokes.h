@@ -26,11 +26,10 @@ static inline const struct kp__seat *revoke(struct stage *s, struct kp__slot *sl
     return out;
 }
 
-static inline void end(struct stage *s, struct kp__slot *slot, uint32_t seat,
-                       enum kp__reason reason)
+static inline void end(struct stage *s, struct kp__slot *slot, uint32_t seat, kp_cause cause)
 {
     assert_true(kp__is_revoked(slot, kp__seat_at(slot, seat)));
-    kp__give_revoked(&s->core, slot, seat, reason, &s->todo);
+    kp__give_revoked(&s->core, slot, seat, cause, &s->todo);
 }
 
 #endif

@@ -106,7 +106,7 @@ static void a_fresh_one_must_push_out_an_idle_one_where_there_is_no_room(void **
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
     stage_check(&s);
     assert_ptr_equal(r.slot, old);
-    assert_int_equal(old->reason, KP__SURPLUS);
+    assert_int_equal(old->cause, KP_CAUSE_FRESH);
     assert_int_equal(old->state, KP__CLOSING);
     stage_take(&s, &r);
     assert_int_equal(sub->tally.destroys, 1);
@@ -190,13 +190,13 @@ static void another_keys_oldest_idle_one_must_make_room(void **state)
     assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_PERMIT);
     stage_check(&s);
     assert_ptr_equal(r[0].slot, a1);
-    assert_int_equal(a1->reason, KP__EVICTED);
+    assert_int_equal(a1->cause, KP_CAUSE_EVICTED);
     stage_take(&s, &r[0]);
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[r[1].limit], "budget.max_live");
     assert_ptr_equal(b->contest->lacks, &s.core.live);
     /* what is destroyed anywhere makes room */
-    assert_true(kp__doom(&s.core, r[0].slot, KP__INVALIDATED, &s.todo));
+    assert_true(kp__doom(&s.core, r[0].slot, KP_CAUSE_INVALIDATED, &s.todo));
     stage_give(&s, r[0].slot, 0, true);
     assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
     assert_int_equal(stage_destroy(&s), 1);

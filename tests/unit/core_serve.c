@@ -158,7 +158,7 @@ static void one_past_its_time_must_not_be_lent(void **state)
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
     stage_take(&s, &r);
     assert_int_equal(a->state, KP__CLOSING);
-    assert_int_equal(a->reason, KP__EXPIRED);
+    assert_int_equal(a->cause, KP_CAUSE_IDLE);
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(sub->rare->seldom.expired, 1);
     stage_close(&s);
@@ -186,7 +186,7 @@ static void one_past_its_age_must_not_be_shared_any_more(void **state)
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
     stage_take(&s, &r);
     assert_true(slot->errand->doomed);
-    assert_int_equal(slot->reason, KP__EXPIRED);
+    assert_int_equal(slot->cause, KP_CAUSE_AGE);
     stage_close(&s);
 }
 

@@ -85,7 +85,7 @@ static void seats_must_be_opened_once_and_never_of_a_doomed_or_full_one(void **s
     kp__open_seats(&s.core, slot);
     stage_check(&s);
     stage_give(&s, slot, 0, true);
-    assert_true(kp__doom(&s.core, slot, KP__INVALIDATED, &s.todo));
+    assert_true(kp__doom(&s.core, slot, KP_CAUSE_INVALIDATED, &s.todo));
     kp__open_seats(&s.core, slot);
     stage_check(&s);
     stage_close(&s);
@@ -100,7 +100,7 @@ static void a_doomed_slot_must_not_open_a_seat_when_a_new_lease_begins_in_it(voi
     s.rules.sharing = 3;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
-    assert_true(kp__doom(&s.core, slot, KP__INVALIDATED, &s.todo));
+    assert_true(kp__doom(&s.core, slot, KP_CAUSE_INVALIDATED, &s.todo));
     kp__lent_take(&s.core, sub); /* as one who validated it while it was doomed */
     assert_int_equal(kp__seat_take(&s.core, slot, s.now), 1);
     stage_check(&s);
@@ -163,7 +163,7 @@ static void a_resource_must_be_found_until_it_closes(void **state)
     assert_ptr_equal(kp__slot_of(&s.core, b->resource), b);
     assert_null(kp__slot_of(&s.core, &s));
     assert_null(kp__slot_of_live(&s.core, &s));
-    kp__doom(&s.core, a, KP__INVALIDATED, &s.todo);
+    kp__doom(&s.core, a, KP_CAUSE_INVALIDATED, &s.todo);
     assert_ptr_equal(kp__slot_of(&s.core, resource), a);
     assert_null(kp__slot_of_live(&s.core, resource));
     stage_give(&s, a, 0, true);
@@ -182,7 +182,7 @@ static void two_slots_may_hold_one_address_while_the_older_is_doomed(void **stat
     setup(&s);
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *old = stage_lend(&s, sub);
-    kp__doom(&s.core, old, KP__INVALIDATED, &s.todo);
+    kp__doom(&s.core, old, KP_CAUSE_INVALIDATED, &s.todo);
     s.next_resource = old->resource;
     struct kp__request r;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_PERMIT);
@@ -191,7 +191,7 @@ static void two_slots_may_hold_one_address_while_the_older_is_doomed(void **stat
     kp__created(&s.core, young, &r, s.now, &s.todo);
     assert_ptr_equal(young->resource, old->resource);
     assert_ptr_equal(kp__slot_of_live(&s.core, old->resource), young);
-    kp__give(&s.core, old, 0, true, KP__BY_BORROWER, s.now, &s.todo);
+    kp__give(&s.core, old, 0, true, KP_CAUSE_DISCARDED, s.now, &s.todo);
     stage_check(&s);
     assert_ptr_equal(kp__slot_of(&s.core, young->resource), young);
     stage_close(&s);
@@ -317,7 +317,7 @@ static void only_lending_must_move_the_time_of_a_budget(void **state)
     struct kp__slot *one = stage_idle(&s, sub), *two = stage_idle(&s, sub);
     s.core.creating.cap = 0;
     assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
-    assert_true(kp__doom(&s.core, one, KP__INVALIDATED, &s.todo));
+    assert_true(kp__doom(&s.core, one, KP_CAUSE_INVALIDATED, &s.todo));
     assert_int_equal(s.core.creating.served, 0);
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(s.core.creating.served, 0);
@@ -358,7 +358,7 @@ static void a_key_whose_idle_one_ends_must_go_behind_one_that_has_nothing(void *
     assert_int_equal(stage_ask(&s, a, &r[0], KP_FRESH), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.creating), a);
-    assert_true(kp__doom(&s.core, idle, KP__INVALIDATED, &s.todo));
+    assert_true(kp__doom(&s.core, idle, KP_CAUSE_INVALIDATED, &s.todo));
     stage_take(&s, &r[2]);
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);

@@ -90,6 +90,7 @@ static inline void stage_open(struct stage *s)
     core->evicts = true;
     core->rules = &s->rules;
     kp__list_init(&core->all);
+    kp__list_init(&core->unused);
     kp__lanes_init(core);
     core->id = 7;
     core->quick_seed = 0x5eed;
@@ -368,7 +369,7 @@ static inline struct kp__slot *stage_lend(struct stage *s, struct kp__subpool *s
 
 static inline void stage_give(struct stage *s, struct kp__slot *slot, uint32_t seat, bool keep)
 {
-    kp__give(&s->core, slot, seat, keep, KP__BY_BORROWER, s->now, &s->todo);
+    kp__give(&s->core, slot, seat, keep, KP_CAUSE_DISCARDED, s->now, &s->todo);
     stage_check(s);
 }
 

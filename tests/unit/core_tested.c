@@ -162,7 +162,7 @@ static void a_younger_one_that_was_tested_must_not_make_its_key_younger(struct s
     begin(s, mine[1]);
     end(s, mine[1], true);
     assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live, KP__IN_POOL), mine[0]);
-    kp__close_idle(&s->core, mine[0], KP__SURPLUS, &s->todo);
+    kp__close_idle(&s->core, mine[0], KP_CAUSE_SURPLUS, &s->todo);
     assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live, KP__IN_POOL), other[0]);
 }
 
