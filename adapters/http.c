@@ -6,7 +6,10 @@
 #include "keyedpool_http.h"
 
 #include "dial.h"
+#include "fill.h"
+#include "http_share.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,18 +21,10 @@
 /* libcurl tries two addresses at once; more are only closed later than they might be. */
 #define SOCKETS_MAX 4
 
-/* What handles share: names and TLS sessions. */
-struct share {
-    pid_t           pid;                /* whose it is: a child of fork may find its locks held */
-    CURLSH         *handle;
-    pthread_mutex_t lock[CURL_LOCK_DATA_LAST];
-};
-
-/* What the pool keeps as driver.ctx: the options, and the strings they point to. */
+/* What the pool keeps as driver.ctx: the options, with strings of their own. */
 struct context {
-    kp_http_options options;
-    char           *probe, *ca_file, *user_agent;
-    struct share   *share;
+    kp_http_options   options;
+    struct kp__share *share;
 };
 
 /* The handle comes first: kp_http reads it. */
@@ -37,87 +32,16 @@ struct client {
     CURL *easy;
     const struct context *context;
     int   fd[SOCKETS_MAX];              /* open now; or -1 */
+    int   watched;                      /* the one that the pool watches; or -1 */
     bool  connected;                    /* by this borrower */
 };
-
-static void count(uint64_t *counter)
-{
-    (void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
-}
 
 kp_http_counts kp_http_counts_read(const kp_http_counts *counts)
 {
     kp_http_counts out;
 
-    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
-    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
-    out.sockets = __atomic_load_n(&counts->sockets, __ATOMIC_RELAXED);
-    out.ended = __atomic_load_n(&counts->ended, __ATOMIC_RELAXED);
+    kp__counts_read(counts, &out, sizeof out);
     return out;
-}
-
-/* ---- what is shared -------------------------------------------------------------------------- */
-
-static void lock_share(CURL *easy, curl_lock_data what, curl_lock_access access, void *share)
-{
-    (void)easy;
-    (void)access;
-    (void)pthread_mutex_lock(&((struct share *)share)->lock[what]);
-}
-
-static void unlock_share(CURL *easy, curl_lock_data what, void *share)
-{
-    (void)easy;
-    (void)pthread_mutex_unlock(&((struct share *)share)->lock[what]);
-}
-
-static void share_drop(struct share *s)
-{
-    if (!s || s->pid != getpid())
-        return;
-    (void)curl_share_cleanup(s->handle);
-    for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
-        (void)pthread_mutex_destroy(&s->lock[i]);
-    free(s);
-}
-
-static struct share *share_make(void)
-{
-    struct share *s = calloc(1, sizeof *s);
-
-    if (!s)
-        return NULL;
-    s->handle = curl_share_init();
-    if (!s->handle) {
-        free(s);
-        return NULL;
-    }
-    s->pid = getpid();
-    for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
-        (void)pthread_mutex_init(&s->lock[i], NULL);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_LOCKFUNC, lock_share);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_UNLOCKFUNC, unlock_share);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_USERDATA, s);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-    return s;
-}
-
-/* This process's; in a child of fork the parent's is left as it is, and there is a new one. */
-static CURLSH *shared(struct context *c)
-{
-    struct share *now = __atomic_load_n(&c->share, __ATOMIC_ACQUIRE), *made;
-
-    if (now->pid == getpid())
-        return now->handle;
-    made = share_make();
-    if (!made)
-        return NULL;                    /* such a handle shares nothing */
-    if (__atomic_compare_exchange_n(&c->share, &now, made, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE))
-        return made->handle;
-    share_drop(made);
-    return now->handle;
 }
 
 /* ---- handles --------------------------------------------------------------------------------- */
@@ -139,8 +63,19 @@ static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl
     }
     h->connected = true;
     if (h->context->options.counts)
-        count(&h->context->options.counts->sockets);
+        kp__count(&h->context->options.counts->sockets, 1);
     return fd;
+}
+
+/* The pool knows this number until the handle is destroyed, so nothing else may have it before
+ * then: the connection ends, and what stays behind it is a socket to nobody. */
+static int close_but_keep(int fd)
+{
+    int nobody = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (nobody < 0 || dup3(nobody, fd, O_CLOEXEC) < 0)
+        (void)shutdown(fd, SHUT_RDWR);  /* the pool sees an end, and drops the handle */
+    return nobody < 0 ? 0 : close(nobody);
 }
 
 static int close_socket(void *client, curl_socket_t fd)
@@ -151,7 +86,17 @@ static int close_socket(void *client, curl_socket_t fd)
         if (h->fd[i] == fd)
             h->fd[i] = -1;
     }
-    return close(fd);
+    return fd == h->watched ? close_but_keep(fd) : close(fd);
+}
+
+/* The number that was kept; or -1. */
+static int kept(const struct client *h)
+{
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        if (h->fd[i] == h->watched)
+            return -1;
+    }
+    return h->watched;
 }
 
 /* A new handle, or one that was reset, as it is lent. */
@@ -171,10 +116,10 @@ static CURLcode prepare(struct client *h, kp_key origin)
     (void)curl_easy_setopt(e, CURLOPT_URL, (const char *)origin.data);
     if (o->timeout_ms > 0)
         (void)curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
-    if (c->user_agent)
-        (void)curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
-    if (c->ca_file) {
-        CURLcode rc = curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_file);
+    if (o->user_agent)
+        (void)curl_easy_setopt(e, CURLOPT_USERAGENT, o->user_agent);
+    if (o->ca_file) {
+        CURLcode rc = curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file);
 
         if (rc != CURLE_OK)
             return rc;
@@ -226,7 +171,7 @@ static bool is_origin(kp_key key)
 /* Connect, by asking for something. */
 static int probe(kp_job *job, struct client *h, int64_t within_ms)
 {
-    const char *path = h->context->probe ? h->context->probe : "/";
+    const char *path = h->context->options.probe ? h->context->options.probe : "/";
     long left = within_ms > INT_MAX ? INT_MAX : (long)within_ms;
     char url[2048], detail[CURL_ERROR_SIZE] = "";
     CURLcode rc;
@@ -261,7 +206,8 @@ static CURLcode begin_anew(struct client *h, kp_key origin)
 static int set_up(kp_job *job, struct client *h)
 {
     int64_t most_ms = h->context->options.connect_timeout_ms;
-    CURLSH *share = shared(job->ctx);
+    struct context *c = job->ctx;
+    CURLSH *share = kp__share_here(&c->share);
     CURLcode rc;
     int result;
 
@@ -294,6 +240,7 @@ static int create(kp_job *job, void **resource)
     h->context = c;
     for (int i = 0; i < SOCKETS_MAX; i++)
         h->fd[i] = -1;
+    h->watched = -1;
     h->easy = curl_easy_init();
     rc = h->easy ? set_up(job, h) : KP_ENOMEM;
     if (rc) {
@@ -302,7 +249,7 @@ static int create(kp_job *job, void **resource)
         return rc;
     }
     if (c->options.counts)
-        count(&c->options.counts->opened);
+        kp__count(&c->options.counts->opened, 1);
     *resource = h;
     return 0;
 }
@@ -313,7 +260,7 @@ static int create(kp_job *job, void **resource)
  * answer, and a borrower may have asked for nothing. */
 static bool got_nowhere(const struct client *h)
 {
-    bool open = false, probing = !h->context->probe || *h->context->probe;
+    bool open = false, probing = !h->context->options.probe || *h->context->options.probe;
     long status = 0;
 
     for (int i = 0; i < SOCKETS_MAX; i++)
@@ -322,12 +269,22 @@ static bool got_nowhere(const struct client *h)
     return status == 0 && (open ? h->connected : probing);
 }
 
+/* And what the system said about it. */
+static int fail_without(kp_job *job, const struct client *h)
+{
+    int rc = fail(job, CURLE_COULDNT_CONNECT, "given back without a connection for the next");
+    long code = 0;
+
+    (void)curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &code);
+    return kp__is_gone((int)code) ? KP_EGONE : rc;
+}
+
 static int reset(kp_job *job, void *resource)
 {
     CURLcode rc;
 
     if (got_nowhere(resource))
-        return fail(job, CURLE_COULDNT_CONNECT, "given back without a connection for the next");
+        return fail_without(job, resource);
     rc = begin_anew(resource, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }
@@ -340,14 +297,15 @@ static int validate(kp_job *job, void *resource)
     bool tls = strncmp(job->key.data, "https:", 6) == 0;
 
     for (int i = 0; i < SOCKETS_MAX; i++) {
-        int stirred = h->fd[i] < 0 ? 0 : kp__stirred(h->fd[i]);
+        int stirred = h->fd[i] < 0 ? 0 : kp__stirred(h->fd[i]), rc;
 
         if (stirred == 0 || (stirred > 0 && tls))
             continue;
         if (h->context->options.counts)
-            count(&h->context->options.counts->ended);
-        return fail(job, CURLE_RECV_ERROR, stirred > 0 ? "bytes came while it was idle"
-                                                       : "the server has ended the connection");
+            kp__count(&h->context->options.counts->ended, 1);
+        rc = fail(job, CURLE_RECV_ERROR, stirred > 0 ? "bytes came while it was idle"
+                                                     : "the server has ended the connection");
+        return kp__is_gone(-stirred) ? KP_EGONE : rc;
     }
     return 0;
 }
@@ -356,11 +314,15 @@ static int destroy(kp_job *job, void *resource)
 {
     const struct context *c = job->ctx;
     struct client *h = resource;
+    int number = kept(h);
 
+    h->watched = -1;
     curl_easy_cleanup(h->easy);
+    if (number >= 0)
+        (void)close(number);
     free(h);
     if (c->options.counts)
-        count(&c->options.counts->closed);
+        kp__count(&c->options.counts->closed, 1);
     return 0;
 }
 
@@ -374,7 +336,20 @@ static int abandon(kp_job *job, void *resource)
         if (h->fd[i] >= 0)
             (void)close(h->fd[i]);
     }
+    if (kept(h) >= 0)
+        (void)close(h->watched);
     return 0;
+}
+
+/* Asked once: the connections that libcurl makes later are not watched. */
+static int descriptor(void *resource, void *ctx)
+{
+    struct client *h = resource;
+
+    (void)ctx;
+    for (int i = 0; i < SOCKETS_MAX && h->watched < 0; i++)
+        h->watched = h->fd[i];
+    return h->watched;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -383,31 +358,25 @@ static void drop(void *ctx)
 {
     struct context *c = ctx;
 
-    share_drop(c->share);
-    free(c->probe);
-    free(c->ca_file);
-    free(c->user_agent);
+    kp__share_drop(c->share);
+    kp__disown(&c->options.probe);
+    kp__disown(&c->options.ca_file);
+    kp__disown(&c->options.user_agent);
     free(c);
-}
-
-static int copy_string(const char *from, char **to)
-{
-    if (from && !(*to = strdup(from)))
-        return KP_ENOMEM;
-    return 0;
 }
 
 static struct context *context_make(const kp_http_options *http)
 {
     struct context *c = calloc(1, sizeof *c);
+    int rc;
 
     if (!c)
         return NULL;
     c->options = *http;
-    c->share = share_make();
-    if (!c->share || copy_string(http->probe, &c->probe) ||
-        copy_string(http->ca_file, &c->ca_file) ||
-        copy_string(http->user_agent, &c->user_agent)) {
+    c->share = kp__share_make();
+    rc = kp__own(&c->options.probe) | kp__own(&c->options.ca_file) |
+         kp__own(&c->options.user_agent);
+    if (rc || !c->share) {
         drop(c);
         return NULL;
     }
@@ -418,9 +387,9 @@ static struct context *context_make(const kp_http_options *http)
 static const char *impossible(const kp_http_options *o, const char **sentence)
 {
     *sentence = "it must be a time, or KP_OFF";
-    if (o->connect_timeout_ms < 0 && o->connect_timeout_ms != KP_OFF)
+    if (!kp__is_time(o->connect_timeout_ms))
         return "http.connect_timeout_ms";
-    if ((o->timeout_ms < 0 && o->timeout_ms != KP_OFF) || o->timeout_ms > INT_MAX)
+    if (!kp__is_time(o->timeout_ms) || o->timeout_ms > INT_MAX)
         return "http.timeout_ms";
     *sentence = "it must be a path, or \"\"";
     if (o->probe && *o->probe && *o->probe != '/')
@@ -443,44 +412,23 @@ int kp_http_fill(const kp_http_options *http, kp_options *options)
     if (!http)
         http = &defaults;
     field = impossible(http, &sentence);
-    if (field) {
-        if (options->why) {
-            memset(options->why, 0, sizeof *options->why);
-            options->why->code = KP_ECONFIG;
-            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
-            (void)snprintf(options->why->text, sizeof options->why->text, "%s: %s", field,
-                           sentence);
-        }
-        return KP_ECONFIG;
-    }
+    if (field)
+        return kp__fill_refused(options, field, sentence);
     (void)pthread_once(&once, start_curl);
     c = context_make(http);
     if (!c)
         return KP_ENOMEM;
-    memset(&options->driver, 0, sizeof options->driver);
-    options->driver.create = create;
-    options->driver.destroy = destroy;
-    options->driver.validate = validate;
-    options->driver.reset = reset;
-    options->driver.abandon = abandon;
-    options->driver.ctx = c;
-    options->driver.drop_ctx = drop;
+    options->driver = (kp_driver){
+        .create = create, .destroy = destroy, .validate = validate, .reset = reset,
+        .abandon = abandon, .ctx = c, .drop_ctx = drop, .fd = KP__HAS_FD ? descriptor : NULL,
+    };
     return 0;
 }
 
 int kp_http_open(const kp_http_options *http, const kp_options *more, kp_pool **out)
 {
-    kp_options options = { 0 };
-    int rc;
+    kp_options options = kp__options(more);
+    int rc = kp_http_fill(http, &options);
 
-    *out = NULL;
-    if (more)
-        options = *more;
-    rc = kp_http_fill(http, &options);
-    if (rc)
-        return rc;
-    rc = kp_pool_open(&options, out);
-    if (rc)
-        options.driver.drop_ctx(options.driver.ctx);
-    return rc;
+    return kp__open_filled(rc, &options, out);
 }

@@ -5,6 +5,8 @@
  */
 #include "postgres_parts.h"
 
+#include "fill.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,26 +14,18 @@
 
 #define NO_CONNECTION KP_PG_SQLSTATE('0', '8', '0', '0', '1')
 #define LOST KP_PG_SQLSTATE('0', '8', '0', '0', '6')
+#define GOES_DOWN KP_PG_SQLSTATE('5', '7', 'P', '0', '1')
+#define HAS_CRASHED KP_PG_SQLSTATE('5', '7', 'P', '0', '2')
 #define BAD_PASSWORD KP_PG_SQLSTATE('2', '8', 'P', '0', '1')
 #define NO_DATABASE KP_PG_SQLSTATE('3', 'D', '0', '0', '0')
 #define NO_MEMORY KP_PG_SQLSTATE('5', '3', '2', '0', '0')
 #define LEFT_IN_USE KP_PG_SQLSTATE('2', '5', '0', '0', '0')
 
-void kp__pg_count(uint64_t *counter, uint64_t more)
-{
-    if (counter)
-        (void)__atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
-}
-
 kp_pg_counts kp_pg_counts_read(const kp_pg_counts *counts)
 {
     kp_pg_counts out;
 
-    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
-    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
-    out.transactions = __atomic_load_n(&counts->transactions, __ATOMIC_RELAXED);
-    out.results = __atomic_load_n(&counts->results, __ATOMIC_RELAXED);
-    out.resets = __atomic_load_n(&counts->resets, __ATOMIC_RELAXED);
+    kp__counts_read(counts, &out, sizeof out);
     return out;
 }
 
@@ -62,13 +56,18 @@ static int pack(const char *s)
     return KP_PG_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
 }
 
-/* No more tries may help who is not let in, or asks for what is not there. */
+/* Of a create: no more tries may help who is not let in, or asks for what is not there. Of a
+ * connection that was in use: has the server gone, and with it, maybe, others of this key? What the
+ * server says as it goes is the last word of a session; an idle timeout is that one's alone. */
 static int answer(kp_job *job, int state, const char *text)
 {
     bool who = (state & 0xfff) == KP_PG_SQLSTATE('2', '8', '0', '0', '0');
+    bool gone = state == LOST || state == GOES_DOWN || state == HAS_CRASHED;
     int rc = kp_job_fail(job, state, text);
 
-    return job->kind == KP_JOB_CREATE && (who || state == NO_DATABASE) ? KP_EREFUSED : rc;
+    if (job->kind == KP_JOB_CREATE)
+        return who || state == NO_DATABASE ? KP_EREFUSED : rc;
+    return gone ? KP_EGONE : rc;
 }
 
 /* The sentence first, then its state, then where: kp_why.text is cut at its end. */
@@ -121,10 +120,11 @@ int kp__pg_fail_connect(kp_job *job, PGconn *conn)
 int kp__pg_fail_lost(kp_job *job, PGconn *conn)
 {
     const char *text = PQerrorMessage(conn);
+    bool lost = PQstatus(conn) == CONNECTION_BAD;
 
     if (!*text)
         text = "the connection was lost";
-    return say(job, LOST, text, strcspn(text, "\n"), "");
+    return say(job, lost ? LOST : NO_MEMORY, text, strcspn(text, "\n"), "");
 }
 
 int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting)
@@ -243,18 +243,18 @@ static int connect_with(kp_job *job, const char *base_text, const char *own_text
     return rc;
 }
 
-int kp__pg_connect_begin(const struct context *c, kp_job *job, PGconn **out)
+int kp__pg_connect_begin(const kp_pg_options *o, kp_job *job, PGconn **out)
 {
-    const char *base = c->conninfo ? c->conninfo : "", *key = job->key.data ? job->key.data : "";
+    const char *base = o->conninfo ? o->conninfo : "", *key = job->key.data ? job->key.data : "";
     char text[2048];
     int rc;
 
     if (strlen(key) != job->key.size)
         return refuse(job, "postgres: the key has a NUL in it");
-    if (!c->options.conninfo_for)
+    if (!o->conninfo_for)
         return connect_with(job, base, key, out);
     text[0] = '\0';
-    if (c->options.conninfo_for(job->key, text, sizeof text, c->options.ctx) != 0)
+    if (o->conninfo_for(job->key, text, sizeof text, o->ctx) != 0)
         return refuse(job, "postgres: conninfo_for knows no such key");
     text[sizeof text - 1] = '\0';
     rc = connect_with(job, base, text, out);
@@ -266,36 +266,26 @@ int kp__pg_connect_begin(const struct context *c, kp_job *job, PGconn **out)
 
 static void drop(void *ctx)
 {
-    struct context *c = ctx;
+    kp_pg_options *o = ctx;
 
-    if (c->conninfo)
-        explicit_bzero(c->conninfo, strlen(c->conninfo));
-    free(c->conninfo);
-    free(c->set_up);
-    free(c->reset_sql);
-    free(c);
+    kp__disown(&o->conninfo);
+    kp__disown(&o->set_up);
+    kp__disown(&o->reset_sql);
+    free(o);
 }
 
-static int copy_string(const char *from, char **to)
+static kp_pg_options *copy(const kp_pg_options *pg)
 {
-    if (from && !(*to = strdup(from)))
-        return KP_ENOMEM;
-    return 0;
-}
+    kp_pg_options *o = malloc(sizeof *o);
 
-static struct context *context_make(const kp_pg_options *pg)
-{
-    struct context *c = calloc(1, sizeof *c);
-
-    if (!c)
+    if (!o)
         return NULL;
-    c->options = *pg;
-    if (copy_string(pg->conninfo, &c->conninfo) || copy_string(pg->set_up, &c->set_up) ||
-        copy_string(pg->reset_sql, &c->reset_sql)) {
-        drop(c);
+    *o = *pg;
+    if (kp__own(&o->conninfo) | kp__own(&o->set_up) | kp__own(&o->reset_sql)) {
+        drop(o);
         return NULL;
     }
-    return c;
+    return o;
 }
 
 static bool is_time(int64_t ms)
@@ -310,25 +300,24 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
     PQconninfoOption *parsed = parse(o->conninfo ? o->conninfo : "");
 
     PQconninfoFree(parsed);
-    *sentence = "postgres.conninfo must be a conninfo string or URI";
+    *sentence = "it must be a conninfo string or URI";
     if (!parsed)
         return "postgres.conninfo";
-    *sentence = "postgres.reset must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";
+    *sentence = "it must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";
     if (o->reset < 0 || o->reset > KP_PG_DISCARD_ALL)
         return "postgres.reset";
-    *sentence = "postgres.reset_sql is run instead of reset: only one of them can be said";
+    *sentence = "it is run instead of reset: only one of them can be said";
     if (o->reset && o->reset_sql)
         return "postgres.reset_sql";
-    *sentence = "postgres.connect_timeout_ms must be a time";
+    *sentence = "it must be a time";
     if (!is_time(o->connect_timeout_ms))
         return "postgres.connect_timeout_ms";
-    *sentence = "postgres.answer_timeout_ms must be a time";
     if (!is_time(o->answer_timeout_ms))
         return "postgres.answer_timeout_ms";
-    *sentence = "postgres.watcher is for a pool of an event loop: set loop before";
+    *sentence = "it is for a pool of an event loop: set loop before";
     if (o->watcher && !options->loop)
         return "postgres.watcher";
-    *sentence = "a pool of an event loop may not block: set postgres.watcher";
+    *sentence = "a pool of an event loop may not block, so it needs one";
     return options->loop && !o->watcher ? "postgres.watcher" : NULL;
 }
 
@@ -336,25 +325,17 @@ int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
 {
     static const kp_pg_options defaults;
     const char *field, *sentence;
-    struct context *c;
+    kp_pg_options *o;
 
     if (!pg)
         pg = &defaults;
     field = impossible(pg, options, &sentence);
-    if (field) {
-        if (options->why) {
-            memset(options->why, 0, sizeof *options->why);
-            options->why->code = KP_ECONFIG;
-            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
-            (void)snprintf(options->why->text, sizeof options->why->text, "%s", sentence);
-        }
-        return KP_ECONFIG;
-    }
-    c = context_make(pg);
-    if (!c)
+    if (field)
+        return kp__fill_refused(options, field, sentence);
+    o = copy(pg);
+    if (!o)
         return KP_ENOMEM;
-    kp__pg_driver(c, &options->driver);
-    options->driver.ctx = c;
+    options->driver = kp__pg_driver(o);
     options->driver.drop_ctx = drop;
     memset(&options->key_type, 0, sizeof options->key_type);
     return 0;
@@ -362,17 +343,8 @@ int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
 
 int kp_pg_open(const kp_pg_options *pg, const kp_options *more, kp_pool **out)
 {
-    kp_options options = { 0 };
-    int rc;
+    kp_options options = kp__options(more);
+    int rc = kp_pg_fill(pg, &options);
 
-    *out = NULL;
-    if (more)
-        options = *more;
-    rc = kp_pg_fill(pg, &options);
-    if (rc)
-        return rc;
-    rc = kp_pool_open(&options, out);
-    if (rc)
-        options.driver.drop_ctx(options.driver.ctx);
-    return rc;
+    return kp__open_filled(rc, &options, out);
 }

@@ -19,7 +19,8 @@ struct conform_left {
 struct conform_wrong {
     const char *what;                   /* "a wrong password" */
     kp_key      key;
-    int         code;                   /* of kp_get: KP_ECREATE, KP_EREFUSED, ... */
+    int         code;                   /* of kp_get: KP_ECREATE, KP_EREFUSED, ...; 0: KP_ECREATE
+                                           or KP_ETIMEDOUT, whichever deadline is first */
     int         vendor_code;            /* 0: any */
     const char *words[4];               /* all of them are in kp_why.text */
     void      (*begin)(void);           /* bring it about, and end it; or NULL */
@@ -34,7 +35,7 @@ struct conform {
     /* driver, key_type and whatever else the adapter's own kp_x_fill sets. */
     int       (*fill)(kp_options *options);
     const kp_key *keys;                 /* that can be served; at least two, and of the first
-                                           two resources at a time */
+                                           eight resources at a time */
     size_t      keys_count;
     /* Use it once, to and fro: NULL, or what went wrong. */
     const char *(*use)(void *resource);
@@ -47,6 +48,8 @@ struct conform {
     /* kill -9 and start again at the same place; NULL: there is no server. */
     void      (*kill)(void);
     int       (*restart)(void);
+    void      (*hang_up)(void);         /* the server ends all that is idle and goes on; NULL: kill
+                                           does */
 };
 
 /* All cases as one cmocka group; the result is main's. */
