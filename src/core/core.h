@@ -339,6 +339,9 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 
 /* Have a slot that became idle or lent looked at in time, and a key no later than `at`. */
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
+/* Of one that is lent, this lease: when it is to be told, or taken back. */
+void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct kp__seat *seat,
+                    uint64_t now);
 void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at);
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
 #define KP__ONCE_MORE UINT64_C(1000000000) /* 1 s: a creation that cannot begin looks again */

@@ -316,12 +316,12 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
     slot->lends++;
     sub->leases++;
     core->leases++;
-    *kp__seat_at(slot, seat) =
-        (struct kp__seat){ .generation = ++slot->generation, .since = now, .era = core->era,
+    struct kp__seat *s = kp__seat_at(slot, seat);
+    *s = (struct kp__seat){ .generation = ++slot->generation, .since = now, .era = core->era,
                            .lent = true };
     if (errand->borrowers == errand->seats || is_spent(slot)) kp__close_seats(slot);
     else offer_seats(core, slot);
-    kp__file_slot(core, slot);
+    kp__file_lease(core, slot, s, 0);
     if (sub->rules->min_idle > 0 || sub->rules->utilization_pct < 100)
         kp__want_more(core, sub, now);
     return seat;
