@@ -437,14 +437,28 @@ int64_t kp__group_surplus(const struct kp__subpool *sub);
 /* Either, for who is asked before one of this key is kept. */
 bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub);
 
+/* More live ones than may be? `reserve`: those that the reserve brought may. */
+static inline bool kp__over_live(const struct kp__core *core, const struct kp__subpool *sub,
+                                 bool reserve)
+{
+    int64_t most = sub->rules->max_live + (reserve ? sub->rules->reserve : 0);
+
+    return (core->shrunk && kp__exceeds(core, sub)) || kp__sub_exceeds(sub, most);
+}
+
 /* More idle ones than may be kept, with so many more than there are now? */
 static inline bool kp__over_idle(struct kp__core *core, const struct kp__subpool *sub,
                                  uint32_t more)
 {
-    return sub->leaving == KP__DROPPED || (core->shrunk && kp__exceeds(core, sub)) ||
+    return sub->leaving == KP__DROPPED ||
            (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
-           kp__sub_exceeds(sub, sub->rules->max_live + sub->rules->reserve) ||
            !kp__may_idle(core, more);
+}
+
+/* Is one of its idle ones too many, whoever waits? */
+static inline bool kp__is_surplus(struct kp__core *core, const struct kp__subpool *sub)
+{
+    return kp__over_live(core, sub, true) || kp__over_idle(core, sub, 0);
 }
 
 /* ---- keys (table.c) -------------------------------------------------------------------------- */

@@ -270,9 +270,7 @@ int kp__end_reason(struct kp__core *core, const struct kp__slot *slot, bool keep
         (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
         return KP__EXPIRED;
     if (slot->ageing && kp__has_spare(slot->sub)) return KP__RENEWED;
-    if (core->shrunk && kp__exceeds(core, slot->sub)) return KP__SURPLUS;
-    if (kp__sub_exceeds(slot->sub, r->max_live) && !slot->sub->waiting) return KP__SURPLUS;
-    if (kp__sub_exceeds(slot->sub, r->max_live + r->reserve)) return KP__SURPLUS;
+    if (kp__over_live(core, slot->sub, slot->sub->waiting > 0)) return KP__SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return -1;
     return kp__over_idle(core, slot->sub, 1) ? KP__SURPLUS : -1;
 }
@@ -288,7 +286,7 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now
         if (now >= kp__expires_at(oldest, KP_CHECK_RETURN))
             kp__close_idle(core, oldest, KP__EXPIRED, todo);
     }
-    if (slot->state != KP__IDLE || !kp__over_idle(core, sub, 0)) return;
+    if (slot->state != KP__IDLE || !kp__is_surplus(core, sub)) return;
     kp__close_idle(core, sub->rules->drop_oldest ? kp__oldest_idle(sub) : slot, KP__SURPLUS, todo);
 }
 

@@ -63,7 +63,7 @@ bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint6
 
     if (request->here || !kp__list_linked(&request->link) || !may_be_passed(request, now))
         return false;
-    return !kp__over_idle(core, sub, 0); /* else it would not stay */
+    return !kp__is_surplus(core, sub); /* else it would not stay */
 }
 
 void kp__offer(struct kp__request *request, struct kp__todo *todo)

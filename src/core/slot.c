@@ -276,11 +276,6 @@ static bool is_busy(const struct kp__slot *slot)
     return kp__seat_at(slot, seat)->ending;
 }
 
-bool kp__is_used_up(const struct kp__slot *slot)
-{
-    return slot->lends >= (uint64_t)slot->sub->rules->max_uses;
-}
-
 /* Nobody else may share it: it goes when its last lease ends, or is validated then. */
 static bool is_spent(const struct kp__slot *slot)
 {
