@@ -223,6 +223,7 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
 /* Does anybody wait who could take what comes? Those who wait for their own could not. */
 static bool anybody_ahead(const struct kp__subpool *sub)
 {
+    if (sub->waiting == 0) return false;
     for (int q = 0; q < KP__OWN; q++)
         if (!kp__list_empty(&sub->rare->queue[q])) return true;
     return false;

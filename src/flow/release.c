@@ -150,9 +150,9 @@ static enum readiness made_ready(struct held *h, struct kp__todo *todo)
     const struct kp__errand *errand = h->slot->errand;
     int status = 0;
 
+    if (!pool->driver.reset && !validate) return READY;
     if (errand->borrowers > 1 || errand->doomed || pool->core.phase == KP__CLOSED) return READY;
     if (kp__is_used_up(h->slot)) return READY; /* it goes */
-    if (!pool->driver.reset && !validate) return READY;
     kp__close_seats(h->slot); /* nobody shares it while it is being reset */
     h->seat->ending = true; /* from here on, copies of the lease have ended */
     if (!kp__stands_by(pool))
