@@ -384,7 +384,12 @@ void kp__age_all(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
 void kp__file_age(struct kp__core *core, struct kp__slot *slot);
 
 /* Is there one to be replaced, and no replacement under way? */
-bool kp__renewal_wanted(const struct kp__subpool *sub);
+static inline bool kp__renewal_wanted(const struct kp__subpool *sub)
+{
+    const struct kp__renewal *n = &sub->rare->renewal;
+
+    return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
+}
 
 /* The permit to create a replacement that is wanted, which is then under way until it is there
  * (kp__replaced, by kp__created) or failed. */

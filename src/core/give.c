@@ -300,8 +300,8 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
     kp__probe_end(core, sub, &kp__seat_at(slot, seat)->probe);
-    if (!keep) (void)kp__doom(core, slot, reason, todo); /* sharing: the last one out closes it */
-    if (slot->errand->borrowers > 0) {
+    if (slot->errand->borrowers > 0) { /* the last one out closes it */
+        if (!keep) (void)kp__doom(core, slot, reason, todo);
         kp__lent_refund(core, sub);
         kp__settle(core, sub, now, todo);
         return;
