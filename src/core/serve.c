@@ -124,7 +124,8 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->here)
                     handed_over(core, sub, now);
                 kp__answer(core, head[i], todo);
-                kp__starve(core, sub, sub->contest->lacks); /* by who is first now */
+                if (sub->contest->lacks) /* by who is first now */
+                    kp__starve(core, sub, sub->contest->lacks);
                 again = served = true;
             } else {
                 if (!short_of) short_of = lacks;
@@ -132,7 +133,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 if (head[i]->again < knew) kp__nudge(todo, head[i]);
             }
         }
-        if (again) continue;
+        if (again && sub->waiting > 0) continue;
         kp__starve(core, sub, short_of);
         return served;
     }
