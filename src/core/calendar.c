@@ -66,19 +66,30 @@ void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
 
 /* ---- ages ------------------------------------------------------------------------------------ */
 
+/* The kinds of ages that the minimum stops now. */
+static uint32_t stopped_kinds(const struct kp__subpool *sub)
+{
+    return kp__sub_staying(sub) > sub->rules->min_live ? 0 : sub->rules->respects_min;
+}
+
+/* Has the key more than the excess is beyond? */
+static bool has_excess(const struct kp__subpool *sub)
+{
+    return kp__sub_staying(sub) > sub->rules->excess_over;
+}
+
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
 {
     const struct kp__subpool *sub = slot->sub;
     const struct kp__rules *r = sub->rules;
-    int64_t live = kp__sub_live(sub) - sub->count[KP__CLOSING];
-    uint32_t bound = live > r->min_live ? 0 : r->respects_min; /* what the minimum stops now */
+    uint32_t stopped = stopped_kinds(sub);
     uint64_t at = KP__NEVER;
 
-    if ((r->idle_check & check) && !(bound & KP_KIND_IDLE))
+    if ((r->idle_check & check) && !(stopped & KP_KIND_IDLE))
         at = sooner(at, kp__later(slot->since, r->idle_ttl));
-    if ((r->excess_check & check) && !(bound & KP_KIND_EXCESS) && live > r->excess_over)
+    if ((r->excess_check & check) && !(stopped & KP_KIND_EXCESS) && has_excess(sub))
         at = sooner(at, kp__later(slot->since, r->excess_ttl));
-    if ((r->age_check & check) && !(bound & KP_KIND_AGE)) at = sooner(at, slot->age_end);
+    if ((r->age_check & check) && !(stopped & KP_KIND_AGE)) at = sooner(at, slot->age_end);
     return at;
 }
 
@@ -92,57 +103,60 @@ kp_cause kp__expired(const struct kp__slot *slot, uint32_t check)
                                                                                 : KP_CAUSE_EXCESS;
 }
 
-/* `at`; or, if that has passed and the minimum stopped it, once more as long from now: the key may
- * have grown by then. */
-static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
+/* `at`. If that has passed: now; or, if it is stopped, once more as long from now, since the key
+ * may have grown by then. */
+static uint64_t look_at(uint64_t at, uint64_t now, bool stopped, uint64_t ttl)
 {
-    return at > now ? at : kp__later(now, ttl ? ttl : 1);
+    if (at > now) return at;
+    return stopped ? kp__later(now, ttl ? ttl : 1) : now;
 }
 
-/* What a look at an idle slot may find at the earliest after `now`, whatever becomes of the minimum
- * until then. */
+/* What a look at an idle slot may find at the earliest from `now` on, whatever becomes of the
+ * minimum until then. */
 static uint64_t next_look(const struct kp__core *core, const struct kp__slot *slot, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
-    uint64_t at = KP__NEVER;
+    uint32_t stopped = stopped_kinds(slot->sub);
+    bool no_excess = (stopped & KP_KIND_EXCESS) || !has_excess(slot->sub);
+    uint64_t since = slot->since, at = KP__NEVER;
 
     if (r->idle_check & KP_CHECK_KEEPER)
-        at = not_before(kp__later(slot->since, r->idle_ttl), now, r->idle_ttl);
+        at = look_at(kp__later(since, r->idle_ttl), now, stopped & KP_KIND_IDLE, r->idle_ttl);
     if (r->excess_check & KP_CHECK_KEEPER)
-        at = sooner(at, not_before(kp__later(slot->since, r->excess_ttl), now, r->excess_ttl));
-    if (r->age_check & KP_CHECK_KEEPER) at = sooner(at, not_before(slot->age_end, now, r->max_age));
+        at = sooner(at, look_at(kp__later(since, r->excess_ttl), now, no_excess, r->excess_ttl));
+    if (r->age_check & KP_CHECK_KEEPER)
+        at = sooner(at, look_at(slot->age_end, now, stopped & KP_KIND_AGE, r->max_age));
     if (r->validate_every != KP__NEVER)
-        at = sooner(at, not_before(kp__test_at(core, slot), now, r->validate_every));
+        at = sooner(at, look_at(kp__test_at(core, slot), now, true, r->validate_every));
     return at;
 }
 
 #define LOOK_AGAIN UINT64_C(1000000000) /* 1 s: at what could not be revoked when it was time */
 
-/* The same of leases: when each is to be told, or taken back. */
-static void file_leases(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct kp__seat *seat,
+                    uint64_t now)
 {
     uint64_t revoke_after = slot->sub->rules->revoke_after;
 
-    for (uint32_t i = 0; i < slot->errand->seats; i++) {
-        const struct kp__seat *seat = kp__seat_at(slot, i);
-        if (!seat->lent || !seat->since) continue;
-        if (!seat->warned)
-            file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
-        if (revoke_after == KP__NEVER || seat->hold >= KP__REVOKING) continue;
-        uint64_t at = kp__later(seat->since, revoke_after);
-        file(&core->slots_due, &slot->due, at > now ? at : now + LOOK_AGAIN);
-    }
+    if (!seat->lent || !seat->since) return;
+    if (!seat->warned)
+        file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
+    if (revoke_after == KP__NEVER || seat->hold >= KP__REVOKING) return;
+    uint64_t at = kp__later(seat->since, revoke_after);
+    file(&core->slots_due, &slot->due, at > now ? at : now + LOOK_AGAIN);
+}
+
+static void file_leases(struct kp__core *core, struct kp__slot *slot, uint64_t now)
+{
+    for (uint32_t i = 0; i < slot->errand->seats; i++)
+        kp__file_lease(core, slot, kp__seat_at(slot, i), now);
 }
 
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot)
 {
-    if (slot->state == KP__IDLE) {
-        uint64_t since = slot->since;
-        bool over = kp__expires_at(slot, KP_CHECK_KEEPER) <= since; /* it came back past its age */
-        file(&core->slots_due, &slot->due, over ? since : next_look(core, slot, since));
-    } else if (slot->state == KP__LENT) {
-        file_leases(core, slot, 0);
-    }
+    if (slot->state == KP__IDLE)
+        file(&core->slots_due, &slot->due, next_look(core, slot, slot->since));
+    else if (slot->state == KP__LENT) file_leases(core, slot, 0);
 }
 
 void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at)

@@ -347,6 +347,9 @@ static inline kp_cause kp__end_of_age(const struct kp__slot *slot)
 
 /* Have a slot that became idle or lent looked at in time, and a key no later than `at`. */
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
+/* Of one that is lent, this lease: when it is to be told, or taken back. */
+void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct kp__seat *seat,
+                    uint64_t now);
 void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at);
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
 #define KP__ONCE_MORE UINT64_C(1000000000) /* 1 s: a creation that cannot begin looks again */
@@ -389,7 +392,12 @@ void kp__age_all(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
 void kp__file_age(struct kp__core *core, struct kp__slot *slot);
 
 /* Is there one to be replaced, and no replacement under way? */
-bool kp__renewal_wanted(const struct kp__subpool *sub);
+static inline bool kp__renewal_wanted(const struct kp__subpool *sub)
+{
+    const struct kp__renewal *n = &sub->rare->renewal;
+
+    return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
+}
 
 /* The permit to create a replacement that is wanted, which is then under way until it is there
  * (kp__replaced, by kp__created) or failed. */
@@ -442,14 +450,28 @@ int64_t kp__group_surplus(const struct kp__subpool *sub);
 /* Either, for who is asked before one of this key is kept. */
 bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub);
 
+/* More live ones than may be? `reserve`: those that the reserve brought may. */
+static inline bool kp__over_live(const struct kp__core *core, const struct kp__subpool *sub,
+                                 bool reserve)
+{
+    int64_t most = sub->rules->max_live + (reserve ? sub->rules->reserve : 0);
+
+    return (core->shrunk && kp__exceeds(core, sub)) || kp__sub_exceeds(sub, most);
+}
+
 /* More idle ones than may be kept, with so many more than there are now? */
 static inline bool kp__over_idle(struct kp__core *core, const struct kp__subpool *sub,
                                  uint32_t more)
 {
-    return sub->leaving == KP__DROPPED || (core->shrunk && kp__exceeds(core, sub)) ||
+    return sub->leaving == KP__DROPPED ||
            (int64_t)sub->count[KP__IDLE] + more > sub->rules->max_idle ||
-           kp__sub_exceeds(sub, sub->rules->max_live + sub->rules->reserve) ||
            !kp__may_idle(core, more);
+}
+
+/* Is one of its idle ones too many, whoever waits? */
+static inline bool kp__is_surplus(struct kp__core *core, const struct kp__subpool *sub)
+{
+    return kp__over_live(core, sub, true) || kp__over_idle(core, sub, 0);
 }
 
 /* ---- keys (table.c) -------------------------------------------------------------------------- */

@@ -178,7 +178,7 @@ static enum verdict take_ready(struct look *l)
         (owed = owed_elsewhere(l, slot)) != NULL)
         return lacks_permit(l, owed);
     if (slot->doubted && is_raced(l)) return GO_ON;
-    if (kp__is_left(l->core, l->request, l->now)) {
+    if (l->sub->rules->wait_eventual && kp__is_left(l->core, l->request, l->now)) {
         kp__offer(l->request, l->todo);
         return lacks(l, KP__BY_WAIT_ORDER, NULL, KP__NEVER);
     }

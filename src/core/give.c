@@ -278,9 +278,7 @@ kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool 
         (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
         return kp__end_of_age(slot);
     if (slot->ageing && kp__has_spare(slot->sub)) return KP_CAUSE_RENEWED;
-    if (core->shrunk && kp__exceeds(core, slot->sub)) return KP_CAUSE_SURPLUS;
-    if (kp__sub_exceeds(slot->sub, r->max_live) && !slot->sub->waiting) return KP_CAUSE_SURPLUS;
-    if (kp__sub_exceeds(slot->sub, r->max_live + r->reserve)) return KP_CAUSE_SURPLUS;
+    if (kp__over_live(core, slot->sub, slot->sub->waiting > 0)) return KP_CAUSE_SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return KP_CAUSE_NONE;
     return kp__over_idle(core, slot->sub, 1) ? KP_CAUSE_SURPLUS : KP_CAUSE_NONE;
 }
@@ -296,7 +294,7 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now
         if (now >= kp__expires_at(oldest, KP_CHECK_RETURN))
             kp__close_idle(core, oldest, kp__expired(oldest, KP_CHECK_RETURN), todo);
     }
-    if (slot->state != KP__IDLE || !kp__over_idle(core, sub, 0)) return;
+    if (slot->state != KP__IDLE || !kp__is_surplus(core, sub)) return;
     if (sub->rules->drop_oldest) slot = kp__oldest_idle(sub);
     kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
 }
@@ -311,8 +309,8 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
     kp__probe_end(core, sub, &kp__seat_at(slot, seat)->probe);
-    if (!keep) (void)kp__doom(core, slot, cause, todo); /* sharing: the last one out closes it */
-    if (slot->errand->borrowers > 0) {
+    if (slot->errand->borrowers > 0) { /* the last one out closes it */
+        if (!keep) (void)kp__doom(core, slot, cause, todo);
         kp__lent_refund(core, sub);
         kp__settle(core, sub, now, todo);
         return;

@@ -94,13 +94,6 @@ void kp__aged(struct kp__core *core, struct kp__slot *slot)
 
 /* ---- replacements ---------------------------------------------------------------------------- */
 
-bool kp__renewal_wanted(const struct kp__subpool *sub)
-{
-    const struct kp__renewal *n = &sub->rare->renewal;
-
-    return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
-}
-
 /* The first of them whose time comes, of those in this state and not doomed; or NULL. */
 static struct kp__slot *next_ageing(const struct kp__subpool *sub, enum kp__state state)
 {

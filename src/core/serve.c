@@ -63,7 +63,7 @@ bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint6
 
     if (request->here || !kp__list_linked(&request->link) || !may_be_passed(request, now))
         return false;
-    return !kp__over_idle(core, sub, 0); /* else it would not stay */
+    return !kp__is_surplus(core, sub); /* else it would not stay */
 }
 
 void kp__offer(struct kp__request *request, struct kp__todo *todo)
@@ -124,7 +124,8 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->here)
                     handed_over(core, sub, now);
                 kp__answer(core, head[i], todo);
-                kp__starve(core, sub, sub->contest->lacks); /* by who is first now */
+                if (sub->contest->lacks) /* by who is first now */
+                    kp__starve(core, sub, sub->contest->lacks);
                 again = served = true;
             } else {
                 if (!short_of) short_of = lacks;
@@ -132,7 +133,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 if (head[i]->again < knew) kp__nudge(todo, head[i]);
             }
         }
-        if (again) continue;
+        if (again && sub->waiting > 0) continue;
         kp__starve(core, sub, short_of);
         return served;
     }
@@ -223,6 +224,7 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
 /* Does anybody wait who could take what comes? Those who wait for their own could not. */
 static bool anybody_ahead(const struct kp__subpool *sub)
 {
+    if (sub->waiting == 0) return false;
     for (int q = 0; q < KP__OWN; q++)
         if (!kp__list_empty(&sub->rare->queue[q])) return true;
     return false;

@@ -276,11 +276,6 @@ static bool is_busy(const struct kp__slot *slot)
     return kp__seat_at(slot, seat)->ending;
 }
 
-bool kp__is_used_up(const struct kp__slot *slot)
-{
-    return slot->lends >= (uint64_t)slot->sub->rules->max_uses;
-}
-
 /* Nobody else may share it: it goes when its last lease ends, or is validated then. */
 static bool is_spent(const struct kp__slot *slot)
 {
@@ -316,12 +311,12 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
     slot->lends++;
     sub->leases++;
     core->leases++;
-    *kp__seat_at(slot, seat) =
-        (struct kp__seat){ .generation = ++slot->generation, .since = now, .era = core->era,
+    struct kp__seat *s = kp__seat_at(slot, seat);
+    *s = (struct kp__seat){ .generation = ++slot->generation, .since = now, .era = core->era,
                            .lent = true };
     if (errand->borrowers == errand->seats || is_spent(slot)) kp__close_seats(slot);
     else offer_seats(core, slot);
-    kp__file_slot(core, slot);
+    kp__file_lease(core, slot, s, 0);
     if (sub->rules->min_idle > 0 || sub->rules->utilization_pct < 100)
         kp__want_more(core, sub, now);
     return seat;

@@ -207,9 +207,6 @@ void kp__slot_test(struct kp__core *core, struct kp__slot *slot);
 void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
 void kp__slot_back(struct kp__core *core, struct kp__slot *slot);
 
-/* It had all the leases that it may have (max_uses). */
-bool kp__is_used_up(const struct kp__slot *slot);
-
 /* The slot that holds a resource, or NULL. */
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
 struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource); /* and not doomed */

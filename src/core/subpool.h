@@ -236,6 +236,12 @@ static inline struct kp__slot *kp__oldest_idle(const struct kp__subpool *sub)
     return KP__OF(KP__SLOTS(sub, KP__IDLE)->prev, struct kp__slot, link);
 }
 
+/* Had it all the leases that it may have (max_uses)? */
+static inline bool kp__is_used_up(const struct kp__slot *slot)
+{
+    return slot->lends >= (uint64_t)slot->sub->rules->max_uses;
+}
+
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash);
 
 /* The slabs of subpools, with their parts, of slots and of errands. */

@@ -24,7 +24,11 @@ void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
 
 /* The descriptor of a new resource, or -1; without the lock. Then, with it: watch that, before
  * anybody has the resource, and no more, before it is destroyed. */
-int kp__watch_ask(const struct kp__pool *pool, void *resource);
+int kp__watch_fd(const struct kp__pool *pool, void *resource);
+static inline int kp__watch_ask(const struct kp__pool *pool, void *resource)
+{
+    return pool->watch < 0 ? -1 : kp__watch_fd(pool, resource);
+}
 void kp__watch_begin(struct kp__pool *pool, struct kp__slot *slot, int fd, uint64_t now);
 void kp__watch_end(struct kp__pool *pool, struct kp__slot *slot);
 

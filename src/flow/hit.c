@@ -40,6 +40,7 @@ static KP__PART struct kp__cell *claim(const struct kp__lane *lane, uint32_t *nu
     /* acquire: pairs with the release of who opened it; a guess all the same */
     uint32_t shape = atomic_load_explicit(&lane->shape, memory_order_acquire);
 
+    if (shape == 0) return NULL;
     if (shape != KP__SHAPE(1, 0)) return kp__claim_of_many(lane, shape, number, lent);
     *number = kp__lane_cell(lane, KP__SHAPE(1, 0), 0);
     struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, *number);

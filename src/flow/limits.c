@@ -425,8 +425,8 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->cache_once = l->cache_failure_ms == KP_ONCE;
     r->fail_fast = l->fail_fast == 1;
     r->refuse_late = l->refuse_late == 1;
-    r->idle_check = (uint32_t)l->idle_check;
-    r->excess_check = (uint32_t)l->excess_check;
+    r->idle_check = r->idle_ttl == KP__NEVER ? 0 : (uint32_t)l->idle_check; /* it never comes */
+    r->excess_check = r->excess_ttl == KP__NEVER ? 0 : (uint32_t)l->excess_check;
     r->age_check = (uint32_t)l->age_check;
     r->validate_on = (uint32_t)l->validate_on;
     r->respects_min = (uint32_t)l->respects_min;

@@ -56,11 +56,11 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
     uint64_t generation = word >> KP__WORD_BITS;
 
     if (!h->slot || h->number >= h->slot->errand->seats) return dead;
-    if ((word & ~(uint64_t)KP__TURN) != kp__word(generation, KP__GONE)) return dead;
-    if (generation == 0 || generation > h->slot->generation) return dead;
     const struct kp__seat *seat = kp__seat_at(h->slot, h->number);
     uint64_t latest = h->slot->errand->seats == 1 ? h->slot->generation : seat->generation;
     if (word == kp__seat_word(seat) && seat->lent && !seat->ending) return NULL;
+    if ((word & ~(uint64_t)KP__TURN) != kp__word(generation, KP__GONE)) return dead;
+    if (generation == 0 || generation > h->slot->generation) return dead;
     if (latest <= generation)
         return "this lease has ended already: it was released twice, the other time through a copy";
     snprintf(text, size,
@@ -150,9 +150,9 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     const struct kp__errand *errand = h->slot->errand;
     int status = 0;
 
+    if (!pool->driver.reset && !validate) return READY;
     if (errand->borrowers > 1 || errand->doomed || pool->core.phase == KP__CLOSED) return READY;
     if (kp__is_used_up(h->slot)) return READY; /* it goes */
-    if (!pool->driver.reset && !validate) return READY;
     kp__close_seats(h->slot); /* nobody shares it while it is being reset */
     h->seat->ending = true; /* from here on, copies of the lease have ended */
     *cause = pool->driver.reset ? KP_CAUSE_RESET : KP_CAUSE_INVALID;

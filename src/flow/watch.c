@@ -23,9 +23,8 @@ static int *fd_of(struct kp__pool *pool, const struct kp__slot *slot)
     return kp__slab_part(&pool->core.slots, slot->item.index, KP__PART_FD);
 }
 
-int kp__watch_ask(const struct kp__pool *pool, void *resource)
+int kp__watch_fd(const struct kp__pool *pool, void *resource)
 {
-    if (pool->watch < 0) return -1;
     int cancel = kp__cancel_hold(), fd = pool->driver.fd(resource, pool->driver.ctx);
     kp__cancel_free(cancel);
     return fd;

@@ -268,6 +268,15 @@ static void one_that_comes_back_past_its_age_must_be_looked_at_at_once(void **st
         assert_int_equal(slot->state, min ? KP__IDLE : KP__CLOSING);
         stage_close(&s);
     }
+    struct stage s;
+    stage_open(&s);
+    s.rules.excess_check = KP_CHECK_KEEPER;
+    s.rules.excess_ttl = 0; /* what is too many may not stay at all */
+    struct kp__slot *slot = stage_lend(&s, stage_key(&s));
+    s.now = 1025;
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(slot->due.timer.at, 1025);
+    stage_close(&s);
 }
 
 static void an_expired_one_must_be_closed_by_the_look_and_not_before(void **state)

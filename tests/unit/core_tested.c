@@ -73,6 +73,7 @@ static void a_test_that_may_keep_somebody_waiting_must_be_put_off(struct stage *
         sub->waiting = i == WAITING;
         s->core.creating.cap = i == POOL ? 1 : KP__UNBOUND;
         kp__unfile_slot(&s->core, slot[0]); /* it came due */
+        assert_null(kp__look_at_slot(&s->core, slot[0], s->now, &s->todo));
         bool due = kp__test_due(&s->core, slot[0], s->now, i != RUN);
         s->core.phase = KP__OPEN;
         s->core.starved = sub->waiting = 0;

@@ -75,6 +75,18 @@ static void what_shall_not_be_used_again_must_be_destroyed_as_it_comes_back(void
     hit_warm(K);
 }
 
+static void a_look_for_excess_that_never_comes_must_keep_no_lane_shut(void)
+{
+    hit_stand(1, (kp_options){ .limits = { .excess_check = KP_CHECK_RETURN } });
+    hit_set((kp_limits){ .excess_ttl_ms = KP_SECONDS(60) });
+    for (int i = 0; i < 50; i++) {
+        hit_use(K);
+        assert_false(hit_is_open());
+    }
+    hit_set((kp_limits){ .excess_ttl_ms = KP_OFF });
+    hit_warm(K);
+}
+
 static bool visit;
 
 /* Somebody borrows and gives back while the call that changes limits has let the lock go. */
@@ -142,6 +154,7 @@ int main(void)
         HIT_TEST(a_limit_on_what_is_idle_must_hold_from_now_on),
         HIT_TEST(of_two_that_come_back_one_must_go_if_one_may_be_idle),
         HIT_TEST(what_shall_not_be_used_again_must_be_destroyed_as_it_comes_back),
+        HIT_TEST(a_look_for_excess_that_never_comes_must_keep_no_lane_shut),
         HIT_TEST(no_lane_must_open_while_a_call_is_looking_at_its_key),
         HIT_TEST(sharing_that_begins_must_share_what_is_made_from_now_on),
     };
