@@ -6,6 +6,7 @@
 #include "keyedpool_http.h"
 
 #include "dial.h"
+#include "fill.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -25,10 +26,9 @@ struct share {
     pthread_mutex_t lock[CURL_LOCK_DATA_LAST];
 };
 
-/* What the pool keeps as driver.ctx: the options, and the strings they point to. */
+/* What the pool keeps as driver.ctx: the options, with strings of their own. */
 struct context {
     kp_http_options options;
-    char           *probe, *ca_file, *user_agent;
     struct share   *share;
 };
 
@@ -40,19 +40,11 @@ struct client {
     bool  connected;                    /* by this borrower */
 };
 
-static void count(uint64_t *counter)
-{
-    (void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
-}
-
 kp_http_counts kp_http_counts_read(const kp_http_counts *counts)
 {
     kp_http_counts out;
 
-    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
-    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
-    out.sockets = __atomic_load_n(&counts->sockets, __ATOMIC_RELAXED);
-    out.ended = __atomic_load_n(&counts->ended, __ATOMIC_RELAXED);
+    kp__counts_read(counts, &out, sizeof out);
     return out;
 }
 
@@ -139,7 +131,7 @@ static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl
     }
     h->connected = true;
     if (h->context->options.counts)
-        count(&h->context->options.counts->sockets);
+        kp__count(&h->context->options.counts->sockets, 1);
     return fd;
 }
 
@@ -171,10 +163,10 @@ static CURLcode prepare(struct client *h, kp_key origin)
     (void)curl_easy_setopt(e, CURLOPT_URL, (const char *)origin.data);
     if (o->timeout_ms > 0)
         (void)curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
-    if (c->user_agent)
-        (void)curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
-    if (c->ca_file) {
-        CURLcode rc = curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_file);
+    if (o->user_agent)
+        (void)curl_easy_setopt(e, CURLOPT_USERAGENT, o->user_agent);
+    if (o->ca_file) {
+        CURLcode rc = curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file);
 
         if (rc != CURLE_OK)
             return rc;
@@ -226,7 +218,7 @@ static bool is_origin(kp_key key)
 /* Connect, by asking for something. */
 static int probe(kp_job *job, struct client *h, int64_t within_ms)
 {
-    const char *path = h->context->probe ? h->context->probe : "/";
+    const char *path = h->context->options.probe ? h->context->options.probe : "/";
     long left = within_ms > INT_MAX ? INT_MAX : (long)within_ms;
     char url[2048], detail[CURL_ERROR_SIZE] = "";
     CURLcode rc;
@@ -302,7 +294,7 @@ static int create(kp_job *job, void **resource)
         return rc;
     }
     if (c->options.counts)
-        count(&c->options.counts->opened);
+        kp__count(&c->options.counts->opened, 1);
     *resource = h;
     return 0;
 }
@@ -313,7 +305,7 @@ static int create(kp_job *job, void **resource)
  * answer, and a borrower may have asked for nothing. */
 static bool got_nowhere(const struct client *h)
 {
-    bool open = false, probing = !h->context->probe || *h->context->probe;
+    bool open = false, probing = !h->context->options.probe || *h->context->options.probe;
     long status = 0;
 
     for (int i = 0; i < SOCKETS_MAX; i++)
@@ -345,7 +337,7 @@ static int validate(kp_job *job, void *resource)
         if (stirred == 0 || (stirred > 0 && tls))
             continue;
         if (h->context->options.counts)
-            count(&h->context->options.counts->ended);
+            kp__count(&h->context->options.counts->ended, 1);
         return fail(job, CURLE_RECV_ERROR, stirred > 0 ? "bytes came while it was idle"
                                                        : "the server has ended the connection");
     }
@@ -360,7 +352,7 @@ static int destroy(kp_job *job, void *resource)
     curl_easy_cleanup(h->easy);
     free(h);
     if (c->options.counts)
-        count(&c->options.counts->closed);
+        kp__count(&c->options.counts->closed, 1);
     return 0;
 }
 
@@ -384,30 +376,24 @@ static void drop(void *ctx)
     struct context *c = ctx;
 
     share_drop(c->share);
-    free(c->probe);
-    free(c->ca_file);
-    free(c->user_agent);
+    kp__disown(&c->options.probe);
+    kp__disown(&c->options.ca_file);
+    kp__disown(&c->options.user_agent);
     free(c);
-}
-
-static int copy_string(const char *from, char **to)
-{
-    if (from && !(*to = strdup(from)))
-        return KP_ENOMEM;
-    return 0;
 }
 
 static struct context *context_make(const kp_http_options *http)
 {
     struct context *c = calloc(1, sizeof *c);
+    int rc;
 
     if (!c)
         return NULL;
     c->options = *http;
     c->share = share_make();
-    if (!c->share || copy_string(http->probe, &c->probe) ||
-        copy_string(http->ca_file, &c->ca_file) ||
-        copy_string(http->user_agent, &c->user_agent)) {
+    rc = kp__own(&c->options.probe) | kp__own(&c->options.ca_file) |
+         kp__own(&c->options.user_agent);
+    if (rc || !c->share) {
         drop(c);
         return NULL;
     }
@@ -418,9 +404,9 @@ static struct context *context_make(const kp_http_options *http)
 static const char *impossible(const kp_http_options *o, const char **sentence)
 {
     *sentence = "it must be a time, or KP_OFF";
-    if (o->connect_timeout_ms < 0 && o->connect_timeout_ms != KP_OFF)
+    if (!kp__is_time(o->connect_timeout_ms))
         return "http.connect_timeout_ms";
-    if ((o->timeout_ms < 0 && o->timeout_ms != KP_OFF) || o->timeout_ms > INT_MAX)
+    if (!kp__is_time(o->timeout_ms) || o->timeout_ms > INT_MAX)
         return "http.timeout_ms";
     *sentence = "it must be a path, or \"\"";
     if (o->probe && *o->probe && *o->probe != '/')
@@ -443,44 +429,23 @@ int kp_http_fill(const kp_http_options *http, kp_options *options)
     if (!http)
         http = &defaults;
     field = impossible(http, &sentence);
-    if (field) {
-        if (options->why) {
-            memset(options->why, 0, sizeof *options->why);
-            options->why->code = KP_ECONFIG;
-            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
-            (void)snprintf(options->why->text, sizeof options->why->text, "%s: %s", field,
-                           sentence);
-        }
-        return KP_ECONFIG;
-    }
+    if (field)
+        return kp__fill_refused(options, field, sentence);
     (void)pthread_once(&once, start_curl);
     c = context_make(http);
     if (!c)
         return KP_ENOMEM;
-    memset(&options->driver, 0, sizeof options->driver);
-    options->driver.create = create;
-    options->driver.destroy = destroy;
-    options->driver.validate = validate;
-    options->driver.reset = reset;
-    options->driver.abandon = abandon;
-    options->driver.ctx = c;
-    options->driver.drop_ctx = drop;
+    options->driver = (kp_driver){
+        .create = create, .destroy = destroy, .validate = validate, .reset = reset,
+        .abandon = abandon, .ctx = c, .drop_ctx = drop,
+    };
     return 0;
 }
 
 int kp_http_open(const kp_http_options *http, const kp_options *more, kp_pool **out)
 {
-    kp_options options = { 0 };
-    int rc;
+    kp_options options = kp__options(more);
+    int rc = kp_http_fill(http, &options);
 
-    *out = NULL;
-    if (more)
-        options = *more;
-    rc = kp_http_fill(http, &options);
-    if (rc)
-        return rc;
-    rc = kp_pool_open(&options, out);
-    if (rc)
-        options.driver.drop_ctx(options.driver.ctx);
-    return rc;
+    return kp__open_filled(rc, &options, out);
 }

@@ -11,6 +11,8 @@
  */
 #include "postgres_parts.h"
 
+#include "fill.h"
+
 #include <libpq-events.h>
 #include <limits.h>
 #include <poll.h>
@@ -28,7 +30,7 @@
 struct work {
     kp_job      *job;
     PGconn      *conn;
-    const struct context *c;
+    const kp_pg_options *o;
     uint64_t     until_ns;
     bool         connecting, asked;     /* asked: the last of sql was sent and is not answered */
     const char  *sql[4];                /* to be run in turn, NULL after the last */
@@ -89,9 +91,9 @@ static uint64_t now_ns(void)
 
 static void work_begin(struct work *w, kp_job *job, PGconn *conn)
 {
-    const struct context *c = job->ctx;
+    const kp_pg_options *o = job->ctx;
     bool create = job->kind == KP_JOB_CREATE;
-    int64_t ms = create ? c->options.connect_timeout_ms : c->options.answer_timeout_ms;
+    int64_t ms = create ? o->connect_timeout_ms : o->answer_timeout_ms;
 
     if (ms == 0)
         ms = create ? CONNECT_DEFAULT_MS : ANSWER_DEFAULT_MS;
@@ -100,7 +102,7 @@ static void work_begin(struct work *w, kp_job *job, PGconn *conn)
     memset(w, 0, sizeof *w);
     w->job = job;
     w->conn = conn;
-    w->c = c;
+    w->o = o;
     w->until_ns = now_ns() + (uint64_t)ms * UINT64_C(1000000);
 }
 
@@ -194,7 +196,7 @@ static bool forget_notifications(PGconn *conn)
 
 static int finish_create(struct work *w, void **resource)
 {
-    const kp_pg_options *o = &w->c->options;
+    const kp_pg_options *o = w->o;
     int code;
 
     if (w->status == 0) {
@@ -212,7 +214,8 @@ static int finish_create(struct work *w, void **resource)
         return w->status;
     }
     session_of(w->conn)->changed = 0;
-    kp__pg_count(o->counts ? &o->counts->opened : NULL, 1);
+    if (o->counts)
+        kp__count(&o->counts->opened, 1);
     *resource = w->conn;
     return 0;
 }
@@ -220,15 +223,15 @@ static int finish_create(struct work *w, void **resource)
 static int finish_reset(struct work *w)
 {
     const uint32_t unread = KP_PG_LEFT_RESULT | KP_PG_LEFT_PIPELINE;
-    const kp_pg_options *o = &w->c->options;
+    const kp_pg_options *o = w->o;
     kp_pg_leftover what = { w->job->key, w->conn, w->job->tag, w->left, w->status != 0 };
 
     session_of(w->conn)->changed = 0;
     (void)forget_notifications(w->conn);        /* they came while it was undone */
     if (o->counts) {
-        kp__pg_count(&o->counts->resets, w->next > 0);
-        kp__pg_count(&o->counts->transactions, (w->left & KP_PG_LEFT_TRANSACTION) != 0);
-        kp__pg_count(&o->counts->results, (w->left & unread) != 0);
+        kp__count(&o->counts->resets, w->next > 0);
+        kp__count(&o->counts->transactions, (w->left & KP_PG_LEFT_TRANSACTION) != 0);
+        kp__count(&o->counts->results, (w->left & unread) != 0);
     }
     if (o->on_leftover && (w->left & ~(uint32_t)KP_PG_LEFT_SETTING))
         o->on_leftover(&what, o->ctx);
@@ -273,7 +276,7 @@ static void answer(struct work *w)
 
 static void go_on(struct work *w, int wanted)
 {
-    kp_watcher *watcher = w->c->options.watcher;
+    kp_watcher *watcher = w->o->watcher;
 
     if (wanted && watcher->start(watcher, &w->watch, PQsocket(w->conn), wanted, left_ms(w)) != 0) {
         w->status = kp__pg_fail_memory(w->job);
@@ -302,7 +305,7 @@ static void cancel(kp_job *job)
 
     if (!w || !w->watch.next)
         return;
-    w->c->options.watcher->stop(w->c->options.watcher, &w->watch);
+    w->o->watcher->stop(w->o->watcher, &w->watch);
     w->status = kp_job_fail(job, PG_CANCELED, "postgres: nobody waited for it any more (57014)");
     answer(w);
 }
@@ -312,7 +315,7 @@ static int work_run(struct work *here, int wanted, void **resource)
 {
     struct work *w;
 
-    if (!wanted || !here->c->options.watcher)
+    if (!wanted || !here->o->watcher)
         return work_wait(here, wanted, resource);
     w = malloc(sizeof *w);
     if (!w) {
@@ -331,10 +334,10 @@ static int work_run(struct work *here, int wanted, void **resource)
 
 static int create(kp_job *job, void **resource)
 {
-    const struct context *c = job->ctx;
+    const kp_pg_options *o = job->ctx;
     struct work w;
     PGconn *conn;
-    int rc = kp__pg_connect_begin(c, job, &conn);
+    int rc = kp__pg_connect_begin(o, job, &conn);
 
     if (rc != 0)
         return rc;
@@ -349,7 +352,7 @@ static int create(kp_job *job, void **resource)
     }
     (void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);  /* its only way to tell a SQLSTATE here */
     w.connecting = true;
-    add(&w, c->set_up);
+    add(&w, o->set_up);
     return work_run(&w, KP_WATCH_WRITE, resource);
 }
 
@@ -402,7 +405,7 @@ static const char *take_back(struct work *w)
     }
     if (forget_notifications(conn))
         w->left |= KP_PG_LEFT_LISTEN;
-    return PQsetnonblocking(conn, w->c->options.watcher != NULL) == 0
+    return PQsetnonblocking(conn, w->o->watcher != NULL) == 0
                ? NULL : "what was to be sent could not be";
 }
 
@@ -416,18 +419,18 @@ static bool has_news(const PGconn *conn)
 
 static void plan_undoing(struct work *w)
 {
-    const struct context *c = w->c;
+    const kp_pg_options *o = w->o;
 
     if (w->left & KP_PG_LEFT_TRANSACTION)
         add(w, "ROLLBACK");
-    if (c->reset_sql) {
-        add(w, c->reset_sql);
-    } else if (c->options.reset == KP_PG_DISCARD_ALL) {
+    if (o->reset_sql) {
+        add(w, o->reset_sql);
+    } else if (o->reset == KP_PG_DISCARD_ALL) {
         add(w, "DISCARD ALL");
-        add(w, c->set_up);
-    } else if (c->options.reset != KP_PG_ROLLBACK && (w->left & KP_PG_LEFT_SETTING)) {
+        add(w, o->set_up);
+    } else if (o->reset != KP_PG_ROLLBACK && (w->left & KP_PG_LEFT_SETTING)) {
         add(w, "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; CLOSE ALL");
-        add(w, c->set_up);
+        add(w, o->set_up);
     } else if ((w->left & KP_PG_LEFT_LISTEN) || has_news(w->conn)) {
         add(w, "UNLISTEN *");           /* if it is gone, it does not answer */
     }
@@ -459,7 +462,7 @@ static int reset(kp_job *job, void *resource)
  * even the goodbye would wait. */
 static int destroy(kp_job *job, void *resource)
 {
-    const kp_pg_options *o = &((const struct context *)job->ctx)->options;
+    const kp_pg_options *o = job->ctx;
     PGconn *conn = resource;
 
     if (o->on_close)
@@ -467,7 +470,8 @@ static int destroy(kp_job *job, void *resource)
     if (PQtransactionStatus(conn) == PQTRANS_ACTIVE && PQsocket(conn) >= 0)
         (void)shutdown(PQsocket(conn), SHUT_RDWR);
     PQfinish(conn);
-    kp__pg_count(o->counts ? &o->counts->closed : NULL, 1);
+    if (o->counts)
+        kp__count(&o->counts->closed, 1);
     return 0;
 }
 
@@ -478,16 +482,11 @@ static int abandon(kp_job *job, void *resource)
     return PQsocket(resource) < 0 ? 0 : close(PQsocket(resource));
 }
 
-void kp__pg_driver(const struct context *c, kp_driver *driver)
+kp_driver kp__pg_driver(kp_pg_options *o)
 {
-    memset(driver, 0, sizeof *driver);
-    driver->create = create;
-    driver->destroy = destroy;
-    driver->validate = validate;
-    driver->reset = reset;
-    driver->abandon = abandon;
-    if (c->options.watcher) {
-        driver->cancel = cancel;
-        driver->flags = KP_NEVER_BLOCKS;
-    }
+    return (kp_driver){
+        .create = create, .destroy = destroy, .validate = validate, .reset = reset,
+        .abandon = abandon, .cancel = o->watcher ? cancel : NULL,
+        .flags = o->watcher ? KP_NEVER_BLOCKS : 0, .ctx = o,
+    };
 }

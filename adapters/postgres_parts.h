@@ -10,20 +10,14 @@
 
 #define PG_CANCELED KP_PG_SQLSTATE('5', '7', '0', '1', '4')
 
-/* What the pool keeps as driver.ctx: the options, and the strings they point to. */
-struct context {
-    kp_pg_options options;
-    char         *conninfo, *set_up, *reset_sql;
-};
-
-/* driver.c's table. */
-void kp__pg_driver(const struct context *c, kp_driver *driver);
+/* postgres.c's table. Its ctx is a copy of the options with strings of its own. */
+kp_driver kp__pg_driver(kp_pg_options *o);
 
 /* What a statement with this command tag changed: KP_PG_LEFT_LISTEN, _SETTING, or 0. */
 uint32_t kp__pg_change_of(const char *tag);
 
 /* Begin to connect with the settings of the job's key. 0, or the answer to the job. */
-int kp__pg_connect_begin(const struct context *c, kp_job *job, PGconn **out);
+int kp__pg_connect_begin(const kp_pg_options *o, kp_job *job, PGconn **out);
 
 /* ---- reasons: each returns the answer to the job --------------------------------------------- */
 
@@ -35,8 +29,5 @@ int kp__pg_fail_memory(kp_job *job);
 
 /* 0 if the result is a good one. */
 int kp__pg_fail_result(kp_job *job, PGconn *conn, const PGresult *result);
-
-/* `counter` may be NULL. */
-void kp__pg_count(uint64_t *counter, uint64_t more);
 
 #endif

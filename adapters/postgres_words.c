@@ -5,6 +5,8 @@
  */
 #include "postgres_parts.h"
 
+#include "fill.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,21 +19,11 @@
 #define NO_MEMORY KP_PG_SQLSTATE('5', '3', '2', '0', '0')
 #define LEFT_IN_USE KP_PG_SQLSTATE('2', '5', '0', '0', '0')
 
-void kp__pg_count(uint64_t *counter, uint64_t more)
-{
-    if (counter)
-        (void)__atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
-}
-
 kp_pg_counts kp_pg_counts_read(const kp_pg_counts *counts)
 {
     kp_pg_counts out;
 
-    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
-    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
-    out.transactions = __atomic_load_n(&counts->transactions, __ATOMIC_RELAXED);
-    out.results = __atomic_load_n(&counts->results, __ATOMIC_RELAXED);
-    out.resets = __atomic_load_n(&counts->resets, __ATOMIC_RELAXED);
+    kp__counts_read(counts, &out, sizeof out);
     return out;
 }
 
@@ -243,18 +235,18 @@ static int connect_with(kp_job *job, const char *base_text, const char *own_text
     return rc;
 }
 
-int kp__pg_connect_begin(const struct context *c, kp_job *job, PGconn **out)
+int kp__pg_connect_begin(const kp_pg_options *o, kp_job *job, PGconn **out)
 {
-    const char *base = c->conninfo ? c->conninfo : "", *key = job->key.data ? job->key.data : "";
+    const char *base = o->conninfo ? o->conninfo : "", *key = job->key.data ? job->key.data : "";
     char text[2048];
     int rc;
 
     if (strlen(key) != job->key.size)
         return refuse(job, "postgres: the key has a NUL in it");
-    if (!c->options.conninfo_for)
+    if (!o->conninfo_for)
         return connect_with(job, base, key, out);
     text[0] = '\0';
-    if (c->options.conninfo_for(job->key, text, sizeof text, c->options.ctx) != 0)
+    if (o->conninfo_for(job->key, text, sizeof text, o->ctx) != 0)
         return refuse(job, "postgres: conninfo_for knows no such key");
     text[sizeof text - 1] = '\0';
     rc = connect_with(job, base, text, out);
@@ -266,36 +258,26 @@ int kp__pg_connect_begin(const struct context *c, kp_job *job, PGconn **out)
 
 static void drop(void *ctx)
 {
-    struct context *c = ctx;
+    kp_pg_options *o = ctx;
 
-    if (c->conninfo)
-        explicit_bzero(c->conninfo, strlen(c->conninfo));
-    free(c->conninfo);
-    free(c->set_up);
-    free(c->reset_sql);
-    free(c);
+    kp__disown(&o->conninfo);
+    kp__disown(&o->set_up);
+    kp__disown(&o->reset_sql);
+    free(o);
 }
 
-static int copy_string(const char *from, char **to)
+static kp_pg_options *copy(const kp_pg_options *pg)
 {
-    if (from && !(*to = strdup(from)))
-        return KP_ENOMEM;
-    return 0;
-}
+    kp_pg_options *o = malloc(sizeof *o);
 
-static struct context *context_make(const kp_pg_options *pg)
-{
-    struct context *c = calloc(1, sizeof *c);
-
-    if (!c)
+    if (!o)
         return NULL;
-    c->options = *pg;
-    if (copy_string(pg->conninfo, &c->conninfo) || copy_string(pg->set_up, &c->set_up) ||
-        copy_string(pg->reset_sql, &c->reset_sql)) {
-        drop(c);
+    *o = *pg;
+    if (kp__own(&o->conninfo) | kp__own(&o->set_up) | kp__own(&o->reset_sql)) {
+        drop(o);
         return NULL;
     }
-    return c;
+    return o;
 }
 
 static bool is_time(int64_t ms)
@@ -310,25 +292,24 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
     PQconninfoOption *parsed = parse(o->conninfo ? o->conninfo : "");
 
     PQconninfoFree(parsed);
-    *sentence = "postgres.conninfo must be a conninfo string or URI";
+    *sentence = "it must be a conninfo string or URI";
     if (!parsed)
         return "postgres.conninfo";
-    *sentence = "postgres.reset must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";
+    *sentence = "it must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";
     if (o->reset < 0 || o->reset > KP_PG_DISCARD_ALL)
         return "postgres.reset";
-    *sentence = "postgres.reset_sql is run instead of reset: only one of them can be said";
+    *sentence = "it is run instead of reset: only one of them can be said";
     if (o->reset && o->reset_sql)
         return "postgres.reset_sql";
-    *sentence = "postgres.connect_timeout_ms must be a time";
+    *sentence = "it must be a time";
     if (!is_time(o->connect_timeout_ms))
         return "postgres.connect_timeout_ms";
-    *sentence = "postgres.answer_timeout_ms must be a time";
     if (!is_time(o->answer_timeout_ms))
         return "postgres.answer_timeout_ms";
-    *sentence = "postgres.watcher is for a pool of an event loop: set loop before";
+    *sentence = "it is for a pool of an event loop: set loop before";
     if (o->watcher && !options->loop)
         return "postgres.watcher";
-    *sentence = "a pool of an event loop may not block: set postgres.watcher";
+    *sentence = "a pool of an event loop may not block, so it needs one";
     return options->loop && !o->watcher ? "postgres.watcher" : NULL;
 }
 
@@ -336,25 +317,17 @@ int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
 {
     static const kp_pg_options defaults;
     const char *field, *sentence;
-    struct context *c;
+    kp_pg_options *o;
 
     if (!pg)
         pg = &defaults;
     field = impossible(pg, options, &sentence);
-    if (field) {
-        if (options->why) {
-            memset(options->why, 0, sizeof *options->why);
-            options->why->code = KP_ECONFIG;
-            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
-            (void)snprintf(options->why->text, sizeof options->why->text, "%s", sentence);
-        }
-        return KP_ECONFIG;
-    }
-    c = context_make(pg);
-    if (!c)
+    if (field)
+        return kp__fill_refused(options, field, sentence);
+    o = copy(pg);
+    if (!o)
         return KP_ENOMEM;
-    kp__pg_driver(c, &options->driver);
-    options->driver.ctx = c;
+    options->driver = kp__pg_driver(o);
     options->driver.drop_ctx = drop;
     memset(&options->key_type, 0, sizeof options->key_type);
     return 0;
@@ -362,17 +335,8 @@ int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
 
 int kp_pg_open(const kp_pg_options *pg, const kp_options *more, kp_pool **out)
 {
-    kp_options options = { 0 };
-    int rc;
+    kp_options options = kp__options(more);
+    int rc = kp_pg_fill(pg, &options);
 
-    *out = NULL;
-    if (more)
-        options = *more;
-    rc = kp_pg_fill(pg, &options);
-    if (rc)
-        return rc;
-    rc = kp_pool_open(&options, out);
-    if (rc)
-        options.driver.drop_ctx(options.driver.ctx);
-    return rc;
+    return kp__open_filled(rc, &options, out);
 }

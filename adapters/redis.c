@@ -5,6 +5,8 @@
  */
 #include "redis_parts.h"
 
+#include "fill.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,19 +15,11 @@
 
 #define CHECK_DEFAULT_MS 1000
 
-static void count(uint64_t *counter, uint64_t more)
-{
-    (void)__atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
-}
-
 kp_redis_counts kp_redis_counts_read(const kp_redis_counts *counts)
 {
     kp_redis_counts out;
 
-    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
-    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
-    out.replies = __atomic_load_n(&counts->replies, __ATOMIC_RELAXED);
-    out.spoiled = __atomic_load_n(&counts->spoiled, __ATOMIC_RELAXED);
+    kp__counts_read(counts, &out, sizeof out);
     return out;
 }
 
@@ -37,15 +31,15 @@ static int refuse(kp_job *job, const char *sentence)
     return KP_EREFUSED;
 }
 
-static void borrowers_timeout(const struct kp__redis_context *c, struct kp__redis *r)
+static void borrowers_timeout(const kp_redis_options *o, struct kp__redis *r)
 {
-    int64_t ms = c->options.command_timeout_ms;
+    int64_t ms = o->command_timeout_ms;
 
     kp__redis_timeout(r, ms == KP_OFF ? 0 : ms);
 }
 
 /* NULL, or what is wrong with the key. */
-static const char *find_target(const struct kp__redis_context *c, const kp_job *job,
+static const char *find_target(const kp_redis_options *o, const kp_job *job,
                                struct kp__redis_target *to)
 {
     const char *text = job->key.data;
@@ -53,11 +47,11 @@ static const char *find_target(const struct kp__redis_context *c, const kp_job *
     char buf[4096] = "";
 
     memset(to, 0, sizeof *to);
-    to->db = c->options.db;
-    (void)snprintf(to->user, sizeof to->user, "%s", c->user ? c->user : "");
-    (void)snprintf(to->password, sizeof to->password, "%s", c->password ? c->password : "");
-    if (c->options.where) {
-        if (c->options.where(job->key, buf, sizeof buf, c->options.ctx) < 0)
+    to->db = o->db;
+    (void)snprintf(to->user, sizeof to->user, "%s", o->user ? o->user : "");
+    (void)snprintf(to->password, sizeof to->password, "%s", o->password ? o->password : "");
+    if (o->where) {
+        if (o->where(job->key, buf, sizeof buf, o->ctx) < 0)
             return "options.where does not know this key";
         text = buf;
         size = strnlen(buf, sizeof buf - 1);
@@ -72,8 +66,8 @@ static int64_t at_most(int64_t most_ms, int64_t ms)
 
 static int64_t check_until(const kp_job *job)
 {
-    const struct kp__redis_context *c = job->ctx;
-    int64_t ms = c->options.check_timeout_ms;
+    const kp_redis_options *o = job->ctx;
+    int64_t ms = o->check_timeout_ms;
 
     return kp__until_ms(at_most(ms ? ms : CHECK_DEFAULT_MS, job->left_ms));
 }
@@ -105,15 +99,15 @@ static redisContext *dial(kp_job *job, const struct kp__redis_target *to, int64_
 
 static int create(kp_job *job, void **resource)
 {
-    const struct kp__redis_context *c = job->ctx;
-    int64_t until_ms = kp__until_ms(at_most(c->options.connect_timeout_ms, job->left_ms)), left;
+    const kp_redis_options *o = job->ctx;
+    int64_t until_ms = kp__until_ms(at_most(o->connect_timeout_ms, job->left_ms)), left;
     struct kp__redis *r = malloc(sizeof *r);
     const char *wrong;
     int rc;
 
     if (!r)
         return KP_ENOMEM;
-    wrong = find_target(c, job, &r->to);
+    wrong = find_target(o, job, &r->to);
     if (wrong) {
         free(r);
         return refuse(job, wrong);
@@ -130,9 +124,9 @@ static int create(kp_job *job, void **resource)
         free(r);
         return rc;
     }
-    borrowers_timeout(c, r);
-    if (c->options.counts)
-        count(&c->options.counts->opened, 1);
+    borrowers_timeout(o, r);
+    if (o->counts)
+        kp__count(&o->counts->opened, 1);
     *resource = r;
     return 0;
 }
@@ -141,7 +135,7 @@ static int create(kp_job *job, void **resource)
  * from whole ones. */
 static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
 {
-    const struct kp__redis_context *c = job->ctx;
+    const kp_redis_options *o = job->ctx;
     const redisReader *reader = r->c->reader;
     int rc;
 
@@ -150,7 +144,7 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
     what->unsent = r->c->obuf && r->c->obuf[0];
     if (what->unsent)
         return kp__redis_fail(job, EPROTO, "given back with commands that were not sent");
-    if (c->options.tidy != KP_REDIS_LOOK)
+    if (o->tidy != KP_REDIS_LOOK)
         return 0;
     rc = reader->pos < reader->len || reader->ridx >= 0 ? 1 : kp__stirred(r->c->fd);
     what->replies = rc > 0;
@@ -160,22 +154,22 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
 
 static int reset(kp_job *job, void *resource)
 {
-    const struct kp__redis_context *c = job->ctx;
+    const kp_redis_options *o = job->ctx;
     kp_redis_leftover what = { .key = job->key, .tag = job->tag };
     struct kp__redis *r = resource;
     int rc = look(job, r, &what);
 
-    if (rc == 0 && c->options.tidy != KP_REDIS_LOOK)
+    if (rc == 0 && o->tidy != KP_REDIS_LOOK)
         rc = kp__redis_greet(job, r, false, check_until(job), &what.replies);
     if (rc == 0)
-        borrowers_timeout(c, r);
+        borrowers_timeout(o, r);
     what.closed = rc != 0;
-    if (c->options.counts) {
-        count(&c->options.counts->replies, (uint64_t)what.replies);
-        count(&c->options.counts->spoiled, what.closed);
+    if (o->counts) {
+        kp__count(&o->counts->replies, (uint64_t)what.replies);
+        kp__count(&o->counts->spoiled, what.closed);
     }
-    if (c->options.on_leftover && (what.replies || what.unsent))
-        c->options.on_leftover(&what, c->options.ctx);
+    if (o->on_leftover && (what.replies || what.unsent))
+        o->on_leftover(&what, o->ctx);
     return rc;
 }
 
@@ -191,13 +185,13 @@ static int validate(kp_job *job, void *resource)
 
 static int destroy(kp_job *job, void *resource)
 {
-    const struct kp__redis_context *c = job->ctx;
+    const kp_redis_options *o = job->ctx;
     struct kp__redis *r = resource;
 
     redisFree(r->c);
     free(r);
-    if (c->options.counts)
-        count(&c->options.counts->closed, 1);
+    if (o->counts)
+        kp__count(&o->counts->closed, 1);
     return 0;
 }
 
@@ -215,48 +209,35 @@ static int abandon(kp_job *job, void *resource)
 
 static void drop(void *ctx)
 {
-    struct kp__redis_context *c = ctx;
+    kp_redis_options *o = ctx;
 
-    free(c->user);
-    free(c->password);
-    free(c->client_name);
-    free(c);
+    kp__disown(&o->user);
+    kp__disown(&o->password);
+    kp__disown(&o->client_name);
+    free(o);
 }
 
-static int copy_string(const char *from, char **to)
+static kp_redis_options *copy(const kp_redis_options *redis)
 {
-    if (from && *from && !(*to = strdup(from)))
-        return KP_ENOMEM;
-    return 0;
-}
+    kp_redis_options *o = malloc(sizeof *o);
 
-static struct kp__redis_context *context_make(const kp_redis_options *redis)
-{
-    struct kp__redis_context *c = calloc(1, sizeof *c);
-
-    if (!c)
+    if (!o)
         return NULL;
-    c->options = *redis;
-    if (copy_string(redis->user, &c->user) || copy_string(redis->password, &c->password) ||
-        copy_string(redis->client_name, &c->client_name)) {
-        drop(c);
+    *o = *redis;
+    if (kp__own(&o->user) | kp__own(&o->password) | kp__own(&o->client_name)) {
+        drop(o);
         return NULL;
     }
-    return c;
-}
-
-static bool is_time(int64_t ms)
-{
-    return ms >= 0 || ms == KP_OFF;
+    return o;
 }
 
 /* The name of the first impossible option, with a sentence; or NULL. */
 static const char *impossible(const kp_redis_options *o, const char **sentence)
 {
     *sentence = "it must be a time, or KP_OFF";
-    if (!is_time(o->connect_timeout_ms))
+    if (!kp__is_time(o->connect_timeout_ms))
         return "redis.connect_timeout_ms";
-    if (!is_time(o->command_timeout_ms))
+    if (!kp__is_time(o->command_timeout_ms))
         return "redis.command_timeout_ms";
     *sentence = "it must be a time";
     if (o->check_timeout_ms < 0)
@@ -283,49 +264,28 @@ static const char *impossible(const kp_redis_options *o, const char **sentence)
 int kp_redis_fill(const kp_redis_options *redis, kp_options *options)
 {
     static const kp_redis_options defaults;
-    struct kp__redis_context *c;
+    kp_redis_options *o;
     const char *field, *sentence;
 
     if (!redis)
         redis = &defaults;
     field = impossible(redis, &sentence);
-    if (field) {
-        if (options->why) {
-            memset(options->why, 0, sizeof *options->why);
-            options->why->code = KP_ECONFIG;
-            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
-            (void)snprintf(options->why->text, sizeof options->why->text, "%s: %s", field,
-                           sentence);
-        }
-        return KP_ECONFIG;
-    }
-    c = context_make(redis);
-    if (!c)
+    if (field)
+        return kp__fill_refused(options, field, sentence);
+    o = copy(redis);
+    if (!o)
         return KP_ENOMEM;
-    memset(&options->driver, 0, sizeof options->driver);
-    options->driver.create = create;
-    options->driver.destroy = destroy;
-    options->driver.validate = validate;
-    options->driver.reset = reset;
-    options->driver.abandon = abandon;
-    options->driver.ctx = c;
-    options->driver.drop_ctx = drop;
+    options->driver = (kp_driver){
+        .create = create, .destroy = destroy, .validate = validate, .reset = reset,
+        .abandon = abandon, .ctx = o, .drop_ctx = drop,
+    };
     return 0;
 }
 
 int kp_redis_open(const kp_redis_options *redis, const kp_options *more, kp_pool **out)
 {
-    kp_options options = { 0 };
-    int rc;
+    kp_options options = kp__options(more);
+    int rc = kp_redis_fill(redis, &options);
 
-    *out = NULL;
-    if (more)
-        options = *more;
-    rc = kp_redis_fill(redis, &options);
-    if (rc)
-        return rc;
-    rc = kp_pool_open(&options, out);
-    if (rc)
-        options.driver.drop_ctx(options.driver.ctx);
-    return rc;
+    return kp__open_filled(rc, &options, out);
 }

@@ -10,12 +10,6 @@
 
 #include "dial.h"
 
-/* What the pool keeps as driver.ctx: the options, and the strings they point to. */
-struct kp__redis_context {
-    kp_redis_options options;
-    char            *user, *password, *client_name;
-};
-
 /* What a key stands for. */
 struct kp__redis_target {
     struct kp__place place;

@@ -193,14 +193,15 @@ static int add_reset(struct packet *p, const struct kp__redis *r, bool new)
 static int add_state(struct packet *p, const struct kp__redis *r, const char *name, bool new)
 {
     bool select = r->to.db != 0 || !(new || r->has_reset);
+    bool named = name && *name;
     char db[16];
 
     (void)snprintf(db, sizeof db, "%d", r->to.db);
     if (select)
         add(p, "SELECT", db, NULL);
-    if (name)
+    if (named)
         add(p, "CLIENT", "SETNAME", name);
-    return select + (name != NULL);
+    return select + named;
 }
 
 /* One that came before the word. On a new connection it is ours; on one that comes back it may be
@@ -248,7 +249,7 @@ static int64_t hear_word(kp_job *job, struct kp__redis *r, const char *word, boo
 
 int kp__redis_greet(kp_job *job, struct kp__redis *r, bool new, int64_t until_ms, int64_t *left)
 {
-    const struct kp__redis_context *c = job->ctx;
+    const kp_redis_options *o = job->ctx;
     struct packet p = { .size = 0 };
     int before, after, rc;
     char word[64];
@@ -257,7 +258,7 @@ int kp__redis_greet(kp_job *job, struct kp__redis *r, bool new, int64_t until_ms
     new_word(word, sizeof word);
     before = add_reset(&p, r, new);
     add(&p, "PING", word, NULL);
-    after = add_state(&p, r, c->client_name, new);
+    after = add_state(&p, r, o->client_name, new);
     kp__redis_timeout(r, timeout(until_ms));
     deliver(r, &p);
     heard = hear_word(job, r, word, new, until_ms);
@@ -273,10 +274,10 @@ int kp__redis_greet(kp_job *job, struct kp__redis *r, bool new, int64_t until_ms
             rc = fail_as_reply(job, r, reply->str);
         freeReplyObject(reply);
     }
-    if (rc || !c->options.on_open)
+    if (rc || !o->on_open)
         return rc;
     kp__redis_timeout(r, timeout(until_ms));
-    rc = c->options.on_open(job, r->c, c->options.ctx);
+    rc = o->on_open(job, r->c, o->ctx);
     if (rc == 0 && r->c->err)
         return fail_as_context(job, r);
     return rc > 0 ? kp__redis_fail(job, rc, "on_open failed") : rc;

@@ -5,6 +5,7 @@
 #include "keyedpool_socket.h"
 
 #include "dial.h"
+#include "fill.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,19 +26,11 @@ struct link {
     int fd;
 };
 
-static void count(uint64_t *counter)
-{
-    (void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
-}
-
 kp_socket_counts kp_socket_counts_read(const kp_socket_counts *counts)
 {
     kp_socket_counts out;
 
-    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
-    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
-    out.unread = __atomic_load_n(&counts->unread, __ATOMIC_RELAXED);
-    out.ended = __atomic_load_n(&counts->ended, __ATOMIC_RELAXED);
+    kp__counts_read(counts, &out, sizeof out);
     return out;
 }
 
@@ -160,7 +153,7 @@ static int create(kp_job *job, void **resource)
     }
     link->fd = fd;
     if (o->counts)
-        count(&o->counts->opened);
+        kp__count(&o->counts->opened, 1);
     *resource = link;
     return 0;
 }
@@ -177,7 +170,7 @@ static int check(kp_job *job, const struct link *link)
     if (rc == 0)
         return 0;
     if (o->counts)
-        count(rc > 0 ? &o->counts->unread : &o->counts->ended);
+        kp__count(rc > 0 ? &o->counts->unread : &o->counts->ended, 1);
     if (rc > 0)
         return fail(job, EPROTO, job->kind == KP_JOB_RESET ? "given back with bytes unread"
                                                            : "bytes came while it was idle");
@@ -212,7 +205,7 @@ static int destroy(kp_job *job, void *resource)
     (void)close(link->fd);
     free(link);
     if (o->counts)
-        count(&o->counts->closed);
+        kp__count(&o->counts->closed, 1);
     return 0;
 }
 
@@ -230,20 +223,15 @@ static int abandon(kp_job *job, void *resource)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static bool is_time(int64_t ms)
-{
-    return ms >= 0 || ms == KP_OFF;
-}
-
 /* The name of the first impossible option, with a sentence; or NULL. */
 static const char *impossible(const kp_socket_options *o, const char **sentence)
 {
     *sentence = "it must be a time, or KP_OFF";
-    if (!is_time(o->connect_timeout_ms))
+    if (!kp__is_time(o->connect_timeout_ms))
         return "socket.connect_timeout_ms";
-    if (!is_time(o->io_timeout_ms))
+    if (!kp__is_time(o->io_timeout_ms))
         return "socket.io_timeout_ms";
-    if (!is_time(o->keepalive_ms))
+    if (!kp__is_time(o->keepalive_ms))
         return "socket.keepalive_ms";
     *sentence = "it must be a time";
     if (o->keepalive_every_ms < 0)
@@ -262,50 +250,29 @@ static const char *impossible(const kp_socket_options *o, const char **sentence)
 int kp_socket_fill(const kp_socket_options *socket, kp_options *options)
 {
     static const kp_socket_options defaults;
-    kp_socket_options *copy;
+    kp_socket_options *o;
     const char *field, *sentence;
 
     if (!socket)
         socket = &defaults;
     field = impossible(socket, &sentence);
-    if (field) {
-        if (options->why) {
-            memset(options->why, 0, sizeof *options->why);
-            options->why->code = KP_ECONFIG;
-            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
-            (void)snprintf(options->why->text, sizeof options->why->text, "%s: %s", field,
-                           sentence);
-        }
-        return KP_ECONFIG;
-    }
-    copy = malloc(sizeof *copy);
-    if (!copy)
+    if (field)
+        return kp__fill_refused(options, field, sentence);
+    o = malloc(sizeof *o);
+    if (!o)
         return KP_ENOMEM;
-    *copy = *socket;
-    memset(&options->driver, 0, sizeof options->driver);
-    options->driver.create = create;
-    options->driver.destroy = destroy;
-    options->driver.validate = validate;
-    options->driver.reset = reset;
-    options->driver.abandon = abandon;
-    options->driver.ctx = copy;
-    options->driver.drop_ctx = free;
+    *o = *socket;
+    options->driver = (kp_driver){
+        .create = create, .destroy = destroy, .validate = validate, .reset = reset,
+        .abandon = abandon, .ctx = o, .drop_ctx = free,
+    };
     return 0;
 }
 
 int kp_socket_open(const kp_socket_options *socket, const kp_options *more, kp_pool **out)
 {
-    kp_options options = { 0 };
-    int rc;
+    kp_options options = kp__options(more);
+    int rc = kp_socket_fill(socket, &options);
 
-    *out = NULL;
-    if (more)
-        options = *more;
-    rc = kp_socket_fill(socket, &options);
-    if (rc)
-        return rc;
-    rc = kp_pool_open(&options, out);
-    if (rc)
-        options.driver.drop_ctx(options.driver.ctx);
-    return rc;
+    return kp__open_filled(rc, &options, out);
 }

@@ -9,6 +9,8 @@
  */
 #include "keyedpool_sqlite.h"
 
+#include "fill.h"
+
 #include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
@@ -19,12 +21,6 @@
 
 #define READERS_DEFAULT 4
 #define BUSY_DEFAULT_MS 5000
-
-/* What the pool keeps as driver.ctx: the options, and the strings they point to. */
-struct context {
-    kp_sqlite_options options;
-    char             *journal_mode, *pragmas, *vfs;
-};
 
 /* ---- words ----------------------------------------------------------------------------------- */
 
@@ -42,19 +38,11 @@ static size_t key_text(const void *key, char *buf, size_t size, void *ctx)
     return n < 0 ? 0 : (size_t)n;
 }
 
-static void count(uint64_t *counter, uint64_t more)
-{
-    (void)__atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
-}
-
 kp_sqlite_counts kp_sqlite_counts_read(const kp_sqlite_counts *counts)
 {
     kp_sqlite_counts out;
 
-    out.opened = __atomic_load_n(&counts->opened, __ATOMIC_RELAXED);
-    out.closed = __atomic_load_n(&counts->closed, __ATOMIC_RELAXED);
-    out.statements = __atomic_load_n(&counts->statements, __ATOMIC_RELAXED);
-    out.transactions = __atomic_load_n(&counts->transactions, __ATOMIC_RELAXED);
+    kp__counts_read(counts, &out, sizeof out);
     return out;
 }
 
@@ -97,9 +85,9 @@ static int one_value(void *text, int columns, char **values, char **names)
 }
 
 /* Sets *hint where SQLite itself sees no error: a journal mode it did not take. */
-static int set_journal_mode(const struct context *c, sqlite3 *db, const char **hint)
+static int set_journal_mode(const kp_sqlite_options *o, sqlite3 *db, const char **hint)
 {
-    const char *wanted = c->journal_mode ? c->journal_mode : "wal";
+    const char *wanted = o->journal_mode ? o->journal_mode : "wal";
     char sql[64], now[16] = "";
     int rc;
 
@@ -113,28 +101,29 @@ static int set_journal_mode(const struct context *c, sqlite3 *db, const char **h
     return SQLITE_CANTOPEN;
 }
 
-static int64_t busy_timeout(const struct context *c)
+static int64_t busy_timeout(const kp_sqlite_options *o)
 {
-    int64_t ms = c->options.busy_timeout_ms;
+    int64_t ms = o->busy_timeout_ms;
 
     return ms == 0 ? BUSY_DEFAULT_MS : ms == KP_NONE ? 0 : ms;
 }
 
 /* Everything after sqlite3_open_v2, which by itself reads nothing of the file. */
-static int set_up(const struct context *c, const kp_sqlite_key *key, sqlite3 *db, const char **hint)
+static int set_up(const kp_sqlite_options *o, const kp_sqlite_key *key, sqlite3 *db,
+                  const char **hint)
 {
     int rc;
 
     if (key->role == KP_SQLITE_WRITER)
-        rc = set_journal_mode(c, db, hint);
+        rc = set_journal_mode(o, db, hint);
     else
         rc = SQLITE_OK;
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, "PRAGMA schema_version", NULL, NULL, NULL);
-    if (rc == SQLITE_OK && c->pragmas)
-        rc = sqlite3_exec(db, c->pragmas, NULL, NULL, NULL);
-    if (rc == SQLITE_OK && c->options.on_open) {
-        rc = c->options.on_open(db, key, c->options.ctx);
+    if (rc == SQLITE_OK && o->pragmas)
+        rc = sqlite3_exec(db, o->pragmas, NULL, NULL, NULL);
+    if (rc == SQLITE_OK && o->on_open) {
+        rc = o->on_open(db, key, o->ctx);
         if (rc != SQLITE_OK)
             *hint = "on_open";
     }
@@ -143,12 +132,12 @@ static int set_up(const struct context *c, const kp_sqlite_key *key, sqlite3 *db
 
 static int create(kp_job *job, void **resource)
 {
-    const struct context *c = job->ctx;
+    const kp_sqlite_options *o = job->ctx;
     const kp_sqlite_key *key = job->key.data;
-    int64_t busy_ms = busy_timeout(c);
+    int64_t busy_ms = busy_timeout(o);
     const char *hint = NULL;
     sqlite3 *db = NULL;
-    int rc, flags = SQLITE_OPEN_NOMUTEX | c->options.open_flags, result = 0;
+    int rc, flags = SQLITE_OPEN_NOMUTEX | o->open_flags, result = 0;
 
     if (!key->file || !*key->file)
         return refuse(job, "sqlite: the key has no file");
@@ -159,12 +148,12 @@ static int create(kp_job *job, void **resource)
     else
         return refuse(job, "sqlite: the key's role is not KP_SQLITE_READER or KP_SQLITE_WRITER");
 
-    rc = sqlite3_open_v2(key->file, &db, flags, c->vfs);
+    rc = sqlite3_open_v2(key->file, &db, flags, o->vfs);
     if (db)
         (void)sqlite3_extended_result_codes(db, 1);
     if (rc == SQLITE_OK) {              /* while opening, the request's deadline counts as well */
         (void)sqlite3_busy_timeout(db, (int)(job->left_ms < busy_ms ? job->left_ms : busy_ms));
-        rc = set_up(c, key, db, &hint);
+        rc = set_up(o, key, db, &hint);
         (void)sqlite3_busy_timeout(db, (int)busy_ms);
     } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
                access(key->file, F_OK) != 0) {
@@ -177,8 +166,8 @@ static int create(kp_job *job, void **resource)
         (void)sqlite3_close_v2(db);
         return result;
     }
-    if (c->options.counts)
-        count(&c->options.counts->opened, 1);
+    if (o->counts)
+        kp__count(&o->counts->opened, 1);
     *resource = db;
     return 0;
 }
@@ -243,7 +232,7 @@ static bool has_virtual_tables(sqlite3 *db)
 static void tidy_statements(const kp_job *job, sqlite3 *db, kp_sqlite_leftover *what, char *sql,
                             size_t size)
 {
-    int32_t tidy = ((const struct context *)job->ctx)->options.tidy;
+    int32_t tidy = ((const kp_sqlite_options *)job->ctx)->tidy;
     bool wanted = tidy != KP_SQLITE_KEEP && tidy != KP_SQLITE_CLOSE;
     sqlite3_stmt *s = sqlite3_next_stmt(db, NULL);
 
@@ -270,7 +259,7 @@ static void tidy_statements(const kp_job *job, sqlite3 *db, kp_sqlite_leftover *
  * bad. */
 static int tidy_up(kp_job *job, sqlite3 *db)
 {
-    const struct context *c = job->ctx;
+    const kp_sqlite_options *o = job->ctx;
     kp_sqlite_leftover what = { 0 };
     char sql[256] = "";
     int rc = SQLITE_OK;
@@ -285,17 +274,17 @@ static int tidy_up(kp_job *job, sqlite3 *db)
         if (sqlite3_get_autocommit(db))
             rc = SQLITE_OK;             /* whoever ended it: it is over */
     }
-    if (rc == SQLITE_OK && c->options.tidy == KP_SQLITE_CLOSE && what.statements > 0)
+    if (rc == SQLITE_OK && o->tidy == KP_SQLITE_CLOSE && what.statements > 0)
         rc = SQLITE_MISUSE;
     if (!what.statements && !what.transaction)
         return rc;
     what.closed = job->kind == KP_JOB_DESTROY || rc != SQLITE_OK;
-    if (c->options.counts) {
-        count(&c->options.counts->statements, (uint64_t)what.statements);
-        count(&c->options.counts->transactions, what.transaction);
+    if (o->counts) {
+        kp__count(&o->counts->statements, (uint64_t)what.statements);
+        kp__count(&o->counts->transactions, what.transaction);
     }
-    if (c->options.on_leftover)
-        c->options.on_leftover(&what, c->options.ctx);
+    if (o->on_leftover)
+        o->on_leftover(&what, o->ctx);
     return rc;
 }
 
@@ -325,20 +314,20 @@ static int validate(kp_job *job, void *resource)
  * only waits for it. */
 static int destroy(kp_job *job, void *resource)
 {
-    const struct context *c = job->ctx;
+    const kp_sqlite_options *o = job->ctx;
     sqlite3 *db = resource;
     int rc;
 
-    if (c->options.on_close)
-        c->options.on_close(db, job->key.data, c->options.ctx);
+    if (o->on_close)
+        o->on_close(db, job->key.data, o->ctx);
     (void)tidy_up(job, db);
-    if (c->options.counts)
-        count(&c->options.counts->closed, 1);
+    if (o->counts)
+        kp__count(&o->counts->closed, 1);
     rc = sqlite3_close(db);
     if (rc == SQLITE_OK)
         return 0;
     (void)sqlite3_close_v2(db);         /* whoever finalises the last statement frees the rest */
-    if (rc == SQLITE_BUSY && c->options.tidy == KP_SQLITE_CLOSE)
+    if (rc == SQLITE_BUSY && o->tidy == KP_SQLITE_CLOSE)
         return 0;
     return fail(job, NULL, rc, "statements are open: it is closed when they are finalised");
 }
@@ -347,34 +336,26 @@ static int destroy(kp_job *job, void *resource)
 
 static void drop(void *ctx)
 {
-    struct context *c = ctx;
+    kp_sqlite_options *o = ctx;
 
-    free(c->journal_mode);
-    free(c->pragmas);
-    free(c->vfs);
-    free(c);
+    kp__disown(&o->journal_mode);
+    kp__disown(&o->pragmas);
+    kp__disown(&o->vfs);
+    free(o);
 }
 
-static int copy_string(const char *from, char **to)
+static kp_sqlite_options *copy(const kp_sqlite_options *sqlite)
 {
-    if (from && !(*to = strdup(from)))
-        return KP_ENOMEM;
-    return 0;
-}
+    kp_sqlite_options *o = malloc(sizeof *o);
 
-static struct context *context_make(const kp_sqlite_options *sqlite)
-{
-    struct context *c = calloc(1, sizeof *c);
-
-    if (!c)
+    if (!o)
         return NULL;
-    c->options = *sqlite;
-    if (copy_string(sqlite->journal_mode, &c->journal_mode) ||
-        copy_string(sqlite->pragmas, &c->pragmas) || copy_string(sqlite->vfs, &c->vfs)) {
-        drop(c);
+    *o = *sqlite;
+    if (kp__own(&o->journal_mode) | kp__own(&o->pragmas) | kp__own(&o->vfs)) {
+        drop(o);
         return NULL;
     }
-    return c;
+    return o;
 }
 
 /* The name of the first impossible option, with a sentence; or NULL. */
@@ -382,21 +363,21 @@ static const char *impossible(const kp_sqlite_options *o, const char **sentence)
 {
     const char *p = o->journal_mode;
 
-    *sentence = "sqlite.readers must be at least 1";
+    *sentence = "it must be at least 1";
     if (o->readers < 0)
         return "sqlite.readers";
-    *sentence = "sqlite.busy_timeout_ms must be a time, or KP_NONE";
+    *sentence = "it must be a time, or KP_NONE";
     if ((o->busy_timeout_ms < 0 && o->busy_timeout_ms != KP_NONE) || o->busy_timeout_ms > INT_MAX)
         return "sqlite.busy_timeout_ms";
-    *sentence = "sqlite.journal_mode must be one word, as in PRAGMA journal_mode";
+    *sentence = "it must be one word, as in PRAGMA journal_mode";
     while (p && isalpha((unsigned char)*p))
         p++;
     if (p && (*p || p - o->journal_mode > 10))
         return "sqlite.journal_mode";
-    *sentence = "sqlite.tidy must be KP_SQLITE_FINALIZE, KP_SQLITE_KEEP or KP_SQLITE_CLOSE";
+    *sentence = "it must be KP_SQLITE_FINALIZE, KP_SQLITE_KEEP or KP_SQLITE_CLOSE";
     if (o->tidy < 0 || o->tidy > KP_SQLITE_CLOSE)
         return "sqlite.tidy";
-    *sentence = "sqlite.open_flags cannot say how the file is opened: the key's role does";
+    *sentence = "it cannot say how the file is opened: the key's role does";
     if (o->open_flags & (SQLITE_OPEN_READONLY | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
                          SQLITE_OPEN_FULLMUTEX))
         return "sqlite.open_flags";
@@ -430,30 +411,20 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
                                        KP_END };
     static const kp_sqlite_options defaults;
     const char *field, *sentence;
-    struct context *c;
+    kp_sqlite_options *o;
 
     if (!sqlite)
         sqlite = &defaults;
     field = impossible(sqlite, &sentence);
-    if (field) {
-        if (options->why) {
-            memset(options->why, 0, sizeof *options->why);
-            options->why->code = KP_ECONFIG;
-            (void)snprintf(options->why->field, sizeof options->why->field, "%s", field);
-            (void)snprintf(options->why->text, sizeof options->why->text, "%s", sentence);
-        }
-        return KP_ECONFIG;
-    }
-    c = context_make(sqlite);
-    if (!c)
+    if (field)
+        return kp__fill_refused(options, field, sentence);
+    o = copy(sqlite);
+    if (!o)
         return KP_ENOMEM;
-    memset(&options->driver, 0, sizeof options->driver);
-    options->driver.create = create;
-    options->driver.destroy = destroy;
-    options->driver.validate = validate;
-    options->driver.reset = reset;
-    options->driver.ctx = c;
-    options->driver.drop_ctx = drop;
+    options->driver = (kp_driver){
+        .create = create, .destroy = destroy, .validate = validate, .reset = reset,
+        .ctx = o, .drop_ctx = drop,
+    };
     memset(&options->key_type, 0, sizeof options->key_type);
     options->key_type.size = sizeof(kp_sqlite_key);
     options->key_type.fields = fields;
@@ -467,17 +438,8 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
 
 int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *more, kp_pool **out)
 {
-    kp_options options = { 0 };
-    int rc;
+    kp_options options = kp__options(more);
+    int rc = kp_sqlite_fill(sqlite, &options);
 
-    *out = NULL;
-    if (more)
-        options = *more;
-    rc = kp_sqlite_fill(sqlite, &options);
-    if (rc)
-        return rc;
-    rc = kp_pool_open(&options, out);
-    if (rc)
-        options.driver.drop_ctx(options.driver.ctx);
-    return rc;
+    return kp__open_filled(rc, &options, out);
 }

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What kp_x_fill and kp_x_open are in every adapter: its options are refused with a field and a
+ * sentence, or copied with their strings for as long as the pool lives; and the counters of what
+ * its driver does. All of it is static, so that each adapter is a library of its own and several
+ * may be linked into one program.
+ */
+#ifndef KP_ADAPTERS_FILL_H
+#define KP_ADAPTERS_FILL_H
+
+#include "keyedpool.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static inline bool kp__is_time(int64_t ms)
+{
+    return ms >= 0 || ms == KP_OFF;
+}
+
+/* Returns KP_ECONFIG. */
+static inline int kp__fill_refused(kp_options *options, const char *field, const char *sentence)
+{
+    kp_why *why = options->why;
+
+    if (why) {
+        memset(why, 0, sizeof *why);
+        why->code = KP_ECONFIG;
+        (void)snprintf(why->field, sizeof why->field, "%s", field);
+        (void)snprintf(why->text, sizeof why->text, "%s: %s", field, sentence);
+    }
+    return KP_ECONFIG;
+}
+
+/* Make a string of a struct that was copied the copy's own: from now on it is one to be freed, or
+ * NULL. 0, or KP_ENOMEM. */
+static inline int kp__own(const char **string)
+{
+    if (!*string)
+        return 0;
+    *string = strdup(*string);
+    return *string ? 0 : KP_ENOMEM;
+}
+
+/* It may have been a password. */
+static inline void kp__disown(const char **string)
+{
+    char *own = (char *)(uintptr_t)*string;
+
+    if (own)
+        explicit_bzero(own, strlen(own));
+    free(own);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static inline kp_options kp__options(const kp_options *more)
+{
+    static const kp_options none;
+
+    return more ? *more : none;
+}
+
+/* A pool of what kp_x_fill has set, if that went well: `filled` is its result. */
+static inline int kp__open_filled(int filled, const kp_options *options, kp_pool **out)
+{
+    int rc;
+
+    *out = NULL;
+    if (filled != 0)
+        return filled;
+    rc = kp_pool_open(options, out);
+    if (rc != 0)
+        options->driver.drop_ctx(options->driver.ctx);
+    return rc;
+}
+
+/* ---- counters -------------------------------------------------------------------------------- */
+
+static inline void kp__count(uint64_t *counter, uint64_t more)
+{
+    (void)__atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
+}
+
+/* Read a struct of counters, and nothing but counters, one by one. */
+static inline void kp__counts_read(const void *counts, void *out, size_t size)
+{
+    const uint64_t *from = counts;
+    uint64_t *to = out;
+
+    for (size_t i = 0; i < size / sizeof *to; i++)
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
+#endif
