@@ -134,6 +134,13 @@ int kp__fault_say(struct kp__fault *fault, const struct kp__place *place, int co
     return -1;
 }
 
+/* ETIMEDOUT is the kernel's: its probes were not answered. */
+bool kp__is_gone(int code)
+{
+    return code == ECONNRESET || code == EPIPE || code == ECONNREFUSED || code == ECONNABORTED ||
+           code == ETIMEDOUT || code == EHOSTUNREACH || code == EHOSTDOWN || code == ENETUNREACH;
+}
+
 static int no_address(struct kp__fault *fault, const struct kp__place *place, int code)
 {
     const char *what = code == EAI_NONAME ? "the host is unknown"

@@ -38,6 +38,9 @@ int kp__tcp_set(int fd, bool nodelay, int idle_s, int every_s, int probes);
 /* Say a code in a sentence, with what it mostly means. Returns -1. */
 int kp__fault_say(struct kp__fault *fault, const struct kp__place *place, int code);
 
+/* Does this errno say that the other side is gone, and not that something took too long here? */
+bool kp__is_gone(int code);
+
 /* Monotonic, in ms; and what is left until then: 0 if nothing is, else at least 1. */
 int64_t kp__now_ms(void);
 int     kp__left_ms(int64_t until_ms);

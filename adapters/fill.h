@@ -59,6 +59,13 @@ static inline void kp__disown(const char **string)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* driver.fd may be set where the library can watch descriptors. */
+#ifdef __linux__
+enum { KP__HAS_FD = 1 };
+#else
+enum { KP__HAS_FD = 0 };
+#endif
+
 static inline kp_options kp__options(const kp_options *more)
 {
     static const kp_options none;

@@ -7,7 +7,9 @@
 
 #include "dial.h"
 #include "fill.h"
+#include "http_share.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -19,17 +21,10 @@
 /* libcurl tries two addresses at once; more are only closed later than they might be. */
 #define SOCKETS_MAX 4
 
-/* What handles share: names and TLS sessions. */
-struct share {
-    pid_t           pid;                /* whose it is: a child of fork may find its locks held */
-    CURLSH         *handle;
-    pthread_mutex_t lock[CURL_LOCK_DATA_LAST];
-};
-
 /* What the pool keeps as driver.ctx: the options, with strings of their own. */
 struct context {
-    kp_http_options options;
-    struct share   *share;
+    kp_http_options   options;
+    struct kp__share *share;
 };
 
 /* The handle comes first: kp_http reads it. */
@@ -37,6 +32,7 @@ struct client {
     CURL *easy;
     const struct context *context;
     int   fd[SOCKETS_MAX];              /* open now; or -1 */
+    int   watched;                      /* the one that the pool watches; or -1 */
     bool  connected;                    /* by this borrower */
 };
 
@@ -46,70 +42,6 @@ kp_http_counts kp_http_counts_read(const kp_http_counts *counts)
 
     kp__counts_read(counts, &out, sizeof out);
     return out;
-}
-
-/* ---- what is shared -------------------------------------------------------------------------- */
-
-static void lock_share(CURL *easy, curl_lock_data what, curl_lock_access access, void *share)
-{
-    (void)easy;
-    (void)access;
-    (void)pthread_mutex_lock(&((struct share *)share)->lock[what]);
-}
-
-static void unlock_share(CURL *easy, curl_lock_data what, void *share)
-{
-    (void)easy;
-    (void)pthread_mutex_unlock(&((struct share *)share)->lock[what]);
-}
-
-static void share_drop(struct share *s)
-{
-    if (!s || s->pid != getpid())
-        return;
-    (void)curl_share_cleanup(s->handle);
-    for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
-        (void)pthread_mutex_destroy(&s->lock[i]);
-    free(s);
-}
-
-static struct share *share_make(void)
-{
-    struct share *s = calloc(1, sizeof *s);
-
-    if (!s)
-        return NULL;
-    s->handle = curl_share_init();
-    if (!s->handle) {
-        free(s);
-        return NULL;
-    }
-    s->pid = getpid();
-    for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
-        (void)pthread_mutex_init(&s->lock[i], NULL);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_LOCKFUNC, lock_share);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_UNLOCKFUNC, unlock_share);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_USERDATA, s);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-    (void)curl_share_setopt(s->handle, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-    return s;
-}
-
-/* This process's; in a child of fork the parent's is left as it is, and there is a new one. */
-static CURLSH *shared(struct context *c)
-{
-    struct share *now = __atomic_load_n(&c->share, __ATOMIC_ACQUIRE), *made;
-
-    if (now->pid == getpid())
-        return now->handle;
-    made = share_make();
-    if (!made)
-        return NULL;                    /* such a handle shares nothing */
-    if (__atomic_compare_exchange_n(&c->share, &now, made, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE))
-        return made->handle;
-    share_drop(made);
-    return now->handle;
 }
 
 /* ---- handles --------------------------------------------------------------------------------- */
@@ -135,6 +67,17 @@ static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl
     return fd;
 }
 
+/* The pool knows this number until the handle is destroyed, so nothing else may have it before
+ * then: the connection ends, and what stays behind it is a socket to nobody. */
+static int close_but_keep(int fd)
+{
+    int nobody = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (nobody < 0 || dup3(nobody, fd, O_CLOEXEC) < 0)
+        (void)shutdown(fd, SHUT_RDWR);  /* the pool sees an end, and drops the handle */
+    return nobody < 0 ? 0 : close(nobody);
+}
+
 static int close_socket(void *client, curl_socket_t fd)
 {
     struct client *h = client;
@@ -143,7 +86,17 @@ static int close_socket(void *client, curl_socket_t fd)
         if (h->fd[i] == fd)
             h->fd[i] = -1;
     }
-    return close(fd);
+    return fd == h->watched ? close_but_keep(fd) : close(fd);
+}
+
+/* The number that was kept; or -1. */
+static int kept(const struct client *h)
+{
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        if (h->fd[i] == h->watched)
+            return -1;
+    }
+    return h->watched;
 }
 
 /* A new handle, or one that was reset, as it is lent. */
@@ -253,7 +206,8 @@ static CURLcode begin_anew(struct client *h, kp_key origin)
 static int set_up(kp_job *job, struct client *h)
 {
     int64_t most_ms = h->context->options.connect_timeout_ms;
-    CURLSH *share = shared(job->ctx);
+    struct context *c = job->ctx;
+    CURLSH *share = kp__share_here(&c->share);
     CURLcode rc;
     int result;
 
@@ -286,6 +240,7 @@ static int create(kp_job *job, void **resource)
     h->context = c;
     for (int i = 0; i < SOCKETS_MAX; i++)
         h->fd[i] = -1;
+    h->watched = -1;
     h->easy = curl_easy_init();
     rc = h->easy ? set_up(job, h) : KP_ENOMEM;
     if (rc) {
@@ -314,12 +269,22 @@ static bool got_nowhere(const struct client *h)
     return status == 0 && (open ? h->connected : probing);
 }
 
+/* And what the system said about it. */
+static int fail_without(kp_job *job, const struct client *h)
+{
+    int rc = fail(job, CURLE_COULDNT_CONNECT, "given back without a connection for the next");
+    long code = 0;
+
+    (void)curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &code);
+    return kp__is_gone((int)code) ? KP_EGONE : rc;
+}
+
 static int reset(kp_job *job, void *resource)
 {
     CURLcode rc;
 
     if (got_nowhere(resource))
-        return fail(job, CURLE_COULDNT_CONNECT, "given back without a connection for the next");
+        return fail_without(job, resource);
     rc = begin_anew(resource, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }
@@ -332,14 +297,15 @@ static int validate(kp_job *job, void *resource)
     bool tls = strncmp(job->key.data, "https:", 6) == 0;
 
     for (int i = 0; i < SOCKETS_MAX; i++) {
-        int stirred = h->fd[i] < 0 ? 0 : kp__stirred(h->fd[i]);
+        int stirred = h->fd[i] < 0 ? 0 : kp__stirred(h->fd[i]), rc;
 
         if (stirred == 0 || (stirred > 0 && tls))
             continue;
         if (h->context->options.counts)
             kp__count(&h->context->options.counts->ended, 1);
-        return fail(job, CURLE_RECV_ERROR, stirred > 0 ? "bytes came while it was idle"
-                                                       : "the server has ended the connection");
+        rc = fail(job, CURLE_RECV_ERROR, stirred > 0 ? "bytes came while it was idle"
+                                                     : "the server has ended the connection");
+        return kp__is_gone(-stirred) ? KP_EGONE : rc;
     }
     return 0;
 }
@@ -348,8 +314,12 @@ static int destroy(kp_job *job, void *resource)
 {
     const struct context *c = job->ctx;
     struct client *h = resource;
+    int number = kept(h);
 
+    h->watched = -1;
     curl_easy_cleanup(h->easy);
+    if (number >= 0)
+        (void)close(number);
     free(h);
     if (c->options.counts)
         kp__count(&c->options.counts->closed, 1);
@@ -366,7 +336,20 @@ static int abandon(kp_job *job, void *resource)
         if (h->fd[i] >= 0)
             (void)close(h->fd[i]);
     }
+    if (kept(h) >= 0)
+        (void)close(h->watched);
     return 0;
+}
+
+/* Asked once: the connections that libcurl makes later are not watched. */
+static int descriptor(void *resource, void *ctx)
+{
+    struct client *h = resource;
+
+    (void)ctx;
+    for (int i = 0; i < SOCKETS_MAX && h->watched < 0; i++)
+        h->watched = h->fd[i];
+    return h->watched;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -375,7 +358,7 @@ static void drop(void *ctx)
 {
     struct context *c = ctx;
 
-    share_drop(c->share);
+    kp__share_drop(c->share);
     kp__disown(&c->options.probe);
     kp__disown(&c->options.ca_file);
     kp__disown(&c->options.user_agent);
@@ -390,7 +373,7 @@ static struct context *context_make(const kp_http_options *http)
     if (!c)
         return NULL;
     c->options = *http;
-    c->share = share_make();
+    c->share = kp__share_make();
     rc = kp__own(&c->options.probe) | kp__own(&c->options.ca_file) |
          kp__own(&c->options.user_agent);
     if (rc || !c->share) {
@@ -437,7 +420,7 @@ int kp_http_fill(const kp_http_options *http, kp_options *options)
         return KP_ENOMEM;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .abandon = abandon, .ctx = c, .drop_ctx = drop,
+        .abandon = abandon, .ctx = c, .drop_ctx = drop, .fd = KP__HAS_FD ? descriptor : NULL,
     };
     return 0;
 }

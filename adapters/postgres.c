@@ -451,7 +451,8 @@ static int reset(kp_job *job, void *resource)
         w.left |= KP_PG_LEFT_TRANSACTION;
     w.left |= session_of(w.conn)->changed;
     if (hopeless) {
-        w.status = kp__pg_fail_left(job, hopeless);
+        w.status = PQstatus(w.conn) == CONNECTION_OK ? kp__pg_fail_left(job, hopeless)
+                                                     : kp__pg_fail_lost(job, w.conn);
         return finish(&w, NULL);
     }
     plan_undoing(&w);
@@ -482,11 +483,18 @@ static int abandon(kp_job *job, void *resource)
     return PQsocket(resource) < 0 ? 0 : close(PQsocket(resource));
 }
 
+static int descriptor(void *resource, void *ctx)
+{
+    (void)ctx;
+    return PQsocket(resource);
+}
+
 kp_driver kp__pg_driver(kp_pg_options *o)
 {
     return (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
         .abandon = abandon, .cancel = o->watcher ? cancel : NULL,
         .flags = o->watcher ? KP_NEVER_BLOCKS : 0, .ctx = o,
+        .fd = KP__HAS_FD ? descriptor : NULL,
     };
 }

@@ -14,6 +14,8 @@
 
 #define NO_CONNECTION KP_PG_SQLSTATE('0', '8', '0', '0', '1')
 #define LOST KP_PG_SQLSTATE('0', '8', '0', '0', '6')
+#define GOES_DOWN KP_PG_SQLSTATE('5', '7', 'P', '0', '1')
+#define HAS_CRASHED KP_PG_SQLSTATE('5', '7', 'P', '0', '2')
 #define BAD_PASSWORD KP_PG_SQLSTATE('2', '8', 'P', '0', '1')
 #define NO_DATABASE KP_PG_SQLSTATE('3', 'D', '0', '0', '0')
 #define NO_MEMORY KP_PG_SQLSTATE('5', '3', '2', '0', '0')
@@ -54,13 +56,18 @@ static int pack(const char *s)
     return KP_PG_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
 }
 
-/* No more tries may help who is not let in, or asks for what is not there. */
+/* Of a create: no more tries may help who is not let in, or asks for what is not there. Of a
+ * connection that was in use: has the server gone, and with it, maybe, others of this key? What the
+ * server says as it goes is the last word of a session; an idle timeout is that one's alone. */
 static int answer(kp_job *job, int state, const char *text)
 {
     bool who = (state & 0xfff) == KP_PG_SQLSTATE('2', '8', '0', '0', '0');
+    bool gone = state == LOST || state == GOES_DOWN || state == HAS_CRASHED;
     int rc = kp_job_fail(job, state, text);
 
-    return job->kind == KP_JOB_CREATE && (who || state == NO_DATABASE) ? KP_EREFUSED : rc;
+    if (job->kind == KP_JOB_CREATE)
+        return who || state == NO_DATABASE ? KP_EREFUSED : rc;
+    return gone ? KP_EGONE : rc;
 }
 
 /* The sentence first, then its state, then where: kp_why.text is cut at its end. */
@@ -113,10 +120,11 @@ int kp__pg_fail_connect(kp_job *job, PGconn *conn)
 int kp__pg_fail_lost(kp_job *job, PGconn *conn)
 {
     const char *text = PQerrorMessage(conn);
+    bool lost = PQstatus(conn) == CONNECTION_BAD;
 
     if (!*text)
         text = "the connection was lost";
-    return say(job, LOST, text, strcspn(text, "\n"), "");
+    return say(job, lost ? LOST : NO_MEMORY, text, strcspn(text, "\n"), "");
 }
 
 int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting)

@@ -131,6 +131,14 @@ static int create(kp_job *job, void **resource)
     return 0;
 }
 
+/* What the kernel, or a context that failed in a borrower's hands, says of its server. */
+static int fail_as_left(kp_job *job, int code, const char *sentence, bool gone)
+{
+    int rc = kp__redis_fail(job, code, sentence);
+
+    return gone ? KP_EGONE : rc;
+}
+
 /* Commands that were appended and not sent must not be, replies that are half parsed cannot be told
  * from whole ones. */
 static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
@@ -140,7 +148,8 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
     int rc;
 
     if (r->c->err)
-        return kp__redis_fail(job, EPROTO, r->c->errstr);
+        return fail_as_left(job, EPROTO, r->c->errstr, r->c->err == REDIS_ERR_EOF ||
+                            kp__is_gone(-kp__stirred(r->c->fd)));
     what->unsent = r->c->obuf && r->c->obuf[0];
     if (what->unsent)
         return kp__redis_fail(job, EPROTO, "given back with commands that were not sent");
@@ -149,7 +158,7 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
     rc = reader->pos < reader->len || reader->ridx >= 0 ? 1 : kp__stirred(r->c->fd);
     what->replies = rc > 0;
     return rc > 0 ? kp__redis_fail(job, EPROTO, "given back with replies unread")
-           : rc < 0 ? kp__redis_fail(job, -rc, strerror(-rc)) : 0;
+           : rc < 0 ? fail_as_left(job, -rc, strerror(-rc), kp__is_gone(-rc)) : 0;
 }
 
 static int reset(kp_job *job, void *resource)
@@ -203,6 +212,12 @@ static int abandon(kp_job *job, void *resource)
     (void)job;
     (void)close(r->c->fd);
     return 0;
+}
+
+static int descriptor(void *resource, void *ctx)
+{
+    (void)ctx;
+    return ((const struct kp__redis *)resource)->c->fd;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -277,7 +292,7 @@ int kp_redis_fill(const kp_redis_options *redis, kp_options *options)
         return KP_ENOMEM;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .abandon = abandon, .ctx = o, .drop_ctx = drop,
+        .abandon = abandon, .ctx = o, .drop_ctx = drop, .fd = KP__HAS_FD ? descriptor : NULL,
     };
     return 0;
 }

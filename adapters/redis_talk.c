@@ -27,20 +27,22 @@ int kp__redis_fail(kp_job *job, int code, const char *sentence)
     return kp_job_fail(job, code, text);
 }
 
-/* What a context says of its own failure; call it at once, for errno's sake. */
+/* What a context says of its own failure; call it at once, for errno's sake. That a reply took too
+ * long does not say that the server is gone. */
 static int fail_as_context(kp_job *job, const struct kp__redis *r)
 {
-    int code = r->c->err == REDIS_ERR_IO ? errno : 0;
+    int code = r->c->err == REDIS_ERR_IO ? errno : 0, rc;
     struct kp__fault fault;
     char at[300], text[512];
 
     if (r->c->err == REDIS_ERR_EOF)
         code = ECONNRESET;
-    if (code == EAGAIN || code == EWOULDBLOCK)
-        code = ETIMEDOUT;
     if (code) {
-        (void)kp__fault_say(&fault, &r->to.place, code);
-        return kp__redis_fail(job, code, fault.text);
+        bool late = code == EAGAIN || code == EWOULDBLOCK;
+
+        (void)kp__fault_say(&fault, &r->to.place, late ? ETIMEDOUT : code);
+        rc = kp__redis_fail(job, fault.code, fault.text);
+        return job->kind != KP_JOB_CREATE && kp__is_gone(code) ? KP_EGONE : rc;
     }
     kp__place_text(&r->to.place, at, sizeof at);
     (void)snprintf(text, sizeof text, "%s, is that a Redis server?: %s", r->c->errstr, at);

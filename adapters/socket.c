@@ -164,6 +164,7 @@ static int check(kp_job *job, const struct link *link)
 {
     const kp_socket_options *o = job->ctx;
     int rc = kp__stirred(link->fd);
+    bool gone = kp__is_gone(-rc);
 
     if (rc == 0 && send(link->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
         rc = -errno;
@@ -174,9 +175,10 @@ static int check(kp_job *job, const struct link *link)
     if (rc > 0)
         return fail(job, EPROTO, job->kind == KP_JOB_RESET ? "given back with bytes unread"
                                                            : "bytes came while it was idle");
-    return fail(job, -rc, rc == -ECONNRESET ? "the other side has ended it"
-                          : rc == -EPIPE    ? "the borrower has ended its half of it"
-                                            : strerror(-rc));
+    rc = fail(job, -rc, rc == -ECONNRESET ? "the other side has ended it"
+                        : rc == -EPIPE    ? "the borrower has ended its half of it"
+                                          : strerror(-rc));
+    return gone ? KP_EGONE : rc;
 }
 
 static int validate(kp_job *job, void *resource)
@@ -219,6 +221,12 @@ static int abandon(kp_job *job, void *resource)
     (void)close(link->fd);
     link->fd = -1;
     return 0;
+}
+
+static int descriptor(void *resource, void *ctx)
+{
+    (void)ctx;
+    return ((const struct link *)resource)->fd;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -264,7 +272,7 @@ int kp_socket_fill(const kp_socket_options *socket, kp_options *options)
     *o = *socket;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .abandon = abandon, .ctx = o, .drop_ctx = free,
+        .abandon = abandon, .ctx = o, .drop_ctx = free, .fd = KP__HAS_FD ? descriptor : NULL,
     };
     return 0;
 }

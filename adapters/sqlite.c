@@ -304,8 +304,10 @@ static int validate(kp_job *job, void *resource)
     sqlite3 *db = resource;
     int moved = 0, rc;
 
-    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
-        return fail(job, NULL, SQLITE_READONLY_DBMOVED, "the file was moved or deleted");
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved) {
+        (void)fail(job, NULL, SQLITE_READONLY_DBMOVED, "the file was moved or deleted");
+        return KP_EGONE;                /* for all that have it open */
+    }
     rc = sqlite3_exec(db, "SELECT 1", NULL, NULL, NULL);
     return rc == SQLITE_OK ? 0 : fail(job, db, rc, NULL);
 }

@@ -18,6 +18,12 @@
  * then libcurl has closed it. A connection that the server ended is made anew by libcurl, during
  * the transfer that needs it. A handle must be out of every multi handle when it comes back.
  *
+ * An idle connection that is found ended, or a server that does not take the borrower's calls any
+ * more, is KP_EGONE: limits.on_gone says what becomes of the others. On Linux a handle is dropped
+ * before anybody borrows it when the server has ended its first connection while it was idle
+ * (kp_options.watch_every_ms); bytes that nobody read are no end, and later connections of a handle
+ * are not watched.
+ *
  * CURLOPT_NOSIGNAL is set, so libcurl lets SIGPIPE through where TLS raises it: ignore that signal.
  */
 #ifndef KEYEDPOOL_HTTP_H

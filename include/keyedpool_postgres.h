@@ -21,6 +21,13 @@
  * belong in options.conninfo, a password file or a service file; or conninfo_for makes one for a
  * key that is a name.
  *
+ * A server that goes down, crashes or is not there any more is KP_EGONE of the connection that
+ * finds out, before it is lent or when it comes back: limits.on_gone says what becomes of the
+ * others. A question that takes too long, an idle timeout of the server and errors of SQL are not.
+ * On Linux what the server ends while it is idle is dropped before anybody borrows it
+ * (kp_options.watch_every_ms); notices and TLS's own messages do no harm. After PQreset by a
+ * borrower a connection is watched no more.
+ *
  * libpq looks host names up in the middle of connecting, and waits for that: hostaddr= or a Unix
  * socket where a deadline must hold, or never to block means never.
  */

@@ -17,6 +17,12 @@
  * hiredis raises SIGPIPE in a borrower who writes when the server has gone: ignore that signal. The
  * adapter itself does not raise it.
  *
+ * A server that ended the connection, or cannot be reached, is KP_EGONE of the one that finds out,
+ * before it is lent or when it comes back: limits.on_gone says what becomes of the others. Replies
+ * that take too long are not. On Linux what the server ends while it is idle is dropped before
+ * anybody borrows it (kp_options.watch_every_ms). After redisReconnect by a borrower a connection
+ * is watched no more.
+ *
  * The key's text appears in reports. A password has a better place in the options, or in `where`.
  *
  * What comes back is made as it was (kp_redis_tidy): MULTI, WATCH, SUBSCRIBE, MONITOR, SELECT,

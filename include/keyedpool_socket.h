@@ -22,6 +22,10 @@
  * an exchange discards (kp_discard). Before lending, what was idle is looked at in the same way
  * (limits.validate_after_ms): the kernel is asked, not the peer. Given back with other timeouts or
  * another O_NONBLOCK, it gets them as they were; other socket options are not undone.
+ *
+ * One that the other side has ended is KP_EGONE: limits.on_gone says what becomes of others of its
+ * key. On Linux those that end while they are idle are dropped before anybody borrows them
+ * (kp_options.watch_every_ms), and their key is not suspect.
  */
 #ifndef KEYEDPOOL_SOCKET_H
 #define KEYEDPOOL_SOCKET_H

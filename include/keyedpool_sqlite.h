@@ -15,7 +15,8 @@
  * What comes back is made ready for the next borrower: running statements are reset, an open
  * transaction is rolled back, and statements left open are finalised and reported. Not undone,
  * because it cannot be told from what on_open set up: pragmas, attached files, temporary tables,
- * hooks and functions. Who changes those discards (kp_discard).
+ * hooks and functions. Who changes those discards (kp_discard). An idle connection to a file that
+ * was moved or deleted is KP_EGONE: the others of its key are looked at, too (limits.on_gone).
  */
 #ifndef KEYEDPOOL_SQLITE_H
 #define KEYEDPOOL_SQLITE_H

@@ -79,7 +79,9 @@ typedef struct kp_driver {
                                                        socket, open until destroy; -1: none. Asked
                                                        once, when it was made; answers at once.
                                                        Upkeep drops what the peer has closed
-                                                       (kp_options.watch_every_ms). Linux only */
+                                                       (kp_options.watch_every_ms): what counts is
+                                                       its end (EPOLLRDHUP), and bytes that nobody
+                                                       has read are none. Linux only */
     int  (*revoke)(kp_job *job, void *resource);    /* optional: take one back from a borrower who
                                                        has had it for too long
                                                        (limits.revoke_after_ms), or still has it

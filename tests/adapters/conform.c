@@ -1,103 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * The cases that every adapter must pass (conform.h), with blocking gets on a pool of its own for
- * each.
+ * each. conform_gone.c has those about servers that go.
  */
-#include "adapters/conform.h"
+#include "adapters/conform_stage.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define WITHIN_MS 10000
-
-static const struct conform *subject;
-
-static struct {
-    kp_pool *pool;
-    kp_why   why;
-    atomic_int made, gone, invalid;
-} stage;
-
-/* ---- the stage ------------------------------------------------------------------------------- */
-
-static void note(const kp_event *event, void *ctx)
-{
-    (void)ctx;
-    if (event->kind == KP_EVENT_CREATED)
-        atomic_fetch_add(&stage.made, 1);
-    if (event->kind == KP_EVENT_DESTROYED || event->kind == KP_EVENT_DESTROY_FAILED)
-        atomic_fetch_add(&stage.gone, 1);
-    if (event->kind == KP_EVENT_INVALID)
-        atomic_fetch_add(&stage.invalid, 1);
-}
-
-/* All are validated, and a failed create is tried again at once: no case is about back-off. */
-static void open_pool_of(int64_t max_live, int64_t threads)
-{
-    kp_options options = { .why = &stage.why, .on_event = note, .name = "conform" };
-
-    memset(&stage, 0, sizeof stage);
-    assert_int_equal(subject->fill(&options), 0);
-    options.limits.max_live = max_live;
-    options.limits.retry_first_ms = KP_NONE;
-    options.limits.validate_after_ms = KP_NONE;
-    options.threads = threads;
-    assert_int_equal(kp_pool_open(&options, &stage.pool), 0);
-}
-
-static void open_pool(int64_t max_live)
-{
-    open_pool_of(max_live, 0);
-}
-
-/* Closing is waited for, so that all that was made must have been destroyed once. */
-static void close_pool(void)
-{
-    assert_int_equal(kp_pool_close(stage.pool, KP_CLOSE_WAIT, WITHIN_MS), 0);
-    assert_int_equal(atomic_load(&stage.made), atomic_load(&stage.gone));
-}
-
-static int try_get(kp_key key, int64_t within_ms, kp_lease *lease)
-{
-    memset(&stage.why, 0, sizeof stage.why);
-    return kp_get(stage.pool, key, KP_ASK(.within_ms = within_ms, .why = &stage.why,
-                                          .tag = "conform"), lease);
-}
-
-static kp_lease get(size_t key)
-{
-    kp_lease lease;
-
-    if (try_get(subject->keys[key], WITHIN_MS, &lease) != 0)
-        fail_msg("get: %s", stage.why.text);
-    return lease;
-}
-
-static void must_work(const kp_lease *lease)
-{
-    const char *wrong = subject->use(lease->resource);
-
-    if (wrong)
-        fail_msg("%s: %s", subject->name, wrong);
-}
-
-static bool reused(const kp_lease *lease)
-{
-    kp_lease_about about;
-
-    assert_true(kp_lease_read(lease, &about));
-    return about.reused;
-}
 
 /* ---- lending --------------------------------------------------------------------------------- */
 
@@ -289,12 +199,14 @@ static int in_a_child(const kp_lease *lent)
 /* Without a keeper: ThreadSanitizer ends a child that starts a thread. */
 static void a_child_of_fork_must_leave_the_parents_alone(void **state)
 {
+    kp_options options = plan(2);
     kp_lease lent, idle;
     int status = 0;
     pid_t child;
 
     (void)state;
-    open_pool_of(2, KP_NONE);
+    options.threads = KP_NONE;
+    open_pool_as(&options);
     lent = get(0);
     idle = get(0);
     kp_release(&idle);
@@ -383,20 +295,6 @@ static void many_threads_must_share_few_resources_of_each_key(void **state)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-static int start(void **state)
-{
-    (void)state;
-    return subject->start ? subject->start() : 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    if (subject->stop)
-        subject->stop();
-    return 0;
-}
-
 int conform_run(const struct conform *which)
 {
     const struct CMUnitTest tests[] = {
@@ -411,7 +309,15 @@ int conform_run(const struct conform *which)
         cmocka_unit_test(a_pool_that_closes_must_destroy_what_comes_back),
         cmocka_unit_test(many_threads_must_share_few_resources_of_each_key),
     };
+    int failed;
 
     subject = which;
-    return cmocka_run_group_tests_name(which->name, tests, start, stop);
+    if (subject->start && subject->start() != 0)
+        return 1;
+    failed = cmocka_run_group_tests_name(which->name, tests, NULL, NULL);
+    if (subject->kill)
+        failed += conform_gone(which);
+    if (subject->stop)
+        subject->stop();
+    return failed;
 }

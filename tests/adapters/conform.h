@@ -34,7 +34,7 @@ struct conform {
     /* driver, key_type and whatever else the adapter's own kp_x_fill sets. */
     int       (*fill)(kp_options *options);
     const kp_key *keys;                 /* that can be served; at least two, and of the first
-                                           two resources at a time */
+                                           eight resources at a time */
     size_t      keys_count;
     /* Use it once, to and fro: NULL, or what went wrong. */
     const char *(*use)(void *resource);
@@ -47,6 +47,8 @@ struct conform {
     /* kill -9 and start again at the same place; NULL: there is no server. */
     void      (*kill)(void);
     int       (*restart)(void);
+    void      (*hang_up)(void);         /* the server ends all that is idle and goes on; NULL: kill
+                                           does */
 };
 
 /* All cases as one cmocka group; the result is main's. */

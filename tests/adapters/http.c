@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 
 #include "adapters/http_server.h"
 
@@ -20,16 +21,21 @@ static struct {
     char     origin[48], secure[48], body[4096];
 } stage;
 
-/* A failed create is tried again at once, and every idle one is looked at. */
-static void open_pool(kp_http_options how)
+/* A failed create is tried again at once, and every idle one is looked at by who gets it. */
+static void open_watched(kp_http_options how, int64_t threads, int64_t watch_every_ms)
 {
-    kp_options more = { .why = &stage.why };
+    kp_options more = { .why = &stage.why, .threads = threads, .watch_every_ms = watch_every_ms };
 
     memset(&stage.counts, 0, sizeof stage.counts);
     more.limits.retry_first_ms = KP_NONE;
     more.limits.validate_after_ms = KP_NONE;
     how.counts = &stage.counts;
     assert_int_equal(kp_http_open(&how, &more, &stage.pool), 0);
+}
+
+static void open_pool(kp_http_options how)
+{
+    open_watched(how, 0, KP_OFF);
 }
 
 static void close_pool(void)
@@ -159,6 +165,53 @@ static void an_idle_connection_that_ended_must_be_noticed(void **state)
     lease = get(stage.origin);
     kp_release(&lease);
     close_pool();
+}
+
+static curl_socket_t socket_of(const kp_lease *lease)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+
+    assert_int_equal(curl_easy_getinfo(kp_http(lease), CURLINFO_ACTIVESOCKET, &fd), CURLE_OK);
+    return fd;
+}
+
+/* The pool knows the number of the first connection: nobody else may get it while the handle
+ * lives. Upkeep is this thread's, so that it does not look between the server's end and libcurl's.
+ */
+static void a_connection_that_was_replaced_must_not_be_taken_for_a_dead_handle(void **state)
+{
+    curl_socket_t first, ended;
+    kp_lease lease, other;
+    kp_stats s = { 0 };
+    CURL *handle;
+
+    (void)state;
+    open_watched((kp_http_options){ 0 }, KP_NONE, 1);
+    lease = get(stage.origin);
+    other = get(stage.origin);
+    must_answer(&other, "/one", "GET /one HTTP/1.1");
+    must_answer(&lease, "/one", "GET /one HTTP/1.1");
+    handle = kp_http(&lease);
+    first = socket_of(&lease);
+    ended = socket_of(&other);
+    must_answer(&lease, "/close", "bye");
+    must_answer(&lease, "/again", "GET /again HTTP/1.1");
+    assert_int_not_equal(socket_of(&lease), first);
+    kp_release(&lease);
+    kp_release(&other);
+    (void)shutdown(ended, SHUT_RDWR);
+    do {
+        (void)kp_keep(stage.pool);
+        assert_int_equal(kp_stats_read(stage.pool, KP_EVERY_KEY, &s), 0);
+    } while (s.live == 2);
+    assert_true(fcntl(first, F_GETFD) >= 0);
+    assert_true(fcntl(ended, F_GETFD) < 0);
+    lease = get(stage.origin);
+    assert_ptr_equal(kp_http(&lease), handle);
+    must_answer(&lease, "/two", "GET /two HTTP/1.1");
+    kp_release(&lease);
+    close_pool();
+    assert_true(fcntl(first, F_GETFD) < 0);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -324,6 +377,7 @@ int main(void)
         cmocka_unit_test(two_leases_must_have_two_connections),
         cmocka_unit_test(a_server_that_closes_after_an_answer_must_not_cost_the_handle),
         cmocka_unit_test(an_idle_connection_that_ended_must_be_noticed),
+        cmocka_unit_test(a_connection_that_was_replaced_must_not_be_taken_for_a_dead_handle),
         cmocka_unit_test(the_options_must_hold_for_each_borrower),
         cmocka_unit_test(a_probe_must_be_asked_or_not_as_the_options_say),
         cmocka_unit_test(a_transfer_must_end_at_the_timeout_of_the_options),

@@ -1,100 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * The PostgreSQL adapter where it is not like others: keys and settings, what a give-back undoes
- * and what it costs, and reasons. postgres_conform.c has what holds for all.
+ * and what it costs, and reasons. postgres_conform.c has what holds for all, postgres_gone.c what
+ * happens when a server ends connections.
  */
-#include <keyedpool_postgres.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include "adapters/postgres_server.h"
-
-static struct {
-    kp_pool *pool;
-    kp_why   why;
-    kp_pg_counts counts;
-    int      invalid, code, reports, opens, closes, open_code;
-    uint32_t left;
-    char     left_tag[32], cause[200];
-} stage;
-
-/* ---- the stage ------------------------------------------------------------------------------- */
-
-static void note(const kp_event *event, void *ctx)
-{
-    (void)ctx;
-    if (event->kind != KP_EVENT_INVALID)
-        return;
-    stage.invalid++;
-    stage.code = event->why ? event->why->vendor_code : 0;
-    (void)snprintf(stage.cause, sizeof stage.cause, "%s", event->why ? event->why->text : "");
-}
-
-static void note_leftover(const kp_pg_leftover *what, void *ctx)
-{
-    (void)ctx;
-    stage.reports++;
-    stage.left = what->what;
-    (void)snprintf(stage.left_tag, sizeof stage.left_tag, "%s", what->tag ? what->tag : "");
-}
-
-static void open_pool(kp_pg_options pg_options)
-{
-    kp_options more = { .why = &stage.why, .on_event = note };
-
-    memset(&stage, 0, sizeof stage);
-    more.limits.max_live = 2;
-    more.limits.retry_first_ms = KP_NONE;
-    more.limits.validate_after_ms = KP_NONE;
-    if (!pg_options.conninfo)
-        pg_options.conninfo = pg.conninfo;
-    pg_options.on_leftover = note_leftover;
-    pg_options.counts = &stage.counts;
-    if (kp_pg_open(&pg_options, &more, &stage.pool) != 0)
-        fail_msg("open: %s", stage.why.text);
-}
-
-static void close_pool(void)
-{
-    kp_pg_counts counts;
-
-    assert_int_equal(kp_pool_close(stage.pool, KP_CLOSE_NOW, 0), 0);
-    counts = kp_pg_counts_read(&stage.counts);
-    assert_int_equal(counts.opened, counts.closed);
-}
-
-static int try_get(const char *key, kp_lease *lease)
-{
-    memset(&stage.why, 0, sizeof stage.why);
-    return kp_get(stage.pool, kp_str(key), KP_ASK(.within_ms = 20000, .why = &stage.why,
-                                                  .tag = "test"), lease);
-}
-
-static kp_lease get(const char *key)
-{
-    kp_lease lease;
-
-    if (try_get(key, &lease) != 0)
-        fail_msg("get: %s", stage.why.text);
-    return lease;
-}
-
-static long value(const kp_lease *lease, const char *sql)
-{
-    return pg_value(kp_pg_conn(lease), sql);
-}
-
-static bool was_reused(const kp_lease *lease)
-{
-    kp_lease_about about;
-
-    assert_true(kp_lease_read(lease, &about));
-    return about.reused;
-}
+#include "adapters/postgres_stage.h"
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
@@ -369,70 +279,6 @@ static void a_set_up_that_fails_must_fail_the_create_with_its_state(void **state
     close_pool();
 }
 
-/* ---- servers that end connections, or sleep -------------------------------------------------- */
-
-/* The server ends it, and has said so when this returns. */
-static void end_backend(int backend)
-{
-    char sql[80];
-
-    (void)snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 10000)::int", backend);
-    assert_int_equal(pg_ask(sql), 1);
-}
-
-static void a_connection_that_the_server_ended_must_be_replaced_and_its_reason_told(void **state)
-{
-    kp_lease lease;
-    int backend;
-
-    (void)state;
-    open_pool((kp_pg_options){ 0 });
-    lease = get(NULL);
-    backend = PQbackendPID(kp_pg_conn(&lease));
-    kp_release(&lease);
-    end_backend(backend);
-    lease = get(NULL);
-    assert_false(was_reused(&lease));
-    assert_int_equal(stage.invalid, 1);
-    assert_int_equal(stage.code, KP_PG_SQLSTATE('5', '7', 'P', '0', '1'));
-    assert_non_null(strstr(stage.cause, "terminating connection due to administrator command"));
-    kp_release(&lease);
-    close_pool();
-}
-
-static void a_connection_that_ended_while_it_was_lent_must_not_come_to_the_next(void **state)
-{
-    kp_lease lease;
-
-    (void)state;
-    open_pool((kp_pg_options){ 0 });
-    lease = get(NULL);
-    end_backend(PQbackendPID(kp_pg_conn(&lease)));
-    kp_release(&lease);                 /* who borrowed it has not noticed */
-    assert_int_equal(stage.invalid, 1);
-    assert_int_equal(stage.code, KP_PG_SQLSTATE('5', '7', 'P', '0', '1'));
-    close_pool();
-}
-
-static void a_connection_that_does_not_answer_must_be_replaced_in_time(void **state)
-{
-    kp_lease lease;
-    pid_t backend;
-
-    (void)state;
-    open_pool((kp_pg_options){ .answer_timeout_ms = 100 });
-    lease = get(NULL);
-    backend = PQbackendPID(kp_pg_conn(&lease));
-    kp_release(&lease);
-    assert_int_equal(kill(backend, SIGSTOP), 0);
-    lease = get(NULL);
-    assert_int_equal(kill(backend, SIGCONT), 0);
-    assert_false(was_reused(&lease));
-    assert_non_null(strstr(stage.cause, "no answer in time (57014)"));
-    kp_release(&lease);
-    close_pool();
-}
-
 /* ---- options --------------------------------------------------------------------------------- */
 
 static void impossible_options_must_be_refused_by_name(void **state)
@@ -462,19 +308,6 @@ static void impossible_options_must_be_refused_by_name(void **state)
     assert_null(stage.pool);
 }
 
-static int start(void **state)
-{
-    (void)state;
-    return pg_set_up();
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    pg_tear_down();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -490,9 +323,6 @@ int main(void)
         cmocka_unit_test(a_reset_that_fails_must_close_the_connection_and_say_why),
         cmocka_unit_test(hooks_must_run_once_for_each_connection),
         cmocka_unit_test(a_set_up_that_fails_must_fail_the_create_with_its_state),
-        cmocka_unit_test(a_connection_that_the_server_ended_must_be_replaced_and_its_reason_told),
-        cmocka_unit_test(a_connection_that_ended_while_it_was_lent_must_not_come_to_the_next),
-        cmocka_unit_test(a_connection_that_does_not_answer_must_be_replaced_in_time),
         cmocka_unit_test(impossible_options_must_be_refused_by_name),
     };
 

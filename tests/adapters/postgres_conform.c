@@ -32,6 +32,12 @@ static void ruin(void *resource)
     (void)shutdown(PQsocket(resource), SHUT_RDWR);
 }
 
+static void hang_up(void)
+{
+    (void)pg_ask("SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
+                 " WHERE application_name = 'keyedpool'");
+}
+
 /* ---- what is left open ----------------------------------------------------------------------- */
 
 static void leave_transaction(void *resource)
@@ -225,6 +231,7 @@ int main(void)
         .name = "postgres", .start = start, .stop = pg_tear_down, .fill = fill, .keys = keys,
         .keys_count = 2, .use = use, .ruin = ruin, .left = left, .wrong = wrong,
         .secret = PG_SECRET, .kill = pg_kill, .restart = pg_start,
+        .hang_up = hang_up,
     };
 
     if (start() != 0)

@@ -59,6 +59,7 @@ static void open_pool(kp_pg_options pg_options)
     more.limits.max_live = 2;
     more.limits.retry_first_ms = KP_NONE;
     more.limits.validate_after_ms = KP_NONE;
+    more.watch_every_ms = KP_OFF;
     pg_options.conninfo = pg.conninfo;
     pg_options.watcher = glue_watcher(&stage.loop);
     pg_options.counts = &stage.counts;

@@ -86,6 +86,11 @@ static void ruin(void *resource)
     (void)shutdown(context_of(resource)->fd, SHUT_RDWR);
 }
 
+static void hang_up(void)
+{
+    redis_do("", "CLIENT KILL TYPE normal SKIPME yes");
+}
+
 /* ---- what is left open ----------------------------------------------------------------------- */
 
 static void leave_transaction(void *resource)
@@ -146,6 +151,7 @@ int main(void)
         .name = "redis", .start = start, .stop = redis_tear_down, .fill = fill, .keys = keys,
         .keys_count = 2, .use = use, .ruin = ruin, .left = left, .wrong = wrong,
         .secret = REDIS_SECRET, .kill = redis_kill, .restart = redis_start,
+        .hang_up = hang_up,
     };
 
     return conform_run(&subject);

@@ -36,8 +36,9 @@ static inline void note_leftover(const kp_redis_leftover *what, void *ctx)
     (void)snprintf(stage.left_tag, sizeof stage.left_tag, "%s", what->tag ? what->tag : "");
 }
 
-/* A failed create is tried again at once, and every idle one is looked at: no test here is about
- * back-off. One connection of each key, so that the next borrower has the last one's. */
+/* A failed create is tried again at once, and every idle one is looked at by who gets it: no test
+ * here is about back-off, or upkeep. One connection of each key, so that the next borrower has the
+ * last one's. */
 static inline void open_pool(kp_redis_options how)
 {
     kp_options more = { .why = &stage.why };
@@ -46,6 +47,7 @@ static inline void open_pool(kp_redis_options how)
     more.limits.max_live = 1;
     more.limits.retry_first_ms = KP_NONE;
     more.limits.validate_after_ms = KP_NONE;
+    more.watch_every_ms = KP_OFF;
     if (!how.password)
         how.password = REDIS_SECRET;
     how.on_leftover = note_leftover;

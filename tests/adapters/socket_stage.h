@@ -87,14 +87,15 @@ static inline int tear_down(void **state)
     return 0;
 }
 
-/* A failed create is tried again at once, and every idle one is looked at: no test here is about
- * back-off. */
+/* A failed create is tried again at once, and every idle one is looked at by who gets it: no test
+ * here is about back-off, or upkeep. */
 static inline void stage_open(struct stage *s, kp_socket_options how)
 {
     kp_options more = { .why = &s->why };
 
     more.limits.retry_first_ms = KP_NONE;
     more.limits.validate_after_ms = KP_NONE;
+    more.watch_every_ms = KP_OFF;
     how.ctx = s;
     how.counts = &s->counts;
     assert_int_equal(kp_socket_open(&how, &more, &s->pool), 0);

@@ -213,6 +213,7 @@ static void an_idle_connection_to_a_deleted_file_must_not_be_lent_again(void **s
     assert_int_equal(unlink(s->file), 0);
     lease = get(s, KP_SQLITE_WRITER);
     assert_int_equal(stats(s, KP_SQLITE_WRITER).invalid, 1);
+    assert_int_equal(s->invalid_code, KP_EGONE);        /* for all that had it open */
     assert_int_equal(stats(s, KP_SQLITE_WRITER).creates, 2);
     assert_int_equal(value(&lease, "SELECT count(*) FROM sqlite_schema"), 0);
     kp_release(&lease);

@@ -28,6 +28,7 @@ struct stage {
     char     left_sql[256], left_tag[32];
     int      reports;
     int      opens, closes, open_code;
+    int      invalid_code;      /* of the last one that a get found so */
     sqlite3_stmt *kept;
 };
 
@@ -73,10 +74,18 @@ static inline void note_leftover(const kp_sqlite_leftover *what, void *ctx)
     (void)snprintf(s->left_tag, sizeof s->left_tag, "%s", what->tag ? what->tag : "");
 }
 
+static inline void note_event(const kp_event *event, void *ctx)
+{
+    struct stage *s = ctx;
+
+    if (event->kind == KP_EVENT_INVALID)
+        s->invalid_code = event->code;
+}
+
 /* A failed create is tried again at once: no test here is about back-off. */
 static inline void stage_open(struct stage *s, kp_sqlite_options sqlite)
 {
-    kp_options more = { .why = &s->why };
+    kp_options more = { .why = &s->why, .on_event = note_event, .ctx = s };
 
     more.limits.retry_first_ms = KP_NONE;
     more.limits.validate_after_ms = KP_NONE;
