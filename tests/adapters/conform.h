@@ -19,7 +19,8 @@ struct conform_left {
 struct conform_wrong {
     const char *what;                   /* "a wrong password" */
     kp_key      key;
-    int         code;                   /* of kp_get: KP_ECREATE, KP_EREFUSED, ... */
+    int         code;                   /* of kp_get: KP_ECREATE, KP_EREFUSED, ...; 0: KP_ECREATE
+                                           or KP_ETIMEDOUT, whichever deadline is first */
     int         vendor_code;            /* 0: any */
     const char *words[4];               /* all of them are in kp_why.text */
     void      (*begin)(void);           /* bring it about, and end it; or NULL */

@@ -49,6 +49,7 @@ static void stock(int many, int *fd)
     }
     for (int i = 0; i < many; i++)
         kp_release(&lease[i]);
+    all_must_be_back();
 }
 
 /* Killed is one thing, and that this machine has heard of it another. */

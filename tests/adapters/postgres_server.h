@@ -50,6 +50,7 @@ static inline bool pg_find(void)
     return true;
 }
 
+/* After one that was killed it refuses as long as a child of that has its memory: a moment. */
 static inline int pg_start(void)
 {
     char path[128], port[16], most[32];
@@ -59,9 +60,15 @@ static inline int pg_start(void)
 
     (void)snprintf(port, sizeof port, "%d", pg.port);
     (void)snprintf(most, sizeof most, "max_connections=%d", PG_CONNECTIONS);
-    if (server_start(&pg.server, argv) != 0)
-        return -1;
-    return server_await(&pg.server, "ready to accept connections", 30000);
+    for (int i = 0; i < 50; i++) {
+        if (server_start(&pg.server, argv) != 0)
+            return -1;
+        if (server_await(&pg.server, "ready to accept connections", 30000) == 0)
+            return 0;
+        if (!server_ended(&pg.server))
+            return -1;
+    }
+    return -1;
 }
 
 static inline PGconn *pg_admin(void)
