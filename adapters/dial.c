@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Stream sockets within a deadline. A name is resolved by a thread that is left behind if the
- * deadline comes first; it frees what it found by itself.
+ * Stream sockets within a deadline (dial.h): dialing is one machine, which kp__dial drives with
+ * poll and who never blocks with a watcher.
  */
-#include "dial.h"
+#include "dial_name.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,10 +12,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -141,188 +138,7 @@ bool kp__is_gone(int code)
            code == ETIMEDOUT || code == EHOSTUNREACH || code == EHOSTDOWN || code == ENETUNREACH;
 }
 
-static int no_address(struct kp__fault *fault, const struct kp__place *place, int code)
-{
-    const char *what = code == EAI_NONAME ? "the host is unknown"
-                                          : "the host could not be looked up";
-
-    fault->code = code;
-    (void)snprintf(fault->text, sizeof fault->text, "%s, %s (%d): %s", what, gai_strerror(code),
-                   code, place->host);
-    return -1;
-}
-
-/* ---- names ----------------------------------------------------------------------------------- */
-
-/* Shared by who asks and the thread that resolves; the last one frees it. */
-struct lookup {
-    pthread_mutex_t  lock;
-    pthread_cond_t   ended;
-    bool             done, left;        /* resolved; nobody waits for it any more */
-    int              code, number;      /* of getaddrinfo; errno, where it says EAI_SYSTEM */
-    struct kp__place place;
-    struct addrinfo *found;
-};
-
-static int ask(const struct kp__place *place, int flags, struct addrinfo **found)
-{
-    struct addrinfo hints = { 0 };
-
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = flags | AI_NUMERICSERV;
-    *found = NULL;
-    return getaddrinfo(place->host, place->port, &hints, found);
-}
-
-static void lookup_free(struct lookup *l)
-{
-    (void)pthread_mutex_destroy(&l->lock);
-    (void)pthread_cond_destroy(&l->ended);
-    free(l);
-}
-
-static void *resolve(void *arg)
-{
-    struct lookup *l = arg;
-    bool left;
-
-    l->code = ask(&l->place, 0, &l->found);
-    l->number = errno;
-    (void)pthread_mutex_lock(&l->lock);
-    l->done = true;
-    left = l->left;
-    (void)pthread_cond_signal(&l->ended);
-    (void)pthread_mutex_unlock(&l->lock);
-    if (left) {
-        if (l->found)
-            freeaddrinfo(l->found);
-        lookup_free(l);
-    }
-    return NULL;
-}
-
-/* A thread that takes no signal of the program's. */
-static int start(struct lookup *l)
-{
-    pthread_attr_t attr;
-    sigset_t all, before;
-    pthread_t thread;
-    int rc;
-
-    (void)sigfillset(&all);
-    rc = pthread_attr_init(&attr);
-    if (rc)
-        return rc;
-    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&thread, &attr, resolve, l);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    (void)pthread_attr_destroy(&attr);
-    return rc;
-}
-
-static struct lookup *lookup_make(const struct kp__place *place)
-{
-    struct lookup *l = calloc(1, sizeof *l);
-    pthread_condattr_t attr;
-
-    if (!l)
-        return NULL;
-    l->place = *place;
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_mutex_init(&l->lock, NULL);
-    (void)pthread_cond_init(&l->ended, &attr);
-    (void)pthread_condattr_destroy(&attr);
-    return l;
-}
-
-/* Returns whether it was resolved; if not, it is the thread's from now on. */
-static bool wait_for(struct lookup *l, int64_t until_ms)
-{
-    struct timespec until;
-    bool done;
-
-    until.tv_sec = (time_t)(until_ms / 1000);
-    until.tv_nsec = (long)(until_ms % 1000) * 1000000;
-    (void)pthread_mutex_lock(&l->lock);
-    while (!l->done && pthread_cond_timedwait(&l->ended, &l->lock, &until) != ETIMEDOUT)
-        continue;
-    done = l->done;
-    l->left = !done;
-    (void)pthread_mutex_unlock(&l->lock);
-    return done;
-}
-
-/* The addresses of a host; or NULL and why not. */
-static struct addrinfo *addresses(const struct kp__place *place, int64_t until_ms,
-                                  struct kp__fault *fault)
-{
-    struct addrinfo *found;
-    struct lookup *l;
-    int code;
-
-    if (ask(place, AI_NUMERICHOST, &found) == 0)
-        return found;                   /* no name: nothing to wait for */
-    l = lookup_make(place);
-    if (!l || start(l) != 0) {
-        if (l)
-            lookup_free(l);
-        (void)kp__fault_say(fault, place, EAGAIN);
-        return NULL;
-    }
-    if (!wait_for(l, until_ms)) {
-        fault->code = ETIMEDOUT;
-        (void)snprintf(fault->text, sizeof fault->text,
-                       "the host could not be looked up within the time (%d): %s", ETIMEDOUT,
-                       place->host);
-        return NULL;
-    }
-    found = l->found;
-    code = l->code;
-    if (code == EAI_SYSTEM)
-        (void)kp__fault_say(fault, place, l->number);
-    else if (code)
-        (void)no_address(fault, place, code);
-    lookup_free(l);
-    return found;
-}
-
 /* ---- connecting ------------------------------------------------------------------------------ */
-
-/* Wait for what connect began. */
-static int connected(int fd, int64_t until_ms)
-{
-    struct pollfd p = { .fd = fd, .events = POLLOUT };
-    socklen_t size = sizeof(int);
-    int n, code = 0;
-
-    do {
-        n = poll(&p, 1, kp__left_ms(until_ms));
-    } while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return errno;
-    if (n == 0)
-        return ETIMEDOUT;
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) == 0 ? code : errno;
-}
-
-static int connect_tcp(int fd, const struct addrinfo *a, int64_t until_ms)
-{
-    int flags = fcntl(fd, F_GETFL), code = 0;
-
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-        return errno;
-    if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-        code = errno;
-        if (code == EINPROGRESS || code == EINTR)
-            code = connected(fd, until_ms);
-    }
-    if (code == 0 && fcntl(fd, F_SETFL, flags) < 0)
-        code = errno;
-    return code;
-}
 
 /* A Unix socket connects at once, or waits for room in the backlog: without O_NONBLOCK, for with it
  * there is nothing to poll for. */
@@ -359,29 +175,142 @@ static int dial_path(const struct kp__place *place, int64_t until_ms, struct kp_
     return kp__fault_say(fault, place, code);
 }
 
-/* Each address has its share of what is left, so that a silent one leaves time for the others. */
+/* Over, without a socket. */
+static int give_up(struct kp__dial *d, int code)
+{
+    if (d->all)
+        freeaddrinfo(d->all);
+    d->all = NULL;
+    (void)kp__fault_say(&d->fault, d->place, code);
+    return 0;
+}
+
+static int is_there(struct kp__dial *d)
+{
+    freeaddrinfo(d->all);
+    d->all = NULL;
+    return 0;
+}
+
+/* The next address, after what `code` says of the one before. Each has its share of what is left,
+ * so that a silent one leaves time for the others. */
+static int try_next(struct kp__dial *d, int code)
+{
+    while (d->next) {
+        const struct addrinfo *a = d->next;
+
+        d->next = a->ai_next;
+        d->turn_ms = kp__now_ms() + kp__left_ms(d->until_ms) / d->rest--;
+        d->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (d->fd >= 0 && connect(d->fd, a->ai_addr, a->ai_addrlen) == 0)
+            return is_there(d);
+        code = errno;
+        if (d->fd >= 0 && (code == EINPROGRESS || code == EINTR))
+            return POLLOUT;
+        if (d->fd >= 0)
+            (void)close(d->fd);
+        d->fd = -1;
+    }
+    return give_up(d, code);
+}
+
+static int try_all(struct kp__dial *d, struct addrinfo *all)
+{
+    d->all = d->next = all;
+    d->rest = 0;
+    for (const struct addrinfo *a = all; a; a = a->ai_next)
+        d->rest++;
+    return all ? try_next(d, 0) : 0;    /* none: the fault was told */
+}
+
+/* A path has nothing to wait for: it connects at once, or the backlog is full. */
+static int begin_path(struct kp__dial *d)
+{
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+
+    d->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    memcpy(to.sun_path, d->place->path, strlen(d->place->path));
+    if (d->fd >= 0 && connect(d->fd, (const struct sockaddr *)&to, sizeof to) == 0)
+        return 0;
+    (void)kp__fault_say(&d->fault, d->place, errno);
+    if (d->fd >= 0)
+        (void)close(d->fd);
+    d->fd = -1;
+    return 0;
+}
+
+int kp__dial_begin(struct kp__dial *d, const struct kp__place *place, int64_t until_ms)
+{
+    struct addrinfo *all;
+
+    memset(d, 0, sizeof *d);
+    d->place = place;
+    d->until_ms = d->turn_ms = until_ms;
+    d->fd = -1;
+    if (*place->path)
+        return begin_path(d);
+    all = kp__numeric(place);
+    if (all)
+        return try_all(d, all);
+    d->lookup = kp__lookup_begin(place);
+    return d->lookup ? POLLIN : give_up(d, EAGAIN);
+}
+
+int kp__dial_go_on(struct kp__dial *d, bool ready)
+{
+    socklen_t size = sizeof(int);
+    int code = ETIMEDOUT;
+
+    if (d->lookup) {
+        struct kp__lookup *l = d->lookup;
+
+        d->lookup = NULL;
+        return try_all(d, kp__lookup_end(l, ready, d->place, &d->fault));
+    }
+    if (ready && getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &code, &size) != 0)
+        code = errno;
+    if (code == 0)
+        return is_there(d);
+    (void)close(d->fd);
+    d->fd = -1;
+    return try_next(d, code);
+}
+
+void kp__dial_end(struct kp__dial *d)
+{
+    if (d->lookup)
+        (void)kp__lookup_end(d->lookup, false, d->place, &d->fault);
+    if (d->fd >= 0)
+        (void)close(d->fd);
+    if (d->all)
+        freeaddrinfo(d->all);
+}
+
+int kp__dial_fd(const struct kp__dial *d)
+{
+    return d->lookup ? kp__lookup_fd(d->lookup) : d->fd;
+}
+
 static int dial_host(const struct kp__place *place, int64_t until_ms, struct kp__fault *fault)
 {
-    struct addrinfo *all = addresses(place, until_ms, fault), *a;
-    int fd = -1, code = 0, rest = 0;
+    struct kp__dial d;
+    int wanted = kp__dial_begin(&d, place, until_ms), flags;
 
-    if (!all)
-        return -1;
-    for (a = all; a; a = a->ai_next)
-        rest++;
-    for (a = all; a; a = a->ai_next, rest--) {
-        int64_t until = kp__now_ms() + kp__left_ms(until_ms) / rest;
+    while (wanted) {
+        struct pollfd p = { .fd = kp__dial_fd(&d), .events = (short)wanted };
+        int n = poll(&p, 1, kp__left_ms(d.turn_ms));
 
-        fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        code = fd < 0 ? errno : connect_tcp(fd, a, until);
-        if (code == 0)
-            break;
-        if (fd >= 0)
-            (void)close(fd);
-        fd = -1;
+        if (n >= 0 || errno != EINTR)
+            wanted = kp__dial_go_on(&d, n > 0);
     }
-    freeaddrinfo(all);
-    return fd >= 0 ? fd : kp__fault_say(fault, place, code);
+    flags = d.fd < 0 ? 0 : fcntl(d.fd, F_GETFL);
+    if (d.fd >= 0 && (flags < 0 || fcntl(d.fd, F_SETFL, flags & ~O_NONBLOCK) < 0)) {
+        (void)kp__fault_say(&d.fault, place, errno);
+        (void)close(d.fd);
+        d.fd = -1;
+    }
+    *fault = d.fault;
+    return d.fd;
 }
 
 int kp__dial(const struct kp__place *place, int64_t within_ms, struct kp__fault *fault)

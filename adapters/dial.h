@@ -32,6 +32,24 @@ void kp__place_text(const struct kp__place *place, char *buf, size_t size);
  * tried. The name is resolved on a thread of its own, for getaddrinfo knows no deadline. */
 int kp__dial(const struct kp__place *place, int64_t within_ms, struct kp__fault *fault);
 
+/* The same without waiting, for a non-blocking socket. */
+struct kp__dial {
+    const struct kp__place *place;      /* stays there meanwhile */
+    int64_t          until_ms, turn_ms; /* of all of it, and of what is waited for now */
+    int              fd;                /* over: the socket, or -1 and the fault */
+    struct kp__fault fault;
+    struct kp__lookup *lookup;
+    struct addrinfo *all, *next;        /* next: that was not tried so far */
+    int              rest;              /* how many of them */
+};
+
+/* Begin, and go on when kp__dial_fd is ready (or its turn is over). Each returns what to poll it
+ * for, or 0: it is over. */
+int  kp__dial_begin(struct kp__dial *d, const struct kp__place *place, int64_t until_ms);
+int  kp__dial_go_on(struct kp__dial *d, bool ready);
+int  kp__dial_fd(const struct kp__dial *d);
+void kp__dial_end(struct kp__dial *d);  /* in the middle */
+
 /* TCP_NODELAY, and keep-alive probes after so many seconds (0: none). 0, or an errno. */
 int kp__tcp_set(int fd, bool nodelay, int idle_s, int every_s, int probes);
 

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The addresses of a host, without waiting for them: getaddrinfo knows no deadline, so a thread
+ * calls it, and a descriptor says when it has the answer.
+ */
+#ifndef KP_ADAPTERS_DIAL_NAME_H
+#define KP_ADAPTERS_DIAL_NAME_H
+
+#include "dial.h"
+
+struct addrinfo;
+struct kp__lookup;
+
+/* For freeaddrinfo. NULL: the host is a name, which has to be looked up. */
+struct addrinfo *kp__numeric(const struct kp__place *place);
+
+struct kp__lookup *kp__lookup_begin(const struct kp__place *place);     /* NULL: no memory */
+int kp__lookup_fd(const struct kp__lookup *l);  /* readable when it has ended */
+
+/* The addresses, if it has ended; else nobody waits for it any more. NULL, and why. */
+struct addrinfo *kp__lookup_end(struct kp__lookup *l, bool ready, const struct kp__place *place,
+                                struct kp__fault *fault);
+
+#endif
