@@ -2,12 +2,17 @@
  *
  * The Redis adapter: a driver whose resources are hiredis contexts. Connecting is dial.c's and not
  * hiredis', which has a timeout for each address, and none for names.
+ *
+ * Connecting and talking are machines that never wait. The blocking driver polls in between, the
+ * other one has a watcher tell it.
  */
 #include "redis_parts.h"
 
 #include "fill.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,27 +20,24 @@
 
 #define CHECK_DEFAULT_MS 1000
 
-kp_redis_counts kp_redis_counts_read(const kp_redis_counts *counts)
-{
-    kp_redis_counts out;
-
-    kp__counts_read(counts, &out, sizeof out);
-    return out;
-}
-
-/* ---- the driver ------------------------------------------------------------------------------ */
+/* One job under way. */
+struct work {
+    kp_job             *job;
+    struct kp__redis   *r;
+    const kp_redis_options *o;
+    int64_t             until_ms;
+    bool                dialing;
+    struct kp__dial     dial;
+    struct kp__redis_talk talk;
+    kp_redis_leftover   what;           /* reset: what the borrower left */
+    int                 status;
+    kp_watch            watch;
+};
 
 static int refuse(kp_job *job, const char *sentence)
 {
     (void)kp__redis_fail(job, EINVAL, sentence);
     return KP_EREFUSED;
-}
-
-static void borrowers_timeout(const kp_redis_options *o, struct kp__redis *r)
-{
-    int64_t ms = o->command_timeout_ms;
-
-    kp__redis_timeout(r, ms == KP_OFF ? 0 : ms);
 }
 
 /* NULL, or what is wrong with the key. */
@@ -64,46 +66,244 @@ static int64_t at_most(int64_t most_ms, int64_t ms)
     return most_ms > 0 && most_ms < ms ? most_ms : ms;
 }
 
-static int64_t check_until(const kp_job *job)
+static void work_begin(struct work *w, kp_job *job, struct kp__redis *r)
 {
     const kp_redis_options *o = job->ctx;
-    int64_t ms = o->check_timeout_ms;
+    int64_t check_ms = o->check_timeout_ms ? o->check_timeout_ms : CHECK_DEFAULT_MS;
+    int64_t most_ms = job->kind == KP_JOB_CREATE ? o->connect_timeout_ms : check_ms;
 
-    return kp__until_ms(at_most(ms ? ms : CHECK_DEFAULT_MS, job->left_ms));
+    memset(w, 0, sizeof *w);
+    w->job = job;
+    w->r = r;
+    w->o = o;
+    w->until_ms = kp__until_ms(at_most(most_ms, job->left_ms));
 }
 
-/* A connected context, or NULL and why not. */
-static redisContext *dial(kp_job *job, const struct kp__redis_target *to, int64_t until_ms)
+/* ---- the machine ----------------------------------------------------------------------------- */
+
+/* As it is lent, each time: a borrower may have changed it. */
+static int make_ready(const kp_redis_options *o, struct kp__redis *r)
 {
-    struct kp__fault fault;
-    redisContext *c;
-    int fd = kp__dial(&to->place, kp__left_ms(until_ms), &fault);
+    int flags;
+
+    if (!o->watcher) {
+        kp__redis_timeout(r, o->command_timeout_ms == KP_OFF ? 0 : o->command_timeout_ms);
+        return 0;
+    }
+    r->c->flags &= ~REDIS_BLOCK;
+    flags = fcntl(r->c->fd, F_GETFL);
+    return flags >= 0 && (flags & O_NONBLOCK || fcntl(r->c->fd, F_SETFL, flags | O_NONBLOCK) == 0)
+               ? 0 : errno;
+}
+
+/* A socket, or why there is none. Returns what to wait for. */
+static int greet(struct work *w, int fd, const struct kp__fault *fault)
+{
+    struct kp__redis *r = w->r;
 
     if (fd < 0) {
-        (void)kp__redis_fail(job, fault.code, fault.text);
-        return NULL;
+        w->status = kp__redis_fail(w->job, fault->code, fault->text);
+        return 0;
     }
-    if (!*to->place.path)
+    if (!*r->to.place.path)
         (void)kp__tcp_set(fd, true, 60, 10, 3);
-    c = redisConnectFd(fd);
-    if (!c || c->err) {
-        if (c)
-            redisFree(c);
-        else
-            (void)close(fd);
-        (void)kp__redis_fail(job, ENOMEM, "out of memory for a hiredis context");
-        return NULL;
-    }
-    return c;
+    r->c = redisConnectFd(fd);
+    if (r->c && !r->c->err)
+        return kp__redis_greet(&w->talk, w->job, r, true);
+    if (!r->c)
+        (void)close(fd);
+    w->status = kp__redis_fail(w->job, ENOMEM, "out of memory for a hiredis context");
+    return 0;
 }
+
+/* Go on with what is ready; 0: its time is over. Returns what to wait for; 0: it is over, w->status
+ * says how. */
+static int step(struct work *w, int ready)
+{
+    int wanted;
+
+    if (w->dialing) {
+        wanted = kp__dial_go_on(&w->dial, ready != 0);
+        w->dialing = wanted != 0;
+        return wanted ? wanted : greet(w, w->dial.fd, &w->dial.fault);
+    }
+    if (ready)
+        return kp__redis_hear(&w->talk, ready, &w->status);
+    w->status = kp__redis_fail_late(w->job, w->r);
+    return 0;
+}
+
+static int fd_of(const struct work *w)
+{
+    return w->dialing ? kp__dial_fd(&w->dial) : w->r->c->fd;
+}
+
+static int left_ms(const struct work *w)
+{
+    return kp__left_ms(w->dialing ? w->dial.turn_ms : w->until_ms);
+}
+
+/* ---- how jobs end ---------------------------------------------------------------------------- */
+
+/* The last step of opening, and of each RESET, which undoes it. */
+static int open_anew(struct work *w)
+{
+    int left = kp__left_ms(w->until_ms), rc;
+
+    if (!w->o->on_open)
+        return 0;
+    kp__redis_timeout(w->r, left ? left : 1);   /* 0 would be none */
+    rc = w->o->on_open(w->job, w->r->c, w->o->ctx);
+    if (rc == 0 && w->r->c->err)
+        return kp__redis_fail_broken(w->job, w->r);
+    return rc > 0 ? kp__redis_fail(w->job, rc, "on_open failed") : rc;
+}
+
+static int lend(struct work *w)
+{
+    int code = make_ready(w->o, w->r);
+
+    return code ? kp__redis_fail(w->job, code, strerror(code)) : 0;
+}
+
+static int finish_create(struct work *w, void **resource)
+{
+    struct kp__redis *r = w->r;
+
+    if (w->status == 0)
+        w->status = open_anew(w);
+    if (w->status == 0)
+        w->status = lend(w);
+    if (w->status != 0) {
+        if (r->c)
+            redisFree(r->c);
+        free(r);
+        return w->status;
+    }
+    if (w->o->counts)
+        kp__count(&w->o->counts->opened, 1);
+    *resource = r;
+    return 0;
+}
+
+static int finish_reset(struct work *w)
+{
+    kp_redis_leftover *what = &w->what;
+    bool greeted = w->o->tidy != KP_REDIS_LOOK;
+
+    if (greeted && w->talk.heard > w->talk.before)
+        what->replies = w->talk.heard - w->talk.before;
+    if (w->status == 0 && greeted)
+        w->status = open_anew(w);
+    if (w->status == 0)
+        w->status = lend(w);
+    what->closed = w->status != 0;
+    if (w->o->counts) {
+        kp__count(&w->o->counts->replies, (uint64_t)what->replies);
+        kp__count(&w->o->counts->spoiled, what->closed);
+    }
+    if (w->o->on_leftover && (what->replies || what->unsent))
+        w->o->on_leftover(what, w->o->ctx);
+    return w->status;
+}
+
+static int finish(struct work *w, void **resource)
+{
+    if (w->dialing)
+        kp__dial_end(&w->dial);
+    if (w->job->kind == KP_JOB_CREATE)
+        return finish_create(w, resource);
+    return w->job->kind == KP_JOB_RESET ? finish_reset(w) : w->status;
+}
+
+/* ---- driven by poll, or by a watcher --------------------------------------------------------- */
+
+/* An error or an end is whatever was asked for. */
+static int work_wait(struct work *w, int wanted, void **resource)
+{
+    while (wanted) {
+        struct pollfd p = { .fd = fd_of(w), .events = (short)wanted };
+        int left = left_ms(w), n = left > 0 ? poll(&p, 1, left) : 0;
+
+        if (n >= 0)
+            wanted = step(w, n == 0 ? 0 : p.revents & ~wanted ? wanted : p.revents);
+    }
+    return finish(w, resource);
+}
+
+static void answer(struct work *w)
+{
+    void *resource = NULL;
+    int status = finish(w, &resource);
+
+    kp_job_done(w->job, status, resource);
+    free(w);
+}
+
+static void go_on(struct work *w, int wanted)
+{
+    kp_watcher *watcher = w->o->watcher;
+    int events = (wanted & POLLIN ? KP_WATCH_READ : 0) | (wanted & POLLOUT ? KP_WATCH_WRITE : 0);
+
+    if (wanted && watcher->start(watcher, &w->watch, fd_of(w), events, left_ms(w)) != 0) {
+        w->status = kp__redis_fail(w->job, ENOMEM, "out of memory to wait for it");
+        wanted = 0;
+    }
+    if (!wanted)
+        answer(w);
+}
+
+/* One that never stops talking must end, too. */
+static void told(kp_watch *watch, int events)
+{
+    struct work *w = watch->arg;
+    int ready = (events & KP_WATCH_READ ? POLLIN : 0) | (events & KP_WATCH_WRITE ? POLLOUT : 0);
+
+    go_on(w, step(w, left_ms(w) > 0 ? ready : 0));
+}
+
+/* Nobody waits for it any more. */
+static void cancel(kp_job *job)
+{
+    struct work *w = job->scratch;
+
+    if (!w || !w->watch.next)
+        return;
+    w->o->watcher->stop(w->o->watcher, &w->watch);
+    w->status = kp__redis_fail(job, ECANCELED, "nobody waited for it any more");
+    answer(w);
+}
+
+/* Run what has begun with `wanted`: here, or from now on by the watcher. */
+static int work_run(struct work *here, int wanted, void **resource)
+{
+    struct work *w;
+
+    if (!wanted || !here->o->watcher)
+        return work_wait(here, wanted, resource);
+    w = malloc(sizeof *w);
+    if (!w) {
+        here->status = kp__redis_fail(here->job, ENOMEM, "out of memory to wait for it");
+        return finish(here, resource);
+    }
+    *w = *here;
+    w->watch.told = told;
+    w->watch.arg = w;
+    w->job->scratch = w;
+    go_on(w, wanted);
+    return KP_PENDING;
+}
+
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 static int create(kp_job *job, void **resource)
 {
     const kp_redis_options *o = job->ctx;
-    int64_t until_ms = kp__until_ms(at_most(o->connect_timeout_ms, job->left_ms)), left;
-    struct kp__redis *r = malloc(sizeof *r);
+    struct kp__redis *r = calloc(1, sizeof *r);
+    struct kp__fault fault;
     const char *wrong;
-    int rc;
+    struct work w;
+    int wanted, fd;
 
     if (!r)
         return KP_ENOMEM;
@@ -113,22 +313,17 @@ static int create(kp_job *job, void **resource)
         return refuse(job, wrong);
     }
     r->has_reset = true;
-    r->c = dial(job, &r->to, until_ms);
-    if (!r->c) {
-        free(r);
-        return KP_ECREATE;
+    work_begin(&w, job, r);
+    if (o->watcher) {
+        wanted = kp__dial_begin(&w.dial, &r->to.place, w.until_ms);
+        w.dialing = wanted != 0;
+        if (!wanted)
+            wanted = greet(&w, w.dial.fd, &w.dial.fault);
+    } else {
+        fd = kp__dial(&r->to.place, kp__left_ms(w.until_ms), &fault);
+        wanted = greet(&w, fd, &fault);
     }
-    rc = kp__redis_greet(job, r, true, until_ms, &left);
-    if (rc) {
-        redisFree(r->c);
-        free(r);
-        return rc;
-    }
-    borrowers_timeout(o, r);
-    if (o->counts)
-        kp__count(&o->counts->opened, 1);
-    *resource = r;
-    return 0;
+    return work_run(&w, wanted, resource);
 }
 
 /* What the kernel, or a context that failed in a borrower's hands, says of its server. */
@@ -163,33 +358,23 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
 
 static int reset(kp_job *job, void *resource)
 {
-    const kp_redis_options *o = job->ctx;
-    kp_redis_leftover what = { .key = job->key, .tag = job->tag };
-    struct kp__redis *r = resource;
-    int rc = look(job, r, &what);
+    struct work w;
+    int wanted = 0;
 
-    if (rc == 0 && o->tidy != KP_REDIS_LOOK)
-        rc = kp__redis_greet(job, r, false, check_until(job), &what.replies);
-    if (rc == 0)
-        borrowers_timeout(o, r);
-    what.closed = rc != 0;
-    if (o->counts) {
-        kp__count(&o->counts->replies, (uint64_t)what.replies);
-        kp__count(&o->counts->spoiled, what.closed);
-    }
-    if (o->on_leftover && (what.replies || what.unsent))
-        o->on_leftover(&what, o->ctx);
-    return rc;
+    work_begin(&w, job, resource);
+    w.what = (kp_redis_leftover){ .key = job->key, .tag = job->tag };
+    w.status = look(job, w.r, &w.what);
+    if (w.status == 0 && w.o->tidy != KP_REDIS_LOOK)
+        wanted = kp__redis_greet(&w.talk, job, w.r, false);
+    return work_run(&w, wanted, NULL);
 }
 
 static int validate(kp_job *job, void *resource)
 {
-    struct kp__redis *r = resource;
-    int rc = kp__redis_ping(job, r, check_until(job));
+    struct work w;
 
-    if (rc == 0)
-        borrowers_timeout(job->ctx, r);
-    return rc;
+    work_begin(&w, job, resource);
+    return work_run(&w, kp__redis_ping(&w.talk, job, w.r), NULL);
 }
 
 static int destroy(kp_job *job, void *resource)
@@ -220,87 +405,12 @@ static int descriptor(void *resource, void *ctx)
     return ((const struct kp__redis *)resource)->c->fd;
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
-
-static void drop(void *ctx)
+kp_driver kp__redis_driver(kp_redis_options *o)
 {
-    kp_redis_options *o = ctx;
-
-    kp__disown(&o->user);
-    kp__disown(&o->password);
-    kp__disown(&o->client_name);
-    free(o);
-}
-
-static kp_redis_options *copy(const kp_redis_options *redis)
-{
-    kp_redis_options *o = malloc(sizeof *o);
-
-    if (!o)
-        return NULL;
-    *o = *redis;
-    if (kp__own(&o->user) | kp__own(&o->password) | kp__own(&o->client_name)) {
-        drop(o);
-        return NULL;
-    }
-    return o;
-}
-
-/* The name of the first impossible option, with a sentence; or NULL. */
-static const char *impossible(const kp_redis_options *o, const char **sentence)
-{
-    *sentence = "it must be a time, or KP_OFF";
-    if (!kp__is_time(o->connect_timeout_ms))
-        return "redis.connect_timeout_ms";
-    if (!kp__is_time(o->command_timeout_ms))
-        return "redis.command_timeout_ms";
-    *sentence = "it must be a time";
-    if (o->check_timeout_ms < 0)
-        return "redis.check_timeout_ms";
-    *sentence = "it must be a number of a database, 0 or more";
-    if (o->db < 0)
-        return "redis.db";
-    *sentence = "it must be KP_REDIS_RESET or KP_REDIS_LOOK";
-    if (o->tidy < 0 || o->tidy > KP_REDIS_LOOK)
-        return "redis.tidy";
-    *sentence = "a user needs a password";
-    if (o->user && *o->user && !(o->password && *o->password))
-        return "redis.password";
-    *sentence = "it is too long";
-    if (o->client_name && strlen(o->client_name) > 128)
-        return "redis.client_name";
-    if (o->user && strlen(o->user) >= sizeof((struct kp__redis_target *)0)->user)
-        return "redis.user";
-    if (o->password && strlen(o->password) >= sizeof((struct kp__redis_target *)0)->password)
-        return "redis.password";
-    return NULL;
-}
-
-int kp_redis_fill(const kp_redis_options *redis, kp_options *options)
-{
-    static const kp_redis_options defaults;
-    kp_redis_options *o;
-    const char *field, *sentence;
-
-    if (!redis)
-        redis = &defaults;
-    field = impossible(redis, &sentence);
-    if (field)
-        return kp__fill_refused(options, field, sentence);
-    o = copy(redis);
-    if (!o)
-        return KP_ENOMEM;
-    options->driver = (kp_driver){
+    return (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .abandon = abandon, .ctx = o, .drop_ctx = drop, .fd = KP__HAS_FD ? descriptor : NULL,
+        .abandon = abandon, .cancel = o->watcher ? cancel : NULL,
+        .flags = o->watcher ? KP_NEVER_BLOCKS : 0, .ctx = o,
+        .fd = KP__HAS_FD ? descriptor : NULL,
     };
-    return 0;
-}
-
-int kp_redis_open(const kp_redis_options *redis, const kp_options *more, kp_pool **out)
-{
-    kp_options options = kp__options(more);
-    int rc = kp_redis_fill(redis, &options);
-
-    return kp__open_filled(rc, &options, out);
 }

@@ -10,6 +10,7 @@
 #include "redis_parts.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -27,9 +28,8 @@ int kp__redis_fail(kp_job *job, int code, const char *sentence)
     return kp_job_fail(job, code, text);
 }
 
-/* What a context says of its own failure; call it at once, for errno's sake. That a reply took too
- * long does not say that the server is gone. */
-static int fail_as_context(kp_job *job, const struct kp__redis *r)
+/* That a reply took too long does not say that the server is gone. */
+int kp__redis_fail_broken(kp_job *job, const struct kp__redis *r)
 {
     int code = r->c->err == REDIS_ERR_IO ? errno : 0, rc;
     struct kp__fault fault;
@@ -47,6 +47,14 @@ static int fail_as_context(kp_job *job, const struct kp__redis *r)
     kp__place_text(&r->to.place, at, sizeof at);
     (void)snprintf(text, sizeof text, "%s, is that a Redis server?: %s", r->c->errstr, at);
     return kp__redis_fail(job, EPROTO, text);
+}
+
+int kp__redis_fail_late(kp_job *job, const struct kp__redis *r)
+{
+    struct kp__fault fault;
+
+    (void)kp__fault_say(&fault, &r->to.place, ETIMEDOUT);
+    return kp__redis_fail(job, fault.code, fault.text);
 }
 
 /* What an error reply means: the words it begins with, an errno, and whether that of a program or a
@@ -95,56 +103,33 @@ void kp__redis_timeout(struct kp__redis *r, int64_t ms)
     (void)redisSetTimeout(r->c, tv);
 }
 
-/* Commands that go out together. Not through hiredis, which would raise SIGPIPE where the server
- * has gone. There is room for the longest greeting. */
-struct packet {
-    size_t size;
-    char   text[4096];
-};
-
-static void add(struct packet *p, const char *a, const char *b, const char *c)
+static void add(struct kp__redis_talk *t, const char *a, const char *b, const char *c)
 {
     const char *words[] = { a, b, c, NULL };
     int n = c ? 3 : b ? 2 : 1;
 
-    p->size += (size_t)snprintf(p->text + p->size, sizeof p->text - p->size, "*%d\r\n", n);
+    t->size += (size_t)snprintf(t->text + t->size, sizeof t->text - t->size, "*%d\r\n", n);
     for (int i = 0; i < n; i++)
-        p->size += (size_t)snprintf(p->text + p->size, sizeof p->text - p->size, "$%zu\r\n%s\r\n",
+        t->size += (size_t)snprintf(t->text + t->size, sizeof t->text - t->size, "$%zu\r\n%s\r\n",
                                     strlen(words[i]), words[i]);
 }
 
-/* What fails here fails again when a reply is waited for, and there the server may have said why: a
- * full one does, and hangs up. */
-static void deliver(const struct kp__redis *r, const struct packet *p)
+/* As far as it goes; returns whether there is more to send. Not through hiredis, which would raise
+ * SIGPIPE where the server has gone. What fails here fails again when a reply is waited for, and
+ * there the server may have said why: a full one does, and hangs up. */
+static bool deliver(struct kp__redis_talk *t)
 {
-    size_t done = 0;
+    while (t->sent < t->size) {
+        ssize_t n = send(t->r->c->fd, t->text + t->sent, t->size - t->sent,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
 
-    while (done < p->size) {
-        ssize_t n = send(r->c->fd, p->text + done, p->size - done, MSG_NOSIGNAL);
-
-        if (n < 0 && errno != EINTR)
-            return;
-        done += n > 0 ? (size_t)n : 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return true;
+        t->sent = n < 0 ? t->size : t->sent + (size_t)n;
     }
-}
-
-/* What is left for one more read or write; never 0, which would be no timeout. */
-static int timeout(int64_t until_ms)
-{
-    int left = kp__left_ms(until_ms);
-
-    return left ? left : 1;
-}
-
-/* The next reply; NULL, and c->err and errno, if there is none before `until_ms`. */
-static redisReply *hear(struct kp__redis *r, int64_t until_ms)
-{
-    void *reply = NULL;
-
-    if (r->c->reader->pos >= r->c->reader->len)
-        kp__redis_timeout(r, timeout(until_ms));
-    errno = 0;
-    return redisGetReply(r->c, &reply) == REDIS_OK ? reply : NULL;
+    return false;
 }
 
 /* A word for PING that no reply to anything else can be. */
@@ -169,30 +154,31 @@ static bool is_word(const redisReply *reply, const char *word)
 /* Said before the word; returns how many. RESET ends everything but the connection; a server that
  * has none is told one by one. What opens a subscription cannot be inside MULTI, so DISCARD comes
  * first; and in one UNWATCH is not heard, so that comes last. */
-static int add_reset(struct packet *p, const struct kp__redis *r, bool new)
+static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool new)
 {
     static const char *const old[] = { "DISCARD", "UNSUBSCRIBE", "PUNSUBSCRIBE", "UNWATCH" };
     int n = 0;
 
     if (new || r->has_reset) {
-        add(p, "RESET", NULL, NULL);
+        add(t, "RESET", NULL, NULL);
         n = 1;
     } else {
         for (; n < 4; n++)
-            add(p, old[n], NULL, NULL);
+            add(t, old[n], NULL, NULL);
     }
     if (r->to.password[0]) {
         if (r->to.user[0])
-            add(p, "AUTH", r->to.user, r->to.password);
+            add(t, "AUTH", r->to.user, r->to.password);
         else
-            add(p, "AUTH", r->to.password, NULL);
+            add(t, "AUTH", r->to.password, NULL);
         n++;
     }
     return n;
 }
 
 /* Said after it; returns how many. */
-static int add_state(struct packet *p, const struct kp__redis *r, const char *name, bool new)
+static int add_state(struct kp__redis_talk *t, const struct kp__redis *r, const char *name,
+                     bool new)
 {
     bool select = r->to.db != 0 || !(new || r->has_reset);
     bool named = name && *name;
@@ -200,9 +186,9 @@ static int add_state(struct packet *p, const struct kp__redis *r, const char *na
 
     (void)snprintf(db, sizeof db, "%d", r->to.db);
     if (select)
-        add(p, "SELECT", db, NULL);
+        add(t, "SELECT", db, NULL);
     if (named)
-        add(p, "CLIENT", "SETNAME", name);
+        add(t, "CLIENT", "SETNAME", name);
     return select + named;
 }
 
@@ -226,83 +212,77 @@ static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, cons
                ? fail_as_reply(job, r, reply->str) : 0;
 }
 
-/* Up to the word. Returns how many replies came before it, or negative. */
-static int64_t hear_word(kp_job *job, struct kp__redis *r, const char *word, bool new,
-                         int64_t until_ms)
-{
-    for (int64_t n = 0;; n++) {
-        redisReply *reply = hear(r, until_ms);
-        int rc;
+/* ---- the machine ----------------------------------------------------------------------------- */
 
-        if (!reply)
-            return fail_as_context(job, r);
-        if (is_word(reply, word)) {
-            freeReplyObject(reply);
-            return n;
-        }
-        rc = judge(job, r, reply, word, new, n + 1);
-        freeReplyObject(reply);
-        if (rc)
-            return rc;
-        if (kp__left_ms(until_ms) == 0)
-            return kp__redis_fail(job, ETIMEDOUT, "its replies do not end");
-    }
+static void begin(struct kp__redis_talk *t, kp_job *job, struct kp__redis *r)
+{
+    memset(t, 0, offsetof(struct kp__redis_talk, text));
+    t->job = job;
+    t->r = r;
+    new_word(t->word, sizeof t->word);
 }
 
-int kp__redis_greet(kp_job *job, struct kp__redis *r, bool new, int64_t until_ms, int64_t *left)
+int kp__redis_greet(struct kp__redis_talk *t, kp_job *job, struct kp__redis *r, bool new)
 {
     const kp_redis_options *o = job->ctx;
-    struct packet p = { .size = 0 };
-    int before, after, rc;
-    char word[64];
-    int64_t heard;
 
-    new_word(word, sizeof word);
-    before = add_reset(&p, r, new);
-    add(&p, "PING", word, NULL);
-    after = add_state(&p, r, o->client_name, new);
-    kp__redis_timeout(r, timeout(until_ms));
-    deliver(r, &p);
-    heard = hear_word(job, r, word, new, until_ms);
-    if (heard < 0)
-        return (int)heard;
-    *left = heard > before ? heard - before : 0;
-    for (rc = 0; after > 0 && rc == 0; after--) {
-        redisReply *reply = hear(r, until_ms);
-
-        if (!reply)
-            return fail_as_context(job, r);
-        if (reply->type == REDIS_REPLY_ERROR)
-            rc = fail_as_reply(job, r, reply->str);
-        freeReplyObject(reply);
-    }
-    if (rc || !o->on_open)
-        return rc;
-    kp__redis_timeout(r, timeout(until_ms));
-    rc = o->on_open(job, r->c, o->ctx);
-    if (rc == 0 && r->c->err)
-        return fail_as_context(job, r);
-    return rc > 0 ? kp__redis_fail(job, rc, "on_open failed") : rc;
+    begin(t, job, r);
+    t->new = new;
+    t->before = add_reset(t, r, new);
+    add(t, "PING", t->word, NULL);
+    t->after = add_state(t, r, o->client_name, new);
+    return deliver(t) ? POLLIN | POLLOUT : POLLIN;
 }
 
-int kp__redis_ping(kp_job *job, struct kp__redis *r, int64_t until_ms)
+int kp__redis_ping(struct kp__redis_talk *t, kp_job *job, struct kp__redis *r)
 {
-    struct packet p = { .size = 0 };
-    redisReply *reply;
-    char word[64];
-    int rc = 0;
+    begin(t, job, r);
+    t->only_ping = true;
+    add(t, "PING", t->word, NULL);
+    return deliver(t) ? POLLIN | POLLOUT : POLLIN;
+}
 
-    new_word(word, sizeof word);
-    add(&p, "PING", word, NULL);
-    kp__redis_timeout(r, timeout(until_ms));
-    deliver(r, &p);
-    reply = hear(r, until_ms);
-    if (!reply)
-        return fail_as_context(job, r);
-    if (reply->type == REDIS_REPLY_ERROR)
-        rc = fail_as_reply(job, r, reply->str);
-    else if (!is_word(reply, word))
-        rc = kp__redis_fail(job, EPROTO, "a reply came that is not the one to PING");
-    freeReplyObject(reply);
-    return rc;
+static int take(struct kp__redis_talk *t, const redisReply *reply)
+{
+    bool error = reply->type == REDIS_REPLY_ERROR;
+
+    if (!t->heard_word && is_word(reply, t->word)) {
+        t->heard_word = true;
+        return 0;
+    }
+    if (!t->heard_word && !t->only_ping)
+        return judge(t->job, t->r, reply, t->word, t->new, ++t->heard);
+    if (error)
+        return fail_as_reply(t->job, t->r, reply->str);
+    if (!t->heard_word)
+        return kp__redis_fail(t->job, EPROTO, "a reply came that is not the one to PING");
+    t->after--;
+    return 0;
+}
+
+int kp__redis_hear(struct kp__redis_talk *t, int ready, int *status)
+{
+    redisContext *c = t->r->c;
+    bool unsent = deliver(t);
+
+    errno = 0;
+    if ((ready & POLLIN) && redisBufferRead(c) != REDIS_OK) {
+        *status = kp__redis_fail_broken(t->job, t->r);
+        return 0;
+    }
+    while (!t->heard_word || t->after > 0) {
+        void *reply = NULL;
+
+        if (redisGetReplyFromReader(c, &reply) != REDIS_OK)
+            *status = kp__redis_fail_broken(t->job, t->r);
+        else if (!reply)
+            return unsent ? POLLIN | POLLOUT : POLLIN;
+        else
+            *status = take(t, reply);
+        if (reply)
+            freeReplyObject(reply);
+        if (*status)
+            return 0;
+    }
+    return 0;
 }

@@ -34,6 +34,7 @@
 #define KEYEDPOOL_REDIS_H
 
 #include "keyedpool.h"
+#include "keyedpool_watch.h"
 
 #include <hiredis/hiredis.h>
 
@@ -92,6 +93,12 @@ typedef struct kp_redis_options {
     void       *ctx;                    /* of these three; they may run on several threads at
                                            once */
     kp_redis_counts *counts;
+    kp_watcher *watcher;                /* NULL: a driver that blocks. Else one that never does, for
+                                           a pool with kp_options.loop, whose descriptors this one
+                                           watches; connections are lent non-blocking, as hiredis
+                                           has them without REDIS_BLOCK: redisAppendCommand,
+                                           redisBufferWrite, redisBufferRead. Not with on_open or
+                                           command_timeout_ms */
     int64_t     reserved[6];
 } kp_redis_options;
 
@@ -103,9 +110,9 @@ typedef struct kp_redis_options {
  * will not have this client (NOAUTH, WRONGPASS, NOPERM, DENIED, a database it has not), which is
  * KP_EREFUSED; EUSERS where it is full; EPROTO for other errors; or of a host that does not resolve
  * an EAI_... of getaddrinfo. A key that is no place is KP_EREFUSED, too.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `redis->ctx` and
- * `redis->counts` must live as long as the pool. Errors: KP_ECONFIG (more->why->field names the
- * option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `redis->ctx`,
+ * `redis->counts` and `redis->watcher` must live as long as the pool. Errors: KP_ECONFIG
+ * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
 KP_API int kp_redis_open(const kp_redis_options *redis, const kp_options *more,
                          kp_pool **out) KP_NODISCARD;
 
@@ -113,7 +120,8 @@ KP_API int kp_redis_open(const kp_redis_options *redis, const kp_options *more,
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
  * that the pool drops after its end; if kp_pool_open fails, or is never called:
  * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
- * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
+ * option), KP_ENOMEM; then options is as it was. Order: after options->loop is set, if there is a
+ * watcher. Since: 0.1 */
 KP_API int kp_redis_fill(const kp_redis_options *redis, kp_options *options) KP_NODISCARD;
 
 /* ---- using ----------------------------------------------------------------------------------- */

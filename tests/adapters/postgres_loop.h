@@ -1,148 +1,47 @@
 /* SPDX-License-Identifier: MIT
  *
- * The PostgreSQL adapter that never blocks, on an event loop of one thread. Who includes this has
- * said before what the loop is: struct glue with a watcher and a loop, glue_open, glue_turn,
- * glue_watching, glue_close.
+ * The PostgreSQL adapter that never blocks, on an event loop of one thread (loop_stage.h).
  */
 #ifndef TESTS_ADAPTERS_POSTGRES_LOOP_H
 #define TESTS_ADAPTERS_POSTGRES_LOOP_H
 
 #include <keyedpool_postgres.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
+#include "adapters/loop_stage.h"
 #include "adapters/postgres_server.h"
 
-enum { ASKS = 20 };
-
-struct ask {
-    kp_request request;
-    kp_why     why;
-    kp_lease   lease;
-    int        status;          /* KP_PENDING: no answer so far */
-};
-
-static struct {
-    struct glue loop;
-    kp_pool *pool;
-    kp_why   why;
-    kp_pg_counts counts;
-    int      invalid, answers;
-    char     cause[200];
-    struct ask ask[ASKS];
-} stage;
-
-/* ---- the stage ------------------------------------------------------------------------------- */
-
-static void note(const kp_event *event, void *ctx)
-{
-    (void)ctx;
-    if (event->kind != KP_EVENT_INVALID)
-        return;
-    stage.invalid++;
-    (void)snprintf(stage.cause, sizeof stage.cause, "%s", event->why ? event->why->text : "");
-}
+static kp_pg_counts counted;
 
 static void open_pool(kp_pg_options pg_options)
 {
-    kp_options more = { .why = &stage.why, .on_event = note };
+    kp_options more = plan_on_loop();
 
-    memset(&stage, 0, sizeof stage);
-    assert_int_equal(glue_open(&stage.loop), 0);
-    more.loop = glue_loop(&stage.loop);
-    more.limits.max_live = 2;
-    more.limits.retry_first_ms = KP_NONE;
-    more.limits.validate_after_ms = KP_NONE;
-    more.watch_every_ms = KP_OFF;
+    memset(&counted, 0, sizeof counted);
     pg_options.conninfo = pg.conninfo;
     pg_options.watcher = glue_watcher(&stage.loop);
-    pg_options.counts = &stage.counts;
+    pg_options.counts = &counted;
     if (kp_pg_open(&pg_options, &more, &stage.pool) != 0)
         fail_msg("open: %s", stage.why.text);
 }
 
-static void turn(void)
-{
-    glue_turn(&stage.loop);
-}
-
-/* All that was made is closed, and nothing is watched for it any more. */
+/* All that was made is closed. */
 static void close_pool(void)
 {
     kp_pg_counts counts;
 
-    (void)kp_pool_close(stage.pool, KP_CLOSE_NOW, 0);
-    while (glue_watching(&stage.loop))
-        turn();
-    (void)kp_loop_dispatch(glue_loop(&stage.loop));
-    counts = kp_pg_counts_read(&stage.counts);
+    end_loop();
+    counts = kp_pg_counts_read(&counted);
     assert_int_equal(counts.opened, counts.closed);
-    glue_close(&stage.loop);
-}
-
-static void done(kp_request *request, int status, kp_lease lease)
-{
-    struct ask *a = request->arg;
-
-    a->status = status;
-    a->lease = lease;
-    stage.answers++;
-}
-
-static struct ask *begin(int number, const char *key, int64_t within_ms)
-{
-    struct ask *a = &stage.ask[number];
-
-    memset(a, 0, sizeof *a);
-    a->request.loop = glue_loop(&stage.loop);
-    a->request.done = done;
-    a->request.arg = a;
-    a->status = KP_PENDING;
-    assert_int_equal(kp_get_start(stage.pool, kp_str(key),
-                                  KP_ASK(.within_ms = within_ms, .why = &a->why, .tag = "loop"),
-                                  &a->request), 0);
-    return a;
-}
-
-static int await(struct ask *a)
-{
-    while (a->status == KP_PENDING)
-        turn();
-    return a->status;
 }
 
 static PGconn *get(int number)
 {
-    struct ask *a = begin(number, NULL, 20000);
-
-    if (await(a) != 0)
-        fail_msg("get: %s", a->why.text);
-    return kp_pg_conn(&a->lease);
-}
-
-static void give_back(int number)
-{
-    kp_release(&stage.ask[number].lease);
-}
-
-/* ---- a question without blocking ------------------------------------------------------------- */
-
-static void told(kp_watch *watch, int events)
-{
-    *(bool *)watch->arg = events != 0;
+    return kp_pg_conn(lease_of(number, NULL));
 }
 
 static long value(PGconn *conn, const char *sql)
 {
-    kp_watcher *watcher = glue_watcher(&stage.loop);
     bool ready = true;
-    kp_watch watch = { .told = told, .arg = &ready };
     PGresult *result;
     long out = -1;
 
@@ -150,13 +49,9 @@ static long value(PGconn *conn, const char *sql)
     while (ready) {
         int unsent = PQflush(conn);
 
-        ready = false;
         if (!unsent && PQconsumeInput(conn) && !PQisBusy(conn))
             break;
-        assert_int_equal(watcher->start(watcher, &watch, PQsocket(conn), KP_WATCH_READ |
-                                        (unsent ? KP_WATCH_WRITE : 0), 20000), 0);
-        while (watch.next)
-            turn();
+        ready = turn_until(PQsocket(conn), KP_WATCH_READ | (unsent ? KP_WATCH_WRITE : 0));
     }
     while ((result = PQgetResult(conn)) != NULL) {
         if (PQresultStatus(result) == PGRES_TUPLES_OK)
@@ -184,8 +79,8 @@ static void many_gets_must_share_two_connections_on_one_thread(void **state)
         assert_int_equal(value(conn, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
         give_back(i);
     }
-    assert_int_equal(stage.counts.opened, 2);
-    assert_int_equal(stage.counts.resets, 0);
+    assert_int_equal(counted.opened, 2);
+    assert_int_equal(counted.resets, 0);
     close_pool();
 }
 
@@ -205,15 +100,15 @@ static void what_was_left_must_be_undone_before_the_next(void **state)
         while (PQflush(conn) == 1)
             turn();
         give_back(0);
-        while (stage.counts.results == (uint64_t)i)
+        while (counted.results == (uint64_t)i)
             turn();
     }
     conn = get(0);
     assert_int_equal(value(conn, "SELECT 6"), 6);
     give_back(0);
     /* The result was there in time and was read, or its connection was closed. */
-    assert_int_equal(stage.counts.results, 3);
-    assert_true(stage.counts.opened <= stage.counts.closed + 2);
+    assert_int_equal(counted.results, 3);
+    assert_true(counted.opened <= counted.closed + 2);
     close_pool();
 }
 
@@ -226,12 +121,12 @@ static void a_transaction_must_be_rolled_back_without_blocking(void **state)
     first = get(0);
     (void)value(first, "BEGIN");
     give_back(0);
-    while (stage.counts.resets == 0)
+    while (counted.resets == 0)
         turn();                         /* else a new one might come first */
     second = get(0);
     assert_ptr_equal(first, second);
     assert_int_equal(PQtransactionStatus(second), PQTRANS_IDLE);
-    assert_int_equal(stage.counts.resets, 1);
+    assert_int_equal(counted.resets, 1);
     give_back(0);
     close_pool();
 }
@@ -256,17 +151,12 @@ static void a_wrong_password_must_be_told_as_everywhere(void **state)
 
 static void a_server_that_says_nothing_must_not_hold_the_loop(void **state)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    socklen_t size = sizeof at;
     struct ask *deaf, *late, *well;
+    int port, fd = deaf_peer(&port);
     char key[32];
 
     (void)state;
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, size), 0);
-    assert_int_equal(listen(fd, 8), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
-    (void)snprintf(key, sizeof key, "port=%d", ntohs(at.sin_port));
+    (void)snprintf(key, sizeof key, "port=%d", port);
     open_pool((kp_pg_options){ .connect_timeout_ms = 100 });
     while (await(begin(2, NULL, 20000)) != 0)
         continue;                       /* a slow machine may need more than 100 ms */

@@ -7,6 +7,7 @@
 #define TESTS_ADAPTERS_REDIS_SERVER_H
 
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -84,10 +85,30 @@ static inline const char *redis_reply_is(redisContext *c, redisReply *reply, con
     return strncmp(got, expected, strlen(expected)) == 0 ? NULL : got;
 }
 
+/* A command of words and its reply; also on a connection that does not block. */
+static inline redisReply *redis_command(redisContext *c, const char *words)
+{
+    struct pollfd p = { .fd = c->fd, .events = POLLIN };
+    void *reply = NULL;
+    int sent = 0;
+
+    if (c->flags & REDIS_BLOCK)
+        return redisCommand(c, words);
+    if (redisAppendCommand(c, words) != REDIS_OK)
+        return NULL;
+    while (!sent && redisBufferWrite(c, &sent) == REDIS_OK)
+        continue;
+    while (!c->err && redisGetReplyFromReader(c, &reply) == REDIS_OK && !reply) {
+        (void)poll(&p, 1, -1);
+        (void)redisBufferRead(c);
+    }
+    return reply;
+}
+
 /* Say a command of words, and hear its reply. */
 static inline const char *redis_says(redisContext *c, const char *expected, const char *words)
 {
-    return redis_reply_is(c, redisCommand(c, words), expected);
+    return redis_reply_is(c, redis_command(c, words), expected);
 }
 
 /* The server's own view, as its administrator. */

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening a pool of the Redis adapter: its options and its counters.
+ */
+#include "redis_parts.h"
+
+#include "fill.h"
+
+#include <string.h>
+
+kp_redis_counts kp_redis_counts_read(const kp_redis_counts *counts)
+{
+    kp_redis_counts out;
+
+    kp__counts_read(counts, &out, sizeof out);
+    return out;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void drop(void *ctx)
+{
+    kp_redis_options *o = ctx;
+
+    kp__disown(&o->user);
+    kp__disown(&o->password);
+    kp__disown(&o->client_name);
+    free(o);
+}
+
+static kp_redis_options *copy(const kp_redis_options *redis)
+{
+    kp_redis_options *o = malloc(sizeof *o);
+
+    if (!o)
+        return NULL;
+    *o = *redis;
+    if (kp__own(&o->user) | kp__own(&o->password) | kp__own(&o->client_name)) {
+        drop(o);
+        return NULL;
+    }
+    return o;
+}
+
+/* The name of the first impossible option, with a sentence; or NULL. */
+static const char *impossible(const kp_redis_options *o, const kp_options *options,
+                              const char **sentence)
+{
+    *sentence = "it must be a time, or KP_OFF";
+    if (!kp__is_time(o->connect_timeout_ms))
+        return "redis.connect_timeout_ms";
+    if (!kp__is_time(o->command_timeout_ms))
+        return "redis.command_timeout_ms";
+    *sentence = "it must be a time";
+    if (o->check_timeout_ms < 0)
+        return "redis.check_timeout_ms";
+    *sentence = "it must be a number of a database, 0 or more";
+    if (o->db < 0)
+        return "redis.db";
+    *sentence = "it must be KP_REDIS_RESET or KP_REDIS_LOOK";
+    if (o->tidy < 0 || o->tidy > KP_REDIS_LOOK)
+        return "redis.tidy";
+    *sentence = "a user needs a password";
+    if (o->user && *o->user && !(o->password && *o->password))
+        return "redis.password";
+    *sentence = "it is too long";
+    if (o->client_name && strlen(o->client_name) > 128)
+        return "redis.client_name";
+    if (o->user && strlen(o->user) >= sizeof((struct kp__redis_target *)0)->user)
+        return "redis.user";
+    if (o->password && strlen(o->password) >= sizeof((struct kp__redis_target *)0)->password)
+        return "redis.password";
+    *sentence = "it is for a pool of an event loop: set loop before";
+    if (o->watcher && !options->loop)
+        return "redis.watcher";
+    *sentence = "a pool of an event loop may not block, so it needs one";
+    if (options->loop && !o->watcher)
+        return "redis.watcher";
+    *sentence = "it would block the event loop";
+    if (o->watcher && o->on_open)
+        return "redis.on_open";
+    *sentence = "nobody waits in a connection that is lent non-blocking";
+    return o->watcher && o->command_timeout_ms > 0 ? "redis.command_timeout_ms" : NULL;
+}
+
+int kp_redis_fill(const kp_redis_options *redis, kp_options *options)
+{
+    static const kp_redis_options defaults;
+    kp_redis_options *o;
+    const char *field, *sentence;
+
+    if (!redis)
+        redis = &defaults;
+    field = impossible(redis, options, &sentence);
+    if (field)
+        return kp__fill_refused(options, field, sentence);
+    o = copy(redis);
+    if (!o)
+        return KP_ENOMEM;
+    options->driver = kp__redis_driver(o);
+    options->driver.drop_ctx = drop;
+    return 0;
+}
+
+int kp_redis_open(const kp_redis_options *redis, const kp_options *more, kp_pool **out)
+{
+    kp_options options = kp__options(more);
+    int rc = kp_redis_fill(redis, &options);
+
+    return kp__open_filled(rc, &options, out);
+}
