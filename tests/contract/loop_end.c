@@ -276,6 +276,26 @@ static void a_start_that_fails_must_never_run_done(void **state)
     stage_close(&s);
 }
 
+/* It was never under way, so it may be cancelled, and be started again. */
+static void a_request_that_was_started_without_a_pool_must_be_as_it_was(void **state)
+{
+    struct stage s;
+    struct ask a;
+
+    (void)state;
+    kp_on_misuse(hear, NULL);
+    stage_open(&s, NULL, &one);
+    stage_start(&s, &a, "k", 1000);
+    stage_pass(&s, 0);
+    kp_release(&a.lease);
+    assert_int_equal(kp_get_start(NULL, kp_str("k"), NULL, &a.request), KP_EMISUSE);
+    assert_non_null(strstr(said, "pool is NULL"));
+    assert_int_equal(kp_get_start(s.pool, kp_str("k"), NULL, &a.request), 0);
+    kp_cancel(&a.request);
+    stage_close(&s);
+    kp_on_misuse(NULL, NULL);
+}
+
 static void a_driver_that_may_block_must_be_refused_on_a_loop(void **state)
 {
     struct stage s;
@@ -404,6 +424,7 @@ int main(void)
         cmocka_unit_test(closing_the_loop_must_cancel_its_requests),
         cmocka_unit_test(a_loop_that_a_pool_needs_must_not_close),
         cmocka_unit_test(a_start_that_fails_must_never_run_done),
+        cmocka_unit_test(a_request_that_was_started_without_a_pool_must_be_as_it_was),
         cmocka_unit_test(a_driver_that_may_block_must_be_refused_on_a_loop),
         cmocka_unit_test(another_thread_must_be_told_that_the_loop_is_not_its_own),
         cmocka_unit_test(a_get_that_waits_must_be_refused_on_the_thread_of_the_pools_own_loop),

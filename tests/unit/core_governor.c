@@ -112,6 +112,17 @@ static void an_older_time_must_find_what_the_latest_left(struct stage *s)
     assert_int_equal(kp__token_at(&rate, 50), 100 + SECOND);
 }
 
+static void another_rate_that_comes_by_an_older_time_must_bring_no_token_twice(struct stage *s)
+{
+    struct kp__rate rate;
+
+    (void)s;
+    kp__rate_init(&rate, 1, 1);
+    kp__token_take(&rate, 100 + SECOND);
+    kp__rate_set(&rate, 2, 1, 100);
+    assert_int_equal(kp__token_at(&rate, 100 + SECOND), 100 + SECOND + SECOND / 2);
+}
+
 static void without_a_rate_nothing_must_be_counted(struct stage *s)
 {
     struct kp__rate *rate = &s->core.rate;
@@ -365,6 +376,7 @@ int main(void)
         STAGE_TEST(the_largest_burst_must_not_overflow),
         STAGE_TEST(a_token_that_comes_back_must_fill_up_no_further_than_the_burst),
         STAGE_TEST(an_older_time_must_find_what_the_latest_left),
+        STAGE_TEST(another_rate_that_comes_by_an_older_time_must_bring_no_token_twice),
         STAGE_TEST(without_a_rate_nothing_must_be_counted),
         STAGE_TEST(looks_of_the_background_must_be_a_token_apart),
         STAGE_TEST(a_creation_without_a_token_must_wait_until_it_comes),

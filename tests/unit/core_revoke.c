@@ -287,6 +287,61 @@ static void what_is_to_be_replaced_must_be_replaced_in_its_place(struct stage *s
     stage_destroy(s);
 }
 
+static void one_that_ages_must_need_no_replacement_any_more(struct stage *s)
+{
+    s->rules.renew_ahead = 10;
+    s->rules.max_age = 1000;
+    s->rules.age_check = KP_CHECK_KEEPER;
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = held(s, sub);
+
+    s->now = slot->age_end - 10;
+    assert_false(kp__age(&s->core, slot, s->now, &s->todo));
+    assert_true(kp__renewal_wanted(sub));
+    (void)revoke(s, slot, true);
+    assert_false(kp__renewal_wanted(sub));
+    end(s, slot, 0, KP__SURPLUS);
+    stage_destroy(s);
+}
+
+/* What is left may be its key's minimum, which nobody may evict. */
+static void the_minimum_that_is_left_must_stay(struct stage *s)
+{
+    struct kp__rules minimum = stage_rules();
+    struct kp__request r;
+
+    minimum.min_live = 1;
+    s->core.live.cap = 2;
+    struct kp__subpool *sub = stage_key(s), *other = stage_key(s);
+    stage_rule(s, sub, &minimum, -1, -1);
+    struct kp__slot *slot = held(s, sub), *left = stage_idle(s, sub);
+    (void)revoke(s, slot, true);
+    (void)stage_lend(s, other);
+    assert_int_equal(stage_ask(s, other, &r, 0), KP__GRANT_WAIT);
+    assert_int_equal(left->state, KP__IDLE);
+    end(s, slot, 0, KP__SURPLUS);
+    stage_destroy(s);
+}
+
+/* By no decision: only the rank is looked at. */
+static void the_rank_of_its_key_must_follow(struct stage *s)
+{
+    struct kp__request r[2];
+
+    s->core.live.cap = 3;
+    struct kp__subpool *a = stage_key(s), *b = stage_key(s);
+    struct kp__slot *slot = held(s, a);
+    (void)held(s, a);
+    (void)held(s, b);
+    assert_int_equal(stage_ask(s, a, &r[0], 0), KP__GRANT_WAIT);
+    assert_int_equal(stage_ask(s, b, &r[1], 0), KP__GRANT_WAIT);
+    assert_int_equal(a->contest->rank.score, 3 * KP__SHARE_ONE);
+    assert_ptr_equal(kp__starved_first(&s->core, &s->core.live), b);
+    kp__slot_revoke(&s->core, slot);
+    assert_int_equal(a->contest->rank.score, 2 * KP__SHARE_ONE);
+    assert_ptr_equal(kp__starved_first(&s->core, &s->core.live), a); /* he came first */
+}
+
 static void a_probe_by_use_must_end_with_it(struct stage *s)
 {
     s->rules.breaker_failures = 1;
@@ -384,6 +439,9 @@ int main(void)
         STAGE_TEST(several_that_end_at_once_must_all_be_destroyed),
         STAGE_TEST(what_is_wanted_ahead_must_be_made_in_its_place),
         STAGE_TEST(what_is_to_be_replaced_must_be_replaced_in_its_place),
+        STAGE_TEST(one_that_ages_must_need_no_replacement_any_more),
+        STAGE_TEST(the_minimum_that_is_left_must_stay),
+        STAGE_TEST(the_rank_of_its_key_must_follow),
         STAGE_TEST(a_probe_by_use_must_end_with_it),
         STAGE_TEST(its_key_must_stay_until_it_is_gone),
         cmocka_unit_test(one_that_is_being_revoked_must_be_on_no_lane),

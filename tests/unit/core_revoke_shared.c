@@ -52,6 +52,21 @@ static void all_who_share_it_must_lose_it(struct stage *s)
     }
 }
 
+/* Who comes next gets another one. */
+static void a_seat_that_was_free_must_be_nobodys_any_more(struct stage *s)
+{
+    struct kp__request r;
+
+    s->rules.sharing = 3;
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = held(s, sub);
+    (void)revoke(s, slot, true);
+    assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_PERMIT);
+    stage_take(s, &r);
+    end(s, slot, 0, KP__SURPLUS);
+    assert_int_equal(stage_destroy(s), 1);
+}
+
 static void where_all_ended_meanwhile_there_must_be_nothing_to_revoke(struct stage *s)
 {
     struct kp__slot *slot = shared(s);
@@ -86,13 +101,35 @@ static void of_two_who_have_it_revoked_the_last_one_must_end_it(struct stage *s)
     assert_int_equal(sub->rare->seldom.invalidated, 1);
 }
 
+static void another_of_its_key_must_go_on_draining(struct stage *s)
+{
+    struct kp__request r;
+
+    s->rules.sharing = 2;
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *drains = stage_lend(s, sub);
+    assert_int_equal(stage_ask(s, sub, &r, KP_FRESH), KP__GRANT_PERMIT);
+    struct kp__slot *slot = stage_take(s, &r);
+    kp__drain(&s->core, drains, true);
+    for (uint32_t i = 0; i < 2; i++) kp__seat_at(slot, i)->hold = KP__HELD;
+    kp__revoke_begin(&s->core, slot);
+    kp__revoke_end(&s->core, slot, true, s->now, &s->todo);
+    assert_ptr_equal(sub->rare->draining, drains);
+    assert_true(drains->errand->draining);
+    stage_check(s);
+    end(s, slot, 0, KP__SURPLUS);
+    assert_int_equal(stage_destroy(s), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STAGE_TEST(each_who_shares_it_must_hold_it),
         STAGE_TEST(all_who_share_it_must_lose_it),
+        STAGE_TEST(a_seat_that_was_free_must_be_nobodys_any_more),
         STAGE_TEST(where_all_ended_meanwhile_there_must_be_nothing_to_revoke),
         STAGE_TEST(of_two_who_have_it_revoked_the_last_one_must_end_it),
+        STAGE_TEST(another_of_its_key_must_go_on_draining),
     };
 
     return cmocka_run_group_tests_name("revoking what is shared", tests, NULL, NULL);

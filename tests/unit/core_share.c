@@ -126,6 +126,28 @@ static void a_million_permits_must_count_as_a_million(void **state)
     stage_close(&s);
 }
 
+/* Until then it held one less. */
+static void what_a_key_is_given_must_count_from_then_on(void **state)
+{
+    struct stage s;
+    struct kp__request r;
+
+    (void)state;
+    stage_open(&s);
+    stage_group(&s, 0, 0, 0);
+    struct kp__subpool *sub = stage_key(&s), *poor = stage_key(&s);
+    stage_rule(&s, poor, &s.rules, 0, -1);
+    assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
+    for (int m = 0; m < KP__MEASURES; m++) s.core.usual[m].hold = 100;
+    for (uint64_t had = 0; had < 3; had++) {
+        stage_lend(&s, sub);
+        for (int m = 0; m < KP__MEASURES; m++)
+            assert_int_equal(sub->contest->share.had[m], had * (had + 1) / 2 * ONE / KP__SHARE_TAU);
+        s.now += 100;
+    }
+    stage_close(&s);
+}
+
 static void time_that_steps_back_must_count_nothing(void **state)
 {
     struct stage s;
@@ -440,6 +462,7 @@ int main(void)
         cmocka_unit_test(nothing_must_be_counted_in_calm),
         cmocka_unit_test(a_lag_must_grow_by_time_held_in_usual_holds_over_the_weight),
         cmocka_unit_test(a_million_permits_must_count_as_a_million),
+        cmocka_unit_test(what_a_key_is_given_must_count_from_then_on),
         cmocka_unit_test(time_that_steps_back_must_count_nothing),
         cmocka_unit_test(a_key_without_rules_must_only_be_given_the_time),
         cmocka_unit_test(a_score_must_be_one_more_than_held_by_weight_and_the_lag),

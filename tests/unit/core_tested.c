@@ -56,6 +56,21 @@ static void it_must_count_from_the_last_test_until_it_is_used(struct stage *s)
     assert_int_equal(kp__proven_at(&s->core, slot[0]), s->now);
 }
 
+static void each_must_have_a_time_of_its_own(struct stage *s)
+{
+    struct kp__slot *slot[2];
+
+    s->rules.validate_every = EVERY;
+    (void)key_of(s, 2, slot);
+    for (int i = 0; i < 2; i++) {
+        s->now += 10;
+        begin(s, slot[i]);
+        end(s, slot[i], true);
+    }
+    assert_int_equal(kp__proven_at(&s->core, slot[0]), s->now - 10);
+    assert_int_equal(kp__proven_at(&s->core, slot[1]), s->now);
+}
+
 /* Each of these alone puts it off. */
 static void a_test_that_may_keep_somebody_waiting_must_be_put_off(struct stage *s)
 {
@@ -97,6 +112,21 @@ static void a_test_must_be_looked_at_when_its_time_is_over(struct stage *s)
     assert_null(kp__look_at_slot(&s->core, slot[0], s->now + 7, &s->todo));
     end(s, slot[0], true);
     assert_true(slot[0]->due.timer.at > s->now); /* for its next test */
+}
+
+/* What it was to be looked at for while it was idle has its time again afterwards. */
+static void a_test_must_not_be_looked_at_before(struct stage *s)
+{
+    struct kp__slot *slot[1];
+
+    s->rules.idle_ttl = 20;
+    s->rules.idle_check = KP_CHECK_KEEPER;
+    (void)key_of(s, 1, slot);
+    assert_int_equal(slot[0]->due.timer.at, slot[0]->since + 20);
+    kp__test_begin(&s->core, slot[0], s->now, s->now + 50);
+    assert_int_equal(slot[0]->due.timer.at, s->now + 50);
+    end(s, slot[0], true);
+    assert_int_equal(slot[0]->due.timer.at, slot[0]->since + 20);
 }
 
 static void the_minimum_of_a_key_must_be_forgotten_after_a_test(struct stage *s)
@@ -219,8 +249,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STAGE_TEST(a_test_must_be_due_in_the_last_quarter),
         STAGE_TEST(it_must_count_from_the_last_test_until_it_is_used),
+        STAGE_TEST(each_must_have_a_time_of_its_own),
         STAGE_TEST(a_test_that_may_keep_somebody_waiting_must_be_put_off),
         STAGE_TEST(a_test_must_be_looked_at_when_its_time_is_over),
+        STAGE_TEST(a_test_must_not_be_looked_at_before),
         STAGE_TEST(the_minimum_of_a_key_must_be_forgotten_after_a_test),
         STAGE_TEST(each_must_go_back_to_its_place),
         STAGE_TEST(the_oldest_must_make_room_as_before),

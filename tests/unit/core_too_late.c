@@ -339,6 +339,20 @@ static void those_for_whom_one_is_made_must_not_count_as_ahead(struct stage *s)
     assert_int_equal(r[2].again, s->now + 1);
 }
 
+/* Who waits for the check of what he has takes nothing from those who come. */
+static void who_waits_for_his_own_must_not_count_as_ahead(struct stage *s)
+{
+    struct kp__request r[2];
+    struct kp__slot *slot;
+    struct kp__subpool *sub = busy(s, KP__LATE_LEAST, &slot);
+
+    stage_give(s, slot, 0, true);
+    assert_int_equal(ask(s, sub, &r[0], 1000, 0), KP__GRANT_SLOT);
+    stage_sponsor(s, &r[0], slot);
+    assert_int_equal(r[0].queue, KP__OWN);
+    assert_int_equal(ask(s, sub, &r[1], 1, 0), KP__GRANT_WAIT);
+}
+
 static void before_it_has_rules_nobody_must_be_refused(struct stage *s)
 {
     struct kp__request r;
@@ -369,6 +383,7 @@ int main(void)
         STAGE_TEST(the_estimate_must_be_kept_for_sixteen_gaps),
         STAGE_TEST(it_must_be_smoothed_over_as_many_grants_as_there_are_resources),
         STAGE_TEST(those_for_whom_one_is_made_must_not_count_as_ahead),
+        STAGE_TEST(who_waits_for_his_own_must_not_count_as_ahead),
         STAGE_TEST(before_it_has_rules_nobody_must_be_refused),
     };
 
