@@ -9,14 +9,15 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SECONDS ?= 30
 CONFIGURE = tools/configure.sh
 
-.PHONY: help run test lint bench torture explore explore-night coverage mutate portability
-.PHONY: kill install clean
+.PHONY: help run test lint bench bench-servers torture explore explore-night coverage mutate
+.PHONY: portability kill install clean
 
 help:
 	@echo 'make run       build the release and run the guided tour (keyedpool demo)'
 	@echo 'make test      all tests: sanitizers with invariants checked, threads, release'
 	@echo 'make lint      layers, limits, contracts, exports, formatting; ends at the first failure'
 	@echo 'make bench     build the release and measure it; BENCH=--quick for a look'
+	@echo 'make bench-servers  64 threads on 8 connections to PostgreSQL, beside PgBouncer and others'
 	@echo 'make torture   SECONDS=30 of random use from 8 threads, under each sanitizer'
 	@echo 'make explore   every order of small programs on the real code; the model; the bug zoo'
 	@echo 'make explore-night  the long part of it'
@@ -51,6 +52,14 @@ bench:
 	@cmake --build --preset release -j $(JOBS) --target keyedpool-benches
 	@tools/bench.py --build $(BUILD)/release --out $(BUILD)/bench.jsonl \
 	    --draw $(BUILD)/performance.svg $(BENCH)
+
+bench-servers:
+	@tools/setup.sh build test bench
+	@$(CONFIGURE) release
+	@grep -q '^KP_APR_FOUND:INTERNAL=1' $(BUILD)/release/CMakeCache.txt || \
+	    cmake --preset release --log-level=WARNING >/dev/null
+	@cmake --build --preset release -j $(JOBS) --target bench-servers
+	@tools/bench_servers.py --build $(BUILD)/release --out $(BUILD)/bench-servers.jsonl $(BENCH)
 
 torture:
 	@tools/setup.sh build test

@@ -8,7 +8,7 @@
 
 #include "bench.h"
 
-enum { CROWD_MOST = 16, CROWD_WINDOWS = 4000 };
+enum { CROWD_MOST = 64, CROWD_WINDOWS = 4000 };
 
 struct crowd;
 

@@ -122,19 +122,24 @@ def cells(row):
             figure(of(row, 'peer'), kind), notes(row)]
 
 
+def show(lines, right, markdown):
+    """The first line is the head; `right` are the columns of numbers."""
+    if markdown:
+        rule = ['---:' if i in right else '---' for i in range(len(lines[0]))]
+        for line in lines[:1] + [rule] + lines[1:]:
+            print('| ' + ' | '.join(line) + ' |')
+        return
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        aligned = [c.rjust(w) if i in right else c.ljust(w)
+                   for i, (c, w) in enumerate(zip(line, widths))]
+        print('  '.join(aligned).rstrip())
+
+
 def table(rows, markdown):
     lines = [['case', 'variant', 'ours', 'P', 'ratio', 'bar', 'held?', 'apr', 'besides']]
     lines += [cells(r) for r in sorted(rows, key=order)]
-    if markdown:
-        lines.insert(1, ['---' if i not in (2, 3, 4, 7) else '---:' for i in range(len(lines[0]))])
-        for line in lines:
-            print('| ' + ' | '.join(line) + ' |')
-        return
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]) - 1)]
-    for line in lines:
-        aligned = [c.rjust(w) if 2 <= i <= 4 or i == 7 else c.ljust(w)
-                   for i, (c, w) in enumerate(zip(line, widths))]
-        print('  '.join(aligned + line[-1:]).rstrip())
+    show(lines, (2, 3, 4, 7), markdown)
 
 
 # ---- what to do ----------------------------------------------------------------------------------

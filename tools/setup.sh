@@ -44,6 +44,10 @@ need_apr() {
     pkg-config --exists apr-util-1 2>/dev/null || missing="$missing libaprutil1-dev"
 }
 
+need_bouncer() {    # not in everybody's path
+    [ -x /usr/sbin/pgbouncer ] || missing="$missing pgbouncer"
+}
+
 need_test() {
     need_command c++ g++
     python3 -c 'import shutil, subprocess, tempfile' 2>/dev/null || missing="$missing python3"
@@ -60,10 +64,12 @@ need_test() {
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
     need_command redis-server redis-server
     need_apr
+    need_bouncer
 }
 
 need_bench() {
     need_apr
+    need_bouncer
 }
 
 need_lint() {

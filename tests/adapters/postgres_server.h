@@ -18,7 +18,9 @@
 #include "adapters/server.h"
 
 #define PG_SECRET "open-sesame"
-#define PG_CONNECTIONS 20               /* three of them for superusers */
+#ifndef PG_CONNECTIONS
+#  define PG_CONNECTIONS 20             /* three of them for superusers */
+#endif
 
 static struct {
     struct server server;
