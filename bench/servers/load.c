@@ -165,7 +165,7 @@ static void take_figures(struct load *load, const struct seat *all, double turns
     load->figure[LOAD_P50][k] = time_part(all->turns, 0.5) / 1e3;
     load->figure[LOAD_P99][k] = time_part(all->turns, 0.99) / 1e3;
     load->figure[LOAD_LONGEST][k] = longest / 1e6;
-    load->figure[LOAD_GAP][k] = (CONNECTIONS * ns / turns -
+    load->figure[LOAD_GAP][k] = ((double)CONNECTIONS * ns / turns -
                                  (double)all->query_ns / (double)all->turns) / 1e3;
     if (all->timed > 0)
         load->figure[LOAD_POOL][k] = (double)all->pool_ns / (double)all->timed / 1e3;

@@ -113,17 +113,39 @@ static uint64_t process_ns(long pid)
     return ns;
 }
 
+/* What it has used since it was seen last. */
+static uint64_t process_fresh_ns(long pid)
+{
+    static struct { long pid; uint64_t ns; } seen[2 * PG_CONNECTIONS];
+    enum { SEEN = sizeof seen / sizeof *seen };
+    static size_t oldest;
+    uint64_t ns = process_ns(pid), before;
+    size_t i = 0;
+
+    while (i < SEEN && seen[i].pid != pid) i++;
+    if (i == SEEN) {
+        i = oldest++ % SEEN;
+        seen[i].pid = pid;
+        seen[i].ns = 0;
+    }
+    before = seen[i].ns;
+    seen[i].ns = ns;
+    return ns > before ? ns - before : 0;
+}
+
+/* Processes come and go, so it is their increments that are added up. */
 uint64_t stage_server_ns(void)
 {
+    static uint64_t sum;
     long pid = (long)pg.server.pid;
-    uint64_t sum = process_ns(pid);
     char path[64];
     FILE *f;
 
     (void)snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", pid, pid);
+    sum += process_fresh_ns(pid);
     f = fopen(path, "r");
     while (f && fscanf(f, "%ld", &pid) == 1)
-        sum += process_ns(pid);
+        sum += process_fresh_ns(pid);
     if (f)
         (void)fclose(f);
     return sum;

@@ -24,8 +24,8 @@ void stage_conninfo(bool bouncer, const char *name, char *buf, size_t size);
 /* Run it as superuser: the first value of the last result, as a number. */
 long stage_ask(const char *sql);
 
-/* Time of processors, so far, of the server's processes that are there, and of PgBouncer; 0 where
- * that cannot be read. */
+/* Time of processors, so far, of the server's processes and of PgBouncer; 0 where that cannot be
+ * read. One thread at a time. */
 uint64_t stage_server_ns(void);
 uint64_t stage_bouncer_ns(void);
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * The ways (ways.h): a connection for each thread; keyedpool, served in order and as comes; the
- * pool that everybody writes, a stack with a mutex and a condition variable; apr_reslist; and a
- * connection to PgBouncer for each thread.
+ * pool that everybody writes, a stack with a mutex and a condition variable, and the least that
+ * keeps the order; apr_reslist; and a connection to PgBouncer for each thread.
  */
 #include "ways.h"
 
 #include "../bench.h"
+
+#include <semaphore.h>
 
 #ifdef KP_HAVE_APR
 #  include <apr_general.h>
@@ -90,40 +92,104 @@ static void ours_close(struct way *way)
 
 /* ---- by hand --------------------------------------------------------------------------------- */
 
-static struct {
+/* Each has one of these, and uses it in its own way. */
+struct stack {
     pthread_mutex_t lock;
     pthread_cond_t  free;
+    struct turn    *first, **last;      /* who waits, in order */
     int             count;
     PGconn         *conn[CONNECTIONS];
-} stack = { .lock = PTHREAD_MUTEX_INITIALIZER, .free = PTHREAD_COND_INITIALIZER };
+};
+
+struct turn {
+    struct turn *next;
+    sem_t        given;
+    PGconn      *conn;
+};
 
 static void hand_open(struct way *way)
 {
-    while (stack.count < CONNECTIONS) stack.conn[stack.count++] = connect_to(way);
+    struct stack *s = calloc(1, sizeof *s);
+
+    if (!s || pthread_mutex_init(&s->lock, NULL) != 0 || pthread_cond_init(&s->free, NULL) != 0)
+        bench_fail(way->name, "refused");
+    while (s->count < CONNECTIONS) s->conn[s->count++] = connect_to(way);
+    s->last = &s->first;
+    way->stack = s;
 }
 
 static void hand_close(struct way *way)
 {
-    if (stack.count != CONNECTIONS) bench_fail(way->name, "connections left");
-    while (stack.count > 0) PQfinish(stack.conn[--stack.count]);
+    struct stack *s = way->stack;
+
+    if (s->count != CONNECTIONS) bench_fail(way->name, "connections left");
+    while (s->count > 0) PQfinish(s->conn[--s->count]);
+    pthread_cond_destroy(&s->free);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
 }
 
 static void hand_borrow(struct way *way, int thread, struct hold *hold)
 {
-    (void)way, (void)thread;
-    pthread_mutex_lock(&stack.lock);
-    while (stack.count == 0) pthread_cond_wait(&stack.free, &stack.lock);
-    hold->conn = stack.conn[--stack.count];
-    pthread_mutex_unlock(&stack.lock);
+    struct stack *s = way->stack;
+
+    (void)thread;
+    pthread_mutex_lock(&s->lock);
+    while (s->count == 0) pthread_cond_wait(&s->free, &s->lock);
+    hold->conn = s->conn[--s->count];
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void hand_give_back(struct way *way, struct hold *hold)
 {
-    (void)way;
-    pthread_mutex_lock(&stack.lock);
-    stack.conn[stack.count++] = hold->conn;
-    pthread_cond_signal(&stack.free);
-    pthread_mutex_unlock(&stack.lock);
+    struct stack *s = way->stack;
+
+    pthread_mutex_lock(&s->lock);
+    s->conn[s->count++] = hold->conn;
+    pthread_cond_signal(&s->free);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- by hand, in order ----------------------------------------------------------------------- */
+
+/* A connection goes from hand to hand: nothing less keeps the order. */
+static void line_borrow(struct way *way, int thread, struct hold *hold)
+{
+    struct stack *s = way->stack;
+    struct turn mine = { .next = NULL };
+    bool waits;
+
+    (void)thread;
+    pthread_mutex_lock(&s->lock);
+    waits = s->count == 0;
+    if (waits) {
+        if (sem_init(&mine.given, 0, 0) != 0) bench_fail(way->name, "refused");
+        *s->last = &mine;
+        s->last = &mine.next;
+    } else {
+        mine.conn = s->conn[--s->count];
+    }
+    pthread_mutex_unlock(&s->lock);
+    while (waits && sem_wait(&mine.given) != 0) continue;
+    hold->conn = mine.conn;
+}
+
+static void line_give_back(struct way *way, struct hold *hold)
+{
+    struct stack *s = way->stack;
+    struct turn *first;
+
+    pthread_mutex_lock(&s->lock);
+    first = s->first;
+    if (first) {
+        s->first = first->next;
+        if (!s->first) s->last = &s->first;
+        first->conn = hold->conn;
+    } else {
+        s->conn[s->count++] = hold->conn;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (first) sem_post(&first->given);
 }
 
 /* ---- apr_reslist ----------------------------------------------------------------------------- */
@@ -186,6 +252,8 @@ static const struct way known[] = {
       .borrow = ours_borrow, .give_back = ours_give_back, .wait_order = KP_EVENTUAL },
     { .name = "by_hand", .threads = CLIENTS, .open = hand_open, .close = hand_close,
       .borrow = hand_borrow, .give_back = hand_give_back },
+    { .name = "by_hand_fifo", .threads = CLIENTS, .open = hand_open, .close = hand_close,
+      .borrow = line_borrow, .give_back = line_give_back },
 #ifdef KP_HAVE_APR
     { .name = "apr_reslist", .threads = CLIENTS, .open = list_open, .close = list_close,
       .borrow = list_borrow, .give_back = list_give_back },

@@ -27,10 +27,11 @@ struct way {
     bool        by_bouncer;
     kp_pool    *pool;
     kp_pg_counts counts;
+    struct stack *stack;                /* of those by hand */
     PGconn     *conn[CLIENTS];          /* of the ways that connect by themselves */
 };
 
-enum { WAYS_MOST = 6 };
+enum { WAYS_MOST = 7 };
 
 /* All that can be gone here, dedicated connections first. Returns how many. */
 int ways_open(struct way *ways);
