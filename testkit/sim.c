@@ -348,6 +348,20 @@ void kp__sim_join_ended(kp_sim *sim)
     }
 }
 
+/* A task's thread. There may be thousands, which the usual stack leaves no room for in 32 bits. */
+static bool start_thread(kp__task *task)
+{
+    pthread_attr_t attr;
+
+    if (pthread_attr_init(&attr) != 0) {
+        return false;
+    }
+    (void)pthread_attr_setstacksize(&attr, (size_t)1 << 20);
+    bool started = pthread_create(&task->thread, &attr, live, task) == 0;
+    (void)pthread_attr_destroy(&attr);
+    return started;
+}
+
 kp__task *kp__sim_new_task(kp_sim *sim, kp__role role, void (*fn)(void *arg), void *arg)
 {
     kp__task *task = calloc(1, sizeof *task);
@@ -362,7 +376,7 @@ kp__task *kp__sim_new_task(kp_sim *sim, kp__role role, void (*fn)(void *arg), vo
     task->arg = arg;
     task->until_ns = UINT64_MAX;
     pthread_cond_init(&task->turn, NULL);
-    if (pthread_create(&task->thread, NULL, live, task) != 0) {
+    if (!start_thread(task)) {
         pthread_cond_destroy(&task->turn);
         free(task);
         return NULL;

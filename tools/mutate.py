@@ -130,7 +130,6 @@ def build(folder, jobs):
 def limits(cpu):
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
-    resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, 1 << 20))   # of each of many threads
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 
 

@@ -24,10 +24,8 @@ struct kp__late {
     uint32_t seen;  /* so many are in it */
 };
 
-/* For keys that refuse (kp__refuses_late). */
-
-/* The first one begins to wait. What is known of a queue that ended KP__LATE_KEPT gaps ago says
- * nothing of this one. */
+/* The first one begins to wait, of any key: it may have other rules before he is served. What is
+ * known of a queue that ended KP__LATE_KEPT gaps ago says nothing of this one. */
 void kp__late_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 /* One that waited was granted something. */

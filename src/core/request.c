@@ -88,7 +88,7 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
         struct kp__rare *rare = kp__rare(core, request->sub);
         rare->turn = core->now;
         rare->handed = 0;
-        if (kp__refuses_late(request->sub)) kp__late_begin(core, request->sub, core->now);
+        kp__late_begin(core, request->sub, core->now); /* it may refuse before this one ends */
         /* how slow a queue was that is gone says nothing of this one */
         if (core->now >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
     }

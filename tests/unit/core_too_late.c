@@ -353,6 +353,28 @@ static void who_waits_for_his_own_must_not_count_as_ahead(struct stage *s)
     assert_int_equal(ask(s, sub, &r[1], 1, 0), KP__GRANT_WAIT);
 }
 
+/* Whoever stood in the queue before, maybe because limits_for was asked, began to wait then: how
+ * long the machine has been up says nothing. */
+static void a_key_that_refuses_from_now_on_must_know_since_when_they_wait(struct stage *s)
+{
+    struct kp__rules late = stage_rules();
+    struct kp__request r[2 + KP__LATE_LEAST];
+
+    s->now = UINT64_C(1) << 42;
+    s->rules.max_live = late.max_live = 1;
+    late.refuse_late = true;
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = stage_lend(s, sub);
+    for (int i = 0; i < 1 + KP__LATE_LEAST; i++) assert_int_equal(ask(s, sub, &r[i], 5000, 0), 0);
+    stage_rule(s, sub, &late, -1, -1);
+    for (int i = 0; i < KP__LATE_LEAST; i++) {
+        s->now += 100;
+        stage_give(s, slot, 0, true);
+    }
+    assert_int_equal(sub->rare->late.gap, 100);
+    assert_int_equal(ask(s, sub, &r[1 + KP__LATE_LEAST], 200, 0), KP__GRANT_WAIT);
+}
+
 static void before_it_has_rules_nobody_must_be_refused(struct stage *s)
 {
     struct kp__request r;
@@ -384,6 +406,7 @@ int main(void)
         STAGE_TEST(it_must_be_smoothed_over_as_many_grants_as_there_are_resources),
         STAGE_TEST(those_for_whom_one_is_made_must_not_count_as_ahead),
         STAGE_TEST(who_waits_for_his_own_must_not_count_as_ahead),
+        STAGE_TEST(a_key_that_refuses_from_now_on_must_know_since_when_they_wait),
         STAGE_TEST(before_it_has_rules_nobody_must_be_refused),
     };
 
