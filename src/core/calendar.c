@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "core/core.h"
 #include "core/doubt.h"
+#include "core/renew.h"
 
 static uint64_t sooner(uint64_t a, uint64_t b)
 {

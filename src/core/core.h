@@ -378,55 +378,6 @@ static inline uint64_t kp__lane_next(const struct kp__core *core)
 struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                                   struct kp__todo *todo);
 
-/* ---- make before break (renew.c) ------------------------------------------------------------- */
-
-/* A look at a slot's age. Ended: it joins the to-do's list. Near its end: it is to be replaced, or,
- * if it is idle and not needed, goes now. True: it is closed. */
-bool kp__age(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
-
-/* The same of all that a key has, the least recently used first. */
-void kp__age_all(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
-                 struct kp__todo *todo);
-
-/* Have that looked at in time. */
-void kp__file_age(struct kp__core *core, struct kp__slot *slot);
-
-/* Is there one to be replaced, and no replacement under way? */
-static inline bool kp__renewal_wanted(const struct kp__subpool *sub)
-{
-    const struct kp__renewal *n = &sub->rare->renewal;
-
-    return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
-}
-
-/* The permit to create a replacement that is wanted, which is then under way until it is there
- * (kp__replaced, by kp__created) or failed. */
-bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
-void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-
-/* One that ages came back, and its replacement is there. While the key has no more than it may
- * have, who waits is served first. */
-bool kp__has_spare(const struct kp__subpool *sub);
-
-/* An ageing one closes. */
-void kp__aged(struct kp__core *core, struct kp__slot *slot);
-
-/* It was begun in an epoch before: it goes by `at` at the latest. */
-void kp__retire(struct kp__core *core, struct kp__slot *slot, uint64_t at, uint64_t now);
-
-/* All that a key has now, spread evenly until `by`, and what it has in the making by then. Returns
- * how many. */
-int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,
-                       struct kp__todo *todo);
-
-/* Look whether this key may be forgotten, when nobody will have used it for so long. */
-void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
-
-/* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for
- * when it may. */
-bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-
 /* ---- budgets while in use (resize.c) --------------------------------------------------------- */
 
 /* kp_budget in numbers: KP__UNBOUND where there is no limit. */
@@ -492,6 +443,13 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
 
 /* The key that has been unused for the longest time, and that nothing is to be kept of; or NULL. */
 struct kp__subpool *kp__table_spare(struct kp__core *core);
+
+/* Look whether this key may be forgotten, when nobody will have used it for so long. */
+void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
+
+/* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for
+ * when it may. */
+bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 /* Take an unused subpool out. Its key, rules and failures are the caller's to free, afterwards the
  * slab item. */

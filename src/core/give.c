@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "core/core.h"
 #include "core/doubt.h"
+#include "core/renew.h"
 
 #define COUNT(core, sub, what) ((sub)->tally.what++, (core)->tally.what++)
 #define COUNT_SELDOM(core, sub, what) (kp__rare(core, sub)->seldom.what++, (core)->seldom.what++)

@@ -6,6 +6,7 @@
  */
 #include "base/check.h"
 #include "core/core.h"
+#include "core/renew.h"
 
 static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
                                enum kp__measure measure)

@@ -11,6 +11,7 @@
  */
 #include "base/check.h"
 #include "core/core.h"
+#include "core/renew.h"
 
 /* ---- the end of an age ----------------------------------------------------------------------- */
 

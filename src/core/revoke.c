@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "core/core.h"
 #include "core/doubt.h"
+#include "core/renew.h"
 #include "core/revoke.h"
 
 static bool is_out(const struct kp__seat *seat)

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "core/core.h"
+#include "core/renew.h"
 
 /* Neighbours in memory are neighbours in the table, 4096 at a time, so that those that were made
  * one after the other come and go without waiting for memory. Nobody outside chooses addresses. */

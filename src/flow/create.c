@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cancel.h"
+#include "core/renew.h"
 #include "flow/health.h"
 #include "flow/job.h"
 

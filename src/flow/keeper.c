@@ -6,6 +6,7 @@
  */
 #include "base/check.h"
 #include "core/doubt.h"
+#include "core/renew.h"
 #include "flow/flow.h"
 #include "flow/health.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "core/renew.h"
 #include "flow/flow.h"
 #include "flow/health.h"
 

@@ -3,6 +3,7 @@
  * A new epoch: what a key has is retired over a period, and what is created from now on is told of
  * it (kp_job.epoch). How each is replaced: core/renew.c.
  */
+#include "core/renew.h"
 #include "flow/flow.h"
 
 static int64_t rotate(struct kp__pool *pool, struct kp__subpool *sub, uint64_t by, uint64_t now,

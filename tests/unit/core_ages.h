@@ -6,6 +6,7 @@
 #define KP_TESTS_CORE_AGES_H
 
 #include "core_stage.h"
+#include "core/renew.h"
 
 enum { AGE = 1000, AHEAD = 100 };
 

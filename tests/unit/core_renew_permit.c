@@ -4,6 +4,7 @@
  * are made at once, who comes before them, and what becomes of those that are too many.
  */
 #include "core_stage.h"
+#include "core/renew.h"
 
 /* A key whose resources, as many as it may hold, are lent and near their end. */
 static struct kp__subpool *aged(struct stage *s, int many, int64_t surplus, struct kp__slot **slot)

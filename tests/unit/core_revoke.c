@@ -4,6 +4,7 @@
  * or fails, or its lease ends meanwhile. What several share: core_revoke_shared.c.
  */
 #include "core_revokes.h"
+#include "core/renew.h"
 
 /* ---- may it be? ------------------------------------------------------------------------------ */
 
@@ -300,7 +301,7 @@ static void one_that_ages_must_need_no_replacement_any_more(struct stage *s)
     assert_true(kp__renewal_wanted(sub));
     (void)revoke(s, slot, true);
     assert_false(kp__renewal_wanted(sub));
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     stage_destroy(s);
 }
 
@@ -319,7 +320,7 @@ static void the_minimum_that_is_left_must_stay(struct stage *s)
     (void)stage_lend(s, other);
     assert_int_equal(stage_ask(s, other, &r, 0), KP__GRANT_WAIT);
     assert_int_equal(left->state, KP__IDLE);
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     stage_destroy(s);
 }
 

@@ -63,7 +63,7 @@ static void a_seat_that_was_free_must_be_nobodys_any_more(struct stage *s)
     (void)revoke(s, slot, true);
     assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_PERMIT);
     stage_take(s, &r);
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     assert_int_equal(stage_destroy(s), 1);
 }
 
@@ -117,7 +117,7 @@ static void another_of_its_key_must_go_on_draining(struct stage *s)
     assert_ptr_equal(sub->rare->draining, drains);
     assert_true(drains->errand->draining);
     stage_check(s);
-    end(s, slot, 0, KP__SURPLUS);
+    end(s, slot, 0, KP_CAUSE_SURPLUS);
     assert_int_equal(stage_destroy(s), 1);
 }
 
