@@ -3,6 +3,7 @@
  * Tests of core/renew.c: a new epoch (kp_rotate), and what is of one before.
  */
 #include "core_stage.h"
+#include "core/renew.h"
 
 enum { AGE = 1000 };
 
