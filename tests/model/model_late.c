@@ -9,7 +9,6 @@ void m_late_begin(struct model *m, int key)
 {
     struct model_key *k = &m->key[key];
 
-    if (!k->rules.refuse_late) return;
     if ((m->now - k->grant_at) / 16 > k->gap) k->grants = 0;
     k->grant_at = m->now;
 }
