@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
  * keys.1m: what do a million keys cost, in time and memory? One idle resource for each; one thread
- * gets and releases by key, drawn at random, so that hardly anything is in the cache. Bytes are
- * what a process grows by that does nothing else, for each key with its resource (16 bytes on the
- * heap) and everything that the pool keeps for them; the keys themselves, which are the caller's,
- * were there before. `bytes_again` is that of keys that were used a second time: hits without the
- * lock have lines of their own for them.
+ * gets and releases by key, drawn at random, so that hardly anything is in the cache. Each key was
+ * used a few times before it is timed. Bytes are what a process grows by that does nothing else,
+ * for each key with its resource (16 bytes on the heap) and everything that the pool keeps for
+ * them; the keys themselves, which are the caller's, were there before. `bytes_again` is that of
+ * keys that were used a second time: hits without the lock have lines of their own for them.
+ *
+ * `ns_least` is what the machine needs for any pool of so many: to read the key, to swing a word of
+ * the line that its hash names out and back, and to touch the resource that this line leads to.
  */
 #include "pools.h"
 
-enum { SIZE = 8 };
+#ifdef __linux__
+#  include <sys/mman.h>
+#endif
+
+enum { SIZE = 8, USES = 3, LINE = 64 };
 
 struct grown {
     struct keyed *keyed;
@@ -28,13 +35,62 @@ static void grow(void *arg)
         peer_make_keys(g->keyed, SIZE);
 }
 
+/* A line for each key, in pages as large as ours, and a resource for each. */
+struct line {
+    _Alignas(LINE) _Atomic uint64_t word;
+    void *thing;
+};
+
+struct least {
+    struct keyed keyed;
+    struct line *lines;
+};
+
+static struct line *lines_make(uint32_t count)
+{
+    size_t room = 2 << 20, bytes = ((size_t)count * sizeof(struct line) + room - 1) / room * room;
+    struct line *lines = aligned_alloc(room, bytes);
+
+    if (!lines) bench_fail("lines_make", "out of memory");
+#ifdef MADV_HUGEPAGE
+    (void)madvise(lines, bytes, MADV_HUGEPAGE);
+#endif
+    for (uint32_t i = 0; i < count; i++) lines[i] = (struct line){ .thing = thing_make() };
+    return lines;
+}
+
+/* Which line depends on what was read of the key, as where a key is looked up. */
+static uint32_t line_of(kp_key key, uint32_t count)
+{
+    uint64_t text;
+
+    memcpy(&text, (const char *)key.data + KEY_SIZE - sizeof text, sizeof text);
+    return (uint32_t)((text * UINT64_C(0x9e3779b97f4a7c15) >> 32) * count >> 32);
+}
+
+static void least_pairs(void *self, uint32_t n)
+{
+    struct least *least = self;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct line *line = &least->lines[line_of(keyed_draw(&least->keyed), least->keyed.count)];
+        uint64_t expected = 0;
+        atomic_compare_exchange_strong(&line->word, &expected, 1);
+        thing_use(line->thing);
+        expected = 1;
+        atomic_compare_exchange_strong(&line->word, &expected, 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct bench b = bench_begin(argc, argv);
-    struct compare c = { 0 };
+    struct bench_subject subjects[VARIANTS + 3] = { 0 }, *least = subjects + VARIANTS;
+    struct bench_subject *limit = least + 1, *peer = least + 2;
     uint32_t count = b.million;
     char *keys = keys_make(count);
     struct keyed all[VARIANTS + 1];
+    struct least lines;
     double bytes[VARIANTS + 1] = { 0 }, again[VARIANTS + 1] = { 0 };
 
     things_on_heap = true;
@@ -48,16 +104,20 @@ int main(int argc, char **argv)
     bench_pin(0);
     for (int v = 0; v < VARIANTS; v++) {
         all[v].ours = ours_open(ours_options(SIZE), &variants[v]);
-        ours_make_keys(&all[v]);
-        compare_times(&c, v, ours_keyed_pairs, &all[v]);
+        for (int i = 0; i < USES; i++) ours_make_keys(&all[v]);
+        subjects[v] = (struct bench_subject){ .name = variants[v].name, .self = &all[v],
+                                              .times = ours_keyed_pairs };
     }
-    if (PEERS) {
-        peer_make_keys(&all[VARIANTS], SIZE);
-        compare_times(&c, PEER, peer_keyed_pairs, &all[VARIANTS]);
-    }
-    compare_run(&b, &c);
+    lines = (struct least){ { .keys = keys, .count = count, .random = 42 }, lines_make(count) };
+    *least = (struct bench_subject){ .name = "least", .self = &lines, .times = least_pairs };
+    *limit = bench_limit();
+    if (PEERS) peer_make_keys(&all[VARIANTS], SIZE);
+    *peer = (struct bench_subject){ .name = "apr_reslist", .self = &all[VARIANTS],
+                                    .times = peer_keyed_pairs };
+    bench_rounds(&b, subjects, VARIANTS + 2 + PEERS);
     for (int v = 0; v < VARIANTS; v++) {
-        compare_open(&b, &c, "keys.1m", v);
+        bench_open(&b, "keys.1m", &subjects[v], limit, PEERS ? peer : NULL);
+        bench_median_of(&b, "ns_least", least);
         bench_number("bytes", bytes[v]);
         bench_number("bytes_again", again[v]);
         if (PEERS) bench_number("peer_bytes", bytes[VARIANTS]);

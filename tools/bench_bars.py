@@ -81,7 +81,7 @@ MORE = {'hit.handle': ('ns_calls',),
         'parallel.16': ('ops', 'limit_ops', 'threads'),
         'shortage.fifo': ('ops', 'fairness', 'max_wait_ms', 'threads'),
         'shortage.eventual': ('ops', 'fairness', 'max_wait_ms', 'threads'),
-        'keys.1m': ('bytes', 'bytes_again', 'keys'),
+        'keys.1m': ('ns_least', 'bytes', 'bytes_again', 'keys'),
         'release.keys': ('ns_1_key', 'ns_random', 'keys'),
         'pending.1m': ('bytes', 'requests'), 'close.1m': ('ns_100k', 'ns_keys', 'resources')}
 
