@@ -141,15 +141,18 @@ static uint64_t life_random(void *ctx)
 /* ---- sleeping: at first, giving way ---------------------------------------------------------- */
 
 /* How often at most: about as long as it takes to be woken by another processor. How often at
- * least, to learn that it pays again. And how long: if that much has passed, somebody works on this
- * processor, and who sleeps is let onto it sooner than who gave way. */
-enum { LIFE_WAYS = 50, LIFE_WAYS_LEAST = 2, LIFE_MOMENT_NS = 200000 };
+ * least; and then at one sleep of so many, to learn that it pays again: to give way in vain may be
+ * a switch to another thread and one back. And how long: if that much has passed, somebody works on
+ * this processor, and who sleeps is let onto it sooner than who gave way. */
+enum { LIFE_WAYS = 50, LIFE_WAYS_LEAST = 2, LIFE_RARELY = 16, LIFE_MOMENT_NS = 200000 };
 
 /* What is waited for may be on its way: the thread that gives it may be the next to run here, and
  * nobody has to be woken. True: the word is another. */
 static bool life_give_way(const uint32_t *word, uint32_t while_it_is, uint64_t until_ns)
 {
-    static _Thread_local int ways = LIFE_WAYS;
+    static _Thread_local int ways = LIFE_WAYS, sleeps;
+
+    if (ways == LIFE_WAYS_LEAST && ++sleeps % LIFE_RARELY != 0) return false;
     uint64_t now = life_now(NULL), end = now + LIFE_MOMENT_NS;
 
     if (until_ns < end) end = until_ns;
