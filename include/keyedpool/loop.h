@@ -80,8 +80,9 @@ KP_API int kp_get_start(kp_pool *pool, kp_key key, const kp_ask *ask,
                         kp_request *request) KP_NODISCARD;
 
 /* End a request. When this returns it is over: done will not run, the memory is yours, and what had
- * been granted is given back; a creation that was begun for it goes on, for the next one. It counts
- * as refused. On a request that is over, or {0}: nothing.
+ * been granted is given back. A creation that was begun for it goes on, for the next one; if nobody
+ * waits, driver.cancel may hurry it, and then its failure counts nowhere. The request counts as
+ * refused. On one that is over, or {0}: nothing.
  * Threads: the request's loop's. Blocks: no. Calls: driver.cancel, destroy, on_event. Owns: gives
  * the request back. Errors: none; on another thread it is misuse (R4). Order: none. Since: 0.1 */
 KP_API void kp_cancel(kp_request *request);

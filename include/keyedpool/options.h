@@ -69,8 +69,10 @@ typedef struct kp_driver {
                                                        resource's: its borrower may have been in
                                                        the middle of using it. Answers at once.
                                                        NULL: it stays as it is */
-    void (*cancel)(kp_job *job);                    /* optional: hurry a pending job; it is still
-                                                       answered by kp_job_done */
+    void (*cancel)(kp_job *job);                    /* optional: hurry a pending job, which nobody
+                                                       waits for any more, or whose time is over;
+                                                       it is still answered by kp_job_done, maybe
+                                                       in here */
     void  *ctx;
     void (*drop_ctx)(void *ctx);                    /* optional: after the pool's very last call;
                                                        free ctx here */
@@ -133,7 +135,9 @@ typedef struct kp_limits {
                                            most so much */
     int64_t excess_over;                /* [min_live] what excess_ttl_ms calls excess
                                            (apr_reslist's smax) */
-    int64_t create_timeout_ms;          /* [OFF] the request's deadline covers it anyway */
+    int64_t create_timeout_ms;          /* [OFF] the most that job->left_ms and deadline say: a
+                                           driver that blocks has to keep to it. The request's
+                                           deadline covers it anyway */
     int64_t validate_timeout_ms;        /* [OFF] the same */
     int64_t validate_after_ms;          /* [1 s] validate only what has been idle that long;
                                            NONE: always */
@@ -397,8 +401,12 @@ KP_API int kp_options_set(kp_options *options, const char *name, const char *val
  * on_event. Owns: takes the resource; the job is gone. Errors: none. Order: none. Since: 0.1 */
 KP_API void kp_job_done(kp_job *job, int status, void *resource);
 
-/* Say why, whole; code and text reach the requester's kp_why:
+/* Say why, whole; code and text reach the requester's kp_why (of validate and reset: the event
+ * KP_EVENT_INVALID):
  *     return kp_job_fail(job, errno, "connect: refused");
+ * or, to refuse for good, or to say that the peer is gone:
+ *     kp_job_fail(job, 0, "wrong password");
+ *     return KP_EREFUSED;
  * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text. Errors: always KP_ECREATE, so
  * that it can be returned; without it vendor_code is the result itself. Order: before the job is
  * answered. Since: 0.1 */

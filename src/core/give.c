@@ -205,6 +205,7 @@ enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
     struct kp__request *sponsor = release_sponsor(core, slot);
     bool final = !sub->rules->retry_requests || what->code == KP_EREFUSED;
     bool background = !request && !sponsor, probe = false;
+    enum kp__turn turn = KP__AS_BEFORE;
 
     kp__at(core, now);
     kp__probe_pass(&kp__errand_of(slot)->probe, &probe);
@@ -221,9 +222,14 @@ enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
     }
     if (slot->errand->renews) kp__renewal_failed(core, sub, now);
     kp__slot_move(core, slot, KP__FREE);
+    kp__unfile_slot(core, slot); /* its requester had gone */
     kp__slot_put(core, slot);
-    remember(core, sub, what, background, now, keep);
-    enum kp__turn turn = kp__outcome(core, sub, KP_BREAK_CREATE, false, &probe, now);
+    if (what->code == KP_ECANCELED) { /* it was called off: nobody's failure */
+        kp__probe_end(core, sub, &probe);
+    } else {
+        remember(core, sub, what, background, now, keep);
+        turn = kp__outcome(core, sub, KP_BREAK_CREATE, false, &probe, now);
+    }
     if (sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
     else if (sub->refill) kp__file_sub(core, sub, now);
     if (sub->leaving == KP__DROPPED) kp__file_forget(core, sub);

@@ -143,9 +143,11 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
 
     if (job->status >= 0)
         failure = (struct kp__failure){ .code = KP_ECREATE,
-                                        .text = "driver.create returned 0, but no resource" };
+                                        .text = "driver.create returned 0 without a resource, or "
+                                                "a positive number; failures are negative" };
     /* what was refused to the old credentials is not refused to the new ones */
     if (failure.code == KP_EREFUSED && is_old(job)) failure.code = KP_ECREATE;
+    if (failure.code != KP_EREFUSED && job->called_off) failure.code = KP_ECANCELED;
     sub->interest++;
     kp__job_put(job);
     if (request) kp__blame(request, &failure);
@@ -154,7 +156,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     kp__tell(pool, todo);
     kp__step_out(pool, todo);
     kp__free(pool->world, note, sizeof *note);
-    tell_failed(pool, sub, &failure, opened);
+    if (failure.code != KP_ECANCELED) tell_failed(pool, sub, &failure, opened);
     kp__step_in(pool);
     kp__lose_interest(pool, sub, now);
 }

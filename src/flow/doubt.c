@@ -106,10 +106,3 @@ void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__
         kp__do(pool, todo);
     if (slot) kp__file_sub(&pool->core, sub, kp__time(pool) + ONCE_MORE);
 }
-
-void kp__test_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
-{
-    struct kp__job *job = kp__job_not_needed(slot->errand->job);
-
-    if (job) kp__get_hurry(pool, job, todo);
-}

@@ -16,7 +16,7 @@
 
 static const kp_ask no_ask;
 
-static const char *ask_refused(const struct kp__pool *pool, const kp_ask *ask)
+const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask)
 {
     if (ask->within_ms < 0 && ask->within_ms != KP_NONE && ask->within_ms != KP_OFF)
         return "kp_ask.within_ms is negative; KP_NONE does not wait, KP_OFF waits for ever";
@@ -68,14 +68,6 @@ static void wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 
     if (now < r->deadline) kp__wait_again(&g->pool->core, r, NULL, now, todo);
     else kp__grant_no(r, late, KP__BY_DEADLINE);
-}
-
-void kp__get_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo)
-{
-    kp__step_out(pool, todo);
-    kp__job_cancel(job);
-    kp__step_in(pool);
-    kp__job_let_go(job);
 }
 
 /* The run of a driver function that is under way for it, or NULL. */
@@ -179,7 +171,7 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
     kp__step_in(pool);
     if (looks) kp__wake_up(&self);
     struct kp__job *late = kp__get_look(g, todo);
-    if (late) kp__get_hurry(pool, late, todo);
+    if (late) kp__job_hurry(pool, late, todo);
 }
 
 /* End it from outside: out of the queue, or with what it was granted given back. */
@@ -193,7 +185,7 @@ struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
     if (r->grant.kind != KP__GRANT_WAIT || !kp__withdraw(&g->pool->core, r, now, todo))
         kp__decline(&g->pool->core, r, now, todo);
     r->grant.code = KP_ECANCELED;
-    return job ? kp__job_not_needed(job) : NULL;
+    return job ? kp__job_call_off(job) : NULL;
 }
 
 /* ---- 5. check -------------------------------------------------------------------------------- */
@@ -427,7 +419,7 @@ static int no_subpool(struct kp__get *g, int code)
  * than a second locking. */
 static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp__todo *todo)
 {
-    const char *sentence = ask == &no_ask ? NULL : ask_refused(g->pool, ask);
+    const char *sentence = ask == &no_ask ? NULL : kp__ask_refused(g->pool, ask);
     int code = sentence ? kp__misuse_within(g->pool, todo, g->request->why, sentence)
                         : kp__check_key(g->pool, key, g->request->why, todo);
 

@@ -14,6 +14,9 @@ struct kp__get {
     struct kp__request *request;
 };
 
+/* NULL, or what is wrong with it. */
+const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask);
+
 /* Steps 1 and 2: check the ask, find the key, claim. `timed`: the clock is needed in any case. 0:
  * the grant says how to go on; else it is over, and not even begun. With the lock. */
 int kp__get_begin(struct kp__get *get, kp_key key, const kp_ask *ask, bool timed,
@@ -31,7 +34,6 @@ struct kp__job *kp__get_look(struct kp__get *get, struct kp__todo *todo);
 /* Give up, whatever it has. With the lock. It and the look may leave a job (else NULL) that nobody
  * waits for any more: hurry it, when nothing stands in the way of its calling the pool. */
 struct kp__job *kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
-void kp__get_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
 /* The first probe of its key's circuit. With the lock, which is given back if anybody listens. */
 void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);

@@ -10,10 +10,9 @@
 
 /* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
 
-/* Have an idle one tested (false: there is no memory for it now); the time for that is over, hurry
- * it. With the lock, which is given back meanwhile. */
+/* Have an idle one tested (false: there is no memory for it now). With the lock, given back
+ * meanwhile. */
 bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
-void kp__test_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* Have the keeper test what of this key is in doubt. And: the peer of this one, which is lent or
  * tested, is gone. With the lock, which is given back meanwhile. */

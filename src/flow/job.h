@@ -33,6 +33,7 @@ struct kp__job {
     bool returning;             /* reset or validate: on the way back ... */
     bool then_validate;         /* ... and after the reset, validate */
     bool testing;               /* validate: an idle one, by the keeper */
+    bool called_off;            /* create: hurried, because who began it was cancelled */
     bool held, spent;           /* Guard: the pool's lock. Kept for driver.cancel; put after it */
     struct kp__list queue;      /* of those that somebody else shall run. Guard: the crew's lock, or
                                    the mailbox's */
@@ -69,10 +70,20 @@ void kp__job_send(struct kp__job *job);
 
 /* Nobody waits for this job any more: if there is a driver.cancel, have it called where the driver
  * runs, once the job has begun. With the lock. Not NULL: it is to be called here, by kp__job_cancel
- * without the lock; then let_go, with it. The job's memory is kept meanwhile. */
+ * without the lock; then let_go, with it. The job's memory is kept meanwhile. kp__job_hurry does
+ * both, with the lock, given back meanwhile. */
 struct kp__job *kp__job_not_needed(struct kp__job *job);
 void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
+void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
+
+/* The same: who began it was cancelled. A creation goes on if others wait, who may have what it
+ * makes, and is hurried when its time is over. If nobody does, and it fails then, that says nothing
+ * about the server. */
+struct kp__job *kp__job_call_off(struct kp__job *job);
+
+/* And: the time of what is made or tested is over. With the lock, given back meanwhile. */
+void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* The end of a creation, of a way back, or of a resource, for which nobody of ours stands by.
  * Without the lock. */

@@ -81,3 +81,31 @@ void kp__job_let_go(struct kp__job *job)
     if (job->spent) kp__slab_put(&job->pool->jobs, job);
     job->spent = false;
 }
+
+void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo)
+{
+    kp__step_out(pool, todo);
+    kp__job_cancel(job);
+    kp__step_in(pool);
+    kp__job_let_go(job);
+}
+
+struct kp__job *kp__job_call_off(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+
+    if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) {
+        kp__file_slot_at(&pool->core, job->slot, job->until);
+        return NULL;
+    }
+    struct kp__job *here = kp__job_not_needed(job);
+    job->called_off = job->held;
+    return here;
+}
+
+void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
+    struct kp__job *job = slot->errand->job ? kp__job_not_needed(slot->errand->job) : NULL;
+
+    if (job) kp__job_hurry(pool, job, todo);
+}

@@ -57,7 +57,7 @@ static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *la
     loop->stepping = g->request;
     pool->inside++; /* a cancel takes it back */
     if (code == KP_ETIMEDOUT) kp__get_tell(g, todo);
-    if (late) kp__get_hurry(pool, late, todo);
+    if (late) kp__job_hurry(pool, late, todo);
     kp__do(pool, todo);
     bool same = loop->stepping == g->request;
     pool->inside -= same;
@@ -205,7 +205,7 @@ void kp_cancel(kp_request *request)
     sub->interest++; /* until the event is sent */
     kp__get_end(&g, KP_ECANCELED, &none, &todo);
     let_go(request->loop, r);
-    if (late) kp__get_hurry(pool, late, &todo);
+    if (late) kp__job_hurry(pool, late, &todo);
     if (first) kp__tell_probing(pool, sub, &todo);
     kp__lose_interest(pool, sub, sub->used_at);
     kp__leave(pool, &todo);

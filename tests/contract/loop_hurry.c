@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * driver.cancel: a creation whose request is cancelled is hurried if nobody else waits, and says
+ * nothing about the server if it fails then; it goes on if others wait, for them, until its time is
+ * over. (A hurried creation that succeeds all the same is loop_end.c's.)
+ */
+#include "loop.h"
+
+static struct {
+    struct stage stage;
+    kp_job *job;        /* under way, or NULL */
+    int begun, hurried, failed, status;
+} w;
+
+static int begins(kp_job *job, void **out)
+{
+    (void)out;
+    assert_null(w.job);
+    w.job = job;
+    w.begun++;
+    return KP_PENDING;
+}
+
+static void answer(int status, void *resource)
+{
+    kp_job *job = w.job;
+
+    w.job = NULL;
+    kp_job_done(job, status, resource);
+}
+
+static void ends_at_once(kp_job *job)
+{
+    assert_ptr_equal(job, w.job);
+    w.hurried++;
+    answer(w.status, NULL);
+}
+
+static int destroy_nothing(kp_job *job, void *resource)
+{
+    (void)job, (void)resource;
+    return 0;
+}
+
+static void count_failures(const kp_event *event, void *ctx)
+{
+    (void)ctx;
+    w.failed += event->kind == KP_EVENT_CREATE_FAILED;
+}
+
+/* A pool of one, whose circuit opens at so many failures; what is hurried ends with this status. */
+static struct stage *open_one(int failures, int status)
+{
+    const kp_options plan = { .limits = { .max_live = 1, .breaker_failures = failures,
+                                          .breaker_open_ms = 20, .retry_first_ms = KP_NONE },
+                              .on_event = count_failures };
+
+    memset(&w, 0, sizeof w);
+    w.status = status;
+    stage_open(&w.stage, NULL, &plan);
+    (void)kp_pool_close(w.stage.pool, KP_CLOSE_NOW, 0);
+    w.stage.plan.driver = (kp_driver){ .create = begins, .destroy = destroy_nothing,
+                                       .cancel = ends_at_once, .flags = KP_NEVER_BLOCKS };
+    assert_int_equal(kp_pool_open(&w.stage.plan, &w.stage.pool), 0);
+    return &w.stage;
+}
+
+static char thing;
+
+static void serve(struct stage *s, struct ask *a)
+{
+    answer(0, &thing);
+    stage_pass(s, 0);
+    assert_int_equal(a->status, 0);
+    assert_ptr_equal(a->lease.resource, &thing);
+    kp_release(&a->lease);
+}
+
+static void a_creation_that_is_called_off_must_not_count_against_its_key(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        stage_start(s, &a, "k", 1000);
+        stage_pass(s, 10);
+        kp_cancel(&a.request);
+        assert_int_equal(w.hurried, i + 1);
+    }
+    assert_int_equal(stage_stats(s).create_failures, 0);
+    assert_int_equal(stage_stats(s).circuits_open, 0);
+    assert_int_equal(w.failed, 0);
+    stage_start(s, &a, "k", 1000);
+    stage_pass(s, 0);
+    serve(s, &a);
+    assert_int_equal(w.begun, 4);
+    stage_close(s);
+}
+
+/* It said no while nobody waited for it: that is still what it said. */
+static void a_refusal_must_count_though_it_was_called_off(void **state)
+{
+    struct stage *s = open_one(1, KP_EREFUSED);
+    struct ask a;
+
+    (void)state;
+    stage_start(s, &a, "k", 1000);
+    stage_pass(s, 0);
+    kp_cancel(&a.request);
+    assert_int_equal(stage_stats(s).create_failures, 1);
+    assert_int_equal(w.failed, 1);
+    stage_close(s);
+}
+
+static void a_creation_whose_time_was_over_must_count(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a;
+
+    (void)state;
+    stage_start(s, &a, "k", 10);
+    stage_pass(s, 10);
+    assert_int_equal(a.status, KP_ETIMEDOUT);
+    assert_int_equal(w.hurried, 1);
+    assert_int_equal(stage_stats(s).create_failures, 1);
+    assert_int_equal(stage_stats(s).circuits_open, 1);
+    stage_close(s);
+}
+
+static void a_probe_that_is_called_off_must_leave_its_place_to_the_next(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a;
+
+    (void)state;
+    stage_start(s, &a, "k", 10);
+    stage_pass(s, 30);
+    stage_start(s, &a, "k", 1000); /* the probe */
+    stage_pass(s, 0);
+    kp_cancel(&a.request);
+    assert_int_equal(w.hurried, 2);
+    assert_int_equal(stage_stats(s).circuits_open, 1);
+    stage_start(s, &a, "k", 1000);
+    stage_pass(s, 0);
+    serve(s, &a);
+    assert_int_equal(stage_stats(s).circuits_open, 0);
+    stage_close(s);
+}
+
+static void a_creation_that_others_wait_for_must_go_on_for_them(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a, b;
+
+    (void)state;
+    stage_start(s, &a, "k", 1000);
+    stage_start(s, &b, "k", 1000);
+    stage_pass(s, 0);
+    kp_cancel(&a.request);
+    assert_int_equal(w.hurried, 0);
+    stage_pass(s, 500);
+    serve(s, &b);
+    assert_int_equal(w.begun, 1);
+    stage_close(s);
+}
+
+/* Its driver was told the deadline of who began it, and nothing later. */
+static void what_goes_on_for_others_must_be_hurried_when_its_time_is_over(void **state)
+{
+    struct stage *s = open_one(2, -1);
+    struct ask a, b;
+
+    (void)state;
+    stage_start(s, &a, "k", 100);
+    stage_start(s, &b, "k", 5000);
+    stage_pass(s, 0);
+    kp_cancel(&a.request);
+    stage_pass(s, 99);
+    assert_int_equal(w.hurried, 0);
+    stage_pass(s, 5); /* upkeep may be that late */
+    assert_int_equal(w.hurried, 1);
+    assert_int_equal(stage_stats(s).create_failures, 1);
+    stage_pass(s, 100);
+    assert_int_equal(w.begun, 2);
+    serve(s, &b);
+    stage_close(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_creation_that_is_called_off_must_not_count_against_its_key),
+        cmocka_unit_test(a_refusal_must_count_though_it_was_called_off),
+        cmocka_unit_test(a_creation_whose_time_was_over_must_count),
+        cmocka_unit_test(a_probe_that_is_called_off_must_leave_its_place_to_the_next),
+        cmocka_unit_test(a_creation_that_others_wait_for_must_go_on_for_them),
+        cmocka_unit_test(what_goes_on_for_others_must_be_hurried_when_its_time_is_over),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
