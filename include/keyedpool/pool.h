@@ -34,12 +34,13 @@ static inline KP_NODISCARD int kp_pool_open(const kp_options *options, kp_pool *
 typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } kp_close_mode;
 
 /* No new gets from now on. NOW: waiting requests fail with KP_ECLOSED. WAIT: the same, and leases
- * are waited for. DRAIN: waiting requests are served first. At the deadline (0: 30 s; KP_OFF is
- * refused and taken as 30 s) any of them becomes NOW, and WAIT and DRAIN have driver.revoke, if
- * there is one, take back what is still lent (KP_NONE: at once). Returns how many resources are
- * still out (lent, revoked, being created or destroyed elsewhere): they are destroyed as they come
- * back, and the last one frees the pool. `pool` keeps answering KP_ECLOSED: 192 bytes stay for the
- * life of the process. Closing again waits for the same end, with its own deadline.
+ * are waited for. DRAIN: waiting requests are served first. At the deadline (0: 30 s; KP_NONE: at
+ * once) any of them becomes NOW, and WAIT and DRAIN have driver.revoke, if there is one, take back
+ * what is still lent. Another mode, or a time that does not end, is misuse (R4), and taken as WAIT
+ * and as 30 s: it closes all the same. Returns how many resources are still out (lent, revoked,
+ * being created or destroyed elsewhere): they are destroyed as they come back, and the last one
+ * frees the pool. `pool` keeps answering KP_ECLOSED: 192 bytes stay for the life of the process.
+ * Closing again waits for the same end, with its own deadline.
  * Threads: any thread; on the thread of an event loop nothing is waited for, as with NOW.
  * Blocks: WAIT and DRAIN, until the deadline; all of them in destroy and revoke.
  * Calls: destroy, revoke, on_event, drop_ctx. Owns: the pool is given up. Errors: none; KP_EMISUSE
@@ -66,13 +67,15 @@ KP_API int64_t kp_keep(kp_pool *pool);
 /* Borrow a resource for `key`, waiting until the deadline if none is free. `ask` NULL: all
  * defaults.
  * Threads: any thread, but on the thread of the pool's own loop it is misuse (kp_get_start; only
- * kp_try_get is fine there). Blocks: until the deadline, and in a blocking create or validate for
- * as long as the driver does (with options.threads, create runs there, and the deadline is exact).
- * Calls: limits_for, create, validate, destroy, on_event. Owns: the lease is yours until kp_release
- * or kp_discard; `key` is copied if kept; ask.tag is kept, use a literal. Errors: KP_ETIMEDOUT,
- * KP_EAGAIN, KP_EFULL, KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED, KP_ENOMEM,
- * KP_EMISUSE, KP_EDEADLK (on_deadlock), KP_ECONFIG (what limits_for wrote). Then *out is {0} and
- * nothing is held. Order: first come, first served per key (limits.wait_order). Since: 0.1 */
+ * kp_try_get is fine there). Blocks: until the deadline, and in a blocking create, validate or
+ * destroy for as long as the driver does (job->left_ms is what it has; with options.threads, create
+ * runs there, and the deadline is exact).
+ * Calls: limits_for, create, fd, validate, destroy, stack, on_event. Owns: the lease is yours until
+ * kp_release or kp_discard; `key` is copied if kept; ask.tag is kept, use a literal. Errors:
+ * KP_ETIMEDOUT, KP_EAGAIN, KP_EFULL, KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED,
+ * KP_ENOMEM, KP_EMISUSE, KP_EDEADLK (on_deadlock), KP_ECONFIG (what limits_for wrote). Then *out is
+ * {0} and nothing is held. Order: first come, first served per key (limits.wait_order). Since: 0.1
+ * */
 KP_API int kp_get(kp_pool *pool, kp_key key, const kp_ask *ask, kp_lease *out) KP_NODISCARD;
 
 /* kp_get that takes what is idle or answers KP_EAGAIN: never waits, never creates, never overtakes
@@ -86,8 +89,9 @@ static inline KP_NODISCARD int kp_try_get(kp_pool *pool, kp_key key, kp_lease *o
 /* End a lease: give the resource back. The caller's copy is marked ended.
  * Threads: any thread, not only the borrower's. Blocks: in reset, and in destroy where the resource
  * may not be kept; not on the thread of a loop, and not if a loop runs the driver. Calls: reset,
- * destroy, on_event. Owns: takes the lease, and allocates nothing. Errors: none; {0} does nothing,
- * an ended lease is misuse (R4). Order: the first waiting request gets the resource. Since: 0.1 */
+ * validate (limits.validate_on), destroy, on_event. Owns: takes the lease, and allocates nothing.
+ * Errors: none; {0} does nothing, an ended lease is misuse (R4). Order: the first waiting request
+ * gets the resource. Since: 0.1 */
 KP_API void kp_release(kp_lease *lease);
 
 /* End a lease and destroy its resource: it is broken, or in doubt. The capacity is free when this
@@ -160,7 +164,7 @@ KP_API int64_t kp_warm(kp_pool *pool, const kp_key *keys, size_t count, const kp
 /* Give the pool a resource made elsewhere; it is destroyed by the driver when its time comes, or by
  * nobody if there is no driver.destroy (ZIO's fromIterable).
  * Threads: any thread. Blocks: no. Calls: limits_for, on_event. Owns: takes the resource on 0; on
- * failure it is still yours. Errors: KP_EFULL (a limit names itself in no why), KP_ECLOSED,
+ * failure it is still yours. Errors: KP_EFULL (which limit is not told), KP_ECLOSED,
  * KP_EFORKED, KP_ENOMEM, KP_EMISUSE (NULL, or in the pool already), KP_ECONFIG. Order: the first
  * waiting request gets it. Since: 0.1 */
 KP_API int kp_add(kp_pool *pool, kp_key key, void *resource) KP_NODISCARD;
@@ -200,7 +204,8 @@ KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
  * of it is being destroyed. So it says when kp_invalidate_key or smaller limits have taken effect
  * everywhere. What was revoked is not waited for. New gets go on meanwhile; to hold them back set
  * limits.max_lent to KP_NONE before, and to what it was afterwards (docs/OPTIONS.md). Returns how
- * many are still out at the deadline (within_ms; 0: 30 s); 0: none, or there is no such key.
+ * many are still out at the deadline (within_ms; 0: 30 s; KP_NONE: now); 0: none, or there is no
+ * such key.
  * Threads: any thread; on the thread of an event loop nothing is waited for. Blocks: until the
  * deadline. Calls: nothing. Owns: nothing. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE.
  * Order: none. Since: 0.1 */
@@ -237,6 +242,7 @@ KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);
  * deadline, and in destroy. Calls: destroy, on_event. Owns: nothing. Errors: KP_ECLOSED,
  * KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */
 KP_API int64_t kp_drop(kp_pool *pool, kp_key key, int64_t within_ms) KP_NODISCARD;
+
 /* Retire all that a key, or KP_EVERY_KEY, has now, or has in the making, spread evenly over the
  * next over_ms (0: 30 s; KP_NONE: now; KP_OFF: each at the end of its age), first what is idle, of
  * that first what was used least recently; what is lent then, when it comes back. With

@@ -25,7 +25,7 @@ extern "C" {
     X(hits, "of these, served by a resource that was there")                                       \
     X(waits, "gets that had to wait, ever")                                                        \
     X(timeouts, "gets that ran out of time, ever")                                                 \
-    X(refusals, "gets answered no for any other reason, ever")                                     \
+    X(refusals, "gets answered no for any other reason but misuse, ever")                          \
     X(creates, "resources made or added, ever")                                                    \
     X(create_failures, "creates that failed, ever")                                                \
     X(destroys, "resources destroyed, ever")                                                       \
@@ -101,7 +101,8 @@ KP_API size_t kp_key_text(kp_pool *pool, kp_key key, char *buf, size_t size);
  * Since: 0.1 */
 KP_API uint64_t kp_now_ns(kp_pool *pool);
 
-/* A deadline on the pool's clock, for several calls to share (kp_ask.until).
+/* A deadline on the pool's clock, for several calls to share (kp_ask.until). within_ms is as in
+ * kp_ask; what is negative otherwise is over already.
  * Threads: any thread. Blocks: no. Calls: world.now_ns. Owns: nothing. Errors: none; {0} once it is
  * closed. Order: none. Since: 0.1 */
 KP_API kp_deadline kp_deadline_in(kp_pool *pool, int64_t within_ms);

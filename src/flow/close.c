@@ -80,6 +80,16 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
 
 /* ---- the call -------------------------------------------------------------------------------- */
 
+/* It closes all the same. */
+static const char *wrong_close(kp_close_mode mode, int64_t within_ms)
+{
+    if (mode < KP_CLOSE_NOW || mode > KP_CLOSE_DRAIN)
+        return "kp_pool_close: there is no such mode; it is taken as KP_CLOSE_WAIT";
+    if (within_ms < 0 && within_ms != KP_NONE)
+        return "kp_pool_close: within_ms is a time that ends, or KP_NONE; it is taken as 30 s";
+    return NULL;
+}
+
 int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
 {
     struct kp__todo todo;
@@ -90,7 +100,9 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
         return kp__misuse(NULL, NULL, "kp_pool_close: this is no pool; did kp_pool_open fail?");
     if (!pool) return code == KP_ECLOSED ? 0 : code;
     kp__todo_init(&todo, pool->world);
-    if (within_ms <= 0 && within_ms != KP_NONE) within_ms = KP_SECONDS(30); /* KP_OFF too */
+    const char *wrong = wrong_close(mode, within_ms);
+    if (wrong) (void)kp__misuse_within(pool, &todo, NULL, wrong);
+    if (within_ms <= 0 && within_ms != KP_NONE) within_ms = KP_SECONDS(30);
     uint64_t until = kp__after(kp__time(pool), within_ms);
     /* the thread of an event loop has others to serve, and would wait for itself */
     bool waits = mode != KP_CLOSE_NOW && kp__here.loops == 0;

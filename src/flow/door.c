@@ -348,7 +348,7 @@ bool kp__make_room(struct kp__pool *pool)
 
 uint64_t kp__after(uint64_t now, int64_t ms)
 {
-    if (ms == KP_NONE) return now;
+    if (ms < 0 && ms != KP_OFF) return now; /* KP_NONE; or what was left, and is over */
     if (ms == KP_OFF || (uint64_t)ms > (KP__NEVER - now) / 1000000) return KP__NEVER;
     return now + (uint64_t)ms * 1000000;
 }

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "core/renew.h"
-#include "flow/flow.h"
+#include "flow/get.h"
 #include "flow/health.h"
 
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
@@ -110,6 +110,21 @@ static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool
     return sub;
 }
 
+static int refuse_warm(struct kp__pool *pool, const kp_ask *ask, kp_why *why,
+                       struct kp__todo *todo)
+{
+    const char *wrong = ask ? kp__ask_refused(pool, ask) : NULL;
+
+    if (pool->core.phase != KP__OPEN) {
+        kp__say(why, KP_ECLOSED, NULL);
+        return KP_ECLOSED;
+    }
+    if (ask && !kp__may_block(pool))
+        wrong = "kp_warm with an ask, on the thread of the pool's own loop, would wait for itself; "
+                "warm in the background (ask NULL)";
+    return wrong ? kp__misuse_within(pool, todo, why, wrong) : 0;
+}
+
 int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *ask)
 {
     struct kp__todo todo;
@@ -121,15 +136,7 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     if (why) memset(why, 0, sizeof *why);
     if (!pool) return kp__no_pool(code, why, "kp_warm: pool is NULL");
     kp__todo_init(&todo, pool->world);
-    if (pool->core.phase != KP__OPEN) {
-        kp__say(why, KP_ECLOSED, NULL);
-        kp__leave(pool, &todo);
-        return KP_ECLOSED;
-    }
-    if (ask && !kp__may_block(pool)) {
-        code = kp__misuse_within(pool, &todo, why,
-                                 "kp_warm with an ask, on the thread of the pool's own loop, would "
-                                 "wait for itself; warm in the background (ask NULL)");
+    if ((code = refuse_warm(pool, ask, why, &todo)) != 0) {
         kp__leave(pool, &todo);
         return code;
     }

@@ -62,7 +62,8 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
     if ((word & ~(uint64_t)KP__TURN) != kp__word(generation, KP__GONE)) return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
     if (latest <= generation)
-        return "this lease has ended already: it was released twice, the other time through a copy";
+        return "this lease has ended already, through a copy of it: released twice, or used after "
+               "its release";
     snprintf(text, size,
              "stale lease: it has ended, and its resource was lent again (%" PRIu64
              " leases later)",
@@ -112,7 +113,8 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
     else if (!h->pool && code == KP_ECLOSED)
         sentence = "this lease has ended: its pool is closed and everything came back";
     if (h->pool && (lease->opaque[2] & KP__LEASE_ENDED)) {
-        sentence = "this lease has ended already: it was released twice through the same variable";
+        sentence = "this lease has ended already, through this variable: released twice, or used "
+                   "after its release";
     } else if (h->pool && !stranded) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
         if (h->ends && kp__release_late(h->slot, h->ends)) {

@@ -6,13 +6,18 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-/* 0 is the default, and nobody waits for ever; on the thread of a loop nothing is waited for. */
+/* 0 is the default; on the thread of a loop nothing is waited for. */
 static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
 {
     uint64_t now = kp__time(pool);
 
-    if (within_ms <= 0 && within_ms != KP_NONE) within_ms = KP_SECONDS(30);
-    return kp__here.loops ? now : kp__after(now, within_ms);
+    return kp__here.loops ? now : kp__after(now, within_ms ? within_ms : KP_SECONDS(30));
+}
+
+/* Nobody waits for ever, and no time is negative. */
+static bool is_no_wait(int64_t within_ms)
+{
+    return within_ms < 0 && within_ms != KP_NONE;
 }
 
 /* ---- evict ----------------------------------------------------------------------------------- */
@@ -99,26 +104,37 @@ static int64_t drain_one(struct kp__pool *pool, struct kp__subpool *sub, uint32_
     return out;
 }
 
+static int64_t drain(struct kp__pool *pool, kp_key key, int64_t within_ms, struct kp__todo *todo)
+{
+    uint64_t until = end_of_wait(pool, within_ms);
+    struct kp__subpool *sub;
+    int64_t out = 0;
+    int code;
+
+    kp__shut_all(pool);
+    uint32_t era = pool->core.era++;
+    if (kp__every_key(key)) {
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            out += drain_one(pool, sub, era, until, todo);
+    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+        out = drain_one(pool, sub, era, until, todo);
+        kp__lose_interest(pool, sub, sub->used_at);
+    }
+    return out;
+}
+
 int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
 {
     struct kp__todo todo;
-    struct kp__subpool *sub;
-    int64_t out = 0;
     int code;
     struct kp__pool *pool = kp__enter_with(door, key, true, "kp_drain: pool is NULL", NULL, &code);
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    uint64_t until = end_of_wait(pool, within_ms);
-    kp__shut_all(pool);
-    uint32_t era = pool->core.era++;
-    if (kp__every_key(key)) {
-        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            out += drain_one(pool, sub, era, until, &todo);
-    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        out = drain_one(pool, sub, era, until, &todo);
-        kp__lose_interest(pool, sub, sub->used_at);
-    }
+    int64_t out = is_no_wait(within_ms)
+                      ? kp__misuse_within(pool, &todo, NULL,
+                                          "kp_drain: within_ms is a time that ends, or KP_NONE")
+                      : drain(pool, key, within_ms, &todo);
     kp__leave(pool, &todo);
     return out;
 }
@@ -178,28 +194,38 @@ static int64_t drop_every(struct kp__pool *pool, uint32_t era, uint64_t until,
     return out;
 }
 
+static int64_t drop(struct kp__pool *pool, kp_key key, int64_t within_ms, struct kp__todo *todo)
+{
+    uint64_t until = end_of_wait(pool, within_ms);
+    struct kp__subpool *sub;
+    int64_t out = 0;
+    int code;
+
+    kp__shut_all(pool);
+    uint32_t era = pool->core.era++;
+    if (kp__every_key(key)) return drop_every(pool, era, until, todo);
+    if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+        begin_drop(pool, sub, todo);
+        out = end_drop(pool, sub, era, until, todo);
+        forget_if_last(pool, sub, todo);
+    }
+    return out;
+}
+
 int64_t kp_drop(kp_pool *door, kp_key key, int64_t within_ms)
 {
     struct kp__todo todo;
-    struct kp__subpool *sub;
-    int64_t out = 0;
+    int64_t out;
     int code;
     struct kp__pool *pool = kp__enter_with(door, key, true, "kp_drop: pool is NULL", NULL, &code);
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    uint64_t until = end_of_wait(pool, within_ms);
-    kp__shut_all(pool);
-    uint32_t era = pool->core.era++;
-    if (pool->core.phase != KP__OPEN) {
-        out = KP_ECLOSED;
-    } else if (kp__every_key(key)) {
-        out = drop_every(pool, era, until, &todo);
-    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        begin_drop(pool, sub, &todo);
-        out = end_drop(pool, sub, era, until, &todo);
-        forget_if_last(pool, sub, &todo);
-    }
+    if (is_no_wait(within_ms))
+        out = kp__misuse_within(pool, &todo, NULL,
+                                "kp_drop: within_ms is a time that ends, or KP_NONE");
+    else if (pool->core.phase != KP__OPEN) out = KP_ECLOSED;
+    else out = drop(pool, key, within_ms, &todo);
     kp__leave(pool, &todo);
     return out;
 }

@@ -166,6 +166,23 @@ static void ecreate_must_carry_the_drivers_number_and_text(void **state)
     assert_int_equal(stats(f).live, 0);
 }
 
+static int answer_an_errno(kp_job *job, void **out)
+{
+    return (void)job, (void)out, 111;
+}
+
+static void ecreate_must_say_that_a_positive_number_is_no_failure(void **state)
+{
+    struct fixture *f = *state;
+    kp_options      options = { .driver = kp_cast_driver(f->cast) };
+    kp_why          why;
+
+    options.driver.create = answer_an_errno;
+    open_pool(f, options);
+    why = must_fail(f, (kp_ask){ 0 }, KP_ECREATE);
+    assert_non_null(strstr(why.text, "or a positive number; failures are negative"));
+}
+
 static int fail_bare(kp_job *job, void **out)
 {
     return (void)job, (void)out, -17;
@@ -428,6 +445,7 @@ int main(void)
         T(efull_must_be_the_answer_when_no_more_keys_may_be_known),
         T(ecreate_must_carry_the_drivers_number_and_text),
         T(ecreate_without_a_word_must_carry_the_result_itself),
+        T(ecreate_must_say_that_a_positive_number_is_no_failure),
         T(erefused_must_say_that_trying_again_cannot_help),
         T(ebreaker_must_say_when_to_come_back),
         T(eclosed_must_be_the_answer_of_a_closed_pool),
