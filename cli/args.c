@@ -92,11 +92,16 @@ static _Noreturn void complain(const struct args_page *page, int why, char **arg
 {
     const char *last = argv[optind - 1];
     const char *what = why == ':' ? "needs a value" : "is not an option of this command";
+    int meant = 0;
 
     if (strncmp(last, "--", 2) != 0 && optopt > 0 && optopt < ARGS_LONG_ONLY)
         args_fail(page, "-%c %s", optopt, what);
+    for (const struct args_option *o = page->options; o->id; o++)
+        meant += last[2] && strncmp(o->name, last + 2, strcspn(last + 2, "=")) == 0;
     if (why != ':' && strchr(last, '=') && optopt)
         what = "takes no value";
+    else if (why != ':' && meant > 1)
+        what = "may be more than one option of this command";
     args_fail(page, "%.*s %s", (int)strcspn(last, "="), last, what);
 }
 
@@ -177,7 +182,8 @@ double args_number(const struct args_page *page, const char *what, const char *v
     if (!read_number(value, units, &n))
         args_fail(page, "%s: '%s' is not a number", what, value);
     if (n < least || n > most)
-        args_fail(page, "%s: %s is not between %g and %g", what, value, least, most);
+        args_fail(page, "%s: %s is not between %g and %g%s", what, value, least,
+                  most < 1e6 ? most : most / 1e6, most < 1e6 ? "" : "M");
     return n;
 }
 

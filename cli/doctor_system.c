@@ -11,9 +11,6 @@
 #ifdef __linux__
 #include <sys/prctl.h>
 #endif
-#if defined __GLIBC__ && __has_include(<sys/rseq.h>)
-#include <sys/rseq.h>
-#endif
 
 /* A pool asks for large pages from 8 MiB on: half a kilobyte for each key. */
 enum { MANY_KEYS = 16000 };
@@ -56,13 +53,6 @@ static void say_libc(struct doctor *d)
     (void)confstr(_CS_GNU_LIBC_VERSION, libc, sizeof libc);
 #endif
     doctor_say(d, MARK_OK, "libc", "%s", libc);
-#ifdef RSEQ_SIG
-    if (__rseq_size > 0) {
-        doctor_say(d, MARK_OK, "rseq", "restartable sequences: found");
-        return;
-    }
-#endif
-    doctor_say(d, MARK_OK, "rseq", "restartable sequences: not found; nothing here needs them");
 }
 
 void doctor_installed(struct doctor *d)

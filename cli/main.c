@@ -6,6 +6,7 @@
 #include "backend.h"
 #include "cli.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,16 +64,19 @@ int main(int argc, char **argv)
 
     if (!*name)
         args_fail(NULL, "a command is missing");
-    if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 ||
-        (strcmp(name, "help") == 0 && argc == 2)) {
+    bool helps = strcmp(name, "help") == 0;
+    bool tells = strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0;
+    if (argc > 2 + helps && (helps || tells))
+        args_fail(NULL, "%s: what is '%s' for?", name, argv[2 + helps]);
+    if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || (helps && argc == 2)) {
         help();
         return EXIT_FINE;
     }
-    if (strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0) {
+    if (tells) {
         version();
         return EXIT_FINE;
     }
-    if (strcmp(name, "help") == 0) {
+    if (helps) {
         if (!(command = find(argv[2])))
             args_fail(NULL, "there is no command '%s'", argv[2]);
         args_help(&command->page);

@@ -54,6 +54,19 @@ static void a_url_that_means_nothing_must_be_told(void **state)
     it_must_fail(2, "say a URL");
 }
 
+static void words_that_mean_nothing_must_be_told(void **state)
+{
+    (void)state;
+    RUN("bench", "--s", "8", "sqlite:x");
+    it_must_fail(2, "--s may be more than one option of this command");
+    RUN("bench", "-r", "0", "sqlite:x");
+    it_must_fail(2, "0 is not between 0.01 and 10M");
+    RUN("help", "bench", "now");
+    it_must_fail(2, "help: what is 'now' for?");
+    RUN("--version", "bench");
+    it_must_fail(2, "--version: what is 'bench' for?");
+}
+
 static void an_adapter_that_was_not_built_must_be_told(void **state)
 {
     static const struct { const char *url, *words; } cases[] = {
@@ -151,22 +164,8 @@ static void doctor_must_say_what_is_installed(void **state)
     it_must_have_found("installed", "keyedpool", "ok", "keyedpool 0.");
     it_must_have_found("installed", "sqlite", "ok", "sqlite: sqlite 3.");
     it_must_have_found("installed", "libc", "ok", "glibc");
-    it_must_have_found("installed", "rseq", "ok", "restartable sequences: ");
     RUN_BARE("doctor", "--json");
     it_must_have_found("installed", "postgres", "ok", "postgres: not in this build");
-}
-
-static void without_sequences(void)
-{
-    (void)setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
-}
-
-static void doctor_must_see_that_there_are_no_restartable_sequences(void **state)
-{
-    (void)state;
-    run_before = without_sequences;
-    RUN("doctor", "--json");
-    it_must_have_found("installed", "rseq", "ok", "not found; nothing here needs them");
 }
 
 static void doctor_must_tell_the_journal_mode_of_a_file_and_make_none(void **state)
@@ -264,12 +263,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bench_must_load_files_and_report_them),
         cmocka_unit_test(a_url_that_means_nothing_must_be_told),
+        cmocka_unit_test(words_that_mean_nothing_must_be_told),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),
         cmocka_unit_test(doctor_must_hold_open_files_against_the_budget),
         cmocka_unit_test(doctor_must_hold_ports_and_threads_against_the_budget),
         cmocka_unit_test(doctor_must_tell_large_pages_of_pools_that_would_use_them),
         cmocka_unit_test(doctor_must_say_what_is_installed),
-        cmocka_unit_test(doctor_must_see_that_there_are_no_restartable_sequences),
         cmocka_unit_test(doctor_must_tell_the_journal_mode_of_a_file_and_make_none),
         cmocka_unit_test(doctor_must_end_with_what_it_all_comes_to),
         cmocka_unit_test(version_and_help_must_say_what_is_in_the_build),
