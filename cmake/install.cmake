@@ -35,8 +35,9 @@ endfunction()
 kp_install(keyedpool "Lends expensive, reusable resources by key" LIBS_PRIVATE -pthread)
 kp_install(testkit "Virtual clock, failing memory and a scripted driver for users of keyedpool"
   REQUIRES "keyedpool = ${PROJECT_VERSION}" LIBS_PRIVATE -pthread)
+# A program calls its vendor's functions with what it was lent: it links the vendor's library, too.
 kp_install(sqlite "SQLite connections for keyedpool: many readers, one fair writer"
-  REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE sqlite3)
+  REQUIRES "keyedpool = ${PROJECT_VERSION} sqlite3")
 
 kp_install(apr "A drop-in for apr_reslist on keyedpool"
   REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE "apr-1 apr-util-1")
@@ -46,9 +47,9 @@ kp_install(postgres "PostgreSQL connections for keyedpool: by database, clean fo
 kp_install(socket "TCP and Unix stream sockets for keyedpool"
   REQUIRES "keyedpool = ${PROJECT_VERSION}" LIBS_PRIVATE -pthread)
 kp_install(redis "Redis connections for keyedpool"
-  REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE hiredis LIBS_PRIVATE -pthread)
+  REQUIRES "keyedpool = ${PROJECT_VERSION} hiredis" LIBS_PRIVATE -pthread)
 kp_install(http "HTTP clients for keyedpool: a connection each, by origin"
-  REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE libcurl LIBS_PRIVATE -pthread)
+  REQUIRES "keyedpool = ${PROJECT_VERSION} libcurl" LIBS_PRIVATE -pthread)
 
 set(headers PATTERN "*.h" PATTERN "*.hpp")
 if(NOT TARGET keyedpool-testkit-static)

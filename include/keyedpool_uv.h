@@ -22,6 +22,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#ifndef CLOCK_MONOTONIC
+#  error "keyedpool_uv.h: include it first, or define _POSIX_C_SOURCE 200809L"
+#endif
+
 #include <uv.h>
 
 #ifdef __cplusplus

@@ -12,8 +12,8 @@ extern "C" {
 #endif
 
 /* An owner of leases and finalizers. {0} is an open one. Fixed size; the first six entries cost no
- * memory. Moving a scope that is not empty is fine; copying one and closing both is caught for
- * leases (L10) and unchecked for finalizers. */
+ * memory. Moving a scope that is not empty is fine; copying one and closing both is unchecked: with
+ * more than six entries memory that was freed is read, and finalizers run twice. */
 typedef struct kp_scope { uint64_t opaque[32]; } kp_scope;
 
 /* kp_get, and the scope gives it back when it closes - unless you ended it before, which is fine.
@@ -33,8 +33,8 @@ KP_API int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg) KP_
 /* Give everything back and run the finalizers, last first. The scope is then {0}: open, empty.
  * Closing it again does nothing.
  * Threads: one at a time per scope. Blocks: as kp_release and the finalizers do. Calls: reset,
- * destroy, on_event, finalizers. Owns: takes all that it held. Errors: none. Order: last in, first
- * out. Since: 0.1 */
+ * validate, destroy, on_event, finalizers. Owns: takes all that it held. Errors: none. Order: last
+ * in, first out. Since: 0.1 */
 KP_API void kp_scope_close(kp_scope *scope);
 
 /* for kp_scope_defer */

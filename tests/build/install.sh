@@ -55,6 +55,19 @@ PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keyedpool.pc)")
 export PKG_CONFIG_PATH
 libdir=$(pkg-config --variable=libdir keyedpool)
 app=$source/tests/build/consumer/app.c
+
+# A program that calls its vendor's library, too, as each that uses an adapter does.
+consume_vendor() {      # library, the vendor's header, one of its functions
+    cat >"$work/vendor.c" <<END
+#include <$2>
+int main(void) { void (*volatile call)(void) = (void (*)(void))$3; return !call; }
+END
+    # shellcheck disable=SC2046
+    "$cc" -std=c11 "$work/vendor.c" $(pkg-config --cflags --libs "$1") -Wl,-rpath,"$libdir" \
+        -o "$work/vendor"
+    "$work/vendor"
+}
+
 for name in "" -testkit -sqlite -postgres -socket -redis -http; do
     library=keyedpool$name
     pkg-config --exists "$library" || continue
@@ -63,6 +76,12 @@ for name in "" -testkit -sqlite -postgres -socket -redis -http; do
     "$cc" -std=c11 "$app" $(pkg-config --cflags --libs "$library") -Wl,-rpath,"$libdir" \
         -o "$work/app"
     "$work/app"
+    case $name in
+    -sqlite) consume_vendor $library sqlite3.h sqlite3_libversion ;;
+    -postgres) consume_vendor $library libpq-fe.h PQlibVersion ;;
+    -redis) consume_vendor $library hiredis/hiredis.h redisFree ;;
+    -http) consume_vendor $library curl/curl.h curl_version ;;
+    esac
 done
 echo "== pkg-config, static"
 # shellcheck disable=SC2046

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * One way through the library, many times, for instructions.py to count its instructions: only what
- * runs inside of measured() counts. `paths NAME TIMES`.
+ * runs inside of measured() counts (L9: what a hit is made of). `paths NAME TIMES`.
  */
 #include <pthread.h>
 #include <sched.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory that runs out: a session that calls every public function is played again and again, and
- * each time the next allocation of the world fails, once or from then on, until a session is played
- * to its end without a refusal. Each time: nothing crashes or leaks, each call either does its
- * work or answers KP_ENOMEM and holds nothing, giving back works all the same (L6), and the pool is
- * usable as soon as there is memory again.
+ * Memory that runs out (it comes in through a table, L12): a session that calls every public
+ * function is played again and again, and each time the next allocation of the world fails, once or
+ * from then on, until a session is played to its end without a refusal. Each time: nothing crashes
+ * or leaks, each call either does its work or answers KP_ENOMEM and holds nothing, giving back
+ * works all the same (L6), and the pool is usable as soon as there is memory again.
  */
 #include <setjmp.h>
 #include <stdarg.h>

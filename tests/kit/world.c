@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the test kit itself: the world of a sim. Its clock, its numbers, parking, memory.
+ * Tests of the test kit itself: the world of a sim (L12). Its clock, its numbers, parking, memory.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hits without the lock, and everything that shuts a lane, at once: a few keys, many threads that
- * get and give back, now and then discard, invalidate, change limits, read counters, pin and unpin,
- * let keys be forgotten, and close the pool under the others. Each resource counts its owners, and
- * is written by them without any synchronisation of its own, so that one that is lent to two, or
- * given on too early, is a data race. Copies of leases are given back by two threads at the same
- * moment: one wins, the other is told. Guessers look for keys, pins and leases that are gone, whose
- * lines others have by now. At the end the counters add up, and nothing is left.
+ * Hits without the lock (L9), and everything that shuts a lane, at once: a few keys, many threads
+ * that get and give back, now and then discard, invalidate, change limits, read counters, pin and
+ * unpin, let keys be forgotten, and close the pool under the others. Each resource counts its
+ * owners, and is written by them without any synchronisation of its own, so that one that is lent
+ * to two, or given on too early, is a data race. Copies of leases are given back by two threads at
+ * the same moment: one wins, the other is told. Guessers look for keys, pins and leases that are
+ * gone, whose lines others have by now. At the end the counters add up, and nothing is left.
  *
  * Environment: KP_SECONDS (2), KP_THREADS (6), KP_SEED (from the clock; printed), KP_LANES.
  */
