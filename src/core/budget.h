@@ -31,7 +31,7 @@ struct kp__budget {
     enum kp__limit limit; /* the option */
     int64_t cap, used; /* core->lent's: and reserved (core/lane.h) */
     int64_t peak;      /* used may still be so much, since cap was lowered; it only falls */
-    int64_t surplus;   /* a group's, while that is done: so many are to go (resize.c) */
+    int64_t leaving;   /* a group's: so many of `used` are being destroyed */
     struct kp__heap starved;   /* subpools, by kp__rank */
     struct kp__heap evictable; /* subpools with an idle one to spare, least recently used first */
     enum kp__place place;
@@ -67,6 +67,7 @@ struct kp__contest {
     struct kp__rank rank;
     struct kp__share share;
     struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
+    int64_t ceded[2]; /* so many of its live ones do not count in group[i]: an heir's permit does */
     struct kp__heap_node evict[KP__MEMBERS];
     uint64_t evict_rank;
 };

@@ -86,23 +86,37 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
     slot->sub = sub;
 }
 
-static bool brings(const struct kp__slot *victim, const struct kp__group *group)
+/* It counts in its group i as others do, or (-1) no more, because its heir holds a permit there. */
+static void count_in_group(struct kp__core *core, struct kp__slot *victim, int i, int one)
 {
-    return victim->sub->contest->group[0] == group || victim->sub->contest->group[1] == group;
+    struct kp__budget *budget = kp__group_budget(victim->sub, i);
+
+    kp__errand_of(victim)->victim.cedes[i] = one < 0;
+    kp__contest(core, victim->sub)->ceded[i] -= one;
+    if (!budget) return; /* its key has left the group meanwhile */
+    budget->used += one;
+    budget->leaving += one;
 }
 
-static void cede(struct kp__core *core, struct kp__subpool *loser, bool begin)
+static void cede(struct kp__core *core, struct kp__slot *victim, struct kp__group *const heirs[2])
 {
-    kp__account(core, loser);
-    KP__DCHECK(begin || loser->ceded > 0);
-    if (begin) loser->ceded++;
-    else loser->ceded--;
-    recount(core, loser);
+    kp__account(core, victim->sub);
+    victim->sub->ceded++;
+    kp__errand(core, victim);
+    for (int i = 0; i < 2; i++)
+        if (heirs[i] && victim->sub->contest->group[i] == heirs[i])
+            count_in_group(core, victim, i, -1);
+    recount(core, victim->sub);
 }
 
-static void cede_all(struct kp__core *core, struct kp__slot *victim, bool begin)
+static void cede_end(struct kp__core *core, struct kp__slot *victim)
 {
-    for (; victim; victim = victim->errand->victim.next) cede(core, victim->sub, begin);
+    kp__account(core, victim->sub);
+    KP__DCHECK(victim->sub->ceded > 0);
+    victim->sub->ceded--;
+    for (int i = 0; i < 2; i++)
+        if (victim->errand->victim.cedes[i]) count_in_group(core, victim, i, 1);
+    recount(core, victim->sub);
 }
 
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
@@ -114,36 +128,40 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
     core->promised++;
     core->creating.used++;
     for (int i = 0; i < 2; i++) {
-        struct kp__group *g = sub->contest->group[i];
-        bool coming = part->next || brings(victim, g); /* two bring both (decide.c) */
-        part->heirs[i] = coming ? NULL : g;
-        if (part->heirs[i]) g->budget.used++;
+        part->heirs[i] = sub->contest->group[i];
+        if (part->heirs[i]) part->heirs[i]->budget.used++;
     }
-    cede_all(core, victim, true);
+    for (struct kp__slot *v = victim; v; v = v->errand->victim.next) cede(core, v, part->heirs);
 }
 
 void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    /* the first of two brings this one (decide.c) */
-    struct kp__group *group = sub->contest->group[1];
+    struct kp__slot *next = victim->errand->victim.next;
 
-    kp__errand(core, victim->errand->victim.next)->victim.heirs[1] = group;
-    if (group) group->budget.used++;
-    cede(core, victim->sub, false);
+    for (int i = 0; i < 2; i++) {
+        struct kp__group *heir = victim->errand->victim.heirs[i];
+        bool stays = heir == sub->contest->group[i]; /* else its place there is free */
+        if (!stays && heir) heir->budget.used--;
+        if (!stays && next->errand->victim.cedes[i]) count_in_group(core, next, i, 1);
+        kp__errand_of(next)->victim.heirs[i] = stays ? heir : NULL;
+    }
+    cede_end(core, victim);
 }
 
 void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
 {
-    const struct kp__victim *part = &victim->errand->victim;
+    struct kp__group **heirs = kp__errand_of(victim)->victim.heirs;
 
     KP__DCHECK(sub->promised > 0);
     kp__account(core, sub);
     sub->promised--;
     core->promised--;
     core->creating.used--;
-    for (int i = 0; i < 2; i++)
-        if (part->heirs[i]) part->heirs[i]->budget.used--;
-    cede_all(core, victim, false);
+    for (int i = 0; i < 2; i++) {
+        if (heirs[i]) heirs[i]->budget.used--;
+        heirs[i] = NULL;
+    }
+    for (; victim; victim = victim->errand->victim.next) cede_end(core, victim);
 }
 
 /* ---- the background -------------------------------------------------------------------------- */

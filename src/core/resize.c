@@ -15,13 +15,18 @@ int64_t kp__surplus(const struct kp__core *core)
     return core->live.used - core->count[KP__CLOSING] + core->promised - core->live.cap;
 }
 
+static int64_t over(const struct kp__budget *group)
+{
+    return group->used - group->leaving - group->cap;
+}
+
 int64_t kp__group_surplus(const struct kp__subpool *sub)
 {
     int64_t most = 0;
 
     for (int i = 0; i < 2; i++) {
         const struct kp__budget *budget = kp__group_budget(sub, i);
-        if (budget && budget->used - budget->cap > most) most = budget->used - budget->cap;
+        if (budget && over(budget) > most) most = over(budget);
     }
     return most;
 }
@@ -48,8 +53,6 @@ static bool close_one(struct kp__core *core, struct kp__budget *budget, enum kp_
     struct kp__slot *slot = kp__evict_pick(core, budget, member);
 
     if (!slot) return false;
-    for (int i = 0; i < 2; i++)
-        if (kp__group_budget(slot->sub, i)) kp__group_budget(slot->sub, i)->surplus--;
     kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
     kp__evictable_file(core, slot->sub);
     return true;
@@ -67,7 +70,7 @@ static void trim_group(struct kp__map_node *node, void *ctx)
     struct kp__group *group = KP__OF(node, struct kp__group, node);
     struct resize *r = ctx;
 
-    while (group->budget.surplus > 0 && close_one(r->core, &group->budget, group->member, r->todo))
+    while (over(&group->budget) > 0 && close_one(r->core, &group->budget, group->member, r->todo))
         continue;
 }
 
@@ -93,12 +96,9 @@ static void trim(struct resize *r)
 
 static void set_cap(struct kp__core *core, struct kp__budget *budget, int64_t cap)
 {
-    bool less = cap < budget->cap;
-
-    if (less) core->shrunk = true;
+    if (cap < budget->cap) core->shrunk = true;
     budget->cap = cap;
     budget->peak = budget->used;
-    budget->surplus = less ? budget->used - cap : 0;
 }
 
 static void set_group(struct kp__map_node *node, void *ctx)

@@ -114,14 +114,19 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
     sub->count[from] -= many;
     core->count[from] -= many;
     if (from == KP__CREATING) core->creating.used -= many;
+    for (int i = 0; i < 2; i++) {
+        struct kp__budget *budget = kp__group_budget(sub, i);
+        if (!budget) continue;
+        if (to == KP__CLOSING) budget->leaving += many;
+        if (from == KP__CLOSING) budget->leaving -= many;
+        if (to == KP__FREE) budget->used -= many;
+    }
     if (to != KP__FREE) {
         sub->count[to] += many;
         core->count[to] += many;
         return;
     }
     core->live.used -= many;
-    for (int i = 0; i < 2; i++)
-        if (kp__group_budget(sub, i)) kp__group_budget(sub, i)->used -= many;
 }
 
 static void change_list(struct kp__core *core, struct kp__slot *slot, enum kp__state to)

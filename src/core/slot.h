@@ -86,7 +86,8 @@ struct kp__trace {
 /* What a slot needs that is destroyed to make room for another key, or a new resource of its own.
  */
 struct kp__victim {
-    struct kp__group *heirs[2]; /* groups of which its heir holds a permit already */
+    struct kp__group *heirs[2]; /* groups of which its heir holds a permit */
+    bool cedes[2];              /* its own place in group i is part of that, and counts no more */
     struct kp__slot *next;      /* the heir needs this one's place, too; or NULL */
     struct kp__subpool *heir;   /* nobody stands by: whose permit its place is */
 };

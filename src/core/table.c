@@ -40,9 +40,15 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
     contest->group[which] = group;
     if (which == KP__PAIR) return;
     contest->share.start[which + KP__GROUP_0].bout = 0;
-    if (old) old->budget.used -= kp__sub_live(sub);
+    int64_t ceded = contest->ceded[which], live = kp__sub_live(sub) - ceded;
+    int64_t leaving = sub->count[KP__CLOSING] - ceded;
+    if (old) {
+        old->budget.used -= live;
+        old->budget.leaving -= leaving;
+    }
     if (!group) return;
-    group->budget.used += kp__sub_live(sub);
+    group->budget.used += live;
+    group->budget.leaving += leaving;
     if (group->budget.used > group->budget.cap) core->shrunk = true; /* as good as lowered */
 }
 

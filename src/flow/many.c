@@ -295,10 +295,10 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
 /* ---- limits while running -------------------------------------------------------------------- */
 
-static bool too_many(const struct kp__subpool *sub, int64_t in_group)
+static bool too_many(const struct kp__subpool *sub)
 {
     return sub->count[KP__IDLE] > 0 &&
-           (kp__sub_exceeds(sub, sub->rules->max_live) || in_group > 0 ||
+           (kp__sub_exceeds(sub, sub->rules->max_live) || kp__group_surplus(sub) > 0 ||
             (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
@@ -311,9 +311,7 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     if (sub->used_at == 0) sub->used_at = now;
     if (sub->rare->health.refused) kp__rare(&pool->core, sub)->health.refused = false;
     kp__settle(&pool->core, sub, now, todo);
-    /* asked once: what is being destroyed is in its groups until it is gone */
-    int64_t in_group = kp__group_surplus(sub);
-    for (; too_many(sub, in_group); in_group--) {
+    while (too_many(sub)) {
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
         kp__do(pool, todo);
     }
@@ -327,6 +325,7 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     kp__age_all(&pool->core, sub, now, todo);
     if (sub->rules->eager) sub->refill = true;
     kp__file_sub(&pool->core, sub, now);
+    kp__tell(pool, todo); /* who warms keys may go on */
     kp__do(pool, todo);
 }
 

@@ -114,7 +114,7 @@ static inline void stage_count_groups(struct stage *s)
 {
     for (int i = 0; i < STAGE_GROUPS; i++) {
         struct kp__group *group = &s->groups[i];
-        int64_t used = 0;
+        int64_t used = 0, leaving = 0;
         if (group->member == 0) continue;
         for STAGE_EACH (l, &s->core.all) {
             const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
@@ -122,9 +122,14 @@ static inline void stage_count_groups(struct stage *s)
         }
         for (uint32_t k = 0; k < s->core.slots.made; k++) {
             const struct kp__slot *v = kp__slab_at(&s->core.slots, k);
-            if (v->state == KP__CLOSING) used += stage_brings(v, group);
+            if (v->state != KP__CLOSING) continue;
+            bool here = v->sub->contest->group[group->member - 1] == group;
+            bool cedes = v->errand->victim.cedes[group->member - 1];
+            used += stage_brings(v, group) - (here && cedes);
+            leaving += here && !cedes;
         }
         assert_int_equal(group->budget.used, used);
+        assert_int_equal(group->budget.leaving, group->member == KP__IN_PAIR ? 0 : leaving);
     }
 }
 
