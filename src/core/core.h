@@ -110,7 +110,7 @@ static inline bool kp__may_idle(struct kp__core *core, uint32_t more)
 /* Whenever somebody is starved, the time is known. */
 static inline void kp__at(struct kp__core *core, uint64_t now)
 {
-    if (now) core->now = now;
+    if (now > core->now) core->now = now;
 }
 
 /* What a decision leaves to be done without the lock. Wake-ups need the address only, not the
@@ -395,7 +395,7 @@ void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uin
  * What is being destroyed does not stay, unless its place is promised. */
 int64_t kp__surplus(const struct kp__core *core);
 
-/* The same in its groups, of which is not known what is being destroyed; or 0. */
+/* The same in its groups, the most of both; or 0. */
 int64_t kp__group_surplus(const struct kp__subpool *sub);
 
 /* Either, for who is asked before one of this key is kept. */

@@ -414,7 +414,7 @@ static enum verdict take_permit(struct look *l)
 static enum verdict shed(struct look *l)
 {
     const struct kp__rules *r = l->sub->rules;
-    uint64_t waited = l->now - l->request->arrived;
+    uint64_t waited = kp__waited(l->request, l->now);
 
     if (r->shed_target == KP__NEVER || !l->request->waited || l->sub->waiting == 1 ||
         !l->sub->rare->shed.slow)

@@ -159,7 +159,8 @@ static uint64_t pause_after(struct kp__core *core, const struct kp__rules *r, ui
 {
     uint64_t pause = r->retry_first ? r->retry_first : r->retry_requests ? LEAST_PAUSE : 0;
 
-    for (uint32_t i = 1; i < failures && pause < r->retry_max; i++) pause *= 2;
+    for (uint32_t i = 1; i < failures && pause < r->retry_max; i++)
+        pause = pause > r->retry_max / 2 ? r->retry_max : pause * 2;
     if (pause > r->retry_max) pause = r->retry_max;
     if (pause == 0 && r->retry_requests) pause = LEAST_PAUSE; /* retrying without one would spin */
     return pause ? core->world->random(core->world->ctx) % pause + 1 : 0;
@@ -177,7 +178,7 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     COUNT_SELDOM(core, sub, create_failures);
     h->failures++;
     uint64_t pause = pause_after(core, r, h->failures);
-    h->back_off = pause ? now + pause : 0;
+    h->back_off = pause ? kp__later(now, pause) : 0;
     bool refused = what->code == KP_EREFUSED;
     if (h->refused && !refused) return; /* what refused stays the cause */
     h->refused = refused;

@@ -63,8 +63,8 @@ bool kp__age(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct 
     }
     if (!slot->ageing && !slot->errand->doomed && now >= renew_at(slot)) {
         if (!is_needed(slot)) {
-            kp__close_idle(core, slot, kp__end_of_age(slot), todo);
-            return true;
+            (void)kp__doom(core, slot, kp__end_of_age(slot), todo); /* tested: when it comes back */
+            return slot->state == KP__CLOSING;
         }
         begin_ageing(core, slot, now);
     }

@@ -85,6 +85,12 @@ struct kp__request {
     kp_why *why;             /* its owner's, or NULL: where a NO puts the driver's reason */
 };
 
+/* So long by now; a call may know an older time than one that has come meanwhile. */
+static inline uint64_t kp__waited(const struct kp__request *request, uint64_t now)
+{
+    return now > request->arrived ? now - request->arrived : 0;
+}
+
 /* What is under way for it while it waits, or NULL. */
 static inline struct kp__slot *kp__under_way(const struct kp__request *request)
 {

@@ -118,7 +118,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             if (head[i]->invited) return served;
             if (comes_for_it(core, head[i], now)) continue;
             if (kp__decide(core, head[i], now, todo, &lacks)) {
-                shed_learn(core, sub, now - head[i]->arrived, now);
+                shed_learn(core, sub, kp__waited(head[i], now), now);
                 if (kp__refuses_late(sub) && head[i]->grant.kind != KP__GRANT_NO)
                     kp__late_learn(core, sub, now);
                 if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->here)

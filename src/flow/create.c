@@ -231,6 +231,7 @@ static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__re
     if (renews) kp__renewal_failed(&pool->core, sub, kp__time(pool));
     kp__permit_refund(&pool->core, sub);
     kp__settle(&pool->core, sub, kp__time(pool), &todo);
+    kp__tell(pool, &todo);
     kp__do(pool, &todo);
 }
 

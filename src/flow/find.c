@@ -135,11 +135,10 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     sub->ruling = false;
     if (code == 0) {
         kp__table_rule(&pool->core, sub, rules, group, &old);
-        if (rules->prefill && rules->min_live > 0) {
-            sub->refill = true;
-            kp__file_sub(&pool->core, sub, kp__time(pool));
-        }
+        if (rules->prefill && rules->min_live > 0) sub->refill = true;
+        if (sub->refill) kp__file_sub(&pool->core, sub, kp__time(pool)); /* or it was warmed */
         kp__settle(&pool->core, sub, kp__time(pool), &todo);
+        kp__tell(pool, &todo); /* who warms it may go on */
         tell_overpromised(pool, &todo);
     } else {
         kp__refuse_all(&pool->core, sub, code, &todo);

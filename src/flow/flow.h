@@ -265,6 +265,9 @@ struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const cha
 int64_t kp__invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub,
                            struct kp__todo *todo);
 
+/* Forgive a key its failures (kp_retry_now). With the lock, given back meanwhile. In retry.c. */
+void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
+
 /* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
  * With the lock. In many.c. */
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub);
@@ -383,9 +386,8 @@ void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot);
 void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
                void *resource, int fd, struct kp__todo *todo);
 
-/* Have the driver take one back from its borrowers, if it still may: at once, or when it is due.
- * With the lock, which is given back meanwhile. False: out of memory. */
-bool kp__revoke(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+/* Have the driver take one back from its borrower, if that is due. With the lock, which is given
+ * back meanwhile. */
 void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
                     struct kp__todo *todo);
 void kp__revoke_all(struct kp__pool *pool, struct kp__todo *todo); /* at the end of the pool */

@@ -338,8 +338,7 @@ static void count_wait(struct kp__get *g, int code)
 
     if (!r->waited) return;
     const struct kp__seat *seat = code == 0 ? kp__seat_at(r->slot, r->grant.seat) : NULL;
-    /* not lent: who listened to its event has ended it already */
-    uint64_t until = seat && seat->lent ? seat->since : kp__time(g->pool);
+    uint64_t until = seat ? seat->since : kp__time(g->pool);
     kp__rare(core, r->sub)->seldom.wait_ns += until - r->arrived;
     core->seldom.wait_ns += until - r->arrived;
 }
@@ -377,7 +376,6 @@ static void note_borrower(const struct kp__get *g)
     const struct kp__request *r = g->request;
     struct kp__seat *seat = kp__seat_at(r->slot, r->grant.seat);
 
-    if (!seat->lent) return; /* who listened to its event has ended it already */
     seat->hold = KP__HELD;
     seat->thread_id = kp__thread_id();
     if (kp__looks_for_deadlocks(g->pool) && !r->of_loop) seat->thread = kp__thread_number();

@@ -249,7 +249,8 @@ int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, 
 {
     int (*fn)(kp_job *, void *) =
         kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
-    struct kp__job own, *job = kp__job_borrow(pool, slot, &own);
+    struct kp__job own, *job = kp__job_borrow(pool, slot, &own), *late = NULL;
+    uint64_t lease = slot->generation;
 
     kp__job_init(job, pool, kind, slot, tag, now, until);
     job->seat = seat;
@@ -261,6 +262,10 @@ int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, 
     kp__step_in(pool);
     if (status != KP_PENDING) kp__take_note(job, todo);
     if (job != &own && status != KP_PENDING) kp__job_put(job);
+    /* nobody waits for it, unless it was answered meanwhile */
+    if (status == KP_PENDING && slot->generation == lease && slot->errand->job == job)
+        late = kp__job_not_needed(job);
+    if (late) kp__job_hurry(pool, late, todo);
     return status < 0 || status == KP_PENDING ? status : 0;
 }
 

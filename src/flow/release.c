@@ -257,17 +257,19 @@ void kp_lease_report(kp_lease *lease, int status)
     kp__todo_init(&todo, h.pool->world);
     enum kp__turn turn = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
                                       kp__time(h.pool), &todo);
+    sub->interest++;
+    /* before anybody is told of the turn: who listens may end the lease; then it is another's */
+    if (status >= 0) kp__doubt_end(&h.pool->core, h.slot);
+    else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
     if (turn != KP__AS_BEFORE) {
-        sub->interest++;
+        kp__tell(h.pool, &todo); /* who warms keys may go on */
         kp__step_out(h.pool, &todo);
         kp__event(h.pool,
                   turn == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub, NULL,
                   status, NULL);
         kp__step_in(h.pool);
-        kp__lose_interest(h.pool, sub, sub->used_at);
     }
-    if (status >= 0) kp__doubt_end(&h.pool->core, h.slot);
-    else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
+    kp__lose_interest(h.pool, sub, sub->used_at);
     kp__leave(h.pool, &todo);
 }
 
@@ -297,6 +299,15 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     return true;
 }
 
+/* Nobody has its lease: it is being looked at or reset, or its borrower has not been told so far,
+ * and may be told no. */
+static bool is_unheard_of(const struct kp__slot *slot)
+{
+    const struct kp__seat *seat = kp__seat_at(slot, 0);
+
+    return seat->ending || seat->hold == KP__GRANTED;
+}
+
 int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
 {
     struct kp__todo todo;
@@ -311,7 +322,7 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
     bool lent = slot && (slot->state == KP__LENT || slot->state == KP__REVOKED);
     code = !lent                          ? KP_ENOTFOUND
            : slot->errand->seats > 1      ? KP_EMISUSE
-           : kp__seat_at(slot, 0)->ending ? KP_ENOTFOUND
+           : is_unheard_of(slot)          ? KP_ENOTFOUND
                                           : 0;
     if (code == 0) kp__lease_write(pool, slot, 0, out);
     if (code == KP_EMISUSE)

@@ -4,7 +4,7 @@
  */
 #include "flow/flow.h"
 
-static void retry_sub(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
     bool tripped = sub->rare->health.tripped;
 
@@ -31,9 +31,9 @@ int kp_retry_now(kp_pool *door, kp_key key)
         code = KP_ECLOSED;
     } else if (kp__every_key(key)) {
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            retry_sub(pool, sub, &todo);
+            kp__retry(pool, sub, &todo);
     } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        retry_sub(pool, sub, &todo);
+        kp__retry(pool, sub, &todo);
         kp__lose_interest(pool, sub, sub->used_at);
     }
     kp__leave(pool, &todo);

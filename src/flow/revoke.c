@@ -50,26 +50,30 @@ void kp__revoke_finish(struct kp__job *job)
     kp__leave(pool, &todo);
 }
 
-bool kp__revoke(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+/* For one job more. With the lock, which may be given back: any slot is another's then. */
+static bool has_room(struct kp__pool *pool)
 {
-    /* which may give the lock back */
-    if (kp__slab_wants(&pool->jobs) && !kp__make_room(pool)) return false;
-    if (!kp__may_revoke(slot)) return true;
+    return !kp__slab_wants(&pool->jobs) || kp__make_room(pool);
+}
+
+/* With the lock, given back meanwhile. There is room. */
+static void revoke(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
     struct kp__job *job = kp__job_take(pool, slot);
     kp__job_init(job, pool, KP_JOB_REVOKE, slot, slot->errand->first.tag, 0, KP__NEVER);
     kp__revoke_begin(&pool->core, slot);
     kp__step_out(pool, todo);
     kp__job_send(job);
     kp__step_in(pool);
-    return true;
 }
 
 void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
                     struct kp__todo *todo)
 {
-    if (!pool->driver.revoke || slot->state != KP__LENT) return;
+    if (!pool->driver.revoke || slot->state != KP__LENT || !has_room(pool)) return;
+    if (slot->state != KP__LENT) return; /* it came back meanwhile */
     kp__shut(pool, slot->sub); /* who was told of its leak may have opened it */
-    if (kp__revoke_is_due(&pool->core, slot, now)) (void)kp__revoke(pool, slot, todo);
+    if (kp__revoke_is_due(&pool->core, slot, now)) revoke(pool, slot, todo);
 }
 
 /* Each that is lent is asked for once: it goes to the end of the list. */
@@ -79,11 +83,12 @@ void kp__revoke_all(struct kp__pool *pool, struct kp__todo *todo)
 
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         struct kp__list *lent = KP__SLOTS(sub, KP__LENT), *node;
-        for (uint32_t n = sub->count[KP__LENT]; n > 0 && (node = kp__list_first(lent)); n--) {
+        for (uint32_t n = sub->count[KP__LENT]; n > 0 && has_room(pool); n--) {
+            if ((node = kp__list_first(lent)) == NULL) break;
             kp__list_remove(node);
             kp__list_push_back(lent, node);
             struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-            (void)kp__revoke(pool, slot, todo);
+            if (kp__may_revoke(slot)) revoke(pool, slot, todo);
         }
     }
 }

@@ -12,8 +12,7 @@ static int64_t rotate(struct kp__pool *pool, struct kp__subpool *sub, uint64_t b
     int64_t many = 0;
 
     if (sub->rules) many = kp__retire_all(&pool->core, sub, by, now, todo); /* else it is empty */
-    kp__forgive(&pool->core, sub, kp__time(pool), todo);
-    kp__do(pool, todo);
+    kp__retry(pool, sub, todo);
     return many;
 }
 

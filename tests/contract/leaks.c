@@ -242,8 +242,7 @@ static void who_has_it_meanwhile_must_keep_a_way_of_its_own(void **state)
 static void end_it_at_once(struct house *h, const kp_event *event)
 {
     if (event->kind != KP_EVENT_CREATED) return;
-    HOUSE_IS(h, kp_lease_of(h->pool, event->resource, &steals), 0);
-    kp_release(&steals);
+    HOUSE_IS(h, kp_lease_of(h->pool, event->resource, &steals), KP_ENOTFOUND);
 }
 
 /* It was nobody's any more before it was asked for. */
