@@ -361,12 +361,12 @@ static int reset(kp_job *job, void *resource)
     if (transaction == PQTRANS_INTRANS || transaction == PQTRANS_INERROR)
         w.left |= KP_PG_LEFT_TRANSACTION;
     w.left |= session_of(w.conn)->changed;
-    if (hopeless) {
-        w.run.status = PQstatus(w.conn) == CONNECTION_OK ? kp__pg_fail_left(job, hopeless)
-                                                         : kp__pg_fail_lost(job, w.conn);
-        return finish(&w.run, NULL);
-    }
-    plan_undoing(&w);
+    if (!hopeless)
+        plan_undoing(&w);
+    else if (PQstatus(w.conn) == CONNECTION_OK)
+        w.run.status = kp__pg_fail_left(job, hopeless);
+    else
+        w.run.status = kp__pg_fail_lost(job, w.conn);
     return kp__work_run(&w.run, advance(&w), NULL);
 }
 

@@ -9,15 +9,15 @@
  *
  *     begin -> run -> wait -> step -> wait -> step -> ... -> finish
  *
- * Each wait ends in one of these ways:
+ * A wait ends in one of four ways:
  *
  *     something is ready      step(ready), which says what to wait for next
  *     its time is over        step(0), which may have something else to try
- *     nobody wants it         unwanted() is its status (only with a watcher: nobody is there else)
- *     it cannot be watched    no_memory() is its status
+ *     it cannot be watched    the end, with no_memory() as its status
+ *     it is cancelled         the end, with unwanted() as its status (only a watcher's can be)
  *
- * and whatever came is used, however late; but nobody waits when no time is left. So one that never
- * stops talking has its end, too.
+ * What has come is used, however late. But where no time is left nobody waits, so that one who
+ * never stops talking comes to an end, too.
  */
 #ifndef KP_ADAPTERS_WORK_H
 #define KP_ADAPTERS_WORK_H
@@ -58,7 +58,7 @@ struct kp__work {
     kp_watcher *watcher;                /* NULL: poll */
     int64_t     until_ns;               /* of the whole job */
     int         status;                 /* the adapter's: negative if it went wrong */
-    int         wanted;                 /* this room's, as is the rest */
+    int         wanted;                 /* this one and the next are work.c's */
     kp_watch    watch;
 };
 
