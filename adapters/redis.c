@@ -8,7 +8,6 @@
  */
 #include "redis_parts.h"
 
-#include "clock.h"
 #include "fill.h"
 #include "work.h"
 
@@ -127,7 +126,7 @@ static struct kp__wait wait_of(const struct kp__work *run)
 /* The last step of opening, and of each RESET, which undoes it. */
 static int open_anew(struct work *w)
 {
-    int left = kp__left_ms(w->run.until_ns), rc;
+    int left = kp__work_left_ms(&w->run), rc;
     kp_job *job = w->run.job;
 
     if (!w->o->on_open)

@@ -20,6 +20,11 @@ void kp__work_begin(struct kp__work *w, const struct kp__work_kind *kind, kp_job
     w->until_ns = kp__until_ns(kp__at_most_ms(most_ms, job->left_ms));
 }
 
+int kp__work_left_ms(const struct kp__work *w)
+{
+    return kp__left_ms(w->until_ns);
+}
+
 /* Before each wait: what is wanted still, if there is time for it. */
 static int in_time(struct kp__work *w, int wanted)
 {

@@ -67,6 +67,9 @@ struct kp__work {
 void kp__work_begin(struct kp__work *w, const struct kp__work_kind *kind, kp_job *job,
                     kp_watcher *watcher, int64_t most_ms);
 
+/* What is left of the whole job's time: 0 if nothing is, else at least 1. */
+int kp__work_left_ms(const struct kp__work *w);
+
 /* Go on from what a first step wants (or 0) to the end. Returns the answer of the driver's
  * function. `w` may lie on the stack: what is to be watched is copied. */
 int kp__work_run(struct kp__work *w, int wanted, void **resource);
