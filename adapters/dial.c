@@ -5,9 +5,10 @@
  */
 #include "dial_name.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,30 +18,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
-
-/* ---- time ------------------------------------------------------------------------------------ */
-
-int64_t kp__now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-int64_t kp__until_ms(int64_t within_ms)
-{
-    return kp__now_ms() + (within_ms > INT_MAX ? INT_MAX : within_ms);
-}
-
-int kp__left_ms(int64_t until_ms)
-{
-    int64_t left = until_ms - kp__now_ms();
-
-    return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
-}
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
@@ -142,13 +120,13 @@ bool kp__is_gone(int code)
 
 /* A Unix socket connects at once, or waits for room in the backlog: without O_NONBLOCK, for with it
  * there is nothing to poll for. */
-static int connect_unix(int fd, const struct sockaddr_un *to, int64_t until_ms)
+static int connect_unix(int fd, const struct sockaddr_un *to, int64_t until_ns)
 {
     struct timeval none = { 0 };
     int code;
 
     do {
-        int left = kp__left_ms(until_ms);
+        int left = kp__left_ms(until_ns);
         struct timeval tv = { .tv_sec = left / 1000, .tv_usec = left % 1000 * 1000 };
 
         if (left == 0)
@@ -160,7 +138,7 @@ static int connect_unix(int fd, const struct sockaddr_un *to, int64_t until_ms)
     return code == EAGAIN ? ETIMEDOUT : code;
 }
 
-static int dial_path(const struct kp__place *place, int64_t until_ms, struct kp__fault *fault)
+static int dial_path(const struct kp__place *place, int64_t until_ns, struct kp__fault *fault)
 {
     struct sockaddr_un to = { .sun_family = AF_UNIX };
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), code;
@@ -168,7 +146,7 @@ static int dial_path(const struct kp__place *place, int64_t until_ms, struct kp_
     if (fd < 0)
         return kp__fault_say(fault, place, errno);
     memcpy(to.sun_path, place->path, strlen(place->path));
-    code = connect_unix(fd, &to, until_ms);
+    code = connect_unix(fd, &to, until_ns);
     if (code == 0)
         return fd;
     (void)close(fd);
@@ -200,7 +178,7 @@ static int try_next(struct kp__dial *d, int code)
         const struct addrinfo *a = d->next;
 
         d->next = a->ai_next;
-        d->turn_ms = kp__now_ms() + kp__left_ms(d->until_ms) / d->rest--;
+        d->turn_ns = kp__until_ns(kp__left_ms(d->until_ns) / d->rest--);
         d->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (d->fd >= 0 && connect(d->fd, a->ai_addr, a->ai_addrlen) == 0)
             return is_there(d);
@@ -239,13 +217,13 @@ static int begin_path(struct kp__dial *d)
     return 0;
 }
 
-int kp__dial_begin(struct kp__dial *d, const struct kp__place *place, int64_t until_ms)
+int kp__dial_begin(struct kp__dial *d, const struct kp__place *place, int64_t until_ns)
 {
     struct addrinfo *all;
 
     memset(d, 0, sizeof *d);
     d->place = place;
-    d->until_ms = d->turn_ms = until_ms;
+    d->until_ns = d->turn_ns = until_ns;
     d->fd = -1;
     if (*place->path)
         return begin_path(d);
@@ -291,14 +269,14 @@ int kp__dial_fd(const struct kp__dial *d)
     return d->lookup ? kp__lookup_fd(d->lookup) : d->fd;
 }
 
-static int dial_host(const struct kp__place *place, int64_t until_ms, struct kp__fault *fault)
+static int dial_host(const struct kp__place *place, int64_t until_ns, struct kp__fault *fault)
 {
     struct kp__dial d;
-    int wanted = kp__dial_begin(&d, place, until_ms), flags;
+    int wanted = kp__dial_begin(&d, place, until_ns), flags;
 
     while (wanted) {
         struct pollfd p = { .fd = kp__dial_fd(&d), .events = (short)wanted };
-        int n = poll(&p, 1, kp__left_ms(d.turn_ms));
+        int n = poll(&p, 1, kp__left_ms(d.turn_ns));
 
         if (n >= 0 || errno != EINTR)
             wanted = kp__dial_go_on(&d, n > 0);
@@ -313,11 +291,9 @@ static int dial_host(const struct kp__place *place, int64_t until_ms, struct kp_
     return d.fd;
 }
 
-int kp__dial(const struct kp__place *place, int64_t within_ms, struct kp__fault *fault)
+int kp__dial(const struct kp__place *place, int64_t until_ns, struct kp__fault *fault)
 {
-    int64_t until_ms = kp__until_ms(within_ms);
-
-    return *place->path ? dial_path(place, until_ms, fault) : dial_host(place, until_ms, fault);
+    return *place->path ? dial_path(place, until_ns, fault) : dial_host(place, until_ns, fault);
 }
 
 static int set(int fd, int level, int name, int value)

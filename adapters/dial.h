@@ -30,12 +30,12 @@ void kp__place_text(const struct kp__place *place, char *buf, size_t size);
 
 /* Connect: a blocking socket, closed on exec; or -1 and why not. Every address that the name has is
  * tried. The name is resolved on a thread of its own, for getaddrinfo knows no deadline. */
-int kp__dial(const struct kp__place *place, int64_t within_ms, struct kp__fault *fault);
+int kp__dial(const struct kp__place *place, int64_t until_ns, struct kp__fault *fault);
 
 /* The same without waiting, for a non-blocking socket. */
 struct kp__dial {
     const struct kp__place *place;      /* stays there meanwhile */
-    int64_t          until_ms, turn_ms; /* of all of it, and of what is waited for now */
+    int64_t          until_ns, turn_ns; /* of all of it, and of what is waited for now */
     int              fd;                /* over: the socket, or -1 and the fault */
     struct kp__fault fault;
     struct kp__lookup *lookup;
@@ -45,7 +45,7 @@ struct kp__dial {
 
 /* Begin, and go on when kp__dial_fd is ready (or its turn is over). Each returns what to poll it
  * for, or 0: it is over. */
-int  kp__dial_begin(struct kp__dial *d, const struct kp__place *place, int64_t until_ms);
+int  kp__dial_begin(struct kp__dial *d, const struct kp__place *place, int64_t until_ns);
 int  kp__dial_go_on(struct kp__dial *d, bool ready);
 int  kp__dial_fd(const struct kp__dial *d);
 void kp__dial_end(struct kp__dial *d);  /* in the middle */
@@ -58,13 +58,6 @@ int kp__fault_say(struct kp__fault *fault, const struct kp__place *place, int co
 
 /* Does this errno say that the other side is gone, and not that something took too long here? */
 bool kp__is_gone(int code);
-
-/* Monotonic, in ms; and what is left until then: 0 if nothing is, else at least 1. */
-int64_t kp__now_ms(void);
-int     kp__left_ms(int64_t until_ms);
-
-/* The moment that is so many ms away; "no deadline" is in 24 days. */
-int64_t kp__until_ms(int64_t within_ms);
 
 /* Would the next borrower see something? 0: nothing has come and nothing has ended. 1: bytes are
  * there that nobody read. Negative: an errno (the other side ended: ECONNRESET). Asks the kernel,

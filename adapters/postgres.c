@@ -2,9 +2,8 @@
  *
  * The PostgreSQL adapter: a driver whose resources are connections (PGconn).
  *
- * Connecting, asking and undoing are one machine, `struct work`: step() does what can be done
- * without waiting and says which direction of the socket it waits for. The blocking driver polls
- * in between, the other one has a watcher tell it.
+ * Connecting, asking and undoing are one machine, `struct work`, which goes as far as it can
+ * without waiting. work.h waits for it: with poll, or through a watcher.
  *
  * What a borrower did to the session is known without asking: libpq shows each result to an event
  * procedure, and its command tag says SET, or LISTEN.
@@ -12,15 +11,12 @@
 #include "postgres_parts.h"
 
 #include "fill.h"
+#include "work.h"
 
 #include <libpq-events.h>
-#include <limits.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CONNECT_DEFAULT_MS 30000
@@ -28,15 +24,13 @@
 
 /* One job under way. */
 struct work {
-    kp_job      *job;
+    struct kp__work run;                /* first */
     PGconn      *conn;
     const kp_pg_options *o;
-    uint64_t     until_ns;
     bool         connecting, asked;     /* asked: the last of sql was sent and is not answered */
     const char  *sql[4];                /* to be run in turn, NULL after the last */
-    int          next, status;
+    int          next;
     uint32_t     left;                  /* reset: what the borrower left */
-    kp_watch     watch;
 };
 
 /* ---- what a borrower did --------------------------------------------------------------------- */
@@ -81,31 +75,6 @@ static bool session_begin(PGconn *conn)
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
-static void work_begin(struct work *w, kp_job *job, PGconn *conn)
-{
-    const kp_pg_options *o = job->ctx;
-    bool create = job->kind == KP_JOB_CREATE;
-    int64_t ms = create ? o->connect_timeout_ms : o->answer_timeout_ms;
-
-    if (ms == 0)
-        ms = create ? CONNECT_DEFAULT_MS : ANSWER_DEFAULT_MS;
-    if (job->left_ms < ms)
-        ms = job->left_ms;
-    memset(w, 0, sizeof *w);
-    w->job = job;
-    w->conn = conn;
-    w->o = o;
-    w->until_ns = now_ns() + (uint64_t)ms * UINT64_C(1000000);
-}
-
 static void add(struct work *w, const char *sql)
 {
     int i = 0;
@@ -115,26 +84,19 @@ static void add(struct work *w, const char *sql)
     w->sql[i] = sql;
 }
 
-static int64_t left_ms(const struct work *w)
-{
-    uint64_t now = now_ns();
-
-    return now >= w->until_ns ? 0 : (int64_t)((w->until_ns - now + 999999) / 1000000);
-}
-
 /* One connection attempt further. */
 static int step_connect(struct work *w)
 {
     switch (PQconnectPoll(w->conn)) {
     case PGRES_POLLING_READING:
-        return KP_WATCH_READ;
+        return POLLIN;
     case PGRES_POLLING_WRITING:
-        return KP_WATCH_WRITE;
+        return POLLOUT;
     case PGRES_POLLING_OK:
         w->connecting = false;
         return 0;
     default:
-        w->status = kp__pg_fail_connect(w->job, w->conn);
+        w->run.status = kp__pg_fail_connect(w->run.job, w->conn);
         return 0;
     }
 }
@@ -146,7 +108,7 @@ static int step_answer(struct work *w)
     PGresult *result;
 
     if (unsent < 0 || !PQconsumeInput(w->conn)) {
-        w->status = kp__pg_fail_lost(w->job, w->conn);
+        w->run.status = kp__pg_fail_lost(w->run.job, w->conn);
         return 0;
     }
     while (!PQisBusy(w->conn)) {
@@ -155,30 +117,45 @@ static int step_answer(struct work *w)
             w->asked = false;
             return 0;
         }
-        if (w->status == 0)
-            w->status = kp__pg_fail_result(w->job, w->conn, result);
+        w->run.status = kp__pg_fail_result(w->run.job, w->conn, result);
         PQclear(result);
-        if (w->status != 0)
+        if (w->run.status != 0)
             return 0;                   /* whatever else comes: it is closed */
     }
-    return unsent ? KP_WATCH_READ | KP_WATCH_WRITE : KP_WATCH_READ;
+    return unsent ? POLLIN | POLLOUT : POLLIN;
 }
 
-/* As far as it goes without waiting. What to wait for; 0: it is over, w->status says how. */
-static int step(struct work *w)
+/* As far as it goes without waiting. Returns what to wait for; 0: it is over. */
+static int advance(struct work *w)
 {
     for (;;) {
         int wanted = w->connecting ? step_connect(w) : w->asked ? step_answer(w) : 0;
 
-        if (wanted || w->status != 0 || !w->sql[w->next])
+        if (wanted || w->run.status != 0 || !w->sql[w->next])
             return wanted;
         if (!PQsendQuery(w->conn, w->sql[w->next])) {
-            w->status = kp__pg_fail_lost(w->job, w->conn);
+            w->run.status = kp__pg_fail_lost(w->run.job, w->conn);
             return 0;
         }
         w->next++;
         w->asked = true;
     }
+}
+
+static int step(struct kp__work *run, int ready)
+{
+    struct work *w = (struct work *)run;
+
+    if (ready)
+        return advance(w);
+    run->status = kp__pg_fail_late(run->job, w->conn, w->connecting);
+    return 0;
+}
+
+/* libpq opens and closes descriptors as it goes through the addresses of a host. */
+static struct kp__wait wait_of(const struct kp__work *run)
+{
+    return (struct kp__wait){ PQsocket(((const struct work *)run)->conn), run->until_ns };
 }
 
 /* Were there any? */
@@ -196,22 +173,23 @@ static bool forget_notifications(PGconn *conn)
 
 static int finish_create(struct work *w, void **resource)
 {
+    int status = w->run.status, code;
     const kp_pg_options *o = w->o;
-    int code;
+    kp_job *job = w->run.job;
 
-    if (w->status == 0) {
+    if (status == 0) {
         (void)PQsetErrorVerbosity(w->conn, PQERRORS_DEFAULT);
         if (o->watcher && PQsetnonblocking(w->conn, 1) != 0)
-            w->status = kp__pg_fail_lost(w->job, w->conn);
+            status = kp__pg_fail_lost(job, w->conn);
     }
-    if (w->status == 0 && o->on_open) {
-        code = o->on_open(w->conn, w->job->key, o->ctx);
+    if (status == 0 && o->on_open) {
+        code = o->on_open(w->conn, job->key, o->ctx);
         if (code != 0)
-            w->status = kp_job_fail(w->job, code, "postgres: on_open refused the connection");
+            status = kp_job_fail(job, code, "postgres: on_open refused the connection");
     }
-    if (w->status != 0) {
+    if (status != 0) {
         PQfinish(w->conn);
-        return w->status;
+        return status;
     }
     session_of(w->conn)->changed = 0;
     if (o->counts)
@@ -224,7 +202,9 @@ static int finish_reset(struct work *w)
 {
     const uint32_t unread = KP_PG_LEFT_RESULT | KP_PG_LEFT_PIPELINE;
     const kp_pg_options *o = w->o;
-    kp_pg_leftover what = { w->job->key, w->conn, w->job->tag, w->left, w->status != 0 };
+    const kp_job *job = w->run.job;
+    int status = w->run.status;
+    kp_pg_leftover what = { job->key, w->conn, job->tag, w->left, status != 0 };
 
     session_of(w->conn)->changed = 0;
     (void)forget_notifications(w->conn);        /* they came while it was undone */
@@ -235,102 +215,36 @@ static int finish_reset(struct work *w)
     }
     if (o->on_leftover && (w->left & ~(uint32_t)KP_PG_LEFT_SETTING))
         o->on_leftover(&what, o->ctx);
-    return w->status;
+    return status;
 }
 
-static int finish(struct work *w, void **resource)
+static int finish(struct kp__work *run, void **resource)
 {
-    if (w->job->kind == KP_JOB_CREATE)
+    struct work *w = (struct work *)run;
+
+    if (run->job->kind == KP_JOB_CREATE)
         return finish_create(w, resource);
-    return w->job->kind == KP_JOB_RESET ? finish_reset(w) : w->status;
-}
-
-/* ---- driven by poll, or by a watcher --------------------------------------------------------- */
-
-static int work_wait(struct work *w, int wanted, void **resource)
-{
-    while (wanted) {
-        struct pollfd p = { .fd = PQsocket(w->conn) };
-        int64_t ms = left_ms(w);
-
-        p.events = (short)((wanted & KP_WATCH_READ ? POLLIN : 0) |
-                           (wanted & KP_WATCH_WRITE ? POLLOUT : 0));
-        if (ms > 0 && poll(&p, 1, ms > INT_MAX ? INT_MAX : (int)ms) != 0) {
-            wanted = step(w);           /* a signal does no harm */
-        } else if (left_ms(w) == 0) {
-            w->status = kp__pg_fail_late(w->job, w->conn, w->connecting);
-            wanted = 0;
-        }
-    }
-    return finish(w, resource);
-}
-
-static void answer(struct work *w)
-{
-    void *resource = NULL;
-    int status = finish(w, &resource);
-
-    kp_job_done(w->job, status, resource);
-    free(w);
-}
-
-static void go_on(struct work *w, int wanted)
-{
-    kp_watcher *watcher = w->o->watcher;
-
-    if (wanted && watcher->start(watcher, &w->watch, PQsocket(w->conn), wanted, left_ms(w)) != 0) {
-        w->status = kp__pg_fail_memory(w->job);
-        wanted = 0;
-    }
-    if (!wanted)
-        answer(w);
-}
-
-static void told(kp_watch *watch, int events)
-{
-    struct work *w = watch->arg;
-
-    if (events != 0) {
-        go_on(w, step(w));
-        return;
-    }
-    w->status = kp__pg_fail_late(w->job, w->conn, w->connecting);
-    answer(w);
-}
-
-/* Nobody waits for it any more. */
-static void cancel(kp_job *job)
-{
-    struct work *w = job->scratch;
-
-    if (!w || !w->watch.next)
-        return;
-    w->o->watcher->stop(w->o->watcher, &w->watch);
-    w->status = kp_job_fail(job, PG_CANCELED, "postgres: nobody waited for it any more (57014)");
-    answer(w);
-}
-
-/* Run what has begun with `wanted`: here, or from now on by the watcher. */
-static int work_run(struct work *here, int wanted, void **resource)
-{
-    struct work *w;
-
-    if (!wanted || !here->o->watcher)
-        return work_wait(here, wanted, resource);
-    w = malloc(sizeof *w);
-    if (!w) {
-        here->status = kp__pg_fail_memory(here->job);
-        return finish(here, resource);
-    }
-    *w = *here;
-    w->watch.told = told;
-    w->watch.arg = w;
-    w->job->scratch = w;
-    go_on(w, wanted);
-    return KP_PENDING;
+    return run->job->kind == KP_JOB_RESET ? finish_reset(w) : run->status;
 }
 
 /* ---- the driver ------------------------------------------------------------------------------ */
+
+static void work_begin(struct work *w, kp_job *job, PGconn *conn)
+{
+    static const struct kp__work_kind kind = {
+        .size = sizeof *w, .step = step, .wait = wait_of, .finish = finish,
+        .no_memory = kp__pg_fail_memory, .unwanted = kp__pg_fail_unwanted,
+    };
+    const kp_pg_options *o = job->ctx;
+    bool create = job->kind == KP_JOB_CREATE;
+    int64_t most_ms = create ? o->connect_timeout_ms : o->answer_timeout_ms;
+
+    if (most_ms == 0)
+        most_ms = create ? CONNECT_DEFAULT_MS : ANSWER_DEFAULT_MS;
+    kp__work_begin(&w->run, &kind, job, o->watcher, most_ms);
+    w->conn = conn;
+    w->o = o;
+}
 
 static int create(kp_job *job, void **resource)
 {
@@ -342,18 +256,15 @@ static int create(kp_job *job, void **resource)
     if (rc != 0)
         return rc;
     work_begin(&w, job, conn);
-    if (PQstatus(conn) == CONNECTION_BAD) {
-        w.status = kp__pg_fail_connect(job, conn);
-        return finish(&w, resource);
-    }
-    if (!session_begin(conn)) {
-        w.status = kp__pg_fail_memory(job);
-        return finish(&w, resource);
-    }
+    if (PQstatus(conn) == CONNECTION_BAD)
+        w.run.status = kp__pg_fail_connect(job, conn);
+    else if (!session_begin(conn))
+        w.run.status = kp__pg_fail_memory(job);
+    else
+        w.connecting = true;
     (void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);  /* its only way to tell a SQLSTATE here */
-    w.connecting = true;
     add(&w, o->set_up);
-    return work_run(&w, KP_WATCH_WRITE, resource);
+    return kp__work_run(&w.run, w.connecting ? POLLOUT : 0, resource);
 }
 
 /* An empty question: answered by the server itself, with nothing to plan or to write down. */
@@ -365,7 +276,7 @@ static int validate(kp_job *job, void *resource)
     if (PQstatus(w.conn) != CONNECTION_OK)
         return kp__pg_fail_lost(job, w.conn);
     add(&w, "-- ping");
-    return work_run(&w, step(&w), NULL);
+    return kp__work_run(&w.run, advance(&w), NULL);
 }
 
 /* Read what lies there unread, as far as it has come. True: that was all. */
@@ -450,13 +361,13 @@ static int reset(kp_job *job, void *resource)
     if (transaction == PQTRANS_INTRANS || transaction == PQTRANS_INERROR)
         w.left |= KP_PG_LEFT_TRANSACTION;
     w.left |= session_of(w.conn)->changed;
-    if (hopeless) {
-        w.status = PQstatus(w.conn) == CONNECTION_OK ? kp__pg_fail_left(job, hopeless)
-                                                     : kp__pg_fail_lost(job, w.conn);
-        return finish(&w, NULL);
-    }
-    plan_undoing(&w);
-    return work_run(&w, step(&w), NULL);
+    if (!hopeless)
+        plan_undoing(&w);
+    else if (PQstatus(w.conn) == CONNECTION_OK)
+        w.run.status = kp__pg_fail_left(job, hopeless);
+    else
+        w.run.status = kp__pg_fail_lost(job, w.conn);
+    return kp__work_run(&w.run, advance(&w), NULL);
 }
 
 /* One that is in the middle of something may have more to say than its peer will ever read: then
@@ -493,7 +404,7 @@ kp_driver kp__pg_driver(kp_pg_options *o)
 {
     return (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .abandon = abandon, .cancel = o->watcher ? cancel : NULL,
+        .abandon = abandon, .cancel = o->watcher ? kp__work_cancel : NULL,
         .flags = o->watcher ? KP_NEVER_BLOCKS : 0, .ctx = o,
         .fd = KP__HAS_FD ? descriptor : NULL,
     };

@@ -8,8 +8,6 @@
 
 #include "keyedpool_postgres.h"
 
-#define PG_CANCELED KP_PG_SQLSTATE('5', '7', '0', '1', '4')
-
 /* postgres.c's table. Its ctx is a copy of the options with strings of its own. */
 kp_driver kp__pg_driver(kp_pg_options *o);
 
@@ -26,6 +24,7 @@ int kp__pg_fail_lost(kp_job *job, PGconn *conn);
 int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting);
 int kp__pg_fail_left(kp_job *job, const char *what);
 int kp__pg_fail_memory(kp_job *job);
+int kp__pg_fail_unwanted(kp_job *job);
 
 /* 0 if the result is a good one. */
 int kp__pg_fail_result(kp_job *job, PGconn *conn, const PGresult *result);

@@ -18,6 +18,7 @@
 #define HAS_CRASHED KP_PG_SQLSTATE('5', '7', 'P', '0', '2')
 #define BAD_PASSWORD KP_PG_SQLSTATE('2', '8', 'P', '0', '1')
 #define NO_DATABASE KP_PG_SQLSTATE('3', 'D', '0', '0', '0')
+#define CANCELED KP_PG_SQLSTATE('5', '7', '0', '1', '4')
 #define NO_MEMORY KP_PG_SQLSTATE('5', '3', '2', '0', '0')
 #define LEFT_IN_USE KP_PG_SQLSTATE('2', '5', '0', '0', '0')
 
@@ -136,12 +137,17 @@ int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting)
                    port ? port : "");
     (void)snprintf(sentence, sizeof sentence, "%s in time",
                    connecting ? "no connection" : "no answer");
-    return say(job, connecting ? NO_CONNECTION : PG_CANCELED, sentence, strlen(sentence), where);
+    return say(job, connecting ? NO_CONNECTION : CANCELED, sentence, strlen(sentence), where);
 }
 
 int kp__pg_fail_memory(kp_job *job)
 {
     return kp_job_fail(job, NO_MEMORY, "postgres: out of memory (53200)");
+}
+
+int kp__pg_fail_unwanted(kp_job *job)
+{
+    return kp_job_fail(job, CANCELED, "postgres: nobody waited for it any more (57014)");
 }
 
 int kp__pg_fail_left(kp_job *job, const char *what)

@@ -3,16 +3,16 @@
  * The Redis adapter: a driver whose resources are hiredis contexts. Connecting is dial.c's and not
  * hiredis', which has a timeout for each address, and none for names.
  *
- * Connecting and talking are machines that never wait. The blocking driver polls in between, the
- * other one has a watcher tell it.
+ * Connecting and talking are machines that never wait. work.h waits for them: with poll, or through
+ * a watcher.
  */
 #include "redis_parts.h"
 
 #include "fill.h"
+#include "work.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,16 +22,13 @@
 
 /* One job under way. */
 struct work {
-    kp_job             *job;
+    struct kp__work     run;            /* first */
     struct kp__redis   *r;
     const kp_redis_options *o;
-    int64_t             until_ms;
     bool                dialing;
     struct kp__dial     dial;
     struct kp__redis_talk talk;
     kp_redis_leftover   what;           /* reset: what the borrower left */
-    int                 status;
-    kp_watch            watch;
 };
 
 static int refuse(kp_job *job, const char *sentence)
@@ -61,24 +58,6 @@ static const char *find_target(const kp_redis_options *o, const kp_job *job,
     return kp__redis_url_read(text, size, to);
 }
 
-static int64_t at_most(int64_t most_ms, int64_t ms)
-{
-    return most_ms > 0 && most_ms < ms ? most_ms : ms;
-}
-
-static void work_begin(struct work *w, kp_job *job, struct kp__redis *r)
-{
-    const kp_redis_options *o = job->ctx;
-    int64_t check_ms = o->check_timeout_ms ? o->check_timeout_ms : CHECK_DEFAULT_MS;
-    int64_t most_ms = job->kind == KP_JOB_CREATE ? o->connect_timeout_ms : check_ms;
-
-    memset(w, 0, sizeof *w);
-    w->job = job;
-    w->r = r;
-    w->o = o;
-    w->until_ms = kp__until_ms(at_most(most_ms, job->left_ms));
-}
-
 /* ---- the machine ----------------------------------------------------------------------------- */
 
 /* As it is lent, each time: a borrower may have changed it. */
@@ -99,27 +78,27 @@ static int make_ready(const kp_redis_options *o, struct kp__redis *r)
 /* A socket, or why there is none. Returns what to wait for. */
 static int greet(struct work *w, int fd, const struct kp__fault *fault)
 {
+    kp_job *job = w->run.job;
     struct kp__redis *r = w->r;
 
     if (fd < 0) {
-        w->status = kp__redis_fail(w->job, fault->code, fault->text);
+        w->run.status = kp__redis_fail(job, fault->code, fault->text);
         return 0;
     }
     if (!*r->to.place.path)
         (void)kp__tcp_set(fd, true, 60, 10, 3);
     r->c = redisConnectFd(fd);
     if (r->c && !r->c->err)
-        return kp__redis_greet(&w->talk, w->job, r, true);
+        return kp__redis_greet(&w->talk, job, r, true);
     if (!r->c)
         (void)close(fd);
-    w->status = kp__redis_fail(w->job, ENOMEM, "out of memory for a hiredis context");
+    w->run.status = kp__redis_fail(job, ENOMEM, "out of memory for a hiredis context");
     return 0;
 }
 
-/* Go on with what is ready; 0: its time is over. Returns what to wait for; 0: it is over, w->status
- * says how. */
-static int step(struct work *w, int ready)
+static int step(struct kp__work *run, int ready)
 {
+    struct work *w = (struct work *)run;
     int wanted;
 
     if (w->dialing) {
@@ -128,19 +107,18 @@ static int step(struct work *w, int ready)
         return wanted ? wanted : greet(w, w->dial.fd, &w->dial.fault);
     }
     if (ready)
-        return kp__redis_hear(&w->talk, ready, &w->status);
-    w->status = kp__redis_fail_late(w->job, w->r);
+        return kp__redis_hear(&w->talk, ready, &run->status);
+    run->status = kp__redis_fail_late(run->job, w->r);
     return 0;
 }
 
-static int fd_of(const struct work *w)
+static struct kp__wait wait_of(const struct kp__work *run)
 {
-    return w->dialing ? kp__dial_fd(&w->dial) : w->r->c->fd;
-}
+    const struct work *w = (const struct work *)run;
 
-static int left_ms(const struct work *w)
-{
-    return kp__left_ms(w->dialing ? w->dial.turn_ms : w->until_ms);
+    if (w->dialing)
+        return (struct kp__wait){ kp__dial_fd(&w->dial), w->dial.turn_ns };
+    return (struct kp__wait){ w->r->c->fd, run->until_ns };
 }
 
 /* ---- how jobs end ---------------------------------------------------------------------------- */
@@ -148,37 +126,39 @@ static int left_ms(const struct work *w)
 /* The last step of opening, and of each RESET, which undoes it. */
 static int open_anew(struct work *w)
 {
-    int left = kp__left_ms(w->until_ms), rc;
+    int left = kp__work_left_ms(&w->run), rc;
+    kp_job *job = w->run.job;
 
     if (!w->o->on_open)
         return 0;
     kp__redis_timeout(w->r, left ? left : 1);   /* 0 would be none */
-    rc = w->o->on_open(w->job, w->r->c, w->o->ctx);
+    rc = w->o->on_open(job, w->r->c, w->o->ctx);
     if (rc == 0 && w->r->c->err)
-        return kp__redis_fail_broken(w->job, w->r);
-    return rc > 0 ? kp__redis_fail(w->job, rc, "on_open failed") : rc;
+        return kp__redis_fail_broken(job, w->r);
+    return rc > 0 ? kp__redis_fail(job, rc, "on_open failed") : rc;
 }
 
 static int lend(struct work *w)
 {
     int code = make_ready(w->o, w->r);
 
-    return code ? kp__redis_fail(w->job, code, strerror(code)) : 0;
+    return code ? kp__redis_fail(w->run.job, code, strerror(code)) : 0;
 }
 
 static int finish_create(struct work *w, void **resource)
 {
+    int status = w->run.status;
     struct kp__redis *r = w->r;
 
-    if (w->status == 0)
-        w->status = open_anew(w);
-    if (w->status == 0)
-        w->status = lend(w);
-    if (w->status != 0) {
+    if (status == 0)
+        status = open_anew(w);
+    if (status == 0)
+        status = lend(w);
+    if (status != 0) {
         if (r->c)
             redisFree(r->c);
         free(r);
-        return w->status;
+        return status;
     }
     if (w->o->counts)
         kp__count(&w->o->counts->opened, 1);
@@ -190,111 +170,51 @@ static int finish_reset(struct work *w)
 {
     kp_redis_leftover *what = &w->what;
     bool greeted = w->o->tidy != KP_REDIS_LOOK;
+    int status = w->run.status;
 
     if (greeted && w->talk.heard > w->talk.before)
         what->replies = w->talk.heard - w->talk.before;
-    if (w->status == 0 && greeted)
-        w->status = open_anew(w);
-    if (w->status == 0)
-        w->status = lend(w);
-    what->closed = w->status != 0;
+    if (status == 0 && greeted)
+        status = open_anew(w);
+    if (status == 0)
+        status = lend(w);
+    what->closed = status != 0;
     if (w->o->counts) {
         kp__count(&w->o->counts->replies, (uint64_t)what->replies);
         kp__count(&w->o->counts->spoiled, what->closed);
     }
     if (w->o->on_leftover && (what->replies || what->unsent))
         w->o->on_leftover(what, w->o->ctx);
-    return w->status;
+    return status;
 }
 
-static int finish(struct work *w, void **resource)
+static int finish(struct kp__work *run, void **resource)
 {
+    struct work *w = (struct work *)run;
+
     if (w->dialing)
         kp__dial_end(&w->dial);
-    if (w->job->kind == KP_JOB_CREATE)
+    if (run->job->kind == KP_JOB_CREATE)
         return finish_create(w, resource);
-    return w->job->kind == KP_JOB_RESET ? finish_reset(w) : w->status;
-}
-
-/* ---- driven by poll, or by a watcher --------------------------------------------------------- */
-
-/* An error or an end is whatever was asked for. */
-static int work_wait(struct work *w, int wanted, void **resource)
-{
-    while (wanted) {
-        struct pollfd p = { .fd = fd_of(w), .events = (short)wanted };
-        int left = left_ms(w), n = left > 0 ? poll(&p, 1, left) : 0;
-
-        if (n >= 0)
-            wanted = step(w, n == 0 ? 0 : p.revents & ~wanted ? wanted : p.revents);
-    }
-    return finish(w, resource);
-}
-
-static void answer(struct work *w)
-{
-    void *resource = NULL;
-    int status = finish(w, &resource);
-
-    kp_job_done(w->job, status, resource);
-    free(w);
-}
-
-static void go_on(struct work *w, int wanted)
-{
-    kp_watcher *watcher = w->o->watcher;
-    int events = (wanted & POLLIN ? KP_WATCH_READ : 0) | (wanted & POLLOUT ? KP_WATCH_WRITE : 0);
-
-    if (wanted && watcher->start(watcher, &w->watch, fd_of(w), events, left_ms(w)) != 0) {
-        w->status = kp__redis_fail(w->job, ENOMEM, "out of memory to wait for it");
-        wanted = 0;
-    }
-    if (!wanted)
-        answer(w);
-}
-
-/* One that never stops talking must end, too. */
-static void told(kp_watch *watch, int events)
-{
-    struct work *w = watch->arg;
-    int ready = (events & KP_WATCH_READ ? POLLIN : 0) | (events & KP_WATCH_WRITE ? POLLOUT : 0);
-
-    go_on(w, step(w, left_ms(w) > 0 ? ready : 0));
-}
-
-/* Nobody waits for it any more. */
-static void cancel(kp_job *job)
-{
-    struct work *w = job->scratch;
-
-    if (!w || !w->watch.next)
-        return;
-    w->o->watcher->stop(w->o->watcher, &w->watch);
-    w->status = kp__redis_fail(job, ECANCELED, "nobody waited for it any more");
-    answer(w);
-}
-
-/* Run what has begun with `wanted`: here, or from now on by the watcher. */
-static int work_run(struct work *here, int wanted, void **resource)
-{
-    struct work *w;
-
-    if (!wanted || !here->o->watcher)
-        return work_wait(here, wanted, resource);
-    w = malloc(sizeof *w);
-    if (!w) {
-        here->status = kp__redis_fail(here->job, ENOMEM, "out of memory to wait for it");
-        return finish(here, resource);
-    }
-    *w = *here;
-    w->watch.told = told;
-    w->watch.arg = w;
-    w->job->scratch = w;
-    go_on(w, wanted);
-    return KP_PENDING;
+    return run->job->kind == KP_JOB_RESET ? finish_reset(w) : run->status;
 }
 
 /* ---- the driver ------------------------------------------------------------------------------ */
+
+static void work_begin(struct work *w, kp_job *job, struct kp__redis *r)
+{
+    static const struct kp__work_kind kind = {
+        .size = sizeof *w, .step = step, .wait = wait_of, .finish = finish,
+        .no_memory = kp__redis_fail_memory, .unwanted = kp__redis_fail_unwanted,
+    };
+    const kp_redis_options *o = job->ctx;
+    int64_t check_ms = o->check_timeout_ms ? o->check_timeout_ms : CHECK_DEFAULT_MS;
+
+    kp__work_begin(&w->run, &kind, job, o->watcher,
+                   job->kind == KP_JOB_CREATE ? o->connect_timeout_ms : check_ms);
+    w->r = r;
+    w->o = o;
+}
 
 static int create(kp_job *job, void **resource)
 {
@@ -315,15 +235,15 @@ static int create(kp_job *job, void **resource)
     r->has_reset = true;
     work_begin(&w, job, r);
     if (o->watcher) {
-        wanted = kp__dial_begin(&w.dial, &r->to.place, w.until_ms);
+        wanted = kp__dial_begin(&w.dial, &r->to.place, w.run.until_ns);
         w.dialing = wanted != 0;
         if (!wanted)
             wanted = greet(&w, w.dial.fd, &w.dial.fault);
     } else {
-        fd = kp__dial(&r->to.place, kp__left_ms(w.until_ms), &fault);
+        fd = kp__dial(&r->to.place, w.run.until_ns, &fault);
         wanted = greet(&w, fd, &fault);
     }
-    return work_run(&w, wanted, resource);
+    return kp__work_run(&w.run, wanted, resource);
 }
 
 /* What the kernel, or a context that failed in a borrower's hands, says of its server. */
@@ -363,10 +283,10 @@ static int reset(kp_job *job, void *resource)
 
     work_begin(&w, job, resource);
     w.what = (kp_redis_leftover){ .key = job->key, .tag = job->tag };
-    w.status = look(job, w.r, &w.what);
-    if (w.status == 0 && w.o->tidy != KP_REDIS_LOOK)
+    w.run.status = look(job, w.r, &w.what);
+    if (w.run.status == 0 && w.o->tidy != KP_REDIS_LOOK)
         wanted = kp__redis_greet(&w.talk, job, w.r, false);
-    return work_run(&w, wanted, NULL);
+    return kp__work_run(&w.run, wanted, NULL);
 }
 
 static int validate(kp_job *job, void *resource)
@@ -374,7 +294,7 @@ static int validate(kp_job *job, void *resource)
     struct work w;
 
     work_begin(&w, job, resource);
-    return work_run(&w, kp__redis_ping(&w.talk, job, w.r), NULL);
+    return kp__work_run(&w.run, kp__redis_ping(&w.talk, job, w.r), NULL);
 }
 
 static int destroy(kp_job *job, void *resource)
@@ -409,7 +329,7 @@ kp_driver kp__redis_driver(kp_redis_options *o)
 {
     return (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .abandon = abandon, .cancel = o->watcher ? cancel : NULL,
+        .abandon = abandon, .cancel = o->watcher ? kp__work_cancel : NULL,
         .flags = o->watcher ? KP_NEVER_BLOCKS : 0, .ctx = o,
         .fd = KP__HAS_FD ? descriptor : NULL,
     };

@@ -59,6 +59,8 @@ int kp__redis_hear(struct kp__redis_talk *t, int ready, int *status);
 int kp__redis_fail(kp_job *job, int code, const char *sentence);
 int kp__redis_fail_broken(kp_job *job, const struct kp__redis *r);     /* at once: by errno */
 int kp__redis_fail_late(kp_job *job, const struct kp__redis *r);
+int kp__redis_fail_memory(kp_job *job);                                 /* to wait */
+int kp__redis_fail_unwanted(kp_job *job);
 
 /* Of each read and write from now on; 0: none. */
 void kp__redis_timeout(struct kp__redis *r, int64_t ms);

@@ -57,6 +57,16 @@ int kp__redis_fail_late(kp_job *job, const struct kp__redis *r)
     return kp__redis_fail(job, fault.code, fault.text);
 }
 
+int kp__redis_fail_memory(kp_job *job)
+{
+    return kp__redis_fail(job, ENOMEM, "out of memory to wait for it");
+}
+
+int kp__redis_fail_unwanted(kp_job *job)
+{
+    return kp__redis_fail(job, ECANCELED, "nobody waited for it any more");
+}
+
 /* What an error reply means: the words it begins with, an errno, and whether that of a program or a
  * server has to be changed before it goes away. */
 static const struct {

@@ -4,6 +4,7 @@
  */
 #include "keyedpool_socket.h"
 
+#include "clock.h"
 #include "dial.h"
 #include "fill.h"
 
@@ -101,9 +102,9 @@ static int refuse(kp_job *job, const char *sentence)
     return KP_EREFUSED;
 }
 
-static int shake_hands(const kp_socket_options *o, kp_job *job, int fd, int64_t until_ms)
+static int shake_hands(const kp_socket_options *o, kp_job *job, int fd, int64_t until_ns)
 {
-    int left = kp__left_ms(until_ms), rc;
+    int left = kp__left_ms(until_ns), rc;
 
     if (left == 0)
         return fail(job, ETIMEDOUT, "connected, and then no time was left for on_open");
@@ -112,12 +113,12 @@ static int shake_hands(const kp_socket_options *o, kp_job *job, int fd, int64_t 
     return rc > 0 ? fail(job, rc, "on_open failed") : rc;
 }
 
-static int set_up(const kp_socket_options *o, kp_job *job, int fd, bool tcp, int64_t until_ms)
+static int set_up(const kp_socket_options *o, kp_job *job, int fd, bool tcp, int64_t until_ns)
 {
     int rc = tcp ? set_up_tcp(o, fd) : 0;
 
     if (rc == 0 && o->on_open) {
-        rc = shake_hands(o, job, fd, until_ms);
+        rc = shake_hands(o, job, fd, until_ns);
         if (rc)
             return rc;
     }
@@ -129,7 +130,7 @@ static int set_up(const kp_socket_options *o, kp_job *job, int fd, bool tcp, int
 static int create(kp_job *job, void **resource)
 {
     const kp_socket_options *o = job->ctx;
-    int64_t most_ms = o->connect_timeout_ms, within_ms = job->left_ms, until_ms;
+    int64_t until_ns = kp__until_ns(kp__at_most_ms(o->connect_timeout_ms, job->left_ms));
     const char *wrong;
     struct kp__place place;
     struct kp__fault fault;
@@ -139,13 +140,10 @@ static int create(kp_job *job, void **resource)
     wrong = kp__place_read(job->key.data, job->key.size, NULL, &place);
     if (wrong)
         return refuse(job, wrong);
-    if (most_ms > 0 && most_ms < within_ms)
-        within_ms = most_ms;
-    until_ms = kp__until_ms(within_ms);
-    fd = kp__dial(&place, within_ms, &fault);
+    fd = kp__dial(&place, until_ns, &fault);
     if (fd < 0)
         return fail(job, fault.code, fault.text);
-    rc = set_up(o, job, fd, !*place.path, until_ms);
+    rc = set_up(o, job, fd, !*place.path, until_ns);
     link = rc == 0 ? malloc(sizeof *link) : NULL;
     if (!link) {
         (void)close(fd);

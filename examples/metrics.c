@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Metrics of a pool, in all and by key, in the text format of Prometheus; failures as they happen;
- * and the same as text for people. The counters come from one list (KP_STATS_MAP), so that a new
- * one appears here by itself.
+ * Metrics of a pool of SQLite connections, in all and by key, in the text format of Prometheus;
+ * failures as they happen; and the same as text for people. The counters come from one list
+ * (KP_STATS_MAP), so that a new one appears here by itself.
  */
 #include <inttypes.h>
-#include <keyedpool.h>
+#include <keyedpool_sqlite.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static atomic_int failures_seen;        /* on_event runs on whatever thread the event happens */
 
@@ -20,79 +22,94 @@ static void log_failures(const kp_event *event, void *ctx)
     case KP_EVENT_LEAK:
     case KP_EVENT_MISUSE:
         atomic_fetch_add(&failures_seen, 1);
-        fprintf(stderr, "%s: %s\n", kp_strerror(event->code), event->why ? event->why->text : "");
+        fprintf(stderr, "%s\n", event->why ? event->why->text : kp_strerror(event->code));
         break;
     default:
         break;
     }
 }
 
-struct report { kp_pool *pool; FILE *to; int keys; };
+struct report { kp_pool *pool; FILE *to; };
 
+/* A key may be any text, and a label may not. */
 static int write_key(kp_key key, const kp_stats *stats, void *arg)
 {
     struct report *r = arg;
     char           text[80];
 
     kp_key_text(r->pool, key, text, sizeof text);
-    fprintf(r->to, "keyedpool_key_lent{key=\"%s\"} %" PRIu64 "\n", text, stats->lent);
-    r->keys++;
+    fputs("keyedpool_key_lent{key=\"", r->to);
+    for (const char *p = text; *p; p++) {
+        if (*p == '\\' || *p == '"' || *p == '\n')
+            fputc('\\', r->to);
+        fputc(*p == '\n' ? 'n' : *p, r->to);
+    }
+    fprintf(r->to, "\"} %" PRIu64 "\n", stats->lent);
     return 0;
 }
 
-static int write_metrics(kp_pool *pool, FILE *to)
+static void write_metrics(kp_pool *pool, FILE *to)
 {
     struct report report = { .pool = pool, .to = to };
     kp_stats      s;
 
     if (kp_stats_read(pool, KP_EVERY_KEY, &s) < 0)
-        return 0;
+        return;
 #define X(name, sentence)                                      \
     fprintf(to, "# HELP keyedpool_" #name " " sentence "\n"    \
                 "keyedpool_" #name " %" PRIu64 "\n", s.name);
     KP_STATS_MAP(X)
 #undef X
     kp_each_key(pool, write_key, &report);
-    return report.keys;
 }
 
-static int create(kp_job *job, void **out)
+/* Three keys: a writer that wrote, a reader that is lent now, and one whose file is not there. */
+static int use(kp_pool *pool, kp_lease *reader)
 {
-    static char thing;
+    kp_lease writer, lost;
+    int      rc = kp_get(pool, KP_SQLITE_KEY("app.db", KP_SQLITE_WRITER), KP_IN_S(5), &writer);
 
-    if (strcmp(job->key.data, "down") == 0)
-        return kp_job_fail(job, 111, "connection refused");
-    *out = &thing;
-    return 0;
-}
-
-static int destroy(kp_job *job, void *thing)
-{
-    return (void)job, (void)thing, 0;
+    if (rc == 0) {
+        rc = sqlite3_exec(kp_sqlite_db(&writer), "CREATE TABLE visits (at)", NULL, NULL, NULL);
+        kp_release(&writer);
+    }
+    if (kp_get(pool, KP_SQLITE_KEY("\"none\"/app.db", KP_SQLITE_READER), KP_IN_S(5), &lost)
+        != KP_ECREATE)
+        return -1;
+    return rc == 0 ? kp_get(pool, KP_SQLITE_KEY("app.db", KP_SQLITE_READER),
+                            KP_ASK(.tag = "list of visits"), reader) : rc;
 }
 
 int main(void)
 {
-    kp_options options = {
-        .name = "metered",
-        .driver = { .create = create, .destroy = destroy },
-        .on_event = log_failures,
-    };
-    char     text[4096];
-    kp_lease up, down;
-    kp_pool *pool;
-    int      keys = 0, refused;
+    kp_options options = { .name = "metered", .on_event = log_failures };
+    kp_sqlite_options sqlite = { .journal_mode = "delete" };   /* leaves one file, to be removed */
+    char       folder[] = "/tmp/keyedpool-metrics-XXXXXX", text[4096], *metrics = NULL;
+    size_t     size;
+    kp_lease   reader;
+    kp_pool   *pool;
 
-    if (kp_pool_open(&options, &pool) < 0)
+    if (!mkdtemp(folder) || chdir(folder) != 0 ||
+        kp_sqlite_open(&sqlite, &options, &pool) != 0)
         return 1;
-    refused = kp_get(pool, kp_str("down"), KP_IN_S(5), &down);
-    if (kp_get(pool, kp_str("up"), NULL, &up) == 0) {
-        keys = write_metrics(pool, stdout);
+    if (use(pool, &reader) == 0) {
+        FILE *to = open_memstream(&metrics, &size);
+
+        write_metrics(pool, to);
+        fclose(to);
         kp_explain(pool, KP_EVERY_KEY, text, sizeof text);
-        puts(text);
-        kp_release(&up);
+        printf("%s%s\n", metrics, text);
+        kp_release(&reader);
     }
-    if (kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5)) != 0)
+    if (kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(5)) != 0 || !metrics)
         return 1;
-    return !(refused == KP_ECREATE && keys == 2 && atomic_load(&failures_seen) == 1);
+    int failed = !strstr(metrics, "\nkeyedpool_lent 1\n")
+              || !strstr(metrics, "\nkeyedpool_creates 2\n")
+              || !strstr(metrics, "\nkeyedpool_create_failures 1\n")
+              || !strstr(metrics, "\nkeyedpool_key_lent{key=\"app.db (writer)\"} 0\n"
+                                  "keyedpool_key_lent{key=\"\\\"none\\\"/app.db (reader)\"} 0\n"
+                                  "keyedpool_key_lent{key=\"app.db (reader)\"} 1\n")
+              || atomic_load(&failures_seen) != 1;
+    free(metrics);
+    return failed || unlink("app.db") != 0 || rmdir(folder) != 0;
 }

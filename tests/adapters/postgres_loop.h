@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The PostgreSQL adapter that never blocks, on an event loop of one thread (loop_stage.h).
+ * The PostgreSQL adapter that never blocks, on an event loop of one thread (loop_cases.h).
  */
 #ifndef TESTS_ADAPTERS_POSTGRES_LOOP_H
 #define TESTS_ADAPTERS_POSTGRES_LOOP_H
 
 #include <keyedpool_postgres.h>
 
-#include "adapters/loop_stage.h"
+#include "adapters/loop_cases.h"
 #include "adapters/postgres_server.h"
 
 static kp_pg_counts counted;
@@ -24,7 +24,6 @@ static void open_pool(kp_pg_options pg_options)
         fail_msg("open: %s", stage.why.text);
 }
 
-/* All that was made is closed. */
 static void close_pool(void)
 {
     kp_pg_counts counts;
@@ -61,24 +60,48 @@ static long value(PGconn *conn, const char *sql)
     return out;
 }
 
+/* ---- for loop_cases.h ------------------------------------------------------------------------ */
+
+static void open_within(int64_t connect_timeout_ms)
+{
+    open_pool((kp_pg_options){ .connect_timeout_ms = connect_timeout_ms });
+}
+
+static const char *here(void)
+{
+    return "";
+}
+
+static void deaf_key(char *key, size_t size, int port)
+{
+    (void)snprintf(key, size, "port=%d", port);
+}
+
+static bool is_late(const kp_why *why)
+{
+    return strstr(why->text, "no connection in time (08001)");
+}
+
+static void must_work(const kp_lease *lease)
+{
+    assert_int_equal(value(kp_pg_conn(lease), "SELECT 4"), 4);
+}
+
 /* ---- lending --------------------------------------------------------------------------------- */
+
+static void must_be_ready(const kp_lease *lease)
+{
+    PGconn *conn = kp_pg_conn(lease);
+
+    assert_int_equal(PQisnonblocking(conn), 1);
+    assert_int_equal(value(conn, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
+}
 
 static void many_gets_must_share_two_connections_on_one_thread(void **state)
 {
     (void)state;
     open_pool((kp_pg_options){ .set_up = "SET work_mem = '33MB'" });
-    for (int i = 0; i < ASKS; i++)
-        (void)begin(i, NULL, 20000);
-    assert_int_equal(await(&stage.ask[1]), 0);
-    for (int i = 0; i < ASKS; i++) {
-        PGconn *conn;
-
-        assert_int_equal(await(&stage.ask[i]), 0);
-        conn = kp_pg_conn(&stage.ask[i].lease);
-        assert_int_equal(PQisnonblocking(conn), 1);
-        assert_int_equal(value(conn, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
-        give_back(i);
-    }
+    all_in_turn(NULL, must_be_ready);
     assert_int_equal(counted.opened, 2);
     assert_int_equal(counted.resets, 0);
     close_pool();
@@ -149,36 +172,6 @@ static void a_wrong_password_must_be_told_as_everywhere(void **state)
     close_pool();
 }
 
-static void a_server_that_says_nothing_must_not_hold_the_loop(void **state)
-{
-    struct ask *deaf, *late, *well;
-    int port, fd = deaf_peer(&port);
-    char key[32];
-
-    (void)state;
-    (void)snprintf(key, sizeof key, "port=%d", port);
-    open_pool((kp_pg_options){ .connect_timeout_ms = 100 });
-    while (await(begin(2, NULL, 20000)) != 0)
-        continue;                       /* a slow machine may need more than 100 ms */
-    give_back(2);
-    deaf = begin(0, key, 20000);
-    late = begin(1, key, 20);
-    well = begin(2, NULL, 20000);
-    assert_int_equal(await(well), 0);
-    assert_int_equal(value(kp_pg_conn(&well->lease), "SELECT 2"), 2);
-    give_back(2);
-    assert_int_equal(await(deaf), KP_ECREATE);
-    assert_non_null(strstr(deaf->why.text, "no connection in time (08001)"));
-    assert_int_not_equal(await(late), 0);
-    assert_int_not_equal(late->why.text[0], '\0');
-    deaf = begin(0, key, 20000);        /* and one that is given up in the middle */
-    turn();
-    kp_cancel(&deaf->request);
-    assert_int_equal(deaf->status, KP_PENDING);
-    close_pool();
-    (void)close(fd);
-}
-
 static void a_connection_that_was_ended_must_be_replaced(void **state)
 {
     char sql[80];
@@ -218,19 +211,35 @@ static void a_connection_that_does_not_answer_must_be_replaced(void **state)
     close_pool();
 }
 
-static void a_pool_that_closes_must_end_what_is_under_way(void **state)
+static void not_heard(void *arg, const char *message)
 {
-    struct ask *lent, *begun;
+    (void)arg;
+    (void)message;
+}
+
+static int hear_nothing(PGconn *conn, kp_key key, void *ctx)
+{
+    (void)key;
+    (void)ctx;
+    (void)PQsetNoticeProcessor(conn, not_heard, NULL);
+    return 0;
+}
+
+/* There is always something to read, and never the answer. */
+static void one_that_never_stops_talking_must_be_replaced(void **state)
+{
+    int first;
 
     (void)state;
-    open_pool((kp_pg_options){ 0 });
-    lent = begin(0, NULL, 20000);
-    assert_int_equal(await(lent), 0);
-    begun = begin(1, NULL, 20000);
-    (void)kp_loop_dispatch(glue_loop(&stage.loop));
-    assert_true(kp_pool_close(stage.pool, KP_CLOSE_NOW, 0) >= 1);
-    assert_int_equal(await(begun), KP_ECLOSED);
-    assert_int_equal(value(kp_pg_conn(&lent->lease), "SELECT 4"), 4);
+    open_pool((kp_pg_options){ .answer_timeout_ms = 100, .on_open = hear_nothing,
+                               .reset_sql = "DO $$ BEGIN LOOP RAISE NOTICE 'and another thing';"
+                                            " END LOOP; END $$" });
+    first = PQbackendPID(get(0));
+    give_back(0);
+    while (stage.invalid == 0)
+        turn();
+    assert_non_null(strstr(stage.cause, "no answer in time (57014)"));
+    assert_int_not_equal(PQbackendPID(get(0)), first);
     give_back(0);
     close_pool();
 }
@@ -268,11 +277,11 @@ static int run_on(const char *name)
         cmocka_unit_test(what_was_left_must_be_undone_before_the_next),
         cmocka_unit_test(a_transaction_must_be_rolled_back_without_blocking),
         cmocka_unit_test(a_wrong_password_must_be_told_as_everywhere),
-        cmocka_unit_test(a_server_that_says_nothing_must_not_hold_the_loop),
         cmocka_unit_test(a_connection_that_was_ended_must_be_replaced),
         cmocka_unit_test(a_connection_that_does_not_answer_must_be_replaced),
-        cmocka_unit_test(a_pool_that_closes_must_end_what_is_under_way),
+        cmocka_unit_test(one_that_never_stops_talking_must_be_replaced),
         cmocka_unit_test(a_pool_of_a_loop_must_have_a_watcher),
+        LOOP_CASES,
     };
 
     return cmocka_run_group_tests_name(name, tests, start, stop);

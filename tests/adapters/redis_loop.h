@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The Redis adapter that never blocks, on an event loop of one thread (loop_stage.h).
+ * The Redis adapter that never blocks, on an event loop of one thread (loop_cases.h).
  */
 #ifndef TESTS_ADAPTERS_REDIS_LOOP_H
 #define TESTS_ADAPTERS_REDIS_LOOP_H
@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "adapters/loop_stage.h"
+#include "adapters/loop_cases.h"
 #include "adapters/redis_server.h"
 
 static kp_redis_counts counted;
@@ -28,7 +28,6 @@ static void open_pool(kp_redis_options redis_options)
         fail_msg("open: %s", stage.why.text);
 }
 
-/* All that was made is closed. */
 static void close_pool(void)
 {
     kp_redis_counts counts;
@@ -62,7 +61,43 @@ static void must_say(redisContext *c, const char *expected, const char *words)
         fail_msg("%s: \"%s\" and not \"%s\"", words, wrong, expected);
 }
 
+/* ---- for loop_cases.h ------------------------------------------------------------------------ */
+
+static void open_within(int64_t connect_timeout_ms)
+{
+    open_pool((kp_redis_options){ .connect_timeout_ms = connect_timeout_ms });
+}
+
+static const char *here(void)
+{
+    return redis.place;
+}
+
+static void deaf_key(char *key, size_t size, int port)
+{
+    (void)snprintf(key, size, "127.0.0.1:%d", port);
+}
+
+static bool is_late(const kp_why *why)
+{
+    return why->vendor_code == ETIMEDOUT && strstr(why->text, "no answer within the time");
+}
+
+static void must_work(const kp_lease *lease)
+{
+    must_say(kp_redis(lease), "PONG", "PING");
+}
+
 /* ---- lending --------------------------------------------------------------------------------- */
+
+static void must_be_ready(const kp_lease *lease)
+{
+    redisContext *c = kp_redis(lease);
+
+    assert_int_equal(c->flags & REDIS_BLOCK, 0);
+    assert_true(fcntl(c->fd, F_GETFL) & O_NONBLOCK);
+    must_say(c, "looped", "CLIENT GETNAME");
+}
 
 static void many_gets_must_share_two_connections_on_one_thread(void **state)
 {
@@ -71,21 +106,9 @@ static void many_gets_must_share_two_connections_on_one_thread(void **state)
     (void)state;
     for (int k = 0; k < 2; k++) {
         open_pool((kp_redis_options){ .db = 3, .client_name = "looped" });
-        for (int i = 0; i < ASKS; i++)
-            (void)begin(i, keys[k], 20000);
-        assert_int_equal(await(&stage.ask[1]), 0);
-        assert_int_equal(redis_clients("name=looped"), 2);
-        for (int i = 0; i < ASKS; i++) {
-            redisContext *c;
-
-            assert_int_equal(await(&stage.ask[i]), 0);
-            c = kp_redis(&stage.ask[i].lease);
-            assert_int_equal(c->flags & REDIS_BLOCK, 0);
-            assert_true(fcntl(c->fd, F_GETFL) & O_NONBLOCK);
-            must_say(c, "looped", "CLIENT GETNAME");
-            give_back(i);
-        }
+        all_in_turn(keys[k], must_be_ready);
         assert_int_equal(counted.opened, 2);
+        assert_int_equal(redis_clients("name=looped"), 2);
         close_pool();
     }
 }
@@ -159,36 +182,6 @@ static void who_is_not_let_in_must_be_told_as_everywhere(void **state)
     close_pool();
 }
 
-static void a_server_that_says_nothing_must_not_hold_the_loop(void **state)
-{
-    struct ask *deaf, *late, *well;
-    int port, fd = deaf_peer(&port);
-    char key[32];
-
-    (void)state;
-    (void)snprintf(key, sizeof key, "127.0.0.1:%d", port);
-    open_pool((kp_redis_options){ .connect_timeout_ms = 100 });
-    while (await(begin(2, redis.place, 20000)) != 0)
-        continue;                       /* a slow machine may need more than 100 ms */
-    give_back(2);
-    deaf = begin(0, key, 20000);
-    late = begin(1, key, 20);
-    well = begin(2, redis.place, 20000);
-    assert_int_equal(await(well), 0);
-    must_say(kp_redis(&well->lease), "PONG", "PING");
-    give_back(2);
-    assert_int_equal(await(deaf), KP_ECREATE);
-    assert_int_equal(deaf->why.vendor_code, ETIMEDOUT);
-    assert_non_null(strstr(deaf->why.text, "no answer within the time"));
-    assert_int_not_equal(await(late), 0);
-    deaf = begin(0, key, 20000);        /* and one that is given up in the middle */
-    turn();
-    kp_cancel(&deaf->request);
-    assert_int_equal(deaf->status, KP_PENDING);
-    close_pool();
-    (void)close(fd);
-}
-
 static void a_connection_that_was_ended_must_be_replaced(void **state)
 {
     redisContext *c;
@@ -202,23 +195,6 @@ static void a_connection_that_was_ended_must_be_replaced(void **state)
     must_say(c, "PONG", "PING");
     while (stage.invalid == 0)          /* it may have been on its way back */
         turn();
-    give_back(0);
-    close_pool();
-}
-
-static void a_pool_that_closes_must_end_what_is_under_way(void **state)
-{
-    struct ask *lent, *begun;
-
-    (void)state;
-    open_pool((kp_redis_options){ 0 });
-    lent = begin(0, redis.place, 20000);
-    assert_int_equal(await(lent), 0);
-    begun = begin(1, redis.place, 20000);
-    (void)kp_loop_dispatch(glue_loop(&stage.loop));
-    assert_true(kp_pool_close(stage.pool, KP_CLOSE_NOW, 0) >= 1);
-    assert_int_equal(await(begun), KP_ECLOSED);
-    must_say(kp_redis(&lent->lease), "PONG", "PING");
     give_back(0);
     close_pool();
 }
@@ -273,10 +249,9 @@ static int run_on(const char *name)
         cmocka_unit_test(a_name_must_be_looked_up_without_blocking),
         cmocka_unit_test(what_was_left_must_be_undone_before_the_next),
         cmocka_unit_test(who_is_not_let_in_must_be_told_as_everywhere),
-        cmocka_unit_test(a_server_that_says_nothing_must_not_hold_the_loop),
         cmocka_unit_test(a_connection_that_was_ended_must_be_replaced),
-        cmocka_unit_test(a_pool_that_closes_must_end_what_is_under_way),
         cmocka_unit_test(options_that_a_loop_cannot_keep_must_be_refused_by_name),
+        LOOP_CASES,
     };
 
     return cmocka_run_group_tests_name(name, tests, start, stop);
