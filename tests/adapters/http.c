@@ -42,7 +42,7 @@ static void close_pool(void)
 {
     kp_http_counts counts;
 
-    assert_int_equal(kp_pool_close(stage.pool, KP_CLOSE_NOW, 0), 0);
+    assert_int_equal(kp_pool_close(stage.pool, KP_CLOSE_WAIT, KP_SECONDS(20)), 0);
     counts = kp_http_counts_read(&stage.counts);
     assert_int_equal(counts.opened, counts.closed);
 }

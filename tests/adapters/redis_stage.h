@@ -59,7 +59,7 @@ static inline void close_pool(void)
 {
     kp_redis_counts counts;
 
-    assert_int_equal(kp_pool_close(stage.pool, KP_CLOSE_NOW, 0), 0);
+    assert_int_equal(kp_pool_close(stage.pool, KP_CLOSE_WAIT, KP_SECONDS(20)), 0);
     counts = kp_redis_counts_read(&stage.counts);
     assert_int_equal(counts.opened, counts.closed);
 }

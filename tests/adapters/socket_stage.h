@@ -105,7 +105,7 @@ static inline void stage_close(struct stage *s)
 {
     kp_socket_counts counts;
 
-    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_WAIT, KP_SECONDS(20)), 0);
     counts = kp_socket_counts_read(&s->counts);
     assert_int_equal(counts.opened, counts.closed);
 }
