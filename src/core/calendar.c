@@ -9,11 +9,6 @@
 #include "core/doubt.h"
 #include "core/renew.h"
 
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static void file(struct kp__timers *calendar, struct kp__due *due, uint64_t at)
 {
     if (at == KP__NEVER || (kp__is_filed(due) && due->timer.at <= at)) return;
@@ -87,10 +82,10 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
     uint64_t at = KP__NEVER;
 
     if ((r->idle_check & check) && !(stopped & KP_KIND_IDLE))
-        at = sooner(at, kp__later(slot->since, r->idle_ttl));
+        at = kp__sooner(at, kp__later(slot->since, r->idle_ttl));
     if ((r->excess_check & check) && !(stopped & KP_KIND_EXCESS) && has_excess(sub))
-        at = sooner(at, kp__later(slot->since, r->excess_ttl));
-    if ((r->age_check & check) && !(stopped & KP_KIND_AGE)) at = sooner(at, slot->age_end);
+        at = kp__sooner(at, kp__later(slot->since, r->excess_ttl));
+    if ((r->age_check & check) && !(stopped & KP_KIND_AGE)) at = kp__sooner(at, slot->age_end);
     return at;
 }
 
@@ -124,11 +119,12 @@ static uint64_t next_look(const struct kp__core *core, const struct kp__slot *sl
     if (r->idle_check & KP_CHECK_KEEPER)
         at = look_at(kp__later(since, r->idle_ttl), now, stopped & KP_KIND_IDLE, r->idle_ttl);
     if (r->excess_check & KP_CHECK_KEEPER)
-        at = sooner(at, look_at(kp__later(since, r->excess_ttl), now, no_excess, r->excess_ttl));
+        at = kp__sooner(at,
+                        look_at(kp__later(since, r->excess_ttl), now, no_excess, r->excess_ttl));
     if (r->age_check & KP_CHECK_KEEPER)
-        at = sooner(at, look_at(slot->age_end, now, stopped & KP_KIND_AGE, r->max_age));
+        at = kp__sooner(at, look_at(slot->age_end, now, stopped & KP_KIND_AGE, r->max_age));
     if (r->validate_every != KP__NEVER)
-        at = sooner(at, look_at(kp__test_at(core, slot), now, true, r->validate_every));
+        at = kp__sooner(at, look_at(kp__test_at(core, slot), now, true, r->validate_every));
     return at;
 }
 

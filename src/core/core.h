@@ -331,6 +331,11 @@ static inline uint64_t kp__later(uint64_t at, uint64_t by)
     return by >= KP__NEVER - at ? KP__NEVER : at + by;
 }
 
+static inline uint64_t kp__sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause cause);
 
 /* ---- ages and the calendar (calendar.c) ------------------------------------------------------ */

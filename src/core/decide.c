@@ -106,7 +106,7 @@ static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *
     bool in_use = slot->state != KP__IDLE;
 
     if (l->core->starved == 0 || !l->core->evicts) return NULL;
-    if (kp__sub_live(sub) - sub->count[KP__CLOSING] <= kp__sub_kept(sub)) return NULL;
+    if (kp__sub_staying(sub) <= kp__sub_kept(sub)) return NULL;
     for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
         struct kp__budget *b = budget_in(l, m);
         if (!b) continue;
@@ -133,14 +133,6 @@ static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
         return ready_slot(l);
     }
     return slot;
-}
-
-/* Is what was idle for so long to be looked at before it is lent? */
-static bool in_doubt(const struct look *l, uint64_t idle_ns)
-{
-    const struct kp__rules *r = l->sub->rules;
-
-    return l->core->validates && (r->validate_on & KP_CHECK_GET) && idle_ns >= r->validate_after;
 }
 
 /* Is a lease that begins now a probe? For whom something was under way before, it may be none. */
@@ -194,7 +186,7 @@ static enum verdict take_ready(struct look *l)
     s->site = l->request->site;
     s->hit = !made_for_it;
     /* nobody shares it before it is known to be good (flow/get.c, check) */
-    if (idle && s->hit && in_doubt(l, idle_ns)) kp__close_seats(slot);
+    if (idle && s->hit && kp__is_stale(l->core, l->sub, idle_ns)) kp__close_seats(slot);
     l->sub->tally.hits += s->hit;
     l->core->tally.hits += s->hit;
     kp__grant(l->request, KP__GRANT_SLOT, slot);

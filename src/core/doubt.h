@@ -29,6 +29,15 @@ uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot);
 /* Is that now? If it is, and it may not be (`may`, or too many are), it is filed for later. */
 bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may);
 
+/* Was it idle for so long that it is to be validated before it is lent? */
+static inline bool kp__is_stale(const struct kp__core *core, const struct kp__subpool *sub,
+                                uint64_t idle_ns)
+{
+    const struct kp__rules *r = sub->rules;
+
+    return core->validates && (r->validate_on & KP_CHECK_GET) && idle_ns >= r->validate_after;
+}
+
 /* An idle one is tested from now on, and nobody has it; it is looked at again at `until`, if it
  * still is. And how that ended. */
 void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until);

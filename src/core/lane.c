@@ -202,11 +202,6 @@ static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, 
            sub->rare->renewal.ageing == 0;
 }
 
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* A time to live is kept to a part of this of it: a resource that was used while the lane was open
  * counts as idle since it opened. */
 enum { TERMS = 64, LEAST_SLACK = 100000000 /* 100 ms */ };
@@ -229,25 +224,25 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
     uint64_t until = kp__later(now, core->leak_after), ttl = KP__NEVER;
 
     if (core->clocked && core->least_term == 0) return now + 1; /* for tests: exact ages */
-    if (r->idle_check) ttl = sooner(ttl, r->idle_ttl);
-    if (r->excess_check) ttl = sooner(ttl, r->excess_ttl);
-    if (ttl != KP__NEVER) until = sooner(until, kp__later(now, ttl / TERMS));
+    if (r->idle_check) ttl = kp__sooner(ttl, r->idle_ttl);
+    if (r->excess_check) ttl = kp__sooner(ttl, r->excess_ttl);
+    if (ttl != KP__NEVER) until = kp__sooner(until, kp__later(now, ttl / TERMS));
     if (r->revoke_after != KP__NEVER)
-        until = sooner(until, kp__later(now, r->revoke_after / TERMS));
-    if (r->age_check) ttl = sooner(ttl, r->max_age);
-    if (doubts) until = sooner(until, kp__later(now, r->validate_after / TERMS));
+        until = kp__sooner(until, kp__later(now, r->revoke_after / TERMS));
+    if (r->age_check) ttl = kp__sooner(ttl, r->max_age);
+    if (doubts) until = kp__sooner(until, kp__later(now, r->validate_after / TERMS));
     if (core->validates && r->validate_every != KP__NEVER)
-        until = sooner(until, kp__later(now, r->validate_every / TERMS));
+        until = kp__sooner(until, kp__later(now, r->validate_every / TERMS));
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
             const struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-            if (r->age_check) until = sooner(until, ahead_of(slot->age_end, r->max_age));
+            if (r->age_check) until = kp__sooner(until, ahead_of(slot->age_end, r->max_age));
             if (state != KP__IDLE) continue;
-            until = sooner(until,
+            until = kp__sooner(until,
                            ahead_of(kp__expires_at(slot, KP_CHECK_GET | KP_CHECK_KEEPER), ttl));
             if (doubts)
-                until = sooner(until, ahead_of(kp__later(slot->since, r->validate_after),
+                until = kp__sooner(until, ahead_of(kp__later(slot->since, r->validate_after),
                                                r->validate_after));
         }
     }

@@ -216,10 +216,13 @@ static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
     return extra < sub->rules->surplus ? extra : sub->rules->surplus;
 }
 
-/* Do more than so many stay, but for replacements that may be beside? */
+/* Do more than so many stay, but for replacements that may be beside? These lie apart, and are
+ * asked for last. */
 static inline bool kp__sub_exceeds(const struct kp__subpool *sub, int64_t most)
 {
-    return kp__sub_staying(sub) > most && kp__sub_staying(sub) - kp__sub_extra(sub) > most;
+    int64_t over = kp__sub_staying(sub) - most;
+
+    return over > 0 && over > kp__sub_extra(sub);
 }
 
 /* So many live ones are not evicted: its minimum, and its floor. */

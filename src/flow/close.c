@@ -102,8 +102,8 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
     kp__todo_init(&todo, pool->world);
     const char *wrong = wrong_close(mode, within_ms);
     if (wrong) (void)kp__misuse_within(pool, &todo, NULL, wrong);
-    if (within_ms <= 0 && within_ms != KP_NONE) within_ms = KP_SECONDS(30);
-    uint64_t until = kp__after(kp__time(pool), within_ms);
+    if (within_ms < 0 && within_ms != KP_NONE) within_ms = 0;
+    uint64_t until = kp__end_of(kp__time(pool), within_ms);
     /* the thread of an event loop has others to serve, and would wait for itself */
     bool waits = mode != KP_CLOSE_NOW && kp__here.loops == 0;
     if (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__OPEN) pool->core.phase = KP__DRAINING;

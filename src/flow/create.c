@@ -192,8 +192,7 @@ void kp__create_finish(struct kp__job *job)
     int fd = fd_of(job);
     struct kp__todo todo;
 
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
+    kp__come_in(pool, &todo);
     finish(job, NULL, fd, note, &todo);
     kp__leave(pool, &todo);
 }

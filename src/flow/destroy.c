@@ -73,8 +73,7 @@ void kp__destroy_finish(struct kp__job *job)
     struct kp__todo todo;
 
     tell_destroyed(pool, slot, job->status, job);
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
+    kp__come_in(pool, &todo);
     if (job->status < 0) count_failure(pool, slot->sub);
     kp__job_put(job);
     destroyed(pool, slot, NULL, &todo);

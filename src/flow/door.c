@@ -193,6 +193,12 @@ void kp__step_in(struct kp__pool *pool)
     pool->inside--;
 }
 
+void kp__come_in(struct kp__pool *pool, struct kp__todo *todo)
+{
+    kp__todo_init(todo, pool->world);
+    kp__lock_take(&pool->door->lock, pool->world);
+}
+
 bool kp__do(struct kp__pool *pool, struct kp__todo *todo)
 {
     if (kp__todo_is_empty(todo)) return false;
@@ -214,8 +220,9 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
     pool->announced = 0; /* say KP__NEVER, whatever was said before */
     if (pool->term != KP__NEVER) kp__life_terms(door, KP__NEVER);
     if (pool->upkeep) pool->upkeep(door, KP__NEVER, pool->world->ctx);
-    /* release: pairs with the acquire of kp__enter */
+    /* relaxed: a guess, which a claim makes true */
     atomic_store_explicit(&door->guide, NULL, memory_order_relaxed);
+    /* release: pairs with the acquire of kp__enter */
     atomic_store_explicit(&door->pool, NULL, memory_order_release);
     kp__lock_give(&door->lock, &door->world);
     do_the_rest(&door->world, todo);
@@ -351,6 +358,11 @@ uint64_t kp__after(uint64_t now, int64_t ms)
     if (ms < 0 && ms != KP_OFF) return now; /* KP_NONE; or what was left, and is over */
     if (ms == KP_OFF || (uint64_t)ms > (KP__NEVER - now) / 1000000) return KP__NEVER;
     return now + (uint64_t)ms * 1000000;
+}
+
+uint64_t kp__end_of(uint64_t now, int64_t ms)
+{
+    return kp__after(now, ms ? ms : KP_SECONDS(30));
 }
 
 int64_t kp__ms_up(uint64_t ns)

@@ -54,8 +54,7 @@ void kp__test_finish(struct kp__job *job)
     struct kp__todo todo;
 
     kp__tell_invalid(job);
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
+    kp__come_in(pool, &todo);
     finish(job, &todo);
     kp__leave(pool, &todo);
 }

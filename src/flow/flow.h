@@ -114,6 +114,9 @@ void kp__step_out(struct kp__pool *pool, struct kp__todo *todo);
 void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo);
 void kp__step_in(struct kp__pool *pool);
 
+/* An answer comes in, to a pool that cannot be gone: what it is about keeps it. */
+void kp__come_in(struct kp__pool *pool, struct kp__todo *todo);
+
 /* Do the to-dos with the lock held before and after (it is given back meanwhile). False: there were
  * none. */
 bool kp__do(struct kp__pool *pool, struct kp__todo *todo);
@@ -162,6 +165,7 @@ static inline uint64_t kp__time(const struct kp__pool *pool)
     return kp__now(pool->world);
 }
 uint64_t kp__after(uint64_t now, int64_t ms); /* KP_OFF: KP__NEVER, KP_NONE: now */
+uint64_t kp__end_of(uint64_t now, int64_t ms); /* the same of a call whose default is 30 s */
 int64_t kp__ms_up(uint64_t ns);               /* rounded up */
 
 /* For kp_use: sleep on the pool's clock, and a random number of its world. */

@@ -55,11 +55,6 @@ static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
 
 /* ---- 3. wait --------------------------------------------------------------------------------- */
 
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Back into the queue, if there is time left. */
 static void wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 {
@@ -113,12 +108,12 @@ static uint64_t end_of(const struct kp__request *r)
 {
     const struct kp__job *job = job_for(r);
 
-    return job ? sooner(r->deadline, job->until) : r->deadline;
+    return job ? kp__sooner(r->deadline, job->until) : r->deadline;
 }
 
 uint64_t kp__get_until(const struct kp__get *g)
 {
-    return sooner(end_of(g->request), g->request->again); /* if that moves, it is nudged */
+    return kp__sooner(end_of(g->request), g->request->again); /* if that moves, it is nudged */
 }
 
 /* An invited one leaves the way to the one who gave back, for a moment (core/serve.c, invite). */
@@ -128,7 +123,7 @@ static bool steps_back(struct kp__get *g, uint64_t now)
 
     if (!r->invited) return false;
     if (r->again == KP__NEVER)
-        r->again = sooner(now + kp__courtesy(&g->pool->core), end_of(r));
+        r->again = kp__sooner(now + kp__courtesy(&g->pool->core), end_of(r));
     if (now >= r->again) {
         r->again = KP__NEVER;
         return false;
@@ -164,7 +159,7 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
     bool looks = kp__looks_for_deadlocks(pool);
     struct kp__sleeper self;
 
-    if (g->request->offered) until = sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
+    if (g->request->offered) until = kp__sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
     if (looks) kp__fall_asleep(g, &self, todo);
     kp__step_out(pool, todo);
     pool->world->park((uint32_t *)&g->request->state, KP__WAITING, until, pool->world->ctx);
@@ -201,14 +196,12 @@ static uint64_t was_idle_for(const struct kp__get *g)
 
 static bool must_validate(const struct kp__get *g)
 {
-    const struct kp__rules *r = g->request->sub->rules;
     const struct kp__grant *grant = &g->request->grant;
     const struct kp__slot *slot = g->request->slot;
 
     if (!g->pool->driver.validate || grant->good || slot->errand->borrowers > 1) return false;
-    return slot->doubted ||
-           ((r->validate_on & KP_CHECK_GET) && kp__seat_at(slot, grant->seat)->hit &&
-            was_idle_for(g) >= r->validate_after);
+    return slot->doubted || (kp__seat_at(slot, grant->seat)->hit &&
+                             kp__is_stale(&g->pool->core, g->request->sub, was_idle_for(g)));
 }
 
 /* It is good, as far as is known: others may share it. */
@@ -237,7 +230,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
         return true;
     }
     uint64_t now = kp__time(pool);
-    uint64_t until = sooner(g->request->deadline, kp__later(now, sub->rules->validate_timeout));
+    uint64_t until = kp__sooner(g->request->deadline, kp__later(now, sub->rules->validate_timeout));
     kp__close_seats(slot); /* nobody shares it before it is known to be good */
     kp__seat_at(slot, seat)->ending = true; /* and nobody has the lease to end it */
     if (!kp__stands_by(pool)) {

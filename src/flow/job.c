@@ -123,8 +123,7 @@ static void check_finish(struct kp__job *job)
     struct kp__todo todo;
 
     kp__tell_invalid(job);
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
+    kp__come_in(pool, &todo);
     kp__take_note(job, &todo);
     kp__job_put(job);
     kp__checked(&pool->core, slot, seat, good, kp__time(pool), &todo);
@@ -150,8 +149,7 @@ void kp__return_finish(struct kp__job *job)
         return;
     }
     kp__tell_invalid(job);
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
+    kp__come_in(pool, &todo);
     kp__take_note(job, &todo);
     kp__job_put(job);
     kp__give(&pool->core, slot, seat, good, cause, kp__time(pool), &todo);

@@ -11,7 +11,7 @@ static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
 {
     uint64_t now = kp__time(pool);
 
-    return kp__here.loops ? now : kp__after(now, within_ms ? within_ms : KP_SECONDS(30));
+    return kp__here.loops ? now : kp__end_of(now, within_ms);
 }
 
 /* Nobody waits for ever, and no time is negative. */

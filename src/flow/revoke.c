@@ -36,8 +36,7 @@ void kp__revoke_finish(struct kp__job *job)
     struct kp__notice n;
     struct kp__todo todo;
 
-    kp__todo_init(&todo, pool->world);
-    kp__lock_take(&pool->door->lock, pool->world);
+    kp__come_in(pool, &todo);
     uint64_t now = kp__time(pool);
     kp__job_put(job);
     const struct kp__seat *out = kp__revoke_end(&pool->core, slot, status >= 0, now, &todo);

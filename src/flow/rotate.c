@@ -26,7 +26,7 @@ int64_t kp_rotate(kp_pool *door, kp_key key, int64_t over_ms)
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    uint64_t now = kp__time(pool), by = kp__after(now, over_ms ? over_ms : KP_SECONDS(30));
+    uint64_t now = kp__time(pool), by = kp__end_of(now, over_ms);
     if (over_ms < 0 && over_ms != KP_NONE && over_ms != KP_OFF)
         many = kp__misuse_within(pool, &todo, NULL,
                                  "kp_rotate: over_ms is a time, KP_NONE or KP_OFF");

@@ -158,12 +158,7 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     if (sentence) return kp__misuse(NULL, why, sentence);
     kp_loop *loop = request->loop;
     struct kp__get g = { NULL, inside(request) };
-#if defined(__GNUC__)
-    const void *site = __builtin_return_address(0);
-#else
-    const void *site = NULL;
-#endif
-    kp__request_init(g.request, true, site, why);
+    kp__request_init(g.request, true, KP__SITE, why);
     if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
     if ((g.pool = kp__enter(door, &code)) == NULL)
         return kp__no_pool(code, why, "kp_get_start: pool is NULL; did kp_pool_open fail?");
