@@ -105,7 +105,6 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
 
     *sub = (struct kp__subpool){ .item = item, .serial = ++core->key_serials, .in_use = true };
     sub->node.hash = hash;
-    kp__list_init(&sub->all);
     for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
     sub->contest = &kp__no_contest;
     sub->rare = &kp__no_rare;

@@ -95,8 +95,8 @@ enum kp__leaving { KP__STAYS, KP__LEAVES, KP__DROPPED };
 struct kp__key_due {
     struct kp__due due;
     struct kp__subpool *sub;
-    struct kp__list unused;
-    uint64_t since; /* there: when it was used last */
+    struct kp__list unused; /* or of those that went to make room for another one (flow/find.c) */
+    uint64_t since;         /* unused: when it was used last */
 };
 
 /* Parts that lie apart (base/slab.h). */
@@ -108,7 +108,6 @@ enum { KP__NEAR = 24 };
 struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
     struct kp__map_node node;  /* table: hash of the key */
-    struct kp__list all;       /* the pool's keys in order of appearance */
     uint32_t ruled;            /* how often it was given rules */
     uint32_t serial;           /* of this use of the slab item: tells a stale pin */
     bool in_use;               /* I9 */

@@ -22,9 +22,18 @@ struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash)
     if (!kp__map_room(&core->keys) || (sub = kp__slab_take(&core->subpools)) == NULL) return NULL;
     kp__subpool_init(core, sub, hash);
     kp__map_insert(&core->keys, &sub->node);
-    kp__list_push_back(&core->all, &sub->all);
     core->key_count++;
     core->keys_made++;
+    return sub;
+}
+
+struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__subpool *after)
+{
+    uint32_t place = after ? after->item.index + 1 : 0;
+    struct kp__subpool *sub;
+
+    do sub = kp__slab_at(&core->subpools, place++);
+    while (sub && !sub->in_use);
     return sub;
 }
 
@@ -101,7 +110,6 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
     kp__lane_drop(core, sub);
     add_up(core, sub->rules, -1);
     kp__map_remove(&core->keys, &sub->node);
-    kp__list_remove(&sub->all);
     sub->in_use = false;
     core->key_count--;
     core->keys_forgotten++;

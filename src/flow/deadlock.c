@@ -155,10 +155,10 @@ static bool follow_key(struct search *s, struct kp__sleeper *by, const struct kp
 
 static bool follow_pool(struct search *s, struct kp__sleeper *by)
 {
-    const struct kp__list *all = &by->pool->core.all;
+    const struct kp__subpool *sub = NULL;
 
-    for (struct kp__list *l = kp__list_first(all); l; l = kp__list_next(all, l))
-        if (!follow_key(s, by, KP__OF(l, const struct kp__subpool, all))) return false;
+    while ((sub = kp__next_sub(&by->pool->core, sub)) != NULL)
+        if (!follow_key(s, by, sub)) return false;
     return true;
 }
 

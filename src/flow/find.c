@@ -199,7 +199,7 @@ static bool make_way(struct kp__pool *pool, struct kp__list *gone)
 
     while ((int64_t)core->key_count >= core->max_keys && (sub = kp__table_spare(core)) != NULL) {
         kp__table_drop(core, sub);
-        kp__list_push_back(gone, &sub->all);
+        kp__list_push_back(gone, &kp__due_of(core, sub)->unused);
     }
     return (int64_t)core->key_count < core->max_keys;
 }
@@ -214,7 +214,7 @@ static void clear_up(struct kp__pool *pool, struct kp__list *gone, void *copy, s
     kp__todo_init(&todo, pool->world);
     while ((l = kp__list_first(gone)) != NULL) {
         kp__list_remove(l);
-        kp__forgotten(pool, KP__OF(l, struct kp__subpool, all), &todo);
+        kp__forgotten(pool, KP__OF(l, struct kp__key_due, unused)->sub, &todo);
     }
     if (!copy) return;
     kp__step_out(pool, &todo);

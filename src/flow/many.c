@@ -29,8 +29,7 @@ struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const cha
 
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
 {
-    struct kp__list *node = kp__list_next(&pool->core.all, sub ? &sub->all : &pool->core.all);
-    struct kp__subpool *next = node ? KP__OF(node, struct kp__subpool, all) : NULL;
+    struct kp__subpool *next = kp__next_sub(&pool->core, sub);
 
     if (next) kp__take_interest(pool, next);
     if (sub) kp__lose_interest(pool, sub, sub->used_at);

@@ -127,7 +127,6 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     core->resets = o->driver.reset != NULL;
     core->rules = rules;
     rules->refs = 1;
-    kp__list_init(&core->all);
     kp__list_init(&core->unused);
     kp__lanes_init(core);
     kp__slabs_init(core);

@@ -8,6 +8,8 @@
 
 #define STAGE_EACH(l, head) \
     (const struct kp__list *l = kp__list_first(head); l; l = kp__list_next(head, l))
+#define STAGE_KEYS(sub, core) \
+    (const struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;)
 
 /* Of one slot: its leases, and whether it has a seat for others. */
 static inline uint32_t stage_count_seats(const struct stage *s, struct kp__slot *slot, bool *sits)
@@ -116,10 +118,8 @@ static inline void stage_count_groups(struct stage *s)
         struct kp__group *group = &s->groups[i];
         int64_t used = 0;
         if (group->member == 0) continue;
-        for STAGE_EACH (l, &s->core.all) {
-            const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        for STAGE_KEYS (sub, &s->core)
             if (sub->contest->group[group->member - 1] == group) used += stage_live(sub);
-        }
         for (uint32_t k = 0; k < s->core.slots.made; k++) {
             const struct kp__slot *v = kp__slab_at(&s->core.slots, k);
             if (v->state == KP__CLOSING) used += stage_brings(v, group);
@@ -132,8 +132,7 @@ static inline void stage_count_groups(struct stage *s)
  * was offered it. */
 static inline bool stage_invited(const struct stage *s)
 {
-    for STAGE_EACH (l, &s->core.all) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+    for STAGE_KEYS (sub, &s->core) {
         for (int q = 0; q < KP__QUEUES; q++)
             for STAGE_EACH (w, &sub->rare->queue[q]) {
                 const struct kp__request *r = KP__OF(w, const struct kp__request, link);
@@ -148,10 +147,8 @@ static inline int64_t stage_on_lanes(const struct stage *s, enum kp__state state
 {
     int64_t n = 0;
 
-    for STAGE_EACH (l, &s->core.all) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+    for STAGE_KEYS (sub, &s->core)
         for STAGE_EACH (m, KP__SLOTS(sub, state)) n += KP__OF(m, struct kp__slot, link)->on_lane;
-    }
     return n;
 }
 
@@ -207,8 +204,7 @@ static inline void stage_check(struct stage *s)
     uint64_t starved = 0, spare = 0;
     int64_t lent = 0, live = 0;
 
-    for STAGE_EACH (l, &core->all) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+    for STAGE_KEYS (sub, core) {
         stage_count_slots(s, sub);
         stage_count_requests(sub);
         stage_count_spare(s, sub);

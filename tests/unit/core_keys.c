@@ -38,6 +38,29 @@ static void a_new_key_must_be_found_and_a_dropped_one_must_not(void **state)
     stage_close(&s);
 }
 
+static void keys_must_come_in_the_order_of_their_places(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_open(&s);
+    assert_null(kp__next_sub(&s.core, NULL));
+    struct kp__subpool *a = stage_key(&s), *b = stage_key(&s), *c = stage_key(&s);
+    assert_ptr_equal(kp__next_sub(&s.core, NULL), a);
+    assert_ptr_equal(kp__next_sub(&s.core, a), b);
+    assert_null(kp__next_sub(&s.core, c));
+    for (struct kp__subpool *sub = a; sub; sub = sub == a ? b : NULL) {
+        kp__table_drop(&s.core, sub);
+        kp__slab_put(&s.core.subpools, sub);
+    }
+    assert_ptr_equal(kp__next_sub(&s.core, NULL), c);
+    assert_ptr_equal(kp__next_sub(&s.core, a), c); /* it went meanwhile */
+    assert_ptr_equal(stage_key(&s), b);            /* of the places, the one left last */
+    assert_ptr_equal(kp__next_sub(&s.core, NULL), b);
+    assert_ptr_equal(kp__next_sub(&s.core, b), c);
+    stage_close(&s);
+}
+
 static void a_key_must_not_be_made_without_room_for_it(void **state)
 {
     struct stage s;
@@ -439,6 +462,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_key_must_be_found_and_a_dropped_one_must_not),
+        cmocka_unit_test(keys_must_come_in_the_order_of_their_places),
         cmocka_unit_test(a_key_must_not_be_made_without_room_for_it),
         cmocka_unit_test(a_key_must_be_unused_only_when_nothing_at_all_holds_it),
         cmocka_unit_test(a_queue_must_be_in_order_of_arrival_whoever_comes_back),

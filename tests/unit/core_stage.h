@@ -89,7 +89,6 @@ static inline void stage_open(struct stage *s)
     core->group_max_live[0] = core->group_max_live[1] = KP__UNBOUND;
     core->evicts = true;
     core->rules = &s->rules;
-    kp__list_init(&core->all);
     kp__list_init(&core->unused);
     kp__lanes_init(core);
     core->id = 7;
