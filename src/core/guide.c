@@ -58,6 +58,7 @@ struct kp__guide *kp__guide_make(uint64_t keys)
 void kp__guide_drop(struct kp__guide *guide)
 {
     if (!guide) return;
+    kp__hollow(&kp__life, guide->entry, ((size_t)KP__BUCKET << guide->bits) * 8);
     kp__lock_take(&lock, &kp__life);
     guide->next = spare[guide->bits];
     spare[guide->bits] = guide;

@@ -94,7 +94,7 @@ static struct kp__world world_of(const kp_world *own)
     if (own->now_ns) w.now_ns = own->now_ns;
     if (own->alloc) {
         w.alloc = own->alloc;
-        w.dense = NULL; /* its own matter */
+        w.dense = w.hollow = NULL; /* its own matter */
     }
     if (own->free) w.free = own->free;
     if (own->random) w.random = own->random;
