@@ -231,8 +231,8 @@ bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now
     int64_t live = kp__sub_live(sub);
 
     /* in an order in which no two lie together: read as one, what was just written is waited for */
-    if (sub->interest || sub->promised || sub->pins || sub->waiting || !sub->rules) return false;
-    if (sub->rare->revoked) return false;
+    if (sub->interest || sub->contest->promised || sub->pins || sub->waiting) return false;
+    if (sub->rare->revoked || !sub->rules) return false;
     if (live > sub->rules->min_live || (int64_t)sub->count[KP__IDLE] < live) return false;
     if (now >= forget_at(core, sub)) return true;
     kp__file_forget(core, sub);

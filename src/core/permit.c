@@ -94,9 +94,9 @@ static bool brings(const struct kp__slot *victim, const struct kp__group *group)
 static void cede(struct kp__core *core, struct kp__subpool *loser, bool begin)
 {
     kp__account(core, loser);
-    KP__DCHECK(begin || loser->ceded > 0);
-    if (begin) loser->ceded++;
-    else loser->ceded--;
+    KP__DCHECK(begin || loser->contest->ceded > 0);
+    if (begin) kp__contest(core, loser)->ceded++;
+    else kp__contest(core, loser)->ceded--;
     recount(core, loser);
 }
 
@@ -110,7 +110,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
     struct kp__victim *part = &kp__errand(core, victim)->victim;
 
     about_to_be_served(core, sub, KP__IN_USE);
-    sub->promised++;
+    kp__contest(core, sub)->promised++;
     core->promised++;
     core->creating.used++;
     for (int i = 0; i < 2; i++) {
@@ -136,9 +136,9 @@ void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__
 {
     const struct kp__victim *part = &victim->errand->victim;
 
-    KP__DCHECK(sub->promised > 0);
+    KP__DCHECK(sub->contest->promised > 0);
     kp__account(core, sub);
-    sub->promised--;
+    kp__contest(core, sub)->promised--;
     core->promised--;
     core->creating.used--;
     for (int i = 0; i < 2; i++)
@@ -178,7 +178,7 @@ int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, 
 
     if (!may_grow(core, sub)) return 0;
     target = kp__ready_wanted(sub, force);
-    have = kp__sub_live(sub) + sub->promised + sub->rare->health.kept_count;
+    have = kp__sub_live(sub) + sub->contest->promised + sub->rare->health.kept_count;
     if (target <= have || !kp__may_idle(core, 1)) return 0; /* it would not be kept */
     return target - have;
 }
@@ -229,7 +229,7 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 
 bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    int64_t live = kp__sub_live(sub) + sub->promised, max = sub->rules->max_live;
+    int64_t live = kp__sub_live(sub) + sub->contest->promised, max = sub->rules->max_live;
     int64_t own = live - kp__sub_extra(sub);
 
     kp__at(core, now);

@@ -58,10 +58,10 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     sub->rare = rare;
 }
 
-void kp__term_begin(struct kp__core *core, struct kp__subpool *sub)
+void kp__term_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t lane)
 {
     sub->term = kp__slab_part(&core->subpools, sub->item.index, KP__PART_TERM);
-    *sub->term = (struct kp__term){ .sub = sub };
+    *sub->term = (struct kp__term){ .sub = sub, .lane = lane };
     kp__heap_node_init(&sub->term->node);
 }
 
@@ -127,8 +127,8 @@ void kp__slabs_init(struct kp__core *core)
 
 bool kp__subpool_unused(const struct kp__subpool *sub)
 {
-    return sub->interest == 0 && sub->pins == 0 && sub->waiting == 0 && sub->promised == 0 &&
-           kp__sub_live(sub) == 0 && sub->rare->revoked == 0;
+    return sub->interest == 0 && sub->pins == 0 && sub->waiting == 0 &&
+           sub->contest->promised == 0 && kp__sub_live(sub) == 0 && sub->rare->revoked == 0;
 }
 
 /* ---- queues ---------------------------------------------------------------------------------- */

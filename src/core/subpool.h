@@ -79,10 +79,11 @@ struct kp__term {
     struct kp__subpool *sub;
     uint64_t until;            /* the end of the latest term */
     uint64_t opened, served;   /* since when; leases while it was open last */
-    uint32_t room;             /* for so many cells */
-    uint32_t cells;            /* when it last opened */
+    uint32_t lane;             /* its line for the hit path */
     uint32_t era;              /* of the core, when it last opened */
-    uint32_t shy;              /* releases more before it opens, while that is not worth its cost */
+    uint32_t room;             /* for so many cells */
+    uint16_t cells;            /* when it last opened */
+    uint16_t shy;              /* releases more before it opens, while that is not worth its cost */
 };
 
 /* A key that leaves makes nothing in the background; who wants it again, keeps it. LEAVES: it is
@@ -110,14 +111,15 @@ struct kp__subpool {
     struct kp__map_node node;  /* table: hash of the key */
     uint32_t ruled;            /* how often it was given rules */
     uint32_t serial;           /* of this use of the slab item: tells a stale pin */
-    bool in_use;               /* I9 */
-    bool ruling;               /* limits_for is being asked */
+    bool in_use : 1;           /* I9 */
+    bool ruling : 1;           /* limits_for is being asked */
+    bool refill : 1, warm : 1; /* bring it to its minimum in the background; to one at least */
+    bool dated : 1;            /* its part of the calendar is begun (core/calendar.c) */
+    bool far : 1;              /* its key has memory of its own */
+    bool open : 1;             /* its lane: the words are the truth, the books are as of `opened` */
     uint8_t leaving;           /* enum kp__leaving */
-    bool refill, warm;         /* bring it to its minimum in the background; to one at least */
-    bool dated;                /* its part of the calendar is begun (core/calendar.c) */
-    bool far;                  /* its key has memory of its own */
-    bool open;                 /* its lane: the words are the truth, the books are as of `opened` */
-    size_t key_size;
+    uint16_t calm;             /* releases before its lane opens again */
+    uint32_t key_size;
     union {
         void *far;           /* whatever the key type makes of it (flow/key.h) */
         char near[KP__NEAR]; /* fewer bytes than that, and a NUL */
@@ -126,8 +128,6 @@ struct kp__subpool {
 
     struct kp__list listed[2];  /* its slots: idle, lent (KP__SLOTS) */
     uint32_t count[KP__STATES]; /* a permit counts as creating before it has a slot */
-    uint32_t promised;          /* permits whose victim is not destroyed yet: not live */
-    uint32_t ceded;             /* closing to make room for another key */
     uint32_t leases, lent_permits;
     uint32_t waiting;
 
@@ -138,9 +138,7 @@ struct kp__subpool {
     const struct kp__contest *contest; /* how it competes with other keys (core/budget.h) */
     const struct kp__rare *rare;
 
-    uint32_t lane;         /* its line for the hit path (core/lane.h), or 0: then it has no term */
-    uint32_t calm;         /* releases before that opens again */
-    struct kp__term *term;
+    struct kp__term *term; /* or NULL: it has no lane */
 
     struct kp__tally tally;
 };
@@ -160,12 +158,18 @@ extern const struct kp__contest kp__no_contest;
 extern const struct kp__rare kp__no_rare;
 void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub);
 void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub);
-void kp__term_begin(struct kp__core *core, struct kp__subpool *sub);
+void kp__term_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t lane);
 
 /* Has anybody begun it? */
 static inline bool kp__has_rare(const struct kp__subpool *sub)
 {
     return sub->rare != &kp__no_rare;
+}
+
+/* The number of its line for the hit path (core/lane.h), or 0. */
+static inline uint32_t kp__lane_number(const struct kp__subpool *sub)
+{
+    return sub->term ? sub->term->lane : 0;
 }
 
 /* Are those told at once who would be too late (core/late.h)? */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The invariants of docs/INVARIANTS.md, checked whenever the lock is given back in builds with
- * KP_VERIFY: the books of the pool, and of those keys that lie in the first 64 places the books, the
- * lists and L1. A broken one ends the program with its number.
+ * KP_VERIFY: the books of the pool, and of those keys that lie in the first 64 places the books,
+ * the lists and L1. A broken one ends the program with its number.
  */
 #include "core/core.h"
 
@@ -142,8 +142,8 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     struct kp__budget *lacks = sub->contest->lacks;
     require(kp__heap_holds(&sub->contest->starved) == (lacks != NULL), "I5 starved in one heap");
     require(!lacks || sub->waiting > 0, "I5 who is starved waits");
-    require(sub->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
-    require(!sub->open || (sub->interest == sub->waiting && sub->promised == 0 &&
+    require(sub->contest->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
+    require(!sub->open || (sub->interest == sub->waiting && sub->contest->promised == 0 &&
                            sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0),
             "I6 a lane is open, and somebody wants something, or something is under way");
     if (!sub->rules) return;
@@ -213,8 +213,9 @@ static void verify_circuits(const struct kp__core *core)
         require(marks(sub) <= h->circuit->probes, "I13 every probe is counted");
         require(h->tripped || !h->circuit->probing, "I13 a closed circuit does not probe");
     }
-    require(!are_all(core) || tripped == core->tripped, "I13 the total of circuits that are not closed");
-    require(!are_all(core) || probing == core->probing, "I13 the total of circuits that probe");
+    if (!are_all(core)) return;
+    require(tripped == core->tripped, "I13 the total of circuits that are not closed");
+    require(probing == core->probing, "I13 the total of circuits that probe");
 }
 
 /* Its permits; or fewer than there were when its limit was lowered below them, and no new ones. */

@@ -86,7 +86,7 @@ static bool key_binds(const struct kp__subpool *sub)
     const struct kp__rules *r = sub->rules;
     int64_t lent = sub->count[KP__LENT];
 
-    if (sub->count[KP__CREATING] || sub->count[KP__CLOSING] || sub->promised) return false;
+    if (sub->count[KP__CREATING] || sub->count[KP__CLOSING] || sub->contest->promised) return false;
     if ((int64_t)sub->lent_permits >= r->max_lent) return true;
     return !sub->count[KP__IDLE] && r->reserve == 0 && lent >= r->max_live;
 }

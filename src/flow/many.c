@@ -159,7 +159,7 @@ static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
     struct kp__core *core = &pool->core;
 
     if (core->phase != KP__OPEN) return KP_ECLOSED;
-    if (kp__sub_live(sub) + sub->promised >= sub->rules->max_live) return KP_EFULL;
+    if (kp__sub_live(sub) + sub->contest->promised >= sub->rules->max_live) return KP_EFULL;
     kp__at(core, kp__time(pool));
     bool kept = (int64_t)sub->count[KP__IDLE] < sub->rules->max_idle && kp__may_idle(core, 1);
     if (!kept && sub->waiting == 0) return KP_EFULL;

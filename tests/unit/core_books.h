@@ -169,11 +169,11 @@ static inline bool stage_could_create(const struct stage *s, const struct kp__su
     if (!core->can_create || h->tripped || h->refused || s->now < h->back_off) return false;
     if (kp__token_lacks(&core->rate, s->now)) return false;
     if (stage_lent(s) >= core->lent.cap || sub->lent_permits >= r->max_lent) return false;
-    if (sub->count[KP__CREATING] - sub->rare->tests + sub->promised >=
+    if (sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
         return false;
     if (core->creating.used >= core->creating.cap) return false;
-    if (stage_live(sub) + sub->promised >= r->max_live) return false;
+    if (stage_live(sub) + sub->contest->promised >= r->max_live) return false;
     if (core->live.used >= core->live.cap && core->live.evictable.count == 0) return false;
     for (int g = 0; g < 2; g++) {
         const struct kp__budget *budget = kp__group_budget(sub, g);
@@ -212,7 +212,7 @@ static inline void stage_check(struct stage *s)
             count[state] += sub->count[state];
         leases += sub->leases;
         waiting += sub->waiting;
-        promised += sub->promised;
+        promised += sub->contest->promised;
         revoked += sub->rare->revoked;
         lent += sub->lent_permits;
         live += stage_live(sub);

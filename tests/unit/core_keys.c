@@ -89,9 +89,10 @@ static void a_key_must_be_unused_only_when_nothing_at_all_holds_it(void **state)
     (void)state;
     stage_open(&s);
     struct kp__subpool *sub = stage_key(&s);
-    uint32_t *holds[] = { &sub->interest, &sub->pins, &sub->waiting, &sub->promised,
-                          &sub->count[KP__CREATING], &sub->count[KP__IDLE],
-                          &sub->count[KP__LENT], &sub->count[KP__CLOSING] };
+    uint32_t *holds[] = { &sub->interest, &sub->pins, &sub->waiting,
+                          &kp__contest(&s.core, sub)->promised, &sub->count[KP__CREATING],
+                          &sub->count[KP__IDLE], &sub->count[KP__LENT],
+                          &sub->count[KP__CLOSING] };
     assert_true(kp__subpool_unused(sub));
     for (size_t i = 0; i < sizeof holds / sizeof holds[0]; i++) {
         *holds[i] = 1;
