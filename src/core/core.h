@@ -433,6 +433,9 @@ static inline bool kp__is_surplus(struct kp__core *core, const struct kp__subpoo
 
 /* ---- keys (table.c) -------------------------------------------------------------------------- */
 
+/* The tables of keys, groups and resources. */
+void kp__tables_init(struct kp__core *core);
+
 /* The subpool of a key, or NULL; `same` compares. */
 struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
                                    bool (*same)(const struct kp__map_node *, const void *),

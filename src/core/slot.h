@@ -211,7 +211,8 @@ void kp__slot_back(struct kp__core *core, struct kp__slot *slot);
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
 struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource); /* and not doomed */
 
-/* Enter the index of resources; its room was made before. */
+/* Enter the index of resources, which goes by this; its room was made before. */
+uint64_t kp__slot_hash(const struct kp__map_node *node);
 void kp__slot_known(struct kp__core *core, struct kp__slot *slot);
 
 #endif

@@ -103,8 +103,9 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
 {
     struct kp__slab_item item = sub->item;
 
-    *sub = (struct kp__subpool){ .item = item, .serial = ++core->key_serials, .in_use = true };
-    sub->node.hash = hash;
+    *sub = (struct kp__subpool){
+        .item = item, .hash = hash, .serial = ++core->key_serials, .in_use = true
+    };
     for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
     sub->contest = &kp__no_contest;
     sub->rare = &kp__no_rare;

@@ -108,7 +108,8 @@ enum { KP__NEAR = 24 };
 
 struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
-    struct kp__map_node node;  /* table: hash of the key */
+    struct kp__map_node node;  /* of the table of keys */
+    uint64_t hash;             /* there */
     uint32_t ruled;            /* how often it was given rules */
     uint32_t serial;           /* of this use of the slab item: tells a stale pin */
     bool in_use : 1;           /* I9 */

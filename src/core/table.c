@@ -6,6 +6,11 @@
 #include "base/check.h"
 #include "core/core.h"
 
+static uint64_t hash_of_key(const struct kp__map_node *node)
+{
+    return KP__OF(node, struct kp__subpool, node)->hash;
+}
+
 struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
                                    bool (*same)(const struct kp__map_node *, const void *),
                                    const void *ctx)
@@ -129,6 +134,13 @@ static uint64_t hash_of_group(int which, int64_t id)
     return h ^ (h >> 31);
 }
 
+static uint64_t hash_of_member(const struct kp__map_node *node)
+{
+    const struct kp__group *group = KP__OF(node, struct kp__group, node);
+
+    return hash_of_group((int)group->member - 1, group->id);
+}
+
 static bool same_group(const struct kp__map_node *node, const void *ctx)
 {
     const struct kp__group *group = KP__OF(node, struct kp__group, node);
@@ -160,6 +172,14 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
     else
         kp__budget_init(&group->budget, KP__BY_GROUP, core->group_max_live[which],
                         which ? KP__GROUP_1 : KP__GROUP_0);
-    group->node.hash = hash_of_group(which, id);
     kp__map_insert(&core->groups, &group->node);
+}
+
+/* ---- its beginning --------------------------------------------------------------------------- */
+
+void kp__tables_init(struct kp__core *core)
+{
+    core->keys.hash = hash_of_key;
+    core->groups.hash = hash_of_member;
+    core->idents.hash = kp__slot_hash;
 }

@@ -130,6 +130,7 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     kp__list_init(&core->unused);
     kp__lanes_init(core);
     kp__slabs_init(core);
+    kp__tables_init(core);
     kp__budget_init(&core->live, KP__BY_POOL_LIVE, may.live, KP__POOL);
     kp__budget_init(&core->lent, KP__BY_POOL_LENT, may.lent, KP__LENDING);
     kp__budget_init(&core->creating, KP__BY_POOL_CREATING, may.creating, KP__MAKING);

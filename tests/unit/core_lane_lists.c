@@ -257,7 +257,6 @@ static void a_lane_must_be_nobodys_when_its_key_goes_and_be_used_again(struct st
     kp__lane_drop(&s->core, sub);
     assert_int_equal(atomic_load(&lane->pin), 0);
     assert_int_equal(kp__lane_number(sub), 0);
-    assert_int_equal(sub->term->room, 0);
     struct kp__subpool *other = lane_key(s, 1, 0);
     assert_true(lane_open(s, other));
     assert_int_equal(kp__lane_number(other), number);
