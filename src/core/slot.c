@@ -90,6 +90,7 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
      * anybody reads it */
     KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due) &&
                !slot->doubted && !slot->watched);
+    slot->state = KP__FREE;
     slot->lends = 0;
     slot->old = slot->ageing = false;
     slot->errand = &kp__no_errand;

@@ -110,8 +110,8 @@ struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
     struct kp__map_node node;  /* of the table of keys */
     uint64_t hash;             /* there */
-    uint32_t ruled;            /* how often it was given rules */
     uint32_t serial;           /* of this use of the slab item: tells a stale pin */
+    uint32_t pins;             /* kp_pin */
     bool in_use : 1;           /* I9 */
     bool ruling : 1;           /* limits_for is being asked */
     bool refill : 1, warm : 1; /* bring it to its minimum in the background; to one at least */
@@ -129,16 +129,14 @@ struct kp__subpool {
 
     struct kp__list listed[2];  /* its slots: idle, lent (KP__SLOTS) */
     uint32_t count[KP__STATES]; /* a permit counts as creating before it has a slot */
-    uint32_t leases, lent_permits;
-    uint32_t waiting;
+    uint32_t leases, lent_permits, waiting;
 
-    uint32_t interest, pins; /* calls under way that need it to stay; kp_pin */
-    uint64_t used_at;        /* the last time anybody wanted anything of it */
+    uint32_t interest; /* calls under way that need it to stay */
+    uint64_t used_at;  /* the last time anybody wanted anything of it */
 
     /* to be read; whoever writes asks for them by the functions of these names */
     const struct kp__contest *contest; /* how it competes with other keys (core/budget.h) */
     const struct kp__rare *rare;
-
     struct kp__term *term; /* or NULL: it has no lane */
 
     struct kp__tally tally;

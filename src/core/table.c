@@ -79,7 +79,6 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     sub->rules = rules;
     rules->refs++;
     if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);
-    sub->ruled++;
     for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, group[i]);
     kp__evictable_update(core, sub);
     /* a key that holds its minimum is forgotten by the time of its last use */

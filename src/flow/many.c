@@ -342,14 +342,14 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
     struct kp__budget *was[2] = { kp__group_budget(sub, 0), kp__group_budget(sub, 1) };
     struct kp__group *group[KP__GROUPS];
-    struct kp__rules *rules, *old = NULL;
+    struct kp__rules *rules, *before = sub->rules, *old = NULL;
     bool closed = false;
-    uint32_t ruled = sub->ruled;
     int code;
 
+    before->refs++; /* so that no others can lie where it did */
     code = rules_within(pool, &merged, false, &rules, why, todo);
     if (code == 0) code = kp__groups_of(pool, rules, group);
-    if (code == 0 && sub->ruled != ruled) code = KP_EAGAIN;
+    if (code == 0 && sub->rules != before) code = KP_EAGAIN;
     if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
     if (code == 0) {
         closed = sub->rare->health.tripped;
@@ -361,6 +361,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
                 kp__settle_budget(&pool->core, was[i], kp__time(pool), todo);
         apply(pool, sub, todo);
     }
+    if (--before->refs == 0) old = before;
     kp__step_out(pool, todo);
     if (closed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
     kp__rules_drop(pool->world, old);
