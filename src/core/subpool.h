@@ -116,11 +116,11 @@ struct kp__subpool {
     bool ruling : 1;           /* limits_for is being asked */
     bool refill : 1, warm : 1; /* bring it to its minimum in the background; to one at least */
     bool dated : 1;            /* its part of the calendar is begun (core/calendar.c) */
-    bool far : 1;              /* its key has memory of its own */
     bool open : 1;             /* its lane: the words are the truth, the books are as of `opened` */
-    uint8_t leaving;           /* enum kp__leaving */
+    uint8_t leaving : 2;       /* enum kp__leaving */
+    bool far;                  /* its key has memory of its own; read without the lock, so no bit */
     uint16_t calm;             /* releases before its lane opens again */
-    uint32_t key_size;
+    uint32_t key_size;         /* constant, as is the key: they are read without the lock, too */
     union {
         void *far;           /* whatever the key type makes of it (flow/key.h) */
         char near[KP__NEAR]; /* fewer bytes than that, and a NUL */
