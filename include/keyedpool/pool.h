@@ -228,7 +228,7 @@ KP_API int kp_budget_set(kp_pool *pool, const kp_budget *budget, kp_why *why) KP
  * lent, or made later, is not concerned, and a minimum that this went below is made up as after any
  * loss (limits.refill). Returns how many.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing. Errors:
- * KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: of keys, as they appeared. Since: 0.1 */
+ * KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: of keys, as kp_each_key. Since: 0.1 */
 KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);
 
 /* Drop a key, or KP_EVERY_KEY: its idle ones are destroyed now, lent ones when they come back, and

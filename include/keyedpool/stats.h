@@ -77,8 +77,8 @@ KP_API int kp_each_key_sized(kp_pool *pool,
 
 /* Once for each key that is there throughout; stops when fn returns non-zero, and returns that.
  * Threads: any thread. Blocks: no. Calls: fn, which may call the pool. Owns: nothing; `key` is
- * valid during fn. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: the order in which keys
- * appeared. Since: 0.1 */
+ * valid during fn. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: of keys, as they
+ * appeared, but that a new one takes the place of one that was forgotten. Since: 0.1 */
 static inline int kp_each_key(kp_pool *pool,
                               int (*fn)(kp_key key, const kp_stats *stats, void *arg),
                               void *arg)

@@ -133,8 +133,8 @@ typedef struct kp_why {
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-/* What a resource is for. Read during the call, copied if kept; never owned. {0} is a valid key:
- * "the only one". */
+/* What a resource is for, in less than 4 GiB. Read during the call, copied if kept; never owned.
+ * {0} is a valid key: "the only one". */
 typedef struct kp_key {
     const void *data;
     size_t      size;

@@ -29,7 +29,7 @@ static void map_move_some(struct kp__map *map)
 
         while (node != NULL) {
             struct kp__map_node *next = node->next;
-            struct kp__map_node **chain = map_chain(map, node->hash);
+            struct kp__map_node **chain = map_chain(map, map->hash(node));
 
             node->next = *chain;
             *chain = node;
@@ -48,7 +48,7 @@ struct kp__map_node *kp__map_find(struct kp__map *map, uint64_t hash,
         return NULL;
     map_move_some(map);
     for (node = *map_chain(map, hash); node != NULL; node = node->next) {
-        if (node->hash == hash && same(node, ctx))
+        if (map->hash(node) == hash && same(node, ctx))
             break;
     }
     return node;
@@ -59,7 +59,7 @@ void kp__map_insert(struct kp__map *map, struct kp__map_node *node)
     KP__DCHECK(kp__map_room(map));
     map_move_some(map);
 
-    struct kp__map_node **chain = map_chain(map, node->hash);
+    struct kp__map_node **chain = map_chain(map, map->hash(node));
 
     node->next = *chain;
     *chain = node;
@@ -68,7 +68,7 @@ void kp__map_insert(struct kp__map *map, struct kp__map_node *node)
 
 void kp__map_expect(const struct kp__map *map, const struct kp__map_node *node)
 {
-    __builtin_prefetch(map_chain(map, node->hash));
+    __builtin_prefetch(map_chain(map, map->hash(node)));
 }
 
 static void each_of(struct kp__map_node *const *bucket, size_t from, size_t to,
@@ -93,7 +93,8 @@ bool kp__map_remove(struct kp__map *map, struct kp__map_node *node)
     if (!kp__map_room(map))
         return false;
     map_move_some(map);
-    for (struct kp__map_node **link = map_chain(map, node->hash); *link; link = &(*link)->next) {
+    struct kp__map_node **link = map_chain(map, map->hash(node));
+    for (; *link; link = &(*link)->next) {
         if (*link == node) {
             *link = node->next;
             node->next = NULL;
@@ -144,5 +145,5 @@ void kp__map_fini(struct kp__map *map, void (*free_array)(void *array, size_t by
         free_array(map->old, map->old_buckets * sizeof *map->old, ctx);
     if (map->bucket != NULL)
         free_array(map->bucket, map->buckets * sizeof *map->bucket, ctx);
-    *map = (struct kp__map){ 0 };
+    *map = (struct kp__map){ .hash = map->hash };
 }

@@ -16,8 +16,8 @@
  *         p = allocate bytes, zeroed
  *         p = kp__map_grow(&map, p, bytes)             free p if it comes back: others were faster
  *
- * A zeroed map is an empty map. Without an array it can hold nothing (kp__map_room); with one it
- * always works, only slower if growth was refused.
+ * A zeroed map that knows how to find the hash of a node is an empty map. Without an array it can
+ * hold nothing (kp__map_room); with one it always works, only slower if growth was refused.
  */
 #ifndef KP__BASE_MAP_H
 #define KP__BASE_MAP_H
@@ -28,10 +28,10 @@
 
 struct kp__map_node {
     struct kp__map_node *next;
-    uint64_t hash;                      /* set by the owner, before insert */
 };
 
 struct kp__map {
+    uint64_t (*hash)(const struct kp__map_node *node); /* the owner's; constant while it is there */
     struct kp__map_node **bucket;       /* the array in use */
     struct kp__map_node **old;          /* the one being emptied, or NULL */
     size_t buckets, old_buckets;        /* powers of two, or 0 */

@@ -80,20 +80,32 @@ static void life_free(void *p, size_t size, void *ctx)
  * what a page may begin at, wherever the library runs. */
 enum { LIFE_DENSE = 8 << 20, LIFE_PAGE = 64 << 10 };
 
-static void life_dense(void *p, size_t size, void *ctx)
+/* Of the whole pages in there. Its result needs no look: without, all is as it was. */
+static void life_advise(void *p, size_t size, int advice)
 {
     size_t before = (0 - (uintptr_t)p) % LIFE_PAGE;
     int saved = errno;
 
-    (void)ctx;
-    if (size < LIFE_DENSE) return;
-    /* its result needs no look: without, all is as it was */
-    (void)madvise((char *)p + before, (size - before) / LIFE_PAGE * LIFE_PAGE, MADV_HUGEPAGE);
+    if (size < before + LIFE_PAGE) return;
+    (void)madvise((char *)p + before, (size - before) / LIFE_PAGE * LIFE_PAGE, advice);
     errno = saved;
+}
+
+static void life_dense(void *p, size_t size, void *ctx)
+{
+    (void)ctx;
+    if (size >= LIFE_DENSE) life_advise(p, size, MADV_HUGEPAGE);
+}
+
+static void life_hollow(void *p, size_t size, void *ctx)
+{
+    (void)ctx;
+    life_advise(p, size, MADV_DONTNEED);
 }
 
 #else
 #define life_dense NULL
+#define life_hollow NULL
 #endif
 
 /* ---- randomness: xoshiro256++ by D. Blackman and S. Vigna (public domain), one per thread ---- */
@@ -291,6 +303,7 @@ const struct kp__world kp__life = {
     .alloc = life_alloc,
     .free = life_free,
     .dense = life_dense,
+    .hollow = life_hollow,
     .random = life_random,
     .park = life_park,
     .wake = life_wake,

@@ -27,6 +27,10 @@ struct kp__world {
     /* What was allocated, or its beginning, is used to the last byte: it may come in large pages.
      * NULL: no matter. */
     void (*dense)(void *p, size_t size, void *ctx);
+    /* What is there is not needed any more, but the addresses are: its memory may go to others
+     * until it is written again. Who reads it meanwhile finds what was there, or zero. NULL: it
+     * stays. */
+    void (*hollow)(void *p, size_t size, void *ctx);
     uint64_t (*random)(void *ctx);
 
     /* Sleep while *word is `while_it_is` and until_ns has not come (UINT64_MAX: no end). The
@@ -76,6 +80,11 @@ static inline void *kp__alloc(const struct kp__world *w, size_t size, size_t ali
     void *p = kp__alloc_raw(w, size, align, size);
 
     return p != NULL ? memset(p, 0, size) : NULL;
+}
+
+static inline void kp__hollow(const struct kp__world *w, void *p, size_t size)
+{
+    if (w->hollow) w->hollow(p, size, w->ctx);
 }
 
 static inline void kp__free(const struct kp__world *w, void *p, size_t size)

@@ -67,9 +67,11 @@ struct kp__contest {
     struct kp__rank rank;
     struct kp__share share;
     struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
-    int64_t ceded[2]; /* so many of its live ones do not count in group[i]: an heir's permit does */
+    int64_t uncounted[2]; /* so many of its live ones are none in group[i]: an heir's permit is */
     struct kp__heap_node evict[KP__MEMBERS];
     uint64_t evict_rank;
+    uint32_t promised; /* permits whose victim is not destroyed yet: not live */
+    uint32_t ceded;    /* closing to make room for another key */
 };
 
 void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t cap,

@@ -15,11 +15,6 @@ static void file(struct kp__timers *calendar, struct kp__due *due, uint64_t at)
     kp__timers_file(calendar, &due->timer, at ? at : 1);
 }
 
-static struct kp__key_due *due_of(const struct kp__core *core, const struct kp__subpool *sub)
-{
-    return kp__slab_part(&core->subpools, sub->item.index, KP__PART_DUE);
-}
-
 void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot)
 {
     kp__timers_remove(&core->slots_due, &slot->due.timer);
@@ -28,14 +23,14 @@ void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot)
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub)
 {
     if (!sub->dated) return;
-    kp__timers_remove(&core->keys_due, &due_of(core, sub)->due.timer);
-    kp__list_remove(&due_of(core, sub)->unused);
+    kp__timers_remove(&core->keys_due, &kp__due_of(core, sub)->due.timer);
+    kp__list_remove(&kp__due_of(core, sub)->unused);
 }
 
 /* Begun, if nobody did so far. */
 static struct kp__key_due *dated(struct kp__core *core, struct kp__subpool *sub)
 {
-    struct kp__key_due *part = due_of(core, sub);
+    struct kp__key_due *part = kp__due_of(core, sub);
 
     if (sub->dated) return part;
     *part = (struct kp__key_due){ .sub = sub };
@@ -232,8 +227,8 @@ bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now
     int64_t live = kp__sub_live(sub);
 
     /* in an order in which no two lie together: read as one, what was just written is waited for */
-    if (sub->interest || sub->promised || sub->pins || sub->waiting || !sub->rules) return false;
-    if (sub->rare->revoked) return false;
+    if (sub->interest || sub->contest->promised || sub->pins || sub->waiting) return false;
+    if (sub->rare->revoked || !sub->rules) return false;
     if (live > sub->rules->min_live || (int64_t)sub->count[KP__IDLE] < live) return false;
     if (now >= forget_at(core, sub)) return true;
     kp__file_forget(core, sub);

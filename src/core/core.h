@@ -51,7 +51,6 @@ struct kp__core {
     enum kp__phase phase;
     struct kp__map keys, idents, groups;
     struct kp__slab slots, errands, subpools;
-    struct kp__list all; /* subpools in order of appearance */
     struct kp__list unused; /* each that nobody uses, the longest unused first; others, too */
     struct kp__heap open; /* those whose lane is open, by the end of their terms */
     bool shuts;           /* somebody does nothing but shut lanes in time; else upkeep does */
@@ -361,6 +360,13 @@ void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
 void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot);
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub);
 
+/* Its part of the calendar, if that is begun. */
+static inline struct kp__key_due *kp__due_of(const struct kp__core *core,
+                                             const struct kp__subpool *sub)
+{
+    return kp__slab_part(&core->subpools, sub->item.index, KP__PART_DUE);
+}
+
 /* The earliest that is due by now, off the calendar; or NULL. */
 struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot);
 static inline uint64_t kp__due_next(const struct kp__core *core) /* KP__NEVER: nothing */
@@ -432,6 +438,9 @@ static inline bool kp__is_surplus(struct kp__core *core, const struct kp__subpoo
 
 /* ---- keys (table.c) -------------------------------------------------------------------------- */
 
+/* The tables of keys, groups and resources. */
+void kp__tables_init(struct kp__core *core);
+
 /* The subpool of a key, or NULL; `same` compares. */
 struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
                                    bool (*same)(const struct kp__map_node *, const void *),
@@ -440,6 +449,11 @@ struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
 /* A new subpool, without key and rules yet. NULL: no room was made for it (kp__slab_wants,
  * kp__map_wants). */
 struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash);
+
+/* All keys one after the other, in the order of their places in the slab; NULL begins, and ends.
+ * `after` may have been forgotten meanwhile. It looks at each place that was ever a key's: not for
+ * what happens often. */
+struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__subpool *after);
 
 /* Its rules are known, and its groups: those who waited for that are served. The old rules come
  * back in *old, if nobody uses them any more, else NULL. */

@@ -152,7 +152,7 @@ static bool is_raced(const struct look *l)
     if (l->request->slot) return true;
     if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return false;
     return l->core->can_create && h->failures == 0 && kp__list_empty(&h->kept) &&
-           l->sub->promised == 0 && kp__sub_live(l->sub) < l->sub->rules->max_live &&
+           l->sub->contest->promised == 0 && kp__sub_live(l->sub) < l->sub->rules->max_live &&
            kp__may_create(l->core, l->sub, l->now);
 }
 
@@ -255,7 +255,7 @@ static enum verdict healthy(struct look *l)
         return answer_no(l, KP_EBREAKER, h->circuit->limit);
     }
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
-    if ((int64_t)l->sub->count[KP__CREATING] - l->sub->rare->tests + l->sub->promised >=
+    if ((int64_t)l->sub->count[KP__CREATING] - l->sub->rare->tests + l->sub->contest->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
         return barred(l, KP__BY_MAX_CREATING, KP__NEVER);
     return GO_ON;
@@ -277,7 +277,7 @@ static enum verdict circuit(struct look *l)
 static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 {
     const struct kp__rules *r = l->sub->rules;
-    int64_t live = kp__sub_live(l->sub) + l->sub->promised - kp__sub_extra(l->sub);
+    int64_t live = kp__sub_live(l->sub) + l->sub->contest->promised - kp__sub_extra(l->sub);
     uint64_t late = kp__later(l->request->arrived, r->reserve_after);
 
     *victim = NULL;

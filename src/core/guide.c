@@ -36,6 +36,12 @@ uint64_t kp__guide_room(const struct kp__guide *guide)
     return guide ? room(guide->bits) : 0;
 }
 
+/* What is in there is not needed, or nothing is. */
+static void hollow(struct kp__guide *guide)
+{
+    kp__hollow(&kp__life, guide->entry, ((size_t)KP__BUCKET << guide->bits) * sizeof *guide->entry);
+}
+
 struct kp__guide *kp__guide_make(uint64_t keys)
 {
     uint32_t bits = KP__GUIDE_LEAST;
@@ -49,15 +55,18 @@ struct kp__guide *kp__guide_make(uint64_t keys)
     for (size_t i = 0; guide && i < entries; i++)
         /* relaxed: who still looks there finds nothing of his own */
         atomic_store_explicit(&guide->entry[i], 0, memory_order_relaxed);
-    if (guide || (guide = kp__alloc(&kp__life, bytes, 64)) == NULL) return guide;
-    guide->bits = bits;
-    guide->mask = entries - 2;
+    if (!guide && (guide = kp__alloc(&kp__life, bytes, 64)) != NULL) {
+        guide->bits = bits;
+        guide->mask = entries - 2;
+    }
+    if (guide) hollow(guide); /* until keys enter */
     return guide;
 }
 
 void kp__guide_drop(struct kp__guide *guide)
 {
     if (!guide) return;
+    hollow(guide);
     kp__lock_take(&lock, &kp__life);
     guide->next = spare[guide->bits];
     spare[guide->bits] = guide;

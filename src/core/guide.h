@@ -10,7 +10,9 @@
  * without a branch: a processor foresees that, and goes on to what is there, and to the next get,
  * while lines are still under way.
  *
- * The memory of a guide is never given back while the process lives, but used for other guides.
+ * The addresses of a guide are never given back while the process lives, but used for other guides:
+ * who still looks into one that was dropped finds something, or, where its memory is others' for
+ * the time being, nothing.
  */
 #ifndef KP__CORE_GUIDE_H
 #define KP__CORE_GUIDE_H
@@ -29,7 +31,8 @@ struct kp__guide {
     _Alignas(64) _Atomic uint64_t entry[]; /* hash ^ where it leads; or 0 */
 };
 
-/* One for so many keys; NULL: out of memory. And give it up. Threads: any. */
+/* One for so many keys; NULL: out of memory. And give it up, which takes a while for a large one:
+ * without a pool's lock. Threads: any. */
 struct kp__guide *kp__guide_make(uint64_t keys);
 void kp__guide_drop(struct kp__guide *guide); /* NULL is fine */
 uint64_t kp__guide_room(const struct kp__guide *guide); /* for how many keys; NULL: 0 */

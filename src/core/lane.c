@@ -31,7 +31,7 @@ static void name(struct kp__lane *lane, const struct kp__subpool *sub)
 {
     void *key = kp__key_at(sub);
 
-    lane->key_size = (uint32_t)sub->key_size;
+    lane->key_size = sub->key_size;
     if (sub->key_size <= KP__LANE_KEY) memcpy(lane->key, key, sub->key_size);
     else memcpy(lane->key, &key, sizeof key);
 }
@@ -58,12 +58,14 @@ static void leave_guide(struct kp__core *core, const struct kp__subpool *sub)
 
 bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (sub->lane) return true;
-    if ((sub->lane = kp__lines_take(&kp__lanes)) == 0) return false;
+    uint32_t number;
+
+    if (sub->term) return true;
+    if ((number = kp__lines_take(&kp__lanes)) == 0) return false;
+    kp__term_begin(core, sub, number);
     struct kp__lane *lane = KP__LANE_OF(sub);
     lane->sub = sub->item.index;
     lane->pool = core->id;
-    kp__term_begin(core, sub);
     if (is_guided(core, sub)) name(lane, sub);
     /* relaxed: a guess, until a cell of it was claimed, which a release store opened */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
@@ -154,15 +156,15 @@ static void set_cell(struct kp__subpool *sub, uint32_t k, uint32_t cell)
 
 void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (!sub->lane) return;
+    if (!sub->term) return;
     KP__DCHECK(!sub->open);
     struct kp__lane *lane = KP__LANE_OF(sub);
     leave_guide(core, sub);
     /* who still reads it finds no cell to claim, or one of somebody else's */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
     drop_lists(sub);
-    kp__lines_give(&kp__lanes, sub->lane);
-    sub->lane = 0;
+    kp__lines_give(&kp__lanes, sub->term->lane);
+    sub->term = NULL;
 }
 
 void kp__cell_drop(struct kp__core *core, struct kp__slot *slot)
@@ -196,10 +198,10 @@ static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, 
     return core->phase == KP__OPEN && core->starved == 0 && sub->rules &&
            (sub->waiting == 0 || kp__may_be_passed(sub, now)) &&
            kp__sub_live(sub) <= KP__LANE_MOST &&
-           sub->interest == sub->waiting && sub->promised == 0 && sub->count[KP__CREATING] == 0 &&
-           sub->count[KP__CLOSING] == 0 && sub->count[KP__IDLE] > 0 && !sub->rare->health.tripped &&
-           !sub->leaving && !sub->refill && sub->rare->doubts == 0 &&
-           sub->rare->renewal.ageing == 0;
+           sub->interest == sub->waiting && sub->contest->promised == 0 &&
+           sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0 &&
+           sub->count[KP__IDLE] > 0 && !sub->rare->health.tripped && !sub->leaving &&
+           !sub->refill && sub->rare->doubts == 0 && sub->rare->renewal.ageing == 0;
 }
 
 /* A time to live is kept to a part of this of it: a resource that was used while the lane was open
@@ -274,10 +276,10 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
     atomic_store_explicit(&cell->id, (uint64_t)core->id << 32 | slot->item.index,
                           memory_order_relaxed);
     cell->resource = slot->resource;
-    cell->lane = sub->lane;
+    cell->lane = sub->term->lane;
     bool is_brief = core->by_bytes && sub->key_size <= KP__BRIEF;
     if (is_brief) cell->key = kp__brief_of(kp__key_at(sub), sub->key_size);
-    cell->key_size = is_brief ? (uint32_t)sub->key_size : KP__NOT_BRIEF;
+    cell->key_size = is_brief ? sub->key_size : KP__NOT_BRIEF;
     return true;
 }
 
@@ -291,7 +293,7 @@ static void reserve(struct kp__core *core, const struct kp__slot *slot, int one)
 
 /* Name the cells in the lane, as many as there are reserves for: first those used last. Returns how
  * many. */
-static uint32_t name_cells(struct kp__core *core, struct kp__subpool *sub)
+static uint16_t name_cells(struct kp__core *core, struct kp__subpool *sub)
 {
     uint32_t many = sub->count[KP__IDLE] + sub->count[KP__LENT], k = 0;
 
@@ -309,7 +311,7 @@ static uint32_t name_cells(struct kp__core *core, struct kp__subpool *sub)
             most--;
         }
     }
-    return k;
+    return (uint16_t)k; /* at most KP__LANE_MOST */
 }
 
 static void swing_open(struct kp__slot *slot)
@@ -339,7 +341,7 @@ static uint32_t where_to(const struct kp__subpool *sub)
     const struct kp__cell *only = kp__line(&kp__cells, cell);
 
     return sub->term->cells == 1 && only->key_size != KP__NOT_BRIEF ? cell
-                                                                    : KP__TO_LANE | sub->lane;
+                                                                    : KP__TO_LANE | sub->term->lane;
 }
 
 void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub)
@@ -448,14 +450,14 @@ static bool has_paid(const struct kp__term *term, uint64_t now)
 }
 
 /* A lane that opened for next to nothing opens less often. */
-static uint32_t pause_after(const struct kp__core *core, struct kp__term *term, uint64_t now)
+static uint16_t pause_after(const struct kp__core *core, struct kp__term *term, uint64_t now)
 {
     enum { LEAST = 4, MOST = 1024 };
 
     if (core->least_term == 0) return 0; /* for tests: whenever it may */
     if (has_paid(term, now)) term->shy = 0;
-    else if (term->shy < MOST) term->shy = 2 * term->shy + LEAST;
-    return term->shy + term->cells / LEAST;
+    else if (term->shy < MOST) term->shy = (uint16_t)(2 * term->shy + LEAST);
+    return (uint16_t)(term->shy + term->cells / LEAST);
 }
 
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)

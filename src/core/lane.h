@@ -111,7 +111,7 @@ extern KP__INSIDE struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 
 /* With the lock: those of a slot and of a subpool that have one. */
 #define KP__CELL_OF(slot) ((struct kp__cell *)kp__line(&kp__cells, (slot)->cell))
-#define KP__LANE_OF(sub) ((struct kp__lane *)kp__line(&kp__lanes, (sub)->lane))
+#define KP__LANE_OF(sub) ((struct kp__lane *)kp__line(&kp__lanes, (sub)->term->lane))
 
 /* Without the lock: the cell a number in a lease names, or NULL; the lane one in a pin does. They
  * are numbers of the user's, and may be anything. */

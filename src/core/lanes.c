@@ -37,17 +37,15 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
  */
 void kp__lane_shut_all(struct kp__core *core, uint64_t now)
 {
-    enum { MANY = 8 }; /* one of so many keys */
-    struct kp__subpool *sub;
-    struct kp__list *node;
+    enum { MANY = 8 }; /* one of so many places for keys */
+    struct kp__subpool *sub = NULL;
 
-    if (core->open.count < core->key_count / MANY) {
+    if (core->open.count < core->subpools.made / MANY) {
         while ((sub = first_open(core)) != NULL) kp__lane_shut(core, sub, now);
         return;
     }
     kp__heap_init(&core->open, ends_before);
-    for (node = kp__list_first(&core->all); node; node = kp__list_next(&core->all, node)) {
-        sub = KP__OF(node, struct kp__subpool, all);
+    while ((sub = kp__next_sub(core, sub)) != NULL) {
         if (!sub->open) continue;
         kp__heap_node_init(&sub->term->node);
         kp__lane_shut(core, sub, now);

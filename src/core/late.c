@@ -59,7 +59,7 @@ bool kp__is_too_late(const struct kp__core *core, struct kp__request *request, u
 
     if (!may_be_late(request, now) || (request->flags & KP_DONT_CREATE)) return false;
     if (!core->can_create || sub->count[KP__IDLE] > 0 || sub->count[KP__CREATING] > 0 ||
-        sub->promised > 0 || !kp__needs_creation(request))
+        sub->contest->promised > 0 || !kp__needs_creation(request))
         return false;
     uint64_t at = creation_at(core, sub, now);
     if (at < request->deadline) return false;

@@ -92,7 +92,7 @@ static void count_in_group(struct kp__core *core, struct kp__slot *victim, int i
     struct kp__budget *budget = kp__group_budget(victim->sub, i);
 
     kp__errand_of(victim)->victim.cedes[i] = one < 0;
-    kp__contest(core, victim->sub)->ceded[i] -= one;
+    kp__contest(core, victim->sub)->uncounted[i] -= one;
     if (!budget) return; /* its key has left the group meanwhile */
     budget->used += one;
     budget->leaving += one;
@@ -101,7 +101,7 @@ static void count_in_group(struct kp__core *core, struct kp__slot *victim, int i
 static void cede(struct kp__core *core, struct kp__slot *victim, struct kp__group *const heirs[2])
 {
     kp__account(core, victim->sub);
-    victim->sub->ceded++;
+    kp__contest(core, victim->sub)->ceded++;
     kp__errand(core, victim);
     for (int i = 0; i < 2; i++)
         if (heirs[i] && victim->sub->contest->group[i] == heirs[i])
@@ -112,8 +112,8 @@ static void cede(struct kp__core *core, struct kp__slot *victim, struct kp__grou
 static void cede_end(struct kp__core *core, struct kp__slot *victim)
 {
     kp__account(core, victim->sub);
-    KP__DCHECK(victim->sub->ceded > 0);
-    victim->sub->ceded--;
+    KP__DCHECK(victim->sub->contest->ceded > 0);
+    kp__contest(core, victim->sub)->ceded--;
     for (int i = 0; i < 2; i++)
         if (victim->errand->victim.cedes[i]) count_in_group(core, victim, i, 1);
     recount(core, victim->sub);
@@ -124,7 +124,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
     struct kp__victim *part = &kp__errand(core, victim)->victim;
 
     about_to_be_served(core, sub, KP__IN_USE);
-    sub->promised++;
+    kp__contest(core, sub)->promised++;
     core->promised++;
     core->creating.used++;
     for (int i = 0; i < 2; i++) {
@@ -152,9 +152,9 @@ void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__
 {
     struct kp__group **heirs = kp__errand_of(victim)->victim.heirs;
 
-    KP__DCHECK(sub->promised > 0);
+    KP__DCHECK(sub->contest->promised > 0);
     kp__account(core, sub);
-    sub->promised--;
+    kp__contest(core, sub)->promised--;
     core->promised--;
     core->creating.used--;
     for (int i = 0; i < 2; i++) {
@@ -196,7 +196,7 @@ int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, 
 
     if (!may_grow(core, sub)) return 0;
     target = kp__ready_wanted(sub, force);
-    have = kp__sub_live(sub) + sub->promised + sub->rare->health.kept_count;
+    have = kp__sub_live(sub) + sub->contest->promised + sub->rare->health.kept_count;
     if (target <= have || !kp__may_idle(core, 1)) return 0; /* it would not be kept */
     return target - have;
 }
@@ -247,7 +247,7 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 
 bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    int64_t live = kp__sub_live(sub) + sub->promised, max = sub->rules->max_live;
+    int64_t live = kp__sub_live(sub) + sub->contest->promised, max = sub->rules->max_live;
     int64_t own = live - kp__sub_extra(sub);
 
     kp__at(core, now);

@@ -42,8 +42,8 @@ bool kp__exceeds(const struct kp__core *core, const struct kp__subpool *sub)
 static void rank_all(struct kp__core *core, enum kp__spare spare)
 {
     core->spare = spare;
-    for (struct kp__list *l = kp__list_first(&core->all); l; l = kp__list_next(&core->all, l))
-        kp__evictable_file(core, KP__OF(l, struct kp__subpool, all));
+    for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;)
+        kp__evictable_file(core, sub);
 }
 
 /* The least worthy idle one that this budget counts, if there is one. */
@@ -134,8 +134,7 @@ static void stand_anew(struct kp__core *core, bool by_arrival)
 {
     if (core->by_arrival == by_arrival) return;
     core->by_arrival = by_arrival;
-    for (struct kp__list *l = kp__list_first(&core->all); l; l = kp__list_next(&core->all, l)) {
-        struct kp__subpool *sub = KP__OF(l, struct kp__subpool, all);
+    for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         struct kp__budget *lacks = sub->contest->lacks;
         kp__starve(core, sub, NULL);
         kp__starve(core, sub, lacks);
@@ -160,8 +159,7 @@ static void serve_all(struct resize *r)
     kp__settle_budget(core, &core->rate.budget, core->now, r->todo);
     kp__settle_budget(core, &core->live, core->now, r->todo);
     kp__map_each(&core->groups, serve_group, r);
-    for (struct kp__list *l = kp__list_first(&core->all); l; l = kp__list_next(&core->all, l)) {
-        struct kp__subpool *sub = KP__OF(l, struct kp__subpool, all);
+    for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         if (sub->rules && sub->rules->eager) sub->refill = true;
         if (sub->refill) kp__file_sub(core, sub, core->now);
     }

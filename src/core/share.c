@@ -12,7 +12,7 @@ enum { FIXED = 24, MOST_USUAL = 4096, MOST_HELD = 1 << 20, SAMPLES = 64, MOST_CO
 int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure)
 {
     if (measure == KP__LEASED) return sub->lent_permits;
-    return kp__sub_live(sub) - sub->count[KP__IDLE] - sub->ceded + sub->promised;
+    return kp__sub_live(sub) - sub->count[KP__IDLE] - sub->contest->ceded + sub->contest->promised;
 }
 
 /* span / hold, as a fixed-point number below 2^36. */

@@ -20,6 +20,11 @@ static uint64_t hash_of(const void *resource)
     return (h ^ h >> 29) + near;
 }
 
+uint64_t kp__slot_hash(const struct kp__map_node *node)
+{
+    return hash_of(KP__OF(node, struct kp__slot, ident)->resource);
+}
+
 static bool same_resource(const struct kp__map_node *node, const void *resource)
 {
     return KP__OF(node, struct kp__slot, ident)->resource == resource;
@@ -50,7 +55,6 @@ struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource)
 
 void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
 {
-    slot->ident.hash = hash_of(slot->resource);
     kp__map_insert(&core->idents, &slot->ident);
 }
 
@@ -86,6 +90,7 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
      * anybody reads it */
     KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due) &&
                !slot->doubted && !slot->watched);
+    slot->state = KP__FREE;
     slot->lends = 0;
     slot->old = slot->ageing = false;
     slot->errand = &kp__no_errand;

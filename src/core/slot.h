@@ -23,18 +23,18 @@ struct kp__request;
 struct kp__job;
 struct kp__group;
 
-/* Those from CREATING to CLOSING are live. TESTED: the keeper has it validated; it counts as
- * creating (I2), and is on a list of its key. The last two are not live, and are counted apart: it
- * was taken from its borrower, who has not given it back so far; he has, and it is being
+/* Those before FREE are live, and counted by state. TESTED: the keeper has it validated; it counts
+ * as creating (I2), and is on a list of its key. The last two are not live, and are counted apart:
+ * it was taken from its borrower, who has not given it back so far; he has, and it is being
  * destroyed. */
 enum kp__state {
-    KP__FREE,
     KP__CREATING,
     KP__IDLE,
     KP__LENT,
     KP__CLOSING,
     KP__STATES,
-    KP__TESTED = KP__STATES,
+    KP__FREE = KP__STATES,
+    KP__TESTED,
     KP__REVOKED,
     KP__RECLAIMED
 };
@@ -212,7 +212,8 @@ void kp__slot_back(struct kp__core *core, struct kp__slot *slot);
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
 struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource); /* and not doomed */
 
-/* Enter the index of resources; its room was made before. */
+/* Enter the index of resources, which goes by this; its room was made before. */
+uint64_t kp__slot_hash(const struct kp__map_node *node);
 void kp__slot_known(struct kp__core *core, struct kp__slot *slot);
 
 #endif

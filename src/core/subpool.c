@@ -58,10 +58,10 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     sub->rare = rare;
 }
 
-void kp__term_begin(struct kp__core *core, struct kp__subpool *sub)
+void kp__term_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t lane)
 {
     sub->term = kp__slab_part(&core->subpools, sub->item.index, KP__PART_TERM);
-    *sub->term = (struct kp__term){ .sub = sub };
+    *sub->term = (struct kp__term){ .sub = sub, .lane = lane };
     kp__heap_node_init(&sub->term->node);
 }
 
@@ -103,9 +103,9 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
 {
     struct kp__slab_item item = sub->item;
 
-    *sub = (struct kp__subpool){ .item = item, .serial = ++core->key_serials, .in_use = true };
-    sub->node.hash = hash;
-    kp__list_init(&sub->all);
+    *sub = (struct kp__subpool){
+        .item = item, .hash = hash, .serial = ++core->key_serials, .in_use = true
+    };
     for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
     sub->contest = &kp__no_contest;
     sub->rare = &kp__no_rare;
@@ -128,8 +128,8 @@ void kp__slabs_init(struct kp__core *core)
 
 bool kp__subpool_unused(const struct kp__subpool *sub)
 {
-    return sub->interest == 0 && sub->pins == 0 && sub->waiting == 0 && sub->promised == 0 &&
-           kp__sub_live(sub) == 0 && sub->rare->revoked == 0;
+    return sub->interest == 0 && sub->pins == 0 && sub->waiting == 0 &&
+           sub->contest->promised == 0 && kp__sub_live(sub) == 0 && sub->rare->revoked == 0;
 }
 
 /* ---- queues ---------------------------------------------------------------------------------- */

@@ -79,10 +79,11 @@ struct kp__term {
     struct kp__subpool *sub;
     uint64_t until;            /* the end of the latest term */
     uint64_t opened, served;   /* since when; leases while it was open last */
-    uint32_t room;             /* for so many cells */
-    uint32_t cells;            /* when it last opened */
+    uint32_t lane;             /* its line for the hit path */
     uint32_t era;              /* of the core, when it last opened */
-    uint32_t shy;              /* releases more before it opens, while that is not worth its cost */
+    uint32_t room;             /* for so many cells */
+    uint16_t cells;            /* when it last opened */
+    uint16_t shy;              /* releases more before it opens, while that is not worth its cost */
 };
 
 /* A key that leaves makes nothing in the background; who wants it again, keeps it. LEAVES: it is
@@ -95,8 +96,8 @@ enum kp__leaving { KP__STAYS, KP__LEAVES, KP__DROPPED };
 struct kp__key_due {
     struct kp__due due;
     struct kp__subpool *sub;
-    struct kp__list unused;
-    uint64_t since; /* there: when it was used last */
+    struct kp__list unused; /* or of those that went to make room for another one (flow/find.c) */
+    uint64_t since;         /* unused: when it was used last */
 };
 
 /* Parts that lie apart (base/slab.h). */
@@ -107,18 +108,19 @@ enum { KP__NEAR = 24 };
 
 struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
-    struct kp__map_node node;  /* table: hash of the key */
-    struct kp__list all;       /* the pool's keys in order of appearance */
-    uint32_t ruled;            /* how often it was given rules */
+    struct kp__map_node node;  /* of the table of keys */
+    uint64_t hash;             /* there */
     uint32_t serial;           /* of this use of the slab item: tells a stale pin */
-    bool in_use;               /* I9 */
-    bool ruling;               /* limits_for is being asked */
-    uint8_t leaving;           /* enum kp__leaving */
-    bool refill, warm;         /* bring it to its minimum in the background; to one at least */
-    bool dated;                /* its part of the calendar is begun (core/calendar.c) */
-    bool far;                  /* its key has memory of its own */
-    bool open;                 /* its lane: the words are the truth, the books are as of `opened` */
-    size_t key_size;
+    uint32_t pins;             /* kp_pin */
+    bool in_use : 1;           /* I9 */
+    bool ruling : 1;           /* limits_for is being asked */
+    bool refill : 1, warm : 1; /* bring it to its minimum in the background; to one at least */
+    bool dated : 1;            /* its part of the calendar is begun (core/calendar.c) */
+    bool open : 1;             /* its lane: the words are the truth, the books are as of `opened` */
+    uint8_t leaving : 2;       /* enum kp__leaving */
+    bool far;                  /* its key has memory of its own; read without the lock, so no bit */
+    uint16_t calm;             /* releases before its lane opens again */
+    uint32_t key_size;         /* constant, as is the key: they are read without the lock, too */
     union {
         void *far;           /* whatever the key type makes of it (flow/key.h) */
         char near[KP__NEAR]; /* fewer bytes than that, and a NUL */
@@ -127,21 +129,15 @@ struct kp__subpool {
 
     struct kp__list listed[2];  /* its slots: idle, lent (KP__SLOTS) */
     uint32_t count[KP__STATES]; /* a permit counts as creating before it has a slot */
-    uint32_t promised;          /* permits whose victim is not destroyed yet: not live */
-    uint32_t ceded;             /* closing to make room for another key */
-    uint32_t leases, lent_permits;
-    uint32_t waiting;
+    uint32_t leases, lent_permits, waiting;
 
-    uint32_t interest, pins; /* calls under way that need it to stay; kp_pin */
-    uint64_t used_at;        /* the last time anybody wanted anything of it */
+    uint32_t interest; /* calls under way that need it to stay */
+    uint64_t used_at;  /* the last time anybody wanted anything of it */
 
     /* to be read; whoever writes asks for them by the functions of these names */
     const struct kp__contest *contest; /* how it competes with other keys (core/budget.h) */
     const struct kp__rare *rare;
-
-    uint32_t lane;         /* its line for the hit path (core/lane.h), or 0: then it has no term */
-    uint32_t calm;         /* releases before that opens again */
-    struct kp__term *term;
+    struct kp__term *term; /* or NULL: it has no lane */
 
     struct kp__tally tally;
 };
@@ -161,12 +157,18 @@ extern const struct kp__contest kp__no_contest;
 extern const struct kp__rare kp__no_rare;
 void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub);
 void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub);
-void kp__term_begin(struct kp__core *core, struct kp__subpool *sub);
+void kp__term_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t lane);
 
 /* Has anybody begun it? */
 static inline bool kp__has_rare(const struct kp__subpool *sub)
 {
     return sub->rare != &kp__no_rare;
+}
+
+/* The number of its line for the hit path (core/lane.h), or 0. */
+static inline uint32_t kp__lane_number(const struct kp__subpool *sub)
+{
+    return sub->term ? sub->term->lane : 0;
 }
 
 /* Are those told at once who would be too late (core/late.h)? */

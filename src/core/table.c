@@ -6,6 +6,11 @@
 #include "base/check.h"
 #include "core/core.h"
 
+static uint64_t hash_of_key(const struct kp__map_node *node)
+{
+    return KP__OF(node, struct kp__subpool, node)->hash;
+}
+
 struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
                                    bool (*same)(const struct kp__map_node *, const void *),
                                    const void *ctx)
@@ -22,9 +27,18 @@ struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash)
     if (!kp__map_room(&core->keys) || (sub = kp__slab_take(&core->subpools)) == NULL) return NULL;
     kp__subpool_init(core, sub, hash);
     kp__map_insert(&core->keys, &sub->node);
-    kp__list_push_back(&core->all, &sub->all);
     core->key_count++;
     core->keys_made++;
+    return sub;
+}
+
+struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__subpool *after)
+{
+    uint32_t place = after ? after->item.index + 1 : 0;
+    struct kp__subpool *sub;
+
+    do sub = kp__slab_at(&core->subpools, place++);
+    while (sub && !sub->in_use);
     return sub;
 }
 
@@ -40,8 +54,8 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
     contest->group[which] = group;
     if (which == KP__PAIR) return;
     contest->share.start[which + KP__GROUP_0].bout = 0;
-    int64_t ceded = contest->ceded[which], live = kp__sub_live(sub) - ceded;
-    int64_t leaving = sub->count[KP__CLOSING] - ceded;
+    int64_t uncounted = contest->uncounted[which], live = kp__sub_live(sub) - uncounted;
+    int64_t leaving = sub->count[KP__CLOSING] - uncounted;
     if (old) {
         old->budget.used -= live;
         old->budget.leaving -= leaving;
@@ -71,7 +85,6 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     sub->rules = rules;
     rules->refs++;
     if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);
-    sub->ruled++;
     for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, group[i]);
     kp__evictable_update(core, sub);
     /* a key that holds its minimum is forgotten by the time of its last use */
@@ -107,7 +120,6 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
     kp__lane_drop(core, sub);
     add_up(core, sub->rules, -1);
     kp__map_remove(&core->keys, &sub->node);
-    kp__list_remove(&sub->all);
     sub->in_use = false;
     core->key_count--;
     core->keys_forgotten++;
@@ -125,6 +137,13 @@ static uint64_t hash_of_group(int which, int64_t id)
     uint64_t h = ((uint64_t)id + (uint64_t)which * 7919) * UINT64_C(0x9e3779b97f4a7c15);
 
     return h ^ (h >> 31);
+}
+
+static uint64_t hash_of_member(const struct kp__map_node *node)
+{
+    const struct kp__group *group = KP__OF(node, struct kp__group, node);
+
+    return hash_of_group((int)group->member - 1, group->id);
 }
 
 static bool same_group(const struct kp__map_node *node, const void *ctx)
@@ -158,6 +177,14 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
     else
         kp__budget_init(&group->budget, KP__BY_GROUP, core->group_max_live[which],
                         which ? KP__GROUP_1 : KP__GROUP_0);
-    group->node.hash = hash_of_group(which, id);
     kp__map_insert(&core->groups, &group->node);
+}
+
+/* ---- its beginning --------------------------------------------------------------------------- */
+
+void kp__tables_init(struct kp__core *core)
+{
+    core->keys.hash = hash_of_key;
+    core->groups.hash = hash_of_member;
+    core->idents.hash = kp__slot_hash;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The invariants of docs/INVARIANTS.md, checked whenever the lock is given back in builds with
- * KP_VERIFY: the books of the pool, and of up to 64 keys the books, the lists and L1. A broken one
- * ends the program with its number.
+ * KP_VERIFY: the books of the pool, and of those keys that lie in the first 64 places the books,
+ * the lists and L1. A broken one ends the program with its number.
  */
 #include "core/core.h"
 
@@ -11,7 +11,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEYS_LOOKED_AT = 64 };
+enum { PLACES_LOOKED_AT = 64 };
+
+/* The keys that are looked at, one after the other; NULL begins, and ends. */
+static struct kp__subpool *next_key(const struct kp__core *core, const struct kp__subpool *after)
+{
+    for (uint32_t i = after ? after->item.index + 1 : 0; i < PLACES_LOOKED_AT; i++) {
+        struct kp__subpool *sub = kp__slab_at(&core->subpools, i);
+        if (sub && sub->in_use) return sub;
+    }
+    return NULL;
+}
+
+/* Are these all there are? */
+static bool are_all(const struct kp__core *core)
+{
+    return core->subpools.made <= PLACES_LOOKED_AT;
+}
 
 static void require(bool holds, const char *what)
 {
@@ -45,15 +61,11 @@ static void verify_budget(const struct kp__core *core, const struct kp__budget *
                           const char *what)
 {
     bool of_all = budget == &core->live || budget == &core->lent || budget == &core->creating;
-    int looked = 0;
 
-    if (!kp__heap_top(&budget->starved) ||
+    if (!kp__heap_top(&budget->starved) || !are_all(core) ||
         (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)))
         return;
-    for (const struct kp__list *l = kp__list_first(&core->all); l;
-         l = kp__list_next(&core->all, l)) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
-        if (looked++ == KEYS_LOOKED_AT) return;
+    for (const struct kp__subpool *sub = NULL; (sub = next_key(core, sub)) != NULL;) {
         bool counts =
             of_all || kp__group_budget(sub, 0) == budget || kp__group_budget(sub, 1) == budget;
         if (counts && is_coming(sub)) return;
@@ -74,15 +86,11 @@ static bool is_told(const struct kp__subpool *sub)
 /* Time brings tokens: somebody who lacks one knows when. */
 static void verify_rate(const struct kp__core *core)
 {
-    int looked = 0;
+    const struct kp__subpool *sub = NULL;
 
-    if (!kp__heap_top(&core->rate.budget.starved)) return;
-    for (const struct kp__list *l = kp__list_first(&core->all); l;
-         l = kp__list_next(&core->all, l)) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
-        if (looked++ == KEYS_LOOKED_AT) return;
+    if (!kp__heap_top(&core->rate.budget.starved) || !are_all(core)) return;
+    while ((sub = next_key(core, sub)) != NULL)
         if (sub->contest->lacks == &core->rate.budget && is_told(sub)) return;
-    }
     require(false, "I5 somebody lacks a token, and nobody knows when it comes");
 }
 
@@ -134,8 +142,8 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     struct kp__budget *lacks = sub->contest->lacks;
     require(kp__heap_holds(&sub->contest->starved) == (lacks != NULL), "I5 starved in one heap");
     require(!lacks || sub->waiting > 0, "I5 who is starved waits");
-    require(sub->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
-    require(!sub->open || (sub->interest == sub->waiting && sub->promised == 0 &&
+    require(sub->contest->ceded <= sub->count[KP__CLOSING], "I3 what is ceded is closing");
+    require(!sub->open || (sub->interest == sub->waiting && sub->contest->promised == 0 &&
                            sub->count[KP__CREATING] == 0 && sub->count[KP__CLOSING] == 0),
             "I6 a lane is open, and somebody wants something, or something is under way");
     if (!sub->rules) return;
@@ -163,16 +171,15 @@ static uint32_t on_lane(const struct kp__subpool *sub, enum kp__state state)
 static void verify_lanes(const struct kp__core *core)
 {
     int64_t idle = 0, lent = 0;
-    int looked = 0;
-    const struct kp__list *l = kp__list_first(&core->all);
+    const struct kp__subpool *sub = NULL;
     bool open = kp__heap_top(&core->open) != NULL;
 
-    for (; l && looked < KEYS_LOOKED_AT; l = kp__list_next(&core->all, l), looked++) {
-        idle += on_lane(KP__OF(l, const struct kp__subpool, all), KP__IDLE);
-        lent += on_lane(KP__OF(l, const struct kp__subpool, all), KP__LENT);
+    while ((sub = next_key(core, sub)) != NULL) {
+        idle += on_lane(sub, KP__IDLE);
+        lent += on_lane(sub, KP__LENT);
     }
     require(core->leases + idle <= core->lent.used, "I3 an idle one on a lane has a lent permit");
-    require(lent <= core->returning && (l || lent == core->returning), "I3 returning");
+    require(lent <= core->returning && (!are_all(core) || lent == core->returning), "I3 returning");
     require(!open || core->count[KP__IDLE] + core->returning <= core->max_idle,
             "I3 budget.max_idle, whatever comes back over a lane");
     require(!open || !kp__heap_top(&core->lent.starved),
@@ -196,20 +203,19 @@ static uint32_t marks(const struct kp__subpool *sub)
 /* Of the keys looked at, which may not be all. */
 static void verify_circuits(const struct kp__core *core)
 {
-    const struct kp__list *l = kp__list_first(&core->all);
+    const struct kp__subpool *sub = NULL;
     uint32_t tripped = 0, probing = 0;
-    int looked = 0;
 
-    for (; l && looked < KEYS_LOOKED_AT; l = kp__list_next(&core->all, l), looked++) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+    while ((sub = next_key(core, sub)) != NULL) {
         const struct kp__health *h = &sub->rare->health;
         tripped += h->tripped;
         probing += h->circuit->probing;
         require(marks(sub) <= h->circuit->probes, "I13 every probe is counted");
         require(h->tripped || !h->circuit->probing, "I13 a closed circuit does not probe");
     }
-    require(l || tripped == core->tripped, "I13 the total of circuits that are not closed");
-    require(l || probing == core->probing, "I13 the total of circuits that probe");
+    if (!are_all(core)) return;
+    require(tripped == core->tripped, "I13 the total of circuits that are not closed");
+    require(probing == core->probing, "I13 the total of circuits that probe");
 }
 
 /* Its permits; or fewer than there were when its limit was lowered below them, and no new ones. */
@@ -221,8 +227,8 @@ static bool is_within(struct kp__budget *budget)
 
 void kp__verify(struct kp__core *core)
 {
+    const struct kp__subpool *sub = NULL;
     int64_t live = 0;
-    int looked = 0;
 
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
     require(live == core->live.used, "I3 live permits = live resources");
@@ -242,9 +248,7 @@ void kp__verify(struct kp__core *core)
     verify_rate(core);
     verify_lanes(core);
     verify_circuits(core);
-    for (const struct kp__list *l = kp__list_first(&core->all); l && looked < KEYS_LOOKED_AT;
-         l = kp__list_next(&core->all, l), looked++)
-        verify_sub(core, KP__OF(l, const struct kp__subpool, all));
+    while ((sub = next_key(core, sub)) != NULL) verify_sub(core, sub);
 }
 
 #endif

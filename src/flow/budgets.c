@@ -114,7 +114,7 @@ static int check_kept(const struct kp__pool *pool, const struct kp__allowance *m
 {
     const struct kp__core *core = &pool->core;
     struct kp__bounds every = bounds_of(may, !pool->limits_for), one = bounds_of(may, false);
-    const struct kp__list *l = kp__list_first(&core->all);
+    const struct kp__subpool *sub = NULL;
 
     if (core->minima > may->live && may->live < core->live.cap)
         return kp__refused(why, "budget.max_live", "is below limits.min_live of all keys together");
@@ -122,10 +122,8 @@ static int check_kept(const struct kp__pool *pool, const struct kp__allowance *m
         return kp__refused(why, "budget.max_live", "is below limits.floor of all keys together");
     every.changing = one.changing = true;
     int code = kp__rules_fit(core->rules, &every, why);
-    for (; code == 0 && l; l = kp__list_next(&core->all, l)) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+    while (code == 0 && (sub = kp__next_sub(core, sub)) != NULL)
         if (sub->rules) code = kp__rules_fit(sub->rules, &one, why);
-    }
     return code;
 }
 

@@ -61,16 +61,14 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct batch
  * our interest while the lock is given back. */
 static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
 {
-    struct kp__list *keys = &pool->core.all, *node;
     struct batch b = { .many = 0, .most = 1, .began = kp__time(pool) };
+    struct kp__subpool *sub = NULL;
 
-    for (node = kp__list_first(keys); node; node = kp__list_next(keys, node)) {
-        struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
+    while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         kp__refuse_all(&pool->core, sub, KP_ECLOSED, todo);
         kp__starve(&pool->core, sub, NULL);
     }
-    for (node = kp__list_first(keys); node; node = kp__list_next(keys, node)) {
-        struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
+    while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         sub->interest++;
         end_key(pool, sub, &b, todo);
         sub->interest--;
@@ -135,11 +133,10 @@ static void free_array(void *array, size_t bytes, void *world)
 static void free_keys(struct kp__pool *pool)
 {
     const struct kp__world *world = pool->world;
-    struct kp__list *node, *kept;
+    struct kp__subpool *sub = NULL;
+    struct kp__list *kept;
 
-    while ((node = kp__list_first(&pool->core.all)) != NULL) {
-        struct kp__subpool *sub = KP__OF(node, struct kp__subpool, all);
-        kp__list_remove(node);
+    while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         while ((kept = kp__list_first(&sub->rare->health.kept)) != NULL) {
             kp__list_remove(kept);
             kp__free(world, KP__OF(kept, struct kp__failure, link), sizeof(struct kp__failure));

@@ -86,7 +86,7 @@ static bool key_binds(const struct kp__subpool *sub)
     const struct kp__rules *r = sub->rules;
     int64_t lent = sub->count[KP__LENT];
 
-    if (sub->count[KP__CREATING] || sub->count[KP__CLOSING] || sub->promised) return false;
+    if (sub->count[KP__CREATING] || sub->count[KP__CLOSING] || sub->contest->promised) return false;
     if ((int64_t)sub->lent_permits >= r->max_lent) return true;
     return !sub->count[KP__IDLE] && r->reserve == 0 && lent >= r->max_live;
 }
@@ -155,10 +155,10 @@ static bool follow_key(struct search *s, struct kp__sleeper *by, const struct kp
 
 static bool follow_pool(struct search *s, struct kp__sleeper *by)
 {
-    const struct kp__list *all = &by->pool->core.all;
+    const struct kp__subpool *sub = NULL;
 
-    for (struct kp__list *l = kp__list_first(all); l; l = kp__list_next(all, l))
-        if (!follow_key(s, by, KP__OF(l, const struct kp__subpool, all))) return false;
+    while ((sub = kp__next_sub(&by->pool->core, sub)) != NULL)
+        if (!follow_key(s, by, sub)) return false;
     return true;
 }
 

@@ -309,7 +309,9 @@ static void widen_guide(struct kp__pool *pool)
         atomic_store_explicit(&pool->door->guide, wide, memory_order_release);
         wide = old;
     }
+    kp__step_out(pool, &todo);
     kp__guide_drop(wide);
+    kp__step_in(pool);
 }
 
 static KP__APART bool make_more_room(struct kp__pool *pool)

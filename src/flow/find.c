@@ -65,7 +65,7 @@ static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
     /* relaxed: if it is this pool's, it was written under its lock */
     if (!lane || atomic_load_explicit(&lane->pin, memory_order_relaxed) != key.size) return NULL;
     struct kp__subpool *sub = kp__slab_at(&pool->core.subpools, lane->sub);
-    return sub && sub->lane == number ? sub : NULL;
+    return sub && kp__lane_number(sub) == number ? sub : NULL;
 }
 
 static int stale_pin(struct kp__pool *pool, kp_why *why)
@@ -198,7 +198,7 @@ static bool make_way(struct kp__pool *pool, struct kp__list *gone)
 
     while ((int64_t)core->key_count >= core->max_keys && (sub = kp__table_spare(core)) != NULL) {
         kp__table_drop(core, sub);
-        kp__list_push_back(gone, &sub->all);
+        kp__list_push_back(gone, &kp__due_of(core, sub)->unused);
     }
     return (int64_t)core->key_count < core->max_keys;
 }
@@ -213,7 +213,7 @@ static void clear_up(struct kp__pool *pool, struct kp__list *gone, void *copy, s
     kp__todo_init(&todo, pool->world);
     while ((l = kp__list_first(gone)) != NULL) {
         kp__list_remove(l);
-        kp__forgotten(pool, KP__OF(l, struct kp__subpool, all), &todo);
+        kp__forgotten(pool, KP__OF(l, struct kp__key_due, unused)->sub, &todo);
     }
     if (!copy) return;
     kp__step_out(pool, &todo);
@@ -238,7 +238,7 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     else if (!make_way(pool, &gone)) *code = KP_EFULL;
     else if (!room || (sub = kp__table_make(&pool->core, hash)) == NULL) *code = KP_ENOMEM;
     else {
-        sub->key_size = key.size & ~KP_STRUCT_KEY;
+        sub->key_size = (uint32_t)(key.size & ~KP_STRUCT_KEY);
         sub->key.far = copy;
         sub->far = far;
         if (!far) (void)kp__key_copy(&pool->key_type, key, sub->key.near);
@@ -370,7 +370,7 @@ int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
     if (code == 0 && (sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code)) != NULL) {
         if (kp__lane_make(&pool->core, sub)) {
             count_pin(pool, sub, 1);
-            *pinned = kp_bytes((const void *)(uintptr_t)sub->lane,
+            *pinned = kp_bytes((const void *)(uintptr_t)sub->term->lane,
                                kp__pin_size(pool->core.id, sub->serial));
         } else {
             code = KP_ENOMEM;

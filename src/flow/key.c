@@ -17,6 +17,9 @@
 /* The two top bits of a key's size are marks: KP_STRUCT_KEY, and the pool's own for pinned keys. */
 #define SIZE_MARKS (KP_STRUCT_KEY | KP_STRUCT_KEY >> 1)
 
+/* What a key remembers of its size has 32 bits. */
+#define SIZE_MOST (~SIZE_MARKS & UINT32_MAX)
+
 static bool is_bytes(const kp_key_type *type)
 {
     return type->size == 0;
@@ -60,7 +63,7 @@ const char *kp__key_type_refused(const kp_key_type *type)
 {
     bool functions = has_functions(type);
     if (type->reserved[0] || type->reserved[1]) return "key_type.reserved";
-    if (type->size & SIZE_MARKS) return "key_type.size";
+    if (type->size > SIZE_MOST) return "key_type.size";
     if (type->size == 0) {
         if (type->fields || functions) return "key_type.size";
         return type->text ? "key_type.text" : NULL;     /* it is not told the size of a bytes key */
@@ -99,7 +102,7 @@ int kp__key_check(const kp_key_type *type, kp_key key, const char **sentence)
     } else if (is_bytes(type)) {
         if (key.size & KP_STRUCT_KEY)
             wrong = "a struct key needs key_type.fields: as bytes, its padding would be compared";
-        else if (key.size & SIZE_MARKS)
+        else if (key.size > SIZE_MOST)
             wrong = "the size of the key is impossible";
         else if (!key.data && key.size > 0)
             wrong = "the key has a size but its data is NULL";

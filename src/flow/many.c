@@ -29,8 +29,7 @@ struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const cha
 
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
 {
-    struct kp__list *node = kp__list_next(&pool->core.all, sub ? &sub->all : &pool->core.all);
-    struct kp__subpool *next = node ? KP__OF(node, struct kp__subpool, all) : NULL;
+    struct kp__subpool *next = kp__next_sub(&pool->core, sub);
 
     if (next) kp__take_interest(pool, next);
     if (sub) kp__lose_interest(pool, sub, sub->used_at);
@@ -167,7 +166,7 @@ static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
     struct kp__core *core = &pool->core;
 
     if (core->phase != KP__OPEN) return KP_ECLOSED;
-    if (kp__sub_live(sub) + sub->promised >= sub->rules->max_live) return KP_EFULL;
+    if (kp__sub_live(sub) + sub->contest->promised >= sub->rules->max_live) return KP_EFULL;
     kp__at(core, kp__time(pool));
     bool kept = (int64_t)sub->count[KP__IDLE] < sub->rules->max_idle && kp__may_idle(core, 1);
     if (!kept && sub->waiting == 0) return KP_EFULL;
@@ -349,14 +348,14 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
     struct kp__budget *was[2] = { kp__group_budget(sub, 0), kp__group_budget(sub, 1) };
     struct kp__group *group[KP__GROUPS];
-    struct kp__rules *rules, *old = NULL;
+    struct kp__rules *rules, *before = sub->rules, *old = NULL;
     bool closed = false;
-    uint32_t ruled = sub->ruled;
     int code;
 
+    before->refs++; /* so that no others can lie where it did */
     code = rules_within(pool, &merged, false, &rules, why, todo);
     if (code == 0) code = kp__groups_of(pool, rules, group);
-    if (code == 0 && sub->ruled != ruled) code = KP_EAGAIN;
+    if (code == 0 && sub->rules != before) code = KP_EAGAIN;
     if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
     if (code == 0) {
         closed = sub->rare->health.tripped;
@@ -368,6 +367,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
                 kp__settle_budget(&pool->core, was[i], kp__time(pool), todo);
         apply(pool, sub, todo);
     }
+    if (--before->refs == 0) old = before;
     kp__step_out(pool, todo);
     if (closed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
     kp__rules_drop(pool->world, old);

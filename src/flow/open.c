@@ -94,7 +94,7 @@ static struct kp__world world_of(const kp_world *own)
     if (own->now_ns) w.now_ns = own->now_ns;
     if (own->alloc) {
         w.alloc = own->alloc;
-        w.dense = NULL; /* its own matter */
+        w.dense = w.hollow = NULL; /* its own matter */
     }
     if (own->free) w.free = own->free;
     if (own->random) w.random = own->random;
@@ -127,10 +127,10 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     core->resets = o->driver.reset != NULL;
     core->rules = rules;
     rules->refs = 1;
-    kp__list_init(&core->all);
     kp__list_init(&core->unused);
     kp__lanes_init(core);
     kp__slabs_init(core);
+    kp__tables_init(core);
     kp__budget_init(&core->live, KP__BY_POOL_LIVE, may.live, KP__POOL);
     kp__budget_init(&core->lent, KP__BY_POOL_LENT, may.lent, KP__LENDING);
     kp__budget_init(&core->creating, KP__BY_POOL_CREATING, may.creating, KP__MAKING);

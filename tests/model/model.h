@@ -112,7 +112,7 @@ struct model_request {
 struct model_key {
     bool in_use, refill, warm, leaving;
     bool dropped; /* forgotten as soon as nobody uses it */
-    uint64_t appeared, used_at, look_at;
+    uint64_t place, used_at, look_at;
     uint64_t unused, unused_since; /* its place among those that nobody uses, or 0; since when */
     int interest, pins;
     int promised; /* permits whose victim is not destroyed yet */
@@ -175,9 +175,11 @@ struct model {
     int64_t peak_live, peak_lent, peak_creating; /* when the budget changed */
     struct model_moment arrival; /* evenly spaced, the next creation would be due then */
     uint64_t took, look;         /* the latest began; upkeep comes for the next one */
-    uint64_t now, stamps, returns, opens, serials, appeared, unused, epoch;
+    uint64_t now, stamps, returns, opens, serials, unused, epoch;
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];
+    uint64_t places, free_place[MODEL_KEYS]; /* of keys; those free by now, the last one last */
+    int free_places;
     struct model_slot slot[MODEL_SLOTS];
     struct model_request request[MODEL_REQUESTS];
     struct {

@@ -137,7 +137,7 @@ int64_t model_evict(struct model *m, int key, int64_t keep)
 
     if (m->closed) return KP_ECLOSED;
     if (key != NOBODY) return m->key[key].in_use ? evict_one(m, key, keep) : 0;
-    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         found += evict_one(m, k, keep);
     return found;
 }
@@ -163,7 +163,7 @@ static int64_t end_drop(struct model *m, int key)
 int64_t model_drop(struct model *m, int key)
 {
     int64_t out = 0;
-    uint64_t appeared = 0;
+    uint64_t place = 0;
 
     if (m->closed) return KP_ECLOSED;
     if (key != NOBODY) {
@@ -175,10 +175,10 @@ int64_t model_drop(struct model *m, int key)
         m_forget(m, key, m->now);
         return out;
     }
-    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         begin_drop(m, k);
-    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, appeared)) {
-        appeared = m->key[k].appeared;
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, place)) {
+        place = m->key[k].place;
         out += end_drop(m, k);
         m->key[k].interest++;
         m_lose_interest(m, k, m->key[k].used_at);

@@ -120,7 +120,7 @@ int m_find(struct model *m, int key, int *code);
 int64_t m_all_keys(const struct model *m, bool floors); /* what they keep, added up */
 bool m_contradicts(const struct model_rules *rules);
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every);
-int m_next_key(const struct model *m, uint64_t after); /* by appearance; 0: the first */
+int m_next_key(const struct model *m, uint64_t after); /* by places; 0: the first */
 int64_t m_ready(const struct model *m, int key, bool force); /* so many are wanted, made or not */
 bool m_may_make(const struct model *m, int key, uint64_t now);
 void m_forgive(struct model *m, int key);

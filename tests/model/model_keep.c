@@ -258,7 +258,7 @@ int64_t model_invalidate_key(struct model *m, int key)
 
     if (m->closed) return 0;
     if (key != NOBODY) return m->key[key].in_use ? m_invalidate_one(m, key) : 0;
-    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         found += m_invalidate_one(m, k);
     return found;
 }
@@ -348,10 +348,10 @@ int64_t model_close_now(struct model *m)
 {
     if (model_is_over(m)) return 0;
     m->closed = true;
-    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         m_refuse_all(m, k, KP_ECLOSED);
     for (int k = 0; k < MODEL_KEYS; k++) m->key[k].lacks = B_NONE;
-    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared)) {
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place)) {
         m->key[k].interest++;
         while (m_count(m, k, M_IDLE) > 0) {
             m_close(m, m_newest_idle(m, k), R_RETURNED);

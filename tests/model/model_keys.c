@@ -41,8 +41,20 @@ static int spare_key(struct model *m)
     }
 }
 
+/* Keys are gone through in the order of their places: a new one takes the place of the one that was
+ * forgotten last, of the first `free` of those; else one behind all. */
+static uint64_t take_place(struct model *m, int free)
+{
+    uint64_t place = free ? m->free_place[free - 1] : ++m->places;
+
+    for (m->free_places -= free > 0; free && free <= m->free_places; free++)
+        m->free_place[free - 1] = m->free_place[free];
+    return place;
+}
+
 static void is_forgotten(struct model *m, int key)
 {
+    m->free_place[m->free_places++] = m->key[key].place;
     m->key[key].in_use = false;
     m->key[key].look_at = FOREVER;
     m->tally.keys_forgotten++;
@@ -85,6 +97,7 @@ void m_lose_interest(struct model *m, int key, uint64_t used_at)
 int m_find(struct model *m, int key, int *code)
 {
     struct model_key *k = &m->key[key];
+    int free = m->free_places; /* before another one goes to make room */
 
     if (!k->in_use && !has_room_for_a_key(m)) {
         *code = KP_EFULL;
@@ -93,7 +106,7 @@ int m_find(struct model *m, int key, int *code)
     if (!k->in_use) {
         *k = (struct model_key){ .in_use = true, .look_at = FOREVER, .rules = m->rules };
         k->least_wait = FOREVER;
-        k->appeared = ++m->appeared;
+        k->place = take_place(m, free);
         m->tally.keys_made++;
         if (k->rules.prefill && k->rules.min_live > 0) {
             k->refill = true;
@@ -123,8 +136,8 @@ int m_next_key(const struct model *m, uint64_t after)
     int next = NOBODY;
 
     for (int k = 0; k < MODEL_KEYS; k++)
-        if (m->key[k].in_use && m->key[k].appeared > after &&
-            (next == NOBODY || m->key[k].appeared < m->key[next].appeared))
+        if (m->key[k].in_use && m->key[k].place > after &&
+            (next == NOBODY || m->key[k].place < m->key[next].place))
             next = k;
     return next;
 }

@@ -177,12 +177,12 @@ static int set_all(struct model *m, const kp_limits *limits)
     for (int k = 0; k < MODEL_KEYS; k++) keys += m->key[k].in_use;
     each = keys ? m->budget_live / keys : NO_LIMIT;
     if (limits->min_live > each || limits->floor > each) return KP_ECONFIG;
-    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (code == 0) code = set_one(m, k, limits, true, true);
     model_rules(limits, &rules);
     if (code != 0 || m_contradicts(&rules) || !m_fits(m, &rules, true)) return KP_ECONFIG;
     m->rules = rules; /* else nothing has changed */
-    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (set_one(m, k, limits, true, false) != 0) code = KP_ECONFIG;
     return code;
 }
@@ -224,7 +224,7 @@ int model_retry_now(struct model *m, int key)
     if (key != NOBODY && !m->key[key].in_use) return KP_ENOTFOUND;
     if (key != NOBODY) retry_one(m, key);
     for (int k = m_next_key(m, 0); key == NOBODY && k != NOBODY;
-         k = m_next_key(m, m->key[k].appeared))
+         k = m_next_key(m, m->key[k].place))
         retry_one(m, k);
     return 0;
 }

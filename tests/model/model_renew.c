@@ -249,7 +249,7 @@ int64_t model_rotate(struct model *m, int key, int64_t over_ms)
     if (over_ms != KP_OFF) by = now + (over_ms == KP_NONE ? 0 : (uint64_t)over_ms * 1000000);
     m->epoch++;
     if (key != NOBODY) return m->key[key].in_use ? rotate_one(m, key, by, now) : 0;
-    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].appeared))
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         many += rotate_one(m, k, by, now);
     return many;
 }

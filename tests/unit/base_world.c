@@ -49,6 +49,33 @@ static void allocated_memory_must_be_zero_and_aligned(void **state)
     kp__free(&kp__life, NULL, 0);
 }
 
+static void what_is_hollow_must_give_its_memory_back_and_touch_nothing_beside_it(void **state)
+{
+    enum { SIZE = 1 << 20, BESIDE = 5, SOME = 1000 };
+    unsigned char *p = kp__alloc_raw(&kp__life, SIZE, 64, SIZE);
+    size_t zeros = 0;
+
+    (void)state;
+    assert_non_null(p);
+    memset(p, 7, SIZE);
+    kp__hollow(&kp__life, p, SOME); /* no whole page */
+    for (size_t i = 0; i < SIZE; i++) assert_int_equal(p[i], 7);
+    errno = 77;
+    kp__hollow(&kp__life, p + BESIDE, SIZE - 2 * BESIDE);
+    assert_int_equal(errno, 77);
+    for (size_t i = 0; i < SIZE; i++) {
+        assert_true(p[i] == 0 || p[i] == 7);
+        zeros += p[i] == 0;
+    }
+    assert_true(p[BESIDE - 1] == 7 && p[SIZE - BESIDE] == 7);
+#if defined __linux__
+    assert_true(zeros > SIZE / 2);
+#endif
+    memset(p, 8, SIZE); /* the addresses are there */
+    kp__free(&kp__life, p, SIZE);
+    kp__hollow(&(struct kp__world){ .now_ns = NULL }, NULL, SIZE);
+}
+
 static void *no_memory(size_t size, size_t align, void *ctx)
 {
     (void)size;
@@ -251,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_clock_must_never_go_back_nor_show_zero),
         cmocka_unit_test(allocated_memory_must_be_zero_and_aligned),
+        cmocka_unit_test(what_is_hollow_must_give_its_memory_back_and_touch_nothing_beside_it),
         cmocka_unit_test(a_refused_allocation_must_be_null),
         cmocka_unit_test(threads_must_not_draw_the_same_numbers),
         cmocka_unit_test(every_bit_of_a_random_number_must_vary),

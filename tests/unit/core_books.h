@@ -8,6 +8,8 @@
 
 #define STAGE_EACH(l, head) \
     (const struct kp__list *l = kp__list_first(head); l; l = kp__list_next(head, l))
+#define STAGE_KEYS(sub, core) \
+    (const struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;)
 
 /* Of one slot: its leases, and whether it has a seat for others. */
 static inline uint32_t stage_count_seats(const struct stage *s, struct kp__slot *slot, bool *sits)
@@ -116,10 +118,8 @@ static inline void stage_count_groups(struct stage *s)
         struct kp__group *group = &s->groups[i];
         int64_t used = 0, leaving = 0;
         if (group->member == 0) continue;
-        for STAGE_EACH (l, &s->core.all) {
-            const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+        for STAGE_KEYS (sub, &s->core)
             if (sub->contest->group[group->member - 1] == group) used += stage_live(sub);
-        }
         for (uint32_t k = 0; k < s->core.slots.made; k++) {
             const struct kp__slot *v = kp__slab_at(&s->core.slots, k);
             if (v->state != KP__CLOSING) continue;
@@ -137,8 +137,7 @@ static inline void stage_count_groups(struct stage *s)
  * was offered it. */
 static inline bool stage_invited(const struct stage *s)
 {
-    for STAGE_EACH (l, &s->core.all) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+    for STAGE_KEYS (sub, &s->core) {
         for (int q = 0; q < KP__QUEUES; q++)
             for STAGE_EACH (w, &sub->rare->queue[q]) {
                 const struct kp__request *r = KP__OF(w, const struct kp__request, link);
@@ -153,10 +152,8 @@ static inline int64_t stage_on_lanes(const struct stage *s, enum kp__state state
 {
     int64_t n = 0;
 
-    for STAGE_EACH (l, &s->core.all) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+    for STAGE_KEYS (sub, &s->core)
         for STAGE_EACH (m, KP__SLOTS(sub, state)) n += KP__OF(m, struct kp__slot, link)->on_lane;
-    }
     return n;
 }
 
@@ -177,11 +174,11 @@ static inline bool stage_could_create(const struct stage *s, const struct kp__su
     if (!core->can_create || h->tripped || h->refused || s->now < h->back_off) return false;
     if (kp__token_lacks(&core->rate, s->now)) return false;
     if (stage_lent(s) >= core->lent.cap || sub->lent_permits >= r->max_lent) return false;
-    if (sub->count[KP__CREATING] - sub->rare->tests + sub->promised >=
+    if (sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised >=
         (h->failures && r->retry_first ? 1 : r->max_creating))
         return false;
     if (core->creating.used >= core->creating.cap) return false;
-    if (stage_live(sub) + sub->promised >= r->max_live) return false;
+    if (stage_live(sub) + sub->contest->promised >= r->max_live) return false;
     if (core->live.used >= core->live.cap && core->live.evictable.count == 0) return false;
     for (int g = 0; g < 2; g++) {
         const struct kp__budget *budget = kp__group_budget(sub, g);
@@ -212,8 +209,7 @@ static inline void stage_check(struct stage *s)
     uint64_t starved = 0, spare = 0;
     int64_t lent = 0, live = 0;
 
-    for STAGE_EACH (l, &core->all) {
-        const struct kp__subpool *sub = KP__OF(l, const struct kp__subpool, all);
+    for STAGE_KEYS (sub, core) {
         stage_count_slots(s, sub);
         stage_count_requests(sub);
         stage_count_spare(s, sub);
@@ -221,7 +217,7 @@ static inline void stage_check(struct stage *s)
             count[state] += sub->count[state];
         leases += sub->leases;
         waiting += sub->waiting;
-        promised += sub->promised;
+        promised += sub->contest->promised;
         revoked += sub->rare->revoked;
         lent += sub->lent_permits;
         live += stage_live(sub);

@@ -160,10 +160,10 @@ static void a_share_of_the_live_budget_must_be_measured_in_resources(void **stat
     assert_int_equal(a->contest->rank.score, 3 * KP__SHARE_ONE);
     assert_int_equal(b->contest->rank.score, 2 * KP__SHARE_ONE);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.live), b);
-    a->promised = 2;
+    kp__contest(&s.core, a)->promised = 2;
     kp__starve(&s.core, a, &s.core.live);
     assert_int_equal(a->contest->rank.score, 5 * KP__SHARE_ONE);
-    a->promised = 0;
+    kp__contest(&s.core, a)->promised = 0;
     stage_close(&s);
 }
 

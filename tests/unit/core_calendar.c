@@ -441,7 +441,8 @@ static void anything_that_holds_a_key_must_keep_it_from_being_forgotten(void **s
     stage_open(&s);
     s.core.forget_after = 100;
     struct kp__subpool *sub = stage_key(&s);
-    uint32_t *holds[] = { &sub->interest, &sub->pins, &sub->waiting, &sub->promised };
+    uint32_t *holds[] = { &sub->interest, &sub->pins, &sub->waiting,
+                          &kp__contest(&s.core, sub)->promised };
     for (size_t i = 0; i < sizeof holds / sizeof holds[0]; i++) {
         *holds[i] = 1;
         assert_false(kp__may_forget(&s.core, sub, 5000));

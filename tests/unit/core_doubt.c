@@ -184,14 +184,14 @@ static void where_none_may_be_made_one_in_doubt_must_be_taken(struct stage *s)
         h->failures = i == FAILED;
         kp__list_init(&kept.link);
         if (i == KEPT) kp__list_push_back(&h->kept, &kept.link);
-        sub->promised = i == PROMISED;
+        kp__contest(&s->core, sub)->promised = i == PROMISED;
         if (i == BUDGET) s->core.live.cap = s->core.live.used;
         r = (struct kp__request){ .sub = sub, .flags = i == FLAGS ? KP_DONT_CREATE : 0,
                                   .arrived = s->now, .deadline = KP__NEVER };
         kp__claim(&s->core, &r, s->now, &s->todo);
         assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
         assert_true(r.slot->doubted);
-        sub->promised = 0;
+        kp__contest(&s->core, sub)->promised = 0;
         kp__list_remove(&kept.link);
         s->core.live.cap = 100;
         stage_check(s);

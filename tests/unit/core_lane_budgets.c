@@ -76,7 +76,7 @@ static void where_not_all_may_be_lent_lanes_must_leave_a_quarter(struct stage *s
     for (int i = 1; i < 7; i++) assert_true(lane_open(s, sub[i]));
     assert_int_equal(s->core.lent.used, 7);
     assert_false(lane_open(s, sub[7]));
-    assert_int_equal(sub[7]->lane, 0); /* not even a line */
+    assert_int_equal(kp__lane_number(sub[7]), 0); /* not even a line */
     stage_give(s, held, 0, true);
     assert_true(lane_open(s, sub[7]));
     held = stage_lend(s, sub[0]);

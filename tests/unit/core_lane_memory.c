@@ -11,7 +11,7 @@ static void without_memory_for_a_lane_it_must_stay_shut(struct stage *s)
     struct kp__subpool *sub = lane_key(s, 2, 0);
     struct lines_bound bound = lines_bind(&kp__lanes, 0);
     assert_false(lane_open(s, sub));
-    assert_int_equal(sub->lane, 0);
+    assert_int_equal(kp__lane_number(sub), 0);
     lines_unbound(bound);
     assert_true(lane_open(s, sub));
     lane_assert(sub, 2, 1);

@@ -284,7 +284,7 @@ static void a_key_that_is_used_but_once_must_have_no_lane(struct stage *s)
     struct kp__subpool *sub = stage_key(s);
     struct kp__slot *slot = stage_idle(s, sub);
     assert_false(lane_open(s, sub));
-    assert_int_equal(sub->lane, 0);
+    assert_int_equal(kp__lane_number(sub), 0);
     assert_int_equal(slot->cell, 0);
     assert_true(lane_open(s, sub));
     lane_shut(s, sub);

@@ -219,10 +219,9 @@ static inline void lane_bury(struct stage *s, struct kp__subpool *sub)
 /* The end of a stage: all keys go, and no line stays behind. */
 static inline void lane_close(struct stage *s)
 {
-    struct kp__list *first;
+    struct kp__subpool *sub = NULL;
 
-    while ((first = kp__list_first(&s->core.all)) != NULL)
-        lane_bury(s, KP__OF(first, struct kp__subpool, all));
+    while ((sub = kp__next_sub(&s->core, sub)) != NULL) lane_bury(s, sub);
     for (int i = 0; i < 4; i++) assert_int_equal(lines_used(lines_kinds[i]), lines_before[i]);
     stage_close(s);
 }

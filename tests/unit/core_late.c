@@ -208,8 +208,8 @@ static void a_victims_end_must_answer_who_waits_for_its_place(void **state)
     assert_null(r.slot);
     assert_true(r.holds_lent);
     assert_null(kp__under_way(&r));
-    assert_int_equal(a->ceded, 0);
-    assert_int_equal(b->promised, 0);
+    assert_int_equal(a->contest->ceded, 0);
+    assert_int_equal(b->contest->promised, 0);
     assert_int_equal(b->count[KP__CREATING], 1);
     assert_int_equal(a->rare->seldom.evicted, 1);
     assert_true(stage_woken(&s, &r));
@@ -293,14 +293,14 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         assert_ptr_equal(kp__list_next(&s.todo.doomed, doomed), &second->link);
         assert_int_equal(s.groups[0].budget.used, 1);
         assert_int_equal(s.groups[1].budget.used, 1); /* nobody else may take the first's place */
-        assert_int_equal(b->ceded, 0);
-        assert_int_equal(a->ceded, 1);
+        assert_int_equal(b->contest->ceded, 0);
+        assert_int_equal(a->contest->ceded, 1);
         kp__list_remove(&second->link);
         kp__victim_gone_late(&s.core, second, s.now, &s.todo);
         stage_check(&s);
         if (waits) assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
         assert_int_equal(c->count[KP__CREATING], waits);
-        assert_int_equal(c->promised, 0);
+        assert_int_equal(c->contest->promised, 0);
         assert_int_equal(s.groups[0].budget.used, waits);
         assert_int_equal(s.groups[1].budget.used, waits);
         assert_int_equal(s.core.seldom.evicted, 2);

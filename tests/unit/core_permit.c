@@ -21,14 +21,14 @@ static void the_minimum_must_be_wanted_less_what_there_is(void **state)
     assert_int_equal(kp__refill_wanted(&s.core, sub, true), 5);
     stage_idle(&s, sub);
     assert_int_equal(wanted(&s, sub), 4);
-    sub->promised = 1;
+    kp__contest(&s.core, sub)->promised = 1;
     assert_int_equal(wanted(&s, sub), 3);
     /* a failure that is still to be told stands for one */
     kp__rare(&s.core, sub)->health.kept_count = 1;
     assert_int_equal(wanted(&s, sub), 2);
     kp__rare(&s.core, sub)->health.kept_count = 9;
     assert_int_equal(wanted(&s, sub), 0);
-    sub->promised = 0;
+    kp__contest(&s.core, sub)->promised = 0;
     stage_close(&s);
 }
 
@@ -414,7 +414,7 @@ static void a_promise_must_count_as_creating_and_in_groups_its_victim_is_not_in(
     assert_int_equal(s.groups[1].budget.used, 1);
     assert_int_equal(s.groups[2].budget.used, 1);
     assert_int_equal(s.core.creating.used, 1);
-    assert_int_equal(b->promised, 1);
+    assert_int_equal(b->contest->promised, 1);
     stage_victim_gone(&s, &r);
     assert_int_equal(s.groups[0].budget.used, 1);
     assert_int_equal(s.groups[1].budget.used, 0);

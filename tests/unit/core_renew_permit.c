@@ -105,7 +105,7 @@ static void what_is_promised_must_count_as_live(struct stage *s)
     (void)stage_idle(s, other);
     s->rules.max_live = 2;
     assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_PERMIT);
-    assert_int_equal(sub->promised, 1);
+    assert_int_equal(sub->contest->promised, 1);
     s->core.live.cap = 9;
     assert_false(renew(s, sub));
     s->core.live.cap = 2;

@@ -309,12 +309,12 @@ static void the_victim_of_a_declined_permit_must_go_all_the_same(void **state)
     struct kp__slot *victim = stage_idle(&s, a);
     assert_int_equal(stage_ask(&s, b, &r[0], 0), KP__GRANT_PERMIT);
     assert_ptr_equal(r[0].slot, victim);
-    assert_int_equal(a->ceded, 1);
+    assert_int_equal(a->contest->ceded, 1);
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
     kp__decline(&s.core, &r[0], s.now, &s.todo);
     stage_check(&s);
-    assert_int_equal(a->ceded, 0);
-    assert_int_equal(b->promised, 0);
+    assert_int_equal(a->contest->ceded, 0);
+    assert_int_equal(b->contest->promised, 0);
     assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);

@@ -256,11 +256,11 @@ static void where_no_victim_does_for_both_groups_one_of_each_must_go(void **stat
     kp__victim_gone(&s.core, key[2], b1, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(s.groups[1].budget.used, 1); /* its place is c's already */
-    assert_int_equal(key[2]->promised, 1);
+    assert_int_equal(key[2]->contest->promised, 1);
     kp__victim_gone(&s.core, key[2], a1, s.now, &s.todo);
     r.slot = NULL;
     stage_check(&s);
-    assert_int_equal(key[2]->promised, 0);
+    assert_int_equal(key[2]->contest->promised, 0);
     assert_int_equal(key[2]->count[KP__CREATING], 1);
     stage_take(&s, &r);
     stage_close(&s);
@@ -327,7 +327,8 @@ static void two_victims_of_a_permit_that_is_declined_must_both_go(void **state)
     assert_int_equal(stage_ask(&s, key[2], &r, 0), KP__GRANT_PERMIT);
     kp__decline(&s.core, &r, s.now, &s.todo);
     stage_check(&s);
-    assert_int_equal(key[0]->ceded + key[1]->ceded + key[2]->promised, 0);
+    assert_int_equal(key[0]->contest->ceded + key[1]->contest->ceded, 0);
+    assert_int_equal(key[2]->contest->promised, 0);
     assert_int_equal(stage_destroy(&s), 2);
     assert_int_equal(s.groups[0].budget.used + s.groups[1].budget.used, 0);
     stage_close(&s);

@@ -20,8 +20,8 @@ static void what_is_idle_or_ceded_must_not_be_held_and_what_is_promised_must(voi
     sub->count[KP__IDLE] = 20;
     sub->count[KP__LENT] = 300;
     sub->count[KP__CLOSING] = 4000;
-    sub->ceded = 3000;
-    sub->promised = 50000;
+    kp__contest(&s.core, sub)->ceded = 3000;
+    kp__contest(&s.core, sub)->promised = 50000;
     sub->lent_permits = 7;
     assert_int_equal(kp__held(sub, KP__IN_USE), 51301);
     assert_int_equal(kp__held(sub, KP__LEASED), 7);

@@ -11,8 +11,8 @@ static void a_key_and_its_resource_must_take_no_more_than_they_did(void **state)
 {
     (void)state;
     if (sizeof(void *) != 8) skip();
-    assert_in_range(sizeof(struct kp__subpool), 1, 264);
-    assert_in_range(sizeof(struct kp__slot), 1, 160);
+    assert_in_range(sizeof(struct kp__subpool), 1, 216);
+    assert_in_range(sizeof(struct kp__slot), 1, 152);
 }
 
 static void a_request_must_take_no_more_than_it_did(void **state)

@@ -89,12 +89,12 @@ static inline void stage_open(struct stage *s)
     core->group_max_live[0] = core->group_max_live[1] = KP__UNBOUND;
     core->evicts = true;
     core->rules = &s->rules;
-    kp__list_init(&core->all);
     kp__list_init(&core->unused);
     kp__lanes_init(core);
     core->id = 7;
     core->quick_seed = 0x5eed;
     kp__slabs_init(core);
+    kp__tables_init(core);
     kp__budget_init(&core->live, KP__BY_POOL_LIVE, KP__UNBOUND, KP__POOL);
     kp__budget_init(&core->lent, KP__BY_POOL_LENT, KP__UNBOUND, KP__LENDING);
     kp__budget_init(&core->creating, KP__BY_POOL_CREATING, KP__UNBOUND, KP__MAKING);

@@ -141,12 +141,12 @@ static void what_is_being_made_may_help(struct stage *s)
     assert_int_equal(ask(s, sub, &r[0], 10, 0), KP__GRANT_WAIT);
     kp__withdraw(&s->core, &r[0], s->now, &s->todo);
     kp__permit_refund(&s->core, sub);
-    sub->promised = 1; /* a permit that waits for its victim */
+    kp__contest(&s->core, sub)->promised = 1; /* a permit that waits for its victim */
     s->core.promised = 1;
     s->core.creating.used++;
     *(&r[1]) = (struct kp__request){ .sub = sub, .deadline = s->now + 10 };
     assert_false(kp__is_too_late(&s->core, &r[1], s->now));
-    sub->promised = s->core.promised = 0;
+    kp__contest(&s->core, sub)->promised = s->core.promised = 0;
     s->core.creating.used--;
     assert_true(kp__is_too_late(&s->core, &r[1], s->now));
     s->core.can_create = false;

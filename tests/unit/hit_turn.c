@@ -22,7 +22,7 @@ static void unlock(void)
 
 static struct kp__subpool *only(const struct kp__core *core)
 {
-    return KP__OF(core->all.next, struct kp__subpool, all);
+    return kp__next_sub(core, NULL);
 }
 
 /* So many resources, all lent to us, and the other one waits. */
