@@ -94,6 +94,7 @@ struct kp__job *kp__job_call_off(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
 
+    if (!pool->driver.cancel) return NULL;
     if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) {
         kp__file_slot_at(&pool->core, job->slot, job->until);
         return NULL;

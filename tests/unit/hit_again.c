@@ -112,7 +112,7 @@ static void a_lease_that_has_ended_must_be_told_through_what_is_remembered(void)
     kp_release(&copy);
     hit_assert_told(1, "released twice");
     kp_release(&lease);
-    hit_assert_told(2, "through the same variable");
+    hit_assert_told(2, "through this variable: released twice");
     hit_warm(pin);
     lease = take(pin);
     copy = lease;

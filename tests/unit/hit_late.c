@@ -30,7 +30,7 @@ static void a_lane_that_opened_meanwhile_must_stay_open(void)
     HIT_SHORT(kp__release(&lease));
     assert_true(hit_is_open());
     kp_release(&lease);
-    hit_assert_told(1, "through the same variable");
+    hit_assert_told(1, "through this variable: released twice");
     assert_int_equal(hit_stats(K).gets, hit.gets);
     kp_unpin(hit.pool, &pin);
 }

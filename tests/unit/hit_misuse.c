@@ -25,9 +25,9 @@ static void a_lease_given_back_twice_must_be_told(void)
     kp_lease lease = hit_one_of(1);
     HIT_SHORT(hit_give(&lease));
     kp_release(&lease);
-    hit_assert_told(1, "twice through the same variable");
+    hit_assert_told(1, "through this variable: released twice");
     kp_discard(&lease);
-    hit_assert_told(2, "twice through the same variable");
+    hit_assert_told(2, "through this variable: released twice");
     assert_int_equal(hit.gone, 0);
     assert_unharmed(1);
 }
