@@ -134,7 +134,8 @@ KP_API bool kp_lease_read(const kp_lease *lease, kp_lease_about *out);
 
 /* The lease of a resource that is lent, for code that was handed only the resource.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: *out is a copy of the borrower's lease.
- * Errors: KP_ENOTFOUND (not lent), KP_EMISUSE (sharing above 1: whose?), KP_ECLOSED, KP_EFORKED.
+ * Errors: KP_ENOTFOUND (not lent, or its borrower has not been told so far, as while on_event hears
+ * that it was created), KP_EMISUSE (sharing above 1: whose?), KP_ECLOSED, KP_EFORKED.
  * Order: none. Since: 0.1 */
 KP_API int kp_lease_of(kp_pool *pool, const void *resource, kp_lease *out) KP_NODISCARD;
 

@@ -239,24 +239,29 @@ static void who_has_it_meanwhile_must_keep_a_way_of_its_own(void **state)
     house_close(&h);
 }
 
-static void end_it_at_once(struct house *h, const kp_event *event)
+static void look_for_its_lease(struct house *h, const kp_event *event)
 {
     if (event->kind != KP_EVENT_CREATED) return;
     HOUSE_IS(h, kp_lease_of(h->pool, event->resource, &steals), KP_ENOTFOUND);
 }
 
-/* It was nobody's any more before it was asked for. */
-static void one_that_had_ended_before_must_get_none(void **state)
+/* Who is told of what was made for a borrower cannot end the lease: nobody was told of that. */
+static void one_that_has_just_begun_must_get_one_whoever_listens(void **state)
 {
     struct house h;
-    kp_lease lease;
     kp_options o = plan(&h, somewhere);
 
     (void)state;
+    asked = 0;
+    says = 2;
     house_open(&h, &o);
-    h.also = end_it_at_once;
-    HOUSE_IS(&h, kp_get(h.pool, kp_str("db"), NULL, &lease), 0);
-    HOUSE_IS(&h, house_stats(&h, "db").idle, 1);
+    h.also = look_for_its_lease;
+    kp_lease lease = house_get(&h, "db");
+    assert_int_equal(asked, 1);
+    h.also = listen;
+    out_for_too_long(&h);
+    assert_int_equal(told.stack_count, 2);
+    house_release(&h, &lease);
     house_close(&h);
 }
 
@@ -306,7 +311,7 @@ int main(void)
         cmocka_unit_test(without_memory_it_must_do_without_a_way),
         cmocka_unit_test(a_lease_that_ended_meanwhile_must_get_none),
         cmocka_unit_test(who_has_it_meanwhile_must_keep_a_way_of_its_own),
-        cmocka_unit_test(one_that_had_ended_before_must_get_none),
+        cmocka_unit_test(one_that_has_just_begun_must_get_one_whoever_listens),
         cmocka_unit_test(with_hits_that_take_no_lock_it_must_be_refused),
 #if defined(__GLIBC__)
         cmocka_unit_test(backtrace_must_do),
