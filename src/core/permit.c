@@ -141,7 +141,7 @@ void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp_
     for (int i = 0; i < 2; i++) {
         struct kp__group *heir = victim->errand->victim.heirs[i];
         bool stays = heir == sub->contest->group[i]; /* else its place there is free */
-        if (!stays && heir) heir->budget.used--;
+        if (!stays) heir->budget.used--; /* of two victims both bring something (decide.c) */
         if (!stays && next->errand->victim.cedes[i]) count_in_group(core, next, i, 1);
         kp__errand_of(next)->victim.heirs[i] = stays ? heir : NULL;
     }

@@ -127,11 +127,6 @@ void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 
 /* ---- groups ---------------------------------------------------------------------------------- */
 
-struct group_key {
-    int which;
-    int64_t id;
-};
-
 static uint64_t hash_of_group(int which, int64_t id)
 {
     uint64_t h = ((uint64_t)id + (uint64_t)which * 7919) * UINT64_C(0x9e3779b97f4a7c15);
@@ -146,19 +141,17 @@ static uint64_t hash_of_member(const struct kp__map_node *node)
     return hash_of_group((int)group->member - 1, group->id);
 }
 
-static bool same_group(const struct kp__map_node *node, const void *ctx)
+/* Each number has a hash of its own, so one of this hash and kind is this one. */
+static bool same_kind(const struct kp__map_node *node, const void *which)
 {
-    const struct kp__group *group = KP__OF(node, struct kp__group, node);
-    const struct group_key *key = ctx;
-
-    return group->id == key->id && group->member == (enum kp__member)(key->which + 1);
+    return KP__OF(node, struct kp__group, node)->member ==
+           (enum kp__member)(*(const int *)which + 1);
 }
 
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id)
 {
-    struct group_key key = { which, id };
     struct kp__map_node *node =
-        kp__map_find(&core->groups, hash_of_group(which, id), same_group, &key);
+        kp__map_find(&core->groups, hash_of_group(which, id), same_kind, &which);
 
     return node ? KP__OF(node, struct kp__group, node) : NULL;
 }

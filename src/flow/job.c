@@ -216,6 +216,22 @@ bool kp__stands_by(const struct kp__pool *pool)
     return kp__here.loops == 0 || !kp__keeps_jobs(pool);
 }
 
+/* Nobody waits for it any more. Detached with the lock, for which its answer waits. False: that was
+ * faster. */
+static bool give_up(struct kp__job *job)
+{
+    struct kp__pool *pool = job->pool;
+    struct kp__todo todo;
+
+    kp__todo_init(&todo, pool->world);
+    kp__step_in(pool);
+    bool gave_up = kp__job_detach(job);
+    struct kp__job *late = gave_up ? kp__job_not_needed(job) : NULL;
+    if (late) kp__job_hurry(pool, late, &todo);
+    kp__step_out(pool, &todo);
+    return gave_up;
+}
+
 int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t until)
 {
     int status = fn(&job->face, job->slot->resource);
@@ -225,7 +241,7 @@ int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t unti
         return status;
     }
     if (!await(job, until)) {
-        if (kp__job_detach(job)) return KP_PENDING;
+        if (give_up(job)) return KP_PENDING;
         kp__job_await(job); /* it is being answered this moment */
     }
     return job->status;
@@ -247,8 +263,7 @@ int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, 
 {
     int (*fn)(kp_job *, void *) =
         kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
-    struct kp__job own, *job = kp__job_borrow(pool, slot, &own), *late = NULL;
-    uint64_t lease = slot->generation;
+    struct kp__job own, *job = kp__job_borrow(pool, slot, &own);
 
     kp__job_init(job, pool, kind, slot, tag, now, until);
     job->seat = seat;
@@ -260,10 +275,6 @@ int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, 
     kp__step_in(pool);
     if (status != KP_PENDING) kp__take_note(job, todo);
     if (job != &own && status != KP_PENDING) kp__job_put(job);
-    /* nobody waits for it, unless it was answered meanwhile */
-    if (status == KP_PENDING && slot->generation == lease && slot->errand->job == job)
-        late = kp__job_not_needed(job);
-    if (late) kp__job_hurry(pool, late, todo);
     return status < 0 || status == KP_PENDING ? status : 0;
 }
 

@@ -108,9 +108,9 @@ void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
 {
     struct kp__job *job = slot->errand->job;
 
-    if (job && !slot->errand->doomed && kp__time(pool) < job->until) { /* it was another look */
+    if (!slot->errand->doomed && kp__time(pool) < job->until) { /* it was another look */
         kp__file_slot_at(&pool->core, slot, job->until);
         return;
     }
-    if (job && (job = kp__job_not_needed(job)) != NULL) kp__job_hurry(pool, job, todo);
+    if ((job = kp__job_not_needed(job)) != NULL) kp__job_hurry(pool, job, todo);
 }

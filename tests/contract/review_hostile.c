@@ -86,22 +86,23 @@ static void a_look_for_its_age_must_not_hurry_a_test(void **state)
 /* ---- who has it by now ----------------------------------------------------------------------- */
 
 static kp_gate gate;
-static bool armed;
+static bool armed, empty;
 
-/* As if others were faster. */
+/* As if others were faster; or there is none. */
 static void *alloc_at_the_gate(size_t size, size_t align, void *ctx)
 {
     bool waits = armed;
 
     armed = false;
+    if (empty) return NULL;
     if (waits) kp_gate_pass(h->sim, &gate);
     return kp_sim_world(h->sim)->alloc(size, align, ctx);
 }
 
 enum { MANY = 65, AFTER = 5000 };
 
-/* There is memory for 64 that are under way at once; the last one is due, and waits for more. */
-static void until_one_waits_for_memory(kp_lease lease[MANY])
+/* There is memory for 64 that are under way at once, and one more is lent. */
+static void lend_many(kp_lease lease[MANY], int64_t after_ms)
 {
     static kp_world world;
     static const kp_script script = { .revoke = slow_answers };
@@ -111,12 +112,18 @@ static void until_one_waits_for_memory(kp_lease lease[MANY])
     world = *o.world;
     world.alloc = alloc_at_the_gate;
     o.world = &world;
-    o.limits.revoke_after_ms = AFTER;
+    o.limits.revoke_after_ms = after_ms;
     house_open(h, &o);
     for (int i = 0; i < MANY; i++) {
         if (i > 0) house_pass(h, 1);
         lease[i] = house_get(h, "db");
     }
+}
+
+/* The last one is due, and waits for memory. */
+static void until_one_waits_for_memory(kp_lease lease[MANY])
+{
+    lend_many(lease, AFTER);
     house_pass(h, AFTER - 1);
     HOUSE_IS(h, house_cast(h).revokes, MANY - 1);
     armed = true;
@@ -156,6 +163,23 @@ static void what_came_back_meanwhile_must_not_be_revoked(void **state)
     HOUSE_IS(h, house_cast(h).revokes, MANY - 1);
     HOUSE_IS(h, house_stats(h, "db").idle, 1);
     for (int i = 0; i < MANY - 1; i++) house_release(h, &lease[i]);
+    house_close(h);
+}
+
+static void what_there_is_no_memory_to_revoke_must_stay_lent(void **state)
+{
+    kp_lease lease[MANY];
+
+    (void)state;
+    lend_many(lease, KP_OFF);
+    empty = true;
+    HOUSE_IS(h, kp_pool_close(h->pool, KP_CLOSE_WAIT, KP_NONE), MANY);
+    empty = false;
+    house_pass(h, 1000);
+    HOUSE_IS(h, house_cast(h).revokes, MANY - 1);
+    for (int i = 0; i < MANY; i++) kp_release(&lease[i]);
+    HOUSE_IS(h, house_cast(h).destroys, MANY);
+    h->ended = true;
     house_close(h);
 }
 
@@ -287,6 +311,7 @@ int main(void)
         cmocka_unit_test(a_look_for_its_age_must_not_hurry_a_test),
         cmocka_unit_test(a_lease_that_has_just_begun_must_not_be_revoked),
         cmocka_unit_test(what_came_back_meanwhile_must_not_be_revoked),
+        cmocka_unit_test(what_there_is_no_memory_to_revoke_must_stay_lent),
         cmocka_unit_test(the_lease_of_what_is_being_made_must_be_found_by_nobody),
         cmocka_unit_test(the_lease_of_who_has_not_woken_must_be_found_by_nobody),
         cmocka_unit_test(who_has_the_place_after_a_report_of_a_gone_peer_must_keep_it),
