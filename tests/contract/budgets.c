@@ -265,6 +265,32 @@ static void a_key_in_two_groups_must_be_held_by_both(void **state)
     contract_end(&c);
 }
 
+/* By whichever call the group is looked at: it is not too much, but gone. */
+static void what_a_group_destroys_already_must_not_take_another_with_it(void **state)
+{
+    static const kp_line slowly[] = { { .takes_ms = 500 }, { 0 } };
+    const kp_limits same = { .group = { 7 } };
+    contract c;
+    getter breaks;
+    (void)state;
+    begin(&c);
+    c.options.limits.group[0] = 7;
+    c.options.budget.group_max_live[0] = 5;
+    c.script.destroy = slowly;
+    contract_open(&c);
+    stock(&c, A, 5);
+    contract_start_as(&c, &breaks, 1, (getter){ .key = A, .invalidate = true });
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(contract_stats(&c, A).closing, 1);
+    set(&c, (kp_budget){ .group_max_live = { 4 } });
+    assert_int_equal(contract_stats(&c, A).idle, 4);
+    assert_int_equal(kp_limits_set(c.pool, A, &same, NULL), 0);
+    assert_int_equal(contract_stats(&c, A).idle, 4);
+    assert_int_equal(contract_stats(&c, A).closing, 1);
+    kp_sim_join(c.sim, 0);
+    contract_end(&c);
+}
+
 static void other_keys_must_make_room_when_that_is_said(void **state)
 {
     contract c;
@@ -382,6 +408,7 @@ int main(void)
         cmocka_unit_test(the_limit_of_groups_must_change),
         cmocka_unit_test(a_key_that_joins_a_full_group_must_leave_it_no_more_than_its_limit),
         cmocka_unit_test(a_key_in_two_groups_must_be_held_by_both),
+        cmocka_unit_test(what_a_group_destroys_already_must_not_take_another_with_it),
         cmocka_unit_test(other_keys_must_make_room_when_that_is_said),
         cmocka_unit_test(who_is_next_across_keys_must_follow_the_new_order),
         cmocka_unit_test(a_rate_must_be_kept_from_when_it_is_said),

@@ -340,6 +340,26 @@ static void what_refused_the_old_must_not_stop_the_new(void **state)
     house_close(&h);
 }
 
+static void a_circuit_that_is_closed_by_it_must_be_told_as_closed(void **state)
+{
+    static const kp_line fails[] = { { .status = KP_ECREATE }, { 0 } };
+    static const kp_script failing = { .create = fails };
+    struct house h;
+    kp_options o = house_plan(&h, 1, NULL, &failing);
+
+    (void)state;
+    o.limits.breaker_failures = 1;
+    house_open(&h, &o);
+    HOUSE_IS(&h, house_fails(&h, "db", 0), KP_ECREATE);
+    HOUSE_IS(&h, house_stats(&h, "db").circuits_open, 1);
+    for (int i = 0; i < 2; i++) {
+        HOUSE_IS(&h, rotates(&h, KP_NONE), 0);
+        HOUSE_IS(&h, house_stats(&h, "db").circuits_open, 0);
+        HOUSE_IS(&h, h.seen[KP_EVENT_BREAKER_CLOSED], 1);
+    }
+    house_close(&h);
+}
+
 /* ---- where there is nothing to do ------------------------------------------------------------ */
 
 static void what_cannot_be_rotated_must_be_said(void **state)
@@ -438,6 +458,7 @@ int main(void)
         cmocka_unit_test(a_create_of_before_must_go_at_once_if_the_period_is_over),
         cmocka_unit_test(refused_credentials_must_leave_the_old_ones_until_they_go),
         cmocka_unit_test(what_refused_the_old_must_not_stop_the_new),
+        cmocka_unit_test(a_circuit_that_is_closed_by_it_must_be_told_as_closed),
         cmocka_unit_test(what_cannot_be_rotated_must_be_said),
         cmocka_unit_test(what_is_doomed_already_must_not_count),
         cmocka_unit_test(a_close_in_the_middle_must_leave_nothing),

@@ -441,6 +441,31 @@ static void a_newcomer_must_not_be_shed(void **state)
     stage_close(&s);
 }
 
+/* Whoever gives it back read the time before they came. */
+static void who_came_after_the_time_was_read_must_not_be_shed(void **state)
+{
+    struct stage s;
+    struct kp__request r[2];
+
+    (void)state;
+    stage_open(&s);
+    s.rules.max_live = 1;
+    s.rules.shed_target = 10;
+    s.rules.shed_interval = 100;
+    struct kp__subpool *sub = stage_key(&s);
+    struct kp__slot *slot = stage_lend(&s, sub);
+    for (int i = 0; i < 2; i++) assert_int_equal(stage_ask(&s, sub, &r[i], 0), KP__GRANT_WAIT);
+    kp__rare(&s.core, sub)->shed = (struct kp__shed){ .slow = true, .interval_end = s.now + 100 };
+    s.now -= 5;
+    stage_give(&s, slot, 0, true);
+    assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
+    assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
+    assert_false(sub->rare->shed.slow); /* who waited no time at all was served */
+    assert_int_equal(s.core.now, s.now + 5); /* it does not go back */
+    kp__withdraw(&s.core, &r[1], s.now, &s.todo);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +485,7 @@ int main(void)
         cmocka_unit_test(a_slow_queue_that_is_gone_must_not_count_against_a_later_one),
         cmocka_unit_test(an_interval_with_a_short_wait_must_not_be_slow),
         cmocka_unit_test(a_newcomer_must_not_be_shed),
+        cmocka_unit_test(who_came_after_the_time_was_read_must_not_be_shed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

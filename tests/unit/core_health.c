@@ -211,6 +211,30 @@ static void the_pause_must_double_up_to_its_most_with_full_jitter(void **state)
     }
 }
 
+/* They fail all at once, so that each pause is counted from the same moment. */
+static void a_pause_that_has_no_most_must_grow_to_the_end_of_time_and_stay(void **state)
+{
+    enum { MANY = 8 };
+    const uint64_t first = UINT64_C(1) << 60;
+    struct stage s;
+    struct kp__request r[MANY];
+
+    (void)state;
+    stage_open(&s);
+    s.rules.retry_first = first;
+    s.rules.retry_max = KP__NEVER;
+    s.random = UINT64_MAX - 1; /* the last but one of any 2^n, the last of those before NEVER */
+    struct kp__subpool *sub = stage_key(&s);
+    for (int i = 0; i < MANY; i++) assert_int_equal(stage_ask(&s, sub, &r[i], 0), KP__GRANT_PERMIT);
+    for (int i = 0; i < MANY; i++) {
+        uint64_t pause = i < 4 ? (first << i) - 1 : KP__NEVER;
+        stage_failed(&s, stage_spend(&s, sub), &r[i], -9);
+        assert_true(sub->rare->health.back_off == kp__later(s.now, pause));
+    }
+    free(sub->rare->health.last);
+    stage_close(&s);
+}
+
 static void a_creation_that_comes_out_well_must_end_the_pause(void **state)
 {
     struct stage s;
@@ -370,6 +394,7 @@ int main(void)
         cmocka_unit_test(without_memory_a_failure_must_count_all_the_same),
         cmocka_unit_test(the_older_failure_must_come_back_to_be_freed),
         cmocka_unit_test(the_pause_must_double_up_to_its_most_with_full_jitter),
+        cmocka_unit_test(a_pause_that_has_no_most_must_grow_to_the_end_of_time_and_stay),
         cmocka_unit_test(a_creation_that_comes_out_well_must_end_the_pause),
         cmocka_unit_test(after_a_failure_creations_must_be_tried_one_at_a_time),
         cmocka_unit_test(a_failure_must_be_told_again_for_as_long_as_it_is_kept),

@@ -87,6 +87,23 @@ static void what_comes_back_must_go_while_its_group_has_too_much(struct stage *s
     }
 }
 
+/* What came back first is being destroyed when the next does: it counts in the group, and is not
+ * too much once more. */
+static void who_comes_back_while_another_goes_must_not_go_for_it_too(struct stage *s)
+{
+    for (int which = 0; which < 2; which++) {
+        struct kp__slot *slot[3];
+        struct kp__subpool *sub = member(s, which, 5, 3, slot);
+        set_group(s, which, 2);
+        for (int i = 0; i < 3; i++) {
+            stage_give(s, slot[i], 0, true);
+            assert_int_equal(slot[i]->state, i == 0 ? KP__CLOSING : KP__IDLE);
+        }
+        assert_int_equal(stage_destroy(s), 1);
+        assert_int_equal(sub->count[KP__IDLE], 2);
+    }
+}
+
 /* ---- what is idle ---------------------------------------------------------------------------- */
 
 static void what_is_being_destroyed_must_count_as_gone(struct stage *s)
@@ -138,6 +155,79 @@ static void what_a_group_has_too_much_must_go_once(struct stage *s)
         set_group(s, which, 5);
         assert_int_equal(sub->count[KP__IDLE], 3);
     }
+}
+
+static void what_goes_already_must_count_as_gone_when_its_group_is_lowered_again(struct stage *s)
+{
+    for (int which = 0; which < 2; which++) {
+        struct kp__subpool *sub = member(s, which, 6, 0, NULL);
+        for (int i = 0; i < 6; i++) (void)stage_idle(s, sub);
+        for (int64_t most = 5; most >= 0; most--) {
+            set_group(s, which, most);
+            assert_int_equal(sub->count[KP__IDLE], most);
+        }
+        assert_int_equal(stage_destroy(s), 6);
+    }
+}
+
+/* Its place counts where its heir is, whatever becomes of its own key meanwhile. */
+static void a_group_whose_promised_place_leaves_it_must_keep_its_limit(struct stage *s)
+{
+    struct kp__subpool *sub[3];
+    struct kp__request heir, next;
+
+    stage_group(s, 0, 0, 1);
+    stage_group(s, 1, 0, 1);
+    for (int i = 0; i < 3; i++) stage_rule(s, sub[i] = stage_key(s), &s->rules, 0, -1);
+    (void)stage_idle(s, sub[0]);
+    assert_int_equal(stage_ask(s, sub[1], &heir, 0), KP__GRANT_PERMIT);
+    stage_rule(s, sub[0], &s->rules, 1, -1);
+    assert_int_equal(s->groups[0].budget.used, 1);
+    assert_int_equal(stage_ask(s, sub[2], &next, 0), KP__GRANT_WAIT);
+    struct kp__slot *slot = stage_take(s, &heir);
+    assert_int_equal(s->groups[0].budget.used, 1);
+    assert_int_equal(s->groups[1].budget.used, 0);
+    stage_give(s, slot, 0, false);
+    (void)stage_destroy(s);
+    assert_int_equal(next.grant.kind, KP__GRANT_PERMIT);
+    stage_give(s, stage_take(s, &next), 0, true);
+}
+
+/* The first of two that make room is gone, or not yet, when one of the three leaves its group. */
+static void play_two_that_make_room(struct stage *s, struct kp__subpool *sub[3], int who, int from,
+                                    bool first_is_gone)
+{
+    static const int8_t in[3][2] = { { 0, -1 }, { -1, 1 }, { 0, 1 } };
+    struct kp__request r;
+
+    for (int i = 0; i < 3; i++) stage_rule(s, sub[i], &s->rules, in[i][0], in[i][1]);
+    struct kp__slot *next = stage_idle(s, sub[0]), *first = stage_idle(s, sub[1]);
+    assert_int_equal(stage_ask(s, sub[2], &r, 0), KP__GRANT_PERMIT);
+    assert_ptr_equal(r.slot, first);
+    assert_ptr_equal(first->errand->victim.next, next);
+    for (int i = 0; i < 2; i++) {
+        if (i == first_is_gone)
+            stage_rule(s, sub[who], &s->rules, from == 0 ? -1 : in[who][0],
+                       from == 1 ? -1 : in[who][1]);
+        kp__victim_gone(&s->core, sub[2], i == 0 ? first : next, s->now, &s->todo);
+        stage_check(s);
+        if (i == 0) assert_int_equal(s->groups[0].budget.used, 1); /* the next is there */
+    }
+    for (int g = 0; g < 2; g++)
+        assert_int_equal(s->groups[g].budget.used, who < 2 || from != g);
+    r.slot = NULL;
+    stage_give(s, stage_take(s, &r), 0, false);
+    assert_int_equal(stage_destroy(s), 1);
+}
+
+static void groups_that_two_places_were_promised_in_must_keep_their_limits(struct stage *s)
+{
+    struct kp__subpool *sub[3];
+
+    for (int i = 0; i < 2; i++) stage_group(s, i, i, 1);
+    for (int i = 0; i < 3; i++) sub[i] = stage_key(s);
+    for (int i = 0; i < 8; i++)
+        play_two_that_make_room(s, sub, i % 4 < 2 ? i % 4 : 2, i % 2, i >= 4);
 }
 
 static void the_least_recently_used_must_go_also_where_only_idle_ones_are_bound(struct stage *s)
@@ -310,9 +400,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STAGE_TEST(what_comes_back_must_go_while_it_is_too_much_whatever_else_was_lowered),
         STAGE_TEST(what_comes_back_must_go_while_its_group_has_too_much),
+        STAGE_TEST(who_comes_back_while_another_goes_must_not_go_for_it_too),
         STAGE_TEST(what_is_being_destroyed_must_count_as_gone),
         STAGE_TEST(a_place_that_is_promised_must_count),
         STAGE_TEST(what_a_group_has_too_much_must_go_once),
+        STAGE_TEST(what_goes_already_must_count_as_gone_when_its_group_is_lowered_again),
+        STAGE_TEST(a_group_whose_promised_place_leaves_it_must_keep_its_limit),
+        STAGE_TEST(groups_that_two_places_were_promised_in_must_keep_their_limits),
         STAGE_TEST(the_least_recently_used_must_go_also_where_only_idle_ones_are_bound),
         STAGE_TEST(a_bound_must_end_without_a_trace),
         STAGE_TEST(a_group_that_comes_later_must_have_the_new_limit),
