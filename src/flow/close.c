@@ -172,8 +172,7 @@ void kp__teardown(struct kp__pool *pool)
         kp__free(&world, errand->more, errand->more_room * sizeof *errand->more);
         kp__free(&world, errand->traces, errand->trace_room * sizeof *errand->traces);
     }
-    /* cover: never, because the keys that used them are gone */
-    if (--pool->core.rules->refs == 0) kp__rules_drop(&world, pool->core.rules);
+    kp__rules_drop(&world, pool->core.rules); /* the keys that used them are gone */
     kp__slab_fini(&pool->core.slots, free_array, &world);
     kp__slab_fini(&pool->core.errands, free_array, &world);
     kp__slab_fini(&pool->core.subpools, free_array, &world);

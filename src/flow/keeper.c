@@ -162,7 +162,7 @@ void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
 static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
                         struct kp__todo *todo)
 {
-    if (!sub->rules) return; /* cover: never, because only a key with rules is filed */
+    if (!sub->rules) return; /* it was warmed while they are asked for, which files it again */
     kp__shut(pool, sub);
     sub->interest++;
     kp__settle(&pool->core, sub, now, todo); /* back-off may have ended */
