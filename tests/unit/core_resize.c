@@ -104,6 +104,19 @@ static void who_comes_back_while_another_goes_must_not_go_for_it_too(struct stag
     }
 }
 
+static void what_one_group_has_too_much_must_go_though_the_other_has_room(struct stage *s)
+{
+    struct kp__slot *slot[3];
+
+    stage_group(s, 0, 0, 5);
+    stage_group(s, 1, 1, 5);
+    struct kp__subpool *sub = stage_key(s);
+    stage_rule(s, sub, &s->rules, 0, 1);
+    for (int i = 0; i < 3; i++) slot[i] = stage_lend(s, sub);
+    set_group(s, 0, 2);
+    assert_one_goes(s, slot);
+}
+
 /* ---- what is idle ---------------------------------------------------------------------------- */
 
 static void what_is_being_destroyed_must_count_as_gone(struct stage *s)
@@ -400,6 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STAGE_TEST(what_comes_back_must_go_while_it_is_too_much_whatever_else_was_lowered),
         STAGE_TEST(what_comes_back_must_go_while_its_group_has_too_much),
+        STAGE_TEST(what_one_group_has_too_much_must_go_though_the_other_has_room),
         STAGE_TEST(who_comes_back_while_another_goes_must_not_go_for_it_too),
         STAGE_TEST(what_is_being_destroyed_must_count_as_gone),
         STAGE_TEST(a_place_that_is_promised_must_count),
