@@ -237,11 +237,16 @@ int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 /* A permit that waits for its victim: what the victim's place does not bring is taken at once.
- * After its end: take the permit, or settle. */
+ * After its end: take the permit, or settle; and settle what was held for it in groups that its key
+ * has left meanwhile. */
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
-void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
+void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                     struct kp__group *left[2]);
 /* The first of two victims is gone: what its place brought is taken, the other brings the rest. */
-void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
+void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                      struct kp__group *left[2]);
+void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uint64_t now,
+                     struct kp__todo *todo);
 void kp__lent_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 /* Refund the lent permit that a request holds, if it does. Settle afterwards. */

@@ -422,13 +422,16 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
 {
     struct kp__subpool *loser = victim->sub;
     const struct kp__slot *next = victim->errand->victim.next;
+    struct kp__group *left[2];
 
     kp__at(core, now);
-    if (next) kp__promise_pass(core, sub, victim);
-    else kp__promise_end(core, sub, victim);
+    if (next) kp__promise_pass(core, sub, victim, left);
+    else kp__promise_end(core, sub, victim, left);
     vacate(core, &victim, 1, now);
     if (!next) kp__permit_take(core, sub);
+    kp__settle(core, sub, now, todo); /* with one more, an idle one of its own may be to spare */
     kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
+    kp__settle_left(core, left, now, todo);
 }
 
 void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,
@@ -438,12 +441,13 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     struct kp__subpool *loser = victim->sub, *sub = part->heir;
     struct kp__request *sponsor = victim->errand->sponsor;
     struct kp__slot *next = part->next;
+    struct kp__group *left[2];
     bool probe = false;
 
     kp__at(core, now);
     kp__probe_pass(&kp__errand_of(victim)->probe, &probe);
-    if (next) kp__promise_pass(core, sub, victim);
-    else kp__promise_end(core, sub, victim);
+    if (next) kp__promise_pass(core, sub, victim, left);
+    else kp__promise_end(core, sub, victim, left);
     vacate(core, &victim, 1, now);
     if (sponsor) sponsor->slot = next;
     if (next) {
@@ -463,6 +467,7 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     }
     kp__settle(core, sub, now, todo);
     kp__settle(core, loser, now, todo);
+    kp__settle_left(core, left, now, todo);
 }
 
 /* ---- marks ----------------------------------------------------------------------------------- */

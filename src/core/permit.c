@@ -134,7 +134,8 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
     for (struct kp__slot *v = victim; v; v = v->errand->victim.next) cede(core, v, part->heirs);
 }
 
-void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
+void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                      struct kp__group *left[2])
 {
     struct kp__slot *next = victim->errand->victim.next;
 
@@ -144,11 +145,13 @@ void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp_
         if (!stays) heir->budget.used--; /* of two victims both bring something (decide.c) */
         if (!stays && next->errand->victim.cedes[i]) count_in_group(core, next, i, 1);
         kp__errand_of(next)->victim.heirs[i] = stays ? heir : NULL;
+        left[i] = stays ? NULL : heir;
     }
     cede_end(core, victim);
 }
 
-void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim)
+void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                     struct kp__group *left[2])
 {
     struct kp__group **heirs = kp__errand_of(victim)->victim.heirs;
 
@@ -159,9 +162,17 @@ void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__
     core->creating.used--;
     for (int i = 0; i < 2; i++) {
         if (heirs[i]) heirs[i]->budget.used--;
+        left[i] = heirs[i] != sub->contest->group[i] ? heirs[i] : NULL;
         heirs[i] = NULL;
     }
     for (; victim; victim = victim->errand->victim.next) cede_end(core, victim);
+}
+
+void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uint64_t now,
+                     struct kp__todo *todo)
+{
+    for (int i = 0; i < 2; i++)
+        if (left[i]) kp__settle_budget(core, &left[i]->budget, now, todo);
 }
 
 /* ---- the background -------------------------------------------------------------------------- */

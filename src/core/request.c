@@ -152,6 +152,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     struct kp__subpool *sub = request->sub;
     struct kp__grant grant = request->grant;
     struct kp__slot *slot = request->slot;
+    struct kp__group *left[2] = { NULL, NULL };
     bool probe = grant.probe;
 
     kp__at(core, now);
@@ -169,7 +170,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
         kp__probe_end(core, sub, &probe);
         kp__lent_drop(core, request);
         if (slot) { /* the victim goes all the same; its place is for whoever is next */
-            kp__promise_end(core, sub, slot);
+            kp__promise_end(core, sub, slot, left);
             kp__token_back(&core->rate);
             for (struct kp__slot *v = slot; v; v = v->errand->victim.next)
                 kp__list_push_back(&todo->doomed, &v->link);
@@ -177,6 +178,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
             kp__permit_refund(core, sub);
         }
         kp__settle(core, sub, now, todo);
+        kp__settle_left(core, left, now, todo);
         break;
     default: break;
     }
