@@ -175,6 +175,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
 {
     struct kp__seat *leak = NULL;
 
+    if (slot->state == KP__CREATING) return NULL; /* it has no age so far */
     if (kp__age(core, slot, now, todo)) return NULL;
     if (slot->state == KP__IDLE) {
         if (now >= kp__expires_at(slot, KP_CHECK_KEEPER)) {

@@ -22,7 +22,7 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
     job->seat = 0;
     job->until = until;
     job->returning = job->then_validate = job->testing = job->called_off = false;
-    job->held = job->spent = false;
+    job->hurried = job->held = job->spent = false;
     job->face.pool = pool->door;
     job->face.kind = kind;
     job->face.ctx = pool->driver.ctx;

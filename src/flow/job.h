@@ -34,6 +34,7 @@ struct kp__job {
     bool then_validate;         /* ... and after the reset, validate */
     bool testing;               /* validate: an idle one, by the keeper */
     bool called_off;            /* create: hurried, because who began it was cancelled */
+    bool hurried;               /* Guard: the pool's lock. Once: driver.cancel was called, or is */
     bool held, spent;           /* Guard: the pool's lock. Kept for driver.cancel; put after it */
     struct kp__list queue;      /* of those that somebody else shall run. Guard: the crew's lock, or
                                    the mailbox's */

@@ -45,21 +45,21 @@ void kp__job_put(struct kp__job *job)
     if (!job->held) kp__slab_put(&job->pool->jobs, job);
 }
 
-/* One at a time: only the sponsor of a job gives up on it. */
+/* Once: a test that is over its time may be looked at again, and whoever is at it keeps the job. */
 struct kp__job *kp__job_not_needed(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
     uint32_t state = KP__JOB_POSTED;
 
-    if (!pool->driver.cancel) return NULL;
-    job->held = true;
+    if (!pool->driver.cancel || job->hurried) return NULL;
+    job->hurried = job->held = true;
     /* release: pairs with the acquire in kp__job_perform; relaxed: only looked at */
     if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_HURRIED,
                                                 memory_order_release, memory_order_relaxed)) {
         pool->inside++; /* whoever runs it */
         return NULL;
     }
-    job->held = state == KP__JOB_DETACHED; /* else it is being answered */
+    job->hurried = job->held = state == KP__JOB_DETACHED; /* else it is being answered */
     if (!job->held) return NULL;
     if (!pool->loop || kp__loop_is_mine(pool->loop)) return job;
     pool->inside++;
