@@ -297,6 +297,8 @@ void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp_
 static void begin_probing(struct kp__get *g, struct kp__todo *todo)
 {
     g->request->grant.first = false;
+    g->probing = g->request->of_loop; /* who listens may cancel it: not in the middle of this */
+    if (g->probing) return;
     kp__tell_probing(g->pool, g->request->sub, todo);
     if (g->pool->on_event) g->request->away = true; /* it took its time */
 }

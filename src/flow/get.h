@@ -12,6 +12,7 @@
 struct kp__get {
     struct kp__pool *pool;
     struct kp__request *request;
+    bool probing; /* a loop's: the first probe of its key's circuit, to be told after the step */
 };
 
 /* NULL, or what is wrong with it. */

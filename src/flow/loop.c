@@ -134,7 +134,8 @@ int kp_loop_open(kp_loop **out)
 
     if (opened) {
         loop->forks = atomic_load(&kp__forks);
-        loop->dispatching = false;
+        loop->dispatching = loop->closing = false;
+        loop->starting = 0;
         loop->stepping = NULL;
         loop->pools = 0;
         loop->now_ns = NULL;
@@ -246,8 +247,10 @@ int64_t kp_loop_dispatch(kp_loop *loop)
     if (kp__loop_is_inherited(loop)) return KP_EFORKED;
     if (!kp__loop_own(loop))
         return kp__misuse(NULL, NULL, "kp_loop_dispatch: another thread dispatches this loop");
-    if (loop->dispatching)
-        return kp__misuse(NULL, NULL, "kp_loop_dispatch: called from inside itself; return first");
+    if (loop->dispatching || loop->closing)
+        return kp__misuse(NULL, NULL,
+                          "kp_loop_dispatch: called from inside itself, or from inside "
+                          "kp_loop_close; return first");
     loop->dispatching = true;
     kp__mail_begin(&loop->box);
     read_mail(loop);
@@ -313,22 +316,33 @@ static const char *close_refused(kp_loop *loop)
     if (!loop->box.open) return "kp_loop_close: this loop is closed already";
     if (!kp__loop_own(loop))
         return "kp_loop_close: another thread dispatches this loop; close it there";
+    if (loop->closing) return "kp_loop_close: called from inside itself";
+    if (loop->starting) return "kp_loop_close: called from inside kp_get_start";
     return loop->dispatching ? "kp_loop_close: called from inside kp_loop_dispatch" : NULL;
 }
 
-int64_t kp_loop_close(kp_loop *loop)
+/* What is under way is cancelled, and jobs are run. Nobody starts a request meanwhile. */
+static int64_t empty(kp_loop *loop)
 {
     struct kp__list *letter;
     struct kp__request *r;
     int64_t cancelled = 0;
     int tray;
 
-    if (!loop || kp__loop_is_inherited(loop)) return 0;
-    const char *sentence = close_refused(loop);
-    if (sentence) return kp__misuse(NULL, NULL, sentence);
+    loop->closing = true;
     for (; (r = of(kp__mail_any(&loop->box))) != NULL; cancelled++) kp_cancel(kp__request_of(r));
     while ((letter = kp__mail_take(&loop->box, &tray)) != NULL) /* no request is left */
         kp__job_perform(KP__OF(letter, struct kp__job, queue));
+    loop->closing = false;
+    return cancelled;
+}
+
+int64_t kp_loop_close(kp_loop *loop)
+{
+    if (!loop || kp__loop_is_inherited(loop)) return 0;
+    const char *sentence = close_refused(loop);
+    if (sentence) return kp__misuse(NULL, NULL, sentence);
+    int64_t cancelled = empty(loop);
     kp__lock_take(&loop->box.lock, &kp__life);
     bool needed = loop->pools > 0;
     kp__lock_give(&loop->box.lock, &kp__life);

@@ -16,7 +16,8 @@ struct kp_loop {
     struct kp__mailbox box; /* first: core/request.c. Its alarms are its requests */
     _Atomic uint32_t owner; /* the thread's number; 0: nobody's yet */
     uint32_t forks;         /* constant while open: kp__forks when it was opened */
-    bool dispatching;       /* its thread's */
+    bool dispatching, closing; /* its thread's */
+    uint32_t starting;      /* its thread's: calls of kp_get_start under way */
     struct kp__request *stepping; /* its thread's. The request that is being looked at; NULL: none,
                                      or it was cancelled meanwhile */
     struct kp__heap doors;  /* Guard: box.lock. Pools with something due, by keep_at */

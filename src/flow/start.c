@@ -54,9 +54,16 @@ static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *la
 {
     struct kp__pool *pool = g->pool;
 
+    struct kp__subpool *sub = g->request->sub;
+
     loop->stepping = g->request;
     pool->inside++; /* a cancel takes it back */
-    if (code == KP_ETIMEDOUT) kp__get_tell(g, todo);
+    if (g->probing) {
+        sub->interest++;
+        kp__tell_probing(pool, sub, todo);
+        kp__lose_interest(pool, sub, sub->used_at);
+    }
+    if (code == KP_ETIMEDOUT && loop->stepping) kp__get_tell(g, todo);
     if (late) kp__job_hurry(pool, late, todo);
     kp__do(pool, todo);
     bool same = loop->stepping == g->request;
@@ -68,7 +75,7 @@ static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *la
 void kp__request_step(kp_loop *loop, struct kp__request *r)
 {
     struct kp__pool *pool = pool_of(r);
-    struct kp__get g = { pool, r };
+    struct kp__get g = { .pool = pool, .request = r };
     kp_request *request = kp__request_of(r);
     kp_lease lease = { 0 };
     struct kp__todo todo;
@@ -143,23 +150,19 @@ static const char *start_refused(const kp_request *request)
     if (inside((kp_request *)(uintptr_t)request)->pool)
         return "kp_get_start: this request is under way already, or was not zeroed";
     if (!request->loop->box.open) return "kp_get_start: request.loop is closed";
-    if (!kp__loop_is_inherited(request->loop) && !kp__loop_own(request->loop))
+    if (kp__loop_is_inherited(request->loop)) return NULL;
+    if (!kp__loop_own(request->loop))
         return "kp_get_start: another thread dispatches this loop; start requests there";
-    return NULL;
+    return request->loop->closing ? "kp_get_start: request.loop is being closed" : NULL;
 }
 
-int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *request)
+static int get_start(kp_loop *loop, kp_pool *door, kp_key key, const kp_ask *ask,
+                     struct kp__request *r)
 {
-    kp_why *why = ask ? ask->why : NULL;
-    const char *sentence = start_refused(request);
+    struct kp__get g = { .request = r };
+    kp_why *why = r->why;
     int code;
 
-    if (why) memset(why, 0, sizeof *why);
-    if (sentence) return kp__misuse(NULL, why, sentence);
-    kp_loop *loop = request->loop;
-    struct kp__get g = { NULL, inside(request) };
-    kp__request_init(g.request, true, KP__SITE, why);
-    if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
     if ((g.pool = kp__enter(door, &code)) == NULL)
         return kp__no_pool(code, why, "kp_get_start: pool is NULL; did kp_pool_open fail?");
     g.request->pool = g.pool->core.id;
@@ -170,6 +173,22 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
                              "kp_get_start: this loop serves pools of another clock");
     let_go(loop, g.request);
     kp__leave(g.pool, &todo);
+    return code;
+}
+
+int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *request)
+{
+    kp_why *why = ask ? ask->why : NULL;
+    const char *sentence = start_refused(request);
+
+    if (why) memset(why, 0, sizeof *why);
+    if (sentence) return kp__misuse(NULL, why, sentence);
+    kp_loop *loop = request->loop;
+    kp__request_init(inside(request), true, KP__SITE, why);
+    if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
+    loop->starting++; /* whoever is called in there may not close it */
+    int code = get_start(loop, door, key, ask, inside(request));
+    loop->starting--;
     return code;
 }
 
@@ -184,7 +203,7 @@ void kp_cancel(kp_request *request)
         r->pool = 0;
         return;
     }
-    struct kp__get g = { pool_of(r), r };
+    struct kp__get g = { .pool = pool_of(r), .request = r };
     struct kp__pool *pool = g.pool;
     struct kp__subpool *sub = r->sub;
     if (!kp__loop_is_mine(request->loop)) {
