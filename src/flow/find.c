@@ -80,17 +80,62 @@ static int stale_pin(struct kp__pool *pool, kp_why *why)
 
 /* ---- make ------------------------------------------------------------------------------------ */
 
-/* The user's limits_for, from the pool's limits; outside the lock. */
-static int ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *base,
-                      struct kp__rules **rules, kp_why *why)
+/* The user's limits_for, from the pool's limits. With the lock, given back meanwhile. */
+static kp_limits ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *given)
 {
-    kp_limits given = kp__limits_given(base), limits = given;
+    kp_limits left = *given;
+    struct kp__todo todo;
 
+    if (!pool->limits_for) return left;
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
     int cancel = kp__cancel_hold();
-    pool->limits_for(kp__key_of(pool, sub), &limits, pool->ctx);
+    pool->limits_for(kp__key_of(pool, sub), &left, pool->ctx);
     kp__cancel_free(cancel);
-    limits = kp__limits_taken(&limits, &given, base);
-    return kp__rules_make(pool->world, &limits, rules, why);
+    kp__step_in(pool);
+    return left;
+}
+
+/* Rules from what it left, and the pool's own; `base` is kept meanwhile. The same. */
+static int own_rules(struct kp__pool *pool, const kp_limits *limits, struct kp__rules **rules,
+                     kp_why *why)
+{
+    struct kp__todo todo;
+
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
+    int code = kp__rules_make(pool->world, limits, rules, why);
+    kp__step_in(pool);
+    struct kp__bounds bounds = kp__bounds_of(pool, false);
+    if (code == 0) code = kp__rules_driven(*rules, &pool->driver, why);
+    return code ? code : kp__rules_fit(*rules, &bounds, why);
+}
+
+/* The rules of a new key, and its groups: the pool's own rules, or what limits_for made of them. If
+ * those change meanwhile, what it left alone follows. With the lock, given back meanwhile. *out is
+ * the caller's to drop if nobody refers to it. */
+static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules **out,
+                      struct kp__group *group[KP__GROUPS], kp_why *why)
+{
+    kp_limits given = kp__limits_given(&pool->core.rules->said);
+    kp_limits left = ask_limits(pool, sub, &given);
+    struct kp__rules *base, *rules;
+    int code = 0;
+    bool same;
+
+    do {
+        rules = base = pool->core.rules;
+        base->refs++;
+        kp_limits limits = kp__limits_taken(&left, &given, &base->said);
+        if (pool->limits_for) code = own_rules(pool, &limits, &rules, why);
+        if (code == 0) code = kp__groups_of(pool, rules, group);
+        same = base == pool->core.rules;
+        bool unused = --base->refs == 0;
+        if (code == 0 && !same && rules != base) kp__rules_drop(pool->world, rules);
+        if (unused && (rules != base || code == 0)) kp__rules_drop(pool->world, base);
+    } while (code == 0 && !same);
+    *out = rules;
+    return code;
 }
 
 /* Keys come as they come; that not all of them can keep what they were promised is told once. */
@@ -111,27 +156,13 @@ static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
 
 static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 {
-    struct kp__rules *rules = pool->core.rules, *old = NULL;
+    struct kp__rules *rules, *old = NULL;
     struct kp__group *group[KP__GROUPS];
     struct kp__todo todo;
-    int code = 0;
 
     kp__todo_init(&todo, pool->world);
     sub->ruling = true;
-    if (pool->limits_for) {
-        kp_limits base = rules->said; /* a copy: kp_limits_set may replace the pool's meanwhile */
-        kp__step_out(pool, &todo);
-        code = ask_limits(pool, sub, &base, &rules, why);
-        kp__step_in(pool);
-        struct kp__bounds bounds = kp__bounds_of(pool, false);
-        if (code == 0) code = kp__rules_driven(rules, &pool->driver, why);
-        if (code == 0) code = kp__rules_fit(rules, &bounds, why);
-    }
-    if (code == 0) {
-        rules->refs++; /* ours, while the lock may be given back */
-        code = kp__groups_of(pool, rules, group);
-        rules->refs--;
-    }
+    int code = make_rules(pool, sub, &rules, group, why);
     sub->ruling = false;
     if (code == 0) {
         kp__table_rule(&pool->core, sub, rules, group, &old);

@@ -179,8 +179,8 @@ kp_limits kp__limits_given(const kp_limits *base)
 {
     kp_limits out = *base;
 
-    if (out.max_waiting == FOLLOWS)
-        out.max_waiting = out.max_live == KP_UNLIMITED ? KP_UNLIMITED : 4 * out.max_live + 64;
+    bool few = out.max_live >= 0 && out.max_live < (INT32_MAX - 64) / 4; /* it may be no limit */
+    if (out.max_waiting == FOLLOWS) out.max_waiting = few ? 4 * out.max_live + 64 : KP_UNLIMITED;
     if (out.excess_over == FOLLOWS) out.excess_over = out.min_live;
     if (out.surplus == FOLLOWS) out.surplus = out.renew_ahead_ms != KP_OFF;
     return out;
@@ -190,11 +190,11 @@ kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const 
 {
     kp_limits out = *left;
 
-    for (size_t i = 0; i < FIELDS; i++)
-        if (get(left, &fields[i]) == KP_NONE) put(&out, &fields[i], 0);
-    if (left->max_waiting == given->max_waiting) out.max_waiting = base->max_waiting;
-    if (left->excess_over == given->excess_over) out.excess_over = base->excess_over;
-    if (left->surplus == given->surplus) out.surplus = base->surplus;
+    for (size_t i = 0; i < FIELDS; i++) {
+        int64_t value = get(left, &fields[i]);
+        bool touched = value != get(given, &fields[i]);
+        put(&out, &fields[i], !touched ? get(base, &fields[i]) : value == KP_NONE ? 0 : value);
+    }
     return out;
 }
 

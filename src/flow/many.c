@@ -88,14 +88,16 @@ static void say_cold(const struct kp__subpool *sub, int code, kp_why *why)
  * such key, and why in *why. */
 static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool wait, kp_why *why)
 {
+    kp_why cause = { .code = 0 };
     struct kp__todo todo;
     int code = 0;
 
     kp__todo_init(&todo, pool->world);
     if (kp__check_key(pool, key, why, &todo) != 0) return NULL;
-    struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, why, &code);
+    struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, &cause, &code);
     if (!sub) {
-        kp__say(why, code, NULL);
+        if (cause.code == 0) kp__say(&cause, code, NULL);
+        if (why) *why = cause;
         return NULL;
     }
     sub->used_at = kp__time(pool);
@@ -382,28 +384,45 @@ static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     int code = KP_EAGAIN;
 
     while (sub->rules && code == KP_EAGAIN) code = try_set(pool, sub, limits, every, why, todo);
-    return sub->rules ? code : 0; /* without rules, limits_for has the word first */
+    if (sub->rules) return code;
+    if (every) return 0; /* it is made by what all have now (find.c) */
+    kp__say(why, KP_ENOTFOUND, "this key is just being made: limits_for has the word first");
+    return KP_ENOTFOUND;
 }
 
-/* Those to come: the pool's own rules. Checked first, so that a refusal changes nothing. */
-static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
+/* Those to come: the pool's own rules. One try, as above. */
+static int try_default(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
                        struct kp__todo *todo)
 {
-    kp_limits merged = kp__limits_merge(limits, &pool->core.rules->said);
-    struct kp__rules *rules, *old = NULL;
+    struct kp__rules *rules, *before = pool->core.rules, *old = NULL;
+    kp_limits merged = kp__limits_merge(limits, &before->said);
     int code;
 
+    before->refs++; /* as in try_set */
     code = rules_within(pool, &merged, true, &rules, why, todo);
+    if (code == 0 && pool->core.rules != before) code = KP_EAGAIN;
     if (code == 0) {
-        if (--pool->core.rules->refs == 0) old = pool->core.rules;
+        before->refs--;
         pool->core.rules = rules;
         rules->refs = 1;
         rules = NULL;
     }
+    if (--before->refs == 0) old = before;
     kp__step_out(pool, todo);
     kp__rules_drop(pool->world, old);
     kp__rules_drop(pool->world, rules);
     kp__step_in(pool);
+    return code;
+}
+
+/* Checked first, so that a refusal changes nothing. */
+static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
+                       struct kp__todo *todo)
+{
+    int code;
+
+    do code = try_default(pool, limits, why, todo);
+    while (code == KP_EAGAIN);
     return code;
 }
 
