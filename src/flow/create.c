@@ -46,7 +46,7 @@ static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub
     *job = NULL;
     if (!kp__make_room(pool)) return NULL; /* the maps have had room since the first key came */
     if ((slot = kp__slot_take(&pool->core)) == NULL) return NULL;
-    if (seats_for(pool, slot, seats)) *job = kp__job_take(pool, slot);
+    if (seats_for(pool, slot, seats)) *job = kp__job_find(pool, slot);
     if (!*job) {
         kp__slot_put(&pool->core, slot);
         return NULL;

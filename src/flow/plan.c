@@ -48,9 +48,14 @@ static const struct number *bad_number(const kp_plan *plan)
 int kp__plan_check(const kp_plan *plan)
 {
     const struct number *bad = bad_number(plan);
+    int64_t within = plan->ask.within_ms;
+    if (within < 0 && within != KP_NONE && within != KP_OFF)
+        return kp__refused(plan->ask.why, "plan.ask.within_ms", "is negative");
     if (bad) return kp__refused(plan->ask.why, bad->field, "not a value for this field");
     if (plan->fallbacks > 0 && !plan->fallback)
         return kp__refused(plan->ask.why, "plan.fallback", "NULL, but fallbacks says how many");
+    if (plan->fallbacks > SIZE_MAX / sizeof *plan->fallback)
+        return kp__refused(plan->ask.why, "plan.fallbacks", "no array has so many");
     return 0;
 }
 
@@ -77,8 +82,8 @@ static int64_t full_pause(const kp_schedule *schedule, int64_t attempt)
     int64_t factor = said(schedule->factor_pct, 200);
     for (int64_t i = 1; i < attempt && pause < most; i++) {
         int64_t next = percent_of(pause, factor);
-        if (next == pause) break;
-        pause = next;
+        if (next == pause && (factor <= 100 || pause == 0)) break;
+        pause = next == pause ? pause + 1 : next; /* short ones grow, too */
     }
     return pause < most ? pause : most;
 }

@@ -68,6 +68,7 @@ static void push(kp_scope *scope, const uint64_t entry[ENTRY_WORDS])
 
 static bool pop(kp_scope *scope, uint64_t entry[ENTRY_WORDS])
 {
+    trim(scope); /* closed by a function that a get in it has called: what that reserved */
     struct chunk *chunk = top_chunk(scope);
     size_t size = ENTRY_WORDS * sizeof *entry;
     if (chunk) {
