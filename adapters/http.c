@@ -30,6 +30,7 @@ struct context {
 /* The handle comes first: kp_http reads it. */
 struct client {
     CURL *easy;
+    CURLSH *share;                      /* the pool's; or NULL */
     const struct context *context;
     int   fd[SOCKETS_MAX];              /* open now; or -1 */
     int   watched;                      /* the one that the pool watches; or -1 */
@@ -107,6 +108,9 @@ static CURLcode prepare(struct client *h, kp_key origin)
     CURL *e = h->easy;
 
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);      /* a slow resolver is left behind */
+#endif
     (void)curl_easy_setopt(e, CURLOPT_MAXCONNECTS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, h);
@@ -153,7 +157,7 @@ static bool is_origin(kp_key key)
                 (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) &&
                 curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
                 curl_url_get(url, CURLUPART_PATH, &path, 0) == CURLUE_OK &&
-                strcmp(path, "/") == 0 && text[key.size - 1] != '/';
+                strcmp(path, "/") == 0 && !strpbrk(strstr(text, "://") + 3, "/?#");
 
     for (int i = 0; good && i < 4; i++) {
         static const CURLUPart none[] = { CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY,
@@ -194,6 +198,11 @@ static int probe(kp_job *job, struct client *h, int64_t within_ms)
  * too: the first of these ends their engine, before 7.77 only the second one empties it. */
 static CURLcode begin_anew(struct client *h, kp_key origin)
 {
+    (void)curl_easy_setopt(h->easy, CURLOPT_SHARE, h->share);
+#if LIBCURL_VERSION_NUM >= 0x074a00
+    (void)curl_easy_setopt(h->easy, CURLOPT_HSTS, NULL);        /* curl_easy_reset would leak it */
+    (void)curl_easy_setopt(h->easy, CURLOPT_HSTS_CTRL, 0L);
+#endif
     (void)curl_easy_setopt(h->easy, CURLOPT_COOKIEFILE, NULL);
     (void)curl_easy_setopt(h->easy, CURLOPT_COOKIELIST, "ALL");
     curl_easy_reset(h->easy);
@@ -207,12 +216,11 @@ static int set_up(kp_job *job, struct client *h)
 {
     int64_t most_ms = h->context->options.connect_timeout_ms;
     struct context *c = job->ctx;
-    CURLSH *share = kp__share_here(&c->share);
     CURLcode rc;
     int result;
 
-    if (share)
-        (void)curl_easy_setopt(h->easy, CURLOPT_SHARE, share);
+    h->share = kp__share_here(&c->share);
+    (void)curl_easy_setopt(h->easy, CURLOPT_SHARE, h->share);
     rc = prepare(h, job->key);
     if (rc != CURLE_OK)
         return fail(job, rc, "");

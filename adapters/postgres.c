@@ -35,8 +35,15 @@ struct work {
 
 /* ---- what a borrower did --------------------------------------------------------------------- */
 
-/* What the results since the last reset said was changed: KP_PG_LEFT_LISTEN, _SETTING. */
-struct session { uint32_t changed; };
+/* What the results since the last reset said was changed: KP_PG_LEFT_LISTEN, _SETTING. Between the
+ * first result in a pipeline and its Sync a transaction is open that libpq does not know of. */
+struct session {
+    uint32_t changed;
+    bool     unsynced;
+    PQnoticeProcessor processor;        /* as on_open left them */
+    PQnoticeReceiver  receiver;
+    PGVerbosity       verbosity;
+};
 
 /* PQreset makes another session of it: as if all had been changed. */
 static int watch_session(PGEventId id, void *info, void *arg)
@@ -44,12 +51,16 @@ static int watch_session(PGEventId id, void *info, void *arg)
     struct session *session = arg;
 
     if (id == PGEVT_RESULTCREATE) {
-        PGresult *result = ((PGEventResultCreate *)info)->result;
+        const PGEventResultCreate *came = info;
+        PGresult *result = came->result;
 
+        if (PQpipelineStatus(came->conn) != PQ_PIPELINE_OFF)
+            session->unsynced = PQresultStatus(result) != PGRES_PIPELINE_SYNC;
         if (PQresultStatus(result) == PGRES_COMMAND_OK)
             session->changed |= kp__pg_change_of(PQcmdStatus(result));
     } else if (id == PGEVT_CONNRESET) {
         session->changed |= KP_PG_LEFT_SETTING;
+        session->unsynced = false;
     } else if (id == PGEVT_REGISTER) {
         (void)PQsetInstanceData(((PGEventRegister *)info)->conn, watch_session, session);
     } else if (id == PGEVT_CONNDESTROY) {
@@ -71,6 +82,28 @@ static bool session_begin(PGconn *conn)
         return true;
     free(session);
     return false;
+}
+
+/* What libpq says only as it is set. */
+static void session_note(PGconn *conn)
+{
+    struct session *session = session_of(conn);
+
+    session->changed = 0;
+    session->processor = PQsetNoticeProcessor(conn, NULL, NULL);
+    session->receiver = PQsetNoticeReceiver(conn, NULL, NULL);
+    session->verbosity = PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
+    (void)PQsetErrorVerbosity(conn, session->verbosity);
+}
+
+/* A borrower's function, and with it a pointer to something of his, must not reach the next one. */
+static bool has_own_ears(PGconn *conn)
+{
+    const struct session *session = session_of(conn);
+
+    (void)PQsetErrorVerbosity(conn, session->verbosity);
+    return PQsetNoticeProcessor(conn, NULL, NULL) == session->processor &&
+           PQsetNoticeReceiver(conn, NULL, NULL) == session->receiver;
 }
 
 /* ---- the machine ----------------------------------------------------------------------------- */
@@ -191,7 +224,7 @@ static int finish_create(struct work *w, void **resource)
         PQfinish(w->conn);
         return status;
     }
-    session_of(w->conn)->changed = 0;
+    session_note(w->conn);
     if (o->counts)
         kp__count(&o->counts->opened, 1);
     *resource = w->conn;
@@ -304,10 +337,16 @@ static const char *take_back(struct work *w)
 {
     PGconn *conn = w->conn;
 
+    if (!has_own_ears(conn))
+        return "another notice processor or receiver was left";
     if (PQpipelineStatus(conn) != PQ_PIPELINE_OFF) {
         w->left |= KP_PG_LEFT_PIPELINE;
         if (!PQexitPipelineMode(conn))
             return "a pipeline was left with results in it";
+    }
+    if (session_of(conn)->unsynced) {
+        w->left |= KP_PG_LEFT_PIPELINE;
+        return "a pipeline was left before its end";
     }
     if (PQtransactionStatus(conn) == PQTRANS_ACTIVE) {
         w->left |= KP_PG_LEFT_RESULT;

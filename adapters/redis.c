@@ -63,16 +63,17 @@ static const char *find_target(const kp_redis_options *o, const kp_job *job,
 /* As it is lent, each time: a borrower may have changed it. */
 static int make_ready(const kp_redis_options *o, struct kp__redis *r)
 {
-    int flags;
+    int now = fcntl(r->c->fd, F_GETFL), flags = o->watcher ? now | O_NONBLOCK : now & ~O_NONBLOCK;
 
-    if (!o->watcher) {
-        kp__redis_timeout(r, o->command_timeout_ms == KP_OFF ? 0 : o->command_timeout_ms);
+    if (now < 0 || (flags != now && fcntl(r->c->fd, F_SETFL, flags) != 0))
+        return errno;
+    if (o->watcher) {
+        r->c->flags &= ~REDIS_BLOCK;
         return 0;
     }
-    r->c->flags &= ~REDIS_BLOCK;
-    flags = fcntl(r->c->fd, F_GETFL);
-    return flags >= 0 && (flags & O_NONBLOCK || fcntl(r->c->fd, F_SETFL, flags | O_NONBLOCK) == 0)
-               ? 0 : errno;
+    r->c->flags |= REDIS_BLOCK;
+    kp__redis_timeout(r, o->command_timeout_ms == KP_OFF ? 0 : o->command_timeout_ms);
+    return 0;
 }
 
 /* A socket, or why there is none. Returns what to wait for. */

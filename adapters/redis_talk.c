@@ -37,6 +37,10 @@ int kp__redis_fail_broken(kp_job *job, const struct kp__redis *r)
 
     if (r->c->err == REDIS_ERR_EOF)
         code = ECONNRESET;
+#ifdef REDIS_ERR_TIMEOUT
+    if (r->c->err == REDIS_ERR_TIMEOUT)         /* what recv calls ETIMEDOUT, from hiredis 1.0 on */
+        code = ETIMEDOUT;
+#endif
     if (code) {
         bool late = code == EAGAIN || code == EWOULDBLOCK;
 

@@ -52,7 +52,8 @@ static bool read_db(const char *text, int32_t *db)
     return true;
 }
 
-/* After redis://. A @ in a password is written %40, so the first one counts. */
+/* After redis://. A @ in a password is written %40; what follows a bare one would be looked up as a
+ * host, and told. */
 static const char *read_url(const char *text, struct kp__redis_target *to)
 {
     const char *slash, *at, *colon;
@@ -61,11 +62,14 @@ static const char *read_url(const char *text, struct kp__redis_target *to)
     at = memchr(text, '@', (size_t)(slash - text));
     if (at) {
         colon = memchr(text, ':', (size_t)(at - text));
-        to->user[0] = to->password[0] = '\0';
         if (!decode(text, colon ? colon : at, to->user, sizeof to->user) ||
             (colon && !decode(colon + 1, at, to->password, sizeof to->password)))
             return "its user or password is too long, or badly encoded";
+        if (to->user[0] && !to->password[0])
+            return "a user needs a password";
         text = at + 1;
+        if (memchr(text, '@', (size_t)(slash - text)))
+            return "an @ in its password is written %40";
     }
     if (*slash && slash[1] && !read_db(slash + 1, &to->db))
         return "its database is not a number";

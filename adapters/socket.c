@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,8 @@
 #define KEEPALIVE_DEFAULT_MS 60000
 #define KEEPALIVE_EVERY_DEFAULT_MS 10000
 #define KEEPALIVE_PROBES_DEFAULT 3
+#define SECONDS_MOST 32767              /* Linux has no more for TCP_KEEPIDLE and TCP_KEEPINTVL */
+#define PROBES_MOST 127                 /* and TCP_KEEPCNT */
 
 /* The descriptor comes first: kp_socket_fd reads it. */
 struct link {
@@ -68,12 +69,12 @@ static int64_t or_default(int64_t value, int64_t otherwise)
     return value ? value : otherwise;
 }
 
-/* Times are whole seconds for the kernel, and at least one. */
+/* Times are whole seconds for the kernel, at least one, and no more than nine hours. */
 static int seconds(int64_t ms)
 {
     int64_t s = ms / 1000 + (ms % 1000 != 0);
 
-    return s > INT_MAX ? INT_MAX : (int)s;
+    return s > SECONDS_MOST ? SECONDS_MOST : (int)s;
 }
 
 static int set_up_tcp(const kp_socket_options *o, int fd)
@@ -83,7 +84,7 @@ static int set_up_tcp(const kp_socket_options *o, int fd)
     int64_t probes = or_default(o->keepalive_probes, KEEPALIVE_PROBES_DEFAULT);
 
     return kp__tcp_set(fd, o->nodelay != KP_OFF, idle_ms == KP_OFF ? 0 : seconds(idle_ms),
-                       seconds(every_ms), probes > INT_MAX ? INT_MAX : (int)probes);
+                       seconds(every_ms), probes > PROBES_MOST ? PROBES_MOST : (int)probes);
 }
 
 /* ---- the driver ------------------------------------------------------------------------------ */

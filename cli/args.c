@@ -94,6 +94,8 @@ static _Noreturn void complain(const struct args_page *page, int why, char **arg
     const char *what = why == ':' ? "needs a value" : "is not an option of this command";
     int meant = 0;
 
+    if (optopt < 0)                     /* a byte beyond ASCII; getopt is in the middle of it */
+        args_fail(page, "an option is a letter of ASCII");
     if (strncmp(last, "--", 2) != 0 && optopt > 0 && optopt < ARGS_LONG_ONLY)
         args_fail(page, "-%c %s", optopt, what);
     for (const struct args_option *o = page->options; o->id; o++)

@@ -103,11 +103,14 @@ static void put_settings(struct text *t, const char *from)
     }
 }
 
-/* "u:a/b@host": where a password should have been encoded, others would take it for a port, a host
- * or a path, and complain of it by name. */
+/* "u:a/b@host", "u:a@b@host": where a password should have been encoded, others would take it for a
+ * port, a host or a path, and complain of it by name. */
 static bool is_ambiguous(const char *rest)
 {
-    const char *end = rest + strcspn(rest, "/?#");
+    const char *end = rest + strcspn(rest, "/?#"), *at = memchr(rest, '@', (size_t)(end - rest));
+
+    if (at && memchr(at + 1, '@', (size_t)(end - at - 1)))
+        return true;
 
     if (*rest == '[')
         rest += strcspn(rest, "]");
@@ -190,7 +193,7 @@ bool target_read(struct target *t, const char *url, char *why, size_t size)
     if (url[length - 1] == '/') {
         show(t);
         (void)snprintf(why, size, "in a password '/', '?', '#' are written %%2F, %%3F, %%23, and "
-                       "behind a path '@' is %%40");
+                       "there and behind a path '@' is %%40");
         return !is_ambiguous(url + length);
     }
     (void)snprintf(t->shown, sizeof t->shown, "%s", url);

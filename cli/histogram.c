@@ -72,8 +72,15 @@ void histogram_merge(struct histogram *to, const struct histogram *from)
 
 void histogram_subtract(struct histogram *h, const struct histogram *earlier)
 {
-    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         store(&h->bucket[i], load(&h->bucket[i]) - load(&earlier->bucket[i]));
+        if (load(&h->bucket[i]) > 0)
+            most = first_of(i) + width_of(i) - 1;
+    }
+    if (most < load(&h->max))
+        store(&h->max, most);
     store(&h->count, load(&h->count) - load(&earlier->count));
     store(&h->sum, load(&h->sum) - load(&earlier->sum));
 }

@@ -22,7 +22,8 @@ void histogram_add(struct histogram *h, uint64_t ns);
 /* Add all that `from` has to `to`. One thread at a time per `to`. */
 void histogram_merge(struct histogram *to, const struct histogram *from);
 
-/* Take away what was there earlier: `h` becomes what came since. Its max is then of all time. */
+/* Take away what was there earlier: `h` becomes what came since. Its max is then as exact
+ * as its buckets. */
 void histogram_subtract(struct histogram *h, const struct histogram *earlier);
 
 /* The value that `share` (0..1) of all values do not exceed; 0 if there are none. */

@@ -57,6 +57,15 @@ static void version(void)
     backends_print("");
 }
 
+/* A report that could not be written has failed, whatever it says. */
+static int told(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    (void)fprintf(stderr, "keyedpool: cannot write to standard output\n");
+    return status == EXIT_FINE ? EXIT_FAILED : status;
+}
+
 int main(int argc, char **argv)
 {
     const struct command *command;
@@ -86,5 +95,5 @@ int main(int argc, char **argv)
         args_fail(NULL, "%s is not an option", name);
     if (!(command = find(name)))
         args_fail(NULL, "there is no command '%s'", name);
-    return command->run(argc - 1, argv + 1);
+    return told(command->run(argc - 1, argv + 1));
 }

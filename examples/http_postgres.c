@@ -119,8 +119,8 @@ static void look(visit *v)
     else
         reply(v, "502 Bad Gateway", PQerrorMessage(conn));
     PQclear(result);
-    while ((more = PQgetResult(conn)) != NULL)
-        PQclear(more);
+    while (!PQisBusy(conn) && (more = PQgetResult(conn)) != NULL)
+        PQclear(more);                  /* what has not come is the pool's to end */
     kp_release(&v->lease);
 }
 

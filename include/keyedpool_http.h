@@ -16,7 +16,10 @@
  * What comes back is made as it was: curl_easy_reset, cookies are forgotten, and the options below
  * hold again. The connection stays, unless the last transfer ended in the middle of an answer:
  * then libcurl has closed it. A connection that the server ended is made anew by libcurl, during
- * the transfer that needs it. A handle must be out of every multi handle when it comes back.
+ * the transfer that needs it. A handle is not for a multi handle, nor for a share of your own that
+ * has connections: what is connected there is theirs, and would outlive the handle. CURLOPT_RESOLVE
+ * of one borrower holds for all, since names are shared, and libcurl keeps what CURLOPT_ALTSVC
+ * learnt.
  *
  * An idle connection that is found ended, or a server that does not take the borrower's calls any
  * more, is KP_EGONE: limits.on_gone says what becomes of the others. On Linux a handle is dropped

@@ -29,7 +29,9 @@
  * borrower a connection is watched no more.
  *
  * libpq looks host names up in the middle of connecting, and waits for that: hostaddr= or a Unix
- * socket where a deadline must hold, or never to block means never.
+ * socket where a deadline must hold, or never to block means never. Its connect_timeout does not
+ * count here, options.connect_timeout_ms does: of several hosts one that refuses leads to the next,
+ * but one that is silent takes all the time there is.
  */
 #ifndef KEYEDPOOL_POSTGRES_H
 #define KEYEDPOOL_POSTGRES_H
@@ -116,8 +118,8 @@ typedef struct kp_pg_options {
     int64_t     answer_timeout_ms;      /* [5 s] and a validate or a reset; the deadline of the job
                                            counts as well */
     /* Last step of making one. Not 0, and the create has failed with that code. The place for
-     * PQsetNoticeProcessor, too: libpq's own prints to standard error. Settings belong in set_up,
-     * for a reset undoes them. */
+     * PQsetNoticeProcessor, too: libpq's own prints to standard error, and a connection that comes
+     * back with another one is closed. Settings belong in set_up, for a reset undoes them. */
     int       (*on_open)(PGconn *conn, kp_key key, void *ctx);
     /* First step of closing. */
     void      (*on_close)(PGconn *conn, kp_key key, void *ctx);

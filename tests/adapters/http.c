@@ -339,7 +339,7 @@ static void a_key_that_is_more_than_an_origin_must_be_refused(void **state)
     static const char *const bad[] = {
         "", "localhost", "ftp://localhost", "http://", "http://localhost/", "http://localhost/a",
         "http://localhost?a", "http://localhost#a", "http://me@localhost", "http://a:b@localhost",
-        "http://localhost:x",
+        "http://localhost:x", "http://localhost#", "http://localhost/.", "http://localhost?",
     };
     kp_lease lease;
 
@@ -352,6 +352,79 @@ static void a_key_that_is_more_than_an_origin_must_be_refused(void **state)
     }
     close_pool();
 }
+
+/* ---- what is not kept ------------------------------------------------------------------------ */
+
+static int locked;
+
+static void lock(CURL *easy, curl_lock_data what, curl_lock_access access, void *arg)
+{
+    (void)easy;
+    (void)what;
+    (void)access;
+    (void)arg;
+    locked++;
+}
+
+static void a_borrowers_share_must_not_be_used_by_the_next(void **state)
+{
+    CURLSH *share = curl_share_init();
+    kp_lease lease;
+
+    (void)state;
+    assert_non_null(share);
+    (void)curl_share_setopt(share, CURLSHOPT_LOCKFUNC, lock);
+    (void)curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
+    /* without them libcurl makes sessions of the handle's own, and loses them in another share */
+    (void)curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    open_pool((kp_http_options){ 0 });
+    lease = get(stage.origin);
+    (void)curl_easy_setopt(kp_http(&lease), CURLOPT_SHARE, share);
+    must_answer(&lease, "/cookie", "set");
+    kp_release(&lease);
+    locked = 0;
+    lease = get(stage.origin);
+    (void)curl_easy_setopt(kp_http(&lease), CURLOPT_COOKIEFILE, "");
+    must_answer(&lease, "/who", "");
+    assert_int_equal(locked, 0);
+    assert_int_equal(curl_share_cleanup(share), CURLSHE_OK);
+    kp_release(&lease);
+    close_pool();
+}
+
+#if LIBCURL_VERSION_NUM >= 0x074a00
+/* A host that the first one knows to be https only is http for the second. */
+static void a_borrowers_hsts_must_not_hold_for_the_next(void **state)
+{
+    char file[128], at[64], url[64];
+    struct curl_slist *resolved;
+    kp_lease lease;
+    FILE *f;
+
+    (void)state;
+    (void)snprintf(file, sizeof file, "%s/hsts", tls.server.folder);
+    (void)snprintf(at, sizeof at, "strict.test:%d:127.0.0.1", web.port);
+    (void)snprintf(url, sizeof url, "http://strict.test:%d/x", web.port);
+    f = fopen(file, "w");
+    assert_non_null(f);
+    (void)fputs("strict.test \"29990101 00:00:00\"\n", f);
+    assert_int_equal(fclose(f), 0);
+    open_pool((kp_http_options){ 0 });
+    lease = get(stage.origin);
+    (void)curl_easy_setopt(kp_http(&lease), CURLOPT_HSTS_CTRL, (long)CURLHSTS_ENABLE);
+    (void)curl_easy_setopt(kp_http(&lease), CURLOPT_HSTS, file);
+    must_answer(&lease, "/x", "GET /x HTTP/1.1");
+    kp_release(&lease);
+    lease = get(stage.origin);
+    resolved = curl_slist_append(NULL, at);
+    (void)curl_easy_setopt(kp_http(&lease), CURLOPT_RESOLVE, resolved);
+    (void)curl_easy_setopt(kp_http(&lease), CURLOPT_URL, url);
+    must_answer(&lease, "", "GET /x HTTP/1.1");
+    kp_release(&lease);
+    curl_slist_free_all(resolved);
+    close_pool();
+}
+#endif
 
 static int start(void **state)
 {
@@ -382,6 +455,10 @@ int main(void)
         cmocka_unit_test(a_probe_must_be_asked_or_not_as_the_options_say),
         cmocka_unit_test(a_transfer_must_end_at_the_timeout_of_the_options),
         cmocka_unit_test(a_certificate_must_be_trusted_where_the_options_say_so),
+        cmocka_unit_test(a_borrowers_share_must_not_be_used_by_the_next),
+#if LIBCURL_VERSION_NUM >= 0x074a00
+        cmocka_unit_test(a_borrowers_hsts_must_not_hold_for_the_next),
+#endif
         cmocka_unit_test(impossible_options_must_be_refused_by_name),
         cmocka_unit_test(a_key_that_is_more_than_an_origin_must_be_refused),
     };

@@ -120,6 +120,62 @@ static void a_clean_give_back_must_take_no_round_trip(void **state)
     close_pool();
 }
 
+/* libpq believes it idle: only a Sync would end the transaction. */
+static void a_pipeline_without_its_end_must_not_be_committed_by_the_next(void **state)
+{
+    (void)state;
+    assert_int_equal(pg_ask("CREATE TABLE piped (n int); GRANT ALL ON piped TO app"), 0);
+    open_pool((kp_pg_options){ 0 });
+    for (int i = 0; i < 2; i++) {
+        kp_lease lease = get(NULL);
+        PGconn *conn = kp_pg_conn(&lease);
+
+        assert_int_equal(PQenterPipelineMode(conn), 1);
+        assert_int_equal(PQsendQueryParams(conn, "INSERT INTO piped VALUES (1)", 0, NULL, NULL,
+                                           NULL, NULL, 0), 1);
+        assert_int_equal(PQsendFlushRequest(conn), 1);
+        PQclear(PQgetResult(conn));
+        assert_null(PQgetResult(conn));
+        if (i == 1)                     /* and one who leaves the mode by himself */
+            assert_int_equal(PQexitPipelineMode(conn), 1);
+        kp_release(&lease);
+        assert_int_equal(stage.left, KP_PG_LEFT_PIPELINE);
+        assert_int_equal(stage.reports, i + 1);
+        lease = get(NULL);
+        assert_int_equal(value(&lease, "SELECT count(*) FROM piped"), 0);
+        kp_release(&lease);
+    }
+    close_pool();
+    assert_int_equal(pg_ask("DROP TABLE piped"), 0);
+}
+
+static void hear(void *heard, const char *message)
+{
+    (void)message;
+    ++*(int *)heard;
+}
+
+static void a_borrowers_notice_processor_must_not_hear_the_next(void **state)
+{
+    static const char sql[] = "DO $$ BEGIN RAISE WARNING 'not for him'; END $$";
+    int heard = 0;
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_pg_options){ .set_up = "SET client_min_messages = error" });
+    lease = get(NULL);
+    (void)PQsetNoticeProcessor(kp_pg_conn(&lease), hear, &heard);
+    (void)PQsetErrorVerbosity(kp_pg_conn(&lease), PQERRORS_TERSE);
+    kp_release(&lease);
+    lease = get(NULL);
+    assert_int_equal(value(&lease, "SET client_min_messages = warning"), 0);
+    assert_int_equal(value(&lease, sql), 0);
+    assert_int_equal(heard, 0);
+    assert_int_equal(PQsetErrorVerbosity(kp_pg_conn(&lease), PQERRORS_DEFAULT), PQERRORS_DEFAULT);
+    kp_release(&lease);
+    close_pool();
+}
+
 static void what_was_left_must_be_reported_with_its_borrower(void **state)
 {
     kp_lease lease;
@@ -316,6 +372,8 @@ int main(void)
         cmocka_unit_test(who_was_refused_must_be_let_in_after_retry_now),
         cmocka_unit_test(tls_must_work_like_the_rest),
         cmocka_unit_test(a_clean_give_back_must_take_no_round_trip),
+        cmocka_unit_test(a_pipeline_without_its_end_must_not_be_committed_by_the_next),
+        cmocka_unit_test(a_borrowers_notice_processor_must_not_hear_the_next),
         cmocka_unit_test(what_was_left_must_be_reported_with_its_borrower),
         cmocka_unit_test(set_up_must_hold_again_after_settings_were_undone),
         cmocka_unit_test(prepared_statements_must_stay_unless_all_is_discarded),

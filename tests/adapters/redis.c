@@ -43,6 +43,10 @@ static void addresses_paths_and_urls_must_be_reached(void **state)
     (void)snprintf(url, sizeof url, "redis://odd%%3aone:a%%40b%%2Fc%%25:@%s/3", redis.place);
     use(url, "odd:one", "db=3");
     close_pool();
+    open_pool((kp_redis_options){ .password = "a@b/c%:" });     /* a user of the key's alone */
+    (void)snprintf(url, sizeof url, "redis://odd%%3aone@%s", redis.place);
+    use(url, "odd:one", "db=0");
+    close_pool();
 }
 
 static void a_key_that_is_no_place_must_be_refused_in_a_sentence(void **state)
@@ -59,6 +63,8 @@ static void a_key_that_is_no_place_must_be_refused_in_a_sentence(void **state)
         { "redis://a:%00@localhost", "badly encoded" },
         { "redis://a:b%zz@localhost", "badly encoded" },
         { "redis://localhost:port", "port is not a number" },
+        { "redis://me:se@cret@localhost", "an @ in its password is written %40" },
+        { "redis://me:@localhost", "a user needs a password" },
     };
     char url[3000] = "redis://:";
     kp_lease lease;

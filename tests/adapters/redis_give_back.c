@@ -5,6 +5,7 @@
  */
 #include "adapters/redis_stage.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 /* ---- what may be left on --------------------------------------------------------------------- */
@@ -257,6 +258,27 @@ static void a_borrowers_timeout_must_be_undone(void **state)
 
 /* ---- only looking ---------------------------------------------------------------------------- */
 
+static void one_that_was_made_not_to_wait_must_wait_again(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_home();
+    lease = get(redis.path);
+    assert_int_equal(fcntl(kp_redis(&lease)->fd, F_SETFL, O_RDWR | O_NONBLOCK), 0);
+    kp_release(&lease);
+    lease = get(redis.path);
+    assert_true(reused(&lease));
+    must_say(&lease, "(nil)", "BLPOP nothing 0.05");
+    kp_redis(&lease)->flags &= ~REDIS_BLOCK;
+    kp_release(&lease);
+    lease = get(redis.path);
+    assert_true(reused(&lease));
+    must_say(&lease, "PONG", "PING");
+    kp_release(&lease);
+    close_pool();
+}
+
 static void looking_must_end_a_connection_with_replies_unread_and_say_nothing(void **state)
 {
     kp_lease lease;
@@ -298,6 +320,7 @@ static void looking_must_end_a_connection_with_replies_unread_and_say_nothing(vo
     cmocka_unit_test(a_command_that_waits_at_the_server_must_cost_no_more_than_the_check), \
     cmocka_unit_test(one_whose_server_hung_up_must_be_replaced_without_a_signal), \
     cmocka_unit_test(a_borrowers_timeout_must_be_undone),                        \
+    cmocka_unit_test(one_that_was_made_not_to_wait_must_wait_again),             \
     cmocka_unit_test(looking_must_end_a_connection_with_replies_unread_and_say_nothing)
 
 static int start_old_server(void **state)

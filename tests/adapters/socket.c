@@ -213,6 +213,15 @@ static void a_socket_must_be_lent_as_the_options_say(void **state)
     assert_false(option(kp_socket_fd(&lease), SOL_SOCKET, SO_KEEPALIVE));
     kp_release(&lease);
     stage_close(s);
+    stage_open(s, (kp_socket_options){ .keepalive_ms = KP_HOURS(24), .keepalive_probes = 1000,
+                                       .keepalive_every_ms = KP_HOURS(24) });
+    lease = get(s, s->place);           /* more than the kernel has: its most */
+    fd = kp_socket_fd(&lease);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 32767);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPINTVL), 32767);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPCNT), 127);
+    kp_release(&lease);
+    stage_close(s);
 }
 
 /* ---- on_open --------------------------------------------------------------------------------- */

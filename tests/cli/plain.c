@@ -39,6 +39,15 @@ static void bench_must_load_files_and_report_them(void **state)
     it_must_fail(3, "/no/such/folder/file.db: ");
 }
 
+static void a_report_that_cannot_be_written_must_fail(void **state)
+{
+    int status = system(KP_COMMAND " doctor -o json > /dev/full 2> /dev/null");
+
+    (void)state;
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
 static void a_url_that_means_nothing_must_be_told(void **state)
 {
     (void)state;
@@ -59,6 +68,8 @@ static void words_that_mean_nothing_must_be_told(void **state)
     (void)state;
     RUN("bench", "--s", "8", "sqlite:x");
     it_must_fail(2, "--s may be more than one option of this command");
+    RUN("bench", "-\xc3\xa9", "sqlite:x");
+    it_must_fail(2, "an option is a letter of ASCII");
     RUN("bench", "-r", "0", "sqlite:x");
     it_must_fail(2, "0 is not between 0.01 and 10M");
     RUN("help", "bench", "now");
@@ -262,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bench_must_load_files_and_report_them),
+        cmocka_unit_test(a_report_that_cannot_be_written_must_fail),
         cmocka_unit_test(a_url_that_means_nothing_must_be_told),
         cmocka_unit_test(words_that_mean_nothing_must_be_told),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),

@@ -59,6 +59,9 @@ static void bench_must_say_why_it_is_not_let_in_without_the_password(void **stat
     nothing_must_show("no-such-word");
     RUN("bench", with("slash/at@no-such-word"), "-z", "100ms");
     it_must_fail(2, "in a password '/', '?', '#' are written %2F, %3F, %23");
+    RUN("bench", "postgres://me:hu@sh@127.0.0.1:1/db", "-z", "100ms");
+    it_must_fail(2, "there and behind a path '@' is %40");
+    nothing_must_show("sh@");
 }
 
 static void bench_must_say_that_nobody_listens(void **state)

@@ -164,6 +164,23 @@ static void what_is_above_the_soft_maximum_must_go_once_it_is_old(void **state)
     }
 }
 
+/* Nobody takes or gives: maintain alone does it. */
+static void maintain_must_destroy_the_excess(void **state)
+{
+    struct world  *w = *state;
+    apr_reslist_t *list = make_list(w, 0, 1, HMAX, 1000);
+    void          *taken[HMAX];
+
+    for (int i = 0; i < HMAX; i++)
+        assert_int_equal(apr_reslist_acquire(list, &taken[i]), APR_SUCCESS);
+    for (int i = 0; i < HMAX; i++)
+        assert_int_equal(apr_reslist_release(list, taken[i]), APR_SUCCESS);
+    while (w->made - w->unmade > 1) {   /* 1 ms later; or CTest ends it */
+        assert_int_equal(apr_reslist_maintain(list), APR_SUCCESS);
+        sched_yield();
+    }
+}
+
 static void an_invalidated_one_must_be_destroyed_and_make_room(void **state)
 {
     struct world  *w = *state;
@@ -286,6 +303,7 @@ int main(void)
         T(impossible_sizes_must_be_refused),
         T(the_twenty_first_of_twenty_must_time_out_and_the_list_must_work_on),
         T(what_is_above_the_soft_maximum_must_go_once_it_is_old),
+        T(maintain_must_destroy_the_excess),
         T(an_invalidated_one_must_be_destroyed_and_make_room),
         T(what_is_not_lent_must_be_refused),
         T(a_list_must_go_with_its_pool_and_what_is_out_when_it_comes_back),
