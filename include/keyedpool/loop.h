@@ -82,7 +82,7 @@ KP_API int kp_get_start(kp_pool *pool, kp_key key, const kp_ask *ask,
 /* End a request. When this returns it is over: done will not run, the memory is yours, and what had
  * been granted is given back. A creation that was begun for it goes on, for the next one; if nobody
  * waits, driver.cancel may hurry it, and then its failure counts nowhere. The request counts as
- * refused. On one that is over, or {0}: nothing.
+ * refused. On one that is over, {0}, or inside its own start: nothing.
  * Threads: the request's loop's. Blocks: no. Calls: driver.cancel, destroy, on_event. Owns: gives
  * the request back. Errors: none; on another thread it is misuse (R4). Order: none. Since: 0.1 */
 KP_API void kp_cancel(kp_request *request);

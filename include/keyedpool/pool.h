@@ -195,8 +195,9 @@ KP_API int kp_retry_now(kp_pool *pool, kp_key key);
  * are re-decided at once, and what KP_EREFUSED stopped may be tried again; what is now too many
  * idle is destroyed, lent ones as they come back; nothing is taken from borrowers.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: copies limits.
- * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (key), KP_ENOMEM, KP_ECLOSED, KP_EFORKED,
- * KP_EMISUSE; then nothing has changed (KP_ENOMEM with KP_EVERY_KEY: some keys may have).
+ * Errors: KP_ECONFIG (why->field), KP_ENOTFOUND (no such key, or it is just being made),
+ * KP_ENOMEM, KP_ECLOSED, KP_EFORKED, KP_EMISUSE; then nothing has changed (KP_ENOMEM with
+ * KP_EVERY_KEY: some keys may have).
  * Order: none. Since: 0.1 */
 KP_API int kp_limits_set(kp_pool *pool, kp_key key, const kp_limits *limits,
                          kp_why *why) KP_NODISCARD;
