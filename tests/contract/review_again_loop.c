@@ -99,6 +99,12 @@ static void close_it(void)
     c.fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* gets the number of what was closed */
 }
 
+static void dispatch_it_and_close_it(void)
+{
+    assert_int_equal(kp_loop_dispatch(c.stage.loop), KP_EMISUSE);
+    close_it();
+}
+
 static void discard(void *arg)
 {
     kp_discard(arg);
@@ -122,7 +128,7 @@ static void a_job_that_a_close_runs_must_not_start_a_request(void **state)
     stage_close(&c.stage);
 }
 
-static void a_loop_must_be_closed_once(void **state)
+static void a_loop_must_be_closed_once_and_not_dispatched_meanwhile(void **state)
 {
     struct ask ask;
 
@@ -131,7 +137,7 @@ static void a_loop_must_be_closed_once(void **state)
     use(0);
     stage_start(&c.stage, &ask, "a", 1000);
     c.when = KP_EVENT_DESTROYED;
-    c.then = close_it;
+    c.then = dispatch_it_and_close_it;
     assert_int_equal(kp_invalidate_key(c.stage.pool, kp_str("a")), 1); /* goes with its request */
     assert_int_equal(kp_loop_close(c.stage.loop), 1);
     assert_int_equal(c.status, KP_EMISUSE);
@@ -226,7 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_probe_may_be_cancelled_when_its_step_tells_of_it),
         cmocka_unit_test(a_job_that_a_close_runs_must_not_start_a_request),
-        cmocka_unit_test(a_loop_must_be_closed_once),
+        cmocka_unit_test(a_loop_must_be_closed_once_and_not_dispatched_meanwhile),
         cmocka_unit_test(a_loop_must_not_be_closed_inside_a_start),
         cmocka_unit_test(a_creation_whose_time_is_over_must_not_age),
     };
