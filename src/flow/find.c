@@ -96,7 +96,7 @@ static kp_limits ask_limits(struct kp__pool *pool, struct kp__subpool *sub, cons
     return left;
 }
 
-/* Rules from what it left, and the pool's own; `base` is kept meanwhile. The same. */
+/* Rules of what it left and of the pool's own. With the lock, given back meanwhile. */
 static int own_rules(struct kp__pool *pool, const kp_limits *limits, struct kp__rules **rules,
                      kp_why *why)
 {
@@ -112,29 +112,30 @@ static int own_rules(struct kp__pool *pool, const kp_limits *limits, struct kp__
 }
 
 /* The rules of a new key, and its groups: the pool's own rules, or what limits_for made of them. If
- * those change meanwhile, what it left alone follows. With the lock, given back meanwhile. *out is
- * the caller's to drop if nobody refers to it. */
+ * those change meanwhile, what it left alone follows. With the lock, given back meanwhile. */
 static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules **out,
                       struct kp__group *group[KP__GROUPS], kp_why *why)
 {
     kp_limits given = kp__limits_given(&pool->core.rules->said);
     kp_limits left = ask_limits(pool, sub, &given);
-    struct kp__rules *base, *rules;
+    struct kp__todo todo;
     int code = 0;
-    bool same;
 
+    kp__todo_init(&todo, pool->world);
     do {
-        rules = base = pool->core.rules;
-        base->refs++;
+        struct kp__rules *base = pool->core.rules, *rules = base;
         kp_limits limits = kp__limits_taken(&left, &given, &base->said);
+        base->refs++; /* so that no others can lie there */
         if (pool->limits_for) code = own_rules(pool, &limits, &rules, why);
         if (code == 0) code = kp__groups_of(pool, rules, group);
-        same = base == pool->core.rules;
         bool unused = --base->refs == 0;
-        if (code == 0 && !same && rules != base) kp__rules_drop(pool->world, rules);
-        if (unused && (rules != base || code == 0)) kp__rules_drop(pool->world, base);
-    } while (code == 0 && !same);
-    *out = rules;
+        *out = rules;
+        if (code == 0 && base == pool->core.rules) return 0;
+        kp__step_out(pool, &todo);
+        if (rules != base) kp__rules_drop(pool->world, rules);
+        if (unused) kp__rules_drop(pool->world, base);
+        kp__step_in(pool);
+    } while (code == 0);
     return code;
 }
 
@@ -176,7 +177,6 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     }
     kp__step_out(pool, &todo);
     if (code == 0) kp__event(pool, KP_EVENT_KEY_MADE, sub, NULL, 0, NULL);
-    else if (rules && rules->refs == 0) kp__rules_drop(pool->world, rules);
     kp__step_in(pool);
     return code;
 }

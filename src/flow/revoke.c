@@ -70,7 +70,6 @@ void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
                     struct kp__todo *todo)
 {
     if (!pool->driver.revoke || slot->state != KP__LENT || !has_room(pool)) return;
-    if (slot->state != KP__LENT) return; /* it came back meanwhile */
     kp__shut(pool, slot->sub); /* who was told of its leak may have opened it */
     if (kp__revoke_is_due(&pool->core, slot, now)) revoke(pool, slot, todo);
 }

@@ -53,7 +53,6 @@ static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *la
                   struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-
     struct kp__subpool *sub = g->request->sub;
 
     loop->stepping = g->request;

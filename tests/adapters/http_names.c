@@ -61,7 +61,9 @@ int main(void)
     };
 
     (void)setenv("no_proxy", "*", 1);
-    if (LIBCURL_VERSION_NUM < 0x075700 || sem_init(&go_on, 0, 0) != 0 || sem_init(&gone, 0, 0) != 0)
-        return 0;
+    if (LIBCURL_VERSION_NUM < 0x075700)
+        return 0;                       /* it waits for its resolver, whatever is said */
+    if (sem_init(&go_on, 0, 0) != 0 || sem_init(&gone, 0, 0) != 0)
+        return 1;
     return cmocka_run_group_tests_name("http_names", tests, NULL, NULL);
 }
