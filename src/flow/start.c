@@ -61,8 +61,9 @@ static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *la
         sub->interest++;
         kp__tell_probing(pool, sub, todo);
         kp__lose_interest(pool, sub, sub->used_at);
+    } else if (code == KP_ETIMEDOUT) { /* it waited; a probe's function runs after this step */
+        kp__get_tell(g, todo);
     }
-    if (code == KP_ETIMEDOUT && loop->stepping) kp__get_tell(g, todo);
     if (late) kp__job_hurry(pool, late, todo);
     kp__do(pool, todo);
     bool same = loop->stepping == g->request;
