@@ -340,6 +340,7 @@ typedef struct kp_options {
     void      (*limits_for)(kp_key key, kp_limits *limits, void *ctx);
     kp_budget   budget;
     kp_key_type key_type;
+    /* called by the thread that did it, when it is done: of two threads either may be first */
     void      (*on_event)(const kp_event *event, void *ctx);
     void       *ctx;                                /* of limits_for, on_event and stack */
     kp_loop    *loop;                               /* this loop is the keeper and runs all of the

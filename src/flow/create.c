@@ -70,12 +70,13 @@ static void fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, u
             now + r->max_age - (spread ? pool->world->random(pool->world->ctx) % (spread + 1) : 0);
 }
 
-/* With the lock, which is given back if anybody listens. */
+/* With the lock, which is given back if anybody listens. What is to be destroyed waits: it may be
+ * this one, and nobody hears of an end before its beginning. */
 static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
                          bool closed, struct kp__todo *todo)
 {
     if (!pool->on_event) return;
-    kp__step_out(pool, todo);
+    kp__step_aside(pool, todo);
     kp__event(pool, KP_EVENT_CREATED, sub, resource, 0, NULL);
     if (closed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
     kp__step_in(pool);

@@ -12,6 +12,7 @@
 static struct {
     struct stage stage;
     int probing, opened, closed, misuses;
+    int created, destroyed;
     kp_request *cancels; /* from the event itself */
     kp_event_kind when;  /* ... of this kind, what is in `then` */
     void (*then)(void);
@@ -26,6 +27,9 @@ static void hear(const kp_event *event, void *ctx)
     c.probing += event->kind == KP_EVENT_BREAKER_PROBING;
     c.opened += event->kind == KP_EVENT_BREAKER_OPENED;
     c.closed += event->kind == KP_EVENT_BREAKER_CLOSED;
+    c.created += event->kind == KP_EVENT_CREATED;
+    c.destroyed += event->kind == KP_EVENT_DESTROYED;
+    assert_true(c.destroyed <= c.created);
     if (event->kind == KP_EVENT_BREAKER_PROBING) kp_cancel(c.cancels);
     if (event->kind != c.when || !c.then) return;
     void (*then)(void) = c.then;
@@ -227,6 +231,33 @@ static void a_creation_whose_time_is_over_must_not_age(void **state)
     stage_close(s);
 }
 
+/* What nobody wants any more is destroyed as it comes: first it is told of, then its end. */
+static void what_is_destroyed_as_it_comes_must_be_told_in_order(void **state)
+{
+    kp_options plan = { .limits = { .max_live = 1 } };
+    struct stage *s = &c.stage;
+    struct ask ask;
+
+    (void)state;
+    memset(&made, 0, sizeof made);
+    open_it(plan, false);
+    (void)kp_pool_close(s->pool, KP_CLOSE_NOW, 0);
+    s->plan.driver = (kp_driver){ .create = begins, .destroy = destroy_nothing,
+                                  .flags = KP_NEVER_BLOCKS };
+    assert_int_equal(kp_pool_open(&s->plan, &s->pool), 0);
+    stage_start(s, &ask, "k", 1000);
+    stage_pass(s, 1);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 1);
+    stage_pass(s, 1);
+    assert_int_equal(ask.status, KP_ECLOSED);
+    kp_job_done(made.job[0], 0, &things[0]);
+    assert_int_equal(c.created, 1);
+    assert_int_equal(c.destroyed, 1);
+    assert_int_equal(kp_loop_close(s->loop), 0);
+    kp_cast_close(s->cast);
+    assert_int_equal(kp_sim_close(s->sim), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +266,7 @@ int main(void)
         cmocka_unit_test(a_loop_must_be_closed_once_and_not_dispatched_meanwhile),
         cmocka_unit_test(a_loop_must_not_be_closed_inside_a_start),
         cmocka_unit_test(a_creation_whose_time_is_over_must_not_age),
+        cmocka_unit_test(what_is_destroyed_as_it_comes_must_be_told_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
