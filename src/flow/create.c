@@ -70,8 +70,8 @@ static void fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, u
             now + r->max_age - (spread ? pool->world->random(pool->world->ctx) % (spread + 1) : 0);
 }
 
-/* With the lock, which is given back if anybody listens. What is to be destroyed waits: it may be
- * this one, and nobody hears of an end before its beginning. */
+/* With the lock, which is given back if anybody listens. What is to be destroyed waits until then:
+ * it may be this one, and nobody hears of an end before its beginning. */
 static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
                          bool closed, struct kp__todo *todo)
 {
@@ -129,6 +129,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
     bool closed = kp__created(&pool->core, slot, request, now, todo) == KP__CLOSED_AGAIN;
     kp__tell(pool, todo);
     tell_created(pool, sub, made, closed, todo);
+    kp__do(pool, todo);
     kp__lose_interest(pool, sub, now);
 }
 
