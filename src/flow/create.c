@@ -80,6 +80,7 @@ static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const v
     kp__event(pool, KP_EVENT_CREATED, sub, resource, 0, NULL);
     if (closed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
     kp__step_in(pool);
+    kp__do(pool, todo);
 }
 
 /* How long it took. Returns the time. */
@@ -129,7 +130,6 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
     bool closed = kp__created(&pool->core, slot, request, now, todo) == KP__CLOSED_AGAIN;
     kp__tell(pool, todo);
     tell_created(pool, sub, made, closed, todo);
-    kp__do(pool, todo);
     kp__lose_interest(pool, sub, now);
 }
 
