@@ -6,35 +6,36 @@
 
 #include "check.h"
 
+#define CHUNK ((size_t)KP__LINES_EACH * KP__LINE)
 #define NEXT(line) ((struct kp__line_end *)(void *)((char *)(line) + KP__LINE) - 1)->next
 
-static uint32_t chunk_of(uint32_t number)
+/* Chunk k, if there is memory. It comes for as many chunks as there are already, so that it may be
+ * of large pages; each is touched when its first line is needed. With the lock. */
+static bool make_chunk(struct kp__lines *lines, uint32_t k)
 {
-    uint32_t k = 0;
+    /* relaxed: written under the lock only */
+    char *chunk = atomic_load_explicit(&lines->chunk[k - 1], memory_order_relaxed);
 
-    while (k < KP__LINE_CHUNKS && number >= (uint32_t)KP__LINES_FIRST << (k + 1)) k++;
-    return k;
+    if (k & (k - 1)) chunk += CHUNK;
+    else chunk = kp__alloc_raw(&kp__life, k * CHUNK, KP__LINE, k * CHUNK);
+    if (!chunk) return false;
+    memset(chunk, 0, CHUNK);
+    /* release: pairs with kp__line and kp__line_seen; the lines are zero */
+    atomic_store_explicit(&lines->chunk[k], chunk, memory_order_release);
+    return true;
 }
 
 /* A number that was never used. With the lock. */
 static uint32_t make(struct kp__lines *lines)
 {
-    /* relaxed, here and below: written under the lock only */
+    /* relaxed: written under the lock only */
     uint32_t number = atomic_load_explicit(&lines->made, memory_order_relaxed);
     if (number == 0) number = 1;
-    uint32_t k = chunk_of(number);
+    uint32_t k = number / KP__LINES_EACH;
 
     if (k == KP__LINE_CHUNKS) return 0;
-    if (number >= KP__LINES_FIRST) {
-        size_t bytes = ((size_t)KP__LINES_FIRST << k) * KP__LINE;
-        char *chunk = atomic_load_explicit(&lines->chunk[k], memory_order_relaxed);
-        if (!chunk && !(chunk = kp__life.alloc(bytes, KP__LINE, kp__life.ctx))) return 0;
-        /* release: pairs with kp__line */
-        atomic_store_explicit(&lines->chunk[k], chunk, memory_order_release);
-        /* one by one: memory that is never used is never touched */
-        memset(kp__line(lines, number), 0, KP__LINE);
-    }
-    /* release: the same; the line is zero */
+    if (k > 0 && number % KP__LINES_EACH == 0 && !make_chunk(lines, k)) return 0;
+    /* release: pairs with kp__lines_made */
     atomic_store_explicit(&lines->made, number + 1, memory_order_release);
     return number;
 }

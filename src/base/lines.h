@@ -15,21 +15,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifndef KP__LINES_FIRST
-#define KP__LINES_FIRST 4096            /* lines of the first chunk, a power of two */
+#ifndef KP__LINES_EACH
+#define KP__LINES_EACH 4096             /* lines of a chunk, a power of two */
 #endif
-enum { KP__LINE = 64, KP__LINE_CHUNKS = 19 };
+enum { KP__LINE = 64, KP__LINE_CHUNKS = 16 * KP__LINES_EACH }; /* at most */
 
 struct kp__line_end {                   /* the last member of every item; the free list's */
     uint32_t next;
 };
 
 struct kp__lines {
-    _Alignas(64) char first[KP__LINES_FIRST * KP__LINE]; /* there from the start, zero: addresses,
-                                                            no memory before it is used */
-    _Atomic(char *) chunk[KP__LINE_CHUNKS]; /* chunk k begins with number FIRST << k */
-    _Atomic uint32_t made;                  /* numbers below are lines; 0 is none */
-    uint32_t floor;                         /* up to this they are of a process before (fork) */
+    /* These two are addresses, and no memory before it is used. */
+    _Atomic(char *) chunk[KP__LINE_CHUNKS]; /* zeros from the start; NULL: not made, or `first` */
+    _Alignas(64) char first[KP__LINES_EACH * KP__LINE]; /* chunk 0: there without a look */
+    _Atomic uint32_t made; /* numbers below are lines; 0 is none */
+    uint32_t floor;        /* up to this they are of a process before (fork) */
 
     _Alignas(64) struct kp__lock lock;      /* of those who take and give; apart from what is read
                                                at every hit */
@@ -53,21 +53,24 @@ static inline uint32_t kp__lines_made(const struct kp__lines *lines)
 /* The line with this number, which there is. */
 static inline void *kp__line(struct kp__lines *lines, uint32_t number)
 {
-    if (__builtin_expect(number < KP__LINES_FIRST, 1))
+    if (__builtin_expect(number < KP__LINES_EACH, 1))
         return lines->first + (size_t)number * KP__LINE;
-    uint32_t k = (uint32_t)__builtin_clz(KP__LINES_FIRST) - (uint32_t)__builtin_clz(number);
     /* acquire: pairs with the release in kp__lines_take */
-    return atomic_load_explicit(&lines->chunk[k], memory_order_acquire) +
-           (size_t)(number - ((uint32_t)KP__LINES_FIRST << k)) * KP__LINE;
+    return atomic_load_explicit(&lines->chunk[number / KP__LINES_EACH], memory_order_acquire) +
+           (size_t)(number % KP__LINES_EACH) * KP__LINE;
 }
 
-/* A line to look at, by any number: of the first chunk those that were not made yet, too, and 0.
- * NULL: there is none. */
+/* A line to look at, by any number: of a chunk that is there also those that were not made yet, and
+ * 0. NULL: there is none. */
 static inline void *kp__line_seen(struct kp__lines *lines, uint64_t number)
 {
-    if (__builtin_expect(number < KP__LINES_FIRST, 1))
+    if (__builtin_expect(number < KP__LINES_EACH, 1))
         return lines->first + (size_t)number * KP__LINE;
-    return number < kp__lines_made(lines) ? kp__line(lines, (uint32_t)number) : NULL;
+    if (number >= (uint64_t)KP__LINES_EACH * KP__LINE_CHUNKS) return NULL;
+    /* acquire: as above */
+    char *chunk = atomic_load_explicit(&lines->chunk[number / KP__LINES_EACH],
+                                       memory_order_acquire);
+    return chunk ? chunk + (size_t)(number % KP__LINES_EACH) * KP__LINE : NULL;
 }
 
 /* The line with this number; NULL: there is none, or it is of a process before. */

@@ -136,6 +136,21 @@ static void by_key(int times)
     pairs_of(kp_str("sixteen bytes..."), pair, times);
 }
 
+/* By one of so many keys that its line is not among the first (base/lines.h). */
+static void by_far_key(int times)
+{
+    static uint32_t bytes[4];
+
+    open_pool(8);
+    asked = kp_bytes(bytes, sizeof bytes);
+    for (int i = 0; i < 3 * 5000; i++) {
+        bytes[0] = (uint32_t)i % 5000;
+        pair();
+    }
+    for (int i = 0; i < 100; i++) pair();
+    measured(pair, times);
+}
+
 /* With limits over all keys, away from them. */
 static void bounded(int times)
 {
@@ -244,7 +259,7 @@ int main(int argc, char **argv)
         { "pin", by_pin },           { "key", by_key },           { "release", of_1 },
         { "release-2000", of_2000 }, { "release-8000", of_8000 }, { "loop", to_loop },
         { "thread", to_thread },     { "locked", by_lock },       { "churn", used_once },
-        { "bounded", bounded },
+        { "bounded", bounded },      { "far", by_far_key },
     };
 
     for (size_t i = 0; argc == 3 && i < sizeof ways / sizeof *ways; i++)

@@ -24,7 +24,7 @@ case $("$cc" --version) in
 *) warn="$warn -Wno-format-truncation" ;;
 esac
 # Lines and guides begin small: each execution begins with all memory as it was.
-small="-DKP__LINES_FIRST=16 -DKP__GUIDE_LEAST=0"
+small="-DKP__LINES_EACH=16 -DKP__GUIDE_LEAST=0"
 base="-std=c11 -D_GNU_SOURCE -DKP_VERIFY=1 $small -g -fno-pie $warn -I$root/include -I$src"
 tsan="-O1 -fno-omit-frame-pointer -fno-builtin -fsanitize=thread"
 if [ "${2:-}" = real ]; then

@@ -8,17 +8,18 @@
 
 #include <pthread.h>
 
-#define LIMIT (UINT32_C(1) << 31)
+#define LIMIT ((uint32_t)KP__LINES_EACH * KP__LINE_CHUNKS)
+#define CHUNK ((size_t)KP__LINES_EACH * KP__LINE)
 
 static uint64_t *words(struct kp__lines *lines, uint32_t number)
 {
     return kp__line(lines, number);
 }
 
-/* The chunks go back: nobody but a test may do this. */
+/* The chunks go back: nobody but a test may do this. They came by as many as there were. */
 static void drop(struct kp__lines *lines)
 {
-    for (int i = 0; i < KP__LINE_CHUNKS; i++) free(atomic_load(&lines->chunk[i]));
+    for (int k = 1; k < KP__LINE_CHUNKS; k *= 2) free(atomic_load(&lines->chunk[k]));
 }
 
 static void there_must_be_no_line_before_the_first_was_taken(void **state)
@@ -33,7 +34,7 @@ static void there_must_be_no_line_before_the_first_was_taken(void **state)
 
 static void numbers_must_begin_at_1_and_lead_to_lines_of_zeros_of_their_own(void **state)
 {
-    enum { MANY = 4 * KP__LINES_FIRST + 1 }; /* into the third chunk after the first */
+    enum { MANY = 5 * KP__LINES_EACH + 1 }; /* the last two chunks came at once */
     static char *seen[MANY + 1];
     static struct kp__lines lines;
 
@@ -63,7 +64,7 @@ static void lines_of_the_first_chunk_must_be_seen_as_zeros_before_they_are_made(
     static struct kp__lines lines;
 
     (void)state;
-    for (uint32_t n = 0; n < KP__LINES_FIRST; n++) {
+    for (uint32_t n = 0; n < KP__LINES_EACH; n++) {
         const char *seen = kp__line_seen(&lines, n);
         assert_ptr_equal(seen, kp__line(&lines, n));
         for (int i = 0; i < KP__LINE; i++) assert_int_equal(seen[i], 0);
@@ -74,18 +75,23 @@ static void lines_of_the_first_chunk_must_be_seen_as_zeros_before_they_are_made(
     drop(&lines);
 }
 
-static void lines_of_other_chunks_must_be_seen_from_when_they_are_made(void **state)
+static void lines_of_other_chunks_must_be_seen_from_when_the_first_of_them_is_made(void **state)
 {
     static struct kp__lines lines;
 
     (void)state;
-    while (kp__lines_take(&lines) < KP__LINES_FIRST - 1) continue;
-    for (uint64_t n = KP__LINES_FIRST; n < 3 * KP__LINES_FIRST; n++) {
-        assert_null(kp__line_seen(&lines, n));
+    while (kp__lines_take(&lines) < KP__LINES_EACH - 1) continue;
+    for (uint64_t n = KP__LINES_EACH; n < 5 * KP__LINES_EACH; n++) {
+        if (n % KP__LINES_EACH == 0) assert_null(kp__line_seen(&lines, n));
+        assert_null(kp__line_seen(&lines, (n / KP__LINES_EACH + 1) * KP__LINES_EACH));
         assert_int_equal(kp__lines_take(&lines), n);
         assert_ptr_equal(kp__line_seen(&lines, n), kp__line(&lines, (uint32_t)n));
         assert_null(kp__line_seen(&lines, n | UINT64_C(1) << 32));
+        const char *last = kp__line_seen(&lines, n | (KP__LINES_EACH - 1)); /* not made yet */
+        for (int i = 0; i < KP__LINE; i++) assert_int_equal(last[i], 0);
     }
+    assert_null(kp__line_seen(&lines, LIMIT - 1));
+    assert_null(kp__line_seen(&lines, LIMIT));
     assert_null(kp__line_seen(&lines, UINT64_MAX));
     drop(&lines);
 }
@@ -94,13 +100,14 @@ static void lines_of_other_chunks_must_be_seen_from_when_they_are_made(void **st
 static void lines_of_other_chunks_must_be_of_zeros(void **state)
 {
     static struct kp__lines lines;
-    size_t bytes = (size_t)KP__LINES_FIRST * KP__LINE;
 
     (void)state;
-    while (kp__lines_take(&lines) < KP__LINES_FIRST - 1) continue;
-    atomic_store(&lines.chunk[0], memset(aligned_alloc(64, bytes), 0xee, bytes));
-    for (uint32_t n = KP__LINES_FIRST; n < 2 * KP__LINES_FIRST; n++) {
+    while (kp__lines_take(&lines) < 3 * KP__LINES_EACH - 1) continue;
+    char *two = memset(aligned_alloc(64, 2 * CHUNK), 0xee, 2 * CHUNK);
+    free(atomic_exchange(&lines.chunk[2], two));
+    for (uint32_t n = 3 * KP__LINES_EACH; n < 4 * KP__LINES_EACH; n++) {
         assert_int_equal(kp__lines_take(&lines), n);
+        assert_ptr_equal(words(&lines, n), two + (n - 2 * KP__LINES_EACH) * KP__LINE);
         for (int i = 0; i < 8; i++) assert_int_equal(words(&lines, n)[i], 0);
     }
     drop(&lines);
@@ -149,8 +156,8 @@ static void without_memory_no_line_must_be_handed_out_until_there_is_some(void *
     static struct kp__lines lines; /* where the test is skipped */
 
     (void)state;
-    uint32_t number = kp__lines_take(&lines), big = (uint32_t)KP__LINES_FIRST << 10;
-    atomic_store(&lines.made, big); /* the next chunk is one of 256 MiB */
+    uint32_t number = kp__lines_take(&lines), big = (uint32_t)KP__LINES_EACH << 10;
+    atomic_store(&lines.made, big); /* the next chunk comes with 1023 others: 256 MiB */
     kit_memory_short();
     uint32_t none = kp__lines_take(&lines);
     kp__lines_give(&lines, number);
@@ -159,10 +166,10 @@ static void without_memory_no_line_must_be_handed_out_until_there_is_some(void *
     assert_int_equal(none, 0);
     assert_int_equal(again, number);
     assert_int_equal(atomic_load(&lines.made), big);
-    assert_null(atomic_load(&lines.chunk[10]));
-    assert_int_equal(kp__lines_take(&lines), big); /* touched by this one line only */
-    assert_non_null(atomic_load(&lines.chunk[10]));
-    assert_ptr_equal(kp__line(&lines, big), atomic_load(&lines.chunk[10]));
+    assert_null(atomic_load(&lines.chunk[1024]));
+    assert_int_equal(kp__lines_take(&lines), big); /* of which this one chunk is touched only */
+    assert_non_null(atomic_load(&lines.chunk[1024]));
+    assert_ptr_equal(kp__line(&lines, big), atomic_load(&lines.chunk[1024]));
     drop(&lines);
 }
 
@@ -238,7 +245,7 @@ int main(void)
         cmocka_unit_test(there_must_be_no_line_before_the_first_was_taken),
         cmocka_unit_test(numbers_must_begin_at_1_and_lead_to_lines_of_zeros_of_their_own),
         cmocka_unit_test(lines_of_the_first_chunk_must_be_seen_as_zeros_before_they_are_made),
-        cmocka_unit_test(lines_of_other_chunks_must_be_seen_from_when_they_are_made),
+        cmocka_unit_test(lines_of_other_chunks_must_be_seen_from_when_the_first_of_them_is_made),
         cmocka_unit_test(lines_of_other_chunks_must_be_of_zeros),
         cmocka_unit_test(a_line_must_come_back_as_it_was_given_but_for_its_end_the_latest_first),
         cmocka_unit_test(numbers_must_end_before_they_wrap_around),
