@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a third hostile reading found in the books: of groups that are joined while a victim is
+ * destroyed, of creations that are promised, and of marks that went by way of a lane.
+ */
+#include "contract.h"
+
+static contract c;
+static kp_gate gate[2];
+static char things[16];
+static int makes, making, most_making;
+
+static int make(kp_job *job, void **out)
+{
+    making++;
+    if (making > most_making) most_making = making;
+    if (strcmp(job->key.data, "slow") == 0) kp_gate_pass(c.sim, &gate[1]);
+    making--;
+    *out = &things[makes++];
+    return 0;
+}
+
+static int drop(kp_job *job, void *resource)
+{
+    (void)resource;
+    if (strcmp(job->key.data, "v") == 0) kp_gate_pass(c.sim, &gate[0]);
+    return 0;
+}
+
+static const kp_driver plain = { .create = make, .destroy = drop };
+
+static void begin(int64_t live)
+{
+    memset(gate, 0, sizeof gate);
+    makes = making = most_making = 0;
+    contract_begin(&c, NULL);
+    c.options.limits.prefill = KP_PREFILL_NONE;
+    c.options.budget.max_live = live;
+}
+
+static void take(const char *key, kp_lease *lease)
+{
+    assert_int_equal(kp_get(c.pool, kp_str(key), NULL, lease), 0);
+}
+
+/* A task that gets and keeps it. */
+struct taker {
+    const char *key;
+    kp_lease lease;
+    int rc;
+};
+
+static void get(void *arg)
+{
+    struct taker *t = arg;
+
+    t->rc = kp_get(c.pool, kp_str(t->key), NULL, &t->lease);
+}
+
+static void start(struct taker *t, const char *key)
+{
+    *t = (struct taker){ .key = key, .rc = 1 };
+    assert_true(kp_sim_spawn(c.sim, get, t) > 0);
+    (void)kp_sim_settle(c.sim);
+}
+
+static void an_heir_that_joins_a_full_group_must_not_keep_it_above_its_limit(void **state)
+{
+    struct taker heir;
+    kp_lease a, v;
+
+    (void)state;
+    begin(2);
+    c.options.budget.group_max_live[0] = 1;
+    contract_open_driver(&c, &plain);
+    take("v", &v);
+    kp_release(&v);
+    take("a", &a);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &(kp_limits){ .group[0] = 5 }, NULL), 0);
+    start(&heir, "h"); /* v goes for it */
+    assert_int_equal(kp_limits_set(c.pool, kp_str("h"), &(kp_limits){ .group[0] = 5 }, NULL), 0);
+    kp_gate_open(c.sim, &gate[0]);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(heir.rc, 0);
+    kp_release(&a);
+    kp_release(&heir.lease);
+    contract_rest(&c);
+    assert_int_equal(contract_stats(&c, KP_EVERY_KEY).live, 1);
+    contract_end(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_heir_that_joins_a_full_group_must_not_keep_it_above_its_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
