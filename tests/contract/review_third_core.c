@@ -89,10 +89,42 @@ static void an_heir_that_joins_a_full_group_must_not_keep_it_above_its_limit(voi
     contract_end(&c);
 }
 
+static void what_is_promised_must_count_as_a_creation_in_the_background_too(void **state)
+{
+    struct taker heir;
+    kp_lease v, x;
+    kp_key slow = kp_str("slow");
+
+    (void)state;
+    begin(2);
+    c.options.limits.max_creating = 1;
+    contract_open_driver(&c, &plain);
+    take("v", &v);
+    kp_release(&v);
+    take("x", &x);
+    start(&heir, "slow"); /* v goes for it */
+    kp_discard(&x);
+    assert_int_equal(
+        kp_limits_set(c.pool, slow, &(kp_limits){ .min_live = 2, .refill = KP_REFILL_EAGER }, NULL),
+        0);
+    (void)kp_sim_settle(c.sim);
+    kp_gate_open(c.sim, &gate[0]);
+    (void)kp_sim_settle(c.sim);
+    kp_gate_open(c.sim, &gate[1]);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(heir.rc, 0);
+    kp_sim_pass_ms(c.sim, 2000);
+    assert_int_equal(contract_stats(&c, slow).live, 2);
+    assert_int_equal(most_making, 1);
+    kp_release(&heir.lease);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_heir_that_joins_a_full_group_must_not_keep_it_above_its_limit),
+        cmocka_unit_test(what_is_promised_must_count_as_a_creation_in_the_background_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
