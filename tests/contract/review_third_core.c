@@ -3,6 +3,8 @@
  * What a third hostile reading found in the books: of groups that are joined while a victim is
  * destroyed, of creations that are promised, and of marks that went by way of a lane.
  */
+#include <stdlib.h>
+
 #include "contract.h"
 
 static contract c;
@@ -120,11 +122,54 @@ static void what_is_promised_must_count_as_a_creation_in_the_background_too(void
     contract_end(&c);
 }
 
+/* The lane of this key is open afterwards, if there are any. */
+static void lend_another(const char *key)
+{
+    kp_lease lease;
+
+    take(key, &lease);
+    kp_release(&lease);
+}
+
+static void the_mark_of_a_probe_must_not_be_lost_on_a_lane(void **state)
+{
+    kp_lease first, probe;
+
+    (void)state;
+    begin(KP_UNLIMITED);
+    c.options.limits.breaker_failures = 1;
+    c.options.limits.breaker_open_ms = 5000;
+    c.options.limits.breaker_counts = KP_BREAK_USE;
+    contract_open_driver(&c, &plain);
+    take("a", &first);
+    take("a", &probe);
+    kp_release(&probe);
+    kp_release(&first); /* both are on its lane */
+    take("a", &probe);
+    kp_lease_report(&probe, -1);
+    kp_release(&probe);
+    kp_sim_pass_ms(c.sim, 5000);
+    take("a", &probe);
+    assert_int_equal(kp_retry_now(c.pool, kp_str("a")), 0);
+    lend_another("a");
+    kp_release(&probe);
+    take("a", &probe);
+    kp_lease_report(&probe, -1);
+    kp_release(&probe);
+    kp_sim_pass_ms(c.sim, 5000);
+    lend_another("a"); /* a probe of which nothing is heard */
+    take("a", &probe); /* so this is one, too */
+    kp_release(&probe);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_heir_that_joins_a_full_group_must_not_keep_it_above_its_limit),
         cmocka_unit_test(what_is_promised_must_count_as_a_creation_in_the_background_too),
+        cmocka_unit_test(the_mark_of_a_probe_must_not_be_lost_on_a_lane),
     };
+    (void)setenv("KP_LANES", "2", 1); /* where the build listens to it */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
