@@ -60,6 +60,8 @@ struct kp__core {
     uint64_t now; /* of the latest decision that was told the time */
     struct kp__budget live, lent, creating;
     uint32_t starved;   /* subpools in their heaps */
+    struct kp__list drains;  /* keys with one that is left to drain (decide.c) ... */
+    uint32_t draining;       /* ... so many */
     uint64_t contended; /* since when there has been one */
     struct kp__usual usual[KP__MEASURES];
     int64_t minima, floors; /* of all keys, added up */

@@ -270,8 +270,13 @@ void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state
 
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
 {
+    struct kp__rare *rare = kp__rare(core, slot->sub);
+
     kp__errand_of(slot)->draining = on;
-    kp__rare(core, slot->sub)->draining = on ? slot : NULL;
+    rare->draining = on ? slot : NULL;
+    kp__list_remove(&rare->drains);
+    if (on) kp__list_push_back(&core->drains, &rare->drains);
+    core->draining += on ? 1 : UINT32_MAX;
     kp__close_seats(slot); /* one that drained is not there */
 }
 

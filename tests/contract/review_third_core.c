@@ -9,7 +9,7 @@
 
 static contract c;
 static kp_gate gate[2];
-static char things[16];
+static char things[32];
 static int makes, making, most_making;
 
 static int make(kp_job *job, void **out)
@@ -163,12 +163,65 @@ static void the_mark_of_a_probe_must_not_be_lost_on_a_lane(void **state)
     contract_end(&c);
 }
 
+/* ---- what is left to drain ------------------------------------------------------------------- */
+
+static void one_with_a_floor_among_those_that_share(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)ctx;
+    limits->sharing = 3;
+    if (strcmp(key.data, "floor") == 0) limits->floor = 1;
+}
+
+/* One who lacks the only place, until it is too late for him. */
+static void get_for_a_while(void *arg)
+{
+    struct taker *t = arg;
+
+    t->rc = kp_get(c.pool, kp_str(t->key), KP_IN_MS(100), &t->lease);
+}
+
+enum { KEYS = 10 };
+
+static void seats_must_be_lent_again_when_who_was_owed_their_room_has_gone(void **state)
+{
+    static const char keys[KEYS][2] = { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9" };
+    struct taker owed = { .key = "floor" }, other, next[KEYS];
+    kp_lease lease[KEYS];
+
+    (void)state;
+    begin(KEYS);
+    c.options.limits_for = one_with_a_floor_among_those_that_share;
+    contract_open_driver(&c, &plain);
+    c.sharing = 3;
+    for (int i = 0; i < KEYS; i++) take(keys[i], &lease[i]);
+    assert_true(kp_sim_spawn(c.sim, get_for_a_while, &owed) > 0);
+    (void)kp_sim_settle(c.sim);
+    start(&other, "b"); /* is owed nothing by a key that has no more than one */
+    for (int i = 0; i < KEYS; i++) {
+        start(&next[i], keys[i]);
+        assert_int_equal(next[i].rc, 1); /* its room is to go to the one with the floor */
+    }
+    kp_sim_pass_ms(c.sim, 200);
+    assert_int_equal(owed.rc, KP_ETIMEDOUT);
+    for (int i = 0; i < KEYS; i++) {
+        assert_int_equal(next[i].rc, 0);
+        kp_release(&next[i].lease);
+    }
+    assert_int_equal(other.rc, 1);
+    for (int i = 0; i < KEYS; i++) kp_release(&lease[i]);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(other.rc, 0);
+    kp_release(&other.lease);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_heir_that_joins_a_full_group_must_not_keep_it_above_its_limit),
         cmocka_unit_test(what_is_promised_must_count_as_a_creation_in_the_background_too),
         cmocka_unit_test(the_mark_of_a_probe_must_not_be_lost_on_a_lane),
+        cmocka_unit_test(seats_must_be_lent_again_when_who_was_owed_their_room_has_gone),
     };
     (void)setenv("KP_LANES", "2", 1); /* where the build listens to it */
     return cmocka_run_group_tests(tests, NULL, NULL);
