@@ -215,6 +215,37 @@ static void seats_must_be_lent_again_when_who_was_owed_their_room_has_gone(void 
     contract_end(&c);
 }
 
+/* ---- seats of what was in doubt -------------------------------------------------------------- */
+
+static int is_well(kp_job *job, void *resource)
+{
+    (void)job, (void)resource;
+    return 0;
+}
+
+static void one_that_was_used_well_must_be_shared_again(void **state)
+{
+    struct taker third;
+    kp_lease well, gone;
+
+    (void)state;
+    begin(KP_UNLIMITED);
+    c.options.limits.sharing = c.options.limits.max_live = 2;
+    contract_open_driver(&c, &(kp_driver){ .create = make, .destroy = drop, .validate = is_well });
+    take("a", &well);
+    assert_int_equal(kp_get(c.pool, kp_str("a"), KP_ASK(.flags = KP_FRESH), &gone), 0);
+    kp_lease_report(&gone, KP_EGONE);
+    start(&third, "a");
+    assert_int_equal(third.rc, 1); /* the other one may be gone, too */
+    kp_lease_report(&well, 0);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(third.rc, 0);
+    kp_release(&third.lease);
+    kp_release(&well);
+    kp_release(&gone);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +253,7 @@ int main(void)
         cmocka_unit_test(what_is_promised_must_count_as_a_creation_in_the_background_too),
         cmocka_unit_test(the_mark_of_a_probe_must_not_be_lost_on_a_lane),
         cmocka_unit_test(seats_must_be_lent_again_when_who_was_owed_their_room_has_gone),
+        cmocka_unit_test(one_that_was_used_well_must_be_shared_again),
     };
     (void)setenv("KP_LANES", "2", 1); /* where the build listens to it */
     return cmocka_run_group_tests(tests, NULL, NULL);
