@@ -223,6 +223,10 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
 void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_t now,
                        struct kp__todo *todo);
 
+/* Who was owed the room of what is left to drain may have gone, and the one who is first now be
+ * owed nothing: then it is shared again. kp__settle does that, too. */
+void kp__share_again(struct kp__core *core, uint64_t now, struct kp__todo *todo);
+
 /* ---- permits (permit.c) ---------------------------------------------------------------------- */
 
 /* Is no rule but the key's own number against one more creation: its health, budgets, the rate? */

@@ -202,10 +202,8 @@ void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_
     settle_budget(core, budget, NULL, now, todo);
 }
 
-/* Who was owed the room of what is left to drain may have gone, and the one who is first now be
- * owed nothing: then it is shared again. Once for each key that drains, and in vain for a few of
- * them, the others another time (L8). */
-static void share_again(struct kp__core *core, uint64_t now, struct kp__todo *todo)
+/* Once for each key that drains, and in vain for a few of them, the others another time (L8). */
+void kp__share_again(struct kp__core *core, uint64_t now, struct kp__todo *todo)
 {
     enum { IN_VAIN = 8 };
     int in_vain = 0;
@@ -233,7 +231,7 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
         if (budget) settle_budget(core, budget, sub, now, todo);
     }
     settle_budget(core, &core->live, sub, now, todo);
-    share_again(core, now, todo);
+    kp__share_again(core, now, todo);
 }
 
 /* ---- 2. claim -------------------------------------------------------------------------------- */

@@ -215,6 +215,33 @@ static void seats_must_be_lent_again_when_who_was_owed_their_room_has_gone(void 
     contract_end(&c);
 }
 
+static void seats_must_be_lent_again_when_idle_ones_make_room_no_more(void **state)
+{
+    struct taker other, next;
+    kp_lease lease;
+
+    (void)state;
+    begin(1);
+    c.options.limits_for = one_with_a_floor_among_those_that_share;
+    contract_open_driver(&c, &plain);
+    c.sharing = 3;
+    take("a", &lease);
+    start(&other, "floor");
+    start(&next, "a");
+    assert_int_equal(next.rc, 1);
+    assert_int_equal(kp_budget_set(c.pool, &(kp_budget){ .evict_other_keys = KP_OFF }, NULL), 0);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(next.rc, 0);
+    assert_int_equal(other.rc, 1);
+    kp_release(&next.lease);
+    kp_release(&lease);
+    assert_int_equal(kp_evict(c.pool, kp_str("a"), KP_NONE), 1);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(other.rc, 0);
+    kp_release(&other.lease);
+    contract_end(&c);
+}
+
 /* ---- seats of what was in doubt -------------------------------------------------------------- */
 
 static int is_well(kp_job *job, void *resource)
@@ -253,6 +280,7 @@ int main(void)
         cmocka_unit_test(what_is_promised_must_count_as_a_creation_in_the_background_too),
         cmocka_unit_test(the_mark_of_a_probe_must_not_be_lost_on_a_lane),
         cmocka_unit_test(seats_must_be_lent_again_when_who_was_owed_their_room_has_gone),
+        cmocka_unit_test(seats_must_be_lent_again_when_idle_ones_make_room_no_more),
         cmocka_unit_test(one_that_was_used_well_must_be_shared_again),
     };
     (void)setenv("KP_LANES", "2", 1); /* where the build listens to it */
