@@ -314,6 +314,16 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot)
         offer_seats(core, slot);
 }
 
+void kp__seats_anew(struct kp__core *core, struct kp__slot *slot)
+{
+    uint32_t seat = 0;
+
+    kp__close_seats(slot);
+    while (!kp__seat_at(slot, seat)->lent) seat++;
+    /* who has not heard of it may have to look into it first (flow/get.c, check) */
+    if (kp__seat_at(slot, seat)->hold != KP__GRANTED) kp__open_seats(core, slot);
+}
+
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;

@@ -242,7 +242,7 @@ static void seats_must_be_lent_again_when_idle_ones_make_room_no_more(void **sta
     contract_end(&c);
 }
 
-/* ---- seats of what was in doubt -------------------------------------------------------------- */
+/* ---- seats of what was in doubt, or used up -------------------------------------------------- */
 
 static int is_well(kp_job *job, void *resource)
 {
@@ -273,6 +273,72 @@ static void one_that_was_used_well_must_be_shared_again(void **state)
     contract_end(&c);
 }
 
+static void seats_must_follow_how_often_one_may_be_used(void **state)
+{
+    kp_limits more = { .max_uses = 3 }, fewer = { .max_uses = 2 };
+    struct taker third;
+    kp_lease lease[2];
+
+    (void)state;
+    begin(KP_UNLIMITED);
+    c.options.limits.sharing = 3;
+    c.options.limits.max_live = 1;
+    c.options.limits.max_uses = 2;
+    contract_open_driver(&c, &plain);
+    c.sharing = 3;
+    take("a", &lease[0]);
+    take("a", &lease[1]);
+    start(&third, "a");
+    assert_int_equal(third.rc, 1); /* it is used up */
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &more, NULL), 0);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(third.rc, 0);
+    kp_release(&third.lease);
+    kp_release(&lease[0]);
+    kp_release(&lease[1]);
+    take("a", &lease[0]); /* another one */
+    take("a", &lease[1]);
+    assert_int_equal(makes, 2);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &fewer, NULL), 0);
+    assert_int_equal(kp_get(c.pool, kp_str("a"), KP_IN_MS(10), &third.lease), KP_ETIMEDOUT);
+    kp_release(&lease[0]);
+    kp_release(&lease[1]);
+    contract_end(&c);
+}
+
+static int is_bad(kp_job *job, void *resource)
+{
+    (void)job;
+    return resource == &things[0] ? -1 : 0;
+}
+
+static void seats_of_what_is_looked_into_first_must_stay_shut_whatever_the_limits(void **state)
+{
+    kp_limits more = { .max_lent = KP_UNLIMITED };
+    struct taker first, second;
+    kp_lease lease;
+
+    (void)state;
+    begin(KP_UNLIMITED);
+    c.options.limits.sharing = 2;
+    c.options.limits.max_live = c.options.limits.max_lent = 1;
+    c.options.limits.validate_after_ms = KP_NONE;
+    contract_open_driver(&c, &(kp_driver){ .create = make, .destroy = drop, .validate = is_bad });
+    take("a", &lease);
+    start(&first, "a");
+    start(&second, "a");
+    kp_release(&lease);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &more, NULL), 0);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(second.rc, 0);
+    assert_ptr_equal(first.lease.resource, &things[1]);
+    assert_ptr_equal(second.lease.resource, &things[1]);
+    kp_release(&first.lease);
+    kp_release(&second.lease);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +348,8 @@ int main(void)
         cmocka_unit_test(seats_must_be_lent_again_when_who_was_owed_their_room_has_gone),
         cmocka_unit_test(seats_must_be_lent_again_when_idle_ones_make_room_no_more),
         cmocka_unit_test(one_that_was_used_well_must_be_shared_again),
+        cmocka_unit_test(seats_must_follow_how_often_one_may_be_used),
+        cmocka_unit_test(seats_of_what_is_looked_into_first_must_stay_shut_whatever_the_limits),
     };
     (void)setenv("KP_LANES", "2", 1); /* where the build listens to it */
     return cmocka_run_group_tests(tests, NULL, NULL);
