@@ -353,6 +353,9 @@ void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause ca
 /* When an idle slot must go (KP__NEVER: it may stay), looked at on `check` (KP_CHECK_...). */
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 
+/* Is that by its age, now? Of a lent one, too. */
+bool kp__is_too_old(const struct kp__slot *slot, uint32_t check, uint64_t now);
+
 /* By which of them it must, when that time has come. */
 kp_cause kp__expired(const struct kp__slot *slot, uint32_t check);
 static inline kp_cause kp__end_of_age(const struct kp__slot *slot)

@@ -242,7 +242,7 @@ static void seats_must_be_lent_again_when_idle_ones_make_room_no_more(void **sta
     contract_end(&c);
 }
 
-/* ---- seats of what was in doubt, or used up -------------------------------------------------- */
+/* ---- seats of what was in doubt, used up, or old --------------------------------------------- */
 
 static int is_well(kp_job *job, void *resource)
 {
@@ -339,6 +339,27 @@ static void seats_of_what_is_looked_into_first_must_stay_shut_whatever_the_limit
     contract_end(&c);
 }
 
+static void an_age_that_the_minimum_stops_must_not_shut_the_seats(void **state)
+{
+    kp_lease lease[2];
+
+    (void)state;
+    begin(KP_UNLIMITED);
+    c.options.limits.sharing = 2;
+    c.options.limits.min_live = c.options.limits.max_live = 1;
+    c.options.limits.max_age_ms = 1000;
+    c.options.limits.age_spread_pct = KP_NONE;
+    c.options.limits.respects_min = KP_KIND_AGE;
+    contract_open_driver(&c, &plain);
+    take("a", &lease[0]);
+    kp_sim_pass_ms(c.sim, 2000);
+    assert_int_equal(kp_get(c.pool, kp_str("a"), KP_IN_MS(10), &lease[1]), 0);
+    kp_release(&lease[0]);
+    kp_release(&lease[1]);
+    assert_int_equal(contract_stats(&c, kp_str("a")).idle, 1);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +371,7 @@ int main(void)
         cmocka_unit_test(one_that_was_used_well_must_be_shared_again),
         cmocka_unit_test(seats_must_follow_how_often_one_may_be_used),
         cmocka_unit_test(seats_of_what_is_looked_into_first_must_stay_shut_whatever_the_limits),
+        cmocka_unit_test(an_age_that_the_minimum_stops_must_not_shut_the_seats),
     };
     (void)setenv("KP_LANES", "2", 1); /* where the build listens to it */
     return cmocka_run_group_tests(tests, NULL, NULL);
