@@ -318,7 +318,7 @@ void kp__seats_anew(struct kp__core *core, struct kp__slot *slot)
 {
     uint32_t seat = 0;
 
-    kp__close_seats(slot);
+    if (is_spent(slot)) kp__close_seats(slot);
     while (!kp__seat_at(slot, seat)->lent) seat++;
     /* who has not heard of it may have to look into it first (flow/get.c, check) */
     if (kp__seat_at(slot, seat)->hold != KP__GRANTED) kp__open_seats(core, slot);
