@@ -107,7 +107,8 @@ bool m_may_make(const struct model *m, int key, uint64_t now)
     const struct model_key *k = &m->key[key];
 
     return !k->tripped && m->now >= k->back_off &&
-           m_count(m, key, M_CREATING) < (k->failures ? 1 : k->rules.max_creating) &&
+           m_count(m, key, M_CREATING) + k->promised <
+               (k->failures ? 1 : k->rules.max_creating) &&
            m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
            m_token_at(m, now) == now && m_first_for_token(m, key);
 }
