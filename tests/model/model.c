@@ -207,14 +207,6 @@ static enum verdict may_borrow(struct model *m, struct model_request *r)
     return m_may_take(m, B_LENT, r->key) ? GO_ON : lacks(r, "budget.max_lent", B_LENT);
 }
 
-bool m_is_too_old(const struct model *m, const struct model_slot *s)
-{
-    const struct model_rules *rules = &m->key[s->key].rules;
-    bool protected = (rules->respects_min & KP_KIND_AGE) && m_staying(m, s->key) <= rules->min_live;
-
-    return m->now >= s->age_end && !protected;
-}
-
 /* The lent one that was opened last, or the idle one that is next; what is too old ends here. */
 static int ready_slot(struct model *m, int key)
 {

@@ -33,7 +33,6 @@ void m_settle(struct model *m, int key);
 void m_refuse(struct model *m, int request, int code, const char *limit);
 void m_refuse_all(struct model *m, int key, int code);
 void m_no(struct model_request *r, int code, const char *limit);
-bool m_is_too_old(const struct model *m, const struct model_slot *s);
 bool m_spent(const struct model *m, const struct model_slot *s); /* nobody else may have it */
 void m_open_seats(struct model *m, int slot); /* others may share it, if there is a seat left */
 int m_take_seat(struct model *m, int slot);
@@ -108,6 +107,7 @@ void m_reclaimed(struct model *m, int slot, int status);
 /* times and upkeep (model_keep.c) */
 uint64_t m_later(uint64_t at, uint64_t by);
 uint64_t m_expires_at(const struct model *m, int slot);
+bool m_is_too_old(const struct model *m, const struct model_slot *s);
 void m_file_slot(struct model *m, int slot);
 void m_file_key(struct model *m, int key, uint64_t at);
 void m_file_forget(struct model *m, int key);
