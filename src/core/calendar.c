@@ -84,6 +84,12 @@ uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check)
     return at;
 }
 
+bool kp__is_too_old(const struct kp__slot *slot, uint32_t check, uint64_t now)
+{
+    return (slot->sub->rules->age_check & check) && now >= slot->age_end &&
+           !(stopped_kinds(slot->sub) & KP_KIND_AGE);
+}
+
 kp_cause kp__expired(const struct kp__slot *slot, uint32_t check)
 {
     const struct kp__rules *r = slot->sub->rules;

@@ -60,6 +60,8 @@ struct kp__core {
     uint64_t now; /* of the latest decision that was told the time */
     struct kp__budget live, lent, creating;
     uint32_t starved;   /* subpools in their heaps */
+    struct kp__list drains;  /* keys with one that is left to drain (decide.c) ... */
+    uint32_t draining;       /* ... so many */
     uint64_t contended; /* since when there has been one */
     struct kp__usual usual[KP__MEASURES];
     int64_t minima, floors; /* of all keys, added up */
@@ -221,6 +223,10 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
 void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_t now,
                        struct kp__todo *todo);
 
+/* Who was owed the room of what is left to drain may have gone, and the one who is first now be
+ * owed nothing: then it is shared again. kp__settle does that, too. */
+void kp__share_again(struct kp__core *core, uint64_t now, struct kp__todo *todo);
+
 /* ---- permits (permit.c) ---------------------------------------------------------------------- */
 
 /* Is no rule but the key's own number against one more creation: its health, budgets, the rate? */
@@ -346,6 +352,9 @@ void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause ca
 
 /* When an idle slot must go (KP__NEVER: it may stay), looked at on `check` (KP_CHECK_...). */
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
+
+/* Is that by its age, now? Of a lent one, too. */
+bool kp__is_too_old(const struct kp__slot *slot, uint32_t check, uint64_t now);
 
 /* By which of them it must, when that time has come. */
 kp_cause kp__expired(const struct kp__slot *slot, uint32_t check);

@@ -80,7 +80,7 @@ static struct kp__slot *ready_slot(struct look *l)
 
     while ((node = kp__list_first(&sub->rare->open_seats)) != NULL) {
         struct kp__slot *slot = KP__OF(node, struct kp__errand, open_seat)->slot;
-        if (!(sub->rules->age_check & KP_CHECK_GET) || l->now < slot->age_end) return slot;
+        if (!kp__is_too_old(slot, KP_CHECK_GET, l->now)) return slot;
         (void)kp__doom(l->core, slot, kp__end_of_age(slot), l->todo); /* its borrowers go on */
     }
     while (sub->count[KP__IDLE] > 0) {

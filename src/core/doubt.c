@@ -19,6 +19,15 @@ void kp__doubt_end(struct kp__core *core, struct kp__slot *slot)
     kp__rare(core, slot->sub)->doubts--;
 }
 
+void kp__used_well(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                   struct kp__todo *todo)
+{
+    if (!slot->doubted) return;
+    kp__doubt_end(core, slot);
+    kp__open_seats(core, slot);
+    kp__settle(core, slot->sub, now, todo);
+}
+
 /* Of those there is none so far: the others were dropped. */
 static void doubt(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
 {

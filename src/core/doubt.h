@@ -15,6 +15,9 @@ bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
 
 /* It was validated, or used well; or it goes. */
 void kp__doubt_end(struct kp__core *core, struct kp__slot *slot);
+/* It was used well, and is lent: it is in doubt no more, and others may share it again. */
+void kp__used_well(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                   struct kp__todo *todo);
 
 /* The idle one in doubt that is to be tested next, or NULL: none is, or enough are under way. */
 struct kp__slot *kp__test_next(struct kp__core *core, struct kp__subpool *sub);

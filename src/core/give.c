@@ -282,9 +282,7 @@ kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool 
     if (slot->errand->doomed) return (kp_cause)slot->cause;
     if (core->phase == KP__CLOSED) return KP_CAUSE_CLOSED;
     if (kp__is_used_up(slot)) return KP_CAUSE_USES;
-    if ((r->age_check & (KP_CHECK_RETURN | KP_CHECK_GET)) && now >= slot->age_end &&
-        (!(r->respects_min & KP_KIND_AGE) || kp__sub_staying(slot->sub) > r->min_live))
-        return kp__end_of_age(slot);
+    if (kp__is_too_old(slot, KP_CHECK_RETURN | KP_CHECK_GET, now)) return kp__end_of_age(slot);
     if (slot->ageing && kp__has_spare(slot->sub)) return KP_CAUSE_RENEWED;
     if (kp__over_live(core, slot->sub, slot->sub->waiting > 0)) return KP_CAUSE_SURPLUS;
     if (slot->sub->waiting || r->drop_oldest) return KP_CAUSE_NONE;

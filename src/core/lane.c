@@ -259,7 +259,7 @@ static bool is_plain(const struct kp__slot *slot)
     const struct kp__errand *errand = slot->errand;
 
     return errand->seats == 1 && !errand->doomed && !errand->first.ending &&
-           !errand->first.decided && errand->first.hold != KP__REVOKING;
+           !errand->first.decided && !errand->first.probe && errand->first.hold != KP__REVOKING;
 }
 
 /* A cell for an idle slot, if it has none yet, written once: its borrowers will be reading it. The

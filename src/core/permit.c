@@ -224,7 +224,7 @@ bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now
     const struct kp__health *h = &sub->rare->health;
 
     if (h->refused || h->tripped || now < h->back_off) return false;
-    if ((int64_t)sub->count[KP__CREATING] - sub->rare->tests >=
+    if ((int64_t)sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised >=
         (h->failures ? 1 : sub->rules->max_creating))
         return false;
     if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))

@@ -159,6 +159,7 @@ static void serve_all(struct resize *r)
     kp__settle_budget(core, &core->rate.budget, core->now, r->todo);
     kp__settle_budget(core, &core->live, core->now, r->todo);
     kp__map_each(&core->groups, serve_group, r);
+    kp__share_again(core, core->now, r->todo);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         if (sub->rules && sub->rules->eager) sub->refill = true;
         if (sub->refill) kp__file_sub(core, sub, core->now);

@@ -202,6 +202,20 @@ void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_
     settle_budget(core, budget, NULL, now, todo);
 }
 
+/* Once for each key that drains, and in vain for a few of them, the others another time (L8). */
+void kp__share_again(struct kp__core *core, uint64_t now, struct kp__todo *todo)
+{
+    enum { IN_VAIN = 8 };
+    int in_vain = 0;
+
+    for (uint32_t left = core->draining; left > 0 && in_vain < IN_VAIN; left--) {
+        struct kp__list *node = kp__list_first(&core->drains);
+        kp__list_remove(node);
+        kp__list_push_back(&core->drains, node);
+        in_vain += !serve(core, KP__OF(node, struct kp__rare, drains)->draining->sub, now, todo);
+    }
+}
+
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
 {
     kp__at(core, now);
@@ -217,6 +231,7 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
         if (budget) settle_budget(core, budget, sub, now, todo);
     }
     settle_budget(core, &core->live, sub, now, todo);
+    kp__share_again(core, now, todo);
 }
 
 /* ---- 2. claim -------------------------------------------------------------------------------- */

@@ -270,8 +270,13 @@ void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state
 
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
 {
+    struct kp__rare *rare = kp__rare(core, slot->sub);
+
     kp__errand_of(slot)->draining = on;
-    kp__rare(core, slot->sub)->draining = on ? slot : NULL;
+    rare->draining = on ? slot : NULL;
+    kp__list_remove(&rare->drains);
+    if (on) kp__list_push_back(&core->drains, &rare->drains);
+    core->draining += on ? 1 : UINT32_MAX;
     kp__close_seats(slot); /* one that drained is not there */
 }
 
@@ -307,6 +312,16 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot)
 
     if (errand->borrowers < errand->seats && !is_spent(slot) && !errand->draining && !is_busy(slot))
         offer_seats(core, slot);
+}
+
+void kp__seats_anew(struct kp__core *core, struct kp__slot *slot)
+{
+    uint32_t seat = 0;
+
+    if (is_spent(slot)) kp__close_seats(slot);
+    while (!kp__seat_at(slot, seat)->lent) seat++;
+    /* who has not heard of it may have to look into it first (flow/get.c, check) */
+    if (kp__seat_at(slot, seat)->hold != KP__GRANTED) kp__open_seats(core, slot);
 }
 
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now)

@@ -199,6 +199,8 @@ void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state
  * has a seat left. End the lease that has a seat; the caller moves the slot after the last. */
 uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now);
 void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
+/* The same of a lent one, by rules that have changed. */
+void kp__seats_anew(struct kp__core *core, struct kp__slot *slot);
 /* Let nobody else share it, so that it becomes idle; or let them again. */
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);

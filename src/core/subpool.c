@@ -49,6 +49,7 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     struct kp__rare *rare = kp__slab_part(&core->subpools, sub->item.index, KP__PART_RARE);
 
     *rare = (struct kp__rare){ .draining = NULL };
+    kp__list_init(&rare->drains);
     for (int q = 0; q < KP__QUEUES; q++) kp__list_init(&rare->queue[q]);
     kp__list_init(&rare->open_seats);
     kp__list_init(&rare->health.kept);

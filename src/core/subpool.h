@@ -60,6 +60,7 @@ struct kp__rare {
     uint64_t turn;              /* when it began */
     struct kp__list open_seats; /* lent slots with a seat left */
     struct kp__slot *draining;  /* at most one of its slots; or NULL */
+    struct kp__list drains;     /* then: core->drains */
     struct kp__health health;
     struct kp__shed shed;
     struct kp__renewal renewal;

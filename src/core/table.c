@@ -63,7 +63,8 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
     if (!group) return;
     group->budget.used += live;
     group->budget.leaving += leaving;
-    if (group->budget.used > group->budget.cap) core->shrunk = true; /* as good as lowered */
+    /* as good as lowered; what it is promised is a permit of this group when its victim is gone */
+    if (group->budget.used + contest->promised > group->budget.cap) core->shrunk = true;
 }
 
 /* What all keys together are to keep. */
@@ -177,6 +178,7 @@ void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, 
 
 void kp__tables_init(struct kp__core *core)
 {
+    kp__list_init(&core->drains);
     core->keys.hash = hash_of_key;
     core->groups.hash = hash_of_member;
     core->idents.hash = kp__slot_hash;

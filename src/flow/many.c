@@ -311,6 +311,8 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
 
     if (sub->used_at == 0) sub->used_at = now;
     if (sub->rare->health.refused) kp__rare(&pool->core, sub)->health.refused = false;
+    for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
+        kp__seats_anew(&pool->core, KP__OF(n, struct kp__slot, link)); /* max_uses */
     kp__settle(&pool->core, sub, now, todo);
     while (too_many(sub)) {
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);

@@ -259,7 +259,7 @@ void kp_lease_report(kp_lease *lease, int status)
                                       kp__time(h.pool), &todo);
     sub->interest++;
     /* before anybody is told of the turn: who listens may end the lease; then it is another's */
-    if (status >= 0) kp__doubt_end(&h.pool->core, h.slot);
+    if (status >= 0) kp__used_well(&h.pool->core, h.slot, kp__time(h.pool), &todo);
     else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
     if (turn != KP__AS_BEFORE) {
         kp__tell(h.pool, &todo); /* who warms keys may go on */

@@ -218,7 +218,7 @@ static int ready_slot(struct model *m, int key)
             if (m->slot[i].state == M_LENT && m->slot[i].key == key && m->slot[i].open &&
                 (found == NOBODY || m->slot[i].open > m->slot[found].open))
                 found = i;
-        if (found == NOBODY || m->now < m->slot[found].age_end) break;
+        if (found == NOBODY || !m_is_too_old(m, &m->slot[found])) break;
         m_doom(m, found, R_EXPIRED); /* its borrowers go on */
     }
     while (found == NOBODY && m_count(m, key, M_IDLE) > 0) {

@@ -143,11 +143,10 @@ static bool too_many_idle(const struct model *m, int key, int64_t more)
 static bool may_stay(const struct model *m, const struct model_slot *s, enum model_reason *why)
 {
     const struct model_rules *rules = &m->key[s->key].rules;
-    bool protected = (rules->respects_min & KP_KIND_AGE) && m_staying(m, s->key) <= rules->min_live;
 
     *why = s->doomed ? s->reason : m->closed ? R_RETURNED : R_SURPLUS;
     if (s->doomed || m->closed) return false;
-    if (m_spent(m, s) || (m->now >= s->age_end && !protected)) {
+    if (m_spent(m, s) || m_is_too_old(m, s)) {
         *why = R_EXPIRED;
         return false;
     }

@@ -107,6 +107,7 @@ void m_reclaimed(struct model *m, int slot, int status);
 /* times and upkeep (model_keep.c) */
 uint64_t m_later(uint64_t at, uint64_t by);
 uint64_t m_expires_at(const struct model *m, int slot);
+bool m_is_too_old(const struct model *m, const struct model_slot *s);
 void m_file_slot(struct model *m, int slot);
 void m_file_key(struct model *m, int key, uint64_t at);
 void m_file_forget(struct model *m, int key);

@@ -19,6 +19,14 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 
 /* ---- when ------------------------------------------------------------------------------------ */
 
+bool m_is_too_old(const struct model *m, const struct model_slot *s)
+{
+    const struct model_rules *rules = &m->key[s->key].rules;
+    bool protected = (rules->respects_min & KP_KIND_AGE) && m_staying(m, s->key) <= rules->min_live;
+
+    return m->now >= s->age_end && !protected;
+}
+
 /* When an idle one must go. The minimum of its key may protect it. */
 uint64_t m_expires_at(const struct model *m, int slot)
 {
@@ -107,7 +115,8 @@ bool m_may_make(const struct model *m, int key, uint64_t now)
     const struct model_key *k = &m->key[key];
 
     return !k->tripped && m->now >= k->back_off &&
-           m_count(m, key, M_CREATING) < (k->failures ? 1 : k->rules.max_creating) &&
+           m_count(m, key, M_CREATING) + k->promised <
+               (k->failures ? 1 : k->rules.max_creating) &&
            m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
            m_token_at(m, now) == now && m_first_for_token(m, key);
 }

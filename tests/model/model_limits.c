@@ -128,6 +128,32 @@ static bool too_much(const struct model *m, const struct model_rules *rules,
 
 /* ---- while running --------------------------------------------------------------------------- */
 
+/* Of what is lent, the one that was lent next after this; or NOBODY. */
+static int lent_after(const struct model *m, int key, uint64_t lent_at)
+{
+    int next = NOBODY;
+
+    for (int i = 0; i < MODEL_SLOTS; i++) {
+        const struct model_slot *s = &m->slot[i];
+        if (s->state == M_LENT && s->key == key && s->lent_at > lent_at &&
+            (next == NOBODY || s->lent_at < m->slot[next].lent_at))
+            next = i;
+    }
+    return next;
+}
+
+/* How often each may be used has changed. One that is looked into is opened afterwards. */
+static void seats_anew(struct model *m, int key)
+{
+    for (int i = lent_after(m, key, 0); i != NOBODY; i = lent_after(m, key, m->slot[i].lent_at)) {
+        struct model_slot *s = &m->slot[i];
+        int seat = 0;
+        while (!s->seat[seat].lent) seat++;
+        if (m_spent(m, s)) s->open = 0;
+        else if (s->seat[seat].heard && s->job == J_NONE) m_open_seats(m, i);
+    }
+}
+
 static void apply(struct model *m, int key, const struct model_rules *rules)
 {
     struct model_key *k = &m->key[key];
@@ -138,6 +164,7 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     k->refused = false;
     if (!m_breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) m_circuit_close(m, key);
     if (k->used_at == 0) k->used_at = m->now;
+    seats_anew(m, key);
     m_settle(m, key);
     while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) - m_extra(m, key) > rules->max_live ||
                                            m_count(m, key, M_IDLE) > rules->max_idle)) {
