@@ -361,6 +361,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
         (void)release_sponsor(core, slot);
         kp__give(core, slot, seat, good, KP_CAUSE_INVALID, now, todo);
         kp__settle(core, sub, now, todo); /* its sponsor looked at nothing else so far */
+        if (sponsor) kp__send_away(core, sponsor, todo);
         return;
     }
     struct kp__seat *s = kp__seat_at(slot, seat);
