@@ -359,6 +359,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 
     if (!sponsor || !good || slot->errand->doomed) {
         (void)release_sponsor(core, slot);
+        slot->lends--; /* nobody had it */
         kp__give(core, slot, seat, good, KP_CAUSE_INVALID, now, todo);
         kp__settle(core, sub, now, todo); /* its sponsor looked at nothing else so far */
         if (sponsor) kp__send_away(core, sponsor, todo);

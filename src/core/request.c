@@ -169,6 +169,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     kp__grant_no(request, KP_ECANCELED, KP__NOT_BOUND);
     switch (grant.kind) {
     case KP__GRANT_SLOT:
+        slot->lends--; /* nobody had it */
         if (kp__seat_at(slot, grant.seat)->hit) {
             sub->tally.hits--;
             core->tally.hits--;
