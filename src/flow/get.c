@@ -437,8 +437,11 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->flags = (uint8_t)ask->flags; /* what no bit is for was refused */
     r->at_once = ask->within_ms == KP_NONE;
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
+    bool asks = g->pool->limits_for != NULL; /* which may take its time */
+    if (asks) (void)start_clock(g, ask);
     r->sub = kp__find(g->pool, key, kp__hash(g->pool, key), true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
+    if (asks) r->arrived = kp__time(g->pool);
     bool bare = !timed && !core->clocked && r->sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
                 core->lent.used < core->lent.cap && !r->sub->rare->health.tripped && r->flags == 0;
     g->pool->getting++;
