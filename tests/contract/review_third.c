@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a third hostile reading found: of hits that were none, of a dispatch in the middle of a start,
- * of the last answer of a pool, of requests that said not to wait, and of what is made while all keys
- * are rotated.
+ * What a third hostile reading found: of hits and uses that were none, of who is called in the
+ * middle of a start or a step, of the last answer of a pool, of deadlines, of requests that said
+ * not to wait, and of what is made while all keys are rotated.
  */
+#include <stdlib.h>
+
 #include "contract.h"
 #include "loop.h"
 
@@ -166,6 +168,85 @@ static void a_loop_must_not_be_dispatched_inside_a_start(void **state)
     stage_close(&l.stage);
 }
 
+/* ---- a victim for which there is no job ------------------------------------------------------ */
+
+enum { JOBS = 64 }; /* of a pool, before it needs memory for more */
+
+static struct {
+    struct ask asks[JOBS];
+    struct ask *late; /* is cancelled and freed while its victim is destroyed */
+    kp_job *job[JOBS];
+    int begun, destroyed;
+} crowd;
+static char things[1];
+
+static int begins(kp_job *job, void **out)
+{
+    *out = things;
+    if (strcmp(job->key.data, "v") == 0) return 0;
+    crowd.job[crowd.begun++] = job;
+    return KP_PENDING;
+}
+
+static int destroys(kp_job *job, void *resource)
+{
+    struct ask *late = crowd.late;
+
+    (void)job, (void)resource;
+    crowd.destroyed++;
+    crowd.late = NULL;
+    if (late) kp_cancel(&late->request);
+    free(late);
+    return 0;
+}
+
+/* While this runs the pool keeps the job, so that all it has memory for are in use. */
+static void answers_and_goes_on(kp_job *job)
+{
+    struct stage *s = &l.stage;
+
+    kp_job_done(job, -1, NULL);
+    stage_start(s, &crowd.asks[0], "a", 1000);
+    stage_pass(s, 0);
+    crowd.late = malloc(sizeof *crowd.late);
+    assert_non_null(crowd.late);
+    stage_start(s, crowd.late, "b", 1000); /* v goes for it */
+    kp_sim_fail_alloc(s->sim, 1, true);
+    stage_pass(s, 0);
+    kp_sim_fail_alloc(s->sim, 0, false);
+}
+
+static void a_request_may_be_ended_while_its_victim_is_destroyed(void **state)
+{
+    struct stage *s = &l.stage;
+    struct ask v;
+    kp_key b;
+
+    (void)state;
+    memset(&crowd, 0, sizeof crowd);
+    stage_open(s, NULL, &(kp_options){ .limits = { .max_live = KP_UNLIMITED,
+                                                   .max_creating = KP_UNLIMITED },
+                                       .budget = { .max_live = JOBS } });
+    (void)kp_pool_close(s->pool, KP_CLOSE_NOW, 0);
+    s->plan.driver = (kp_driver){ .create = begins, .destroy = destroys,
+                                  .cancel = answers_and_goes_on, .flags = KP_NEVER_BLOCKS };
+    assert_int_equal(kp_pool_open(&s->plan, &s->pool), 0);
+    assert_int_equal(kp_pin(s->pool, kp_str("b"), &b), 0);
+    stage_start(s, &v, "v", 1000);
+    stage_pass(s, 0);
+    for (int i = 0; i < JOBS - 1; i++) stage_start(s, &crowd.asks[i], i ? "a" : "c", 1000);
+    stage_pass(s, 0);
+    kp_release(&v.lease);
+    kp_cancel(&crowd.asks[0].request);
+    assert_null(crowd.late);
+    assert_int_equal(crowd.destroyed, 1);
+    kp_unpin(s->pool, &b);
+    for (int i = 1; i < crowd.begun; i++) kp_job_done(crowd.job[i], -1, NULL);
+    stage_pass(s, 1);
+    for (int i = 0; i < JOBS - 1; i++) assert_int_equal(crowd.asks[i].status, KP_ECREATE);
+    stage_close(s);
+}
+
 /* ---- the last answer of a pool --------------------------------------------------------------- */
 
 static void drop(void *ctx)
@@ -279,6 +360,31 @@ static void a_thread_that_does_not_wait_must_not_wait_behind_others(void **state
     contract_end(&c);
 }
 
+/* ---- the deadline ---------------------------------------------------------------------------- */
+
+static void take_a_second(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)key, (void)limits, (void)ctx;
+    kp_sim_pass_ms(c.sim, 1000);
+}
+
+static void what_limits_for_takes_must_count_towards_the_deadline(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 5000 }, { 0 } };
+    kp_ask ask = { .within_ms = 1500 };
+    kp_lease lease;
+
+    (void)state;
+    contract_begin(&c, NULL);
+    c.options.limits_for = take_a_second;
+    c.script.create = slow;
+    contract_open(&c);
+    assert_int_equal(kp_get(c.pool, kp_str("k"), &ask, &lease), KP_ETIMEDOUT);
+    assert_int_equal(kp_sim_now_ms(c.sim), 1500);
+    kp_sim_pass_ms(c.sim, 6000);
+    contract_end(&c);
+}
+
 /* ---- rotated, while others are made ---------------------------------------------------------- */
 
 static kp_gate gate;
@@ -324,7 +430,9 @@ int main(void)
         cmocka_unit_test(a_lease_that_nobody_heard_of_must_be_no_use),
         cmocka_unit_test(nor_one_whose_check_took_too_long),
         cmocka_unit_test(a_loop_must_not_be_dispatched_inside_a_start),
+        cmocka_unit_test(a_request_may_be_ended_while_its_victim_is_destroyed),
         cmocka_unit_test(done_must_not_run_after_drop_ctx),
+        cmocka_unit_test(what_limits_for_takes_must_count_towards_the_deadline),
         cmocka_unit_test(who_does_not_wait_must_not_wait_behind_others_on_a_loop),
         cmocka_unit_test(a_thread_that_does_not_wait_must_not_wait_behind_others),
         cmocka_unit_test(what_is_made_while_all_are_rotated_must_not_be_old),
