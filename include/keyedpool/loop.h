@@ -54,9 +54,9 @@ KP_API int kp_loop_fd(const kp_loop *loop);
  * that name this loop. Does a bounded part at a time. Returns the ms until it wants to be called
  * again without the descriptor being readable (0: at once), or -1 for "nothing is due".
  * Threads: the loop's. Blocks: no. Calls: done, the driver's functions, on_event. Owns: nothing.
- * Errors: KP_EMISUSE on another thread, or from inside itself; KP_EFORKED in a child (both below
- * -1). Order: of one loop, in order of being answered; who need not wait is answered when its start
- * returns. Since: 0.1 */
+ * Errors: KP_EMISUSE on another thread, or from inside itself, kp_loop_close or kp_get_start;
+ * KP_EFORKED in a child (both below -1). Order: of one loop, in order of being answered; who need
+ * not wait is answered when its start returns. Since: 0.1 */
 KP_API int64_t kp_loop_dispatch(kp_loop *loop);
 
 /* Close it: requests that are still under way are cancelled. Returns how many there were; *loop is

@@ -128,6 +128,17 @@ enum kp__turn kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32
     return of_probe(core, sub, use, ok, now);
 }
 
+enum kp__turn kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
+                           uint64_t now, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = slot->sub;
+    enum kp__turn turn =
+        kp__outcome(core, sub, KP_BREAK_USE, ok, &kp__seat_at(slot, seat)->probe, now);
+
+    if (turn != KP__AS_BEFORE) kp__settle(core, sub, now, todo); /* who waits is told */
+    return turn;
+}
+
 void kp__circuit_forgive(struct kp__core *core, struct kp__subpool *sub)
 {
     if (sub->rare->health.circuit != &kp__no_circuit) (void)close_it(core, sub);

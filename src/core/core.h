@@ -181,6 +181,10 @@ void kp__offer(struct kp__request *request, struct kp__todo *todo);
  * open. */
 bool kp__may_be_passed(const struct kp__subpool *sub, uint64_t now);
 
+/* One that said not to wait, and whose check failed, was not asked if others are ahead of it: it is
+ * told so. */
+void kp__send_away(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
+
 /* A waiting request has been woken, or has not yet gone to sleep: does it take what it was invited
  * to, or what it was offered? Then it is answered. */
 void kp__heed(struct kp__core *core, struct kp__request *request, uint64_t now,

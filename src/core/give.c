@@ -8,7 +8,6 @@
 #include "core/doubt.h"
 #include "core/renew.h"
 
-#define COUNT(core, sub, what) ((sub)->tally.what++, (core)->tally.what++)
 #define COUNT_SELDOM(core, sub, what) (kp__rare(core, sub)->seldom.what++, (core)->seldom.what++)
 
 static void close_slot(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
@@ -124,7 +123,8 @@ enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
     struct kp__subpool *sub = slot->sub;
 
     kp__at(core, now);
-    COUNT(core, sub, creates);
+    sub->tally.creates++;
+    core->tally.creates++;
     recovered(core, sub);
     enum kp__turn turn = KP__AS_BEFORE;
     bool *mark = &kp__errand_of(slot)->probe;
@@ -357,13 +357,17 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 
     if (!sponsor || !good || slot->errand->doomed) {
         (void)release_sponsor(core, slot);
+        slot->lends--; /* nobody had it */
         kp__give(core, slot, seat, good, KP_CAUSE_INVALID, now, todo);
         kp__settle(core, sub, now, todo); /* its sponsor looked at nothing else so far */
+        if (sponsor) kp__send_away(core, sponsor, todo);
         return;
     }
-    COUNT(core, sub, hits); /* it was not counted while in doubt */
+    struct kp__seat *s = kp__seat_at(slot, seat);
+    sub->tally.hits += s->hit; /* it was not counted while in doubt */
+    core->tally.hits += s->hit;
     kp__doubt_end(core, slot);
-    kp__seat_at(slot, seat)->ending = false;
+    s->ending = false;
     kp__answer_slot(core, sponsor, slot, seat, todo);
     sponsor->grant.good = true; /* its owner needs the lock to read it */
     kp__open_seats(core, slot);
@@ -484,15 +488,4 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
     kp__close_seats(slot);
     kp__doubt_end(core, slot);
     return true;
-}
-
-enum kp__turn kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
-                           uint64_t now, struct kp__todo *todo)
-{
-    struct kp__subpool *sub = slot->sub;
-    enum kp__turn turn =
-        kp__outcome(core, sub, KP_BREAK_USE, ok, &kp__seat_at(slot, seat)->probe, now);
-
-    if (turn != KP__AS_BEFORE) kp__settle(core, sub, now, todo); /* who waits is told */
-    return turn;
 }

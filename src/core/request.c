@@ -105,9 +105,19 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, struct k
     kp__enqueue(core, request);
     if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
     else kp__settle(core, request->sub, now, todo);
+    kp__send_away(core, request, todo);
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */
+
+void kp__send_away(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
+{
+    if (!(request->flags & KP_DONT_WAIT) || request->grant.kind != KP__GRANT_WAIT ||
+        request->slot)
+        return;
+    kp__grant_no(request, KP_EAGAIN, request->limit);
+    kp__answer(core, request, todo);
+}
 
 void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)
 {
@@ -159,6 +169,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     kp__grant_no(request, KP_ECANCELED, KP__NOT_BOUND);
     switch (grant.kind) {
     case KP__GRANT_SLOT:
+        slot->lends--; /* nobody had it */
         if (kp__seat_at(slot, grant.seat)->hit) {
             sub->tally.hits--;
             core->tally.hits--;

@@ -370,8 +370,8 @@ enum { KP__MANY = 64 };
 void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint32_t many,
                       struct kp__todo *todo);
 
-/* Destroy a victim, and nobody stands by: its heir `request` waits for the permit. With the lock,
- * which is given back meanwhile. */
+/* Have a victim destroyed, and nobody stands by: its heir `request` waits for the permit. With the
+ * lock. */
 void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
                    struct kp__todo *todo);
 

@@ -231,11 +231,12 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     }
     uint64_t now = kp__time(pool);
     uint64_t until = kp__sooner(g->request->deadline, kp__later(now, sub->rules->validate_timeout));
+    bool hit = kp__seat_at(slot, seat)->hit; /* not what was made for it, and is in doubt */
     kp__close_seats(slot); /* nobody shares it before it is known to be good */
     kp__seat_at(slot, seat)->ending = true; /* and nobody has the lease to end it */
     if (!kp__stands_by(pool)) {
-        sub->tally.hits--; /* until it is known */
-        pool->core.tally.hits--;
+        sub->tally.hits -= hit; /* until it is known */
+        pool->core.tally.hits -= hit;
         kp__job_check(pool, slot, seat, g->request, until, todo);
         return false;
     }
@@ -247,8 +248,8 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
         open_to_others(g, todo);
         return true;
     }
-    sub->tally.hits--;
-    pool->core.tally.hits--;
+    sub->tally.hits -= hit;
+    pool->core.tally.hits -= hit;
     if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
     wait_again(g, now, todo); /* before its room is given away: nobody overtakes it */
     kp__do(pool, todo);
@@ -436,8 +437,11 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->flags = (uint8_t)ask->flags; /* what no bit is for was refused */
     r->at_once = ask->within_ms == KP_NONE;
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
+    bool asks = g->pool->limits_for != NULL; /* which may take its time */
+    if (asks) (void)start_clock(g, ask);
     r->sub = kp__find(g->pool, key, kp__hash(g->pool, key), true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
+    if (asks) r->arrived = kp__time(g->pool);
     bool bare = !timed && !core->clocked && r->sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
                 core->lent.used < core->lent.cap && !r->sub->rare->health.tripped && r->flags == 0;
     g->pool->getting++;

@@ -247,10 +247,10 @@ int64_t kp_loop_dispatch(kp_loop *loop)
     if (kp__loop_is_inherited(loop)) return KP_EFORKED;
     if (!kp__loop_own(loop))
         return kp__misuse(NULL, NULL, "kp_loop_dispatch: another thread dispatches this loop");
-    if (loop->dispatching || loop->closing)
+    if (loop->dispatching || loop->closing || loop->starting)
         return kp__misuse(NULL, NULL,
-                          "kp_loop_dispatch: called from inside itself, or from inside "
-                          "kp_loop_close; return first");
+                          "kp_loop_dispatch: called from inside itself, kp_loop_close or "
+                          "kp_get_start; return first");
     loop->dispatching = true;
     kp__mail_begin(&loop->box);
     read_mail(loop);

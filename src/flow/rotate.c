@@ -6,13 +6,21 @@
 #include "core/renew.h"
 #include "flow/flow.h"
 
-static int64_t rotate(struct kp__pool *pool, struct kp__subpool *sub, uint64_t by, uint64_t now,
+static int64_t retire(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,
                       struct kp__todo *todo)
 {
+    return sub->rules ? kp__retire_all(core, sub, by, now, todo) : 0; /* it is empty */
+}
+
+/* All keys in one step: what any of them makes from now on is of the new epoch. */
+static int64_t retire_all(struct kp__pool *pool, uint64_t by, uint64_t now, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = NULL;
     int64_t many = 0;
 
-    if (sub->rules) many = kp__retire_all(&pool->core, sub, by, now, todo); /* else it is empty */
-    kp__retry(pool, sub, todo);
+    kp__shut_all(pool);
+    while ((sub = kp__next_sub(&pool->core, sub)) != NULL)
+        many += retire(&pool->core, sub, by, now, todo);
     return many;
 }
 
@@ -37,10 +45,12 @@ int64_t kp_rotate(kp_pool *door, kp_key key, int64_t over_ms)
     }
     pool->core.epoch++;
     if (kp__every_key(key)) {
+        many = retire_all(pool, by, now, &todo);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            many += rotate(pool, sub, by, now, &todo);
+            kp__retry(pool, sub, &todo);
     } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        many = rotate(pool, sub, by, now, &todo);
+        many = retire(&pool->core, sub, by, now, &todo);
+        kp__retry(pool, sub, &todo);
         kp__lose_interest(pool, sub, sub->used_at);
     }
     kp__leave(pool, &todo);

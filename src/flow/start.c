@@ -92,15 +92,21 @@ void kp__request_step(kp_loop *loop, struct kp__request *r)
         kp__step_out(pool, &todo); /* it stays under way, and the pool with it */
         return;
     }
-    if (!over) {
-        kp__get_end(&g, code, &lease, &todo);
-        let_go(loop, r);
+    if (over) {
+        kp__leave(pool, &todo);
+        return;
     }
+    kp__get_end(&g, code, &lease, &todo);
+    let_go(loop, r);
+    bool last = code != 0; /* no lease keeps the pool, and drop_ctx comes after done */
+    pool->inside += last;
     kp__leave(pool, &todo);
-    if (over) return;
     int cancel = kp__cancel_hold();
     request->done(request, code, lease);
     kp__cancel_free(cancel);
+    if (!last) return;
+    kp__step_in(pool);
+    kp__leave(pool, &todo);
 }
 
 /* May its driver's functions run without anybody's thread being blocked who must not be? */

@@ -457,8 +457,12 @@ void m_checked(struct model *m, int slot, int seat, bool good)
     s->job = J_NONE;
     if (s->sponsor == NOBODY || !good || s->doomed) {
         int key = s->key, sponsor = release_sponsor(m, slot);
+        s->lends--; /* nobody had it */
         m_give(m, slot, seat, good, R_INVALID);
-        if (sponsor != NOBODY) m_settle(m, key); /* it looked at nothing else so far */
+        if (sponsor != NOBODY) {
+            m_settle(m, key); /* it looked at nothing else so far */
+            m_send_away(m, sponsor);
+        }
     } else {
         TALLY(m, s->key, hits, 1); /* it was not counted while in doubt */
         (void)release_sponsor(m, slot);

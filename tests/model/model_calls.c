@@ -8,6 +8,15 @@
 
 /* ---- a get ----------------------------------------------------------------------------------- */
 
+/* Who said not to wait does not, though others are ahead. */
+void m_send_away(struct model *m, int request)
+{
+    const struct model_request *r = &m->request[request];
+
+    if (r->waiting && (r->flags & KP_DONT_WAIT) && r->making == NOBODY)
+        m_refuse(m, request, KP_EAGAIN, r->limit);
+}
+
 /* Into its line, at the place of its stamp. How slow a line was that is gone says nothing of the
  * one that begins now. */
 void m_wait_again(struct model *m, struct model_request *r)
@@ -28,6 +37,7 @@ void m_wait_again(struct model *m, struct model_request *r)
         m_refuse(m, (int)(r - m->request), KP_ECLOSED, "");
     else
         m_settle(m, r->key);
+    m_send_away(m, (int)(r - m->request));
 }
 
 static void wait_again_in_time(struct model *m, struct model_request *r)

@@ -31,6 +31,7 @@ enum verdict { GO_ON, ANSWERED, LACKS };
 enum verdict m_decide(struct model *m, struct model_request *r);
 void m_settle(struct model *m, int key);
 void m_refuse(struct model *m, int request, int code, const char *limit);
+void m_send_away(struct model *m, int request);
 void m_refuse_all(struct model *m, int key, int code);
 void m_no(struct model_request *r, int code, const char *limit);
 bool m_spent(const struct model *m, const struct model_slot *s); /* nobody else may have it */

@@ -50,6 +50,7 @@ static void decline(struct model *m, struct model_request *r)
     r->probe = false;
     m_no(r, KP_ECANCELED, "");
     if (grant == G_SLOT) {
+        m->slot[r->slot].lends--; /* nobody had it */
         TALLY(m, r->key, hits, m->slot[r->slot].seat[r->seat].hit ? (uint64_t)-1 : 0);
         if (r->idle_ns > 0) m_give_unused(m, r->slot, r->seat);
         else m_give(m, r->slot, r->seat, true, R_RETURNED);
