@@ -10,10 +10,11 @@
 #include <string.h>
 #include <time.h>
 
+/* Those behind NULL are known, so that they have a sentence of their own, but not offered. */
 #define BACKENDS(X) /* is it linked?, name, schemes */        \
     X(CLI_SQLITE, sqlite, "sqlite:")                          \
     X(CLI_POSTGRES, postgres, "postgres://", "postgresql://") \
-    X(CLI_REDIS, redis, "redis://", "rediss://")              \
+    X(CLI_REDIS, redis, "redis://", NULL, "rediss://")        \
     X(CLI_HTTP, http, "http://", "https://")
 
 #define DECLARE(linked, name, ...) extern const struct backend name##_backend;
@@ -25,10 +26,12 @@
 
 BACKENDS(DECLARE)
 
+enum { SCHEMES = 3 };
+
 static const struct row {
     const char *name;
     const struct backend *backend;      /* NULL: its adapter was not built */
-    const char *scheme[3];
+    const char *scheme[SCHEMES];
 } rows[] = { BACKENDS(ROW) };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
@@ -143,9 +146,11 @@ static void show(struct target *t)
 static const struct row *find(const char *url, size_t *length)
 {
     for (int i = 0; i < ROWS; i++) {
-        for (int k = 0; k < 3 && rows[i].scheme[k]; k++) {
-            *length = strlen(rows[i].scheme[k]);
-            if (strncmp(url, rows[i].scheme[k], *length) == 0)
+        for (int k = 0; k < SCHEMES; k++) {
+            const char *scheme = rows[i].scheme[k];
+
+            *length = scheme ? strlen(scheme) : 0;
+            if (scheme && strncmp(url, scheme, *length) == 0)
                 return &rows[i];
         }
     }
@@ -163,8 +168,10 @@ static void say_schemes(char *why, size_t size, const char *url)
     else
         (void)snprintf(why, size, "what is to be reached must begin with one of:");
     for (int i = 0; i < ROWS; i++) {
-        n = strlen(why);
-        (void)snprintf(why + n, size - n, "%s %s", i ? "," : "", rows[i].scheme[0]);
+        for (int k = 0; k < SCHEMES && rows[i].scheme[k]; k++) {
+            n = strlen(why);
+            (void)snprintf(why + n, size - n, "%s %s", i + k ? "," : "", rows[i].scheme[k]);
+        }
     }
 }
 
@@ -187,7 +194,7 @@ bool target_read(struct target *t, const char *url, char *why, size_t size)
     t->backend = row->backend;
     t->url = url;
     if (url[length] == '\0') {
-        (void)snprintf(why, size, "%s needs something behind it", row->scheme[0]);
+        (void)snprintf(why, size, "%s needs something behind it", url);
         return false;
     }
     if (url[length - 1] == '/') {

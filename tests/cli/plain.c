@@ -48,17 +48,23 @@ static void a_report_that_cannot_be_written_must_fail(void **state)
     assert_int_equal(WEXITSTATUS(status), 1);
 }
 
+#define SCHEMES "sqlite:, postgres://, postgresql://, redis://, http://, https:// ("
+
 static void a_url_that_means_nothing_must_be_told(void **state)
 {
     (void)state;
     RUN("bench", "mongodb://me:secret@somewhere/", "-z", "100ms");
-    it_must_fail(2, "'mongodb:' is none of: sqlite:, postgres://, redis://, http://");
+    it_must_fail(2, "'mongodb:' is none of: " SCHEMES);
     nothing_must_show("secret");
     RUN("bench", "me:secret@somewhere", "-z", "100ms");
-    it_must_fail(2, "must begin with one of: sqlite:, postgres://, redis://, http://");
+    it_must_fail(2, "must begin with one of: " SCHEMES);
     nothing_must_show("secret");
     RUN("bench", "sqlite:");
     it_must_fail(2, "sqlite: needs something behind it");
+    RUN("bench", "https://");
+    it_must_fail(2, ": https:// needs something behind it");
+    RUN("doctor", "postgresql://");
+    it_must_fail(2, ": postgresql:// needs something behind it");
     RUN("bench");
     it_must_fail(2, "say a URL");
 }
