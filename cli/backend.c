@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -141,6 +142,24 @@ static void show(struct target *t)
         put_settings(&shown, end + 1);
 }
 
+/* Of hosts with a comma between them; a port that is left out is no odd one. */
+static bool has_odd_port(const char *hosts)
+{
+    while (*hosts) {
+        size_t n = strcspn(hosts, ","), port = n, digits;
+
+        while (port > 0 && hosts[port - 1] != ':' && hosts[port - 1] != ']')
+            port--;
+        digits = strspn(hosts + port, "0123456789");
+        if (port > 0 && hosts[port - 1] == ':' && port < n &&
+            (digits < n - port || digits > 5 || atoi(hosts + port) < 1 ||
+             atoi(hosts + port) > 65535))
+            return true;
+        hosts += n + (hosts[n] == ',');
+    }
+    return false;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static const struct row *find(const char *url, size_t *length)
@@ -199,6 +218,10 @@ bool target_read(struct target *t, const char *url, char *why, size_t size)
     }
     if (url[length - 1] == '/') {
         show(t);
+        if (!is_ambiguous(url + length) && has_odd_port(t->place + length)) {
+            (void)snprintf(why, size, "%s: a port is a number from 1 to 65535", t->shown);
+            return false;
+        }
         (void)snprintf(why, size, "in a password '/', '?', '#' are written %%2F, %%3F, %%23, and "
                        "there and behind a path '@' is %%40");
         return !is_ambiguous(url + length);
@@ -242,6 +265,8 @@ bool contact_make(struct contact *c, const struct target *t, const char *name)
         rc = kp_get(c->pool, target_key(t, name, false, &room),
                     KP_ASK(.within_ms = t->within_ms, .why = &why, .tag = "keyedpool"), &c->lease);
     if (rc) {
+        c->no_place = rc == KP_ECONFIG || (rc == KP_EREFUSED && t->backend->no_place &&
+                                           why.vendor_code == t->backend->no_place);
         (void)snprintf(c->why, sizeof c->why, "%s", why.text[0] ? why.text : kp_strerror(rc));
         return false;
     }

@@ -69,6 +69,32 @@ static void a_url_that_means_nothing_must_be_told(void **state)
     it_must_fail(2, "say a URL");
 }
 
+/* As soon as it is seen, by whoever sees it, of both commands. */
+static void a_url_that_is_no_place_must_be_a_wrong_command_line(void **state)
+{
+    static const struct { const char *url, *words; } cases[] = {
+        { "postgres://h:bad/db", "postgres://h:bad/db: a port is a number from 1 to 65535" },
+        { "postgres://me@a,[::1]:70000/db", "a port is a number from 1 to 65535" },
+        { "redis://:hush@h:0", "redis://h:0: a port is a number from 1 to 65535" },
+        { "postgres://%zz/db", "it must be a conninfo string or URI" },
+        { "postgres://h/db?hush=hush", "it must be a conninfo string or URI" },
+        { "redis://h/first", "its database is not a number" },
+        { "redis://%zz@h", "badly encoded" },
+        { "rediss://h", "has no TLS" },
+        { "http:///x", "http:///x: http: a key is http://host:port" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        RUN("bench", cases[i].url, "-z", "1ms");
+        it_must_fail(2, cases[i].words);
+        nothing_must_show("hush");
+        RUN("doctor", cases[i].url);
+        it_must_fail(2, cases[i].words);
+        nothing_must_show("hush");
+    }
+}
+
 static void words_that_mean_nothing_must_be_told(void **state)
 {
     (void)state;
@@ -281,6 +307,7 @@ int main(void)
         cmocka_unit_test(bench_must_load_files_and_report_them),
         cmocka_unit_test(a_report_that_cannot_be_written_must_fail),
         cmocka_unit_test(a_url_that_means_nothing_must_be_told),
+        cmocka_unit_test(a_url_that_is_no_place_must_be_a_wrong_command_line),
         cmocka_unit_test(words_that_mean_nothing_must_be_told),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),
         cmocka_unit_test(doctor_must_hold_open_files_against_the_budget),
