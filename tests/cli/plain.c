@@ -39,6 +39,42 @@ static void bench_must_load_files_and_report_them(void **state)
     it_must_fail(3, "/no/such/folder/file.db: ");
 }
 
+/* The figure behind this word, of a line that begins with `from`, in tenths. */
+static long tenths_behind(const char *from, const char *word)
+{
+    const char *at = strstr(from, word);
+    char *end;
+    long whole;
+
+    if (!at)
+        fail_msg("no '%s' in:\n%s", word, said.out);
+    whole = strtol(at + strlen(word), &end, 10);
+    assert_int_equal(*end, '.');
+    return whole * 10 + (end[1] - '0');
+}
+
+static void the_time_of_clients_must_add_up_to_the_last_tenth(void **state)
+{
+    char url[64];
+
+    (void)state;
+    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
+    for (int i = 0; i < 3; i++) {
+        const char *line;
+        long wait;
+
+        RUN("bench", url, "-k", "9", "--max-live", "2", "-c", "3", "-z", "40ms");
+        assert_int_equal(said.status, 0);
+        line = strstr(said.out, "client time");
+        assert_non_null(line);
+        wait = tenths_behind(line, "wait ");
+        assert_int_equal(wait + tenths_behind(line, "hold ") + tenths_behind(line, "give back ") +
+                         tenths_behind(line, "rest "), 1000);
+        assert_int_equal(tenths_behind(line, "in a queue ") + tenths_behind(line, "creating ") +
+                         tenths_behind(line, "else "), wait);
+    }
+}
+
 static void a_report_that_cannot_be_written_must_fail(void **state)
 {
     int status = system(KP_COMMAND " doctor -o json > /dev/full 2> /dev/null");
@@ -305,6 +341,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bench_must_load_files_and_report_them),
+        cmocka_unit_test(the_time_of_clients_must_add_up_to_the_last_tenth),
         cmocka_unit_test(a_report_that_cannot_be_written_must_fail),
         cmocka_unit_test(a_url_that_means_nothing_must_be_told),
         cmocka_unit_test(a_url_that_is_no_place_must_be_a_wrong_command_line),
