@@ -337,6 +337,36 @@ static void every_option_must_be_in_the_manual(void **state)
     options_must_be_in(manual);
 }
 
+static int times(const char *text, const char *words)
+{
+    int n = 0;
+
+    for (const char *at = text; (at = strstr(at, words)) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* What a line of a doctor's begins with is explained in the manual, at one place. */
+static void what_doctor_prints_must_be_in_the_manual_once(void **state)
+{
+    static char manual[65536];
+    FILE *f = fopen(KP_MANUAL, "r");
+    char name[64];
+    int found = 0;
+
+    (void)state;
+    assert_non_null(f);
+    run_read(f, manual, sizeof manual);
+    RUN("doctor");
+    for (char *at = strstr(said.out, "\nsystem\n"); at && (at = strstr(at, "\n  ")); at++) {
+        (void)snprintf(name, sizeof name, "_%.*s_:", (int)strcspn(at + 9, ":"), at + 9);
+        if (times(manual, name) != 1)
+            fail_msg("%s is in the manual %d times", name, times(manual, name));
+        found++;
+    }
+    assert_true(found >= 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +385,7 @@ int main(void)
         cmocka_unit_test(doctor_must_end_with_what_it_all_comes_to),
         cmocka_unit_test(version_and_help_must_say_what_is_in_the_build),
         cmocka_unit_test(every_option_must_be_in_the_manual),
+        cmocka_unit_test(what_doctor_prints_must_be_in_the_manual_once),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
