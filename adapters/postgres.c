@@ -43,6 +43,7 @@ struct session {
     PQnoticeProcessor processor;        /* as on_open left them */
     PQnoticeReceiver  receiver;
     PGVerbosity       verbosity;
+    PGContextVisibility context;
 };
 
 /* PQreset makes another session of it: as if all had been changed. */
@@ -94,14 +95,19 @@ static void session_note(PGconn *conn)
     session->receiver = PQsetNoticeReceiver(conn, NULL, NULL);
     session->verbosity = PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
     (void)PQsetErrorVerbosity(conn, session->verbosity);
+    session->context = PQsetErrorContextVisibility(conn, PQSHOW_CONTEXT_ERRORS);
+    (void)PQsetErrorContextVisibility(conn, session->context);
 }
 
-/* A borrower's function, and with it a pointer to something of his, must not reach the next one. */
+/* A borrower's function, and with it a pointer to something of his, must not reach the next one;
+ * nor must the file of his trace hear what that one says. */
 static bool has_own_ears(PGconn *conn)
 {
     const struct session *session = session_of(conn);
 
+    PQuntrace(conn);
     (void)PQsetErrorVerbosity(conn, session->verbosity);
+    (void)PQsetErrorContextVisibility(conn, session->context);
     return PQsetNoticeProcessor(conn, NULL, NULL) == session->processor &&
            PQsetNoticeReceiver(conn, NULL, NULL) == session->receiver;
 }

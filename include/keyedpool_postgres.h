@@ -119,7 +119,8 @@ typedef struct kp_pg_options {
                                            counts as well */
     /* Last step of making one. Not 0, and the create has failed with that code. The place for
      * PQsetNoticeProcessor, too: libpq's own prints to standard error, and a connection that comes
-     * back with another one is closed. Settings belong in set_up, for a reset undoes them. */
+     * back with another one is closed. Settings belong in set_up, for a reset undoes them; PQtrace
+     * ends with the first borrower. */
     int       (*on_open)(PGconn *conn, kp_key key, void *ctx);
     /* First step of closing. */
     void      (*on_close)(PGconn *conn, kp_key key, void *ctx);

@@ -176,6 +176,35 @@ static void a_borrowers_notice_processor_must_not_hear_the_next(void **state)
     close_pool();
 }
 
+static void a_borrowers_trace_and_words_of_errors_must_not_be_the_nexts(void **state)
+{
+    char text[2048] = "";
+    FILE *trace = tmpfile();
+    kp_lease lease;
+
+    (void)state;
+    assert_non_null(trace);
+    open_pool((kp_pg_options){ 0 });
+    lease = get(NULL);
+    PQtrace(kp_pg_conn(&lease), trace);
+    (void)PQsetErrorContextVisibility(kp_pg_conn(&lease), PQSHOW_CONTEXT_ALWAYS);
+    assert_int_equal(value(&lease, "SELECT 4711"), 4711);
+    kp_release(&lease);
+    lease = get(NULL);
+    assert_true(was_reused(&lease));
+    assert_int_equal(value(&lease, "SELECT 1234"), 1234);
+    assert_int_equal(PQsetErrorContextVisibility(kp_pg_conn(&lease), PQSHOW_CONTEXT_ERRORS),
+                     PQSHOW_CONTEXT_ERRORS);
+    kp_release(&lease);
+    close_pool();
+    assert_int_equal(fflush(trace), 0);
+    rewind(trace);
+    assert_true(fread(text, 1, sizeof text - 1, trace) > 0);
+    assert_non_null(strstr(text, "4711"));
+    assert_null(strstr(text, "1234"));
+    (void)fclose(trace);
+}
+
 static void what_was_left_must_be_reported_with_its_borrower(void **state)
 {
     kp_lease lease;
@@ -374,6 +403,7 @@ int main(void)
         cmocka_unit_test(a_clean_give_back_must_take_no_round_trip),
         cmocka_unit_test(a_pipeline_without_its_end_must_not_be_committed_by_the_next),
         cmocka_unit_test(a_borrowers_notice_processor_must_not_hear_the_next),
+        cmocka_unit_test(a_borrowers_trace_and_words_of_errors_must_not_be_the_nexts),
         cmocka_unit_test(what_was_left_must_be_reported_with_its_borrower),
         cmocka_unit_test(set_up_must_hold_again_after_settings_were_undone),
         cmocka_unit_test(prepared_statements_must_stay_unless_all_is_discarded),
