@@ -40,13 +40,13 @@ struct work {
 struct session {
     uint32_t changed;
     bool     unsynced;
+    bool     anew;                      /* PQreset: nothing of what was made of it is left */
     PQnoticeProcessor processor;        /* as on_open left them */
     PQnoticeReceiver  receiver;
     PGVerbosity       verbosity;
     PGContextVisibility context;
 };
 
-/* PQreset makes another session of it: as if all had been changed. */
 static int watch_session(PGEventId id, void *info, void *arg)
 {
     struct session *session = arg;
@@ -60,8 +60,7 @@ static int watch_session(PGEventId id, void *info, void *arg)
         if (PQresultStatus(result) == PGRES_COMMAND_OK)
             session->changed |= kp__pg_change_of(PQcmdStatus(result));
     } else if (id == PGEVT_CONNRESET) {
-        session->changed |= KP_PG_LEFT_SETTING;
-        session->unsynced = false;
+        session->anew = true;
     } else if (id == PGEVT_REGISTER) {
         (void)PQsetInstanceData(((PGEventRegister *)info)->conn, watch_session, session);
     } else if (id == PGEVT_CONNDESTROY) {
@@ -343,6 +342,8 @@ static const char *take_back(struct work *w)
 {
     PGconn *conn = w->conn;
 
+    if (session_of(conn)->anew)
+        return "its borrower had connected it anew";
     if (!has_own_ears(conn))
         return "another notice processor or receiver was left";
     if (PQpipelineStatus(conn) != PQ_PIPELINE_OFF) {

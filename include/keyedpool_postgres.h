@@ -25,8 +25,8 @@
  * finds out, before it is lent or when it comes back: limits.on_gone says what becomes of the
  * others. A question that takes too long, an idle timeout of the server and errors of SQL are not.
  * On Linux what the server ends while it is idle is dropped before anybody borrows it
- * (kp_options.watch_every_ms); notices and TLS's own messages do no harm. After PQreset by a
- * borrower a connection is watched no more.
+ * (kp_options.watch_every_ms); notices and TLS's own messages do no harm. One that its
+ * borrower had connected anew (PQreset) is closed when it comes back.
  *
  * libpq looks host names up in the middle of connecting, and waits for that: hostaddr= or a Unix
  * socket where a deadline must hold, or never to block means never. Its connect_timeout does not

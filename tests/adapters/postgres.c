@@ -205,6 +205,27 @@ static void a_borrowers_trace_and_words_of_errors_must_not_be_the_nexts(void **s
     (void)fclose(trace);
 }
 
+/* Another session has nothing of what was set up, or prepared, in the one before. */
+static void one_that_was_connected_anew_must_not_reach_the_next(void **state)
+{
+    static const int32_t resets[] = { KP_PG_TIDY, KP_PG_ROLLBACK, KP_PG_DISCARD_ALL };
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        kp_lease lease;
+
+        open_pool((kp_pg_options){ .set_up = "SET work_mem = '33MB'", .reset = resets[i] });
+        lease = get(NULL);
+        PQreset(kp_pg_conn(&lease));
+        assert_int_equal(PQstatus(kp_pg_conn(&lease)), CONNECTION_OK);
+        kp_release(&lease);
+        lease = get(NULL);
+        assert_int_equal(value(&lease, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
+        kp_release(&lease);
+        close_pool();
+    }
+}
+
 static void what_was_left_must_be_reported_with_its_borrower(void **state)
 {
     kp_lease lease;
@@ -404,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_pipeline_without_its_end_must_not_be_committed_by_the_next),
         cmocka_unit_test(a_borrowers_notice_processor_must_not_hear_the_next),
         cmocka_unit_test(a_borrowers_trace_and_words_of_errors_must_not_be_the_nexts),
+        cmocka_unit_test(one_that_was_connected_anew_must_not_reach_the_next),
         cmocka_unit_test(what_was_left_must_be_reported_with_its_borrower),
         cmocka_unit_test(set_up_must_hold_again_after_settings_were_undone),
         cmocka_unit_test(prepared_statements_must_stay_unless_all_is_discarded),
