@@ -127,6 +127,23 @@ static void another_database_name_or_user_must_not_be_seen_by_the_next(void **st
     close_pool();
 }
 
+/* Nobody gives the next one a name of his own. */
+static void a_name_and_tracking_must_not_be_seen_by_the_next(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_redis_options){ 0 });
+    leave("OK", "CLIENT SETNAME other");
+    leave("OK", "CLIENT TRACKING ON");
+    lease = get(redis.path);
+    assert_true(reused(&lease));
+    must_say(&lease, "(nil)", "CLIENT GETNAME");
+    must_say(&lease, "-1", "CLIENT GETREDIR");
+    kp_release(&lease);
+    close_pool();
+}
+
 static void a_server_that_was_told_not_to_reply_must_not_spoil_the_next(void **state)
 {
     kp_lease lease;
@@ -338,6 +355,7 @@ static void looking_must_end_a_connection_with_replies_unread_and_say_nothing(vo
     cmocka_unit_test(messages_that_came_must_be_thrown_away),                    \
     cmocka_unit_test(a_monitor_must_not_be_seen_by_the_next),                    \
     cmocka_unit_test(another_database_name_or_user_must_not_be_seen_by_the_next), \
+    cmocka_unit_test(a_name_and_tracking_must_not_be_seen_by_the_next),          \
     cmocka_unit_test(a_server_that_was_told_not_to_reply_must_not_spoil_the_next), \
     cmocka_unit_test(replies_left_unread_must_be_thrown_away_and_counted),       \
     cmocka_unit_test(a_reply_that_was_half_read_must_be_thrown_away),            \
