@@ -390,6 +390,7 @@ static void plan_undoing(struct work *w)
         add(w, o->set_up);
     } else if ((w->left & KP_PG_LEFT_LISTEN) || has_news(w->conn)) {
         add(w, "UNLISTEN *");           /* if it is gone, it does not answer */
+        add(w, o->set_up);
     }
 }
 

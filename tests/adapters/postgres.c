@@ -268,6 +268,28 @@ static void set_up_must_hold_again_after_settings_were_undone(void **state)
     }
 }
 
+static void what_set_up_listens_to_must_be_heard_by_the_next(void **state)
+{
+    static const int32_t resets[] = { KP_PG_TIDY, KP_PG_ROLLBACK, KP_PG_DISCARD_ALL };
+    static const char *const left[] = { "LISTEN his", "NOTIFY ours", "LISTEN his; SET geqo = off" };
+
+    (void)state;
+    for (size_t i = 0; i < 9; i++) {
+        kp_lease lease;
+
+        open_pool((kp_pg_options){ .set_up = "LISTEN ours", .reset = resets[i / 3] });
+        lease = get(NULL);
+        assert_int_equal(value(&lease, left[i % 3]), 0);
+        kp_release(&lease);
+        lease = get(NULL);
+        assert_true(was_reused(&lease));
+        assert_int_equal(value(&lease, "SELECT count(*) FILTER (WHERE c = 'ours') * 10 + count(*)"
+                                       " FROM pg_listening_channels() c"), 11);
+        kp_release(&lease);
+        close_pool();
+    }
+}
+
 static void prepared_statements_must_stay_unless_all_is_discarded(void **state)
 {
     static const struct { kp_pg_options options; long prepared; } cases[] = {
@@ -428,6 +450,7 @@ int main(void)
         cmocka_unit_test(one_that_was_connected_anew_must_not_reach_the_next),
         cmocka_unit_test(what_was_left_must_be_reported_with_its_borrower),
         cmocka_unit_test(set_up_must_hold_again_after_settings_were_undone),
+        cmocka_unit_test(what_set_up_listens_to_must_be_heard_by_the_next),
         cmocka_unit_test(prepared_statements_must_stay_unless_all_is_discarded),
         cmocka_unit_test(settings_must_stay_where_only_transactions_are_undone),
         cmocka_unit_test(a_reset_that_fails_must_close_the_connection_and_say_why),
