@@ -98,17 +98,26 @@ static void session_note(PGconn *conn)
     (void)PQsetErrorContextVisibility(conn, session->context);
 }
 
-/* A borrower's function, and with it a pointer to something of his, must not reach the next one;
- * nor must the file of his trace hear what that one says. */
+static void hear_nothing(void *arg, const PGresult *notice)
+{
+    (void)arg;
+    (void)notice;
+}
+
+/* A borrower's function, and with it a pointer to something of his, must not reach the next one,
+ * nor what is said until it is closed; nor must the file of his trace. */
 static bool has_own_ears(PGconn *conn)
 {
     const struct session *session = session_of(conn);
+    bool own = PQsetNoticeProcessor(conn, NULL, NULL) == session->processor &&
+               PQsetNoticeReceiver(conn, NULL, NULL) == session->receiver;
 
     PQuntrace(conn);
     (void)PQsetErrorVerbosity(conn, session->verbosity);
     (void)PQsetErrorContextVisibility(conn, session->context);
-    return PQsetNoticeProcessor(conn, NULL, NULL) == session->processor &&
-           PQsetNoticeReceiver(conn, NULL, NULL) == session->receiver;
+    if (!own)
+        (void)PQsetNoticeReceiver(conn, hear_nothing, NULL);
+    return own;
 }
 
 /* ---- the machine ----------------------------------------------------------------------------- */
@@ -342,10 +351,10 @@ static const char *take_back(struct work *w)
 {
     PGconn *conn = w->conn;
 
-    if (session_of(conn)->anew)
-        return "its borrower had connected it anew";
     if (!has_own_ears(conn))
         return "another notice processor or receiver was left";
+    if (session_of(conn)->anew)
+        return "its borrower had connected it anew";
     if (PQpipelineStatus(conn) != PQ_PIPELINE_OFF) {
         w->left |= KP_PG_LEFT_PIPELINE;
         if (!PQexitPipelineMode(conn))
@@ -424,6 +433,7 @@ static int destroy(kp_job *job, void *resource)
     const kp_pg_options *o = job->ctx;
     PGconn *conn = resource;
 
+    (void)has_own_ears(conn);
     if (o->on_close)
         o->on_close(conn, job->key, o->ctx);
     if (PQtransactionStatus(conn) == PQTRANS_ACTIVE && PQsocket(conn) >= 0)

@@ -176,6 +176,32 @@ static void a_borrowers_notice_processor_must_not_hear_the_next(void **state)
     close_pool();
 }
 
+static void say_goodbye(PGconn *conn, kp_key key, void *ctx)
+{
+    (void)key;
+    (void)ctx;
+    (void)pg_value(conn, "DO $$ BEGIN RAISE WARNING 'bye'; END $$");
+}
+
+/* He may be gone by then: a scope runs his finalizers first, and a pool may destroy on a thread. */
+static void a_borrowers_notice_processor_must_not_hear_the_end(void **state)
+{
+    (void)state;
+    open_pool((kp_pg_options){ .on_close = say_goodbye });
+    for (int i = 0; i < 2; i++) {
+        kp_lease lease = get(NULL);
+        int heard = 0;
+
+        (void)PQsetNoticeProcessor(kp_pg_conn(&lease), hear, &heard);
+        if (i == 0)
+            kp_release(&lease);
+        else
+            kp_discard(&lease);
+        assert_int_equal(heard, 0);
+    }
+    close_pool();
+}
+
 static void a_borrowers_trace_and_words_of_errors_must_not_be_the_nexts(void **state)
 {
     char text[2048] = "";
@@ -446,6 +472,7 @@ int main(void)
         cmocka_unit_test(a_clean_give_back_must_take_no_round_trip),
         cmocka_unit_test(a_pipeline_without_its_end_must_not_be_committed_by_the_next),
         cmocka_unit_test(a_borrowers_notice_processor_must_not_hear_the_next),
+        cmocka_unit_test(a_borrowers_notice_processor_must_not_hear_the_end),
         cmocka_unit_test(a_borrowers_trace_and_words_of_errors_must_not_be_the_nexts),
         cmocka_unit_test(one_that_was_connected_anew_must_not_reach_the_next),
         cmocka_unit_test(what_was_left_must_be_reported_with_its_borrower),
