@@ -40,12 +40,13 @@ struct work {
 struct session {
     uint32_t changed;
     bool     unsynced;
+    bool     anew;                      /* PQreset: nothing of what was made of it is left */
     PQnoticeProcessor processor;        /* as on_open left them */
     PQnoticeReceiver  receiver;
     PGVerbosity       verbosity;
+    PGContextVisibility context;
 };
 
-/* PQreset makes another session of it: as if all had been changed. */
 static int watch_session(PGEventId id, void *info, void *arg)
 {
     struct session *session = arg;
@@ -59,8 +60,7 @@ static int watch_session(PGEventId id, void *info, void *arg)
         if (PQresultStatus(result) == PGRES_COMMAND_OK)
             session->changed |= kp__pg_change_of(PQcmdStatus(result));
     } else if (id == PGEVT_CONNRESET) {
-        session->changed |= KP_PG_LEFT_SETTING;
-        session->unsynced = false;
+        session->anew = true;
     } else if (id == PGEVT_REGISTER) {
         (void)PQsetInstanceData(((PGEventRegister *)info)->conn, watch_session, session);
     } else if (id == PGEVT_CONNDESTROY) {
@@ -94,16 +94,30 @@ static void session_note(PGconn *conn)
     session->receiver = PQsetNoticeReceiver(conn, NULL, NULL);
     session->verbosity = PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
     (void)PQsetErrorVerbosity(conn, session->verbosity);
+    session->context = PQsetErrorContextVisibility(conn, PQSHOW_CONTEXT_ERRORS);
+    (void)PQsetErrorContextVisibility(conn, session->context);
 }
 
-/* A borrower's function, and with it a pointer to something of his, must not reach the next one. */
+static void hear_nothing(void *arg, const PGresult *notice)
+{
+    (void)arg;
+    (void)notice;
+}
+
+/* A borrower's function, and with it a pointer to something of his, must not reach the next one,
+ * nor what is said until it is closed; nor must the file of his trace. */
 static bool has_own_ears(PGconn *conn)
 {
     const struct session *session = session_of(conn);
+    bool own = PQsetNoticeProcessor(conn, NULL, NULL) == session->processor &&
+               PQsetNoticeReceiver(conn, NULL, NULL) == session->receiver;
 
+    PQuntrace(conn);
     (void)PQsetErrorVerbosity(conn, session->verbosity);
-    return PQsetNoticeProcessor(conn, NULL, NULL) == session->processor &&
-           PQsetNoticeReceiver(conn, NULL, NULL) == session->receiver;
+    (void)PQsetErrorContextVisibility(conn, session->context);
+    if (!own)
+        (void)PQsetNoticeReceiver(conn, hear_nothing, NULL);
+    return own;
 }
 
 /* ---- the machine ----------------------------------------------------------------------------- */
@@ -339,6 +353,8 @@ static const char *take_back(struct work *w)
 
     if (!has_own_ears(conn))
         return "another notice processor or receiver was left";
+    if (session_of(conn)->anew)
+        return "its borrower had connected it anew";
     if (PQpipelineStatus(conn) != PQ_PIPELINE_OFF) {
         w->left |= KP_PG_LEFT_PIPELINE;
         if (!PQexitPipelineMode(conn))
@@ -383,6 +399,7 @@ static void plan_undoing(struct work *w)
         add(w, o->set_up);
     } else if ((w->left & KP_PG_LEFT_LISTEN) || has_news(w->conn)) {
         add(w, "UNLISTEN *");           /* if it is gone, it does not answer */
+        add(w, o->set_up);
     }
 }
 
@@ -416,6 +433,7 @@ static int destroy(kp_job *job, void *resource)
     const kp_pg_options *o = job->ctx;
     PGconn *conn = resource;
 
+    (void)has_own_ears(conn);
     if (o->on_close)
         o->on_close(conn, job->key, o->ctx);
     if (PQtransactionStatus(conn) == PQTRANS_ACTIVE && PQsocket(conn) >= 0)

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <hiredis/sds.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +256,16 @@ static int fail_as_left(kp_job *job, int code, const char *sentence, bool gone)
     return gone ? KP_EGONE : rc;
 }
 
+/* It may begin with a zero: what is left of a value. From 1.1 on hiredis has a prefix. */
+static bool has_unsent(const redisContext *c)
+{
+#ifdef HI_SDS_TYPE_8
+    return c->obuf && hi_sdslen(c->obuf) > 0;
+#else
+    return c->obuf && sdslen(c->obuf) > 0;
+#endif
+}
+
 /* Commands that were appended and not sent must not be, replies that are half parsed cannot be told
  * from whole ones. */
 static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
@@ -266,7 +277,7 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
     if (r->c->err)
         return fail_as_left(job, EPROTO, r->c->errstr, r->c->err == REDIS_ERR_EOF ||
                             kp__is_gone(-kp__stirred(r->c->fd)));
-    what->unsent = r->c->obuf && r->c->obuf[0];
+    what->unsent = has_unsent(r->c);
     if (what->unsent)
         return kp__redis_fail(job, EPROTO, "given back with commands that were not sent");
     if (o->tidy != KP_REDIS_LOOK)

@@ -167,18 +167,22 @@ static bool is_word(const redisReply *reply, const char *word)
 
 /* Said before the word; returns how many. RESET ends everything but the connection; a server that
  * has none is told one by one. What opens a subscription cannot be inside MULTI, so DISCARD comes
- * first; and in one UNWATCH is not heard, so that comes last. */
+ * first; and in one UNWATCH is not heard, so that comes after. What a server does not know is an
+ * error that nobody minds. */
 static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool new)
 {
-    static const char *const old[] = { "DISCARD", "UNSUBSCRIBE", "PUNSUBSCRIBE", "UNWATCH" };
+    static const char *const old[][3] = {
+        { "DISCARD" }, { "UNSUBSCRIBE" }, { "PUNSUBSCRIBE" }, { "UNWATCH" },
+        { "CLIENT", "TRACKING", "OFF" }, { "CLIENT", "SETNAME", "" },
+    };
     int n = 0;
 
     if (new || r->has_reset) {
         add(t, "RESET", NULL, NULL);
         n = 1;
     } else {
-        for (; n < 4; n++)
-            add(t, old[n], NULL, NULL);
+        for (; n < 6; n++)
+            add(t, old[n][0], old[n][1], old[n][2]);
     }
     if (r->to.password[0]) {
         if (r->to.user[0])

@@ -312,6 +312,18 @@ static int validate(kp_job *job, void *resource)
     return rc == SQLITE_OK ? 0 : fail(job, db, rc, NULL);
 }
 
+/* Whose they are does not matter any more, and what a borrower's use may be gone. */
+static void unhook(const kp_sqlite_options *o, sqlite3 *db)
+{
+    (void)sqlite3_set_authorizer(db, NULL, NULL);
+    (void)sqlite3_commit_hook(db, NULL, NULL);
+    (void)sqlite3_rollback_hook(db, NULL, NULL);
+    (void)sqlite3_update_hook(db, NULL, NULL);
+    (void)sqlite3_trace_v2(db, 0, NULL, NULL);
+    (void)sqlite3_busy_timeout(db, (int)busy_timeout(o));
+    sqlite3_progress_handler(db, 0, NULL, NULL);
+}
+
 /* Tidied first: what a borrower left running or open would keep its locks, for sqlite3_close_v2
  * only waits for it. */
 static int destroy(kp_job *job, void *resource)
@@ -322,6 +334,7 @@ static int destroy(kp_job *job, void *resource)
 
     if (o->on_close)
         o->on_close(db, job->key.data, o->ctx);
+    unhook(o, db);
     (void)tidy_up(job, db);
     if (o->counts)
         kp__count(&o->counts->closed, 1);

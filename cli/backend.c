@@ -7,13 +7,15 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+/* Those behind NULL are known, so that they have a sentence of their own, but not offered. */
 #define BACKENDS(X) /* is it linked?, name, schemes */        \
     X(CLI_SQLITE, sqlite, "sqlite:")                          \
     X(CLI_POSTGRES, postgres, "postgres://", "postgresql://") \
-    X(CLI_REDIS, redis, "redis://", "rediss://")              \
+    X(CLI_REDIS, redis, "redis://", NULL, "rediss://")        \
     X(CLI_HTTP, http, "http://", "https://")
 
 #define DECLARE(linked, name, ...) extern const struct backend name##_backend;
@@ -25,10 +27,12 @@
 
 BACKENDS(DECLARE)
 
+enum { SCHEMES = 3 };
+
 static const struct row {
     const char *name;
     const struct backend *backend;      /* NULL: its adapter was not built */
-    const char *scheme[3];
+    const char *scheme[SCHEMES];
 } rows[] = { BACKENDS(ROW) };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
@@ -138,14 +142,34 @@ static void show(struct target *t)
         put_settings(&shown, end + 1);
 }
 
+/* Of hosts with a comma between them; a port that is left out is no odd one. */
+static bool has_odd_port(const char *hosts)
+{
+    while (*hosts) {
+        size_t n = strcspn(hosts, ","), port = n, digits;
+
+        while (port > 0 && hosts[port - 1] != ':' && hosts[port - 1] != ']')
+            port--;
+        digits = strspn(hosts + port, "0123456789");
+        if (port > 0 && hosts[port - 1] == ':' && port < n &&
+            (digits < n - port || digits > 5 || atoi(hosts + port) < 1 ||
+             atoi(hosts + port) > 65535))
+            return true;
+        hosts += n + (hosts[n] == ',');
+    }
+    return false;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static const struct row *find(const char *url, size_t *length)
 {
     for (int i = 0; i < ROWS; i++) {
-        for (int k = 0; k < 3 && rows[i].scheme[k]; k++) {
-            *length = strlen(rows[i].scheme[k]);
-            if (strncmp(url, rows[i].scheme[k], *length) == 0)
+        for (int k = 0; k < SCHEMES; k++) {
+            const char *scheme = rows[i].scheme[k];
+
+            *length = scheme ? strlen(scheme) : 0;
+            if (scheme && strncmp(url, scheme, *length) == 0)
                 return &rows[i];
         }
     }
@@ -163,8 +187,10 @@ static void say_schemes(char *why, size_t size, const char *url)
     else
         (void)snprintf(why, size, "what is to be reached must begin with one of:");
     for (int i = 0; i < ROWS; i++) {
-        n = strlen(why);
-        (void)snprintf(why + n, size - n, "%s %s", i ? "," : "", rows[i].scheme[0]);
+        for (int k = 0; k < SCHEMES && rows[i].scheme[k]; k++) {
+            n = strlen(why);
+            (void)snprintf(why + n, size - n, "%s %s", i + k ? "," : "", rows[i].scheme[k]);
+        }
     }
 }
 
@@ -187,11 +213,15 @@ bool target_read(struct target *t, const char *url, char *why, size_t size)
     t->backend = row->backend;
     t->url = url;
     if (url[length] == '\0') {
-        (void)snprintf(why, size, "%s needs something behind it", row->scheme[0]);
+        (void)snprintf(why, size, "%s needs something behind it", url);
         return false;
     }
     if (url[length - 1] == '/') {
         show(t);
+        if (!is_ambiguous(url + length) && has_odd_port(t->place + length)) {
+            (void)snprintf(why, size, "%s: a port is a number from 1 to 65535", t->shown);
+            return false;
+        }
         (void)snprintf(why, size, "in a password '/', '?', '#' are written %%2F, %%3F, %%23, and "
                        "there and behind a path '@' is %%40");
         return !is_ambiguous(url + length);
@@ -235,6 +265,8 @@ bool contact_make(struct contact *c, const struct target *t, const char *name)
         rc = kp_get(c->pool, target_key(t, name, false, &room),
                     KP_ASK(.within_ms = t->within_ms, .why = &why, .tag = "keyedpool"), &c->lease);
     if (rc) {
+        c->no_place = rc == KP_ECONFIG || (rc == KP_EREFUSED && t->backend->no_place &&
+                                           why.vendor_code == t->backend->no_place);
         (void)snprintf(c->why, sizeof c->why, "%s", why.text[0] ? why.text : kp_strerror(rc));
         return false;
     }

@@ -32,6 +32,7 @@ struct backend {
     const char *operation, *writing;    /* "SELECT 1"; what --write does, or NULL */
     int   files;                /* open ones for each connection */
     bool  one_key;              /* the place itself: there cannot be several on one server */
+    int   no_place;             /* kp_why.vendor_code of a key that is refused for what it says */
     const char *(*version)(void);       /* of the library */
     /* The pool of its adapter; the target lives as long. */
     int   (*open)(const struct target *t, int64_t size, const kp_options *more, kp_pool **out);
@@ -59,6 +60,7 @@ struct contact {                /* a server, reached once */
     kp_pool *pool;
     kp_lease lease;
     uint64_t connect_ns, operate_ns;
+    bool     no_place;          /* it failed, for the URL means nothing */
     char     why[400];
 };
 

@@ -49,6 +49,7 @@ const struct command bench_command = {
       "URL is one of these; each operation gets a connection, does this with it, gives it back:\n"
       "  sqlite:PATH                                   read or change a row, by its number\n"
       "  postgres://[USER[:PASSWORD]@]HOST[:PORT]/DB   SELECT 1; what else libpq knows behind '?'\n"
+      "  postgresql://...                              the same\n"
       "  redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]    PING\n"
       "  http://HOST[:PORT][/PATH], https://...        GET; an answer from 400 on is an error\n"
       "A password is never shown. A server is tried once before the run.\n\n"

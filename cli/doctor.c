@@ -134,6 +134,8 @@ static void look_at(struct doctor *d, const struct target *t)
 
     d->about = t->shown;
     if (!contact_make(&c, t, target_name(t))) {
+        if (c.no_place)
+            args_fail(&doctor_command.page, "%s: %s", t->shown, c.why);
         doctor_say(d, MARK_FAIL, "connect", "%s", c.why);
         contact_leave(&c);
         return;

@@ -46,8 +46,11 @@ void bench_keys_make(struct bench *b)
         if (!b->key[i].name)
             bench_give_up(t->shown, "out of memory");
     }
-    if (!contact_make(&contact, t, b->key[0].name))
+    if (!contact_make(&contact, t, b->key[0].name)) {
+        if (contact.no_place)
+            args_fail(&bench_command.page, "%s: %s", t->shown, contact.why);
         bench_give_up(t->shown, contact.why);
+    }
     contact_leave(&contact);
 }
 

@@ -89,6 +89,7 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
 }
 
 const struct backend http_backend = {
-    .library = "libcurl", .operation = "GET", .files = 1, .one_key = true, .version = version,
+    .library = "libcurl", .operation = "GET", .files = 1, .one_key = true,
+    .no_place = CURLE_URL_MALFORMAT, .version = version,
     .open = open_pool, .operate = operate, .examine = examine,
 };

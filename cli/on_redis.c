@@ -6,6 +6,7 @@
 
 #include <keyedpool_redis.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,6 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
 }
 
 const struct backend redis_backend = {
-    .library = "hiredis", .operation = "PING", .files = 1, .version = version,
+    .library = "hiredis", .operation = "PING", .files = 1, .no_place = EINVAL, .version = version,
     .open = open_pool, .operate = operate, .examine = examine,
 };

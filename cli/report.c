@@ -5,6 +5,7 @@
 #include "bench.h"
 #include "term.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,18 +43,28 @@ static void counts(const struct bench_result *r)
            (unsigned long long)r->stats.destroys, (unsigned long long)r->stats.live);
 }
 
+/* Percent, to a tenth. What lies between two rounded sums, not a rounded part: so all parts of a
+ * whole are exactly that. */
+static double between(double from, double to)
+{
+    return (round(1000 * to) - round(1000 * from)) / 10;
+}
+
 /* Which part of its time a client spends where. What is left is sleep until the next arrival, and
  * the measuring itself. */
 static void shares(const struct bench *b, const struct bench_result *r)
 {
     double all = r->seconds * 1e9 * (double)b->plan->clients;
-    double rest = 1 - r->get_share - r->hold_share - r->release_share;
+    double held = r->get_share + r->hold_share, given = held + r->release_share;
+    /* who queued and then created counts as both in the pool's figures, as one here */
+    double creating = fmin(r->get_share, (double)r->stats.create_ns / all);
+    double queued = fmin(r->get_share, creating + (double)r->stats.wait_ns / all);
 
     name_row("client time");
-    printf("wait %.1f %% (in a queue %.1f %%, creating %.1f %%)   hold %.1f %%   give back %.1f %%"
-           "   rest %.1f %%\n", 100 * r->get_share, 100 * (double)r->stats.wait_ns / all,
-           100 * (double)r->stats.create_ns / all, 100 * r->hold_share, 100 * r->release_share,
-           rest > 0 ? 100 * rest : 0);
+    printf("wait %.1f %% (in a queue %.1f %%, creating %.1f %%, else %.1f %%)   hold %.1f %%   "
+           "give back %.1f %%   rest %.1f %%\n", between(0, r->get_share),
+           between(creating, queued), between(0, creating), between(queued, r->get_share),
+           between(r->get_share, held), between(held, given), between(given, fmax(given, 1)));
 }
 
 static void fairness(const struct bench_result *r)

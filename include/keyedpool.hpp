@@ -91,7 +91,7 @@ public:
     int  status() const noexcept { return status_; }
     R   *get() const noexcept { return static_cast<R *>(lease_.resource); }
     R   *operator->() const noexcept { return get(); }
-    R   &operator*() const noexcept { return *get(); }
+    std::add_lvalue_reference_t<R> operator*() const noexcept { return *get(); }
 
     // Give it back; give it back and have it destroyed. Once is enough: a second call does nothing.
     void release() noexcept { end(kp_release); }

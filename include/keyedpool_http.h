@@ -19,7 +19,8 @@
  * the transfer that needs it. A handle is not for a multi handle, nor for a share of your own that
  * has connections: what is connected there is theirs, and would outlive the handle. CURLOPT_RESOLVE
  * of one borrower holds for all, since names are shared, and libcurl keeps what CURLOPT_ALTSVC
- * learnt.
+ * learnt. CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection
+ * keeps the functions with which it was made, past the lease of whoever set them.
  *
  * An idle connection that is found ended, or a server that does not take the borrower's calls any
  * more, is KP_EGONE: limits.on_gone says what becomes of the others. On Linux a handle is dropped

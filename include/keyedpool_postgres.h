@@ -25,8 +25,8 @@
  * finds out, before it is lent or when it comes back: limits.on_gone says what becomes of the
  * others. A question that takes too long, an idle timeout of the server and errors of SQL are not.
  * On Linux what the server ends while it is idle is dropped before anybody borrows it
- * (kp_options.watch_every_ms); notices and TLS's own messages do no harm. After PQreset by a
- * borrower a connection is watched no more.
+ * (kp_options.watch_every_ms); notices and TLS's own messages do no harm. One that its
+ * borrower had connected anew (PQreset) is closed when it comes back.
  *
  * libpq looks host names up in the middle of connecting, and waits for that: hostaddr= or a Unix
  * socket where a deadline must hold, or never to block means never. Its connect_timeout does not
@@ -119,7 +119,8 @@ typedef struct kp_pg_options {
                                            counts as well */
     /* Last step of making one. Not 0, and the create has failed with that code. The place for
      * PQsetNoticeProcessor, too: libpq's own prints to standard error, and a connection that comes
-     * back with another one is closed. Settings belong in set_up, for a reset undoes them. */
+     * back with another one is closed. Settings belong in set_up, for a reset undoes them; PQtrace
+     * ends with the first borrower. */
     int       (*on_open)(PGconn *conn, kp_key key, void *ctx);
     /* First step of closing. */
     void      (*on_close)(PGconn *conn, kp_key key, void *ctx);

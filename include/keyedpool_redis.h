@@ -26,7 +26,7 @@
  * The key's text appears in reports. A password has a better place in the options, or in `where`.
  *
  * What comes back is made as it was (kp_redis_tidy): MULTI, WATCH, SUBSCRIBE, MONITOR, SELECT,
- * AUTH, CLIENT ... of one borrower never reach the next, nor do his replies. That is one round
+ * AUTH, CLIENT ... of one borrower do not reach the next, nor do his replies. That is one round
  * trip; who can do without says KP_REDIS_LOOK. A user of the server's ACL needs PING for it, and
  * what the options ask for.
  */
@@ -47,8 +47,11 @@ extern "C" {
 typedef enum kp_redis_tidy {
     KP_REDIS_RESET = 1,         /* on give-back RESET, then AUTH, SELECT and CLIENT SETNAME anew, in
                                    one round trip; replies left unread are read and thrown away. A
-                                   server before 6.2 gets DISCARD, UNSUBSCRIBE, PUNSUBSCRIBE and
-                                   UNWATCH instead of RESET */
+                                   server before 6.2 gets DISCARD, UNSUBSCRIBE, PUNSUBSCRIBE,
+                                   UNWATCH, CLIENT TRACKING OFF and CLIENT SETNAME "" instead of
+                                   RESET. What RESET leaves on stays: CLIENT NO-EVICT and SCRIPT
+                                   DEBUG, and before 6.2 who was logged in, if the pool has no
+                                   password */
     KP_REDIS_LOOK               /* only look, without the server: unread replies, unsent commands
                                    and errors end a connection, and all else that a borrower
                                    changed stays. For programs whose borrowers only read and write

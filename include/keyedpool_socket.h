@@ -55,8 +55,9 @@ typedef struct kp_socket_options {
     int64_t     keepalive_probes;   /* [3] ... so many times; and the connection has failed */
     int32_t     nodelay;            /* [1] TCP_NODELAY; OFF: small writes wait for company */
     int32_t     nonblocking;        /* [OFF] 1: lent with O_NONBLOCK */
-    /* Last step of opening: the handshake of your protocol. The socket blocks, and its sends and
-     * receives fail (EAGAIN) when left_ms is over. 0; or what a create may answer:
+    /* Last step of opening: the handshake of your protocol. The socket blocks; each send and each
+     * receive fails (EAGAIN) after left_ms at most, so that of many the last one may be late: who
+     * hears a peer byte by byte counts the time himself. 0; or what a create may answer:
      * kp_job_fail(job, code, sentence), KP_EREFUSED. */
     int       (*on_open)(kp_job *job, int fd, int64_t left_ms, void *ctx);
     /* First step of closing. */

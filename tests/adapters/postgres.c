@@ -176,6 +176,82 @@ static void a_borrowers_notice_processor_must_not_hear_the_next(void **state)
     close_pool();
 }
 
+static void say_goodbye(PGconn *conn, kp_key key, void *ctx)
+{
+    (void)key;
+    (void)ctx;
+    (void)pg_value(conn, "DO $$ BEGIN RAISE WARNING 'bye'; END $$");
+}
+
+/* He may be gone by then: a scope runs his finalizers first, and a pool may destroy on a thread. */
+static void a_borrowers_notice_processor_must_not_hear_the_end(void **state)
+{
+    (void)state;
+    open_pool((kp_pg_options){ .on_close = say_goodbye });
+    for (int i = 0; i < 2; i++) {
+        kp_lease lease = get(NULL);
+        int heard = 0;
+
+        (void)PQsetNoticeProcessor(kp_pg_conn(&lease), hear, &heard);
+        if (i == 0)
+            kp_release(&lease);
+        else
+            kp_discard(&lease);
+        assert_int_equal(heard, 0);
+    }
+    close_pool();
+}
+
+static void a_borrowers_trace_and_words_of_errors_must_not_be_the_nexts(void **state)
+{
+    char text[2048] = "";
+    FILE *trace = tmpfile();
+    kp_lease lease;
+
+    (void)state;
+    assert_non_null(trace);
+    open_pool((kp_pg_options){ 0 });
+    lease = get(NULL);
+    PQtrace(kp_pg_conn(&lease), trace);
+    (void)PQsetErrorContextVisibility(kp_pg_conn(&lease), PQSHOW_CONTEXT_ALWAYS);
+    assert_int_equal(value(&lease, "SELECT 4711"), 4711);
+    kp_release(&lease);
+    lease = get(NULL);
+    assert_true(was_reused(&lease));
+    assert_int_equal(value(&lease, "SELECT 1234"), 1234);
+    assert_int_equal(PQsetErrorContextVisibility(kp_pg_conn(&lease), PQSHOW_CONTEXT_ERRORS),
+                     PQSHOW_CONTEXT_ERRORS);
+    kp_release(&lease);
+    close_pool();
+    assert_int_equal(fflush(trace), 0);
+    rewind(trace);
+    assert_true(fread(text, 1, sizeof text - 1, trace) > 0);
+    assert_non_null(strstr(text, "4711"));
+    assert_null(strstr(text, "1234"));
+    (void)fclose(trace);
+}
+
+/* Another session has nothing of what was set up, or prepared, in the one before. */
+static void one_that_was_connected_anew_must_not_reach_the_next(void **state)
+{
+    static const int32_t resets[] = { KP_PG_TIDY, KP_PG_ROLLBACK, KP_PG_DISCARD_ALL };
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        kp_lease lease;
+
+        open_pool((kp_pg_options){ .set_up = "SET work_mem = '33MB'", .reset = resets[i] });
+        lease = get(NULL);
+        PQreset(kp_pg_conn(&lease));
+        assert_int_equal(PQstatus(kp_pg_conn(&lease)), CONNECTION_OK);
+        kp_release(&lease);
+        lease = get(NULL);
+        assert_int_equal(value(&lease, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
+        kp_release(&lease);
+        close_pool();
+    }
+}
+
 static void what_was_left_must_be_reported_with_its_borrower(void **state)
 {
     kp_lease lease;
@@ -213,6 +289,28 @@ static void set_up_must_hold_again_after_settings_were_undone(void **state)
         lease = get(NULL);
         assert_true(was_reused(&lease));
         assert_int_equal(value(&lease, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
+        kp_release(&lease);
+        close_pool();
+    }
+}
+
+static void what_set_up_listens_to_must_be_heard_by_the_next(void **state)
+{
+    static const int32_t resets[] = { KP_PG_TIDY, KP_PG_ROLLBACK, KP_PG_DISCARD_ALL };
+    static const char *const left[] = { "LISTEN his", "NOTIFY ours", "LISTEN his; SET geqo = off" };
+
+    (void)state;
+    for (size_t i = 0; i < 9; i++) {
+        kp_lease lease;
+
+        open_pool((kp_pg_options){ .set_up = "LISTEN ours", .reset = resets[i / 3] });
+        lease = get(NULL);
+        assert_int_equal(value(&lease, left[i % 3]), 0);
+        kp_release(&lease);
+        lease = get(NULL);
+        assert_true(was_reused(&lease));
+        assert_int_equal(value(&lease, "SELECT count(*) FILTER (WHERE c = 'ours') * 10 + count(*)"
+                                       " FROM pg_listening_channels() c"), 11);
         kp_release(&lease);
         close_pool();
     }
@@ -374,8 +472,12 @@ int main(void)
         cmocka_unit_test(a_clean_give_back_must_take_no_round_trip),
         cmocka_unit_test(a_pipeline_without_its_end_must_not_be_committed_by_the_next),
         cmocka_unit_test(a_borrowers_notice_processor_must_not_hear_the_next),
+        cmocka_unit_test(a_borrowers_notice_processor_must_not_hear_the_end),
+        cmocka_unit_test(a_borrowers_trace_and_words_of_errors_must_not_be_the_nexts),
+        cmocka_unit_test(one_that_was_connected_anew_must_not_reach_the_next),
         cmocka_unit_test(what_was_left_must_be_reported_with_its_borrower),
         cmocka_unit_test(set_up_must_hold_again_after_settings_were_undone),
+        cmocka_unit_test(what_set_up_listens_to_must_be_heard_by_the_next),
         cmocka_unit_test(prepared_statements_must_stay_unless_all_is_discarded),
         cmocka_unit_test(settings_must_stay_where_only_transactions_are_undone),
         cmocka_unit_test(a_reset_that_fails_must_close_the_connection_and_say_why),

@@ -127,6 +127,23 @@ static void another_database_name_or_user_must_not_be_seen_by_the_next(void **st
     close_pool();
 }
 
+/* Nobody gives the next one a name of his own. */
+static void a_name_and_tracking_must_not_be_seen_by_the_next(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_redis_options){ 0 });
+    leave("OK", "CLIENT SETNAME other");
+    leave("OK", "CLIENT TRACKING ON");
+    lease = get(redis.path);
+    assert_true(reused(&lease));
+    must_say(&lease, "(nil)", "CLIENT GETNAME");
+    must_say(&lease, "-1", "CLIENT GETREDIR");
+    kp_release(&lease);
+    close_pool();
+}
+
 static void a_server_that_was_told_not_to_reply_must_not_spoil_the_next(void **state)
 {
     kp_lease lease;
@@ -194,6 +211,31 @@ static void commands_that_were_not_sent_must_never_be(void **state)
     assert_int_equal(kp_redis_counts_read(&stage.counts).spoiled, 1);
     next_must_find_it_clean(false);
     redis_do("(nil)", "GET unsent");
+    close_pool();
+}
+
+static void send_all(const kp_lease *lease)
+{
+    for (int done = 0; !done;)
+        assert_int_equal(redisBufferWrite(kp_redis(lease), &done), REDIS_OK);
+}
+
+/* What is left of a value may begin with a zero; what is said next would become the rest of it. */
+static void half_a_value_of_zeros_must_not_be_completed_with_our_words(void **state)
+{
+    static const char head[] = "*3\r\n$3\r\nSET\r\n$4\r\nhalf\r\n$20\r\n", zeros[22];
+    kp_lease lease;
+
+    (void)state;
+    open_home();
+    lease = get(redis.path);
+    (void)redisAppendFormattedCommand(kp_redis(&lease), head, sizeof head - 1);
+    send_all(&lease);
+    (void)redisAppendFormattedCommand(kp_redis(&lease), zeros, sizeof zeros);
+    kp_release(&lease);
+    assert_true(stage.left.unsent && stage.left.closed);
+    redis_do("(nil)", "GET half");
+    next_must_find_it_clean(false);
     close_pool();
 }
 
@@ -313,10 +355,12 @@ static void looking_must_end_a_connection_with_replies_unread_and_say_nothing(vo
     cmocka_unit_test(messages_that_came_must_be_thrown_away),                    \
     cmocka_unit_test(a_monitor_must_not_be_seen_by_the_next),                    \
     cmocka_unit_test(another_database_name_or_user_must_not_be_seen_by_the_next), \
+    cmocka_unit_test(a_name_and_tracking_must_not_be_seen_by_the_next),          \
     cmocka_unit_test(a_server_that_was_told_not_to_reply_must_not_spoil_the_next), \
     cmocka_unit_test(replies_left_unread_must_be_thrown_away_and_counted),       \
     cmocka_unit_test(a_reply_that_was_half_read_must_be_thrown_away),            \
     cmocka_unit_test(commands_that_were_not_sent_must_never_be),                 \
+    cmocka_unit_test(half_a_value_of_zeros_must_not_be_completed_with_our_words), \
     cmocka_unit_test(a_command_that_waits_at_the_server_must_cost_no_more_than_the_check), \
     cmocka_unit_test(one_whose_server_hung_up_must_be_replaced_without_a_signal), \
     cmocka_unit_test(a_borrowers_timeout_must_be_undone),                        \

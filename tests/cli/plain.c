@@ -39,6 +39,42 @@ static void bench_must_load_files_and_report_them(void **state)
     it_must_fail(3, "/no/such/folder/file.db: ");
 }
 
+/* The figure behind this word, of a line that begins with `from`, in tenths. */
+static long tenths_behind(const char *from, const char *word)
+{
+    const char *at = strstr(from, word);
+    char *end;
+    long whole;
+
+    if (!at)
+        fail_msg("no '%s' in:\n%s", word, said.out);
+    whole = strtol(at + strlen(word), &end, 10);
+    assert_int_equal(*end, '.');
+    return whole * 10 + (end[1] - '0');
+}
+
+static void the_time_of_clients_must_add_up_to_the_last_tenth(void **state)
+{
+    char url[64];
+
+    (void)state;
+    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
+    for (int i = 0; i < 3; i++) {
+        const char *line;
+        long wait;
+
+        RUN("bench", url, "-k", "9", "--max-live", "2", "-c", "3", "-z", "40ms");
+        assert_int_equal(said.status, 0);
+        line = strstr(said.out, "client time");
+        assert_non_null(line);
+        wait = tenths_behind(line, "wait ");
+        assert_int_equal(wait + tenths_behind(line, "hold ") + tenths_behind(line, "give back ") +
+                         tenths_behind(line, "rest "), 1000);
+        assert_int_equal(tenths_behind(line, "in a queue ") + tenths_behind(line, "creating ") +
+                         tenths_behind(line, "else "), wait);
+    }
+}
+
 static void a_report_that_cannot_be_written_must_fail(void **state)
 {
     int status = system(KP_COMMAND " doctor -o json > /dev/full 2> /dev/null");
@@ -48,19 +84,51 @@ static void a_report_that_cannot_be_written_must_fail(void **state)
     assert_int_equal(WEXITSTATUS(status), 1);
 }
 
+#define SCHEMES "sqlite:, postgres://, postgresql://, redis://, http://, https:// ("
+
 static void a_url_that_means_nothing_must_be_told(void **state)
 {
     (void)state;
     RUN("bench", "mongodb://me:secret@somewhere/", "-z", "100ms");
-    it_must_fail(2, "'mongodb:' is none of: sqlite:, postgres://, redis://, http://");
+    it_must_fail(2, "'mongodb:' is none of: " SCHEMES);
     nothing_must_show("secret");
     RUN("bench", "me:secret@somewhere", "-z", "100ms");
-    it_must_fail(2, "must begin with one of: sqlite:, postgres://, redis://, http://");
+    it_must_fail(2, "must begin with one of: " SCHEMES);
     nothing_must_show("secret");
     RUN("bench", "sqlite:");
     it_must_fail(2, "sqlite: needs something behind it");
+    RUN("bench", "https://");
+    it_must_fail(2, ": https:// needs something behind it");
+    RUN("doctor", "postgresql://");
+    it_must_fail(2, ": postgresql:// needs something behind it");
     RUN("bench");
     it_must_fail(2, "say a URL");
+}
+
+/* As soon as it is seen, by whoever sees it, of both commands. */
+static void a_url_that_is_no_place_must_be_a_wrong_command_line(void **state)
+{
+    static const struct { const char *url, *words; } cases[] = {
+        { "postgres://h:bad/db", "postgres://h:bad/db: a port is a number from 1 to 65535" },
+        { "postgres://me@a,[::1]:70000/db", "a port is a number from 1 to 65535" },
+        { "redis://:hush@h:0", "redis://h:0: a port is a number from 1 to 65535" },
+        { "postgres://%zz/db", "it must be a conninfo string or URI" },
+        { "postgres://h/db?hush=hush", "it must be a conninfo string or URI" },
+        { "redis://h/first", "its database is not a number" },
+        { "redis://%zz@h", "badly encoded" },
+        { "rediss://h", "has no TLS" },
+        { "http:///x", "http:///x: http: a key is http://host:port" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        RUN("bench", cases[i].url, "-z", "1ms");
+        it_must_fail(2, cases[i].words);
+        nothing_must_show("hush");
+        RUN("doctor", cases[i].url);
+        it_must_fail(2, cases[i].words);
+        nothing_must_show("hush");
+    }
 }
 
 static void words_that_mean_nothing_must_be_told(void **state)
@@ -269,12 +337,44 @@ static void every_option_must_be_in_the_manual(void **state)
     options_must_be_in(manual);
 }
 
+static int times(const char *text, const char *words)
+{
+    int n = 0;
+
+    for (const char *at = text; (at = strstr(at, words)) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* What a line of a doctor's begins with is explained in the manual, at one place. */
+static void what_doctor_prints_must_be_in_the_manual_once(void **state)
+{
+    static char manual[65536];
+    FILE *f = fopen(KP_MANUAL, "r");
+    char name[64];
+    int found = 0;
+
+    (void)state;
+    assert_non_null(f);
+    run_read(f, manual, sizeof manual);
+    RUN("doctor");
+    for (char *at = strstr(said.out, "\nsystem\n"); at && (at = strstr(at, "\n  ")); at++) {
+        (void)snprintf(name, sizeof name, "_%.*s_:", (int)strcspn(at + 9, ":"), at + 9);
+        if (times(manual, name) != 1)
+            fail_msg("%s is in the manual %d times", name, times(manual, name));
+        found++;
+    }
+    assert_true(found >= 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bench_must_load_files_and_report_them),
+        cmocka_unit_test(the_time_of_clients_must_add_up_to_the_last_tenth),
         cmocka_unit_test(a_report_that_cannot_be_written_must_fail),
         cmocka_unit_test(a_url_that_means_nothing_must_be_told),
+        cmocka_unit_test(a_url_that_is_no_place_must_be_a_wrong_command_line),
         cmocka_unit_test(words_that_mean_nothing_must_be_told),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),
         cmocka_unit_test(doctor_must_hold_open_files_against_the_budget),
@@ -285,6 +385,7 @@ int main(void)
         cmocka_unit_test(doctor_must_end_with_what_it_all_comes_to),
         cmocka_unit_test(version_and_help_must_say_what_is_in_the_build),
         cmocka_unit_test(every_option_must_be_in_the_manual),
+        cmocka_unit_test(what_doctor_prints_must_be_in_the_manual_once),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -203,6 +203,39 @@ static void a_discarded_writer_must_leave_no_lock_behind(void **state)
     stage_close(s);
 }
 
+static void rolled_back(void *heard)
+{
+    ++*(int *)heard;
+}
+
+static int authorize(void *heard, int action, const char *a, const char *b, const char *c,
+                     const char *d)
+{
+    (void)action, (void)a, (void)b, (void)c, (void)d;
+    ++*(int *)heard;
+    return SQLITE_OK;
+}
+
+/* Who changes hooks discards, and what they use may be gone: a scope runs his finalizers first. */
+static void hooks_must_not_be_called_when_their_connection_goes(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+    int heard = 0;
+
+    stage_open(s, (kp_sqlite_options){ 0 });
+    make_table(s);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_int_equal(run_sql(&lease, "BEGIN IMMEDIATE; INSERT INTO t VALUES (4)"), SQLITE_OK);
+    (void)start_query(&lease);
+    (void)sqlite3_rollback_hook(kp_sqlite_db(&lease), rolled_back, &heard);
+    (void)sqlite3_set_authorizer(kp_sqlite_db(&lease), authorize, &heard);
+    kp_discard(&lease);
+    assert_true(s->left.transaction);
+    assert_int_equal(heard, 0);
+    stage_close(s);
+}
+
 static void an_idle_connection_to_a_deleted_file_must_not_be_lent_again(void **state)
 {
     struct stage *s = *state;
@@ -231,6 +264,7 @@ int main(void)
         TEST(a_full_text_table_must_survive_what_its_borrower_left_open),
         TEST(a_connection_that_a_statement_keeps_open_must_be_a_failed_destroy),
         TEST(a_discarded_writer_must_leave_no_lock_behind),
+        TEST(hooks_must_not_be_called_when_their_connection_goes),
         TEST(an_idle_connection_to_a_deleted_file_must_not_be_lent_again),
     };
 

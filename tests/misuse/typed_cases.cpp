@@ -29,6 +29,8 @@ kp::lease<connection> borrow(kp::pool<connection> &pool)
 #else
     (void)pool.use(kp::key("db1"), kp_plan{}, [](connection &) { return 0; });
     (void)pool.get(tight{ 1, 2 });
+    kp::pool<void> opaque;              // CURL is void, and others are
+    (void)opaque.get("db1").get();
     return pool.get("db1");
 #endif
 }
