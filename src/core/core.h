@@ -143,10 +143,8 @@ void kp__todo_run_wakes(struct kp__todo *todo); /* without the lock */
 
 /* ---- the way in (serve.c, request.c) --------------------------------------------------------- */
 
-/* A request before anything is known of it, but who asks. */
+/* A request before anything is known of it, but who asks; and where, for its lease. */
 void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why);
-
-/* Where its lease will have been asked for: an address in the caller's code. */
 const void *kp__site_of(const struct kp__request *request);
 
 /* One decision for a request that has just come: a grant at once, a place in the queue, or no. */
