@@ -204,6 +204,40 @@ static void who_waits_again_must_take_its_letter_back(void **state)
     close_boxes();
 }
 
+/* ---- who it is ------------------------------------------------------------------------------- */
+
+static void done(kp_request *request, int status, kp_lease lease)
+{
+    (void)request, (void)status, (void)lease;
+}
+
+static void who_asked_must_be_the_caller_or_a_loops_done(void **state)
+{
+    struct kp__request thread;
+    struct ask a;
+
+    (void)state;
+    ask_on(&a, &boxes[0]);
+    kp__request_init(&thread, false, &a, NULL);
+    assert_ptr_equal(kp__site_of(&thread), &a);
+    ((kp_request *)(void *)&a)->done = done;
+    assert_true((uintptr_t)kp__site_of(&a.r) == (uintptr_t)done);
+}
+
+static void who_came_in_the_same_moment_must_be_told_apart_for_ever(void **state)
+{
+    const struct kp__request first = { .arrived = 5, .stamp = UINT32_MAX },
+                             second = { .arrived = 5, .stamp = 0 },
+                             third = { .arrived = 6, .stamp = UINT32_MAX };
+
+    (void)state;
+    assert_true(kp__came_before(&first, &second));
+    assert_false(kp__came_before(&second, &first));
+    assert_true(kp__came_before(&second, &third));
+    assert_false(kp__came_before(&third, &second));
+    assert_false(kp__came_before(&first, &first));
+}
+
 /* ---- blame ----------------------------------------------------------------------------------- */
 
 static void a_failure_must_be_told_in_its_own_words_or_in_those_of_its_code(void **state)
@@ -362,6 +396,8 @@ int main(void)
         cmocka_unit_test(a_loops_request_must_be_told_to_look_by_its_alarm_unless_that_is_sooner),
         cmocka_unit_test(who_waits_again_must_take_its_letter_back),
         cmocka_unit_test(who_was_answered_must_not_be_due_any_more),
+        cmocka_unit_test(who_asked_must_be_the_caller_or_a_loops_done),
+        cmocka_unit_test(who_came_in_the_same_moment_must_be_told_apart_for_ever),
         cmocka_unit_test(a_failure_must_be_told_in_its_own_words_or_in_those_of_its_code),
         cmocka_unit_test(a_long_reason_must_be_told_as_far_as_there_is_room),
         cmocka_unit_test(a_declined_lease_must_go_back_and_not_count_as_a_hit),
