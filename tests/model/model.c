@@ -447,16 +447,6 @@ void m_refuse_all(struct model *m, int key, int code)
         while ((first = first_of(m, key, (enum line)line)) != NOBODY) m_refuse(m, first, code, "");
 }
 
-/* A line has one moment, and this one knows it now. */
-static void told(struct model *m, const struct model_request *first)
-{
-    for (int i = 0; i < MODEL_REQUESTS && first->again != FOREVER; i++) {
-        struct model_request *r = &m->request[i];
-        if (r != first && r->waiting && r->key == first->key && line_of(m, r) == line_of(m, first))
-            r->again = FOREVER;
-    }
-}
-
 static int serve(struct model *m, int key)
 {
     int head[LINES], served = 0;
@@ -476,7 +466,10 @@ static int serve(struct model *m, int key)
                 continue;
             }
             if (short_of == B_NONE) short_of = r->short_of;
-            told(m, r);
+            for (int o = 0; o < MODEL_REQUESTS && r->again != FOREVER; o++) /* it alone knows */
+                if (o != head[i] && m->request[o].waiting && m->request[o].key == key &&
+                    line_of(m, &m->request[o]) == line_of(m, r))
+                    m->request[o].again = FOREVER;
             if (r->again < r->at) r->at = r->again; /* it must know when to look again */
         }
         if (!again) m->key[key].lacks = short_of;
