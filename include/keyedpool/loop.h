@@ -36,7 +36,7 @@ struct kp_request {
     kp_loop   *loop;
     kp_done_fn done;
     void      *arg;                     /* yours */
-    uint64_t   opaque[17];
+    uint64_t   opaque[13];
 };
 
 /* Open the mailbox of one event loop. The first thread that dispatches it, or starts a request on

@@ -7,93 +7,99 @@
 
 #include "check.h"
 
-/* The link that holds place number `place` (1 is the root); *parent is the node that the link
- * belongs to. */
-static struct kp__heap_node **heap_link(struct kp__heap *h, size_t place,
-                                        struct kp__heap_node **parent)
+static struct kp__heap_node *right_of(const struct kp__heap_node *n)
 {
-    struct kp__heap_node **link = &h->root;
+    return n->child && n->child->next != n ? n->child->next : NULL;
+}
+
+/* The way back leads through the sibling, unless n is the last child, or the only one. */
+static struct kp__heap_node *parent_of(const struct kp__heap_node *n)
+{
+    struct kp__heap_node *next = n->next;
+
+    if (!next || next->child == n || (next->child && next->child->next == n)) return next;
+    return next->next;
+}
+
+static void set_children(struct kp__heap_node *n, struct kp__heap_node *left,
+                         struct kp__heap_node *right)
+{
+    n->child = left;
+    if (left) left->next = right ? right : n;
+    if (right) right->next = n;
+}
+
+/* Put n, or nothing if that is the last node, where `was` is: below its parent, beside its sibling.
+ */
+static void replace(struct kp__heap *h, const struct kp__heap_node *was, struct kp__heap_node *n)
+{
+    struct kp__heap_node *parent = parent_of(was);
+
+    if (n) n->next = was->next;
+    if (!parent) h->root = n;
+    else if (parent->child == was) parent->child = n;
+    else parent->child->next = n ? n : parent;
+}
+
+/* The node with this number, 1 being the root; 0: there is none. */
+static struct kp__heap_node *at_place(const struct kp__heap *h, size_t place)
+{
+    struct kp__heap_node *n = place ? h->root : NULL;
     size_t bit = 1;
 
-    while (bit <= place / 2)
-        bit *= 2;
-    *parent = NULL;
-    while (bit /= 2) {
-        *parent = *link;
-        link = place & bit ? &(*link)->right : &(*link)->left;
-    }
-    return link;
-}
-
-/* The link that holds n. */
-static struct kp__heap_node **heap_link_of(struct kp__heap *h, const struct kp__heap_node *n)
-{
-    if (n->parent == NULL)
-        return &h->root;
-    return n->parent->left == n ? &n->parent->left : &n->parent->right;
-}
-
-static void heap_adopt_children(struct kp__heap_node *n)
-{
-    if (n->left != NULL)
-        n->left->parent = n;
-    if (n->right != NULL)
-        n->right->parent = n;
+    while (bit <= place / 2) bit *= 2;
+    while (bit /= 2) n = place & bit ? n->child->next : n->child;
+    return n;
 }
 
 /* Swap n with its parent. */
 static void heap_raise(struct kp__heap *h, struct kp__heap_node *n)
 {
-    struct kp__heap_node *up = n->parent;
-    struct kp__heap_node was = *n;
+    struct kp__heap_node *up = parent_of(n), *left = up->child, *right = right_of(up);
+    struct kp__heap_node *below = n->child, *beside = right_of(n);
 
-    *heap_link_of(h, up) = n;
-    *n = *up;
-    *(n->left == n ? &n->left : &n->right) = up;
-    *up = was;
-    heap_adopt_children(n);
-    heap_adopt_children(up);
+    replace(h, up, n);
+    set_children(n, left == n ? up : left, right == n ? up : right);
+    set_children(up, below, beside);
 }
 
 static struct kp__heap_node *heap_first_child(const struct kp__heap *h,
                                               const struct kp__heap_node *n)
 {
-    if (n->right != NULL && h->before(n->right, n->left))
-        return n->right;
-    return n->left;
+    struct kp__heap_node *right = right_of(n);
+
+    return right && h->before(right, n->child) ? right : n->child;
 }
 
 void kp__heap_fix(struct kp__heap *h, struct kp__heap_node *n)
 {
-    struct kp__heap_node *child;
+    struct kp__heap_node *other;
 
     KP__DCHECK(kp__heap_holds(n));
-    while (n->parent != NULL && h->before(n, n->parent))
-        heap_raise(h, n);
-    while ((child = heap_first_child(h, n)) != NULL && h->before(child, n))
-        heap_raise(h, child);
+    while ((other = parent_of(n)) != NULL && h->before(n, other)) heap_raise(h, n);
+    while ((other = heap_first_child(h, n)) != NULL && h->before(other, n)) heap_raise(h, other);
 }
 
 void kp__heap_insert(struct kp__heap *h, struct kp__heap_node *n)
 {
+    struct kp__heap_node *parent = at_place(h, ++h->count / 2);
+
     KP__DCHECK(!kp__heap_holds(n));
-    n->left = n->right = NULL;
-    *heap_link(h, ++h->count, &n->parent) = n;
+    n->next = NULL;
+    if (!parent) h->root = n;
+    else set_children(parent, parent->child ? parent->child : n, parent->child ? n : NULL);
     kp__heap_fix(h, n);
 }
 
 void kp__heap_remove(struct kp__heap *h, struct kp__heap_node *n)
 {
-    struct kp__heap_node *parent;
-    struct kp__heap_node **link = heap_link(h, h->count--, &parent);
-    struct kp__heap_node *last = *link;
+    struct kp__heap_node *last = at_place(h, h->count--);
 
     KP__DCHECK(kp__heap_holds(n));
-    *link = NULL;
+    replace(h, last, NULL);
     if (last != n) {
-        *heap_link_of(h, n) = last;
-        *last = *n;
-        heap_adopt_children(last);
+        replace(h, n, last);
+        set_children(last, n->child, right_of(n));
         kp__heap_fix(h, last);
     }
     kp__heap_node_init(n);

@@ -2,7 +2,9 @@
  *
  * An intrusive binary heap that never allocates: a complete binary tree linked by pointers. Nodes
  * are numbered from 1, level by level; the bits of a number below its highest one spell the way
- * from the root (0 left, 1 right), so the last place is found without an array.
+ * from the root (0 left, 1 right), so the last place is found without an array. A node is two
+ * words, of which `next` leads from a left child to the right one, and from the last of them back
+ * to their parent.
  *
  * Not synchronised. Worst-case O(log n) for insert, remove and fix; top is O(1). Equal nodes come
  * out in any order.
@@ -14,8 +16,8 @@
 #include <stddef.h>
 
 struct kp__heap_node {
-    struct kp__heap_node *parent;       /* NULL at the root; itself on no heap */
-    struct kp__heap_node *left, *right;
+    struct kp__heap_node *child;        /* the left one, or NULL */
+    struct kp__heap_node *next;         /* sibling or parent; NULL at the root; itself on no heap */
 };
 
 struct kp__heap {
@@ -36,14 +38,14 @@ static inline void kp__heap_init(struct kp__heap *h, bool (*before)(const struct
 /* Every node starts here; a zeroed node would look like a root. */
 static inline void kp__heap_node_init(struct kp__heap_node *n)
 {
-    n->parent = n;
-    n->left = n->right = NULL;
+    n->child = NULL;
+    n->next = n;
 }
 
 /* Is n on some heap? */
 static inline bool kp__heap_holds(const struct kp__heap_node *n)
 {
-    return n->parent != n;
+    return n->next != n;
 }
 
 /* The node that is before all others, or NULL. */

@@ -84,16 +84,29 @@ void kp__mailbox_close(struct kp__mailbox *box)
     kp__lock_give(&box->lock, &kp__life);
 }
 
-bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter)
+/* With its lock. */
+static bool put_in(struct kp__mailbox *box, int tray, struct kp__list *letter)
 {
-    bool ring;
-
-    kp__lock_take(&box->lock, &kp__life);
     KP__DCHECK(box->open);
     KP__DCHECK(!kp__list_linked(letter));
     kp__list_push_back(&box->tray[tray], letter);
     box->letters++;
-    ring = !box->rung && !box->busy;
+    return !box->rung && !box->busy;
+}
+
+bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    bool ring = put_in(box, tray, letter);
+    kp__lock_give(&box->lock, &kp__life);
+    return ring;
+}
+
+bool kp__mail_answer(struct kp__mailbox *box, struct kp__list *letter, struct kp__timer *alarm)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    bool ring = put_in(box, 0, letter);
+    if (kp__timer_is_filed(alarm)) kp__timers_mute(&box->alarms, alarm);
     kp__lock_give(&box->lock, &kp__life);
     return ring;
 }
@@ -125,6 +138,13 @@ void kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at)
 {
     kp__lock_take(&box->lock, &kp__life);
     kp__timers_file(&box->alarms, alarm, at);
+    kp__lock_give(&box->lock, &kp__life);
+}
+
+void kp__mail_mute(struct kp__mailbox *box, struct kp__timer *alarm)
+{
+    kp__lock_take(&box->lock, &kp__life);
+    kp__timers_mute(&box->alarms, alarm);
     kp__lock_give(&box->lock, &kp__life);
 }
 
@@ -174,14 +194,6 @@ void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter, struct kp
     take_out(box, letter);
     kp__timers_remove(&box->alarms, alarm);
     kp__lock_give(&box->lock, &kp__life);
-}
-
-bool kp__mail_holds(struct kp__mailbox *box, const struct kp__list *letter)
-{
-    kp__lock_take(&box->lock, &kp__life);
-    bool holds = kp__list_linked(letter);
-    kp__lock_give(&box->lock, &kp__life);
-    return holds;
 }
 
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray)

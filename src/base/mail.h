@@ -36,15 +36,18 @@ void kp__mailbox_close(struct kp__mailbox *box);
 bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter);
 void kp__mail_ring(struct kp__mailbox *box);
 
+/* The same, of who has an alarm: if that is set, it is muted. */
+bool kp__mail_answer(struct kp__mailbox *box, struct kp__list *letter, struct kp__timer *alarm);
+
 /* An alarm that is set goes off then, if not sooner. True: ring afterwards. Several threads. */
 bool kp__mail_hasten(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
 
-/* The owner's: the first letter, and its tray (NULL: none); does it lie there. Set an alarm; is it
- * set; one that went off by now (NULL: none); anyone. Take back a letter, or a letter and an
- * alarm. */
+/* The owner's: the first letter, and its tray (NULL: none). Set an alarm; or so that it goes off no
+ * more, because of a letter; is it set; one that went off by now (NULL: none); anyone that may go
+ * off. Take back a letter, or a letter and an alarm. */
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray);
-bool kp__mail_holds(struct kp__mailbox *box, const struct kp__list *letter);
 void kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
+void kp__mail_mute(struct kp__mailbox *box, struct kp__timer *alarm);
 bool kp__mail_is_set(struct kp__mailbox *box, const struct kp__timer *alarm);
 struct kp__timer *kp__mail_due(struct kp__mailbox *box, uint64_t now);
 struct kp__timer *kp__mail_any(struct kp__mailbox *box);

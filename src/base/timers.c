@@ -4,10 +4,6 @@
  */
 #include "base/timers.h"
 
-_Static_assert(offsetof(struct kp__timer, lined) ==
-                   offsetof(struct kp__timer, node) + offsetof(struct kp__heap_node, right),
-               "no node is its own right child");
-
 static bool before(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
     return KP__OF(a, struct kp__timer, node)->at < KP__OF(b, struct kp__timer, node)->at;
@@ -41,10 +37,17 @@ static struct kp__timer *find_first(const struct kp__timers *timers)
 void kp__timers_remove(struct kp__timers *timers, struct kp__timer *timer)
 {
     if (!kp__timer_is_filed(timer)) return;
-    if (timer->lined == timer) kp__list_remove(&timer->link);
+    if (timer->lined) kp__list_remove(&timer->link);
     else kp__heap_remove(&timers->others, &timer->node);
-    timer->at = 0;
+    *timer = (struct kp__timer){ .at = 0 };
     if (timers->first == timer) timers->first = find_first(timers);
+}
+
+void kp__timers_mute(struct kp__timers *timers, struct kp__timer *timer)
+{
+    kp__timers_remove(timers, timer);
+    *timer = (struct kp__timer){ .at = KP__TIMER_NEVER, .lined = true }; /* alone */
+    kp__list_init(&timer->link);
 }
 
 /* The line whose last one is the latest that is not too late, or an empty one; NULL: none. */
@@ -66,12 +69,12 @@ static struct kp__list *line_for(struct kp__timers *timers, uint64_t at)
 
 void kp__timers_file(struct kp__timers *timers, struct kp__timer *timer, uint64_t at)
 {
+    if (at > KP__TIMER_NEVER) at = KP__TIMER_NEVER;
     if (timer->at == at) return;
     kp__timers_remove(timers, timer);
     struct kp__list *line = line_for(timers, at);
-    timer->at = at;
+    *timer = (struct kp__timer){ .at = at & KP__TIMER_NEVER, .lined = line != NULL };
     if (line) {
-        timer->lined = timer;
         kp__list_init(&timer->link);
         kp__list_push_back(line, &timer->link);
     } else {

@@ -16,16 +16,14 @@
 
 #include <stdint.h>
 
-#define KP__TIMER_NEVER UINT64_MAX
+#define KP__TIMER_NEVER (UINT64_MAX / 2) /* or whatever is later: in 292 years */
 
-struct kp__timer { /* zeroed: not filed */
-    uint64_t at;   /* 0: not filed */
+struct kp__timer {       /* zeroed: not filed */
+    uint64_t at : 63;    /* 0: not filed */
+    uint64_t lined : 1;  /* it stands in a line, by its link; else it is a node of the heap */
     union {
         struct kp__heap_node node;
-        struct {
-            struct kp__list link;
-            void *lined; /* itself, if it is in a line: no node is its own child */
-        };
+        struct kp__list link;
     };
 };
 
@@ -43,13 +41,16 @@ void kp__timers_init(struct kp__timers *timers);
 void kp__timers_file(struct kp__timers *timers, struct kp__timer *timer, uint64_t at);
 void kp__timers_remove(struct kp__timers *timers, struct kp__timer *timer); /* if it is filed */
 
+/* It stays filed, but nowhere: nobody finds it any more. */
+void kp__timers_mute(struct kp__timers *timers, struct kp__timer *timer);
+
 /* Anyone, also of those who wait for ever; or NULL. */
 struct kp__timer *kp__timers_any(const struct kp__timers *timers);
 
-/* When the first of them is to be looked at; KP__TIMER_NEVER: none is. */
+/* When the first of them is to be looked at; UINT64_MAX: none is. */
 static inline uint64_t kp__timers_next(const struct kp__timers *timers)
 {
-    return timers->first ? timers->first->at : KP__TIMER_NEVER;
+    return timers->first ? timers->first->at : UINT64_MAX;
 }
 
 static inline bool kp__timer_is_filed(const struct kp__timer *timer)

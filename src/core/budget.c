@@ -13,7 +13,8 @@ static bool rank_before(const struct kp__rank *a, const struct kp__rank *b)
 {
     if (a->class != b->class) return a->class < b->class;
     if (a->score != b->score) return (int64_t)(a->score - b->score) < 0; /* they wrap around */
-    return a->stamp < b->stamp;
+    if (a->arrived != b->arrived) return a->arrived < b->arrived;
+    return (int32_t)(a->stamp - b->stamp) < 0;
 }
 
 static bool starved_before(const struct kp__heap_node *a, const struct kp__heap_node *b)
@@ -27,13 +28,17 @@ static bool starved_before(const struct kp__heap_node *a, const struct kp__heap_
 static struct kp__rank rank_of(struct kp__core *core, const struct kp__budget *budget,
                                struct kp__subpool *sub)
 {
-    struct kp__rank rank = { 0, 0, UINT64_MAX };
+    struct kp__rank rank = { .arrived = UINT64_MAX };
+    const struct kp__request *first = NULL;
+    bool lifo = sub->rules && sub->rules->wait_lifo;
 
     for (int q = 0; q < KP__OWN; q++) {
-        const struct kp__request *first = kp__queue_first(sub, (enum kp__queue)q);
-        if (!first) continue;
-        uint64_t stamp = sub->rules->wait_lifo ? UINT64_MAX - first->stamp : first->stamp;
-        if (stamp < rank.stamp) rank.stamp = stamp;
+        const struct kp__request *head = kp__queue_first(sub, (enum kp__queue)q);
+        if (head && (!first || lifo != kp__came_before(head, first))) first = head;
+    }
+    if (first) {
+        rank.arrived = lifo ? ~first->arrived : first->arrived;
+        rank.stamp = lifo ? ~first->stamp : first->stamp;
     }
     if (core->by_arrival) return rank;
     kp__account(core, sub);

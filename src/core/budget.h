@@ -55,8 +55,8 @@ struct kp__group {
 
 /* Smaller goes first. */
 struct kp__rank {
-    uint32_t class;
-    uint64_t score, stamp;
+    uint32_t class, stamp;
+    uint64_t score, arrived;
 };
 
 /* How one key competes with others. */

@@ -145,21 +145,29 @@ void kp__todo_run_wakes(struct kp__todo *todo); /* without the lock */
 
 /* ---- the way in (serve.c, request.c) --------------------------------------------------------- */
 
-/* A request before anything is known of it, but who asks. */
+/* A request before anything is known of it, but who asks; and where, for its lease. */
 void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why);
+const void *kp__site_of(const struct kp__request *request);
 
 /* One decision for a request that has just come: a grant at once, a place in the queue, or no. */
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo);
 
-/* Into the queue, where its stamp says; out of it, with the answer that is in `grant`. */
+/* Into the queue, at the place of its arrival; out of it, with the answer that is in `grant`. */
 void kp__enqueue(struct kp__core *core, struct kp__request *request);
 void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
 
+/* What a request waits for: a permit of this budget, if that is all it lacks, else NULL; and a
+ * moment at which it is to look again without being asked, or KP__NEVER. */
+struct kp__lack {
+    struct kp__budget *budget;
+    uint64_t again;
+};
+
 /* Whether a request may have something now (decide.c). True: its grant says what. False: its limit
- * says what binds, and *short_of is the budget, if that is all it lacks, else NULL. */
+ * says what binds, and *lack what it waits for. */
 bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
-                struct kp__todo *todo, struct kp__budget **short_of);
+                struct kp__todo *todo, struct kp__lack *lack);
 
 /* Back to its place in the queue: sponsor of what is under way for it, or (NULL) of nothing. */
 void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
@@ -204,9 +212,10 @@ void kp__refuse(struct kp__core *core, struct kp__request *request, int code,
 void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code,
                     struct kp__todo *todo);
 
-/* Tell a request's owner that it was answered, or that one who waits should look again. */
+/* Tell a request's owner that it was answered, or that one who waits should look again: a thread
+ * now, an event loop by then. */
 void kp__rouse(struct kp__todo *todo, struct kp__request *request);
-void kp__nudge(struct kp__todo *todo, struct kp__request *request);
+void kp__nudge(struct kp__todo *todo, struct kp__request *request, uint64_t at);
 
 /* Where the driver's reason goes that a request was told no. */
 void kp__blame(struct kp__request *request, const struct kp__failure *failure);

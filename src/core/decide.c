@@ -21,15 +21,14 @@ struct look {
     struct kp__subpool *sub;
     uint64_t now;
     struct kp__todo *todo;
-    struct kp__budget *budget; /* LACKS: the budget, if that is all it lacks */
+    struct kp__lack *lack; /* LACKS: what */
 };
 
 static enum verdict lacks(struct look *l, enum kp__limit limit, struct kp__budget *budget,
                           uint64_t again)
 {
     l->request->limit = (uint8_t)limit;
-    l->request->again = again;
-    l->budget = budget;
+    *l->lack = (struct kp__lack){ budget, again };
     return LACKS;
 }
 
@@ -183,7 +182,7 @@ static enum verdict take_ready(struct look *l)
     uint32_t seat = kp__seat_take(l->core, slot, l->now);
     struct kp__seat *s = kp__seat_at(slot, seat);
     s->tag = l->request->tag;
-    s->site = l->request->site;
+    s->site = kp__site_of(l->request);
     s->hit = !made_for_it;
     /* nobody shares it before it is known to be good (flow/get.c, check) */
     if (idle && s->hit && kp__is_stale(l->core, l->sub, idle_ns)) kp__close_seats(slot);
@@ -415,18 +414,17 @@ static enum verdict shed(struct look *l)
 }
 
 bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
-                struct kp__todo *todo, struct kp__budget **short_of)
+                struct kp__todo *todo, struct kp__lack *lack)
 {
-    struct look l = { core, request, request->sub, now, todo, NULL };
+    struct look l = { core, request, request->sub, now, todo, lack };
     enum verdict v;
 
-    request->again = KP__NEVER;
+    *lack = (struct kp__lack){ NULL, KP__NEVER };
     v = l.sub->rules ? shed(&l) : lacks(&l, KP__BY_LIMITS_FOR, NULL, KP__NEVER);
     if (v == GO_ON) v = circuit(&l);
     if (v == GO_ON) v = want_lent(&l);
     if (v == GO_ON) v = take_ready(&l);
     if (v == GO_ON) v = take_permit(&l); /* which never goes on */
-    *short_of = l.budget;
     if (v == ANSWERED) return true;
     if (request->flags & KP_DONT_WAIT) /* also after a check that failed */
         return answer_no(&l, KP_EAGAIN, request->limit) == ANSWERED;

@@ -75,7 +75,7 @@ static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
     uint32_t seat = kp__seat_take(core, slot, now);
 
     kp__seat_at(slot, seat)->tag = request->tag;
-    kp__seat_at(slot, seat)->site = request->site;
+    kp__seat_at(slot, seat)->site = kp__site_of(request);
     kp__probe_pass(&kp__errand_of(slot)->probe, &kp__seat_at(slot, seat)->probe);
     return seat;
 }
@@ -109,9 +109,8 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
     kp__slot_move(core, slot, KP__IDLE);
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
-    /* somebody before it took the resource: it waits with empty hands again; relaxed: under the
-     * lock */
-    if (sponsor && atomic_load_explicit(&sponsor->state, memory_order_relaxed) != KP__ANSWERED) {
+    /* somebody before it took the resource: it waits with empty hands again */
+    if (sponsor && kp__waits(sponsor)) {
         kp__lent_drop(core, sponsor);
         kp__settle(core, sub, now, todo);
     }

@@ -27,10 +27,10 @@ void kp__late_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-static bool refuse(struct kp__request *request, uint64_t again)
+static bool refuse(struct kp__request *request, uint64_t hope)
 {
-    request->again = again;
     kp__grant_no(request, KP_EFULL, KP__BY_REFUSE_LATE);
+    request->hope = hope;
     return true;
 }
 

@@ -44,23 +44,29 @@ static struct kp__mailbox *box_of(struct kp__request *request)
     return (struct kp__mailbox *)(void *)KP__OF((void *)request, kp_request, opaque)->loop;
 }
 
+/* Who borrows for a loop is its done. */
+const void *kp__site_of(const struct kp__request *request)
+{
+    if (!request->of_loop) return request->site;
+    return (const void *)(uintptr_t)KP__OF((const void *)request, const kp_request, opaque)->done;
+}
+
 /* ---- in -------------------------------------------------------------------------------------- */
 
 /* Each member by itself: to clear it all takes half as long as to read a clock. The others are
  * written before anybody reads them, when it comes, is queued, and is filed. */
 void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why)
 {
-    atomic_init(&request->state, 0);
-    request->pool = 0;
+    if (!of_loop) atomic_init(&request->state, 0);
     request->of_loop = of_loop;
     request->holds_lent = request->waited = request->at_once = request->away = false;
-    request->invited = request->offered = request->here = false;
+    request->invited = request->offered = request->here = request->posted = false;
     request->grant = (struct kp__grant){ .kind = KP__GRANT_WAIT };
     request->slot = NULL;
     kp__list_init(&request->link);
     request->arrived = 0;
-    request->timer.at = 0;
-    request->site = site;
+    if (of_loop) request->alarm = (struct kp__timer){ .at = 0 };
+    else request->site = site;
     request->why = why;
 }
 
@@ -76,9 +82,10 @@ static enum kp__queue queue_for(const struct kp__request *request)
 
 void kp__enqueue(struct kp__core *core, struct kp__request *request)
 {
-    request->queue = (uint8_t)queue_for(request);
+    request->queue = queue_for(request);
     /* relaxed: under the lock; the owner parks on it afterwards */
-    atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
+    if (!request->of_loop)
+        atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
     if (!request->waited) {
         request->waited = true;
         kp__rare(core, request->sub)->seldom.waits++;
@@ -100,7 +107,8 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, struct k
 {
     kp__at(core, now);
     kp__grant(request, KP__GRANT_WAIT, making);
-    if (request->of_loop) kp__mail_remove(box_of(request), &request->link); /* it went on already */
+    if (request->posted) kp__mail_remove(box_of(request), &request->link); /* it went on already */
+    request->posted = false;
     if (making) kp__errand(core, making)->sponsor = request;
     kp__enqueue(core, request);
     if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
@@ -123,9 +131,6 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 {
     kp__queue_remove(core, request);
     if (request->grant.kind == KP__GRANT_NO) kp__lent_drop(core, request);
-    /* release: pairs with the acquire in flow/loop.c, where its letter is asked for; its owner has
-     * the lock when it reads the grant */
-    atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_release);
     kp__rouse(todo, request);
 }
 
@@ -147,8 +152,7 @@ void kp__answer_permit(struct kp__core *core, struct kp__request *request, struc
 bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
                   struct kp__todo *todo)
 {
-    /* relaxed: under the lock, under which it was written */
-    if (atomic_load_explicit(&request->state, memory_order_relaxed) == KP__ANSWERED) return false;
+    if (!kp__waits(request)) return false;
     kp__at(core, now);
     kp__grant_no(request, KP_ETIMEDOUT, request->limit);
     kp__answer(core, request, todo);
@@ -233,19 +237,25 @@ static void ring(struct kp__todo *todo, struct kp__mailbox *box)
 
 void kp__rouse(struct kp__todo *todo, struct kp__request *request)
 {
-    if (!request->of_loop) kp__todo_wake(todo, &request->state);
-    else if (kp__mail_post(box_of(request), 0, &request->link)) ring(todo, box_of(request));
+    if (request->of_loop) {
+        request->posted = true;
+        if (kp__mail_answer(box_of(request), &request->link, &request->alarm))
+            ring(todo, box_of(request));
+        return;
+    }
+    /* relaxed: its owner takes the lock before it reads the grant */
+    atomic_store_explicit(&request->state, KP__ANSWERED, memory_order_relaxed);
+    kp__todo_wake(todo, &request->state);
 }
 
-/* Of a loop's, its timer says when it looks; before that is filed, its owner is about to ask. */
-void kp__nudge(struct kp__todo *todo, struct kp__request *request)
+/* Of a loop's, its alarm says when it looks; before that is set, its owner is about to ask. */
+void kp__nudge(struct kp__todo *todo, struct kp__request *request, uint64_t at)
 {
     uint32_t waiting = KP__WAITING;
 
     if (request->of_loop) {
-        if (request->again >= request->timer.at) return;
-        if (kp__mail_hasten(box_of(request), &request->timer, request->again))
-            ring(todo, box_of(request));
+        if (at >= request->alarm.at) return;
+        if (kp__mail_hasten(box_of(request), &request->alarm, at)) ring(todo, box_of(request));
         return;
     }
     /* relaxed: it only says "look again"; the owner takes the lock before it believes anything */

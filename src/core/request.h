@@ -5,11 +5,13 @@
  *
  * LOCKING. A request lives in its owner's memory (a blocked thread's on its stack, an event loop's
  * in a kp_request). Every field is guarded by the pool's lock, except `state`, which the owner
- * parks on. How its owner is told is all that differs between the two (kp__rouse, kp__nudge).
- * It leaves WAITING once, under the lock; whoever makes that move has written `grant` before, and
- * owns the outcome (I10). It is on a queue of its subpool exactly while it is WAITING; afterwards
- * `link` is a loop's letter, and guarded by the mailbox's lock. Time-out and withdrawal are moves
- * like any other: if a grant came first, the grant stands.
+ * parks on. How its owner is told is all that differs between the two (kp__rouse, kp__nudge), and
+ * so what each of them needs for that shares a place: `of_loop`, which never changes, says whose it
+ * is.
+ * It is on a queue of its subpool exactly while its grant says WAIT. That it leaves once, under the
+ * lock; whoever makes that move writes `grant`, and owns the outcome (I10). Afterwards `link` is a
+ * loop's letter, and guarded by the mailbox's lock. Time-out and withdrawal are moves like any
+ * other: if a grant came first, the grant stands.
  *
  * The queues of a subpool, each in order of arrival: those who may take a resource or create one
  * (EITHER), those who only take (TAKERS: KP_DONT_CREATE), those who take while their own creation
@@ -30,8 +32,9 @@
 
 enum kp__queue { KP__EITHER, KP__TAKERS, KP__SPONSORS, KP__FRESH, KP__OWN, KP__QUEUES };
 
-/* NUDGED: still waiting, but look again: at the clock, or because it is invited (kp__heed). */
-enum { KP__WAITING = 1, KP__NUDGED = 2, KP__ANSWERED = 3 };
+/* What a thread parks on. NUDGED: still waiting, but look again: at the clock, or because it is
+ * invited (kp__heed). */
+enum kp__parked { KP__WAITING = 1, KP__NUDGED = 2, KP__ANSWERED = 3 };
 
 enum kp__grant_kind { KP__GRANT_WAIT, KP__GRANT_SLOT, KP__GRANT_PERMIT, KP__GRANT_NO };
 
@@ -57,9 +60,13 @@ struct kp__failure {
 };
 
 struct kp__request {
-    _Atomic uint32_t state;
-    uint32_t pool;           /* a loop's: the number of its pool; 0: it is over */
-    uint8_t queue;           /* enum kp__queue */
+    union {
+        _Atomic uint32_t state; /* a thread's: enum kp__parked */
+        uint32_t pool;          /* a loop's: the number of its pool; 0: it is over */
+    };
+    uint32_t stamp;          /* of those who came in the same ns, who was first (kp__came_before) */
+    enum kp__queue queue : 7;
+    bool posted : 1;         /* a loop's: its letter may lie in the mailbox */
     uint8_t flags;           /* kp_ask.flags */
     uint8_t limit;           /* enum kp__limit: what bound when it was last looked at */
     bool of_loop : 1;        /* it lies in a kp_request; else its owner is parked on `state` */
@@ -71,19 +78,34 @@ struct kp__request {
     bool offered : 1;        /* KP_EVENTUAL: what is idle was left to it, or to who is faster */
     bool here : 1;           /* its owner looks for himself, under this lock */
     struct kp__grant grant;
-    struct kp__slot *slot;   /* what the grant is about, or NULL. WAIT: what is under way for it;
-                                its state says what: a creation, a check of a resource (lent), or
-                                the end of its victim (closing). SLOT: its lease has begun. PERMIT:
-                                one may be created, after this victim is destroyed */
+    union {
+        struct kp__slot *slot; /* what the grant is about, or NULL. WAIT: what is under way for it;
+                                  its state says what: a creation, a check of a resource (lent), or
+                                  the end of its victim (closing). SLOT: its lease has begun.
+                                  PERMIT: one may be created, after this victim is destroyed */
+        uint64_t hope;         /* NO, because it would be too late: when it might be in time */
+    };
     struct kp__subpool *sub;
     struct kp__list link;
-    uint64_t stamp, arrived, deadline;
-    uint64_t again;          /* look again at this time without being asked; KP__NEVER: no need */
-    struct kp__timer timer;  /* a loop's: when it looks. Guard: the pool's lock and the mailbox's */
+    uint64_t arrived, deadline;
+    union {
+        struct kp__timer alarm; /* a loop's: when it looks. Guard: pool's lock and the mailbox's */
+        const void *site;       /* a thread's: where it asked (kp__site_of) */
+    };
     const char *tag;
-    const void *site;
     kp_why *why;             /* its owner's, or NULL: where a NO puts the driver's reason */
 };
+
+static inline bool kp__waits(const struct kp__request *request)
+{
+    return request->grant.kind == KP__GRANT_WAIT;
+}
+
+/* Of two requests of a pool. Stamps wrap around, but not within a ns. */
+static inline bool kp__came_before(const struct kp__request *a, const struct kp__request *b)
+{
+    return a->arrived != b->arrived ? a->arrived < b->arrived : (int32_t)(a->stamp - b->stamp) < 0;
+}
 
 /* So long by now; a call may know an older time than one that has come meanwhile. */
 static inline uint64_t kp__waited(const struct kp__request *request, uint64_t now)
@@ -94,7 +116,7 @@ static inline uint64_t kp__waited(const struct kp__request *request, uint64_t no
 /* What is under way for it while it waits, or NULL. */
 static inline struct kp__slot *kp__under_way(const struct kp__request *request)
 {
-    return request->grant.kind == KP__GRANT_WAIT ? request->slot : NULL;
+    return kp__waits(request) ? request->slot : NULL;
 }
 
 /* What it has from now on; what was under way for it goes on without it. */

@@ -20,7 +20,8 @@ static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEU
         struct kp__request *first = kp__queue_first(sub, (enum kp__queue)q);
         if (!first) continue;
         int at = n++;
-        for (; at > 0 && lifo == (out[at - 1]->stamp < first->stamp); at--) out[at] = out[at - 1];
+        for (; at > 0 && lifo == kp__came_before(out[at - 1], first); at--)
+            out[at] = out[at - 1];
         out[at] = first;
     }
     return n;
@@ -68,7 +69,7 @@ bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint6
 
 void kp__offer(struct kp__request *request, struct kp__todo *todo)
 {
-    if (!request->offered) kp__nudge(todo, request);
+    if (!request->offered) kp__nudge(todo, request, 0);
     request->offered = true;
 }
 
@@ -113,11 +114,11 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         bool again = false;
         int n = heads(sub, head);
         for (int i = 0; i < n && !again; i++) {
-            struct kp__budget *lacks;
-            uint64_t knew = head[i]->again;
+            struct kp__lack lack;
+            uint64_t knew = kp__again(head[i]);
             if (head[i]->invited) return served;
             if (comes_for_it(core, head[i], now)) continue;
-            if (kp__decide(core, head[i], now, todo, &lacks)) {
+            if (kp__decide(core, head[i], now, todo, &lack)) {
                 shed_learn(core, sub, kp__waited(head[i], now), now);
                 if (kp__refuses_late(sub) && head[i]->grant.kind != KP__GRANT_NO)
                     kp__late_learn(core, sub, now);
@@ -128,9 +129,10 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                     kp__starve(core, sub, sub->contest->lacks);
                 again = served = true;
             } else {
-                if (!short_of) short_of = lacks;
+                if (!short_of) short_of = lack.budget;
                 /* one who waits for a moment (back-off, reserve, a token) must know when it is */
-                if (head[i]->again < knew) kp__nudge(todo, head[i]);
+                if (lack.again != knew) kp__again_at(core, head[i], lack.again);
+                if (lack.again < knew) kp__nudge(todo, head[i], lack.again);
             }
         }
         if (again && sub->waiting > 0) continue;
@@ -162,7 +164,7 @@ static void invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp
         if (head[i]->of_loop) return; /* no thread of its own is here to come */
         if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return;
         head[i]->invited = true;
-        kp__nudge(todo, head[i]);
+        kp__nudge(todo, head[i], 0);
         return;
     }
 }
@@ -171,7 +173,8 @@ void kp__heed(struct kp__core *core, struct kp__request *request, uint64_t now,
               struct kp__todo *todo)
 {
     /* relaxed, both: under the lock */
-    if (atomic_load_explicit(&request->state, memory_order_relaxed) == KP__NUDGED)
+    if (!request->of_loop &&
+        atomic_load_explicit(&request->state, memory_order_relaxed) == KP__NUDGED)
         atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
     if (!request->invited && !request->offered) return;
     request->invited = false;
@@ -260,18 +263,17 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo)
 {
     struct kp__subpool *sub = request->sub;
-    struct kp__budget *lacks;
+    struct kp__lack lack = { NULL, KP__NEVER };
     int64_t max_waiting = sub->rules ? sub->rules->max_waiting : KP__UNBOUND;
 
     kp__at(core, now);
     if (now) sub->used_at = now;
     kp__list_init(&request->link);
     request->limit = KP__BY_WAIT_ORDER; /* somebody is ahead, until a look says more */
-    request->again = KP__NEVER;
-    request->stamp = ++core->stamps;
+    request->stamp = (uint32_t)++core->stamps;
     if (core->phase != KP__OPEN) kp__grant_no(request, KP_ECLOSED, KP__NOT_BOUND);
     else if ((!anybody_ahead(sub) || may_pass(sub, now)) &&
-             kp__decide(core, request, now, todo, &lacks))
+             kp__decide(core, request, now, todo, &lack))
         return;
     else if (request->flags & KP_DONT_WAIT) kp__grant_no(request, KP_EAGAIN, request->limit);
     else if ((int64_t)sub->waiting >= max_waiting)
@@ -283,6 +285,7 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
         return;
     else {
         kp__enqueue(core, request);
+        if (lack.again != KP__NEVER) kp__again_at(core, request, lack.again);
         kp__settle(core, sub, now, todo);
     }
 }

@@ -13,7 +13,7 @@
 /* What they are until somebody begins them. Lists and heaps write to their own members only, so
  * nobody writes to these. */
 #define EMPTY(list) { (struct kp__list *)&(list), (struct kp__list *)&(list) }
-#define IN_NO_HEAP(node) { .parent = (struct kp__heap_node *)&(node) }
+#define IN_NO_HEAP(node) { .next = (struct kp__heap_node *)&(node) }
 
 const struct kp__contest kp__no_contest = {
     .starved = IN_NO_HEAP(kp__no_contest.starved),
@@ -135,22 +135,28 @@ bool kp__subpool_unused(const struct kp__subpool *sub)
 
 /* ---- queues ---------------------------------------------------------------------------------- */
 
-static uint64_t stamp_of(const struct kp__list *node)
+/* Did the other one come before it? */
+static bool is_behind(const struct kp__request *request, const struct kp__list *other)
 {
-    return node ? KP__OF(node, struct kp__request, link)->stamp : 0;
+    return kp__came_before(KP__OF(other, const struct kp__request, link), request);
 }
 
-/* By stamp. Newcomers go to the end; who comes back does so near the front. */
+void kp__again_at(struct kp__core *core, const struct kp__request *request, uint64_t at)
+{
+    kp__rare(core, request->sub)->moment[request->queue] =
+        (struct kp__moment){ at == KP__NEVER ? NULL : request, at };
+}
+
+/* By arrival. Newcomers go to the end; who comes back does so near the front. */
 void kp__queue_insert(struct kp__core *core, struct kp__request *request)
 {
     struct kp__subpool *sub = request->sub;
-    struct kp__list *list = &kp__rare(core, sub)->queue[request->queue], *at;
-    uint64_t stamp = request->stamp;
+    struct kp__list *list = &kp__rare(core, sub)->queue[request->queue], *at = kp__list_last(list);
 
-    if (stamp_of(kp__list_last(list)) <= stamp) {
+    if (!at || is_behind(request, at)) {
         kp__list_push_back(list, &request->link);
     } else {
-        for (at = kp__list_first(list); stamp_of(at) < stamp;) at = kp__list_next(list, at);
+        for (at = kp__list_first(list); is_behind(request, at);) at = kp__list_next(list, at);
         kp__list_insert_before(at, &request->link);
     }
     sub->waiting++;
@@ -159,6 +165,7 @@ void kp__queue_insert(struct kp__core *core, struct kp__request *request)
 
 void kp__queue_remove(struct kp__core *core, struct kp__request *request)
 {
+    if (kp__again(request) != KP__NEVER) kp__again_at(core, request, KP__NEVER);
     kp__list_remove(&request->link);
     request->invited = request->offered = false;
     request->sub->waiting--;
@@ -174,8 +181,8 @@ uint32_t kp__queue_ahead(const struct kp__request *request)
     for (int q = 0; q < KP__QUEUES; q++) {
         const struct kp__list *list = &sub->rare->queue[q];
         for (const struct kp__list *l = kp__list_first(list); l; l = kp__list_next(list, l)) {
-            uint64_t stamp = KP__OF(l, const struct kp__request, link)->stamp;
-            if (lifo ? stamp > request->stamp : stamp < request->stamp) ahead++;
+            const struct kp__request *other = KP__OF(l, const struct kp__request, link);
+            ahead += lifo ? kp__came_before(request, other) : kp__came_before(other, request);
         }
     }
     return ahead;

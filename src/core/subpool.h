@@ -52,10 +52,17 @@ struct kp__renewal {
     uint64_t retire_by; /* what is of an epoch before, and is still being made, goes by then */
 };
 
+/* When a request is to look again without being asked: for who may go on by time, and knows. */
+struct kp__moment {
+    const struct kp__request *told; /* or NULL */
+    uint64_t at;
+};
+
 /* What most keys never need: that somebody waits, that something fails, that a resource is shared.
  */
 struct kp__rare {
     struct kp__list queue[KP__QUEUES];
+    struct kp__moment moment[KP__QUEUES]; /* that the first of each waits for */
     uint32_t handed;            /* in order, since the turn was over (KP_EVENTUAL) */
     uint64_t turn;              /* when it began */
     struct kp__list open_seats; /* lent slots with a seat left */
@@ -266,6 +273,17 @@ static inline struct kp__request *kp__queue_first(const struct kp__subpool *sub,
     return KP__OF(sub->rules && sub->rules->wait_lifo ? list->prev : list->next,
                   struct kp__request, link);
 }
+
+/* When a request in a queue looks again without being asked; KP__NEVER: it waits for no moment. The
+ * first one alone is told; who becomes that is decided about anew. */
+static inline uint64_t kp__again(const struct kp__request *request)
+{
+    const struct kp__moment *moment = &request->sub->rare->moment[request->queue];
+
+    return moment->told == request ? moment->at : KP__NEVER;
+}
+
+void kp__again_at(struct kp__core *core, const struct kp__request *request, uint64_t at);
 
 void kp__queue_insert(struct kp__core *core, struct kp__request *request);
 void kp__queue_remove(struct kp__core *core, struct kp__request *request);

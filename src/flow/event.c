@@ -212,7 +212,7 @@ static int64_t retry_after(const struct kp__core *core, const struct kp__request
     uint64_t at = h->tripped ? h->circuit->until : h->back_off;
 
     if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
-    if (request->limit == KP__BY_REFUSE_LATE) at = request->again;
+    if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
     return at > now ? kp__ms_up(at - now) : 0;
 }
 

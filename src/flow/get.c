@@ -113,7 +113,9 @@ static uint64_t end_of(const struct kp__request *r)
 
 uint64_t kp__get_until(const struct kp__get *g)
 {
-    return kp__sooner(end_of(g->request), g->request->again); /* if that moves, it is nudged */
+    uint64_t again = g->aside ? g->aside : kp__again(g->request); /* if that moves, it is nudged */
+
+    return kp__sooner(end_of(g->request), again);
 }
 
 /* An invited one leaves the way to the one who gave back, for a moment (core/serve.c, invite). */
@@ -121,11 +123,9 @@ static bool steps_back(struct kp__get *g, uint64_t now)
 {
     struct kp__request *r = g->request;
 
-    if (!r->invited) return false;
-    if (r->again == KP__NEVER)
-        r->again = kp__sooner(now + kp__courtesy(&g->pool->core), end_of(r));
-    if (now >= r->again) {
-        r->again = KP__NEVER;
+    if (r->invited && !g->aside) g->aside = now + kp__courtesy(&g->pool->core);
+    if (!r->invited || now >= kp__sooner(g->aside, end_of(r))) {
+        g->aside = 0;
         return false;
     }
     /* relaxed: under the lock; the nudge was heard */
@@ -144,8 +144,8 @@ struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
     kp__heed(&g->pool->core, r, now, todo);
     if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     if (now >= end_of(r)) return give_up(g, now, todo);
-    if (invited || now < r->again) return NULL;
-    r->again = KP__NEVER; /* a head is told anew; who is none need not ask */
+    if (invited || now < kp__again(r)) return NULL;
+    kp__again_at(&g->pool->core, r, KP__NEVER); /* it is told anew */
     kp__settle(&g->pool->core, r->sub, now, todo);
     return NULL;
 }

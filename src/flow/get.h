@@ -12,6 +12,7 @@
 struct kp__get {
     struct kp__pool *pool;
     struct kp__request *request;
+    uint64_t aside; /* an invited one leaves the way until then; 0: it does not */
     bool probing; /* a loop's: the first probe of its key's circuit, to be told after the step */
 };
 

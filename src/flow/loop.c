@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cancel.h"
 #include "base/check.h"
 #include "flow/job.h"
 #include "flow/loop.h"
@@ -161,12 +162,12 @@ static void read_mail(kp_loop *loop)
 
     for (int n = 0; n < AT_ONCE && (letter = kp__mail_take(&loop->box, &tray)) != NULL; n++)
         if (tray == KP__JOBS) kp__job_perform(KP__OF(letter, struct kp__job, queue));
-        else kp__request_step(loop, KP__OF(letter, struct kp__request, link));
+        else kp__request_step(loop, KP__OF(letter, struct kp__request, link), true);
 }
 
 static struct kp__request *of(struct kp__timer *alarm)
 {
-    return alarm ? KP__OF(alarm, struct kp__request, timer) : NULL;
+    return alarm ? KP__OF(alarm, struct kp__request, alarm) : NULL;
 }
 
 /* A pool that wants upkeep by now, no longer filed; or NULL. */
@@ -205,25 +206,14 @@ static uint64_t time_of(kp_loop *loop)
     return now_ns ? now_ns(clock) : 0;
 }
 
-/* Is its letter in the box? While it waits, its link is the queue's. */
-static bool has_letter(kp_loop *loop, const struct kp__request *r)
-{
-    /* acquire: pairs with the release in kp__answer, after it left the queue */
-    return atomic_load_explicit(&r->state, memory_order_acquire) == KP__ANSWERED &&
-           /* cover: never, because the letter follows in the same instant */
-           kp__mail_holds(&loop->box, &r->link);
-}
-
-/* What is due by now. Who has a letter in the box is told in its order, which is soon. */
+/* What is due by now. */
 static void keep_appointments(kp_loop *loop, uint64_t now)
 {
     struct kp__request *r;
     kp_pool *door;
 
-    for (int n = 0; n < AT_ONCE && (r = of(kp__mail_due(&loop->box, now))) != NULL; n++) {
-        if (has_letter(loop, r)) break;
-        kp__request_step(loop, r);
-    }
+    for (int n = 0; n < AT_ONCE && (r = of(kp__mail_due(&loop->box, now))) != NULL; n++)
+        kp__request_step(loop, r, false);
     for (int n = 0; n < POOLS_AT_ONCE && (door = due_door(loop, now)) != NULL; n++)
         (void)kp_keep(door); /* says itself when it is due next */
 }
@@ -252,9 +242,11 @@ int64_t kp_loop_dispatch(kp_loop *loop)
                           "kp_loop_dispatch: called from inside itself, kp_loop_close or "
                           "kp_get_start; return first");
     loop->dispatching = true;
+    int cancel = kp__cancel_hold();
     kp__mail_begin(&loop->box);
     read_mail(loop);
     if ((now = time_of(loop)) != 0) keep_appointments(loop, now);
+    kp__cancel_free(cancel);
     loop->dispatching = false;
     return kp__mail_end(&loop->box) ? 0 : may_sleep(loop);
 }
@@ -331,8 +323,12 @@ static int64_t empty(kp_loop *loop)
 
     loop->closing = true;
     for (; (r = of(kp__mail_any(&loop->box))) != NULL; cancelled++) kp_cancel(kp__request_of(r));
-    while ((letter = kp__mail_take(&loop->box, &tray)) != NULL) /* no request is left */
-        kp__job_perform(KP__OF(letter, struct kp__job, queue));
+    while ((letter = kp__mail_take(&loop->box, &tray)) != NULL)
+        if (tray == KP__JOBS) kp__job_perform(KP__OF(letter, struct kp__job, queue));
+        else {
+            kp_cancel(kp__request_of(KP__OF(letter, struct kp__request, link)));
+            cancelled++;
+        }
     loop->closing = false;
     return cancelled;
 }

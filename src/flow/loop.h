@@ -36,8 +36,9 @@ bool kp__loop_is_inherited(const kp_loop *loop); /* the parent's, in a child of 
 bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world);
 bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world);
 
-/* Go on with a request: its answer came, or the time to look again. It may be gone afterwards. */
-void kp__request_step(kp_loop *loop, struct kp__request *r);
+/* Go on with a request: its answer came (told), or the time to look again. It may be gone
+ * afterwards. The user's done runs in here: cancellation is held. */
+void kp__request_step(kp_loop *loop, struct kp__request *r, bool told);
 kp_request *kp__request_of(struct kp__request *r);
 
 #endif

@@ -7,7 +7,6 @@
  */
 #include <string.h>
 
-#include "base/cancel.h"
 #include "base/check.h"
 #include "flow/job.h"
 #include "flow/loop.h"
@@ -33,16 +32,21 @@ static struct kp__pool *pool_of(const struct kp__request *r)
     return atomic_load_explicit(&kp__door_at(r->pool - 1)->pool, memory_order_relaxed);
 }
 
+/* When to look again; who was answered meanwhile has a letter for that. With the pool's lock. */
 static void file(kp_loop *loop, const struct kp__get *g)
 {
-    kp__mail_set(&loop->box, &g->request->timer, kp__get_until(g));
+    struct kp__request *r = g->request;
+
+    if (kp__waits(r)) kp__mail_set(&loop->box, &r->alarm, kp__get_until(g));
+    else kp__mail_mute(&loop->box, &r->alarm);
 }
 
-/* It is over: nothing of ours points to it any more. With the pool's lock. */
+/* It is over: nothing of ours points to it any more. Whose letter was read has no alarm either.
+ * With the pool's lock. */
 static void let_go(kp_loop *loop, struct kp__request *r)
 {
     r->pool = 0;
-    kp__mail_forget(&loop->box, &r->link, &r->timer);
+    if (r->posted) kp__mail_forget(&loop->box, &r->link, &r->alarm);
 }
 
 /* The driver's functions and on_event may cancel the request whose step they are called from, and
@@ -72,7 +76,7 @@ static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *la
     return same;
 }
 
-void kp__request_step(kp_loop *loop, struct kp__request *r)
+void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
 {
     struct kp__pool *pool = pool_of(r);
     struct kp__get g = { .pool = pool, .request = r };
@@ -82,6 +86,7 @@ void kp__request_step(kp_loop *loop, struct kp__request *r)
 
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
+    if (told) r->posted = false;
     kp__here.stepping = loop;
     struct kp__job *late = kp__get_look(&g, &todo);
     int code = kp__get_run(&g, &todo);
@@ -101,9 +106,7 @@ void kp__request_step(kp_loop *loop, struct kp__request *r)
     bool last = code != 0; /* no lease keeps the pool, and drop_ctx comes after done */
     pool->inside += last;
     kp__leave(pool, &todo);
-    int cancel = kp__cancel_hold();
     request->done(request, code, lease);
-    kp__cancel_free(cancel);
     if (!last) return;
     kp__step_in(pool);
     kp__leave(pool, &todo);
@@ -139,11 +142,7 @@ static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask
         return code;
     }
     kp__do(pool, &todo);
-    if (!r->waited) { /* who stood in the queue has its letter, or will */
-        /* relaxed: this thread's; as in kp__answer */
-        atomic_store_explicit(&r->state, KP__ANSWERED, memory_order_relaxed);
-        kp__rouse(&todo, r);
-    }
+    if (!r->waited) kp__rouse(&todo, r); /* who stood in the queue has its letter, or will */
     file(loop, g);
     kp__step_out(pool, &todo); /* under way: the pool stays until it is over */
     return 0;
@@ -190,7 +189,7 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     if (why) memset(why, 0, sizeof *why);
     if (sentence) return kp__misuse(NULL, why, sentence);
     kp_loop *loop = request->loop;
-    kp__request_init(inside(request), true, KP__SITE, why);
+    kp__request_init(inside(request), true, NULL, why);
     if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
     loop->starting++; /* whoever is called in there may not close it */
     int code = get_start(loop, door, key, ask, inside(request));
@@ -216,7 +215,7 @@ void kp_cancel(kp_request *request)
         (void)kp__misuse(pool, NULL, "kp_cancel: call it on the thread of the request's loop");
         return;
     }
-    if (!kp__mail_is_set(&request->loop->box, &r->timer)) return; /* not yet: inside its start */
+    if (!kp__mail_is_set(&request->loop->box, &r->alarm)) return; /* not yet: inside its start */
     if (request->loop->stepping == r) request->loop->stepping = NULL;
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);

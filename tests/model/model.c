@@ -466,6 +466,10 @@ static int serve(struct model *m, int key)
                 continue;
             }
             if (short_of == B_NONE) short_of = r->short_of;
+            for (int o = 0; o < MODEL_REQUESTS && r->again != FOREVER; o++) /* it alone knows */
+                if (o != head[i] && m->request[o].waiting && m->request[o].key == key &&
+                    line_of(m, &m->request[o]) == line_of(m, r))
+                    m->request[o].again = FOREVER;
             if (r->again < r->at) r->at = r->again; /* it must know when to look again */
         }
         if (!again) m->key[key].lacks = short_of;

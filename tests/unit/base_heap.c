@@ -39,11 +39,15 @@ static size_t tree_must_be_right(const struct kp__heap *h, const struct kp__heap
     if (n == NULL)
         return 0;
     assert_in_range(place, 1, h->count);
-    assert_ptr_equal(n->parent, parent);
     if (parent != NULL)
         assert_false(before(n, parent));
-    return 1 + tree_must_be_right(h, n->left, n, 2 * place)
-           + tree_must_be_right(h, n->right, n, 2 * place + 1);
+    const struct kp__heap_node *left = n->child, *right = left ? left->next : NULL;
+    if (right == n)
+        right = NULL;
+    else if (right)
+        assert_ptr_equal(right->next, n);
+    return 1 + tree_must_be_right(h, left, n, 2 * place)
+           + tree_must_be_right(h, right, n, 2 * place + 1);
 }
 
 static void must_be_right(const struct kp__heap *h)

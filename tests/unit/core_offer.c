@@ -68,9 +68,9 @@ static void floors_and_arrival_must_owe_by_rank_alone(void **state)
     s.core.by_arrival = true;
     stage_rule(&s, mine, &s.rules, -1, -1);
     kp__starve(&s.core, poor, &s.core.live);
-    kp__contest(&s.core, poor)->rank.stamp = UINT64_MAX - 1; /* nobody of mine waits: last of all */
+    kp__contest(&s.core, poor)->rank.arrived = UINT64_MAX - 1; /* nobody of mine waits: last */
     assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
-    kp__contest(&s.core, poor)->rank.stamp = UINT64_MAX;
+    kp__contest(&s.core, poor)->rank.arrived = UINT64_MAX;
     assert_false(kp__budget_owed(&s.core, &s.core.live, mine));
     stage_close(&s);
 }

@@ -30,7 +30,7 @@ struct ask {
 
 static void ask_on(struct ask *a, struct kp__mailbox *box)
 {
-    a->r = (struct kp__request){ .state = KP__WAITING };
+    a->r = (struct kp__request){ .of_loop = true };
     kp__list_init(&a->r.link);
     stage_on_loop(&a->face, &a->r, box);
 }
@@ -118,41 +118,58 @@ static void a_loops_request_must_be_told_to_look_by_its_alarm_unless_that_is_soo
     stage_open(&s);
     ask_on(&a, box);
     ask_on(&sooner, box);
-    a.r.again = 5;
-    kp__nudge(&s.todo, &a.r); /* its start sets it, and asks then when to look */
-    assert_false(kp__mail_is_set(box, &a.r.timer));
-    kp__mail_set(box, &a.r.timer, 10);
-    assert_true(kp__mail_is_set(box, &a.r.timer));
-    a.r.again = 10;
-    kp__nudge(&s.todo, &a.r);
+    kp__nudge(&s.todo, &a.r, 5); /* its start sets it, and asks then when to look */
+    assert_false(kp__mail_is_set(box, &a.r.alarm));
+    kp__mail_set(box, &a.r.alarm, 10);
+    assert_true(kp__mail_is_set(box, &a.r.alarm));
+    kp__nudge(&s.todo, &a.r, 10);
     assert_int_equal(s.todo.bells, 0);
-    a.r.again = 9;
-    kp__nudge(&s.todo, &a.r);
+    kp__nudge(&s.todo, &a.r, 9);
     assert_null(kp__mail_due(box, 8));
-    assert_ptr_equal(kp__mail_due(box, 9), &a.r.timer);
+    assert_ptr_equal(kp__mail_due(box, 9), &a.r.alarm);
     assert_int_equal(s.todo.bells, 1); /* it may be asleep until 10 */
     kp__todo_run_wakes(&s.todo);
     assert_true(box->rung);
-    a.r.again = 8;
-    kp__nudge(&s.todo, &a.r);
+    kp__nudge(&s.todo, &a.r, 8);
     assert_int_equal(s.todo.bells, 0); /* it was rung already */
     box->rung = false;
     box->busy = true;
-    a.r.again = 7;
-    kp__nudge(&s.todo, &a.r);
+    kp__nudge(&s.todo, &a.r, 7);
     assert_int_equal(s.todo.bells, 0); /* it looks before it sleeps */
     box->busy = false;
-    kp__mail_set(box, &sooner.r.timer, 3);
-    a.r.again = 4;
-    kp__nudge(&s.todo, &a.r);
+    kp__mail_set(box, &sooner.r.alarm, 3);
+    kp__nudge(&s.todo, &a.r, 4);
     assert_int_equal(s.todo.bells, 0); /* it looks before that anyway */
     assert_null(kp__mail_take(box, &(int){ 0 })); /* no letter: it still waits */
-    assert_int_equal(atomic_load(&a.r.state), KP__WAITING);
-    kp__mail_forget(box, &sooner.r.link, &sooner.r.timer);
-    assert_ptr_equal(kp__mail_any(box), &a.r.timer);
-    kp__mail_forget(box, &a.r.link, &a.r.timer);
+    kp__mail_forget(box, &sooner.r.link, &sooner.r.alarm);
+    assert_ptr_equal(kp__mail_any(box), &a.r.alarm);
+    kp__mail_forget(box, &a.r.link, &a.r.alarm);
     assert_null(kp__mail_due(box, KP__NEVER));
     assert_null(kp__mail_any(box));
+    stage_close(&s);
+    close_boxes();
+}
+
+/* Else its loop would ask again and again for it, and might tell it before those that were answered
+ * sooner. */
+static void who_was_answered_must_not_be_due_any_more(void **state)
+{
+    struct kp__mailbox *box = &boxes[0];
+    struct stage s;
+    struct ask a;
+
+    (void)state;
+    open_boxes();
+    stage_open(&s);
+    ask_on(&a, box);
+    kp__mail_set(box, &a.r.alarm, 10);
+    assert_ptr_equal(kp__mail_due(box, 10), &a.r.alarm);
+    kp__rouse(&s.todo, &a.r);
+    assert_null(kp__mail_due(box, KP__NEVER));
+    assert_null(kp__mail_any(box));
+    assert_true(kp__mail_is_set(box, &a.r.alarm)); /* it is not over */
+    assert_ptr_equal(kp__mail_take(box, &(int){ 0 }), &a.r.link);
+    kp__mail_forget(box, &a.r.link, &a.r.alarm);
     stage_close(&s);
     close_boxes();
 }
@@ -185,6 +202,40 @@ static void who_waits_again_must_take_its_letter_back(void **state)
     kp__decline(&s.core, &a.r, s.now, &s.todo);
     stage_close(&s);
     close_boxes();
+}
+
+/* ---- who it is ------------------------------------------------------------------------------- */
+
+static void done(kp_request *request, int status, kp_lease lease)
+{
+    (void)request, (void)status, (void)lease;
+}
+
+static void who_asked_must_be_the_caller_or_a_loops_done(void **state)
+{
+    struct kp__request thread;
+    struct ask a;
+
+    (void)state;
+    ask_on(&a, &boxes[0]);
+    kp__request_init(&thread, false, &a, NULL);
+    assert_ptr_equal(kp__site_of(&thread), &a);
+    ((kp_request *)(void *)&a)->done = done;
+    assert_true((uintptr_t)kp__site_of(&a.r) == (uintptr_t)done);
+}
+
+static void who_came_in_the_same_moment_must_be_told_apart_for_ever(void **state)
+{
+    const struct kp__request first = { .arrived = 5, .stamp = UINT32_MAX },
+                             second = { .arrived = 5, .stamp = 0 },
+                             third = { .arrived = 6, .stamp = UINT32_MAX };
+
+    (void)state;
+    assert_true(kp__came_before(&first, &second));
+    assert_false(kp__came_before(&second, &first));
+    assert_true(kp__came_before(&second, &third));
+    assert_false(kp__came_before(&third, &second));
+    assert_false(kp__came_before(&first, &first));
 }
 
 /* ---- blame ----------------------------------------------------------------------------------- */
@@ -344,6 +395,9 @@ int main(void)
         cmocka_unit_test(a_thread_must_be_woken_and_rung_for_nothing),
         cmocka_unit_test(a_loops_request_must_be_told_to_look_by_its_alarm_unless_that_is_sooner),
         cmocka_unit_test(who_waits_again_must_take_its_letter_back),
+        cmocka_unit_test(who_was_answered_must_not_be_due_any_more),
+        cmocka_unit_test(who_asked_must_be_the_caller_or_a_loops_done),
+        cmocka_unit_test(who_came_in_the_same_moment_must_be_told_apart_for_ever),
         cmocka_unit_test(a_failure_must_be_told_in_its_own_words_or_in_those_of_its_code),
         cmocka_unit_test(a_long_reason_must_be_told_as_far_as_there_is_room),
         cmocka_unit_test(a_declined_lease_must_go_back_and_not_count_as_a_hit),

@@ -63,7 +63,7 @@ static void the_reserve_must_open_after_its_time_and_not_before(void **state)
     struct kp__subpool *sub = stage_key(&s);
     stage_lend(&s, sub);
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
-    assert_int_equal(r[0].again, 1050);
+    assert_int_equal(kp__again(&r[0]), 1050);
     assert_string_equal(kp__limit_name[r[0].limit], "max_live");
     s.now = 1010;
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_WAIT);
@@ -71,7 +71,7 @@ static void the_reserve_must_open_after_its_time_and_not_before(void **state)
     kp__settle(&s.core, sub, s.now, &s.todo);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
     assert_false(stage_woken(&s, &r[0])); /* it knows when to look */
-    r[0].again = 1051;
+    kp__again_at(&s.core, &r[0], 1051);
     kp__settle(&s.core, sub, s.now, &s.todo);
     assert_int_equal(atomic_load(&r[0].state), KP__NUDGED); /* sooner than it knew */
     assert_true(stage_woken(&s, &r[0]));
@@ -85,7 +85,7 @@ static void the_reserve_must_open_after_its_time_and_not_before(void **state)
     s.now = 1060; /* the reserve is used up */
     kp__settle(&s.core, sub, s.now, &s.todo);
     assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
-    assert_int_equal(r[1].again, KP__NEVER);
+    assert_int_equal(kp__again(&r[1]), KP__NEVER);
     stage_close(&s);
 }
 

@@ -12,15 +12,15 @@ static void a_key_and_its_resource_must_take_no_more_than_they_did(void **state)
     (void)state;
     if (sizeof(void *) != 8) skip();
     assert_in_range(sizeof(struct kp__subpool), 1, 216);
-    assert_in_range(sizeof(struct kp__slot), 1, 152);
+    assert_in_range(sizeof(struct kp__slot), 1, 144);
 }
 
 static void a_request_must_take_no_more_than_it_did(void **state)
 {
     (void)state;
     if (sizeof(void *) != 8) skip();
-    assert_in_range(sizeof(struct kp__request), 1, 136);
-    assert_in_range(sizeof(kp_request), 1, 160);
+    assert_in_range(sizeof(struct kp__request), 1, 104);
+    assert_in_range(sizeof(kp_request), 1, 128);
 }
 
 /* Nothing that a key needs only in trouble is there before the trouble. */

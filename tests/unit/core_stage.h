@@ -238,8 +238,10 @@ static inline void stage_on_loop(struct stage_face *face, struct kp__request *r,
                                  struct kp__mailbox *box)
 {
     assert_ptr_equal(face + 1, r);
-    face->box = box;
+    *face = (struct stage_face){ .box = box };
     r->of_loop = true;
+    r->pool = 1;
+    r->alarm = (struct kp__timer){ .at = 0 };
 }
 
 /* A slot for a permit that was taken, creating. */

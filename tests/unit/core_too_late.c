@@ -51,7 +51,7 @@ static void who_has_less_time_than_the_pause_must_be_refused_at_once(struct stag
 
     assert_int_equal(ask(s, sub, &r[0], 51, 0), KP__GRANT_NO);
     STAGE_NO(&r[0], KP_EFULL, "refuse_late");
-    assert_int_equal(r[0].again, s->now + 51);
+    assert_int_equal(r[0].hope, s->now + 51);
     assert_int_equal(r[0].why->code, -9); /* the cause */
     assert_int_equal(ask(s, sub, &r[1], 52, 0), KP__GRANT_WAIT);
     assert_int_equal(ask(s, sub, &r[2], 50, 0), KP__GRANT_NO); /* behind somebody, too */
@@ -201,7 +201,7 @@ static void the_line_of_creations_must_count_too(struct stage *s)
     kp__rare(&s->core, other)->health.last = &old; /* it is well again: not the cause */
     assert_int_equal(ask(s, other, &r, 1000, 0), KP__GRANT_NO);
     STAGE_NO(&r, KP_EFULL, "refuse_late");
-    assert_int_equal(r.again, s->now + 1000);
+    assert_int_equal(r.hope, s->now + 1000);
     assert_int_equal(r.why->code, 0);
     assert_int_equal(ask(s, other, &r, 1001, 0), KP__GRANT_WAIT);
 }
@@ -251,10 +251,10 @@ static void who_has_less_time_than_those_ahead_take_must_be_refused(struct stage
     assert_int_equal(ask(s, sub, &r[0], 1, 0), KP__GRANT_WAIT); /* never the first */
     assert_int_equal(ask(s, sub, &r[1], 99, 0), KP__GRANT_NO);
     STAGE_NO(&r[1], KP_EFULL, "refuse_late");
-    assert_int_equal(r[1].again, s->now + 1);
+    assert_int_equal(r[1].hope, s->now + 1);
     assert_int_equal(ask(s, sub, &r[1], 100, 0), KP__GRANT_WAIT);
     assert_int_equal(ask(s, sub, &r[2], 150, 0), KP__GRANT_NO);
-    assert_int_equal(r[2].again, s->now + 50);
+    assert_int_equal(r[2].hope, s->now + 50);
     assert_int_equal(ask(s, sub, &r[2], 200, 0), KP__GRANT_WAIT);
     assert_int_equal(ask(s, sub, &r[3], 1, KP_DONT_WAIT), KP__GRANT_NO);
     STAGE_NO(&r[3], KP_EAGAIN, "wait_order");
@@ -336,7 +336,7 @@ static void those_for_whom_one_is_made_must_not_count_as_ahead(struct stage *s)
     stage_pending(s, &r[0], made);
     assert_int_equal(ask(s, sub, &r[1], 1, 0), KP__GRANT_WAIT);
     assert_int_equal(ask(s, sub, &r[2], 99, 0), KP__GRANT_NO); /* behind the second only */
-    assert_int_equal(r[2].again, s->now + 1);
+    assert_int_equal(r[2].hope, s->now + 1);
 }
 
 /* Who waits for the check of what he has takes nothing from those who come. */
