@@ -127,11 +127,16 @@ static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint3
         if (failed & 1) count_failure(pool, slots[0]->sub);
 }
 
+bool kp__destroy_sent(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
+{
+    kp__watch_end(pool, slot);
+    return pool->driver.destroy && !kp__stands_by(pool) && send(pool, slot, todo);
+}
+
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                  struct kp__todo *todo)
 {
-    kp__watch_end(pool, slot);
-    if (pool->driver.destroy && !kp__stands_by(pool) && send(pool, slot, todo)) return;
+    if (kp__destroy_sent(pool, slot, todo)) return;
     if (pool->driver.destroy || pool->on_event) run_here(pool, &slot, 1, todo);
     destroyed(pool, slot, heir, todo);
 }

@@ -364,6 +364,10 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                  struct kp__todo *todo);
 
+/* The same if another runs it, and nobody stands by. False: not so, or out of memory; then it is
+ * to be destroyed as above. With the lock, given back meanwhile. */
+bool kp__destroy_sent(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+
 /* The same of many, which nobody was promised, at the end of the pool: their places are given away
  * when all are gone, so nobody may be waiting for one. With the lock, given back meanwhile. */
 enum { KP__MANY = 64 };
@@ -371,7 +375,7 @@ void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint
                       struct kp__todo *todo);
 
 /* Have a victim destroyed, and nobody stands by: its heir `request` waits for the permit. With the
- * lock. */
+ * lock, given back meanwhile. */
 void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
                    struct kp__todo *todo);
 

@@ -395,8 +395,12 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
                    struct kp__todo *todo)
 {
+    struct kp__todo none;
+
     kp__errand(&pool->core, victim)->victim.heir = request->sub;
     kp__errand(&pool->core, victim)->probe = kp__probe_take(request);
     kp__wait_again(&pool->core, request, victim, kp__time(pool), todo);
-    kp__list_push_back(&todo->doomed, &victim->link); /* the driver may end the request: later */
+    kp__todo_init(&none, pool->world); /* theirs waits: it may have the user's code run */
+    if (!kp__destroy_sent(pool, victim, &none))
+        kp__list_push_back(&todo->doomed, &victim->link); /* and so may its end */
 }
