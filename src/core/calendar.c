@@ -5,9 +5,9 @@
  * the keeper's work (flow/keeper.c) is proportional to what is due (L8).
  */
 #include "base/check.h"
-#include "core/core.h"
 #include "core/doubt.h"
 #include "core/renew.h"
+#include "core/table.h"
 
 static void file(struct kp__timers *calendar, struct kp__due *due, uint64_t at)
 {

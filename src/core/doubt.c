@@ -7,8 +7,8 @@
  * And tests: idle ones that the keeper has validated (flow/doubt.c).
  */
 #include "base/check.h"
-#include "core/core.h"
 #include "core/doubt.h"
+#include "core/table.h"
 
 /* ---- suspects -------------------------------------------------------------------------------- */
 

@@ -4,9 +4,9 @@
  * books, then settles (serve.c): what became free goes to whoever is next.
  */
 #include "base/check.h"
-#include "core/core.h"
 #include "core/doubt.h"
 #include "core/renew.h"
+#include "core/table.h"
 
 #define COUNT_SELDOM(core, sub, what) (kp__rare(core, sub)->seldom.what++, (core)->seldom.what++)
 

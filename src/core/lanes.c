@@ -2,8 +2,8 @@
  *
  * All open lanes of a pool, in the order in which their terms end, and what they reserve (lane.h).
  */
-#include "core/core.h"
 #include "core/lane.h"
+#include "core/table.h"
 
 static struct kp__subpool *first_open(const struct kp__core *core)
 {

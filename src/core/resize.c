@@ -5,7 +5,7 @@
  * at each key. What is lent and too much goes when it comes back (give.c).
  */
 #include "base/check.h"
-#include "core/core.h"
+#include "core/table.h"
 
 /* ---- how much is too much -------------------------------------------------------------------- */
 

@@ -10,10 +10,10 @@
  * revoked never reaches another borrower.
  */
 #include "base/check.h"
-#include "core/core.h"
 #include "core/doubt.h"
 #include "core/renew.h"
 #include "core/revoke.h"
+#include "core/table.h"
 
 static bool is_out(const struct kp__seat *seat)
 {

@@ -13,7 +13,7 @@
 
 #include "base/lock.h"
 #include "base/world.h"
-#include "core/core.h"
+#include "core/table.h"
 #include "flow/key.h"
 #include "keyedpool.h"
 

@@ -11,9 +11,9 @@
 
 #include "base/check.h"
 #include "base/mail.h"
-#include "core/core.h"
 #include "core/doubt.h"
 #include "core/revoke.h"
+#include "core/table.h"
 #include "keyedpool/loop.h"
 
 enum { STAGE_WAKES = 64, STAGE_GROUPS = 4 };

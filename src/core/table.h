@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * All keys of a pool, and its groups: found, made, ruled, forgotten (table.c, calendar.c).
+ */
+#ifndef KP__CORE_TABLE_H
+#define KP__CORE_TABLE_H
+
+#include "core/core.h"
+
+/* The tables of keys, groups and resources. */
+void kp__tables_init(struct kp__core *core);
+
+/* The subpool of a key, or NULL; `same` compares. */
+struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
+                                   bool (*same)(const struct kp__map_node *, const void *),
+                                   const void *ctx);
+
+/* A new subpool, without key and rules yet. NULL: no room was made for it (kp__slab_wants,
+ * kp__map_wants). */
+struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash);
+
+/* All keys one after the other, in the order of their places in the slab; NULL begins, and ends.
+ * `after` may have been forgotten meanwhile. It looks at each place that was ever a key's: not for
+ * what happens often. */
+struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__subpool *after);
+
+/* Its rules are known, and its groups: those who waited for that are served. The old rules come
+ * back in *old, if nobody uses them any more, else NULL. */
+void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
+                    struct kp__group *group[KP__GROUPS], struct kp__rules **old);
+
+/* The key that has been unused for the longest time, and that nothing is to be kept of; or NULL. */
+struct kp__subpool *kp__table_spare(struct kp__core *core);
+
+/* Look whether this key may be forgotten, when nobody will have used it for so long. */
+void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
+
+/* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for
+ * when it may. */
+bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+/* Take an unused subpool out. Its key, rules and failures are the caller's to free, afterwards the
+ * slab item. */
+void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
+
+struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);
+int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b); /* of group KP__PAIR */
+void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id);
+
+#endif
