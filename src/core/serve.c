@@ -115,7 +115,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         int n = heads(sub, head);
         for (int i = 0; i < n && !again; i++) {
             struct kp__lack lack;
-            uint64_t knew = kp__again(head[i]);
+            uint64_t knew = kp__next_look(head[i]);
             if (head[i]->invited) return served;
             if (comes_for_it(core, head[i], now)) continue;
             if (kp__decide(core, head[i], now, todo, &lack)) {

@@ -165,7 +165,7 @@ void kp__queue_insert(struct kp__core *core, struct kp__request *request)
 
 void kp__queue_remove(struct kp__core *core, struct kp__request *request)
 {
-    if (kp__again(request) != KP__NEVER) kp__again_at(core, request, KP__NEVER);
+    if (kp__next_look(request) != KP__NEVER) kp__again_at(core, request, KP__NEVER);
     kp__list_remove(&request->link);
     request->invited = request->offered = false;
     request->sub->waiting--;

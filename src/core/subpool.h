@@ -276,7 +276,7 @@ static inline struct kp__request *kp__queue_first(const struct kp__subpool *sub,
 
 /* When a request in a queue looks again without being asked; KP__NEVER: it waits for no moment. The
  * first one alone is told; who becomes that is decided about anew. */
-static inline uint64_t kp__again(const struct kp__request *request)
+static inline uint64_t kp__next_look(const struct kp__request *request)
 {
     const struct kp__moment *moment = &request->sub->rare->moment[request->queue];
 

@@ -78,7 +78,7 @@ static bool is_told(const struct kp__subpool *sub)
 {
     for (int q = 0; q < KP__OWN; q++) {
         const struct kp__request *head = kp__queue_first(sub, (enum kp__queue)q);
-        if (head && kp__again(head) != KP__NEVER) return true;
+        if (head && kp__next_look(head) != KP__NEVER) return true;
     }
     return false;
 }

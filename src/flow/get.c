@@ -113,7 +113,7 @@ static uint64_t end_of(const struct kp__request *r)
 
 uint64_t kp__get_until(const struct kp__get *g)
 {
-    uint64_t again = g->aside ? g->aside : kp__again(g->request); /* if that moves, it is nudged */
+    uint64_t again = g->aside ? g->aside : kp__next_look(g->request); /* if that moves, it is nudged */
 
     return kp__sooner(end_of(g->request), again);
 }
@@ -144,7 +144,7 @@ struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
     kp__heed(&g->pool->core, r, now, todo);
     if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     if (now >= end_of(r)) return give_up(g, now, todo);
-    if (invited || now < kp__again(r)) return NULL;
+    if (invited || now < kp__next_look(r)) return NULL;
     kp__again_at(&g->pool->core, r, KP__NEVER); /* it is told anew */
     kp__settle(&g->pool->core, r->sub, now, todo);
     return NULL;

@@ -160,7 +160,7 @@ static void a_creation_without_a_token_must_wait_until_it_comes(struct stage *s)
     assert_int_equal(stage_ask(s, sub, &r[0], 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(s, sub, &r[1], 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[r[1].limit], "budget.create_rate");
-    assert_int_equal(kp__again(&r[1]), s->now + SECOND);
+    assert_int_equal(kp__next_look(&r[1]), s->now + SECOND);
     assert_int_equal(stage_due_at(s, sub), s->now + SECOND); /* upkeep comes, too */
     struct kp__slot *slot = stage_take(s, &r[0]);
     s->now += SECOND - 1;
@@ -189,18 +189,18 @@ static void who_is_first_must_be_told_and_the_next_when_it_is(struct stage *s)
         sub[i] = stage_key(s);
         assert_int_equal(stage_ask(s, sub[i], &r[i], 0), KP__GRANT_WAIT);
         assert_string_equal(kp__limit_name[r[i].limit], "budget.create_rate");
-        assert_int_equal(kp__again(&r[i]), i == 0 ? s->now + SECOND : KP__NEVER);
+        assert_int_equal(kp__next_look(&r[i]), i == 0 ? s->now + SECOND : KP__NEVER);
         assert_int_equal(stage_due_at(s, sub[i]), i == 0 ? s->now + SECOND : 0);
     }
     kp__withdraw(&s->core, &r[0], s->now, &s->todo);
-    assert_int_equal(kp__again(&r[1]), s->now + SECOND);
+    assert_int_equal(kp__next_look(&r[1]), s->now + SECOND);
     assert_true(stage_woken(s, &r[1]));
-    assert_int_equal(kp__again(&r[2]), KP__NEVER);
+    assert_int_equal(kp__next_look(&r[2]), KP__NEVER);
     s->now += SECOND;
     kp__settle(&s->core, sub[2], s->now, &s->todo); /* whoever comes */
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
     assert_int_equal(r[2].grant.kind, KP__GRANT_WAIT);
-    assert_int_equal(kp__again(&r[2]), s->now + SECOND);
+    assert_int_equal(kp__next_look(&r[2]), s->now + SECOND);
     assert_true(stage_woken(s, &r[2]));
     s->now += SECOND;
     kp__settle(&s->core, sub[0], s->now, &s->todo); /* a key that lacks nothing */
@@ -219,7 +219,7 @@ static void the_key_with_the_smaller_share_must_get_the_token(struct stage *s)
     stage_lend(s, rich);
     assert_int_equal(stage_ask(s, rich, &r[0], 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(s, poor, &r[1], 0), KP__GRANT_WAIT);
-    assert_int_equal(kp__again(&r[1]), s->now + SECOND);
+    assert_int_equal(kp__next_look(&r[1]), s->now + SECOND);
     s->now += SECOND;
     kp__settle(&s->core, rich, s->now, &s->todo);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
@@ -256,7 +256,7 @@ static void a_key_must_be_ranked_by_who_is_its_first_by_now(struct stage *s)
     stage_ask(s, a, &r[0], 0);
     stage_ask(s, b, &r[1], 0);
     stage_ask(s, a, &r[2], 0);
-    assert_int_equal(kp__again(&r[2]), s->now + SECOND);
+    assert_int_equal(kp__next_look(&r[2]), s->now + SECOND);
     s->now += SECOND;
     kp__withdraw(&s->core, &r[2], s->now, &s->todo);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
@@ -275,7 +275,7 @@ static void who_wants_a_fresh_one_must_be_told_though_others_are_first(struct st
     struct kp__subpool *a = stage_key(s), *b = stage_key(s);
     stage_ask(s, a, &r[0], 0);
     assert_int_equal(stage_ask(s, b, &r[1], KP_FRESH), KP__GRANT_WAIT);
-    assert_int_equal(kp__again(&r[1]), s->now + SECOND);
+    assert_int_equal(kp__next_look(&r[1]), s->now + SECOND);
     assert_int_equal(stage_due_at(s, b), 0);
 }
 

@@ -82,7 +82,7 @@ static void with_retries_a_sponsor_must_wait_on_and_create_again(void **state)
     assert_int_equal(r[0].queue, KP__EITHER);
     assert_false(r[0].holds_lent);
     assert_int_equal(s.core.lent.used, 0);
-    assert_int_equal(kp__again(&r[0]), s.now + 5);
+    assert_int_equal(kp__next_look(&r[0]), s.now + 5);
     assert_string_equal(kp__limit_name[r[0].limit], "retry_first_ms");
     assert_true(stage_woken(&s, &r[0])); /* to look at the clock */
     assert_int_equal(stage_due_at(&s, sub), s.now + 5);

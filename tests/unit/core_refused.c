@@ -157,7 +157,7 @@ static void what_is_there_or_comes_back_must_be_lent_as_ever(struct stage *s)
     fail_once(s, sub, &r[0], KP_EREFUSED);
     assert_int_equal(stage_ask(s, sub, &r[0], 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[r[0].limit], "driver.create");
-    assert_int_equal(kp__again(&r[0]), KP__NEVER);
+    assert_int_equal(kp__next_look(&r[0]), KP__NEVER);
     stage_give(s, slot, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
     stage_give(s, slot, 0, true);

@@ -63,7 +63,7 @@ static void the_reserve_must_open_after_its_time_and_not_before(void **state)
     struct kp__subpool *sub = stage_key(&s);
     stage_lend(&s, sub);
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
-    assert_int_equal(kp__again(&r[0]), 1050);
+    assert_int_equal(kp__next_look(&r[0]), 1050);
     assert_string_equal(kp__limit_name[r[0].limit], "max_live");
     s.now = 1010;
     assert_int_equal(stage_ask(&s, sub, &r[1], 0), KP__GRANT_WAIT);
@@ -85,7 +85,7 @@ static void the_reserve_must_open_after_its_time_and_not_before(void **state)
     s.now = 1060; /* the reserve is used up */
     kp__settle(&s.core, sub, s.now, &s.todo);
     assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
-    assert_int_equal(kp__again(&r[1]), KP__NEVER);
+    assert_int_equal(kp__next_look(&r[1]), KP__NEVER);
     stage_close(&s);
 }
 

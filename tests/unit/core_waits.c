@@ -18,14 +18,14 @@ static void who_was_granted_something_must_not_look_again_at_an_old_time(void **
     struct kp__subpool *sub = stage_key(&s);
     kp__rare(&s.core, sub)->health.back_off = s.now + 50;
     assert_int_equal(stage_ask(&s, sub, &r, KP_FRESH), KP__GRANT_WAIT);
-    assert_int_equal(kp__again(&r), s.now + 50);
+    assert_int_equal(kp__next_look(&r), s.now + 50);
     s.now += 50;
     kp__settle(&s.core, sub, s.now, &s.todo);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
     struct kp__slot *slot = stage_spend(&s, sub);
     stage_pending(&s, &r, slot);
     assert_int_equal(r.grant.kind, KP__GRANT_WAIT);
-    assert_int_equal(kp__again(&r), KP__NEVER);
+    assert_int_equal(kp__next_look(&r), KP__NEVER);
     stage_made(&s, slot, NULL);
     assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
     stage_close(&s);
