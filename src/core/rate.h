@@ -11,7 +11,7 @@
  *
  * A token is a permit of one budget more, but time is what brings it. Keys that lack nothing else
  * stand in its heap, and one of the first one's requests knows when the next token comes
- * (kp__again): who comes then serves whoever is first by that time.
+ * (kp__next_look): who comes then serves whoever is first by that time.
  */
 #ifndef KP__CORE_RATE_H
 #define KP__CORE_RATE_H
