@@ -6,9 +6,12 @@
  */
 #include "model_inside.h"
 
+/* Who is told is looked at when its letter is read, and at no other time. */
 void m_rouse(struct model *m, struct model_request *r)
 {
-    if (r->boxed) r->mail = ++m->mails;
+    if (!r->boxed) return;
+    r->mail = ++m->mails;
+    r->at = FOREVER;
 }
 
 bool m_posted(struct model *m, int slot)
@@ -20,6 +23,7 @@ bool m_posted(struct model *m, int slot)
 /* Until then it need not be looked at without a letter. */
 static void file(struct model_request *r)
 {
+    if (r->mail) return;
     r->at = r->deadline < r->again ? r->deadline : r->again;
 }
 
@@ -172,7 +176,6 @@ int64_t model_dispatch(struct model *m)
     uint64_t now = m->now;
     while ((n = timers(m, due, &at)) > 0 && at <= now) {
         request = due[n > 1 ? m->choose(m->ctx, n) : 0];
-        if (m->request[request].mail) break; /* told in its letter's order, which is soon */
         step(m, request);
     }
     if (first_letter(m) != NOBODY || first_job(m) != NOBODY) return 0;
