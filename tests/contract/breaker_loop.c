@@ -23,18 +23,6 @@ static void hear(const kp_event *event, void *ctx)
     kp_cancel(c.cancels);
 }
 
-/* One use of the key, that says how it went. */
-static void use(int status)
-{
-    struct ask ask;
-
-    stage_start(&c.stage, &ask, "a", 1000);
-    stage_pass(&c.stage, 1);
-    assert_int_equal(ask.status, 0);
-    kp_lease_report(&ask.lease, status);
-    kp_release(&ask.lease);
-}
-
 /* A circuit of uses that is open, and whose time is over; what was used is idle, or was not kept.
  */
 static void open_and_over(bool keeps, const kp_script *script)
@@ -47,14 +35,14 @@ static void open_and_over(bool keeps, const kp_script *script)
 
     memset(&c, 0, sizeof c);
     stage_open_alone(&c.stage, script, &plan);
-    use(-1);
+    stage_use(&c.stage, -1);
     assert_int_equal(c.opened, 1);
     stage_pass(&c.stage, 5000);
 }
 
 static void must_not_be_wedged(void)
 {
-    use(0);
+    stage_use(&c.stage, 0);
     assert_int_equal(c.closed, 1);
     assert_int_equal(stage_stats(&c.stage).circuits_open, 0);
     stage_close(&c.stage);

@@ -124,6 +124,18 @@ static KP_MAYBE_UNUSED void stage_start(struct stage *s, struct ask *a, const ch
     assert_int_equal(stage_start_with(s, a, key, (kp_ask){ .within_ms = within_ms }), 0);
 }
 
+/* One use of the key "a", that says how it went. */
+static KP_MAYBE_UNUSED void stage_use(struct stage *s, int status)
+{
+    struct ask ask;
+
+    stage_start(s, &ask, "a", 1000);
+    stage_pass(s, 1);
+    assert_int_equal(ask.status, 0);
+    kp_lease_report(&ask.lease, status);
+    kp_release(&ask.lease);
+}
+
 static KP_MAYBE_UNUSED kp_stats stage_stats(const struct stage *s)
 {
     kp_stats stats;

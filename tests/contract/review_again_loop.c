@@ -51,18 +51,6 @@ static void open_it(kp_options plan, bool alone)
     kp_on_misuse(count_misuse, NULL);
 }
 
-/* One use of the key, that says how it went. */
-static void use(int status)
-{
-    struct ask ask;
-
-    stage_start(&c.stage, &ask, "a", 1000);
-    stage_pass(&c.stage, 1);
-    assert_int_equal(ask.status, 0);
-    kp_lease_report(&ask.lease, status);
-    kp_release(&ask.lease);
-}
-
 static void a_probe_may_be_cancelled_when_its_step_tells_of_it(void **state)
 {
     (void)state;
@@ -74,7 +62,7 @@ static void a_probe_may_be_cancelled_when_its_step_tells_of_it(void **state)
                                           .breaker_counts = KP_BREAK_USE,
                                           .on_return = keeps ? KP_REUSE : KP_DESTROY } },
                 true);
-        use(-1);
+        stage_use(&c.stage, -1);
         assert_int_equal(c.opened, 1);
         stage_pass(&c.stage, 5000);
         stage_start(&c.stage, ask, "a", 1000);
@@ -84,7 +72,7 @@ static void a_probe_may_be_cancelled_when_its_step_tells_of_it(void **state)
         assert_int_equal(c.probing, 1);
         assert_int_equal(ask->answers, 0);
         free(ask);
-        use(0);
+        stage_use(&c.stage, 0);
         assert_int_equal(c.closed, 1);
         stage_close(&c.stage);
     }
@@ -120,7 +108,7 @@ static void a_job_that_a_close_runs_must_not_start_a_request(void **state)
 
     (void)state;
     open_it((kp_options){ .name = "k" }, true);
-    use(0);
+    stage_use(&c.stage, 0);
     assert_int_equal(kp_try_get(c.stage.pool, kp_str("a"), &lease), 0);
     assert_true(kp_sim_spawn(c.stage.sim, discard, &lease) > 0);
     (void)kp_sim_settle(c.stage.sim); /* the loop is to destroy it */
@@ -138,7 +126,7 @@ static void a_loop_must_be_closed_once_and_not_dispatched_meanwhile(void **state
 
     (void)state;
     open_it((kp_options){ .limits = { .max_live = 1 } }, false);
-    use(0);
+    stage_use(&c.stage, 0);
     stage_start(&c.stage, &ask, "a", 1000);
     c.when = KP_EVENT_DESTROYED;
     c.then = dispatch_it_and_close_it;
