@@ -218,13 +218,12 @@ void m_renewed(struct model *m, int slot)
     file_age(m, s);
 }
 
-static int64_t rotate_one(struct model *m, int key, uint64_t by, uint64_t now)
+static int64_t retire_key(struct model *m, int key, uint64_t by, uint64_t now)
 {
     struct model_key *k = &m->key[key];
     uint64_t many = 0, all = (uint64_t)(m_count(m, key, M_IDLE) + m_count(m, key, M_LENT));
     uint64_t step = all > 0 && by != FOREVER ? (by - now) / all : 0;
 
-    k->interest++;
     if (by < k->retire_by || k->retire_by <= now) k->retire_by = by;
     k->epoch = m->epoch;
     for (int n = 0, i; n < (int)all && (i = nth(m, key, n)) != NOBODY; n++)
@@ -233,10 +232,15 @@ static int64_t rotate_one(struct model *m, int key, uint64_t by, uint64_t now)
         for (int i = 0; i < MODEL_SLOTS; i++)
             many += is_there(&m->slot[i], key) && !m->slot[i].doomed;
     m_age_all(m, key, now);
+    return (int64_t)many;
+}
+
+static void forgive(struct model *m, int key)
+{
+    m->key[key].interest++;
     m_forgive(m, key);
     m_do(m);
-    m_lose_interest(m, key, k->used_at);
-    return (int64_t)many;
+    m_lose_interest(m, key, m->key[key].used_at);
 }
 
 int64_t model_rotate(struct model *m, int key, int64_t over_ms)
@@ -248,8 +252,9 @@ int64_t model_rotate(struct model *m, int key, int64_t over_ms)
     if (over_ms == 0) over_ms = 30000;
     if (over_ms != KP_OFF) by = now + (over_ms == KP_NONE ? 0 : (uint64_t)over_ms * 1000000);
     m->epoch++;
-    if (key != NOBODY) return m->key[key].in_use ? rotate_one(m, key, by, now) : 0;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
-        many += rotate_one(m, k, by, now);
+        if (key == NOBODY || k == key) many += retire_key(m, k, by, now);
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
+        if (key == NOBODY || k == key) forgive(m, k);
     return many;
 }
