@@ -30,7 +30,7 @@ static struct kp__rank rank_of(struct kp__core *core, const struct kp__budget *b
 {
     struct kp__rank rank = { .arrived = UINT64_MAX };
     const struct kp__request *first = NULL;
-    bool lifo = sub->rules && sub->rules->wait_lifo;
+    bool lifo = sub->rules->wait_lifo;
 
     for (int q = 0; q < KP__OWN; q++) {
         const struct kp__request *head = kp__queue_first(sub, (enum kp__queue)q);

@@ -109,20 +109,23 @@ static void an_old_shape_must_lead_to_a_cell_by_any_later_list(struct stage *s)
 
 static void what_must_not_end_by_its_word_must_not_be_on_the_lane(struct stage *s)
 {
-    struct kp__subpool *sub = lane_key(s, 6, 4);
-    struct kp__slot *lent[4];
+    struct kp__subpool *sub = lane_key(s, 7, 5);
+    struct kp__slot *lent[5];
     int n = 0;
     for STAGE_EACH (l, KP__SLOTS(sub, KP__LENT))
         lent[n++] = KP__OF((struct kp__list *)(uintptr_t)l, struct kp__slot, link);
     kp__errand_of(lent[0])->doomed = true;
     kp__seat_at(lent[1], 0)->decided = true;
     kp__seat_at(lent[2], 0)->ending = true;
+    (void)kp__probe_begin(&s->core, sub, s->now);
+    kp__circuit_forgive(&s->core, sub); /* closed, with one out */
+    kp__seat_at(lent[3], 0)->probe = true;
     struct kp__slot *idle = kp__oldest_idle(sub);
     kp__lane_open(&s->core, sub, s->now);
     assert_true(sub->open);
     lane_assert(sub, 3, 1);
-    assert_true(lent[3]->on_lane && idle->on_lane);
-    for (int i = 0; i < 3; i++) { /* by their words they cannot end */
+    assert_true(lent[4]->on_lane && idle->on_lane);
+    for (int i = 0; i < 4; i++) { /* by their words they cannot end */
         assert_false(lent[i]->on_lane);
         assert_false(lane_give(lent[i]) || lane_take(lent[i], "t", NULL));
     }
