@@ -113,9 +113,9 @@ static uint64_t end_of(const struct kp__request *r)
 
 uint64_t kp__get_until(const struct kp__get *g)
 {
-    uint64_t again = g->aside ? g->aside : kp__next_look(g->request); /* if that moves, it is nudged */
+    uint64_t again = g->aside ? g->aside : kp__next_look(g->request);
 
-    return kp__sooner(end_of(g->request), again);
+    return kp__sooner(end_of(g->request), again); /* if that moves, it is nudged */
 }
 
 /* An invited one leaves the way to the one who gave back, for a moment (core/serve.c, invite). */
