@@ -155,12 +155,13 @@ static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
                                   "budget.max_live; not all of them can have it");
 }
 
-static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
+int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 {
     struct kp__rules *rules, *old = NULL;
     struct kp__group *group[KP__GROUPS];
     struct kp__todo todo;
 
+    if (sub->rules || sub->ruling) return 0;
     kp__todo_init(&todo, pool->world);
     sub->ruling = true;
     int code = make_rules(pool, sub, &rules, group, why);
@@ -170,11 +171,11 @@ static int rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
         if (rules->prefill && rules->min_live > 0) sub->refill = true;
         if (sub->refill) kp__file_sub(&pool->core, sub, kp__time(pool)); /* or it was warmed */
         kp__settle(&pool->core, sub, kp__time(pool), &todo);
-        kp__tell(pool, &todo); /* who warms it may go on */
         tell_overpromised(pool, &todo);
     } else {
         kp__refuse_all(&pool->core, sub, code, &todo);
     }
+    kp__tell(pool, &todo); /* who warms it goes on, or asks anew */
     kp__step_out(pool, &todo);
     if (code == 0) kp__event(pool, KP_EVENT_KEY_MADE, sub, NULL, 0, NULL);
     kp__step_in(pool);
@@ -322,8 +323,7 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
     if (*code != 0 || (!sub && (sub = make(pool, key, hash, code)) == NULL)) return NULL;
     kp__take_interest(pool, sub);
     if (want && sub->leaving != KP__STAYS) keep(pool, sub);
-    if (!want || sub->rules || sub->ruling) return sub; /* ruling: wait for it in the queue */
-    if ((*code = rule(pool, sub, why)) == 0) return sub;
+    if (!want || (*code = kp__rule(pool, sub, why)) == 0) return sub;
     kp__lose_interest(pool, sub, 0);
     return NULL;
 }

@@ -218,6 +218,8 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure);
 struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool make,
                              kp_why *why, int *code);
 struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key); /* as it is; or NULL */
+/* Its rules, if it has none and nobody asks limits_for: else who comes waits in its queue. */
+int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why);
 /* Nobody forgets this key meanwhile, and its lane is shut. */
 void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);

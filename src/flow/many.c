@@ -59,29 +59,43 @@ static uint64_t next_try(const struct kp__pool *pool, const struct kp__subpool *
     return at > now && at < until ? at : until;
 }
 
-/* One key, by this thread and whoever else works on it. 0: warm; or why not. With the lock. */
-static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t until,
-                    struct kp__todo *todo)
-{
-    uint64_t failures = sub->rare->seldom.create_failures;
-
-    while (!is_warm(sub)) {
-        uint64_t now = kp__time(pool);
-        if (pool->core.phase != KP__OPEN) return KP_ECLOSED;
-        if (sub->rare->health.refused) return KP_EREFUSED;
-        if (sub->rare->seldom.create_failures > failures) return KP_ECREATE;
-        if (now >= until) return KP_ETIMEDOUT;
-        if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL, now);
-        else kp__watch(pool, todo, next_try(pool, sub, now, until));
-    }
-    return 0;
-}
-
-static void say_cold(const struct kp__subpool *sub, int code, kp_why *why)
+static int say_cold(const struct kp__subpool *sub, int code, kp_why *why)
 {
     kp__say(why, code, NULL);
     bool failed = code == KP_ECREATE || code == KP_EREFUSED;
     if (failed && sub->rare->health.last) kp__say_failure(why, sub->rare->health.last);
+    return code;
+}
+
+/* The same of a key without limits; `cause` is what was wrong with them, if anything was. */
+static void say_ruled_out(kp_why *cause, int code, kp_why *why)
+{
+    if (cause->code == 0) kp__say(cause, code, NULL);
+    if (why) *why = *cause;
+}
+
+/* One key, by this thread and whoever else works on it. 0: warm; or why not. With the lock. */
+static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t until, kp_why *why,
+                    struct kp__todo *todo)
+{
+    uint64_t failures = sub->rare->seldom.create_failures;
+    kp_why cause = { .code = 0 };
+    int code;
+
+    while (!is_warm(sub)) {
+        uint64_t now = kp__time(pool);
+        if (pool->core.phase != KP__OPEN) return say_cold(sub, KP_ECLOSED, why);
+        if (sub->rare->health.refused) return say_cold(sub, KP_EREFUSED, why);
+        if (sub->rare->seldom.create_failures > failures) return say_cold(sub, KP_ECREATE, why);
+        if (now >= until) return say_cold(sub, KP_ETIMEDOUT, why);
+        if ((code = kp__rule(pool, sub, &cause)) != 0) { /* whoever asked for them had none */
+            say_ruled_out(&cause, code, why);
+            return code;
+        }
+        if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL, now);
+        else kp__watch(pool, todo, next_try(pool, sub, now, until));
+    }
+    return 0;
 }
 
 /* Find a key, and begin what others can make: the keeper if nobody waits, else the crew. NULL: no
@@ -96,8 +110,7 @@ static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool
     if (kp__check_key(pool, key, why, &todo) != 0) return NULL;
     struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, &cause, &code);
     if (!sub) {
-        if (cause.code == 0) kp__say(&cause, code, NULL);
-        if (why) *why = cause;
+        say_ruled_out(&cause, code, why);
         return NULL;
     }
     sub->used_at = kp__time(pool);
@@ -149,9 +162,7 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
         for (size_t i = 0; i < count; i++) {
             struct kp__subpool *sub = start_warming(pool, keys[i], ask != NULL, why);
             if (!sub) continue;
-            int cold = ask && round == 1 ? warm_one(pool, sub, until, &todo) : 0;
-            if (cold) say_cold(sub, cold, why);
-            else if (ask && round == 1) warm++;
+            if (ask && round == 1 && warm_one(pool, sub, until, why, &todo) == 0) warm++;
             kp__lose_interest(pool, sub, kp__time(pool));
             kp__do(pool, &todo);
         }

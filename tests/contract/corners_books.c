@@ -297,14 +297,14 @@ static void a_create_that_takes_too_long_must_be_tried_again_if_failures_are(voi
 /* ---- keys whose limits are refused ----------------------------------------------------------- */
 
 static kp_sim *limits_sim;
-static int limits_asked;
+static int limits_asked, limits_wrong;
 
-/* The first answer takes 10 ms, and is none. */
+/* The first answers take 10 ms each, and are none. */
 static void wrong_at_first(kp_key key, kp_limits *limits, void *ctx)
 {
     (void)key;
     (void)ctx;
-    if (limits_asked++ > 0) return;
+    if (limits_asked++ >= limits_wrong) return;
     kp_sim_pass_ms(limits_sim, 10);
     limits->min_live = 50;
 }
@@ -317,6 +317,7 @@ static void a_key_pinned_while_its_limits_are_refused_must_not_stay_without(void
     begin(&c);
     limits_sim = c.sim;
     limits_asked = 0;
+    limits_wrong = 1;
     c.options.limits_for = wrong_at_first;
     contract_open(&c);
     struct visit first = { .key = "a", .within_ms = 1000 };
@@ -330,6 +331,47 @@ static void a_key_pinned_while_its_limits_are_refused_must_not_stay_without(void
     if (rc == 0) kp_release(&a);
     if (pin.rc == 0) kp_unpin(c.pool, &pin.pinned);
     contract_end(&c);
+}
+
+struct warmer {
+    contract *c;
+    kp_why why;
+    int64_t got, answered_ms;
+};
+
+static void warm_a(void *arg)
+{
+    struct warmer *w = arg;
+    kp_key key = kp_str("a");
+    kp_ask ask = { .within_ms = 1000, .why = &w->why };
+    kp_sim_pass_ms(w->c->sim, 5);
+    w->got = kp_warm(w->c->pool, &key, 1, &ask);
+    w->answered_ms = kp_sim_now_ms(w->c->sim);
+}
+
+static void who_warms_a_key_whose_limits_are_refused_must_ask_for_them(void **state)
+{
+    contract c;
+    (void)state;
+    for (limits_wrong = 1; limits_wrong <= 2; limits_wrong++) {
+        begin(&c);
+        limits_sim = c.sim;
+        limits_asked = 0;
+        c.options.limits_for = wrong_at_first;
+        contract_open(&c);
+        struct visit first = { .key = "a", .within_ms = 1000 };
+        struct warmer w = { .c = &c };
+        int64_t began_ms = kp_sim_now_ms(c.sim);
+        send(&c, &first);
+        assert_true(kp_sim_spawn(c.sim, warm_a, &w) > 0);
+        kp_sim_join(c.sim, 0);
+        assert_int_equal(first.rc, KP_ECONFIG);
+        assert_int_equal(limits_asked, 2);
+        assert_int_equal(w.got, limits_wrong == 1);
+        assert_in_range(w.answered_ms - began_ms, 10, 100);
+        if (limits_wrong == 2) assert_string_equal(w.why.field, "limits.min_live");
+        contract_end(&c);
+    }
 }
 
 /* ---- counters -------------------------------------------------------------------------------- */
@@ -408,6 +450,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_minimum_must_be_made_in_one_turn_of_upkeep),
         cmocka_unit_test(a_create_that_takes_too_long_must_be_tried_again_if_failures_are),
         cmocka_unit_test(a_key_pinned_while_its_limits_are_refused_must_not_stay_without),
+        cmocka_unit_test(who_warms_a_key_whose_limits_are_refused_must_ask_for_them),
         cmocka_unit_test(a_release_that_destroys_must_not_count_as_invalidated),
         cmocka_unit_test(what_was_made_for_a_request_must_not_count_as_reused),
         cmocka_unit_test(one_invalidated_while_it_is_validated_must_not_be_lent),
