@@ -272,7 +272,7 @@ bool contact_make(struct contact *c, const struct target *t, const char *name)
     }
     c->connect_ns = now_ns() - began;
     began = now_ns();
-    if (!t->backend->operate(&c->lease, t, (struct task){ false, 1 }, c->why, sizeof c->why))
+    if (!t->backend->operate(&c->lease, t, (struct task){ false, ANY }, c->why, sizeof c->why))
         return false;
     c->operate_ns = now_ns() - began;
     return true;

@@ -20,7 +20,9 @@ struct target {                 /* what a URL stands for */
     char place[200];            /* "scheme://host:port", without the user */
 };
 
-struct task { bool write; int64_t row; };       /* one operation, where there is a choice */
+/* One operation, where there is a choice. Of row ANY: on whatever is there. */
+enum { ANY = -1 };
+struct task { bool write; int64_t row; };
 
 union key_room { void *align; char bytes[64]; };
 
@@ -43,6 +45,9 @@ struct backend {
                      size_t size);
     /* Name the keys and make what they need, or end the program. NULL: nothing is needed. */
     void  (*prepare)(struct bench *b);
+    /* Say what a doctor sees of a place that is not one key, and which key of it, named in `name`,
+     * he may look at. False: of none. NULL: each place is a key. */
+    bool  (*visit)(struct doctor *d, const struct target *t, char *name, size_t size);
     /* Say what a doctor sees of the server, through a lease that works. */
     void  (*examine)(struct doctor *d, const struct target *t, kp_lease *lease);
 };

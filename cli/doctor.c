@@ -129,11 +129,14 @@ void doctor_idle(struct doctor *d, const char *setting, int64_t server_ms)
 
 static void look_at(struct doctor *d, const struct target *t)
 {
-    char connected[32], operated[32];
+    char connected[32], operated[32], name[4096];
     struct contact c;
 
     d->about = t->shown;
-    if (!contact_make(&c, t, target_name(t))) {
+    (void)snprintf(name, sizeof name, "%s", target_name(t));
+    if (t->backend->visit && !t->backend->visit(d, t, name, sizeof name))
+        return;
+    if (!contact_make(&c, t, name)) {
         if (c.no_place)
             args_fail(&doctor_command.page, "%s: %s", t->shown, c.why);
         doctor_say(d, MARK_FAIL, "connect", "%s", c.why);

@@ -74,7 +74,7 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
     long protocol = 0, connections = 0;
     char why[300];
 
-    if (!operate(lease, t, (struct task){ false, 1 }, why, sizeof why)) {
+    if (!operate(lease, t, (struct task){ false, ANY }, why, sizeof why)) {
         doctor_say(d, MARK_FAIL, "again", "the second GET failed: %s", why);
         return;
     }

@@ -9,11 +9,13 @@
 
 #include <keyedpool_sqlite.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { ROWS = 1000 };
 
@@ -147,15 +149,52 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
 {
     sqlite3 *db = kp_sqlite_db(lease);
     int64_t row = 1 + task.row % ROWS;
+    int rc;
 
     (void)t;
-    if ((task.write ? write_row(db, row) : read_row(db, row)) == SQLITE_OK)
+    if (task.row == ANY)
+        rc = one_row(db, "SELECT count(*) FROM sqlite_master WHERE rowid <> ?", 0);
+    else
+        rc = task.write ? write_row(db, row) : read_row(db, row);
+    if (rc == SQLITE_OK)
         return true;
     (void)snprintf(why, size, "%s", sqlite3_errmsg(db));
     return false;
 }
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
+
+static int ends_in_db(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+
+    return dot && strcmp(dot, ".db") == 0;
+}
+
+/* Of a folder, its first file. */
+static bool visit(struct doctor *d, const struct target *t, char *name, size_t size)
+{
+    const char *path = target_name(t);
+    struct dirent **files = NULL;
+    int n;
+
+    if (!is_folder(path))
+        return true;
+    if (access(path, R_OK | W_OK | X_OK) != 0 || (n = scandir(path, &files, ends_in_db,
+                                                              alphasort)) < 0) {
+        doctor_say(d, MARK_FAIL, "folder", "files cannot be made in it: %s", strerror(errno));
+        return false;
+    }
+    doctor_say(d, MARK_OK, "folder", "files can be made in it, %d there end in .db%s%s", n,
+               n > 0 ? "; looked at: " : "", n > 0 ? files[0]->d_name : "");
+    doctor_number(d, "files", n);
+    if (n > 0)
+        (void)snprintf(name, size, "%s/%s", path, files[0]->d_name);
+    for (int i = 0; i < n; i++)
+        free(files[i]);
+    free(files);
+    return n > 0;
+}
 
 static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
 {
@@ -202,5 +241,5 @@ static void prepare(struct bench *b)
 const struct backend sqlite_backend = {
     .library = "sqlite", .operation = "read", .writing = "write", .files = 2, .version = version,
     .open = open_pool, .key = key, .operate = operate, .prepare = prepare,
-    .examine = examine,
+    .visit = visit, .examine = examine,
 };

@@ -140,6 +140,9 @@ static void words_that_mean_nothing_must_be_told(void **state)
     it_must_fail(2, "an option is a letter of ASCII");
     RUN("bench", "-r", "0", "sqlite:x");
     it_must_fail(2, "0 is not between 0.01 and 10M");
+    RUN("help", "help");
+    assert_int_equal(said.status, 0);
+    said_must_have(said.out, "help CMD");
     RUN("help", "bench", "now");
     it_must_fail(2, "help: what is 'now' for?");
     RUN("--version", "bench");
@@ -257,11 +260,34 @@ static void doctor_must_tell_the_journal_mode_of_a_file_and_make_none(void **sta
     it_must_have_found(NULL, "connect", "fail", "unable to open database file");
     (void)snprintf(command, sizeof command, "test ! -e %s/none.db", folder);
     assert_int_equal(system(command), 0);
+    (void)snprintf(command, sizeof command, ": > %s/old.db", folder);
+    assert_int_equal(system(command), 0);
+    (void)snprintf(url, sizeof url, "sqlite:%s/old.db", folder);
+    RUN("doctor", "--json", url); /* an empty one, and nothing of ours in it */
+    it_must_have_found(NULL, "connect", "ok", "connected in");
+    it_must_have_found(NULL, "journal", "warn", "journal mode delete");
     (void)snprintf(url, sizeof url, "sqlite:%s/own.db", folder);
     RUN("bench", url, "-z", "1ms");
     assert_int_equal(said.status, 0);
     RUN("doctor", "--json", url);
     it_must_have_found(NULL, "connect", "ok", "connected in");
+    it_must_have_found(NULL, "journal", "ok", "journal mode wal");
+}
+
+static void doctor_must_look_into_a_folder(void **state)
+{
+    char url[96];
+
+    (void)state;
+    (void)snprintf(url, sizeof url, "sqlite:%s/all/", folder);
+    RUN("doctor", "--json", url);
+    assert_int_equal(said.status, 1);
+    it_must_have_found(NULL, "folder", "fail", "files cannot be made in it: No such file");
+    RUN("bench", url, "-k", "2", "-z", "1ms");
+    assert_int_equal(said.status, 0);
+    RUN("doctor", "--json", url);
+    assert_int_equal(said.status, 0);
+    it_must_have_found(NULL, "folder", "ok", "2 there end in .db; looked at: key-");
     it_must_have_found(NULL, "journal", "ok", "journal mode wal");
 }
 
@@ -382,6 +408,7 @@ int main(void)
         cmocka_unit_test(doctor_must_tell_large_pages_of_pools_that_would_use_them),
         cmocka_unit_test(doctor_must_say_what_is_installed),
         cmocka_unit_test(doctor_must_tell_the_journal_mode_of_a_file_and_make_none),
+        cmocka_unit_test(doctor_must_look_into_a_folder),
         cmocka_unit_test(doctor_must_end_with_what_it_all_comes_to),
         cmocka_unit_test(version_and_help_must_say_what_is_in_the_build),
         cmocka_unit_test(every_option_must_be_in_the_manual),
