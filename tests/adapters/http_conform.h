@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The HTTP adapter, held to what every adapter must hold to.
+ * The HTTP adapter, held to what every adapter must hold to. Who includes this says how a transfer
+ * is run (perform).
  */
+#ifndef TESTS_ADAPTERS_HTTP_CONFORM_H
+#define TESTS_ADAPTERS_HTTP_CONFORM_H
+
 #include <keyedpool_http.h>
 
 #include "adapters/conform.h"
@@ -55,11 +59,6 @@ static void stop(void)
     web_stop();
 }
 
-static int fill(kp_options *options)
-{
-    return kp_http_fill(NULL, options);
-}
-
 /* ---- use ------------------------------------------------------------------------------------- */
 
 static char body[256];
@@ -73,6 +72,8 @@ static size_t keep(char *data, size_t one, size_t size, void *into)
     (void)strncat(text, data, size < room ? size : room);
     return size;
 }
+
+static CURLcode perform(void *resource);
 
 static CURL *easy_of(void *resource)
 {
@@ -90,7 +91,7 @@ static const char *use(void *resource)
     memset(text, 0, sizeof text);
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, keep);
     (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, (void *)text);
-    rc = curl_easy_perform(e);
+    rc = perform(resource);
     if (rc != CURLE_OK)
         return curl_easy_strerror(rc);
     return strcmp(text, "GET / HTTP/1.1") == 0 ? NULL : text;
@@ -112,7 +113,7 @@ static void get_path(void *resource, const char *path)
 
     (void)snprintf(url, sizeof url, "%s%s", origins[0], path);
     (void)curl_easy_setopt(easy_of(resource), CURLOPT_URL, url);
-    (void)curl_easy_perform(easy_of(resource));
+    (void)perform(resource);
 }
 
 static size_t read_no_more(char *data, size_t one, size_t size, void *into)
@@ -182,7 +183,7 @@ static bool has_a_cookie(void *resource)
     return body[0] != '\0';
 }
 
-int main(void)
+static int run_conform(const char *name, int (*fill)(kp_options *options))
 {
     static const struct conform_left left[] = {
         { "a body that was half read", leave_half_a_body, answers_wrong },
@@ -192,11 +193,13 @@ int main(void)
         { "a cookie", leave_a_cookie, has_a_cookie },
         { 0 },
     };
-    static const struct conform subject = {
-        .name = "http", .start = start, .stop = stop, .fill = fill, .keys = keys,
+    const struct conform subject = {
+        .name = name, .start = start, .stop = stop, .fill = fill, .keys = keys,
         .keys_count = 2, .use = use, .ruin = ruin, .left = left, .wrong = wrong,
         .secret = "password", .kill = web_kill, .restart = web_restart,
     };
 
     return conform_run(&subject);
 }
+
+#endif
