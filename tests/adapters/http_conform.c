@@ -16,5 +16,5 @@ static int fill(kp_options *options)
 
 int main(void)
 {
-    return run_conform("http", fill);
+    return run_conform("http", fill, (struct conform_left){ 0 });
 }

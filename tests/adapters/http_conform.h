@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The HTTP adapter, held to what every adapter must hold to. Who includes this says how a transfer
- * is run (perform).
+ * is run (perform), and what else a borrower may leave.
  */
 #ifndef TESTS_ADAPTERS_HTTP_CONFORM_H
 #define TESTS_ADAPTERS_HTTP_CONFORM_H
@@ -183,14 +183,16 @@ static bool has_a_cookie(void *resource)
     return body[0] != '\0';
 }
 
-static int run_conform(const char *name, int (*fill)(kp_options *options))
+static int run_conform(const char *name, int (*fill)(kp_options *options),
+                       struct conform_left also)
 {
-    static const struct conform_left left[] = {
+    const struct conform_left left[] = {
         { "a body that was half read", leave_half_a_body, answers_wrong },
         { "a body that never ends", leave_a_body_that_never_ends, answers_wrong },
         { "a raw connection", leave_a_raw_connection, answers_wrong },
         { "a POST", leave_a_post, answers_wrong },
         { "a cookie", leave_a_cookie, has_a_cookie },
+        also,
         { 0 },
     };
     const struct conform subject = {

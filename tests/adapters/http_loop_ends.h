@@ -91,6 +91,7 @@ static void a_transfer_must_end_at_the_timeout_of_the_options(void **state)
     open_pool((kp_http_options){ .timeout_ms = 50 });
     (void)lease_of(0, origin);
     assert_int_equal(await_end(begin_transfer(0, "/half")), CURLE_OPERATION_TIMEDOUT);
+    (void)curl_easy_setopt(kp_http(&stage.ask[0].lease), CURLOPT_TIMEOUT_MS, 20000L);
     must_answer(0, "/one", "GET /one HTTP/1.1");
     give_back(0);
     close_pool();
