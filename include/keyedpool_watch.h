@@ -21,8 +21,8 @@ enum { KP_WATCH_READ = 1, KP_WATCH_WRITE = 2 };
 typedef struct kp_watch kp_watch;
 typedef struct kp_watcher kp_watcher;
 
-/* One descriptor that is waited for, or a time alone. Memory of whoever waits: {0} but for the first
- * two, and it stays put while it is watched. */
+/* One descriptor that is waited for, or a time alone. Memory of whoever waits: {0} but for the
+ * first two, and it stays put while it is watched. */
 struct kp_watch {
     /* Once per start, from the loop: what came (for an error or the peer's end all that was asked
      * for), or 0: the time is over. It is watched no more, and may be started again in here. */
