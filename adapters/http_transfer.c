@@ -123,11 +123,18 @@ static void watch_all(struct kp__transfer *t)
 
 /* ---- the way of a transfer ------------------------------------------------------------------- */
 
-/* False: libcurl is at it. */
+/* False: libcurl is at it, here or where curl_easy_pause was called. */
 static bool take_out(struct kp__transfer *t)
 {
-    if (t->acting || (t->inside && curl_multi_remove_handle(t->multi, t->easy) ==
-                                       CURLM_RECURSIVE_API_CALL))
+    CURLMcode rc = CURLM_OK;
+
+    if (t->acting)
+        return false;
+    t->acting = true;
+    if (t->inside)
+        rc = curl_multi_remove_handle(t->multi, t->easy);
+    t->acting = false;
+    if (rc == CURLM_RECURSIVE_API_CALL)
         return false;
     t->inside = false;
     watch_all(t);
@@ -148,7 +155,7 @@ static void finish(struct kp__transfer *t, CURLcode result)
 /* What is cut off calls nobody on its way out. */
 void kp__transfer_end(struct kp__transfer *t, CURLcode result)
 {
-    if (t->running) {
+    if (t->inside) {
         (void)curl_easy_setopt(t->easy, CURLOPT_NOPROGRESS, 1L);
         (void)curl_easy_setopt(t->easy, CURLOPT_VERBOSE, 0L);
     }
@@ -198,22 +205,24 @@ bool kp__transfer_runs(const struct kp__transfer *t)
 int kp__transfer_start(struct kp__transfer *t, kp_http_done_fn done, void *arg)
 {
     CURLMcode rc;
+    int code;
 
     if (!pthread_equal(t->thread, pthread_self()) || t->running || !take_out(t))
         return KP_EMISUSE;
     t->starved = false;
+    t->acting = true;
     rc = curl_multi_add_handle(t->multi, t->easy);
-    if (rc != CURLM_OK)
-        return rc == CURLM_OUT_OF_MEMORY ? KP_ENOMEM : KP_EMISUSE;
-    t->inside = true;
-    if (t->starved) {
-        (void)take_out(t);
-        return KP_ENOMEM;
+    t->acting = false;
+    t->inside = rc == CURLM_OK;
+    if (t->inside && !t->starved && !t->cut) {
+        t->running = true;
+        t->done = done;
+        t->arg = arg;
+        return 0;
     }
-    t->running = true;
-    t->done = done;
-    t->arg = arg;
-    return 0;
+    code = t->cut || (!t->inside && rc != CURLM_OUT_OF_MEMORY) ? KP_EMISUSE : KP_ENOMEM;
+    kp__transfer_end(t, t->result);     /* which may close it */
+    return code;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */

@@ -35,7 +35,8 @@
  *
  * curl_easy_perform is not for such a handle: it would block the loop, and have a connection of its
  * own. A libcurl that looks names up without blocking is needed (CURL_VERSION_ASYNCHDNS, as most
- * are); one before 7.87 waits for a lookup that is given up.
+ * are); one before 7.87 waits for a lookup that is given up, and one before 7.66 does not go on by
+ * itself after curl_easy_pause.
  *
  * CURLOPT_NOSIGNAL is set, so libcurl lets SIGPIPE through where TLS raises it: ignore that signal.
  */

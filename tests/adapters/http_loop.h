@@ -45,6 +45,24 @@ static void many_transfers_must_run_at_once_each_on_its_own_connection(void **st
     close_pool();
 }
 
+/* Not probed, so that there is no number to be kept for the pool. */
+static void a_handle_must_keep_no_more_than_one_connection(void **state)
+{
+    char elsewhere[64];
+    int open;
+
+    (void)state;
+    (void)snprintf(elsewhere, sizeof elsewhere, "http://localhost:%d/one", web.port);
+    open_pool((kp_http_options){ .probe = "" });
+    (void)lease_of(0, origin);
+    must_answer(0, "/one", "GET /one HTTP/1.1");
+    open = open_descriptors();
+    must_answer(0, elsewhere, "GET /one HTTP/1.1");
+    assert_int_equal(open_descriptors(), open);
+    give_back(0);
+    close_pool();
+}
+
 static void a_certificate_must_be_trusted_where_the_options_say_so(void **state)
 {
     char secure[48];
@@ -261,6 +279,7 @@ static int run_on(const char *name)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_gets_must_share_few_connections_on_one_thread),
         cmocka_unit_test(many_transfers_must_run_at_once_each_on_its_own_connection),
+        cmocka_unit_test(a_handle_must_keep_no_more_than_one_connection),
         cmocka_unit_test(a_certificate_must_be_trusted_where_the_options_say_so),
         cmocka_unit_test(what_cannot_be_made_must_give_its_cause),
         cmocka_unit_test(a_name_must_be_looked_up_without_blocking),

@@ -18,24 +18,47 @@
         cmocka_unit_test(whoever_is_told_may_start_again_or_give_back),                            \
         cmocka_unit_test(a_transfer_that_pauses_must_go_on),                                       \
         cmocka_unit_test(functions_that_libcurl_calls_may_end_the_transfer),                       \
+        cmocka_unit_test(whoever_listens_to_libcurl_may_end_the_lease),                            \
         cmocka_unit_test(an_idle_connection_that_ended_must_be_replaced),                          \
         cmocka_unit_test(a_start_that_cannot_be_must_be_refused)
 
+static int progress;
+
+static int count_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)arg;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    progress++;
+    return 0;
+}
+
 static void a_transfer_that_is_given_up_must_not_be_told_of(void **state)
 {
+    CURL *curl;
+    int seen;
+
     (void)state;
     open_pool((kp_http_options){ 0 });
-    (void)lease_of(0, origin);
+    curl = kp_http(lease_of(0, origin));
     (void)begin_transfer(0, "/silent");
     kp_http_stop(&stage.ask[0].lease);          /* it has not begun */
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, count_progress);
+    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     (void)begin_transfer(0, "/silent");
     await_sent(0);
+    seen = progress;
     kp_http_stop(&stage.ask[0].lease);
     kp_http_stop(&stage.ask[0].lease);
+    assert_true(seen > 0);
+    assert_int_equal(progress, seen);
     assert_false(glue_watching(&stage.loop));
     assert_int_equal(transfers[0].ends, 0);
     must_answer(0, "/one", "GET /one HTTP/1.1");
     kp_http_stop(&stage.ask[0].lease);          /* it is over, and the connection stays */
+    (void)socket_of(0);
     must_answer(0, "/two", "GET /two HTTP/1.1");
     assert_int_equal(counted.sockets, 2);
     give_back(0);
@@ -148,6 +171,8 @@ static void a_transfer_that_pauses_must_go_on(void **state)
     CURL *curl;
 
     (void)state;
+    if (LIBCURL_VERSION_NUM < 0x074200)
+        return;                         /* it has to be told of the time by hand */
     open_pool((kp_http_options){ 0 });
     (void)lease_of(0, origin);
     curl = set_up(transfers, &stage.ask[0].lease, "/one");
@@ -211,6 +236,40 @@ static void functions_that_libcurl_calls_may_end_the_transfer(void **state)
         assert_int_equal(stage.invalid, end_it == kp_release ? 1 : 0);
         close_pool();
     }
+}
+
+static int end_while_told(CURL *curl, curl_infotype kind, char *data, size_t size, void *arg)
+{
+    (void)curl;
+    (void)kind;
+    (void)data;
+    (void)size;
+    (void)arg;
+    if (calls++ == 0)
+        end_it(&stage.ask[0].lease);
+    return 0;
+}
+
+/* libcurl itself does not notice what is done in here. */
+static void whoever_listens_to_libcurl_may_end_the_lease(void **state)
+{
+    CURL *curl;
+
+    (void)state;
+    open_pool((kp_http_options){ 0 });
+    (void)lease_of(0, origin);
+    curl = set_up(transfers, &stage.ask[0].lease, "/one");
+    (void)curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, end_while_told);
+    (void)curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L);
+    end_it = kp_release;
+    calls = 0;
+    if (kp_http_start(&stage.ask[0].lease, on_end, transfers) != 0)
+        assert_int_equal(calls, 1);     /* libcurl 7.64.0 speaks in there */
+    while (calls == 0)
+        turn();
+    assert_int_equal(counted.closed, 1);
+    assert_int_equal(transfers[0].ends, 0);
+    close_pool();
 }
 
 /* ---- what is not there ----------------------------------------------------------------------- */
