@@ -227,14 +227,14 @@ static void a_time_alone_must_be_watched(void **state)
     open_pool((kp_http_options){ 0 });
     watcher = glue_watcher(&stage.loop);
     assert_int_equal(watcher->start(watcher, &stopped, -1, 0, 10), 0);
-    assert_int_equal(watcher->start(watcher, &watch, -1, 0, 20), 0);
+    assert_int_equal(watcher->start(watcher, &watch, -1, 0, 40), 0);
     watcher->stop(watcher, &stopped);
     assert_null(stopped.next);
     while (watch.next)
         turn();
     assert_false(ready);
     assert_true(never);
-    assert_true(now_ns() - began >= 19 * 1000000);      /* libuv's clock has milliseconds */
+    assert_true(now_ns() - began >= 20 * 1000000);      /* a loop's clock may be coarse */
     close_pool();
 }
 

@@ -162,9 +162,10 @@ static void deaf_key(char *key, size_t size, int port)
     (void)snprintf(key, size, "http://127.0.0.1:%d", port);
 }
 
+/* "timed out after ...", or "timeout after ...". */
 static bool is_late(const kp_why *why)
 {
-    return why->vendor_code == CURLE_OPERATION_TIMEDOUT && strstr(why->text, "timed out");
+    return why->vendor_code == CURLE_OPERATION_TIMEDOUT && strstr(why->text, " after ");
 }
 
 static void must_work(const kp_lease *lease)
