@@ -125,8 +125,8 @@ typedef void (*kp_http_done_fn)(CURL *curl, CURLcode result, void *arg);
  * given stays where it is.
  * Threads: the pool's loop's. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours.
  * Errors: KP_EMISUSE (no lease any more, or not of a pool with a watcher; another thread; a
- * transfer is under way; from a function that libcurl calls for this handle), KP_ENOMEM.
- * Order: none. Since: 0.1 */
+ * transfer is under way; from a function that libcurl calls for this handle), KP_ENOMEM. A copy of
+ * a lease that has ended is unchecked, as in kp_http. Order: none. Since: 0.1 */
 KP_API int kp_http_start(const kp_lease *lease, kp_http_done_fn done, void *arg) KP_NODISCARD;
 
 /* Give a transfer up, as kp_release and kp_discard do: done does not run, nor any other function of
