@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * The HTTP adapter: a driver whose resources are libcurl's easy handles, each with a connection
- * cache of its own, of one connection.
+ * cache of its own, of one connection. Where it may not block, a handle's transfers run on an event
+ * loop (http_transfer.h), the one that makes it too.
  */
-#include "keyedpool_http.h"
+#include "http_parts.h"
 
 #include "dial.h"
 #include "fill.h"
-#include "http_share.h"
+#include "http_transfer.h"
 
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,29 +21,18 @@
 /* libcurl tries two addresses at once; more are only closed later than they might be. */
 #define SOCKETS_MAX 4
 
-/* What the pool keeps as driver.ctx: the options, with strings of their own. */
-struct context {
-    kp_http_options   options;
-    struct kp__share *share;
-};
-
 /* The handle comes first: kp_http reads it. */
 struct client {
     CURL *easy;
     CURLSH *share;                      /* the pool's; or NULL */
-    const struct context *context;
+    const struct kp__http_context *context;
     int   fd[SOCKETS_MAX];              /* open now; or -1 */
     int   watched;                      /* the one that the pool watches; or -1 */
     bool  connected;                    /* by this borrower */
+    struct kp__transfer *transfer;      /* NULL: curl_easy_perform */
+    kp_job *job;                        /* that is pending */
+    char  detail[CURL_ERROR_SIZE];      /* of the probe */
 };
-
-kp_http_counts kp_http_counts_read(const kp_http_counts *counts)
-{
-    kp_http_counts out;
-
-    kp__counts_read(counts, &out, sizeof out);
-    return out;
-}
 
 /* ---- handles --------------------------------------------------------------------------------- */
 
@@ -103,7 +92,7 @@ static int kept(const struct client *h)
 /* A new handle, or one that was reset, as it is lent. */
 static CURLcode prepare(struct client *h, kp_key origin)
 {
-    const struct context *c = h->context;
+    const struct kp__http_context *c = h->context;
     const kp_http_options *o = &c->options;
     CURL *e = h->easy;
 
@@ -172,28 +161,6 @@ static bool is_origin(kp_key key)
     return good;
 }
 
-/* Connect, by asking for something. */
-static int probe(kp_job *job, struct client *h, int64_t within_ms)
-{
-    const char *path = h->context->options.probe ? h->context->options.probe : "/";
-    long left = within_ms > INT_MAX ? INT_MAX : (long)within_ms;
-    char url[2048], detail[CURL_ERROR_SIZE] = "";
-    CURLcode rc;
-
-    if (!*path)
-        return 0;
-    if ((size_t)snprintf(url, sizeof url, "%s%s", (const char *)job->key.data, path) >= sizeof url)
-        return fail(job, CURLE_URL_MALFORMAT, "origin and probe are too long");
-    (void)curl_easy_setopt(h->easy, CURLOPT_URL, url);
-    (void)curl_easy_setopt(h->easy, CURLOPT_NOBODY, 1L);
-    (void)curl_easy_setopt(h->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
-    (void)curl_easy_setopt(h->easy, CURLOPT_TIMEOUT_MS, left);
-    (void)curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, detail);
-    rc = curl_easy_perform(h->easy);
-    (void)curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, NULL);
-    return rc == CURLE_OK ? 0 : fail(job, rc, detail);
-}
-
 /* Everything back to its beginning; the connection stays, and what is shared. Cookies would stay,
  * too: the first of these ends their engine, before 7.77 only the second one empties it. */
 static CURLcode begin_anew(struct client *h, kp_key origin)
@@ -210,56 +177,152 @@ static CURLcode begin_anew(struct client *h, kp_key origin)
     return prepare(h, origin);
 }
 
-/* ---- the driver ------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------- */
 
+static void end_client(struct client *h)
+{
+    int number = kept(h);
+
+    h->watched = -1;
+    if (h->transfer)
+        kp__transfer_close(h->transfer);
+    curl_easy_cleanup(h->easy);
+    if (number >= 0)
+        (void)close(number);
+    free(h);
+}
+
+/* 4. The answer of the job. */
+static int finish(struct client *h, int status, void **resource)
+{
+    const kp_http_options *o = &h->context->options;
+
+    if (status) {
+        end_client(h);
+        return status;
+    }
+    if (o->counts)
+        kp__count(&o->counts->opened, 1);
+    *resource = h;
+    return 0;
+}
+
+/* 3. The probe has ended, or there was none: as it is lent. */
+static int ready(kp_job *job, struct client *h, CURLcode probed)
+{
+    CURLcode rc;
+
+    (void)curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, NULL);
+    if (probed != CURLE_OK)
+        return fail(job, probed, h->detail);
+    if (h->transfer)
+        (void)kp__transfer_stop(h->transfer);
+    rc = begin_anew(h, job->key);
+    return rc == CURLE_OK ? 0 : fail(job, rc, "");
+}
+
+static void probed(CURL *easy, CURLcode result, void *client)
+{
+    struct client *h = client;
+    kp_job *job = h->job;
+    void *resource = NULL;
+    int status;
+
+    (void)easy;
+    job->scratch = NULL;
+    status = finish(h, ready(job, h, result), &resource);
+    kp_job_done(job, status, resource);
+}
+
+/* 2. Connect, by asking for something. */
+static int probe(kp_job *job, struct client *h, int64_t within_ms)
+{
+    const char *path = h->context->options.probe ? h->context->options.probe : "/";
+    long left = within_ms > INT_MAX ? INT_MAX : (long)within_ms;
+    char url[2048];
+    int rc;
+
+    if (!*path)
+        return ready(job, h, CURLE_OK);
+    if ((size_t)snprintf(url, sizeof url, "%s%s", (const char *)job->key.data, path) >= sizeof url)
+        return fail(job, CURLE_URL_MALFORMAT, "origin and probe are too long");
+    (void)curl_easy_setopt(h->easy, CURLOPT_URL, url);
+    (void)curl_easy_setopt(h->easy, CURLOPT_NOBODY, 1L);
+    (void)curl_easy_setopt(h->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
+    (void)curl_easy_setopt(h->easy, CURLOPT_TIMEOUT_MS, left);
+    (void)curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, h->detail);
+    if (!h->transfer)
+        return ready(job, h, curl_easy_perform(h->easy));
+    rc = kp__transfer_start(h->transfer, probed, h);
+    if (rc)
+        return rc;
+    h->job = job;
+    job->scratch = h;
+    return KP_PENDING;
+}
+
+/* 1. A handle of this pool. */
 static int set_up(kp_job *job, struct client *h)
 {
-    int64_t most_ms = h->context->options.connect_timeout_ms;
-    struct context *c = job->ctx;
+    struct kp__http_context *c = job->ctx;
+    int64_t most_ms = c->options.connect_timeout_ms;
     CURLcode rc;
-    int result;
 
     h->share = kp__share_here(&c->share);
     (void)curl_easy_setopt(h->easy, CURLOPT_SHARE, h->share);
     rc = prepare(h, job->key);
     if (rc != CURLE_OK)
         return fail(job, rc, "");
-    result = probe(job, h, most_ms > 0 && most_ms < job->left_ms ? most_ms : job->left_ms);
-    if (result)
-        return result;
-    rc = begin_anew(h, job->key);
-    return rc == CURLE_OK ? 0 : fail(job, rc, "");
+    return probe(job, h, most_ms > 0 && most_ms < job->left_ms ? most_ms : job->left_ms);
 }
+
+static struct client *new_client(const struct kp__http_context *c)
+{
+    struct client *h = calloc(1, sizeof *h);
+
+    if (!h)
+        return NULL;
+    h->context = c;
+    for (int i = 0; i < SOCKETS_MAX; i++)
+        h->fd[i] = -1;
+    h->watched = -1;
+    h->easy = curl_easy_init();
+    if (h->easy && c->options.watcher)
+        h->transfer = kp__transfer_open(h->easy, c->options.watcher);
+    if (h->easy && (h->transfer || !c->options.watcher))
+        return h;
+    end_client(h);
+    return NULL;
+}
+
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 static int create(kp_job *job, void **resource)
 {
-    const struct context *c = job->ctx;
     struct client *h;
-    int rc;
+    int status;
 
     if (!is_origin(job->key)) {         /* not shown: it may have a password */
         (void)kp_job_fail(job, (int)CURLE_URL_MALFORMAT,
                           "http: a key is http://host:port or https://host:port, and no more");
         return KP_EREFUSED;
     }
-    h = malloc(sizeof *h);
+    h = new_client(job->ctx);
     if (!h)
         return KP_ENOMEM;
-    h->context = c;
-    for (int i = 0; i < SOCKETS_MAX; i++)
-        h->fd[i] = -1;
-    h->watched = -1;
-    h->easy = curl_easy_init();
-    rc = h->easy ? set_up(job, h) : KP_ENOMEM;
-    if (rc) {
-        curl_easy_cleanup(h->easy);
-        free(h);
-        return rc;
-    }
-    if (c->options.counts)
-        kp__count(&c->options.counts->opened, 1);
-    *resource = h;
-    return 0;
+    status = set_up(job, h);
+    return status == KP_PENDING ? status : finish(h, status, resource);
+}
+
+/* Of a probe; nothing else takes its time. */
+static void cancel(kp_job *job)
+{
+    struct client *h = job->scratch;
+
+    if (!h)
+        return;
+    (void)snprintf(h->detail, sizeof h->detail, "nobody waited for it any more");
+    kp__transfer_end(h->transfer, CURLE_ABORTED_BY_CALLBACK);
 }
 
 /* The last transfer had no answer, and either there is no connection (then let the next handle be
@@ -289,11 +352,14 @@ static int fail_without(kp_job *job, const struct client *h)
 
 static int reset(kp_job *job, void *resource)
 {
+    struct client *h = resource;
     CURLcode rc;
 
-    if (got_nowhere(resource))
-        return fail_without(job, resource);
-    rc = begin_anew(resource, job->key);
+    if (h->transfer && !kp__transfer_stop(h->transfer))
+        return fail(job, CURLE_RECURSIVE_API_CALL, "given back by a function that libcurl calls");
+    if (got_nowhere(h))
+        return fail_without(job, h);
+    rc = begin_anew(h, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }
 
@@ -318,19 +384,36 @@ static int validate(kp_job *job, void *resource)
     return 0;
 }
 
+static void destroy_now(struct client *h)
+{
+    kp_http_counts *counts = h->context->options.counts;
+
+    end_client(h);
+    if (counts)
+        kp__count(&counts->closed, 1);
+}
+
+static void destroy_late(CURL *easy, CURLcode result, void *client)
+{
+    struct client *h = client;
+    kp_job *job = h->job;
+
+    (void)easy;
+    (void)result;
+    destroy_now(h);
+    kp_job_done(job, 0, NULL);
+}
+
 static int destroy(kp_job *job, void *resource)
 {
-    const struct context *c = job->ctx;
     struct client *h = resource;
-    int number = kept(h);
 
-    h->watched = -1;
-    curl_easy_cleanup(h->easy);
-    if (number >= 0)
-        (void)close(number);
-    free(h);
-    if (c->options.counts)
-        kp__count(&c->options.counts->closed, 1);
+    if (h->transfer && !kp__transfer_stop(h->transfer)) {
+        h->job = job;
+        kp__transfer_after(h->transfer, destroy_late, h);
+        return KP_PENDING;
+    }
+    destroy_now(h);
     return 0;
 }
 
@@ -360,83 +443,31 @@ static int descriptor(void *resource, void *ctx)
     return h->watched;
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
-
-static void drop(void *ctx)
+kp_driver kp__http_driver(struct kp__http_context *context)
 {
-    struct context *c = ctx;
+    bool blocks = !context->options.watcher;
 
-    kp__share_drop(c->share);
-    kp__disown(&c->options.probe);
-    kp__disown(&c->options.ca_file);
-    kp__disown(&c->options.user_agent);
-    free(c);
-}
-
-static struct context *context_make(const kp_http_options *http)
-{
-    struct context *c = calloc(1, sizeof *c);
-    int rc;
-
-    if (!c)
-        return NULL;
-    c->options = *http;
-    c->share = kp__share_make();
-    rc = kp__own(&c->options.probe) | kp__own(&c->options.ca_file) |
-         kp__own(&c->options.user_agent);
-    if (rc || !c->share) {
-        drop(c);
-        return NULL;
-    }
-    return c;
-}
-
-/* The name of the first impossible option, with a sentence; or NULL. */
-static const char *impossible(const kp_http_options *o, const char **sentence)
-{
-    *sentence = "it must be a time, or KP_OFF";
-    if (!kp__is_time(o->connect_timeout_ms))
-        return "http.connect_timeout_ms";
-    if (!kp__is_time(o->timeout_ms) || o->timeout_ms > INT_MAX)
-        return "http.timeout_ms";
-    *sentence = "it must be a path, or \"\"";
-    if (o->probe && *o->probe && *o->probe != '/')
-        return "http.probe";
-    return NULL;
-}
-
-static void start_curl(void)
-{
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-int kp_http_fill(const kp_http_options *http, kp_options *options)
-{
-    static const kp_http_options defaults;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const char *field, *sentence;
-    struct context *c;
-
-    if (!http)
-        http = &defaults;
-    field = impossible(http, &sentence);
-    if (field)
-        return kp__fill_refused(options, field, sentence);
-    (void)pthread_once(&once, start_curl);
-    c = context_make(http);
-    if (!c)
-        return KP_ENOMEM;
-    options->driver = (kp_driver){
+    return (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .abandon = abandon, .ctx = c, .drop_ctx = drop, .fd = KP__HAS_FD ? descriptor : NULL,
+        .abandon = abandon, .cancel = blocks ? NULL : cancel,
+        .flags = blocks ? 0 : KP_NEVER_BLOCKS, .ctx = context,
+        .fd = KP__HAS_FD ? descriptor : NULL,
     };
-    return 0;
 }
 
-int kp_http_open(const kp_http_options *http, const kp_options *more, kp_pool **out)
-{
-    kp_options options = kp__options(more);
-    int rc = kp_http_fill(http, &options);
+/* ---- transfers of borrowers ------------------------------------------------------------------ */
 
-    return kp__open_filled(rc, &options, out);
+int kp_http_start(const kp_lease *lease, kp_http_done_fn done, void *arg)
+{
+    const struct client *h = lease->resource;
+
+    return h && h->transfer && done ? kp__transfer_start(h->transfer, done, arg) : KP_EMISUSE;
+}
+
+void kp_http_stop(const kp_lease *lease)
+{
+    const struct client *h = lease->resource;
+
+    if (h && h->transfer && kp__transfer_runs(h->transfer))
+        (void)kp__transfer_stop(h->transfer);
 }

@@ -65,7 +65,7 @@ static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, 
     event.events = (events & KP_WATCH_READ ? (uint32_t)EPOLLIN : 0U) |
                    (events & KP_WATCH_WRITE ? (uint32_t)EPOLLOUT : 0U);
     event.data.ptr = watch;
-    if (epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &event) != 0)
+    if (fd >= 0 && epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &event) != 0)
         return errno == ENOMEM ? KP_ENOMEM : KP_EMISUSE;
     watch->watcher = watcher;
     watch->fd = fd;
@@ -86,7 +86,8 @@ static inline void kp__epoll_stop(kp_watcher *watcher, kp_watch *watch)
 
     if (!watch->next)
         return;
-    (void)epoll_ctl(e->fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    if (watch->fd >= 0)
+        (void)epoll_ctl(e->fd, EPOLL_CTL_DEL, watch->fd, NULL);
     watch->prev->next = watch->next;
     watch->next->prev = watch->prev;
     watch->next = watch->prev = NULL;
@@ -132,7 +133,7 @@ static inline int64_t kp_epoll_close(kp_epoll *e)
     return rc;
 }
 
-/* The one that is due first, or NULL. There are as many as jobs under way: few. */
+/* The one that is due first, or NULL. There are as many as jobs and transfers under way: few. */
 static inline kp_watch *kp__epoll_first(kp_epoll *e)
 {
     kp_watch *first = NULL;

@@ -28,12 +28,23 @@
  * (kp_options.watch_every_ms); bytes that nobody read are no end, and later connections of a handle
  * are not watched.
  *
+ * On an event loop (kp_http_options.watcher) handles are made and transfers run without blocking:
+ *
+ *     curl_easy_setopt(kp_http(&lease), CURLOPT_URL, "https://api.example.org/users/1");
+ *     rc = kp_http_start(&lease, on_answer, me);          // and on_answer gives it back
+ *
+ * curl_easy_perform is not for such a handle: it would block the loop, and have a connection of its
+ * own. A libcurl that looks names up without blocking is needed (CURL_VERSION_ASYNCHDNS, as most
+ * are); one before 7.87 waits for a lookup that is given up, and one before 7.66 does not go on by
+ * itself after curl_easy_pause.
+ *
  * CURLOPT_NOSIGNAL is set, so libcurl lets SIGPIPE through where TLS raises it: ignore that signal.
  */
 #ifndef KEYEDPOOL_HTTP_H
 #define KEYEDPOOL_HTTP_H
 
 #include "keyedpool.h"
+#include "keyedpool_watch.h"
 
 #include <curl/curl.h>
 
@@ -66,7 +77,11 @@ typedef struct kp_http_options {
     CURLcode  (*prepare)(CURL *curl, kp_key origin, void *ctx);
     void       *ctx;                /* of prepare; it may run on several threads at once */
     kp_http_counts *counts;
-    int64_t     reserved[6];
+    kp_watcher *watcher;            /* NULL: a driver that blocks. Else one that never does, for a
+                                       pool with kp_options.loop; libcurl's descriptors and times
+                                       are this one's to watch, and transfers begin with
+                                       kp_http_start */
+    int64_t     reserved[5];
 } kp_http_options;
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -75,9 +90,9 @@ typedef struct kp_http_options {
  * NULL; its driver is set as kp_http_fill does. What a create failed with is in kp_why, in
  * libcurl's words; vendor_code is the CURLcode. A key that is no origin is KP_EREFUSED. The first
  * call runs curl_global_init.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `http->ctx` and
- * `http->counts` must live as long as the pool. Errors: KP_ECONFIG (more->why->field names the
- * option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `http->ctx`,
+ * `http->counts` and `http->watcher` must live as long as the pool. Errors: KP_ECONFIG
+ * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
 KP_API int kp_http_open(const kp_http_options *http, const kp_options *more,
                         kp_pool **out) KP_NODISCARD;
 
@@ -85,7 +100,8 @@ KP_API int kp_http_open(const kp_http_options *http, const kp_options *more,
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
  * that the pool drops after its end; if kp_pool_open fails, or is never called:
  * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
- * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
+ * option), KP_ENOMEM; then options is as it was. Order: after options->loop is set, if there is a
+ * watcher. Since: 0.1 */
 KP_API int kp_http_fill(const kp_http_options *http, kp_options *options) KP_NODISCARD;
 
 /* ---- using ----------------------------------------------------------------------------------- */
@@ -97,6 +113,31 @@ static inline CURL *kp_http(const kp_lease *lease)
 {
     return lease->resource ? *(CURL *const *)lease->resource : NULL;
 }
+
+/* How a transfer ended, as curl_easy_perform would have said it. In here the handle may be asked
+ * (curl_easy_getinfo), started again, or given back. */
+typedef void (*kp_http_done_fn)(CURL *curl, CURLcode result, void *arg);
+
+/* curl_easy_perform without waiting, in a pool with a watcher: run the transfer that was set up on
+ * the handle of a lease, on the connection of that lease. On 0 exactly one of: done runs, once,
+ * from the loop, never from in here; or you stop it; or you end the lease. On failure done never
+ * runs. Until then libcurl calls the functions that were set up from the loop, and what they were
+ * given stays where it is.
+ * Threads: the pool's loop's. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours.
+ * Errors: KP_EMISUSE (no lease any more, or not of a pool with a watcher; another thread; a
+ * transfer is under way; from a function that libcurl calls for this handle), KP_ENOMEM. A copy of
+ * a lease that has ended is unchecked, as in kp_http. Order: none. Since: 0.1 */
+KP_API int kp_http_start(const kp_lease *lease, kp_http_done_fn done, void *arg) KP_NODISCARD;
+
+/* Give a transfer up, as kp_release and kp_discard do: done does not run, nor any other function of
+ * yours (CURLOPT_NOPROGRESS and CURLOPT_VERBOSE are as in a new handle then). A connection that was
+ * in the middle of an answer is closed. Within a function that libcurl calls for this handle, all
+ * that is so when libcurl has returned to the loop; a lease that is ended there costs its handle.
+ * With nothing under way: nothing.
+ * Threads: the pool's loop's; a lease that another thread ends stops its transfer when the loop
+ * hears of it. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours. Errors: none.
+ * Order: none. Since: 0.1 */
+KP_API void kp_http_stop(const kp_lease *lease);
 
 /* Read the counters of kp_http_options.counts.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter

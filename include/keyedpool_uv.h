@@ -48,7 +48,7 @@ typedef struct kp_uv {
 
 /* libuv lets a handle go only after a turn of its loop, so it lies apart from the watch. */
 typedef struct kp__uv_place {
-    uv_poll_t  poll;
+    uv_poll_t  poll;                    /* not for a time alone */
     uv_timer_t timer;
     kp_watch  *watch;
     kp_uv     *glue;
@@ -72,11 +72,13 @@ static inline void kp__uv_stop(kp_watcher *watcher, kp_watch *watch)
     if (!watch->next)
         return;
     (void)watcher;
-    (void)uv_poll_stop(&place->poll);   /* now: whoever is told may close the descriptor */
     place->glue->watching--;
     watch->next = NULL;
     watch->glue = NULL;
-    uv_close((uv_handle_t *)&place->poll, kp__uv_place_closed);
+    if (watch->fd >= 0) {
+        (void)uv_poll_stop(&place->poll);       /* now: whoever is told may close it */
+        uv_close((uv_handle_t *)&place->poll, kp__uv_place_closed);
+    }
     uv_close((uv_handle_t *)&place->timer, kp__uv_place_closed);
 }
 
@@ -112,13 +114,13 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
 
     if (!place)
         return KP_ENOMEM;
-    if (uv_poll_init(glue->uv, &place->poll, fd) != 0) {
+    if (fd >= 0 && uv_poll_init(glue->uv, &place->poll, fd) != 0) {
         free(place);
         return KP_EMISUSE;
     }
     (void)uv_timer_init(glue->uv, &place->timer);
     place->poll.data = place->timer.data = place;
-    place->open_handles = 2;
+    place->open_handles = fd >= 0 ? 2 : 1;
     place->watch = watch;
     place->glue = glue;
     watch->watcher = watcher;
@@ -127,7 +129,7 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
     watch->glue = place;
     watch->next = watch;
     glue->watching++;
-    if (uv_poll_start(&place->poll, wanted, kp__uv_ready) != 0) {
+    if (fd >= 0 && uv_poll_start(&place->poll, wanted, kp__uv_ready) != 0) {
         kp__uv_stop(watcher, watch);
         return KP_EMISUSE;
     }

@@ -21,8 +21,8 @@ enum { KP_WATCH_READ = 1, KP_WATCH_WRITE = 2 };
 typedef struct kp_watch kp_watch;
 typedef struct kp_watcher kp_watcher;
 
-/* One descriptor that is waited for. Memory of whoever waits: {0} but for the first two, and it
- * stays put while it is watched. */
+/* One descriptor that is waited for, or a time alone. Memory of whoever waits: {0} but for the
+ * first two, and it stays put while it is watched. */
 struct kp_watch {
     /* Once per start, from the loop: what came (for an error or the peer's end all that was asked
      * for), or 0: the time is over. It is watched no more, and may be started again in here. */
@@ -37,8 +37,9 @@ struct kp_watch {
 };
 
 struct kp_watcher {
-    /* Wait for READ, WRITE or both, within_ms at most (KP_OFF: no end). Never calls told itself. 0,
-     * or negative: it is not watched. */
+    /* Wait for READ, WRITE or both, within_ms at most (KP_OFF: no end); with an fd of -1, and no
+     * events, for the time to be over. Never calls told itself. 0, or negative: it is not watched.
+     */
     int  (*start)(kp_watcher *watcher, kp_watch *watch, int fd, int events, int64_t within_ms);
     /* Wait no more: told is not called. For one that is watched, and before fd is closed. */
     void (*stop)(kp_watcher *watcher, kp_watch *watch);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What opening a pool of the HTTP adapter and its driver have in common.
+ */
+#ifndef KP_ADAPTERS_HTTP_PARTS_H
+#define KP_ADAPTERS_HTTP_PARTS_H
+
+#include "http_share.h"
+#include "keyedpool_http.h"
+
+/* What the pool keeps as driver.ctx: the options, with strings of their own. */
+struct kp__http_context {
+    kp_http_options   options;
+    struct kp__share *share;
+};
+
+/* All but drop_ctx. */
+kp_driver kp__http_driver(struct kp__http_context *context);
+
+#endif
