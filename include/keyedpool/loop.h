@@ -73,9 +73,10 @@ KP_API int64_t kp_loop_close(kp_loop *loop);
  * deadline too; ask->why must live until the answer, the rest is copied. Waiting allocates nothing.
  * Threads: the request's loop's. Blocks: no. Calls: limits_for, on_event; destroy of an idle one
  * that is too old, as everywhere on a loop. Owns: keeps the request; `key` is copied if kept.
- * Errors: KP_EAGAIN, KP_EFULL, KP_ECREATE (cached), KP_EBREAKER, KP_ECLOSED, KP_EFORKED, KP_ENOMEM;
- * KP_EMISUSE; KP_ECONFIG if the driver may block and the pool has no threads for it, or what
- * limits_for wrote. Order: as kp_get, in one queue with it. Since: 0.1 */
+ * Errors: KP_EAGAIN, KP_EFULL, KP_ECREATE (cache_failure_ms, fail_fast), KP_EREFUSED, KP_EBREAKER,
+ * KP_ECLOSED, KP_EFORKED, KP_ENOMEM; KP_EMISUSE; KP_ECONFIG if the driver may block and the pool
+ * has no threads for it, or what limits_for wrote. Order: as kp_get, in one queue with it.
+ * Since: 0.1 */
 KP_API int kp_get_start(kp_pool *pool, kp_key key, const kp_ask *ask,
                         kp_request *request) KP_NODISCARD;
 

@@ -368,7 +368,7 @@ typedef struct kp_options {
                                                        resource, and the release that nobody waits
                                                        for, need no lock where the limits let them;
                                                        HITS_LOCKED: they take it all the same.
-                                                       docs/PERFORMANCE.md */
+                                                       docs/OPTIONS.md says which */
     int32_t     on_deadlock;                        /* [0: does not look] a thread's get that can
                                                        never be served, because whoever holds what
                                                        it needs waits, too, in a pool that looks:
@@ -399,8 +399,9 @@ KP_API int kp_options_set(kp_options *options, const char *name, const char *val
 /* ---- answering a job ------------------------------------------------------------------------- */
 
 /* Answer a pending job. `resource` counts only for create with status 0. A second answer is misuse.
- * Threads: any thread. Blocks: no. Calls: destroy (of a resource that nobody may have any more),
- * on_event. Owns: takes the resource; the job is gone. Errors: none. Order: none. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: fd; destroy (of a resource that nobody may have any
+ * more), on_event. Owns: takes the resource; the job is gone. Errors: none. Order: none.
+ * Since: 0.1 */
 KP_API void kp_job_done(kp_job *job, int status, void *resource);
 
 /* Say why, whole; code and text reach the requester's kp_why (of validate and reset: the event

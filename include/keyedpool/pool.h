@@ -57,7 +57,7 @@ KP_API bool kp_is_pool(const void *maybe);
 /* Do the upkeep that is due: expiry, refill, validation, leaks, forgetting keys. Returns ms until
  * the next is due, or -1 for "nothing is". Only needed with threads = KP_NONE; harmless otherwise.
  * Work is proportional to what is due (L8).
- * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, destroy,
+ * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, fd, destroy,
  * validate, revoke, on_event, limits_for never. Owns: nothing. Errors: none; -1 for a closed pool.
  * Order: earliest due first. Since: 0.1 */
 KP_API int64_t kp_keep(kp_pool *pool);
@@ -158,14 +158,14 @@ KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
  * on_event; ask->why has the last.
  * Threads: any thread; with ask not that of the pool's own loop. Blocks: only with ask, until its
  * deadline and as the driver does.
- * Calls: limits_for, create, on_event. Owns: keys are copied. Errors: KP_ECLOSED, KP_EFORKED,
+ * Calls: limits_for, create, fd, on_event. Owns: keys are copied. Errors: KP_ECLOSED, KP_EFORKED,
  * KP_EMISUSE. Order: none between keys. Since: 0.1 */
 KP_API int64_t kp_warm(kp_pool *pool, const kp_key *keys, size_t count, const kp_ask *ask);
 
 /* Give the pool a resource made elsewhere; it is destroyed by the driver when its time comes, or by
  * nobody if there is no driver.destroy (ZIO's fromIterable).
- * Threads: any thread. Blocks: no. Calls: limits_for, on_event. Owns: takes the resource on 0; on
- * failure it is still yours. Errors: KP_EFULL (which limit is not told), KP_ECLOSED,
+ * Threads: any thread. Blocks: no. Calls: limits_for, fd, on_event. Owns: takes the resource on 0;
+ * on failure it is still yours. Errors: KP_EFULL (which limit is not told), KP_ECLOSED,
  * KP_EFORKED, KP_ENOMEM, KP_EMISUSE (NULL, or in the pool already), KP_ECONFIG. Order: the first
  * waiting request gets it. Since: 0.1 */
 KP_API int kp_add(kp_pool *pool, kp_key key, void *resource) KP_NODISCARD;

@@ -272,11 +272,16 @@ static enum verdict circuit(struct look *l)
 
 /* ---- the right to create one: room ----------------------------------------------------------- */
 
+/* So many count against max_live. */
+static int64_t counted(const struct kp__subpool *sub)
+{
+    return kp__sub_live(sub) + sub->contest->promised - kp__sub_extra(sub);
+}
 
 static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 {
     const struct kp__rules *r = l->sub->rules;
-    int64_t live = kp__sub_live(l->sub) + l->sub->contest->promised - kp__sub_extra(l->sub);
+    int64_t live = counted(l->sub);
     uint64_t late = kp__later(l->request->arrived, r->reserve_after);
 
     *victim = NULL;
@@ -373,7 +378,8 @@ static enum verdict take_permit(struct look *l)
     if (!l->core->can_create) return lacks(l, KP__BY_DRIVER_CREATE, NULL, KP__NEVER);
     if (l->request->slot) return lacks(l, under_way(l->request->slot), NULL, KP__NEVER);
     if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT))
-        return lacks(l, KP__BY_MAX_LIVE, NULL, KP__NEVER);
+        return lacks(l, counted(sub) < sub->rules->max_live ? KP__BY_FLAGS : KP__BY_MAX_LIVE, NULL,
+                     KP__NEVER);
     if ((v = healthy(l)) != GO_ON) return v;
     if ((v = room_in_key(l, &victim)) != GO_ON) return v;
     if ((v = room_in_budgets(l, &victim)) != GO_ON) return v;

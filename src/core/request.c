@@ -20,6 +20,7 @@ const char *const kp__limit_name[KP__LIMITS] = {
     [KP__BY_DESTRUCTION] = "destroy",
     [KP__BY_CREATE_TIMEOUT] = "create_timeout_ms",
     [KP__BY_DEADLINE] = "deadline",
+    [KP__BY_FLAGS] = "kp_ask.flags",
     [KP__BY_MAX_LIVE] = "max_live",
     [KP__BY_MAX_LENT] = "max_lent",
     [KP__BY_MAX_CREATING] = "max_creating",

@@ -22,6 +22,7 @@ enum kp__limit {
     KP__BY_DESTRUCTION,
     KP__BY_CREATE_TIMEOUT,
     KP__BY_DEADLINE,
+    KP__BY_FLAGS,
     KP__BY_MAX_LIVE,
     KP__BY_MAX_LENT,
     KP__BY_MAX_CREATING,

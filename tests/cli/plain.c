@@ -235,7 +235,7 @@ static void doctor_must_tell_large_pages_of_pools_that_would_use_them(void **sta
     RUN("doctor", "--json");
     it_must_have_found("system", "large_pages", "ok", "large pages: off");
     run_before = no_large_pages;
-    RUN("doctor", "--json", "-k", "20k", "--size", "1");
+    RUN("doctor", "--json", "-k", "70k", "--size", "1");
     it_must_have_found("system", "large_pages", "warn", "set transparent_hugepage to madvise");
 }
 

@@ -230,12 +230,6 @@ static int ready_slot(struct model *m, int key)
     return found;
 }
 
-/* Nobody else may have it. */
-bool m_spent(const struct model *m, const struct model_slot *s)
-{
-    return s->doomed || s->lends >= (uint64_t)m->key[s->key].rules.max_uses;
-}
-
 void m_open_seats(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
@@ -312,7 +306,7 @@ static enum verdict want_token(struct model *m, struct model_request *r)
 static enum verdict find_room(struct model *m, struct model_request *r)
 {
     const struct model_rules *rules = &m->key[r->key].rules;
-    int64_t live = m_live(m, r->key) + m->key[r->key].promised - m_extra(m, r->key);
+    int64_t live = m_counted(m, r->key);
     uint64_t late = m_later(r->began, rules->reserve_after);
 
     r->victim = NOBODY;
@@ -381,7 +375,9 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
 
     if (r->making != NOBODY)
         return lacks(r, m->slot[r->making].state == M_CREATING ? "create" : "destroy", B_NONE);
-    if (r->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return lacks(r, "max_live", B_NONE);
+    if (r->flags & (KP_DONT_CREATE | KP_DONT_WAIT))
+        return lacks(r, m_counted(m, r->key) < k->rules.max_live ? "kp_ask.flags" : "max_live",
+                     B_NONE);
     if ((v = is_healthy(m, r)) != GO_ON || (v = find_room(m, r)) != GO_ON) return v;
     m_token_take(m, m->now);
     r->holds_lent = true;

@@ -129,6 +129,7 @@ void m_forgive(struct model *m, int key);
 
 /* replacements (model_renew.c) */
 int64_t m_extra(const struct model *m, int key);
+int64_t m_counted(const struct model *m, int key);
 bool m_renewal_wanted(const struct model *m, int key);
 bool m_is_replaced(const struct model *m, const struct model_slot *s);
 bool m_age(struct model *m, int slot, uint64_t now);

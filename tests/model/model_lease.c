@@ -5,6 +5,12 @@
  */
 #include "model_inside.h"
 
+/* Nobody else may have it. */
+bool m_spent(const struct model *m, const struct model_slot *s)
+{
+    return s->doomed || s->lends >= (uint64_t)m->key[s->key].rules.max_uses;
+}
+
 void model_lease_reuse(struct model *m, int slot, int seat, bool reuse)
 {
     m->slot[slot].seat[seat].decided = true;

@@ -39,6 +39,12 @@ int64_t m_extra(const struct model *m, int key)
     return extra < surplus ? extra : surplus;
 }
 
+/* So many count against max_live. */
+int64_t m_counted(const struct model *m, int key)
+{
+    return m_live(m, key) + m->key[key].promised - m_extra(m, key);
+}
+
 bool m_renewal_wanted(const struct model *m, int key)
 {
     return m->key[key].rules.renew_ahead > 0 &&

@@ -74,6 +74,9 @@ static void a_taker_must_wait_and_an_either_must_create_where_nothing_is_idle(vo
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
     assert_true(stage_woken(&s, &r[0]));
     assert_int_equal(stage_ask(&s, sub, &r[2], KP_DONT_CREATE | KP_DONT_WAIT), KP__GRANT_NO);
+    STAGE_NO(&r[2], KP_EAGAIN, "kp_ask.flags");
+    s.rules.max_live = 1; /* its key is full */
+    assert_int_equal(stage_ask(&s, sub, &r[2], KP_DONT_CREATE | KP_DONT_WAIT), KP__GRANT_NO);
     STAGE_NO(&r[2], KP_EAGAIN, "max_live");
     stage_close(&s);
 }

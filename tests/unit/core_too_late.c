@@ -173,7 +173,7 @@ static void who_does_not_wait_must_be_told_so(struct stage *s)
     struct kp__subpool *sub = failed(s);
 
     assert_int_equal(ask(s, sub, &r, 10, KP_DONT_WAIT), KP__GRANT_NO);
-    STAGE_NO(&r, KP_EAGAIN, "max_live");
+    STAGE_NO(&r, KP_EAGAIN, "kp_ask.flags");
     assert_int_equal(ask(s, sub, &r, 0, 0), KP__GRANT_WAIT); /* its time is over: that is told */
     forget_failure(sub);
 }
