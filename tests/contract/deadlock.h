@@ -26,7 +26,7 @@ static void begin(contract *c, kp_deadlock what)
     contract_begin(c, NULL);
     c->options.limits.max_live = 1;
     c->options.limits.max_creating = KP_UNLIMITED;
-    c->options.on_deadlock = what;
+    c->options.on_deadlock = (int32_t)what;
     c->options.on_event = listen;
     told[0] = 0;
 }

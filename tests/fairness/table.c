@@ -30,7 +30,7 @@ static void must_be_fair(const scene *s, bool lent)
     print_message("%-58s", s->what);
     for (int k = 0; k < m.count; k++)
         print_message(" %c %.2f (fair %.2f) waits <= %5.1f", 'A' + k, market_share(&m, k),
-                      s->fair[k], (double)m.stalls[k].longest_ms / USUAL_MS);
+                      s->fair[k], (double)m.stalls[k].longest_ms / (double)USUAL_MS);
     print_message(", %llu made for %llu leases\n", (unsigned long long)m.creates,
                   (unsigned long long)m.gets);
     for (int k = 0; k < m.count; k++) {

@@ -135,7 +135,7 @@ int main(void)
     bool fair = true;
 
     for (int i = 0; i < SCENES; i++)
-        fair = run(&scenes[i], seconds < 10 ? seconds / SCENES : seconds) && fair;
+        fair = run(&scenes[i], seconds < 10 ? seconds / (double)SCENES : seconds) && fair;
     if (atomic_load(&broken)) printf("%d gets failed\n", atomic_load(&broken));
     return fair && !atomic_load(&broken) ? 0 : 1;
 }
