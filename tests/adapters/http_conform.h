@@ -73,6 +73,12 @@ static size_t keep(char *data, size_t one, size_t size, void *into)
     return size;
 }
 
+static void write_to(CURL *e, char *text)
+{
+    (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, keep);
+    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, (void *)text);
+}
+
 static CURLcode perform(void *resource);
 
 static CURL *easy_of(void *resource)
@@ -89,8 +95,7 @@ static const char *use(void *resource)
     CURLcode rc;
 
     memset(text, 0, sizeof text);
-    (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, keep);
-    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, (void *)text);
+    write_to(e, text);
     rc = perform(resource);
     if (rc != CURLE_OK)
         return curl_easy_strerror(rc);
@@ -132,8 +137,7 @@ static void leave_half_a_body(void *resource)
 static void leave_a_body_that_never_ends(void *resource)
 {
     (void)curl_easy_setopt(easy_of(resource), CURLOPT_TIMEOUT_MS, 50L);
-    (void)curl_easy_setopt(easy_of(resource), CURLOPT_WRITEFUNCTION, keep);
-    (void)curl_easy_setopt(easy_of(resource), CURLOPT_WRITEDATA, body);
+    write_to(easy_of(resource), body);
     get_path(resource, "/half");
 }
 
@@ -152,8 +156,7 @@ static void leave_a_raw_connection(void *resource)
 static void leave_a_post(void *resource)
 {
     (void)curl_easy_setopt(easy_of(resource), CURLOPT_COPYPOSTFIELDS, "a=b");
-    (void)curl_easy_setopt(easy_of(resource), CURLOPT_WRITEFUNCTION, keep);
-    (void)curl_easy_setopt(easy_of(resource), CURLOPT_WRITEDATA, body);
+    write_to(easy_of(resource), body);
     get_path(resource, "/");
 }
 
@@ -165,8 +168,7 @@ static bool answers_wrong(void *resource)
 static void leave_a_cookie(void *resource)
 {
     (void)curl_easy_setopt(easy_of(resource), CURLOPT_COOKIEFILE, "");
-    (void)curl_easy_setopt(easy_of(resource), CURLOPT_WRITEFUNCTION, keep);
-    (void)curl_easy_setopt(easy_of(resource), CURLOPT_WRITEDATA, body);
+    write_to(easy_of(resource), body);
     get_path(resource, "/cookie");
 }
 
@@ -176,8 +178,7 @@ static bool has_a_cookie(void *resource)
 
     memset(body, 0, sizeof body);
     (void)curl_easy_setopt(e, CURLOPT_COOKIEFILE, "");
-    (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, keep);
-    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, body);
+    write_to(e, body);
     get_path(resource, "/who");
     (void)curl_easy_setopt(e, CURLOPT_URL, origins[0]);
     return body[0] != '\0';

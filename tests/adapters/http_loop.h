@@ -110,7 +110,7 @@ static void what_cannot_be_made_must_give_its_cause(void **state)
     close_pool();
 }
 
-static void a_name_must_be_looked_up_without_blocking(void **state)
+static void a_host_may_be_a_name(void **state)
 {
     char key[48];
 
@@ -282,7 +282,7 @@ static int run_on(const char *name)
         cmocka_unit_test(a_handle_must_keep_no_more_than_one_connection),
         cmocka_unit_test(a_certificate_must_be_trusted_where_the_options_say_so),
         cmocka_unit_test(what_cannot_be_made_must_give_its_cause),
-        cmocka_unit_test(a_name_must_be_looked_up_without_blocking),
+        cmocka_unit_test(a_host_may_be_a_name),
         cmocka_unit_test(a_request_that_is_cancelled_must_end_what_is_made_for_it),
         cmocka_unit_test(what_cannot_be_watched_must_end_and_leave_nothing),
         cmocka_unit_test(a_time_alone_must_be_watched),

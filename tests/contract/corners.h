@@ -90,4 +90,23 @@ static inline void send(contract *c, struct visit *v)
     assert_true(v->task > 0);
 }
 
+/* ---- the same of a warming ------------------------------------------------------------------- */
+
+struct warmer {
+    contract *c;
+    const char *key;
+    int64_t at_ms, got, answered_ms;
+    kp_why why;
+};
+
+static inline void warm_key(void *arg)
+{
+    struct warmer *w = arg;
+    kp_key key = kp_str(w->key);
+    kp_ask ask = { .within_ms = KP_SECONDS(10), .why = &w->why };
+    if (w->at_ms) kp_sim_pass_ms(w->c->sim, w->at_ms);
+    w->got = kp_warm(w->c->pool, &key, 1, &ask);
+    w->answered_ms = kp_sim_now_ms(w->c->sim);
+}
+
 #endif

@@ -333,22 +333,6 @@ static void a_key_pinned_while_its_limits_are_refused_must_not_stay_without(void
     contract_end(&c);
 }
 
-struct warmer {
-    contract *c;
-    kp_why why;
-    int64_t got, answered_ms;
-};
-
-static void warm_a(void *arg)
-{
-    struct warmer *w = arg;
-    kp_key key = kp_str("a");
-    kp_ask ask = { .within_ms = 1000, .why = &w->why };
-    kp_sim_pass_ms(w->c->sim, 5);
-    w->got = kp_warm(w->c->pool, &key, 1, &ask);
-    w->answered_ms = kp_sim_now_ms(w->c->sim);
-}
-
 static void who_warms_a_key_whose_limits_are_refused_must_ask_for_them(void **state)
 {
     contract c;
@@ -360,10 +344,10 @@ static void who_warms_a_key_whose_limits_are_refused_must_ask_for_them(void **st
         c.options.limits_for = wrong_at_first;
         contract_open(&c);
         struct visit first = { .key = "a", .within_ms = 1000 };
-        struct warmer w = { .c = &c };
+        struct warmer w = { .c = &c, .key = "a", .at_ms = 5 };
         int64_t began_ms = kp_sim_now_ms(c.sim);
         send(&c, &first);
-        assert_true(kp_sim_spawn(c.sim, warm_a, &w) > 0);
+        assert_true(kp_sim_spawn(c.sim, warm_key, &w) > 0);
         kp_sim_join(c.sim, 0);
         assert_int_equal(first.rc, KP_ECONFIG);
         assert_int_equal(limits_asked, 2);

@@ -188,20 +188,6 @@ static void a_draining_close_must_serve_a_request_whose_create_blocks(void **sta
     assert_int_equal(kp_sim_close(c.sim), 0);
 }
 
-struct warmer {
-    contract *c;
-    int64_t answered_ms, got;
-};
-
-static void warm_b(void *arg)
-{
-    struct warmer *w = arg;
-    kp_key key = kp_str("b");
-    kp_ask ask = { .within_ms = KP_SECONDS(10) };
-    w->got = kp_warm(w->c->pool, &key, 1, &ask);
-    w->answered_ms = kp_sim_now_ms(w->c->sim);
-}
-
 static void close_must_end_a_warming_that_waits(void **state)
 {
     contract c;
@@ -211,8 +197,8 @@ static void close_must_end_a_warming_that_waits(void **state)
     c.options.budget.max_live = 1;
     contract_open(&c);
     contract_take(&c, kp_str("a"), &a);
-    struct warmer w = { .c = &c };
-    assert_true(kp_sim_spawn(c.sim, warm_b, &w) > 0);
+    struct warmer w = { .c = &c, .key = "b" };
+    assert_true(kp_sim_spawn(c.sim, warm_key, &w) > 0);
     kp_sim_pass_ms(c.sim, 1000);
     assert_int_equal(kp_pool_close(c.pool, KP_CLOSE_NOW, 1), 1);
     kp_sim_join(c.sim, 0);
@@ -233,8 +219,8 @@ static void warming_must_go_on_when_the_pause_after_a_failure_is_over(void **sta
     c.script.create = script;
     contract_open(&c);
     assert_int_equal(get_within(&c, "b", 1000, &b), KP_ECREATE);
-    struct warmer w = { .c = &c };
-    warm_b(&w);
+    struct warmer w = { .c = &c, .key = "b" };
+    warm_key(&w);
     assert_int_equal(w.got, 1);
     assert_true(w.answered_ms < 200);
     contract_end(&c);
