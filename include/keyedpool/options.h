@@ -95,7 +95,15 @@ typedef struct kp_driver {
                                                        another one; it is destroyed when he ends
                                                        the lease. Negative: nothing was done, it
                                                        stays lent, and is not asked for again */
-    void (*reserved[4])(void);
+    bool (*is_clean)(void *resource, void *ctx);    /* optional, beside reset: is it good, and is
+                                                       there nothing left to reset (what takes no
+                                                       time may be put right here)? Asked where
+                                                       reset would be called, but on the thread
+                                                       that gives back (never on another than the
+                                                       pool's own loop's); true: reset is not
+                                                       called, and the give-back may do without the
+                                                       lock. Answers at once */
+    void (*reserved[3])(void);
 } kp_driver;
 
 /* kp_driver.flags: all its functions return at once (what takes time is answered later), so that

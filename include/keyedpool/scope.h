@@ -32,9 +32,9 @@ KP_API int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg) KP_
 
 /* Give everything back and run the finalizers, last first. The scope is then {0}: open, empty.
  * Closing it again does nothing.
- * Threads: one at a time per scope. Blocks: as kp_release and the finalizers do. Calls: reset,
- * validate, destroy, on_event, finalizers. Owns: takes all that it held. Errors: none. Order: last
- * in, first out. Since: 0.1 */
+ * Threads: one at a time per scope. Blocks: as kp_release and the finalizers do. Calls: is_clean,
+ * reset, validate, destroy, on_event, finalizers. Owns: takes all that it held. Errors: none.
+ * Order: last in, first out. Since: 0.1 */
 KP_API void kp_scope_close(kp_scope *scope);
 
 /* for kp_scope_defer */

@@ -18,6 +18,7 @@
         int (*destroy)(kp_job *, resource_t *);                                                    \
         int (*validate)(kp_job *, resource_t *);                                                   \
         int (*reset)(kp_job *, resource_t *);                                                      \
+        bool (*is_clean)(resource_t *, void *ctx);  /* ctx: the one below */                       \
         const kp_field *fields;                                                                    \
         void           *ctx;            /* yours: ((const name##_options *)job->ctx)->ctx */       \
         kp_options      more;                                                                      \
@@ -36,6 +37,11 @@
     { return ((const name##_options *)job->ctx)->validate(job, (resource_t *)r); }                 \
     static inline KP_MAYBE_UNUSED int name##_reset_(kp_job *job, void *r)                          \
     { return ((const name##_options *)job->ctx)->reset(job, (resource_t *)r); }                    \
+    static inline KP_MAYBE_UNUSED bool name##_is_clean_(void *r, void *o)                          \
+    {                                                                                              \
+        const name##_options *options = (const name##_options *)o;                                 \
+        return options->is_clean((resource_t *)r, options->ctx);                                   \
+    }                                                                                              \
     static inline KP_NODISCARD KP_MAYBE_UNUSED int name##_open(const name##_options *o,            \
                                                                name##_pool *out)                   \
     {                                                                                              \
@@ -44,6 +50,7 @@
         more.driver.destroy = o->destroy ? name##_destroy_ : NULL;                                 \
         more.driver.validate = o->validate ? name##_validate_ : NULL;                              \
         more.driver.reset = o->reset ? name##_reset_ : NULL;                                       \
+        more.driver.is_clean = o->is_clean ? name##_is_clean_ : NULL;                              \
         more.driver.ctx = (void *)(uintptr_t)o;                                                    \
         more.key_type.size = sizeof(key_t);                                                        \
         more.key_type.fields = o->fields;                                                          \

@@ -32,6 +32,7 @@ struct kp__core {
     bool can_create;
     bool validates; /* there is a driver.validate */
     bool resets;    /* there is a driver.reset */
+    bool asks;      /* and a driver.is_clean */
     bool clocked; /* some rule needs the time of day at every get and release */
     bool lanes;     /* hits may do without the lock (lane.h) */
     uint32_t id;    /* of the pool, in leases */

@@ -188,7 +188,8 @@ static bool rules_allow(const struct kp__core *core, const struct kp__subpool *s
 
     return r->sharing == 1 && r->min_idle == 0 && r->utilization_pct == 100 && r->idle_lifo &&
            r->reuse && r->max_uses == KP__UNBOUND && !(r->excess_check & KP_CHECK_RETURN) &&
-           live <= r->max_lent && live <= r->max_idle && live <= r->max_live && !core->resets &&
+           live <= r->max_lent && live <= r->max_idle && live <= r->max_live &&
+           (!core->resets || core->asks) &&
            (!core->validates || !(r->validate_on & KP_CHECK_RETURN));
 }
 
@@ -314,23 +315,24 @@ static uint16_t name_cells(struct kp__core *core, struct kp__subpool *sub)
     return (uint16_t)k; /* at most KP__LANE_MOST */
 }
 
-static void swing_open(struct kp__slot *slot)
+static void swing_open(struct kp__core *core, struct kp__slot *slot)
 {
     uint64_t state = slot->state == KP__IDLE ? KP__HERE : KP__GONE;
 
     if (!slot->on_lane) return;
     if (slot->sub->waiting) state |= KP__TURN;
+    if (core->asks) state |= KP__ASKS;
     struct kp__cell *cell = KP__CELL_OF(slot);
     /* release: pairs with the acquire of who takes it (flow/hit.c) */
     atomic_store_explicit(&cell->word, kp__word(slot->generation, state), memory_order_release);
 }
 
-static void each_slot(struct kp__subpool *sub, void (*fn)(struct kp__slot *))
+static void swing_all_open(struct kp__core *core, struct kp__subpool *sub)
 {
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node; node = kp__list_next(list, node))
-            fn(KP__OF(node, struct kp__slot, link));
+            swing_open(core, KP__OF(node, struct kp__slot, link));
     }
 }
 
@@ -369,7 +371,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     sub->term->era = core->era;
     sub->term->until = until;
     kp__heap_insert(&core->open, &sub->term->node);
-    each_slot(sub, swing_open);
+    swing_all_open(core, sub);
     /* release: pairs with who claims a cell; what its numbers name was made before */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->term->cells, levels(sub)),
                           memory_order_release);
@@ -427,6 +429,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
             .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
             .hold = KP__HELD,
             .lent = true,
+            .ending = word & KP__ENDING,
             .hit = true,
             .turn = word & KP__TURN
         };

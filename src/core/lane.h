@@ -14,6 +14,10 @@
  * (I6). But for a turn (KP_EVENTUAL), in which he comes and looks by himself, and so does one
  * release of sixteen. No second look at a gate is needed, nor any order between different words.
  *
+ * Where what comes back is asked first whether it is clean (driver.is_clean), a release swings
+ * twice, from LENT to ENDING and from there to IDLE. Shutting between them leaves the lease to end
+ * in the books, where it counts as lent, by whoever is asking (flow/release.c).
+ *
  * A cell carries the generation of its slot: each lease swings its word to the next one, so a lease
  * that has ended finds another word and takes the lock to be told (I8). A stale number leads to a
  * line of the same kind, for those stay; what was claimed there is compared afterwards, for what is
@@ -27,8 +31,12 @@
 #include "core/slot.h"
 
 enum { KP__SHUT, KP__HERE, KP__GONE }; /* of a word: the books know; idle; lent */
-enum { KP__TURN = 4 }; /* besides: others wait, until a turn is over (KP_EVENTUAL) */
-enum { KP__WORD_STATE = 7, KP__WORD_BITS = 3, KP__WORD_NEXT = 1 << KP__WORD_BITS };
+enum { /* besides: */
+    KP__TURN = 4,   /* others wait, until a turn is over (KP_EVENTUAL) */
+    KP__ASKS = 8,   /* who gives it back asks first whether it is clean (driver.is_clean) */
+    KP__ENDING = 16 /* of GONE: that is being asked, and nobody else can end this lease any more */
+};
+enum { KP__WORD_STATE = 31, KP__WORD_BITS = 5, KP__WORD_NEXT = 1 << KP__WORD_BITS };
 
 /* Of the leases in a turn, one of so many ends with the lock, which looks at the clock. */
 enum { KP__LOOKS = 16, KP__NO_LOOK = (KP__LOOKS - 1) * KP__WORD_NEXT };
@@ -43,10 +51,11 @@ static inline uint64_t kp__word(uint64_t generation, uint64_t state)
     return generation << KP__WORD_BITS | state;
 }
 
-/* The number of the lease that has a seat, or had it last. */
-static inline uint64_t kp__seat_word(const struct kp__seat *seat)
+/* The number of the lease that has a seat, or had it last. `asks`: as the core's. */
+static inline uint64_t kp__seat_word(const struct kp__seat *seat, bool asks)
 {
-    return kp__word(seat->generation, KP__GONE | (seat->turn ? KP__TURN : 0));
+    return kp__word(seat->generation,
+                    KP__GONE | (seat->turn ? KP__TURN : 0) | (asks ? KP__ASKS : 0));
 }
 
 /* The last number of a lease: the count of forks, marks, and its cell or its seat. */

@@ -358,8 +358,8 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 
 /* The same on the way back: reset and then validate, as far as `reset` and `validate` say; the
  * outcome ends the lease. False: out of memory, nothing was begun. */
-bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool validate,
-                    struct kp__todo *todo);
+bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
+                    bool validate, struct kp__todo *todo);
 
 /* Destroy a slot in CLOSING and vacate it; `heir`: the subpool it was evicted for. With the lock,
  * which is given back meanwhile. */

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "base/cancel.h"
+
 /* Where this thread looks first: where it was lucky last, so that threads keep out of each other's
  * way. Else by the golden ratio, which spreads consecutive numbers evenly over any range (Knuth,
  * TAOCP 3, 6.4). */
@@ -178,6 +180,41 @@ static KP__PART bool swing_back(kp_lease *lease)
     lease->resource = NULL;
     lease->opaque[2] = last | KP__LEASE_ENDED;
     return true;
+}
+
+bool kp__is_clean(const struct kp__pool *pool, void *resource)
+{
+    int cancel = kp__cancel_hold();
+    bool clean = pool->driver.is_clean(resource, pool->driver.ctx);
+
+    kp__cancel_free(cancel);
+    return clean;
+}
+
+/* Two swings: by the first the lease is ended by nobody else while it is asked about, by the second
+ * its resource is idle. If the lane is shut between them, the books say that it is ending. */
+enum kp__asked kp__ask(const kp_lease *lease)
+{
+    uint64_t word = lease->opaque[1], ending = word | KP__ENDING;
+
+    if (!(word & KP__ASKS) || !ends_by_a_swing(word - KP__ASKS)) return KP__UNASKED;
+    uint64_t number = lease->opaque[2] ^ kp__lease_of_cell(0);
+    struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, number);
+    /* relaxed: as in swing_back; and the first swing hands nothing over */
+    if (!cell ||
+        atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
+        !atomic_compare_exchange_strong_explicit(&cell->word, &word, ending, memory_order_relaxed,
+                                                 memory_order_relaxed))
+        return KP__UNASKED;
+    const struct kp_pool *door = kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1);
+    /* relaxed: what is lent keeps its pool */
+    if (!kp__is_clean(atomic_load_explicit(&door->pool, memory_order_relaxed), cell->resource))
+        return KP__UNCLEAN;
+    /* release: pairs with the acquire of who takes it next, or shuts the lane */
+    bool back = atomic_compare_exchange_strong_explicit(&cell->word, &ending,
+                                                        word - (KP__GONE - KP__HERE),
+                                                        memory_order_release, memory_order_relaxed);
+    return back ? KP__BACK : KP__CLEAN;
 }
 
 void kp_release(kp_lease *lease)

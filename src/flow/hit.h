@@ -84,6 +84,20 @@ bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const vo
                   kp_lease *out);
 bool kp__release_late(const struct kp__slot *slot, kp_lease *lease);
 
+/* Where a give-back asks first whether it is clean (driver.is_clean). */
+enum kp__asked {
+    KP__UNASKED, /* not on an open lane, or it is no lease: nothing was done */
+    KP__BACK,    /* it was clean, and is given back */
+    KP__CLEAN,   /* the lane was shut meanwhile */
+    KP__UNCLEAN
+};
+/* After CLEAN and UNCLEAN the lease has ended for everybody else, and its resource counts as lent
+ * until whoever asked has gone the long way. */
+enum kp__asked kp__ask(const kp_lease *lease);
+
+/* Call driver.is_clean. Without the lock. */
+bool kp__is_clean(const struct kp__pool *pool, void *resource);
+
 /* Give back what was claimed by mistake, as if it had never been lent (release.c). */
 void kp__unlend(kp_lease *lease);
 

@@ -374,11 +374,10 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
     send(pool, job);
 }
 
-bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool validate,
-                    struct kp__todo *todo)
+bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
+                    bool validate, struct kp__todo *todo)
 {
     struct kp__job *job = kp__job_find(pool, slot);
-    bool reset = pool->driver.reset != NULL;
 
     if (!job) return false;
     kp__job_init(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot,

@@ -33,7 +33,9 @@ static int check_driver(const kp_options *o, kp_why *why)
         return kp__refused(why, "driver.fd", "descriptors are watched on Linux only");
     if ((d->flags & ~(uint32_t)KP_NEVER_BLOCKS) || d->reserved0)
         return kp__refused(why, "driver.flags", "has a bit that this library does not know");
-    for (size_t i = 0; i < 4; i++)
+    if (d->is_clean && !d->reset)
+        return kp__refused(why, "driver.is_clean", "without driver.reset nobody asks for it");
+    for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
         if (d->reserved[i])
             return kp__refused(why, "driver.reserved",
                                "is not NULL; a newer header than the library?");
@@ -125,6 +127,7 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     core->by_arrival = may.by_arrival;
     core->clocked = rules->clocked || core->leak_after != KP__NEVER || o->driver.validate;
     core->resets = o->driver.reset != NULL;
+    core->asks = o->driver.is_clean != NULL;
     core->rules = rules;
     rules->refs = 1;
     kp__list_init(&core->unused);

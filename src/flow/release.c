@@ -23,7 +23,7 @@ void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, u
     const struct kp__seat *s = kp__seat_at(slot, seat);
 
     out->opaque[0] = (uint64_t)pool->core.id << 32 | slot->item.index;
-    out->opaque[1] = kp__seat_word(s);
+    out->opaque[1] = kp__seat_word(s, pool->core.asks);
     out->opaque[2] = kp__lease_marks(pool->forks) |
                      (slot->cell ? KP__LEASE_CELL | slot->cell : seat);
 }
@@ -42,6 +42,7 @@ struct held {
     struct kp__seat *seat;
     uint32_t number;
     kp_lease *ends; /* the lease, if a swing of its word is all that is to be done */
+    enum kp__asked asked;
 };
 
 static bool is_zero(const kp_lease *lease)
@@ -58,8 +59,9 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
     if (!h->slot || h->number >= h->slot->errand->seats) return dead;
     const struct kp__seat *seat = kp__seat_at(h->slot, h->number);
     uint64_t latest = h->slot->errand->seats == 1 ? h->slot->generation : seat->generation;
-    if (word == kp__seat_word(seat) && seat->lent && !seat->ending) return NULL;
-    if ((word & ~(uint64_t)KP__TURN) != kp__word(generation, KP__GONE)) return dead;
+    bool mine = !seat->ending || h->asked != KP__UNASKED;
+    if (word == kp__seat_word(seat, h->pool->core.asks) && seat->lent && mine) return NULL;
+    if ((word & ~(uint64_t)(KP__TURN | KP__ASKS)) != kp__word(generation, KP__GONE)) return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
     if (latest <= generation)
         return "this lease has ended already, through a copy of it: released twice, or used after "
@@ -143,6 +145,20 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
 
 enum readiness { READY, UNFIT, LATER };
 
+/* Then it need not be reset. A loop's resources are for its own thread only. */
+static bool is_clean(const struct held *h, struct kp__todo *todo)
+{
+    struct kp__pool *pool = h->pool;
+    bool clean;
+
+    if (h->asked != KP__UNASKED) return h->asked == KP__CLEAN;
+    if (!pool->driver.is_clean || (pool->loop && !kp__loop_is_mine(pool->loop))) return false;
+    kp__step_aside(pool, todo);
+    clean = kp__is_clean(pool, h->slot->resource);
+    kp__step_in(pool);
+    return clean;
+}
+
 /* 8. reset, and validate on return: by the resource's last borrower, while it is still lent.
  * LATER: whoever answers gives it back. UNFIT: what for is in *cause. */
 static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__todo *todo)
@@ -157,10 +173,12 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     if (kp__is_used_up(h->slot)) return READY; /* it goes */
     kp__close_seats(h->slot); /* nobody shares it while it is being reset */
     h->seat->ending = true; /* from here on, copies of the lease have ended */
-    *cause = pool->driver.reset ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
+    bool reset = pool->driver.reset && !is_clean(h, todo);
+    *cause = reset ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
+    if (!reset && !validate) return READY;
     if (!kp__stands_by(pool))
-        return kp__job_return(pool, h->slot, h->number, validate, todo) ? LATER : UNFIT;
-    if (pool->driver.reset)
+        return kp__job_return(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
+    if (reset)
         status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, h->seat->tag, 0, KP__NEVER,
                              todo);
     if (status == 0 && validate) {
@@ -171,12 +189,11 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     return status == 0 ? READY : UNFIT;
 }
 
-static void end(kp_lease *lease, bool discard)
+static void end(kp_lease *lease, bool discard, enum kp__asked asked)
 {
-    struct held h = { .pool = NULL, .ends = discard ? NULL : lease };
+    struct held h = { .pool = NULL, .ends = discard ? NULL : lease, .asked = asked };
     struct kp__todo todo;
 
-    if (!lease || is_zero(lease)) return;
     if (!find(lease, false, &h)) {
         lease->resource = NULL;
         return;
@@ -208,12 +225,15 @@ static void end(kp_lease *lease, bool discard)
 
 void kp__release(kp_lease *lease)
 {
-    end(lease, false);
+    if (is_zero(lease)) return;
+    enum kp__asked asked = kp__ask(lease);
+    if (asked == KP__BACK) mark_ended(lease);
+    else end(lease, false, asked);
 }
 
 void kp_discard(kp_lease *lease)
 {
-    end(lease, true);
+    if (lease && !is_zero(lease)) end(lease, true, KP__UNASKED);
 }
 
 void kp__unlend(kp_lease *lease)
@@ -230,7 +250,7 @@ void kp__unlend(kp_lease *lease)
         kp__todo_init(&todo, h.pool->world);
         kp__leave(h.pool, &todo);
     }
-    kp__release(lease);
+    end(lease, false, KP__CLEAN); /* nobody used it */
 }
 
 /* ---- while it lasts -------------------------------------------------------------------------- */

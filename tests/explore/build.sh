@@ -32,7 +32,8 @@ if [ "${2:-}" = real ]; then
     "$cc" $base -O1 -fsanitize=thread -pthread -no-pie -o "$out/explore-real" "$src"/base/*.c \
         "$src"/core/*.c "$src"/flow/*.c "$here/cast.c" "$here/cast_keys.c" "$here/cast_loop.c" \
         "$here/scenarios.c" "$here/hard.c" "$here/control.c" "$here/rotated.c" \
-        "$here/circuits.c" "$here/doubts.c" "$here/revoke.c" "$here/litmus.c" "$here/real.c"
+        "$here/circuits.c" "$here/doubts.c" "$here/asked.c" "$here/revoke.c" "$here/litmus.c" \
+        "$here/real.c"
     exit
 fi
 
@@ -68,8 +69,8 @@ done
 
 objects=
 for name in fiber place memory plain snapshot hooks world ghosts bells search reduce trace \
-    cast cast_keys cast_loop scenarios hard control rotated circuits doubts revoke litmus report \
-    main; do
+    cast cast_keys cast_loop scenarios hard control rotated circuits doubts asked revoke litmus \
+    report main; do
     how="-O2 -fno-strict-aliasing ${EX_DEFINES:-}"
     case $name in litmus) how=$tsan ;; esac
     # shellcheck disable=SC2086

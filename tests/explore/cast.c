@@ -162,6 +162,16 @@ static int drive_reset(kp_job *job, void *resource)
     return ex_fault("reset") ? -8 : 0;
 }
 
+static bool drive_is_clean(void *resource, void *ctx)
+{
+    struct thing *t = resource;
+
+    (void)ctx;
+    in_hand(t, "is_clean");
+    ex_use(&t->payload, true);
+    return t->asked++ % 3 != 2; /* what is idle to begin with was asked about once */
+}
+
 /* The job may be answered this very moment. */
 static void drive_cancel(kp_job *job)
 {
@@ -230,6 +240,18 @@ static void hold(const struct stage *stage)
     }
 }
 
+static kp_driver driver_of(const struct stage *stage)
+{
+    kp_driver d = { .create = drive_create, .destroy = drive_destroy };
+
+    if (stage->validates || stage->checks_returns) d.validate = drive_validate;
+    if (stage->resets || stage->asks) d.reset = drive_reset;
+    if (stage->asks) d.is_clean = drive_is_clean;
+    if (stage->hurries) d.cancel = drive_cancel;
+    if (stage->loops) d.flags = KP_NEVER_BLOCKS;
+    return d;
+}
+
 void stage_set(const struct stage *stage)
 {
     kp_options o = { .name = "explored", .world = ex_world, .on_event = on_event,
@@ -239,9 +261,7 @@ void stage_set(const struct stage *stage)
     memset(&g, 0, sizeof g);
     g.stage = *stage;
     if (g.stage.sharing == 0) g.stage.sharing = 1;
-    o.driver = (kp_driver){ .create = drive_create, .destroy = drive_destroy };
-    if (stage->validates || stage->checks_returns) o.driver.validate = drive_validate;
-    if (stage->resets) o.driver.reset = drive_reset;
+    o.driver = driver_of(stage);
     o.limits = (kp_limits){ .max_live = stage->max_live,
                             .min_live = stage->min_live,
                             .sharing = stage->sharing,
@@ -265,10 +285,8 @@ void stage_set(const struct stage *stage)
     }
     o.leak_after_ms = KP_OFF;
     o.forget_key_after_ms = stage->forgets || stage->renewed ? KP_SECONDS(5) : KP_OFF;
-    if (stage->loops) o.driver.flags = KP_NEVER_BLOCKS;
     loops_open(stage->loops);
     if (stage->keeper) o.loop = loops_of(stage->keeper - 1);
-    if (stage->hurries) o.driver.cancel = drive_cancel;
     if (stage->surplus) o.limits.renew_ahead_ms = KP_SECONDS(2); /* what is rotated ends soon */
     o.limits.surplus = stage->surplus;
     if (stage->nests) o.on_deadlock = KP_DEADLOCK_REFUSE;

@@ -26,6 +26,7 @@ struct stage {
     int64_t max_live, budget, min_live, sharing, max_lent, max_idle; /* budget: of max_live;
                                                                   the last two: over all keys */
     bool validates, resets, pends;
+    bool asks;           /* it resets, and has driver.is_clean, which says yes, yes, no in turn */
     bool eventual;       /* its order: KP_EVENTUAL */
     bool reserve;        /* one more live, for who has waited for 5 ms */
     bool hangs;          /* one create of key 0 is answered when all is over */

@@ -18,6 +18,7 @@ struct thing {
     bool known;       /* somebody was given it */
     uint32_t invalid; /* the number of the invalidation that it has ended by, or 0 */
     uint32_t doubted; /* the same, of a report that has it validated before it is lent */
+    uint32_t asked;   /* how often, whether it is clean */
     uint32_t checks;
     bool revoked;     /* the driver counts it no more */
 };

@@ -33,6 +33,7 @@ extern const int litmus_bad;   /* ... from here on those that must be caught */
 struct scenario *scenario_add(enum group group, const char *title, const char *where,
                               const struct stage *stage, const char *bodies);
 void add_hard_cases(void); /* hard.c */
+void add_asked(void);      /* asked.c */
 void add_doubts(void);     /* doubts.c */
 void add_control(void);    /* control.c */
 void add_rotated(void);    /* rotated.c */

@@ -258,7 +258,7 @@ static void reserved_words_must_be_zero(void **state)
 
     REFUSED_LIMITS("reserved", .reserved = { 0, 1 });
     REFUSED_BUDGET("reserved", .reserved = { 0, 0, 1 });
-    options.driver.reserved[3] = (void (*)(void))(uintptr_t)1;
+    options.driver.reserved[2] = (void (*)(void))(uintptr_t)1;
     refused(f, options, "reserved");
 }
 

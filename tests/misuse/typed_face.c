@@ -6,7 +6,7 @@
 #include "stage.h"
 
 struct shard { char host[20]; char role; int number; };
-struct connection { int opened_for, bad; };
+struct connection { int opened_for, bad, reset, asked; };
 
 static const kp_field shard_fields[] = {
     KP_TEXT(struct shard, host), KP_INT(struct shard, role), KP_INT(struct shard, number), KP_END,
@@ -38,10 +38,25 @@ static int look(kp_job *job, struct connection *c)
     return (void)job, c->bad ? -1 : 0;
 }
 
+static int reset(kp_job *job, struct connection *c)
+{
+    (void)job;
+    c->reset++;
+    return 0;
+}
+
+static bool is_clean(struct connection *c, void *ctx)
+{
+    assert_ptr_equal(ctx, &made);
+    return c->asked++ % 2 == 0;
+}
+
 static const db_options options = {
     .create = open_connection,
     .destroy = close_connection,
     .validate = look,
+    .reset = reset,
+    .is_clean = is_clean,
     .fields = shard_fields,
     .ctx = &made,
     .more = { .limits = { .validate_after_ms = KP_NONE } },
@@ -64,6 +79,11 @@ static void a_typed_lease_must_carry_a_typed_resource_of_its_key(void **state)
     assert_null(lease.resource);
     db_discard(&other);
     assert_null(other.resource);
+    assert_int_equal(things[0].asked, 1);
+    assert_int_equal(things[0].reset, 0); /* it was clean */
+    assert_int_equal(db_try_get(pool, &three, &lease), 0);
+    db_release(&lease);
+    assert_int_equal(things[0].reset, 1);
     assert_int_equal(db_try_get(pool, &three, &lease), 0);
     assert_int_equal(db_try_get(pool, &four, &other), KP_EAGAIN);
     assert_null(other.resource);

@@ -264,6 +264,7 @@ static void print_setup(const struct setup *setup)
     print_number("deadline_ms", o->deadline_ms);
     print_number("on an event loop", setup->on_loop);
     print_number("driver.reset", setup->seed % 3 == 0);
+    print_number("driver.is_clean", setup->seed % 6 == 0);
     printf("\n");
 }
 

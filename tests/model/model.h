@@ -163,7 +163,7 @@ struct model {
     struct model_rules rules;
     int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
     int64_t create_rate, create_burst; /* NO_LIMIT: creations may begin at any time */
-    bool evicts, by_arrival, has_validate, has_reset;
+    bool evicts, by_arrival, has_validate, has_reset, asks;
     bool on_loop;  /* the thread is an event loop's: nobody stands by while the driver works */
     bool stepping; /* it looks at a request: what the driver is to do is posted to it */
     uint64_t forget_after, leak_after, deadline, luck; /* luck: what world.random says */
@@ -201,6 +201,12 @@ bool model_go_on(struct model *m, int r);
 int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int r);
 void model_cancel(struct model *m, int r);
 int64_t model_dispatch(struct model *m);
+
+/* What driver.is_clean says, where there is one. */
+static inline bool model_is_clean(uint64_t serial)
+{
+    return serial % 2 == 0;
+}
 
 void model_release(struct model *m, int slot, int seat, bool discard);
 void model_job_done(struct model *m, int slot, int status); /* of one that is pending */

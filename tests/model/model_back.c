@@ -234,15 +234,15 @@ void model_release(struct model *m, int slot, int seat, bool discard)
     bool reuse = s->seat[seat].decided ? s->seat[seat].reuse : rules->reuse;
     bool keep = !discard && reuse, last = m_borrowers(s) == 1;
     bool validate = m->has_validate && (rules->validate_on & KP_CHECK_RETURN);
+    bool reset = m->has_reset && !(m->asks && model_is_clean(s->serial));
 
     if (m_give_revoked(m, slot, seat, discard ? R_DISCARDED : R_RETURNED)) return;
-    if (keep && last && !m_spent(m, s) && !m->closed && (m->has_reset || validate)) {
+    if (keep && last && !m_spent(m, s) && !m->closed && (reset || validate)) {
         s->open = 0; /* nobody shares it meanwhile */
-        s->job = m->has_reset ? J_RESET : J_VALIDATE;
+        s->job = reset ? J_RESET : J_VALIDATE;
         s->job_seat = seat;
-        s->then_validate = m->has_reset && validate;
-        made_ready(m, slot,
-                   m_answer(m, m->has_reset ? KP_JOB_RESET : KP_JOB_VALIDATE, s->serial));
+        s->then_validate = reset && validate;
+        made_ready(m, slot, m_answer(m, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, s->serial));
         return;
     }
     m_give(m, slot, seat, keep, discard ? R_DISCARDED : R_RETURNED);

@@ -310,6 +310,7 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
     m_read_budget(m, &options->budget);
     m->has_validate = options->driver.validate != NULL;
     m->has_reset = options->driver.reset != NULL;
+    m->asks = options->driver.is_clean != NULL;
     m->forget_after = span(options->forget_key_after_ms, 300 * UINT64_C(1000000000));
     m->leak_after = span(options->leak_after_ms, 60 * UINT64_C(1000000000));
     m->deadline = span(options->deadline_ms, 30 * UINT64_C(1000000000));

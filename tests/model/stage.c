@@ -145,6 +145,12 @@ static int on_resource(kp_job *job, void *resource)
     return driver_answer(job);
 }
 
+static bool is_clean(void *resource, void *ctx)
+{
+    (void)ctx;
+    return model_is_clean((uint64_t)(uintptr_t)resource >> 4);
+}
+
 static void hear(const kp_event *event, void *ctx)
 {
     (void)event;
@@ -257,6 +263,7 @@ bool stage_open(const struct setup *setup, char *said, size_t size)
     }
     if (setup->options.limits.validate_on) options.driver.validate = on_resource;
     if (setup->seed % 3 == 0) options.driver.reset = on_resource;
+    if (setup->seed % 6 == 0) options.driver.is_clean = is_clean;
     int code = kp_pool_open(&options, &the.pool);
     int other = model_open(&the.model, &options, the.now);
     if (code != other) differ("kp_pool_open: the pool returns %d, the model %d", code, other);

@@ -100,8 +100,8 @@ static void words_must_say_that_others_wait(struct stage *s)
     assert_true(lease & KP__TURN);
     lane_shut(s, t->sub);
     /* as the borrower knows it */
-    assert_int_equal(kp__seat_word(kp__seat_at(t->slot[0], 0)), lease);
-    assert_int_equal(kp__seat_word(kp__seat_at(t->slot[1], 0)),
+    assert_int_equal(kp__seat_word(kp__seat_at(t->slot[0], 0), false), lease);
+    assert_int_equal(kp__seat_word(kp__seat_at(t->slot[1], 0), false),
                      kp__word(t->slot[1]->generation, KP__GONE)); /* lent before the turn */
     assert_int_equal(lane_word(t->slot[0]), kp__word(t->slot[0]->generation, KP__SHUT));
     end(t);

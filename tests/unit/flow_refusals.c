@@ -148,6 +148,11 @@ static void a_replacement_before_the_resource_must_be_refused(void **state)
     stage_fall(&s);
 }
 
+static bool is_clean(void *resource, void *ctx)
+{
+    return resource == ctx;
+}
+
 static void options_that_contradict_each_other_must_be_refused(void **state)
 {
     struct stage s;
@@ -171,13 +176,16 @@ static void options_that_contradict_each_other_must_be_refused(void **state)
     o.driver.destroy = NULL;
     refused(o, "driver.destroy");
     o = s.options;
+    o.driver.is_clean = is_clean;
+    refused(o, "driver.is_clean");
+    o = s.options;
     o.driver.flags = 2;
     refused(o, "driver.flags");
     o.driver.flags = 0;
     o.driver.reserved0 = 1;
     refused(o, "driver.flags");
     o = s.options;
-    o.driver.reserved[3] = (void (*)(void))no_time;
+    o.driver.reserved[2] = (void (*)(void))no_time;
     refused(o, "driver.reserved");
     o = s.options;
     o.limits.min_idle = 9;

@@ -227,6 +227,7 @@ static void of_two_who_end_one_lease_at_once_one_must_win_and_the_other_be_told(
 
     hit_stand(1, (kp_options){ .on_event = hear_duel, .limits.max_live = 1 });
     atomic_store(&duel.round, 0);
+    atomic_store(&duel.done, 0);
     atomic_store(&duel.told, 0);
     assert_int_equal(pthread_create(&thread, NULL, second, NULL), 0);
     for (int i = 1; i <= DUELS; i++) {

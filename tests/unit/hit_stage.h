@@ -43,6 +43,8 @@ static struct {
     char text[200]; /* of the last misuse */
 } hit;
 
+static bool hit_asks; /* each test is played twice: what comes back is asked whether it is clean */
+
 /* ---- the driver ------------------------------------------------------------------------------ */
 
 static inline int item_create(kp_job *job, void **out)
@@ -68,6 +70,19 @@ static inline int item_destroy(kp_job *job, void *resource)
     item->destroyed++;
     atomic_fetch_add(&hit.gone, 1);
     return 0;
+}
+
+/* All are, so none is ever reset. */
+static inline bool hit_is_clean(void *resource, void *ctx)
+{
+    (void)resource, (void)ctx;
+    return true;
+}
+
+static inline int hit_no_reset(kp_job *job, void *resource)
+{
+    (void)job, (void)resource;
+    abort();
 }
 
 static inline void hit_event(const kp_event *event, void *ctx)
@@ -97,6 +112,10 @@ static inline kp_pool *hit_open(kp_options options)
 
     if (!options.driver.create && !options.driver.ctx) options.driver.create = item_create;
     if (!options.driver.destroy) options.driver.destroy = item_destroy;
+    if (hit_asks && !options.driver.reset) {
+        options.driver.reset = hit_no_reset;
+        options.driver.is_clean = hit_is_clean;
+    }
     if (!options.on_event) options.on_event = hit_event;
     if (!l->idle_ttl_ms) l->idle_ttl_ms = KP_OFF;
     if (!l->max_age_ms) l->max_age_ms = KP_OFF;
@@ -125,6 +144,13 @@ static inline int hit_end(void **state)
     return 0;
 }
 
+/* The same test once more, from the beginning. */
+static inline void hit_again(void)
+{
+    hit_end(NULL);
+    hit_begin(NULL);
+}
+
 /* A test is `static void sentence(void)`. */
 struct hit_test {
     void (*play)(void);
@@ -132,17 +158,16 @@ struct hit_test {
 
 static inline void hit_play(void **state)
 {
-    ((const struct hit_test *)*state)->play();
+    const struct hit_test *test = *state;
+
+    hit_asks = false;
+    test->play();
+    hit_again();
+    hit_asks = true;
+    test->play();
 }
 
 #define HIT_TEST(f) { #f, hit_play, hit_begin, hit_end, &(struct hit_test){ f } }
-
-/* The same test once more, from the beginning. */
-static inline void hit_again(void)
-{
-    hit_end(NULL);
-    hit_begin(NULL);
-}
 
 static inline void hit_close(kp_pool *pool)
 {
