@@ -383,6 +383,12 @@ static bool has_news(const PGconn *conn)
     return poll(&p, 1, 0) != 0;
 }
 
+/* Whatever was done. */
+static bool undoes_all(const kp_pg_options *o)
+{
+    return o->reset_sql || o->reset == KP_PG_DISCARD_ALL;
+}
+
 static void plan_undoing(struct work *w)
 {
     const kp_pg_options *o = w->o;
@@ -401,6 +407,23 @@ static void plan_undoing(struct work *w)
         add(w, "UNLISTEN *");           /* if it is gone, it does not answer */
         add(w, o->set_up);
     }
+}
+
+/* As most are: then the server need not be asked. What was heard is kept for reset. */
+static bool is_clean(void *resource, void *ctx)
+{
+    const kp_pg_options *o = ctx;
+    PGconn *conn = resource;
+    struct session *session = session_of(conn);
+
+    if (PQstatus(conn) != CONNECTION_OK || PQtransactionStatus(conn) != PQTRANS_IDLE ||
+        PQpipelineStatus(conn) != PQ_PIPELINE_OFF || !has_own_ears(conn) || session->anew ||
+        session->unsynced || PQisnonblocking(conn) != (o->watcher != NULL))
+        return false;
+    if (forget_notifications(conn))
+        session->changed |= KP_PG_LEFT_LISTEN;
+    return (session->changed & (o->reset == KP_PG_ROLLBACK ? KP_PG_LEFT_LISTEN : ~0u)) == 0 &&
+           !has_news(conn);
 }
 
 static int reset(kp_job *job, void *resource)
@@ -461,6 +484,7 @@ kp_driver kp__pg_driver(kp_pg_options *o)
 {
     return (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
+        .is_clean = undoes_all(o) ? NULL : is_clean,
         .abandon = abandon, .cancel = o->watcher ? kp__work_cancel : NULL,
         .flags = o->watcher ? KP_NEVER_BLOCKS : 0, .ctx = o,
         .fd = KP__HAS_FD ? descriptor : NULL,

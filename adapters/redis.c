@@ -288,6 +288,16 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
            : rc < 0 ? fail_as_left(job, -rc, strerror(-rc), kp__is_gone(-rc)) : 0;
 }
 
+/* What look finds nothing wrong with. */
+static bool is_clean(void *resource, void *ctx)
+{
+    const redisContext *c = ((const struct kp__redis *)resource)->c;
+
+    (void)ctx;
+    return !c->err && !has_unsent(c) &&
+           c->reader->pos >= c->reader->len && c->reader->ridx < 0 && kp__stirred(c->fd) == 0;
+}
+
 static int reset(kp_job *job, void *resource)
 {
     struct work w;
@@ -341,6 +351,7 @@ kp_driver kp__redis_driver(kp_redis_options *o)
 {
     return (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
+        .is_clean = o->tidy == KP_REDIS_LOOK ? is_clean : NULL, /* others ask the server */
         .abandon = abandon, .cancel = o->watcher ? kp__work_cancel : NULL,
         .flags = o->watcher ? KP_NEVER_BLOCKS : 0, .ctx = o,
         .fd = KP__HAS_FD ? descriptor : NULL,

@@ -159,14 +159,21 @@ static int create(kp_job *job, void **resource)
 
 /* Bytes that wait, and the end of either half. Whether our own half was ended (shutdown) shows only
  * if one sends: nothing, in no bytes. */
-static int check(kp_job *job, const struct link *link)
+static int stirred(const struct link *link)
 {
-    const kp_socket_options *o = job->ctx;
     int rc = kp__stirred(link->fd);
-    bool gone = kp__is_gone(-rc);
 
     if (rc == 0 && send(link->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
         rc = -errno;
+    return rc;
+}
+
+static int check(kp_job *job, const struct link *link)
+{
+    const kp_socket_options *o = job->ctx;
+    int rc = stirred(link);
+    bool gone = rc != -EPIPE && kp__is_gone(-rc);
+
     if (rc == 0)
         return 0;
     if (o->counts)
@@ -194,6 +201,14 @@ static int reset(kp_job *job, void *resource)
         return rc;
     rc = make_ready(job->ctx, link->fd);
     return rc == 0 ? 0 : fail(job, rc, strerror(rc));
+}
+
+/* All of that takes no time, so nobody has to wait for it; what is wrong reset says. */
+static bool is_clean(void *resource, void *ctx)
+{
+    const struct link *link = resource;
+
+    return stirred(link) == 0 && make_ready(ctx, link->fd) == 0;
 }
 
 static int destroy(kp_job *job, void *resource)
@@ -271,6 +286,7 @@ int kp_socket_fill(const kp_socket_options *socket, kp_options *options)
     *o = *socket;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
+        .is_clean = is_clean,
         .abandon = abandon, .ctx = o, .drop_ctx = free, .fd = KP__HAS_FD ? descriptor : NULL,
     };
     return 0;

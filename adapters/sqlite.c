@@ -297,6 +297,17 @@ static int reset(kp_job *job, void *resource)
     return rc == SQLITE_OK ? 0 : fail(job, resource, rc, "cannot roll back");
 }
 
+/* No statement that is running, or that nobody may have, and no transaction. */
+static bool is_clean(void *resource, void *ctx)
+{
+    bool keeps = ((const kp_sqlite_options *)ctx)->tidy == KP_SQLITE_KEEP;
+    sqlite3_stmt *s = sqlite3_next_stmt(resource, NULL);
+
+    while (s && keeps && !sqlite3_stmt_busy(s))
+        s = sqlite3_next_stmt(resource, s);
+    return !s && sqlite3_get_autocommit(resource);
+}
+
 /* A file that was moved or deleted is the one thing that makes an idle connection useless; asking
  * takes no lock. */
 static int validate(kp_job *job, void *resource)
@@ -438,7 +449,7 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
         return KP_ENOMEM;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .ctx = o, .drop_ctx = drop,
+        .is_clean = is_clean, .ctx = o, .drop_ctx = drop,
     };
     memset(&options->key_type, 0, sizeof options->key_type);
     options->key_type.size = sizeof(kp_sqlite_key);

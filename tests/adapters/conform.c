@@ -30,6 +30,7 @@ static void a_resource_must_work_and_be_reused(void **state)
     kp_release(&lease);
     assert_int_equal(atomic_load(&stage.made), 1);
     close_pool();
+    assert_int_equal(stage.clean, stage.asked); /* nothing was left */
 }
 
 static void keys_must_not_share_a_resource(void **state)
@@ -97,6 +98,8 @@ static void what_is_left_open_must_never_be_seen_by_the_next(void **state)
         lease = get(0);
         left->leave(lease.resource);
         kp_release(&lease);
+        if (stage.clean)
+            fail_msg("%s: with %s it is clean", subject->name, left->what);
         lease = get(0);
         if (left->seen(lease.resource))
             fail_msg("%s: the next one sees %s", subject->name, left->what);

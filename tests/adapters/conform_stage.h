@@ -30,6 +30,8 @@ static struct {
     sem_t    news;                      /* posted at each event */
     atomic_int made, gone, invalid, suspect;
     atomic_int said_gone;               /* of those that were invalid, KP_EGONE */
+    bool     (*is_clean)(void *resource, void *ctx);    /* the driver's, or NULL */
+    atomic_int asked, clean;            /* how often, and how often it was */
 } stage;
 
 static inline void note(const kp_event *event, void *ctx)
@@ -61,6 +63,15 @@ static inline void await(atomic_int *counter, int many)
     }
 }
 
+static inline bool counted_is_clean(void *resource, void *ctx)
+{
+    bool clean = stage.is_clean(resource, ctx);
+
+    atomic_fetch_add(&stage.asked, 1);
+    atomic_fetch_add(&stage.clean, clean);
+    return clean;
+}
+
 /* All are validated, and a failed create is tried again at once: no case is about back-off. What
  * the server has ended is left to be found; conform_gone.c has the other way. */
 static inline kp_options plan(int64_t max_live)
@@ -70,6 +81,9 @@ static inline kp_options plan(int64_t max_live)
     memset(&stage, 0, sizeof stage);
     assert_int_equal(sem_init(&stage.news, 0, 0), 0);
     assert_int_equal(subject->fill(&options), 0);
+    stage.is_clean = options.driver.is_clean;
+    if (stage.is_clean)
+        options.driver.is_clean = counted_is_clean;
     options.limits.max_live = max_live;
     options.limits.retry_first_ms = KP_NONE;
     options.limits.validate_after_ms = KP_NONE;
