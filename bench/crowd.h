@@ -26,6 +26,7 @@ struct crowd {
     bool          own_processors;       /* each thread has one: it is pinned there */
     bool          strangers;            /* and has nothing in common with the others */
     uint32_t    (*turn)(struct member *m);  /* returns how many it was */
+    void        (*leave)(struct member *m); /* at its end; or NULL */
     void         *self[CROWD_MOST];     /* of each member */
     double        fairness[BENCH_ROUNDS], longest_ms[BENCH_ROUNDS]; /* of each sample */
     int           samples;
@@ -47,6 +48,7 @@ static inline void *crowd_work(void *arg)
         turns += c->turn(m);
         atomic_store_explicit(&m->turns, turns, memory_order_relaxed);
     }
+    if (c->leave) c->leave(m);
     return NULL;
 }
 

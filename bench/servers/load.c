@@ -110,6 +110,13 @@ static uint32_t turn(struct member *m)
     return 1;
 }
 
+static void leave(struct member *m)
+{
+    struct way *way = ((struct seat *)m->self)->load->way;
+
+    if (way->leave) way->leave(way, m->number);
+}
+
 /* ---- a sample -------------------------------------------------------------------------------- */
 
 struct spent { uint64_t client_ns, server_ns, bouncer_ns, switches; };
@@ -128,6 +135,7 @@ static void sit_down(struct load *load)
     memset(seats, 0, sizeof seats);
     load->crowd.threads = load->way->threads;
     load->crowd.turn = turn;
+    load->crowd.leave = leave;
     for (int i = 0; i < load->way->threads; i++) {
         seats[i].load = load;
         load->crowd.self[i] = &seats[i];

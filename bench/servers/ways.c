@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ways (ways.h): a connection for each thread; keyedpool, served in order and as comes; the
- * pool that everybody writes, a stack with a mutex and a condition variable, and the least that
- * keeps the order; apr_reslist; and a connection to PgBouncer for each thread.
+ * The ways (ways.h): a connection for each thread; keyedpool, served in order and as comes, and
+ * where nobody waits; the pool that everybody writes, a stack with a mutex and a condition
+ * variable, the least that keeps the order, and the least that lets nobody wait for long;
+ * apr_reslist; and a connection to PgBouncer for each thread.
  */
 #include "ways.h"
 
@@ -99,6 +100,7 @@ struct stack {
     struct turn    *first, **last;      /* who waits, in order */
     int             count;
     PGconn         *conn[CONNECTIONS];
+    struct { PGconn *conn; uint64_t since; } kept[CLIENTS];     /* by each thread */
 };
 
 struct turn {
@@ -192,6 +194,40 @@ static void line_give_back(struct way *way, struct hold *hold)
     if (first) sem_post(&first->given);
 }
 
+/* ---- by hand, in turns ----------------------------------------------------------------------- */
+
+/* The same line, but who comes first keeps the connection for as long as a turn of KP_EVENTUAL
+ * lasts here. In between to borrow and to give back is nothing: no pool could cost less that lets
+ * others wait no longer. */
+static const uint64_t TURN_NS = 12000000 * CONNECTIONS / CLIENTS;
+
+static void turns_borrow(struct way *way, int thread, struct hold *hold)
+{
+    struct stack *s = way->stack;
+
+    if (!s->kept[thread].conn) {
+        line_borrow(way, thread, hold);
+        s->kept[thread].conn = hold->conn;
+        s->kept[thread].since = bench_now();
+    }
+    hold->conn = s->kept[thread].conn;
+    hold->thread = thread;
+}
+
+static void turns_leave(struct way *way, int thread)
+{
+    struct hold hold = { .conn = way->stack->kept[thread].conn };
+
+    way->stack->kept[thread].conn = NULL;
+    if (hold.conn) line_give_back(way, &hold);
+}
+
+static void turns_give_back(struct way *way, struct hold *hold)
+{
+    if (bench_now() - way->stack->kept[hold->thread].since >= TURN_NS)
+        turns_leave(way, hold->thread);
+}
+
 /* ---- apr_reslist ----------------------------------------------------------------------------- */
 
 #ifdef KP_HAVE_APR
@@ -250,10 +286,14 @@ static const struct way known[] = {
       .borrow = ours_borrow, .give_back = ours_give_back, .wait_order = KP_FIFO },
     { .name = "eventual", .threads = CLIENTS, .open = ours_open, .close = ours_close,
       .borrow = ours_borrow, .give_back = ours_give_back, .wait_order = KP_EVENTUAL },
+    { .name = "keyedpool_8", .threads = CONNECTIONS, .open = ours_open, .close = ours_close,
+      .borrow = ours_borrow, .give_back = ours_give_back, .wait_order = KP_FIFO },
     { .name = "by_hand", .threads = CLIENTS, .open = hand_open, .close = hand_close,
       .borrow = hand_borrow, .give_back = hand_give_back },
     { .name = "by_hand_fifo", .threads = CLIENTS, .open = hand_open, .close = hand_close,
       .borrow = line_borrow, .give_back = line_give_back },
+    { .name = "by_turns", .threads = CLIENTS, .open = hand_open, .close = hand_close,
+      .borrow = turns_borrow, .give_back = turns_give_back, .leave = turns_leave },
 #ifdef KP_HAVE_APR
     { .name = "apr_reslist", .threads = CLIENTS, .open = list_open, .close = list_close,
       .borrow = list_borrow, .give_back = list_give_back },

@@ -13,6 +13,7 @@
 struct hold {
     PGconn  *conn;
     kp_lease lease;                     /* of keyedpool */
+    int      thread;                    /* whose it is, of by_turns */
 };
 
 struct way {
@@ -23,6 +24,7 @@ struct way {
     void      (*close)(struct way *way);
     void      (*borrow)(struct way *way, int thread, struct hold *hold);
     void      (*give_back)(struct way *way, struct hold *hold);
+    void      (*leave)(struct way *way, int thread);    /* at its end; or NULL */
     int32_t     wait_order;             /* of keyedpool */
     bool        by_bouncer;
     kp_pool    *pool;
@@ -31,7 +33,7 @@ struct way {
     PGconn     *conn[CLIENTS];          /* of the ways that connect by themselves */
 };
 
-enum { WAYS_MOST = 7 };
+enum { WAYS_MOST = 9 };
 
 /* All that can be gone here, dedicated connections first. Returns how many. */
 int ways_open(struct way *ways);

@@ -13,7 +13,8 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CASES = ('postgres.select_1', 'postgres.sleep_1ms')
-WAYS = ('dedicated', 'keyedpool', 'eventual', 'by_hand', 'by_hand_fifo', 'pgbouncer')
+WAYS = ('dedicated', 'keyedpool', 'eventual', 'keyedpool_8', 'by_hand', 'by_hand_fifo', 'by_turns',
+        'pgbouncer')
 
 
 def table(arguments):
