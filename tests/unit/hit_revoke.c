@@ -7,13 +7,13 @@
 #include "hit_stage.h"
 
 static kp_job *pending;
-static int revokes;
+static atomic_int revokes;
 
 static int revoke_later(kp_job *job, void *resource)
 {
     (void)resource;
-    revokes++;
     pending = job;
+    revokes++;
     return KP_PENDING;
 }
 
