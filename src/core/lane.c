@@ -407,11 +407,14 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     uint64_t word = atomic_fetch_and_explicit(&cell->word, ~(uint64_t)KP__WORD_STATE,
                                               memory_order_acq_rel);
     uint64_t generation = word >> KP__WORD_BITS, leases = generation - slot->generation;
-    bool gone = word & KP__GONE;
+    bool gone = word & KP__GONE, ending = word & KP__ENDING;
 
     slot->on_lane = false;
     reserve(core, slot, -1);
-    if (leases == 0 && gone == (slot->state == KP__LENT)) return;
+    if (leases == 0 && gone == (slot->state == KP__LENT)) {
+        if (gone) kp__errand(core, slot)->first.ending = ending; /* lent before */
+        return;
+    }
     slot->generation = generation;
     slot->lends += leases;
     sub->tally.gets += leases;
@@ -429,7 +432,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
             .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
             .hold = KP__HELD,
             .lent = true,
-            .ending = word & KP__ENDING,
+            .ending = ending,
             .hit = true,
             .turn = word & KP__TURN
         };

@@ -79,6 +79,26 @@ static int destroy(kp_job *job, void *resource)
     return 0;
 }
 
+/* Nobody else has it while it is asked about, or reset. */
+static bool is_clean(void *resource, void *ctx)
+{
+    struct thing *t = resource;
+
+    (void)ctx;
+    EXPECT(atomic_load_explicit(&t->owners, memory_order_relaxed) == 0, t->key);
+    return t->uses++ % 8 != 0;
+}
+
+static int reset(kp_job *job, void *resource)
+{
+    struct thing *t = resource;
+
+    (void)job;
+    EXPECT(atomic_load_explicit(&t->owners, memory_order_relaxed) == 0, t->key);
+    t->uses++;
+    return 0;
+}
+
 static void hear(const kp_event *event, void *ctx)
 {
     (void)ctx;
@@ -91,8 +111,10 @@ static void hear_of_no_pool(const kp_why *why, void *arg)
     atomic_fetch_add(&counts.told, 1);
 }
 
+/* Every other one asks what comes back whether it is clean. */
 static kp_pool *open_pool(void)
 {
+    static unsigned opened;
     kp_options options = {
         .name = "hits",
         .driver = { .create = create, .destroy = destroy },
@@ -104,6 +126,10 @@ static kp_pool *open_pool(void)
     };
     kp_pool *pool;
 
+    if (opened++ % 2) {
+        options.driver.reset = reset;
+        options.driver.is_clean = is_clean;
+    }
     if (kp_pool_open(&options, &pool) != 0) abort();
     return pool;
 }

@@ -132,6 +132,28 @@ static void while_it_is_asked_about_nobody_else_must_end_it(void)
     }
 }
 
+/* One that was lent with the lock, and is asked about on a lane that opened later. */
+static void nor_one_that_is_older_than_the_lane(void)
+{
+    for (int dirty = 0; dirty < 2; dirty++) {
+        kp_options options = asking();
+        options.limits.max_live = 2;
+        hit_stand(2, options);
+        kp_lease lease = hit_take(K);
+        assert_int_equal(hit_stats(K).lent, 1); /* which shuts the lane */
+        clean.copy = lease;
+        hit_warm(K);
+        clean.asked = 0;
+        clean.within = end_the_copy;
+        clean.dirty = dirty;
+        hit_give(&lease);
+        assert_int_equal(hit.misuses, 2);
+        assert_int_equal(clean.asked, 1);
+        assert_int_equal(hit_stats(K).idle, 2);
+        hit_again();
+    }
+}
+
 /* As another thread would: it is told from the word alone, for the lane is open still. */
 static void end_a_copy_first(void)
 {
@@ -395,6 +417,7 @@ int main(void)
         HIT_TEST(what_is_not_must_be_reset),
         HIT_TEST(a_lane_that_is_shut_meanwhile_must_be_none_the_wiser),
         HIT_TEST(while_it_is_asked_about_nobody_else_must_end_it),
+        HIT_TEST(nor_one_that_is_older_than_the_lane),
         HIT_TEST(a_copy_must_not_be_asked_about_a_second_time),
         HIT_TEST(what_is_asked_about_must_not_be_lent),
         HIT_TEST(what_is_invalidated_meanwhile_must_be_destroyed),
