@@ -9,13 +9,7 @@
  */
 #include "lock.h"
 
-#include "check.h"
-
 #include <unistd.h>
-
-/* SLEPT_ON means that somebody may sleep: it can be stale, which costs a wake too many, never one
- * too few. */
-enum { LOCK_FREE = 0, LOCK_HELD = 1, LOCK_SLEPT_ON = 2 };
 
 /* About as long as a short critical section; a system call costs more. */
 enum { LOCK_SPINS = 64 };
@@ -31,14 +25,6 @@ static inline void lock_pause(void)
 #endif
 }
 
-static bool lock_try(struct kp__lock *l)
-{
-    uint32_t expected = LOCK_FREE;
-
-    return atomic_compare_exchange_strong_explicit(&l->word, &expected, LOCK_HELD,
-                                                   memory_order_acquire, memory_order_relaxed);
-}
-
 /* With one core the holder cannot move on while we spin. */
 static int lock_spins(void)
 {
@@ -52,30 +38,18 @@ static int lock_spins(void)
     return n;
 }
 
-void kp__lock_take(struct kp__lock *l, const struct kp__world *world)
+void kp__lock_wait(struct kp__lock *l, const struct kp__world *world)
 {
-    if (lock_try(l))
-        return;
     for (int i = lock_spins(); i > 0; i--) {
         uint32_t seen = atomic_load_explicit(&l->word, memory_order_relaxed);
 
-        if (seen == LOCK_SLEPT_ON)      /* others were here for long: join them */
+        if (seen == KP__LOCK_SLEPT_ON)  /* others were here for long: join them */
             break;
-        if (seen == LOCK_FREE && lock_try(l))
+        if (seen == KP__LOCK_FREE && kp__lock_try(l))
             return;
         lock_pause();
     }
-    while (atomic_exchange_explicit(&l->word, LOCK_SLEPT_ON, memory_order_acquire) != LOCK_FREE)
-        world->park((uint32_t *)(void *)&l->word, LOCK_SLEPT_ON, UINT64_MAX, world->ctx);
-}
-
-void kp__lock_give(struct kp__lock *l, const struct kp__world *world)
-{
-    /* Read before the exchange: the next holder may free the lock and the world with it. */
-    void (*wake)(uint32_t *, int, void *) = world->wake;
-    void *ctx = world->ctx;
-
-    KP__DCHECK(kp__lock_held(l));
-    if (atomic_exchange_explicit(&l->word, LOCK_FREE, memory_order_release) == LOCK_SLEPT_ON)
-        wake((uint32_t *)(void *)&l->word, 1, ctx);
+    while (atomic_exchange_explicit(&l->word, KP__LOCK_SLEPT_ON, memory_order_acquire) !=
+           KP__LOCK_FREE)
+        world->park((uint32_t *)(void *)&l->word, KP__LOCK_SLEPT_ON, UINT64_MAX, world->ctx);
 }

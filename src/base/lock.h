@@ -10,6 +10,7 @@
 #ifndef KP__BASE_LOCK_H
 #define KP__BASE_LOCK_H
 
+#include "check.h"
 #include "world.h"
 
 #include <stdatomic.h>
@@ -20,14 +21,48 @@ struct kp__lock {
     _Atomic uint32_t word;
 };
 
-void kp__lock_take(struct kp__lock *l, const struct kp__world *world);
-void kp__lock_give(struct kp__lock *l, const struct kp__world *world);
+/* SLEPT_ON means that somebody may sleep: it can be stale, which costs a wake too many, never one
+ * too few. */
+enum { KP__LOCK_FREE, KP__LOCK_HELD, KP__LOCK_SLEPT_ON };
+
+/* Short enough to be part of whoever takes it. The explorer puts its own in their place. */
+#ifndef KP__LOCK_INLINE
+#define KP__LOCK_INLINE static inline
+#endif
+
+static inline bool kp__lock_try(struct kp__lock *l)
+{
+    uint32_t expected = KP__LOCK_FREE;
+
+    return atomic_compare_exchange_strong_explicit(&l->word, &expected, KP__LOCK_HELD,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+/* Until it is free, and ours. */
+void kp__lock_wait(struct kp__lock *l, const struct kp__world *world);
+
+KP__LOCK_INLINE void kp__lock_take(struct kp__lock *l, const struct kp__world *world)
+{
+    if (!kp__lock_try(l)) kp__lock_wait(l, world);
+}
 
 /* Does somebody hold it? For checks: true tells the holder nothing new, false tells it that
  * something is wrong. */
 static inline bool kp__lock_held(const struct kp__lock *l)
 {
     return atomic_load_explicit(&l->word, memory_order_relaxed) != 0;
+}
+
+KP__LOCK_INLINE void kp__lock_give(struct kp__lock *l, const struct kp__world *world)
+{
+    /* Read before the exchange: the next holder may free the lock and the world with it. */
+    void (*wake)(uint32_t *, int, void *) = world->wake;
+    void *ctx = world->ctx;
+
+    KP__DCHECK(kp__lock_held(l));
+    if (atomic_exchange_explicit(&l->word, KP__LOCK_FREE, memory_order_release) ==
+        KP__LOCK_SLEPT_ON)
+        wake((uint32_t *)(void *)&l->word, 1, ctx);
 }
 
 #endif

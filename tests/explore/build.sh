@@ -37,6 +37,7 @@ if [ "${2:-}" = real ]; then
     exit
 fi
 
+tsan="$tsan -DKP__LOCK_INLINE=__attribute__((weak))"    # functions, that can be replaced
 case $("$cc" --version) in
 *clang*) tsan="$tsan -mllvm -tsan-instrument-func-entry-exit=0" ;;
 *) tsan="$tsan --param tsan-instrument-func-entry-exit=0" ;;
@@ -59,7 +60,8 @@ done
 "$objcopy" --redefine-sym kp__lock_take=ex_real_lock_take \
     --redefine-sym kp__lock_give=ex_real_lock_give "$out/lib-base-lock.o"
 "$cc" -r -nostdlib -no-pie -o "$out/library.o" "$out"/lib-*.o
-renames=
+locks="--redefine-sym kp__lock_take=ex_lock_take --redefine-sym kp__lock_give=ex_lock_give"
+renames=$locks
 for name in abort fprintf sysconf memset memcpy eventfd read write close; do
     renames="$renames --redefine-sym $name=ex_$name"
 done
@@ -75,7 +77,8 @@ for name in fiber place memory plain snapshot hooks world ghosts bells search re
     case $name in litmus) how=$tsan ;; esac
     # shellcheck disable=SC2086
     compile "$name" "$here/$name.c" $how
-    case $name in litmus) "$objcopy" --rename-section .bss=kp_bss "$out/$name.o" ;; esac
+    # shellcheck disable=SC2086
+    case $name in litmus) "$objcopy" $locks --rename-section .bss=kp_bss "$out/$name.o" ;; esac
     objects="$objects $out/$name.o"
 done
 # shellcheck disable=SC2086

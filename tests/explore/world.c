@@ -273,7 +273,8 @@ void ex_real_lock_give(struct kp__lock *l, const struct kp__world *world_of);
 
 /* One step to take it, when it is free, instead of base/lock.c's several; that has scenarios of its
  * own, with ex.real_lock. */
-void kp__lock_take(struct kp__lock *l, const struct kp__world *world_of)
+void ex_lock_take(struct kp__lock *l, const struct kp__world *world_of);
+void ex_lock_take(struct kp__lock *l, const struct kp__world *world_of)
 {
     struct ex_thread *me = &ex.thread[ex.cur];
 
@@ -294,7 +295,8 @@ void kp__lock_take(struct kp__lock *l, const struct kp__world *world_of)
     me->locks++;
 }
 
-void kp__lock_give(struct kp__lock *l, const struct kp__world *world_of)
+void ex_lock_give(struct kp__lock *l, const struct kp__world *world_of);
+void ex_lock_give(struct kp__lock *l, const struct kp__world *world_of)
 {
     struct ex_thread *me = &ex.thread[ex.cur];
 
