@@ -60,6 +60,17 @@ static inline void kp__list_remove(struct kp__list *n)
     kp__list_init(n);
 }
 
+/* Put all that is on `from` behind what is on `to`. */
+static inline void kp__list_move(struct kp__list *from, struct kp__list *to)
+{
+    if (kp__list_empty(from)) return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    kp__list_init(from);
+}
+
 /* The neighbour of n on l; of the head itself, the first or last node. NULL at the end. */
 static inline struct kp__list *kp__list_next(const struct kp__list *l, const struct kp__list *n)
 {

@@ -12,6 +12,11 @@
 #include "base/cancel.h"
 #include "base/check.h"
 
+/* So many of his own answers await that the owner takes the lock: nobody has it for long. */
+enum { OWN_MOST = 64 };
+
+_Thread_local struct kp__mailbox *kp__mail_mine KP__TLS;
+
 #if defined __linux__
 #include <sys/eventfd.h>
 
@@ -58,24 +63,36 @@ static void bell_hush(const struct kp__mailbox *box)
     errno = saved;
 }
 
-bool kp__mailbox_open(struct kp__mailbox *box)
+bool kp__mailbox_open(struct kp__mailbox *box, size_t to_alarm)
 {
     bool opened;
 
     kp__lock_take(&box->lock, &kp__life);
     for (int t = 0; t < KP__TRAYS; t++) kp__list_init(&box->tray[t]);
-    box->letters = 0;
+    /* relaxed: under the lock */
+    atomic_store_explicit(&box->filled, false, memory_order_relaxed);
     kp__timers_init(&box->alarms);
+    box->to_alarm = to_alarm;
+    kp__list_init(&box->taken);
+    kp__list_init(&box->own);
+    box->owned = 0;
     box->rung = box->busy = false;
     box->open = opened = bell_open(box);
     kp__lock_give(&box->lock, &kp__life);
     return opened;
 }
 
+/* With its lock, its owner. */
+static bool holds_letters(const struct kp__mailbox *box)
+{
+    return !kp__list_empty(&box->tray[0]) || !kp__list_empty(&box->tray[1]) ||
+           !kp__list_empty(&box->taken) || !kp__list_empty(&box->own);
+}
+
 void kp__mailbox_close(struct kp__mailbox *box)
 {
     kp__lock_take(&box->lock, &kp__life);
-    KP__DCHECK(box->letters == 0);
+    KP__DCHECK(!holds_letters(box));
     box->open = false;
     int cancel = kp__cancel_hold();
     (void)close(box->fd);
@@ -90,7 +107,8 @@ static bool put_in(struct kp__mailbox *box, int tray, struct kp__list *letter)
     KP__DCHECK(box->open);
     KP__DCHECK(!kp__list_linked(letter));
     kp__list_push_back(&box->tray[tray], letter);
-    box->letters++;
+    /* relaxed: under the lock, which the owner takes to look, and before he sleeps */
+    atomic_store_explicit(&box->filled, true, memory_order_relaxed);
     return !box->rung && !box->busy;
 }
 
@@ -102,11 +120,30 @@ bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter)
     return ring;
 }
 
-bool kp__mail_answer(struct kp__mailbox *box, struct kp__list *letter, struct kp__timer *alarm)
+/* With its lock. One that is not set is about to be, and then muted (flow/start.c, file). */
+static void mute(struct kp__mailbox *box, struct kp__timer *alarm)
 {
+    if (kp__timer_is_filed(alarm)) kp__timers_mute(&box->alarms, alarm);
+}
+
+static struct kp__timer *alarm_of(const struct kp__mailbox *box, struct kp__list *letter)
+{
+    return (struct kp__timer *)(void *)((char *)letter + box->to_alarm);
+}
+
+bool kp__mail_answer(struct kp__mailbox *box, struct kp__list *letter)
+{
+    /* relaxed: who was answered before was so under a lock that this thread has had since, or in an
+     * order that nobody could tell */
+    if (box == kp__mail_mine && box->owned < OWN_MOST &&
+        !atomic_load_explicit(&box->filled, memory_order_relaxed)) {
+        kp__list_push_back(&box->own, letter);
+        box->owned++;
+        return false; /* he is at it */
+    }
     kp__lock_take(&box->lock, &kp__life);
     bool ring = put_in(box, 0, letter);
-    if (kp__timer_is_filed(alarm)) kp__timers_mute(&box->alarms, alarm);
+    mute(box, alarm_of(box, letter));
     kp__lock_give(&box->lock, &kp__life);
     return ring;
 }
@@ -156,9 +193,24 @@ bool kp__mail_is_set(struct kp__mailbox *box, const struct kp__timer *alarm)
     return set;
 }
 
+/* All that were answered are to be read next, in that order, and are not due any more. With its
+ * lock, its owner. */
+static void gather(struct kp__mailbox *box)
+{
+    struct kp__list *letter = kp__list_first(&box->own);
+
+    for (; letter; letter = kp__list_next(&box->own, letter)) mute(box, alarm_of(box, letter));
+    box->owned = 0;
+    kp__list_move(&box->own, &box->taken);
+    kp__list_move(&box->tray[0], &box->taken);
+    /* relaxed: under the lock */
+    atomic_store_explicit(&box->filled, !kp__list_empty(&box->tray[1]), memory_order_relaxed);
+}
+
 struct kp__timer *kp__mail_due(struct kp__mailbox *box, uint64_t now)
 {
     kp__lock_take(&box->lock, &kp__life);
+    gather(box);
     struct kp__timer *first = box->alarms.first;
     if (first && first->at > now) first = NULL;
     kp__lock_give(&box->lock, &kp__life);
@@ -168,45 +220,42 @@ struct kp__timer *kp__mail_due(struct kp__mailbox *box, uint64_t now)
 struct kp__timer *kp__mail_any(struct kp__mailbox *box)
 {
     kp__lock_take(&box->lock, &kp__life);
+    gather(box);
     struct kp__timer *any = kp__timers_any(&box->alarms);
     kp__lock_give(&box->lock, &kp__life);
     return any;
 }
 
-/* With its lock. */
-static void take_out(struct kp__mailbox *box, struct kp__list *letter)
-{
-    if (!kp__list_linked(letter)) return;
-    kp__list_remove(letter);
-    box->letters--;
-}
-
 void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter)
 {
     kp__lock_take(&box->lock, &kp__life);
-    take_out(box, letter);
+    kp__list_remove(letter);
     kp__lock_give(&box->lock, &kp__life);
 }
 
-void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter, struct kp__timer *alarm)
+void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter)
 {
     kp__lock_take(&box->lock, &kp__life);
-    take_out(box, letter);
-    kp__timers_remove(&box->alarms, alarm);
+    kp__list_remove(letter);
+    kp__timers_remove(&box->alarms, alarm_of(box, letter));
     kp__lock_give(&box->lock, &kp__life);
 }
 
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray)
 {
-    struct kp__list *letter;
+    struct kp__list *letter = NULL;
 
-    kp__lock_take(&box->lock, &kp__life);
-    *tray = !kp__list_empty(&box->tray[1]);
-    if ((letter = kp__list_first(&box->tray[*tray])) != NULL) {
-        kp__list_remove(letter);
-        box->letters--;
+    /* relaxed: of others it is a hint; what this thread posted itself it sees */
+    if (atomic_load_explicit(&box->filled, memory_order_relaxed) ||
+        (kp__list_empty(&box->taken) && !kp__list_empty(&box->own))) {
+        kp__lock_take(&box->lock, &kp__life);
+        letter = kp__list_first(&box->tray[1]);
+        if (letter) kp__list_remove(letter);
+        else gather(box);
+        kp__lock_give(&box->lock, &kp__life);
     }
-    kp__lock_give(&box->lock, &kp__life);
+    *tray = letter != NULL;
+    if (!letter && (letter = kp__list_first(&box->taken)) != NULL) kp__list_remove(letter);
     return letter;
 }
 
@@ -217,15 +266,17 @@ void kp__mail_begin(struct kp__mailbox *box)
     if (box->rung) bell_hush(box);
     box->rung = false;
     kp__lock_give(&box->lock, &kp__life);
+    kp__mail_mine = box;
 }
 
 bool kp__mail_end(struct kp__mailbox *box)
 {
     bool more;
 
+    kp__mail_mine = NULL;
     kp__lock_take(&box->lock, &kp__life);
     box->busy = false;
-    more = box->letters > 0;
+    more = holds_letters(box);
     if (more) { /* whoever posted it meanwhile did not ring */
         box->rung = true;
         bell_ring(box);

@@ -8,6 +8,9 @@
  * when the owner may be asleep) after it. A mailbox's memory stays for the life of the process and
  * is used again, so that a late ring rings a box that is there, if not the one that was meant; who
  * is woken for nothing finds no letter.
+ *
+ * The owner takes all answers out of their tray at once, and while he looks, his own go the same
+ * way without having lain there: those he reads without the lock. Only he takes a letter back.
  */
 #ifndef KP__BASE_MAIL_H
 #define KP__BASE_MAIL_H
@@ -20,31 +23,40 @@ enum { KP__TRAYS = 2 }; /* letters of two kinds, each in order of arrival; those
 
 struct kp__mailbox {
     struct kp__lock lock;
+    _Atomic uint32_t filled;         /* Guard: lock, to write. A tray may hold a letter */
+    uint32_t owned;                  /* its owner's: so many have come into `own` */
     struct kp__list tray[KP__TRAYS]; /* Guard: lock */
-    uint32_t letters;                /* Guard: lock */
-    struct kp__timers alarms;        /* Guard: lock */
     bool open, rung;                 /* Guard: lock. rung: the descriptor is readable already */
     bool busy;                       /* Guard: lock. Its owner is at it, and looks again */
+    struct kp__timers alarms;        /* Guard: lock */
     int fd, ring_fd;                 /* Guard: lock; the same one where there is eventfd */
+    size_t to_alarm;                 /* constant: from a letter of tray 0 to its sender's alarm */
+    struct kp__list taken;           /* its owner's: out of tray 0, to be read next */
+    struct kp__list own;             /* its owner's: from himself, between those and that tray;
+                                        their alarms may be set */
 };
 
+/* The one that this thread looks into now (kp__mail_begin), or NULL. */
+extern KP__INSIDE _Thread_local struct kp__mailbox *kp__mail_mine KP__TLS;
+
 /* False: no descriptor. */
-bool kp__mailbox_open(struct kp__mailbox *box);
+bool kp__mailbox_open(struct kp__mailbox *box, size_t to_alarm);
 void kp__mailbox_close(struct kp__mailbox *box);
 
 /* Put a letter in, behind the others. True: ring afterwards. Several threads. */
 bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter);
 void kp__mail_ring(struct kp__mailbox *box);
 
-/* The same, of who has an alarm: if that is set, it is muted. */
-bool kp__mail_answer(struct kp__mailbox *box, struct kp__list *letter, struct kp__timer *alarm);
+/* The same, into tray 0, of who has an alarm: if that is set, it is muted, by when the owner looks
+ * for one that is due. */
+bool kp__mail_answer(struct kp__mailbox *box, struct kp__list *letter);
 
 /* An alarm that is set goes off then, if not sooner. True: ring afterwards. Several threads. */
 bool kp__mail_hasten(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
 
 /* The owner's: the first letter, and its tray (NULL: none). Set an alarm; or so that it goes off no
  * more, because of a letter; is it set; one that went off by now (NULL: none); anyone that may go
- * off. Take back a letter, or a letter and an alarm. */
+ * off. Take back a letter, or a letter and its alarm. */
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray);
 void kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
 void kp__mail_mute(struct kp__mailbox *box, struct kp__timer *alarm);
@@ -52,7 +64,7 @@ bool kp__mail_is_set(struct kp__mailbox *box, const struct kp__timer *alarm);
 struct kp__timer *kp__mail_due(struct kp__mailbox *box, uint64_t now);
 struct kp__timer *kp__mail_any(struct kp__mailbox *box);
 void kp__mail_remove(struct kp__mailbox *box, struct kp__list *letter);
-void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter, struct kp__timer *alarm);
+void kp__mail_forget(struct kp__mailbox *box, struct kp__list *letter);
 
 /* The owner begins to look, and stops: until then nobody needs to ring. */
 void kp__mail_begin(struct kp__mailbox *box);

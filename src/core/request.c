@@ -240,7 +240,7 @@ void kp__rouse(struct kp__todo *todo, struct kp__request *request)
 {
     if (request->of_loop) {
         request->posted = true;
-        if (kp__mail_answer(box_of(request), &request->link, &request->alarm))
+        if (kp__mail_answer(box_of(request), &request->link))
             ring(todo, box_of(request));
         return;
     }

@@ -10,7 +10,7 @@
  * is.
  * It is on a queue of its subpool exactly while its grant says WAIT. That it leaves once, under the
  * lock; whoever makes that move writes `grant`, and owns the outcome (I10). Afterwards `link` is a
- * loop's letter, and guarded by the mailbox's lock. Time-out and withdrawal are moves like any
+ * loop's letter, and the mailbox's (base/mail.h). Time-out and withdrawal are moves like any
  * other: if a grant came first, the grant stands.
  *
  * The queues of a subpool, each in order of arrival: those who may take a resource or create one
@@ -89,12 +89,16 @@ struct kp__request {
     struct kp__list link;
     uint64_t arrived, deadline;
     union {
-        struct kp__timer alarm; /* a loop's: when it looks. Guard: pool's lock and the mailbox's */
+        struct kp__timer alarm; /* a loop's: when it looks. Guard: pool's lock and the mailbox's;
+                                   of who was answered, only that */
         const void *site;       /* a thread's: where it asked (kp__site_of) */
     };
     const char *tag;
     kp_why *why;             /* its owner's, or NULL: where a NO puts the driver's reason */
 };
+
+/* Of a loop's: from its letter to its alarm (base/mail.h). */
+#define KP__TO_ALARM (offsetof(struct kp__request, alarm) - offsetof(struct kp__request, link))
 
 static inline bool kp__waits(const struct kp__request *request)
 {

@@ -83,6 +83,7 @@ void kp__loops_in_child(void)
 {
     atomic_store(&registry.word, 0);
     kp__here = (struct kp__here){ 0 };
+    kp__mail_mine = NULL;
 }
 
 bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world)
@@ -131,7 +132,7 @@ int kp_loop_open(kp_loop **out)
 {
     kp__lock_take(&registry, &kp__life);
     kp_loop *loop = spare();
-    bool opened = loop && kp__mailbox_open(&loop->box);
+    bool opened = loop && kp__mailbox_open(&loop->box, KP__TO_ALARM);
 
     if (opened) {
         loop->forks = atomic_load(&kp__forks);

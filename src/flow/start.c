@@ -46,7 +46,7 @@ static void file(kp_loop *loop, const struct kp__get *g)
 static void let_go(kp_loop *loop, struct kp__request *r)
 {
     r->pool = 0;
-    if (r->posted) kp__mail_forget(&loop->box, &r->link, &r->alarm);
+    if (r->posted) kp__mail_forget(&loop->box, &r->link);
 }
 
 /* The driver's functions and on_event may cancel the request whose step they are called from, and

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * The descriptors of event loops, simulated: a loop that polls its descriptor is a thread that is
- * parked on it. And what else belongs to one thread: the library's thread-local variable.
+ * parked on it. And what else belongs to one thread: the library's thread-local variables.
  */
 #include <limits.h>
 #include <string.h>
 #include <sys/types.h>
 
+#include "base/mail.h"
 #include "engine.h"
 #include "flow/flow.h"
 
@@ -19,19 +20,25 @@ static struct {
 
 /* ---- thread-local ---------------------------------------------------------------------------- */
 
-static struct kp__here here[EX_THREADS + 1];
+static struct {
+    struct kp__here here;
+    struct kp__mailbox *mail;
+} its[EX_THREADS + 1];
 
 void ex_current(int thread)
 {
-    here[ex.cur] = kp__here;
+    its[ex.cur].here = kp__here;
+    its[ex.cur].mail = kp__mail_mine;
     ex.cur = thread;
-    kp__here = here[thread];
+    kp__here = its[thread].here;
+    kp__mail_mine = its[thread].mail;
 }
 
 void ex_current_begin(void)
 {
-    memset(here, 0, sizeof here);
+    memset(its, 0, sizeof its);
     memset(&kp__here, 0, sizeof kp__here);
+    kp__mail_mine = NULL;
     ex_keep(&b, sizeof b);
     if (!ex.ready) memset(&b, 0, sizeof b);
 }

@@ -74,6 +74,31 @@ static void a_removed_node_must_be_on_no_list_and_may_be_removed_again(void **st
     assert_false(kp__list_linked(&a));
 }
 
+static void what_is_moved_must_stand_behind_what_was_there_in_its_order(void **state)
+{
+    (void)state;
+    for (int there = 0; there < 3; there++)
+        for (int moved = 0; moved < 3; moved++) {
+            struct kp__list from, to, n[4];
+            kp__list_init(&from);
+            kp__list_init(&to);
+            for (int i = 0; i < there + moved; i++) {
+                kp__list_init(&n[i]);
+                kp__list_push_back(i < there ? &to : &from, &n[i]);
+            }
+            kp__list_move(&from, &to);
+            assert_true(kp__list_empty(&from));
+            struct kp__list *at = kp__list_first(&to);
+            for (int i = 0; i < there + moved; i++, at = kp__list_next(&to, at))
+                assert_ptr_equal(at, &n[i]);
+            assert_null(at);
+            at = kp__list_last(&to);
+            for (int i = there + moved; i-- > 0; at = kp__list_prev(&to, at))
+                assert_ptr_equal(at, &n[i]);
+            assert_null(at);
+        }
+}
+
 static void a_member_must_lead_back_to_its_struct(void **state)
 {
     struct thing t = { .number = 7 };
@@ -171,6 +196,7 @@ int main(void)
         cmocka_unit_test(a_pushed_node_must_stand_at_the_end_it_was_pushed_to),
         cmocka_unit_test(a_node_inserted_before_another_must_precede_it),
         cmocka_unit_test(a_removed_node_must_be_on_no_list_and_may_be_removed_again),
+        cmocka_unit_test(what_is_moved_must_stand_behind_what_was_there_in_its_order),
         cmocka_unit_test(a_member_must_lead_back_to_its_struct),
         cmocka_unit_test(a_list_must_keep_the_order_of_an_array),
     };

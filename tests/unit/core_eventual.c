@@ -247,7 +247,7 @@ static void what_cannot_come_for_it_must_be_handed_what_came_back(void **state)
         struct queue q;
         struct kp__mailbox box = { 0 };
         queue_open(&q, 1, 1);
-        assert_true(kp__mailbox_open(&box));
+        assert_true(kp__mailbox_open(&box, KP__TO_ALARM));
         struct kp__rules fifo = q.s.rules;
         fifo.wait_eventual = false;
         if (which == FIFO) stage_rule(&q.s, q.sub, &fifo, -1, -1);

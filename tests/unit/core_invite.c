@@ -262,7 +262,7 @@ static void by_arrival_and_for_a_loop_it_must_be_handed_over(void **state)
         struct stage s;
         struct two t;
         stage_open(&s);
-        assert_true(kp__mailbox_open(&box));
+        assert_true(kp__mailbox_open(&box, KP__TO_ALARM));
         s.core.by_arrival = !loop;
         compete(&s, &t, &s.core.lent);
         if (loop) stage_on_loop(&t.face, &t.r, &box);

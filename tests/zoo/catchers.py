@@ -19,10 +19,10 @@ NOT_RUN = 125
 
 # Tests of one file each. The rest of `unit`, and `kit`, prove parts that no animal lives in.
 FOLDERS = ["zoo", "contract", "peers", "misuse", "faults", "fairness"]
-ALSO = ["unit/base_lines.c", "unit/base_lock.c", "unit/base_slab.c", "unit/base_timers.c",
-        "unit/flow_short.c", "unit/core_request.c", "unit/core_invite.c", "unit/core_turn.c",
-        "unit/core_too_late.c", "unit/core_spare.c", "unit/core_slot.c", "unit/hit_*.c",
-        "torture/slow.c", "torture/keys.c", "torture/hits.c"]
+ALSO = ["unit/base_lines.c", "unit/base_lock.c", "unit/base_mail.c", "unit/base_slab.c",
+        "unit/base_timers.c", "unit/flow_short.c", "unit/core_request.c", "unit/core_invite.c",
+        "unit/core_turn.c", "unit/core_too_late.c", "unit/core_spare.c", "unit/core_slot.c",
+        "unit/hit_*.c", "torture/slow.c", "torture/keys.c", "torture/hits.c"]
 # Tests of several files, and what they are told: enough to meet every animal they can meet.
 PROGRAMS = {
     "model.agree": (["agree", "stage", "play*", "model*"], ["--ops", "40000"]),
