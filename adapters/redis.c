@@ -288,14 +288,15 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
            : rc < 0 ? fail_as_left(job, -rc, strerror(-rc), kp__is_gone(-rc)) : 0;
 }
 
-/* What look finds nothing wrong with. */
+/* What look finds nothing wrong with; and how it waits is put right, as after a reset. */
 static bool is_clean(void *resource, void *ctx)
 {
-    const redisContext *c = ((const struct kp__redis *)resource)->c;
+    struct kp__redis *r = resource;
+    const redisContext *c = r->c;
 
-    (void)ctx;
     return !c->err && !has_unsent(c) &&
-           c->reader->pos >= c->reader->len && c->reader->ridx < 0 && kp__stirred(c->fd) == 0;
+           c->reader->pos >= c->reader->len && c->reader->ridx < 0 && kp__stirred(c->fd) == 0 &&
+           make_ready(ctx, r) == 0;
 }
 
 static int reset(kp_job *job, void *resource)

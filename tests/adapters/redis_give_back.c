@@ -279,14 +279,13 @@ static void one_whose_server_hung_up_must_be_replaced_without_a_signal(void **st
     close_pool();
 }
 
-static void a_borrowers_timeout_must_be_undone(void **state)
+static void undo_timeout(int32_t tidy)
 {
     struct timeval tv = { .tv_sec = 77 };
     socklen_t size = sizeof tv;
     kp_lease lease;
 
-    (void)state;
-    open_pool((kp_redis_options){ .command_timeout_ms = 3000 });
+    open_pool((kp_redis_options){ .command_timeout_ms = 3000, .tidy = tidy });
     lease = get(redis.path);
     assert_int_equal(redisSetTimeout(kp_redis(&lease), tv), REDIS_OK);
     kp_release(&lease);
@@ -298,14 +297,18 @@ static void a_borrowers_timeout_must_be_undone(void **state)
     close_pool();
 }
 
-/* ---- only looking ---------------------------------------------------------------------------- */
+static void a_borrowers_timeout_must_be_undone(void **state)
+{
+    (void)state;
+    undo_timeout(KP_REDIS_RESET);
+    undo_timeout(KP_REDIS_LOOK);
+}
 
-static void one_that_was_made_not_to_wait_must_wait_again(void **state)
+static void make_it_wait_again(int32_t tidy)
 {
     kp_lease lease;
 
-    (void)state;
-    open_home();
+    open_pool((kp_redis_options){ .client_name = "home", .tidy = tidy });
     lease = get(redis.path);
     assert_int_equal(fcntl(kp_redis(&lease)->fd, F_SETFL, O_RDWR | O_NONBLOCK), 0);
     kp_release(&lease);
@@ -320,6 +323,15 @@ static void one_that_was_made_not_to_wait_must_wait_again(void **state)
     kp_release(&lease);
     close_pool();
 }
+
+static void one_that_was_made_not_to_wait_must_wait_again(void **state)
+{
+    (void)state;
+    make_it_wait_again(KP_REDIS_RESET);
+    make_it_wait_again(KP_REDIS_LOOK);
+}
+
+/* ---- only looking ---------------------------------------------------------------------------- */
 
 static void looking_must_end_a_connection_with_replies_unread_and_say_nothing(void **state)
 {
