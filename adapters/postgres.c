@@ -422,8 +422,11 @@ static bool is_clean(void *resource, void *ctx)
         return false;
     if (forget_notifications(conn))
         session->changed |= KP_PG_LEFT_LISTEN;
-    return (session->changed & (o->reset == KP_PG_ROLLBACK ? KP_PG_LEFT_LISTEN : ~0u)) == 0 &&
-           !has_news(conn);
+    if ((session->changed & (o->reset == KP_PG_ROLLBACK ? KP_PG_LEFT_LISTEN : ~0u)) != 0 ||
+        has_news(conn))
+        return false;
+    session->changed = 0;               /* settings that stay are not the next one's doing */
+    return true;
 }
 
 static int reset(kp_job *job, void *resource)

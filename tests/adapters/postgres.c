@@ -356,7 +356,12 @@ static void settings_must_stay_where_only_transactions_are_undone(void **state)
     lease = get(NULL);
     assert_int_equal(value(&lease, "SELECT (current_setting('work_mem') = '33MB')::int"), 1);
     assert_int_equal(value(&lease, "SELECT count(*) FROM pg_listening_channels()"), 0);
+    assert_int_equal(value(&lease, "SET work_mem = '34MB'"), 0);
     kp_release(&lease);
+    lease = get(NULL);
+    assert_int_equal(value(&lease, "BEGIN"), 0);
+    kp_release(&lease);
+    assert_int_equal(stage.left, KP_PG_LEFT_TRANSACTION);       /* he has set nothing */
     close_pool();
 }
 
