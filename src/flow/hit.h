@@ -87,6 +87,7 @@ bool kp__release_late(const struct kp__slot *slot, kp_lease *lease);
 /* Where a give-back asks first whether it is clean (driver.is_clean). */
 enum kp__asked {
     KP__UNASKED, /* not on an open lane, or it is no lease: nothing was done */
+    KP__UNUSED,  /* claimed by mistake: nobody had it, so there is nothing to ask (kp__unlend) */
     KP__BACK,    /* it was clean, and is given back */
     KP__CLEAN,   /* the lane was shut meanwhile */
     KP__UNCLEAN

@@ -59,7 +59,7 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
     if (!h->slot || h->number >= h->slot->errand->seats) return dead;
     const struct kp__seat *seat = kp__seat_at(h->slot, h->number);
     uint64_t latest = h->slot->errand->seats == 1 ? h->slot->generation : seat->generation;
-    bool mine = !seat->ending || h->asked != KP__UNASKED;
+    bool mine = !seat->ending || h->asked >= KP__CLEAN;
     if (word == kp__seat_word(seat, h->pool->core.asks) && seat->lent && mine) return NULL;
     if ((word & ~(uint64_t)(KP__TURN | KP__ASKS)) != kp__word(generation, KP__GONE)) return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
@@ -151,7 +151,7 @@ static bool is_clean(const struct held *h, struct kp__todo *todo)
     struct kp__pool *pool = h->pool;
     bool clean;
 
-    if (h->asked != KP__UNASKED) return h->asked == KP__CLEAN;
+    if (h->asked != KP__UNASKED) return h->asked != KP__UNCLEAN;
     if (!pool->driver.is_clean || (pool->loop && !kp__loop_is_mine(pool->loop))) return false;
     kp__step_aside(pool, todo);
     clean = kp__is_clean(pool, h->slot->resource);
@@ -250,7 +250,7 @@ void kp__unlend(kp_lease *lease)
         kp__todo_init(&todo, h.pool->world);
         kp__leave(h.pool, &todo);
     }
-    end(lease, false, KP__CLEAN); /* nobody used it */
+    end(lease, false, KP__UNUSED);
 }
 
 /* ---- while it lasts -------------------------------------------------------------------------- */

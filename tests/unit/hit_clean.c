@@ -384,6 +384,29 @@ static void a_mistake_must_not_be_asked_about(void)
     assert_int_equal(s.gets, hit.gets);
 }
 
+static void unlend_it(void)
+{
+    kp_lease copy = clean.copy;
+
+    kp__unlend(&copy);
+    hit_assert_told(1, "ended already, through a copy of it");
+}
+
+/* Who asks for the lease of what he has not (kp_lease_of), and ends it, was faster. */
+static void a_mistake_must_not_end_what_another_is_ending(void)
+{
+    for (int dirty = 0; dirty < 2; dirty++) {
+        kp_lease lease = one_lent(unlend_it);
+        clean.dirty = dirty;
+        hit_give(&lease);
+        assert_int_equal(hit.misuses, 1);
+        assert_int_equal(clean.asked, 1);
+        assert_int_equal(clean.resets, dirty);
+        assert_int_equal(hit_stats(K).idle, 1);
+        hit_again();
+    }
+}
+
 static void *cancelled_in_it(void *arg)
 {
     kp_release(arg);
@@ -429,6 +452,7 @@ int main(void)
         HIT_TEST(with_threads_of_its_own_the_pool_must_ask_on_the_borrowers),
         HIT_TEST(on_a_loop_nobody_else_must_ask),
         HIT_TEST(a_mistake_must_not_be_asked_about),
+        HIT_TEST(a_mistake_must_not_end_what_another_is_ending),
         HIT_TEST(cancelling_who_asks_must_lose_nothing),
     };
 
