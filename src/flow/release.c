@@ -159,23 +159,27 @@ static bool is_clean(const struct held *h, struct kp__todo *todo)
     return clean;
 }
 
+/* Not to be lent again, whatever it is like. */
+static bool is_going(const struct held *h)
+{
+    return h->slot->errand->doomed || h->pool->core.phase == KP__CLOSED || kp__is_used_up(h->slot);
+}
+
 /* 8. reset, and validate on return: by the resource's last borrower, while it is still lent.
  * LATER: whoever answers gives it back. UNFIT: what for is in *cause. */
 static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__todo *todo)
 {
     struct kp__pool *pool = h->pool;
     bool validate = pool->driver.validate && (h->slot->sub->rules->validate_on & KP_CHECK_RETURN);
-    const struct kp__errand *errand = h->slot->errand;
     int status = 0;
 
     if (!pool->driver.reset && !validate) return READY;
-    if (errand->borrowers > 1 || errand->doomed || pool->core.phase == KP__CLOSED) return READY;
-    if (kp__is_used_up(h->slot)) return READY; /* it goes */
+    if (h->slot->errand->borrowers > 1 || is_going(h)) return READY;
     kp__close_seats(h->slot); /* nobody shares it while it is being reset */
     h->seat->ending = true; /* from here on, copies of the lease have ended */
     bool reset = pool->driver.reset && !is_clean(h, todo);
     *cause = reset ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
-    if (!reset && !validate) return READY;
+    if ((!reset && !validate) || is_going(h)) return READY; /* maybe since it was asked */
     if (!kp__stands_by(pool))
         return kp__job_return(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
     if (reset)

@@ -220,6 +220,28 @@ static void a_pool_that_is_closed_meanwhile_must_destroy_it(void)
     hit.pool = NULL;
 }
 
+/* The same without lanes: what goes is not reset. */
+static void nor_must_it_be_reset_where_there_are_no_lanes(void)
+{
+    static void (*const ends[])(void) = { invalidate_it, close_it };
+
+    for (int i = 0; i < 4; i++) {
+        kp_options options = asking();
+        options.hits = KP_HITS_LOCKED;
+        hit_open(options);
+        kp_lease lease = hit_take(K);
+        clean.copy = lease;
+        clean.within = ends[i / 2];
+        clean.dirty = i % 2;
+        hit_give(&lease);
+        assert_int_equal(clean.asked, 1);
+        assert_int_equal(clean.resets, 0);
+        assert_int_equal(hit.gone, 1);
+        if (ends[i / 2] == close_it) hit.pool = NULL;
+        hit_again();
+    }
+}
+
 /* With the lock nobody is asked while it is held. */
 static void what_was_lent_under_the_lock_must_be_asked_too(void)
 {
@@ -445,6 +467,7 @@ int main(void)
         HIT_TEST(what_is_asked_about_must_not_be_lent),
         HIT_TEST(what_is_invalidated_meanwhile_must_be_destroyed),
         HIT_TEST(a_pool_that_is_closed_meanwhile_must_destroy_it),
+        HIT_TEST(nor_must_it_be_reset_where_there_are_no_lanes),
         HIT_TEST(what_was_lent_under_the_lock_must_be_asked_too),
         HIT_TEST(only_what_would_be_reset_must_be_asked_about),
         HIT_TEST(what_is_clean_must_be_validated_all_the_same),
