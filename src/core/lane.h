@@ -12,7 +12,7 @@
  * lock, under which the books are the truth. Who waits has shut the lane before, under the lock,
  * and no lane opens while somebody waits: a release that did not see him is one that he has seen
  * (I6). But for a turn (KP_EVENTUAL), in which he comes and looks by himself, and so does one
- * release of sixteen. No second look at a gate is needed, nor any order between different words.
+ * release of KP__LOOKS. No second look at a gate is needed, nor any order between different words.
  *
  * Where what comes back is asked first whether it is clean (driver.is_clean), a release swings
  * twice, from LENT to ENDING and from there to IDLE. Shutting between them leaves the lease to end
@@ -39,7 +39,7 @@ enum { /* besides: */
 enum { KP__WORD_STATE = 31, KP__WORD_BITS = 5, KP__WORD_NEXT = 1 << KP__WORD_BITS };
 
 /* Of the leases in a turn, one of so many ends with the lock, which looks at the clock. */
-enum { KP__LOOKS = 16, KP__NO_LOOK = (KP__LOOKS - 1) * KP__WORD_NEXT };
+enum { KP__LOOKS = 32, KP__NO_LOOK = (KP__LOOKS - 1) * KP__WORD_NEXT };
 
 /* Where a word of 64 bits needs a lock of its own, lanes would gain nothing. */
 #define KP__LANES_PAY (ATOMIC_LLONG_LOCK_FREE == 2)
