@@ -246,7 +246,6 @@ void kp__unlend(kp_lease *lease)
     struct kp__todo todo;
 
     kp__here.astray = true;
-    /* cover: never, because nobody else has this lease: the shutting counted it */
     if (find(lease, true, &h)) {
         struct kp__tally *tallies[] = { &h.pool->core.tally, &h.slot->sub->tally };
         for (int i = 0; i < 2; i++) tallies[i]->gets--, tallies[i]->hits--;
