@@ -157,23 +157,21 @@ static int create(kp_job *job, void **resource)
     return 0;
 }
 
-/* Bytes that wait, and the end of either half. Whether our own half was ended (shutdown) shows only
- * if one sends: nothing, in no bytes. */
-static int stirred(const struct link *link)
+/* Whether our own half was ended (shutdown) shows only if one sends: nothing, in no bytes. */
+static int own_half(const struct link *link)
 {
-    int rc = kp__stirred(link->fd);
-
-    if (rc == 0 && send(link->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
-        rc = -errno;
-    return rc;
+    return send(link->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN ? -errno : 0;
 }
 
+/* Bytes that wait, and the end of either half. */
 static int check(kp_job *job, const struct link *link)
 {
     const kp_socket_options *o = job->ctx;
-    int rc = stirred(link);
-    bool gone = rc != -EPIPE && kp__is_gone(-rc);
+    int rc = kp__stirred(link->fd);
+    bool gone = kp__is_gone(-rc);
 
+    if (rc == 0)
+        rc = own_half(link);
     if (rc == 0)
         return 0;
     if (o->counts)
@@ -208,7 +206,7 @@ static bool is_clean(void *resource, void *ctx)
 {
     const struct link *link = resource;
 
-    return stirred(link) == 0 && make_ready(ctx, link->fd) == 0;
+    return kp__stirred(link->fd) == 0 && own_half(link) == 0 && make_ready(ctx, link->fd) == 0;
 }
 
 static int destroy(kp_job *job, void *resource)

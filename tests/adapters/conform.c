@@ -31,6 +31,7 @@ static void a_resource_must_work_and_be_reused(void **state)
     assert_int_equal(atomic_load(&stage.made), 1);
     close_pool();
     assert_int_equal(stage.clean, stage.asked); /* nothing was left */
+    assert_int_equal(stage.asked, stage.is_clean && !stage.on_loop ? 2 : 0);
 }
 
 static void keys_must_not_share_a_resource(void **state)

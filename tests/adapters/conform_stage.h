@@ -31,6 +31,7 @@ static struct {
     atomic_int made, gone, invalid, suspect;
     atomic_int said_gone;               /* of those that were invalid, KP_EGONE */
     bool     (*is_clean)(void *resource, void *ctx);    /* the driver's, or NULL */
+    bool       on_loop;                 /* of another thread: then nobody here is asked */
     atomic_int asked, clean;            /* how often, and how often it was */
 } stage;
 
@@ -82,6 +83,7 @@ static inline kp_options plan(int64_t max_live)
     assert_int_equal(sem_init(&stage.news, 0, 0), 0);
     assert_int_equal(subject->fill(&options), 0);
     stage.is_clean = options.driver.is_clean;
+    stage.on_loop = options.loop != NULL;
     if (stage.is_clean)
         options.driver.is_clean = counted_is_clean;
     options.limits.max_live = max_live;

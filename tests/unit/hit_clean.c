@@ -118,18 +118,24 @@ static void end_the_copy(void)
     assert_int_equal(hit.gone, 0);
 }
 
-static void while_it_is_asked_about_nobody_else_must_end_it(void)
+/* Clean or not, it comes back once, and whoever meddled was told so many times. */
+static void must_come_back_once(void (*within)(void), int misuses)
 {
     for (int dirty = 0; dirty < 2; dirty++) {
-        kp_lease lease = one_lent(end_the_copy);
+        kp_lease lease = one_lent(within);
         clean.dirty = dirty;
         hit_give(&lease);
-        assert_int_equal(hit.misuses, 2);
+        assert_int_equal(hit.misuses, misuses);
         assert_int_equal(clean.asked, 1);
         assert_int_equal(clean.resets, dirty);
         assert_int_equal(hit_stats(K).idle, 1);
         hit_again();
     }
+}
+
+static void while_it_is_asked_about_nobody_else_must_end_it(void)
+{
+    must_come_back_once(end_the_copy, 2);
 }
 
 /* One that was lent with the lock, and is asked about on a lane that opened later. */
@@ -154,7 +160,7 @@ static void nor_one_that_is_older_than_the_lane(void)
     }
 }
 
-/* As another thread would: it is told from the word alone, for the lane is open still. */
+/* As another thread would, while the lane is still open. */
 static void end_a_copy_first(void)
 {
     kp_lease copy = clean.copy;
@@ -417,16 +423,7 @@ static void unlend_it(void)
 /* Who asks for the lease of what he has not (kp_lease_of), and ends it, was faster. */
 static void a_mistake_must_not_end_what_another_is_ending(void)
 {
-    for (int dirty = 0; dirty < 2; dirty++) {
-        kp_lease lease = one_lent(unlend_it);
-        clean.dirty = dirty;
-        hit_give(&lease);
-        assert_int_equal(hit.misuses, 1);
-        assert_int_equal(clean.asked, 1);
-        assert_int_equal(clean.resets, dirty);
-        assert_int_equal(hit_stats(K).idle, 1);
-        hit_again();
-    }
+    must_come_back_once(unlend_it, 1);
 }
 
 static void *cancelled_in_it(void *arg)
