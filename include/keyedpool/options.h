@@ -337,7 +337,7 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 typedef enum kp_fork { KP_FORK_FRESH = 1, KP_FORK_REFUSE } kp_fork;
-typedef enum kp_hits { KP_HITS_QUICK = 1, KP_HITS_LOCKED } kp_hits;
+typedef enum kp_hits { KP_HITS_QUICK = 1, KP_HITS_LOCKED, KP_HITS_PORTABLE } kp_hits;
 typedef enum kp_deadlock { KP_DEADLOCK_REPORT = 1, KP_DEADLOCK_REFUSE } kp_deadlock;
 
 /* Grows at the end only; kp_pool_open passes its size, so nobody writes it. */

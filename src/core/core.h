@@ -35,6 +35,7 @@ struct kp__core {
     bool asks;      /* and a driver.is_clean */
     bool clocked; /* some rule needs the time of day at every get and release */
     bool lanes;     /* hits may do without the lock (lane.h) */
+    bool homes;     /* and without atomic operations (base/home.h) */
     uint32_t id;    /* of the pool, in leases */
     bool by_bytes;  /* keys are bytes: guides may find them */
     /* keys are told by their fields, and by this hash guides may find them; or NULL */

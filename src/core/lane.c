@@ -117,7 +117,7 @@ static void make_top(struct kp__subpool *sub, uint32_t cells)
     while (lists * KP__LIST < cells && (list = kp__lines_take(&kp__lists)) != 0)
         set(&kp__tops, top, lists++, list);
     name_line(&KP__LANE_OF(sub)->top, top);
-    sub->term->room = lists * KP__LIST;
+    sub->term->room = (uint16_t)(lists * KP__LIST);
     if (lists > 1) return;
     if (lists == 1) kp__lines_give(&kp__lists, kp__listed(&kp__tops, top, 0));
     kp__lines_give(&kp__tops, top);
@@ -280,7 +280,7 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
     cell->lane = sub->term->lane;
     bool is_brief = core->by_bytes && sub->key_size <= KP__BRIEF;
     if (is_brief) cell->key = kp__brief_of(kp__key_at(sub), sub->key_size);
-    cell->key_size = is_brief ? sub->key_size : KP__NOT_BRIEF;
+    cell->key_size = is_brief ? (uint16_t)sub->key_size : KP__NOT_BRIEF;
     return true;
 }
 
@@ -294,7 +294,7 @@ static void reserve(struct kp__core *core, const struct kp__slot *slot, int one)
 
 /* Name the cells in the lane, as many as there are reserves for: first those used last. Returns how
  * many. */
-static uint16_t name_cells(struct kp__core *core, struct kp__subpool *sub)
+static uint8_t name_cells(struct kp__core *core, struct kp__subpool *sub)
 {
     uint32_t many = sub->count[KP__IDLE] + sub->count[KP__LENT], k = 0;
 
@@ -312,7 +312,7 @@ static uint16_t name_cells(struct kp__core *core, struct kp__subpool *sub)
             most--;
         }
     }
-    return (uint16_t)k; /* at most KP__LANE_MOST */
+    return (uint8_t)k; /* at most KP__LANE_MOST */
 }
 
 static void swing_open(struct kp__core *core, struct kp__slot *slot)
@@ -472,6 +472,7 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 
     /* a hint: most who come now need not look at the words */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, 0, memory_order_relaxed);
+    kp__homes_take(sub);
     kp__account(core, sub);
     sub->open = false;
     term->served = 0;

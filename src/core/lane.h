@@ -18,6 +18,10 @@
  * twice, from LENT to ENDING and from there to IDLE. Shutting between them leaves the lease to end
  * in the books, where it counts as lent, by whoever is asking (flow/release.c).
  *
+ * A cell that is used much gets a home, a processor on which alone its word is swung, without an
+ * atomic operation (base/home.h). Elsewhere it cannot be claimed, nor given back, without the lock,
+ * under which it loses its home; and so it does before its lane is shut.
+ *
  * A cell carries the generation of its slot: each lease swings its word to the next one, so a lease
  * that has ended finds another word and takes the lock to be told (I8). A stale number leads to a
  * line of the same kind, for those stay; what was claimed there is compared afterwards, for what is
@@ -26,6 +30,7 @@
 #ifndef KP__CORE_LANE_H
 #define KP__CORE_LANE_H
 
+#include "base/home.h"
 #include "base/lines.h"
 #include "base/mix.h"
 #include "core/slot.h"
@@ -34,12 +39,19 @@ enum { KP__SHUT, KP__HERE, KP__GONE }; /* of a word: the books know; idle; lent 
 enum { /* besides: */
     KP__TURN = 4,   /* others wait, until a turn is over (KP_EVENTUAL) */
     KP__ASKS = 8,   /* who gives it back asks first whether it is clean (driver.is_clean) */
-    KP__ENDING = 16 /* of GONE: that is being asked, and nobody else can end this lease any more */
+    KP__ENDING = 16, /* of GONE: that is being asked, and nobody else can end this lease any more */
+    KP__HOMED = 32  /* only its home may change this word; also in the leases lent there */
 };
-enum { KP__WORD_STATE = 31, KP__WORD_BITS = 5, KP__WORD_NEXT = 1 << KP__WORD_BITS };
+enum { KP__WORD_STATE = 63, KP__WORD_BITS = 6, KP__WORD_NEXT = 1 << KP__WORD_BITS };
 
 /* Of the leases in a turn, one of so many ends with the lock, which looks at the clock. */
 enum { KP__LOOKS = 32, KP__NO_LOOK = (KP__LOOKS - 1) * KP__WORD_NEXT };
+
+/* One lease of so many ends with the lock, where its cell may get a home. */
+#ifndef KP__SETTLES
+#define KP__SETTLES 1024
+#endif
+enum { KP__NOT_SETTLING = (KP__SETTLES - 1) * KP__WORD_NEXT };
 
 /* Where a word of 64 bits needs a lock of its own, lanes would gain nothing. */
 #define KP__LANES_PAY (ATOMIC_LLONG_LOCK_FREE == 2)
@@ -81,11 +93,14 @@ struct kp__cell {
     _Alignas(8) struct kp__brief key; /* if it is guided, and brief */
     uint32_t lane;
     union {
-        uint32_t key_size; /* or KP__NOT_BRIEF */
+        struct {
+            uint16_t key_size; /* or KP__NOT_BRIEF */
+            kp__home home;     /* of a word that is HOMED. Written under the lock */
+        };
         struct kp__line_end end;
     };
 };
-#define KP__NOT_BRIEF UINT32_MAX
+#define KP__NOT_BRIEF UINT16_MAX
 
 /* Keys of more bytes are not guided: to hash them takes longer than the lock. */
 enum { KP__GUIDED_MOST = 4096 };
@@ -185,6 +200,16 @@ void kp__lane_shut_all(struct kp__core *core, uint64_t now);
 /* The terms of up to so many are over. Those that were used begin another one, so that he who comes
  * next finds them open. */
 void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most);
+
+/* A lease ends whose cell is on an open lane: is this its word? Then it is swung back, and may get a
+ * home here. */
+bool kp__home_settle(const struct kp__core *core, const struct kp__slot *slot, uint64_t word);
+
+/* The cell of a slot loses its home, if it has one; all of an open lane do (false: none had one);
+ * all there are, at the price of one. */
+void kp__home_take(const struct kp__slot *slot);
+bool kp__homes_take(const struct kp__subpool *sub);
+void kp__homes_take_all(struct kp__core *core);
 
 void kp__lanes_init(struct kp__core *core);
 

@@ -44,6 +44,7 @@ void kp__lane_shut_all(struct kp__core *core, uint64_t now)
         while ((sub = first_open(core)) != NULL) kp__lane_shut(core, sub, now);
         return;
     }
+    kp__homes_take_all(core);
     kp__heap_init(&core->open, ends_before);
     while ((sub = kp__next_sub(core, sub)) != NULL) {
         if (!sub->open) continue;

@@ -89,9 +89,11 @@ struct kp__term {
     uint64_t opened, served;   /* since when; leases while it was open last */
     uint32_t lane;             /* its line for the hit path */
     uint32_t era;              /* of the core, when it last opened */
-    uint32_t room;             /* for so many cells */
-    uint16_t cells;            /* when it last opened */
+    uint16_t room;             /* for so many cells */
     uint16_t shy;              /* releases more before it opens, while that is not worth its cost */
+    uint8_t cells;             /* when it last opened */
+    uint8_t homes;             /* so many of these have one (core/home.c) */
+    uint8_t roams;             /* how much longer a cell is used before it gets one: a mask */
 };
 
 /* A key that leaves makes nothing in the background; who wants it again, keeps it. LEAVES: it is

@@ -161,24 +161,41 @@ static KP__PART bool ends_by_a_swing(uint64_t word)
     return state == KP__GONE || (state == (KP__GONE | KP__TURN) && (word & KP__NO_LOOK));
 }
 
+/* The cell that a lease names, if it does, as a guess: the swing of its word vouches for it. */
+static KP__PART struct kp__cell *cell_of(const kp_lease *lease)
+{
+    /* other marks than those of this process's leases make a number that there is not */
+    uint64_t number = lease->opaque[2] ^ kp__lease_of_cell(0);
+    struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, number);
+
+    /* relaxed: as above */
+    return cell && atomic_load_explicit(&cell->id, memory_order_relaxed) == lease->opaque[0] ? cell
+                                                                                             : NULL;
+}
+
+static KP__PART void mark_ended(kp_lease *lease)
+{
+    lease->resource = NULL;
+    lease->opaque[2] |= KP__LEASE_ENDED;
+}
+
 /* The end of a lease, if it has not ended and its cell is on an open lane. */
 static KP__PART bool swing_back(kp_lease *lease)
 {
-    uint64_t last = lease->opaque[2], word = lease->opaque[1];
-    /* other marks than those of this process's leases make a number that there is not */
-    uint64_t number = last ^ kp__lease_of_cell(0);
+    uint64_t word = lease->opaque[1], back = word - (KP__GONE - KP__HERE);
+    struct kp__cell *cell = cell_of(lease);
 
-    struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, number);
-    /* relaxed: of a cell that the swing vouches for */
-    if (!cell || atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
-        !ends_by_a_swing(word) ||
-        /* release: pairs with the acquire of who takes it next, or shuts the lane */
-        !atomic_compare_exchange_strong_explicit(&cell->word, &word,
-                                                 word - (KP__GONE - KP__HERE),
-                                                 memory_order_release, memory_order_relaxed))
+    if (!cell) return false;
+    if ((word & KP__WORD_STATE) == (KP__GONE | KP__HOMED)) {
+        if (!kp__swing_at_home(&cell->home, &cell->word, word, back)) return false;
+    } else if (!ends_by_a_swing(word) || !(word & KP__NOT_SETTLING) ||
+               /* release: pairs with the acquire of who takes it next, or shuts the lane */
+               !atomic_compare_exchange_strong_explicit(&cell->word, &word, back,
+                                                        memory_order_release,
+                                                        memory_order_relaxed)) {
         return false;
-    lease->resource = NULL;
-    lease->opaque[2] = last | KP__LEASE_ENDED;
+    }
+    mark_ended(lease);
     return true;
 }
 
@@ -198,11 +215,9 @@ enum kp__asked kp__ask(const kp_lease *lease)
     uint64_t word = lease->opaque[1], ending = word | KP__ENDING;
 
     if (!(word & KP__ASKS) || !ends_by_a_swing(word - KP__ASKS)) return KP__UNASKED;
-    uint64_t number = lease->opaque[2] ^ kp__lease_of_cell(0);
-    struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, number);
-    /* relaxed: as in swing_back; and the first swing hands nothing over */
+    struct kp__cell *cell = cell_of(lease);
+    /* relaxed: the first swing hands nothing over */
     if (!cell ||
-        atomic_load_explicit(&cell->id, memory_order_relaxed) != lease->opaque[0] ||
         !atomic_compare_exchange_strong_explicit(&cell->word, &word, ending, memory_order_relaxed,
                                                  memory_order_relaxed))
         return KP__UNASKED;
@@ -237,11 +252,20 @@ bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const vo
     if (!sub || !sub->open) return false;
     if (!kp__is_pinned(key)) kp__lane_guide(&pool->core, sub);
     struct kp__cell *cell = claim(KP__LANE_OF(sub), &at, &word);
+    if (!cell && kp__homes_take(sub)) cell = claim(KP__LANE_OF(sub), &at, &word);
     if (cell) kp__lend(cell, at, word, ask ? ask->tag : NULL, site, out);
     return cell != NULL;
 }
 
-bool kp__release_late(const struct kp__slot *slot, kp_lease *lease)
+bool kp__release_late(const struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease)
 {
-    return slot && slot->sub && slot->sub->open && swing_back(lease);
+    uint64_t word = lease->opaque[1] & ~(uint64_t)KP__HOMED;
+
+    if (!slot || !slot->sub || !slot->sub->open || !slot->on_lane || !ends_by_a_swing(word) ||
+        cell_of(lease) != KP__CELL_OF(slot))
+        return false;
+    kp__home_take(slot); /* it is elsewhere */
+    if (!kp__home_settle(&pool->core, slot, word)) return false;
+    mark_ended(lease);
+    return true;
 }

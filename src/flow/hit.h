@@ -25,9 +25,10 @@ static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
+    if (!(word & KP__HERE)) return false;
+    if (word & KP__HOMED) return kp__swing_at_home(&cell->home, &cell->word, word, *lent);
     /* acquire: pairs with the release of who gave it back, or opened the lane */
-    return (word & KP__HERE) &&
-           atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
+    return atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
 }
 
@@ -82,7 +83,7 @@ void kp__release(kp_lease *lease);
  * nothing was done, the long way goes on. */
 bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
                   kp_lease *out);
-bool kp__release_late(const struct kp__slot *slot, kp_lease *lease);
+bool kp__release_late(const struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease);
 
 /* Where a give-back asks first whether it is clean (driver.is_clean). */
 enum kp__asked {

@@ -62,13 +62,14 @@ static int check_whole(const kp_options *o, kp_why *why)
     if (o->on_deadlock != 0 && o->on_deadlock != KP_DEADLOCK_REPORT &&
         o->on_deadlock != KP_DEADLOCK_REFUSE)
         return kp__refused(why, "on_deadlock", "is KP_DEADLOCK_REPORT or KP_DEADLOCK_REFUSE");
-    if (o->on_deadlock && o->hits == KP_HITS_QUICK)
+    bool quick = o->hits == KP_HITS_QUICK || o->hits == KP_HITS_PORTABLE;
+    if (o->on_deadlock && quick)
         return kp__refused(why, "on_deadlock", "and hits: who took a resource without the lock is "
                                                "not known");
-    if (o->stack && o->hits == KP_HITS_QUICK)
+    if (o->stack && quick)
         return kp__refused(why, "stack", "and hits: without the lock nobody asks for it");
-    if (o->hits != 0 && o->hits != KP_HITS_QUICK && o->hits != KP_HITS_LOCKED)
-        return kp__refused(why, "hits", "is KP_HITS_QUICK or KP_HITS_LOCKED");
+    if (o->hits != 0 && !quick && o->hits != KP_HITS_LOCKED)
+        return kp__refused(why, "hits", "is KP_HITS_QUICK, KP_HITS_PORTABLE or KP_HITS_LOCKED");
     if (o->on_fork == KP_FORK_FRESH && o->loop)
         return kp__refused(why, "on_fork", "and loop: a loop is its own process's, so a child's "
                                            "pool cannot start on it");
@@ -178,7 +179,7 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
 
 /* Hits without the lock: where the pool lives by the process's clock and lets it have threads, for
  * somebody has to shut lanes in time who is never held up. */
-static void allow_hits(struct kp__pool *pool, const kp_options *o)
+static void allow_lanes(struct kp__pool *pool, const kp_options *o)
 {
     struct kp__core *core = &pool->core;
     bool wanted = KP__LANES_PAY && !o->loop && o->hits != KP_HITS_LOCKED && !o->on_deadlock &&
@@ -195,6 +196,12 @@ static void allow_hits(struct kp__pool *pool, const kp_options *o)
 #endif
     wanted = wanted && o->threads != KP_NONE && !(o->world && o->world->now_ns);
     core->lanes = core->shuts = wanted && kp__life_shutter_start() == 0;
+}
+
+static void allow_hits(struct kp__pool *pool, const kp_options *o)
+{
+    allow_lanes(pool, o);
+    pool->core.homes = pool->core.lanes && o->hits != KP_HITS_PORTABLE && kp__sequences_begin();
 }
 
 static bool copy_name(struct kp__pool *pool, const char *name)

@@ -119,13 +119,14 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
                    "after its release";
     } else if (h->pool && !stranded) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
-        if (h->ends && kp__release_late(h->slot, h->ends)) {
+        if (h->ends && kp__release_late(h->pool, h->slot, h->ends)) {
             kp__todo_init(&todo, h->pool->world);
             kp__leave(h->pool, &todo);
             return false;
         }
         if (h->slot && h->slot->sub) kp__shut(h->pool, h->slot->sub);
-        if (is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1], text, sizeof text);
+        if (is_in_order(h, lease))
+            sentence = not_held(h, lease->opaque[1] & ~(uint64_t)KP__HOMED, text, sizeof text);
         if (!sentence) {
             h->seat = kp__seat_at(h->slot, h->number);
             return true;

@@ -46,7 +46,8 @@ static const struct word forks[] = {
     { "fresh", KP_FORK_FRESH }, { "refuse", KP_FORK_REFUSE }, { NULL, 0 }
 };
 static const struct word hit_ways[] = {
-    { "quick", KP_HITS_QUICK }, { "locked", KP_HITS_LOCKED }, { NULL, 0 }
+    { "quick", KP_HITS_QUICK }, { "locked", KP_HITS_LOCKED },
+    { "portable", KP_HITS_PORTABLE }, { NULL, 0 }
 };
 static const struct word deadlocks[] = {
     { "off", 0 }, { "report", KP_DEADLOCK_REPORT }, { "refuse", KP_DEADLOCK_REFUSE }, { NULL, 0 }

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What home.h asks of the kernel. errno belongs to the caller.
+ */
+#include "base/home.h"
+
+#if KP__SEQUENCES
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static bool membarrier(int command)
+{
+    return syscall(SYS_membarrier, command, 0, 0) == 0;
+}
+
+/* Each process has to register, and a child of fork again. That takes long where there are threads
+ * already, but only the first time. */
+bool kp__sequences_begin(void)
+{
+    int saved = errno;
+    bool may = __rseq_size > 0 && sysconf(_SC_NPROCESSORS_CONF) <= KP__HOMES &&
+               membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ);
+
+    errno = saved;
+    return may;
+}
+
+uint16_t kp__home_here(void)
+{
+    int processor = sched_getcpu();
+
+    return processor >= 0 && processor < KP__HOMES ? (uint16_t)processor : KP__NOBODYS;
+}
+
+static _Noreturn void give_up(void)
+{
+    fprintf(stderr, "keyedpool: the kernel refuses membarrier, which it allowed when the pool was "
+                    "opened, and sched_setaffinity: such a program needs options.hits = "
+                    "KP_HITS_PORTABLE\n");
+    abort();
+}
+
+/* Where membarrier was forbidden meanwhile (seccomp): be on each processor for once, so that
+ * whoever was there was held up. Where we may not be, nobody of this process is. */
+static void visit_all(void)
+{
+    cpu_set_t mine, one;
+
+    if (sched_getaffinity(0, sizeof mine, &mine) != 0) give_up();
+    for (int i = 0; i < sysconf(_SC_NPROCESSORS_CONF); i++) {
+        CPU_ZERO(&one);
+        CPU_SET((size_t)i, &one);
+        if (sched_setaffinity(0, sizeof one, &one) != 0 && errno != EINVAL) give_up();
+    }
+    (void)sched_setaffinity(0, sizeof mine, &mine);
+}
+
+void kp__sequences_end(void)
+{
+    int saved = errno;
+
+    if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ)) visit_all();
+    errno = saved;
+}
+
+#elif !defined KP__SEQUENCES_PLAYED
+bool kp__sequences_begin(void)
+{
+    return false;
+}
+
+uint16_t kp__home_here(void)
+{
+    return KP__NOBODYS;
+}
+
+void kp__sequences_end(void)
+{
+}
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Swings without an atomic operation. A word that has a home, which is a processor, is swung only
+ * there, and only by a restartable sequence (rseq): compare, and store. The kernel has a thread
+ * begin its sequence again that was held up in it, by another thread, a signal or a move to another
+ * processor. So at home a sequence is one step, and elsewhere nobody writes.
+ *
+ * A word loses its home in this order: its home becomes nobody's; kp__sequences_end; from then on
+ * it is the caller's alone, until he says otherwise. Who gives and takes homes has a lock.
+ *
+ * On x86-64 Linux, with glibc 2.35 or later, where kernel and C library agree on it at run time
+ * (under valgrind, say, they do not). Elsewhere no word ever has a home.
+ */
+#ifndef KP__BASE_HOME_H
+#define KP__BASE_HOME_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#if !defined KP__SEQUENCES && defined __linux__ && defined __x86_64__ && defined __LP64__ && \
+    defined __GNUC__ && defined __has_include
+#if __has_include(<sys/rseq.h>)
+#define KP__SEQUENCES 1
+#endif
+#endif
+#ifndef KP__SEQUENCES
+#define KP__SEQUENCES 0
+#endif
+
+enum { KP__HOMES = 1024 };              /* processors that may be one */
+#define KP__NOBODYS ((uint16_t)KP__HOMES)
+
+typedef _Atomic uint16_t kp__home;
+
+/* May words have homes, in this process? To be asked before any gets one. Threads: any. */
+bool kp__sequences_begin(void);
+
+/* The processor that this thread runs on, until it is moved; or KP__NOBODYS. */
+uint16_t kp__home_here(void);
+
+/* When this returns, every sequence of before has come to its end or begins again, and sees all
+ * that the caller did before. A system call, that interrupts the process's other threads. */
+void kp__sequences_end(void);
+
+#if defined KP__SEQUENCES_PLAYED        /* by the explorer */
+bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word, uint64_t expected,
+                       uint64_t to);
+#elif KP__SEQUENCES
+#include <sys/rseq.h>
+
+#if defined __has_feature
+#if __has_feature(thread_sanitizer)
+#define KP__SEES_NO_SEQUENCES 1
+#endif
+#endif
+#if defined __SANITIZE_THREAD__
+#define KP__SEES_NO_SEQUENCES 1
+#endif
+#if defined KP__SEES_NO_SEQUENCES       /* ThreadSanitizer is told what the sequence does */
+void __tsan_acquire(void *word);
+void __tsan_release(void *word);
+#define KP__TOLD_ACQUIRE(word) __tsan_acquire((void *)(word))
+#define KP__TOLD_RELEASE(word) __tsan_release((void *)(word))
+#else
+#define KP__TOLD_ACQUIRE(word) ((void)0)
+#define KP__TOLD_RELEASE(word) ((void)0)
+#endif
+
+/* True: this thread is at home, and the word was `expected` and is `to` now. What others did there
+ * before them is seen, as after an acquire, and what the caller did will be, as after a release:
+ * x86 orders loads, and stores, among themselves, and a change of threads orders all.
+ *
+ * The area that the kernel looks at (struct rseq) is told the sequence, which is from 1 to 2, and
+ * forgets it afterwards: this library may be unloaded. Who is held up goes on at 4, which the
+ * kernel believes for the number before it. */
+static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word,
+                                     uint64_t expected, uint64_t to)
+{
+    KP__TOLD_RELEASE(word);
+    __asm__ goto(".pushsection __rseq_cs, \"aw\"\n\t"
+                 ".balign 32\n\t"
+                 "3: .long 0, 0\n\t"                  /* version, flags */
+                 ".quad 1f, 2f - 1f, 4f\n\t"          /* from, how long, where then */
+                 ".popsection\n\t"
+                 "5:\n\t"
+                 "leaq 3b(%%rip), %%rax\n\t"
+                 "movq %%rax, %%fs:%c[cs](%[area])\n\t"
+                 "1:\n\t"
+                 "movl %%fs:%c[cpu](%[area]), %%eax\n\t"
+                 "cmpw %%ax, %[home]\n\t"
+                 "jne 6f\n\t"
+                 "cmpq %[expected], %[word]\n\t"
+                 "jne 6f\n\t"
+                 "movq %[to], %[word]\n\t"
+                 "2:\n\t"
+                 "movq $0, %%fs:%c[cs](%[area])\n\t"
+                 ".pushsection __rseq_failure, \"ax\"\n\t"
+                 ".byte 0x0f, 0xb9, 0x3d\n\t"         /* makes an instruction of the number */
+                 ".long %c[sign]\n\t"
+                 "4: jmp 5b\n\t"
+                 "6: movq $0, %%fs:%c[cs](%[area])\n\t"
+                 "jmp %l[no]\n\t"
+                 ".popsection"
+                 :
+                 : [area] "r"(__rseq_offset), [cs] "i"(offsetof(struct rseq, rseq_cs)),
+                   [cpu] "i"(offsetof(struct rseq, cpu_id)), [sign] "i"(RSEQ_SIG),
+                   [home] "m"(*home), [word] "m"(*word), [expected] "r"(expected), [to] "r"(to)
+                 : "memory", "cc", "rax"
+                 : no);
+    KP__TOLD_ACQUIRE(word);
+    return true;
+no:
+    return false;
+}
+#else
+static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word,
+                                     uint64_t expected, uint64_t to)
+{
+    (void)home, (void)word, (void)expected, (void)to;
+    return false;
+}
+#endif
+
+#endif
