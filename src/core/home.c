@@ -6,13 +6,16 @@
 #include "core/lane.h"
 #include "core/table.h"
 
+/* The cell of a slot that has a home, or NULL. */
 static struct kp__cell *homed(const struct kp__slot *slot)
 {
     struct kp__cell *cell = slot->on_lane ? KP__CELL_OF(slot) : NULL;
 
-    /* relaxed: only the lock's holder gives and takes this mark */
-    return cell && (atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED) ? cell
-                                                                                         : NULL;
+    /* relaxed, both: only who has the lock gives and takes homes */
+    return cell && (atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED) &&
+                   atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NOBODYS
+               ? cell
+               : NULL;
 }
 
 /* ---- given ----------------------------------------------------------------------------------- */
@@ -25,9 +28,10 @@ bool kp__home_settle(const struct kp__core *core, const struct kp__slot *slot, u
 {
     struct kp__cell *cell = KP__CELL_OF(slot);
     struct kp__term *term = slot->sub->term;
-    uint64_t idle = word - (KP__GONE - KP__HERE);
+    uint64_t idle = (word & ~(uint64_t)KP__HOMED) - (KP__GONE - KP__HERE);
     uint16_t here = KP__NOBODYS;
 
+    /* a lease of a home before could still be ended at the new one, by a copy: it gets none */
     if (core->homes && (word & KP__WORD_STATE) == KP__GONE &&
         (word >> KP__WORD_BITS & ((uint64_t)KP__SETTLES * (term->roams + 1u) - 1)) == 0)
         here = kp__home_here();
@@ -53,11 +57,16 @@ static void evict(struct kp__cell *cell)
     atomic_store_explicit(&cell->home, KP__NOBODYS, memory_order_relaxed);
 }
 
-/* No sequence will change it any more. */
+/* No sequence will change it any more. What was lent there stays marked, as its lease is. */
 static void unmark(struct kp__cell *cell)
 {
-    /* acq_rel: pairs with what was done at home, and with the acquire of who takes it next */
-    atomic_fetch_and_explicit(&cell->word, ~(uint64_t)KP__HOMED, memory_order_acq_rel);
+    /* acquire: pairs with the releases at home, before kp__sequences_end; from here on it is the
+     * lock's holder's */
+    uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
+
+    /* release: pairs with the acquire of who takes it next */
+    if (word & KP__HERE)
+        atomic_store_explicit(&cell->word, word & ~(uint64_t)KP__HOMED, memory_order_release);
 }
 
 /* Of all cells of an open lane that have a home. */

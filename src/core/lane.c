@@ -434,7 +434,8 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
             .lent = true,
             .ending = ending,
             .hit = true,
-            .turn = word & KP__TURN
+            .turn = word & KP__TURN,
+            .homed = word & KP__HOMED
         };
         found(core, slot, KP__LENT);
         kp__file_slot(core, slot);

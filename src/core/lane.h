@@ -40,7 +40,7 @@ enum { /* besides: */
     KP__TURN = 4,   /* others wait, until a turn is over (KP_EVENTUAL) */
     KP__ASKS = 8,   /* who gives it back asks first whether it is clean (driver.is_clean) */
     KP__ENDING = 16, /* of GONE: that is being asked, and nobody else can end this lease any more */
-    KP__HOMED = 32  /* only its home may change this word; also in the leases lent there */
+    KP__HOMED = 32   /* only its home may change this word, if it has one; was lent there */
 };
 enum { KP__WORD_STATE = 63, KP__WORD_BITS = 6, KP__WORD_NEXT = 1 << KP__WORD_BITS };
 
@@ -66,8 +66,8 @@ static inline uint64_t kp__word(uint64_t generation, uint64_t state)
 /* The number of the lease that has a seat, or had it last. `asks`: as the core's. */
 static inline uint64_t kp__seat_word(const struct kp__seat *seat, bool asks)
 {
-    return kp__word(seat->generation,
-                    KP__GONE | (seat->turn ? KP__TURN : 0) | (asks ? KP__ASKS : 0));
+    return kp__word(seat->generation, KP__GONE | (seat->turn ? KP__TURN : 0) |
+                                          (asks ? KP__ASKS : 0) | (seat->homed ? KP__HOMED : 0));
 }
 
 /* The last number of a lease: the count of forks, marks, and its cell or its seat. */

@@ -71,7 +71,7 @@ struct kp__seat {
                             is being reset, or is being validated first */
     bool reuse, decided; /* what kp_lease_reuse said, if it was called */
     bool hit, warned;    /* it was there already; its leak was reported */
-    bool turn;           /* its lease's number says KP__TURN (core/lane.h) */
+    bool turn, homed;    /* its lease's number says KP__TURN, KP__HOMED (core/lane.h) */
     bool probe;          /* of its key's circuit (core/circuit.h) */
 };
 

@@ -259,10 +259,10 @@ bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const vo
 
 bool kp__release_late(const struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease)
 {
-    uint64_t word = lease->opaque[1] & ~(uint64_t)KP__HOMED;
+    uint64_t word = lease->opaque[1];
 
-    if (!slot || !slot->sub || !slot->sub->open || !slot->on_lane || !ends_by_a_swing(word) ||
-        cell_of(lease) != KP__CELL_OF(slot))
+    if (!slot || !slot->sub || !slot->sub->open || !slot->on_lane ||
+        !ends_by_a_swing(word & ~(uint64_t)KP__HOMED) || cell_of(lease) != KP__CELL_OF(slot))
         return false;
     kp__home_take(slot); /* it is elsewhere */
     if (!kp__home_settle(&pool->core, slot, word)) return false;

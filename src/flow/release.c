@@ -61,7 +61,8 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
     uint64_t latest = h->slot->errand->seats == 1 ? h->slot->generation : seat->generation;
     bool mine = !seat->ending || h->asked >= KP__CLEAN;
     if (word == kp__seat_word(seat, h->pool->core.asks) && seat->lent && mine) return NULL;
-    if ((word & ~(uint64_t)(KP__TURN | KP__ASKS)) != kp__word(generation, KP__GONE)) return dead;
+    if ((word & ~(uint64_t)(KP__TURN | KP__ASKS | KP__HOMED)) != kp__word(generation, KP__GONE))
+        return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
     if (latest <= generation)
         return "this lease has ended already, through a copy of it: released twice, or used after "
@@ -125,8 +126,7 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
             return false;
         }
         if (h->slot && h->slot->sub) kp__shut(h->pool, h->slot->sub);
-        if (is_in_order(h, lease))
-            sentence = not_held(h, lease->opaque[1] & ~(uint64_t)KP__HOMED, text, sizeof text);
+        if (is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1], text, sizeof text);
         if (!sentence) {
             h->seat = kp__seat_at(h->slot, h->number);
             return true;
