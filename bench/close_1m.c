@@ -76,7 +76,7 @@ int main(int argc, char **argv)
         int kind = i % ROW;
         closings[i] = (struct closing){ i / ROW, kind == A_TENTH ? count / 10 : count,
                                         kind == KEYS ? keys : NULL };
-        all[i].name = variants[i / ROW].name;
+        all[i].name = variant_name(i / ROW);
         all[i].self = &closings[i];
         all[i].sample = close_ours;
     }

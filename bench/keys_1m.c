@@ -105,7 +105,7 @@ int main(int argc, char **argv)
     for (int v = 0; v < VARIANTS; v++) {
         all[v].ours = ours_open(ours_options(SIZE), &variants[v]);
         for (int i = 0; i < USES; i++) ours_make_keys(&all[v]);
-        subjects[v] = (struct bench_subject){ .name = variants[v].name, .self = &all[v],
+        subjects[v] = (struct bench_subject){ .name = variant_name(v), .self = &all[v],
                                               .times = ours_keyed_pairs };
     }
     lines = (struct least){ { .keys = keys, .count = count, .random = 42 }, lines_make(count) };

@@ -11,6 +11,12 @@
 
 #include "keyedpool.h"
 
+#if defined __x86_64__ && defined __has_include
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+#endif
+
 #ifdef KP_HAVE_APR
 #  include <apr_general.h>
 #  include <apr_hash.h>
@@ -80,9 +86,22 @@ struct variant {
 
 static const struct variant variants[] = {
     { "locked", KP_HITS_LOCKED },
-    { "portable", KP_HITS_QUICK },
+    { "portable", KP_HITS_PORTABLE },
+    { "rseq", KP_HITS_QUICK },
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
+
+/* What there is no restartable sequence for, is portable once more. */
+static inline const char *variant_name(int v)
+{
+#ifdef RSEQ_SIG
+    bool here = __rseq_size > 0;
+#else
+    bool here = false;
+#endif
+
+    return variants[v].hits == KP_HITS_QUICK && !here ? "no rseq" : variants[v].name;
+}
 
 static inline void ours_must(int rc, const char *what)
 {
@@ -350,7 +369,7 @@ enum { LIMIT = VARIANTS, PEER = VARIANTS + 1 };
 static inline void compare_times(struct compare *c, int which, void (*times)(void *, uint32_t),
                                  void *self)
 {
-    const char *name = which == PEER ? "apr_reslist" : which == LIMIT ? "P" : variants[which].name;
+    const char *name = which == PEER ? "apr_reslist" : which == LIMIT ? "P" : variant_name(which);
 
     c->all[which] = (struct bench_subject){ .name = name, .self = self, .times = times };
 }

@@ -114,7 +114,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < ROW; i++) {
             struct bench_subject *s = &all[ROW * v + i];
             releases[ROW * v + i] = (struct releases){ i == ONE ? &one[v] : &many[v], i == RANDOM };
-            s->name = v < VARIANTS ? variants[v].name : "apr_reslist";
+            s->name = v < VARIANTS ? variant_name(v) : "apr_reslist";
             s->self = &releases[ROW * v + i];
             s->sample = v < VARIANTS ? ours_releases : peer_releases;
         }

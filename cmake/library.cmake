@@ -92,6 +92,10 @@ function(kp_library name)
   if(NOT KP_SANITIZE)
     target_link_options(${library}-shared PRIVATE LINKER:-z,defs)
   endif()
+  # The keeper's threads stay, and the kernel may still look at the latest restartable sequence.
+  if(name STREQUAL keyedpool AND CMAKE_SYSTEM_NAME STREQUAL Linux)
+    target_link_options(${library}-shared PRIVATE LINKER:-z,nodelete)
+  endif()
 
   if(BUILD_SHARED_LIBS)
     add_library(keyedpool::${name} ALIAS ${library}-shared)

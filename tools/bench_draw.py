@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from bench_bars import PEER, bars_of
 
-COLOURS = {'portable': '#3f9b5f', 'locked': '#8a8f98', PEER: '#c8792b'}
+COLOURS = {'rseq': '#2e7d4f', 'portable': '#7bbf91', 'locked': '#8a8f98', PEER: '#c8792b'}
 HALO = ' stroke="#ffffff" stroke-width="3" paint-order="stroke"'
 LEFT, WIDE, RIGHT, HIGH, GAP, TOP = 230, 520, 110, 16, 12, 58
 

@@ -374,8 +374,11 @@ typedef struct kp_options {
     kp_why     *why;                                /* of a refused kp_pool_open */
     int32_t     hits;                               /* [HITS_QUICK] a get that finds an idle
                                                        resource, and the release that nobody waits
-                                                       for, need no lock where the limits let them;
-                                                       HITS_LOCKED: they take it all the same.
+                                                       for, need no lock where the limits let them,
+                                                       and of a resource that is used much on one
+                                                       processor no atomic operation;
+                                                       HITS_PORTABLE: atomic operations always;
+                                                       HITS_LOCKED: the lock always.
                                                        docs/OPTIONS.md says which */
     int32_t     on_deadlock;                        /* [0: does not look] a thread's get that can
                                                        never be served, because whoever holds what

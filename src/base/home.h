@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #if !defined KP__SEQUENCES && defined __linux__ && defined __x86_64__ && defined __LP64__ && \
-    defined __GNUC__ && defined __has_include
+    defined __GNUC__ && defined _GNU_SOURCE && defined __has_include
 #if __has_include(<sys/rseq.h>)
 #define KP__SEQUENCES 1
 #endif
@@ -71,9 +71,10 @@ void __tsan_release(void *word);
  * before them is seen, as after an acquire, and what the caller did will be, as after a release:
  * x86 orders loads, and stores, among themselves, and a change of threads orders all.
  *
- * The area that the kernel looks at (struct rseq) is told the sequence, which is from 1 to 2, and
- * forgets it afterwards: this library may be unloaded. Who is held up goes on at 4, which the
- * kernel believes for the number before it. */
+ * The area that the kernel looks at (struct rseq) is told where the sequence is: from 1 to 2. It is
+ * not told when it is over, which the kernel finds out for itself; so this library is not unloaded
+ * (cmake/library.cmake). Who is held up goes on at 4, which the kernel believes for the number
+ * before it. */
 static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word,
                                      uint64_t expected, uint64_t to)
 {
@@ -89,18 +90,15 @@ static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *wor
                  "1:\n\t"
                  "movl %%fs:%c[cpu](%[area]), %%eax\n\t"
                  "cmpw %%ax, %[home]\n\t"
-                 "jne 6f\n\t"
+                 "jne %l[no]\n\t"
                  "cmpq %[expected], %[word]\n\t"
-                 "jne 6f\n\t"
+                 "jne %l[no]\n\t"
                  "movq %[to], %[word]\n\t"
                  "2:\n\t"
-                 "movq $0, %%fs:%c[cs](%[area])\n\t"
                  ".pushsection __rseq_failure, \"ax\"\n\t"
                  ".byte 0x0f, 0xb9, 0x3d\n\t"         /* makes an instruction of the number */
                  ".long %c[sign]\n\t"
                  "4: jmp 5b\n\t"
-                 "6: movq $0, %%fs:%c[cs](%[area])\n\t"
-                 "jmp %l[no]\n\t"
                  ".popsection"
                  :
                  : [area] "r"(__rseq_offset), [cs] "i"(offsetof(struct rseq, rseq_cs)),

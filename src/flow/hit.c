@@ -138,8 +138,9 @@ static KP__APART int get_again(kp_pool *door, kp_key key, const kp_ask *ask, con
     uint64_t word;
 
     if (ask || !cell || key.size != here->key.size || key.data != here->key.data ||
-        door != here->door || !kp__swing_out(cell, &word))
+        door != here->door)
         return get(door, key, ask, site, out);
+    if (!kp__swing_out(cell, &word)) return get(door, key, NULL, site, out);
     kp__lend(cell, here->number, word, NULL, site, out);
     return is_pinned_to(cell, here->lane, key) ? 0
                                                : kp__get_after_all(door, key, NULL, site, out);
