@@ -39,9 +39,9 @@ bool kp__home_settle(const struct kp__core *core, const struct kp__slot *slot, u
         atomic_load_explicit(&cell->word, memory_order_relaxed) == word)
         here = kp__home_here();
     if (here != KP__NOBODYS) {
-        /* relaxed: the release below says that it is written; and no sequence for this word is
-         * under way, since it lost its last home */
-        atomic_store_explicit(&cell->home, here, memory_order_relaxed);
+        /* release: pairs with the comparison of a sequence there, which then finds no word from
+         * before in the cell, of another home; none that is under way knows this one */
+        atomic_store_explicit(&cell->home, here, memory_order_release);
         idle |= KP__HOMED;
     }
     /* release: pairs with the acquire of who takes it next, or shuts the lane */
