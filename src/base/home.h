@@ -67,9 +67,10 @@ void __tsan_release(void *word);
 #define KP__TOLD_RELEASE(word) ((void)0)
 #endif
 
-/* True: this thread is at home, and the word was `expected` and is `to` now. What others did there
- * before them is seen, as after an acquire, and what the caller did will be, as after a release:
- * x86 orders loads, and stores, among themselves, and a change of threads orders all.
+/* True: this thread is at home, and the word was `expected` and is `to` now. First the home is
+ * loaded, then the word, both as by an acquire, so that what others did before is seen; and what
+ * the caller did will be, as after a release: x86 orders loads, and stores, among themselves, and a
+ * change of threads orders all.
  *
  * The area that the kernel looks at (struct rseq) is told where the sequence is: from 1 to 2. It is
  * not told when it is over, which the kernel finds out for itself; so this library is not unloaded

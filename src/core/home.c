@@ -31,14 +31,17 @@ bool kp__home_settle(const struct kp__core *core, const struct kp__slot *slot, u
     uint64_t idle = (word & ~(uint64_t)KP__HOMED) - (KP__GONE - KP__HERE);
     uint16_t here = KP__NOBODYS;
 
-    /* a lease of a home before could still be ended at the new one, by a copy: it gets none */
+    /* a lease of a home before could still be ended at the new one, by a copy: it gets none. Nor
+     * does one that has ended: somebody else's lease may be under way at the cell's home by now.
+     * relaxed: a word that settles is swung away under the lock only */
     if (core->homes && (word & KP__WORD_STATE) == KP__GONE &&
-        (word >> KP__WORD_BITS & ((uint64_t)KP__SETTLES * (term->roams + 1u) - 1)) == 0)
+        (word >> KP__WORD_BITS & ((uint64_t)KP__SETTLES * (term->roams + 1u) - 1)) == 0 &&
+        atomic_load_explicit(&cell->word, memory_order_relaxed) == word)
         here = kp__home_here();
     if (here != KP__NOBODYS) {
-        /* relaxed: the release below says that it is written; and no sequence for this word is
-         * under way, since it lost its last home */
-        atomic_store_explicit(&cell->home, here, memory_order_relaxed);
+        /* release: pairs with the comparison of a sequence there, which then finds no word from
+         * before in the cell, of another home; none that is under way knows this one */
+        atomic_store_explicit(&cell->home, here, memory_order_release);
         idle |= KP__HOMED;
     }
     /* release: pairs with the acquire of who takes it next, or shuts the lane */
