@@ -90,9 +90,8 @@ static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag
     return true;
 }
 
-/* By a brief key, and a guide that leads to its only resource. All that this calls, it calls last,
- * so that it needs no stack. */
-static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+/* By a brief key, and a guide that leads to its only resource. */
+static KP__APART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
     /* acquire: pairs with the release in kp__make_room */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
@@ -108,12 +107,6 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_le
     kp__lend(cell, to, word, NULL, site, out);
     return kp__cell_is_of(cell, out, door, key) ? 0
                                                 : kp__get_after_all(door, key, NULL, site, out);
-}
-
-/* By one of up to 8 bytes: apart, so that neither way has to be ready for the other's. */
-static KP__APART int get_few(kp_pool *door, kp_key key, const void *site, kp_lease *out)
-{
-    return get_brief(door, key, site, out);
 }
 
 static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
@@ -149,7 +142,6 @@ static KP__APART int get_again(kp_pool *door, kp_key key, const kp_ask *ask, con
 int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
 {
     if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, KP__SITE, out);
-    if (key.size <= 8) return get_few(door, key, KP__SITE, out);
     return get_brief(door, key, KP__SITE, out);
 }
 
