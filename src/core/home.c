@@ -6,16 +6,14 @@
 #include "core/lane.h"
 #include "core/table.h"
 
-/* The cell of a slot that has a home, or NULL. */
-static struct kp__cell *homed(const struct kp__slot *slot)
+/* The cell of a slot, if it is marked: it has a home, or was lent when it had one. Or NULL. */
+static struct kp__cell *marked(const struct kp__slot *slot)
 {
     struct kp__cell *cell = slot->on_lane ? KP__CELL_OF(slot) : NULL;
 
-    /* relaxed, both: only who has the lock gives and takes homes */
-    return cell && (atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED) &&
-                   atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NOBODYS
-               ? cell
-               : NULL;
+    /* relaxed: only who has the lock marks words */
+    return cell && (atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED) ? cell
+                                                                                         : NULL;
 }
 
 /* ---- given ----------------------------------------------------------------------------------- */
@@ -69,13 +67,13 @@ static void unmark(struct kp__cell *cell)
         atomic_store_explicit(&cell->word, word & ~(uint64_t)KP__HOMED, memory_order_release);
 }
 
-/* Of all cells of an open lane that have a home. */
-static void each_homed(const struct kp__subpool *sub, void (*what)(struct kp__cell *))
+/* Of all cells of an open lane that are marked; for those without a home, there is nothing to it. */
+static void each_marked(const struct kp__subpool *sub, void (*what)(struct kp__cell *))
 {
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
-            struct kp__cell *cell = homed(KP__OF(node, const struct kp__slot, link));
+            struct kp__cell *cell = marked(KP__OF(node, const struct kp__slot, link));
             if (cell) what(cell);
         }
     }
@@ -89,9 +87,10 @@ static void roam(struct kp__term *term, uint8_t homes)
 
 void kp__home_take(const struct kp__slot *slot)
 {
-    struct kp__cell *cell = homed(slot);
+    struct kp__cell *cell = marked(slot);
 
-    if (!cell) return;
+    /* relaxed: only who has the lock gives and takes homes */
+    if (!cell || atomic_load_explicit(&cell->home, memory_order_relaxed) == KP__NOBODYS) return;
     evict(cell);
     kp__sequences_end();
     unmark(cell);
@@ -101,9 +100,9 @@ void kp__home_take(const struct kp__slot *slot)
 bool kp__homes_take(const struct kp__subpool *sub)
 {
     if (sub->term->homes == 0) return false;
-    each_homed(sub, evict);
+    each_marked(sub, evict);
     kp__sequences_end();
-    each_homed(sub, unmark);
+    each_marked(sub, unmark);
     roam(sub->term, sub->term->homes);
     return true;
 }
@@ -121,10 +120,10 @@ void kp__homes_take_all(struct kp__core *core)
     struct kp__subpool *sub = next_homed(core, NULL);
 
     if (!sub) return;
-    for (; sub; sub = next_homed(core, sub)) each_homed(sub, evict);
+    for (; sub; sub = next_homed(core, sub)) each_marked(sub, evict);
     kp__sequences_end();
     while ((sub = next_homed(core, sub)) != NULL) {
-        each_homed(sub, unmark);
+        each_marked(sub, unmark);
         roam(sub->term, sub->term->homes);
     }
 }
