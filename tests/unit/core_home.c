@@ -165,6 +165,36 @@ static void only_what_is_lent_and_nothing_else_must_get_one(struct stage *s)
     assert_true(gets_home(s, slot, 2 * KP__SETTLES)); /* the same otherwise */
 }
 
+/* A lease that has ended changes nothing, even where its number would give a home: least of all
+ * where what it was is lent again, and marked. */
+static void a_stale_lease_must_give_no_home(struct stage *s)
+{
+    struct kp__slot *slot = one_at_home(s);
+    uint64_t lease = lend(slot, 2 * KP__SETTLES), now;
+
+    assert_true(lease & KP__HOMED);
+    take(s, slot); /* its borrower is elsewhere */
+    assert_true(settle(s, slot, lease));
+    uint64_t stale = lend(slot, 4 * KP__SETTLES);
+    assert_true(settle(s, slot, stale));
+    assert_true(lane_word(slot) & KP__HOMED);
+    assert_false(settle(s, slot, stale)); /* idle, at home */
+    assert_int_equal(slot->sub->term->homes, 1);
+    now = lend(slot, 4 * KP__SETTLES + 1);
+    take(s, slot);
+    slot->sub->term->roams = 3; /* so that the stale one would give one */
+    assert_false(settle(s, slot, stale)); /* lent there, and marked */
+    assert_int_equal(home_of(slot), KP__NOBODYS);
+    assert_int_equal(slot->sub->term->homes, 0);
+    assert_int_equal(lane_word(slot), now);
+    assert_true(settle(s, slot, now));
+    LANE_SAYS(slot, 4 * KP__SETTLES + 1, KP__HERE);
+    assert_false(settle(s, slot, now));
+    assert_false(settle(s, slot, stale)); /* idle */
+    assert_int_equal(home_of(slot), KP__NOBODYS);
+    LANE_SAYS(slot, 4 * KP__SETTLES + 1, KP__HERE);
+}
+
 /* ---- taken from one -------------------------------------------------------------------------- */
 
 static void what_is_idle_must_lose_its_mark_with_its_home(struct stage *s)
@@ -396,6 +426,7 @@ int main(void)
         LANE_TEST(it_must_be_where_the_lease_ends),
         LANE_TEST(who_lost_homes_must_wait_longer_for_the_next),
         LANE_TEST(only_what_is_lent_and_nothing_else_must_get_one),
+        LANE_TEST(a_stale_lease_must_give_no_home),
         LANE_TEST(what_is_idle_must_lose_its_mark_with_its_home),
         LANE_TEST(what_is_lent_must_keep_its_mark_until_it_is_back),
         LANE_TEST(what_is_on_no_lane_must_be_left_alone),
