@@ -322,6 +322,8 @@ static void swing_open(struct kp__core *core, struct kp__slot *slot)
     if (!slot->on_lane) return;
     if (slot->sub->waiting) state |= KP__TURN;
     if (core->asks) state |= KP__ASKS;
+    /* as its lease is; home it has none */
+    if (slot->state == KP__LENT && slot->errand->first.homed) state |= KP__HOMED;
     struct kp__cell *cell = KP__CELL_OF(slot);
     /* release: pairs with the acquire of who takes it (flow/hit.c) */
     atomic_store_explicit(&cell->word, kp__word(slot->generation, state), memory_order_release);

@@ -401,6 +401,32 @@ static void a_seat_must_know_whether_it_was_lent_at_home(struct stage *s)
     assert_int_equal(kp__seat_word(kp__seat_at(slot, 0), false), lease);
 }
 
+/* Its lease, and no other number, ends it, on whatever lane. */
+static void a_lane_that_opens_again_must_know_it_too(struct stage *s)
+{
+    struct kp__slot *slot = one_at_home(s);
+    struct kp__subpool *sub = slot->sub;
+    uint64_t lease = lend(slot, 3 * KP__SETTLES);
+
+    lane_shut(s, sub);
+    struct kp__slot *other = stage_idle(s, sub);
+    for (int i = 0; i < 3; i++) {
+        if (sub->open) lane_shut(s, sub);
+        assert_true(lane_open_again(s, sub));
+        assert_true(slot->on_lane);
+        assert_int_equal(lane_word(slot), lease);
+        assert_int_equal(home_of(slot), KP__NOBODYS);
+        LANE_SAYS(other, other->generation, KP__HERE);
+    }
+    sub->term->roams = 0;
+    assert_false(settle(s, slot, lease & ~(uint64_t)KP__HOMED));
+    assert_int_equal(lane_word(slot), lease);
+    assert_true(settle(s, slot, lease));
+    LANE_SAYS(slot, 3 * KP__SETTLES, KP__HERE);
+    lane_shut(s, sub);
+    assert_int_equal(slot->state, KP__IDLE);
+    assert_int_equal(sub->count[KP__LENT], 0);
+}
 #else
 static void where_there_are_no_sequences_no_cell_must_get_a_home(struct stage *s)
 {
@@ -436,6 +462,7 @@ int main(void)
         LANE_TEST(to_shut_all_lanes_must_take_all_homes),
         LANE_TEST(so_many_must_be_counted),
         LANE_TEST(a_seat_must_know_whether_it_was_lent_at_home),
+        LANE_TEST(a_lane_that_opens_again_must_know_it_too),
 #else
         LANE_TEST(where_there_are_no_sequences_no_cell_must_get_a_home),
 #endif
