@@ -29,16 +29,16 @@ bool kp__home_settle(const struct kp__core *core, const struct kp__slot *slot, u
     uint64_t idle = (word & ~(uint64_t)KP__HOMED) - (KP__GONE - KP__HERE);
     uint16_t here = KP__NOBODYS;
 
-    /* relaxed, here and below: the swing vouches for it. But a stale lease must not give a home to
-     * what is lent, and may be marked */
-    if (atomic_load_explicit(&cell->word, memory_order_relaxed) != word) return false;
-    /* a lease of a home before could still be ended at the new one, by a copy: it gets none */
+    /* a lease of a home before could still be ended at the new one, by a copy: it gets none; nor
+     * does a stale one, whose cell may be lent and marked. relaxed: with such a number nobody else
+     * swings it without the lock */
     if (core->homes && (word & KP__WORD_STATE) == KP__GONE &&
-        (word >> KP__WORD_BITS & ((uint64_t)KP__SETTLES * (term->roams + 1u) - 1)) == 0)
+        (word >> KP__WORD_BITS & ((uint64_t)KP__SETTLES * (term->roams + 1u) - 1)) == 0 &&
+        atomic_load_explicit(&cell->word, memory_order_relaxed) == word)
         here = kp__home_here();
     if (here != KP__NOBODYS) {
-        /* the release below says that it is written; and no sequence for this word is under way,
-         * since it lost its last home */
+        /* relaxed: the release below says that it is written; and no sequence for this word is
+         * under way, since it lost its last home */
         atomic_store_explicit(&cell->home, here, memory_order_relaxed);
         idle |= KP__HOMED;
     }

@@ -10,15 +10,9 @@
 #include "home_pin.h"
 
 #if KP__SEQUENCES
-#include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "home_forbid.h"
 #include "kit/dies.h"
 
 static kp__home home;
@@ -242,55 +236,9 @@ static void a_word_whose_home_was_taken_must_not_move_any_more(void **state)
 
 /* ---- a kernel that refuses ------------------------------------------------------------------- */
 
-enum { NO_FILTER = 77 };
-
-/* From now on these calls end with this error, in this process. */
-static void forbid(const int *calls, int count, int error)
-{
-    struct sock_filter filter[32] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
-    };
-    unsigned short n = 1;
-
-    for (int i = 0; i < count; i++) {
-        filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
-                                                   (uint32_t)calls[i], 0, 1);
-        filter[n++] = (struct sock_filter)BPF_STMT(
-            BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ((uint32_t)error & SECCOMP_RET_DATA));
-    }
-    filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    struct sock_fprog program = { .len = n, .filter = filter };
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(NO_FILTER);
-}
-
-static void forbid_membarrier(void)
-{
-    forbid(&(int){ SYS_membarrier }, 1, EPERM);
-}
-
-/* It says with which of its steps it failed; 0: with none. */
-static void child_must_end_well(int (*child)(void))
-{
-    int status = 0;
-
-    fflush(stdout);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) _exit(child());
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == NO_FILTER) {
-        print_message("skipped: this process may not filter system calls\n");
-        skip();
-    }
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
 static int refused_from_the_start(void)
 {
-    forbid_membarrier();
+    forbid(SYS_membarrier, EPERM);
     errno = 4711;
     if (kp__sequences_begin()) return 1;
     return errno == 4711 ? 0 : 2;
@@ -315,7 +263,7 @@ static int visits(void)
     cpu_set_t first;
 
     if (!kp__sequences_begin()) return 1;
-    forbid_membarrier();
+    forbid(SYS_membarrier, EPERM);
     errno = 4711;
     kp__sequences_end();
     if (errno != 4711) return 2;
@@ -339,8 +287,8 @@ static void where_it_is_refused_later_each_processor_must_be_visited(void **stat
 static int visits_nowhere(void)
 {
     if (!kp__sequences_begin()) return 1;
-    forbid_membarrier();
-    forbid(&(int){ SYS_sched_setaffinity }, 1, EINVAL);
+    forbid(SYS_membarrier, EPERM);
+    forbid(SYS_sched_setaffinity, EINVAL);
     errno = 4711;
     kp__sequences_end();
     return errno == 4711 ? 0 : 2;
@@ -356,9 +304,9 @@ static void a_processor_that_is_not_ours_must_be_passed_over(void **state)
 static void end_where_all_is_refused(int call)
 {
     if (!kp__sequences_begin()) return;
-    forbid(&(int){ call }, 1, EPERM);
+    forbid(call, EPERM);
     kp__sequences_end(); /* it can: membarrier is allowed */
-    forbid_membarrier();
+    forbid(SYS_membarrier, EPERM);
     kp__sequences_end();
 }
 

@@ -7,7 +7,34 @@
 #include "core_lanes.h"
 #include "home_pin.h"
 
+/* ---- what the end of all sequences finds ----------------------------------------------------- */
+
+static int ends;               /* so many since end_none */
+static int leaving;            /* that are marked, and nobody's, at the last one */
+static struct kp__slot *watched[64];
+static int watches;
+
+static void end_none(void)
+{
+    ends = leaving = 0;
+}
+
+void __real_kp__sequences_end(void);
+void __wrap_kp__sequences_end(void);
+
+void __wrap_kp__sequences_end(void)
+{
+    ends++;
+    leaving = 0;
+    for (int i = 0; i < watches; i++) {
+        const struct kp__cell *cell = KP__CELL_OF(watched[i]);
+        leaving += (atomic_load(&cell->word) & KP__HOMED) && atomic_load(&cell->home) == KP__NOBODYS;
+    }
+    __real_kp__sequences_end();
+}
+
 #if KP__SEQUENCES
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 /* A stage whose cells may have homes, and count their leases from 0. */
 static void home_stage(struct stage *s)
@@ -16,6 +43,8 @@ static void home_stage(struct stage *s)
     for (uint32_t at = kp__cells.free; at; at = *lines_next(&kp__cells, at))
         atomic_store(&((struct kp__cell *)kp__line(&kp__cells, at))->word, 0);
     s->core.homes = true;
+    watches = 0;
+    end_none();
 }
 
 static uint16_t home_of(const struct kp__slot *slot)
@@ -64,6 +93,7 @@ static struct kp__slot *at_home(struct stage *s, struct kp__subpool *sub, uint64
     assert_true(gets_home(s, slot, g));
     pin_off();
     assert_int_equal(home_of(slot), pin_number(0));
+    watched[watches++] = slot;
     return slot;
 }
 
@@ -201,12 +231,16 @@ static void what_is_idle_must_lose_its_mark_with_its_home(struct stage *s)
 {
     struct kp__slot *slot = one_at_home(s);
 
+    assert_int_equal(ends, 0);
     take(s, slot);
+    assert_int_equal(ends, 1);
+    assert_int_equal(leaving, 1); /* until nobody is in the middle of it */
     LANE_SAYS(slot, KP__SETTLES, KP__HERE);
     assert_int_equal(home_of(slot), KP__NOBODYS);
     assert_int_equal(slot->sub->term->homes, 0);
     assert_int_equal(slot->sub->term->roams, 1);
     take(s, slot); /* it has none */
+    assert_int_equal(ends, 1);
     assert_int_equal(slot->sub->term->homes, 0);
     assert_int_equal(slot->sub->term->roams, 1);
     assert_true(slot->sub->open);
@@ -253,13 +287,16 @@ static void what_is_on_no_lane_must_be_left_alone(struct stage *s)
 
 enum { SLOTS = 4 };
 
-/* Idle at home, lent at home, lent there before it lost its home, and one that never had one. */
+/* Idle at home, lent at home, lent there before it lost its home, and one that never had one. The
+ * lane opened while the first was lent. */
 static struct kp__subpool *four(struct stage *s, struct kp__slot **slot)
 {
-    home_stage(s);
     struct kp__subpool *sub = stage_key(s);
-    for (int i = 0; i < SLOTS; i++) slot[i] = stage_idle(s, sub);
-    assert_true(lane_open(s, sub));
+
+    slot[0] = lane_lend(s, sub);
+    for (int i = 1; i < SLOTS; i++) slot[i] = stage_idle(s, sub);
+    assert_true(lane_open_again(s, sub));
+    assert_true(lane_give(slot[0]));
     for (int i = 0; i < 3; i++) assert_true(gets_home(s, slot[i], KP__SETTLES));
     assert_int_equal(sub->term->homes, 3);
     (void)lend(slot[1], KP__SETTLES + 1);
@@ -269,7 +306,16 @@ static struct kp__subpool *four(struct stage *s, struct kp__slot **slot)
     assert_int_equal(sub->term->roams, 1);
     (void)lend(slot[3], 7);
     assert_true(settle(s, slot[3], lane_word(slot[3])));
+    for (int i = 0; i < SLOTS; i++) watched[watches++] = slot[i];
+    end_none();
     return sub;
+}
+
+/* At once for all that were marked; some of these had lost their home before. */
+static void assert_ended_once(int marked)
+{
+    assert_int_equal(ends, 1);
+    assert_int_equal(leaving, marked);
 }
 
 /* All of its lane, which stays open, and no other home than these was there. */
@@ -288,13 +334,15 @@ static void assert_taken(const struct kp__subpool *sub, struct kp__slot **slot)
 static void all_of_a_lane_must_be_taken_at_the_price_of_one(struct stage *s)
 {
     struct kp__slot *slot[SLOTS];
-    struct kp__subpool *sub = four(s, slot);
 
+    home_stage(s);
+    struct kp__subpool *sub = four(s, slot);
     assert_true(kp__homes_take(sub));
     stage_check(s);
     assert_taken(sub, slot);
     assert_false(kp__homes_take(sub));
     assert_taken(sub, slot);
+    assert_ended_once(3);
 }
 
 static void all_there_are_must_be_taken_at_the_price_of_one(struct stage *s)
@@ -302,6 +350,7 @@ static void all_there_are_must_be_taken_at_the_price_of_one(struct stage *s)
     struct kp__slot *slot[SLOTS], *others[SLOTS];
     struct kp__subpool *without[3], *sub[2];
 
+    home_stage(s);
     without[0] = stage_key(s);
     sub[0] = four(s, slot);
     without[1] = stage_key(s);
@@ -320,6 +369,7 @@ static void all_there_are_must_be_taken_at_the_price_of_one(struct stage *s)
     kp__homes_take_all(&s->core); /* none there are */
     assert_taken(sub[0], slot);
     assert_taken(sub[1], others);
+    assert_ended_once(6);
 }
 
 /* What the books say of four() when its lane was shut, and that its cells have no homes. */
@@ -341,21 +391,25 @@ static void assert_shut(const struct kp__subpool *sub, struct kp__slot **slot)
 static void to_shut_a_lane_must_take_its_homes(struct stage *s)
 {
     struct kp__slot *slot[SLOTS];
-    struct kp__subpool *sub = four(s, slot);
 
+    home_stage(s);
+    struct kp__subpool *sub = four(s, slot);
     lane_shut(s, sub);
     assert_shut(sub, slot);
+    assert_ended_once(3);
 }
 
 static void to_shut_all_lanes_must_take_all_homes(struct stage *s)
 {
     struct kp__slot *slot[SLOTS], *others[SLOTS];
-    struct kp__subpool *sub[2] = { four(s, slot), four(s, others) };
 
+    home_stage(s);
+    struct kp__subpool *sub[2] = { four(s, slot), four(s, others) };
     kp__lane_shut_all(&s->core, s->now);
     stage_check(s);
     assert_shut(sub[0], slot);
     assert_shut(sub[1], others);
+    assert_ended_once(6);
 }
 
 /* As many as a lane can have. */

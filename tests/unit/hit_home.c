@@ -8,6 +8,8 @@
 #if KP__SEQUENCES
 #include <pthread.h>
 
+#include "home_forbid.h"
+
 static void a_cell_must_be_at_home_where_it_is_used(void)
 {
     kp_key keys[2] = { K };
@@ -176,6 +178,56 @@ static void nor_where_what_comes_back_is_asked_about(void)
     hit_asks = true;
     must_never_settle((kp_options){ 0 });
 }
+/* ---- a kernel that refuses ------------------------------------------------------------------- */
+
+/* Nothing is asserted in children: that is the parent's. */
+static bool use_in_child(int times, bool homed)
+{
+    kp_lease lease;
+
+    for (; times > 0; times--) {
+        if (kp_get(hit.pool, K, NULL, &lease) != 0) return false;
+        if (!(lease.opaque[1] & KP__HOMED) == homed) return false;
+        kp_release(&lease);
+    }
+    return true;
+}
+
+static int open_where_it_is_refused(void)
+{
+    forbid(SYS_membarrier, EPERM);
+    hit_open((kp_options){ .limits.max_live = 1 });
+    return use_in_child(20 * KP__SETTLES, false) ? 0 : 1;
+}
+
+static int refuse_it_later(void)
+{
+    kp_lease lease;
+    cpu_set_t mine;
+
+    hit_open((kp_options){ .limits.max_live = 1 });
+    for (int i = 0; i < 20 * KP__SETTLES; i++) {
+        if (kp_get(hit.pool, K, NULL, &lease) != 0) return 1;
+        kp_release(&lease);
+        if (is_at_home(&hit.item[0], 0)) break;
+    }
+    if (!use_in_child(100, true)) return 2;
+    forbid(SYS_membarrier, EPERM);
+    if (!use_in_child(100, true)) return 3;
+    if (!pin_to(1) || !use_in_child(100, false)) return 4;
+    if (sched_getaffinity(0, sizeof mine, &mine) != 0) return 5;
+    return CPU_COUNT(&mine) == 1 && CPU_ISSET((size_t)pin_number(1), &mine) ? 0 : 6;
+}
+
+static void a_pool_must_go_on_where_the_kernel_refuses_membarrier(void)
+{
+#if defined KP__SEES_NO_SEQUENCES
+    print_message("skipped: under ThreadSanitizer a child with threads is none\n");
+    skip();
+#endif
+    child_must_end_well(open_where_it_is_refused);
+    child_must_end_well(refuse_it_later);
+}
 #endif
 
 int main(void)
@@ -191,6 +243,7 @@ int main(void)
         HOME_TEST(many_of_a_key_must_be_at_home_each_where_it_is_used),
         HOME_TEST(portable_hits_must_have_no_homes),
         HOME_TEST(nor_where_what_comes_back_is_asked_about),
+        HOME_TEST(a_pool_must_go_on_where_the_kernel_refuses_membarrier),
 #else
         HOME_TEST(none),
 #endif

@@ -135,6 +135,19 @@ static void a_lease_with_any_bit_wrong_must_be_told(void)
     assert_all_back(1);
 }
 
+/* Two bits wrong: the number of what is idle. */
+static void a_lease_that_is_none_yet_must_be_told(void)
+{
+    kp_lease lease = lent_at_home(1), none = lease;
+
+    HIT_SHORT(hit_give(&lease));
+    none.opaque[1] = view_of(none.resource).word;
+    assert_true(is_at_home(none.resource, 0));
+    kp_release(&none);
+    hit_assert_told(1, "not a lease");
+    assert_all_back(1);
+}
+
 static void nor_must_one_be_taken_for_it_when_its_lane_opened_again(void)
 {
     kp_lease lease = lent_at_home(2);
@@ -311,6 +324,7 @@ int main(void)
         HOME_TEST(of_its_copies_the_first_must_end_it_wherever_that_is),
         HOME_TEST(a_stale_one_must_not_end_the_next),
         HOME_TEST(a_lease_with_any_bit_wrong_must_be_told),
+        HOME_TEST(a_lease_that_is_none_yet_must_be_told),
         HOME_TEST(nor_must_one_be_taken_for_it_when_its_lane_opened_again),
         HOME_TEST(counters_must_add_up_from_home_to_home),
         HOME_TEST(what_is_asked_about_its_lease_must_be_known),
