@@ -28,8 +28,8 @@
 #define KP__SEQUENCES 0
 #endif
 
-enum { KP__HOMES = 1024 };              /* processors that may be one */
-#define KP__NOBODYS ((uint16_t)KP__HOMES)
+enum { KP__HOMES = 1024 };              /* processors that may be one: 0 to 1023 */
+#define KP__NOBODYS UINT16_C(0xf000)    /* no processor's, nor where the kernel knows of none */
 
 typedef _Atomic uint16_t kp__home;
 

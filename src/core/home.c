@@ -6,38 +6,42 @@
 #include "core/lane.h"
 #include "core/table.h"
 
-/* The cell of a slot that has a home, or NULL. */
-static struct kp__cell *homed(const struct kp__slot *slot)
+/* The cell of a slot, if it is marked: it has a home, or was lent when it had one. Or NULL. */
+static struct kp__cell *marked(const struct kp__slot *slot)
 {
     struct kp__cell *cell = slot->on_lane ? KP__CELL_OF(slot) : NULL;
 
-    /* relaxed, both: only who has the lock gives and takes homes */
-    return cell && (atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED) &&
-                   atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NOBODYS
-               ? cell
-               : NULL;
+    /* relaxed: only who has the lock marks words */
+    return cell && (atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED) ? cell
+                                                                                         : NULL;
 }
 
 /* ---- given ----------------------------------------------------------------------------------- */
 
-/* Where others came for a cell from elsewhere, or the lane was shut, that cost a system call; so
- * it has to be used for longer before it gets the next home, up to MOST times. */
-enum { MOST = 16 };
+/* To take homes costs a system call, and whoever wants the lock meanwhile. So over the whole pool
+ * there is one for EACH times that a cell settles at most, in the long run; and for SAVED of them in
+ * a row, after a time without any. */
+enum { EACH = 64, SAVED = 16 };
 
-bool kp__home_settle(const struct kp__core *core, const struct kp__slot *slot, uint64_t word)
+/* This lease's number says that its cell settles: may it have a home? Not a lease of a home before:
+ * by a copy it could still be ended at the new one. Nor a stale one, whose cell may be marked;
+ * what is not marked now, stays so while we have the lock. */
+static bool may_settle(struct kp__core *core, const struct kp__cell *cell, uint64_t word)
+{
+    /* relaxed: as above */
+    if (!core->homes || (word & (KP__WORD_STATE | KP__NOT_SETTLING)) != KP__GONE ||
+        atomic_load_explicit(&cell->word, memory_order_relaxed) != word)
+        return false;
+    if (core->settled < EACH * SAVED) core->settled++;
+    return core->settled > 0;
+}
+
+bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_t word)
 {
     struct kp__cell *cell = KP__CELL_OF(slot);
-    struct kp__term *term = slot->sub->term;
     uint64_t idle = (word & ~(uint64_t)KP__HOMED) - (KP__GONE - KP__HERE);
-    uint16_t here = KP__NOBODYS;
+    uint16_t here = may_settle(core, cell, word) ? kp__home_here() : KP__NOBODYS;
 
-    /* a lease of a home before could still be ended at the new one, by a copy: it gets none. Nor
-     * does one that has ended: somebody else's lease may be under way at the cell's home by now.
-     * relaxed: a word that settles is swung away under the lock only */
-    if (core->homes && (word & KP__WORD_STATE) == KP__GONE &&
-        (word >> KP__WORD_BITS & ((uint64_t)KP__SETTLES * (term->roams + 1u) - 1)) == 0 &&
-        atomic_load_explicit(&cell->word, memory_order_relaxed) == word)
-        here = kp__home_here();
     if (here != KP__NOBODYS) {
         /* release: pairs with the comparison of a sequence there, which then finds no word from
          * before in the cell, of another home; none that is under way knows this one */
@@ -48,7 +52,7 @@ bool kp__home_settle(const struct kp__core *core, const struct kp__slot *slot, u
     if (!atomic_compare_exchange_strong_explicit(&cell->word, &word, idle, memory_order_release,
                                                  memory_order_relaxed))
         return false;
-    if (here != KP__NOBODYS) term->homes++;
+    if (here != KP__NOBODYS) slot->sub->term->homes++;
     return true;
 }
 
@@ -72,62 +76,50 @@ static void unmark(struct kp__cell *cell)
         atomic_store_explicit(&cell->word, word & ~(uint64_t)KP__HOMED, memory_order_release);
 }
 
-/* Of all cells of an open lane that have a home. */
-static void each_homed(const struct kp__subpool *sub, void (*what)(struct kp__cell *))
+/* Of all cells of an open lane that are marked; for those without a home, there is nothing to it. */
+static void each_marked(const struct kp__subpool *sub, void (*what)(struct kp__cell *))
 {
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         const struct kp__list *list = KP__SLOTS(sub, state), *node;
         for (node = kp__list_first(list); node; node = kp__list_next(list, node)) {
-            struct kp__cell *cell = homed(KP__OF(node, const struct kp__slot, link));
+            struct kp__cell *cell = marked(KP__OF(node, const struct kp__slot, link));
             if (cell) what(cell);
         }
     }
 }
 
-static void roam(struct kp__term *term, uint8_t homes)
+static void end_sequences(struct kp__core *core)
 {
-    term->homes = (uint8_t)(term->homes - homes);
-    if (term->roams < MOST - 1) term->roams = (uint8_t)(2 * term->roams + 1);
+    kp__sequences_end();
+    core->settled -= EACH;
 }
 
-void kp__home_take(const struct kp__slot *slot)
+void kp__home_take(struct kp__core *core, const struct kp__slot *slot)
 {
-    struct kp__cell *cell = homed(slot);
+    struct kp__cell *cell = marked(slot);
 
-    if (!cell) return;
+    /* relaxed: only who has the lock gives and takes homes */
+    if (!cell || atomic_load_explicit(&cell->home, memory_order_relaxed) == KP__NOBODYS) return;
     evict(cell);
-    kp__sequences_end();
+    end_sequences(core);
     unmark(cell);
-    roam(slot->sub->term, 1);
+    slot->sub->term->homes--;
 }
 
-bool kp__homes_take(const struct kp__subpool *sub)
+bool kp__homes_take(struct kp__core *core, struct kp__subpool *const *subs, uint32_t many)
 {
-    if (sub->term->homes == 0) return false;
-    each_homed(sub, evict);
-    kp__sequences_end();
-    each_homed(sub, unmark);
-    roam(sub->term, sub->term->homes);
-    return true;
-}
+    bool any = false;
 
-/* The next key that has homes, and so an open lane. */
-static struct kp__subpool *next_homed(struct kp__core *core, struct kp__subpool *sub)
-{
-    do sub = kp__next_sub(core, sub);
-    while (sub && !(sub->term && sub->term->homes));
-    return sub;
-}
-
-void kp__homes_take_all(struct kp__core *core)
-{
-    struct kp__subpool *sub = next_homed(core, NULL);
-
-    if (!sub) return;
-    for (; sub; sub = next_homed(core, sub)) each_homed(sub, evict);
-    kp__sequences_end();
-    while ((sub = next_homed(core, sub)) != NULL) {
-        each_homed(sub, unmark);
-        roam(sub->term, sub->term->homes);
+    for (uint32_t i = 0; i < many; i++) {
+        if (subs[i]->term->homes == 0) continue;
+        each_marked(subs[i], evict);
+        any = true;
     }
+    if (!any) return false;
+    end_sequences(core);
+    for (uint32_t i = 0; i < many; i++) {
+        if (subs[i]->term->homes > 0) each_marked(subs[i], unmark);
+        subs[i]->term->homes = 0;
+    }
+    return true;
 }

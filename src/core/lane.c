@@ -322,6 +322,8 @@ static void swing_open(struct kp__core *core, struct kp__slot *slot)
     if (!slot->on_lane) return;
     if (slot->sub->waiting) state |= KP__TURN;
     if (core->asks) state |= KP__ASKS;
+    /* as its lease is; home it has none */
+    if (slot->state == KP__LENT && slot->errand->first.homed) state |= KP__HOMED;
     struct kp__cell *cell = KP__CELL_OF(slot);
     /* release: pairs with the acquire of who takes it (flow/hit.c) */
     atomic_store_explicit(&cell->word, kp__word(slot->generation, state), memory_order_release);
@@ -473,7 +475,7 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 
     /* a hint: most who come now need not look at the words */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, 0, memory_order_relaxed);
-    kp__homes_take(sub);
+    kp__homes_take(core, &sub, 1);
     kp__account(core, sub);
     sub->open = false;
     term->served = 0;

@@ -22,34 +22,73 @@ void kp__lanes_init(struct kp__core *core)
     kp__heap_init(&core->open, ends_before);
 }
 
+/* Those that are shut together lose their homes at the price of one. */
+enum { TOGETHER = 256 };
+
+struct together {
+    struct kp__subpool *sub[TOGETHER];
+    uint32_t many;
+};
+
+/* Begin with the first of those that are open, if its term ends by then: they leave their heap. */
+static bool first_ends_by(struct kp__core *core, struct together *t, uint64_t end)
+{
+    struct kp__subpool *sub = first_open(core);
+
+    if (!sub || sub->term->until > end) return false;
+    kp__heap_remove(&core->open, &sub->term->node);
+    t->sub[t->many++] = sub;
+    return true;
+}
+
+static void shut(struct kp__core *core, struct together *t, uint64_t now)
+{
+    kp__homes_take(core, t->sub, t->many);
+    for (uint32_t i = 0; i < t->many; i++) kp__lane_shut(core, t->sub[i], now);
+}
+
 void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
 {
-    struct kp__subpool *sub;
+    struct together t = { .many = 0 };
 
     kp__at(core, now);
-    for (; most > 0 && (sub = first_open(core)) != NULL && sub->term->until <= now; most--) {
-        kp__lane_shut(core, sub, now);
-        if (sub->term->served > 0) kp__lane_open(core, sub, now);
-    }
+    while (t.many < TOGETHER && t.many < most && first_ends_by(core, &t, now)) continue;
+    shut(core, &t, now);
+    for (uint32_t i = 0; i < t.many; i++)
+        if (t.sub[i]->term->served > 0) kp__lane_open(core, t.sub[i], now);
 }
 
 /* Where many are open, they leave their heap at once: one by one, each would cost a way through it.
  */
-void kp__lane_shut_all(struct kp__core *core, uint64_t now)
+static void shut_many(struct kp__core *core, uint64_t now)
 {
-    enum { MANY = 8 }; /* one of so many places for keys */
+    struct together t = { .many = 0 };
     struct kp__subpool *sub = NULL;
 
-    if (core->open.count < core->subpools.made / MANY) {
-        while ((sub = first_open(core)) != NULL) kp__lane_shut(core, sub, now);
-        return;
-    }
-    kp__homes_take_all(core);
     kp__heap_init(&core->open, ends_before);
     while ((sub = kp__next_sub(core, sub)) != NULL) {
         if (!sub->open) continue;
         kp__heap_node_init(&sub->term->node);
-        kp__lane_shut(core, sub, now);
+        t.sub[t.many++] = sub;
+        if (t.many < TOGETHER) continue;
+        shut(core, &t, now);
+        t.many = 0;
+    }
+    shut(core, &t, now);
+}
+
+void kp__lane_shut_all(struct kp__core *core, uint64_t now)
+{
+    enum { MANY = 8 }; /* one of so many places for keys */
+
+    if (core->open.count >= core->subpools.made / MANY) {
+        shut_many(core, now);
+        return;
+    }
+    while (core->open.count > 0) {
+        struct together t = { .many = 0 };
+        while (t.many < TOGETHER && first_ends_by(core, &t, KP__NEVER)) continue;
+        shut(core, &t, now);
     }
 }
 

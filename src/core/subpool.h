@@ -93,7 +93,6 @@ struct kp__term {
     uint16_t shy;              /* releases more before it opens, while that is not worth its cost */
     uint8_t cells;             /* when it last opened */
     uint8_t homes;             /* so many of these have one (core/home.c) */
-    uint8_t roams;             /* how much longer a cell is used before it gets one: a mask */
 };
 
 /* A key that leaves makes nothing in the background; who wants it again, keeps it. LEAVES: it is

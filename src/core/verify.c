@@ -5,6 +5,7 @@
  * the lists and L1. A broken one ends the program with its number.
  */
 #include "core/core.h"
+#include "core/lane.h"
 
 #if defined KP_VERIFY && KP_VERIFY
 
@@ -126,6 +127,27 @@ static void verify_renewal(const struct kp__subpool *sub)
     require(n->making <= sub->count[KP__CREATING], "I2 replacements are being made");
 }
 
+/* So many cells of its lane have a home; a word elsewhere is not even marked. */
+static void verify_homes(const struct kp__subpool *sub)
+{
+    uint32_t homes = 0;
+
+    for (int s = KP__IDLE; s <= KP__LENT; s++) {
+        const struct kp__list *list = KP__SLOTS(sub, s), *l;
+        for (l = kp__list_first(list); l; l = kp__list_next(list, l)) {
+            const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
+            const struct kp__cell *cell = slot->cell ? KP__CELL_OF(slot) : NULL;
+            /* relaxed, both: only who has the lock marks words, and gives and takes homes */
+            if (!cell || !(atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED))
+                continue;
+            require(slot->on_lane, "I7 a word is marked that is on no open lane");
+            homes += atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NOBODYS;
+        }
+    }
+    require(homes == (sub->term ? sub->term->homes : 0), "I7 a lane knows how many have a home");
+    require(homes == 0 || sub->open, "I7 a lane is shut, and a word of it has a home");
+}
+
 static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
 {
     uint32_t queued = 0;
@@ -137,6 +159,7 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     require(length(&sub->rare->tested) == sub->rare->tests, "I1 what is tested is on its list");
     require(sub->rare->doubts == 0 || !sub->open, "I6 a lane is open, and one is in doubt");
     verify_renewal(sub);
+    verify_homes(sub);
     require(sub->leases <= sub->lent_permits, "I3 every lease has a permit");
     require(length(&sub->rare->taken) <= sub->rare->revoked, "I1 what is revoked is on its list");
     struct kp__budget *lacks = sub->contest->lacks;

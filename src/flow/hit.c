@@ -172,6 +172,16 @@ static KP__PART void mark_ended(kp_lease *lease)
     lease->opaque[2] |= KP__LEASE_ENDED;
 }
 
+/* Of a lease of a cell that settles: may it get a home now? Nobody waits for the lock for that. */
+static KP__APART bool settles(const kp_lease *lease)
+{
+    const struct kp_pool *door = kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1);
+
+    /* relaxed: constant since before its first lane opened */
+    return door && atomic_load_explicit(&door->homes, memory_order_relaxed) &&
+           !kp__lock_held(&door->lock);
+}
+
 /* The end of a lease, if it has not ended and its cell is on an open lane. */
 static KP__PART bool swing_back(kp_lease *lease)
 {
@@ -181,7 +191,7 @@ static KP__PART bool swing_back(kp_lease *lease)
     if (!cell) return false;
     if ((word & KP__WORD_STATE) == (KP__GONE | KP__HOMED)) {
         if (!kp__swing_at_home(&cell->home, &cell->word, word, back)) return false;
-    } else if (!ends_by_a_swing(word) || !(word & KP__NOT_SETTLING) ||
+    } else if (!ends_by_a_swing(word) || (!(word & KP__NOT_SETTLING) && settles(lease)) ||
                /* release: pairs with the acquire of who takes it next, or shuts the lane */
                !atomic_compare_exchange_strong_explicit(&cell->word, &word, back,
                                                         memory_order_release,
@@ -241,23 +251,23 @@ bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const vo
 
     kp__here.astray = false;
     if (!kp__heap_top(&pool->core.open) || astray || (ask && !kp__is_plain(ask))) return false;
-    const struct kp__subpool *sub = kp__known(pool, key);
+    struct kp__subpool *sub = kp__known(pool, key);
     if (!sub || !sub->open) return false;
     if (!kp__is_pinned(key)) kp__lane_guide(&pool->core, sub);
     struct kp__cell *cell = claim(KP__LANE_OF(sub), &at, &word);
-    if (!cell && kp__homes_take(sub)) cell = claim(KP__LANE_OF(sub), &at, &word);
+    if (!cell && kp__homes_take(&pool->core, &sub, 1)) cell = claim(KP__LANE_OF(sub), &at, &word);
     if (cell) kp__lend(cell, at, word, ask ? ask->tag : NULL, site, out);
     return cell != NULL;
 }
 
-bool kp__release_late(const struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease)
+bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease)
 {
     uint64_t word = lease->opaque[1];
 
     if (!slot || !slot->sub || !slot->sub->open || !slot->on_lane ||
         !ends_by_a_swing(word & ~(uint64_t)KP__HOMED) || cell_of(lease) != KP__CELL_OF(slot))
         return false;
-    kp__home_take(slot); /* it is elsewhere */
+    kp__home_take(&pool->core, slot); /* it is elsewhere */
     if (!kp__home_settle(&pool->core, slot, word)) return false;
     mark_ended(lease);
     return true;

@@ -83,7 +83,7 @@ void kp__release(kp_lease *lease);
  * nothing was done, the long way goes on. */
 bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
                   kp_lease *out);
-bool kp__release_late(const struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease);
+bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease);
 
 /* Where a give-back asks first whether it is clean (driver.is_clean). */
 enum kp__asked {

@@ -202,6 +202,7 @@ static void allow_hits(struct kp__pool *pool, const kp_options *o)
 {
     allow_lanes(pool, o);
     pool->core.homes = pool->core.lanes && o->hits != KP_HITS_PORTABLE && kp__sequences_begin();
+    atomic_store(&pool->door->homes, pool->core.homes);
 }
 
 static bool copy_name(struct kp__pool *pool, const char *name)

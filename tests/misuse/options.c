@@ -249,6 +249,8 @@ static void unknown_enumerators_must_be_refused(void **state)
     options.on_deadlock = KP_DEADLOCK_REPORT; /* and contradictory: */
     options.hits = KP_HITS_QUICK;
     refused(f, options, "on_deadlock");
+    options.hits = KP_HITS_PORTABLE;
+    refused(f, options, "on_deadlock");
 }
 
 static void reserved_words_must_be_zero(void **state)

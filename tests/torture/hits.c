@@ -6,7 +6,9 @@
  * owners, and is written by them without any synchronisation of its own, so that one that is lent
  * to two, or given on too early, is a data race. Copies of leases are given back by two threads at
  * the same moment: one wins, the other is told. Guessers look for keys, pins and leases that are
- * gone, whose lines others have by now. At the end the counters add up, and nothing is left.
+ * gone, whose lines others have by now. Bursts by one thread are long enough for cells to get homes
+ * (core/home.c), from which threads that hop between processors take them; some pools live in more
+ * quiet, so that homes last. At the end the counters add up, and nothing is left.
  *
  * Environment: KP_SECONDS (2), KP_THREADS (6), KP_SEED (from the clock; printed), KP_LANES.
  */
@@ -23,6 +25,7 @@
 #include "keyedpool.h"
 
 enum { KEYS = 4, THREADS_MAX = 32, GHOSTS = 8, STRAYS = 64 };
+enum { BURST = 3000 }; /* pairs: some settle (core/lane.h) */
 
 /* ---- what is lent ---------------------------------------------------------------------------- */
 
@@ -37,6 +40,9 @@ static struct {
     atomic_ullong made, gone, wrong, told, expected; /* expected: misuses */
 } counts;
 static uint64_t seed;
+#if defined __linux__
+static cpu_set_t processors; /* written before there are threads */
+#endif
 
 #define EXPECT(cond, ...) ((cond) ? (void)0 : went_wrong(__LINE__, #cond, __VA_ARGS__))
 
@@ -138,6 +144,7 @@ static kp_pool *open_pool(void)
 
 struct round { /* one pool's life */
     kp_pool *pool;
+    bool quiet; /* few shut lanes by what they look at */
     atomic_bool stop;
     atomic_ullong gets;
 };
@@ -207,12 +214,28 @@ static void fight(void)
     atomic_store(&duel.state, 4);
 }
 
+/* End it, and give somebody the time to end its copy. False: another two are at it. */
+static bool end_in_a_duel(kp_lease *lease, unsigned patience)
+{
+    unsigned none = 0, offered = 2;
+
+    if (!atomic_compare_exchange_strong(&duel.state, &none, 1)) return false;
+    duel.copy = *lease;
+    atomic_store(&duel.state, 2);
+    while (patience-- > 0 && atomic_load(&duel.state) == 2) continue;
+    kp_release(lease);
+    if (atomic_compare_exchange_strong(&duel.state, &offered, 0)) return true; /* nobody came */
+    while (atomic_load(&duel.state) != 4) sched_yield();
+    atomic_fetch_add(&counts.expected, 1);
+    atomic_store(&duel.state, 0);
+    return true;
+}
+
 static void give(struct worker *w)
 {
     uint64_t dice = next_random(&w->random);
     kp_lease lease = w->held[--w->holds];
     struct thing *t = lease.resource;
-    unsigned none = 0;
 
     t->uses++;
     w->stray[w->strays++ % STRAYS] = lease;
@@ -222,18 +245,34 @@ static void give(struct worker *w)
         EXPECT(found == 0 || found == 1, (long long)found);
     }
     EXPECT(atomic_fetch_sub_explicit(&t->owners, 1, memory_order_relaxed) == 1, t->key);
-    if (dice >> 8 & 7 || !atomic_compare_exchange_strong(&duel.state, &none, 1)) {
+    if (dice >> 8 & 7 || !end_in_a_duel(&lease, 0))
         (dice >> 16 & 63 ? kp_release : kp_discard)(&lease);
-        return;
+}
+
+/* One key for a while, and next to nothing but gets and releases, so that its cell settles. Some are
+ * of two copies at once, of which the other may be ended elsewhere. */
+static void burst(struct worker *w)
+{
+    uint64_t dice = next_random(&w->random);
+    uint32_t number = (uint32_t)(dice >> 32) % KEYS;
+    kp_lease lease;
+
+    for (unsigned left = BURST * (1 + (unsigned)(dice & 3)); left > 0 && w->holds == 0; left--) {
+        if (atomic_load_explicit(&w->round->stop, memory_order_relaxed)) return;
+        int rc = kp_try_get(w->round->pool, key_of(w, &number, dice >> 8 & 1), &lease);
+        EXPECT(rc == 0 || rc == KP_EAGAIN || closing(rc), rc);
+        if (rc != 0) return;
+        took(w, number, lease);
+        if (left % 512 == 0) {
+            give(w);
+            continue;
+        }
+        struct thing *t = lease.resource;
+        w->holds--;
+        EXPECT(atomic_fetch_sub_explicit(&t->owners, 1, memory_order_relaxed) == 1, t->key);
+        if (left % 64 || !end_in_a_duel(&lease, left / 64 % 4 * 100)) kp_release(&lease);
+        if (left % 32 == 16) fight();
     }
-    duel.copy = lease;
-    atomic_store(&duel.state, 2);
-    kp_release(&lease);
-    unsigned offered = 2;
-    if (atomic_compare_exchange_strong(&duel.state, &offered, 0)) return; /* nobody came */
-    while (atomic_load(&duel.state) != 4) sched_yield();
-    atomic_fetch_add(&counts.expected, 1);
-    atomic_store(&duel.state, 0);
 }
 
 /* What is gone: a stray lease, a pin that was let go. Told each time, and nothing else happens. */
@@ -318,15 +357,34 @@ static void look(struct worker *w)
     EXPECT(rc == 0 || closing(rc) || rc == KP_ENOTFOUND, rc);
 }
 
+/* To one of the processors that the program began with, where that can be said. */
+static void hop(struct worker *w)
+{
+#if defined __linux__
+    size_t to = (size_t)(next_random(&w->random) >> 32) % CPU_SETSIZE;
+    cpu_set_t one;
+
+    while (!CPU_ISSET(to, &processors)) to = (to + 1) % CPU_SETSIZE;
+    CPU_ZERO(&one);
+    CPU_SET(to, &one);
+    (void)sched_setaffinity(0, sizeof one, &one);
+#else
+    (void)w;
+#endif
+}
+
 static void *work(void *arg)
 {
     struct worker *w = arg;
+    unsigned looks = w->round->quiet ? 1 : 8, bursts = w->round->quiet ? 8 : 1;
 
     while (!atomic_load_explicit(&w->round->stop, memory_order_relaxed)) {
         uint64_t dice = next_random(&w->random);
         if (w->holds == 2 || (w->holds && dice & 1)) give(w);
         else take(w);
-        if ((dice >> 8 & 1023) < 8) look(w);
+        if ((dice >> 8 & 1023) < looks) look(w);
+        if ((dice >> 32 & 1023) < 4) hop(w);
+        if ((dice >> 42 & 1023) < bursts) burst(w);
         if ((dice >> 20 & 255) == 0) guess(w);
         if ((dice >> 28 & 15) == 0) fight();
     }
@@ -381,7 +439,7 @@ static void account(struct round *r, uint64_t told, uint64_t expected)
 /* A pool's life: with threads for so long; then, every second time, closed under them. */
 static uint64_t live(struct worker *w, size_t threads, long ms, unsigned number)
 {
-    struct round r = { .pool = open_pool() };
+    struct round r = { .pool = open_pool(), .quiet = number / 4 % 2 };
     uint64_t told = counts.told, expected = counts.expected;
     static const kp_close_mode modes[] = { KP_CLOSE_NOW, KP_CLOSE_WAIT, KP_CLOSE_DRAIN };
 
@@ -409,6 +467,9 @@ int main(void)
     seed = setting("KP_SEED", (uint64_t)time(NULL));
     if (threads == 0 || threads > THREADS_MAX) return 2;
     printf("KP_SEED=%" PRIu64 " KP_THREADS=%zu KP_SECONDS=%" PRIu64 "\n", seed, threads, seconds);
+#if defined __linux__
+    if (sched_getaffinity(0, sizeof processors, &processors) != 0) return 2;
+#endif
     alarm((unsigned)seconds * 10 + 120); /* a lost wake-up must end as a failure */
     kp_on_misuse(hear_of_no_pool, NULL);
     for (size_t i = 0; i < threads; i++) w[i].random = seed + i * UINT64_C(0x1000003);

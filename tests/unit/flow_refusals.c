@@ -94,7 +94,8 @@ static void every_choice_must_be_one_of_its_values(void **state)
         OPTION(on_misuse_abort, 1, true),   OPTION(on_misuse_abort, 2, false),
         OPTION(on_fork, KP_FORK_FRESH, true), OPTION(on_fork, KP_FORK_REFUSE, true),
         OPTION(hits, KP_HITS_QUICK, true),  OPTION(hits, KP_HITS_LOCKED, true),
-        OPTION(hits, 3, false),
+        OPTION(hits, KP_HITS_PORTABLE, true), OPTION(hits, 4, false),
+        OPTION(hits, -1, false),
         OPTION(on_fork, 3, false),          LIMIT(prefill, 3, false),
         LIMIT(prefill, -1, false),          LIMIT(respects_min, -1, false),
         LIMIT(respects_min, 16, false),     LIMIT(respects_min, KP_KIND_NONE, true),
@@ -213,6 +214,34 @@ static void options_that_contradict_each_other_must_be_refused(void **state)
     refused(o, "limits.floor");
 }
 
+static size_t a_stack(const void **frames, size_t most, void *ctx)
+{
+    (void)frames, (void)most, (void)ctx;
+    return 0;
+}
+
+/* Without the lock, in whatever way, nobody asks for a stack, and nobody knows who has what. */
+static void hits_without_the_lock_must_not_go_with_what_needs_it(void **state)
+{
+    static const int32_t ways[] = { KP_HITS_QUICK, KP_HITS_PORTABLE };
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    for (int i = 0; i < 2; i++) {
+        kp_options o = s.options;
+        o.hits = ways[i];
+        o.on_deadlock = KP_DEADLOCK_REPORT;
+        refused(o, "on_deadlock");
+        o.on_deadlock = 0;
+        o.stack = a_stack;
+        refused(o, "stack");
+        o.hits = KP_HITS_LOCKED;
+        assert_int_equal(kp_pool_open(&o, &s.pool), 0);
+        stage_fall(&s);
+    }
+}
+
 static void options_of_another_library_must_be_refused(void **state)
 {
     struct stage s;
@@ -292,6 +321,7 @@ int main(void)
         cmocka_unit_test(every_choice_must_be_one_of_its_values),
         cmocka_unit_test(a_replacement_before_the_resource_must_be_refused),
         cmocka_unit_test(options_that_contradict_each_other_must_be_refused),
+        cmocka_unit_test(hits_without_the_lock_must_not_go_with_what_needs_it),
         cmocka_unit_test(options_of_another_library_must_be_refused),
         cmocka_unit_test(an_ask_that_contradicts_itself_must_be_misuse),
         cmocka_unit_test(limits_given_later_must_be_refused_and_change_nothing),

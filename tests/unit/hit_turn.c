@@ -26,9 +26,8 @@ static struct kp__subpool *only(const struct kp__core *core)
 }
 
 /* So many resources, all lent to us, and the other one waits. */
-static void stand(int n, kp_lease *lease)
+static void wait_for(int n, kp_lease *lease)
 {
-    hit_stand(n, (kp_options){ .limits = { .max_live = n, .wait_order = KP_EVENTUAL } });
     for (int i = 0; i < n; i++) lease[i] = hit_take(K);
     struct kp__core *core = lock();
     struct kp__subpool *sub = only(core);
@@ -42,6 +41,12 @@ static void stand(int n, kp_lease *lease)
     sub->interest++;
     kp__enqueue(core, &other);
     unlock();
+}
+
+static void stand(int n, kp_lease *lease)
+{
+    hit_stand(n, (kp_options){ .limits = { .max_live = n, .wait_order = KP_EVENTUAL } });
+    wait_for(n, lease);
 }
 
 /* The other one leaves, with what it was given. */
@@ -144,6 +149,31 @@ static void a_lease_from_before_a_turn_must_end_in_it(void)
     leave();
 }
 
+/* Not even by the lease that may get one elsewhere (core/home.c). */
+static void in_a_turn_no_cell_must_get_a_home(void)
+{
+    const uint64_t before = KP__SETTLES - KP__LOOKS / 2;
+    kp_lease lease;
+    uint64_t number;
+
+    hit_stand(1, (kp_options){ .limits = { .max_live = 1, .wait_order = KP_EVENTUAL } });
+    do {
+        lease = hit_take(K);
+        number = lease.opaque[1] >> KP__WORD_BITS;
+        hit_give(&lease);
+    } while (number % KP__SETTLES != before);
+    wait_for(1, &lease);
+    hit_give(&lease);
+    assert_true(is_beside());
+    for (int i = 0; i < KP__LOOKS; i++) {
+        lease = hit_take(K);
+        assert_false(lease.opaque[1] & KP__HOMED);
+        hit_give(&lease);
+        assert_true(is_beside());
+    }
+    leave();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +181,7 @@ int main(void)
         HIT_TEST(the_turn_must_end_though_nobody_takes_the_lock),
         HIT_TEST(a_lease_of_a_turn_must_end_after_it),
         HIT_TEST(a_lease_from_before_a_turn_must_end_in_it),
+        HIT_TEST(in_a_turn_no_cell_must_get_a_home),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
