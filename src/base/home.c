@@ -46,15 +46,16 @@ static _Noreturn void give_up(void)
 }
 
 /* Where membarrier was forbidden meanwhile (seccomp): be on each processor for once, so that
- * whoever was there was held up. Where we may not be, nobody of this process is. */
+ * whoever was there was held up. Where we may not be, nobody of this process is. How many there are
+ * is not asked: their numbers may have holes, and who may open no file is told how many are his. */
 static void visit_all(void)
 {
     cpu_set_t mine, one;
 
     if (sched_getaffinity(0, sizeof mine, &mine) != 0) give_up();
-    for (int i = 0; i < sysconf(_SC_NPROCESSORS_CONF); i++) {
+    for (size_t i = 0; i < KP__HOMES; i++) {
         CPU_ZERO(&one);
-        CPU_SET((size_t)i, &one);
+        CPU_SET(i, &one);
         if (sched_setaffinity(0, sizeof one, &one) != 0 && errno != EINVAL) give_up();
     }
     (void)sched_setaffinity(0, sizeof mine, &mine);
