@@ -76,7 +76,8 @@ static void unmark(struct kp__cell *cell)
         atomic_store_explicit(&cell->word, word & ~(uint64_t)KP__HOMED, memory_order_release);
 }
 
-/* Of all cells of an open lane that are marked; for those without a home, there is nothing to it. */
+/* Of all cells of an open lane that are marked. For those without a home, there is nothing to it.
+ */
 static void each_marked(const struct kp__subpool *sub, void (*what)(struct kp__cell *))
 {
     for (int state = KP__IDLE; state <= KP__LENT; state++) {

@@ -249,8 +249,8 @@ static void give(struct worker *w)
         (dice >> 16 & 63 ? kp_release : kp_discard)(&lease);
 }
 
-/* One key for a while, and next to nothing but gets and releases, so that its cell settles. Some are
- * of two copies at once, of which the other may be ended elsewhere. */
+/* One key for a while, and next to nothing but gets and releases, so that its cell settles. Some
+ * are of two copies at once, of which the other may be ended elsewhere. */
 static void burst(struct worker *w)
 {
     uint64_t dice = next_random(&w->random);

@@ -13,7 +13,6 @@
 #include <signal.h>
 
 #include "home_forbid.h"
-#include "kit/dies.h"
 
 static kp__home home;
 static _Atomic uint64_t word;
@@ -329,8 +328,8 @@ static void where_all_is_refused_the_program_must_end_with_a_sentence(void **sta
     (void)state;
     pin_or_skip();
     child_must_end_well(refused_from_the_start); /* may it be filtered? */
-    must_die(without_moving, sentence);
-    must_die(without_knowing_where, sentence);
+    child_must_abort(without_moving, sentence);
+    child_must_abort(without_knowing_where, sentence);
 }
 #else
 static void without_sequences_no_word_must_have_a_home(void **state)

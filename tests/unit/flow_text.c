@@ -250,7 +250,6 @@ static void special_words_must_be_taken_only_where_they_mean_something(void **st
     assert_set("deadline", "none", KP_NONE);
     assert_set("on_fork", "refuse", KP_FORK_REFUSE);
     assert_set("hits", "quick", KP_HITS_QUICK);
-    assert_set("hits", "portable", KP_HITS_PORTABLE);
     refuse("limits.max_age", "unlimited");
     refuse("limits.max_live", "off");
     refuse("limits.min_live", "unlimited");

@@ -169,7 +169,11 @@ static void must_never_settle(kp_options options)
 
 static void portable_hits_must_have_no_homes(void)
 {
-    must_never_settle((kp_options){ .hits = KP_HITS_PORTABLE });
+    kp_options options = { 0 };
+
+    assert_int_equal(kp_options_set(&options, "hits", "portable"), 0);
+    assert_int_equal(options.hits, KP_HITS_PORTABLE);
+    must_never_settle(options);
 }
 
 /* Who gives back swings twice, and asks between them. */

@@ -9,7 +9,10 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,6 +51,34 @@ static inline void child_must_end_well(int (*child)(void))
         skip();
     }
     assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* It says this, and is ended by it. */
+static inline void child_must_abort(void (*child)(void), const char *sentence)
+{
+    char said[1024];
+    size_t size = 0;
+    int ends[2], status = 0;
+
+    fflush(stdout);
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+        (void)dup2(ends[1], STDERR_FILENO);
+        child();
+        _exit(0);
+    }
+    (void)close(ends[1]);
+    for (ssize_t n; (n = read(ends[0], said + size, sizeof said - 1 - size)) > 0;)
+        size += (size_t)n;
+    said[size] = '\0';
+    (void)close(ends[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+    assert_non_null(strstr(said, sentence));
 }
 
 #endif
