@@ -68,9 +68,10 @@ void __tsan_release(void *word);
 #endif
 
 /* True: this thread is at home, and the word was `expected` and is `to` now. First the home is
- * loaded, then the word, both as by an acquire, so that what others did before is seen; and what
- * the caller did will be, as after a release: x86 orders loads, and stores, among themselves, and a
- * change of threads orders all.
+ * loaded, then the word, both as by an acquire, and so is what the caller has loaded of the word
+ * before: so what others did before is seen, and who read a marked word finds the home that was
+ * named before it. What the caller did will be seen, as after a release. All this because x86
+ * orders loads, and stores, among themselves, and a change of threads orders all.
  *
  * The area that the kernel looks at (struct rseq) is told where the sequence is: from 1 to 2. It is
  * not told when it is over, which the kernel finds out for itself; so this library is not unloaded

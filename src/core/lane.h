@@ -201,12 +201,12 @@ void kp__lane_shut_all(struct kp__core *core, uint64_t now);
  * next finds them open. */
 void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most);
 
-/* A lease ends whose cell is on an open lane: is this its word? Then it is swung back, and may get a
- * home here. */
+/* A lease ends whose cell is on an open lane: is this its word? Then it is swung back, and may get
+ * a home here. */
 bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_t word);
 
-/* The cell of a slot loses its home, if it has one; or all those of some open lanes do, at the price
- * of one. False: none had one. */
+/* The cell of a slot loses its home, if it has one; or all those of some open lanes do, at the
+ * price of one. False: none had one. */
 void kp__home_take(struct kp__core *core, const struct kp__slot *slot);
 bool kp__homes_take(struct kp__core *core, struct kp__subpool *const *subs, uint32_t many);
 

@@ -23,8 +23,9 @@ case $("$cc" --version) in
 *clang*) ;;
 *) warn="$warn -Wno-format-truncation" ;;
 esac
-# Lines and guides begin small: each execution begins with all memory as it was.
-small="-DKP__LINES_EACH=16 -DKP__GUIDE_LEAST=0"
+# Lines and guides begin small: each execution begins with all memory as it was. Words that may have
+# a home get it soon.
+small="-DKP__LINES_EACH=16 -DKP__GUIDE_LEAST=0 -DKP__SETTLES=2"
 base="-std=c11 -D_GNU_SOURCE -DKP_VERIFY=1 $small -g -fno-pie $warn -I$root/include -I$src"
 tsan="-O1 -fno-omit-frame-pointer -fno-builtin -fsanitize=thread"
 if [ "${2:-}" = real ]; then
@@ -32,12 +33,13 @@ if [ "${2:-}" = real ]; then
     "$cc" $base -O1 -fsanitize=thread -pthread -no-pie -o "$out/explore-real" "$src"/base/*.c \
         "$src"/core/*.c "$src"/flow/*.c "$here/cast.c" "$here/cast_keys.c" "$here/cast_loop.c" \
         "$here/scenarios.c" "$here/hard.c" "$here/control.c" "$here/rotated.c" \
-        "$here/circuits.c" "$here/doubts.c" "$here/asked.c" "$here/revoke.c" "$here/litmus.c" \
-        "$here/real.c"
+        "$here/circuits.c" "$here/doubts.c" "$here/asked.c" "$here/homes.c" "$here/revoke.c" \
+        "$here/litmus.c" "$here/real.c"
     exit
 fi
 
 tsan="$tsan -DKP__LOCK_INLINE=__attribute__((weak))"    # functions, that can be replaced
+base="$base -DKP__SEQUENCES=0 -DKP__SEQUENCES_PLAYED"   # processors.c has them
 case $("$cc" --version) in
 *clang*) tsan="$tsan -mllvm -tsan-instrument-func-entry-exit=0" ;;
 *) tsan="$tsan --param tsan-instrument-func-entry-exit=0" ;;
@@ -62,7 +64,7 @@ done
 "$cc" -r -nostdlib -no-pie -o "$out/library.o" "$out"/lib-*.o
 locks="--redefine-sym kp__lock_take=ex_lock_take --redefine-sym kp__lock_give=ex_lock_give"
 renames=$locks
-for name in abort fprintf sysconf memset memcpy eventfd read write close; do
+for name in abort fprintf sysconf getenv memset memcpy eventfd read write close; do
     renames="$renames --redefine-sym $name=ex_$name"
 done
 # shellcheck disable=SC2086
@@ -70,9 +72,9 @@ done
     --rename-section .bss=kp_bss --rename-section .data=kp_data "$out/library.o"
 
 objects=
-for name in fiber place memory plain snapshot hooks world ghosts bells search reduce trace \
-    cast cast_keys cast_loop scenarios hard control rotated circuits doubts asked revoke litmus \
-    report main; do
+for name in fiber place memory plain snapshot hooks world processors ghosts bells search reduce \
+    trace cast cast_keys cast_loop scenarios hard control rotated circuits doubts asked homes \
+    revoke litmus report main; do
     how="-O2 -fno-strict-aliasing ${EX_DEFINES:-}"
     case $name in litmus) how=$tsan ;; esac
     # shellcheck disable=SC2086

@@ -291,6 +291,7 @@ void stage_set(const struct stage *stage)
     o.limits.surplus = stage->surplus;
     if (stage->nests) o.on_deadlock = KP_DEADLOCK_REFUSE;
     g.opened_ms = ex_now_ms();
+    ex_processors(stage->homes, stage->moves);
     if (kp_pool_open(&o, &g.pool) != 0) ex_fail("kp_pool_open failed");
     for (int k = 0; k < KEYS && (stage->known || stage->keeper); k++) {
         kp_key pinned;
@@ -308,6 +309,7 @@ void stage_set(const struct stage *stage)
         g.sized = 0;
     }
     g.warmed = ex_add(&g.made, 0);
+    for (int i = 0; i < stage->uses; i++) cast_use(stage->held + stage->idle);
     if (stage->keeper) add(stage);
     else hold(stage);
 }
@@ -486,6 +488,7 @@ void cast_end_again(bool discard)
     ex_note("once more");
     kp_release(&copy);
     kp_discard(&other);
+    (void)ex_add(&g.again, 2);
 }
 
 void cast_end(void)

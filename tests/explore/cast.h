@@ -50,6 +50,8 @@ struct stage {
     bool nests;          /* gets within gets: on_deadlock refuses them */
     int surplus;         /* what ends soon is replaced before, within so many more */
     int probes;          /* of a circuit of uses and creates, which half-opens at once; 0: none */
+    int homes, moves;    /* cells have homes, on one of so many processors; threads are moved */
+    int uses;            /* so often main has used what it then holds, or leaves idle */
     int revokes;         /* has driver.revoke; 1: for what is lent for 10 s, too */
     int bad_revokes;     /* so many fail, the first ones */
 };

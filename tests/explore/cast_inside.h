@@ -40,6 +40,7 @@ struct ghosts {
     int helped, says_when_helped; /* how often main gave back because nobody could go on */
     int warmed;                    /* made, and gone, before main took what it holds */
     int suspects[EX_THREADS + 1]; /* events that told it, by the thread that was told */
+    int copies, again; /* ends of main's lease by a copy; of leases that had ended, by one's own */
     int misuses, out; /* out: what the last close said */
     int sized;        /* limits_for of key 0 */
     int begun;        /* creates, where they have a rate */
@@ -56,6 +57,7 @@ extern struct ghosts g;
 kp_pool *cast_pool(void);
 void cast_called(const char *what); /* a driver's function: without the lock, and where it may */
 void cast_can_revoke(kp_options *o);
+void cast_use(int many); /* main, in set-up: so many of key 0 at once, given back */
 kp_key cast_key(int key);
 void cast_unlocked(const char *what);                       /* I6 */
 void cast_hear(uint32_t *closed, uint32_t *invalidations);  /* a get begins */

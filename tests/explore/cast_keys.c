@@ -59,6 +59,15 @@ void cast_mark_own(void)
     if (!ex_is_real()) cast_have_ended(&own, 1);
 }
 
+void cast_use(int many)
+{
+    kp_lease lease[LEASES];
+
+    for (int i = 0; i < many; i++)
+        if (kp_get(g.pool, cast_key(0), NULL, &lease[i]) != 0) ex_fail("set-up failed");
+    for (int i = 0; i < many; i++) kp_release(&lease[i]);
+}
+
 /* When it validates. What is idle: not before the first "pass". */
 void cast_checks(const struct stage *stage, kp_limits *limits)
 {
@@ -158,6 +167,7 @@ void cast_end_copy(int lease, bool discard)
         (void)ex_add(&t->holders, -1);
         (void)ex_add(&g.lent, -1);
     }
+    (void)ex_add(&g.copies, 1);
     ex_note("%s main's", discard ? "discard" : "release");
     if (discard) kp_discard(&copy);
     else kp_release(&copy);

@@ -12,6 +12,7 @@
  *   place.c    addresses and their histories
  *   snapshot.c what set-up left
  *   world.c    the pool's world and lock
+ *   processors.c  restartable sequences
  *   ghosts.c   what explore.h offers
  *   bells.c    descriptors of event loops
  *
@@ -188,6 +189,9 @@ void ex_block(void); /* we are parked: others go on */
 void ex_run_woken(void);
 unsigned ex_choose(unsigned n, unsigned odds); /* odds in 256 of not 0, where it is random */
 uint64_t ex_random(void);
+/* The first pool of a process makes what then stays: always this one's, so that where leases of a
+ * cell begin to be counted does not depend on which scenarios are played. */
+void ex_warm_up(const struct ex_program *program);
 enum ex_outcome ex_execute(void); /* one execution of ex.program */
 bool ex_next_path(void);          /* exhaustive: false when all are done */
 void ex_forget_paths(void);
@@ -217,6 +221,7 @@ void ex_raw_write(void *p, unsigned size, uint64_t value);
 void ex_view_join(struct ex_view *into, const struct ex_view *from);
 void ex_release(struct ex_view *into); /* publish what the running thread has seen */
 uint64_t ex_atomic_load(void *p, unsigned size, int order, void *pc);
+void ex_acquire_seen(void *p); /* the last load of it is an acquire, after all */
 void ex_atomic_store(void *p, unsigned size, uint64_t value, int order, void *pc);
 enum ex_rmw { EX_EXCHANGE, EX_ADD, EX_SUB, EX_AND, EX_OR, EX_XOR, EX_NAND };
 uint64_t ex_atomic_rmw(void *p, unsigned size, enum ex_rmw what, uint64_t value, int order,
@@ -249,6 +254,8 @@ void ex_snapshot_forget(void);
 void ex_world_begin(void); /* empty: before set-up */
 void ex_world_again(void); /* as set-up left it, but for what ex_keep knows */
 size_t ex_arena_used(void); /* by set-up */
+void ex_hold(void *what);   /* one at a time: a point, when nobody has it; he sees what ... */
+void ex_let_go(void *what); /* ... those before him saw. No point: only who has it can */
 /* All are stuck: the earliest deadline comes. False: there is none within so many ns. */
 bool ex_fire_timers(uint64_t within);
 

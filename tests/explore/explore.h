@@ -70,6 +70,10 @@ uint64_t ex_now_ms(void);    /* what it says: no point */
 /* Memory of the scenario's own: each execution begins with it as set-up left it. */
 void ex_keep(void *at, size_t size);
 
+/* Words may have homes (core/home.c), on one of so many processors (at most 2; 0: they have none),
+ * which threads are spread over; `moves` of them to another one in each execution. In set-up. */
+void ex_processors(int n, int moves);
+
 extern const kp_world *const ex_world; /* NULL on real threads: life */
 
 /* Due time that the pool announced last (UINT64_MAX: none). */

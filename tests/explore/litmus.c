@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 
+#include "base/home.h"
 #include "base/lock.h"
 #include "explore.h"
 #include "scenarios.h"
@@ -15,6 +16,8 @@ static struct room {
     _Atomic uint32_t x, y, word;
     uint32_t seen[2], plain;
     struct kp__lock lock[2];
+    kp__home home;
+    _Atomic uint64_t cell;
 } r;
 
 static struct kp__world w;
@@ -23,6 +26,13 @@ static void begin(void)
 {
     r = (struct room){ .plain = 0 };
     w = (struct kp__world){ .park = ex_world->park, .wake = ex_world->wake };
+    ex_processors(2, 1);
+}
+
+static void begin_together(void)
+{
+    begin();
+    ex_processors(1, 0);
 }
 
 static void nothing(void)
@@ -172,9 +182,72 @@ static void cross(int self)
     kp__lock_give(&r.lock[self], &w);
 }
 
+/* ---- sequences: 0 is idle, 1 lent; home is processor 0, which all but thread 1 are on -------- */
+
+static void borrow_at_home(int self)
+{
+    (void)self;
+    if (!kp__swing_at_home(&r.home, &r.cell, 0, 1)) return;
+    r.plain++;
+    (void)kp__swing_at_home(&r.home, &r.cell, 1, 0);
+}
+
+static void add_at_home(int self)
+{
+    (void)self;
+    for (uint64_t n = 0; !kp__swing_at_home(&r.home, &r.cell, n, n + 1);) n++;
+}
+
+static void three_at_home(void)
+{
+    if (r.cell != 3) ex_fail("litmus: a sequence was not one step");
+}
+
+/* One of them takes the home away, and with it the word; he adds 10. */
+static void take(int self, bool end)
+{
+    if (self != 1) {
+        if (kp__swing_at_home(&r.home, &r.cell, 0, 1)) r.seen[0] = 1;
+        return;
+    }
+    atomic_store_explicit(&r.home, KP__NOBODYS, memory_order_relaxed);
+    if (end) kp__sequences_end();
+    uint64_t now = atomic_load_explicit(&r.cell, memory_order_relaxed);
+    atomic_store_explicit(&r.cell, now + 10, memory_order_relaxed);
+}
+
+static void take_home(int self)
+{
+    take(self, true);
+}
+
+static void take_home_badly(int self)
+{
+    take(self, false);
+}
+
+static void all_counted(void)
+{
+    if (r.cell != 10 + r.seen[0]) ex_fail("litmus: two wrote a word that has a home");
+}
+
+/* It is no sequence to be at home now. */
+static void add_here(int self)
+{
+    (void)self;
+    if (kp__home_here() != atomic_load_explicit(&r.home, memory_order_relaxed)) return;
+    uint64_t now = atomic_load_explicit(&r.cell, memory_order_relaxed);
+    atomic_store_explicit(&r.cell, now + 1, memory_order_relaxed);
+}
+
 #define PROGRAM(text, n, fn, after)                                                                \
     {                                                                                              \
         .name = text, .threads = n, .setup = begin, .thread = fn, .finish = after                  \
+    }
+
+#define TOGETHER(text, fn, after)                                                                  \
+    {                                                                                              \
+        .name = text, .threads = 3, .setup = begin_together, .thread = fn, .finish = after         \
     }
 
 const struct ex_program litmus_programs[] = {
@@ -184,6 +257,10 @@ const struct ex_program litmus_programs[] = {
     PROGRAM("litmus: three relaxed additions", 3, add_one, three),
     PROGRAM("litmus: sleep until said", 2, sleep_until_said, nothing),
     PROGRAM("litmus: a lock of the model", 3, count_locked, three_counted),
+    TOGETHER("litmus: three sequences on a processor", add_at_home, three_at_home),
+    PROGRAM("litmus: borrowed at home", 3, borrow_at_home, nothing),
+    PROGRAM("litmus: a home is taken", 2, take_home, all_counted),
+    PROGRAM("litmus: a home is taken from two", 3, take_home, all_counted),
     PROGRAM("lock: base/lock.c, 2 threads", 2, count_locked, two_counted),
     PROGRAM("lock: base/lock.c, 2 threads, twice", 2, count_twice, four_counted),
     PROGRAM("lock: base/lock.c, 3 threads", 3, count_locked, three_counted),
@@ -192,7 +269,9 @@ const struct ex_program litmus_programs[] = {
     PROGRAM("canary: an addition in two steps", 3, add_one_badly, three),
     PROGRAM("canary: sleep on the wrong word", 2, sleep_blindly, nothing),
     PROGRAM("canary: two locks in two orders", 2, cross, nothing),
+    PROGRAM("canary: a home is taken, and no sequence ended", 2, take_home_badly, all_counted),
+    TOGETHER("canary: no sequence, but at home", add_here, three_at_home),
 };
 
-const int litmus_lock = 6, litmus_bad = 9;
+const int litmus_lock = 10, litmus_bad = 13;
 const int litmus_count = sizeof litmus_programs / sizeof *litmus_programs;

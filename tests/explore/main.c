@@ -37,14 +37,14 @@ struct sum {
 static const char *const modes[] = { "exhaust", "bound", "random", "pct", "starve" };
 static const char *const groups[GROUPS] = { "pairs",  "long",  "triples", "eventual", "faults",
                                             "lock",   "litmus", "async",  "loops",    "hard",
-                                            "revoke", "mixes",  "canary" };
+                                            "revoke", "mixes",  "homes",   "canary" };
 
 static const char usage[] =
     "usage: explore [option...]\n"
     "  --list                 names of the scenarios\n"
     "  --only TEXT            those whose name is, or else contains, TEXT\n"
     "  --group NAME           pairs, long, triples, eventual, faults, lock, litmus,\n"
-    "                         async, loops, hard, revoke, mixes, canary (must fail)\n"
+    "                         async, loops, hard, revoke, mixes, homes, canary (must fail)\n"
     "  --part I/N             each N-th of them, beginning with the I-th\n"
     "  --mode NAME            exhaust (default), bound, random, pct, starve\n"
     "  --weak                 C11 memory: loads may read old values; and data races\n"
@@ -285,5 +285,6 @@ int main(int argc, char **argv)
         else return fputs(usage, stderr), 2;
     }
     ex_memory_init();
+    if (scenario_count() > 0) ex_warm_up(scenario_play(scenario_at(0)));
     return run(&how);
 }

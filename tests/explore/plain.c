@@ -226,12 +226,13 @@ void ex_atomic_touch(const void *p, bool write, void *pc)
     if (!ex.live) return;
     if (c->run != ex.run) *c = (struct cell){ .run = ex.run };
     if (c->atomic && !write) return;
+    unsigned bytes = bytes_in(offset / GRAIN, offset, GRAIN - offset % GRAIN);
     if (c->atomic) {
+        c->write_bytes = (uint8_t)bytes;
         c->write = ex.thread[ex.cur].view.clock[ex.cur];
         c->writer = (uint8_t)ex.cur;
         return;
     }
-    unsigned bytes = bytes_in(offset / GRAIN, offset, GRAIN - offset % GRAIN);
     if (write) {
         look(c, bytes, true, pc);
         c->atomic = true;

@@ -26,10 +26,10 @@ PARTS = 8               # of a search: more than there are jobs, so that they en
 RANDOM = ["random", "pct", "starve"]
 
 # Executions of one scenario: an exhaustive search that needs more stays incomplete.
-COMMIT = {"limit": 3000, "lanes": 500, "random": 1150, "ops": 2000000, "histories": 500,
-          "bound": 0, "rounds": 3}
-NIGHT = {"limit": 1000000, "lanes": 1000000, "random": 60000, "ops": 200000000,
-         "histories": 20000, "bound": 3, "rounds": 200}
+COMMIT = {"limit": 3000, "lanes": 500, "homes": 1500, "random": 1150, "ops": 2000000,
+          "histories": 500, "bound": 0, "rounds": 3}
+NIGHT = {"limit": 1000000, "lanes": 1000000, "homes": 1000000, "random": 60000,
+         "ops": 200000000, "histories": 20000, "bound": 3, "rounds": 200}
 LEAST_COMPLETE = 60
 
 
@@ -45,9 +45,9 @@ def build_explorer(folder):
 class Search:
     """One way to search, split into parts."""
 
-    def __init__(self, name, *options, exhaustive=False, lanes=False):
+    def __init__(self, name, *options, exhaustive=False, **env):
         self.name, self.options, self.exhaustive = name, list(options), exhaustive
-        self.env = dict(os.environ, KP_LANES="2") if lanes else None
+        self.env = dict(os.environ, **env)
         self.complete, self.sums, self.output = set(), [], []
 
     def run(self, explorer, part):
@@ -91,9 +91,15 @@ def searches(plan, seed, night):
     yield Search("C11-weak", "--weak", *limit, exhaustive=True)
     # hits without the lock, wherever they may be (src/core/lane.h)
     some = ["--count", str(plan["lanes"])]
-    yield Search("with lanes, sequentially consistent", *some, exhaustive=True, lanes=True)
-    yield Search("with lanes, C11-weak", "--weak", *some, exhaustive=True, lanes=True)
+    yield Search("with lanes, sequentially consistent", *some, exhaustive=True, KP_LANES="2")
+    yield Search("with lanes, C11-weak", "--weak", *some, exhaustive=True, KP_LANES="2")
+    # and without an atomic operation (src/base/home.h)
+    homes = ["--group", "homes", "--count", str(plan["homes"])]
+    yield Search("homes, sequentially consistent", *homes, exhaustive=True)
+    yield Search("homes, C11-weak", "--weak", *homes, exhaustive=True)
     if night:
+        yield Search("with homes, sequentially consistent", *some, exhaustive=True, KP_HOMES="2")
+        yield Search("with homes, C11-weak", "--weak", *some, exhaustive=True, KP_HOMES="2")
         yield Search("two faults", "--group", "faults", "--faults", "2", *limit, exhaustive=True)
         yield Search("preemption-bounded mixes", "--group", "mixes", "--mode", "bound", "--bound",
                      str(plan["bound"]), *limit)

@@ -10,7 +10,7 @@
 /* Those from MIXES on are only run when asked for, or at random. */
 enum group {
     PAIRS, LONG_PAIRS, TRIPLES, EVENTUAL, FAULTS, LOCK, LITMUS, ASYNC, LOOPS, HARD, REVOKE,
-    MIXES, CANARY, GROUPS
+    MIXES, HOMES, CANARY, GROUPS
 };
 
 struct scenario {
@@ -35,6 +35,7 @@ struct scenario *scenario_add(enum group group, const char *title, const char *w
 void add_hard_cases(void); /* hard.c */
 void add_asked(void);      /* asked.c */
 void add_doubts(void);     /* doubts.c */
+void add_homes(void);      /* homes.c */
 void add_control(void);    /* control.c */
 void add_rotated(void);    /* rotated.c */
 void add_circuits(void);   /* circuits.c */

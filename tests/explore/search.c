@@ -431,9 +431,9 @@ static void in_turn(void (*fn)(void))
     fiber_switch(&ex.main, &ex.thread[EX_THREADS].fiber);
 }
 
-/* The first pool of a process makes what then stays. */
-static void warm_up(void)
+void ex_warm_up(const struct ex_program *program)
 {
+    ex.program = program;
     begin();
     ex_world_begin();
     in_turn(set_up);
@@ -443,10 +443,6 @@ static void warm_up(void)
 
 static void begin_program(void)
 {
-    static bool warm;
-
-    if (!warm) warm_up();
-    warm = true;
     ex_snapshot_forget();
     begin();
     ex_library_restore();

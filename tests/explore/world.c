@@ -271,6 +271,24 @@ void ex_world_again(void)
 void ex_real_lock_take(struct kp__lock *l, const struct kp__world *world_of);
 void ex_real_lock_give(struct kp__lock *l, const struct kp__world *world_of);
 
+void ex_hold(void *what)
+{
+    ex_point(EX_TAKE, what);
+    struct ex_place *place = ex_place(what);
+    place->holder = ex.cur;
+    ex_view_join(&ex.thread[ex.cur].view, &place->view);
+}
+
+void ex_let_go(void *what)
+{
+    struct ex_place *place = ex_place(what);
+
+    if (place->holder != ex.cur) ex_fail("T%d gives back a lock that it does not hold", ex.cur);
+    place->holder = -1;
+    ex_release(&place->view);
+    ex_join(place->causes, ex.thread[ex.cur].clock);
+}
+
 /* One step to take it, when it is free, instead of base/lock.c's several; that has scenarios of its
  * own, with ex.real_lock. */
 void ex_lock_take(struct kp__lock *l, const struct kp__world *world_of);
@@ -284,11 +302,8 @@ void ex_lock_take(struct kp__lock *l, const struct kp__world *world_of)
         if (*(volatile uint32_t *)(void *)&l->word) ex_fail("a lock is held while nobody runs");
         *(volatile uint32_t *)(void *)&l->word = 1;
     } else {
-        ex_point(EX_TAKE, &l->word);
-        struct ex_place *place = ex_place(&l->word);
+        ex_hold(&l->word);
         if (*(volatile uint32_t *)(void *)&l->word) ex_fail("T%d takes a lock twice", ex.cur);
-        place->holder = ex.cur;
-        ex_view_join(&me->view, &place->view);
         *(volatile uint32_t *)(void *)&l->word = 1;
         if (ex.tracing) ex_traced(EX_TAKE, l, 0, __builtin_return_address(0));
     }
@@ -306,12 +321,7 @@ void ex_lock_give(struct kp__lock *l, const struct kp__world *world_of)
         return;
     }
     *(volatile uint32_t *)(void *)&l->word = 0;
-    if (!ex.live) return;
-    struct ex_place *place = ex_place(&l->word);
-    if (place->holder != ex.cur) ex_fail("T%d gives back a lock that it does not hold", ex.cur);
-    place->holder = -1;
-    ex_release(&place->view);
-    ex_join(place->causes, me->clock);
+    if (ex.live) ex_let_go(&l->word);
 }
 
 /* ---- what the library asks of the C library -------------------------------------------------- */

@@ -39,6 +39,8 @@ EXPLORE = {
     "explore.weak": ["--weak", "--count", "60"],
     "explore.lanes": ["KP_LANES=2", "--count", "150"],
     "explore.lanes-weak": ["KP_LANES=2", "--weak", "--count", "60"],
+    "explore.homes": ["--group", "homes", "--count", "2000"],
+    "explore.homes-weak": ["--group", "homes", "--weak", "--count", "1500"],
 }
 # Lanes open in simulated and explored pools, too, when the environment says so (flow/open.c).
 LANES = "-DKP_TEST_LANES=1"
