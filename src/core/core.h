@@ -69,7 +69,7 @@ struct kp__core {
     int64_t minima, floors; /* of all keys, added up */
     struct kp__timers slots_due, keys_due; /* the calendar */
     uint32_t count[KP__STATES];
-    int64_t settled; /* what homes may cost; below 0, none is given (home.c) */
+    int64_t settled; /* leases, less what the taking of homes cost (home.c) */
     int64_t returning; /* lent ones on open lanes: any of them may be idle by now (lane.h) */
     uint32_t leases, waiting, promised, revoked, revoking;
     uint64_t stamps, returns, serials;

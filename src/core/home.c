@@ -18,10 +18,10 @@ static struct kp__cell *marked(const struct kp__slot *slot)
 
 /* ---- given ----------------------------------------------------------------------------------- */
 
-/* To take homes costs a system call, and whoever wants the lock meanwhile. So over the whole pool
- * there is one for EACH times that a cell settles at most, in the long run; and for SAVED of them in
- * a row, after a time without any. */
-enum { EACH = 64, SAVED = 16 };
+/* To take homes costs a system call, while others may want the lock. So over the whole pool they
+ * are taken once for each KP__HOME_PRICE leases that settle at most, in the long run; and SAVED
+ * times in a row, after a time in which none were. */
+enum { SAVED = 16 };
 
 /* This lease's number says that its cell settles: may it have a home? Not a lease of a home before:
  * by a copy it could still be ended at the new one. Nor a stale one, whose cell may be marked;
@@ -32,7 +32,7 @@ static bool may_settle(struct kp__core *core, const struct kp__cell *cell, uint6
     if (!core->homes || (word & (KP__WORD_STATE | KP__NOT_SETTLING)) != KP__GONE ||
         atomic_load_explicit(&cell->word, memory_order_relaxed) != word)
         return false;
-    if (core->settled < EACH * SAVED) core->settled++;
+    if (core->settled < SAVED * KP__HOME_PRICE) core->settled++;
     return core->settled > 0;
 }
 
@@ -92,7 +92,7 @@ static void each_marked(const struct kp__subpool *sub, void (*what)(struct kp__c
 static void end_sequences(struct kp__core *core)
 {
     kp__sequences_end();
-    core->settled -= EACH;
+    core->settled -= KP__HOME_PRICE;
 }
 
 void kp__home_take(struct kp__core *core, const struct kp__slot *slot)

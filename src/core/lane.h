@@ -47,9 +47,11 @@ enum { KP__WORD_STATE = 63, KP__WORD_BITS = 6, KP__WORD_NEXT = 1 << KP__WORD_BIT
 /* Of the leases in a turn, one of so many ends with the lock, which looks at the clock. */
 enum { KP__LOOKS = 32, KP__NO_LOOK = (KP__LOOKS - 1) * KP__WORD_NEXT };
 
-/* One lease of so many ends with the lock, where its cell may get a home. */
+/* One lease of so many settles: it ends with the lock, and its cell may get a home. What it costs
+ * to take homes is paid for by so many that settled (home.c). The explorer has less of both. */
 #ifndef KP__SETTLES
 #define KP__SETTLES 1024
+#define KP__HOME_PRICE 64
 #endif
 enum { KP__NOT_SETTLING = (KP__SETTLES - 1) * KP__WORD_NEXT };
 
