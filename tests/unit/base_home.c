@@ -119,7 +119,7 @@ static void to_begin_and_to_end_must_leave_the_caller_as_he_was(void **state)
 
 /* ---- two on one processor -------------------------------------------------------------------- */
 
-enum { SIGNALS = 5000 };
+enum { SIGNALS = 2000 };
 
 static atomic_bool go;
 static atomic_int ready;
@@ -228,8 +228,8 @@ static void a_word_whose_home_was_taken_must_not_move_any_more(void **state)
     (void)state;
     pin_or_skip();
     assert_true(pin_to(0));
-    assert_true(stands_still(pin_count() - 1, 10000));
-    assert_true(stands_still(0, 50));
+    assert_true(stands_still(pin_count() - 1, 5000));
+    assert_true(stands_still(0, 20));
     pin_off();
 }
 
@@ -267,11 +267,11 @@ static int visits(void)
     kp__sequences_end();
     if (errno != 4711) return 2;
     if (!is_still_allowed(pin_all())) return 3;
-    if (!stands_still(pin_count() - 1, 60)) return 4;
+    if (!stands_still(pin_count() - 1, 30)) return 4;
     if (!is_still_allowed(pin_all())) return 5;
     if (!pin_to(0) || sched_getaffinity(0, sizeof first, &first) != 0) return 6;
-    if (!stands_still(pin_count() - 1, 60)) return 7;
-    if (!stands_still(0, 20)) return 8;
+    if (!stands_still(pin_count() - 1, 30)) return 7;
+    if (!stands_still(0, 10)) return 8;
     return is_still_allowed(&first) ? 0 : 9;
 }
 
