@@ -20,7 +20,6 @@ static void a_cell_must_get_its_first_home_after_so_many_leases(struct stage *s)
     }
     assert_true(gets_home(s, slot, KP__SETTLES));
     assert_int_equal(sub->term->homes, 1);
-    assert_int_equal(sub->term->roams, 0);
     assert_int_not_equal(home_of(slot), KP__NOBODYS);
     lane_shut(s, sub);
     assert_int_equal(slot->lends, KP__SETTLES);
@@ -41,24 +40,45 @@ static void it_must_be_where_the_lease_ends(struct stage *s)
     assert_int_equal(home_of(slot), pin_number(pin_count() - 1));
 }
 
-/* Each home that is taken makes the next one come later, up to a limit. */
-static void who_lost_homes_must_wait_longer_for_the_next(struct stage *s)
+/* Over the whole pool homes are taken once for so many leases that settle, whoever's. */
+static void the_price_of_taking_must_be_settled_first(struct stage *s)
 {
-    static const uint8_t roams[] = { 0, 1, 3, 7, 15, 15, 15 };
-    struct kp__slot *slot = one_at_home(s);
-    struct kp__term *term = slot->sub->term;
+    struct kp__slot *slot = one_at_home(s), *other;
     uint64_t g = KP__SETTLES;
 
-    for (size_t i = 0; i < sizeof roams; i++) {
-        assert_int_equal(term->roams, roams[i]);
-        take(s, slot);
-        assert_int_equal(term->homes, 0);
-        uint64_t each = (uint64_t)KP__SETTLES * (term->roams + 1u), next = (g / each + 1) * each;
-        while (++g < next) assert_false(gets_home(s, slot, g));
-        assert_true(gets_home(s, slot, g));
-        assert_int_equal(term->homes, 1);
+    s->core.settled = 1; /* as if it had been the first */
+    take(s, slot);
+    assert_int_equal(s->core.settled, 1 - KP__HOME_PRICE);
+    other = stage_idle(s, stage_key(s));
+    assert_true(lane_open(s, other->sub));
+    for (int i = 1; i < KP__HOME_PRICE; i++) {
+        assert_false(gets_home(s, i % 2 ? other : slot, g += KP__SETTLES));
+        assert_int_equal(s->core.settled, 1 - KP__HOME_PRICE + i);
     }
-    assert_int_equal(g % ((uint64_t)16 * KP__SETTLES), 0);
+    assert_true(gets_home(s, other, g += KP__SETTLES));
+    assert_true(gets_home(s, slot, g + KP__SETTLES));
+    assert_int_equal(s->core.settled, 2);
+}
+
+/* And so often in a row, when they had not been taken for long. */
+static void what_was_saved_must_have_an_end(struct stage *s)
+{
+    struct kp__slot *slot = one_at_home(s);
+    uint64_t g = KP__SETTLES;
+
+    assert_int_equal(s->core.settled, MAY_BE_TAKEN);
+    s->core.settled--;
+    for (int i = 0; i < 3; i++) {
+        take(s, slot);
+        s->core.settled = MAY_BE_TAKEN - 1;
+        assert_true(gets_home(s, slot, g += KP__SETTLES));
+        assert_int_equal(s->core.settled, MAY_BE_TAKEN);
+    }
+    for (int i = 0; i <= SAVED; i++) {
+        take(s, slot);
+        g += KP__SETTLES;
+        assert_int_equal(gets_home(s, slot, g), i < SAVED);
+    }
 }
 
 /* Each word of before, that ends as one that may get no home. */
@@ -109,7 +129,7 @@ static void a_stale_lease_must_give_no_home(struct stage *s)
     assert_int_equal(slot->sub->term->homes, 1);
     now = lend(slot, 4 * KP__SETTLES + 1);
     take(s, slot);
-    slot->sub->term->roams = 3; /* so that the stale one would give one */
+    s->core.settled = MAY_BE_TAKEN; /* so that the stale one would give one */
     assert_false(settle(s, slot, stale)); /* lent there, and marked */
     assert_int_equal(home_of(slot), KP__NOBODYS);
     assert_int_equal(slot->sub->term->homes, 0);
@@ -135,11 +155,9 @@ static void what_is_idle_must_lose_its_mark_with_its_home(struct stage *s)
     LANE_SAYS(slot, KP__SETTLES, KP__HERE);
     assert_int_equal(home_of(slot), KP__NOBODYS);
     assert_int_equal(slot->sub->term->homes, 0);
-    assert_int_equal(slot->sub->term->roams, 1);
     take(s, slot); /* it has none */
     assert_int_equal(ends, 1);
     assert_int_equal(slot->sub->term->homes, 0);
-    assert_int_equal(slot->sub->term->roams, 1);
     assert_true(slot->sub->open);
 }
 
@@ -154,9 +172,9 @@ static void what_is_lent_must_keep_its_mark_until_it_is_back(struct stage *s)
     assert_int_equal(home_of(slot), KP__NOBODYS);
     assert_int_equal(slot->sub->term->homes, 0);
     take(s, slot); /* marked, but nowhere at home */
-    assert_int_equal(slot->sub->term->roams, 1);
-    assert_false(kp__homes_take(slot->sub));
-    assert_int_equal(slot->sub->term->roams, 1);
+    assert_int_equal(ends, 1);
+    assert_false(kp__homes_take(&s->core, &slot->sub, 1));
+    assert_int_equal(ends, 1);
     assert_true(settle(s, slot, lease)); /* it gets none */
     LANE_SAYS(slot, 2 * KP__SETTLES, KP__HERE);
     assert_int_equal(slot->sub->term->homes, 0);
@@ -172,11 +190,11 @@ static void what_is_on_no_lane_must_be_left_alone(struct stage *s)
     take(s, slot); /* it has a cell */
     bare = stage_idle(s, stage_key(s));
     take(s, bare); /* nor that, and its key no lane */
-    assert_int_equal(sub->term->roams, 1);
+    assert_int_equal(ends, 1);
     assert_int_equal(sub->term->homes, 0);
     assert_true(lane_open_again(s, sub));
     take(s, slot); /* no home */
-    assert_int_equal(sub->term->roams, 1);
+    assert_int_equal(ends, 1);
     LANE_SAYS(slot, KP__SETTLES, KP__HERE);
 }
 
@@ -219,7 +237,7 @@ static void a_lane_that_opens_again_must_know_it_too(struct stage *s)
         assert_int_equal(home_of(slot), KP__NOBODYS);
         LANE_SAYS(other, other->generation, KP__HERE);
     }
-    sub->term->roams = 0;
+    s->core.settled = MAY_BE_TAKEN;
     assert_false(settle(s, slot, lease & ~(uint64_t)KP__HOMED));
     assert_int_equal(lane_word(slot), lease);
     assert_true(settle(s, slot, lease));
@@ -241,7 +259,7 @@ static void where_there_are_no_sequences_no_cell_must_get_a_home(struct stage *s
     assert_true(kp__home_settle(&s->core, slot, lane_word(slot)));
     LANE_SAYS(slot, KP__SETTLES, KP__HERE);
     assert_int_equal(sub->term->homes, 0);
-    assert_false(kp__homes_take(sub));
+    assert_false(kp__homes_take(&s->core, &sub, 1));
 }
 #endif
 
@@ -251,7 +269,8 @@ int main(void)
 #if KP__SEQUENCES
         LANE_TEST(a_cell_must_get_its_first_home_after_so_many_leases),
         LANE_TEST(it_must_be_where_the_lease_ends),
-        LANE_TEST(who_lost_homes_must_wait_longer_for_the_next),
+        LANE_TEST(the_price_of_taking_must_be_settled_first),
+        LANE_TEST(what_was_saved_must_have_an_end),
         LANE_TEST(only_what_is_lent_and_nothing_else_must_get_one),
         LANE_TEST(a_stale_lease_must_give_no_home),
         LANE_TEST(what_is_idle_must_lose_its_mark_with_its_home),

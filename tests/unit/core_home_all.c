@@ -26,7 +26,6 @@ static struct kp__subpool *four(struct stage *s, struct kp__slot **slot)
     (void)lend(slot[2], KP__SETTLES + 1);
     take(s, slot[2]);
     assert_int_equal(sub->term->homes, 2);
-    assert_int_equal(sub->term->roams, 1);
     (void)lend(slot[3], 7);
     assert_true(settle(s, slot[3], lane_word(slot[3])));
     for (int i = 0; i < SLOTS; i++) watched[watches++] = slot[i];
@@ -50,7 +49,6 @@ static void assert_taken(const struct kp__subpool *sub, struct kp__slot **slot)
     LANE_SAYS(slot[2], KP__SETTLES + 1, KP__GONE | KP__HOMED);
     LANE_SAYS(slot[3], 7, KP__HERE);
     assert_int_equal(sub->term->homes, 0);
-    assert_int_equal(sub->term->roams, 3); /* at the price of one */
     assert_true(sub->open);
 }
 
@@ -60,15 +58,15 @@ static void all_of_a_lane_must_be_taken_at_the_price_of_one(struct stage *s)
 
     home_stage(s);
     struct kp__subpool *sub = four(s, slot);
-    assert_true(kp__homes_take(sub));
+    assert_true(kp__homes_take(&s->core, &sub, 1));
     stage_check(s);
     assert_taken(sub, slot);
-    assert_false(kp__homes_take(sub));
+    assert_false(kp__homes_take(&s->core, &sub, 1));
     assert_taken(sub, slot);
     assert_ended_once(3);
 }
 
-static void all_there_are_must_be_taken_at_the_price_of_one(struct stage *s)
+static void those_of_many_lanes_must_be_taken_at_the_price_of_one(struct stage *s)
 {
     struct kp__slot *slot[SLOTS], *others[SLOTS];
     struct kp__subpool *without[3], *sub[2];
@@ -82,14 +80,16 @@ static void all_there_are_must_be_taken_at_the_price_of_one(struct stage *s)
     sub[1] = four(s, others);
     without[2] = stage_key(s);
     stage_idle(s, without[2]);
-    kp__homes_take_all(&s->core);
+    struct kp__subpool *all[] = { sub[0], without[1], sub[1] };
+    int64_t settled = s->core.settled;
+    assert_true(kp__homes_take(&s->core, all, 3));
+    assert_int_equal(s->core.settled, settled - KP__HOME_PRICE);
     stage_check(s);
     assert_taken(sub[0], slot);
     assert_taken(sub[1], others);
     assert_true(without[1]->open);
-    assert_int_equal(without[1]->term->roams, 0);
     LANE_SAYS(bare, bare->generation, KP__HERE);
-    kp__homes_take_all(&s->core); /* none there are */
+    assert_false(kp__homes_take(&s->core, all, 3));
     assert_taken(sub[0], slot);
     assert_taken(sub[1], others);
     assert_ended_once(6);
@@ -100,7 +100,6 @@ static void assert_shut(const struct kp__subpool *sub, struct kp__slot **slot)
 {
     assert_false(sub->open);
     assert_int_equal(sub->term->homes, 0);
-    assert_int_equal(sub->term->roams, 3);
     for (int i = 0; i < SLOTS; i++) {
         bool lent = i == 1 || i == 2;
         LANE_SAYS(slot[i], slot[i]->generation, KP__SHUT);
@@ -151,7 +150,7 @@ static void so_many_must_be_counted(struct stage *s)
         assert_int_equal(sub->term->homes, i + 1);
     }
     stage_check(s);
-    assert_true(kp__homes_take(sub));
+    assert_true(kp__homes_take(&s->core, &sub, 1));
     stage_check(s);
     for (int i = 0; i < KP__LANE_MOST; i++) LANE_SAYS(slot[i], KP__SETTLES, KP__HERE);
 }
@@ -168,7 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #if KP__SEQUENCES
         LANE_TEST(all_of_a_lane_must_be_taken_at_the_price_of_one),
-        LANE_TEST(all_there_are_must_be_taken_at_the_price_of_one),
+        LANE_TEST(those_of_many_lanes_must_be_taken_at_the_price_of_one),
         LANE_TEST(to_shut_a_lane_must_take_its_homes),
         LANE_TEST(to_shut_all_lanes_must_take_all_homes),
         LANE_TEST(so_many_must_be_counted),

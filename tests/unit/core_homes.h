@@ -36,16 +36,20 @@ void __wrap_kp__sequences_end(void)
     __real_kp__sequences_end();
 }
 
+enum { SAVED = 16, MAY_BE_TAKEN = SAVED * KP__HOME_PRICE }; /* so often in a row, and its price */
+
 #if KP__SEQUENCES
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* A stage whose cells may have homes, and count their leases from 0. */
+/* A stage whose cells may have homes, and count their leases from 0. Homes were taken never so far,
+ * and may be often. */
 static inline void home_stage(struct stage *s)
 {
     pin_or_skip();
     for (uint32_t at = kp__cells.free; at; at = *lines_next(&kp__cells, at))
         atomic_store(&((struct kp__cell *)kp__line(&kp__cells, at))->word, 0);
     s->core.homes = true;
+    s->core.settled = MAY_BE_TAKEN;
     watches = 0;
     end_none();
 }
@@ -108,7 +112,7 @@ static inline struct kp__slot *one_at_home(struct stage *s)
 
 static inline void take(struct stage *s, struct kp__slot *slot)
 {
-    kp__home_take(slot);
+    kp__home_take(&s->core, slot);
     stage_check(s);
 }
 #endif

@@ -17,7 +17,8 @@ struct view { /* of one cell, and of its lane */
     uint64_t word;
     uint16_t home;
     bool open;
-    int homes, roams;
+    int homes;
+    int64_t settled; /* below 0: homes were taken */
 };
 
 static inline struct kp__core *lock(void)
@@ -41,7 +42,7 @@ static inline struct view view_of(const void *resource)
         v.home = atomic_load(&KP__CELL_OF(slot)->home);
         v.open = slot->on_lane && slot->sub->open;
         v.homes = slot->sub->term->homes;
-        v.roams = slot->sub->term->roams;
+        v.settled = hit_core(hit.pool)->settled;
     }
     unlock();
     return v;
@@ -54,15 +55,15 @@ static inline bool is_at_home(const void *resource, int where)
     return v.open && v.homes > 0 && (v.word & KP__HOMED) && v.home == pin_number(where);
 }
 
-/* On an open lane none of whose cells is at home; since one was, so often. */
-static inline void assert_no_home(const void *resource, int roams)
+/* On an open lane none of whose cells is at home; since they were taken, or the lane opened. */
+static inline void assert_no_home(const void *resource, bool taken)
 {
     struct view v = view_of(resource);
 
     assert_true(v.open);
     assert_int_equal(v.home, KP__NOBODYS);
     assert_int_equal(v.homes, 0);
-    assert_int_equal(v.roams, roams);
+    assert_int_equal(v.settled < 0, taken);
 }
 
 /* Its lane opens at once, and homes come as early as the first did. */
@@ -74,7 +75,7 @@ static inline void open_again(void)
     sub->calm = 0;
     kp__lane_open(core, sub, kp__now(core->world));
     assert_true(sub->open);
-    if (sub->term) sub->term->roams = 0;
+    core->settled = 0;
     unlock();
 }
 
@@ -84,7 +85,7 @@ static inline void open_again(void)
 static inline void *settle_by(kp_key key, int where)
 {
     assert_true(pin_to(where));
-    for (int i = 0; i < 3 * KP__SETTLES; i++) {
+    for (int i = 0; i < (KP__HOME_PRICE + 3) * KP__SETTLES; i++) {
         kp_lease lease = hit_take(key);
         void *resource = lease.resource;
         hit_give(&lease);
