@@ -93,12 +93,10 @@ struct kp__cell {
     _Alignas(8) _Atomic(const char *) tag;
     _Alignas(8) _Atomic(const void *) site;
     _Alignas(8) struct kp__brief key; /* if it is guided, and brief */
-    uint32_t lane;
-    union {
-        struct {
-            uint16_t key_size; /* or KP__NOT_BRIEF */
-            kp__home home;     /* of a word that is HOMED. Written under the lock */
-        };
+    uint16_t key_size; /* or KP__NOT_BRIEF */
+    kp__home home;     /* of a word that is HOMED. Written under the lock */
+    union { /* not with the home, which is read by who comes too late for this line */
+        uint32_t lane;
         struct kp__line_end end;
     };
 };
