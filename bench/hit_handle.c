@@ -3,6 +3,7 @@
  * hit.handle: what does a get that finds something idle cost, with the release that nobody waits
  * for? One thread, one key, pinned.
  */
+#define BENCH_PORTABLE 1
 #include "pools.h"
 
 /* What a pair would take if the library did nothing: two calls that return at once. */

@@ -3,6 +3,7 @@
  * hit.key1000: what does it cost to ask by key? One thread, 1,000 keys of 16 bytes drawn at random;
  * the drawing counts. The peer's lists are found in a hash.
  */
+#define BENCH_PORTABLE 1
 #include "pools.h"
 
 enum { KEYS = 1000, SIZE = 8 };

@@ -7,6 +7,7 @@
 #ifndef BENCH_PARALLEL_H
 #define BENCH_PARALLEL_H
 
+#define BENCH_PORTABLE 1
 #include "crowd.h"
 #include "pools.h"
 

@@ -4,7 +4,7 @@
 A bar is a limit on one figure of a row: a number, or so many times another field of the same row.
 `rseq` is what the library does where it can, and is held to all of them; `portable` to those of its
 case that need no restartable sequence. `locked`, the hit path turned off, has no bars: it is there
-to compare with; nor has `no rseq`, which is `portable` once more where there are no sequences."""
+to compare with; nor has `no rseq`, which stands for `rseq` where there are no sequences."""
 
 PEER = 'apr_reslist'
 

@@ -90,8 +90,21 @@ static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag
     return true;
 }
 
+/* By a brief key whose only resource may have a home. */
+static KP__APART int get_brief_at_home(kp_pool *door, kp_key key, uint32_t to, const void *site,
+                                       kp_lease *out)
+{
+    struct kp__cell *cell = (struct kp__cell *)kp__line(&kp__cells, to);
+    uint64_t word;
+
+    if (!kp__swing_out(cell, &word)) return kp__get(door, key, NULL, site, out);
+    kp__lend(cell, to, word, NULL, site, out);
+    return kp__cell_is_of(cell, out, door, key) ? 0
+                                                : kp__get_after_all(door, key, NULL, site, out);
+}
+
 /* By a brief key, and a guide that leads to its only resource. */
-static KP__APART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
     /* acquire: pairs with the release in kp__make_room */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
@@ -103,10 +116,24 @@ static KP__APART int get_brief(kp_pool *door, kp_key key, const void *site, kp_l
     struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, to);
     if (!cell) /* further off, a lane, or nowhere */
         return kp__get_by_key(door, key, NULL, site, out);
-    if (!kp__swing_out(cell, &word)) return kp__get(door, key, NULL, site, out);
+    if (!kp__swing_out_anywhere(cell, &word))
+        return get_brief_at_home(door, key, (uint32_t)to, site, out);
     kp__lend(cell, to, word, NULL, site, out);
     return kp__cell_is_of(cell, out, door, key) ? 0
                                                 : kp__get_after_all(door, key, NULL, site, out);
+}
+
+/* By one of up to 8 bytes, or of more: apart, so that no way has to be ready for another's. */
+static KP__APART int get_few(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+{
+    if (key.size > 8) __builtin_unreachable();
+    return get_brief(door, key, site, out);
+}
+
+static KP__APART int get_more(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+{
+    if (key.size <= 8 || key.size > KP__BRIEF) __builtin_unreachable();
+    return get_brief(door, key, site, out);
 }
 
 static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
@@ -142,7 +169,8 @@ static KP__APART int get_again(kp_pool *door, kp_key key, const kp_ask *ask, con
 int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
 {
     if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, KP__SITE, out);
-    return get_brief(door, key, KP__SITE, out);
+    if (key.size <= 8) return get_few(door, key, KP__SITE, out);
+    return get_more(door, key, KP__SITE, out);
 }
 
 /* Is this the word of a lease, and not of one whose release looks at the clock for those who
@@ -172,8 +200,37 @@ static KP__PART void mark_ended(kp_lease *lease)
     lease->opaque[2] |= KP__LEASE_ENDED;
 }
 
-/* Of a lease of a cell that settles: may it get a home now? Nobody waits for the lock for that. */
-static KP__APART bool settles(const kp_lease *lease)
+/* The end of a lease on an open lane, where its cell has no home. */
+static KP__PART bool swing_back_anywhere(struct kp__cell *cell, kp_lease *lease)
+{
+    uint64_t word = lease->opaque[1], back = word - (KP__GONE - KP__HERE);
+
+    if (!ends_by_a_swing(word) ||
+        /* release: pairs with the acquire of who takes it next, or shuts the lane */
+        !atomic_compare_exchange_strong_explicit(&cell->word, &word, back, memory_order_release,
+                                                 memory_order_relaxed))
+        return false;
+    mark_ended(lease);
+    return true;
+}
+
+/* The end of a lease, if it has not ended, its cell is on an open lane, and does not settle. */
+static KP__PART bool swing_back(kp_lease *lease)
+{
+    uint64_t word = lease->opaque[1];
+    struct kp__cell *cell = cell_of(lease);
+
+    if (!cell) return false;
+    if ((word & KP__WORD_STATE) != (KP__GONE | KP__HOMED))
+        return (word & KP__NOT_SETTLING) && swing_back_anywhere(cell, lease);
+    if (!kp__swing_at_home(&cell->home, &cell->word, word, word - (KP__GONE - KP__HERE)))
+        return false;
+    mark_ended(lease);
+    return true;
+}
+
+/* To settle, nobody waits for the lock. */
+static bool settles(const kp_lease *lease)
 {
     const struct kp_pool *door = kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1);
 
@@ -182,24 +239,13 @@ static KP__APART bool settles(const kp_lease *lease)
            !kp__lock_held(&door->lock);
 }
 
-/* The end of a lease, if it has not ended and its cell is on an open lane. */
-static KP__PART bool swing_back(kp_lease *lease)
+static KP__APART void release(kp_lease *lease)
 {
-    uint64_t word = lease->opaque[1], back = word - (KP__GONE - KP__HERE);
     struct kp__cell *cell = cell_of(lease);
 
-    if (!cell) return false;
-    if ((word & KP__WORD_STATE) == (KP__GONE | KP__HOMED)) {
-        if (!kp__swing_at_home(&cell->home, &cell->word, word, back)) return false;
-    } else if (!ends_by_a_swing(word) || (!(word & KP__NOT_SETTLING) && settles(lease)) ||
-               /* release: pairs with the acquire of who takes it next, or shuts the lane */
-               !atomic_compare_exchange_strong_explicit(&cell->word, &word, back,
-                                                        memory_order_release,
-                                                        memory_order_relaxed)) {
-        return false;
-    }
-    mark_ended(lease);
-    return true;
+    if (!cell || (lease->opaque[1] & KP__NOT_SETTLING) || settles(lease) ||
+        !swing_back_anywhere(cell, lease))
+        kp__release(lease);
 }
 
 bool kp__is_clean(const struct kp__pool *pool, void *resource)
@@ -237,7 +283,7 @@ enum kp__asked kp__ask(const kp_lease *lease)
 
 void kp_release(kp_lease *lease)
 {
-    if (lease && !swing_back(lease)) kp__release(lease);
+    if (lease && !swing_back(lease)) release(lease);
 }
 
 /* ---- with the lock --------------------------------------------------------------------------- */

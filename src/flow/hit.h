@@ -18,7 +18,7 @@ static KP__PART uint64_t kp__lease_of_cell(uint64_t number)
     return atomic_load_explicit(&kp__cell_leases, memory_order_relaxed) | number;
 }
 
-/* Swing a cell's word to a new lease, if it is idle. */
+/* Swing a cell's word to a new lease, if it is idle, and its home, if it has one, is here. */
 static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
 {
     /* relaxed: the swing vouches for it */
@@ -29,6 +29,19 @@ static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
     if (word & KP__HOMED) return kp__swing_at_home(&cell->home, &cell->word, word, *lent);
     /* acquire: pairs with the release of who gave it back, or opened the lane */
     return atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+/* The same of one that has no home. */
+static KP__PART bool kp__swing_out_anywhere(struct kp__cell *cell, uint64_t *lent)
+{
+    /* relaxed: as above */
+    uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
+
+    *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
+    /* acquire: as above */
+    return (word & (KP__HERE | KP__HOMED)) == KP__HERE &&
+           atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
 }
 
