@@ -221,9 +221,10 @@ static KP__PART bool swing_back(kp_lease *lease)
     struct kp__cell *cell = cell_of(lease);
 
     if (!cell) return false;
-    if ((word & KP__WORD_STATE) != (KP__GONE | KP__HOMED))
+    if (!(word & KP__HOMED))
         return (word & KP__NOT_SETTLING) && swing_back_anywhere(cell, lease);
-    if (!kp__swing_at_home(&cell->home, &cell->word, word, word - (KP__GONE - KP__HERE)))
+    if ((word & KP__WORD_STATE) != (KP__GONE | KP__HOMED) ||
+        !kp__swing_at_home(&cell->home, &cell->word, word, word - (KP__GONE - KP__HERE)))
         return false;
     mark_ended(lease);
     return true;
