@@ -77,19 +77,21 @@ static void shut_many(struct kp__core *core, uint64_t now)
     shut(core, &t, now);
 }
 
-void kp__lane_shut_all(struct kp__core *core, uint64_t now)
+static void shut_few(struct kp__core *core, uint64_t now)
 {
-    enum { MANY = 8 }; /* one of so many places for keys */
-
-    if (core->open.count >= core->subpools.made / MANY) {
-        shut_many(core, now);
-        return;
-    }
-    while (core->open.count > 0) {
+    while (kp__heap_top(&core->open)) {
         struct together t = { .many = 0 };
         while (t.many < TOGETHER && first_ends_by(core, &t, KP__NEVER)) continue;
         shut(core, &t, now);
     }
+}
+
+void kp__lane_shut_all(struct kp__core *core, uint64_t now)
+{
+    enum { MANY = 8 }; /* one of so many places for keys */
+
+    if (core->open.count < core->subpools.made / MANY) shut_few(core, now);
+    else shut_many(core, now);
 }
 
 /* ---- limits over all keys -------------------------------------------------------------------- */
