@@ -20,6 +20,13 @@
 #define KP__DCHECK(cond) ((void)sizeof(!(cond)))
 #endif
 
+/* KP__KNOWN(cond): the same, and otherwise what the compiler may count on. */
+#if (defined KP_VERIFY && KP_VERIFY) || !defined __GNUC__
+#define KP__KNOWN(cond) KP__DCHECK(cond)
+#else
+#define KP__KNOWN(cond) ((cond) ? (void)0 : __builtin_unreachable())
+#endif
+
 static inline _Noreturn void kp__check_failed(const char *file, int line, const char *cond)
 {
     fprintf(stderr, "%s:%d: check failed: %s\n", file, line, cond);

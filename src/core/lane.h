@@ -197,8 +197,9 @@ bool kp__lanes_leave_idle(struct kp__core *core, uint32_t more);
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 void kp__lane_shut_all(struct kp__core *core, uint64_t now);
 
-/* The terms of up to so many are over. Those that were used begin another one, so that he who comes
- * next finds them open. */
+/* The terms of up to so many (at most KP__TOGETHER) are over. Those that were used begin another
+ * one, so that he who comes next finds them open. */
+enum { KP__TOGETHER = 256 };
 void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most);
 
 /* A lease ends whose cell is on an open lane: is this its word? Then it is swung back, and may get

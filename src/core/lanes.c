@@ -3,6 +3,8 @@
  * All open lanes of a pool, in the order in which their terms end, and what they reserve (lane.h).
  */
 #include "core/lane.h"
+
+#include "base/check.h"
 #include "core/table.h"
 
 static struct kp__subpool *first_open(const struct kp__core *core)
@@ -23,14 +25,18 @@ void kp__lanes_init(struct kp__core *core)
 }
 
 /* Those that are shut together lose their homes at the price of one. */
-enum { TOGETHER = 256 };
-
 struct together {
-    struct kp__subpool *sub[TOGETHER];
+    struct kp__subpool *sub[KP__TOGETHER];
     uint32_t many;
 };
 
-/* Begin with the first of those that are open, if its term ends by then: they leave their heap. */
+static void shut(struct kp__core *core, struct together *t, uint64_t now)
+{
+    kp__homes_take(core, t->sub, t->many);
+    for (uint32_t i = 0; i < t->many; i++) kp__lane_shut(core, t->sub[i], now);
+}
+
+/* The first of those that are open, if its term ends by then: it leaves their heap. */
 static bool first_ends_by(struct kp__core *core, struct together *t, uint64_t end)
 {
     struct kp__subpool *sub = first_open(core);
@@ -41,19 +47,21 @@ static bool first_ends_by(struct kp__core *core, struct together *t, uint64_t en
     return true;
 }
 
-static void shut(struct kp__core *core, struct together *t, uint64_t now)
+static void shut_first(struct kp__core *core, struct together *t, uint64_t end, uint32_t most,
+                       uint64_t now)
 {
-    kp__homes_take(core, t->sub, t->many);
-    for (uint32_t i = 0; i < t->many; i++) kp__lane_shut(core, t->sub[i], now);
+    t->many = 0;
+    while (t->many < most && first_ends_by(core, t, end)) continue;
+    shut(core, t, now);
 }
 
 void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
 {
-    struct together t = { .many = 0 };
+    struct together t;
 
+    KP__DCHECK(most <= KP__TOGETHER);
     kp__at(core, now);
-    while (t.many < TOGETHER && t.many < most && first_ends_by(core, &t, now)) continue;
-    shut(core, &t, now);
+    shut_first(core, &t, now, most, now);
     for (uint32_t i = 0; i < t.many; i++)
         if (t.sub[i]->term->served > 0) kp__lane_open(core, t.sub[i], now);
 }
@@ -70,7 +78,7 @@ static void shut_many(struct kp__core *core, uint64_t now)
         if (!sub->open) continue;
         kp__heap_node_init(&sub->term->node);
         t.sub[t.many++] = sub;
-        if (t.many < TOGETHER) continue;
+        if (t.many < KP__TOGETHER) continue;
         shut(core, &t, now);
         t.many = 0;
     }
@@ -79,11 +87,10 @@ static void shut_many(struct kp__core *core, uint64_t now)
 
 static void shut_few(struct kp__core *core, uint64_t now)
 {
-    while (kp__heap_top(&core->open)) {
-        struct together t = { .many = 0 };
-        while (t.many < TOGETHER && first_ends_by(core, &t, KP__NEVER)) continue;
-        shut(core, &t, now);
-    }
+    struct together t;
+
+    do shut_first(core, &t, KP__NEVER, KP__TOGETHER, now);
+    while (t.many > 0);
 }
 
 void kp__lane_shut_all(struct kp__core *core, uint64_t now)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cancel.h"
+#include "base/check.h"
 
 /* Where this thread looks first: where it was lucky last, so that threads keep out of each other's
  * way. Else by the golden ratio, which spreads consecutive numbers evenly over any range (Knuth,
@@ -126,13 +127,13 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_le
 /* By one of up to 8 bytes, or of more: apart, so that no way has to be ready for another's. */
 static KP__APART int get_few(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
-    if (key.size > 8) __builtin_unreachable();
+    KP__KNOWN(key.size <= 8);
     return get_brief(door, key, site, out);
 }
 
 static KP__APART int get_more(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
-    if (key.size <= 8 || key.size > KP__BRIEF) __builtin_unreachable();
+    KP__KNOWN(key.size > 8 && key.size <= KP__BRIEF);
     return get_brief(door, key, site, out);
 }
 

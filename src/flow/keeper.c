@@ -11,7 +11,7 @@
 #include "flow/job.h"
 
 /* looks, and lanes, per call, so that nobody is held up for long; and tests, which take longer */
-enum { AT_ONCE = 256, TESTS = 16 };
+enum { AT_ONCE = KP__TOGETHER, TESTS = 16 };
 
 #define LATE UINT64_C(10000000000)     /* 10 s: KP_EVENT_KEEPER_LATE */
 

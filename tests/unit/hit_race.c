@@ -30,21 +30,38 @@ static void *give_back(void *arg)
     return arg;
 }
 
-static void who_is_overtaken_between_look_and_swing_must_get_nothing(void **state)
+static bool in_any_way(struct kp__cell *of, uint64_t *lent)
+{
+    return kp__swing_out(of, lent);
+}
+
+static bool without_a_home(struct kp__cell *of, uint64_t *lent)
+{
+    return kp__swing_out_anywhere(of, lent);
+}
+
+static void overtaken(bool (*swing_out)(struct kp__cell *, uint64_t *))
 {
     uint64_t lent, times = 0;
     pthread_t other;
 
-    (void)state;
+    atomic_store(&over, false);
     assert_int_equal(pthread_create(&other, NULL, give_back, NULL), 0);
     do {
         while (!(atomic_load(&cell.word) & KP__HERE)) continue;
         times++;
-    } while (kp__swing_out(&cell, &lent));
+    } while (swing_out(&cell, &lent));
     atomic_store(&over, true);
     assert_int_equal(pthread_join(other, NULL), 0);
     assert_true(atomic_load(&cell.word) & KP__HERE);
     print_message("overtaken at time %ju\n", (uintmax_t)times);
+}
+
+static void who_is_overtaken_between_look_and_swing_must_get_nothing(void **state)
+{
+    (void)state;
+    overtaken(in_any_way);
+    overtaken(without_a_home);
 }
 
 int main(void)
