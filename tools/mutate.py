@@ -42,7 +42,8 @@ LIST = ROOT / 'tools' / 'mutants.txt'
 SURVIVORS = 'survivors.txt'
 BAR = 95.0
 CC = os.environ.get('CC', 'gcc')
-FLAGS = ['-std=c11', '-D_GNU_SOURCE', '-DKP_VERIFY=1', '-DKP__INSIDE=', '-fPIC', '-pthread', '-w',
+FLAGS = ['-std=c11', '-D_GNU_SOURCE', '-DKP_VERIFY=1', '-DKP__INSIDE=',
+         '-DKP_TESTS_COME_FIRST', '-fPIC', '-pthread', '-w',
          '-Iinclude', '-Isrc', '-Itestkit', '-Itests']
 # A swap of arguments that changes their types is no mutant but a compile error (which -w would
 # hide), and what reaches beyond an array is not left to chance.

@@ -295,6 +295,24 @@ static void a_lane_that_was_used_must_begin_another_term_when_one_ends(struct st
     assert_false(sub->open);
 }
 
+static void all_that_were_used_must_begin_another_one_together(struct stage *s)
+{
+    struct kp__slot *slot[3];
+
+    s->core.leak_after = 100;
+    for (int i = 0; i < 3; i++) {
+        slot[i] = stage_idle(s, stage_key(s));
+        assert_true(lane_open(s, slot[i]->sub));
+        lane_use(slot[i], 1);
+    }
+    s->now += 100;
+    kp__lane_shut_due(&s->core, s->now, 100);
+    for (int i = 0; i < 3; i++) {
+        assert_true(slot[i]->sub->open);
+        assert_int_equal(slot[i]->sub->term->opened, s->now);
+    }
+}
+
 static void no_more_terms_must_end_at_once_than_that_was_asked_for(struct stage *s)
 {
     struct kp__subpool *subs[5];
@@ -354,6 +372,7 @@ int main(void)
         LANE_TEST(a_term_must_be_an_instant_where_that_is_asked_for),
         LANE_TEST(lanes_must_be_shut_as_their_terms_end),
         LANE_TEST(a_lane_that_was_used_must_begin_another_term_when_one_ends),
+        LANE_TEST(all_that_were_used_must_begin_another_one_together),
         LANE_TEST(no_more_terms_must_end_at_once_than_that_was_asked_for),
         LANE_TEST(what_was_lent_when_a_term_ended_must_count_as_lent_since_then),
         LANE_TEST(a_lane_without_an_end_must_not_be_shut_before_the_end_of_time),
