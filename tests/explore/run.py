@@ -26,7 +26,7 @@ PARTS = 8               # of a search: more than there are jobs, so that they en
 RANDOM = ["random", "pct", "starve"]
 
 # Executions of one scenario: an exhaustive search that needs more stays incomplete.
-COMMIT = {"limit": 3000, "lanes": 500, "homes": 1500, "random": 1150, "ops": 2000000,
+COMMIT = {"limit": 2600, "lanes": 500, "homes": 1500, "random": 980, "ops": 2000000,
           "histories": 500, "bound": 0, "rounds": 3}
 NIGHT = {"limit": 1000000, "lanes": 1000000, "homes": 1000000, "random": 60000,
          "ops": 200000000, "histories": 20000, "bound": 3, "rounds": 200}
