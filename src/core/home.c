@@ -4,7 +4,8 @@
  * (base/home.h). Under the pool's lock they are given and taken; a lane that is shut has none.
  */
 #include "core/lane.h"
-#include "core/table.h"
+
+#include "core/core.h"
 
 /* The cell of a slot, if it is marked: it has a home, or was lent when it had one. Or NULL. */
 static struct kp__cell *marked(const struct kp__slot *slot)
