@@ -25,6 +25,14 @@ def body(lines):
     return HEAD + "int f(void)\n{\n" + "    f();\n" * lines + "}\n"
 
 
+def write(place, text):
+    """Anew: what is there is the original, too."""
+    if os.path.exists(place):
+        os.remove(place)
+    with open(place, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
 def replaced(path, old, new):
     def change(root):
         place = os.path.join(root, path)
@@ -32,8 +40,7 @@ def replaced(path, old, new):
             text = file.read()
         if old not in text:
             raise AssertionError("%s does not contain %r" % (path, old))
-        with open(place, "w", encoding="utf-8") as file:
-            file.write(text.replace(old, new, 1))
+        write(place, text.replace(old, new, 1))
     return change
 
 
@@ -41,8 +48,7 @@ def added(path, text):
     def change(root):
         place = os.path.join(root, path)
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(place, "w", encoding="utf-8") as file:
-            file.write(text)
+        write(place, text)
     return change
 
 
@@ -55,8 +61,8 @@ def nobody_uses(name, *folders):
                     place = os.path.join(where, file)
                     with open(place, encoding="utf-8", errors="surrogateescape") as stream:
                         text = stream.read()
-                    with open(place, "w", encoding="utf-8", errors="surrogateescape") as stream:
-                        stream.write(text.replace(name, "gone"))
+                    if name in text:
+                        write(place, text.replace(name, "gone"))
     return change
 
 
@@ -127,7 +133,7 @@ def broken(original, before, build, change, only):
     """What lint finds more in a copy that was changed."""
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "copy")
-        shutil.copytree(original, copy)
+        shutil.copytree(original, copy, copy_function=os.link)
         change(copy)
         return [f for f in lint(copy, build, only) if f not in before]
 
