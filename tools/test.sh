@@ -50,6 +50,7 @@ run() {     # preset target [ctest arguments]
 
 case ${1:-all} in
 all)
+    jobs=$((jobs + 1)) # tests of servers wait for them
     # Everything, with each step checked by the sanitizers and by the pool's own invariants ...
     run asan all
     # ... what has threads of its own, for races ...

@@ -6,7 +6,7 @@
  */
 #include "house.h"
 
-enum { KEYS = 300 };
+enum { KEYS = 200 };
 
 static const char *name_of(int i)
 {

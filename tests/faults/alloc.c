@@ -189,18 +189,19 @@ static void pin_add_warm(struct session *s)
         MUST(s, kp_invalidate(s->pool, &made_elsewhere) == 0);
 }
 
-/* So many keys and resources that every table has to grow. */
+/* So many keys and resources that every table and every slab has to grow (base/slab.h: 64). */
 static void crowd(struct session *s)
 {
-    kp_lease lease[100];
+    enum { MANY = 72 };
+    kp_lease lease[MANY];
 
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < MANY; i++) {
         char key[] = { 'c', (char)(' ' + i), 0 };
 
         lease[i] = (kp_lease){ 0 };
         (void)MAY(s, kp_get(s->pool, kp_str(key), KP_IN_S(1), &lease[i]));
     }
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < MANY; i++)
         kp_release(&lease[i]);
 }
 
