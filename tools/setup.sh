@@ -95,6 +95,8 @@ need_portability() {
     need_command aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
     need_command s390x-linux-gnu-gcc gcc-s390x-linux-gnu
     need_command qemu-s390x-static qemu-user-static
+    need_command qemu-system-aarch64 qemu-system-arm
+    need_command cpio cpio
     [ -e /usr/i686-linux-gnu/lib/libc.a ] || missing="$missing libc6-dev-i386-cross"
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || missing="$missing libc6-dev-arm64-cross"
     [ -e /usr/s390x-linux-gnu/lib/libc.a ] || missing="$missing libc6-dev-s390x-cross"

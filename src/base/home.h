@@ -8,8 +8,8 @@
  * A word loses its home in this order: its home becomes nobody's; kp__sequences_end; from then on
  * it is the caller's alone, until he says otherwise. Who gives and takes homes has a lock.
  *
- * On x86-64 Linux, with glibc 2.35 or later, where kernel and C library agree on it at run time
- * (under valgrind, say, they do not). Elsewhere no word ever has a home.
+ * On Linux, x86-64 and aarch64, with glibc 2.35 or later, where kernel and C library agree on it at
+ * run time (under valgrind, say, they do not). Elsewhere no word ever has a home.
  */
 #ifndef KP__BASE_HOME_H
 #define KP__BASE_HOME_H
@@ -18,8 +18,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#if !defined KP__SEQUENCES && defined __linux__ && defined __x86_64__ && defined __LP64__ && \
-    defined __GNUC__ && defined _GNU_SOURCE && defined __has_include
+#if !defined KP__SEQUENCES && defined __linux__ && defined __LP64__ && \
+    (defined __x86_64__ || defined __AARCH64EL__) && defined __GNUC__ && defined _GNU_SOURCE && \
+    defined __has_include
 #if __has_include(<sys/rseq.h>)
 #define KP__SEQUENCES 1
 #endif
@@ -68,51 +69,17 @@ void __tsan_release(void *word);
 #endif
 
 /* True: this thread is at home, and the word was `expected` and is `to` now. First the home is
- * loaded, then the word, both as by an acquire, and so is what the caller has loaded of the word
- * before: so what others did before is seen, and who read a marked word finds the home that was
- * named before it. What the caller did will be seen, as after a release. All this because x86
- * orders loads, and stores, among themselves, and a change of threads orders all.
- *
- * The area that the kernel looks at (struct rseq) is told where the sequence is: from 1 to 2. It is
- * not told when it is over, which the kernel finds out for itself; so this library is not unloaded
- * (cmake/library.cmake). Who is held up goes on at 4, which the kernel believes for the number
- * before it. */
+ * loaded, then the word, both as by an acquire, and the store is one of a release: so what others
+ * did before is seen, and what the caller did will be. `expected` is a lease's own, or the caller
+ * loaded it by an acquire: so who read a marked word finds the home that was named before it. */
 static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word,
-                                     uint64_t expected, uint64_t to)
-{
-    KP__TOLD_RELEASE(word);
-    __asm__ goto(".pushsection __rseq_cs, \"aw\"\n\t"
-                 ".balign 32\n\t"
-                 "3: .long 0, 0\n\t"                  /* version, flags */
-                 ".quad 1f, 2f - 1f, 4f\n\t"          /* from, how long, where then */
-                 ".popsection\n\t"
-                 "5:\n\t"
-                 "leaq 3b(%%rip), %%rax\n\t"
-                 "movq %%rax, %%fs:%c[cs](%[area])\n\t"
-                 "1:\n\t"
-                 "movl %%fs:%c[cpu](%[area]), %%eax\n\t"
-                 "cmpw %%ax, %[home]\n\t"
-                 "jne %l[no]\n\t"
-                 "cmpq %[expected], %[word]\n\t"
-                 "jne %l[no]\n\t"
-                 "movq %[to], %[word]\n\t"
-                 "2:\n\t"
-                 ".pushsection __rseq_failure, \"ax\"\n\t"
-                 ".byte 0x0f, 0xb9, 0x3d\n\t"         /* makes an instruction of the number */
-                 ".long %c[sign]\n\t"
-                 "4: jmp 5b\n\t"
-                 ".popsection"
-                 :
-                 : [area] "r"(__rseq_offset), [cs] "i"(offsetof(struct rseq, rseq_cs)),
-                   [cpu] "i"(offsetof(struct rseq, cpu_id)), [sign] "i"(RSEQ_SIG),
-                   [home] "m"(*home), [word] "m"(*word), [expected] "r"(expected), [to] "r"(to)
-                 : "memory", "cc", "rax"
-                 : no);
-    KP__TOLD_ACQUIRE(word);
-    return true;
-no:
-    return false;
-}
+                                     uint64_t expected, uint64_t to);
+
+#if defined __x86_64__
+#include "base/home_x86_64.h"
+#else
+#include "base/home_aarch64.h"
+#endif
 #else
 static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word,
                                      uint64_t expected, uint64_t to)

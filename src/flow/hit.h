@@ -21,8 +21,8 @@ static KP__PART uint64_t kp__lease_of_cell(uint64_t number)
 /* Swing a cell's word to a new lease, if it is idle, and its home, if it has one, is here. */
 static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
 {
-    /* relaxed: the swing vouches for it */
-    uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
+    /* acquire: pairs with the release of who gave it its home (core/home.c) */
+    uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
     if (!(word & KP__HERE)) return false;
@@ -35,7 +35,7 @@ static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
 /* The same of one that has no home. */
 static KP__PART bool kp__swing_out_anywhere(struct kp__cell *cell, uint64_t *lent)
 {
-    /* relaxed: as above */
+    /* relaxed: the swing vouches for it */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);

@@ -221,7 +221,6 @@ void ex_raw_write(void *p, unsigned size, uint64_t value);
 void ex_view_join(struct ex_view *into, const struct ex_view *from);
 void ex_release(struct ex_view *into); /* publish what the running thread has seen */
 uint64_t ex_atomic_load(void *p, unsigned size, int order, void *pc);
-void ex_acquire_seen(void *p); /* the last load of it is an acquire, after all */
 void ex_atomic_store(void *p, unsigned size, uint64_t value, int order, void *pc);
 enum ex_rmw { EX_EXCHANGE, EX_ADD, EX_SUB, EX_AND, EX_OR, EX_XOR, EX_NAND };
 uint64_t ex_atomic_rmw(void *p, unsigned size, enum ex_rmw what, uint64_t value, int order,

@@ -97,15 +97,6 @@ uint64_t ex_atomic_load(void *p, unsigned size, int order, void *pc)
     return value;
 }
 
-/* What is seen of it now may have been read by a relaxed load. */
-void ex_acquire_seen(void *p)
-{
-    struct ex_view *mine = &ex.thread[ex.cur].view;
-    const struct ex_history *h = ex_place(p)->history;
-
-    if (ex.live && ex.weak && h) ex_view_join(mine, &h->store[mine->seen[h->number]].view);
-}
-
 void ex_atomic_store(void *p, unsigned size, uint64_t value, int order, void *pc)
 {
     if (!ex.live) {

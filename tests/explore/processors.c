@@ -102,7 +102,6 @@ bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word, uint64_t ex
     uint8_t at = here();
 
     if (ex.live) ex_hold(&processor[at]);
-    ex_acquire_seen(word); /* a relaxed load gave `expected`, maybe; x86 orders it before these */
     bool swung = sequence(home, at, word, expected, to, __builtin_return_address(0));
     if (ex.live) ex_let_go(&processor[at]);
     return swung;
