@@ -71,7 +71,8 @@ for name in /tests/*; do
     rc=0
     KP_SECONDS=10 timeout 300 "$name" >said 2>&1 || rc=$?
     if grep -q '^skipped: kernel' said; then rc=skipped; fi
-    if [ $rc = 0 ]; then echo "passed ${name##*/}"; else echo "FAILED ${name##*/}: $rc"; tail said; fi
+    name=${name##*/}
+    if [ $rc = 0 ]; then echo "passed $name"; else echo "FAILED $name: $rc"; tail said; fi
 done
 poweroff -f
 INIT
