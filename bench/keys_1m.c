@@ -68,6 +68,18 @@ static uint32_t line_of(kp_key key, uint32_t count)
     return (uint32_t)((text * UINT64_C(0x9e3779b97f4a7c15) >> 32) * count >> 32);
 }
 
+/* Of borrowers that do not touch what they get. */
+static void untouched_pairs(void *self, uint32_t n)
+{
+    struct keyed *k = self;
+
+    for (uint32_t i = 0; i < n; i++) {
+        kp_lease lease;
+        ours_get(&k->ours, keyed_draw(k), &lease);
+        kp_release(&lease);
+    }
+}
+
 static void least_pairs(void *self, uint32_t n)
 {
     struct least *least = self;
@@ -85,8 +97,8 @@ static void least_pairs(void *self, uint32_t n)
 int main(int argc, char **argv)
 {
     struct bench b = bench_begin(argc, argv);
-    struct bench_subject subjects[VARIANTS + 3] = { 0 }, *least = subjects + VARIANTS;
-    struct bench_subject *limit = least + 1, *peer = least + 2;
+    struct bench_subject subjects[VARIANTS + 4] = { 0 }, *least = subjects + VARIANTS;
+    struct bench_subject *limit = least + 1, *untouched = least + 2, *peer = least + 3;
     uint32_t count = b.million;
     char *keys = keys_make(count);
     struct keyed all[VARIANTS + 1];
@@ -111,13 +123,16 @@ int main(int argc, char **argv)
     lines = (struct least){ { .keys = keys, .count = count, .random = 42 }, lines_make(count) };
     *least = (struct bench_subject){ .name = "least", .self = &lines, .times = least_pairs };
     *limit = bench_limit();
+    *untouched = (struct bench_subject){ .name = "untouched", .self = &all[VARIANTS - 1],
+                                         .times = untouched_pairs };
     if (PEERS) peer_make_keys(&all[VARIANTS], SIZE);
     *peer = (struct bench_subject){ .name = "apr_reslist", .self = &all[VARIANTS],
                                     .times = peer_keyed_pairs };
-    bench_rounds(&b, subjects, VARIANTS + 2 + PEERS);
+    bench_rounds(&b, subjects, VARIANTS + 3 + PEERS);
     for (int v = 0; v < VARIANTS; v++) {
         bench_open(&b, "keys.1m", &subjects[v], limit, PEERS ? peer : NULL);
         bench_median_of(&b, "ns_least", least);
+        if (v == VARIANTS - 1) bench_median_of(&b, "ns_untouched", untouched);
         bench_number("bytes", bytes[v]);
         bench_number("bytes_again", again[v]);
         if (PEERS) bench_number("peer_bytes", bytes[VARIANTS]);

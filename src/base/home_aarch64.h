@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The sequence of home.h on aarch64. It is the same as on x86-64, whose file says what the kernel is
- * told. Both loads acquire and the store releases (Arm ARM, B2.3), since nothing else orders them.
+ * The sequence of home.h on aarch64. It is the same as on x86-64, whose file says what the kernel
+ * is told. Both loads acquire and the store releases (Arm ARM, B2.3), since nothing else orders
+ * them.
  */
 #ifndef KP__BASE_HOME_AARCH64_H
 #define KP__BASE_HOME_AARCH64_H
