@@ -149,6 +149,51 @@ static void a_lease_from_before_a_turn_must_end_in_it(void)
     leave();
 }
 
+/* The lane is open: this number is another one than its word. */
+static void assert_wrong_mark_told(const kp_lease *lease, int lent)
+{
+    kp_lease other_mark = *lease;
+
+    assert_true(hit_is_open());
+    other_mark.opaque[1] ^= KP__TURN;
+    kp_release(&other_mark);
+    hit_assert_told(1, "lease");
+    assert_int_equal(hit_stats(K).lent, lent);
+}
+
+static void a_wrong_mark_must_be_told_when_a_lane_opens_after_a_turn(void)
+{
+    kp_lease lease[2];
+
+    stand(2, lease);
+    hit_give(&lease[0]);
+    while (lease[0] = hit_take(K), !is_beside()) hit_give(&lease[0]);
+    assert_true(lease[0].opaque[1] & KP__TURN);
+    leave();
+    hit_give(&lease[1]);
+    hit_warm(K);
+    assert_wrong_mark_told(&lease[0], 1);
+    hit_warm(K);
+    HIT_LONG(hit_give(&lease[0])); /* its number says more than the lane's words */
+    assert_int_equal(hit_stats(K).idle, 2);
+    hit_warm(K);
+    HIT_SHORT(hit_use(K));
+}
+
+static void a_wrong_mark_must_be_told_when_a_lane_opens_in_a_turn(void)
+{
+    kp_lease lease[2];
+
+    stand(2, lease);
+    hit_give(&lease[0]);
+    assert_true(is_beside());
+    assert_false(lease[1].opaque[1] & KP__TURN);
+    assert_wrong_mark_told(&lease[1], 1);
+    hit_give(&lease[1]);
+    assert_int_equal(hit_stats(K).idle, 2);
+    leave();
+}
+
 /* Not even by the lease that may get one elsewhere (core/home.c). */
 static void in_a_turn_no_cell_must_get_a_home(void)
 {
@@ -181,6 +226,8 @@ int main(void)
         HIT_TEST(the_turn_must_end_though_nobody_takes_the_lock),
         HIT_TEST(a_lease_of_a_turn_must_end_after_it),
         HIT_TEST(a_lease_from_before_a_turn_must_end_in_it),
+        HIT_TEST(a_wrong_mark_must_be_told_when_a_lane_opens_after_a_turn),
+        HIT_TEST(a_wrong_mark_must_be_told_when_a_lane_opens_in_a_turn),
         HIT_TEST(in_a_turn_no_cell_must_get_a_home),
     };
 
