@@ -41,9 +41,12 @@ static int connect_db(kp_job *job, const struct db_key *key, PGconn **out)
 {
     char    info[160];
     PGconn *c;
+    int64_t left_s = job->left_ms / 1000 + 1;
 
+    if (left_s > 30)
+        left_s = 30;                            /* what is made in the background has no deadline */
     snprintf(info, sizeof info, "host=%s dbname=shard%d connect_timeout=%d", key->host, key->shard,
-             (int)(job->left_ms / 1000 + 1));
+             (int)left_s);
     c = PQconnectdb(info);
     if (PQstatus(c) != 0) {
         free(c);
