@@ -84,6 +84,45 @@ static void who_is_moved_must_be_at_home_where_he_is(void **state)
     pin_off();
 }
 
+/* Takes back what the C library has registered, so that the kernel no longer says where we are. */
+static bool become_unknown(void)
+{
+    struct rseq *area = (void *)((char *)__builtin_thread_pointer() + __rseq_offset);
+
+    return syscall(SYS_rseq, area, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG) == 0;
+}
+
+enum { SWINGS = 1, NEVER_SWINGS, STAYS_KNOWN };
+
+static void *swing_unknown(void *arg)
+{
+    int *result = arg;
+
+    if (!become_unknown()) {
+        *result = STAYS_KNOWN;
+        return NULL;
+    }
+    word = 5;
+    home = KP__NOBODYS;
+    *result = swing(5, 5) ? SWINGS : NEVER_SWINGS;
+    for (home = 0; home < KP__HOMES; home++)
+        if (swing(5, 5)) *result = SWINGS;
+    return NULL;
+}
+
+static void a_thread_unknown_to_the_kernel_must_be_at_home_nowhere(void **state)
+{
+    pthread_t thread;
+    int result = 0;
+
+    (void)state;
+    pin_or_skip();
+    assert_int_equal(pthread_create(&thread, NULL, swing_unknown, &result), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    if (result == STAYS_KNOWN) skip();
+    assert_int_equal(result, NEVER_SWINGS);
+}
+
 /* Asked as often as pools are opened; errno belongs to the caller. */
 static void to_begin_and_to_end_must_leave_the_caller_as_he_was(void **state)
 {
@@ -340,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_word_must_swing_at_home_if_it_is_as_expected),
         cmocka_unit_test(elsewhere_it_must_not_swing),
         cmocka_unit_test(who_is_moved_must_be_at_home_where_he_is),
+        cmocka_unit_test(a_thread_unknown_to_the_kernel_must_be_at_home_nowhere),
         cmocka_unit_test(to_begin_and_to_end_must_leave_the_caller_as_he_was),
         cmocka_unit_test(no_step_must_be_lost_to_whoever_interrupts_it),
         cmocka_unit_test(a_word_whose_home_was_taken_must_not_move_any_more),
