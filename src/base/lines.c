@@ -9,33 +9,24 @@
 #define CHUNK ((size_t)KP__LINES_EACH * KP__LINE)
 #define NEXT(line) ((struct kp__line_end *)(void *)((char *)(line) + KP__LINE) - 1)->next
 
-/* Chunk k, if there is memory. It comes for as many chunks as there are already, so that it may be
- * of large pages; each is touched when its first line is needed. With the lock. */
-static bool make_chunk(struct kp__lines *lines, uint32_t k)
-{
-    /* relaxed: written under the lock only */
-    char *chunk = atomic_load_explicit(&lines->chunk[k - 1], memory_order_relaxed);
-
-    if (k & (k - 1)) chunk += CHUNK;
-    else chunk = kp__alloc_raw(&kp__life, k * CHUNK, KP__LINE, k * CHUNK);
-    if (!chunk) return false;
-    memset(chunk, 0, CHUNK);
-    /* release: pairs with kp__line and kp__line_seen; the lines are zero */
-    atomic_store_explicit(&lines->chunk[k], chunk, memory_order_release);
-    return true;
-}
-
-/* A number that was never used. With the lock. */
+#include <sys/mman.h>
 static uint32_t make(struct kp__lines *lines)
 {
-    /* relaxed: written under the lock only */
     uint32_t number = atomic_load_explicit(&lines->made, memory_order_relaxed);
-    if (number == 0) number = 1;
-    uint32_t k = number / KP__LINES_EACH;
-
-    if (k == KP__LINE_CHUNKS) return 0;
-    if (k > 0 && number % KP__LINES_EACH == 0 && !make_chunk(lines, k)) return 0;
-    /* release: pairs with kp__lines_made */
+    if (number == 0) {
+        number = 1;
+        char *p = mmap(NULL, (size_t)4 << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        p += (0 - (uintptr_t)p) % (2u << 20);
+        atomic_store(&lines->base, p);
+    }
+    uint64_t room = atomic_load(&lines->room);
+    if (number >= room) {
+        uint64_t more = room ? room : 4096;
+        char *base = atomic_load(&lines->base);
+        if (mprotect(base + room * 64, more * 64, PROT_READ | PROT_WRITE)) return 0;
+        if (more * 64 >= (8u << 20)) madvise(base + room * 64, more * 64, MADV_HUGEPAGE);
+        atomic_store(&lines->room, room + more);
+    }
     atomic_store_explicit(&lines->made, number + 1, memory_order_release);
     return number;
 }

@@ -25,9 +25,8 @@ struct kp__line_end {                   /* the last member of every item; the fr
 };
 
 struct kp__lines {
-    /* These two are addresses, and no memory before it is used. */
-    _Atomic(char *) chunk[KP__LINE_CHUNKS]; /* zeros from the start; NULL: not made, or `first` */
-    _Alignas(64) char first[KP__LINES_EACH * KP__LINE]; /* chunk 0: there without a look */
+    _Atomic(char *) base;
+    _Atomic uint64_t room; /* numbers below lead to memory */
     _Atomic uint32_t made; /* numbers below are lines; 0 is none */
     uint32_t floor;        /* up to this they are of a process before (fork) */
 
@@ -53,24 +52,13 @@ static inline uint32_t kp__lines_made(const struct kp__lines *lines)
 /* The line with this number, which there is. */
 static inline void *kp__line(struct kp__lines *lines, uint32_t number)
 {
-    if (__builtin_expect(number < KP__LINES_EACH, 1))
-        return lines->first + (size_t)number * KP__LINE;
-    /* acquire: pairs with the release in kp__lines_take */
-    return atomic_load_explicit(&lines->chunk[number / KP__LINES_EACH], memory_order_acquire) +
-           (size_t)(number % KP__LINES_EACH) * KP__LINE;
+    return atomic_load_explicit(&lines->base, memory_order_relaxed) + (size_t)number * KP__LINE;
 }
 
-/* A line to look at, by any number: of a chunk that is there also those that were not made yet, and
- * 0. NULL: there is none. */
 static inline void *kp__line_seen(struct kp__lines *lines, uint64_t number)
 {
-    if (__builtin_expect(number < KP__LINES_EACH, 1))
-        return lines->first + (size_t)number * KP__LINE;
-    if (number >= (uint64_t)KP__LINES_EACH * KP__LINE_CHUNKS) return NULL;
-    /* acquire: as above */
-    char *chunk = atomic_load_explicit(&lines->chunk[number / KP__LINES_EACH],
-                                       memory_order_acquire);
-    return chunk ? chunk + (size_t)(number % KP__LINES_EACH) * KP__LINE : NULL;
+    if (__builtin_expect(number >= atomic_load_explicit(&lines->room, memory_order_acquire), 0)) return NULL;
+    return atomic_load_explicit(&lines->base, memory_order_relaxed) + (size_t)number * KP__LINE;
 }
 
 /* The line with this number; NULL: there is none, or it is of a process before. */
