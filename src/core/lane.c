@@ -254,13 +254,16 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-/* May its lease end by the word alone? */
+/* May its lease end by the word alone? Not where its number says otherwise than the words of this
+ * lane whether others wait: with one of their marks another number than its own would end it, with
+ * its own mark no later lease of its cell would look at the clock. */
 static bool is_plain(const struct kp__slot *slot)
 {
     const struct kp__errand *errand = slot->errand;
 
     return errand->seats == 1 && !errand->doomed && !errand->first.ending &&
-           !errand->first.decided && !errand->first.probe && errand->first.hold != KP__REVOKING;
+           !errand->first.decided && !errand->first.probe && errand->first.hold != KP__REVOKING &&
+           (slot->state == KP__IDLE || errand->first.turn == (slot->sub->waiting > 0));
 }
 
 /* A cell for an idle slot, if it has none yet, written once: its borrowers will be reading it. The

@@ -209,6 +209,7 @@ static inline void stage_check(struct stage *s)
     uint64_t starved = 0, spare = 0;
     int64_t lent = 0, live = 0;
 
+    if (s->uncounted) return;
     for STAGE_KEYS (sub, core) {
         stage_count_slots(s, sub);
         stage_count_requests(sub);

@@ -26,6 +26,7 @@ struct stage {
     struct kp__group groups[STAGE_GROUPS], pairs[STAGE_GROUPS];
     int pair_count;
     uint64_t now, random; /* random: what the world's next answer is */
+    bool uncounted;       /* so many keys that to count the books at each step takes too long */
     uint32_t *woken[STAGE_WAKES];
     int wakes;
     char *next_resource;

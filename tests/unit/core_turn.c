@@ -91,19 +91,43 @@ static void words_must_say_that_others_wait(struct stage *s)
     struct turn *t = begin(s, 2, 1);
 
     open_beside(t);
-    assert_int_equal(lane_word(t->slot[0]),
-                     kp__word(t->slot[0]->generation, KP__TURN | KP__HERE));
-    assert_int_equal(lane_word(t->slot[1]),
-                     kp__word(t->slot[1]->generation, KP__TURN | KP__GONE));
+    LANE_SAYS(t->slot[0], t->slot[0]->generation, KP__TURN | KP__HERE);
     assert_true(lane_take(t->slot[0], "turn", NULL));
     uint64_t lease = lane_word(t->slot[0]);
     assert_true(lease & KP__TURN);
     lane_shut(s, t->sub);
     /* as the borrower knows it */
     assert_int_equal(kp__seat_word(kp__seat_at(t->slot[0], 0), false), lease);
-    assert_int_equal(kp__seat_word(kp__seat_at(t->slot[1], 0), false),
-                     kp__word(t->slot[1]->generation, KP__GONE)); /* lent before the turn */
-    assert_int_equal(lane_word(t->slot[0]), kp__word(t->slot[0]->generation, KP__SHUT));
+    LANE_SAYS(t->slot[0], t->slot[0]->generation, KP__SHUT);
+    end(t);
+}
+
+/* On this lane its word says what the number of its lease does; off it, nothing. */
+static void assert_fits(const struct kp__slot *slot, bool on_lane)
+{
+    assert_int_equal(slot->state, KP__LENT);
+    assert_int_equal(slot->on_lane, on_lane);
+    if (on_lane) assert_int_equal(lane_word(slot), kp__seat_word(kp__seat_at(slot, 0), false));
+    else assert_int_equal(lane_word(slot) & KP__WORD_STATE, KP__SHUT);
+}
+
+static void what_is_lent_must_be_on_no_lane_whose_words_say_otherwise(struct stage *s)
+{
+    struct turn *t = begin(s, 3, 1);
+
+    open_beside(t);
+    assert_fits(t->slot[1], false); /* lent before the turn */
+    assert_true(lane_take(t->slot[0], "turn", NULL));
+    lane_shut(s, t->sub);
+    stage_give(s, t->slot[1], 0, true);
+    assert_true(lane_open_again(s, t->sub)); /* beside the same one */
+    assert_fits(t->slot[0], true);
+    assert_fits(t->slot[2], false);
+    assert_true(kp__withdraw(&s->core, &t->r[0], s->now, &s->todo));
+    t->sub->interest--;
+    assert_true(lane_open_again(s, t->sub));
+    assert_fits(t->slot[0], false);
+    assert_fits(t->slot[2], true);
     end(t);
 }
 
@@ -209,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LANE_TEST(a_lane_must_open_beside_those_who_wait_for_the_end_of_a_turn),
         LANE_TEST(words_must_say_that_others_wait),
+        LANE_TEST(what_is_lent_must_be_on_no_lane_whose_words_say_otherwise),
         LANE_TEST(it_must_open_only_beside_one_who_was_told_and_comes),
         LANE_TEST(it_must_not_open_beside_another_who_was_not_told),
         LANE_TEST(it_must_not_open_when_the_turn_is_over),

@@ -25,7 +25,14 @@ static struct kp__subpool *only(const struct kp__core *core)
     return kp__next_sub(core, NULL);
 }
 
-/* So many resources, all lent to us, and the other one waits. */
+/* With the lock. The turn lasts as long as ever, but for the time until it begins. */
+static void begin_turn(struct kp__core *core, uint64_t at)
+{
+    other.arrived = kp__rare(core, other.sub)->turn = at;
+}
+
+/* So many resources, all lent to us, and the other one waits, for a turn that a slow machine does
+ * not come to the end of. */
 static void wait_for(int n, kp_lease *lease)
 {
     for (int i = 0; i < n; i++) lease[i] = hit_take(K);
@@ -40,6 +47,7 @@ static void wait_for(int n, kp_lease *lease)
     core->now = now;
     sub->interest++;
     kp__enqueue(core, &other);
+    begin_turn(core, kp__later(now, UINT64_C(60000000000)));
     unlock();
 }
 
@@ -104,6 +112,8 @@ static void the_turn_must_end_though_nobody_takes_the_lock(void)
     kp_lease lease;
 
     stand(1, &lease);
+    begin_turn(lock(), kp__now(&kp__life));
+    unlock();
     hit_give(&lease);
     while (kp_try_get(hit.pool, K, &lease) == 0) kp_release(&lease);
     assert_int_equal(other.grant.kind, KP__GRANT_SLOT);
@@ -149,6 +159,51 @@ static void a_lease_from_before_a_turn_must_end_in_it(void)
     leave();
 }
 
+/* The lane is open: this number is another one than its word. */
+static void assert_wrong_mark_told(const kp_lease *lease, int lent)
+{
+    kp_lease other_mark = *lease;
+
+    assert_true(hit_is_open());
+    other_mark.opaque[1] ^= KP__TURN;
+    kp_release(&other_mark);
+    hit_assert_told(1, "lease");
+    assert_int_equal(hit_stats(K).lent, lent);
+}
+
+static void a_wrong_mark_must_be_told_when_a_lane_opens_after_a_turn(void)
+{
+    kp_lease lease[2];
+
+    stand(2, lease);
+    hit_give(&lease[0]);
+    while (lease[0] = hit_take(K), !is_beside()) hit_give(&lease[0]);
+    assert_true(lease[0].opaque[1] & KP__TURN);
+    leave();
+    hit_give(&lease[1]);
+    hit_warm(K);
+    assert_wrong_mark_told(&lease[0], 1);
+    hit_warm(K);
+    HIT_LONG(hit_give(&lease[0])); /* its number says more than the lane's words */
+    assert_int_equal(hit_stats(K).idle, 2);
+    hit_warm(K);
+    HIT_SHORT(hit_use(K));
+}
+
+static void a_wrong_mark_must_be_told_when_a_lane_opens_in_a_turn(void)
+{
+    kp_lease lease[2];
+
+    stand(2, lease);
+    hit_give(&lease[0]);
+    assert_true(is_beside());
+    assert_false(lease[1].opaque[1] & KP__TURN);
+    assert_wrong_mark_told(&lease[1], 1);
+    hit_give(&lease[1]);
+    assert_int_equal(hit_stats(K).idle, 2);
+    leave();
+}
+
 /* Not even by the lease that may get one elsewhere (core/home.c). */
 static void in_a_turn_no_cell_must_get_a_home(void)
 {
@@ -181,6 +236,8 @@ int main(void)
         HIT_TEST(the_turn_must_end_though_nobody_takes_the_lock),
         HIT_TEST(a_lease_of_a_turn_must_end_after_it),
         HIT_TEST(a_lease_from_before_a_turn_must_end_in_it),
+        HIT_TEST(a_wrong_mark_must_be_told_when_a_lane_opens_after_a_turn),
+        HIT_TEST(a_wrong_mark_must_be_told_when_a_lane_opens_in_a_turn),
         HIT_TEST(in_a_turn_no_cell_must_get_a_home),
     };
 
