@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Cache lines that stay: items of 64 bytes, named by a number from 1 on, in chunks that never move
- * and are never given back while the process lives. So whoever has a number may look, without a
- * lock, at any time; the line may be another's by then, but is always a line of the same kind. What
- * it finds there has to tell.
+ * Cache lines that stay: items of 64 bytes, named by a number from 1 on, side by side in a range of
+ * addresses that is never given back while the process lives. So whoever has a number may look,
+ * without a lock, at any time; the line may be another's by then, but is always a line of the same
+ * kind. What it finds there has to tell.
  */
 #ifndef KP__BASE_LINES_H
 #define KP__BASE_LINES_H
@@ -15,25 +15,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifndef KP__LINES_EACH
-#define KP__LINES_EACH 4096             /* lines of a chunk, a power of two */
+#ifndef KP__LINES_FIRST
+#define KP__LINES_FIRST 4096            /* there is memory for so many at first */
 #endif
-enum { KP__LINE = 64, KP__LINE_CHUNKS = 16 * KP__LINES_EACH }; /* at most */
+enum {
+    KP__LINE = 64,
+    KP__LINES_MOST = sizeof(void *) > 4 ? 1 << 24 : 1 << 18 /* at most: 1 GiB, or 16 MiB */
+};
 
 struct kp__line_end {                   /* the last member of every item; the free list's */
     uint32_t next;
 };
 
 struct kp__lines {
-    _Atomic(char *) base;
-    _Atomic uint64_t room; /* numbers below lead to memory */
+    _Atomic(char *) base;  /* where number 0 is; stays, once there is room */
+    _Atomic size_t room;   /* there is memory for the numbers below this, made or not */
     _Atomic uint32_t made; /* numbers below are lines; 0 is none */
     uint32_t floor;        /* up to this they are of a process before (fork) */
 
     _Alignas(64) struct kp__lock lock;      /* of those who take and give; apart from what is read
                                                at every hit */
     uint32_t free;
+    uint32_t most; /* addresses for so many; 0: none yet */
 };
+
+/* A kind begins like this: without any, number 0 is of zeros. */
+extern KP__INSIDE char kp__no_line[KP__LINE];
+#define KP__NO_LINES { .base = kp__no_line }
 
 /* A line, as it was given back, or zero; 0: out of memory. Threads: any. */
 uint32_t kp__lines_take(struct kp__lines *lines);
@@ -49,16 +57,22 @@ static inline uint32_t kp__lines_made(const struct kp__lines *lines)
     return atomic_load_explicit(&lines->made, memory_order_acquire);
 }
 
-/* The line with this number, which there is. */
+/* The line with this number, which there is, or 0. */
 static inline void *kp__line(struct kp__lines *lines, uint32_t number)
 {
+    /* relaxed: who has a number has been told by whoever took it, after it was written */
     return atomic_load_explicit(&lines->base, memory_order_relaxed) + (size_t)number * KP__LINE;
 }
 
+/* A line to look at, by any number: also one that was not made yet, and 0. NULL: there is none. */
 static inline void *kp__line_seen(struct kp__lines *lines, uint64_t number)
 {
-    if (__builtin_expect(number >= atomic_load_explicit(&lines->room, memory_order_acquire), 0)) return NULL;
-    return atomic_load_explicit(&lines->base, memory_order_relaxed) + (size_t)number * KP__LINE;
+    /* acquire: pairs with the release in make_room */
+    if (number >= atomic_load_explicit(&lines->room, memory_order_acquire)) return NULL;
+    /* relaxed: as above */
+    char *base = atomic_load_explicit(&lines->base, memory_order_relaxed);
+    KP__KNOWN(base != NULL);
+    return base + (size_t)number * KP__LINE;
 }
 
 /* The line with this number; NULL: there is none, or it is of a process before. */

@@ -53,7 +53,7 @@ static inline struct lines_bound lines_bind(struct kp__lines *kind, int more)
     struct lines_bound bound = { kind, atomic_load(&kind->made), kind->free };
     kind->free = 0;
     while (more > 0) kp__lines_give(kind, number[--more]);
-    atomic_store(&kind->made, (uint32_t)KP__LINES_EACH * KP__LINE_CHUNKS);
+    atomic_store(&kind->made, kind->most); /* no matter for how many there is room */
     return bound;
 }
 
