@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * A typed face: a struct as the key, PGconn as the resource, and no void pointer in the program's
- * own code. A wrong key or a wrong resource does not compile.
+ * own code. A wrong key or a wrong resource does not compile. And a whole driver: besides create
+ * and destroy it says what is still good, undoes what a borrower left, and knows when there is
+ * nothing to undo, so that a clean one comes back without the pool's lock.
  */
 #include <keyedpool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-typedef struct PGconn { int ok; } PGconn;       /* stands for libpq */
+typedef struct PGconn { int ok, in_transaction; } PGconn;       /* stands for libpq */
 
 static PGconn *PQconnectdb(const char *info)
 {
@@ -39,9 +41,12 @@ static int connect_db(kp_job *job, const struct db_key *key, PGconn **out)
 {
     char    info[160];
     PGconn *c;
+    int64_t left_s = job->left_ms / 1000 + 1;
 
+    if (left_s > 30)
+        left_s = 30;                            /* what is made in the background has no deadline */
     snprintf(info, sizeof info, "host=%s dbname=shard%d connect_timeout=%d", key->host, key->shard,
-             (int)(job->left_ms / 1000 + 1));
+             (int)left_s);
     c = PQconnectdb(info);
     if (PQstatus(c) != 0) {
         free(c);
@@ -59,8 +64,18 @@ static int finish(kp_job *job, PGconn *c)
 
 static int still_alive(kp_job *job, PGconn *c)
 {
-    (void)job;
-    return PQstatus(c) == 0 ? 0 : -1;
+    return PQstatus(c) == 0 ? 0 : kp_job_fail(job, 1, "the server went away");
+}
+
+static int roll_back(kp_job *job, PGconn *c)
+{
+    c->in_transaction = 0;
+    return (void)job, 0;
+}
+
+static bool is_clean(PGconn *c, void *ctx)
+{
+    return (void)ctx, !c->in_transaction;
 }
 
 int main(void)
@@ -70,6 +85,8 @@ int main(void)
         .create = connect_db,
         .destroy = finish,
         .validate = still_alive,
+        .reset = roll_back,
+        .is_clean = is_clean,
         .fields = db_fields,
         .more = { .name = "pg", .limits = { .max_live = 20, .validate_after_ms = KP_NONE } },
     };
@@ -83,6 +100,12 @@ int main(void)
         return 1;
     rc = db_get(pool, &key, KP_IN_S(2), &lease);
     if (rc == 0) {
+        lease.resource->in_transaction = 1;     /* left open: it is rolled back */
+        db_release(&lease);
+        rc = db_get(pool, &key, KP_IN_S(2), &lease);
+    }
+    if (rc == 0) {
+        rc = lease.resource->in_transaction;
         /* the server went away: validate finds out before anybody else is lent it */
         lease.resource->ok = 0;
         db_release(&lease);

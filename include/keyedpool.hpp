@@ -7,6 +7,10 @@
 #ifndef KEYEDPOOL_HPP
 #define KEYEDPOOL_HPP
 
+#if __cplusplus < 201703L
+#  error "keyedpool.hpp is C++17; before, include keyedpool.h"
+#endif
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>

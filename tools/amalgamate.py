@@ -143,7 +143,7 @@ def main():
     for path in paths:
         for word in set(re.findall(r"\w+", code_only(texts[path]))):
             users[word] = users.get(word, 0) + 1
-    parts = [HEAD % ("keyedpool: the library. cc keyedpool.c app.c -pthread", version),
+    parts = [HEAD % ("keyedpool: the library. cc -I. keyedpool.c app.c -pthread", version),
              "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif\n"
              "#ifdef __clang__         /* what was in a header may be unused */\n"
              "#pragma clang diagnostic ignored \"-Wunused-function\"\n"

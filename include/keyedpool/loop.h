@@ -61,8 +61,9 @@ KP_API int64_t kp_loop_dispatch(kp_loop *loop);
 
 /* Close it: requests that are still under way are cancelled. Returns how many there were; *loop is
  * gone. A pool that names this loop is closed first, and all it lent came back: else KP_EMISUSE,
- * and the loop stays. So it does while another thread is on its way out of that pool, for a moment
- * after kp_pool_close answered 0: dispatch, and close it again.
+ * the requests are cancelled all the same, and the loop stays. So it does while another thread is
+ * on its way out of that pool, for a moment after kp_pool_close answered 0: dispatch, and close it
+ * again.
  * Threads: the loop's. Blocks: no. Calls: the driver's functions, on_event; never done. Owns: takes
  * the loop. Errors: KP_EMISUSE; NULL does nothing. In a forked child the loop of the parent is let
  * go, and nothing else. Order: none. Since: 0.1 */

@@ -35,7 +35,10 @@ typedef struct kp_job {
                                            resource is destroyed */
     kp_deadline deadline;               /* absolute, on the pool's clock; {0}: none */
     int64_t     left_ms;                /* until then, when the job began: for connect_timeout
-                                           and friends; at least 1 */
+                                           and friends; at least 1. INT64_MAX: no deadline, as
+                                           of creates in the background (refill, warm-up) unless
+                                           limits.create_timeout_ms is set, and of destroy: cap
+                                           it before it becomes an int */
     const char *tag;                    /* of the request that caused it; NULL: refill, warm-up,
                                            keeper */
     kp_loop    *loop;                   /* the loop on whose thread it runs: do not block. NULL: a
@@ -51,13 +54,14 @@ typedef struct kp_job {
  * once: by its result (0, or negative), or by returning KP_PENDING and calling kp_job_done later,
  * from any thread. */
 typedef struct kp_driver {
-    int  (*create)(kp_job *job, void **resource);   /* negative fails the request that ran it, as
+    int  (*create)(kp_job *job, void **resource);   /* 0, and a resource that is not NULL;
+                                                       negative fails the request that ran it, as
                                                        KP_ECREATE (or as KP_EREFUSED, if it
                                                        returned that: then nothing is created
                                                        for this key until kp_retry_now). NULL:
                                                        only what kp_add gave is lent */
     int  (*destroy)(kp_job *job, void *resource);   /* once per resource; a failure is counted,
-                                                       the resource is gone */
+                                                       the resource is gone. Needed with create */
     int  (*validate)(kp_job *job, void *resource);  /* optional, before lending; negative:
                                                        destroy it, take another (KP_EGONE: and
                                                        limits.on_gone) */

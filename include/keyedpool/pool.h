@@ -79,7 +79,9 @@ KP_API int64_t kp_keep(kp_pool *pool);
 KP_API int kp_get(kp_pool *pool, kp_key key, const kp_ask *ask, kp_lease *out) KP_NODISCARD;
 
 /* kp_get that takes what is idle or answers KP_EAGAIN: never waits, never creates, never overtakes
- * a waiting request. */
+ * a waiting request.
+ * Threads: any thread. Blocks: in validate, and destroy, for as long as the driver does. Calls,
+ * Owns, Order, Since: as kp_get. Errors: as kp_get, without a kp_why. */
 static inline KP_NODISCARD int kp_try_get(kp_pool *pool, kp_key key, kp_lease *out)
 {
     kp_ask ask = { KP_NONE, { 0 }, NULL, NULL, KP_DONT_WAIT, 0, { 0, 0, 0 } };

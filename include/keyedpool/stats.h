@@ -43,8 +43,8 @@ extern "C" {
     X(create_ns, "time spent creating, sum")                                                       \
     X(renewed, "let go because their replacement was there")                                       \
     X(circuits_open, "keys whose circuit is not closed: open, or half-open")                       \
-    X(circuits_probing, "of these, half-open")                                         \
-    X(testing, "of creating: there, and being validated by the keeper")\
+    X(circuits_probing, "of these, half-open")                                                     \
+    X(testing, "of creating: there, and being validated by the keeper")                            \
     X(revoked, "taken from their borrowers, not given back so far; not live")                      \
     X(revokes, "leases revoked, ever")                                                             \
     X(revoke_failures, "revokes that failed, ever")                                                \

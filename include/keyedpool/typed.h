@@ -2,8 +2,9 @@
  *
  * A typed face: KP_DEFINE(db, struct db_key, PGconn) makes db_pool, db_lease { PGconn *resource;
  * ... }, db_options, db_open, db_get, db_try_get, db_release, db_discard, db_close: no void
- * pointer, no wrong key, no lease of another type. What is wrong does not compile. The options must
- * stay until the pool is gone (the driver functions are called through them).
+ * pointer, no wrong key, no lease of another type. What is wrong does not compile. Contracts are
+ * those of the functions they call. `fields` tells the key by its fields (words.h). The options
+ * must stay until the pool is gone (the driver functions are called through them).
  */
 #ifndef KEYEDPOOL_TYPED_H
 #define KEYEDPOOL_TYPED_H

@@ -214,7 +214,8 @@ typedef struct kp_deadline { uint64_t ns; } kp_deadline;
 /* ---- one request: what it may say, what it is given ------------------------------------------ */
 
 enum {                                  /* kp_ask.flags */
-    KP_DONT_WAIT   = 1 << 0,            /* take what is idle, or KP_EAGAIN: no waiting, no create */
+    KP_DONT_WAIT   = 1 << 0,            /* take what is idle, or KP_EAGAIN: no waiting, no create
+                                           (validate, if it is due, all the same) */
     KP_DONT_CREATE = 1 << 1,            /* wait for a returned one only */
     KP_FRESH       = 1 << 2             /* a new one; an idle one of this key is destroyed if it
                                            needs the room */

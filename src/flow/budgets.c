@@ -14,7 +14,8 @@ static int check_count(int64_t v, const char *field, int64_t least, kp_why *why)
 {
     if (v == 0 || v == KP_UNLIMITED || (v == KP_NONE && least == 0)) return 0;
     if (v < least || v > INT32_MAX - 1)
-        return kp__refused(why, field, "not a count; say KP_NONE or KP_UNLIMITED");
+        return kp__refused(why, field, least ? "must be a count of at least 1"
+                                             : "not a count; say KP_NONE or KP_UNLIMITED");
     return 0;
 }
 

@@ -124,12 +124,12 @@ void kp__say(kp_why *why, int code, const char *sentence)
     snprintf(why->text, sizeof why->text, "%s", sentence ? sentence : kp_strerror(code));
 }
 
+/* The driver's own words, if it had any, over those of kp__say. */
 void kp__say_failure(kp_why *why, const struct kp__failure *failure)
 {
     if (!why) return;
     why->vendor_code = failure->vendor_code;
-    snprintf(why->text, sizeof why->text, "%s",
-             failure->text[0] ? failure->text : kp_strerror(failure->code));
+    if (failure->text[0]) snprintf(why->text, sizeof why->text, "%s", failure->text);
 }
 
 static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
@@ -239,5 +239,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     } else if (cause.code) {
         why->vendor_code = cause.vendor_code;
         memcpy(why->text, cause.text, sizeof why->text);
+    } else if (code == KP_EAGAIN || code == KP_EFULL) {
+        append(why, ": %s binds", why->limit);
     }
 }

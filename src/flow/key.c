@@ -59,20 +59,29 @@ static bool fields_refused(const kp_key_type *type)
     return false;
 }
 
-const char *kp__key_type_refused(const kp_key_type *type)
+const char *kp__key_type_refused(const kp_key_type *type, const char **sentence)
 {
     bool functions = has_functions(type);
+
+    *sentence = "is not NULL; a newer header than the library?";
     if (type->reserved[0] || type->reserved[1]) return "key_type.reserved";
+    *sentence = "is too large";
     if (type->size > SIZE_MOST) return "key_type.size";
     if (type->size == 0) {
+        *sentence = "is not said: sizeof the struct";
         if (type->fields || functions) return "key_type.size";
-        return type->text ? "key_type.text" : NULL;     /* it is not told the size of a bytes key */
+        *sentence = "is for structs: it is not told the size of a key of bytes";
+        return type->text ? "key_type.text" : NULL;
     }
     if (type->fields) {
-        if (functions || fields_refused(type)) return "key_type.fields";
-        return NULL;
+        *sentence = "and functions: one of them compares, not both";
+        if (functions) return "key_type.fields";
+        *sentence = "is empty, or has one that is not in a struct of key_type.size";
+        return fields_refused(type) ? "key_type.fields" : NULL;
     }
-    if (!functions) return "key_type.fields";           /* nothing says how to compare */
+    *sentence = "is NULL, and so are hash, equal and copy: nothing says how to compare";
+    if (!functions) return "key_type.fields";
+    *sentence = "is NULL: of hash, equal and copy all are needed";
     if (!type->hash) return "key_type.hash";
     if (!type->equal) return "key_type.equal";
     if (!type->copy) return "key_type.copy";

@@ -28,8 +28,9 @@ struct kp__form {
 /* NULL: it is not told by fields, or out of memory. */
 struct kp__form *kp__form_of(const kp_key_type *type);
 
-/* NULL, or the option at fault ("key_type.size"): what contradicts itself, or could not work. */
-const char *kp__key_type_refused(const kp_key_type *type);
+/* NULL, or the option at fault ("key_type.size"): what contradicts itself, or could not work; and
+ * a static sentence that says how. */
+const char *kp__key_type_refused(const kp_key_type *type, const char **sentence);
 
 /* 0; or KP_EMISUSE, and a static sentence that says what was most likely done. */
 int kp__key_check(const kp_key_type *type, kp_key key, const char **sentence);

@@ -231,8 +231,8 @@ static const char *bad_value(const struct field *f, int64_t v)
                : v > INT64_MAX / 2000000 ? "too long; say KP_OFF"
                                          : NULL;
     case PERCENT:
-        if (v == KP_OFF && f->boundless) return NULL;
-        return v < f->least || v > f->most ? "not a percentage in its range" : NULL;
+        if ((v == KP_OFF && f->boundless) || (v >= f->least && v <= f->most)) return NULL;
+        return f->least ? "must be from 1 to 100" : "must be from 1 to 100, or KP_NONE";
     case ENUM:
         if (v == KP_OFF && f->boundless) return NULL;
         return v < 1 || v > f->most ? "not one of its values" : NULL;

@@ -44,10 +44,10 @@ static int check_driver(const kp_options *o, kp_why *why)
 
 static int check_whole(const kp_options *o, kp_why *why)
 {
-    const char *field = kp__key_type_refused(&o->key_type);
+    const char *sentence, *field = kp__key_type_refused(&o->key_type, &sentence);
     int code;
 
-    if (field) return kp__refused(why, field, "this key type contradicts itself");
+    if (field) return kp__refused(why, field, sentence);
     if (o->threads != 0 && o->threads != KP_NONE && (o->threads < 1 || o->threads > 1024))
         return kp__refused(why, "threads", "is a number from 1 to 1024, or KP_NONE");
     if (o->threads > 0 && o->world && (o->world->now_ns || o->world->park || o->world->wake))

@@ -13,25 +13,32 @@ struct number {
     int64_t     most;
     bool        none;
     int64_t     endless;                /* KP_UNLIMITED or KP_OFF is a value; 0: neither is */
+    const char *sentence;
 };
 
-#define NUMBER(f, most, none, endless) { "plan." #f, offsetof(kp_plan, f), most, none, endless }
+#define NUMBER(f, most, none, endless, sentence) \
+    { "plan." #f, offsetof(kp_plan, f), most, none, endless, sentence }
+
+static const char negative_count[] = "a negative count; say KP_NONE or KP_UNLIMITED";
+static const char negative_time[] = "a negative time; say KP_NONE or KP_OFF";
+static const char must_end[] = "a negative time; say KP_NONE";
+static const char newer[] = "is not zero; a newer header than the library?";
 
 static const struct number numbers[] = {
-    NUMBER(schedule.times, INT64_MAX, true, KP_UNLIMITED),
-    NUMBER(schedule.first_ms, INT64_MAX, true, 0),
-    NUMBER(schedule.max_ms, INT64_MAX, true, KP_OFF),
-    NUMBER(schedule.factor_pct, INT64_MAX, true, 0),
-    NUMBER(schedule.jitter_pct, 100, true, 0),
-    NUMBER(schedule.for_ms, INT64_MAX, true, KP_OFF),
-    NUMBER(schedule.reserved[0], 0, false, 0),
-    NUMBER(schedule.reserved[1], 0, false, 0),
-    NUMBER(each_ms, INT64_MAX, true, KP_OFF),
-    NUMBER(on_error, KP_DESTROY, false, 0),
-    NUMBER(reserved[0], 0, false, 0),
-    NUMBER(reserved[1], 0, false, 0),
-    NUMBER(reserved[2], 0, false, 0),
-    NUMBER(reserved[3], 0, false, 0),
+    NUMBER(schedule.times, INT64_MAX, true, KP_UNLIMITED, negative_count),
+    NUMBER(schedule.first_ms, INT64_MAX, true, 0, must_end),
+    NUMBER(schedule.max_ms, INT64_MAX, true, KP_OFF, negative_time),
+    NUMBER(schedule.factor_pct, INT64_MAX, true, 0, "a negative percentage; say KP_NONE"),
+    NUMBER(schedule.jitter_pct, 100, true, 0, "must be from 1 to 100, or KP_NONE"),
+    NUMBER(schedule.for_ms, INT64_MAX, true, KP_OFF, negative_time),
+    NUMBER(schedule.reserved[0], 0, false, 0, newer),
+    NUMBER(schedule.reserved[1], 0, false, 0, newer),
+    NUMBER(each_ms, INT64_MAX, true, KP_OFF, negative_time),
+    NUMBER(on_error, KP_DESTROY, false, 0, "is KP_REUSE or KP_DESTROY"),
+    NUMBER(reserved[0], 0, false, 0, newer),
+    NUMBER(reserved[1], 0, false, 0, newer),
+    NUMBER(reserved[2], 0, false, 0, newer),
+    NUMBER(reserved[3], 0, false, 0, newer),
 };
 
 static const struct number *bad_number(const kp_plan *plan)
@@ -50,8 +57,8 @@ int kp__plan_check(const kp_plan *plan)
     const struct number *bad = bad_number(plan);
     int64_t within = plan->ask.within_ms;
     if (within < 0 && within != KP_NONE && within != KP_OFF)
-        return kp__refused(plan->ask.why, "plan.ask.within_ms", "is negative");
-    if (bad) return kp__refused(plan->ask.why, bad->field, "not a value for this field");
+        return kp__refused(plan->ask.why, "plan.ask.within_ms", negative_time);
+    if (bad) return kp__refused(plan->ask.why, bad->field, bad->sentence);
     if (plan->fallbacks > 0 && !plan->fallback)
         return kp__refused(plan->ask.why, "plan.fallback", "NULL, but fallbacks says how many");
     if (plan->fallbacks > SIZE_MAX / sizeof *plan->fallback)

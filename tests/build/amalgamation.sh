@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# keyedpool.c and keyedpool.h must be all that a program needs: cc keyedpool.c app.c -pthread, as
-# nobody would dare to write it in a build file, and as the strictest would.
+# keyedpool.c and keyedpool.h must be all that a program needs: cc -I. keyedpool.c app.c
+# -pthread, as nobody would dare to write it in a build file, and as the strictest would.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -11,7 +11,7 @@ cc=${CC:-cc}
 python3 tools/amalgamate.py --out "$out"
 cp examples/hello.c "$out/app.c"
 cd "$out"
-"$cc" keyedpool.c app.c -pthread -I. -o app
+"$cc" -I. keyedpool.c app.c -pthread -o app
 no_cut=-Wno-format-truncation      # text of fixed size is cut on purpose
 "$cc" --version | grep -qi clang && no_cut=
 # shellcheck disable=SC2086

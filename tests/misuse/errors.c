@@ -114,12 +114,17 @@ static void eagain_must_be_the_answer_to_a_get_that_does_not_wait(void **state)
 {
     struct fixture *f = *state;
     kp_lease        lease;
+    kp_why          why;
 
     open_small(f);
     assert_int_equal(kp_try_get(f->pool, kp_str("k"), &lease), KP_EAGAIN);
     assert_null(lease.resource);
     must_fail(f, (kp_ask){ .flags = KP_DONT_WAIT }, KP_EAGAIN);
     assert_int_equal(kp_cast_read(f->cast).creates, 0);
+    take(f, "k", &lease);
+    why = must_fail(f, (kp_ask){ .flags = KP_DONT_WAIT }, KP_EAGAIN);
+    assert_non_null(strstr(why.text, ": max_live binds"));
+    kp_release(&lease);
 }
 
 static void efull_must_be_the_answer_when_nobody_may_wait(void **state)
@@ -132,6 +137,7 @@ static void efull_must_be_the_answer_when_nobody_may_wait(void **state)
     take(f, "k", &lease);
     why = must_fail(f, (kp_ask){ 0 }, KP_EFULL);
     assert_string_equal(why.limit, "max_waiting");
+    assert_non_null(strstr(why.text, ": max_waiting binds"));
     assert_int_equal(why.waited_ms, 0);
     kp_release(&lease);
 }
@@ -206,6 +212,36 @@ static void ecreate_without_a_word_must_carry_the_result_itself(void **state)
 
     open_pool(f, (kp_options){ .driver = { .create = fail_bare, .destroy = destroy_nothing } });
     assert_int_equal(must_fail(f, (kp_ask){ 0 }, KP_ECREATE).vendor_code, -17);
+}
+
+static int make_one(kp_job *job, void **resource)
+{
+    static int one;
+
+    return (void)job, *resource = &one, 0;
+}
+
+static int answer_gone(kp_job *job, void *resource)
+{
+    return (void)job, (void)resource, KP_EGONE;
+}
+
+static int answer_bare(kp_job *job, void *resource)
+{
+    return (void)job, (void)resource, -17;
+}
+
+static void what_else_fails_without_a_word_must_not_speak_of_a_create(void **state)
+{
+    struct fixture *f = *state;
+    kp_lease        lease;
+
+    open_pool(f, (kp_options){ .driver = { .create = make_one, .destroy = answer_bare,
+                                           .reset = answer_gone } });
+    take(f, "k", &lease);
+    kp_release(&lease);
+    assert_string_equal(f->heard.bad_text, kp_strerror(KP_EGONE));
+    assert_string_equal(f->heard.destroy_text, kp_strerror(-17));
 }
 
 static void erefused_must_say_that_trying_again_cannot_help(void **state)
@@ -446,6 +482,7 @@ int main(void)
         T(ecreate_must_carry_the_drivers_number_and_text),
         T(ecreate_without_a_word_must_carry_the_result_itself),
         T(ecreate_must_say_that_a_positive_number_is_no_failure),
+        T(what_else_fails_without_a_word_must_not_speak_of_a_create),
         T(erefused_must_say_that_trying_again_cannot_help),
         T(ebreaker_must_say_when_to_come_back),
         T(eclosed_must_be_the_answer_of_a_closed_pool),

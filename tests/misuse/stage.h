@@ -20,6 +20,7 @@
 struct heard {
     int    misuses, code, leaks;
     char   text[200], leak_tag[40];
+    char   bad_text[200], destroy_text[200];
     bool   leak_site;
     int    orphans;                     /* misuse that reached kp_on_misuse */
     char   orphan_text[200];
@@ -46,6 +47,10 @@ static inline void on_event(const kp_event *event, void *ctx)
         h->leaks++;
         h->leak_site = event->site != NULL;
         snprintf(h->leak_tag, sizeof h->leak_tag, "%s", event->tag ? event->tag : "");
+    } else if (event->kind == KP_EVENT_INVALID) {
+        snprintf(h->bad_text, sizeof h->bad_text, "%s", event->why->text);
+    } else if (event->kind == KP_EVENT_DESTROY_FAILED) {
+        snprintf(h->destroy_text, sizeof h->destroy_text, "%s", event->why->text);
     }
 }
 

@@ -117,22 +117,24 @@ static kp_key_type box_type(void)
 
 static void assert_refused(kp_key_type type, const char *field)
 {
-    const char *found = kp__key_type_refused(&type);
+    const char *sentence = NULL, *found = kp__key_type_refused(&type, &sentence);
     assert_non_null(found);
     assert_string_equal(found, field);
     assert_true(strlen(found) < sizeof((kp_why *)0)->field);
+    assert_non_null(sentence);
 }
 
 static void good_key_types_must_be_accepted(void **state)
 {
     (void)state;
     kp_key_type box = box_type();
-    assert_null(kp__key_type_refused(&bytes_type));
-    assert_null(kp__key_type_refused(&place_type));
-    assert_null(kp__key_type_refused(&box));
+    const char *sentence;
+    assert_null(kp__key_type_refused(&bytes_type, &sentence));
+    assert_null(kp__key_type_refused(&place_type, &sentence));
+    assert_null(kp__key_type_refused(&box, &sentence));
     box.drop = NULL;
     box.text = no_text;
-    assert_null(kp__key_type_refused(&box));
+    assert_null(kp__key_type_refused(&box, &sentence));
 }
 
 static void contradictory_key_types_must_be_refused_with_the_field(void **state)
