@@ -7,8 +7,7 @@
 #include "base/check.h"
 #include "core/core.h"
 
-struct kp__lines kp__cells = KP__NO_LINES, kp__lanes = KP__NO_LINES;
-struct kp__lines kp__lists = KP__NO_LINES, kp__tops = KP__NO_LINES;
+struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 
 #define IS_A_LINE(type) \
     (sizeof(type) == KP__LINE && offsetof(type, end) == KP__LINE - sizeof(struct kp__line_end))
