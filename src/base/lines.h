@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Cache lines that stay: items of 64 bytes, named by a number from 1 on, which never move and are
- * never given back while the process lives. So whoever has a number may look, without a lock, at any
- * time; the line may be another's by then, but is always a line of the same kind. What it finds
+ * never given back while the process lives. So whoever has a number may look, without a lock, at
+ * any time; the line may be another's by then, but is always a line of the same kind. What it finds
  * there has to tell.
  *
  * The first are part of the library's variables, the others lie side by side in a range of
