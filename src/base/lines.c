@@ -4,39 +4,85 @@
  */
 #include "lines.h"
 
+#include <errno.h>
+#include <sys/mman.h>
+
 #include "check.h"
 
-#define CHUNK ((size_t)KP__LINES_EACH * KP__LINE)
 #define NEXT(line) ((struct kp__line_end *)(void *)((char *)(line) + KP__LINE) - 1)->next
 
-/* Chunk k, if there is memory. It comes for as many chunks as there are already, so that it may be
- * of large pages; each is touched when its first line is needed. With the lock. */
-static bool make_chunk(struct kp__lines *lines, uint32_t k)
-{
-    /* relaxed: written under the lock only */
-    char *chunk = atomic_load_explicit(&lines->chunk[k - 1], memory_order_relaxed);
+/* ---- addresses, and memory behind them ------------------------------------------------------- */
 
-    if (k & (k - 1)) chunk += CHUNK;
-    else chunk = kp__alloc_raw(&kp__life, k * CHUNK, KP__LINE, k * CHUNK);
-    if (!chunk) return false;
-    memset(chunk, 0, CHUNK);
-    /* release: pairs with kp__line and kp__line_seen; the lines are zero */
-    atomic_store_explicit(&lines->chunk[k], chunk, memory_order_release);
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+#ifdef MAP_ANONYMOUS
+enum { LARGE_PAGE = 2 << 20 };
+
+/* Addresses for all lines that there may be, or half of them, and so on, where a limit is set to
+ * addresses, or to what is locked. There is no memory behind them yet, nor is any promised. */
+static bool reserve(struct kp__lines *lines)
+{
+    for (uint32_t most = KP__LINES_MOST; most > KP__LINES_FIRST; most /= 2) {
+        char *range = mmap(NULL, (size_t)most * KP__LINE + LARGE_PAGE, PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (range == MAP_FAILED) continue;
+        lines->most = most;
+        /* relaxed: the release of `room` brings it */
+        atomic_store_explicit(&lines->base, range + (0 - (uintptr_t)range) % LARGE_PAGE,
+                              memory_order_relaxed);
+        return true;
+    }
+    return false;
+}
+
+static bool provide(char *memory, size_t size)
+{
+    if (mprotect(memory, size, PROT_READ | PROT_WRITE) != 0) return false;
+    kp__dense(&kp__life, memory, size);
     return true;
 }
+
+/* Memory for as many lines as there are already, so that it may come in large pages; each is
+ * touched when its first line is needed. With the lock. */
+static bool make_room(struct kp__lines *lines)
+{
+    /* relaxed, both: written under the lock only */
+    size_t room = atomic_load_explicit(&lines->room, memory_order_relaxed);
+
+    if (lines->most == 0 && !reserve(lines)) return false;
+    if (room == 0) room = KP__LINES_FIRST;
+    char *base = atomic_load_explicit(&lines->base, memory_order_relaxed);
+    if (!provide(base + room * KP__LINE, room * KP__LINE)) return false;
+    /* release: pairs with kp__line_seen; where they are, and that they are zero */
+    atomic_store_explicit(&lines->room, 2 * room, memory_order_release);
+    return true;
+}
+#else /* no more than the first */
+static bool make_room(struct kp__lines *lines)
+{
+    (void)lines;
+    return false;
+}
+#endif
+
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 /* A number that was never used. With the lock. */
 static uint32_t make(struct kp__lines *lines)
 {
-    /* relaxed: written under the lock only */
+    /* relaxed, all: as above */
     uint32_t number = atomic_load_explicit(&lines->made, memory_order_relaxed);
     if (number == 0) number = 1;
-    uint32_t k = number / KP__LINES_EACH;
+    bool is_there = number < KP__LINES_FIRST ||
+                    number < atomic_load_explicit(&lines->room, memory_order_relaxed);
+    int saved = errno;
 
-    if (k == KP__LINE_CHUNKS) return 0;
-    if (k > 0 && number % KP__LINES_EACH == 0 && !make_chunk(lines, k)) return 0;
+    if (!is_there && (number == lines->most || !make_room(lines))) number = 0;
+    errno = saved;
     /* release: pairs with kp__lines_made */
-    atomic_store_explicit(&lines->made, number + 1, memory_order_release);
+    if (number) atomic_store_explicit(&lines->made, number + 1, memory_order_release);
     return number;
 }
 

@@ -63,6 +63,12 @@ static inline uint64_t kp__now(const struct kp__world *w)
     return w->now_ns(w->ctx);
 }
 
+/* This memory is used to the last of its bytes. */
+static inline void kp__dense(const struct kp__world *w, void *p, size_t size)
+{
+    if (w->dense) w->dense(p, size, w->ctx);
+}
+
 /* Memory as it comes, or NULL; its first `dense` bytes are used to the last. align is a power of
  * two. */
 static inline void *kp__alloc_raw(const struct kp__world *w, size_t size, size_t align,
@@ -70,7 +76,7 @@ static inline void *kp__alloc_raw(const struct kp__world *w, size_t size, size_t
 {
     void *p = w->alloc(size, align, w->ctx);
 
-    if (p != NULL && w->dense) w->dense(p, dense, w->ctx);
+    if (p != NULL) kp__dense(w, p, dense);
     return p;
 }
 

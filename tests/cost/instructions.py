@@ -23,7 +23,7 @@ import sys
 import tempfile
 
 FIGURES = {                             # gcc 12, -O3, x86-64
-    'pin': 100, 'bounded': 100, 'key': 128, 'far': 146, 'release': 34, 'release-2000': 34,
+    'pin': 100, 'bounded': 100, 'key': 127, 'far': 135, 'release': 34, 'release-2000': 34,
     'release-8000': 34, 'thread': 1673, 'loop': 4421, 'locked': 2298, 'churn': 4153,
 }
 MEASURED_WITH = 'GNU-12.'
@@ -49,6 +49,19 @@ def counted(program, way, times):
     return int(found.group(1))
 
 
+def once(program, way):
+    return (counted(program, way, MANY) - counted(program, way, FEW)) / (MANY - FEW)
+
+
+def taken(program, way, least, most):
+    """Of one time. In a slow process a lane's term may end among those counted: then the median of
+    three counts, of which no two are likely to have that."""
+    first = once(program, way)
+    if least <= first <= most:
+        return first
+    return sorted([first, once(program, way), once(program, way)])[1]
+
+
 def skip(why):
     print(f'skipped: {why}')
     sys.exit(SKIPPED)
@@ -64,13 +77,13 @@ def main():
     failed = False
     got = {}
     for way, figure in FIGURES.items():
-        got[way] = (counted(program, way, MANY) - counted(program, way, FEW)) / (MANY - FEW)
-        most = figure * (1 + slack) + 2
+        least, most = figure * (1 - slack) - 2, figure * (1 + slack) + 2
+        got[way] = taken(program, way, least, most)
         said = 'ok'
         if got[way] > most:
             said = f'more than {most:.0f}'
             failed = True
-        elif got[way] < figure * (1 - slack) - 2:
+        elif got[way] < least:
             said = 'fewer: write it down'
         print(f'{way:14} {got[way]:9.1f}  written {figure:6}  {said}')
     if got['release-2000'] != got['release-8000']:

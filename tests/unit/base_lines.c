@@ -6,20 +6,25 @@
 
 #include "base/lines.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
-#define LIMIT ((uint32_t)KP__LINES_EACH * KP__LINE_CHUNKS)
-#define CHUNK ((size_t)KP__LINES_EACH * KP__LINE)
+enum { FIRST = KP__LINES_FIRST };
 
 static uint64_t *words(struct kp__lines *lines, uint32_t number)
 {
     return kp__line(lines, number);
 }
 
-/* The chunks go back: nobody but a test may do this. They came by as many as there were. */
+/* Memory and addresses go back: nobody but a test may do this. */
 static void drop(struct kp__lines *lines)
 {
-    for (int k = 1; k < KP__LINE_CHUNKS; k *= 2) free(atomic_load(&lines->chunk[k]));
+    char *base = atomic_load(&lines->base);
+
+    if (lines->most) assert_int_equal(munmap(base, (size_t)lines->most * KP__LINE), 0);
 }
 
 static void there_must_be_no_line_before_the_first_was_taken(void **state)
@@ -34,7 +39,7 @@ static void there_must_be_no_line_before_the_first_was_taken(void **state)
 
 static void numbers_must_begin_at_1_and_lead_to_lines_of_zeros_of_their_own(void **state)
 {
-    enum { MANY = 5 * KP__LINES_EACH + 1 }; /* the last two chunks came at once */
+    enum { MANY = 4 * FIRST + 1 }; /* there is room for twice as many by then */
     static char *seen[MANY + 1];
     static struct kp__lines lines;
 
@@ -58,58 +63,46 @@ static void numbers_must_begin_at_1_and_lead_to_lines_of_zeros_of_their_own(void
     drop(&lines);
 }
 
-/* Who guesses wrong may read number 0, which is nobody's, or one that will be a line. */
-static void lines_of_the_first_chunk_must_be_seen_as_zeros_before_they_are_made(void **state)
+static void assert_zeros(const void *line)
 {
-    static struct kp__lines lines;
-
-    (void)state;
-    for (uint32_t n = 0; n < KP__LINES_EACH; n++) {
-        const char *seen = kp__line_seen(&lines, n);
-        assert_ptr_equal(seen, kp__line(&lines, n));
-        for (int i = 0; i < KP__LINE; i++) assert_int_equal(seen[i], 0);
-    }
-    uint32_t number = kp__lines_take(&lines);
-    kp__lines_give(&lines, number);
-    for (int i = 0; i < 8; i++) assert_int_equal(words(&lines, 0)[i], 0);
-    drop(&lines);
+    for (int i = 0; i < KP__LINE; i++) assert_int_equal(((const char *)line)[i], 0);
 }
 
-static void lines_of_other_chunks_must_be_seen_from_when_the_first_of_them_is_made(void **state)
+/* Who guesses wrong may read number 0, which is nobody's, or one that will be a line. */
+static void the_first_lines_must_be_seen_as_zeros_before_they_are_made(void **state)
 {
     static struct kp__lines lines;
 
     (void)state;
-    while (kp__lines_take(&lines) < KP__LINES_EACH - 1) continue;
-    for (uint64_t n = KP__LINES_EACH; n < 5 * KP__LINES_EACH; n++) {
-        if (n % KP__LINES_EACH == 0) assert_null(kp__line_seen(&lines, n));
-        assert_null(kp__line_seen(&lines, (n / KP__LINES_EACH + 1) * KP__LINES_EACH));
+    for (uint32_t n = 0; n < FIRST; n++) {
+        assert_ptr_equal(kp__line_seen(&lines, n), kp__line(&lines, n));
+        assert_zeros(kp__line_seen(&lines, n));
+    }
+    kp__lines_give(&lines, kp__lines_take(&lines));
+    assert_zeros(kp__line(&lines, 0));
+}
+
+static void other_lines_must_be_seen_as_zeros_from_when_there_is_room_for_them(void **state)
+{
+    static struct kp__lines lines;
+
+    (void)state;
+    while (kp__lines_take(&lines) < FIRST - 1) continue;
+    for (uint64_t n = FIRST, room = FIRST; n < 4 * FIRST; n++) {
+        if (n == room) {
+            assert_null(kp__line_seen(&lines, n));
+            room *= 2;
+        }
         assert_int_equal(kp__lines_take(&lines), n);
         assert_ptr_equal(kp__line_seen(&lines, n), kp__line(&lines, (uint32_t)n));
         assert_null(kp__line_seen(&lines, n | UINT64_C(1) << 32));
-        const char *last = kp__line_seen(&lines, n | (KP__LINES_EACH - 1)); /* not made yet */
-        for (int i = 0; i < KP__LINE; i++) assert_int_equal(last[i], 0);
+        if (n + 1 < room) assert_zeros(kp__line_seen(&lines, room - 1)); /* not made yet */
+        assert_null(kp__line_seen(&lines, room));
+        memset(kp__line(&lines, (uint32_t)n), 1, KP__LINE);
     }
-    assert_null(kp__line_seen(&lines, LIMIT - 1));
-    assert_null(kp__line_seen(&lines, LIMIT));
+    assert_null(kp__line_seen(&lines, KP__LINES_MOST - 1));
+    assert_null(kp__line_seen(&lines, KP__LINES_MOST));
     assert_null(kp__line_seen(&lines, UINT64_MAX));
-    drop(&lines);
-}
-
-/* Memory that comes may have been used before. */
-static void lines_of_other_chunks_must_be_of_zeros(void **state)
-{
-    static struct kp__lines lines;
-
-    (void)state;
-    while (kp__lines_take(&lines) < 3 * KP__LINES_EACH - 1) continue;
-    char *two = memset(aligned_alloc(64, 2 * CHUNK), 0xee, 2 * CHUNK);
-    free(atomic_exchange(&lines.chunk[2], two));
-    for (uint32_t n = 3 * KP__LINES_EACH; n < 4 * KP__LINES_EACH; n++) {
-        assert_int_equal(kp__lines_take(&lines), n);
-        assert_ptr_equal(words(&lines, n), two + (n - 2 * KP__LINES_EACH) * KP__LINE);
-        for (int i = 0; i < 8; i++) assert_int_equal(words(&lines, n)[i], 0);
-    }
     drop(&lines);
 }
 
@@ -136,40 +129,74 @@ static void a_line_must_come_back_as_it_was_given_but_for_its_end_the_latest_fir
     drop(&lines);
 }
 
-static void numbers_must_end_before_they_wrap_around(void **state)
+static void numbers_must_end_where_the_addresses_do(void **state)
 {
     static struct kp__lines lines;
 
     (void)state;
+    while (kp__lines_take(&lines) < FIRST) continue;
+    lines.most = 2 * FIRST; /* as where no more were to be had */
+    while (kp__lines_take(&lines) < 2 * FIRST - 1) continue;
+    errno = EDOM;
+    assert_int_equal(kp__lines_take(&lines), 0);
+    assert_int_equal(errno, EDOM);
+    assert_int_equal(atomic_load(&lines.made), 2 * FIRST);
+    kp__lines_give(&lines, 5); /* those that there are go on */
+    assert_int_equal(kp__lines_take(&lines), 5);
+    assert_int_equal(kp__lines_take(&lines), 0);
+    lines.most = KP__LINES_MOST;
+    assert_int_equal(kp__lines_take(&lines), 2 * FIRST);
+    drop(&lines);
+}
+
+static void where_addresses_are_few_there_must_be_fewer_lines(void **state)
+{
+    static struct kp__lines lines;
+    struct rlimit before, few;
+    enum { ROOM = 512 << 20 }; /* beside what this program has already */
+
+    (void)state;
+    kit_memory_short(); /* or this test is skipped */
+    kit_memory_again();
+    FILE *file = fopen("/proc/self/statm", "r");
+    long pages = 0;
+    if (!file || fscanf(file, "%ld", &pages) != 1) skip();
+    fclose(file);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    few = (struct rlimit){ (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + ROOM, before.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_AS, &few), 0);
+    while (atomic_load(&lines.made) < FIRST) kp__lines_take(&lines);
     uint32_t number = kp__lines_take(&lines);
-    atomic_store(&lines.made, LIMIT);
-    assert_int_equal(kp__lines_take(&lines), 0);
-    assert_int_equal(atomic_load(&lines.made), LIMIT);
-    kp__lines_give(&lines, number); /* those that there are go on */
-    assert_int_equal(kp__lines_take(&lines), number);
-    assert_int_equal(kp__lines_take(&lines), 0);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(number, FIRST);
+    assert_true(lines.most > FIRST && lines.most * (uint64_t)KP__LINE <= ROOM);
+    assert_int_equal(lines.most & (lines.most - 1), 0);
     drop(&lines);
 }
 
 static void without_memory_no_line_must_be_handed_out_until_there_is_some(void **state)
 {
     static struct kp__lines lines; /* where the test is skipped */
+    struct rlimit before, no_more = { .rlim_cur = 1 << 12 }; /* 0 means other things */
 
     (void)state;
-    uint32_t number = kp__lines_take(&lines), big = (uint32_t)KP__LINES_EACH << 10;
-    atomic_store(&lines.made, big); /* the next chunk comes with 1023 others: 256 MiB */
+    while (kp__lines_take(&lines) < FIRST - 1) continue;
     kit_memory_short();
-    uint32_t none = kp__lines_take(&lines);
-    kp__lines_give(&lines, number);
-    uint32_t again = kp__lines_take(&lines);
+    uint32_t none = kp__lines_take(&lines); /* no addresses */
     kit_memory_again();
     assert_int_equal(none, 0);
-    assert_int_equal(again, number);
-    assert_int_equal(atomic_load(&lines.made), big);
-    assert_null(atomic_load(&lines.chunk[1024]));
-    assert_int_equal(kp__lines_take(&lines), big); /* of which this one chunk is touched only */
-    assert_non_null(atomic_load(&lines.chunk[1024]));
-    assert_ptr_equal(kp__line(&lines, big), atomic_load(&lines.chunk[1024]));
+    assert_int_equal(lines.most, 0);
+    assert_int_equal(getrlimit(RLIMIT_DATA, &before), 0);
+    no_more.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_DATA, &no_more), 0);
+    none = kp__lines_take(&lines); /* no memory behind them */
+    kp__lines_give(&lines, 7);
+    uint32_t again = kp__lines_take(&lines);
+    assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
+    assert_int_equal(none, 0);
+    assert_int_equal(again, 7);
+    assert_null(kp__line_seen(&lines, FIRST));
+    assert_int_equal(kp__lines_take(&lines), FIRST);
     drop(&lines);
 }
 
@@ -244,11 +271,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_must_be_no_line_before_the_first_was_taken),
         cmocka_unit_test(numbers_must_begin_at_1_and_lead_to_lines_of_zeros_of_their_own),
-        cmocka_unit_test(lines_of_the_first_chunk_must_be_seen_as_zeros_before_they_are_made),
-        cmocka_unit_test(lines_of_other_chunks_must_be_seen_from_when_the_first_of_them_is_made),
-        cmocka_unit_test(lines_of_other_chunks_must_be_of_zeros),
+        cmocka_unit_test(the_first_lines_must_be_seen_as_zeros_before_they_are_made),
+        cmocka_unit_test(other_lines_must_be_seen_as_zeros_from_when_there_is_room_for_them),
         cmocka_unit_test(a_line_must_come_back_as_it_was_given_but_for_its_end_the_latest_first),
-        cmocka_unit_test(numbers_must_end_before_they_wrap_around),
+        cmocka_unit_test(numbers_must_end_where_the_addresses_do),
+        cmocka_unit_test(where_addresses_are_few_there_must_be_fewer_lines),
         cmocka_unit_test(without_memory_no_line_must_be_handed_out_until_there_is_some),
         cmocka_unit_test(in_a_child_the_lines_of_the_parent_must_be_none),
         cmocka_unit_test(threads_that_take_and_give_must_never_have_the_same_line),

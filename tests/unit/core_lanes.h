@@ -41,7 +41,7 @@ static inline uint32_t lines_used(struct kp__lines *kind)
 /* Only so many more of this kind are to be had, until lines_unbound. */
 struct lines_bound {
     struct kp__lines *kind;
-    uint32_t made, free;
+    uint32_t made, free, most;
 };
 
 static inline struct lines_bound lines_bind(struct kp__lines *kind, int more)
@@ -50,10 +50,11 @@ static inline struct lines_bound lines_bind(struct kp__lines *kind, int more)
 
     assert_true(more < 64);
     for (int i = 0; i < more; i++) number[i] = kp__lines_take(kind);
-    struct lines_bound bound = { kind, atomic_load(&kind->made), kind->free };
+    struct lines_bound bound = { kind, atomic_load(&kind->made), kind->free, kind->most };
     kind->free = 0;
     while (more > 0) kp__lines_give(kind, number[--more]);
-    atomic_store(&kind->made, (uint32_t)KP__LINES_EACH * KP__LINE_CHUNKS);
+    atomic_store(&kind->made, KP__LINES_MOST);
+    kind->most = KP__LINES_MOST;
     return bound;
 }
 
@@ -62,6 +63,7 @@ static inline void lines_unbound(struct lines_bound bound)
     uint32_t at = bound.kind->free, next;
 
     atomic_store(&bound.kind->made, bound.made);
+    bound.kind->most = bound.most;
     bound.kind->free = bound.free;
     for (; at; at = next) {
         next = *lines_next(bound.kind, at);

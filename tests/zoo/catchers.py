@@ -44,7 +44,7 @@ EXPLORE = {
 }
 # Lanes open in simulated and explored pools, too, when the environment says so (flow/open.c).
 LANES = "-DKP_TEST_LANES=1"
-SMALL = "-DKP__LINES_EACH=16 -DKP__GUIDE_LEAST=0"  # what the explorer has room for
+SMALL = "-DKP__LINES_FIRST=16 -DKP__GUIDE_LEAST=0"  # what the explorer has room for
 
 
 class Catcher:
