@@ -6,7 +6,7 @@
  */
 #include "base/cancel.h"
 #include "base/check.h"
-#include "flow/flow.h"
+#include "flow/hit.h"
 
 /* ---- keys the user hands in ------------------------------------------------------------------ */
 
@@ -167,6 +167,7 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     int code = make_rules(pool, sub, &rules, group, why);
     sub->ruling = false;
     if (code == 0) {
+        kp__note_rules(pool, rules);
         kp__table_rule(&pool->core, sub, rules, group, &old);
         if (rules->prefill && rules->min_live > 0) sub->refill = true;
         if (sub->refill) kp__file_sub(&pool->core, sub, kp__time(pool)); /* or it was warmed */

@@ -34,7 +34,7 @@ struct kp_pool {
     const struct kp__form *form;       /* constant, of keys told by their fields; or NULL */
     _Atomic uint32_t forks;            /* kp__forks when `pool` was opened (fork.c) */
     uint32_t id;                       /* constant: as in the core, index + 1 */
-    _Atomic bool homes;                /* constant once it is open: its core's */
+    _Atomic bool homes, uses_count;    /* its core's, constant once open; kp__uses_count */
     struct kp__world world;            /* constant */
 
     struct kp__lock lock;

@@ -241,13 +241,14 @@ static bool settles(const kp_lease *lease)
            !kp__lock_held(&door->lock);
 }
 
-static KP__APART void release(kp_lease *lease)
+static KP__APART bool release(kp_lease *lease, enum kp__ending how)
 {
     struct kp__cell *cell = cell_of(lease);
 
     if (!cell || (lease->opaque[1] & KP__NOT_SETTLING) || settles(lease) ||
         !swing_back_anywhere(cell, lease))
-        kp__release(lease);
+        return kp__release(lease, how);
+    return true;
 }
 
 bool kp__is_clean(const struct kp__pool *pool, void *resource)
@@ -285,7 +286,12 @@ enum kp__asked kp__ask(const kp_lease *lease)
 
 void kp_release(kp_lease *lease)
 {
-    if (lease && !swing_back(lease)) release(lease);
+    if (lease && !swing_back(lease)) (void)release(lease, KP__RELEASED);
+}
+
+bool kp__end_lease(kp_lease *lease, enum kp__ending how)
+{
+    return swing_back(lease) || release(lease, how);
 }
 
 /* ---- with the lock --------------------------------------------------------------------------- */

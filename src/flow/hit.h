@@ -87,9 +87,36 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
 int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
                       kp_lease *out);
 
+/* How a lease comes to its end. The library keeps some for its users: one of those that has ended
+ * already is passed over. */
+enum kp__ending {
+    KP__RELEASED,
+    KP__DISCARDED,
+    KP__OF_SCOPE, /* kept by scope.c */
+    KP__OF_USE    /* by use.c, and its use went well: where that is to be reported, it goes on */
+};
+
+/* Does any circuit of this pool count uses, or has one ever? Asked without the lock: whoever uses
+ * something while limits are set may do so before or after. */
+static inline bool kp__uses_count(const kp_pool *door)
+{
+    return atomic_load_explicit(&door->uses_count, memory_order_relaxed);
+}
+
+/* A key is about to have these rules. With the lock. */
+static inline void kp__note_rules(struct kp__pool *pool, const struct kp__rules *rules)
+{
+    /* relaxed: as above */
+    if (kp__breaks(rules, KP_BREAK_USE))
+        atomic_store_explicit(&pool->door->uses_count, true, memory_order_relaxed);
+}
+
+/* As kp_release does. False: it is to be reported first. */
+bool kp__end_lease(kp_lease *lease, enum kp__ending how);
+
 /* The whole story (get.c, release.c). */
 int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
-void kp__release(kp_lease *lease);
+bool kp__release(kp_lease *lease, enum kp__ending how);
 
 /* With the lock: the lane may have opened while we waited for it. If so, it need not be shut by all
  * those who came too early, one after the other. Who guessed wrong did not come too early. False:

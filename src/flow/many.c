@@ -9,6 +9,7 @@
 #include "core/renew.h"
 #include "flow/get.h"
 #include "flow/health.h"
+#include "flow/hit.h"
 
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
                                 kp_why *why, int *code)
@@ -374,6 +375,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
     if (code == 0) {
         closed = sub->rare->health.tripped;
+        kp__note_rules(pool, rules);
         kp__table_rule(&pool->core, sub, rules, group, &old);
         closed = closed && !sub->rare->health.tripped;
         rules = NULL;

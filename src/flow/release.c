@@ -194,19 +194,32 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     return status == 0 ? READY : UNFIT;
 }
 
-static void end(kp_lease *lease, bool discard, enum kp__asked asked)
+/* Does it matter that this use went well? Not on an open lane, unless a circuit counts uses: there
+ * none is half-open, and nothing is in doubt (core/lane.c). */
+static bool matters(const struct held *h)
 {
+    return h->slot->doubted || h->seat->probe || kp__breaks(h->slot->sub->rules, KP_BREAK_USE);
+}
+
+/* False: its use is to be reported first. */
+static bool end(kp_lease *lease, enum kp__ending how, enum kp__asked asked)
+{
+    bool discard = how == KP__DISCARDED;
     struct held h = { .pool = NULL, .ends = discard ? NULL : lease, .asked = asked };
     struct kp__todo todo;
 
-    if (!find(lease, false, &h)) {
+    if (!find(lease, how >= KP__OF_SCOPE, &h)) {
         lease->resource = NULL;
-        return;
+        return true;
     }
     struct kp__subpool *sub = h.slot->sub;
     uint64_t now = 0;
-    mark_ended(lease);
     kp__todo_init(&todo, h.pool->world);
+    if (how == KP__OF_USE && asked == KP__UNASKED && matters(&h)) {
+        kp__leave(h.pool, &todo);
+        return false;
+    }
+    mark_ended(lease);
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse);
     kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
     if (kp__is_revoked(h.slot, h.seat)) {
@@ -214,7 +227,7 @@ static void end(kp_lease *lease, bool discard, enum kp__asked asked)
         kp__give_revoked(&h.pool->core, h.slot, h.number, cause, &todo);
         kp__tell(h.pool, &todo);
         kp__leave(h.pool, &todo);
-        return;
+        return true;
     }
     enum readiness ready = keep ? made_ready(&h, &cause, &todo) : READY;
     if (ready == UNFIT) keep = false;
@@ -226,19 +239,21 @@ static void end(kp_lease *lease, bool discard, enum kp__asked asked)
     if (ready != LATER) kp__lane_open(&h.pool->core, sub, now);
     kp__tell(h.pool, &todo);
     kp__leave(h.pool, &todo);
+    return true;
 }
 
-void kp__release(kp_lease *lease)
+bool kp__release(kp_lease *lease, enum kp__ending how)
 {
-    if (is_zero(lease)) return;
+    if (is_zero(lease)) return true;
     enum kp__asked asked = kp__ask(lease);
-    if (asked == KP__BACK) mark_ended(lease);
-    else end(lease, false, asked);
+    if (asked != KP__BACK) return end(lease, how, asked);
+    mark_ended(lease);
+    return true;
 }
 
 void kp_discard(kp_lease *lease)
 {
-    if (lease && !is_zero(lease)) end(lease, true, KP__UNASKED);
+    if (lease && !is_zero(lease)) (void)end(lease, KP__DISCARDED, KP__UNASKED);
 }
 
 void kp__unlend(kp_lease *lease)
@@ -254,7 +269,7 @@ void kp__unlend(kp_lease *lease)
         kp__todo_init(&todo, h.pool->world);
         kp__leave(h.pool, &todo);
     }
-    end(lease, false, KP__UNUSED);
+    (void)end(lease, KP__RELEASED, KP__UNUSED);
 }
 
 /* ---- while it lasts -------------------------------------------------------------------------- */

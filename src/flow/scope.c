@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/cancel.h"
-#include "flow/flow.h"
+#include "flow/hit.h"
 
 enum { INLINE_ENTRIES = 6, CHUNK_ENTRIES = 25, ENTRY_WORDS = 5 };
 
@@ -66,6 +66,7 @@ static void push(kp_scope *scope, const uint64_t entry[ENTRY_WORDS])
     memcpy(to, entry, ENTRY_WORDS * sizeof *to);
 }
 
+/* It leaves zeros, so that a scope which is empty is {0}. */
 static bool pop(kp_scope *scope, uint64_t entry[ENTRY_WORDS])
 {
     trim(scope); /* closed by a function that a get in it has called: what that reserved */
@@ -77,8 +78,9 @@ static bool pop(kp_scope *scope, uint64_t entry[ENTRY_WORDS])
         return true;
     }
     if (scope->opaque[COUNT] == 0) return false;
-    scope->opaque[COUNT]--;
-    memcpy(entry, &scope->opaque[ENTRIES + ENTRY_WORDS * scope->opaque[COUNT]], size);
+    uint64_t *from = &scope->opaque[ENTRIES + ENTRY_WORDS * --scope->opaque[COUNT]];
+    memcpy(entry, from, size);
+    memset(from, 0, size);
     return true;
 }
 
@@ -128,21 +130,24 @@ int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg)
 static void end_lease(const uint64_t entry[ENTRY_WORDS])
 {
     kp_lease lease = { (void *)(uintptr_t)entry[1], { entry[2], entry[3], entry[4] } };
-    kp_lease_about about;
-    if (kp_lease_read(&lease, &about)) kp_release(&lease);
+    (void)kp__end_lease(&lease, KP__OF_SCOPE);
+}
+
+static void finish(const uint64_t entry[ENTRY_WORDS])
+{
+    int cancel = kp__cancel_hold();
+    ((void (*)(void *))(uintptr_t)entry[1])((void *)(uintptr_t)entry[2]);
+    kp__cancel_free(cancel);
 }
 
 /* The entry is off the stack before its function runs: that may add to the scope, or close it. */
 void kp_scope_close(kp_scope *scope)
 {
     uint64_t entry[ENTRY_WORDS];
-    int cancel = kp__cancel_hold();
     while (pop(scope, entry)) {
         if (entry[0] == LEASE)
             end_lease(entry);
         else
-            ((void (*)(void *))(uintptr_t)entry[1])((void *)(uintptr_t)entry[2]);
+            finish(entry);
     }
-    kp__cancel_free(cancel);
-    memset(scope, 0, sizeof *scope);
 }

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "flow/flow.h"
+#include "flow/hit.h"
 
 #define NO_END KP__NEVER                /* a deadline that never comes */
 
@@ -17,6 +17,7 @@ struct use {
     kp_use_fn  fn;
     void      *arg;
     uint64_t   deadline_ns;             /* of all; NO_END: none */
+    bool       single;                  /* one attempt, whose deadline is that of its get */
 };
 
 /* One key's attempts. */
@@ -79,7 +80,8 @@ static int run(struct series *s, kp_lease *lease)
     status = use->fn(lease, use->arg);
     s->next_ns = next_at(s, status);
     pthread_cleanup_pop(0); /* cover: never, because it does not run what it takes off */
-    if (kp_lease_read(lease, &about)) {         /* else fn has ended it */
+    bool ended = status >= 0 && !kp__uses_count(use->pool) && kp__end_lease(lease, KP__OF_USE);
+    if (!ended && kp_lease_read(lease, &about)) {       /* else fn has ended it */
         int64_t on_error = use->plan.on_error;
         if (on_error == 0) on_error = s->next_ns ? KP_DESTROY : KP_REUSE;
         kp_lease_report(lease, status);
@@ -93,6 +95,7 @@ static int run(struct series *s, kp_lease *lease)
 static int get(const struct use *use, kp_key key, uint64_t until_ns, kp_lease *lease)
 {
     kp_ask ask = use->plan.ask;
+    if (use->single) return kp_get(use->pool, key, &ask, lease);
     if (ask.within_ms != KP_NONE) ask.within_ms = KP_OFF;
     ask.until.ns = until_ns == NO_END ? 0 : until_ns;
     if (ask.why) memset(ask.why, 0, sizeof *ask.why);
@@ -123,6 +126,12 @@ static int try_key(const struct use *use, kp_key key, uint64_t until_ns)
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+static bool is_single(const kp_plan *plan)
+{
+    return (plan->schedule.times == 0 || plan->schedule.times == KP_NONE) && plan->fallbacks == 0 &&
+           (plan->each_ms == 0 || plan->each_ms == KP_OFF);
 }
 
 /* 0 only where the pool has closed meanwhile: then the get says so. */
@@ -168,12 +177,14 @@ static bool time_left(const struct use *use)
 
 int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *arg)
 {
-    struct use use = { pool, { .schedule = { 0 } }, fn, arg, 0 };
+    struct use use = { pool, { .schedule = { 0 } }, fn, arg, 0, false };
     int status;
     if (plan) use.plan = *plan;
     if (!fn) return kp__misuse(NULL, use.plan.ask.why, "kp_use: fn is NULL; nothing to run");
     status = kp__plan_check(&use.plan);
     if (status != 0) return status;
+    use.single = is_single(&use.plan);
+    if (use.single) return attempt(&(struct series){ &use, key, 0, NO_END, 1, 0 });
     if (!kp_is_pool(pool)) return get(&use, key, NO_END, &(kp_lease){ 0 }); /* says what it is */
     use.deadline_ns = deadline_of(pool, &use.plan.ask);
     size_t fallbacks = use.plan.fallbacks;

@@ -70,6 +70,25 @@ static void pair(void)
     kp_release(&lease);
 }
 
+static void scoped(void)
+{
+    kp_scope scope = { { 0 } };
+    kp_lease lease;
+
+    must(kp_scope_get(&scope, pool, asked, NULL, &lease), "kp_scope_get");
+    kp_scope_close(&scope);
+}
+
+static int nothing(kp_lease *lease, void *arg)
+{
+    return (void)lease, (void)arg, 0;
+}
+
+static void use(void)
+{
+    must(kp_use(pool, asked, NULL, nothing, NULL), "kp_use");
+}
+
 static void churn(void)
 {
     kp_lease lease = get(asked);
@@ -149,6 +168,16 @@ static void by_far_key(int times)
     }
     for (int i = 0; i < 100; i++) pair();
     measured(pair, times);
+}
+
+static void in_scope(int times)
+{
+    pairs_of(kp_bytes(NULL, 0), scoped, times);
+}
+
+static void by_use(int times)
+{
+    pairs_of(kp_bytes(NULL, 0), use, times);
 }
 
 /* With limits over all keys, away from them. */
@@ -259,7 +288,8 @@ int main(int argc, char **argv)
         { "pin", by_pin },           { "key", by_key },           { "release", of_1 },
         { "release-2000", of_2000 }, { "release-8000", of_8000 }, { "loop", to_loop },
         { "thread", to_thread },     { "locked", by_lock },       { "churn", used_once },
-        { "bounded", bounded },      { "far", by_far_key },
+        { "bounded", bounded },      { "far", by_far_key },       { "scope", in_scope },
+        { "use", by_use },
     };
 
     for (size_t i = 0; argc == 3 && i < sizeof ways / sizeof *ways; i++)

@@ -23,11 +23,11 @@ static void a_lane_that_opened_meanwhile_must_stay_open(void)
     hit_stand(1, (kp_options){ 0 });
     kp_key pin = hit_pin(K);
     HIT_SHORT(assert_int_equal(late(pin, NULL, &lease), 0));
-    HIT_SHORT(kp__release(&lease));
+    HIT_SHORT((void)kp__release(&lease, KP__RELEASED));
     assert_null(lease.resource);
     HIT_SHORT(assert_int_equal(late(K, KP_ASK(.tag = "late", .why = &why), &lease), 0));
     assert_int_equal(why.code, 0);
-    HIT_SHORT(kp__release(&lease));
+    HIT_SHORT((void)kp__release(&lease, KP__RELEASED));
     assert_true(hit_is_open());
     kp_release(&lease);
     hit_assert_told(1, "through this variable: released twice");
@@ -43,7 +43,7 @@ static void what_a_lane_cannot_give_must_shut_it_though_it_opened_meanwhile(void
     kp_key pin = hit_pin(K), wrong = pin;
     assert_int_equal(late(K, KP_ASK(.flags = KP_FRESH), &lease), 0);
     hit.item[0].users = 0;
-    kp__release(&lease);
+    (void)kp__release(&lease, KP__RELEASED);
     hit_warm(pin);
     lease = hit_take(pin);
     assert_int_equal(late(K, KP_ASK(.flags = KP_DONT_WAIT, .within_ms = KP_NONE), &other),
@@ -52,14 +52,14 @@ static void what_a_lane_cannot_give_must_shut_it_though_it_opened_meanwhile(void
     hit_warm(pin);
     assert_int_equal(late(kp_str("another"), NULL, &lease), 0);
     hit_warm(pin);
-    kp__release(&lease);
+    (void)kp__release(&lease, KP__RELEASED);
     hit_warm(pin);
     wrong.data = NULL;
     assert_int_equal(late(wrong, NULL, &other), KP_EMISUSE);
     lease = hit_take(pin);
     other = lease;
     hit_give(&lease);
-    kp__release(&other);
+    (void)kp__release(&other, KP__RELEASED);
     assert_int_equal(hit.misuses, 2);
     hit_warm(pin);
     lease = hit_take(pin);
