@@ -328,34 +328,8 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
     return NULL;
 }
 
-void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub)
-{
-    kp__shut(pool, sub);
-    sub->interest++;
-}
-
-void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
-{
-    KP__DCHECK(sub->interest > 0);
-    sub->interest--;
-    if (now > sub->used_at) sub->used_at = now;
-    if (sub->rules) {
-        (void)kp__may_forget(&pool->core, sub, 0); /* files it for when it may */
-    } else if (kp__subpool_unused(sub)) { /* nobody asks for its rules either: he has an interest */
-        kp__table_drop(&pool->core, sub); /* it never came to life */
-        kp__bury(pool, sub);
-    }
-}
-
-void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
-{
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_KEY_FORGOTTEN, sub, NULL, 0, NULL);
-    kp__step_in(pool);
-    kp__bury(pool, sub);
-}
-
-void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
+/* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. */
+static void bury(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__rules *rules = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
     struct kp__list *node;
@@ -373,6 +347,33 @@ void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
     kp__key_forget(pool, sub);
     kp__step_in(pool);
     kp__slab_put(&pool->core.subpools, sub);
+}
+
+void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    kp__shut(pool, sub);
+    sub->interest++;
+}
+
+void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
+{
+    KP__DCHECK(sub->interest > 0);
+    sub->interest--;
+    if (now > sub->used_at) sub->used_at = now;
+    if (sub->rules) {
+        (void)kp__may_forget(&pool->core, sub, 0); /* files it for when it may */
+    } else if (kp__subpool_unused(sub)) { /* nobody asks for its rules either: he has an interest */
+        kp__table_drop(&pool->core, sub); /* it never came to life */
+        bury(pool, sub);
+    }
+}
+
+void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    kp__step_out(pool, todo);
+    kp__event(pool, KP_EVENT_KEY_FORGOTTEN, sub, NULL, 0, NULL);
+    kp__step_in(pool);
+    bury(pool, sub);
 }
 
 /* ---- pins ------------------------------------------------------------------------------------ */

@@ -282,9 +282,8 @@ struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
 /* Free the pool's own copy of a key, if that has memory of its own. Without the lock. */
 void kp__key_forget(struct kp__pool *pool, struct kp__subpool *sub);
 
-/* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. And
- * tell that its key is forgotten, before. */
-void kp__bury(struct kp__pool *pool, struct kp__subpool *sub);
+/* Tell that a key is forgotten which kp__table_drop took out, and free its subpool. With the lock,
+ * which is given back meanwhile. */
 void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
 
 /* ---- limits (limits.c) ----------------------------------------------------------------------- */

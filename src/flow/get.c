@@ -150,13 +150,19 @@ struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
     return NULL;
 }
 
+static bool looks_for_deadlocks(const struct kp__pool *pool)
+{
+    /* relaxed: constant for whoever came in by the door */
+    return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) != 0;
+}
+
 /* Park until somebody answers, the deadline comes, or there is a moment to look again. With the
  * lock before and after. */
 static void wait(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     uint64_t until = kp__get_until(g);
-    bool looks = kp__looks_for_deadlocks(pool);
+    bool looks = looks_for_deadlocks(pool);
     struct kp__sleeper self;
 
     if (g->request->offered) until = kp__sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
@@ -374,7 +380,7 @@ static void note_borrower(const struct kp__get *g)
 
     seat->hold = KP__HELD;
     seat->thread_id = kp__thread_id();
-    if (kp__looks_for_deadlocks(g->pool) && !r->of_loop) seat->thread = kp__thread_number();
+    if (looks_for_deadlocks(g->pool) && !r->of_loop) seat->thread = kp__thread_number();
 }
 
 void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *todo)

@@ -40,12 +40,6 @@ struct kp__job *kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
 /* The first probe of its key's circuit. With the lock, which is given back if anybody listens. */
 void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
 
-static inline bool kp__looks_for_deadlocks(const struct kp__pool *pool)
-{
-    /* relaxed: constant for whoever came in by the door */
-    return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) != 0;
-}
-
 /* A thread that sleeps in a pool that looks for deadlocks. Guard: that pool's lock. */
 struct kp__sleeper {
     struct kp__list link; /* pool->sleepers */

@@ -86,12 +86,11 @@ struct kp__job *kp__job_call_off(struct kp__job *job);
 /* And: the time of what is made or tested is over. With the lock, given back meanwhile. */
 void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
-/* The end of a creation, of a way back, or of a resource, for which nobody of ours stands by.
- * Without the lock. */
+/* The end of a creation, of a resource, or of what was to be taken back, for which nobody of ours
+ * stands by. Without the lock. */
 void kp__create_finish(struct kp__job *job);
-void kp__return_finish(struct kp__job *job);
 void kp__destroy_finish(struct kp__job *job);
-void kp__revoke_finish(struct kp__job *job); /* and of what was to be taken back */
+void kp__revoke_finish(struct kp__job *job);
 
 /* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
 

@@ -86,14 +86,8 @@ void kp__loops_in_child(void)
     kp__mail_mine = NULL;
 }
 
-bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world)
-{
-    if (loop->known != world && !kp__loop_keep_time(loop, world)) return false;
-    loop->known = world;
-    return true;
-}
-
-bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world)
+/* Is this its clock? The first who asks makes it so. */
+static bool keep_time(kp_loop *loop, const struct kp__world *world)
 {
     void *clock = world->now_ns == kp__life.now_ns ? NULL : world->ctx;
 
@@ -105,6 +99,13 @@ bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world)
     bool same = loop->now_ns == world->now_ns && loop->clock == clock;
     kp__lock_give(&loop->box.lock, &kp__life);
     return same;
+}
+
+bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world)
+{
+    if (loop->known != world && !keep_time(loop, world)) return false;
+    loop->known = world;
+    return true;
 }
 
 /* ---- open ------------------------------------------------------------------------------------ */
@@ -276,7 +277,7 @@ int kp__loop_join(kp_loop *loop, struct kp__pool *pool)
     kp__lock_take(&registry, &kp__life);
     for (found = all; found && found != loop;) found = found->next;
     bool fits = found && found->box.open && !kp__loop_is_inherited(found) &&
-                kp__loop_keep_time(found, pool->world);
+                keep_time(found, pool->world);
     if (fits) {
         kp__lock_take(&found->box.lock, &kp__life);
         found->pools++;
