@@ -14,16 +14,19 @@
 #include "base/lock.h"
 #include "base/world.h"
 #include "core/table.h"
+#include "flow/here.h"
 #include "flow/key.h"
 #include "keyedpool.h"
 
-/* What a kp_pool * points to: stays for the life of the process, so that every call after close can
- * be answered (L10). */
-struct kp__wanted { /* when somebody is to look after a pool */
+/* When somebody is to look after a pool: an entry in the heap of whoever does (life.c, loop.c). */
+struct kp__wanted {
     struct kp__heap_node node;
     uint64_t at;
 };
 
+/* A door: what the user's kp_pool * points to. It stays for the life of the process, so that every
+ * call after close can be answered (L10). What is behind it, while the pool lives, is a struct
+ * kp__pool; in a child of fork that is another one. */
 struct kp_pool {
     /* read at every hit (hit.c), and seldom written: apart from what follows */
     _Alignas(64) uint32_t index;       /* constant: leases name doors by it */
@@ -47,6 +50,7 @@ struct kp__crew;
 struct kp_loop;
 struct kp__again;
 
+/* The pool itself. It is freed when it is closed and everything came back. */
 struct kp__pool {
     struct kp__core core; /* Guard: door->lock */
 
@@ -128,9 +132,20 @@ void kp__tell(struct kp__pool *pool, struct kp__todo *todo);
 /* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
 void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
 
-/* Memory for n more of everything that a new resource or key needs, from outside the lock. False:
- * out of memory. With the lock, which may be given back meanwhile. */
+/* Memory for one more of everything that a new resource or key needs, allocated without the lock.
+ * False: out of memory. With the lock, which may be given back meanwhile. */
 bool kp__make_room(struct kp__pool *pool);
+
+/* ---- lanes ----------------------------------------------------------------------------------- */
+
+/* About to look at this key: no hit passes by any more, and its books are up to date (core/lane.h).
+ * With the lock. */
+static inline void kp__shut(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    if (sub->open) kp__lane_shut(&pool->core, sub, kp__now(pool->world));
+}
+
+void kp__shut_all(struct kp__pool *pool); /* those of all keys (keeper.c) */
 
 /* ---- children of fork (fork.c) --------------------------------------------------------------- */
 
@@ -149,15 +164,6 @@ void kp__doors_in_child(void);
 void kp__life_in_child(void);
 void kp__listener_in_child(void);
 void kp__loops_in_child(void);
-
-/* About to look at this key: no hit passes by any more, and its books are up to date (core/lane.h).
- * With the lock. */
-static inline void kp__shut(struct kp__pool *pool, struct kp__subpool *sub)
-{
-    if (sub->open) kp__lane_shut(&pool->core, sub, kp__now(pool->world));
-}
-
-void kp__shut_all(struct kp__pool *pool); /* of every key */
 
 /* ---- time (door.c) --------------------------------------------------------------------------- */
 
@@ -433,53 +439,11 @@ int kp__thread_start(void *(*fn)(void *), void *arg); /* detached, named, all si
 
 /* ---- event loops (loop.c) -------------------------------------------------------------------- */
 
-#if defined(__GNUC__)
-#define KP__APART __attribute__((noinline)) /* so that the short way needs no stack */
-#define KP__PART inline __attribute__((always_inline)) /* of a short way that calls nothing */
-#define KP__SITE __builtin_return_address(0)
-#else
-#define KP__APART
-#define KP__PART inline
-#define KP__SITE NULL
-#endif
-
-/* What the library knows of this thread. */
-struct kp__here {
-    uint32_t thread; /* its number; 0: not needed so far */
-    uint32_t cell;   /* where it found an idle one last, in a lane (hit.c) */
-    uint32_t loops;  /* event loops that are its own */
-    kp_loop *loop;   /* the one it used last */
-    kp_loop *stepping; /* it looks at a request: the driver's functions are posted there */
-
-    /* where its last hit by a pinned key was (hit.c) */
-    const kp_pool *door;
-    kp_key key;
-    const struct kp__lane *lane;
-    struct kp__cell *found; /* NULL: there was none */
-    uint32_t number;        /* of `found` */
-    bool astray;            /* it has just guessed wrong, and is on the long way */
-
-    bool told; /* that its get waits for itself (deadlock.c) */
-    uint32_t id; /* the system's; 0: not needed so far */
-};
-extern KP__INSIDE _Thread_local struct kp__here kp__here KP__TLS;
-
-uint32_t kp__number_thread(void);
-static inline uint32_t kp__thread_number(void)
-{
-    return kp__here.thread ? kp__here.thread : kp__number_thread();
-}
-
-uint32_t kp__find_thread_id(void);
-static inline uint32_t kp__thread_id(void)
-{
-    return kp__here.id ? kp__here.id : kp__find_thread_id();
-}
-
 bool kp__loop_is_mine(const kp_loop *loop);
 bool kp__may_block(const struct kp__pool *pool); /* not on the thread of the pool's own loop */
 
-/* A pool's life with its loop: KP_EMISUSE if that is none; then its jobs and its upkeep. */
+/* The loop that a pool names serves it from now on, and no more. KP_ECONFIG: it cannot. And have
+ * its thread run a job. */
 int kp__loop_join(kp_loop *loop, struct kp__pool *pool);
 void kp__loop_part(kp_loop *loop);
 void kp__loop_post(kp_loop *loop, struct kp__job *job);

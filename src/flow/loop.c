@@ -8,9 +8,6 @@
  *
  * Locks: the pool's, then the mailbox's.
  */
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include "base/cancel.h"
 #include "base/check.h"
 #include "flow/job.h"
@@ -21,10 +18,7 @@
 enum { AT_ONCE = 1024, POOLS_AT_ONCE = 32 };
 
 static struct kp__lock registry;
-static kp_loop *all;              /* Guard: registry */
-static _Atomic uint32_t threads;  /* numbers given out */
-
-_Thread_local struct kp__here kp__here;
+static kp_loop *all; /* Guard: registry */
 
 /* ---- whose ----------------------------------------------------------------------------------- */
 
@@ -38,22 +32,6 @@ bool kp__loop_is_mine(const kp_loop *loop)
 bool kp__may_block(const struct kp__pool *pool)
 {
     return !pool->loop || !kp__loop_is_mine(pool->loop);
-}
-
-uint32_t kp__number_thread(void)
-{
-    kp__here.cell = UINT32_MAX;
-    /* relaxed: a number, and nothing else */
-    return kp__here.thread = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
-}
-
-uint32_t kp__find_thread_id(void)
-{
-#ifdef __linux__
-    return kp__here.id = (uint32_t)syscall(SYS_gettid);
-#else
-    return kp__here.id = kp__thread_number();
-#endif
 }
 
 bool kp__loop_own(kp_loop *loop)
@@ -78,11 +56,10 @@ bool kp__loop_is_inherited(const kp_loop *loop)
     return loop->forks != atomic_load_explicit(&kp__forks, memory_order_relaxed);
 }
 
-/* The loops are the parent's, also those of this thread; who held the lock is not there. */
+/* The loops are the parent's; who held the lock is not there. */
 void kp__loops_in_child(void)
 {
     atomic_store(&registry.word, 0);
-    kp__here = (struct kp__here){ 0 };
     kp__mail_mine = NULL;
 }
 
