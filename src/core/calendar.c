@@ -129,8 +129,6 @@ static uint64_t next_look(const struct kp__core *core, const struct kp__slot *sl
     return at;
 }
 
-#define LOOK_AGAIN UINT64_C(1000000000) /* 1 s: at what could not be revoked when it was time */
-
 void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct kp__seat *seat,
                     uint64_t now)
 {
@@ -141,7 +139,7 @@ void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct k
         file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
     if (revoke_after == KP__NEVER || seat->hold >= KP__REVOKING) return;
     uint64_t at = kp__later(seat->since, revoke_after);
-    file(&core->slots_due, &slot->due, at > now ? at : now + LOOK_AGAIN);
+    file(&core->slots_due, &slot->due, at > now ? at : now + KP__ONCE_MORE);
 }
 
 static void file_leases(struct kp__core *core, struct kp__slot *slot, uint64_t now)
@@ -193,8 +191,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
         leak = leaked_seat(core, slot, now);
         if (leak) {
             leak->warned = true;
-            kp__rare(core, slot->sub)->seldom.leaks++;
-            core->seldom.leaks++;
+            KP__COUNT_SELDOM(core, slot->sub, leaks);
         }
         file_leases(core, slot, now);
     }

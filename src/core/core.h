@@ -83,6 +83,10 @@ struct kp__core {
     uint32_t tests; /* by the keeper, under way: part of the count of those being created */
 };
 
+/* One more of what happens to few keys (struct kp__seldom): of this one, and in all. */
+#define KP__COUNT_SELDOM(core, sub, what) \
+    ((void)kp__rare(core, sub)->seldom.what++, (void)(core)->seldom.what++)
+
 /* Count what this key held until now. Before each change of what it holds. */
 static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
 {
@@ -155,6 +159,9 @@ const void *kp__site_of(const struct kp__request *request);
 /* One decision for a request that has just come: a grant at once, a place in the queue, or no. */
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo);
+
+/* The queue for who wants this, and has this under way. */
+enum kp__queue kp__queue_for(const struct kp__request *request);
 
 /* Into the queue, at the place of its arrival; out of it, with the answer that is in `grant`. */
 void kp__enqueue(struct kp__core *core, struct kp__request *request);
@@ -366,6 +373,9 @@ void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause ca
 
 /* ---- ages and the calendar (calendar.c) ------------------------------------------------------ */
 
+/* 1 s: then it is looked again at what was due and could not be begun. */
+#define KP__ONCE_MORE UINT64_C(1000000000)
+
 /* When an idle slot must go (KP__NEVER: it may stay), looked at on `check` (KP_CHECK_...). */
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 
@@ -386,7 +396,6 @@ void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct k
                     uint64_t now);
 void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at);
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
-#define KP__ONCE_MORE UINT64_C(1000000000) /* 1 s: a creation that cannot begin looks again */
 void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot);
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub);
 

@@ -8,8 +8,6 @@
 #include "core/renew.h"
 #include "core/table.h"
 
-#define COUNT_SELDOM(core, sub, what) (kp__rare(core, sub)->seldom.what++, (core)->seldom.what++)
-
 static void close_slot(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
                        struct kp__todo *todo)
 {
@@ -30,9 +28,7 @@ static struct kp__request *release_sponsor(struct kp__core *core, struct kp__slo
     kp__errand_of(slot)->sponsor = NULL;
     sponsor->slot = NULL;
     kp__queue_remove(core, sponsor);
-    sponsor->queue = sponsor->flags & KP_FRESH         ? KP__FRESH
-                     : sponsor->flags & KP_DONT_CREATE ? KP__TAKERS
-                                                       : KP__EITHER;
+    sponsor->queue = kp__queue_for(sponsor);
     kp__queue_insert(core, sponsor);
     return sponsor;
 }
@@ -174,7 +170,7 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     struct kp__health *h = &kp__rare(core, sub)->health;
     struct kp__failure *failure = *keep;
 
-    COUNT_SELDOM(core, sub, create_failures);
+    KP__COUNT_SELDOM(core, sub, create_failures);
     h->failures++;
     uint64_t pause = pause_after(core, r, h->failures);
     h->back_off = pause ? kp__later(now, pause) : 0;

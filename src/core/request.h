@@ -53,11 +53,17 @@ struct kp__grant {
 
 /* Why a create failed, whole. */
 struct kp__failure {
-    struct kp__list link; /* kept for later requests; see kp__subpool.kept */
+    struct kp__list link; /* kept for later requests: kp__health.kept */
     int code, vendor_code;
     uint64_t until; /* kept for a time: until then */
     char text[200];
 };
+
+/* Its reason in words: the driver's, or what the code stands for. */
+static inline const char *kp__failure_text(const struct kp__failure *failure)
+{
+    return failure->text[0] ? failure->text : kp_strerror(failure->code);
+}
 
 struct kp__request {
     union {

@@ -29,12 +29,6 @@ static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, i
     kp__send(pool, &event);
 }
 
-static void count_failure(struct kp__pool *pool, struct kp__subpool *sub)
-{
-    kp__rare(&pool->core, sub)->seldom.destroy_failures++;
-    pool->core.seldom.destroy_failures++;
-}
-
 /* ---- the books ------------------------------------------------------------------------------- */
 
 /* The time, if what goes may matter to anybody; else when it was decided that it goes. */
@@ -74,7 +68,7 @@ void kp__destroy_finish(struct kp__job *job)
 
     tell_destroyed(pool, slot, job->status, job);
     kp__come_in(pool, &todo);
-    if (job->status < 0) count_failure(pool, slot->sub);
+    if (job->status < 0) KP__COUNT_SELDOM(&pool->core, slot->sub, destroy_failures);
     kp__job_put(job);
     destroyed(pool, slot, NULL, &todo);
     kp__leave(pool, &todo);
@@ -124,7 +118,7 @@ static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint3
         kp__job_put(job);
     }
     for (; failed; slots++, failed >>= 1)
-        if (failed & 1) count_failure(pool, slots[0]->sub);
+        if (failed & 1) KP__COUNT_SELDOM(&pool->core, slots[0]->sub, destroy_failures);
 }
 
 bool kp__destroy_sent(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)

@@ -9,8 +9,6 @@
 #include "flow/health.h"
 #include "flow/job.h"
 
-#define ONCE_MORE UINT64_C(1000000000) /* 1 s: without memory for a test */
-
 /* ---- what an answer says of others ----------------------------------------------------------- */
 
 void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
@@ -103,5 +101,6 @@ void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__
 
     while ((slot = kp__test_next(&pool->core, sub)) != NULL && kp__test(pool, slot, todo))
         kp__do(pool, todo);
-    if (slot) kp__file_sub(&pool->core, sub, kp__time(pool) + ONCE_MORE);
+    if (slot) /* there was no memory for its test */
+        kp__file_sub(&pool->core, sub, kp__time(pool) + KP__ONCE_MORE);
 }

@@ -174,6 +174,10 @@ static inline uint64_t kp__time(const struct kp__pool *pool)
 uint64_t kp__after(uint64_t now, int64_t ms); /* KP_OFF: KP__NEVER, KP_NONE: now */
 uint64_t kp__end_of(uint64_t now, int64_t ms); /* the same of a call whose default is 30 s */
 int64_t kp__ms_up(uint64_t ns);               /* rounded up */
+static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if then is */
+{
+    return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
+}
 
 /* For kp_use: sleep on the pool's clock, and a random number of its world. */
 void kp__pause_until(kp_pool *pool, uint64_t until_ns);

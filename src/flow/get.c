@@ -365,10 +365,9 @@ void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
 static void refuse(struct kp__get *g, int code)
 {
     struct kp__core *core = &g->pool->core;
-    struct kp__seldom *seldom[] = { &kp__rare(core, g->request->sub)->seldom, &core->seldom };
 
-    for (int i = 0; i < 2; i++)
-        code == KP_ETIMEDOUT ? seldom[i]->timeouts++ : seldom[i]->refusals++;
+    if (code == KP_ETIMEDOUT) KP__COUNT_SELDOM(core, g->request->sub, timeouts);
+    else KP__COUNT_SELDOM(core, g->request->sub, refusals);
     if (g->request->why && code != KP_ETIMEDOUT)
         kp__explain_no(core, g->request, kp__time(g->pool), g->request->why);
 }

@@ -111,15 +111,14 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
                       const struct kp__world *world)
 {
     const struct kp__allowance may = kp__allowance_of(&o->budget);
-    uint64_t forget =
-        o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
 
     core->world = world;
     core->epoch = 1;
     core->can_create = o->driver.create != NULL;
     core->validates = o->driver.validate != NULL;
     core->leak_after = o->leak_after_ms ? kp__span(o->leak_after_ms) : kp__span(KP_SECONDS(60));
-    core->forget_after = forget;
+    core->forget_after =
+        o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
     core->max_idle = may.idle;
     core->max_waiting = may.waiting;
     core->max_keys = may.keys;

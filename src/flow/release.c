@@ -204,10 +204,9 @@ static void end(kp_lease *lease, bool discard, enum kp__asked asked)
         return;
     }
     struct kp__subpool *sub = h.slot->sub;
-    uint64_t now = 0;
     mark_ended(lease);
     kp__todo_init(&todo, h.pool->world);
-    bool keep = !discard && (h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse);
+    bool keep = !discard && (h.seat->decided ? h.seat->reuse : sub->rules->reuse);
     kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
     if (kp__is_revoked(h.slot, h.seat)) {
         if (!discard) cause = KP_CAUSE_REVOKED;
@@ -220,10 +219,10 @@ static void end(kp_lease *lease, bool discard, enum kp__asked asked)
     if (ready == UNFIT) keep = false;
     if (ready != LATER) {
         bool bare = !h.seat->since && keep && !h.pool->core.clocked && h.pool->core.waiting == 0;
-        now = bare ? 0 : kp__time(h.pool);
+        uint64_t now = bare ? 0 : kp__time(h.pool);
         kp__give(&h.pool->core, h.slot, h.number, keep, cause, now, &todo); /* 9 */
+        kp__lane_open(&h.pool->core, sub, now);
     }
-    if (ready != LATER) kp__lane_open(&h.pool->core, sub, now);
     kp__tell(h.pool, &todo);
     kp__leave(h.pool, &todo);
 }
@@ -315,8 +314,8 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
         .tag = h.seat->tag,
         .serial = h.slot->serial,
         .times_lent = h.slot->lends,
-        .age_ms = (int64_t)((now - h.slot->born) / 1000000),
-        .lent_ms = h.seat->since ? (int64_t)((now - h.seat->since) / 1000000) : 0,
+        .age_ms = kp__ms_since(h.slot->born, now),
+        .lent_ms = kp__ms_since(h.seat->since, now),
     };
     kp__todo_init(&todo, h.pool->world);
     kp__leave(h.pool, &todo);
