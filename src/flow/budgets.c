@@ -174,7 +174,7 @@ static int change(struct kp__pool *pool, const kp_budget *said, kp_why *why, str
     if ((code = check_kept(pool, &may, why)) != 0) return code;
     pool->budget = budget;
     kp__budgets_set(&pool->core, &may, kp__time(pool), todo);
-    kp__tell(pool, todo); /* who warms keys may go on */
+    kp__tell_news(pool, todo); /* who warms keys may go on */
     return 0;
 }
 

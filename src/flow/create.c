@@ -128,7 +128,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
     kp__watch_begin(pool, slot, fd, now);
     if (old) kp__retire(&pool->core, slot, sub->rare->renewal.retire_by, now);
     bool closed = kp__created(&pool->core, slot, request, now, todo) == KP__CLOSED_AGAIN;
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
     tell_created(pool, sub, made, closed, todo);
     kp__lose_interest(pool, sub, now);
 }
@@ -155,7 +155,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     if (request) kp__blame(request, &failure);
     bool opened = kp__create_failed(&pool->core, slot, request, &failure, &note, now, todo) ==
                   KP__OPENED;
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
     kp__step_out(pool, todo);
     kp__free(pool->world, note, sizeof *note);
     if (failure.code != KP_ECANCELED) tell_failed(pool, sub, &failure, opened);
@@ -232,7 +232,7 @@ static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__re
     if (renews) kp__renewal_failed(&pool->core, sub, kp__time(pool));
     kp__permit_refund(&pool->core, sub);
     kp__settle(&pool->core, sub, kp__time(pool), &todo);
-    kp__tell(pool, &todo);
+    kp__tell_news(pool, &todo);
     kp__do(pool, &todo);
 }
 
@@ -334,6 +334,6 @@ void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *
     fill(pool, slot, resource, now);
     kp__watch_begin(pool, slot, fd, now);
     (void)kp__created(&pool->core, slot, NULL, now, todo); /* it was no probe */
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
     tell_created(pool, sub, resource, false, todo);
 }

@@ -49,7 +49,7 @@ static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__s
 {
     if (slot->state == KP__RECLAIMED) {
         kp__reclaimed(&pool->core, slot);
-        kp__tell(pool, todo);
+        kp__tell_news(pool, todo);
         return;
     }
     uint64_t now = heir ? kp__time(pool) : time_gone(pool, slot);
@@ -57,7 +57,7 @@ static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__s
     else if (slot->errand->victim.heir)
         kp__victim_gone_late(&pool->core, slot, now, todo);
     else kp__gone(&pool->core, slot, now, todo);
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
 }
 
 void kp__destroy_finish(struct kp__job *job)
@@ -145,5 +145,5 @@ void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint
     for (uint32_t i = 0; i < many; i++) kp__watch_end(pool, slots[i]);
     run_here(pool, slots, many, todo);
     kp__gone_many(&pool->core, slots, many, kp__time(pool), todo);
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
 }

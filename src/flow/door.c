@@ -231,7 +231,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
 
 /* ---- news ------------------------------------------------------------------------------------ */
 
-void kp__tell(struct kp__pool *pool, struct kp__todo *todo)
+void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo)
 {
     if (pool->watchers == 0) return;
     /* relaxed: under the lock; watchers read it under the lock before they park */
@@ -239,7 +239,7 @@ void kp__tell(struct kp__pool *pool, struct kp__todo *todo)
     for (uint32_t i = 0; i < pool->watchers; i++) kp__todo_wake(todo, &pool->news);
 }
 
-void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
+void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
 {
     /* relaxed: under the lock */
     uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed);

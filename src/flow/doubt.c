@@ -43,7 +43,7 @@ static void finish(struct kp__job *job, struct kp__todo *todo)
     kp__take_note(job, todo);
     kp__job_put(job);
     kp__tested(&pool->core, slot, good, kp__time(pool), todo);
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
 }
 
 void kp__test_finish(struct kp__job *job)

@@ -175,7 +175,7 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     } else {
         kp__refuse_all(&pool->core, sub, code, &todo);
     }
-    kp__tell(pool, &todo); /* who warms it goes on, or asks anew */
+    kp__tell_news(pool, &todo); /* who warms it goes on, or asks anew */
     kp__step_out(pool, &todo);
     if (code == 0) kp__event(pool, KP_EVENT_KEY_MADE, sub, NULL, 0, NULL);
     kp__step_in(pool);

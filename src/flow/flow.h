@@ -126,11 +126,11 @@ void kp__come_in(struct kp__pool *pool, struct kp__todo *todo);
  * none. */
 bool kp__do(struct kp__pool *pool, struct kp__todo *todo);
 
-/* Tell those who park on `news`. With the lock. */
-void kp__tell(struct kp__pool *pool, struct kp__todo *todo);
+/* Wake those who park on `news` (kp__pool): a resource was made, went or came back. With the lock. */
+void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo);
 
 /* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
-void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
+void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
 
 /* Memory for one more of everything that a new resource or key needs, allocated without the lock.
  * False: out of memory. With the lock, which may be given back meanwhile. */

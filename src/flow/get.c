@@ -389,7 +389,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     count_wait(g, code);
     kp__here.told = false;
     g->pool->getting--;
-    kp__tell(g->pool, todo); /* a closing pool may be waiting for the queue to end */
+    kp__tell_news(g->pool, todo); /* a closing pool may be waiting for the queue to end */
     if (code == 0) {
         r->sub->tally.gets++;
         g->pool->core.tally.gets++;

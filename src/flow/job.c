@@ -127,7 +127,7 @@ static void check_finish(struct kp__job *job)
     kp__take_note(job, &todo);
     kp__job_put(job);
     kp__checked(&pool->core, slot, seat, good, kp__time(pool), &todo);
-    kp__tell(pool, &todo);
+    kp__tell_news(pool, &todo);
     kp__leave(pool, &todo);
 }
 
@@ -154,7 +154,7 @@ static void return_finish(struct kp__job *job)
     kp__take_note(job, &todo);
     kp__job_put(job);
     kp__give(&pool->core, slot, seat, good, cause, kp__time(pool), &todo);
-    kp__tell(pool, &todo);
+    kp__tell_news(pool, &todo);
     kp__leave(pool, &todo);
 }
 

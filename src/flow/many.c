@@ -93,7 +93,7 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
             return code;
         }
         if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL, now);
-        else kp__watch(pool, todo, next_try(pool, sub, now, until));
+        else kp__await_news(pool, todo, next_try(pool, sub, now, until));
     }
     return 0;
 }
@@ -339,7 +339,7 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     kp__age_all(&pool->core, sub, now, todo);
     if (sub->rules->eager) sub->refill = true;
     kp__file_sub(&pool->core, sub, now);
-    kp__tell(pool, todo); /* who warms keys may go on */
+    kp__tell_news(pool, todo); /* who warms keys may go on */
     kp__do(pool, todo);
 }
 

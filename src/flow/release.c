@@ -211,7 +211,7 @@ static void end(kp_lease *lease, bool discard, enum kp__asked asked)
     if (kp__is_revoked(h.slot, h.seat)) {
         if (!discard) cause = KP_CAUSE_REVOKED;
         kp__give_revoked(&h.pool->core, h.slot, h.number, cause, &todo);
-        kp__tell(h.pool, &todo);
+        kp__tell_news(h.pool, &todo);
         kp__leave(h.pool, &todo);
         return;
     }
@@ -223,7 +223,7 @@ static void end(kp_lease *lease, bool discard, enum kp__asked asked)
         kp__give(&h.pool->core, h.slot, h.number, keep, cause, now, &todo); /* 9 */
         kp__lane_open(&h.pool->core, sub, now);
     }
-    kp__tell(h.pool, &todo);
+    kp__tell_news(h.pool, &todo);
     kp__leave(h.pool, &todo);
 }
 
@@ -285,7 +285,7 @@ void kp_lease_report(kp_lease *lease, int status)
     if (status >= 0) kp__used_well(&h.pool->core, h.slot, kp__time(h.pool), &todo);
     else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
     if (turn != KP__AS_BEFORE) {
-        kp__tell(h.pool, &todo); /* who warms keys may go on */
+        kp__tell_news(h.pool, &todo); /* who warms keys may go on */
         kp__step_out(h.pool, &todo);
         kp__event(h.pool,
                   turn == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub, NULL,

@@ -100,7 +100,8 @@ static int64_t drain_one(struct kp__pool *pool, struct kp__subpool *sub, uint32_
 {
     int64_t out;
 
-    while ((out = still_out(sub, era)) > 0 && kp__time(pool) < until) kp__watch(pool, todo, until);
+    while ((out = still_out(sub, era)) > 0 && kp__time(pool) < until)
+        kp__await_news(pool, todo, until);
     return out;
 }
 
@@ -164,7 +165,7 @@ static int64_t end_drop(struct kp__pool *pool, struct kp__subpool *sub, uint32_t
     int64_t out;
 
     while ((out = still_there(sub, era)) > 0 && kp__time(pool) < until)
-        kp__watch(pool, todo, until);
+        kp__await_news(pool, todo, until);
     return out;
 }
 
