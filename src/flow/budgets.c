@@ -147,7 +147,7 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
     return out;
 }
 
-/* Keys join their groups as they are ruled, where these have a limit (kp__groups_of). One that was
+/* Keys join their groups as they are ruled, where these have a limit (rules.c). One that was
  * there at open is counted for ever, also where it is KP_UNLIMITED by now. */
 static int check_groups(const struct kp__core *core, struct kp__allowance *may, kp_why *why)
 {

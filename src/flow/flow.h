@@ -126,7 +126,7 @@ void kp__come_in(struct kp__pool *pool, struct kp__todo *todo);
  * none. */
 bool kp__do(struct kp__pool *pool, struct kp__todo *todo);
 
-/* Wake those who park on `news` (kp__pool): a resource was made, went or came back. With the lock. */
+/* Wake those who park on `news`: a resource was made, went or came back. With the lock. */
 void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo);
 
 /* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
@@ -225,13 +225,15 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure);
 /* ---- keys (find.c) --------------------------------------------------------------------------- */
 
 /* The subpool of a key, with interest (kp__lose_interest gives it up); or NULL, and why in *code.
- * With the lock. `make`: make it if need be; then the lock may be given back meanwhile. */
-struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool make,
+ * With the lock. `want`: somebody wants to use it: it is made if there is none, for which the lock
+ * may be given back meanwhile. */
+struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want,
                              kp_why *why, int *code);
-struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key); /* as it is; or NULL */
-/* Its rules, if it has none and nobody asks limits_for: else who comes waits in its queue. */
-int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why);
-/* Nobody forgets this key meanwhile, and its lane is shut. */
+
+/* The subpool of a key without interest, and its lane as it is; or NULL. With the lock. */
+struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key);
+
+/* While somebody has an interest in a key, it is not forgotten, and its lane stays shut. */
 void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 uint64_t kp__hash(struct kp__pool *pool, kp_key key); /* 0 for a pinned key */
@@ -274,19 +276,12 @@ static inline bool kp__pin_is_of(uint32_t door, size_t size)
 }
 
 /* The pool, open or closing, and a key that fits it (with `every`, KP_EVERY_KEY does); or NULL, and
- * why in *code and *why. `what`: the sentence for a pool that is NULL. With the lock. In many.c. */
+ * why in *code and *why. `what`: the sentence for a pool that is NULL. With the lock. */
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
                                 kp_why *why, int *code);
 
-/* Mark all that a key has (kp_invalidate_key): how many. With the lock, given back meanwhile. */
-int64_t kp__invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub,
-                           struct kp__todo *todo);
-
-/* Forgive a key its failures (kp_retry_now). With the lock, given back meanwhile. In retry.c. */
-void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
-
 /* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
- * With the lock. In many.c. */
+ * With the lock. */
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub);
 
 /* Free the pool's own copy of a key, if that has memory of its own. Without the lock. */
@@ -344,10 +339,15 @@ int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
 /* Those of a pool; `every`: for the limits of every key. */
 struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every);
 
-/* The groups that rules name, and their pair, made if need be. With the lock, which may be given
- * back meanwhile. */
-int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules,
-                  struct kp__group *group[KP__GROUPS]);
+/* ---- rules (rules.c) and failures (retry.c) -------------------------------------------------- */
+
+/* Work out the rules of a new key. If they are there, or somebody else is just asking limits_for,
+ * there is nothing to do: until then, who comes waits in the key's queue. With the lock, given back
+ * meanwhile. */
+int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why);
+
+/* Forgive a key its failures (kp_retry_now). With the lock, given back meanwhile. */
+void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
 
 /* ---- jobs and resources (job.c, create.c, destroy.c) ----------------------------------------- */
 
@@ -397,14 +397,6 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
                 uint64_t now);
 /* The same for a replacement (core/renew.c), with the permit that kp__renew_permit gave. */
 void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
-
-/* A resource made elsewhere becomes one of ours, in a spare slot of this key (NULL: out of memory),
- * which may go back unused. With the lock; getting the slot, and adopting, give it back
- * meanwhile. */
-struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub);
-void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot);
-void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
-               void *resource, int fd, struct kp__todo *todo);
 
 /* Have the driver take one back from its borrower, if that is due. With the lock, which is given
  * back meanwhile. */
