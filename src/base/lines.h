@@ -25,7 +25,7 @@ struct kp__line_end {                   /* the last member of every item; the fr
 };
 
 struct kp__lines {
-    /* These two are addresses, and no memory before it is used. */
+    /* Both are only addresses at first: the system finds memory for what is used. */
     _Atomic(char *) chunk[KP__LINE_CHUNKS]; /* zeros from the start; NULL: not made, or `first` */
     _Alignas(64) char first[KP__LINES_EACH * KP__LINE]; /* chunk 0: there without a look */
     _Atomic uint32_t made; /* numbers below are lines; 0 is none */
@@ -36,14 +36,14 @@ struct kp__lines {
     uint32_t free;
 };
 
-/* A line, as it was given back, or zero; 0: out of memory. Threads: any. */
+/* The number of a line, which is as it was given back, or zero; 0: out of memory. Threads: any. */
 uint32_t kp__lines_take(struct kp__lines *lines);
 void kp__lines_give(struct kp__lines *lines, uint32_t number);
 
 /* In a child of fork: who held the lock is not there, and no line of before is one. */
 void kp__lines_in_child(struct kp__lines *lines);
 
-/* There are lines with all numbers below this one, but 0. */
+/* All numbers below this one are lines, but 0. */
 static inline uint32_t kp__lines_made(const struct kp__lines *lines)
 {
     /* acquire: pairs with the release in kp__lines_take */
@@ -60,8 +60,8 @@ static inline void *kp__line(struct kp__lines *lines, uint32_t number)
            (size_t)(number % KP__LINES_EACH) * KP__LINE;
 }
 
-/* A line to look at, by any number: of a chunk that is there also those that were not made yet, and
- * 0. NULL: there is none. */
+/* A line to look at, by any number: as long as its chunk is there, also one that was not made yet,
+ * and 0. NULL: there is no such chunk. */
 static inline void *kp__line_seen(struct kp__lines *lines, uint64_t number)
 {
     if (__builtin_expect(number < KP__LINES_EACH, 1))
