@@ -407,7 +407,7 @@ static inline struct kp__key_due *kp__due_of(const struct kp__core *core,
 }
 
 /* The earliest that is due by now, off the calendar; or NULL. */
-struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot);
+struct kp__timer *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot);
 static inline uint64_t kp__due_next(const struct kp__core *core) /* KP__NEVER: nothing */
 {
     uint64_t slots = kp__timers_next(&core->slots_due), keys = kp__timers_next(&core->keys_due);

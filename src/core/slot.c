@@ -88,8 +88,8 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
     if (!slot) return NULL;
     /* who had it left it as a new one is, but for its generation, and for what is written before
      * anybody reads it */
-    KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due) &&
-               !slot->doubted && !slot->watched);
+    KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !slot->doubted &&
+               !slot->watched && !kp__timer_is_filed(&slot->due));
     slot->state = KP__FREE;
     slot->lends = 0;
     slot->old = slot->ageing = false;

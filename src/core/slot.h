@@ -39,16 +39,6 @@ enum kp__state {
     KP__RECLAIMED
 };
 
-/* An entry in the calendar: a lower bound of when something wants to be looked at. */
-struct kp__due {
-    struct kp__timer timer;
-};
-
-static inline bool kp__is_filed(const struct kp__due *due)
-{
-    return kp__timer_is_filed(&due->timer);
-}
-
 /* What revoking a lease has come to (revoke.c). */
 enum kp__hold {
     KP__GRANTED,  /* its borrower has not heard of it */
@@ -137,7 +127,7 @@ struct kp__slot {
     struct kp__list link;        /* idle, lent, revoked: the subpool's list of this state; closing,
                                     reclaimed: a to-do's list of slots to destroy */
     struct kp__map_node ident;   /* index by resource */
-    struct kp__due due;
+    struct kp__timer due;        /* in the calendar: when it needs a look, or earlier */
     uint64_t generation;         /* of the latest lease; only grows (I8) */
     uint64_t serial, lends;
     uint64_t born, age_end;

@@ -103,7 +103,7 @@ enum kp__leaving { KP__STAYS, KP__LEAVES, KP__DROPPED };
 /* When a key is to be looked at, if it is: it is unused, or is to have a minimum. And its place
  * among those that nobody uses (table.c). */
 struct kp__key_due {
-    struct kp__due due;
+    struct kp__timer due;   /* in the calendar, as that of a slot */
     struct kp__subpool *sub;
     struct kp__list unused; /* or of those that went to make room for another one (flow/find.c) */
     uint64_t since;         /* unused: when it was used last */

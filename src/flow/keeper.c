@@ -225,7 +225,7 @@ int64_t kp_keep(kp_pool *door)
     kp__watch_keep(pool, now, &todo);
     for (int looks = 0, tests = 0; looks < AT_ONCE; looks++) {
         bool is_slot;
-        struct kp__due *due = kp__due_pop(&pool->core, now, &is_slot);
+        struct kp__timer *due = kp__due_pop(&pool->core, now, &is_slot);
         if (!due) break;
         if (is_slot) {
             look_at_slot(pool, KP__OF(due, struct kp__slot, due), now, &tests, &todo);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of base/mix.h: short bytes are told from each other and hashed whole, wherever they lie, and
- * nothing around them.
+ * Tests of base/mix.h: short bytes are told from each other, and all hashed whole, wherever they
+ * lie, and nothing around them.
  */
 #include "base_kit.h"
 

@@ -143,7 +143,7 @@ static inline void stage_close(struct stage *s)
 #include "core_books.h"
 
 /* What is due first, off the calendar, or NULL. */
-static inline struct kp__due *stage_due(struct stage *s, uint64_t now)
+static inline struct kp__timer *stage_due(struct stage *s, uint64_t now)
 {
     bool is_slot;
 
@@ -156,7 +156,7 @@ static inline uint64_t stage_due_at(const struct stage *s, const struct kp__subp
     const struct kp__key_due *part =
         kp__slab_part(&s->core.subpools, sub->item.index, KP__PART_DUE);
 
-    return sub->dated ? part->due.timer.at : 0;
+    return sub->dated ? part->due.at : 0;
 }
 
 /* ---- what flow does around the core ---------------------------------------------------------- */
