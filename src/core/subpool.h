@@ -258,6 +258,9 @@ static inline bool kp__is_used_up(const struct kp__slot *slot)
 
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash);
 
+/* One of its resources is gone, for this cause. */
+void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause cause);
+
 /* The slabs of subpools, with their parts, of slots and of errands. */
 void kp__slabs_init(struct kp__core *core);
 
