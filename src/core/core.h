@@ -145,8 +145,8 @@ static inline void kp__at(struct kp__core *core, uint64_t now)
     if (now > core->now) core->now = now;
 }
 
-/* What a decision leaves to be done without the lock. A wake-up needs an address, and not the memory
- * there. */
+/* What a decision leaves to be done without the lock. A wake-up needs an address, and not the
+ * memory there. */
 enum { KP__WAKES = 16, KP__BELLS = 4 };
 struct kp__todo {
     const struct kp__world *world;
