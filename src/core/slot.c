@@ -86,8 +86,7 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
     struct kp__slot *slot = kp__slab_take(&core->slots);
 
     if (!slot) return NULL;
-    /* it was left as new, but for its generation, and for what is written before anybody reads it
-     */
+    /* it was left as new, but for its generation and what is written before anybody reads it */
     KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !slot->doubted &&
                !slot->watched && !kp__timer_is_filed(&slot->due));
     slot->state = KP__FREE;
