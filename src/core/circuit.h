@@ -48,7 +48,7 @@ struct kp__circuit {
 extern const struct kp__circuit kp__no_circuit;
 
 /* What an outcome did to the circuit. */
-enum kp__turn { KP__AS_BEFORE, KP__OPENED, KP__CLOSED_AGAIN };
+enum kp__change { KP__AS_BEFORE, KP__OPENED, KP__CLOSED_AGAIN };
 
 /* Is there a circuit that counts this kind of outcome (KP_BREAK_CREATE, KP_BREAK_USE)? */
 static inline bool kp__breaks(const struct kp__rules *r, uint32_t kind)
@@ -77,8 +77,8 @@ static inline void kp__probe_end(struct kp__core *core, struct kp__subpool *sub,
 
 /* Something that may count has come to its end, well or not; `mark`: of a probe, which ends, unless
  * it is to go on: a creation whose lease will say more. */
-enum kp__turn kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32_t kind, bool ok,
-                          bool *mark, uint64_t now);
+enum kp__change kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32_t kind, bool ok,
+                            bool *mark, uint64_t now);
 
 /* May it count? Else it need not be told. */
 static inline bool kp__counts(const struct kp__rules *r, uint32_t kind, bool mark)
@@ -87,8 +87,8 @@ static inline bool kp__counts(const struct kp__rules *r, uint32_t kind, bool mar
 }
 
 /* How a use went (kp_lease_report), and what that did to the circuit. */
-enum kp__turn kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
-                           uint64_t now, struct kp__todo *todo);
+enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
+                             uint64_t now, struct kp__todo *todo);
 
 /* Closed, and nothing is held against the key. */
 void kp__circuit_forgive(struct kp__core *core, struct kp__subpool *sub);

@@ -312,14 +312,14 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot);
 /* ---- the way back (give.c) ------------------------------------------------------------------- */
 
 /* A creation came out well: the slot is lent to `request`, or (NULL) goes to whoever is next. */
-enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
-                          struct kp__request *request, uint64_t now, struct kp__todo *todo);
+enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
+                            struct kp__request *request, uint64_t now, struct kp__todo *todo);
 /* A creation failed: health remembers (KP_ECANCELED: it was called off, which says nothing), the
  * sponsor (or `request`, which ran it) gets its capacity refunded, and the sponsor is told. *keep
  * is memory to remember it in, or NULL; what comes back there is for the caller to free. */
-enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
-                                struct kp__request *request, const struct kp__failure *what,
-                                struct kp__failure **keep, uint64_t now, struct kp__todo *todo);
+enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
+                                  struct kp__request *request, const struct kp__failure *what,
+                                  struct kp__failure **keep, uint64_t now, struct kp__todo *todo);
 
 /* A lease ends: the resource serves whoever is next, goes idle, or joins the to-do's list of those
  * to destroy. */

@@ -36,7 +36,7 @@ struct kp__job {
     bool called_off;            /* create: hurried, because who began it was cancelled */
     bool hurried;               /* Guard: the pool's lock. Once: driver.cancel was called, or is */
     bool held;                  /* Guard: the pool's lock. Its memory is kept for driver.cancel */
-    bool spent;                 /* the same. It was put meanwhile: its memory goes back after that */
+    bool spent;                 /* the same. It was put meanwhile: its memory goes back then */
     struct kp__list queue;      /* posted, with others, to whoever shall run it. Guard: the crew's
                                    lock, or the mailbox's */
 };

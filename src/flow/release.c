@@ -278,18 +278,18 @@ void kp_lease_report(kp_lease *lease, int status)
     if (is_zero(lease) || !find(lease, false, &h)) return;
     struct kp__subpool *sub = h.slot->sub;
     kp__todo_init(&todo, h.pool->world);
-    enum kp__turn turn = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
-                                      kp__time(h.pool), &todo);
+    enum kp__change change = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
+                                          kp__time(h.pool), &todo);
     sub->interest++;
-    /* before anybody is told of the turn: who listens may end the lease; then it is another's */
+    /* before anybody is told of the change: who listens may end the lease; then it is another's */
     if (status >= 0) kp__used_well(&h.pool->core, h.slot, kp__time(h.pool), &todo);
     else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
-    if (turn != KP__AS_BEFORE) {
+    if (change != KP__AS_BEFORE) {
         kp__tell_news(h.pool, &todo); /* who warms keys may go on */
         kp__step_out(h.pool, &todo);
         kp__event(h.pool,
-                  turn == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub, NULL,
-                  status, NULL);
+                  change == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub,
+                  NULL, status, NULL);
         kp__step_in(h.pool);
     }
     kp__lose_interest(h.pool, sub, sub->used_at);

@@ -386,7 +386,7 @@ static inline struct kp__slot *stage_idle(struct stage *s, struct kp__subpool *s
 }
 
 /* A lease that is no probe is reported on; returns what that did to the circuit. */
-static inline enum kp__turn stage_report(struct stage *s, struct kp__subpool *sub, bool ok)
+static inline enum kp__change stage_report(struct stage *s, struct kp__subpool *sub, bool ok)
 {
     bool no_probe = false;
 
