@@ -31,7 +31,8 @@ static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, i
 
 /* ---- the books ------------------------------------------------------------------------------- */
 
-/* The time, if what goes may matter to anybody; else when it was decided that it goes. */
+/* The time, if anybody may care when its place became free; else the time of the latest decision,
+ * which needs no clock. */
 static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *slot)
 {
     const struct kp__core *core = &pool->core;
@@ -42,8 +43,8 @@ static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *sl
     return matters ? kp__time(pool) : core->now;
 }
 
-/* A resource is gone: give its place away; to `heir`, who stands by, or to the one it was
- * chosen for. With the lock. */
+/* A resource is gone, and its place is given away: to `heir`, who stands by; or to the heir that
+ * the slot names; or to whoever is next. With the lock. */
 static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                       struct kp__todo *todo)
 {
@@ -76,8 +77,8 @@ void kp__destroy_finish(struct kp__job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-/* Nobody stands by: false, if there is no memory to do it so. With the lock, given back
- * meanwhile. */
+/* By another thread, and nobody stands by. False: there is no memory for that. With the lock, given
+ * back meanwhile. */
 static bool send(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__job *job = kp__job_find(pool, slot);
@@ -89,6 +90,8 @@ static bool send(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *
     kp__step_in(pool);
     return true;
 }
+
+_Static_assert(KP__MANY <= 64, "run_here has a bit for each that failed");
 
 /* One after the other, by this thread, with one job: an answer that comes twice is told as long as
  * that is not used again. With the lock, which is given back meanwhile. */

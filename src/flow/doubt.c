@@ -21,7 +21,7 @@ void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
     kp__step_out(pool, todo);
     kp__event(pool, KP_EVENT_SUSPECT, sub, resource, KP_EGONE, NULL);
     kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at); /* to be told is no use */
+    kp__lose_interest(pool, sub, sub->used_at); /* it was not used for that */
 }
 
 void kp__take_note(const struct kp__job *job, struct kp__todo *todo)

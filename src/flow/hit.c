@@ -107,7 +107,7 @@ static KP__APART int get_brief_at_home(kp_pool *door, kp_key key, uint32_t to, c
 /* By a brief key, and a guide that leads to its only resource. */
 static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
-    /* acquire: pairs with the release in kp__make_room */
+    /* acquire: pairs with the release in door.c, widen_guide */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
     /* relaxed: a guess */
     uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed), word;

@@ -13,8 +13,8 @@
 #include "flow/job.h"
 #include "flow/loop.h"
 
-/* Letters, and timers, per dispatch; and pools, whose upkeep is longer: so that nobody is held up
- * for long. */
+/* What one dispatch does at most, so that nobody is held up for long: letters, and as many alarms;
+ * and pools, whose upkeep takes longer. */
 enum { AT_ONCE = 1024, POOLS_AT_ONCE = 32 };
 
 static struct kp__lock registry;
@@ -197,7 +197,8 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
         (void)kp_keep(door); /* says itself when it is due next */
 }
 
-/* How many ms it may sleep. Asked when others ring again: what they want before is seen here. */
+/* How many ms it may sleep. Asked after kp__mail_end: what is filed from then on rings, what was
+ * filed before is seen here. */
 static int64_t may_sleep(kp_loop *loop)
 {
     uint64_t at = next_due(loop), now;
@@ -327,7 +328,7 @@ int64_t kp_loop_close(kp_loop *loop)
                           "is still out; the requests are cancelled, the loop stays");
     kp__lock_take(&registry, &kp__life);
     kp__mailbox_close(&loop->box);
-    /* relaxed: as in own */
+    /* relaxed: as in kp__loop_own */
     atomic_store_explicit(&loop->owner, 0, memory_order_relaxed);
     kp_loop *left = all; /* another one of this thread, or NULL */
     while (left && !kp__loop_is_mine(left)) left = left->next;
