@@ -54,7 +54,7 @@ struct kp__again;
 struct kp__pool {
     struct kp__core core; /* Guard: door->lock */
 
-    /* constant after open */
+    /* constant after open: what the options said */
     struct kp_pool *door;
     const struct kp__world *world; /* the door's */
     void (*upkeep)(kp_pool *pool, uint64_t due_ns, void *ctx); /* NULL: the program calls kp_keep */
@@ -70,32 +70,32 @@ struct kp__pool {
     uint64_t opened, deadline, keep_every, watch_every;
     int watch; /* the set of descriptors, or -1 */
     bool abort_on_misuse;
-    bool seated;       /* some slot has memory for seats. Guard: door->lock */
-    bool overpromised; /* it was told that the keys are to keep more than there can be */
     struct kp__crew *crew; /* options.threads, or NULL */
     kp_loop *loop;         /* options.loop, or NULL */
-    struct kp__again *again; /* how to open it again in a child of fork; NULL: it is refused */
-    uint32_t forks;          /* kp__forks when it was opened */
 
     /* fork.c */
-    struct kp__pool *before; /* constant: in a child, the parent's pool of this door */
-    struct kp__pool *left;
-    _Atomic uint32_t abandoned;
+    struct kp__again *again;    /* constant: how to open it again in a child; NULL: it is refused */
+    uint32_t forks;             /* constant: kp__forks when it was opened */
+    struct kp__pool *before;    /* constant: in a child, the parent's pool of this door */
+    struct kp__pool *left;      /* the next of the parents' pools that a child has left behind */
+    _Atomic uint32_t abandoned; /* slots that a child has looked at, to abandon what is in them */
 
     /* Guard: door->lock */
     kp_budget budget;      /* as it was said, in all */
     struct kp__slab jobs;
     uint32_t inside;       /* calls that stepped out and will step in again */
     uint32_t getting;      /* gets between claim and answer: KP_CLOSE_DRAIN waits for them */
-    uint32_t watchers;     /* who parks on `news`: close, warm */
+    uint32_t watchers;     /* who parks on `news`: close, warm, drain, drop */
     _Atomic uint32_t news; /* while watched: changes when a resource was made, went or came back */
     uint64_t announced;    /* the due time that upkeep was told last */
-    uint64_t term;         /* the same, of him who shuts lanes */
-    bool late_reported;
-    uint64_t watch_at; /* when upkeep looks at the set */
+    uint64_t term;         /* the same, of the thread that shuts lanes */
+    uint64_t watch_at;     /* when upkeep looks at the set of descriptors next */
+    bool late_reported;    /* that upkeep is long overdue was told */
+    bool overpromised;     /* that keys are to keep more than there can be was told */
+    bool seated;           /* some errand has memory of its own: seats, or traces */
 
     /* deadlock.c */
-    struct kp__list sleepers;
+    struct kp__list sleepers; /* Guard: door->lock */
     struct kp__pool *stopped; /* the next of those that somebody stopped, while he looks */
 };
 
