@@ -29,8 +29,8 @@ static void set_children(struct kp__heap_node *n, struct kp__heap_node *left,
     if (right) right->next = n;
 }
 
-/* Put n, or nothing if that is the last node, where `was` is: below its parent, beside its sibling.
- */
+/* Put n in the place of `was`: below its parent, beside its sibling. NULL: `was` is the last node,
+ * and its place goes. */
 static void replace(struct kp__heap *h, const struct kp__heap_node *was, struct kp__heap_node *n)
 {
     struct kp__heap_node *parent = parent_of(was);
@@ -53,7 +53,7 @@ static struct kp__heap_node *at_place(const struct kp__heap *h, size_t place)
 }
 
 /* Swap n with its parent. */
-static void heap_raise(struct kp__heap *h, struct kp__heap_node *n)
+static void lift(struct kp__heap *h, struct kp__heap_node *n)
 {
     struct kp__heap_node *up = parent_of(n), *left = up->child, *right = right_of(up);
     struct kp__heap_node *below = n->child, *beside = right_of(n);
@@ -63,8 +63,8 @@ static void heap_raise(struct kp__heap *h, struct kp__heap_node *n)
     set_children(up, below, beside);
 }
 
-static struct kp__heap_node *heap_first_child(const struct kp__heap *h,
-                                              const struct kp__heap_node *n)
+/* The child that is before the other, or NULL. */
+static struct kp__heap_node *first_child(const struct kp__heap *h, const struct kp__heap_node *n)
 {
     struct kp__heap_node *right = right_of(n);
 
@@ -76,8 +76,8 @@ void kp__heap_fix(struct kp__heap *h, struct kp__heap_node *n)
     struct kp__heap_node *other;
 
     KP__DCHECK(kp__heap_holds(n));
-    while ((other = parent_of(n)) != NULL && h->before(n, other)) heap_raise(h, n);
-    while ((other = heap_first_child(h, n)) != NULL && h->before(other, n)) heap_raise(h, other);
+    while ((other = parent_of(n)) != NULL && h->before(n, other)) lift(h, n);
+    while ((other = first_child(h, n)) != NULL && h->before(other, n)) lift(h, other);
 }
 
 void kp__heap_insert(struct kp__heap *h, struct kp__heap_node *n)

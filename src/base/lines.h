@@ -44,14 +44,14 @@ struct kp__lines {
     uint32_t most; /* the range has addresses for the numbers below this; 0: there is none yet */
 };
 
-/* A line, as it was given back, or zero; 0: out of memory. Threads: any. */
+/* The number of a line, which is as it was given back, or zero; 0: out of memory. Threads: any. */
 uint32_t kp__lines_take(struct kp__lines *lines);
 void kp__lines_give(struct kp__lines *lines, uint32_t number);
 
 /* In a child of fork: who held the lock is not there, and no line of before is one. */
 void kp__lines_in_child(struct kp__lines *lines);
 
-/* There are lines with all numbers below this one, but 0. */
+/* All numbers below this one are lines, but 0. */
 static inline uint32_t kp__lines_made(const struct kp__lines *lines)
 {
     /* acquire: pairs with the release in kp__lines_take */

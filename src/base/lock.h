@@ -25,7 +25,7 @@ struct kp__lock {
  * too few. */
 enum { KP__LOCK_FREE, KP__LOCK_HELD, KP__LOCK_SLEPT_ON };
 
-/* Short enough to be part of whoever takes it. The explorer puts its own in their place. */
+/* Short enough to be inlined. The explorer defines its own in their place. */
 #ifndef KP__LOCK_INLINE
 #define KP__LOCK_INLINE static inline
 #endif

@@ -12,7 +12,8 @@
 #include "base/cancel.h"
 #include "base/check.h"
 
-/* So many of his own answers await that the owner takes the lock: nobody has it for long. */
+/* Above this the owner's own answers go the way of all others: to gather them later, under the
+ * lock, must not take long. */
 enum { OWN_MOST = 64 };
 
 _Thread_local struct kp__mailbox *kp__mail_mine KP__TLS;
@@ -82,7 +83,7 @@ bool kp__mailbox_open(struct kp__mailbox *box, size_t to_alarm)
     return opened;
 }
 
-/* With its lock, its owner. */
+/* Called by the owner, with the lock. */
 static bool holds_letters(const struct kp__mailbox *box)
 {
     return !kp__list_empty(&box->tray[0]) || !kp__list_empty(&box->tray[1]) ||
@@ -101,7 +102,7 @@ void kp__mailbox_close(struct kp__mailbox *box)
     kp__lock_give(&box->lock, &kp__life);
 }
 
-/* With its lock. */
+/* True: ring afterwards. With the lock. */
 static bool put_in(struct kp__mailbox *box, int tray, struct kp__list *letter)
 {
     KP__DCHECK(box->open);
@@ -120,7 +121,7 @@ bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter)
     return ring;
 }
 
-/* With its lock. One that is not set is about to be, and then muted (flow/start.c, file). */
+/* With the lock. An alarm that is not set yet is muted when it would be (flow/start.c, file). */
 static void mute(struct kp__mailbox *box, struct kp__timer *alarm)
 {
     if (kp__timer_is_filed(alarm)) kp__timers_mute(&box->alarms, alarm);
@@ -133,13 +134,13 @@ static struct kp__timer *alarm_of(const struct kp__mailbox *box, struct kp__list
 
 bool kp__mail_answer(struct kp__mailbox *box, struct kp__list *letter)
 {
-    /* relaxed: who was answered before was so under a lock that this thread has had since, or in an
-     * order that nobody could tell */
+    /* relaxed: an answer that came before this one was given under a lock that this thread has had
+     * since, and is seen; of others nobody could tell which came first */
     if (box == kp__mail_mine && box->owned < OWN_MOST &&
         !atomic_load_explicit(&box->filled, memory_order_relaxed)) {
         kp__list_push_back(&box->own, letter);
         box->owned++;
-        return false; /* he is at it */
+        return false; /* he is looking already */
     }
     kp__lock_take(&box->lock, &kp__life);
     bool ring = put_in(box, 0, letter);
@@ -193,8 +194,8 @@ bool kp__mail_is_set(struct kp__mailbox *box, const struct kp__timer *alarm)
     return set;
 }
 
-/* All that were answered are to be read next, in that order, and are not due any more. With its
- * lock, its owner. */
+/* All answers are to be read next, in the order in which they came, and their alarms are muted.
+ * Called by the owner, with the lock. */
 static void gather(struct kp__mailbox *box)
 {
     struct kp__list *letter = kp__list_first(&box->own);

@@ -71,36 +71,21 @@ static inline struct kp__brief kp__brief_of(const void *data, size_t size)
     return (struct kp__brief){ kp__load8(p), kp__load8(p + size - 8) };
 }
 
-static inline uint64_t kp__quick_hash_brief(uint64_t seed, struct kp__brief b, size_t size)
-{
-    return kp__blend(seed, b.first, b.last, size);
-}
-
 static inline uint64_t kp__quick_hash(uint64_t seed, const void *data, size_t size)
 {
     const unsigned char *p = data;
     size_t left = size;
     uint64_t h = seed;
 
-    if (size <= KP__BRIEF) return kp__quick_hash_brief(seed, kp__brief_of(data, size), size);
+    if (size <= KP__BRIEF) {
+        struct kp__brief brief = kp__brief_of(data, size);
+        return kp__blend(seed, brief.first, brief.last, size);
+    }
     for (; left > 16; p += 16, left -= 16)
         h = kp__mix(h ^ kp__load8(p), UINT64_C(0xe7037ed1a0b428db) ^ kp__load8(p + 8));
     /* the last sixteen, of which some may have been looked at */
     p += left;
     return kp__blend(h, kp__load8(p - 16), kp__load8(p - 8), size);
-}
-
-/* Are these the same bytes? For short ones; quicker than a call. */
-static inline int kp__same_bytes(const void *a, const void *b, size_t size)
-{
-    const unsigned char *x = a, *y = b;
-    uint64_t differs;
-
-    if (size > 24) return memcmp(a, b, size) == 0;
-    if (size <= 8) return kp__load_few(x, size) == kp__load_few(y, size);
-    differs = (kp__load8(x) ^ kp__load8(y)) | (kp__load8(x + size - 8) ^ kp__load8(y + size - 8));
-    if (size > 16) differs |= kp__load8(x + 8) ^ kp__load8(y + 8);
-    return differs == 0;
 }
 
 #endif

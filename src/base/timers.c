@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Timers: a few lines of those who came in order, and a heap of the others.
+ * The timers of timers.h: a few lines of those that came in order, and a heap of the others.
  */
 #include "base/timers.h"
 
@@ -50,7 +50,8 @@ void kp__timers_mute(struct kp__timers *timers, struct kp__timer *timer)
     kp__list_init(&timer->link);
 }
 
-/* The line whose last one is the latest that is not too late, or an empty one; NULL: none. */
+/* Of the lines to whose end it may go, the one that ends the latest; so an empty one is taken last.
+ * NULL: there is none. */
 static struct kp__list *line_for(struct kp__timers *timers, uint64_t at)
 {
     struct kp__list *best = NULL;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who wants to be looked at when, the earliest first. There are few kinds of patience (a time-out,
- * a time to live), and who has the same comes in the order of the times. So each stands at the end
- * of a line in which nobody is later, of which there are a few; only who fits in none of them is in
- * a heap. A million who wait cost the same as one.
+ * Timers: what is to be looked at when, the earliest first. A program has few different spans (a
+ * time-out, a time to live), and timers of one span are set in the order in which they go off. So
+ * there are a few lines, each in that order, and a new timer goes to the end of one in which
+ * nothing is later; only what fits into none goes into a heap. A million cost the same as one.
  *
- * Not synchronised. O(1) for who fits in a line, or waits for ever; else O(log n). Equal times come
- * out in any order.
+ * Not synchronised. O(1) for what fits into a line, or never goes off; else O(log n). Equal times
+ * come out in any order.
  */
 #ifndef KP__BASE_TIMERS_H
 #define KP__BASE_TIMERS_H
@@ -30,24 +30,24 @@ struct kp__timer {       /* zeroed: not filed */
 enum { KP__TIMER_LINES = 4 };
 
 struct kp__timers {
-    struct kp__timer *first; /* NULL: none, or only such as wait for ever */
+    struct kp__timer *first; /* NULL: none, or only such as never go off */
     struct kp__list line[KP__TIMER_LINES], never;
     struct kp__heap others;
 };
 
 void kp__timers_init(struct kp__timers *timers);
 
-/* From now on it is to be looked at then, which is not 0; it may be filed already. */
+/* From now on it goes off at `at`, which is not 0. It may be filed already. */
 void kp__timers_file(struct kp__timers *timers, struct kp__timer *timer, uint64_t at);
 void kp__timers_remove(struct kp__timers *timers, struct kp__timer *timer); /* if it is filed */
 
-/* It stays filed, but nowhere: nobody finds it any more. */
+/* It counts as filed, and never goes off; nobody finds it. */
 void kp__timers_mute(struct kp__timers *timers, struct kp__timer *timer);
 
-/* Anyone, also of those who wait for ever; or NULL. */
+/* Any of them but the muted, also one that never goes off; or NULL. */
 struct kp__timer *kp__timers_any(const struct kp__timers *timers);
 
-/* When the first of them is to be looked at; UINT64_MAX: none is. */
+/* When the first of them goes off; UINT64_MAX: none does. */
 static inline uint64_t kp__timers_next(const struct kp__timers *timers)
 {
     return timers->first ? timers->first->at : UINT64_MAX;

@@ -75,12 +75,15 @@ static void life_free(void *p, size_t size, void *ctx)
 
 #ifdef MADV_HUGEPAGE
 
-/* Of much memory, most of the time to get it, to find things in it and to give it back goes into
- * its small pages. For less than this, a large one of which little is used yet would matter. And
- * what a page may begin at, wherever the library runs. */
-enum { LIFE_DENSE = 8 << 20, LIFE_PAGE = 64 << 10 };
+/* From so many bytes on, large pages are asked for: most of the time to get much memory, to use it
+ * and to give it back goes into its small pages. Of less, a large page would waste too much. */
+enum { LIFE_DENSE = 8 << 20 };
 
-/* Of the whole pages in there. Its result needs no look: without, all is as it was. */
+/* Every page size that the library may meet divides this. */
+enum { LIFE_PAGE = 64 << 10 };
+
+/* Advise the kernel of the whole pages in there. It need not listen: so its answer is not looked
+ * at. */
 static void life_advise(void *p, size_t size, int advice)
 {
     size_t before = (0 - (uintptr_t)p) % LIFE_PAGE;
@@ -152,14 +155,17 @@ static uint64_t life_random(void *ctx)
 
 /* ---- sleeping: at first, giving way ---------------------------------------------------------- */
 
-/* How often at most: about as long as it takes to be woken by another processor. How often at
- * least; and then at one sleep of so many, to learn that it pays again: to give way in vain may be
- * a switch to another thread and one back. And how long: if that much has passed, somebody works on
- * this processor, and who sleeps is let onto it sooner than who gave way. */
-enum { LIFE_WAYS = 50, LIFE_WAYS_LEAST = 2, LIFE_RARELY = 16, LIFE_MOMENT_NS = 200000 };
+enum {
+    LIFE_WAYS = 50,         /* how often at most: about as long as another processor's wake takes */
+    LIFE_WAYS_LEAST = 2,    /* how often where it did not pay lately ... */
+    LIFE_RARELY = 16,       /* ... and then only before one sleep of so many, to learn that it pays
+                               again: in vain it may be a switch to another thread and back */
+    LIFE_MOMENT_NS = 200000 /* how long in all: after that others keep this processor busy, and who
+                               sleeps is let onto it sooner than who gave way */
+};
 
-/* What is waited for may be on its way: the thread that gives it may be the next to run here, and
- * nobody has to be woken. True: the word is another. */
+/* What is waited for may be on its way: the thread that brings it may be the next to run here, and
+ * then nobody has to be woken. True: the word has changed. */
 static bool life_give_way(const uint32_t *word, uint32_t while_it_is, uint64_t until_ns)
 {
     static _Thread_local int ways = LIFE_WAYS, sleeps;

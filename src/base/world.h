@@ -24,12 +24,12 @@ struct kp__world {
     uint64_t (*now_ns)(void *ctx);                          /* monotonic, never 0 */
     void *(*alloc)(size_t size, size_t align, void *ctx);   /* not zeroed; NULL: out of memory */
     void (*free)(void *p, size_t size, void *ctx);
-    /* What was allocated, or its beginning, is used to the last byte: it may come in large pages.
-     * NULL: no matter. */
+    /* These bytes, the beginning of what was allocated, will all be used: they may come in large
+     * pages. NULL: no matter. */
     void (*dense)(void *p, size_t size, void *ctx);
-    /* What is there is not needed any more, but the addresses are: its memory may go to others
-     * until it is written again. Who reads it meanwhile finds what was there, or zero. NULL: it
-     * stays. */
+    /* The addresses stay ours, what is stored there is not needed: the system may have the memory
+     * back until it is written again. A read meanwhile finds what was there, or zero. NULL: the
+     * memory stays. */
     void (*hollow)(void *p, size_t size, void *ctx);
     uint64_t (*random)(void *ctx);
 
@@ -45,8 +45,8 @@ struct kp__world {
     void *ctx;
 };
 
-/* Of a variable that is for all files of the library and for nobody else: where it is need not be
- * looked up in the linker's table. tools/mutate.py has files of the library stand in for others. */
+/* For a variable that all files of the library use, and nobody else: it is read without a look into
+ * the linker's table. tools/mutate.py defines it as nothing. */
 #if !defined(KP__INSIDE) && defined(__GNUC__)
 #define KP__INSIDE __attribute__((visibility("hidden")))
 #elif !defined(KP__INSIDE)
@@ -63,14 +63,14 @@ static inline uint64_t kp__now(const struct kp__world *w)
     return w->now_ns(w->ctx);
 }
 
-/* This memory is used to the last of its bytes. */
+/* All of this memory will be used. */
 static inline void kp__dense(const struct kp__world *w, void *p, size_t size)
 {
     if (w->dense) w->dense(p, size, w->ctx);
 }
 
-/* Memory as it comes, or NULL; its first `dense` bytes are used to the last. align is a power of
- * two. */
+/* Memory as it comes, or NULL. Its first `dense` bytes will all be used. align is a power of two.
+ */
 static inline void *kp__alloc_raw(const struct kp__world *w, size_t size, size_t align,
                                   size_t dense)
 {

@@ -214,7 +214,7 @@ static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *s
     return core->live.cap < KP__UNBOUND || core->spare != KP__SPARE_USUAL ? &core->live : NULL;
 }
 
-/* In one of the heaps already? They are all ordered by its one rank. */
+/* Is it in one of the heaps already? All of them order it by its one evict_rank. */
 static bool is_filed(const struct kp__contest *contest)
 {
     for (int m = 0; m < KP__MEMBERS; m++)

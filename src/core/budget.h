@@ -29,15 +29,15 @@ enum { KP__PAIR = 2, KP__GROUPS = 3 }; /* in arrays of groups */
 
 struct kp__budget {
     enum kp__limit limit; /* the option */
-    int64_t cap, used; /* core->lent's: and reserved (core/lane.h) */
-    int64_t peak;      /* used may still be so much, since cap was lowered; it only falls */
+    int64_t cap, used; /* those of core->lent include what open lanes reserve (core/lane.h) */
+    int64_t peak;      /* after cap was lowered, `used` may still be so much; it only falls */
     int64_t leaving;   /* a group's: so many of `used` are being destroyed */
     struct kp__heap starved;   /* subpools, by kp__rank */
     struct kp__heap evictable; /* subpools with an idle one to spare, least recently used first */
     enum kp__place place;
     enum kp__measure measure;
-    uint64_t served;           /* its virtual time: the lag of whoever was served last */
-    uint32_t bout;             /* how often somebody began to be starved; 1 at first */
+    uint64_t served;           /* its virtual time (share.h): the lag of whoever was served last */
+    uint32_t bout;             /* how often its heap of starved ones stopped being empty */
     uint64_t looked_at;        /* when the top of `starved` was last looked at, and ... */
     uint32_t looks;            /* ... how often then */
 };
@@ -67,28 +67,29 @@ struct kp__contest {
     struct kp__rank rank;
     struct kp__share share;
     struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
-    int64_t uncounted[2]; /* so many of its live ones are none in group[i]: an heir's permit is */
+    int64_t uncounted[2]; /* so many of its live ones count no more in group[i]: they cede there */
     struct kp__heap_node evict[KP__MEMBERS];
     uint64_t evict_rank;
-    uint32_t promised; /* permits whose victim is not destroyed yet: not live */
-    uint32_t ceded;    /* closing to make room for another key */
+    uint32_t promised; /* permits of this key whose victims are not destroyed yet: not live */
+    uint32_t ceded;    /* victims of this key: closing, to make room for somebody */
 };
 
 void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t cap,
                      enum kp__place place);
 
-/* May this subpool take a permit now (kp__budget_may_take, core.h) of all that a new resource
- * counts in: the pool's live budget, and its groups'? */
+/* May this subpool take a permit now (kp__budget_may_take, core.h) of each budget that a new
+ * resource counts in: the pool's, and those of its groups? */
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub);
 
 /* Somebody starved ranks before this subpool. */
 bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
 
-/* The same where this subpool would keep what it has: a resource stays with its key unless the
- * other is below its floor, or is better by one permit of the smaller weight, or has a permit less
- * than its share and this one a permit more. It saves a destroy and a create wherever shares are no
- * whole numbers. The second: of what it has in use, and counts as held. */
+/* Would another key rather have the room of one resource that this subpool has? A resource stays
+ * with its key unless the other is below its floor, or ranks better by one permit of the smaller
+ * weight, or has a permit less than its share and this one a permit more. That saves a destroy and
+ * a create wherever shares are no whole numbers. _used: the resource is in use, so it counts as
+ * held. */
 bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
 bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
@@ -96,22 +97,29 @@ bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
 /* Stand in the heap of `budget`, at the rank of now; NULL: in none. */
 void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);
 
-/* A permit of each budget that counts this is about to be handed to this key. */
+/* A permit is about to be handed to this key, of each budget with this measure. */
 void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure);
 
 struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *budget);
 
 /* ---- making room: whose idle resource is worth least ----------------------------------------- */
 
-/* Which idle ones those are: by USUAL those above what their keys are to keep, if evict_other_keys
- * lets them go. While a budget changes (resize.c): none; those all the same; any. */
-enum kp__spare { KP__SPARE_USUAL, KP__SPARE_NONE, KP__SPARE_ABOVE, KP__SPARE_ANY };
+/* Which idle ones may be evicted. All but USUAL are for a while in which a budget changes
+ * (resize.c). */
+enum kp__spare {
+    KP__SPARE_USUAL, /* those above what their keys are to keep, if evict_other_keys lets them go */
+    KP__SPARE_NONE,
+    KP__SPARE_ABOVE, /* those above what their keys are to keep */
+    KP__SPARE_ANY
+};
 
-/* File or unfile a subpool among those with an idle resource to spare. Lazy: its rank is a lower
- * bound. For kp__evictable_update (core.h). */
+/* File or unfile a subpool among those with an idle resource to spare, whenever its counts changed
+ * (kp__evictable_update, core.h). Its rank there may be too early: it is looked at when it is
+ * first. */
 void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub);
 
-/* One that was not idle for a while is so again, as of before. */
+/* A slot that was tested is idle again, at its old place: that may be earlier than its key's rank.
+ */
 void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot);
 
 /* The least recently used idle slot under `budget` that is above its key's minimum; NULL: none. */

@@ -9,21 +9,21 @@
 #include "core/renew.h"
 #include "core/table.h"
 
-static void file(struct kp__timers *calendar, struct kp__due *due, uint64_t at)
+static void file(struct kp__timers *calendar, struct kp__timer *due, uint64_t at)
 {
-    if (at == KP__NEVER || (kp__is_filed(due) && due->timer.at <= at)) return;
-    kp__timers_file(calendar, &due->timer, at ? at : 1);
+    if (at == KP__NEVER || (kp__timer_is_filed(due) && due->at <= at)) return;
+    kp__timers_file(calendar, due, at ? at : 1);
 }
 
 void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot)
 {
-    kp__timers_remove(&core->slots_due, &slot->due.timer);
+    kp__timers_remove(&core->slots_due, &slot->due);
 }
 
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub)
 {
     if (!sub->dated) return;
-    kp__timers_remove(&core->keys_due, &kp__due_of(core, sub)->due.timer);
+    kp__timers_remove(&core->keys_due, &kp__due_of(core, sub)->due);
     kp__list_remove(&kp__due_of(core, sub)->unused);
 }
 
@@ -39,7 +39,7 @@ static struct kp__key_due *dated(struct kp__core *core, struct kp__subpool *sub)
     return part;
 }
 
-struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot)
+struct kp__timer *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot)
 {
     *is_slot = kp__timers_next(&core->slots_due) <= kp__timers_next(&core->keys_due);
     struct kp__timers *calendar = *is_slot ? &core->slots_due : &core->keys_due;
@@ -47,7 +47,7 @@ struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot)
 
     if (!first || first->at > now) return NULL;
     kp__timers_remove(calendar, first);
-    return KP__OF(first, struct kp__due, timer);
+    return first;
 }
 
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
@@ -129,8 +129,6 @@ static uint64_t next_look(const struct kp__core *core, const struct kp__slot *sl
     return at;
 }
 
-#define LOOK_AGAIN UINT64_C(1000000000) /* 1 s: at what could not be revoked when it was time */
-
 void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct kp__seat *seat,
                     uint64_t now)
 {
@@ -141,7 +139,7 @@ void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct k
         file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
     if (revoke_after == KP__NEVER || seat->hold >= KP__REVOKING) return;
     uint64_t at = kp__later(seat->since, revoke_after);
-    file(&core->slots_due, &slot->due, at > now ? at : now + LOOK_AGAIN);
+    file(&core->slots_due, &slot->due, at > now ? at : now + KP__ONCE_MORE);
 }
 
 static void file_leases(struct kp__core *core, struct kp__slot *slot, uint64_t now)
@@ -193,8 +191,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
         leak = leaked_seat(core, slot, now);
         if (leak) {
             leak->warned = true;
-            kp__rare(core, slot->sub)->seldom.leaks++;
-            core->seldom.leaks++;
+            KP__COUNT_SELDOM(core, slot->sub, leaks);
         }
         file_leases(core, slot, now);
     }

@@ -24,7 +24,7 @@ static struct kp__circuit *circuit_of(struct kp__core *core, struct kp__subpool 
 }
 
 /* Everything that opens, half-opens or closes it comes by here. */
-static void turn(struct kp__core *core, struct kp__subpool *sub, bool tripped, bool probing)
+static void set_phase(struct kp__core *core, struct kp__subpool *sub, bool tripped, bool probing)
 {
     struct kp__circuit *c = circuit_of(core, sub);
     struct kp__health *h = &kp__rare(core, sub)->health;
@@ -36,23 +36,23 @@ static void turn(struct kp__core *core, struct kp__subpool *sub, bool tripped, b
     c->passed = 0;
 }
 
-static enum kp__turn open_it(struct kp__core *core, struct kp__subpool *sub, enum kp__limit limit,
-                             bool by_use, uint64_t now)
+static enum kp__change open_it(struct kp__core *core, struct kp__subpool *sub, enum kp__limit limit,
+                               bool by_use, uint64_t now)
 {
     struct kp__circuit *c = circuit_of(core, sub);
 
-    turn(core, sub, true, false);
+    set_phase(core, sub, true, false);
     c->limit = limit;
     c->by_use = by_use;
     c->until = kp__later(now, sub->rules->breaker_open);
     return KP__OPENED;
 }
 
-static enum kp__turn close_it(struct kp__core *core, struct kp__subpool *sub)
+static enum kp__change close_it(struct kp__core *core, struct kp__subpool *sub)
 {
     struct kp__circuit *c = circuit_of(core, sub);
 
-    turn(core, sub, false, false);
+    set_phase(core, sub, false, false);
     c->uses = 0;
     c->window = (struct kp__window){ 0 };
     return KP__CLOSED_AGAIN;
@@ -86,8 +86,8 @@ static bool window_is_bad(const struct kp__window *w, const struct kp__rules *r)
 
 /* ---- outcomes -------------------------------------------------------------------------------- */
 
-static enum kp__turn while_closed(struct kp__core *core, struct kp__subpool *sub, bool use, bool ok,
-                                  uint64_t now)
+static enum kp__change while_closed(struct kp__core *core, struct kp__subpool *sub, bool use,
+                                    bool ok, uint64_t now)
 {
     const struct kp__rules *r = sub->rules;
     uint32_t in_a_row = sub->rare->health.failures;
@@ -106,8 +106,8 @@ static enum kp__turn while_closed(struct kp__core *core, struct kp__subpool *sub
     return KP__AS_BEFORE;
 }
 
-static enum kp__turn of_probe(struct kp__core *core, struct kp__subpool *sub, bool use, bool ok,
-                              uint64_t now)
+static enum kp__change of_probe(struct kp__core *core, struct kp__subpool *sub, bool use, bool ok,
+                                uint64_t now)
 {
     struct kp__circuit *c = circuit_of(core, sub);
 
@@ -116,8 +116,8 @@ static enum kp__turn of_probe(struct kp__core *core, struct kp__subpool *sub, bo
     return ++c->passed >= sub->rules->breaker_probes ? close_it(core, sub) : KP__AS_BEFORE;
 }
 
-enum kp__turn kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32_t kind, bool ok,
-                          bool *mark, uint64_t now)
+enum kp__change kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32_t kind, bool ok,
+                            bool *mark, uint64_t now)
 {
     bool probe = *mark, use = kind == KP_BREAK_USE;
 
@@ -128,15 +128,15 @@ enum kp__turn kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32
     return of_probe(core, sub, use, ok, now);
 }
 
-enum kp__turn kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
-                           uint64_t now, struct kp__todo *todo)
+enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
+                             uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
-    enum kp__turn turn =
+    enum kp__change change =
         kp__outcome(core, sub, KP_BREAK_USE, ok, &kp__seat_at(slot, seat)->probe, now);
 
-    if (turn != KP__AS_BEFORE) kp__settle(core, sub, now, todo); /* who waits is told */
-    return turn;
+    if (change != KP__AS_BEFORE) kp__settle(core, sub, now, todo); /* who waits is told */
+    return change;
 }
 
 void kp__circuit_forgive(struct kp__core *core, struct kp__subpool *sub)
@@ -171,7 +171,7 @@ bool kp__probe_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t no
 
     c->probes++;
     c->probed_at = now;
-    if (first) turn(core, sub, true, true);
+    if (first) set_phase(core, sub, true, true);
     return first;
 }
 

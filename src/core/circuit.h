@@ -7,7 +7,7 @@
  * Who is let through in half-open is a probe, and has a mark: a grant, then the errand of the
  * creation (or of its victim), then the seat of the lease. `probes` counts the marks. A mark ends
  * with the outcome that it is for, or with whatever bears it; so nobody waits for a probe that is
- * gone. For one that never ends, nobody waits longer than kp__probe_patience.
+ * gone. For one that never ends, nobody waits longer than patience_of says (circuit.c).
  */
 #ifndef KP__CORE_CIRCUIT_H
 #define KP__CORE_CIRCUIT_H
@@ -16,9 +16,11 @@
 
 struct kp__core;
 struct kp__subpool;
+struct kp__slot;
+struct kp__todo;
 
-/* What was seen in the last while, in so many parts of it. The part that has begun counts, so it
- * looks back on no less than the others, and on no more than all. */
+/* The outcomes of the last while, counted in so many parts of that. The latest part has only begun:
+ * so the window looks back on no less than the other parts, and on no more than all of them. */
 enum { KP__WINDOW_PARTS = 8 };
 
 struct kp__window {
@@ -28,8 +30,8 @@ struct kp__window {
     } parts[KP__WINDOW_PARTS];
 };
 
-/* Lies apart: of keys for which an outcome has counted. That it is not closed says
- * kp__health.tripped. */
+/* It lies apart, and is begun with the first outcome of a key that counts. Whether it is closed,
+ * kp__health.tripped says. */
 struct kp__circuit {
     bool probing;       /* not closed: half-open */
     bool by_use;        /* not closed: a use opened it, so a create does not close it */
@@ -42,11 +44,11 @@ struct kp__circuit {
     struct kp__window window;
 };
 
-/* Until somebody begins one. */
+/* What a key has until then. */
 extern const struct kp__circuit kp__no_circuit;
 
 /* What an outcome did to the circuit. */
-enum kp__turn { KP__AS_BEFORE, KP__OPENED, KP__CLOSED_AGAIN };
+enum kp__change { KP__AS_BEFORE, KP__OPENED, KP__CLOSED_AGAIN };
 
 /* Is there a circuit that counts this kind of outcome (KP_BREAK_CREATE, KP_BREAK_USE)? */
 static inline bool kp__breaks(const struct kp__rules *r, uint32_t kind)
@@ -75,14 +77,18 @@ static inline void kp__probe_end(struct kp__core *core, struct kp__subpool *sub,
 
 /* Something that may count has come to its end, well or not; `mark`: of a probe, which ends, unless
  * it is to go on: a creation whose lease will say more. */
-enum kp__turn kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32_t kind, bool ok,
-                          bool *mark, uint64_t now);
+enum kp__change kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32_t kind, bool ok,
+                            bool *mark, uint64_t now);
 
 /* May it count? Else it need not be told. */
 static inline bool kp__counts(const struct kp__rules *r, uint32_t kind, bool mark)
 {
     return mark || kp__breaks(r, kind);
 }
+
+/* How a use went (kp_lease_report), and what that did to the circuit. */
+enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
+                             uint64_t now, struct kp__todo *todo);
 
 /* Closed, and nothing is held against the key. */
 void kp__circuit_forgive(struct kp__core *core, struct kp__subpool *sub);

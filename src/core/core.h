@@ -29,20 +29,29 @@ enum kp__phase { KP__OPEN, KP__DRAINING, KP__CLOSED };
 
 struct kp__core {
     const struct kp__world *world;
+    uint32_t id; /* of the pool, in leases */
+
+    /* what the driver can do */
     bool can_create;
     bool validates; /* there is a driver.validate */
     bool resets;    /* there is a driver.reset */
     bool asks;      /* and a driver.is_clean */
-    bool clocked; /* some rule needs the time of day at every get and release */
-    bool lanes;     /* hits may do without the lock (lane.h) */
-    bool homes;     /* and without atomic operations (base/home.h) */
-    uint32_t id;    /* of the pool, in leases */
-    bool by_bytes;  /* keys are bytes: guides may find them */
-    /* keys are told by their fields, and by this hash guides may find them; or NULL */
-    uint64_t (*by_fields)(const struct kp__core *core, const void *key);
-    uint64_t quick_seed;
-    struct kp__guide *guide; /* or NULL */
+    bool clocked;   /* some rule needs the time of day at every get and release */
+
+    /* lanes (lane.h), and guides to them */
+    bool lanes;          /* hits may do without the lock */
+    bool homes;          /* and without atomic operations (base/home.h) */
+    bool shuts;          /* a thread does nothing but shut lanes in time; else upkeep does */
+    bool by_bytes;       /* keys are bytes: guides may find them */
     uint64_t least_term; /* a lane opens for more than this, or not */
+    struct kp__heap open; /* subpools whose lane is open, by the end of their terms */
+    struct kp__guide *guide; /* or NULL */
+    uint64_t quick_seed;     /* of the hash by which guides find keys */
+    /* that hash of a key told by its fields; NULL: keys are not */
+    uint64_t (*by_fields)(const struct kp__core *core, const void *key);
+
+    /* settings */
+    struct kp__rules *rules; /* of keys to come */
     uint64_t leak_after, forget_after;
     int64_t max_idle, max_waiting, max_keys; /* budgets nobody waits for */
     int64_t group_max_live[2];
@@ -50,38 +59,57 @@ struct kp__core {
     bool shrunk;             /* a budget was lowered once: more may be live than it allows */
     enum kp__spare spare;    /* which idle ones may be evicted; USUAL but in resize.c */
 
+    /* keys and resources */
     enum kp__phase phase;
-    struct kp__map keys, idents, groups;
+    struct kp__map keys, idents, groups; /* idents: slots, by their resources */
     struct kp__slab slots, errands, subpools;
-    struct kp__list unused; /* each that nobody uses, the longest unused first; others, too */
-    struct kp__heap open; /* those whose lane is open, by the end of their terms */
-    bool shuts;           /* somebody does nothing but shut lanes in time; else upkeep does */
+    struct kp__list unused; /* keys that nobody uses, the longest unused first; and some that were
+                               used again since (kp__table_spare) */
     uint32_t key_count, key_serials, group_serials;
-    struct kp__rules *rules; /* of keys to come */
-
-    uint64_t now; /* of the latest decision that was told the time */
-    struct kp__budget live, lent, creating;
-    uint32_t starved;   /* subpools in their heaps */
-    struct kp__list drains;  /* keys with one that is left to drain (decide.c) ... */
-    uint32_t draining;       /* ... so many */
-    uint64_t contended; /* since when there has been one */
-    struct kp__usual usual[KP__MEASURES];
     int64_t minima, floors; /* of all keys, added up */
     struct kp__timers slots_due, keys_due; /* the calendar */
+
+    /* budgets, and who lacks something of them */
+    struct kp__budget live, lent, creating;
+    struct kp__rate rate; /* of creations that begin */
+    uint32_t starved;     /* subpools in the heaps of budgets ... */
+    uint64_t contended;   /* ... and since when there has been one */
+    struct kp__usual usual[KP__MEASURES];
+    struct kp__list drains; /* keys with a slot that is left to drain (decide.c) ... */
+    uint32_t draining;      /* ... and how many they are */
+
+    /* the books */
+    uint64_t now; /* of the latest decision that was told the time */
     uint32_t count[KP__STATES];
-    int64_t settled; /* leases, less what the taking of homes cost (home.c) */
-    int64_t returning; /* lent ones on open lanes: any of them may be idle by now (lane.h) */
     uint32_t leases, waiting, promised, revoked, revoking;
-    uint64_t stamps, returns, serials;
+    uint32_t tests;    /* by the keeper, under way: part of the count of those being created */
+    int64_t returning; /* lent ones on open lanes: any of them may be idle by now (lane.h) */
+    int64_t settled;   /* leases, less what the taking of homes cost (home.c) */
+    uint64_t stamps, returns, serials; /* given out: to requests, to what comes back, to slots */
+    uint64_t epoch;    /* 1 + the times that kp_rotate was called */
+    uint32_t era;      /* ends whenever somebody waits for the leases of before (kp_drain) */
+    uint32_t tripped, probing; /* keys whose circuit is not closed; of these, half-open */
+
+    /* counters that only grow */
     struct kp__tally tally;
     struct kp__seldom seldom;
     uint64_t misuses, keys_made, keys_forgotten;
-    uint64_t epoch; /* 1 + the times that kp_rotate was called */
-    uint32_t era; /* ends whenever somebody waits for the leases of before (kp_drain) */
-    struct kp__rate rate; /* of creations that begin */
-    uint32_t tripped, probing; /* keys whose circuit is not closed; of these, half-open */
-    uint32_t tests; /* by the keeper, under way: part of the count of those being created */
 };
+
+/* at + by, or KP__NEVER. */
+static inline uint64_t kp__later(uint64_t at, uint64_t by)
+{
+    return by >= KP__NEVER - at ? KP__NEVER : at + by;
+}
+
+static inline uint64_t kp__sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One more of what happens to few keys (struct kp__seldom): of this one, and in all. */
+#define KP__COUNT_SELDOM(core, sub, what) \
+    ((void)kp__rare(core, sub)->seldom.what++, (void)(core)->seldom.what++)
 
 /* Count what this key held until now. Before each change of what it holds. */
 static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
@@ -111,14 +139,14 @@ static inline bool kp__may_idle(struct kp__core *core, uint32_t more)
            kp__lanes_leave_idle(core, more);
 }
 
-/* Whenever somebody is starved, the time is known. */
+/* A decision was told the time. Some are not; but while somebody is starved, all are. */
 static inline void kp__at(struct kp__core *core, uint64_t now)
 {
     if (now > core->now) core->now = now;
 }
 
-/* What a decision leaves to be done without the lock. Wake-ups need the address only, not the
- * memory behind it. */
+/* What a decision leaves to be done without the lock. A wake-up needs an address, and not the
+ * memory there. */
 enum { KP__WAKES = 16, KP__BELLS = 4 };
 struct kp__todo {
     const struct kp__world *world;
@@ -156,6 +184,9 @@ const void *kp__site_of(const struct kp__request *request);
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo);
 
+/* The queue for who wants this, and has this under way. */
+enum kp__queue kp__queue_for(const struct kp__request *request);
+
 /* Into the queue, at the place of its arrival; out of it, with the answer that is in `grant`. */
 void kp__enqueue(struct kp__core *core, struct kp__request *request);
 void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
@@ -176,28 +207,28 @@ bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now
 void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
                     uint64_t now, struct kp__todo *todo);
 
-/* KP_EVENTUAL: whoever holds may come back for a turn, before those who wait; when it is over, as
- * many as there are resources are handed over in order. It is so long that all who want one have
- * had theirs after KP__ROUND. Nobody is passed for longer than KP__PASSED_MOST. Who was woken for
- * what is idle, and found it taken, looks again after KP__LOOKS_AFTER. */
-#define KP__ROUND UINT64_C(12000000)
-#define KP__PASSED_MOST UINT64_C(20000000)
-#define KP__LOOKS_AFTER UINT64_C(250000)
+/* KP_EVENTUAL: for a turn, those who hold a resource may give it back and get it again before those
+ * who wait. When the turn is over, as many resources as there are go to those who wait, in order.
+ */
+#define KP__ROUND UINT64_C(12000000)       /* 12 ms: after so long, all who want a turn had one */
+#define KP__PASSED_MOST UINT64_C(20000000) /* 20 ms: nobody is passed for longer */
+#define KP__LOOKS_AFTER UINT64_C(250000)   /* who came for one, and found it taken, looks again */
 
-/* Is what a request could have left to whoever is faster? Then it is told, once, and comes. */
+/* Is what this request could have left to whoever is faster? Then it is offered: the request is
+ * told of it, once, and comes for it. */
 bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint64_t now);
 void kp__offer(struct kp__request *request, struct kp__todo *todo);
 
-/* Others wait, and the first of them were told, come, and may be passed until then: the lane may be
- * open. */
+/* Have the first of those who wait all been told, and may they be passed? Then the lane may be
+ * open, though somebody waits. */
 bool kp__may_be_passed(const struct kp__subpool *sub, uint64_t now);
 
-/* One that said not to wait, and whose check failed, was not asked if others are ahead of it: it is
- * told so. */
+/* A request that must not wait (KP_DONT_WAIT) is back in the queue since its check failed, and
+ * nothing was there for it: it is answered no. */
 void kp__send_away(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
 
-/* A waiting request has been woken, or has not yet gone to sleep: does it take what it was invited
- * to, or what it was offered? Then it is answered. */
+/* The owner of a waiting request looks for himself: if it was invited or offered something, and
+ * that is still there, it is answered. */
 void kp__heed(struct kp__core *core, struct kp__request *request, uint64_t now,
               struct kp__todo *todo);
 
@@ -223,11 +254,9 @@ void kp__nudge(struct kp__todo *todo, struct kp__request *request, uint64_t at);
 /* Where the driver's reason goes that a request was told no. */
 void kp__blame(struct kp__request *request, const struct kp__failure *failure);
 
-/* Answer a waiting request with a lease that has begun. */
+/* Answer a waiting request with a lease that has begun; or with a permit that was taken for it. */
 void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
                      uint32_t seat, struct kp__todo *todo);
-
-/* Answer a waiting request with a permit that was taken for it. */
 void kp__answer_permit(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
 
 /* Give whatever is free to whoever is next: in this key, then wherever a budget has something left.
@@ -239,29 +268,32 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
 void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_t now,
                        struct kp__todo *todo);
 
-/* Who was owed the room of what is left to drain may have gone, and the one who is first now be
- * owed nothing: then it is shared again. kp__settle does that, too. */
+/* Slots that were left to drain, because their room was owed to another key: if it is owed to
+ * nobody any more, they are shared again. kp__settle does this, too. */
 void kp__share_again(struct kp__core *core, uint64_t now, struct kp__todo *todo);
 
 /* ---- permits (permit.c) ---------------------------------------------------------------------- */
 
-/* Is no rule but the key's own number against one more creation: its health, budgets, the rate? */
+/* May one more creation begin, by all rules but max_live of the key itself: its health, budgets,
+ * the rate? */
 bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 /* A permit to create in the background (refill, warm-up), if no rule is against it. `force`: a
  * minimum of one is wanted. */
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
-/* Have the keeper make what is wanted, if anything is. */
-void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
-/* So many are wanted, made or not; and those that the background should make; `force` as above. */
+/* How many the rules want the key to have (min_live, min_idle, utilization); `force` as above. */
 int64_t kp__ready_wanted(const struct kp__subpool *sub, bool force);
+/* How many of these are missing, for the background to make. */
 int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force);
+/* Have the keeper make them, if any are. */
+void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
-/* A permit that waits for its victim: what the victim's place does not bring is taken at once.
- * After its end: take the permit, or settle; and settle what was held for it in groups that its key
- * has left meanwhile. */
+/* A permit whose room comes from a victim that has yet to be destroyed: what the victim's place
+ * will not bring is taken at once. */
 void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
+/* The victim is gone, or not needed any more. Afterwards take the permit, or settle; and settle
+ * what is in `left`: groups that the key has left meanwhile, in which something was held for it. */
 void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
                      struct kp__group *left[2]);
 /* The first of two victims is gone: what its place brought is taken, the other brings the rest. */
@@ -279,15 +311,15 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot);
 
 /* ---- the way back (give.c) ------------------------------------------------------------------- */
 
-/* A creation came out well: the slot is lent to `request`, or goes to whoever is next (NULL). */
-enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
-                          struct kp__request *request, uint64_t now, struct kp__todo *todo);
+/* A creation came out well: the slot is lent to `request`, or (NULL) goes to whoever is next. */
+enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
+                            struct kp__request *request, uint64_t now, struct kp__todo *todo);
 /* A creation failed: health remembers (KP_ECANCELED: it was called off, which says nothing), the
  * sponsor (or `request`, which ran it) gets its capacity refunded, and the sponsor is told. *keep
  * is memory to remember it in, or NULL; what comes back there is for the caller to free. */
-enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
-                                struct kp__request *request, const struct kp__failure *what,
-                                struct kp__failure **keep, uint64_t now, struct kp__todo *todo);
+enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
+                                  struct kp__request *request, const struct kp__failure *what,
+                                  struct kp__failure **keep, uint64_t now, struct kp__todo *todo);
 
 /* A lease ends: the resource serves whoever is next, goes idle, or joins the to-do's list of those
  * to destroy. */
@@ -324,10 +356,6 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                  struct kp__todo *todo);
 
-/* How a use went (kp_lease_report), and what that did to the circuit. */
-enum kp__turn kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
-                           uint64_t now, struct kp__todo *todo);
-
 /* Never lend it again: idle ones close now, lent ones when they come back. False: it was doomed
  * before. */
 bool kp__doom(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
@@ -351,62 +379,60 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now
 uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, kp_cause cause,
                         struct kp__slot **slots, uint32_t most);
 
-/* at + by, or KP__NEVER. */
-static inline uint64_t kp__later(uint64_t at, uint64_t by)
-{
-    return by >= KP__NEVER - at ? KP__NEVER : at + by;
-}
-
-static inline uint64_t kp__sooner(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause cause);
-
 /* ---- ages and the calendar (calendar.c) ------------------------------------------------------ */
 
-/* When an idle slot must go (KP__NEVER: it may stay), looked at on `check` (KP_CHECK_...). */
+/* 1 s: then it is looked again at what was due and could not be begun. */
+#define KP__ONCE_MORE UINT64_C(1000000000)
+
+/* When an idle slot must go, by those ages that are looked at on `check` (KP_CHECK_...); KP__NEVER:
+ * it may stay. */
 uint64_t kp__expires_at(const struct kp__slot *slot, uint32_t check);
 
-/* Is that by its age, now? Of a lent one, too. */
+/* Which of these ages ended it, when that time has come. */
+kp_cause kp__expired(const struct kp__slot *slot, uint32_t check);
+
+/* Has its max_age come, or what kp_rotate made of that? Idle or lent. */
 bool kp__is_too_old(const struct kp__slot *slot, uint32_t check, uint64_t now);
 
-/* By which of them it must, when that time has come. */
-kp_cause kp__expired(const struct kp__slot *slot, uint32_t check);
 static inline kp_cause kp__end_of_age(const struct kp__slot *slot)
 {
     return slot->old ? KP_CAUSE_ROTATED : KP_CAUSE_AGE;
 }
 
-/* Have a slot that became idle or lent looked at in time, and a key no later than `at`. */
-void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
-/* Of one that is lent, this lease: when it is to be told, or taken back. */
-void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct kp__seat *seat,
-                    uint64_t now);
+/* Have a slot, or a key, looked at by `at` at the latest. */
 void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at);
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
-#define KP__ONCE_MORE UINT64_C(1000000000) /* 1 s: a creation that cannot begin looks again */
+
+/* Have a slot that became idle or lent looked at when its rules first ask for it. */
+void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
+
+/* The same for one lease of a lent slot: when it is to be reported as leaked, or to be taken back.
+ */
+void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct kp__seat *seat,
+                    uint64_t now);
+
 void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot);
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub);
 
-/* Its part of the calendar, if that is begun. */
+/* A key's entry in the calendar, if that is begun (kp__subpool.dated). */
 static inline struct kp__key_due *kp__due_of(const struct kp__core *core,
                                              const struct kp__subpool *sub)
 {
     return kp__slab_part(&core->subpools, sub->item.index, KP__PART_DUE);
 }
 
-/* The earliest that is due by now, off the calendar; or NULL. */
-struct kp__due *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot);
-static inline uint64_t kp__due_next(const struct kp__core *core) /* KP__NEVER: nothing */
+/* Take the earliest entry that is due by now off the calendar; NULL: there is none. */
+struct kp__timer *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot);
+
+/* When the next one is due; KP__NEVER: nothing is filed. */
+static inline uint64_t kp__due_next(const struct kp__core *core)
 {
     uint64_t slots = kp__timers_next(&core->slots_due), keys = kp__timers_next(&core->keys_due);
 
     return slots < keys ? slots : keys;
 }
 
-/* The same of terms (lane.h): no lane is open, or for ever. */
+/* When the first term of an open lane ends (lane.h); KP__NEVER: none does. */
 static inline uint64_t kp__lane_next(const struct kp__core *core)
 {
     const struct kp__heap_node *first = kp__heap_top(&core->open);

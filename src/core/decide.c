@@ -43,6 +43,31 @@ static enum verdict answer_no(struct look *l, int code, enum kp__limit limit)
     return ANSWERED;
 }
 
+/* ---- told at once ---------------------------------------------------------------------------- */
+
+/* CoDel: a queue in which everybody waited longer than the target for a whole interval is slow, and
+ * refuses those who waited twice; but not the last one, whose place is nobody else's. */
+static enum verdict shed(struct look *l)
+{
+    const struct kp__rules *r = l->sub->rules;
+    uint64_t waited = kp__waited(l->request, l->now);
+
+    if (r->shed_target == KP__NEVER || !l->request->waited || l->sub->waiting == 1 ||
+        !l->sub->rare->shed.slow)
+        return GO_ON;
+    return waited > 2 * r->shed_target ? answer_no(l, KP_EFULL, KP__BY_SHED_TARGET) : GO_ON;
+}
+
+/* With KP_BREAK_USE an open circuit refuses leases too; but not probes, nor a request for which
+ * something is under way already. */
+static enum verdict circuit(struct look *l)
+{
+    if (!l->sub->rare->health.tripped || l->request->holds_lent) return GO_ON;
+    if (!kp__breaks(l->sub->rules, KP_BREAK_USE) || !kp__circuit_bars(l->sub, l->now))
+        return GO_ON;
+    return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
+}
+
 /* ---- the right to one more lease ------------------------------------------------------------- */
 
 static enum verdict want_lent(struct look *l)
@@ -115,9 +140,9 @@ static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *
     return NULL;
 }
 
-/* A resource with seats never becomes idle while its key's own requests fill them. So where its
- * room is owed elsewhere, and nothing idle could go instead, one is left to drain; no more of them
- * than one at a time. */
+/* The slot that may be taken instead of this one, if its room is owed to another key. A resource
+ * with seats never becomes idle while its key's own requests fill them: so where nothing idle could
+ * go instead, one is left to drain, and no more than one at a time. */
 static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
 {
     struct kp__slot *drains = l->sub->rare->draining;
@@ -134,16 +159,9 @@ static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
     return slot;
 }
 
-/* Is a lease that begins now a probe? For whom something was under way before, it may be none. */
-static bool probes_by_use(const struct look *l)
-{
-    return l->sub->rare->health.tripped && kp__breaks(l->sub->rules, KP_BREAK_USE) &&
-           !kp__circuit_bars(l->sub, l->now);
-}
-
-/* Rather than to look into one in doubt: may a new one be made at once, for which nothing must go,
- * while the keeper tests what is in doubt? Or is it being made already? Whatever is ready first
- * serves who waits. */
+/* The only idle ones are in doubt. Rather than have this request wait for a look into one of them:
+ * may a new one be made at once, for which nothing must go, or is one being made already? The
+ * keeper tests what is in doubt meanwhile, and whatever is ready first serves who waits. */
 static bool is_raced(const struct look *l)
 {
     const struct kp__health *h = &l->sub->rare->health;
@@ -155,24 +173,17 @@ static bool is_raced(const struct look *l)
            kp__may_create(l->core, l->sub, l->now);
 }
 
-static enum verdict take_ready(struct look *l)
+/* Is a lease that begins now a probe? It need not be one, even if the circuit is not closed: who
+ * had something under way before it opened may be served all the same. */
+static bool probes_by_use(const struct look *l)
 {
-    struct kp__budget *owed;
-    struct kp__slot *slot;
+    return l->sub->rare->health.tripped && kp__breaks(l->sub->rules, KP_BREAK_USE) &&
+           !kp__circuit_bars(l->sub, l->now);
+}
 
-    if (l->request->flags & KP_FRESH) return GO_ON;
-    slot = not_owed(l, ready_slot(l));
-    /* no seat for this one, and no reason to make another */
-    if (!slot) slot = l->sub->rare->draining;
-    if (!slot) return GO_ON;
-    if ((slot->state == KP__IDLE || slot->errand->draining) &&
-        (owed = owed_elsewhere(l, slot)) != NULL)
-        return lacks_permit(l, owed);
-    if (slot->doubted && is_raced(l)) return GO_ON;
-    if (l->sub->rules->wait_eventual && kp__is_left(l->core, l->request, l->now)) {
-        kp__offer(l->request, l->todo);
-        return lacks(l, KP__BY_WAIT_ORDER, NULL, KP__NEVER);
-    }
+/* The request gets this one: its lease begins. */
+static enum verdict take(struct look *l, struct kp__slot *slot)
+{
     bool idle = slot->state == KP__IDLE;
     uint64_t idle_ns = idle ? l->now - kp__proven_at(l->core, slot) : 0;
     bool made_for_it = l->request->holds_lent && slot->lends == 0; /* its own creation */
@@ -196,6 +207,27 @@ static enum verdict take_ready(struct look *l)
         l->request->grant.first = kp__probe_begin(l->core, l->sub, l->now);
     }
     return ANSWERED;
+}
+
+static enum verdict take_ready(struct look *l)
+{
+    struct kp__budget *owed;
+    struct kp__slot *slot;
+
+    if (l->request->flags & KP_FRESH) return GO_ON;
+    slot = not_owed(l, ready_slot(l));
+    /* no seat for this one, and no reason to make another */
+    if (!slot) slot = l->sub->rare->draining;
+    if (!slot) return GO_ON;
+    if ((slot->state == KP__IDLE || slot->errand->draining) &&
+        (owed = owed_elsewhere(l, slot)) != NULL)
+        return lacks_permit(l, owed);
+    if (slot->doubted && is_raced(l)) return GO_ON;
+    if (l->sub->rules->wait_eventual && kp__is_left(l->core, l->request, l->now)) {
+        kp__offer(l->request, l->todo);
+        return lacks(l, KP__BY_WAIT_ORDER, NULL, KP__NEVER);
+    }
+    return take(l, slot);
 }
 
 /* ---- the right to create one: health --------------------------------------------------------- */
@@ -228,8 +260,8 @@ bool kp__needs_creation(const struct kp__request *request)
     return node == NULL;
 }
 
-/* No creation may begin. If there is a code for that, whom nothing else can help is told, with the
- * cause; the others wait. */
+/* No creation may begin now. If there is a code for that, a request that nothing but a creation can
+ * help is told so, with the cause. The others wait. */
 static enum verdict barred(struct look *l, enum kp__limit limit, uint64_t again)
 {
     const struct kp__health *h = &l->sub->rare->health;
@@ -258,16 +290,6 @@ static enum verdict healthy(struct look *l)
         (h->failures && r->retry_first ? 1 : r->max_creating))
         return barred(l, KP__BY_MAX_CREATING, KP__NEVER);
     return GO_ON;
-}
-
-/* With KP_BREAK_USE an open circuit refuses leases too, but for probes, and for whom something is
- * under way. */
-static enum verdict circuit(struct look *l)
-{
-    if (!l->sub->rare->health.tripped || l->request->holds_lent) return GO_ON;
-    if (!kp__breaks(l->sub->rules, KP_BREAK_USE) || !kp__circuit_bars(l->sub, l->now))
-        return GO_ON;
-    return answer_no(l, KP_EBREAKER, l->sub->rare->health.circuit->limit);
 }
 
 /* ---- the right to create one: room ----------------------------------------------------------- */
@@ -323,9 +345,10 @@ static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct
     return GO_ON;
 }
 
-/* Who is first of those who lack a token knows when it comes, and so does upkeep, in case he is an
- * event loop that sleeps; the others hear of it when they are first. Who wants a fresh one does not
- * rely on that: his key may stand elsewhere, for what its other requests lack. */
+/* The key that is first of those who lack a token is told when the next one comes, and so is
+ * upkeep, in case that request is of an event loop that sleeps. The others hear of it when they are
+ * first; but a request for a fresh one is told at once, since its key may stand in another heap,
+ * for what its other requests lack. */
 static enum verdict want_token(struct look *l)
 {
     struct kp__core *core = l->core;
@@ -405,19 +428,6 @@ static enum verdict take_permit(struct look *l)
 }
 
 /* ---- the decision ---------------------------------------------------------------------------- */
-
-/* CoDel: a queue in which everybody waited longer than the target for a whole interval is slow, and
- * refuses those who waited twice; but not the last one, whose place is nobody else's. */
-static enum verdict shed(struct look *l)
-{
-    const struct kp__rules *r = l->sub->rules;
-    uint64_t waited = kp__waited(l->request, l->now);
-
-    if (r->shed_target == KP__NEVER || !l->request->waited || l->sub->waiting == 1 ||
-        !l->sub->rare->shed.slow)
-        return GO_ON;
-    return waited > 2 * r->shed_target ? answer_no(l, KP_EFULL, KP__BY_SHED_TARGET) : GO_ON;
-}
 
 bool kp__decide(struct kp__core *core, struct kp__request *request, uint64_t now,
                 struct kp__todo *todo, struct kp__lack *lack)

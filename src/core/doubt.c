@@ -28,7 +28,7 @@ void kp__used_well(struct kp__core *core, struct kp__slot *slot, uint64_t now,
     kp__settle(core, slot->sub, now, todo);
 }
 
-/* Of those there is none so far: the others were dropped. */
+/* None is in doubt so far: if any were, they have just been dropped. */
 static void doubt(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
 {
     (void)todo;
@@ -61,7 +61,7 @@ static void each_other(struct kp__core *core, const struct kp__slot *but, struct
     }
 }
 
-/* What this says of the others. */
+/* One peer is gone: what that says of the others. True: they are in doubt, and were not before. */
 static bool spread(struct kp__core *core, const struct kp__slot *slot, uint64_t now,
                    struct kp__todo *todo)
 {
@@ -112,7 +112,8 @@ uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot)
     return *tested_at(core, slot);
 }
 
-/* Those that were made together are not tested together. */
+/* Each resource has a part of up to a quarter of the time off its own: so those that were made
+ * together are not tested together. */
 uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot)
 {
     enum { QUARTER = 4, STEPS = 65536, BITS = 16 };
@@ -123,8 +124,8 @@ uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot)
     return kp__later(kp__proven_at(core, slot), every - every / QUARTER / STEPS * step);
 }
 
-/* Nobody who comes is to wait for a test without need: the last idle one is not tested beside
- * others, and none while somebody lacks something. */
+/* Nobody is to wait for a resource because it is being tested: so while others are, the last idle
+ * one is not, and none is while somebody waits for anything. */
 static bool may_test(const struct kp__core *core, const struct kp__subpool *sub)
 {
     uint32_t tests = sub->rare->tests;

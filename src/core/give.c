@@ -8,8 +8,6 @@
 #include "core/renew.h"
 #include "core/table.h"
 
-#define COUNT_SELDOM(core, sub, what) (kp__rare(core, sub)->seldom.what++, (core)->seldom.what++)
-
 static void close_slot(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
                        struct kp__todo *todo)
 {
@@ -30,9 +28,7 @@ static struct kp__request *release_sponsor(struct kp__core *core, struct kp__slo
     kp__errand_of(slot)->sponsor = NULL;
     sponsor->slot = NULL;
     kp__queue_remove(core, sponsor);
-    sponsor->queue = sponsor->flags & KP_FRESH         ? KP__FRESH
-                     : sponsor->flags & KP_DONT_CREATE ? KP__TAKERS
-                                                       : KP__EITHER;
+    sponsor->queue = kp__queue_for(sponsor);
     kp__queue_insert(core, sponsor);
     return sponsor;
 }
@@ -116,8 +112,8 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
     }
 }
 
-enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
-                          struct kp__request *request, uint64_t now, struct kp__todo *todo)
+enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
+                            struct kp__request *request, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
 
@@ -125,10 +121,10 @@ enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
     sub->tally.creates++;
     core->tally.creates++;
     recovered(core, sub);
-    enum kp__turn turn = KP__AS_BEFORE;
+    enum kp__change change = KP__AS_BEFORE;
     bool *mark = &kp__errand_of(slot)->probe;
     if (kp__counts(sub->rules, KP_BREAK_CREATE, *mark))
-        turn = kp__outcome(core, sub, KP_BREAK_CREATE, true, mark, now);
+        change = kp__outcome(core, sub, KP_BREAK_CREATE, true, mark, now);
     kp__slot_known(core, slot);
     slot->since = now;
     if (slot->errand->renews) kp__replaced(core, slot, todo);
@@ -136,7 +132,7 @@ enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
     if (sub->refill || kp__renewal_wanted(sub)) kp__file_sub(core, sub, now);
     if (core->phase == KP__CLOSED) {
         created_too_late(core, slot, request, todo);
-        return turn;
+        return change;
     }
     if (request) {
         kp__grant(request, KP__GRANT_SLOT, slot);
@@ -147,7 +143,7 @@ enum kp__turn kp__created(struct kp__core *core, struct kp__slot *slot,
         created_late(core, slot, now, todo);
         kp__drop_surplus(core, slot, now, todo);
     }
-    return turn;
+    return change;
 }
 
 #define LEAST_PAUSE UINT64_C(10000000) /* 10 ms */
@@ -174,7 +170,7 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     struct kp__health *h = &kp__rare(core, sub)->health;
     struct kp__failure *failure = *keep;
 
-    COUNT_SELDOM(core, sub, create_failures);
+    KP__COUNT_SELDOM(core, sub, create_failures);
     h->failures++;
     uint64_t pause = pause_after(core, r, h->failures);
     h->back_off = pause ? kp__later(now, pause) : 0;
@@ -197,15 +193,15 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     h->last = failure;
 }
 
-enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
-                                struct kp__request *request, const struct kp__failure *what,
-                                struct kp__failure **keep, uint64_t now, struct kp__todo *todo)
+enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
+                                  struct kp__request *request, const struct kp__failure *what,
+                                  struct kp__failure **keep, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
     struct kp__request *sponsor = release_sponsor(core, slot);
     bool final = !sub->rules->retry_requests || what->code == KP_EREFUSED;
     bool background = !request && !sponsor, probe = false;
-    enum kp__turn turn = KP__AS_BEFORE;
+    enum kp__change change = KP__AS_BEFORE;
 
     kp__at(core, now);
     kp__probe_pass(&kp__errand_of(slot)->probe, &probe);
@@ -228,13 +224,13 @@ enum kp__turn kp__create_failed(struct kp__core *core, struct kp__slot *slot,
         kp__probe_end(core, sub, &probe);
     } else {
         remember(core, sub, what, background, now, keep);
-        turn = kp__outcome(core, sub, KP_BREAK_CREATE, false, &probe, now);
+        change = kp__outcome(core, sub, KP_BREAK_CREATE, false, &probe, now);
     }
     if (sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
     else if (sub->refill) kp__file_sub(core, sub, now);
     if (sub->leaving == KP__DROPPED) kp__file_forget(core, sub);
     kp__settle(core, sub, now, todo);
-    return turn;
+    return change;
 }
 
 /* ---- 9. give --------------------------------------------------------------------------------- */

@@ -35,16 +35,20 @@
 #include "base/mix.h"
 #include "core/slot.h"
 
-enum { KP__SHUT, KP__HERE, KP__GONE }; /* of a word: the books know; idle; lent */
-enum { /* besides: */
-    KP__TURN = 4,   /* others wait, until a turn is over (KP_EVENTUAL) */
-    KP__ASKS = 8,   /* who gives it back asks first whether it is clean (driver.is_clean) */
+/* What the lowest bits of a word say. */
+enum {
+    KP__SHUT = 0,    /* ask the books */
+    KP__HERE = 1,    /* idle */
+    KP__GONE = 2,    /* lent */
+    KP__TURN = 4,    /* and: others wait, until a turn is over (KP_EVENTUAL) */
+    KP__ASKS = 8,    /* who gives it back asks first whether it is clean (driver.is_clean) */
     KP__ENDING = 16, /* of GONE: that is being asked, and nobody else can end this lease any more */
-    KP__HOMED = 32   /* only its home may change this word, if it has one; was lent there */
+    KP__HOMED = 32   /* only its home, if it has one, may change this word. Of a lease: it began
+                        there */
 };
 enum { KP__WORD_STATE = 63, KP__WORD_BITS = 6, KP__WORD_NEXT = 1 << KP__WORD_BITS };
 
-/* Of the leases in a turn, one of so many ends with the lock, which looks at the clock. */
+/* Of the leases in a turn, one of so many ends with the lock, where the clock is looked at. */
 enum { KP__LOOKS = 32, KP__NO_LOOK = (KP__LOOKS - 1) * KP__WORD_NEXT };
 
 /* One lease of so many settles: it ends with the lock, and its cell may get a home. What it costs
@@ -84,8 +88,8 @@ static inline uint64_t kp__lease_marks(uint32_t forks)
     return ((uint64_t)forks & KP__LEASE_FORKS) << KP__LEASE_FORKS_AT | KP__LEASE_LIVE;
 }
 
-/* One slot's line. But for `word`, written while it is SHUT, under the lock; `tag` and `site` also
- * by the borrower. */
+/* One slot's line. All but `word` is written under the lock, while the word is SHUT; `tag` and
+ * `site` also by the borrower. */
 struct kp__cell {
     _Atomic uint64_t word;
     _Atomic uint64_t id; /* as in its leases: core->id, the slot's index */
@@ -170,7 +174,7 @@ static inline uint32_t kp__lane_cell(const struct kp__lane *lane, uint32_t shape
     return kp__listed(&kp__lists, list, k % KP__LIST);
 }
 
-/* Give a key its line; it stays until the key goes. False: out of memory. */
+/* A key gets its line, if it has none, and keeps it until it is forgotten. False: out of memory. */
 bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub);
 void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub);
 
@@ -179,8 +183,8 @@ void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub);
  * outlives its time, and what is lent for too long is found. */
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* It is open: lead to it whoever asks for its key, if that is not so already: a guide that grew, or
- * whose line is full, has forgotten some. */
+/* It is open: enter its key into the guide, if it is not there any more: a guide that grew, or
+ * whose line is full, has lost some. */
 void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub);
 
 /* How many of its idle or lent ones a lane that opens now may have, if above 0. An open lane

@@ -71,7 +71,7 @@ void kp__request_init(struct kp__request *request, bool of_loop, const void *sit
     request->why = why;
 }
 
-static enum kp__queue queue_for(const struct kp__request *request)
+enum kp__queue kp__queue_for(const struct kp__request *request)
 {
     const struct kp__slot *making = request->slot;
 
@@ -83,14 +83,13 @@ static enum kp__queue queue_for(const struct kp__request *request)
 
 void kp__enqueue(struct kp__core *core, struct kp__request *request)
 {
-    request->queue = queue_for(request);
+    request->queue = kp__queue_for(request);
     /* relaxed: under the lock; the owner parks on it afterwards */
     if (!request->of_loop)
         atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
     if (!request->waited) {
         request->waited = true;
-        kp__rare(core, request->sub)->seldom.waits++;
-        core->seldom.waits++;
+        KP__COUNT_SELDOM(core, request->sub, waits);
     }
     if (request->sub->waiting == 0) {
         struct kp__rare *rare = kp__rare(core, request->sub);
@@ -224,8 +223,7 @@ void kp__blame(struct kp__request *request, const struct kp__failure *failure)
     if (!why) return;
     why->code = failure->code;
     why->vendor_code = failure->vendor_code;
-    snprintf(why->text, sizeof why->text, "%s",
-             failure->text[0] ? failure->text : kp_strerror(failure->code));
+    snprintf(why->text, sizeof why->text, "%s", kp__failure_text(failure));
 }
 
 static void ring(struct kp__todo *todo, struct kp__mailbox *box)

@@ -53,11 +53,17 @@ struct kp__grant {
 
 /* Why a create failed, whole. */
 struct kp__failure {
-    struct kp__list link; /* kept for later requests; see kp__subpool.kept */
+    struct kp__list link; /* kept for later requests: kp__health.kept */
     int code, vendor_code;
     uint64_t until; /* kept for a time: until then */
     char text[200];
 };
+
+/* Its reason in words: the driver's, or what the code stands for. */
+static inline const char *kp__failure_text(const struct kp__failure *failure)
+{
+    return failure->text[0] ? failure->text : kp_strerror(failure->code);
+}
 
 struct kp__request {
     union {
@@ -71,12 +77,12 @@ struct kp__request {
     uint8_t limit;           /* enum kp__limit: what bound when it was last looked at */
     bool of_loop : 1;        /* it lies in a kp_request; else its owner is parked on `state` */
     bool holds_lent : 1;     /* a sponsor keeps its lent permit while it waits */
-    bool waited : 1;         /* for the counter: once per request */
+    bool waited : 1;         /* it was counted as one that waited, which is done once */
     bool at_once : 1;        /* its owner's: the ask said not to wait */
-    bool away : 1;           /* its owner's: time may have passed since it came */
-    bool invited : 1;        /* a budget has something for its key; until it has looked */
+    bool away : 1;           /* its owner's: it may be later by now than `arrived` */
+    bool invited : 1;        /* a budget has something for its key, until it has looked (serve.c) */
     bool offered : 1;        /* KP_EVENTUAL: what is idle was left to it, or to who is faster */
-    bool here : 1;           /* its owner looks for himself, under this lock */
+    bool here : 1;           /* its owner has the lock this moment, and looks for himself */
     struct kp__grant grant;
     union {
         struct kp__slot *slot; /* what the grant is about, or NULL. WAIT: what is under way for it;
@@ -123,7 +129,7 @@ static inline struct kp__slot *kp__under_way(const struct kp__request *request)
     return kp__waits(request) ? request->slot : NULL;
 }
 
-/* What it has from now on; what was under way for it goes on without it. */
+/* This is its grant from now on. What was under way for it goes on without it. */
 static inline void kp__grant(struct kp__request *request, enum kp__grant_kind kind,
                              struct kp__slot *slot)
 {
@@ -132,7 +138,7 @@ static inline void kp__grant(struct kp__request *request, enum kp__grant_kind ki
     request->slot = slot;
 }
 
-/* The mark of its permit, for who bears it from now on. */
+/* Take the mark of a probe (circuit.h) off its permit, to put it on something else. */
 static inline bool kp__probe_take(struct kp__request *request)
 {
     bool probe = request->grant.probe;

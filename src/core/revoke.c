@@ -93,8 +93,7 @@ static void revoked(struct kp__core *core, struct kp__slot *slot, uint64_t now,
 
     release_all(core, slot, now);
     kp__slot_revoke(core, slot);
-    kp__rare(core, sub)->seldom.revokes++;
-    core->seldom.revokes++;
+    KP__COUNT_SELDOM(core, sub, revokes);
     if (!errand->doomed) slot->cause = KP_CAUSE_REVOKED;
     errand->doomed = true;
     kp__doubt_end(core, slot);
@@ -121,12 +120,8 @@ const struct kp__seat *kp__revoke_end(struct kp__core *core, struct kp__slot *sl
     }
     give_ended(core, slot, now, todo);
     if (!out) return NULL;
-    if (done) {
-        revoked(core, slot, now, todo);
-    } else {
-        kp__rare(core, sub)->seldom.revoke_failures++;
-        core->seldom.revoke_failures++;
-    }
+    if (done) revoked(core, slot, now, todo);
+    else KP__COUNT_SELDOM(core, sub, revoke_failures);
     return out;
 }
 

@@ -40,7 +40,8 @@ static void shed_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     s->least_wait = KP__NEVER;
 }
 
-/* All who want a turn, those who have one and those who wait, are to have had it in one round. */
+/* In one round all are to have had a turn: those who hold a resource, and those who wait. So a turn
+ * is the holders' part of it. */
 static bool turn_is_over(const struct kp__subpool *sub, uint64_t now)
 {
     uint64_t live = (uint64_t)kp__sub_live(sub);
@@ -54,10 +55,11 @@ static bool may_be_passed(const struct kp__request *request, uint64_t now)
            now < kp__later(request->arrived, KP__PASSED_MOST) && !turn_is_over(request->sub, now);
 }
 
-/* KP_EVENTUAL: what came back is not handed to one who may be passed, but left to whoever is
- * faster. He is woken to come for it; if it is gone, he looks again after a moment, until he has
- * one or may not be passed any more. So there is one wake-up in a turn, not in each return, and
- * nobody sleeps beside what is idle: who was offered it is a call in progress (L1). */
+/* KP_EVENTUAL: what came back is not handed to a request that may be passed, but left to whoever is
+ * faster. Its owner is woken to come for it. If it is gone by then, he looks again after a moment
+ * (KP__LOOKS_AFTER), until he has one or may not be passed any more. So there is one wake-up in a
+ * turn, not one for each return; and nobody sleeps beside what is idle, for who was offered it is a
+ * call in progress (L1). */
 bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint64_t now)
 {
     const struct kp__subpool *sub = request->sub;
@@ -99,10 +101,10 @@ static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t
     rare->turn = now;
 }
 
-/* Serve this key until its heads cannot go on; then it stands where it lacks something. One who was
- * invited comes himself, and takes then what others gave back meanwhile: served with that now, it
- * would leave what was offered to those behind it, before the giver could be back. True: somebody
- * was answered. */
+/* Serve this key until its heads cannot go on; then it stands in the heap of the budget that they
+ * lack. A head that was invited is not served here, for it comes itself: if it were, what it was
+ * invited to would be left to those behind it, before the giver could be back. True: somebody was
+ * answered. */
 static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                   struct kp__todo *todo)
 {

@@ -62,7 +62,7 @@ void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
 
 const struct kp__errand kp__no_errand = { .seats = 1 };
 
-/* Who has none left his as a new one is, but for what the first lease writes. */
+/* An errand that was given up was left as new, but for what the first lease writes anyway. */
 void kp__errand_begin(struct kp__core *core, struct kp__slot *slot)
 {
     struct kp__errand *errand = kp__slab_take(&core->errands);
@@ -86,10 +86,9 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
     struct kp__slot *slot = kp__slab_take(&core->slots);
 
     if (!slot) return NULL;
-    /* who had it left it as a new one is, but for its generation, and for what is written before
-     * anybody reads it */
-    KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !kp__is_filed(&slot->due) &&
-               !slot->doubted && !slot->watched);
+    /* it was left as new, but for its generation and what is written before anybody reads it */
+    KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !slot->doubted &&
+               !slot->watched && !kp__timer_is_filed(&slot->due));
     slot->state = KP__FREE;
     slot->lends = 0;
     slot->old = slot->ageing = false;
@@ -171,7 +170,8 @@ static inline void move(struct kp__core *core, struct kp__slot *const *slots, ui
         kp__account_now(core, sub);
         if (from == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
     }
-    if (to == KP__CLOSING) /* a look at the table is most of what follows: have all begin at once */
+    /* most of what follows would be to wait for the table's memory: ask for all of it at once */
+    if (to == KP__CLOSING)
         for (uint32_t i = 1; i < many; i++) kp__map_expect(&core->idents, &slots[i]->ident);
     count_moved(core, sub, from, to, many);
     for (uint32_t i = 0; i < many; i++) change_list(core, slots[i], to);
@@ -277,7 +277,7 @@ void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
     kp__list_remove(&rare->drains);
     if (on) kp__list_push_back(&core->drains, &rare->drains);
     core->draining += on ? 1 : UINT32_MAX;
-    kp__close_seats(slot); /* one that drained is not there */
+    kp__close_seats(slot); /* on; off: it was not among those with a seat left */
 }
 
 /* ---- seats ----------------------------------------------------------------------------------- */

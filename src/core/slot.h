@@ -23,10 +23,7 @@ struct kp__request;
 struct kp__job;
 struct kp__group;
 
-/* Those before FREE are live, and counted by state. TESTED: the keeper has it validated; it counts
- * as creating (I2), and is on a list of its key. The last two are not live, and are counted apart:
- * it was taken from its borrower, who has not given it back so far; he has, and it is being
- * destroyed. */
+/* Those before FREE are live, and counted by state. */
 enum kp__state {
     KP__CREATING,
     KP__IDLE,
@@ -34,20 +31,10 @@ enum kp__state {
     KP__CLOSING,
     KP__STATES,
     KP__FREE = KP__STATES,
-    KP__TESTED,
-    KP__REVOKED,
-    KP__RECLAIMED
+    KP__TESTED,   /* the keeper has it validated. Counts as creating (I2); on a list of its key */
+    KP__REVOKED,  /* taken from its borrower, who has not given it back. Not live, counted apart */
+    KP__RECLAIMED /* the same, and he has given it back: it is being destroyed */
 };
-
-/* An entry in the calendar: a lower bound of when something wants to be looked at. */
-struct kp__due {
-    struct kp__timer timer;
-};
-
-static inline bool kp__is_filed(const struct kp__due *due)
-{
-    return kp__timer_is_filed(&due->timer);
-}
 
 /* What revoking a lease has come to (revoke.c). */
 enum kp__hold {
@@ -64,7 +51,7 @@ struct kp__seat {
     const char *tag;
     const void *site;
     uint32_t thread;     /* that got it, where deadlocks are looked for; 0: not known */
-    uint32_t era;        /* of the core, when that lease began, or before */
+    uint32_t era;        /* the core's when that lease began, or an earlier one */
     uint32_t thread_id;  /* the system's, of who got it; 0: it needed no lock */
     uint8_t hold;        /* enum kp__hold */
     bool lent, ending;   /* ending: counts as lent, but nobody has the lease: it was given back and
@@ -83,19 +70,19 @@ struct kp__trace {
     const void *frame[KP__FRAMES];
 };
 
-/* What a slot needs that is destroyed to make room for another key, or a new resource of its own.
- */
+/* A victim is destroyed to make room for another key, or for a fresh resource of its own key. Its
+ * *heir* is the key that gets its place, and holds a permit for that already. */
 struct kp__victim {
-    struct kp__group *heirs[2]; /* groups of which its heir holds a permit */
-    bool cedes[2];              /* its own place in group i is part of that, and counts no more */
-    struct kp__slot *next;      /* the heir needs this one's place, too; or NULL */
-    struct kp__subpool *heir;   /* nobody stands by: whose permit its place is */
+    struct kp__group *heirs[2]; /* the heir's groups, in which that permit counts; or NULL */
+    bool cedes[2];              /* it is in the same group i, where only the heir's permit counts */
+    struct kp__slot *next;      /* a second victim, whose place the heir needs, too; or NULL */
+    struct kp__subpool *heir;   /* the heir, if nobody stands by while the victim is destroyed */
 };
 
 /* What a slot needs only while it is made, lent, or destroyed. It lies apart, and goes to another
- * slot when this one becomes idle: so there are only as many as were ever needed at once. There is
- * room for as many as there are slots, so that there always is one (flow/door.c). Where seats are
- * shared, it stays: it knows the latest lease of each seat. */
+ * slot when this one becomes idle: so only as many are used as were ever needed at once. There is
+ * room for one for each slot, so that to begin one never fails (flow/door.c). Where seats are
+ * shared, it stays with its slot: it knows the latest lease of each seat. */
 struct kp__errand {
     struct kp__slab_item item; /* first: base/slab.h */
     struct kp__slot *slot;     /* whose it is */
@@ -104,7 +91,8 @@ struct kp__errand {
     bool draining;               /* shared: no new borrowers, another key is owed its room */
     bool renews;                 /* it is made to replace another one (core/renew.c) */
     bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
-    bool probe;                  /* its creation is one, or what it makes room for */
+    bool probe;                  /* of its key's circuit: its creation is, or the one it makes room
+                                    for */
     struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
     struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
     struct kp__list open_seat;   /* shared: the subpool's list of lent slots with a seat left */
@@ -124,20 +112,21 @@ struct kp__slot {
     struct kp__slab_item item; /* first: base/slab.h */
     uint8_t state;               /* enum kp__state */
     uint8_t cause;               /* kp_cause; doomed or closing: why */
-    bool on_lane;                /* while the lane is open: the cell's word is the truth */
+    bool on_lane;                /* on an open lane: its cell's word says whether it is lent */
     bool doubted : 1;            /* a peer of its key is gone: to be validated before it is lent */
-    bool watched : 1;            /* its descriptor is, which another part says (flow/watch.c) */
-    bool tested : 1;             /* idle: it was validated since; its part says when (doubt.c) */
-    bool old : 1, ageing : 1;    /* begun before the latest kp_rotate of its key: goes at age_end,
-                                    whatever the rules say; to be replaced (core/renew.c) */
+    bool watched : 1;            /* its descriptor is watched; KP__PART_FD says which it is */
+    bool tested : 1;             /* idle: validated since it came back; KP__PART_TESTED says when */
+    bool old : 1;                /* begun before the latest kp_rotate of its key: it goes at
+                                    age_end, whatever the rules say */
+    bool ageing : 1;             /* to be replaced (core/renew.c) */
     uint32_t cell;               /* its line for the hit path (core/lane.h), or 0 */
     void *resource;
     struct kp__subpool *sub;
-    const struct kp__errand *errand; /* to be read; whoever writes asks for it, below */
+    const struct kp__errand *errand; /* to be read; to write: kp__errand_of, kp__errand */
     struct kp__list link;        /* idle, lent, revoked: the subpool's list of this state; closing,
                                     reclaimed: a to-do's list of slots to destroy */
     struct kp__map_node ident;   /* index by resource */
-    struct kp__due due;
+    struct kp__timer due;        /* in the calendar: when it needs a look, or earlier */
     uint64_t generation;         /* of the latest lease; only grows (I8) */
     uint64_t serial, lends;
     uint64_t born, age_end;
@@ -145,11 +134,11 @@ struct kp__slot {
     uint64_t order;              /* idle: the same, in returns of this pool */
 };
 
-/* A free slot, begun anew, and its end. NULL: none is free. */
+/* A free slot, as new; NULL: none is free. And back. */
 struct kp__slot *kp__slot_take(struct kp__core *core);
 void kp__slot_put(struct kp__core *core, struct kp__slot *slot);
 
-/* What a slot's errand is when it has none: one seat, and nobody there. */
+/* What a slot without an errand shows to whoever reads: one seat, and nobody there. */
 extern const struct kp__errand kp__no_errand;
 void kp__errand_begin(struct kp__core *core, struct kp__slot *slot);
 
@@ -158,12 +147,13 @@ static inline bool kp__has_errand(const struct kp__slot *slot)
     return slot->errand != &kp__no_errand;
 }
 
-/* To be written: of a slot that has one, as each has that is lent; or begun, if it has none. */
+/* Its errand, to write to. The slot has one, as each that is lent. */
 static inline struct kp__errand *kp__errand_of(const struct kp__slot *slot)
 {
     return (struct kp__errand *)(uintptr_t)slot->errand;
 }
 
+/* The same, begun if the slot has none. */
 static inline struct kp__errand *kp__errand(struct kp__core *core, struct kp__slot *slot)
 {
     if (!kp__has_errand(slot)) kp__errand_begin(core, slot);
@@ -183,39 +173,51 @@ static inline void kp__close_seats(const struct kp__slot *slot)
     if (slot->errand->seats > 1) kp__list_remove(&kp__errand_of(slot)->open_seat);
 }
 
-/* To another state and its list, with all counts (I1, I2). Those of one key and state, at once. */
+/* ---- states ---------------------------------------------------------------------------------- */
+
+/* To another state and its list, with all counts (I1, I2); or many of one key and state at once. */
 void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
 void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
                     enum kp__state to);
 
-/* From lent to revoked: out of the books of what is live. And when all its leases have ended. */
-void kp__slot_revoke(struct kp__core *core, struct kp__slot *slot);
-void kp__slot_reclaim(struct kp__core *core, struct kp__slot *slot);
-
-/* The same, of what happened already, while nobody was starved (core/lane.c). */
+/* The same of a move that was made on an open lane, while nobody was starved (core/lane.c). */
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state);
 
-/* Take a free seat for a new lease; the first makes the slot lent. Then let others share it, if it
- * has a seat left. End the lease that has a seat; the caller moves the slot after the last. */
-uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now);
-void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
-/* The same of a lent one, by rules that have changed. */
-void kp__seats_anew(struct kp__core *core, struct kp__slot *slot);
-/* Let nobody else share it, so that it becomes idle; or let them again. */
-void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
-void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
-
-/* An idle one is TESTED, and no more; or is back among the idle, where it was before. */
+/* From idle to TESTED; from there to another state, or back to the place among the idle that it had
+ * before. */
 void kp__slot_test(struct kp__core *core, struct kp__slot *slot);
 void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
 void kp__slot_back(struct kp__core *core, struct kp__slot *slot);
 
-/* The slot that holds a resource, or NULL. */
-struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
-struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource); /* and not doomed */
+/* From LENT to REVOKED, out of the books of what is live; and to RECLAIMED, when all its leases
+ * have ended. */
+void kp__slot_revoke(struct kp__core *core, struct kp__slot *slot);
+void kp__slot_reclaim(struct kp__core *core, struct kp__slot *slot);
 
-/* Enter the index of resources, which goes by this; its room was made before. */
-uint64_t kp__slot_hash(const struct kp__map_node *node);
+/* ---- seats ----------------------------------------------------------------------------------- */
+
+/* Take a free seat for a new lease. The first one makes the slot lent. */
+uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t now);
+
+/* End the lease that has this seat. After the last one, the caller moves the slot. */
+void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
+
+/* Let others share it, if it has a seat left and nothing is against it; or do so anew, because the
+ * rules have changed. */
+void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
+void kp__seats_anew(struct kp__core *core, struct kp__slot *slot);
+
+/* Let nobody else share it, so that it becomes idle when its leases end; off: let them again. */
+void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
+
+/* ---- the index by resource ------------------------------------------------------------------- */
+
+/* The slot that holds a resource, or NULL; _live: and is not doomed. */
+struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
+struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource);
+
+/* Enter the index, whose room was made before. It goes by this hash. */
 void kp__slot_known(struct kp__core *core, struct kp__slot *slot);
+uint64_t kp__slot_hash(const struct kp__map_node *node);
 
 #endif

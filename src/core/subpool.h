@@ -52,7 +52,8 @@ struct kp__renewal {
     uint64_t retire_by; /* what is of an epoch before, and is still being made, goes by then */
 };
 
-/* When a request is to look again without being asked: for who may go on by time, and knows. */
+/* When a request is to look again by itself, because time may let it go on (a pause ends, a token
+ * comes); and which one has been told so. */
 struct kp__moment {
     const struct kp__request *told; /* or NULL */
     uint64_t at;
@@ -63,21 +64,21 @@ struct kp__moment {
 struct kp__rare {
     struct kp__list queue[KP__QUEUES];
     struct kp__moment moment[KP__QUEUES]; /* that the first of each waits for */
-    uint32_t handed;            /* in order, since the turn was over (KP_EVENTUAL) */
-    uint64_t turn;              /* when it began */
+    uint32_t handed;            /* resources handed over in order since the turn was over ... */
+    uint64_t turn;              /* ... which began then (KP_EVENTUAL, serve.c) */
     struct kp__list open_seats; /* lent slots with a seat left */
     struct kp__slot *draining;  /* at most one of its slots; or NULL */
-    struct kp__list drains;     /* then: core->drains */
+    struct kp__list drains;     /* if there is one: on core->drains */
     struct kp__health health;
     struct kp__shed shed;
     struct kp__renewal renewal;
     struct kp__late late;
     struct kp__seldom seldom;
-    struct kp__list tested;     /* its slots that the keeper has validated this moment */
-    uint32_t tests;             /* so many: part of its count of those being created */
+    struct kp__list tested;     /* slots in TESTED: the keeper has them validated this moment */
+    uint32_t tests;             /* how many: part of count[KP__CREATING] */
     uint32_t doubts;            /* live ones in doubt: while there are any, the key is suspect */
     struct kp__list taken;      /* slots in REVOKED */
-    uint32_t revoked;           /* how many of these, and in RECLAIMED */
+    uint32_t revoked;           /* how many are in REVOKED or RECLAIMED */
     uint32_t revoking;          /* leases that driver.revoke is about to take, for their age */
 };
 
@@ -86,24 +87,26 @@ struct kp__term {
     struct kp__heap_node node; /* among those with an open lane, by `until` */
     struct kp__subpool *sub;
     uint64_t until;            /* the end of the latest term */
-    uint64_t opened, served;   /* since when; leases while it was open last */
-    uint32_t lane;             /* its line for the hit path */
-    uint32_t era;              /* of the core, when it last opened */
-    uint16_t room;             /* for so many cells */
-    uint16_t shy;              /* releases more before it opens, while that is not worth its cost */
-    uint8_t cells;             /* when it last opened */
-    uint8_t homes;             /* so many of these have one (core/home.c) */
+    uint64_t opened;           /* when it opened last ... */
+    uint64_t served;           /* ... and how many leases there were until it was shut */
+    uint32_t lane;             /* the number of its line for the hit path */
+    uint32_t era;              /* the core's when it opened last */
+    uint16_t room;             /* how many cells its lists hold */
+    uint16_t shy;              /* to open did not pay: so many more releases before the next */
+    uint8_t cells;             /* on it when it opened last */
+    uint8_t homes;             /* so many of these have a home (core/home.c) */
 };
 
-/* A key that leaves makes nothing in the background; who wants it again, keeps it. LEAVES: it is
- * being forgotten, with its last idle ones. DROPPED: it keeps nothing that comes back, and is
- * forgotten as soon as nobody uses it (kp_drop). */
-enum kp__leaving { KP__STAYS, KP__LEAVES, KP__DROPPED };
+/* A key that leaves makes nothing in the background. It stays if somebody wants it again. */
+enum kp__leaving {
+    KP__STAYS,
+    KP__LEAVES, /* it is being forgotten, with its last idle ones */
+    KP__DROPPED /* kp_drop: it keeps nothing that comes back, and goes as soon as nobody uses it */
+};
 
-/* When a key is to be looked at, if it is: it is unused, or is to have a minimum. And its place
- * among those that nobody uses (table.c). */
+/* A key's entry in the calendar, and its place among the keys that nobody uses (table.c). */
 struct kp__key_due {
-    struct kp__due due;
+    struct kp__timer due;   /* in the calendar, as that of a slot */
     struct kp__subpool *sub;
     struct kp__list unused; /* or of those that went to make room for another one (flow/find.c) */
     uint64_t since;         /* unused: when it was used last */
@@ -119,13 +122,13 @@ struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
     struct kp__map_node node;  /* of the table of keys */
     uint64_t hash;             /* there */
-    uint32_t serial;           /* of this use of the slab item: tells a stale pin */
+    uint32_t serial;           /* of this use of the slab item: by it a stale pin is found out */
     uint32_t pins;             /* kp_pin */
     bool in_use : 1;           /* I9 */
     bool ruling : 1;           /* limits_for is being asked */
     bool refill : 1, warm : 1; /* bring it to its minimum in the background; to one at least */
     bool dated : 1;            /* its part of the calendar is begun (core/calendar.c) */
-    bool open : 1;             /* its lane: the words are the truth, the books are as of `opened` */
+    bool open : 1;             /* its lane is: the books are as they were then (core/lane.h) */
     uint8_t leaving : 2;       /* enum kp__leaving */
     bool far;                  /* its key has memory of its own; read without the lock, so no bit */
     uint16_t calm;             /* releases before its lane opens again */
@@ -143,7 +146,7 @@ struct kp__subpool {
     uint32_t interest; /* calls under way that need it to stay */
     uint64_t used_at;  /* the last time anybody wanted anything of it */
 
-    /* to be read; whoever writes asks for them by the functions of these names */
+    /* parts that lie apart. To be read; to write, the functions of these names begin them */
     const struct kp__contest *contest; /* how it competes with other keys (core/budget.h) */
     const struct kp__rare *rare;
     struct kp__term *term; /* or NULL: it has no lane */
@@ -161,7 +164,7 @@ static inline void *kp__key_at(const struct kp__subpool *sub)
     return sub->far ? sub->key.far : (void *)(uintptr_t)sub->key.near;
 }
 
-/* What its parts are until somebody begins them. */
+/* What its parts are, to whoever reads, until somebody begins them. */
 extern const struct kp__contest kp__no_contest;
 extern const struct kp__rare kp__no_rare;
 void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub);
@@ -186,7 +189,7 @@ static inline bool kp__refuses_late(const struct kp__subpool *sub)
     return sub->rules && sub->rules->refuse_late;
 }
 
-/* To be written: begun, if nobody did so far. */
+/* A part to write to, begun if it was not. */
 static inline struct kp__rare *kp__rare(struct kp__core *core, struct kp__subpool *sub)
 {
     if (!kp__has_rare(sub)) kp__rare_begin(core, sub);
@@ -213,13 +216,13 @@ static inline int64_t kp__sub_live(const struct kp__subpool *sub)
            sub->count[KP__CLOSING];
 }
 
-/* Those that will be live when what is being destroyed is gone: is one of them too many? */
+/* Those that will be live when what is being destroyed is gone. */
 static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
 {
     return kp__sub_live(sub) - sub->count[KP__CLOSING];
 }
 
-/* Replacements beside what they replace: so many do not count against max_live. */
+/* So many replacements stand beside what they replace, and do not count against max_live. */
 static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
 {
     int64_t extra = (int64_t)sub->rare->renewal.making + sub->rare->renewal.spare;
@@ -227,8 +230,8 @@ static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
     return extra < sub->rules->surplus ? extra : sub->rules->surplus;
 }
 
-/* Do more than so many stay, but for replacements that may be beside? These lie apart, and are
- * asked for last. */
+/* Do more than `most` stay, not counting replacements that may stand beside? Their number lies
+ * apart, so it is asked for last. */
 static inline bool kp__sub_exceeds(const struct kp__subpool *sub, int64_t most)
 {
     int64_t over = kp__sub_staying(sub) - most;
@@ -258,6 +261,9 @@ static inline bool kp__is_used_up(const struct kp__slot *slot)
 
 void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t hash);
 
+/* One of its resources is gone, for this cause. */
+void kp__count_cause(struct kp__core *core, struct kp__subpool *sub, kp_cause cause);
+
 /* The slabs of subpools, with their parts, of slots and of errands. */
 void kp__slabs_init(struct kp__core *core);
 
@@ -275,8 +281,8 @@ static inline struct kp__request *kp__queue_first(const struct kp__subpool *sub,
                   struct kp__request, link);
 }
 
-/* When a request in a queue looks again without being asked; KP__NEVER: it waits for no moment. The
- * first one alone is told; who becomes that is decided about anew. */
+/* When a request in a queue looks again by itself; KP__NEVER: it waits for no moment. Only the
+ * first of a queue ever does: whoever becomes that is decided about anew. */
 static inline uint64_t kp__next_look(const struct kp__request *request)
 {
     const struct kp__moment *moment = &request->sub->rare->moment[request->queue];

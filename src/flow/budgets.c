@@ -148,7 +148,7 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
     return out;
 }
 
-/* Keys join their groups as they are ruled, where these have a limit (kp__groups_of). One that was
+/* Keys join their groups as they are ruled, where these have a limit (rules.c). One that was
  * there at open is counted for ever, also where it is KP_UNLIMITED by now. */
 static int check_groups(const struct kp__core *core, struct kp__allowance *may, kp_why *why)
 {
@@ -175,7 +175,7 @@ static int change(struct kp__pool *pool, const kp_budget *said, kp_why *why, str
     if ((code = check_kept(pool, &may, why)) != 0) return code;
     pool->budget = budget;
     kp__budgets_set(&pool->core, &may, kp__time(pool), todo);
-    kp__tell(pool, todo); /* who warms keys may go on */
+    kp__tell_news(pool, todo); /* who warms keys may go on */
     return 0;
 }
 

@@ -106,16 +106,16 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
     bool waits = mode != KP_CLOSE_NOW && kp__here.loops == 0;
     if (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__OPEN) pool->core.phase = KP__DRAINING;
     kp__shut_all(pool);
-    kp__tell(pool, &todo); /* who warms keys need not go on */
+    kp__tell_news(pool, &todo); /* who warms keys need not go on */
     while (waits && mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING &&
            pool->getting > 0 && kp__time(pool) < until)
-        kp__watch(pool, &todo, until);
+        kp__await_news(pool, &todo, until);
     pool->core.phase = KP__CLOSED;
-    kp__tell(pool, &todo);
+    kp__tell_news(pool, &todo);
     end_keys(pool, &todo);
     kp__do(pool, &todo);
     while (waits && still_out(&pool->core) > 0 && kp__time(pool) < until)
-        kp__watch(pool, &todo, until);
+        kp__await_news(pool, &todo, until);
     if (mode != KP_CLOSE_NOW && pool->driver.revoke && kp__time(pool) >= until)
         kp__revoke_all(pool, &todo);
     int64_t out = still_out(&pool->core);

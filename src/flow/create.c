@@ -3,7 +3,8 @@
  * Step 4: create, only with a permit. The permit is spent into a slot, driver.create runs without
  * the lock, and its outcome is told to the core: lent to the request that ran it, or given to
  * whoever is next (core/give.c). A creation whose answer is pending leaves its request in the queue
- * as an ordinary waiter, so that whatever is ready first serves it.
+ * as an ordinary waiter, so that whatever is ready first serves it. And kp_add, whose resource was
+ * created elsewhere.
  */
 #include <string.h>
 
@@ -128,7 +129,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
     kp__watch_begin(pool, slot, fd, now);
     if (old) kp__retire(&pool->core, slot, sub->rare->renewal.retire_by, now);
     bool closed = kp__created(&pool->core, slot, request, now, todo) == KP__CLOSED_AGAIN;
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
     tell_created(pool, sub, made, closed, todo);
     kp__lose_interest(pool, sub, now);
 }
@@ -155,7 +156,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     if (request) kp__blame(request, &failure);
     bool opened = kp__create_failed(&pool->core, slot, request, &failure, &note, now, todo) ==
                   KP__OPENED;
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
     kp__step_out(pool, todo);
     kp__free(pool->world, note, sizeof *note);
     if (failure.code != KP_ECANCELED) tell_failed(pool, sub, &failure, opened);
@@ -201,7 +202,6 @@ void kp__create_finish(struct kp__job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-
 /* Into the hands of whoever answers: the request waits in its queue. With the lock; false: the
  * answer is there already. */
 static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
@@ -232,7 +232,7 @@ static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__re
     if (renews) kp__renewal_failed(&pool->core, sub, kp__time(pool));
     kp__permit_refund(&pool->core, sub);
     kp__settle(&pool->core, sub, kp__time(pool), &todo);
-    kp__tell(pool, &todo);
+    kp__tell_news(pool, &todo);
     kp__do(pool, &todo);
 }
 
@@ -310,7 +310,42 @@ void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 
 /* ---- resources made elsewhere ---------------------------------------------------------------- */
 
-struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub)
+/* Room for one more that nobody's permit is needed for; EFULL says there is none. */
+static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    struct kp__core *core = &pool->core;
+
+    if (core->phase != KP__OPEN) return KP_ECLOSED;
+    if (kp__sub_live(sub) + sub->contest->promised >= sub->rules->max_live) return KP_EFULL;
+    kp__at(core, kp__time(pool));
+    bool kept = (int64_t)sub->count[KP__IDLE] < sub->rules->max_idle && kp__may_idle(core, 1);
+    if (!kept && sub->waiting == 0) return KP_EFULL;
+    return kp__budgets_have_room(core, sub) ? 0 : KP_EFULL;
+}
+
+/* May this one be added? 0, or why not; *sentence: it is misuse. */
+static int may_add(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
+                   const char **sentence)
+{
+    if (!resource) *sentence = "kp_add: the resource is NULL";
+    else if (kp__slot_of(&pool->core, resource))
+        *sentence = "kp_add: this resource is in the pool already";
+    return *sentence ? KP_EMISUSE : room_for_one(pool, sub);
+}
+
+static int ask_for_fd(struct kp__pool *pool, void *resource, struct kp__todo *todo)
+{
+    int fd;
+
+    if (pool->watch < 0) return -1;
+    kp__step_out(pool, todo);
+    fd = kp__watch_ask(pool, resource);
+    kp__step_in(pool);
+    return fd;
+}
+
+/* A slot for it; NULL: out of memory. With the lock, given back meanwhile. */
+static struct kp__slot *spare_slot(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__job *job;
     struct kp__slot *slot = take_slot(pool, sub, &job);
@@ -319,13 +354,9 @@ struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub)
     return slot;
 }
 
-void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot)
-{
-    kp__slot_put(&pool->core, slot); /* it has no job any more */
-}
-
-void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
-               void *resource, int fd, struct kp__todo *todo)
+/* It becomes one of ours. With the lock, which is given back if anybody listens. */
+static void adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
+                  void *resource, int fd, struct kp__todo *todo)
 {
     uint64_t now = kp__time(pool);
 
@@ -334,6 +365,33 @@ void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *
     fill(pool, slot, resource, now);
     kp__watch_begin(pool, slot, fd, now);
     (void)kp__created(&pool->core, slot, NULL, now, todo); /* it was no probe */
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
     tell_created(pool, sub, resource, false, todo);
+}
+
+int kp_add(kp_pool *door, kp_key key, void *resource)
+{
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter_with(door, key, false, "kp_add: pool is NULL", NULL, &code);
+    const char *sentence = NULL;
+    struct kp__slot *slot = NULL;
+    int fd = -1;
+
+    if (!pool) return code;
+    kp__todo_init(&todo, pool->world);
+    struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code);
+    if (sub && !sub->rules) code = KP_EFULL; /* its limits are being asked for this very moment */
+    else if (sub && (code = may_add(pool, sub, resource, &sentence)) == 0) {
+        slot = spare_slot(pool, sub);
+        if (slot) fd = ask_for_fd(pool, resource, &todo);
+        /* meanwhile others may have been here: look again */
+        code = slot ? may_add(pool, sub, resource, &sentence) : KP_ENOMEM;
+    }
+    if (slot && code == 0) adopt(pool, sub, slot, resource, fd, &todo);
+    else if (slot) kp__slot_put(&pool->core, slot); /* it has no job any more */
+    if (sub) kp__lose_interest(pool, sub, kp__time(pool));
+    if (sentence) code = kp__misuse_within(pool, &todo, NULL, sentence);
+    kp__leave(pool, &todo);
+    return code;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The pool's own threads (options.threads): they run its creations (create.c), so that a get is
- * never later than its deadline, whatever else of its driver a loop's thread may not run, and its
- * upkeep (keeper.c). The crew outlives the pool by as long
- * as its threads need to notice; the last one frees it.
+ * The pool's own threads (options.threads). They run its creations (create.c), so that a get is
+ * never later than its deadline; what else of its driver the thread of a loop may not run; and its
+ * upkeep (keeper.c). The crew outlives the pool until its threads have noticed; the last one frees
+ * it.
  */
 #include "base/check.h"
 #include "flow/job.h"
@@ -53,7 +53,7 @@ static void *work(void *arg)
         kp__lock_take(&crew->lock, &kp__life);
     }
     last = --crew->threads == 0;
-    if (!last) ring(crew); /* pass it on; with the lock: the next cannot free it before */
+    if (!last) ring(crew); /* pass it on. With the lock: so the next one cannot free it before */
     kp__lock_give(&crew->lock, &kp__life);
     if (last) kp__free(&kp__life, crew, sizeof *crew);
     return NULL;

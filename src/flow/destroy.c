@@ -29,15 +29,10 @@ static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, i
     kp__send(pool, &event);
 }
 
-static void count_failure(struct kp__pool *pool, struct kp__subpool *sub)
-{
-    kp__rare(&pool->core, sub)->seldom.destroy_failures++;
-    pool->core.seldom.destroy_failures++;
-}
-
 /* ---- the books ------------------------------------------------------------------------------- */
 
-/* The time, if what goes may matter to anybody; else when it was decided that it goes. */
+/* The time, if anybody may care when its place became free; else the time of the latest decision,
+ * which needs no clock. */
 static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *slot)
 {
     const struct kp__core *core = &pool->core;
@@ -48,14 +43,14 @@ static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *sl
     return matters ? kp__time(pool) : core->now;
 }
 
-/* A resource is gone: give its place away; to `heir`, who stands by, or to the one it was
- * chosen for. With the lock. */
+/* A resource is gone, and its place is given away: to `heir`, who stands by; or to the heir that
+ * the slot names; or to whoever is next. With the lock. */
 static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                       struct kp__todo *todo)
 {
     if (slot->state == KP__RECLAIMED) {
         kp__reclaimed(&pool->core, slot);
-        kp__tell(pool, todo);
+        kp__tell_news(pool, todo);
         return;
     }
     uint64_t now = heir ? kp__time(pool) : time_gone(pool, slot);
@@ -63,7 +58,7 @@ static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__s
     else if (slot->errand->victim.heir)
         kp__victim_gone_late(&pool->core, slot, now, todo);
     else kp__gone(&pool->core, slot, now, todo);
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
 }
 
 void kp__destroy_finish(struct kp__job *job)
@@ -74,7 +69,7 @@ void kp__destroy_finish(struct kp__job *job)
 
     tell_destroyed(pool, slot, job->status, job);
     kp__come_in(pool, &todo);
-    if (job->status < 0) count_failure(pool, slot->sub);
+    if (job->status < 0) KP__COUNT_SELDOM(&pool->core, slot->sub, destroy_failures);
     kp__job_put(job);
     destroyed(pool, slot, NULL, &todo);
     kp__leave(pool, &todo);
@@ -82,8 +77,8 @@ void kp__destroy_finish(struct kp__job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-/* Nobody stands by: false, if there is no memory to do it so. With the lock, given back
- * meanwhile. */
+/* By another thread, and nobody stands by. False: there is no memory for that. With the lock, given
+ * back meanwhile. */
 static bool send(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__job *job = kp__job_find(pool, slot);
@@ -95,6 +90,8 @@ static bool send(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *
     kp__step_in(pool);
     return true;
 }
+
+_Static_assert(KP__MANY <= 64, "run_here has a bit for each that failed");
 
 /* One after the other, by this thread, with one job: an answer that comes twice is told as long as
  * that is not used again. With the lock, which is given back meanwhile. */
@@ -124,7 +121,7 @@ static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint3
         kp__job_put(job);
     }
     for (; failed; slots++, failed >>= 1)
-        if (failed & 1) count_failure(pool, slots[0]->sub);
+        if (failed & 1) KP__COUNT_SELDOM(&pool->core, slots[0]->sub, destroy_failures);
 }
 
 bool kp__destroy_sent(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
@@ -151,5 +148,5 @@ void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint
     for (uint32_t i = 0; i < many; i++) kp__watch_end(pool, slots[i]);
     run_here(pool, slots, many, todo);
     kp__gone_many(&pool->core, slots, many, kp__time(pool), todo);
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
 }

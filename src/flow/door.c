@@ -35,8 +35,8 @@ struct kp_pool *kp__door_at(uint32_t index)
     return atomic_load_explicit(&chunk[k], memory_order_acquire) + (index - first);
 }
 
-/* Who held the lock is not there; what it had written is a door that nobody knows. The lines to
- * which guides lead are not the child's. */
+/* The thread that held the lock is not there; it may have been writing a door, which nobody knows
+ * so far. The lines to which guides lead are the parent's. */
 void kp__doors_in_child(void)
 {
     uint32_t n = atomic_load(&made);
@@ -231,7 +231,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
 
 /* ---- news ------------------------------------------------------------------------------------ */
 
-void kp__tell(struct kp__pool *pool, struct kp__todo *todo)
+void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo)
 {
     if (pool->watchers == 0) return;
     /* relaxed: under the lock; watchers read it under the lock before they park */
@@ -239,7 +239,7 @@ void kp__tell(struct kp__pool *pool, struct kp__todo *todo)
     for (uint32_t i = 0; i < pool->watchers; i++) kp__todo_wake(todo, &pool->news);
 }
 
-void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
+void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
 {
     /* relaxed: under the lock */
     uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed);
@@ -253,11 +253,13 @@ void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+/* How many bytes something wants: a slab, or a map. The other of the two is NULL. 0: nothing does.
+ */
 static size_t wanted(struct kp__pool *pool, struct kp__slab **slab, struct kp__map **map)
 {
     struct kp__core *core = &pool->core;
     struct kp__slab *slabs[] = { &core->slots, &core->errands, &core->subpools, &pool->jobs };
-    struct kp__map *maps[] = { &pool->core.keys, &pool->core.idents, &pool->core.groups };
+    struct kp__map *maps[] = { &core->keys, &core->idents, &core->groups };
     size_t bytes;
 
     core->errands.least = kp__slab_room(&core->slots);
@@ -289,8 +291,8 @@ static bool is_guide_full(const struct kp__core *core)
     return core->lanes && guided && kp__guide_room(core->guide) <= core->key_count;
 }
 
-/* A wider one begins empty: keys enter when their lanes open again. Hits can do without; so may
- * memory be short. */
+/* A wider guide begins empty: keys enter when their lanes open again. Where there is no memory for
+ * one, it stays as it is: hits can do without. */
 static void widen_guide(struct kp__pool *pool)
 {
     struct kp__core *core = &pool->core;
@@ -304,7 +306,7 @@ static void widen_guide(struct kp__pool *pool)
     if (kp__guide_room(wide) > kp__guide_room(core->guide)) {
         struct kp__guide *old = core->guide;
         core->guide = wide;
-        /* relaxed: as above; release: pairs with the acquire in hit.c */
+        /* relaxed: it is read after the guide; release: pairs with the acquire in hit.c */
         atomic_store_explicit(&pool->door->quick_seed, core->quick_seed, memory_order_relaxed);
         atomic_store_explicit(&pool->door->guide, wide, memory_order_release);
         wide = old;
@@ -340,7 +342,7 @@ static KP__APART bool make_more_room(struct kp__pool *pool)
     return true;
 }
 
-/* Mostly one look is enough. */
+/* Mostly there is room, and this look is all. */
 bool kp__make_room(struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;

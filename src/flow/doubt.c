@@ -9,8 +9,6 @@
 #include "flow/health.h"
 #include "flow/job.h"
 
-#define ONCE_MORE UINT64_C(1000000000) /* 1 s: without memory for a test */
-
 /* ---- what an answer says of others ----------------------------------------------------------- */
 
 void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
@@ -23,7 +21,7 @@ void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
     kp__step_out(pool, todo);
     kp__event(pool, KP_EVENT_SUSPECT, sub, resource, KP_EGONE, NULL);
     kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at); /* to be told is no use */
+    kp__lose_interest(pool, sub, sub->used_at); /* it was not used for that */
 }
 
 void kp__take_note(const struct kp__job *job, struct kp__todo *todo)
@@ -45,7 +43,7 @@ static void finish(struct kp__job *job, struct kp__todo *todo)
     kp__take_note(job, todo);
     kp__job_put(job);
     kp__tested(&pool->core, slot, good, kp__time(pool), todo);
-    kp__tell(pool, todo);
+    kp__tell_news(pool, todo);
 }
 
 void kp__test_finish(struct kp__job *job)
@@ -103,5 +101,6 @@ void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__
 
     while ((slot = kp__test_next(&pool->core, sub)) != NULL && kp__test(pool, slot, todo))
         kp__do(pool, todo);
-    if (slot) kp__file_sub(&pool->core, sub, kp__time(pool) + ONCE_MORE);
+    if (slot) /* there was no memory for its test */
+        kp__file_sub(&pool->core, sub, kp__time(pool) + KP__ONCE_MORE);
 }

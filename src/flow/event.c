@@ -41,7 +41,7 @@ void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct
                              .resource = slot->resource,
                              .tag = seat->tag,
                              .site = seat->site,
-                             .lent_ms = seat->since ? (int64_t)((now - seat->since) / 1000000) : 0,
+                             .lent_ms = kp__ms_since(seat->since, now),
                              .thread = seat->thread_id,
                              .stack = out->frame };
     out->event.stack_count = kp__trace_of(slot, seat, out->frame);
@@ -148,8 +148,7 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     if (!lent) return;
     const struct kp__slot *slot = KP__OF(lent, const struct kp__slot, link);
     const struct kp__seat *first = kp__seat_at(slot, 0);
-    if (first->since && first->lent)
-        why->oldest_lent_ms = (int64_t)((now - first->since) / 1000000);
+    if (first->lent) why->oldest_lent_ms = kp__ms_since(first->since, now);
     if (first->tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", first->tag);
 }
 
@@ -201,7 +200,7 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
         if (oldest_thread(sub)) append(why, " (thread %" PRIu32 ")", oldest_thread(sub));
     }
     if (last && sub->rare->health.failures > 0)
-        append(why, "; last create: %.150s", last->text[0] ? last->text : kp_strerror(last->code));
+        append(why, "; last create: %.150s", kp__failure_text(last));
 }
 
 /* Breaker, back-off and the next token: when it may be worth trying again. */
@@ -228,7 +227,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
                 ? "it would have waited in vain: it cannot be served before its deadline"
                 : NULL);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[request->limit]);
-    why->waited_ms = now > request->arrived ? (int64_t)((now - request->arrived) / 1000000) : 0;
+    why->waited_ms = kp__ms_since(request->arrived, now);
     why->ahead = kp__queue_ahead(request);
     why->retry_after_ms = retry_after(core, request, now);
     count_key(sub, now, why);

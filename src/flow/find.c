@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Step 1 of a get: find the subpool of a key, or make it. Making asks the user's limits_for, so the
- * new subpool is in the table before its rules are known: who comes meanwhile waits in its queue,
- * and limits_for is asked exactly once. Also pins.
+ * Step 1 of a get: find the subpool of a key, or make it. Making asks the user's limits_for
+ * (rules.c), so the new subpool is in the table before its rules are known: who comes meanwhile
+ * waits in its queue, and limits_for is asked exactly once. Also pins.
  */
-#include "base/cancel.h"
 #include "base/check.h"
-#include "flow/hit.h"
+#include "flow/flow.h"
 
 /* ---- keys the user hands in ------------------------------------------------------------------ */
 
@@ -40,6 +39,23 @@ int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__tod
 uint64_t kp__hash(struct kp__pool *pool, kp_key key)
 {
     return kp__is_pinned(key) ? 0 : kp__key_hash(&pool->key_type, pool->seed, key);
+}
+
+struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
+                                kp_why *why, int *code)
+{
+    struct kp__pool *pool = kp__enter(door, code);
+    struct kp__todo todo;
+
+    if (!pool) {
+        kp__no_pool(*code, why, what);
+        return NULL;
+    }
+    kp__todo_init(&todo, pool->world);
+    if (every && kp__every_key(key)) return pool;
+    if ((*code = kp__check_key(pool, key, why, &todo)) == 0) return pool;
+    kp__leave(pool, &todo);
+    return NULL;
 }
 
 /* ---- find ------------------------------------------------------------------------------------ */
@@ -79,109 +95,6 @@ static int stale_pin(struct kp__pool *pool, kp_why *why)
 }
 
 /* ---- make ------------------------------------------------------------------------------------ */
-
-/* The user's limits_for, from the pool's limits. With the lock, given back meanwhile. */
-static kp_limits ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *given)
-{
-    kp_limits left = *given;
-    struct kp__todo todo;
-
-    if (!pool->limits_for) return left;
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
-    int cancel = kp__cancel_hold();
-    pool->limits_for(kp__key_of(pool, sub), &left, pool->ctx);
-    kp__cancel_free(cancel);
-    kp__step_in(pool);
-    return left;
-}
-
-/* Rules of what it left and of the pool's own. With the lock, given back meanwhile. */
-static int own_rules(struct kp__pool *pool, const kp_limits *limits, struct kp__rules **rules,
-                     kp_why *why)
-{
-    struct kp__todo todo;
-
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
-    int code = kp__rules_make(pool->world, limits, rules, why);
-    kp__step_in(pool);
-    struct kp__bounds bounds = kp__bounds_of(pool, false);
-    if (code == 0) code = kp__rules_driven(*rules, &pool->driver, why);
-    return code ? code : kp__rules_fit(*rules, &bounds, why);
-}
-
-/* The rules of a new key, and its groups: the pool's own rules, or what limits_for made of them. If
- * those change meanwhile, what it left alone follows. With the lock, given back meanwhile. */
-static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules **out,
-                      struct kp__group *group[KP__GROUPS], kp_why *why)
-{
-    kp_limits given = kp__limits_given(&pool->core.rules->said);
-    kp_limits left = ask_limits(pool, sub, &given);
-    struct kp__todo todo;
-    int code = 0;
-
-    kp__todo_init(&todo, pool->world);
-    do {
-        struct kp__rules *base = pool->core.rules, *rules = base;
-        kp_limits limits = kp__limits_taken(&left, &given, &base->said);
-        base->refs++; /* so that no others can lie there */
-        if (pool->limits_for) code = own_rules(pool, &limits, &rules, why);
-        if (code == 0) code = kp__groups_of(pool, rules, group);
-        bool unused = --base->refs == 0;
-        *out = rules;
-        if (code == 0 && base == pool->core.rules) return 0;
-        kp__step_out(pool, &todo);
-        if (rules != base) kp__rules_drop(pool->world, rules);
-        if (unused) kp__rules_drop(pool->world, base);
-        kp__step_in(pool);
-    } while (code == 0);
-    return code;
-}
-
-/* Keys come as they come; that not all of them can keep what they were promised is told once. */
-static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
-{
-    const struct kp__core *core = &pool->core;
-
-    if (pool->overpromised || (core->minima <= core->live.cap && core->floors <= core->live.cap))
-        return;
-    pool->overpromised = true;
-    (void)kp__misuse_within(pool, todo, NULL,
-                            core->minima > core->live.cap
-                                ? "limits.min_live of all keys adds up to more than "
-                                  "budget.max_live; not all of them can have it"
-                                : "limits.floor of all keys adds up to more than "
-                                  "budget.max_live; not all of them can have it");
-}
-
-int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
-{
-    struct kp__rules *rules, *old = NULL;
-    struct kp__group *group[KP__GROUPS];
-    struct kp__todo todo;
-
-    if (sub->rules || sub->ruling) return 0;
-    kp__todo_init(&todo, pool->world);
-    sub->ruling = true;
-    int code = make_rules(pool, sub, &rules, group, why);
-    sub->ruling = false;
-    if (code == 0) {
-        kp__note_rules(pool, rules);
-        kp__table_rule(&pool->core, sub, rules, group, &old);
-        if (rules->prefill && rules->min_live > 0) sub->refill = true;
-        if (sub->refill) kp__file_sub(&pool->core, sub, kp__time(pool)); /* or it was warmed */
-        kp__settle(&pool->core, sub, kp__time(pool), &todo);
-        tell_overpromised(pool, &todo);
-    } else {
-        kp__refuse_all(&pool->core, sub, code, &todo);
-    }
-    kp__tell(pool, &todo); /* who warms it goes on, or asks anew */
-    kp__step_out(pool, &todo);
-    if (code == 0) kp__event(pool, KP_EVENT_KEY_MADE, sub, NULL, 0, NULL);
-    kp__step_in(pool);
-    return code;
-}
 
 /* The pool's own copy of a key that does not lie in its subpool. With the lock, which is given back
  * meanwhile. NULL: and why not in *code. */
@@ -329,34 +242,8 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
     return NULL;
 }
 
-void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub)
-{
-    kp__shut(pool, sub);
-    sub->interest++;
-}
-
-void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
-{
-    KP__DCHECK(sub->interest > 0);
-    sub->interest--;
-    if (now > sub->used_at) sub->used_at = now;
-    if (sub->rules) {
-        (void)kp__may_forget(&pool->core, sub, 0); /* files it for when it may */
-    } else if (kp__subpool_unused(sub)) { /* nobody asks for its rules either: he has an interest */
-        kp__table_drop(&pool->core, sub); /* it never came to life */
-        kp__bury(pool, sub);
-    }
-}
-
-void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
-{
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_KEY_FORGOTTEN, sub, NULL, 0, NULL);
-    kp__step_in(pool);
-    kp__bury(pool, sub);
-}
-
-void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
+/* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. */
+static void bury(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__rules *rules = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
     struct kp__list *node;
@@ -374,6 +261,42 @@ void kp__bury(struct kp__pool *pool, struct kp__subpool *sub)
     kp__key_forget(pool, sub);
     kp__step_in(pool);
     kp__slab_put(&pool->core.subpools, sub);
+}
+
+void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    kp__shut(pool, sub);
+    sub->interest++;
+}
+
+void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
+{
+    KP__DCHECK(sub->interest > 0);
+    sub->interest--;
+    if (now > sub->used_at) sub->used_at = now;
+    if (sub->rules) {
+        (void)kp__may_forget(&pool->core, sub, 0); /* files it for when it may */
+    } else if (kp__subpool_unused(sub)) { /* nobody asks for its rules either: he has an interest */
+        kp__table_drop(&pool->core, sub); /* it never came to life */
+        bury(pool, sub);
+    }
+}
+
+void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    kp__step_out(pool, todo);
+    kp__event(pool, KP_EVENT_KEY_FORGOTTEN, sub, NULL, 0, NULL);
+    kp__step_in(pool);
+    bury(pool, sub);
+}
+
+struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    struct kp__subpool *next = kp__next_sub(&pool->core, sub);
+
+    if (next) kp__take_interest(pool, next);
+    if (sub) kp__lose_interest(pool, sub, sub->used_at);
+    return next;
 }
 
 /* ---- pins ------------------------------------------------------------------------------------ */

@@ -14,16 +14,19 @@
 #include "base/lock.h"
 #include "base/world.h"
 #include "core/table.h"
+#include "flow/here.h"
 #include "flow/key.h"
 #include "keyedpool.h"
 
-/* What a kp_pool * points to: stays for the life of the process, so that every call after close can
- * be answered (L10). */
-struct kp__wanted { /* when somebody is to look after a pool */
+/* When somebody is to look after a pool: an entry in the heap of whoever does (life.c, loop.c). */
+struct kp__wanted {
     struct kp__heap_node node;
     uint64_t at;
 };
 
+/* A door: what the user's kp_pool * points to. It stays for the life of the process, so that every
+ * call after close can be answered (L10). What is behind it, while the pool lives, is a struct
+ * kp__pool; in a child of fork that is another one. */
 struct kp_pool {
     /* read at every hit (hit.c), and seldom written: apart from what follows */
     _Alignas(64) uint32_t index;       /* constant: leases name doors by it */
@@ -47,10 +50,11 @@ struct kp__crew;
 struct kp_loop;
 struct kp__again;
 
+/* The pool itself. It is freed when it is closed and everything came back. */
 struct kp__pool {
     struct kp__core core; /* Guard: door->lock */
 
-    /* constant after open */
+    /* constant after open: what the options said */
     struct kp_pool *door;
     const struct kp__world *world; /* the door's */
     void (*upkeep)(kp_pool *pool, uint64_t due_ns, void *ctx); /* NULL: the program calls kp_keep */
@@ -66,32 +70,32 @@ struct kp__pool {
     uint64_t opened, deadline, keep_every, watch_every;
     int watch; /* the set of descriptors, or -1 */
     bool abort_on_misuse;
-    bool seated;       /* some slot has memory for seats. Guard: door->lock */
-    bool overpromised; /* it was told that the keys are to keep more than there can be */
     struct kp__crew *crew; /* options.threads, or NULL */
     kp_loop *loop;         /* options.loop, or NULL */
-    struct kp__again *again; /* how to open it again in a child of fork; NULL: it is refused */
-    uint32_t forks;          /* kp__forks when it was opened */
 
     /* fork.c */
-    struct kp__pool *before; /* constant: in a child, the parent's pool of this door */
-    struct kp__pool *left;
-    _Atomic uint32_t abandoned;
+    struct kp__again *again;    /* constant: how to open it again in a child; NULL: it is refused */
+    uint32_t forks;             /* constant: kp__forks when it was opened */
+    struct kp__pool *before;    /* constant: in a child, the parent's pool of this door */
+    struct kp__pool *left;      /* the next of the parents' pools that a child has left behind */
+    _Atomic uint32_t abandoned; /* slots that a child has looked at, to abandon what is in them */
 
     /* Guard: door->lock */
     kp_budget budget;      /* as it was said, in all */
     struct kp__slab jobs;
     uint32_t inside;       /* calls that stepped out and will step in again */
     uint32_t getting;      /* gets between claim and answer: KP_CLOSE_DRAIN waits for them */
-    uint32_t watchers;     /* who parks on `news`: close, warm */
+    uint32_t watchers;     /* who parks on `news`: close, warm, drain, drop */
     _Atomic uint32_t news; /* while watched: changes when a resource was made, went or came back */
     uint64_t announced;    /* the due time that upkeep was told last */
-    uint64_t term;         /* the same, of him who shuts lanes */
-    bool late_reported;
-    uint64_t watch_at; /* when upkeep looks at the set */
+    uint64_t term;         /* the same, of the thread that shuts lanes */
+    uint64_t watch_at;     /* when upkeep looks at the set of descriptors next */
+    bool late_reported;    /* that upkeep is long overdue was told */
+    bool overpromised;     /* that keys are to keep more than there can be was told */
+    bool seated;           /* some errand has memory of its own: seats, or traces */
 
     /* deadlock.c */
-    struct kp__list sleepers;
+    struct kp__list sleepers; /* Guard: door->lock */
     struct kp__pool *stopped; /* the next of those that somebody stopped, while he looks */
 };
 
@@ -122,15 +126,26 @@ void kp__come_in(struct kp__pool *pool, struct kp__todo *todo);
  * none. */
 bool kp__do(struct kp__pool *pool, struct kp__todo *todo);
 
-/* Tell those who park on `news`. With the lock. */
-void kp__tell(struct kp__pool *pool, struct kp__todo *todo);
+/* Wake those who park on `news`: a resource was made, went or came back. With the lock. */
+void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo);
 
 /* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
-void kp__watch(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
+void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
 
-/* Memory for n more of everything that a new resource or key needs, from outside the lock. False:
- * out of memory. With the lock, which may be given back meanwhile. */
+/* Memory for one more of everything that a new resource or key needs, allocated without the lock.
+ * False: out of memory. With the lock, which may be given back meanwhile. */
 bool kp__make_room(struct kp__pool *pool);
+
+/* ---- lanes ----------------------------------------------------------------------------------- */
+
+/* About to look at this key: no hit passes by any more, and its books are up to date (core/lane.h).
+ * With the lock. */
+static inline void kp__shut(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    if (sub->open) kp__lane_shut(&pool->core, sub, kp__now(pool->world));
+}
+
+void kp__shut_all(struct kp__pool *pool); /* those of all keys (keeper.c) */
 
 /* ---- children of fork (fork.c) --------------------------------------------------------------- */
 
@@ -150,15 +165,6 @@ void kp__life_in_child(void);
 void kp__listener_in_child(void);
 void kp__loops_in_child(void);
 
-/* About to look at this key: no hit passes by any more, and its books are up to date (core/lane.h).
- * With the lock. */
-static inline void kp__shut(struct kp__pool *pool, struct kp__subpool *sub)
-{
-    if (sub->open) kp__lane_shut(&pool->core, sub, kp__now(pool->world));
-}
-
-void kp__shut_all(struct kp__pool *pool); /* of every key */
-
 /* ---- time (door.c) --------------------------------------------------------------------------- */
 
 static inline uint64_t kp__time(const struct kp__pool *pool)
@@ -168,6 +174,10 @@ static inline uint64_t kp__time(const struct kp__pool *pool)
 uint64_t kp__after(uint64_t now, int64_t ms); /* KP_OFF: KP__NEVER, KP_NONE: now */
 uint64_t kp__end_of(uint64_t now, int64_t ms); /* the same of a call whose default is 30 s */
 int64_t kp__ms_up(uint64_t ns);               /* rounded up */
+static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if then is */
+{
+    return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
+}
 
 /* For kp_use: sleep on the pool's clock, and a random number of its world. */
 void kp__pause_until(kp_pool *pool, uint64_t until_ns);
@@ -215,13 +225,15 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure);
 /* ---- keys (find.c) --------------------------------------------------------------------------- */
 
 /* The subpool of a key, with interest (kp__lose_interest gives it up); or NULL, and why in *code.
- * With the lock. `make`: make it if need be; then the lock may be given back meanwhile. */
-struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool make,
+ * With the lock. `want`: somebody wants to use it: it is made if there is none, for which the lock
+ * may be given back meanwhile. */
+struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want,
                              kp_why *why, int *code);
-struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key); /* as it is; or NULL */
-/* Its rules, if it has none and nobody asks limits_for: else who comes waits in its queue. */
-int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why);
-/* Nobody forgets this key meanwhile, and its lane is shut. */
+
+/* The subpool of a key without interest, and its lane as it is; or NULL. With the lock. */
+struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key);
+
+/* While somebody has an interest in a key, it is not forgotten, and its lane stays shut. */
 void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 uint64_t kp__hash(struct kp__pool *pool, kp_key key); /* 0 for a pinned key */
@@ -264,27 +276,19 @@ static inline bool kp__pin_is_of(uint32_t door, size_t size)
 }
 
 /* The pool, open or closing, and a key that fits it (with `every`, KP_EVERY_KEY does); or NULL, and
- * why in *code and *why. `what`: the sentence for a pool that is NULL. With the lock. In many.c. */
+ * why in *code and *why. `what`: the sentence for a pool that is NULL. With the lock. */
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
                                 kp_why *why, int *code);
 
-/* Mark all that a key has (kp_invalidate_key): how many. With the lock, given back meanwhile. */
-int64_t kp__invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub,
-                           struct kp__todo *todo);
-
-/* Forgive a key its failures (kp_retry_now). With the lock, given back meanwhile. In retry.c. */
-void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
-
 /* The next key after `sub` (NULL: the first), with interest; the interest in `sub` is given up.
- * With the lock. In many.c. */
+ * With the lock. */
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub);
 
 /* Free the pool's own copy of a key, if that has memory of its own. Without the lock. */
 void kp__key_forget(struct kp__pool *pool, struct kp__subpool *sub);
 
-/* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. And
- * tell that its key is forgotten, before. */
-void kp__bury(struct kp__pool *pool, struct kp__subpool *sub);
+/* Tell that a key is forgotten which kp__table_drop took out, and free its subpool. With the lock,
+ * which is given back meanwhile. */
 void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
 
 /* ---- limits (limits.c) ----------------------------------------------------------------------- */
@@ -335,10 +339,15 @@ int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
 /* Those of a pool; `every`: for the limits of every key. */
 struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every);
 
-/* The groups that rules name, and their pair, made if need be. With the lock, which may be given
- * back meanwhile. */
-int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules,
-                  struct kp__group *group[KP__GROUPS]);
+/* ---- rules (rules.c) and failures (retry.c) -------------------------------------------------- */
+
+/* Work out the rules of a new key. If they are there, or somebody else is just asking limits_for,
+ * there is nothing to do: until then, who comes waits in the key's queue. With the lock, given back
+ * meanwhile. */
+int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why);
+
+/* Forgive a key its failures (kp_retry_now). With the lock, given back meanwhile. */
+void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
 
 /* ---- jobs and resources (job.c, create.c, destroy.c) ----------------------------------------- */
 
@@ -389,14 +398,6 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
 /* The same for a replacement (core/renew.c), with the permit that kp__renew_permit gave. */
 void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 
-/* A resource made elsewhere becomes one of ours, in a spare slot of this key (NULL: out of memory),
- * which may go back unused. With the lock; getting the slot, and adopting, give it back
- * meanwhile. */
-struct kp__slot *kp__spare_slot(struct kp__pool *pool, struct kp__subpool *sub);
-void kp__spare_slot_back(struct kp__pool *pool, struct kp__slot *slot);
-void kp__adopt(struct kp__pool *pool, struct kp__subpool *sub, struct kp__slot *slot,
-               void *resource, int fd, struct kp__todo *todo);
-
 /* Have the driver take one back from its borrower, if that is due. With the lock, which is given
  * back meanwhile. */
 void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
@@ -434,53 +435,11 @@ int kp__thread_start(void *(*fn)(void *), void *arg); /* detached, named, all si
 
 /* ---- event loops (loop.c) -------------------------------------------------------------------- */
 
-#if defined(__GNUC__)
-#define KP__APART __attribute__((noinline)) /* so that the short way needs no stack */
-#define KP__PART inline __attribute__((always_inline)) /* of a short way that calls nothing */
-#define KP__SITE __builtin_return_address(0)
-#else
-#define KP__APART
-#define KP__PART inline
-#define KP__SITE NULL
-#endif
-
-/* What the library knows of this thread. */
-struct kp__here {
-    uint32_t thread; /* its number; 0: not needed so far */
-    uint32_t cell;   /* where it found an idle one last, in a lane (hit.c) */
-    uint32_t loops;  /* event loops that are its own */
-    kp_loop *loop;   /* the one it used last */
-    kp_loop *stepping; /* it looks at a request: the driver's functions are posted there */
-
-    /* where its last hit by a pinned key was (hit.c) */
-    const kp_pool *door;
-    kp_key key;
-    const struct kp__lane *lane;
-    struct kp__cell *found; /* NULL: there was none */
-    uint32_t number;        /* of `found` */
-    bool astray;            /* it has just guessed wrong, and is on the long way */
-
-    bool told; /* that its get waits for itself (deadlock.c) */
-    uint32_t id; /* the system's; 0: not needed so far */
-};
-extern KP__INSIDE _Thread_local struct kp__here kp__here KP__TLS;
-
-uint32_t kp__number_thread(void);
-static inline uint32_t kp__thread_number(void)
-{
-    return kp__here.thread ? kp__here.thread : kp__number_thread();
-}
-
-uint32_t kp__find_thread_id(void);
-static inline uint32_t kp__thread_id(void)
-{
-    return kp__here.id ? kp__here.id : kp__find_thread_id();
-}
-
 bool kp__loop_is_mine(const kp_loop *loop);
 bool kp__may_block(const struct kp__pool *pool); /* not on the thread of the pool's own loop */
 
-/* A pool's life with its loop: KP_EMISUSE if that is none; then its jobs and its upkeep. */
+/* The loop that a pool names serves it from now on, and no more. KP_ECONFIG: it cannot. And have
+ * its thread run a job. */
 int kp__loop_join(kp_loop *loop, struct kp__pool *pool);
 void kp__loop_part(kp_loop *loop);
 void kp__loop_post(kp_loop *loop, struct kp__job *job);

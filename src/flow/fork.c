@@ -31,6 +31,7 @@ static void in_child(void)
     kp__doors_in_child();
     kp__life_in_child();
     kp__listener_in_child();
+    kp__here_in_child();
     kp__loops_in_child();
     kp__lanes_in_child();
 }

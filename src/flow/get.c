@@ -73,7 +73,7 @@ static struct kp__job *job_for(const struct kp__request *r)
     return making ? making->errand->job : NULL;
 }
 
-/* What its own creation, or check, may take has come to an end. */
+/* The time that its own creation, or check, may take is over. */
 static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
@@ -103,7 +103,7 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     return job ? kp__job_not_needed(job) : NULL;
 }
 
-/* When it gives up: its deadline, or what may be taken by what is under way for it. */
+/* When it gives up: at its deadline, or when the time of what is under way for it is over. */
 static uint64_t end_of(const struct kp__request *r)
 {
     const struct kp__job *job = job_for(r);
@@ -115,10 +115,11 @@ uint64_t kp__get_until(const struct kp__get *g)
 {
     uint64_t again = g->aside ? g->aside : kp__next_look(g->request);
 
-    return kp__sooner(end_of(g->request), again); /* if that moves, it is nudged */
+    return kp__sooner(end_of(g->request), again); /* where `again` moves, it is nudged */
 }
 
-/* An invited one leaves the way to the one who gave back, for a moment (core/serve.c, invite). */
+/* It was invited: for a moment it leaves what it came for to the key that gave it back
+ * (core/serve.c, invite). */
 static bool steps_back(struct kp__get *g, uint64_t now)
 {
     struct kp__request *r = g->request;
@@ -150,13 +151,19 @@ struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
     return NULL;
 }
 
+static bool looks_for_deadlocks(const struct kp__pool *pool)
+{
+    /* relaxed: constant for whoever came in by the door */
+    return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) != 0;
+}
+
 /* Park until somebody answers, the deadline comes, or there is a moment to look again. With the
  * lock before and after. */
 static void wait(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     uint64_t until = kp__get_until(g);
-    bool looks = kp__looks_for_deadlocks(pool);
+    bool looks = looks_for_deadlocks(pool);
     struct kp__sleeper self;
 
     if (g->request->offered) until = kp__sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
@@ -359,10 +366,9 @@ void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
 static void refuse(struct kp__get *g, int code)
 {
     struct kp__core *core = &g->pool->core;
-    struct kp__seldom *seldom[] = { &kp__rare(core, g->request->sub)->seldom, &core->seldom };
 
-    for (int i = 0; i < 2; i++)
-        code == KP_ETIMEDOUT ? seldom[i]->timeouts++ : seldom[i]->refusals++;
+    if (code == KP_ETIMEDOUT) KP__COUNT_SELDOM(core, g->request->sub, timeouts);
+    else KP__COUNT_SELDOM(core, g->request->sub, refusals);
     if (g->request->why && code != KP_ETIMEDOUT)
         kp__explain_no(core, g->request, kp__time(g->pool), g->request->why);
 }
@@ -374,7 +380,7 @@ static void note_borrower(const struct kp__get *g)
 
     seat->hold = KP__HELD;
     seat->thread_id = kp__thread_id();
-    if (kp__looks_for_deadlocks(g->pool) && !r->of_loop) seat->thread = kp__thread_number();
+    if (looks_for_deadlocks(g->pool) && !r->of_loop) seat->thread = kp__thread_number();
 }
 
 void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *todo)
@@ -384,7 +390,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     count_wait(g, code);
     kp__here.told = false;
     g->pool->getting--;
-    kp__tell(g->pool, todo); /* a closing pool may be waiting for the queue to end */
+    kp__tell_news(g->pool, todo); /* a closing pool may be waiting for the queue to end */
     if (code == 0) {
         r->sub->tally.gets++;
         g->pool->core.tally.gets++;
@@ -437,11 +443,11 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->flags = (uint8_t)ask->flags; /* what no bit is for was refused */
     r->at_once = ask->within_ms == KP_NONE;
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
-    bool asks = g->pool->limits_for != NULL; /* which may take its time */
-    if (asks) (void)start_clock(g, ask);
+    bool is_asked = g->pool->limits_for != NULL; /* which may take its time */
+    if (is_asked) (void)start_clock(g, ask);
     r->sub = kp__find(g->pool, key, kp__hash(g->pool, key), true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);
-    if (asks) r->arrived = kp__time(g->pool);
+    if (is_asked) r->arrived = kp__time(g->pool);
     bool bare = !timed && !core->clocked && r->sub->count[KP__IDLE] > 0 && core->waiting == 0 &&
                 core->lent.used < core->lent.cap && !r->sub->rare->health.tripped && r->flags == 0;
     g->pool->getting++;

@@ -12,8 +12,8 @@
 struct kp__get {
     struct kp__pool *pool;
     struct kp__request *request;
-    uint64_t aside; /* an invited one leaves the way until then; 0: it does not */
-    bool probing; /* a loop's: the first probe of its key's circuit, to be told after the step */
+    uint64_t aside; /* it was invited, and steps back for the giver until then; 0: it does not */
+    bool probing;   /* a loop's: the first probe of its key's circuit, to be told after the step */
 };
 
 /* NULL, or what is wrong with it. */
@@ -28,23 +28,19 @@ int kp__get_begin(struct kp__get *get, kp_key key, const kp_ask *ask, bool timed
  * lock, which is given back meanwhile. */
 int kp__get_run(struct kp__get *get, struct kp__todo *todo);
 
-/* When to look again without being told; and that look, at a request that may have been answered
- * meanwhile. With the lock. */
+/* When to look again at a request that waits, without being told to. With the lock. */
 uint64_t kp__get_until(const struct kp__get *get);
+
+/* That look: it may have been answered, or invited to something, or its time may be over. With the
+ * lock. Returns a job that nobody waits for any more, or NULL: it is to be hurried (kp__job_hurry),
+ * as soon as driver.cancel may call the pool. */
 struct kp__job *kp__get_look(struct kp__get *get, struct kp__todo *todo);
 
-/* Give up, whatever it has. With the lock. It and the look may leave a job (else NULL) that nobody
- * waits for any more: hurry it, when nothing stands in the way of its calling the pool. */
+/* Give up, whatever it has. With the lock. Returns a job as above. */
 struct kp__job *kp__get_abandon(struct kp__get *get, struct kp__todo *todo);
 
 /* The first probe of its key's circuit. With the lock, which is given back if anybody listens. */
 void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
-
-static inline bool kp__looks_for_deadlocks(const struct kp__pool *pool)
-{
-    /* relaxed: constant for whoever came in by the door */
-    return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) != 0;
-}
 
 /* A thread that sleeps in a pool that looks for deadlocks. Guard: that pool's lock. */
 struct kp__sleeper {

@@ -14,7 +14,7 @@
  * TAOCP 3, 6.4). */
 static KP__PART uint32_t first_of(uint32_t count)
 {
-    uint32_t thread = kp__thread_number(); /* its first gives it no lucky one */
+    uint32_t thread = kp__thread_number(); /* first: it is what sets `cell`, too */
 
     if (kp__here.cell < count) return kp__here.cell;
     return (uint32_t)((uint64_t)(thread * UINT32_C(2654435769)) * count >> 32);
@@ -107,7 +107,7 @@ static KP__APART int get_brief_at_home(kp_pool *door, kp_key key, uint32_t to, c
 /* By a brief key, and a guide that leads to its only resource. */
 static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
-    /* acquire: pairs with the release in kp__make_room */
+    /* acquire: pairs with the release in door.c, widen_guide */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
     /* relaxed: a guess */
     uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed), word;
@@ -150,7 +150,7 @@ static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const voi
 
 /* The same pinned key as last time, and nothing else asked: the cell that was found then is tried
  * first. Whether it still is that key's, its claim makes sure. A child of fork begins with nothing
- * that is remembered (loop.c). */
+ * that is remembered (here.c). */
 static KP__APART int get_again(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
                                kp_lease *out)
 {

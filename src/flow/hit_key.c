@@ -22,7 +22,7 @@ static bool fits(const kp_pool *door, kp_key key)
     return key.size <= KP__GUIDED_MOST && (key.data || key.size == 0);
 }
 
-/* For the guide that was read before. */
+/* Read after the guide, whose release says that the seed is written. */
 static uint64_t hash(const kp_pool *door, kp_key key)
 {
     /* relaxed: a guess */
@@ -67,7 +67,7 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
     uint64_t word;
 
     if (!door || (ask && !kp__is_plain(ask))) return kp__get(door, key, ask, site, out);
-    /* acquire: pairs with the release in kp__make_room */
+    /* acquire: pairs with the release in door.c, widen_guide */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
     if (guide && fits(door, key)) {
         to = kp__guide_find(guide, hash(door, key));

@@ -127,11 +127,12 @@ static void check_finish(struct kp__job *job)
     kp__take_note(job, &todo);
     kp__job_put(job);
     kp__checked(&pool->core, slot, seat, good, kp__time(pool), &todo);
-    kp__tell(pool, &todo);
+    kp__tell_news(pool, &todo);
     kp__leave(pool, &todo);
 }
 
-void kp__return_finish(struct kp__job *job)
+/* The answer of a reset, or a validate on return, that nobody stood by: the lease ends. */
+static void return_finish(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
     struct kp__slot *slot = job->slot;
@@ -153,7 +154,7 @@ void kp__return_finish(struct kp__job *job)
     kp__take_note(job, &todo);
     kp__job_put(job);
     kp__give(&pool->core, slot, seat, good, cause, kp__time(pool), &todo);
-    kp__tell(pool, &todo);
+    kp__tell_news(pool, &todo);
     kp__leave(pool, &todo);
 }
 
@@ -165,7 +166,7 @@ static void go_on(struct kp__job *job)
     case KP_JOB_DESTROY: kp__destroy_finish(job); break;
     case KP_JOB_REVOKE: kp__revoke_finish(job); break;
     default:
-        if (job->returning) kp__return_finish(job);
+        if (job->returning) return_finish(job);
         else if (job->testing) kp__test_finish(job);
         else check_finish(job);
     }

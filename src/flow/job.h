@@ -35,9 +35,10 @@ struct kp__job {
     bool testing;               /* validate: an idle one, by the keeper */
     bool called_off;            /* create: hurried, because who began it was cancelled */
     bool hurried;               /* Guard: the pool's lock. Once: driver.cancel was called, or is */
-    bool held, spent;           /* Guard: the pool's lock. Kept for driver.cancel; put after it */
-    struct kp__list queue;      /* of those that somebody else shall run. Guard: the crew's lock, or
-                                   the mailbox's */
+    bool held;                  /* Guard: the pool's lock. Its memory is kept for driver.cancel */
+    bool spent;                 /* the same. It was put meanwhile: its memory goes back then */
+    struct kp__list queue;      /* posted, with others, to whoever shall run it. Guard: the crew's
+                                   lock, or the mailbox's */
 };
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
@@ -47,19 +48,26 @@ void kp__job_answered(struct kp__job *job, int status, void *resource);
 void kp__job_await(struct kp__job *job);  /* for its answer */
 bool kp__job_detach(struct kp__job *job); /* stand by no more. False: the answer was faster */
 
-/* Its memory: a job for this slot (NULL: out of memory), and back. A pool whose jobs nobody stands
- * by has room for one for each resource, so that ending it needs no memory. With the lock. */
+/* ---- their memory (jobs.c) ------------------------------------------------------------------- */
+
+/* A job for this slot, of those that the pool has memory for; NULL: all are in use. And back. With
+ * the lock. */
 struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot);
 void kp__job_put(struct kp__job *job);
-bool kp__keeps_jobs(const struct kp__pool *pool);
 
-/* The same; there is one, unless one that was hurried is kept until driver.cancel has returned, and
- * all others are under way. With the lock, which may be given back then. */
+/* The same, with more memory if need be; NULL: out of memory. With the lock, which may be given
+ * back for that. */
 struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot);
 
-/* The same for a thread that stands by: one of the pool's if there is one, since that can tell a
- * second answer; else the caller's own. With the lock. */
+/* May its jobs be left to themselves, with nobody standing by? Then the pool has memory for a job
+ * for each resource, so that to end a resource needs none. */
+bool kp__keeps_jobs(const struct kp__pool *pool);
+
+/* For a thread that stands by: a job of the pool's if there is one, since that can tell a second
+ * answer; else the caller's own. With the lock. */
 struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own);
+
+/* ---- run ------------------------------------------------------------------------------------- */
 
 /* Call validate, reset or destroy of a slot, and stand by: as kp__job_run. Without the lock, and
  * held against pthread_cancel. */
@@ -69,37 +77,43 @@ int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t unti
  * on with the story. Without the lock; the job may be gone afterwards. */
 void kp__job_send(struct kp__job *job);
 
-/* Nobody waits for this job any more: if there is a driver.cancel, have it called where the driver
- * runs, once the job has begun. With the lock. Not NULL: it is to be called here, by kp__job_cancel
- * without the lock; then let_go, with it. The job's memory is kept meanwhile. kp__job_hurry does
- * both, with the lock, given back meanwhile. */
+/* ---- hurried (jobs.c) ------------------------------------------------------------------------ */
+
+/* Nobody waits for this job any more: driver.cancel, if there is one, is to be called for it, once,
+ * and where the driver's functions run; if the job has not begun, as soon as it has. With the lock.
+ * NULL: that is arranged. Else the caller does it: by kp__job_hurry, with the lock, which is given
+ * back meanwhile; or by kp__job_cancel without the lock, and then kp__job_let_go with it. Until
+ * then the job's memory is kept. */
 struct kp__job *kp__job_not_needed(struct kp__job *job);
 void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
-/* The same: who began it was cancelled. A creation goes on if others wait, who may have what it
- * makes, and is hurried when its time is over. If nobody does, and it fails then, that says nothing
- * about the server. */
+/* The same of a job whose request was cancelled. But a creation goes on if others wait, who may
+ * have what it makes; it is hurried when its time is over. If nobody waits, and it fails then, that
+ * says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
-/* And: the time of what is made or tested is over. With the lock, given back meanwhile. */
+/* Upkeep looks at what is being made or tested: if its time is over, it is hurried. With the lock,
+ * given back meanwhile. */
 void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
-/* The end of a creation, of a way back, or of a resource, for which nobody of ours stands by.
- * Without the lock. */
+/* ---- answered, and nobody of ours stood by: on with the story -------------------------------- */
+
+/* A creation, the end of a resource, a revocation, a test by the keeper. Without the lock. */
 void kp__create_finish(struct kp__job *job);
-void kp__return_finish(struct kp__job *job);
 void kp__destroy_finish(struct kp__job *job);
-void kp__revoke_finish(struct kp__job *job); /* and of what was to be taken back */
+void kp__revoke_finish(struct kp__job *job);
+void kp__test_finish(struct kp__job *job);
 
 /* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
 
-/* What the answer to a validate or reset says of its resource, and of others of its key: none are
- * in doubt any more, or all are. With the lock, given back meanwhile. */
+/* What the answer to a validate or reset says: it was good, so its resource is in doubt no more; or
+ * its peer is gone (KP_EGONE), so the others of its key are in doubt. With the lock, given back
+ * meanwhile. */
 void kp__take_note(const struct kp__job *job, struct kp__todo *todo);
-void kp__tell_invalid(const struct kp__job *job); /* without the lock (job.c) */
 
-void kp__test_finish(struct kp__job *job); /* as those above: of a test by the keeper */
+/* It was bad: send the event. Without the lock. In job.c. */
+void kp__tell_invalid(const struct kp__job *job);
 
 #endif

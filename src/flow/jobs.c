@@ -45,7 +45,8 @@ void kp__job_put(struct kp__job *job)
     if (!job->held) kp__slab_put(&job->pool->jobs, job);
 }
 
-/* Once: a test that is over its time may be looked at again, and whoever is at it keeps the job. */
+/* Only once: a test that is over its time may be looked at again and again, while driver.cancel is
+ * being called for it. */
 struct kp__job *kp__job_not_needed(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;

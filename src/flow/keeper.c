@@ -10,8 +10,11 @@
 #include "flow/health.h"
 #include "flow/job.h"
 
-/* looks, and lanes, per call, so that nobody is held up for long; and tests, which take longer */
-enum { AT_ONCE = KP__TOGETHER, TESTS = 16 };
+/* What one call does at most, so that nobody is held up for long. */
+enum {
+    AT_ONCE = KP__TOGETHER, /* looks; and, before them, lanes that are shut */
+    TESTS = 16              /* of these, looks that begin a test, which takes longer */
+};
 
 #define LATE UINT64_C(10000000000)     /* 10 s: KP_EVENT_KEEPER_LATE */
 
@@ -26,7 +29,8 @@ static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
     return pool->opened + (since + every - 1) / every * every;
 }
 
-/* When something is due: upkeep looks at descriptors, and shuts lanes where nobody else does. */
+/* When something is first due: an entry of the calendar, a look at the descriptors, or the end of a
+ * lane's term, where nobody else sees to that. */
 static uint64_t first_due(const struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
@@ -67,7 +71,7 @@ static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const stru
     kp__step_out(pool, todo);
     kp__send(pool, &notice.event);
     kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at); /* to be told is no use */
+    kp__lose_interest(pool, sub, sub->used_at); /* it was not used for that */
 }
 
 /* `tests`: how many were begun in this call. */
@@ -86,7 +90,8 @@ static void look_at_slot(struct kp__pool *pool, struct kp__slot *slot, uint64_t 
 
 /* ---- a key ----------------------------------------------------------------------------------- */
 
-/* One at a time, with a permit: others get their turn. */
+/* Spend the permit on one resource. Its key is filed again for the next, so that others get their
+ * turn in between. */
 static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
     uint32_t failures = sub->rare->health.failures;
@@ -124,7 +129,8 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
     else look_again(&pool->core, sub, now);
 }
 
-/* Make before break: the same, for those that are near their end. How it ends files the key. */
+/* Make before break: the same for the replacement of one that is near its end. If its creation ends
+ * at once, that has filed the key again. */
 static void renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
     uint32_t making;
@@ -225,7 +231,7 @@ int64_t kp_keep(kp_pool *door)
     kp__watch_keep(pool, now, &todo);
     for (int looks = 0, tests = 0; looks < AT_ONCE; looks++) {
         bool is_slot;
-        struct kp__due *due = kp__due_pop(&pool->core, now, &is_slot);
+        struct kp__timer *due = kp__due_pop(&pool->core, now, &is_slot);
         if (!due) break;
         if (is_slot) {
             look_at_slot(pool, KP__OF(due, struct kp__slot, due), now, &tests, &todo);

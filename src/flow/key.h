@@ -13,11 +13,6 @@
 
 #include "keyedpool/words.h"
 
-/* The key type as a pool keeps it: what the options said and kp__key_type_refused accepted. */
-struct kp__key_type {
-    kp_key_type face;
-};
-
 /* A key type told by its fields, as a copy that stays: who comes without the lock may come when the
  * options' table is gone. */
 struct kp__form {

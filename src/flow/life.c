@@ -13,12 +13,13 @@
 #include "base/check.h"
 #include "flow/flow.h"
 
-struct watch {
+/* One of the two threads. */
+struct worker {
     struct kp__lock lock;
-    struct kp__heap doors; /* that want it. Guard: lock */
-    bool started;          /* Guard: lock */
+    struct kp__heap doors;  /* Guard: lock. Those that want it, the earliest first */
+    bool started;           /* Guard: lock */
     _Atomic uint32_t rings; /* changes when an earlier time came in */
-    size_t in_door;        /* constant: where a door keeps when it wants it */
+    size_t in_door;         /* constant: which member of a door says when that wants it */
     void (*run)(kp_pool *door);
 };
 
@@ -32,21 +33,21 @@ static void keep(kp_pool *door)
     (void)kp_keep(door); /* says itself when it is due next */
 }
 
-static struct watch keeper = { .doors = { .before = earlier },
+static struct worker keeper = { .doors = { .before = earlier },
                                .in_door = offsetof(struct kp_pool, upkeep),
                                .run = keep };
-static struct watch shutter = { .doors = { .before = earlier },
+static struct worker shutter = { .doors = { .before = earlier },
                                 .in_door = offsetof(struct kp_pool, terms),
                                 .run = kp__terms_end };
 
-static struct kp__wanted *first(const struct watch *w)
+static struct kp__wanted *first(const struct worker *w)
 {
     struct kp__heap_node *top = kp__heap_top(&w->doors);
 
     return top ? KP__OF(top, struct kp__wanted, node) : NULL;
 }
 
-static void want(struct watch *w, kp_pool *door, uint64_t at)
+static void want(struct worker *w, kp_pool *door, uint64_t at)
 {
     struct kp__wanted *wanted = (struct kp__wanted *)(void *)((char *)door + w->in_door);
 
@@ -73,7 +74,7 @@ void kp__life_terms(kp_pool *door, uint64_t due_ns)
 
 static void *serve(void *arg)
 {
-    struct watch *w = arg;
+    struct worker *w = arg;
 
     for (;;) {
         kp__lock_take(&w->lock, &kp__life);
@@ -92,7 +93,7 @@ static void *serve(void *arg)
 /* In a child the threads are not there, and what they held is not ours. */
 void kp__life_in_child(void)
 {
-    struct watch *all[] = { &keeper, &shutter };
+    struct worker *all[] = { &keeper, &shutter };
 
     for (int i = 0; i < 2; i++) {
         atomic_store(&all[i]->lock.word, 0);
@@ -121,7 +122,7 @@ int kp__thread_start(void *(*fn)(void *), void *arg)
     return failed ? KP_ENOMEM : 0;
 }
 
-static int start(struct watch *w)
+static int start(struct worker *w)
 {
     int code = 0;
 

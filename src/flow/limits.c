@@ -465,36 +465,3 @@ void kp__rules_drop(const struct kp__world *world, struct kp__rules *rules)
 {
     kp__free(world, rules, sizeof *rules);
 }
-
-static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__group **out)
-{
-    struct kp__core *core = &pool->core;
-    struct kp__todo todo;
-
-    if ((*out = kp__group_find(core, which, id)) != NULL) return 0;
-    if (!kp__make_room(pool)) return KP_ENOMEM; /* the maps have room then, at least some */
-    kp__todo_init(&todo, pool->world);
-    kp__step_out(pool, &todo);
-    struct kp__group *made = kp__alloc(pool->world, sizeof *made, 16);
-    kp__step_in(pool);
-    if (!made) return KP_ENOMEM;
-    if ((*out = kp__group_find(core, which, id)) == NULL)
-        kp__group_enter(core, *out = made, which, id);
-    else
-        kp__free(pool->world, made, sizeof *made);
-    return 0;
-}
-
-int kp__groups_of(struct kp__pool *pool, const struct kp__rules *rules,
-                  struct kp__group *group[KP__GROUPS])
-{
-    int code = 0;
-
-    for (int i = 0; i < KP__GROUPS; i++) group[i] = NULL;
-    for (int i = 0; code == 0 && i < 2; i++)
-        if (rules->group[i] != 0 && pool->core.group_max_live[i] != KP__UNBOUND)
-            code = group_of(pool, i, rules->group[i], &group[i]);
-    if (code == 0 && group[0] && group[1])
-        code = group_of(pool, KP__PAIR, kp__pair_id(group[0], group[1]), &group[KP__PAIR]);
-    return code;
-}

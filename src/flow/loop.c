@@ -8,23 +8,17 @@
  *
  * Locks: the pool's, then the mailbox's.
  */
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include "base/cancel.h"
 #include "base/check.h"
 #include "flow/job.h"
 #include "flow/loop.h"
 
-/* Letters, and timers, per dispatch; and pools, whose upkeep is longer: so that nobody is held up
- * for long. */
+/* What one dispatch does at most, so that nobody is held up for long: letters, and as many alarms;
+ * and pools, whose upkeep takes longer. */
 enum { AT_ONCE = 1024, POOLS_AT_ONCE = 32 };
 
 static struct kp__lock registry;
-static kp_loop *all;              /* Guard: registry */
-static _Atomic uint32_t threads;  /* numbers given out */
-
-_Thread_local struct kp__here kp__here;
+static kp_loop *all; /* Guard: registry */
 
 /* ---- whose ----------------------------------------------------------------------------------- */
 
@@ -38,22 +32,6 @@ bool kp__loop_is_mine(const kp_loop *loop)
 bool kp__may_block(const struct kp__pool *pool)
 {
     return !pool->loop || !kp__loop_is_mine(pool->loop);
-}
-
-uint32_t kp__number_thread(void)
-{
-    kp__here.cell = UINT32_MAX;
-    /* relaxed: a number, and nothing else */
-    return kp__here.thread = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
-}
-
-uint32_t kp__find_thread_id(void)
-{
-#ifdef __linux__
-    return kp__here.id = (uint32_t)syscall(SYS_gettid);
-#else
-    return kp__here.id = kp__thread_number();
-#endif
 }
 
 bool kp__loop_own(kp_loop *loop)
@@ -78,22 +56,15 @@ bool kp__loop_is_inherited(const kp_loop *loop)
     return loop->forks != atomic_load_explicit(&kp__forks, memory_order_relaxed);
 }
 
-/* The loops are the parent's, also those of this thread; who held the lock is not there. */
+/* The loops are the parent's; who held the lock is not there. */
 void kp__loops_in_child(void)
 {
     atomic_store(&registry.word, 0);
-    kp__here = (struct kp__here){ 0 };
     kp__mail_mine = NULL;
 }
 
-bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world)
-{
-    if (loop->known != world && !kp__loop_keep_time(loop, world)) return false;
-    loop->known = world;
-    return true;
-}
-
-bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world)
+/* Is this its clock? The first who asks makes it so. */
+static bool keep_time(kp_loop *loop, const struct kp__world *world)
 {
     void *clock = world->now_ns == kp__life.now_ns ? NULL : world->ctx;
 
@@ -105,6 +76,13 @@ bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world)
     bool same = loop->now_ns == world->now_ns && loop->clock == clock;
     kp__lock_give(&loop->box.lock, &kp__life);
     return same;
+}
+
+bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world)
+{
+    if (loop->known != world && !keep_time(loop, world)) return false;
+    loop->known = world;
+    return true;
 }
 
 /* ---- open ------------------------------------------------------------------------------------ */
@@ -219,7 +197,8 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
         (void)kp_keep(door); /* says itself when it is due next */
 }
 
-/* How many ms it may sleep. Asked when others ring again: what they want before is seen here. */
+/* How many ms it may sleep. Asked after kp__mail_end: what is filed from then on rings, what was
+ * filed before is seen here. */
 static int64_t may_sleep(kp_loop *loop)
 {
     uint64_t at = next_due(loop), now;
@@ -276,7 +255,7 @@ int kp__loop_join(kp_loop *loop, struct kp__pool *pool)
     kp__lock_take(&registry, &kp__life);
     for (found = all; found && found != loop;) found = found->next;
     bool fits = found && found->box.open && !kp__loop_is_inherited(found) &&
-                kp__loop_keep_time(found, pool->world);
+                keep_time(found, pool->world);
     if (fits) {
         kp__lock_take(&found->box.lock, &kp__life);
         found->pools++;
@@ -349,7 +328,7 @@ int64_t kp_loop_close(kp_loop *loop)
                           "is still out; the requests are cancelled, the loop stays");
     kp__lock_take(&registry, &kp__life);
     kp__mailbox_close(&loop->box);
-    /* relaxed: as in own */
+    /* relaxed: as in kp__loop_own */
     atomic_store_explicit(&loop->owner, 0, memory_order_relaxed);
     kp_loop *left = all; /* another one of this thread, or NULL */
     while (left && !kp__loop_is_mine(left)) left = left->next;

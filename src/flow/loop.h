@@ -32,8 +32,7 @@ struct kp_loop {
 bool kp__loop_own(kp_loop *loop);
 bool kp__loop_is_inherited(const kp_loop *loop); /* the parent's, in a child of fork */
 
-/* A loop has one clock, that of its first pool: is it this one? _keeps: asked by its thread. */
-bool kp__loop_keep_time(kp_loop *loop, const struct kp__world *world);
+/* A loop has one clock, that of its first pool: is it this one? Asked by its thread. */
 bool kp__loop_keeps_time(kp_loop *loop, const struct kp__world *world);
 
 /* Go on with a request: its answer came (told), or the time to look again. It may be gone

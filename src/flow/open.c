@@ -111,15 +111,14 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
                       const struct kp__world *world)
 {
     const struct kp__allowance may = kp__allowance_of(&o->budget);
-    uint64_t forget =
-        o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
 
     core->world = world;
     core->epoch = 1;
     core->can_create = o->driver.create != NULL;
     core->validates = o->driver.validate != NULL;
     core->leak_after = o->leak_after_ms ? kp__span(o->leak_after_ms) : kp__span(KP_SECONDS(60));
-    core->forget_after = forget;
+    core->forget_after =
+        o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
     core->max_idle = may.idle;
     core->max_waiting = may.waiting;
     core->max_keys = may.keys;
@@ -235,7 +234,6 @@ static bool keep_options(struct kp__pool *pool, const kp_options *o)
 
 static bool open_watch(struct kp__pool *pool, const kp_options *o)
 {
-    pool->watch = -1;
     if (o->driver.fd && o->watch_every_ms != KP_OFF) return (pool->watch = kp__watch_open()) >= 0;
     return true;
 }
@@ -243,6 +241,42 @@ static bool open_watch(struct kp__pool *pool, const kp_options *o)
 void kp__again_drop(const struct kp__world *world, struct kp__again *again)
 {
     kp__free(world, again, sizeof *again);
+}
+
+/* What serves it: the loop that it names, its own threads, or the process's keeper. */
+static int join_server(struct kp__pool *pool, const kp_options *o)
+{
+    if (o->loop) {
+        int code = kp__loop_join(o->loop, pool);
+        if (code != 0)
+            kp__refused(o->why, "loop", "is closed, not a loop, or has pools of another clock");
+        return code;
+    }
+    if (o->threads > 0) return kp__crew_open(pool, o->threads);
+    return pool->upkeep == kp__life_upkeep ? kp__life_keeper_start() : 0;
+}
+
+/* All that a pool is made of, once it has a door. Nobody uses it so far. */
+static int furnish(struct kp__pool *pool, const kp_options *o, struct kp__rules *rules)
+{
+    init_core(&pool->core, o, rules, pool->world);
+    init_pool(pool, o);
+    int code = join_server(pool, o);
+    if (code != 0) return code;
+    allow_hits(pool, o);
+    /* release: pairs with the acquire in deadlock.c; all of it is there */
+    atomic_store_explicit(&pool->door->on_deadlock, (int16_t)o->on_deadlock, memory_order_release);
+    return 0;
+}
+
+static int furnish_new(struct kp__pool *pool, const kp_options *o, struct kp__rules *rules)
+{
+    int code = kp__door_open(pool, pool->world);
+
+    if (code != 0) return code;
+    pool->door->form = kp__form_of(&o->key_type);
+    if ((code = furnish(pool, o, rules)) != 0) atomic_store(&pool->door->pool, NULL);
+    return code;
 }
 
 /* `door`: the one it stands behind, or NULL: a new one. */
@@ -257,24 +291,8 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
     pool->watch = -1;
     pool->door = door;
     if (door) pool->core.id = door->index + 1;
-    if (copy_name(pool, o->name) && keep_options(pool, o) && open_watch(pool, o)) {
-        code = door ? 0 : kp__door_open(pool, world);
-        if (code == 0) {
-            init_core(&pool->core, o, rules, pool->world);
-            if (!door) pool->door->form = kp__form_of(&o->key_type);
-            init_pool(pool, o);
-            if (o->loop && (code = kp__loop_join(o->loop, pool)) != 0)
-                kp__refused(o->why, "loop", "is closed, not a loop, or has pools of another clock");
-            else if (o->threads > 0) code = kp__crew_open(pool, o->threads);
-            else if (pool->upkeep == kp__life_upkeep) code = kp__life_keeper_start();
-            if (code == 0) allow_hits(pool, o);
-            /* release: pairs with the acquire in deadlock.c; all of it is there */
-            if (code == 0)
-                atomic_store_explicit(&pool->door->on_deadlock, (int16_t)o->on_deadlock,
-                                      memory_order_release);
-            if (code != 0 && !door) atomic_store(&pool->door->pool, NULL);
-        }
-    }
+    if (copy_name(pool, o->name) && keep_options(pool, o) && open_watch(pool, o))
+        code = door ? furnish(pool, o, rules) : furnish_new(pool, o, rules);
     if (code == 0) {
         *out = pool;
         return 0;

@@ -213,19 +213,18 @@ static bool end(kp_lease *lease, enum kp__ending how, enum kp__asked asked)
         return true;
     }
     struct kp__subpool *sub = h.slot->sub;
-    uint64_t now = 0;
     kp__todo_init(&todo, h.pool->world);
     if (how == KP__OF_USE && asked == KP__UNASKED && matters(&h)) {
         kp__leave(h.pool, &todo);
         return false;
     }
     mark_ended(lease);
-    bool keep = !discard && (h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse);
+    bool keep = !discard && (h.seat->decided ? h.seat->reuse : sub->rules->reuse);
     kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
     if (kp__is_revoked(h.slot, h.seat)) {
         if (!discard) cause = KP_CAUSE_REVOKED;
         kp__give_revoked(&h.pool->core, h.slot, h.number, cause, &todo);
-        kp__tell(h.pool, &todo);
+        kp__tell_news(h.pool, &todo);
         kp__leave(h.pool, &todo);
         return true;
     }
@@ -233,11 +232,11 @@ static bool end(kp_lease *lease, enum kp__ending how, enum kp__asked asked)
     if (ready == UNFIT) keep = false;
     if (ready != LATER) {
         bool bare = !h.seat->since && keep && !h.pool->core.clocked && h.pool->core.waiting == 0;
-        now = bare ? 0 : kp__time(h.pool);
+        uint64_t now = bare ? 0 : kp__time(h.pool);
         kp__give(&h.pool->core, h.slot, h.number, keep, cause, now, &todo); /* 9 */
+        kp__lane_open(&h.pool->core, sub, now);
     }
-    if (ready != LATER) kp__lane_open(&h.pool->core, sub, now);
-    kp__tell(h.pool, &todo);
+    kp__tell_news(h.pool, &todo);
     kp__leave(h.pool, &todo);
     return true;
 }
@@ -294,18 +293,18 @@ void kp_lease_report(kp_lease *lease, int status)
     if (is_zero(lease) || !find(lease, false, &h)) return;
     struct kp__subpool *sub = h.slot->sub;
     kp__todo_init(&todo, h.pool->world);
-    enum kp__turn turn = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
-                                      kp__time(h.pool), &todo);
+    enum kp__change change = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
+                                          kp__time(h.pool), &todo);
     sub->interest++;
-    /* before anybody is told of the turn: who listens may end the lease; then it is another's */
+    /* before anybody is told of the change: who listens may end the lease; then it is another's */
     if (status >= 0) kp__used_well(&h.pool->core, h.slot, kp__time(h.pool), &todo);
     else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
-    if (turn != KP__AS_BEFORE) {
-        kp__tell(h.pool, &todo); /* who warms keys may go on */
+    if (change != KP__AS_BEFORE) {
+        kp__tell_news(h.pool, &todo); /* who warms keys may go on */
         kp__step_out(h.pool, &todo);
         kp__event(h.pool,
-                  turn == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub, NULL,
-                  status, NULL);
+                  change == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub,
+                  NULL, status, NULL);
         kp__step_in(h.pool);
     }
     kp__lose_interest(h.pool, sub, sub->used_at);
@@ -330,8 +329,8 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
         .tag = h.seat->tag,
         .serial = h.slot->serial,
         .times_lent = h.slot->lends,
-        .age_ms = (int64_t)((now - h.slot->born) / 1000000),
-        .lent_ms = h.seat->since ? (int64_t)((now - h.seat->since) / 1000000) : 0,
+        .age_ms = kp__ms_since(h.slot->born, now),
+        .lent_ms = kp__ms_since(h.seat->since, now),
     };
     kp__todo_init(&todo, h.pool->world);
     kp__leave(h.pool, &todo);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How keys are run down: destroy what is idle, wait for what is out, drop a key. Each says when it
- * is done: by coming back.
+ * How keys are run down: invalidate a resource, or all that a key has; destroy what is idle; wait
+ * for what is out; drop a key. Each says when it is done: by coming back.
  */
 #include "base/check.h"
 #include "flow/flow.h"
@@ -18,6 +18,77 @@ static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
 static bool is_no_wait(int64_t within_ms)
 {
     return within_ms < 0 && within_ms != KP_NONE;
+}
+
+/* ---- invalidate ------------------------------------------------------------------------------ */
+
+static struct kp__slot *live_slot(struct kp__pool *pool, const void *resource)
+{
+    struct kp__slot *slot = kp__slot_of_live(&pool->core, resource);
+
+    if (slot) kp__shut(pool, slot->sub);
+    return slot;
+}
+
+int64_t kp_invalidate(kp_pool *door, const void *resource)
+{
+    struct kp__todo todo;
+    struct kp__slot *slot;
+    int64_t found = 0;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    if (!pool)
+        return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_invalidate: pool is NULL") : 0;
+    kp__todo_init(&todo, pool->world);
+    while (pool->core.phase != KP__CLOSED &&
+           (slot = live_slot(pool, resource)) != NULL &&
+           /* cover: never, because a live one is idle or lent, and not doomed */
+           kp__doom(&pool->core, slot, KP_CAUSE_INVALIDATED, &todo))
+        found++;
+    kp__leave(pool, &todo);
+    return found;
+}
+
+static int64_t invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__LENT), KP__SLOTS(sub, KP__IDLE),
+                                       &sub->rare->tested };
+    int64_t found = 0;
+
+    for (int i = 0; i < 3 && pool->core.phase != KP__CLOSED; i++) {
+        const struct kp__list *list = lists[i];
+        struct kp__list *node = kp__list_first(list), *next;
+        for (; node; node = next) {
+            next = kp__list_next(list, node);
+            found += kp__doom(&pool->core, KP__OF(node, struct kp__slot, link),
+                              KP_CAUSE_INVALIDATED, todo);
+        }
+    }
+    kp__do(pool, todo);
+    return found;
+}
+
+int64_t kp_invalidate_key(kp_pool *door, kp_key key)
+{
+    struct kp__todo todo;
+    struct kp__subpool *sub;
+    int64_t found = 0;
+    int code;
+    struct kp__pool *pool =
+        kp__enter_with(door, key, true, "kp_invalidate_key: pool is NULL", NULL, &code);
+
+    if (!pool) return code == KP_EMISUSE ? code : 0;
+    kp__todo_init(&todo, pool->world);
+    if (kp__every_key(key)) {
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            found += invalidate_sub(pool, sub, &todo);
+    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+        found = invalidate_sub(pool, sub, &todo);
+        kp__lose_interest(pool, sub, sub->used_at);
+    }
+    kp__leave(pool, &todo);
+    return found;
 }
 
 /* ---- evict ----------------------------------------------------------------------------------- */
@@ -100,7 +171,8 @@ static int64_t drain_one(struct kp__pool *pool, struct kp__subpool *sub, uint32_
 {
     int64_t out;
 
-    while ((out = still_out(sub, era)) > 0 && kp__time(pool) < until) kp__watch(pool, todo, until);
+    while ((out = still_out(sub, era)) > 0 && kp__time(pool) < until)
+        kp__await_news(pool, todo, until);
     return out;
 }
 
@@ -148,7 +220,7 @@ static void begin_drop(struct kp__pool *pool, struct kp__subpool *sub, struct kp
     sub->leaving = KP__DROPPED;
     sub->refill = sub->warm = false;
     sub->used_at = kp__time(pool);
-    (void)kp__invalidate_sub(pool, sub, todo);
+    (void)invalidate_sub(pool, sub, todo);
 }
 
 /* What keeps a key that is being dropped. If somebody wants it again: what was there before. */
@@ -164,7 +236,7 @@ static int64_t end_drop(struct kp__pool *pool, struct kp__subpool *sub, uint32_t
     int64_t out;
 
     while ((out = still_there(sub, era)) > 0 && kp__time(pool) < until)
-        kp__watch(pool, todo, until);
+        kp__await_news(pool, todo, until);
     return out;
 }
 

@@ -9,7 +9,7 @@ void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *
     bool tripped = sub->rare->health.tripped;
 
     kp__forgive(&pool->core, sub, kp__time(pool), todo);
-    kp__tell(pool, todo); /* who warms it need not wait */
+    kp__tell_news(pool, todo); /* who warms it need not wait */
     kp__do(pool, todo);
     if (!tripped) return;
     kp__step_out(pool, todo);

@@ -40,7 +40,7 @@ void kp__revoke_finish(struct kp__job *job)
     uint64_t now = kp__time(pool);
     kp__job_put(job);
     const struct kp__seat *out = kp__revoke_end(&pool->core, slot, status >= 0, now, &todo);
-    kp__tell(pool, &todo);
+    kp__tell_news(pool, &todo);
     if (out && pool->on_event) {
         kp__notice(pool, slot, out, status < 0 ? KP_EVENT_REVOKE_FAILED : KP_EVENT_REVOKED, now,
                    &n);

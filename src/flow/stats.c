@@ -202,9 +202,7 @@ static void snap_health(const struct kp__health *h, struct snapshot *s)
     s->back_off = h->back_off;
     s->tripped = h->tripped;
     s->circuit = *h->circuit;
-    if (last)
-        snprintf(s->cause, sizeof s->cause, "%s",
-                 last->text[0] ? last->text : kp_strerror(last->code));
+    if (last) snprintf(s->cause, sizeof s->cause, "%s", kp__failure_text(last));
 }
 
 /* What there is of before the latest kp_rotate. */
@@ -263,11 +261,6 @@ static void snap(struct kp__pool *pool, struct kp__subpool *sub, struct snapshot
     }
 }
 
-static int64_t ms_since(uint64_t now, uint64_t then)
-{
-    return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
-}
-
 static void write_health(struct text *t, const struct snapshot *s)
 {
     if (s->refused) add(t, "\n  refused until kp_retry_now: %s", s->cause);
@@ -308,7 +301,7 @@ static void write_circuit(struct text *t, const struct snapshot *s)
 static void write_holder(struct text *t, const struct holder *h, uint64_t now)
 {
     add(t, "\n  %s for %" PRId64 " ms to %s", h->revoked ? "revoked, and lent" : "lent",
-        ms_since(now, h->since), h->tag ? h->tag : "(no tag)");
+        kp__ms_since(h->since, now), h->tag ? h->tag : "(no tag)");
     if (h->thread) add(t, ", thread %" PRIu32, h->thread);
     add(t, ", got at %p", h->site);
     for (size_t i = 0; i < h->frames; i++) add(t, "%s%p", i ? " " : ", by ", h->frame[i]);
@@ -328,7 +321,7 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
     for (int i = 0; i < s->holders; i++) write_holder(t, &s->holder[i], s->now);
     for (int i = 0; i < s->waiters; i++)
         add(t, "\n  waiting for %" PRId64 " ms: %s, bound by %s",
-            ms_since(s->now, s->waiter[i].arrived),
+            kp__ms_since(s->waiter[i].arrived, s->now),
             s->waiter[i].tag ? s->waiter[i].tag : "(no tag)",
             s->waiter[i].limit);
     add(t, "\n");

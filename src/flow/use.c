@@ -9,14 +9,12 @@
 
 #include "flow/hit.h"
 
-#define NO_END KP__NEVER                /* a deadline that never comes */
-
 struct use {
     kp_pool   *pool;
     kp_plan    plan;
     kp_use_fn  fn;
     void      *arg;
-    uint64_t   deadline_ns;             /* of all; NO_END: none */
+    uint64_t   deadline_ns;             /* of all; KP__NEVER: none */
     bool       single;                  /* one attempt, whose deadline is that of its get */
 };
 
@@ -24,7 +22,7 @@ struct use {
 struct series {
     const struct use *use;
     kp_key    key;
-    uint64_t  began_ns, until_ns;       /* until: of this key; NO_END: none */
+    uint64_t  began_ns, until_ns;       /* until: of this key; KP__NEVER: none */
     int64_t   retry;                    /* 1, 2, ...: the one after this attempt */
     uint64_t  next_ns;                  /* when that begins; 0: never */
 };
@@ -97,7 +95,7 @@ static int get(const struct use *use, kp_key key, uint64_t until_ns, kp_lease *l
     kp_ask ask = use->plan.ask;
     if (use->single) return kp_get(use->pool, key, &ask, lease);
     if (ask.within_ms != KP_NONE) ask.within_ms = KP_OFF;
-    ask.until.ns = until_ns == NO_END ? 0 : until_ns;
+    ask.until.ns = until_ns == KP__NEVER ? 0 : until_ns;
     if (ask.why) memset(ask.why, 0, sizeof *ask.why);
     return kp_get(use->pool, key, &ask, lease);
 }
@@ -123,11 +121,6 @@ static int try_key(const struct use *use, kp_key key, uint64_t until_ns)
 
 /* ---- the plan ------------------------------------------------------------------------------- */
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static bool is_single(const kp_plan *plan)
 {
     return (plan->schedule.times == 0 || plan->schedule.times == KP_NONE) && plan->fallbacks == 0 &&
@@ -137,10 +130,10 @@ static bool is_single(const kp_plan *plan)
 /* 0 only where the pool has closed meanwhile: then the get says so. */
 static uint64_t deadline_of(kp_pool *pool, const kp_ask *ask)
 {
-    uint64_t until = ask->until.ns ? ask->until.ns : NO_END;
+    uint64_t until = ask->until.ns ? ask->until.ns : KP__NEVER;
     if (ask->within_ms == KP_OFF) return until;
-    if (ask->within_ms == 0 && until != NO_END) return until;
-    return earlier(until, kp_deadline_in(pool, ask->within_ms).ns);
+    if (ask->within_ms == 0 && until != KP__NEVER) return until;
+    return kp__sooner(until, kp_deadline_in(pool, ask->within_ms).ns);
 }
 
 /* What one of so many keys that are left may take. */
@@ -151,8 +144,8 @@ static uint64_t share_of(const struct use *use, size_t keys_left)
     int64_t each_ms = use->plan.each_ms;
     if (each_ms == KP_OFF || left == 0) return use->deadline_ns;
     if (each_ms == KP_NONE) return now;
-    if (each_ms > 0) return earlier(use->deadline_ns, kp__after(now, each_ms));
-    return use->deadline_ns == NO_END ? NO_END : now + left / keys_left;
+    if (each_ms > 0) return kp__sooner(use->deadline_ns, kp__after(now, each_ms));
+    return use->deadline_ns == KP__NEVER ? KP__NEVER : now + left / keys_left;
 }
 
 static bool falls_back(const struct use *use, int status)
@@ -184,8 +177,8 @@ int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *a
     status = kp__plan_check(&use.plan);
     if (status != 0) return status;
     use.single = is_single(&use.plan);
-    if (use.single) return attempt(&(struct series){ &use, key, 0, NO_END, 1, 0 });
-    if (!kp_is_pool(pool)) return get(&use, key, NO_END, &(kp_lease){ 0 }); /* says what it is */
+    if (use.single) return attempt(&(struct series){ &use, key, 0, KP__NEVER, 1, 0 });
+    if (!kp_is_pool(pool)) return get(&use, key, KP__NEVER, &(kp_lease){ 0 }); /* says what it is */
     use.deadline_ns = deadline_of(pool, &use.plan.ask);
     size_t fallbacks = use.plan.fallbacks;
     status = try_key(&use, key, share_of(&use, fallbacks + 1));

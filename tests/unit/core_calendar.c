@@ -169,7 +169,7 @@ static void an_idle_one_must_be_filed_for_the_soonest_that_the_keeper_checks(voi
     s.rules.excess_ttl = 40;
     s.rules.max_age = 30;
     struct kp__slot *slot = aged(&s, 1);
-    assert_int_equal(slot->due.timer.at, 1030);
+    assert_int_equal(slot->due.at, 1030);
     stage_close(&s);
 
     stage_open(&s);
@@ -179,13 +179,13 @@ static void an_idle_one_must_be_filed_for_the_soonest_that_the_keeper_checks(voi
     s.rules.excess_ttl = 40;
     s.rules.max_age = 1;
     slot = aged(&s, 1);
-    assert_int_equal(slot->due.timer.at, 1040);
+    assert_int_equal(slot->due.at, 1040);
     s.rules.idle_ttl = 20;
-    assert_int_equal(aged(&s, 1)->due.timer.at, 1020);
+    assert_int_equal(aged(&s, 1)->due.at, 1020);
     s.rules.idle_ttl = 0; /* no longer than it is there */
-    assert_int_equal(aged(&s, 1)->due.timer.at, 1000);
+    assert_int_equal(aged(&s, 1)->due.at, 1000);
     s.rules.excess_check = s.rules.idle_check = 0;
-    assert_false(kp__is_filed(&aged(&s, 1)->due));
+    assert_false(kp__timer_is_filed(&aged(&s, 1)->due));
     stage_close(&s);
 }
 
@@ -203,17 +203,17 @@ static void what_the_minimum_stopped_must_be_looked_at_again_one_ttl_later(void 
     assert_ptr_equal(stage_due(&s, 1010), &slot->due);
     assert_null(kp__look_at_slot(&s.core, slot, 1010, &s.todo));
     assert_int_equal(slot->state, KP__IDLE);
-    assert_int_equal(slot->due.timer.at, 1020);
+    assert_int_equal(slot->due.at, 1020);
     stage_due(&s, 1020);
     /* one that came early is filed for its time */
     slot->since = 1015;
     kp__look_at_slot(&s.core, slot, 1020, &s.todo);
-    assert_int_equal(slot->due.timer.at, 1025);
+    assert_int_equal(slot->due.at, 1025);
     /* a ttl of nothing looks at the next nanosecond, not at once and for ever */
     stage_due(&s, 1030);
     s.rules.idle_ttl = 0;
     kp__look_at_slot(&s.core, slot, 1030, &s.todo);
-    assert_int_equal(slot->due.timer.at, 1031);
+    assert_int_equal(slot->due.at, 1031);
     stage_close(&s);
 
     stage_open(&s);
@@ -225,11 +225,11 @@ static void what_the_minimum_stopped_must_be_looked_at_again_one_ttl_later(void 
     slot = aged(&s, 1);
     stage_due(&s, 1010);
     kp__look_at_slot(&s.core, slot, 1010, &s.todo);
-    assert_int_equal(slot->due.timer.at, 1017);
+    assert_int_equal(slot->due.at, 1017);
     s.rules.excess_check = 0;
     stage_due(&s, 1017);
     kp__look_at_slot(&s.core, slot, 1017, &s.todo);
-    assert_int_equal(slot->due.timer.at, 1027);
+    assert_int_equal(slot->due.at, 1027);
     stage_close(&s);
 }
 
@@ -242,7 +242,7 @@ static void one_without_a_return_must_be_filed_from_the_beginning(void **state)
     s.now = 0; /* no clock */
     s.rules.idle_check = KP_CHECK_KEEPER;
     s.rules.idle_ttl = 10;
-    assert_int_equal(aged(&s, 1)->due.timer.at, 10);
+    assert_int_equal(aged(&s, 1)->due.at, 10);
     stage_close(&s);
 }
 
@@ -262,7 +262,7 @@ static void one_that_comes_back_past_its_age_must_be_looked_at_at_once(void **st
         s.now = 1025;
         stage_give(&s, slot, 0, true);
         assert_int_equal(slot->state, KP__IDLE);
-        assert_int_equal(slot->due.timer.at, min ? 1035 : 1025);
+        assert_int_equal(slot->due.at, min ? 1035 : 1025);
         stage_due(&s, 1035);
         kp__look_at_slot(&s.core, slot, s.now, &s.todo);
         assert_int_equal(slot->state, min ? KP__IDLE : KP__CLOSING);
@@ -275,7 +275,7 @@ static void one_that_comes_back_past_its_age_must_be_looked_at_at_once(void **st
     struct kp__slot *slot = stage_lend(&s, stage_key(&s));
     s.now = 1025;
     stage_give(&s, slot, 0, true);
-    assert_int_equal(slot->due.timer.at, 1025);
+    assert_int_equal(slot->due.at, 1025);
     stage_close(&s);
 }
 
@@ -295,7 +295,7 @@ static void an_expired_one_must_be_closed_by_the_look_and_not_before(void **stat
     assert_null(kp__look_at_slot(&s.core, slot, 1010, &s.todo));
     assert_int_equal(slot->state, KP__CLOSING);
     assert_int_equal(slot->cause, KP_CAUSE_IDLE);
-    assert_false(kp__is_filed(&slot->due));
+    assert_false(kp__timer_is_filed(&slot->due));
     assert_int_equal(stage_destroy(&s), 1);
     assert_int_equal(s.core.seldom.expired, 1);
     stage_close(&s);
@@ -314,22 +314,22 @@ static void a_leak_must_be_told_once_for_each_seat_and_in_time(void **state)
     s.rules.sharing = 2;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
-    assert_int_equal(slot->due.timer.at, 1050);
+    assert_int_equal(slot->due.at, 1050);
     s.now = 1020;
     stage_ask(&s, sub, &r, 0);
-    assert_int_equal(slot->due.timer.at, 1050);
+    assert_int_equal(slot->due.at, 1050);
     stage_due(&s, 1050);
     assert_null(kp__look_at_slot(&s.core, slot, 1049, &s.todo));
-    assert_int_equal(slot->due.timer.at, 1050);
+    assert_int_equal(slot->due.at, 1050);
     stage_due(&s, 1050);
     assert_ptr_equal(kp__look_at_slot(&s.core, slot, 1050, &s.todo), kp__seat_at(slot, 0));
     assert_true(kp__seat_at(slot, 0)->warned);
     assert_int_equal(sub->rare->seldom.leaks, 1);
     assert_int_equal(s.core.seldom.leaks, 1);
-    assert_int_equal(slot->due.timer.at, 1070); /* the other seat's */
+    assert_int_equal(slot->due.at, 1070); /* the other seat's */
     stage_due(&s, 1070);
     assert_ptr_equal(kp__look_at_slot(&s.core, slot, 1070, &s.todo), kp__seat_at(slot, 1));
-    assert_false(kp__is_filed(&slot->due));
+    assert_false(kp__timer_is_filed(&slot->due));
     assert_null(kp__look_at_slot(&s.core, slot, 2000, &s.todo));
     assert_int_equal(s.core.seldom.leaks, 2);
     stage_close(&s);
@@ -344,7 +344,7 @@ static void a_lease_without_a_beginning_must_not_leak(void **state)
     s.core.leak_after = 50;
     s.now = 0;
     struct kp__slot *slot = stage_lend(&s, stage_key(&s));
-    assert_false(kp__is_filed(&slot->due));
+    assert_false(kp__timer_is_filed(&slot->due));
     assert_null(kp__look_at_slot(&s.core, slot, 5000, &s.todo));
     stage_close(&s);
 }
@@ -365,7 +365,7 @@ static void only_a_seat_that_is_lent_must_leak(void **state)
     stage_give(&s, slot, 0, true);
     stage_due(&s, 1050);
     assert_null(kp__look_at_slot(&s.core, slot, 1060, &s.todo));
-    assert_int_equal(slot->due.timer.at, 1070);
+    assert_int_equal(slot->due.at, 1070);
     stage_close(&s);
 }
 
@@ -384,7 +384,7 @@ static void one_that_is_neither_idle_nor_lent_must_not_be_looked_at(void **state
     /* as if: the state must count */
     *kp__seat_at(slot, 0) = (struct kp__seat){ .lent = true, .since = 1 };
     kp__file_slot(&s.core, slot);
-    assert_false(kp__is_filed(&slot->due));
+    assert_false(kp__timer_is_filed(&slot->due));
     assert_null(kp__look_at_slot(&s.core, slot, 5000, &s.todo));
     assert_int_equal(slot->state, KP__CREATING);
     stage_close(&s);

@@ -253,7 +253,7 @@ static void a_new_idle_one_must_be_filed_and_counted_against_the_surplus(void **
     s.rules.max_idle = 1;
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *a = stage_idle(&s, sub);
-    assert_int_equal(a->due.timer.at, s.now + 50);
+    assert_int_equal(a->due.at, s.now + 50);
     struct kp__slot *b = stage_idle(&s, sub);
     assert_int_equal(b->state, KP__CLOSING);
     assert_int_equal(b->cause, KP_CAUSE_SURPLUS);

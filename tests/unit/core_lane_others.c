@@ -17,7 +17,7 @@ static void what_is_found_lent_must_be_told_when_it_leaks(struct stage *s)
     s->now += 50;
     lane_shut(s, sub);
     uint64_t due = s->now + 100;
-    assert_int_equal(slot->due.timer.at, due);
+    assert_int_equal(slot->due.at, due);
     assert_null(kp__look_at_slot(&s->core, slot, due - 1, &s->todo));
     assert_ptr_equal(kp__look_at_slot(&s->core, slot, due, &s->todo), kp__seat_at(slot, 0));
     assert_int_equal(sub->rare->seldom.leaks, 1);
@@ -58,8 +58,8 @@ static void what_came_back_over_a_lane_must_be_looked_at_when_its_idle_time_ends
     s->now += 5;
     lane_shut(s, sub);
     assert_int_equal(lent->state, KP__IDLE);
-    assert_true(kp__is_filed(&lent->due));
-    assert_int_equal(lent->due.timer.at, opened + s->rules.idle_ttl);
+    assert_true(kp__timer_is_filed(&lent->due));
+    assert_int_equal(lent->due.at, opened + s->rules.idle_ttl);
 }
 
 /* ---- eviction -------------------------------------------------------------------------------- */

@@ -28,12 +28,12 @@ static void open_it(struct stage *s, struct kp__subpool *sub)
     assert_true(sub->rare->health.tripped);
 }
 
-static enum kp__turn report(struct stage *s, struct kp__slot *slot, bool ok)
+static enum kp__change report(struct stage *s, struct kp__slot *slot, bool ok)
 {
-    enum kp__turn turn = kp__reported(&s->core, slot, 0, ok, s->now, &s->todo);
+    enum kp__change change = kp__reported(&s->core, slot, 0, ok, s->now, &s->todo);
 
     stage_check(s);
-    return turn;
+    return change;
 }
 
 /* ---- probes that say nothing ----------------------------------------------------------------- */

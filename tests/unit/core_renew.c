@@ -105,11 +105,11 @@ static void what_is_of_an_epoch_before_must_be_looked_at_all_the_same(struct sta
         if (!kept) s->rules.age_check = 0;
         struct kp__slot *slot = used(s, sub);
         kp__retire(&s->core, slot, s->now + 500, s->now);
-        assert_int_equal(slot->due.timer.at, s->now + 500 - AHEAD);
+        assert_int_equal(slot->due.at, s->now + 500 - AHEAD);
         s->now += 500 - AHEAD;
         assert_false(look(s, slot));
         assert_true(slot->ageing);
-        assert_int_equal(slot->due.timer.at, slot->age_end);
+        assert_int_equal(slot->due.at, slot->age_end);
         s->now += AHEAD;
         assert_true(look(s, slot));
         assert_int_equal(slot->cause, KP_CAUSE_ROTATED);

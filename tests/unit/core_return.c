@@ -20,7 +20,7 @@ static void a_returned_resource_must_go_idle_with_its_time(void **state)
     stage_give(&s, slot, 0, true);
     assert_int_equal(slot->state, KP__IDLE);
     assert_int_equal(slot->since, s.now);
-    assert_int_equal(slot->due.timer.at, s.now + 50);
+    assert_int_equal(slot->due.at, s.now + 50);
     assert_int_equal(sub->used_at, s.now);
     assert_int_equal(s.core.lent.used, 0);
     stage_close(&s);

@@ -40,7 +40,7 @@ static void it_must_be_due_by_its_age_and_its_own_alone(struct stage *s)
     struct kp__subpool *sub = stage_key(s);
     struct kp__slot *slot = held(s, sub);
 
-    assert_int_equal(slot->due.timer.at, 1050);
+    assert_int_equal(slot->due.at, 1050);
     assert_false(kp__revoke_is_due(&s->core, slot, 1049));
     assert_true(kp__revoke_is_due(&s->core, slot, 1050));
     kp__errand_of(slot)->first.since = 0; /* nothing needed the clock */
@@ -89,12 +89,12 @@ static void one_that_was_not_revoked_in_time_must_be_looked_at_again(struct stag
 
     stage_due(s, 1050);
     assert_null(kp__look_at_slot(&s->core, slot, 1050, &s->todo));
-    assert_int_equal(slot->due.timer.at, 1050 + 1000000000);
+    assert_int_equal(slot->due.at, 1050 + 1000000000);
     kp__unfile_slot(&s->core, slot);
     kp__errand_of(slot)->first.hold = KP__HELD;
     kp__revoke_begin(&s->core, slot);
     assert_null(kp__look_at_slot(&s->core, slot, 1060, &s->todo));
-    assert_false(kp__is_filed(&slot->due));
+    assert_false(kp__timer_is_filed(&slot->due));
 }
 
 /* ---- the books ------------------------------------------------------------------------------- */
@@ -117,7 +117,7 @@ static void what_is_revoked_must_leave_all_books_but_one(struct stage *s)
     assert_int_equal(lacks.grant.kind, KP__GRANT_PERMIT); /* L1 */
     assert_int_equal(slot->state, KP__REVOKED);
     assert_true(slot->errand->doomed);
-    assert_false(kp__is_filed(&slot->due));
+    assert_false(kp__timer_is_filed(&slot->due));
     assert_int_equal(s->groups[0].budget.used, 0);
     assert_int_equal(sub->tally.held_ns, 30);
     assert_int_equal(s->core.tally.held_ns, 30);

@@ -144,7 +144,7 @@ static inline void stage_close(struct stage *s)
 #include "core_books.h"
 
 /* What is due first, off the calendar, or NULL. */
-static inline struct kp__due *stage_due(struct stage *s, uint64_t now)
+static inline struct kp__timer *stage_due(struct stage *s, uint64_t now)
 {
     bool is_slot;
 
@@ -157,7 +157,7 @@ static inline uint64_t stage_due_at(const struct stage *s, const struct kp__subp
     const struct kp__key_due *part =
         kp__slab_part(&s->core.subpools, sub->item.index, KP__PART_DUE);
 
-    return sub->dated ? part->due.timer.at : 0;
+    return sub->dated ? part->due.at : 0;
 }
 
 /* ---- what flow does around the core ---------------------------------------------------------- */
@@ -387,7 +387,7 @@ static inline struct kp__slot *stage_idle(struct stage *s, struct kp__subpool *s
 }
 
 /* A lease that is no probe is reported on; returns what that did to the circuit. */
-static inline enum kp__turn stage_report(struct stage *s, struct kp__subpool *sub, bool ok)
+static inline enum kp__change stage_report(struct stage *s, struct kp__subpool *sub, bool ok)
 {
     bool no_probe = false;
 

@@ -94,7 +94,7 @@ static void a_test_that_may_keep_somebody_waiting_must_be_put_off(struct stage *
         s->core.starved = sub->waiting = 0;
         s->core.creating.cap = KP__UNBOUND;
         assert_int_equal(due, i == NONE || i == BESIDE);
-        if (!due) assert_int_equal(slot[0]->due.timer.at, s->now + EVERY / 16);
+        if (!due) assert_int_equal(slot[0]->due.at, s->now + EVERY / 16);
         if (i >= LAST) end(s, slot[1], true);
     }
 }
@@ -107,11 +107,11 @@ static void a_test_must_be_looked_at_when_its_time_is_over(struct stage *s)
     s->rules.validate_every = EVERY;
     (void)key_of(s, 1, slot);
     kp__test_begin(&s->core, slot[0], s->now, s->now + 7);
-    assert_int_equal(slot[0]->due.timer.at, s->now + 7);
+    assert_int_equal(slot[0]->due.at, s->now + 7);
     assert_ptr_equal(kp__due_pop(&s->core, s->now + 7, &is_slot), &slot[0]->due);
     assert_null(kp__look_at_slot(&s->core, slot[0], s->now + 7, &s->todo));
     end(s, slot[0], true);
-    assert_true(slot[0]->due.timer.at > s->now); /* for its next test */
+    assert_true(slot[0]->due.at > s->now); /* for its next test */
 }
 
 /* What it was to be looked at for while it was idle has its time again afterwards. */
@@ -122,11 +122,11 @@ static void a_test_must_not_be_looked_at_before(struct stage *s)
     s->rules.idle_ttl = 20;
     s->rules.idle_check = KP_CHECK_KEEPER;
     (void)key_of(s, 1, slot);
-    assert_int_equal(slot[0]->due.timer.at, slot[0]->since + 20);
+    assert_int_equal(slot[0]->due.at, slot[0]->since + 20);
     kp__test_begin(&s->core, slot[0], s->now, s->now + 50);
-    assert_int_equal(slot[0]->due.timer.at, s->now + 50);
+    assert_int_equal(slot[0]->due.at, s->now + 50);
     end(s, slot[0], true);
-    assert_int_equal(slot[0]->due.timer.at, slot[0]->since + 20);
+    assert_int_equal(slot[0]->due.at, slot[0]->since + 20);
 }
 
 static void the_minimum_of_a_key_must_be_forgotten_after_a_test(struct stage *s)

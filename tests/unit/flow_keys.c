@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow/find.c and many.c: keys that cannot be made, limits asked for while memory runs
- * out, pins, warming, adding, and invalidating.
+ * Tests of src/flow/find.c, rules.c, warm.c and retire.c: keys that cannot be made, limits asked
+ * for while memory runs out, pins, warming, adding, and invalidating.
  */
 #include "flow_stage.h"
 

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The rules of keys: worked out when a key is made, for which the user's limits_for is asked, and
+ * changed while in use (kp_limits_set). What limits mean and which are refused: limits.c.
+ */
+#include <string.h>
+
+#include "base/cancel.h"
+#include "core/renew.h"
+#include "flow/hit.h"
+
+/* ---- rules and their groups ------------------------------------------------------------------ */
+
+/* Rules from limits, and whether they hold within the budgets; `every`: for the limits of all keys.
+ * The caller drops what he does not use. With the lock, given back meanwhile. */
+static int rules_within(struct kp__pool *pool, const kp_limits *limits, bool every,
+                        struct kp__rules **rules, kp_why *why, struct kp__todo *todo)
+{
+    kp__step_out(pool, todo);
+    int code = kp__rules_make(pool->world, limits, rules, why);
+    kp__step_in(pool);
+    struct kp__bounds bounds = kp__bounds_of(pool, every); /* as they are by now */
+    if (code == 0) code = kp__rules_driven(*rules, &pool->driver, why);
+    return code ? code : kp__rules_fit(*rules, &bounds, why);
+}
+
+/* With the lock, which may be given back meanwhile. */
+static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__group **out)
+{
+    struct kp__core *core = &pool->core;
+    struct kp__todo todo;
+
+    if ((*out = kp__group_find(core, which, id)) != NULL) return 0;
+    if (!kp__make_room(pool)) return KP_ENOMEM; /* the maps have room then, at least some */
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
+    struct kp__group *made = kp__alloc(pool->world, sizeof *made, 16);
+    kp__step_in(pool);
+    if (!made) return KP_ENOMEM;
+    if ((*out = kp__group_find(core, which, id)) == NULL)
+        kp__group_enter(core, *out = made, which, id);
+    else
+        kp__free(pool->world, made, sizeof *made);
+    return 0;
+}
+
+/* The groups that rules name, and their pair, made if need be. With the lock, which may be given
+ * back meanwhile. */
+static int groups_of(struct kp__pool *pool, const struct kp__rules *rules,
+                     struct kp__group *group[KP__GROUPS])
+{
+    int code = 0;
+
+    for (int i = 0; i < KP__GROUPS; i++) group[i] = NULL;
+    for (int i = 0; code == 0 && i < 2; i++)
+        if (rules->group[i] != 0 && pool->core.group_max_live[i] != KP__UNBOUND)
+            code = group_of(pool, i, rules->group[i], &group[i]);
+    if (code == 0 && group[0] && group[1])
+        code = group_of(pool, KP__PAIR, kp__pair_id(group[0], group[1]), &group[KP__PAIR]);
+    return code;
+}
+
+/* ---- of a new key ---------------------------------------------------------------------------- */
+
+/* The user's limits_for, from the pool's limits. With the lock, given back meanwhile. */
+static kp_limits ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *given)
+{
+    kp_limits left = *given;
+    struct kp__todo todo;
+
+    if (!pool->limits_for) return left;
+    kp__todo_init(&todo, pool->world);
+    kp__step_out(pool, &todo);
+    int cancel = kp__cancel_hold();
+    pool->limits_for(kp__key_of(pool, sub), &left, pool->ctx);
+    kp__cancel_free(cancel);
+    kp__step_in(pool);
+    return left;
+}
+
+/* The rules of a new key, and its groups: the pool's own rules, or what limits_for made of them. If
+ * those change meanwhile, what it left alone follows. With the lock, given back meanwhile. */
+static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules **out,
+                      struct kp__group *group[KP__GROUPS], kp_why *why)
+{
+    kp_limits given = kp__limits_given(&pool->core.rules->said);
+    kp_limits left = ask_limits(pool, sub, &given);
+    struct kp__todo todo;
+    int code = 0;
+
+    kp__todo_init(&todo, pool->world);
+    do {
+        struct kp__rules *base = pool->core.rules, *rules = base;
+        kp_limits limits = kp__limits_taken(&left, &given, &base->said);
+        base->refs++; /* so that no others can lie there */
+        if (pool->limits_for) code = rules_within(pool, &limits, false, &rules, why, &todo);
+        if (code == 0) code = groups_of(pool, rules, group);
+        bool unused = --base->refs == 0;
+        *out = rules;
+        if (code == 0 && base == pool->core.rules) return 0;
+        kp__step_out(pool, &todo);
+        if (rules != base) kp__rules_drop(pool->world, rules);
+        if (unused) kp__rules_drop(pool->world, base);
+        kp__step_in(pool);
+    } while (code == 0);
+    return code;
+}
+
+/* Keys come as they come; that not all of them can keep what they were promised is told once. */
+static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
+{
+    const struct kp__core *core = &pool->core;
+
+    if (pool->overpromised || (core->minima <= core->live.cap && core->floors <= core->live.cap))
+        return;
+    pool->overpromised = true;
+    (void)kp__misuse_within(pool, todo, NULL,
+                            core->minima > core->live.cap
+                                ? "limits.min_live of all keys adds up to more than "
+                                  "budget.max_live; not all of them can have it"
+                                : "limits.floor of all keys adds up to more than "
+                                  "budget.max_live; not all of them can have it");
+}
+
+int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
+{
+    struct kp__rules *rules, *old = NULL;
+    struct kp__group *group[KP__GROUPS];
+    struct kp__todo todo;
+
+    if (sub->rules || sub->ruling) return 0;
+    kp__todo_init(&todo, pool->world);
+    sub->ruling = true;
+    int code = make_rules(pool, sub, &rules, group, why);
+    sub->ruling = false;
+    if (code == 0) {
+        kp__note_rules(pool, rules);
+        kp__table_rule(&pool->core, sub, rules, group, &old);
+        if (rules->prefill && rules->min_live > 0) sub->refill = true;
+        if (sub->refill) kp__file_sub(&pool->core, sub, kp__time(pool)); /* or it was warmed */
+        kp__settle(&pool->core, sub, kp__time(pool), &todo);
+        tell_overpromised(pool, &todo);
+    } else {
+        kp__refuse_all(&pool->core, sub, code, &todo);
+    }
+    kp__tell_news(pool, &todo); /* who warms it goes on, or asks anew */
+    kp__step_out(pool, &todo);
+    if (code == 0) kp__event(pool, KP_EVENT_KEY_MADE, sub, NULL, 0, NULL);
+    kp__step_in(pool);
+    return code;
+}
+
+/* ---- while in use ---------------------------------------------------------------------------- */
+
+static bool too_many(const struct kp__subpool *sub)
+{
+    return sub->count[KP__IDLE] > 0 &&
+           (kp__sub_exceeds(sub, sub->rules->max_live) || kp__group_surplus(sub) > 0 ||
+            (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
+}
+
+/* Destroy what is too many now, refill what is too few, serve who may go on. */
+static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE), *lent = KP__SLOTS(sub, KP__LENT);
+    uint64_t now = kp__time(pool);
+
+    if (sub->used_at == 0) sub->used_at = now;
+    if (sub->rare->health.refused) kp__rare(&pool->core, sub)->health.refused = false;
+    for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
+        kp__seats_anew(&pool->core, KP__OF(n, struct kp__slot, link)); /* max_uses */
+    kp__settle(&pool->core, sub, now, todo);
+    while (too_many(sub)) {
+        kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
+        kp__do(pool, todo);
+    }
+    for (struct kp__list *n = kp__list_first(idle); n; n = kp__list_next(idle, n)) {
+        struct kp__slot *slot = KP__OF(n, struct kp__slot, link);
+        if (slot->since == 0) slot->since = now; /* nothing needed the clock when it came back */
+        kp__file_slot(&pool->core, slot);
+    }
+    for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
+        kp__file_slot(&pool->core, KP__OF(n, struct kp__slot, link)); /* revoke_after_ms */
+    kp__age_all(&pool->core, sub, now, todo);
+    if (sub->rules->eager) sub->refill = true;
+    kp__file_sub(&pool->core, sub, now);
+    kp__tell_news(pool, todo); /* who warms keys may go on */
+    kp__do(pool, todo);
+}
+
+/* One try: KP_EAGAIN if somebody else changed this key's limits meanwhile. */
+static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
+                   bool every, kp_why *why, struct kp__todo *todo)
+{
+    kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
+    struct kp__budget *was[2] = { kp__group_budget(sub, 0), kp__group_budget(sub, 1) };
+    struct kp__group *group[KP__GROUPS];
+    struct kp__rules *rules, *before = sub->rules, *old = NULL;
+    bool closed = false;
+    int code;
+
+    before->refs++; /* so that no others can lie where it did */
+    code = rules_within(pool, &merged, false, &rules, why, todo);
+    if (code == 0) code = groups_of(pool, rules, group);
+    if (code == 0 && sub->rules != before) code = KP_EAGAIN;
+    if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
+    if (code == 0) {
+        closed = sub->rare->health.tripped;
+        kp__note_rules(pool, rules);
+        kp__table_rule(&pool->core, sub, rules, group, &old);
+        closed = closed && !sub->rare->health.tripped;
+        rules = NULL;
+        for (int i = 0; i < 2; i++) /* a group it left has room now */
+            if (was[i] && was[i] != kp__group_budget(sub, i))
+                kp__settle_budget(&pool->core, was[i], kp__time(pool), todo);
+        apply(pool, sub, todo);
+    }
+    if (--before->refs == 0) old = before;
+    kp__step_out(pool, todo);
+    if (closed) kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
+    kp__rules_drop(pool->world, old);
+    kp__rules_drop(pool->world, rules);
+    kp__step_in(pool);
+    return code;
+}
+
+static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
+                   bool every, kp_why *why, struct kp__todo *todo)
+{
+    int code = KP_EAGAIN;
+
+    while (sub->rules && code == KP_EAGAIN) code = try_set(pool, sub, limits, every, why, todo);
+    if (sub->rules) return code;
+    if (every) return 0; /* it is made by what all have now (make_rules) */
+    kp__say(why, KP_ENOTFOUND, "this key is just being made: limits_for has the word first");
+    return KP_ENOTFOUND;
+}
+
+/* Those to come: the pool's own rules. One try, as above. */
+static int try_default(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
+                       struct kp__todo *todo)
+{
+    struct kp__rules *rules, *before = pool->core.rules, *old = NULL;
+    kp_limits merged = kp__limits_merge(limits, &before->said);
+    int code;
+
+    before->refs++; /* as in try_set */
+    code = rules_within(pool, &merged, true, &rules, why, todo);
+    if (code == 0 && pool->core.rules != before) code = KP_EAGAIN;
+    if (code == 0) {
+        before->refs--;
+        pool->core.rules = rules;
+        rules->refs = 1;
+        rules = NULL;
+    }
+    if (--before->refs == 0) old = before;
+    kp__step_out(pool, todo);
+    kp__rules_drop(pool->world, old);
+    kp__rules_drop(pool->world, rules);
+    kp__step_in(pool);
+    return code;
+}
+
+/* Checked first, so that a refusal changes nothing. */
+static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
+                       struct kp__todo *todo)
+{
+    int code;
+
+    do code = try_default(pool, limits, why, todo);
+    while (code == KP_EAGAIN);
+    return code;
+}
+
+/* Would a key refuse them, with the numbers of its own, or could all keys not keep so many? Then
+ * nothing is changed anywhere. */
+static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
+                          struct kp__todo *todo)
+{
+    int64_t each = pool->core.key_count ? pool->core.live.cap / pool->core.key_count : KP__UNBOUND;
+    int code = 0;
+
+    if (limits->min_live > each)
+        return kp__refused(why, "limits.min_live", "of all keys is above budget.max_live");
+    if (limits->floor > each)
+        return kp__refused(why, "limits.floor", "of all keys is above budget.max_live");
+    for (struct kp__subpool *sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
+        struct kp__rules *rules = NULL;
+        if (!sub->rules || code != 0) continue;
+        kp_limits merged = kp__limits_merge(limits, &sub->rules->said);
+        code = rules_within(pool, &merged, false, &rules, why, todo);
+        kp__step_out(pool, todo);
+        kp__rules_drop(pool->world, rules);
+        kp__step_in(pool);
+    }
+    return code;
+}
+
+int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *why)
+{
+    struct kp__todo todo;
+    struct kp__subpool *sub;
+    int code;
+
+    if (why) memset(why, 0, sizeof *why);
+    struct kp__pool *pool =
+        kp__enter_with(door, key, true, "kp_limits_set: pool is NULL", why, &code);
+    if (!pool) return code;
+    kp__todo_init(&todo, pool->world);
+    if (pool->core.phase != KP__OPEN) {
+        kp__say(why, code = KP_ECLOSED, NULL);
+    } else if (!kp__every_key(key)) {
+        if ((sub = kp__find(pool, key, kp__hash(pool, key), false, why, &code)) != NULL) {
+            code = set_one(pool, sub, limits, false, why, &todo);
+            kp__lose_interest(pool, sub, sub->used_at);
+        } else {
+            kp__say(why, code, NULL);
+        }
+    } else if ((code = refused_by_any(pool, limits, why, &todo)) == 0 &&
+               (code = set_default(pool, limits, why, &todo)) == 0) {
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
+            int one = set_one(pool, sub, limits, true, why, &todo);
+            if (one != 0) code = one;
+        }
+    }
+    kp__leave(pool, &todo);
+    return code;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kp_warm: keys get their minimum, and one resource at least, before anybody asks for one. By this
+ * thread and the crew, if the caller waits; else by the keeper.
+ */
+#include <string.h>
+
+#include "flow/get.h"
+
+/* Does this key have its minimum, and at least one? */
+static bool is_warm(const struct kp__subpool *sub)
+{
+    int64_t least = sub->rules && sub->rules->min_live > 1 ? sub->rules->min_live : 1;
+
+    return (int64_t)sub->count[KP__IDLE] + sub->count[KP__LENT] >= least;
+}
+
+/* When it is worth another look without news: the pause after a failed create ends, and there is a
+ * token. */
+static uint64_t next_try(const struct kp__pool *pool, const struct kp__subpool *sub, uint64_t now,
+                         uint64_t until)
+{
+    const struct kp__rate *rate = &pool->core.rate;
+    uint64_t pause = sub->rare->health.back_off;
+    uint64_t at = kp__token_lacks(rate, now) ? kp__token_at(rate, now) : now;
+
+    if (pause > at) at = pause;
+    return at > now && at < until ? at : until;
+}
+
+static int say_cold(const struct kp__subpool *sub, int code, kp_why *why)
+{
+    kp__say(why, code, NULL);
+    bool failed = code == KP_ECREATE || code == KP_EREFUSED;
+    if (failed && sub->rare->health.last) kp__say_failure(why, sub->rare->health.last);
+    return code;
+}
+
+/* The same of a key without limits; `cause` is what was wrong with them, if anything was. */
+static void say_ruled_out(kp_why *cause, int code, kp_why *why)
+{
+    if (cause->code == 0) kp__say(cause, code, NULL);
+    if (why) *why = *cause;
+}
+
+/* One key, by this thread and whoever else works on it. 0: warm; or why not. With the lock. */
+static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t until, kp_why *why,
+                    struct kp__todo *todo)
+{
+    uint64_t failures = sub->rare->seldom.create_failures;
+    kp_why cause = { .code = 0 };
+    int code;
+
+    while (!is_warm(sub)) {
+        uint64_t now = kp__time(pool);
+        if (pool->core.phase != KP__OPEN) return say_cold(sub, KP_ECLOSED, why);
+        if (sub->rare->health.refused) return say_cold(sub, KP_EREFUSED, why);
+        if (sub->rare->seldom.create_failures > failures) return say_cold(sub, KP_ECREATE, why);
+        if (now >= until) return say_cold(sub, KP_ETIMEDOUT, why);
+        if ((code = kp__rule(pool, sub, &cause)) != 0) { /* whoever asked for them had none */
+            say_ruled_out(&cause, code, why);
+            return code;
+        }
+        if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL, now);
+        else kp__await_news(pool, todo, next_try(pool, sub, now, until));
+    }
+    return 0;
+}
+
+/* Find a key, and begin what others can make: the keeper if nobody waits, else the crew. NULL: no
+ * such key, and why in *why. */
+static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool wait, kp_why *why)
+{
+    kp_why cause = { .code = 0 };
+    struct kp__todo todo;
+    int code = 0;
+
+    kp__todo_init(&todo, pool->world);
+    if (kp__check_key(pool, key, why, &todo) != 0) return NULL;
+    struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, &cause, &code);
+    if (!sub) {
+        say_ruled_out(&cause, code, why);
+        return NULL;
+    }
+    sub->used_at = kp__time(pool);
+    if (!wait && !is_warm(sub)) {
+        sub->refill = sub->warm = true;
+        kp__file_sub(&pool->core, sub, sub->used_at);
+    } else if (wait && pool->crew) {
+        while (kp__refill_permit(&pool->core, sub, true, sub->used_at))
+            kp__create(pool, sub, NULL, sub->used_at);
+    }
+    return sub;
+}
+
+static int refuse_warm(struct kp__pool *pool, const kp_ask *ask, kp_why *why,
+                       struct kp__todo *todo)
+{
+    const char *wrong = ask ? kp__ask_refused(pool, ask) : NULL;
+
+    if (pool->core.phase != KP__OPEN) {
+        kp__say(why, KP_ECLOSED, NULL);
+        return KP_ECLOSED;
+    }
+    if (ask && !kp__may_block(pool))
+        wrong = "kp_warm with an ask, on the thread of the pool's own loop, would wait for itself; "
+                "warm in the background (ask NULL)";
+    return wrong ? kp__misuse_within(pool, todo, why, wrong) : 0;
+}
+
+int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *ask)
+{
+    struct kp__todo todo;
+    kp_why *why = ask ? ask->why : NULL;
+    int64_t warm = 0;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    if (why) memset(why, 0, sizeof *why);
+    if (!pool) return kp__no_pool(code, why, "kp_warm: pool is NULL");
+    kp__todo_init(&todo, pool->world);
+    if ((code = refuse_warm(pool, ask, why, &todo)) != 0) {
+        kp__leave(pool, &todo);
+        return code;
+    }
+    uint64_t now = kp__time(pool), until = kp__later(now, pool->deadline);
+    if (ask && ask->within_ms) until = kp__after(now, ask->within_ms);
+    else if (ask && ask->until.ns) until = KP__NEVER;
+    if (ask && ask->until.ns && ask->until.ns < until) until = ask->until.ns;
+    for (int round = ask && pool->crew ? 0 : 1; round < 2; round++) {
+        for (size_t i = 0; i < count; i++) {
+            struct kp__subpool *sub = start_warming(pool, keys[i], ask != NULL, why);
+            if (!sub) continue;
+            if (ask && round == 1 && warm_one(pool, sub, until, why, &todo) == 0) warm++;
+            kp__lose_interest(pool, sub, kp__time(pool));
+            kp__do(pool, &todo);
+        }
+    }
+    kp__leave(pool, &todo);
+    return warm;
+}
