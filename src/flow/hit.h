@@ -21,14 +21,14 @@ static KP__PART uint64_t kp__lease_of_cell(uint64_t number)
 /* Swing a cell's word to a new lease, if it is idle, and its home, if it has one, is here. */
 static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
 {
-    /* acquire: pairs with the release of who gave it its home (core/home.c) */
+    /* acquire: pairs with the releases of who gave it back, opened the lane, or gave it its home */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
     if (!(word & KP__HERE)) return false;
     if (word & KP__HOMED) return kp__swing_at_home(&cell->home, &cell->word, word, *lent);
-    /* acquire: pairs with the release of who gave it back, or opened the lane */
-    return atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
+    /* relaxed: it was loaded by an acquire, and no word comes back */
+    return atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_relaxed,
                                                    memory_order_relaxed);
 }
 
@@ -39,7 +39,7 @@ static KP__PART bool kp__swing_out_anywhere(struct kp__cell *cell, uint64_t *len
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
-    /* acquire: as above */
+    /* acquire: pairs with the release of who gave it back, or opened the lane */
     return (word & (KP__HERE | KP__HOMED)) == KP__HERE &&
            atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
