@@ -328,8 +328,9 @@ void cast_books(void)
     if (g.stage.max_idle && (int64_t)all.idle > g.stage.max_idle)
         ex_fail("I3: %d are idle, and budget.max_idle is %d", (int)all.idle, (int)g.stage.max_idle);
     if (ex_is_real() && g.stage.min_live) return; /* upkeep may be making one this very moment */
-    if (!ex_is_live() && all.creating == 0 && all.closing == 0 && (int)all.live != g.all)
-        ex_fail("I3: the pool says %d live, the driver knows %d", (int)all.live, g.all);
+    int known = ex_add(&g.all, 0); /* the keeper may be at it (real.c) */
+    if (!ex_is_live() && all.creating == 0 && all.closing == 0 && (int)all.live != known)
+        ex_fail("I3: the pool says %d live, the driver knows %d", (int)all.live, known);
 }
 
 void stage_clear(void (*after)(void))
