@@ -12,10 +12,12 @@
 #if defined(__GNUC__)
 #define KP__APART __attribute__((noinline)) /* so that the short way needs no stack */
 #define KP__PART inline __attribute__((always_inline)) /* of a short way that calls nothing */
+#define KP__ALIGNED __attribute__((aligned(64))) /* wherever it would lie otherwise: up to 5 % */
 #define KP__SITE __builtin_return_address(0)
 #else
 #define KP__APART
 #define KP__PART inline
+#define KP__ALIGNED
 #define KP__SITE NULL
 #endif
 

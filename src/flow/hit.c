@@ -151,8 +151,8 @@ static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const voi
 /* The same pinned key as last time, and nothing else asked: the cell that was found then is tried
  * first. Whether it still is that key's, its claim makes sure. A child of fork begins with nothing
  * that is remembered (here.c). */
-static KP__APART int get_again(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
-                               kp_lease *out)
+static KP__APART KP__ALIGNED int get_again(kp_pool *door, kp_key key, const kp_ask *ask,
+                                           const void *site, kp_lease *out)
 {
     const struct kp__here *here = &kp__here;
     struct kp__cell *cell = here->found;
@@ -167,7 +167,7 @@ static KP__APART int get_again(kp_pool *door, kp_key key, const kp_ask *ask, con
                                                : kp__get_after_all(door, key, NULL, site, out);
 }
 
-int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
+KP__ALIGNED int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
 {
     if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, KP__SITE, out);
     if (key.size <= 8) return get_few(door, key, KP__SITE, out);
@@ -284,7 +284,7 @@ enum kp__asked kp__ask(const kp_lease *lease)
     return back ? KP__BACK : KP__CLEAN;
 }
 
-void kp_release(kp_lease *lease)
+KP__ALIGNED void kp_release(kp_lease *lease)
 {
     if (lease && !swing_back(lease)) (void)release(lease, KP__RELEASED);
 }
