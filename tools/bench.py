@@ -94,7 +94,7 @@ def notes(row):
     for field, form in (('fairness', 'fair {:.2f}'), ('max_wait_ms', 'wait {:.1f} ms'),
                         ('bytes', '{:.0f} B'), ('bytes_again', 'again {:.0f} B'),
                         ('ns_calls', 'two calls {:.2f} ns'), ('ns_least', 'least {:.1f} ns'),
-                        ('ns_1_key', '1 key {:.2f} ns'),
+                        ('ns_untouched', 'untouched {:.0f} ns'), ('ns_1_key', '1 key {:.2f} ns'),
                         ('ns_random', 'random {:.1f} ns'), ('ns_100k', 'a tenth {:.1f} ns'),
                         ('ns_keys', 'keys {:.1f} ns'), ('peer_fairness', 'apr fair {:.2f}'),
                         ('peer_max_wait_ms', 'apr wait {:.1f} ms'), ('peer_bytes', 'apr {:.0f} B')):
