@@ -194,11 +194,11 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     return status == 0 ? READY : UNFIT;
 }
 
-/* Does it matter that this use went well? Not on an open lane, unless a circuit counts uses: there
- * none is half-open, and nothing is in doubt (core/lane.c). */
+/* Does it matter that this use went well? Not on an open lane, where nothing is in doubt
+ * (core/lane.c), unless a circuit counts uses: limits may have been set a moment ago. */
 static bool matters(const struct held *h)
 {
-    return h->slot->doubted || h->seat->probe || kp__breaks(h->slot->sub->rules, KP_BREAK_USE);
+    return h->slot->doubted || kp__uses_count(h->pool->door);
 }
 
 /* False: its use is to be reported first. */

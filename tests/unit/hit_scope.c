@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/table.h"
+#include "flow/hit.h"
 #include "hit_stage.h"
 
 static kp_scope scope;
@@ -328,6 +329,34 @@ static void what_is_asked_about_while_limits_change_must_come_back(void)
     hit_use(K);
 }
 
+/* Limits that were set after kp_use has looked. */
+static void where_a_circuit_counts_uses_one_must_be_told_before_it_ends(void)
+{
+    hit_stand(1, (kp_options){ .limits.max_live = 1 });
+    kp_lease lease;
+    assert_int_equal(kp_get(hit.pool, K, NULL, &lease), 0);
+    hit_set((kp_limits){ .breaker_failures = 3, .breaker_counts = KP_BREAK_USE });
+    assert_false(kp__end_lease(&lease, KP__OF_USE));
+    assert_non_null(lease.resource); /* it goes on */
+    kp_release(&lease);
+    assert_int_equal(hit_stats(K).idle, 1);
+}
+
+static void plans_with_a_time_of_their_own_must_be_kept_to(void)
+{
+    kp_plan each = { .each_ms = 1000 }, until = { .schedule.times = 2 };
+    kp_lease lease;
+
+    hit_stand(1, (kp_options){ .limits.max_live = 1 });
+    until.ask.until = kp_deadline_in(hit.pool, 1000);
+    assert_int_equal(kp_use(hit.pool, K, &each, nothing, NULL), 0);
+    assert_int_equal(kp_use(hit.pool, K, &until, nothing, NULL), 0);
+    assert_int_equal(kp_get(hit.pool, K, NULL, &lease), 0);
+    until.ask.until = kp_deadline_in(hit.pool, 1);
+    assert_int_equal(kp_use(hit.pool, K, &until, nothing, NULL), KP_ETIMEDOUT);
+    kp_release(&lease);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +376,8 @@ int main(void)
         HIT_TEST(a_success_must_end_a_row_of_failures),
         HIT_TEST(a_use_that_went_well_must_end_the_doubt_of_it),
         HIT_TEST(what_is_asked_about_while_limits_change_must_come_back),
+        HIT_TEST(where_a_circuit_counts_uses_one_must_be_told_before_it_ends),
+        HIT_TEST(plans_with_a_time_of_their_own_must_be_kept_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
