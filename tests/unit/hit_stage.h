@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <semaphore.h>
 
 #include "core/core.h"
 #include "flow/flow.h"
@@ -42,6 +43,9 @@ static struct {
     atomic_int misuses, events[32];
     char text[200]; /* of the last misuse */
 } hit;
+
+static sem_t hit_over; /* posted by each pool's very last call */
+static int hit_opened;
 
 static bool hit_asks; /* each test is played twice: what comes back is asked whether it is clean */
 
@@ -70,6 +74,12 @@ static inline int item_destroy(kp_job *job, void *resource)
     item->destroyed++;
     atomic_fetch_add(&hit.gone, 1);
     return 0;
+}
+
+static inline void hit_drop(void *ctx)
+{
+    (void)ctx;
+    assert_int_equal(sem_post(&hit_over), 0);
 }
 
 /* All are, so none is ever reset. */
@@ -112,6 +122,7 @@ static inline kp_pool *hit_open(kp_options options)
 
     if (!options.driver.create && !options.driver.ctx) options.driver.create = item_create;
     if (!options.driver.destroy) options.driver.destroy = item_destroy;
+    options.driver.drop_ctx = hit_drop;
     if (hit_asks && !options.driver.reset) {
         options.driver.reset = hit_no_reset;
         options.driver.is_clean = hit_is_clean;
@@ -120,6 +131,7 @@ static inline kp_pool *hit_open(kp_options options)
     if (!l->idle_ttl_ms) l->idle_ttl_ms = KP_OFF;
     if (!l->max_age_ms) l->max_age_ms = KP_OFF;
     assert_int_equal(kp_pool_open(&options, &pool), 0);
+    hit_opened++;
     hit.pool = pool;
     return pool;
 }
@@ -129,15 +141,18 @@ static inline int hit_begin(void **state)
     (void)state;
     (void)unsetenv("KP_LANES"); /* as programs have it */
     memset(&hit, 0, sizeof hit);
+    hit_opened = 0;
+    assert_int_equal(sem_init(&hit_over, 0, 0), 0);
     kp_on_misuse(hit_misuse, NULL);
     return 0;
 }
 
-/* Close, and nothing may be left. */
+/* Close, and nothing may be left. The keeper may still be in hit_event when that has returned. */
 static inline int hit_end(void **state)
 {
     (void)state;
     if (hit.pool) assert_int_equal(kp_pool_close(hit.pool, KP_CLOSE_NOW, KP_SECONDS(30)), 0);
+    for (; hit_opened > 0; hit_opened--) assert_int_equal(sem_wait(&hit_over), 0);
     assert_int_equal(hit.made, hit.gone);
     for (int i = 0; i < hit.made; i++) assert_int_equal(hit.item[i].destroyed, 1);
     kp_on_misuse(NULL, NULL);
