@@ -4,8 +4,9 @@
  * An entry that turns out to be early is filed again, so that returns and hits seldom touch it, and
  * the keeper's work (flow/keeper.c) is proportional to what is due (L8).
  */
-#include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
 #include "core/renew.h"
 #include "core/table.h"
 

@@ -5,7 +5,7 @@
  */
 #include "core/circuit.h"
 
-#include "core/core.h"
+#include "core/serve.h"
 
 const struct kp__circuit kp__no_circuit = { .limit = KP__BY_BREAKER };
 

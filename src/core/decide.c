@@ -9,8 +9,12 @@
  * except a sponsor its lent permit.
  */
 #include "base/check.h"
-#include "core/core.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/permit.h"
+#include "core/serve.h"
+#include "core/todo.h"
 
 enum verdict { GO_ON, ANSWERED, LACKS };
 

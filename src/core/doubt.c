@@ -7,8 +7,12 @@
  * And tests: idle ones that the keeper has validated (flow/doubt.c).
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/serve.h"
 #include "core/table.h"
+#include "core/todo.h"
 
 /* ---- suspects -------------------------------------------------------------------------------- */
 

@@ -4,9 +4,15 @@
  * books, then settles (serve.c): what became free goes to whoever is next.
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/renew.h"
+#include "core/resize.h"
+#include "core/serve.h"
 #include "core/table.h"
+#include "core/todo.h"
 
 static void close_slot(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
                        struct kp__todo *todo)

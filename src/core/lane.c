@@ -2,10 +2,11 @@
  *
  * Opening and shutting lanes, under the pool's lock. What happens on an open one: flow/hit.c.
  */
-#include "core/lane.h"
-
 #include "base/check.h"
-#include "core/core.h"
+#include "core/calendar.h"
+#include "core/guide.h"
+#include "core/lane.h"
+#include "core/serve.h"
 
 struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 

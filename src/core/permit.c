@@ -5,8 +5,10 @@
  * what the background may make.
  */
 #include "base/check.h"
-#include "core/core.h"
+#include "core/calendar.h"
+#include "core/permit.h"
 #include "core/renew.h"
+#include "core/serve.h"
 
 static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
                                enum kp__measure measure)

@@ -8,7 +8,10 @@
 
 #include "base/check.h"
 #include "base/mail.h"
-#include "core/core.h"
+#include "core/give.h"
+#include "core/permit.h"
+#include "core/serve.h"
+#include "core/todo.h"
 #include "keyedpool/loop.h"
 
 const char *const kp__limit_name[KP__LIMITS] = {

@@ -30,6 +30,9 @@
 #include "core/slot.h"
 #include "keyedpool/words.h"
 
+struct kp__core;
+struct kp__todo;
+
 enum kp__queue { KP__EITHER, KP__TAKERS, KP__SPONSORS, KP__FRESH, KP__OWN, KP__QUEUES };
 
 /* What a thread parks on. NUDGED: still waiting, but look again: at the clock, or because it is
@@ -153,5 +156,55 @@ static inline void kp__grant_no(struct kp__request *request, int code, enum kp__
     request->grant.code = (int16_t)code;
     request->limit = (uint8_t)limit;
 }
+
+/* ---- in and out of the queue (request.c) ----------------------------------------------------- */
+
+/* Begin a request, of which only the kind of its owner is known, and the place of the call: `site`,
+ * which its lease is to name (kp__site_of). */
+void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why);
+const void *kp__site_of(const struct kp__request *request);
+
+/* The queue that fits what it asks for and what is under way for it. */
+enum kp__queue kp__queue_for(const struct kp__request *request);
+
+/* Put it into its queue, in order of arrival; take it out, with the answer that is in `grant`, and
+ * tell its owner. */
+void kp__enqueue(struct kp__core *core, struct kp__request *request);
+void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
+
+/* Put it back at its old place in its queue: as the sponsor of `making`, or (NULL) of nothing. */
+void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
+                    uint64_t now, struct kp__todo *todo);
+
+/* A request that must not wait (KP_DONT_WAIT) is answered no, if it is back in its queue because
+ * its check failed, and nothing else was there for it. */
+void kp__send_away(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
+
+/* Take it out of its queue unanswered (time-out). False: an answer came first, and stands. */
+bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
+                  struct kp__todo *todo);
+
+/* Give back what a request was granted and has not begun to use. */
+void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t now,
+                 struct kp__todo *todo);
+
+/* Answer a waiting request with a lease that has begun; or with a permit that was taken for it. */
+void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
+                     uint32_t seat, struct kp__todo *todo);
+void kp__answer_permit(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
+
+/* Answer no to a waiting request, or to all those of a key. */
+void kp__refuse(struct kp__core *core, struct kp__request *request, int code,
+                struct kp__todo *todo);
+void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code,
+                    struct kp__todo *todo);
+
+/* Note the driver's reason for a no where the owner of the request reads it, if it gave a `why`. */
+void kp__blame(struct kp__request *request, const struct kp__failure *failure);
+
+/* Wake the owner of a request: it was answered. Or (nudge) it still waits and is to look again: a
+ * thread now, an event loop at `at`. */
+void kp__rouse(struct kp__todo *todo, struct kp__request *request);
+void kp__nudge(struct kp__todo *todo, struct kp__request *request, uint64_t at);
 
 #endif

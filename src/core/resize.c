@@ -5,6 +5,10 @@
  * at each key. What is lent and too much goes when it comes back (give.c).
  */
 #include "base/check.h"
+#include "core/calendar.h"
+#include "core/give.h"
+#include "core/resize.h"
+#include "core/serve.h"
 #include "core/table.h"
 
 /* ---- how much is too much -------------------------------------------------------------------- */

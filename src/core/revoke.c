@@ -10,10 +10,15 @@
  * revoked never reaches another borrower.
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/renew.h"
 #include "core/revoke.h"
+#include "core/serve.h"
 #include "core/table.h"
+#include "core/todo.h"
 
 static bool is_out(const struct kp__seat *seat)
 {

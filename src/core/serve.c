@@ -6,7 +6,8 @@
  * became free comes from give.c.
  */
 #include "base/check.h"
-#include "core/core.h"
+#include "core/resize.h"
+#include "core/serve.h"
 
 /* ---- settling -------------------------------------------------------------------------------- */
 

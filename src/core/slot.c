@@ -7,7 +7,8 @@
 #include "core/slot.h"
 
 #include "base/check.h"
-#include "core/core.h"
+#include "core/calendar.h"
+#include "core/permit.h"
 #include "core/renew.h"
 
 /* Neighbours in memory are neighbours in the table, 4096 at a time, so that those that were made

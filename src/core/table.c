@@ -4,6 +4,7 @@
  * share a live budget.
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/table.h"
 
 static uint64_t hash_of_key(const struct kp__map_node *node)

@@ -4,8 +4,8 @@
  * KP_VERIFY: the books of the pool, and of those keys that lie in the first 64 places the books,
  * the lists and L1. A broken one ends the program with its number.
  */
-#include "core/core.h"
 #include "core/lane.h"
+#include "core/resize.h"
 
 #if defined KP_VERIFY && KP_VERIFY
 

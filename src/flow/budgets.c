@@ -6,6 +6,8 @@
  */
 #include <string.h>
 
+#include "core/resize.h"
+#include "core/table.h"
 #include "flow/flow.h"
 
 /* ---- can it be meant? ------------------------------------------------------------------------ */

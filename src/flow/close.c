@@ -7,6 +7,9 @@
 #include "base/cancel.h"
 #include "base/check.h"
 #include "base/watch.h"
+#include "core/give.h"
+#include "core/guide.h"
+#include "core/table.h"
 #include "flow/flow.h"
 
 bool kp__is_over(const struct kp__pool *pool)

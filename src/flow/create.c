@@ -9,7 +9,10 @@
 #include <string.h>
 
 #include "base/cancel.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/renew.h"
+#include "core/serve.h"
 #include "flow/health.h"
 #include "flow/job.h"
 

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/table.h"
 #include "flow/get.h"
 
 /* ---- standing still -------------------------------------------------------------------------- */

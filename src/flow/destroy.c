@@ -5,6 +5,7 @@
  * at the end of the pool nobody waits for any, and they go by many (close.c).
  */
 #include "base/cancel.h"
+#include "core/give.h"
 #include "core/renew.h"
 #include "core/revoke.h"
 #include "flow/health.h"

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/check.h"
+#include "core/guide.h"
 #include "flow/job.h"
 
 /* ---- the registry of doors: geometric chunks that never move, read without a lock ------------ */

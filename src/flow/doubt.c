@@ -4,6 +4,7 @@
  * the keeper's runs of driver.validate on idle ones. core/doubt.c decides.
  */
 #include "base/cancel.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
 #include "flow/get.h"
 #include "flow/health.h"

@@ -5,6 +5,8 @@
  * waits in its queue, and limits_for is asked exactly once. Also pins.
  */
 #include "base/check.h"
+#include "core/calendar.h"
+#include "core/table.h"
 #include "flow/flow.h"
 
 /* ---- keys the user hands in ------------------------------------------------------------------ */

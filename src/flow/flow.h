@@ -13,7 +13,9 @@
 
 #include "base/lock.h"
 #include "base/world.h"
-#include "core/table.h"
+#include "core/core.h"
+#include "core/resize.h"
+#include "core/todo.h"
 #include "flow/here.h"
 #include "flow/key.h"
 #include "keyedpool.h"

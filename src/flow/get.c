@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/serve.h"
 #include "flow/get.h"
 #include "flow/hit.h"
 #include "flow/job.h"

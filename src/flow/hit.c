@@ -8,6 +8,7 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
+#include "core/guide.h"
 
 /* Where this thread looks first: where it was lucky last, so that threads keep out of each other's
  * way. Else by the golden ratio, which spreads consecutive numbers evenly over any range (Knuth,

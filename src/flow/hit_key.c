@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "core/guide.h"
+
 int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
                       kp_lease *out)
 {

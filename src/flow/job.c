@@ -14,6 +14,7 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
+#include "core/give.h"
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t now, uint64_t until)

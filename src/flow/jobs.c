@@ -6,6 +6,7 @@
  */
 #include "base/cancel.h"
 #include "base/check.h"
+#include "core/calendar.h"
 #include "flow/job.h"
 
 bool kp__keeps_jobs(const struct kp__pool *pool)

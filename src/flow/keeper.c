@@ -5,8 +5,13 @@
  * (life.c), the pool's own threads (crew.c), a simulated world, or the program.
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/renew.h"
+#include "core/serve.h"
+#include "core/table.h"
 #include "flow/health.h"
 #include "flow/job.h"
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/watch.h"
+#include "core/table.h"
 #include "flow/job.h"
 
 /* ---- refusals -------------------------------------------------------------------------------- */

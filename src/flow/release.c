@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/doubt.h"
+#include "core/give.h"
 #include "core/revoke.h"
 #include "flow/health.h"
 #include "flow/hit.h"

@@ -4,6 +4,7 @@
  * for what is out; drop a key. Each says when it is done: by coming back.
  */
 #include "base/check.h"
+#include "core/give.h"
 #include "flow/flow.h"
 
 /* 0 is the default; on the thread of a loop nothing is waited for. */

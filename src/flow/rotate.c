@@ -4,6 +4,7 @@
  * it (kp_job.epoch). How each is replaced: core/renew.c.
  */
 #include "core/renew.h"
+#include "core/table.h"
 #include "flow/flow.h"
 
 static int64_t retire(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,

@@ -6,7 +6,12 @@
 #include <string.h>
 
 #include "base/cancel.h"
+#include "core/calendar.h"
+#include "core/give.h"
 #include "core/renew.h"
+#include "core/resize.h"
+#include "core/serve.h"
+#include "core/table.h"
 #include "flow/hit.h"
 
 /* ---- rules and their groups ------------------------------------------------------------------ */

@@ -5,6 +5,8 @@
  */
 #include <string.h>
 
+#include "core/calendar.h"
+#include "core/permit.h"
 #include "flow/get.h"
 
 /* Does this key have its minimum, and at least one? */

@@ -8,6 +8,7 @@
 #include "base/watch.h"
 
 #include "base/cancel.h"
+#include "core/give.h"
 #include "flow/flow.h"
 #include "flow/health.h"
 

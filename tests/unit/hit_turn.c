@@ -6,6 +6,9 @@
  */
 #include "hit_stage.h"
 
+#include "core/serve.h"
+#include "core/table.h"
+
 /* Somebody who waits for K, was told that something came back, and never comes. */
 static struct kp__request other;
 
