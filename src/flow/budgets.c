@@ -8,7 +8,9 @@
 
 #include "core/resize.h"
 #include "core/table.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/settings.h"
 
 /* ---- can it be meant? ------------------------------------------------------------------------ */
 

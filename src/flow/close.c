@@ -10,7 +10,15 @@
 #include "core/give.h"
 #include "core/guide.h"
 #include "core/table.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/fork.h"
+#include "flow/here.h"
+#include "flow/loop.h"
+#include "flow/resource.h"
+#include "flow/settings.h"
+#include "flow/upkeep.h"
 
 bool kp__is_over(const struct kp__pool *pool)
 {

@@ -13,8 +13,12 @@
 #include "core/permit.h"
 #include "core/renew.h"
 #include "core/serve.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 #include "flow/job.h"
+#include "flow/resource.h"
 
 /* ---- a slot for the permit ------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
  */
 #include "base/check.h"
 #include "flow/job.h"
+#include "flow/upkeep.h"
 
 struct kp__crew {
     struct kp__lock lock;

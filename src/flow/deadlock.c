@@ -22,7 +22,12 @@
 #include <string.h>
 
 #include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/get.h"
+#include "flow/here.h"
+#include "flow/key.h"
 
 /* ---- standing still -------------------------------------------------------------------------- */
 

@@ -8,8 +8,12 @@
 #include "core/give.h"
 #include "core/renew.h"
 #include "core/revoke.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 #include "flow/job.h"
+#include "flow/resource.h"
 
 static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, int status,
                            const struct kp__job *job)

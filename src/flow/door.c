@@ -7,7 +7,12 @@
 
 #include "base/check.h"
 #include "core/guide.h"
+#include "flow/door.h"
+#include "flow/fork.h"
+#include "flow/here.h"
 #include "flow/job.h"
+#include "flow/resource.h"
+#include "flow/upkeep.h"
 
 /* ---- the registry of doors: geometric chunks that never move, read without a lock ------------ */
 

@@ -6,7 +6,9 @@
 #include "base/cancel.h"
 #include "core/calendar.h"
 #include "core/doubt.h"
-#include "flow/get.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 #include "flow/job.h"
 

@@ -11,7 +11,10 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/fork.h"
 
 /* ---- events ---------------------------------------------------------------------------------- */
 

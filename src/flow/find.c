@@ -7,7 +7,11 @@
 #include "base/check.h"
 #include "core/calendar.h"
 #include "core/table.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/key.h"
+#include "flow/settings.h"
 
 /* ---- keys the user hands in ------------------------------------------------------------------ */
 

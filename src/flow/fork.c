@@ -14,6 +14,10 @@
 
 #include "base/cancel.h"
 #include "base/watch.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/fork.h"
+#include "flow/here.h"
 #include "flow/hit.h"
 #include "flow/job.h"
 

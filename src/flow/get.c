@@ -10,9 +10,15 @@
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/serve.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/get.h"
 #include "flow/hit.h"
 #include "flow/job.h"
+#include "flow/loop.h"
+#include "flow/resource.h"
+#include "flow/upkeep.h"
 
 /* ---- the ask --------------------------------------------------------------------------------- */
 

@@ -9,6 +9,8 @@
 #include "base/cancel.h"
 #include "base/check.h"
 #include "core/guide.h"
+#include "flow/door.h"
+#include "flow/find.h"
 
 /* Where this thread looks first: where it was lucky last, so that threads keep out of each other's
  * way. Else by the golden ratio, which spreads consecutive numbers evenly over any range (Knuth,

@@ -7,7 +7,9 @@
 #ifndef KP__FLOW_HIT_H
 #define KP__FLOW_HIT_H
 
+#include "core/lane.h"
 #include "flow/flow.h"
+#include "flow/here.h"
 
 /* Of all leases of cells, in this process: with the number of the cell, their last number. */
 extern KP__INSIDE _Atomic uint64_t kp__cell_leases;
@@ -142,5 +144,9 @@ bool kp__is_clean(const struct kp__pool *pool, void *resource);
 
 /* Give back what was claimed by mistake, as if it had never been lent (release.c). */
 void kp__unlend(kp_lease *lease);
+
+/* The numbers of a lease that has begun (release.c). With the lock. */
+void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
+                     kp_lease *out);
 
 #endif

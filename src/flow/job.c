@@ -15,6 +15,13 @@
 #include "base/cancel.h"
 #include "base/check.h"
 #include "core/give.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/here.h"
+#include "flow/loop.h"
+#include "flow/resource.h"
+#include "flow/upkeep.h"
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t now, uint64_t until)

@@ -67,6 +67,33 @@ bool kp__keeps_jobs(const struct kp__pool *pool);
  * answer; else the caller's own. With the lock. */
 struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own);
 
+/* ---- for a get, and for the end of a lease --------------------------------------------------- */
+
+/* Does this thread stand by, waiting for what the driver answers? Not in a pool that names a loop,
+ * and not the thread of an event loop where jobs may be left to themselves: there a job is sent. */
+bool kp__stands_by(const struct kp__pool *pool);
+
+/* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came
+ * by `until`: when it comes, it ends the lease. `now` may be 0 where `until` is KP__NEVER.
+ * With the lock, which is given back meanwhile. */
+int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
+                const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo);
+
+/* Validate on the way in, where nobody stands by: `request` waits for the outcome. With the lock,
+ * which is given back meanwhile. */
+void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
+                   struct kp__request *request, uint64_t until, struct kp__todo *todo);
+
+/* Reset and then validate on the way back, as far as `reset` and `validate` say, where nobody
+ * stands by: the outcome ends the lease. False: out of memory, nothing was begun. */
+bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
+                    bool validate, struct kp__todo *todo);
+
+/* Have a victim destroyed where nobody stands by: `request` waits for the permit that comes of it.
+ * With the lock, given back meanwhile. */
+void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
+                   struct kp__todo *todo);
+
 /* ---- run ------------------------------------------------------------------------------------- */
 
 /* Call validate, reset or destroy of a slot, and stand by: as kp__job_run. Without the lock, and
@@ -76,6 +103,9 @@ int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t unti
 /* Nobody stands by: run it here if this thread may, else have it run where it may. Its answer goes
  * on with the story. Without the lock; the job may be gone afterwards. */
 void kp__job_send(struct kp__job *job);
+
+/* Run one that was posted to this thread. Without the lock; the job may be gone afterwards. */
+void kp__job_perform(struct kp__job *job);
 
 /* ---- hurried (jobs.c) ------------------------------------------------------------------------ */
 

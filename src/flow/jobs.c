@@ -7,7 +7,9 @@
 #include "base/cancel.h"
 #include "base/check.h"
 #include "core/calendar.h"
+#include "flow/door.h"
 #include "flow/job.h"
+#include "flow/loop.h"
 
 bool kp__keeps_jobs(const struct kp__pool *pool)
 {

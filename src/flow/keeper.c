@@ -12,8 +12,13 @@
 #include "core/renew.h"
 #include "core/serve.h"
 #include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 #include "flow/job.h"
+#include "flow/resource.h"
+#include "flow/upkeep.h"
 
 /* What one call does at most, so that nobody is held up for long. */
 enum {

@@ -11,7 +11,8 @@
 #include <stdatomic.h>
 
 #include "base/check.h"
-#include "flow/flow.h"
+#include "flow/fork.h"
+#include "flow/upkeep.h"
 
 /* One of the two threads. */
 struct worker {

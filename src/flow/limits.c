@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "flow/flow.h"
+#include "flow/event.h"
+#include "flow/settings.h"
 
 /* ---- the fields ------------------------------------------------------------------------------ */
 

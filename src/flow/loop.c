@@ -10,6 +10,10 @@
  */
 #include "base/cancel.h"
 #include "base/check.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/fork.h"
+#include "flow/here.h"
 #include "flow/job.h"
 #include "flow/loop.h"
 

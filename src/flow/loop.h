@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The inside of an event loop, for loop.c (the mailbox) and start.c (its requests).
+ * Event loops: what pools and jobs ask of them (loop.c), and the inside of one, for loop.c (the
+ * mailbox) and start.c (its requests).
  */
 #ifndef KP__FLOW_LOOP_H
 #define KP__FLOW_LOOP_H
@@ -8,7 +9,20 @@
 #include <stdatomic.h>
 
 #include "base/mail.h"
-#include "flow/get.h"
+#include "flow/flow.h"
+
+struct kp__job;
+
+bool kp__loop_is_mine(const kp_loop *loop);
+bool kp__may_block(const struct kp__pool *pool); /* not on the thread of the pool's own loop */
+
+/* The loop that a pool names begins to serve it (KP_ECONFIG: it cannot), and ends to. And have the
+ * loop's thread run a job. */
+int kp__loop_join(kp_loop *loop, struct kp__pool *pool);
+void kp__loop_part(kp_loop *loop);
+void kp__loop_post(kp_loop *loop, struct kp__job *job);
+
+/* ---- the inside ------------------------------------------------------------------------------ */
 
 enum { KP__REQUESTS, KP__JOBS }; /* trays */
 

@@ -8,7 +8,14 @@
 
 #include "base/watch.h"
 #include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/fork.h"
 #include "flow/job.h"
+#include "flow/key.h"
+#include "flow/loop.h"
+#include "flow/settings.h"
+#include "flow/upkeep.h"
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 

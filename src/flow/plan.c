@@ -2,7 +2,7 @@
  *
  * Plans as values: the pauses of a schedule, and what a plan cannot mean.
  */
-#include "flow/flow.h"
+#include "flow/settings.h"
 
 /* ---- what can be meant ---------------------------------------------------------------------- */
 

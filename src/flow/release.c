@@ -14,8 +14,14 @@
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/revoke.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
+#include "flow/here.h"
 #include "flow/hit.h"
+#include "flow/job.h"
+#include "flow/loop.h"
 
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
                      kp_lease *out)

@@ -5,7 +5,11 @@
  */
 #include "base/check.h"
 #include "core/give.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/here.h"
+#include "flow/upkeep.h"
 
 /* 0 is the default; on the thread of a loop nothing is waited for. */
 static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)

@@ -3,7 +3,9 @@
  * kp_retry_now: nothing is held against a key any more that its failed creates brought upon it.
  */
 #include "core/give.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 
 void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {

@@ -5,7 +5,11 @@
  * (core/revoke.c). Nobody of ours stands by: its answer goes on with the story.
  */
 #include "core/revoke.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/job.h"
+#include "flow/resource.h"
 
 /* With the lock, given back meanwhile. */
 static void tell(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event, int status,

@@ -5,7 +5,9 @@
  */
 #include "core/renew.h"
 #include "core/table.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 
 static int64_t retire(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,
                       struct kp__todo *todo)

@@ -12,7 +12,11 @@
 #include "core/resize.h"
 #include "core/serve.h"
 #include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/hit.h"
+#include "flow/settings.h"
 
 /* ---- rules and their groups ------------------------------------------------------------------ */
 

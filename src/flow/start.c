@@ -8,8 +8,14 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/get.h"
+#include "flow/here.h"
 #include "flow/job.h"
 #include "flow/loop.h"
+#include "flow/settings.h"
 
 _Static_assert(sizeof(struct kp__request) <= sizeof ((kp_request *)NULL)->opaque,
                "a request fits");

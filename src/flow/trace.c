@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "base/cancel.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
 
 size_t kp__trace_of(const struct kp__slot *slot, const struct kp__seat *seat,
                     const void *frame[KP__FRAMES])

@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "flow/door.h"
+#include "flow/event.h"
 #include "flow/hit.h"
+#include "flow/settings.h"
 
 struct use {
     kp_pool   *pool;

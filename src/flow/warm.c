@@ -7,7 +7,12 @@
 
 #include "core/calendar.h"
 #include "core/permit.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/get.h"
+#include "flow/loop.h"
+#include "flow/resource.h"
 
 /* Does this key have its minimum, and at least one? */
 static bool is_warm(const struct kp__subpool *sub)

@@ -9,7 +9,9 @@
 
 #include "base/cancel.h"
 #include "core/give.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 
 enum { AT_ONCE = 64 };
