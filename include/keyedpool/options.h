@@ -407,13 +407,15 @@ typedef struct kp_options {
  * keypool, commons, pgbouncer N, hikari N, apr MIN SMAX HMAX TTL, dbconnection N. docs/OPTIONS.md
  * lists all.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: nothing; `name` and `value`
- * are read during the call. Errors: KP_ENOTFOUND (no such option), KP_ECONFIG (not a value for it).
- * Order: a later call wins; a preset sets many. Since: 0.1 */
+ * are read during the call. Errors: KP_ENOTFOUND (no such option: NULL is none), KP_ECONFIG (not a
+ * value for it: NULL is none), KP_EMISUSE (options is NULL). Order: a later call wins; a preset
+ * sets many. Since: 0.1 */
 KP_API int kp_options_set(kp_options *options, const char *name, const char *value) KP_NODISCARD;
 
 /* ---- answering a job ------------------------------------------------------------------------- */
 
-/* Answer a pending job. `resource` counts only for create with status 0. A second answer is misuse.
+/* Answer a pending job. `resource` counts only for create with status 0. A second answer is misuse,
+ * and so is one to NULL: the resource stays yours.
  * Threads: any thread. Blocks: no. Calls: fd; destroy (of a resource that nobody may have any
  * more), on_event. Owns: takes the resource; the job is gone. Errors: none. Order: none.
  * Since: 0.1 */
@@ -425,9 +427,9 @@ KP_API void kp_job_done(kp_job *job, int status, void *resource);
  * or, to refuse for good, or to say that the peer is gone:
  *     kp_job_fail(job, 0, "wrong password");
  *     return KP_EREFUSED;
- * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text. Errors: always KP_ECREATE, so
- * that it can be returned; without it vendor_code is the result itself. Order: before the job is
- * answered. Since: 0.1 */
+ * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text; NULL is none. Errors: always
+ * KP_ECREATE, so that it can be returned; without it vendor_code is the result itself.
+ * Order: before the job is answered. Since: 0.1 */
 KP_API int kp_job_fail(kp_job *job, int vendor_code, const char *text);
 
 #ifdef __cplusplus

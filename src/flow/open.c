@@ -321,7 +321,7 @@ int kp__pool_again(kp_pool *door, const struct kp__pool *old, struct kp__pool **
 static int read_options(const kp_options *given, size_t size, int version, kp_options *o)
 {
     memset(o, 0, sizeof *o);
-    if (!given || size < sizeof *o || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
+    if (size < sizeof *o || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
     memcpy(o, given, sizeof *o);
     for (size_t i = sizeof *o; i < size; i++)
         if (((const char *)given)[i]) return KP_ECONFIG;
@@ -335,10 +335,11 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     kp_options o;
     int code;
 
-    *out = NULL;
+    if (out) *out = NULL;
+    if (!given || !out)
+        return kp__misuse(NULL, NULL, "kp_pool_open: options or out is NULL; nothing was opened");
     if ((code = read_options(given, size, version, &o)) != 0)
-        return kp__refused(given ? o.why : NULL, "version",
-                           "header and library do not fit, or options is NULL");
+        return kp__refused(o.why, "version", "header and library do not fit");
     struct kp__world world = world_of(o.world);
     kp_limits limits = kp__limits_merge(&o.limits, &kp__limits_default);
     code = check_driver(&o, o.why);

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "flow/flow.h"
+
 /* ---- values -------------------------------------------------------------------------------- */
 
 struct word {
@@ -312,7 +314,7 @@ static void store(kp_options *options, const struct option *o, int64_t value)
 
 int kp_options_set(kp_options *options, const char *name, const char *value)
 {
-    if (!options) return KP_EMISUSE;
+    if (!options) return kp__misuse(NULL, NULL, "kp_options_set: options is NULL");
     if (!name) return KP_ENOTFOUND;
     if (strcmp(name, "preset") == 0) return value ? kp__preset_set(options, value) : KP_ECONFIG;
     for (size_t i = 0; i < sizeof options_table / sizeof *options_table; i++) {
