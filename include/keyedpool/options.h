@@ -367,7 +367,7 @@ typedef struct kp_options {
     int64_t     keep_every_ms;                      /* [OFF: exactly when due] upkeep runs at
                                                        multiples of this, at least 1 */
     int64_t     forget_key_after_ms;                /* [5 min] an unused key; NONE: at once */
-    int64_t     leak_after_ms;                      /* [60 s] */
+    int64_t     leak_after_ms;                      /* [60 s] at least 1 */
     int32_t     on_fork;                            /* [FORK_FRESH; with loop FORK_REFUSE] in a
                                                        child of fork the pool starts empty;
                                                        FORK_REFUSE: calls are answered
@@ -405,7 +405,8 @@ typedef struct kp_options {
  * (ms, s, min, h; a bare number is ms); counts take k and M; also none, unlimited, off. Presets:
  * effect-fixed N, effect-range MIN MAX TTL, zio-fixed N, zio-range MIN MAX TTL, effectful N,
  * keypool, commons, pgbouncer N, hikari N, apr MIN SMAX HMAX TTL, dbconnection N. docs/OPTIONS.md
- * lists all.
+ * lists all. What an option can never be is refused here; what contradicts another, or is more than
+ * there can be, by kp_pool_open.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: nothing; `name` and `value`
  * are read during the call. Errors: KP_ENOTFOUND (no such option: NULL is none), KP_ECONFIG (not a
  * value for it: NULL is none), KP_EMISUSE (options is NULL). Order: a later call wins; a preset

@@ -79,6 +79,8 @@ static int check_whole(const kp_options *o, kp_why *why)
         return kp__refused(why, "keep_every_ms", "must be at least 1 ms, or KP_OFF");
     if (o->watch_every_ms == KP_NONE)
         return kp__refused(why, "watch_every_ms", "must be at least 1 ms, or KP_OFF");
+    if (o->leak_after_ms == KP_NONE)
+        return kp__refused(why, "leak_after_ms", "must be at least 1 ms, or KP_OFF");
     code = check_time(o->watch_every_ms, "watch_every_ms", why);
     if (code == 0) code = check_time(o->deadline_ms, "deadline_ms", why);
     if (code == 0) code = check_time(o->keep_every_ms, "keep_every_ms", why);

@@ -153,7 +153,7 @@ static const struct option options_table[] = {
     BUDGET(max_live),
     BUDGET(max_lent),
     BUDGET(max_idle),
-    BUDGET(max_creating),
+    AT("budget.max_creating", budget.max_creating, COUNT, UNLIMITED, NULL),
     BUDGET(max_waiting),
     BUDGET(max_keys),
     AT("budget.create_rate", budget.create_rate, COUNT, UNLIMITED, NULL),
