@@ -328,8 +328,8 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
     const char   *tag;
     const kp_why *why;                  /* or NULL */
     const void   *site;                 /* LEAK, REVOKED, REVOKE_FAILED, as are those below: where
-                                           kp_get was called from, for addr2line; the
-                                           done of a kp_request */
+                                           kp_get, kp_scope_get or kp_use was called from, for
+                                           addr2line; the done of a kp_request */
     int64_t       lent_ms;              /* how long it has been lent */
     uint64_t      thread;               /* that got it: gettid() on Linux. 0: not known, as hits
                                            without the lock leave no trace (options.hits) */
