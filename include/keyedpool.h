@@ -33,7 +33,9 @@
  *  R4  Misuse that can be told from use (L10) does nothing but count, and send KP_EVENT_MISUSE with
  *      a sentence to on_event; without on_event, to kp_on_misuse; without that, one line to
  *      standard error. What cannot be told is marked "unchecked"; everywhere that is a pointer to
- *      nothing, and NULL where nothing says that it is fine (but a pool may be NULL: KP_EMISUSE).
+ *      nothing. NULL can be told: it is misuse where nothing says that it is fine. But to end NULL,
+ *      or to decide on it (a lease, a pin, a scope, a request, a loop) does nothing, as free does;
+ *      and a question that no code answers is answered as of something that has ended.
  *
  * Every function says, in this order: Threads, Blocks, Calls, Owns, Errors, Order, Since. "Threads"
  * is one of: any thread | one at a time per <object> | the loop's. "Calls" lists functions of yours

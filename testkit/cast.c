@@ -274,6 +274,7 @@ static int cast_use(kp_job *job, void *resource)
 
 kp_driver kp_cast_driver(kp_cast *cast)
 {
+    kp__kit_need(cast, "kp_cast_driver", "a cast");
     return (kp_driver){
         .create = cast_create,
         .destroy = cast_use,
@@ -289,6 +290,9 @@ kp_driver kp_cast_driver(kp_cast *cast)
 int kp_cast_open(const kp_script *script, kp_cast **out)
 {
     static const kp_script nothing;
+
+    kp__kit_need(out, "kp_cast_open", "a place for its cast");
+
     kp_cast *cast = calloc(1, sizeof *cast);
 
     *out = cast;
@@ -315,6 +319,7 @@ int kp_cast_open(const kp_script *script, kp_cast **out)
 
 kp_cast_count kp_cast_read(kp_cast *cast)
 {
+    kp__kit_need(cast, "kp_cast_read", "a cast");
     pthread_mutex_lock(&cast->lock);
 
     kp_cast_count count = cast->count;

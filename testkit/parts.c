@@ -22,6 +22,13 @@ _Noreturn void kp__kit_die(const char *format, ...)
     abort();
 }
 
+void kp__kit_need(const void *given, const char *function, const char *what)
+{
+    if (!given) {
+        kp__kit_die("%s needs %s, and was given NULL", function, what);
+    }
+}
+
 /* ---- random numbers ---- */
 
 static uint64_t splitmix64(uint64_t *state)

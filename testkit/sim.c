@@ -221,9 +221,7 @@ static void give_way(kp_sim *sim, kp__task *self)
 
 kp__task *kp__sim_enter(kp_sim *sim, const char *function)
 {
-    if (!sim) {
-        kp__kit_die("%s needs a sim, and was given NULL", function);
-    }
+    kp__kit_need(sim, function, "a sim");
     pthread_mutex_lock(&sim->lock);
     if (!pthread_equal(sim->running->thread, pthread_self())) {
         kp__kit_die("%s was called by a thread that is not a task of its sim (start it with "

@@ -159,6 +159,7 @@ void kp_sim_fail_alloc(kp_sim *sim, int64_t nth, bool and_all_after)
 
 kp_sim_memory kp_sim_memory_read(kp_sim *sim)
 {
+    kp__kit_need(sim, "kp_sim_memory_read", "a sim");
     pthread_mutex_lock(&sim->lock);
 
     kp_sim_memory memory = sim->memory;

@@ -328,8 +328,8 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
     const char   *tag;
     const kp_why *why;                  /* or NULL */
     const void   *site;                 /* LEAK, REVOKED, REVOKE_FAILED, as are those below: where
-                                           kp_get was called from, for addr2line; the
-                                           done of a kp_request */
+                                           kp_get, kp_scope_get or kp_use was called from, for
+                                           addr2line; the done of a kp_request */
     int64_t       lent_ms;              /* how long it has been lent */
     uint64_t      thread;               /* that got it: gettid() on Linux. 0: not known, as hits
                                            without the lock leave no trace (options.hits) */
@@ -367,7 +367,7 @@ typedef struct kp_options {
     int64_t     keep_every_ms;                      /* [OFF: exactly when due] upkeep runs at
                                                        multiples of this, at least 1 */
     int64_t     forget_key_after_ms;                /* [5 min] an unused key; NONE: at once */
-    int64_t     leak_after_ms;                      /* [60 s] */
+    int64_t     leak_after_ms;                      /* [60 s] at least 1 */
     int32_t     on_fork;                            /* [FORK_FRESH; with loop FORK_REFUSE] in a
                                                        child of fork the pool starts empty;
                                                        FORK_REFUSE: calls are answered
@@ -405,15 +405,18 @@ typedef struct kp_options {
  * (ms, s, min, h; a bare number is ms); counts take k and M; also none, unlimited, off. Presets:
  * effect-fixed N, effect-range MIN MAX TTL, zio-fixed N, zio-range MIN MAX TTL, effectful N,
  * keypool, commons, pgbouncer N, hikari N, apr MIN SMAX HMAX TTL, dbconnection N. docs/OPTIONS.md
- * lists all.
+ * lists all. What an option can never be is refused here; what contradicts another, or is more than
+ * there can be, by kp_pool_open.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: nothing; `name` and `value`
- * are read during the call. Errors: KP_ENOTFOUND (no such option), KP_ECONFIG (not a value for it).
- * Order: a later call wins; a preset sets many. Since: 0.1 */
+ * are read during the call. Errors: KP_ENOTFOUND (no such option: NULL is none), KP_ECONFIG (not a
+ * value for it: NULL is none), KP_EMISUSE (options is NULL). Order: a later call wins; a preset
+ * sets many. Since: 0.1 */
 KP_API int kp_options_set(kp_options *options, const char *name, const char *value) KP_NODISCARD;
 
 /* ---- answering a job ------------------------------------------------------------------------- */
 
-/* Answer a pending job. `resource` counts only for create with status 0. A second answer is misuse.
+/* Answer a pending job. `resource` counts only for create with status 0. A second answer is misuse,
+ * and so is one to NULL: the resource stays yours.
  * Threads: any thread. Blocks: no. Calls: fd; destroy (of a resource that nobody may have any
  * more), on_event. Owns: takes the resource; the job is gone. Errors: none. Order: none.
  * Since: 0.1 */
@@ -425,9 +428,9 @@ KP_API void kp_job_done(kp_job *job, int status, void *resource);
  * or, to refuse for good, or to say that the peer is gone:
  *     kp_job_fail(job, 0, "wrong password");
  *     return KP_EREFUSED;
- * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text. Errors: always KP_ECREATE, so
- * that it can be returned; without it vendor_code is the result itself. Order: before the job is
- * answered. Since: 0.1 */
+ * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text; NULL is none. Errors: always
+ * KP_ECREATE, so that it can be returned; without it vendor_code is the result itself.
+ * Order: before the job is answered. Since: 0.1 */
 KP_API int kp_job_fail(kp_job *job, int vendor_code, const char *text);
 
 #ifdef __cplusplus

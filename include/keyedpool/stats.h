@@ -86,12 +86,14 @@ static inline int kp_each_key(kp_pool *pool,
     return kp_each_key_sized(pool, fn, arg, sizeof(kp_stats));
 }
 
-/* Who holds, who waits, what binds: as text for people. As snprintf: returns the length it wants.
+/* Who holds, who waits, what binds: as text for people. As snprintf: returns the length it wants;
+ * with `buf` NULL nothing is written.
  * Threads: any thread. Blocks: no. Calls: key_type.text. Owns: nothing. Errors: none; a closed pool
  * says so in the text. Order: none. Since: 0.1 */
 KP_API size_t kp_explain(kp_pool *pool, kp_key key, char *buf, size_t size);
 
-/* A key as text, by the pool's key type; bytes that are not printable as \xNN. As snprintf.
+/* A key as text, by the pool's key type; bytes that are not printable as \xNN. As snprintf; `buf`
+ * may be NULL.
  * Threads: any thread. Blocks: no. Calls: key_type.text. Owns: nothing. Errors: none. Order: none.
  * Since: 0.1 */
 KP_API size_t kp_key_text(kp_pool *pool, kp_key key, char *buf, size_t size);

@@ -82,6 +82,9 @@ static inline bool kp__is_plain(const kp_ask *ask)
            !(ask->reserved0 | ask->reserved[0] | ask->reserved[1] | ask->reserved[2]);
 }
 
+/* kp_get, on behalf of who called from there (scope.c, use.c). */
+int kp__get_from(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
+
 /* By any key that is not pinned, in any way (hit_key.c). */
 int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
 

@@ -93,6 +93,7 @@ bool kp__job_detach(struct kp__job *job)
 
 int kp_job_fail(kp_job *face, int vendor_code, const char *text)
 {
+    if (!face) return (void)kp__misuse(NULL, NULL, "kp_job_fail: job is NULL"), KP_ECREATE;
     struct kp__job *job = KP__OF(face, struct kp__job, face);
 
     job->failure.code = KP_ECREATE;
@@ -182,6 +183,10 @@ static void go_on(struct kp__job *job)
 
 void kp_job_done(kp_job *face, int status, void *resource)
 {
+    if (!face) {
+        kp__misuse(NULL, NULL, "kp_job_done: job is NULL; nothing was answered");
+        return;
+    }
     struct kp__job *job = KP__OF(face, struct kp__job, face);
     const struct kp__world *world = job->pool->world;
     /* relaxed: the child's own store, or none */

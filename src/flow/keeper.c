@@ -231,7 +231,7 @@ int64_t kp_keep(kp_pool *door)
     int code;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    if (!pool) return -1;
+    if (!pool) return (void)kp__no_pool(code, NULL, "kp_keep: pool is NULL"), -1;
     kp__todo_init(&todo, pool->world);
     uint64_t now = kp__time(pool);
     pool->late_reported = false;

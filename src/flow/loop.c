@@ -112,6 +112,7 @@ static kp_loop *spare(void)
 
 int kp_loop_open(kp_loop **out)
 {
+    if (!out) return kp__misuse(NULL, NULL, "kp_loop_open: out is NULL; nothing was opened");
     kp__lock_take(&registry, &kp__life);
     kp_loop *loop = spare();
     bool opened = loop && kp__mailbox_open(&loop->box, KP__TO_ALARM);

@@ -87,6 +87,8 @@ static int check_whole(const kp_options *o, kp_why *why)
         return kp__refused(why, "keep_every_ms", "must be at least 1 ms, or KP_OFF");
     if (o->watch_every_ms == KP_NONE)
         return kp__refused(why, "watch_every_ms", "must be at least 1 ms, or KP_OFF");
+    if (o->leak_after_ms == KP_NONE)
+        return kp__refused(why, "leak_after_ms", "must be at least 1 ms, or KP_OFF");
     code = check_time(o->watch_every_ms, "watch_every_ms", why);
     if (code == 0) code = check_time(o->deadline_ms, "deadline_ms", why);
     if (code == 0) code = check_time(o->keep_every_ms, "keep_every_ms", why);
@@ -329,7 +331,7 @@ int kp__pool_again(kp_pool *door, const struct kp__pool *old, struct kp__pool **
 static int read_options(const kp_options *given, size_t size, int version, kp_options *o)
 {
     memset(o, 0, sizeof *o);
-    if (!given || size < sizeof *o || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
+    if (size < sizeof *o || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
     memcpy(o, given, sizeof *o);
     for (size_t i = sizeof *o; i < size; i++)
         if (((const char *)given)[i]) return KP_ECONFIG;
@@ -343,10 +345,11 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     kp_options o;
     int code;
 
-    *out = NULL;
+    if (out) *out = NULL;
+    if (!given || !out)
+        return kp__misuse(NULL, NULL, "kp_pool_open: options or out is NULL; nothing was opened");
     if ((code = read_options(given, size, version, &o)) != 0)
-        return kp__refused(given ? o.why : NULL, "version",
-                           "header and library do not fit, or options is NULL");
+        return kp__refused(o.why, "version", "header and library do not fit");
     struct kp__world world = world_of(o.world);
     kp_limits limits = kp__limits_merge(&o.limits, &kp__limits_default);
     code = check_driver(&o, o.why);

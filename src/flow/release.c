@@ -57,6 +57,11 @@ static bool is_zero(const kp_lease *lease)
     return !lease->opaque[0] && !lease->opaque[1] && !lease->opaque[2];
 }
 
+static bool is_none(const kp_lease *lease)
+{
+    return !lease || is_zero(lease);
+}
+
 /* NULL: it is a lease that is held. Otherwise what the caller most likely did. */
 static const char *not_held(const struct held *h, uint64_t word, char *text, size_t size)
 {
@@ -259,7 +264,7 @@ bool kp__release(kp_lease *lease, enum kp__ending how)
 
 void kp_discard(kp_lease *lease)
 {
-    if (lease && !is_zero(lease)) (void)end(lease, KP__DISCARDED, KP__UNASKED);
+    if (!is_none(lease)) (void)end(lease, KP__DISCARDED, KP__UNASKED);
 }
 
 void kp__unlend(kp_lease *lease)
@@ -285,7 +290,7 @@ void kp_lease_reuse(kp_lease *lease, bool reuse)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
-    if (is_zero(lease) || !find(lease, false, &h)) return;
+    if (is_none(lease) || !find(lease, false, &h)) return;
     h.seat->decided = true;
     h.seat->reuse = reuse;
     kp__todo_init(&todo, h.pool->world);
@@ -297,7 +302,7 @@ void kp_lease_report(kp_lease *lease, int status)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
-    if (is_zero(lease) || !find(lease, false, &h)) return;
+    if (is_none(lease) || !find(lease, false, &h)) return;
     struct kp__subpool *sub = h.slot->sub;
     kp__todo_init(&todo, h.pool->world);
     enum kp__change change = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
@@ -323,8 +328,9 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
+    if (!out) return (void)kp__misuse(NULL, NULL, "kp_lease_read: out is NULL"), false;
     memset(out, 0, sizeof *out);
-    if (is_zero(lease) || !find(lease, true, &h)) return false;
+    if (is_none(lease) || !find(lease, true, &h)) return false;
     uint64_t now = kp__time(h.pool);
     bool keep = h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse;
     *out = (kp_lease_about){
@@ -357,9 +363,10 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
 {
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
 
+    if (!out) return kp__misuse(NULL, NULL, "kp_lease_of: out is NULL");
     memset(out, 0, sizeof *out);
+    struct kp__pool *pool = kp__enter(door, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_lease_of: pool is NULL");
     kp__todo_init(&todo, pool->world);
     struct kp__slot *slot = kp__slot_of(&pool->core, resource);

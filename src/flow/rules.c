@@ -316,7 +316,9 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
         kp__enter_with(door, key, true, "kp_limits_set: pool is NULL", why, &code);
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    if (pool->core.phase != KP__OPEN) {
+    if (!limits) {
+        code = kp__misuse_within(pool, &todo, why, "kp_limits_set: limits is NULL");
+    } else if (pool->core.phase != KP__OPEN) {
         kp__say(why, code = KP_ECLOSED, NULL);
     } else if (!kp__every_key(key)) {
         if ((sub = kp__find(pool, key, kp__hash(pool, key), false, why, &code)) != NULL) {

@@ -102,9 +102,11 @@ int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask, 
 {
     kp_lease lease;
     int rc;
-    memset(out, 0, sizeof *out);
+    if (out) memset(out, 0, sizeof *out);
+    if (!scope || !out)
+        return kp__misuse(NULL, ask ? ask->why : NULL, "kp_scope_get: scope or out is NULL");
     if (!reserve(scope)) return no_memory(ask);
-    rc = kp_get(pool, key, ask, &lease);
+    rc = kp__get_from(pool, key, ask, KP__SITE, &lease);
     if (rc != 0) {
         trim(scope);
         return rc;
@@ -121,7 +123,8 @@ int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask, 
 int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg)
 {
     uint64_t entry[ENTRY_WORDS] = { DEFER, (uintptr_t)fn, (uintptr_t)arg, 0, 0 };
-    if (!fn) return kp__misuse(NULL, NULL, "kp_scope_defer: fn is NULL; nothing was deferred");
+    if (!scope || !fn)
+        return kp__misuse(NULL, NULL, "kp_scope_defer: scope or fn is NULL; nothing was deferred");
     if (!reserve(scope)) return KP_ENOMEM;
     push(scope, entry);
     return 0;
@@ -145,7 +148,7 @@ static void finish(const uint64_t entry[ENTRY_WORDS])
 void kp_scope_close(kp_scope *scope)
 {
     uint64_t entry[ENTRY_WORDS];
-    while (pop(scope, entry)) {
+    while (scope && pop(scope, entry)) {
         if (entry[0] == LEASE)
             end_lease(entry);
         else

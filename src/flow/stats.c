@@ -95,10 +95,12 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
     int code;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    memset(out, 0, size);
+    if (out) memset(out, 0, size);
     if (!pool) return kp__no_pool(code, NULL, "kp_stats_read: pool is NULL");
     kp__todo_init(&todo, pool->world);
-    if (kp__every_key(key)) {
+    if (!out) {
+        code = kp__misuse_within(pool, &todo, NULL, "kp_stats_read: out is NULL");
+    } else if (kp__every_key(key)) {
         kp__shut_all(pool);
         s = stats_of_all(&pool->core);
     } else if ((code = kp__check_key(pool, key, NULL, &todo)) == 0) {
@@ -108,7 +110,7 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
             kp__lose_interest(pool, sub, sub->used_at);
         }
     }
-    copy_out(&s, out, size);
+    if (out) copy_out(&s, out, size);
     kp__leave(pool, &todo);
     return code;
 }
@@ -124,6 +126,7 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
     (void)size; /* newer callers see a longer struct: they read no further than the library's */
     if (!pool) return kp__no_pool(code, NULL, "kp_each_key: pool is NULL");
     kp__todo_init(&todo, pool->world);
+    if (!fn) stop = kp__misuse_within(pool, &todo, NULL, "kp_each_key: fn is NULL");
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         kp_stats s = stats_of(sub);
         if (stop != 0) continue; /* the walk ends with the interest in every key given up */
@@ -371,13 +374,13 @@ static bool is_worth_a_word(const struct kp__subpool *sub)
 
 size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
 {
-    struct text t = { buf, size, 0 };
+    struct text t = { buf, buf ? size : 0, 0 };
     struct kp__todo todo;
     struct kp__subpool *sub;
     int code, shown = 0;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    if (size) buf[0] = 0;
+    if (t.size) buf[0] = 0;
     if (!pool) {
         add(&t, "%s\n", kp_strerror(code));
         return t.length;
@@ -407,6 +410,7 @@ size_t kp_key_text(kp_pool *door, kp_key key, char *buf, size_t size)
     struct kp__pool *pool = kp__enter(door, &code);
     size_t length;
 
+    if (!buf) size = 0;
     if (!pool) return kp__key_print(&bytes, key, buf, size);
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);

@@ -17,6 +17,7 @@ struct use {
     kp_plan    plan;
     kp_use_fn  fn;
     void      *arg;
+    const void *site;                   /* where it was called from */
     uint64_t   deadline_ns;             /* of all; KP__NEVER: none */
     bool       single;                  /* one attempt, whose deadline is that of its get */
 };
@@ -96,11 +97,12 @@ static int run(struct series *s, kp_lease *lease)
 static int get(const struct use *use, kp_key key, uint64_t until_ns, kp_lease *lease)
 {
     kp_ask ask = use->plan.ask;
-    if (use->single) return kp_get(use->pool, key, &ask, lease);
-    if (ask.within_ms != KP_NONE) ask.within_ms = KP_OFF;
-    ask.until.ns = until_ns == KP__NEVER ? 0 : until_ns;
-    if (ask.why) memset(ask.why, 0, sizeof *ask.why);
-    return kp_get(use->pool, key, &ask, lease);
+    if (!use->single) {
+        if (ask.within_ms != KP_NONE) ask.within_ms = KP_OFF;
+        ask.until.ns = until_ns == KP__NEVER ? 0 : until_ns;
+        if (ask.why) memset(ask.why, 0, sizeof *ask.why);
+    }
+    return kp__get_from(use->pool, key, &ask, use->site, lease);
 }
 
 static int attempt(struct series *s)
@@ -173,7 +175,7 @@ static bool time_left(const struct use *use)
 
 int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *arg)
 {
-    struct use use = { pool, { .schedule = { 0 } }, fn, arg, 0, false };
+    struct use use = { pool, { .schedule = { 0 } }, fn, arg, KP__SITE, 0, false };
     int status;
     if (plan) use.plan = *plan;
     if (!fn) return kp__misuse(NULL, use.plan.ask.why, "kp_use: fn is NULL; nothing to run");

@@ -100,7 +100,7 @@ static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool
     return sub;
 }
 
-static int refuse_warm(struct kp__pool *pool, const kp_ask *ask, kp_why *why,
+static int refuse_warm(struct kp__pool *pool, bool keys, const kp_ask *ask, kp_why *why,
                        struct kp__todo *todo)
 {
     const char *wrong = ask ? kp__ask_refused(pool, ask) : NULL;
@@ -112,6 +112,7 @@ static int refuse_warm(struct kp__pool *pool, const kp_ask *ask, kp_why *why,
     if (ask && !kp__may_block(pool))
         wrong = "kp_warm with an ask, on the thread of the pool's own loop, would wait for itself; "
                 "warm in the background (ask NULL)";
+    if (!keys) wrong = "kp_warm: keys is NULL, but count says how many";
     return wrong ? kp__misuse_within(pool, todo, why, wrong) : 0;
 }
 
@@ -126,7 +127,7 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     if (why) memset(why, 0, sizeof *why);
     if (!pool) return kp__no_pool(code, why, "kp_warm: pool is NULL");
     kp__todo_init(&todo, pool->world);
-    if ((code = refuse_warm(pool, ask, why, &todo)) != 0) {
+    if ((code = refuse_warm(pool, keys || count == 0, ask, why, &todo)) != 0) {
         kp__leave(pool, &todo);
         return code;
     }
