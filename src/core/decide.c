@@ -175,8 +175,8 @@ static bool is_raced(const struct look *l)
            kp__may_create(l->core, l->sub, l->now);
 }
 
-/* Is a lease that begins now a probe? Not each one is, while the circuit is not closed: a request
- * for which something was under way before it opened may be served all the same. */
+/* Is a lease that begins now a probe? Even if the circuit is not closed, it need not be one: a
+ * request for which something was under way before it opened may be served all the same. */
 static bool probes_by_use(const struct look *l)
 {
     return l->sub->rare->health.tripped && kp__breaks(l->sub->rules, KP_BREAK_USE) &&

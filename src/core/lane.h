@@ -3,7 +3,8 @@
  * Lanes: the hit path without a lock (L9).
  *
  * The pool's lock guards a key's *books*: the lists and counts that say which of its slots are idle
- * and which are lent. A lane lets gets and releases of the key do without both for a while.
+ * and which are lent. A lane lets gets and releases of one key do without lock and books for a
+ * while.
  *
  *   cell    the cache line of one slot. Its *word* holds the slot's generation and a state: HERE
  *           (idle), GONE (lent), or SHUT (only the books know).
@@ -17,15 +18,16 @@
  * A lane opens under the lock, when nobody waits for the key and nothing is under way in it
  * (kp__lane_open). A thread that has the lock and is about to look at the books shuts the lane
  * first (kp__lane_shut): it sets one word after the other to SHUT and enters in the books what each
- * of them said. So every decision is taken on books that are true.
+ * of them said. So every decision is taken on books that are true. lane.c opens and shuts a lane,
+ * lanes.c has all open lanes of a pool, guide.h leads from a key to its lane.
  *
  * WHY NOTHING IS LOST. Every word is its own gate: gets, releases and shutting all change it by one
- * atomic operation. A swing that comes before the shutting of its word is seen by that, and entered
- * in the books. One that comes after it fails, and its thread takes the lock, under which the books
- * are the truth. A request shuts the lane, under the lock, before it waits, and no lane opens while
- * one waits. So a release that ends by a swing need not look for requests that wait: it came before
- * the shutting, and whoever waits has found in the books what it gave back (I6). No gate is looked
- * at twice, and no memory order between different words is needed.
+ * atomic operation. The shutting of a word sees each swing that came before it, and enters it in
+ * the books. A swing that comes after it fails, and its thread takes the lock, under which the
+ * books are the truth. A request shuts the lane, under the lock, before it waits, and no lane opens
+ * while one waits. So a release that ends by a swing need not look for requests that wait: it came
+ * before the shutting, and whoever waits has found in the books what it gave back (I6). No gate is
+ * looked at twice, and no memory order between different words is needed.
  *
  * The exception is a turn (KP_EVENTUAL), in which a lane may be open though requests wait: the
  * first of them comes and looks by itself (kp__offer), and one release in KP__LOOKS takes the lock

@@ -9,7 +9,7 @@
  * needs for that lies in the unions below; `of_loop`, which never changes, says which kind it is.
  *
  * A request is on a queue of its subpool exactly while its grant says WAIT. It leaves that state
- * once, under the lock; whoever has it leave writes `grant`, and owns the outcome (I10). A time-out
+ * once, under the lock; whoever takes it out writes `grant`, and owns the outcome (I10). A time-out
  * or a withdrawal is no exception: if a grant came first, the grant stands. Afterwards `link` of a
  * loop's request is its letter, and belongs to the mailbox (base/mail.h).
  *

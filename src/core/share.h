@@ -10,8 +10,8 @@
  * `held` is what it has in use. The lag grows while the key holds something and any key is starved;
  * while none is, nothing is counted. Each budget has a virtual time: the lag of the key that was
  * served last. A key that begins to compete starts there; one that comes back starts at most a
- * credit behind it (kp__share_begin). So a key neither gains nor loses by pausing, and what it had
- * while nobody was starved is not held against it.
+ * credit of two permits behind it (kp__share_begin). So a key neither gains nor loses by pausing,
+ * and what it had while nobody was starved is not held against it.
  */
 #ifndef KP__CORE_SHARE_H
 #define KP__CORE_SHARE_H
