@@ -68,7 +68,7 @@ static bool spread(struct kp__core *core, const struct kp__slot *slot, uint64_t 
 {
     struct kp__subpool *sub = slot->sub;
 
-    if (sub->rare->doubts > 0) each_other(core, slot, todo, drop); /* the second one */
+    if (sub->rare->doubts > 0) each_other(core, slot, todo, drop); /* the second peer gone */
     if (slot->doubted) return false;
     each_other(core, slot, todo, doubt);
     if (sub->rare->doubts == 0) return false; /* there are no others */

@@ -29,7 +29,7 @@ struct kp__rate {
     uint64_t look;            /* the next time that kp__token_look may give out */
 };
 
-/* per_s KP__UNBOUND: no rate. The bucket is full. */
+/* per_s KP__UNBOUND: no rate. The bucket starts full. */
 void kp__rate_init(struct kp__rate *rate, int64_t per_s, int64_t burst);
 
 /* Another rate, or none: what is in the bucket stays there, as far as the new one can hold it. */

@@ -57,7 +57,7 @@ struct kp__rules {
 
     uint64_t idle_ttl, excess_ttl, max_age;
     uint64_t create_timeout, validate_timeout, validate_after;
-    uint64_t validate_every; /* KP__NEVER: the keeper does not */
+    uint64_t validate_every; /* by the keeper; KP__NEVER: it does not */
     uint64_t retry_first, retry_max, cache_failure;
     uint64_t breaker_rate, breaker_calls, breaker_probes; /* rate: per cent; 0: OFF */
     uint64_t breaker_open, breaker_window;

@@ -278,7 +278,7 @@ void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
     kp__list_remove(&rare->drains);
     if (on) kp__list_push_back(&core->drains, &rare->drains);
     core->draining += on ? 1 : UINT32_MAX;
-    kp__close_seats(slot); /* on; off: it was not among those with a seat left */
+    kp__close_seats(slot); /* if off, it was not on that list */
 }
 
 /* ---- seats ----------------------------------------------------------------------------------- */

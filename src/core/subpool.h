@@ -114,7 +114,7 @@ struct kp__key_due {
 /* Parts that lie apart (base/slab.h). */
 enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_TERM, KP__PART_CIRCUIT };
 
-/* A key that is bytes, and fewer than these, lies in its subpool. */
+/* A key of bytes that is shorter than this lies in the subpool itself. */
 enum { KP__NEAR = 24 };
 
 struct kp__subpool {
