@@ -11,8 +11,7 @@
 struct addrinfo;
 struct kp__lookup;
 
-/* The addresses of a numeric host, for freeaddrinfo. NULL: it is a name, which has to be looked up.
- */
+/* The addresses of a numeric host, for freeaddrinfo. NULL: it is a name and has to be looked up. */
 struct addrinfo *kp__numeric(const struct kp__place *place);
 
 struct kp__lookup *kp__lookup_begin(const struct kp__place *place);     /* NULL: no memory */

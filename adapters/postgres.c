@@ -85,7 +85,7 @@ static bool session_begin(PGconn *conn)
     return false;
 }
 
-/* Note what libpq tells only when it is set: each is set and set back. */
+/* Note the settings that libpq tells only through its setters. */
 static void session_note(PGconn *conn)
 {
     struct session *session = session_of(conn);
@@ -411,7 +411,7 @@ static void plan_undoing(struct work *w)
     }
 }
 
-/* Most are: then the server need not be asked. Notifications that had come are noted for reset. */
+/* Most that come back are: then the server is not asked. Notifications are noted for reset. */
 static bool is_clean(void *resource, void *ctx)
 {
     const kp_pg_options *o = ctx;

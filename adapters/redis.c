@@ -257,8 +257,7 @@ static int fail_as_left(kp_job *job, int code, const char *sentence, bool gone)
     return gone ? KP_EGONE : rc;
 }
 
-/* By its length: what is left to send may begin with a zero byte. From 1.1 on hiredis has a prefix.
- */
+/* By length: what is left to send may begin with a zero byte. From 1.1 on hiredis has a prefix. */
 static bool has_unsent(const redisContext *c)
 {
 #ifdef HI_SDS_TYPE_8

@@ -25,8 +25,7 @@ int kp__work_left_ms(const struct kp__work *w)
     return kp__left_ms(w->until_ns);
 }
 
-/* Before each wait: while no time is left for it, let the job step on. Returns what it then wants.
- */
+/* Before each wait: while no time is left for it, let the job step on. Returns what it wants. */
 static int in_time(struct kp__work *w, int wanted)
 {
     while (wanted && kp__left_ms(w->kind->wait(w).until_ns) == 0)

@@ -2,7 +2,7 @@
  *
  * Closing a pool: no new gets; waiting requests are served first (DRAIN) or refused; idle resources
  * are destroyed; leases are waited for (WAIT, DRAIN) or not (NOW). Nothing that is in use is freed:
- * the last call to leave the pool frees it, its door stays.
+ * the last call or answer to leave the pool frees it; its door stays.
  */
 #include "base/cancel.h"
 #include "base/check.h"

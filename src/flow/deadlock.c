@@ -9,14 +9,14 @@
  * reachable from the newcomer is awake. (Holt, "Some deadlock properties of computer systems",
  * 1972: with resources of several units a cycle is not enough, it takes a knot.) A holder that is
  * not known to sleep may give back, and what is under way may free something: then there is no
- * deadlock. So whatever is reported is one, as long as each lease is ended by the thread that got
- * it.
+ * deadlock. So whatever is reported is a deadlock, as long as each lease is ended by the thread
+ * that got it.
  *
  * A deadlock begins when its last thread begins to wait, for sleepers cannot change who holds what.
  * So each thread looks once, before it sleeps, and is itself the one to be refused.
  *
- * LOCKING. The books of all these pools must not change during the search: it takes all their
- * locks, in the order of their doors, holding none before. No other code takes two.
+ * LOCKING. The books of all these pools must not change during the search. So it takes all their
+ * locks, in the order of their doors, and holds none when it begins. No other code takes two.
  */
 #include <stdarg.h>
 #include <stdio.h>

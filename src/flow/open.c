@@ -186,7 +186,7 @@ static void allow_lanes(struct kp__pool *pool, const kp_options *o)
 
     core->least_term = KP__LEAST_TERM;
 #if (defined KP_VERIFY && KP_VERIFY) || (defined KP_TEST_LANES && KP_TEST_LANES)
-    const char *lanes = getenv("KP_LANES"); /* tests: everywhere, for however short, or nowhere */
+    const char *lanes = getenv("KP_LANES"); /* tests: everywhere, even for an instant; or nowhere */
     if (lanes) {
         core->lanes = wanted && (lanes[0] == '2' || (lanes[0] == '1' && pool->upkeep));
         core->least_term = 0;

@@ -65,8 +65,8 @@ static void plain(kp_options *o)
     o->forget_key_after_ms = 0;
 }
 
-/* There, a failure in the background is an item too, which the next get is given; and the pool of a
- * key stays for ever. */
+/* In Effect and ZIO a failure in the background is an item too, which the next get is given; and
+ * the pool of a key stays for ever. */
 static void structured(kp_options *o)
 {
     o->limits.prefill = KP_PREFILL_FIRST_GET;

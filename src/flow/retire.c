@@ -14,7 +14,7 @@ static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
     return kp__here.loops ? now : kp__end_of(now, within_ms);
 }
 
-/* No call waits for ever, and a time is not negative. */
+/* No call waits for ever, so KP_OFF is refused like other negative times. */
 static bool is_no_wait(int64_t within_ms)
 {
     return within_ms < 0 && within_ms != KP_NONE;

@@ -19,7 +19,7 @@ size_t kp__trace_of(const struct kp__slot *slot, const struct kp__seat *seat,
     return errand->traces[at].count;
 }
 
-/* See to room for a trace of each seat. It is allocated once, and therefore with the lock held. */
+/* See to room for a trace of each seat. That is needed but once, so it is done with the lock. */
 static bool has_room(struct kp__pool *pool, struct kp__errand *errand)
 {
     size_t bytes = errand->seats * sizeof *errand->traces;
@@ -45,7 +45,8 @@ void kp__trace(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, stru
     kp__cancel_free(cancel);
     kp__step_in(pool);
     if (got.count > KP__FRAMES) got.count = KP__FRAMES;
-    /* a thread that knew only the resource may have ended the lease meanwhile (kp_lease_of) */
+    /* a thread that knows only the resource may have ended the lease meanwhile (kp_lease_of), if
+     * nobody shares it */
     const struct kp__seat *s = kp__seat_at(slot, seat);
     if (s->lent && s->generation == got.generation && has_room(pool, kp__errand_of(slot)))
         kp__errand_of(slot)->traces[seat] = got;

@@ -58,7 +58,7 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
         if (sub->rare->health.refused) return say_cold(sub, KP_EREFUSED, why);
         if (sub->rare->seldom.create_failures > failures) return say_cold(sub, KP_ECREATE, why);
         if (now >= until) return say_cold(sub, KP_ETIMEDOUT, why);
-        if ((code = kp__rule(pool, sub, &cause)) != 0) { /* another call failed to get them */
+        if ((code = kp__rule(pool, sub, &cause)) != 0) { /* asked again: the first call failed */
             say_ruled_out(&cause, code, why);
             return code;
         }
