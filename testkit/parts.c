@@ -138,8 +138,8 @@ bool kp__kit_map_take(kp__kit_map *map, const void *address, uint64_t *number)
 
     *number = map->pairs[hole].number;
     map->used--;
-    /* Close the hole: whoever follows and may stand there moves up, so that no search stops too
-     * early. */
+    /* Close the hole: a pair that follows and may stand there moves up, so that no search stops
+     * too early. */
     for (size_t i = (hole + 1) & mask; map->pairs[i].address; i = (i + 1) & mask) {
         size_t home = home_of(map, map->pairs[i].address);
 

@@ -40,8 +40,8 @@ static void join(kp_sim *sim, int target)
     }
 }
 
-/* Let all tasks end, all scripted answers be given and the keeper come to rest; then send the
- * helpers home. */
+/* Let all tasks end, all scripted answers be given and the keeper come to rest; then have the
+ * helpers end. */
 static void end_everything(kp_sim *sim)
 {
     sim->shuffle = false;

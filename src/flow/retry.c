@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_retry_now: nothing is held against a key any more that its failed creates brought upon it.
+ * kp_retry_now: forgive a key its failed creates, and whatever they brought upon it.
  */
 #include "core/give.h"
 #include "flow/door.h"
@@ -12,7 +12,7 @@ void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *
     bool tripped = sub->rare->health.tripped;
 
     kp__forgive(&pool->core, sub, kp__time(pool), todo);
-    kp__tell_news(pool, todo); /* who warms it need not wait */
+    kp__tell_news(pool, todo); /* a kp_warm of it need not wait */
     kp__do(pool, todo);
     if (!tripped) return;
     kp__step_out(pool, todo);

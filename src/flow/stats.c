@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Looking in: snapshots of counters, a walk over the keys, and the state of things in words.
+ * Inspection: snapshots of counters, a walk over the keys, and the state of a pool in words.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -123,13 +123,13 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
     int code, stop = 0;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    (void)size; /* newer callers see a longer struct: they read no further than the library's */
+    (void)size; /* a caller with a newer header must read no further than the library's struct */
     if (!pool) return kp__no_pool(code, NULL, "kp_each_key: pool is NULL");
     kp__todo_init(&todo, pool->world);
     if (!fn) stop = kp__misuse_within(pool, &todo, NULL, "kp_each_key: fn is NULL");
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         kp_stats s = stats_of(sub);
-        if (stop != 0) continue; /* the walk ends with the interest in every key given up */
+        if (stop != 0) continue; /* walk to the end: that gives up the interest in each key */
         kp__step_out(pool, &todo);
         int cancel = kp__cancel_hold();
         stop = fn(kp__key_of(pool, sub), &s, arg);
@@ -198,7 +198,7 @@ struct snapshot { /* of one key, taken under the lock, written without it */
     char cause[200];
 };
 
-/* How its creations go. */
+/* How this key's creations have gone. */
 static void snap_health(const struct kp__health *h, struct snapshot *s)
 {
     const struct kp__failure *last = h->last;
@@ -211,7 +211,7 @@ static void snap_health(const struct kp__health *h, struct snapshot *s)
     if (last) snprintf(s->cause, sizeof s->cause, "%s", kp__failure_text(last));
 }
 
-/* What there is of before the latest kp_rotate. */
+/* How many resources there are from before the latest kp_rotate. */
 static uint32_t count_old(const struct kp__subpool *sub)
 {
     uint32_t old = 0;
@@ -224,7 +224,7 @@ static uint32_t count_old(const struct kp__subpool *sub)
     return old;
 }
 
-/* Who has what is on this list. */
+/* Who holds the slots on this list. */
 static void snap_holders(const struct kp__list *list, struct snapshot *s)
 {
     const struct kp__list *node = kp__list_first(list);
@@ -278,8 +278,8 @@ static void write_health(struct text *t, const struct snapshot *s)
     if (s->tests > 0) add(t, "\n  the keeper validates %" PRIu32, s->tests);
 }
 
-/* For one get in eight, one is destroyed that was more than may stay: a limit on idle ones is too
- * small for how many are lent at once. A few in all are no news. */
+/* Is a limit on idle ones too small for how many are lent at once? It shows where the resources
+ * that were destroyed as surplus are at least an eighth of the gets; a few in all are no sign. */
 static bool churns(const kp_stats *s)
 {
     enum { A_FEW = 16, ONE_IN = 8 };

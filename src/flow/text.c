@@ -17,7 +17,7 @@ struct word {
 
 enum kind { COUNT, GROUP, TIME, PERCENT, ENUM, MASK };
 
-/* What a number may be besides a number. */
+/* Words that an option may take in place of a number. */
 enum { NONE = 1, UNLIMITED = 2, OFF = 4, ONCE = 8 };
 
 static const struct word special[] = {
@@ -77,7 +77,7 @@ static const struct word gones[] = {
 /* ---- the table ----------------------------------------------------------------------------- */
 
 struct option {
-    const char        *name;        /* as in C; without _ms and _pct it is understood too */
+    const char        *name;        /* as in C; it is known without its _ms or _pct, too */
     const struct word *words;       /* of ENUM and MASK */
     uint16_t           offset;
     uint8_t            size, kind, takes;
