@@ -179,7 +179,7 @@ KP__ALIGNED int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *o
     return get_more(door, key, KP__SITE, out);
 }
 
-/* Once more: of a part that both have, each way would take an instruction more. */
+/* kp_get written out again: a part that both share would cost each an instruction. */
 int kp__get_from(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out)
 {
     if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, site, out);
