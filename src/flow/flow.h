@@ -293,10 +293,9 @@ void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__to
 
 /* ---- limits (limits.c) ----------------------------------------------------------------------- */
 
-/* Limits in which every number is said (R2): zero is zero. What was not said comes from `base`;
- * some of that still depends on other numbers (max_waiting, excess_over) and is worked out last, by
- * kp__limits_given. */
-extern const kp_limits kp__limits_default;
+/* Limits in which every number is said (R2): zero is zero. What was not said comes from `base`, or
+ * (NULL) is the default; some of that depends on other numbers (max_waiting, excess_over) and is
+ * worked out last, by kp__limits_given. */
 kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base);
 
 /* What limits_for is handed, and what it left: a number it did not touch may follow from one it
