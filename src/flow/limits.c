@@ -29,7 +29,8 @@ kp_limits kp__limits_given(const kp_limits *base)
     kp_limits out = *base;
 
     bool few = out.max_live >= 0 && out.max_live < (INT32_MAX - 64) / 4; /* it may be unlimited */
-    if (out.max_waiting == KP__FOLLOWS) out.max_waiting = few ? 4 * out.max_live + 64 : KP_UNLIMITED;
+    if (out.max_waiting == KP__FOLLOWS)
+        out.max_waiting = few ? 4 * out.max_live + 64 : KP_UNLIMITED;
     if (out.excess_over == KP__FOLLOWS) out.excess_over = out.min_live;
     if (out.surplus == KP__FOLLOWS) out.surplus = out.renew_ahead_ms != KP_OFF;
     return out;

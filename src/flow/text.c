@@ -55,7 +55,8 @@ static bool read_number(const char *s, size_t n, const struct kp__word *units, i
 
 bool kp__text_count(const char *s, size_t n, int64_t most, int64_t *out)
 {
-    static const struct kp__word units[] = { { "", 1 }, { "k", 1000 }, { "M", 1000000 }, { NULL, 0 } };
+    static const struct kp__word units[] = { { "", 1 }, { "k", 1000 }, { "M", 1000000 },
+                                             { NULL, 0 } };
     return read_number(s, n, units, most, out);
 }
 

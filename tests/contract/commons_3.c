@@ -389,7 +389,7 @@ static void nothing_where_something_must_be_must_be_refused(void **state)
     kp_options o = commons(&h, NULL);
     unsigned told = 0;
     (void)state;
-    HOUSE_IS(&h, kp_pool_open(NULL, &pool), KP_ECONFIG);
+    HOUSE_IS(&h, kp_pool_open(NULL, &pool), KP_EMISUSE);
     assert_null(pool);
     house_open(&h, &o);
     HOUSE_IS(&h, kp_add(h.pool, kp_str("a"), NULL), KP_EMISUSE);
