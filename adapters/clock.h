@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The clock of the adapters: moments are nanoseconds, what is left is milliseconds, for poll. It is
- * rounded up, and nothing else is rounded: a time never ends early, and where nothing is left it
- * has ended.
+ * The clock of the adapters: moments are in nanoseconds, the time left is in milliseconds, for
+ * poll. Only the time left is rounded, and up: so no time ends early, and 0 left means it has
+ * ended.
  */
 #ifndef KP_ADAPTERS_CLOCK_H
 #define KP_ADAPTERS_CLOCK_H
@@ -19,13 +19,13 @@ static inline int64_t kp__now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Of a time that is given and one that may be said beside it (0 or KP_OFF: it is not). */
+/* The shorter of a time that is given and one that an option may set (0 or KP_OFF: it does not). */
 static inline int64_t kp__at_most_ms(int64_t most_ms, int64_t given_ms)
 {
     return most_ms > 0 && most_ms < given_ms ? most_ms : given_ms;
 }
 
-/* The moment that is so many ms away; "no deadline" is in 24 days. */
+/* The moment that is so many ms away; "no deadline" becomes 24 days. */
 static inline int64_t kp__until_ns(int64_t within_ms)
 {
     return kp__now_ns() + (within_ms > INT_MAX ? INT_MAX : within_ms) * 1000000;

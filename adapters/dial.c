@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Stream sockets within a deadline (dial.h): dialing is one machine, which kp__dial drives with
- * poll and who never blocks with a watcher.
+ * Stream sockets within a deadline (dial.h): dialing is one state machine, which kp__dial drives
+ * with poll, and an adapter that never blocks with a watcher.
  */
 #include "dial_name.h"
 
@@ -109,7 +109,7 @@ int kp__fault_say(struct kp__fault *fault, const struct kp__place *place, int co
     return -1;
 }
 
-/* ETIMEDOUT is the kernel's: its probes were not answered. */
+/* ETIMEDOUT comes from the kernel here: its keep-alive probes were not answered. */
 bool kp__is_gone(int code)
 {
     return code == ECONNRESET || code == EPIPE || code == ECONNREFUSED || code == ECONNABORTED ||
@@ -118,8 +118,8 @@ bool kp__is_gone(int code)
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 
-/* A Unix socket connects at once, or waits for room in the backlog: without O_NONBLOCK, for with it
- * there is nothing to poll for. */
+/* A Unix socket connects at once, or waits for room in the backlog: in connect itself and without
+ * O_NONBLOCK, since with it there would be nothing to poll for. */
 static int connect_unix(int fd, const struct sockaddr_un *to, int64_t until_ns)
 {
     struct timeval none = { 0 };
@@ -170,8 +170,8 @@ static int is_there(struct kp__dial *d)
     return 0;
 }
 
-/* The next address, after what `code` says of the one before. Each has its share of what is left,
- * so that a silent one leaves time for the others. */
+/* Try the next address; `code` says how the one before failed. Each gets its share of the time
+ * left, so that a silent one leaves time for the others. */
 static int try_next(struct kp__dial *d, int code)
 {
     while (d->next) {
@@ -198,7 +198,7 @@ static int try_all(struct kp__dial *d, struct addrinfo *all)
     d->rest = 0;
     for (const struct addrinfo *a = all; a; a = a->ai_next)
         d->rest++;
-    return all ? try_next(d, 0) : 0;    /* none: the fault was told */
+    return all ? try_next(d, 0) : 0;    /* none: the fault is filled in */
 }
 
 /* A path has nothing to wait for: it connects at once, or the backlog is full. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Opening a stream socket within a deadline, with the reason in one sentence if it cannot be: what
+ * Opening a stream socket within a deadline, with the reason in one sentence if that fails: what
  * the adapters for sockets and for Redis share.
  */
 #ifndef KP_ADAPTERS_DIAL_H
@@ -13,16 +13,16 @@
 /* Where a peer listens: a path, or a host and a port. */
 struct kp__place {
     char host[256], port[6];
-    char path[108];                     /* "": it is a host */
+    char path[108];                     /* "": a host and a port */
 };
 
 struct kp__fault {
-    int  code;                          /* an errno; of a name that does not resolve an EAI_... */
+    int  code;                          /* an errno; EAI_... if a name does not resolve */
     char text[256];                     /* the place last: kp_why.text is cut at its end */
 };
 
-/* Read "host:port", "[v6]:port" or "/path". `port` is the one if the text says none, or NULL if it
- * must. Returns NULL, or what is wrong with it. */
+/* Read "host:port", "[v6]:port" or "/path". `port` is the one to take if the text says none; NULL:
+ * the text must. Returns NULL, or what is wrong with it. */
 const char *kp__place_read(const char *text, size_t size, const char *port, struct kp__place *out);
 
 /* For sentences. */
@@ -35,12 +35,12 @@ int kp__dial(const struct kp__place *place, int64_t until_ns, struct kp__fault *
 /* The same without waiting, for a non-blocking socket. */
 struct kp__dial {
     const struct kp__place *place;      /* stays there meanwhile */
-    int64_t          until_ns, turn_ns; /* of all of it, and of what is waited for now */
-    int              fd;                /* over: the socket, or -1 and the fault */
+    int64_t          until_ns, turn_ns; /* deadline of all, and of what is waited for now */
+    int              fd;                /* at the end: the socket, or -1 and the fault */
     struct kp__fault fault;
     struct kp__lookup *lookup;
-    struct addrinfo *all, *next;        /* next: that was not tried so far */
-    int              rest;              /* how many of them */
+    struct addrinfo *all, *next;        /* next: the first that was not tried yet */
+    int              rest;              /* how many were not tried yet */
 };
 
 /* Begin, and go on when kp__dial_fd is ready (or its turn is over). Each returns what to poll it
@@ -48,12 +48,12 @@ struct kp__dial {
 int  kp__dial_begin(struct kp__dial *d, const struct kp__place *place, int64_t until_ns);
 int  kp__dial_go_on(struct kp__dial *d, bool ready);
 int  kp__dial_fd(const struct kp__dial *d);
-void kp__dial_end(struct kp__dial *d);  /* in the middle */
+void kp__dial_end(struct kp__dial *d);  /* before it is over */
 
 /* TCP_NODELAY, and keep-alive probes after so many seconds (0: none). 0, or an errno. */
 int kp__tcp_set(int fd, bool nodelay, int idle_s, int every_s, int probes);
 
-/* Say a code in a sentence, with what it mostly means. Returns -1. */
+/* Put a code into a sentence that says what it mostly means. Returns -1. */
 int kp__fault_say(struct kp__fault *fault, const struct kp__place *place, int code);
 
 /* Does this errno say that the other side is gone, and not that something took too long here? */

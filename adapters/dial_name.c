@@ -15,12 +15,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Shared by who asks and the thread that resolves; the last one frees it. */
+/* Shared by the thread that asks and the one that resolves; the last of them frees it. */
 struct kp__lookup {
     pthread_mutex_t  lock;
-    int              pipe[2];           /* a byte in it: it is done */
+    int              pipe[2];           /* a byte in it says: done */
     bool             done, left;        /* resolved; nobody waits for it any more */
-    int              code, number;      /* of getaddrinfo; errno, where it says EAI_SYSTEM */
+    int              code, number;      /* getaddrinfo's; errno, if that is EAI_SYSTEM */
     struct kp__place place;
     struct addrinfo *found;
 };
@@ -74,7 +74,7 @@ static void *resolve(void *arg)
     return NULL;
 }
 
-/* A thread that takes no signal of the program's. */
+/* Start the thread, with all signals blocked. */
 static int start(struct kp__lookup *l)
 {
     pthread_attr_t attr;

@@ -11,13 +11,13 @@
 struct addrinfo;
 struct kp__lookup;
 
-/* For freeaddrinfo. NULL: the host is a name, which has to be looked up. */
+/* The addresses of a numeric host, for freeaddrinfo. NULL: it is a name and has to be looked up. */
 struct addrinfo *kp__numeric(const struct kp__place *place);
 
 struct kp__lookup *kp__lookup_begin(const struct kp__place *place);     /* NULL: no memory */
 int kp__lookup_fd(const struct kp__lookup *l);  /* readable when it has ended */
 
-/* The addresses, if it has ended; else nobody waits for it any more. NULL, and why. */
+/* The addresses, if the lookup has ended; else it is left behind. NULL: *fault says why. */
 struct addrinfo *kp__lookup_end(struct kp__lookup *l, bool ready, const struct kp__place *place,
                                 struct kp__fault *fault);
 

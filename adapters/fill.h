@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What kp_x_fill and kp_x_open are in every adapter: its options are refused with a field and a
- * sentence, or copied with their strings for as long as the pool lives; and the counters of what
- * its driver does. All of it is static, so that each adapter is a library of its own and several
- * may be linked into one program.
+ * What kp_x_fill and kp_x_open have in common in all adapters: options are refused with a field and
+ * a sentence, or copied with their strings for as long as the pool lives; and the counters of what
+ * a driver does. All of it is static, so that each adapter is a library of its own and several may
+ * be linked into one program.
  */
 #ifndef KP_ADAPTERS_FILL_H
 #define KP_ADAPTERS_FILL_H
@@ -37,8 +37,8 @@ static inline int kp__fill_refused(kp_options *options, const char *field, const
     return KP_ECONFIG;
 }
 
-/* Make a string of a struct that was copied the copy's own: from now on it is one to be freed, or
- * NULL. 0, or KP_ENOMEM. */
+/* In a struct that was copied, replace a string by a copy of its own, for kp__disown to free. 0, or
+ * KP_ENOMEM: it is NULL now. */
 static inline int kp__own(const char **string)
 {
     if (!*string)
@@ -47,7 +47,7 @@ static inline int kp__own(const char **string)
     return *string ? 0 : KP_ENOMEM;
 }
 
-/* It may have been a password. */
+/* Cleared before it is freed, since it may be a password. */
 static inline void kp__disown(const char **string)
 {
     char *own = (char *)(uintptr_t)*string;
@@ -73,7 +73,7 @@ static inline kp_options kp__options(const kp_options *more)
     return more ? *more : none;
 }
 
-/* A pool of what kp_x_fill has set, if that went well: `filled` is its result. */
+/* Open a pool with the options that kp_x_fill has filled in; `filled` is what that returned. */
 static inline int kp__open_filled(int filled, const kp_options *options, kp_pool **out)
 {
     int rc;

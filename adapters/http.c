@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The HTTP adapter: a driver whose resources are libcurl's easy handles, each with a connection
- * cache of its own, of one connection. Where it may not block, a handle's transfers run on an event
- * loop (http_transfer.h), the one that makes it too.
+ * The HTTP adapter: a driver whose resources are libcurl's easy handles, each with a cache of its
+ * own for one connection. If the driver may not block, all transfers of a handle run on an event
+ * loop (http_transfer.h), even the one that connects it.
  */
 #include "http_parts.h"
 
@@ -18,7 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* libcurl tries two addresses at once; more are only closed later than they might be. */
+/* libcurl tries two addresses at once. More sockets than these are not noted, and at worst closed
+ * later than they might be. */
 #define SOCKETS_MAX 4
 
 /* The handle comes first: kp_http reads it. */
@@ -26,17 +27,17 @@ struct client {
     CURL *easy;
     CURLSH *share;                      /* the pool's; or NULL */
     const struct kp__http_context *context;
-    int   fd[SOCKETS_MAX];              /* open now; or -1 */
+    int   fd[SOCKETS_MAX];              /* its open sockets; or -1 */
     int   watched;                      /* the one that the pool watches; or -1 */
-    bool  connected;                    /* by this borrower */
+    bool  connected;                    /* a socket was opened since the last reset */
     struct kp__transfer *transfer;      /* NULL: curl_easy_perform */
-    kp_job *job;                        /* that is pending */
-    char  detail[CURL_ERROR_SIZE];      /* of the probe */
+    kp_job *job;                        /* the pending one */
+    char  detail[CURL_ERROR_SIZE];      /* why the probe failed */
 };
 
 /* ---- handles --------------------------------------------------------------------------------- */
 
-/* libcurl opens and closes its sockets through these two, so that it is known which there are. */
+/* libcurl opens and closes its sockets through these two, so that we know which are open. */
 static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl_sockaddr *to)
 {
     struct client *h = client;
@@ -57,8 +58,8 @@ static curl_socket_t open_socket(void *client, curlsocktype purpose, struct curl
     return fd;
 }
 
-/* The pool knows this number until the handle is destroyed, so nothing else may have it before
- * then: the connection ends, and what stays behind it is a socket to nobody. */
+/* Close the connection, but keep its descriptor's number: the pool watches it until the handle is
+ * destroyed, so nothing else may get it before. An unconnected socket takes its place. */
 static int close_but_keep(int fd)
 {
     int nobody = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -79,7 +80,7 @@ static int close_socket(void *client, curl_socket_t fd)
     return fd == h->watched ? close_but_keep(fd) : close(fd);
 }
 
-/* The number that was kept; or -1. */
+/* The number that close_but_keep has kept; or -1. */
 static int kept(const struct client *h)
 {
     for (int i = 0; i < SOCKETS_MAX; i++) {
@@ -89,7 +90,7 @@ static int kept(const struct client *h)
     return h->watched;
 }
 
-/* A new handle, or one that was reset, as it is lent. */
+/* Set a new handle, or one that was reset, to how it is lent. */
 static CURLcode prepare(struct client *h, kp_key origin)
 {
     const struct kp__http_context *c = h->context;
@@ -120,7 +121,7 @@ static CURLcode prepare(struct client *h, kp_key origin)
     return o->prepare ? o->prepare(e, origin, o->ctx) : CURLE_OK;
 }
 
-/* libcurl's own sentence where it made one, else that of the code. */
+/* `sentence` is libcurl's own; "": that of the code is taken. */
 static int fail(kp_job *job, CURLcode code, const char *sentence)
 {
     char text[512];
@@ -136,7 +137,7 @@ static int fail(kp_job *job, CURLcode code, const char *sentence)
     return kp_job_fail(job, (int)code, text);
 }
 
-/* scheme://host[:port] and nothing more: no password, which would appear in reports. */
+/* Is it scheme://host[:port] and nothing more? No password above all: it would show in reports. */
 static bool is_origin(kp_key key)
 {
     CURLU *url = curl_url();
@@ -161,8 +162,8 @@ static bool is_origin(kp_key key)
     return good;
 }
 
-/* Everything back to its beginning; the connection stays, and what is shared. Cookies would stay,
- * too: the first of these ends their engine, before 7.77 only the second one empties it. */
+/* Set everything back; the connection stays, and what is shared. Cookies would stay, too:
+ * COOKIEFILE ends the cookie engine, and before 7.77 only COOKIELIST empties it. */
 static CURLcode begin_anew(struct client *h, kp_key origin)
 {
     (void)curl_easy_setopt(h->easy, CURLOPT_SHARE, h->share);
@@ -207,7 +208,7 @@ static int finish(struct client *h, int status, void **resource)
     return 0;
 }
 
-/* 3. The probe has ended, or there was none: as it is lent. */
+/* 3. The probe has ended, or there was none: set the handle to how it is lent. */
 static int ready(kp_job *job, struct client *h, CURLcode probed)
 {
     CURLcode rc;
@@ -234,7 +235,7 @@ static void probed(CURL *easy, CURLcode result, void *client)
     kp_job_done(job, status, resource);
 }
 
-/* 2. Connect, by asking for something. */
+/* 2. Connect, by sending a request. */
 static int probe(kp_job *job, struct client *h, int64_t within_ms)
 {
     const char *path = h->context->options.probe ? h->context->options.probe : "/";
@@ -314,7 +315,7 @@ static int create(kp_job *job, void **resource)
     return status == KP_PENDING ? status : finish(h, status, resource);
 }
 
-/* Of a probe; nothing else takes its time. */
+/* Ends a probe; nothing else here takes long. */
 static void cancel(kp_job *job)
 {
     struct client *h = job->scratch;
@@ -325,10 +326,10 @@ static void cancel(kp_job *job)
     kp__transfer_end(h->transfer, CURLE_ABORTED_BY_CALLBACK);
 }
 
-/* The last transfer had no answer, and either there is no connection (then let the next handle be
- * made with the reason told), or there is a new one, made for CURLOPT_CONNECT_ONLY: that one cannot
- * be used again, and libcurl forgets it without freeing it. A server may well close after an
- * answer, and a borrower may have asked for nothing. */
+/* Is the handle useless to the next borrower? It is if the last transfer had no answer and either
+ * no connection is open (then the next create probes, and reports the reason), or a new one is,
+ * made with CURLOPT_CONNECT_ONLY: that cannot be used again, and libcurl forgets it without freeing
+ * it. But a server may well close after an answer, and a borrower may have asked for nothing. */
 static bool got_nowhere(const struct client *h)
 {
     bool open = false, probing = !h->context->options.probe || *h->context->options.probe;
@@ -340,7 +341,7 @@ static bool got_nowhere(const struct client *h)
     return status == 0 && (open ? h->connected : probing);
 }
 
-/* And what the system said about it. */
+/* KP_EGONE if the system's last error says that the server is gone. */
 static int fail_without(kp_job *job, const struct client *h)
 {
     int rc = fail(job, CURLE_COULDNT_CONNECT, "given back without a connection for the next");
@@ -363,8 +364,8 @@ static int reset(kp_job *job, void *resource)
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
 }
 
-/* The kernel is asked, not the server. Bytes that wait are none of anybody's, but in TLS, which has
- * some of its own. */
+/* Asks the kernel, not the server. Bytes that wait answer no request, so something is wrong; but
+ * TLS has some of its own. */
 static int validate(kp_job *job, void *resource)
 {
     const struct client *h = resource;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What opening a pool of the HTTP adapter and its driver have in common.
+ * What opening a pool (http_open.c) and the driver (http.c) of the HTTP adapter have in common.
  */
 #ifndef KP_ADAPTERS_HTTP_PARTS_H
 #define KP_ADAPTERS_HTTP_PARTS_H

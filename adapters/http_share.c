@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 struct kp__share {
-    pid_t           pid;                /* whose it is: a child of fork may find its locks held */
+    pid_t           pid;                /* of its process: in a child its locks may be held */
     CURLSH         *handle;
     pthread_mutex_t lock[CURL_LOCK_DATA_LAST];
 };
@@ -68,7 +68,7 @@ CURLSH *kp__share_here(struct kp__share **share)
         return now->handle;
     made = kp__share_make();
     if (!made)
-        return NULL;                    /* such a handle shares nothing */
+        return NULL;                    /* this handle shares nothing */
     if (__atomic_compare_exchange_n(share, &now, made, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_ACQUIRE))
         return made->handle;

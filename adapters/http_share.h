@@ -12,8 +12,8 @@ struct kp__share;
 struct kp__share *kp__share_make(void); /* NULL: no memory */
 void kp__share_drop(struct kp__share *s);
 
-/* This process's; in a child of fork the parent's is left as it is, and there is a new one. NULL:
- * nothing is shared. */
+/* The share of this process: a child of fork leaves the parent's as it is and makes a new one.
+ * NULL: nothing is shared. */
 CURLSH *kp__share_here(struct kp__share **share);
 
 #endif

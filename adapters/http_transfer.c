@@ -24,12 +24,12 @@ struct kp__transfer {
     kp_watch     timer;
     kp_http_done_fn done;               /* NULL: nobody is told */
     void        *arg;
-    CURLcode     result;                /* of what is cut */
-    bool         inside;                /* the easy handle is in the multi handle: from its start on
-                                           until it has to be out, so that a borrower can ask for
-                                           its socket when it is done */
+    CURLcode     result;                /* with which `cut` ends it */
+    bool         inside;                /* the easy handle is in the multi handle: from its start
+                                           until it has to be out; not only until it is done, so
+                                           that a borrower can still ask for its socket */
     bool         running;               /* under way */
-    bool         acting;                /* libcurl is at it */
+    bool         acting;                /* in a call of libcurl's */
     bool         cut;                   /* to be ended when libcurl has returned */
     bool         starved;               /* something cannot be watched */
 };
@@ -58,7 +58,7 @@ static void timer_told(kp_watch *watch, int events)
     act(watch->arg, CURL_SOCKET_TIMEOUT, 0);
 }
 
-/* It is waited for when libcurl has returned. */
+/* It is not watched before libcurl has returned (watch_all). */
 static void spot_add(struct kp__transfer *t, int fd, int events)
 {
     struct spot *s = calloc(1, sizeof *s);
@@ -72,7 +72,7 @@ static void spot_add(struct kp__transfer *t, int fd, int events)
     t->spots = s;
 }
 
-/* Of libcurl: this one, from now on, for something else, or no more. */
+/* Called by libcurl: from now on wait for this on this descriptor, or for nothing any more. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *transfer, void *unused)
 {
     struct kp__transfer *t = transfer;
@@ -99,7 +99,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *transfer, voi
     return 0;
 }
 
-/* Of libcurl: in so many ms from now, and not as said before; or never. */
+/* Called by libcurl: wake it in so many ms from now, whatever it said before; or never. */
 static int on_timer(CURLM *multi, long within_ms, void *transfer)
 {
     struct kp__transfer *t = transfer;
@@ -111,7 +111,7 @@ static int on_timer(CURLM *multi, long within_ms, void *transfer)
     return 0;
 }
 
-/* A watch is for once. */
+/* Each watch tells only once, so all that are not watched are started again. */
 static void watch_all(struct kp__transfer *t)
 {
     for (struct spot *s = t->spots; s; s = s->next) {
@@ -123,7 +123,7 @@ static void watch_all(struct kp__transfer *t)
 
 /* ---- the way of a transfer ------------------------------------------------------------------- */
 
-/* False: libcurl is at it, here or where curl_easy_pause was called. */
+/* Take the easy handle out. False: we are inside a call of libcurl's, an act or curl_easy_pause. */
 static bool take_out(struct kp__transfer *t)
 {
     CURLMcode rc = CURLM_OK;
@@ -141,7 +141,7 @@ static bool take_out(struct kp__transfer *t)
     return true;
 }
 
-/* It may be closed in here. */
+/* `done` may close the transfer in here. */
 static void finish(struct kp__transfer *t, CURLcode result)
 {
     kp_http_done_fn done = t->done;
@@ -152,7 +152,7 @@ static void finish(struct kp__transfer *t, CURLcode result)
         done(t->easy, result, t->arg);
 }
 
-/* What is cut off calls nobody on its way out. */
+/* A transfer that is cut off must not call the borrower's functions on its way out. */
 void kp__transfer_end(struct kp__transfer *t, CURLcode result)
 {
     if (t->inside) {
@@ -251,7 +251,7 @@ struct kp__transfer *kp__transfer_open(CURL *easy, kp_watcher *watcher)
     return t;
 }
 
-/* No descriptor is closed while it is watched. */
+/* Watches are stopped first, so that no descriptor is closed while it is watched. */
 void kp__transfer_close(struct kp__transfer *t)
 {
     (void)take_out(t);

@@ -2,11 +2,11 @@
  *
  * The PostgreSQL adapter: a driver whose resources are connections (PGconn).
  *
- * Connecting, asking and undoing are one machine, `struct work`, which goes as far as it can
+ * Connecting, asking and undoing are one state machine, `struct work`, which goes as far as it can
  * without waiting. work.h waits for it: with poll, or through a watcher.
  *
- * What a borrower did to the session is known without asking: libpq shows each result to an event
- * procedure, and its command tag says SET, or LISTEN.
+ * What a borrower did to the session is known without asking the server: libpq shows each result to
+ * an event procedure, and the result's command tag says SET, or LISTEN.
  */
 #include "postgres_parts.h"
 
@@ -27,7 +27,7 @@ struct work {
     struct kp__work run;                /* first */
     PGconn      *conn;
     const kp_pg_options *o;
-    bool         connecting, asked;     /* asked: the last of sql was sent and is not answered */
+    bool         connecting, asked;     /* asked: the statement before `next` is not answered yet */
     const char  *sql[4];                /* to be run in turn, NULL after the last */
     int          next;
     uint32_t     left;                  /* reset: what the borrower left */
@@ -35,12 +35,13 @@ struct work {
 
 /* ---- what a borrower did --------------------------------------------------------------------- */
 
-/* What the results since the last reset said was changed: KP_PG_LEFT_LISTEN, _SETTING. Between the
- * first result in a pipeline and its Sync a transaction is open that libpq does not know of. */
+/* `changed`: what has changed since the last reset, by its results: KP_PG_LEFT_LISTEN, _SETTING.
+ * `unsynced`: between the first result in a pipeline and its Sync a transaction is open that libpq
+ * does not know of. */
 struct session {
     uint32_t changed;
     bool     unsynced;
-    bool     anew;                      /* PQreset: nothing of what was made of it is left */
+    bool     anew;                      /* PQreset was called: nothing that create set up is left */
     PQnoticeProcessor processor;        /* as on_open left them */
     PQnoticeReceiver  receiver;
     PGVerbosity       verbosity;
@@ -84,7 +85,7 @@ static bool session_begin(PGconn *conn)
     return false;
 }
 
-/* What libpq says only as it is set. */
+/* Note the settings that libpq tells only through its setters. */
 static void session_note(PGconn *conn)
 {
     struct session *session = session_of(conn);
@@ -104,8 +105,9 @@ static void hear_nothing(void *arg, const PGresult *notice)
     (void)notice;
 }
 
-/* A borrower's function, and with it a pointer to something of his, must not reach the next one,
- * nor what is said until it is closed; nor must the file of his trace. */
+/* Are the notice functions still those of on_open? A borrower's function, with its pointer to the
+ * borrower's data, must not be called for the next one, nor by what the server still says until the
+ * connection is closed; and the borrower's trace file must not be written to. */
 static bool has_own_ears(PGconn *conn)
 {
     const struct session *session = session_of(conn);
@@ -131,7 +133,7 @@ static void add(struct work *w, const char *sql)
     w->sql[i] = sql;
 }
 
-/* One connection attempt further. */
+/* Carry the connection attempt on. */
 static int step_connect(struct work *w)
 {
     switch (PQconnectPoll(w->conn)) {
@@ -148,7 +150,7 @@ static int step_connect(struct work *w)
     }
 }
 
-/* The answer to the last question, as far as it is there. */
+/* Read the answer to the last statement, as far as it has come. */
 static int step_answer(struct work *w)
 {
     int unsent = PQflush(w->conn);
@@ -167,12 +169,12 @@ static int step_answer(struct work *w)
         w->run.status = kp__pg_fail_result(w->run.job, w->conn, result);
         PQclear(result);
         if (w->run.status != 0)
-            return 0;                   /* whatever else comes: it is closed */
+            return 0;                   /* the rest is not read: the connection is closed */
     }
     return unsent ? POLLIN | POLLOUT : POLLIN;
 }
 
-/* As far as it goes without waiting. Returns what to wait for; 0: it is over. */
+/* Go as far as possible without waiting. Returns what to wait for; 0: it is over. */
 static int advance(struct work *w)
 {
     for (;;) {
@@ -199,13 +201,13 @@ static int step(struct kp__work *run, int ready)
     return 0;
 }
 
-/* libpq opens and closes descriptors as it goes through the addresses of a host. */
+/* Asked each time: libpq opens and closes descriptors as it goes through a host's addresses. */
 static struct kp__wait wait_of(const struct kp__work *run)
 {
     return (struct kp__wait){ PQsocket(((const struct work *)run)->conn), run->until_ns };
 }
 
-/* Were there any? */
+/* Drop the notifications that have come. Were there any? */
 static bool forget_notifications(PGconn *conn)
 {
     PGnotify *note = PQnotifies(conn);
@@ -254,7 +256,7 @@ static int finish_reset(struct work *w)
     kp_pg_leftover what = { job->key, w->conn, job->tag, w->left, status != 0 };
 
     session_of(w->conn)->changed = 0;
-    (void)forget_notifications(w->conn);        /* they came while it was undone */
+    (void)forget_notifications(w->conn);        /* those that came during the reset */
     if (o->counts) {
         kp__count(&o->counts->resets, w->next > 0);
         kp__count(&o->counts->transactions, (w->left & KP_PG_LEFT_TRANSACTION) != 0);
@@ -309,12 +311,12 @@ static int create(kp_job *job, void **resource)
         w.run.status = kp__pg_fail_memory(job);
     else
         w.connecting = true;
-    (void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);  /* its only way to tell a SQLSTATE here */
+    (void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);  /* else no SQLSTATE if connecting fails */
     add(&w, o->set_up);
     return kp__work_run(&w.run, w.connecting ? POLLOUT : 0, resource);
 }
 
-/* An empty question: answered by the server itself, with nothing to plan or to write down. */
+/* An empty query: the server answers it with nothing to plan or to write. */
 static int validate(kp_job *job, void *resource)
 {
     struct work w;
@@ -326,7 +328,7 @@ static int validate(kp_job *job, void *resource)
     return kp__work_run(&w.run, advance(&w), NULL);
 }
 
-/* Read what lies there unread, as far as it has come. True: that was all. */
+/* Read what a borrower left unread, as far as it has come. True: that was all. */
 static bool drain(PGconn *conn)
 {
     PGresult *result;
@@ -346,7 +348,7 @@ static bool drain(PGconn *conn)
     return false;
 }
 
-/* What needs no question to be put right. NULL, or why the connection is of no more use. */
+/* Put right what needs no question to the server. NULL, or why the connection is of no more use. */
 static const char *take_back(struct work *w)
 {
     PGconn *conn = w->conn;
@@ -375,7 +377,7 @@ static const char *take_back(struct work *w)
                ? NULL : "what was to be sent could not be";
 }
 
-/* Idle, a server speaks of its own accord of two things: notifications, and its end. */
+/* Did something come unasked? While idle, a server sends notifications, and the news of its end. */
 static bool has_news(const PGconn *conn)
 {
     struct pollfd p = { .fd = PQsocket(conn), .events = POLLIN };
@@ -383,7 +385,7 @@ static bool has_news(const PGconn *conn)
     return poll(&p, 1, 0) != 0;
 }
 
-/* Whatever was done. */
+/* Is all undone, whatever the borrower did? */
 static bool undoes_all(const kp_pg_options *o)
 {
     return o->reset_sql || o->reset == KP_PG_DISCARD_ALL;
@@ -404,12 +406,12 @@ static void plan_undoing(struct work *w)
         add(w, "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; CLOSE ALL");
         add(w, o->set_up);
     } else if ((w->left & KP_PG_LEFT_LISTEN) || has_news(w->conn)) {
-        add(w, "UNLISTEN *");           /* if it is gone, it does not answer */
+        add(w, "UNLISTEN *");           /* a server that is gone shows here: it does not answer */
         add(w, o->set_up);
     }
 }
 
-/* As most are: then the server need not be asked. What was heard is kept for reset. */
+/* Most that come back are: then the server is not asked. Notifications are noted for reset. */
 static bool is_clean(void *resource, void *ctx)
 {
     const kp_pg_options *o = ctx;
@@ -425,7 +427,7 @@ static bool is_clean(void *resource, void *ctx)
     if ((session->changed & (o->reset == KP_PG_ROLLBACK ? KP_PG_LEFT_LISTEN : ~0u)) != 0 ||
         has_news(conn))
         return false;
-    session->changed = 0;               /* settings that stay are not the next one's doing */
+    session->changed = 0;               /* settings that may stay are not the next borrower's */
     return true;
 }
 
@@ -452,8 +454,8 @@ static int reset(kp_job *job, void *resource)
     return kp__work_run(&w.run, advance(&w), NULL);
 }
 
-/* One that is in the middle of something may have more to say than its peer will ever read: then
- * even the goodbye would wait. */
+/* In the middle of something there may be more left to send than the peer will ever read: then even
+ * the goodbye would block. So such a connection is shut down first. */
 static int destroy(kp_job *job, void *resource)
 {
     const kp_pg_options *o = job->ctx;
@@ -470,7 +472,7 @@ static int destroy(kp_job *job, void *resource)
     return 0;
 }
 
-/* PQfinish would end the parent's session. So all but the descriptor stays as it is. */
+/* PQfinish would end the parent's session. So only the descriptor is closed. */
 static int abandon(kp_job *job, void *resource)
 {
     (void)job;

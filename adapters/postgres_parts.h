@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The two halves of the PostgreSQL adapter: postgres.c drives connections, postgres_words.c knows
+ * The two halves of the PostgreSQL adapter: postgres.c drives connections, postgres_words.c has the
  * options, settings and reasons.
  */
 #ifndef ADAPTERS_POSTGRES_PARTS_H
@@ -8,7 +8,7 @@
 
 #include "keyedpool_postgres.h"
 
-/* postgres.c's table. Its ctx is a copy of the options with strings of its own. */
+/* The driver (postgres.c). Its ctx is `o`, a copy of the options with strings of its own. */
 kp_driver kp__pg_driver(kp_pg_options *o);
 
 /* What a statement with this command tag changed: KP_PG_LEFT_LISTEN, _SETTING, or 0. */

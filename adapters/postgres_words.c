@@ -57,9 +57,10 @@ static int pack(const char *s)
     return KP_PG_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
 }
 
-/* Of a create: no more tries may help who is not let in, or asks for what is not there. Of a
- * connection that was in use: has the server gone, and with it, maybe, others of this key? What the
- * server says as it goes is the last word of a session; an idle timeout is that one's alone. */
+/* After a create: KP_EREFUSED where another try cannot help, since the user is not let in or the
+ * database does not exist. Of a connection that was in use: KP_EGONE if the server is gone, and
+ * with it, maybe, other connections of this key. A server that goes says so in the last message of
+ * each session; an idle timeout concerns one session alone. */
 static int answer(kp_job *job, int state, const char *text)
 {
     bool who = (state & 0xfff) == KP_PG_SQLSTATE('2', '8', '0', '0', '0');
@@ -87,7 +88,7 @@ static int say(kp_job *job, int state, const char *sentence, size_t size, const 
     return answer(job, state, text);
 }
 
-/* Of several attempts (hosts, with TLS and without) libpq tells all; the last one counts. */
+/* libpq reports all of several attempts (hosts, with TLS and without); the last one counts. */
 static const char *last_of(const char *text, const char *what)
 {
     const char *found = NULL, *next;
@@ -97,8 +98,8 @@ static const char *last_of(const char *text, const char *what)
     return found;
 }
 
-/* libpq says "connection to server at "h", port 1 failed: FATAL:  28P01: sentence", lines of detail
- * after it; what it found out by itself has no state, and may have another form. */
+/* libpq says "connection to server at "h", port 1 failed: FATAL:  28P01: sentence", then lines of
+ * detail; what it found out by itself has no state, and may have another form. */
 int kp__pg_fail_connect(kp_job *job, PGconn *conn)
 {
     const char *text = PQerrorMessage(conn), *cause;
@@ -204,7 +205,7 @@ static bool has_password(const PQconninfoOption *options)
     return false;
 }
 
-/* libpq's message would quote what it does not understand, be it a password. */
+/* libpq's message is dropped: it would quote what it does not understand, even a password. */
 static PQconninfoOption *parse(const char *text)
 {
     char *message = NULL;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The Redis adapter: a driver whose resources are hiredis contexts. Connecting is dial.c's and not
- * hiredis', which has a timeout for each address, and none for names.
+ * The Redis adapter: a driver whose resources are hiredis contexts. dial.c connects them, for
+ * hiredis has a timeout for each address, and none for names.
  *
- * Connecting and talking are machines that never wait. work.h waits for them: with poll, or through
- * a watcher.
+ * Connecting and talking are state machines that never wait. work.h waits for them: with poll, or
+ * through a watcher.
  */
 #include "redis_parts.h"
 
@@ -61,7 +61,7 @@ static const char *find_target(const kp_redis_options *o, const kp_job *job,
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 
-/* As it is lent, each time: a borrower may have changed it. */
+/* Set it to how it is lent, each time: a borrower may have changed it. */
 static int make_ready(const kp_redis_options *o, struct kp__redis *r)
 {
     int now = fcntl(r->c->fd, F_GETFL), flags = o->watcher ? now | O_NONBLOCK : now & ~O_NONBLOCK;
@@ -77,7 +77,7 @@ static int make_ready(const kp_redis_options *o, struct kp__redis *r)
     return 0;
 }
 
-/* A socket, or why there is none. Returns what to wait for. */
+/* Greet the server on a new socket, or fail with why there is none. Returns what to wait for. */
 static int greet(struct work *w, int fd, const struct kp__fault *fault)
 {
     kp_job *job = w->run.job;
@@ -125,7 +125,7 @@ static struct kp__wait wait_of(const struct kp__work *run)
 
 /* ---- how jobs end ---------------------------------------------------------------------------- */
 
-/* The last step of opening, and of each RESET, which undoes it. */
+/* on_open: the last step of opening, and again after each RESET, which undoes what it did. */
 static int open_anew(struct work *w)
 {
     int left = kp__work_left_ms(&w->run), rc;
@@ -248,7 +248,8 @@ static int create(kp_job *job, void **resource)
     return kp__work_run(&w.run, wanted, resource);
 }
 
-/* What the kernel, or a context that failed in a borrower's hands, says of its server. */
+/* A reason that the kernel gave, or a context that failed in a borrower's hands; `gone`: it says
+ * that the server is gone. */
 static int fail_as_left(kp_job *job, int code, const char *sentence, bool gone)
 {
     int rc = kp__redis_fail(job, code, sentence);
@@ -256,7 +257,7 @@ static int fail_as_left(kp_job *job, int code, const char *sentence, bool gone)
     return gone ? KP_EGONE : rc;
 }
 
-/* It may begin with a zero: what is left of a value. From 1.1 on hiredis has a prefix. */
+/* By length: what is left to send may begin with a zero byte. From 1.1 on hiredis has a prefix. */
 static bool has_unsent(const redisContext *c)
 {
 #ifdef HI_SDS_TYPE_8
@@ -266,8 +267,8 @@ static bool has_unsent(const redisContext *c)
 #endif
 }
 
-/* Commands that were appended and not sent must not be, replies that are half parsed cannot be told
- * from whole ones. */
+/* Is something wrong that shows without asking the server? Commands that were appended and not sent
+ * must not be sent now, and replies that are half parsed cannot be told from whole ones. */
 static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
 {
     const kp_redis_options *o = job->ctx;
@@ -288,7 +289,7 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
            : rc < 0 ? fail_as_left(job, -rc, strerror(-rc), kp__is_gone(-rc)) : 0;
 }
 
-/* What look finds nothing wrong with; and how it waits is put right, as after a reset. */
+/* True where look finds nothing wrong; then it is set to how it is lent, as after a reset. */
 static bool is_clean(void *resource, void *ctx)
 {
     struct kp__redis *r = resource;

@@ -28,41 +28,41 @@ struct kp__redis {
  * wrong with it. */
 const char *kp__redis_url_read(const char *text, size_t size, struct kp__redis_target *to);
 
-/* redis.c's table. Its ctx is a copy of the options with strings of its own. */
+/* The driver (redis.c). Its ctx is `o`, a copy of the options with strings of its own. */
 kp_driver kp__redis_driver(kp_redis_options *o);
 
 /* ---- talking --------------------------------------------------------------------------------- */
 
-/* Something is said, and the replies are heard: one machine, that never waits. There is room for
- * the longest greeting. */
+/* Commands are sent and their replies read: one state machine, which never waits. `text` has room
+ * for the longest greeting. */
 struct kp__redis_talk {
     kp_job           *job;
     struct kp__redis *r;
     bool    new, only_ping, heard_word;
-    int     before, after;              /* replies of ours: before the word, still to come after */
-    int64_t heard;                      /* all that came before the word */
+    int     before, after;              /* our replies: before the word; after it, still to come */
+    int64_t heard;                      /* how many came before the word in all */
     char    word[64];
     size_t  size, sent;
     char    text[4096];
 };
 
-/* Say it: to a new connection, or one that came back, RESET, AUTH, SELECT, CLIENT SETNAME; or ask
- * whether it answers, and to what it was asked. Returns what to poll its socket for. */
+/* Begin: greet a server on a new connection, or on one that came back (RESET, AUTH, SELECT, CLIENT
+ * SETNAME); or ping it, and see that it answers just that. Returns what to poll the socket for. */
 int kp__redis_greet(struct kp__redis_talk *t, kp_job *job, struct kp__redis *r, bool new);
 int kp__redis_ping(struct kp__redis_talk *t, kp_job *job, struct kp__redis *r);
 
-/* Go on when that is there. Returns what to poll for, or 0: it is over, *status is as a driver's
- * answer. */
+/* Go on when the socket is ready. Returns what to poll it for, or 0: it is over, and *status is the
+ * driver's answer. */
 int kp__redis_hear(struct kp__redis_talk *t, int ready, int *status);
 
-/* Each is the answer of the job, negative, and its reason. */
+/* Each sets the reason of the job and returns its answer, negative. */
 int kp__redis_fail(kp_job *job, int code, const char *sentence);
-int kp__redis_fail_broken(kp_job *job, const struct kp__redis *r);     /* at once: by errno */
+int kp__redis_fail_broken(kp_job *job, const struct kp__redis *r);     /* at once: reads errno */
 int kp__redis_fail_late(kp_job *job, const struct kp__redis *r);
-int kp__redis_fail_memory(kp_job *job);                                 /* to wait */
+int kp__redis_fail_memory(kp_job *job);                                 /* none to wait with */
 int kp__redis_fail_unwanted(kp_job *job);
 
-/* Of each read and write from now on; 0: none. */
+/* The timeout of each read and write from now on; 0: none. */
 void kp__redis_timeout(struct kp__redis *r, int64_t ms);
 
 #endif

@@ -3,9 +3,9 @@
  * What the Redis adapter says to a server.
  *
  * A new connection and one that comes back are greeted alike: RESET, AUTH, PING with a word that is
- * said only once, SELECT, CLIENT SETNAME, all in one packet. Replies come in order, so what comes
- * before that word (less the replies to our own commands) is what a borrower left unread, however
- * much it is, and what comes after it is ours.
+ * used only once, SELECT, CLIENT SETNAME, all in one packet. Replies come in order, so those before
+ * that word (less the ones to our own commands) are what a borrower left unread, however much it
+ * is, and those after it are ours.
  */
 #include "redis_parts.h"
 
@@ -28,7 +28,7 @@ int kp__redis_fail(kp_job *job, int code, const char *sentence)
     return kp_job_fail(job, code, text);
 }
 
-/* That a reply took too long does not say that the server is gone. */
+/* KP_EGONE if the server is gone; a reply that took too long does not say so. */
 int kp__redis_fail_broken(kp_job *job, const struct kp__redis *r)
 {
     int code = r->c->err == REDIS_ERR_IO ? errno : 0, rc;
@@ -38,7 +38,7 @@ int kp__redis_fail_broken(kp_job *job, const struct kp__redis *r)
     if (r->c->err == REDIS_ERR_EOF)
         code = ECONNRESET;
 #ifdef REDIS_ERR_TIMEOUT
-    if (r->c->err == REDIS_ERR_TIMEOUT)         /* what recv calls ETIMEDOUT, from hiredis 1.0 on */
+    if (r->c->err == REDIS_ERR_TIMEOUT)         /* recv's ETIMEDOUT, from hiredis 1.0 on */
         code = ETIMEDOUT;
 #endif
     if (code) {
@@ -71,8 +71,8 @@ int kp__redis_fail_unwanted(kp_job *job)
     return kp__redis_fail(job, ECANCELED, "nobody waited for it any more");
 }
 
-/* What an error reply means: the words it begins with, an errno, and whether that of a program or a
- * server has to be changed before it goes away. */
+/* What an error reply means, by the words it begins with, as an errno. EACCES: it comes again until
+ * the settings of the program or the server are changed. */
 static const struct {
     const char *words;
     int         code;
@@ -128,9 +128,9 @@ static void add(struct kp__redis_talk *t, const char *a, const char *b, const ch
                                     strlen(words[i]), words[i]);
 }
 
-/* As far as it goes; returns whether there is more to send. Not through hiredis, which would raise
- * SIGPIPE where the server has gone. What fails here fails again when a reply is waited for, and
- * there the server may have said why: a full one does, and hangs up. */
+/* Send as much as goes without waiting. True: there is more to send. Not through hiredis, which
+ * would raise SIGPIPE if the server is gone. What fails here fails again when a reply is read, and
+ * there the server may have said why: one that is full does, and hangs up. */
 static bool deliver(struct kp__redis_talk *t)
 {
     while (t->sent < t->size) {
@@ -165,10 +165,10 @@ static bool is_word(const redisReply *reply, const char *word)
 
 /* ---- greeting -------------------------------------------------------------------------------- */
 
-/* Said before the word; returns how many. RESET ends everything but the connection; a server that
- * has none is told one by one. What opens a subscription cannot be inside MULTI, so DISCARD comes
- * first; and in one UNWATCH is not heard, so that comes after. What a server does not know is an
- * error that nobody minds. */
+/* The commands before the word; returns how many. RESET ends everything but the connection; a
+ * server without it is told to end one thing after the other. DISCARD comes first, for no
+ * subscription can begin inside MULTI; UNWATCH comes after UNSUBSCRIBE, for it is refused in a
+ * subscription. Errors for what a server does not know do not matter. */
 static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool new)
 {
     static const char *const old[][3] = {
@@ -194,7 +194,7 @@ static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool n
     return n;
 }
 
-/* Said after it; returns how many. */
+/* The commands after the word; returns how many. */
 static int add_state(struct kp__redis_talk *t, const struct kp__redis *r, const char *name,
                      bool new)
 {
@@ -210,9 +210,9 @@ static int add_state(struct kp__redis_talk *t, const struct kp__redis *r, const 
     return select + named;
 }
 
-/* One that came before the word. On a new connection it is ours; on one that comes back it may be
- * the borrower's, and then only the words that end all hope count. A MONITOR that an old server
- * cannot end tells of the word itself. */
+/* Judge a reply that came before the word. On a new connection it is to us; on one that comes back
+ * it may be to the borrower, so only errors count after which nothing works. A MONITOR, which an
+ * old server cannot end, shows our PING with the word. */
 static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, const char *word,
                  bool new, int64_t number)
 {

@@ -19,7 +19,7 @@ static int hex(char c)
                                   : -1;
 }
 
-/* Percent-encoded text. False: it is too long, or no such text. */
+/* Decode percent-encoded text. False: it is too long, or not such text. */
 static bool decode(const char *from, const char *end, char *to, size_t size)
 {
     size_t n = 0;
@@ -52,8 +52,8 @@ static bool read_db(const char *text, int32_t *db)
     return true;
 }
 
-/* After redis://. A @ in a password is written %40; what follows a bare one would be looked up as a
- * host, and told. */
+/* What comes after redis://. An @ in a password is written %40; what follows a bare one would be
+ * looked up as a host, and shown in reports. */
 static const char *read_url(const char *text, struct kp__redis_target *to)
 {
     const char *slash, *at, *colon;

@@ -20,8 +20,8 @@
 #define KEEPALIVE_DEFAULT_MS 60000
 #define KEEPALIVE_EVERY_DEFAULT_MS 10000
 #define KEEPALIVE_PROBES_DEFAULT 3
-#define SECONDS_MOST 32767              /* Linux has no more for TCP_KEEPIDLE and TCP_KEEPINTVL */
-#define PROBES_MOST 127                 /* and TCP_KEEPCNT */
+#define SECONDS_MOST 32767              /* Linux takes no more in TCP_KEEPIDLE and TCP_KEEPINTVL */
+#define PROBES_MOST 127                 /* and no more in TCP_KEEPCNT */
 
 /* The descriptor comes first: kp_socket_fd reads it. */
 struct link {
@@ -57,7 +57,7 @@ static int set_blocking(int fd, bool blocking)
     return flags == now || fcntl(fd, F_SETFL, flags) == 0 ? 0 : errno;
 }
 
-/* As it is lent, each time: a borrower may have changed it. */
+/* Set it to how it is lent, each time: a borrower may have changed it. */
 static int make_ready(const kp_socket_options *o, int fd)
 {
     set_timeouts(fd, o->io_timeout_ms == KP_OFF ? 0 : o->io_timeout_ms);
@@ -69,7 +69,7 @@ static int64_t or_default(int64_t value, int64_t otherwise)
     return value ? value : otherwise;
 }
 
-/* Times are whole seconds for the kernel, at least one, and no more than nine hours. */
+/* The kernel takes whole seconds: at least one, and no more than nine hours. */
 static int seconds(int64_t ms)
 {
     int64_t s = ms / 1000 + (ms % 1000 != 0);
@@ -157,13 +157,13 @@ static int create(kp_job *job, void **resource)
     return 0;
 }
 
-/* Whether our own half was ended (shutdown) shows only if one sends: nothing, in no bytes. */
+/* Was our own half ended (shutdown)? That shows only in a send; so one of no bytes. */
 static int own_half(const struct link *link)
 {
     return send(link->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN ? -errno : 0;
 }
 
-/* Bytes that wait, and the end of either half. */
+/* Finds bytes that wait, and the end of either half. */
 static int check(kp_job *job, const struct link *link)
 {
     const kp_socket_options *o = job->ctx;
@@ -201,7 +201,7 @@ static int reset(kp_job *job, void *resource)
     return rc == 0 ? 0 : fail(job, rc, strerror(rc));
 }
 
-/* All of that takes no time, so nobody has to wait for it; what is wrong reset says. */
+/* All that reset does, since it takes no time. If something is wrong, reset will say what. */
 static bool is_clean(void *resource, void *ctx)
 {
     const struct link *link = resource;
@@ -224,7 +224,7 @@ static int destroy(kp_job *job, void *resource)
 }
 
 /* The parent's connection goes on; only this process's descriptor of it is closed. The memory
- * stays, for leases of the parent's still point to it: to no descriptor. */
+ * stays, for the parent's leases still point to it; they find no descriptor there. */
 static int abandon(kp_job *job, void *resource)
 {
     struct link *link = resource;

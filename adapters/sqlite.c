@@ -3,9 +3,9 @@
  * The SQLite adapter: a driver whose resources are connections to (file, role).
  *
  * On statements left open: FTS, R-tree and other virtual tables keep prepared statements of their
- * own, and they appear in sqlite3_next_stmt like everybody's. Whoever finalises those crashes the
- * table later. So where the schema has a virtual table, statements are reset instead of finalised,
- * and only running ones count as left open.
+ * own, which appear in sqlite3_next_stmt like all others. If one of those is finalised, the table
+ * crashes later. So where the schema has a virtual table, statements are reset instead of
+ * finalised, and only running ones count as left open.
  */
 #include "keyedpool_sqlite.h"
 
@@ -68,7 +68,7 @@ static int refuse(kp_job *job, const char *text)
     return KP_EREFUSED;
 }
 
-/* The most that SQLite says of an error. on_open may have failed without one. */
+/* The extended code, if it belongs to this error: on_open may have failed without one. */
 static int error_code(sqlite3 *db, int rc)
 {
     int code = db ? sqlite3_extended_errcode(db) : rc;
@@ -84,7 +84,7 @@ static int one_value(void *text, int columns, char **values, char **names)
     return 0;
 }
 
-/* Sets *hint where SQLite itself sees no error: a journal mode it did not take. */
+/* That the file did not take the journal mode is no error to SQLite: then *hint says so. */
 static int set_journal_mode(const kp_sqlite_options *o, sqlite3 *db, const char **hint)
 {
     const char *wanted = o->journal_mode ? o->journal_mode : "wal";
@@ -182,8 +182,8 @@ static void copy_sql(sqlite3_stmt *s, char *sql, size_t size)
         (void)snprintf(sql, size, "%s", text);
 }
 
-/* Reset what is in the middle of its rows. Begins anew after each: resetting a statement may end
- * others, that a virtual table had opened for it. Returns how many there were. */
+/* Reset the statements that are in the middle of their rows. The search begins again after each:
+ * resetting one may end others, which a virtual table had opened for it. Returns how many. */
 static int64_t stop_running(sqlite3 *db, char *sql, size_t size)
 {
     int64_t running = 0;
@@ -195,7 +195,7 @@ static int64_t stop_running(sqlite3 *db, char *sql, size_t size)
             s = sqlite3_next_stmt(db, s);
         if (!s)
             return running;
-        copy_sql(s, sql, size);         /* the last one, which is the oldest, began it all */
+        copy_sql(s, sql, size);         /* in the end the oldest's, which began it all */
         (void)sqlite3_reset(s);
         running++;
     }
@@ -241,8 +241,8 @@ static void tidy_statements(const kp_job *job, sqlite3 *db, kp_sqlite_leftover *
     copy_sql(s, sql, size);
     what->running = stop_running(db, sql, size);
     what->statements = what->running;
-    /* Idle ones count where nobody may have any: not if they are kept, and not a second time when
-     * a connection is closed for them. */
+    /* Idle statements count where none may be left: not if they are kept, and not a second time
+     * when a connection is destroyed because of them. */
     if ((wanted || (tidy == KP_SQLITE_CLOSE && job->kind == KP_JOB_RESET)) &&
         !has_virtual_tables(db)) {
         what->statements = 0;
@@ -272,7 +272,7 @@ static int tidy_up(kp_job *job, sqlite3 *db)
         what.transaction = true;
         rc = sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
         if (sqlite3_get_autocommit(db))
-            rc = SQLITE_OK;             /* whoever ended it: it is over */
+            rc = SQLITE_OK;             /* whatever ended it: it is over */
     }
     if (rc == SQLITE_OK && o->tidy == KP_SQLITE_CLOSE && what.statements > 0)
         rc = SQLITE_MISUSE;
@@ -297,7 +297,7 @@ static int reset(kp_job *job, void *resource)
     return rc == SQLITE_OK ? 0 : fail(job, resource, rc, "cannot roll back");
 }
 
-/* No statement that is running, or that nobody may have, and no transaction. */
+/* Is there no open transaction, and no statement but idle ones that may be kept? */
 static bool is_clean(void *resource, void *ctx)
 {
     bool keeps = ((const kp_sqlite_options *)ctx)->tidy == KP_SQLITE_KEEP;
@@ -317,13 +317,13 @@ static int validate(kp_job *job, void *resource)
 
     if (sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved) {
         (void)fail(job, NULL, SQLITE_READONLY_DBMOVED, "the file was moved or deleted");
-        return KP_EGONE;                /* for all that have it open */
+        return KP_EGONE;                /* others that have the file open have lost it, too */
     }
     rc = sqlite3_exec(db, "SELECT 1", NULL, NULL, NULL);
     return rc == SQLITE_OK ? 0 : fail(job, db, rc, NULL);
 }
 
-/* Whose they are does not matter any more, and what a borrower's use may be gone. */
+/* Nobody needs these hooks any more, and what a borrower's hook uses may be gone. */
 static void unhook(const kp_sqlite_options *o, sqlite3 *db)
 {
     (void)sqlite3_set_authorizer(db, NULL, NULL);
@@ -336,7 +336,7 @@ static void unhook(const kp_sqlite_options *o, sqlite3 *db)
 }
 
 /* Tidied first: what a borrower left running or open would keep its locks, for sqlite3_close_v2
- * only waits for it. */
+ * would only wait for it to end. */
 static int destroy(kp_job *job, void *resource)
 {
     const kp_sqlite_options *o = job->ctx;
@@ -352,7 +352,7 @@ static int destroy(kp_job *job, void *resource)
     rc = sqlite3_close(db);
     if (rc == SQLITE_OK)
         return 0;
-    (void)sqlite3_close_v2(db);         /* whoever finalises the last statement frees the rest */
+    (void)sqlite3_close_v2(db);         /* the rest is freed when the last statement is finalised */
     if (rc == SQLITE_BUSY && o->tidy == KP_SQLITE_CLOSE)
         return 0;
     return fail(job, NULL, rc, "statements are open: it is closed when they are finalised");

@@ -25,7 +25,7 @@ int kp__work_left_ms(const struct kp__work *w)
     return kp__left_ms(w->until_ns);
 }
 
-/* Before each wait: what is wanted still, if there is time for it. */
+/* Before each wait: while no time is left for it, let the job step on. Returns what it wants. */
 static int in_time(struct kp__work *w, int wanted)
 {
     while (wanted && kp__left_ms(w->kind->wait(w).until_ns) == 0)
@@ -35,7 +35,7 @@ static int in_time(struct kp__work *w, int wanted)
 
 /* ---- with poll ------------------------------------------------------------------------------- */
 
-/* An error or an end is whatever was wanted. A signal does no harm. */
+/* An error or a hang-up counts as what was wanted. A signal only makes it poll again. */
 static int run_here(struct kp__work *w, int wanted, void **resource)
 {
     while (wanted) {
@@ -69,7 +69,7 @@ static void answer(struct kp__work *w)
     free(w);
 }
 
-/* "The time is over" by a loop's clock, which may be coarse, is a reason to look at ours. */
+/* A loop's clock may be coarse: when it says that the time is over, ours is asked (in_time). */
 static void told(kp_watch *watched, int events)
 {
     struct kp__work *w = watched->arg;
@@ -83,7 +83,7 @@ static void told(kp_watch *watched, int events)
     answer(w);
 }
 
-/* From now on it is the watcher's: a copy that stays put. */
+/* Copy it to where it stays put, and have it watched. */
 static bool hand_over(const struct kp__work *here, int wanted)
 {
     struct kp__work *w = malloc(here->kind->size);
@@ -114,7 +114,7 @@ int kp__work_run(struct kp__work *w, int wanted, void **resource)
     return w->kind->finish(w, resource);
 }
 
-/* One that is not watched is being answered. */
+/* If it is not watched, it is just being answered. */
 void kp__work_cancel(kp_job *job)
 {
     struct kp__work *w = job->scratch;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Jobs that wait for a server, as the adapters for PostgreSQL and for Redis do them.
+ * Jobs that wait for a server, as in the adapters for PostgreSQL and for Redis.
  *
- * What is said to the server is the adapter's: its step() goes as far as it can without waiting,
- * and says what is to be waited for. Waiting is done here. A driver that may block does it with
+ * What is said to the server is the adapter's matter: its step() goes as far as it can without
+ * waiting, and says what to wait for. The waiting is done here. A driver that may block waits with
  * poll(), inside its function. One that never blocks has a watcher: its function answers KP_PENDING
- * and the loop goes on with it. To step() and finish() that is the same:
+ * and the loop carries the job on. For step() and finish() there is no difference:
  *
  *     begin -> run -> wait -> step -> wait -> step -> ... -> finish
  *
@@ -16,8 +16,8 @@
  *     it cannot be watched    the end, with no_memory() as its status
  *     it is cancelled         the end, with unwanted() as its status (only a watcher's can be)
  *
- * What has come is used, however late. But where no time is left nobody waits, so that one who
- * never stops talking comes to an end, too.
+ * What has come is used, however late. But without time left nothing is waited for, so that even a
+ * server that never stops talking comes to an end.
  */
 #ifndef KP_ADAPTERS_WORK_H
 #define KP_ADAPTERS_WORK_H
@@ -26,7 +26,7 @@
 
 struct kp__work;
 
-/* A descriptor, and until when: all of the job's time, or that of one attempt. */
+/* A descriptor, and until when to wait: to the end of the job's time, or of one attempt. */
 struct kp__wait {
     int     fd;
     int64_t until_ns;
@@ -36,14 +36,14 @@ struct kp__wait {
 struct kp__work_kind {
     size_t size;                        /* of its struct, which begins with a struct kp__work */
 
-    /* Go on with what is ready of what was waited for; 0: nothing, and the time is over. Returns
-     * what to wait for (POLLIN, POLLOUT); 0: it is over, w->status says how. */
+    /* Go on with what is ready; 0: nothing is, and the time is over. Returns what to wait for
+     * (POLLIN, POLLOUT); 0: the job is over, w->status says how. */
     int  (*step)(struct kp__work *w, int ready);
 
-    /* Where, and until when. Asked after each step that wants to wait. */
+    /* Where to wait, and until when. Asked after each step that wants to wait. */
     struct kp__wait (*wait)(const struct kp__work *w);
 
-    /* Once, at the end: the job's answer, of w->status and of what is to be done yet. */
+    /* Once, at the end: do what is left to be done, and return the job's answer. */
     int  (*finish)(struct kp__work *w, void **resource);
 
     /* Reasons: each returns a status. */
@@ -62,16 +62,16 @@ struct kp__work {
     kp_watch    watch;
 };
 
-/* All of the adapter's struct is zero but for this. The job has most_ms at most (0: what its
- * request has). */
+/* Sets all of the adapter's struct to zero, but for this. The job may take most_ms, and no longer
+ * than its request has time (0: just that). */
 void kp__work_begin(struct kp__work *w, const struct kp__work_kind *kind, kp_job *job,
                     kp_watcher *watcher, int64_t most_ms);
 
-/* What is left of the whole job's time: 0 if nothing is, else at least 1. */
+/* What is left of the whole job's time: 0 if nothing, else at least 1. */
 int kp__work_left_ms(const struct kp__work *w);
 
-/* Go on from what a first step wants (or 0) to the end. Returns the answer of the driver's
- * function. `w` may lie on the stack: what is to be watched is copied. */
+/* Carry on to the end, given what a first step wants to wait for (or 0). Returns the answer for the
+ * driver's function. `w` may lie on the stack: it is copied if it is to be watched. */
 int kp__work_run(struct kp__work *w, int wanted, void **resource);
 
 /* For driver.cancel. */

@@ -87,7 +87,7 @@ static void tables(const struct args_page *page, char *letters, struct option *l
     longs[n] = (struct option){ NULL, 0, NULL, 0 };
 }
 
-/* getopt leaves a wrong long option behind itself, and a wrong letter in optopt. */
+/* getopt leaves a wrong long option at argv[optind - 1], and a wrong letter in optopt. */
 static _Noreturn void complain(const struct args_page *page, int why, char **argv)
 {
     const char *last = argv[optind - 1];

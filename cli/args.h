@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Command lines: a table of options from which both the parser and the help are made, and readers
- * for numbers with units. Whatever is wrong ends the program with one line and exit status 2.
+ * for numbers with units. Any mistake ends the program with one line and exit status 2.
  */
 #ifndef CLI_ARGS_H
 #define CLI_ARGS_H
@@ -34,7 +34,7 @@ int args_next(const struct args_page *page, int argc, char **argv, const char **
 /* Print the page of a command to standard output. */
 void args_help(const struct args_page *page);
 
-/* One line to standard error, and the end with status 2. `page` NULL: of no command. */
+/* Print one line to standard error and exit with status 2. `page` NULL: it is of no command. */
 _Noreturn void args_fail(const struct args_page *page, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

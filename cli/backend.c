@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-/* Those behind NULL are known, so that they have a sentence of their own, but not offered. */
+/* Schemes after a NULL are known, so that the adapter can say why not, but they are not offered. */
 #define BACKENDS(X) /* is it linked?, name, schemes */        \
     X(CLI_SQLITE, sqlite, "sqlite:")                          \
     X(CLI_POSTGRES, postgres, "postgres://", "postgresql://") \
@@ -92,7 +92,7 @@ static bool is_harmless(const char *setting, size_t n)
     return false;
 }
 
-/* Of the settings behind '?' those that tell where it is: others may be secrets. */
+/* Of the settings after '?', show those that tell where it is: the others may be secrets. */
 static void put_settings(struct text *t, const char *from)
 {
     const char *between = "?";
@@ -107,8 +107,8 @@ static void put_settings(struct text *t, const char *from)
     }
 }
 
-/* "u:a/b@host", "u:a@b@host": where a password should have been encoded, others would take it for a
- * port, a host or a path, and complain of it by name. */
+/* Does it look like "u:a/b@host" or "u:a@b@host", with a password that should have been encoded? A
+ * library would take parts of that for a port, a host or a path, and show them in its complaint. */
 static bool is_ambiguous(const char *rest)
 {
     const char *end = rest + strcspn(rest, "/?#"), *at = memchr(rest, '@', (size_t)(end - rest));
@@ -142,7 +142,7 @@ static void show(struct target *t)
         put_settings(&shown, end + 1);
 }
 
-/* Of hosts with a comma between them; a port that is left out is no odd one. */
+/* Of hosts with commas between them; a port that is left out is fine. */
 static bool has_odd_port(const char *hosts)
 {
     while (*hosts) {
@@ -181,7 +181,7 @@ static void say_schemes(char *why, size_t size, const char *url)
     const char *colon = strchr(url, ':');
     size_t n;
 
-    /* What stands before the colon is a scheme, or else a user of a URL that has none. */
+    /* Before the colon there is a scheme; or, in a URL without one, a user, who is not shown. */
     if (colon && colon[1] == '/')
         (void)snprintf(why, size, "'%.*s:' is none of:", (int)(colon - url), url);
     else

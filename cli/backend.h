@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What can be loaded and examined: a row for each kind of resource (backend.c), and what a URL of
- * the command line stands for. A backend is one file, on_NAME.c, the only one that sees its
- * adapter; it is linked if that was built.
+ * the command line stands for. A backend is one file, on_NAME.c, the only one that uses its
+ * adapter; it is linked if the adapter was built.
  */
 #ifndef CLI_BACKEND_H
 #define CLI_BACKEND_H
@@ -14,13 +14,13 @@
 struct target {                 /* what a URL stands for */
     const char *name;           /* of its row: "postgres" */
     const struct backend *backend;
-    int64_t within_ms;          /* an operation on a server may take so long */
-    const char *url;            /* as it was said: it may have a password, and is never shown */
-    char shown[256];            /* the same without one */
+    int64_t within_ms;          /* how long an operation on a server may take */
+    const char *url;            /* as given: never shown, since it may have a password */
+    char shown[256];            /* the same without the password */
     char place[200];            /* "scheme://host:port", without the user */
 };
 
-/* One operation, where there is a choice. Of row ANY: on whatever is there. */
+/* One operation, where there is a choice. `row` ANY: on whatever is there. */
 enum { ANY = -1 };
 struct task { bool write; int64_t row; };
 
@@ -32,23 +32,23 @@ struct doctor;
 struct backend {
     const char *library;        /* "libpq" */
     const char *operation, *writing;    /* "SELECT 1"; what --write does, or NULL */
-    int   files;                /* open ones for each connection */
-    bool  one_key;              /* the place itself: there cannot be several on one server */
-    int   no_place;             /* kp_why.vendor_code of a key that is refused for what it says */
+    int   files;                /* how many files a connection has open */
+    bool  one_key;              /* the key is the place: there cannot be several on one server */
+    int   no_place;             /* kp_why.vendor_code when a key makes no sense as a place */
     const char *(*version)(void);       /* of the library */
-    /* The pool of its adapter; the target lives as long. */
+    /* Open a pool of its adapter; the target must outlive it. */
     int   (*open)(const struct target *t, int64_t size, const kp_options *more, kp_pool **out);
-    /* The key of this name, made in `room`. NULL: its bytes. */
+    /* The key of this name, made in `room`. NULL: the key is the bytes of the name. */
     kp_key (*key)(const char *name, bool write, union key_room *room);
     /* One operation. False, and why not. */
     bool  (*operate)(kp_lease *lease, const struct target *t, struct task task, char *why,
                      size_t size);
     /* Name the keys and make what they need, or end the program. NULL: nothing is needed. */
     void  (*prepare)(struct bench *b);
-    /* Say what a doctor sees of a place that is not one key, and which key of it, named in `name`,
-     * he may look at. False: of none. NULL: each place is a key. */
+    /* For a place that is not itself a key (a folder): report what the doctor finds there, and put
+     * the name of a key to look at into `name`. False: there is none. NULL: each place is a key. */
     bool  (*visit)(struct doctor *d, const struct target *t, char *name, size_t size);
-    /* Say what a doctor sees of the server, through a lease that works. */
+    /* Report what the doctor finds at the server, through a lease that works. */
     void  (*examine)(struct doctor *d, const struct target *t, kp_lease *lease);
 };
 
@@ -65,12 +65,12 @@ struct contact {                /* a server, reached once */
     kp_pool *pool;
     kp_lease lease;
     uint64_t connect_ns, operate_ns;
-    bool     no_place;          /* it failed, for the URL means nothing */
+    bool     no_place;          /* it failed because the URL makes no sense */
     char     why[400];
 };
 
 /* Connect within the target's time and do one operation, on a pool of its own. False: it failed,
- * and `why` has the cause. In both cases it is left afterwards. */
+ * and `why` has the cause. In both cases call contact_leave afterwards. */
 bool contact_make(struct contact *c, const struct target *t, const char *name);
 void contact_leave(struct contact *c);
 
@@ -81,7 +81,7 @@ void backends_print(const char *indent);
 /* The row with this number; NULL after the last. *backend NULL: it was not built. */
 const char *backends_row(int i, const struct backend **backend);
 
-/* Text in `buf`, of what it has room for. Returns buf. */
+/* Print into `buf` what it has room for. Returns buf. */
 const char *text_of(char *buf, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

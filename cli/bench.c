@@ -182,7 +182,7 @@ static void block_signals(sigset_t *set, int how)
     (void)pthread_sigmask(how, set, NULL);
 }
 
-/* Wait for the end of the run, or for a signal: nobody else takes one, they are blocked. */
+/* Wait for the end of the run, or for a signal: it comes here, for all threads block them. */
 static bool wait_for_end(struct bench *b, const sigset_t *signals, uint64_t from)
 {
     struct bench_progress *last = zeroed(1, sizeof *last, 64);

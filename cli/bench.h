@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A load on a pool: what was asked for (plan), the clients that make it (load.c), the files are
- * on (keys.c), and what came out (report.c).
+ * A load on a pool: what was asked for (plan), the clients that make it (load.c), the keys that it
+ * is on (keys.c), and what came out (report.c).
  */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
@@ -23,7 +23,7 @@ struct bench_plan {             /* the command line */
 
 struct bench_client {
     struct histogram wait, hold;
-    /* Written by this client alone; read by the one who reports progress. */
+    /* Written by this client alone; read by the thread that reports progress. */
     _Atomic uint64_t reads, writes, timeouts, errors;
     uint64_t get_ns, hold_ns, release_ns;   /* read after the join */
     uint64_t random;
@@ -41,12 +41,12 @@ struct bench {
     kp_pool *pool;
     struct bench_client *client;    /* plan->clients of them */
     struct bench_key *key;          /* plan->keys of them, the most wanted first */
-    double *share;                  /* of the demand: up to and with this key */
+    double *share;                  /* of the demand, added up to and including each key */
     _Atomic bool stop;
-    pthread_mutex_t lock;           /* of what follows */
+    pthread_mutex_t lock;           /* guards what follows */
     pthread_cond_t  stopped;
     double   next_ns;               /* open loop: when the next request should start */
-    uint64_t random;                /* of the arrivals */
+    uint64_t random;                /* for the arrivals */
     char     first_error[300];
 };
 
@@ -67,10 +67,10 @@ double bench_random(uint64_t *state);   /* 0 <= x < 1 */
 void bench_load_start(struct bench *b);
 void bench_load_stop(struct bench *b);
 
-/* sum.c: what came out. `from` and `until`: of the run, on the clock of bench_now_ns. */
+/* sum.c: what came out. The run was `from`..`until`, on the clock of bench_now_ns. */
 void bench_sum(struct bench *b, uint64_t from, uint64_t until, struct bench_result *out);
 
-struct bench_progress {         /* what the last line of progress knew */
+struct bench_progress {         /* the totals when the last line of progress was printed */
     struct histogram wait, hold;
     uint64_t at_ns, failed;
 };

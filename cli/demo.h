@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The guided tour: its stage (demo.c), what is said on it (narrate.c), and its chapters.
+ * The guided tour: its stage (demo.c), what it prints (narrate.c), and its chapters.
  */
 #ifndef CLI_DEMO_H
 #define CLI_DEMO_H
@@ -59,7 +59,7 @@ void demo_table_print(const struct demo *d);
 
 /* ---- demo.c ---- */
 
-/* Borrow, or end the tour: where it is used, nothing may go wrong. */
+/* Borrow, or end the tour: for where nothing is expected to go wrong. */
 kp_lease demo_get(struct demo *d, enum demo_region region, kp_sqlite_role role);
 kp_sqlite_key demo_key(const struct demo *d, enum demo_region region, kp_sqlite_role role);
 _Noreturn void demo_fail(const struct demo *d, const char *what, const char *why);

@@ -173,7 +173,7 @@ static void read_option(struct doctor *d, int id, const char *value)
     }
 }
 
-/* The URLs of the command line; the last one has no backend. */
+/* The URLs of the command line, and after the last one a target without a backend. */
 static struct target *read_urls(int count, char **urls, int64_t within_ms)
 {
     struct target *t = calloc((size_t)count + 1, sizeof *t);

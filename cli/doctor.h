@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * `keyedpool doctor`: what was asked (doctor.c), what is looked at here (doctor_system.c) and at a
- * server (on_*.c), and how it is told (doctor_report.c).
+ * server (on_*.c), and how it is reported (doctor_report.c).
  */
 #ifndef CLI_DOCTOR_H
 #define CLI_DOCTOR_H
@@ -18,7 +18,7 @@ struct finding {                /* one line */
     enum mark mark;
     const char *about, *check;  /* "system" or a URL; a word for machines: "open_files" */
     char text[400];
-    struct number number[3];    /* of what is said; those that are not used have no name */
+    struct number number[3];    /* the numbers in the text; those that are not used have no name */
 };
 
 struct doctor {
@@ -39,22 +39,22 @@ int64_t doctor_budget(const struct doctor *d);
 void doctor_say(struct doctor *d, enum mark mark, const char *check, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* A number in the finding that was said last. */
+/* Add a number to the latest finding. */
 void doctor_number(struct doctor *d, const char *name, int64_t value);
 
-/* Does the server let in what the pools may open? The limit is called `setting`; so many others
- * are connected. */
+/* Report whether the server lets in what the pools may open. Its limit is called `setting`; `used`
+ * others are connected. */
 void doctor_room(struct doctor *d, const char *check, const char *setting, int64_t limit,
                  int64_t used);
 
-/* When does the server end idle connections (0: never), and does the pool so before? */
+/* Report when the server ends idle connections (0: never), and whether the pool does so before. */
 void doctor_idle(struct doctor *d, const char *setting, int64_t server_ms);
 
 /* ---- doctor_system.c ------------------------------------------------------------------------- */
 
 void doctor_installed(struct doctor *d);
 
-/* `files`: open ones for each connection. */
+/* `files`: how many files a connection has open. */
 void doctor_system(struct doctor *d, int files);
 
 /* ---- doctor_report.c: to standard output ----------------------------------------------------- */

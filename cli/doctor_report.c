@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a doctor found, for people and for machines. Names in the JSON stay; new ones may come:
- * "schema" counts changes that break readers.
+ * What a doctor found, for people and for machines. Names in the JSON stay, new ones may be added;
+ * "schema" counts the changes that break readers.
  */
 #include "doctor.h"
 #include "term.h"
@@ -51,7 +51,7 @@ void doctor_report(const struct doctor *d)
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-/* Running out of memory here ends the program: what is missing would seem to be well. */
+/* Running out of memory here ends the program: a finding that is missing would seem to be fine. */
 static void put(json_t *to, const char *name, json_t *value)
 {
     if (json_object_set_new(to, name, value) == 0)
@@ -60,7 +60,7 @@ static void put(json_t *to, const char *name, json_t *value)
     exit(1);
 }
 
-/* Null for what is no UTF-8: a file may be called anything, and a server may say anything. */
+/* null for what is not UTF-8: a file may be called anything, and a server may say anything. */
 static json_t *text(const char *s)
 {
     json_t *json = json_string(s);

@@ -12,8 +12,8 @@
 #include <sys/prctl.h>
 #endif
 
-/* A pool asks for large pages for what it makes from 8 MiB at a time on, which is the 65,536th key:
- * memory doubles. */
+/* A pool asks for large pages when it allocates 8 MiB or more at a time. Its memory doubles as it
+ * grows, so that is from about the 65,536th key on. */
 enum { MANY_KEYS = 65000 };
 
 /* ---- what is installed ----------------------------------------------------------------------- */
@@ -66,7 +66,7 @@ void doctor_installed(struct doctor *d)
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
-/* Up to two numbers of a file of the kernel. How many there are; 0: no file, or it has words. */
+/* Read up to two numbers from a file of the kernel. Returns how many; 0: no file, or no numbers. */
 static int read_numbers(const char *path, int64_t out[2])
 {
     FILE *f = fopen(path, "r");

@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
-/* All accesses are relaxed: each counter stands alone, and a reader who comes during the run wants
- * a good picture, not an instant. */
+/* All accesses are relaxed: each counter stands alone, and for a reader during the run it does not
+ * matter if they are not all of the same instant. */
 static uint64_t load(const _Atomic uint64_t *a)
 {
     return atomic_load_explicit(a, memory_order_relaxed);
@@ -57,7 +57,7 @@ void histogram_merge(struct histogram *to, const struct histogram *from)
 {
     uint64_t count = 0;
 
-    /* The buckets say how many there are: `count` may be a moment older. */
+    /* Counted from the buckets: `count` may be a moment older. */
     for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         uint64_t n = load(&from->bucket[i]);
 

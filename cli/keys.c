@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The keys of a bench on a server: one is called as the server is, more key-000, key-001, ... Files
- * are named by on_sqlite.c.
+ * The keys of a bench on a server: a single one has the server's name, several are called key-000,
+ * key-001, ... Files are named by on_sqlite.c.
  */
 #include "keys.h"
 

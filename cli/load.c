@@ -39,7 +39,7 @@ double bench_random(uint64_t *state)
     return (double)(random_bits(state) >> 11) * 0x1p-53;
 }
 
-/* Counters with one writer: a load and a store, no locked instruction. */
+/* For counters with one writer: a load and a store, no locked instruction. */
 static void bump(_Atomic uint64_t *counter)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,

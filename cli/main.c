@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-#if CLI_SQLITE                          /* its stage */
+#if CLI_SQLITE                          /* the tour runs on SQLite files */
     &demo_command,
 #endif
     &bench_command,
@@ -57,7 +57,7 @@ static void version(void)
     backends_print("");
 }
 
-/* A report that could not be written has failed, whatever it says. */
+/* A report that could not be written counts as failed, whatever it says. */
 static int told(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

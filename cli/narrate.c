@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tour says: lines of the program, events as they happen, and the table at the end. Each
+ * What the tour prints: lines of the program, events as they happen, and the table at the end. Each
  * line is one call of printf, so that lines of several threads do not mix.
  */
 #include "demo.h"

@@ -31,7 +31,7 @@ static size_t forget(char *data, size_t size, size_t count, void *arg)
     return size * count;
 }
 
-/* libcurl takes user and password out of the URL. */
+/* libcurl takes the user and the password from the URL. */
 static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
                     size_t size)
 {
@@ -68,7 +68,7 @@ static const char *words_of(long http_version)
                                                    : "HTTP/3";
 }
 
-/* One has answered on this handle; does the next use its connection? */
+/* One GET has been answered on this handle: does the next one use the same connection? */
 static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
 {
     long protocol = 0, connections = 0;

@@ -20,7 +20,7 @@ static const char *version(void)
     return text_of(text, sizeof text, "%d.%d", n / 10000, n % 10000);
 }
 
-/* All settings are in the URL, which is not the key: it may have a password. */
+/* All settings are in the URL. That is not the key, since it may have a password. */
 static int no_settings(kp_key key, char *buf, size_t size, void *ctx)
 {
     (void)key;
@@ -38,7 +38,7 @@ static int open_pool(const struct target *t, int64_t size, const kp_options *mor
     return kp_pg_open(&pg, &options, out);
 }
 
-/* As PQexec, but no wait is longer than that. NULL, and why not. */
+/* Like PQexec, but no single wait is longer than within_ms. NULL: it failed, and `why` says why. */
 static PGresult *ask(PGconn *conn, const char *sql, int64_t within_ms, char *why, size_t size)
 {
     struct pollfd p = { .fd = PQsocket(conn), .events = POLLIN };
@@ -78,7 +78,8 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
 
-/* Its columns; a limit of -1 is none. Everybody sees who is connected, if not what they do. */
+/* The columns of `question`; a limit of -1 is none. Every role sees who is connected, if not what
+ * they do. */
 enum { VERSION, MOST, USED, ROLE_MOST, ROLE_USED, DATABASE_MOST, DATABASE_USED, IDLE_MS };
 
 static const char question[] =

@@ -19,7 +19,7 @@ static const char *version(void)
     return TEXT(HIREDIS_MAJOR) "." TEXT(HIREDIS_MINOR) "." TEXT(HIREDIS_PATCH);
 }
 
-/* The URL is not the key: it may have a password. */
+/* The URL is not the key, since it may have a password. */
 static int where(kp_key key, char *text, size_t size, void *ctx)
 {
     const struct target *t = ctx;
@@ -56,7 +56,7 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
 
 /* ---- what a doctor sees ---------------------------------------------------------------------- */
 
-/* "name:" and what follows it in an answer to INFO; or an empty text. */
+/* What follows "name:" in an answer to INFO; or an empty text. */
 static const char *field(const redisReply *info, const char *name)
 {
     const char *at = info && info->type == REDIS_REPLY_STRING ? strstr(info->str, name) : NULL;

@@ -95,7 +95,7 @@ static int fill(kp_lease *lease, void *arg)
     return -1;
 }
 
-/* By a pool of its own, so that the one that is measured begins at zero. */
+/* With a pool of its own, so that the counters of the one that is measured begin at zero. */
 static void fill_files(const struct bench *b)
 {
     kp_sqlite_options sqlite = { .pragmas = "PRAGMA synchronous = normal" };
@@ -171,7 +171,7 @@ static int ends_in_db(const struct dirent *entry)
     return dot && strcmp(dot, ".db") == 0;
 }
 
-/* Of a folder, its first file. */
+/* Of a folder, look at the first file. */
 static bool visit(struct doctor *d, const struct target *t, char *name, size_t size)
 {
     const char *path = target_name(t);

@@ -43,8 +43,8 @@ static void counts(const struct bench_result *r)
            (unsigned long long)r->stats.destroys, (unsigned long long)r->stats.live);
 }
 
-/* Percent, to a tenth. What lies between two rounded sums, not a rounded part: so all parts of a
- * whole are exactly that. */
+/* A part of a whole in percent, to a tenth: the difference of two rounded running sums, and not the
+ * part rounded by itself, so that all parts add up to the whole. */
 static double between(double from, double to)
 {
     return (round(1000 * to) - round(1000 * from)) / 10;
@@ -56,7 +56,7 @@ static void shares(const struct bench *b, const struct bench_result *r)
 {
     double all = r->seconds * 1e9 * (double)b->plan->clients;
     double held = r->get_share + r->hold_share, given = held + r->release_share;
-    /* who queued and then created counts as both in the pool's figures, as one here */
+    /* in the pool's figures a get that queued and then created counts in both; here in one */
     double creating = fmin(r->get_share, (double)r->stats.create_ns / all);
     double queued = fmin(r->get_share, creating + (double)r->stats.wait_ns / all);
 

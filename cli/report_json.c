@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What came out of a bench, for machines. Names stay; new ones may come: "schema" counts changes
- * that break readers.
+ * What came out of a bench, for machines. Names stay, new ones may be added; "schema" counts the
+ * changes that break readers.
  */
 #include "bench.h"
 
@@ -24,7 +24,7 @@ static json_t *number(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
-/* Null for what is no UTF-8: a key may be called anything. */
+/* null for what is not UTF-8: a key may be called anything. */
 static json_t *text(const char *s)
 {
     json_t *json = s && *s ? json_string(s) : NULL;

@@ -52,8 +52,8 @@ static void sum_keys(const struct bench *b, struct bench_result *out)
     out->fair_waits = jain_index(&waits);
 }
 
-/* Requests that were due before the end and that no client was free for; of many, as many as there
- * are on average: one by one they may be billions. */
+/* Requests that were due before the end but found no client free. The first million are drawn one
+ * by one; the rest, which may be billions, are counted as their average. */
 static uint64_t count_unserved(struct bench *b, uint64_t until)
 {
     uint64_t n = 0;

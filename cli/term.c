@@ -43,7 +43,7 @@ void term_bar(char *buf, size_t size, double share, int width)
     int cells = (int)(share * width + 0.5);
 
     if (cells == 0 && share > 0)
-        cells = 1;                      /* few is not none */
+        cells = 1;                      /* a little must not look like nothing */
     while (cells-- > 0 && at + step < size) {
         memcpy(buf + at, cell, step);
         at += step;

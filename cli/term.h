@@ -22,10 +22,11 @@ const char *term_colour(enum term_colour colour);
 /* `yes` where the locale has UTF-8, else `no`. */
 const char *term_utf8(const char *yes, const char *no);
 
-/* A bar of `width` places, `share` (0..1) of it filled. The rest is not padded. */
+/* A bar that is `width` columns long when full, `share` (0..1) of it. The rest is not padded. */
 void term_bar(char *buf, size_t size, double share, int width);
 
-/* Columns that a text takes; print it, and blanks up to `width` after (negative: before) it. */
+/* How many columns a text takes; and print it with blanks up to `width` after it (negative: before
+ * it). */
 int term_columns(const char *text);
 void term_pad(const char *text, int width);
 

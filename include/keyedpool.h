@@ -32,9 +32,11 @@
  *      the functions of kp_world.
  *  R4  A misuse that can be detected (L10) has no effect, except that it is counted and reported in
  *      a sentence: by KP_EVENT_MISUSE to on_event; without on_event, to kp_on_misuse; without that,
- *      in one line on standard error. Misuse that cannot be detected is marked "unchecked". Always
- *      unchecked are a dangling pointer, and NULL where it is not said to be allowed (but NULL for
- *      a pool is KP_EMISUSE).
+ *      in one line on standard error. Misuse that cannot be detected is marked "unchecked"; a
+ *      dangling pointer always is. NULL is detected: it is misuse unless it is said to be allowed.
+ *      But ending NULL, or deciding on it (a lease, a pin, a scope, a request, a loop), does
+ *      nothing, as free does; and a question whose answer is not a code is answered as for
+ *      something that has ended.
  *
  * Every function states, in this order: Threads, Blocks, Calls, Owns, Errors, Order, Since.
  * "Threads" is one of: any thread | one at a time per <object> | the loop's. "Calls" lists your

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The scripted driver. Each run of a driver function takes the next line of its script, takes its
- * time, passes its gate and gives its answer. A cast remembers every prop it made until it is
- * closed, so that what is used or destroyed after its end is counted instead of being an accident.
+ * The scripted driver. Each run of a driver function takes the next line of its script, lets its
+ * time go by, passes its gate and gives its answer. A cast keeps every prop it made until the cast
+ * is closed, so that a prop that is used or destroyed after its end is counted, with no harm done.
  *
  * How it counts: a prop is live from the moment it is made (create answers 0) until its destroy has
  * taken its time, whatever destroy answers; destroys counts runs of destroy, once per prop, and
@@ -185,7 +185,7 @@ static void end(performance *run, void **made)
             *made = make_prop(cast, run->job);
         }
     } else if (run->job->kind != KP_JOB_DESTROY) {
-        if (its && its->ending && !run->counted) {      /* its destroy began under our feet */
+        if (its && its->ending && !run->counted) {      /* its destroy began during this run */
             cast->count.used_after++;
         }
     } else if (!run->counted) {
@@ -198,7 +198,7 @@ static void end(performance *run, void **made)
     pthread_mutex_unlock(&cast->lock);
 }
 
-/* Pass the gate, and then say how it went: the last word of every run. */
+/* The end of every run: pass the gate, count, and return the scripted answer. */
 static int finish(performance *run, void **made)
 {
     const kp_line *line = &run->line;
@@ -274,6 +274,7 @@ static int cast_use(kp_job *job, void *resource)
 
 kp_driver kp_cast_driver(kp_cast *cast)
 {
+    kp__kit_need(cast, "kp_cast_driver", "a cast");
     return (kp_driver){
         .create = cast_create,
         .destroy = cast_use,
@@ -289,6 +290,9 @@ kp_driver kp_cast_driver(kp_cast *cast)
 int kp_cast_open(const kp_script *script, kp_cast **out)
 {
     static const kp_script nothing;
+
+    kp__kit_need(out, "kp_cast_open", "a place for its cast");
+
     kp_cast *cast = calloc(1, sizeof *cast);
 
     *out = cast;
@@ -315,6 +319,7 @@ int kp_cast_open(const kp_script *script, kp_cast **out)
 
 kp_cast_count kp_cast_read(kp_cast *cast)
 {
+    kp__kit_need(cast, "kp_cast_read", "a cast");
     pthread_mutex_lock(&cast->lock);
 
     kp_cast_count count = cast->count;

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tasks of the sim's own: the keeper, which calls kp_keep when a pool is due, and the stages, on
- * which scripted answers are given. They are not counted as tasks, and one that has nothing to do
- * is no party to a deadlock.
+ * The sim's own tasks (helpers): the keeper, which calls kp_keep when a pool is due, and the
+ * stages, on which scripted answers are given. They are not counted as tasks, and one that has
+ * nothing to do is no part of a deadlock.
  */
 #include "sim.h"
 
 #include <stdlib.h>
 
-/* The running helper has nothing to do until then. Whoever closes the sim may be waiting for that.
- * */
+/* The running helper has nothing to do until then. kp_sim_close may be waiting for just that. */
 static void idle_until(kp_sim *sim, uint64_t until_ns)
 {
     sim->running->state = KP__WAITING;
@@ -20,8 +19,8 @@ static void idle_until(kp_sim *sim, uint64_t until_ns)
 
 /* ---- the keeper ---- */
 
-/* kp_keep runs so often at one moment of virtual time only if the pool asks for a time that has
- * come, and does nothing. */
+/* kp_keep runs so often at one moment of virtual time only if the pool keeps asking for a time that
+ * has come, and then does nothing. */
 #define MOST_KEEPS_AT_ONCE 100000
 
 static uint64_t earliest_due(const kp_sim *sim)
@@ -65,7 +64,7 @@ static void keeper_run(void *arg)
         sim->keeping = take_first(sim);
         watch_for_endless_upkeep(sim, sim->keeping);
         kp__sim_leave(sim);
-        (void)kp_keep(sim->keeping);    /* when it is due again, it says through world.upkeep */
+        (void)kp_keep(sim->keeping);    /* world.upkeep is told when it is due again */
         kp__sim_enter(sim, "the keeper");
         sim->keeping = NULL;
     }
@@ -116,7 +115,7 @@ void kp__sim_upkeep(kp_sim *sim, kp_pool *pool, uint64_t due_ns)
         }
     }
     if (sim->keeper && sim->keeper->state == KP__WAITING && sim->keeper->wait == KP__WAIT_IDLE) {
-        sim->keeper->until_ns = earliest_due(sim);      /* a busy keeper looks when it is done */
+        sim->keeper->until_ns = earliest_due(sim);      /* one that is busy looks afterwards */
     }
 }
 

@@ -22,6 +22,13 @@ _Noreturn void kp__kit_die(const char *format, ...)
     abort();
 }
 
+void kp__kit_need(const void *given, const char *function, const char *what)
+{
+    if (!given) {
+        kp__kit_die("%s needs %s, and was given NULL", function, what);
+    }
+}
+
 /* ---- random numbers ---- */
 
 static uint64_t splitmix64(uint64_t *state)
@@ -131,8 +138,8 @@ bool kp__kit_map_take(kp__kit_map *map, const void *address, uint64_t *number)
 
     *number = map->pairs[hole].number;
     map->used--;
-    /* Close the hole: whoever follows and may stand there moves up, so that no search stops too
-     * early. */
+    /* Close the hole: a pair that follows and may stand there moves up, so that no search stops
+     * too early. */
     for (size_t i = (hole + 1) & mask; map->pairs[i].address; i = (i + 1) & mask) {
         size_t home = home_of(map, map->pairs[i].address);
 

@@ -13,6 +13,9 @@
 /* Print one line to standard error and abort: a test that misuses the kit proves nothing. */
 _Noreturn void kp__kit_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Was this function given what it needs? Else the same. */
+void kp__kit_need(const void *given, const char *function, const char *what);
+
 /* xoshiro256**, seeded through splitmix64: the same seed, the same numbers, on every machine. */
 typedef struct kp__kit_random {
     uint64_t state[4];

@@ -67,7 +67,7 @@ static void say_who(const kp__task *task)
 static void say_what(const kp__task *task)
 {
     switch (task->wait) {
-    case KP__WAIT_PARK:                 /* its word is alive: it stands right here */
+    case KP__WAIT_PARK:                 /* its word is alive: the call that parked is under way */
         fprintf(stderr, " is parked on word %p (now %" PRIu32 ")\n", task->word,
                 __atomic_load_n((const uint32_t *)task->word, __ATOMIC_ACQUIRE));
         break;
@@ -113,8 +113,8 @@ static _Noreturn void deadlock(const kp_sim *sim)
 /* ---- what happens next ---- */
 
 /* Of what is due at the same moment, lower ranks happen first, and have come to rest before the
- * next rank begins. So whoever let time pass sees all that was due by then; and the first task, the
- * test itself, looks last. */
+ * next rank begins. So a task that let time pass sees the effect of all that was due by then; and
+ * the first task, which is the test itself, goes on last. */
 enum { RANK_DEADLINE, RANK_KEEPER, RANK_PASS, RANK_PASS_FIRST, RANK_SETTLE, RANKS };
 
 static int rank_of(const kp__task *task)
@@ -151,7 +151,7 @@ static bool wake_what_is_due(kp_sim *sim)
             kp__sim_make_ready(sim, task);
             woken = true;
             if (rank == RANK_SETTLE) {
-                break;                  /* one at a time: it is no longer one that waits */
+                break;                  /* one at a time: the next waits for this one to rest */
             }
         }
         if (woken) {
@@ -221,9 +221,7 @@ static void give_way(kp_sim *sim, kp__task *self)
 
 kp__task *kp__sim_enter(kp_sim *sim, const char *function)
 {
-    if (!sim) {
-        kp__kit_die("%s needs a sim, and was given NULL", function);
-    }
+    kp__kit_need(sim, function, "a sim");
     pthread_mutex_lock(&sim->lock);
     if (!pthread_equal(sim->running->thread, pthread_self())) {
         kp__kit_die("%s was called by a thread that is not a task of its sim (start it with "
@@ -288,7 +286,7 @@ bool kp__sim_joined(kp_sim *sim, const kp__task *by, int target)
     if (target > 0) {
         return sim->started[target - 1]->state == KP__ENDED;
     }
-    if (target == KP__JOIN_ALL) {       /* nobody waits for itself */
+    if (target == KP__JOIN_ALL) {       /* a task does not wait for itself */
         return sim->alive == (by->role == KP__ROLE_TASK ? 1 : 0);
     }
     for (const kp__task *task = sim->made; task; task = task->next_made) {
@@ -336,7 +334,8 @@ static void *live(void *arg)
 }
 
 /* Threads of ended tasks are joined as new ones start, so that thousands of tasks can come and go.
- * They have left the lock for the last time: whoever holds the lock now got it after them. */
+ * The caller holds the lock, so they have left it for the last time: joining waits for nothing but
+ * their exit. */
 void kp__sim_join_ended(kp_sim *sim)
 {
     while (sim->ended.first) {
@@ -348,7 +347,7 @@ void kp__sim_join_ended(kp_sim *sim)
     }
 }
 
-/* A task's thread. There may be thousands, which the usual stack leaves no room for in 32 bits. */
+/* A task's thread. There may be thousands: with the usual stack they have no room in 32 bits. */
 static bool start_thread(kp__task *task)
 {
     pthread_attr_t attr;

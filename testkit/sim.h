@@ -3,9 +3,9 @@
  * The inside of a sim, for the kit's own files.
  *
  * Who runs: exactly one task is `running`: it holds the baton. Every field below is guarded by
- * sim->lock, and tasks change them only while they run, so a task that wakes finds the world as the
- * one before it left it. A task gives way by naming what it waits for (kp__sim_wait) or by queueing
- * up again (kp__sim_yield), and by nothing else.
+ * sim->lock, and a task changes them only while it runs, so a task that wakes finds them as the one
+ * before it left them. A task gives way only by naming what it waits for (kp__sim_wait) or by
+ * queueing up again (kp__sim_yield).
  *
  * What happens next, when a task gives way:
  *   1. a ready task runs: the first in line, or a random one (shuffle);
@@ -84,7 +84,7 @@ struct kp_sim {
     size_t          alive;              /* started and not ended */
     kp__queue       ready, waiting, ended;      /* ended: the thread is still to be joined */
     bool            shuffle, closing;
-    kp__kit_random  random, shuffler;   /* apart: shuffling changes no number the pool draws */
+    kp__kit_random  random, shuffler;   /* two, so that shuffling leaves the pool's numbers alone */
 
     kp__task       *keeper;             /* NULL until a pool first wants upkeep */
     kp__kept       *kept;               /* by due_ns, then in the order of asking */
@@ -114,8 +114,8 @@ void kp__sim_queue_up(kp__queue *queue, kp__task *task);
 void kp__sim_queue_out(kp__queue *queue, kp__task *task);
 uint64_t kp__sim_after_ms(const kp_sim *sim, int64_t ms);
 
-/* helpers.c: tasks of the sim's own. later (call fn(arg) ms from now, where it may wait) and sleep
- * are called without the lock, the others with it. */
+/* helpers.c: the sim's own tasks. later calls fn(arg) ms from now, on a task where it may wait.
+ * later and sleep are called without the lock, the others with it. */
 void kp__sim_later(kp_sim *sim, int64_t ms, void (*fn)(void *arg), void *arg);
 void kp__sim_sleep(kp_sim *sim, int64_t ms);
 void kp__sim_upkeep(kp_sim *sim, kp_pool *pool, uint64_t due_ns);

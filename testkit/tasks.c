@@ -11,6 +11,8 @@
 
 int kp_sim_open(uint64_t seed, kp_sim **out)
 {
+    kp__kit_need(out, "kp_sim_open", "a place for its sim");
+
     kp_sim *sim = calloc(1, sizeof *sim);
 
     *out = sim;
@@ -38,8 +40,8 @@ static void join(kp_sim *sim, int target)
     }
 }
 
-/* Let all tasks end, all scripted answers be given and the keeper come to rest; then send the
- * helpers home. */
+/* Let all tasks end, all scripted answers be given and the keeper come to rest; then have the
+ * helpers end. */
 static void end_everything(kp_sim *sim)
 {
     sim->shuffle = false;
@@ -56,6 +58,9 @@ static void end_everything(kp_sim *sim)
 
 uint64_t kp_sim_close(kp_sim *sim)
 {
+    if (!sim) {
+        return 0;
+    }
     if (kp__sim_enter(sim, "kp_sim_close")->role != KP__ROLE_FIRST) {
         kp__kit_die("kp_sim_close belongs to the task that opened the sim");
     }
@@ -82,6 +87,7 @@ uint64_t kp_sim_close(kp_sim *sim)
 
 const kp_world *kp_sim_world(kp_sim *sim)
 {
+    kp__kit_need(sim, "kp_sim_world", "a sim");
     return &sim->world;
 }
 
@@ -89,6 +95,7 @@ const kp_world *kp_sim_world(kp_sim *sim)
 
 int64_t kp_sim_now_ms(kp_sim *sim)
 {
+    kp__kit_need(sim, "kp_sim_now_ms", "a sim");
     pthread_mutex_lock(&sim->lock);
 
     uint64_t ns = sim->now_ns - KP__SIM_START_NS;
@@ -146,6 +153,7 @@ static bool make_room(kp_sim *sim)
 int kp_sim_spawn(kp_sim *sim, void (*fn)(void *arg), void *arg)
 {
     kp__sim_enter(sim, "kp_sim_spawn");
+    kp__kit_need((const void *)(uintptr_t)fn, "kp_sim_spawn", "a function");
 
     kp__task *task = make_room(sim) ? kp__sim_new_task(sim, KP__ROLE_TASK, fn, arg) : NULL;
     int number = KP_ENOMEM;
@@ -200,6 +208,7 @@ void kp_sim_shuffle(kp_sim *sim, bool on)
 void kp_gate_pass(kp_sim *sim, kp_gate *gate)
 {
     kp__sim_enter(sim, "kp_gate_pass");
+    kp__kit_need(gate, "kp_gate_pass", "a gate");
     gate->entered++;
     while (!gate->open) {
         kp__sim_wait(sim, KP__WAIT_GATE, gate, UINT64_MAX, 0);
@@ -210,6 +219,7 @@ void kp_gate_pass(kp_sim *sim, kp_gate *gate)
 void kp_gate_open(kp_sim *sim, kp_gate *gate)
 {
     kp__sim_enter(sim, "kp_gate_open");
+    kp__kit_need(gate, "kp_gate_open", "a gate");
     gate->open = 1;
     if (kp__sim_wake(sim, gate, INT32_MAX) && sim->shuffle) {
         kp__sim_yield(sim);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The world of a sim as a table of functions (kp_world): virtual time, repeatable random numbers,
- * parking, and memory that counts, fails on demand, and shows who reads what was never written or
- * is free already.
+ * parking, and memory that is counted, fails on demand, and is filled so that a read of what was
+ * never written, or is free already, shows.
  */
 #include "sim.h"
 
@@ -81,7 +81,7 @@ static bool must_fail(kp_sim *sim)
     return sim->failing;
 }
 
-/* Exactly as large as asked for, so that a sanitizer sees the first byte too many. */
+/* Exactly as large as asked for, so that a sanitizer sees an access to the first byte after it. */
 static void *new_block(kp_sim *sim, size_t size, size_t align)
 {
     void *block = NULL;
@@ -159,6 +159,7 @@ void kp_sim_fail_alloc(kp_sim *sim, int64_t nth, bool and_all_after)
 
 kp_sim_memory kp_sim_memory_read(kp_sim *sim)
 {
+    kp__kit_need(sim, "kp_sim_memory_read", "a sim");
     pthread_mutex_lock(&sim->lock);
 
     kp_sim_memory memory = sim->memory;

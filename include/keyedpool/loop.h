@@ -43,7 +43,7 @@ struct kp_request {
 /* Open the mailbox of one event loop. The first thread that dispatches it, or starts a request on
  * it, is the loop's thread.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: kp_loop_close ends it. Errors: KP_ENOMEM
- * (of descriptors, too). Order: none. Since: 0.1 */
+ * (of descriptors, too), KP_EMISUSE. Order: none. Since: 0.1 */
 KP_API int kp_loop_open(kp_loop **out) KP_NODISCARD;
 
 /* The descriptor: readable while there is something to dispatch. Only poll it.
@@ -87,8 +87,8 @@ KP_API int kp_get_start(kp_pool *pool, kp_key key, const kp_ask *ask,
 /* End a request. When this returns the request is over: done will not run, the memory is yours
  * again, and what had been granted is given back. A create that was begun for it goes on, for the
  * next request; if none waits, driver.cancel may be called to hurry it, and then its failure counts
- * nowhere. The request counts as refused. Does nothing for a request that is over, for {0}, or
- * inside the request's own start.
+ * nowhere. The request counts as refused. Does nothing for a request that is over, for {0}
+ * or NULL, or inside the request's own start.
  * Threads: the request's loop's. Blocks: no. Calls: driver.cancel, destroy, on_event. Owns: gives
  * the request back. Errors: none; on another thread it is misuse (R4). Order: none. Since: 0.1 */
 KP_API void kp_cancel(kp_request *request);

@@ -341,8 +341,8 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
     const char   *tag;
     const kp_why *why;                  /* or NULL */
     const void   *site;                 /* with LEAK, REVOKED, REVOKE_FAILED, like the fields below:
-                                           the address that called kp_get, for addr2line; or the
-                                           done of a kp_request */
+                                           the address that called kp_get, kp_scope_get or kp_use,
+                                           for addr2line; or the done of a kp_request */
     int64_t       lent_ms;              /* how long it has been lent */
     uint64_t      thread;               /* that got it: gettid() on Linux. 0: not known, because
                                            hits without the lock leave no trace (options.hits) */
@@ -385,7 +385,8 @@ typedef struct kp_options {
                                                        multiples of this, at least 1 */
     int64_t     forget_key_after_ms;                /* [5 min] how long a key may be unused; NONE:
                                                        forgotten at once */
-    int64_t     leak_after_ms;                      /* [60 s] older leases are reported */
+    int64_t     leak_after_ms;                      /* [60 s] at least 1; older leases are
+                                                       reported */
     int32_t     on_fork;                            /* [FORK_FRESH; with loop FORK_REFUSE] in a
                                                        child of fork the pool starts empty;
                                                        FORK_REFUSE: its calls are answered
@@ -425,16 +426,18 @@ typedef struct kp_options {
  * min and h (a bare number is ms); counts take k and M; also none, unlimited, off. Presets:
  * effect-fixed N, effect-range MIN MAX TTL, zio-fixed N, zio-range MIN MAX TTL, effectful N,
  * keypool, commons, pgbouncer N, hikari N, apr MIN SMAX HMAX TTL, dbconnection N. docs/OPTIONS.md
- * lists all.
+ * lists all. A value that an option can never have is refused here; one that contradicts another,
+ * or is more than there can be, by kp_pool_open.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: nothing; `name` and `value`
- * are read during the call. Errors: KP_ENOTFOUND (no such option), KP_ECONFIG (not a value for it).
- * Order: a later call wins; a preset sets many. Since: 0.1 */
+ * are read during the call. Errors: KP_ENOTFOUND (no such option; name is NULL),
+ * KP_ECONFIG (not a value for it; value is NULL), KP_EMISUSE (options is NULL). Order: a later call
+ * wins; a preset sets many. Since: 0.1 */
 KP_API int kp_options_set(kp_options *options, const char *name, const char *value) KP_NODISCARD;
 
 /* ---- answering a job ------------------------------------------------------------------------- */
 
 /* Answer a pending job. `resource` is used only for create with status 0. A second answer is
- * misuse.
+ * misuse, and so is an answer to NULL: the resource stays yours.
  * Threads: any thread. Blocks: no. Calls: fd; destroy (if the resource may no longer be lent),
  * on_event. Owns: takes the resource; the job is gone. Errors: none. Order: none.
  * Since: 0.1 */
@@ -446,9 +449,9 @@ KP_API void kp_job_done(kp_job *job, int status, void *resource);
  * or, to fail with a code that means more (KP_EREFUSED: do not try again; KP_EGONE: no peer):
  *     kp_job_fail(job, 0, "wrong password");
  *     return KP_EREFUSED;
- * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text. Errors: always KP_ECREATE, so
- * that it can be returned; if it is not called, vendor_code is the driver function's result. Order:
- * before the job is answered. Since: 0.1 */
+ * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text, NULL is none. Errors: always
+ * KP_ECREATE, so that it can be returned; if it is not called, vendor_code is the driver function's
+ * result. Order: before the job is answered. Since: 0.1 */
 KP_API int kp_job_fail(kp_job *job, int vendor_code, const char *text);
 
 #ifdef __cplusplus

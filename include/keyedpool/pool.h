@@ -26,7 +26,7 @@ KP_API int kp_pool_open_sized(const kp_options *options, size_t size, int versio
  * Threads: any thread. Blocks: no. Calls: world.alloc. Owns: copies options; keeps driver.ctx and
  * options.ctx until driver.drop_ctx is called, which may be after kp_pool_close has returned; keeps
  * world until the last call into the pool has returned. Errors: KP_ECONFIG (why->field names the
- * option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * option), KP_ENOMEM; KP_EMISUSE (a NULL). Order: none. Since: 0.1 */
 static inline KP_NODISCARD int kp_pool_open(const kp_options *options, kp_pool **out)
 {
     return kp_pool_open_sized(options, sizeof *options, KP_VERSION, out);
@@ -63,8 +63,8 @@ KP_API bool kp_is_pool(const void *maybe);
  * ms until upkeep is due again, or -1 if none will be. Only needed with threads = KP_NONE, harmless
  * otherwise. The work is proportional to what is due (L8).
  * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, fd, destroy,
- * validate, revoke, on_event; never limits_for. Owns: nothing. Errors: none; -1 for a closed pool.
- * Order: earliest due first. Since: 0.1 */
+ * validate, revoke, on_event; never limits_for. Owns: nothing. Errors: none; -1 for a closed pool,
+ * and for NULL, which is misuse (R4). Order: earliest due first. Since: 0.1 */
 KP_API int64_t kp_keep(kp_pool *pool);
 
 /* ---- borrowing ------------------------------------------------------------------------------- */
@@ -79,8 +79,8 @@ KP_API int64_t kp_keep(kp_pool *pool);
  * kp_release or kp_discard; `key` is copied if kept; ask.tag is kept, use a literal. Errors:
  * KP_ETIMEDOUT, KP_EAGAIN, KP_EFULL, KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED,
  * KP_ENOMEM, KP_EMISUSE, KP_EDEADLK (on_deadlock), KP_ECONFIG (what limits_for wrote). Then *out is
- * {0} and nothing is held. Order: first come, first served per key (limits.wait_order).
- * Since: 0.1 */
+ * {0} and nothing is held. Unchecked: `out` is NULL (L9). Order: first come, first served per key
+ * (limits.wait_order). Since: 0.1 */
 KP_API int kp_get(kp_pool *pool, kp_key key, const kp_ask *ask, kp_lease *out) KP_NODISCARD;
 
 /* A kp_get that takes an idle resource or answers KP_EAGAIN: it never waits, never creates, never
@@ -97,29 +97,30 @@ static inline KP_NODISCARD int kp_try_get(kp_pool *pool, kp_key key, kp_lease *o
  * Threads: any thread, not only the borrower's. Blocks: in reset, and in destroy if the resource is
  * not to be kept; not on the thread of a loop, and not if a loop runs the driver. Calls: is_clean,
  * reset, validate (limits.validate_on), destroy, on_event. Owns: takes the lease, and allocates
- * nothing. Errors: none; {0} does nothing, an ended lease is misuse (R4). Order: the first waiting
- * request gets the resource. Since: 0.1 */
+ * nothing. Errors: none; NULL and {0} do nothing, an ended lease is misuse (R4). Order: the first
+ * waiting request gets the resource. Since: 0.1 */
 KP_API void kp_release(kp_lease *lease);
 
 /* End a lease and destroy its resource, because it is broken or in doubt. The capacity is free when
  * this returns, so that a discard followed by a get works at size 1 (if a loop runs the driver, or
  * this is a loop's thread: as soon as the resource is destroyed).
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: takes the lease, and
- * allocates nothing. Errors: none; {0} does nothing, an ended lease is misuse (R4). Order: as
- * kp_release. Since: 0.1 */
+ * allocates nothing. Errors: none; NULL and {0} do nothing, an ended lease is misuse (R4). Order:
+ * as kp_release. Since: 0.1 */
 KP_API void kp_discard(kp_lease *lease);
 
 /* Decide now what kp_release will do with this resource: keep it for reuse, or destroy it. This
  * overrides limits.on_return.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; an ended lease is
- * misuse (R4). Order: the last call counts. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; NULL and {0} do
+ * nothing, an ended lease is misuse (R4). Order: the last call counts. Since: 0.1 */
 KP_API void kp_lease_reuse(kp_lease *lease, bool reuse);
 
 /* Report how the use went: 0, or negative for a failure. The breaker counts it (with
  * limits.breaker_counts |= KP_BREAK_USE). After KP_EGONE this resource is destroyed when it comes
  * back, and the others of its key are tested or destroyed (limits.on_gone). kp_use reports for you.
  * Threads: any thread. Blocks: no; after KP_EGONE in destroy. Calls: on_event, destroy. Owns:
- * nothing. Errors: none; an ended lease is misuse (R4). Order: none. Since: 0.1 */
+ * nothing. Errors: none; NULL and {0} do nothing, an ended lease is misuse (R4). Order: none.
+ * Since: 0.1 */
 KP_API void kp_lease_report(kp_lease *lease, int status);
 
 typedef struct kp_lease_about {         /* fixed size for ever */
@@ -134,7 +135,7 @@ typedef struct kp_lease_about {         /* fixed size for ever */
     uint64_t    reserved[4];
 } kp_lease_about;
 
-/* What is known about a lease; false, and *out zeroed, if it has ended.
+/* What is known about a lease; false, and *out zeroed, if it has ended, or is NULL.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
  * Since: 0.1 */
 KP_API bool kp_lease_read(const kp_lease *lease, kp_lease_about *out);
@@ -157,7 +158,8 @@ KP_API int kp_pin(kp_pool *pool, kp_key key, kp_key *pinned) KP_NODISCARD;
 
 /* Let a pinned key go; *pinned becomes {0}.
  * Threads: any thread, one at a time per pin. Blocks: no. Calls: nothing. Owns: takes the pin.
- * Errors: none; what is not a pin of this pool is misuse (R4). Order: none. Since: 0.1 */
+ * Errors: none; `pinned` NULL does nothing, what is not a pin of this pool is misuse (R4).
+ * Order: none. Since: 0.1 */
 KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
 
 /* Bring each key up to min_live resources (at least 1). With ask NULL this is done in the

@@ -19,20 +19,21 @@ typedef struct kp_scope { uint64_t opaque[32]; } kp_scope;
 /* kp_get, and the scope gives the resource back when it closes, unless you ended the lease before,
  * which is fine.
  * Threads: one at a time per scope. Blocks: as kp_get. Calls: as kp_get. Owns: the scope owns the
- * lease; *out is a copy of the number. Errors: as kp_get; KP_ENOMEM also if the scope cannot
- * grow, and then no resource was asked for. Order: as kp_get. Since: 0.1 */
+ * lease; *out is a copy of the number. Errors: as kp_get, but NULL is misuse in every place;
+ * KP_ENOMEM also if the scope cannot grow, and then no resource was asked for. Order: as kp_get.
+ * Since: 0.1 */
 KP_API int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask,
                         kp_lease *out) KP_NODISCARD;
 
 /* Call fn(arg) when the scope closes. A scope inside a scope: kp_scope_defer(&outer, kp_scope_end,
  * &inner).
  * Threads: one at a time per scope. Blocks: no. Calls: nothing. Owns: keeps arg until fn ran.
- * Errors: KP_ENOMEM (fn was not taken: call it yourself), KP_EMISUSE (fn is NULL). Order: last in,
- * first out. Since: 0.1 */
+ * Errors: KP_ENOMEM (fn was not taken: call it yourself), KP_EMISUSE (scope or fn is NULL).
+ * Order: last in, first out. Since: 0.1 */
 KP_API int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg) KP_NODISCARD;
 
 /* Give everything back and run the finalizers, the last one first. The scope is then {0}: open and
- * empty. Closing it again does nothing.
+ * empty. Closing it again does nothing, nor does closing NULL.
  * Threads: one at a time per scope. Blocks: as kp_release and the finalizers do. Calls: is_clean,
  * reset, validate, destroy, on_event, finalizers. Owns: takes all that it held. Errors: none.
  * Order: last in, first out. Since: 0.1 */

@@ -88,12 +88,13 @@ static inline int kp_each_key(kp_pool *pool,
 }
 
 /* Who holds, who waits, which limit binds: as text for people. Like snprintf, it returns the length
- * that the whole text needs.
+ * that the whole text needs; `buf` may be NULL, then nothing is written.
  * Threads: any thread. Blocks: no. Calls: key_type.text. Owns: nothing. Errors: none; a closed pool
  * says so in the text. Order: none. Since: 0.1 */
 KP_API size_t kp_explain(kp_pool *pool, kp_key key, char *buf, size_t size);
 
-/* A key as text, by the pool's key type; bytes that are not printable become \xNN. Like snprintf.
+/* A key as text, by the pool's key type; bytes that are not printable become \xNN. Like snprintf;
+ * `buf` may be NULL.
  * Threads: any thread. Blocks: no. Calls: key_type.text. Owns: nothing. Errors: none. Order: none.
  * Since: 0.1 */
 KP_API size_t kp_key_text(kp_pool *pool, kp_key key, char *buf, size_t size);

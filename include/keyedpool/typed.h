@@ -47,6 +47,7 @@
     static inline KP_NODISCARD KP_MAYBE_UNUSED int name##_open(const name##_options *o,            \
                                                                name##_pool *out)                   \
     {                                                                                              \
+        if (!o || !out) return kp_pool_open(NULL, out ? &out->pool : NULL);                        \
         kp_options more = o->more;                                                                 \
         more.driver.create = o->create ? name##_create_ : NULL;                                    \
         more.driver.destroy = o->destroy ? name##_destroy_ : NULL;                                 \
@@ -75,11 +76,13 @@
     }                                                                                              \
     static inline KP_MAYBE_UNUSED void name##_release(name##_lease *l)                             \
     {                                                                                              \
+        if (!l) return;                                                                            \
         l->resource = NULL;                                                                        \
         kp_release(&l->lease);                                                                     \
     }                                                                                              \
     static inline KP_MAYBE_UNUSED void name##_discard(name##_lease *l)                             \
     {                                                                                              \
+        if (!l) return;                                                                            \
         l->resource = NULL;                                                                        \
         kp_discard(&l->lease);                                                                     \
     }                                                                                              \

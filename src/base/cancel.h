@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * No cancellation (pthread_cancel) while something runs that may be a cancellation point: system
- * calls of ours, and functions of the user's. A thread that ended in there would never come back to
- * put the books right. What was asked for meanwhile happens at the thread's own next point.
+ * Cancellation (pthread_cancel) is held off while something runs that may be a cancellation point:
+ * our own system calls, and the user's functions. A thread that was cancelled in there would never
+ * come back to put the books right. A cancellation that was asked for meanwhile takes effect at the
+ * thread's next cancellation point.
  */
 #ifndef KP__BASE_CANCEL_H
 #define KP__BASE_CANCEL_H

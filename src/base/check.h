@@ -20,7 +20,7 @@
 #define KP__DCHECK(cond) ((void)sizeof(!(cond)))
 #endif
 
-/* KP__KNOWN(cond): the same, and otherwise what the compiler may count on. */
+/* KP__KNOWN(cond): the same with -DKP_VERIFY=1; otherwise the compiler may assume that it holds. */
 #if (defined KP_VERIFY && KP_VERIFY) || !defined __GNUC__
 #define KP__KNOWN(cond) KP__DCHECK(cond)
 #else

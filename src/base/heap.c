@@ -29,8 +29,8 @@ static void set_children(struct kp__heap_node *n, struct kp__heap_node *left,
     if (right) right->next = n;
 }
 
-/* Put n in the place of `was`: below its parent, beside its sibling. NULL: `was` is the last node,
- * and its place goes. */
+/* Put n in the place of `was`: below its parent, beside its sibling. n NULL: `was` is the last
+ * node, and its place is removed. */
 static void replace(struct kp__heap *h, const struct kp__heap_node *was, struct kp__heap_node *n)
 {
     struct kp__heap_node *parent = parent_of(was);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * An intrusive binary heap that never allocates: a complete binary tree linked by pointers. Nodes
- * are numbered from 1, level by level; the bits of a number below its highest one spell the way
+ * are numbered from 1, level by level; the bits of a number below its highest one spell the path
  * from the root (0 left, 1 right), so the last place is found without an array. A node is two
- * words, of which `next` leads from a left child to the right one, and from the last of them back
- * to their parent.
+ * words; `next` leads from a left child to its right sibling, and from the last child back to the
+ * parent.
  *
  * Not synchronised. Worst-case O(log n) for insert, remove and fix; top is O(1). Equal nodes come
  * out in any order.

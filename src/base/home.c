@@ -18,7 +18,7 @@ static bool membarrier(int command)
     return syscall(SYS_membarrier, command, 0, 0) == 0;
 }
 
-/* Each process has to register, and a child of fork again. That takes long where there are threads
+/* Each process has to register, and so has a child of fork. That takes long if there are threads
  * already, but only the first time. */
 bool kp__sequences_begin(void)
 {
@@ -45,9 +45,10 @@ static _Noreturn void give_up(void)
     abort();
 }
 
-/* Where membarrier was forbidden meanwhile (seccomp): be on each processor for once, so that
- * whoever was there was held up. Where we may not be, nobody of this process is. How many there are
- * is not asked: their numbers may have holes, and who may open no file is told how many are his. */
+/* If membarrier has been forbidden since (seccomp): run on each processor once, so that whatever
+ * thread ran there has been interrupted. Where this thread may not run, no thread of this process
+ * does. How many processors there are is not asked: their numbers may have gaps, and a process that
+ * may not open files is told only how many it may run on. */
 static void visit_all(void)
 {
     cpu_set_t mine, one;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Swings without an atomic operation. A word that has a home, which is a processor, is swung only
- * there, and only by a restartable sequence (rseq): compare, and store. The kernel has a thread
- * begin its sequence again that was held up in it, by another thread, a signal or a move to another
- * processor. So at home a sequence is one step, and elsewhere nobody writes.
+ * Swings without an atomic operation. A word may have a home, which is a processor. It is then
+ * swung only there, and only by a restartable sequence (rseq): compare, and store. If a thread is
+ * interrupted within its sequence, by another thread, a signal or a move to another processor, the
+ * kernel makes it begin the sequence again. So at home a sequence is one indivisible step, and
+ * elsewhere nobody writes the word.
  *
- * A word loses its home in this order: its home becomes nobody's; kp__sequences_end; from then on
- * it is the caller's alone, until he says otherwise. Who gives and takes homes has a lock.
+ * A home is taken away in this order: set it to KP__NOBODYS; call kp__sequences_end; from then on
+ * only the caller changes the word, until it lets others at it again. Homes are given and taken
+ * under a lock.
  *
- * On Linux, x86-64 and aarch64, with glibc 2.35 or later, where kernel and C library agree on it at
- * run time (under valgrind, say, they do not). Elsewhere no word ever has a home.
+ * Available on Linux, on x86-64 and aarch64, with glibc 2.35 or later, if kernel and C library both
+ * support it at run time (under valgrind, for one, they do not). Elsewhere no word ever has a home.
  */
 #ifndef KP__BASE_HOME_H
 #define KP__BASE_HOME_H
@@ -29,19 +31,20 @@
 #define KP__SEQUENCES 0
 #endif
 
-enum { KP__HOMES = 1024 };              /* processors that may be one: 0 to 1023 */
-#define KP__NOBODYS UINT16_C(0xf000)    /* no processor's, nor where the kernel knows of none */
+enum { KP__HOMES = 1024 };              /* processors 0 to 1023 may be homes */
+#define KP__NOBODYS UINT16_C(0xf000)    /* no processor's number, nor rseq's for none */
 
 typedef _Atomic uint16_t kp__home;
 
-/* May words have homes, in this process? To be asked before any gets one. Threads: any. */
+/* May words have homes in this process? To be called before any word gets one. Threads: any. */
 bool kp__sequences_begin(void);
 
-/* The processor that this thread runs on, until it is moved; or KP__NOBODYS. */
+/* The processor that this thread runs on, unless it has been moved since; or KP__NOBODYS. */
 uint16_t kp__home_here(void);
 
-/* When this returns, every sequence of before has come to its end or begins again, and sees all
- * that the caller did before. A system call, that interrupts the process's other threads. */
+/* When this returns, every sequence that was under way has ended, or begins again and then sees
+ * all that the caller did before this call. A system call that interrupts the process's other
+ * threads. */
 void kp__sequences_end(void);
 
 #if defined KP__SEQUENCES_PLAYED        /* by the explorer */
@@ -68,10 +71,11 @@ void __tsan_release(void *word);
 #define KP__TOLD_RELEASE(word) ((void)0)
 #endif
 
-/* True: this thread is at home, and the word was `expected` and is `to` now. First the home is
- * loaded, then the word, both as by an acquire, and the store is one of a release: so what others
- * did before is seen, and what the caller did will be. `expected` is a lease's own, or the caller
- * loaded it by an acquire: so who read a marked word finds the home that was named before it. */
+/* True: this thread runs on the word's home, and the word was `expected` and is `to` now. The home
+ * is loaded first, then the word, both with acquire; the store is a release. So the caller sees
+ * what was done before by whoever wrote the word, and whoever reads it next sees what the caller
+ * did. `expected` is from a lease, or was loaded with acquire by the caller: so a caller that read
+ * a marked word finds the home that was stored before the mark. */
 static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *word,
                                      uint64_t expected, uint64_t to);
 

@@ -16,7 +16,7 @@ static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *wor
     __asm__ goto(".pushsection __rseq_cs, \"aw\"\n\t"
                  ".balign 32\n\t"
                  "3: .long 0, 0\n\t"                  /* version, flags */
-                 ".quad 1f, 2f - 1f, 4f\n\t"          /* from, how long, where then */
+                 ".quad 1f, 2f - 1f, 4f\n\t"          /* start, length, where to go on */
                  ".popsection\n\t"
                  "5:\n\t"
                  "adrp x16, 3b\n\t"

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The sequence of home.h on x86-64, which orders loads, and stores, among themselves.
+ * The sequence of home.h on x86-64, where each plain load acquires and each plain store releases.
  *
- * The area that the kernel looks at (struct rseq) is told where the sequence is: from 1 to 2. It is
- * not told when it is over, which the kernel finds out for itself; so this library is not unloaded
- * (cmake/library.cmake). Who is held up goes on at 4, which the kernel believes for the number
- * before it.
+ * The area that the kernel looks at (struct rseq) is told where the sequence is: from label 1 to
+ * label 2. It is not cleared when the sequence is over; the kernel finds that out for itself. Until
+ * then it points into this library, which therefore is never unloaded (cmake/library.cmake). A
+ * thread that was interrupted goes on at label 4; the kernel accepts that address because of the
+ * signature in front of it.
  */
 #ifndef KP__BASE_HOME_X86_64_H
 #define KP__BASE_HOME_X86_64_H
@@ -17,7 +18,7 @@ static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *wor
     __asm__ goto(".pushsection __rseq_cs, \"aw\"\n\t"
                  ".balign 32\n\t"
                  "3: .long 0, 0\n\t"                  /* version, flags */
-                 ".quad 1f, 2f - 1f, 4f\n\t"          /* from, how long, where then */
+                 ".quad 1f, 2f - 1f, 4f\n\t"          /* start, length, where to go on */
                  ".popsection\n\t"
                  "5:\n\t"
                  "leaq 3b(%%rip), %%rax\n\t"
@@ -31,7 +32,7 @@ static inline bool kp__swing_at_home(const kp__home *home, _Atomic uint64_t *wor
                  "movq %[to], %[word]\n\t"
                  "2:\n\t"
                  ".pushsection __rseq_failure, \"ax\"\n\t"
-                 ".byte 0x0f, 0xb9, 0x3d\n\t"         /* makes an instruction of the number */
+                 ".byte 0x0f, 0xb9, 0x3d\n\t"         /* ud1, with the signature as operand */
                  ".long %c[sign]\n\t"
                  "4: jmp 5b\n\t"
                  ".popsection"

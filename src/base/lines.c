@@ -20,8 +20,9 @@
 #ifdef MAP_ANONYMOUS
 enum { LARGE_PAGE = 2 << 20 };
 
-/* Addresses for all lines that there may be, or half of them, and so on, where a limit is set to
- * addresses, or to what is locked. There is no memory behind them yet, nor is any promised. */
+/* Addresses for as many lines as there may ever be; if a limit on addresses or on locked memory
+ * refuses that, for half as many, and so on. There is no memory behind them yet, nor is any
+ * committed. */
 static bool reserve(struct kp__lines *lines)
 {
     for (uint32_t most = KP__LINES_MOST; most > KP__LINES_FIRST; most /= 2) {
@@ -29,7 +30,7 @@ static bool reserve(struct kp__lines *lines)
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (range == MAP_FAILED) continue;
         lines->most = most;
-        /* relaxed: the release of `room` brings it */
+        /* relaxed: the release store of `room` publishes it */
         atomic_store_explicit(&lines->base, range + (0 - (uintptr_t)range) % LARGE_PAGE,
                               memory_order_relaxed);
         return true;
@@ -44,8 +45,8 @@ static bool provide(char *memory, size_t size)
     return true;
 }
 
-/* Memory for as many lines as there are already, so that it may come in large pages; each is
- * touched when its first line is needed. With the lock. */
+/* Memory for as many more lines as there are already, so that it may come in large pages; a page is
+ * touched only when its first line is needed. With the lock. */
 static bool make_room(struct kp__lines *lines)
 {
     /* relaxed, both: written under the lock only */
@@ -55,11 +56,11 @@ static bool make_room(struct kp__lines *lines)
     if (room == 0) room = KP__LINES_FIRST;
     char *base = atomic_load_explicit(&lines->base, memory_order_relaxed);
     if (!provide(base + room * KP__LINE, room * KP__LINE)) return false;
-    /* release: pairs with kp__line_seen; where they are, and that they are zero */
+    /* release: pairs with kp__line_seen, which then sees `base`, and that the lines are zero */
     atomic_store_explicit(&lines->room, 2 * room, memory_order_release);
     return true;
 }
-#else /* no more than the first */
+#else /* only the first lines, which need no range */
 static bool make_room(struct kp__lines *lines)
 {
     (void)lines;

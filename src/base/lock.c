@@ -43,7 +43,7 @@ void kp__lock_wait(struct kp__lock *l, const struct kp__world *world)
     for (int i = lock_spins(); i > 0; i--) {
         uint32_t seen = atomic_load_explicit(&l->word, memory_order_relaxed);
 
-        if (seen == KP__LOCK_SLEPT_ON)  /* others were here for long: join them */
+        if (seen == KP__LOCK_SLEPT_ON)  /* others have spun in vain: join them */
             break;
         if (seen == KP__LOCK_FREE && kp__lock_try(l))
             return;

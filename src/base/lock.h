@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A mutex on one word that sleeps through a world's park and wake, so that a simulated world
- * decides who runs. Not recursive, not fair, four bytes, zero is free. Taking and giving a free
- * lock is one atomic operation each.
+ * decides who runs. Not recursive, not fair, four bytes, zero is free. Taking a free lock is one
+ * atomic operation, and so is giving it back.
  *
  * The holder may free the memory of a lock as soon as no other thread can still come to take it:
  * give touches nothing after the step that frees the lock.
@@ -21,8 +21,8 @@ struct kp__lock {
     _Atomic uint32_t word;
 };
 
-/* SLEPT_ON means that somebody may sleep: it can be stale, which costs a wake too many, never one
- * too few. */
+/* SLEPT_ON means that somebody may be asleep. It can be stale: that causes a wake in vain, but no
+ * wake is ever missing. */
 enum { KP__LOCK_FREE, KP__LOCK_HELD, KP__LOCK_SLEPT_ON };
 
 /* Short enough to be inlined. The explorer defines its own in their place. */
@@ -38,7 +38,7 @@ static inline bool kp__lock_try(struct kp__lock *l)
                                                    memory_order_acquire, memory_order_relaxed);
 }
 
-/* Until it is free, and ours. */
+/* Wait until it is free, and take it. */
 void kp__lock_wait(struct kp__lock *l, const struct kp__world *world);
 
 KP__LOCK_INLINE void kp__lock_take(struct kp__lock *l, const struct kp__world *world)
@@ -46,8 +46,8 @@ KP__LOCK_INLINE void kp__lock_take(struct kp__lock *l, const struct kp__world *w
     if (!kp__lock_try(l)) kp__lock_wait(l, world);
 }
 
-/* Does somebody hold it? For checks: true tells the holder nothing new, false tells it that
- * something is wrong. */
+/* Does somebody hold it? For checks by the holder: false shows that something is wrong, but true
+ * does not prove that it is the caller who holds it. */
 static inline bool kp__lock_held(const struct kp__lock *l)
 {
     return atomic_load_explicit(&l->word, memory_order_relaxed) != 0;

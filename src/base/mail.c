@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Mailboxes. The descriptor is an eventfd on Linux, a pipe elsewhere; it is readable from the first
- * ring after the owner stopped looking until he begins to look again.
+ * ring after the owner stopped reading until it begins to read again.
  */
 #include "base/mail.h"
 
@@ -12,8 +12,8 @@
 #include "base/cancel.h"
 #include "base/check.h"
 
-/* Above this the owner's own answers go the way of all others: to gather them later, under the
- * lock, must not take long. */
+/* Beyond so many, the owner's own answers go into the tray like all others: to gather them later,
+ * under the lock, must not take long. */
 enum { OWN_MOST = 64 };
 
 _Thread_local struct kp__mailbox *kp__mail_mine KP__TLS;
@@ -42,8 +42,8 @@ static bool bell_open(struct kp__mailbox *box)
 }
 #endif
 
-/* A full pipe, or an eventfd at its highest, is readable all the same; an empty one need not be
- * emptied. errno belongs to the caller. */
+/* If the pipe is full, or the eventfd at its highest, it is readable already; if it is empty, there
+ * is nothing to take out. So neither failure matters. errno belongs to the caller. */
 static void bell_ring(const struct kp__mailbox *box)
 {
     uint64_t one = 1;
@@ -108,7 +108,7 @@ static bool put_in(struct kp__mailbox *box, int tray, struct kp__list *letter)
     KP__DCHECK(box->open);
     KP__DCHECK(!kp__list_linked(letter));
     kp__list_push_back(&box->tray[tray], letter);
-    /* relaxed: under the lock, which the owner takes to look, and before he sleeps */
+    /* relaxed: under the lock, which the owner takes to read, and before it sleeps */
     atomic_store_explicit(&box->filled, true, memory_order_relaxed);
     return !box->rung && !box->busy;
 }
@@ -121,7 +121,7 @@ bool kp__mail_post(struct kp__mailbox *box, int tray, struct kp__list *letter)
     return ring;
 }
 
-/* With the lock. An alarm that is not set yet is muted when it would be (flow/start.c, file). */
+/* With the lock. An alarm that is not set yet is muted instead of set (flow/start.c, file). */
 static void mute(struct kp__mailbox *box, struct kp__timer *alarm)
 {
     if (kp__timer_is_filed(alarm)) kp__timers_mute(&box->alarms, alarm);
@@ -134,13 +134,13 @@ static struct kp__timer *alarm_of(const struct kp__mailbox *box, struct kp__list
 
 bool kp__mail_answer(struct kp__mailbox *box, struct kp__list *letter)
 {
-    /* relaxed: an answer that came before this one was given under a lock that this thread has had
-     * since, and is seen; of others nobody could tell which came first */
+    /* relaxed: an earlier answer was given under a lock that this thread has held since, so it is
+     * seen; of any others nobody could tell which came first */
     if (box == kp__mail_mine && box->owned < OWN_MOST &&
         !atomic_load_explicit(&box->filled, memory_order_relaxed)) {
         kp__list_push_back(&box->own, letter);
         box->owned++;
-        return false; /* he is looking already */
+        return false; /* the owner is reading already */
     }
     kp__lock_take(&box->lock, &kp__life);
     bool ring = put_in(box, 0, letter);
@@ -194,8 +194,8 @@ bool kp__mail_is_set(struct kp__mailbox *box, const struct kp__timer *alarm)
     return set;
 }
 
-/* All answers are to be read next, in the order in which they came, and their alarms are muted.
- * Called by the owner, with the lock. */
+/* Move all answers to those to be read next, in the order in which they came, and mute their
+ * alarms. Called by the owner, with the lock. */
 static void gather(struct kp__mailbox *box)
 {
     struct kp__list *letter = kp__list_first(&box->own);
@@ -246,7 +246,7 @@ struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray)
 {
     struct kp__list *letter = NULL;
 
-    /* relaxed: of others it is a hint; what this thread posted itself it sees */
+    /* relaxed: a hint of what others posted; what this thread posted itself, it sees */
     if (atomic_load_explicit(&box->filled, memory_order_relaxed) ||
         (kp__list_empty(&box->taken) && !kp__list_empty(&box->own))) {
         kp__lock_take(&box->lock, &kp__life);
@@ -278,7 +278,7 @@ bool kp__mail_end(struct kp__mailbox *box)
     kp__lock_take(&box->lock, &kp__life);
     box->busy = false;
     more = holds_letters(box);
-    if (more) { /* whoever posted it meanwhile did not ring */
+    if (more) { /* whoever posted them meanwhile did not ring */
         box->rung = true;
         bell_ring(box);
     }

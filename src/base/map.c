@@ -7,7 +7,7 @@
 
 #include "check.h"
 
-/* Two moves with every insert end long before the next growth is due. */
+/* With two moves per insert, the old array is empty long before the next growth is due. */
 enum { MAP_FIRST_BUCKETS = 16, MAP_MOVES = 2 };
 
 static struct kp__map_node **map_chain(const struct kp__map *map, uint64_t hash)

@@ -7,8 +7,8 @@
  * Not synchronised; find moves buckets too, so it counts as a write. The low bits of a hash choose
  * the bucket: hashes must be well mixed.
  *
- * The map neither allocates nor frees. Its owner offers memory, for which it may have left a lock
- * in between:
+ * The map neither allocates nor frees. Its owner offers memory; to allocate it, the owner may give
+ * up its lock in between:
  *
  *     if ((p = kp__map_spent(&map, &bytes)) != NULL)
  *         free p                                       until then the map does not grow again
@@ -16,8 +16,8 @@
  *         p = allocate bytes, zeroed
  *         p = kp__map_grow(&map, p, bytes)             free p if it comes back: others were faster
  *
- * A zeroed map that knows how to find the hash of a node is an empty map. Without an array it can
- * hold nothing (kp__map_room); with one it always works, only slower if growth was refused.
+ * A zeroed map whose `hash` is set is an empty map. Without an array it can hold nothing
+ * (kp__map_room); with one it always works, only slower if growth was refused.
  */
 #ifndef KP__BASE_MAP_H
 #define KP__BASE_MAP_H
@@ -31,7 +31,7 @@ struct kp__map_node {
 };
 
 struct kp__map {
-    uint64_t (*hash)(const struct kp__map_node *node); /* the owner's; constant while it is there */
+    uint64_t (*hash)(const struct kp__map_node *node); /* set by the owner; constant per node */
     struct kp__map_node **bucket;       /* the array in use */
     struct kp__map_node **old;          /* the one being emptied, or NULL */
     size_t buckets, old_buckets;        /* powers of two, or 0 */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A quick hash of bytes, for guesses: words are folded by multiplication to twice their length, as
- * wyhash and others do it (W. Yi, "Modern non-cryptographic hash function and pseudorandom number
- * generator", 2019). Not for tables that an attacker may fill: siphash.h.
+ * A quick hash of bytes, for guesses: two words are multiplied and the halves of the product folded
+ * together, as in wyhash and others (W. Yi, "Modern non-cryptographic hash function and
+ * pseudorandom number generator", 2019). Not for tables that an attacker may fill; siphash.h is.
  */
 #ifndef KP__BASE_MIX_H
 #define KP__BASE_MIX_H
@@ -16,7 +16,7 @@ static inline uint64_t kp__mix(uint64_t a, uint64_t b)
 #ifdef __SIZEOF_INT128__
     __extension__ typedef unsigned __int128 wide;
 
-    /* by halves: a whole that is never needed takes registers */
+    /* in halves: a whole product, which is never needed, would take registers */
     return a * b ^ (uint64_t)((wide)a * b >> 64);
 #else
     uint64_t low = UINT32_MAX, al = a & low, ah = a >> 32, bl = b & low, bh = b >> 32;
@@ -47,9 +47,9 @@ static inline uint64_t kp__load_few(const unsigned char *p, size_t size)
     return size ? (uint64_t)p[0] << 16 | (uint64_t)p[size / 2] << 8 | p[size - 1] : 0;
 }
 
-/* Two words and a length to a number whose lower bits depend on all of theirs: what a folding of
- * numbers that are counted up leaves in few bits, a multiplication brings together in the uppermost
- * byte, which then is the lowest. */
+/* Two words and a length to a number whose lower bits depend on all of theirs. If the words are
+ * consecutive numbers, folding leaves their differences in few bits; the multiplication gathers
+ * these in the uppermost byte, which the swap makes the lowest. */
 static inline uint64_t kp__blend(uint64_t seed, uint64_t first, uint64_t last, size_t size)
 {
     uint64_t h = kp__mix(first + seed, last + (size - seed));
@@ -57,7 +57,7 @@ static inline uint64_t kp__blend(uint64_t seed, uint64_t first, uint64_t last, s
     return __builtin_bswap64(h * UINT64_C(0x9e3779b97f4a7c15));
 }
 
-/* Up to 16 bytes as two numbers: with their length, these tell them from all others. */
+/* Up to 16 bytes as two numbers. Together with their length these are different for all others. */
 enum { KP__BRIEF = 16 };
 struct kp__brief {
     uint64_t first, last;
@@ -83,7 +83,7 @@ static inline uint64_t kp__quick_hash(uint64_t seed, const void *data, size_t si
     }
     for (; left > 16; p += 16, left -= 16)
         h = kp__mix(h ^ kp__load8(p), UINT64_C(0xe7037ed1a0b428db) ^ kp__load8(p + 8));
-    /* the last sixteen, of which some may have been looked at */
+    /* the last sixteen, some of which may have been hashed already */
     p += left;
     return kp__blend(h, kp__load8(p - 16), kp__load8(p - 8), size);
 }

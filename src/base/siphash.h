@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * SipHash-1-3: a keyed hash against which nobody who does not know the key can aim collisions.
+ * SipHash-1-3: a keyed hash. Without the key nobody can construct inputs that collide.
  */
 #ifndef KP__BASE_SIPHASH_H
 #define KP__BASE_SIPHASH_H

@@ -21,7 +21,7 @@ static uint32_t slab_chunk_of(uint32_t index)
     return 31 - (uint32_t)__builtin_clz(index / KP__SLAB_FIRST + 1);
 }
 
-/* Of an item and its parts. */
+/* The bytes of an item and its parts. */
 static size_t slab_share(const struct kp__slab *s)
 {
     size_t bytes = s->item_size;
@@ -97,7 +97,7 @@ void *kp__slab_take(struct kp__slab *s)
         item = slab_place(s, s->made);
         memset(item, 0, s->item_size);
         item->index = s->made;
-        /* a child of fork may look at what was made before (flow/fork.c) */
+        /* a child of fork may look at all that `made` counts (flow/fork.c) */
         atomic_signal_fence(memory_order_release);
         s->made++;
     } else {

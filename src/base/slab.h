@@ -4,18 +4,18 @@
  * moves and its memory stays until fini, so a stale pointer or index still finds an item of the
  * same type (what it finds there must tell that it is stale: a generation, for instance).
  *
- * Not synchronised. Every operation is O(1). The slab neither allocates nor frees; its owner offers
- * memory, for which it may have left a lock in between:
+ * Not synchronised. Every operation is O(1). The slab neither allocates nor frees. Its owner offers
+ * memory; to allocate it, the owner may give up its lock in between:
  *
  *     if ((bytes = kp__slab_wants(&slab)) != 0)
  *         p = allocate bytes, aligned to 64
  *         p = kp__slab_extend(&slab, p, bytes)         free p if it comes back: others were faster
  *     item = kp__slab_take(&slab)                      NULL: none is free
  *
- * An item is made zero when it is taken for the first time. So of a chunk nobody touches what
- * nobody has used yet, and the system need not find memory for it. For the same reason an item may
- * have parts that lie apart from it, each with its like, for what few items need: a part costs no
- * memory until somebody writes to it, or to one of its neighbours.
+ * An item is zeroed when it is taken for the first time. So the part of a chunk that was never used
+ * is not touched, and the system need not find memory for it. For the same reason an item may have
+ * parts that lie apart from it, next to the same part of other items, for what few items need: a
+ * part costs no memory until it, or one of its neighbours, is written to.
  */
 #ifndef KP__BASE_SLAB_H
 #define KP__BASE_SLAB_H
@@ -28,19 +28,19 @@ enum { KP__SLAB_CHUNKS = 26, KP__SLAB_FIRST = 64, KP__SLAB_PARTS = 5 };
 
 #define KP__SLAB_NONE UINT32_MAX
 
-struct kp__slab_item {                  /* the first member of every item; the slab's own */
+struct kp__slab_item {                  /* the first member of every item; only for the slab */
     uint32_t index;
     uint32_t next_free;                 /* meaningful on the free list only */
 };
 
 struct kp__slab {
     size_t item_size;
-    size_t part_size[KP__SLAB_PARTS];   /* the owner's, before the first chunk; or 0 */
+    size_t part_size[KP__SLAB_PARTS];   /* set by the owner before the first chunk; or 0 */
     void *chunk[KP__SLAB_CHUNKS];
     uint32_t chunks;
     uint32_t made;                      /* items ever taken; those beyond are untouched memory */
-    uint32_t free_head;                 /* the one put last, or KP__SLAB_NONE */
-    uint32_t least;                     /* the owner's: have room for so many, used or not */
+    uint32_t free_head;                 /* the item put back last, or KP__SLAB_NONE */
+    uint32_t least;                     /* set by the owner: have room for so many, used or not */
 };
 
 void kp__slab_init(struct kp__slab *s, size_t item_size);
@@ -48,7 +48,7 @@ void kp__slab_init(struct kp__slab *s, size_t item_size);
 /* The item with this index, taken or free; NULL if there has never been one. */
 void *kp__slab_at(const struct kp__slab *s, uint32_t index);
 
-/* A part of this item, as the memory comes: whoever needs it first writes it. */
+/* A part of this item, not initialised: whoever needs it first writes it. */
 void *kp__slab_part(const struct kp__slab *s, uint32_t index, int part);
 
 /* How many items it has room for, taken or free. */
@@ -69,8 +69,8 @@ static inline size_t kp__slab_wants(const struct kp__slab *s)
     return kp__slab_next(s);
 }
 
-/* Of that chunk, the bytes of its items, of which the next is taken after the last; behind them are
- * the parts. */
+/* How many bytes of that chunk are its items, which are taken one after the other; the parts lie
+ * behind them. */
 size_t kp__slab_dense(const struct kp__slab *s);
 
 /* Offer a chunk of so many bytes. Returns it if it is not what the slab wants (any more:

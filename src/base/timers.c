@@ -46,12 +46,12 @@ void kp__timers_remove(struct kp__timers *timers, struct kp__timer *timer)
 void kp__timers_mute(struct kp__timers *timers, struct kp__timer *timer)
 {
     kp__timers_remove(timers, timer);
-    *timer = (struct kp__timer){ .at = KP__TIMER_NEVER, .lined = true }; /* alone */
+    *timer = (struct kp__timer){ .at = KP__TIMER_NEVER, .lined = true }; /* alone on its link */
     kp__list_init(&timer->link);
 }
 
-/* Of the lines to whose end it may go, the one that ends the latest; so an empty one is taken last.
- * NULL: there is none. */
+/* Of the lines to whose end it may go, the one whose last timer is the latest; so an empty line is
+ * chosen last. NULL: there is none. */
 static struct kp__list *line_for(struct kp__timers *timers, uint64_t at)
 {
     struct kp__list *best = NULL;

@@ -3,11 +3,12 @@
  * The real world: the monotonic clock, the C allocator, a generator seeded by the kernel, and
  * sleeping on a word.
  *
- * Sleeping begins with giving way for a moment, where that paid lately, because to be put to sleep
- * and woken costs more. It is a futex where there is one. Elsewhere, or with -DKP_NO_FUTEX=1, it is
- * a parking table: a word's address chooses one of a few mutex-and-condition pairs, and waking
- * rouses everybody there. That is allowed (park may return early), and correct: who parks compares
- * the word under the mutex that who wakes must take after changing the word.
+ * Before it sleeps, a thread yields for a moment, if that paid lately, because being put to sleep
+ * and woken costs more. It sleeps on a futex where there is one. Elsewhere, or with
+ * -DKP_NO_FUTEX=1, there is a parking table: a word's address chooses one of a few
+ * mutex-and-condition pairs, and a wake wakes everybody there. That is allowed (park may return
+ * early), and correct: park compares the word under the mutex, and wake, which is called after the
+ * word was changed, takes that mutex.
  */
 #include "world.h"
 
@@ -75,15 +76,16 @@ static void life_free(void *p, size_t size, void *ctx)
 
 #ifdef MADV_HUGEPAGE
 
-/* From so many bytes on, large pages are asked for: most of the time to get much memory, to use it
- * and to give it back goes into its small pages. Of less, a large page would waste too much. */
+/* From so many bytes on, large pages are asked for: with small ones, most of the time it takes to
+ * get much memory, use it and give it back goes into the pages. For less memory, a large page would
+ * waste too much. */
 enum { LIFE_DENSE = 8 << 20 };
 
 /* Every page size that the library may meet divides this. */
 enum { LIFE_PAGE = 64 << 10 };
 
-/* Advise the kernel of the whole pages in there. It need not listen: so its answer is not looked
- * at. */
+/* Advise the kernel about the whole pages in there. It need not follow the advice, so its answer is
+ * not looked at. */
 static void life_advise(void *p, size_t size, int advice)
 {
     size_t before = (0 - (uintptr_t)p) % LIFE_PAGE;
@@ -121,7 +123,7 @@ static uint64_t life_rotl(uint64_t x, int bits)
 static void life_seed(uint64_t state[4])
 {
     if (getentropy(state, 4 * sizeof *state) != 0) {
-        /* Early in a sandbox: not secret, but different for every thread and start. */
+        /* Refused, as in a sandbox: not secret, but different for every thread and start. */
         state[0] = life_now(NULL);
         state[1] = (uint64_t)(uintptr_t)state;
         state[2] = (uint64_t)getpid();
@@ -133,7 +135,8 @@ static uint64_t life_random(void *ctx)
 {
     static _Thread_local uint64_t s[4] KP__TLS;
     static _Thread_local uint32_t seeded KP__TLS;
-    /* relaxed: the child's own store, or none. Parent and child must not draw the same numbers */
+    /* relaxed: only this process itself stores it, when it begins as the child of a fork. Parent
+     * and child must not draw the same numbers */
     uint32_t process = atomic_load_explicit(&kp__forks, memory_order_relaxed) + 1;
     uint64_t result, shifted;
 
@@ -156,16 +159,17 @@ static uint64_t life_random(void *ctx)
 /* ---- sleeping: at first, giving way ---------------------------------------------------------- */
 
 enum {
-    LIFE_WAYS = 50,         /* how often at most: about as long as another processor's wake takes */
-    LIFE_WAYS_LEAST = 2,    /* how often where it did not pay lately ... */
-    LIFE_RARELY = 16,       /* ... and then only before one sleep of so many, to learn that it pays
-                               again: in vain it may be a switch to another thread and back */
-    LIFE_MOMENT_NS = 200000 /* how long in all: after that others keep this processor busy, and who
-                               sleeps is let onto it sooner than who gave way */
+    LIFE_WAYS = 50,         /* yields at most: about as long as a wake by another processor takes */
+    LIFE_WAYS_LEAST = 2,    /* yields if it did not pay lately ... */
+    LIFE_RARELY = 16,       /* ... and then only before one sleep in so many, to learn whether it
+                               pays again: if not, it may cost a switch to another thread and
+                               back */
+    LIFE_MOMENT_NS = 200000 /* how long in all: past that, others keep this processor busy, and a
+                               thread that was woken gets it sooner than one that yielded */
 };
 
-/* What is waited for may be on its way: the thread that brings it may be the next to run here, and
- * then nobody has to be woken. True: the word has changed. */
+/* The thread that is going to change the word may be the next to run on this processor, and then
+ * nobody has to be woken. True: the word has changed. */
 static bool life_give_way(const uint32_t *word, uint32_t while_it_is, uint64_t until_ns)
 {
     static _Thread_local int ways = LIFE_WAYS, sleeps;
@@ -188,7 +192,7 @@ static bool life_give_way(const uint32_t *word, uint32_t while_it_is, uint64_t u
 
 #if LIFE_FUTEX /* ---- sleeping: futex ---------------------------------------------------------- */
 
-/* As linux/futex.h has them, which musl does not bring. */
+/* As in linux/futex.h, which musl does not come with. */
 enum { LIFE_WAIT_BITSET_PRIVATE = 9 | 128, LIFE_WAKE_PRIVATE = 1 | 128 };
 #define LIFE_ANY_BIT UINT32_MAX
 
@@ -200,8 +204,8 @@ enum { LIFE_WAIT_BITSET_PRIVATE = 9 | 128, LIFE_WAKE_PRIVATE = 1 | 128 };
 #    define LIFE_WAIT_CALL SYS_futex
 #endif
 
-/* syscall() is no cancellation point. Its results need no look: awake is awake, and the caller
- * looks at the word. */
+/* syscall() is no cancellation point. Its results are not looked at: whatever the reason, the
+ * thread is awake, and the caller looks at the word. */
 
 static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *ctx)
 {
@@ -238,7 +242,8 @@ static struct life_berth {
 
 static pthread_once_t life_once = PTHREAD_ONCE_INIT;
 
-/* In a child too: threads that are not there may have held these mutexes, or slept here. */
+/* In a child of fork, too: threads that do not exist there may have held these mutexes, or slept
+ * here. */
 static void life_fill_berths(void)
 {
     pthread_condattr_t attr;
@@ -295,7 +300,7 @@ static void life_wake(uint32_t *word, int how_many, void *ctx)
     struct life_berth *b = life_berth_of(word);
 
     (void)ctx;
-    (void)how_many;                     /* sleepers may be on other words: everybody has to look */
+    (void)how_many;                     /* sleepers may wait for other words: all have to look */
     pthread_mutex_lock(&b->mutex);
     if (b->sleepers != 0)
         pthread_cond_broadcast(&b->roused);

@@ -25,28 +25,28 @@ struct kp__world {
     void *(*alloc)(size_t size, size_t align, void *ctx);   /* not zeroed; NULL: out of memory */
     void (*free)(void *p, size_t size, void *ctx);
     /* These bytes, the beginning of what was allocated, will all be used: they may come in large
-     * pages. NULL: no matter. */
+     * pages. NULL: the hint is ignored. */
     void (*dense)(void *p, size_t size, void *ctx);
-    /* The addresses stay ours, what is stored there is not needed: the system may have the memory
-     * back until it is written again. A read meanwhile finds what was there, or zero. NULL: the
-     * memory stays. */
+    /* The addresses stay ours, but what is stored there is no longer needed: the system may have
+     * the memory back until it is written again. A read before that finds what was there, or zero.
+     * NULL: the memory stays. */
     void (*hollow)(void *p, size_t size, void *ctx);
     uint64_t (*random)(void *ctx);
 
     /* Sleep while *word is `while_it_is` and until_ns has not come (UINT64_MAX: no end). The
-     * compare and the falling asleep are one step with respect to wake; may return early; is no
-     * cancellation point. */
+     * compare and the falling asleep are one step with respect to wake. It may return early, and is
+     * no cancellation point. */
     void (*park)(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, void *ctx);
 
-    /* Wake at least how_many sleepers on word, as far as there are (INT_MAX: all). `word` is a
-     * name, not a place: its memory may be gone already. */
+    /* Wake at least how_many of those asleep on word, or all if there are fewer (INT_MAX: all).
+     * `word` is used as an address only: its memory may be gone already. */
     void (*wake)(uint32_t *word, int how_many, void *ctx);
 
     void *ctx;
 };
 
-/* For a variable that all files of the library use, and nobody else: it is read without a look into
- * the linker's table. tools/mutate.py defines it as nothing. */
+/* For a variable that all files of the library use, and nobody else: it is read without going
+ * through the linker's table (GOT). tools/mutate.py defines this as nothing. */
 #if !defined(KP__INSIDE) && defined(__GNUC__)
 #define KP__INSIDE __attribute__((visibility("hidden")))
 #elif !defined(KP__INSIDE)
@@ -69,8 +69,8 @@ static inline void kp__dense(const struct kp__world *w, void *p, size_t size)
     if (w->dense) w->dense(p, size, w->ctx);
 }
 
-/* Memory as it comes, or NULL. Its first `dense` bytes will all be used. align is a power of two.
- */
+/* Memory that is not zeroed, or NULL. Its first `dense` bytes will all be used. align is a power of
+ * two. */
 static inline void *kp__alloc_raw(const struct kp__world *w, size_t size, size_t align,
                                   size_t dense)
 {

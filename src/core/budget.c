@@ -48,9 +48,9 @@ static struct kp__rank rank_of(struct kp__core *core, const struct kp__budget *b
     return rank;
 }
 
-/* What stands in a heap is ranked as it was when it was last looked at. A lag only grows, so that
- * is a lower bound: whoever comes to the top is ranked anew, and stays there or sinks. After a few
- * looks at one moment the order is taken as it is. */
+/* The rank of a subpool in the heap is from when it was last looked at. A lag only grows, so that
+ * rank is a lower bound: a subpool that comes to the top is ranked anew, and stays there or sinks.
+ * After a few looks at the same time the order is taken as it is. */
 struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *budget)
 {
     enum { LOOKS = 8 };
@@ -214,7 +214,7 @@ static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *s
     return core->live.cap < KP__UNBOUND || core->spare != KP__SPARE_USUAL ? &core->live : NULL;
 }
 
-/* Is it in one of the heaps already? All of them order it by its one evict_rank. */
+/* Is it in one of the heaps already? All of them rank it by the same evict_rank. */
 static bool is_filed(const struct kp__contest *contest)
 {
     for (int m = 0; m < KP__MEMBERS; m++)

@@ -22,29 +22,29 @@ struct kp__core;
 struct kp__subpool;
 struct kp__slot;
 
-/* Where a key counts: in the pool, in up to two groups, and, only as an index of victims, in the
- * pair of them. */
+/* Where a key counts: in the pool, in up to two groups, and in the pair of these two, which only
+ * serves to find victims. */
 enum kp__member { KP__IN_POOL, KP__IN_GROUP_0, KP__IN_GROUP_1, KP__IN_PAIR, KP__MEMBERS };
-enum { KP__PAIR = 2, KP__GROUPS = 3 }; /* in arrays of groups */
+enum { KP__PAIR = 2, KP__GROUPS = 3 }; /* index in, and size of, arrays of groups */
 
 struct kp__budget {
-    enum kp__limit limit; /* the option */
-    int64_t cap, used; /* those of core->lent include what open lanes reserve (core/lane.h) */
-    int64_t peak;      /* after cap was lowered, `used` may still be so much; it only falls */
-    int64_t leaving;   /* a group's: so many of `used` are being destroyed */
+    enum kp__limit limit; /* the option that sets it */
+    int64_t cap, used; /* core->lent.used includes what open lanes reserve (core/lane.h) */
+    int64_t peak;      /* after cap was lowered, `used` may still be up to this; it only falls */
+    int64_t leaving;   /* of a group: how many of `used` are being destroyed */
     struct kp__heap starved;   /* subpools, by kp__rank */
-    struct kp__heap evictable; /* subpools with an idle one to spare, least recently used first */
+    struct kp__heap evictable; /* subpools with an idle slot to spare, least recently used first */
     enum kp__place place;
     enum kp__measure measure;
     uint64_t served;           /* its virtual time (share.h): the lag of whoever was served last */
-    uint32_t bout;             /* how often its heap of starved ones stopped being empty */
+    uint32_t bout;             /* how often `starved` went from empty to not empty */
     uint64_t looked_at;        /* when the top of `starved` was last looked at, and ... */
-    uint32_t looks;            /* ... how often then */
+    uint32_t looks;            /* ... how often at that time */
 };
 
 /* A live budget shared by the keys that name the same group. Made with its first key, kept until
- * close. Or a pair of groups: its budget has no limit, and knows which keys that are in both have
- * an idle one to spare. */
+ * close. Or a pair of groups: its budget has no limit, and only files those keys in both groups
+ * that have an idle slot to spare. */
 struct kp__group {
     struct kp__map_node node;
     struct kp__budget budget;
@@ -67,11 +67,11 @@ struct kp__contest {
     struct kp__rank rank;
     struct kp__share share;
     struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
-    int64_t uncounted[2]; /* so many of its live ones count no more in group[i]: they cede there */
+    int64_t uncounted[2]; /* how many victims cede in group[i]: live, but not counted there */
     struct kp__heap_node evict[KP__MEMBERS];
     uint64_t evict_rank;
-    uint32_t promised; /* permits of this key whose victims are not destroyed yet: not live */
-    uint32_t ceded;    /* victims of this key: closing, to make room for somebody */
+    uint32_t promised; /* permits of this key whose victims are not destroyed yet; not live */
+    uint32_t ceded;    /* slots of this key that are closing as victims, to make room */
 };
 
 void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t cap,
@@ -81,48 +81,47 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
  * resource counts in: the pool's, and those of its groups? */
 bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub);
 
-/* Somebody starved ranks before this subpool. */
+/* Does a starved subpool rank before this one? */
 bool kp__budget_outranked(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
 
-/* Would another key rather have the room of one resource that this subpool has? A resource stays
- * with its key unless the other is below its floor, or ranks better by one permit of the smaller
- * weight, or has a permit less than its share and this one a permit more. That saves a destroy and
- * a create wherever shares are no whole numbers. _used: the resource is in use, so it counts as
- * held. */
+/* Is the room of one of this subpool's resources owed to another key? A resource stays with its key
+ * unless the other key ranks before it, and besides is below its floor, or ranks better by one
+ * permit of the smaller weight, or would, with one permit more, hold no more for its weight than
+ * this key with one less. That saves a destroy and a create wherever shares are not whole numbers.
+ * _used: the resource is in use, so it counts as held. */
 bool kp__budget_owed(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
 bool kp__budget_owed_used(struct kp__core *core, struct kp__budget *budget,
                           struct kp__subpool *sub);
 
-/* Stand in the heap of `budget`, at the rank of now; NULL: in none. */
+/* Put the subpool into the heap of `budget`, ranked as of now, and no other; NULL: into none. */
 void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget);
 
-/* A permit is about to be handed to this key, of each budget with this measure. */
+/* This key is about to be handed a permit of each budget with this measure. */
 void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure measure);
 
 struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *budget);
 
 /* ---- making room: whose idle resource is worth least ----------------------------------------- */
 
-/* Which idle ones may be evicted. All but USUAL are for a while in which a budget changes
+/* Which idle slots may be evicted. All but USUAL are only for the moment in which a budget changes
  * (resize.c). */
 enum kp__spare {
-    KP__SPARE_USUAL, /* those above what their keys are to keep, if evict_other_keys lets them go */
+    KP__SPARE_USUAL, /* those above what their keys are to keep, if evict_other_keys allows it */
     KP__SPARE_NONE,
     KP__SPARE_ABOVE, /* those above what their keys are to keep */
     KP__SPARE_ANY
 };
 
-/* File or unfile a subpool among those with an idle resource to spare, whenever its counts changed
- * (kp__evictable_update, core.h). Its rank there may be too early: it is looked at when it is
- * first. */
+/* File or unfile a subpool among those with an idle slot to spare; called whenever its counts have
+ * changed (kp__evictable_update, core.h). Its rank there may be too early: that is corrected when
+ * it comes to the top. */
 void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub);
 
-/* A slot that was tested is idle again, at its old place: that may be earlier than its key's rank.
- */
+/* A tested slot is idle again, at its old place, which may be earlier than its key's rank. */
 void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot);
 
-/* The least recently used idle slot under `budget` that is above its key's minimum; NULL: none. */
+/* The least recently used idle slot under `budget` that may be evicted; NULL: none. */
 struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget,
                                 enum kp__member member);
 

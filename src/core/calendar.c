@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The calendar: lower bounds of when each live slot and each key wants to be looked at.
- * An entry that turns out to be early is filed again, so that returns and hits seldom touch it, and
- * the keeper's work (flow/keeper.c) is proportional to what is due (L8).
+ * The calendar: for each live slot and each key, a time no later than when it needs a look. An
+ * entry that turns out to be too early is filed again, so that returns and hits seldom touch the
+ * calendar, and the keeper's work (flow/keeper.c) is proportional to what is due (L8).
  */
-#include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
 #include "core/renew.h"
 #include "core/table.h"
 
@@ -27,7 +28,7 @@ void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub)
     kp__list_remove(&kp__due_of(core, sub)->unused);
 }
 
-/* Begun, if nobody did so far. */
+/* A key's entry in the calendar, begun if it was not. */
 static struct kp__key_due *dated(struct kp__core *core, struct kp__subpool *sub)
 {
     struct kp__key_due *part = kp__due_of(core, sub);
@@ -57,13 +58,13 @@ void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
 
 /* ---- ages ------------------------------------------------------------------------------------ */
 
-/* The kinds of ages that the minimum stops now. */
+/* The kinds of ages that do not apply now, since the key is at its minimum. */
 static uint32_t stopped_kinds(const struct kp__subpool *sub)
 {
     return kp__sub_staying(sub) > sub->rules->min_live ? 0 : sub->rules->respects_min;
 }
 
-/* Has the key more than the excess is beyond? */
+/* Does the key have more than excess_over? */
 static bool has_excess(const struct kp__subpool *sub)
 {
     return kp__sub_staying(sub) > sub->rules->excess_over;
@@ -100,16 +101,16 @@ kp_cause kp__expired(const struct kp__slot *slot, uint32_t check)
                                                                                 : KP_CAUSE_EXCESS;
 }
 
-/* `at`. If that has passed: now; or, if it is stopped, once more as long from now, since the key
- * may have grown by then. */
+/* When to look for an age that ends at `at`: then, or now if that has passed; but if the age does
+ * not apply now (`stopped`), after another ttl, since the key may have grown by then. */
 static uint64_t look_at(uint64_t at, uint64_t now, bool stopped, uint64_t ttl)
 {
     if (at > now) return at;
     return stopped ? kp__later(now, ttl ? ttl : 1) : now;
 }
 
-/* What a look at an idle slot may find at the earliest from `now` on, whatever becomes of the
- * minimum until then. */
+/* The earliest time from `now` on at which a look at an idle slot may find something to do,
+ * whatever becomes of the minimum until then. */
 static uint64_t next_look(const struct kp__core *core, const struct kp__slot *slot, uint64_t now)
 {
     const struct kp__rules *r = slot->sub->rules;
@@ -179,7 +180,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
 {
     struct kp__seat *leak = NULL;
 
-    if (slot->state == KP__CREATING) return NULL; /* it has no age so far */
+    if (slot->state == KP__CREATING) return NULL; /* it has no age yet */
     if (kp__age(core, slot, now, todo)) return NULL;
     if (slot->state == KP__IDLE) {
         if (now >= kp__expires_at(slot, KP_CHECK_KEEPER)) {
@@ -198,7 +199,7 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
     return leak;
 }
 
-/* From its last use on. */
+/* When a key may be forgotten, counted from its last use. */
 static uint64_t forget_at(const struct kp__core *core, const struct kp__subpool *sub)
 {
     uint64_t after = sub->leaving == KP__DROPPED ? 0 : core->forget_after;
@@ -206,8 +207,8 @@ static uint64_t forget_at(const struct kp__core *core, const struct kp__subpool 
     return kp__later(sub->used_at, after);
 }
 
-/* Nobody uses it: it goes behind those that are unused already, unless it is there since the same
- * use. Who uses it again leaves it there (kp__table_spare). */
+/* Nobody uses this key: it goes behind those that are unused already, unless it has been there
+ * since the same last use. Using it again does not take it off the list (kp__table_spare). */
 static void list_unused(struct kp__core *core, struct kp__subpool *sub)
 {
     struct kp__key_due *part = dated(core, sub);
@@ -220,7 +221,7 @@ static void list_unused(struct kp__core *core, struct kp__subpool *sub)
 
 void kp__file_forget(struct kp__core *core, struct kp__subpool *sub)
 {
-    /* in use: by whoever used it last. Closed: it goes with the pool */
+    /* in use: whoever uses it last files it. Closed: it goes with the pool */
     if (sub->interest || sub->pins || core->phase != KP__OPEN) return;
     kp__file_sub(core, sub, forget_at(core, sub));
     if (core->forget_after != KP__NEVER && kp__subpool_unused(sub)) list_unused(core, sub);
@@ -230,7 +231,8 @@ bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now
 {
     int64_t live = kp__sub_live(sub);
 
-    /* in an order in which no two lie together: read as one, what was just written is waited for */
+    /* in an order in which no two neighbours in memory follow each other: the compiler would load
+     * both as one word, which has to wait if one of them was just written */
     if (sub->interest || sub->contest->promised || sub->pins || sub->waiting) return false;
     if (sub->rare->revoked || !sub->rules) return false;
     if (live > sub->rules->min_live || (int64_t)sub->count[KP__IDLE] < live) return false;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * How a circuit opens, whom it lets through, and how it closes. Who asks: decide.c, for requests;
- * give.c and permit.c tell the outcomes.
+ * How a circuit opens, whom it lets through, and how it closes. decide.c asks it, for requests;
+ * give.c and kp_lease_report tell it the outcomes.
  */
 #include "core/circuit.h"
 
-#include "core/core.h"
+#include "core/serve.h"
 
 const struct kp__circuit kp__no_circuit = { .limit = KP__BY_BREAKER };
 
-/* To be written. */
+/* The circuit, to write to; begun if it was not. */
 static struct kp__circuit *circuit_of(struct kp__core *core, struct kp__subpool *sub)
 {
     struct kp__health *h = &kp__rare(core, sub)->health;
@@ -23,7 +23,7 @@ static struct kp__circuit *circuit_of(struct kp__core *core, struct kp__subpool 
     return (struct kp__circuit *)(uintptr_t)h->circuit;
 }
 
-/* Everything that opens, half-opens or closes it comes by here. */
+/* Whatever opens, half-opens or closes a circuit does so here. */
 static void set_phase(struct kp__core *core, struct kp__subpool *sub, bool tripped, bool probing)
 {
     struct kp__circuit *c = circuit_of(core, sub);
@@ -60,7 +60,7 @@ static enum kp__change close_it(struct kp__core *core, struct kp__subpool *sub)
 
 /* ---- the window ------------------------------------------------------------------------------ */
 
-/* A call may know an older time than one before it: it counts in the latest part then. */
+/* A call may know an older time than one before it; its outcome counts in the latest part then. */
 static void window_count(struct kp__core *core, struct kp__subpool *sub, bool ok, uint64_t now)
 {
     struct kp__window *w = &circuit_of(core, sub)->window;
@@ -135,7 +135,7 @@ enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint3
     enum kp__change change =
         kp__outcome(core, sub, KP_BREAK_USE, ok, &kp__seat_at(slot, seat)->probe, now);
 
-    if (change != KP__AS_BEFORE) kp__settle(core, sub, now, todo); /* who waits is told */
+    if (change != KP__AS_BEFORE) kp__settle(core, sub, now, todo); /* those who wait are told */
     return change;
 }
 
@@ -148,8 +148,8 @@ void kp__circuit_forgive(struct kp__core *core, struct kp__subpool *sub)
 
 #define LEAST_PATIENCE UINT64_C(1000000000) /* 1 s */
 
-/* So long after the latest probe one more is let through, though no place is free: a lease may be
- * leaked, and a driver may hang. */
+/* So long after the latest probe one more is let through, even if as many are out as may be: a
+ * lease may be leaked, and a driver may hang. */
 static uint64_t patience_of(const struct kp__rules *r)
 {
     return r->breaker_open > LEAST_PATIENCE ? r->breaker_open : LEAST_PATIENCE;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The circuit of a key: closed, open, or half-open, when it lets a few through to see how they
- * fare. It opens when so many outcomes in a row were failures (breaker_failures), or so many of a
- * hundred in the last while (breaker_rate_pct).
+ * The circuit of a key: closed, open, or half-open, when it lets a few requests through to see how
+ * they fare. It opens when so many outcomes in a row were failures (breaker_failures), or too high
+ * a percentage of those in the last while (breaker_rate_pct).
  *
- * Who is let through in half-open is a probe, and has a mark: a grant, then the errand of the
- * creation (or of its victim), then the seat of the lease. `probes` counts the marks. A mark ends
- * with the outcome that it is for, or with whatever bears it; so nobody waits for a probe that is
- * gone. For one that never ends, nobody waits longer than patience_of says (circuit.c).
+ * A request let through while half-open is a probe, and has a mark: on its grant, then on the
+ * errand of its creation (or of the victim that makes room for it), then on the seat of its lease.
+ * `probes` counts the marks. A mark ends with the outcome that it is for, or with whatever bears
+ * it; so nobody waits for a probe that is gone. For one that never ends, nobody waits longer than
+ * patience_of says (circuit.c).
  */
 #ifndef KP__CORE_CIRCUIT_H
 #define KP__CORE_CIRCUIT_H
@@ -19,32 +20,32 @@ struct kp__subpool;
 struct kp__slot;
 struct kp__todo;
 
-/* The outcomes of the last while, counted in so many parts of that. The latest part has only begun:
- * so the window looks back on no less than the other parts, and on no more than all of them. */
+/* The outcomes of the last while (breaker_window), which is divided into so many parts. The latest
+ * part has only begun: so the window covers no less than the other parts, and no more than all. */
 enum { KP__WINDOW_PARTS = 8 };
 
 struct kp__window {
-    uint64_t width, part; /* of each part; the number of the latest, since the clock's 0 */
+    uint64_t width, part; /* of each part, in time; the number of the latest, counted from time 0 */
     struct kp__seen {
         uint64_t all, failed;
     } parts[KP__WINDOW_PARTS];
 };
 
-/* It lies apart, and is begun with the first outcome of a key that counts. Whether it is closed,
- * kp__health.tripped says. */
+/* It lies apart, and is begun when an outcome of the key first counts. kp__health.tripped says
+ * whether it is closed. */
 struct kp__circuit {
     bool probing;       /* not closed: half-open */
     bool by_use;        /* not closed: a use opened it, so a create does not close it */
-    uint32_t uses;      /* that failed in a row */
-    uint32_t probes;    /* let through, and nothing is known of them */
-    uint32_t passed;    /* probes that were well, in a row */
+    uint32_t uses;      /* uses that failed, in a row */
+    uint32_t probes;    /* let through, with no outcome yet */
+    uint32_t passed;    /* probes that went well, in a row */
     enum kp__limit limit; /* not closed: the rule that opened it */
     uint64_t until;     /* not closed: nobody is let through before */
     uint64_t probed_at; /* when the latest probe was let through */
     struct kp__window window;
 };
 
-/* What a key has until then. */
+/* What a key has before its own is begun. */
 extern const struct kp__circuit kp__no_circuit;
 
 /* What an outcome did to the circuit. */
@@ -56,13 +57,14 @@ static inline bool kp__breaks(const struct kp__rules *r, uint32_t kind)
     return (r->breaker_counts & kind) && (r->breaker_failures != KP__UNBOUND || r->breaker_rate);
 }
 
-/* It is open: may nobody come through now who is no probe already? */
+/* Of a circuit that is not closed: may no further probe be let through now? */
 bool kp__circuit_bars(const struct kp__subpool *sub, uint64_t now);
 
-/* One is let through, and gets a mark. True: it is the first, the circuit is half-open now. */
+/* A probe is let through; the caller puts a mark on it. True: it is the first, so the circuit is
+ * half-open now. */
 bool kp__probe_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* Its mark goes on, or ends: then the next one may be let through. */
+/* A mark moves to what bears it next, or ends: then the next probe may be let through. */
 static inline void kp__probe_pass(bool *from, bool *to)
 {
     *to = *from;
@@ -75,22 +77,22 @@ static inline void kp__probe_end(struct kp__core *core, struct kp__subpool *sub,
     *mark = false;
 }
 
-/* Something that may count has come to its end, well or not; `mark`: of a probe, which ends, unless
- * it is to go on: a creation whose lease will say more. */
+/* Something that may count has ended, well or not. `mark` says whether it was a probe: the mark
+ * ends here, unless it is to move on, as from a creation whose lease will say more. */
 enum kp__change kp__outcome(struct kp__core *core, struct kp__subpool *sub, uint32_t kind, bool ok,
                             bool *mark, uint64_t now);
 
-/* May it count? Else it need not be told. */
+/* May this outcome count? Otherwise kp__outcome need not be called. */
 static inline bool kp__counts(const struct kp__rules *r, uint32_t kind, bool mark)
 {
     return mark || kp__breaks(r, kind);
 }
 
-/* How a use went (kp_lease_report), and what that did to the circuit. */
+/* A borrower says how its use went (kp_lease_report). Returns what that did to the circuit. */
 enum kp__change kp__reported(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool ok,
                              uint64_t now, struct kp__todo *todo);
 
-/* Closed, and nothing is held against the key. */
+/* Close it, and hold nothing against the key any more. */
 void kp__circuit_forgive(struct kp__core *core, struct kp__subpool *sub);
 
 #endif

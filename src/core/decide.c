@@ -6,11 +6,15 @@
  * The order of the questions lets all presets compose: lent permits, a resource that is there, the
  * key's health, creations, the key's live limit, budgets over keys (where an idle one elsewhere may
  * make room). All permits or none: a request never holds one kind while it waits for another,
- * except a sponsor its lent permit.
+ * except that a sponsor keeps its lent permit.
  */
 #include "base/check.h"
-#include "core/core.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/permit.h"
+#include "core/serve.h"
+#include "core/todo.h"
 
 enum verdict { GO_ON, ANSWERED, LACKS };
 
@@ -45,8 +49,9 @@ static enum verdict answer_no(struct look *l, int code, enum kp__limit limit)
 
 /* ---- told at once ---------------------------------------------------------------------------- */
 
-/* CoDel: a queue in which everybody waited longer than the target for a whole interval is slow, and
- * refuses those who waited twice; but not the last one, whose place is nobody else's. */
+/* CoDel: a queue is slow when for a whole interval everybody in it has waited longer than the
+ * target. Then it refuses requests that have waited twice the target; but not one that waits alone,
+ * whose place is of use to nobody else. */
 static enum verdict shed(struct look *l)
 {
     const struct kp__rules *r = l->sub->rules;
@@ -96,7 +101,8 @@ static struct kp__slot *next_idle(const struct kp__subpool *sub)
     return KP__OF(node ? node : first, struct kp__slot, link);
 }
 
-/* The lent slot with a seat left, or the idle one, that is next. Those past their age end here. */
+/* The lent slot with a seat left, or else the idle one, that is next; NULL: none. Those past their
+ * age end here. */
 static struct kp__slot *ready_slot(struct look *l)
 {
     struct kp__subpool *sub = l->sub;
@@ -123,7 +129,7 @@ static struct kp__budget *budget_in(struct look *l, int m)
     return kp__group_budget(l->sub, m - 1);
 }
 
-/* A budget that is short, of which somebody else would rather have this slot's room; or NULL. */
+/* A budget that is short, in which this slot's room is owed to another key; or NULL. */
 static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *slot)
 {
     struct kp__subpool *sub = l->sub;
@@ -140,9 +146,9 @@ static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *
     return NULL;
 }
 
-/* The slot that may be taken instead of this one, if its room is owed to another key. A resource
- * with seats never becomes idle while its key's own requests fill them: so where nothing idle could
- * go instead, one is left to drain, and no more than one at a time. */
+/* This slot, or if its room is owed to another key, what may be taken instead; NULL: nothing. A
+ * shared resource never becomes idle while requests of its own key go on taking seats. So where
+ * nothing idle could go instead, one is left to drain, no more than one at a time. */
 static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
 {
     struct kp__slot *drains = l->sub->rare->draining;
@@ -159,9 +165,9 @@ static struct kp__slot *not_owed(struct look *l, struct kp__slot *slot)
     return slot;
 }
 
-/* The only idle ones are in doubt. Rather than have this request wait for a look into one of them:
- * may a new one be made at once, for which nothing must go, or is one being made already? The
- * keeper tests what is in doubt meanwhile, and whatever is ready first serves who waits. */
+/* All idle ones are in doubt. May a new one be made at once, without anything having to go, or is
+ * one being made for this request already? Then it need not wait for one of them to be validated:
+ * the keeper tests what is in doubt meanwhile, and whatever is ready first serves the request. */
 static bool is_raced(const struct look *l)
 {
     const struct kp__health *h = &l->sub->rare->health;
@@ -173,8 +179,8 @@ static bool is_raced(const struct look *l)
            kp__may_create(l->core, l->sub, l->now);
 }
 
-/* Is a lease that begins now a probe? It need not be one, even if the circuit is not closed: who
- * had something under way before it opened may be served all the same. */
+/* Is a lease that begins now a probe? Even if the circuit is not closed, it need not be one: a
+ * request for which something was under way before it opened may be served all the same. */
 static bool probes_by_use(const struct look *l)
 {
     return l->sub->rare->health.tripped && kp__breaks(l->sub->rules, KP_BREAK_USE) &&
@@ -216,7 +222,7 @@ static enum verdict take_ready(struct look *l)
 
     if (l->request->flags & KP_FRESH) return GO_ON;
     slot = not_owed(l, ready_slot(l));
-    /* no seat for this one, and no reason to make another */
+    /* one is left to drain: no seat for this request, and no reason to make another */
     if (!slot) slot = l->sub->rare->draining;
     if (!slot) return GO_ON;
     if ((slot->state == KP__IDLE || slot->errand->draining) &&
@@ -260,8 +266,8 @@ bool kp__needs_creation(const struct kp__request *request)
     return node == NULL;
 }
 
-/* No creation may begin now. If there is a code for that, a request that nothing but a creation can
- * help is told so, with the cause. The others wait. */
+/* No creation may begin now. If there is a code for that, a request that only a creation can help
+ * is refused with it, and told the cause. The others wait. */
 static enum verdict barred(struct look *l, enum kp__limit limit, uint64_t again)
 {
     const struct kp__health *h = &l->sub->rare->health;
@@ -294,7 +300,7 @@ static enum verdict healthy(struct look *l)
 
 /* ---- the right to create one: room ----------------------------------------------------------- */
 
-/* So many count against max_live. */
+/* How many count against max_live. */
 static int64_t counted(const struct kp__subpool *sub)
 {
     return kp__sub_live(sub) + sub->contest->promised - kp__sub_extra(sub);
@@ -324,8 +330,8 @@ static struct kp__slot *pick(struct look *l, int m)
     return kp__evict_pick(l->core, budget_in(l, m), (enum kp__member)m);
 }
 
-/* As few idle ones as make room in all budgets that are full. Whoever is in a group is in the pool
- * too; so one does, unless both groups are full and nobody idle is in both: then two. */
+/* Pick as few idle ones as make room in all budgets that are full. What is in a group is in the
+ * pool, too: so one is enough, unless both groups are full and no idle one is in both; then two. */
 static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct kp__slot **victim)
 {
     struct kp__slot *other = NULL;
@@ -345,15 +351,15 @@ static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct
     return GO_ON;
 }
 
-/* The key that is first of those who lack a token is told when the next one comes, and so is
- * upkeep, in case that request is of an event loop that sleeps. The others hear of it when they are
- * first; but a request for a fresh one is told at once, since its key may stand in another heap,
- * for what its other requests lack. */
+/* The key that is first of those that lack a token is told when the next one comes, and so is
+ * upkeep, in case the request is of an event loop that sleeps. Other keys are told when they become
+ * first. But a KP_FRESH request is told in any case, since its key may stand in another heap, for
+ * what its other requests lack. */
 static enum verdict want_token(struct look *l)
 {
     struct kp__core *core = l->core;
     struct kp__budget *budget = &core->rate.budget;
-    if (l->sub->contest->lacks == budget) kp__starve(core, l->sub, budget); /* its first by now */
+    if (l->sub->contest->lacks == budget) kp__starve(core, l->sub, budget); /* ranked anew */
     bool first = !kp__budget_outranked(core, budget, l->sub);
     uint64_t at = kp__token_at(&core->rate, l->now);
 
@@ -363,7 +369,7 @@ static enum verdict want_token(struct look *l)
                  first || (l->request->flags & KP_FRESH) ? at : KP__NEVER);
 }
 
-/* There is a rate; or there was one until now, and those who stand there come first. */
+/* There is a rate; or there was one until now, and keys that still stand in its heap come first. */
 static bool is_paced(const struct kp__core *core)
 {
     return core->rate.per_s || kp__heap_top(&core->rate.budget.starved);

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Doubts: when the peer of one resource is gone (KP_EGONE), others of its key may be dead, too.
- * They are in doubt until each was validated or used well, and while any is, the key is suspect:
- * what is in doubt is lent only when it was validated (flow/get.c), no matter how long it was idle,
- * and what of it is idle is tested by the keeper. The second one that is gone has the rest closed.
- * And tests: idle ones that the keeper has validated (flow/doubt.c).
+ * Doubt: when the peer of one resource is gone (KP_EGONE), others of its key may be dead, too. Each
+ * of them is in doubt until it was validated or used well, and while any is, the key is suspect. A
+ * resource in doubt is lent only after it was validated (flow/get.c), no matter how long it was
+ * idle, and the keeper tests those that are idle. When a second one is gone, those still in doubt
+ * are closed. And tests: the keeper has idle resources validated (flow/doubt.c).
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/serve.h"
 #include "core/table.h"
+#include "core/todo.h"
 
 /* ---- suspects -------------------------------------------------------------------------------- */
 
@@ -28,14 +32,14 @@ void kp__used_well(struct kp__core *core, struct kp__slot *slot, uint64_t now,
     kp__settle(core, slot->sub, now, todo);
 }
 
-/* None is in doubt so far: if any were, they have just been dropped. */
+/* None of its key is in doubt so far: if any were, they have just been dropped. */
 static void doubt(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
 {
     (void)todo;
     if (slot->errand->doomed) return;
     slot->doubted = true;
     kp__rare(core, slot->sub)->doubts++;
-    kp__close_seats(slot); /* whoever shares it already goes on */
+    kp__close_seats(slot); /* those who share it already go on */
 }
 
 static void drop(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo)
@@ -43,7 +47,7 @@ static void drop(struct kp__core *core, struct kp__slot *slot, struct kp__todo *
     if (slot->doubted) (void)kp__doom(core, slot, KP_CAUSE_GONE, todo);
 }
 
-/* For all that this key has, but for one. */
+/* Call fn for each resource of the key but one. */
 static void each_other(struct kp__core *core, const struct kp__slot *but, struct kp__todo *todo,
                        void (*fn)(struct kp__core *, struct kp__slot *, struct kp__todo *))
 {
@@ -61,16 +65,17 @@ static void each_other(struct kp__core *core, const struct kp__slot *but, struct
     }
 }
 
-/* One peer is gone: what that says of the others. True: they are in doubt, and were not before. */
+/* One peer is gone: what that means for the others. True: they came into doubt now, and were
+ * dropped at once if they are not to be tested. */
 static bool spread(struct kp__core *core, const struct kp__slot *slot, uint64_t now,
                    struct kp__todo *todo)
 {
     struct kp__subpool *sub = slot->sub;
 
-    if (sub->rare->doubts > 0) each_other(core, slot, todo, drop); /* the second one */
+    if (sub->rare->doubts > 0) each_other(core, slot, todo, drop); /* the second peer gone */
     if (slot->doubted) return false;
     each_other(core, slot, todo, doubt);
-    if (sub->rare->doubts == 0) return false; /* it has no others */
+    if (sub->rare->doubts == 0) return false; /* there are no others */
     if (core->validates && sub->rules->on_gone == KP_GONE_TEST) kp__file_sub(core, sub, now);
     else each_other(core, slot, todo, drop);
     return true;
@@ -81,7 +86,7 @@ bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
 {
     kp__at(core, now);
     if (slot->sub->open) kp__lane_shut(core, slot->sub, now);
-    /* of one that was to go already it is no news */
+    /* of one that is to be closed already, that says nothing about others */
     if (slot->sub->rules->on_gone == KP_OFF || slot->errand->doomed) return false;
     bool suspect = spread(core, slot, now, todo);
     (void)kp__doom(core, slot, KP_CAUSE_GONE, todo);
@@ -112,8 +117,8 @@ uint64_t kp__tested_at(const struct kp__core *core, const struct kp__slot *slot)
     return *tested_at(core, slot);
 }
 
-/* Each resource has a part of up to a quarter of the time off its own: so those that were made
- * together are not tested together. */
+/* Each resource has its own time between tests, up to a quarter shorter than the rule's: so those
+ * that were made together are not tested together. */
 uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot)
 {
     enum { QUARTER = 4, STEPS = 65536, BITS = 16 };
@@ -124,8 +129,8 @@ uint64_t kp__test_at(const struct kp__core *core, const struct kp__slot *slot)
     return kp__later(kp__proven_at(core, slot), every - every / QUARTER / STEPS * step);
 }
 
-/* Nobody is to wait for a resource because it is being tested: so while others are, the last idle
- * one is not, and none is while somebody waits for anything. */
+/* Nobody is to wait for a resource because it is being tested: so the last idle one is not tested
+ * while others are, and none is tested while somebody waits for anything. */
 static bool may_test(const struct kp__core *core, const struct kp__subpool *sub)
 {
     uint32_t tests = sub->rare->tests;
@@ -137,7 +142,7 @@ static bool may_test(const struct kp__core *core, const struct kp__subpool *sub)
 
 bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bool may)
 {
-    enum { SOON = 16 }; /* a part of the time between two tests */
+    enum { SOON = 16 }; /* one part in so many of the time between tests */
 
     if (slot->state != KP__IDLE || now < kp__test_at(core, slot)) return false;
     if (may && may_test(core, slot->sub)) return true;
@@ -164,7 +169,7 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
         kp__slot_tested(core, slot, KP__CLOSING);
         kp__list_push_back(&todo->doomed, &slot->link);
     }
-    if (sub->rare->doubts > 0) kp__file_sub(core, sub, now); /* the next one */
+    if (sub->rare->doubts > 0) kp__file_sub(core, sub, now); /* to test the next */
     if (why) return;
     kp__doubt_end(core, slot);
     kp__slot_back(core, slot);

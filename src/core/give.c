@@ -4,9 +4,15 @@
  * books, then settles (serve.c): what became free goes to whoever is next.
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/renew.h"
+#include "core/resize.h"
+#include "core/serve.h"
 #include "core/table.h"
+#include "core/todo.h"
 
 static void close_slot(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
                        struct kp__todo *todo)
@@ -18,8 +24,8 @@ static void close_slot(struct kp__core *core, struct kp__slot *slot, kp_cause ca
 
 /* ---- 4. create: how it ended ----------------------------------------------------------------- */
 
-/* The sponsor of a creation or a check, if it still waits, may go on as if it had just come. It
- * keeps its lent permit while its own key is served. */
+/* Nothing is under way any more for the sponsor of a creation or a check: if it still waits, it may
+ * take or create anything again. It keeps its lent permit while its own key is served. */
 static struct kp__request *release_sponsor(struct kp__core *core, struct kp__slot *slot)
 {
     struct kp__request *sponsor = slot->errand->sponsor;
@@ -64,7 +70,7 @@ void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
     kp__settle(core, sub, now, todo);
 }
 
-/* The lease of a new resource begins with the request it was made for. */
+/* Begin the lease of a new resource for the request that it was made for. Returns its seat. */
 static uint32_t lend_new(struct kp__core *core, struct kp__slot *slot,
                          const struct kp__request *request, uint64_t now)
 {
@@ -86,8 +92,8 @@ static void created_too_late(struct kp__core *core, struct kp__slot *slot,
     kp__grant_no(request, KP_ECLOSED, KP__NOT_BOUND);
 }
 
-/* A pending creation came out well: whoever is next gets it, and its sponsor, if that was somebody
- * else, waits on. */
+/* A creation that no request stands by came out well: whoever is next gets the resource. If that is
+ * not its sponsor, the sponsor goes on waiting. */
 static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                          struct kp__todo *todo)
 {
@@ -100,12 +106,12 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
         return;
     }
     sponsor = release_sponsor(core, slot);
-    /* whoever takes it probes; maybe nobody does */
+    /* the creation's mark ends: whoever takes the resource may probe, and maybe nobody does */
     kp__probe_end(core, sub, &kp__errand_of(slot)->probe);
     kp__slot_move(core, slot, KP__IDLE);
     kp__file_slot(core, slot);
     kp__settle(core, sub, now, todo);
-    /* somebody before it took the resource: it waits with empty hands again */
+    /* somebody ahead of the sponsor took the resource: it waits on, without its lent permit */
     if (sponsor && kp__waits(sponsor)) {
         kp__lent_drop(core, sponsor);
         kp__settle(core, sub, now, todo);
@@ -161,8 +167,8 @@ static uint64_t pause_after(struct kp__core *core, const struct kp__rules *r, ui
     return pause ? core->world->random(core->world->ctx) % pause + 1 : 0;
 }
 
-/* Keep the failure for those who may be told it. *keep is memory for it; what comes back there is
- * for the caller to free. */
+/* Keep the failure for requests that may be told it later. *keep is memory for it; what comes back
+ * there is for the caller to free. */
 static void remember(struct kp__core *core, struct kp__subpool *sub, const struct kp__failure *what,
                      bool background, uint64_t now, struct kp__failure **keep)
 {
@@ -175,7 +181,7 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     uint64_t pause = pause_after(core, r, h->failures);
     h->back_off = pause ? kp__later(now, pause) : 0;
     bool refused = what->code == KP_EREFUSED;
-    if (h->refused && !refused) return; /* what refused stays the cause */
+    if (h->refused && !refused) return; /* the refusal stays the cause */
     h->refused = refused;
     if (failure) { /* else out of memory: counted and reported all the same */
         bool once = r->cache_once, cached = r->cache_failure && !once && !refused;
@@ -209,7 +215,7 @@ enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
         kp__blame(sponsor, what);
         kp__refuse(core, sponsor, what->code, todo);
     }
-    /* whoever waits on does so with empty hands */
+    /* whoever goes on waiting does so without a lent permit */
     if (request) {
         kp__grant_no(request, what->code, KP__NOT_BOUND);
         kp__lent_drop(core, request);
@@ -218,7 +224,7 @@ enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
     }
     if (slot->errand->renews) kp__renewal_failed(core, sub, now);
     kp__slot_move(core, slot, KP__FREE);
-    kp__unfile_slot(core, slot); /* its requester had gone */
+    kp__unfile_slot(core, slot); /* it is filed if its requester has gone */
     kp__slot_put(core, slot);
     if (what->code == KP_ECANCELED) { /* it was called off: nobody's failure */
         kp__probe_end(core, sub, &probe);
@@ -251,7 +257,7 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, kp_cause
 
     for (; node && many < most; node = kp__list_next(idle, node)) {
         struct kp__slot *slot = KP__OF(node, struct kp__slot, link);
-        /* a list leads to them one after the other: begin to read all of each meanwhile */
+        /* the list leads to them only one after the other: prefetch all of each meanwhile */
         for (size_t at = 0; at < sizeof *slot; at += 64) __builtin_prefetch((char *)slot + at);
         slot->cause = (uint8_t)cause;
         slots[many++] = slot;
@@ -260,7 +266,7 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, kp_cause
     return many;
 }
 
-/* A check of it that failed has named the cause, if its peer is gone (doubt.c). */
+/* The cause of its end: as given, unless a failed check of it has found its peer gone (doubt.c). */
 static kp_cause found(const struct kp__slot *slot, kp_cause cause)
 {
     bool gone = slot->errand->doomed && slot->cause == KP_CAUSE_GONE;
@@ -354,7 +360,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
         (void)release_sponsor(core, slot);
         slot->lends--; /* nobody had it */
         kp__give(core, slot, seat, good, KP_CAUSE_INVALID, now, todo);
-        kp__settle(core, sub, now, todo); /* its sponsor looked at nothing else so far */
+        kp__settle(core, sub, now, todo); /* its sponsor may take something else now */
         if (sponsor) kp__send_away(core, sponsor, todo);
         return;
     }
@@ -364,14 +370,14 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
     kp__doubt_end(core, slot);
     s->ending = false;
     kp__answer_slot(core, sponsor, slot, seat, todo);
-    sponsor->grant.good = true; /* its owner needs the lock to read it */
+    sponsor->grant.good = true; /* not too late: its owner reads it under the lock */
     kp__open_seats(core, slot);
     kp__settle(core, sub, now, todo); /* others may share it */
 }
 
 /* ---- resources that go ----------------------------------------------------------------------- */
 
-/* Slots of one key are free again. What it does about the loss: refill, or be forgotten in time. */
+/* Slots of one key become free. The key makes up for them (refill), or may be forgotten in time. */
 static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
                    uint64_t now)
 {
@@ -426,7 +432,7 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
     else kp__promise_end(core, sub, victim, left);
     vacate(core, &victim, 1, now);
     if (!next) kp__permit_take(core, sub);
-    kp__settle(core, sub, now, todo); /* with one more, an idle one of its own may be to spare */
+    kp__settle(core, sub, now, todo); /* with one more live, it may have an idle one to spare */
     kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
     kp__settle_left(core, left, now, todo);
 }

@@ -12,8 +12,8 @@
 #define KP__GUIDE_LEAST 4 /* bits */
 #endif
 enum {
-    SIZES = sizeof(size_t) > 4 ? 28 : 24, /* the bytes of the largest are a number */
-    DENSE = 12                            /* bits: from here on, 256 KiB, memory counts */
+    SIZES = sizeof(size_t) > 4 ? 28 : 24, /* the bytes of the largest still fit a size_t */
+    DENSE = 12                            /* bits: from here on, 256 KiB, memory matters */
 };
 
 static struct kp__lock lock;
@@ -25,7 +25,7 @@ void kp__guides_in_child(void)
     for (int i = 0; i < SIZES; i++) spare[i] = NULL;
 }
 
-/* A key for each line, so that 1 of 100 is not at its own place; two of large ones: 3 of 100. */
+/* One key for each bucket: then 1 in 100 is not at its own pair. In large guides two: 3 in 100. */
 static uint64_t room(uint32_t bits)
 {
     return (uint64_t)(bits < DENSE ? 1 : 2) << bits;
@@ -36,7 +36,7 @@ uint64_t kp__guide_room(const struct kp__guide *guide)
     return guide ? room(guide->bits) : 0;
 }
 
-/* What is in there is not needed, or nothing is. */
+/* Its entries are not needed, or are all 0: the system may have the memory back meanwhile. */
 static void hollow(struct kp__guide *guide)
 {
     kp__hollow(&kp__life, guide->entry, ((size_t)KP__BUCKET << guide->bits) * sizeof *guide->entry);
@@ -53,7 +53,7 @@ struct kp__guide *kp__guide_make(uint64_t keys)
     if (guide) spare[bits] = guide->next;
     kp__lock_give(&lock, &kp__life);
     for (size_t i = 0; guide && i < entries; i++)
-        /* relaxed: who still looks there finds nothing of his own */
+        /* relaxed: whoever still looks there only misses its key */
         atomic_store_explicit(&guide->entry[i], 0, memory_order_relaxed);
     if (!guide && (guide = kp__alloc(&kp__life, bytes, 64)) != NULL) {
         guide->bits = bits;
@@ -73,8 +73,9 @@ void kp__guide_drop(struct kp__guide *guide)
     kp__lock_give(&lock, &kp__life);
 }
 
-/* The place of this entry in its bucket: one with the same half of the hash, which nobody would get
- * past, its own, another free one; or that of whom it pushes out. */
+/* Where in its bucket an entry with this hash is or belongs: at an entry with the same upper half
+ * of the hash, which no search would get past; else at the first free place from its own on; else
+ * at its own, from which it pushes another out. */
 static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash)
 {
     size_t own = (size_t)hash & (guide->mask | 1);
@@ -91,7 +92,7 @@ static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash)
 
 void kp__guide_enter(struct kp__guide *guide, uint64_t hash, uint32_t to)
 {
-    /* release: pairs with the acquire of who finds it */
+    /* release: pairs with the acquire in kp__guide_to */
     atomic_store_explicit(place(guide, hash), hash ^ to, memory_order_release);
 }
 
@@ -99,6 +100,6 @@ void kp__guide_leave(struct kp__guide *guide, uint64_t hash)
 {
     _Atomic uint64_t *at = place(guide, hash);
 
-    /* relaxed: as above; who still finds it finds nothing of his own */
+    /* relaxed: as above; whoever still finds the entry compares what it leads to */
     if (kp__guide_to(at, hash) <= UINT32_MAX) atomic_store_explicit(at, 0, memory_order_relaxed);
 }

@@ -1,32 +1,35 @@
 /* SPDX-License-Identifier: MIT
  *
- * Homes: a cell that is used much is swung on one processor only, without an atomic operation
- * (base/home.h). Under the pool's lock they are given and taken; a lane that is shut has none.
+ * Homes: the word of a cell that is used much is swung on one processor only, without an atomic
+ * operation (base/home.h). Homes are given, and taken away, under the pool's lock; while a lane is
+ * shut, none of its cells has one.
  */
 #include "core/lane.h"
 
 #include "core/core.h"
 
-/* The cell of a slot, if it is marked: it has a home, or was lent when it had one. Or NULL. */
+/* The cell of a slot, if its lane is open and its word is marked KP__HOMED: it has a home, or had
+ * one when it was lent. Or NULL. */
 static struct kp__cell *marked(const struct kp__slot *slot)
 {
     struct kp__cell *cell = slot->on_lane ? KP__CELL_OF(slot) : NULL;
 
-    /* relaxed: only who has the lock marks words */
+    /* relaxed: words are marked under the lock only */
     return cell && (atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED) ? cell
                                                                                          : NULL;
 }
 
 /* ---- given ----------------------------------------------------------------------------------- */
 
-/* To take homes costs a system call, while others may want the lock. So over the whole pool they
- * are taken once for each KP__HOME_PRICE leases that settle at most, in the long run; and SAVED
- * times in a row, after a time in which none were. */
+/* Taking homes away costs a system call, while others may want the lock. So in the long run, over
+ * the whole pool, it happens at most once for each KP__HOME_PRICE leases that settle, of which
+ * core->settled keeps account; and after a time without, at most SAVED times in a row. */
 enum { SAVED = 16 };
 
-/* This lease's number says that its cell settles: may it have a home? Not a lease of a home before:
- * by a copy it could still be ended at the new one. Nor a stale one, whose cell may be marked;
- * what is not marked now, stays so while we have the lock. */
+/* May the end of this lease give its cell a home? Its number must be one that settles. It must not
+ * have been lent at an earlier home: a copy of it could still end it at the new one. Nor may it be
+ * stale: the cell's word may be marked then. A word that is not marked now stays so while we have
+ * the lock. */
 static bool may_settle(struct kp__core *core, const struct kp__cell *cell, uint64_t word)
 {
     /* relaxed: as above */
@@ -44,12 +47,12 @@ bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_
     uint16_t here = may_settle(core, cell, word) ? kp__home_here() : KP__NOBODYS;
 
     if (here != KP__NOBODYS) {
-        /* release: pairs with the comparison of a sequence there, which then finds no word from
-         * before in the cell, of another home; none that is under way knows this one */
+        /* release: pairs with the load of the home in a sequence: one that finds this home finds no
+         * older word, of an earlier home, in the cell; and none under way expects the new word */
         atomic_store_explicit(&cell->home, here, memory_order_release);
         idle |= KP__HOMED;
     }
-    /* release: pairs with the acquire of who takes it next, or shuts the lane */
+    /* release: pairs with the acquire of whoever claims it next, or shuts the lane */
     if (!atomic_compare_exchange_strong_explicit(&cell->word, &word, idle, memory_order_release,
                                                  memory_order_relaxed))
         return false;
@@ -61,24 +64,23 @@ bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_
 
 static void evict(struct kp__cell *cell)
 {
-    /* relaxed: kp__sequences_end brings it to all */
+    /* relaxed: kp__sequences_end makes it known to all threads */
     atomic_store_explicit(&cell->home, KP__NOBODYS, memory_order_relaxed);
 }
 
-/* No sequence will change it any more. What was lent there stays marked, as its lease is. */
+/* No sequence will change the word any more. If it is lent, it stays marked, as its lease is. */
 static void unmark(struct kp__cell *cell)
 {
-    /* acquire: pairs with the releases at home, before kp__sequences_end; from here on it is the
-     * lock's holder's */
+    /* acquire: pairs with the releases at home, which all came before kp__sequences_end; from here
+     * on only the lock's holder may change the word */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
-    /* release: pairs with the acquire of who takes it next */
+    /* release: pairs with the acquire of whoever claims it next */
     if (word & KP__HERE)
         atomic_store_explicit(&cell->word, word & ~(uint64_t)KP__HOMED, memory_order_release);
 }
 
-/* Of all cells of an open lane that are marked. For those without a home, there is nothing to it.
- */
+/* For all marked cells of an open lane. For those that have no home it changes nothing. */
 static void each_marked(const struct kp__subpool *sub, void (*what)(struct kp__cell *))
 {
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
@@ -100,7 +102,7 @@ void kp__home_take(struct kp__core *core, const struct kp__slot *slot)
 {
     struct kp__cell *cell = marked(slot);
 
-    /* relaxed: only who has the lock gives and takes homes */
+    /* relaxed: homes are given and taken away under the lock only */
     if (!cell || atomic_load_explicit(&cell->home, memory_order_relaxed) == KP__NOBODYS) return;
     evict(cell);
     end_sequences(core);

@@ -2,10 +2,11 @@
  *
  * Opening and shutting lanes, under the pool's lock. What happens on an open one: flow/hit.c.
  */
-#include "core/lane.h"
-
 #include "base/check.h"
-#include "core/core.h"
+#include "core/calendar.h"
+#include "core/guide.h"
+#include "core/lane.h"
+#include "core/serve.h"
 
 struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 
@@ -26,7 +27,7 @@ void kp__lanes_in_child(void)
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
-/* Its key, where who claimed a cell of it can compare it. */
+/* Write the key into its lane, where a thread that has claimed a cell of it can compare it. */
 static void name(struct kp__lane *lane, const struct kp__subpool *sub)
 {
     void *key = kp__key_at(sub);
@@ -49,7 +50,7 @@ static uint64_t hash_of(const struct kp__core *core, const struct kp__subpool *s
                            : kp__quick_hash(core->quick_seed, key, sub->key_size);
 }
 
-/* Nobody is led to what it had any more; where all ends, that does not matter. */
+/* Nobody is to be led to what the key had; when the pool is closing, that does not matter. */
 static void leave_guide(struct kp__core *core, const struct kp__subpool *sub)
 {
     if (core->guide && core->phase == KP__OPEN && is_guided(core, sub))
@@ -67,13 +68,13 @@ bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
     lane->sub = sub->item.index;
     lane->pool = core->id;
     if (is_guided(core, sub)) name(lane, sub);
-    /* relaxed: a guess, until a cell of it was claimed, which a release store opened */
+    /* relaxed: a guess to others, until they claim a cell of it, which a release store opened */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
     return true;
 }
 
-/* Where those without the lock may find it. What else is relaxed in this file is written under the
- * lock only, and guessed from outside. */
+/* Store a number where threads without the lock may find it. All else that is relaxed in this file
+ * is written under the lock only, and a guess to threads without it. */
 static void name_line(_Atomic uint32_t *word, uint32_t number)
 {
     /* release: pairs with kp__lane_cell; the line was made before */
@@ -108,7 +109,7 @@ static void drop_lists(struct kp__subpool *sub)
     sub->term->room = 0;
 }
 
-/* Room for more than one list holds; for fewer, or none, where memory is short. */
+/* Room for more cells than one list holds; where memory is short, for fewer, or for none. */
 static void make_top(struct kp__subpool *sub, uint32_t cells)
 {
     uint32_t top = kp__lines_take(&kp__tops), list, lists = 0;
@@ -124,7 +125,7 @@ static void make_top(struct kp__subpool *sub, uint32_t cells)
     sub->term->room = 0;
 }
 
-/* Room for so many cells. */
+/* Room for so many cells, as far as there is memory. */
 static void make_lists(struct kp__subpool *sub, uint32_t cells)
 {
     uint32_t list;
@@ -160,7 +161,7 @@ void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub)
     KP__DCHECK(!sub->open);
     struct kp__lane *lane = KP__LANE_OF(sub);
     leave_guide(core, sub);
-    /* who still reads it finds no cell to claim, or one of somebody else's */
+    /* whoever still reads this lane finds no cell to claim, or one of another key */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
     drop_lists(sub);
     kp__lines_give(&kp__lanes, sub->term->lane);
@@ -171,7 +172,7 @@ void kp__cell_drop(struct kp__core *core, struct kp__slot *slot)
 {
     if (!slot->cell) return;
     struct kp__cell *cell = KP__CELL_OF(slot);
-    leave_guide(core, slot->sub); /* the cell will be somebody else's */
+    leave_guide(core, slot->sub); /* the cell will be another slot's */
     atomic_store_explicit(&cell->id, 0, memory_order_relaxed);
     atomic_store_explicit(&cell->word, kp__word(slot->generation, KP__SHUT), memory_order_relaxed);
     kp__lines_give(&kp__cells, slot->cell);
@@ -180,7 +181,7 @@ void kp__cell_drop(struct kp__core *core, struct kp__slot *slot)
 
 /* ---- may it open? ---------------------------------------------------------------------------- */
 
-/* Rules that a hit without the lock could not keep, whatever the key has. */
+/* Can hits without the lock keep all rules of this key, whatever they lend and give back? */
 static bool rules_allow(const struct kp__core *core, const struct kp__subpool *sub)
 {
     const struct kp__rules *r = sub->rules;
@@ -193,7 +194,7 @@ static bool rules_allow(const struct kp__core *core, const struct kp__subpool *s
            (!core->validates || !(r->validate_on & KP_CHECK_RETURN));
 }
 
-/* Nobody wants anything but to wait for the end of a turn, and nothing is on its way. */
+/* Nobody wants anything, except to wait for the end of a turn, and nothing is under way. */
 static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, uint64_t now)
 {
     return core->phase == KP__OPEN && core->starved == 0 && sub->rules &&
@@ -205,12 +206,12 @@ static bool is_calm(const struct kp__core *core, const struct kp__subpool *sub, 
            !sub->refill && sub->rare->doubts == 0 && sub->rare->renewal.ageing == 0;
 }
 
-/* A time to live is kept to a part of this of it: a resource that was used while the lane was open
- * counts as idle since it opened. */
+/* A term is at most 1 / TERMS of a time to live: a resource that was used while the lane was open
+ * counts as idle since the lane opened, so it may expire too early, but only by that much. */
 enum { TERMS = 64, LEAST_SLACK = 100000000 /* 100 ms */ };
 
-/* So much before `at`, at which a time to live of this length is over: who shuts the lane may have
- * to wait for a processor, and a resource must not be lent past its time for that. */
+/* A little before `at`, when a time to live of this length is over: the thread that shuts the lane
+ * may have to wait for a processor, and until then the lane must not lend what is past its time. */
 static uint64_t ahead_of(uint64_t at, uint64_t ttl)
 {
     uint64_t slack = ttl / TERMS > LEAST_SLACK ? ttl / TERMS : LEAST_SLACK;
@@ -218,7 +219,7 @@ static uint64_t ahead_of(uint64_t at, uint64_t ttl)
     return at == KP__NEVER ? KP__NEVER : at > slack ? at - slack : 0;
 }
 
-/* Until when nothing on the lane can outlive its time. */
+/* When the lane must be shut, so that nothing on it outlives its time. */
 static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpool *sub,
                             uint64_t now)
 {
@@ -254,9 +255,9 @@ static uint64_t end_of_term(const struct kp__core *core, const struct kp__subpoo
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-/* May its lease end by the word alone? Not where its number says otherwise than the words of this
- * lane whether others wait: with one of their marks another number than its own would end it, with
- * its own mark no later lease of its cell would look at the clock. */
+/* May a lease of this slot end by a swing alone? Not if its number and the lane's words differ in
+ * KP__TURN: with the lane's mark in its word, another number than its own would end the lease; with
+ * the lease's mark, no later lease of the cell would look at the clock. */
 static bool is_plain(const struct kp__slot *slot)
 {
     const struct kp__errand *errand = slot->errand;
@@ -266,9 +267,9 @@ static bool is_plain(const struct kp__slot *slot)
            (slot->state == KP__IDLE || errand->first.turn == (slot->sub->waiting > 0));
 }
 
-/* A cell for an idle slot, if it has none yet, written once: its borrowers will be reading it. The
- * slot goes on from the generation of whoever had the cell before, so that its word never comes
- * back to an old value, and no stale lease ever fits. */
+/* Give an idle slot a cell, if it has none. The cell is written only now, since borrowers read it
+ * later. The slot's generation goes on from that of the slot that had the cell before: so the word
+ * never returns to an old value, and no stale lease ever matches it. */
 static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *slot)
 {
     if (slot->cell) return true;
@@ -276,7 +277,7 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
     struct kp__cell *cell = KP__CELL_OF(slot);
     uint64_t before = atomic_load_explicit(&cell->word, memory_order_relaxed) >> KP__WORD_BITS;
     if (slot->generation < before) slot->generation = before;
-    /* relaxed: the release of the word says that it is written */
+    /* relaxed: made known by the release of the word */
     atomic_store_explicit(&cell->id, (uint64_t)core->id << 32 | slot->item.index,
                           memory_order_relaxed);
     cell->resource = slot->resource;
@@ -287,16 +288,16 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
     return true;
 }
 
-/* While the lane is open, it has what its resource may need meanwhile, so that no limit over all
- * keys can be broken there: an idle one a lent permit, a lent one a place among the idle. */
+/* Take (1) or return (-1) what a slot may need while its lane is open, so that no limit over all
+ * keys can be broken there: an idle one needs a lent permit, a lent one a place among the idle. */
 static void reserve(struct kp__core *core, const struct kp__slot *slot, int one)
 {
     if (slot->state == KP__IDLE) core->lent.used += one;
     else core->returning += one;
 }
 
-/* Name the cells in the lane, as many as there are reserves for: first those used last. Returns how
- * many. */
+/* Name the cells in the lane, as many as it may reserve for; of the idle, those used last come
+ * first. Returns how many. */
 static uint8_t name_cells(struct kp__core *core, struct kp__subpool *sub)
 {
     uint32_t many = sub->count[KP__IDLE] + sub->count[KP__LENT], k = 0;
@@ -325,10 +326,10 @@ static void swing_open(struct kp__core *core, struct kp__slot *slot)
     if (!slot->on_lane) return;
     if (slot->sub->waiting) state |= KP__TURN;
     if (core->asks) state |= KP__ASKS;
-    /* as its lease is; home it has none */
+    /* as its lease is marked; the cell has no home now */
     if (slot->state == KP__LENT && slot->errand->first.homed) state |= KP__HOMED;
     struct kp__cell *cell = KP__CELL_OF(slot);
-    /* release: pairs with the acquire of who takes it (flow/hit.c) */
+    /* release: pairs with the acquire of whoever claims it (flow/hit.c) */
     atomic_store_explicit(&cell->word, kp__word(slot->generation, state), memory_order_release);
 }
 
@@ -341,7 +342,7 @@ static void swing_all_open(struct kp__core *core, struct kp__subpool *sub)
     }
 }
 
-/* Where a guide leads: at once to the only resource, if its line knows the key. */
+/* Where the guide is to lead: straight to the only cell, if that knows the key; or to the lane. */
 static uint32_t where_to(const struct kp__subpool *sub)
 {
     uint32_t cell = kp__lane_cell(KP__LANE_OF(sub), KP__SHAPE(sub->term->cells, levels(sub)), 0);
@@ -377,7 +378,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     sub->term->until = until;
     kp__heap_insert(&core->open, &sub->term->node);
     swing_all_open(core, sub);
-    /* release: pairs with who claims a cell; what its numbers name was made before */
+    /* release: pairs with the acquire of whoever claims; the lines it names were made before */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->term->cells, levels(sub)),
                           memory_order_release);
     kp__lane_guide(core, sub);
@@ -385,8 +386,8 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 
 /* ---- shut ------------------------------------------------------------------------------------ */
 
-/* Between the books' idle and lent, without asking who is next for anything: it happened while
- * nobody was. */
+/* Move a slot between idle and lent in the books, without looking for anybody to serve: when it
+ * happened, nobody wanted anything. */
 static void found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
 {
     struct kp__subpool *sub = slot->sub;
@@ -403,12 +404,12 @@ static void found(struct kp__core *core, struct kp__slot *slot, enum kp__state s
     kp__slot_found(core, slot, state);
 }
 
-/* What became of a slot while the lane was open. */
+/* Shut a slot's word, and enter in the books what became of the slot while the lane was open. */
 static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;
     struct kp__cell *cell = KP__CELL_OF(slot);
-    /* acquire: pairs with the release of who gave it back; whose swing comes later, fails */
+    /* acquire: pairs with the release of whoever gave it back; a swing that comes later fails */
     uint64_t word = atomic_fetch_and_explicit(&cell->word, ~(uint64_t)KP__WORD_STATE,
                                               memory_order_acq_rel);
     uint64_t generation = word >> KP__WORD_BITS, leases = generation - slot->generation;
@@ -417,7 +418,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     slot->on_lane = false;
     reserve(core, slot, -1);
     if (leases == 0 && gone == (slot->state == KP__LENT)) {
-        if (gone) kp__errand(core, slot)->first.ending = ending; /* lent before */
+        if (gone) kp__errand(core, slot)->first.ending = ending; /* lent before it opened */
         return;
     }
     slot->generation = generation;
@@ -428,11 +429,11 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     core->tally.hits += leases;
     sub->term->served += leases;
     if (gone) {
-        /* relaxed, both: whichever lease's they are, it is one of this resource */
+        /* relaxed, both: they may be an earlier lease's, but of this resource */
         kp__errand(core, slot)->first = (struct kp__seat){
             .generation = generation,
             .since = now,
-            .era = sub->term->era, /* it may have begun as early as that */
+            .era = sub->term->era, /* the lease may have begun as early as that */
             .tag = atomic_load_explicit(&cell->tag, memory_order_relaxed),
             .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
             .hold = KP__HELD,
@@ -451,8 +452,8 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     }
 }
 
-/* Did it pay to open? That costs, for each sixteen slots, less than a hit saves; and a slot's part
- * is nothing beside a time as long as this. Where there is no clock, `opened` is 0. */
+/* Did it pay to open? For SLOTS_PER_HIT slots that costs less than one hit saves; and next to
+ * nothing, if the lane was open for NS_PER_SLOT for each slot. Without a clock, `opened` is 0. */
 static bool has_paid(const struct kp__term *term, uint64_t now)
 {
     enum { SLOTS_PER_HIT = 16, NS_PER_SLOT = 50000 };
@@ -461,7 +462,7 @@ static bool has_paid(const struct kp__term *term, uint64_t now)
     return term->served > term->cells / SLOTS_PER_HIT || lasted / NS_PER_SLOT > term->cells;
 }
 
-/* A lane that opened for next to nothing opens less often. */
+/* For how many releases it stays shut: the longer, the more often opening it did not pay. */
 static uint16_t pause_after(const struct kp__core *core, struct kp__term *term, uint64_t now)
 {
     enum { LEAST = 4, MOST = 1024 };
@@ -476,14 +477,15 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     struct kp__term *term = sub->term;
 
-    /* a hint: most who come now need not look at the words */
+    /* a hint: most threads that come now need not look at the words */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, 0, memory_order_relaxed);
     kp__homes_take(core, &sub, 1);
     kp__account(core, sub);
     sub->open = false;
     term->served = 0;
     if (kp__heap_holds(&term->node)) kp__heap_remove(&core->open, &term->node);
-    /* in the order in which they came back, as far as that is known: first those nobody touched */
+    /* from the back, to keep the order in which they came back, as far as it is known: those that
+     * nobody used come first */
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         struct kp__list *list = KP__SLOTS(sub, state), *node = kp__list_last(list), *before;
         for (; node; node = before) {

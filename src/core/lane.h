@@ -1,31 +1,53 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lanes: the hit path without a lock (L9). While the lane of a key is open, its idle resources may
- * be taken, and those that are lent given back, by one swing of a word each (flow/hit.c), and the
- * key's books stay as they were when it opened: the words are the truth. Whoever holds the pool's
- * lock and is about to look at such a key, shuts its lane first. That takes the words back one by
- * one and brings the books up to date, so that all decisions are taken on books that are true.
+ * Lanes: the hit path without a lock (L9).
  *
- * WHY NOTHING IS LOST. Every word is its own gate. A get swings IDLE to LENT, a release LENT to
- * IDLE; shutting swings either to SHUT, with one atomic operation on the same word. So each swing
- * of a borrower comes before the shutting, which then sees what it did, or fails and takes the
- * lock, under which the books are the truth. Who waits has shut the lane before, under the lock,
- * and no lane opens while somebody waits: a release that did not see him is one that he has seen
- * (I6). But for a turn (KP_EVENTUAL), in which he comes and looks by himself, and so does one
- * release of KP__LOOKS. No second look at a gate is needed, nor any order between different words.
+ * The pool's lock guards a key's *books*: the lists and counts that say which of its slots are idle
+ * and which are lent. A lane lets gets and releases of one key do without lock and books for a
+ * while.
  *
- * Where what comes back is asked first whether it is clean (driver.is_clean), a release swings
- * twice, from LENT to ENDING and from there to IDLE. Shutting between them leaves the lease to end
- * in the books, where it counts as lent, by whoever is asking (flow/release.c).
+ *   cell    the cache line of one slot. Its *word* holds the slot's generation and a state: HERE
+ *           (idle), GONE (lent), or SHUT (only the books know).
+ *   lane    the cache line of one key. It names the cells of the key's slots.
+ *   swing   one atomic step of a word from an expected value to another. A get claims a cell by a
+ *           swing from HERE to GONE, a release gives it back by one from GONE to HERE (flow/hit.c).
+ *   open    the words of the lane's cells are the truth, and the books stay as they were when the
+ *           lane opened.
+ *   shut    all these words are SHUT, and the books are the truth.
  *
- * A cell that is used much gets a home, a processor on which alone its word is swung, without an
- * atomic operation (base/home.h). Elsewhere it cannot be claimed, nor given back, without the lock,
- * under which it loses its home; and so it does before its lane is shut.
+ * A lane opens under the lock, when nobody waits for the key and nothing is under way in it
+ * (kp__lane_open). A thread that has the lock and is about to look at the books shuts the lane
+ * first (kp__lane_shut): it sets one word after the other to SHUT and enters in the books what each
+ * of them said. So every decision is taken on books that are true. lane.c opens and shuts a lane,
+ * lanes.c has all open lanes of a pool, guide.h leads from a key to its lane.
  *
- * A cell carries the generation of its slot: each lease swings its word to the next one, so a lease
- * that has ended finds another word and takes the lock to be told (I8). A stale number leads to a
- * line of the same kind, for those stay; what was claimed there is compared afterwards, for what is
- * claimed cannot go.
+ * WHY NOTHING IS LOST. Every word is its own gate: gets, releases and shutting all change it by one
+ * atomic operation. The shutting of a word sees each swing that came before it, and enters it in
+ * the books. A swing that comes after it fails, and its thread takes the lock, under which the
+ * books are the truth. A request shuts the lane, under the lock, before it waits, and no lane opens
+ * while one waits. So a release that ends by a swing need not look for requests that wait: it came
+ * before the shutting, and whoever waits has found in the books what it gave back (I6). No gate is
+ * looked at twice, and no memory order between different words is needed.
+ *
+ * The exception is a turn (KP_EVENTUAL), in which a lane may be open though requests wait: the
+ * first of them comes and looks by itself (kp__offer), and one release in KP__LOOKS takes the lock
+ * to see whether the turn is over.
+ *
+ * RELEASES THAT ASK. Where the driver is asked whether what comes back is clean (driver.is_clean),
+ * a release swings the word twice: to ENDING, then, after the answer, to HERE. If the lane is shut
+ * in between, the books count the lease as lent and ending. The second swing fails, and the thread
+ * that asked ends the lease with the lock (flow/release.c).
+ *
+ * HOMES. A cell that is used much gets a home: one processor, on which its word is swung by a few
+ * plain instructions instead of an atomic operation (base/home.h). On other processors it can be
+ * neither claimed nor given back without the lock, and a thread that takes the lock for that takes
+ * the home away. Shutting a lane begins with taking its homes away.
+ *
+ * OLD NUMBERS. Each lease increments the generation in the word. So the number of a lease that has
+ * ended does not match the word any more: its release takes the lock, under which the misuse is
+ * told (I8). Leases, pins and guides name lines by number, and the line may be another key's by
+ * now. But lines are never freed and never change their kind (base/lines.h). So a get claims a cell
+ * first, and then compares whose it is, which cannot change while it is claimed.
  */
 #ifndef KP__CORE_LANE_H
 #define KP__CORE_LANE_H
@@ -37,29 +59,30 @@
 
 /* What the lowest bits of a word say. */
 enum {
-    KP__SHUT = 0,    /* ask the books */
+    KP__SHUT = 0,    /* only the books know */
     KP__HERE = 1,    /* idle */
     KP__GONE = 2,    /* lent */
-    KP__TURN = 4,    /* and: others wait, until a turn is over (KP_EVENTUAL) */
-    KP__ASKS = 8,    /* who gives it back asks first whether it is clean (driver.is_clean) */
-    KP__ENDING = 16, /* of GONE: that is being asked, and nobody else can end this lease any more */
-    KP__HOMED = 32   /* only its home, if it has one, may change this word. Of a lease: it began
-                        there */
+    KP__TURN = 4,    /* and requests wait until a turn is over (KP_EVENTUAL) */
+    KP__ASKS = 8,    /* the release asks first whether the resource is clean (driver.is_clean) */
+    KP__ENDING = 16, /* with GONE: that is being asked, and nobody else can end this lease */
+    KP__HOMED = 32   /* without the lock, only the cell's home may change this word, if it still has
+                        one. In a lease's number: it was lent at a home */
 };
 enum { KP__WORD_STATE = 63, KP__WORD_BITS = 6, KP__WORD_NEXT = 1 << KP__WORD_BITS };
 
-/* Of the leases in a turn, one of so many ends with the lock, where the clock is looked at. */
+/* In a turn, one lease in KP__LOOKS ends with the lock, under which the clock is read. */
 enum { KP__LOOKS = 32, KP__NO_LOOK = (KP__LOOKS - 1) * KP__WORD_NEXT };
 
-/* One lease of so many settles: it ends with the lock, and its cell may get a home. What it costs
- * to take homes is paid for by so many that settled (home.c). The explorer has less of both. */
+/* One lease in KP__SETTLES *settles*: it ends with the lock, if that is free, and its cell may get
+ * a home then. Taking homes away is paid for by KP__HOME_PRICE leases that settled (home.c). The
+ * explorer has smaller numbers for both. */
 #ifndef KP__SETTLES
 #define KP__SETTLES 1024
 #define KP__HOME_PRICE 64
 #endif
 enum { KP__NOT_SETTLING = (KP__SETTLES - 1) * KP__WORD_NEXT };
 
-/* Where a word of 64 bits needs a lock of its own, lanes would gain nothing. */
+/* Where atomic operations on 64 bits need a lock of their own, lanes would gain nothing. */
 #define KP__LANES_PAY (ATOMIC_LLONG_LOCK_FREE == 2)
 
 #define KP__LEAST_TERM UINT64_C(1000000) /* 1 ms: to open for less would not pay */
@@ -69,17 +92,18 @@ static inline uint64_t kp__word(uint64_t generation, uint64_t state)
     return generation << KP__WORD_BITS | state;
 }
 
-/* The number of the lease that has a seat, or had it last. `asks`: as the core's. */
+/* The word of the lease that has this seat, or had it last, as it is in the lease's numbers
+ * (opaque[1]). `asks`: core->asks. */
 static inline uint64_t kp__seat_word(const struct kp__seat *seat, bool asks)
 {
     return kp__word(seat->generation, KP__GONE | (seat->turn ? KP__TURN : 0) |
                                           (asks ? KP__ASKS : 0) | (seat->homed ? KP__HOMED : 0));
 }
 
-/* The last number of a lease: the count of forks, marks, and its cell or its seat. */
+/* The last number of a lease (opaque[2]): the count of forks, marks, and its cell or its seat. */
 #define KP__LEASE_LIVE (UINT64_C(1) << 32)
 #define KP__LEASE_ENDED (UINT64_C(1) << 33)
-#define KP__LEASE_CELL (UINT64_C(1) << 34) /* it has seat 0 of a slot with this cell */
+#define KP__LEASE_CELL (UINT64_C(1) << 34) /* it names a cell; its seat is 0 of that cell's slot */
 #define KP__LEASE_FORKS_AT 35
 #define KP__LEASE_FORKS (UINT64_C(0xffffffff) >> (KP__LEASE_FORKS_AT - 32))
 
@@ -88,18 +112,18 @@ static inline uint64_t kp__lease_marks(uint32_t forks)
     return ((uint64_t)forks & KP__LEASE_FORKS) << KP__LEASE_FORKS_AT | KP__LEASE_LIVE;
 }
 
-/* One slot's line. All but `word` is written under the lock, while the word is SHUT; `tag` and
- * `site` also by the borrower. */
+/* One slot's line. Written under the lock while the word is SHUT; except `word` itself, `home`, and
+ * `tag` and `site`, which the borrower writes, too. */
 struct kp__cell {
     _Atomic uint64_t word;
     _Atomic uint64_t id; /* as in its leases: core->id, the slot's index */
-    _Alignas(8) void *resource; /* of him who has it, as are those below */
+    _Alignas(8) void *resource; /* for whoever has claimed the cell, as is all but `home` below */
     _Alignas(8) _Atomic(const char *) tag;
     _Alignas(8) _Atomic(const void *) site;
-    _Alignas(8) struct kp__brief key; /* if it is guided, and brief */
-    uint16_t key_size; /* or KP__NOT_BRIEF */
+    _Alignas(8) struct kp__brief key; /* if guides find this pool's keys by their bytes ... */
+    uint16_t key_size; /* ... and this one is brief; else KP__NOT_BRIEF */
     kp__home home;     /* of a word that is HOMED. Written under the lock */
-    union { /* not with the home, which is read by who comes too late for this line */
+    union { /* `end` is not laid over `home`, which may be read after the cell was given back */
         uint32_t lane;
         struct kp__line_end end;
     };
@@ -109,26 +133,27 @@ struct kp__cell {
 /* Keys of more bytes are not guided: to hash them takes longer than the lock. */
 enum { KP__GUIDED_MOST = 4096 };
 
-/* One key's line. A guess for whoever reads it without the lock. Each number in it, and in lists,
- * is of its own kind for ever, or 0, which is a line that nobody has. */
+/* One key's line. Without the lock, all that is read here is a guess: the line may be another key's
+ * by now. Each number in it, and in lists, always names a line of the same kind, or is 0, which
+ * names a line that is never given to anybody. */
 enum { KP__LANE_KEY = KP__LINE - (int)sizeof(size_t) - 8 * 4 }; /* 24; 28 on 32 bits */
 struct kp__lane {
-    _Atomic size_t pin;     /* the size of a key that was pinned to it (flow/find.c); or 0 */
-    _Atomic uint32_t shape; /* how many cells, and by how many lists each is found; 0: shut */
-    _Atomic uint32_t cell;  /* the only one */
-    _Atomic uint32_t list;  /* the list of them */
-    _Atomic uint32_t top;   /* the list of their lists */
-    uint32_t sub;           /* its index; constant while a key has it, as are those below */
+    _Atomic size_t pin;     /* kp_key.size of the pins of this key (flow/find.c); 0: none */
+    _Atomic uint32_t shape; /* how many cells, and levels of lists to each (KP__SHAPE); 0: shut */
+    _Atomic uint32_t cell;  /* levels 0: the only cell */
+    _Atomic uint32_t list;  /* levels 1: the list of the cells */
+    _Atomic uint32_t top;   /* levels 2: the list of their lists */
+    uint32_t sub;           /* its index; constant while a key has this line, as are those below */
     uint32_t pool;          /* core->id */
     uint32_t key_size;
-    char key[KP__LANE_KEY]; /* up to so many bytes; else a pointer to them */
+    char key[KP__LANE_KEY]; /* the key's bytes if they fit, else a pointer to them */
     struct kp__line_end end;
 };
 
 enum { KP__LIST = KP__LINE / 4 - 1, KP__LANE_MOST = KP__LIST * KP__LIST };
 struct kp__numbers {
     _Atomic uint32_t number[KP__LIST];
-    struct kp__line_end end; /* so that a list nobody has still has numbers of its own kind */
+    struct kp__line_end end; /* apart, so that the numbers of a free list stay numbers of lines */
 };
 
 #define KP__SHAPE(cells, levels) ((uint32_t)(levels) << 16 | (cells))
@@ -137,12 +162,12 @@ struct kp__numbers {
 /* Lines by kind: cells, lanes, lists of cells, lists of lists. */
 extern KP__INSIDE struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 
-/* With the lock: those of a slot and of a subpool that have one. */
+/* With the lock: the cell of a slot, the lane of a subpool; each must have one. */
 #define KP__CELL_OF(slot) ((struct kp__cell *)kp__line(&kp__cells, (slot)->cell))
 #define KP__LANE_OF(sub) ((struct kp__lane *)kp__line(&kp__lanes, (sub)->term->lane))
 
-/* Without the lock: the cell a number in a lease names, or NULL; the lane one in a pin does. They
- * are numbers of the user's, and may be anything. */
+/* Without the lock: the cell that a number in a lease names, or the lane that one in a pin names;
+ * NULL: there is no such line. These numbers come from the user, and may be anything. */
 static inline struct kp__cell *kp__cell_at(uint64_t number)
 {
     return (struct kp__cell *)kp__line_at(&kp__cells, number);
@@ -157,8 +182,8 @@ static inline uint32_t kp__listed(struct kp__lines *kind, uint32_t list, uint32_
 {
     const struct kp__numbers *l = (const struct kp__numbers *)kp__line(kind, list);
 
-    /* acquire, here and below: pairs with the release of who wrote the number, after the line it
-     * names was made; whose line it is by now, is compared after the claim */
+    /* acquire, here and below: pairs with the release of the number (lane.c, name_line), which came
+     * after the line was made; whose line it is by now is compared after the claim */
     return atomic_load_explicit(&l->number[k], memory_order_acquire);
 }
 
@@ -174,50 +199,52 @@ static inline uint32_t kp__lane_cell(const struct kp__lane *lane, uint32_t shape
     return kp__listed(&kp__lists, list, k % KP__LIST);
 }
 
-/* A key gets its line, if it has none, and keeps it until it is forgotten. False: out of memory. */
+/* Give a key its line, if it has none; it keeps it until it is forgotten. False: out of memory. */
 bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub);
 void kp__lane_drop(struct kp__core *core, struct kp__subpool *sub);
 
-/* Nobody waits, nothing is under way, no rule could be broken: from now on, without the lock. A
- * lane is open for a term only, after which it is shut (flow/keeper.c); by this, nothing on it
- * outlives its time, and what is lent for too long is found. */
+/* Open a key's lane, if nobody waits, nothing is under way, and no rule could be broken by hits
+ * without the lock. It is open for one *term* at most, then it is shut (flow/keeper.c): so that
+ * nothing on it outlives its time, and what is lent for too long is found. */
 void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* It is open: enter its key into the guide, if it is not there any more: a guide that grew, or
- * whose line is full, has lost some. */
+/* Of an open lane: enter its key into the guide once more. A guide loses keys when it grows, and
+ * where a bucket is full. */
 void kp__lane_guide(struct kp__core *core, const struct kp__subpool *sub);
 
-/* How many of its idle or lent ones a lane that opens now may have, if above 0. An open lane
- * reserves a lent permit for each idle one on it, and a place among the idle for each lent one, so
- * that whatever happens on it breaks no limit over all keys. */
+/* How many of the key's slots in this state, idle or lent, may be on a lane that opens now; below
+ * 1: none. An open lane *reserves* a lent permit for each idle one on it, and a place among the
+ * idle for each lent one, so that whatever happens on it breaks no limit over all keys. */
 int64_t kp__lane_most(const struct kp__core *core, const struct kp__subpool *sub, int state);
 
-/* What is reserved is nobody's: whoever lacks it has lanes shut first, until he has it, or the
- * books are true. A lent permit; places for so many more idle ones (true: they are there). */
+/* Nobody is kept waiting by what lanes reserve: a thread that lacks it shuts one lane after the
+ * other, until it is there, or no lane is open any more. _lent: one lent permit. _idle: places for
+ * `more` idle ones; true: they are there. */
 void kp__lanes_leave_lent(struct kp__core *core);
 bool kp__lanes_leave_idle(struct kp__core *core, uint32_t more);
 
-/* Bring the books up to date; what is lent meanwhile counts as lent since `now` at least. */
+/* Bring the books up to date. What was lent on the open lane and is still out counts as lent since
+ * `now`. */
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 void kp__lane_shut_all(struct kp__core *core, uint64_t now);
 
-/* The terms of up to so many (at most KP__TOGETHER) are over. Those that were used begin another
- * one, so that he who comes next finds them open. */
+/* Shut lanes whose terms are over, up to `most` (at most KP__TOGETHER). Those that were used begin
+ * another term at once, so that the next caller finds them open. */
 enum { KP__TOGETHER = 256 };
 void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most);
 
-/* A lease ends whose cell is on an open lane: is this its word? Then it is swung back, and may get
- * a home here. */
+/* End a lease whose slot is on an open lane, if the cell has this word: the word is swung back, and
+ * the cell may get this processor as its home. */
 bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_t word);
 
-/* The cell of a slot loses its home, if it has one; or all those of some open lanes do, at the
- * price of one. False: none had one. */
+/* Take the home of a slot's cell away, if it has one; or those of all cells of some open lanes, at
+ * the price of one. False: none had a home. */
 void kp__home_take(struct kp__core *core, const struct kp__slot *slot);
 bool kp__homes_take(struct kp__core *core, struct kp__subpool *const *subs, uint32_t many);
 
 void kp__lanes_init(struct kp__core *core);
 
-/* A slot is free again: so is its cell. */
+/* The slot is free again: its cell, if it has one, is given back. */
 void kp__cell_drop(struct kp__core *core, struct kp__slot *slot);
 
 void kp__lanes_in_child(void);

@@ -24,7 +24,7 @@ void kp__lanes_init(struct kp__core *core)
     kp__heap_init(&core->open, ends_before);
 }
 
-/* Those that are shut together lose their homes at the price of one. */
+/* Lanes that are shut together: their homes are taken away at the price of one. */
 struct together {
     struct kp__subpool *sub[KP__TOGETHER];
     uint32_t many;
@@ -36,7 +36,7 @@ static void shut(struct kp__core *core, struct together *t, uint64_t now)
     for (uint32_t i = 0; i < t->many; i++) kp__lane_shut(core, t->sub[i], now);
 }
 
-/* The first of those that are open, if its term ends by then: it leaves their heap. */
+/* Take the open lane whose term ends first off the heap, if it ends by `end`. */
 static bool first_ends_by(struct kp__core *core, struct together *t, uint64_t end)
 {
     struct kp__subpool *sub = first_open(core);
@@ -66,8 +66,7 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
         if (t.sub[i]->term->served > 0) kp__lane_open(core, t.sub[i], now);
 }
 
-/* Where many are open, they leave their heap at once: one by one, each would cost a way through it.
- */
+/* Where many are open, the heap is emptied at once: each single removal would walk through it. */
 static void shut_many(struct kp__core *core, uint64_t now)
 {
     struct together t = { .many = 0 };
@@ -103,10 +102,10 @@ void kp__lane_shut_all(struct kp__core *core, uint64_t now)
 
 /* ---- limits over all keys -------------------------------------------------------------------- */
 
-/* Where everything there is may be lent at once, a lane takes what it likes: only who creates could
- * lack something. Else it takes as many as its key has lent this very moment, and one more, and
- * leaves a quarter of all: so that other keys have lanes too, and who takes the lock mostly finds a
- * permit without one being shut. */
+/* Where everything that is live may be lent at once, a lane takes a permit for each of its idle
+ * ones: only a request that creates could then lack one. Otherwise it takes as many as its key has
+ * lent right now, and one more, and leaves a quarter of all permits: so that other keys have lanes,
+ * too, and a thread with the lock mostly finds a permit without having a lane shut. */
 static int64_t idle_most(const struct kp__core *core, const struct kp__subpool *sub)
 {
     int64_t left = core->lent.cap - core->lent.used, wanted = (int64_t)sub->count[KP__LENT] + 1;

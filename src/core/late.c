@@ -34,14 +34,14 @@ static bool refuse(struct kp__request *request, uint64_t hope)
     return true;
 }
 
-/* Does it wait to an end that has not come? Else it is late in another way, or never. */
+/* Does it have a deadline that is still to come? If not, it is late in another way, or never. */
 static bool may_be_late(const struct kp__request *request, uint64_t now)
 {
     return now < request->deadline && request->deadline != KP__NEVER;
 }
 
-/* When the key may begin to create, after its pause (probes wait for none) and by the line of all
- * creations. */
+/* When the key may begin to create: after its pause (which probes do not wait for), and when there
+ * is a token for it (core/rate.h). */
 static uint64_t creation_at(const struct kp__core *core, const struct kp__subpool *sub,
                             uint64_t now)
 {
@@ -76,7 +76,7 @@ bool kp__seems_too_late(const struct kp__core *core, struct kp__request *request
     if (!may_be_late(request, now) || sub->rules->wait_lifo || late->seen < KP__LATE_LEAST)
         return false;
     if (sub->waiting <= sub->count[KP__CREATING]) return false;
-    uint64_t ahead = sub->waiting - sub->count[KP__CREATING]; /* whom a creation is for */
+    uint64_t ahead = sub->waiting - sub->count[KP__CREATING]; /* less those a creation is for */
     uint64_t left = request->deadline - now;
     if (late->gap <= left / ahead) return false;
     return refuse(request, now + ahead * (late->gap - left / ahead));

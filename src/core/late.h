@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whether a request can be served in the time it has (limits.refuse_late). Two things are known:
- * for certain, that nothing could help it but a creation, and none may begin so soon; and as an
- * estimate, how long those ahead of it will take, from the time between the latest grants.
+ * Whether a request can be served in the time it has (limits.refuse_late). Two things may tell that
+ * it cannot: for certain, that only a creation could help it and none may begin before its
+ * deadline; as an estimate, how long those ahead of it will take, from the time between the latest
+ * grants.
  */
 #ifndef KP__CORE_LATE_H
 #define KP__CORE_LATE_H
@@ -14,30 +15,32 @@ struct kp__core;
 struct kp__subpool;
 struct kp__request;
 
-/* The estimate. It is of times in which somebody waited, smoothed over as many grants as there are
- * resources and KP__LATE_LEAST more, and means nothing before there were so many. */
+/* The estimate. It covers only times in which somebody waited. It is smoothed over as many grants
+ * as the key has resources, and KP__LATE_LEAST more, and is not used before there were
+ * KP__LATE_LEAST. */
 enum { KP__LATE_LEAST = 8, KP__LATE_KEPT = 16 };
 
 struct kp__late {
-    uint64_t gap;   /* between two grants */
-    uint64_t since; /* the latest, or when somebody began to wait */
-    uint32_t seen;  /* so many are in it */
+    uint64_t gap;   /* the mean time between two grants */
+    uint64_t since; /* the latest grant, or when somebody began to wait */
+    uint32_t seen;  /* how many grants are in it, up to as many as it is smoothed over */
 };
 
-/* The first one begins to wait, of any key: it may have other rules before he is served. What is
- * known of a queue that ended KP__LATE_KEPT gaps ago says nothing of this one. */
+/* The first request begins to wait. Called for every key, since a key's rules may change while the
+ * request waits. What is known of a queue that ended KP__LATE_KEPT gaps ago is dropped: it says
+ * nothing about this one. */
 void kp__late_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* One that waited was granted something. */
+/* A request that waited was granted something. */
 void kp__late_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* Of one that would wait: will it be too late for certain, or, behind others, as far as can be
- * told? Then its grant is no, and `again` is when it may be worth trying. */
+/* Of a request that would wait: will it be too late for certain, or, behind others, as far as can
+ * be told? Then its grant is no, and `hope` says when it might be in time. */
 bool kp__is_too_late(const struct kp__core *core, struct kp__request *request, uint64_t now);
 bool kp__seems_too_late(const struct kp__core *core, struct kp__request *request, uint64_t now);
 
-/* Can nothing but a creation help it? Then nothing is lent of its key that may come back to it:
- * what is fresh never does, what is doomed never will. */
+/* Can only a creation help it? Yes, if it wants a new one (KP_FRESH), or if nothing of its key is
+ * lent that could be lent again when it comes back (what is doomed could not). */
 bool kp__needs_creation(const struct kp__request *request);
 
 #endif

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * Permits: the right to make or lend one more. serve.c grants them; each is then spent into a slot
- * (flow/create.c) or refunded, so that what a budget has handed out is what is held (L2, I3). And
- * what the background may make.
+ * (flow/create.c) or refunded, so that what a budget has handed out is what is held (L2, I3). Also,
+ * what the background may create.
  */
 #include "base/check.h"
-#include "core/core.h"
+#include "core/calendar.h"
+#include "core/permit.h"
 #include "core/renew.h"
+#include "core/serve.h"
 
 static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
                                enum kp__measure measure)
@@ -86,7 +88,8 @@ void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot)
     slot->sub = sub;
 }
 
-/* It counts in its group i as others do, or (-1) no more, because its heir holds a permit there. */
+/* The victim counts in its group i as others do (1); or no longer (-1), because its heir holds a
+ * permit there already. */
 static void count_in_group(struct kp__core *core, struct kp__slot *victim, int i, int one)
 {
     struct kp__budget *budget = kp__group_budget(victim->sub, i);
@@ -142,7 +145,7 @@ void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp_
     for (int i = 0; i < 2; i++) {
         struct kp__group *heir = victim->errand->victim.heirs[i];
         bool stays = heir == sub->contest->group[i]; /* else its place there is free */
-        if (!stays) heir->budget.used--; /* of two victims both bring something (decide.c) */
+        if (!stays) heir->budget.used--; /* not NULL: two victims are for two groups (decide.c) */
         if (!stays && next->errand->victim.cedes[i]) count_in_group(core, next, i, 1);
         kp__errand_of(next)->victim.heirs[i] = stays ? heir : NULL;
         left[i] = stays ? NULL : heir;
@@ -239,7 +242,7 @@ static bool creators_wait(const struct kp__subpool *sub)
     return kp__queue_first(sub, KP__EITHER) || kp__queue_first(sub, KP__FRESH);
 }
 
-/* A permit to create in the background, if nothing but the key's own room is left to ask. */
+/* Take a permit to create in the background. The caller has looked whether the key has room. */
 static bool take_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     if (!kp__may_create(core, sub, now)) return false;
@@ -264,7 +267,8 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
     kp__at(core, now);
     if (!may_grow(core, sub)) return false;
     if (live - sub->rules->surplus >= max || own > max) return false;
-    /* who could create comes first; who waits because the key is full may get what is made */
+    /* a request that could create comes first; one that waits because the key is full may get what
+     * is made here */
     if (own < max && creators_wait(sub)) return false;
     if (!take_permit(core, sub, now)) return false;
     kp__rare(core, sub)->renewal.making++;

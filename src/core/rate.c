@@ -15,9 +15,9 @@ void kp__rate_init(struct kp__rate *rate, int64_t per_s, int64_t burst)
     if (rate->per_s) rate->most = rate->parts = (uint64_t)burst * KP__TOKEN; /* below 2^61 */
 }
 
-/* In the bucket at `now`, or at the time of the latest look: a call may know an older one. What has
- * come in the very nanosecond in which it became full is not lost, because nobody could come for it
- * sooner; so the line is kept also where a token takes no whole number of them. */
+/* How many parts are in the bucket at `now`, or at rate->at if the call knows an older time. What
+ * comes in the very nanosecond in which the bucket becomes full is not lost, because nobody could
+ * take it sooner; so the rate is kept even if it is no whole number of nanoseconds per token. */
 static uint64_t parts_at(const struct kp__rate *rate, uint64_t now)
 {
     uint64_t room = rate->most - rate->parts, span = now > rate->at ? now - rate->at : 0;
@@ -41,7 +41,7 @@ void kp__rate_set(struct kp__rate *rate, int64_t per_s, int64_t burst, uint64_t 
 uint64_t kp__token_at(const struct kp__rate *rate, uint64_t now)
 {
     if (!rate->per_s || parts_at(rate, now) >= KP__TOKEN) return now;
-    /* it is less than one since then */
+    /* so rate->parts is less than a token, and nothing wraps around */
     return rate->at + (KP__TOKEN - rate->parts + rate->per_s - 1) / rate->per_s;
 }
 

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * The line that creations follow over all keys (budget.create_rate, create_burst): a bucket of
- * tokens, one for each creation that begins. It holds create_burst at most, and create_rate of them
- * come in each second.
+ * The pace of creations over all keys (budget.create_rate, create_burst): a bucket of tokens, of
+ * which each creation that begins takes one. It holds create_burst tokens at most, and create_rate
+ * of them come in each second.
  *
- * It is counted in parts, KP__TOKEN to a token; in each nanosecond come as many parts as tokens in
- * a second. All of that are whole numbers, so nothing is rounded and nothing drifts. (The generic
- * cell rate algorithm in its form as a leaky bucket of continuous state, ITU-T I.371; its other
- * form, one theoretical arrival time, would need fractions of a nanosecond. The model has that.)
+ * It is counted in parts, KP__TOKEN to a token; each nanosecond brings as many parts as a second
+ * brings tokens. All of these are whole numbers, so nothing is rounded and nothing drifts. (This is
+ * the generic cell rate algorithm in its form as a leaky bucket of continuous state, ITU-T I.371;
+ * its other form, one theoretical arrival time, would need fractions of a nanosecond. The model in
+ * tests/model uses that one.)
  *
- * A token is a permit of one budget more, but time is what brings it. Keys that lack nothing else
- * stand in its heap, and one of the first one's requests knows when the next token comes
- * (kp__next_look): who comes then serves whoever is first by that time.
+ * A token is a permit of one more budget, but of one that time fills. Keys that lack nothing else
+ * stand in its heap, and a request of the first of them knows when the next token comes
+ * (kp__next_look): when it looks then, whichever key is first by that time is served.
  */
 #ifndef KP__CORE_RATE_H
 #define KP__CORE_RATE_H
@@ -21,20 +22,20 @@
 #define KP__TOKEN UINT64_C(1000000000)
 
 struct kp__rate {
-    struct kp__budget budget; /* who lacks a token; it has no permits of its own */
+    struct kp__budget budget; /* for the heap of keys that lack a token; it has no permits itself */
     uint64_t per_s;           /* 0: there is no rate, and nothing else here means anything */
-    uint64_t most;            /* parts in the bucket, at most ... */
-    uint64_t parts, at;       /* ... and at that time */
-    uint64_t look;            /* when the background looks that will next have to wait for one */
+    uint64_t most;            /* how many parts the bucket can hold */
+    uint64_t parts, at;       /* how many it held at the time `at` */
+    uint64_t look;            /* the next time that kp__token_look may give out */
 };
 
-/* per_s KP__UNBOUND: no rate. The bucket is full. */
+/* per_s KP__UNBOUND: no rate. The bucket starts full. */
 void kp__rate_init(struct kp__rate *rate, int64_t per_s, int64_t burst);
 
-/* Another rate, or none: what is in the bucket stays there, as far as the new one holds it. */
+/* Another rate, or none: what is in the bucket stays there, as far as the new one can hold it. */
 void kp__rate_set(struct kp__rate *rate, int64_t per_s, int64_t burst, uint64_t now);
 
-/* When the next token is there; `now`: it is, as always where there is no rate. */
+/* When the next token is there; `now`: one is there already, as always if there is no rate. */
 uint64_t kp__token_at(const struct kp__rate *rate, uint64_t now);
 
 static inline bool kp__token_lacks(const struct kp__rate *rate, uint64_t now)
@@ -42,12 +43,12 @@ static inline bool kp__token_lacks(const struct kp__rate *rate, uint64_t now)
     return rate->per_s && kp__token_at(rate, now) > now;
 }
 
-/* One creation begins; there must be a token. Or one that took it never came to the driver. */
+/* A creation begins; there must be a token. Or one that took a token never got to the driver. */
 void kp__token_take(struct kp__rate *rate, uint64_t now);
 void kp__token_back(struct kp__rate *rate);
 
-/* A moment at which nobody else of the background comes for a token: they are one token apart, in
- * the order in which they asked, so that there is one look for each token (L8). */
+/* A time at which nobody else in the background comes for a token: the times given out are one
+ * token apart, in the order of the calls, so that there is one look for each token (L8). */
 uint64_t kp__token_look(struct kp__rate *rate, uint64_t now);
 
 #endif

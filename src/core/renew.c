@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
  * Make before break (limits.renew_ahead_ms, kp_rotate). When the end of a slot's age is near, it is
- * decided, once, whether it is needed. If not, and nobody has it, it goes then. If it is, it is
- * *ageing* from then on: it is lent as before, and its key wants as many replacements as it has
- * ageing ones. Which replacement is for which old one does not matter: each that is there lets one
+ * decided, once, whether the slot is needed. If not, it is closed then. If it is, it is *ageing*
+ * from then on: it is lent as before, and its key wants as many replacements as it has ageing
+ * slots. Which replacement is for which old slot does not matter: each one that is there lets one
  * of them go, an idle one at once, else the first to come back. Upkeep begins them (flow/keeper.c),
- * by the rules of all creations, and within max_live and the surplus.
+ * by the rules of all creations, and within max_live plus the surplus.
  *
  * kp_rotate needs no more than that: it brings the end of each age forward.
  */
 #include "base/check.h"
-#include "core/core.h"
+#include "core/calendar.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/renew.h"
 
 /* ---- the end of an age ----------------------------------------------------------------------- */
 
-/* Its age, if that will end it, ends so soon that the replacement is to be begun then; or never. */
+/* When its replacement is to be begun: renew_ahead before its age ends it; or KP__NEVER. */
 static uint64_t renew_at(const struct kp__slot *slot)
 {
     const struct kp__subpool *sub = slot->sub;
@@ -35,8 +37,8 @@ void kp__file_age(struct kp__core *core, struct kp__slot *slot)
     if (slot->old) kp__file_slot_at(core, slot, slot->age_end);
 }
 
-/* Whoever has one needs it. An idle one is needed if somebody ever did, and it would not go unused
- * before; or if fewer will be left than are lent now, or are to be kept ready. */
+/* A lent one is needed. An idle one is needed if it was ever lent, and would not expire unused
+ * before its age ends; or if without it fewer are left than are lent now, or to be kept ready. */
 static bool is_needed(const struct kp__slot *slot)
 {
     const struct kp__subpool *sub = slot->sub;
@@ -95,7 +97,7 @@ void kp__aged(struct kp__core *core, struct kp__slot *slot)
 
 /* ---- replacements ---------------------------------------------------------------------------- */
 
-/* The first of them whose time comes, of those in this state and not doomed; or NULL. */
+/* Of the ageing slots in this state that are not doomed, the one whose age ends first; or NULL. */
 static struct kp__slot *next_ageing(const struct kp__subpool *sub, enum kp__state state)
 {
     const struct kp__list *list = KP__SLOTS(sub, state), *node;
@@ -117,12 +119,12 @@ void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo 
 
     kp__errand_of(slot)->renews = false;
     n->making--;
-    if (n->spare == n->ageing) return; /* what it was for is gone by itself */
+    if (n->spare == n->ageing) return; /* the slot to be replaced went by itself */
     n->spare++;
     if ((goes = next_ageing(sub, KP__IDLE)) != NULL)
         kp__close_idle(core, goes, KP_CAUSE_RENEWED, todo);
     else if (sub->rules->sharing > 1 && (goes = next_ageing(sub, KP__LENT)) != NULL)
-        /* with seats, it might never come back */
+        /* a shared one might never come back */
         (void)kp__doom(core, goes, KP_CAUSE_RENEWED, todo);
 }
 
@@ -135,12 +137,12 @@ bool kp__has_spare(const struct kp__subpool *sub)
 void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     kp__rare(core, sub)->renewal.making--;
-    kp__file_sub(core, sub, kp__later(now, KP__ONCE_MORE)); /* or when the pause is over */
+    kp__file_sub(core, sub, kp__later(now, KP__ONCE_MORE)); /* or after the back-off */
 }
 
 /* ---- a new epoch ----------------------------------------------------------------------------- */
 
-/* An age that is over, and did not end it, says nothing any more. */
+/* Its age is over and did not end it, so that age means nothing any more. */
 static bool outlives(const struct kp__slot *slot, uint64_t now)
 {
     uint32_t any = KP_CHECK_GET | KP_CHECK_RETURN | KP_CHECK_KEEPER;

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * Make before break: the ends of ages, and the replacements of what is needed (renew.c, permit.c).
+ * Make before break: slots near the end of their age, and replacements for those that are needed
+ * (renew.c, permit.c).
  */
 #ifndef KP__CORE_RENEW_H
 #define KP__CORE_RENEW_H
 
 #include "core/core.h"
 
-/* A look at a slot's age. Ended: it joins the to-do's list. Near its end: it is to be replaced, or,
- * if it is idle and not needed, goes now. True: it is closed. */
+/* A look at a slot's age. If the end that kp_rotate set has come, the slot is closed, or doomed if
+ * it is not idle. If the end is near, it is to be replaced, or, if it is idle and not needed, is
+ * closed now. What is closed joins the to-do's list. True: it is closed. */
 bool kp__age(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
 
-/* The same of all that a key has, the least recently used first. */
+/* The same for all slots of a key, the least recently used first. */
 void kp__age_all(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                  struct kp__todo *todo);
 
-/* Have that looked at in time. */
+/* Have the end of its age looked at in time. */
 void kp__file_age(struct kp__core *core, struct kp__slot *slot);
 
-/* Is there one to be replaced, and no replacement under way? */
+/* Is there an ageing slot without a replacement, there or under way? */
 static inline bool kp__renewal_wanted(const struct kp__subpool *sub)
 {
     const struct kp__renewal *n = &sub->rare->renewal;
@@ -26,24 +28,24 @@ static inline bool kp__renewal_wanted(const struct kp__subpool *sub)
     return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
 }
 
-/* The permit to create a replacement that is wanted, which is then under way until it is there
- * (kp__replaced, by kp__created) or failed. */
+/* A permit to create a replacement that is wanted. That is under way until it is there (kp__created
+ * calls kp__replaced) or its creation failed. */
 bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
 void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* One that ages came back, and its replacement is there. While the key has no more than it may
- * have, who waits is served first. */
+/* An ageing one came back: is its replacement there, so that it may go? While the key has no more
+ * than it may have, those who wait are served first. */
 bool kp__has_spare(const struct kp__subpool *sub);
 
-/* An ageing one closes. */
+/* An ageing slot is being closed. */
 void kp__aged(struct kp__core *core, struct kp__slot *slot);
 
-/* It was begun in an epoch before: it goes by `at` at the latest. */
+/* A slot was begun in an earlier epoch: it goes by `at` at the latest. */
 void kp__retire(struct kp__core *core, struct kp__slot *slot, uint64_t at, uint64_t now);
 
-/* All that a key has now, spread evenly until `by`, and what it has in the making by then. Returns
- * how many. */
+/* Retire all that a key has now, spread evenly over the time until `by`, and what it has in the
+ * making, which goes by then. Returns how many it has now. */
 int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,
                        struct kp__todo *todo);
 

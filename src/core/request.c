@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * A request's ways into the queue and out of it, and how its owner is told: a parked thread by
- * waking it, an event loop by a letter. What it is answered is decided in serve.c and give.c. And
- * to-dos: what a decision leaves to be done without the lock.
+ * How a request gets into a queue and out of it, and how its owner is told: a parked thread by
+ * waking it, an event loop by a letter. serve.c and give.c decide what the answer is. Also to-dos:
+ * what a decision leaves to be done without the lock.
  */
 #include <stdio.h>
 
 #include "base/check.h"
 #include "base/mail.h"
-#include "core/core.h"
+#include "core/give.h"
+#include "core/permit.h"
+#include "core/serve.h"
+#include "core/todo.h"
 #include "keyedpool/loop.h"
 
 const char *const kp__limit_name[KP__LIMITS] = {
@@ -45,7 +48,7 @@ static struct kp__mailbox *box_of(struct kp__request *request)
     return (struct kp__mailbox *)(void *)KP__OF((void *)request, kp_request, opaque)->loop;
 }
 
-/* Who borrows for a loop is its done. */
+/* A loop's request borrows for its `done`, so that is its site. */
 const void *kp__site_of(const struct kp__request *request)
 {
     if (!request->of_loop) return request->site;
@@ -54,8 +57,8 @@ const void *kp__site_of(const struct kp__request *request)
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
-/* Each member by itself: to clear it all takes half as long as to read a clock. The others are
- * written before anybody reads them, when it comes, is queued, and is filed. */
+/* Member by member: to clear the whole takes half as long as to read a clock. The other members are
+ * written before anybody reads them: when the request comes, is queued, or is filed. */
 void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why)
 {
     if (!of_loop) atomic_init(&request->state, 0);
@@ -95,8 +98,8 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
         struct kp__rare *rare = kp__rare(core, request->sub);
         rare->turn = core->now;
         rare->handed = 0;
-        kp__late_begin(core, request->sub, core->now); /* it may refuse before this one ends */
-        /* how slow a queue was that is gone says nothing of this one */
+        kp__late_begin(core, request->sub, core->now); /* refuse_late may be set meanwhile */
+        /* how slow an earlier queue was says nothing about this one */
         if (core->now >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
     }
     kp__queue_insert(core, request);
@@ -107,7 +110,7 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, struct k
 {
     kp__at(core, now);
     kp__grant(request, KP__GRANT_WAIT, making);
-    if (request->posted) kp__mail_remove(box_of(request), &request->link); /* it went on already */
+    if (request->posted) kp__mail_remove(box_of(request), &request->link); /* its owner went on */
     request->posted = false;
     if (making) kp__errand(core, making)->sponsor = request;
     kp__enqueue(core, request);
@@ -247,7 +250,7 @@ void kp__rouse(struct kp__todo *todo, struct kp__request *request)
     kp__todo_wake(todo, &request->state);
 }
 
-/* Of a loop's, its alarm says when it looks; before that is set, its owner is about to ask. */
+/* A loop's request looks when its alarm says; if that is not set yet, its owner is about to ask. */
 void kp__nudge(struct kp__todo *todo, struct kp__request *request, uint64_t at)
 {
     uint32_t waiting = KP__WAITING;

@@ -3,22 +3,22 @@
  * Requests: somebody who wants a resource; and grants, the one value that answers them, at once or
  * late. decide.c decides, flow/get.c acts on it.
  *
- * LOCKING. A request lives in its owner's memory (a blocked thread's on its stack, an event loop's
- * in a kp_request). Every field is guarded by the pool's lock, except `state`, which the owner
- * parks on. How its owner is told is all that differs between the two (kp__rouse, kp__nudge), and
- * so what each of them needs for that shares a place: `of_loop`, which never changes, says whose it
- * is.
- * It is on a queue of its subpool exactly while its grant says WAIT. That it leaves once, under the
- * lock; whoever makes that move writes `grant`, and owns the outcome (I10). Afterwards `link` is a
- * loop's letter, and the mailbox's (base/mail.h). Time-out and withdrawal are moves like any
- * other: if a grant came first, the grant stands.
+ * LOCKING. A request lives in its owner's memory: a blocked thread's on its stack, an event loop's
+ * in a kp_request. Every field is guarded by the pool's lock, except `state`, which a thread parks
+ * on. The two kinds differ only in how their owners are told (kp__rouse, kp__nudge), and what each
+ * needs for that lies in the unions below; `of_loop`, which never changes, says which kind it is.
  *
- * The queues of a subpool, each in order of arrival: those who may take a resource or create one
- * (EITHER), those who only take (TAKERS: KP_DONT_CREATE), those who take while their own creation
- * is under way (SPONSORS: they hold a lent permit), those who only create (FRESH), those who only
- * wait for what is under way for them (OWN: a creation for KP_FRESH, or a check). All of one queue
- * need the same; the heads, but for OWN's, are asked in order of arrival, so that one who cannot go
- * on hides nobody who can (L1).
+ * A request is on a queue of its subpool exactly while its grant says WAIT. It leaves that state
+ * once, under the lock; whoever takes it out writes `grant`, and owns the outcome (I10). A time-out
+ * or a withdrawal is no exception: if a grant came first, the grant stands. Afterwards `link` of a
+ * loop's request is its letter, and belongs to the mailbox (base/mail.h).
+ *
+ * The queues of a subpool, each in order of arrival, hold requests that may take a resource or
+ * create one (EITHER), that only take (TAKERS: KP_DONT_CREATE), that take while their own creation
+ * is under way (SPONSORS: they hold a lent permit), that only create (FRESH), and that only wait
+ * for what is under way for them (OWN: a creation for KP_FRESH, or a check). All in one queue need
+ * the same. The heads of all queues but OWN are looked at in order of arrival, so that a request
+ * that cannot go on hides none that can (L1).
  */
 #ifndef KP__CORE_REQUEST_H
 #define KP__CORE_REQUEST_H
@@ -30,32 +30,35 @@
 #include "core/slot.h"
 #include "keyedpool/words.h"
 
+struct kp__core;
+struct kp__todo;
+
 enum kp__queue { KP__EITHER, KP__TAKERS, KP__SPONSORS, KP__FRESH, KP__OWN, KP__QUEUES };
 
-/* What a thread parks on. NUDGED: still waiting, but look again: at the clock, or because it is
- * invited (kp__heed). */
+/* What a thread parks on. NUDGED: it still waits, but is to look again: at the clock, or for what
+ * it was invited to or offered (kp__heed). */
 enum kp__parked { KP__WAITING = 1, KP__NUDGED = 2, KP__ANSWERED = 3 };
 
 enum kp__grant_kind { KP__GRANT_WAIT, KP__GRANT_SLOT, KP__GRANT_PERMIT, KP__GRANT_NO };
 
-/* What there is for it: kp__grant and kp__grant_no write it, and the slot that it is about. */
+/* The answer to a request. kp__grant and kp__grant_no write it, and the slot that it is about. */
 struct kp__grant {
     uint8_t kind;      /* enum kp__grant_kind */
     bool was_idle : 1; /* SLOT: until its lease began */
     bool good : 1;     /* SLOT: it was checked already */
-    bool probe : 1;    /* PERMIT: of its key's circuit (core/circuit.h) ... */
-    bool first : 1;    /* ... and of a lease, too: the first one, which is to be told */
+    bool probe : 1;    /* PERMIT: it is a probe of its key's circuit (core/circuit.h) */
+    bool first : 1;    /* PERMIT or SLOT: the first probe, of which an event is to be sent */
     union {
-        uint16_t seat; /* SLOT: of so many as kp_limits.sharing may be */
+        uint16_t seat; /* SLOT: which of its seats; wide enough for kp_limits.sharing */
         int16_t code;  /* NO: why */
     };
 };
 
 /* Why a create failed, whole. */
 struct kp__failure {
-    struct kp__list link; /* kept for later requests: kp__health.kept */
+    struct kp__list link; /* on kp__health.kept, if it is kept for later requests */
     int code, vendor_code;
-    uint64_t until; /* kept for a time: until then */
+    uint64_t until; /* if it is kept for a time: until then */
     char text[200];
 };
 
@@ -70,25 +73,25 @@ struct kp__request {
         _Atomic uint32_t state; /* a thread's: enum kp__parked */
         uint32_t pool;          /* a loop's: the number of its pool; 0: it is over */
     };
-    uint32_t stamp;          /* of those who came in the same ns, who was first (kp__came_before) */
+    uint32_t stamp;          /* orders those that came in the same ns (kp__came_before) */
     enum kp__queue queue : 7;
     bool posted : 1;         /* a loop's: its letter may lie in the mailbox */
     uint8_t flags;           /* kp_ask.flags */
     uint8_t limit;           /* enum kp__limit: what bound when it was last looked at */
-    bool of_loop : 1;        /* it lies in a kp_request; else its owner is parked on `state` */
+    bool of_loop : 1;        /* it lies in a kp_request; else its owner parks on `state` */
     bool holds_lent : 1;     /* a sponsor keeps its lent permit while it waits */
     bool waited : 1;         /* it was counted as one that waited, which is done once */
-    bool at_once : 1;        /* its owner's: the ask said not to wait */
-    bool away : 1;           /* its owner's: it may be later by now than `arrived` */
-    bool invited : 1;        /* a budget has something for its key, until it has looked (serve.c) */
-    bool offered : 1;        /* KP_EVENTUAL: what is idle was left to it, or to who is faster */
-    bool here : 1;           /* its owner has the lock this moment, and looks for himself */
+    bool at_once : 1;        /* for its owner: the ask said not to wait */
+    bool away : 1;           /* for its owner: it may be later by now than `arrived` */
+    bool invited : 1;        /* a budget has something for its key; until it has looked (serve.c) */
+    bool offered : 1;        /* KP_EVENTUAL: what is idle was left to it, or to whoever is faster */
+    bool here : 1;           /* its owner has the lock at this moment, and looks by itself */
     struct kp__grant grant;
     union {
         struct kp__slot *slot; /* what the grant is about, or NULL. WAIT: what is under way for it;
-                                  its state says what: a creation, a check of a resource (lent), or
-                                  the end of its victim (closing). SLOT: its lease has begun.
-                                  PERMIT: one may be created, after this victim is destroyed */
+                                  the slot's state says what: a creation, a check of a resource
+                                  (lent), or the end of its victim (closing). SLOT: its lease has
+                                  begun. PERMIT: the victim to be destroyed before creating */
         uint64_t hope;         /* NO, because it would be too late: when it might be in time */
     };
     struct kp__subpool *sub;
@@ -96,14 +99,14 @@ struct kp__request {
     uint64_t arrived, deadline;
     union {
         struct kp__timer alarm; /* a loop's: when it looks. Guard: pool's lock and the mailbox's;
-                                   of who was answered, only that */
+                                   once it was answered, only the mailbox's */
         const void *site;       /* a thread's: where it asked (kp__site_of) */
     };
     const char *tag;
     kp_why *why;             /* its owner's, or NULL: where a NO puts the driver's reason */
 };
 
-/* Of a loop's: from its letter to its alarm (base/mail.h). */
+/* In a loop's request, the offset of its alarm from its letter (base/mail.h). */
 #define KP__TO_ALARM (offsetof(struct kp__request, alarm) - offsetof(struct kp__request, link))
 
 static inline bool kp__waits(const struct kp__request *request)
@@ -111,13 +114,13 @@ static inline bool kp__waits(const struct kp__request *request)
     return request->grant.kind == KP__GRANT_WAIT;
 }
 
-/* Of two requests of a pool. Stamps wrap around, but not within a ns. */
+/* For two requests of one pool. Stamps wrap around, but not within a ns. */
 static inline bool kp__came_before(const struct kp__request *a, const struct kp__request *b)
 {
     return a->arrived != b->arrived ? a->arrived < b->arrived : (int32_t)(a->stamp - b->stamp) < 0;
 }
 
-/* So long by now; a call may know an older time than one that has come meanwhile. */
+/* How long it has waited. A call may have an older `now` than a request that came meanwhile. */
 static inline uint64_t kp__waited(const struct kp__request *request, uint64_t now)
 {
     return now > request->arrived ? now - request->arrived : 0;
@@ -153,5 +156,55 @@ static inline void kp__grant_no(struct kp__request *request, int code, enum kp__
     request->grant.code = (int16_t)code;
     request->limit = (uint8_t)limit;
 }
+
+/* ---- in and out of the queue (request.c) ----------------------------------------------------- */
+
+/* Begin a request, of which only the kind of its owner is known, and the place of the call: `site`,
+ * which its lease is to name (kp__site_of). */
+void kp__request_init(struct kp__request *request, bool of_loop, const void *site, kp_why *why);
+const void *kp__site_of(const struct kp__request *request);
+
+/* The queue that fits what it asks for and what is under way for it. */
+enum kp__queue kp__queue_for(const struct kp__request *request);
+
+/* Put it into its queue, in order of arrival; take it out, with the answer that is in `grant`, and
+ * tell its owner. */
+void kp__enqueue(struct kp__core *core, struct kp__request *request);
+void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
+
+/* Put it back at its old place in its queue: as the sponsor of `making`, or (NULL) of nothing. */
+void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
+                    uint64_t now, struct kp__todo *todo);
+
+/* A request that must not wait (KP_DONT_WAIT) is answered no, if it is back in its queue because
+ * its check failed, and nothing else was there for it. */
+void kp__send_away(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
+
+/* Take it out of its queue unanswered (time-out). False: an answer came first, and stands. */
+bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t now,
+                  struct kp__todo *todo);
+
+/* Give back what a request was granted and has not begun to use. */
+void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t now,
+                 struct kp__todo *todo);
+
+/* Answer a waiting request with a lease that has begun; or with a permit that was taken for it. */
+void kp__answer_slot(struct kp__core *core, struct kp__request *request, struct kp__slot *slot,
+                     uint32_t seat, struct kp__todo *todo);
+void kp__answer_permit(struct kp__core *core, struct kp__request *request, struct kp__todo *todo);
+
+/* Answer no to a waiting request, or to all those of a key. */
+void kp__refuse(struct kp__core *core, struct kp__request *request, int code,
+                struct kp__todo *todo);
+void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code,
+                    struct kp__todo *todo);
+
+/* Note the driver's reason for a no where the owner of the request reads it, if it gave a `why`. */
+void kp__blame(struct kp__request *request, const struct kp__failure *failure);
+
+/* Wake the owner of a request: it was answered. Or (nudge) it still waits and is to look again: a
+ * thread now, an event loop at `at`. */
+void kp__rouse(struct kp__todo *todo, struct kp__request *request);
+void kp__nudge(struct kp__todo *todo, struct kp__request *request, uint64_t at);
 
 #endif

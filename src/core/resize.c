@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * The budget changes while in use (kp_budget_set): what is idle and too much goes, who waits is
- * served, and the indexes over keys follow. In one step, so that nobody sees half of it; it looks
- * at each key. What is lent and too much goes when it comes back (give.c).
+ * The budget changes while in use (kp_budget_set): idle slots that are too many are closed, those
+ * who wait are served, and the indexes over keys are brought up to date. In one step, so that
+ * nobody sees half of it; it looks at each key. Lent slots that are too many are closed when they
+ * come back (give.c).
  */
 #include "base/check.h"
+#include "core/calendar.h"
+#include "core/give.h"
+#include "core/resize.h"
+#include "core/serve.h"
 #include "core/table.h"
 
 /* ---- how much is too much -------------------------------------------------------------------- */
@@ -46,7 +51,7 @@ static void rank_all(struct kp__core *core, enum kp__spare spare)
         kp__evictable_file(core, sub);
 }
 
-/* The least worthy idle one that this budget counts, if there is one. */
+/* Close the least worthy idle slot that this budget counts; false: there is none. */
 static bool close_one(struct kp__core *core, struct kp__budget *budget, enum kp__member member,
                       struct kp__todo *todo)
 {
@@ -58,7 +63,7 @@ static bool close_one(struct kp__core *core, struct kp__budget *budget, enum kp_
     return true;
 }
 
-/* One budget of many, and what becomes of what is too much. */
+/* What the functions below share: the new numbers, and the to-do. */
 struct resize {
     struct kp__core *core;
     const struct kp__allowance *may;
@@ -74,7 +79,7 @@ static void trim_group(struct kp__map_node *node, void *ctx)
         continue;
 }
 
-/* First what is above what its key is to keep. */
+/* Close what is too much: first slots above what their keys are to keep, then any. */
 static void trim(struct resize *r)
 {
     static const enum kp__spare spare[] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
@@ -129,7 +134,7 @@ static void set_numbers(struct resize *r)
 
 /* ---- who waits ------------------------------------------------------------------------------- */
 
-/* By another order across keys: each stands anew where it stood. */
+/* The order across keys may have changed: each starved key is filed anew in the heap it was in. */
 static void stand_anew(struct kp__core *core, bool by_arrival)
 {
     if (core->by_arrival == by_arrival) return;
@@ -149,7 +154,7 @@ static void serve_group(struct kp__map_node *node, void *ctx)
                       r->todo);
 }
 
-/* What a budget no longer holds back is the next one's; then the background's. */
+/* What the budgets now allow goes to those who wait, then to the background. */
 static void serve_all(struct resize *r)
 {
     struct kp__core *core = r->core;
@@ -172,7 +177,7 @@ void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uin
     struct resize r = { core, may, todo };
 
     kp__at(core, now);
-    kp__lane_shut_all(core, now); /* what they reserve, they do by the old numbers */
+    kp__lane_shut_all(core, now); /* what they reserve is by the old numbers */
     set_numbers(&r);
     trim(&r);
     rank_all(core, KP__SPARE_USUAL);

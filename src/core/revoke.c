@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * Taking back: what a borrower has had for too long, or still has at the end of the pool, is made
- * useless by driver.revoke (flow/revoke.c), and its place is given to whoever is next. The slot is
- * live no more, but stays until its leases have ended; then the resource is destroyed, as every
- * other is, once. decisions/0037-revoked-is-not-live.md has the reasons.
+ * Taking back: a resource that a borrower has had for too long, or still has at the end of the
+ * pool, is made useless by driver.revoke (flow/revoke.c), and its place is given to whoever is
+ * next. The slot is no longer live, but stays until its leases have ended; then the resource is
+ * destroyed, once, like every other. decisions/0037-revoked-is-not-live.md has the reasons.
  *
- * While driver.revoke is under way the lease is its borrower's to end: then it ends, and the rest
- * is left to the answer, after which the resource is destroyed, whatever that was. So one that is
- * revoked never reaches another borrower.
+ * While driver.revoke is under way, the borrower may still end its lease. The lease is over then,
+ * but all else waits for the answer; after that the resource is destroyed, whatever the answer was.
+ * So a resource that is being revoked never reaches another borrower.
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/renew.h"
 #include "core/revoke.h"
+#include "core/serve.h"
 #include "core/table.h"
+#include "core/todo.h"
 
 static bool is_out(const struct kp__seat *seat)
 {
@@ -54,7 +59,7 @@ void kp__revoke_begin(struct kp__core *core, struct kp__slot *slot)
 
 /* ---- how it went ----------------------------------------------------------------------------- */
 
-/* What came back meanwhile. */
+/* End the leases that were given back meanwhile. */
 static void give_ended(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                        struct kp__todo *todo)
 {
@@ -67,7 +72,7 @@ static void give_ended(struct kp__core *core, struct kp__slot *slot, uint64_t no
     }
 }
 
-/* The leases of a slot leave the books, and what they held is free. */
+/* Take the leases of a slot out of the books, and free what they held. */
 static void release_all(struct kp__core *core, struct kp__slot *slot, uint64_t now)
 {
     struct kp__subpool *sub = slot->sub;
@@ -110,7 +115,7 @@ const struct kp__seat *kp__revoke_end(struct kp__core *core, struct kp__slot *sl
     struct kp__seat *out = NULL;
 
     kp__at(core, now);
-    if (sub->open) kp__lane_shut(core, sub, now); /* this slot was not on it */
+    if (sub->open) kp__lane_shut(core, sub, now); /* this slot was not on the lane */
     kp__rare(core, sub)->revoking--;
     core->revoking--;
     for (uint32_t i = 0; i < slot->errand->seats; i++) {

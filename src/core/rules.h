@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rules: the limits of a key in the form in which decisions are taken. Times are nanoseconds,
- * KP__NEVER for KP_OFF; counts are numbers, KP__UNBOUND for KP_UNLIMITED. Made by flow/limits.c,
- * constant afterwards, shared by the keys they hold for.
+ * Rules: the limits of a key in the form that decisions use. Times are nanoseconds, KP__NEVER for
+ * KP_OFF; counts are numbers, KP__UNBOUND for KP_UNLIMITED. Made by flow/limits.c, constant
+ * afterwards, shared by the keys they apply to.
  */
 #ifndef KP__CORE_RULES_H
 #define KP__CORE_RULES_H
@@ -47,7 +47,7 @@ extern const char *const kp__limit_name[KP__LIMITS];
 #define KP__UNBOUND INT64_MAX
 
 struct kp__rules {
-    uint32_t refs; /* Guard: the pool's lock. Keys, and the pool itself */
+    uint32_t refs; /* Guard: the pool's lock. Held by keys, and by the pool itself */
 
     int64_t min_live, max_live, max_lent, max_idle, min_idle;
     int64_t max_creating, max_waiting, sharing, utilization_pct, excess_over;
@@ -57,9 +57,9 @@ struct kp__rules {
 
     uint64_t idle_ttl, excess_ttl, max_age;
     uint64_t create_timeout, validate_timeout, validate_after;
-    uint64_t validate_every; /* KP__NEVER: the keeper does not */
+    uint64_t validate_every; /* by the keeper; KP__NEVER: it does not */
     uint64_t retry_first, retry_max, cache_failure;
-    uint64_t breaker_rate, breaker_calls, breaker_probes; /* rate: of a hundred; 0: OFF */
+    uint64_t breaker_rate, breaker_calls, breaker_probes; /* rate: per cent; 0: OFF */
     uint64_t breaker_open, breaker_window;
     uint64_t shed_target, shed_interval, reserve_after, revoke_after;
     uint64_t renew_ahead; /* 0: off */
@@ -69,7 +69,7 @@ struct kp__rules {
     bool clocked; /* something here needs the time at every get and release */
     uint32_t idle_check, excess_check, age_check, validate_on, respects_min, breaker_counts;
 
-    kp_limits said; /* the same as the user would write it: the start of kp_limits_set */
+    kp_limits said; /* the same as the user would write it; kp_limits_set starts from it */
 };
 
 #endif

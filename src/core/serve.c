@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Step 2, claim: a request comes, and is answered at once or stands in a queue. And settling:
+ * Step 2, claim: a request comes, and is answered at once or put into a queue. And settling:
  * whenever something became free, whoever is next gets it, in this key and across keys, before the
- * lock is given back (L1). decide.c says who may have what; flow/get.c goes on from here; what
- * became free comes from give.c.
+ * lock is given back (L1). decide.c says who may have what, give.c brings what became free, and
+ * flow/get.c goes on with what is answered here.
  */
 #include "base/check.h"
-#include "core/core.h"
+#include "core/resize.h"
+#include "core/serve.h"
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
-/* The heads of the queues that want something, in order of arrival. */
+/* The heads of all queues but OWN, in order of arrival. Returns how many. */
 static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEUES])
 {
     bool lifo = sub->rules && sub->rules->wait_lifo;
@@ -35,13 +36,13 @@ static void shed_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     if (waited < s->least_wait) s->least_wait = waited;
     if (waited < sub->rules->shed_target) s->slow = false;
     if (now < s->interval_end) return;
-    s->slow = s->least_wait > sub->rules->shed_target; /* never at first: it begins as 0 */
+    s->slow = s->least_wait > sub->rules->shed_target; /* not at first: it begins as 0 */
     s->interval_end = now + sub->rules->shed_interval;
     s->least_wait = KP__NEVER;
 }
 
-/* In one round all are to have had a turn: those who hold a resource, and those who wait. So a turn
- * is the holders' part of it. */
+/* In one round (KP__ROUND) everybody is to have a turn: those that hold a resource and those that
+ * wait. So a turn lasts for the holders' part of a round. */
 static bool turn_is_over(const struct kp__subpool *sub, uint64_t now)
 {
     uint64_t live = (uint64_t)kp__sub_live(sub);
@@ -55,11 +56,11 @@ static bool may_be_passed(const struct kp__request *request, uint64_t now)
            now < kp__later(request->arrived, KP__PASSED_MOST) && !turn_is_over(request->sub, now);
 }
 
-/* KP_EVENTUAL: what came back is not handed to a request that may be passed, but left to whoever is
- * faster. Its owner is woken to come for it. If it is gone by then, he looks again after a moment
- * (KP__LOOKS_AFTER), until he has one or may not be passed any more. So there is one wake-up in a
- * turn, not one for each return; and nobody sleeps beside what is idle, for who was offered it is a
- * call in progress (L1). */
+/* KP_EVENTUAL: what came back is not handed to a request that may be passed, but left idle for
+ * whoever is faster. The request's owner is woken to come for it. If it is gone by then, the owner
+ * looks again every KP__LOOKS_AFTER, until it has one or may not be passed any more. So there is
+ * one wake-up in a turn, not one for each return. And nobody sleeps beside what is idle: a request
+ * that was offered it counts as a call in progress (L1). */
 bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint64_t now)
 {
     const struct kp__subpool *sub = request->sub;
@@ -75,7 +76,7 @@ void kp__offer(struct kp__request *request, struct kp__todo *todo)
     request->offered = true;
 }
 
-/* Was it told of what is there? Then there is nothing to decide. */
+/* Was it offered what is idle? Then it comes for it, and there is nothing to decide. */
 static bool comes_for_it(struct kp__core *core, const struct kp__request *head, uint64_t now)
 {
     return head->offered && head->sub->count[KP__IDLE] > 0 && kp__is_left(core, head, now);
@@ -91,7 +92,7 @@ bool kp__may_be_passed(const struct kp__subpool *sub, uint64_t now)
     return n > 0;
 }
 
-/* One resource was handed over in order. When all were, another turn begins. */
+/* One resource was handed over in order. After as many as are live, another turn begins. */
 static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     struct kp__rare *rare = kp__rare(core, sub);
@@ -101,10 +102,10 @@ static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t
     rare->turn = now;
 }
 
-/* Serve this key until its heads cannot go on; then it stands in the heap of the budget that they
- * lack. A head that was invited is not served here, for it comes itself: if it were, what it was
- * invited to would be left to those behind it, before the giver could be back. True: somebody was
- * answered. */
+/* Serve this key until the heads of its queues cannot go on; then it stands in the heap of the
+ * budget that they lack. A head that was invited is not served here, for it comes by itself: if it
+ * were served, what it was invited to would go to those behind it before the giver could be back.
+ * True: somebody was answered. */
 static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                   struct kp__todo *todo)
 {
@@ -132,7 +133,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 again = served = true;
             } else {
                 if (!short_of) short_of = lack.budget;
-                /* one who waits for a moment (back-off, reserve, a token) must know when it is */
+                /* who waits for a moment (back-off, reserve, a token) must know when that is */
                 if (lack.again != knew) kp__again_at(core, head[i], lack.again);
                 if (lack.again < knew) kp__nudge(todo, head[i], lack.again);
             }
@@ -143,19 +144,19 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
     }
 }
 
-/* Has `giver`, who gave something back, the better claim to it, if it comes for it again? By
- * arrival it never has. */
+/* Has `giver`, the key that gave something back, the better claim to it if it wants it again? With
+ * KP_ACROSS_ARRIVAL it never has. */
 static bool has_claim(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *giver)
 {
     if (!giver || !giver->rules || giver->waiting > 0) return false;
     return !kp__budget_outranked(core, budget, giver);
 }
 
-/* What a key gave back that has less than its share is not handed over but offered: the first of
- * those who lack it is woken, and takes it after a moment (kp__courtesy), unless the giver was
- * faster. Its next get mostly follows at once: handing over instead would cost a key with few
- * threads a part of its share, and each time a destroy and a create. An invited thread is a call in
- * progress (L1). */
+/* What was given back by a key that has less than its share is not handed over but offered: the
+ * first request that lacks it is woken, and takes it after a moment (kp__courtesy), unless the
+ * giver was faster. Mostly the giver's next get follows at once. Handing over instead would cost a
+ * key with few threads a part of its share, and each time a destroy and a create. An invited thread
+ * counts as a call in progress (L1). */
 static void invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp__todo *todo)
 {
     struct kp__request *head[KP__QUEUES];
@@ -163,7 +164,7 @@ static void invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp
 
     for (int i = 0; i < n; i++) {
         if (head[i]->limit != budget->limit) continue;
-        if (head[i]->of_loop) return; /* no thread of its own is here to come */
+        if (head[i]->of_loop) return; /* it has no thread that could come */
         if (budget->used >= budget->cap && !kp__heap_top(&budget->evictable)) return;
         head[i]->invited = true;
         kp__nudge(todo, head[i], 0);
@@ -195,7 +196,7 @@ static void settle_budget(struct kp__core *core, struct kp__budget *budget,
         uint32_t idle = first->count[KP__IDLE];
         if (has_claim(core, budget, giver)) invite(budget, first, todo);
         if (serve(core, first, now, todo) || first->contest->lacks != budget) continue;
-        /* what it found expired it holds until that is destroyed, and another may be first now */
+        /* what it found expired counts as held until it is destroyed: another key may be first */
         if (first->count[KP__IDLE] == idle) return;
     }
 }
@@ -207,7 +208,8 @@ void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_
     settle_budget(core, budget, NULL, now, todo);
 }
 
-/* Once for each key that drains, and in vain for a few of them, the others another time (L8). */
+/* Once for each key that drains; after a few in vain, the others have to wait for the next time
+ * (L8). */
 void kp__share_again(struct kp__core *core, uint64_t now, struct kp__todo *todo)
 {
     enum { IN_VAIN = 8 };
@@ -225,12 +227,12 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
 {
     kp__at(core, now);
     if (sub->open) kp__lane_shut(core, sub, now); /* who waits for a turn's end looks */
-    /* lacks: the last one left */
+    /* lacks: its last request left, but it still stands in a heap */
     if (sub->waiting || sub->contest->lacks) serve(core, sub, now, todo);
     if (core->starved == 0) return;
     settle_budget(core, &core->lent, sub, now, todo);
     settle_budget(core, &core->creating, sub, now, todo);
-    settle_budget(core, &core->rate.budget, NULL, now, todo); /* time brings them */
+    settle_budget(core, &core->rate.budget, NULL, now, todo); /* time brings tokens: no giver */
     for (int i = 0; i < 2; i++) {
         struct kp__budget *budget = kp__group_budget(sub, i);
         if (budget) settle_budget(core, budget, sub, now, todo);
@@ -241,7 +243,7 @@ void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, st
 
 /* ---- 2. claim -------------------------------------------------------------------------------- */
 
-/* Does anybody wait who could take what comes? Those who wait for their own could not. */
+/* Does anybody wait who could take what comes? Those in OWN could not. */
 static bool anybody_ahead(const struct kp__subpool *sub)
 {
     if (sub->waiting == 0) return false;
@@ -250,7 +252,7 @@ static bool anybody_ahead(const struct kp__subpool *sub)
     return false;
 }
 
-/* KP_EVENTUAL: may one who comes now take what is there, though others wait? */
+/* KP_EVENTUAL: may a request that comes now take what is there, though others wait? */
 static bool may_pass(const struct kp__subpool *sub, uint64_t now)
 {
     struct kp__request *head[KP__QUEUES];

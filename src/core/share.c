@@ -44,8 +44,8 @@ void kp__account_now(struct kp__core *core, struct kp__subpool *sub)
     }
 }
 
-/* By Little's law: all that was held, over all leases that ended. It covers the making and the
- * destroying too, so that where these are slow, keys take turns more rarely. */
+/* By Little's law: all permit-time, divided by the leases that ended. That includes creating and
+ * destroying, so that where these are slow, keys take turns less often. */
 void kp__usual_learn(struct kp__core *core)
 {
     for (int m = 0; m < KP__MEASURES; m++) {
@@ -57,8 +57,8 @@ void kp__usual_learn(struct kp__core *core)
     }
 }
 
-/* Long enough for a thread that was pushed off its processor by the one it woke; short against what
- * a permit is used for. */
+/* Long enough for a giver to come back that lost its processor to the thread it woke; short beside
+ * the time for which a permit is held. */
 uint64_t kp__courtesy(const struct kp__core *core)
 {
     uint64_t quarter = core->usual[KP__LEASED].hold / 4;
@@ -92,8 +92,9 @@ uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpo
     return with_one * KP__SHARE_ONE / (uint64_t)sub->rules->weight + lag(budget, sub);
 }
 
-/* As in self-clocked fair queueing (Golestani, 1994): time stands where the one who was served last
- * will be after a usual hold. Whoever comes first because of its floor does not move it. */
+/* As in self-clocked fair queueing (Golestani, 1994): virtual time is the lag that the key which
+ * was served last will have after a usual hold. A key that is served because it is below its floor
+ * does not move it. */
 void kp__share_served(struct kp__core *core, struct kp__budget *budget,
                       struct kp__subpool *sub)
 {

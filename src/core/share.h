@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Shares: what a key has had of a short budget, against its weight (L7). Numbers only; budget.c
- * ranks by them. docs/decisions/0013-occupancy-and-lag.md has the reasons.
+ * Shares: what a key has had of a short budget, measured against its weight (L7). Numbers only;
+ * budget.c ranks by them. docs/decisions/0013-occupancy-and-lag.md has the reasons.
  *
  * The score of a key that wants one permit more is
  *
  *     (held + 1) / weight  +  lag,        lag = permit-time / weight / (TAU usual holds)
  *
- * Held counts what is in use. The lag grows while the key holds something and anybody is starved;
- * in calm nothing is counted. Each budget has a virtual time, the lag of whoever was served last: a
- * key that begins to compete starts there, one that comes back at most a credit behind it. So
- * neither idleness nor its absence is worth anything, and what somebody had in calm is not held
- * against him.
+ * `held` is what it has in use. The lag grows while the key holds something and any key is starved;
+ * while none is, nothing is counted. Each budget has a virtual time: the lag of the key that was
+ * served last. A key that begins to compete starts there; one that comes back starts at most a
+ * credit of two permits behind it (kp__share_begin). So a key neither gains nor loses by pausing,
+ * and what it had while nobody was starved is not held against it.
  */
 #ifndef KP__CORE_SHARE_H
 #define KP__CORE_SHARE_H
@@ -38,32 +38,32 @@ enum kp__place {
     KP__MAKING,
     KP__TOKENS,
     KP__PLACES,
-    KP__NOWHERE = KP__PLACES /* nobody lacks anything of it */
+    KP__NOWHERE = KP__PLACES /* of budgets without a limit, which nobody ever lacks */
 };
 
 /* Of one key. Scores wrap around; only their differences mean anything. */
 struct kp__share {
-    uint64_t at; /* accounted until then */
+    uint64_t at; /* accounted up to this time */
     uint64_t had[KP__MEASURES];
     struct {
-        uint64_t from; /* to be added to what it had */
-        uint32_t bout; /* the budget's, when that was set; 0: never */
+        uint64_t from; /* added to `had`, it gives the lag */
+        uint32_t bout; /* the budget's, when `from` was set; 0: never */
     } start[KP__PLACES];
 };
 
-/* Of the pool: what a lease usually takes of a permit's time. Learnt while somebody is starved. */
+/* Of the pool: how long a permit is usually held for one lease. Learnt while any key is starved. */
 struct kp__usual {
-    uint64_t spent, hold; /* permit-time since a lease last ended, its mean per lease: ns */
+    uint64_t spent, hold; /* ns: permit-time since a lease last ended; its mean for each lease */
     uint32_t samples;
 };
 
-/* How long somebody who was invited leaves the way to the one who gave back: ns. */
+/* How long an invited request stands back for the key that gave something back (serve.c): ns. */
 uint64_t kp__courtesy(const struct kp__core *core);
 
 int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure);
 
-/* Count what this key held until now. Before each change of what it holds; and once more before it
- * is ranked. */
+/* Count what this key held until now. To be called before each change of what it holds, and before
+ * it is ranked. */
 void kp__account_now(struct kp__core *core, struct kp__subpool *sub);
 
 /* A lease ended. */
@@ -76,7 +76,7 @@ void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,
 /* Its score with one permit more than it holds. */
 uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpool *sub);
 
-/* It was served: the budget's virtual time follows. Before its counts change. */
+/* It is served: the budget's virtual time follows. To be called before its counts change. */
 void kp__share_served(struct kp__core *core, struct kp__budget *budget,
                       struct kp__subpool *sub);
 

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
  * The one mover of slots (I1), the seats of their borrowers, and the index from a resource to its
- * slot. serve.c lends them, give.c takes them back.
+ * slot. decide.c lends them, give.c takes them back.
  */
 #include "core/doubt.h"
 #include "core/slot.h"
 
 #include "base/check.h"
-#include "core/core.h"
+#include "core/calendar.h"
+#include "core/permit.h"
 #include "core/renew.h"
 
-/* Neighbours in memory are neighbours in the table, 4096 at a time, so that those that were made
- * one after the other come and go without waiting for memory. Nobody outside chooses addresses. */
+/* Neighbours in memory are neighbours in the table, 4096 at a time, so that resources made one
+ * after the other come and go without cache misses. Nobody outside chooses addresses, so none are
+ * chosen to collide. */
 static uint64_t hash_of(const void *resource)
 {
     uint64_t at = (uint64_t)(uintptr_t)resource, near = at >> 4 & 0xfff;
@@ -62,7 +64,7 @@ void kp__slot_known(struct kp__core *core, struct kp__slot *slot)
 
 const struct kp__errand kp__no_errand = { .seats = 1 };
 
-/* An errand that was given up was left as new, but for what the first lease writes anyway. */
+/* An errand that was put back is as new, except for what the first lease writes anyway. */
 void kp__errand_begin(struct kp__core *core, struct kp__slot *slot)
 {
     struct kp__errand *errand = kp__slab_take(&core->errands);
@@ -86,7 +88,7 @@ struct kp__slot *kp__slot_take(struct kp__core *core)
     struct kp__slot *slot = kp__slab_take(&core->slots);
 
     if (!slot) return NULL;
-    /* it was left as new, but for its generation and what is written before anybody reads it */
+    /* it was put back as new, except for its generation and what is written before it is read */
     KP__DCHECK(!slot->resource && !slot->cell && !slot->on_lane && !slot->doubted &&
                !slot->watched && !kp__timer_is_filed(&slot->due));
     slot->state = KP__FREE;
@@ -170,7 +172,7 @@ static inline void move(struct kp__core *core, struct kp__slot *const *slots, ui
         kp__account_now(core, sub);
         if (from == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
     }
-    /* most of what follows would be to wait for the table's memory: ask for all of it at once */
+    /* most of what follows would be waiting for the table's memory: prefetch all of it at once */
     if (to == KP__CLOSING)
         for (uint32_t i = 1; i < many; i++) kp__map_expect(&core->idents, &slots[i]->ident);
     count_moved(core, sub, from, to, many);
@@ -192,7 +194,7 @@ void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state 
 
 /* ---- tests ----------------------------------------------------------------------------------- */
 
-/* It counts as one that is being created, but has taken no permit for that. */
+/* A tested slot counts as one that is being created, but holds no permit to create. */
 static void count_tests(struct kp__core *core, struct kp__slot *slot, uint32_t more)
 {
     kp__rare(core, slot->sub)->tests += more;
@@ -211,7 +213,7 @@ void kp__slot_test(struct kp__core *core, struct kp__slot *slot)
 void kp__slot_tested(struct kp__core *core, struct kp__slot *slot, enum kp__state to)
 {
     slot->state = KP__CREATING;
-    core->creating.used++; /* which this move gives back */
+    core->creating.used++; /* the move below gives it back */
     count_tests(core, slot, UINT32_MAX);
     kp__slot_move(core, slot, to);
 }
@@ -277,12 +279,12 @@ void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
     kp__list_remove(&rare->drains);
     if (on) kp__list_push_back(&core->drains, &rare->drains);
     core->draining += on ? 1 : UINT32_MAX;
-    kp__close_seats(slot); /* on; off: it was not among those with a seat left */
+    kp__close_seats(slot); /* if off, it was not on that list */
 }
 
 /* ---- seats ----------------------------------------------------------------------------------- */
 
-/* Is it being reset, or looked at? Then it has one borrower, whose lease is ending or in doubt. */
+/* Is it being reset, or validated before it is lent? Then its one borrower's seat says so. */
 static bool is_busy(const struct kp__slot *slot)
 {
     uint32_t seat = 0;
@@ -298,7 +300,7 @@ static bool is_spent(const struct kp__slot *slot)
     return slot->errand->doomed || slot->doubted || kp__is_used_up(slot);
 }
 
-/* Others may share it, if it is not there already. */
+/* Put it on the list of slots with a seat left, if it is not there already. */
 static void offer_seats(struct kp__core *core, struct kp__slot *slot)
 {
     if (!kp__list_linked(&slot->errand->open_seat))
@@ -320,7 +322,7 @@ void kp__seats_anew(struct kp__core *core, struct kp__slot *slot)
 
     if (is_spent(slot)) kp__close_seats(slot);
     while (!kp__seat_at(slot, seat)->lent) seat++;
-    /* who has not heard of it may have to look into it first (flow/get.c, check) */
+    /* a borrower that does not know of it yet may have to validate it first (flow/get.c, check) */
     if (kp__seat_at(slot, seat)->hold != KP__GRANTED) kp__open_seats(core, slot);
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Slots: one place in a subpool, which holds one resource or the making of it.
+ * Slots: places in a subpool, each of which holds one resource or the making of it.
  *
- * An idle, lent or revoked slot is on the list of its subpool that its state names, others are on
- * none. kp__permit_spend begins both, and only functions of slot.c change either (I1). Slots live
- * in a slab: they never move, their memory stays while the pool lives, and their generation never
- * goes back, so that a lease can be checked for as long as anybody holds its number (I8).
+ * An idle, lent, tested or revoked slot is on the list of its subpool that its state names, others
+ * are on none. kp__permit_spend sets the first state, kp__reclaimed the last one of a revoked slot;
+ * otherwise only functions of slot.c change state and list (I1). Slots live in a slab: they never
+ * move, their memory stays while the pool lives, and their generation never goes back, so that a
+ * lease can be checked for as long as anybody holds its number (I8).
  */
 #ifndef KP__CORE_SLOT_H
 #define KP__CORE_SLOT_H
@@ -31,17 +32,17 @@ enum kp__state {
     KP__CLOSING,
     KP__STATES,
     KP__FREE = KP__STATES,
-    KP__TESTED,   /* the keeper has it validated. Counts as creating (I2); on a list of its key */
-    KP__REVOKED,  /* taken from its borrower, who has not given it back. Not live, counted apart */
-    KP__RECLAIMED /* the same, and he has given it back: it is being destroyed */
+    KP__TESTED,   /* being validated by the keeper. Counts as creating (I2); on a list of its key */
+    KP__REVOKED,  /* taken from borrowers that have not given it back. Not live, counted apart */
+    KP__RECLAIMED /* the same, but all have given it back: it is being destroyed */
 };
 
-/* What revoking a lease has come to (revoke.c). */
+/* How far a lease has come on the way to being revoked (revoke.c). */
 enum kp__hold {
-    KP__GRANTED,  /* its borrower has not heard of it */
+    KP__GRANTED,  /* its borrower does not know of it yet */
     KP__HELD,
     KP__REVOKING, /* driver.revoke is under way */
-    KP__KEPT      /* it failed, and is not tried again */
+    KP__KEPT      /* driver.revoke has answered; if it failed, it is not tried again */
 };
 
 /* One borrower's place. */
@@ -50,16 +51,16 @@ struct kp__seat {
     uint64_t since;      /* when that lease began; 0: the pool needs no clock */
     const char *tag;
     const void *site;
-    uint32_t thread;     /* that got it, where deadlocks are looked for; 0: not known */
+    uint32_t thread;     /* the one that got it, if deadlocks are looked for; 0: not known */
     uint32_t era;        /* the core's when that lease began, or an earlier one */
-    uint32_t thread_id;  /* the system's, of who got it; 0: it needed no lock */
+    uint32_t thread_id;  /* the system's number of that thread; 0: the get took no lock */
     uint8_t hold;        /* enum kp__hold */
     bool lent, ending;   /* ending: counts as lent, but nobody has the lease: it was given back and
                             is being reset, or is being validated first */
     bool reuse, decided; /* what kp_lease_reuse said, if it was called */
-    bool hit, warned;    /* it was there already; its leak was reported */
+    bool hit, warned;    /* the resource was there already; its leak was reported */
     bool turn, homed;    /* its lease's number says KP__TURN, KP__HOMED (core/lane.h) */
-    bool probe;          /* of its key's circuit (core/circuit.h) */
+    bool probe;          /* the mark of a probe of its key's circuit (core/circuit.h) */
 };
 
 /* Where a lease was got. */
@@ -74,32 +75,32 @@ struct kp__trace {
  * *heir* is the key that gets its place, and holds a permit for that already. */
 struct kp__victim {
     struct kp__group *heirs[2]; /* the heir's groups, in which that permit counts; or NULL */
-    bool cedes[2];              /* it is in the same group i, where only the heir's permit counts */
+    bool cedes[2];              /* it is in heirs[i], too: only the heir's permit counts there */
     struct kp__slot *next;      /* a second victim, whose place the heir needs, too; or NULL */
-    struct kp__subpool *heir;   /* the heir, if nobody stands by while the victim is destroyed */
+    struct kp__subpool *heir;   /* the heir, if no caller stands by until the victim is gone */
 };
 
-/* What a slot needs only while it is made, lent, or destroyed. It lies apart, and goes to another
- * slot when this one becomes idle: so only as many are used as were ever needed at once. There is
- * room for one for each slot, so that to begin one never fails (flow/door.c). Where seats are
- * shared, it stays with its slot: it knows the latest lease of each seat. */
+/* What a slot needs only while it is made, lent, or destroyed. It lies apart, and is free for
+ * another slot when this one becomes idle: so only as many are used as were ever needed at once.
+ * There is room for one for each slot, so beginning one never fails (flow/door.c). With shared
+ * seats, it stays with its slot, because it knows the latest lease of each seat. */
 struct kp__errand {
     struct kp__slab_item item; /* first: base/slab.h */
-    struct kp__slot *slot;     /* whose it is */
+    struct kp__slot *slot;     /* the one that has it */
     uint32_t borrowers, seats;
     bool doomed;                 /* never lend again: closes when its last lease ends */
-    bool draining;               /* shared: no new borrowers, another key is owed its room */
+    bool draining;               /* shared: no new borrowers, its room is owed to another key */
     bool renews;                 /* it is made to replace another one (core/renew.c) */
-    bool owes_lent;              /* while closing: a lent permit goes back when it is gone */
-    bool probe;                  /* of its key's circuit: its creation is, or the one it makes room
-                                    for */
+    bool owes_lent;              /* closing: it holds a lent permit, which goes back in the end */
+    bool probe;                  /* the mark of a probe (core/circuit.h): of its creation, or of the
+                                    one that it makes room for */
     struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
     struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
-    struct kp__list open_seat;   /* shared: the subpool's list of lent slots with a seat left */
+    struct kp__list open_seat;   /* shared: on the subpool's list of lent slots with a seat left */
     struct kp__victim victim;
     struct kp__seat first, *more;
-    uint32_t more_room;          /* seats that fit in `more`, which stays when it goes */
-    uint32_t trace_room;         /* the same of `traces`, which stays, too */
+    uint32_t more_room;          /* seats that fit in `more`, which is kept when the errand ends */
+    uint32_t trace_room;         /* the same of `traces`, which is kept, too */
     struct kp__trace *traces;    /* where leases were got, by seats (options.stack); or NULL */
 };
 
@@ -123,22 +124,22 @@ struct kp__slot {
     void *resource;
     struct kp__subpool *sub;
     const struct kp__errand *errand; /* to be read; to write: kp__errand_of, kp__errand */
-    struct kp__list link;        /* idle, lent, revoked: the subpool's list of this state; closing,
-                                    reclaimed: a to-do's list of slots to destroy */
+    struct kp__list link;        /* idle, lent, tested, revoked: the subpool's list of this state;
+                                    closing, reclaimed: a to-do's list of slots to destroy */
     struct kp__map_node ident;   /* index by resource */
-    struct kp__timer due;        /* in the calendar: when it needs a look, or earlier */
+    struct kp__timer due;        /* in the calendar: no later than when it needs a look */
     uint64_t generation;         /* of the latest lease; only grows (I8) */
     uint64_t serial, lends;
     uint64_t born, age_end;
     uint64_t since;              /* idle: since when */
-    uint64_t order;              /* idle: the same, in returns of this pool */
+    uint64_t order;              /* idle: the same, counted in returns to the pool */
 };
 
-/* A free slot, as new; NULL: none is free. And back. */
+/* Take a free slot, as new; NULL: none is free. And put it back. */
 struct kp__slot *kp__slot_take(struct kp__core *core);
 void kp__slot_put(struct kp__core *core, struct kp__slot *slot);
 
-/* What a slot without an errand shows to whoever reads: one seat, and nobody there. */
+/* What readers find in a slot without an errand: one seat, and nobody in it. */
 extern const struct kp__errand kp__no_errand;
 void kp__errand_begin(struct kp__core *core, struct kp__slot *slot);
 
@@ -147,7 +148,7 @@ static inline bool kp__has_errand(const struct kp__slot *slot)
     return slot->errand != &kp__no_errand;
 }
 
-/* Its errand, to write to. The slot has one, as each that is lent. */
+/* Its errand, to write to. The slot must have one, as each lent slot has. */
 static inline struct kp__errand *kp__errand_of(const struct kp__slot *slot)
 {
     return (struct kp__errand *)(uintptr_t)slot->errand;
@@ -167,7 +168,7 @@ static inline struct kp__seat *kp__seat_at(const struct kp__slot *slot, uint32_t
     return seat == 0 ? &errand->first : &errand->more[seat - 1];
 }
 
-/* Off the list of those with a seat left, if it is there. */
+/* Take it off the list of slots with a seat left, if it is there. */
 static inline void kp__close_seats(const struct kp__slot *slot)
 {
     if (slot->errand->seats > 1) kp__list_remove(&kp__errand_of(slot)->open_seat);
@@ -175,12 +176,13 @@ static inline void kp__close_seats(const struct kp__slot *slot)
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
-/* To another state and its list, with all counts (I1, I2); or many of one key and state at once. */
+/* Move a slot to another state and its list, with all counts (I1, I2); or many of one key and state
+ * at once. */
 void kp__slot_move(struct kp__core *core, struct kp__slot *slot, enum kp__state to);
 void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
                     enum kp__state to);
 
-/* The same of a move that was made on an open lane, while nobody was starved (core/lane.c). */
+/* The same for a move that was made on an open lane, while nobody was starved (core/lane.c). */
 void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state);
 
 /* From idle to TESTED; from there to another state, or back to the place among the idle that it had
@@ -202,12 +204,12 @@ uint32_t kp__seat_take(struct kp__core *core, struct kp__slot *slot, uint64_t no
 /* End the lease that has this seat. After the last one, the caller moves the slot. */
 void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now);
 
-/* Let others share it, if it has a seat left and nothing is against it; or do so anew, because the
- * rules have changed. */
+/* Let others share it, if it has a seat left and nothing is against it; or decide that anew,
+ * because the rules have changed. */
 void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
 void kp__seats_anew(struct kp__core *core, struct kp__slot *slot);
 
-/* Let nobody else share it, so that it becomes idle when its leases end; off: let them again. */
+/* Let nobody else share it, so that it becomes idle when its leases end; off: allow it again. */
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 
 /* ---- the index by resource ------------------------------------------------------------------- */
@@ -216,7 +218,7 @@ void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);
 struct kp__slot *kp__slot_of(struct kp__core *core, const void *resource);
 struct kp__slot *kp__slot_of_live(struct kp__core *core, const void *resource);
 
-/* Enter the index, whose room was made before. It goes by this hash. */
+/* Enter a slot into the index, in which room was made before. And the hash that the index uses. */
 void kp__slot_known(struct kp__core *core, struct kp__slot *slot);
 uint64_t kp__slot_hash(const struct kp__map_node *node);
 

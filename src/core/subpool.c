@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A subpool's beginning, its parts that lie apart, what it counts of its resources' ends, and its
- * queues of waiting requests.
+ * How a subpool begins, its parts that lie apart, how it counts why resources went, and its queues
+ * of waiting requests.
  */
 #include "core/subpool.h"
 
@@ -10,8 +10,8 @@
 
 /* ---- parts that lie apart -------------------------------------------------------------------- */
 
-/* What they are until somebody begins them. Lists and heaps write to their own members only, so
- * nobody writes to these. */
+/* What the parts are until they are begun. Lists and heaps write only to what is on them, which
+ * nothing here ever is, so nobody writes to these. */
 #define EMPTY(list) { (struct kp__list *)&(list), (struct kp__list *)&(list) }
 #define IN_NO_HEAP(node) { .next = (struct kp__heap_node *)&(node) }
 
@@ -110,7 +110,7 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
     sub->contest = &kp__no_contest;
     sub->rare = &kp__no_rare;
-    sub->calm = core->least_term > 0; /* who is used only once needs no lane; for tests: always */
+    sub->calm = core->least_term > 0; /* a key used only once needs no lane; in tests, any */
 }
 
 void kp__slabs_init(struct kp__core *core)
@@ -147,7 +147,7 @@ void kp__again_at(struct kp__core *core, const struct kp__request *request, uint
         (struct kp__moment){ at == KP__NEVER ? NULL : request, at };
 }
 
-/* By arrival. Newcomers go to the end; who comes back does so near the front. */
+/* By arrival. Newcomers go to the end; a request that comes back belongs near the front. */
 void kp__queue_insert(struct kp__core *core, struct kp__request *request)
 {
     struct kp__subpool *sub = request->sub;

@@ -17,7 +17,7 @@ struct kp__tally {
     uint64_t gets, hits, creates, destroys, held_ns, create_ns;
 };
 
-/* The same of what happens to few keys. */
+/* The same, of what happens to few keys. */
 struct kp__seldom {
     uint64_t waits, wait_ns, timeouts, refusals, create_failures, destroy_failures;
     uint64_t invalid, invalidated, expired, evicted, leaks, renewed, revokes, revoke_failures;
@@ -26,60 +26,59 @@ struct kp__seldom {
 
 /* How creations of this key have gone lately. */
 struct kp__health {
-    uint32_t failures;        /* creates in a row */
-    uint64_t back_off;        /* no creation before */
+    uint32_t failures;        /* creates that failed, in a row */
+    uint64_t back_off;        /* no creation begins before this */
     bool tripped;             /* the circuit is open, or half-open */
     bool refused;             /* a create said KP_EREFUSED: none is tried, until told otherwise */
     const struct kp__circuit *circuit; /* to be read; core/circuit.c writes */
-    struct kp__failure *last; /* the latest, or the one that refused; or NULL */
+    struct kp__failure *last; /* the latest failure, or the one that refused; or NULL */
     struct kp__list kept;     /* cache_failure_ms = KP_ONCE: background failures still to be told */
     uint32_t kept_count;
 };
 
 /* CoDel on the waiting time (limits.shed_target_ms). */
 struct kp__shed {
-    uint64_t interval_end, least_wait; /* 0: no interval has begun, and no least is known */
+    uint64_t interval_end, least_wait; /* 0: no interval has begun, and no least wait is known */
     bool slow;
 };
 
 /* Make before break (core/renew.c). Each slot whose end is near and that is needed is *ageing*
- * until it closes, and has a replacement: in the making, or a *spare*, which is there already. */
+ * until it closes, and gets a replacement: in the making, or a *spare*, which is there already. */
 struct kp__renewal {
     uint32_t ageing;    /* slots */
     uint32_t making;    /* creations under way to replace one */
     uint32_t spare;     /* replacements made whose old one has not closed yet; <= ageing */
-    uint64_t epoch;     /* the pool's, since kp_rotate named this key last; 0: it never did */
-    uint64_t retire_by; /* what is of an epoch before, and is still being made, goes by then */
+    uint64_t epoch;     /* the pool's when kp_rotate last named this key; 0: it never did */
+    uint64_t retire_by; /* what was begun in an earlier epoch and is not made yet goes by then */
 };
 
 /* When a request is to look again by itself, because time may let it go on (a pause ends, a token
- * comes); and which one has been told so. */
+ * comes); and which request was told so. */
 struct kp__moment {
     const struct kp__request *told; /* or NULL */
     uint64_t at;
 };
 
-/* What most keys never need: that somebody waits, that something fails, that a resource is shared.
- */
+/* What most keys never need: for when somebody waits, something fails, or a resource is shared. */
 struct kp__rare {
     struct kp__list queue[KP__QUEUES];
-    struct kp__moment moment[KP__QUEUES]; /* that the first of each waits for */
-    uint32_t handed;            /* resources handed over in order since the turn was over ... */
-    uint64_t turn;              /* ... which began then (KP_EVENTUAL, serve.c) */
+    struct kp__moment moment[KP__QUEUES]; /* what the first of each waits for */
+    uint32_t handed;            /* resources handed over in order since the turn began ... */
+    uint64_t turn;              /* ... which was at this time (KP_EVENTUAL, serve.c) */
     struct kp__list open_seats; /* lent slots with a seat left */
     struct kp__slot *draining;  /* at most one of its slots; or NULL */
-    struct kp__list drains;     /* if there is one: on core->drains */
+    struct kp__list drains;     /* on core->drains, if a slot drains */
     struct kp__health health;
     struct kp__shed shed;
     struct kp__renewal renewal;
     struct kp__late late;
     struct kp__seldom seldom;
-    struct kp__list tested;     /* slots in TESTED: the keeper has them validated this moment */
+    struct kp__list tested;     /* slots in TESTED: the keeper is having them validated */
     uint32_t tests;             /* how many: part of count[KP__CREATING] */
     uint32_t doubts;            /* live ones in doubt: while there are any, the key is suspect */
     struct kp__list taken;      /* slots in REVOKED */
     uint32_t revoked;           /* how many are in REVOKED or RECLAIMED */
-    uint32_t revoking;          /* leases that driver.revoke is about to take, for their age */
+    uint32_t revoking;          /* slots for which driver.revoke is under way */
 };
 
 /* What a key keeps of its lane (core/lane.h), once it has one. */
@@ -88,13 +87,13 @@ struct kp__term {
     struct kp__subpool *sub;
     uint64_t until;            /* the end of the latest term */
     uint64_t opened;           /* when it opened last ... */
-    uint64_t served;           /* ... and how many leases there were until it was shut */
+    uint64_t served;           /* ... and how many leases began on it until it was shut */
     uint32_t lane;             /* the number of its line for the hit path */
     uint32_t era;              /* the core's when it opened last */
     uint16_t room;             /* how many cells its lists hold */
-    uint16_t shy;              /* to open did not pay: so many more releases before the next */
-    uint8_t cells;             /* on it when it opened last */
-    uint8_t homes;             /* so many of these have a home (core/home.c) */
+    uint16_t shy;              /* opening it did not pay: so many more releases before the next */
+    uint8_t cells;             /* how many were on it when it opened last */
+    uint8_t homes;             /* how many of these have a home (core/home.c) */
 };
 
 /* A key that leaves makes nothing in the background. It stays if somebody wants it again. */
@@ -106,32 +105,32 @@ enum kp__leaving {
 
 /* A key's entry in the calendar, and its place among the keys that nobody uses (table.c). */
 struct kp__key_due {
-    struct kp__timer due;   /* in the calendar, as that of a slot */
+    struct kp__timer due;   /* in the calendar, as a slot's */
     struct kp__subpool *sub;
-    struct kp__list unused; /* or of those that went to make room for another one (flow/find.c) */
+    struct kp__list unused; /* on core->unused; or among those dropped for another (flow/find.c) */
     uint64_t since;         /* unused: when it was used last */
 };
 
 /* Parts that lie apart (base/slab.h). */
 enum { KP__PART_DUE, KP__PART_CONTEST, KP__PART_RARE, KP__PART_TERM, KP__PART_CIRCUIT };
 
-/* A key that is bytes, and fewer than these, lies in its subpool. */
+/* A key of bytes that is shorter than this lies in the subpool itself. */
 enum { KP__NEAR = 24 };
 
 struct kp__subpool {
     struct kp__slab_item item; /* first: base/slab.h */
     struct kp__map_node node;  /* of the table of keys */
-    uint64_t hash;             /* there */
-    uint32_t serial;           /* of this use of the slab item: by it a stale pin is found out */
+    uint64_t hash;             /* in that table */
+    uint32_t serial;           /* of this use of the slab item: it shows that a pin is stale */
     uint32_t pins;             /* kp_pin */
     bool in_use : 1;           /* I9 */
     bool ruling : 1;           /* limits_for is being asked */
     bool refill : 1, warm : 1; /* bring it to its minimum in the background; to one at least */
-    bool dated : 1;            /* its part of the calendar is begun (core/calendar.c) */
-    bool open : 1;             /* its lane is: the books are as they were then (core/lane.h) */
+    bool dated : 1;            /* its entry in the calendar is begun (core/calendar.c) */
+    bool open : 1;             /* its lane is open; the books are as of then (core/lane.h) */
     uint8_t leaving : 2;       /* enum kp__leaving */
-    bool far;                  /* its key has memory of its own; read without the lock, so no bit */
-    uint16_t calm;             /* releases before its lane opens again */
+    bool far;                  /* its key has memory of its own; no bit-field: read unlocked */
+    uint16_t calm;             /* so many more releases before its lane opens again */
     uint32_t key_size;         /* constant, as is the key: they are read without the lock, too */
     union {
         void *far;           /* whatever the key type makes of it (flow/key.h) */
@@ -146,7 +145,7 @@ struct kp__subpool {
     uint32_t interest; /* calls under way that need it to stay */
     uint64_t used_at;  /* the last time anybody wanted anything of it */
 
-    /* parts that lie apart. To be read; to write, the functions of these names begin them */
+    /* parts that lie apart. To be read; to write: kp__contest, kp__rare, which begin them */
     const struct kp__contest *contest; /* how it competes with other keys (core/budget.h) */
     const struct kp__rare *rare;
     struct kp__term *term; /* or NULL: it has no lane */
@@ -164,14 +163,14 @@ static inline void *kp__key_at(const struct kp__subpool *sub)
     return sub->far ? sub->key.far : (void *)(uintptr_t)sub->key.near;
 }
 
-/* What its parts are, to whoever reads, until somebody begins them. */
+/* What readers find in its parts until these are begun. */
 extern const struct kp__contest kp__no_contest;
 extern const struct kp__rare kp__no_rare;
 void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub);
 void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub);
 void kp__term_begin(struct kp__core *core, struct kp__subpool *sub, uint32_t lane);
 
-/* Has anybody begun it? */
+/* Has it been begun? */
 static inline bool kp__has_rare(const struct kp__subpool *sub)
 {
     return sub->rare != &kp__no_rare;
@@ -183,7 +182,7 @@ static inline uint32_t kp__lane_number(const struct kp__subpool *sub)
     return sub->term ? sub->term->lane : 0;
 }
 
-/* Are those told at once who would be too late (core/late.h)? */
+/* Are requests that would be served too late told so at once (core/late.h)? */
 static inline bool kp__refuses_late(const struct kp__subpool *sub)
 {
     return sub->rules && sub->rules->refuse_late;
@@ -222,7 +221,7 @@ static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
     return kp__sub_live(sub) - sub->count[KP__CLOSING];
 }
 
-/* So many replacements stand beside what they replace, and do not count against max_live. */
+/* How many replacements there are beside what they replace, which do not count against max_live. */
 static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
 {
     int64_t extra = (int64_t)sub->rare->renewal.making + sub->rare->renewal.spare;
@@ -230,8 +229,8 @@ static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
     return extra < sub->rules->surplus ? extra : sub->rules->surplus;
 }
 
-/* Do more than `most` stay, not counting replacements that may stand beside? Their number lies
- * apart, so it is asked for last. */
+/* Do more than `most` stay, not counting such replacements? Their number lies apart, so it is read
+ * last. */
 static inline bool kp__sub_exceeds(const struct kp__subpool *sub, int64_t most)
 {
     int64_t over = kp__sub_staying(sub) - most;
@@ -239,7 +238,7 @@ static inline bool kp__sub_exceeds(const struct kp__subpool *sub, int64_t most)
     return over > 0 && over > kp__sub_extra(sub);
 }
 
-/* So many live ones are not evicted: its minimum, and its floor. */
+/* How many live ones are not evicted: its minimum or its floor, whichever is more. */
 static inline int64_t kp__sub_kept(const struct kp__subpool *sub)
 {
     const struct kp__rules *r = sub->rules;
@@ -253,7 +252,7 @@ static inline struct kp__slot *kp__oldest_idle(const struct kp__subpool *sub)
     return KP__OF(KP__SLOTS(sub, KP__IDLE)->prev, struct kp__slot, link);
 }
 
-/* Had it all the leases that it may have (max_uses)? */
+/* Has it had all the leases that it may have (max_uses)? */
 static inline bool kp__is_used_up(const struct kp__slot *slot)
 {
     return slot->lends >= (uint64_t)slot->sub->rules->max_uses;
@@ -282,7 +281,7 @@ static inline struct kp__request *kp__queue_first(const struct kp__subpool *sub,
 }
 
 /* When a request in a queue looks again by itself; KP__NEVER: it waits for no moment. Only the
- * first of a queue ever does: whoever becomes that is decided about anew. */
+ * first of a queue ever does: a request that becomes the first is decided about anew. */
 static inline uint64_t kp__next_look(const struct kp__request *request)
 {
     const struct kp__moment *moment = &request->sub->rare->moment[request->queue];

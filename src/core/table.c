@@ -4,6 +4,7 @@
  * share a live budget.
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/table.h"
 
 static uint64_t hash_of_key(const struct kp__map_node *node)
@@ -42,7 +43,7 @@ struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__s
     return sub;
 }
 
-/* Counting in another group moves what the key has now. */
+/* The key counts in another group from now on, or in none: what it has moves with it. */
 static void join(struct kp__core *core, struct kp__subpool *sub, int which, struct kp__group *group)
 {
     struct kp__group *old = sub->contest->group[which];
@@ -63,7 +64,8 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
     if (!group) return;
     group->budget.used += live;
     group->budget.leaving += leaving;
-    /* as good as lowered; what it is promised is a permit of this group when its victim is gone */
+    /* as if the group's budget had been lowered; when its victim is gone, what the key was promised
+     * becomes a permit of this group */
     if (group->budget.used + contest->promised > group->budget.cap) core->shrunk = true;
 }
 
@@ -88,7 +90,7 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
     if (!kp__breaks(rules, KP_BREAK_CREATE | KP_BREAK_USE)) kp__circuit_forgive(core, sub);
     for (int i = 0; i < KP__GROUPS; i++) join(core, sub, i, group[i]);
     kp__evictable_update(core, sub);
-    /* a key that holds its minimum is forgotten by the time of its last use */
+    /* a key that holds its minimum is forgotten by the time of its last use: that must be known */
     if (rules->clocked || (rules->min_live > 0 && core->forget_after != KP__NEVER))
         core->clocked = true;
 }
@@ -99,8 +101,8 @@ static bool is_spare(const struct kp__subpool *sub)
     return kp__subpool_unused(sub) && kp__sub_kept(sub) == 0 && !sub->refill;
 }
 
-/* Who is used again leaves the list here, and comes back when he is not: so each look that finds
- * nothing undoes one that put somebody there (L8). */
+/* A key that was used again is taken off the list here, and is put there again when it is unused:
+ * so each look that finds nothing is paid for by an earlier insertion (L8). */
 struct kp__subpool *kp__table_spare(struct kp__core *core)
 {
     struct kp__list *first;
@@ -142,7 +144,7 @@ static uint64_t hash_of_member(const struct kp__map_node *node)
     return hash_of_group((int)group->member - 1, group->id);
 }
 
-/* Each number has a hash of its own, so one of this hash and kind is this one. */
+/* Of one kind, each id has a hash of its own, so a group of this hash and kind is the one. */
 static bool same_kind(const struct kp__map_node *node, const void *which)
 {
     return KP__OF(node, struct kp__group, node)->member ==

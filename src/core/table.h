@@ -19,28 +19,28 @@ struct kp__subpool *kp__table_find(struct kp__core *core, uint64_t hash,
  * kp__map_wants). */
 struct kp__subpool *kp__table_make(struct kp__core *core, uint64_t hash);
 
-/* All keys one after the other, in the order of their places in the slab; NULL begins, and ends.
- * `after` may have been forgotten meanwhile. It looks at each place that was ever a key's: not for
- * what happens often. */
+/* Goes through all keys, in the order of their places in the slab: NULL asks for the first, and
+ * means that there are no more. `after` may have been forgotten meanwhile. It looks at each place
+ * that was ever a key's: not for what happens often. */
 struct kp__subpool *kp__next_sub(const struct kp__core *core, const struct kp__subpool *after);
 
-/* Its rules are known, and its groups: those who waited for that are served. The old rules come
- * back in *old, if nobody uses them any more, else NULL. */
+/* A key gets its rules and groups, for the first time or others. Settle afterwards: requests may
+ * wait for that. The old rules come back in *old if nobody uses them any more, else NULL. */
 void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__rules *rules,
                     struct kp__group *group[KP__GROUPS], struct kp__rules **old);
 
-/* The key that has been unused for the longest time, and that nothing is to be kept of; or NULL. */
+/* The key that has been unused the longest, and of which nothing is to be kept; or NULL. */
 struct kp__subpool *kp__table_spare(struct kp__core *core);
 
-/* Look whether this key may be forgotten, when nobody will have used it for so long. */
+/* Have this key looked at when it will have been unused for long enough to be forgotten. */
 void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
 
 /* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for
  * when it may. */
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
-/* Take an unused subpool out. Its key, rules and failures are the caller's to free, afterwards the
- * slab item. */
+/* Take an unused subpool out of the table. The caller frees its key, rules and failures, and the
+ * slab item after these. */
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub);
 
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * The invariants of docs/INVARIANTS.md, checked whenever the lock is given back in builds with
- * KP_VERIFY: the books of the pool, and of those keys that lie in the first 64 places the books,
- * the lists and L1. A broken one ends the program with its number.
+ * KP_VERIFY: the books of the pool; and, of the keys in the first 64 places, the books, the lists
+ * and L1. A broken one ends the program with its number.
  */
-#include "core/core.h"
 #include "core/lane.h"
+#include "core/resize.h"
 
 #if defined KP_VERIFY && KP_VERIFY
 
@@ -14,7 +14,7 @@
 
 enum { PLACES_LOOKED_AT = 64 };
 
-/* The keys that are looked at, one after the other; NULL begins, and ends. */
+/* Goes through the keys that are looked at; NULL asks for the first, and means no more. */
 static struct kp__subpool *next_key(const struct kp__core *core, const struct kp__subpool *after)
 {
     for (uint32_t i = after ? after->item.index + 1 : 0; i < PLACES_LOOKED_AT; i++) {
@@ -24,7 +24,7 @@ static struct kp__subpool *next_key(const struct kp__core *core, const struct kp
     return NULL;
 }
 
-/* Are these all there are? */
+/* Are these all the keys there are? */
 static bool are_all(const struct kp__core *core)
 {
     return core->subpools.made <= PLACES_LOOKED_AT;
@@ -45,8 +45,8 @@ static uint32_t length(const struct kp__list *list)
     return n;
 }
 
-/* One of its requests was invited: a call in progress, which looks when its thread is here, and
- * then settles this key and all budgets that count it. */
+/* Was one of its requests invited? That is a call in progress: when its thread is here, it looks,
+ * and then settles this key and all budgets that count it. */
 static bool is_coming(const struct kp__subpool *sub)
 {
     for (int q = 0; q < KP__OWN; q++) {
@@ -57,7 +57,8 @@ static bool is_coming(const struct kp__subpool *sub)
     return false;
 }
 
-/* Nothing is left, or somebody whose key this budget counts is on his way. */
+/* If subpools are starved, nothing is left to hand out or to evict, or an invited request of a key
+ * that this budget counts is on its way. */
 static void verify_budget(const struct kp__core *core, const struct kp__budget *budget,
                           const char *what)
 {
@@ -84,7 +85,7 @@ static bool is_told(const struct kp__subpool *sub)
     return false;
 }
 
-/* Time brings tokens: somebody who lacks one knows when. */
+/* Time brings tokens: one request at least that lacks one knows when to look. */
 static void verify_rate(const struct kp__core *core)
 {
     const struct kp__subpool *sub = NULL;
@@ -95,11 +96,11 @@ static void verify_rate(const struct kp__core *core)
     require(false, "I5 somebody lacks a token, and nobody knows when it comes");
 }
 
-/* A request that may take what is idle, and whether the first of them comes for it. */
+/* Is there a request that may take what is idle? *comes: was the first of a queue offered it? */
 static bool any_taker(const struct kp__subpool *sub, bool *comes)
 {
     static const enum kp__queue takers[] = { KP__EITHER, KP__TAKERS, KP__SPONSORS };
-    int kinds = sub->rare->doubts > 0 ? 2 : 3; /* who has one made leaves what is in doubt */
+    int kinds = sub->rare->doubts > 0 ? 2 : 3; /* sponsors do not take what is in doubt */
     bool any = false;
 
     *comes = false;
@@ -111,7 +112,7 @@ static bool any_taker(const struct kp__subpool *sub, bool *comes)
     return any;
 }
 
-/* What is near its end, and what stands beside it. */
+/* Ageing slots, and their replacements. */
 static void verify_renewal(const struct kp__subpool *sub)
 {
     const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
@@ -127,7 +128,7 @@ static void verify_renewal(const struct kp__subpool *sub)
     require(n->making <= sub->count[KP__CREATING], "I2 replacements are being made");
 }
 
-/* So many cells of its lane have a home; a word elsewhere is not even marked. */
+/* As many cells of its lane as it says have a home; a word on no open lane is not even marked. */
 static void verify_homes(const struct kp__subpool *sub)
 {
     uint32_t homes = 0;
@@ -137,7 +138,7 @@ static void verify_homes(const struct kp__subpool *sub)
         for (l = kp__list_first(list); l; l = kp__list_next(list, l)) {
             const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
             const struct kp__cell *cell = slot->cell ? KP__CELL_OF(slot) : NULL;
-            /* relaxed, both: only who has the lock marks words, and gives and takes homes */
+            /* relaxed, both: words are marked, and homes given and taken, only under the lock */
             if (!cell || !(atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED))
                 continue;
             require(slot->on_lane, "I7 a word is marked that is on no open lane");
@@ -179,7 +180,7 @@ static void verify_sub(struct kp__core *core, const struct kp__subpool *sub)
     }
 }
 
-/* So many of its slots are on its open lane, which reserves something for each. */
+/* How many of its slots are on its open lane, which reserves something for each. */
 static uint32_t on_lane(const struct kp__subpool *sub, enum kp__state state)
 {
     const struct kp__list *list = KP__SLOTS(sub, state);
@@ -241,7 +242,7 @@ static void verify_circuits(const struct kp__core *core)
     require(probing == core->probing, "I13 the total of circuits that probe");
 }
 
-/* Its permits; or fewer than there were when its limit was lowered below them, and no new ones. */
+/* Is it within its limit, or, if that was lowered below what was used, has it not grown since? */
 static bool is_within(struct kp__budget *budget)
 {
     if (budget->peak > budget->used) budget->peak = budget->used;

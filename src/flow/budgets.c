@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Budgets: from what was said to numbers, at open and while in use. What cannot be meant, or does
- * not leave keys what they are to keep, is refused with the field's name. What a change does:
- * core/resize.c.
+ * Budgets: from what the user said to numbers, at open and while the pool is in use. What makes no
+ * sense, or does not leave the keys what they are to keep, is refused with the field's name.
+ * core/resize.c carries a change out.
  */
 #include <string.h>
 
-#include "flow/flow.h"
+#include "core/resize.h"
+#include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/settings.h"
 
-/* ---- can it be meant? ------------------------------------------------------------------------ */
+/* ---- does it make sense? --------------------------------------------------------------------- */
 
 static int check_count(int64_t v, const char *field, int64_t least, kp_why *why)
 {
@@ -19,7 +23,7 @@ static int check_count(int64_t v, const char *field, int64_t least, kp_why *why)
     return 0;
 }
 
-/* How many creations begin, and a burst of a rate that there is. */
+/* How many creations may begin in a second, and the burst; a burst needs a rate. */
 static int check_rate(const kp_budget *b, kp_why *why)
 {
     int code = check_count(b->create_rate, "budget.create_rate", 1, why);
@@ -81,9 +85,9 @@ struct kp__allowance kp__allowance_of(const kp_budget *b)
     };
 }
 
-/* ---- does it leave keys what they are to keep? ----------------------------------------------- */
+/* ---- does it leave the keys what they are to keep? ------------------------------------------- */
 
-/* None may be lent: that is a pause, which takes no key's floor away. */
+/* A budget that lets none be lent is a pause and takes no key's floor away; so it does not bind. */
 static struct kp__bounds bounds_of(const struct kp__allowance *may, bool same)
 {
     bool many = same && may->keys != KP__UNBOUND && may->keys > 0;
@@ -110,7 +114,7 @@ struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every)
     return bounds_of(&may, every && !pool->limits_for);
 }
 
-/* Those of keys to come, of each key that is there, and of all of them together. */
+/* Do the limits still hold: of keys to come, of each key that is there, and of all together? */
 static int check_kept(const struct kp__pool *pool, const struct kp__allowance *may, kp_why *why)
 {
     const struct kp__core *core = &pool->core;
@@ -133,7 +137,7 @@ static int check_kept(const struct kp__pool *pool, const struct kp__allowance *m
 enum { NUMBERS = sizeof(kp_budget) / sizeof(int64_t) };
 _Static_assert(sizeof(kp_budget) == NUMBERS * sizeof(int64_t), "they are all of one type");
 
-/* What was said now over what was said before. A rate that ends takes its burst with it. */
+/* What is said now replaces what was said before. A rate that is lifted takes its burst with it. */
 static kp_budget merged(const kp_budget *said, const kp_budget *before)
 {
     int64_t now[NUMBERS], all[NUMBERS];
@@ -148,8 +152,8 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
     return out;
 }
 
-/* Keys join their groups as they are ruled, where these have a limit (rules.c). One that was
- * there at open is counted for ever, also where it is KP_UNLIMITED by now. */
+/* A key joins its groups when it gets its rules, and only groups that have a limit (rules.c). So a
+ * group that had a limit at open is counted for good, even while its limit is KP_UNLIMITED. */
 static int check_groups(const struct kp__core *core, struct kp__allowance *may, kp_why *why)
 {
     static const char *const fields[] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
@@ -175,7 +179,7 @@ static int change(struct kp__pool *pool, const kp_budget *said, kp_why *why, str
     if ((code = check_kept(pool, &may, why)) != 0) return code;
     pool->budget = budget;
     kp__budgets_set(&pool->core, &may, kp__time(pool), todo);
-    kp__tell_news(pool, todo); /* who warms keys may go on */
+    kp__tell_news(pool, todo); /* a kp_warm may be able to go on */
     return 0;
 }
 
@@ -188,7 +192,8 @@ int kp_budget_set(kp_pool *door, const kp_budget *budget, kp_why *why)
     struct kp__pool *pool = kp__enter(door, &code);
     if (!pool) return kp__no_pool(code, why, "kp_budget_set: pool is NULL");
     kp__todo_init(&todo, pool->world);
-    if (pool->core.phase != KP__OPEN) kp__say(why, code = KP_ECLOSED, NULL);
+    if (!budget) code = kp__misuse_within(pool, &todo, why, "kp_budget_set: budget is NULL");
+    else if (pool->core.phase != KP__OPEN) kp__say(why, code = KP_ECLOSED, NULL);
     else code = change(pool, budget, why, &todo);
     kp__leave(pool, &todo);
     return code;

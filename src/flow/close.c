@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * The end: no new gets; waiting requests are served first (DRAIN) or refused; idle resources are
- * destroyed; leases are waited for (WAIT, DRAIN) or not (NOW). Nothing is freed under anybody's
- * feet: the last one out frees the pool, its door stays.
+ * Closing a pool: no new gets; waiting requests are served first (DRAIN) or refused; idle resources
+ * are destroyed; leases are waited for (WAIT, DRAIN) or not (NOW). Nothing that is in use is freed:
+ * the last call or answer to leave the pool frees it; its door stays.
  */
 #include "base/cancel.h"
 #include "base/check.h"
 #include "base/watch.h"
-#include "flow/flow.h"
+#include "core/give.h"
+#include "core/guide.h"
+#include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/fork.h"
+#include "flow/here.h"
+#include "flow/loop.h"
+#include "flow/resource.h"
+#include "flow/settings.h"
+#include "flow/upkeep.h"
 
 bool kp__is_over(const struct kp__pool *pool)
 {
@@ -15,7 +26,7 @@ bool kp__is_over(const struct kp__pool *pool)
     uint32_t live = core->revoked;
 
     for (int s = KP__CREATING; s < KP__STATES; s++) live += core->count[s];
-    /* cover: never, because whoever closes answers all who wait before they leave */
+    /* cover: never, because kp_pool_close answers all waiting requests before it leaves the pool */
     return core->phase == KP__CLOSED && pool->inside == 0 && core->waiting == 0 && live == 0;
 }
 
@@ -29,9 +40,9 @@ static int64_t still_out(const struct kp__core *core)
 
 #define SLOW UINT64_C(1000000) /* 1 ms */
 
-/* Idle ones, to be destroyed together: nobody waits for the place of one any more. While that is
- * quick, the next ones are more. If it is slow, one at a time, so that another who closes can help,
- * and what is gone is soon known to be. */
+/* Idle slots, to be destroyed together, since nobody waits for their places any more. While that is
+ * quick, each batch is larger than the one before. If it is slow they go one at a time, so that
+ * another thread that closes the pool can help, and each is soon counted as gone. */
 struct batch {
     struct kp__slot *slots[KP__MANY];
     uint32_t many, most;
@@ -57,8 +68,8 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct batch
     }
 }
 
-/* First all requests are told no, then what is idle is destroyed. The key we stand on is kept by
- * our interest while the lock is given back. */
+/* First all requests are refused, then what is idle is destroyed. Our interest keeps the key at
+ * which the walk is while the lock is given back. */
 static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
 {
     struct batch b = { .many = 0, .most = 1, .began = kp__time(pool) };
@@ -78,7 +89,7 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
 
 /* ---- the call -------------------------------------------------------------------------------- */
 
-/* It closes all the same. */
+/* What is wrong with the arguments, or NULL. The pool is closed all the same. */
 static const char *wrong_close(kp_close_mode mode, int64_t within_ms)
 {
     if (mode < KP_CLOSE_NOW || mode > KP_CLOSE_DRAIN)
@@ -102,11 +113,11 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
     if (wrong) (void)kp__misuse_within(pool, &todo, NULL, wrong);
     if (within_ms < 0 && within_ms != KP_NONE) within_ms = 0;
     uint64_t until = kp__end_of(kp__time(pool), within_ms);
-    /* the thread of an event loop has others to serve, and would wait for itself */
+    /* the thread of an event loop must not wait: it has others to serve, and would await itself */
     bool waits = mode != KP_CLOSE_NOW && kp__here.loops == 0;
     if (mode == KP_CLOSE_DRAIN && pool->core.phase == KP__OPEN) pool->core.phase = KP__DRAINING;
     kp__shut_all(pool);
-    kp__tell_news(pool, &todo); /* who warms keys need not go on */
+    kp__tell_news(pool, &todo); /* a kp_warm need not go on */
     while (waits && mode == KP_CLOSE_DRAIN && pool->core.phase == KP__DRAINING &&
            pool->getting > 0 && kp__time(pool) < until)
         kp__await_news(pool, &todo, until);
@@ -142,7 +153,7 @@ static void free_keys(struct kp__pool *pool)
             kp__free(world, KP__OF(kept, struct kp__failure, link), sizeof(struct kp__failure));
         }
         kp__free(world, sub->rare->health.last, sizeof *sub->rare->health.last);
-        /* cover: never, because a key without rules has a call under way (I9) */
+        /* cover: never, because while a key has no rules a call on it is under way (I9) */
         if (sub->rules && --sub->rules->refs == 0) kp__rules_drop(world, sub->rules);
         kp__lane_drop(&pool->core, sub);
         kp__key_forget(pool, sub);
@@ -164,7 +175,7 @@ void kp__teardown(struct kp__pool *pool)
     kp__watch_close(pool->watch);
     kp__loop_part(pool->loop);
     kp__guide_drop(pool->core.guide);
-    pool->core.guide = NULL; /* no key need leave it */
+    pool->core.guide = NULL; /* so that no key has to be taken out of it */
     free_keys(pool);
     kp__map_each(&pool->core.groups, free_group, &world);
     for (uint32_t i = 0; pool->seated && i < pool->core.errands.made; i++) {

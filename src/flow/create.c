@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
  * Step 4: create, only with a permit. The permit is spent into a slot, driver.create runs without
- * the lock, and its outcome is told to the core: lent to the request that ran it, or given to
- * whoever is next (core/give.c). A creation whose answer is pending leaves its request in the queue
- * as an ordinary waiter, so that whatever is ready first serves it. And kp_add, whose resource was
- * created elsewhere.
+ * the lock, and the core is told its outcome: the resource is lent to the request that ran it, or
+ * given to whoever is next (core/give.c). While an answer is pending, its request waits in the
+ * queue like any other, so that whatever is ready first serves it. Also kp_add, for a resource that
+ * was created elsewhere.
  */
 #include <string.h>
 
 #include "base/cancel.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/renew.h"
+#include "core/serve.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 #include "flow/job.h"
+#include "flow/resource.h"
 
 /* ---- a slot for the permit ------------------------------------------------------------------- */
 
@@ -71,8 +78,8 @@ static void fill(struct kp__pool *pool, struct kp__slot *slot, void *resource, u
             now + r->max_age - (spread ? pool->world->random(pool->world->ctx) % (spread + 1) : 0);
 }
 
-/* With the lock, which is given back if anybody listens. What is to be destroyed waits until then:
- * it may be this one, and nobody hears of an end before its beginning. */
+/* With the lock, which is given back if anybody listens. What is to be destroyed waits until the
+ * event is sent: it may be this resource, whose end must not be told before its creation. */
 static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
                          bool closed, struct kp__todo *todo)
 {
@@ -84,7 +91,7 @@ static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const v
     kp__do(pool, todo);
 }
 
-/* How long it took. Returns the time. */
+/* Count how long it took. Returns what time it is. */
 static uint64_t count_time(const struct kp__job *job)
 {
     uint64_t now = kp__time(job->pool), took = now - job->began;
@@ -105,14 +112,14 @@ static void tell_failed(struct kp__pool *pool, struct kp__subpool *sub,
     if (opened) kp__event(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why);
 }
 
-/* kp_rotate was called since it began. */
+/* Was kp_rotate called for its key since it began? */
 static bool is_old(const struct kp__job *job)
 {
     return job->face.epoch < job->slot->sub->rare->renewal.epoch;
 }
 
-/* The books, and the telling, for which the lock is given back if anybody listens. `request`: who
- * ran it and stands by, or NULL. With the lock. */
+/* Change the books and send the event, for which the lock is given back if anybody listens.
+ * `request`: the one whose thread ran it and stands by, or NULL. With the lock. */
 static void succeed(struct kp__job *job, struct kp__request *request, int fd,
                     struct kp__todo *todo)
 {
@@ -134,7 +141,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
     kp__lose_interest(pool, sub, now);
 }
 
-/* The same; `note`: memory to remember it in, or NULL. */
+/* The same for a failure; `note`: memory to remember it in, or NULL. */
 static void fail(struct kp__job *job, struct kp__request *request, struct kp__failure *note,
                  struct kp__todo *todo)
 {
@@ -202,8 +209,8 @@ void kp__create_finish(struct kp__job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-/* Into the hands of whoever answers: the request waits in its queue. With the lock; false: the
- * answer is there already. */
+/* Leave the rest to whoever answers the job; the request waits in its queue. With the lock. False:
+ * the answer is there already. */
 static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
 {
     struct kp__todo todo;
@@ -216,7 +223,7 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
     return true;
 }
 
-/* Out of memory: the permit is not spent. */
+/* Out of memory: the permit goes back unspent. */
 static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                    bool renews)
 {
@@ -260,13 +267,13 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
     kp__do(pool, &todo);
 }
 
-/* By whoever may run it; nobody stands by. */
+/* Have it run by a thread that may; nobody stands by. */
 static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
 {
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
-    (void)leave_pending(pool, job, request); /* nobody else knows the job yet */
+    (void)leave_pending(pool, job, request); /* true: nobody else knows the job yet */
     kp__step_out(pool, &todo);
     kp__job_send(job);
     kp__step_in(pool);
@@ -310,7 +317,7 @@ void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 
 /* ---- resources made elsewhere ---------------------------------------------------------------- */
 
-/* Room for one more that nobody's permit is needed for; EFULL says there is none. */
+/* Is there room for one more, without taking what another is owed? 0, KP_EFULL or KP_ECLOSED. */
 static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__core *core = &pool->core;
@@ -323,7 +330,7 @@ static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
     return kp__budgets_have_room(core, sub) ? 0 : KP_EFULL;
 }
 
-/* May this one be added? 0, or why not; *sentence: it is misuse. */
+/* May this one be added? 0, or the code of why not; *sentence is set if that is misuse. */
 static int may_add(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
                    const char **sentence)
 {
@@ -381,11 +388,11 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
     struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code);
-    if (sub && !sub->rules) code = KP_EFULL; /* its limits are being asked for this very moment */
+    if (sub && !sub->rules) code = KP_EFULL; /* limits_for is being asked this very moment */
     else if (sub && (code = may_add(pool, sub, resource, &sentence)) == 0) {
         slot = spare_slot(pool, sub);
         if (slot) fd = ask_for_fd(pool, resource, &todo);
-        /* meanwhile others may have been here: look again */
+        /* the lock was given back: look again */
         code = slot ? may_add(pool, sub, resource, &sentence) : KP_ENOMEM;
     }
     if (slot && code == 0) adopt(pool, sub, slot, resource, fd, &todo);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The pool's own threads (options.threads). They run its creations (create.c), so that a get is
- * never later than its deadline; what else of its driver the thread of a loop may not run; and its
- * upkeep (keeper.c). The crew outlives the pool until its threads have noticed; the last one frees
- * it.
+ * The pool's own threads (options.threads). They run its creations (create.c), so that no get is
+ * later than its deadline; the other functions of its driver where the thread of a loop may not run
+ * them; and its upkeep (keeper.c). The crew outlives the pool until its threads have noticed that
+ * it is gone; the last one frees the crew.
  */
 #include "base/check.h"
 #include "flow/job.h"
+#include "flow/upkeep.h"
 
 struct kp__crew {
     struct kp__lock lock;
@@ -53,7 +54,7 @@ static void *work(void *arg)
         kp__lock_take(&crew->lock, &kp__life);
     }
     last = --crew->threads == 0;
-    if (!last) ring(crew); /* pass it on. With the lock: so the next one cannot free it before */
+    if (!last) ring(crew); /* wake the next. With the lock, or that might free the crew before */
     kp__lock_give(&crew->lock, &kp__life);
     if (last) kp__free(&kp__life, crew, sizeof *crew);
     return NULL;
@@ -61,7 +62,7 @@ static void *work(void *arg)
 
 static void upkeep(kp_pool *door, uint64_t due_ns, void *ctx)
 {
-    /* relaxed: under its lock */
+    /* relaxed: under the pool's lock */
     struct kp__crew *crew = atomic_load_explicit(&door->pool, memory_order_relaxed)->crew;
 
     (void)ctx;

@@ -1,36 +1,43 @@
 /* SPDX-License-Identifier: MIT
  *
- * Deadlocks: does a thread that is about to sleep wait, in the end, for itself? Only pools look
- * that are told to (on_deadlock).
+ * Deadlocks: does a thread that is about to sleep wait, in the end, for itself? Only pools with
+ * on_deadlock look for them.
  *
- * A request of a thread needs some lease to end before it can be granted anything: one of its key,
- * where the key's own limit binds, else one of the pool. If each thread that holds such a lease
- * sleeps in a request of its own, and that is so for each of them, none ever goes on: what is
- * reachable from the newcomer has nobody awake in it. (Holt, "Some deadlock properties of computer
- * systems", 1972: with resources of several units a cycle is not enough, a knot is.) Whoever holds
- * and is not known to sleep, may give back; and what is under way may bring something: then there
- * is no deadlock. So what is told is one, as long as leases are ended by the threads that got them.
+ * A request that has to wait needs some lease to end first: one of its key, where the key's own
+ * limit binds, else one of the pool. If every thread that holds such a lease sleeps in a request of
+ * its own, and the same is true of each of those, none of them ever goes on: no thread that is
+ * reachable from the newcomer is awake. (Holt, "Some deadlock properties of computer systems",
+ * 1972: with resources of several units a cycle is not enough, it takes a knot.) A holder that is
+ * not known to sleep may give back, and what is under way may free something: then there is no
+ * deadlock. So whatever is reported is a deadlock, as long as each lease is ended by the thread
+ * that got it.
  *
- * A deadlock comes into being when its last thread begins to wait: nobody who sleeps can change who
- * holds what. So each looks once before it sleeps, and is itself the one to be refused.
+ * A deadlock begins when its last thread begins to wait, for sleepers cannot change who holds what.
+ * So each thread looks once, before it sleeps, and is itself the one to be refused.
  *
- * LOCKING. The books of all these pools must be still meanwhile: their locks are taken in the order
- * of their doors, by somebody who holds none. Nothing else takes two.
+ * LOCKING. The books of all these pools must not change during the search. So it takes all their
+ * locks, in the order of their doors, and holds none when it begins. No other code takes two.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/get.h"
+#include "flow/here.h"
+#include "flow/key.h"
 
-/* ---- standing still -------------------------------------------------------------------------- */
+/* ---- stopping the pools ---------------------------------------------------------------------- */
 
 static bool same_world(const struct kp__world *a, const struct kp__world *b)
 {
     return a->park == b->park && a->ctx == b->ctx;
 }
 
-/* In a child of fork, what was not opened again may have a lock that nobody gives back. */
+/* In a child of fork, a pool that was not opened again may have a lock that nobody gives back. */
 static bool is_here(const struct kp_pool *door)
 {
     /* acquire: pairs with the release in fork.c; relaxed: the child's own store, or none */
@@ -38,7 +45,7 @@ static bool is_here(const struct kp_pool *door)
            atomic_load_explicit(&kp__forks, memory_order_relaxed);
 }
 
-/* All pools of this world that look, with their locks. */
+/* Take the locks of all pools of this world that look for deadlocks, and list these pools. */
 static struct kp__pool *stop_all(const struct kp__world *world)
 {
     struct kp__pool *all = NULL, *pool;
@@ -60,7 +67,7 @@ static struct kp__pool *stop_all(const struct kp__world *world)
     return all;
 }
 
-/* All but this one. */
+/* Give back all these locks but the one of `but`. */
 static void go_on(struct kp__pool *all, const struct kp__pool *but)
 {
     struct kp__pool *next;
@@ -73,7 +80,7 @@ static void go_on(struct kp__pool *all, const struct kp__pool *but)
 
 /* ---- who must give back first ---------------------------------------------------------------- */
 
-/* May it be served though no lease ends? By what is under way, or by time. */
+/* May it be served though no lease ends: by what is under way, or as time passes? */
 static bool may_go_on(const struct kp__request *r)
 {
     /* relaxed: under the lock */
@@ -109,7 +116,7 @@ struct search {
     struct kp__pool *pools;
     struct kp__sleeper *newcomer;
     struct kp__sleeper *to_follow;
-    struct kp__sleeper *last; /* who waits for something that the newcomer holds; or NULL */
+    struct kp__sleeper *last; /* one that waits for something that the newcomer holds; or NULL */
 };
 
 static struct kp__sleeper *sleeper_of(const struct search *s, uint32_t thread)
@@ -124,7 +131,7 @@ static struct kp__sleeper *sleeper_of(const struct search *s, uint32_t thread)
     return NULL;
 }
 
-/* `by` waits for this lease to end. False: its holder may end it. */
+/* `by` waits for this lease to end. False: its holder is not known to sleep, and may end it. */
 static bool follow_seat(struct search *s, struct kp__sleeper *by, const struct kp__seat *seat)
 {
     struct kp__sleeper *holder;
@@ -162,7 +169,7 @@ static bool follow_pool(struct search *s, struct kp__sleeper *by)
     return true;
 }
 
-/* Does whoever must give back before this one is served sleep, too? */
+/* Do all who could give back what this sleeper waits for sleep, too? */
 static bool holders_sleep(struct search *s, struct kp__sleeper *sleeper)
 {
     const struct kp__subpool *sub = sleeper->request->sub;
@@ -172,7 +179,7 @@ static bool holders_sleep(struct search *s, struct kp__sleeper *sleeper)
     return pool_binds(&sleeper->pool->core, sub) && follow_pool(s, sleeper);
 }
 
-/* Nobody is awake in what is reachable from this thread. */
+/* Is nobody awake among all who are reachable from the newcomer? */
 static bool is_deadlock(struct search *s)
 {
     struct kp__sleeper *sleeper;
@@ -191,7 +198,7 @@ static bool is_deadlock(struct search *s)
     return true;
 }
 
-/* ---- telling --------------------------------------------------------------------------------- */
+/* ---- reporting ------------------------------------------------------------------------------- */
 
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
@@ -207,7 +214,7 @@ add(struct kp__failure *f, const char *format, ...)
     va_end(args);
 }
 
-/* What this one waits for. Under the lock, so not by the user's function for texts. */
+/* What this sleeper waits for. The lock is held, so the user's key_type.text is not called. */
 static void add_wanted(struct kp__failure *f, const struct kp__sleeper *sleeper)
 {
     const struct kp__subpool *sub = sleeper->request->sub;
@@ -219,7 +226,7 @@ static void add_wanted(struct kp__failure *f, const struct kp__sleeper *sleeper)
     add(f, "%s%s", key_binds(sub) ? "" : "room for ", name);
 }
 
-/* The way that leads back to the newcomer, if one does. */
+/* Write the sentence: the chain of waits that leads back to the newcomer, if there is one. */
 static void say(const struct search *s, struct kp__failure *f)
 {
     struct kp__sleeper *next = NULL;
@@ -237,7 +244,7 @@ static void say(const struct search *s, struct kp__failure *f)
     if (strlen(f->text) == sizeof f->text - 1) strcpy(&f->text[sizeof f->text - 4], "...");
 }
 
-/* The event, with the lock given back meanwhile. */
+/* Send the event. With the lock, given back meanwhile. */
 static void tell(struct kp__get *g, const struct kp__failure *f, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
@@ -255,15 +262,15 @@ static void tell(struct kp__get *g, const struct kp__failure *f, struct kp__todo
 
 static bool refuses(const struct kp__pool *pool)
 {
-    /* relaxed: constant for whoever came in by the door */
+    /* relaxed: constant once a call has entered by the door */
     return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) ==
            KP_DEADLOCK_REFUSE;
 }
 
 /* ---- sleeping -------------------------------------------------------------------------------- */
 
-/* The newcomer is no sleeper before it has looked: else another who looks at the same time would
- * rely on one who is about to be refused. */
+/* The newcomer joins the sleepers only after it has looked: otherwise another thread that looks at
+ * the same time would count on one that is about to be refused. */
 void kp__fall_asleep(struct kp__get *g, struct kp__sleeper *self, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
@@ -274,7 +281,7 @@ void kp__fall_asleep(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
     *self = (struct kp__sleeper){ .thread = kp__thread_number(), .pool = pool, .request = r };
     kp__list_init(&self->link);
     kp__step_out(pool, todo);
-    s.pools = stop_all(pool->world); /* this one too: it cannot end while somebody is inside */
+    s.pools = stop_all(pool->world); /* this one too: it cannot be freed while we are `inside` */
     pool->inside--;
     bool found = is_deadlock(&s), tells = found && !kp__here.told;
     if (found) say(&s, &failure);
@@ -287,7 +294,7 @@ void kp__fall_asleep(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
     }
     go_on(s.pools, pool);
     if (!tells) return;
-    tell(g, &failure, todo); /* who listens may wait for something himself */
+    tell(g, &failure, todo); /* not listed yet: the listener may itself wait for something */
     kp__here.told = true;
     kp__list_push_back(&pool->sleepers, &self->link);
 }

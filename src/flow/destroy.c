@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
  * The end of a resource: driver.destroy without the lock, then the books, with its place given to
- * whoever is next (core/give.c). One at a time, since who waits for one must not wait for others;
- * at the end of the pool nobody waits for any, and they go by many (close.c).
+ * whoever is next (core/give.c). One at a time, since a request that waits for one place must not
+ * wait for others to be destroyed; at the end of the pool no request waits, and many are destroyed
+ * together (close.c).
  */
 #include "base/cancel.h"
+#include "core/give.h"
 #include "core/renew.h"
 #include "core/revoke.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 #include "flow/job.h"
+#include "flow/resource.h"
 
 static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, int status,
                            const struct kp__job *job)
@@ -43,8 +49,8 @@ static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *sl
     return matters ? kp__time(pool) : core->now;
 }
 
-/* A resource is gone, and its place is given away: to `heir`, who stands by; or to the heir that
- * the slot names; or to whoever is next. With the lock. */
+/* A resource is gone, and its place is given away: to `heir`, whose thread stands by; or to the
+ * heir that the slot names; or to whoever is next. With the lock. */
 static void destroyed(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                       struct kp__todo *todo)
 {
@@ -77,8 +83,8 @@ void kp__destroy_finish(struct kp__job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-/* By another thread, and nobody stands by. False: there is no memory for that. With the lock, given
- * back meanwhile. */
+/* Have it destroyed by a job that nobody stands by. False: there is no memory for one. With the
+ * lock, given back meanwhile. */
 static bool send(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__job *job = kp__job_find(pool, slot);
@@ -93,8 +99,8 @@ static bool send(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *
 
 _Static_assert(KP__MANY <= 64, "run_here has a bit for each that failed");
 
-/* One after the other, by this thread, with one job: an answer that comes twice is told as long as
- * that is not used again. With the lock, which is given back meanwhile. */
+/* Destroy them one after the other on this thread, with one job: a second answer is found out until
+ * the job is used again. With the lock, which is given back meanwhile. */
 static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint32_t many,
                      struct kp__todo *todo)
 {
@@ -117,7 +123,7 @@ static void run_here(struct kp__pool *pool, struct kp__slot *const *slots, uint3
     kp__cancel_free(cancel);
     kp__step_in(pool);
     if (job && job != &own) {
-        job->slot = slots[0]; /* where it was taken for */
+        job->slot = slots[0]; /* the one it was taken for */
         kp__job_put(job);
     }
     for (; failed; slots++, failed >>= 1)

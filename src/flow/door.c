@@ -6,7 +6,13 @@
 #include <stdatomic.h>
 
 #include "base/check.h"
+#include "core/guide.h"
+#include "flow/door.h"
+#include "flow/fork.h"
+#include "flow/here.h"
 #include "flow/job.h"
+#include "flow/resource.h"
+#include "flow/upkeep.h"
 
 /* ---- the registry of doors: geometric chunks that never move, read without a lock ------------ */
 
@@ -14,7 +20,7 @@ enum { CHUNKS = 26, FIRST = 64 };
 
 static _Atomic(struct kp_pool *) chunk[CHUNKS];
 static _Atomic uint32_t made;
-static struct kp__lock registry; /* writers */
+static struct kp__lock registry; /* for writers */
 
 static unsigned chunk_of(uint32_t index, uint32_t *first)
 {
@@ -35,8 +41,8 @@ struct kp_pool *kp__door_at(uint32_t index)
     return atomic_load_explicit(&chunk[k], memory_order_acquire) + (index - first);
 }
 
-/* The thread that held the lock is not there; it may have been writing a door, which nobody knows
- * so far. The lines to which guides lead are the parent's. */
+/* The thread that held the registry's lock does not exist here. It may have been writing a door,
+ * but none that anybody knows yet. The lines to which guides lead are the parent's. */
 void kp__doors_in_child(void)
 {
     uint32_t n = atomic_load(&made);
@@ -74,7 +80,7 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
         pool->door = door;
         pool->core.id = door->id = index + 1;
         pool->world = &door->world;
-        /* release: the same; the door was written before */
+        /* release: pairs with the same; the door was written before */
         atomic_store_explicit(&made, index + 1, memory_order_release);
     }
     kp__lock_give(&registry, &kp__life);
@@ -117,7 +123,8 @@ struct kp__pool *kp__enter(kp_pool *door, int *code)
 
     *code = KP_EMISUSE;
     if (!door) return NULL;
-    /* acquire: pairs with the release in fork.c; relaxed: the child's own store, or none */
+    /* acquire: pairs with the release in fork.c; relaxed: written only in a child of fork, before
+     * that has a second thread */
     if (atomic_load_explicit(&door->forks, memory_order_acquire) !=
             atomic_load_explicit(&kp__forks, memory_order_relaxed) &&
         (*code = kp__fork_arrive(door)) != 0)
@@ -217,10 +224,10 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
         do_the_rest(&door->world, todo);
         return;
     }
-    pool->announced = 0; /* say KP__NEVER, whatever was said before */
+    pool->announced = 0; /* upkeep is told KP__NEVER, whatever it was told last */
     if (pool->term != KP__NEVER) kp__life_terms(door, KP__NEVER);
     if (pool->upkeep) pool->upkeep(door, KP__NEVER, pool->world->ctx);
-    /* relaxed: a guess, which a claim makes true */
+    /* relaxed: the guide is only a guess; the claim checks it */
     atomic_store_explicit(&door->guide, NULL, memory_order_relaxed);
     /* release: pairs with the acquire of kp__enter */
     atomic_store_explicit(&door->pool, NULL, memory_order_release);
@@ -253,8 +260,8 @@ void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-/* How many bytes something wants: a slab, or a map. The other of the two is NULL. 0: nothing does.
- */
+/* How many bytes are wanted for the first slab or map that lacks room, and which it is: the other
+ * pointer is NULL. 0: none lacks room. */
 static size_t wanted(struct kp__pool *pool, struct kp__slab **slab, struct kp__map **map)
 {
     struct kp__core *core = &pool->core;
@@ -291,8 +298,8 @@ static bool is_guide_full(const struct kp__core *core)
     return core->lanes && guided && kp__guide_room(core->guide) <= core->key_count;
 }
 
-/* A wider guide begins empty: keys enter when their lanes open again. Where there is no memory for
- * one, it stays as it is: hits can do without. */
+/* A wider guide begins empty: keys enter it when their lanes open again. If there is no memory for
+ * one, the old one stays: hits can do without an entry. */
 static void widen_guide(struct kp__pool *pool)
 {
     struct kp__core *core = &pool->core;
@@ -306,7 +313,7 @@ static void widen_guide(struct kp__pool *pool)
     if (kp__guide_room(wide) > kp__guide_room(core->guide)) {
         struct kp__guide *old = core->guide;
         core->guide = wide;
-        /* relaxed: it is read after the guide; release: pairs with the acquire in hit.c */
+        /* relaxed: the seed is read after the guide; release: pairs with the acquire in hit.c */
         atomic_store_explicit(&pool->door->quick_seed, core->quick_seed, memory_order_relaxed);
         atomic_store_explicit(&pool->door->guide, wide, memory_order_release);
         wide = old;
@@ -334,7 +341,7 @@ static KP__APART bool make_more_room(struct kp__pool *pool)
         kp__step_in(pool);
         if (!memory && slab && kp__slab_wants(slab) > 0) return false;
         if (!memory && slab) continue; /* somebody else extended it meanwhile */
-        if (!memory) return kp__map_room(map); /* one that cannot grow only gets slower */
+        if (!memory) return kp__map_room(map); /* a map that cannot grow only gets slower */
         left = slab ? kp__slab_extend(slab, memory, bytes) : kp__map_grow(map, memory, bytes);
         kp__free(pool->world, left, bytes);
         free_old_arrays(pool);
@@ -342,7 +349,7 @@ static KP__APART bool make_more_room(struct kp__pool *pool)
     return true;
 }
 
-/* Mostly there is room, and this look is all. */
+/* Mostly there is room, and this look at it is all that happens. */
 bool kp__make_room(struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
@@ -359,7 +366,7 @@ bool kp__make_room(struct kp__pool *pool)
 
 uint64_t kp__after(uint64_t now, int64_t ms)
 {
-    if (ms < 0 && ms != KP_OFF) return now; /* KP_NONE; or what was left, and is over */
+    if (ms < 0 && ms != KP_OFF) return now; /* KP_NONE; or what was left of a time that is over */
     if (ms == KP_OFF || (uint64_t)ms > (KP__NEVER - now) / 1000000) return KP__NEVER;
     return now + (uint64_t)ms * 1000000;
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Doubts and tests: what a resource says of others of its key when its peer is gone (KP_EGONE), and
- * the keeper's runs of driver.validate on idle ones. core/doubt.c decides.
+ * Doubts and tests: what it says of the others of a key that the peer of one is gone (KP_EGONE),
+ * and the keeper's runs of driver.validate on idle ones. core/doubt.c decides.
  */
 #include "base/cancel.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
-#include "flow/get.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 #include "flow/job.h"
 
@@ -21,7 +24,7 @@ void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
     kp__step_out(pool, todo);
     kp__event(pool, KP_EVENT_SUSPECT, sub, resource, KP_EGONE, NULL);
     kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at); /* it was not used for that */
+    kp__lose_interest(pool, sub, sub->used_at); /* that was no use of the key */
 }
 
 void kp__take_note(const struct kp__job *job, struct kp__todo *todo)
@@ -57,7 +60,7 @@ void kp__test_finish(struct kp__job *job)
     kp__leave(pool, &todo);
 }
 
-/* By this thread, which stands by, but not for an answer that is pending. */
+/* Run the test on this thread, which does not wait for an answer that is pending. */
 static void run_here(struct kp__job *job, struct kp__todo *todo)
 {
     struct kp__pool *pool = job->pool;
@@ -78,7 +81,7 @@ bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *tod
     uint64_t now = kp__time(pool);
     uint64_t until = kp__later(now, slot->sub->rules->validate_timeout);
 
-    if (!job) { /* another time */
+    if (!job) { /* test it another time, with the memory made now */
         (void)kp__make_room(pool);
         return false;
     }

@@ -70,7 +70,7 @@ int kp_version(void)
 #    define COMPILER "unknown"
 #endif
 
-/* UBSan leaves no trace that both compilers show. */
+/* No macro tells of UBSan in both compilers. */
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #    define SANITIZER "address"
 #elif defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)

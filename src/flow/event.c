@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Telling: events, misuse, and why the answer was no (the end of step 6). Nothing is swallowed
- * (L11): a misuse that nobody listens to goes to standard error.
+ * Reports: events, misuse, and why a request was refused (the end of step 6). Nothing is swallowed
+ * (L11): a misuse for which nobody listens goes to standard error.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -11,7 +11,10 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/fork.h"
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
@@ -61,7 +64,8 @@ void kp_on_misuse(void (*fn)(const kp_why *why, void *arg), void *arg)
     kp__lock_give(&listener_lock, &kp__life);
 }
 
-/* Who held the lock is not there, and may have written half of it: then nobody listens. */
+/* If the lock was held at the fork, its holder does not exist here and may have written only half
+ * of the listener: then there is none. */
 void kp__listener_in_child(void)
 {
     if (!kp__lock_held(&listener_lock)) return;
@@ -114,7 +118,7 @@ int kp__no_pool(int code, kp_why *why, const char *sentence)
     return code;
 }
 
-/* ---- why not --------------------------------------------------------------------------------- */
+/* ---- why a request was refused --------------------------------------------------------------- */
 
 void kp__say(kp_why *why, int code, const char *sentence)
 {
@@ -124,7 +128,7 @@ void kp__say(kp_why *why, int code, const char *sentence)
     snprintf(why->text, sizeof why->text, "%s", sentence ? sentence : kp_strerror(code));
 }
 
-/* The driver's own words, if it had any, over those of kp__say. */
+/* Replace the words of kp__say by the driver's own, if it gave any. */
 void kp__say_failure(kp_why *why, const struct kp__failure *failure)
 {
     if (!why) return;
@@ -152,7 +156,8 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     if (first->tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", first->tag);
 }
 
-/* The thread that has had one of this key, which is lent, for the longest time; 0: not known. */
+/* The thread that has held a resource of this key for the longest time; 0: not known. Something of
+ * this key is lent. */
 static uint32_t oldest_thread(const struct kp__subpool *sub)
 {
     const struct kp__list *lent = kp__list_first(KP__SLOTS(sub, KP__LENT));
@@ -203,7 +208,8 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
         append(why, "; last create: %.150s", kp__failure_text(last));
 }
 
-/* Breaker, back-off and the next token: when it may be worth trying again. */
+/* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
+ * estimate of refuse_late. */
 static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
                            uint64_t now)
 {

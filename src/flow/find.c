@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * Step 1 of a get: find the subpool of a key, or make it. Making asks the user's limits_for
- * (rules.c), so the new subpool is in the table before its rules are known: who comes meanwhile
- * waits in its queue, and limits_for is asked exactly once. Also pins.
+ * (rules.c), so the new subpool is in the table before its rules are known: a get that comes
+ * meanwhile waits in its queue, and limits_for is asked exactly once. Also pins.
  */
 #include "base/check.h"
-#include "flow/flow.h"
+#include "core/calendar.h"
+#include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/key.h"
+#include "flow/settings.h"
 
 /* ---- keys the user hands in ------------------------------------------------------------------ */
 
@@ -78,7 +84,7 @@ static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
     uintptr_t number = (uintptr_t)key.data;
     const struct kp__lane *lane = number <= UINT32_MAX ? kp__lane_at((uint32_t)number) : NULL;
 
-    /* relaxed: if it is this pool's, it was written under its lock */
+    /* relaxed: if the lane is this pool's, its pin was written under this lock */
     if (!lane || atomic_load_explicit(&lane->pin, memory_order_relaxed) != key.size) return NULL;
     struct kp__subpool *sub = kp__slab_at(&pool->core.subpools, lane->sub);
     return sub && kp__lane_number(sub) == number ? sub : NULL;
@@ -97,7 +103,7 @@ static int stale_pin(struct kp__pool *pool, kp_why *why)
 /* ---- make ------------------------------------------------------------------------------------ */
 
 /* The pool's own copy of a key that does not lie in its subpool. With the lock, which is given back
- * meanwhile. NULL: and why not in *code. */
+ * meanwhile. NULL: *code says why. */
 static void *copy_far(struct kp__pool *pool, kp_key key, int *code)
 {
     struct kp__todo todo;
@@ -115,7 +121,7 @@ static void *copy_far(struct kp__pool *pool, kp_key key, int *code)
     return copy;
 }
 
-/* The same, undone. Without the lock. */
+/* Undo that. Without the lock. */
 static void drop_far(struct kp__pool *pool, void *copy, size_t size)
 {
     kp__key_drop(&pool->key_type, copy);
@@ -128,15 +134,15 @@ void kp__key_forget(struct kp__pool *pool, struct kp__subpool *sub)
     drop_far(pool, sub->key.far, kp__key_room(&pool->key_type, kp__key_of(pool, sub)));
 }
 
-/* Is there room for one more key, or would there be, if one that nobody uses went? */
+/* Is there room for one more key, or would there be without one that nobody uses? */
 static bool may_make(struct kp__pool *pool)
 {
     return (int64_t)pool->core.key_count < pool->core.max_keys ||
            kp__table_spare(&pool->core) != NULL;
 }
 
-/* There may be no more of them: those that nobody uses go, the longest unused first, until there is
- * room for one more. They are out of the table at once, and told and freed afterwards. */
+/* If there may be no more keys, those that nobody uses go, the longest unused first, until there is
+ * room for one more: out of the table at once; clear_up tells and frees them. False: no room. */
 static bool make_way(struct kp__pool *pool, struct kp__list *gone)
 {
     struct kp__core *core = &pool->core;
@@ -149,8 +155,8 @@ static bool make_way(struct kp__pool *pool, struct kp__list *gone)
     return (int64_t)core->key_count < core->max_keys;
 }
 
-/* What is left to do when it is decided, with the lock given back: the keys that went, and the copy
- * of one that was not made. */
+/* What is left to do after the decision: tell and free the keys that went, and free the copy of a
+ * key that was not made after all. With the lock, given back meanwhile. */
 static void clear_up(struct kp__pool *pool, struct kp__list *gone, void *copy, size_t size)
 {
     struct kp__todo todo;
@@ -177,10 +183,10 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
 
     if (far && !copy) return NULL;
     kp__list_init(&gone);
-    bool room = kp__make_room(pool); /* the last thing to give the lock back before the decision */
+    bool room = kp__make_room(pool); /* nothing gives the lock back between here and the decision */
     if (pool->core.phase != KP__OPEN) *code = KP_ECLOSED;
     else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) != NULL)
-        *code = 0; /* somebody was faster */
+        *code = 0; /* somebody else was faster */
     else if (!make_way(pool, &gone)) *code = KP_EFULL;
     else if (!room || (sub = kp__table_make(&pool->core, hash)) == NULL) *code = KP_ENOMEM;
     else {
@@ -192,7 +198,7 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
         *code = 0;
     }
     if (!copy && kp__list_empty(&gone)) return sub;
-    if (sub) kp__take_interest(pool, sub); /* it may be forgotten meanwhile (I9) */
+    if (sub) kp__take_interest(pool, sub); /* or it may be forgotten meanwhile (I9) */
     clear_up(pool, &gone, copy, kp__key_room(&pool->key_type, key));
     if (sub) sub->interest--;
     return sub;
@@ -207,7 +213,7 @@ struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key)
     return kp__table_find(&pool->core, kp__hash(pool, key), same_key, &wanted);
 }
 
-/* It was about to go; now somebody wants it again, with its minimum. */
+/* The key was about to go; somebody wants it again, so it gets its minimum again, too. */
 static void keep(struct kp__pool *pool, struct kp__subpool *sub)
 {
     sub->leaving = KP__STAYS;
@@ -275,9 +281,9 @@ void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
     sub->interest--;
     if (now > sub->used_at) sub->used_at = now;
     if (sub->rules) {
-        (void)kp__may_forget(&pool->core, sub, 0); /* files it for when it may */
-    } else if (kp__subpool_unused(sub)) { /* nobody asks for its rules either: he has an interest */
-        kp__table_drop(&pool->core, sub); /* it never came to life */
+        (void)kp__may_forget(&pool->core, sub, 0); /* files it for the time when it may */
+    } else if (kp__subpool_unused(sub)) { /* nor is limits_for being asked: that has an interest */
+        kp__table_drop(&pool->core, sub); /* it never had any rules */
         bury(pool, sub);
     }
 }
@@ -301,13 +307,13 @@ struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
 
 /* ---- pins ------------------------------------------------------------------------------------ */
 
-/* How many pins there are, and with what size they are known to their lane. */
+/* One pin more or less. While there is one, the lane has the size of the key's pins. */
 static void count_pin(struct kp__pool *pool, struct kp__subpool *sub, uint32_t one)
 {
     size_t size = kp__pin_size(pool->core.id, sub->serial);
 
     sub->pins += one;
-    /* relaxed: who uses a pin was handed it afterwards; or it is not his any more */
+    /* relaxed: a caller gets its pin after this store; or it uses one that was unpinned */
     atomic_store_explicit(&KP__LANE_OF(sub)->pin, sub->pins ? size : 0, memory_order_relaxed);
 }
 
@@ -317,6 +323,7 @@ int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
     struct kp__todo todo;
     int code;
 
+    if (!pinned) return kp__misuse(NULL, NULL, "kp_pin: pinned is NULL; nothing was pinned");
     *pinned = kp_bytes(NULL, 0);
     struct kp__pool *pool = kp__enter(door, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_pin: pool is NULL");
@@ -340,10 +347,12 @@ void kp_unpin(kp_pool *door, kp_key *pinned)
 {
     struct kp__todo todo;
     int code;
+
+    if (!pinned) return;
     struct kp__pool *pool = kp__enter(door, &code);
     struct kp__subpool *sub;
-
     if (!pool) {
+        (void)kp__no_pool(code, NULL, "kp_unpin: pool is NULL");
         *pinned = kp_bytes(NULL, 0);
         return;
     }

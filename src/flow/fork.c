@@ -1,26 +1,30 @@
 /* SPDX-License-Identifier: MIT
  *
- * Children of fork: a pool that was opened before starts anew at its first use, behind the same
- * door. decisions/0012-children-start-anew.md has the reasons.
+ * Children of fork: a pool that was opened before the fork starts anew at its first use in the
+ * child, behind the same door. decisions/0012-children-start-anew.md has the reasons.
  *
- * The child has one thread and a copy of all memory, in which any other thread of the parent's may
- * have been in the middle of anything. So no lock of the parent's is taken, no list of its is
- * walked, and none of its memory is freed: the parent's pool is left as it lies. What is read of it
- * is constant, or a word of its own: of each slot the state, which names a resource only from after
- * it was made until before its destroy begins.
+ * The child has one thread and a copy of all memory, and at the fork the parent's other threads may
+ * have been in the middle of anything. So the child takes no lock of the parent's, walks none of
+ * its lists and frees none of its memory: the parent's pool stays as it lies. What the child reads
+ * of it is constant, or a single word: the state of each slot, which says that there is a resource
+ * only from after it was made until before its destroy begins.
  */
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/cancel.h"
 #include "base/watch.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/fork.h"
+#include "flow/here.h"
 #include "flow/hit.h"
 #include "flow/job.h"
 
 _Atomic uint64_t kp__cell_leases = KP__LEASE_LIVE | KP__LEASE_CELL;
 
 static struct kp__lock moving; /* one thread at a time opens a pool again */
-static _Atomic(struct kp__pool *) left_here; /* pools of processes before: for checks of leaks */
+static _Atomic(struct kp__pool *) left_here; /* pools of earlier processes: for leak checkers */
 
 static void in_child(void)
 {
@@ -66,8 +70,9 @@ static void abandon(struct kp__pool *pool, struct kp__pool *old, struct kp__slot
     kp__step_out(pool, &todo);
 }
 
-/* Each once, whoever asks: the next is counted before it is begun, so that not even a child of a
- * child meets one again. What is being made or destroyed in the parent is in its driver's hands. */
+/* Each slot is taken once, whichever thread comes: it is counted before it is begun, so that not
+ * even a child of the child takes it again. What was being made or destroyed at the fork is left
+ * alone: the parent's driver was in the middle of it. */
 static void abandon_all(struct kp__pool *pool, struct kp__pool *old)
 {
     struct kp__slot *slot;
@@ -81,20 +86,20 @@ static void abandon_all(struct kp__pool *pool, struct kp__pool *old)
 
 /* ---- the first use --------------------------------------------------------------------------- */
 
-/* With `moving`. The caller is inside the new pool, so that it outlives the caller's next steps. */
+/* With `moving`. The new pool counts the caller in `inside`, so that it is not freed meanwhile. */
 static int start_anew(kp_pool *door, uint32_t now, struct kp__pool **out)
 {
     struct kp__pool *old = atomic_load(&door->pool), *pool = NULL;
     int code = 0;
 
-    /* without rules it was just being opened, by a thread that is not here: nobody has it */
-    /* cover: never, because what nobody has nobody uses */
+    /* without rules it was just being opened, by a thread that is not here: nobody got its door */
+    /* cover: never, because nobody can use a door that was handed to nobody */
     if (old && old->core.rules && (code = kp__pool_again(door, old, &pool)) != 0) return code;
     if (pool) {
         pool->forks = now;
         pool->inside = 1;
         pool->before = old;
-        pool->core.key_serials = old->core.key_serials; /* pins of before stay stale */
+        pool->core.key_serials = old->core.key_serials; /* so that the parent's pins stay stale */
         pool->core.epoch = old->core.epoch;
         if (old->core.phase != KP__OPEN) pool->core.phase = KP__CLOSED;
         old->left = atomic_load(&left_here);
@@ -124,7 +129,7 @@ int kp__fork_arrive(kp_pool *door)
     kp__lock_give(&moving, &kp__life);
     if (!pool) return code;
     abandon_all(pool, pool->before);
-    kp__watch_close(pool->before->watch); /* the child's copy; the set is the parent's */
+    kp__watch_close(pool->before->watch); /* the child's descriptor; the set is the parent's */
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
     kp__leave(pool, &todo);

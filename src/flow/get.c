@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
  * The way in: find (1, find.c), claim (2, core/serve.c), wait (3), create (4, create.c), check (5),
- * lend (6). One value flows: the request's grant. Whether the answer is there at once or comes
- * after waiting, it is the same value, and the loop in kp__get_run reads the same, for a thread
- * that parks and for an event loop that comes back (start.c). The way back is in release.c.
+ * lend (6). One value says how to go on: the request's grant. It is the same value whether the
+ * answer is there at once or comes after waiting, so the loop in kp__get_run serves both a thread
+ * that parks and an event loop that comes back (start.c). The way back is in release.c.
  */
 #include <string.h>
 
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/serve.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/get.h"
 #include "flow/hit.h"
 #include "flow/job.h"
+#include "flow/loop.h"
+#include "flow/resource.h"
+#include "flow/upkeep.h"
 
 /* ---- the ask --------------------------------------------------------------------------------- */
 
@@ -31,7 +39,7 @@ const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask)
     return NULL;
 }
 
-/* L4: one absolute deadline, once. */
+/* L4: one absolute deadline, worked out once. */
 static uint64_t deadline_of(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
 {
     uint64_t at = KP__NEVER;
@@ -42,7 +50,7 @@ static uint64_t deadline_of(const struct kp__pool *pool, const kp_ask *ask, uint
     return at;
 }
 
-/* The clock is read when something needs it, and a bare hit does not (L9). */
+/* Read the clock, once, when something first needs it: a bare hit does not (L9). */
 static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
 {
     struct kp__request *r = g->request;
@@ -65,7 +73,7 @@ static void wait_again(struct kp__get *g, uint64_t now, struct kp__todo *todo)
     else kp__grant_no(r, late, KP__BY_DEADLINE);
 }
 
-/* The run of a driver function that is under way for it, or NULL. */
+/* The run of a driver function that is under way for this request, or NULL. */
 static struct kp__job *job_for(const struct kp__request *r)
 {
     const struct kp__slot *making = kp__under_way(r);
@@ -73,7 +81,7 @@ static struct kp__job *job_for(const struct kp__request *r)
     return making ? making->errand->job : NULL;
 }
 
-/* The time that its own creation, or check, may take is over. */
+/* Its own creation, or check, has taken as long as it may. */
 static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
@@ -88,7 +96,7 @@ static void give_up_making(struct kp__get *g, bool checking, uint64_t now, struc
     strcpy(r->why->text, "the create took longer than create_timeout_ms");
 }
 
-/* The deadline has come, or the time that something under way for it may take. */
+/* Its deadline has come, or what is under way for it has taken as long as it may. */
 static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
@@ -99,11 +107,11 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     /* cover: never, because under this lock it was found waiting */
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
     if (!late) give_up_making(g, checking, now, todo);
-    else if (r->at_once) r->grant.code = KP_EAGAIN; /* it said not to wait */
+    else if (r->at_once) r->grant.code = KP_EAGAIN; /* the ask said not to wait */
     return job ? kp__job_not_needed(job) : NULL;
 }
 
-/* When it gives up: at its deadline, or when the time of what is under way for it is over. */
+/* When it gives up: at its deadline, or when what is under way for it has taken too long. */
 static uint64_t end_of(const struct kp__request *r)
 {
     const struct kp__job *job = job_for(r);
@@ -115,10 +123,10 @@ uint64_t kp__get_until(const struct kp__get *g)
 {
     uint64_t again = g->aside ? g->aside : kp__next_look(g->request);
 
-    return kp__sooner(end_of(g->request), again); /* where `again` moves, it is nudged */
+    return kp__sooner(end_of(g->request), again); /* if `again` moves, the owner is nudged */
 }
 
-/* It was invited: for a moment it leaves what it came for to the key that gave it back
+/* Was it invited? Then for a moment it leaves what it came for to the key that gave that back
  * (core/serve.c, invite). */
 static bool steps_back(struct kp__get *g, uint64_t now)
 {
@@ -129,7 +137,7 @@ static bool steps_back(struct kp__get *g, uint64_t now)
         g->aside = 0;
         return false;
     }
-    /* relaxed: under the lock; the nudge was heard */
+    /* relaxed: under the lock; the nudge has been noticed */
     atomic_store_explicit(&r->state, KP__WAITING, memory_order_relaxed);
     return true;
 }
@@ -146,18 +154,18 @@ struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
     if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     if (now >= end_of(r)) return give_up(g, now, todo);
     if (invited || now < kp__next_look(r)) return NULL;
-    kp__again_at(&g->pool->core, r, KP__NEVER); /* it is told anew */
+    kp__again_at(&g->pool->core, r, KP__NEVER); /* settling sets it anew */
     kp__settle(&g->pool->core, r->sub, now, todo);
     return NULL;
 }
 
 static bool looks_for_deadlocks(const struct kp__pool *pool)
 {
-    /* relaxed: constant for whoever came in by the door */
+    /* relaxed: constant once the pool is open */
     return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) != 0;
 }
 
-/* Park until somebody answers, the deadline comes, or there is a moment to look again. With the
+/* Park until the request is answered, its deadline comes, or it is time to look again. With the
  * lock before and after. */
 static void wait(struct kp__get *g, struct kp__todo *todo)
 {
@@ -176,7 +184,7 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
     if (late) kp__job_hurry(pool, late, todo);
 }
 
-/* End it from outside: out of the queue, or with what it was granted given back. */
+/* End a get from outside: take it out of the queue, or give back what it was granted. */
 struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__request *r = g->request;
@@ -192,7 +200,7 @@ struct kp__job *kp__get_abandon(struct kp__get *g, struct kp__todo *todo)
 
 /* ---- 5. check -------------------------------------------------------------------------------- */
 
-/* How long what it has been lent was idle before, or since it was tested. */
+/* How long the resource that it was lent had been idle, since its last test if it had one. */
 static uint64_t was_idle_for(const struct kp__get *g)
 {
     const struct kp__request *r = g->request;
@@ -238,16 +246,16 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     }
     uint64_t now = kp__time(pool);
     uint64_t until = kp__sooner(g->request->deadline, kp__later(now, sub->rules->validate_timeout));
-    bool hit = kp__seat_at(slot, seat)->hit; /* not what was made for it, and is in doubt */
+    bool hit = kp__seat_at(slot, seat)->hit; /* false: made for this get, and in doubt */
     kp__close_seats(slot); /* nobody shares it before it is known to be good */
-    kp__seat_at(slot, seat)->ending = true; /* and nobody has the lease to end it */
+    kp__seat_at(slot, seat)->ending = true; /* and nobody has its lease yet, to end it */
     if (!kp__stands_by(pool)) {
-        sub->tally.hits -= hit; /* until it is known */
+        sub->tally.hits -= hit; /* counted again if it is good */
         pool->core.tally.hits -= hit;
         kp__job_check(pool, slot, seat, g->request, until, todo);
         return false;
     }
-    kp__do(pool, todo); /* what it passed over */
+    kp__do(pool, todo); /* destroy what it passed over */
     int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request->tag, now, until, todo);
     now = kp__time(pool);
     if (status == 0 && !slot->errand->doomed) {
@@ -258,7 +266,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     sub->tally.hits -= hit;
     pool->core.tally.hits -= hit;
     if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
-    wait_again(g, now, todo); /* before its room is given away: nobody overtakes it */
+    wait_again(g, now, todo); /* before the bad one's room is given away: nobody overtakes it */
     kp__do(pool, todo);
     return false;
 }
@@ -273,7 +281,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     struct kp__slot *victim = r->slot, *next;
 
     if (victim && !kp__stands_by(pool)) {
-        kp__job_evict(pool, victim, r, todo); /* it comes back with the permit */
+        kp__job_evict(pool, victim, r, todo); /* the request comes back with the permit */
         return;
     }
     if (victim) r->away = true;
@@ -305,10 +313,10 @@ void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp_
 static void begin_probing(struct kp__get *g, struct kp__todo *todo)
 {
     g->request->grant.first = false;
-    g->probing = g->request->of_loop; /* who listens may cancel it: not in the middle of this */
+    g->probing = g->request->of_loop; /* a listener may cancel it: not within a step */
     if (g->probing) return;
     kp__tell_probing(g->pool, g->request->sub, todo);
-    if (g->pool->on_event) g->request->away = true; /* it took its time */
+    if (g->pool->on_event) g->request->away = true; /* the listener took its time */
 }
 
 int kp__get_run(struct kp__get *g, struct kp__todo *todo)
@@ -333,7 +341,7 @@ int kp__get_run(struct kp__get *g, struct kp__todo *todo)
 
 /* ---- 6. lend, or say why not ----------------------------------------------------------------- */
 
-/* It waited until its lease began, which counts as held from then on; or until it got none. */
+/* Waiting ends where the lease begins, which counts as held from then on; without a lease, now. */
 static void count_wait(struct kp__get *g, int code)
 {
     struct kp__core *core = &g->pool->core;
@@ -390,7 +398,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     count_wait(g, code);
     kp__here.told = false;
     g->pool->getting--;
-    kp__tell_news(g->pool, todo); /* a closing pool may be waiting for the queue to end */
+    kp__tell_news(g->pool, todo); /* a closing pool may wait for the last get to end */
     if (code == 0) {
         r->sub->tally.gets++;
         g->pool->core.tally.gets++;
@@ -402,7 +410,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     kp__lose_interest(g->pool, r->sub, r->arrived);
 }
 
-/* Not even a subpool: there is nobody to count it for but the pool. */
+/* There is no subpool: the refusal is counted for the pool only. */
 static int no_subpool(struct kp__get *g, int code)
 {
     kp_why *why = g->request->why;
@@ -415,8 +423,8 @@ static int no_subpool(struct kp__get *g, int code)
 
 /* ---- the door -------------------------------------------------------------------------------- */
 
-/* Refused before anything is looked up? Hashing runs under the lock: it is pure (R3), and shorter
- * than a second locking. */
+/* Is the get refused before its key is looked up? (The key is hashed with the lock held: that is
+ * pure (R3), and quicker than to take the lock a second time.) */
 static int ask_check(struct kp__get *g, kp_key key, const kp_ask *ask, struct kp__todo *todo)
 {
     const char *sentence = ask == &no_ask ? NULL : kp__ask_refused(g->pool, ask);
@@ -440,10 +448,10 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     if (!ask) ask = &no_ask;
     r->deadline = KP__NEVER;
     r->tag = ask->tag;
-    r->flags = (uint8_t)ask->flags; /* what no bit is for was refused */
+    r->flags = (uint8_t)ask->flags; /* unknown bits are refused below */
     r->at_once = ask->within_ms == KP_NONE;
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
-    bool is_asked = g->pool->limits_for != NULL; /* which may take its time */
+    bool is_asked = g->pool->limits_for != NULL; /* which may take long */
     if (is_asked) (void)start_clock(g, ask);
     r->sub = kp__find(g->pool, key, kp__hash(g->pool, key), true, r->why, &code); /* 1 */
     if (!r->sub) return no_subpool(g, code);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The health of what is idle: doubts after a peer was gone, tests by the keeper, and descriptors
+ * The health of idle resources: doubts after a peer was gone, tests by the keeper, and descriptors
  * that are watched.
  */
 #ifndef KP__FLOW_HEALTH_H
@@ -14,15 +14,16 @@
  * meanwhile. */
 bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
-/* Have the keeper test what of this key is in doubt. And: the peer of this one, which is lent or
- * tested, is gone. With the lock, which is given back meanwhile. */
+/* kp__test_doubts: the keeper tests those of this key that are in doubt. kp__say_gone: the peer of
+ * this one, which is lent or being tested, is gone. With the lock, given back meanwhile. */
 void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo);
 void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* ---- descriptors (watch.c) ------------------------------------------------------------------- */
 
-/* The descriptor of a new resource, or -1; without the lock. Then, with it: watch that, before
- * anybody has the resource, and no more, before it is destroyed. */
+/* kp__watch_ask: the descriptor of a new resource, or -1. Without the lock. kp__watch_begin: watch
+ * it, from before anybody has the resource; kp__watch_end: no longer, before the resource is
+ * destroyed. Both with the lock. */
 int kp__watch_fd(const struct kp__pool *pool, void *resource);
 static inline int kp__watch_ask(const struct kp__pool *pool, void *resource)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the library knows of the thread that calls it, and how the short ways of the hit path are
- * compiled.
+ * What the library remembers of the thread that calls it, and the attributes by which the hit path
+ * is compiled.
  */
 #ifndef KP__FLOW_HERE_H
 #define KP__FLOW_HERE_H
@@ -10,9 +10,9 @@
 #include "keyedpool.h"
 
 #if defined(__GNUC__)
-#define KP__APART __attribute__((noinline)) /* so that the short way needs no stack */
-#define KP__PART inline __attribute__((always_inline)) /* of a short way that calls nothing */
-#define KP__ALIGNED __attribute__((aligned(64))) /* wherever it would lie otherwise: up to 5 % */
+#define KP__APART __attribute__((noinline)) /* so that its caller needs no stack */
+#define KP__PART inline __attribute__((always_inline)) /* of a short way without calls */
+#define KP__ALIGNED __attribute__((aligned(64))) /* or up to 5 % slower, by where it lies */
 #define KP__SITE __builtin_return_address(0)
 #else
 #define KP__APART
@@ -26,20 +26,20 @@ struct kp__cell;
 
 struct kp__here {
     uint32_t thread;   /* its number; 0: not needed so far */
-    uint32_t cell;     /* where it found an idle one last, in a lane (hit.c) */
-    uint32_t loops;    /* event loops that are its own */
+    uint32_t cell;     /* the place in a lane where it last found an idle one (hit.c) */
+    uint32_t loops;    /* how many event loops are its own */
     kp_loop *loop;     /* the one it used last */
-    kp_loop *stepping; /* it looks at a request: the driver's functions are posted there */
+    kp_loop *stepping; /* whose request it steps: driver functions are posted there; or NULL */
 
-    /* where its last hit by a pinned key was (hit.c) */
+    /* its last hit by a pinned key (hit.c) */
     const kp_pool *door;
     kp_key key;
     const struct kp__lane *lane;
     struct kp__cell *found; /* NULL: there was none */
     uint32_t number;        /* of `found` */
-    bool astray;            /* it has just guessed wrong, and is on the long way */
+    bool astray;            /* it has just claimed a wrong cell, and goes the long way */
 
-    bool told;   /* that its get waits for itself (deadlock.c) */
+    bool told;   /* a deadlock of its get was told (deadlock.c) */
     uint32_t id; /* the system's; 0: not needed so far */
 };
 extern KP__INSIDE _Thread_local struct kp__here kp__here KP__TLS;
@@ -56,7 +56,7 @@ static inline uint32_t kp__thread_id(void)
     return kp__here.id ? kp__here.id : kp__find_thread_id();
 }
 
-/* In a child of fork nothing of what was remembered holds any more. */
+/* In a child of fork nothing that was remembered holds any more. */
 void kp__here_in_child(void);
 
 #endif

@@ -8,13 +8,17 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
+#include "core/guide.h"
+#include "flow/door.h"
+#include "flow/find.h"
 
-/* Where this thread looks first: where it was lucky last, so that threads keep out of each other's
- * way. Else by the golden ratio, which spreads consecutive numbers evenly over any range (Knuth,
- * TAOCP 3, 6.4). */
+/* Where this thread looks first: at the place where it last found a cell, so that threads keep out
+ * of each other's way. If this lane has no such place, at one computed from the thread's number by
+ * the golden ratio, which spreads consecutive numbers evenly over any range (Knuth, TAOCP 3, 6.4).
+ */
 static KP__PART uint32_t first_of(uint32_t count)
 {
-    uint32_t thread = kp__thread_number(); /* first: it is what sets `cell`, too */
+    uint32_t thread = kp__thread_number(); /* first, as it also sets `cell` */
 
     if (kp__here.cell < count) return kp__here.cell;
     return (uint32_t)((uint64_t)(thread * UINT32_C(2654435769)) * count >> 32);
@@ -36,11 +40,11 @@ struct kp__cell *kp__claim_of_many(const struct kp__lane *lane, uint32_t shape, 
     return NULL;
 }
 
-/* A cell of this lane, swung out; NULL: none was idle, or the lane is shut. */
+/* Swing out a cell of this lane. NULL: none could be taken here, or the lane is shut. */
 static KP__PART struct kp__cell *claim(const struct kp__lane *lane, uint32_t *number,
                                        uint64_t *lent)
 {
-    /* acquire: pairs with the release of who opened it; a guess all the same */
+    /* acquire: pairs with the release that opened the lane; still only a guess */
     uint32_t shape = atomic_load_explicit(&lane->shape, memory_order_acquire);
 
     if (shape == 0) return NULL;
@@ -50,24 +54,24 @@ static KP__PART struct kp__cell *claim(const struct kp__lane *lane, uint32_t *nu
     return kp__swing_out(cell, lent) ? cell : NULL;
 }
 
-/* Somebody else's cell, whose number was read a moment too late: it goes back. */
+/* The cell was another key's by the time it was claimed: give it back. */
 static KP__APART bool undo(kp_lease *lease)
 {
     kp__unlend(lease);
     return false;
 }
 
-/* Is what was claimed of the key that was asked for? */
+/* Does the claimed cell belong to the key that was asked for? */
 static KP__PART bool is_pinned_to(const struct kp__cell *cell, const struct kp__lane *lane,
                                   kp_key key)
 {
-    /* relaxed: its key is lent, so a pin that is there now has been there all the time */
+    /* relaxed: a key keeps its lane while it lends, so a pin seen now was valid at the claim */
     return cell->lane == (uint32_t)(uintptr_t)key.data &&
            atomic_load_explicit(&lane->pin, memory_order_relaxed) == key.size;
 }
 
-/* By a key that was pinned. What is lent keeps its key, its lane and its pool, so that afterwards
- * they can be compared. */
+/* A hit by a pinned key. A resource that is lent keeps its key, its lane and its pool, so they can
+ * be compared after the claim. */
 static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag,
                                 const void *site, kp_lease *out)
 {
@@ -91,7 +95,7 @@ static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag
     return true;
 }
 
-/* By a brief key whose only resource may have a home. */
+/* A get by a brief key whose only resource may have a home. */
 static KP__APART int get_brief_at_home(kp_pool *door, kp_key key, uint32_t to, const void *site,
                                        kp_lease *out)
 {
@@ -104,7 +108,7 @@ static KP__APART int get_brief_at_home(kp_pool *door, kp_key key, uint32_t to, c
                                                 : kp__get_after_all(door, key, NULL, site, out);
 }
 
-/* By a brief key, and a guide that leads to its only resource. */
+/* A get by a brief key, if the guide leads to its only resource. */
 static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
     /* acquire: pairs with the release in door.c, widen_guide */
@@ -115,7 +119,7 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_le
     if (!guide || !key.data) return kp__get_by_key(door, key, NULL, site, out);
     uint64_t to = kp__guide_pair(guide, kp__quick_hash(seed, key.data, key.size), 0);
     struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, to);
-    if (!cell) /* further off, a lane, or nowhere */
+    if (!cell) /* the entry is further off, leads to a lane, or is missing */
         return kp__get_by_key(door, key, NULL, site, out);
     if (!kp__swing_out_anywhere(cell, &word))
         return get_brief_at_home(door, key, (uint32_t)to, site, out);
@@ -124,7 +128,8 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_le
                                                 : kp__get_after_all(door, key, NULL, site, out);
 }
 
-/* By one of up to 8 bytes, or of more: apart, so that no way has to be ready for another's. */
+/* The same for keys of up to 8 bytes and for longer ones. These are functions of their own, so that
+ * neither way sets anything up that only another one needs. */
 static KP__APART int get_few(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
     KP__KNOWN(key.size <= 8);
@@ -148,9 +153,9 @@ static KP__APART int get(kp_pool *door, kp_key key, const kp_ask *ask, const voi
     return 0;
 }
 
-/* The same pinned key as last time, and nothing else asked: the cell that was found then is tried
- * first. Whether it still is that key's, its claim makes sure. A child of fork begins with nothing
- * that is remembered (here.c). */
+/* A get by the same pinned key as last time, without an ask: the cell that was found last time is
+ * tried first. After the claim it is checked that the cell is still that key's. A child of fork
+ * begins with nothing remembered (here.c). */
 static KP__APART KP__ALIGNED int get_again(kp_pool *door, kp_key key, const kp_ask *ask,
                                            const void *site, kp_lease *out)
 {
@@ -174,8 +179,16 @@ KP__ALIGNED int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *o
     return get_more(door, key, KP__SITE, out);
 }
 
-/* Is this the word of a lease, and not of one whose release looks at the clock for those who
- * wait? */
+/* kp_get written out again: a part that both share would cost each an instruction. */
+int kp__get_from(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out)
+{
+    if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, site, out);
+    if (key.size <= 8) return get_few(door, key, site, out);
+    return get_more(door, key, site, out);
+}
+
+/* Is this the word of a lease that may end by a swing alone? One lease of KP__LOOKS in a turn may
+ * not: its release takes the lock to look at the clock, because others wait. */
 static KP__PART bool ends_by_a_swing(uint64_t word)
 {
     uint64_t state = word & KP__WORD_STATE;
@@ -183,14 +196,14 @@ static KP__PART bool ends_by_a_swing(uint64_t word)
     return state == KP__GONE || (state == (KP__GONE | KP__TURN) && (word & KP__NO_LOOK));
 }
 
-/* The cell that a lease names, if it does, as a guess: the swing of its word vouches for it. */
+/* The cell that a lease names, or NULL. A guess: the swing of the cell's word checks it. */
 static KP__PART struct kp__cell *cell_of(const kp_lease *lease)
 {
-    /* other marks than those of this process's leases make a number that there is not */
+    /* with marks other than those of this process's leases, this is a number that no cell has */
     uint64_t number = lease->opaque[2] ^ kp__lease_of_cell(0);
     struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, number);
 
-    /* relaxed: as above */
+    /* relaxed: a guess, as said above */
     return cell && atomic_load_explicit(&cell->id, memory_order_relaxed) == lease->opaque[0] ? cell
                                                                                              : NULL;
 }
@@ -201,13 +214,13 @@ static KP__PART void mark_ended(kp_lease *lease)
     lease->opaque[2] |= KP__LEASE_ENDED;
 }
 
-/* The end of a lease on an open lane, where its cell has no home. */
+/* End a lease on an open lane whose cell has no home. */
 static KP__PART bool swing_back_anywhere(struct kp__cell *cell, kp_lease *lease)
 {
     uint64_t word = lease->opaque[1], back = word - (KP__GONE - KP__HERE);
 
     if (!ends_by_a_swing(word) ||
-        /* release: pairs with the acquire of who takes it next, or shuts the lane */
+        /* release: pairs with the acquire that takes it next, or shuts the lane */
         !atomic_compare_exchange_strong_explicit(&cell->word, &word, back, memory_order_release,
                                                  memory_order_relaxed))
         return false;
@@ -215,7 +228,7 @@ static KP__PART bool swing_back_anywhere(struct kp__cell *cell, kp_lease *lease)
     return true;
 }
 
-/* The end of a lease, if it has not ended, its cell is on an open lane, and does not settle. */
+/* End a lease by a swing, if it has not ended, is on an open lane, and does not settle (lane.h). */
 static KP__PART bool swing_back(kp_lease *lease)
 {
     uint64_t word = lease->opaque[1];
@@ -231,7 +244,8 @@ static KP__PART bool swing_back(kp_lease *lease)
     return true;
 }
 
-/* To settle, nobody waits for the lock. */
+/* Is this lease to settle now? Only where its pool has homes, and if the lock is free: nobody waits
+ * for the lock just to settle. */
 static bool settles(const kp_lease *lease)
 {
     const struct kp_pool *door = kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1);
@@ -260,8 +274,8 @@ bool kp__is_clean(const struct kp__pool *pool, void *resource)
     return clean;
 }
 
-/* Two swings: by the first the lease is ended by nobody else while it is asked about, by the second
- * its resource is idle. If the lane is shut between them, the books say that it is ending. */
+/* Two swings: from the first on nobody else can end the lease while is_clean runs; the second makes
+ * the resource idle. If the lane is shut between them, the books say that the lease is ending. */
 enum kp__asked kp__ask(const kp_lease *lease)
 {
     uint64_t word = lease->opaque[1], ending = word | KP__ENDING;
@@ -274,10 +288,10 @@ enum kp__asked kp__ask(const kp_lease *lease)
                                                  memory_order_relaxed))
         return KP__UNASKED;
     const struct kp_pool *door = kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1);
-    /* relaxed: what is lent keeps its pool */
+    /* relaxed: a resource that is lent keeps its pool */
     if (!kp__is_clean(atomic_load_explicit(&door->pool, memory_order_relaxed), cell->resource))
         return KP__UNCLEAN;
-    /* release: pairs with the acquire of who takes it next, or shuts the lane */
+    /* release: pairs with the acquire that takes it next, or shuts the lane */
     bool back = atomic_compare_exchange_strong_explicit(&cell->word, &ending,
                                                         word - (KP__GONE - KP__HERE),
                                                         memory_order_release, memory_order_relaxed);
@@ -321,7 +335,7 @@ bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lea
     if (!slot || !slot->sub || !slot->sub->open || !slot->on_lane ||
         !ends_by_a_swing(word & ~(uint64_t)KP__HOMED) || cell_of(lease) != KP__CELL_OF(slot))
         return false;
-    kp__home_take(&pool->core, slot); /* it is elsewhere */
+    kp__home_take(&pool->core, slot); /* its home is another processor */
     if (!kp__home_settle(&pool->core, slot, word)) return false;
     mark_ended(lease);
     return true;

@@ -1,51 +1,54 @@
 /* SPDX-License-Identifier: MIT
  *
  * The hit path: a get that finds an idle resource, and the release that nobody waits for, on a key
- * whose lane is open (core/lane.h). No lock, no allocation, no clock, no system call (L9). What is
- * not so simple goes the whole way, which tells the story; this one is a short cut through it.
+ * whose lane is open (core/lane.h). No lock, no allocation, no clock, no system call (L9). This is
+ * a short cut; whatever is not so simple goes the long way, through get.c and release.c.
  */
 #ifndef KP__FLOW_HIT_H
 #define KP__FLOW_HIT_H
 
+#include "core/lane.h"
 #include "flow/flow.h"
+#include "flow/here.h"
 
-/* Of all leases of cells, in this process: with the number of the cell, their last number. */
+/* The marks of every lease of a cell in this process. Its last number (kp_lease.opaque[2]) is these
+ * and the number of the cell. */
 extern KP__INSIDE _Atomic uint64_t kp__cell_leases;
 
 static KP__PART uint64_t kp__lease_of_cell(uint64_t number)
 {
-    /* relaxed: the child's own, or as it always was */
+    /* relaxed: written only in a child of fork, before that has a second thread */
     return atomic_load_explicit(&kp__cell_leases, memory_order_relaxed) | number;
 }
 
-/* Swing a cell's word to a new lease, if it is idle, and its home, if it has one, is here. */
+/* Swing a cell's word to a new lease, if it is idle and its home, if any, is this processor. */
 static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
 {
-    /* acquire: pairs with the releases of who gave it back, opened the lane, or gave it its home */
+    /* acquire: pairs with the releases that gave it back, opened its lane, or gave it its home */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
     if (!(word & KP__HERE)) return false;
     if (word & KP__HOMED) return kp__swing_at_home(&cell->home, &cell->word, word, *lent);
-    /* relaxed: it was loaded by an acquire, and no word comes back */
+    /* relaxed: the load was an acquire, and a word never has the same value again */
     return atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_relaxed,
                                                    memory_order_relaxed);
 }
 
-/* The same of one that has no home. */
+/* The same, but false if the cell has a home. */
 static KP__PART bool kp__swing_out_anywhere(struct kp__cell *cell, uint64_t *lent)
 {
-    /* relaxed: the swing vouches for it */
+    /* relaxed: the swing below checks it */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
-    /* acquire: pairs with the release of who gave it back, or opened the lane */
+    /* acquire: pairs with the release that gave it back, or opened its lane */
     return (word & (KP__HERE | KP__HOMED)) == KP__HERE &&
            atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
 }
 
-/* What was swung out is lent. */
+/* Write the lease of a cell that was swung out to `word`, and note its tag and site in the cell. */
 static KP__PART void kp__lend(struct kp__cell *cell, uint64_t number, uint64_t word,
                               const char *tag, const void *site, kp_lease *out)
 {
@@ -58,11 +61,11 @@ static KP__PART void kp__lend(struct kp__cell *cell, uint64_t number, uint64_t w
     atomic_store_explicit(&cell->site, site, memory_order_relaxed);
 }
 
-/* A cell of a lane with so many, swung out; NULL: none was idle, or the lane is shut. */
+/* Swing out a cell of a lane of this shape. NULL: none could be taken here, or the lane is shut. */
 struct kp__cell *kp__claim_of_many(const struct kp__lane *lane, uint32_t shape, uint32_t *number,
                                    uint64_t *lent);
 
-/* Is this cell, which is lent by this lease, of such a brief key of this pool? */
+/* Does this cell, which this lease has, belong to this brief key of this pool? */
 static KP__PART bool kp__cell_is_of(const struct kp__cell *cell, const kp_lease *lease,
                                     const kp_pool *door, kp_key key)
 {
@@ -72,7 +75,7 @@ static KP__PART bool kp__cell_is_of(const struct kp__cell *cell, const kp_lease 
            cell->key.first == brief.first && cell->key.last == brief.last;
 }
 
-/* Does it ask for nothing that a hit could not give, and is it in order? */
+/* Is the ask valid, and can a hit give all that it asks for? */
 static inline bool kp__is_plain(const kp_ask *ask)
 {
     return !(ask->flags & ~(uint32_t)(KP_DONT_WAIT | KP_DONT_CREATE)) && ask->until.ns == 0 &&
@@ -80,24 +83,28 @@ static inline bool kp__is_plain(const kp_ask *ask)
            !(ask->reserved0 | ask->reserved[0] | ask->reserved[1] | ask->reserved[2]);
 }
 
-/* By any key that is not pinned, in any way (hit_key.c). */
+/* kp_get, on behalf of who called from there (scope.c, use.c). */
+int kp__get_from(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
+
+/* kp_get by a key that is not pinned, all ways but the shortest (hit_key.c). */
 int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
 
-/* Give back what was claimed by mistake, and then the long way. */
+/* Give back what was claimed by mistake, then go the long way. */
 int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
                       kp_lease *out);
 
-/* How a lease comes to its end. The library keeps some for its users: one of those that has ended
- * already is passed over. */
+/* How a lease ends. Some are kept by the library for its user: if one of those has ended already,
+ * that is no misuse, and nothing is told. */
 enum kp__ending {
     KP__RELEASED,
     KP__DISCARDED,
     KP__OF_SCOPE, /* kept by scope.c */
-    KP__OF_USE    /* by use.c, and its use went well: where that is to be reported, it goes on */
+    KP__OF_USE    /* kept by use.c; its use went well. If that is to be reported first, the lease
+                     does not end yet */
 };
 
-/* Does any circuit of this pool count uses, or has one ever? Asked without the lock: whoever uses
- * something while limits are set may do so before or after. */
+/* Does any circuit of this pool count uses, or did one ever? Asked without the lock: a use that
+ * ends while limits are being set may count as one from before or after. */
 static inline bool kp__uses_count(const kp_pool *door)
 {
     return atomic_load_explicit(&door->uses_count, memory_order_relaxed);
@@ -111,30 +118,31 @@ static inline void kp__note_rules(struct kp__pool *pool, const struct kp__rules 
         atomic_store_explicit(&pool->door->uses_count, true, memory_order_relaxed);
 }
 
-/* As kp_release does. False: it is to be reported first. */
+/* End a lease as kp_release does. False: its use is to be reported first, and it has not ended. */
 bool kp__end_lease(kp_lease *lease, enum kp__ending how);
 
-/* The whole story (get.c, release.c). */
+/* The long way (get.c, release.c). */
 int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
 bool kp__release(kp_lease *lease, enum kp__ending how);
 
-/* With the lock: the lane may have opened while we waited for it. If so, it need not be shut by all
- * those who came too early, one after the other. Who guessed wrong did not come too early. False:
- * nothing was done, the long way goes on. */
+/* At the start of the long way, with the lock: the lane may have opened while the caller waited for
+ * the lock. Then the hit is done after all; otherwise each caller that came a moment too early
+ * would shut the lane again. A caller whose guess was wrong did not come too early, and is not
+ * served here. False: nothing was done, go on the long way. */
 bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const void *site,
                   kp_lease *out);
 bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lease *lease);
 
-/* Where a give-back asks first whether it is clean (driver.is_clean). */
+/* What came of asking whether a resource that comes back is clean (driver.is_clean). */
 enum kp__asked {
     KP__UNASKED, /* not on an open lane, or it is no lease: nothing was done */
     KP__UNUSED,  /* claimed by mistake: nobody had it, so there is nothing to ask (kp__unlend) */
     KP__BACK,    /* it was clean, and is given back */
-    KP__CLEAN,   /* the lane was shut meanwhile */
+    KP__CLEAN,   /* it was clean, but the lane was shut meanwhile */
     KP__UNCLEAN
 };
-/* After CLEAN and UNCLEAN the lease has ended for everybody else, and its resource counts as lent
- * until whoever asked has gone the long way. */
+/* After CLEAN and UNCLEAN nobody but the caller can end the lease, and its resource counts as lent
+ * until the caller has gone the long way. */
 enum kp__asked kp__ask(const kp_lease *lease);
 
 /* Call driver.is_clean. Without the lock. */
@@ -142,5 +150,9 @@ bool kp__is_clean(const struct kp__pool *pool, void *resource);
 
 /* Give back what was claimed by mistake, as if it had never been lent (release.c). */
 void kp__unlend(kp_lease *lease);
+
+/* The numbers of a lease that has begun (release.c). With the lock. */
+void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
+                     kp_lease *out);
 
 #endif

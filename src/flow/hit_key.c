@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hits by keys that are not pinned, in all ways but the shortest (hit.c): by way of a lane, because
- * the key is longer, told by its fields, or has more than one resource; or with an ask.
+ * Hits by keys that are not pinned, in all ways but the shortest (hit.c): through a lane, for keys
+ * that are longer, are compared by their fields, or have more than one resource; or with an ask.
  */
 #include "flow/hit.h"
 #include "flow/key.h"
 
 #include <string.h>
+
+#include "core/guide.h"
 
 int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
                       kp_lease *out)
@@ -15,14 +17,14 @@ int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *
     return kp__get(door, key, ask, site, out);
 }
 
-/* May it be a key of this pool? What is wrong with it, the long way says. */
+/* May it be a key of this pool? If not, the long way says what is wrong with it. */
 static bool fits(const kp_pool *door, kp_key key)
 {
     if (door->form) return key.data && key.size == (door->form->type.size | KP_STRUCT_KEY);
     return key.size <= KP__GUIDED_MOST && (key.data || key.size == 0);
 }
 
-/* Read after the guide, whose release says that the seed is written. */
+/* Called after the guide was loaded: its release comes after the seed was written. */
 static uint64_t hash(const kp_pool *door, kp_key key)
 {
     /* relaxed: a guess */
@@ -32,7 +34,8 @@ static uint64_t hash(const kp_pool *door, kp_key key)
                       : kp__quick_hash(seed, key.data, key.size);
 }
 
-/* What is lent keeps its key, its lane and its pool: so now they can be compared. */
+/* The cell is claimed. A resource that is lent keeps its key, its lane and its pool, so they can be
+ * compared now. */
 static bool lane_is_of(const struct kp__cell *cell, uint32_t number, const kp_pool *door,
                        kp_key key)
 {
@@ -46,7 +49,7 @@ static bool lane_is_of(const struct kp__cell *cell, uint32_t number, const kp_po
     return size == 0 || memcmp(stored, key.data, size) == 0;
 }
 
-/* A guess: there may be no such line, as there is none for 0. */
+/* `to` is a guess: there may be no such line, and there is none for 0. */
 static struct kp__cell *claim(uint32_t to, uint32_t *number, uint64_t *word)
 {
     if (!(to & KP__TO_LANE)) {
@@ -55,7 +58,7 @@ static struct kp__cell *claim(uint32_t to, uint32_t *number, uint64_t *word)
     }
     const struct kp__lane *lane = kp__lane_at(to & ~KP__TO_LANE);
     if (!lane) return NULL;
-    /* acquire: pairs with the release of who opened it; a guess all the same */
+    /* acquire: pairs with the release that opened the lane; still only a guess */
     uint32_t shape = atomic_load_explicit(&lane->shape, memory_order_acquire);
     return kp__claim_of_many(lane, shape, number, word);
 }

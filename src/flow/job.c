@@ -3,9 +3,9 @@
  * Jobs: one run of a driver function, from its start to its one answer, now or later.
  *
  * A job is answered by whoever moves its state from RUNNING or DETACHED to ANSWERING; a second
- * answer finds another state, and is misuse. RUNNING: a thread of ours waits for it. DETACHED:
- * nobody does, the answer itself goes on with the story (go_on). Before that it may be POSTED: it
- * lies with whoever shall run it. Where their memory comes from: jobs.c.
+ * answer finds another state, and is misuse. RUNNING: a thread of ours stands by, and waits for the
+ * answer. DETACHED: nobody stands by, and whoever answers does what follows (go_on). Before that it
+ * may be POSTED to the thread that is to run it. Where their memory comes from: jobs.c.
  */
 #include "flow/job.h"
 
@@ -14,6 +14,14 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
+#include "core/give.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/here.h"
+#include "flow/loop.h"
+#include "flow/resource.h"
+#include "flow/upkeep.h"
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t now, uint64_t until)
@@ -53,7 +61,7 @@ void kp__job_aim(struct kp__job *job, struct kp__slot *slot)
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
 }
 
-/* Wait for the answer of a job that a thread of ours stands by. False: not yet, at `until`. */
+/* Wait for the answer of a job that this thread stands by. False: there was none by `until`. */
 static bool await(struct kp__job *job, uint64_t until)
 {
     const struct kp__world *world = job->pool->world;
@@ -72,7 +80,7 @@ void kp__job_await(struct kp__job *job)
     (void)await(job, KP__NEVER);
 }
 
-/* Nobody stands by any more: who answers goes on with the story. False: the answer was faster. */
+/* Nobody stands by any more: whoever answers does what follows. False: the answer was faster. */
 bool kp__job_detach(struct kp__job *job)
 {
     uint32_t running = KP__JOB_RUNNING;
@@ -85,6 +93,7 @@ bool kp__job_detach(struct kp__job *job)
 
 int kp_job_fail(kp_job *face, int vendor_code, const char *text)
 {
+    if (!face) return (void)kp__misuse(NULL, NULL, "kp_job_fail: job is NULL"), KP_ECREATE;
     struct kp__job *job = KP__OF(face, struct kp__job, face);
 
     job->failure.code = KP_ECREATE;
@@ -113,7 +122,7 @@ void kp__tell_invalid(const struct kp__job *job)
     kp__event(job->pool, KP_EVENT_INVALID, slot->sub, slot->resource, job->status, &why);
 }
 
-/* The answer of a validate that nobody stood by: its sponsor has a lease, or the lease ends. */
+/* The answer of a validate that nobody stood by: its sponsor gets the lease, or the lease ends. */
 static void check_finish(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
@@ -174,9 +183,13 @@ static void go_on(struct kp__job *job)
 
 void kp_job_done(kp_job *face, int status, void *resource)
 {
+    if (!face) {
+        kp__misuse(NULL, NULL, "kp_job_done: job is NULL; nothing was answered");
+        return;
+    }
     struct kp__job *job = KP__OF(face, struct kp__job, face);
     const struct kp__world *world = job->pool->world;
-    /* relaxed: the child's own store, or none */
+    /* relaxed: written only in a child of fork, before that has a second thread */
     if (job->pool->forks != atomic_load_explicit(&kp__forks, memory_order_relaxed)) {
         kp__misuse(NULL, NULL,
                    "kp_job_done: this job began before fork; only the parent can answer it");
@@ -217,8 +230,8 @@ bool kp__stands_by(const struct kp__pool *pool)
     return kp__here.loops == 0 || !kp__keeps_jobs(pool);
 }
 
-/* Nobody waits for it any more. Detached with the lock, for which its answer waits. False: that was
- * faster. */
+/* Stop waiting for the answer. The job is detached under the lock, so that whoever answers it after
+ * that has to wait for the lock. False: the answer was faster. */
 static bool give_up(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
@@ -257,8 +270,8 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
     return own;
 }
 
-/* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then); not with a
- * job of the caller's own, which would be gone when the answer comes. */
+/* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then). A job of the
+ * caller's own is waited for to its end: it would be gone when the answer comes. */
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
                 const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo)
 {
@@ -302,7 +315,7 @@ static void perform(struct kp__job *job)
     kp_job_done(face, status, made);
 }
 
-/* One that has begun is here to be hurried. */
+/* A job that has begun already was posted here to be hurried. */
 void kp__job_perform(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
@@ -316,11 +329,11 @@ void kp__job_perform(struct kp__job *job)
         return;
     }
     if (state == KP__JOB_HURRIED) {
-        /* relaxed: this thread's, until it is pending */
+        /* relaxed: only this thread has it until it is pending */
         atomic_store_explicit(&job->state, KP__JOB_DETACHED, memory_order_relaxed);
         perform(job);
     }
-    /* relaxed: if it is being answered this moment, the driver must expect both */
+    /* relaxed: it may be answered this moment: driver.cancel must expect that */
     if (atomic_load_explicit(&job->state, memory_order_relaxed) == KP__JOB_DETACHED)
         kp__job_cancel(job);
     kp__todo_init(&todo, pool->world);
@@ -338,7 +351,7 @@ void kp__job_send(struct kp__job *job)
     bool crew = pool->crew && (create || job->testing || (may_block && kp__here.loops > 0));
 
     if (pool->loop && !kp__loop_is_mine(pool->loop)) loop = pool->loop;
-    /* relaxed: not shared yet; whoever runs it hears of it through a lock */
+    /* relaxed: not shared yet; whoever runs it gets it through a lock */
     atomic_store_explicit(&job->state, crew || loop ? KP__JOB_POSTED : KP__JOB_DETACHED,
                           memory_order_relaxed);
     if (crew) kp__crew_post(pool, job);
@@ -346,8 +359,8 @@ void kp__job_send(struct kp__job *job)
     else perform(job);
 }
 
-/* With the lock, given back meanwhile; the caller's to-dos wait, as they may have the user's code
- * run, which may end the request. */
+/* With the lock, given back meanwhile. The caller's to-dos wait: they may run user code, which may
+ * end the request. */
 static void send(struct kp__pool *pool, struct kp__job *job)
 {
     struct kp__todo none;
@@ -400,7 +413,7 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
     kp__errand(&pool->core, victim)->victim.heir = request->sub;
     kp__errand(&pool->core, victim)->probe = kp__probe_take(request);
     kp__wait_again(&pool->core, request, victim, kp__time(pool), todo);
-    kp__todo_init(&none, pool->world); /* theirs waits: it may have the user's code run */
+    kp__todo_init(&none, pool->world); /* the caller's waits: it may run user code */
     if (!kp__destroy_sent(pool, victim, &none))
-        kp__list_push_back(&todo->doomed, &victim->link); /* and so may its end */
+        kp__list_push_back(&todo->doomed, &victim->link); /* and so may destroying this one */
 }

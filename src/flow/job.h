@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * One run of a driver function as the pool keeps it; job.c has the story.
+ * One run of a driver function as the pool keeps it; job.c says how it goes.
  */
 #ifndef KP__FLOW_JOB_H
 #define KP__FLOW_JOB_H
@@ -11,7 +11,7 @@
 
 enum {
     KP__JOB_FREE,
-    KP__JOB_POSTED,  /* to another thread, which has not begun it */
+    KP__JOB_POSTED,  /* to a thread that has not begun it yet */
     KP__JOB_HURRIED, /* the same, and nobody waits for it any more */
     KP__JOB_RUNNING,
     KP__JOB_DETACHED,
@@ -28,30 +28,30 @@ struct kp__job {
     uint32_t seat;              /* validate: whose */
     int status;                 /* the answer */
     void *made;                 /* the answer: create's resource */
-    uint64_t began, until;      /* its time ends; who waits for it gives up then */
+    uint64_t began, until;      /* until: its time is over, and whoever waits for it gives up */
     struct kp__failure failure; /* what kp_job_fail said */
     bool returning;             /* reset or validate: on the way back ... */
     bool then_validate;         /* ... and after the reset, validate */
-    bool testing;               /* validate: an idle one, by the keeper */
-    bool called_off;            /* create: hurried, because who began it was cancelled */
-    bool hurried;               /* Guard: the pool's lock. Once: driver.cancel was called, or is */
+    bool testing;               /* validate: a test of an idle one by the keeper */
+    bool called_off;            /* create: hurried, because the request for it was cancelled */
+    bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
     bool held;                  /* Guard: the pool's lock. Its memory is kept for driver.cancel */
-    bool spent;                 /* the same. It was put meanwhile: its memory goes back then */
-    struct kp__list queue;      /* posted, with others, to whoever shall run it. Guard: the crew's
+    bool spent;                 /* the same. It was put while held: its memory goes back then */
+    struct kp__list queue;      /* while posted: to the thread that is to run it. Guard: the crew's
                                    lock, or the mailbox's */
 };
 
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t now, uint64_t until);
-void kp__job_aim(struct kp__job *job, struct kp__slot *slot); /* the same run, of another slot */
+void kp__job_aim(struct kp__job *job, struct kp__slot *slot); /* used again, for another slot */
 void kp__job_answered(struct kp__job *job, int status, void *resource);
-void kp__job_await(struct kp__job *job);  /* for its answer */
-bool kp__job_detach(struct kp__job *job); /* stand by no more. False: the answer was faster */
+void kp__job_await(struct kp__job *job);  /* wait for its answer */
+bool kp__job_detach(struct kp__job *job); /* no longer stand by. False: the answer was faster */
 
 /* ---- their memory (jobs.c) ------------------------------------------------------------------- */
 
-/* A job for this slot, of those that the pool has memory for; NULL: all are in use. And back. With
- * the lock. */
+/* Take a job for this slot, of those that the pool has memory for; NULL: all are in use. And give
+ * it back. With the lock. */
 struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot);
 void kp__job_put(struct kp__job *job);
 
@@ -59,46 +59,76 @@ void kp__job_put(struct kp__job *job);
  * back for that. */
 struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot);
 
-/* May its jobs be left to themselves, with nobody standing by? Then the pool has memory for a job
- * for each resource, so that to end a resource needs none. */
+/* May nobody stand by some of its jobs? Then the pool keeps memory for one job per resource, so
+ * that ending a resource needs none. */
 bool kp__keeps_jobs(const struct kp__pool *pool);
 
-/* For a thread that stands by: a job of the pool's if there is one, since that can tell a second
- * answer; else the caller's own. With the lock. */
+/* For a thread that stands by: a job of the pool's if one is free, since with that a second answer
+ * is found out; else the caller's own. With the lock. */
 struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own);
+
+/* ---- for a get, and for the end of a lease --------------------------------------------------- */
+
+/* Does this thread stand by, waiting for what the driver answers? Not in a pool that names a loop,
+ * and not the thread of an event loop where jobs may be left to themselves: there a job is sent. */
+bool kp__stands_by(const struct kp__pool *pool);
+
+/* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came
+ * by `until`: when it comes, it ends the lease. `now` may be 0 where `until` is KP__NEVER.
+ * With the lock, which is given back meanwhile. */
+int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
+                const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo);
+
+/* Validate on the way in, where nobody stands by: `request` waits for the outcome. With the lock,
+ * which is given back meanwhile. */
+void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
+                   struct kp__request *request, uint64_t until, struct kp__todo *todo);
+
+/* Reset and then validate on the way back, as far as `reset` and `validate` say, where nobody
+ * stands by: the outcome ends the lease. False: out of memory, nothing was begun. */
+bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
+                    bool validate, struct kp__todo *todo);
+
+/* Have a victim destroyed where nobody stands by: `request` waits for the permit that comes of it.
+ * With the lock, given back meanwhile. */
+void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
+                   struct kp__todo *todo);
 
 /* ---- run ------------------------------------------------------------------------------------- */
 
-/* Call validate, reset or destroy of a slot, and stand by: as kp__job_run. Without the lock, and
- * held against pthread_cancel. */
+/* Call validate, reset or destroy for a slot, and stand by, as kp__job_run does. Without the lock,
+ * and with pthread_cancel held off (base/cancel.h). */
 int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t until);
 
-/* Nobody stands by: run it here if this thread may, else have it run where it may. Its answer goes
- * on with the story. Without the lock; the job may be gone afterwards. */
+/* Nobody stands by: run it here if this thread may, else have it run by a thread that may. Whoever
+ * answers it does what follows (go_on). Without the lock; the job may be gone afterwards. */
 void kp__job_send(struct kp__job *job);
+
+/* Run one that was posted to this thread. Without the lock; the job may be gone afterwards. */
+void kp__job_perform(struct kp__job *job);
 
 /* ---- hurried (jobs.c) ------------------------------------------------------------------------ */
 
-/* Nobody waits for this job any more: driver.cancel, if there is one, is to be called for it, once,
- * and where the driver's functions run; if the job has not begun, as soon as it has. With the lock.
- * NULL: that is arranged. Else the caller does it: by kp__job_hurry, with the lock, which is given
- * back meanwhile; or by kp__job_cancel without the lock, and then kp__job_let_go with it. Until
- * then the job's memory is kept. */
+/* Nobody waits for this job any more, so driver.cancel, if there is one, is to be called for it:
+ * once, where the driver's functions run, and not before the job has begun. With the lock. NULL:
+ * that is arranged, or there is nothing to cancel. Else the caller does it: by kp__job_hurry, with
+ * the lock, which is given back meanwhile; or by kp__job_cancel without the lock and then
+ * kp__job_let_go with it. Until then the job's memory is kept. */
 struct kp__job *kp__job_not_needed(struct kp__job *job);
 void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
-/* The same of a job whose request was cancelled. But a creation goes on if others wait, who may
- * have what it makes; it is hurried when its time is over. If nobody waits, and it fails then, that
- * says nothing about the server. */
+/* The same for a job whose request was cancelled. But if others wait, a creation goes on, for what
+ * it makes may serve them, and is hurried only when its time is over. If nobody waits and it fails
+ * after that, the failure says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
-/* Upkeep looks at what is being made or tested: if its time is over, it is hurried. With the lock,
- * given back meanwhile. */
+/* Upkeep looks at a slot that is being made or tested: if the job's time is over, it is hurried.
+ * With the lock, given back meanwhile. */
 void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
-/* ---- answered, and nobody of ours stood by: on with the story -------------------------------- */
+/* ---- what follows an answer that nobody stood by for ----------------------------------------- */
 
 /* A creation, the end of a resource, a revocation, a test by the keeper. Without the lock. */
 void kp__create_finish(struct kp__job *job);
@@ -108,12 +138,12 @@ void kp__test_finish(struct kp__job *job);
 
 /* ---- doubts (doubt.c) ------------------------------------------------------------------------ */
 
-/* What the answer to a validate or reset says: it was good, so its resource is in doubt no more; or
- * its peer is gone (KP_EGONE), so the others of its key are in doubt. With the lock, given back
+/* Act on the answer to a validate or reset: after a good validate its resource is no longer in
+ * doubt; if its peer is gone (KP_EGONE), the others of its key are. With the lock, given back
  * meanwhile. */
 void kp__take_note(const struct kp__job *job, struct kp__todo *todo);
 
-/* It was bad: send the event. Without the lock. In job.c. */
+/* If the answer was bad, send the event. Without the lock. In job.c. */
 void kp__tell_invalid(const struct kp__job *job);
 
 #endif

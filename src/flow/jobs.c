@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * The memory of jobs, and hurrying them. Jobs live in a slab of the pool: their memory stays, so
- * that a second answer can be told as long as the pool lives. A pool whose jobs nobody stands by
- * has room for one for each resource, which costs no memory until so many are under way at once.
+ * that a second answer is found out as long as the pool lives. A pool in which nobody may stand by
+ * a job has room for one per resource, which costs no memory until so many are under way at once.
  */
 #include "base/cancel.h"
 #include "base/check.h"
+#include "core/calendar.h"
+#include "flow/door.h"
 #include "flow/job.h"
+#include "flow/loop.h"
 
 bool kp__keeps_jobs(const struct kp__pool *pool)
 {
@@ -17,7 +20,7 @@ struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
 {
     struct kp__job *job = kp__slab_take(&pool->jobs);
 
-    /* one at a time: nobody shares what is being made, looked at or reset */
+    /* one per slot at a time: nobody shares what is being made, checked or reset */
     KP__DCHECK(!slot->errand->job);
     if (!job) return NULL;
     kp__errand(&pool->core, slot)->job = job;
@@ -45,7 +48,7 @@ void kp__job_put(struct kp__job *job)
     if (!job->held) kp__slab_put(&job->pool->jobs, job);
 }
 
-/* Only once: a test that is over its time may be looked at again and again, while driver.cancel is
+/* Only once: upkeep may look at a test whose time is over again and again, while driver.cancel is
  * being called for it. */
 struct kp__job *kp__job_not_needed(struct kp__job *job)
 {
@@ -54,10 +57,10 @@ struct kp__job *kp__job_not_needed(struct kp__job *job)
 
     if (!pool->driver.cancel || job->hurried) return NULL;
     job->hurried = job->held = true;
-    /* release: pairs with the acquire in kp__job_perform; relaxed: only looked at */
+    /* release: pairs with the acquire in kp__job_perform; relaxed: the state is only looked at */
     if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_HURRIED,
                                                 memory_order_release, memory_order_relaxed)) {
-        pool->inside++; /* whoever runs it */
+        pool->inside++; /* whoever runs it steps in */
         return NULL;
     }
     job->hurried = job->held = state == KP__JOB_DETACHED; /* else it is being answered */
@@ -109,7 +112,7 @@ void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
 {
     struct kp__job *job = slot->errand->job;
 
-    if (!slot->errand->doomed && kp__time(pool) < job->until) { /* it was another look */
+    if (!slot->errand->doomed && kp__time(pool) < job->until) { /* the look was for another thing */
         kp__file_slot_at(&pool->core, slot, job->until);
         return;
     }

@@ -5,15 +5,25 @@
  * (life.c), the pool's own threads (crew.c), a simulated world, or the program.
  */
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/renew.h"
+#include "core/serve.h"
+#include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 #include "flow/job.h"
+#include "flow/resource.h"
+#include "flow/upkeep.h"
 
 /* What one call does at most, so that nobody is held up for long. */
 enum {
-    AT_ONCE = KP__TOGETHER, /* looks; and, before them, lanes that are shut */
-    TESTS = 16              /* of these, looks that begin a test, which takes longer */
+    AT_ONCE = KP__TOGETHER, /* looks; before them it shuts as many lanes at most */
+    TESTS = 16              /* of these looks, those that begin a test, which takes longer */
 };
 
 #define LATE UINT64_C(10000000000)     /* 10 s: KP_EVENT_KEEPER_LATE */
@@ -30,7 +40,7 @@ static uint64_t rounded(const struct kp__pool *pool, uint64_t at)
 }
 
 /* When something is first due: an entry of the calendar, a look at the descriptors, or the end of a
- * lane's term, where nobody else sees to that. */
+ * lane's term, unless another thread shuts the lanes (life.c). */
 static uint64_t first_due(const struct kp__pool *pool)
 {
     const struct kp__core *core = &pool->core;
@@ -71,10 +81,10 @@ static void report_leak(struct kp__pool *pool, struct kp__slot *slot, const stru
     kp__step_out(pool, todo);
     kp__send(pool, &notice.event);
     kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at); /* it was not used for that */
+    kp__lose_interest(pool, sub, sub->used_at); /* that was no use of the key */
 }
 
-/* `tests`: how many were begun in this call. */
+/* `tests`: how many were begun in this call of kp_keep. */
 static void look_at_slot(struct kp__pool *pool, struct kp__slot *slot, uint64_t now, int *tests,
                          struct kp__todo *todo)
 {
@@ -100,14 +110,14 @@ static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
     kp__create(pool, sub, NULL, kp__time(pool));
     bool failed = sub->rare->health.failures > failures;
     if (failed && sub->rare->health.back_off == 0 && !sub->rules->cache_once)
-        sub->refill = sub->warm = false; /* nothing to pace it by: the next get tries again */
+        sub->refill = sub->warm = false; /* no pause between tries: the next get tries again */
     else if (failed || kp__refill_wanted(&pool->core, sub, sub->warm) <= wanted)
         kp__file_sub(&pool->core, sub, now);
     else /* not even begun: out of memory */
         kp__file_sub(&pool->core, sub, now + KP__ONCE_MORE);
 }
 
-/* No creation may begin now: when to look again. */
+/* No creation may begin now: file the key for another look. */
 static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     if (now < sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
@@ -129,8 +139,8 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
     else look_again(&pool->core, sub, now);
 }
 
-/* Make before break: the same for the replacement of one that is near its end. If its creation ends
- * at once, that has filed the key again. */
+/* Make before break: the same for the replacement of one that is near its end. A creation that has
+ * already ended has filed the key again itself. */
 static void renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
     uint32_t making;
@@ -139,13 +149,13 @@ static void renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
     if (kp__renew_permit(&pool->core, sub, now)) {
         making = sub->rare->renewal.making;
         kp__renew(pool, sub, kp__time(pool));
-        if (sub->rare->renewal.making == making) kp__file_sub(&pool->core, sub, now); /* the next */
+        if (sub->rare->renewal.making == making) kp__file_sub(&pool->core, sub, now); /* more */
     } else {
         look_again(&pool->core, sub, now);
     }
 }
 
-/* 10. forget: the key's last resources, if they are only its minimum, and then the key itself. */
+/* 10. forget: destroy a key's last resources, if they are only its minimum; then drop the key. */
 void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
                 struct kp__todo *todo)
 {
@@ -158,7 +168,7 @@ void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
         kp__close_idle(&pool->core, KP__OF(node, struct kp__slot, link), KP_CAUSE_FORGOTTEN, todo);
     kp__do(pool, todo);
     if (sub->leaving == KP__LEAVES && sub->count[KP__CLOSING] == 0)
-        sub->leaving = KP__STAYS; /* else when somebody wants it */
+        sub->leaving = KP__STAYS; /* else it leaves until somebody wants it */
     sub->interest--;
     if (!kp__subpool_unused(sub) || !kp__may_forget(&pool->core, sub, now)) return;
     kp__table_drop(&pool->core, sub);
@@ -168,7 +178,7 @@ void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
 static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
                         struct kp__todo *todo)
 {
-    if (!sub->rules) return; /* it was warmed while they are asked for, which files it again */
+    if (!sub->rules) return; /* warmed while limits_for is being asked, which files it again */
     kp__shut(pool, sub);
     sub->interest++;
     kp__settle(&pool->core, sub, now, todo); /* back-off may have ended */
@@ -211,7 +221,7 @@ void kp__terms_end(kp_pool *door)
     if (!pool) return;
     kp__todo_init(&todo, pool->world);
     kp__lane_shut_due(&pool->core, kp__time(pool), AT_ONCE);
-    pool->term = KP__NEVER; /* so that the next one is told */
+    pool->term = KP__NEVER; /* so that kp__announce tells the next one */
     kp__leave(pool, &todo);
 }
 
@@ -221,13 +231,13 @@ int64_t kp_keep(kp_pool *door)
     int code;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    if (!pool) return -1;
+    if (!pool) return (void)kp__no_pool(code, NULL, "kp_keep: pool is NULL"), -1;
     kp__todo_init(&todo, pool->world);
     uint64_t now = kp__time(pool);
     pool->late_reported = false;
     kp__at(&pool->core, now);
     kp__lane_shut_due(&pool->core, now, AT_ONCE);
-    pool->announced = 0; /* quiet until the end of this call */
+    pool->announced = 0; /* kp__announce is quiet until the end of this call */
     kp__watch_keep(pool, now, &todo);
     for (int looks = 0, tests = 0; looks < AT_ONCE; looks++) {
         bool is_slot;

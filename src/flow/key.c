@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keys as a pool sees them (key.h): bytes, structs told by a field table, structs told by
+ * Keys as a pool sees them (key.h): bytes, structs described by a field table, structs described by
  * functions.
  */
 #include "flow/key.h"
@@ -17,7 +17,7 @@
 /* The two top bits of a key's size are marks: KP_STRUCT_KEY, and the pool's own for pinned keys. */
 #define SIZE_MARKS (KP_STRUCT_KEY | KP_STRUCT_KEY >> 1)
 
-/* What a key remembers of its size has 32 bits. */
+/* A subpool keeps the size of its key in 32 bits. */
 #define SIZE_MOST (~SIZE_MARKS & UINT32_MAX)
 
 static bool is_bytes(const kp_key_type *type)
@@ -128,8 +128,9 @@ int kp__key_check(const kp_key_type *type, kp_key key, const char **sentence)
 
 /* ---- hash ----------------------------------------------------------------------------------- */
 
-/* The fields of a key in one canonical row of bytes, each after its length. The row is hashed in
- * one piece if it fits, as nearly all do; else the hash of what is full so far takes its place. */
+/* The fields of a key as one canonical row of bytes, each after its length if that can vary. A row
+ * that fits, as nearly all do, is hashed in one piece; each time it is full, its hash so far takes
+ * the place of its bytes. */
 struct row {
     const uint64_t *seed;
     size_t used;
@@ -155,7 +156,7 @@ static void row_add(struct row *row, const void *data, size_t size)
     }
 }
 
-/* What is compared of a field, and how much of it. */
+/* The bytes of a field that count for equality, and how many they are. */
 static const char *field_at(const kp_field *f, const void *key, uint64_t *size)
 {
     const char *data = (const char *)key + f->offset;
@@ -173,7 +174,7 @@ static void row_add_field(struct row *row, const kp_field *f, const void *key)
 {
     uint64_t size;
     const char *data = field_at(f, key, &size);
-    if (f->kind != KP_FIELD_BYTES) row_add(row, &size, sizeof size);    /* of bytes it is known */
+    if (f->kind != KP_FIELD_BYTES) row_add(row, &size, sizeof size);    /* for bytes it is fixed */
     row_add(row, data, (size_t)size);
 }
 
@@ -192,7 +193,7 @@ uint64_t kp__key_quick(const kp_field *fields, uint64_t seed, const void *key)
     uint64_t hash = seed, size;
     for (const kp_field *f = fields; f->kind != KP_FIELD_END; f++) {
         const char *data = field_at(f, key, &size);
-        hash = kp__quick_hash(hash, data, (size_t)size);    /* each is the seed of the next */
+        hash = kp__quick_hash(hash, data, (size_t)size);    /* each hash is the seed of the next */
     }
     return hash;
 }
@@ -206,7 +207,7 @@ uint64_t kp__key_hash(const kp_key_type *type, const uint64_t seed[2], kp_key ke
         h = hash_fields(type, seed, key.data);
     } else {
         h = type->hash(key.data, seed[0], type->ctx);
-        h = kp__siphash13(seed, &h, sizeof h);  /* the table takes low bits: theirs may be poor */
+        h = kp__siphash13(seed, &h, sizeof h);  /* the table uses low bits: these may be poor */
     }
     return h ? h : 1;
 }
@@ -266,7 +267,7 @@ int kp__key_copy(const kp_key_type *type, kp_key key, void *room)
         kp__cancel_free(cancel);
         return rc < 0 ? rc : 0;
     }
-    memcpy(room, key.data, type->size);     /* whole: what is no field is for the driver */
+    memcpy(room, key.data, type->size);     /* all of it: the driver may read what is no field */
     for (const kp_field *f = type->fields; f->kind != KP_FIELD_END; f++) {
         const char *s = f->kind == KP_FIELD_STR ? str_at(f, key.data) : NULL;
         if (!s) continue;
@@ -363,7 +364,7 @@ static bool printable(const kp_key_type *type, kp_key key)
 {
     if (is_bytes(type)) return !(key.size & SIZE_MARKS) && (key.data || key.size == 0);
     if (!key.data) return false;
-    return (key.size & ~KP_STRUCT_KEY) == type->size;   /* kp__key_stored's have no mark */
+    return (key.size & ~KP_STRUCT_KEY) == type->size;   /* with the mark of a struct or without */
 }
 
 size_t kp__key_print(const kp_key_type *type, kp_key key, char *buf, size_t size)

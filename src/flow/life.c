@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * The process's own threads, for all pools that live in its world: the keeper, who runs upkeep
- * (keeper.c) and with it functions of the user's, so that nobody knows how long that takes; and one
- * who only shuts lanes whose term has come (core/lane.h), and is never held up. Each is started
- * when the first pool opens that wants it, is called "keyedpool", blocks all signals, and sleeps
- * until the earliest of the times at which a pool wants it.
+ * The process's own two threads, for all pools of its world (kp__life). The keeper runs upkeep
+ * (keeper.c), and with it functions of the user's, so that nobody knows how long that takes. The
+ * other one only shuts lanes whose term is over (core/lane.h), and is never held up. Each is
+ * started when the first pool opens that wants it, is named "keyedpool", blocks all signals, and
+ * sleeps until the earliest time at which a pool wants it.
  */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 
 #include "base/check.h"
-#include "flow/flow.h"
+#include "flow/fork.h"
+#include "flow/upkeep.h"
 
 /* One of the two threads. */
 struct worker {
@@ -19,7 +20,7 @@ struct worker {
     struct kp__heap doors;  /* Guard: lock. Those that want it, the earliest first */
     bool started;           /* Guard: lock */
     _Atomic uint32_t rings; /* changes when an earlier time came in */
-    size_t in_door;         /* constant: which member of a door says when that wants it */
+    size_t in_door;         /* constant: where in a door the kp__wanted is that says when */
     void (*run)(kp_pool *door);
 };
 
@@ -30,7 +31,7 @@ static bool earlier(const struct kp__heap_node *a, const struct kp__heap_node *b
 
 static void keep(kp_pool *door)
 {
-    (void)kp_keep(door); /* says itself when it is due next */
+    (void)kp_keep(door); /* tells when it is due next (kp__announce) */
 }
 
 static struct worker keeper = { .doors = { .before = earlier },
@@ -90,7 +91,7 @@ static void *serve(void *arg)
     return NULL;
 }
 
-/* In a child the threads are not there, and what they held is not ours. */
+/* In a child of fork these threads do not exist, and what they held is the parent's. */
 void kp__life_in_child(void)
 {
     struct worker *all[] = { &keeper, &shutter };

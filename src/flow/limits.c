@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Limits: from what the user said to the rules that decisions are taken by. Zero means "not said"
+ * Limits: from what the user said to the rules that the core decides by. Zero means "not said"
  * (R2); what is impossible or contradicts itself is refused with the field's name.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "flow/flow.h"
+#include "flow/event.h"
+#include "flow/settings.h"
 
 /* ---- the fields ------------------------------------------------------------------------------ */
 
@@ -18,7 +19,7 @@ struct field {
     bool wide; /* int64_t, else int32_t */
     enum kind kind;
     int64_t least, most; /* ENUM, MASK, PERCENT, and COUNT's least */
-    bool boundless;      /* COUNT: KP_UNLIMITED, TIME, PERCENT and ENUM: KP_OFF, is a value */
+    bool boundless;      /* COUNT takes KP_UNLIMITED; TIME, PERCENT and ENUM take KP_OFF */
 };
 
 #define WIDE(f, kind, least, most, boundless)                                                      \
@@ -89,7 +90,7 @@ static const struct field fields[] = {
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
-/* Not said, and worked out from another number (kp__limits_given). */
+/* Not said, and to be worked out from another number (kp__limits_given). */
 enum { FOLLOWS = -2147483610 };
 
 const kp_limits kp__limits_default = {
@@ -179,7 +180,7 @@ kp_limits kp__limits_given(const kp_limits *base)
 {
     kp_limits out = *base;
 
-    bool few = out.max_live >= 0 && out.max_live < (INT32_MAX - 64) / 4; /* it may be no limit */
+    bool few = out.max_live >= 0 && out.max_live < (INT32_MAX - 64) / 4; /* it may be unlimited */
     if (out.max_waiting == FOLLOWS) out.max_waiting = few ? 4 * out.max_live + 64 : KP_UNLIMITED;
     if (out.excess_over == FOLLOWS) out.excess_over = out.min_live;
     if (out.surplus == FOLLOWS) out.surplus = out.renew_ahead_ms != KP_OFF;
@@ -319,7 +320,7 @@ int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds
     static const char *const groups[] = { "budget.group_max_live[0]", "budget.group_max_live[1]" };
     const int64_t kept[] = { rules->min_live, rules->floor };
 
-    for (int64_t keys = 1;; keys = bounds->keys) { /* one key first: the plainer sentence */
+    for (int64_t keys = 1;; keys = bounds->keys) { /* one key first: that gives the plainer text */
         for (int floor = 0; floor < 2; floor++) {
             if (above(kept[floor], keys, bounds->live))
                 return too_high(why, floor, "budget.max_live", bounds, keys);
@@ -411,7 +412,7 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
 
 static void fill_choices(struct kp__rules *r, const kp_limits *l)
 {
-    /* if there is ever more to make than what is asked for */
+    /* may there ever be more to make than what is asked for? */
     bool ahead = r->min_live > 0 || r->min_idle > 0 || r->utilization_pct < 100;
 
     r->prefill = ahead && l->prefill == KP_PREFILL_FIRST_GET;
@@ -425,7 +426,7 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->cache_once = l->cache_failure_ms == KP_ONCE;
     r->fail_fast = l->fail_fast == 1;
     r->refuse_late = l->refuse_late == 1;
-    r->idle_check = r->idle_ttl == KP__NEVER ? 0 : (uint32_t)l->idle_check; /* it never comes */
+    r->idle_check = r->idle_ttl == KP__NEVER ? 0 : (uint32_t)l->idle_check; /* it never expires */
     r->excess_check = r->excess_ttl == KP__NEVER ? 0 : (uint32_t)l->excess_check;
     r->age_check = (uint32_t)l->age_check;
     r->validate_on = (uint32_t)l->validate_on;

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * Event loops: the mailbox of one thread, and what it does with its letters. Requests that were
+ * Event loops: the mailbox of one thread, and what that does with the letters. Requests that were
  * answered, or whose time has come, go on (start.c); jobs run; and a loop with pools of its own is
  * their keeper, too.
  *
  * Loops live for as long as the process does and are used again: base/mail.h says why.
  *
- * Locks: the pool's, then the mailbox's.
+ * Order of locks: the pool's, then the mailbox's.
  */
 #include "base/cancel.h"
 #include "base/check.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/fork.h"
+#include "flow/here.h"
 #include "flow/job.h"
 #include "flow/loop.h"
 
@@ -24,7 +28,7 @@ static kp_loop *all; /* Guard: registry */
 
 bool kp__loop_is_mine(const kp_loop *loop)
 {
-    /* relaxed: nobody but this thread stores its number */
+    /* relaxed: only this thread ever stores its number there */
     return kp__here.thread != 0 &&
            atomic_load_explicit(&loop->owner, memory_order_relaxed) == kp__here.thread;
 }
@@ -39,7 +43,7 @@ bool kp__loop_own(kp_loop *loop)
     uint32_t nobody = 0;
 
     (void)kp__thread_number();
-    /* relaxed, both: the number alone says it; who opened the loop handed it over */
+    /* relaxed, both: only the number matters; the loop itself was handed over by its opener */
     if (!kp__loop_is_mine(loop)) {
         if (!atomic_compare_exchange_strong_explicit(&loop->owner, &nobody, kp__here.thread,
                                                      memory_order_relaxed, memory_order_relaxed))
@@ -52,18 +56,18 @@ bool kp__loop_own(kp_loop *loop)
 
 bool kp__loop_is_inherited(const kp_loop *loop)
 {
-    /* relaxed: the child's own store, or none */
+    /* relaxed: written only in a child of fork, before that has a second thread */
     return loop->forks != atomic_load_explicit(&kp__forks, memory_order_relaxed);
 }
 
-/* The loops are the parent's; who held the lock is not there. */
+/* The loops are the parent's; the thread that held the registry's lock does not exist here. */
 void kp__loops_in_child(void)
 {
     atomic_store(&registry.word, 0);
     kp__mail_mine = NULL;
 }
 
-/* Is this its clock? The first who asks makes it so. */
+/* Is this world's clock the loop's? The first world that is asked about makes it so. */
 static bool keep_time(kp_loop *loop, const struct kp__world *world)
 {
     void *clock = world->now_ns == kp__life.now_ns ? NULL : world->ctx;
@@ -93,7 +97,7 @@ static bool door_before(const struct kp__heap_node *a, const struct kp__heap_nod
            KP__OF(b, struct kp_pool, upkeep.node)->upkeep.at;
 }
 
-/* One that is closed, or a new one. With the registry's lock; NULL: out of memory. */
+/* A loop that is closed, or a new one. With the registry's lock. NULL: out of memory. */
 static kp_loop *spare(void)
 {
     kp_loop *loop = all;
@@ -108,6 +112,7 @@ static kp_loop *spare(void)
 
 int kp_loop_open(kp_loop **out)
 {
+    if (!out) return kp__misuse(NULL, NULL, "kp_loop_open: out is NULL; nothing was opened");
     kp__lock_take(&registry, &kp__life);
     kp_loop *loop = spare();
     bool opened = loop && kp__mailbox_open(&loop->box, KP__TO_ALARM);
@@ -149,7 +154,7 @@ static struct kp__request *of(struct kp__timer *alarm)
     return alarm ? KP__OF(alarm, struct kp__request, alarm) : NULL;
 }
 
-/* A pool that wants upkeep by now, no longer filed; or NULL. */
+/* A pool that wants upkeep by now, taken off the heap; or NULL. */
 static kp_pool *due_door(kp_loop *loop, uint64_t now)
 {
     kp__lock_take(&loop->box.lock, &kp__life);
@@ -185,7 +190,7 @@ static uint64_t time_of(kp_loop *loop)
     return now_ns ? now_ns(clock) : 0;
 }
 
-/* What is due by now. */
+/* Do what is due by now: requests whose alarm has gone off, and upkeep. */
 static void keep_appointments(kp_loop *loop, uint64_t now)
 {
     struct kp__request *r;
@@ -194,11 +199,11 @@ static void keep_appointments(kp_loop *loop, uint64_t now)
     for (int n = 0; n < AT_ONCE && (r = of(kp__mail_due(&loop->box, now))) != NULL; n++)
         kp__request_step(loop, r, false);
     for (int n = 0; n < POOLS_AT_ONCE && (door = due_door(loop, now)) != NULL; n++)
-        (void)kp_keep(door); /* says itself when it is due next */
+        (void)kp_keep(door); /* tells when it is due next (kp__announce) */
 }
 
-/* How many ms it may sleep. Asked after kp__mail_end: what is filed from then on rings, what was
- * filed before is seen here. */
+/* How many ms the loop may sleep. Called after kp__mail_end: what is filed after that rings, what
+ * was filed before it is seen here. */
 static int64_t may_sleep(kp_loop *loop)
 {
     uint64_t at = next_due(loop), now;
@@ -245,7 +250,7 @@ static void upkeep(kp_pool *door, uint64_t due_ns, void *ctx)
     if (due_ns != KP__NEVER) kp__heap_insert(&loop->doors, &door->upkeep.node);
     bool earlier = kp__heap_top(&loop->doors) == &door->upkeep.node;
     kp__lock_give(&loop->box.lock, &kp__life);
-    if (earlier) kp__mail_ring(&loop->box); /* it sleeps too long */
+    if (earlier) kp__mail_ring(&loop->box); /* or it would sleep too long */
 }
 
 int kp__loop_join(kp_loop *loop, struct kp__pool *pool)
@@ -293,7 +298,7 @@ static const char *close_refused(kp_loop *loop)
     return loop->dispatching ? "kp_loop_close: called from inside kp_loop_dispatch" : NULL;
 }
 
-/* What is under way is cancelled, and jobs are run. Nobody starts a request meanwhile. */
+/* Cancel what is under way, and run the jobs. No request can be started meanwhile. */
 static int64_t empty(kp_loop *loop)
 {
     struct kp__list *letter;
@@ -330,7 +335,7 @@ int64_t kp_loop_close(kp_loop *loop)
     kp__mailbox_close(&loop->box);
     /* relaxed: as in kp__loop_own */
     atomic_store_explicit(&loop->owner, 0, memory_order_relaxed);
-    kp_loop *left = all; /* another one of this thread, or NULL */
+    kp_loop *left = all; /* another loop of this thread, or NULL */
     while (left && !kp__loop_is_mine(left)) left = left->next;
     kp__lock_give(&registry, &kp__life);
     kp__here.loops--;

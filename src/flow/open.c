@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * Opening: read the options, refuse what cannot be (a key's limits: limits.c), fill in the
+ * Opening: read the options, refuse those that cannot work (a key's limits: limits.c), fill in the
  * defaults, put the pool together.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/watch.h"
+#include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/fork.h"
 #include "flow/job.h"
+#include "flow/key.h"
+#include "flow/loop.h"
+#include "flow/settings.h"
+#include "flow/upkeep.h"
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 
@@ -27,9 +35,9 @@ static int check_driver(const kp_options *o, kp_why *why)
         return kp__refused(why, "driver.destroy", "is NULL: what is created must be destroyed");
     if (d->cancel && !d->create)
         return kp__refused(why, "driver.cancel", "without driver.create there is no job to hurry");
-    /* cover: never, because what the platform has is constant: on Linux they are watched */
+    /* cover: never, because KP__WATCHES is constant on a platform: on Linux they are watched */
     if (d->fd && !KP__WATCHES)
-        /* cover: never, because on Linux there are */
+        /* cover: never, because on Linux they are watched */
         return kp__refused(why, "driver.fd", "descriptors are watched on Linux only");
     if ((d->flags & ~(uint32_t)KP_NEVER_BLOCKS) || d->reserved0)
         return kp__refused(why, "driver.flags", "has a bit that this library does not know");
@@ -79,6 +87,8 @@ static int check_whole(const kp_options *o, kp_why *why)
         return kp__refused(why, "keep_every_ms", "must be at least 1 ms, or KP_OFF");
     if (o->watch_every_ms == KP_NONE)
         return kp__refused(why, "watch_every_ms", "must be at least 1 ms, or KP_OFF");
+    if (o->leak_after_ms == KP_NONE)
+        return kp__refused(why, "leak_after_ms", "must be at least 1 ms, or KP_OFF");
     code = check_time(o->watch_every_ms, "watch_every_ms", why);
     if (code == 0) code = check_time(o->deadline_ms, "deadline_ms", why);
     if (code == 0) code = check_time(o->keep_every_ms, "keep_every_ms", why);
@@ -97,7 +107,7 @@ static struct kp__world world_of(const kp_world *own)
     if (own->now_ns) w.now_ns = own->now_ns;
     if (own->alloc) {
         w.alloc = own->alloc;
-        w.dense = w.hollow = NULL; /* its own matter */
+        w.dense = w.hollow = NULL; /* these know only the memory of life */
     }
     if (own->free) w.free = own->free;
     if (own->random) w.random = own->random;
@@ -176,8 +186,8 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     if (pool->door->form) pool->core.by_fields = hash_of_stored;
 }
 
-/* Hits without the lock: where the pool lives by the process's clock and lets it have threads, for
- * somebody has to shut lanes in time who is never held up. */
+/* May hits do without the lock? Only if the pool uses the process's clock and allows threads, for
+ * lanes have to be shut in time, by a thread that is never held up. */
 static void allow_lanes(struct kp__pool *pool, const kp_options *o)
 {
     struct kp__core *core = &pool->core;
@@ -186,7 +196,7 @@ static void allow_lanes(struct kp__pool *pool, const kp_options *o)
 
     core->least_term = KP__LEAST_TERM;
 #if (defined KP_VERIFY && KP_VERIFY) || (defined KP_TEST_LANES && KP_TEST_LANES)
-    const char *lanes = getenv("KP_LANES"); /* tests: everywhere (by the instant), or nowhere */
+    const char *lanes = getenv("KP_LANES"); /* tests: everywhere, even for an instant; or nowhere */
     if (lanes) {
         core->lanes = wanted && (lanes[0] == '2' || (lanes[0] == '1' && pool->upkeep));
         core->least_term = 0;
@@ -213,7 +223,7 @@ static bool copy_name(struct kp__pool *pool, const char *name)
     return true;
 }
 
-/* What is asked of the options again in a child of fork, where their owner's may be gone. */
+/* The options, kept to open the pool again in a child of fork, where the caller's may be gone. */
 struct kp__again {
     kp_options options;
     kp_world world;
@@ -243,7 +253,7 @@ void kp__again_drop(const struct kp__world *world, struct kp__again *again)
     kp__free(world, again, sizeof *again);
 }
 
-/* What serves it: the loop that it names, its own threads, or the process's keeper. */
+/* Join what serves the pool: the loop that it names, its own threads, or the process's keeper. */
 static int join_server(struct kp__pool *pool, const kp_options *o)
 {
     if (o->loop) {
@@ -256,7 +266,7 @@ static int join_server(struct kp__pool *pool, const kp_options *o)
     return pool->upkeep == kp__life_upkeep ? kp__life_keeper_start() : 0;
 }
 
-/* All that a pool is made of, once it has a door. Nobody uses it so far. */
+/* Set up all parts of a pool that has a door. Nobody uses it so far. */
 static int furnish(struct kp__pool *pool, const kp_options *o, struct kp__rules *rules)
 {
     init_core(&pool->core, o, rules, pool->world);
@@ -264,7 +274,7 @@ static int furnish(struct kp__pool *pool, const kp_options *o, struct kp__rules 
     int code = join_server(pool, o);
     if (code != 0) return code;
     allow_hits(pool, o);
-    /* release: pairs with the acquire in deadlock.c; all of it is there */
+    /* release: pairs with the acquire in deadlock.c; the pool is complete by now */
     atomic_store_explicit(&pool->door->on_deadlock, (int16_t)o->on_deadlock, memory_order_release);
     return 0;
 }
@@ -279,7 +289,7 @@ static int furnish_new(struct kp__pool *pool, const kp_options *o, struct kp__ru
     return code;
 }
 
-/* `door`: the one it stands behind, or NULL: a new one. */
+/* `door`: the one that the pool is to stand behind; NULL: make a new one. */
 static int build(const kp_options *o, struct kp__rules *rules, const struct kp__world *world,
                  kp_pool *door, struct kp__pool **out)
 {
@@ -311,17 +321,18 @@ int kp__pool_again(kp_pool *door, const struct kp__pool *old, struct kp__pool **
 
     if (code != 0) return code;
     kp_options options = old->again->options;
-    options.budget = old->budget; /* and its limits: as they are by now */
+    options.budget = old->budget; /* as last set; so are the limits, above */
     if ((code = build(&options, rules, &door->world, door, out)) != 0)
         kp__rules_drop(&door->world, rules);
     return code;
 }
 
-/* The caller's struct may be longer than ours (a newer header), if what we do not know is zero. */
+/* The caller's struct may be longer than ours (a newer header), if the part that we do not know is
+ * zero. */
 static int read_options(const kp_options *given, size_t size, int version, kp_options *o)
 {
     memset(o, 0, sizeof *o);
-    if (!given || size < sizeof *o || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
+    if (size < sizeof *o || version / 1000 != KP_VERSION / 1000) return KP_ECONFIG;
     memcpy(o, given, sizeof *o);
     for (size_t i = sizeof *o; i < size; i++)
         if (((const char *)given)[i]) return KP_ECONFIG;
@@ -335,10 +346,11 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     kp_options o;
     int code;
 
-    *out = NULL;
+    if (out) *out = NULL;
+    if (!given || !out)
+        return kp__misuse(NULL, NULL, "kp_pool_open: options or out is NULL; nothing was opened");
     if ((code = read_options(given, size, version, &o)) != 0)
-        return kp__refused(given ? o.why : NULL, "version",
-                           "header and library do not fit, or options is NULL");
+        return kp__refused(o.why, "version", "header and library do not fit");
     struct kp__world world = world_of(o.world);
     kp_limits limits = kp__limits_merge(&o.limits, &kp__limits_default);
     code = check_driver(&o, o.why);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Plans as values: the pauses of a schedule, and what a plan cannot mean.
+ * Plans as values: the pauses of a schedule, and which plans make no sense.
  */
-#include "flow/flow.h"
+#include "flow/settings.h"
 
-/* ---- what can be meant ---------------------------------------------------------------------- */
+/* ---- does a plan make sense? ---------------------------------------------------------------- */
 
-/* A number of a plan: zero is "not said" (R2), and KP_NONE zero that is meant, if `none`. */
+/* A number of a plan: zero is "not said" (R2), and KP_NONE, if `none` allows it, means zero. */
 struct number {
     const char *field;
     size_t      offset;
@@ -90,7 +90,7 @@ static int64_t full_pause(const kp_schedule *schedule, int64_t attempt)
     for (int64_t i = 1; i < attempt && pause < most; i++) {
         int64_t next = percent_of(pause, factor);
         if (next == pause && (factor <= 100 || pause == 0)) break;
-        pause = next == pause ? pause + 1 : next; /* short ones grow, too */
+        pause = next == pause ? pause + 1 : next; /* rounding must not keep it from growing */
     }
     return pause < most ? pause : most;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Presets: the settings that make a pool behave as a well-known other one. Each begins as the plain
- * pool that all of them share (no bound, no age, no pause), and then says what is its own. So every
- * preset sets the same options, and the last one wins whole.
+ * Presets: the settings that make a pool behave like a well-known other one. Each begins with the
+ * plain pool that all of them share (no bound, no age, no pause), and then sets what is its own. So
+ * every preset sets the same options, and of two presets the later one wins altogether.
  */
 #include "flow/text.h"
 
@@ -28,7 +28,7 @@ static void plain_limits(kp_limits *l)
     l->idle_ttl_ms = KP_OFF;
     l->excess_ttl_ms = KP_OFF;
     l->max_age_ms = KP_OFF;
-    l->age_spread_pct = 0;              /* these say how something works that is off here */
+    l->age_spread_pct = 0;              /* not said, like the next four: they tune what is off */
     l->excess_over = 0;
     l->retry_max_ms = 0;
     l->shed_interval_ms = 0;
@@ -65,13 +65,14 @@ static void plain(kp_options *o)
     o->forget_key_after_ms = 0;
 }
 
-/* A background failure is an item too, given to the next get; a key's pool is there for ever. */
+/* In Effect and ZIO a failure in the background is an item too, which the next get is given; and
+ * the pool of a key stays for ever. */
 static void structured(kp_options *o)
 {
     o->limits.prefill = KP_PREFILL_FIRST_GET;
     o->limits.refill = KP_REFILL_EAGER;
     o->limits.cache_failure_ms = KP_ONCE;
-    o->limits.idle_order = KP_FIFO;     /* they rotate: insertion order of a set */
+    o->limits.idle_order = KP_FIFO;     /* items rotate: a set yields them in insertion order */
     o->forget_key_after_ms = KP_OFF;
 }
 
@@ -99,7 +100,7 @@ static bool effectful(kp_options *o, const struct numbers *n)
     o->budget.max_lent = n->count[0];
     o->budget.across = KP_ACROSS_ARRIVAL;
     o->limits.idle_order = KP_FIFO;
-    o->limits.idle_check = KP_CHECK_GET;        /* of an idle_ttl, which is off until it is set */
+    o->limits.idle_check = KP_CHECK_GET;        /* for an idle_ttl, which is off until it is set */
     return n->count[0] > 0;
 }
 
@@ -117,8 +118,8 @@ static bool keypool(kp_options *o, const struct numbers *n)
     return true;
 }
 
-/* Its own defaults: no total, 8 of each key, nothing kept ready, no evictor. Its two times are here
- * excess_ttl (soft) and idle_ttl (hard, below the minimum too). */
+/* The defaults of commons-pool: no total, 8 of each key, nothing kept ready, no evictor. Its two
+ * eviction times are excess_ttl (soft) and idle_ttl (hard, below the minimum too) here. */
 static bool commons(kp_options *o, const struct numbers *n)
 {
     (void)n;
@@ -134,7 +135,7 @@ static bool pgbouncer(kp_options *o, const struct numbers *n)
     o->budget.evict_other_keys = 1;
     o->limits.max_live = n->count[0];
     o->limits.max_creating = 1;
-    o->limits.reserve_after_ms = KP_SECONDS(5);         /* of a reserve, none by default */
+    o->limits.reserve_after_ms = KP_SECONDS(5);         /* for a reserve, none by default */
     o->limits.max_age_ms = KP_HOURS(1);
     o->limits.idle_ttl_ms = KP_MINUTES(10);
     o->limits.validate_after_ms = KP_SECONDS(30);
@@ -162,8 +163,8 @@ static bool hikari(kp_options *o, const struct numbers *n)
     return n->count[0] > 0;
 }
 
-/* smax is a soft cap: above it the oldest go when something is returned, once they are ttl old. An
- * acquire skips all that are ttl old. No ttl, no soft cap. */
+/* smax is a soft cap: above it, those that are ttl old go when something is returned, the oldest
+ * first. An acquire skips all that are ttl old. Without a ttl there is no soft cap. */
 static bool apr(kp_options *o, const struct numbers *n)
 {
     int64_t ttl_ms = n->ttl_ms == KP_NONE ? KP_OFF : n->ttl_ms;

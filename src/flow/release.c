@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
  * The way back: return (7), reset (8), give (9, core/give.c). And what else can be done with a
- * lease: decide its end, report, read.
+ * lease: say whether its resource is to be reused, report, read.
  *
- * A lease is three numbers: the door's index and the slot's, the generation, the seat with the
- * count of forks. They are looked up and bounds-checked, never followed, so that a stale, copied or
- * garbage lease is told for as long as the process lives (L10), and in its children.
+ * A lease is three numbers: the pool's id and the slot's index; the generation, with marks; the
+ * seat, or its cell, with the count of forks (core/lane.h). They are looked up and bounds-checked,
+ * never followed, so that a stale, copied or garbage lease is found out for as long as the process
+ * lives (L10), and in its children.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/doubt.h"
+#include "core/give.h"
 #include "core/revoke.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
+#include "flow/here.h"
 #include "flow/hit.h"
+#include "flow/job.h"
+#include "flow/loop.h"
 
 void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, uint32_t seat,
                      kp_lease *out)
@@ -41,13 +49,18 @@ struct held {
     struct kp__slot *slot;
     struct kp__seat *seat;
     uint32_t number;
-    kp_lease *ends; /* the lease, if a swing of its word is all that is to be done */
+    kp_lease *ends; /* the lease, if it is to end and a swing of its word may do; or NULL */
     enum kp__asked asked;
 };
 
 static bool is_zero(const kp_lease *lease)
 {
     return !lease->opaque[0] && !lease->opaque[1] && !lease->opaque[2];
+}
+
+static bool is_none(const kp_lease *lease)
+{
+    return !lease || is_zero(lease);
 }
 
 /* NULL: it is a lease that is held. Otherwise what the caller most likely did. */
@@ -74,16 +87,16 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
     return text;
 }
 
-/* Lent by a process that this one is a child of? */
+/* Was it lent by a process that this one was forked from? */
 static bool is_of_before_fork(const kp_lease *lease)
 {
-    /* relaxed: the child's own store, or none */
+    /* relaxed: written only in a child of fork, before that has a second thread */
     return (lease->opaque[2] & KP__LEASE_LIVE) && !(lease->opaque[2] & KP__LEASE_ENDED) &&
            lease->opaque[2] >> KP__LEASE_FORKS_AT <
                (atomic_load_explicit(&kp__forks, memory_order_relaxed) & KP__LEASE_FORKS);
 }
 
-/* Are its marks those of a lease of this pool? Then it names its seat, or the cell of seat 0. */
+/* Are its marks those of a lease of this pool? Then it names its seat, or, for seat 0, its cell. */
 static bool is_in_order(struct held *h, const kp_lease *lease)
 {
     uint64_t marks = kp__lease_marks(h->pool->forks), last = lease->opaque[2];
@@ -97,8 +110,8 @@ static bool is_in_order(struct held *h, const kp_lease *lease)
     return true;
 }
 
-/* Find a lease and take its pool's lock. False: misuse was told (unless quiet), or there is nothing
- * to do; no lock is held. */
+/* Find a lease and take its pool's lock. False, without the lock: the lease is not held, which
+ * was told as misuse (unless quiet); or a swing has just ended it. */
 static bool find(const kp_lease *lease, bool quiet, struct held *h)
 {
     struct kp_pool *door =
@@ -146,7 +159,7 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
 
 enum readiness { READY, UNFIT, LATER };
 
-/* Then it need not be reset. A loop's resources are for its own thread only. */
+/* Is it clean, so that it need not be reset? Only a loop's own thread may touch its resources. */
 static bool is_clean(const struct held *h, struct kp__todo *todo)
 {
     struct kp__pool *pool = h->pool;
@@ -160,14 +173,14 @@ static bool is_clean(const struct held *h, struct kp__todo *todo)
     return clean;
 }
 
-/* Not to be lent again, whatever it is like. */
+/* It will not be lent again, clean or not. */
 static bool is_going(const struct held *h)
 {
     return h->slot->errand->doomed || h->pool->core.phase == KP__CLOSED || kp__is_used_up(h->slot);
 }
 
-/* 8. reset, and validate on return: by the resource's last borrower, while it is still lent.
- * LATER: whoever answers gives it back. UNFIT: what for is in *cause. */
+/* 8. reset, and validate on return: when the resource's last borrower returns it, while it still
+ * counts as lent. LATER: the answer of the job gives it back. UNFIT: *cause says why. */
 static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__todo *todo)
 {
     struct kp__pool *pool = h->pool;
@@ -180,7 +193,7 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     h->seat->ending = true; /* from here on, copies of the lease have ended */
     bool reset = pool->driver.reset && !is_clean(h, todo);
     *cause = reset ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
-    if ((!reset && !validate) || is_going(h)) return READY; /* maybe since it was asked */
+    if ((!reset && !validate) || is_going(h)) return READY; /* maybe since is_clean ran */
     if (!kp__stands_by(pool))
         return kp__job_return(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
     if (reset)
@@ -194,14 +207,14 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     return status == 0 ? READY : UNFIT;
 }
 
-/* Does it matter that this use went well? Not on an open lane, where nothing is in doubt
- * (core/lane.c), unless a circuit counts uses: limits may have been set a moment ago. */
+/* Does it matter that this use went well? If its resource is in doubt, which is never so on an open
+ * lane (core/lane.c); or if a circuit counts uses, as limits set a moment ago may say. */
 static bool matters(const struct held *h)
 {
     return h->slot->doubted || kp__uses_count(h->pool->door);
 }
 
-/* False: its use is to be reported first. */
+/* False: its use is to be reported first, and the lease has not ended. */
 static bool end(kp_lease *lease, enum kp__ending how, enum kp__asked asked)
 {
     bool discard = how == KP__DISCARDED;
@@ -252,7 +265,7 @@ bool kp__release(kp_lease *lease, enum kp__ending how)
 
 void kp_discard(kp_lease *lease)
 {
-    if (lease && !is_zero(lease)) (void)end(lease, KP__DISCARDED, KP__UNASKED);
+    if (!is_none(lease)) (void)end(lease, KP__DISCARDED, KP__UNASKED);
 }
 
 void kp__unlend(kp_lease *lease)
@@ -278,7 +291,7 @@ void kp_lease_reuse(kp_lease *lease, bool reuse)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
-    if (is_zero(lease) || !find(lease, false, &h)) return;
+    if (is_none(lease) || !find(lease, false, &h)) return;
     h.seat->decided = true;
     h.seat->reuse = reuse;
     kp__todo_init(&todo, h.pool->world);
@@ -290,17 +303,17 @@ void kp_lease_report(kp_lease *lease, int status)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
-    if (is_zero(lease) || !find(lease, false, &h)) return;
+    if (is_none(lease) || !find(lease, false, &h)) return;
     struct kp__subpool *sub = h.slot->sub;
     kp__todo_init(&todo, h.pool->world);
     enum kp__change change = kp__reported(&h.pool->core, h.slot, h.number, status >= 0,
                                           kp__time(h.pool), &todo);
     sub->interest++;
-    /* before anybody is told of the change: who listens may end the lease; then it is another's */
+    /* before the change is told: a listener may end the lease, and the slot may be lent again */
     if (status >= 0) kp__used_well(&h.pool->core, h.slot, kp__time(h.pool), &todo);
     else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
     if (change != KP__AS_BEFORE) {
-        kp__tell_news(h.pool, &todo); /* who warms keys may go on */
+        kp__tell_news(h.pool, &todo); /* kp_warm may go on */
         kp__step_out(h.pool, &todo);
         kp__event(h.pool,
                   change == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub,
@@ -316,8 +329,9 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
+    if (!out) return (void)kp__misuse(NULL, NULL, "kp_lease_read: out is NULL"), false;
     memset(out, 0, sizeof *out);
-    if (is_zero(lease) || !find(lease, true, &h)) return false;
+    if (is_none(lease) || !find(lease, true, &h)) return false;
     uint64_t now = kp__time(h.pool);
     bool keep = h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse;
     *out = (kp_lease_about){
@@ -337,8 +351,8 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     return true;
 }
 
-/* Nobody has its lease: it is being looked at or reset, or its borrower has not been told so far,
- * and may be told no. */
+/* Nobody has its lease: the resource is being checked or reset, or its borrower has not been told
+ * yet, and may still be told no. */
 static bool is_unheard_of(const struct kp__slot *slot)
 {
     const struct kp__seat *seat = kp__seat_at(slot, 0);
@@ -350,9 +364,10 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
 {
     struct kp__todo todo;
     int code;
-    struct kp__pool *pool = kp__enter(door, &code);
 
+    if (!out) return kp__misuse(NULL, NULL, "kp_lease_of: out is NULL");
     memset(out, 0, sizeof *out);
+    struct kp__pool *pool = kp__enter(door, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_lease_of: pool is NULL");
     kp__todo_init(&todo, pool->world);
     struct kp__slot *slot = kp__slot_of(&pool->core, resource);

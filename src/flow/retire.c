@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * How keys are run down: invalidate a resource, or all that a key has; destroy what is idle; wait
- * for what is out; drop a key. Each says when it is done: by coming back.
+ * Running keys down: invalidate a resource, or all that a key has; destroy what is idle; wait for
+ * what is out; drop a key. Each call returns when that is done, or its time is over.
  */
 #include "base/check.h"
-#include "flow/flow.h"
+#include "core/give.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/here.h"
+#include "flow/upkeep.h"
 
-/* 0 is the default; on the thread of a loop nothing is waited for. */
+/* When to stop waiting: 0 means the default, and the thread of an event loop does not wait. */
 static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
 {
     uint64_t now = kp__time(pool);
@@ -14,7 +19,7 @@ static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
     return kp__here.loops ? now : kp__end_of(now, within_ms);
 }
 
-/* Nobody waits for ever, and no time is negative. */
+/* No call waits for ever, so KP_OFF is refused like other negative times. */
 static bool is_no_wait(int64_t within_ms)
 {
     return within_ms < 0 && within_ms != KP_NONE;
@@ -43,7 +48,7 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
     kp__todo_init(&todo, pool->world);
     while (pool->core.phase != KP__CLOSED &&
            (slot = live_slot(pool, resource)) != NULL &&
-           /* cover: never, because a live one is idle or lent, and not doomed */
+           /* cover: never, because a live slot is idle or lent, and not doomed */
            kp__doom(&pool->core, slot, KP_CAUSE_INVALIDATED, &todo))
         found++;
     kp__leave(pool, &todo);
@@ -93,7 +98,7 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
 /* ---- evict ----------------------------------------------------------------------------------- */
 
-/* Is one of the idle ones more than `keep`; or, with 0, more than the limits keep? */
+/* Are there more idle ones than `keep`; or, if that is 0, than the limits keep? */
 static bool is_more(const struct kp__subpool *sub, int64_t keep)
 {
     int64_t idle = sub->count[KP__IDLE];
@@ -151,7 +156,7 @@ int64_t kp_evict(kp_pool *door, kp_key key, int64_t keep)
 
 /* ---- drain ----------------------------------------------------------------------------------- */
 
-/* Leases that have begun in this era or before, and what is being destroyed. */
+/* How many leases are out that began in this era or before, and how many are being destroyed. */
 static int64_t still_out(const struct kp__subpool *sub, uint32_t era)
 {
     const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
@@ -165,7 +170,7 @@ static int64_t still_out(const struct kp__subpool *sub, uint32_t era)
     return out;
 }
 
-/* The lane of a key with our interest is shut, and stays so: the books are exact. */
+/* Our interest in the key keeps its lane shut, so the books are exact. */
 static int64_t drain_one(struct kp__pool *pool, struct kp__subpool *sub, uint32_t era,
                          uint64_t until, struct kp__todo *todo)
 {
@@ -213,7 +218,7 @@ int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
 
 /* ---- drop ------------------------------------------------------------------------------------ */
 
-/* A key without rules is just being made: it is wanted. */
+/* A key without rules is just being made because somebody wants it: it is not dropped. */
 static void begin_drop(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
     if (!sub->rules) return;
@@ -223,7 +228,8 @@ static void begin_drop(struct kp__pool *pool, struct kp__subpool *sub, struct kp
     (void)invalidate_sub(pool, sub, todo);
 }
 
-/* What keeps a key that is being dropped. If somebody wants it again: what was there before. */
+/* How much keeps a key that is being dropped from going; or, if somebody wants the key again
+ * meanwhile, how much is still out of what it had before. */
 static int64_t still_there(const struct kp__subpool *sub, uint32_t era)
 {
     if (sub->leaving != KP__DROPPED) return still_out(sub, era);
@@ -240,7 +246,7 @@ static int64_t end_drop(struct kp__pool *pool, struct kp__subpool *sub, uint32_t
     return out;
 }
 
-/* The last one goes, and so does the key; else upkeep has it when the last one is gone. */
+/* End our interest, and forget the key if nothing else uses it; else upkeep does that later. */
 static void forget_if_last(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
     bool goes = sub->leaving == KP__DROPPED;
@@ -259,7 +265,7 @@ static int64_t drop_every(struct kp__pool *pool, uint32_t era, uint64_t until,
         begin_drop(pool, sub, todo);
     for (sub = kp__next_key(pool, NULL); sub; sub = next) {
         out += end_drop(pool, sub, era, until, todo);
-        kp__take_interest(pool, sub); /* ours, while we go on to the next one */
+        kp__take_interest(pool, sub); /* one more: kp__next_key gives up that of the walk */
         next = kp__next_key(pool, sub);
         forget_if_last(pool, sub, todo);
     }

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_retry_now: nothing is held against a key any more that its failed creates brought upon it.
+ * kp_retry_now: forgive a key its failed creates, and whatever they brought upon it.
  */
-#include "flow/flow.h"
+#include "core/give.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 
 void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
     bool tripped = sub->rare->health.tripped;
 
     kp__forgive(&pool->core, sub, kp__time(pool), todo);
-    kp__tell_news(pool, todo); /* who warms it need not wait */
+    kp__tell_news(pool, todo); /* a kp_warm of it need not wait */
     kp__do(pool, todo);
     if (!tripped) return;
     kp__step_out(pool, todo);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * Taking back what a borrower has had for too long, and at the end of the pool what is still out:
- * driver.revoke without the lock, then the books, with the place given to whoever is next
- * (core/revoke.c). Nobody of ours stands by: its answer goes on with the story.
+ * driver.revoke runs without the lock; then the books follow, and the place goes to whoever is next
+ * (core/revoke.c). No thread stands by: the answer itself goes on (kp__revoke_finish).
  */
 #include "core/revoke.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/job.h"
+#include "flow/resource.h"
 
 /* With the lock, given back meanwhile. */
 static void tell(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event, int status,
@@ -49,13 +53,14 @@ void kp__revoke_finish(struct kp__job *job)
     kp__leave(pool, &todo);
 }
 
-/* For one job more. With the lock, which may be given back: any slot is another's then. */
+/* Is there memory for one more job? With the lock, which may be given back meanwhile: then any slot
+ * may have become something else. */
 static bool has_room(struct kp__pool *pool)
 {
     return !kp__slab_wants(&pool->jobs) || kp__make_room(pool);
 }
 
-/* With the lock, given back meanwhile. There is room. */
+/* With the lock, given back meanwhile, and after has_room. */
 static void revoke(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__job *job = kp__job_take(pool, slot);
@@ -70,11 +75,11 @@ void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
                     struct kp__todo *todo)
 {
     if (!pool->driver.revoke || slot->state != KP__LENT || !has_room(pool)) return;
-    kp__shut(pool, slot->sub); /* who was told of its leak may have opened it */
+    kp__shut(pool, slot->sub); /* while its leak was told, the lane may have been opened */
     if (kp__revoke_is_due(&pool->core, slot, now)) revoke(pool, slot, todo);
 }
 
-/* Each that is lent is asked for once: it goes to the end of the list. */
+/* Each lent slot is looked at once: it goes to the end of the list when its turn comes. */
 void kp__revoke_all(struct kp__pool *pool, struct kp__todo *todo)
 {
     struct kp__subpool *sub;

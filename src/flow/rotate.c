@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * A new epoch: what a key has is retired over a period, and what is created from now on is told of
- * it (kp_job.epoch). How each is replaced: core/renew.c.
+ * kp_rotate begins a new epoch: what a key has is retired over a period, and each creation from now
+ * on is told of the new epoch (kp_job.epoch). How each resource is replaced: core/renew.c.
  */
 #include "core/renew.h"
-#include "flow/flow.h"
+#include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 
 static int64_t retire(struct kp__core *core, struct kp__subpool *sub, uint64_t by, uint64_t now,
                       struct kp__todo *todo)
 {
-    return sub->rules ? kp__retire_all(core, sub, by, now, todo) : 0; /* it is empty */
+    return sub->rules ? kp__retire_all(core, sub, by, now, todo) : 0; /* without rules, no slots */
 }
 
-/* All keys in one step: what any of them makes from now on is of the new epoch. */
+/* All keys in one step, so that whatever any of them makes from now on is of the new epoch. */
 static int64_t retire_all(struct kp__pool *pool, uint64_t by, uint64_t now, struct kp__todo *todo)
 {
     struct kp__subpool *sub = NULL;

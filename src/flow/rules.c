@@ -1,18 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rules of keys: worked out when a key is made, for which the user's limits_for is asked, and
+ * The rules of keys: worked out when a key is made, with the help of the user's limits_for, and
  * changed while in use (kp_limits_set). What limits mean and which are refused: limits.c.
  */
 #include <string.h>
 
 #include "base/cancel.h"
+#include "core/calendar.h"
+#include "core/give.h"
 #include "core/renew.h"
+#include "core/resize.h"
+#include "core/serve.h"
+#include "core/table.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/hit.h"
+#include "flow/settings.h"
 
 /* ---- rules and their groups ------------------------------------------------------------------ */
 
-/* Rules from limits, and whether they hold within the budgets; `every`: for the limits of all keys.
- * The caller drops what he does not use. With the lock, given back meanwhile. */
+/* Make rules from limits, and check that the driver can follow them and they hold within the
+ * budgets; `every`: they are for all keys. The caller drops what it does not use, also after an
+ * error. With the lock, given back meanwhile. */
 static int rules_within(struct kp__pool *pool, const kp_limits *limits, bool every,
                         struct kp__rules **rules, kp_why *why, struct kp__todo *todo)
 {
@@ -31,7 +41,7 @@ static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__gro
     struct kp__todo todo;
 
     if ((*out = kp__group_find(core, which, id)) != NULL) return 0;
-    if (!kp__make_room(pool)) return KP_ENOMEM; /* the maps have room then, at least some */
+    if (!kp__make_room(pool)) return KP_ENOMEM; /* then the map has an array, and that will do */
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
     struct kp__group *made = kp__alloc(pool->world, sizeof *made, 16);
@@ -44,8 +54,8 @@ static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__gro
     return 0;
 }
 
-/* The groups that rules name, and their pair, made if need be. With the lock, which may be given
- * back meanwhile. */
+/* The groups that these rules name, and the pair of both; made if need be. With the lock, which may
+ * be given back meanwhile. */
 static int groups_of(struct kp__pool *pool, const struct kp__rules *rules,
                      struct kp__group *group[KP__GROUPS])
 {
@@ -79,7 +89,8 @@ static kp_limits ask_limits(struct kp__pool *pool, struct kp__subpool *sub, cons
 }
 
 /* The rules of a new key, and its groups: the pool's own rules, or what limits_for made of them. If
- * those change meanwhile, what it left alone follows. With the lock, given back meanwhile. */
+ * the pool's change meanwhile, what limits_for did not touch follows. With the lock, given back
+ * meanwhile. */
 static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules **out,
                       struct kp__group *group[KP__GROUPS], kp_why *why)
 {
@@ -92,7 +103,7 @@ static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp_
     do {
         struct kp__rules *base = pool->core.rules, *rules = base;
         kp_limits limits = kp__limits_taken(&left, &given, &base->said);
-        base->refs++; /* so that no others can lie there */
+        base->refs++; /* kept, so that no other rules can get its address; compared below */
         if (pool->limits_for) code = rules_within(pool, &limits, false, &rules, why, &todo);
         if (code == 0) code = groups_of(pool, rules, group);
         bool unused = --base->refs == 0;
@@ -106,7 +117,8 @@ static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp_
     return code;
 }
 
-/* Keys come as they come; that not all of them can keep what they were promised is told once. */
+/* New keys are let in even if not all keys can keep what they were promised then; that is reported
+ * once. */
 static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
 {
     const struct kp__core *core = &pool->core;
@@ -137,13 +149,13 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
         kp__note_rules(pool, rules);
         kp__table_rule(&pool->core, sub, rules, group, &old);
         if (rules->prefill && rules->min_live > 0) sub->refill = true;
-        if (sub->refill) kp__file_sub(&pool->core, sub, kp__time(pool)); /* or it was warmed */
+        if (sub->refill) kp__file_sub(&pool->core, sub, kp__time(pool)); /* kp_warm sets it, too */
         kp__settle(&pool->core, sub, kp__time(pool), &todo);
         tell_overpromised(pool, &todo);
     } else {
         kp__refuse_all(&pool->core, sub, code, &todo);
     }
-    kp__tell_news(pool, &todo); /* who warms it goes on, or asks anew */
+    kp__tell_news(pool, &todo); /* a kp_warm of it goes on, or asks for rules again */
     kp__step_out(pool, &todo);
     if (code == 0) kp__event(pool, KP_EVENT_KEY_MADE, sub, NULL, 0, NULL);
     kp__step_in(pool);
@@ -159,7 +171,8 @@ static bool too_many(const struct kp__subpool *sub)
             (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
-/* Destroy what is too many now, refill what is too few, serve who may go on. */
+/* After a change of rules: serve the requests that may go on now, destroy what is too much, and
+ * have what is missing made. */
 static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
     const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE), *lent = KP__SLOTS(sub, KP__LENT);
@@ -176,7 +189,7 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     }
     for (struct kp__list *n = kp__list_first(idle); n; n = kp__list_next(idle, n)) {
         struct kp__slot *slot = KP__OF(n, struct kp__slot, link);
-        if (slot->since == 0) slot->since = now; /* nothing needed the clock when it came back */
+        if (slot->since == 0) slot->since = now; /* it came back when no rule needed the clock */
         kp__file_slot(&pool->core, slot);
     }
     for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
@@ -184,11 +197,11 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     kp__age_all(&pool->core, sub, now, todo);
     if (sub->rules->eager) sub->refill = true;
     kp__file_sub(&pool->core, sub, now);
-    kp__tell_news(pool, todo); /* who warms keys may go on */
+    kp__tell_news(pool, todo); /* a kp_warm may be able to go on */
     kp__do(pool, todo);
 }
 
-/* One try: KP_EAGAIN if somebody else changed this key's limits meanwhile. */
+/* One try: KP_EAGAIN if another call changed this key's limits meanwhile. */
 static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *limits,
                    bool every, kp_why *why, struct kp__todo *todo)
 {
@@ -199,7 +212,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     bool closed = false;
     int code;
 
-    before->refs++; /* so that no others can lie where it did */
+    before->refs++; /* kept, so that no other rules can get its address */
     code = rules_within(pool, &merged, false, &rules, why, todo);
     if (code == 0) code = groups_of(pool, rules, group);
     if (code == 0 && sub->rules != before) code = KP_EAGAIN;
@@ -210,7 +223,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
         kp__table_rule(&pool->core, sub, rules, group, &old);
         closed = closed && !sub->rare->health.tripped;
         rules = NULL;
-        for (int i = 0; i < 2; i++) /* a group it left has room now */
+        for (int i = 0; i < 2; i++) /* a group that the key left has room now */
             if (was[i] && was[i] != kp__group_budget(sub, i))
                 kp__settle_budget(&pool->core, was[i], kp__time(pool), todo);
         apply(pool, sub, todo);
@@ -231,12 +244,12 @@ static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
 
     while (sub->rules && code == KP_EAGAIN) code = try_set(pool, sub, limits, every, why, todo);
     if (sub->rules) return code;
-    if (every) return 0; /* it is made by what all have now (make_rules) */
+    if (every) return 0; /* make_rules will give it the new ones */
     kp__say(why, KP_ENOTFOUND, "this key is just being made: limits_for has the word first");
     return KP_ENOTFOUND;
 }
 
-/* Those to come: the pool's own rules. One try, as above. */
+/* The pool's own rules, for keys to come. One try, as above. */
 static int try_default(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
                        struct kp__todo *todo)
 {
@@ -272,8 +285,8 @@ static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *w
     return code;
 }
 
-/* Would a key refuse them, with the numbers of its own, or could all keys not keep so many? Then
- * nothing is changed anywhere. */
+/* Would these limits be refused for some key, together with its own numbers, or could not all keys
+ * keep so many? Then nothing is changed anywhere. */
 static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
                           struct kp__todo *todo)
 {
@@ -307,7 +320,9 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
         kp__enter_with(door, key, true, "kp_limits_set: pool is NULL", why, &code);
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    if (pool->core.phase != KP__OPEN) {
+    if (!limits) {
+        code = kp__misuse_within(pool, &todo, why, "kp_limits_set: limits is NULL");
+    } else if (pool->core.phase != KP__OPEN) {
         kp__say(why, code = KP_ECLOSED, NULL);
     } else if (!kp__every_key(key)) {
         if ((sub = kp__find(pool, key, kp__hash(pool, key), false, why, &code)) != NULL) {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * Scopes: a stack of leases and finalizers in a value of 256 bytes. The first six entries lie in
- * it, the others in chunks. It has no pointer into itself, so that it may be moved.
+ * it, the others in chunks. It holds no pointer into itself, so it may be moved.
  */
 #include <stdalign.h>
 #include <string.h>
 
 #include "base/cancel.h"
+#include "flow/event.h"
 #include "flow/hit.h"
 
 enum { INLINE_ENTRIES = 6, CHUNK_ENTRIES = 25, ENTRY_WORDS = 5 };
@@ -38,7 +39,7 @@ static void drop_chunk(kp_scope *scope)
     kp__free(&kp__life, chunk, sizeof *chunk);
 }
 
-/* Room for one more entry: there is, or is made. */
+/* See to room for one more entry. False: out of memory. */
 static bool reserve(kp_scope *scope)
 {
     struct chunk *chunk = top_chunk(scope);
@@ -51,7 +52,7 @@ static bool reserve(kp_scope *scope)
     return true;
 }
 
-/* Give reserved room back that was not used. */
+/* Give back room that was reserved and not used. */
 static void trim(kp_scope *scope)
 {
     struct chunk *chunk = top_chunk(scope);
@@ -66,10 +67,10 @@ static void push(kp_scope *scope, const uint64_t entry[ENTRY_WORDS])
     memcpy(to, entry, ENTRY_WORDS * sizeof *to);
 }
 
-/* It leaves zeros, so that a scope which is empty is {0}. */
+/* Take the top entry off. The place is zeroed, so that an empty scope is {0} again. */
 static bool pop(kp_scope *scope, uint64_t entry[ENTRY_WORDS])
 {
-    trim(scope); /* closed by a function that a get in it has called: what that reserved */
+    trim(scope); /* kp_scope_get may have reserved a chunk and called a function that closes us */
     struct chunk *chunk = top_chunk(scope);
     size_t size = ENTRY_WORDS * sizeof *entry;
     if (chunk) {
@@ -101,14 +102,16 @@ int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask, 
 {
     kp_lease lease;
     int rc;
-    memset(out, 0, sizeof *out);
+    if (out) memset(out, 0, sizeof *out);
+    if (!scope || !out)
+        return kp__misuse(NULL, ask ? ask->why : NULL, "kp_scope_get: scope or out is NULL");
     if (!reserve(scope)) return no_memory(ask);
-    rc = kp_get(pool, key, ask, &lease);
+    rc = kp__get_from(pool, key, ask, KP__SITE, &lease);
     if (rc != 0) {
         trim(scope);
         return rc;
     }
-    if (!reserve(scope)) {              /* a driver function used what was reserved */
+    if (!reserve(scope)) {              /* a driver function has used the reserved room */
         kp_release(&lease);
         return no_memory(ask);
     }
@@ -120,13 +123,14 @@ int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask, 
 int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg)
 {
     uint64_t entry[ENTRY_WORDS] = { DEFER, (uintptr_t)fn, (uintptr_t)arg, 0, 0 };
-    if (!fn) return kp__misuse(NULL, NULL, "kp_scope_defer: fn is NULL; nothing was deferred");
+    if (!scope || !fn)
+        return kp__misuse(NULL, NULL, "kp_scope_defer: scope or fn is NULL; nothing was deferred");
     if (!reserve(scope)) return KP_ENOMEM;
     push(scope, entry);
     return 0;
 }
 
-/* One that its borrower has ended already is no misuse here. */
+/* That the borrower has ended the lease already is no misuse here. */
 static void end_lease(const uint64_t entry[ENTRY_WORDS])
 {
     kp_lease lease = { (void *)(uintptr_t)entry[1], { entry[2], entry[3], entry[4] } };
@@ -140,11 +144,11 @@ static void finish(const uint64_t entry[ENTRY_WORDS])
     kp__cancel_free(cancel);
 }
 
-/* The entry is off the stack before its function runs: that may add to the scope, or close it. */
+/* An entry is taken off before its function runs, which may add to the scope or close it. */
 void kp_scope_close(kp_scope *scope)
 {
     uint64_t entry[ENTRY_WORDS];
-    while (pop(scope, entry)) {
+    while (scope && pop(scope, entry)) {
         if (entry[0] == LEASE)
             end_lease(entry);
         else

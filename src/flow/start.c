@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * Gets that wait without a thread. A request of an event loop walks the same steps as a blocked
- * thread (get.c), but where that parks, this one files when it wants to look again, and goes on
- * when the loop's thread dispatches (loop.c): because a letter came (it was answered), or because
- * the time has come, which others may move (kp__nudge).
+ * Gets that wait without a thread. A request of an event loop walks the same steps as that of a
+ * blocked thread (get.c). Where the thread parks, this one sets an alarm for its next look, and
+ * goes on when the loop's thread dispatches (loop.c): because a letter came (it was answered), or
+ * because of the alarm, which others may bring forward (kp__nudge).
  */
 #include <string.h>
 
 #include "base/check.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/get.h"
+#include "flow/here.h"
 #include "flow/job.h"
 #include "flow/loop.h"
+#include "flow/settings.h"
 
 _Static_assert(sizeof(struct kp__request) <= sizeof ((kp_request *)NULL)->opaque,
                "a request fits");
@@ -25,14 +31,15 @@ kp_request *kp__request_of(struct kp__request *r)
     return KP__OF((void *)r, kp_request, opaque);
 }
 
-/* Its pool, which stays while it is under way. */
+/* Its pool, which stays while the request is under way. */
 static struct kp__pool *pool_of(const struct kp__request *r)
 {
-    /* relaxed: it was this thread that entered it */
+    /* relaxed: this thread entered the pool for this request */
     return atomic_load_explicit(&kp__door_at(r->pool - 1)->pool, memory_order_relaxed);
 }
 
-/* When to look again; who was answered meanwhile has a letter for that. With the pool's lock. */
+/* Set the alarm for the next look; a request that was answered meanwhile has a letter instead. With
+ * the pool's lock. */
 static void file(kp_loop *loop, const struct kp__get *g)
 {
     struct kp__request *r = g->request;
@@ -41,18 +48,18 @@ static void file(kp_loop *loop, const struct kp__get *g)
     else kp__mail_mute(&loop->box, &r->alarm);
 }
 
-/* It is over: nothing of ours points to it any more. Whose letter was read has no alarm either.
- * With the pool's lock. */
+/* The request is over: nothing of ours points to it any more. If its letter was read already, its
+ * alarm was muted then. With the pool's lock. */
 static void let_go(kp_loop *loop, struct kp__request *r)
 {
     r->pool = 0;
     if (r->posted) kp__mail_forget(&loop->box, &r->link);
 }
 
-/* The driver's functions and on_event may cancel the request whose step they are called from, and
- * free it. So they run when all has been done with it (what the step wants run is posted), or
- * between two things: then `stepping` tells. False: it is over. With the lock, given back
- * meanwhile. */
+/* Run the user code that a step has left to be run; is the request still there afterwards? Driver
+ * functions and on_event may cancel the request whose step calls them, and free it. So none runs
+ * within the step (what it wants run is posted), but here, where a cancel clears `stepping`, or
+ * after the last use of the request. False: it is over. With the lock, given back meanwhile. */
 static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *late,
                   struct kp__todo *todo)
 {
@@ -60,12 +67,12 @@ static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *la
     struct kp__subpool *sub = g->request->sub;
 
     loop->stepping = g->request;
-    pool->inside++; /* a cancel takes it back */
+    pool->inside++; /* kp_cancel steps in, which takes it back */
     if (g->probing) {
         sub->interest++;
         kp__tell_probing(pool, sub, todo);
         kp__lose_interest(pool, sub, sub->used_at);
-    } else if (code == KP_ETIMEDOUT) { /* it waited; a probe's function runs after this step */
+    } else if (code == KP_ETIMEDOUT) { /* never of a probe: its driver function runs later */
         kp__get_tell(g, todo);
     }
     if (late) kp__job_hurry(pool, late, todo);
@@ -94,7 +101,7 @@ void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
     bool over = !still(loop, &g, code, late, &todo);
     if (!over && code == KP_PENDING) {
         file(loop, &g);
-        kp__step_out(pool, &todo); /* it stays under way, and the pool with it */
+        kp__step_out(pool, &todo); /* it stays under way, so the pool stays, too */
         return;
     }
     if (over) {
@@ -103,7 +110,7 @@ void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
     }
     kp__get_end(&g, code, &lease, &todo);
     let_go(loop, r);
-    bool last = code != 0; /* no lease keeps the pool, and drop_ctx comes after done */
+    bool last = code != 0; /* no lease keeps the pool, and drop_ctx must come after done */
     pool->inside += last;
     kp__leave(pool, &todo);
     request->done(request, code, lease);
@@ -112,7 +119,7 @@ void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
     kp__leave(pool, &todo);
 }
 
-/* May its driver's functions run without anybody's thread being blocked who must not be? */
+/* Can the driver's functions run without blocking the thread of a loop? 0, or KP_ECONFIG. */
 static int has_hands(const struct kp__pool *pool, kp_why *why)
 {
     const kp_driver *d = &pool->driver;
@@ -142,9 +149,9 @@ static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask
         return code;
     }
     kp__do(pool, &todo);
-    if (!r->waited) kp__rouse(&todo, r); /* who stood in the queue has its letter, or will */
+    if (!r->waited) kp__rouse(&todo, r); /* else it was queued, and has its letter or will */
     file(loop, g);
-    kp__step_out(pool, &todo); /* under way: the pool stays until it is over */
+    kp__step_out(pool, &todo); /* under way: the pool stays until this is over */
     return 0;
 }
 
@@ -191,7 +198,7 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     kp_loop *loop = request->loop;
     kp__request_init(inside(request), true, NULL, why);
     if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
-    loop->starting++; /* whoever is called in there may not close it */
+    loop->starting++; /* user code called in there may not close it */
     int code = get_start(loop, door, key, ask, inside(request));
     loop->starting--;
     return code;
@@ -215,11 +222,11 @@ void kp_cancel(kp_request *request)
         (void)kp__misuse(pool, NULL, "kp_cancel: call it on the thread of the request's loop");
         return;
     }
-    if (!kp__mail_is_set(&request->loop->box, &r->alarm)) return; /* not yet: inside its start */
+    if (!kp__mail_is_set(&request->loop->box, &r->alarm)) return; /* not yet: within its start */
     if (request->loop->stepping == r) request->loop->stepping = NULL;
     kp__todo_init(&todo, pool->world);
     kp__step_in(pool);
-    bool first = r->grant.first; /* a probe, of which nobody was told so far */
+    bool first = r->grant.first; /* a first probe, not told yet */
     struct kp__job *late = kp__get_abandon(&g, &todo);
     sub->interest++; /* until the event is sent */
     kp__get_end(&g, KP_ECANCELED, &none, &todo);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Looking in: snapshots of counters, a walk over the keys, and the state of things in words.
+ * Inspection: snapshots of counters, a walk over the keys, and the state of a pool in words.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -9,7 +9,10 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
+#include "flow/key.h"
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
@@ -92,10 +95,12 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
     int code;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    memset(out, 0, size);
+    if (out) memset(out, 0, size);
     if (!pool) return kp__no_pool(code, NULL, "kp_stats_read: pool is NULL");
     kp__todo_init(&todo, pool->world);
-    if (kp__every_key(key)) {
+    if (!out) {
+        code = kp__misuse_within(pool, &todo, NULL, "kp_stats_read: out is NULL");
+    } else if (kp__every_key(key)) {
         kp__shut_all(pool);
         s = stats_of_all(&pool->core);
     } else if ((code = kp__check_key(pool, key, NULL, &todo)) == 0) {
@@ -105,7 +110,7 @@ int kp_stats_read_sized(kp_pool *door, kp_key key, kp_stats *out, size_t size)
             kp__lose_interest(pool, sub, sub->used_at);
         }
     }
-    copy_out(&s, out, size);
+    if (out) copy_out(&s, out, size);
     kp__leave(pool, &todo);
     return code;
 }
@@ -118,12 +123,13 @@ int kp_each_key_sized(kp_pool *door, int (*fn)(kp_key key, const kp_stats *stats
     int code, stop = 0;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    (void)size; /* newer callers see a longer struct: they read no further than the library's */
+    (void)size; /* a caller with a newer header must read no further than the library's struct */
     if (!pool) return kp__no_pool(code, NULL, "kp_each_key: pool is NULL");
     kp__todo_init(&todo, pool->world);
+    if (!fn) stop = kp__misuse_within(pool, &todo, NULL, "kp_each_key: fn is NULL");
     for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         kp_stats s = stats_of(sub);
-        if (stop != 0) continue; /* the walk ends with the interest in every key given up */
+        if (stop != 0) continue; /* walk to the end: that gives up the interest in each key */
         kp__step_out(pool, &todo);
         int cancel = kp__cancel_hold();
         stop = fn(kp__key_of(pool, sub), &s, arg);
@@ -192,7 +198,7 @@ struct snapshot { /* of one key, taken under the lock, written without it */
     char cause[200];
 };
 
-/* How its creations go. */
+/* How this key's creations have gone. */
 static void snap_health(const struct kp__health *h, struct snapshot *s)
 {
     const struct kp__failure *last = h->last;
@@ -205,7 +211,7 @@ static void snap_health(const struct kp__health *h, struct snapshot *s)
     if (last) snprintf(s->cause, sizeof s->cause, "%s", kp__failure_text(last));
 }
 
-/* What there is of before the latest kp_rotate. */
+/* How many resources there are from before the latest kp_rotate. */
 static uint32_t count_old(const struct kp__subpool *sub)
 {
     uint32_t old = 0;
@@ -218,7 +224,7 @@ static uint32_t count_old(const struct kp__subpool *sub)
     return old;
 }
 
-/* Who has what is on this list. */
+/* Who holds the slots on this list. */
 static void snap_holders(const struct kp__list *list, struct snapshot *s)
 {
     const struct kp__list *node = kp__list_first(list);
@@ -272,8 +278,8 @@ static void write_health(struct text *t, const struct snapshot *s)
     if (s->tests > 0) add(t, "\n  the keeper validates %" PRIu32, s->tests);
 }
 
-/* For one get in eight, one is destroyed that was more than may stay: a limit on idle ones is too
- * small for how many are lent at once. A few in all are no news. */
+/* Is a limit on idle ones too small for how many are lent at once? It shows where the resources
+ * that were destroyed as surplus are at least an eighth of the gets; a few in all are no sign. */
 static bool churns(const kp_stats *s)
 {
     enum { A_FEW = 16, ONE_IN = 8 };
@@ -368,13 +374,13 @@ static bool is_worth_a_word(const struct kp__subpool *sub)
 
 size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
 {
-    struct text t = { buf, size, 0 };
+    struct text t = { buf, buf ? size : 0, 0 };
     struct kp__todo todo;
     struct kp__subpool *sub;
     int code, shown = 0;
     struct kp__pool *pool = kp__enter(door, &code);
 
-    if (size) buf[0] = 0;
+    if (t.size) buf[0] = 0;
     if (!pool) {
         add(&t, "%s\n", kp_strerror(code));
         return t.length;
@@ -404,6 +410,7 @@ size_t kp_key_text(kp_pool *door, kp_key key, char *buf, size_t size)
     struct kp__pool *pool = kp__enter(door, &code);
     size_t length;
 
+    if (!buf) size = 0;
     if (!pool) return kp__key_print(&bytes, key, buf, size);
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);

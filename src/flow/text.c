@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "flow/flow.h"
+
 /* ---- values -------------------------------------------------------------------------------- */
 
 struct word {
@@ -15,7 +17,7 @@ struct word {
 
 enum kind { COUNT, GROUP, TIME, PERCENT, ENUM, MASK };
 
-/* What a number may be besides a number. */
+/* Words that an option may take in place of a number. */
 enum { NONE = 1, UNLIMITED = 2, OFF = 4, ONCE = 8 };
 
 static const struct word special[] = {
@@ -75,7 +77,7 @@ static const struct word gones[] = {
 /* ---- the table ----------------------------------------------------------------------------- */
 
 struct option {
-    const char        *name;        /* as in C; without _ms and _pct it is understood too */
+    const char        *name;        /* as in C; it is known without its _ms or _pct, too */
     const struct word *words;       /* of ENUM and MASK */
     uint16_t           offset;
     uint8_t            size, kind, takes;
@@ -151,7 +153,7 @@ static const struct option options_table[] = {
     BUDGET(max_live),
     BUDGET(max_lent),
     BUDGET(max_idle),
-    BUDGET(max_creating),
+    AT("budget.max_creating", budget.max_creating, COUNT, UNLIMITED, NULL),
     BUDGET(max_waiting),
     BUDGET(max_keys),
     AT("budget.create_rate", budget.create_rate, COUNT, UNLIMITED, NULL),
@@ -312,7 +314,7 @@ static void store(kp_options *options, const struct option *o, int64_t value)
 
 int kp_options_set(kp_options *options, const char *name, const char *value)
 {
-    if (!options) return KP_EMISUSE;
+    if (!options) return kp__misuse(NULL, NULL, "kp_options_set: options is NULL");
     if (!name) return KP_ENOTFOUND;
     if (strcmp(name, "preset") == 0) return value ? kp__preset_set(options, value) : KP_ECONFIG;
     for (size_t i = 0; i < sizeof options_table / sizeof *options_table; i++) {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where leases were got, for those who hold them too long (options.stack). The addresses lie apart
- * from the slot, in memory that an errand has from its first such lease on.
+ * Where leases were got, for reports of those that are held too long (options.stack). The addresses
+ * lie apart from the slot, in memory that an errand gets with its first such lease.
  */
 #include <string.h>
 
 #include "base/cancel.h"
-#include "flow/flow.h"
+#include "flow/door.h"
+#include "flow/event.h"
 
 size_t kp__trace_of(const struct kp__slot *slot, const struct kp__seat *seat,
                     const void *frame[KP__FRAMES])
@@ -19,7 +20,7 @@ size_t kp__trace_of(const struct kp__slot *slot, const struct kp__seat *seat,
     return errand->traces[at].count;
 }
 
-/* Has it room for as many as there are seats? Else make it: once, so with the lock. */
+/* See to room for a trace of each seat. That is needed but once, so it is done with the lock. */
 static bool has_room(struct kp__pool *pool, struct kp__errand *errand)
 {
     size_t bytes = errand->seats * sizeof *errand->traces;
@@ -45,7 +46,8 @@ void kp__trace(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, stru
     kp__cancel_free(cancel);
     kp__step_in(pool);
     if (got.count > KP__FRAMES) got.count = KP__FRAMES;
-    /* who has only the resource may have ended it meanwhile (kp_lease_of), if nobody shares it */
+    /* a thread that knows only the resource may have ended the lease meanwhile (kp_lease_of), if
+     * nobody shares it */
     const struct kp__seat *s = kp__seat_at(slot, seat);
     if (s->lent && s->generation == got.generation && has_room(pool, kp__errand_of(slot)))
         kp__errand_of(slot)->traces[seat] = got;

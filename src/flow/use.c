@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_use: get, run, give back, by a plan. Keys are tried in order; each has a part of the one
- * deadline, and within it the attempts of its schedule.
+ * kp_use: get, run, give back, by a plan. Keys are tried in order; each gets a part of the time to
+ * the one deadline, and within it the attempts of the schedule.
  */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "flow/door.h"
+#include "flow/event.h"
 #include "flow/hit.h"
+#include "flow/settings.h"
 
 struct use {
     kp_pool   *pool;
     kp_plan    plan;
     kp_use_fn  fn;
     void      *arg;
+    const void *site;                   /* where it was called from */
     uint64_t   deadline_ns;             /* of all; KP__NEVER: none */
     bool       single;                  /* one attempt, whose deadline is that of its get */
 };
@@ -35,7 +39,8 @@ static bool helps(const struct use *use, int status)
                               : kp_retry_helps(status, use->arg);
 }
 
-/* 0: a success, or nothing that trying again would help, or no time for it. */
+/* When the next attempt begins. 0: there is none, after a success or a failure that another attempt
+ * would not help, or for want of time. */
 static uint64_t next_at(const struct series *s, int status)
 {
     const struct use *use = s->use;
@@ -46,12 +51,12 @@ static uint64_t next_at(const struct series *s, int status)
                                          kp__ms_up(now - s->began_ns), kp__random(use->pool));
     if (pause < 0) return 0;
     uint64_t then = kp__after(now, pause);
-    return then < s->until_ns ? then : 0;       /* or it would never end */
+    return then < s->until_ns ? then : 0;       /* else too late, or never */
 }
 
 /* ---- one attempt ---------------------------------------------------------------------------- */
 
-/* What was said of why an attempt failed, if fn failed and not the get. */
+/* Fill the ask's why if it was fn that failed, and not the get. */
 static void fill_why(const struct use *use, int status)
 {
     kp_why *why = use->plan.ask.why;
@@ -60,15 +65,15 @@ static void fill_why(const struct use *use, int status)
     (void)snprintf(why->text, sizeof why->text, "the function of kp_use failed with %d", status);
 }
 
-/* The thread ends inside fn: nobody knows what state it left the resource in. */
+/* The thread ends inside fn: the state in which that left the resource is unknown. */
 static void cancelled(void *lease)
 {
     kp_lease_about about;
     if (kp_lease_read(lease, &about)) kp_discard(lease);
 }
 
-/* Whether there is another attempt is known before the lease ends, so that it is not lent this
- * resource again. */
+/* Whether another attempt follows is decided before the lease ends: if it does, the resource is
+ * destroyed, unless on_error says otherwise, so that the next attempt is not lent it again. */
 static int run(struct series *s, kp_lease *lease)
 {
     const struct use *use = s->use;
@@ -77,7 +82,7 @@ static int run(struct series *s, kp_lease *lease)
     pthread_cleanup_push(cancelled, lease);
     status = use->fn(lease, use->arg);
     s->next_ns = next_at(s, status);
-    pthread_cleanup_pop(0); /* cover: never, because it does not run what it takes off */
+    pthread_cleanup_pop(0); /* cover: never, because 0 takes the handler off without running it */
     bool ended = status >= 0 && !kp__uses_count(use->pool) && kp__end_lease(lease, KP__OF_USE);
     if (!ended && kp_lease_read(lease, &about)) {       /* else fn has ended it */
         int64_t on_error = use->plan.on_error;
@@ -93,11 +98,12 @@ static int run(struct series *s, kp_lease *lease)
 static int get(const struct use *use, kp_key key, uint64_t until_ns, kp_lease *lease)
 {
     kp_ask ask = use->plan.ask;
-    if (use->single) return kp_get(use->pool, key, &ask, lease);
-    if (ask.within_ms != KP_NONE) ask.within_ms = KP_OFF;
-    ask.until.ns = until_ns == KP__NEVER ? 0 : until_ns;
-    if (ask.why) memset(ask.why, 0, sizeof *ask.why);
-    return kp_get(use->pool, key, &ask, lease);
+    if (!use->single) {
+        if (ask.within_ms != KP_NONE) ask.within_ms = KP_OFF;
+        ask.until.ns = until_ns == KP__NEVER ? 0 : until_ns;
+        if (ask.why) memset(ask.why, 0, sizeof *ask.why);
+    }
+    return kp__get_from(use->pool, key, &ask, use->site, lease);
 }
 
 static int attempt(struct series *s)
@@ -127,7 +133,7 @@ static bool is_single(const kp_plan *plan)
            (plan->each_ms == 0 || plan->each_ms == KP_OFF);
 }
 
-/* 0 only where the pool has closed meanwhile: then the get says so. */
+/* 0 only if the pool was closed meanwhile: then the get says so. */
 static uint64_t deadline_of(kp_pool *pool, const kp_ask *ask)
 {
     uint64_t until = ask->until.ns ? ask->until.ns : KP__NEVER;
@@ -136,7 +142,7 @@ static uint64_t deadline_of(kp_pool *pool, const kp_ask *ask)
     return kp__sooner(until, kp_deadline_in(pool, ask->within_ms).ns);
 }
 
-/* What one of so many keys that are left may take. */
+/* Until when one key may be tried, of so many that are left. */
 static uint64_t share_of(const struct use *use, size_t keys_left)
 {
     uint64_t now = kp_now_ns(use->pool);
@@ -161,7 +167,7 @@ static bool falls_back(const struct use *use, int status)
     }
 }
 
-/* Is there time for another key? One that is asked without waiting needs none. */
+/* Is there time for another key? A get that does not wait needs none. */
 static bool time_left(const struct use *use)
 {
     if (use->plan.ask.within_ms == KP_NONE) return true;
@@ -170,7 +176,7 @@ static bool time_left(const struct use *use)
 
 int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *arg)
 {
-    struct use use = { pool, { .schedule = { 0 } }, fn, arg, 0, false };
+    struct use use = { pool, { .schedule = { 0 } }, fn, arg, KP__SITE, 0, false };
     int status;
     if (plan) use.plan = *plan;
     if (!fn) return kp__misuse(NULL, use.plan.ask.why, "kp_use: fn is NULL; nothing to run");
@@ -178,7 +184,7 @@ int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *a
     if (status != 0) return status;
     use.single = is_single(&use.plan);
     if (use.single) return attempt(&(struct series){ &use, key, 0, KP__NEVER, 1, 0 });
-    if (!kp_is_pool(pool)) return get(&use, key, KP__NEVER, &(kp_lease){ 0 }); /* says what it is */
+    if (!kp_is_pool(pool)) return get(&use, key, KP__NEVER, &(kp_lease){ 0 }); /* it says why */
     use.deadline_ns = deadline_of(pool, &use.plan.ask);
     size_t fallbacks = use.plan.fallbacks;
     status = try_key(&use, key, share_of(&use, fallbacks + 1));

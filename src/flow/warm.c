@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_warm: keys get their minimum, and one resource at least, before anybody asks for one. By this
- * thread and the crew, if the caller waits; else by the keeper.
+ * kp_warm: keys get their minimum, and at least one resource, before anybody asks for one. If the
+ * caller waits, its thread and the crew make them; else the keeper does.
  */
 #include <string.h>
 
+#include "core/calendar.h"
+#include "core/permit.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/get.h"
+#include "flow/loop.h"
+#include "flow/resource.h"
 
 /* Does this key have its minimum, and at least one? */
 static bool is_warm(const struct kp__subpool *sub)
@@ -15,7 +22,7 @@ static bool is_warm(const struct kp__subpool *sub)
     return (int64_t)sub->count[KP__IDLE] + sub->count[KP__LENT] >= least;
 }
 
-/* When it is worth another look without news: the pause after a failed create ends, and there is a
+/* When to look again without news: when the pause after a failed create is over and there is a
  * token. */
 static uint64_t next_try(const struct kp__pool *pool, const struct kp__subpool *sub, uint64_t now,
                          uint64_t until)
@@ -36,14 +43,15 @@ static int say_cold(const struct kp__subpool *sub, int code, kp_why *why)
     return code;
 }
 
-/* The same of a key without limits; `cause` is what was wrong with them, if anything was. */
+/* The same for a key that got no rules; `cause` is what was wrong with its limits, if anything. */
 static void say_ruled_out(kp_why *cause, int code, kp_why *why)
 {
     if (cause->code == 0) kp__say(cause, code, NULL);
     if (why) *why = *cause;
 }
 
-/* One key, by this thread and whoever else works on it. 0: warm; or why not. With the lock. */
+/* Warm one key, together with whatever else makes resources of it. 0: it is warm; else why not.
+ * With the lock. */
 static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t until, kp_why *why,
                     struct kp__todo *todo)
 {
@@ -57,7 +65,7 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
         if (sub->rare->health.refused) return say_cold(sub, KP_EREFUSED, why);
         if (sub->rare->seldom.create_failures > failures) return say_cold(sub, KP_ECREATE, why);
         if (now >= until) return say_cold(sub, KP_ETIMEDOUT, why);
-        if ((code = kp__rule(pool, sub, &cause)) != 0) { /* whoever asked for them had none */
+        if ((code = kp__rule(pool, sub, &cause)) != 0) { /* asked again: the first call failed */
             say_ruled_out(&cause, code, why);
             return code;
         }
@@ -67,8 +75,8 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
     return 0;
 }
 
-/* Find a key, and begin what others can make: the keeper if nobody waits, else the crew. NULL: no
- * such key, and why in *why. */
+/* Find a key, and have others begin to make its resources: the keeper if the caller does not wait,
+ * else the crew. NULL: there is no such key, and why is in *why. */
 static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool wait, kp_why *why)
 {
     kp_why cause = { .code = 0 };
@@ -93,7 +101,7 @@ static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool
     return sub;
 }
 
-static int refuse_warm(struct kp__pool *pool, const kp_ask *ask, kp_why *why,
+static int refuse_warm(struct kp__pool *pool, bool keys, const kp_ask *ask, kp_why *why,
                        struct kp__todo *todo)
 {
     const char *wrong = ask ? kp__ask_refused(pool, ask) : NULL;
@@ -105,6 +113,7 @@ static int refuse_warm(struct kp__pool *pool, const kp_ask *ask, kp_why *why,
     if (ask && !kp__may_block(pool))
         wrong = "kp_warm with an ask, on the thread of the pool's own loop, would wait for itself; "
                 "warm in the background (ask NULL)";
+    if (!keys) wrong = "kp_warm: keys is NULL, but count says how many";
     return wrong ? kp__misuse_within(pool, todo, why, wrong) : 0;
 }
 
@@ -119,7 +128,7 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     if (why) memset(why, 0, sizeof *why);
     if (!pool) return kp__no_pool(code, why, "kp_warm: pool is NULL");
     kp__todo_init(&todo, pool->world);
-    if ((code = refuse_warm(pool, ask, why, &todo)) != 0) {
+    if ((code = refuse_warm(pool, keys || count == 0, ask, why, &todo)) != 0) {
         kp__leave(pool, &todo);
         return code;
     }

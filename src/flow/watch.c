@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * The descriptors of resources (driver.fd): each is in the pool's set from when its resource was
- * made until before that is destroyed, and upkeep looks now and then whose peer has closed. What is
- * idle goes then, before anybody borrows it, and what is lent when it comes back. A name in the set
- * says which slot, and which of its resources, so that old news concerns nobody else.
+ * The descriptors of resources (driver.fd): each is in the pool's set from the time its resource
+ * was made until just before that is destroyed, and upkeep looks now and then which peers have
+ * closed. A resource that is idle goes then, before anybody borrows it; one that is lent goes when
+ * it comes back. A name in the set says which slot, and which of its resources, so that old news is
+ * never taken for news of a later resource.
  */
 #include "base/watch.h"
 
 #include "base/cancel.h"
-#include "flow/flow.h"
+#include "core/give.h"
+#include "flow/door.h"
+#include "flow/event.h"
+#include "flow/find.h"
 #include "flow/health.h"
 
 enum { AT_ONCE = 64 };
@@ -58,7 +62,7 @@ static void tell_closed(struct kp__pool *pool, struct kp__subpool *sub, const vo
     kp__lose_interest(pool, sub, sub->used_at);
 }
 
-/* The peer of this one has closed; or of one that had this slot before. */
+/* The peer of the resource with this name has closed. Its slot may have another one by now. */
 static void look_at(struct kp__pool *pool, uint64_t name, struct kp__todo *todo)
 {
     struct kp__slot *slot = kp__slab_at(&pool->core.slots, (uint32_t)(name >> 32));

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Every public header must compile alone, in C11 and C++17, with every compiler that is here, and
-# without a warning.
+# without a warning; and those of src/core and src/flow in C11.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -13,11 +13,12 @@ for other in gcc clang; do
     fi
 done
 
-check() {   # header language standard
+check() {   # header language standard [flag]
     for compiler in $compilers; do
         printf '#include "%s"\n#include "%s"\n' "$1" "$1" |
             "$compiler" -x "$2" "-std=$3" -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Werror \
-                -Iinclude -fsyntax-only - || { echo "$1 as $3 by $compiler" >&2; exit 1; }
+                -Iinclude ${4:+"$4"} -fsyntax-only - ||
+            { echo "$1 as $3 by $compiler" >&2; exit 1; }
     done
 }
 
@@ -33,6 +34,9 @@ for header in include/*.h include/keyedpool/*.h; do
         check "$name" c++ c++17
     fi
 done
+for header in src/core/*.h src/flow/*.h; do
+    check "${header#src/}" c c11 -Isrc
+done
 for header in include/*.hpp; do
     if [ ! -e "$header" ] || ! command -v c++ >/dev/null 2>&1; then
         continue
@@ -41,4 +45,4 @@ for header in include/*.hpp; do
         c++ -x c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fno-exceptions -fno-rtti \
             -Iinclude -fsyntax-only -
 done
-echo "every public header compiles alone"
+echo "every header compiles alone"

@@ -25,7 +25,7 @@ import tempfile
 FIGURES = {                             # gcc 12, -O3, x86-64
     'pin': 100, 'bounded': 100, 'key': 127, 'far': 135, 'release': 34, 'release-2000': 34,
     'release-8000': 34, 'thread': 1673, 'loop': 4421, 'locked': 2298, 'churn': 4153,
-    'scope': 294, 'use': 448,
+    'scope': 299, 'use': 449,
 }
 MEASURED_WITH = 'GNU-12.'
 SLACK, SLACK_ELSEWHERE = 0.02, 0.50     # of another compiler

@@ -9,7 +9,7 @@
 
 #include "base/mail.h"
 #include "engine.h"
-#include "flow/flow.h"
+#include "flow/here.h"
 
 enum { BELLS = 16, FIRST = 1000 }; /* numbers of descriptors */
 

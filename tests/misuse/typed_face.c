@@ -160,6 +160,19 @@ static void a_driver_without_destroy_must_be_refused_through_the_face(void **sta
     assert_non_null(strstr(why.field, "destroy"));
 }
 
+static void null_must_be_what_it_is_to_the_plain_face(void **state)
+{
+    struct fixture *f = *state;
+    db_pool         pool = { f->pool };
+
+    db_release(NULL);
+    db_discard(NULL);
+    assert_int_equal(f->heard.orphans, 0);
+    assert_int_equal(db_open(NULL, &pool), KP_EMISUSE);
+    assert_int_equal(db_open(&options, NULL), KP_EMISUSE);
+    assert_int_equal(f->heard.orphans, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +181,7 @@ int main(void)
         T(a_plain_text_key_must_be_refused_by_a_typed_pool),
         T(a_struct_key_must_be_refused_by_a_pool_without_fields),
         cmocka_unit_test(a_driver_without_destroy_must_be_refused_through_the_face),
+        T(null_must_be_what_it_is_to_the_plain_face),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

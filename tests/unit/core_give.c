@@ -5,6 +5,8 @@
  */
 #include "core_stage.h"
 
+#include "core/resize.h"
+
 /* ---- creations ------------------------------------------------------------------------------- */
 
 static void a_new_resource_must_be_lent_to_the_request_that_made_it(void **state)

@@ -6,6 +6,7 @@
 #include "core_lanes.h"
 
 #include "base/mix.h"
+#include "core/guide.h"
 
 /* Destroy idle ones until so many are left. */
 static void shrink(struct stage *s, struct kp__subpool *sub, uint32_t left)

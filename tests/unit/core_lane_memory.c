@@ -4,6 +4,8 @@
  */
 #include "core_lanes.h"
 
+#include "core/guide.h"
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static void without_memory_for_a_lane_it_must_stay_shut(struct stage *s)

@@ -6,6 +6,8 @@
  */
 #include "core_lanes.h"
 
+#include "core/resize.h"
+
 /* The numbers as they are now, to be changed. */
 static struct kp__allowance as_it_is(const struct stage *s)
 {

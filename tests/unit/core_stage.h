@@ -11,9 +11,14 @@
 
 #include "base/check.h"
 #include "base/mail.h"
+#include "core/calendar.h"
 #include "core/doubt.h"
+#include "core/give.h"
+#include "core/permit.h"
 #include "core/revoke.h"
+#include "core/serve.h"
 #include "core/table.h"
+#include "core/todo.h"
 #include "keyedpool/loop.h"
 
 enum { STAGE_WAKES = 64, STAGE_GROUPS = 4 };

@@ -8,7 +8,9 @@
  */
 #include "flow_stage.h"
 
+#include "flow/door.h"
 #include "flow/get.h"
+#include "flow/here.h"
 
 enum { THREADS = 7, POOLS = 2, KEYS = 4, HOLDS = 4 };
 

@@ -5,7 +5,7 @@
  */
 #include "flow_stage.h"
 
-#include "flow/flow.h"
+#include "flow/door.h"
 
 #include <signal.h>
 #include <string.h>

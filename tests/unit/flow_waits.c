@@ -3,7 +3,7 @@
  * Tests of src/flow/get.c, create.c, job.c, keeper.c and release.c: answers that come late or not
  * at all, times that run out, and leases looked at in every state.
  */
-#include "flow/flow.h"
+#include "flow/door.h"
 #include "flow_stage.h"
 
 #include <string.h>

@@ -6,6 +6,8 @@
 
 #include <pthread.h>
 
+#include "flow/upkeep.h"
+
 /* ---- close ----------------------------------------------------------------------------------- */
 
 static void close_at_once(kp_close_mode mode)

@@ -5,6 +5,7 @@
  */
 #include "hit_stage.h"
 
+#include "core/guide.h"
 #include "flow/key.h"
 
 struct place {

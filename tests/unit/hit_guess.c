@@ -6,6 +6,7 @@
 #include "hit_stage.h"
 
 #include "base/mix.h"
+#include "core/guide.h"
 
 /* ---- the same quick hash --------------------------------------------------------------------- */
 

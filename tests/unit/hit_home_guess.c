@@ -3,6 +3,7 @@
  * Guesses that lead to a cell at home, and leases that settle: what is claimed there by mistake
  * goes back, nobody waits for the lock to settle, and a lease that is none does not either.
  */
+#include "core/guide.h"
 #include "flow/hit.h"
 #include "hit_homes.h"
 

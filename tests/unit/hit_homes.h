@@ -6,6 +6,7 @@
 #ifndef KP_TESTS_HIT_HOMES_H
 #define KP_TESTS_HIT_HOMES_H
 
+#include "core/table.h"
 #include "flow/hit.h"
 #include "hit_stage.h"
 #include "home_pin.h"

@@ -6,6 +6,10 @@
  */
 #include "hit_stage.h"
 
+#include "core/serve.h"
+#include "core/table.h"
+#include "core/todo.h"
+
 /* Somebody who waits for K, was told that something came back, and never comes. */
 static struct kp__request other;
 

@@ -6,6 +6,7 @@
 #include "hit_stage.h"
 
 #include "base/mix.h"
+#include "core/guide.h"
 
 static uint64_t hash_in(kp_pool *pool, kp_key key)
 {

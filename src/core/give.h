@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The way back (give.c): creations that end, leases that end, resources that go. Each changes the
+ * books and then settles (serve.h), so that what became free goes to whoever is next.
+ */
+#ifndef KP__CORE_GIVE_H
+#define KP__CORE_GIVE_H
+
+#include "core/core.h"
+
+/* ---- creations ------------------------------------------------------------------------------- */
+
+/* A creation succeeded: the slot is lent to `request`, or (NULL) goes to whoever is next.
+ * Returns what that did to the key's circuit, as kp__create_failed does. */
+enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
+                            struct kp__request *request, uint64_t now, struct kp__todo *todo);
+
+/* A creation failed. The key's health remembers that, unless it was called off (KP_ECANCELED),
+ * which says nothing about the server. The permits that `request`, which ran it, or its sponsor had
+ * for it are refunded, and a sponsor is told. *keep is memory to remember the failure in, or NULL;
+ * what is there afterwards is for the caller to free. */
+enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
+                                  struct kp__request *request, const struct kp__failure *what,
+                                  struct kp__failure **keep, uint64_t now, struct kp__todo *todo);
+
+/* Hold nothing against this key any more: no pause, no open circuit, no refusal, and no failure
+ * that is kept to be told. Requests that wait are served. */
+void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
+                 struct kp__todo *todo);
+
+/* ---- leases ---------------------------------------------------------------------------------- */
+
+/* A lease ends: its resource serves whoever is next, becomes idle, or joins the to-do's list of
+ * those to destroy. */
+void kp__give(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool keep,
+              kp_cause cause, uint64_t now, struct kp__todo *todo);
+
+/* The same for a lease that its borrower never heard of: the resource counts as idle since before
+ * it was taken, and is in as much doubt as it was then. */
+void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat, uint64_t now,
+                     struct kp__todo *todo);
+
+/* A check that nobody stood by has ended. If the resource is good and the sponsor still waits, the
+ * sponsor gets the lease; else the lease ends. */
+void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
+                 uint64_t now, struct kp__todo *todo);
+
+/* Why a resource that came back, or was tested, may not stay; KP_CAUSE_NONE: it may. */
+kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
+                       kp_cause cause, uint64_t now);
+
+/* After settling, if the key has too many idle ones now: close this one, which was kept only for a
+ * request that did not take it, or the oldest, which it pushes out. */
+void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
+                      struct kp__todo *todo);
+
+/* ---- resources that go ----------------------------------------------------------------------- */
+
+/* Never lend it again: an idle one closes now, a lent one when it comes back. False: it was doomed
+ * already, or is only being made, or on its way out. */
+bool kp__doom(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
+              struct kp__todo *todo);
+
+/* Close an idle slot: it joins the to-do's list. */
+void kp__close_idle(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
+                    struct kp__todo *todo);
+
+/* Close idle slots of a key that has some, `most` at most, the latest first. Returns how many; they
+ * are in `slots`, for the caller to destroy. */
+uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, kp_cause cause,
+                        struct kp__slot **slots, uint32_t most);
+
+/* A slot in CLOSING has been destroyed: its room goes to whoever is next. */
+void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct kp__todo *todo);
+
+/* The same for many, none of which was promised to anybody. */
+void kp__gone_many(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
+                   uint64_t now, struct kp__todo *todo);
+
+/* A victim has been destroyed: its place is now a permit of `sub`, for which it was evicted. The
+ * first function leaves the permit with the caller. The second, where nobody stood by, answers
+ * the sponsor with it, if that still waits; else the permit goes to whoever is next. */
+void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                     uint64_t now, struct kp__todo *todo);
+void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,
+                          struct kp__todo *todo);
+
+#endif

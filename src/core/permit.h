@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Permits: the right to make or lend one more (permit.c). Each is taken, or promised until a victim
+ * is gone, and then spent into a slot or refunded (L2, I3). And what the background may make.
+ */
+#ifndef KP__CORE_PERMIT_H
+#define KP__CORE_PERMIT_H
+
+#include "core/core.h"
+
+/* May one more creation begin, by all rules but max_live of the key itself: its health, budgets,
+ * the rate? */
+bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
+void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
+
+/* Spend a permit into a slot, which is creating from now on. */
+void kp__permit_spend(struct kp__subpool *sub, struct kp__slot *slot);
+
+void kp__lent_take(struct kp__core *core, struct kp__subpool *sub);
+void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
+
+/* Refund the lent permit of a request, if it holds one. Settle afterwards. */
+void kp__lent_drop(struct kp__core *core, struct kp__request *request);
+
+/* ---- promised -------------------------------------------------------------------------------- */
+
+/* Promise a permit whose room comes from a victim that is yet to be destroyed. What the end of the
+ * victim will not free is taken at once. */
+void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim);
+
+/* The victim is gone, or its place is no longer needed. The caller then takes the permit, or
+ * settles; and it settles `left` (kp__settle_left): groups that the key has left meanwhile, in
+ * which room was held for it. */
+void kp__promise_end(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                     struct kp__group *left[2]);
+
+/* The first of two victims is gone: what its end freed stays taken, and the other is to free the
+ * rest. `left` as above. */
+void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                      struct kp__group *left[2]);
+void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uint64_t now,
+                     struct kp__todo *todo);
+
+/* ---- the background -------------------------------------------------------------------------- */
+
+/* How many resources the rules want the key to have (min_live, min_idle, utilization); `force`: one
+ * at least. */
+int64_t kp__ready_wanted(const struct kp__subpool *sub, bool force);
+
+/* How many of these are missing, for the background to make. */
+int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force);
+
+/* Have the keeper make them, if any are missing. */
+void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+/* Take a permit to make one of them (refill, warm-up). False: none is to be made now. */
+bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
+
+#endif

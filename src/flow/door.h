@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Coming in and going out (door.c): the doors of all pools, the lock, and the time.
+ *
+ * THE LOCK. kp__enter takes it, kp__leave gives it back and does what the decisions left to do. In
+ * between a call may step out (to run a driver function, to sleep) and in again; while it is
+ * outside it counts in `inside`, and the pool is not freed. Nothing of the user's is called between
+ * stepping in and stepping out (L3), except key equality and the functions of kp_world.
+ */
+#ifndef KP__FLOW_DOOR_H
+#define KP__FLOW_DOOR_H
+
+#include "core/todo.h"
+#include "flow/flow.h"
+
+/* A new pool gets a door: 0, or KP_ENOMEM. */
+int kp__door_open(struct kp__pool *pool, const struct kp__world *world);
+
+bool kp__is_door(const void *maybe);         /* looked up, not followed */
+struct kp_pool *kp__door_at(uint32_t index); /* NULL: there has never been one */
+
+/* Take the lock of an open or closing pool. NULL: that cannot be, and why in *code (KP_EMISUSE,
+ * KP_EFORKED, KP_ECLOSED; KP_ENOMEM in a child). */
+struct kp__pool *kp__enter(kp_pool *door, int *code);
+
+/* Give the lock back, and do what is to be done: wake, destroy, free what was told; the last one
+ * out frees a closed pool. */
+void kp__leave(struct kp__pool *pool, struct kp__todo *todo);
+
+/* The same, for a call that comes back: before a driver function, or to sleep. _aside: what is to
+ * be destroyed stays in the to-do. */
+void kp__step_out(struct kp__pool *pool, struct kp__todo *todo);
+void kp__step_aside(struct kp__pool *pool, struct kp__todo *todo);
+void kp__step_in(struct kp__pool *pool);
+
+/* Take the lock for the answer of a job, and begin a to-do. The pool cannot be gone: the slot that
+ * the job is about keeps it. */
+void kp__come_in(struct kp__pool *pool, struct kp__todo *todo);
+
+/* Do what is to be done, with the lock before and after; it is given back meanwhile. False: there
+ * was nothing. */
+bool kp__do(struct kp__pool *pool, struct kp__todo *todo);
+
+/* A resource was made, went or came back: wake the calls that park on `news`. With the lock. */
+void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo);
+
+/* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
+void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until);
+
+/* Memory for one more of everything that a new resource or key needs, allocated without the lock.
+ * False: out of memory. With the lock, which may be given back meanwhile. */
+bool kp__make_room(struct kp__pool *pool);
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+uint64_t kp__after(uint64_t now, int64_t ms);  /* KP_OFF: KP__NEVER, KP_NONE: now */
+uint64_t kp__end_of(uint64_t now, int64_t ms); /* the same, where 0 says the default: 30 s */
+int64_t kp__ms_up(uint64_t ns);                /* rounded up */
+static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if then is */
+{
+    return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
+}
+
+/* For kp_use: sleep by the pool's clock; and a random number from its world. */
+void kp__pause_until(kp_pool *pool, uint64_t until_ns);
+uint64_t kp__random(kp_pool *pool);
+
+/* ---- the last one out (close.c) -------------------------------------------------------------- */
+
+/* Is it closed, with nothing and nobody left in it? With the lock. If so, it is to be freed,
+ * without the lock: nobody can come in any more. */
+bool kp__is_over(const struct kp__pool *pool);
+void kp__teardown(struct kp__pool *pool);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Telling: events, misuse, and why the answer was no (event.c). Nothing is swallowed (L11). And
+ * where a lease was got, to be told of those that are held too long (trace.c).
+ */
+#ifndef KP__FLOW_EVENT_H
+#define KP__FLOW_EVENT_H
+
+#include "flow/flow.h"
+
+/* Send an event, if anybody listens. Without the lock; sub (or NULL) must be kept by a slot, a
+ * request or interest. kp__send: one that is filled in already, because somebody does listen. */
+void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
+               const void *resource, int code, const kp_why *why);
+void kp__send(struct kp__pool *pool, kp_event *event);
+
+/* An event about a lease. It is filled in with the lock, and sent (kp__send) without. */
+struct kp__notice {
+    kp_event event;
+    const void *frame[KP__FRAMES];
+};
+void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
+                kp_event_kind kind, uint64_t now, struct kp__notice *out);
+
+/* ---- misuse, and why not --------------------------------------------------------------------- */
+
+/* Count a misuse, and tell it. Without the lock; pool NULL: it is only told. Returns KP_EMISUSE.
+ * _within: with the lock, which is given back meanwhile. */
+int kp__misuse(struct kp__pool *pool, kp_why *why, const char *sentence);
+int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
+                      const char *sentence);
+
+/* kp__enter said no, with this code. If that is because there is no pool at all, it is misuse, and
+ * `sentence` tells it. Returns the code. */
+int kp__no_pool(int code, kp_why *why, const char *sentence);
+
+/* Fill *why, if there is one, with a code and a sentence (NULL: the code's own); and then with the
+ * driver's words, if it had any. */
+void kp__say(kp_why *why, int code, const char *sentence);
+void kp__say_failure(kp_why *why, const struct kp__failure *failure);
+
+/* Why a request was refused, with the key's numbers at this moment. With the lock. */
+void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
+                    kp_why *why);
+
+/* ---- where leases were got (trace.c) --------------------------------------------------------- */
+
+/* The return addresses of the get of a lease. Returns how many; 0: they are not known. */
+size_t kp__trace_of(const struct kp__slot *slot, const struct kp__seat *seat,
+                    const void *frame[KP__FRAMES]);
+
+/* Ask options.stack, on the thread of the get. With the lock, which is given back meanwhile. */
+void kp__trace(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, struct kp__todo *todo);
+
+#endif

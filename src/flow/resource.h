@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Resources come and go: driver.create with a permit (create.c), driver.revoke (revoke.c),
+ * driver.destroy (destroy.c), each without the lock, and then the books.
+ */
+#ifndef KP__FLOW_RESOURCE_H
+#define KP__FLOW_RESOURCE_H
+
+#include "flow/flow.h"
+
+/* Spend a permit: create. With the lock, which is given back meanwhile. For `request` (or NULL: the
+ * background) the outcome is in request->grant: SLOT, WAIT (pending: it is in the queue) or NO. */
+void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+                uint64_t now);
+
+/* The same for a replacement (core/renew.c), with the permit that kp__renew_permit gave. */
+void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
+
+/* Have the driver take one back from its borrower, if that is due. With the lock, which is given
+ * back meanwhile. */
+void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
+                    struct kp__todo *todo);
+
+/* The same for all that may be taken back, at the end of the pool. */
+void kp__revoke_all(struct kp__pool *pool, struct kp__todo *todo);
+
+/* Destroy the resource of a slot in CLOSING, and free the slot. `heir`: the key that it was evicted
+ * for, whose request is the caller's; or NULL. With the lock, which is given back meanwhile. */
+void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
+                 struct kp__todo *todo);
+
+/* The same if another thread runs it, so that nobody stands by. False: that is not so, or out of
+ * memory; then it is to be destroyed as above. With the lock, given back meanwhile. */
+bool kp__destroy_sent(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
+
+/* The same for many, none of which was promised to anybody, at the end of the pool. Their places
+ * are given away when all are gone, so nobody may be waiting for one. With the lock, given back
+ * meanwhile. */
+enum { KP__MANY = 64 };
+void kp__destroy_many(struct kp__pool *pool, struct kp__slot *const *slots, uint32_t many,
+                      struct kp__todo *todo);
+
+#endif

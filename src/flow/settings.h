@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Settings: limits (limits.c), budgets (budgets.c) and plans (plan.c), from what the user said to
+ * the numbers that decisions are taken by. What is not valid is refused with the field's name.
+ */
+#ifndef KP__FLOW_SETTINGS_H
+#define KP__FLOW_SETTINGS_H
+
+#include "core/resize.h"
+#include "flow/flow.h"
+
+/* Fill *why with what was refused, and why. Returns KP_ECONFIG. */
+int kp__refused(kp_why *why, const char *field, const char *sentence);
+
+int64_t kp__count(int64_t said);    /* KP_UNLIMITED, KP_OFF: KP__UNBOUND; KP_NONE: 0 */
+uint64_t kp__span(int64_t said_ms); /* in ns; KP_OFF: KP__NEVER; KP_NONE: 0 */
+
+/* Is a plan valid (plan.c)? 0, or KP_ECONFIG with its why filled. */
+int kp__plan_check(const kp_plan *plan);
+
+/* ---- limits, and the rules made of them ------------------------------------------------------ */
+
+/* Limits in which every number is said (R2): zero is zero. What was not said comes from `base`.
+ * Some of that follows from other numbers (max_waiting, excess_over), and is worked out last, by
+ * kp__limits_given. */
+extern const kp_limits kp__limits_default;
+kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base);
+
+/* What limits_for is handed; and what it left: a number that it did not touch may follow from one
+ * that it did. */
+kp_limits kp__limits_given(const kp_limits *base);
+kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const kp_limits *base);
+
+/* The rules that are made of limits, by which decisions are taken. 0, or why not. */
+int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struct kp__rules **out,
+                   kp_why *why);
+void kp__rules_drop(const struct kp__world *world, struct kp__rules *rules); /* NULL is fine */
+
+/* What budgets allow, to hold limits against it. `keys`: how many keys have these limits; 1 if that
+ * is not known. */
+struct kp__bounds {
+    int64_t live, lent, group[2], keys;
+    bool changing; /* the budgets change, so one of them is at fault */
+};
+
+/* Has the driver what these rules need? 0, or KP_ECONFIG with the field in *why. */
+int kp__rules_driven(const struct kp__rules *rules, const kp_driver *driver, kp_why *why);
+
+/* Can they ever hold within the budgets? 0, or KP_ECONFIG with the field in *why. */
+int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why);
+
+/* And together with what the other keys keep, where they replace `old`? With the lock. */
+int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
+                     const struct kp__rules *old, kp_why *why);
+
+/* ---- budgets --------------------------------------------------------------------------------- */
+
+/* Is a budget valid? And can limits hold within it, if all keys have them (`same`), or at least
+ * one? 0, or KP_ECONFIG with the field in *why. */
+int kp__budget_check(const kp_budget *budget, kp_why *why);
+int kp__budget_holds(const kp_budget *budget, const struct kp__rules *rules, bool same,
+                     kp_why *why);
+
+/* A budget in numbers. */
+struct kp__allowance kp__allowance_of(const kp_budget *budget);
+
+/* The bounds of a pool; `every`: for the limits of every key. */
+struct kp__bounds kp__bounds_of(const struct kp__pool *pool, bool every);
+
+#endif
