@@ -17,7 +17,8 @@ static const char how[] =
     "Two servers are needed, or one under both names: on Debian, apt-get install postgresql; and\n"
     "where they are in US_EAST and US_WEST. US_EAST_STOP, a command, stops the first one.\n";
 
-/* The environment variable of its name says where a region is; no report shows it or a password. */
+/* The environment variable named like the region says where it is, maybe with a password, which no
+ * report shows. */
 static int conninfo_for(kp_key key, char *conninfo, size_t size, void *ctx)
 {
     const char *where = getenv(key.data);
