@@ -10,52 +10,26 @@
 #include "core/table.h"
 #include "flow/door.h"
 #include "flow/event.h"
+#include "flow/fields.h"
 #include "flow/settings.h"
 
 /* ---- does it make sense? --------------------------------------------------------------------- */
 
-static int check_count(int64_t v, const char *field, int64_t least, kp_why *why)
-{
-    if (v == 0 || v == KP_UNLIMITED || (v == KP_NONE && least == 0)) return 0;
-    if (v < least || v > INT32_MAX - 1)
-        return kp__refused(why, field, least ? "must be a count of at least 1"
-                                             : "not a count; say KP_NONE or KP_UNLIMITED");
-    return 0;
-}
-
 /* How many creations may begin in a second, and the burst; a burst needs a rate. */
 static int check_rate(const kp_budget *b, kp_why *why)
 {
-    int code = check_count(b->create_rate, "budget.create_rate", 1, why);
-
-    if (code == 0 && b->create_rate > 1000000000)
+    if (b->create_rate > 1000000000)
         return kp__refused(why, "budget.create_rate", "at most one in a nanosecond");
-    if (code != 0 || b->create_burst == 0) return code;
-    if (b->create_burst == KP_UNLIMITED)
-        return kp__refused(why, "budget.create_burst", "without a bound there is no rate");
-    if (b->create_rate == 0 || b->create_rate == KP_UNLIMITED)
+    if (b->create_burst && (b->create_rate == 0 || b->create_rate == KP_UNLIMITED))
         return kp__refused(why, "budget.create_burst", "without budget.create_rate");
-    return check_count(b->create_burst, "budget.create_burst", 1, why);
+    return 0;
 }
 
 int kp__budget_check(const kp_budget *b, kp_why *why)
 {
-    int code = check_count(b->max_live, "budget.max_live", 0, why);
+    int code = kp__fields_check(kp__budget_fields, b, why);
 
-    if (code == 0) code = check_count(b->max_lent, "budget.max_lent", 0, why);
-    if (code == 0) code = check_count(b->max_idle, "budget.max_idle", 0, why);
-    if (code == 0) code = check_count(b->max_creating, "budget.max_creating", 1, why);
     if (code == 0) code = check_rate(b, why);
-    if (code == 0) code = check_count(b->max_waiting, "budget.max_waiting", 0, why);
-    if (code == 0) code = check_count(b->max_keys, "budget.max_keys", 0, why);
-    if (code == 0) code = check_count(b->group_max_live[0], "budget.group_max_live[0]", 0, why);
-    if (code == 0) code = check_count(b->group_max_live[1], "budget.group_max_live[1]", 0, why);
-    if (code == 0 && b->evict_other_keys != 0 && b->evict_other_keys != 1 &&
-        b->evict_other_keys != KP_OFF)
-        code = kp__refused(why, "budget.evict_other_keys", "is 1 or KP_OFF");
-    if (code == 0 && b->across != 0 && b->across != KP_ACROSS_SHARE &&
-        b->across != KP_ACROSS_ARRIVAL)
-        code = kp__refused(why, "budget.across", "is KP_ACROSS_SHARE or KP_ACROSS_ARRIVAL");
     for (size_t i = 0; code == 0 && i < sizeof b->reserved / sizeof b->reserved[0]; i++)
         if (b->reserved[i])
             code = kp__refused(why, "budget.reserved",

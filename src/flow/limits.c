@@ -7,161 +7,8 @@
 #include <string.h>
 
 #include "flow/event.h"
+#include "flow/fields.h"
 #include "flow/settings.h"
-
-/* ---- the fields ------------------------------------------------------------------------------ */
-
-enum kind { COUNT, TIME, PERCENT, ENUM, MASK, ID, SWITCH };
-
-struct field {
-    const char *name;
-    uint16_t offset;
-    bool wide; /* int64_t, else int32_t */
-    enum kind kind;
-    int64_t least, most; /* ENUM, MASK, PERCENT, and COUNT's least */
-    bool boundless;      /* COUNT takes KP_UNLIMITED; TIME, PERCENT and ENUM take KP_OFF */
-};
-
-#define WIDE(f, kind, least, most, boundless)                                                      \
-    {                                                                                              \
-        "limits." #f, (uint16_t)offsetof(kp_limits, f), true, kind, least, most, boundless         \
-    }
-#define NARROW(f, kind, most)                                                                      \
-    {                                                                                              \
-        "limits." #f, (uint16_t)offsetof(kp_limits, f), false, kind, 1, most, false                \
-    }
-
-static const struct field fields[] = {
-    WIDE(min_live, COUNT, 0, 0, false),
-    WIDE(max_live, COUNT, 0, 0, true),
-    WIDE(max_lent, COUNT, 0, 0, true),
-    WIDE(max_idle, COUNT, 0, 0, true),
-    WIDE(min_idle, COUNT, 0, 0, false),
-    WIDE(max_creating, COUNT, 1, 0, true),
-    WIDE(max_waiting, COUNT, 0, 0, true),
-    WIDE(sharing, COUNT, 1, 0, false),
-    WIDE(utilization_pct, PERCENT, 1, 100, false),
-    WIDE(idle_ttl_ms, TIME, 0, 0, true),
-    WIDE(excess_ttl_ms, TIME, 0, 0, true),
-    WIDE(max_age_ms, TIME, 0, 0, true),
-    WIDE(age_spread_pct, PERCENT, 0, 100, false),
-    WIDE(excess_over, COUNT, 0, 0, true),
-    WIDE(create_timeout_ms, TIME, 1, 0, true),
-    WIDE(validate_timeout_ms, TIME, 1, 0, true),
-    WIDE(validate_after_ms, TIME, 0, 0, true),
-    WIDE(retry_first_ms, TIME, 0, 0, false),
-    WIDE(retry_max_ms, TIME, 0, 0, true),
-    WIDE(cache_failure_ms, TIME, 0, 0, true),
-    WIDE(breaker_failures, COUNT, 1, 0, true),
-    WIDE(breaker_open_ms, TIME, 0, 0, true),
-    WIDE(shed_target_ms, TIME, 1, 0, true),
-    WIDE(shed_interval_ms, TIME, 1, 0, false),
-    WIDE(reserve, COUNT, 0, 0, true),
-    WIDE(reserve_after_ms, TIME, 0, 0, true),
-    WIDE(weight, COUNT, 1, 0, false),
-    WIDE(floor, COUNT, 0, 0, false),
-    WIDE(max_uses, COUNT, 1, 0, true),
-    WIDE(validate_every_ms, TIME, 1, 0, false),
-    WIDE(on_gone, ENUM, 1, 2, true),
-    WIDE(renew_ahead_ms, TIME, 1, 0, true),
-    WIDE(surplus, COUNT, 0, 0, false),
-    WIDE(breaker_rate_pct, PERCENT, 1, 100, true),
-    WIDE(breaker_window_ms, TIME, 1, 0, false),
-    WIDE(breaker_calls, COUNT, 1, 0, false),
-    WIDE(breaker_probes, COUNT, 1, 0, false),
-    WIDE(refuse_late, SWITCH, 0, 0, false),
-    WIDE(revoke_after_ms, TIME, 1, 0, true),
-    WIDE(group[0], ID, 0, 0, false),
-    WIDE(group[1], ID, 0, 0, false),
-    NARROW(prefill, ENUM, 2),
-    NARROW(refill, ENUM, 2),
-    NARROW(wait_order, ENUM, 3),
-    NARROW(idle_order, ENUM, 2),
-    NARROW(on_create_failure, ENUM, 2),
-    NARROW(on_return, ENUM, 2),
-    NARROW(over_idle, ENUM, 2),
-    NARROW(idle_check, MASK, 7),
-    NARROW(excess_check, MASK, 7),
-    NARROW(age_check, MASK, 7),
-    NARROW(validate_on, MASK, 7),
-    NARROW(respects_min, MASK, 15),
-    NARROW(breaker_counts, MASK, 3),
-    NARROW(fail_fast, SWITCH, 1),
-};
-enum { FIELDS = sizeof fields / sizeof fields[0] };
-
-/* Not said, and to be worked out from another number (kp__limits_given). */
-enum { FOLLOWS = -2147483610 };
-
-const kp_limits kp__limits_default = {
-    .max_live = 10,
-    .max_lent = KP_UNLIMITED,
-    .max_idle = KP_UNLIMITED,
-    .max_creating = 2,
-    .max_waiting = FOLLOWS,
-    .sharing = 1,
-    .utilization_pct = 100,
-    .idle_ttl_ms = KP_MINUTES(10),
-    .excess_ttl_ms = KP_OFF,
-    .max_age_ms = KP_MINUTES(30),
-    .age_spread_pct = 20,
-    .excess_over = FOLLOWS,
-    .create_timeout_ms = KP_OFF,
-    .validate_timeout_ms = KP_OFF,
-    .validate_after_ms = 1000,
-    .retry_first_ms = 100,
-    .retry_max_ms = KP_SECONDS(30),
-    .breaker_failures = KP_OFF,
-    .breaker_open_ms = KP_SECONDS(30),
-    .shed_target_ms = KP_OFF,
-    .shed_interval_ms = 100,
-    .reserve_after_ms = KP_SECONDS(5),
-    .weight = 1,
-    .max_uses = KP_UNLIMITED,
-    .validate_every_ms = KP_SECONDS(30),
-    .on_gone = KP_GONE_TEST,
-    .renew_ahead_ms = KP_OFF,
-    .surplus = FOLLOWS,
-    .breaker_rate_pct = KP_OFF,
-    .breaker_window_ms = KP_SECONDS(10),
-    .breaker_calls = 20,
-    .breaker_probes = 1,
-    .refuse_late = KP_OFF,
-    .prefill = KP_PREFILL_FIRST_GET,
-    .refill = KP_REFILL_LAZY,
-    .wait_order = KP_FIFO,
-    .idle_order = KP_LIFO,
-    .on_create_failure = KP_FAIL_REQUEST,
-    .on_return = KP_REUSE,
-    .over_idle = KP_DROP_RETURNED,
-    .idle_check = KP_CHECK_GET | KP_CHECK_KEEPER,
-    .excess_check = KP_CHECK_GET | KP_CHECK_KEEPER,
-    .age_check = KP_CHECK_GET | KP_CHECK_KEEPER,
-    .validate_on = KP_CHECK_GET,
-    .respects_min = KP_KIND_IDLE | KP_KIND_EXCESS,
-    .breaker_counts = KP_BREAK_CREATE,
-    .fail_fast = KP_OFF,
-    .revoke_after_ms = KP_OFF,
-};
-
-static int64_t get(const kp_limits *limits, const struct field *f)
-{
-    const char *at = (const char *)limits + f->offset;
-    int64_t wide;
-    int32_t narrow;
-
-    if (f->wide) return memcpy(&wide, at, sizeof wide), wide;
-    return memcpy(&narrow, at, sizeof narrow), narrow;
-}
-
-static void put(kp_limits *limits, const struct field *f, int64_t value)
-{
-    char *at = (char *)limits + f->offset;
-    int32_t narrow = (int32_t)value;
-
-    if (f->wide) memcpy(at, &value, sizeof value);
-    else memcpy(at, &narrow, sizeof narrow);
-}
 
 /* ---- what was said, and what follows --------------------------------------------------------- */
 
@@ -169,9 +16,10 @@ kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base)
 {
     kp_limits out = *said; /* reserved words too: kp__rules_make looks at them */
 
-    for (size_t i = 0; i < FIELDS; i++) {
-        int64_t value = get(said, &fields[i]);
-        put(&out, &fields[i], value == 0 ? get(base, &fields[i]) : value == KP_NONE ? 0 : value);
+    for (const struct kp__field *f = kp__limit_fields; f->name; f++) {
+        int64_t value = kp__field_get(said, f);
+        if (value == 0) value = base ? kp__field_get(base, f) : f->preset;
+        kp__field_put(&out, f, value == KP_NONE ? 0 : value);
     }
     return out;
 }
@@ -181,9 +29,9 @@ kp_limits kp__limits_given(const kp_limits *base)
     kp_limits out = *base;
 
     bool few = out.max_live >= 0 && out.max_live < (INT32_MAX - 64) / 4; /* it may be unlimited */
-    if (out.max_waiting == FOLLOWS) out.max_waiting = few ? 4 * out.max_live + 64 : KP_UNLIMITED;
-    if (out.excess_over == FOLLOWS) out.excess_over = out.min_live;
-    if (out.surplus == FOLLOWS) out.surplus = out.renew_ahead_ms != KP_OFF;
+    if (out.max_waiting == KP__FOLLOWS) out.max_waiting = few ? 4 * out.max_live + 64 : KP_UNLIMITED;
+    if (out.excess_over == KP__FOLLOWS) out.excess_over = out.min_live;
+    if (out.surplus == KP__FOLLOWS) out.surplus = out.renew_ahead_ms != KP_OFF;
     return out;
 }
 
@@ -191,10 +39,10 @@ kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const 
 {
     kp_limits out = *left;
 
-    for (size_t i = 0; i < FIELDS; i++) {
-        int64_t value = get(left, &fields[i]);
-        bool touched = value != get(given, &fields[i]);
-        put(&out, &fields[i], !touched ? get(base, &fields[i]) : value == KP_NONE ? 0 : value);
+    for (const struct kp__field *f = kp__limit_fields; f->name; f++) {
+        int64_t value = kp__field_get(left, f);
+        if (value == kp__field_get(given, f)) value = kp__field_get(base, f); /* not touched */
+        kp__field_put(&out, f, value == KP_NONE ? 0 : value);
     }
     return out;
 }
@@ -210,38 +58,16 @@ int kp__refused(kp_why *why, const char *field, const char *sentence)
     return KP_ECONFIG;
 }
 
-static const char *bad_value(const struct field *f, int64_t v)
+/* In merged limits zero is zero. */
+static int check_fields(const kp_limits *l, kp_why *why)
 {
-    switch (f->kind) { /* cover: never, because there is no other kind */
-    case COUNT:
-        if (v == KP_UNLIMITED ||
-            (v == KP_OFF && f->offset == offsetof(kp_limits, breaker_failures)))
-            return f->boundless ? NULL : "this count must have a bound";
-        if (v < 0) return "a negative count; say KP_NONE or KP_UNLIMITED";
-        return v < f->least        ? "must be at least 1"
-               : v > INT32_MAX - 1 ? "too large; say KP_UNLIMITED"
-                                   : NULL;
-    case TIME:
-        if (v == KP_OFF) return f->boundless ? NULL : "this time must come; KP_OFF is none";
-        if (v == KP_ONCE)
-            return f->offset == offsetof(kp_limits, cache_failure_ms)
-                       ? NULL
-                       : "KP_ONCE is for cache_failure_ms";
-        if (v < 0) return "a negative time; say KP_NONE or KP_OFF";
-        return v < f->least              ? "must be at least 1 ms"
-               : v > INT64_MAX / 2000000 ? "too long; say KP_OFF"
-                                         : NULL;
-    case PERCENT:
-        if ((v == KP_OFF && f->boundless) || (v >= f->least && v <= f->most)) return NULL;
-        return f->least ? "must be from 1 to 100" : "must be from 1 to 100, or KP_NONE";
-    case ENUM:
-        if (v == KP_OFF && f->boundless) return NULL;
-        return v < 1 || v > f->most ? "not one of its values" : NULL;
-    case MASK: return v < 0 || v > f->most ? "has a bit that this library does not know" : NULL;
-    case ID: return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
-    case SWITCH: return v == 0 || v == 1 || v == KP_OFF ? NULL : "is 1 or KP_OFF";
+    int code = 0;
+
+    for (const struct kp__field *f = kp__limit_fields; f->name && code == 0; f++) {
+        int64_t value = kp__field_get(l, f);
+        code = kp__field_check(f, value ? value : KP_NONE, why);
     }
-    return NULL; /* cover: never, because there is no other kind */
+    return code;
 }
 
 static bool more(int64_t a, int64_t b)
@@ -445,10 +271,7 @@ int kp__rules_make(const struct kp__world *world, const kp_limits *limits, struc
     int code;
 
     *out = NULL;
-    for (size_t i = 0; i < FIELDS; i++) {
-        const char *sentence = bad_value(&fields[i], get(&given, &fields[i]));
-        if (sentence) return kp__refused(why, fields[i].name, sentence);
-    }
+    if ((code = check_fields(&given, why)) != 0) return code;
     if ((code = contradiction(&given, why)) != 0) return code;
     if ((r = kp__alloc(world, sizeof *r, 16)) == NULL) {
         kp__say(why, KP_ENOMEM, NULL);

@@ -10,6 +10,7 @@
 #include "core/table.h"
 #include "flow/door.h"
 #include "flow/event.h"
+#include "flow/fields.h"
 #include "flow/fork.h"
 #include "flow/job.h"
 #include "flow/key.h"
@@ -18,14 +19,6 @@
 #include "flow/upkeep.h"
 
 /* ---- refusals -------------------------------------------------------------------------------- */
-
-static int check_time(int64_t v, const char *field, kp_why *why)
-{
-    if (v == 0 || v == KP_OFF || v == KP_NONE) return 0;
-    if (v < 1 || v > INT64_MAX / 2000000)
-        return kp__refused(why, field, "not a time in ms; say KP_NONE or KP_OFF");
-    return 0;
-}
 
 static int check_driver(const kp_options *o, kp_why *why)
 {
@@ -53,10 +46,11 @@ static int check_driver(const kp_options *o, kp_why *why)
 static int check_whole(const kp_options *o, kp_why *why)
 {
     const char *sentence, *field = kp__key_type_refused(&o->key_type, &sentence);
-    int code;
+    int code = kp__fields_check(kp__pool_fields, o, why);
 
+    if (code != 0) return code;
     if (field) return kp__refused(why, field, sentence);
-    if (o->threads != 0 && o->threads != KP_NONE && (o->threads < 1 || o->threads > 1024))
+    if (o->threads > 1024)
         return kp__refused(why, "threads", "is a number from 1 to 1024, or KP_NONE");
     if (o->threads > 0 && o->world && (o->world->now_ns || o->world->park || o->world->wake))
         return kp__refused(why, "threads", "live on the real clock, and world has one of its own");
@@ -65,36 +59,16 @@ static int check_whole(const kp_options *o, kp_why *why)
     if (o->loop && !(o->driver.flags & KP_NEVER_BLOCKS))
         return kp__refused(why, "loop", "would be blocked by its driver; if that never blocks, say "
                                         "KP_NEVER_BLOCKS in driver.flags");
-    if (o->on_fork != 0 && o->on_fork != KP_FORK_FRESH && o->on_fork != KP_FORK_REFUSE)
-        return kp__refused(why, "on_fork", "is KP_FORK_FRESH or KP_FORK_REFUSE");
-    if (o->on_deadlock != 0 && o->on_deadlock != KP_DEADLOCK_REPORT &&
-        o->on_deadlock != KP_DEADLOCK_REFUSE)
-        return kp__refused(why, "on_deadlock", "is KP_DEADLOCK_REPORT or KP_DEADLOCK_REFUSE");
     bool quick = o->hits == KP_HITS_QUICK || o->hits == KP_HITS_PORTABLE;
     if (o->on_deadlock && quick)
         return kp__refused(why, "on_deadlock", "and hits: who took a resource without the lock is "
                                                "not known");
     if (o->stack && quick)
         return kp__refused(why, "stack", "and hits: without the lock nobody asks for it");
-    if (o->hits != 0 && !quick && o->hits != KP_HITS_LOCKED)
-        return kp__refused(why, "hits", "is KP_HITS_QUICK, KP_HITS_PORTABLE or KP_HITS_LOCKED");
     if (o->on_fork == KP_FORK_FRESH && o->loop)
         return kp__refused(why, "on_fork", "and loop: a loop is its own process's, so a child's "
                                            "pool cannot start on it");
-    if (o->on_misuse_abort != 0 && o->on_misuse_abort != 1)
-        return kp__refused(why, "on_misuse_abort", "is 0 or 1");
-    if (o->keep_every_ms == KP_NONE)
-        return kp__refused(why, "keep_every_ms", "must be at least 1 ms, or KP_OFF");
-    if (o->watch_every_ms == KP_NONE)
-        return kp__refused(why, "watch_every_ms", "must be at least 1 ms, or KP_OFF");
-    if (o->leak_after_ms == KP_NONE)
-        return kp__refused(why, "leak_after_ms", "must be at least 1 ms, or KP_OFF");
-    code = check_time(o->watch_every_ms, "watch_every_ms", why);
-    if (code == 0) code = check_time(o->deadline_ms, "deadline_ms", why);
-    if (code == 0) code = check_time(o->keep_every_ms, "keep_every_ms", why);
-    if (code == 0) code = check_time(o->forget_key_after_ms, "forget_key_after_ms", why);
-    if (code == 0) code = check_time(o->leak_after_ms, "leak_after_ms", why);
-    return code;
+    return 0;
 }
 
 /* ---- putting it together --------------------------------------------------------------------- */
@@ -126,9 +100,8 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     core->epoch = 1;
     core->can_create = o->driver.create != NULL;
     core->validates = o->driver.validate != NULL;
-    core->leak_after = o->leak_after_ms ? kp__span(o->leak_after_ms) : kp__span(KP_SECONDS(60));
-    core->forget_after =
-        o->forget_key_after_ms ? kp__span(o->forget_key_after_ms) : kp__span(KP_MINUTES(5));
+    core->leak_after = kp__span(o->leak_after_ms);
+    core->forget_after = kp__span(o->forget_key_after_ms);
     core->max_idle = may.idle;
     core->max_waiting = may.waiting;
     core->max_keys = may.keys;
@@ -169,10 +142,10 @@ static void init_pool(struct kp__pool *pool, const kp_options *o)
     pool->ctx = o->ctx;
     pool->budget = o->budget;
     pool->opened = kp__time(pool);
-    pool->deadline = o->deadline_ms ? kp__span(o->deadline_ms) : kp__span(KP_SECONDS(30));
-    pool->keep_every = o->keep_every_ms ? kp__span(o->keep_every_ms) : KP__NEVER;
+    pool->deadline = kp__span(o->deadline_ms);
+    pool->keep_every = kp__span(o->keep_every_ms);
     pool->abort_on_misuse = o->on_misuse_abort == 1;
-    pool->watch_every = o->watch_every_ms ? kp__span(o->watch_every_ms) : kp__span(1000);
+    pool->watch_every = kp__span(o->watch_every_ms);
     pool->announced = pool->term = pool->watch_at = KP__NEVER;
     kp__list_init(&pool->sleepers);
     pool->seed[0] = pool->world->random(pool->world->ctx);
@@ -352,9 +325,10 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     if ((code = read_options(given, size, version, &o)) != 0)
         return kp__refused(o.why, "version", "header and library do not fit");
     struct kp__world world = world_of(o.world);
-    kp_limits limits = kp__limits_merge(&o.limits, &kp__limits_default);
+    kp_limits limits = kp__limits_merge(&o.limits, NULL);
     code = check_driver(&o, o.why);
     if (code == 0) code = check_whole(&o, o.why);
+    kp__fields_fill(kp__pool_fields, &o);
     if (code == 0) code = kp__budget_check(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);
     if (code == 0) code = kp__rules_driven(rules, &o.driver, o.why);

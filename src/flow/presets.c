@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "flow/fields.h"
+
 /* The numbers behind a preset's name: counts first, then at most one time. */
 struct numbers {
     int64_t count[3];

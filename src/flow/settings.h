@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Settings: limits (limits.c), budgets (budgets.c) and plans (plan.c), from what the user said to
- * the numbers that decisions are taken by. What is not valid is refused with the field's name.
+ * the numbers that decisions are taken by. What is not valid is refused with the field's name. What
+ * each option may be on its own: fields.h.
  */
 #ifndef KP__FLOW_SETTINGS_H
 #define KP__FLOW_SETTINGS_H
@@ -20,10 +21,9 @@ int kp__plan_check(const kp_plan *plan);
 
 /* ---- limits, and the rules made of them ------------------------------------------------------ */
 
-/* Limits in which every number is said (R2): zero is zero. What was not said comes from `base`.
- * Some of that follows from other numbers (max_waiting, excess_over), and is worked out last, by
- * kp__limits_given. */
-extern const kp_limits kp__limits_default;
+/* Limits in which every number is said (R2): zero is zero. What was not said comes from `base`, or
+ * is the default (NULL). Some of that follows from other numbers (max_waiting, excess_over), and is
+ * worked out last, by kp__limits_given. */
 kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base);
 
 /* What limits_for is handed; and what it left: a number that it did not touch may follow from one

@@ -11,10 +11,6 @@
 
 #include "keyedpool/options.h"
 
-/* The largest of each that a pool takes. */
-#define KP__COUNT_MOST INT64_C(2147483646)
-#define KP__TIME_MOST  (INT64_MAX / 2000000)
-
 /* Numbers, exactly as kp_options_set takes them, in the first n bytes of s; zero is given as
  * KP_NONE. Counts may end in k or M, times in ms, s, min or h. False: not one, or too large. */
 bool kp__text_count(const char *s, size_t n, int64_t most, int64_t *out);
