@@ -207,15 +207,17 @@ typedef struct kp_limits {
                                            minus a random part of at most a quarter */
     int64_t on_gone;                    /* [GONE_TEST] what happens when validate, reset,
                                            kp_lease_report or the function of kp_use says KP_EGONE
-                                           of one: the others of its key are lent only once they
-                                           were validated, idle ones are validated at once, and if a
-                                           second one is gone the rest is destroyed. GONE_REPLACE,
-                                           or no driver.validate: the first one has the rest
-                                           destroyed. KP_OFF: it is a failure like any other */
-    int64_t renew_ahead_ms, surplus;    /* [OFF, 1 with renew_ahead_ms] this long before the age of
-                                           a resource ends a replacement is begun, if it is needed;
-                                           it is lent meanwhile, and goes when the new one is there.
-                                           How many may exceed max_live for that */
+                                           of a resource: the others of its key are lent only once
+                                           they were validated, idle ones are validated at once, and
+                                           if a second one is gone the rest is destroyed.
+                                           GONE_REPLACE, or no driver.validate: the first one has
+                                           the rest destroyed. KP_OFF: it is a failure like any
+                                           other */
+    int64_t renew_ahead_ms, surplus;    /* [OFF, 1 with renew_ahead_ms] this long before a resource
+                                           reaches its age a replacement is begun, if it is needed;
+                                           the old one is lent meanwhile, and goes when the new one
+                                           is there. By how many max_live may be exceeded for
+                                           that */
     int64_t breaker_rate_pct;           /* [OFF] percentage of failures in the last
                                            breaker_window_ms that opens the circuit as well, once
                                            there were breaker_calls in all */
