@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A circuit breaker for each key: after five failures in a row the key answers at once, without
- * asking the backend, until a pause is over; then one probe decides. The backend comes back here
- * while the circuit is open.
+ * asking the backend, until a pause is over; then one probe decides. In this
+ * example the backend comes back while the circuit is open.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <keyedpool.h>
@@ -37,7 +37,7 @@ static int call_backend(kp_pool *pool, kp_why *why)
     int      rc = kp_get(pool, kp_str("backend"), &ask, &lease);
 
     if (rc == 0) {
-        /* how the use went, which only the borrower knows; kp_use says it by itself */
+        /* how the use went, which only the borrower knows; kp_use would report it */
         kp_lease_report(&lease, 0);
         kp_release(&lease);
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Control while in use: fail over to another server (pause, invalidate, drain, resume), for one key
- * and for the whole pool; new budgets; and a tenant that leaves. Each call has been done when it
- * returns, or says what is still out.
+ * and for the whole pool; new budgets; and a tenant that leaves. When a call returns its work is
+ * done, or it says what is still out.
  */
 #include <keyedpool.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ static int destroy(kp_job *job, void *connection)
     return 0;
 }
 
-/* Nobody gets one until it goes on; who asks meanwhile waits, up to his deadline. */
+/* Nobody gets one until it is resumed; requests wait meanwhile, up to their deadlines. */
 static int hold_back(kp_pool *pool, kp_key key)
 {
     const kp_limits of_key = { .max_lent = KP_NONE };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A resource that turns out to be ill: end it and take another, in the same scope, with room for
- * one only. And the other way: code that was handed nothing but the resource says that nobody may
- * have it again.
+ * A resource that turns out to be bad: discard it and take another one, in the same scope, with
+ * room for only one. And another way: code that has nothing but the resource says that nobody may
+ * borrow it again.
  */
 #include <keyedpool.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ static int use_a_healthy_one(kp_pool *pool)
     int      rc = kp_scope_get(&scope, pool, kp_str("endpoint"), KP_IN_S(2), &it);
 
     if (rc == 0 && !((struct endpoint *)it.resource)->healthy) {
-        /* the lease ends now, and its room is free before the next line */
+        /* the lease ends now, and its place is free before the next line */
         kp_discard(&it);
         rc = kp_scope_get(&scope, pool, kp_str("endpoint"), KP_IN_S(2), &it);
     }
@@ -51,8 +51,7 @@ static int use_a_healthy_one(kp_pool *pool)
     return rc;
 }
 
-/* Has no lease, only what one lends: the resource is lent now, so it is destroyed when it comes
- * back. */
+/* Has no lease, only the resource. It is lent now, so it is destroyed when it comes back. */
 static bool report_as_broken(kp_pool *pool, const struct endpoint *endpoint)
 {
     return kp_invalidate(pool, endpoint) == 1;

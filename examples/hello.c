@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The first sixty seconds: lend database handles by file name. The first get opens the file, the
- * second is lent what the first gave back.
+ * second one borrows what the first gave back.
  */
 #include <keyedpool.h>
 #include <stdio.h>

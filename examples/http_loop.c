@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Three HTTP calls at once on one thread: two to one service and one to another, each on a
- * connection of its own, which the next call finds open. The services are in the same loop, so that
- * the example needs nobody; they answer a GET when all three are there.
+ * connection of its own, which the next call finds open. The services run in the same loop, so that
+ * the example needs no server; they answer once all three GETs have arrived.
  */
 #include <keyedpool_epoll.h>
 #include <keyedpool_http.h>
@@ -50,7 +50,7 @@ static void answer(int fd)
     (void)!send(fd, good, sizeof good - 1, MSG_NOSIGNAL);
 }
 
-/* HEAD is the pool's, which looks whether anybody is there. */
+/* HEAD comes from the pool, which checks whether the service is there. */
 static void heard_request(struct peer *p)
 {
     char    request[2048];
@@ -120,7 +120,7 @@ static size_t keep(char *data, size_t one, size_t size, void *into)
     return one * size;
 }
 
-/* 3. It has its answer, or never will; its connection is for the next one. */
+/* 3. It has its answer, or failed; its connection goes to the next call. */
 static void on_answer(CURL *curl, CURLcode result, void *arg)
 {
     struct call *call = arg;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A web server on libuv that asks PostgreSQL for each page, on one thread that never blocks: a get,
- * a new connection, a question and the give-back each come back through the loop. Two connections
- * serve all visitors. It ends by SIGTERM or SIGINT, when those who are there have their answer.
- * Without a port (0) it asks itself eight times and ends.
+ * A web server on libuv that queries PostgreSQL for each page, on one thread that never blocks: a
+ * get, a new connection, a query and the give-back each finish through the loop. Two connections
+ * serve all visitors. After SIGTERM or SIGINT it ends once all current visitors have their answer.
+ * Without a port (0) it visits itself eight times and ends.
  *
  *     example-http_postgres 8080 'host=/run/postgresql user=me'
  */
@@ -40,8 +40,7 @@ static struct {
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* In each turn, until what is still being made or given back has come home: then nothing is left on
- * the loop. */
+/* In each turn, until nothing is being made or given back any more: then the loop is empty. */
 static void close_pool(uv_prepare_t *end)
 {
     if (kp_pool_close(server.pool, KP_CLOSE_NOW, 0) != 0)
@@ -50,7 +49,7 @@ static void close_pool(uv_prepare_t *end)
     kp_uv_close(&server.glue, NULL);
 }
 
-/* Nobody comes any more; the pool is closed when the last visitor has gone. */
+/* Accept no more visitors; the pool is closed when the last one has gone. */
 static void leave(uv_signal_t *signal, int number)
 {
     (void)signal, (void)number;
@@ -198,7 +197,7 @@ static void came(uv_stream_t *door, int status)
         uv_close((uv_handle_t *)&v->tcp, visit_closed);
 }
 
-/* Visitors of our own, from another thread: all have asked before the first listens. */
+/* Visitors of our own, on another thread: all send their request before the first one reads. */
 static void *ask_ourselves(void *address)
 {
     int fd[VISITS], good = 0;

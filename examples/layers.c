@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Pools as services: opened at start, handed to the code that needs them, closed in reverse order,
- * by one scope. A server that is not there is told at start, and what was open is closed.
+ * by one scope. If a server is not there, the start says so, and closes what was open.
  *
  *     PGHOST=db1 PGUSER=me REDIS_URL=redis://cache1 example-layers
  */
@@ -131,7 +131,7 @@ static int look_up(kp_lease *lease, void *arg)
     return found ? 0 : PQstatus(kp_pg_conn(lease)) == CONNECTION_BAD ? KP_EGONE : -1;
 }
 
-/* From the cache, or else from the database; a cache that fails is none. */
+/* From the cache, or else from the database; a cache that fails is ignored. */
 static int find_user(struct database database, struct cache cache, struct user *user)
 {
     kp_key  only = { 0 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * An event loop and nothing else: one thread, one poll(), connections that are made without
- * blocking, and a backend in the same loop, so that the example needs nobody. Eight questions share
- * two connections; the pool has no thread of its own, the loop is its keeper.
+ * blocking, and a backend in the same loop, so that the example needs no server. Eight queries
+ * share two connections; the pool has no thread of its own, the loop is its keeper.
  */
 #include <keyedpool.h>
 #include <poll.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Metrics of a pool of SQLite connections, in all and by key, in the text format of Prometheus;
+ * Metrics of a pool of SQLite connections, in total and by key, in the text format of Prometheus;
  * failures as they happen; and the same as text for people. The counters come from one list
- * (KP_STATS_MAP), so that a new one appears here by itself.
+ * (KP_STATS_MAP), so a new one appears here without a change.
  */
 #include <inttypes.h>
 #include <keyedpool_sqlite.h>

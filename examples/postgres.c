@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * PostgreSQL by database: a pool that needs no care at give-back. What a borrower leaves, here a
- * transaction and a setting, is undone before the next one; what cannot be reached says why.
+ * PostgreSQL by database: a pool where a borrower need not clean up. What it leaves, here a
+ * transaction and a setting, is undone before the next one; a failed connect says why.
  *
  *     example-postgres 'host=/run/postgresql user=me'
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A pre-fork server: the pool is opened once, before the workers are forked. Each worker starts
- * with an empty pool of its own and never speaks on a connection of its parent's.
+ * with an empty pool of its own and never uses a connection of its parent.
  */
 #include <keyedpool.h>
 #include <stdint.h>

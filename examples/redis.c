@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A cache in Redis by cluster: least, most and time to live by name; pipelines, of which nothing
- * reaches the next borrower; and another cluster when the first is down.
+ * A cache in Redis by cluster: minimum, maximum and time to live by name; pipelines, whose unread
+ * replies never reach the next borrower; and another cluster when the first one is down.
  *
  *     CACHE_EAST=redis://cache1 CACHE_WEST=redis://cache2 CACHE_EAST_STOP='a command' example-redis
  */
@@ -27,7 +27,7 @@ static const struct cluster *find(kp_key key)
     return strcmp(key.data, clusters[0].name) == 0 ? &clusters[0] : &clusters[1];
 }
 
-/* Where a cluster is; it may have a password, for it appears in no report. */
+/* Where a cluster is; it may contain a password, because it appears in no report. */
 static int where(kp_key key, char *url, size_t size, void *ctx)
 {
     const char *is = getenv(find(key)->variable);
@@ -87,7 +87,7 @@ static int cache_anywhere(kp_pool *pool, struct ask *ask)
     return rc;
 }
 
-/* A borrower who does not read to the end, and one who comes after him. */
+/* A borrower that does not read all replies, and the next borrower. */
 static int forget_to_read(kp_lease *lease, void *arg)
 {
     redisReply *reply;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Databases by region: more connections for the primary, three retries for each region, and another
- * region when the primary is dead. Nobody who asks sees it die.
+ * region when the primary is dead. No caller notices.
  *
  *     US_EAST='host=db1 user=me' US_WEST='host=db2 user=me' US_EAST_STOP=command example-regions
  */
@@ -17,7 +17,8 @@ static const char how[] =
     "Two servers are needed, or one under both names: on Debian, apt-get install postgresql; and\n"
     "where they are in US_EAST and US_WEST. US_EAST_STOP, a command, stops the first one.\n";
 
-/* Where a region is, says the variable of its name; a password may be in it: no report shows it. */
+/* The environment variable named like the region says where it is, maybe with a password, which no
+ * report shows. */
 static int conninfo_for(kp_key key, char *conninfo, size_t size, void *ctx)
 {
     const char *where = getenv(key.data);
@@ -51,7 +52,7 @@ static int find_user(kp_lease *lease, void *arg)
         snprintf(lookup->region, sizeof lookup->region, "%s", (const char *)about.key.data);
     }
     PQclear(result);
-    /* gone: the others of its region are looked into before anybody is lent them */
+    /* gone: the others of its region are tested before anybody borrows them */
     return found ? 0 : PQstatus(conn) == CONNECTION_BAD ? KP_EGONE : -1;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * HTTP clients for three services, which run in this program. Users and orders answer 503 to the
- * first call: a GET is sent again, a POST is not, for who knows what became of it. Payments are
- * down: after two failures their circuit is open, and callers are told so at once. What went well
- * leaves its connection to the next call.
+ * first call: a GET is sent again, a POST is not, because it may have taken effect. Payments are
+ * down: after two failures their circuit is open, and callers are told so at once. A successful
+ * call leaves its connection to the next one.
  */
 #include <keyedpool_http.h>
 
@@ -26,7 +26,7 @@ struct service {
     pthread_t thread;
 };
 
-/* One request; HEAD is the pool's, which looks whether anybody is there. */
+/* One request; HEAD comes from the pool, which checks whether the service is there. */
 static int answer(struct service *s, int fd)
 {
     static const char good[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -115,7 +115,7 @@ static int send_call(kp_lease *lease, void *arg)
     return status == 200 ? 0 : -(int)status;
 }
 
-/* What the error table calls retryable was never sent; of what was, only a GET may be again. */
+/* What the error table calls retryable was never sent; what was sent is retried only for a GET. */
 static bool may_repeat(int status, void *arg)
 {
     const struct call *call = arg;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A typed face: a struct as the key, PGconn as the resource, and no void pointer in the program's
- * own code. A wrong key or a wrong resource does not compile. And a whole driver: besides create
- * and destroy it says what is still good, undoes what a borrower left, and knows when there is
- * nothing to undo, so that a clean one comes back without the pool's lock.
+ * A typed interface: a struct as the key, PGconn as the resource, and no void pointer in the
+ * program's own code. A wrong key or a wrong resource does not compile. And a whole driver: besides
+ * create and destroy it checks what is still good, undoes what a borrower left, and knows when
+ * there is nothing to undo, so that a clean one comes back without the pool's lock.
  */
 #include <keyedpool.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ static int PQstatus(const PGconn *c)
     return c && c->ok ? 0 : 1;
 }
 
-/* has padding: harmless, since the fields below are what is compared */
+/* has padding: harmless, since only the fields below are compared */
 struct db_key {
     char host[40];
     char role;
@@ -106,7 +106,7 @@ int main(void)
     }
     if (rc == 0) {
         rc = lease.resource->in_transaction;
-        /* the server went away: validate finds out before anybody else is lent it */
+        /* the server went away: validate notices before anybody else borrows it */
         lease.resource->ok = 0;
         db_release(&lease);
     }

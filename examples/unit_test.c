@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * How to test code of your own that uses a pool: a virtual clock, a driver that follows a script,
- * no sleep and no luck. Hours pass in microseconds, and the times below hold to the nanosecond.
+ * no sleeping and nothing left to chance. Hours pass in microseconds, and the times below hold to
+ * the nanosecond.
  */
 #include <keyedpool_test.h>
 #include <stdio.h>

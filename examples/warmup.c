@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Warm-up at start: many keys at once, on the pool's own threads, in the background or waited for.
- * A key that cannot be warmed does not hold up the others.
+ * Warm-up at start: many keys at once, on the pool's own threads, in the background or waiting for
+ * it. A key that cannot be warmed does not hold up the others.
  */
 #include <keyedpool.h>
 #include <stdio.h>

@@ -4,9 +4,9 @@
  * or instead of <apr_reslist.h>, link libkeyedpool-apr, and nothing else changes: the names of APR
  * are mapped to the ones below (define KP_APR_KEEP_NAMES before to have both).
  *
- * What is better: neither a slow constructor nor a slow destructor delays who takes or gives back
- * another resource; a time-out is one deadline; a waiting thread is served in order; releasing what
- * is not lent is APR_NOTFOUND instead of a broken list; ages are on a monotonic clock. What
+ * What is better: neither a slow constructor nor a slow destructor delays threads that take or give
+ * back another resource; a time-out is one deadline; waiting threads are served in order; releasing
+ * what is not lent is APR_NOTFOUND instead of a broken list; ages are on a monotonic clock. What
  * differs: constructor and destructor may run on another thread (one at a time per list, as APR's,
  * since they share the list's apr_pool_t); apr_reslist_cleanup_order_set does nothing: the list
  * always goes as an ordinary clean-up of its pool. A destructor's status only counts.

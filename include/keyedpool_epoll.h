@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Glue for Linux: pools on an event loop, and all that their adapters wait for, behind one
- * descriptor. It is a loop where there is none:
+ * descriptor. It can be the program's event loop:
  *
  *     kp_epoll loop;
  *     if (kp_epoll_open(&loop) == 0) {
@@ -11,8 +11,8 @@
  *         kp_epoll_close(&loop);
  *     }
  *
- * and a guest where there is one, whichever that is: before each wait kp_epoll_dispatch, then poll
- * loop.fd for reading, at most as long as that said.
+ * or a guest in any other one: before each wait call kp_epoll_dispatch, then poll loop.fd for
+ * reading, for at most as long as that call said.
  */
 #ifndef KEYEDPOOL_EPOLL_H
 #define KEYEDPOOL_EPOLL_H
@@ -38,7 +38,7 @@
 extern "C" {
 #endif
 
-/* It stays put while it is open. */
+/* It must not move while it is open. */
 typedef struct kp_epoll {
     kp_watcher watcher;                 /* first: for adapters */
     kp_loop   *loop;                    /* for kp_options.loop and kp_request.loop */
@@ -79,7 +79,7 @@ static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, 
     return 0;
 }
 
-/* Taken out before it is told: whoever is told may close the descriptor without a word. */
+/* Removed before `told` is called, which may close the descriptor. */
 static inline void kp__epoll_stop(kp_watcher *watcher, kp_watch *watch)
 {
     kp_epoll *e = (kp_epoll *)watcher;
@@ -179,9 +179,9 @@ static inline bool kp__epoll_tell(kp_epoll *e)
     return true;
 }
 
-/* Do what is to be done on this thread: tell those whose descriptors are ready or whose time is
- * over, and dispatch the mailbox. Does a bounded part at a time. Returns the ms until it wants to
- * be called again without the descriptor being readable (0: at once), or -1 for "nothing is due".
+/* Do what there is to do on this thread: tell the watches whose descriptors are ready or whose time
+ * is over, and dispatch the mailbox. One call does a bounded part of it. Returns after how many ms
+ * to call it again even if the descriptor is not readable (0: at once), or -1 if nothing is due.
  * Threads: the loop's. Blocks: no. Calls: told, and as kp_loop_dispatch. Owns: nothing.
  * Errors: as kp_loop_dispatch. Order: none. Since: 0.1 */
 static inline int64_t kp_epoll_dispatch(kp_epoll *e)
@@ -205,9 +205,9 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
     return kp__epoll_left_ms(e);
 }
 
-/* Wait until there is something to do, at most so long (KP_OFF: no end), and do it. 0, or the
- * error.
- * Threads: the loop's. Blocks: as said. Calls: as kp_epoll_dispatch. Owns: nothing. Errors: as
+/* Wait until there is something to do, for at_most_ms at most (KP_OFF: no end), and do it. Returns
+ * 0 or the error.
+ * Threads: the loop's. Blocks: at_most_ms. Calls: as kp_epoll_dispatch. Owns: nothing. Errors: as
  * kp_loop_dispatch. Order: none. Since: 0.1 */
 static inline int kp_epoll_turn(kp_epoll *e, int64_t at_most_ms)
 {

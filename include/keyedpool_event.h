@@ -8,7 +8,7 @@
  *         event_base_dispatch(base);
  *     }
  *
- * The base has something to wait for until kp_event_loop_close.
+ * The base has something to wait for, so it runs, until kp_event_loop_close.
  */
 #ifndef KEYEDPOOL_EVENT_H
 #define KEYEDPOOL_EVENT_H
@@ -22,13 +22,13 @@
 extern "C" {
 #endif
 
-/* It stays put while it is open. */
+/* It must not move while it is open. */
 typedef struct kp_event_loop {
     kp_watcher watcher;                 /* first: for adapters */
     kp_loop   *loop;                    /* for kp_options.loop and kp_request.loop */
     struct event_base *base;
     struct event *mailbox;
-    int64_t    watching;                /* so many are waited for */
+    int64_t    watching;                /* how many are waited for */
 } kp_event_loop;
 
 static inline struct timeval kp__event_time(int64_t ms)

@@ -13,30 +13,30 @@
  *         kp_release(&lease);
  *     }
  *
- * What comes back is made as it was: curl_easy_reset, cookies are forgotten, and the options below
- * hold again. The connection stays, unless the last transfer ended in the middle of an answer:
- * then libcurl has closed it. A connection that the server ended is made anew by libcurl, during
- * the transfer that needs it. A handle is not for a multi handle, nor for a share of your own that
- * has connections: what is connected there is theirs, and would outlive the handle. CURLOPT_RESOLVE
- * of one borrower holds for all, since names are shared, and libcurl keeps what CURLOPT_ALTSVC
- * learnt. CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's: a connection
- * keeps the functions with which it was made, past the lease of whoever set them.
+ * A handle that comes back is restored: curl_easy_reset, cookies are forgotten, and the options
+ * below apply again. The connection stays, unless the last transfer ended in the middle of an
+ * answer: then libcurl has closed it. If the server ended the connection, libcurl connects again
+ * during the next transfer. Do not put a handle into a multi handle, nor into a share of your own
+ * that shares connections: connections made there belong to those, and would outlive the handle.
+ * CURLOPT_RESOLVE of one borrower affects all, since names are shared, and libcurl keeps what
+ * CURLOPT_ALTSVC learnt. CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION are the pool's:
+ * a connection keeps the functions with which it was made, past the lease of whoever set them.
  *
- * An idle connection that is found ended, or a server that does not take the borrower's calls any
- * more, is KP_EGONE: limits.on_gone says what becomes of the others. On Linux a handle is dropped
- * before anybody borrows it when the server has ended its first connection while it was idle
- * (kp_options.watch_every_ms); bytes that nobody read are no end, and later connections of a handle
- * are not watched.
+ * An idle connection that turns out to have ended, or a server that no longer accepts the
+ * borrower's calls, is KP_EGONE; limits.on_gone says what happens to the others. On Linux a handle
+ * is dropped before anybody borrows it if the server ended its first connection while it was idle
+ * (kp_options.watch_every_ms); unread bytes do not count as an end, and later connections of a
+ * handle are not watched.
  *
  * On an event loop (kp_http_options.watcher) handles are made and transfers run without blocking:
  *
  *     curl_easy_setopt(kp_http(&lease), CURLOPT_URL, "https://api.example.org/users/1");
  *     rc = kp_http_start(&lease, on_answer, me);          // and on_answer gives it back
  *
- * curl_easy_perform is not for such a handle: it would block the loop, and have a connection of its
- * own. A libcurl that looks names up without blocking is needed (CURL_VERSION_ASYNCHDNS, as most
- * are); one before 7.87 waits for a lookup that is given up, and one before 7.66 does not go on by
- * itself after curl_easy_pause.
+ * Do not call curl_easy_perform on such a handle: it would block the loop, and open a connection of
+ * its own. A libcurl that looks names up without blocking is needed (CURL_VERSION_ASYNCHDNS, as
+ * most are); one before 7.87 waits for a lookup that is given up, and one before 7.66 does not go
+ * on by itself after curl_easy_pause.
  *
  * CURLOPT_NOSIGNAL is set, so libcurl lets SIGPIPE through where TLS raises it: ignore that signal.
  */
@@ -54,14 +54,15 @@ extern "C" {
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-/* Yours; lives as long as the pool. Only kp_http_counts_read may read it while the pool works. */
+/* Yours; must live as long as the pool. Only kp_http_counts_read may read it while the pool
+ * works. */
 typedef struct kp_http_counts {
     uint64_t opened, closed;            /* handles */
     uint64_t sockets;                   /* opened by them: how many connections it took */
     uint64_t ended;                     /* idle ones whose connection was found ended */
 } kp_http_counts;
 
-/* {0} and NULL are good ones (R2). The strings and the struct are copied. */
+/* {0} and NULL are valid (R2). The strings and the struct are copied. */
 typedef struct kp_http_options {
     const char *probe;              /* ["/"] a path that is asked for with HEAD when a handle is
                                        made, so that it is connected, TLS and all, and kp_why has
@@ -86,19 +87,19 @@ typedef struct kp_http_options {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Open a pool of HTTP clients. `more`: everything else a pool may be told (limits, budget, ...), or
- * NULL; its driver is set as kp_http_fill does. What a create failed with is in kp_why, in
- * libcurl's words; vendor_code is the CURLcode. A key that is no origin is KP_EREFUSED. The first
- * call runs curl_global_init.
+/* Open a pool of HTTP clients. `more`: all other options of a pool (limits, budget, ...), or NULL;
+ * its driver is set as kp_http_fill does. Why a create failed is in kp_why, in libcurl's words;
+ * vendor_code is the CURLcode. A key that is not an origin is KP_EREFUSED. The first call runs
+ * curl_global_init.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `http->ctx`,
- * `http->counts` and `http->watcher` must live as long as the pool. Errors: KP_ECONFIG
- * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * `http->counts` and `http->watcher` must live as long as the pool (see kp_pool_close). Errors:
+ * KP_ECONFIG (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
 KP_API int kp_http_open(const kp_http_options *http, const kp_options *more,
                         kp_pool **out) KP_NODISCARD;
 
-/* For who opens the pool himself, with kp_pool_open: sets driver. `http` may be NULL.
+/* For callers that open the pool themselves, with kp_pool_open: sets driver. `http` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
  * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
  * option), KP_ENOMEM; then options is as it was. Order: after options->loop is set, if there is a
  * watcher. Since: 0.1 */
@@ -106,7 +107,7 @@ KP_API int kp_http_fill(const kp_http_options *http, kp_options *options) KP_NOD
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The handle of a lease; NULL once it has ended. The pool's: not for curl_easy_cleanup. Threads,
+/* The handle of a lease; NULL once it has ended. It is the pool's: no curl_easy_cleanup. Threads,
  * Blocks, Calls, Owns, Errors, Order, Since: as reading lease->resource. One thread at a time may
  * use it. */
 static inline CURL *kp_http(const kp_lease *lease)
@@ -119,10 +120,10 @@ static inline CURL *kp_http(const kp_lease *lease)
 typedef void (*kp_http_done_fn)(CURL *curl, CURLcode result, void *arg);
 
 /* curl_easy_perform without waiting, in a pool with a watcher: run the transfer that was set up on
- * the handle of a lease, on the connection of that lease. On 0 exactly one of: done runs, once,
- * from the loop, never from in here; or you stop it; or you end the lease. On failure done never
- * runs. Until then libcurl calls the functions that were set up from the loop, and what they were
- * given stays where it is.
+ * the handle of a lease, on the connection of that lease. After a 0, either done runs once, from
+ * the loop (never from in here), or you stop it, or you end the lease. After a failure done never
+ * runs. Until then libcurl calls, from the loop, the functions that were set up, and what they were
+ * given must stay where it is.
  * Threads: the pool's loop's. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours.
  * Errors: KP_EMISUSE (no lease any more, or not of a pool with a watcher; another thread; a
  * transfer is under way; from a function that libcurl calls for this handle), KP_ENOMEM. A copy of

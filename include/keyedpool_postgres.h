@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * PostgreSQL connections in a pool (libkeyedpool-postgres). A key is the name of a database, or a
- * conninfo string or URI: its settings are laid over kp_pg_options.conninfo, so that {0} stands for
- * that one alone.
+ * conninfo string or URI: its settings override those of kp_pg_options.conninfo, so that {0} stands
+ * for just the latter.
  *
  *     kp_pool *pool;
  *     kp_lease lease;
@@ -13,25 +13,25 @@
  *         kp_release(&lease);
  *     }
  *
- * What comes back is made ready for the next borrower: an open transaction is rolled back, results
- * that lie there unread are read, what changed the session is undone; where that cannot be done at
- * once, the connection is closed. While nothing was left there is no round trip.
+ * A connection that comes back is made ready for the next borrower: an open transaction is rolled
+ * back, unread results are read, changes of the session are undone; if that cannot be done at once,
+ * the connection is closed. If nothing was left, there is no round trip.
  *
- * Keys appear in reports, so passwords do not belong there, and a key with one is refused. They
- * belong in options.conninfo, a password file or a service file; or conninfo_for makes one for a
- * key that is a name.
+ * Keys appear in reports, so a key with a password is refused. Passwords belong in
+ * options.conninfo, a password file or a service file; or conninfo_for makes a conninfo for a key
+ * that is a name.
  *
- * A server that goes down, crashes or is not there any more is KP_EGONE of the connection that
- * finds out, before it is lent or when it comes back: limits.on_gone says what becomes of the
- * others. A question that takes too long, an idle timeout of the server and errors of SQL are not.
- * On Linux what the server ends while it is idle is dropped before anybody borrows it
- * (kp_options.watch_every_ms); notices and TLS's own messages do no harm. One that its
- * borrower had connected anew (PQreset) is closed when it comes back.
+ * If a server goes down, crashes or has disappeared, the first connection that notices, before it
+ * is lent or when it comes back, is KP_EGONE; limits.on_gone says what happens to the others. A
+ * query that takes too long, an idle timeout of the server and SQL errors are not KP_EGONE. On
+ * Linux a connection that the server ends while it is idle is dropped before anybody borrows it
+ * (kp_options.watch_every_ms); notices and TLS's own messages do no harm. A connection on which the
+ * borrower called PQreset is closed when it comes back.
  *
- * libpq looks host names up in the middle of connecting, and waits for that: hostaddr= or a Unix
- * socket where a deadline must hold, or never to block means never. Its connect_timeout does not
- * count here, options.connect_timeout_ms does: of several hosts one that refuses leads to the next,
- * but one that is silent takes all the time there is.
+ * libpq looks up host names while it connects, and blocks for that: use hostaddr= or a Unix socket
+ * where a deadline must hold, or where nothing may ever block. libpq's connect_timeout has no
+ * effect here, options.connect_timeout_ms has: of several hosts, one that refuses leads to the next
+ * one, but one that is silent uses up all the time.
  */
 #ifndef KEYEDPOOL_POSTGRES_H
 #define KEYEDPOOL_POSTGRES_H
@@ -48,9 +48,10 @@ extern "C" {
 /* ---- reasons --------------------------------------------------------------------------------- */
 
 /* kp_why.vendor_code is a SQLSTATE in one number, as PostgreSQL's own headers pack it; kp_why.text
- * has it in letters. What the server did not say has 08001 (no connection), 08006 (it was lost),
- * 57014 (it took too long), 25000 (left in use) or 53200 (memory). 28xxx (who are you?) and 3D000
- * (no such database) are KP_EREFUSED: nothing is created for the key until kp_retry_now. */
+ * has it in letters. Failures that the server did not report have 08001 (no connection), 08006 (it
+ * was lost), 57014 (it took too long), 25000 (left in use) or 53200 (memory). 28xxx (not
+ * authenticated) and 3D000 (no such database) are KP_EREFUSED: nothing is created for the key until
+ * kp_retry_now. */
 #define KP_PG_SQLSTATE(a, b, c, d, e)                                                   \
     (KP__PG_SIX(a) + (KP__PG_SIX(b) << 6) + (KP__PG_SIX(c) << 12) + (KP__PG_SIX(d) << 18) + \
      (KP__PG_SIX(e) << 24))
@@ -95,19 +96,19 @@ typedef struct kp_pg_leftover {
     bool        closed;                 /* the connection is not used again */
 } kp_pg_leftover;
 
-/* Yours; lives as long as the pool. Only kp_pg_counts_read may read it while the pool works. */
+/* Yours; must live as long as the pool. Only kp_pg_counts_read may read it while the pool works. */
 typedef struct kp_pg_counts {
     uint64_t opened, closed;            /* connections */
     uint64_t transactions, results;     /* left open by borrowers; results with pipelines */
     uint64_t resets;                    /* give-backs that took a round trip */
 } kp_pg_counts;
 
-/* {0} and NULL are good ones (R2), with libpq's environment variables. Strings are copied. */
+/* {0} and NULL are valid (R2), with libpq's environment variables. Strings are copied. */
 typedef struct kp_pg_options {
     const char *conninfo;       /* [""] string or URI, the settings that all keys share */
-    /* The conninfo of a key that is a name (a tenant, a region), written into buf; it is laid over
-     * `conninfo`, too, and may have a password. Not 0: there is no such key, and the get is
-     * answered KP_EREFUSED. */
+    /* Writes the conninfo of a key that is a name (a tenant, a region) into buf; it also overrides
+     * `conninfo`, and may have a password. Not 0: there is no such key, and the get is answered
+     * KP_EREFUSED. */
     int       (*conninfo_for)(kp_key key, char *buf, size_t size, void *ctx);
     const char *set_up;         /* SQL run on every new connection, and again when a reset undid it,
                                    so it must bear that: "SET statement_timeout = '5s'" */
@@ -117,10 +118,10 @@ typedef struct kp_pg_options {
     int64_t     connect_timeout_ms;     /* [30 s] the longest that making one takes, */
     int64_t     answer_timeout_ms;      /* [5 s] and a validate or a reset; the deadline of the job
                                            counts as well */
-    /* Last step of making one. Not 0, and the create has failed with that code. The place for
-     * PQsetNoticeProcessor, too: libpq's own prints to standard error, and a connection that comes
-     * back with another one is closed. Settings belong in set_up, for a reset undoes them; PQtrace
-     * ends with the first borrower. */
+    /* Last step of making one. If it is not 0, the create fails with that code. Call
+     * PQsetNoticeProcessor here: libpq's own prints to standard error, and a connection that comes
+     * back with another one is closed. Settings belong in set_up, because a reset undoes them;
+     * PQtrace ends with the first borrower. */
     int       (*on_open)(PGconn *conn, kp_key key, void *ctx);
     /* First step of closing. */
     void      (*on_close)(PGconn *conn, kp_key key, void *ctx);
@@ -135,16 +136,17 @@ typedef struct kp_pg_options {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Open a pool of PostgreSQL connections. `more`: everything else a pool may be told (budget,
+/* Open a pool of PostgreSQL connections. `more`: all other options of a pool (budget,
  * limits, ...), or NULL; its driver and key_type are set as kp_pg_fill does.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `pg->ctx`,
- * `pg->counts` and `pg->watcher` must live as long as the pool. Errors: KP_ECONFIG
- * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * `pg->counts` and `pg->watcher` must live as long as the pool (see kp_pool_close). Errors:
+ * KP_ECONFIG (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
 KP_API int kp_pg_open(const kp_pg_options *pg, const kp_options *more, kp_pool **out) KP_NODISCARD;
 
-/* For who opens the pool himself, with kp_pool_open: sets driver and key_type. `pg` may be NULL.
+/* For callers that open the pool themselves, with kp_pool_open: sets driver and key_type. `pg` may
+ * be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
  * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
  * option), KP_ENOMEM; then options is as it was. Order: after options->loop is set, if there is a
  * watcher. Since: 0.1 */

@@ -14,21 +14,21 @@
  *         kp_release(&lease);
  *     }
  *
- * hiredis raises SIGPIPE in a borrower who writes when the server has gone: ignore that signal. The
- * adapter itself does not raise it.
+ * hiredis raises SIGPIPE in a borrower that writes after the server has gone: ignore that signal.
+ * The adapter itself does not raise it.
  *
- * A server that ended the connection, or cannot be reached, is KP_EGONE of the one that finds out,
- * before it is lent or when it comes back: limits.on_gone says what becomes of the others. Replies
- * that take too long are not. On Linux what the server ends while it is idle is dropped before
- * anybody borrows it (kp_options.watch_every_ms). After redisReconnect by a borrower a connection
- * is watched no more.
+ * If a server ended the connection, or cannot be reached, the first connection that notices, before
+ * it is lent or when it comes back, is KP_EGONE; limits.on_gone says what happens to the others.
+ * Replies that take too long are not KP_EGONE. On Linux a connection that the server ends while it
+ * is idle is dropped before anybody borrows it (kp_options.watch_every_ms). After a borrower called
+ * redisReconnect, a connection is no longer watched.
  *
- * The key's text appears in reports. A password has a better place in the options, or in `where`.
+ * The key's text appears in reports: a password is better placed in the options, or in `where`.
  *
- * What comes back is made as it was (kp_redis_tidy): MULTI, WATCH, SUBSCRIBE, MONITOR, SELECT,
- * AUTH, CLIENT ... of one borrower do not reach the next, nor do his replies. That is one round
- * trip; who can do without says KP_REDIS_LOOK. A user of the server's ACL needs PING for it, and
- * what the options ask for.
+ * A connection that comes back is restored (kp_redis_tidy): MULTI, WATCH, SUBSCRIBE, MONITOR,
+ * SELECT, AUTH, CLIENT ... of one borrower do not reach the next one, nor do unread replies. That
+ * costs one round trip; programs that need none of it set KP_REDIS_LOOK. A user of the server's ACL
+ * needs PING for it, and what the options ask for.
  */
 #ifndef KEYEDPOOL_REDIS_H
 #define KEYEDPOOL_REDIS_H
@@ -67,14 +67,15 @@ typedef struct kp_redis_leftover {
     bool        closed;         /* the connection is not used again */
 } kp_redis_leftover;
 
-/* Yours; lives as long as the pool. Only kp_redis_counts_read may read it while the pool works. */
+/* Yours; must live as long as the pool. Only kp_redis_counts_read may read it while the pool
+ * works. */
 typedef struct kp_redis_counts {
     uint64_t opened, closed;            /* connections */
     uint64_t replies;                   /* left unread by borrowers, thrown away */
     uint64_t spoiled;                   /* came back broken, or not to be tidied up: closed */
 } kp_redis_counts;
 
-/* {0} and NULL are good ones (R2). The strings and the struct are copied. */
+/* {0} and NULL are valid (R2). The strings and the struct are copied. */
 typedef struct kp_redis_options {
     const char *user, *password;        /* AUTH, unless the key says its own */
     const char *client_name;            /* CLIENT SETNAME, for CLIENT LIST of the server */
@@ -107,21 +108,21 @@ typedef struct kp_redis_options {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Open a pool of Redis connections. `more`: everything else a pool may be told (limits, budget,
- * ...), or NULL; its driver is set as kp_redis_fill does. What a create failed with is in kp_why,
+/* Open a pool of Redis connections. `more`: all other options of a pool (limits, budget,
+ * ...), or NULL; its driver is set as kp_redis_fill does. Why a create failed is in kp_why,
  * in one sentence with the server's own words; vendor_code is an errno: EACCES where the server
- * will not have this client (NOAUTH, WRONGPASS, NOPERM, DENIED, a database it has not), which is
- * KP_EREFUSED; EUSERS where it is full; EPROTO for other errors; or of a host that does not resolve
- * an EAI_... of getaddrinfo. A key that is no place is KP_EREFUSED, too.
+ * rejects this client (NOAUTH, WRONGPASS, NOPERM, DENIED, no such database), which is
+ * KP_EREFUSED; EUSERS where it is full; EPROTO for other errors; or, if a host does not resolve,
+ * an EAI_... of getaddrinfo. A key that names no address is KP_EREFUSED, too.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `redis->ctx`,
- * `redis->counts` and `redis->watcher` must live as long as the pool. Errors: KP_ECONFIG
- * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * `redis->counts` and `redis->watcher` must live as long as the pool (see kp_pool_close). Errors:
+ * KP_ECONFIG (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
 KP_API int kp_redis_open(const kp_redis_options *redis, const kp_options *more,
                          kp_pool **out) KP_NODISCARD;
 
-/* For who opens the pool himself, with kp_pool_open: sets driver. `redis` may be NULL.
+/* For callers that open the pool themselves, with kp_pool_open: sets driver. `redis` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
  * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
  * option), KP_ENOMEM; then options is as it was. Order: after options->loop is set, if there is a
  * watcher. Since: 0.1 */
@@ -129,7 +130,8 @@ KP_API int kp_redis_fill(const kp_redis_options *redis, kp_options *options) KP_
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The connection of a lease; NULL once it has ended. The pool's: not for redisFree, redisReconnect.
+/* The connection of a lease; NULL once it has ended. It is the pool's: no redisFree,
+ * redisReconnect.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as reading lease->resource. One thread at a
  * time may use it. */
 static inline redisContext *kp_redis(const kp_lease *lease)

@@ -12,19 +12,19 @@
  *         kp_release(&lease);
  *     }
  *
- * Connecting ends with the request's deadline, whatever takes the time: names are resolved on a
- * thread of their own, for getaddrinfo knows no deadline. A thread that is still resolving then is
- * left behind, and ends when the resolver gives up (some seconds, see resolv.conf).
+ * Connecting ends at the request's deadline, whatever takes the time: names are resolved on a
+ * thread of their own, because getaddrinfo has no deadline. A thread that is still resolving then
+ * is left behind, and ends when the resolver gives up (some seconds, see resolv.conf).
  *
- * What comes back must be between two exchanges. If bytes are there that nobody read, if either
- * side has ended its half, or if there is an error, it is closed: the next borrower never sees it.
- * What cannot be seen from here is an answer that has not come yet: who gives up in the middle of
- * an exchange discards (kp_discard). Before lending, what was idle is looked at in the same way
- * (limits.validate_after_ms): the kernel is asked, not the peer. Given back with other timeouts or
- * another O_NONBLOCK, it gets them as they were; other socket options are not undone.
+ * A socket that comes back must be between two exchanges. If there are unread bytes, if either side
+ * has ended its half, or if there is an error, it is closed, and the next borrower never sees it.
+ * An answer that has not arrived yet cannot be seen: a borrower that gives up in the middle of an
+ * exchange must discard (kp_discard). An idle socket is checked in the same way before it is lent
+ * (limits.validate_after_ms): the kernel is asked, not the peer. Changed timeouts and O_NONBLOCK
+ * are restored when it comes back; other socket options are not.
  *
- * One that the other side has ended is KP_EGONE: limits.on_gone says what becomes of others of its
- * key. On Linux those that end while they are idle are dropped before anybody borrows them
+ * A socket that the other side has ended is KP_EGONE; limits.on_gone says what happens to others of
+ * its key. On Linux those that end while they are idle are dropped before anybody borrows them
  * (kp_options.watch_every_ms), and their key is not suspect.
  */
 #ifndef KEYEDPOOL_SOCKET_H
@@ -38,14 +38,15 @@ extern "C" {
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-/* Yours; lives as long as the pool. Only kp_socket_counts_read may read it while the pool works. */
+/* Yours; must live as long as the pool. Only kp_socket_counts_read may read it while the pool
+ * works. */
 typedef struct kp_socket_counts {
     uint64_t opened, closed;            /* connections */
     uint64_t unread;                    /* given back, or idle, with bytes that nobody had read */
     uint64_t ended;                     /* found ended, by the peer, the net or the borrower */
 } kp_socket_counts;
 
-/* {0} and NULL are good ones (R2). The struct is copied. */
+/* {0} and NULL are valid (R2). The struct is copied. */
 typedef struct kp_socket_options {
     int64_t     connect_timeout_ms; /* [OFF: the request's deadline] or that, if it comes first */
     int64_t     io_timeout_ms;      /* [OFF] of each send and recv (SO_SNDTIMEO, SO_RCVTIMEO) */
@@ -56,8 +57,8 @@ typedef struct kp_socket_options {
     int32_t     nodelay;            /* [1] TCP_NODELAY; OFF: small writes wait for company */
     int32_t     nonblocking;        /* [OFF] 1: lent with O_NONBLOCK */
     /* Last step of opening: the handshake of your protocol. The socket blocks; each send and each
-     * receive fails (EAGAIN) after left_ms at most, so that of many the last one may be late: who
-     * hears a peer byte by byte counts the time himself. 0; or what a create may answer:
+     * receive fails (EAGAIN) after left_ms at most, so the last one of many may end late: if you
+     * read a peer byte by byte, measure the time yourself. Returns 0, or what a create may answer:
      * kp_job_fail(job, code, sentence), KP_EREFUSED. */
     int       (*on_open)(kp_job *job, int fd, int64_t left_ms, void *ctx);
     /* First step of closing. */
@@ -69,26 +70,27 @@ typedef struct kp_socket_options {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Open a pool of sockets. `more`: everything else a pool may be told (limits, budget, ...), or
- * NULL; its driver is set as kp_socket_fill does. What a create failed with is in kp_why, in one
- * sentence; vendor_code is the errno, or of a name that does not resolve an EAI_... of getaddrinfo.
- * A key that is no place is KP_EREFUSED.
+/* Open a pool of sockets. `more`: all other options of a pool (limits, budget, ...), or
+ * NULL; its driver is set as kp_socket_fill does. Why a create failed is in kp_why, in one
+ * sentence; vendor_code is the errno, or, if a name does not resolve, an EAI_... of getaddrinfo.
+ * A key that names no address is KP_EREFUSED.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `socket->ctx` and
- * `socket->counts` must live as long as the pool. Errors: KP_ECONFIG (more->why->field names the
- * option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * `socket->counts` must live as long as the pool (see kp_pool_close). Errors: KP_ECONFIG
+ * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
 KP_API int kp_socket_open(const kp_socket_options *socket, const kp_options *more,
                           kp_pool **out) KP_NODISCARD;
 
-/* For who opens the pool himself, with kp_pool_open: sets driver. `socket` may be NULL.
+/* For callers that open the pool themselves, with kp_pool_open: sets driver. `socket` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
  * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
  * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
 KP_API int kp_socket_fill(const kp_socket_options *socket, kp_options *options) KP_NODISCARD;
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The descriptor of a lease; -1 once it has ended. The pool's: not to be closed. Threads, Blocks,
+/* The descriptor of a lease; -1 once it has ended. It is the pool's: do not close it. Threads,
+ * Blocks,
  * Calls, Owns, Errors, Order, Since: as reading lease->resource. */
 static inline int kp_socket_fd(const kp_lease *lease)
 {

@@ -12,11 +12,12 @@
  *         kp_release(&lease);
  *     }
  *
- * What comes back is made ready for the next borrower: running statements are reset, an open
- * transaction is rolled back, and statements left open are finalised and reported. Not undone,
- * because it cannot be told from what on_open set up: pragmas, attached files, temporary tables,
- * hooks and functions. Who changes those discards (kp_discard). An idle connection to a file that
- * was moved or deleted is KP_EGONE: the others of its key are looked at, too (limits.on_gone).
+ * A connection that comes back is made ready for the next borrower: running statements are reset,
+ * an open transaction is rolled back, and statements left open are finalised and reported. Pragmas,
+ * attached files, temporary tables, hooks and functions are not undone, because they cannot be told
+ * from what on_open set up: a borrower that changes those must discard (kp_discard). An idle
+ * connection to a file that was moved or deleted is KP_EGONE: the others of its key are tested, too
+ * (limits.on_gone).
  */
 #ifndef KEYEDPOOL_SQLITE_H
 #define KEYEDPOOL_SQLITE_H
@@ -37,7 +38,7 @@ typedef enum kp_sqlite_role {
 } kp_sqlite_role;
 
 /* Compared by the text of `file`: "a.db" and "./a.db" are two keys, and would have two writers.
- * ":memory:" is a database per connection, and a reader of it sees nothing. */
+ * ":memory:" is a new database for each connection, so a reader of it sees nothing. */
 typedef struct kp_sqlite_key {
     const char *file;
     int32_t     role;                   /* kp_sqlite_role */
@@ -72,13 +73,14 @@ typedef struct kp_sqlite_leftover {
     bool        closed;         /* the connection is not used again */
 } kp_sqlite_leftover;
 
-/* Yours; lives as long as the pool. Only kp_sqlite_counts_read may read it while the pool works. */
+/* Yours; must live as long as the pool. Only kp_sqlite_counts_read may read it while the pool
+ * works. */
 typedef struct kp_sqlite_counts {
     uint64_t opened, closed;            /* connections */
     uint64_t statements, transactions;  /* left open by borrowers */
 } kp_sqlite_counts;
 
-/* {0} and NULL are good ones (R2). The strings and the struct are copied. */
+/* {0} and NULL are valid (R2). The strings and the struct are copied. */
 typedef struct kp_sqlite_options {
     int64_t     readers;        /* [4] connections per file that read: max_live of their key */
     int64_t     busy_timeout_ms;    /* [5 s] for locks of other processes; NONE: do not wait */
@@ -87,7 +89,7 @@ typedef struct kp_sqlite_options {
     const char *vfs;            /* of sqlite3_open_v2 */
     int32_t     open_flags;     /* more flags for it: SQLITE_OPEN_URI, ... */
     int32_t     tidy;           /* [FINALIZE] what becomes of statements left open */
-    /* Last step of opening. Not SQLITE_OK, and the create has failed with that code. */
+    /* Last step of opening. If it is not SQLITE_OK, the create fails with that code. */
     int       (*on_open)(sqlite3 *db, const kp_sqlite_key *key, void *ctx);
     /* First step of closing. */
     void      (*on_close)(sqlite3 *db, const kp_sqlite_key *key, void *ctx);
@@ -99,19 +101,19 @@ typedef struct kp_sqlite_options {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Open a pool of SQLite connections. `more`: everything else a pool may be told (budget, on_event,
+/* Open a pool of SQLite connections. `more`: all other options of a pool (budget, on_event,
  * ...), or NULL; its driver, key_type and limits_for are set as kp_sqlite_fill does.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `sqlite->ctx` and
- * `sqlite->counts` must live as long as the pool. Errors: KP_ECONFIG (more->why->field names the
- * option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * `sqlite->counts` must live as long as the pool (see kp_pool_close). Errors: KP_ECONFIG
+ * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
 KP_API int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *more,
                           kp_pool **out) KP_NODISCARD;
 
-/* For who opens the pool himself, with kp_pool_open: sets driver, key_type, limits.max_live (unless
- * it is said already) and limits_for (unless there is one: it should call kp_sqlite_limits_for).
- * `sqlite` may be NULL.
+/* For callers that open the pool themselves, with kp_pool_open: sets driver, key_type,
+ * limits.max_live (unless it is set already) and limits_for (unless there is one: it should call
+ * kp_sqlite_limits_for). `sqlite` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that the pool drops after its end; if kp_pool_open fails, or is never called:
+ * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
  * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
  * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
 KP_API int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options) KP_NODISCARD;

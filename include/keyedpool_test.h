@@ -5,11 +5,11 @@
  * driver that follows a script.
  *
  * Tasks are real threads, but only one of them runs at any time: a task gives way only where it
- * waits in the world (in a pool call, kp_sim_pass_ms, kp_sim_join, kp_sim_settle). So a test is
+ * waits in that world (in a pool call, kp_sim_pass_ms, kp_sim_join, kp_sim_settle). So a test is
  * deterministic without a single sleep. The thread that opened the sim is its first task. When
- * every task waits, the clock jumps to what is due next. When nothing is due either, the kit prints
- * who waits for what and aborts: a deadlock. What it cannot be meant to do, with a NULL for one, it
- * says in a sentence and aborts, too; but closing NULL does nothing.
+ * every task waits, the clock jumps to what is due next. When nothing is due either, that is a
+ * deadlock: the kit prints who waits for what and aborts. It also aborts, with a sentence, on a
+ * call that makes no sense, such as one with NULL; but closing NULL does nothing.
  */
 #ifndef KEYEDPOOL_TEST_H
 #define KEYEDPOOL_TEST_H
@@ -56,7 +56,7 @@ KP_API int kp_sim_settle(kp_sim *sim);
  * until fn returned. Errors: KP_ENOMEM. Order: as kp_sim_open. Since: 0.1 */
 KP_API int kp_sim_spawn(kp_sim *sim, void (*fn)(void *arg), void *arg);
 
-/* Wait for a task to end; 0: for all that were started. Is it over yet?
+/* Wait for a task to end (0: for all that were started). Has it ended yet?
  * Threads: the sim's tasks. Blocks: in virtual time only. Calls: whatever the others do.
  * Owns: nothing. Errors: none. Order: none. Since: 0.1 */
 KP_API void kp_sim_join(kp_sim *sim, int task);
@@ -91,8 +91,8 @@ KP_API uint64_t kp_sim_close(kp_sim *sim);
 
 /* ---- gates: a callback that waits until the test lets it go ---------------------------------- */
 
-/* A gate is shut at {0}. Passing waits (in virtual time) until it is open; opening lets all through
- * that wait or come later. `entered` counts who has come to it.
+/* A gate, shut when it is {0}. Passing waits (in virtual time) until it is open; opening it lets
+ * all tasks through that wait or come later. `entered` counts the tasks that have come to it.
  * Threads: the sim's tasks. Blocks: kp_gate_pass, until open. Calls: nothing. Owns: nothing.
  * Errors: none. Order: none. Since: 0.1 */
 typedef struct kp_gate { uint32_t open, entered; } kp_gate;
@@ -103,8 +103,8 @@ KP_API void kp_gate_open(kp_sim *sim, kp_gate *gate);
 
 /* ---- a driver that follows a script ---------------------------------------------------------- */
 
-/* What runs of a driver function do: this line for `times` runs (0: once; KP_OFF: for ever), then
- * the next line. A line with times = 0 and everything else zero ends the script; after it all
+/* What the runs of a driver function do: this line for `times` runs (0: once; KP_OFF: for ever),
+ * then the next line. A line with times = 0 and everything else zero ends the script; after it all
  * succeed at once. */
 typedef struct kp_line {
     int64_t     takes_ms;               /* in virtual time, asynchronously: the function returns

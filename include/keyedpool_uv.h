@@ -34,19 +34,19 @@
 extern "C" {
 #endif
 
-/* It stays put until `closed` was called. */
+/* It must not move until `closed` was called. */
 typedef struct kp_uv {
     kp_watcher watcher;                 /* first: for adapters */
     kp_loop   *loop;                    /* for kp_options.loop and kp_request.loop */
     uv_loop_t *uv;
     uv_poll_t  mailbox;
     uv_timer_t upkeep;
-    int64_t    watching;                /* so many are waited for */
+    int64_t    watching;                /* how many are waited for */
     void     (*closed)(struct kp_uv *glue);
     int        open_handles;
 } kp_uv;
 
-/* libuv lets a handle go only after a turn of its loop, so it lies apart from the watch. */
+/* libuv releases a handle only after a turn of its loop, so it is kept apart from the watch. */
 typedef struct kp__uv_place {
     uv_poll_t  poll;                    /* not for a time alone */
     uv_timer_t timer;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who watches descriptors for a driver that never blocks. The pool's own mailbox (loop.h) says when
- * something is to be done; a connection that is being made, or asked whether it lives, has a
- * descriptor of its own to wait for. An adapter says to a watcher which one and for how long; glue
- * for an event loop is a struct that begins with one (keyedpool_epoll.h).
+ * A watcher waits for descriptors on behalf of a driver that never blocks. The pool's own mailbox
+ * (loop.h) says when the pool has something to do; a connection that is being made or checked has a
+ * descriptor of its own to wait for. The adapter tells the watcher which descriptor, and for how
+ * long. Glue for an event loop is a struct that begins with a watcher (keyedpool_epoll.h).
  *
  * All of it happens on the thread of that loop.
  */
@@ -21,11 +21,12 @@ enum { KP_WATCH_READ = 1, KP_WATCH_WRITE = 2 };
 typedef struct kp_watch kp_watch;
 typedef struct kp_watcher kp_watcher;
 
-/* One descriptor that is waited for, or a time alone. Memory of whoever waits: {0} but for the
- * first two, and it stays put while it is watched. */
+/* One descriptor to wait for, or only a time. The memory is the adapter's: zero except for the
+ * first two fields, and it must not move while it is watched. */
 struct kp_watch {
-    /* Once per start, from the loop: what came (for an error or the peer's end all that was asked
-     * for), or 0: the time is over. It is watched no more, and may be started again in here. */
+    /* Called once per start, from the loop: which events came (after an error or the peer's end,
+     * all that were asked for), or 0: the time is over. The watch has ended, and may be started
+     * again in here. */
     void    (*told)(kp_watch *watch, int events);
     void     *arg;                      /* yours */
     kp_watch *next, *prev;              /* from here on the watcher's; next is NULL while it is not
@@ -41,7 +42,7 @@ struct kp_watcher {
      * events, for the time to be over. Never calls told itself. 0, or negative: it is not watched.
      */
     int  (*start)(kp_watcher *watcher, kp_watch *watch, int fd, int events, int64_t within_ms);
-    /* Wait no more: told is not called. For one that is watched, and before fd is closed. */
+    /* Stop waiting: told is not called. For a watch that has started, before its fd is closed. */
     void (*stop)(kp_watcher *watcher, kp_watch *watch);
 };
 

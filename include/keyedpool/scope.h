@@ -11,15 +11,16 @@
 extern "C" {
 #endif
 
-/* An owner of leases and finalizers. {0} is an open one. Fixed size; the first six entries cost no
- * memory. Moving a scope that is not empty is fine; copying one and closing both is unchecked: with
- * more than six entries memory that was freed is read, and finalizers run twice. */
+/* An owner of leases and finalizers. {0} is an open scope. Fixed size; the first six entries need
+ * no memory besides. A scope may be moved, even when it is not empty. Copying one and closing both
+ * is unchecked: finalizers run twice, and with more than six entries freed memory is read. */
 typedef struct kp_scope { uint64_t opaque[32]; } kp_scope;
 
-/* kp_get, and the scope gives it back when it closes - unless you ended it before, which is fine.
+/* kp_get, and the scope gives the resource back when it closes, unless you ended the lease before,
+ * which is fine.
  * Threads: one at a time per scope. Blocks: as kp_get. Calls: as kp_get. Owns: the scope owns the
- * lease; *out is a copy of the number. Errors: as kp_get, but a NULL is misuse in any place;
- * KP_ENOMEM also where the scope cannot grow, and then nothing was asked for. Order: as kp_get.
+ * lease; *out is a copy of the number. Errors: as kp_get, but NULL is misuse in every place;
+ * KP_ENOMEM also if the scope cannot grow, and then no resource was asked for. Order: as kp_get.
  * Since: 0.1 */
 KP_API int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask,
                         kp_lease *out) KP_NODISCARD;
@@ -27,12 +28,12 @@ KP_API int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask
 /* Call fn(arg) when the scope closes. A scope inside a scope: kp_scope_defer(&outer, kp_scope_end,
  * &inner).
  * Threads: one at a time per scope. Blocks: no. Calls: nothing. Owns: keeps arg until fn ran.
- * Errors: KP_ENOMEM (it was not taken: call it yourself), KP_EMISUSE (scope or fn is NULL).
+ * Errors: KP_ENOMEM (fn was not taken: call it yourself), KP_EMISUSE (scope or fn is NULL).
  * Order: last in, first out. Since: 0.1 */
 KP_API int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg) KP_NODISCARD;
 
-/* Give everything back and run the finalizers, last first. The scope is then {0}: open, empty.
- * Closing it again does nothing, nor does closing NULL.
+/* Give everything back and run the finalizers, the last one first. The scope is then {0}: open and
+ * empty. Closing it again does nothing, nor does closing NULL.
  * Threads: one at a time per scope. Blocks: as kp_release and the finalizers do. Calls: is_clean,
  * reset, validate, destroy, on_event, finalizers. Owns: takes all that it held. Errors: none.
  * Order: last in, first out. Since: 0.1 */
@@ -43,17 +44,17 @@ static inline void kp_scope_end(void *scope) { kp_scope_close((kp_scope *)scope)
 
 /* ---- get, run, give back --------------------------------------------------------------------- */
 
-/* When to try again. Fields combine: all that is said holds. Fixed pauses: factor_pct 100.
- * Exponential ones: as it comes. Capped: max_ms. Jittered: jitter_pct. So many: times. Up to a
- * duration: for_ms. {0}: not at all. */
+/* When to try again. The fields combine. Fixed pauses: factor_pct 100. Exponential: the default.
+ * Capped: max_ms. Jittered: jitter_pct. At most so many: times. Up to a duration: for_ms. {0}: no
+ * retries. */
 typedef struct kp_schedule {
     int64_t times;                      /* [0] retries after the first attempt; KP_UNLIMITED:
                                            until for_ms, or the deadline */
     int64_t first_ms, max_ms;           /* [100 ms, 30 s] KP_NONE: at once */
-    int64_t factor_pct, jitter_pct;     /* [200: doubles, 0: none] 100 jitter: anywhere between 0
-                                           and the pause */
-    int64_t for_ms;                     /* [OFF] no retry begins later than so long after the
-                                           first attempt */
+    int64_t factor_pct, jitter_pct;     /* [200: doubles, 0: none] with jitter 100 a pause is
+                                           anywhere between 0 and its full length */
+    int64_t for_ms;                     /* [OFF] no retry begins later than this after the first
+                                           attempt */
     int64_t reserved[2];
 } kp_schedule;
 
@@ -63,12 +64,12 @@ typedef struct kp_plan {                /* fixed size for ever */
     kp_schedule   schedule;             /* per key */
     const kp_key *fallback;             /* tried in order when a key's attempts are used up */
     size_t        fallbacks;
-    int64_t       each_ms;              /* [what is left, split evenly over the keys left] per
-                                           key */
+    int64_t       each_ms;              /* [what is left, split evenly over the keys left] time for
+                                           each key */
     bool        (*retry_if)(int status, void *arg);     /* NULL: kp_retry_helps */
-    int64_t       on_error;             /* [destroy it before a retry, so that the next attempt
-                                           has another; else reuse] what becomes of the resource
-                                           when fn fails: KP_REUSE or KP_DESTROY, always */
+    int64_t       on_error;             /* [destroy it before a retry, so that the next attempt gets
+                                           another one; else reuse] what happens to the resource
+                                           when fn fails: KP_REUSE or KP_DESTROY, in every case */
     int64_t       reserved[4];
 } kp_plan;
 
@@ -76,29 +77,29 @@ typedef int (*kp_use_fn)(kp_lease *lease, void *arg);       /* 0, or negative: a
                                                                handed through unchanged */
 
 /* Get, run fn, give back, by a plan (NULL: one attempt, default deadline). fn may discard or
- * release the lease itself. A fallback key is tried after a failure that retry_if would retry, or a
- * KP_ETIMEDOUT, KP_EBREAKER, KP_EREFUSED or KP_EFULL. If the thread ends in fn or retry_if
- * (pthread_cancel, pthread_exit), the lease is discarded. Whether to try again is decided, and
- * retry_if asked, while the lease is still held; a pause holds nothing.
+ * release the lease itself. A fallback key is tried after a failure that retry_if would retry, or
+ * after KP_ETIMEDOUT, KP_EBREAKER, KP_EREFUSED or KP_EFULL. If the thread ends in fn or retry_if
+ * (pthread_cancel, pthread_exit), the lease is discarded. retry_if is called while the lease is
+ * still held; during a pause nothing is held.
  * Threads: any thread. Blocks: until the deadline, and in fn. Calls: fn, retry_if, and what kp_get
- * and kp_release call. Owns: nothing after. Errors: the last attempt's: kp_get's, or fn's own;
- * KP_ECONFIG (why->field names what the plan cannot mean; nothing was tried).
+ * and kp_release call. Owns: nothing after. Errors: those of the last attempt: kp_get's, or fn's
+ * own; KP_ECONFIG (why->field names the field of the plan that makes no sense; nothing was tried).
  * Order: kp_get's. Since: 0.1 */
 KP_API int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn,
                   void *arg) KP_NODISCARD;
 
-/* Ready-made retry_if: whatever failed; or only what the error table calls retryable, so never fn's
- * own failures.
+/* Ready-made retry_if functions. kp_retry_any retries every failure; kp_retry_helps only the codes
+ * that the error table calls retryable, so never fn's own failures.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none.
  * Since: 0.1 */
 KP_API bool kp_retry_any(int status, void *arg);
 /* Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_retry_any. */
 KP_API bool kp_retry_helps(int status, void *arg);
 
-/* The pause before retry number `attempt` (1, 2, ...), drawn with `random`, when so many ms have
- * passed since the first attempt began; -1: the schedule gives up.
+/* The pause before retry number `attempt` (1, 2, ...) if elapsed_ms have passed since the first
+ * attempt began; `random` decides the jitter. -1: the schedule gives up.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; -1 for a schedule
- * that cannot be meant. Order: none. Since: 0.1 */
+ * that makes no sense. Order: none. Since: 0.1 */
 KP_API int64_t kp_schedule_pause_ms(const kp_schedule *schedule, int64_t attempt,
                                     int64_t elapsed_ms, uint64_t random);
 

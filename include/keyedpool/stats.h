@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Looking in: counters, keys, who holds and who waits; the pool's clock; misuse that no pool can be
- * told of.
+ * Looking into a pool: counters, keys, who holds and who waits; the pool's clock; misuse that
+ * belongs to no pool.
  */
 #ifndef KEYEDPOOL_STATS_H
 #define KEYEDPOOL_STATS_H
@@ -56,12 +56,12 @@ typedef struct kp_stats {               /* append only; the readers pass its siz
 #undef X
 } kp_stats;
 
-/* kp_stats_read for bindings: they pass the size of the struct they know.
+/* kp_stats_read for bindings, which pass the size of the struct they know.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_stats_read. */
 KP_API int kp_stats_read_sized(kp_pool *pool, kp_key key, kp_stats *out, size_t size);
 
-/* A consistent snapshot (L2 holds in it) of a key, or of KP_EVERY_KEY with the totals of forgotten
- * ones.
+/* A consistent snapshot (L2 holds in it) of a key, or of all (KP_EVERY_KEY) with the totals of
+ * forgotten ones.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: KP_ENOTFOUND (asking
  * makes no key), KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */
 static inline int kp_stats_read(kp_pool *pool, kp_key key, kp_stats *out)
@@ -75,10 +75,11 @@ KP_API int kp_each_key_sized(kp_pool *pool,
                              int (*fn)(kp_key key, const kp_stats *stats, void *arg),
                              void *arg, size_t size);
 
-/* Once for each key that is there throughout; stops when fn returns non-zero, and returns that.
+/* Call fn once for each key that exists during the whole call. Stops when fn returns non-zero, and
+ * returns that.
  * Threads: any thread. Blocks: no. Calls: fn, which may call the pool. Owns: nothing; `key` is
- * valid during fn. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: of keys, as they
- * appeared, but that a new one takes the place of one that was forgotten. Since: 0.1 */
+ * valid during fn. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: keys as they
+ * appeared, except that a new one may take the place of a forgotten one. Since: 0.1 */
 static inline int kp_each_key(kp_pool *pool,
                               int (*fn)(kp_key key, const kp_stats *stats, void *arg),
                               void *arg)
@@ -86,31 +87,31 @@ static inline int kp_each_key(kp_pool *pool,
     return kp_each_key_sized(pool, fn, arg, sizeof(kp_stats));
 }
 
-/* Who holds, who waits, what binds: as text for people. As snprintf: returns the length it wants;
- * with `buf` NULL nothing is written.
+/* Who holds, who waits, which limit binds: as text for people. Like snprintf, it returns the length
+ * that the whole text needs; `buf` may be NULL, then nothing is written.
  * Threads: any thread. Blocks: no. Calls: key_type.text. Owns: nothing. Errors: none; a closed pool
  * says so in the text. Order: none. Since: 0.1 */
 KP_API size_t kp_explain(kp_pool *pool, kp_key key, char *buf, size_t size);
 
-/* A key as text, by the pool's key type; bytes that are not printable as \xNN. As snprintf; `buf`
- * may be NULL.
+/* A key as text, by the pool's key type; bytes that are not printable become \xNN. Like snprintf;
+ * `buf` may be NULL.
  * Threads: any thread. Blocks: no. Calls: key_type.text. Owns: nothing. Errors: none. Order: none.
  * Since: 0.1 */
 KP_API size_t kp_key_text(kp_pool *pool, kp_key key, char *buf, size_t size);
 
-/* The time on the pool's clock, monotonic; 0 once it is closed.
+/* The time on the pool's clock, monotonic; 0 once the pool is closed.
  * Threads: any thread. Blocks: no. Calls: world.now_ns. Owns: nothing. Errors: none. Order: none.
  * Since: 0.1 */
 KP_API uint64_t kp_now_ns(kp_pool *pool);
 
 /* A deadline on the pool's clock, for several calls to share (kp_ask.until). within_ms is as in
- * kp_ask; what is negative otherwise is over already.
- * Threads: any thread. Blocks: no. Calls: world.now_ns. Owns: nothing. Errors: none; {0} once it is
- * closed. Order: none. Since: 0.1 */
+ * kp_ask; with any other negative number the deadline is over already.
+ * Threads: any thread. Blocks: no. Calls: world.now_ns. Owns: nothing. Errors: none; {0} once the
+ * pool is closed. Order: none. Since: 0.1 */
 KP_API kp_deadline kp_deadline_in(kp_pool *pool, int64_t within_ms);
 
-/* Where misuse goes when no on_event can be told (no pool can be told from a garbage lease). NULL:
- * standard error.
+/* Where misuse is reported if there is no on_event for it (a garbage lease does not even tell its
+ * pool). NULL: standard error.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: keeps arg. Errors: none. Order: the last
  * call counts. Since: 0.1 */
 KP_API void kp_on_misuse(void (*fn)(const kp_why *why, void *arg), void *arg);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * A typed face: KP_DEFINE(db, struct db_key, PGconn) makes db_pool, db_lease { PGconn *resource;
- * ... }, db_options, db_open, db_get, db_try_get, db_release, db_discard, db_close: no void
- * pointer, no wrong key, no lease of another type. What is wrong does not compile. Contracts are
- * those of the functions they call. `fields` tells the key by its fields (words.h). The options
- * must stay until the pool is gone (the driver functions are called through them).
+ * A typed interface: KP_DEFINE(db, struct db_key, PGconn) makes db_pool, db_lease { PGconn
+ * *resource; ... }, db_options, db_open, db_get, db_try_get, db_release, db_discard, db_close,
+ * which use no void pointers: a key, resource or lease of the wrong type does not compile. The
+ * contracts are those of the functions they call. `fields` describes the key (words.h). The options
+ * must stay until the pool is gone (more.driver.drop_ctx was called), as the driver is called
+ * through them.
  */
 #ifndef KEYEDPOOL_TYPED_H
 #define KEYEDPOOL_TYPED_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The words: versions, errors, keys, time, what a get may say (ask), what it is given (lease), why
- * not (why).
+ * The words: versions, errors, keys, time, what a get may say (ask), what it gets (lease), and why
+ * it got nothing (why).
  */
 #ifndef KEYEDPOOL_WORDS_H
 #define KEYEDPOOL_WORDS_H
@@ -31,8 +31,8 @@
 #  define KP_AUTO_RELEASE __attribute__((cleanup(kp_release)))
 /* KP_AUTO_CLOSE   kp_scope scope = {0}; */
 #  define KP_AUTO_CLOSE   __attribute__((cleanup(kp_scope_close)))
-#else                                   /* the AUTO macros are absent here: better than silently
-                                           empty */
+#else                                   /* no AUTO macros here: absent is better
+                                           than silently empty */
 #  define KP_NODISCARD
 #  define KP_MAYBE_UNUSED
 #endif
@@ -44,10 +44,10 @@ extern "C" {
 typedef struct kp_pool kp_pool;
 typedef struct kp_loop kp_loop;         /* loop.h */
 
-/* ---- numbers that say more than a number (R2) ------------------------------------------------ */
+/* ---- special values of numbers (R2) ---------------------------------------------------------- */
 
-/* All fit int, and no arithmetic returns them by accident. */
-#define KP_NONE      (-2147483601)      /* zero, and meant: none, at once */
+/* All fit in an int, and are too odd to come out of arithmetic by accident. */
+#define KP_NONE      (-2147483601)      /* really zero: none, at once */
 #define KP_UNLIMITED (-2147483602)      /* a count without bound */
 #define KP_OFF       (-2147483603)      /* never: a time that does not come, a feature that is
                                            not wanted */
@@ -106,15 +106,15 @@ typedef struct kp_error {
     const char *name, *sentence;
 } kp_error;
 
-/* The row of a code; for a number that is not ours, a row that says so. Never NULL.
+/* The row of a code; for a number that is not the library's, a row that says so. Never NULL.
  * Threads: any thread, also in a signal handler. Blocks: no. Calls: nothing. Owns: nothing, the row
  * is static. Errors: none. Order: none. Since: 0.1 */
 KP_API const kp_error *kp_error_find(int code);
 
 static inline const char *kp_strerror(int code) { return kp_error_find(code)->sentence; }
 
-/* Why the answer was no. Lives with the caller; fixed size for ever; `text` is one line that stands
- * alone. */
+/* Why the answer was no. The caller provides it; its size never changes. `text` is one line that
+ * can be understood on its own. */
 typedef struct kp_why {
     int      code, vendor_code;         /* KP_E...; what kp_job_fail was given (errno, SQLSTATE
                                            class, HTTP status) */
@@ -124,7 +124,7 @@ typedef struct kp_why {
     int64_t  waited_ms, retry_after_ms;
     uint32_t ahead;                     /* requests ahead of this one when it gave up */
     uint32_t live, creating, idle, lent, closing, waiting;      /* this key at that moment (L2) */
-    int64_t  max_live;                  /* of this key; KP_UNLIMITED if it has none */
+    int64_t  max_live;                  /* of this key; KP_UNLIMITED if it has no such limit */
     int64_t  oldest_lent_ms;            /* the longest current lease of this key ... */
     char     oldest_tag[40];            /* ... and who holds it */
     char     text[200];                 /* the sentence, with the last cause of failure */
@@ -133,14 +133,14 @@ typedef struct kp_why {
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-/* What a resource is for, in less than 4 GiB. Read during the call, copied if kept; never owned.
- * {0} is a valid key: "the only one". */
+/* What a resource is for; less than 4 GiB. Read during the call and copied if it is kept; the pool
+ * never takes it over. {0} is a valid key: "the only one". */
 typedef struct kp_key {
     const void *data;
     size_t      size;
 } kp_key;
 
-#define KP_EVERY_KEY kp_bytes(NULL, SIZE_MAX)     /* where a function says "or KP_EVERY_KEY" */
+#define KP_EVERY_KEY kp_bytes(NULL, SIZE_MAX)     /* where a function allows KP_EVERY_KEY */
 
 static inline kp_key kp_bytes(const void *data, size_t size)
 {
@@ -157,14 +157,14 @@ static inline kp_key kp_str(const char *s)        /* NULL is the empty key */
     return kp_bytes(s, n);
 }
 
-/* A struct as a key. The mark makes a pool without a key type refuse it (padding and pointers would
- * be compared), and a pool with one refuse anything else. kp_bytes(&s, sizeof s) by hand is
- * unchecked in C. */
+/* A struct as a key. The mark in its size makes a pool without a key type refuse it (padding and
+ * pointers would be compared), and a pool with a key type refuse all other keys. Writing
+ * kp_bytes(&s, sizeof s) by hand is unchecked in C. */
 #define KP_STRUCT_KEY (SIZE_MAX / 2 + 1)
 #define KP_KEY(p)     kp_bytes((p), sizeof *(p) | KP_STRUCT_KEY)
 
-/* A struct key told by its fields: no padding, no pointer is compared, and text for reports comes
- * for free. */
+/* A struct key described by its fields: padding and pointers are not compared, and reports can
+ * print the key. */
 typedef enum kp_field_kind {
     KP_FIELD_END,
     KP_FIELD_BYTES,                     /* an integer, an enum, a fixed array: compared as bytes */
@@ -190,12 +190,12 @@ typedef struct kp_key_type {            /* {0}: keys are bytes */
     size_t          size;               /* of the struct; a key of another size, or kp_str, is
                                            KP_EMISUSE */
     const kp_field *fields;             /* either this, ending in KP_END ... */
-    /* ... or these four; pure (R3). Hits by such a key take the lock, unless it is pinned */
+    /* ... or these four, which must be pure (R3). Hits by such a key need the lock, or a pin */
     uint64_t (*hash)(const void *key, uint64_t seed, void *ctx);
     bool     (*equal)(const void *a, const void *b, void *ctx);
     /* deep copy into size bytes of ours; 0 or negative */
     int      (*copy)(const void *from, void *to, void *ctx);
-    /* what copy took; NULL: nothing */
+    /* free what copy took; NULL: it took nothing */
     void     (*drop)(void *copied, void *ctx);
     /* for reports, as snprintf; optional */
     size_t   (*text)(const void *key, char *buf, size_t size, void *ctx);
@@ -205,29 +205,29 @@ typedef struct kp_key_type {            /* {0}: keys are bytes */
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* Timeouts are int64_t, in ms, and end in _ms: 0 the default, KP_NONE do not wait, KP_OFF for ever
- * (R2). Each becomes one absolute deadline, once, at the door, on the clock of the pool's world
- * (L4). Calls that share one deadline share this (kp_deadline_in). A struct, so that `.until = 30`
- * draws a warning. {0}: not said. */
+/* Timeouts are int64_t, in ms, and end in _ms: 0 is the default, KP_NONE means do not wait, KP_OFF
+ * for ever (R2). Each is turned into one absolute deadline when the call begins, on the clock of
+ * the pool's world (L4). Calls that share one deadline share this (kp_deadline_in). It is a struct,
+ * so that `.until = 30` draws a warning. {0}: not said. */
 typedef struct kp_deadline { uint64_t ns; } kp_deadline;
 
-/* ---- one request: what it may say, what it is given ------------------------------------------ */
+/* ---- one request: what it may say, what it gets ---------------------------------------------- */
 
 enum {                                  /* kp_ask.flags */
-    KP_DONT_WAIT   = 1 << 0,            /* take what is idle, or KP_EAGAIN: no waiting, no create
-                                           (validate, if it is due, all the same) */
-    KP_DONT_CREATE = 1 << 1,            /* wait for a returned one only */
-    KP_FRESH       = 1 << 2             /* a new one; an idle one of this key is destroyed if it
-                                           needs the room */
+    KP_DONT_WAIT   = 1 << 0,            /* take an idle one, else KP_EAGAIN: no waiting, no create
+                                           (but validate runs if it is due) */
+    KP_DONT_CREATE = 1 << 1,            /* only wait for one that is returned */
+    KP_FRESH       = 1 << 2             /* a newly made one; an idle one of this key is destroyed if
+                                           the new one needs its place */
 };
 
-/* Everything a get may say beyond its key. {0} and NULL are good ones. Fixed size for ever. */
+/* Everything that a get may say besides its key. {0} and NULL are valid. Its size never changes. */
 typedef struct kp_ask {
     int64_t     within_ms;              /* [kp_options.deadline_ms] and/or ... */
     kp_deadline until;                  /* ... the earlier of the two counts */
-    const char *tag;                    /* who asks: for kp_explain, leak reports, kp_why. Kept:
-                                           use a literal */
-    kp_why     *why;                    /* filled when the answer is no; must live until then */
+    const char *tag;                    /* who asks, for kp_explain, leak reports and kp_why. The
+                                           pointer is kept: use a literal */
+    kp_why     *why;                    /* filled if the answer is no; must live until the answer */
     uint32_t    flags, reserved0;
     int64_t     reserved[3];
 } kp_ask;
@@ -238,12 +238,12 @@ typedef struct kp_ask {
 #  define KP_IN_MS(n) KP_ASK(.within_ms = (n))
 #endif
 
-/* The borrower's right to a resource. A number, like a file descriptor: copying it copies the
- * number, not the right; it ends once, by whichever copy. {0} is no lease: ending it does nothing.
- * Fixed size for ever. */
+/* The borrower's right to a resource. It is a number, like a file descriptor: a copy of it is the
+ * same lease, which ends once, through any of the copies. {0} is no lease: ending it does nothing.
+ * Its size never changes. */
 typedef struct kp_lease {
     void    *resource;                  /* NULL once this copy has been ended */
-    uint64_t opaque[3];                 /* numbers, never pointers: looked up and bounds-checked
+    uint64_t opaque[3];                 /* numbers, never pointers; looked up with bounds checks
                                            (L10) */
 } kp_lease;
 
