@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What comes back is asked whether it is clean (driver.is_clean), in every order with those who
- * borrow, invalidate, close, and shut its lane for any other reason: nobody uses it meanwhile, and
- * its lease ends once.
+ * A resource that comes back is asked whether it is clean (driver.is_clean), in every order with
+ * threads that borrow, invalidate, close, or shut its lane for any other reason: nobody uses it
+ * meanwhile, and its lease ends once.
  */
 #include "scenarios.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The descriptors of event loops, simulated: a loop that polls its descriptor is a thread that is
- * parked on it. And what else belongs to one thread: the library's thread-local variables.
+ * parked on it. Also the library's thread-local variables, which each simulated thread must have.
  */
 #include <limits.h>
 #include <string.h>

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 #
 # Builds the explorer into a folder: the library's own sources, compiled as for ThreadSanitizer but
-# linked with the explorer in its place. A few names that the library asks of the C library are
-# changed in the object file, and its two lock functions, so that the explorer has them; its
-# variables go into a section of their own, so that each execution can begin with them as they were.
+# linked with the explorer in its place. In the object file a few functions of the C library, and
+# the library's two lock functions, are renamed, so that the explorer provides them. The library's
+# variables go into a section of their own, so that each execution can begin with their old values.
 #
 #   build.sh FOLDER        CC, OBJCOPY; KP_SRC: another src folder; KP_DEFINES: for the library;
 #                          EX_DEFINES: for the explorer (-DEX_PORTABLE=1: fibers by ucontext)
@@ -23,8 +23,8 @@ case $("$cc" --version) in
 *clang*) ;;
 *) warn="$warn -Wno-format-truncation" ;;
 esac
-# Lines and guides begin small: each execution begins with all memory as it was. Words that may have
-# a home get it soon.
+# Lines and guides begin small, because all memory is put back before each execution. Words that may
+# have a home get it soon.
 small="-DKP__LINES_FIRST=16 -DKP__GUIDE_LEAST=0 -DKP__SETTLES=2 -DKP__HOME_PRICE=1"
 base="-std=c11 -D_GNU_SOURCE -DKP_VERIFY=1 $small -g -fno-pie $warn -I$root/include -I$src"
 tsan="-O1 -fno-omit-frame-pointer -fno-builtin -fsanitize=thread"
@@ -38,8 +38,8 @@ if [ "${2:-}" = real ]; then
     exit
 fi
 
-tsan="$tsan -DKP__LOCK_INLINE=__attribute__((weak))"    # functions, that can be replaced
-base="$base -DKP__SEQUENCES=0 -DKP__SEQUENCES_PLAYED"   # processors.c has them
+tsan="$tsan -DKP__LOCK_INLINE=__attribute__((weak))"    # functions, so that they can be replaced
+base="$base -DKP__SEQUENCES=0 -DKP__SEQUENCES_PLAYED"   # processors.c simulates them
 case $("$cc" --version) in
 *clang*) tsan="$tsan -mllvm -tsan-instrument-func-entry-exit=0" ;;
 *) tsan="$tsan --param tsan-instrument-func-entry-exit=0" ;;
@@ -55,7 +55,7 @@ compile() {     # object source flags...
 for file in "$src"/base/*.c "$src"/core/*.c "$src"/flow/*.c; do
     name=lib-$(basename "$(dirname "$file")")-$(basename "$file" .c)
     how=$tsan
-    case $name in lib-core-verify) how=-O1 ;; esac      # it only looks, with the lock
+    case $name in lib-core-verify) how=-O1 ;; esac      # it only reads, with the lock held
     # shellcheck disable=SC2086
     compile "$name" "$file" $how ${KP_DEFINES:-}
 done

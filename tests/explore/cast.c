@@ -57,7 +57,7 @@ struct thing *cast_thing(int key)
     return t;
 }
 
-/* Is this one of the first that shall fail? Which one: 1, 2, ... */
+/* Is this one of the first calls, which are to fail? Its number, 1, 2, ..., or 0. */
 static int bad(uint32_t *claimed, int first)
 {
     for (int i = 0; i < first && ex_self() < EX_THREADS; i++)
@@ -65,7 +65,7 @@ static int bad(uint32_t *claimed, int first)
     return 0;
 }
 
-/* From inside create (0), destroy (1), on_event (2). */
+/* Call the pool from inside create (0), destroy (1) or on_event (2). */
 static void call_back(int where)
 {
     kp_stats all;
@@ -169,10 +169,10 @@ static bool drive_is_clean(void *resource, void *ctx)
     (void)ctx;
     in_hand(t, "is_clean");
     ex_use(&t->payload, true);
-    return t->asked++ % 3 != 2; /* what is idle to begin with was asked about once */
+    return t->asked++ % 3 != 2; /* one that set-up made idle was asked once already */
 }
 
-/* The job may be answered this very moment. */
+/* Another thread may be answering the job at this moment. */
 static void drive_cancel(kp_job *job)
 {
     cast_called("cancel");
@@ -200,7 +200,7 @@ static void size_it(kp_key key, kp_limits *limits, void *ctx)
 
 /* ---- opening and closing --------------------------------------------------------------------- */
 
-/* The driver runs on a loop that nobody dispatches yet. */
+/* For stages whose driver runs on a loop, which nobody dispatches yet: kp_add creates nothing. */
 static void add(const struct stage *stage)
 {
     kp_ask now = { .flags = KP_DONT_WAIT, .within_ms = KP_NONE };
@@ -220,7 +220,7 @@ static void add(const struct stage *stage)
     }
 }
 
-/* What main holds, and what is idle. */
+/* Gets what main is to hold and what is to be idle; gives the latter back. */
 static void hold(const struct stage *stage)
 {
     int held = stage->held_b + stage->held, all = held + stage->idle;
@@ -279,7 +279,7 @@ void stage_set(const struct stage *stage)
     o.budget.max_live = stage->budget;
     o.budget.max_lent = stage->max_lent;
     o.budget.max_idle = stage->max_idle;
-    if (stage->rate && !ex_is_real()) { /* there, time does not pass */
+    if (stage->rate && !ex_is_real()) { /* on real threads ex_pass_ms does nothing */
         o.budget.create_rate = stage->rate;
         o.budget.create_burst = 1;
     }
@@ -287,7 +287,7 @@ void stage_set(const struct stage *stage)
     o.forget_key_after_ms = stage->forgets || stage->renewed ? KP_SECONDS(5) : KP_OFF;
     loops_open(stage->loops);
     if (stage->keeper) o.loop = loops_of(stage->keeper - 1);
-    if (stage->surplus) o.limits.renew_ahead_ms = KP_SECONDS(2); /* what is rotated ends soon */
+    if (stage->surplus) o.limits.renew_ahead_ms = KP_SECONDS(2); /* rotated ones end within 1 s */
     o.limits.surplus = stage->surplus;
     if (stage->nests) o.on_deadlock = KP_DEADLOCK_REFUSE;
     g.opened_ms = ex_now_ms();
@@ -303,7 +303,7 @@ void stage_set(const struct stage *stage)
         kp_discard(&g.main[0]);
         g.main[0] = (kp_lease){ .resource = NULL };
     }
-    if (stage->renewed && !ex_is_real()) { /* there, time does not pass */
+    if (stage->renewed && !ex_is_real()) { /* on real threads ex_pass_ms does nothing */
         ex_pass_ms(6000);
         (void)kp_keep(g.pool);
         g.sized = 0;
@@ -328,7 +328,7 @@ void cast_books(void)
     if (g.stage.max_idle && (int64_t)all.idle > g.stage.max_idle)
         ex_fail("I3: %d are idle, and budget.max_idle is %d", (int)all.idle, (int)g.stage.max_idle);
     if (ex_is_real() && g.stage.min_live) return; /* upkeep may be making one this very moment */
-    int known = ex_add(&g.all, 0); /* the keeper may be at it (real.c) */
+    int known = ex_add(&g.all, 0); /* atomic: the keeper may be changing it (real.c) */
     if (!ex_is_live() && all.creating == 0 && all.closing == 0 && (int)all.live != known)
         ex_fail("I3: the pool says %d live, the driver knows %d", (int)all.live, known);
 }
@@ -349,8 +349,8 @@ void stage_clear(void (*after)(void))
     if (ex_memory_left() != 0) ex_fail("I18: %d blocks of memory are left", ex_memory_left());
 }
 
-/* I10: nobody can go on. Then main gives back what it holds; else nobody may wait beside something
- * that they could have. */
+/* No thread can go on. If main holds something, it gives that back. If not, no request may be
+ * waiting while something that could serve it is free (I10). */
 bool stage_stuck(void)
 {
     for (int i = 0; i < LEASES; i++) {
@@ -368,8 +368,8 @@ bool stage_stuck(void)
         if (kp_stats_read(g.pool, cast_key(k), &s) != 0 || s.waiting == 0) continue;
         if (s.idle > 0) ex_fail("I10: lost wake-up: key %s waits beside an idle one", names[k]);
         bool room = (int64_t)s.live < g.stage.max_live;
-        if (g.stage.may & (MAY_RESIZE | MAY_ONLY_TAKE | MAY_CONTROL)) room = false; /* no saying */
-        if (g.stage.max_lent || g.stage.rate) room = false; /* a token comes in time */
+        if (g.stage.may & (MAY_RESIZE | MAY_ONLY_TAKE | MAY_CONTROL)) room = false; /* unknown */
+        if (g.stage.max_lent || g.stage.rate) room = false; /* unknown; a rate allows it later */
         if (room && (!g.stage.budget || (int64_t)all.live < g.stage.budget))
             ex_fail("I10: lost wake-up: key %s waits, and there is room to create", names[k]);
     }
@@ -423,7 +423,7 @@ void cast_get(int key, int64_t within_ms, uint32_t flags)
     uint32_t closed, invalid;
     uint64_t until = within_ms > 0 ? ex_now_ms() + (uint64_t)within_ms : UINT64_MAX;
 
-    /* what asks for nothing special says so in two ways, which the short cut tells apart */
+    /* a get without options passes no ask: it takes another path of a hit than one with an ask */
     bool plain = key == 0 && within_ms == KP_OFF && flags == 0 && !ask.why;
     cast_hear(&closed, &invalid);
     ex_note("get %s%s", names[key], flags & KP_DONT_WAIT ? ", do not wait" : "");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The cast's other calls: on keys, limits, copies of leases, the pool itself, and pending creates.
+ * More of cast.h: calls on keys, limits, copies of leases, the pool itself, and pending creates.
  */
 #include "cast_inside.h"
 
@@ -9,7 +9,8 @@ static const char *cast_name(int key)
     return key < 0 ? "*" : (const char *)cast_key(key).data;
 }
 
-/* Which resources must never be lent to a get that begins after this call. */
+/* Lists the live resources of a key: those that must not be lent to any get that begins after the
+ * key was invalidated. */
 unsigned cast_concerned(int key, struct thing *list[])
 {
     unsigned n = 0;
@@ -68,7 +69,7 @@ void cast_use(int many)
     for (int i = 0; i < many; i++) kp_release(&lease[i]);
 }
 
-/* When it validates. What is idle: not before the first "pass". */
+/* When to validate. Idle ones are due for it only after the first cast_pass. */
 void cast_checks(const struct stage *stage, kp_limits *limits)
 {
     if (stage->checks_returns) limits->validate_on = KP_CHECK_RETURN;
@@ -86,7 +87,7 @@ void cast_may_be_lent(const struct thing *t, uint32_t invalidations)
         ex_fail("a resource in doubt is lent, and was not validated");
 }
 
-/* Those that were checked meanwhile may have been found good after the report. */
+/* Except those that were checked meanwhile: they may have been found good after the report. */
 static void are_in_doubt(struct thing *list[], const uint32_t checks[], unsigned n)
 {
     uint32_t number = g.invalidations + 1;
@@ -96,7 +97,8 @@ static void are_in_doubt(struct thing *list[], const uint32_t checks[], unsigned
     ex_say(&g.invalidations, number);
 }
 
-/* Without a driver.validate all are to go at once. */
+/* Afterwards all others of the key are suspect: without a driver.validate they must all go at once,
+ * with one they must be validated before they are lent. */
 void cast_say_gone(void)
 {
     int me = ex_self(), told = g.suspects[me];
@@ -162,7 +164,7 @@ void cast_end_copy(int lease, bool discard)
     kp_lease copy = g.main[lease];
     struct thing *t = copy.resource;
 
-    /* whoever comes first says that main holds it no more, in the same step */
+    /* the first to end it records, in the same step, that main no longer holds it */
     if (ex_claim(&g.main_ended[lease])) {
         (void)ex_add(&t->holders, -1);
         (void)ex_add(&g.lent, -1);
@@ -216,7 +218,7 @@ void cast_begun(void)
         ex_fail("%d creates have begun after %d ms", begun, (int)ms);
 }
 
-/* The first failure opens it, and the next one who comes probes. */
+/* The first failure opens the circuit, and the next get probes it. */
 void cast_circuit(kp_limits *limits)
 {
     limits->breaker_failures = 1;
@@ -243,7 +245,8 @@ void cast_ill(void)
     report(-1);
 }
 
-/* Nobody is left who could be a probe: so many of them may come, and close it. */
+/* No probe is under way any more. So as many as `probes` says must be let in, and their successes
+ * close the circuit. */
 void cast_circuit_goes_on(void)
 {
     kp_stats s;
@@ -341,7 +344,7 @@ void cast_pin(int key)
     else if (!cast_explained(code, KP_OFF, 0)) ex_fail("kp_pin: %s", kp_strerror(code));
 }
 
-/* By a pin of this thread's own, and asking for nothing: the shortest way there is. */
+/* With a pin of this thread's own, and without an ask: the shortest path of a get. */
 void cast_get_pinned(int key)
 {
     kp_key *pin = &g.pin[ex_self()];

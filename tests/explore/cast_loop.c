@@ -19,7 +19,7 @@ struct ask {
     kp_why why;
 };
 
-/* Where plain accesses are looked after. */
+/* In memory where plain accesses are checked (ex_room). */
 static struct ask (*asks)[ASKS];
 
 static struct {
@@ -51,7 +51,7 @@ static int under_way(int me)
     return n;
 }
 
-/* The memory is ours again: whoever touches it now is wrong. */
+/* The request's memory is ours again: the library must not touch it any more. */
 static void over(struct ask *a)
 {
     a->state = OVER;
@@ -112,7 +112,7 @@ void cast_cancel(void)
     }
 }
 
-/* As often as it says "at once": what lies there may be what others wait for. */
+/* Repeats while it says that more can be done at once: others may be waiting for that. */
 int64_t cast_dispatch(void)
 {
     int me = ex_self();
@@ -136,7 +136,7 @@ void cast_serve(void)
     while (under_way(me) > 0) {
         int64_t next = cast_dispatch();
         if (under_way(me) == 0) return;
-        cast_release_all(); /* the next one may wait for it */
+        cast_release_all(); /* our next request may wait for what we hold */
         if (under_way(me) > 0) ex_poll(kp_loop_fd(l.loop[me]), next);
     }
 }
@@ -148,7 +148,7 @@ bool loops_kick(void)
     if (keeper < 0 || l.over || !ex_alone(keeper) || under_way(keeper) > 0) return false;
     kp_stats all;
     if (kp_stats_read(cast_pool(), KP_EVERY_KEY, &all) == 0 && all.idle > 0)
-        return false; /* it must wake by itself when that expires */
+        return false; /* the loop must wake by itself when that expires */
     l.over = true;
     ex_ring(kp_loop_fd(l.loop[keeper]));
     return true;
@@ -186,7 +186,8 @@ void cast_loop_close(void)
     int expected = under_way(me);
     ex_note("close loop");
     int64_t n = kp_loop_close(l.loop[me]);
-    /* a thread that is on its way out of the pool keeps that for a moment, and no step tells */
+    /* kp_loop_close may be refused while another thread is still leaving a call of the pool, and
+     * nothing reports when it has left */
     for (int i = 0; n < 0 && expected == 0 && ex_is_real() && i < 1000; i++) {
         ex_poll(kp_loop_fd(l.loop[me]), 1);
         n = kp_loop_close(l.loop[me]);

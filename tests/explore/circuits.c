@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Circuits: probes that are cancelled, time out, are discarded or fail while others come.
- * Afterwards no place is kept for anybody who is not there: the circuit can be closed.
+ * Afterwards no probe may still be counted that is not there: the circuit can be closed.
  */
 #include "scenarios.h"
 

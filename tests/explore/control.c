@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Control while in use, beside gets, returns and each other: budgets that change (so that lanes
- * must shut, and open by other numbers), a pause of the pool, idle ones that go, keys that are
- * dropped.
+ * Control calls that run together with gets, returns and each other: budgets that change (so that
+ * lanes must shut, and open with other numbers), a pause of the pool, idle resources that are
+ * evicted, keys that are dropped.
  */
 #include "cast_inside.h"
 #include "scenarios.h"
@@ -33,7 +33,7 @@ static void free_all(void)
                                           .max_idle = KP_UNLIMITED });
 }
 
-/* When the drain comes back in time, nobody has anything, until it goes on. */
+/* When the drain returns 0, nothing is lent until the pool is resumed. */
 static void pause_all(void)
 {
     say_budget("pause", &(kp_budget){ .max_lent = KP_NONE });

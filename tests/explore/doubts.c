@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Doubts after a peer is gone, and tests by the keeper, in every order with those who borrow, give
- * back, invalidate and close. What is in doubt must not be lent unless it was validated since
- * (cast_keys.c).
+ * Resources in doubt after their peer is gone, and checks by the keeper, in every order with
+ * threads that borrow, give back, invalidate and close. One that is in doubt must not be lent
+ * before it was validated (cast_keys.c).
  */
 #include "scenarios.h"
 

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * The explorer from the inside. One thread of the operating system runs the library's real object
- * code in fibers; before each step that other threads may notice (a point) it asks the search who
- * goes on.
+ * The inside of the explorer. One thread of the operating system runs the library's real object
+ * code in fibers, one fiber for each simulated thread. Before each step that other threads may
+ * notice (a point), the search decides which thread goes on.
  *
- *   search.c   who goes on: exhaustive with reduction, bounded, random, PCT, starving; replay
+ *   search.c   which thread goes on: exhaustive with reduction, bounded, random, PCT, starving;
+ *              replay
  *   reduce.c   source sets: which other orders are worth trying, from the conflicts of this one
  *   memory.c   C11 memory: views, stale values
- *   plain.c    data races of plain memory, and memory that must not be touched
- *   hooks.c    what -fsanitize=thread makes the compiler call
+ *   plain.c    data races in plain memory, and memory that must not be touched
+ *   hooks.c    the functions that -fsanitize=thread makes the compiler call
  *   place.c    addresses and their histories
- *   snapshot.c what set-up left
+ *   snapshot.c puts memory back as set-up left it
  *   world.c    the pool's world and lock
  *   processors.c  restartable sequences
- *   ghosts.c   what explore.h offers
+ *   ghosts.c   the rest of what explore.h declares
  *   bells.c    descriptors of event loops
  *
- * An EVENT is one point taken. Two events conflict if their order matters (reduce.c has the table);
- * causality is the order of each thread and of conflicting events. It is wider than C11's
- * happens-before, which only synchronisation makes: there are two kinds of clocks.
+ * An EVENT is a point that was executed. Two events conflict if their order matters (reduce.c has
+ * the table). Causality is the order of the events of each thread and of conflicting events. It
+ * orders more than C11's happens-before, which only synchronisation makes; so each thread has two
+ * clocks, one for each relation.
  */
 #ifndef KP_EXPLORE_ENGINE_H
 #define KP_EXPLORE_ENGINE_H
@@ -31,7 +33,7 @@
 #include "fiber.h"
 
 enum {
-    EX_PLACES = 4096,  /* addresses known over a search; a power of two */
+    EX_PLACES = 4096,  /* addresses known during a search; a power of two */
     EX_ATOMICS = 96,   /* atomics of one execution */
     EX_STORES = 250,   /* stores to one atomic in one execution */
     EX_EVENTS = 50000, /* of one execution */
@@ -41,12 +43,12 @@ enum {
 
 /* What a step does at its place. */
 enum ex_kind {
-    EX_LOCAL,   /* nothing that others notice */
+    EX_LOCAL,   /* nothing that other threads notice */
     EX_LOAD,
     EX_STORE,   /* any write, and read-modify-write */
     EX_PARK,    /* compare and sleep */
     EX_WAKE,
-    EX_TAKE,    /* the model's lock; giving it back is no point: only who holds it can */
+    EX_TAKE,    /* take a simulated lock. Giving it back is not a point: only the holder can */
     EX_UP,      /* ghost counters: ups commute, downs commute */
     EX_DOWN,
     EX_ADVANCE, /* the clock: advances commute */
@@ -56,7 +58,7 @@ enum ex_kind {
 
 /* C11: what a thread has seen. */
 struct ex_view {
-    uint16_t clock[EX_THREADS]; /* releases of each thread that happened before */
+    uint16_t clock[EX_THREADS]; /* how many releases of each thread happened before */
     uint8_t seen[EX_ATOMICS];   /* the oldest store of each atomic that it may still read */
 };
 
@@ -69,19 +71,19 @@ struct ex_store {
 struct ex_history {
     int stores, last_sequential, number;
     uint8_t size;
-    bool spoilt; /* written plainly: the memory begins anew */
+    bool spoilt; /* written outside of it: only what is in memory now may be read from here on */
     struct ex_store store[EX_STORES + 1];
 };
 
-/* An address that threads may meet at. */
+/* An address that several threads may access. */
 struct ex_place {
     uintptr_t address;
-    bool shared;  /* two threads do meet there, and one of them writes: a point */
-    uint32_t run; /* what follows is of this execution */
+    bool shared;  /* two threads do access it, and one of them writes: accesses are points */
+    uint32_t run; /* the execution that the fields below belong to */
     uint8_t readers, writers;
-    int last; /* its last event, or -1 */
+    int last; /* the last event here, or -1 */
     struct ex_history *history;
-    /* a lock, or a ghost flag's clock */
+    /* of a lock, or of a ghost flag */
     int holder;
     uint16_t causes[EX_THREADS];
     struct ex_view view;
@@ -96,7 +98,7 @@ struct ex_event {
     struct ex_op op;
     uint8_t thread;
     int node;     /* the decision that chose it */
-    int previous; /* the event before at this place, or -1 */
+    int previous; /* the previous event at this place, or -1 */
     uint16_t clock[EX_THREADS];
 };
 
@@ -105,19 +107,19 @@ enum ex_state { EX_READY, EX_PARKED, EX_WOKEN, EX_DONE };
 struct ex_thread {
     struct fiber fiber;
     enum ex_state state;
-    bool daemon; /* may stay behind in ex_await */
+    bool daemon; /* may be left in ex_await at the end */
     struct ex_op next;
     const uint32_t *awaits;
-    uintptr_t word; /* parked on */
+    uintptr_t word; /* that it is parked on */
     uint64_t until;
-    bool may_time_out; /* a short time-out was declined: when all are stuck, it must be taken */
+    bool may_time_out; /* the search chose no short time-out here (world.c, ex_fire_timers) */
     int locks;
-    uint64_t result; /* a sum of what its calls answered */
+    uint64_t result; /* a hash of what its calls answered */
     uint16_t clock[EX_THREADS]; /* causality */
     struct ex_view view;        /* C11 */
 };
 
-/* One decision of an exhaustive search: who goes on, or (not sched) which of n. */
+/* One decision of an exhaustive search: which thread goes on, or (not sched) which of n values. */
 struct ex_node {
     bool sched;
     uint8_t pick, n;
@@ -137,7 +139,7 @@ struct ex_trace {
 };
 
 struct ex {
-    /* how */
+    /* how to search */
     enum ex_mode mode;
     bool weak, plain, reduce, real_lock; /* plain: check plain accesses */
     bool every_point;                    /* private places are points too (place.c) */
@@ -149,11 +151,11 @@ struct ex {
 
     /* this execution */
     uint32_t run;
-    bool ready; /* set-up was kept */
-    bool live; /* threads run; else set-up, end, or looking while all stand still */
+    bool ready; /* set-up has run, and a snapshot of what it left was taken */
+    bool live; /* the threads are running; else set-up, finish, or stuck while all are stopped */
     int cur, threads;
-    struct ex_thread thread[EX_THREADS + 1]; /* the last one: set-up and end */
-    struct fiber main, *give_back;           /* give_back: whom to return to at the next point */
+    struct ex_thread thread[EX_THREADS + 1]; /* the last one: set-up and finish */
+    struct fiber main, *give_back;           /* give_back: to be returned to at the next point */
     enum ex_outcome outcome;
     char why[512];
     uint64_t hash, rng;
@@ -170,7 +172,7 @@ struct ex {
     struct ex_node *node;
     int depth, path, at_node;
 
-    /* the script: what was chosen where there was more than one option; 0 is the plain one */
+    /* the script: what was chosen where there was more than one option; 0 is the plain choice */
     uint8_t *script;
     int script_length;
     const uint8_t *give; /* EX_REPLAY: the script to follow */
@@ -183,14 +185,15 @@ extern struct ex ex;
 
 /* ---- search.c ---- */
 
-/* A point: ask who goes on; return when it is us. */
+/* A point: the search decides which thread goes on. Returns when it chooses the caller. */
 void ex_point(enum ex_kind kind, void *address);
-void ex_block(void); /* we are parked: others go on */
+void ex_block(void); /* the caller is parked: others go on */
 void ex_run_woken(void);
-unsigned ex_choose(unsigned n, unsigned odds); /* odds in 256 of not 0, where it is random */
+unsigned ex_choose(unsigned n, unsigned odds); /* random searches: not 0 with odds / 256 */
 uint64_t ex_random(void);
-/* The first pool of a process makes what then stays: always this one's, so that where leases of a
- * cell begin to be counted does not depend on which scenarios are played. */
+/* The first pool of a process makes some things that stay for all later pools. Let it always be the
+ * pool of this program, so that the number from which leases of a cell are counted does not depend
+ * on which scenarios are played. */
 void ex_warm_up(const struct ex_program *program);
 enum ex_outcome ex_execute(void); /* one execution of ex.program */
 bool ex_next_path(void);          /* exhaustive: false when all are done */
@@ -200,7 +203,7 @@ bool ex_enabled(int t);
 /* ---- reduce.c ---- */
 
 bool ex_conflict(struct ex_op a, struct ex_op b);
-void ex_happened(struct ex_op op); /* the running thread takes its point */
+void ex_happened(struct ex_op op); /* the running thread executes this point */
 void ex_join(uint16_t *into, const uint16_t *from);
 
 /* ---- place.c ---- */
@@ -209,8 +212,8 @@ struct ex_place *ex_place(void *address);
 void ex_places_clear(void);     /* a new scenario */
 uintptr_t ex_shared_at(int i);  /* the i-th place if it is shared, or 0 */
 void ex_places_begin(void);     /* a new execution */
-bool ex_meet(struct ex_place *place, enum ex_kind kind); /* is it a point? */
-void ex_always(struct ex_place *place); /* it is a point, always */
+bool ex_meet(struct ex_place *place, enum ex_kind kind); /* is this access a point? */
+void ex_always(struct ex_place *place); /* from now on accesses here are points */
 struct ex_history *ex_history(struct ex_place *place, unsigned size);
 void ex_wrote_alone(void *address);
 uint64_t ex_raw_read(const void *p, unsigned size);
@@ -219,7 +222,7 @@ void ex_raw_write(void *p, unsigned size, uint64_t value);
 /* ---- memory.c ---- */
 
 void ex_view_join(struct ex_view *into, const struct ex_view *from);
-void ex_release(struct ex_view *into); /* publish what the running thread has seen */
+void ex_release(struct ex_view *into); /* add what the running thread has seen */
 uint64_t ex_atomic_load(void *p, unsigned size, int order, void *pc);
 void ex_atomic_store(void *p, unsigned size, uint64_t value, int order, void *pc);
 enum ex_rmw { EX_EXCHANGE, EX_ADD, EX_SUB, EX_AND, EX_OR, EX_XOR, EX_NAND };
@@ -236,7 +239,7 @@ void ex_memory_init(void);
 void ex_poison(const void *p, size_t size, bool poisoned);
 char *ex_stack_of(int t);
 void *ex_arena_of(int t, size_t *size);
-void *ex_lasting(size_t *size);     /* all that ex_room gave so far */
+void *ex_lasting(size_t *size);     /* all that ex_room has given so far */
 void ex_lasting_cut(size_t size);
 uint8_t *ex_poison_of(const void *p);
 
@@ -250,12 +253,12 @@ void ex_snapshot_forget(void);
 
 /* ---- world.c ---- */
 
-void ex_world_begin(void); /* empty: before set-up */
-void ex_world_again(void); /* as set-up left it, but for what ex_keep knows */
+void ex_world_begin(void); /* empty, before set-up */
+void ex_world_again(void); /* as set-up left it, except what ex_keep was told of (snapshot.c) */
 size_t ex_arena_used(void); /* by set-up */
-void ex_hold(void *what);   /* one at a time: a point, when nobody has it; he sees what ... */
-void ex_let_go(void *what); /* ... those before him saw. No point: only who has it can */
-/* All are stuck: the earliest deadline comes. False: there is none within so many ns. */
+void ex_hold(void *what);   /* take a lock: a point, taken when it is free. The holder sees ... */
+void ex_let_go(void *what); /* ... what earlier holders saw. Not a point: only the holder can */
+/* No thread can go on: the earliest deadline expires. False: there is none within so many ns. */
 bool ex_fire_timers(uint64_t within);
 
 /* ---- bells.c ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fibers, as fiber.h has them.
+ * Fibers (fiber.h).
  */
 #include "fiber.h"
 
@@ -27,7 +27,7 @@ void fiber_make(struct fiber *fiber, void *stack, size_t size, void (*fn)(void))
 {
     void **top = (void **)(void *)((char *)stack + size);
 
-    *--top = NULL;                      /* fn must find its stack as after a call */
+    *--top = NULL;                      /* fn must find the stack aligned as after a call */
     *--top = (void *)(size_t)fn;
     for (int i = 0; i < 6; i++) *--top = NULL;
     fiber->stack_pointer = top;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fibers: stacks that one thread of the operating system runs in turns. Twenty instructions on
- * x86-64; elsewhere, or with -DEX_PORTABLE=1, ucontext begins a fiber and setjmp switches.
+ * Fibers: stacks that one thread of the operating system runs in turns. A switch is twenty
+ * instructions on x86-64; elsewhere, or with -DEX_PORTABLE=1, ucontext starts a fiber and setjmp
+ * and longjmp switch.
  */
 #ifndef KP_EXPLORE_FIBER_H
 #define KP_EXPLORE_FIBER_H
@@ -25,10 +26,11 @@ struct fiber {
 };
 #endif
 
-/* Have `fiber` run fn on this stack when it is switched to; fn must not return. */
+/* Makes `fiber` run fn on this stack when it is switched to; fn must not return. */
 void fiber_make(struct fiber *fiber, void *stack, size_t size, void (*fn)(void));
 
-/* Leave where we are in *from, go on with `to`. What has been left may also be made anew. */
+/* Saves the caller's place in *from and continues `to`. A fiber that was left may also be made
+ * anew. */
 void fiber_switch(struct fiber *from, struct fiber *to);
 
 #endif

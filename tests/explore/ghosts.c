@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What explore.h gives to scenarios and checks, in the explorer.
+ * The functions of explore.h for scenarios and checks, as the explorer has them.
  */
 #include <string.h>
 
@@ -65,7 +65,7 @@ bool ex_await(const uint32_t *flag)
 {
     if (!ex.live) return *flag != 0;
     ex.thread[ex.cur].awaits = flag;
-    ex_always(ex_place((void *)(uintptr_t)flag)); /* we may have to stop here */
+    ex_always(ex_place((void *)(uintptr_t)flag)); /* must be a point: the caller may sleep here */
     ex_point(EX_AWAIT, (void *)(uintptr_t)flag);
     ex_view_join(&ex.thread[ex.cur].view, &ex_place((void *)(uintptr_t)flag)->view);
     return *flag != 0;

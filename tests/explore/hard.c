@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard cases, as far as they are races, each under its number (docs/TESTING.md has the table):
- * what happens at once, and what must have come of it in every order. A gate in the catalogue is
- * the search itself here, which lets any thread stand anywhere, or a create that is answered late.
+ * The hard cases that are races, each under its number (docs/TESTING.md has the table): what
+ * happens at the same time, and what the result must be in every order. Where a test of the
+ * catalogue holds a thread at a gate, here the search may stop any thread anywhere, or a create is
+ * answered late.
  */
 #include "cast_inside.h"
 #include "scenarios.h"
@@ -37,7 +38,7 @@ static kp_stats all_keys(void)
     return all;
 }
 
-/* How often was this thread, or any (-1), told this? */
+/* How often were this thread's calls, or those of all (-1), answered with `code`? */
 static int told(int thread, int code)
 {
     int n = 0;
@@ -56,7 +57,7 @@ static int asked(void)
     return n;
 }
 
-/* Nothing is under way, and whoever comes now is served. */
+/* Nothing is under way, and a new get is served. */
 static void nothing_is_lost(void)
 {
     kp_stats all = all_keys();
@@ -79,7 +80,7 @@ static void all_are_served(void)
     nothing_is_lost();
 }
 
-/* One that nobody made anew and nobody destroyed is idle. */
+/* The resource is idle; none was made or destroyed. */
 static void it_is_idle(void)
 {
     must("made", made(), there_were());
@@ -97,7 +98,7 @@ static void the_second_has_it(void)
 
 static void closed_to_all(void)
 {
-    if (ex_is_real()) return; /* main gives back when it likes */
+    if (ex_is_real()) return; /* there, main gives back at any time */
     must("told that it is closed", told(-1, KP_ECLOSED), 2);
     must("out", g.out, g.helped ? 0 : 2);
     if (g.helped) must("told, before what is lent came back", g.says_when_helped, 2);

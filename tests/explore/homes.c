@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Cells that have a home (core/home.c), in every order with those who come from elsewhere, end
- * copies of a lease, wait, invalidate, close, and shut the lane for any other reason. The first
- * thread and the third are on the processor that is home, the second one is not, unless they are
- * moved.
+ * Cells that have a home (core/home.c), in every order with threads that come from another
+ * processor, end copies of a lease, wait, invalidate, close, or shut the lane for any other reason.
+ * Unless they are moved, the first and the third thread are on the processor that is home, the
+ * second is not.
  */
 #include "cast_inside.h"
 #include "scenarios.h"
 
-/* Of all copies of a lease one ends it, and all others are told. */
+/* Of all copies of a lease one ends it; the end of each other one is reported as misuse. */
 static void all_are_told(void)
 {
     int copies = g.copies ? g.copies - 1 : 0;
@@ -18,7 +18,8 @@ static void all_are_told(void)
                 copies + g.again, g.misuses);
 }
 
-/* Its cell has a home; lent there; lent, and its release gives its cell a home; not yet. */
+/* The cell has a home; it has one and is lent there; it is lent, and its release gives the cell a
+ * home; it gets a home later. */
 #define AT_HOME .max_live = 1, .idle = 1, .homes = 2, .uses = 3
 #define LENT_THERE .max_live = 1, .held = 1, .homes = 2, .uses = 3
 #define SETTLES .max_live = 1, .held = 1, .homes = 2, .uses = 2

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the compiler calls in code that it compiled with -fsanitize=thread, when ThreadSanitizer's
- * own library is not linked: every access to memory, with its size, and every atomic operation,
- * with its order.
+ * The functions that code compiled with -fsanitize=thread calls, in place of ThreadSanitizer's own
+ * library: for every access to memory, with its size, and for every atomic operation, with its
+ * memory order.
  */
 #include "engine.h"
 
@@ -90,7 +90,7 @@ void __tsan_write_range(void *p, size_t size)
         return done;                                                                               \
     }
 
-/* clang's: returns what it saw. */
+/* The form that clang calls: returns the value that was there. */
 #define CAS_VAL(bits, type)                                                                        \
     type __tsan_atomic##bits##_compare_exchange_val(volatile type *p, type expected, type v,       \
                                                     int order, int failed);                        \
@@ -129,7 +129,7 @@ ATOMIC(16, uint16_t)
 ATOMIC(32, uint32_t)
 ATOMIC(64, uint64_t)
 
-/* The house has no fences: ThreadSanitizer does not know them either. */
+/* The library uses no fences: ThreadSanitizer does not support them either. */
 void __tsan_atomic_thread_fence(int order);
 void __tsan_atomic_thread_fence(int order)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Tests of the explorer itself, compiled like the library: small programs whose outcomes are known.
- * First those that must hold, then those that must be caught: a canary that is not makes the run
- * fail.
+ * First those that must pass, then the canaries, in which the explorer must find the error: if it
+ * does not, the run fails.
  */
 #include <limits.h>
 #include <stdatomic.h>
@@ -84,7 +84,7 @@ static void publish_relaxed(int self)
     publish(self, memory_order_relaxed, memory_order_acquire);
 }
 
-/* Through a third: release sequences and transitivity. */
+/* A value passed on through a third thread: release sequences and transitivity. */
 static void pass_on(int self)
 {
     if (self == 0) {
@@ -131,7 +131,7 @@ static void sleep_until_said(int self)
         ex_world->park((uint32_t *)(void *)&r.word, 0, UINT64_MAX, NULL);
 }
 
-/* It sleeps on another word than the one that it looked at. */
+/* It sleeps on a word other than the one that it has looked at. */
 static void sleep_blindly(int self)
 {
     if (self == 1) {
@@ -203,7 +203,7 @@ static void three_at_home(void)
     if (r.cell != 3) ex_fail("litmus: a sequence was not one step");
 }
 
-/* One of them takes the home away, and with it the word; he adds 10. */
+/* Thread 1 takes the home away, and with it the word; it adds 10 to the word. */
 static void take(int self, bool end)
 {
     if (self != 1) {
@@ -231,7 +231,7 @@ static void all_counted(void)
     if (r.cell != 10 + r.seen[0]) ex_fail("litmus: two wrote a word that has a home");
 }
 
-/* It is no sequence to be at home now. */
+/* A canary: that the thread is at home when it looks does not make the rest a sequence. */
 static void add_here(int self)
 {
     (void)self;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The explorer's command: chooses scenarios, searches each, and says what came out. The last line
- * is a sum; with --json as JSON.
+ * The explorer's command: chooses scenarios, searches each, and prints the results. The last line
+ * has the totals; with --json as JSON.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct how {
     int group, part, parts, faults, bound, depth;
     uint64_t seed;
     long count;
-    double seconds; /* of one scenario */
+    double seconds; /* for one scenario */
 };
 
 struct result {
@@ -85,7 +85,7 @@ static void prepare(const struct scenario *s, const struct how *how)
     ex_places_clear();
     ex_forget_paths();
     if (how->mode != EX_PCT) return;
-    ex.mode = EX_REPLAY; /* how long is it, if nothing special happens? */
+    ex.mode = EX_REPLAY; /* find the number of events, if all choices are the plain ones */
     ex.given = 0;
     (void)ex_execute();
     ex.pct_length = ex.events;
@@ -103,7 +103,7 @@ static const char *options_of(const struct how *how)
     return text;
 }
 
-/* The set of outcomes, to compare searches by. */
+/* The set of different results: two complete searches of a program must have the same. */
 enum { OUTCOMES = 1 << 16 };
 static uint64_t outcomes[OUTCOMES];
 

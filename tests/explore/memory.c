@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * C11 memory by views. Each atomic keeps the history of its stores; a thread's view says how old a
- * store of each it may still read, and which releases of other threads happened before. Reading
- * with acquire joins the view that the store published. With `weak`, which store is read is a
- * decision of the search; without, it is the newest.
+ * C11 memory by views. Each atomic keeps the history of its stores. A thread's view says, for each
+ * atomic, which is the oldest store that the thread may still read, and which releases of other
+ * threads happened before. A load with acquire joins the view that the store published. With
+ * `weak`, the search decides which store a load reads; without, it reads the newest.
  *
- * Stores go to the end of the history (no load buffering, no store reordering against coherence),
- * and a seq_cst load reads nothing older than the newest seq_cst store: a little stronger than C11
- * there, as RC11 is for programs that use seq_cst for whole objects.
+ * A store is always added at the end of the history (so there is no load buffering, and no
+ * reordering of stores to one atomic), and a seq_cst load reads nothing older than the newest
+ * seq_cst store. That is a little stronger than C11; it equals RC11 for programs that access an
+ * atomic either always or never with seq_cst.
  */
 #include "engine.h"
 
@@ -60,7 +61,7 @@ static void push(struct ex_place *place, uint64_t value, int order, bool rmw)
     mine->seen[h->number] = (uint8_t)h->stores++;
     if (releases(order)) ex_release(&s->view);
     else memset(&s->view, 0, sizeof s->view);
-    if (rmw) ex_view_join(&s->view, &before); /* the release sequence goes on */
+    if (rmw) ex_view_join(&s->view, &before); /* it continues the release sequence */
     ex_raw_write((void *)place->address, h->size, value);
 }
 
@@ -151,7 +152,7 @@ uint64_t ex_atomic_rmw(void *p, unsigned size, enum ex_rmw what, uint64_t value,
     return old;
 }
 
-/* A compare-exchange that fails may have read an old store: any but one that holds `expected`, or
+/* A compare-exchange that fails may read an old store, except one that holds `expected`: with that
  * it would not have failed. */
 static int cas_reads(const struct ex_history *h, uint64_t expected)
 {

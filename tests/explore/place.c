@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Addresses that threads may meet at, and the histories of atomics.
+ * Addresses that several threads may access, and the histories of atomics.
  *
- * A place is a point only where two threads do meet and one of them writes. The search learns that:
- * a place is taken for private until an execution shows otherwise; then it is shared for good, and
- * the search begins again. When a search ends, no execution that it looked at had threads meeting
- * at a private place, so leaving those points out has hidden nothing.
+ * An access is a point only at a shared place: one that two threads access and at least one of them
+ * writes. The search learns which those are: a place counts as private until an execution shows
+ * otherwise; from then on it is shared, and the search begins again. When a search ends, there was
+ * no execution in which threads met at a private place, so leaving those points out has hidden
+ * nothing.
  */
 #include "engine.h"
 
@@ -100,7 +101,7 @@ void ex_raw_write(void *p, unsigned size, uint64_t value)
     }
 }
 
-/* What it was before the threads began, all of them have seen. */
+/* The history begins with the value from before the threads ran, which all of them have seen. */
 static void begin_history(struct ex_history *h, const struct ex_place *place, unsigned size)
 {
     h->number = used++;
@@ -113,7 +114,7 @@ static void begin_history(struct ex_history *h, const struct ex_place *place, un
     };
 }
 
-/* Plain writes made it new: nobody may read what it was before. */
+/* The memory was written outside of the history: no thread may read older stores any more. */
 static void renew(struct ex_history *h, const struct ex_place *place)
 {
     struct ex_store *s = &h->store[h->stores];
@@ -127,7 +128,7 @@ static void renew(struct ex_history *h, const struct ex_place *place)
     h->spoilt = false;
 }
 
-/* Written while all threads stand still: all will see it, and nothing older. */
+/* Written while all threads are stopped: all of them will see this value, and no older one. */
 void ex_wrote_alone(void *address)
 {
     struct ex_place *place = used ? ex_place(address) : NULL;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Plain memory: data races by vector clocks, and memory that must not be touched. Looked after are
- * the threads' stacks, all that the pool allocates, the library's own variables, and what ex_use is
- * told of. Four bytes share a cell, which knows of which bytes it speaks; where several of them are
- * accessed apart it remembers the last, so that it may miss a race there, and never makes one up. A
- * plain access that races with an atomic one is found if the atomic one wrote.
+ * Plain memory: finds data races by vector clocks, and accesses to memory that must not be touched.
+ * Checked are the threads' stacks, all that the pool allocates, the library's own variables, and
+ * what is passed to ex_use. Four bytes share a cell, which records which of them were accessed.
+ * Where its bytes are accessed one by one it remembers only the last access; so it may miss a race
+ * there, but never reports one that does not exist. A plain access that races with an atomic one is
+ * found if the atomic one wrote.
  */
 #include "engine.h"
 
@@ -12,8 +13,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* One thread's arena, and those of all threads and their stacks in one piece, always at the same
- * address, so that addresses are part of what replays. */
+/* The size of one thread's arena. The arenas and stacks of all threads are one piece of memory,
+ * always at the same address, so that a replay sees the same addresses. */
 enum { ARENA = 1 << 21, LASTING = 1 << 16, GRAIN = 4, POISON_GRAIN = 16 };
 
 #define ROOM ((size_t)(EX_THREADS + 1) * (EX_STACK + ARENA) + LASTING)
@@ -153,7 +154,8 @@ static void look(struct cell *c, unsigned bytes, bool write, void *pc)
     c->pc = (uint32_t)(uintptr_t)pc;
 }
 
-/* Looked at already, and we have released nothing since: who came in between was told then. */
+/* The running thread accessed it before, and released nothing since. Then nothing needs checking
+ * again: an access by another thread in between was checked against ours. */
 static inline bool known(const struct cell *c, unsigned bytes, bool write)
 {
     uint16_t now = ex.thread[ex.cur].view.clock[ex.cur];
@@ -164,7 +166,7 @@ static inline bool known(const struct cell *c, unsigned bytes, bool write)
     return c->reads[ex.cur] == now && !(bytes & ~(unsigned)c->read_bytes[ex.cur]);
 }
 
-/* Of `size` bytes from `offset`, those in the i-th cell. */
+/* A mask of the i-th cell's bytes that are among the `size` bytes from `offset`. */
 static inline unsigned bytes_in(size_t i, size_t offset, size_t size)
 {
     size_t from = i * GRAIN < offset ? offset % GRAIN : 0;
@@ -173,7 +175,7 @@ static inline unsigned bytes_in(size_t i, size_t offset, size_t size)
     return (1u << to) - (1u << from);
 }
 
-/* An atomic became something else: its history ends. */
+/* The memory of an atomic was written plainly: its history ends. */
 static void renewed(uintptr_t at)
 {
     struct ex_place *place = ex_place((void *)at);
@@ -208,7 +210,7 @@ void ex_plain(const void *p, size_t size, bool write, void *pc)
     }
 }
 
-/* The same for an atomic access, which races with plain ones only. */
+/* The same for an atomic access, which races only with plain ones. */
 void ex_atomic_touch(const void *p, bool write, void *pc)
 {
     size_t offset = (size_t)((const char *)p - room.base);

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * Restartable sequences (base/home.h), played. Each thread is on one of a few processors: its
- * number says on which, until the search moves it, which it does seldom and where a sequence or its
- * choice of a home begins.
+ * Restartable sequences (base/home.h), simulated. Each thread is on one of a few processors: the
+ * number of the thread determines which one, until the search moves it. The search does so seldom,
+ * and only where a sequence, or its choice of a home, begins.
  *
- * A sequence that is held up begins again, and its loads before that changed nothing. So what it
- * does in the end it does while nobody else is in a sequence on its processor: an attempt that was
- * given up is as good as none, and the sequence as good as begun after those that held it up. To be
- * moved away is to begin elsewhere. Therefore a processor is played as a lock, that a sequence has
- * from its begin to its end, and that kp__sequences_end takes and gives back once, one processor
- * after the other: that is the moment at which the kernel interrupts it. Who comes next there sees
- * what those before him saw, for a change of threads, and such an interrupt, order all; beyond that
- * kp__sequences_end is played to order nothing, as base/home.h promises nothing else.
+ * A sequence that is interrupted begins again, and its loads before that changed nothing. So an
+ * attempt that was given up has no effect, and the attempt that succeeds runs while no other thread
+ * is in a sequence on its processor: as if it had begun only after those that interrupted it. A
+ * thread that is moved begins its sequence again on the other processor. Therefore a processor is
+ * simulated as a lock: a sequence holds it from begin to end, and kp__sequences_end takes it and
+ * gives it back once, one processor after the other: that is the moment at which the kernel
+ * interrupts that processor. The next holder of the lock sees what the earlier ones saw, because a
+ * switch between threads orders all memory accesses, and so does such an interrupt. Apart from that
+ * kp__sequences_end orders nothing here, because base/home.h promises no more.
  *
- * Threads on other processors go on between all steps of a sequence, and those on the same one
- * between them too, as long as they do not begin one. Every step is one at one place, and taking
- * such a lock is like taking any: the reduction (reduce.c) holds as it is. That a budget limits the
- * moves changes nothing: which of them are made does not depend on who goes first.
+ * Threads on other processors may run between any two steps of a sequence; so may threads on the
+ * same processor, until they begin a sequence of their own. Every step is at one place, and taking
+ * such a lock is like taking any other: the reduction (reduce.c) is valid without a change. The
+ * limit on the number of moves does not affect it: which moves are made does not depend on which
+ * thread goes first.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,16 +28,16 @@
 
 enum { PROCESSORS = 2 };
 
-static uint32_t processor[PROCESSORS]; /* their addresses are places */
+static uint32_t processor[PROCESSORS]; /* the locks; only their addresses are used, as places */
 static int count;                      /* 0: no word has a home */
 static struct state {
-    int moves; /* of threads, that are left in this execution */
+    int moves; /* of threads; how many are left in this execution */
     uint8_t at[EX_THREADS + 1];
 } s;
 
 void ex_processors(int n, int moves)
 {
-    const char *all = getenv("KP_HOMES"); /* in every scenario */
+    const char *all = getenv("KP_HOMES"); /* homes in every scenario */
 
     count = n ? n : all ? atoi(all) : 0;
     if (count > PROCESSORS) ex_fail("the explorer has %d processors", PROCESSORS);
@@ -44,7 +46,7 @@ void ex_processors(int n, int moves)
     ex_keep(&s, sizeof s);
 }
 
-/* Where words have homes, lanes are open. */
+/* A scenario whose words have homes needs open lanes. */
 char *ex_getenv(const char *name);
 char *ex_getenv(const char *name)
 {
@@ -53,7 +55,7 @@ char *ex_getenv(const char *name)
     return count && strcmp(name, "KP_LANES") == 0 ? everywhere : getenv(name);
 }
 
-/* The processor we are on, after we were moved or not. */
+/* The running thread's processor, after the search has decided whether to move it. */
 static uint8_t here(void)
 {
     uint8_t *at = &s.at[ex.cur];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The same scenarios on real threads, for ThreadSanitizer: explore-real ROUNDS [TEXT] plays each
- * whose name contains TEXT so many times. Points are nothing here, and ghosts are relaxed: they
- * must not order what the library does not.
+ * whose name contains TEXT ROUNDS times. Points do nothing here, and ghosts are relaxed atomics:
+ * they must not order what the library does not order.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -15,11 +15,11 @@
 
 #include "scenarios.h"
 
-static _Thread_local int self = EX_THREADS; /* and of threads that are not ours */
+static _Thread_local int self = EX_THREADS; /* also on threads that the program did not start */
 static pthread_barrier_t start;
 static const struct ex_program *program;
 static bool live;
-static int players, over; /* threads but for the daemons; those that have ended */
+static int players, over; /* threads, daemons not counted; those of them that have ended */
 
 const kp_world *const ex_world = NULL;
 
@@ -173,7 +173,7 @@ uint64_t ex_now_ms(void)
     return 0;
 }
 
-void ex_processors(int n, int moves) /* those that there are */
+void ex_processors(int n, int moves) /* the machine's real ones are used */
 {
     (void)n;
     (void)moves;
@@ -201,7 +201,7 @@ static void *run(void *number)
     return NULL;
 }
 
-/* Main returns what it holds where no thread does. */
+/* Does a thread of the scenario give back what main holds? If not, main does. */
 static bool threads_return(const struct scenario *s)
 {
     for (int t = 0; t < s->threads; t++)
@@ -238,7 +238,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < scenario_count(); i++) {
         const struct scenario *s = scenario_at(i);
         if (s->program || s->faults || s->group == CANARY) continue;
-        if (s->daemons && s->stage.keeper) continue; /* who answers may still be in the pool */
+        if (s->daemons && s->stage.keeper) continue; /* a daemon may still be in the pool then */
         if (!strstr(s->name, only)) continue;
         scenarios++;
         for (long r = 0; r < rounds; r++, played++) play(s);

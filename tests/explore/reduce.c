@@ -3,13 +3,13 @@
  * The reduction: source sets with sleep sets, after P. Abdulla, S. Aronis, B. Jonsson, K. Sagonas,
  * "Optimal Dynamic Partial Order Reduction" (POPL 2014), the version called Source-DPOR.
  *
- * When an event e is about to happen, each earlier event f that conflicts with it, and is not
- * before it by anything else, could have come after it: a race. Then some thread that could begin
- * the other order must be tried where f was chosen.
+ * When an event e is about to happen, consider each earlier event f that conflicts with it, and is
+ * ordered before it by nothing else. f could have come after e: a race. Then, at the point where f
+ * was chosen, some thread that can begin the other order must be tried as well.
  *
- * Locks: taking races with the taking before, though the giving back lies between (without f that
- * is not there either). Sleeping with a time-out is a choice when falling asleep, so that no event
- * ever disables another but taking a lock.
+ * Locks: taking one races with the previous taking, although the giving back lies between the two
+ * (without f, that would not happen either). Whether a sleep times out is chosen when it begins, so
+ * that the only event that ever disables another is the taking of a lock.
  */
 #include "engine.h"
 
@@ -17,7 +17,7 @@
 
 #define BIT(kind) (1u << (kind))
 
-/* kind by kind: does the order matter, at one place? */
+/* For each pair of kinds: does the order of two such events at the same place matter? */
 static const uint16_t conflicts[EX_KINDS] = {
     [EX_LOAD] = BIT(EX_STORE) | BIT(EX_ADVANCE),
     [EX_STORE] = BIT(EX_LOAD) | BIT(EX_STORE) | BIT(EX_PARK) | BIT(EX_AWAIT) | BIT(EX_ADVANCE),
@@ -41,9 +41,9 @@ void ex_join(uint16_t *into, const uint16_t *from)
         if (from[t] > into[t]) into[t] = from[t];
 }
 
-/* Threads that can begin, where f was chosen, an order in which the running thread's next event
- * comes without f: of the events after f that do not depend on it, and that next one (whose causes
- * but for f are in `clock`), those with no cause among them. */
+/* The threads that can begin, where f was chosen, an order in which the running thread's next event
+ * comes before f. Consider that next event (its causes, except f, are in `clock`) and the events
+ * after f that do not depend on f: the result is the threads of those with no cause among them. */
 static unsigned initials(const struct ex_event *f, int from, const uint16_t *clock)
 {
     uint16_t first[EX_THREADS] = { 0 };
@@ -78,7 +78,7 @@ static void race(int index, const uint16_t *clock)
     else n->backtrack |= n->enabled;
 }
 
-/* No other order of these two: the flag was set before it could be heard. */
+/* These two have only one order: a flag must be set before a thread can go on that awaits it. */
 static bool fixed(enum ex_kind earlier, enum ex_kind later)
 {
     return earlier == EX_STORE && later == EX_AWAIT;

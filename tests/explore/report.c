@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Failures: replayed, made small, told (report.h).
+ * Failures: replayed, reduced to a small schedule, and printed (report.h).
  */
 #include "report.h"
 
@@ -83,7 +83,7 @@ static bool play(const uint8_t *give, int given)
     return ex_execute() == EX_FAILED;
 }
 
-/* What kind of failure: its text up to the first colon. */
+/* The kind of a failure is its text up to the first colon. */
 static bool same_kind(const char *a, const char *b)
 {
     size_t n = strcspn(a, ":");
@@ -99,7 +99,7 @@ static int choices(void)
     return n;
 }
 
-/* One decision less, if it still fails the same way. */
+/* Drops one decision from the schedule, if it still fails in the same way. */
 static bool without(int at, const char *why)
 {
     static uint8_t attempt[EX_EVENTS];

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a failure looks like: the reason, a command that replays it, the smallest schedule found
- * that fails the same way, and its story.
+ * The report of a failure: the reason, a command that replays it, the smallest schedule found that
+ * fails in the same way, and its trace.
  *
  * A schedule is text: the places where decisions were taken ("*": all; addresses are the same in
- * every run of one program), then what was chosen where it was not the plain choice (go on with the
- * same thread; the newest value; nothing fails): "10001290070,1000008fd30/3:1,7:2".
+ * every run of one program), then the choices that were not the plain ones (the same thread goes
+ * on, the newest value is read, nothing fails), each with its number:
+ * "10001290070,1000008fd30/3:1,7:2".
  */
 #ifndef KP_EXPLORE_REPORT_H
 #define KP_EXPLORE_REPORT_H
@@ -15,7 +16,7 @@
 /* Print it; false: it does not replay. */
 bool report_failure(const char *program, const char *options, const char *name);
 
-/* Play a schedule and print its story. False: the text is no schedule. */
+/* Plays a schedule and prints its trace. False: the text is not a schedule. */
 bool report_replay(const char *text);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Taking back as a race: driver.revoke beside whoever waits, whoever ends the lease this moment,
- * and the close. The ghosts say that nothing is lent that was revoked before its get began.
+ * Races of revoking: driver.revoke runs together with waiters, with the end of the lease that is
+ * being revoked, and with the close. The ghosts check that no get is lent a resource that was
+ * revoked before the get began.
  */
 #include "cast_inside.h"
 #include "scenarios.h"
@@ -18,7 +19,7 @@ static int drive_revoke(kp_job *job, void *resource)
     if (__atomic_load_n(&t->revoked, __ATOMIC_RELAXED)) ex_fail("I5: one is revoked twice");
     for (int i = 0; i < g.stage.bad_revokes; i++)
         if (ex_claim(&g.bad_revokes[i])) return -10;
-    if (!ex_is_real()) cast_have_ended(&t, 1); /* there, steps have no numbers */
+    if (!ex_is_real()) cast_have_ended(&t, 1); /* on real threads there is no order to check */
     __atomic_store_n(&t->revoked, true, __ATOMIC_RELAXED);
     cast_counted(t->key, -1);
     return 0;
@@ -40,7 +41,7 @@ static kp_stats all_keys(void)
     return all;
 }
 
-/* Whatever was done to it, it has come back, and whoever comes now is served. */
+/* Nothing is under way any more, and a new get of each key is served. */
 static void nothing_is_lost(void)
 {
     kp_stats all = all_keys();
@@ -54,7 +55,7 @@ static void nothing_is_lost(void)
     }
 }
 
-/* Time and the keeper are enough for those who wait (L1). */
+/* Waiters were served by time and the keeper alone (L1). */
 static void nobody_waited_for_main(void)
 {
     if (!ex_is_real() && g.helped != 0) ex_fail("main had to give back %d times", g.helped);
@@ -91,7 +92,7 @@ static const struct raced {
       { "3", "R 3", "D 3", "gr R 3", "gr 3", "3 3 R", "3 1 R", "x R 3", "E F 3", "SX3 R" } },
     { "revoked at the close, 1 idle of 1", { .max_live = 1, .idle = 1, .revokes = 1 }, NULL,
       { "gr 3", "arar 3", "gd 3", "gr gr 3", "gr 3 3" } },
-    { "revoked at the close, 1 shared by 2", /* not for their age */
+    { "revoked at the close, 1 shared by 2", /* without revoke_after_ms */
       { .max_live = 1, .sharing = 2, .held = 2, .revokes = 2 }, NULL,
       { "R 3", "E 3", "E F 3", "H 3", "R 3 3" } },
 };

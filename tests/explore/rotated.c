@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Scenarios of kp_rotate and of replacements that are made before the end: at no moment are there
- * more than max_live and the surplus, nobody waits beside what is idle, and whatever comes between
- * the new one and the old, none is left behind.
+ * Scenarios of kp_rotate, and of replacements that are made before the old resource ends: there are
+ * never more than max_live and the surplus together, no request waits beside an idle resource, and
+ * whatever happens between the making of the new one and the end of the old, none is left over.
  */
 #include "scenarios.h"
 

@@ -4,12 +4,13 @@
 
     tests/explore/run.py [--build DIR] [--jobs N] [--night] [--seed N] [--skip model,zoo]
 
-The explorer: its own canaries must be caught; then every scenario to its end or to a limit, one
-after the other sequentially consistent and with C11's weak memory; then the mixes at random; then
-the same scenarios on real threads under ThreadSanitizer. The model: random operations and histories
-of real threads agree with it. The zoo: every bug of real pools that was made again is caught. The
-last line is {"complete": scenarios, "schedules": n, "zoo": n, "zoo_caught": n, "seconds": t};
-complete are those searched to their end both ways. The result is 0 if nothing failed.
+The explorer: its own canaries must be caught; then every scenario is searched to its end or to a
+limit, first sequentially consistent, then with C11's weak memory; then the mixes at random; then
+the same scenarios run on real threads under ThreadSanitizer. The model: random operations and
+histories of real threads must agree with it. The zoo: bugs of real pools are put into the library
+one by one, and each must be caught. The last line is
+{"complete": scenarios, "schedules": n, "zoo": n, "zoo_caught": n, "seconds": t}; "complete" counts
+the scenarios searched to their end both ways. The exit status is 0 if nothing failed.
 """
 import argparse
 import concurrent.futures
@@ -22,10 +23,10 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PARTS = 8               # of a search: more than there are jobs, so that they end together
+PARTS = 8               # of a search: more than there are jobs, so that all jobs end together
 RANDOM = ["random", "pct", "starve"]
 
-# Executions of one scenario: an exhaustive search that needs more stays incomplete.
+# Limits on the executions of one scenario: an exhaustive search that needs more stays incomplete.
 COMMIT = {"limit": 2600, "lanes": 500, "homes": 1500, "random": 980, "ops": 2000000,
           "histories": 500, "bound": 0, "rounds": 3}
 NIGHT = {"limit": 1000000, "lanes": 1000000, "homes": 1000000, "random": 60000,
@@ -89,11 +90,11 @@ def searches(plan, seed, night):
     yield Search("canaries", "--group", "canary", "--weak")
     yield Search("sequentially consistent", *limit, exhaustive=True)
     yield Search("C11-weak", "--weak", *limit, exhaustive=True)
-    # hits without the lock, wherever they may be (src/core/lane.h)
+    # with hits without the lock wherever that is possible (src/core/lane.h)
     some = ["--count", str(plan["lanes"])]
     yield Search("with lanes, sequentially consistent", *some, exhaustive=True, KP_LANES="2")
     yield Search("with lanes, C11-weak", "--weak", *some, exhaustive=True, KP_LANES="2")
-    # and without an atomic operation (src/base/home.h)
+    # and with hits without an atomic operation (src/base/home.h)
     homes = ["--group", "homes", "--count", str(plan["homes"])]
     yield Search("homes, sequentially consistent", *homes, exhaustive=True)
     yield Search("homes, C11-weak", "--weak", *homes, exhaustive=True)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The catalogue of scenarios: every pair of the actions below on each of a few stages, chosen
- * triples, and larger mixes for the searches at random. An action is what one thread does, letter
- * by letter (the verbs); a scenario is named after its actions.
+ * The catalogue of scenarios: on each of a few stages every pair of the actions below, chosen
+ * triples, and larger mixes for random searches. An action is what one thread does, one letter per
+ * verb; a scenario is named after its actions.
  */
 #include "scenarios.h"
 
@@ -172,7 +172,7 @@ static const struct stage refused = { .max_live = 1, .bad_creates = 1, .refuses 
 static const struct stage refused_beside = { .max_live = 2, .held = 1, .bad_creates = 1,
                                              .refuses = true };
 
-/* Two threads with two operations and more, and what takes longer to look at. */
+/* Two threads with two or more operations each, and others that take longer to search. */
 static const struct chosen {
     const char *where;
     const struct stage *stage;
@@ -296,8 +296,8 @@ static const struct chosen {
     { "created later, one fault", &later, { "gr J", "wr J", "gr gr J", "gr wr J", "gr 0 J" } },
 };
 
-/* Larger ones, for the searches at random. Only one thread of each holds one and waits for another:
- * two could wait for each other. */
+/* Larger ones, for random searches. In each, only one thread waits for a resource while it holds
+ * another: two such threads could wait for each other. */
 static const struct chosen mixes[] = {
     { "mix, 1 of 1", &mix_1,
       { "grwrtr grgdgr wrkgr xegr", "grgr grgr grgr grgr", "wrwr wrwr gdgr kgr",
@@ -359,7 +359,7 @@ static struct scenario *add(enum group group, const char *title, const char *whe
     return s;
 }
 
-/* Event loops: every one of these beside every one of those. */
+/* Event loops: each asker is paired with each of the others. */
 static const char *const askers = "SLr WLr SX SPX SSLrr SXSLr S SPLr WX";
 static const char *const others = "gr wr gd tr fr R D i k x 0 1 2 m M s SLr SX WLr";
 

@@ -7,7 +7,7 @@
 
 #include "cast.h"
 
-/* Those from MIXES on are only run when asked for, or at random. */
+/* Groups from MIXES on are only run when asked for, or in random searches. */
 enum group {
     PAIRS, LONG_PAIRS, TRIPLES, EVENTUAL, FAULTS, LOCK, LITMUS, ASYNC, LOOPS, HARD, REVOKE,
     MIXES, HOMES, CANARY, GROUPS
@@ -19,17 +19,18 @@ struct scenario {
     struct stage stage;
     char body[EX_THREADS][24];
     int threads, daemons, faults;
-    void (*after)(void);              /* looks at what came of it (hard.c), or NULL */
+    void (*after)(void);              /* checks the result (hard.c), or NULL */
     const struct ex_program *program; /* a program of its own (litmus.c), or NULL */
 };
 
 extern const struct ex_program litmus_programs[];
-extern const int litmus_count; /* first those that must hold ... */
-extern const int litmus_lock;  /* ... from here on with the library's own lock ... */
-extern const int litmus_bad;   /* ... from here on those that must be caught */
+extern const int litmus_count; /* of programs; first those that must hold, ... */
+extern const int litmus_lock;  /* ... from this index on with the library's own lock, ... */
+extern const int litmus_bad;   /* ... from this index on those that must be caught */
 
 
-/* The threads' bodies, verb by verb, separated by blanks; said first in its name: title. */
+/* bodies: one per thread, separated by blanks, one letter per verb. title: the name begins with
+ * it. */
 struct scenario *scenario_add(enum group group, const char *title, const char *where,
                               const struct stage *stage, const char *bodies);
 void add_hard_cases(void); /* hard.c */
@@ -48,7 +49,7 @@ struct verb {
     void (*play)(void);
     unsigned may;
 };
-extern const struct verb control_verbs[]; /* up to the one without a letter */
+extern const struct verb control_verbs[]; /* ends with one that has no letter */
 
 int scenario_count(void);
 const struct scenario *scenario_at(int i);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The search: at each point, who goes on; where something may come out in several ways, which. An
- * exhaustive search walks a tree of such decisions, depth first, by running again from the start.
+ * The search decides, at each point, which thread goes on, and where something has several possible
+ * outcomes, which one. An exhaustive search walks the tree of these decisions depth first; for each
+ * path it runs the program again from the start.
  */
 #include "engine.h"
 
@@ -70,7 +71,7 @@ static unsigned enabled_now(void)
 
 /* ---- the script ------------------------------------------------------------------------------ */
 
-/* Of n options, which does the script say? 0 after its end. */
+/* Which of n options does the script choose? 0 after its end. */
 static unsigned scripted(unsigned n)
 {
     unsigned said = ex.script_length < ex.given ? ex.give[ex.script_length] : 0;
@@ -85,7 +86,7 @@ static void record(unsigned choice)
     ex.hash = (ex.hash ^ (choice + 1)) * UINT64_C(1099511628211);
 }
 
-/* Threads as options: who ran last comes first, so that 0 is no preemption. */
+/* Threads as options: the thread that ran last comes first, so that 0 is no preemption. */
 static int option_thread(unsigned mask, unsigned option)
 {
     for (int i = 0; i < ex.threads; i++) {
@@ -195,7 +196,8 @@ static int at_random(unsigned enabled)
 }
 
 /* S. Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs"
- * (ASPLOS 2010): the highest priority runs; at d - 1 random steps it becomes the lowest. */
+ * (ASPLOS 2010): the thread with the highest priority runs; at d - 1 random steps the running
+ * thread's priority becomes the lowest. */
 static int by_priority(unsigned enabled)
 {
     int best = -1;
@@ -207,7 +209,7 @@ static int by_priority(unsigned enabled)
     return best;
 }
 
-/* One of them runs only when nobody else can. */
+/* One thread, the victim, runs only when no other can. */
 static int starving(unsigned enabled)
 {
     unsigned others = enabled & ~(1u << ex.victim);
@@ -250,12 +252,12 @@ static int decide(unsigned enabled)
     return t;
 }
 
-/* Who was invited to something steps back for at most 50 us (src/core/serve.c, invite), and who was
- * offered something looks again after KP__LOOKS_AFTER: a call in progress, that nobody can call
- * stuck. */
+/* A thread that was invited to something steps back for at most 50 us (src/core/serve.c, invite),
+ * and a request that was offered something looks again after KP__LOOKS_AFTER. Threads that sleep
+ * for no longer than that are not stuck. */
 #define A_MOMENT UINT64_C(250000)
 
-/* Nobody can go on. Whoever looks at the world now does so with everything seen. */
+/* No thread can go on. All have stopped, so each thread now sees what all others have seen. */
 static void stuck(void)
 {
     bool helped = ex_fire_timers(A_MOMENT);
@@ -285,7 +287,7 @@ static int who(void)
     }
 }
 
-/* Go on with whoever is chosen; come back when that is us. */
+/* Go on with the thread that is chosen; returns when that is the caller. */
 static void turn(void)
 {
     int me = ex.cur, t = who();
@@ -296,7 +298,7 @@ static void turn(void)
     fiber_switch(&ex.thread[me].fiber, &ex.thread[t].fiber);
 }
 
-/* Were we only run up to our next point? */
+/* Was the caller only to run up to its next point (ex_run_woken)? Then switch back. */
 static bool give_back(void)
 {
     struct fiber *to = ex.give_back;
@@ -323,8 +325,8 @@ void ex_block(void)
     if (!give_back()) turn();
 }
 
-/* Those who were woken run up to their next point: nobody notices that. We ourselves, if we looked
- * on while everybody was stuck, go on when chosen. */
+/* Threads that were woken run up to their next point, which no other thread can notice. If the
+ * caller is one of them (its deadline came when all were stuck), it goes on when it is chosen. */
 void ex_run_woken(void)
 {
     int me = ex.cur;

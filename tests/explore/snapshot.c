@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Each execution begins where set-up ended. What set-up left is kept once; of the memory that it
- * allocated, only pages that some execution has written to are put back: they are found by
- * protecting all of them first.
+ * Each execution begins where set-up ended. What set-up left is copied once. Of the memory that it
+ * allocated, only pages that some execution has written to are put back; to find them, all pages
+ * are write-protected first.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static struct piece {
 } pieces[PIECES], library[3];
 
 static int count;
-static struct piece arena, lasting; /* lasting: what stays, set-up's part of it too */
+static struct piece arena, lasting; /* lasting: what ex_room gave, as set-up left it */
 static bool *hot;
 static size_t page;
 
@@ -84,7 +84,7 @@ static void written(int sig, siginfo_t *info, void *context)
 
     (void)context;
     if (offset >= arena.size || hot[offset / page]) {
-        signal(sig, SIG_DFL); /* not ours: it happens again, and ends the program */
+        signal(sig, SIG_DFL); /* not ours: it happens again and ends the program */
         return;
     }
     hot[offset / page] = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A readable account of one execution: who did what, where in the source.
+ * A readable trace of one execution: which thread did what, and where in the source.
  */
 #include "engine.h"
 
@@ -47,7 +47,8 @@ void ex_note(const char *format, ...)
     va_end(args);
 }
 
-/* addr2line's answer for every line at once: function, then file:line. */
+/* Runs addr2line once for all lines of the trace. For each it prints the function, then
+ * file:line. */
 static FILE *sources(void)
 {
     static char command[LINES * 20 + 300];
@@ -58,7 +59,7 @@ static FILE *sources(void)
     if (n <= 0) return NULL;
     exe[n] = 0;
     at = (size_t)snprintf(command, sizeof command, "addr2line -sfe '%s'", exe);
-    for (int i = 0; i < ex.traces; i++) /* the call is before where it returns to */
+    for (int i = 0; i < ex.traces; i++) /* pc is a return address: the call is before it */
         at += (size_t)snprintf(command + at, sizeof command - at, " %lx",
                                (unsigned long)(lines[i].pc ? lines[i].pc - 1 : 0));
     return popen(command, "r");

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The pool's world, simulated: a clock that moves when a thread's deadline is chosen to come or
- * when nobody can go on, memory from arenas that are empty again for each execution, sleeping and
- * waking, the pool's lock. And what the library asks of the C library beside its world (the build
- * renames those calls): memory for good, the number of processors, abort, its message before that,
- * and memset and memcpy, which are looked after like any plain access.
+ * The pool's world, simulated: a clock that moves when the search chooses that a thread's deadline
+ * expires, or when no thread can go on; memory from arenas that are emptied before each execution;
+ * sleeping and waking; the pool's lock. Also the functions of the C library that the library calls
+ * directly (the build renames those calls): permanent memory, the number of processors, abort and
+ * the message before it, and memset and memcpy, which are checked like any plain access.
  */
 #include "engine.h"
 
@@ -17,7 +17,7 @@
 #include "base/lock.h"
 
 #define START UINT64_C(1000000000000)
-#define SHORT UINT64_C(1000000000) /* a deadline nearer than that may come at any time */
+#define SHORT UINT64_C(1000000000) /* a deadline nearer than that may expire at any time */
 #define NEVER UINT64_MAX
 
 static struct arena {
@@ -89,7 +89,7 @@ bool ex_may_fault(void)
     return ex.faults > 0;
 }
 
-/* An arena for each thread: an address depends on what its thread did, not on the others. */
+/* Each thread has an arena: an address depends on what its thread did, not on other threads. */
 static void *world_alloc(size_t size, size_t align, void *ctx)
 {
     struct arena *a = &arenas[ex.cur];
@@ -128,7 +128,7 @@ static uint64_t world_random(void *ctx)
 
 /* ---- sleeping and waking --------------------------------------------------------------------- */
 
-/* Who sleeps outside the threads sleeps alone: time passes. */
+/* A sleep in set-up, stuck or finish: nobody else runs, so time passes. */
 static void sleep_alone(const uint32_t *word, uint32_t while_it_is, uint64_t until)
 {
     if (*(const volatile uint32_t *)word != while_it_is) return;
@@ -150,7 +150,7 @@ static void world_park(uint32_t *word, uint32_t while_it_is, uint64_t until, voi
     ex_point(EX_PARK, word);
     struct ex_place *place = ex_place(word);
     struct ex_history *h = ex_history(place, sizeof *word);
-    /* the kernel compares with the newest */
+    /* the kernel compares with the newest value */
     me->view.seen[h->number] = (uint8_t)(h->stores - 1);
     if (ex.tracing) ex_traced(EX_PARK, word, h->store[h->stores - 1].value, NULL);
     if (h->store[h->stores - 1].value != while_it_is || until <= now) return;
@@ -190,7 +190,8 @@ static void world_wake(uint32_t *word, int how_many, void *ctx)
     if (ex.live) ex_run_woken();
 }
 
-/* A search that has declined a time-out has tried the other way too, or will. */
+/* When a thread's sleep began, the search may have chosen that it does not time out. Then this
+ * execution ends as redundant: the search has tried the other choice, or will. */
 bool ex_fire_timers(uint64_t within)
 {
     int first = -1;
@@ -289,8 +290,8 @@ void ex_let_go(void *what)
     ex_join(place->causes, ex.thread[ex.cur].clock);
 }
 
-/* One step to take it, when it is free, instead of base/lock.c's several; that has scenarios of its
- * own, with ex.real_lock. */
+/* Taking the lock is one step here, possible when it is free, instead of base/lock.c's several
+ * steps. Those have scenarios of their own, with ex.real_lock. */
 void ex_lock_take(struct kp__lock *l, const struct kp__world *world_of);
 void ex_lock_take(struct kp__lock *l, const struct kp__world *world_of)
 {
