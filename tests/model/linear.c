@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Histories from real threads are linearizable: each key of the pool answers as if its calls had
- * come one after the other (wgl.h says what is asked). Threads record into buffers of their own,
- * with stamps of the monotonic clock, and share nothing but the pool, so that recording brings no
- * order into what is recorded. Histories that cannot be, made by hand and made from recorded ones,
- * are refused.
+ * come one after the other (wgl.h defines it). Each thread records into a buffer of its own, with
+ * times of the monotonic clock, and shares nothing but the pool, so that recording does not order
+ * what is recorded. Impossible histories, some written by hand and some made from recorded ones,
+ * must be rejected.
  *
  *     test-model-linear [--histories N] [--seed S]
  */
@@ -21,7 +21,7 @@
 
 enum { THREADS = 4, CALLS = 64, KEYS = 2, HELD = 2 };
 
-static const uint64_t LOOKS = 20000000; /* per history: more, and the verdict is "unknown" */
+static const uint64_t LOOKS = 20000000; /* per history; beyond that the verdict is "unknown" */
 
 static uint64_t draw(uint64_t *state) /* splitmix64, Steele, Lea and Flood 2014 */
 {
@@ -42,7 +42,7 @@ static uint64_t now_ns(void)
 
 /* ---- the driver: a resource is its serial and its key ---------------------------------------- */
 
-static _Thread_local uint64_t made_here, destroyed_here; /* by the call that this thread is in */
+static _Thread_local uint64_t made_here, destroyed_here; /* by this thread's current call */
 
 static int create(kp_job *job, void **out)
 {
@@ -50,7 +50,7 @@ static int create(kp_job *job, void **out)
 
     made_here = job->serial << 4 | key;
     *out = (void *)(uintptr_t)made_here;
-    sched_yield(); /* let others come in between */
+    sched_yield(); /* give others a chance to come in between */
     return 0;
 }
 
@@ -75,7 +75,7 @@ struct recorder {
     pthread_t thread;
     uint64_t state;
     kp_lease held[HELD];
-    uint64_t seen; /* a resource that it had once */
+    uint64_t seen; /* a resource that it once had */
     int n;
     struct wgl_op op[2 * (CALLS + HELD) + KEYS];
     int key[2 * (CALLS + HELD) + KEYS];
@@ -119,7 +119,7 @@ static void get(struct recorder *r, kp_lease *lease)
     int code = kp_get(r->history->pool, name_of(key), &ask, lease);
     op->resource = code == 0 ? (uint64_t)(uintptr_t)lease->resource : 0;
     op->made = code == 0 && made_here == op->resource;
-    /* who gives up does so after its deadline, and nothing could serve it then (L1) */
+    /* a get that times out does so after its deadline, when nothing could serve it (L1) */
     if (code == KP_ETIMEDOUT && ask.until.ns > op->called) op->called = ask.until.ns;
     end(r, op);
     if (code == 0) r->seen = op->resource;
@@ -207,7 +207,7 @@ static void run(uint64_t seed, int threads, struct history *h, struct recorder *
     h->max_live = 1 + (int)(draw(&state) % 3);
     h->keys = 1 + (int)(draw(&state) % KEYS);
     options.limits.max_live = h->max_live;
-    options.limits.max_creating = KP_UNLIMITED; /* max_live is what binds */
+    options.limits.max_creating = KP_UNLIMITED; /* max_live is to be the only limit */
     options.limits.idle_ttl_ms = KP_OFF;
     options.limits.max_age_ms = KP_OFF;
     if (kp_pool_open(&options, &h->pool) != 0) abort();
@@ -219,7 +219,7 @@ static void run(uint64_t seed, int threads, struct history *h, struct recorder *
         if (pthread_create(&r[t].thread, NULL, record, &r[t]) != 0) abort();
     }
     for (int t = 0; t < threads; t++) pthread_join(r[t].thread, NULL);
-    for (int key = 0; key < h->keys; key++) look(&r[0], (uint64_t)key); /* after all else */
+    for (int key = 0; key < h->keys; key++) look(&r[0], (uint64_t)key); /* last of all */
     pthread_barrier_destroy(&h->start);
     if (kp_pool_close(h->pool, KP_CLOSE_NOW, KP_NONE) != 0) abort();
 }
@@ -319,7 +319,7 @@ static int planted_are_told(void)
     return wrong;
 }
 
-/* Break a recorded history where that must be seen: the last numbers of all say one more idle. */
+/* Breaks a recorded history where that must be noticed: its last statistics say one more idle. */
 static int broken_are_told(const struct wgl_op *ops, int n, int max_live)
 {
     static struct wgl_op broken[WGL_OPS];

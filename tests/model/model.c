@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's decisions: who may have what, and who is next. What calls make of them is in
- * model_calls.c (a get) and model_back.c (the way back); upkeep and the rest in model_keep.c, the
- * options in model_limits.c.
+ * The model's decisions: which request may have what, and which is next. The calls that use them
+ * are in model_calls.c (a get) and model_back.c (the way back); upkeep and the rest are in
+ * model_keep.c, the options in model_limits.c.
  *
- * L1 is m_settle: after anything became free, whoever is next is served, in this key and then in
- * those that lack nothing but what a budget has left.
+ * m_settle is law L1: when something became free, the requests that are next are served, first in
+ * this key, then in keys that lack nothing but what a budget now has left.
  */
 #include "model_inside.h"
 
 /* ---- who is next in a key -------------------------------------------------------------------- */
 
-/* Requests that need the same stand in one line; the first of each line is asked, in order of
- * arrival (the last, if the key says LIFO). */
+/* Requests with the same needs are in one line. The first of each line (with LIFO: the last) is
+ * looked at, these in order of their arrival. */
 enum line { EITHER, TAKERS, SPONSORS, FRESH, OWN, LINES };
 
 static enum line line_of(const struct model *m, const struct model_request *r)
@@ -63,7 +63,7 @@ static int heads(const struct model *m, int key, int out[LINES])
     return n;
 }
 
-/* Who waits for a creation of its own takes nothing else. */
+/* Requests that wait for a creation of their own do not count: they take nothing else. */
 bool m_anybody_ahead(const struct model *m, int key)
 {
     int head[LINES];
@@ -73,7 +73,7 @@ bool m_anybody_ahead(const struct model *m, int key)
 
 /* ---- who is next across keys ----------------------------------------------------------------- */
 
-/* Who came first goes first (KP_ACROSS_ARRIVAL); with LIFO, who came last. */
+/* The request that came first goes first (KP_ACROSS_ARRIVAL); with LIFO, the one that came last. */
 static uint64_t rank_of(const struct model *m, int key)
 {
     int head[LINES];
@@ -120,7 +120,7 @@ bool m_first_for_token(const struct model *m, int key)
     return !outranked(m, B_TOKEN, key);
 }
 
-/* Has it more than it keeps, its minimum or its floor? */
+/* Has the key more than it may keep (its minimum or its floor)? */
 static bool has_to_spare(const struct model *m, int key)
 {
     const struct model_rules *rules = &m->key[key].rules;
@@ -164,8 +164,8 @@ static enum verdict answer_no(struct model_request *r, int code, const char *lim
     return ANSWERED;
 }
 
-/* CoDel: a line in which everybody waited longer than the target for a whole interval is slow, and
- * refuses those who waited twice; but not the last one. */
+/* CoDel: a line is slow if for a whole interval every request in it waited longer than the target.
+ * It then refuses requests that have waited twice as long as the target, but never the last one. */
 static enum verdict shed(struct model *m, struct model_request *r)
 {
     const struct model_key *k = &m->key[r->key];
@@ -190,7 +190,7 @@ static void shed_learn(struct model *m, const struct model_request *r)
     k->least_wait = FOREVER;
 }
 
-/* An open circuit refuses creations, and leases too where their use counts, but for probes. */
+/* An open circuit refuses creations, and leases too if uses count; except for probes. */
 static enum verdict circuit(struct model *m, struct model_request *r)
 {
     const struct model_key *k = &m->key[r->key];
@@ -207,7 +207,8 @@ static enum verdict may_borrow(struct model *m, struct model_request *r)
     return m_may_take(m, B_LENT, r->key) ? GO_ON : lacks(r, "budget.max_lent", B_LENT);
 }
 
-/* The lent one that was opened last, or the idle one that is next; what is too old ends here. */
+/* The lent one, shared, that was opened last; else the idle one that is next. Those that are too
+ * old end here. */
 static int ready_slot(struct model *m, int key)
 {
     int found;
@@ -219,7 +220,7 @@ static int ready_slot(struct model *m, int key)
                 (found == NOBODY || m->slot[i].open > m->slot[found].open))
                 found = i;
         if (found == NOBODY || !m_is_too_old(m, &m->slot[found])) break;
-        m_doom(m, found, R_EXPIRED); /* its borrowers go on */
+        m_doom(m, found, R_EXPIRED); /* its borrowers keep it until they return it */
     }
     while (found == NOBODY && m_count(m, key, M_IDLE) > 0) {
         found = m->key[key].rules.idle_lifo ? m_newest_idle(m, key) : m_oldest_idle(m, key);
@@ -255,7 +256,7 @@ int m_take_seat(struct model *m, int slot)
     return seat;
 }
 
-/* Would its room do more good to the key that is next? */
+/* Is the room of one of this key's resources owed to the key that is next? */
 static bool owed_elsewhere(const struct model *m, int key)
 {
     return has_to_spare(m, key) && outranked(m, B_LIVE, key);
@@ -275,7 +276,7 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
     r->idle_ns = idle ? m->now - s->since : 0;
     r->grant = G_SLOT;
     r->slot = found;
-    r->holds_lent = false; /* the lease has it now */
+    r->holds_lent = false; /* the lease counts instead */
     bool probes = m->key[r->key].tripped && m_breaks(rules, KP_BREAK_USE) &&
                   !m_circuit_bars(m, r->key);
     r->seat = m_take_seat(m, found);
@@ -289,7 +290,7 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
     return ANSWERED;
 }
 
-/* Who is first knows when the next creation may begin, and so does upkeep. */
+/* The request that is first wakes when the next creation may begin, and so does upkeep. */
 static enum verdict want_token(struct model *m, struct model_request *r)
 {
     bool first = !outranked(m, B_TOKEN, r->key);
@@ -301,8 +302,8 @@ static enum verdict want_token(struct model *m, struct model_request *r)
     return lacks(r, "budget.create_rate", B_TOKEN);
 }
 
-/* Room for one more: in the key, then in the budgets; there an idle one elsewhere may have to
- * go. */
+/* Is there room for one more in the key, and in the budgets? For the latter an idle one elsewhere
+ * may have to go. */
 static enum verdict find_room(struct model *m, struct model_request *r)
 {
     const struct model_rules *rules = &m->key[r->key].rules;
@@ -315,7 +316,7 @@ static enum verdict find_room(struct model *m, struct model_request *r)
         r->victim = m_oldest_idle(m, r->key);
     else if (live >= rules->max_live + rules->reserve)
         return lacks(r, "max_live", B_NONE);
-    else if (live >= rules->max_live && m->now < late) { /* the reserve is for who waits long */
+    else if (live >= rules->max_live && m->now < late) { /* the reserve is for long waits */
         r->again = late;
         return lacks(r, "max_live", B_NONE);
     }
@@ -326,7 +327,8 @@ static enum verdict find_room(struct model *m, struct model_request *r)
     return r->victim == NOBODY ? lacks(r, "budget.max_live", B_LIVE) : GO_ON;
 }
 
-/* A failure that is kept for others: each of the background's once, or the last one for a time. */
+/* A failure that is kept for other requests: each one from the background is told once, or the last
+ * one for a time. */
 static enum verdict told_before(struct model *m, struct model_request *r)
 {
     struct model_key *k = &m->key[r->key];
@@ -341,7 +343,7 @@ static enum verdict told_before(struct model *m, struct model_request *r)
     return answer_no(r, code, "cache_failure_ms");
 }
 
-/* Can nothing but a creation help it? */
+/* Can only a creation serve it? */
 static bool needs_creation(const struct model *m, const struct model_request *r)
 {
     return (r->flags & KP_FRESH) || !m_may_return(m, r->key);
@@ -419,7 +421,7 @@ enum verdict m_decide(struct model *m, struct model_request *r)
 
 /* ---- settling (L1) --------------------------------------------------------------------------- */
 
-/* It leaves its line with the answer that is in r->grant. */
+/* The request leaves its line; its answer is in r->grant. */
 static void answered(struct model *m, struct model_request *r)
 {
     r->waiting = false;
@@ -462,11 +464,11 @@ static int serve(struct model *m, int key)
                 continue;
             }
             if (short_of == B_NONE) short_of = r->short_of;
-            for (int o = 0; o < MODEL_REQUESTS && r->again != FOREVER; o++) /* it alone knows */
+            for (int o = 0; o < MODEL_REQUESTS && r->again != FOREVER; o++) /* only r wakes */
                 if (o != head[i] && m->request[o].waiting && m->request[o].key == key &&
                     line_of(m, &m->request[o]) == line_of(m, r))
                     m->request[o].again = FOREVER;
-            if (r->again < r->at) r->at = r->again; /* it must know when to look again */
+            if (r->again < r->at) r->at = r->again; /* so that the loop looks again in time */
         }
         if (!again) m->key[key].lacks = short_of;
     }

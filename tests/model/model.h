@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * A model of the pool: what keyedpool does, without threads, locks, lists or heaps. Read it to
- * learn what each call must do and return; agree.c holds the library to it in every code and every
- * counter.
+ * learn what each call must do and return; agree.c checks that the library agrees with it in every
+ * code and every counter.
  *
- * Everything is in plain arrays and is found by looking at all of it. What can be counted is
- * counted when it is asked for, never kept. One call happens after the other, and a driver function
- * is the number that `answer` gives, or KP_PENDING: then model_job_done follows. A get that cannot
- * go on stays behind as a request: model_get returns false, and model_go_on is its thread waking
- * up, for a reason or without one. model_start and model_dispatch are the same for an event loop.
+ * All state is in plain arrays, and everything is found by looking through them. What can be
+ * counted is counted when it is needed, never stored. Calls happen one after the other. Running a
+ * driver function means to ask `answer` for its result, or KP_PENDING: then model_job_done follows.
+ * When a get cannot go on, model_get returns false and leaves a request that waits; model_go_on
+ * means that its thread wakes up, with or without a reason. model_start and model_dispatch are the
+ * same for an event loop.
  *
  * Read it in this order: model.c (who may have what, who is next), model_calls.c (a get),
  * model_back.c (the way back), model_circuit.c, model_lease.c, model_loop.c, model_keys.c,
@@ -25,17 +26,17 @@
 #include "keyedpool.h"
 
 enum { MODEL_KEYS = 4, MODEL_SLOTS = 48, MODEL_SEATS = 3, MODEL_REQUESTS = 12 };
-enum { MODEL_OUTCOMES = 512 }; /* more than there are in a play */
+enum { MODEL_OUTCOMES = 512 }; /* more than there are in one play */
 enum { NOBODY = -1 };
 
 #define FOREVER UINT64_MAX
 #define NO_LIMIT INT64_MAX
 
-/* kp_limits with every number said: NO_LIMIT, FOREVER and 0 for the words that say so. */
+/* kp_limits with every value filled in; NO_LIMIT, FOREVER and 0 replace KP_UNLIMITED and so on. */
 struct model_rules {
     int64_t min_live, max_live, max_lent, max_idle, min_idle, max_creating, max_waiting, sharing;
     int64_t weight, floor, max_uses, spread_pct, utilization_pct, breaker_failures, reserve;
-    int64_t surplus, said_surplus; /* -1: it follows renew_ahead */
+    int64_t surplus, said_surplus; /* said_surplus: -1 if not given; it follows renew_ahead then */
     uint64_t renew_ahead;          /* 0: off */
     int64_t breaker_rate, breaker_calls, breaker_probes;
     uint64_t idle_ttl, excess_ttl, max_age, validate_after, retry_first, retry_max, cache_failure;
@@ -43,10 +44,10 @@ struct model_rules {
     bool prefill, eager, wait_lifo, idle_lifo, retry, reuse, drop_oldest, cache_once, fail_fast;
     bool refuse_late;
     uint32_t validate_on, respects_min, breaker_counts;
-    int64_t said_waiting; /* max_waiting, if it was said: else it follows max_live */
+    int64_t said_waiting; /* max_waiting, if it was given; if not, it follows max_live */
 };
 
-/* REVOKED: taken from its borrower, who has not given it back; RECLAIMED: now he has. */
+/* REVOKED: taken from its borrower, who has not given it back yet; RECLAIMED: given back now. */
 enum model_state { M_FREE, M_CREATING, M_IDLE, M_LENT, M_CLOSING, M_REVOKED, M_RECLAIMED };
 enum model_job { /* pending */
     J_NONE, J_CREATE, J_CHECK, J_RESET, J_VALIDATE, J_DESTROY, J_REVOKE
@@ -59,8 +60,8 @@ enum model_reason {
 struct model_seat {
     bool lent, hit, warned, probe;
     bool decided, reuse; /* what kp_lease_reuse said */
-    bool heard;          /* its borrower has */
-    bool ending;         /* while it is being revoked */
+    bool heard;          /* its borrower has been told of the lease */
+    bool ending;         /* the lease was ended while it is being revoked */
     bool kept;           /* it could not be revoked */
     uint64_t since;
 };
@@ -70,22 +71,22 @@ struct model_slot {
     enum model_state state;
     enum model_reason reason; /* doomed or closing: why */
     enum model_job job;
-    uint64_t posted; /* the number of its letter to the loop, or 0: it has begun */
+    uint64_t posted; /* the number of the job's letter to the loop, or 0: it has begun */
     int job_seat, key, seats;
     int sponsor;            /* the request for which it is made, checked or evicted, or NOBODY */
-    int heir;               /* a victim: the key that its place is for, or NOBODY */
-    bool probe;             /* its creation is one, or what its heir is promised */
-    bool doomed, owes_lent; /* owes_lent: its lease is over when it is destroyed, not before */
-    bool then_validate;     /* J_RESET: and then */
-    bool old, ageing;       /* of before kp_rotate; to be replaced */
+    int heir;               /* a victim: the key that gets its place, or NOBODY */
+    bool probe;             /* its creation is a probe, or the permit that its heir gets is one */
+    bool doomed, owes_lent; /* owes_lent: max_lent counts its lease until it is destroyed */
+    bool then_validate;     /* J_RESET: validate afterwards */
+    bool old, ageing;       /* made before the last kp_rotate; to be replaced */
     bool renews;            /* it is made to replace another */
-    uint64_t epoch;         /* when its creation began */
+    uint64_t epoch;         /* in which its creation began */
     uint64_t lent_at;       /* the larger, the later it was lent */
     uint64_t serial, lends;
     uint64_t began, since, age_end; /* creation; idle since; when it is too old */
     uint64_t order;                 /* idle: the larger, the more recently used */
     uint64_t open;                  /* lent with a seat left: the larger, the more recently */
-    uint64_t look_at;               /* upkeep looks at it then */
+    uint64_t look_at;               /* when upkeep looks at it */
     struct model_seat seat[MODEL_SEATS];
 };
 
@@ -96,49 +97,49 @@ struct model_request {
     bool active, waiting, waited, holds_lent, at_once;
     bool probe;               /* its permit is one */
     bool boxed, good;         /* of an event loop; its resource has been checked */
-    uint64_t mail, at;        /* its letter's number, or 0; when the loop looks without one */
+    uint64_t mail, at;        /* its letter's number, or 0; when the loop looks without a letter */
     int key;
     uint32_t flags;
-    uint64_t stamp, began, deadline, again; /* again: look once more then, without being asked */
+    uint64_t stamp, began, deadline, again; /* again: when it wakes by itself to look once more */
     int making; /* the slot that is made, checked or evicted for it, or NOBODY */
     enum model_grant grant;
     int slot, seat, victim, code;
     uint64_t idle_ns;
     enum model_budget short_of; /* the budget, if that is all it lacks */
-    const char *limit, *bound;  /* what binds, by the last look; by the answer, if that is no */
-    kp_why why;                 /* over, and the answer is no: limit, waited_ms and the counts */
+    const char *limit, *bound;  /* what limited it at its last look; in the answer, if that is no */
+    kp_why why;                 /* if it was answered no: limit, waited_ms and the counts */
 };
 
 struct model_key {
     bool in_use, refill, warm, leaving;
     bool dropped; /* forgotten as soon as nobody uses it */
     uint64_t place, used_at, look_at;
-    uint64_t unused, unused_since; /* its place among those that nobody uses, or 0; since when */
+    uint64_t unused, unused_since; /* its place among the unused keys, or 0; since when */
     int interest, pins;
     int promised; /* permits whose victim is not destroyed yet */
     enum model_budget lacks;
 
     int64_t failures, use_failures; /* in a row */
-    uint64_t back_off;              /* no creation before */
+    uint64_t back_off;              /* no creation before this time */
     bool tripped, probing, by_use;  /* the circuit is open; half-open; a use opened it */
     const char *opened_by;
-    int64_t passed;                 /* probes in a row */
-    uint64_t probed_at, window;     /* the latest; what the outcomes are of */
+    int64_t passed;                 /* probes in a row that succeeded */
+    uint64_t probed_at, window;     /* the latest probe; the breaker_window of the outcomes */
     struct {
         uint64_t at;
         bool ok;
     } outcome[MODEL_OUTCOMES];      /* since it closed */
     int outcomes;
-    bool refused;                   /* no creation until told otherwise */
+    bool refused;                   /* the driver refused: no creation until kp_retry_now */
     uint64_t open_until;
-    int last_code, kept_code[MODEL_SLOTS], kept; /* failures to be told to others ... */
-    uint64_t last_until;                         /* ... the last one until then */
-    uint64_t gap, grant_at, grants; /* between grants, while somebody waits; the latest; seen */
+    int last_code, kept_code[MODEL_SLOTS], kept; /* failures that other requests are told ... */
+    uint64_t last_until;                         /* ... the last code until this time */
+    uint64_t gap, grant_at, grants; /* while requests wait: time between grants; last one; count */
     uint64_t interval_end, least_wait;           /* CoDel on the time that requests wait */
     bool slow;
     struct model_rules rules;
     uint64_t epoch, retire_by; /* of kp_rotate */
-    int64_t spare;             /* replacements there, and what they replace, too */
+    int64_t spare;             /* replacements that are there together with what they replace */
     kp_stats tally;
 };
 
@@ -146,39 +147,39 @@ struct model_frame {
     int base, first, end;
 };
 
-/* A moment between two nanoseconds: so many parts after ns; create_rate of them are one. */
+/* A moment between two nanoseconds: so many parts after ns. create_rate parts are one ns. */
 struct model_moment {
     uint64_t ns, part;
 };
 
-/* What the line of creations has saved up, in parts of a creation. */
+/* What the line of creations (model_rate.c) has saved up, in parts of a creation. */
 struct model_bucket {
-    bool full; /* there was no line so far */
+    bool full; /* there was no create_rate so far */
     uint64_t parts;
 };
 
 struct model {
-    /* what was said at open, and since */
+    /* the options, from open and from later calls */
     kp_budget said;
     struct model_rules rules;
     int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
     int64_t create_rate, create_burst; /* NO_LIMIT: creations may begin at any time */
     bool evicts, by_arrival, has_validate, has_reset, asks;
-    bool on_loop;  /* the thread is an event loop's: nobody stands by while the driver works */
-    bool stepping; /* it looks at a request: what the driver is to do is posted to it */
+    bool on_loop;  /* the thread runs an event loop: no request runs a driver function itself */
+    bool stepping; /* the loop is looking at a request: driver functions are posted, not run */
     uint64_t forget_after, leak_after, deadline, luck; /* luck: what world.random says */
     int (*answer)(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *takes_ns);
-    /* Nothing says which of n things comes first that are due at the same time: who plays may. */
+    /* Which of n things that are due at the same time comes first? Unspecified: play.c chooses. */
     int (*choose)(void *ctx, int n);
     void *ctx;
 
-    int64_t peak_live, peak_lent, peak_creating; /* when the budget changed */
-    struct model_moment arrival; /* evenly spaced, the next creation would be due then */
-    uint64_t took, look;         /* the latest began; upkeep comes for the next one */
+    int64_t peak_live, peak_lent, peak_creating; /* what there was when the budget changed */
+    struct model_moment arrival; /* when the next creation is due, if they are evenly spaced */
+    uint64_t took, look;         /* when the latest began; when upkeep looks for the next one */
     uint64_t now, stamps, returns, opens, serials, unused, epoch;
     bool closed, late_told, overpromised;
     struct model_key key[MODEL_KEYS];
-    uint64_t places, free_place[MODEL_KEYS]; /* of keys; those free by now, the last one last */
+    uint64_t places, free_place[MODEL_KEYS]; /* of keys; free places, the last freed one last */
     int free_places;
     struct model_slot slot[MODEL_SLOTS];
     struct model_request request[MODEL_REQUESTS];
@@ -192,8 +193,8 @@ struct model {
 
 int model_open(struct model *m, const kp_options *options, uint64_t now); /* 0, or KP_ECONFIG */
 
-/* A key is its number. `r` is a request that is not in use. True: it is over, and its code and
- * lease (slot, seat) are in the request; false: it waits. */
+/* Keys are numbers. `r` is the number of a request that is not in use. True: the get is over, and
+ * its code and lease (slot, seat) are in the request; false: it waits. */
 bool model_get(struct model *m, int key, uint32_t flags, int64_t within_ms, int r);
 bool model_go_on(struct model *m, int r);
 
@@ -209,15 +210,15 @@ static inline bool model_is_clean(uint64_t serial)
 }
 
 void model_release(struct model *m, int slot, int seat, bool discard);
-void model_job_done(struct model *m, int slot, int status); /* of one that is pending */
+void model_job_done(struct model *m, int slot, int status); /* of a pending job */
 int64_t model_invalidate(struct model *m, uint64_t serial);
 int64_t model_invalidate_key(struct model *m, int key); /* NOBODY: every key */
 int model_limits_set(struct model *m, int key, const kp_limits *limits); /* NOBODY: every key */
 int model_budget_set(struct model *m, const kp_budget *said);
 int64_t model_evict(struct model *m, int key, int64_t keep); /* NOBODY: every key */
-int64_t model_drop(struct model *m, int key); /* the same; it does not wait */
+int64_t model_drop(struct model *m, int key); /* NOBODY: every key; it does not wait */
 int model_retry_now(struct model *m, int key); /* NOBODY: every key */
-int64_t model_rotate(struct model *m, int key, int64_t over_ms); /* the same */
+int64_t model_rotate(struct model *m, int key, int64_t over_ms); /* NOBODY: every key */
 int64_t model_keep(struct model *m);
 int64_t model_close_now(struct model *m);
 void model_misuse(struct model *m);
@@ -232,10 +233,10 @@ bool model_is_over(const struct model *m);
 /* KP_ENOTFOUND, KP_ECLOSED or 0; NOBODY: the whole pool. */
 int model_stats(struct model *m, int key, kp_stats *out);
 
-/* NULL: the laws hold; else the one that does not. */
+/* NULL: the laws hold; else says which one does not. */
 const char *model_broken(const struct model *m);
 
-/* The rules that limits make of others, where zero is "not said". */
+/* Applies limits to rules; a limit of zero was not given and leaves the rule as it is. */
 void model_rules(const kp_limits *said, struct model_rules *rules);
 
 #endif

@@ -15,7 +15,7 @@ int m_answer(struct model *m, kp_job_kind kind, uint64_t serial)
 
 /* ---- resources that go ----------------------------------------------------------------------- */
 
-/* It is to be destroyed, by this call, when it has decided. */
+/* To be destroyed by this call, after all decisions were made. */
 void m_close(struct model *m, int slot, enum model_reason reason)
 {
     struct model_slot *s = &m->slot[slot];
@@ -28,7 +28,7 @@ void m_close(struct model *m, int slot, enum model_reason reason)
     m->todo.slot[m->todo.end++] = slot;
 }
 
-/* Never lend it again. */
+/* The resource must never be lent again. */
 bool m_doom(struct model *m, int slot, enum model_reason reason)
 {
     struct model_slot *s = &m->slot[slot];
@@ -65,7 +65,7 @@ void m_do(struct model *m)
     m->todo.first = m->todo.end = m->todo.base;
 }
 
-/* The place is free. What the key does about the loss: make another, or be forgotten in time. */
+/* The place is free now. The key may then have to make another, or will be forgotten in time. */
 static void vacate(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
@@ -78,8 +78,8 @@ static void vacate(struct model *m, int slot)
     if (m_live(m, s->key) <= k->rules.min_live) m_file_forget(m, s->key);
 }
 
-/* A victim's place becomes a permit of the key that it was evicted for: of the request that stands
- * by; else of its sponsor, or it is free. */
+/* A victim's place becomes a permit of the key that it was evicted for. A request that evicted it
+ * itself goes on with the permit; on a loop the sponsor gets it, or, without one, it is freed. */
 static void inherit(struct model *m, int slot, int heir, int sponsor, bool probe)
 {
     m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .look_at = FOREVER };
@@ -156,7 +156,7 @@ static bool may_stay(const struct model *m, const struct model_slot *s, enum mod
     return m_waiting(m, s->key) > 0 || rules->drop_oldest || !too_many_idle(m, s->key, 1);
 }
 
-/* Kept for a request that did not take it, or it pushes an older one out. */
+/* No request took it. If too many are idle now, it goes, or, with drop_oldest, the oldest does. */
 static void drop_surplus(struct model *m, int slot)
 {
     int key = m->slot[slot].key;
@@ -197,7 +197,7 @@ static void end_lease(struct model *m, int slot, int seat, bool keep, enum model
     becomes_idle(m, slot);
     m_settle(m, key);
     drop_surplus(m, slot);
-    if (s->state == M_IDLE) m_file_slot(m, slot); /* else it was only handed on */
+    if (s->state == M_IDLE) m_file_slot(m, slot); /* else a request has it now */
     if (m_live(m, key) <= m->key[key].rules.min_live) m_file_forget(m, key);
 }
 
@@ -208,10 +208,10 @@ void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason re
 
 void m_give_unused(struct model *m, int slot, int seat)
 {
-    end_lease(m, slot, seat, true, R_RETURNED, false); /* it was idle all the time */
+    end_lease(m, slot, seat, true, R_RETURNED, false); /* as if it had been idle all the time */
 }
 
-/* Step 8 is over: reset, and where it is to run on return, validate. */
+/* Step 8 has an answer: of reset, or of a validate on return. */
 static void made_ready(struct model *m, int slot, int status)
 {
     struct model_slot *s = &m->slot[slot];
@@ -238,7 +238,7 @@ void model_release(struct model *m, int slot, int seat, bool discard)
 
     if (m_give_revoked(m, slot, seat, discard ? R_DISCARDED : R_RETURNED)) return;
     if (keep && last && !m_spent(m, s) && !m->closed && (reset || validate)) {
-        s->open = 0; /* nobody shares it meanwhile */
+        s->open = 0; /* not shared meanwhile */
         s->job = reset ? J_RESET : J_VALIDATE;
         s->job_seat = seat;
         s->then_validate = reset && validate;
@@ -261,7 +261,7 @@ int m_permit(struct model *m, int key)
     return slot;
 }
 
-/* The sponsor of a creation that has ended may begin another. */
+/* The creation (or check) for the sponsor has ended: the sponsor may begin another. */
 static int release_sponsor(struct model *m, int slot)
 {
     int sponsor = m->slot[slot].sponsor;
@@ -271,7 +271,7 @@ static int release_sponsor(struct model *m, int slot)
     return sponsor;
 }
 
-/* Its lease begins; if its creation was a probe, that goes on. */
+/* The lease of a new resource begins; if the creation was a probe, the lease is one, too. */
 static int lend_new(struct model *m, int slot)
 {
     int seat = m_take_seat(m, slot);
@@ -281,8 +281,8 @@ static int lend_new(struct model *m, int slot)
     return seat;
 }
 
-/* It was pending: whoever is next gets it, and its sponsor, if that was somebody else, waits on
- * with empty hands. With KP_FRESH it takes its own creation and no other. */
+/* The creation was pending: the request that is next gets the resource; a sponsor that is not next
+ * waits on, without a permit. A sponsor with KP_FRESH takes its own creation and no other. */
 static void created_late(struct model *m, int slot)
 {
     int sponsor = release_sponsor(m, slot), key = m->slot[slot].key;
@@ -298,7 +298,7 @@ static void created_late(struct model *m, int slot)
         m_settle(m, key);
         return;
     }
-    m->slot[slot].probe = false; /* whoever takes it probes; maybe nobody does */
+    m->slot[slot].probe = false; /* the request that takes it becomes a probe, if one does */
     becomes_idle(m, slot);
     m_file_slot(m, slot);
     m_settle(m, key);
@@ -335,7 +335,7 @@ void m_created(struct model *m, int slot, struct model_request *r)
         r->slot = slot;
         r->seat = lend_new(m, slot);
         r->idle_ns = 0;
-        r->holds_lent = false; /* the lease has it now */
+        r->holds_lent = false; /* the lease counts instead */
         m_settle(m, s->key);
     } else {
         created_late(m, slot);
@@ -362,7 +362,7 @@ static void remember(const struct model *m, struct model_key *k, int code, bool 
     uint64_t pause = pause_after(m, rules, ++k->failures);
 
     k->back_off = pause ? m->now + pause : 0;
-    if (k->refused && code != KP_EREFUSED) return; /* what refused stays the cause */
+    if (k->refused && code != KP_EREFUSED) return; /* the refusal stays the reason */
     k->refused = code == KP_EREFUSED;
     if (rules->cache_once && background && !k->refused && k->kept < rules->max_live) {
         k->kept_code[k->kept++] = code;
@@ -401,7 +401,7 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
     m_settle(m, key);
 }
 
-/* A creation has ended; `r` ran it and stands by, or NULL. */
+/* A creation has ended; `r` is the request that ran it itself, or NULL. */
 static void finish(struct model *m, int slot, struct model_request *r, int status)
 {
     int key = m->slot[slot].key;
@@ -415,7 +415,7 @@ static void finish(struct model *m, int slot, struct model_request *r, int statu
     m_lose_interest(m, key, now);
 }
 
-/* Whoever nobody stands by for waits like anybody else: what is ready first serves it. */
+/* The job was not done at once: its request waits like any other, and takes what is ready first. */
 static void wait_for_it(struct model *m, int slot, int request)
 {
     if (request == NOBODY) return;
@@ -447,7 +447,7 @@ void m_create(struct model *m, int key, int slot, int request)
 
 /* ---- answers that come later ----------------------------------------------------------------- */
 
-/* The end of a check that nobody stood by: its sponsor has the lease if all is well. */
+/* A check has ended that was pending. If the resource is good, the sponsor has the lease. */
 void m_checked(struct model *m, int slot, int seat, bool good)
 {
     struct model_slot *s = &m->slot[slot];
@@ -457,14 +457,14 @@ void m_checked(struct model *m, int slot, int seat, bool good)
     s->job = J_NONE;
     if (s->sponsor == NOBODY || !good || s->doomed) {
         int key = s->key, sponsor = release_sponsor(m, slot);
-        s->lends--; /* nobody had it */
+        s->lends--; /* it was not lent after all */
         m_give(m, slot, seat, good, R_INVALID);
         if (sponsor != NOBODY) {
-            m_settle(m, key); /* it looked at nothing else so far */
+            m_settle(m, key); /* so far the sponsor looked at nothing else */
             m_send_away(m, sponsor);
         }
     } else {
-        TALLY(m, s->key, hits, 1); /* it was not counted while in doubt */
+        TALLY(m, s->key, hits, 1); /* not counted before the check */
         (void)release_sponsor(m, slot);
         r->grant = G_SLOT;
         r->slot = slot;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's get, from the door to the lease: claim, wait, create, check, lend (docs/PATH.md).
+ * The model's get, from the call to the lease: claim, wait, create, check, lend (docs/PATH.md).
  */
 #include <stdio.h>
 
@@ -8,7 +8,7 @@
 
 /* ---- a get ----------------------------------------------------------------------------------- */
 
-/* Who said not to wait does not, though others are ahead. */
+/* A request with KP_DONT_WAIT must not wait, not even for those that are ahead of it. */
 void m_send_away(struct model *m, int request)
 {
     const struct model_request *r = &m->request[request];
@@ -17,8 +17,8 @@ void m_send_away(struct model *m, int request)
         m_refuse(m, request, KP_EAGAIN, r->limit);
 }
 
-/* Into its line, at the place of its stamp. How slow a line was that is gone says nothing of the
- * one that begins now. */
+/* The request joins its line, at the place of its stamp. If the line was empty, how slow it was
+ * before no longer counts. */
 void m_wait_again(struct model *m, struct model_request *r)
 {
     struct model_key *k = &m->key[r->key];
@@ -56,7 +56,7 @@ static void claim(struct model *m, struct model_request *r)
     m->key[r->key].used_at = m->now;
     r->stamp = ++m->stamps;
     r->again = FOREVER;
-    r->limit = "wait_order"; /* somebody is ahead, until a look says more */
+    r->limit = "wait_order"; /* others are ahead; a later look may find another reason */
     if (!m_anybody_ahead(m, r->key) && m_decide(m, r) == ANSWERED) return;
     if (r->flags & KP_DONT_WAIT)
         m_no(r, KP_EAGAIN, r->limit);
@@ -68,7 +68,7 @@ static void claim(struct model *m, struct model_request *r)
         m_wait_again(m, r);
 }
 
-/* Step 3: awake, but not answered. */
+/* Step 3: it woke up and has no answer yet. */
 void m_look_up(struct model *m, struct model_request *r)
 {
     if (r->grant != G_WAIT) return;
@@ -91,7 +91,7 @@ static void create(struct model *m, struct model_request *r)
     if (victim != NOBODY) {
         r->victim = NOBODY;
         m->slot[victim].heir = r->key;
-        if (m->on_loop) { /* it comes back with the permit */
+        if (m->on_loop) { /* it goes on when it has the permit */
             m->slot[victim].probe = r->probe;
             r->probe = false;
             m->slot[victim].sponsor = request;
@@ -118,7 +118,7 @@ static bool must_validate(const struct model *m, const struct model_request *r)
            s->seat[r->seat].hit && m_borrowers(s) == 1 && r->idle_ns >= rules->validate_after;
 }
 
-/* It is good, as far as is known: others may share it. */
+/* As far as is known, the resource is good: others may share it. */
 static void open_to_others(struct model *m, const struct model_request *r)
 {
     const struct model_slot *s = &m->slot[r->slot];
@@ -128,7 +128,7 @@ static void open_to_others(struct model *m, const struct model_request *r)
     m_settle(m, r->key);
 }
 
-/* Step 5: is it still good? If not it goes, and the request waits again at its old place. */
+/* Step 5: is the resource still good? If not, it goes, and the request waits again at its place. */
 static bool check(struct model *m, struct model_request *r)
 {
     struct model_slot *s = &m->slot[r->slot];
@@ -138,9 +138,9 @@ static bool check(struct model *m, struct model_request *r)
         open_to_others(m, r);
         return true;
     }
-    s->open = 0; /* nobody shares it before it is known to be good */
+    s->open = 0; /* not shared before it is known to be good */
     if (m->on_loop) {
-        TALLY(m, r->key, hits, (uint64_t)-1); /* until it is known */
+        TALLY(m, r->key, hits, (uint64_t)-1); /* counted when it is known to be good */
         s->job = J_CHECK;
         s->job_seat = seat;
         s->sponsor = (int)(r - m->request);
@@ -166,7 +166,7 @@ static bool check(struct model *m, struct model_request *r)
     return false;
 }
 
-/* Why not: what bound, how long it waited, and the key at this moment. */
+/* Fills in why the answer is no: the limit, how long it waited, and the state of the key. */
 static void explain(const struct model *m, struct model_request *r)
 {
     const struct model_key *k = &m->key[r->key];
@@ -190,7 +190,8 @@ static void explain(const struct model *m, struct model_request *r)
     why->waiting = (uint32_t)m_waiting(m, r->key);
 }
 
-/* That it ran out of time is told on_event first, outside. */
+/* A time-out is reported to on_event, outside the lock, before the get returns. What this call has
+ * to destroy is destroyed then. */
 void m_tell(struct model *m, struct model_request *r)
 {
     if (r->grant != G_NO || r->code != KP_ETIMEDOUT) return;
@@ -200,7 +201,7 @@ void m_tell(struct model *m, struct model_request *r)
 
 bool m_over(struct model *m, struct model_request *r)
 {
-    if (r->waited) { /* until its lease began, or until now */
+    if (r->waited) { /* it waited until its lease began, or until now */
         bool lent = r->grant == G_SLOT;
         uint64_t until = lent ? m->slot[r->slot].seat[r->seat].since : m->now;
         TALLY(m, r->key, wait_ns, until - r->began);
@@ -247,7 +248,7 @@ static uint64_t deadline_of(const struct model *m, int64_t within_ms)
     return m_later(m->now, within_ms == 0 ? m->deadline : (uint64_t)within_ms * 1000000);
 }
 
-/* Steps 1 and 2. Not 0: it is over, and has not even begun. */
+/* Steps 1 and 2. Not 0: the code with which the request is over before it began. */
 int m_begin(struct model *m, int key, uint32_t flags, int64_t within_ms, int request)
 {
     struct model_request *r = &m->request[request];
@@ -255,7 +256,7 @@ int m_begin(struct model *m, int key, uint32_t flags, int64_t within_ms, int req
 
     *r = (struct model_request){ .key = key, .flags = flags, .making = NOBODY, .victim = NOBODY };
     if (code == 0) (void)m_find(m, key, &code);
-    if (code != 0) { /* there is nobody to count it for but the pool */
+    if (code != 0) { /* counted for the pool only: there is no key */
         m->tally.refusals++;
         r->code = code;
         r->why.code = code;
@@ -272,7 +273,7 @@ int m_begin(struct model *m, int key, uint32_t flags, int64_t within_ms, int req
 void m_claim(struct model *m, struct model_request *r)
 {
     claim(m, r);
-    if (r->grant != G_SLOT && m_keeper_is_late(m)) m_do(m); /* it is told on_event, outside */
+    if (r->grant != G_SLOT && m_keeper_is_late(m)) m_do(m); /* on_event is told, as in m_tell */
 }
 
 static bool run_to_end(struct model *m, struct model_request *r)

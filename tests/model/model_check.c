@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * What must hold of the model between any two calls. The library is compared with the model; this
- * keeps the model to the laws, so that both cannot be wrong in the same way.
+ * What must hold of the model between any two calls. The library is compared with the model; here
+ * the model is checked against the laws, so that both cannot be wrong in the same way.
  */
 #include "model_inside.h"
 
-/* Is there anything that only the time has changed, and nobody has looked at yet? */
+/* Has anything become possible, or due, by the passing of time alone, with no call since? */
 static bool time_is_ahead(const struct model *m)
 {
     for (int i = 0; i < MODEL_REQUESTS; i++) {
@@ -23,7 +23,7 @@ static bool time_is_ahead(const struct model *m)
     return false;
 }
 
-/* L1: a request that waits, and something that could serve it. */
+/* Is L1 broken: does a request wait while something could serve it? */
 static bool has_idle_hands(const struct model *m)
 {
     static struct model copy;
@@ -38,7 +38,7 @@ static bool has_idle_hands(const struct model *m)
     return false;
 }
 
-/* A budget may have been lowered below what there was. */
+/* A budget may have been lowered below what was in use: then that may stay, but not grow. */
 static bool exceeds(int64_t used, int64_t budget, int64_t peak)
 {
     return used > budget && used > peak;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's circuits: a list of what came out well and what did not, and marks on who was let
- * through while it is half-open. How many probes there are is counted, not kept.
+ * The model's circuits: a list of successes and failures, and marks on what was let through as a
+ * probe while the circuit is half-open. The number of probes is counted from the marks, not stored.
  */
 #include "model_inside.h"
 
@@ -17,7 +17,7 @@ static int64_t probes(const struct model *m, int key)
 
     for (int i = 0; i < MODEL_SLOTS; i++) {
         const struct model_slot *s = &m->slot[i];
-        int whose = s->state == M_CLOSING ? s->heir : s->key; /* a victim's mark is its heir's */
+        int whose = s->state == M_CLOSING ? s->heir : s->key; /* a victim has its heir's mark */
         n += s->state != M_FREE && whose == key && s->probe;
         for (int j = 0; j < MODEL_SEATS; j++)
             n += s->state == M_LENT && s->key == key && s->seat[j].lent && s->seat[j].probe;
@@ -66,7 +66,7 @@ void m_circuit_close(struct model *m, int key)
     k->outcomes = 0;
 }
 
-/* Of those in the part of the window that has begun, and in the seven before it. */
+/* Looks at the outcomes in the current eighth of the window and in the seven before it. */
 static bool is_bad(const struct model *m, const struct model_key *k)
 {
     uint64_t width = k->rules.breaker_window / 8;
@@ -82,7 +82,7 @@ static bool is_bad(const struct model *m, const struct model_key *k)
 
 static void note(struct model *m, struct model_key *k, bool ok)
 {
-    if (k->window != k->rules.breaker_window) k->outcomes = 0; /* another window begins anew */
+    if (k->window != k->rules.breaker_window) k->outcomes = 0; /* a changed window begins empty */
     k->window = k->rules.breaker_window;
     if (k->outcomes == MODEL_OUTCOMES)
         memmove(k->outcome, k->outcome + 1, (size_t)--k->outcomes * sizeof k->outcome[0]);
@@ -102,13 +102,13 @@ static void while_closed(struct model *m, struct model_key *k, bool use, bool ok
         open_it(m, k, "breaker_rate_pct", use);
 }
 
-/* True: the circuit opened or closed. */
+/* True: the circuit opened, half-opened or closed. */
 bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark)
 {
     struct model_key *k = &m->key[key];
     bool use = kind == KP_BREAK_USE, probe = *mark, before = k->tripped, half = k->probing;
 
-    /* a creation that went well goes on to be a lease, if uses count */
+    /* a creation that succeeded stays a probe as a lease, if uses count */
     if (use || !ok || !m_breaks(&k->rules, KP_BREAK_USE)) *mark = false;
     if (!m_breaks(&k->rules, kind)) return false;
     if (!k->tripped) {
@@ -121,7 +121,7 @@ bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark)
     return k->tripped != before || k->probing != half;
 }
 
-/* How a use went, for the circuit. Who waits is told. */
+/* Tells the circuit how a use went; requests that wait are looked at again. */
 void model_lease_report(struct model *m, int slot, int seat, int status)
 {
     struct model_slot *s = &m->slot[slot];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's control while in use: other budgets, idle ones that go, keys that are dropped.
+ * The model of changes while in use: budgets, evicting idle resources, dropping keys.
  */
 #include "model_inside.h"
 
@@ -39,7 +39,8 @@ static kp_budget merged(const kp_budget *said, const kp_budget *before)
     return b;
 }
 
-/* What keys are to keep must have room, with the others of today and with those to come. */
+/* Is the new budget allowed? What keys are to keep must fit in it: for the keys of today, and for
+ * as many keys as there may be. */
 static bool may_be(const struct model *m, const struct model *next)
 {
     int64_t least = m->budget_live < next->budget_live ? m->budget_live : next->budget_live;
@@ -57,7 +58,8 @@ int64_t m_surplus(const struct model *m)
     return m_staying(m, NOBODY) + m_promised(m, NOBODY) - m->budget_live;
 }
 
-/* The least recently used idle one of all, or of those above what their keys are to keep. */
+/* The least recently used idle one: of all (`any`), or only of keys that have more than they are to
+ * keep. */
 static int least_worthy(const struct model *m, bool any)
 {
     int worst = NOBODY;
@@ -159,7 +161,7 @@ static int64_t end_drop(struct model *m, int key)
     return m_live(m, key) + m_promised(m, key) + m_waiting(m, key);
 }
 
-/* Without waiting. */
+/* Does not wait for what is out. */
 int64_t model_drop(struct model *m, int key)
 {
     int64_t out = 0;

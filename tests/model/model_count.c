@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model counts: nothing that can be counted is kept. Key NOBODY: over all keys.
+ * The model counts: what can be counted is never stored. Key NOBODY: over all keys.
  */
 #include "model_inside.h"
 

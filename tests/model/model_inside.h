@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the model's files ask of each other.
+ * What the model's files use of each other.
  */
 #ifndef TESTS_MODEL_MODEL_INSIDE_H
 #define TESTS_MODEL_MODEL_INSIDE_H
@@ -14,15 +14,15 @@
 /* counting (model_count.c); key NOBODY: all keys */
 int64_t m_count(const struct model *m, int key, enum model_state state);
 int64_t m_live(const struct model *m, int key);
-int64_t m_staying(const struct model *m, int key); /* live, but for what is being destroyed */
+int64_t m_staying(const struct model *m, int key); /* live, except what is being destroyed */
 int64_t m_waiting(const struct model *m, int key);
 bool m_anybody_ahead(const struct model *m, int key);
 int64_t m_lent(const struct model *m, int key); /* what max_lent counts */
 int64_t m_promised(const struct model *m, int key);
 int64_t m_leases(const struct model *m, int key);
-int64_t m_revoked(const struct model *m, int key); /* not live, and not gone either */
+int64_t m_revoked(const struct model *m, int key); /* no longer live, not destroyed yet */
 int m_borrowers(const struct model_slot *s);
-bool m_may_return(const struct model *m, int key); /* something lent may */
+bool m_may_return(const struct model *m, int key); /* something lent may come back */
 int m_oldest_idle(const struct model *m, int key);
 int m_newest_idle(const struct model *m, int key);
 
@@ -34,37 +34,37 @@ void m_refuse(struct model *m, int request, int code, const char *limit);
 void m_send_away(struct model *m, int request);
 void m_refuse_all(struct model *m, int key, int code);
 void m_no(struct model_request *r, int code, const char *limit);
-bool m_spent(const struct model *m, const struct model_slot *s); /* nobody else may have it */
+bool m_spent(const struct model *m, const struct model_slot *s); /* must not be lent again */
 void m_open_seats(struct model *m, int slot); /* others may share it, if there is a seat left */
 int m_take_seat(struct model *m, int slot);
 bool m_may_take(const struct model *m, enum model_budget budget, int key);
 bool m_first_for_token(const struct model *m, int key);
 bool m_before(const struct model *m, int a, int b); /* of two requests of a key: is a first? */
 bool m_creator_waits(const struct model *m, int key);
-void m_settle_all(struct model *m);                         /* what budgets have left */
+void m_settle_all(struct model *m);                 /* serve keys with what budgets have left */
 
 /* control (model_control.c) */
 void m_read_budget(struct model *m, const kp_budget *budget);
-int64_t m_surplus(const struct model *m); /* so many stay that the budget does not allow */
+int64_t m_surplus(const struct model *m); /* how many more stay than the budget allows */
 
 /* a get (model_calls.c) */
 void m_wait_again(struct model *m, struct model_request *r); /* at the place of its stamp */
 int m_begin(struct model *m, int key, uint32_t flags, int64_t within_ms, int request);
 void m_claim(struct model *m, struct model_request *r);
 void m_look_up(struct model *m, struct model_request *r);
-bool m_run(struct model *m, struct model_request *r); /* true: it is over, but for these two */
+bool m_run(struct model *m, struct model_request *r); /* true: only these two are left to do */
 void m_tell(struct model *m, struct model_request *r);
 bool m_over(struct model *m, struct model_request *r);
 
 /* the line of creations (model_rate.c) */
 uint64_t m_token_at(const struct model *m, uint64_t now); /* when the next one may begin */
 void m_token_take(struct model *m, uint64_t now);
-void m_token_back(struct model *m); /* it never came to the driver */
+void m_token_back(struct model *m); /* the creation never reached the driver */
 uint64_t m_token_look(struct model *m, uint64_t now);
 struct model_bucket m_bucket(const struct model *m);
-void m_bucket_set(struct model *m, struct model_bucket bucket); /* by the rate of now */
+void m_bucket_set(struct model *m, struct model_bucket bucket); /* with the current rate */
 
-/* circuits (model_circuit.c); mark: of a probe */
+/* circuits (model_circuit.c); mark: set for a probe */
 bool m_breaks(const struct model_rules *rules, uint32_t kind);
 bool m_circuit_bars(const struct model *m, int key);
 void m_probe(struct model *m, int key, bool *mark);
@@ -72,9 +72,9 @@ bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark);
 void m_circuit_close(struct model *m, int key);
 
 /* requests that come too late (model_late.c) */
-void m_late_begin(struct model *m, int key); /* somebody begins to wait where nobody did */
-void m_late_learn(struct model *m, int key); /* one who waited was granted something */
-bool m_is_too_late(const struct model *m, struct model_request *r); /* then it is answered no */
+void m_late_begin(struct model *m, int key); /* a request waits where none did */
+void m_late_learn(struct model *m, int key); /* a request that waited was granted something */
+bool m_is_too_late(const struct model *m, struct model_request *r); /* true: it was answered no */
 bool m_seems_too_late(const struct model *m, struct model_request *r);
 
 /* event loops (model_loop.c) */
@@ -87,13 +87,13 @@ int m_permit(struct model *m, int key);
 void m_created(struct model *m, int slot, struct model_request *r);
 void m_create(struct model *m, int key, int slot, int request);
 void m_give(struct model *m, int slot, int seat, bool keep, enum model_reason reason);
-void m_give_unused(struct model *m, int slot, int seat); /* its borrower never heard of it */
+void m_give_unused(struct model *m, int slot, int seat); /* its borrower was never told of it */
 bool m_doom(struct model *m, int slot, enum model_reason reason);
 void m_close(struct model *m, int slot, enum model_reason reason);
 void m_destroy(struct model *m, int slot);
 void m_checked(struct model *m, int slot, int seat, bool good);
 void m_do(struct model *m); /* destroy what is left to destroy by this call */
-/* a to-do list of its own, for what one resource's going leads to, say; the call's own waits */
+/* begin an inner to-do list, e.g. for what follows from one destroy; the outer list waits */
 struct model_frame m_open_todo(struct model *m);
 void m_close_todo(struct model *m, struct model_frame outer);
 void m_count_reason(struct model *m, const struct model_slot *s); /* one is destroyed */
@@ -102,7 +102,7 @@ void m_count_reason(struct model *m, const struct model_slot *s); /* one is dest
 void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now);
 void m_revoke_due(struct model *m, int slot, uint64_t now);
 void m_revoke_ended(struct model *m, int slot, int status);
-bool m_give_revoked(struct model *m, int slot, int seat, enum model_reason reason); /* if it is */
+bool m_give_revoked(struct model *m, int slot, int seat, enum model_reason reason); /* if it was */
 void m_reclaimed(struct model *m, int slot, int status);
 
 /* times and upkeep (model_keep.c) */
@@ -112,18 +112,18 @@ bool m_is_too_old(const struct model *m, const struct model_slot *s);
 void m_file_slot(struct model *m, int slot);
 void m_file_key(struct model *m, int key, uint64_t at);
 void m_file_forget(struct model *m, int key);
-int64_t m_wanted(const struct model *m, int key, bool force); /* force: one at least */
+int64_t m_wanted(const struct model *m, int key, bool force); /* force: at least one */
 void m_want_more(struct model *m, int key);
 bool m_keeper_is_late(struct model *m); /* the first time that it is */
-void m_forget(struct model *m, int key, uint64_t now); /* if that may be */
+void m_forget(struct model *m, int key, uint64_t now); /* if that is allowed */
 int64_t m_invalidate_one(struct model *m, int key);
 void m_lose_interest(struct model *m, int key, uint64_t used_at);
 int m_find(struct model *m, int key, int *code);
-int64_t m_all_keys(const struct model *m, bool floors); /* what they keep, added up */
+int64_t m_all_keys(const struct model *m, bool floors); /* the sum of what they are to keep */
 bool m_contradicts(const struct model_rules *rules);
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every);
 int m_next_key(const struct model *m, uint64_t after); /* by places; 0: the first */
-int64_t m_ready(const struct model *m, int key, bool force); /* so many are wanted, made or not */
+int64_t m_ready(const struct model *m, int key, bool force); /* how many are to be there */
 bool m_may_make(const struct model *m, int key, uint64_t now);
 void m_forgive(struct model *m, int key);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's time and books: expiry, upkeep, marks, the end, and the counters. Keys are in
+ * The model's time and books: expiry, upkeep, invalidation, close, and the counters. Keys are in
  * model_keys.c.
  */
 #include "model_inside.h"
@@ -27,7 +27,7 @@ bool m_is_too_old(const struct model *m, const struct model_slot *s)
     return m->now >= s->age_end && !protected;
 }
 
-/* When an idle one must go. The minimum of its key may protect it. */
+/* When an idle resource must go. The minimum of its key may protect it. */
 uint64_t m_expires_at(const struct model *m, int slot)
 {
     const struct model_slot *s = &m->slot[slot];
@@ -43,7 +43,8 @@ uint64_t m_expires_at(const struct model *m, int slot)
     return at;
 }
 
-/* What is protected when its time comes is looked at again one such time later (decision 0007). */
+/* A resource that is protected when its time comes is looked at again one such time later
+ * (decision 0007). */
 static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
 {
     return at > now ? at : m_later(now, ttl ? ttl : 1);
@@ -58,7 +59,7 @@ static uint64_t next_look(const struct model *m, const struct model_slot *s, uin
     return sooner(at, not_before(s->age_end, now, rules->max_age));
 }
 
-/* Upkeep looks at it in time: when it may expire, when its lease may be a leak, or is to end. */
+/* Upkeep looks at it when it may expire, and when a lease may be a leak or is to be revoked. */
 void m_file_slot(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
@@ -77,7 +78,7 @@ void m_file_key(struct model *m, int key, uint64_t at)
 
 /* ---- upkeep ---------------------------------------------------------------------------------- */
 
-/* How many there are to be: the minimum, and what is to be kept ready. */
+/* How many there should be: the minimum, and what is to be kept ready. */
 int64_t m_ready(const struct model *m, int key, bool force)
 {
     const struct model_rules *rules = &m->key[key].rules;
@@ -121,7 +122,7 @@ bool m_may_make(const struct model *m, int key, uint64_t now)
            m_token_at(m, now) == now && m_first_for_token(m, key);
 }
 
-/* One at a time, then everybody else gets a turn. */
+/* Makes one at a time; the other keys and slots get their turn in between. */
 static void refill(struct model *m, int key, uint64_t now)
 {
     struct model_key *k = &m->key[key];
@@ -130,7 +131,7 @@ static void refill(struct model *m, int key, uint64_t now)
     if (m_wanted(m, key, k->warm) == 0) {
         k->refill = k->warm = false;
     } else if (k->refused) {
-        return; /* until it is told to try again */
+        return; /* until kp_retry_now */
     } else if (now < k->back_off) {
         m_file_key(m, key, k->back_off);
     } else if (m_creator_waits(m, key) || !m_may_make(m, key, now)) {
@@ -142,7 +143,7 @@ static void refill(struct model *m, int key, uint64_t now)
         int64_t wanted = m_wanted(m, key, k->warm);
         m_create(m, key, slot, NOBODY);
         if (k->failures > failures && k->back_off == 0 && !k->rules.cache_once)
-            k->refill = k->warm = false; /* nothing to pace it by */
+            k->refill = k->warm = false; /* no pause is set: stop rather than retry at once */
         else if (k->failures > failures || m_wanted(m, key, k->warm) <= wanted)
             m_file_key(m, key, now);
         else
@@ -155,7 +156,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
     m->key[key].look_at = FOREVER;
     m->key[key].interest++;
     uint64_t clock = m->now;
-    m->now = now;     /* upkeep looks at the clock once */
+    m->now = now;     /* upkeep reads the clock once */
     m_settle(m, key); /* a pause may have ended */
     m->now = clock;
     m_do(m);
@@ -181,14 +182,14 @@ static void look_at_slot(struct model *m, int slot, uint64_t now)
             if (!seat->lent || seat->warned || now < m_later(seat->since, m->leak_after)) continue;
             seat->warned = true;
             TALLY(m, s->key, leaks, 1);
-            break; /* one a look */
+            break; /* one per look */
         }
         m_file_leases(m, s, now);
         m_revoke_due(m, slot, now);
     }
 }
 
-/* What is due first: slots, and keys as MODEL_SLOTS + key. Returns how many; *at: when. */
+/* Lists what is due first: slots, and keys as MODEL_SLOTS + key. Returns how many; *at: when. */
 static int due_first(const struct model *m, int out[MODEL_SLOTS + MODEL_KEYS], uint64_t *at)
 {
     int n = 0;
@@ -401,7 +402,7 @@ int model_stats(struct model *m, int key, kp_stats *out)
     out->waiting = (uint64_t)m_waiting(m, key);
     out->revoked = (uint64_t)m_revoked(m, key);
     if (key == NOBODY) return 0;
-    m->key[key].interest++; /* looking is using, for as long as it takes */
+    m->key[key].interest++; /* reading the statistics counts as a use of the key while it lasts */
     m_lose_interest(m, key, m->key[key].used_at);
     return 0;
 }

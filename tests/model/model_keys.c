@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's keys: how they come, and how they are forgotten, in time or for another one.
+ * The model's keys: how they are made, and how they are forgotten, after a time or to make room.
  */
 #include "model_inside.h"
 
@@ -12,7 +12,7 @@ static bool is_unused(const struct model *m, int key)
            m_live(m, key) == 0 && m_revoked(m, key) == 0;
 }
 
-/* What is in use is filed by whoever used it last. */
+/* When may the key be forgotten? Not while it is in use: the end of its last use calls this again. */
 void m_file_forget(struct model *m, int key)
 {
     struct model_key *k = &m->key[key];
@@ -41,8 +41,8 @@ static int spare_key(struct model *m)
     }
 }
 
-/* Keys are gone through in the order of their places: a new one takes the place of the one that was
- * forgotten last, of the first `free` of those; else one behind all. */
+/* Calls on all keys go through them in the order of their places. A new key takes the place of the
+ * key that was forgotten last, among the first `free` of these; without one, a new last place. */
 static uint64_t take_place(struct model *m, int free)
 {
     uint64_t place = free ? m->free_place[free - 1] : ++m->places;
@@ -72,7 +72,7 @@ static bool has_room_for_a_key(struct model *m)
     }
 }
 
-/* Unused: nobody is at it, and it holds no more than its minimum. */
+/* Unused: no call uses it, and it holds no more than its minimum. */
 static bool may_forget(struct model *m, int key, uint64_t now)
 {
     struct model_key *k = &m->key[key];
@@ -93,7 +93,7 @@ void m_lose_interest(struct model *m, int key, uint64_t used_at)
     (void)may_forget(m, key, 0);
 }
 
-/* The key, which appears at its first get. With interest, or -1 and a code. */
+/* Finds the key, or makes it. Returns it with interest added, or -1 and a code. */
 int m_find(struct model *m, int key, int *code)
 {
     struct model_key *k = &m->key[key];
@@ -116,14 +116,14 @@ int m_find(struct model *m, int key, int *code)
         m_settle(m, key);
         if (!m->overpromised && (m_all_keys(m, false) > m->budget_live ||
                                  m_all_keys(m, true) > m->budget_live)) {
-            m->overpromised = true; /* not all keys can have what they were promised: told once */
+            m->overpromised = true; /* not all keys can have what they are to keep: reported once */
             m->tally.misuses++;
             m_do(m);
         }
         return key;
     }
     k->interest++;
-    if (k->leaving && k->rules.eager) { /* it is wanted again, with its minimum */
+    if (k->leaving && k->rules.eager) { /* in use again: it gets its minimum back */
         k->refill = true;
         m_file_key(m, key, m->now);
     }

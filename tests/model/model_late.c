@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model of refuse_late: who would be too late is told so at once. The estimate is arithmetic,
- * and the same as the library's to the nanosecond.
+ * The model of refuse_late: a request that would be served too late is told so at once. The
+ * estimate is plain arithmetic and equals the library's to the nanosecond.
  */
 #include "model_inside.h"
 
@@ -37,7 +37,7 @@ static bool may_be_late(const struct model *m, const struct model_request *r)
            m->now < r->deadline && r->deadline != FOREVER;
 }
 
-/* Nothing but a creation helps, and none may begin in time. */
+/* Too late if only a creation can serve it, and none may begin in time. */
 bool m_is_too_late(const struct model *m, struct model_request *r)
 {
     const struct model_key *k = &m->key[r->key];
@@ -50,7 +50,7 @@ bool m_is_too_late(const struct model *m, struct model_request *r)
     return at >= r->deadline && refuse(r, at);
 }
 
-/* Or those ahead of it take longer than it has. */
+/* Also too late if serving the requests ahead of it is expected to take longer than it has. */
 bool m_seems_too_late(const struct model *m, struct model_request *r)
 {
     const struct model_key *k = &m->key[r->key];

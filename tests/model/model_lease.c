@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's leases while they last: decided, reported, and taken back from who has had them for
- * too long.
+ * The model's leases while they last: kp_lease_reuse, reports, and revoking those that have lasted
+ * for too long.
  */
 #include "model_inside.h"
 
-/* Nobody else may have it. */
+/* It must not be lent again. */
 bool m_spent(const struct model *m, const struct model_slot *s)
 {
     return s->doomed || s->lends >= (uint64_t)m->key[s->key].rules.max_uses;
@@ -24,7 +24,8 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* What could not be revoked when it was time is looked at each second. */
+/* When upkeep is to look at the slot's leases. What could not be revoked in time is looked at each
+ * second. */
 void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now)
 {
     uint64_t after = m->key[s->key].rules.revoke_after;
@@ -39,7 +40,7 @@ void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now)
     }
 }
 
-/* What is out, and what is about to be. */
+/* Those that were revoked, and those that are being revoked. */
 static int64_t taken(const struct model *m, int key)
 {
     int64_t n = m_revoked(m, key);
@@ -63,7 +64,7 @@ void m_revoke_due(struct model *m, int slot, uint64_t now)
     if (status != KP_PENDING) m_revoke_ended(m, slot, status);
 }
 
-/* It is live no more; its place goes to whoever is next. */
+/* The resource no longer counts as live; its place goes to the request that is next. */
 static void revoked(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];
@@ -89,7 +90,7 @@ void m_revoke_ended(struct model *m, int slot, int status)
     struct model_frame outer = m_open_todo(m);
 
     s->job = J_NONE;
-    if (s->seat[0].ending) { /* meanwhile: then it goes, whatever the answer */
+    if (s->seat[0].ending) { /* the lease ended meanwhile: the resource goes in any case */
         m_give(m, slot, 0, false, s->reason);
     } else if (status < 0) {
         s->seat[0].kept = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's options: what was said, what stands for what was not, what is refused.
+ * The model's options: the given values, the defaults of the others, and what is refused.
  */
 #include "model_inside.h"
 
@@ -101,10 +101,10 @@ static bool fits(int64_t each, int64_t keys, int64_t cap)
     return cap == NO_LIMIT || each <= 0 || each <= cap / keys;
 }
 
-/* Can a key keep so many, or with `every`, all keys that there may be? */
+/* Does what a key is to keep fit in the budget? With `every`: what all possible keys keep? */
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every)
 {
-    int64_t lent = m->budget_lent ? m->budget_lent : NO_LIMIT; /* none: a pause, not a limit */
+    int64_t lent = m->budget_lent ? m->budget_lent : NO_LIMIT; /* 0 is a pause, not a limit */
     bool bounded = every && m->budget_keys != NO_LIMIT && m->budget_keys > 0;
 
     for (int64_t keys = 1;; keys = m->budget_keys) {
@@ -115,7 +115,7 @@ bool m_fits(const struct model *m, const struct model_rules *rules, bool every)
     }
 }
 
-/* With these, would all keys together keep more than there may be? */
+/* With these rules, would all keys together be to keep more than the budget allows? */
 static bool too_much(const struct model *m, const struct model_rules *rules,
                      const struct model_rules *old)
 {
@@ -128,7 +128,7 @@ static bool too_much(const struct model *m, const struct model_rules *rules,
 
 /* ---- while running --------------------------------------------------------------------------- */
 
-/* Of what is lent, the one that was lent next after this; or NOBODY. */
+/* The lent slot that was lent next after lent_at, or NOBODY. */
 static int lent_after(const struct model *m, int key, uint64_t lent_at)
 {
     int next = NOBODY;
@@ -142,7 +142,8 @@ static int lent_after(const struct model *m, int key, uint64_t lent_at)
     return next;
 }
 
-/* How often each may be used has changed. One that is looked into is opened afterwards. */
+/* max_uses has changed, so that lent slots may have to be shut or opened for others. One that is
+ * being checked is opened afterwards. */
 static void seats_anew(struct model *m, int key)
 {
     for (int i = lent_after(m, key, 0); i != NOBODY; i = lent_after(m, key, m->slot[i].lent_at)) {
@@ -180,7 +181,8 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     m_do(m);
 }
 
-/* One key, if it takes them; `only_ask`: does it? `every`: it is one of all. */
+/* Sets the limits of one key unless they are refused; `only_ask`: only tells whether they are.
+ * `every`: the call sets those of all keys. */
 static int set_one(struct model *m, int key, const kp_limits *limits, bool every, bool only_ask)
 {
     struct model_key *k = &m->key[key];
@@ -208,7 +210,7 @@ static int set_all(struct model *m, const kp_limits *limits)
         if (code == 0) code = set_one(m, k, limits, true, true);
     model_rules(limits, &rules);
     if (code != 0 || m_contradicts(&rules) || !m_fits(m, &rules, true)) return KP_ECONFIG;
-    m->rules = rules; /* else nothing has changed */
+    m->rules = rules; /* after this line the call no longer fails as a whole */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (set_one(m, k, limits, true, false) != 0) code = KP_ECONFIG;
     return code;

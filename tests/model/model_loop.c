@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's event loop: requests that come back instead of waiting. Whoever is answered has a
- * letter in the loop's mailbox, and is gone on with when the loop dispatches; so is whoever's time
- * has come.
+ * The model's event loop: a request that must wait returns to its caller. When it has an answer, a
+ * letter goes to the loop's mailbox, and the next dispatch goes on with the request. Dispatch also
+ * goes on with requests whose time has come.
  */
 #include "model_inside.h"
 
-/* Who is told is looked at when its letter is read, and at no other time. */
+/* From now on the loop looks at the request when it reads the letter, and at no other time. */
 void m_rouse(struct model *m, struct model_request *r)
 {
     if (!r->boxed) return;
@@ -20,7 +20,7 @@ bool m_posted(struct model *m, int slot)
     return m->stepping;
 }
 
-/* Until then it need not be looked at without a letter. */
+/* When the loop must look at the request, unless a letter comes before. */
 static void file(struct model_request *r)
 {
     if (r->mail) return;
@@ -40,12 +40,12 @@ int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int
         return r->code;
     }
     m_do(m);
-    if (!r->waited) m_rouse(m, r); /* at the end: done never runs from in here */
+    if (!r->waited) m_rouse(m, r); /* answered by letter: `done` never runs inside of start */
     file(r);
     return 0;
 }
 
-/* What it was granted goes to whoever is next. */
+/* What the request was granted goes to the request that is next. */
 static void decline(struct model *m, struct model_request *r)
 {
     enum model_grant grant = r->grant;
@@ -54,14 +54,14 @@ static void decline(struct model *m, struct model_request *r)
     r->probe = false;
     m_no(r, KP_ECANCELED, "");
     if (grant == G_SLOT) {
-        m->slot[r->slot].lends--; /* nobody had it */
+        m->slot[r->slot].lends--; /* it was not lent after all */
         TALLY(m, r->key, hits, m->slot[r->slot].seat[r->seat].hit ? (uint64_t)-1 : 0);
         if (r->idle_ns > 0) m_give_unused(m, r->slot, r->seat);
         else m_give(m, r->slot, r->seat, true, R_RETURNED);
     } else if (grant == G_PERMIT) {
         r->holds_lent = false;
         m_token_back(m);
-        if (r->victim != NOBODY) { /* it goes all the same */
+        if (r->victim != NOBODY) { /* the victim is destroyed all the same */
             k->promised--;
             m->todo.slot[m->todo.end++] = r->victim;
         } else {
@@ -106,7 +106,7 @@ static void step(struct model *m, int request)
     }
 }
 
-/* Run a driver function that was posted. */
+/* Runs a driver function that was posted. */
 static void perform(struct model *m, int slot)
 {
     static const kp_job_kind kind[] = { [J_CREATE] = KP_JOB_CREATE,
@@ -141,7 +141,7 @@ static int first_letter(const struct model *m)
     return first;
 }
 
-/* Those whose time comes first, and when. */
+/* Lists the requests whose time comes first; *at: when. */
 static int timers(const struct model *m, int out[MODEL_REQUESTS], uint64_t *at)
 {
     int n = 0;

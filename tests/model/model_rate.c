@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's line of creations over all keys: the generic cell rate algorithm as virtual
- * scheduling (ITU-T I.371), with fractions. Were creations evenly spaced, the next one would be due
- * at `arrival`; it may begin a burst less one before that. What the pool keeps instead, a bucket,
- * is in src/core/rate.c: two forms of one rule.
+ * The model's rate limit on creations over all keys (budget.create_rate): the generic cell rate
+ * algorithm as virtual scheduling (ITU-T I.371), with fractions. If creations were evenly spaced,
+ * the next one would be due at `arrival`; it may begin earlier by (burst - 1) spaces. The library
+ * uses a token bucket instead (src/core/rate.c): another form of the same rule.
  */
 #include "model_inside.h"
 
@@ -14,7 +14,7 @@ static bool earlier(struct model_moment a, struct model_moment b)
     return a.ns != b.ns ? a.ns < b.ns : a.part < b.part;
 }
 
-/* So many times the space between two. */
+/* n times the space between two creations. */
 static struct model_moment spaces(const struct model *m, int64_t n)
 {
     uint64_t rate = (uint64_t)m->create_rate, seconds = (uint64_t)n * SECOND;
@@ -56,7 +56,7 @@ void m_token_take(struct model *m, uint64_t now)
     if (m->create_rate == NO_LIMIT) return;
     if (now > m->took) m->took = now;
     struct model_moment next = { m->arrival.ns + 1, m->arrival.part };
-    if (!earlier(then, next)) m->arrival = then; /* by less: it came as soon as it could */
+    if (!earlier(then, next)) m->arrival = then; /* less than 1 ns late is not late: rounding */
     m->arrival = plus(m, m->arrival, spaces(m, 1));
 }
 
@@ -77,7 +77,7 @@ uint64_t m_token_look(struct model *m, uint64_t now)
     return at;
 }
 
-/* A burst, less what has to come until the next is due in its turn. */
+/* What a bucket would hold now: a burst, less what must flow in until `arrival`. */
 struct model_bucket m_bucket(const struct model *m)
 {
     struct model_moment now = { m->now, 0 };

@@ -31,7 +31,7 @@ static int64_t making(const struct model *m, int key)
     return n;
 }
 
-/* Replacements beside what they replace, within the surplus. */
+/* How many replacements exist together with what they replace; at most the surplus. */
 int64_t m_extra(const struct model *m, int key)
 {
     int64_t extra = making(m, key) + m->key[key].spare, surplus = m->key[key].rules.surplus;
@@ -39,7 +39,7 @@ int64_t m_extra(const struct model *m, int key)
     return extra < surplus ? extra : surplus;
 }
 
-/* So many count against max_live. */
+/* How many count towards max_live. */
 int64_t m_counted(const struct model *m, int key)
 {
     return m_live(m, key) + m->key[key].promised - m_extra(m, key);
@@ -89,7 +89,7 @@ static bool is_needed(const struct model *m, const struct model_slot *s)
            (s->lends > 0 && m_later(s->since, rules->idle_ttl) > s->age_end);
 }
 
-/* True: it is closed. */
+/* True: the slot is closing now. */
 bool m_age(struct model *m, int slot, uint64_t now)
 {
     struct model_slot *s = &m->slot[slot];
@@ -111,8 +111,8 @@ bool m_age(struct model *m, int slot, uint64_t now)
     return false;
 }
 
-/* The how manyth of those of a key: first the idle ones, of them first who was used least recently;
- * of the lent ones, who was lent last. NOBODY: there are not so many. */
+/* The n-th resource of a key: first the idle ones, from the least recently used on; then the lent
+ * ones, from the one lent last on. NOBODY: there are not so many. */
 static int nth(const struct model *m, int key, int n)
 {
     for (int i = 0; i < MODEL_SLOTS; i++) {
@@ -138,7 +138,7 @@ void m_age_all(struct model *m, int key, uint64_t now)
     for (int i = 0; i < n; i++) (void)m_age(m, all[i], now);
 }
 
-/* It closes. */
+/* The slot closes: what was made to replace it no longer counts as spare. */
 void m_aged(struct model *m, struct model_slot *s)
 {
     if (s->ageing && m->key[s->key].spare > 0) m->key[s->key].spare--;
@@ -147,7 +147,7 @@ void m_aged(struct model *m, struct model_slot *s)
 
 /* ---- replacements ---------------------------------------------------------------------------- */
 
-/* One that was made to replace another is there: which goes? */
+/* A replacement has been made: chooses the one that goes for it. */
 static void replaced(struct model *m, int slot)
 {
     int key = m->slot[slot].key, goes = NOBODY;
@@ -157,7 +157,7 @@ static void replaced(struct model *m, int slot)
     if (m->key[key].spare == ageing(m, key)) return;
     m->key[key].spare++;
     for (int state = M_IDLE; state <= (shared ? M_LENT : M_IDLE) && goes == NOBODY; state++)
-        for (int n = MODEL_SLOTS - 1; n >= 0; n--) { /* of equals, who was lent first */
+        for (int n = MODEL_SLOTS - 1; n >= 0; n--) { /* of equals, the one lent first */
             int i = nth(m, key, n);
             if (i == NOBODY || (int)m->slot[i].state != state || !m->slot[i].ageing ||
                 m->slot[i].doomed)
@@ -214,7 +214,7 @@ static void retire(struct model *m, int slot, uint64_t at, uint64_t now)
     file_age(m, s);
 }
 
-/* A creation came out well. */
+/* A creation has succeeded. */
 void m_renewed(struct model *m, int slot)
 {
     struct model_slot *s = &m->slot[slot];

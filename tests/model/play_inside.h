@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * One play: its stage (stage.c: the world, the driver, gets that wait) and what was seen.
+ * One play: its stage (stage.c: the world, the driver, gets that wait) and what was observed.
  */
 #ifndef TESTS_MODEL_PLAY_INSIDE_H
 #define TESTS_MODEL_PLAY_INSIDE_H
 
 #include "play.h"
 
-/* What the model chose in one kp_keep, of what is due at the same time. */
+/* The model's choices in one kp_keep, where several things were due at the same time. */
 enum { TIES = 64 };
 struct ties {
     int n, choice[TIES], of[TIES];
-    bool in_vain; /* a driver function ran that the library did not run: later choices are void */
-    int reject;   /* so many combinations that fit are not the one, as was seen later */
+    bool in_vain; /* the model ran a driver function that the library did not: stop choosing */
+    int reject;   /* how many combinations that fitted were found to be wrong later */
     bool forked;  /* there was a choice */
 };
 
@@ -57,11 +57,11 @@ struct play {
     struct getter getter[MODEL_REQUESTS], *running;
     struct lease lease[LEASES];
     kp_key pin[MODEL_KEYS]; /* {0}: not pinned */
-    kp_lease ended; /* the last one that was */
+    kp_lease ended; /* the lease that ended last */
     struct model model;
     struct ties ties;
     kp_loop *loop;
-    int done[2 * MODEL_REQUESTS], dones; /* whose done ran in this dispatch, in order */
+    int done[2 * MODEL_REQUESTS], dones; /* requests whose done ran in this dispatch, in order */
     bool differs;
     char did[100]; /* the operation, in words */
     char *said;
@@ -75,20 +75,20 @@ uint64_t serial_of(const kp_lease *lease);
 bool same_call(int i); /* of the library and of the model in this operation */
 bool stage_open(const struct setup *setup, char *said, size_t size); /* false: refused, by both */
 
-/* Has this system stacks to change to (<ucontext.h>)? Else no get waits but an event loop's. */
+/* Does this system have <ucontext.h>, to switch stacks? If not, only gets of event loops wait. */
 extern const bool stage_has_stacks;
 
-/* Begin a get that may wait, or let it go on; until it waits again or is over. */
+/* Begins a get that may wait, or continues it. Returns when it waits (again) or is over. */
 void getter_start(struct getter *g);
 void getter_run(struct getter *g);
 
 /* play_compare.c */
 __attribute__((format(printf, 1, 2))) void differ(const char *format, ...); /* the first counts */
-void compare_get(int r, bool over); /* a get of both is over, or of neither */
+void compare_get(int r, bool over); /* over: is the library's get over? So must the model's be */
 void compare_number(const char *what, int64_t real, int64_t model);
 void compare_calls(void);
 void compare_stats(int key); /* NOBODY: of the pool */
-const char *other_why(const kp_why *real, const kp_why *model); /* where they differ, or NULL */
+const char *other_why(const kp_why *real, const kp_why *model); /* how they differ, or NULL */
 void print_calls(void);
 
 void play_due(const struct op *op); /* play_due.c: kp_keep, kp_loop_dispatch */

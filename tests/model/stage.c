@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The stage: a world of one thread with a clock of its own, a driver that answers as the
- * operation's fate says, and gets that wait on coroutines (stacks of their own: a parked get gives
- * the stack up and is resumed by an operation, at any time, as park allows).
+ * The stage: a world of one thread with a clock of its own, a driver whose answers are determined
+ * by the operation's `fate`, and gets that wait in coroutines: each runs on a stack of its own,
+ * which it leaves when it parks, and an operation resumes it at any time, as park allows.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 #include "play_inside.h"
 
-/* POSIX had it until 2008; musl has the header only. */
+/* POSIX removed it in 2008; musl has only the header. */
 #if defined __GLIBC__
 #include <ucontext.h>
 #define HAS_STACKS true
@@ -74,14 +74,14 @@ static void wake(uint32_t *word, int how_many, void *ctx)
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
-/* The same answers in the same order, for the library and for the model. */
+/* Gives the library and the model the same answers in the same order. */
 static int answer(struct calls *calls, kp_job_kind kind, uint64_t serial, int key,
                   uint64_t *takes_ns)
 {
     uint64_t bits = draw(&calls->state);
 
     if (calls->n < CALLS) calls->call[calls->n++] = (struct call){ kind, serial, key };
-    *takes_ns = 1 + bits % 1000; /* so that no two things happen at the same time */
+    *takes_ns = 1 + bits % 1000; /* every function takes time, so that times differ */
     bits >>= 20;
     bool later = kind == KP_JOB_CREATE || kind == KP_JOB_REVOKE || the.setup->on_loop;
     if (later && bits % 100 < the.setup->pending_pct)
@@ -109,7 +109,7 @@ static int model_answer(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *
     return status;
 }
 
-/* Of what is due at the same time, what this attempt says (play.c, op_keep). */
+/* Which of n things that are due at the same time comes first in this attempt (play_due.c). */
 static int choose(void *ctx, int n)
 {
     struct ties *t = &the.ties;

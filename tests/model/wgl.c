@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The search of Wing and Gong (J. Parallel Distrib. Comput. 17, 1993), with Lowe's memory of the
- * places it has been at (Concurrency Computat.: Pract. Exper. 29, 2017): operations that overlap
- * are tried in every order, but never twice from the same state with the same operations done.
+ * The search of Wing and Gong (J. Parallel Distrib. Comput. 17, 1993), with Lowe's memory of what
+ * was visited (Concurrency Computat.: Pract. Exper. 29, 2017): operations that overlap are tried in
+ * every order, but never twice from the same state with the same operations done.
  */
 #include "wgl.h"
 
@@ -17,7 +17,7 @@ struct place {
     int by; /* CLOSING: the operation that closes it */
 };
 
-/* A pool of one key; the idle ones stand in the order of their return. */
+/* A pool of one key; idle resources are in the order of their return. */
 struct state {
     int live;
     struct place place[WGL_LIVE];
@@ -131,7 +131,7 @@ struct visit {
 };
 
 struct memory {
-    struct visit *visit; /* open addressing; `used` marks */
+    struct visit *visit; /* open addressing; `used` marks the full entries */
     bool *used;
     size_t room, count;
 };
@@ -186,7 +186,7 @@ static void grow(struct memory *m)
     free(old.used);
 }
 
-/* True: not been here before. */
+/* True: it was not visited before. */
 static bool remember(struct memory *m, const struct visit *v)
 {
     if (2 * m->count >= m->room) grow(m);
@@ -195,7 +195,7 @@ static bool remember(struct memory *m, const struct visit *v)
 
 /* ---- the search ------------------------------------------------------------------------------ */
 
-/* A call or a return, in order of time; those of operations already placed are left out. */
+/* A call or a return, in order of time; operations that are placed already are unlinked. */
 struct event {
     int op;
     bool is_return;
@@ -215,7 +215,7 @@ struct search {
     const struct wgl_op *ops;
     int n, max_live;
     struct event event[2 * WGL_OPS + 1];
-    int returned[WGL_OPS]; /* the place of its return */
+    int returned[WGL_OPS]; /* the event of its return */
     struct visit now;
     struct memory memory;
     struct {
@@ -258,7 +258,7 @@ static void begin(struct search *s, const struct wgl_op *ops, int n, int max_liv
     }
 }
 
-/* Is this operation next? Then go on behind it. */
+/* Can this operation be next? If so, place it and go on behind it. */
 static bool place(struct search *s, int event)
 {
     int op = s->event[event].op;
@@ -307,7 +307,7 @@ enum wgl_verdict wgl_check(const struct wgl_op *ops, int n, int max_live, uint64
             verdict = WGL_UNKNOWN;
             break;
         }
-        if (s->event[event].is_return) { /* it had to come before this */
+        if (s->event[event].is_return) { /* this operation is not placed, but had to be */
             if (s->depth == 0) {
                 verdict = WGL_NO;
                 break;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Is a history of one key linearizable: is there one order of its operations, within the time that
- * each took, in which a sequential pool would have given every answer?
+ * Is a history of one key linearizable? That is: is there one order of its operations, each at a
+ * moment between its call and its return, in which a sequential pool would give every answer?
  *
- * The sequential pool is the model's of one key, reduced to what a borrower sees: resources that
+ * The sequential pool is the model with one key, reduced to what a borrower sees: resources that
  * are idle, lent or closing, at most max_live of them. A get takes the idle one that was used last;
  * it makes one if none is idle and there is room; it is answered no only when none is idle and
- * there is no room (L1). What is marked or discarded is never lent again, and its room is free when
- * it is destroyed.
+ * there is no room (L1). A resource that was invalidated or discarded is never lent again, and its
+ * room is free when it is destroyed.
  */
 #ifndef TESTS_MODEL_WGL_H
 #define TESTS_MODEL_WGL_H
@@ -24,14 +24,14 @@ struct wgl_op {
     uint64_t called, returned; /* on one monotonic clock */
     uint64_t resource;         /* 0: the answer was no */
     bool made;                 /* GET: made for it, not there before */
-    bool destroyed;            /* it ran driver.destroy: then a GONE of the same call follows */
+    bool destroyed;            /* it ran driver.destroy: a GONE of the same call follows */
     int64_t answer;            /* INVALIDATE: how many; STATS: live * 100 + idle */
     int part_of;               /* GONE: the operation whose call it ends */
 };
 
 enum wgl_verdict { WGL_YES, WGL_NO, WGL_UNKNOWN };
 
-/* Look at most at `looks` places; *looked says at how many. */
+/* Looks at no more than `looks` events; *looked: at how many. */
 enum wgl_verdict wgl_check(const struct wgl_op *ops, int n, int max_live, uint64_t looks,
                            uint64_t *looked);
 
