@@ -4,8 +4,9 @@
 
     tools/amalgamate.py [--out build/amalgamation]
 
-Headers are put where they are first included. What is private to one source file (`static`, and its
-own types and macros) is renamed or undefined where two files would get in each other's way.
+Headers are put where they are first included. Names that are private to one source file (of
+`static` functions and variables, and of its own types and macros) are renamed, or undefined, where
+they would clash with those of another file.
 """
 import argparse
 import glob
@@ -43,7 +44,7 @@ class Amalgamation:
             return file.read()
 
     def flatten(self, path, text=None):
-        """The text of a file with our own includes put in, each once."""
+        """The text of a file with our own headers inserted, each once."""
         self.done.add(path)
         text = self.read(path) if text is None else text
 
@@ -60,7 +61,7 @@ class Amalgamation:
 
 
 def declared(declaration):
-    """The names in `int f(int x)`, `int (*f)(int x)`, `int a[2], *b`."""
+    """The names that are declared in `int f(int x)`, `int (*f)(int x)`, `int a[2], *b`."""
     pointer = re.match(r"[^(]*\(\s*\*\s*(\w+)", declaration)
     if pointer:
         return {pointer[1]}
@@ -72,8 +73,8 @@ def declared(declaration):
 
 
 def private_names(text):
-    """What a source file defines for itself alone: its functions, variables, constants and types,
-    and its tags as "struct x"."""
+    """The names that a source file defines only for itself: functions, variables, constants, types,
+    and tags, the latter as "struct x"."""
     code = re.sub(r"\b_Atomic\([^)]*\)", "int", code_only(text))
     names = set()
     for declaration in re.findall(r"^static\b([^;={]*)", code, re.M):
@@ -105,7 +106,8 @@ def rename(text, names, suffix):
 
 
 def macros(text):
-    """What it defines; a name of the compiler's is only defined where that lacks it, and stays."""
+    """The macros that it defines, except names of the compiler, which stay: such a name is defined
+    only where the compiler lacks it."""
     return re.findall(r"^[ \t]*#[ \t]*define[ \t]+(?!__)(\w+)", text, re.M)
 
 

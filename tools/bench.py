@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Run the benchmarks, or read what they said before: a table with the bars, a file, a drawing.
+"""Run the benchmarks, or read earlier results: a table with the bars, a file, a drawing.
 
     tools/bench.py [--build FOLDER] [--quick] [--only PATTERN]... [--out FILE] [--draw FILE]
     tools/bench.py --from FILE [--draw FILE] [--markdown]
 
 Each case of bench/ is a program that prints one line of JSON for each variant. The lines go to the
-file, with the date and the machine; with --only, those of other cases stay as they are. What else
-is in bench/ answers another question and prints it its own way, at the end, unless --quick is said.
-docs/PERFORMANCE.md says how to read the table. A bar that is not held is no failure: the machine
-may be busy; what a regression breaks whatever the noise is tests/cost."""
+file, with the date and the machine; with --only, lines of other cases in it stay as they are. Other
+programs in bench/ answer other questions and print in their own way; they run last, and not with
+--quick. docs/PERFORMANCE.md explains the table. A bar that is not met is not a failure, because the
+machine may be busy; the test that finds regressions whatever the noise is tests/cost."""
 
 import argparse
 import datetime
@@ -24,7 +24,7 @@ from bench_bars import CASES, PEER, bars_of, complaints, of
 from bench_draw import draw
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-NOISY = 0.15                            # processors that others used meanwhile
+NOISY = 0.15                            # processors that other processes used meanwhile
 
 
 def machine():
@@ -42,7 +42,7 @@ def machine():
 
 
 def ask(program, arguments, case):
-    """The rows that a program prints. What is wrong with them ends us."""
+    """The rows that a program prints. Exits if one is wrong."""
     done = subprocess.run([program] + arguments, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f'bench: {program.name} ended with {done.returncode}')
@@ -79,7 +79,7 @@ def write(path, rows):
 # ---- the table -----------------------------------------------------------------------------------
 
 def figure(ns, kind):
-    """A time, or how many of them in a second."""
+    """A time, or how many such operations there are in a second."""
     if ns is None:
         return '-'
     if kind == 'ns':
@@ -145,7 +145,7 @@ def table(rows, markdown):
 # ---- what to do ----------------------------------------------------------------------------------
 
 def run(args):
-    """The rows of all cases that were asked for."""
+    """The rows of all cases that were chosen."""
     folder = args.build / 'bench'
     arguments = ['--blink'] if args.blink else ['--quick'] if args.quick else []
     told = {'date': datetime.date.today().isoformat(), 'machine': machine()}
@@ -164,7 +164,7 @@ def run(args):
 
 
 def others(args):
-    """What is no case."""
+    """Runs the programs that are not cases."""
     known = {'bench-' + case.replace('.', '_') for case in CASES}
     for program in sorted((args.build / 'bench').glob('bench-*')):
         if program.name not in known and program.suffix == '':

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The cases of bench/, and what each is held to: a part of tools/bench.py.
+"""The cases of bench/, and the bars that each must meet: a part of tools/bench.py.
 
-A bar is a limit on one figure of a row: a number, or so many times another field of the same row.
-`rseq` is what the library does where it can, and is held to all of them; `portable` to those of its
-case that need no restartable sequence. `locked`, the hit path turned off, has no bars: it is there
-to compare with; nor has `no rseq`, which stands for `rseq` where there are no sequences."""
+A bar is a limit on one figure of a row: a number, or a multiple of another field of the same row.
+Variant `rseq` is what the library does where it can; it must meet all bars of its case. `portable`
+must meet those that need no restartable sequence. `locked`, with the hit path turned off, has no
+bars: it is there for comparison. Nor has `no rseq`, which replaces `rseq` on machines without
+sequences."""
 
 PEER = 'apr_reslist'
 
@@ -14,7 +15,7 @@ def of(row, field):
 
 
 class Bar:
-    """`field` at most (or at least) `most` (`least`), times the field `unit` if there is one."""
+    """`field` is at most `most`, or at least `least`; times the field `unit`, if one is given."""
 
     def __init__(self, field, most=None, least=None, unit=None, says=None):
         self.field, self.most, self.least = field, most, least
@@ -26,16 +27,16 @@ class Bar:
         return None if unit is None else number * unit
 
     def held(self, row):
-        """None where there is nothing to compare with."""
+        """Is the bar met? None if there is nothing to compare with."""
         bound, value = self.bound(row), of(row, self.field)
         if bound is None or value is None:
             return None
         if self.field == 'bytes':
-            value = round(value)        # one page more is less than a byte of each of so many
+            value = round(value)        # one page more is less than one byte of each of so many
         return value <= bound if self.most is not None else value >= bound
 
     def ratio(self, row):
-        """Where the bar lies for `ratio`, for the drawing; None: it is on another figure."""
+        """The bar in units of `ratio`, for the drawing; None if it is on another figure."""
         bound = self.bound(row)
         if bound is None or self.field not in ('ratio', 'ns', 'ops'):
             return None
@@ -52,14 +53,14 @@ def times(number, unit, name):
     return Bar('ops', least=number, unit=unit, says=f'>= {number:g} x {name}')
 
 
-# Of `portable`, in the cases in which it is held to less.
+# The bars of `portable`, for cases in which they are lower.
 PORTABLE = {
     'hit.handle': [below(1.9)],
     'hit.key1000': [below(2.8)],
     'parallel.2': [times(1.0, 'limit_ops', 'limit')],
 }
 
-# case: what the first figures of the table are (ns, or pairs per second), and its bars
+# case: (the unit of the table's first figures: ns, or pairs per second; its bars)
 CASES = {
     'hit.handle': ('ns', [below(0.5)]),
     'hit.key1000': ('ns', [below(2.0)]),
@@ -86,7 +87,7 @@ def bars_of(row):
     return less or CASES[row['case']][1]
 
 
-# What every row has, and what the rows of some cases have besides: name, and kind.
+# The fields of every row, and further fields in the rows of some cases: name and type.
 FIELDS = {'case': str, 'variant': str, 'ns': float, 'ns_quartiles': list, 'limit_ns': float,
           'limit_ns_quartiles': list, 'ratio': float, 'peer': dict, 'rounds': float,
           'foreign_cpus': float}

@@ -2,8 +2,8 @@
 """Draws the rows of a benchmark run as SVG: a part of tools/bench.py.
 
 One line for each figure, on a logarithmic scale, in units of the case's limit: left is faster. A
-notch says where the bar is. Every mark has its figure beside it, so that the drawing can be read
-without colours."""
+notch shows the bar. Every mark has its figure beside it, so that the drawing can be read without
+colours."""
 
 import math
 from xml.sax.saxutils import escape
@@ -35,7 +35,7 @@ def groups(rows):
 
 
 def scale(cases):
-    """Whole powers of ten around all that is drawn."""
+    """The powers of ten that enclose all that is drawn."""
     values = [v for _, lines in cases for _, ratio, bar in lines for v in (ratio, bar) if v]
     low = math.floor(math.log10(min(values + [1])))
     high = math.ceil(math.log10(max(values + [10])))

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""64 threads share 8 connections to PostgreSQL, by keyedpool and by other ways: run it, or read
-what it said before.
+"""64 threads share 8 connections to PostgreSQL, by keyedpool and in other ways: run it, or read
+earlier results.
 
     tools/bench_servers.py [--build FOLDER] [--quick | --blink] [--out FILE] [--markdown]
     tools/bench_servers.py --from FILE [--markdown]
 
 The program starts its own servers. Its lines go to the file, with the date and the machine, and are
-printed as a table; docs/SERVERS.md says how to read that. A bar that is not held is no failure: the
-machine may be busy. A wrong answer is."""
+printed as a table; docs/SERVERS.md explains it. A bar that is not met is not a failure, because the
+machine may be busy. A wrong answer from a server is a failure."""
 
 import argparse
 import datetime
@@ -19,7 +19,7 @@ import sys
 
 from bench import NOISY, ROOT, machine, read, show
 
-BAR = 0.95                              # of dedicated connections; keyedpool as it is shipped
+BAR = 0.95                              # of what dedicated connections reach; for HELD
 HELD = 'keyedpool'
 COLUMNS = ('case', 'way', 'ops/s', 'of dedicated', '>= 0.95?', 'p50', 'p99', 'longest', 'fair',
            'idle', 'pool', 'client', 'server', 'share', 'besides')

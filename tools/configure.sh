@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Configures one preset, quietly, with Ninja where it is there. Does nothing if it is configured
-# already: the build files then look after themselves.
+# Configures one preset, quietly, with Ninja if it is installed. Does nothing if the preset is
+# configured already: the build itself runs CMake again when that is needed.
 set -eu
 cd "$(dirname "$0")/.."
 

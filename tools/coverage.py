@@ -6,14 +6,14 @@ src/core every condition of every decision shown to matter by itself (MC/DC, as 
     tools/coverage.py [--build FOLDER] [--no-run] [--details FILE] [-j N]
 
 It configures and builds the preset `coverage` (clang-19, KP_VERIFY off), runs every test of CTest
-once, prints a table by file and each line, branch and condition that nothing reached, and ends with
-1 if a bar is not held. What cannot happen is marked where it stands and argued:
+once, prints a table by file and each line, branch and condition that nothing reached, and exits
+with 1 if a bar is not met. Code that cannot be reached is marked where it stands, with a reason:
 
     if (left < 0) left = 0; /* cover: never, because the heap's count is checked above */
 
-A mark speaks for its own line, or alone on a line for the next one: whatever begins there is left
-out. Marks are listed and counted; one that nothing needs is told, but is no failure, because it may
-stand for a race."""
+A mark applies to its own line or, if it stands alone on a line, to the next one: whatever begins
+there is not counted. Marks are listed and counted. One that is not needed is reported, but is not a
+failure, because it may be about a race."""
 
 import argparse
 import json
@@ -44,7 +44,7 @@ def measure(build, jobs):
     subprocess.run(['tools/configure.sh', 'coverage'], cwd=ROOT, check=True)
     subprocess.run(['cmake', '--build', build, '-j', str(jobs)], cwd=ROOT, check=True,
                    stdout=subprocess.DEVNULL)
-    # %p: a child after fork, and a program that a test runs again, count for themselves
+    # %p: a child after fork, or a program that a test runs again, counts into its own file
     env = dict(os.environ, LLVM_PROFILE_FILE=str(raw / '%m-%p.profraw'))
     done = subprocess.run(['ctest', '--test-dir', build, '-j', str(jobs), '--output-on-failure',
                            '--no-tests=error'], cwd=ROOT, env=env, stdout=subprocess.PIPE,
@@ -60,8 +60,8 @@ def measure(build, jobs):
 
 
 def uncounted(build):
-    """Decisions in which the compiler cannot tell the conditions apart: it warns, once per build,
-    so the warning is asked for again."""
+    """Decisions whose conditions the compiler cannot tell apart. It warns of them only when it
+    compiles, so the files are compiled once more to get the warnings."""
     warnings = []
     for entry in json.loads((build / 'compile_commands.json').read_text()):
         path = pathlib.Path(entry['file'])
@@ -75,8 +75,8 @@ def uncounted(build):
 
 
 def export(build, kind):
-    """What llvm-cov says of our sources, over all test programs."""
-    # not whatever lies there: the program of a test that is gone knows older lines
+    """What llvm-cov reports for our sources, over all test programs."""
+    # not every program that lies there: one whose test was removed has older line numbers
     tests = subprocess.run(['ctest', '--test-dir', build, '--show-only=json-v1'], cwd=ROOT,
                            check=True, stdout=subprocess.PIPE, text=True).stdout
     programs = {pathlib.Path(word) for test in json.loads(tests)['tests']
@@ -91,7 +91,7 @@ def export(build, kind):
 
 
 class File:
-    """One source file: what there is to cover, by line, and what was covered."""
+    """One source file: what is to be covered, by line, and what was covered."""
 
     def __init__(self, path):
         self.path = path
@@ -102,14 +102,14 @@ class File:
             if found:
                 alone = text.strip() == found.group(0)
                 self.marks[number + 1 if alone else number] = found.group(1)
-        # place -> was it covered; a function compiled several times (inline) counts once
+        # place -> was it covered? A function compiled several times (inline) counts once
         self.seen = {LINES: {}, BRANCHES: {}, CONDITIONS: {}}
 
     def add(self, kind, place, covered):
         self.seen[kind][place] = self.seen[kind].get(place, False) or covered
 
     def result(self, kind):
-        """Covered, all, and the gaps."""
+        """How many were covered, how many there are, and the gaps."""
         gaps, total = [], 0
         for place, covered in sorted(self.seen[kind].items()):
             line = place[0]
@@ -176,7 +176,7 @@ def tell_gap(kind, file, place, out):
 
 
 def report(files, out):
-    """The table, the gaps, the marks. True: every bar is held."""
+    """The table, the gaps, the marks. True: every bar is met."""
     sums, gaps = {}, []
     print(f'{"file":<28}{"lines":>16}{"branches":>18}{"MC/DC":>18}')
     for path, file in sorted(files.items()):

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Runs tests for aarch64 under a Linux kernel of their own, on two processors that qemu plays:
-# tools/kernel.sh NAME... (programs of build/aarch64/tests; the shell's patterns are fine). For what
-# needs more of a kernel than qemu has where it runs a single program: restartable sequences.
+# Runs tests for aarch64 under a Linux kernel of their own, on two processors that qemu emulates:
+# tools/kernel.sh NAME... (programs of build/aarch64/tests; shell patterns are allowed). For tests
+# of restartable sequences, which qemu does not support when it runs a single program.
 #
-# Kernel and shell are Debian's, fetched once with a package index of our own. Prints a line for
-# each test, and what it said last if it failed. The last line counts; a failure, and a test that
-# was not run for want of sequences, make the result 1.
+# The kernel and the shell are Debian's, fetched once with a package index of our own. Prints a line
+# for each test, and the end of its output if it failed. The last line counts passes and failures.
+# The exit status is 1 if a test failed, or was skipped because the kernel has no sequences.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ if [ $# -eq 0 ]; then
     exit 2
 fi
 
-# Debian's packages for aarch64, whatever this machine is.
+# Runs a command of apt for Debian's aarch64 packages, whatever this machine is.
 own() {     # command arguments...
     state=$here/apt
     command=$1
@@ -30,12 +30,12 @@ own() {     # command arguments...
         -o APT::Architectures=arm64 "$@"
 }
 
-# $here/vmlinuz and $here/busybox.
+# Makes $here/vmlinuz and $here/busybox.
 fetch() {
     [ ! -f "$here/busybox" ] || return 0
     mkdir -p "$here/apt/lists/partial" "$here/apt/cache/archives/partial"
     : >"$here/apt/status"
-    # where this machine has its packages from
+    # the sources that this machine gets its packages from
     keys=/usr/share/keyrings/debian-archive-keyring.gpg
     apt-get indextargets --format "deb [signed-by=$keys] \$(REPO_URI) \$(RELEASE) \$(COMPONENT)" \
         'Created-By: Packages' 'Component: main' | sort -u >"$here/apt/sources.list"
@@ -48,7 +48,7 @@ fetch() {
     cp "$here/packages/bin/busybox" "$here/busybox"
 }
 
-# $here/initrd: the tests, and a first process that runs one after the other.
+# Makes $here/initrd: the tests, and a first process that runs them one after the other.
 pack() {    # names of programs
     root=$here/root
     rm -rf "$root"
@@ -81,7 +81,7 @@ INIT
 }
 
 fetch
-# shellcheck disable=SC2048,SC2086 # patterns, and names of which none has a space
+# shellcheck disable=SC2048,SC2086 # they are patterns, and no name has a space
 names=$(cd "$tests" && ls $*)
 # shellcheck disable=SC2086
 set -- $names

@@ -4,7 +4,7 @@
 
     tools/laws.py [--check]
 
-With --check it writes nothing and ends with 1 if the page is not what it would write.
+With --check it writes nothing, and exits with 1 if the page is not what it would write.
 """
 import os
 import re

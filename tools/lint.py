@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The house rules that a program can check. `make lint` runs it; CONTRIBUTING.md explains it.
+"""The house rules that a program can check. `make lint` runs it; CONTRIBUTING.md explains them.
 
     tools/lint.py [--root FOLDER] [--build BUILD_FOLDER] [--list]
 
-Prints one line per finding (file:line: [rule] what) and ends with 1 if there is any. The rules
+Prints one line per finding (file:line: [rule] what) and exits with 1 if there is any. The rules
 `exports` and `names` look at the libraries in BUILD_FOLDER and are left out without it.
 
-A rule is set aside by a comment that gives the reason, on the line, on the line before, within the
+A finding is allowed by a comment that gives the reason, on the line, on the line before, within the
 function (rule function) or anywhere in the file (rules file, spdx, purpose):
 
     lint: allow RULE because REASON

@@ -75,7 +75,7 @@ def inline_functions(tree):
 
 
 def check_tested(tree):
-    # An example is a test too, and an inline function stands for the one it calls.
+    # An example counts as a test, and a use of an inline function as one of the function it calls.
     words = words_under(tree, "tests/", "examples/")
     for path, _, name in inline_functions(tree):
         if name in words:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """For lint.py: the rule `format`. A formatter would undo tables that were aligned by hand, which
-are worth more here than uniform line breaks; so this checks what it is wanted for most."""
+are worth more here than uniform line breaks. So this only checks what matters most."""
 import re
 
 TYPE = r"(?:void|char|bool|int|long|unsigned|double|size_t|u?int\d+_t|kp_\w+|struct \w+|FILE)"
@@ -24,7 +24,7 @@ def blank(match):
 
 
 def code_only(text):
-    """The same text, at the same places, with comments and the insides of strings blanked."""
+    """The same text, at the same places, with comments and the contents of strings blanked."""
     token = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
     return re.sub(token, blank, text, flags=re.S)
 

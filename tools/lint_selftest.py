@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Breaks every rule of lint.py on purpose, in a copy of the checkout, and wants it to be found.
+"""Breaks every rule of lint.py on purpose, in a copy of the checkout, and checks that it is found.
 
     tools/lint_selftest.py [--build BUILD_FOLDER]
 
-Also wants an exception with a reason to be accepted, and one without to be refused.
+Also checks that an exception with a reason is accepted, and one without is refused.
 """
 import argparse
 import os
@@ -26,7 +26,7 @@ def body(lines):
 
 
 def write(place, text):
-    """Anew: what is there is the original, too."""
+    """Writes a new file: the one in the copy may be a link to the original."""
     if os.path.exists(place):
         os.remove(place)
     with open(place, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -67,7 +67,7 @@ def nobody_uses(name, *folders):
 
 
 def breaks(built):
-    """(rule, what is done, how)."""
+    """(rule, what is broken, the function that does it)."""
     base = "src/base/broken.c"
     pool = "include/keyedpool/pool.h"
     release = " * Threads: any thread, not only the borrower's. Blocks: "
@@ -130,7 +130,7 @@ def not_ours(folder, names):
 
 
 def broken(original, before, build, change, only):
-    """What lint finds more in a copy that was changed."""
+    """What lint finds in a changed copy and not before."""
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "copy")
         shutil.copytree(original, copy, copy_function=os.link)
@@ -166,7 +166,7 @@ def main():
 
 
 def names_selftest():
-    """A library with a symbol that has no prefix, made here: 1 if it is not found."""
+    """Makes a library with a symbol that has no prefix. 1 if lint does not find it."""
     from lint import check_names
     from lint_tree import Tree
     import subprocess

@@ -9,7 +9,7 @@ TEXT = C_LIKE + SCRIPTS + (".md", ".txt", ".json", ".in", ".yml", ".editorconfig
                            ".clang-format")
 FUNCTION_LINES, FILE_LINES, COLUMNS = 60, 500, 100
 
-# C11, POSIX and what Linux adds: free in every room but include/.
+# Headers of C11, POSIX and Linux: allowed in every folder except include/.
 LIBC = re.compile(r"^(assert|ctype|errno|fcntl|fenv|float|getopt|inttypes|iso646|langinfo|libgen|"
                   r"limits|locale|malloc|math|poll|pthread|sched|semaphore|setjmp|signal|spawn|"
                   r"stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|"
@@ -46,7 +46,7 @@ def check_spaces(tree):
 
 
 def first_comment(path, lines):
-    """The words of the comment a file begins with, after its licence."""
+    """The words of the comment that a file begins with, after its licence."""
     if path.endswith(".py"):
         head = "\n".join(lines)
         match = re.search(r'"""(.*?)"""', head, re.S)
@@ -93,7 +93,7 @@ def check_words(tree):
     for path in tree.named(*TEXT):
         if path.startswith(("tools/lint", "CONTRIBUTING.md")):
             continue
-        # Torture lasts as long as it is told to; everything else waits for what it wants.
+        # Torture lasts for a given time; all other tests wait for an event, never for a time.
         tests = path.startswith("tests/") and not path.startswith("tests/torture/")
         for number, line in enumerate(tree.lines(path), 1):
             if TODO.search(line):
@@ -112,7 +112,7 @@ def read_layers(tree):
 
 
 def resolve(tree, path, name):
-    """The file of this checkout that an include means, or None."""
+    """The file of this checkout that an include refers to, or None."""
     for folder in (os.path.dirname(path), "src", "include", "adapters", "tests"):
         found = os.path.normpath(os.path.join(folder, name))
         if tree.exists(found) and found in tree.files:

@@ -6,7 +6,7 @@ import re
 SKIPPED = {".git", ".cache", "__pycache__"}
 WHOLE_FILE = {"file", "spdx", "purpose"}
 ALLOW = re.compile(r"lint: allow (\S+)(?: because (\S.*))?")
-# Where lint's own words for what it looks for would be taken for the thing itself.
+# Files that name what lint looks for, which would be mistaken for the thing itself.
 ABOUT_LINT = ("tools/lint", "CONTRIBUTING.md")
 
 
@@ -65,7 +65,7 @@ class Tree:
                 allowed.setdefault(match[1], []).append(number)
 
     def report(self, path, line, rule, text, last=None):
-        """`last`: the end of what is found fault with, where an exception may stand in it."""
+        """`last`: the last line of what is at fault, if an exception may stand inside of it."""
         for number in self._allowed.get(path, {}).get(rule, ()):
             if rule in WHOLE_FILE or line - 1 <= number <= (last or line):
                 return

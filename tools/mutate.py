@@ -6,18 +6,18 @@
                     [--again] [--believe]
 
 The library is built once as one shared object, with KP_VERIFY as in `make test`, and each test as
-a program that uses it. A mutant is one source file, compiled and preloaded before the library, so
-that its functions stand in for the real ones. Tests run in the order of what killed most in their
-time, until one fails, crashes, or takes too long. A mutant whose object code is the original's, or
-another mutant's, is not counted.
+a program that uses it. A mutant is one source file with one change, compiled and preloaded before
+the library, so that its functions replace the real ones. The tests that killed most mutants for
+their time run first; they run until one fails, crashes, or takes too long. A mutant whose object
+code equals the original's, or another mutant's, is not counted.
 
-A survivor is told when it is met, and kept in build/mutate/survivors.txt; --again takes only those
-of the last run, whose verdicts it renews. --believe does not try again what the list says survives,
-which every test would have to look at.
+A survivor is printed when it is found, and kept in build/mutate/survivors.txt; --again tries only
+those of the last run, and updates their verdicts. --believe skips mutants that tools/mutants.txt
+lists as survivors: every test would have to run for them.
 
 A survivor must be in tools/mutants.txt with a reason; those that no test can tell from the original
-are marked `equivalent` there and not counted either. It ends with 1 if a survivor is not in the
-file, or fewer than 95 % of all are killed."""
+are marked `equivalent` there and are not counted either. The exit status is 1 if a survivor is not
+in that file, or if fewer than 95 % of all mutants are killed."""
 
 import argparse
 import collections
@@ -45,25 +45,25 @@ CC = os.environ.get('CC', 'gcc')
 FLAGS = ['-std=c11', '-D_GNU_SOURCE', '-DKP_VERIFY=1', '-DKP__INSIDE=',
          '-DKP_TESTS_COME_FIRST', '-fPIC', '-pthread', '-w',
          '-Iinclude', '-Isrc', '-Itestkit', '-Itests']
-# A swap of arguments that changes their types is no mutant but a compile error (which -w would
-# hide), and what reaches beyond an array is not left to chance.
+# A swap of arguments that changes their types must be a compile error, not a mutant (-w would hide
+# it), and an access beyond an array must trap rather than be undefined.
 MUTANT_FLAGS = ['-DKP_BUILD', '-O1', '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',
                 '-Werror=incompatible-pointer-types', '-Werror=int-conversion',
                 '-Werror=discarded-qualifiers', '-Werror=implicit-function-declaration']
-# What checks the core is no part of it; the public face of base has its own tests.
+# verify.c only checks the core; it is not part of it.
 NOT_MUTATED = {'src/core/verify.c'}
 TESTS = ('unit', 'kit', 'contract', 'regress', 'misuse', 'faults', 'fairness')
-# Those of base, of adapters with their own libraries, and of what the linker is to wrap.
+# Tests of base, of adapters (they need other libraries), and one that needs the linker's --wrap.
 NO_TESTS = ('base_', 'sqlite', 'apr', 'flow_process')
 
-# Tests of several files: the files, and what the program is given.
+# Tests of several files: the files, and the program's arguments.
 MODEL = ['agree', 'stage'] + [path.stem for pattern in ('play*.c', 'model*.c')
                               for path in sorted((ROOT / 'tests' / 'model').glob(pattern))]
 MORE_TESTS = {
     'model_agree': (MODEL, ['--ops', '20000', '--seed', '1']),
-    'model_longer': (MODEL, ['--ops', '200000', '--seed', '2']),    # for those that still live
+    'model_longer': (MODEL, ['--ops', '200000', '--seed', '2']),    # for those that survive so far
 }
-LONGEST = 4.0       # a test that takes more processor time is left out: survivors wait for all
+LONGEST = 4.0       # a test that takes more processor time is left out: a survivor runs all tests
 
 Test = collections.namedtuple('Test', 'name command seconds')
 Verdict = collections.namedtuple('Verdict', 'kind by')   # killed, timeout, survived; same, broken
@@ -93,7 +93,7 @@ def newest(patterns):
 
 
 def build(folder, jobs):
-    """The library and the tests. Returns the tests, not measured yet."""
+    """Builds the library and the tests. Returns the tests, not measured yet."""
     folder.mkdir(parents=True, exist_ok=True)
     headers = newest(['include/*/*.h', 'src/*/*.h', 'testkit/*.h', 'tests/*/*.h'])
 
@@ -139,7 +139,7 @@ def passes(test, mutant):
     env = dict(os.environ, LD_PRELOAD=str(mutant)) if mutant else dict(os.environ)
     cpu = int(2 + 10 * test.seconds)
     try:
-        # wall time is what other work on the machine stretches: only a deadlock needs it
+        # a limit on wall time is for deadlocks only: other work on the machine stretches it
         done = subprocess.run(test.command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               timeout=10 + 10 * test.seconds, preexec_fn=lambda: limits(cpu))
@@ -154,7 +154,7 @@ def processor_time():
 
 
 def measured(tests, longest):
-    """Those that pass as it is, with the processor time that each takes."""
+    """The tests that pass without a mutant, with the processor time that each takes."""
     good = []
     for test in tests:
         begin = processor_time()
@@ -174,7 +174,7 @@ def measured(tests, longest):
 
 
 class Order:
-    """Which test first: what killed most mutants of this file for its time."""
+    """The order of the tests: first those that killed most mutants of this file for their time."""
 
     def __init__(self, tests, path):
         self.tests, self.path, self.lock = tests, path, threading.Lock()
@@ -207,7 +207,7 @@ class Bench:
         self.codes = {}                          # hash of the object code -> its first mutant
 
     def compile(self, path, source, out):
-        """One file of its own; for a header, all the files that may see it."""
+        """Compiles one source file; for a header, all the files that may include it."""
         if path.endswith('.c'):
             flags = [f for f in FLAGS if f != '-w']
             done = run([CC, *flags, *MUTANT_FLAGS, '-shared', '-x', 'c', '-', '-o', out],
@@ -250,7 +250,7 @@ class Bench:
 
 
 def copy_sources(copy):
-    """Core and flow beside the changed header, for quoted includes look beside the file first."""
+    """Copies core and flow beside the changed header, because quoted includes look there first."""
     for folder in ('core', 'flow'):
         (copy / 'src' / folder).mkdir(parents=True, exist_ok=True)
         for source in (ROOT / 'src' / folder).glob('*.[ch]'):
@@ -265,7 +265,7 @@ def copy_sources(copy):
 
 
 def read_list():
-    """tools/mutants.txt: {key: (equivalent, reason)}. See its head for the form."""
+    """Reads tools/mutants.txt: {key: (equivalent, reason)}. Its first lines explain the form."""
     known, path, where, source, number, open_ones = {}, '', '', '', 1, []
     for n, line in enumerate(LIST.read_text().splitlines() if LIST.exists() else [], 1):
         text = line.strip()
@@ -313,7 +313,7 @@ def chosen(args):
         mutants = [m for m in mutants if one_line(m) in again]
     if args.show:
         mutants = [m for m in mutants if args.show in m.source or args.show in m.what]
-    # mixed, so that each shard and sample has some of everything, but always in the same way
+    # shuffled, always in the same way, so that each shard and sample has some of everything
     random.Random(args.seed).shuffle(mutants)
     if args.shard:
         i, n = map(int, args.shard.split('/'))
@@ -340,7 +340,7 @@ def judge_all(bench, texts, mutants, jobs, known, believed):
 
 
 def report(results, known, whole):
-    """True: the bar is held and every survivor is known."""
+    """True: the bar is met and every survivor is in the list."""
     kinds = collections.Counter(v.kind for v in results.values())
     lived = sorted(m for m, v in results.items() if v.kind == 'survived')
     equivalent = [m for m in lived if known.get(mutate_code.key(m), (False,))[0]]

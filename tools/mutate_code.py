@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The mutations of a C file in the house's form: what tools/mutate.py breaks, one place at a time.
+"""The mutations of a C file of this project: what tools/mutate.py breaks, one place at a time.
 
-It reads tokens, not grammar, and leans on the formatting that tools/lint.py holds: a binary
-operator has a space on both sides, a unary one has none after it. What it gets wrong does not
-compile and is not counted."""
+It reads tokens, not grammar, and relies on the formatting that tools/lint.py enforces: a binary
+operator has a space on both sides, a unary one has none after it. Where it misreads the code, the
+mutant does not compile and is not counted."""
 
 import collections
 import re
 
-# Replace source[begin:end] by text. `what` says it in words; `where` is the function; key() is how
-# tools/mutants.txt names it.
+# Replaces source[begin:end] by text. `what` describes it in words; `where` is the function; key()
+# is its name in tools/mutants.txt.
 Mutant = collections.namedtuple('Mutant', 'path where line source begin end text what number')
 
 
@@ -45,8 +45,8 @@ CONTROL = {'if', 'while', 'for', 'switch', 'return', 'sizeof', 'do', 'else', 'ca
 TYPES = {'struct', 'enum', 'union', 'const', 'static', 'void', 'bool', 'char', 'int', 'unsigned',
          'long', 'double', 'size_t', 'uint8_t', 'uint32_t', 'uint64_t', 'int32_t', 'int64_t',
          'uintptr_t', '_Atomic', 'extern', 'volatile', 'typedef'}
-COMMUTATIVE = {'kp__later', 'sooner', 'at_least'}       # a swap of their arguments is none
-CHECKS = {'KP__DCHECK', 'static_assert', '_Static_assert'}  # no part of what is shipped
+COMMUTATIVE = {'kp__later', 'sooner', 'at_least'}       # swapping their arguments changes nothing
+CHECKS = {'KP__DCHECK', 'static_assert', '_Static_assert'}  # not part of what is shipped
 
 
 def tokens_of(source):
@@ -101,7 +101,7 @@ class Code:
         return self.source[token.begin - 1] in ' \n' and self.source[token.end] in ' \n'
 
     def add(self, first, last, text, what):
-        """Tokens first..last become `text`."""
+        """Adds the mutant in which tokens first..last become `text`."""
         begin, end = self.tokens[first].begin, self.tokens[last].end
         line = self.tokens[first].line
         self.out.append(Mutant(self.path, self.where[first], line,
@@ -157,7 +157,7 @@ class Code:
     # ---- conditions ----
 
     def operand(self, i, step, stop):
-        """The other end of the operand of && or || that begins at i and goes by step."""
+        """The other end of the operand of && or || that begins at i, in the direction of step."""
         last = i
         while i != stop:
             text = self.text(i)
@@ -185,7 +185,7 @@ class Code:
             neutral = token.text == '&&'
             left = self.operand(i - 1, -1, -1)
             right = self.operand(i + 1, 1, len(self.tokens))
-            if self.text(left - 1) != token.text:    # else it was the right one of another
+            if self.text(left - 1) != token.text:    # else it is the right operand of another
                 self.force(left, i - 1, neutral)
             self.force(i + 1, right, neutral)
         elif token.text == 'return' and self.where[i] in self.returns_bool:
@@ -222,7 +222,7 @@ class Code:
     def begins_statement(self, i):
         before = self.text(i - 1)
         if before in ('{', '}', ';', 'else', 'do'):
-            # not the parts of for (;;), nor of an initialiser
+            # not inside for (;;), nor in an initialiser
             return not self.inside_round(i)
         if before == ':':
             j = i - 2

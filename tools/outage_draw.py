@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Draws what the test of an outage wrote down (tests/contract/outage.c) as SVG.
+"""Draws the record of the outage test (tests/contract/outage.c) as SVG.
 
     KP_OUTAGE=outage.csv build/release/tests/test-contract-outage
     tools/outage_draw.py outage.csv > docs/outage.svg
@@ -42,7 +42,7 @@ def panel(top, title, most, line, curves, at, last):
         said.append(text(LEFT + WIDE, y - 4, name, 'end', f' fill="{GREY}"'))
     for name, colour, second, values in curves:
         said.append(curve(values, at, top, most, colour))
-        here = max(v for s, v in values if second - 1 <= s <= second + 6)   # as wide as the name
+        here = max(v for s, v in values if second - 1 <= s <= second + 6)   # the name's width
         y = top + HIGH - HIGH * min(here, most) / most
         said.append(text(at(second), max(y - 6, top + 12), name, more=f' fill="{colour}"'))
     for second in range(0, last + 1, 10):
@@ -51,7 +51,7 @@ def panel(top, title, most, line, curves, at, last):
 
 
 def by_second(rows, field, join):
-    """One value for each second: a tenth is too little to be read."""
+    """One value for each second: tenths of a second would be too fine to read."""
     values = [float(row[field]) for row in rows]
     return [(i / 10 + 0.5, join(values[i:i + 10])) for i in range(0, len(values), 10)]
 

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: MIT
 #
 # Builds and runs the tests for other machines: tools/portability.sh [aarch64] [s390x] [i386]
-# [musl], all of them by default. Programs are linked statically and run by qemu where the machine
-# cannot. cmocka is compiled for each from Debian's source package, fetched once with a package
-# index of our own: the machine's package system is left as it is. Hits without the lock are tested
-# once more for aarch64, under a kernel of their own (tools/kernel.sh).
+# [musl], all of them by default. Programs are linked statically, and run by qemu where this machine
+# cannot run them. cmocka is compiled for each target from Debian's source package, which is fetched
+# once with a package index of our own: this machine's package system stays as it is. Hits without
+# the lock are tested once more for aarch64, under a kernel of their own (tools/kernel.sh).
 #
-# Goes on after a failure; the last line counts, and a failure makes the result 1. JOBS says how
-# many run at once.
+# Goes on after a failure; the last line counts passes and failures, and the exit status is 1 if
+# there was a failure. JOBS: how many tests run at once.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -20,13 +20,13 @@ mkdir -p "$here"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# The source of cmocka in $here/cmocka.
+# Puts the source of cmocka into $here/cmocka.
 fetch_cmocka() {
     [ ! -f "$here/cmocka/src/cmocka.c" ] || return 0
     state=$here/apt
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
     : >"$state/status"
-    # where this machine has its packages from
+    # the sources that this machine gets its packages from
     apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' \
         'Created-By: Packages' 'Component: main' | sort -u >"$state/sources.list"
     own() {
@@ -41,7 +41,7 @@ fetch_cmocka() {
     tar -C "$here/cmocka" --strip-components=1 -xf "$state"/cmocka_*.orig.tar.?z
 }
 
-# Compile cmocka with the target's compiler: one file, and a configuration that holds everywhere.
+# Compiles cmocka with the target's compiler: one file, and a configuration that fits every target.
 build_cmocka() {    # target compiler
     out=$here/$1
     [ ! -f "$out/libcmocka.a" ] || return 0
@@ -87,7 +87,7 @@ run() {     # target
     fi
 }
 
-# What qemu knows no restartable sequences for.
+# The tests that need restartable sequences, which qemu lacks when it runs a single program.
 run_homes() {
     echo "== aarch64, under a kernel: test"
     tools/kernel.sh 'test-unit-base_home*' 'test-unit-core_home*' 'test-unit-hit_*' \

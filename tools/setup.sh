@@ -3,8 +3,8 @@
 #
 # Installs the Debian packages that a make target lacks: tools/setup.sh [build] [install] [test]
 # [lint] [bench] [coverage] [mutate] [portability].
-# It asks for a package only if the command or header it brings is missing, so that where nothing is
-# missing nothing is installed, and no network is touched.
+# It asks for a package only if the command or header in it is missing. So if nothing is missing,
+# nothing is installed and the network is not used.
 set -eu
 
 missing=""
@@ -15,7 +15,7 @@ need_command() {    # command package
 
 need_header() {     # C source that includes it, package
     if ! command -v cc >/dev/null 2>&1; then
-        # No compiler to ask: look where the package would put it.
+        # No compiler to try it with: look where the package would put the header.
         [ -e "/usr/include/$3" ] || missing="$missing $2"
     elif ! printf '%s\n' "$1" | cc -E -x c -o /dev/null - 2>/dev/null; then
         missing="$missing $2"
@@ -40,11 +40,11 @@ need_install() {
 }
 
 need_apr() {
-    # pkg-config itself may be among what is missing
+    # pkg-config itself may be missing
     pkg-config --exists apr-util-1 2>/dev/null || missing="$missing libaprutil1-dev"
 }
 
-need_bouncer() {    # not in everybody's path
+need_bouncer() {    # /usr/sbin is not in every user's PATH
     [ -x /usr/sbin/pgbouncer ] || missing="$missing pgbouncer"
 }
 
@@ -114,7 +114,7 @@ for group in "${@:-build}"; do
 done
 [ -n "$missing" ] || exit 0
 
-# The same package may be asked for twice.
+# The same package may be listed twice.
 # shellcheck disable=SC2086
 missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
 missing=${missing% }
@@ -140,7 +140,7 @@ apt() {
 }
 
 echo "setup: installing $missing"
-# The package lists may be absent or old; they are fetched only if the first try says so.
+# The package lists may be absent or old; they are fetched only if the first try fails.
 # shellcheck disable=SC2086
 if ! apt install --no-install-recommends $missing 2>/dev/null; then
     echo "setup: fetching the package lists"

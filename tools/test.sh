@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Builds and runs all tests, or with `torture` the torture tests only, in every configuration where
-# they tell something new. Goes on after a failure; the last line counts them, and a failure makes
-# the result 1. JOBS says how many run at once; KP_SECONDS how long torture lasts, KP_ROUNDS (10000)
-# how many rounds its races have.
+# Builds and runs all tests, or with `torture` only the torture tests, in each configuration in
+# which they can find something new. Goes on after a failure; the last line counts passes and
+# failures, and the exit status is 1 if there was a failure. JOBS: how many tests run at once;
+# KP_SECONDS: how long torture lasts; KP_ROUNDS (10000): how many rounds its races have.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -50,12 +50,12 @@ run() {     # preset target [ctest arguments]
 
 case ${1:-all} in
 all)
-    jobs=$((jobs + 1)) # tests of servers wait for them
-    # Everything, with each step checked by the sanitizers and by the pool's own invariants ...
+    jobs=$((jobs + 1)) # one more: tests that need a server spend time waiting for it
+    # Everything, with each step checked by the sanitizers and by the pool's own invariants;
     run asan all
-    # ... what has threads of its own, for races ...
+    # the tests with threads of their own, for races;
     run tsan threads-tests -L threads
-    # ... and what users get: without checks, and the look at the build itself.
+    # and what users get, without these checks, with the tests of the build itself.
     run release all -LE torture
     ;;
 torture)

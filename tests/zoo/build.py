@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: MIT
 """The zoo's sources: a copy of src/ in which every bug of zoo.txt is a switch.
 
-Each original text must be found exactly once in its function, or this fails: the zoo is kept in
-step with the code. It becomes `(kp__zoo == N ? (bug) : (original))`, or for statements
-`{ if (kp__zoo == N) { bug } else { original } }`. With kp__zoo 0 the copy does what src/ does. The
-copy has one file more, base/zoo.c: it sets kp__zoo from the environment (KP_ZOO, a name or a
-number) before main.
+Each original text must be found exactly once in its function, or this fails: so the zoo must be
+kept up to date with the code. The text becomes `(kp__zoo == N ? (bug) : (original))`, or for
+statements `{ if (kp__zoo == N) { bug } else { original } }`. With kp__zoo 0 the copy does what src/
+does. The copy has one more file, base/zoo.c, which sets kp__zoo from the environment (KP_ZOO, a
+name or a number) before main.
 
-    tests/zoo/build.py OUT [--check]    write OUT/src; print how many animals there are
+    tests/zoo/build.py OUT [--check]    write OUT/src; print how many animals (bugs) there are
                                         --check: they must compile, too (CC)
 """
 import os
@@ -53,7 +53,7 @@ static void let_out(void)
 
 
 class Edit:
-    """One text of one file, and what the bug makes of it."""
+    """One text in one file, and what the bug replaces it by."""
 
     def __init__(self, path, function, line):
         self.path, self.function, self.line = path, function, line
@@ -110,7 +110,7 @@ def parse(path=HERE / "zoo.txt"):
 # ---- where a text is --------------------------------------------------------------------------
 
 def body_of(source, function):
-    """From and to of a function's definition; the whole file if none is named."""
+    """The begin and end of a function's definition; of the whole file if none is named."""
     if not function:
         return 0, len(source)
     for match in re.finditer(rf"^(?![\s#/]).*\b{re.escape(function)}\(", source, re.M):
@@ -123,7 +123,7 @@ def body_of(source, function):
 def span_of(source, edit):
     start, end = body_of(source, edit.function)
     words = " ".join(edit.original).split()
-    gap = r"(?:\s|/\*.*?\*/)+"  # comments do not matter either
+    gap = r"(?:\s|/\*.*?\*/)+"  # comments are ignored like white space
     pattern = re.compile(r"(?<!\w)" + gap.join(map(re.escape, words)), re.S)
     found = list(pattern.finditer(source, start, end))
     if len(found) != 1 or source[found[0].end() - 1:found[0].end() + 1].isidentifier():
@@ -146,7 +146,7 @@ def switch(original, bugs):
 
 
 def rewrite(source, places):
-    """places: {(from, to): [(number, bug)]}, each inside another or apart from it."""
+    """places: {(from, to): [(number, bug)]}; two places are nested or do not overlap."""
     out, at = "", 0
     spans = sorted(places, key=lambda s: (s[0], -s[1]))
     while spans:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who looks at the animals: the tests, built against the zoo's copy of src/, and one look."""
+"""The catchers: tests, built against the zoo's copy of src/. A look is one run of a catcher."""
 import concurrent.futures
 import os
 import re
@@ -17,21 +17,21 @@ ROOT = build.ROOT
 TESTS = ROOT / "tests"
 NOT_RUN = 125
 
-# Tests of one file each. The rest of `unit`, and `kit`, prove parts that no animal lives in.
+# Folders with tests of one file each. `kit`, and the rest of `unit`, test parts without an animal.
 FOLDERS = ["zoo", "contract", "peers", "misuse", "faults", "fairness"]
 ALSO = ["unit/base_lines.c", "unit/base_lock.c", "unit/base_mail.c", "unit/base_slab.c",
         "unit/base_timers.c", "unit/flow_short.c", "unit/core_request.c", "unit/core_invite.c",
         "unit/core_turn.c", "unit/core_too_late.c", "unit/core_spare.c", "unit/core_slot.c",
         "unit/hit_*.c", "torture/slow.c", "torture/keys.c", "torture/hits.c"]
-# Tests of several files, and what they are told: enough to meet every animal they can meet.
+# Tests of several files, and their arguments: long enough to meet every animal that they can meet.
 PROGRAMS = {
     "model.agree": (["agree", "stage", "play*", "model*"], ["--ops", "40000"]),
     "model.linear": (["linear", "wgl"], ["--histories", "100"]),
 }
-# Those with real threads are asked once more under ThreadSanitizer.
+# Tests with real threads, which are run once more under ThreadSanitizer.
 UNDER_TSAN = ["zoo.missed_order", "unit.base_lock", "torture.slow", "torture.keys",
               "torture.hits"]
-# The explorer, with so many schedules for each scenario.
+# The explorer, with a number of schedules for each scenario.
 EXPLORE = {
     "explore.sc": ["--count", "150"],
     "explore.lock": ["--weak", "--group", "lock", "--count", "3000"],
@@ -44,15 +44,15 @@ EXPLORE = {
 }
 # Lanes open in simulated and explored pools, too, when the environment says so (flow/open.c).
 LANES = "-DKP_TEST_LANES=1"
-SMALL = "-DKP__LINES_FIRST=16 -DKP__GUIDE_LEAST=0"  # what the explorer has room for
+SMALL = "-DKP__LINES_FIRST=16 -DKP__GUIDE_LEAST=0"  # sizes that fit into the explorer
 
 
 class Catcher:
     def __init__(self, name, command):
         self.name, self.command = name, command
         self.family = name.split(".")[0] if name.startswith(("explore", "model")) else "tests"
-        self.seconds = None  # with nothing let out; None: not asked yet
-        self.broken = False  # it fails with nothing let out, and proves nothing
+        self.seconds = None  # that it takes with no animal let out; None: not known yet
+        self.broken = False  # it fails with no animal let out, and so proves nothing
         self.lock = threading.Lock()
 
     def limit(self):
@@ -60,11 +60,11 @@ class Catcher:
 
 
 class Catch:
-    """What became of one look; why is '' if the catcher saw nothing."""
+    """The result of one look; why is '' if the catcher noticed nothing."""
 
     def __init__(self, catcher, why, seconds, schedules=None):
         self.catcher, self.why, self.seconds = catcher, why, seconds
-        self.schedules = schedules  # the explorer's: until it failed
+        self.schedules = schedules  # of the explorer: how many until it failed
 
 
 # ---- building -----------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def newest(*folders):
 
 
 def changed():
-    """When anything changed that is in the zoo's library."""
+    """When a source of the zoo's library changed last."""
     ours = max((build.HERE / name).stat().st_mtime for name in ("zoo.txt", "build.py"))
     return max(ours, newest(ROOT / "include", ROOT / "src", ROOT / "testkit"))
 
@@ -103,7 +103,7 @@ def programs():
 
 
 def compile_library(out, base, jobs):
-    """The zoo and the test kit; only what is older than its sources is made."""
+    """Compiles the zoo and the test kit; only what is older than its sources."""
     library, objects, commands, stamp = out / "libzoo.a", [], [], changed()
     for path in sorted((out.parent / "src").rglob("*.c")) + sorted((ROOT / "testkit").glob("*.c")):
         o = out / f"{path.parent.name}_{path.stem}.o"
@@ -118,7 +118,7 @@ def compile_library(out, base, jobs):
 
 
 def compile_tests(out, flags, jobs, names=None):
-    """The zoo and the tests (names: only these) under out/; returns {name: command}."""
+    """Compiles the zoo and the tests (names: only these) under out/; returns {name: command}."""
     base = [os.environ.get("CC", "gcc"), "-std=gnu11", "-D_GNU_SOURCE", "-w", *flags,
             f"-I{ROOT}/include", f"-I{out.parent}/src", f"-I{ROOT}/testkit"]
     out.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def compile_tests(out, flags, jobs, names=None):
 
 
 def compile_explorer(out, verify):
-    """The explorer of the zoo's copy; returns {name: command}."""
+    """Compiles the explorer with the zoo's copy of src/; returns {name: command}."""
     script, exe = TESTS / "explore/build.sh", out / "explore/explore"
     if not script.exists():
         return {}
@@ -154,7 +154,7 @@ def compile_explorer(out, verify):
 
 
 def gather(out, animals, verify, jobs):
-    """All catchers, in the order in which they are asked. Raises build.Wrong."""
+    """All catchers, in the order in which they are to run. Raises build.Wrong."""
     made = out / "src/base/zoo.c"
     if not made.exists() or made.stat().st_mtime < changed():
         build.write(out, animals)
@@ -174,8 +174,8 @@ def quiet():
 
 
 def run(command, env, limit, enough):
-    """Run it in a folder of its own, until it ends, or its time, or `enough` matches a line.
-    Returns its status (None: it did not end) and what it said."""
+    """Run it in a folder of its own until it ends, its time is over, or `enough` matches a line.
+    Returns its status (None: it did not end) and its output."""
     with tempfile.TemporaryDirectory() as cwd:
         child = subprocess.Popen(command, env=env, cwd=cwd, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
@@ -184,7 +184,7 @@ def run(command, env, limit, enough):
 
         def stop():
             try:
-                os.killpg(child.pid, signal.SIGKILL)  # it and what it has started
+                os.killpg(child.pid, signal.SIGKILL)  # with the processes that it started
             except ProcessLookupError:
                 pass
 

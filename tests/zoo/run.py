@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Let out one bug of the zoo after the other and see who catches it.
+"""Let out one bug of the zoo after the other and see which tests catch it.
 
-Builds src/ once with every bug as a switch (build.py) and the tests, the model and the explorer
-against it, without KP_VERIFY. Then, for each animal, they are run in order until one fails,
-crashes, reports a deadlock or does not end. Who fails with no bug let out is not asked. The last
-line is {"zoo": animals, "zoo_caught": animals caught, ...}; the result is 0 if all were caught and
-nobody was left out.
+Builds src/ once with every bug as a switch (build.py), and against it the tests, the model and the
+explorer (the catchers), without KP_VERIFY. Then, for each bug (animal), they are run in order until
+one fails, crashes, reports a deadlock or does not end. A catcher that fails with no bug let out is
+not used. The last line is {"zoo": animals, "zoo_caught": animals caught, ...}; the exit status is 0
+if all were caught and no catcher was left out.
 
     tests/zoo/run.py [--build DIR] [--jobs N] [--only NAME,...] [--catcher TEXT] [--without TEXT]
                      [--families] [--table FILE] [--verify] [--learn]
 
 --catcher   only tests whose name contains TEXT; --without: only the others
---families  of the explorer, the model and the tests, each is asked until one of it has caught it
---table     write who caught whom to FILE, as Markdown
+--families  each family (the explorer, the model, the tests) runs until one of it has caught it
+--table     write to FILE, as Markdown, which catchers caught which animal
 --verify    build with KP_VERIFY=1: the library checks its invariants at each step
---learn     write into zoo.txt who caught each animal, to ask it first next time (`try`)
+--learn     write into zoo.txt which catcher caught each animal, to run it first next time (`try`)
 """
 import argparse
 import concurrent.futures
@@ -32,7 +32,7 @@ FAMILIES = ["tests", "model", "explore"]
 
 
 def ready(catcher):
-    """Is it content with nothing let out? Asked once; learns how long that takes."""
+    """Does it pass with no animal let out? Tried once, which also measures how long it takes."""
     with catcher.lock:
         if catcher.seconds is None:
             catch = c.look(catcher, None, 120)
@@ -49,7 +49,7 @@ def in_order(animal, catchers):
 
 
 def hunt(animal, catchers):
-    """The first catch or None, and for how long they looked."""
+    """The first catch or None, and how long it took."""
     asked = 0.0
     for catcher in in_order(animal, catchers):
         if not ready(catcher):
@@ -84,7 +84,7 @@ def tell(animals, results):
 
 
 def table(path, animals, by_family):
-    """By family, one line for each animal; what is empty was not caught by that family."""
+    """One line for each animal, a column for each family; empty: that family did not catch it."""
     lines = ["| animal | class | who had it | " + " | ".join(by_family) + " |",
              "|---" * (3 + len(by_family)) + "|"]
     for animal in animals:
@@ -98,7 +98,7 @@ def table(path, animals, by_family):
 
 
 def learn(results, path=build.HERE / "zoo.txt"):
-    """Who caught it is asked first next time."""
+    """The catcher that caught an animal is run first next time."""
     out, catch = [], None
     for line in path.read_text().split("\n"):
         if line.startswith("["):
