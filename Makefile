@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# The short way to everything. Each target installs what it lacks (tools/setup.sh), configures,
-# builds and runs; the build itself is CMake's. `make help` lists the targets.
+# Short commands for everything. Each target installs the packages it lacks (tools/setup.sh),
+# configures, builds and runs; the build itself is done by CMake. `make help` lists the targets.
 
 BUILD ?= build
 PREFIX ?= /usr/local

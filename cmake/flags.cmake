@@ -2,9 +2,9 @@
 #
 # How our own targets are compiled. Nothing here reaches a project that links keyedpool.
 
-# Clang from 18 on sees the single conditions of a decision (MC/DC), gcc lines and branches only.
-# Counted with atomic operations: a count lost to a race would look like a gap. Only the libraries
-# are measured (library.cmake), not the tests that measure them.
+# Clang from 18 on counts the single conditions of a decision (MC/DC), gcc only lines and branches.
+# Counters are atomic, because a count lost to a race would look like a gap. Only the libraries are
+# measured (library.cmake), not the tests.
 if(CMAKE_C_COMPILER_ID STREQUAL Clang AND CMAKE_C_COMPILER_VERSION VERSION_GREATER_EQUAL 18)
   set(KP_COVERAGE_LINK -fprofile-instr-generate)
   set(KP_COVERAGE_FLAGS ${KP_COVERAGE_LINK} -fcoverage-mapping -fcoverage-mcdc
@@ -14,7 +14,7 @@ else()
   set(KP_COVERAGE_FLAGS --coverage -fprofile-update=atomic)
 endif()
 
-# One place for both languages, so that examples in C++ are held to the same warnings.
+# One function for both languages, so that examples in C++ get the same warnings.
 function(kp_flags target)
   target_compile_features(${target} PRIVATE c_std_11)
   set_target_properties(${target} PROPERTIES
@@ -22,7 +22,7 @@ function(kp_flags target)
   target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
   target_compile_options(${target} PRIVATE
     -Wall -Wextra -Wshadow -Wconversion -Wpedantic
-    # Text of fixed size (kp_why.text) is cut on purpose.
+    # Text of fixed size (kp_why.text) is truncated on purpose.
     $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>
     $<$<BOOL:${KP_WERROR}>:-Werror>
     $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=>)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 #
-# What `cmake --install` puts where: headers, libraries, the command, pkg-config files that can be
-# moved, and a CMake package with a component for each library of the family.
+# What `cmake --install` installs: headers, libraries, the command, relocatable pkg-config files,
+# and a CMake package with a component for each library of the family.
 include(CMakePackageConfigHelpers)
 
 set(KP_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/keyedpool)
 
-# From the folder of a .pc file up to the prefix, however deep lib is.
+# The relative path from the folder of a .pc file to the prefix, however deep that folder is.
 file(RELATIVE_PATH KP_PC_PREFIX /x/${CMAKE_INSTALL_LIBDIR}/pkgconfig /x)
 string(REGEX REPLACE "/$" "" KP_PC_PREFIX "${KP_PC_PREFIX}")
 
@@ -35,7 +35,7 @@ endfunction()
 kp_install(keyedpool "Lends expensive, reusable resources by key" LIBS_PRIVATE -pthread)
 kp_install(testkit "Virtual clock, failing memory and a scripted driver for users of keyedpool"
   REQUIRES "keyedpool = ${PROJECT_VERSION}" LIBS_PRIVATE -pthread)
-# A program calls its vendor's functions with what it was lent: it links the vendor's library, too.
+# A program passes what it was lent to the vendor's functions: it links the vendor's library, too.
 kp_install(sqlite "SQLite connections for keyedpool: many readers, one fair writer"
   REQUIRES "keyedpool = ${PROJECT_VERSION} sqlite3")
 
@@ -86,7 +86,7 @@ install(FILES ${PROJECT_BINARY_DIR}/keyedpool-config.cmake
 if(TARGET keyedpool-cli)
   install(TARGETS keyedpool-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
-# The man page, where scdoc is there to make it.
+# The man page, if scdoc is installed.
 find_program(SCDOC scdoc)
 set(KP_MAN_SOURCE ${PROJECT_SOURCE_DIR}/docs/man/keyedpool.1.scd)
 if(TARGET keyedpool-cli AND SCDOC)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
-# kp_library: one library of the family, static and shared from the same objects, with everything
-# hidden that tools/exports.txt does not name. The target `keyedpool` is called keyedpool-static and
-# keyedpool-shared; any other NAME is called keyedpool-NAME-static and keyedpool-NAME-shared.
+# kp_library: one library of the family, static and shared from the same objects. Only what
+# tools/exports.txt names is exported. The targets of `keyedpool` are keyedpool-static and
+# keyedpool-shared; those of any other NAME are keyedpool-NAME-static and keyedpool-NAME-shared.
 #
 #   kp_library(NAME SOURCES file... [PRIVATE_INCLUDES folder...] [NEEDS name...] [LINKS target...])
 
@@ -92,7 +92,8 @@ function(kp_library name)
   if(NOT KP_SANITIZE)
     target_link_options(${library}-shared PRIVATE LINKER:-z,defs)
   endif()
-  # The keeper's threads stay, and the kernel may still look at the latest restartable sequence.
+  # Never unloaded: the keeper's threads stay, and the kernel may still refer to the latest
+  # restartable sequence.
   if(name STREQUAL keyedpool AND CMAKE_SYSTEM_NAME STREQUAL Linux)
     target_link_options(${library}-shared PRIVATE LINKER:-z,nodelete)
   endif()

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""How many instructions the ways take that are taken most, so that a change which lengthens one is
-seen whatever else the machine does: `instructions.py PROGRAM COMPILER`.
+"""Counts the instructions of the most frequent paths, so that a change that lengthens one is seen
+however busy the machine is: `instructions.py PROGRAM COMPILER`.
 
-callgrind counts what paths.c does inside of measured(); the difference between many times and few,
-divided, is one time, exactly. Figures are those of the shared library, of the loop around it (about
-20) and of the headers' inline functions. More than `slack` above what is written here fails; fewer
-is told, and to be written down. The ways: get and release by a pinned key, the same where few may
-be lent, or idle, over all keys, by 16 bytes, and by those of one of 5,000 keys, whose line is not
-among the first (base/lines.h); the release alone, where there is 1 key and where there are 2,000
-and 8,000 others (L8: these two must agree exactly); a release that hands over to a thread; a whole
-turn of a loop's request, from the release through its answer to asking again; a get and release
-under the lock; a get that creates, with its discard; a scope of one lease, and kp_use without a
-plan, by a pinned key. No cell has a home here (core/home.c), for valgrind knows no sequences."""
+callgrind counts what paths.c does inside of measured(). The difference between many times and few,
+divided, is exactly one time. Each figure includes the shared library, the loop around the call
+(about 20) and the headers' inline functions. A figure above the one written here by more than SLACK
+fails; a lower one is reported, and should be written down. The paths: a get and release by a pinned
+key; the same with limits over all keys on lent and idle; by 16 bytes; by the bytes of one of 5,000
+keys, whose line is not among the first (base/lines.h); the release alone, with 1 key, and with
+2,000 and 8,000 others (L8: these two must agree exactly); a release that hands over to a thread; a
+whole turn of a loop's request, from the release through its answer to the next start; a get and
+release under the lock; a get that creates, with its discard; a scope of one lease, and kp_use
+without a plan, by a pinned key. No cell has a home here (core/home.c): valgrind has no rseq."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ SKIPPED = 77
 
 
 def counted(program, way, times):
-    """Instructions inside of measured(), of so many times."""
+    """The instructions inside of measured(), for so many times."""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, 'out')
         done = subprocess.run(
@@ -55,8 +55,8 @@ def once(program, way):
 
 
 def taken(program, way, least, most):
-    """Of one time. In a slow process a lane's term may end among those counted: then the median of
-    three counts, of which no two are likely to have that."""
+    """The instructions of one time. In a slow process a lane's term may end during the count: then
+    the median of three counts, because that hardly happens in two of them."""
     first = once(program, way)
     if least <= first <= most:
         return first

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * One way through the library, many times, for instructions.py to count its instructions: only what
- * runs inside of measured() counts (L9: what a hit is made of). `paths NAME TIMES`.
+ * Takes one path through the library many times, so that instructions.py can count its
+ * instructions: only those inside of measured() count (L9). `paths NAME TIMES`.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -60,7 +60,7 @@ static kp_lease get(kp_key which)
 
 /* ---- what is counted ------------------------------------------------------------------------- */
 
-static kp_key asked;                    /* of pairs */
+static kp_key asked;                    /* the key that `pair` asks for */
 static kp_lease held;
 
 static void pair(void)
@@ -128,11 +128,11 @@ static void hand_off(void)
     turn = !turn;
 }
 
-/* Found by its name, which a compiler may lengthen. */
+/* instructions.py finds it by its name, to which a compiler may add a suffix. */
 __attribute__((noinline)) static void measured(void (*what)(void), int times)
 {
     for (int i = 0; i < times; i++) what();
-    __asm__ volatile("" ::: "memory");  /* no tail call: it returns from here */
+    __asm__ volatile("" ::: "memory");  /* prevents a tail call: it must return from here */
 }
 
 /* ---- the ways -------------------------------------------------------------------------------- */
@@ -155,7 +155,7 @@ static void by_key(int times)
     pairs_of(kp_str("sixteen bytes..."), pair, times);
 }
 
-/* By one of so many keys that its line is not among the first (base/lines.h). */
+/* By one of many keys: so many that its line is not among the first (base/lines.h). */
 static void by_far_key(int times)
 {
     static uint32_t bytes[4];
@@ -180,7 +180,7 @@ static void by_use(int times)
     pairs_of(kp_bytes(NULL, 0), use, times);
 }
 
-/* With limits over all keys, away from them. */
+/* With limits over all keys, which are not reached. */
 static void bounded(int times)
 {
     budget = (kp_budget){ .max_lent = 100, .max_idle = 100 };
@@ -198,7 +198,7 @@ static void used_once(int times)
     pairs_of(kp_bytes(NULL, 0), churn, times);
 }
 
-/* A release alone, where there are so many keys. */
+/* A release alone, with so many keys in the pool. */
 static void releases(uint32_t keys, int times)
 {
     open_pool(8);
@@ -261,7 +261,7 @@ static bool somebody_waits(void)
     return stats.waiting > 0;
 }
 
-/* Only the release, with a thread that is parked. */
+/* Only the release, which hands over to a parked thread. */
 static void to_thread(int times)
 {
     pthread_t thread;

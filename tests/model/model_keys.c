@@ -12,7 +12,7 @@ static bool is_unused(const struct model *m, int key)
            m_live(m, key) == 0 && m_revoked(m, key) == 0;
 }
 
-/* When may the key be forgotten? Not while it is in use: the end of its last use calls this again. */
+/* Files when the key may be forgotten; while it is in use: never, and its last user calls again. */
 void m_file_forget(struct model *m, int key)
 {
     struct model_key *k = &m->key[key];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linked into tests that measure coverage: a child of fork that leaves by _exit, and a program that
- * aborts on purpose, write down what they counted before.
+ * Linked into tests when coverage is measured: a child of fork that leaves by _exit, and a program
+ * that aborts on purpose, first write down what they have counted.
  */
 #include <stdlib.h>
 #include <unistd.h>
