@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Shares where more than two keys compete: of leases, in groups, with shared resources, by arrival,
- * a hundred keys of random weights, and keys that come and go. In virtual time.
+ * Shares where more than two keys compete: for leases, in groups, for shared resources, by arrival,
+ * a hundred keys with random weights, and keys that come and go. In virtual time.
  */
 #include "market.h"
 
@@ -18,7 +18,7 @@ static double off_by(double is, double fair)
     return (is > fair ? is - fair : fair - is) / fair;
 }
 
-/* commons-pool's starvation case, exactly: B never waits at all, and nothing is made anew. */
+/* commons-pool's starvation case, exactly: B never waits at all, and nothing is created again. */
 static void commons_pools_starvation_case_must_not_starve(void **state)
 {
     (void)state;
@@ -40,8 +40,7 @@ static void commons_pools_starvation_case_must_not_starve(void **state)
     }
 }
 
-/* Two groups of four each; two keys in each of them, and one in both, of one weight. The one in
- * both gets what the fuller of the two leaves it: the scarcer group decides. */
+/* Two groups with a limit of four each, and two keys in each group. */
 static void keys_of_a_group_must_share_it_by_weight(void **state)
 {
     const int64_t weights[] = { 3, 1, 2, 2 };
@@ -61,7 +60,7 @@ static void keys_of_a_group_must_share_it_by_weight(void **state)
     market_end(&m);
 }
 
-/* A key in a group of two, beside two outside of it, at a limit of six over all. */
+/* Two keys in a group with a limit of two, and two outside of it; the limit over all is six. */
 static void what_a_group_leaves_must_be_shared_by_the_others(void **state)
 {
     const double fair[] = { 1, 1, 2, 2 };
@@ -101,7 +100,7 @@ static void shares_must_hold_where_resources_are_shared(void **state)
     market_end(&m);
 }
 
-/* In one queue, who asks more gets more, whatever the weights. */
+/* In one queue a key that asks more gets more, whatever the weights. */
 static void by_arrival_each_thread_must_have_the_same(void **state)
 {
     market m;
@@ -149,7 +148,7 @@ static void many_keys_must_have_their_shares(int keys, int64_t permits, bool len
     market_end(&m);
 }
 
-/* The short run, of each commit, has fewer keys where resources are moved. */
+/* In the short run, for each commit, there are fewer keys where resources are moved. */
 static void a_hundred_keys_of_random_weights_and_holds_must_each_have_its_share(void **state)
 {
     bool full = getenv("KP_SECONDS") != NULL;
@@ -181,7 +180,7 @@ struct storm {
     int64_t resident_ms;
 };
 
-/* One lease, and its key is never seen again. */
+/* Borrows once; its key is never used again. */
 static void come_and_go(void *arg)
 {
     struct storm *s = arg;
@@ -216,9 +215,9 @@ static void stay(void *arg)
     }
 }
 
-/* I14: while one waits, others are served at most 2 TAU (W / w + n) times: W the weights of those
- * who compete, w its own, n how many they are, TAU = 8 (decision 0013). The resident is the lighter
- * one; a new key is never preferred for being new, and never held back for it. */
+/* I14: while a request waits, others are served at most 2 TAU (W / w + n) times: W is the sum of
+ * the weights of the n keys that compete, w its key's own weight, TAU = 8 (decision 0013). The
+ * resident key has the smaller weight. A key is neither preferred nor held back for being new. */
 static void keys_that_come_and_go(bool lent)
 {
     const uint64_t all = COMERS * COMERS_WEIGHT + 1, bound = 16 * (all + COMERS + 1);

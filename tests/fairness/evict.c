@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Making room: an idle resource of another key is evicted for a key that lacks a permit of one or
- * more live budgets. As few as make room, the least recently used of those that do, and never one
- * that its key is entitled to keep.
+ * more budgets of live resources. As few as possible are evicted, the least recently used of those
+ * that make room, and never one that its key may keep.
  */
 #include "contract/corners.h"
 
@@ -66,7 +66,7 @@ static void one_in_both_groups_must_be_found_where_the_pool_is_full_too(void **s
     open_groups(&c, 3, 3, 5, NULL);
     stock(&c, keys, 5);
     assert_int_equal(get_within(&c, "x3", 100, &lease), 0);
-    assert_int_equal(stats(&c, "x1").evicted, 1); /* of the two, the one used longer ago */
+    assert_int_equal(stats(&c, "x1").evicted, 1); /* of the two, the less recently used */
     assert_int_equal(stats(&c, NULL).evicted, 1);
     contract_give(&c, &lease);
     contract_end(&c);
@@ -88,7 +88,7 @@ static void where_only_one_group_is_full_its_own_least_recently_used_must_go(voi
     contract_end(&c);
 }
 
-/* No single one makes room; two idle ones together do, so that nobody may wait beside them (L1). */
+/* No single one makes room, but two idle ones together do: no request may wait beside them (L1). */
 static void where_none_is_in_both_full_groups_one_of_each_must_make_room(void **state)
 {
     static const char *const keys[] = { "a1", "b1", "a2", "b2" };
@@ -107,7 +107,7 @@ static void where_none_is_in_both_full_groups_one_of_each_must_make_room(void **
     contract_end(&c);
 }
 
-/* The place that two victims leave over goes to somebody else. */
+/* Two victims make one place more than is needed; it goes to another request. */
 static void one_of_each_must_make_room_where_the_pool_is_full_and_a_third_key_waits(void **state)
 {
     static const char *const keys[] = { "a1", "b1" };
@@ -156,7 +156,7 @@ static void where_one_group_has_nothing_idle_nothing_must_be_evicted_from_the_ot
     contract_end(&c);
 }
 
-/* Of 50 idle ones of 10 keys, not 15 % but one. */
+/* Of 50 idle ones of 10 keys, only one is evicted, not 15 % of them. */
 static void of_fifty_idle_ones_exactly_one_must_be_evicted_for_one_request(void **state)
 {
     contract c;
@@ -192,7 +192,7 @@ static void nothing_must_be_evicted_below_a_floor_or_a_minimum(void **state)
     c.options.budget.max_live = 3;
     contract_open(&c);
     stock(&c, keys, 3);
-    contract_take(&c, kp_str("c2"), &lease); /* the two that were used longer ago are protected */
+    contract_take(&c, kp_str("c2"), &lease); /* the two less recently used ones are protected */
     assert_int_equal(stats(&c, "c1").evicted, 1);
     assert_int_equal(get_within(&c, "c1", 50, &none), KP_ETIMEDOUT);
     assert_int_equal(stats(&c, NULL).evicted, 1);

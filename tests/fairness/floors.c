@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Contradictory floors and minima: what could never be kept within the budgets is refused, with the
- * name of the field: at open, by kp_limits_set, and where limits_for wrote it. What only many keys
- * together make impossible, nobody could know before; it is told once.
+ * name of the field: at open, by kp_limits_set, and when limits_for wrote it. What becomes
+ * impossible only because of many keys together cannot be known before; it is reported once.
  */
 #include "contract/corners.h"
 
@@ -196,7 +196,7 @@ static void kp_limits_set_must_refuse_what_cannot_hold_and_change_nothing(void *
     assert_int_equal(kp_limits_set(c.pool, kp_str("b"), &more, &why), KP_ECONFIG); /* 6 + 5 */
     assert_string_equal(why.field, "limits.floor");
     assert_non_null(strstr(why.text, "all keys together"));
-    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &more, &why), 0); /* less is always right */
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &more, &why), 0); /* lower is always right */
     assert_int_equal(kp_limits_set(c.pool, kp_str("b"), &more, &why), 0);
     assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &minimum, &why), 0);
     assert_int_equal(kp_limits_set(c.pool, kp_str("b"), &minimum, &why), KP_ECONFIG);
@@ -210,7 +210,7 @@ static void kp_limits_set_must_refuse_what_cannot_hold_and_change_nothing(void *
     contract_end(&c);
 }
 
-/* What a forgotten key was promised is free for others. */
+/* What a forgotten key was to keep is free for others. */
 static void the_floor_of_a_forgotten_key_must_count_no_more(void **state)
 {
     const kp_limits six = { .floor = 6 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A market: keys with tasks that borrow without pause, in virtual time, from a budget that is too
- * small for them. It measures what each key held, as if every permit were a seat in which somebody
- * sits all the time, and how often a resource had to be made.
+ * A market: keys with tasks that borrow without a pause, in virtual time, from a budget that is too
+ * small for all of them. It measures how many permits each key held on average, and how often a
+ * resource had to be created.
  */
 #ifndef TESTS_FAIRNESS_MARKET_H
 #define TESTS_FAIRNESS_MARKET_H
@@ -22,14 +22,14 @@
 enum { MARKET_KEYS = 128, MARKET_TASKS = 1024 };
 
 typedef struct stall {
-    /* said by the test */
+    /* set by the test */
     char name[8];
     int tasks;
     int64_t weight, floor, hold_ms, group[2], sharing;
     /* measured */
-    int64_t used_ms;             /* of permits, between from_ms and to_ms */
-    int64_t gets, longest_ms;    /* waited for */
-    uint64_t most_others;        /* gets of others while one of it waited, at most */
+    int64_t used_ms;             /* time that permits were held, between from_ms and to_ms */
+    int64_t gets, longest_ms;    /* the longest wait */
+    uint64_t most_others;        /* the most gets of other keys during one wait */
 } stall;
 
 typedef struct market {
@@ -82,7 +82,7 @@ static inline int64_t market_within(const market *m, int64_t from, int64_t to)
     return to > from ? to - from : 0;
 }
 
-/* Holds last from half to one and a half of what was said. */
+/* Holds last from half to one and a half times hold_ms. */
 static inline void market_trade(void *arg)
 {
     trader *t = arg;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The order across keys: who came first, or last, where that is what is asked for; and that one who
- * is held back by its own key's limits holds back nobody else.
+ * The order across keys: the request that came first, or last, where the options say so; and a
+ * request that is held back by its own key's limits does not hold back requests of other keys.
  */
 #include "contract/corners.h"
 
 enum { KEYS = 4 };
 
-/* Leases of a budget of two are out; six wait, two for each of three keys. Give back one at a time:
- * who is served when? */
+/* The two leases of a budget are out; six requests wait, two for each of three keys. One at a time
+ * is given back: in which order are the requests served? */
 static void six_are_served(int across, int wait_order, const int expected[6])
 {
     static const char *const keys[6] = { "a", "b", "c", "b", "a", "c" };
@@ -38,7 +38,7 @@ static void six_are_served(int across, int wait_order, const int expected[6])
             for (int j = 0; j < before; j++) known = known || order[j] == i;
             if (v[i].rc == 0 && !known) order[served++] = i;
         }
-        assert_int_equal(served, before + 1); /* one for one */
+        assert_int_equal(served, before + 1); /* one request for each one given back */
         next = &v[order[served - 1]].lease;
     }
     for (int i = 0; i < 6; i++) assert_int_equal(order[i], expected[i]);
@@ -62,7 +62,7 @@ static void by_arrival_last_come_must_be_first_served_over_all_keys(void **state
     six_are_served(KP_ACROSS_ARRIVAL, KP_LIFO, backwards);
 }
 
-/* Equal shares: nobody holds anything, so arrival decides between keys and within them. */
+/* Equal shares: no key holds anything, so arrival decides between keys and within them. */
 static void by_share_equal_keys_must_be_served_as_they_came(void **state)
 {
     static const int in_turn[] = { 0, 1, 2, 3, 4, 5 };
@@ -70,8 +70,8 @@ static void by_share_equal_keys_must_be_served_as_they_came(void **state)
     six_are_served(KP_ACROSS_SHARE, KP_FIFO, in_turn);
 }
 
-/* What comes back to a key with requests goes to the first of them, and a get that follows at once
- * waits behind them. */
+/* What is given back goes to the first waiting request of the key, and a get that follows at once
+ * waits behind the others. */
 static void handing_on_must_not_be_overtaken_by_who_gave_back(void **state)
 {
     struct visit first = { .key = "a", .within_ms = 1000, .keep = true };
@@ -101,7 +101,7 @@ static void handing_on_must_not_be_overtaken_by_who_gave_back(void **state)
     contract_end(&c);
 }
 
-/* Key a has all that it may have, and its requests came first. */
+/* Key a has all that its limits allow, and its requests came first. */
 static void a_key_at_its_own_limit_holds_back_nobody(int across, bool lent)
 {
     struct visit a[3], b = { .key = "b", .within_ms = 1000, .keep = true };
@@ -181,8 +181,8 @@ static void a_full_group_must_hold_back_no_key_outside_of_it(void **state)
     contract_end(&c);
 }
 
-/* The giver has less than its share, so its next get finds its place again; if it does not come,
- * the one who waits has it without anything else happening. */
+/* The key of the thread that gives back has less than its share, so that a next get would have it
+ * again. If none comes, the waiting request has it, without anything else happening. */
 static void what_is_offered_must_be_taken_if_the_giver_does_not_come_again(void **state)
 {
     struct visit a = { .key = "a", .within_ms = 1000, .keep = true };
@@ -211,7 +211,7 @@ static void what_is_offered_must_be_taken_if_the_giver_does_not_come_again(void 
     contract_end(&c);
 }
 
-/* The one who was offered it runs out of time: the next one has it. */
+/* The request that was offered it times out: the next one has it. */
 static void what_is_offered_to_one_who_gives_up_must_go_to_the_next(void **state)
 {
     struct visit a = { .key = "a", .within_ms = 20 };
@@ -240,7 +240,8 @@ static void what_is_offered_to_one_who_gives_up_must_go_to_the_next(void **state
     contract_end(&c);
 }
 
-/* One resource for two borrowers; its second seat is kept free, so that it comes free for b. */
+/* One resource for two borrowers. Its second seat is kept free, so that its place becomes free for
+ * key b. */
 static void a_seat_kept_free_for_another_key_must_be_lent_when_that_gives_up(void **state)
 {
     struct visit b = { .key = "b", .within_ms = 20 };

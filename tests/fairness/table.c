@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * L7 across keys: the scenes that the chooser was designed by, each for 1,000 usual holds in
- * virtual time. In every one, what each key holds must be its fair share within 2 % of the whole,
- * and resources are made only as often as that needs.
+ * L7 across keys: the scenes for which the choice between keys was designed, each for 1,000 usual
+ * holds in virtual time. In each, what a key holds must be its fair share within 2 % of the whole,
+ * and resources are created only as often as that needs.
  */
 #include "market.h"
 

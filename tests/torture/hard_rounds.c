@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard cases H2 to H7 as races on real threads: a deadline, a close and a failing create
- * against whoever comes at that moment. The same cases, step by step on a virtual clock, are in
- * tests/contract/hard*.c; how a round goes and what is checked after it, in rounds.h.
+ * The hard cases H2 to H7 as races on real threads: a deadline, a close and a failing create race
+ * with requests that come at that moment. The same cases, step by step on a virtual clock, are in
+ * tests/contract/hard*.c; rounds.h has how a round is run and what is checked after it.
  */
 #include "rounds.h"
 
@@ -13,8 +13,8 @@ static const kp_close_mode modes[] = { KP_CLOSE_NOW, KP_CLOSE_WAIT, KP_CLOSE_DRA
 static struct h2 {
     kp_lease held;
     kp_deadline until;
-    int64_t off_ns; /* the release comes so much after the deadline; around when that is noticed */
-    bool queue;     /* a third one waits behind */
+    int64_t off_ns; /* how long after the deadline the release comes: about when it is noticed */
+    bool queue;     /* a third thread waits behind */
     atomic_bool asked;
 } h2;
 
@@ -73,7 +73,7 @@ static void H2_a_release_at_the_deadline_loses_nothing(void **state)
 static struct h3 {
     kp_close_mode mode;
     kp_lease held[2][2];
-    bool queued; /* all of them wait before the race begins; else all comes at once */
+    bool queued; /* all gets wait before the race begins; else everything begins at once */
 } h3;
 
 static void h3_waits(struct rounds *r, unsigned who)
@@ -216,7 +216,7 @@ static void H5_a_release_a_close_and_a_waiter_of_another_key_leak_nothing(void *
 /* ---- H6: a create in flight when closing ----------------------------------------------------- */
 
 static struct h6 {
-    bool pending; /* answered by the third one; else by itself, after a pause */
+    bool pending; /* the create is answered by the third thread; else by itself, after a pause */
     bool fails;
     _Atomic(kp_job *) job;
     atomic_bool entered, ended;
@@ -299,7 +299,7 @@ static void H6_what_a_create_makes_while_the_pool_closes_is_destroyed_once(void 
 
 static struct h7 {
     atomic_uint to_fail, failed, served;
-    bool broken_return; /* one is lent, and its destroy fails, in place of a failing create */
+    bool broken_return; /* instead of a failing create: one that is lent, and its destroy fails */
     kp_lease held;
 } h7;
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * The hard cases H8 to H12 as races on real threads: a create that answers late, the keeper, and
- * two who end the same lease. See rounds.h; step by step they are in tests/contract/hard*.c.
+ * two threads that end the same lease. See rounds.h; step by step they are in
+ * tests/contract/hard*.c.
  */
 #include "rounds.h"
 
 /* ---- a clock that can be put forward --------------------------------------------------------- */
 
-/* Only for cases in which nobody waits for a deadline: real sleeping knows nothing of it. */
+/* Only for cases in which nobody waits for a deadline: it does not shorten real sleeps. */
 static atomic_ullong forward_ns;
 
 enum { TTL_MS = 10000 }; /* longer than a busy machine takes for a round */
@@ -23,7 +24,7 @@ static uint64_t forward_now(void *ctx)
 
 static struct h8 {
     kp_lease held;
-    kp_deadline until; /* of the one whose create hangs; {0}: long */
+    kp_deadline until; /* of the get whose create hangs; {0}: a long one */
     bool fails;
     _Atomic(kp_job *) job;
     atomic_bool ended;
@@ -56,7 +57,7 @@ static void h8_answers(struct rounds *r)
     kp_job *job;
 
     ROUNDS_AWAIT(atomic_load(&h8.job) || atomic_load(&h8.ended));
-    if (!(job = atomic_load(&h8.job))) return; /* what was returned came first */
+    if (!(job = atomic_load(&h8.job))) return; /* served by the return before it created */
     if (h8.until.ns) rounds_spin_until(h8.until.ns + rounds_roll(150000));
     rounds_pause(2000);
     if (h8.fails) {
@@ -91,7 +92,7 @@ static void H8_a_return_a_late_create_and_a_deadline_at_once_lose_none_of_both(v
     r->in_create = h8_create;
     r->options.limits.max_live = 2;
     while (rounds_next(r)) {
-        /* with a limit on what is lent, a permit that is not given back is missed */
+        /* with a limit on what is lent, a permit that was not given back would be noticed */
         r->options.budget.max_lent = rounds_roll(2) ? 2 : 0;
         rounds_pool(r);
         (void)rounds_get(r, "a", &h8.held);
@@ -120,9 +121,9 @@ static int some_time(struct rounds *r, kp_job *job, struct rounds_item *item)
 
 enum { H9_MOST = 16 };
 
-static atomic_ullong h9_back[H9_MOST]; /* by serial: when it was back at the latest; 0: not yet */
+static atomic_ullong h9_back[H9_MOST]; /* by serial: when it was last given back; 0: not yet */
 
-/* As rounds_visit; and if gets look at ages, none may be lent that was stale before. */
+/* Like rounds_visit; also checks that, if gets look at ages, nothing stale is lent. */
 static void h9_visit(struct rounds *r)
 {
     uint64_t began = forward_now(NULL), back;
@@ -142,7 +143,7 @@ static void h9_visit(struct rounds *r)
 static void h9_play(struct rounds *r, unsigned who)
 {
     if (who == 0) {
-        atomic_fetch_add(&forward_ns, TTL_NS); /* it has become stale, just now */
+        atomic_fetch_add(&forward_ns, TTL_NS); /* it becomes stale at this moment */
         rounds_pause(3000);
         (void)kp_keep(r->pool);
     } else {
@@ -239,7 +240,7 @@ static void h11_play(struct rounds *r, unsigned who)
     kp_ask ask = { .within_ms = ROUNDS_LONG_MS };
     kp_scope scope = { 0 };
 
-    if (who == 3) { /* what they hold may be marked by somebody else at any moment */
+    if (who == 3) { /* this thread invalidates, at any moment, what the others hold */
         (void)kp_invalidate_key(r->pool, kp_str("a"));
         return;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard cases H13 to H18 as races on real threads: what is broken or discarded by many, and keys
- * that compete for what all of them may have. See rounds.h; step by step they are in
+ * The hard cases H13 to H18 as races on real threads: resources that many threads find broken or
+ * discard, and keys that compete for a budget. See rounds.h; step by step they are in
  * tests/contract/hard*.c.
  */
 #include "rounds.h"
@@ -19,7 +19,7 @@ static void h13_play(struct rounds *r, unsigned who)
     kp_lease *lease = h13_lease[who];
 
     (void)r;
-    for (unsigned n = H13_ALL; n > 0; n--) { /* in an order of its own */
+    for (unsigned n = H13_ALL; n > 0; n--) { /* each thread in a random order */
         unsigned i = (unsigned)rounds_roll(n);
         kp_lease chosen = lease[i];
         lease[i] = lease[n - 1];
@@ -81,7 +81,7 @@ static void H14_a_return_that_is_found_broken_serves_who_waits_with_a_new_one(vo
     (void)state;
     r->in_check = h14_check;
     while (rounds_next(r)) {
-        bool by_reset = r->round % 2; /* else by validate, when it is taken again */
+        bool by_reset = r->round % 2; /* found broken by reset; else by validate at the next get */
         r->options.limits.max_live = 1;
         r->options.limits.validate_after_ms = KP_NONE;
         r->options.driver.reset = by_reset ? rounds_check : NULL;
@@ -125,7 +125,7 @@ static void H15_whoever_waits_at_the_limit_of_all_keys_is_served_by_a_return(voi
     while (rounds_next(r)) {
         kp_stats s;
         h15.both = rounds_roll(2);
-        h15.lent = rounds_roll(2); /* the limit is on what is lent: then nobody is evicted */
+        h15.lent = rounds_roll(2); /* the limit is on what is lent: then nothing is evicted */
         r->options.budget.max_live = h15.lent ? 0 : 2;
         r->options.budget.max_lent = h15.lent ? 2 : 0;
         r->options.limits.max_live = rounds_roll(2) ? 2 : KP_UNLIMITED;
@@ -189,7 +189,7 @@ static void H16_what_makes_room_is_one_that_nobody_has_and_one_only(void **state
 /* ---- H17: a deadline behind another's create ------------------------------------------------- */
 
 static struct h17 {
-    kp_deadline until[2]; /* of who creates, and of who waits behind */
+    kp_deadline until[2]; /* of the get that creates, and of the one that waits behind */
     _Atomic(kp_job *) job;
     atomic_uint ended; /* of these two */
 } h17;
@@ -224,7 +224,7 @@ static void h17_play(struct rounds *r, unsigned who)
         (void)rounds_visit(r, "b", false);
     } else {
         ROUNDS_AWAIT(atomic_load(&h17.job) || atomic_load(&h17.ended) == 2);
-        if (!atomic_load(&h17.job)) return; /* out of time before it began */
+        if (!atomic_load(&h17.job)) return; /* both timed out before the create began */
         rounds_spin_until(h17.until[rounds_roll(2)].ns + rounds_roll(80000));
         kp_job_done(atomic_load(&h17.job), 0, rounds_make(r, 'a'));
     }
@@ -279,7 +279,7 @@ static void h18_play(struct rounds *r, unsigned who)
     kp_scope_close(&scope);
 }
 
-/* Each in a scope of its own, on a key of its own; one permit to borrow is all they have. */
+/* Each thread has a scope and a key of its own; all together may borrow only one. */
 static void H18_retries_of_a_failing_get_in_one_scope_use_nothing_up(void **state)
 {
     struct rounds *r = rounds_open("H18", 4, h18_play, NULL);

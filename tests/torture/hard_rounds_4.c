@@ -12,7 +12,7 @@ static const char *const names[] = { "a", "b", "c", "d" };
 
 static struct h19 { bool closes; } h19;
 
-/* What a callback does to its own pool; what it borrows it gives back at once. */
+/* What a callback does with its own pool. It gives back at once what it borrows. */
 static int calls_back(struct rounds *r, kp_pool *pool)
 {
     static _Thread_local bool inside;
@@ -84,7 +84,7 @@ static void H19_callbacks_that_fail_and_call_back_and_close_lose_nothing(void **
 /* ---- H20: wake-ups do not restart a deadline ------------------------------------------------- */
 
 static struct h20 {
-    bool good; /* those that pass are lent to others, who come again; else they are found bad */
+    bool good; /* those that pass are lent to others, which come again; else they are found bad */
     atomic_bool over;
     atomic_uint passed;
     uint64_t late_ns;
@@ -98,8 +98,7 @@ static int h20_check(struct rounds *r, kp_job *job, struct rounds_item *item)
     return h20.good ? 0 : -1;
 }
 
-/* A deadline that were restarted by each one that passes would never come: they pass until it
- * has. */
+/* Resources pass until the deadline has come. If each of them restarted it, it would never come. */
 static void h20_waits(struct rounds *r)
 {
     kp_ask ask = { .until = { rounds_ns() + 1000000 }, .flags = h20.good ? 0 : KP_DONT_CREATE };
@@ -169,7 +168,7 @@ static void H20_a_deadline_among_wakeups_ends_the_wait_when_it_comes(void **stat
     print_message("H20: half of them at most %llu us late, all of them %llu us\n",
                   (unsigned long long)half / 1000, (unsigned long long)late[r->wanted] / 1000);
     free(late);
-    /* a busy machine makes some late; one that is begun anew by each that passes never ends (I6) */
+    /* a busy machine makes some late; a deadline that each one restarts would never come (I6) */
     ROUNDS_EXPECT(r, half < 20000000, "half are %llu ns late", (unsigned long long)half);
     rounds_judge(r);
     rounds_end(r);
@@ -225,7 +224,7 @@ static void H21_a_stale_lease_ends_nothing_when_its_resource_is_lent_again(void 
 /* ---- H22: a key dropped while a getter registers on it --------------------------------------- */
 
 struct town {
-    char letter; /* where the driver looks for the key */
+    char letter; /* first, where the driver looks for the key's letter */
     char *name;
 };
 
@@ -326,15 +325,15 @@ static void h23_limit(struct rounds *r, kp_key key, int64_t max)
 static void h23_play(struct rounds *r, unsigned who)
 {
     switch (h23.what) {
-    case 0: /* from none to one, for every key, while others ask */
+    case 0: /* from no limit to one, for every key, while others get */
         if (who == 0) h23_limit(r, KP_EVERY_KEY, 1);
         else (void)rounds_visit(r, names[who % 2], false);
         break;
-    case 1: /* from two to one, while both come back */
+    case 1: /* from two to one, while both are given back */
         if (who == 0) h23_limit(r, kp_str("a"), 1);
         else if (who < 3) rounds_release(r, &h23.held[who - 1]);
         break;
-    case 2: /* to none and to one again, while they come back and are asked for */
+    case 2: /* to zero and to one again, while they are given back and others get */
         if (who == 0) h23_limit(r, kp_str("a"), KP_NONE);
         if (who == 0) h23_limit(r, kp_str("a"), 1);
         else if (who < 3) rounds_release(r, &h23.held[who - 1]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard case H1, and what H2, H4 and H17 are for an event loop, as races on real threads: the
- * requests of a loop against a return, a create that ends, a deadline and a close, with cancels.
- * The loop's thread is always the same one of the crew. See rounds.h.
+ * The hard case H1, and H2, H4 and H17 for an event loop, as races on real threads: requests of a
+ * loop, and cancels, race with a return, a create that ends, a deadline and a close. The loop's
+ * thread is always the same one of the crew. See rounds.h.
  */
 #include "rounds.h"
 
@@ -23,7 +23,7 @@ static struct stage {
     kp_loop *loop;
     struct asked ask[ASKS];
     kp_lease held;
-    atomic_ullong at; /* what is raced begins about then; 0: not yet */
+    atomic_ullong at; /* about when the race begins; 0: not known yet */
     _Atomic(kp_job *) job;
     kp_deadline until;
     bool queue, waits_for_job, last;
@@ -65,7 +65,7 @@ static void cancel(struct rounds *r, struct asked *a)
     a->over = true;
 }
 
-/* Dispatch until it is over: by its answer. Polls the loop as a program would. */
+/* Dispatch until the request was answered. Polls the loop as a program would. */
 static void await(struct asked *a)
 {
     while (!a->over) {
@@ -76,7 +76,7 @@ static void await(struct asked *a)
     }
 }
 
-/* The moment at which the race begins, told by the loop's thread when its requests wait. */
+/* Sets the moment at which the race begins; the loop's thread calls it when its requests wait. */
 static void ready(void) { atomic_store(&st.at, rounds_ns() + 2000); }
 
 static void when_ready(uint64_t apart_ns)
@@ -100,7 +100,7 @@ static void stage_next(void)
     atomic_store(&st.over, false);
 }
 
-/* The loop is closed where it was used. */
+/* The loop is closed by the thread that used it. */
 static void stage_close(struct rounds *r)
 {
     st.last = true;
@@ -133,7 +133,7 @@ static void h1_play(struct rounds *r, unsigned who)
     } else if (who == 1) {
         when_ready(1500);
         rounds_release(r, &st.held);
-    } else if (st.queue) { /* it is behind */
+    } else if (st.queue) { /* a thread waits behind the requests */
         ROUNDS_AWAIT(atomic_load(&st.at));
         (void)rounds_visit(r, "a", false);
     }
@@ -161,8 +161,8 @@ static void H1_a_cancel_that_meets_its_hand_off_loses_nothing(void **state)
 
 /* ---- H1: cancel of a permit ------------------------------------------------------------------ */
 
-/* There is room for one over all keys: what was granted is the right to create it, after an idle
- * one of another key is gone, or not. */
+/* There is room for one over all keys. The request is granted a permit to create it, in some rounds
+ * after an idle one of another key was evicted. */
 static void h1_permit(struct rounds *r, unsigned who)
 {
     struct asked *a = &st.ask[0];
@@ -261,7 +261,7 @@ static void h4_play(struct rounds *r, unsigned who)
             ROUNDS_EXPECT(r, rc == 0 || rc == KP_ECLOSED, "%d", rc);
             if (rounds_roll(8) == 0) cancel(r, &st.ask[i]);
         }
-        atomic_store(&r->queued, true); /* or there is nothing to wait for */
+        atomic_store(&r->queued, true); /* in case none had to wait */
         for (int i = 0; i < ASKS; i++) await(&st.ask[i]);
         for (int i = 0; i < ASKS; i++) {
             const struct asked *a = &st.ask[i];
@@ -307,8 +307,8 @@ static int h17_create(struct rounds *r, kp_job *job)
     return KP_PENDING;
 }
 
-/* The first one's create is pending, the second waits behind it; both are cancelled, or not, when
- * it ends, and another key needs the room that is left. */
+/* The first request's create is pending, and the second waits behind it. When the create ends, each
+ * may be cancelled, and another key needs the room that is left. */
 static void h17_play(struct rounds *r, unsigned who)
 {
     if (last(r, who)) return;

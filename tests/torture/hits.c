@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hits without the lock (L9), and everything that shuts a lane, at once: a few keys, many threads
+ * Hits without the lock (L9), together with everything that shuts a lane: a few keys, many threads
  * that get and give back, now and then discard, invalidate, change limits, read counters, pin and
- * unpin, let keys be forgotten, and close the pool under the others. Each resource counts its
- * owners, and is written by them without any synchronisation of its own, so that one that is lent
- * to two, or given on too early, is a data race. Copies of leases are given back by two threads at
- * the same moment: one wins, the other is told. Guessers look for keys, pins and leases that are
- * gone, whose lines others have by now. Bursts by one thread are long enough for cells to get homes
- * (core/home.c), from which threads that hop between processors take them; some pools live in more
- * quiet, so that homes last. At the end the counters add up, and nothing is left.
+ * unpin, let keys be forgotten, and close the pool while others use it. Each resource counts its
+ * owners, who write to it without any synchronisation of their own, so that a resource that is lent
+ * to two, or handed on too early, is a data race. Copies of a lease are given back by two threads
+ * at the same moment: one succeeds, the other is told of its misuse. Some calls use keys, pins and
+ * leases that are gone, whose lines other keys have by now. Bursts by one thread are long enough
+ * for cells to get homes (core/home.c), and threads that move between processors take them away
+ * again; some pools are left more alone, so that homes last. At the end the counters must add up,
+ * and nothing may be left.
  *
  * Environment: KP_SECONDS (2), KP_THREADS (6), KP_SEED (from the clock; printed), KP_LANES.
  */
@@ -85,7 +86,7 @@ static int destroy(kp_job *job, void *resource)
     return 0;
 }
 
-/* Nobody else has it while it is asked about, or reset. */
+/* Nobody else has the resource while is_clean or reset runs. */
 static bool is_clean(void *resource, void *ctx)
 {
     struct thing *t = resource;
@@ -117,7 +118,7 @@ static void hear_of_no_pool(const kp_why *why, void *arg)
     atomic_fetch_add(&counts.told, 1);
 }
 
-/* Every other one asks what comes back whether it is clean. */
+/* Every second pool has is_clean. */
 static kp_pool *open_pool(void)
 {
     static unsigned opened;
@@ -144,7 +145,7 @@ static kp_pool *open_pool(void)
 
 struct round { /* one pool's life */
     kp_pool *pool;
-    bool quiet; /* few shut lanes by what they look at */
+    bool quiet; /* threads do fewer things that shut lanes */
     atomic_bool stop;
     atomic_ullong gets;
 };
@@ -198,7 +199,7 @@ static void take(struct worker *w)
         EXPECT(!lease.resource && (rc == KP_EAGAIN || rc == KP_ETIMEDOUT || closing(rc)), rc);
 }
 
-/* Somebody else ends a copy of it at the same moment. */
+/* For two threads that end copies of one lease at the same moment. */
 static struct duel {
     atomic_uint state; /* 0: none; 1: being written; 2: offered; 3: taken; 4: over */
     kp_lease copy;
@@ -214,7 +215,7 @@ static void fight(void)
     atomic_store(&duel.state, 4);
 }
 
-/* End it, and give somebody the time to end its copy. False: another two are at it. */
+/* End the lease while giving others the time to end its copy. False: two others are in a duel. */
 static bool end_in_a_duel(kp_lease *lease, unsigned patience)
 {
     unsigned none = 0, offered = 2;
@@ -249,8 +250,8 @@ static void give(struct worker *w)
         (dice >> 16 & 63 ? kp_release : kp_discard)(&lease);
 }
 
-/* One key for a while, and next to nothing but gets and releases, so that its cell settles. Some
- * are of two copies at once, of which the other may be ended elsewhere. */
+/* One key for a while, and hardly anything but gets and releases, so that its cell gets a home.
+ * Some leases have a copy, which another thread may end. */
 static void burst(struct worker *w)
 {
     uint64_t dice = next_random(&w->random);
@@ -275,7 +276,7 @@ static void burst(struct worker *w)
     }
 }
 
-/* What is gone: a stray lease, a pin that was let go. Told each time, and nothing else happens. */
+/* Uses what is gone, an ended lease or an old pin. Each time that is reported and does nothing. */
 static void guess(struct worker *w)
 {
     uint64_t dice = next_random(&w->random);
@@ -295,7 +296,7 @@ static void guess(struct worker *w)
     else EXPECT(!none.resource, rc);
 }
 
-/* A key is pinned by one thread at a time, so that what it lets go is nobody's. */
+/* A key is pinned by one thread at a time, so that nobody else has the pin when it is unpinned. */
 static atomic_uint pinned[KEYS];
 
 static void pin_or_not(struct worker *w)
@@ -357,7 +358,7 @@ static void look(struct worker *w)
     EXPECT(rc == 0 || closing(rc) || rc == KP_ENOTFOUND, rc);
 }
 
-/* To one of the processors that the program began with, where that can be said. */
+/* Moves to one of the processors that the program began with, where the system allows it. */
 static void hop(struct worker *w)
 {
 #if defined __linux__
@@ -421,7 +422,7 @@ static uint64_t wall(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* All is back, and its counters are what the threads counted. */
+/* Everything was given back, and the pool's counters are what the threads counted. */
 static void account(struct round *r, uint64_t told, uint64_t expected)
 {
     kp_stats s;
@@ -436,7 +437,7 @@ static void account(struct round *r, uint64_t told, uint64_t expected)
     EXPECT(kp_pool_close(r->pool, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0, 0);
 }
 
-/* A pool's life: with threads for so long; then, every second time, closed under them. */
+/* A pool's life: threads use it for `ms`; every second time it is closed while they still do. */
 static uint64_t live(struct worker *w, size_t threads, long ms, unsigned number)
 {
     struct round r = { .pool = open_pool(), .quiet = number / 4 % 2 };

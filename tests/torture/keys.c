@@ -2,8 +2,8 @@
  *
  * Many keys, many threads, everything at once: random gets, releases, discards, invalidations and
  * closed keys, with a driver that fails now and then, expiry and forgetting in the background. At
- * the end the pool's totals must be the driver's and the threads' own, and nothing may be left.
- * Then small pools are closed again and again while all threads are at work in them.
+ * the end the pool's totals must equal those of the driver and of the threads, and nothing may be
+ * left. Then small pools are closed again and again while all threads use them.
  *
  * Environment: KP_SECONDS (2), KP_KEYS (100000), KP_THREADS (8), KP_SEED (from the clock; printed).
  * To be run under TSan and under ASan + UBSan: each holder writes to its resource without any
@@ -50,7 +50,7 @@ static void went_wrong(int line, const char *what, long long got)
         fprintf(stderr, "keys.c:%d: %s does not hold (%lld)\n", line, what, got);
 }
 
-/* While the pool is being closed under the threads, any call may say so. */
+/* While the pool is being closed, any call of a thread may return KP_ECLOSED. */
 static bool over(int rc)
 {
     return rc == KP_ECLOSED && atomic_load(&closing);
@@ -144,13 +144,13 @@ static void let_go(struct worker *w, int i, bool discard)
     w->held[i] = w->held[--w->holds];
     h.thing->uses++;
     if (discard || one_in(64)) {
-        if (one_in(2)) {                /* discard by way of invalidate and release */
+        if (one_in(2)) {                /* discard by kp_invalidate and kp_release */
             kp_lease_about about;
             int64_t        marked;
 
             atomic_store_explicit(&h.thing->doomed, true, memory_order_relaxed);
             marked = kp_invalidate(pool, h.thing);
-            /* 0: its key was, just before */
+            /* 0: its key was invalidated just before */
             EXPECT(marked == 0 || marked == 1, (long long)marked);
             EXPECT((kp_lease_read(&h.lease, &about) && about.doomed) || over(KP_ECLOSED), 0);
             discard = false;
@@ -209,7 +209,7 @@ static void get_one(struct worker *w, uint32_t number, kp_key key)
     }
 }
 
-/* Close one key: none may live, all that do go; then open it again. */
+/* Close one key: its limit becomes zero and all its resources go; then open it again. */
 static void close_key(struct worker *w, kp_key key)
 {
     kp_limits shut = { .max_live = KP_NONE }, open = { .max_live = PER_KEY };
@@ -306,7 +306,7 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
 }
 
-/* Everything idle goes; then the pool must come to rest with nothing in it, and forget its keys. */
+/* Everything idle goes; in the end the pool must be empty, and forget its keys. */
 static kp_stats drain(void)
 {
     kp_stats s = { 0 };
@@ -395,7 +395,7 @@ static void open_pool(void)
             .validate_after_ms = KP_NONE, .retry_first_ms = KP_NONE, .max_creating = KP_UNLIMITED,
             .renew_ahead_ms = 8, .surplus = 1,
         },
-        .budget = { .max_live = keys < 4000 ? keys / 8 + 16 : 500 },    /* keys make room */
+        .budget = { .max_live = keys < 4000 ? keys / 8 + 16 : 500 },    /* so that some evict */
     };
 
     if (kp_pool_open(&options, &pool) < 0)
@@ -410,7 +410,7 @@ static void close_pool(void)
     EXPECT(counts.creates == counts.destroys, (long long)(counts.creates - counts.destroys));
 }
 
-/* Close a pool while all threads are at work in it, in each mode, with and without time to wait. */
+/* Close a pool while all threads use it, in each mode, with and without time to wait. */
 static void close_under_fire(size_t threads, int round)
 {
     static const kp_close_mode modes[] = { KP_CLOSE_NOW, KP_CLOSE_WAIT, KP_CLOSE_DRAIN };

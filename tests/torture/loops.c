@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads and event loops mixed, on shared pools: 16 threads that block and 4 loops, with
- * deadlines, cancels, failing creates, driver functions that are answered later by whoever comes
- * by, invalidations and limits that change. There are three pools: one whose driver never blocks,
- * one whose driver blocks and has threads of its own, and one that the first loop keeps and runs.
- * At the end the pools' totals must be the driver's and the callers' own, and nothing may be left.
+ * Threads and event loops together, on shared pools: 16 threads that block and 4 loops, with
+ * deadlines, cancels, failing creates, driver functions that other threads answer later,
+ * invalidations and limits that change. There are three pools: one whose driver never blocks, one
+ * whose driver blocks and that has threads of its own, and one that the first loop keeps and runs.
+ * At the end the pools' totals must equal those of the driver and of the callers, and nothing may
+ * be left.
  *
  * Environment: KP_SECONDS (2), KP_THREADS (16), KP_SEED (from the clock; printed). To be run under
  * TSan and under ASan + UBSan: each holder writes to its resource without any synchronisation of
@@ -66,7 +67,7 @@ static kp_ask some_ask(void)
     return ask;
 }
 
-/* What anybody may do to a pool at any time. */
+/* What any thread may do to a pool at any time. */
 static void meddle(struct house *h)
 {
     uint32_t number = (uint32_t)roll(KEYS);
@@ -158,7 +159,7 @@ static void cancel(struct asked *a)
     atomic_fetch_add(&a->house->refusals, 1);
 }
 
-/* Any of them may be started, ended and cancelled from here. */
+/* Called by a loop's thread: starts or cancels a request, or ends a lease. */
 static void something_else(struct loop *l)
 {
     struct asked *a = &l->ask[roll(ASKS)];
@@ -208,7 +209,7 @@ static void begin(struct asked *a)
     answer(a->house, a->number, rc, &(kp_lease){ 0 });
 }
 
-/* The loops answer to the very end what was put off: threads may wait for it. */
+/* To the very end the loops answer jobs that were put off: threads may be waiting for them. */
 static void turn(struct loop *l)
 {
     struct pollfd p = { .fd = kp_loop_fd(l->loop), .events = POLLIN };
@@ -229,7 +230,7 @@ static void *run_loop(void *arg)
         if (one_in(200)) meddle(&houses[roll(HOUSES)]);
         turn(l);
     }
-    for (int i = 0; i < ASKS; i++) /* half of those that are left; the others end by themselves */
+    for (int i = 0; i < ASKS; i++) /* cancel half of those left; the others end by themselves */
         if (l->ask[i].state == UNDER_WAY && one_in(2)) cancel(&l->ask[i]);
     while (l->under_way > 0) turn(l);
     for (int i = 0; i < ASKS; i++)
@@ -248,7 +249,7 @@ static void add_up(struct house *h)
     kp_stats s = { 0 };
 
     (void)kp_invalidate_key(h->pool, KP_EVERY_KEY);
-    /* until what is under way in the background is over */
+    /* until nothing is under way in the background */
     for (uint64_t until = now_ns() + 20 * SECOND; now_ns() < until; sched_yield()) {
         EXPECT(kp_stats_read(h->pool, KP_EVERY_KEY, &s) == 0, 0);
         if (s.live > 0) (void)kp_invalidate_key(h->pool, KP_EVERY_KEY);

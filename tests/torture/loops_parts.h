@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * For loops.c: the three pools, and a driver whose functions fail now and then, or are answered
- * later by whoever comes by.
+ * later by another thread.
  */
 #ifndef KP_TESTS_LOOPS_PARTS_H
 #define KP_TESTS_LOOPS_PARTS_H
@@ -126,17 +126,17 @@ static int unmake(struct house *h, struct thing *t)
 
 static _Atomic(kp_job *) waiting[LATE];
 
-/* False: there is no place for it, answer it now. */
+/* Puts a job off. False: there is no place for it; the caller must answer it now. */
 static bool put_off(kp_job *job)
 {
     kp_job *none = NULL;
-    /* release: whoever answers it reads it; acquire, of a failure: nothing is read */
+    /* release: the thread that answers it reads the job; relaxed on failure: nothing is read */
     return !one_in(3) &&
            atomic_compare_exchange_strong_explicit(&waiting[roll(LATE)], &none, job,
                                                    memory_order_release, memory_order_relaxed);
 }
 
-/* Answer one of those that were put off, if there is one at the place where we look. */
+/* Answer the job that was put off at place i, if there is one. */
 static bool answer_at(size_t i)
 {
     /* acquire: pairs with put_off */

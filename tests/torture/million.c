@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * A million requests that wait at once, from one event loop, on a pool of ten: served in the order
- * in which they came, and without a single allocation by the library from the first of them to the
- * last, as a request is its caller's memory. Then the same while every second one, chosen at
- * random, is cancelled, half of them before and half while the others are served. And a tenth
- * as many deadlines.
+ * A million requests that wait at the same time, from one event loop, on a pool of ten: they are
+ * served in the order in which they came, without a single allocation by the library, because a
+ * request is its caller's memory. Then the same while every second one, chosen at random, is
+ * cancelled, half of these before and half while the others are served. And a tenth as many
+ * requests that all time out.
  *
  * Environment: KP_REQUESTS (1000000; 3000 where the library checks its whole queue at every step),
  * KP_SEED (from the clock; printed).
@@ -38,7 +38,7 @@ static struct crowd {
     kp_lease held[POOL];
     uint32_t holds;
     uint32_t next;                /* the first one that has not been answered */
-    uint32_t *victims;            /* to be cancelled meanwhile, in this order */
+    uint32_t *victims;            /* to be cancelled while others are served, in this order */
     uint32_t victim_count, victim;
     uint64_t served, cancelled, wrong;
     uint64_t creates, destroys;
@@ -123,7 +123,7 @@ static void cancel(struct crowd *c, uint32_t i)
     c->cancelled++;
 }
 
-/* The next victim that has not been served, which is none of the next few. */
+/* Cancels the next victim; victims are chosen so that it was not served yet. */
 static void cancel_one(struct crowd *c)
 {
     if (c->victim < c->victim_count) cancel(c, c->victims[c->victim++]);
@@ -134,7 +134,7 @@ static void skip_those_over(struct crowd *c)
     while (c->next < c->count && c->asked[c->next].over) c->next++;
 }
 
-/* First come, first served: it must be the first one that is not over. */
+/* First come, first served: this must be the first request that is not over. */
 static void answered(kp_request *request, int status, kp_lease lease)
 {
     struct asked *a = request->arg;
@@ -201,15 +201,15 @@ static kp_stats look(const struct crowd *c)
     return s;
 }
 
-/* Who is to be cancelled, and when; those meanwhile in an order that nobody can have been served
- * before. */
+/* Which requests are to be cancelled, and when. Those that are cancelled while others are served
+ * come in an order in which none can have been served before its turn. */
 static void choose(struct crowd *c)
 {
     for (uint32_t i = 0; i < c->count; i++) {
         if (roll(2)) continue;
         c->asked[i].fate = roll(2) ? CANCELLED_BEFORE : CANCELLED_MEANWHILE;
     }
-    /* one is cancelled with each one that is served: take them from the back part of the queue */
+    /* one is cancelled for each one that is served: begin with the back half of the queue */
     for (uint32_t i = c->count; i-- > c->count / 2;)
         if (c->asked[i].fate == CANCELLED_MEANWHILE) c->victims[c->victim_count++] = i;
     for (uint32_t i = 0; i < c->count / 2; i++)
@@ -221,7 +221,7 @@ static void choose(struct crowd *c)
     }
 }
 
-/* All those in a random order. */
+/* Cancels those that are to be cancelled before, in a random order. */
 static void cancel_before(struct crowd *c)
 {
     uint32_t *order = malloc(c->count * sizeof *order), n = 0;
@@ -274,13 +274,13 @@ static void run(struct crowd *c, bool cancels)
     }
     waiting = now_ns();
     assert_int_equal(look(c).waiting, count);
-    assert_int_equal(c->allocs, allocs); /* by a million who wait */
+    assert_int_equal(c->allocs, allocs); /* a million waiting requests allocated nothing */
     if (cancels) cancel_before(c);
     assert_int_equal(look(c).waiting, count - c->cancelled);
     for (int i = 0; i < POOL; i++) kp_release(&c->held[i]);
     while (c->served + c->cancelled < count) dispatch(c);
     over = now_ns();
-    assert_int_equal(c->allocs, allocs); /* and by serving and cancelling them */
+    assert_int_equal(c->allocs, allocs); /* nor did serving and cancelling them */
     assert_int_equal(c->bytes, bytes);
     assert_int_equal(c->wrong, 0);
     assert_int_equal(look(c).gets, c->served + POOL);
@@ -294,7 +294,7 @@ static void run(struct crowd *c, bool cancels)
     end(c);
 }
 
-/* Its deadline is kept in the victims' place, in ms since the start. */
+/* `victims` holds the deadlines here, in ms since the start. */
 static void timed_out(kp_request *request, int status, kp_lease lease)
 {
     const struct asked *a = request->arg;
@@ -306,7 +306,7 @@ static void timed_out(kp_request *request, int status, kp_lease lease)
     c->served++;
 }
 
-/* Nothing comes back: each of them ends at its own deadline, and no earlier. */
+/* Nothing is given back: each request ends at its own deadline, and no earlier. */
 static void each_of_many_deadlines_ends_its_own_request_without_an_allocation(void **state)
 {
     struct crowd *c = &crowd;
@@ -317,7 +317,7 @@ static void each_of_many_deadlines_ends_its_own_request_without_an_allocation(vo
     begin(c, count);
     allocs = c->allocs;
     for (uint32_t i = 0; i < count; i++) c->victims[i] = 1 + (uint32_t)roll(1000);
-    c->random = start = now_ns(); /* no more chance is needed */
+    c->random = start = now_ns(); /* `random` is not needed any more and holds the start */
     for (uint32_t i = 0; i < count; i++) {
         struct asked *a = &c->asked[i];
         kp_ask ask = { .until = { start + c->victims[i] * UINT64_C(1000000) } };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads that nest gets over a few keys of two pools, in any order, without a deadline: who would
- * wait for ever is refused, so that all come to their end. KP_ROUNDS nests for each thread.
+ * Threads that nest gets over a few keys of two pools, in any order, without a deadline: a get that
+ * would wait for ever is refused, so that all threads come to their end. KP_ROUNDS nests for each
+ * thread.
  */
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A hard case as a race on real threads: a crew that is let go together, round after round, each of
- * them after a random pause of at most a microsecond or so; and what must hold once they are
- * through, from the driver's own counts, those of the callers, and the pool's. In the words of the
- * catalogue of behaviours:
+ * A hard case as a race on real threads. A crew of threads begins each round together, each thread
+ * after a random pause of at most a microsecond or so. After the round the counts of the driver, of
+ * the callers and of the pool are checked. In the words of the catalogue of behaviours:
  *
  *     I1 what was created is destroyed once      I6 a deadline ends a wait, soon
  *     I2 one user at a time, none of a dead one  I7 no callback runs under a lock
@@ -11,10 +10,10 @@
  *     I4 after a failure all counts are back     I9 memory has a bound
  *     I5 whoever can be served is served         I10 every snapshot adds up
  *
- * Nothing sleeps: who has to wait for something in a round looks for it again and again.
- * KP_ROUNDS (400; `make torture` says 10000) says how many rounds a case has; KP_SEED (from the
- * clock; printed) makes the pauses and choices of each round. A round that hangs ends the program
- * by SIGALRM.
+ * Nothing sleeps: a thread that must wait for something in a round looks for it again and again.
+ * KP_ROUNDS (400; 10000 in `make torture`) is the number of rounds of a case. KP_SEED (from the
+ * clock; printed) determines the pauses and choices of each round. A round that hangs ends the
+ * program by SIGALRM.
  */
 #ifndef KP_TESTS_ROUNDS_H
 #define KP_TESTS_ROUNDS_H
@@ -26,7 +25,7 @@
 static KP_MAYBE_UNUSED void rounds_take(struct rounds *r, const char *key, const kp_lease *lease)
 {
     struct rounds_item *item = lease->resource;
-    /* relaxed, all: what orders them is the pool's business */
+    /* relaxed, all: it is the pool that has to order them */
     unsigned users = atomic_fetch_add_explicit(&item->users, 1, memory_order_relaxed);
 
     ROUNDS_EXPECT(r, users == 0, "lent to %u", users + 1);
@@ -53,7 +52,7 @@ static KP_MAYBE_UNUSED int rounds_ask(struct rounds *r, const char *key, const k
     return rc;
 }
 
-/* Nothing is in its way for ever: it must be served. */
+/* Gets; nothing is in the way for ever, so it must be served. */
 static KP_MAYBE_UNUSED int rounds_get(struct rounds *r, const char *key, kp_lease *lease)
 {
     kp_ask ask = { .within_ms = ROUNDS_LONG_MS, .tag = "rounds" };
@@ -100,7 +99,7 @@ static KP_MAYBE_UNUSED int rounds_visit(struct rounds *r, const char *key, bool 
     return 0;
 }
 
-/* Has it been so in this round that so many waited? Or is the pool closed? */
+/* Have `count` requests waited at some moment of this round? Also true if the pool is closed. */
 static KP_MAYBE_UNUSED bool rounds_queued(struct rounds *r, uint64_t count)
 {
     kp_stats s;
@@ -164,7 +163,7 @@ static KP_MAYBE_UNUSED void rounds_check_limits(struct rounds *r)
                       "%llu of key %c were live", atomic_load(&r->live_of[i].most), 'a' + i);
 }
 
-/* I1-I4, I9 and I10 of an open pool in which nobody is. */
+/* I1-I4, I9 and I10 of an open pool that no call is using. */
 static KP_MAYBE_UNUSED kp_stats rounds_rest(struct rounds *r)
 {
     kp_stats s;
@@ -200,7 +199,7 @@ static KP_MAYBE_UNUSED kp_stats rounds_rest(struct rounds *r)
     return s;
 }
 
-/* I4 and I5: so many can be had at once, none of them after a wait. Nothing was lost. */
+/* I4 and I5: `count` can be borrowed at once, without a wait. Nothing was lost. */
 static KP_MAYBE_UNUSED void rounds_has(struct rounds *r, const char *key, unsigned count)
 {
     kp_stats before = rounds_rest(r), after;
@@ -215,7 +214,7 @@ static KP_MAYBE_UNUSED void rounds_has(struct rounds *r, const char *key, unsign
     rounds_judge(r);
 }
 
-/* I1, I8 and I9 of a pool that is closed, or closing with nobody in it. */
+/* I1, I8 and I9 of a pool that is closed, or closing and not used by any call. */
 static KP_MAYBE_UNUSED void rounds_gone(struct rounds *r)
 {
     kp_lease lease;
@@ -246,8 +245,8 @@ static KP_MAYBE_UNUSED void rounds_close(struct rounds *r)
 
 struct rounds_member { struct rounds *r; unsigned who; };
 
-/* Each of the crew on a processor of its own, as far as they go: left alone, those whom one thread
- * wakes stay where it runs, and then they meet one after the other. */
+/* Each thread of the crew gets a processor of its own, as far as there are enough. Otherwise
+ * threads stay on the processor of the thread that woke them, and run one after the other. */
 static KP_MAYBE_UNUSED void rounds_spread(pthread_t thread, unsigned who)
 {
 #ifdef CPU_SET
@@ -269,8 +268,8 @@ static KP_MAYBE_UNUSED void rounds_spread(pthread_t thread, unsigned who)
 #endif
 }
 
-/* All begin at one moment: the last to come names it. To see that somebody came takes longer on
- * some machines than what is to be raced. */
+/* All begin at the same time, which the last thread to arrive sets: on some machines, seeing that a
+ * thread has arrived takes longer than the race itself. */
 static KP_MAYBE_UNUSED void rounds_meet(struct rounds *r)
 {
     if (atomic_fetch_add(&r->arrived, 1) + 1 == r->crew)
@@ -297,7 +296,7 @@ static KP_MAYBE_UNUSED void *rounds_member_run(void *arg)
     }
 }
 
-/* A race of so many, over a pool whose options the case still writes. */
+/* A race of `crew` threads; the case fills in the options of the pool. */
 static KP_MAYBE_UNUSED struct rounds *rounds_open(const char *name, unsigned crew,
                                                   void (*play)(struct rounds *r, unsigned who),
                                                   const char *const *tallies)
@@ -343,7 +342,7 @@ static KP_MAYBE_UNUSED bool rounds_next(struct rounds *r)
     return true;
 }
 
-/* All at once, until all are through. */
+/* One round: all begin at once; returns when all are through. */
 static KP_MAYBE_UNUSED void rounds_race(struct rounds *r)
 {
     r->turn = (unsigned)rounds_roll(r->crew);

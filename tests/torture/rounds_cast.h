@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the rounds on real threads (rounds.h) are made of: the one structure that everybody has,
+ * The parts of the rounds on real threads (rounds.h): the one structure that all of them share,
  * chance and time, and a driver and a world that count.
  *
- * Each borrower writes to its resource without any synchronisation of its own, so that one that is
- * lent to two, or too early, is a data race under ThreadSanitizer, and one lent after its
- * destruction is found by AddressSanitizer.
+ * Each borrower writes to its resource without any synchronisation of its own. So a resource that
+ * is lent to two, or too early, is a data race under ThreadSanitizer, and one that is lent after
+ * its destruction is found by AddressSanitizer.
  */
 #ifndef KP_TESTS_ROUNDS_CAST_H
 #define KP_TESTS_ROUNDS_CAST_H
@@ -28,8 +28,8 @@
 enum {
     ROUNDS_CREW = 8,
     ROUNDS_KEYS = 26,               /* keys begin with a small letter */
-    ROUNDS_HANG_S = 60,             /* a round that takes so long hangs: SIGALRM ends it all */
-    ROUNDS_LONG_MS = 30000,         /* who asks within that is never too late, only lost */
+    ROUNDS_HANG_S = 60,             /* a round that takes so long hangs: SIGALRM ends the program */
+    ROUNDS_LONG_MS = 30000,         /* a get that times out after that was lost, not just late */
     ROUNDS_BYTES = 9 << 14          /* what a pool of these cases may take at rest (I9) */
 };
 
@@ -45,14 +45,14 @@ struct rounds_count { atomic_ullong now, most; };
 struct rounds {
     const char *name;
     uint64_t seed;
-    unsigned wanted, round; /* how many rounds; the how manyth this is, from 1 */
+    unsigned wanted, round; /* how many rounds; the number of this one, from 1 */
     kp_pool *pool;
     kp_options options;
     kp_world world;
     /* since the pool was opened: the driver's counts, the callers', the world's */
     atomic_ullong creates, create_failures, destroys, destroy_failures;
     atomic_ullong yes, timeouts, refusals, misuses;
-    struct rounds_count live, live_of[ROUNDS_KEYS]; /* from when create begins until it is gone */
+    struct rounds_count live, live_of[ROUNDS_KEYS]; /* from the begin of create until destroyed */
     atomic_ullong bytes;
     /* what a case does inside the driver's functions; NULL: nothing. The result is the answer. */
     int (*in_create)(struct rounds *r, kp_job *job);
@@ -65,9 +65,9 @@ struct rounds {
     pthread_barrier_t gate;
     atomic_uint arrived;
     atomic_ullong begin_ns;
-    uint64_t apart_ns; /* the longest pause before one of the crew begins */
-    bool cast;     /* each plays one part for ever; else they change, as the machine has habits */
-    unsigned turn; /* who plays the first part in this round */
+    uint64_t apart_ns; /* the longest pause before a thread of the crew begins */
+    bool cast;     /* each thread keeps its part; else parts change: a thread may often be first */
+    unsigned turn; /* the thread that plays the first part in this round */
     bool over;
     atomic_bool queued; /* of rounds_queued */
     /* how the rounds ended, for people */
@@ -119,7 +119,7 @@ static KP_MAYBE_UNUSED uint64_t rounds_random(void) /* splitmix64 */
 /* 0 .. n-1 */
 static KP_MAYBE_UNUSED uint64_t rounds_roll(uint64_t n) { return rounds_random() % n; }
 
-/* The same choices in the same round of the same seed, for each of the crew and for the judge. */
+/* The same seed and round give the same choices, to each of the crew and to the judge. */
 static KP_MAYBE_UNUSED void rounds_reseed(const struct rounds *r, unsigned who)
 {
     rounds_state = r->seed ^ (uint64_t)r->round << 20 ^ (uint64_t)(who + 1) << 50;
@@ -139,7 +139,7 @@ static KP_MAYBE_UNUSED void rounds_spin_until(uint64_t ns)
     while (rounds_ns() < ns) continue;
 }
 
-/* A pause of at most so many ns, often none: short ones collide more. */
+/* A pause of at most so many ns, often none: after short ones, threads collide more often. */
 static KP_MAYBE_UNUSED void rounds_pause(uint64_t most_ns)
 {
     uint64_t ns = rounds_roll(most_ns + 1) >> rounds_roll(4);
@@ -147,8 +147,8 @@ static KP_MAYBE_UNUSED void rounds_pause(uint64_t most_ns)
     if (rounds_roll(4)) rounds_spin_until(rounds_ns() + ns);
 }
 
-/* Look again until it is so. Who gives its turn away too soon is put onto the processor where the
- * others are, and then they meet one after the other. */
+/* Look again until it is so. It yields only after a while: a thread that yields too soon is moved
+ * to the processor of another, and then the two run one after the other. */
 #define ROUNDS_AWAIT(cond)                                                                         \
     do {                                                                                           \
         uint64_t patient_ = rounds_ns() + 15000;                                                   \
@@ -227,7 +227,7 @@ static KP_MAYBE_UNUSED int rounds_destroy(kp_job *job, void *resource)
     char key = item->key;
     int status = 0;
 
-    /* relaxed: what orders them is the pool's business */
+    /* relaxed: it is the pool that has to order them */
     ROUNDS_EXPECT(r, atomic_load_explicit(&item->users, memory_order_relaxed) == 0, "of key %c",
                   key);
     ROUNDS_EXPECT(r, atomic_exchange_explicit(&item->alive, 0, memory_order_relaxed) == 1,

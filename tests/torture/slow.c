@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * L3 in real time: a create, destroy, validate or reset that hangs for key A delays nobody else.
+ * L3 in real time: a create, destroy, validate or reset that hangs for key A delays no other key.
  * While it hangs, 1,000 gets and releases on key B must all be quick (KP_LIMIT_MS, 10 by default).
  * The slow function waits until they are done, so that a pool that holds its lock meanwhile cannot
- * pass by luck: its gets would run into their deadline.
+ * pass by luck: the gets would time out.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -95,9 +95,9 @@ static void let_it_go(void)
 struct scene {
     const char *name;
     kp_job_kind hangs;
-    bool        discard;                /* how A is given back, and B too */
+    bool        discard;                /* A and B are discarded, not released */
     int64_t     threads;                /* options.threads */
-    int64_t     idle_ttl_ms;            /* set: nobody uses A, the keeper destroys it */
+    int64_t     idle_ttl_ms;            /* if set: A is idle, and the keeper destroys it */
 };
 
 struct user {
@@ -133,7 +133,7 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* How often the machine took the processor away from this thread, which it did not ask for. */
+/* How often this thread lost the processor without giving it up itself. */
 static long taken_away(void)
 {
 #ifdef RUSAGE_THREAD
@@ -169,8 +169,8 @@ static uint64_t use_b(kp_pool *pool, bool discard, uint64_t limit_ns)
     return slowest;
 }
 
-/* One scene. Where a get does have to wait for a thread of the pool, a busy machine may be late in
- * running that: the best of a few rounds counts. A pool that waits for A fails all of them. */
+/* One scene. If a get has to wait for a thread of the pool, a busy machine may run that thread
+ * late: so the best of a few rounds counts. A pool that waits for A fails all of them. */
 static bool play(const struct scene *scene, uint64_t limit_ns)
 {
     kp_options options = {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * commons-pool's starvation case on real threads: 4 resources over all keys, key A with 8 threads,
- * key B with 1, which borrow without pause. There, A's own threads pass its resources on among
- * themselves, and B waits for ever. Here B must have its share, which is all that one thread can
- * use: one resource of the four, at weights 1:1 and 3:1, and of a budget of leases too. Measured is
- * how much of the time in which it asks or holds it holds: at least 98 % over 10 s, and half of it
- * in the short run, where one late wake-up on a busy machine counts for much.
- * tests/fairness/crowd.c has the same in virtual time, where it is exact. A hold is a sleep of 5
- * ms, so that nine threads need little of a processor. Each case runs KP_SECONDS (2), divided among
- * them if that is less than 10.
+ * key B with 1, all of which borrow without a pause. In commons-pool A's threads pass the resources
+ * on among themselves, and B waits for ever. Here B must have its share, which is all that one
+ * thread can use: one resource of the four, with weights 1:1 and 3:1, and also with a budget of
+ * leases. The test measures for how much of its time (asking or holding) B holds: it must be at
+ * least 98 % over 10 s, and half in the short run, where one late wake-up on a busy machine counts
+ * for much. tests/fairness/crowd.c has the same in virtual time, where it is exact. A hold is a
+ * sleep of 5 ms, so that nine threads need little of a processor. Each case runs for KP_SECONDS
+ * (2); if that is less than 10, the cases share it.
  */
 #include <pthread.h>
 #include <stdatomic.h>
