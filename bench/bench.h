@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * How the cases measure. Everything that is compared runs in one process, in rounds: each round
- * takes one sample of everything, beginning somewhere else each time, so that what happens on the
- * machine meanwhile meets all of them. A sample is the median of many short batches, so that one
- * that was interrupted does not count; a figure is the median of the samples, with their quartiles.
- * The unit is P, an uncontended pair of compare-and-swaps, sampled in the same rounds.
+ * takes one sample of every subject, each time beginning with another one, so that other work on
+ * the machine disturbs all of them alike. A sample is the median of many short batches, so that an
+ * interrupted one does not count; a figure is the median of the samples, with their quartiles. The
+ * unit is P, an uncontended pair of compare-and-swaps, sampled in the same rounds.
  *
  * A case prints one line of JSON for each variant of the library (docs/PERFORMANCE.md).
  */
@@ -35,11 +35,11 @@ static inline _Noreturn void bench_fail(const char *what, const char *why)
 
 /* ---- how long and how often ------------------------------------------------------------------ */
 
-/* --quick is for a look, --blink only shows that the case works. */
+/* --quick gives rough figures, --blink only shows that the case works. */
 struct bench {
     double   seconds;                   /* for each sample */
     int      rounds;
-    uint32_t million;                   /* fewer, where there is no time for them */
+    uint32_t million;                   /* fewer with --quick and --blink */
     uint64_t began_busy, began_own;     /* ticks of all processors, us of our own */
     uint64_t began;
 };
@@ -52,7 +52,7 @@ static inline uint64_t bench_now(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* What all processors have worked so far, in ticks; 0 where that cannot be read. */
+/* The busy time of all processors so far, in ticks; 0 if it cannot be read. */
 static inline uint64_t bench_busy(void)
 {
     unsigned long long user = 0, nice = 0, system = 0, idle, wait, irq = 0, soft = 0, steal = 0;
@@ -80,7 +80,7 @@ static inline uint64_t bench_own_us(void)
     return sum;
 }
 
-/* How many processors others used meanwhile: above 0.15 the figures are noisy. */
+/* How many processors other processes used meanwhile: above 0.15 the figures are noisy. */
 static inline double bench_foreign(const struct bench *b)
 {
     double wall = (double)(bench_now() - b->began) / 1e9;
@@ -116,7 +116,7 @@ static inline struct bench bench_begin(int argc, char **argv)
 
 /* ---- processors ------------------------------------------------------------------------------ */
 
-/* The k-th of those we may use, counted from the last, for the first has most of the interrupts. */
+/* The k-th processor that we may use, counted from the last: the first has most interrupts. */
 static inline int bench_cpu(int k)
 {
     static cpu_set_t all;
@@ -142,8 +142,8 @@ static inline void bench_pin(int k)
     pthread_setaffinity_np(pthread_self(), sizeof one, &one);
 }
 
-/* A thread that does nothing: while a process has only one, glibc's mutex takes a short way that no
- * user of a pool has. */
+/* A thread that does nothing: while a process has only one thread, glibc's mutex takes a shorter
+ * path, which no user of a pool has. */
 static inline void *bench_parked(void *unused)
 {
     for (;;) pause();
@@ -160,7 +160,7 @@ static inline void bench_park_one(void)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* xorshift64*, always the same run (Vigna, 2014). */
+/* xorshift64* (Vigna, 2014), always with the same seeds. */
 static inline uint64_t bench_random(uint64_t *state)
 {
     uint64_t x = *state;
@@ -184,7 +184,7 @@ static inline int bench_by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The value below which so much of them lies: 0.5 is the median. Sorts them. */
+/* The value below which this part of the values lies: 0.5 is the median. Sorts them. */
 static inline double bench_part(double *values, size_t n, double part)
 {
     if (n == 0) return 0;
@@ -232,7 +232,8 @@ static inline uint64_t bench_memory_of(void (*fill)(void *), void *arg)
     return grown;
 }
 
-/* Does `work` end within so many seconds? It is tried in a child, before the first thread. */
+/* Does `work` end within so many seconds? Tried in a child process, before the first thread is
+ * started. */
 static inline bool bench_possible(void (*work)(void *), void *arg, unsigned seconds)
 {
     int status = 0;
@@ -258,12 +259,12 @@ struct bench_subject {
     void *self;
     void (*times)(void *self, uint32_t n);
     double (*sample)(void *self, double seconds);
-    uint32_t batch;                     /* so many times in a row take long enough to be timed */
+    uint32_t batch;                     /* how many times in a row are timed together */
     double got[BENCH_ROUNDS];           /* one for each round */
 };
 
-/* So many that a batch takes 30 us: the clock's own time does not show, and most batches end
- * before the next interrupt. */
+/* Chooses batch so that it takes 30 us: the time to read the clock does not matter then, and most
+ * batches end before the next interrupt. */
 static inline void bench_calibrate(struct bench_subject *s)
 {
     for (s->batch = 16; s->batch < 1u << 20; s->batch *= 2) {
@@ -286,7 +287,7 @@ static inline double bench_sample(struct bench_subject *s, double seconds)
 
     if (s->sample) return s->sample(s->self, seconds);
     if (s->batch == 0) bench_calibrate(s);
-    s->times(s->self, s->batch);        /* bring back to the caches what the others drove out */
+    s->times(s->self, s->batch);        /* fills the caches again after the other subjects */
     do {
         before = bench_now();
         s->times(s->self, s->batch);
@@ -307,7 +308,7 @@ static inline void bench_rounds(const struct bench *b, struct bench_subject *sub
         }
 }
 
-/* P: two compare-and-swaps on a line that nobody else has. */
+/* P: two compare-and-swaps on a cache line that no other thread uses. */
 static inline void bench_cas_pairs(void *self, uint32_t n)
 {
     _Atomic uint64_t *line = self;
@@ -342,7 +343,7 @@ static inline void bench_number(const char *name, double value)
     printf(", \"%s\": %.6g", name, value);
 }
 
-/* With the quartiles beside it. */
+/* Prints the median, and the quartiles beside it. */
 static inline void bench_median_of(const struct bench *b, const char *name,
                                    const struct bench_subject *s)
 {
@@ -350,8 +351,8 @@ static inline void bench_median_of(const struct bench *b, const char *name,
            bench_median(b, s, 0.25), bench_median(b, s, 0.75));
 }
 
-/* What every case says: ours, the limit and the peer (or NULL), in ns. More fields may follow, then
- * bench_close. */
+/* Prints what every case has: ours, the limit and the peer (or NULL), in ns. More fields may
+ * follow, then bench_close. */
 static inline void bench_open(const struct bench *b, const char *name,
                               const struct bench_subject *ours, const struct bench_subject *limit,
                               const struct bench_subject *peer)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * churn: what does the pool add where nothing can be used twice? One thread gets and discards, so
- * each get creates. Making and destroying a resource is nothing here: what is timed is the pool's.
+ * churn: what does the pool cost when nothing can be used twice? One thread gets and discards, so
+ * each get creates. The driver does next to nothing here, so that what is timed is the pool's work.
  */
 #include "pools.h"
 

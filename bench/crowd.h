@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Several threads that take turns at one thing, watched from outside: how many turns they do
- * together, how evenly, and how long the longest took.
+ * Several threads that all do the same thing in turns, watched by another one: how many turns they
+ * do together, how evenly, and how long the longest wait was.
  */
 #ifndef BENCH_CROWD_H
 #define BENCH_CROWD_H
@@ -24,7 +24,7 @@ struct member {
 struct crowd {
     int           threads;
     bool          own_processors;       /* each thread has one: it is pinned there */
-    bool          strangers;            /* and has nothing in common with the others */
+    bool          strangers;            /* and shares no memory with the others */
     uint32_t    (*turn)(struct member *m);  /* returns how many it was */
     void        (*leave)(struct member *m); /* at its end; or NULL */
     void         *self[CROWD_MOST];     /* of each member */
@@ -89,7 +89,8 @@ static inline struct crowd_look crowd_look(const struct crowd *c)
     return look;
 }
 
-/* Between two looks: turns per ns of all together; the least of a thread by the most of one. */
+/* Between two looks: turns per ns, of all together. *fairness: the fewest turns of a thread,
+ * divided by the most. */
 static inline double crowd_rate(const struct crowd *c, const struct crowd_look *from,
                                 const struct crowd_look *to, double *fairness)
 {
@@ -112,10 +113,11 @@ static inline void crowd_sleep(double seconds)
     while (nanosleep(&t, &t) != 0) continue;
 }
 
-/* Threads that have a processor each are looked at every ms. Where one made less than half of
- * another's progress, somebody else had its processor: the other one was alone, which is not the
- * question. The median of the other windows; of everything, where those are few. Strangers are
- * never faster for being alone, so theirs is what they reach in the best tenth. */
+/* Threads that have a processor each are looked at every ms. If one made less than half of
+ * another's progress in such a window, another process had its processor; the other thread was
+ * alone then, which is not what is measured, so the window does not count. The result is the median
+ * of the other windows; of all, if those are too few. Strangers are not faster when they are alone,
+ * so for them it is what they reach in the best tenth. */
 static inline double crowd_by_windows(struct crowd *c, double seconds)
 {
     static double rates[CROWD_WINDOWS];
@@ -150,7 +152,7 @@ static inline double crowd_sample(void *self, double seconds)
         rate = crowd_by_windows(c, seconds);
     } else {
         struct crowd_look from = crowd_look(c), to;
-        do {                            /* on a busy machine nobody may have run yet */
+        do {                            /* on a busy machine no thread may have run yet */
             crowd_sleep(seconds);
             to = crowd_look(c);
             rate = crowd_rate(c, &from, &to, &c->fairness[k]);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What choosing among starved keys costs: N keys wait for one lease of a budget of one, each by a
- * request of an event loop, and the lease goes round: a release picks the top of the heap, charges
- * it and wakes its owner, who takes it and asks again. So every turn is a pick, a charge and an
- * insertion among N. Prints one JSON line per N.
+ * What it costs to choose among starved keys: N keys wait for the one lease that a budget allows,
+ * each with a request of an event loop, and the lease goes round. A release takes the key at the
+ * top of the heap, charges it and answers its request, which then asks again. So every turn is a
+ * pick, a charge and an insertion among N keys. Prints one line of JSON per N.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ static kp_pool *pool;
 static kp_loop *loop;
 static struct seat *served;
 
-/* Of the processor: whatever else runs on the machine does not count. */
+/* The processor time of this process: other work on the machine does not count. */
 static uint64_t now_ns(void)
 {
     struct timespec t;

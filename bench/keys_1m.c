@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * keys.1m: what do a million keys cost, in time and memory? One idle resource for each; one thread
- * gets and releases by key, drawn at random, so that hardly anything is in the cache. Each key was
- * used a few times before it is timed. Bytes are what a process grows by that does nothing else,
- * for each key with its resource (16 bytes on the heap) and everything that the pool keeps for
- * them; the keys themselves, which are the caller's, were there before. `bytes_again` is that of
- * keys that were used a second time: hits without the lock have lines of their own for them.
+ * keys.1m: what do a million keys cost, in time and memory? Each has one idle resource; one thread
+ * gets and releases keys drawn at random, so that hardly anything is in the cache. Each key was
+ * used a few times before it is timed. `bytes` is by how much a process that does nothing else
+ * grows for each key, with its resource (16 bytes on the heap) and everything that the pool keeps
+ * for them; the keys themselves, which are the caller's, were there before. `bytes_again` is the
+ * same for keys that were used a second time: hits without the lock have lines of their own for
+ * them.
  *
- * `ns_least` is what the machine needs for any pool of so many: to read the key, to swing a word of
- * the line that its hash names out and back, and to touch the resource that this line leads to.
+ * `ns_least` is what the machine needs for any pool of that size: to read the key, to change a word
+ * of the line that its hash selects and to change it back, and to touch the resource to which the
+ * line leads.
  */
 #include "pools.h"
 
@@ -59,7 +61,7 @@ static struct line *lines_make(uint32_t count)
     return lines;
 }
 
-/* Which line depends on what was read of the key, as where a key is looked up. */
+/* The line depends on the contents of the key, as in a real look-up. */
 static uint32_t line_of(kp_key key, uint32_t count)
 {
     uint64_t text;
@@ -139,5 +141,5 @@ int main(int argc, char **argv)
         bench_number("keys", count);
         bench_close(&b);
     }
-    return 0;                           /* to close a million keys is another question */
+    return 0;                           /* closing is measured by close.1m */
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * What it costs that a lease is a number. A lease that held a pointer could not be checked once its
- * slot or pool is freed; so it holds a pool's number, a slot's index and a generation, which are
- * looked up and bounds-checked (L10). The first table has the check alone, by pointer and by index,
- * over few slots (all in the cache) and many; the second has it where it is paid, in get and
- * release, and how a get's ask is best passed. Each line is the best of many batches.
+ * What it costs that a lease is a number. A lease that held a pointer could not be checked after
+ * its slot or pool was freed. So it holds a pool's number, a slot's index and a generation, which
+ * are looked up and bounds-checked (L10). The first table has the check alone, by pointer and by
+ * index, with few slots (all in the cache) and with many. The second has it as part of get and
+ * release, and compares ways to pass a get's ask. Each line is the best of many batches.
  *
  * Usage: lease_check [seconds for each line, 0.3]
  */
@@ -24,13 +24,13 @@ static uint64_t now_ns(void)
 }
 
 static double seconds = 0.3;
-static volatile uint64_t sink;          /* so that nothing is optimised away */
+static volatile uint64_t sink;          /* so that the compiler removes nothing */
 
 /* ---- the check alone: the same look-up that the library does, in miniature ---- */
 
 enum { FIRST = 64, CHUNKS = 26, LOOKS = 65536 };
 
-struct slot {                           /* one cache line, as a slot has several */
+struct slot {                           /* one cache line; a real slot has several */
     uint64_t generation;
     void    *resource;
     uint64_t rest[6];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The cases parallel.*: threads that get and release from one key (pinned) of 64 resources, all of
- * them made before, and hold nothing in between. The limit is what two threads reach with pairs of
- * compare-and-swaps on a line of their own.
+ * The cases parallel.*: threads get and release from one key (pinned) with 64 resources, all of
+ * them made before, and do nothing in between. The limit is what two threads reach with pairs of
+ * compare-and-swaps, each on a cache line of its own.
  */
 #ifndef BENCH_PARALLEL_H
 #define BENCH_PARALLEL_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * parallel.16: and sixteen, on as many processors as there are? A thread may be stopped anywhere.
+ * parallel.16: like parallel.2 with sixteen threads, on as many processors as there are. The system
+ * may take the processor from a thread anywhere.
  */
 #include "parallel.h"
 

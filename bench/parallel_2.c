@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * parallel.2: do two threads that share a key get in each other's way, though there is enough for
+ * parallel.2: do two threads that share a key slow each other down, although there is enough for
  * both? Each has a processor.
  */
 #include "parallel.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * pending.1m: what does it cost to wait? A million requests of an event loop stand at a pool of
+ * pending.1m: what does it cost to wait? A million requests of an event loop wait for a pool of
  * ten, each with the default deadline; each is served and gives back what it got, so that the next
- * one is. From the first that was started to the last that was answered, for each; that they were
- * answered in order is checked. Bytes are the request, which is the caller's, and what the process
- * grew by while all of them waited. The peer has nothing of the kind.
+ * one is served. `ns` is the time from the start of the first to the answer of the last, for each
+ * request; that they are answered in order is checked. `bytes` is the request, which is the
+ * caller's, and what the process grew by while all of them waited. The peer has nothing comparable.
  */
 #include "pools.h"
 
@@ -17,7 +17,7 @@ struct line {
     double bytes;
 };
 
-static struct line *standing;           /* the one that is measured now */
+static struct line *standing;           /* the line that is being measured */
 
 static void done(kp_request *request, int status, kp_lease lease)
 {
@@ -57,7 +57,7 @@ static double stand(void *self, double seconds)
         ours_must(kp_get_start(o.pool, o.pinned, NULL, r), "kp_get_start");
     }
     took = bench_now() - before;
-    now = bench_memory();               /* which takes a while itself: it does not count */
+    now = bench_memory();               /* takes a while: not timed */
     double grown = now > memory ? (double)(now - memory) / l->count : 0;
     if (sizeof *l->requests + grown > l->bytes) l->bytes = (double)sizeof *l->requests + grown;
     before = bench_now();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the cases compare: keyedpool in each of its variants, through its shared library and as it
- * is shipped, and apr_reslist (Debian's), one list for each key, found by apr_hash where keys are
- * looked up. A resource is 16 bytes, and making one is next to nothing.
+ * What the cases compare: keyedpool in each of its variants, as the shared library that is shipped,
+ * and apr_reslist (Debian's), one list for each key, found by apr_hash in cases that look up keys.
+ * A resource is 16 bytes, and making one costs next to nothing.
  */
 #ifndef BENCH_POOLS_H
 #define BENCH_POOLS_H
@@ -30,11 +30,11 @@ enum { THINGS = 1 << 20 };
 
 struct thing { uint64_t used[2]; };
 
-static bool things_on_heap;             /* each is allocated, as where memory is measured */
+static bool things_on_heap;             /* each is allocated: for cases that measure memory */
 static uint32_t things_in_turn = 1 << 12; /* more than most cases have in use at once */
 
-/* Two threads that create at once may be given the same, which does no
- * harm: an atomic addition would be most of the work of a small pool. */
+/* Two threads that create at the same time may be given the same thing, which does no harm: an
+ * atomic addition would be most of the work of a small pool. */
 static inline struct thing *thing_make(void)
 {
     static struct thing things[THINGS];
@@ -78,7 +78,7 @@ static inline int ours_destroy(kp_job *job, void *thing)
     return 0;
 }
 
-/* Of the hit path, as kp_options.hits has them; docs/PERFORMANCE.md has the names. */
+/* Variants of the hit path (kp_options.hits); docs/PERFORMANCE.md explains the names. */
 struct variant {
     const char *name;
     int32_t     hits;
@@ -86,14 +86,14 @@ struct variant {
 
 static const struct variant variants[] = {
     { "locked", KP_HITS_LOCKED },
-#ifdef BENCH_PORTABLE               /* where the difference is what is asked for */
+#ifdef BENCH_PORTABLE               /* in cases that are about the difference */
     { "portable", KP_HITS_PORTABLE },
 #endif
     { "rseq", KP_HITS_QUICK },
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
-/* Where there are no restartable sequences, what is shipped is what is portable. */
+/* Without restartable sequences, the shipped variant does the same as the portable one. */
 static inline const char *variant_name(int v)
 {
 #ifdef RSEQ_SIG
@@ -133,14 +133,14 @@ static inline void ours_close(struct ours *o)
     if (kp_pool_close(o->pool, KP_CLOSE_WAIT, 0) != 0) bench_fail("kp_pool_close", "leases left");
 }
 
-/* Into a variable of the caller's, as a program has it: a lease that is copied whole right after it
- * was written would wait for the writes. */
+/* Into a variable of the caller's, as in a program: copying a whole lease right after it was
+ * written would have to wait for the writes. */
 static inline void ours_get(const struct ours *o, kp_key key, kp_lease *lease)
 {
     ours_must(kp_get(o->pool, key, NULL, lease), "kp_get");
 }
 
-/* So many resources of one key, idle. */
+/* Makes `many` idle resources of one key. */
 static inline void ours_fill(const struct ours *o, kp_key key, uint32_t many)
 {
     kp_lease *leases = calloc(many, sizeof *leases);
@@ -167,7 +167,7 @@ static inline void ours_pinned_pairs(void *self, uint32_t n)
 
 enum { KEY_SIZE = 16 };
 
-/* "tenant-00000042", with its NUL: so many of them, one after the other. */
+/* `many` keys like "tenant-00000042", each with its NUL, one after the other. */
 static inline char *keys_make(uint32_t many)
 {
     char *keys = malloc((size_t)many * KEY_SIZE);
@@ -183,7 +183,7 @@ static inline const char *keys_at(const char *keys, uint32_t i)
     return keys + (size_t)i * KEY_SIZE;
 }
 
-/* What the keyed cases run on: a pool, or a hash of lists. */
+/* What the cases with many keys use: a pool, or a hash of lists. */
 struct keyed {
     struct ours ours;
     void       *lists;
@@ -197,7 +197,7 @@ static inline kp_key keyed_draw(struct keyed *k)
     return kp_bytes(keys_at(k->keys, bench_below(&k->random, k->count)), KEY_SIZE);
 }
 
-/* One idle for each key. */
+/* Makes one idle resource for each key. */
 static inline void ours_make_keys(struct keyed *k)
 {
     for (uint32_t i = 0; i < k->count; i++) {
@@ -260,7 +260,7 @@ static inline peer_list *peer_open(uint32_t size)
     return list;
 }
 
-/* The lists' memory goes with the process; what is idle is destroyed. */
+/* Destroys what is idle; the memory of the lists is freed when the process ends. */
 static inline void peer_close(peer_list *list)
 {
     peer_must(apr_reslist_destroy(list), "apr_reslist_destroy");
@@ -317,7 +317,7 @@ static inline void *peer_lists(const char *keys, uint32_t many, uint32_t size)
 static inline peer_list *peer_find(void *lists, kp_key key) { return (void)key, lists; }
 #endif
 
-/* So many resources, idle. */
+/* Makes `many` idle resources. */
 static inline void peer_fill(peer_list *list, uint32_t many)
 {
     void **things = calloc(many, sizeof *things);
@@ -383,7 +383,7 @@ static inline void compare_sample(struct compare *c, int which, double (*sample)
     c->all[which].sample = sample;
 }
 
-/* The limit is P, unless the case said another. */
+/* The limit is P, unless the case has set another one. */
 static inline void compare_run(const struct bench *b, struct compare *c)
 {
     if (!c->all[LIMIT].name) c->all[LIMIT] = bench_limit();
@@ -397,7 +397,7 @@ static inline void compare_open(const struct bench *b, const struct compare *c, 
     bench_open(b, name, &c->all[v], &c->all[LIMIT], c->all[PEER].name ? &c->all[PEER] : NULL);
 }
 
-/* All lines of a case that has nothing to add. */
+/* Prints all lines of a case that has no fields to add. */
 static inline void compare_print(const struct bench *b, const struct compare *c, const char *name)
 {
     for (int v = 0; v < VARIANTS; v++) {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * release.keys: does a release cost more where there are more keys (L8)? The release alone, with
- * nobody waiting, in a pool of 1 key and in one of 1,000,000 with one idle resource each.
+ * release.keys: does a release cost more when there are more keys (L8)? The release alone, with no
+ * request waiting, in a pool with 1 key and in one with 1,000,000 keys with one idle resource each.
  *
- * Cache misses are told apart by what is released. `ns` is that of a key which is always the same,
- * among a million others: it meets the lines that a pool of one key meets (`ns_1_key`), and
- * whatever it does more is work. `ns_random` is that of keys drawn at random: whatever it takes
- * more is for memory. That the work is the same to the instruction is a test (tests/cost).
+ * The choice of keys separates work from cache misses. `ns` is for the same key each time, among a
+ * million others: it uses the same cache lines as a pool with one key (`ns_1_key`), so whatever it
+ * takes more is work. `ns_random` is for keys drawn at random: what that takes more than `ns` is
+ * for memory. tests/cost checks that the work is the same to the instruction.
  */
 #include "pools.h"
 
@@ -63,7 +63,7 @@ static double peer_releases(void *self, double seconds)
     return bench_part(batches, n, 0.5);
 }
 
-/* One idle for each key, and a whole batch of the one that is always the same. */
+/* Makes one idle resource for each key, and a whole batch for the key that is always the same. */
 static void prepare(struct keyed *k, int v)
 {
     if (v == VARIANTS) k->lists = peer_lists(k->keys, k->count, BATCH);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The cases shortage.*: 16 threads want one of two resources, hold it for 2 us, busy, give it back
- * and want the next. How many gets are served, how evenly, and how long does the longest wait?
+ * The cases shortage.*: 16 threads compete for two resources; each holds one for 2 us, busy, gives
+ * it back and gets again. How many gets are served, how evenly, and how long does the longest wait?
  */
 #ifndef BENCH_SHORTAGE_H
 #define BENCH_SHORTAGE_H
@@ -82,7 +82,7 @@ static inline int shortage(int argc, char **argv, const char *name, int32_t orde
     kp_options options = ours_options(THERE);
     peer_list *list = PEERS ? peer_open(THERE) : NULL;
 
-    b.seconds *= 10;                    /* so that each thread has its turn of the processor */
+    b.seconds *= 10;                    /* so that each thread gets a processor in each sample */
     if (b.rounds > 11) b.rounds = 11;
     options.limits.wait_order = order;
     for (int i = 0; i <= VARIANTS; i++) {
