@@ -196,7 +196,7 @@ static void kp_limits_set_must_refuse_what_cannot_hold_and_change_nothing(void *
     assert_int_equal(kp_limits_set(c.pool, kp_str("b"), &more, &why), KP_ECONFIG); /* 6 + 5 */
     assert_string_equal(why.field, "limits.floor");
     assert_non_null(strstr(why.text, "all keys together"));
-    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &more, &why), 0); /* lower is always right */
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &more, &why), 0); /* lower: allowed */
     assert_int_equal(kp_limits_set(c.pool, kp_str("b"), &more, &why), 0);
     assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &minimum, &why), 0);
     assert_int_equal(kp_limits_set(c.pool, kp_str("b"), &minimum, &why), KP_ECONFIG);

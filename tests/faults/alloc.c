@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory that runs out (it comes in through a table, L12): a session that calls every public
- * function is played again and again, and each time the next allocation of the world fails, once or
- * from then on, until a session is played to its end without a refusal. Each time: nothing crashes
+ * Memory that runs out (allocation is a function of the world, L12): a session that calls every
+ * public function is played again and again. Each time a later allocation fails, alone or with all
+ * that follow, until a session reaches its end without a refusal. In each session nothing crashes
  * or leaks, each call either does its work or answers KP_ENOMEM and holds nothing, giving back
  * works all the same (L6), and the pool is usable as soon as there is memory again.
  */
@@ -26,9 +26,9 @@ struct session {
     kp_pool *pool, *structs, *broken;
     int64_t  nth;                       /* which allocation failed, for messages */
     int      refused;                   /* calls that answered KP_ENOMEM */
-    int      ran;                       /* finalizers and bodies */
+    int      ran;                       /* finalizers and functions of kp_use that ran */
     int      misuses;
-    uint64_t added;                     /* by kp_add: destroyed, though the cast did not make it */
+    uint64_t added;                     /* by kp_add: destroyed, but not created, by the cast */
 };
 
 struct shard { const char *host; int number; };
@@ -44,7 +44,7 @@ static void on_event(const kp_event *event, void *ctx)
         s->misuses++;
 }
 
-/* A call may succeed, or be refused for want of memory; true if it succeeded. */
+/* A call may succeed, or be refused for lack of memory; true if it succeeded. */
 #define MAY(s, call) may((s), (call), __LINE__, #call)
 
 static bool may(struct session *s, int rc, int line, const char *what)
@@ -144,7 +144,7 @@ static void borrow_by_struct(struct session *s)
     }
 }
 
-/* Memory for keeping a failure may be missing; the failure itself must arrive whole. */
+/* There may be no memory to keep a failure for others; its own caller must get all of it. */
 static void fail_to_create(struct session *s)
 {
     kp_lease lease;
@@ -185,11 +185,11 @@ static void pin_add_warm(struct session *s)
     rc = kp_add(s->pool, kp_str("added"), &made_elsewhere);
     if (MAY(s, rc))
         s->added++;
-    else                                /* still ours */
+    else                                /* the pool did not take it */
         MUST(s, kp_invalidate(s->pool, &made_elsewhere) == 0);
 }
 
-/* So many keys and resources that every table and every slab has to grow (base/slab.h: 64). */
+/* Enough keys and resources that every table and every slab has to grow (base/slab.h: 64). */
 static void crowd(struct session *s)
 {
     enum { MANY = 72 };
@@ -211,10 +211,10 @@ static void set_limits(struct session *s)
     kp_limits more = { .max_live = 4 }, keep = { .min_live = 1, .refill = KP_REFILL_EAGER };
     int       rc = kp_limits_set(s->pool, kp_str("a"), &more, &why);
 
-    if (rc != KP_ENOTFOUND)             /* "a" may never have come to be */
+    if (rc != KP_ENOTFOUND)             /* "a" may never have been made */
         MAY(s, rc);
     MAY(s, kp_limits_set(s->pool, KP_EVERY_KEY, &keep, NULL));
-    kp_sim_pass_ms(s->sim, 10);         /* the keeper refills, or fails to and says so */
+    kp_sim_pass_ms(s->sim, 10);         /* the keeper refills, or reports that it failed */
     keep.min_live = KP_NONE;
     MAY(s, kp_limits_set(s->pool, KP_EVERY_KEY, &keep, NULL));
 }
@@ -305,7 +305,7 @@ static void must_still_work(struct session *s)
     look(s);
 }
 
-/* One session in which allocation number nth fails. True if nothing had to be refused any more. */
+/* One session in which allocation number nth fails. True if no allocation was refused any more. */
 static bool play(int64_t nth, bool and_all_after)
 {
     /* Every third create is answered later, by the clock. */

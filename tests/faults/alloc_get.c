@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory that runs out in scenes of getting (scenes.h has the play): each way in which a get can go
- * that does not wait, alone. It is refused with KP_ENOMEM and holds nothing, or goes well.
+ * Memory that runs out in scenes of getting (scenes.h plays them): each path of a get that does not
+ * wait, in a scene of its own. The get is refused with KP_ENOMEM and holds nothing, or succeeds.
  */
 #include "faults/scenes.h"
 
@@ -12,7 +12,7 @@ static void get_a(void)
     (void)MAY(get(0, "a"));
 }
 
-/* Needs no memory by its contract: something is idle. */
+/* By contract it needs no memory: something is idle. */
 static void hit_a(void)
 {
     MUST(get(0, "a") == 0);
@@ -83,7 +83,7 @@ static void get_struct(void)
 
     (void)MAY(kp_get(s.pool, KP_KEY(&key), KP_IN_MS(100), &s.lease[0]));
     kp_release(&s.lease[0]);
-    (void)MAY(kp_pool_close(s.pool, KP_CLOSE_WAIT, 100)); /* "after" is no key of it */
+    (void)MAY(kp_pool_close(s.pool, KP_CLOSE_WAIT, 100)); /* scenes.h's "after" is no such key */
 }
 
 static uint64_t hash_int(const void *key, uint64_t seed, void *ctx)
@@ -211,7 +211,7 @@ static void fail_one(void)
     s.fail_creates = 1;
 }
 
-/* Memory to keep the reason may be missing; whoever ran the create has it all the same. */
+/* There may be no memory to keep the reason; the get that ran the create has it all the same. */
 static void get_fails(void)
 {
     kp_why why;
@@ -235,7 +235,7 @@ static void told_again(void)
     get_fails();
     int rc = kp_get(s.pool, kp_str("a"), KP_ASK(.within_ms = 100, .why = &why), &s.lease[1]);
     if (rc == KP_ECREATE) MUST(strstr(why.text, "refused"));
-    else (void)MAY(rc); /* without memory it was not kept: another try */
+    else (void)MAY(rc); /* the failure was not kept for lack of memory: another try */
 }
 
 static void once(kp_options *o)

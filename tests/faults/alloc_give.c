@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory that runs out in scenes of waiting and giving back (scenes.h has the play): neither needs
+ * Memory that runs out in scenes of waiting and giving back (scenes.h plays them): neither needs
  * any (L6).
  */
 #include "faults/scenes.h"
@@ -169,13 +169,13 @@ enum { SCENES = sizeof scenes / sizeof scenes[0] };
 static void an_allocation_that_fails_alone_must_disturb_no_wait_and_no_return(void **state)
 {
     (void)state;
-    assert_true(play_all(scenes, SCENES, false) <= 4); /* of those that create in the end */
+    assert_true(play_all(scenes, SCENES, false) <= 4); /* in scenes that create at the end */
 }
 
 static void without_memory_waits_must_end_and_returns_must_work(void **state)
 {
     (void)state;
-    assert_true(play_all(scenes, SCENES, true) <= 4); /* of those that create in the end */
+    assert_true(play_all(scenes, SCENES, true) <= 4); /* in scenes that create at the end */
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory that runs out in scenes of event loops and of closing (scenes.h has the play). A request
+ * Memory that runs out in scenes of event loops and of closing (scenes.h plays them). A request
  * that was started is answered all the same, and closing needs no memory (L6).
  */
 #include "faults/scenes.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory that runs out in scenes of everything but getting and giving back (scenes.h has the play):
- * opening, many keys at once, upkeep, scopes, looking. alloc_loop.c has event loops and closing.
+ * Memory that runs out in the other scenes (scenes.h plays them): opening, many keys at once,
+ * upkeep, scopes, reading statistics. alloc_loop.c has event loops and closing.
  */
 #include "faults/scenes.h"
 
@@ -22,7 +22,7 @@ static void refusing(kp_options *o)
     o->on_fork = KP_FORK_REFUSE;
 }
 
-/* On life's clock, where threads of the library's own may serve it. */
+/* On the real clock, where the library's own threads may serve the pool. */
 static void on_life(kp_options *o)
 {
     static kp_world world;
@@ -38,7 +38,7 @@ static void with_threads(kp_options *o)
     o->driver.flags = 0;
 }
 
-/* The crew may free what is its own after the close, and then it is not ours to count. */
+/* The pool's threads may free their own memory only after the close: it is not counted. */
 static void open_and_close(void)
 {
     if (MAY(open_it())) MUST(kp_pool_close(s.pool, KP_CLOSE_WAIT, 1000) == 0);
@@ -121,7 +121,7 @@ static void at_least_two(kp_options *o)
 static void add_one(void)
 {
     if (MAY(kp_add(s.pool, kp_str("a"), &made_here[200]))) s.made++;
-    else MUST(kp_invalidate(s.pool, &made_here[200]) == 0); /* still ours */
+    else MUST(kp_invalidate(s.pool, &made_here[200]) == 0); /* the pool did not take it */
 }
 
 static void add_to_full(void)
@@ -181,7 +181,7 @@ static void bounded(kp_options *o)
     o->limits.group[0] = 9;
 }
 
-/* It needs no memory: it must be taken, and serve. */
+/* It needs no memory: the new budget must be accepted, and take effect. */
 static void change_the_budget(void)
 {
     const kp_budget less = { .max_live = 3, .max_idle = 2, .group_max_live = { 2 } };
@@ -303,7 +303,7 @@ static void renews(kp_options *o)
     o->limits.surplus = 2;
 }
 
-/* As many as there is room for: one more needs memory. */
+/* As many as there is memory for: one more would need another allocation. */
 static void sixty_four(void)
 {
     char key[] = "k0";
@@ -315,7 +315,7 @@ static void replace_all(void)
 {
     MUST(kp_rotate(s.pool, KP_EVERY_KEY, 2000) == 64);
     pass(1);
-    MUST(numbers().live >= 64); /* whom no memory was found for stays until its time */
+    MUST(numbers().live >= 64); /* one without memory for a replacement stays until its time */
     pass(5000);
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every function that a pool calls, times everything that it may do in there: each call of the
- * pool's own functions, on the same key, another one and all of them; closing it in each mode;
- * blocking; failing. contract/hard_4.c (H19) has the driver's functions with several things at
- * once; here each thing is alone, in every function and at every kind of event.
+ * Every function that a pool calls, times everything that it may do there: call each of the pool's
+ * own functions, on the same key, on another one and on all of them; close the pool in each mode;
+ * block; fail. contract/hard_4.c (H19) has driver functions that do several of these; here each
+ * thing is done alone, in every function and at every kind of event.
  */
 #include "faults/callbacks.h"
 
@@ -73,7 +73,7 @@ static void warm_two(void)
     (void)kp_warm(l.pool, keys, 2, NULL);
 }
 
-/* What was not taken is still ours. */
+/* A resource that kp_add did not take is still the caller's. */
 static void add_one(void)
 {
     int *one = &made_here[l.made % 64];
@@ -93,7 +93,7 @@ static void change_limits(void)
     (void)kp_rotate(l.pool, KP_EVERY_KEY, 100);
 }
 
-/* More of everything, and a limit that binds nobody here. */
+/* More of everything, and a rate that is never reached here. */
 static void change_the_budget(void)
 {
     const kp_budget more = { .max_live = 50, .max_lent = 50, .max_idle = 50, .create_rate = 1000 };
@@ -230,8 +230,8 @@ static void discard_this(void)
 static const struct thing {
     const char *name;
     void (*act)(void);
-    int times;      /* how often, each time it may */
-    bool disturbs;  /* the life around it may meet other answers */
+    int times;      /* how often it is done, at most */
+    bool disturbs;  /* other calls of the life may get other answers */
 } deeds[] = {
     { "get and release, the same key", get_same, 100, true },
     { "get and discard, the same key", discard_same, 100, true },
@@ -329,7 +329,7 @@ static void a_function_that_blocks_must_hold_up_nobody_else(void **state)
 {
     (void)state;
     for (int w = IN_CREATE; w < WHERES; w++) {
-        if (w == IN_EVENT || w == IN_DROP_CTX) continue; /* then nobody else is left */
+        if (w == IN_EVENT || w == IN_DROP_CTX) continue; /* no other caller is left then */
         snprintf(cell, sizeof cell, "%s / block", wheres[w]);
         gate = (kp_gate){ 0 };
         be_born((enum where)w, stand_at_the_gate, 1, true);
@@ -398,7 +398,7 @@ static void a_reset_that_fails_must_cost_its_resource_and_nothing_else(void **st
     assert_int_equal(kp_sim_close(l.sim), 0);
 }
 
-/* Every second one fails, whatever it is; nobody loses anything by it. */
+/* Every second call fails, whatever function it is; nothing is lost. */
 static void failures_everywhere_must_lose_nothing(void **state)
 {
     kp_lease lease[3];

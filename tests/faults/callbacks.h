@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A life of a pool in which every function that a pool can call has its turn, and each of them does
- * something once more: calls back into the pool, closes it, blocks. callbacks.c has the matrix.
+ * A life of a pool in which every function that a pool can call is called, and one of them also
+ * does something else: calls back into the pool, closes it, blocks. callbacks.c has the matrix.
  */
 #ifndef CALLBACKS_H
 #define CALLBACKS_H
@@ -54,9 +54,9 @@ static struct life {
     int fail_creates, fail_validates, fail_destroys, fail_copies, fail_resets, fail_revokes;
     bool pend;
     kp_job *pending;
-    bool disturbed;          /* the life need not go as it would by itself */
-    bool steals;             /* it ends leases of others, who are then told */
-    char wrong[100];         /* the first answer that was not as expected: life may be a task's */
+    bool disturbed;          /* the life may get other answers than by itself */
+    bool steals;             /* it ends leases of others, whose own end is then misuse */
+    char wrong[100];         /* the first unexpected answer; kept, as a task may not assert */
     int answered;
 } l;
 
@@ -226,7 +226,7 @@ static void pass(int64_t ms)
     (void)kp_keep(l.pool);
 }
 
-/* What a call may answer; undisturbed, only `rc`. */
+/* Checks what a call answered: `rc`, or, if the life is disturbed, another code that may be. */
 static void expect_at(int64_t found, int64_t rc, int line)
 {
     if (found == rc) return;
@@ -419,7 +419,7 @@ static void be_born(enum where where, void (*what)(void), int times, bool distur
     assert_int_equal(kp_pool_open(&options, &l.pool), 0);
 }
 
-/* Everything has come back, and all that was made is gone. */
+/* Everything has come back; after the close all that was made is gone. */
 static void die(void)
 {
     kp_stats s;

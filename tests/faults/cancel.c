@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * pthread_cancel: no call of the pool's ends a thread, also where the functions that it calls are
- * full of cancellation points. A thread that has been asked to end makes a call that runs one of
- * them, must come back with the result, and ends after it. cancel_lease.c has threads that end with
- * a lease.
+ * pthread_cancel: no call of the pool ends a thread, not even if the functions that it calls are
+ * full of cancellation points. A cancelled thread makes a call that runs one of them; the call must
+ * return its result, and the thread ends after it. cancel_lease.c has threads that end with a
+ * lease.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -22,7 +22,7 @@ enum where {
 static struct {
     kp_pool *pool;
     enum where where;
-    int met, keys; /* points met there; copies of keys that live */
+    int met, keys; /* cancellation points met there; copies of keys not dropped yet */
     kp_job *job;
     bool pending;
     int64_t result;
@@ -37,7 +37,7 @@ static void point(enum where where)
     if (s.where != where) return;
     s.met++;
     pthread_testcancel();
-    if (pipe(end) != 0) return; /* read and write are points, too */
+    if (pipe(end) != 0) return; /* read and write are cancellation points, too */
     (void)!write(end[1], "x", 1);
     (void)!read(end[0], &byte, 1);
     close(end[0]);
@@ -376,7 +376,7 @@ static void ringing_a_loop_must_not_end_the_thread_that_does(void **state)
     assert_int_equal(kp_loop_open(&request.loop), 0);
     for (int i = 0; i < 2; i++)
         assert_int_equal(kp_get(s.pool, KP_KEY(&number), NULL, &held[i]), 0);
-    for (int i = 0; i < 2; i++) { /* the second would meet the lock that the first had left taken */
+    for (int i = 0; i < 2; i++) { /* had the first left the lock taken, the second would hang */
         struct pollfd fd = { .fd = kp_loop_fd(request.loop), .events = POLLIN };
 
         s.back = false;

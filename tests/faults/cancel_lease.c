@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads that end while they hold a lease: cancelled in a function of kp_use's, or with a scope as
- * their cleanup handler. And the cancel state that a call leaves as it found it.
+ * Threads that end while they hold a lease: cancelled in a function that kp_use calls, or with a
+ * scope that their cleanup handler ends. Also: a call restores the cancel state that it found.
  */
 #include <pthread.h>
 
@@ -56,7 +56,7 @@ static void *use_it_again(void *arg)
     return kp_use(pool, kp_str("k"), &plan, fail_once, arg) == 0 ? arg : NULL;
 }
 
-/* In any case the lease has ended: the resource is in doubt, or was given back before. */
+/* The lease has ended in any case: it was discarded, or given back before. */
 static void a_thread_that_ends_within_kp_use_must_leave_no_lease(void **state)
 {
     void *(*const uses[])(void *) = { use_it, use_it_up, use_it_again };

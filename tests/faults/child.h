@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * For tests that go on in a child of fork: the child's checks come back through a pipe, and a child
- * that hangs is ended by an alarm. And things to pool, whose counters every process has its own
- * copies of, with a driver for them.
+ * For tests that go on in a child of fork: a failed check of the child comes back through a pipe,
+ * and an alarm ends a child that hangs. Also resources ("things") and a driver for them; each
+ * process has its own copy of their counters.
  */
 #ifndef CHILD_H
 #define CHILD_H
@@ -25,9 +25,9 @@
 
 /* ---- under ThreadSanitizer ------------------------------------------------------------------- */
 
-/* In a child it knows threads of the parent's still, and ends the process when one of the child's
- * own has the name of such a one. So under it pools have no threads, and tests that need a child
- * with threads are skipped. */
+/* Under ThreadSanitizer: in a child it still knows the parent's threads, and ends the process when
+ * a thread of the child has the same handle as one of them. So there pools have no threads, and
+ * tests that need a child with threads are skipped. */
 #ifndef __has_feature
 #define __has_feature(x) 0
 #endif
@@ -66,7 +66,7 @@ static inline pid_t child_start(void (*fn)(void *arg), void *arg)
 {
     pid_t pid;
 
-    if (child_pipe[0] >= 0) close(child_pipe[0]); /* of the one before */
+    if (child_pipe[0] >= 0) close(child_pipe[0]); /* of the previous child */
     if (pipe(child_pipe) != 0) abort();
     fflush(NULL);
     pid = fork();
@@ -79,7 +79,8 @@ static inline pid_t child_start(void (*fn)(void *arg), void *arg)
     return pid;
 }
 
-/* Wait for its end; NULL: all was well, else what failed. One that stops itself is continued. */
+/* Waits for the child's end. NULL: all was well; else what failed. A child that stops itself is
+ * continued. */
 static inline const char *child_end(pid_t pid)
 {
     static char text[400];
@@ -182,7 +183,7 @@ static inline void hear_event(const kp_event *event, void *ctx)
     if (event->kind == KP_EVENT_MISUSE) hear(event->why, ctx);
 }
 
-/* In a child: the call tells one misuse, with this word. */
+/* In a child: the call reports one misuse, in a text with this word. */
 #define TOLD(call, word)                                              \
     do {                                                              \
         int before = told.count;                                      \
@@ -227,7 +228,7 @@ static inline int things_begin(void **state)
     return 0;
 }
 
-/* What a child does to see that the pool is its own: 0, or the line of what is wrong. */
+/* What a child does to check that the pool is its own. Returns 0, or the line that failed. */
 static inline int use_it_all(kp_pool *pool, const char *key)
 {
     kp_lease lease;

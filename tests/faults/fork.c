@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork: what a child meets in a pool that was opened before (decisions/0012), each test with real
- * children. fork_deep.c has children of children, and forks at any moment.
+ * fork: what a child finds in a pool that was opened before (decisions/0012), with real child
+ * processes. fork_deep.c has children of children, and forks at any moment.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -21,7 +21,7 @@ static struct {
     bool refused;
 } h25;
 
-/* The world's random is the one of the user's functions that may run under the pool's lock. */
+/* The world's `random` is a user's function that may run under the pool's lock. */
 static uint64_t random_at_a_gate(void *ctx)
 {
     (void)ctx;
@@ -74,7 +74,7 @@ static void at_h25(pthread_t *waiter)
     }
     atomic_store(&h25.armed, true);
     assert_int_equal(kp_warm(h25.pool, &background, 1, NULL), 0);
-    while (sem_wait(&h25.held) != 0) continue; /* the keeper stands at the gate, with the lock */
+    while (sem_wait(&h25.held) != 0) continue; /* the keeper is stopped there, with the lock */
 }
 
 static void after_h25(pthread_t waiter)
@@ -179,7 +179,7 @@ static void meet_stale_ones(void *arg)
 
     MUST(!kp_lease_read(&s->lease, &about)); /* asking is no misuse */
     MUST(all_abandoned == 0);                /* nor a use */
-    kp_scope_close(&s->scope);               /* passes over them, as over any that has ended */
+    kp_scope_close(&s->scope);               /* skips them, as any lease that has ended */
     MUST(told.count == 0);
     TOLD(kp_lease_reuse(&s->lease, false), "before fork");
     TOLD(kp_lease_report(&s->lease, -1), "before fork");
@@ -192,7 +192,7 @@ static void meet_stale_ones(void *arg)
     MUST(kp_lease_of(s->pool, &things[0], &other) == KP_ENOTFOUND);
     MUST(kp_invalidate(s->pool, &things[0]) == 0);
     MUST(all_destroyed == 0 && all_abandoned == 2);
-    /* the same numbers, but for the process: still not the same lease, nor the same pin */
+    /* all numbers are the same except that of the process: not the same lease, nor the same pin */
     MUST(kp_get(s->pool, kp_str("k"), NULL, &other) == 0);
     copy.opaque[0] = other.opaque[0];
     copy.opaque[1] = other.opaque[1];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * In a child of fork, the search for deadlocks stands still only what the child has opened again:
- * the lock of another pool may be one that a thread of the parent's held.
+ * In a child of fork, the search for deadlocks locks only pools that the child has used again: the
+ * lock of another pool may be one that a thread of the parent held.
  */
 #include <pthread.h>
 #include <sched.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork, continued: children of children; first uses at once; memory that is missing or counted; and
- * forks at any moment of a busy parent, where what the child reads may be half written.
+ * fork, continued: children of children; several threads that use the pool first at the same time;
+ * memory that is missing or counted; and forks at any moment of a busy parent, so that what the
+ * child reads may be half written.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -65,7 +66,7 @@ static void child_that_looks_away(void *arg)
 
     if (failed) child_fail(__LINE__, failed);
     MUST(all_abandoned == 0);
-    late_grandchild(arg); /* and it may still begin itself */
+    late_grandchild(arg); /* and the child itself may still start using it */
 }
 
 static void a_child_that_never_used_it_must_leave_it_to_its_child(void **state)
@@ -189,7 +190,7 @@ static void give_all_back(void *arg)
     MUST(use_it_all(arg, "k") == 0);
     MUST(memory.held > inherited);
     MUST(kp_pool_close(arg, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0);
-    MUST(memory.held == inherited); /* the parent's is left as it lies */
+    MUST(memory.held == inherited); /* the parent's memory stays allocated */
 }
 
 static void the_memory_of_the_childs_own_pool_must_be_freed_at_its_close(void **state)
@@ -249,8 +250,8 @@ static struct {
     atomic_uint rounds;
 } busy;
 
-/* The C library's malloc goes on after a fork at any moment. AddressSanitizer's does not: now and
- * then a child finds its locks taken for ever. There this test tells nothing of ours. */
+/* The C library's malloc works after a fork at any moment. AddressSanitizer's does not: now and
+ * then a child finds its locks taken for ever. So under it this test could not test the library. */
 #if defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer)
 #define MALLOC_ENDS_AT_FORK 1
 #else
@@ -279,7 +280,7 @@ static void hear_nothing(const kp_why *why, void *arg)
     (void)why, (void)arg;
 }
 
-/* What else there is to be torn: doors, the listener. */
+/* What else may be half written at a fork: doors, the listener. */
 static void open_and_close(void)
 {
     kp_options options = { .driver = thing_driver,
@@ -305,7 +306,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Things are used again from the start, those that are gone. */
+/* Takes the first thing that is gone, so that things never run out. */
 static int create_again(kp_job *job, void **out)
 {
     for (int i = 0; i < THINGS; i++) {

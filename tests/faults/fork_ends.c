@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork, continued: what ends with it, in the child and not in the parent; driver.abandon; jobs that
- * are answered on the wrong side.
+ * fork, continued: what ends in the child but not in the parent; driver.abandon; jobs that are
+ * answered in the wrong process.
  */
 #include <sys/mman.h>
 
@@ -59,7 +59,7 @@ static void a_pool_that_was_closing_must_be_closed_in_the_child(void **state)
 static void use_it_and_exit(void *arg)
 {
     stock(arg, "k", 2);
-    exit(0); /* with all that exit does; and under ASan, a look for leaks */
+    exit(0); /* with all that exit does; under ASan also a search for leaks */
 }
 
 static void a_child_that_ends_must_destroy_nothing_of_the_parents(void **state)
@@ -159,14 +159,14 @@ static void draw(void *number)
     for (int i = 0; i < 8; i++) ((uint64_t *)number)[i] = kp__life.random(kp__life.ctx);
 }
 
-/* Or all workers would retry at the same moment. */
+/* Otherwise all workers would retry at the same moment. */
 static void a_child_must_not_draw_the_random_numbers_of_its_parent(void **state)
 {
     kp_pool *pool = pool_of_things((kp_options){ .threads = KP_NONE }); /* forks are counted now */
     uint64_t mine[8], *of[2];
 
     (void)state;
-    draw(mine); /* from here on, parent and children would draw the same */
+    draw(mine); /* without a fork check, parent and children would draw the same from here on */
     for (int i = 0; i < 2; i++) {
         of[i] = mmap(NULL, sizeof mine, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         assert_ptr_not_equal(of[i], MAP_FAILED);

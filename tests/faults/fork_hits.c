@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork with open lanes: in the parent they go on as if nothing had been; a child never looks at the
- * parent's lines, whatever names them, a key, a pin or a lease.
+ * fork with open lanes: in the parent they go on as if there had been no fork; a child never looks
+ * at the parent's lines, whether a key, a pin or a lease leads to them.
  */
 #include "faults/child.h"
 
@@ -60,10 +60,10 @@ static void begin(int32_t on_fork)
     uint64_t before = moves();
     at.lent = take(at.pool, "k");
     assert_int_equal(moves(), before);
-    assert_int_equal(warm(at.pin), 0); /* this thread remembers another cell, which is idle */
+    assert_int_equal(warm(at.pin), 0); /* this thread now remembers another cell, which is idle */
 }
 
-/* In the parent, after the child has ended: the lane is as it was. */
+/* In the parent, after the child has ended: the lane is unchanged. */
 static void end(void)
 {
     kp_lease lease;
@@ -120,7 +120,8 @@ static void a_child_must_not_be_lent_what_lies_on_the_parents_lanes(void **state
     end();
 }
 
-/* The first thing it does there is a get by a key that was quick before; the second, a release. */
+/* The child's first call is a get by a key whose hits took no lock before; the second, a
+ * release. */
 static void hit_at_once(void *arg)
 {
     kp_lease lease;
@@ -133,7 +134,7 @@ static void hit_at_once(void *arg)
     MUST(kp_get(at.pool, kp_str("k"), NULL, &lease) == 0);
     MUST(((struct thing *)lease.resource)->made_in == getpid());
     kp_lease mine = lease;
-    mine.opaque[2] = at.lent.opaque[2]; /* the same numbers, but for the process */
+    mine.opaque[2] = at.lent.opaque[2]; /* the same numbers, except that of the process */
     TOLD(kp_release(&mine), "fork");
     kp_release(&lease);
     MUST(told.count == 1);
@@ -171,7 +172,7 @@ static void a_child_that_is_refused_must_be_so_on_open_lanes_too(void **state)
     end();
 }
 
-/* A pool of the child's own gets lines that were never the parent's. */
+/* A pool that the child opens gets lines that were never the parent's. */
 static void use_another_pool(void *arg)
 {
     kp_pool *parents = at.pool;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork, continued: the locks that belong to the process and not to a pool, held by another thread
- * at the moment of the fork. Two of them are held while memory is asked for, so posix_memalign,
- * which the library uses for that, is replaced by one with a gate.
+ * fork, continued: locks that belong to the process, not to a pool, and are held by another thread
+ * at the moment of the fork. Two of them are held while the library allocates, for which it uses
+ * posix_memalign; so that is replaced by a function with a gate.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -13,7 +13,7 @@
 
 /* ---- a gate in the allocator ----------------------------------------------------------------- */
 
-static atomic_bool armed; /* the next who asks stands at the gate */
+static atomic_bool armed; /* the next call stops at the gate */
 static sem_t reached, go;
 
 int posix_memalign(void **out, size_t align, size_t size)
@@ -26,7 +26,7 @@ int posix_memalign(void **out, size_t align, size_t size)
     return *out ? 0 : ENOMEM;
 }
 
-/* Its own memory comes from elsewhere, so that only the library's stands at the gate. */
+/* The pool's world allocates by malloc, so that only the library's own memory meets the gate. */
 static void *plain_alloc(size_t size, size_t align, void *ctx)
 {
     (void)ctx;
@@ -67,7 +67,7 @@ static void *open_a_loop(void *arg)
     return loop;
 }
 
-/* fn in another thread, at the gate; then a child. */
+/* Forks while fn, in another thread, is stopped at the gate. */
 static void fork_at_the_gate(void *(*fn)(void *), void (*child)(void *))
 {
     pthread_t thread;
@@ -100,7 +100,7 @@ static void open_in_the_child(void *arg)
 static void a_pool_that_another_thread_was_opening_must_not_keep_the_child_from_it(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) { /* the first asks for the first doors, the second for more */
+    for (int i = 0; i < 2; i++) { /* at the first doors' allocation; then when more are needed */
         fork_at_the_gate(open_and_close, open_in_the_child);
         for (int door = i ? 200 : 1; door < 64; door++) assert_non_null(open_and_close(NULL));
     }

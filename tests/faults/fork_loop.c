@@ -34,7 +34,7 @@ static void dispatch_until_done(kp_loop *loop)
     }
 }
 
-/* One is lent, and a request of the loop's waits for it. */
+/* One is lent, and a request of the loop waits for it. */
 static int begin_with_a_loop(void **state)
 {
     kp_options options = { .driver = thing_driver, .threads = KP_NONE };
@@ -91,7 +91,7 @@ static void loop_on(void *arg)
     kp_cancel(&l.waiting);
     MUST(kp_loop_open(&own) == 0 && own != l.loop);
     l.waiting.loop = own;
-    MUST(kp_get_start(l.pool, kp_str("k"), NULL, &l.waiting) == 0); /* nobody is before it here */
+    MUST(kp_get_start(l.pool, kp_str("k"), NULL, &l.waiting) == 0); /* here no request is ahead */
     dispatch_until_done(own);
     MUST(l.done == 1 && l.status == 0 && all_abandoned == 1);
     MUST(((struct thing *)l.lease.resource)->made_in == getpid());

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork, continued: what was taken back from its borrower is the parent's as all else is. The child
- * drops it once, unless the parent is destroying it; and its lease is the parent's to end.
+ * fork, continued: a resource that was revoked belongs to the parent like all others. The child
+ * abandons it once, unless the parent is destroying it, and only the parent can end its lease.
  */
 #include "faults/child.h"
 
@@ -31,7 +31,7 @@ static int thing_destroy_and_fork(kp_job *job, void *resource)
     return thing_destroy(job, resource);
 }
 
-/* One lease, which was revoked at the close, or is about to be. */
+/* One lease, which was revoked at the close, or (later) is about to be. */
 static kp_pool *pool_with_one_out(kp_lease *lease, bool later)
 {
     kp_options options = { .driver = thing_driver, .threads = KP_NONE };
@@ -62,7 +62,7 @@ static void what_is_revoked_must_be_dropped_by_the_child_once(void **state)
     (void)state;
     forked = NULL;
     kp_pool *pool = pool_with_one_out(&of_the_parent, false);
-    kp_on_misuse(hear, NULL); /* a pool that is gone hears of nothing */
+    kp_on_misuse(hear, NULL); /* the pool is gone, so not on_event */
     child_run(drop_it_once, pool);
     kp_on_misuse(NULL, NULL);
     kp_release(&of_the_parent);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork, continued: in the middle of a rotation, with a replacement in the making. The child starts
- * empty, in the epoch of the parent, and rotates what is its own; the parent goes on, and ends what
- * it had begun.
+ * fork, continued: in the middle of a rotation, while a replacement is being made. The child starts
+ * empty, in the epoch of the parent, and rotates its own resources; the parent goes on, and
+ * finishes its rotation.
  */
 #include "faults/child.h"
 
@@ -48,7 +48,7 @@ static void start_empty_and_rotate(void *pool)
     MUST(all_abandoned == HELD);
     for (int i = 0; i < HELD; i++) MUST(things[i].abandoned == 1 && things[i].destroyed == 0);
     MUST(use_it_all(pool, "k") == 0);
-    MUST(epoch == 2);                      /* never the credentials of before */
+    MUST(epoch == 2);                      /* never with the old credentials */
     MUST(!explains(pool, "to be replaced")); /* what the parent has to do is the parent's */
     MUST(!explains(pool, "of before kp_rotate"));
     TOLD(kp_job_done(pending, 0, &late), "only the parent can answer it");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork, continued: what the keeper validates this very moment. It is the parent's, and there: a
- * child drops it as it drops what is idle.
+ * fork, continued: a resource that the keeper is validating at the moment of the fork. It is the
+ * parent's; the child abandons it like an idle one.
  */
 #include "faults/child.h"
 

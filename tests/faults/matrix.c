@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * What may happen to a thread that waits in the pool, or to its process: every call that can wait,
- * times everything that can come in between. Each cell is a process of its own: a thread makes the
- * call and falls asleep in it, the event happens, the wait is ended as it should, and the call must
- * come back with what its row promises. docs/PROCESS.md has the outcomes in words.
+ * times everything that can interfere. Each cell is a process of its own: a thread makes the call
+ * and sleeps in it, the event happens, the wait is ended in the normal way, and the call must
+ * return what its row promises. docs/PROCESS.md has the outcomes in words.
  */
 #include <signal.h>
 #include <sys/syscall.h>
@@ -11,8 +11,8 @@
 
 #include "faults/matrix.h"
 
-/* A cancelled thread is unwound in a way that AddressSanitizer does not see; what it then thinks of
- * that thread's stack, it must not say of its own code that runs there last. */
+/* AddressSanitizer does not see how a cancelled thread is unwound, and so has wrong marks for that
+ * thread's stack. Its own code, which runs there last, must not be reported because of them. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -31,11 +31,11 @@ static void *make_the_call(void *arg)
     kp_release(&s.got);
     kp_scope_close(&s.scope);
     atomic_store(&s.back, true);
-    pthread_testcancel(); /* its next point, if anybody asked */
+    pthread_testcancel(); /* the thread's next cancellation point */
     return NULL;
 }
 
-/* Is the thread asleep? It has nothing to sleep for but the pool. */
+/* Is the thread asleep? It can only sleep in the pool. */
 static bool asleep(pid_t tid)
 {
     char path[64], text[200] = "";
@@ -61,7 +61,7 @@ static void end_the_wait(void)
     row->end();
 }
 
-/* It is back with what its row promises, and nothing is lost. */
+/* The call has returned what its row promises, and nothing is lost. */
 static void *come_back(void)
 {
     kp_stats stats;
@@ -88,8 +88,8 @@ static void nothing(void)
     MUST(come_back() == NULL);
 }
 
-/* No call of the pool's is a cancellation point: the thread ends at its own next one, after the
- * call has come back. */
+/* No call of the pool is a cancellation point: the thread ends at its own next one, after the call
+ * has returned. */
 static void cancel(void)
 {
     let_it_wait();
@@ -153,7 +153,7 @@ static void borrower_ends(void)
     nothing();
 }
 
-/* Another one that waits for the same gives up, and its thread ends. */
+/* Another thread that waits for the same times out, and ends. */
 static void *give_up_soon(void *arg)
 {
     kp_lease lease;
@@ -172,7 +172,7 @@ static void another_gives_up(void)
     pthread_t other;
 
     let_it_wait();
-    if (row->call != call_drain) { /* that would end the drain: the second close is no drain */
+    if (row->call != call_drain) { /* its close, which is no drain, would end the drain */
         MUST(pthread_create(&other, NULL, give_up_soon, NULL) == 0);
         MUST(pthread_join(other, NULL) == 0);
     }
@@ -190,7 +190,7 @@ static void use_it_in_a_child(void *arg)
         MUST(rc == KP_ECLOSED); /* it was closing */
         return;
     }
-    MUST(rc == (row->begin == fail_once ? KP_ECREATE : 0)); /* anew: its first create fails again */
+    MUST(rc == (row->begin == fail_once ? KP_ECREATE : 0)); /* here, too, the first create fails */
     if (rc == 0) MUST(((struct thing *)lease.resource)->made_in == getpid());
     kp_release(&lease);
     MUST(kp_pool_close(s.pool, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0);
@@ -294,7 +294,7 @@ static void signal_until_the_deadline(void *arg)
     catch_signals();
     MUST(pthread_create(&s.caller, NULL, make_the_call, NULL) == 0);
     while (s.caller_tid == 0) sched_yield();
-    while (!s.back) { /* a wait that signals restart would never end */
+    while (!s.back) { /* if signals restarted its deadline, the wait would never end */
         (void)pthread_kill(s.caller, SIGUSR1);
         sched_yield();
     }

@@ -16,8 +16,8 @@
 
 static struct {
     kp_pool *pool;
-    kp_lease held;          /* what stands in the caller's way, if a lease does */
-    kp_job *_Atomic job;    /* or an answer that is missing */
+    kp_lease held;          /* the lease that the caller waits for, if it is one */
+    kp_job *_Atomic job;    /* or the job whose answer it waits for */
     pthread_t caller;
     _Atomic pid_t caller_tid;
     atomic_bool back;       /* the call has returned */
@@ -30,7 +30,7 @@ static struct {
 
 enum pending { NOTHING, CREATE, VALIDATE, RESET, DESTROY };
 
-static _Atomic enum pending later; /* which answer comes later, once */
+static _Atomic enum pending later; /* the function that answers later, once */
 
 static bool answers_later(enum pending what, kp_job *job)
 {
@@ -219,7 +219,7 @@ static int64_t call_close(void)
     return kp_pool_close(s.pool, KP_CLOSE_WAIT, s.within_ms);
 }
 
-/* A thread that stands in the queue, so that there is something to drain. */
+/* A thread that waits in the queue, so that a drain has something to wait for. */
 static pthread_t queued;
 
 static void *stand_in_the_queue(void *arg)
@@ -266,7 +266,7 @@ static const struct row {
     int64_t (*call)(void);
     void (*end)(void);
     int64_t result, late; /* when all goes well; at the deadline (1: it has none) */
-    bool lends;           /* a lease is in the way: its borrower may be a thread that ends */
+    bool lends;           /* it waits for a lease, whose borrower may be a thread that ends */
 } rows[] = {
     { "get, at the limit", lend, call_get, give_it_back, 0, KP_ETIMEDOUT, true },
     { "get, its create is pending", create_later, call_get, answer_create, 0, KP_ETIMEDOUT, false },

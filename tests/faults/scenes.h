@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Small scenes in which memory runs out: each is played again and again, and each time the next
- * allocation fails, once or from then on, until one is played to its end without a refusal. A scene
- * says how its pool is opened, what happens before, and what is played without memory. After each
- * there is memory again, and the pool must work, lose nothing, and free all that it took.
+ * Small scenes in which memory runs out. Each is played again and again, and each time a later
+ * allocation fails, alone or with all that follow, until it reaches its end without a refusal. A
+ * scene has options for its pool, what happens before, and what is done without memory. Afterwards
+ * there is memory again, and the pool must work, have lost nothing, and free all that it took.
  *
- * Both the world's allocations and those that the library makes of its own fail: posix_memalign,
- * which it uses for these, is replaced here.
+ * Both the allocations of the world and those that the library makes itself fail: posix_memalign,
+ * which it uses for the latter, is replaced here.
  */
 #ifndef SCENES_H
 #define SCENES_H
@@ -27,8 +27,8 @@
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static struct {
-    int64_t held, asked, nth; /* nth: the one to refuse, from 1; 0: none */
-    bool after;               /* and all after it */
+    int64_t held, asked, nth; /* nth: the allocation to refuse, from 1; 0: none */
+    bool after;               /* refuse all after it, too */
     int64_t refused;
 } memory;
 
@@ -49,7 +49,7 @@ int posix_memalign(void **out, size_t align, size_t size)
 
 static void *scene_alloc(size_t size, size_t align, void *ctx)
 {
-    (void)ctx, (void)align; /* no more than malloc gives, but for chunks: 64 */
+    (void)ctx, (void)align; /* at most 64, which chunks need */
     void *p = refuse_this_one() ? NULL : aligned_alloc(64, (size + 63) / 64 * 64);
     memory.held += p != NULL;
     return p;
@@ -66,7 +66,7 @@ static void scene_free(void *p, size_t size, void *ctx)
 
 typedef struct scene {
     const char *name;
-    void (*set)(kp_options *options); /* NULL: as below */
+    void (*set)(kp_options *options); /* NULL: the usual options, below */
     void (*before)(void);             /* NULL: nothing */
     void (*act)(void);
     bool opens; /* the act opens the pool itself */
@@ -86,9 +86,9 @@ static struct {
     kp_request request;
     int made, unmade, ran, misuses, answered, status;
     int fail_creates, fail_validates, fail_resets, fail_destroys; /* so many */
-    enum later later; /* which answer comes later, once */
+    enum later later; /* the function that answers later, once */
     kp_job *job;
-    int enomems; /* calls that answered so */
+    int enomems; /* calls that answered KP_ENOMEM */
     const char *name;
 } s;
 
@@ -100,7 +100,7 @@ static void broken(int line, const char *what)
              memory.after ? " and all after" : "", line, what);
 }
 
-/* A call may succeed, or be refused for want of memory; true if it succeeded. */
+/* A call may succeed, or be refused for lack of memory; true if it succeeded. */
 #define MAY(call) may((call), __LINE__)
 
 static bool may(int64_t rc, int line)
@@ -226,8 +226,8 @@ static void had_it(kp_request *request, int status, kp_lease lease)
     kp_release(&lease);
 }
 
-/* A get of a key that nobody has used. On the thread of its own loop a pool must not be waited
- * for. */
+/* A get of an unused key. On the thread of the pool's own loop it must not block: there, it is a
+ * request of the loop. */
 static int get_and_release(void)
 {
     kp_request request = { .loop = s.loop, .done = had_it };
@@ -260,7 +260,7 @@ static void works_again(void)
     MUST(n.creates - n.destroys == n.live);
 }
 
-/* True if nothing had to be refused any more. */
+/* True if no allocation was refused any more. */
 static bool play(const scene *sc, int64_t nth, bool after)
 {
     memset(&s, 0, sizeof s);

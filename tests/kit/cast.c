@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the test kit itself: the scripted driver where nothing takes time.
+ * Tests of the test kit itself: the scripted driver, where nothing takes time.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the test kit itself: the scripted driver where lines take time, block, or have a gate.
+ * Tests of the test kit itself: the scripted driver, where lines take time, block, or have a gate.
  */
 #include <setjmp.h>
 #include <stdarg.h>

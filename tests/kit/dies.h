@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * For tests that something ends the process with a sentence. A forked child does it; nothing may
- * have started threads that still run.
+ * For tests in which something must end the process with a message. A forked child does it; so no
+ * threads may be running when it is called.
  */
 #ifndef KEYEDPOOL_TESTS_KIT_DIES_H
 #define KEYEDPOOL_TESTS_KIT_DIES_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A pool's side of a job, for tests of the scripted driver. There is no pool in them: kp_job_done,
- * kp_job_fail and kp_keep are defined here, and note what they were told. One program includes this
+ * The pool's side of a job, for tests of the scripted driver. They have no pool: kp_job_done,
+ * kp_job_fail and kp_keep are defined here, and record their arguments. A program includes this
  * once, after cmocka.h.
  */
 #ifndef KEYEDPOOL_TESTS_KIT_JOB_H
@@ -20,7 +20,7 @@ typedef struct tested_job {
 static kp_sim *sim;
 static kp_cast *cast;
 static kp_driver driver;
-static int answered;                    /* so many jobs so far */
+static int answered;                    /* how many jobs so far */
 static tested_job *answers[8];          /* in this order */
 
 void kp_job_done(kp_job *job, int status, void *resource)

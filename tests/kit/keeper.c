@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the test kit itself: the keeper of a sim. There is no pool here: kp_keep is this file's
- * own, and a pool is an address.
+ * Tests of the test kit itself: the keeper of a sim. There is no pool here: this file defines
+ * kp_keep, and a pool is just an address.
  */
 #include <setjmp.h>
 #include <stdarg.h>
