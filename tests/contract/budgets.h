@@ -20,7 +20,9 @@ CONTRACT_HELPER void begin(contract *c)
     c->options.limits.max_age_ms = KP_OFF;
 }
 
-/* It must be taken. What the laws say of budgets is asked by each test, as they change. */
+/* The budget must be accepted. Each test checks itself what the laws say of budgets, as they
+ * change.
+ */
 CONTRACT_HELPER void set(contract *c, kp_budget budget)
 {
     kp_why why;
@@ -53,7 +55,7 @@ CONTRACT_HELPER void stock(contract *c, kp_key key, int n)
     contract_give_all(c, leases, n);
 }
 
-/* Waits for one, holds it for so long. */
+/* A task that waits for one and holds it for so long. */
 CONTRACT_HELPER void hold(contract *c, getter *g, kp_key key, int64_t hold_ms)
 {
     contract_start_as(c, g, 1, (getter){ .key = key, .hold_ms = hold_ms });

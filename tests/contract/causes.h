@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Why resources were destroyed, as events say it: to be compared with what the counters say.
+ * The causes of destroyed resources as events report them, to be compared with the counters.
  */
 #ifndef KP_TESTS_CAUSES_H
 #define KP_TESTS_CAUSES_H
@@ -16,7 +16,7 @@ struct causes {
     kp_cause last;
 };
 
-/* False: the event names a cause and should not, or the other way round. */
+/* False: the event names a cause although it should not, or the other way round. */
 static KP_MAYBE_UNUSED bool causes_hear(struct causes *c, const kp_event *event)
 {
     if (event->kind != KP_EVENT_DESTROYED && event->kind != KP_EVENT_DESTROY_FAILED)
@@ -26,7 +26,7 @@ static KP_MAYBE_UNUSED bool causes_hear(struct causes *c, const kp_event *event)
     return event->cause != KP_CAUSE_NONE;
 }
 
-/* While none is being destroyed. NULL: they agree; else the counter that does not. */
+/* To be called while none is being destroyed. NULL: they agree; else the counter that does not. */
 static KP_MAYBE_UNUSED const char *causes_differ(const struct causes *c, const kp_stats *s)
 {
     kp_stats told = { 0 };

@@ -82,7 +82,7 @@ typedef struct contract__sum {
     kp_stats all;
 } contract__sum;
 
-/* L2 of one key, and its part of the sum over all keys. */
+/* L2 for one key, and its part in the sum over all keys. */
 CONTRACT_HELPER int contract__each(kp_key key, const kp_stats *s, void *arg)
 {
     contract__sum *sum = arg;
@@ -107,8 +107,8 @@ CONTRACT_HELPER int contract__each(kp_key key, const kp_stats *s, void *arg)
     return 0;
 }
 
-/* L2 of every key, of the whole pool, and of the one against the other. For any task; a closed
- * pool has nothing to check. */
+/* L2 for every key, for the whole pool, and for the sum of the keys. Any task may call it; in a
+ * closed pool there is nothing to check. */
 CONTRACT_HELPER void contract_watch(contract *c)
 {
     contract__sum sum = { .c = c };
@@ -166,8 +166,8 @@ CONTRACT_HELPER int contract__idle_hands(kp_key key, const kp_stats *s, void *ar
 }
 
 /* Let every other task (the keeper too) come to rest, without letting time go by; then L1 and L2
- * hold. L1 is only asked where no budget over all keys could be what a request waits for. On the
- * thread of the test. */
+ * must hold. L1 is only checked where a request cannot be waiting for a budget over all keys. On
+ * the thread of the test. */
 CONTRACT_HELPER void contract_rest(contract *c)
 {
     const kp_budget *budget = &c->options.budget;
@@ -248,7 +248,7 @@ CONTRACT_HELPER void contract_open(contract *c)
     contract_open_driver(c, &driver);
 }
 
-/* Close the pool and take it out of the laws' sight; returns how many resources are still out. */
+/* Close the pool; the laws are not checked any more. Returns how many resources are still out. */
 CONTRACT_HELPER int64_t contract_close(contract *c, kp_close_mode mode, int64_t within_ms)
 {
     int64_t out = kp_pool_close(c->pool, mode, within_ms);
@@ -256,7 +256,7 @@ CONTRACT_HELPER int64_t contract_close(contract *c, kp_close_mode mode, int64_t 
     return out;
 }
 
-/* Nothing may be left: everything made was destroyed exactly once, nobody waits, no memory is
+/* Nothing may be left: everything made was destroyed exactly once, no request waits, no memory is
  * held. */
 CONTRACT_HELPER void contract_end(contract *c)
 {
@@ -336,8 +336,7 @@ CONTRACT_HELPER void contract_give_all(contract *c, kp_lease *leases, int n)
     }
 }
 
-/* Borrow; it must fail with `code`. Returns why, by value, so that the test can ask for the
- * rest. */
+/* Borrow; it must fail with `code`. Returns why, so that the test can check the rest. */
 CONTRACT_HELPER kp_why contract_refused(contract *c, kp_key key, int64_t within_ms, int code)
 {
     kp_why why = { 0 };
@@ -368,16 +367,16 @@ typedef struct getter {
     kp_gate *gate;     /* hold until it opens ... */
     int64_t hold_ms;   /* ... or so long */
     int rounds;        /* 0 or 1: once */
-    bool invalidate;   /* mark the resource before giving it back */
+    bool invalidate;   /* invalidate the resource before giving it back */
     /* ---- */
     int task, rc;
     kp_lease lease;
     kp_why why;
-    uint64_t number, turn; /* of the resource; the how manieth answer of all getters it was */
+    uint64_t number, turn; /* of the resource; of this answer among those of all getters */
     int64_t answered_ms, answers; /* when (virtual time); how many rounds were answered yes */
 } getter;
 
-/* Use what was got: as many users as sharing says, and never a dead one. */
+/* Use what was got: it must not be dead, nor have more users than sharing allows. */
 CONTRACT_HELPER void contract__hold(getter *g)
 {
     kp_prop *prop = contract_prop(&g->lease);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of races and corners have in common: a pool without pauses, and a visitor, a task
- * that borrows (or changes limits, or pins) at a time of its own.
+ * What the tests of races and corner cases share: a pool without pauses, and a visitor: a task that
+ * borrows (or changes limits, or pins) at a given time.
  */
 #ifndef TESTS_CONTRACT_CORNERS_H
 #define TESTS_CONTRACT_CORNERS_H
 
 #include "contract.h"
 
-/* A pool without pauses: what is not the point of a test is off. */
+/* A pool without pauses; options that are not what a test is about are off. */
 static inline void begin(contract *c)
 {
     contract_begin(c, NULL);
@@ -17,7 +17,7 @@ static inline void begin(contract *c)
     c->options.limits.prefill = KP_PREFILL_NONE;
 }
 
-/* No option that needs the clock: a hit and its release then read none. */
+/* No option that needs the clock, so that a hit and its release do not read it. */
 static inline void begin_bare(contract *c)
 {
     begin(c);

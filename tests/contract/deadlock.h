@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of deadlocks share: a pool of one resource for each key that looks for them, and
- * the text of what was told last.
+ * What the tests of deadlocks share: a pool that looks for deadlocks, with one resource for each
+ * key, and the text of the last event.
  */
 #ifndef CONTRACT_DEADLOCK_H
 #define CONTRACT_DEADLOCK_H

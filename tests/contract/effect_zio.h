@@ -4,10 +4,10 @@
  * (effect.c and zio.c run it, each with its own `peer` as the test's state). This part: sizing and
  * get. effect_zio_wait.h has waiting and failing creates, effect_zio_life.h the life of a resource.
  *
- * Two meanings differ on purpose. "Preallocated when constructed" (D2) is here: nothing is made
- * when the pool opens; the first get of a key, or kp_warm, brings that key to its minimum, in the
- * background or waited for. "Interrupted" is here: its deadline passed; cancelling a request comes
- * with asynchronous requests, later.
+ * Two meanings differ on purpose. "Preallocated when constructed" (D2): here nothing is made when
+ * the pool opens; the first get of a key, or kp_warm, brings that key to its minimum, in the
+ * background or waited for. "Interrupted": here the deadline of a get has passed; the tests of
+ * cancelled requests are in loop*.c.
  */
 #ifndef CONTRACT_EFFECT_ZIO_H
 #define CONTRACT_EFFECT_ZIO_H
@@ -140,7 +140,7 @@ static void a_hundred_gets_one_after_the_other_on_size_10_must_create_10(void **
     contract_end(&c);
 }
 
-/* B-GET-11, D5: insertion order, what comes back goes to the end */
+/* B-GET-11, D5: insertion order; what comes back goes to the end */
 static void two_items_must_take_turns_over_ten_uses(void **state)
 {
     contract c;

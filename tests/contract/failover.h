@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A house whose server fails over: what was made before is dead from then on, and to find that out
- * takes as long as a socket waits.
+ * A house (house.h) whose server fails over: resources that were made before are dead from then on,
+ * and it takes a socket's time-out to find that out.
  */
 #ifndef KP_TESTS_FAILOVER_H
 #define KP_TESTS_FAILOVER_H
@@ -12,8 +12,8 @@ enum { FAILOVER_TIMEOUT = 5000 }; /* ms: of a socket to a peer that is gone */
 
 static struct failover {
     struct house h;
-    uint64_t dead_first, dead_last; /* numbers of those whose peer is gone */
-    int64_t good_takes_ms;          /* a check of the others */
+    uint64_t dead_first, dead_last; /* numbers of the resources whose peer is gone */
+    int64_t good_takes_ms;          /* how long a check of the others takes */
     uint64_t checks, timeouts;
     uint64_t at_once, most_at_once; /* checks */
     int reset_says;
@@ -47,7 +47,7 @@ static KP_MAYBE_UNUSED int failover_reset(kp_job *job, void *resource)
     return failover.reset_says;
 }
 
-/* One key with room for so many; nothing ages. */
+/* One key with room for max_live; nothing ages. */
 static KP_MAYBE_UNUSED kp_options failover_plan(int64_t max_live, const kp_script *script)
 {
     memset(&failover, 0, sizeof failover);
@@ -59,7 +59,7 @@ static KP_MAYBE_UNUSED kp_options failover_plan(int64_t max_live, const kp_scrip
     return o;
 }
 
-/* So many idle ones, not used for a while; then all of them are dead. */
+/* Makes so many idle ones, which are not used for a while; then all of them are dead. */
 static KP_MAYBE_UNUSED void failover_happens(unsigned idle)
 {
     house_stock(&failover.h, "db", idle);

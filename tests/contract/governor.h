@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The stage of the tests of the governor: a pool on the virtual clock, whose creations are noted
- * with their time, and getters that note what they were told, and when.
+ * The stage of the tests of the governor: a pool on the virtual clock, whose creations are recorded
+ * with their times, and getters that record what they were answered, and when.
  */
 #ifndef KP_TESTS_GOVERNOR_H
 #define KP_TESTS_GOVERNOR_H
@@ -25,7 +25,7 @@ struct stage {
     kp_cast *cast;
     kp_pool *pool;
     kp_driver driver; /* the cast's */
-    uint64_t opened, began[TIMES]; /* when, and when creations */
+    uint64_t opened, began[TIMES]; /* when it was opened, and when creations began */
     int begun, closed_circuits;
 };
 static struct stage the;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * One pool in a virtual world, with everything that a contract test wants to look at after each
- * step: the scripted driver, the events, tasks that ask for a resource, and the two laws that hold
- * at every moment (L1 no idle hands, L2 conservation). Each call of a house_ function that changes
- * something checks both laws before it returns.
+ * A house: one pool in a virtual world, with everything that a contract test looks at after each
+ * step: the scripted driver, the events, tasks that get a resource, and the two laws that hold at
+ * every moment (L1 no idle hands, L2 conservation). Each house_ function that changes something
+ * checks both laws before it returns.
  */
 #ifndef KP_TESTS_HOUSE_H
 #define KP_TESTS_HOUSE_H
@@ -33,8 +33,8 @@ struct house {
     kp_options plan; /* what the pool was opened with: the bounds of L1 */
     kp_why why;
     uint64_t seed;
-    bool shuffled;                      /* others may run in the middle of a check */
-    bool waits_by_choice;               /* requests that must not create: L1 can't be told */
+    bool shuffled;                      /* other tasks may run in the middle of a check */
+    bool waits_by_choice;               /* there are requests that must not create: L1 is unknown */
     bool ended;                         /* the pool was closed by the test */
     uint64_t foreign;                   /* resources that the cast did not make (kp_add) */
     unsigned overlaps;                  /* resources that two borrowers had at once */
@@ -50,7 +50,7 @@ struct house {
 
 #define HOUSE_AT(h) (unsigned long long)(h)->seed, (long long)kp_sim_now_ms((h)->sim)
 
-/* Both say what was found, with the seed and the virtual time. */
+/* On failure, both print what was found, with the seed and the virtual time. */
 #define HOUSE_IS(h, found, wanted)                                                                 \
     do {                                                                                           \
         long long found_ = (long long)(found), wanted_ = (long long)(wanted);                      \
@@ -63,7 +63,7 @@ struct house {
         if (!(what)) fail_msg("not so: %s (seed %llu, at %lld ms)", #what, HOUSE_AT(h));           \
     } while (0)
 
-/* Ready tasks run in a random order, by the seed of the house. */
+/* Ready tasks run in a random order, from the seed of the house. */
 static KP_MAYBE_UNUSED void house_shuffle(struct house *h, bool on)
 {
     h->shuffled = on;
@@ -88,7 +88,7 @@ static KP_MAYBE_UNUSED void house_on_event(const kp_event *event, void *ctx)
 
 /* ---- the laws ---- */
 
-/* A limit as a number: what R2 says of zero, NONE and UNLIMITED. */
+/* A limit as a number: rule R2 defines zero, KP_NONE and KP_UNLIMITED. */
 static KP_MAYBE_UNUSED uint64_t house_bound(int64_t said, int64_t unsaid)
 {
     if (said == 0) said = unsaid;
@@ -142,7 +142,7 @@ static KP_MAYBE_UNUSED int house_check_key(kp_key key, const kp_stats *s, void *
     return 0;
 }
 
-/* L2 for each key and for all of them, L1 as far as it can be told from outside, and the driver's
+/* L2 for each key and for all of them, L1 as far as it can be seen from outside, and the driver's
  * own count. */
 static KP_MAYBE_UNUSED void house_check(struct house *h)
 {
@@ -158,7 +158,7 @@ static KP_MAYBE_UNUSED void house_check(struct house *h)
     HOUSE_HAS(h, sum.all.idle <= house_bound(h->plan.budget.max_idle, KP_UNLIMITED));
     HOUSE_IS(h, cast.destroyed_twice + cast.used_after, 0);
     HOUSE_IS(h, h->overlaps, 0);
-    if (h->shuffled) return; /* others may have run between the two readings */
+    if (h->shuffled) return; /* other tasks may have run between the two readings */
     if (!sum.all.closing && !sum.all.revoked && h->plan.on_event == house_on_event)
         assert_null(causes_differ(&h->causes, &sum.all));
     HOUSE_IS(h, kp_each_key(h->pool, house_check_key, &sum), 0);
@@ -203,7 +203,7 @@ static KP_MAYBE_UNUSED kp_options house_plan(struct house *h, uint64_t seed, con
     if (preset && kp_options_set(&o, "preset", preset)) fail_msg("no such preset: %s", preset);
     o.driver = kp_cast_driver(h->cast);
     if (!h->script.validate)
-        o.driver.validate = NULL; /* what a peer does not have is not configured */
+        o.driver.validate = NULL; /* what the script does not have is not configured */
     if (!h->script.reset) o.driver.reset = NULL;
     o.world = kp_sim_world(h->sim);
     o.on_event = house_on_event;
@@ -236,7 +236,7 @@ static KP_MAYBE_UNUSED void house_refuses(struct house *h, const kp_options *o, 
     assert_string_equal(h->why.field, field);
 }
 
-/* What must be true of every world in which a pool has come and gone. */
+/* What must hold in every world after its pool was closed. */
 static KP_MAYBE_UNUSED void house_leave(struct house *h)
 {
     kp_cast_count c;
@@ -287,7 +287,7 @@ static KP_MAYBE_UNUSED void house_exit(kp_lease *lease)
     if (lease->resource) ((kp_prop *)lease->resource)->users--;
 }
 
-/* A get that must succeed, by the time it is given. */
+/* A get that must succeed within the given time. */
 static KP_MAYBE_UNUSED kp_lease house_get_within(struct house *h, const char *key,
                                                  int64_t within_ms)
 {
@@ -313,7 +313,7 @@ static KP_MAYBE_UNUSED kp_lease house_get(struct house *h, const char *key)
     return lease;
 }
 
-/* A get that must fail; says how, and leaves the reason in h->why. */
+/* A get that must fail; returns the code, and leaves the reason in h->why. */
 static KP_MAYBE_UNUSED int house_fails(struct house *h, const char *key, int64_t within_ms)
 {
     kp_lease lease;
@@ -349,7 +349,7 @@ static KP_MAYBE_UNUSED void house_discard(struct house *h, kp_lease *lease)
     house_check(h);
 }
 
-/* `count` gets of one key, all given back: so many idle ones, the first returned first. */
+/* `count` gets of one key, all given back, the first first: that leaves so many idle ones. */
 static KP_MAYBE_UNUSED void house_stock(struct house *h, const char *key, unsigned count)
 {
     kp_lease lease[64];
@@ -377,7 +377,7 @@ struct visitor {
     kp_pool *pool; /* NULL: the house's own */
     int task, rc;
     bool answered, reused;
-    unsigned turn;   /* the how manyth lease of the house */
+    unsigned turn;   /* the number of its lease among those of the house */
     uint64_t number; /* of the prop it got */
     int64_t asked_ms, answered_ms;
     kp_lease lease;
@@ -410,7 +410,7 @@ static KP_MAYBE_UNUSED void visitor_run(void *arg)
         kp_release(&v->lease);
 }
 
-/* Start it; it has asked, and waits or was answered, when this returns. */
+/* Starts it. When this returns, it has called get, and waits or was answered. */
 static KP_MAYBE_UNUSED void visitor_send(struct house *h, struct visitor *v, const char *key,
                                          int64_t within_ms)
 {

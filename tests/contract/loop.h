@@ -57,7 +57,7 @@ static KP_MAYBE_UNUSED void stage_open(struct stage *s, const kp_script *script,
     assert_int_equal(kp_pool_open(&s->plan, &s->pool), 0);
 }
 
-/* The same, and the loop is the keeper and runs the driver. */
+/* The same, but the loop is also the keeper and runs the driver. */
 static KP_MAYBE_UNUSED void stage_open_alone(struct stage *s, const kp_script *script,
                                              const kp_options *plan)
 {
@@ -124,7 +124,7 @@ static KP_MAYBE_UNUSED void stage_start(struct stage *s, struct ask *a, const ch
     assert_int_equal(stage_start_with(s, a, key, (kp_ask){ .within_ms = within_ms }), 0);
 }
 
-/* One use of the key "a", that says how it went. */
+/* One use of the key "a", which reports `status`. */
 static KP_MAYBE_UNUSED void stage_use(struct stage *s, int status)
 {
     struct ask ask;
@@ -145,7 +145,7 @@ static KP_MAYBE_UNUSED kp_stats stage_stats(const struct stage *s)
     return stats;
 }
 
-/* Everything must have come back: nothing lent, nobody waiting; and nothing leaks. */
+/* Everything must have come back: nothing is lent, no request waits; and nothing leaks. */
 static KP_MAYBE_UNUSED void stage_close(struct stage *s)
 {
     assert_int_equal(stage_stats(s).waiting, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the tests of replacements share: creations that take a while, as many borrowers as there may
- * be resources, and a look at every millisecond.
+ * be resources, and a check in every millisecond.
  */
 #ifndef KP_TESTS_RENEW_H
 #define KP_TESTS_RENEW_H
@@ -13,7 +13,7 @@ enum { N = 10, CREATE_MS = 200 };
 static const kp_line slow[] = { { .takes_ms = CREATE_MS, .times = KP_OFF }, { 0 } };
 static const kp_script slowly = { .create = slow };
 
-/* Is there ever more than max_live and so many? Looked at each ms, until the others have ended. */
+/* There must never be more than `most`, checked each ms. */
 static KP_MAYBE_UNUSED void watch(struct house *h, uint64_t most, int64_t ms)
 {
     for (int64_t i = 0; i < ms; i++) {
@@ -23,7 +23,7 @@ static KP_MAYBE_UNUSED void watch(struct house *h, uint64_t most, int64_t ms)
     }
 }
 
-/* One minute of age, one second ahead. */
+/* Resources live for one minute, and are replaced one second before. */
 static KP_MAYBE_UNUSED kp_options aging_by(struct house *h, uint64_t seed, const kp_script *script)
 {
     kp_options o = house_plan(h, seed, NULL, script);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two keys and the scripts of the driver that the contract tests of Effect and ZIO share.
+ * Two keys, and scripts of the driver, that the contract tests of Effect and ZIO share.
  */
 #ifndef CONTRACT_SCRIPTS_H
 #define CONTRACT_SCRIPTS_H

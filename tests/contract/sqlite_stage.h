@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The stage of the SQLite tests: a folder and a pool for each test, and short words for what they
- * all do.
+ * The stage of the SQLite tests: a folder and a pool for each test, and short functions for what
+ * they all do.
  */
 #ifndef TESTS_SQLITE_STAGE_H
 #define TESTS_SQLITE_STAGE_H
@@ -24,11 +24,11 @@ struct stage {
     kp_pool *pool;
     kp_why   why;
     kp_sqlite_counts counts;
-    kp_sqlite_leftover left;    /* the last one; its pointers are gone */
+    kp_sqlite_leftover left;    /* the last one; its pointers are no longer valid */
     char     left_sql[256], left_tag[32];
     int      reports;
     int      opens, closes, open_code;
-    int      invalid_code;      /* of the last one that a get found so */
+    int      invalid_code;      /* of the last one that a get found to be invalid */
     sqlite3_stmt *kept;
 };
 
@@ -82,7 +82,7 @@ static inline void note_event(const kp_event *event, void *ctx)
         s->invalid_code = event->code;
 }
 
-/* A failed create is tried again at once: no test here is about back-off. */
+/* A failed create is retried at once: no test here is about back-off. */
 static inline void stage_open(struct stage *s, kp_sqlite_options sqlite)
 {
     kp_options more = { .why = &s->why, .on_event = note_event, .ctx = s };

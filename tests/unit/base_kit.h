@@ -21,8 +21,8 @@
 
 static uint64_t kit_state;
 
-/* Call it first in every test that uses randomness: then each one repeats alone as it did among the
- * others. */
+/* Call it first in every test that uses random numbers: then a test that runs alone gets the same
+ * numbers as among the others. */
 static inline void kit_seed(void)
 {
     static uint64_t seed;
@@ -52,9 +52,9 @@ static inline unsigned kit_below(unsigned n)
     return (unsigned)(kit_random() % n);
 }
 
-/* From here on, large blocks of memory are not to be had, until kit_memory_again. A test that needs
- * this is skipped where it cannot be done: under sanitizers, which need much memory themselves, and
- * where limits are not kept (an emulated processor). */
+/* From here on, large allocations fail, until kit_memory_again. Tests that need this are skipped
+ * where it is not possible: under sanitizers, which need much memory themselves, and where limits
+ * have no effect (on an emulated processor). */
 static struct rlimit kit_memory;
 
 static inline void kit_memory_again(void)

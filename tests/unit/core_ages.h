@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * For tests of core/renew.c: a key whose resources age, a look at one, and its replacement.
+ * For tests of core/renew.c: a key whose resources age, a look of the keeper at one, and its
+ * replacement.
  */
 #ifndef KP_TESTS_CORE_AGES_H
 #define KP_TESTS_CORE_AGES_H
@@ -10,7 +11,7 @@
 
 enum { AGE = 1000, AHEAD = 100 };
 
-/* Ages of 1,000 that the keeper looks at, each to be replaced 100 before its end. */
+/* A key whose resources live for 1,000 and are to be replaced 100 before their end. */
 static inline struct kp__subpool *ageing_key(struct stage *s)
 {
     s->rules.max_age = AGE;
@@ -20,7 +21,7 @@ static inline struct kp__subpool *ageing_key(struct stage *s)
     return stage_key(s);
 }
 
-/* One that somebody used. */
+/* One that was lent and given back. */
 static inline struct kp__slot *used(struct stage *s, struct kp__subpool *sub)
 {
     struct kp__slot *slot = stage_lend(s, sub);
@@ -29,7 +30,7 @@ static inline struct kp__slot *used(struct stage *s, struct kp__subpool *sub)
     return slot;
 }
 
-/* As the keeper does when it came due, off the calendar. */
+/* What the keeper does when a slot is due and was taken off the calendar. */
 static inline bool look(struct stage *s, struct kp__slot *slot)
 {
     kp__unfile_slot(&s->core, slot);
@@ -40,7 +41,7 @@ static inline bool look(struct stage *s, struct kp__slot *slot)
     return closed;
 }
 
-/* A replacement is begun. */
+/* Begins a replacement. */
 static inline struct kp__slot *replace(struct stage *s, struct kp__subpool *sub)
 {
     assert_true(kp__renewal_wanted(sub));

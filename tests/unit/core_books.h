@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The books of a core, counted again from its lists by other means than its own, and the plainest
- * form of L1: nobody waits for what is free. Included by core_stage.h, which has the stage.
+ * The books of a core, counted again from its lists by other means than the core's own, and L1 in
+ * its simplest form: no request waits for what is free. Included by core_stage.h, which has the
+ * stage.
  */
 #ifndef KP_TESTS_CORE_BOOKS_H
 #define KP_TESTS_CORE_BOOKS_H
@@ -11,7 +12,7 @@
 #define STAGE_KEYS(sub, core) \
     (const struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;)
 
-/* Of one slot: its leases, and whether it has a seat for others. */
+/* Counts the leases of one slot; *sits: whether it has a free seat for others. */
 static inline uint32_t stage_count_seats(const struct stage *s, struct kp__slot *slot, bool *sits)
 {
     const struct kp__errand *errand = slot->errand;
@@ -86,7 +87,7 @@ static inline void stage_count_requests(const struct kp__subpool *sub)
     assert_int_equal(waiting, sub->waiting);
 }
 
-/* Who has an idle one above its minimum, and only that, can be asked to make room. */
+/* A key can be asked to make room if, and only if, it has an idle one above its minimum. */
 static inline void stage_count_spare(const struct stage *s, const struct kp__subpool *sub)
 {
     int64_t live = (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT];
@@ -106,7 +107,7 @@ static inline int64_t stage_live(const struct kp__subpool *sub)
            sub->count[KP__CLOSING];
 }
 
-/* Does its heir hold a permit of this group already? */
+/* Does the heir of this victim hold a permit of this group already? */
 static inline bool stage_brings(const struct kp__slot *v, const struct kp__group *group)
 {
     return v->errand->victim.heirs[group->member - 1] == group;
@@ -133,8 +134,8 @@ static inline void stage_count_groups(struct stage *s)
     }
 }
 
-/* Somebody has been woken to take what is free (kp__heed), or to leave it to whoever is faster; or
- * was offered it. */
+/* Has a waiter been woken to take what is free (kp__heed), where a faster one may come first; or
+ * was one offered it? */
 static inline bool stage_invited(const struct stage *s)
 {
     for STAGE_KEYS (sub, &s->core) {
@@ -147,7 +148,8 @@ static inline bool stage_invited(const struct stage *s)
     return false;
 }
 
-/* On open lanes, in this state when they opened: what is reserved for them. */
+/* How many are on open lanes and were in this state when those opened: permits are reserved for
+ * them. */
 static inline int64_t stage_on_lanes(const struct stage *s, enum kp__state state)
 {
     int64_t n = 0;
@@ -157,13 +159,13 @@ static inline int64_t stage_on_lanes(const struct stage *s, enum kp__state state
     return n;
 }
 
-/* Lent permits that are not only reserved for what may happen on lanes. */
+/* Lent permits in use, without those that are only reserved for open lanes. */
 static inline int64_t stage_lent(const struct stage *s)
 {
     return s->core.lent.used - stage_on_lanes(s, KP__IDLE);
 }
 
-/* Could the first of those who may create be served right now? Then it must not be waiting. */
+/* Could the first request that may create be served right now? Then it must not be waiting. */
 static inline bool stage_could_create(const struct stage *s, const struct kp__subpool *sub)
 {
     const struct kp__rules *r = sub->rules;
@@ -195,7 +197,7 @@ static inline bool stage_could_take(const struct stage *s, const struct kp__subp
         return false;
     if (sub->count[KP__IDLE] == 0 && kp__list_empty(&sub->rare->open_seats)) return false;
     bool lacks = sub->contest->lacks != NULL;
-    /* it has its lent permit; what is in doubt it leaves */
+    /* a sponsor has its lent permit already; it does not take what is in doubt */
     if (kp__queue_first(sub, KP__SPONSORS)) return !lacks && sub->rare->doubts == 0;
     return sub->lent_permits < sub->rules->max_lent && stage_lent(s) < s->core.lent.cap &&
            !sub->contest->lacks;

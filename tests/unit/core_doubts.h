@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * For tests of core/doubt.c: a key that is validated, one that is gone, and a test by the keeper.
+ * For tests of core/doubt.c: a key with a driver.validate, a peer that is gone, and a check by the
+ * keeper.
  */
 #ifndef KP_TESTS_CORE_DOUBTS_H
 #define KP_TESTS_CORE_DOUBTS_H
@@ -9,7 +10,7 @@
 
 enum { MOST = 8 };
 
-/* So many idle ones of a key that has a driver.validate. */
+/* A key that has a driver.validate, with so many idle ones. */
 static inline struct kp__subpool *key_of(struct stage *s, int idle, struct kp__slot *slot[])
 {
     s->core.validates = true;
@@ -28,7 +29,7 @@ static inline struct kp__slot *lend(struct stage *s, struct kp__subpool *sub, st
     return r->slot;
 }
 
-/* The peer of one that is lent is gone. */
+/* Reports that the peer of a lent one is gone. */
 static inline bool gone(struct stage *s, struct kp__slot *slot)
 {
     bool news = kp__peer_gone(&s->core, slot, s->now, &s->todo);

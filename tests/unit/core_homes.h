@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of core/home.c share: cells with homes, and a look at what is between a home's end
- * and its word's. Nobody swings here but the test: whether he is at home does not matter to it.
+ * What the tests of core/home.c share: cells with homes, and a look at the state between the end of
+ * a home and the change of its word. Only the test itself changes words here, so it does not matter
+ * whether it runs on the home's processor.
  */
 #ifndef KP_TESTS_CORE_HOMES_H
 #define KP_TESTS_CORE_HOMES_H
@@ -11,8 +12,8 @@
 
 /* ---- what the end of all sequences finds ----------------------------------------------------- */
 
-static int ends;               /* so many since end_none */
-static int leaving;            /* that are marked, and nobody's, at the last one */
+static int ends;               /* calls of kp__sequences_end since end_none */
+static int leaving;            /* watched cells that were marked, with no home, at the last call */
 static struct kp__slot *watched[64];
 static int watches;
 
@@ -21,8 +22,8 @@ static inline void end_none(void)
     ends = leaving = 0;
 }
 
-/* In place of the library's, as no other thread is here: by the linker, or because it comes first
- * (tools/mutate.py). */
+/* Replaces the library's, which is not needed as there is no other thread: by the linker, or
+ * because it is found first (tools/mutate.py). */
 #ifdef KP_TESTS_COME_FIRST
 #define sequences_end kp__sequences_end
 #else
@@ -42,13 +43,13 @@ void sequences_end(void)
     }
 }
 
-enum { SAVED = 16, MAY_BE_TAKEN = SAVED * KP__HOME_PRICE }; /* so often in a row, and its price */
+enum { SAVED = 16, MAY_BE_TAKEN = SAVED * KP__HOME_PRICE }; /* leases in a row; times the price */
 
 #if KP__SEQUENCES
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* A stage whose cells may have homes, and count their leases from 0. Homes were taken never so far,
- * and may be often. */
+/* A stage whose cells may have homes, and count their leases from 0. No home was taken away so far,
+ * and that may happen often. */
 static inline void home_stage(struct stage *s)
 {
     pin_or_skip();
@@ -70,7 +71,7 @@ static inline uint64_t generation_of(const struct kp__slot *slot)
     return lane_word(slot) >> KP__WORD_BITS;
 }
 
-/* Lent for the g-th time, which is a later one. */
+/* Uses the slot until it is lent for the g-th time. */
 static inline uint64_t lend(struct kp__slot *slot, uint64_t g)
 {
     lane_use(slot, (int)(g - generation_of(slot)) - 1);
@@ -87,7 +88,7 @@ static inline bool settle(struct stage *s, struct kp__slot *slot, uint64_t lease
     return ended;
 }
 
-/* The g-th lease ends with the lock; its cell has a home then, or not. */
+/* The g-th lease ends with the lock. Has its cell a home then? */
 static inline bool gets_home(struct stage *s, struct kp__slot *slot, uint64_t g)
 {
     assert_true(settle(s, slot, lend(slot, g)));
@@ -96,7 +97,7 @@ static inline bool gets_home(struct stage *s, struct kp__slot *slot, uint64_t g)
     return has;
 }
 
-/* One slot, idle on an open lane, that has a home since the g-th lease. */
+/* One slot, idle on an open lane, that got a home at the end of the g-th lease. */
 static inline struct kp__slot *at_home(struct stage *s, struct kp__subpool *sub, uint64_t g)
 {
     struct kp__slot *slot = stage_idle(s, sub);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of core/lane.c share: a stage whose keys may open lanes; a get and a release that
- * take no lock, in the few steps that matter of flow/hit.c; and how many lines are in use.
+ * What the tests of core/lane.c share: a stage whose keys may open lanes; a get and a release
+ * without the lock, reduced to the few steps of flow/hit.c that matter; and how many lines are in
+ * use.
  */
 #ifndef KP_TESTS_CORE_LANES_H
 #define KP_TESTS_CORE_LANES_H
@@ -32,13 +33,13 @@ static inline uint32_t lines_free(struct kp__lines *kind)
     return n;
 }
 
-/* How many of this kind somebody has. */
+/* How many lines of this kind are in use. */
 static inline uint32_t lines_used(struct kp__lines *kind)
 {
     return lines_made(kind) - lines_free(kind);
 }
 
-/* Only so many more of this kind are to be had, until lines_unbound. */
+/* Only so many more lines of this kind can be had, until lines_unbound. */
 struct lines_bound {
     struct kp__lines *kind;
     uint32_t made, free, most;
@@ -100,7 +101,7 @@ static inline void lane_shut(struct stage *s, struct kp__subpool *sub)
     stage_check(s);
 }
 
-/* One that is lent, and has a cell: it was idle on an open lane once. */
+/* One that is lent and has a cell, because it was once idle on an open lane. */
 static inline struct kp__slot *lane_lend(struct stage *s, struct kp__subpool *sub)
 {
     struct kp__slot *slot = stage_idle(s, sub);
@@ -125,7 +126,7 @@ static inline uint64_t lane_word(const struct kp__slot *slot)
 #define LANE_SAYS(slot, generation, what) \
     assert_int_equal(lane_word(slot), kp__word(generation, what))
 
-/* Take this one, as a get does that found its cell. */
+/* Takes this one, as a get does that has found its cell. */
 static inline bool lane_take(struct kp__slot *slot, const char *tag, const void *site)
 {
     struct kp__cell *cell = KP__CELL_OF(slot);
@@ -138,7 +139,7 @@ static inline bool lane_take(struct kp__slot *slot, const char *tag, const void 
     return true;
 }
 
-/* Give it back, as the release of its latest lease does. */
+/* Gives it back, as the release of its latest lease does. */
 static inline bool lane_give(struct kp__slot *slot)
 {
     uint64_t word = atomic_load(&KP__CELL_OF(slot)->word);
@@ -148,7 +149,7 @@ static inline bool lane_give(struct kp__slot *slot)
     return true;
 }
 
-/* Lent and given back so many times, without the lock. */
+/* Lends it and gives it back so many times, without the lock. */
 static inline void lane_use(struct kp__slot *slot, int times)
 {
     while (times-- > 0) {
@@ -186,7 +187,7 @@ static inline void lane_assert(const struct kp__subpool *sub, uint32_t cells, ui
     assert_int_equal(on, cells);
 }
 
-/* As many as are said, the given part of them lent. */
+/* A key with so many slots, so many of them lent. */
 static inline struct kp__subpool *lane_key(struct stage *s, int slots, int lent)
 {
     struct kp__subpool *sub = stage_key(s);
@@ -204,7 +205,7 @@ static inline bool lane_open_again(struct stage *s, struct kp__subpool *sub)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* All resources of a key go, and the key: so do its lines. */
+/* Destroys all resources of a key, and the key: its lines are given back. */
 static inline void lane_bury(struct stage *s, struct kp__subpool *sub)
 {
     struct kp__list *first;
@@ -218,7 +219,7 @@ static inline void lane_bury(struct stage *s, struct kp__subpool *sub)
     kp__table_drop(&s->core, sub);
 }
 
-/* The end of a stage: all keys go, and no line stays behind. */
+/* The end of a stage: all keys go, and all lines must have been given back. */
 static inline void lane_close(struct stage *s)
 {
     struct kp__subpool *sub = NULL;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * For tests of core/revoke.c: a lease that its borrower knows of, is revoked, and ends.
+ * For tests of core/revoke.c: a lease that its borrower has been told of, its revoking, and its
+ * end.
  */
 #ifndef KP_TESTS_CORE_REVOKES_H
 #define KP_TESTS_CORE_REVOKES_H
 
 #include "core_lanes.h"
 
-/* One that its borrower knows of. */
+/* A lent one whose borrower has been told of it. */
 static inline struct kp__slot *held(struct stage *s, struct kp__subpool *sub)
 {
     struct kp__slot *slot = stage_lend(s, sub);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A stage for tests of src/core alone: a core without a pool, whose clock, randomness and wake-ups
- * belong to the test; rules written down as they are decided on; and what flow does around the core
- * in a few lines each. After every step the books are counted again (core_books.h).
+ * A stage for tests of src/core alone: a core without a pool, whose clock, random numbers and
+ * wake-ups are the test's; rules as the core has them, without options; and what flow does around
+ * the core, in a few lines each. After every step the books are counted again (core_books.h).
  */
 #ifndef KP_TESTS_CORE_STAGE_H
 #define KP_TESTS_CORE_STAGE_H
@@ -25,13 +25,13 @@ enum { STAGE_WAKES = 64, STAGE_GROUPS = 4 };
 
 struct stage {
     struct kp__core core;
-    struct kp__rules rules; /* those of a key made by stage_key, unless it is told others */
+    struct kp__rules rules; /* of keys made by stage_key, unless it is given others */
     struct kp__world world;
     struct kp__todo todo;
     struct kp__group groups[STAGE_GROUPS], pairs[STAGE_GROUPS];
     int pair_count;
-    uint64_t now, random; /* random: what the world's next answer is */
-    bool uncounted;       /* so many keys that to count the books at each step takes too long */
+    uint64_t now, random; /* random: the world's next answer */
+    bool uncounted;       /* too many keys to count the books at each step */
     uint32_t *woken[STAGE_WAKES];
     int wakes;
     char *next_resource;
@@ -40,7 +40,7 @@ struct stage {
     uint32_t next_seat;
 };
 
-static char stage_resources[4096]; /* resources are addresses in here */
+static char stage_resources[4096]; /* a resource is an address in it */
 
 static uint64_t stage_random(void *ctx)
 {
@@ -148,7 +148,7 @@ static inline void stage_close(struct stage *s)
 
 #include "core_books.h"
 
-/* What is due first, off the calendar, or NULL. */
+/* Takes what is due first off the calendar; NULL: nothing is due. */
 static inline struct kp__timer *stage_due(struct stage *s, uint64_t now)
 {
     bool is_slot;
@@ -195,7 +195,7 @@ static inline struct kp__group *stage_pair(struct stage *s, const struct kp__gro
     return pair;
 }
 
-/* Other rules for a key, and its groups: numbers of s->groups, or -1. */
+/* Sets other rules for a key, and its groups: numbers of s->groups, or -1. */
 static inline void stage_rule(struct stage *s, struct kp__subpool *sub, struct kp__rules *rules,
                               int group0, int group1)
 {
@@ -217,7 +217,7 @@ static inline void stage_group(struct stage *s, int i, int which, int64_t cap)
     kp__group_enter(&s->core, &s->groups[i], which, 100 + i);
 }
 
-/* A request as flow/get.c makes it. Returns the grant's kind. */
+/* Asks as flow/get.c does. Returns the grant's kind. */
 static inline enum kp__grant_kind stage_ask(struct stage *s, struct kp__subpool *sub,
                                             struct kp__request *r, uint32_t flags)
 {
@@ -239,7 +239,7 @@ struct stage_face {
     uint64_t rest[(offsetof(kp_request, opaque) - sizeof(void *)) / 8];
 };
 
-/* As if it had been a loop's from the beginning. */
+/* Makes it a request of an event loop, as if from the beginning. */
 static inline void stage_on_loop(struct stage_face *face, struct kp__request *r,
                                  struct kp__mailbox *box)
 {
@@ -250,7 +250,7 @@ static inline void stage_on_loop(struct stage_face *face, struct kp__request *r,
     r->alarm = (struct kp__timer){ .at = 0 };
 }
 
-/* A slot for a permit that was taken, creating. */
+/* A slot that is creating, for a permit that was taken. */
 static inline struct kp__slot *stage_spend(struct stage *s, struct kp__subpool *sub)
 {
     stage_room(s);
@@ -269,7 +269,7 @@ static inline struct kp__slot *stage_spend(struct stage *s, struct kp__subpool *
     return slot;
 }
 
-/* The permit of a request is spent, as kp__create does. */
+/* Spends the permit of a request, as kp__create does. */
 static inline struct kp__slot *stage_begin(struct stage *s, struct kp__request *r)
 {
     struct kp__slot *slot = stage_spend(s, r->sub);
@@ -315,7 +315,7 @@ static inline void stage_sponsor(struct stage *s, struct kp__request *r, struct 
     kp__enqueue(&s->core, r);
 }
 
-/* Pending: the same of its own creation; others are served. */
+/* The same for the request's own creation, which is pending; others are served meanwhile. */
 static inline void stage_pending(struct stage *s, struct kp__request *r, struct kp__slot *slot)
 {
     kp__wait_again(&s->core, r, slot, s->now, &s->todo);
@@ -349,7 +349,8 @@ static inline void stage_victim_gone(struct stage *s, struct kp__request *r)
     stage_check(s);
 }
 
-/* What a request was granted becomes a lease: its slot; creating it, if it is a permit. */
+/* Turns what a request was granted into a lease, creating the resource if it is a permit. Returns
+ * the slot. */
 static inline struct kp__slot *stage_take(struct stage *s, struct kp__request *r)
 {
     if (r->grant.kind == KP__GRANT_PERMIT) {
@@ -360,7 +361,7 @@ static inline struct kp__slot *stage_take(struct stage *s, struct kp__request *r
     return r->slot;
 }
 
-/* One that waits has been woken, and looks. */
+/* A request that waits has been woken, and looks. */
 static inline void stage_heed(struct stage *s, struct kp__request *r)
 {
     kp__heed(&s->core, r, s->now, &s->todo);
@@ -381,7 +382,7 @@ static inline void stage_give(struct stage *s, struct kp__slot *slot, uint32_t s
     stage_check(s);
 }
 
-/* One that is idle; made for it. */
+/* Makes an idle one. */
 static inline struct kp__slot *stage_idle(struct stage *s, struct kp__subpool *sub)
 {
     kp__permit_take(&s->core, sub);
@@ -391,7 +392,7 @@ static inline struct kp__slot *stage_idle(struct stage *s, struct kp__subpool *s
     return slot;
 }
 
-/* A lease that is no probe is reported on; returns what that did to the circuit. */
+/* Reports on a lease that is not a probe; returns what that did to the circuit. */
 static inline enum kp__change stage_report(struct stage *s, struct kp__subpool *sub, bool ok)
 {
     bool no_probe = false;
@@ -399,7 +400,7 @@ static inline enum kp__change stage_report(struct stage *s, struct kp__subpool *
     return kp__outcome(&s->core, sub, KP_BREAK_USE, ok, &no_probe, s->now);
 }
 
-/* The wake-ups so far happened; was this request's among them? */
+/* Forgets the wake-ups so far. Was this request's among them? */
 static inline bool stage_woken(struct stage *s, struct kp__request *r)
 {
     bool found = false;
@@ -410,7 +411,7 @@ static inline bool stage_woken(struct stage *s, struct kp__request *r)
     return found;
 }
 
-/* A test for which the curtain goes up and down: `static void sentence(struct stage *s)`. */
+/* A test whose stage is opened and closed for it: `static void sentence(struct stage *s)`. */
 struct stage_test {
     void (*play)(struct stage *s);
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A stage for tests of src/flow with one thread and no other: the clock stands until somebody
- * parks, who then wakes at his deadline, or as soon as what the test does meanwhile has woken him;
- * memory can run out at any allocation; and a driver whose answers the test chooses.
+ * A stage for tests of src/flow with a single thread. The clock stands still until the thread
+ * parks; it then wakes at its deadline, or at once if what the test does meanwhile has woken it.
+ * Memory can run out at any allocation, and the test chooses the driver's answers.
  */
 #ifndef KP_TESTS_FLOW_STAGE_H
 #define KP_TESTS_FLOW_STAGE_H
@@ -19,11 +19,11 @@ struct stage {
     kp_pool *pool;
     kp_why why;
     uint64_t now;                     /* ns */
-    int64_t allocations;              /* that still succeed; negative: all */
-    void (*meanwhile)(struct stage *); /* what happens when somebody parks; once */
-    void *with;                       /* for it */
+    int64_t allocations;              /* how many will still succeed; negative: all */
+    void (*meanwhile)(struct stage *); /* called once, when the thread parks */
+    void *with;                       /* for `meanwhile` */
     int create, validate, reset, destroy; /* what the driver's functions answer */
-    kp_job *job, *jobs[8];            /* those left pending; job is the latest */
+    kp_job *job, *jobs[8];            /* those that are pending; job is the latest */
     int pending;
     int made, destroyed, cancelled;
     kp_event_kind events[64];
@@ -132,7 +132,7 @@ static inline void stage_event(const kp_event *event, void *ctx)
         s->events[s->heard++] = event->kind;
 }
 
-/* How often this event was told. */
+/* How often this event has come. */
 static inline int stage_heard(const struct stage *s, kp_event_kind kind)
 {
     int n = 0;
@@ -174,7 +174,7 @@ static inline void stage_fall(struct stage *s)
     assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, KP_NONE), 0);
 }
 
-/* One of a key, which must be had at once. */
+/* Gets one of a key; it must be had at once. */
 static inline kp_lease stage_get(struct stage *s, const char *key)
 {
     kp_lease lease;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of hits at home share: a resource that is used on one processor until its cell is
- * at home there, and a look inside. The test goes from processor to processor itself.
+ * What the tests of hits at home share: a resource that is used on one processor until its cell has
+ * its home there, and a look inside. The test itself moves from processor to processor.
  */
 #ifndef KP_TESTS_HIT_HOMES_H
 #define KP_TESTS_HIT_HOMES_H
@@ -56,7 +56,8 @@ static inline bool is_at_home(const void *resource, int where)
     return v.open && v.homes > 0 && (v.word & KP__HOMED) && v.home == pin_number(where);
 }
 
-/* On an open lane none of whose cells is at home; since they were taken, or the lane opened. */
+/* It is on an open lane none of whose cells has a home: they were taken away (`taken`), or there
+ * was none since the lane opened. */
 static inline void assert_no_home(const void *resource, bool taken)
 {
     struct view v = view_of(resource);
@@ -67,7 +68,7 @@ static inline void assert_no_home(const void *resource, bool taken)
     assert_int_equal(v.settled < 0, taken);
 }
 
-/* Its lane opens at once, and homes come as early as the first did. */
+/* Its lane opens at once, and homes come as early as the first time. */
 static inline void open_again(void)
 {
     struct kp__core *core = lock();
@@ -82,7 +83,7 @@ static inline void open_again(void)
 
 /* ---- a home ---------------------------------------------------------------------------------- */
 
-/* Use one by this key, where we are, until it is at home here. */
+/* Use one of this key on this processor until it has its home here. */
 static inline void *settle_by(kp_key key, int where)
 {
     assert_true(pin_to(where));
@@ -101,14 +102,14 @@ static inline void *settle(int where)
     return settle_by(K, where);
 }
 
-/* n resources, of which one is at home where we are: on the first processor. */
+/* A pool with n resources, one of which has its home on this processor, the first one. */
 static inline void *stand(int n)
 {
     hit_stand(n, (kp_options){ .limits.max_live = n });
     return settle(0);
 }
 
-/* That one, lent there. */
+/* The same, and that one is lent there. */
 static inline kp_lease lent_at_home(int n)
 {
     kp_lease lease;
@@ -121,7 +122,7 @@ static inline kp_lease lent_at_home(int n)
     return lease;
 }
 
-/* All is back, by counters that are true. */
+/* Everything was given back, and the counters say so. */
 static inline void assert_all_back(int n)
 {
     kp_stats s = hit_stats(K);

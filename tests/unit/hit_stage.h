@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A stage for tests of the short cut (src/flow/hit.c): a real pool, with the process's keeper,
- * whose lanes open (src/core/lane.h); a driver that notes whose resource is whose, what was told of
- * misuse and leaks, and one look inside, which says whether a call took the short cut: then the
- * books did not move.
+ * A stage for tests of hits without the lock (src/flow/hit.c): a real pool, with the process's
+ * keeper, whose lanes open (src/core/lane.h); a driver that records the key of each resource;
+ * reports of misuse and leaks; and a look inside, which tells whether a call did without the lock:
+ * then the books did not change.
  */
 #ifndef KP_TESTS_HIT_STAGE_H
 #define KP_TESTS_HIT_STAGE_H
@@ -47,7 +47,7 @@ static struct {
 static sem_t hit_over; /* posted by each pool's very last call */
 static int hit_opened;
 
-static bool hit_asks; /* each test is played twice: what comes back is asked whether it is clean */
+static bool hit_asks; /* each test is played twice: the second time the driver has is_clean */
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
@@ -82,7 +82,7 @@ static inline void hit_drop(void *ctx)
     assert_int_equal(sem_post(&hit_over), 0);
 }
 
-/* All are, so none is ever reset. */
+/* All are clean, so that none is ever reset. */
 static inline bool hit_is_clean(void *resource, void *ctx)
 {
     (void)resource, (void)ctx;
@@ -114,7 +114,8 @@ static inline void hit_misuse(const kp_why *why, void *arg)
 
 /* ---- the pool -------------------------------------------------------------------------------- */
 
-/* What the options leave open: times to live are off, so that a lane stays open for a minute. */
+/* Opens a pool. Where the options say nothing, times to live are off, so that a lane stays open for
+ * a minute. */
 static inline kp_pool *hit_open(kp_options options)
 {
     kp_pool *pool = NULL;
@@ -139,7 +140,7 @@ static inline kp_pool *hit_open(kp_options options)
 static inline int hit_begin(void **state)
 {
     (void)state;
-    (void)unsetenv("KP_LANES"); /* as programs have it */
+    (void)unsetenv("KP_LANES"); /* as in programs */
     memset(&hit, 0, sizeof hit);
     hit_opened = 0;
     assert_int_equal(sem_init(&hit_over, 0, 0), 0);
@@ -147,7 +148,7 @@ static inline int hit_begin(void **state)
     return 0;
 }
 
-/* Close, and nothing may be left. The keeper may still be in hit_event when that has returned. */
+/* Closes; nothing may be left. The keeper may still be in hit_event when the close has returned. */
 static inline int hit_end(void **state)
 {
     (void)state;
@@ -196,7 +197,7 @@ static inline struct item *hit_item(const kp_lease *lease)
     return lease->resource;
 }
 
-/* It is a resource of this key. */
+/* The lease must be for a resource of this key. */
 static inline void hit_assert_of(const kp_lease *lease, kp_key key)
 {
     assert_int_equal(hit_item(lease)->size, key.size);
@@ -214,7 +215,7 @@ static inline kp_lease hit_take_asking(kp_key key, const kp_ask *ask)
     return lease;
 }
 
-/* In two ways in turn, which the short cut tells apart. */
+/* With and without an ask in turn: these are two paths of a hit. */
 static inline kp_lease hit_take(kp_key key)
 {
     return hit_take_asking(key, hit.gets % 2 ? KP_IN_S(30) : NULL);
@@ -241,7 +242,7 @@ static inline void hit_discard(kp_lease *lease)
     assert_null(lease->resource);
 }
 
-/* Only these limits, from now on. */
+/* Sets these limits, and no others, from now on. */
 static inline void hit_set(kp_limits limits)
 {
     kp_why why;
@@ -251,7 +252,7 @@ static inline void hit_set(kp_limits limits)
     assert_int_equal(rc, 0);
 }
 
-/* Nothing is lent, and this is why. */
+/* The get must be refused, with this code. */
 static inline void hit_refused(kp_pool *pool, kp_key key, const kp_ask *ask, int code)
 {
     kp_lease lease = { .resource = &lease };
@@ -260,7 +261,7 @@ static inline void hit_refused(kp_pool *pool, kp_key key, const kp_ask *ask, int
     assert_null(lease.resource);
 }
 
-/* Nor at once. */
+/* The same for a get that does not wait. */
 static inline void hit_try_refused(int code)
 {
     kp_lease lease = { .resource = &lease };
@@ -294,7 +295,8 @@ static inline struct kp__core *hit_core(kp_pool *pool)
     return &atomic_load(&pool->pool)->core;
 }
 
-/* Moves with every claim, return and shutting that takes the lock, and with no hit. */
+/* A number that changes with every claim, return and shutting under the lock, but not with a
+ * hit. */
 static inline uint64_t hit_moves(void)
 {
     const struct kp__core *core = hit_core(hit.pool);
@@ -330,7 +332,8 @@ static inline bool hit_is_open(void)
         assert_true(hit_moves() > moves_);     \
     } while (0)
 
-/* Use a key until its lane is open: one that was shut for a look opens only after some releases. */
+/* Use a key until its lane is open: a lane that was shut to look at it opens only after some
+ * releases. */
 static inline void hit_warm(kp_key key)
 {
     for (int i = 0; i < 5000; i++) {
@@ -372,7 +375,7 @@ static inline kp_pool *hit_stand(int n, kp_options options)
     return pool;
 }
 
-/* So many are lent by hits, and the lane is still open. */
+/* Lends so many by hits; the lane stays open. */
 static inline void hit_lend(int n, kp_lease *lease)
 {
     HIT_SHORT(for (int i = 0; i < n; i++) lease[i] = hit_take(K));
@@ -394,7 +397,7 @@ static inline kp_lease hit_one_of(int n)
     return lease;
 }
 
-/* A pool with one resource, lent by a hit, where so many may be. */
+/* A pool with one resource, lent by a hit; there may be max_live. */
 static inline kp_lease hit_only(int max_live)
 {
     kp_lease lease;

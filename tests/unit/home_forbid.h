@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A child process in which the kernel refuses some system calls, as in a container, or after a
- * program has locked itself in.
+ * program has restricted itself.
  */
 #ifndef KP_TESTS_HOME_FORBID_H
 #define KP_TESTS_HOME_FORBID_H
@@ -19,7 +19,8 @@
 
 enum { NO_FILTER = 77 }; /* as the child's exit status */
 
-/* From now on this call of the system ends with this error, for this thread and those it makes. */
+/* From now on this system call fails with this error, in this thread and in those that it
+ * starts. */
 static inline void forbid(int call, int error)
 {
     struct sock_filter filter[] = {
@@ -35,7 +36,7 @@ static inline void forbid(int call, int error)
         _exit(NO_FILTER);
 }
 
-/* It says with which of its steps it failed; 0: with none. */
+/* The child returns the number of the step that failed; 0: none. */
 static inline void child_must_end_well(int (*child)(void))
 {
     int status = 0;
@@ -53,7 +54,7 @@ static inline void child_must_end_well(int (*child)(void))
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* It says this, and is ended by it. */
+/* The child must print this sentence and abort. */
 static inline void child_must_abort(void (*child)(void), const char *sentence)
 {
     char said[1024];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of homes share: this thread on one processor, and whether there are homes at all.
+ * What the tests of homes share: to put this thread on one processor, and to find out whether there
+ * can be homes at all.
  */
 #ifndef KP_TESTS_HOME_PIN_H
 #define KP_TESTS_HOME_PIN_H
@@ -11,7 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-/* The processors that this program may use: those it began with. */
+/* The processors that this program may use: those that it began with. */
 static inline const cpu_set_t *pin_all(void)
 {
     static cpu_set_t all;
@@ -34,7 +35,7 @@ static inline uint16_t pin_number(int n)
     return (uint16_t)at;
 }
 
-/* This thread is on that processor when this returns, and stays there. */
+/* Moves this thread to that processor; it stays there. */
 static inline bool pin_to(int n)
 {
     cpu_set_t one;

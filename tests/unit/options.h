@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every field of the options that is a number, as the header has them, for tests of their text.
+ * Every numeric field of the options, in the order of the header, for tests of options as text.
  */
 #ifndef KP_TESTS_OPTIONS_H
 #define KP_TESTS_OPTIONS_H
