@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of base/home.h with the sequences of this processor and this kernel: a word is swung at
- * home and nowhere else, loses no step to whoever holds its thread up, and stands still once its
- * home was taken; also where the kernel refuses what that is done by. cmocka's assertions are for
- * the main thread only.
+ * Tests of base/home.h with the sequences of this processor and this kernel: a word is changed at
+ * home and nowhere else, no step is lost when the thread is interrupted, and the word does not
+ * change any more once its home was taken away; also where the kernel refuses the calls that this
+ * needs. cmocka's assertions are for the main thread only.
  */
 #include "base_kit.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where membarrier is forbidden later, whoever takes a home visits each processor instead; also in
- * a sandbox that opens no file, where the C library cannot say how many there are.
+ * Where membarrier is forbidden later, a thread that takes a home away visits each processor
+ * instead; also in a sandbox that opens no file, where the C library cannot tell how many there
+ * are.
  */
 #include "base/home.h"
 

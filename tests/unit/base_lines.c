@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of base/lines.c: lines that stay where they are, are used again, and are found by number.
+ * Tests of base/lines.c: lines stay where they are, are used again, and are found by number.
  */
 #include "base_kit.h"
 

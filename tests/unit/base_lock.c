@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of base/lock.h: a lock that nobody wants costs no call of the system (L9). Beside life
- * itself they use a world that passes everything on to life and counts, so that a test can wait
- * until somebody is about to sleep. cmocka's assertions are for the main thread only.
+ * Tests of base/lock.h: an uncontended lock makes no system call (L9). Besides the real world they
+ * use one that passes everything on to it and counts, so that a test can wait until a thread is
+ * about to sleep. cmocka's assertions are for the main thread only.
  */
 #include "base_kit.h"
 

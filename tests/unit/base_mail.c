@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of base/mail.h: in which order letters are read that others post, and the owner himself
- * while he looks.
+ * Tests of base/mail.h: in which order letters are read, those that others post and those that the
+ * owner posts while it reads.
  */
 #include "base_kit.h"
 

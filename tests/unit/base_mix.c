@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of base/mix.h: short bytes are told from each other, and all hashed whole, wherever they
- * lie, and nothing around them.
+ * Tests of base/mix.h: short keys get different hashes, and every key is hashed whole, wherever it
+ * lies, with nothing from around it.
  */
 #include "base_kit.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of base/siphash.h: values of the authors' reference program built with cROUNDS=1 and
+ * Tests of base/siphash.h: the values of the authors' reference program built with cROUNDS=1 and
  * dROUNDS=3 (https://github.com/veorq/SipHash), and a second implementation written straight from
  * the paper.
  */

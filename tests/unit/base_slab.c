@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of base/slab.h: where items lie, what they keep, and random takes and puts against an
- * array.
+ * Tests of base/slab.h: where items lie, what they keep, and random takes and puts, compared with
+ * an array.
  */
 #include "base_kit.h"
 

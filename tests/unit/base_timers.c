@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of base/timers.h, beside an array that is searched.
+ * Tests of base/timers.h, compared with an array that is searched.
  */
 #include "base_kit.h"
 

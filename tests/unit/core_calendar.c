@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/calendar.c: when a resource expires on which check, when the keeper looks again,
- * leaks, and when a key may be forgotten.
+ * Tests of core/calendar.c: when a resource expires, and by which check; when the keeper looks
+ * again; leaks; and when a key may be forgotten.
  */
 #include "core_stage.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Corners of src/core/decide.c and give.c that no other test looked into, each found by a change of
- * the code that nobody noticed (tools/mutate.py).
+ * Corner cases of src/core/decide.c and give.c that no other test covered, each found by a change
+ * of the code that no test noticed (tools/mutate.py).
  */
 #include "core_stage.h"
 

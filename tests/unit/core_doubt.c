@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Doubts (core/doubt.c): who is in doubt after a peer is gone and who is not, what of it is lent
- * and when, and which of it is tested. core_tested.c has what the keeper tests while it is idle.
+ * Doubts (core/doubt.c): which resources are in doubt after a peer is gone and which are not, which
+ * of them are lent and when, and which are checked. core_tested.c has the keeper's checks of idle
+ * ones.
  */
 #include "core_doubts.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what is left to drain (core/decide.c): a shared resource whose room another key is owed.
+ * Tests of draining (core/decide.c): a shared resource whose room is owed to another key gets no
+ * new borrowers.
  */
 #include "core_stage.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of KP_EVENTUAL (core/serve.c, is_left in core/decide.c): what comes back is left to whoever
- * is faster, for a turn; then it is handed over in order.
+ * Tests of KP_EVENTUAL (core/serve.c, is_left in core/decide.c): for a turn, what comes back is
+ * left to whichever thread is faster; then it is handed over in order.
  */
 #include "core_stage.h"
 

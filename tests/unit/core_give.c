@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/give.c: creations that come out well, and what is closed together. What comes back
- * is in core_return.c.
+ * Tests of core/give.c: creations that succeed, and what is closed together. core_return.c has what
+ * is given back.
  */
 #include "core_stage.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the line of creations: the bucket of tokens (core/rate.c), who gets one, and who is told
- * when the next comes (core/decide.c).
+ * Tests of the rate limit on creations: the token bucket (core/rate.c), which request gets a token,
+ * and which is told when the next one comes (core/decide.c).
  */
 #include "core_stage.h"
 

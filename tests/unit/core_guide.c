@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/guide.c: what was entered is found, as far as there is room, and never what was
- * not; guides are used again.
+ * Tests of core/guide.c: entries are found, as far as there was room for them; what was not entered
+ * is never found; guides are used again.
  */
 #include "base_kit.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of a key's health in core/give.c and core/serve.c: failed creations, pauses between them,
- * failures told again.
+ * Tests of a key's health (core/give.c, core/serve.c): failed creations, the pauses between them,
+ * and failures that are reported to later requests.
  */
 #include "core_stage.h"
 

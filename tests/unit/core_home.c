@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Homes of cells (src/core/home.c), one at a time: when one is given, and to whom; how it is taken;
- * and what the books remember of it.
+ * Homes of cells (src/core/home.c), one at a time: when a cell gets a home, and which one; how it
+ * is taken away; and what the books then keep of it.
  */
 #include "core_homes.h"
 

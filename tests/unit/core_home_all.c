@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Homes of cells (src/core/home.c), of a lane and of all: taken at the price of one by whoever is
- * about to look at them.
+ * Homes of cells (src/core/home.c), those of a lane and all there are: a call that is about to look
+ * at the cells takes them all away for the price of one.
  */
 #include "core_homes.h"
 

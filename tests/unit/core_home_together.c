@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * More lanes than are shut together (KP__TOGETHER): all are, each once, whether most keys have one
- * or few, whatever happened on them, and with a home or without.
+ * More lanes than are shut together at a time (KP__TOGETHER): all are shut, each once, whether most
+ * keys have a lane or only few, whatever happened on them, with a home or without.
  */
 #include "core_homes.h"
 

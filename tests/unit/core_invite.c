@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of invitations (core/serve.c): what a key with less than its share gave back is offered;
- * the giver may have it back before the one who was invited takes it.
+ * Tests of invitations (core/serve.c): what a key with less than its share gave back is offered to
+ * a waiter; the thread that gave it back may get it again before the waiter takes it.
  */
 #include "core_stage.h"
 

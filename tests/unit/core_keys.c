@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/subpool.c and core/table.c: a key's queues, its making and dropping, rules and
- * groups.
+ * Tests of core/subpool.c and core/table.c: a key's queues, how it is made and dropped, its rules
+ * and groups.
  */
 #include "core_stage.h"
 

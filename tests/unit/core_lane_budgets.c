@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what open lanes reserve of the limits over all keys (core/lanes.c): they hold whatever
- * happens on a lane, and nobody is told no, or waits, because of what is only reserved.
+ * Tests of what open lanes reserve of the limits over all keys (core/lanes.c): the limits hold
+ * whatever happens on a lane, and no request is refused, or waits, because of what is only
+ * reserved.
  */
 #include "core_lanes.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lanes and doubts: a key that is suspect has no open lane, and one in which something is tested
- * has none either, for what is in doubt is not lent by the swing of a word.
+ * Lanes and doubts: a key that is suspect has no open lane, nor has one of whose resources one is
+ * being checked, because what is in doubt must not be lent by just changing a word.
  */
 #include "core_lanes.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of eras, by which kp_drain tells the leases of before: a lease keeps the era it began in,
- * and one that began on an open lane has that in which the lane opened, which is no later.
+ * Tests of eras, by which kp_drain recognises older leases: a lease keeps the era in which it
+ * began; one that began on an open lane has the era in which the lane opened, which is no later.
  */
 #include "core_lanes.h"
 

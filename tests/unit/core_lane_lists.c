@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/lane.c: which slots have a cell, how many cells are found and how, and what is used
- * again.
+ * Tests of core/lane.c: which slots have a cell, how cells are found, and how many, and what is
+ * used again.
  */
 #include "core_lanes.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of those who look at a key whose lane is open: the calendar, eviction for other keys, and
- * the shares of those who are starved.
+ * Tests of what else looks at a key whose lane is open: the calendar, eviction for other keys, and
+ * the shares of starved keys.
  */
 #include "core_lanes.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/lane.c: what the books say when a lane was shut, whatever happened on it, and how
+ * Tests of core/lane.c: the books are right when a lane was shut, whatever happened on it; and how
  * long it stays shut.
  */
 #include "core_lanes.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/give.c: checks and victims that end while nobody stands by.
+ * Tests of core/give.c: checks, and the destruction of victims, that end while no request waits for
+ * them directly.
  */
 #include "core_stage.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what is owed elsewhere (core/budget.c): what a key has that others lack.
+ * Tests of what a key owes to others (core/budget.c): resources that it has and others lack.
  */
 #include "core_stage.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/circuit.c: how many probes there are, and what becomes of those of whom nothing is
- * heard.
+ * Tests of core/circuit.c: how many probes there are, and what happens to probes that never report
+ * an outcome.
  */
 #include <stdlib.h>
 

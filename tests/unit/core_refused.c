@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what a key is told whose creations fail (core/decide.c, core/give.c): fail_fast,
- * refusals, and what kp__forgive forgives.
+ * Tests of what requests of a key are told when its creations fail (core/decide.c, core/give.c):
+ * fail_fast, refusals, and what kp__forgive resets.
  */
 #include "core_stage.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/renew.c: when the end of an age is looked at, and what is needed beyond it.
+ * Tests of core/renew.c: when the keeper looks at a resource whose age ends, and whether it is
+ * still needed then.
  */
 #include "core_ages.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/renew.c: replacements, what goes for them, and what they take the place of.
+ * Tests of core/renew.c: replacements, which resource goes for them, and whose place they take.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/request.c: answers declined, letters to event loops, what a failure is told as, and
- * to-dos.
+ * Tests of core/request.c: answers that are declined, letters to event loops, the code that a
+ * failure is reported as, and to-do lists.
  */
 #include "core_stage.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Budgets that change while in use (core/resize.c): what goes and what stays, in the pool and in
- * each group; who is next afterwards; and what is told the new numbers. tests/contract/budgets.c
- * has what users see of it.
+ * each group; which request is next afterwards; and which parts get the new numbers.
+ * tests/contract/budgets.c has what users see of it.
  */
 #include "core_lanes.h"
 

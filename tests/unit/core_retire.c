@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/renew.c: a new epoch (kp_rotate), and what is of one before.
+ * Tests of core/renew.c: a new epoch (kp_rotate), and resources of an older one.
  */
 #include "core_stage.h"
 #include "core/renew.h"

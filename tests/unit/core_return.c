@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/give.c: leases that end, resources that go, marks.
+ * Tests of core/give.c: leases that end, resources that go, invalidation.
  */
 #include "core_stage.h"
 

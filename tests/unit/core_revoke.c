@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/core/revoke.c: what may be revoked, and when; what becomes of the books when it is,
- * or fails, or its lease ends meanwhile. What several share: core_revoke_shared.c.
+ * Tests of src/core/revoke.c: what may be revoked, and when; and the books after a revoke, after
+ * one that failed, and when the lease ends meanwhile. core_revoke_shared.c has shared resources.
  */
 #include "core_revokes.h"
 #include "core/renew.h"

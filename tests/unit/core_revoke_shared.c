@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Revoking what several share (core/revoke.c): each of them must hold it, and whoever did not end
- * its lease before or meanwhile loses it.
+ * Revoking a shared resource (core/revoke.c): the leases of all its borrowers must be old enough,
+ * and every borrower that did not end its lease before or meanwhile loses it.
  */
 #include "core_revokes.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/serve.c: the right to create one more, room in the key and in budgets over keys,
- * and whose idle resource makes it.
+ * Tests of core/serve.c: the permit to create one more, room in the key and in budgets over keys,
+ * and which idle resource is evicted to make room.
  */
 #include "core_stage.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/share.c and of the ranks that ride on it: scores, lags, virtual time. The usual
- * hold is in core_usual.c, what is owed elsewhere in core_offer.c, invitations in core_invite.c.
+ * Tests of core/share.c and of the ranks that are based on it: scores, lags, virtual time. The
+ * usual hold is in core_usual.c, what is owed to other keys in core_offer.c, invitations in
+ * core_invite.c.
  */
 #include "core_stage.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What each key, resource and waiting request costs: a member more is a decision, and belongs
- * either here or into a part that lies apart (base/slab.h). docs/decisions/0023 has the sum.
+ * The memory that each key, resource and waiting request takes. To add a member is a decision: it
+ * is recorded here, or the member goes into a separate part (base/slab.h). docs/decisions/0023 has
+ * the sum.
  */
 #include "core_stage.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keys that may go for others (core/table.c, kp__table_spare): which, and in which order; and how
- * they come to be known as unused (core/calendar.c).
+ * Keys that may be forgotten to make room for others (core/table.c, kp__table_spare): which, and in
+ * which order; and how they are entered as unused (core/calendar.c).
  */
 #include "core_stage.h"
 

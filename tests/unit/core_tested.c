@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what is idle (core/doubt.c): when one is due and when it is put off, where it goes
- * afterwards, and that it takes nothing from anybody.
+ * The keeper's checks of idle resources (core/doubt.c): when one is due and when it is put off,
+ * where the resource goes afterwards, and that no request has to wait because of it.
  */
 #include "core_doubts.h"
 

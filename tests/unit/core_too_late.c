@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/late.c: who is refused because he would be too late.
+ * Tests of core/late.c: which requests are refused because they would be served too late.
  */
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lanes in a turn (KP_EVENTUAL): those whose turn it is do without the lock while others wait, who
- * come and look by themselves; so a lane opens beside them, and all that is to do with them shuts
- * it.
+ * Lanes during a turn (KP_EVENTUAL): threads whose turn it is do without the lock while others
+ * wait, because the waiters look by themselves. So a lane opens although there are waiters, and
+ * whatever has to do with those shuts it.
  */
 #include "core_lanes.h"
 

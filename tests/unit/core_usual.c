@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what a lease usually takes of a permit's time (core/share.c), and of what counts as
- * held when (core/give.c, permit.c, serve.c). The rest of shares is in core_share.c.
+ * Tests of the usual time for which a lease holds a permit (core/share.c), and of what counts as
+ * held, and when (core/give.c, permit.c, serve.c). The rest of shares is in core_share.c.
  */
 #include "core_stage.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/serve.c: queues, who is served when something becomes free, and every way out of a
- * queue.
+ * Tests of core/serve.c: queues, which request is served when something becomes free, and every way
+ * out of a queue.
  */
 #include "core_stage.h"
 

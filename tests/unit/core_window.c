@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of core/circuit.c: what a window sees (limits.breaker_rate_pct).
+ * Tests of core/circuit.c: which outcomes count in a window (limits.breaker_rate_pct).
  */
 #include <stdlib.h>
 

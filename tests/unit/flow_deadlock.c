@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Random nested gets of several threads over keys and pools, all played by one: each time a thread
- * falls asleep, what the pool says is held against a search of our own, by another method: strike
- * out who may go on until nobody is struck; who is left is deadlocked.
+ * Random nested gets of several threads over keys and pools, all played by one thread. Each time
+ * one would sleep, what the pool says is compared with a search of the test's own, by another
+ * method: remove threads that can go on until none can be removed; those that are left are
+ * deadlocked.
  *
  *     KP_STEPS=10000000 KP_SEED=1 build/release/tests/test-unit-flow_deadlock
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the ends of src/flow: memory that runs out at every step of growing, leases looked at
- * while they end, plans and their times, processes that fork or abort within a call.
+ * Tests of rare ends in src/flow: memory that runs out at every step of growing, leases that are
+ * read while they end, plans and their times, processes that fork or abort within a call.
  */
 #include "flow_stage.h"
 

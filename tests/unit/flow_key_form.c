@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keys told by their fields, for those without the lock: the form that stays, and the quick hash.
+ * Keys that are described by their fields, for hits without the lock: the form that is kept, and
+ * the quick hash.
  */
 #include "base_kit.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keys as text: bytes, fields, structs told by functions, and keys that are not of the pool.
+ * Keys as text: bytes, fields, structs with functions of their own, and keys of another kind than
+ * the pool's.
  */
 #include <setjmp.h>
 #include <stdarg.h>

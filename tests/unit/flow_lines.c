@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A pin has a line of its own. Where there is none to be had, that is out of memory.
+ * A pin has a line of its own. If none can be had, the answer is KP_ENOMEM.
  */
 #include "core_lanes.h"
 

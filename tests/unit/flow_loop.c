@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow/loop.c: loops and requests that contradict themselves, several clocks, several
- * pools, and what is left when a loop closes.
+ * Tests of src/flow/loop.c: contradictory loops and requests, several clocks, several pools, and
+ * what is left when a loop closes.
  */
 #include "flow_stage.h"
 

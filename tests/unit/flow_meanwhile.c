@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what others may do while a call has given the pool's lock back: for memory, for
- * limits_for, for a wait. One thread plays all of them.
+ * Tests of what other threads may do while a call has released the pool's lock: to allocate, for
+ * limits_for, to wait. One thread plays all of them.
  */
 #include "flow_stage.h"
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what the library asks of the process itself, when that refuses: memory for scopes,
- * doors, crews and loops, threads, and descriptors. The calls are wrapped by the linker
- * (tests/CMakeLists.txt).
+ * Tests of system calls that are refused: memory for scopes, doors, crews and loops; threads; and
+ * descriptors. The calls are wrapped by the linker (tests/CMakeLists.txt).
  */
 #include "flow_stage.h"
 

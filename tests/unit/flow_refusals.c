@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the refusals of src/flow/open.c, limits.c and get.c: every number at the edge of its
- * range, and every contradiction, by the name of its field.
+ * Tests of what src/flow/open.c, limits.c and get.c refuse: every number at the edge of its range,
+ * and every contradiction, with the name of the field.
  */
 #include "flow_stage.h"
 

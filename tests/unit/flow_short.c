@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow where something is short: memory that others use up meanwhile, jobs that are
- * hurried and answered within that, and creations that memory is missing for. One thread plays all.
+ * Tests of src/flow when something is scarce: memory that other threads use up meanwhile, jobs that
+ * are hurried (driver.cancel) and answered during that, and creations for which memory is missing.
+ * One thread plays all of them.
  */
 #include "flow_stage.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The text and kp_pool_open agree: no option takes a word or a zero in text that is then refused
- * for its own sake when the pool is opened.
+ * Text and kp_pool_open agree: no option accepts a word or a zero in text that kp_pool_open refuses
+ * for that option alone.
  */
 #include <setjmp.h>
 #include <stdarg.h>

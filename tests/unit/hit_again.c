@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The same pinned key again: a thread remembers where its last hit was, and what it remembers is a
- * guess like any other. hit_late.c has who comes too early.
+ * The same pinned key again: a thread remembers where its last hit was, and that is a guess like
+ * any other. hit_late.c has threads that find a lane shut and then open.
  */
 #include "hit_stage.h"
 

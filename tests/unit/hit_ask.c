@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a get may say: which asks the short cut meets, and which it leaves to the long way.
+ * The options of a get (kp_ask): which of them a hit without the lock serves, and which need the
+ * lock.
  */
 #include "hit_stage.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Limits over all keys (budget.max_lent, budget.max_idle) with hits that take no lock: they hold to
- * the last one, whoever comes, and nobody waits or is refused while one is left.
+ * Limits over all keys (budget.max_lent, budget.max_idle) with hits that take no lock: they hold
+ * exactly, and no request waits or is refused while one is left.
  */
 #include <pthread.h>
 #include <sched.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is reset when it comes back, unless it is clean (driver.is_clean): then its lease ends
- * without the lock, and while it is asked about nobody else ends it, nor takes what it was.
+ * A driver with reset and is_clean: the lease of a clean resource ends without the lock, and while
+ * is_clean runs nobody else can end the lease or take the resource.
  */
 #include "flow/hit.h"
 #include "hit_stage.h"

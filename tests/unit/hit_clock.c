@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Times to live across open lanes, to the millisecond, on a virtual clock: lanes open there only in
- * builds with KP_VERIFY or KP_TEST_LANES, by KP_LANES=1, and for one instant; so ages are exact.
+ * Times to live with open lanes, to the millisecond, on a virtual clock. There, lanes open only in
+ * builds with KP_VERIFY or KP_TEST_LANES, with KP_LANES=1, and for one instant; so ages are exact.
  */
 #include <stdlib.h>
 

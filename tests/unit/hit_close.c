@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What ends while leases are out that no lock saw: pools, keys and their lines.
+ * Pools, keys and lines that end while leases are out that began without the lock.
  */
 #include "hit_stage.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Control while in use (kp_budget_set, kp_evict, kp_drop) where hits take no lock: what was said
- * holds for the very next get, lanes open again by the new numbers, and a lease that began on a
- * lane is as lent as any other.
+ * Control while in use (kp_budget_set, kp_evict, kp_drop) where hits take no lock: a change holds
+ * for the very next get, lanes open again with the new numbers, and leases that began on a lane
+ * count like any other.
  */
 #include "hit_stage.h"
 

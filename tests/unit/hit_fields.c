@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keys that are told by their fields take the short cut as others do: by what the fields say, not
- * by where they lie or what lies between them.
+ * Keys that are described by their fields have hits without the lock, too: what counts is the
+ * contents of the fields, not where they lie or what lies between them.
  */
 #include "hit_stage.h"
 

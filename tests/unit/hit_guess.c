@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Guesses that are wrong, by bad luck or by hand: numbers of lines are changed as nobody's luck
- * would have it, and nothing of it may be seen from outside.
+ * Guesses that are wrong, by chance or by intent: the test changes numbers of lines as chance
+ * hardly ever would, and that must not be visible from outside.
  */
 #include "hit_stage.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hits at home: a cell that is used much on one processor is swung there without an atomic
- * operation; who comes from another one takes its home away, and finds all as if it never had one.
+ * Hits at home: a cell that is used much on one processor is changed there without an atomic
+ * operation. A thread that comes from another processor takes the home away, and finds everything
+ * as if there had never been one.
  */
 #include "hit_homes.h"
 

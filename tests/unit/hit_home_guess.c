@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Guesses that lead to a cell at home, and leases that settle: what is claimed there by mistake
- * goes back, nobody waits for the lock to settle, and a lease that is none does not either.
+ * Guesses that lead to a cell with a home, and releases that give a cell a home: what is claimed by
+ * mistake goes back, no thread waits for the lock to give a home, and a lease that has ended does
+ * not give one.
  */
 #include "core/guide.h"
 #include "flow/hit.h"

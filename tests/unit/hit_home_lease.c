@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Leases that were lent at home: wherever they end, whatever became of the lane and of the home,
- * they end once, and nothing else is taken for them. And a child's homes are its own.
+ * Leases that were lent at home: wherever they end, and whatever happened to the lane and the home,
+ * they end once, and nothing else is mistaken for them. Also: a child of fork has its own homes.
  */
 #include "hit_homes.h"
 

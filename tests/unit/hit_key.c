@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keys of any size and kind, by their bytes and by their pins: each is lent what is its own.
+ * Keys of any size and kind, by their bytes and by pins: each is lent its own resources.
  */
 #include "hit_stage.h"
 

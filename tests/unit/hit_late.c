@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Too early at the lock: who took the long way because the lane was shut, and finds it open when he
- * has the lock, takes the short one after all, and the lane stays as it is. Here the long ways are
- * called directly.
+ * A thread that goes to the lock because the lane is shut, and finds the lane open when it has the
+ * lock, does without the lock after all, and the lane stays open. Here the functions that take the
+ * lock are called directly.
  */
 #include "hit_stage.h"
 #include "flow/hit.h"

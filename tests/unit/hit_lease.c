@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Leases that no lock saw: they are leases like any other, to be read, decided on and ended.
+ * Leases that began without the lock: they are read, decided on and ended like any other.
  */
 #include "hit_stage.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Limits that change under an open lane hold from then on.
+ * Limits that change while a lane is open hold from then on.
  */
 #include "hit_stage.h"
 

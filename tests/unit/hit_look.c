@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every function that looks at a key, on one whose lane is open: it finds what there is now, not
- * what the books said when the lane opened; and the lane opens again afterwards.
+ * Every function that looks at a key, with a key whose lane is open: it finds what there is now,
+ * not what the books said when the lane opened; and the lane opens again afterwards.
  */
 #include "hit_stage.h"
 

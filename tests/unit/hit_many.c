@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Several resources of one key: all of them are lent without the lock, those that come, too.
+ * Several resources of one key: all of them are lent without the lock, also those that come later.
  */
 #include "hit_stage.h"
 

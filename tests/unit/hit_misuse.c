@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What misuse of leases is told that no lock saw: the short cut must leave to the long way whatever
- * is not a lease of this moment.
+ * Misuse of leases that began without the lock is reported: a release without the lock must leave
+ * everything that is not a current lease to the one with the lock.
  */
 #include "hit_stage.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where no lane opens: rules that words cannot keep, and nobody who would shut it in time.
+ * Where no lane opens: with rules that hits without the lock cannot keep, and where no keeper would
+ * shut the lane in time.
  */
 #include "hit_stage.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Pins of a key whose lane is open, and what looks like one.
+ * Pins of a key whose lane is open, and keys that only look like a pin.
  */
 #include "hit_stage.h"
 

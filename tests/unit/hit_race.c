@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two at one word, in the same instant: who looked first and swings second gets nothing. It is
- * tried until it happened, which is sure to come: whoever else writes here writes nothing but idle
- * words, so who finds one and fails was overtaken.
+ * Two threads at one word in the same instant: the one that looked first and swaps second gets
+ * nothing. It is tried until it has happened, which is certain to come. The other thread writes
+ * only idle words, so a thread that finds one and fails was overtaken.
  */
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Leases that began without the lock, and are taken back: what is known of them, and that none
- * comes back over a lane while driver.revoke is under way. On the process's clock: the deadline of
- * kp_pool_close is "at once", and whoever asks how old a lease is, asks in words.
+ * Leases that began without the lock, and are revoked: what is known of them, and that none is
+ * given back over a lane while driver.revoke runs. On the real clock: the deadline of kp_pool_close
+ * is "at once", and the age of a lease is only looked at as text.
  */
 #include "hit_stage.h"
 

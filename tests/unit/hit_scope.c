@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Scopes and kp_use on an open lane: they give back without the lock what is still theirs, and say
- * nothing of what is not.
+ * Scopes and kp_use on an open lane: they give back without the lock what is still theirs, and
+ * report nothing for leases that ended before.
  */
 #include <pthread.h>
 #include <sys/wait.h>

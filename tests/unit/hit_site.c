@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The place of a get, as a leak report and kp_explain tell it, is where the program asked: kp_get,
- * kp_scope_get or kp_use. By each kind of key, by a hit and by way of the lock.
+ * The place of a get in leak reports and in kp_explain is where the program called kp_get,
+ * kp_scope_get or kp_use. For each kind of key, with a hit and with the lock.
  */
 #include "hit_stage.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Time and open lanes, on the machine's clock and with the process's keeper: leaks are found, and
- * the short cut ends in time. Nothing sleeps: a test goes on until what it waits for has happened.
+ * Time and open lanes, on the real clock and with the process's keeper: leaks are found, and lanes
+ * are shut in time. Nothing sleeps: a test goes on until what it waits for has happened.
  * hit_clock.c has the same to the millisecond.
  */
 #include "hit_stage.h"

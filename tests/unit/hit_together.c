@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * More lanes than are shut together (core/lane.h, KP__TOGETHER), in a pool as programs have it: who
- * looks at all keys finds true counters, and what was lent on them ends as it began.
+ * More lanes than are shut together at a time (core/lane.h, KP__TOGETHER), in a pool as programs
+ * have it: a look at all keys finds correct counters, and leases that began on the lanes end
+ * normally.
  */
 #include "hit_homes.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The short cut in a turn (KP_EVENTUAL): who holds a resource comes back for it without the lock
- * while another waits, but one release of 32 looks at the clock; and what another lane's words
- * say does no harm.
+ * Hits during a turn (KP_EVENTUAL): a borrower gets its resource again without the lock while
+ * another thread waits, but one release of 32 reads the clock; and the words of another lane do no
+ * harm.
  */
 #include "hit_stage.h"
 

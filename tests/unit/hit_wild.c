@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Guesses that lead nowhere at all: an entry of a guide that looks like one's own, and is not, may
- * name a line that there is not.
+ * Guesses that lead nowhere: an entry of a guide that looks like the right one, and is not, may
+ * name a line that does not exist.
  */
 #include "hit_stage.h"
 
