@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The drop-in for apr_reslist: what APR's own test of its list tries (test/testreslist.c: filling,
+ * The drop-in for apr_reslist: what APR's own test of its list checks (test/testreslist.c: filling,
  * threads on a small list, time-outs, shrinking, invalidation, clean-up), under APR's own names,
- * and what APR's list gets wrong. The names are mapped by keyedpool_apr.h.
+ * and what APR's list gets wrong. keyedpool_apr.h maps the names.
  */
 #include <pthread.h>
 #include <sched.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Circuits as a program sees them, on the virtual clock: by rate, with several probes, its events
- * and counters; and probes of which nothing is heard again, each of which must let another begin.
+ * Circuits as a program sees them, on the virtual clock: by rate, with several probes, their events
+ * and counters; and probes that never report an outcome, each of which must let another begin.
  */
 #include "contract.h"
 

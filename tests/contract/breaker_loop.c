@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Circuits and requests of an event loop: one that was let through as the first probe, and is
+ * Circuits and requests of an event loop: a request that was let through as the first probe, and is
  * cancelled before its loop goes on with it, has made the circuit half-open all the same. That must
- * be told, and the next one must be let through.
+ * be reported, and the next request must be let through.
  */
 #include "loop.h"
 

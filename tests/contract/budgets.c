@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_budget_set: the budget changes while in use. Who waits is served by the same call, what is too
- * much goes, and nothing is taken from a borrower. What cannot be: budgets_refused.c.
+ * kp_budget_set: the budget changes while in use. The same call serves requests that wait, what is
+ * too much goes, and nothing is taken from a borrower. budgets_refused.c has what is refused.
  */
 #include "budgets.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_budget_set: what cannot be is refused whole, with the budget's field; and where it is called
- * from, and when.
+ * kp_budget_set: an impossible budget is refused as a whole, with the name of its field; also from
+ * where the function is called, and when.
  */
 #include "budgets.h"
 

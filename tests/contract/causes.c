@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Why a resource was destroyed is said by its event: a scene for each cause (kp_cause), and for
- * what goes first where two would do. That the counters say the same is looked at by house.h after
- * each step of each test.
+ * The event says why a resource was destroyed: a scene for each cause (kp_cause), and for which one
+ * it is where there are two. house.h checks after each step of each test that the counters agree.
  */
 #include "house.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The close of a pool with much that is idle: it goes by many at a time, and each still exactly
- * once, told, counted, and not held up for longer than it must be.
+ * Closing a pool with many idle resources: many are taken out at a time, and each is still
+ * destroyed exactly once, reported, counted, and not delayed for longer than necessary.
  */
 #include "contract.h"
 

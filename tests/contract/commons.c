@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * commons-pool's GenericKeyedObjectPool by configuration alone: live ones are limited per key and
- * over all keys, idle ones of another key make room. The preset "commons", then other numbers.
+ * commons-pool's GenericKeyedObjectPool by configuration alone: live resources are limited per key
+ * and over all keys, idle ones of another key make room. The preset "commons", then other numbers.
  * commons_2.c has creation, invalidation and callbacks; commons_3.c has waiting, close, statistics
  * and misuse.
  */

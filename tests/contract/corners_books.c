@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sharing, groups and budgets, minimums, forgetting, counters, keys whose limits are refused.
+ * Corner cases: sharing, groups and budgets, minimums, forgetting, counters, keys whose limits are
+ * refused.
  */
 #include "corners.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Limits that change while others are at it. Deterministic, but for those that say "whatever the
- * order": they run under many seeds.
+ * Limits that change while others use the pool. Deterministic, except tests named "whatever the
+ * order": they run with many seeds.
  */
 #include "corners.h"
 

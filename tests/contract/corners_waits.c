@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Circuits, closing, deadlines and turns, where two things happen at once.
+ * Corner cases of circuits, closing, deadlines and turns, where two things happen at once.
  */
 #include "corners.h"
 

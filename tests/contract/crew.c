@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A pool with threads of its own (options.threads), for real: who waits for a warm-up leaves the
- * creates to them.
+ * A pool with threads of its own (options.threads), on the real clock: a thread that waits for a
+ * warm-up leaves the creates to them.
  */
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Deadlocks of nested gets, across keys and pools: who closes the circle is told, at once and in
- * words; and whoever may still be served is not.
+ * Deadlocks of nested gets, across keys and pools: the thread that closes the circle is told, at
+ * once and in words; nothing is reported while a get may still be served.
  */
 #include "deadlock.h"
 

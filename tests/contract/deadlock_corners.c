@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Corners of the search for deadlocks: shared resources, keys that may have nothing, what is not
- * decided yet, pools that are closed or of another world, and who stands outside of the circle.
+ * Corner cases of the search for deadlocks: shared resources, keys that may have nothing, what is
+ * not decided yet, pools that are closed or of another world, and threads outside of the circle.
  */
 #include "deadlock.h"
 

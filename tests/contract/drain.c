@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_drain: it waits for the leases of before, and for what is being destroyed, and for nothing
- * else. With it and limits a program pauses a key, and changes over to another server.
+ * kp_drain waits for leases that began before it, and for what is being destroyed, and for nothing
+ * else. With it and limits a program pauses a key, or moves to another server.
  */
 #include "contract.h"
 

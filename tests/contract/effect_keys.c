@@ -3,7 +3,7 @@
  * Effect's KeyedPool: make, makeWith, makeWithTTL, makeWithTTLBy, expressed by presets and options
  * alone.
  *
- * Not here: B-ASYNC-01 (a waiting get blocks no thread) comes with asynchronous requests, later.
+ * Not here: B-ASYNC-01 (a waiting get blocks no thread); loop.c has event loops.
  */
 #include <stdlib.h>
 

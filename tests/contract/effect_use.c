@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Effect: scopes, Pool.use, the guide's retries and timeouts. Its interruptions are deadlines here;
- * cancelling a request comes with asynchronous requests, later.
+ * loop_end.c has cancelled requests.
  */
 #include "scripts.h"
 

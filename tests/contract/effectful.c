@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * effectful (id_effect) by configuration alone: a capacity of concurrent check-outs over all keys,
- * idle ones kept per key, the oldest idle first, invalidate by key. The preset "effectful N" and
- * nothing else. effectful_2.c has scopes, time to live, failing factories and close.
+ * effectful (id_effect) by configuration alone: a limit on concurrent check-outs over all keys,
+ * idle resources kept per key, the oldest idle one first, invalidation by key. The preset
+ * "effectful N" and nothing else. effectful_2.c has scopes, time to live, failing factories and
+ * close.
  */
 #include "house.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a resource needs only while it is lent lies apart, for as many as are lent at once
- * (decisions/0023-errands.md): it is there when all that is idle is wanted at the same moment, and
- * it knows nothing of whom it was for before.
+ * The data that a resource needs only while it is lent is kept apart, for as many as are lent at a
+ * time (decisions/0023-errands.md): there is enough of it when all idle resources are borrowed at
+ * the same moment, and it keeps nothing of the lease that it was for before.
  */
 #include "house.h"
 

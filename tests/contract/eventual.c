@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * KP_EVENTUAL in virtual time: who holds may come back before those who wait, but not for ever; and
- * nothing that came back lies idle beside one who waits.
+ * KP_EVENTUAL in virtual time: a borrower may get again before those that wait, but not for ever;
+ * and nothing that was given back stays idle while a request waits for it.
  */
 #include <setjmp.h>
 #include <stdarg.h>

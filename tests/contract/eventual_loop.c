@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * KP_EVENTUAL and event loops: a loop's request has no thread that could come for what was left to
- * it, so it is handed what comes back, in its turn.
+ * KP_EVENTUAL and event loops: a loop's request has no thread that could come and take what was
+ * left to it, so what comes back is handed to it, in its turn.
  */
 #include "loop.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A table of keys that is full (budget.max_keys): who listens hears that a key went for another one
- * when that is there, and may use it; a key with memory of its own is dropped, once. Which key
- * goes: regress/r10.
+ * A full table of keys (budget.max_keys): the event that a key was forgotten for another one comes
+ * when the new key is there and can be used; a key with memory of its own is dropped, once. Which
+ * key goes: regress/r10.
  */
 #include "house.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The line of creations, on the virtual clock: budget.create_rate and create_burst are kept to the
- * nanosecond.
+ * The rate limit on creations, on the virtual clock: budget.create_rate and create_burst hold to
+ * the nanosecond.
  */
 #include "governor.h"
 

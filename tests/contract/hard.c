@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard cases, H2 to H8: a deadline against a hand-off, close with everybody present, creates
- * that fail or hang. Races run in a shuffled world, once for each seed. hard_2.c to hard_4.c have
- * the others; event loops, cancel and fork come with what they test.
+ * The hard cases, H2 to H8: a deadline that races with a hand-off, close while others borrow and
+ * wait, creates that fail or hang. Races run in a shuffled world, once for each seed. hard_2.c to
+ * hard_6.c have the others; H25 is in tests/faults/fork.c.
  */
 #include "house.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard cases, H9 to H15: the keeper against getters and close, leases that end twice at once,
- * checks that fail or block, requests of another key at a limit over all keys.
+ * The hard cases, H9 to H15: the keeper races with gets and close, leases are ended twice at once,
+ * checks fail or block, requests of another key meet a limit over all keys.
  */
 #include "house.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard cases, H16 to H23 but for H19 and H22: eviction against getters, deadlines behind
- * another's create, retries in one scope, deadlines that wake-ups must not restart, stale releases,
- * limits that change under load.
+ * The hard cases, H16 to H23 except H19 and H22: eviction races with gets, deadlines behind the
+ * create of another request, retries in one scope, deadlines that wake-ups must not restart, stale
+ * releases, limits that change under load.
  */
 #include "house.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hard cases H1, a cancel against a hand-off, in each order of the two; and H4, gets racing a
- * close, in random orders.
+ * The hard cases H1, a cancel and a hand-off, in each order of the two; and H4, gets that race with
+ * a close, in random orders.
  */
 #include "house.h"
 #include "loop.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * limits.refuse_late as a program sees it, on the virtual clock: who cannot be served before his
- * deadline is told so at once, and goodput is what it was.
+ * limits.refuse_late as a program sees it, on the virtual clock: a request that cannot be served
+ * before its deadline is told so at once, and goodput is unchanged.
  */
 #include "governor.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is told of a lease that is out for too long: its age, the thread that got it, the place and,
- * if options.stack asks for it, the way there. Everything else about leaks: regress/r25.
+ * What is reported of a lease that is out for too long: its age, the thread that got it, the place
+ * and, if options.stack is set, the call stack. Everything else about leaks: regress/r25.
  */
 #include <unistd.h>
 #if defined(__GLIBC__)

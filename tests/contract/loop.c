@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Event loops: a request that no thread waits for is answered once, from dispatch, in the queue of
- * all others; it ends by its answer, its deadline, a cancel, or the loop's or the pool's close.
+ * Event loops: a request that no thread waits for stands in the same queue as all others and is
+ * answered once, from dispatch. It ends by its answer, its deadline, a cancel, or the close of the
+ * loop or of the pool.
  */
 #include "loop.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Many who were answered before the loop looks, or by each other: its thread takes their letters
- * all at once. What a done does in the middle of them concerns the others.
+ * Many requests that were answered before the loop looks, or by each other: its thread takes all
+ * their letters at once. What one `done` does then must not harm the requests that come after it.
  */
 #include "loop.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How a request of an event loop ends other than by its answer: a cancel at every step of its way,
- * the loop's close, the pool's close; and what is refused at its start.
+ * How a request of an event loop ends other than by its answer: a cancel at every step, the loop's
+ * close, the pool's close; and what is refused at its start.
  */
 #include <pthread.h>
 #include <stdio.h>

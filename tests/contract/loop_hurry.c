@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * driver.cancel: a creation whose request is cancelled is hurried if nobody else waits, and says
- * nothing about the server if it fails then; it goes on if others wait, for them, until its time is
- * over. (A hurried creation that succeeds all the same is loop_end.c's.)
+ * driver.cancel: a creation whose request is cancelled is hurried if no other request waits; if it
+ * fails then, that does not count as a failure of the server. If others wait, it goes on for them
+ * until its time is over. (loop_end.c has a hurried creation that succeeds all the same.)
  */
 #include "loop.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * An outage, on a clock of our own: 1,000 requests a second on 50 keys, and for a minute the
- * backend is down. What is begun is held against a bucket of our own at each millisecond: never a
- * creation more than the line of create_rate allows, nor one less than could be begun. Nobody waits
- * past his deadline, and when the backend is back, so is the service, within one back-off.
+ * An outage, on a virtual clock: 1,000 requests a second on 50 keys, and for a minute the backend
+ * is down. At each millisecond the creations that began are compared with a token bucket of the
+ * test's own: never more than create_rate allows, nor fewer than could begin. No request waits past
+ * its deadline, and when the backend is back, so is the service, within one back-off.
  *
  * KP_OUTAGE=FILE writes what happened in each tenth of a second; tools/outage_draw.py draws it.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Waiting must cost nothing: a request that waits sleeps until it is served or its time is up, and
- * takes no turn in between, wherever it stands in the queue and whatever it waits for. The world
- * here is the simulated one with a counter in front of `park`. And L4 where it is easily broken:
+ * does not wake in between, wherever it stands in the queue and whatever it waits for. The world
+ * here is the simulated one with a counter in front of `park`. Also L4 where it is easily broken:
  * the deadline holds to the millisecond, however often the request is woken meanwhile.
  */
 #include <setjmp.h>

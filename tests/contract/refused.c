@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a key tells whose creations fail, on the virtual clock: fail_fast, what KP_EREFUSED stops,
- * and kp_retry_now.
+ * What requests of a key are told when its creations fail, on the virtual clock: fail_fast, what
+ * KP_EREFUSED stops, and kp_retry_now.
  */
 #include "governor.h"
 

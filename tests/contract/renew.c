@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Make before break (limits.renew_ahead_ms, limits.surplus): what is needed is replaced before its
- * age ends, within a stated surplus, so that whoever asks finds one; what is not needed goes.
+ * age ends, within the surplus, so that each get finds one; what is not needed goes.
  */
 #include "renew.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Make before break, and who has the old one: it is replaced while it is lent, shared, waited for
- * or tested, and goes when it comes back.
+ * Make before break while the old one is in use: it is replaced while it is lent, shared, waited
+ * for or checked, and goes when it comes back.
  */
 #include "renew.h"
 

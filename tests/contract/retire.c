@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How keys are run down: kp_evict destroys what is idle, kp_drop ends a key. No get fails by
- * either, and each says when it is done.
+ * How keys are run down: kp_evict destroys what is idle, kp_drop ends a key. Neither makes a get
+ * fail, and each returns when it is done.
  */
 #include "contract.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a second hostile reading found: of groups whose books change while a victim is destroyed, of
- * limits that change while they are asked for, of functions that are called once, and of numbers
- * that are no numbers.
+ * What a second hostile review found: groups whose books change while a victim is destroyed, limits
+ * that change while limits_for is asked for them, functions that must be called only once, and
+ * values of options that are not numbers.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a second hostile reading found about loops: functions that a step, a start or a close of a
- * loop calls, and that cancel, start or close in there; and a creation that outlives its request.
+ * What a second hostile review found about loops: functions that are called by a step, a start or a
+ * close of a loop, and that themselves cancel, start or close; and a creation that outlives its
+ * request.
  */
 #include <fcntl.h>
 #include <stdlib.h>

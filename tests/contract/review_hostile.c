@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a hostile reading of the core found: each test is a run in which a slot was taken for what
- * it had been a moment before. It was idle and is being tested, or it was one borrower's and is the
- * next one's, since the lock was given back in between.
+ * What a hostile review of the core found: in each test a slot was taken for what it had been a
+ * moment before. It had been idle and is being checked, or it had one borrower and has the next,
+ * because the lock was released in between.
  */
 #include "failover.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a hostile look at who waits found, on the virtual clock: each test is the smallest run in
- * which a warm-up was lost, who waited was not told, or a driver was left with an answer that
- * nobody wanted any more. tests/unit has what it found in the core.
+ * What a hostile review of waiting found, on the virtual clock: each test is the smallest run in
+ * which a warm-up was lost, a thread that waited was not told, or a driver worked on an answer that
+ * nobody needed any more. tests/unit has what it found in the core.
  */
 #include "house.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a hostile look at event loops found: each test is the smallest run in which something was
+ * What a hostile review of event loops found: each test is the smallest run in which something was
  * lost, lent unchecked, or used after its end.
  */
 #include "loop.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Event loops and other threads, for real: upkeep that becomes due while a loop stops looking,
- * pools that are opened while it dispatches, and drivers that must not run on its thread.
+ * Event loops and other threads, on real threads: upkeep that becomes due while a loop stops
+ * looking, pools that are opened while it dispatches, and drivers that must not run on its thread.
  */
 #include <poll.h>
 #include <pthread.h>

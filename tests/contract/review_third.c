@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a third hostile reading found: of hits and uses that were none, of who is called in the
- * middle of a start or a step, of the last answer of a pool, of deadlines, of requests that said
- * not to wait, and of what is made while all keys are rotated.
+ * What a third hostile review found: hits and uses that were counted but were none, functions that
+ * are called in the middle of a start or a step, the last answer of a pool, deadlines, requests
+ * that must not wait, and what is created while all keys are rotated.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a third hostile reading found in the books: of groups that are joined while a victim is
- * destroyed, of creations that are promised, and of marks that went by way of a lane.
+ * What a third hostile review found in the books: groups that are joined while a victim is
+ * destroyed, creations that are promised, and invalidated resources that came back over a lane.
  */
 #include <stdlib.h>
 

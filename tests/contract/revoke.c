@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Taking back by driver.revoke what a borrower has had for too long (limits.revoke_after_ms): its
- * place goes to whoever waits by the same event, it is destroyed once, when its borrower ends the
- * lease, and whoever does that meanwhile is never overtaken. revoke_close.c has the end of a pool.
+ * Revoking, by driver.revoke, what a borrower has had for too long (limits.revoke_after_ms): the
+ * same event gives its place to the request that waits; it is destroyed once, when its borrower
+ * ends the lease; and a borrower that does so meanwhile is never overtaken. revoke_close.c has the
+ * end of a pool.
  */
 #include "house.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The end of a pool whose driver can revoke: what is still lent at the deadline of kp_pool_close is
- * made useless to its borrowers, who are told nothing else; the pool is gone when the last of them
+ * made useless to its borrowers, which get no other notice; the pool is gone when the last of them
  * has given back. Without driver.revoke: regress/r31.
  */
 #include "house.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Taking back with an event loop: driver.revoke runs there, a grant that lies in the mailbox is not
- * taken back, and where stacks are asked for, a loop's request has none.
+ * Revoking with an event loop: driver.revoke runs there, a grant that is still in the mailbox is
+ * not revoked, and with options.stack a loop's request has no stack.
  */
 #include "loop.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_rotate: all that a key has goes within a period, each replaced first where there is room, and
- * what is created from then on is told of the new epoch.
+ * kp_rotate: all resources of a key go within a period, each replaced first where there is room,
+ * and creations from then on are told the new epoch.
  */
 #include "renew.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who gets what when keys compete: floors and weights (L7), groups, shedding; and the sums of time.
+ * Which key gets what when keys compete: floors and weights (L7), groups, shedding; and the
+ * counters of time.
  */
 #include "corners.h"
 

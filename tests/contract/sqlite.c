@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The SQLite adapter on real files: keys and roles, what is opened and how, and what is said when
- * it cannot be. sqlite_give_back.c has what happens afterwards.
+ * The SQLite adapter on real files: keys and roles, what is opened and how, and the message if it
+ * cannot be opened. sqlite_give_back.c has what happens afterwards.
  */
 #include "sqlite_stage.h"
 

@@ -6,7 +6,7 @@
  * waits past its deadline, the counters add up, and in the end everything made was destroyed once
  * and no memory is left.
  *
- * KP_SEEDS (200) says how many seeds are run, KP_SEED runs one of them alone.
+ * KP_SEEDS (200) is the number of seeds; KP_SEED runs one of them alone.
  */
 #include "contract.h"
 

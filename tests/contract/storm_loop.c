@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * A storm of event loops: one or two of them, and blocked threads beside them, do at random what
- * can be done with a pool, in a world that runs them in random order, with a driver that fails and
- * answers late, in short and in long. What must hold whatever happens: each request is answered
- * once, or cancelled and never heard of again; none is answered later than its loop's next dispatch
- * after its deadline; dispatch says when it wants to be called no later than that; and in the end
+ * A storm of event loops: one or two of them, and threads that block, do at random what can be done
+ * with a pool, in a world that runs them in random order, with a driver that fails and answers
+ * late, after short or long times. What must hold whatever happens: each request is answered once,
+ * or cancelled and never answered after that; none is answered later than its loop's next dispatch
+ * after its deadline; dispatch says that it wants to be called no later than that; and in the end
  * everything made was destroyed once and no memory is left.
  *
- * KP_SEEDS (1000) says how many seeds are run, KP_SEED runs one of them alone.
+ * KP_SEEDS (1000) is the number of seeds; KP_SEED runs one of them alone.
  */
 #include <setjmp.h>
 #include <stdarg.h>

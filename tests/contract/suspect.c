@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * KP_EGONE and limits.on_gone: who may say that a peer is gone, what is in doubt then, and how that
- * ends. The whole of a failover is tests/regress/r32_*.c.
+ * KP_EGONE and limits.on_gone: what may report that a peer is gone, which resources are in doubt
+ * then, and how that ends. tests/regress/r32_*.c has a whole failover.
  */
 #include "failover.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Plans of kp_use as values: schedules and how their fields combine, what becomes of a resource
- * whose use failed, and what a plan cannot mean.
+ * Plans of kp_use as values: schedules and how their fields combine, what happens to a resource
+ * whose use failed, and plans that are refused.
  */
 #include "contract.h"
 

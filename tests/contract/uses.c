@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * limits.max_uses: a resource has so many leases and no more, shared or not, by whoever, also where
- * the limit comes when it has had them; then it goes, and the next one is made.
+ * limits.max_uses: a resource has so many leases and no more, shared or not, also if the limit is
+ * set when it has had them already; then it goes, and the next one is made.
  */
 #include "contract.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * limits.validate_on with KP_CHECK_KEEPER: what is idle is validated in the background, spread out,
- * and nobody who could be served waits for that.
+ * limits.validate_on with KP_CHECK_KEEPER: idle resources are validated in the background, spread
+ * over time, and no request that could be served waits for that.
  */
 #include "failover.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests by the keeper where an event loop is the keeper, or threads of the pool are: a test is a
- * job like any other, and nobody stands by. One who waits has what is proven first.
+ * The keeper's checks where an event loop is the keeper, or threads of the pool are: a check is a
+ * job like any other, and no thread waits for it. A request that waits gets the first resource that
+ * is found to be good.
  */
 #include "loop.h"
 

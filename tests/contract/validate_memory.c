@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests by the keeper, more at once than there is memory for: nothing fails, and what was left over
- * is tested later.
+ * More checks by the keeper at the same time than there is memory for: nothing fails, and the rest
+ * is checked later.
  */
 #include "failover.h"
 

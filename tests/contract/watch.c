@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * driver.fd, with real sockets: what the peer of an idle one has closed is dropped before anybody
- * borrows it, what is lent when it comes back, and nothing else is touched.
+ * driver.fd, with real sockets: an idle resource whose peer has closed the connection is dropped
+ * before it is lent, a lent one when it comes back, and no other one is touched.
  */
 #include <sys/resource.h>
 #include <sys/socket.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ZIO's ZPool and ZKeyedPool (presets zio-fixed, zio-range): the suite it shares with Effect, and
- * what only ZIO says: a pool of given items, sizes and times to live by key.
+ * ZIO's ZPool and ZKeyedPool (presets zio-fixed, zio-range): the suite that it shares with Effect,
+ * and what only ZIO has: a pool of given items, sizes and times to live by key.
  */
 #include "effect_zio_life.h"
 #include "effect_zio_wait.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Revoking a shared resource (core/revoke.c): the leases of all its borrowers must be old enough,
- * and every borrower that did not end its lease before or meanwhile loses it.
+ * Revoking a shared resource (core/revoke.c): that needs all its borrowers to have been told of
+ * their leases; and every borrower that did not end its lease before or meanwhile loses it.
  */
 #include "core_revokes.h"
 

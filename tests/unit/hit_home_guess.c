@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Guesses that lead to a cell with a home, and releases that give a cell a home: what is claimed by
- * mistake goes back, no thread waits for the lock to give a home, and a lease that has ended does
- * not give one.
+ * mistake goes back, no thread waits for the lock to give a home, and what is not a lease does not
+ * give one.
  */
 #include "core/guide.h"
 #include "flow/hit.h"
