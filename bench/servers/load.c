@@ -6,16 +6,16 @@
 
 #include <sys/resource.h>
 
-/* One turn of so many has the time of the processor taken, which is a system call. */
+/* Only one turn of TIMED has its processor time measured, because that is a system call. */
 enum { TIMED = 8, PARTS = 64, TIMES = 40 * PARTS };
 
-static const double SETTLE = 0.05;      /* seconds, until all threads are on their way */
+static const double SETTLE = 0.05;      /* seconds, until all threads are running */
 
 struct seat {
     struct load *load;
-    uint64_t     turns, sum;            /* of the answers */
+    uint64_t     turns, sum;            /* sum: of the answers */
     uint64_t     query_ns;
-    uint64_t     timed, pool_ns;        /* turns that were; time in borrow and give_back */
+    uint64_t     timed, pool_ns;        /* turns that were timed; time in borrow and give_back */
     uint32_t     times[TIMES];          /* how many turns took so long: see time_index */
 };
 
@@ -144,7 +144,8 @@ static void sit_down(struct load *load)
         bench_fail("setval", "refused");
 }
 
-/* Each answer was given once, to whoever asked: also with numbers, whose sum is known. */
+/* Each thread got the answer to its own question, and each answer was given once: with numbers, the
+ * sum is known. */
 static struct seat check_sums(const struct load *load)
 {
     struct seat all = { 0 };
@@ -198,7 +199,7 @@ double load_sample(void *self, double seconds)
         to = crowd_look(&load->crowd);
         turns = crowd_rate(&load->crowd, &from, &to, &load->figure[LOAD_FAIRNESS][k]) *
                 (double)(to.at - from.at);
-    } while (!(turns > 0.5));           /* on a busy machine nobody may have run yet */
+    } while (!(turns > 0.5));           /* on a busy machine no thread may have run yet */
     after = spent_now();
     crowd_end(&load->crowd);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads that ask a question again and again by one way, and what is to be known of it.
+ * Threads that ask a question again and again in one of the ways of ways.h, and what is measured.
  */
 #ifndef BENCH_SERVERS_LOAD_H
 #define BENCH_SERVERS_LOAD_H
@@ -8,8 +8,8 @@
 #include "../crowd.h"
 #include "ways.h"
 
-/* What is known of each sample besides its rate; docs/SERVERS.md explains them. POOL has the looks
- * at the clock in it: what it is for a way that has no pool. */
+/* What is measured of each sample besides its rate; docs/SERVERS.md explains it. POOL includes the
+ * time to read the clock: that is all of it for a way that has no pool. */
 #define LOAD_FIGURES(X)                                                       \
     X(P50, "p50_us")                                                          \
     X(P99, "p99_us")                                                          \
@@ -33,8 +33,8 @@ struct question {
     const char *name;
     const char *sql;
     uint64_t    value;                  /* of each answer */
-    bool        numbered;               /* no: they are 1, 2, 3, ... */
-    uint64_t    least_ns;               /* that it takes */
+    bool        numbered;               /* instead of `value`, answers are 1, 2, 3, ... */
+    uint64_t    least_ns;               /* the least time that it takes */
 };
 
 struct load {
@@ -45,8 +45,8 @@ struct load {
     double                 figure[LOAD_FIGURE_COUNT][BENCH_ROUNDS];
 };
 
-/* A sample: ns for each turn, of all threads together, as bench_subject.sample wants it. An answer
- * that is not right ends the program. */
+/* A sample: ns for each turn, of all threads together, as bench_subject.sample needs it. A wrong
+ * answer ends the program. */
 double load_sample(void *load, double seconds);
 
 #endif

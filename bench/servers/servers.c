@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * servers [--quick | --blink]: 64 threads that share 8 connections to PostgreSQL, by each of the
- * ways of ways.c, beside 8 threads that have one each. Prints a line of JSON for each question and
- * way (docs/SERVERS.md). Before anything is measured each way has to hand out numbers: none may be
- * lost, or given to two.
+ * servers [--quick | --blink]: 64 threads that share 8 connections to PostgreSQL, in each of the
+ * ways of ways.c, compared with 8 threads that have one each. Prints a line of JSON for each
+ * question and way (docs/SERVERS.md). Before anything is measured each way has to fetch numbers:
+ * none may be lost, or given to two threads.
  */
 #include "load.h"
 
@@ -27,7 +27,7 @@ static struct way ways[WAYS_MOST];
 static struct load loads[QUESTIONS][WAYS_MOST];
 static struct bench_subject subjects[QUESTIONS][WAYS_MOST];
 
-/* As the server sees it. PgBouncer makes as many as it comes to need. */
+/* Asks the server how many connections there are. PgBouncer makes only as many as it needs. */
 static void check_connections(const struct way *way)
 {
     char sql[128];
@@ -68,7 +68,7 @@ static void measure(const struct bench *b, int count)
     }
 }
 
-/* Of the throughput of dedicated connections, in the same round. */
+/* The throughput as a ratio to that of dedicated connections, in the same round. */
 static struct bench_subject ratios(const struct bench *b, int q, int way)
 {
     struct bench_subject of = { .name = "ratio" };
@@ -86,7 +86,7 @@ static double figure(const struct bench *b, int q, int way, enum load_figure whi
     return bench_part(copy, (size_t)b->rounds, 0.5);
 }
 
-/* The CPU time of what stands between a thread and its connection, and its part of all. */
+/* The CPU time of what is between a thread and its connection, and its part of the whole. */
 static void print_share(const struct bench *b, int q, int way)
 {
     double pool = ways[way].by_bouncer ? figure(b, q, way, LOAD_BOUNCER)
@@ -108,7 +108,7 @@ static void print(const struct bench *b, int q, int way)
     bench_median_of(b, "ratio", &ratio);
     for (int f = 0; f < LOAD_FIGURE_COUNT; f++) {
         if (f == LOAD_POOL) continue;
-        if (f == LOAD_GAP && ways[way].by_bouncer) continue; /* its waits are not to be seen */
+        if (f == LOAD_GAP && ways[way].by_bouncer) continue; /* its waits cannot be seen */
         bench_number(figures[f], figure(b, q, way, (enum load_figure)f));
     }
     print_share(b, q, way);
@@ -129,7 +129,7 @@ int main(int argc, char **argv)
     prove(count);
     measure(&b, count);
     ways_close(ways, count);
-    stage_close();                      /* so that its time of processors counts as ours */
+    stage_close();                      /* so that the servers' CPU time counts as ours */
     for (int q = 0; q < QUESTIONS; q++)
         for (int i = 0; i < count; i++) print(&b, q, i);
     return 0;

@@ -4,17 +4,17 @@
  */
 #include "stage.h"
 
-#define PG_CONNECTIONS 80               /* each way keeps its own for as long as all of it runs */
+#define PG_CONNECTIONS 80               /* each way keeps its own until the end */
 #include "adapters/postgres_server.h"
 
 #include <inttypes.h>
 #include <unistd.h>
 
-#define BOUNCER "/usr/sbin/pgbouncer"   /* which not everybody's path has */
+#define BOUNCER "/usr/sbin/pgbouncer"   /* a folder that is not in every user's PATH */
 
 static struct {
     struct server server;
-    int port;                           /* names the socket; 0: there is none */
+    int port;                           /* names the socket; 0: no PgBouncer runs */
 } bouncer;
 
 static _Noreturn void fail(const char *what, const struct server *server)
@@ -30,7 +30,8 @@ static _Noreturn void fail(const char *what, const struct server *server)
     exit(1);
 }
 
-/* Transactions, not sessions: eight of them would keep the eight connections for ever. */
+/* Pools by transaction, not by session: eight sessions would keep the eight connections for
+ * ever. */
 static int bouncer_configure(void)
 {
     char path[96];
@@ -113,7 +114,7 @@ static uint64_t process_ns(long pid)
     return ns;
 }
 
-/* What it has used since it was seen last. */
+/* The CPU time that a process has used since the last call. */
 static uint64_t process_fresh_ns(long pid)
 {
     static struct { long pid; uint64_t ns; } seen[2 * PG_CONNECTIONS];
@@ -133,7 +134,7 @@ static uint64_t process_fresh_ns(long pid)
     return ns > before ? ns - before : 0;
 }
 
-/* Processes come and go, so it is their increments that are added up. */
+/* Processes come and go, so their increments are added up. */
 uint64_t stage_server_ns(void)
 {
     static uint64_t sum;

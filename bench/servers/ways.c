@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ways (ways.h): a connection for each thread; keyedpool, served in order and as comes, and
- * where nobody waits; the pool that everybody writes, a stack with a mutex and a condition
- * variable, the least that keeps the order, and the least that lets nobody wait for long;
+ * The ways (ways.h): a connection for each thread; keyedpool, served in order, with KP_EVENTUAL,
+ * and without waiters; the pool that everybody writes, a stack with a mutex and a condition
+ * variable; the smallest pool that keeps the order; the smallest that lets no thread wait for long;
  * apr_reslist; and a connection to PgBouncer for each thread.
  */
 #include "ways.h"
@@ -93,11 +93,11 @@ static void ours_close(struct way *way)
 
 /* ---- by hand --------------------------------------------------------------------------------- */
 
-/* Each has one of these, and uses it in its own way. */
+/* Each of the hand-written ways has one of these, and uses it differently. */
 struct stack {
     pthread_mutex_t lock;
     pthread_cond_t  free;
-    struct turn    *first, **last;      /* who waits, in order */
+    struct turn    *first, **last;      /* the threads that wait, in order */
     int             count;
     PGconn         *conn[CONNECTIONS];
     struct { PGconn *conn; uint64_t since; } kept[CLIENTS];     /* by each thread */
@@ -154,7 +154,7 @@ static void hand_give_back(struct way *way, struct hold *hold)
 
 /* ---- by hand, in order ----------------------------------------------------------------------- */
 
-/* A connection goes from hand to hand: nothing less keeps the order. */
+/* A connection is handed from thread to thread: nothing simpler keeps the order. */
 static void line_borrow(struct way *way, int thread, struct hold *hold)
 {
     struct stack *s = way->stack;
@@ -196,9 +196,9 @@ static void line_give_back(struct way *way, struct hold *hold)
 
 /* ---- by hand, in turns ----------------------------------------------------------------------- */
 
-/* The same line, but who comes first keeps the connection for as long as a turn of KP_EVENTUAL
- * lasts here. In between to borrow and to give back is nothing: no pool could cost less that lets
- * others wait no longer. */
+/* The same line, but the first thread keeps the connection for as long as a turn of KP_EVENTUAL
+ * lasts here. During that, to borrow and to give back costs nothing: no pool that lets others wait
+ * no longer could cost less. */
 static const uint64_t TURN_NS = 12000000 * CONNECTIONS / CLIENTS;
 
 static void turns_borrow(struct way *way, int thread, struct hold *hold)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ways by which threads come to a connection: what servers.c compares.
+ * The ways in which threads get a connection: what servers.c compares.
  */
 #ifndef BENCH_SERVERS_WAYS_H
 #define BENCH_SERVERS_WAYS_H
@@ -13,13 +13,13 @@
 struct hold {
     PGconn  *conn;
     kp_lease lease;                     /* of keyedpool */
-    int      thread;                    /* whose it is, of by_turns */
+    int      thread;                    /* that has it; only of the way by turns */
 };
 
 struct way {
     const char *name;
-    int         threads;                /* that ask at once; they have 8 connections of the server
-                                           between them */
+    int         threads;                /* that ask at the same time; they share 8 connections of
+                                           the server */
     void      (*open)(struct way *way);
     void      (*close)(struct way *way);
     void      (*borrow)(struct way *way, int thread, struct hold *hold);
@@ -29,16 +29,16 @@ struct way {
     bool        by_bouncer;
     kp_pool    *pool;
     kp_pg_counts counts;
-    struct stack *stack;                /* of those by hand */
+    struct stack *stack;                /* of the hand-written ways */
     PGconn     *conn[CLIENTS];          /* of the ways that connect by themselves */
 };
 
 enum { WAYS_MOST = 9 };
 
-/* All that can be gone here, dedicated connections first. Returns how many. */
+/* Opens all ways that are possible here, dedicated connections first. Returns how many. */
 int ways_open(struct way *ways);
 
-/* Close them. What they lost or kept ends the program. */
+/* Closes them. A connection that was lost or kept ends the program. */
 void ways_close(struct way *ways, int count);
 
 #endif

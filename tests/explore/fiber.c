@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fibers (fiber.h).
+ * Fibers (fiber.h): how they are made and switched.
  */
 #include "fiber.h"
 
