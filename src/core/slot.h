@@ -11,7 +11,6 @@
 #ifndef KP__CORE_SLOT_H
 #define KP__CORE_SLOT_H
 
-#include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slab.h"
