@@ -46,10 +46,11 @@ KP__LOCK_INLINE void kp__lock_take(struct kp__lock *l, const struct kp__world *w
     if (!kp__lock_try(l)) kp__lock_wait(l, world);
 }
 
-/* Does somebody hold it? For checks by the holder: false shows that something is wrong, but true
- * does not prove that it is the caller who holds it. */
+/* Does somebody hold it? A hint. For checks by the holder: false shows that something is wrong, but
+ * true does not prove that it is the caller who holds it. */
 static inline bool kp__lock_held(const struct kp__lock *l)
 {
+    /* relaxed: a hint, or the holder's own store */
     return atomic_load_explicit(&l->word, memory_order_relaxed) != 0;
 }
 

@@ -275,6 +275,7 @@ static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, v
     /* Waiting on a condition is a cancellation point. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     pthread_mutex_lock(&b->mutex);
+    /* relaxed: ordered by the mutex, which wake takes after the word was changed */
     if (__atomic_load_n(word, __ATOMIC_RELAXED) == while_it_is) {
         b->sleepers++;
         if (until_ns == UINT64_MAX)
