@@ -4,8 +4,8 @@
  * decides who runs. Not recursive, not fair, four bytes, zero is free. Taking a free lock is one
  * atomic operation, and so is giving it back.
  *
- * The holder may free the memory of a lock as soon as no other thread can still come to take it:
- * give touches nothing after the step that frees the lock.
+ * lock.c says which memory orders pair. The holder may free the memory of a lock as soon as no
+ * other thread can still come to take it: give touches nothing after the step that frees the lock.
  */
 #ifndef KP__BASE_LOCK_H
 #define KP__BASE_LOCK_H

@@ -91,7 +91,7 @@ struct kp__term {
     uint32_t lane;             /* the number of its line for the hit path */
     uint32_t era;              /* the core's when it opened last */
     uint16_t room;             /* how many cells its lists hold */
-    uint16_t shy;              /* so many releases more before the next, as opening did not pay */
+    uint16_t shy;              /* opening did not pay lately: so many releases more to wait */
     uint8_t cells;             /* how many were on it when it opened last */
     uint8_t homes;             /* how many of these have a home (core/home.c) */
 };
