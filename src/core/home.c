@@ -73,8 +73,8 @@ static void evict(struct kp__cell *cell)
 /* No sequence will change the word any more. If it is lent, it stays marked, as its lease is. */
 static void unmark(struct kp__cell *cell)
 {
-    /* acquire: pairs with the releases of sequences, which have all ended by now; until the store
-     * below, nobody but the lock's holder can change a marked word */
+    /* acquire: pairs with the release of the last sequence that swung it. None can any more; so
+     * until the store below, nobody but the lock's holder can change a marked word */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
     /* release: pairs with the acquire of whoever claims it next */
