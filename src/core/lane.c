@@ -484,8 +484,8 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     sub->open = false;
     term->served = 0;
     if (kp__heap_holds(&term->node)) kp__heap_remove(&core->open, &term->node);
-    /* from the back, to keep the order in which they came back, as far as it is known: those that
-     * nobody used come first */
+    /* from the back, so that those that were used keep their order, before those that nobody used:
+     * of the order in which they came back, no more is known */
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         struct kp__list *list = KP__SLOTS(sub, state), *node = kp__list_last(list), *before;
         for (; node; node = before) {
