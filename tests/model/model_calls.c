@@ -221,6 +221,8 @@ bool m_over(struct model *m, struct model_request *r)
 bool m_run(struct model *m, struct model_request *r)
 {
     for (;;) {
+        if (r->first && !r->boxed) m_do(m); /* that is told on_event, outside */
+        r->first = false;
         switch (r->grant) {
         case G_WAIT:
             if (r->boxed) return false;

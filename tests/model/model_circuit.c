@@ -40,12 +40,15 @@ bool m_circuit_bars(const struct model *m, int key)
     return probes(m, key) >= k->rules.breaker_probes && m->now < m_later(k->probed_at, patience);
 }
 
-void m_probe(struct model *m, int key, bool *mark)
+void m_probe(struct model *m, struct model_request *r, bool *mark)
 {
+    struct model_key *k = &m->key[r->key];
+
     *mark = true;
-    m->key[key].probed_at = m->now;
-    if (!m->key[key].probing) m->key[key].passed = 0;
-    m->key[key].probing = true;
+    k->probed_at = m->now;
+    if (!k->probing) k->passed = 0;
+    r->first = !k->probing;
+    k->probing = true;
 }
 
 static void open_it(struct model *m, struct model_key *k, const char *limit, bool use)
