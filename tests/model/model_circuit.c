@@ -117,9 +117,9 @@ bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark)
     if (!k->tripped) {
         while_closed(m, k, use, ok);
     } else if (probe && k->probing) {
+        bool counts = use || !k->by_use || !m_breaks(&k->rules, KP_BREAK_USE);
         if (!ok) open_it(m, k, k->opened_by, use);
-        else if (use || !k->by_use || !m_breaks(&k->rules, KP_BREAK_USE)) k->passed++;
-        if (ok && k->passed >= k->rules.breaker_probes) m_circuit_close(m, key);
+        else if (counts && ++k->passed >= k->rules.breaker_probes) m_circuit_close(m, key);
     }
     return k->tripped != before || k->probing != half;
 }
