@@ -357,6 +357,9 @@ static int play_seed(uint64_t seed)
     return failed;
 }
 
+/* Far off, but they showed something once. */
+static const uint64_t differed[] = { 56868, 59853, 1000000500 };
+
 int main(int argc, char **argv)
 {
     uint64_t ops = 200000, seed = 1, done = 0;
@@ -372,6 +375,8 @@ int main(int argc, char **argv)
         else
             return fprintf(stderr, "agree: what is %s?\n", argv[i]), 2;
     }
+    for (size_t i = 0; i < sizeof differed / sizeof differed[0]; i++)
+        if (play_seed(differed[i]) >= 0) return 1;
     clock_t began = clock();
     printf("seeds from %" PRIu64 "\n", seed);
     for (; done < ops; done += PLAY_OPS, seed++)

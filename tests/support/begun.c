@@ -3,9 +3,9 @@
  * pthread_create comes back when the thread has begun: for tests that fork under AddressSanitizer.
  * A thread that begins allocates there, before it runs anything of ours (pthread_getattr_np). Who
  * forks in that moment leaves the child a lock of the allocator's that nobody gives back, and the
- * child's own threads wait for it as they begin, for ever. So a test that looked whether all threads
- * are where it wants them hung once in some hundred runs: it cannot see the keyedpool thread that
- * shuts lanes, and that may begin late. The C library's malloc goes on in a child, so without the
+ * child's own threads wait for it as they begin, for ever. A test that sees to it that all threads
+ * are where it wants them cannot see the keyedpool thread that shuts lanes, which may begin late:
+ * once in some hundred runs it hung. The C library's malloc goes on in a child, so without the
  * sanitizer no test needs this, and none has it.
  */
 #include <pthread.h>
