@@ -31,6 +31,7 @@ void m_wait_again(struct model *m, struct model_request *r)
     r->grant = G_WAIT;
     r->waiting = true;
     r->good = false;
+    r->mail = 0; /* if there is a letter, it went on already */
     TALLY(m, r->key, waits, !r->waited);
     r->waited = true;
     if (m->closed)
