@@ -223,7 +223,7 @@ bool m_over(struct model *m, struct model_request *r)
 bool m_run(struct model *m, struct model_request *r)
 {
     for (;;) {
-        if (r->first && !r->boxed) m_do(m); /* that is told on_event, outside */
+        if (r->first && !r->boxed) m_do(m); /* on_event is told, as in m_tell */
         r->first = false;
         switch (r->grant) {
         case G_WAIT:

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * pthread_create comes back when the thread has begun: for tests that fork under AddressSanitizer.
- * A thread that begins allocates there, before it runs anything of ours (pthread_getattr_np). Who
- * forks in that moment leaves the child a lock of the allocator's that nobody gives back, and the
- * child's own threads wait for it as they begin, for ever. A test that sees to it that all threads
- * are where it wants them cannot see the keyedpool thread that shuts lanes, which may begin late:
- * once in some hundred runs it hung. The C library's malloc goes on in a child, so without the
- * sanitizer no test needs this, and none has it.
+ * A pthread_create that returns only when the thread has begun: for tests that fork under
+ * AddressSanitizer. There, a new thread allocates before it runs our code (pthread_getattr_np). If
+ * the process forks at that moment, the child has a lock of the allocator that is never given back,
+ * and its own threads wait for it for ever when they begin. A test can make sure that its threads
+ * are where it wants them, but it cannot see the library's thread that shuts lanes, which may begin
+ * late: once in some hundred runs the test hung. The C library's malloc works in a child, so
+ * without the sanitizer no test needs this, and none has it.
  */
 #include <pthread.h>
 #include <sched.h>
