@@ -123,7 +123,7 @@ static void a_thread_unknown_to_the_kernel_must_be_at_home_nowhere(void **state)
     assert_int_equal(result, NEVER_SWINGS);
 }
 
-/* Asked as often as pools are opened; errno belongs to the caller. */
+/* Called each time a pool is opened; errno belongs to the caller. */
 static void to_begin_and_to_end_must_leave_the_caller_as_he_was(void **state)
 {
     cpu_set_t after;
@@ -151,7 +151,7 @@ static atomic_bool go;
 static atomic_int ready;
 static atomic_ullong heard;
 
-/* One step more, however often somebody else was faster. */
+/* Adds one, however often another thread was faster. */
 static void count_up(void)
 {
     uint64_t was;
@@ -195,7 +195,7 @@ static void no_step_must_be_lost_to_whoever_interrupts_it(void **state)
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, count, &steps[i]), 0);
     while (atomic_load(&ready) < 2) sched_yield();
-    while (sent < SIGNALS) { /* whoever runs hears it; the other one, when he does */
+    while (sent < SIGNALS) { /* the thread that runs gets it; the other one, when it runs */
         for (int i = 0; i < 2; i++) (void)pthread_kill(thread[i], SIGUSR1);
         while (atomic_load(&heard) == sent) sched_yield();
         sent = atomic_load(&heard);
@@ -308,7 +308,7 @@ static void where_it_is_refused_later_each_processor_must_be_visited(void **stat
     child_must_end_well(visits);
 }
 
-/* Nobody of this process is on a processor that it may not use. */
+/* No thread of this process is on a processor that it may not use. */
 static int visits_nowhere(void)
 {
     if (!kp__sequences_begin()) return 1;

@@ -19,7 +19,7 @@ static uint64_t *words(struct kp__lines *lines, uint32_t number)
     return kp__line(lines, number);
 }
 
-/* Memory and addresses go back: nobody but a test may do this. */
+/* Gives memory and addresses back: only a test may do this. */
 static void drop(struct kp__lines *lines)
 {
     char *base = atomic_load(&lines->base);
@@ -68,7 +68,7 @@ static void assert_zeros(const void *line)
     for (int i = 0; i < KP__LINE; i++) assert_int_equal(((const char *)line)[i], 0);
 }
 
-/* Who guesses wrong may read number 0, which is nobody's, or one that will be a line. */
+/* A wrong guess may read number 0, which is never used, or one that will be a line later. */
 static void the_first_lines_must_be_seen_as_zeros_before_they_are_made(void **state)
 {
     static struct kp__lines lines;
@@ -213,7 +213,7 @@ static void in_a_child_the_lines_of_the_parent_must_be_none(void **state)
     char *old = kp__line(&lines, 5);
     kp__lines_in_child(&lines);
     for (uint32_t n = 0; n <= 6; n++) assert_null(kp__line_at(&lines, n));
-    assert_int_equal(kp__lines_take(&lines), 6); /* not 3, which may be anybody's there */
+    assert_int_equal(kp__lines_take(&lines), 6); /* not 3, which another may use there */
     assert_non_null(kp__line_at(&lines, 6));
     assert_null(kp__line_at(&lines, 5));
     assert_ptr_equal(kp__line(&lines, 6), old + KP__LINE);
@@ -238,7 +238,7 @@ static void *take_and_give(void *arg)
         random = random * 6364136223846793005u + 1442695040888963407u;
         uint32_t *at = &mine[random >> 60];
         if (*at) {
-            if (*words(&shared, *at) != (mark << 32 | *at)) return arg; /* somebody else's, too */
+            if (*words(&shared, *at) != (mark << 32 | *at)) return arg; /* another thread's, too */
             kp__lines_give(&shared, *at);
             *at = 0;
         } else if ((*at = kp__lines_take(&shared)) == 0 || !kp__line_at(&shared, *at)) {

@@ -128,7 +128,7 @@ static void *enter_often(void *arg)
         c->overlaps += c->inside++ != 0;
         c->sum++;
         if (i % 64 == 0)
-            sched_yield();              /* now and then long enough for others to fall asleep */
+            sched_yield();              /* now and then for long enough that others go to sleep */
         c->inside--;
         kp__lock_give(&c->lock, &kp__life);
     }

@@ -7,7 +7,7 @@
 
 #include "base/mail.h"
 
-/* Who has an alarm, and is answered by a letter. */
+/* Has an alarm, and is answered by a letter. */
 struct asker {
     struct kp__list letter;
     int number;
@@ -70,7 +70,7 @@ static void letters_must_be_read_in_the_order_of_the_answers_whoever_gave_them(v
 {
     (void)state;
     begin();
-    assert_true(answer(0)); /* he does not look: he is to be rung */
+    assert_true(answer(0)); /* the owner does not look: it is to be rung */
     kp__mail_begin(&box);
     assert_false(answer(1));
     assert_false(answer_from_outside(2));
@@ -125,7 +125,7 @@ static void a_letter_must_be_taken_back_wherever_it_lies(void **state)
     end();
 }
 
-/* He may stop before he has read them all. */
+/* The owner may stop before it has read them all. */
 static void what_was_not_read_must_be_there_the_next_time(void **state)
 {
     (void)state;
@@ -136,7 +136,7 @@ static void what_was_not_read_must_be_there_the_next_time(void **state)
         if (outside == 2) assert_int_equal(next(), 0);
         assert_true(kp__mail_end(&box));
         assert_true(box.rung);
-        assert_false(answer(2)); /* he looks no more, but was rung */
+        assert_false(answer(2)); /* the owner looks no more, but was rung */
         kp__mail_begin(&box);
         assert_false(answer(3));
         for (int i = outside == 2; i < 4; i++) assert_int_equal(next(), i);
@@ -164,7 +164,7 @@ static void who_was_answered_must_not_be_due(void **state)
     end();
 }
 
-/* Then his own go the way of the others', in the same order. */
+/* Then the owner's own take the same way as those of others, in the same order. */
 static void many_answers_of_his_own_must_be_read_in_their_order(void **state)
 {
     static struct asker many[200];

@@ -142,8 +142,9 @@ static void zeros_of_different_lengths_must_have_different_hashes(void **state)
 }
 
 /* How unevenly do these hashes fall into 2^8 places by the 8 bits from `at` on? Chi squared over
- * its degrees of freedom: 1 is what chance does, with 255 of them up to 1.6; 256 if one bit never
- * changes. Numbers that are counted up are no chance: some seeds leave some of their order. */
+ * its degrees of freedom: about 1 for random numbers, up to 1.6 with 255 degrees; 256 if one bit
+ * never changes. Consecutive numbers are not random: with some seeds some of their order is
+ * left. */
 static double unevenness(const uint64_t *hashes, size_t n, int at)
 {
     double expected = (double)n / 256, sum = 0;
@@ -191,7 +192,7 @@ static void keys_that_are_counted_up_must_be_spread_by_the_lower_bits_of_the_has
     }
 }
 
-/* A number as both kinds of machines lay it out, at the beginning of so many bytes, or the end. */
+/* A number in either byte order, at the beginning or at the end of `size` bytes. */
 static void lay_out(uint64_t number, bool upper_first, size_t size, unsigned char *bytes)
 {
     memset(bytes, 0, size);

@@ -36,10 +36,10 @@ static void those_below_their_floor_must_come_first_then_by_share_then_by_arriva
         struct contender c[2];
         int first;
     } cases[] = {
-        { { { 0, 1, 1 }, { 0, 1, 1 } }, 0 }, /* the same: who came first */
-        { { { 0, 1, 2 }, { 0, 1, 1 } }, 1 }, /* who holds less */
-        { { { 3, 1, 2 }, { 0, 1, 1 } }, 0 }, /* who is below its floor */
-        { { { 2, 1, 2 }, { 0, 1, 1 } }, 1 }, /* who is at it is not below */
+        { { { 0, 1, 1 }, { 0, 1, 1 } }, 0 }, /* the same: the one that came first */
+        { { { 0, 1, 2 }, { 0, 1, 1 } }, 1 }, /* the one that holds less */
+        { { { 3, 1, 2 }, { 0, 1, 1 } }, 0 }, /* the one below its floor */
+        { { { 2, 1, 2 }, { 0, 1, 1 } }, 1 }, /* at the floor is not below it */
         { { { 0, 3, 4 }, { 0, 1, 1 } }, 0 }, /* 5/3 < 2/1 */
         { { { 0, 3, 6 }, { 0, 1, 1 } }, 1 }, /* 7/3 > 2/1 */
         { { { 0, 2, 3 }, { 0, 1, 1 } }, 0 }, /* 4/2 = 2/1 */
@@ -142,7 +142,7 @@ static void with_wait_lifo_the_key_with_the_latest_request_must_rank_first(void 
     stage_close(&s);
 }
 
-/* budget.max_live counts what is live or promised, whoever has it. */
+/* budget.max_live counts what is live or promised, lent or not. */
 static void a_share_of_the_live_budget_must_be_measured_in_resources(void **state)
 {
     struct stage s;
@@ -268,7 +268,7 @@ static void in_a_group_only_its_own_members_must_make_room(void **state)
     assert_ptr_equal(pick(&s), slot[0]);
     assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget, KP__IN_GROUP_0), slot[1]);
     assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[1].budget, KP__IN_GROUP_1), slot[2]);
-    /* used meanwhile: every heap it is in must know */
+    /* used meanwhile: its rank must change in every heap that it is in */
     assert_ptr_equal(stage_lend(&s, sub[2]), slot[2]);
     assert_int_equal(s.groups[1].budget.evictable.count, 1);
     stage_give(&s, slot[2], 0, true);
@@ -331,7 +331,7 @@ static void a_key_that_joins_a_group_must_keep_its_rank_elsewhere(void **state)
     }
 }
 
-/* As many as there are may enter before one is asked for: none of them is to be put right then. */
+/* All keys may enter before one is asked for: none must need a correction of its rank then. */
 static void a_key_that_enters_its_first_heap_must_have_its_rank_at_once(void **state)
 {
     (void)state;

@@ -49,7 +49,7 @@ static void each_cause_must_have_the_counter_that_the_header_says(void **state)
     stage_close(&s);
 }
 
-/* Whoever looked at it says that it is bad; if its peer is gone, that was said already. */
+/* The check says that it is bad; if its peer is gone, that was reported before. */
 static void one_whose_peer_is_gone_must_end_by_that_and_not_by_the_check(void **state)
 {
     static const struct {
@@ -68,7 +68,7 @@ static void one_whose_peer_is_gone_must_end_by_that_and_not_by_the_check(void **
         stage_open(&s);
         struct kp__slot *slot = stage_lend(&s, stage_key(&s));
         if (cases[i].marked) (void)kp__doom(&s.core, slot, cases[i].marked, &s.todo);
-        else slot->cause = KP_CAUSE_GONE; /* of before: nobody marked this one */
+        else slot->cause = KP_CAUSE_GONE; /* from before: this one was not marked */
         kp__give(&s.core, slot, 0, false, cases[i].found, s.now, &s.todo);
         assert_int_equal(slot->cause, cases[i].ends);
         stage_close(&s);

@@ -20,7 +20,7 @@ static struct kp__subpool *circuit(struct stage *s, uint32_t counts)
     return stage_key(s);
 }
 
-/* By two uses, or two creations that nobody remembers. */
+/* By two failed uses, or two failed creations that are not kept for others. */
 static void open_it(struct stage *s, struct kp__subpool *sub)
 {
     bool no_probe = false, use = sub->rules->breaker_counts & KP_BREAK_USE;
@@ -223,7 +223,7 @@ static void an_open_circuit_of_uses_must_refuse_leases_but_for_one_probe(void **
     stage_close(&s);
 }
 
-/* Whoever waits for a return is told, not left to his deadline. */
+/* A request that waits for a return is told at once, not at its deadline. */
 static void who_waits_must_be_told_when_the_circuit_opens(void **state)
 {
     struct stage s;
@@ -361,7 +361,7 @@ static void a_queue_that_is_slow_for_an_interval_must_refuse_who_waited_twice(vo
     assert_int_equal(sub->rare->shed.least_wait, 11);
     assert_false(sub->rare->shed.slow);
     for (int i = 0; i < 3; i++) stage_ask(&s, sub, &r[i], 0);
-    s.now = 1111; /* the end of an interval in which nobody waited as little as 10 */
+    s.now = 1111; /* the end of an interval in which every request waited longer than 10 */
     stage_give(&s, slot, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
     assert_true(sub->rare->shed.slow);
@@ -441,7 +441,7 @@ static void a_newcomer_must_not_be_shed(void **state)
     stage_close(&s);
 }
 
-/* Whoever gives it back read the time before they came. */
+/* The thread that gives it back read the time before they came. */
 static void who_came_after_the_time_was_read_must_not_be_shed(void **state)
 {
     struct stage s;
@@ -460,7 +460,7 @@ static void who_came_after_the_time_was_read_must_not_be_shed(void **state)
     stage_give(&s, slot, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
     assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
-    assert_false(sub->rare->shed.slow); /* who waited no time at all was served */
+    assert_false(sub->rare->shed.slow); /* one that did not wait at all was served */
     assert_int_equal(s.core.now, s.now + 5); /* it does not go back */
     kp__withdraw(&s.core, &r[1], s.now, &s.todo);
     stage_close(&s);

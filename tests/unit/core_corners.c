@@ -50,7 +50,7 @@ static void a_return_must_not_end_the_probe_of_a_creation(void **state)
     stage_close(&s);
 }
 
-/* The probe's resource was owed to another key before anybody could say how it is. */
+/* The probe's resource was owed to another key before its use had an outcome. */
 static void a_probe_that_came_to_nothing_must_let_another_begin(void **state)
 {
     struct stage s;
@@ -118,7 +118,7 @@ static void a_failure_in_the_background_must_be_kept_for_its_time_only(void **st
     kp__permit_take(&s.core, sub);
     stage_failed(&s, stage_spend(&s, sub), NULL, -9);
     assert_int_equal(sub->rare->health.kept_count, 0);
-    for (int i = 0; i < 2; i++) { /* told to everybody */
+    for (int i = 0; i < 2; i++) { /* reported to all */
         assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_NO);
         STAGE_NO(&r, -9, "cache_failure_ms");
     }
@@ -251,8 +251,8 @@ static void room_in_a_group_must_go_to_the_member_that_ranks_first(void **state)
 
 /* ---- sponsors -------------------------------------------------------------------------------- */
 
-/* Its resource went to somebody before it, and it may begin another at once: with the lent permit
- * that it holds already. */
+/* Its resource went to a request ahead of it, and it may begin another creation at once, with the
+ * lent permit that it already holds. */
 static void a_sponsor_must_begin_another_creation_with_the_permit_it_holds(void **state)
 {
     struct stage s;
@@ -354,7 +354,7 @@ static void one_that_is_too_many_twice_over_must_close_once(void **state)
     stage_close(&s);
 }
 
-/* A creation ends in a key whose limit has shrunk meanwhile. */
+/* A creation ends in a key whose limit was lowered meanwhile. */
 static void a_new_one_over_the_limit_and_its_reserve_must_not_be_kept(void **state)
 {
     (void)state;
@@ -392,7 +392,7 @@ static void a_victims_end_must_serve_its_own_key_at_once(void **state)
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_PERMIT);
     assert_int_equal(stage_ask(&s, a, &next, 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[next.limit], "max_live");
-    s.groups[0].budget.cap = 2; /* its own limit is all that is in the way */
+    s.groups[0].budget.cap = 2; /* only its own limit is in the way */
     stage_victim_gone(&s, &r);
     assert_int_equal(next.grant.kind, KP__GRANT_PERMIT);
     stage_close(&s);

@@ -83,7 +83,7 @@ static void the_second_must_end_the_rest(struct stage *s)
     assert_int_equal(sub->rare->seldom.invalid, 2);
 }
 
-/* Of four: the second was proven before it said so, too. */
+/* Of four; the second was found good before it reported that. */
 static void the_second_must_end_also_the_last_one_in_doubt(struct stage *s)
 {
     struct kp__slot *slot[MOST], *lent[2];
@@ -311,7 +311,7 @@ static void no_test_must_begin_while_it_closes(struct stage *s)
 
 enum { SPAN = 1000, HOLD = 8 };
 
-/* So many were in use for SPAN, since it was asked last. */
+/* So many were in use for SPAN since the last call. */
 static void assert_had(struct stage *s, const struct kp__subpool *sub, uint64_t many)
 {
     uint64_t had = many * (SPAN / HOLD) * KP__SHARE_ONE / KP__SHARE_TAU;

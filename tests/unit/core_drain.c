@@ -68,7 +68,7 @@ static void none_must_be_left_to_drain_where_an_idle_one_can_go_instead(void **s
     stage_close(&s);
 }
 
-/* What was left to drain is shared again as soon as nobody is owed its room. */
+/* A resource that drains is shared again as soon as its room is not owed to another key. */
 static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(void **state)
 {
     (void)state;
@@ -94,7 +94,7 @@ static void one_left_to_drain_must_be_shared_again_when_nobody_is_owed_its_room(
     }
 }
 
-/* It is being reset, by whoever sat in one seat or the other. */
+/* It is being reset for the lease in one seat or the other. */
 static void one_left_to_drain_must_not_be_shared_while_its_last_lease_ends(void **state)
 {
     (void)state;

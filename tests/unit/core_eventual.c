@@ -56,7 +56,7 @@ static void what_came_back_must_be_left_to_whoever_is_faster(void **state)
     assert_true(waits(&q.r[0]) && q.r[0].offered); /* it looks again by itself */
     assert_int_equal(atomic_load(&q.r[0].state), KP__WAITING);
     stage_give(&q.s, q.slot[0], 0, true);
-    assert_int_equal(atomic_load(&q.r[0].state), KP__WAITING); /* nobody is woken twice in a turn */
+    assert_int_equal(atomic_load(&q.r[0].state), KP__WAITING); /* woken only once in a turn */
     assert_int_equal(q.s.wakes, 0);
     queue_close(&q);
 }
@@ -73,7 +73,7 @@ static void who_was_offered_must_take_what_is_there_when_it_looks(void **state)
     assert_int_equal(q.r[0].grant.kind, KP__GRANT_SLOT);
     assert_false(q.r[0].offered || q.r[0].here);
     assert_int_equal(q.sub->rare->handed, 0); /* it took, and was not handed anything */
-    assert_true(waits(&q.r[1]) && q.r[1].offered); /* the other one is for whoever is next */
+    assert_true(waits(&q.r[1]) && q.r[1].offered); /* the other one is for the next waiter */
     stage_heed(&q.s, &q.r[1]);
     assert_int_equal(q.r[1].grant.kind, KP__GRANT_SLOT);
     assert_int_equal(q.sub->rare->handed, 0);
@@ -193,7 +193,7 @@ static void nobody_must_be_passed_for_longer_than_is_said(void **state)
     assert_true(waits(&q.r[0]));
     q.s.now++;
     assert_int_equal(stage_ask(&q.s, q.sub, &again, 0), KP__GRANT_WAIT);
-    assert_int_equal(q.r[0].grant.kind, KP__GRANT_SLOT); /* whoever comes sees that it is its */
+    assert_int_equal(q.r[0].grant.kind, KP__GRANT_SLOT); /* it finds that it has it */
     queue_close(&q);
 }
 

@@ -287,7 +287,7 @@ static void those_that_go_together_must_all_be_free_again(void **state)
     stage_close(&s);
 }
 
-/* Who waits in its key is not served with what the pool may not have. */
+/* A waiter of its key is not served with a resource that is above the budget. */
 static void what_comes_back_above_a_lowered_budget_must_go_though_somebody_waits(void **state)
 {
     static const struct kp__allowance may = {

@@ -145,7 +145,7 @@ static void looks_of_the_background_must_be_a_token_apart(struct stage *s)
     assert_int_equal(kp__token_look(&rate, 0), 333333334);
     assert_int_equal(kp__token_look(&rate, 0), 2 * 333333334);
     assert_int_equal(kp__token_look(&rate, 5), 3 * 333333334);
-    kp__token_take(&rate, 10 * SECOND); /* nobody has looked for long */
+    kp__token_take(&rate, 10 * SECOND); /* after a long time without a look */
     assert_int_equal(kp__token_look(&rate, 10 * SECOND), 10 * SECOND + 333333334);
 }
 
@@ -197,7 +197,7 @@ static void who_is_first_must_be_told_and_the_next_when_it_is(struct stage *s)
     assert_true(stage_woken(s, &r[1]));
     assert_int_equal(kp__next_look(&r[2]), KP__NEVER);
     s->now += SECOND;
-    kp__settle(&s->core, sub[2], s->now, &s->todo); /* whoever comes */
+    kp__settle(&s->core, sub[2], s->now, &s->todo); /* another key */
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
     assert_int_equal(r[2].grant.kind, KP__GRANT_WAIT);
     assert_int_equal(kp__next_look(&r[2]), s->now + SECOND);
@@ -227,7 +227,7 @@ static void the_key_with_the_smaller_share_must_get_the_token(struct stage *s)
     stage_take(s, &r[1]);
 }
 
-/* By arrival: a newcomer, too, leaves it to who waits. */
+/* By arrival: a new request, too, leaves it to those that wait. */
 static void a_newcomer_must_leave_the_token_to_who_waits(struct stage *s)
 {
     struct kp__request r[2];
@@ -243,7 +243,7 @@ static void a_newcomer_must_leave_the_token_to_who_waits(struct stage *s)
     stage_take(s, &r[0]);
 }
 
-/* Its first request has left meanwhile: it takes no token before whoever is first by now. */
+/* Its first request has left meanwhile: it takes no token before the key that is first now. */
 static void a_key_must_be_ranked_by_who_is_its_first_by_now(struct stage *s)
 {
     struct kp__request r[3];
@@ -264,7 +264,7 @@ static void a_key_must_be_ranked_by_who_is_its_first_by_now(struct stage *s)
     stage_take(s, &r[1]);
 }
 
-/* Its key stands elsewhere, for what another of its requests lacks. */
+/* Its key waits for another budget, which another of its requests lacks. */
 static void who_wants_a_fresh_one_must_be_told_though_others_are_first(struct stage *s)
 {
     struct kp__request r[2];

@@ -7,7 +7,7 @@
 
 #include "core/guide.h"
 
-/* A hash that goes to this bucket, has this place of it for its own, and is told from others by
+/* A hash that goes to this bucket, has this place in it as its first, and differs from others by
  * `id`. */
 static uint64_t hash_to(uint64_t bucket, uint64_t first, uint64_t id)
 {
@@ -63,7 +63,7 @@ static void what_was_entered_must_be_found_and_nothing_else(void **state)
     assert_int_equal(kp__guide_find(guide, hash_to(3, 5, 18)), 0);
     assert_int_equal(kp__guide_find(guide, hash_to(2, 5, 17)), 0);
     assert_int_equal(kp__guide_find(guide, hash_to(4, 5, 17)), 0);
-    /* who looks alike is led elsewhere, by the bits in which he does not */
+    /* one that looks alike is found elsewhere, by the bits in which it differs */
     assert_int_equal(kp__guide_find(guide, hash_to(3 + buckets(guide), 5, 17)),
                      99 ^ buckets(guide) << 3);
     kp__guide_leave(guide, hash_to(3, 5, 17));
@@ -101,7 +101,7 @@ static void one_that_was_dropped_must_be_empty_when_it_is_used_again(void **stat
         kp__guide_enter(guide, hash_to(0, 0, 18), 100);
         kp__guide_enter(guide, hash_to(last, 7, 19), 101);
         kp__guide_drop(guide);
-        /* who comes late; of a large one the memory is gone */
+        /* a late call; the memory of a large guide is gone */
         uint32_t late = kp__guide_find(guide, hash);
         assert_true(late == 0 || late == 99);
 #if defined __linux__
@@ -143,7 +143,7 @@ static void in_a_full_bucket_who_comes_must_push_out_one_and_be_found(void **sta
         if (i != 3) assert_int_equal(kp__guide_find(guide, hash_to(2, 0, 50 + i)), 200 + i);
     assert_int_equal(kp__guide_find(guide, hash_to(1, 3, 70)), 300);
     assert_int_equal(kp__guide_find(guide, hash_to(3, 3, 71)), 301);
-    /* who was pushed out leaves without harm, and comes again by pushing another */
+    /* one that was pushed out leaves without harm, and returns by pushing out another */
     kp__guide_leave(guide, hash_to(2, 0, 53));
     assert_int_equal(entries(guide), KP__BUCKET + 2);
     kp__guide_enter(guide, hash_to(2, 0, 53), 203);
@@ -170,7 +170,7 @@ static void who_leaves_must_take_away_its_own_entry_only(void **state)
     kp__guide_drop(guide);
 }
 
-/* Who comes after one with the same half of the hash would never be found behind it. */
+/* An entry behind one with the same half of the hash would never be found. */
 static void of_two_that_look_alike_the_later_must_be_found(void **state)
 {
     (void)state;

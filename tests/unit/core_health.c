@@ -92,7 +92,7 @@ static void with_retries_a_sponsor_must_wait_on_and_create_again(void **state)
     s.now += 1;
     kp__settle(&s.core, sub, s.now, &s.todo);
     assert_int_equal(r[0].grant.kind, KP__GRANT_PERMIT);
-    /* a refusal that is final is told all the same */
+    /* a final refusal is reported all the same */
     slot = stage_spend(&s, sub);
     stage_pending(&s, &r[0], slot);
     stage_failed(&s, slot, NULL, KP_EREFUSED);
@@ -262,7 +262,7 @@ static void a_creation_that_comes_out_well_must_end_the_pause(void **state)
     stage_close(&s);
 }
 
-/* After a failure one creation at a time, until one comes out well; with a pause configured. */
+/* After a failure one creation at a time, until one succeeds; with a pause configured. */
 static void after_a_failure_creations_must_be_tried_one_at_a_time(void **state)
 {
     struct stage s;

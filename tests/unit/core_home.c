@@ -40,7 +40,7 @@ static void it_must_be_where_the_lease_ends(struct stage *s)
     assert_int_equal(home_of(slot), pin_number(pin_count() - 1));
 }
 
-/* Over the whole pool homes are taken once for so many leases that settle, whoever's. */
+/* Homes are taken away once for a number of leases that settle, counted over the whole pool. */
 static void the_price_of_taking_must_be_settled_first(struct stage *s)
 {
     struct kp__slot *slot = one_at_home(s), *other;
@@ -151,7 +151,7 @@ static void what_is_idle_must_lose_its_mark_with_its_home(struct stage *s)
     assert_int_equal(ends, 0);
     take(s, slot);
     assert_int_equal(ends, 1);
-    assert_int_equal(leaving, 1); /* until nobody is in the middle of it */
+    assert_int_equal(leaving, 1); /* until no thread is in the middle of one */
     LANE_SAYS(slot, KP__SETTLES, KP__HERE);
     assert_int_equal(home_of(slot), KP__NOBODYS);
     assert_int_equal(slot->sub->term->homes, 0);
@@ -189,7 +189,7 @@ static void what_is_on_no_lane_must_be_left_alone(struct stage *s)
     lane_shut(s, sub);
     take(s, slot); /* it has a cell */
     bare = stage_idle(s, stage_key(s));
-    take(s, bare); /* nor that, and its key no lane */
+    take(s, bare); /* it has no home, and its key no lane */
     assert_int_equal(ends, 1);
     assert_int_equal(sub->term->homes, 0);
     assert_true(lane_open_again(s, sub));

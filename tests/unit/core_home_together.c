@@ -14,7 +14,7 @@ static struct lane {
     struct kp__slot *slot;
     enum kind kind;
     bool at_home;
-    uint64_t word, lends, served, hits; /* as it is on the lane; as all that comes to */
+    uint64_t word, lends, served, hits; /* as the lane has it; as it must be in the books */
 } lanes[LANES];
 
 static bool is_lent(const struct lane *l)

@@ -28,7 +28,7 @@ static void compete(struct stage *s, struct two *t, struct kp__budget *budget)
     assert_int_equal(stage_ask(s, t->b, &t->r, 0), KP__GRANT_WAIT);
 }
 
-/* a gives back what b lacks, and the one who waits is invited to it. */
+/* a gives back what b lacks, and the request of b that waits is invited to take it. */
 static void a_gives_back(struct stage *s, struct two *t)
 {
     stage_give(s, t->of_a, 0, true);
@@ -97,7 +97,7 @@ static void a_nudge_alone_must_not_serve(struct stage *s)
     assert_int_equal(t.r.grant.kind, KP__GRANT_WAIT);
 }
 
-/* Another of its key came before it, who lacks something else. */
+/* Another request of its key came before it and lacks something else. */
 static void who_lacks_what_was_given_back_must_be_invited(struct stage *s)
 {
     struct kp__request taker;
@@ -136,7 +136,7 @@ static void what_the_taker_gives_back_must_leave_the_giver_what_was_offered(stru
     assert_false(behind.invited);
 }
 
-/* The giver does not come: all that is free goes to those who wait. */
+/* The giver does not come again: all that is free goes to the waiters. */
 static void who_comes_must_take_for_all_behind_it(struct stage *s)
 {
     struct kp__request behind;
@@ -151,9 +151,9 @@ static void who_comes_must_take_for_all_behind_it(struct stage *s)
     assert_int_equal(behind.grant.kind, KP__GRANT_PERMIT);
 }
 
-/* One that came earlier has failed to create; it is back at its place, before the one that was
- * invited, and has to pause: so it is no budget any more that the key lacks. What b gives back then
- * may lie idle beside the invited one, who is on its way all the same. */
+/* A request that came earlier has failed to create. It is back at its place, ahead of the one that
+ * was invited, and has to pause: so what the key lacks is no longer a budget. What b gives back
+ * then may stay idle beside the invited one, which is on its way all the same. */
 static void who_was_invited_must_be_waited_for_though_another_stands_before_it(struct stage *s)
 {
     struct kp__request old;
@@ -203,8 +203,8 @@ static void what_was_offered_must_not_be_taken_by_who_ranks_behind(struct stage 
     stage_victim_gone(s, &t.r);
 }
 
-/* What a looks at first has expired: while that is destroyed a holds more, and ranks behind b, to
- * whom the rest belongs then. */
+/* What a looks at first has expired. While that is destroyed, a holds more and ranks behind b, so
+ * the rest belongs to b. */
 static void who_ranks_behind_after_its_own_look_must_leave_the_rest_to_the_next(struct stage *s)
 {
     struct kp__request of_a, of_b[2];
@@ -288,7 +288,7 @@ static void who_gives_back_with_others_waiting_must_have_no_claim(struct stage *
     assert_int_equal(own.grant.kind, KP__GRANT_PERMIT);
 }
 
-/* It comes for nothing again: whoever of it comes next stands behind the one who waits. */
+/* The giver has no claim then: the next request of its key stands behind the one that waits. */
 static void who_gives_back_while_one_of_its_own_waits_must_have_no_claim(struct stage *s)
 {
     struct kp__request own;

@@ -161,7 +161,7 @@ static void a_key_without_rules_must_queue_in_order_of_arrival(void **state)
         assert_int_equal(kp__queue_ahead(&r[i]), i);
     }
     assert_ptr_equal(kp__queue_first(sub, KP__EITHER), &r[0]);
-    /* told its rules, it serves them */
+    /* when it gets its rules, it serves them */
     s.rules.max_live = 1;
     stage_rule(&s, sub, &s.rules, -1, -1);
     assert_int_equal(r[0].grant.kind, KP__GRANT_PERMIT);
@@ -260,7 +260,7 @@ static void new_rules_must_take_a_key_out_of_the_heap_of_what_it_lacked(void **s
     struct kp__rules none_lent = stage_rules();
     none_lent.max_lent = 0;
     stage_rule(&s, b, &none_lent, -1, -1);
-    assert_null(b->contest->lacks); /* its own limit binds now */
+    assert_null(b->contest->lacks); /* its own limit is what it lacks now */
     assert_string_equal(kp__limit_name[r.limit], "max_lent");
     stage_close(&s);
 }
@@ -443,7 +443,7 @@ static void what_a_key_had_must_count_by_the_weight_that_it_had_then(void **stat
     s.now += 100;
     s.core.now = s.now;
     stage_rule(&s, sub, &s.rules, -1, -1);
-    assert_int_equal(sub->contest->share.had[KP__LEASED], 0); /* nothing: nobody is starved */
+    assert_int_equal(sub->contest->share.had[KP__LEASED], 0); /* nothing: no key is starved */
     s.core.lent.cap = 1;
     assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
     s.now += 100;

@@ -180,7 +180,7 @@ static void what_is_lent_over_lanes_must_count_for_who_comes_then(struct stage *
     assert_string_equal(kp__limit_name[r.limit], "budget.max_lent");
     assert_ptr_equal(b->contest->lacks, &s->core.lent);
     assert_null(kp__heap_top(&s->core.open));
-    assert_false(lane_give(slot)); /* so it takes the lock, and serves him */
+    assert_false(lane_give(slot)); /* so the release takes the lock, and serves the waiter */
     stage_give(s, slot, 0, true);
     assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
     stage_give(s, stage_take(s, &r), 0, true);
@@ -326,7 +326,7 @@ static void a_refill_must_see_what_lanes_have_room_for(struct stage *s)
     limit(s, 0, 3);
     stage_rule(s, b, &least, -1, -1);
     stage_rule(s, c, &least, -1, -1);
-    assert_int_equal(kp__refill_wanted(&s->core, b, false), 0); /* it has one, and asks nobody */
+    assert_int_equal(kp__refill_wanted(&s->core, b, false), 0); /* it has one, and needs nothing */
     assert_true(a->open);
     assert_true(lane_take(idle_of(a), "t", NULL));
     assert_int_equal(kp__refill_wanted(&s->core, c, false), 1);

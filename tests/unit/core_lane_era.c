@@ -42,7 +42,7 @@ static void a_lease_of_an_open_lane_must_not_be_younger_than_that(struct stage *
     s->core.era = 7;
     assert_true(lane_open(s, sub));
     assert_true(lane_take(slot, "tag", s));
-    s->core.era = 8; /* nobody comes to an end of an era without shutting all lanes before */
+    s->core.era = 8; /* an era never ends before all lanes are shut */
     lane_shut(s, sub);
     assert_int_equal(era_of(slot), 7);
 }

@@ -86,8 +86,8 @@ static void room_for_cells_must_not_be_made_anew_while_it_is_enough(struct stage
     lines_unbound(bounds[1]);
 }
 
-/* Who read the shape and then went to sleep may meet any later list there: what it finds must be a
- * number of a cell that there is, or 0. */
+/* A thread that read the shape and then slept may find any later list there: what it reads must be
+ * the number of a cell that exists, or 0. */
 static void an_old_shape_must_lead_to_a_cell_by_any_later_list(struct stage *s)
 {
     static const uint32_t sizes[] = { 1, 15, 225, 16 };
@@ -177,7 +177,7 @@ static void a_cell_must_be_written_once_and_belong_to_another_slot_afterwards(st
     uint32_t number = slot->cell;
     struct kp__cell *cell = KP__CELL_OF(slot);
     lane_shut(s, sub);
-    cell->resource = s; /* as a mark: nobody writes it again while the slot has it */
+    cell->resource = s; /* as a mark: it is not written again while the slot has the cell */
     assert_true(lane_open(s, sub));
     assert_int_equal(slot->cell, number);
     assert_ptr_equal(cell->resource, s);
@@ -196,7 +196,8 @@ static void a_cell_must_be_written_once_and_belong_to_another_slot_afterwards(st
     LANE_SAYS(next, next->generation, KP__HERE);
 }
 
-/* Who has an old lease of it, or is about to swing its word, finds no word of before again. */
+/* A thread that has an old lease, or is about to change its word, never finds an older word
+ * again. */
 static void the_word_of_a_cell_must_never_come_back_to_an_old_one(struct stage *s)
 {
     struct kp__subpool *sub = stage_key(s);
@@ -337,7 +338,7 @@ static void a_key_of_bytes_must_be_found_by_its_hash_until_it_goes(struct stage 
             assert_int_equal(kp__guide_find(guide, hash), leads(s, sub));
         }
         bool guided = s->core.by_bytes && s->core.guide;
-        if (!guided) kp__guide_enter(guide, hash, 99); /* somebody else's */
+        if (!guided) kp__guide_enter(guide, hash, 99); /* of another key */
         lane_bury(s, sub);
         assert_int_equal(kp__guide_find(guide, hash), guided ? 0 : 99);
         kp__guide_leave(guide, hash);
@@ -346,7 +347,7 @@ static void a_key_of_bytes_must_be_found_by_its_hash_until_it_goes(struct stage 
     kp__guide_drop(guide);
 }
 
-/* Else who asks for the key would claim again and again what is another's now. */
+/* Otherwise gets of this key would claim, again and again, what is another key's now. */
 static void no_guide_must_lead_to_a_cell_that_went(struct stage *s)
 {
     struct kp__guide *guide = kp__guide_make(10);
@@ -370,7 +371,7 @@ static void no_guide_must_lead_to_a_cell_that_went(struct stage *s)
     kp__guide_drop(guide);
 }
 
-/* What a borrower compares with the key that he asked for. */
+/* A borrower compares it with the key that it asked for. */
 static void a_cell_must_carry_a_key_that_is_brief(struct stage *s)
 {
     static char text[] = "a key of 22 bytes, say";

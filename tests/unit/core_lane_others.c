@@ -50,7 +50,7 @@ static void what_came_back_over_a_lane_must_be_looked_at_when_its_idle_time_ends
     struct kp__subpool *sub = stage_key(s);
     struct kp__slot *lent = lane_lend(s, sub);
     stage_idle(s, sub);
-    kp__unfile_slot(&s->core, lent); /* as the look at it does that came while it was lent */
+    kp__unfile_slot(&s->core, lent); /* as a look does that came while it was lent */
     s->now += 5;
     uint64_t opened = s->now;
     assert_true(lane_open(s, sub));
@@ -105,7 +105,7 @@ static void eviction_must_not_take_what_was_taken_meanwhile(struct stage *s)
     stage_take(s, &r);
     assert_int_equal(stage_ask(s, subs[1], &q, 0), KP__GRANT_WAIT);
     assert_ptr_equal(subs[1]->contest->lacks, &s->core.live);
-    /* who waits for room gets it when it comes back */
+    /* the request that waits for room gets it then */
     stage_give(s, slots[0], 0, true);
     assert_int_equal(q.grant.kind, KP__GRANT_PERMIT);
     assert_ptr_equal(q.slot, slots[0]);
@@ -198,7 +198,7 @@ static void a_check_that_ends_after_the_lane_opened_must_shut_it(struct stage *s
     lane_shut(s, sub);
     assert_ptr_equal(stage_lend(s, sub), other);
     assert_ptr_equal(stage_lend(s, sub), checked);
-    kp__seat_at(checked, 0)->ending = true; /* who it was for has left */
+    kp__seat_at(checked, 0)->ending = true; /* the request that it was for has left */
     stage_give(s, other, 0, true);
     assert_true(lane_open_again(s, sub));
     assert_false(checked->on_lane);

@@ -90,7 +90,7 @@ static void what_became_of(bool was_lent, bool is_lent, uint64_t leases)
         assert_int_equal(is.order, was.order);
     } else if (is_lent) {
         assert_int_equal(is.seat.generation, slot->generation);
-        assert_int_equal(is.seat.since, s.now); /* nobody knows since when; since now at least */
+        assert_int_equal(is.seat.since, s.now); /* since when is unknown; since now at least */
         assert_string_equal(is.seat.tag, "last");
         assert_ptr_equal(is.seat.site, &s);
         assert_true(is.seat.hit);
@@ -262,7 +262,7 @@ static void a_lane_that_was_open_for_long_must_not_pause_because_nobody_came(str
             lane_shut(s, sub);
             assert_int_equal(sub->calm, early ? 4 : 0);
         }
-        /* where nobody looked at the clock, that is not known */
+        /* unknown if the clock was not read */
         sub->calm = sub->term->shy = 0;
         kp__lane_open(&s->core, sub, 0);
         assert_true(sub->open);

@@ -31,7 +31,7 @@ static void a_lane_must_have_no_end_where_nothing_ever_ends(struct stage *s)
     s->core.least_term = KP__NEVER;
     assert_int_equal(term(s, 0), KP__NEVER);
     s->core.least_term = 0;
-    s->rules.idle_ttl = s->rules.excess_ttl = SEC; /* looked at by nobody */
+    s->rules.idle_ttl = s->rules.excess_ttl = SEC; /* never looked at */
     s->rules.max_age = SEC;
     assert_int_equal(term(s, 0), KP__NEVER);
     s->rules.idle_ttl = s->rules.excess_ttl = s->rules.max_age = KP__NEVER;
@@ -124,7 +124,7 @@ static void a_term_must_end_before_what_is_idle_has_to_be_validated(struct stage
     assert_int_equal(term(s, 1170 * MS), 10 * MS);
 }
 
-/* What comes back over a lane is known to have done so when that is shut. */
+/* Only when a lane is shut is it known what came back over it. */
 static void a_term_must_be_a_part_of_the_time_between_two_tests(struct stage *s)
 {
     s->rules.validate_every = 64 * SEC;
@@ -184,7 +184,7 @@ static void the_sooner_of_two_ends_must_be_that_of_the_term(struct stage *s)
     assert_int_equal(term(s, 6250 * SEC), 50 * SEC);
 }
 
-/* How much before an idle time ends is said by the shortest of all times to live. */
+/* How long before the end of an idle time is given by the shortest of all times to live. */
 static void an_age_must_count_among_the_times_to_live_that_a_term_ends_ahead_of(struct stage *s)
 {
     s->rules.idle_ttl = 6400 * SEC;
@@ -200,7 +200,7 @@ static void an_age_must_count_among_the_times_to_live_that_a_term_ends_ahead_of(
     assert_int_equal(sub->term->until, s->now + 40 * SEC);
 }
 
-/* What is lent is nobody's idle time: only idle ones end a term by how long they were. */
+/* A lent one has no idle time: only idle ones end a term, by how long they have been idle. */
 static void a_term_must_not_look_at_how_long_a_lent_one_was_idle(struct stage *s)
 {
     s->core.validates = true;
@@ -266,7 +266,7 @@ static void lanes_must_be_shut_as_their_terms_end(struct stage *s)
     stage_check(s);
 }
 
-/* So that whoever comes next finds it open; nobody comes to one that nobody used. */
+/* So that the next get finds it open; a lane that was not used gets no new term. */
 static void a_lane_that_was_used_must_begin_another_term_when_one_ends(struct stage *s)
 {
     s->core.leak_after = 100;
@@ -341,7 +341,7 @@ static void what_was_lent_when_a_term_ended_must_count_as_lent_since_then(struct
     s->now += 103;
 }
 
-/* One that never ends is shut by whoever looks at its key only. */
+/* A lane without an end is shut only by calls that look at its key. */
 static void a_lane_without_an_end_must_not_be_shut_before_the_end_of_time(struct stage *s)
 {
     struct kp__subpool *sub = stage_key(s);

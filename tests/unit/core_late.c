@@ -264,7 +264,7 @@ static void a_victims_end_must_serve_its_own_key_where_that_was_full(void **stat
     stage_close(&s);
 }
 
-/* Nobody is in both groups that are full: two go, one after the other. */
+/* No resource is in both of the full groups: two go, one after the other. */
 static void of_two_victims_the_second_must_answer_who_waits_for_their_places(void **state)
 {
     (void)state;
@@ -293,7 +293,7 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
         assert_ptr_equal(kp__list_last(&s.todo.doomed), &second->link);
         assert_ptr_equal(kp__list_next(&s.todo.doomed, doomed), &second->link);
         assert_int_equal(s.groups[0].budget.used, 1);
-        assert_int_equal(s.groups[1].budget.used, 1); /* nobody else may take the first's place */
+        assert_int_equal(s.groups[1].budget.used, 1); /* no other may take the first's place */
         assert_int_equal(b->contest->ceded, 0);
         assert_int_equal(a->contest->ceded, 1);
         kp__list_remove(&second->link);
@@ -309,7 +309,7 @@ static void of_two_victims_the_second_must_answer_who_waits_for_their_places(voi
     }
 }
 
-/* It is for what is created in the end, or over with who gives up. */
+/* The mark goes to what is created in the end, or ends with the request that gives up. */
 static void the_mark_of_a_probe_must_go_from_the_first_victim_to_the_second(void **state)
 {
     (void)state;

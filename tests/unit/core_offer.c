@@ -55,7 +55,7 @@ static void floors_and_arrival_must_owe_by_rank_alone(void **state)
     kp__starve(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.score += 100 * ONE;
     assert_true(kp__budget_owed(&s.core, &s.core.live, mine)); /* it is below its floor */
-    stage_rule(&s, mine, &below, -1, -1); /* it settles: nobody waits there */
+    stage_rule(&s, mine, &below, -1, -1); /* it settles: no request waits there */
     kp__starve(&s.core, poor, &s.core.live);
     kp__contest(&s.core, poor)->rank.score += 100 * ONE;
     assert_false(kp__budget_owed(&s.core, &s.core.live, mine)); /* both are: by score */
@@ -68,7 +68,7 @@ static void floors_and_arrival_must_owe_by_rank_alone(void **state)
     s.core.by_arrival = true;
     stage_rule(&s, mine, &s.rules, -1, -1);
     kp__starve(&s.core, poor, &s.core.live);
-    kp__contest(&s.core, poor)->rank.arrived = UINT64_MAX - 1; /* nobody of mine waits: last */
+    kp__contest(&s.core, poor)->rank.arrived = UINT64_MAX - 1; /* no request of mine waits: last */
     assert_true(kp__budget_owed(&s.core, &s.core.live, mine));
     kp__contest(&s.core, poor)->rank.arrived = UINT64_MAX;
     assert_false(kp__budget_owed(&s.core, &s.core.live, mine));
@@ -130,12 +130,12 @@ static void nothing_must_be_owed_to_oneself_however_old_ones_rank_is(void **stat
     kp__contest(&s.core, sub)->rank.score -= 9 * ONE;
     assert_false(kp__budget_owed_used(&s.core, &s.core.lent, sub));
     assert_false(kp__budget_outranked(&s.core, &s.core.lent, sub));
-    /* so it was looked at by nobody */
+    /* so it was not looked at */
     assert_int_equal(sub->contest->rank.score, UINT64_MAX - 7 * ONE + 1);
     stage_close(&s);
 }
 
-/* What is in use counts as held: whoever would keep it is compared as if without it. */
+/* What is in use counts as held: the key that would keep it is compared as if it had one less. */
 static void what_is_in_use_must_be_owed_by_what_the_key_has_without_it(void **state)
 {
     static const struct {
@@ -171,8 +171,8 @@ static void what_is_in_use_must_be_owed_by_what_the_key_has_without_it(void **st
     }
 }
 
-/* A seat that is free stays free for who came before: else a key that keeps one seat busy would
- * keep the others from its room for ever. */
+/* A free seat stays free for requests that came before: otherwise a key that keeps one seat busy
+ * would keep other keys from its room for ever. */
 static void by_arrival_a_seat_must_go_to_who_came_first(void **state)
 {
     (void)state;

@@ -24,7 +24,7 @@ static void the_minimum_must_be_wanted_less_what_there_is(void **state)
     assert_int_equal(wanted(&s, sub), 4);
     kp__contest(&s.core, sub)->promised = 1;
     assert_int_equal(wanted(&s, sub), 3);
-    /* a failure that is still to be told stands for one */
+    /* a failure that is still to be reported counts as one */
     kp__rare(&s.core, sub)->health.kept_count = 1;
     assert_int_equal(wanted(&s, sub), 2);
     kp__rare(&s.core, sub)->health.kept_count = 9;
@@ -235,7 +235,7 @@ static void the_background_must_heed_health_and_creations_under_way(void **state
     assert_true(permit(&s, sub));
     assert_true(kp__refill_permit(&s.core, sub, false, s.now));
     assert_true(permit(&s, sub));
-    kp__rare(&s.core, sub)->health.failures = 1; /* one at a time, until one comes out well */
+    kp__rare(&s.core, sub)->health.failures = 1; /* one at a time, until one succeeds */
     assert_false(permit(&s, sub));
     kp__rare(&s.core, sub)->health.failures = 0;
     assert_true(kp__refill_permit(&s.core, sub, false, s.now));
@@ -288,7 +288,7 @@ static void a_permit_must_count_in_both_groups_until_it_is_refunded(void **state
     stage_close(&s);
 }
 
-/* What is left when a permit comes back may be its minimum, which nobody may evict. */
+/* What is left when a permit comes back may be its minimum, which must not be evicted. */
 static void a_refunded_permit_must_leave_the_minimum_alone(void **state)
 {
     struct stage s;
@@ -311,8 +311,8 @@ static void a_refunded_permit_must_leave_the_minimum_alone(void **state)
     stage_close(&s);
 }
 
-/* Once nobody takes the place of a resource that is being destroyed, it counts as its key's own
- * again, and others come before that. */
+/* When no request takes the place of a resource that is being destroyed any more, it counts as its
+ * key's own again, and others come before that. */
 static void a_promise_that_ends_must_leave_the_victim_to_its_key(void **state)
 {
     struct stage s;

@@ -15,7 +15,7 @@ static struct kp__subpool *circuit(struct stage *s, uint32_t counts)
     return stage_key(s);
 }
 
-/* By two uses, or two creations that nobody remembers. */
+/* By two failed uses, or two failed creations that are not kept for others. */
 static void open_it(struct stage *s, struct kp__subpool *sub)
 {
     bool no_probe = false, use = sub->rules->breaker_counts & KP_BREAK_USE;
@@ -254,7 +254,7 @@ static void a_key_that_is_forgotten_must_leave_the_totals(void **state)
     assert_int_equal(s.core.tripped, 2);
     assert_int_equal(s.core.probing, 1);
     kp__decline(&s.core, &r, s.now, &s.todo);
-    assert_int_equal(s.core.probing, 1); /* half-open still, and nobody is let through */
+    assert_int_equal(s.core.probing, 1); /* still half-open, and no request is let through */
     kp__table_drop(&s.core, sub);
     assert_int_equal(s.core.tripped, 1);
     assert_int_equal(s.core.probing, 0);
@@ -341,8 +341,8 @@ static void probes_that_are_late_must_count_among_those_at_once(void **state)
     stage_close(&s);
 }
 
-/* It was let through in a round that another one ended: its word comes too late for that, and too
- * early for the next. */
+/* It was let through in a round that another probe ended: its outcome comes too late for that round
+ * and too early for the next. */
 static void a_probe_must_not_be_heard_while_it_is_open_again(void **state)
 {
     (void)state;

@@ -136,7 +136,7 @@ static void a_refusal_must_stop_all_creations_of_its_key(struct stage *s)
     assert_int_equal(stage_ask(s, sub, &r[1], 0), KP__GRANT_WAIT);
     stage_failed(s, stage_spend(s, sub), &r[0], KP_EREFUSED);
     STAGE_NO(&r[0], KP_EREFUSED, "");
-    STAGE_NO(&r[1], KP_EREFUSED, "driver.create"); /* who waited already */
+    STAGE_NO(&r[1], KP_EREFUSED, "driver.create"); /* one that waited already */
     assert_string_equal(r[1].why->text, "no");
     assert_int_equal(sub->rare->health.last->until, 0); /* it is no failure kept for a time */
     s->now += 1000 * SECOND;
@@ -177,7 +177,7 @@ static void what_refused_must_stay_the_cause(struct stage *s)
         assert_int_equal(stage_ask(s, sub, &r[i], 0), KP__GRANT_PERMIT);
         slot[i] = stage_spend(s, sub);
     }
-    /* nobody's: it is told whoever asks, not kept for one */
+    /* not kept for one request: every request is told */
     kp__create_failed(&s->core, slot[0], NULL, &last, &keep, s->now, &s->todo);
     assert_null(keep);
     assert_int_equal(sub->rare->health.kept_count, 0);

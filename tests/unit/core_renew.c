@@ -51,7 +51,7 @@ static void what_has_no_end_must_not_be_looked_at(struct stage *s)
     assert_true(kp__due_next(&s->core) == KP__NEVER);
 }
 
-/* Whoever takes it finds out: the keeper leaves it where it is. */
+/* The get that takes it finds out; the keeper leaves it where it is. */
 static void without_the_option_only_who_checks_the_age_must_end_it(struct stage *s)
 {
     s->rules.max_age = AGE;
@@ -134,7 +134,7 @@ static void a_borrower_of_what_is_old_must_have_it_until_he_gives_it_back(struct
 
 /* ---- what is needed -------------------------------------------------------------------------- */
 
-/* Made, and looked at ahead of its end: is it replaced? `lends`: somebody used it. */
+/* Made, and looked at before its end: is it replaced? `lends`: it was used. */
 static bool is_replaced(struct stage *s, bool lends)
 {
     struct kp__subpool *sub = ageing_key(s);
@@ -163,7 +163,7 @@ static void what_would_go_unused_before_its_end_must_go_instead(struct stage *s)
     assert_true(is_replaced(s, true));
     s->rules.idle_ttl = AGE;
     assert_false(is_replaced(s, true));
-    s->rules.idle_check = 0; /* nobody looks whether it is used */
+    s->rules.idle_check = 0; /* no check of the idle time */
     assert_true(is_replaced(s, true));
 }
 

@@ -88,7 +88,7 @@ static void only_who_could_create_himself_must_come_before_it(struct stage *s)
     assert_int_equal(stage_ask(s, sub, &r, KP_FRESH), KP__GRANT_WAIT); /* for room in the key */
     assert_true(renew(s, sub));
     give_up(s, sub);
-    s->rules.max_live = 3; /* there is, but nobody has looked so far */
+    s->rules.max_live = 3; /* there is room, but no look so far */
     assert_false(renew(s, sub));
     s->rules.max_live = 2;
     kp__withdraw(&s->core, &r, s->now, &s->todo);
@@ -113,7 +113,7 @@ static void what_is_promised_must_count_as_live(struct stage *s)
     stage_destroy(s);
 }
 
-/* Those that are being made beside are no excuse for others, where the key may hold fewer now. */
+/* That some are being made as surplus must not let others stay when the limit was lowered. */
 static void what_comes_back_must_go_where_more_than_the_surplus_are_beside(struct stage *s)
 {
     struct kp__slot *slot[3];

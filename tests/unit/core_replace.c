@@ -186,7 +186,7 @@ static void where_it_is_off_by_now_none_must_be_wanted(struct stage *s)
     assert_false(kp__renewal_wanted(sub));
 }
 
-/* So many replacements do not count among the most that may be. */
+/* Replacements within the surplus do not count towards the limit. */
 static void a_replacement_must_not_take_the_place_of_one_more(struct stage *s)
 {
     s->rules.max_live = 2;
@@ -203,7 +203,7 @@ static void a_replacement_must_not_take_the_place_of_one_more(struct stage *s)
     assert_string_equal(kp__limit_name[r.limit], "max_live");
 }
 
-/* It comes back, its replacement is there, and somebody waits. */
+/* It comes back, its replacement is there, and a request waits. */
 static void who_waits_must_have_the_old_one_unless_there_are_too_many(struct stage *s)
 {
     for (int more = 0; more < 2; more++) {

@@ -255,7 +255,7 @@ static void a_failure_must_be_told_in_its_own_words_or_in_those_of_its_code(void
     kp__blame(&r, &failure);
     assert_string_equal(why.text, kp_strerror(KP_ECREATE));
     r.why = NULL;
-    kp__blame(&r, &failure); /* nobody wants to know */
+    kp__blame(&r, &failure); /* without a kp_why */
 }
 
 static void a_long_reason_must_be_told_as_far_as_there_is_room(void **state)

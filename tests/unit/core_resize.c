@@ -89,8 +89,8 @@ static void what_comes_back_must_go_while_its_group_has_too_much(struct stage *s
     }
 }
 
-/* What came back first is being destroyed when the next does: it counts in the group, and is not
- * too much once more. */
+/* What came back first is being destroyed when the next comes back: it still counts in the group,
+ * but must not count as too much again. */
 static void who_comes_back_while_another_goes_must_not_go_for_it_too(struct stage *s)
 {
     for (int which = 0; which < 2; which++) {
@@ -263,7 +263,7 @@ static void the_least_recently_used_must_go_also_where_only_idle_ones_are_bound(
     assert_int_equal(stage_destroy(s), 3);
 }
 
-/* Where the pool has no bound, nobody is asked to make room. */
+/* In a pool without a limit no key is asked to make room. */
 static void a_bound_must_end_without_a_trace(struct stage *s)
 {
     struct kp__subpool *sub = stage_key(s);
@@ -297,7 +297,7 @@ static void a_group_that_comes_later_must_have_the_new_limit(struct stage *s)
     }
 }
 
-/* What came by the old rate until now is there; from now on the new one counts. */
+/* Tokens that came at the old rate stay; from now on the new rate counts. */
 static void a_rate_must_change_now(struct stage *s)
 {
     const uint64_t second = 1000000000;
@@ -357,7 +357,7 @@ static struct kp__subpool *next(struct stage *s)
     return kp__starved_first(&s->core, &s->core.lent);
 }
 
-/* By arrival nothing is held against anybody who had much; so it is not when that ends, either. */
+/* By arrival, what a key had does not count; nor does it when the order changes to shares. */
 static void by_shares_all_must_begin_as_equals(struct stage *s)
 {
     struct kp__allowance may = as_it_is(s);
@@ -372,7 +372,8 @@ static void by_shares_all_must_begin_as_equals(struct stage *s)
     assert_ptr_equal(next(s), sub);
 }
 
-/* Who had more than its share waits for the others, however often the budget is said again. */
+/* A key that had more than its share waits for the others, however often the budget is set
+ * again. */
 static void the_same_order_said_again_must_change_no_turn(struct stage *s)
 {
     struct kp__subpool *sub = stage_key(s), *other = stage_key(s);

@@ -7,7 +7,7 @@
 
 enum { AGE = 1000 };
 
-/* Ages of 1,000 that are checked as is said. */
+/* A key whose resources live for 1,000, with these checks of the age. */
 static struct kp__subpool *key(struct stage *s, uint32_t age_check)
 {
     s->rules.max_age = AGE;
@@ -39,7 +39,8 @@ static void an_end_must_come_sooner_and_never_later(struct stage *s)
     assert_true(slot->old);
 }
 
-/* Nobody looked at its age, so that is over and it is there: it has the period as the others. */
+/* Its age was not checked, so it is over and the resource still there: it gets the same period as
+ * the others. */
 static void an_age_that_ended_nothing_must_not_end_it_now(struct stage *s)
 {
     struct kp__subpool *sub = key(s, 0);
@@ -52,14 +53,13 @@ static void an_age_that_ended_nothing_must_not_end_it_now(struct stage *s)
     assert_ptr_equal(lent, slot);
     s->now += 200;
     kp__retire(&s->core, lent, s->now + 50, s->now);
-    assert_int_equal(lent->age_end, s->now - 150); /* nobody has it later than its time: it goes */
+    assert_int_equal(lent->age_end, s->now - 150); /* no one may have it after its time: it goes */
     stage_give(s, lent, 0, true);
     assert_false(kp__age(&s->core, lent, s->now - 151, &s->todo));
     assert_true(kp__age(&s->core, lent, s->now, &s->todo));
 }
 
-/* It may be that the keeper has not come by yet, or that whoever takes it, or gave it back, is to
- * find out. */
+/* The keeper may not have looked yet, or the get that takes it, or the release, is to find out. */
 static void an_age_that_ends_it_must_not_be_put_off(struct stage *s)
 {
     static const uint32_t checks[] = { KP_CHECK_GET, KP_CHECK_RETURN, KP_CHECK_KEEPER };

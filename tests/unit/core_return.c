@@ -132,7 +132,7 @@ static void one_over_the_keys_limit_must_not_be_kept_unless_somebody_waits(void 
     stage_destroy(&s);
     stage_give(&s, slots[1], 0, true);
     assert_int_equal(slots[1]->state, KP__IDLE);
-    /* over the reserve too (the limits shrank): not even for somebody who waits */
+    /* over the reserve, too (the limits were lowered): not even for a waiter */
     stage_lend(&s, sub);
     s.rules.max_live = 0;
     stage_ask(&s, sub, &r, 0);
@@ -185,7 +185,7 @@ static void with_drop_oldest_the_oldest_must_go_instead(void **state)
     stage_close(&s);
 }
 
-/* Kept because somebody waited, who could not take it: then it is looked at again. */
+/* It was kept because a request waited, which could not take it: then it is looked at again. */
 static void one_kept_for_a_waiter_who_did_not_take_it_must_be_surplus(void **state)
 {
     struct stage s;
@@ -233,7 +233,7 @@ static void the_excess_must_be_looked_for_at_each_return_where_it_is_checked(voi
 }
 
 /* The oldest may be the returned one itself: closed once, as expired. */
-/* Somebody took it: then nothing of the key is idle. */
+/* A waiter took it: then nothing of the key is idle. */
 static void no_excess_must_be_looked_for_where_a_waiter_took_the_returned_one(void **state)
 {
     struct stage s;

@@ -184,7 +184,7 @@ static void whoever_ends_its_lease_meanwhile_must_leave_it_to_the_answer(struct 
     }
 }
 
-/* Its cause stays that of who marked it first. */
+/* Its cause stays the one that it was marked with first. */
 static void one_that_was_invalidated_must_be_counted_so(struct stage *s)
 {
     struct kp__subpool *sub = stage_key(s);
@@ -215,7 +215,7 @@ static void one_in_doubt_must_leave_its_key_in_none(struct stage *s)
     assert_int_equal(sub->rare->doubts, 0);
 }
 
-/* Whoever lacks a permit is told by the time until which it was used. */
+/* A key's share counts the time until the revoke. */
 static void a_share_must_count_up_to_the_end(struct stage *s)
 {
     struct kp__request lacks;
@@ -305,7 +305,7 @@ static void one_that_ages_must_need_no_replacement_any_more(struct stage *s)
     stage_destroy(s);
 }
 
-/* What is left may be its key's minimum, which nobody may evict. */
+/* What is left may be its key's minimum, which must not be evicted. */
 static void the_minimum_that_is_left_must_stay(struct stage *s)
 {
     struct kp__rules minimum = stage_rules();
@@ -340,7 +340,7 @@ static void the_rank_of_its_key_must_follow(struct stage *s)
     assert_ptr_equal(kp__starved_first(&s->core, &s->core.live), b);
     kp__slot_revoke(&s->core, slot);
     assert_int_equal(a->contest->rank.score, 2 * KP__SHARE_ONE);
-    assert_ptr_equal(kp__starved_first(&s->core, &s->core.live), a); /* he came first */
+    assert_ptr_equal(kp__starved_first(&s->core, &s->core.live), a); /* it came first */
 }
 
 static void a_probe_by_use_must_end_with_it(struct stage *s)
@@ -387,7 +387,7 @@ static void one_that_is_being_revoked_must_be_on_no_lane(void **state)
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = held(&s, sub), *idle = stage_idle(&s, sub), *kept;
     assert_ptr_not_equal(slot, idle);
-    assert_true(lane_open(&s, sub)); /* who has no cell when it is lent is on none */
+    assert_true(lane_open(&s, sub)); /* a slot without a cell when it is lent is not on the lane */
     kp__lane_shut(&s.core, sub, s.now);
     stage_give(&s, slot, 0, true);
     assert_true(lane_open(&s, sub)); /* now it has */

@@ -52,7 +52,7 @@ static void all_who_share_it_must_lose_it(struct stage *s)
     }
 }
 
-/* Who comes next gets another one. */
+/* The next get has another one. */
 static void a_seat_that_was_free_must_be_nobodys_any_more(struct stage *s)
 {
     struct kp__request r;

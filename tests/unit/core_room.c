@@ -420,7 +420,7 @@ static void what_is_free_must_go_to_the_key_that_ranks_first(void **state)
     assert_int_equal(stage_ask(&s, a, &r[0], 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, c, &r[2], 0), KP__GRANT_WAIT);
-    /* a's returned one would serve a, who holds most: its room is owed to c, who has nothing */
+    /* a's returned one would serve a, which holds most: its room is owed to c, which has nothing */
     stage_give(&s, a1, 0, true);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
     assert_int_equal(r[2].grant.kind, KP__GRANT_PERMIT);

@@ -25,7 +25,7 @@ static void a_request_must_be_refused_for_the_reason_that_binds_first(void **sta
     assert_int_equal(stage_ask(&s, a, &r[1], 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[r[1].limit], "max_live");
     assert_int_equal(stage_ask(&s, a, &r[2], KP_DONT_WAIT), KP__GRANT_NO);
-    STAGE_NO(&r[2], KP_EAGAIN, "wait_order"); /* somebody is ahead */
+    STAGE_NO(&r[2], KP_EAGAIN, "wait_order"); /* another is ahead */
     assert_int_equal(stage_ask(&s, a, &r[3], 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, a, &r[4], 0), KP__GRANT_NO);
     STAGE_NO(&r[4], KP_EFULL, "max_waiting");
@@ -179,7 +179,7 @@ static void one_past_its_age_must_not_be_shared_any_more(void **state)
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
     s.now += 10;
-    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT); /* nobody checks ages at get */
+    assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT); /* gets do not check ages */
     s.rules.age_check = KP_CHECK_GET;
     s.now -= 1;
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
@@ -215,7 +215,7 @@ static void leases_must_stay_within_the_keys_and_the_pools_limit(void **state)
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[r[1].limit], "budget.max_lent");
     assert_ptr_equal(b->contest->lacks, &s.core.lent);
-    stage_give(&s, first, 0, true); /* its own key's first, who waited longer */
+    stage_give(&s, first, 0, true); /* its own key's first, which waited longer */
     assert_int_equal(r[0].grant.kind, KP__GRANT_SLOT);
     assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
     stage_give(&s, r[0].slot, 0, true);

@@ -31,7 +31,7 @@ static void what_is_idle_or_ceded_must_not_be_held_and_what_is_promised_must(voi
 
 /* ---- lags ------------------------------------------------------------------------------------ */
 
-/* A key that holds two of a budget that somebody is starved of, since `now`. */
+/* A key that holds two of a budget of which another key is starved since `now`. */
 static struct kp__subpool *holder(struct stage *s)
 {
     struct kp__subpool *sub = stage_key(s);
@@ -56,7 +56,7 @@ static void nothing_must_be_counted_in_calm(void **state)
     assert_int_equal(sub->contest->share.had[KP__LEASED], 0);
     s.core.starved = 1;
     s.core.contended = s.core.now - 100;
-    kp__account(&s.core, sub); /* only since somebody is starved */
+    kp__account(&s.core, sub); /* only since a key is starved */
     assert_int_equal(sub->contest->share.had[KP__LEASED], 2 * ONE / KP__SHARE_TAU);
     assert_int_equal(sub->contest->share.at, s.core.now);
     assert_int_equal(s.core.usual[KP__LEASED].spent, 200);
@@ -259,7 +259,7 @@ static void time_must_follow_who_was_served_and_never_go_back(void **state)
     kp__share_served(&s.core, &s.core.lent, sub);
     assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16 + 1);
     s.core.lent.served = 3 * ONE + ONE / 16;
-    s.core.lent.served = 99 * ONE; /* far ahead: who waited all the time may come as far */
+    s.core.lent.served = 99 * ONE; /* far ahead: a key that waited all the time may be as far */
     uint64_t from = sub->contest->share.start[KP__LENDING].from;
     kp__share_served(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, from);
@@ -303,7 +303,7 @@ static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **sta
         if (lacked == 2 || lacked == 3) concerned = concerned && sub->contest->group[lacked - 2];
         for (int i = 0; i < 5; i++)
             assert_int_equal(all[i]->served > 0, i == lacked && concerned);
-        kp__starve(&s.core, poor, NULL); /* nobody waits for it, as the books would have it */
+        kp__starve(&s.core, poor, NULL); /* no request waits for it, as the books expect */
     }
     stage_close(&s);
 }
@@ -362,7 +362,8 @@ static void a_new_bout_must_begin_when_the_first_is_starved(void **state)
     stage_close(&s);
 }
 
-/* The credit is for who comes back. One that stays and waits is owed all that it has not had. */
+/* The credit is for keys that come back. A key that stays and waits is owed all that it did not
+ * get. */
 static void who_stays_must_keep_its_score_however_far_the_time_moves_on(void **state)
 {
     struct stage s;

@@ -37,7 +37,7 @@ static void a_key_that_nobody_waits_for_must_have_no_parts(void **state)
     stage_give(&s, slot, 0, true);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_SLOT);
     assert_false(kp__has_rare(sub));
-    assert_ptr_equal(sub->contest, other->contest); /* nobody's */
+    assert_ptr_equal(sub->contest, other->contest); /* the shared empty one */
     s.rules.max_live = 1;
     assert_int_equal(stage_ask(&s, sub, &(struct kp__request){ 0 }, 0), KP__GRANT_WAIT);
     assert_true(kp__has_rare(sub));

@@ -101,7 +101,7 @@ static void a_doomed_slot_must_not_open_a_seat_when_a_new_lease_begins_in_it(voi
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
     assert_true(kp__doom(&s.core, slot, KP_CAUSE_INVALIDATED, &s.todo));
-    kp__lent_take(&s.core, sub); /* as one who validated it while it was doomed */
+    kp__lent_take(&s.core, sub); /* as a get does that validated it while it was doomed */
     assert_int_equal(kp__seat_take(&s.core, slot, s.now), 1);
     stage_check(&s);
     stage_give(&s, slot, 0, true);
@@ -109,7 +109,7 @@ static void a_doomed_slot_must_not_open_a_seat_when_a_new_lease_begins_in_it(voi
     stage_close(&s);
 }
 
-/* Nobody shares what is to be checked before that; anything else may be shared at once. */
+/* What is to be checked is not shared before; anything else may be shared at once. */
 static void what_need_not_be_checked_must_be_shared_at_once(void **state)
 {
     static const struct {
@@ -297,7 +297,7 @@ static void one_left_to_drain_must_be_left_so_whatever_becomes_of_the_keys_other
     stage_give(&s, slot, 1, true);
     stage_give(&s, other, 0, true);
     assert_ptr_equal(sub->rare->draining, slot);
-    /* nobody is owed its room, so that the next look lets others share it again */
+    /* its room is not owed to another key, so that the next look lets others share it again */
     assert_ptr_equal(stage_lend(&s, sub), other);
     assert_false(slot->errand->draining);
     stage_check(&s);

@@ -19,7 +19,7 @@ static void open_with_three(struct stage *s, struct kp__subpool *sub[KEYS])
     }
 }
 
-/* Somebody used it, and nobody does now. */
+/* It was used, and is not used any more. */
 static void use(struct stage *s, struct kp__subpool *sub)
 {
     sub->used_at = ++s->now;
@@ -67,7 +67,7 @@ static void one_that_is_used_must_leave_and_come_back_when_it_is_not(void **stat
     sub[0]->pins++;
     assert_null(kp__table_spare(&s.core));
     sub[0]->pins = sub[2]->pins = 0;
-    assert_null(kp__table_spare(&s.core)); /* until somebody says so */
+    assert_null(kp__table_spare(&s.core)); /* until it is reported as unused */
     for (int i = KEYS - 1; i >= 0; i--) assert_false(kp__may_forget(&s.core, sub[i], 0));
     assert_ptr_equal(kp__table_spare(&s.core), sub[2]);
     stage_close(&s);

@@ -162,7 +162,7 @@ static void each_must_go_back_to_its_place(struct stage *s)
     }
 }
 
-/* Whose idle one is older is evicted first, also if it was tested meanwhile. */
+/* The key with the older idle one makes room first, also if that was checked meanwhile. */
 static void the_oldest_must_make_room_as_before(struct stage *s)
 {
     for (int filed = 0; filed < 3; filed++) {

@@ -27,7 +27,7 @@ static void forget_failure(struct kp__subpool *sub)
     free(sub->rare->health.last);
 }
 
-/* A key whose create has failed: for 51 to come none begins. */
+/* A key whose create has failed: for the next 51 none begins. */
 static struct kp__subpool *failed(struct stage *s)
 {
     struct kp__request r;
@@ -54,7 +54,7 @@ static void who_has_less_time_than_the_pause_must_be_refused_at_once(struct stag
     assert_int_equal(r[0].hope, s->now + 51);
     assert_int_equal(r[0].why->code, -9); /* the cause */
     assert_int_equal(ask(s, sub, &r[1], 52, 0), KP__GRANT_WAIT);
-    assert_int_equal(ask(s, sub, &r[2], 50, 0), KP__GRANT_NO); /* behind somebody, too */
+    assert_int_equal(ask(s, sub, &r[2], 50, 0), KP__GRANT_NO); /* also behind another request */
     STAGE_NO(&r[2], KP_EFULL, "refuse_late");
     assert_int_equal(ask(s, sub, &r[2], KP__NEVER, 0), KP__GRANT_WAIT);
     forget_failure(sub);
@@ -102,7 +102,7 @@ static void who_may_be_helped_otherwise_must_wait(struct stage *s)
     forget_failure(sub);
 }
 
-/* Somebody may add one (kp_add), pause or not. */
+/* One may be added (kp_add) in spite of the pause. */
 static void who_does_not_create_must_wait_though_nothing_is_there(struct stage *s)
 {
     struct kp__request r;
@@ -174,7 +174,7 @@ static void who_does_not_wait_must_be_told_so(struct stage *s)
 
     assert_int_equal(ask(s, sub, &r, 10, KP_DONT_WAIT), KP__GRANT_NO);
     STAGE_NO(&r, KP_EAGAIN, "kp_ask.flags");
-    assert_int_equal(ask(s, sub, &r, 0, 0), KP__GRANT_WAIT); /* its time is over: that is told */
+    assert_int_equal(ask(s, sub, &r, 0, 0), KP__GRANT_WAIT); /* its time is over: it times out */
     forget_failure(sub);
 }
 
@@ -206,7 +206,7 @@ static void the_line_of_creations_must_count_too(struct stage *s)
     assert_int_equal(ask(s, other, &r, 1001, 0), KP__GRANT_WAIT);
 }
 
-/* A probe does not wait for the end of a pause, and so nobody is refused for that. */
+/* A probe does not wait for the end of a pause, so no request is refused because of it. */
 static void the_pause_must_not_count_while_the_circuit_probes(struct stage *s)
 {
     struct kp__request r;
@@ -223,7 +223,7 @@ static void the_pause_must_not_count_while_the_circuit_probes(struct stage *s)
 
 /* ---- as an estimate -------------------------------------------------------------------------- */
 
-/* One resource, which somebody has, and so many grants that took 100 each. */
+/* One resource, which is lent, after so many grants that took 100 each. */
 static struct kp__subpool *busy(struct stage *s, int grants, struct kp__slot **slot)
 {
     struct kp__request r;
@@ -339,7 +339,7 @@ static void those_for_whom_one_is_made_must_not_count_as_ahead(struct stage *s)
     assert_int_equal(r[2].hope, s->now + 1);
 }
 
-/* Who waits for the check of what he has takes nothing from those who come. */
+/* A request that waits for the check of its own resource takes nothing from later ones. */
 static void who_waits_for_his_own_must_not_count_as_ahead(struct stage *s)
 {
     struct kp__request r[2];
@@ -353,8 +353,8 @@ static void who_waits_for_his_own_must_not_count_as_ahead(struct stage *s)
     assert_int_equal(ask(s, sub, &r[1], 1, 0), KP__GRANT_WAIT);
 }
 
-/* Whoever stood in the queue before, maybe because limits_for was asked, began to wait then: how
- * long the machine has been up says nothing. */
+/* Requests that were in the queue before, perhaps because limits_for was being asked, began to wait
+ * then: the time since the machine was started must not count. */
 static void a_key_that_refuses_from_now_on_must_know_since_when_they_wait(struct stage *s)
 {
     struct kp__rules late = stage_rules();

@@ -40,7 +40,7 @@ static struct turn *begin(struct stage *s, int live, int waiting)
     return t;
 }
 
-/* The first one comes back, and the lane opens beside those who wait. */
+/* The first one comes back, and the lane opens although requests wait. */
 static void open_beside(struct turn *t)
 {
     stage_give(t->s, t->slot[0], 0, true);
@@ -140,7 +140,7 @@ static void it_must_open_only_beside_one_who_was_told_and_comes(struct stage *s)
     t->r[0].offered = false;
     assert_true(stays_shut(t));
     t->r[0].offered = true;
-    t->sub->interest++; /* and somebody is about to look */
+    t->sub->interest++; /* and another thread is about to look */
     assert_true(stays_shut(t));
     t->sub->interest--;
     assert_true(lane_open_again(s, t->sub));
@@ -219,11 +219,11 @@ static void who_leaves_must_leave_the_key_to_the_next(struct stage *s)
     stage_check(s);
     assert_false(t->sub->open);
     assert_int_equal(t->slot[0]->lends, 3);
-    assert_true(t->r[1].offered); /* he comes now */
+    assert_true(t->r[1].offered); /* the waiter comes now */
     assert_true(lane_open_again(s, t->sub));
     assert_true(kp__withdraw(&s->core, &t->r[1], s->now, &s->todo));
     t->sub->interest--;
-    assert_true(lane_open_again(s, t->sub)); /* and nobody waits any more */
+    assert_true(lane_open_again(s, t->sub)); /* and no request waits any more */
     assert_int_equal(lane_word(t->slot[0]), kp__word(t->slot[0]->generation, KP__HERE));
     end(t);
 }

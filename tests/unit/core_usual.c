@@ -178,7 +178,7 @@ static void a_permit_that_is_given_back_must_count_until_then(void **state)
     stage_close(&s);
 }
 
-/* Whoever takes what it was invited to, or what a raised limit allows, begins now. */
+/* A request that takes what it was invited to, or what a raised limit allows, begins now. */
 static void a_lease_that_was_waited_for_must_count_from_the_moment_it_begins(void **state)
 {
     (void)state;
@@ -204,7 +204,7 @@ static void a_lease_that_was_waited_for_must_count_from_the_moment_it_begins(voi
     }
 }
 
-/* How long a lease usually takes is learnt of those that others wait for. */
+/* How long a lease usually takes is learnt from leases that others wait for. */
 static void what_was_held_in_calm_must_not_count_as_a_usual_hold(void **state)
 {
     struct stage s;

@@ -228,7 +228,7 @@ static void a_withdrawal_must_say_what_bound_and_serve_those_behind(void **state
     stage_close(&s);
 }
 
-/* Though another stands before it among those who lack the same. */
+/* Although another one is ahead of it among those that lack the same. */
 static void who_left_the_queue_must_be_owed_nothing(void **state)
 {
     struct stage s;
