@@ -82,7 +82,7 @@ static int teardown(void **state)
 
     if (w->pool)
         apr_pool_destroy(w->pool);
-    /* what upkeep had begun to destroy goes on after the close */
+    /* what upkeep has begun to destroy may end after the close */
     for (int i = 0; i < 1000000 && w->made != w->unmade; i++)
         sched_yield();
     return w->made == w->unmade && w->most_at_once <= 1 ? 0 : -1;
@@ -155,7 +155,7 @@ static void what_is_above_the_soft_maximum_must_go_once_it_is_old(void **state)
         assert_int_equal(apr_reslist_acquire(list, &taken[i]), APR_SUCCESS);
     for (int i = 0; i < HMAX; i++)
         assert_int_equal(apr_reslist_release(list, taken[i]), APR_SUCCESS);
-    /* comes true 1 ms later, on the real clock; or CTest ends it */
+    /* true 1 ms later on the real clock; else CTest ends the test */
     while (w->made - w->unmade > 2) {
         assert_int_equal(apr_reslist_acquire(list, &taken[0]), APR_SUCCESS);
         assert_int_equal(apr_reslist_release(list, taken[0]), APR_SUCCESS);
@@ -164,7 +164,7 @@ static void what_is_above_the_soft_maximum_must_go_once_it_is_old(void **state)
     }
 }
 
-/* Nobody takes or gives: maintain alone does it. */
+/* No get and no release: maintain alone does it. */
 static void maintain_must_destroy_the_excess(void **state)
 {
     struct world  *w = *state;

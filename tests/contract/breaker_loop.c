@@ -83,7 +83,7 @@ static void one_that_was_told_must_not_be_told_again(void **state)
     must_not_be_wedged();
 }
 
-/* Who listens may cancel it once more: it is over by then. */
+/* A listener may cancel it once more: it is over by then. */
 static void it_must_be_over_when_it_is_told(void **state)
 {
     struct ask ask;

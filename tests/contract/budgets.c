@@ -93,7 +93,7 @@ static void what_is_idle_and_too_much_must_go_the_least_worthy_first(void **stat
     for (int i = 0; i < 2; i++) {
         contract c;
         begin(&c);
-        c.options.budget.evict_other_keys = KP_OFF; /* it is asked for by name */
+        c.options.budget.evict_other_keys = KP_OFF; /* set by name */
         contract_open(&c);
         stock(&c, A, 2);
         stock(&c, B, 3);
@@ -221,7 +221,7 @@ static void the_limit_of_groups_must_change(void **state)
     contract_end(&c);
 }
 
-/* The group was not lowered, but has more all the same. */
+/* The limit of the group was not lowered, but it has more than that all the same. */
 static void a_key_that_joins_a_full_group_must_leave_it_no_more_than_its_limit(void **state)
 {
     const kp_limits join = { .group = { 9 } };

@@ -67,8 +67,8 @@ static void what_was_too_much_before_must_not_be_refused(void **state)
     contract_end(&c);
 }
 
-/* Keys that are there are in no group: to count them now, each would have to join one. Who may need
- * a limit later says a large one at open. */
+/* Existing keys are in no group: to count them now, each would have to join one. A program that may
+ * need a limit later sets a large one at open. */
 static void groups_that_were_unlimited_must_stay_so_and_be_told_why(void **state)
 {
     const kp_budget two = { .group_max_live = { 2 } };

@@ -42,7 +42,7 @@ static void a_discard_must_be_told_from_a_mark(void **state)
     lease = house_get(&h, "a");
     HOUSE_IS(&h, kp_invalidate(h.pool, lease.resource), 1);
     house_discard(&h, &lease);
-    HOUSE_IS(&h, h.causes.last, KP_CAUSE_DISCARDED); /* the borrower had it in his hands */
+    HOUSE_IS(&h, h.causes.last, KP_CAUSE_DISCARDED); /* the borrower discarded it itself */
     lease = house_get(&h, "a");
     HOUSE_IS(&h, kp_invalidate(h.pool, lease.resource), 1);
     house_release(&h, &lease);

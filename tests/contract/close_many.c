@@ -27,7 +27,7 @@ static int make(kp_job *job, void **out)
     return 0;
 }
 
-/* Whose end it is, though many are ended by one job. */
+/* Each end has its own resource, although one job ends many. */
 static void look_at(kp_job *job, int *resource)
 {
     char name[16];
@@ -109,7 +109,7 @@ static void each_of_many_must_be_destroyed_once_and_told(void **state)
     assert_in_range(play.closing, 2, 64); /* by many, but not by all */
 }
 
-/* One lease is left, so that the pool can still be asked: each key by itself, too. */
+/* One lease is left, so that statistics can still be read, also those of each key. */
 static void those_that_fail_must_be_told_and_counted_and_the_others_go_on(void **state)
 {
     contract c;
@@ -166,7 +166,7 @@ static void what_is_slow_must_go_one_at_a_time(void **state)
     assert_int_equal(play.closing, 64);
 }
 
-/* A pool of given resources that need no end, and maybe nobody who is told of it. */
+/* A pool of given resources that need no destroy, with and without a listener. */
 static void given_ones_must_leave_by_many_too(void **state)
 {
     static int given[KEYS];

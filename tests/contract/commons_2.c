@@ -206,7 +206,7 @@ static void clearing_the_key_that_holds_the_total_must_serve_who_waits_for_anoth
     kp_options o = commons(&h, NULL);
     (void)state;
     o.budget.max_live = 1;
-    o.budget.evict_other_keys = KP_OFF; /* else nobody would have to wait */
+    o.budget.evict_other_keys = KP_OFF; /* otherwise no get would have to wait */
     house_open(&h, &o);
     house_stock(&h, "a", 1);
     visitor_send(&h, &v, "b", KP_OFF);

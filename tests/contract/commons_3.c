@@ -396,7 +396,7 @@ static void nothing_where_something_must_be_must_be_refused(void **state)
     kp_on_misuse(counts_misuse, &told);
     HOUSE_IS(&h, kp_get(NULL, kp_str("a"), NULL, &lease), KP_EMISUSE);
     kp_on_misuse(NULL, NULL);
-    HOUSE_IS(&h, told, 1); /* no pool can be told of it */
+    HOUSE_IS(&h, told, 1); /* no pool could report it */
     HOUSE_HAS(&h, !kp_is_pool(NULL));
     kp_release(&none); /* {0} is no lease: nothing to end, no misuse */
     HOUSE_IS(&h, house_stats(&h, NULL).misuses, 1);

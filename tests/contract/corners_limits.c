@@ -160,7 +160,7 @@ static void renewed_ahead(kp_key key, kp_limits *limits, void *ctx)
     if (*(const char *)key.data == 'b') limits->surplus = KP_NONE;
 }
 
-/* It follows renew_ahead_ms where nobody says it: left at 0 is not said, KP_NONE is. */
+/* It follows renew_ahead_ms unless it was set: 0 means not set, KP_NONE is a value. */
 static void a_surplus_must_follow_what_limits_for_says_unless_it_is_said(void **state)
 {
     contract c;

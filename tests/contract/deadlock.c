@@ -104,7 +104,7 @@ static void a_report_must_come_once_and_change_nothing(void **state)
     kp_sim_join(c.sim, 0);
     assert_int_equal(audit.rc, KP_ETIMEDOUT);
     assert_int_equal(audit.ended_ms, KP_SECONDS(3));
-    assert_int_equal(pay.rc, 0);                /* for whoever gave up gave back */
+    assert_int_equal(pay.rc, 0);                /* because the one that gave up gave back */
     assert_int_equal(c.events[KP_EVENT_DEADLOCK], 1);
     contract_end(&c);
 }
@@ -219,8 +219,7 @@ static void a_long_way_must_be_cut(void **state)
     contract_end(&c);
 }
 
-/* Who listens gets something at once, and waits in vain for what the thread itself holds, which is
- * a deadlock, too. */
+/* The listener itself gets something, and waits for what its own thread holds: a deadlock, too. */
 static void listen_and_get(const kp_event *event, void *arg)
 {
     contract *c = arg;
@@ -284,7 +283,7 @@ static void a_holder_that_is_awake_must_keep_it_from_being_one(void **state)
     pass(&c, &two);
     assert_int_equal(contract_stats(&c, KP_EVERY_KEY).waiting, 2);
     assert_int_equal(c.events[KP_EVENT_DEADLOCK], 0);
-    contract_give(&c, &held);                   /* serves one, who then serves two */
+    contract_give(&c, &held);                   /* serves one, which then serves two */
     contract_rest(&c);
     assert_int_equal(one.rc, 0);
     assert_int_equal(two.rc, 0);
@@ -319,8 +318,8 @@ static void the_last_holder_to_sleep_must_be_the_one_that_is_told(void **state)
     contract_end(&c);
 }
 
-/* What is being made or destroyed, or idle elsewhere, or kept for who has waited long, may serve
- * it; so may who is not known to be a thread that sleeps. */
+/* What is being made or destroyed, or idle elsewhere, or kept for long waits, may serve it; so may
+ * a holder that is not known to be a sleeping thread. */
 static void what_is_under_way_must_keep_it_from_being_one(void **state)
 {
     static const kp_line slowly[] = { { .takes_ms = 700, .times = KP_OFF }, { 0 } };

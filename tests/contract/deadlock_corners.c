@@ -102,8 +102,8 @@ static void a_creation_of_ones_own_is_no_deadlock(void **state)
     contract_end(&c);
 }
 
-/* Who creates holds a lease's permit already, and who destroys still: the limit binds, but what is
- * lent is not all that is to come back. */
+/* A thread that creates already holds a lent permit, and one that destroys still does: the limit is
+ * reached, but more may come back than what is lent. */
 static void permits_of_what_is_made_or_goes_are_no_deadlock(void **state)
 {
     static const kp_line later[] = { { .takes_ms = 50, .times = KP_OFF }, { 0 } };
@@ -133,7 +133,7 @@ static void permits_of_what_is_made_or_goes_are_no_deadlock(void **state)
     }
 }
 
-/* It is lent still while it is reset, but nobody has it. */
+/* While it is reset it still counts as lent, but nobody has it. */
 static void a_reset_is_no_deadlock(void **state)
 {
     static const kp_line later[] = { { .blocks_ms = 50, .times = KP_OFF }, { 0 } };
@@ -209,7 +209,7 @@ static void nest(void *arg)
     kp_release(&lease);
 }
 
-/* It waits for one that waits for itself, and was told so. */
+/* It waits for a thread that waits for itself, which was reported. */
 static void who_waits_for_a_deadlock_must_be_told_too(void **state)
 {
     contract c;

@@ -38,7 +38,7 @@ static void it_must_wait_for_the_leases_of_before_and_not_for_later_ones(void **
     assert_int_equal(kp_drain(c.pool, A, KP_SECONDS(5)), 0);
     assert_int_equal(kp_sim_now_ms(c.sim), 800);
     assert_int_equal(contract_stats(&c, A).lent, 1);
-    assert_int_equal(kp_drain(c.pool, B, 0), 0); /* nobody knows it */
+    assert_int_equal(kp_drain(c.pool, B, 0), 0); /* there is no such key */
     kp_sim_join(c.sim, 0);
     contract_end(&c);
 }
@@ -96,7 +96,8 @@ static void each_seat_of_a_shared_resource_must_count(void **state)
     contract_end(&c);
 }
 
-/* The failover of a program: nobody gets anything, what is out comes back, all is made anew. */
+/* The failover of a program: nothing is lent, what is out comes back, everything is created
+ * again. */
 static void a_key_must_be_paused_drained_renewed_and_resumed(void **state)
 {
     const kp_limits pause = { .max_lent = KP_NONE }, resume = { .max_lent = KP_UNLIMITED };

@@ -182,8 +182,8 @@ static void a_stale_one_must_be_discarded_at_check_out_and_another_made(void **s
     house_close(&h);
 }
 
-/* D3; EF-6: ours by default looks in the background, too, so that keys nobody asks for do not keep
- * stale ones */
+/* D3; EF-6: by default ours also looks in the background, so that unused keys do not keep stale
+ * ones */
 static void by_default_a_stale_one_must_go_without_a_get(void **state)
 {
     struct house h;

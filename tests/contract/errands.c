@@ -54,7 +54,7 @@ static void all_that_is_idle_must_be_lent_at_once_without_the_lock(void **state)
     all_that_is_idle_must_be_lent_at_once_without_memory(KP_HITS_QUICK);
 }
 
-/* A lease that was doomed and decided on ends; whoever comes next begins with none of it. */
+/* A lease that was doomed and decided on ends; the next lease begins with none of that. */
 static void a_lease_must_know_nothing_of_the_one_before_it(void **state)
 {
     struct house h;

@@ -123,7 +123,7 @@ static void nobody_must_be_passed_for_longer_than_is_said(void **state)
                 if (tasks[i].gets < least) least = tasks[i].gets;
                 if (tasks[i].gets > most) most = tasks[i].gets;
             }
-            assert_true(passed > cases[c].tasks); /* they do come back before others */
+            assert_true(passed > cases[c].tasks); /* they do get again before others */
             assert_true(least * 10 > most * 7);
             close_stage(&s);
         }
@@ -201,7 +201,7 @@ static void what_may_not_stay_idle_must_be_handed_over(void **state)
     close_stage(&s);
 }
 
-/* What was left to it is taken before it runs, and comes back a moment later. */
+/* What was left to it is taken before it runs, and given back a moment later. */
 static void who_was_too_late_must_look_again(void **state)
 {
     struct task waiter;

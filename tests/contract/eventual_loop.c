@@ -49,7 +49,7 @@ static void get_and_release(void *arg)
     if (t->rc == 0) kp_release(&lease);
 }
 
-/* A thread is ahead of it: what comes back is left to that one, and to who is faster; not to it. */
+/* A thread is ahead of it: what comes back is left to that thread, or a faster one; not to it. */
 static void threads_and_loops_must_both_be_served(void **state)
 {
     struct stage s;

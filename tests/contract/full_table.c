@@ -58,7 +58,7 @@ static void a_copy_of_a_key_must_be_dropped_when_it_goes_for_another(void **stat
     assert_int_equal(drops, copies);
 }
 
-/* The key that is just being made is there: whoever comes meanwhile is served by it. */
+/* The key that is being made is there already: a get that comes meanwhile is served by it. */
 static void get_the_new_one(struct house *h, const kp_event *event)
 {
     kp_lease lease;

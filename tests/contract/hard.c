@@ -13,8 +13,7 @@ struct late_release {
     kp_lease lease;
 };
 
-/* Its own get runs out of time at the same moment as the one it then serves: so either may be
- * first. */
+/* Its own get times out at the same moment as the one that it then serves: either may be first. */
 static void releases_at_100(void *arg)
 {
     struct late_release *late = arg;
@@ -287,7 +286,7 @@ static void closes_during_create(int64_t takes_ms)
     h.ended = true;
     HOUSE_IS(&h, kp_sim_now_ms(h.sim), 5);
     (void)kp_sim_settle(h.sim);
-    HOUSE_IS(&h, b.answered, takes_ms > 0); /* a thread in its own create can't leave it */
+    HOUSE_IS(&h, b.answered, takes_ms > 0); /* a thread that runs create can't leave it */
     kp_gate_open(h.sim, &gate);
     kp_sim_join(h.sim, 0);
     (void)kp_sim_settle(h.sim);

@@ -156,7 +156,7 @@ static void H11_who_discards_the_only_one_must_get_another_at_once(void **state)
     house_close(&h);
 }
 
-/* H11: with a mark it counts until it comes back, so the deadline must end it */
+/* H11: an invalidated one counts until it comes back, so the deadline must end the wait */
 static void H11_who_only_marks_the_only_one_must_be_answered_by_the_deadline(void **state)
 {
     struct house h;

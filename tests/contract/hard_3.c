@@ -123,7 +123,7 @@ static void H18_retries_of_a_failing_get_in_one_scope_must_not_use_the_pool_up(v
 
 /* ---- H20: a deadline is not restarted by wake-ups ---- */
 
-/* H20 (ACP-7, APR-2): in a strict order those who barge can't even overtake */
+/* H20 (ACP-7, APR-2): in strict order, threads that get again at once can't even overtake */
 static void H20_who_waits_among_those_who_barge_must_be_served_in_turn(void **state)
 {
     static const char *const keys[] = { "a" };
@@ -162,7 +162,7 @@ static void gives_back_one_by_one(void *arg)
     }
 }
 
-/* H20, B-WAIT-20: each one that comes is bad; the one who waits can't create */
+/* H20, B-WAIT-20: each one that comes back is bad; the waiter can't create */
 static void H20_useless_ones_that_trickle_past_must_not_restart_the_deadline(void **state)
 {
     static const kp_line bad[] = { { .status = -1, .times = KP_OFF }, { 0 } };
@@ -337,7 +337,7 @@ static void H23_lowering_a_limit_must_take_from_what_comes_back_and_not_underflo
     lowered(KP_NONE, 1);
 }
 
-/* H23 (b), with one who waits: what comes back above the limit is not for it */
+/* H23 (b), with a waiter: what comes back above the limit is not for it */
 static void H23_a_lowered_limit_must_hold_for_who_waits_too(void **state)
 {
     struct visitor v = { 0 };

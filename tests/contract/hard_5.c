@@ -135,7 +135,7 @@ static void H6_whose_create_turns_pending_after_the_close_must_be_told_of_it_at_
     closes_inside_a_get(&script, false, 10);
 }
 
-/* H8: the one who made it does not get it, and waits on with empty hands */
+/* H8: the request that created it does not get it, and waits on */
 static void H8_a_creation_given_to_another_must_not_upset_the_count_of_what_is_lent(void **state)
 {
     static kp_gate gate;

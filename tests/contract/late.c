@@ -82,7 +82,7 @@ enum { RESOURCES = 4, USE_MS = 100, EVERY_MS = 12, WITHIN_MS = 1000, CROWD = 250
 
 struct run {
     int served, timeouts, refused;
-    int64_t told_ms; /* of those told no, how long that took: the sum */
+    int64_t told_ms; /* the sum of how long refusals took */
 };
 
 /* Twice as many come as can be served, for 30 s. */

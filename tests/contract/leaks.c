@@ -171,7 +171,7 @@ static void take_it(struct house *h, const kp_event *event)
     (void)h;
 }
 
-/* Who has only the resource ends the lease before its borrower has it. */
+/* A thread that only knows the resource ends the lease before its borrower has it. */
 static size_t end_it(const void **out, size_t most, void *ctx)
 {
     struct house *h = ctx;
@@ -200,7 +200,7 @@ static void a_lease_that_ended_meanwhile_must_get_none(void **state)
 static kp_lease next;
 static int gets;
 
-/* And somebody else gets it, whose way is asked for meanwhile. */
+/* And another thread gets it, whose stack is read meanwhile. */
 static size_t pass_it_on(const void **out, size_t most, void *ctx)
 {
     struct house *h = ctx;
@@ -245,7 +245,8 @@ static void look_for_its_lease(struct house *h, const kp_event *event)
     HOUSE_IS(h, kp_lease_of(h->pool, event->resource, &steals), KP_ENOTFOUND);
 }
 
-/* Who is told of what was made for a borrower cannot end the lease: nobody was told of that. */
+/* A listener that hears of what was made for a borrower cannot end the lease, which nobody has
+ * yet. */
 static void one_that_has_just_begun_must_get_one_whoever_listens(void **state)
 {
     struct house h;

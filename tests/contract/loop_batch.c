@@ -65,7 +65,7 @@ static void cancel_others(int number)
     memset(&ask[other].request, 0xAA, sizeof ask->request);
 }
 
-/* 0 cancels 2, whose letter was taken with its own; 3 cancels 5, who was answered meanwhile. */
+/* 0 cancels 2, whose letter was taken together with its own; 3 cancels 5, answered meanwhile. */
 static void who_is_cancelled_by_another_must_not_hear_of_its_answer(void **state)
 {
     const kp_options plan = { .limits = { .max_live = 4 } };
@@ -88,7 +88,7 @@ static void close_pool(int number)
     if (number == 0) assert_int_equal(kp_pool_close(stage.pool, KP_CLOSE_NOW, 0), 3);
 }
 
-/* Who was answered has it; who waits is told no, and behind them. */
+/* Those that were answered have their leases; those that wait are refused, after them. */
 static void closing_the_pool_must_leave_the_others_their_answers(void **state)
 {
     const kp_options plan = { .limits = { .max_live = 3 } };

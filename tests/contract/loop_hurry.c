@@ -98,7 +98,7 @@ static void a_creation_that_is_called_off_must_not_count_against_its_key(void **
     stage_close(s);
 }
 
-/* It said no while nobody waited for it: that is still what it said. */
+/* It refused when no request waited for it any more: the refusal still counts. */
 static void a_refusal_must_count_though_it_was_called_off(void **state)
 {
     struct stage *s = open_one(1, KP_EREFUSED);
@@ -165,7 +165,7 @@ static void a_creation_that_others_wait_for_must_go_on_for_them(void **state)
     stage_close(s);
 }
 
-/* Its driver was told the deadline of who began it, and nothing later. */
+/* Its driver knows only the deadline of the request that began it. */
 static void what_goes_on_for_others_must_be_hurried_when_its_time_is_over(void **state)
 {
     struct stage *s = open_one(2, -1);

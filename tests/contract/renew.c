@@ -264,7 +264,7 @@ static void limits_that_come_late_must_hold_for_what_there_is(void **state)
 
     (void)state;
     o.limits.renew_ahead_ms = KP_OFF;
-    o.limits.idle_check = KP_NONE; /* nobody looks whether it is used */
+    o.limits.idle_check = KP_NONE; /* no check of the idle time */
     house_open(&h, &o);
     house_stock(&h, "db", 1);
     kp_lease lent = house_get(&h, "db");

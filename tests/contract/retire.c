@@ -139,7 +139,7 @@ static void a_key_must_be_gone_when_it_returns_and_its_totals_be_kept(void **sta
     assert_int_equal(s.creates, 4);
     assert_int_equal(s.destroys, 3);
     assert_int_equal(c.events[KP_EVENT_KEY_FORGOTTEN], 1);
-    assert_int_equal(kp_drop(c.pool, A, 0), 0); /* nobody knows it */
+    assert_int_equal(kp_drop(c.pool, A, 0), 0); /* there is no such key */
     assert_int_equal(kp_drop(c.pool, KP_EVERY_KEY, 0), 0);
     assert_int_equal(contract_stats(&c, KP_EVERY_KEY).keys, 0);
     stock(&c, A, 1);
@@ -236,7 +236,7 @@ static void a_get_that_comes_meanwhile_must_be_served_and_keep_the_key(void **st
     contract_end(&c);
 }
 
-/* It waits for what was there before, not for who came since. */
+/* It waits for what was there before, not for gets that came since. */
 static void a_drop_must_not_wait_for_who_wants_the_key_again(void **state)
 {
     contract c;

@@ -220,7 +220,8 @@ static void a_creation_whose_time_is_over_must_not_age(void **state)
     stage_close(s);
 }
 
-/* What nobody wants any more is destroyed as it comes: first it is told of, then its end. */
+/* What no request wants any more is destroyed as it comes: first its creation is reported, then its
+ * end. */
 static void what_is_destroyed_as_it_comes_must_be_told_in_order(void **state)
 {
     kp_options plan = { .limits = { .max_live = 1 } };

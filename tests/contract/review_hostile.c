@@ -88,7 +88,7 @@ static void a_look_for_its_age_must_not_hurry_a_test(void **state)
 static kp_gate gate;
 static bool armed, empty;
 
-/* As if others were faster; or there is none. */
+/* As if others were faster; or no memory. */
 static void *alloc_at_the_gate(size_t size, size_t align, void *ctx)
 {
     bool waits = armed;
@@ -193,7 +193,7 @@ static void look_for_its_lease(struct house *house, const kp_event *event)
         found = kp_lease_of(house->pool, event->resource, &lease);
 }
 
-/* Else who finds it could end it, and get it again for himself: two would have one lease. */
+/* Otherwise the thread that finds it could end it and get it again: two would have one lease. */
 static void the_lease_of_what_is_being_made_must_be_found_by_nobody(void **state)
 {
     kp_options o = failover_plan(1, NULL);
@@ -223,7 +223,7 @@ static void the_lease_of_who_has_not_woken_must_be_found_by_nobody(void **state)
     kp_lease lease = house_get(h, "db");
     const void *resource = lease.resource;
     visitor_send(h, &v, "db", 1000);
-    house_release(h, &lease); /* it is the visitor's, who has not run so far */
+    house_release(h, &lease); /* it is the visitor's, which has not run so far */
     HOUSE_IS(h, house_stats(h, "db").lent, 1);
     HOUSE_HAS(h, !v.answered);
     HOUSE_IS(h, kp_lease_of(h->pool, resource, &same), KP_ENOTFOUND);

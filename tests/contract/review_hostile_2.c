@@ -52,7 +52,7 @@ static void ask_slowly(kp_key key, kp_limits *limits, void *ctx)
     kp_gate_pass(((struct house *)ctx)->sim, &asking);
 }
 
-/* The limits of the key are being asked for, by who pins it. */
+/* The thread that pins the key is asking for its limits. */
 static void pin(void *arg)
 {
     struct house *h = arg;
@@ -178,7 +178,7 @@ static void who_warms_a_key_must_be_told_when_a_rotation_forgives_it(void **stat
 
 /* ---- who closes ------------------------------------------------------------------------------ */
 
-/* Memory that is asked for while this is armed: the answer comes late, and is no. */
+/* While this is armed, allocations take long and fail. */
 static struct {
     kp_world world;
     kp_sim *sim;

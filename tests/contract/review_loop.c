@@ -101,8 +101,8 @@ static void a_probe_that_was_cancelled_before_it_began_must_not_keep_the_circuit
 
 /* ---- ended from inside its own step ---------------------------------------------------------- */
 
-/* What a request is told is told from its loop's thread: an event handler, or the driver, may end
- * it there and free it. */
+/* Reports about a request come on its loop's thread: an event handler, or the driver, may end the
+ * request there and free it. */
 struct suicide {
     struct stage stage;
     struct ask *ask;

@@ -172,7 +172,7 @@ static void one_with_a_floor_among_those_that_share(kp_key key, kp_limits *limit
     if (strcmp(key.data, "floor") == 0) limits->floor = 1;
 }
 
-/* One who lacks the only place, until it is too late for him. */
+/* A thread that waits for the only place until it times out. */
 static void get_for_a_while(void *arg)
 {
     struct taker *t = arg;

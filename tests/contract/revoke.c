@@ -61,7 +61,7 @@ static void who_waits_must_be_served_by_the_revoke_itself(void **state)
     HOUSE_IS(&h, house_stats(&h, "db").leases, 0);
     HOUSE_IS(&h, house_stats(&h, NULL).revokes, 1);
     HOUSE_IS(&h, h.seen[KP_EVENT_REVOKED], 1);
-    HOUSE_IS(&h, house_cast(&h).destroys, 0); /* he may be using it */
+    HOUSE_IS(&h, house_cast(&h).destroys, 0); /* the borrower may be using it */
     house_release(&h, &lease);
     HOUSE_IS(&h, house_cast(&h).destroys, 1);
     HOUSE_IS(&h, house_stats(&h, NULL).revoked, 0);

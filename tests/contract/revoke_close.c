@@ -26,7 +26,7 @@ static void take(struct house *h, kp_lease *lease, int n)
         HOUSE_IS(h, kp_get(h->pool, kp_str("db"), KP_IN_MS(100), &lease[i]), 0);
 }
 
-/* Closed, but somebody has not come back. */
+/* Closed, but a lease has not ended. */
 static bool is_there(const struct house *h)
 {
     return kp_now_ns(h->pool) != 0;
@@ -204,7 +204,7 @@ static void one_got_without_a_clock_must_be_told_without_an_age(void **state)
     house_close(&h);
 }
 
-/* All who share one lose it together; it goes with the last of them. */
+/* All that share one lose it together; it goes when the last of them gives back. */
 static void those_who_share_one_must_lose_it_together(void **state)
 {
     (void)state;

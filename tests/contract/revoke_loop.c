@@ -41,7 +41,8 @@ static void it_must_run_on_the_pools_own_loop_and_serve_who_waits_there(void **s
     stage_close(&s);
 }
 
-/* The loop does not dispatch: nobody has heard of the lease, so nobody forgot it. */
+/* The loop does not dispatch: its borrower does not know of the lease yet, so it did not forget
+ * it. */
 static void what_its_borrower_has_not_heard_of_must_not_be_taken(void **state)
 {
     struct stage s;
@@ -67,7 +68,7 @@ static void what_its_borrower_has_not_heard_of_must_not_be_taken(void **state)
     stage_close(&s);
 }
 
-/* Nor at the close; and whoever cancels it then gives it back as ever. */
+/* Nor at the close; and a cancel after that gives it back as usual. */
 static void nor_must_it_be_taken_at_the_close(void **state)
 {
     struct stage s;
@@ -90,7 +91,7 @@ static void nor_must_it_be_taken_at_the_close(void **state)
     assert_int_equal(kp_sim_close(s.sim), 0);
 }
 
-/* The loop's thread has others to serve: it waits for nothing, but what its close ends is ended. */
+/* The loop's thread has others to serve: its close does not wait, but ends what it can end. */
 static void a_close_on_its_loop_must_revoke_only_if_there_is_no_time(void **state)
 {
     struct stage s;
@@ -133,7 +134,7 @@ static size_t somewhere(const void **frames, size_t most, void *ctx)
     return most > 0;
 }
 
-/* Its way leads to the loop, which says nothing; and what an earlier get said is not shown. */
+/* Its call stack would only lead to the loop; and the stack of an earlier get is not shown. */
 static void a_loops_request_must_have_its_thread_and_no_stack(void **state)
 {
     struct stage s;

@@ -231,7 +231,7 @@ static void a_key_that_comes_again_must_not_go_back(void **state)
     HOUSE_IS(&h, rotates(&h, KP_NONE), 1);
     house_pass(&h, 1000);
     HOUSE_IS(&h, house_stats(&h, NULL).keys, 0);
-    HOUSE_IS(&h, rotates(&h, KP_NONE), 0); /* nobody there: but the epoch begins */
+    HOUSE_IS(&h, rotates(&h, KP_NONE), 0); /* nothing is there, but the epoch begins */
     house_stock(&h, "db", 1);
     HOUSE_IS(&h, notes.told[1], 3);
     house_close(&h);

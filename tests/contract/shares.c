@@ -157,7 +157,7 @@ static void a_queue_that_stays_slow_must_refuse_those_who_waited_too_long(void *
     kp_sim_pass_ms(c.sim, 200);
     contract_give(&c, &lease);
     kp_sim_join(c.sim, 0);
-    for (int i = 0; i < 5; i++) /* nor the last, as nobody gains by it */
+    for (int i = 0; i < 5; i++) /* nor the last, as no other request gains by it */
         assert_int_equal(v[i].rc, i == 2 || i == 3 ? KP_EFULL : 0);
     assert_int_equal(get_within(&c, "a", 0, &lease), 0);       /* nobody waits: nothing is shed */
     kp_release(&lease);

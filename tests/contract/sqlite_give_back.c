@@ -161,7 +161,7 @@ static void a_full_text_table_must_survive_what_its_borrower_left_open(void **st
     assert_int_equal(value(&lease, "SELECT count(*) FROM f WHERE f MATCH 'two'"), 6);
     s->reports = 0;
     kp_release(&lease);
-    assert_int_equal(s->reports, 0);    /* the table's own statements are nobody's fault */
+    assert_int_equal(s->reports, 0);    /* the table's own statements are not leftovers */
     assert_int_equal(stats(s, KP_SQLITE_WRITER).creates, 1);
     assert_int_equal(stats(s, KP_SQLITE_WRITER).destroy_failures, 0);
     stage_close(s);
@@ -216,7 +216,8 @@ static int authorize(void *heard, int action, const char *a, const char *b, cons
     return SQLITE_OK;
 }
 
-/* Who changes hooks discards, and what they use may be gone: a scope runs his finalizers first. */
+/* A borrower that changed hooks discards. What they use may be gone by then: a scope runs its
+ * finalizers first. */
 static void hooks_must_not_be_called_when_their_connection_goes(void **state)
 {
     struct stage *s = *state;

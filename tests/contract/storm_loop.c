@@ -136,8 +136,8 @@ static void begin(struct captain *c, struct ask *a)
     if (rc == KP_EMISUSE || rc == KP_ETIMEDOUT || rc != a->why.code) broken(c->s, "start", rc);
 }
 
-/* Until it has nothing to do now. It must not say so while a deadline has passed, nor want to sleep
- * beyond one. */
+/* Dispatches until there is nothing to do now. Dispatch must not say so after a deadline has
+ * passed, nor want to sleep beyond one. */
 static int64_t dispatch(struct captain *c)
 {
     int64_t next, idle = 0;

@@ -277,7 +277,7 @@ static void one_in_doubt_must_get_no_more_who_share_it(void **state)
 
     (void)state;
     o.limits.sharing = 2;
-    o.limits.validate_on = KP_CHECK_RETURN; /* who is in doubt is validated all the same */
+    o.limits.validate_on = KP_CHECK_RETURN; /* one in doubt is validated all the same */
     house_open(h, &o);
     for (int i = 0; i < 2; i++) HOUSE_IS(h, kp_get(h->pool, kp_str("db"), NULL, &first[i]), 0);
     for (int i = 0; i < 2; i++) HOUSE_IS(h, kp_get(h->pool, kp_str("db"), NULL, &second[i]), 0);

@@ -115,7 +115,7 @@ static void a_failed_attempts_resource_must_not_be_the_next_attempts(void **stat
     contract_end(&c);
 }
 
-/* Nothing follows the last attempt, so nobody could be lent its resource by mistake. */
+/* Nothing follows the last attempt, so its resource cannot be lent by mistake. */
 static void the_last_attempts_resource_must_be_kept(void **state)
 {
     contract c;

@@ -253,7 +253,7 @@ static void a_test_must_take_no_creation_from_who_waits_for_one(void **state)
     house_close(h);
 }
 
-/* Answers pend; nobody stands by. */
+/* Answers are pending; no thread waits for them. */
 static const kp_line slow_answers[] = { { .takes_ms = 1000, .times = KP_OFF }, { 0 } };
 static const kp_script pends = { .validate = slow_answers };
 

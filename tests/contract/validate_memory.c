@@ -63,7 +63,7 @@ static void without_memory_for_a_test_it_must_be_made_later(void **state)
     for (int i = 0; i < MANY; i++) lease[i] = house_get(h, "db");
     for (int i = 1; i < MANY; i++) house_release(h, &lease[i]);
     kp_sim_fail_alloc(h->sim, 1, true);
-    are_tested(MANY - 2); /* the last idle one is left for who comes */
+    are_tested(MANY - 2); /* the last idle one is left for gets */
     house_release(h, &lease[0]);
     house_close(h);
 }

@@ -19,7 +19,7 @@ struct line {
 static struct line line[MANY];
 static int made, alive;
 static bool closes_at_once, has_none;
-static int instead; /* what the descriptor is said to be; 0: what it is */
+static int instead; /* the descriptor that driver.fd answers instead; 0: the real one */
 static void (*meanwhile)(void); /* once, while the first one goes */
 static struct house house, *const h = &house;
 
@@ -151,7 +151,7 @@ static void what_is_lent_must_go_when_it_comes_back(void **state)
     peer_closes(0);
     kp_sim_pass_ms(h->sim, 3000);
     assert_int_equal(stats().lent, 1);
-    assert_int_equal(h->seen[KP_EVENT_INVALID], 1); /* told once */
+    assert_int_equal(h->seen[KP_EVENT_INVALID], 1); /* reported once */
     kp_release(&lease);
     assert_int_equal(stats().live, 0);
     end();
@@ -342,7 +342,7 @@ static void end_the_others_and_make_one(void)
     stock(1);
 }
 
-/* Two at once: while the first one goes, the other does, and its place is somebody else's. */
+/* Two at once: while the first one goes, so does the other, and its place gets another resource. */
 static void news_must_not_concern_who_came_meanwhile(void **state)
 {
     void (*deeds[])(void) = { end_the_others, end_the_others_and_make_one };

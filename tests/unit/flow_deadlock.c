@@ -56,7 +56,7 @@ static bool waits(const struct player *p)
            !r->offered;
 }
 
-/* Who holds one of this key (KEYS: of any), or was given one and has not noticed yet. */
+/* Does it hold one of this key (KEYS: of any), or was it given one and has not noticed yet? */
 static bool holds(const struct player *p, int pool, int key)
 {
     for (int i = 0; i < p->holds; i++)
@@ -77,7 +77,7 @@ static int64_t lent_of(int pool, int key)
     return lent;
 }
 
-/* May it have something though nobody gives anything back? */
+/* Could it be served although nobody gives anything back? */
 static bool has_room(const struct player *p)
 {
     return lent_of(p->pool, p->key) < max_live[p->pool] &&
@@ -133,7 +133,7 @@ static void finish(struct player *p, struct kp__todo *todo)
     }
 }
 
-/* If it has to, and is not told that it never would wake. */
+/* Sleeps, if it has to and is not told that it would never wake. */
 static void fall_asleep(struct player *p, struct kp__todo *todo)
 {
     p->asleep = true;

@@ -89,7 +89,7 @@ static void every_step_of_growing_must_be_whole_where_memory_runs_out(void **sta
             s.allocations = -1;
             assert_true(code == 0 || code == KP_ENOMEM);
             if (code != 0) leases[i] = stage_get(&s, key);
-            s.made = 0; /* the addresses may be the same: nobody invalidates */
+            s.made = 0; /* addresses may repeat: nothing here invalidates */
         }
         assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &stats), 0);
         assert_int_equal(stats.lent, KEYS);
@@ -390,7 +390,7 @@ static void fork_within(const kp_why *why, void *arg)
     (void)arg;
     if (forked == 0 && (forked = fork()) == 0) {
         kp_lease lease;
-        /* nobody listens here any more, and nobody waits for the lock of who did */
+        /* nobody listens any more, nor waits for the lock of a thread that did */
         (void)!freopen("/dev/null", "w", stderr);
         kp_on_misuse(NULL, NULL);
         _exit(kp_get(NULL, kp_str("a"), NULL, &lease) == KP_EMISUSE ? 5 : 6);

@@ -17,8 +17,8 @@ static void limits_of_its_own(kp_key key, kp_limits *limits, void *ctx)
     limits->group[0] = 7;
 }
 
-/* One get of a key with limits and a group of its own, with ever more memory: it is refused or it
- * works, and then leaves nothing behind. */
+/* One get of a key with limits and a group of its own, each time with more memory: it is refused,
+ * or it works and then leaves nothing behind. */
 static void a_key_must_be_made_whole_or_not_at_all_where_memory_runs_out(void **state)
 {
     struct stage s;
@@ -110,7 +110,7 @@ static void a_key_that_cannot_be_copied_must_be_refused_with_the_users_code(void
 
 static kp_pool *raced;
 
-/* Somebody else makes the same key while this one is being copied. */
+/* Another thread makes the same key while this one is being copied. */
 static int copy_slowly(const void *from, void *to, void *ctx)
 {
     kp_lease lease;

@@ -219,7 +219,7 @@ static void a_loop_must_keep_all_of_its_pools_each_in_time(void **state)
         assert_int_equal(kp_add(pools[i], kp_str("a"), &s.resources[i]), 0);
     }
     assert_int_equal(s.destroyed, 0);
-    assert_int_equal(kp_loop_dispatch(loop), 10); /* the last one's is due first */
+    assert_int_equal(kp_loop_dispatch(loop), 10); /* the last pool is due first */
     s.now += 10000000;
     (void)kp_loop_dispatch(loop);
     assert_int_equal(s.destroyed, 1);
@@ -285,7 +285,7 @@ static void closing_a_loop_must_cancel_what_is_under_way(void **state)
     stage_fall(&s);
 }
 
-/* A timer that comes due may have a job posted, which the next dispatch would run. */
+/* A timer that is due may post a job, which the next dispatch would run. */
 static void closing_a_loop_must_run_the_jobs_that_lie_there(void **state)
 {
     struct stage s;

@@ -96,8 +96,8 @@ static void get_b(struct stage *s)
     kp_release(&lease);
 }
 
-/* Somebody else got a key and all it takes meanwhile, at any allocation, and there is no memory for
- * us: what he made room for is ours to use. */
+/* During any allocation of ours, another thread made a key with all that it needs, and then there
+ * is no memory for us: we must use the room that the other one made. */
 static void room_that_others_made_must_be_used_where_memory_runs_out(void **state)
 {
     (void)state;

@@ -141,7 +141,7 @@ static void items_must_be_said_to_be_dense_and_their_parts_not(void **state)
     (void)state;
     stage_set(&s);
     stage_open(&s);
-    assert_null(s.pool->world.dense); /* whose memory is his own, has his own pages */
+    assert_null(s.pool->world.dense); /* a world with its own memory has its own pages */
     s.pool->world.dense = note_dense;
     denses = 0;
     kp_lease lease = stage_get(&s, "a");
@@ -163,7 +163,7 @@ static kp_options living(struct stage *s)
     return s->options;
 }
 
-/* First of all: it is asked for once. */
+/* The first test, because that is asked for only once. */
 static void a_pool_must_not_open_where_fork_cannot_be_watched(void **state)
 {
     struct stage s;
@@ -190,7 +190,7 @@ static void a_pool_must_not_open_without_the_keeper_it_needs(void **state)
         assert_null(s.pool);
         threads = attributes = -1;
     }
-    threads = 1; /* he who shuts lanes is missing: then there are none */
+    threads = 1; /* without the thread that shuts lanes there are none */
     assert_int_equal(kp_pool_open(&options, &s.pool), 0);
     threads = -1;
     assert_false(atomic_load(&s.pool->pool)->core.lanes);

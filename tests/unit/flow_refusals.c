@@ -126,7 +126,7 @@ static void refused(kp_options options, const char *field)
     if (code != KP_ECONFIG || strcmp(why.field, field) != 0)
         fail_msg("%s: %d, %s", field, code, why.field);
     assert_null(pool);
-    options.why = NULL; /* nobody wants to know */
+    options.why = NULL; /* without a kp_why */
     assert_int_equal(kp_pool_open(&options, &pool), KP_ECONFIG);
 }
 
@@ -220,7 +220,7 @@ static size_t a_stack(const void **frames, size_t most, void *ctx)
     return 0;
 }
 
-/* Without the lock, in whatever way, nobody asks for a stack, and nobody knows who has what. */
+/* A hit without the lock, of either kind, records no stack and no borrower. */
 static void hits_without_the_lock_must_not_go_with_what_needs_it(void **state)
 {
     static const int32_t ways[] = { KP_HITS_QUICK, KP_HITS_PORTABLE };

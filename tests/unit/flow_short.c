@@ -76,8 +76,8 @@ static void end_with_leases(struct stage *s)
     (void)kp_pool_close(s->pool, KP_CLOSE_NOW, KP_NONE);
 }
 
-/* The table of keys cannot grow, and while it tried others took the last place for a resource, or
- * for a key: there is no memory. With it, there is a place. */
+/* The table of keys cannot grow, and while it tried, others took the last place for a resource, or
+ * for a key: KP_ENOMEM. With memory there is a place. */
 static void the_last_place_that_others_took_must_be_missed_where_memory_runs_out(void **state)
 {
     (void)state;
@@ -237,9 +237,9 @@ static int destroy_slowly(kp_job *job, void *resource)
     return KP_PENDING;
 }
 
-/* A creation is hurried, and answered within; its job is kept for driver.cancel, all others are
- * under way, and there is no memory for one more unless `memory`. Meanwhile `what` is done with the
- * new resource. */
+/* A creation is hurried, and answered inside of driver.cancel, for which its job is kept. All other
+ * jobs are under way, and there is memory for one more only with `memory`. Meanwhile `what` is done
+ * with the new resource. */
 static void while_hurried(struct stage *s, void (*what)(struct stage *), bool memory)
 {
     kp_loop *loop;
@@ -292,7 +292,7 @@ static void many_resources_must_all_end_at_once_without_memory(void **state)
     for (int i = 0; i < MANY; i++)
         assert_int_equal(kp_add(s.pool, kp_str("b"), &things_of_b[i]), 0);
     assert_int_equal(kp_loop_open(&loop), 0);
-    assert_true(kp_loop_dispatch(loop) >= -1); /* its thread stands by nothing */
+    assert_true(kp_loop_dispatch(loop) >= -1); /* its thread waits for nothing */
     s.allocations = 0;
     assert_int_equal(kp_invalidate_key(s.pool, kp_str("b")), MANY);
     assert_int_equal(left, MANY);
@@ -389,7 +389,7 @@ static void a_job_that_is_being_answered_must_not_be_hurried(void **state)
 
 static int shared_within;
 
-/* Nobody is owed its room any more, and somebody would share it. */
+/* Its room is not owed to another key any more, and a request would share it. */
 static int want_it_within_reset(kp_job *job, void *resource)
 {
     struct stage *s = job->ctx;

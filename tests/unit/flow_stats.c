@@ -97,7 +97,7 @@ static void the_pool_must_be_explained_with_its_budgets(void **state)
     stage_fall(&s);
 }
 
-/* Seen by somebody who waits: the first borrowers, and everybody who waits. */
+/* As seen by a thread that waits: the first borrowers, and all waiters. */
 static void explain_meanwhile(struct stage *s)
 {
     explain(s, kp_str("a"));
@@ -177,7 +177,7 @@ static void only_the_first_keys_in_use_must_be_explained_with_the_pool(void **st
     stage_fall(&s);
 }
 
-/* Nobody has or wants one, but whoever asked now would be told no, or would have to be careful. */
+/* Nothing is lent and no request waits, but a get would be refused now, or would be a probe. */
 static void keys_that_are_not_well_must_be_explained_with_the_pool(void **state)
 {
     struct stage s;

@@ -218,7 +218,7 @@ static void what_is_no_word_of_an_option_must_be_refused(void **state)
 
 /* ---- presets -------------------------------------------------------------------------------- */
 
-/* What every preset says unless it says something of its own. */
+/* What every preset sets, unless it has a value of its own. */
 static const struct field plain[] = {
 #define P(name, where, value) { name, NULL, offsetof(kp_options, where), \
                                 sizeof(((kp_options *)0)->where), value }

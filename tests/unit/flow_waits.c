@@ -207,7 +207,7 @@ static void the_lease_of_a_shared_resource_must_not_be_guessed(void **state)
     stage_fall(&s);
 }
 
-/* Where nothing needs a clock, a release that nobody waits for reads none. */
+/* Where nothing needs the clock, a release that no request waits for does not read it. */
 static int looks;
 
 static uint64_t counted_now(void *ctx)
@@ -308,8 +308,8 @@ static void look_since_when_somebody_is_starved(struct stage *s)
     kp__leave(pool, &todo);
 }
 
-/* A get that finds an idle one reads no clock where no rule needs it; but if there is no permit to
- * lend it, somebody is starved from now on, not since the clock was last read. */
+/* A get that finds an idle one does not read the clock if no rule needs it. But if there is no
+ * permit to lend it, the key is starved from now on, not since the clock was last read. */
 static void who_lacks_a_permit_beside_an_idle_one_must_be_starved_from_now_on(void **state)
 {
     struct stage s;

@@ -5,7 +5,7 @@
  */
 #include "hit_stage.h"
 
-/* As plainly as can be: nothing is asked. */
+/* The plainest get: without an ask. */
 static kp_lease take(kp_key key)
 {
     return hit_take_asking(key, NULL);

@@ -118,7 +118,7 @@ static void end_the_copy(void)
     assert_int_equal(hit.gone, 0);
 }
 
-/* Clean or not, it comes back once, and whoever meddled was told so many times. */
+/* Clean or not, it comes back once, and so many misuses were reported. */
 static void must_come_back_once(void (*within)(void), int misuses)
 {
     for (int dirty = 0; dirty < 2; dirty++) {
@@ -248,7 +248,7 @@ static void nor_must_it_be_reset_where_there_are_no_lanes(void)
     }
 }
 
-/* With the lock nobody is asked while it is held. */
+/* With the lock, too, is_clean does not run while that is held. */
 static void what_was_lent_under_the_lock_must_be_asked_too(void)
 {
     kp_lease lease;
@@ -396,7 +396,7 @@ static void on_a_loop_nobody_else_must_ask(void)
     assert_int_equal(kp_loop_close(loop), 0);
 }
 
-/* What was claimed by mistake nobody used. */
+/* What was claimed by mistake was not used. */
 static void a_mistake_must_not_be_asked_about(void)
 {
     kp_lease lease = one_lent(NULL);
@@ -420,7 +420,8 @@ static void unlend_it(void)
     hit_assert_told(1, "ended already, through a copy of it");
 }
 
-/* Who asks for the lease of what he has not (kp_lease_of), and ends it, was faster. */
+/* Another thread was faster: it looked up a lease that is not its own (kp_lease_of) and ended
+ * it. */
 static void a_mistake_must_not_end_what_another_is_ending(void)
 {
     must_come_back_once(unlend_it, 1);
@@ -438,7 +439,7 @@ static void cancel_me(void)
     pthread_testcancel();
 }
 
-/* A thread may be cancelled where it is asked (L1). */
+/* A thread may be cancelled while it runs is_clean (L1). */
 static void cancelling_who_asks_must_lose_nothing(void)
 {
     kp_lease lease = one_lent(cancel_me);

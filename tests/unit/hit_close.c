@@ -92,7 +92,7 @@ static void who_comes_to_shut_lanes_of_a_pool_that_is_gone_must_do_nothing(void)
 
 /* ---- nothing stays behind -------------------------------------------------------------------- */
 
-/* Its lane, its cells and its lists are the next key's; nothing of it comes back. */
+/* Its lane, cells and lists are used for the next key; nothing of the old key is found there. */
 static void a_key_that_is_forgotten_must_leave_nothing_behind(void)
 {
     hit_open((kp_options){ .forget_key_after_ms = KP_NONE });
@@ -123,7 +123,7 @@ static uint32_t lines(void)
            atomic_load(&kp__lists.made) + atomic_load(&kp__tops.made);
 }
 
-/* Resources, keys and pools come and go: their lines are the next ones'. */
+/* Resources, keys and pools come and go: their lines are used for the next ones. */
 static void lines_must_be_used_again(void)
 {
     uint32_t before = 0;

@@ -120,7 +120,7 @@ static void what_is_no_key_of_the_pool_must_be_told(void)
     hit_give(&lease);
 }
 
-/* Not taken for so many bytes: what lies between its fields differs. */
+/* It must not be compared as bytes: what lies between its fields differs. */
 static void a_small_struct_must_be_told_by_its_fields_only(void)
 {
     struct small { char a; int32_t b; } keys[2];

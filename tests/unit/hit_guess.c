@@ -51,7 +51,7 @@ static void a_key_with_the_quick_hash_of_another_must_be_lent_its_own(void)
         hit_give(&its);
         of_b++;
     }
-    /* what was lent by mistake was no get of anybody's */
+    /* what was lent by mistake did not count as a get */
     assert_int_equal(hit_stats(b).gets, of_b);
     assert_int_equal(hit_stats(b).hits, of_b - 1);
     assert_int_equal(hit_stats(a).gets - before, hit.gets - of_a - of_b);
@@ -163,7 +163,7 @@ static void who_asks_for_a_key_without_resources_must_leave_others_alone(void)
     hit_warm(ann);
 }
 
-/* Guides begin empty when they grow; who comes with the lock finds the lane open all the same. */
+/* A guide is empty after it grew; a get with the lock finds the lane open all the same. */
 static void a_key_that_its_guide_forgot_must_be_known_again_after_one_get(void)
 {
     static const char *const keys[] = { "k", "a key that is longer than brief" };
@@ -195,7 +195,7 @@ static void a_lane_with_a_cell_of_another_must_lend_nothing_of_it(void)
         struct kp__lane *lane = lane_of(hit.pool, ann), *other = lane_of(hit.pool, bob);
         uint32_t own = atomic_load(&lane->cell);
         atomic_store(&lane->cell, atomic_load(&other->cell));
-        hit_core(hit.pool)->lanes = false; /* the other one's stays shut, and is not found again */
+        hit_core(hit.pool)->lanes = false; /* the other lane stays shut, and is not found again */
         kp_lease lease;
         HIT_LONG(lease = hit_take(pinned ? pin : ann));
         hit_assert_of(&lease, ann);

@@ -23,7 +23,7 @@ static void a_cell_must_be_at_home_where_it_is_used(void)
     assert_int_equal(before.homes, 1);
     for (int i = 0; i < 5000; i++) hit_use(keys[i % 2]);
     struct view after = view_of(resource);
-    assert_true(is_at_home(resource, 0)); /* nobody took the lock, or it would not be */
+    assert_true(is_at_home(resource, 0)); /* the lock was not taken, or it would not be at home */
     assert_int_equal(after.settled, before.settled);
     assert_int_equal(after.word >> KP__WORD_BITS, (before.word >> KP__WORD_BITS) + 5000);
     HIT_SHORT(hit_use(K));
@@ -97,7 +97,7 @@ static void *wait_elsewhere(void *lease)
     return lease;
 }
 
-/* He has shut the lane before, so that who gives it back at home sees him (L1). */
+/* The waiter has shut the lane before, so that the release at home sees it (L1). */
 static void who_waits_elsewhere_must_get_it_when_it_comes_back(void)
 {
     kp_lease lease = lent_at_home(1), theirs = { 0 };
@@ -119,7 +119,7 @@ static void who_waits_elsewhere_must_get_it_when_it_comes_back(void)
     assert_int_equal(hit_stats(K).idle, 1);
 }
 
-/* Each processor has its own, and nobody takes the lock. */
+/* Each processor has its own, and the lock is not taken. */
 static void many_of_a_key_must_be_at_home_each_where_it_is_used(void)
 {
     void *mine[2];
@@ -177,7 +177,7 @@ static void portable_hits_must_have_no_homes(void)
     must_never_settle(options);
 }
 
-/* Who gives back swings twice, and asks between them. */
+/* The release changes the word twice, and runs is_clean in between. */
 static void nor_where_what_comes_back_is_asked_about(void)
 {
     hit_asks = true;

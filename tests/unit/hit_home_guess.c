@@ -57,7 +57,7 @@ static void who_settles_must_not_wait_for_the_lock(void)
     assert_all_back(1);
 }
 
-/* The number of the line that nobody has, and of no pool. */
+/* A number of a line that is never used, and of no pool. */
 static void what_is_no_lease_must_not_settle(void)
 {
     kp_lease lease, none;

@@ -11,7 +11,7 @@
 
 /* ---- a lease of a home ----------------------------------------------------------------------- */
 
-/* It is accepted once; then its copy is told. */
+/* Its first end is accepted; that of its copy is reported. */
 static void must_end_once(kp_lease *lease)
 {
     kp_lease copy = *lease;
@@ -261,8 +261,8 @@ static void what_was_claimed_by_mistake_must_not_count(void)
 
 /* ---- a child --------------------------------------------------------------------------------- */
 
-/* A child's pool starts anew, with homes of its own. Nothing is asserted here: that is the
- * parent's. */
+/* A child's pool starts empty, with homes of its own. The child asserts nothing: the parent checks
+ * its result. */
 static int child(kp_lease *of_before)
 {
     kp_lease lease;

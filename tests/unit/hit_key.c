@@ -11,7 +11,7 @@ static kp_key key_of_size(size_t size, char *bytes, char filler)
     return kp_bytes(bytes, size);
 }
 
-/* An idle one of this key is lent without the lock, and comes back so. */
+/* An idle one of this key is lent and given back without the lock. */
 static void use_short(kp_key key, kp_key plain)
 {
     kp_lease lease;

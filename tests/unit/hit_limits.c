@@ -89,7 +89,8 @@ static void a_look_for_excess_that_never_comes_must_keep_no_lane_shut(void)
 
 static bool visit;
 
-/* Somebody borrows and gives back while the call that changes limits has let the lock go. */
+/* Another thread borrows and gives back while the call that changes limits has released the
+ * lock. */
 static void *alloc_and_visit(size_t size, size_t align, void *ctx)
 {
     (void)ctx;

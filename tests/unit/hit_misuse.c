@@ -175,7 +175,7 @@ static void no_lease_at_all_must_be_ended_by_doing_nothing(void)
     assert_int_equal(hit.misuses, 0);
 }
 
-/* The one who returns it first, in whatever way, has ended it. */
+/* The first call that ends it, of whatever kind, has ended it. */
 static void each_way_to_end_a_lease_must_be_its_end_for_the_others(void)
 {
     void (*const ways[])(kp_lease *) = { kp_release, kp_discard };

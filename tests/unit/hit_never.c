@@ -5,7 +5,7 @@
  */
 #include "hit_stage.h"
 
-/* Somebody has to shut lanes in time: where nobody would, none opens. */
+/* Lanes must be shut in time: where no thread would do that, none opens. */
 static void a_pool_that_may_have_no_thread_must_have_no_open_lane(void)
 {
     hit_open((kp_options){ .threads = KP_NONE });

@@ -10,7 +10,7 @@ static void a_pin_must_be_stale_from_when_it_is_let_go(void)
     kp_key pin = hit_pin(K), stale = pin;
     kp_unpin(hit.pool, &pin);
     assert_int_equal(pin.size, 0);
-    hit_warm(K); /* the lane is open, and nobody's pin */
+    hit_warm(K); /* the lane is open, and has no pin */
     hit_refused(hit.pool, stale, NULL, KP_EMISUSE);
     kp_unpin(hit.pool, &stale);
     assert_int_equal(hit.misuses, 2);
@@ -31,7 +31,8 @@ static void the_last_of_two_pins_must_go_on_when_the_first_is_let_go(void)
     assert_int_equal(hit.misuses, 0);
 }
 
-/* Each number of a pin, with one bit of it wrong: told, and never another key's resource. */
+/* Each number of a pin with one wrong bit: it is reported, and never lends another key's
+ * resource. */
 static void a_pin_with_a_wrong_bit_must_be_refused(void)
 {
     kp_key pin[3];

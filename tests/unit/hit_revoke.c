@@ -74,7 +74,7 @@ static void a_hit_must_be_revoked_no_earlier_than_it_is_due(void)
     assert_int_equal(hit.misuses, 0);
 }
 
-/* Its thread is not: nobody wrote it down. */
+/* Its thread is not known: it was not recorded. */
 static void of_a_hit_its_tag_and_its_place_must_be_known(void)
 {
     char text[400];

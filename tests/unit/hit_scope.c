@@ -24,7 +24,7 @@ static kp_lease scoped(void)
     return lease;
 }
 
-/* Closed, it is {0}, and nobody was told of anything. */
+/* After its close it is {0}, and nothing was reported. */
 static void close_it(void)
 {
     static const kp_scope empty;
@@ -34,7 +34,7 @@ static void close_it(void)
     assert_int_equal(hit.misuses, 0);
 }
 
-/* Whoever has this lease has it still. */
+/* This lease still holds. */
 static void assert_held(kp_lease *lease)
 {
     kp_lease_about about;

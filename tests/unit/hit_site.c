@@ -27,7 +27,7 @@ static bool lies_there(const void *site)
     return at > (uintptr_t)__start_borrowers && at <= (uintptr_t)__stop_borrowers;
 }
 
-/* What one of them has, is told as leaked at once, from a place of theirs. */
+/* Reports what a lease has as leaked, at once, with its place. */
 static int look(kp_lease *lease, void *unused)
 {
     char text[1000], wanted[40];

@@ -75,7 +75,7 @@ static void a_lease_that_no_lock_saw_must_be_reported_with_its_tag_and_place(voi
     assert_true(hit_stats(K).leaks >= 1);
 }
 
-/* The other one's hits go on around it, through many terms. */
+/* Hits of another thread go on around it, through many terms. */
 static void a_lease_must_be_reported_once_however_often_its_lane_opens(void)
 {
     kp_lease lease, other;
@@ -118,7 +118,7 @@ static uint64_t use_for_three_ages(kp_options options)
     return oldest;
 }
 
-/* Who shuts the lane may have to wait for a processor, but not each time. */
+/* The thread that shuts the lane may have to wait for a processor, but not each time. */
 static void assert_young(uint64_t (*oldest_of_a_try)(void))
 {
     uint64_t oldest = oldest_of_a_try();
@@ -140,7 +140,7 @@ static void in_use_without_pause_a_resource_must_not_be_lent_past_its_age(void)
     assert_young(in_the_usual_way);
 }
 
-/* Then nothing but the end of the lane's term makes anybody look at it. */
+/* Then only the end of the lane's term causes a look at it. */
 static uint64_t looked_at_by_get(void)
 {
     return use_for_three_ages((kp_options){ .limits.age_check = KP_CHECK_GET });
@@ -199,7 +199,7 @@ static int validate(kp_job *job, void *resource)
     return 0;
 }
 
-/* It is in use, so there is no doubt; but one that nobody used for long is looked at again. */
+/* What is in use is not in doubt; but one that was not used for long is validated again. */
 static void what_was_idle_for_long_must_be_validated_before_it_is_lent(void)
 {
     hit_stand(1, (kp_options){ .driver.validate = validate,

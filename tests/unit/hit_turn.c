@@ -10,7 +10,7 @@
 #include "core/table.h"
 #include "core/todo.h"
 
-/* Somebody who waits for K, was told that something came back, and never comes. */
+/* A request that waits for K, was told that something came back, and never takes it. */
 static struct kp__request other;
 
 static struct kp__core *lock(void)
@@ -29,14 +29,14 @@ static struct kp__subpool *only(const struct kp__core *core)
     return kp__next_sub(core, NULL);
 }
 
-/* With the lock. The turn lasts as long as ever, but for the time until it begins. */
+/* With the lock held. The turn has its usual length, plus the time until it begins. */
 static void begin_turn(struct kp__core *core, uint64_t at)
 {
     other.arrived = kp__rare(core, other.sub)->turn = at;
 }
 
-/* So many resources, all lent to us, and the other one waits, for a turn that a slow machine does
- * not come to the end of. */
+/* So many resources, all lent to us, while the other one waits, in a turn so long that even a slow
+ * machine does not reach its end. */
 static void wait_for(int n, kp_lease *lease)
 {
     for (int i = 0; i < n; i++) lease[i] = hit_take(K);
