@@ -224,7 +224,6 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
         do_the_rest(&door->world, todo);
         return;
     }
-    pool->announced = 0; /* upkeep is told KP__NEVER, whatever it was told last */
     if (pool->term != KP__NEVER) kp__life_terms(door, KP__NEVER);
     if (pool->upkeep) pool->upkeep(door, KP__NEVER, pool->world->ctx);
     /* relaxed: the guide is only a guess; the claim checks it */
