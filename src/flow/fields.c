@@ -207,23 +207,25 @@ static bool takes(const struct kp__field *f, int64_t special)
 
 static const char *wrong_count(const struct kp__field *f, int64_t v)
 {
+    bool unlimited = f->takes & KP__TAKES_UNLIMITED;
+
     if (v == KP_UNLIMITED) return "this count must have a bound";
     if (v == KP_NONE) return "must be at least 1";
-    if (v < 0) return "is no count";
+    if (v < 0) return unlimited ? "is no count; for no bound say KP_UNLIMITED" : "is no count";
     if (v <= KP__COUNT_MOST) return NULL;
-    return f->takes & KP__TAKES_UNLIMITED ? "too large; say KP_UNLIMITED" : "too large";
+    return unlimited ? "too large; for no bound say KP_UNLIMITED" : "too large";
 }
 
 static const char *wrong_time(const struct kp__field *f, int64_t v)
 {
-    if (v == KP_OFF) return "this time must come; KP_OFF is none";
+    bool off = f->takes & KP__TAKES_OFF;
+
+    if (v == KP_OFF) return "cannot be KP_OFF; say a time in ms";
     if (v == KP_ONCE) return "KP_ONCE is for limits.cache_failure_ms";
-    if (v == KP_NONE)
-        return f->takes & KP__TAKES_OFF ? "must be at least 1 ms, or KP_OFF"
-                                        : "must be at least 1 ms";
-    if (v < 0) return "is no time in ms";
+    if (v == KP_NONE) return off ? "must be at least 1 ms, or KP_OFF" : "must be at least 1 ms";
+    if (v < 0) return off ? "is no time in ms; for never say KP_OFF" : "is no time in ms";
     if (v <= KP__TIME_MOST) return NULL;
-    return f->takes & KP__TAKES_OFF ? "too long; say KP_OFF" : "too long";
+    return off ? "too long; for never say KP_OFF" : "too long";
 }
 
 static const char *wrong_number(const struct kp__field *f, int64_t v)
@@ -232,8 +234,9 @@ static const char *wrong_number(const struct kp__field *f, int64_t v)
     if (f->kind == KP__A_TIME) return wrong_time(f, v);
     if (f->kind == KP__A_GROUP) return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
     if (v >= 1 && v <= 100) return NULL;
-    return f->takes & KP__TAKES_NONE ? "must be from 1 to 100, or KP_NONE"
-                                     : "must be from 1 to 100";
+    return f->takes & KP__TAKES_NONE  ? "must be from 1 to 100, or KP_NONE"
+           : f->takes & KP__TAKES_OFF ? "must be from 1 to 100, or KP_OFF"
+                                      : "must be from 1 to 100";
 }
 
 static bool is_word(const struct kp__word *w, int64_t v)
@@ -242,7 +245,7 @@ static bool is_word(const struct kp__word *w, int64_t v)
     return w->word != NULL;
 }
 
-/* "none of fresh, refuse" */
+/* "is none of fresh, refuse" */
 static int refuse_choice(const struct kp__field *f, kp_why *why)
 {
     char sentence[100] = "is none of";
@@ -267,8 +270,7 @@ int kp__field_check(const struct kp__field *f, int64_t v, kp_why *why)
     const char *sentence = NULL;
 
     if (takes(f, v)) return 0;
-    if (f->kind == KP__A_CHOICE)
-        return is_word(f->words, v == KP_NONE ? 0 : v) ? 0 : refuse_choice(f, why);
+    if (f->kind == KP__A_CHOICE) return is_word(f->words, v) ? 0 : refuse_choice(f, why);
     if (f->kind != KP__A_MASK) sentence = wrong_number(f, v);
     else if (v != KP_NONE && (v < 0 || (v & ~all_of(f->words))))
         sentence = "has a bit that this library does not know";
