@@ -24,14 +24,17 @@ static KP__PART uint64_t kp__lease_of_cell(uint64_t number)
 /* Swing a cell's word to a new lease, if it is idle and its home, if any, is this processor. */
 static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
 {
-    /* acquire: pairs with the releases that gave it back, opened its lane, or gave it its home */
+    /* acquire: pairs with the release that marked the word, after the home was stored (core/home.c) */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
     if (!(word & KP__HERE)) return false;
     if (word & KP__HOMED) return kp__swing_at_home(&cell->home, &cell->word, word, *lent);
-    /* relaxed: the load was an acquire, and a word never has the same value again */
-    return atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_relaxed,
+    /* acquire: pairs with the release that made it idle: the end of a lease, the opening of its lane
+     * (core/lane.c), or the taking of its home (core/home.c). The load above is not enough: a lane
+     * that shuts and opens again without a hit gives an idle word its old value back, and meanwhile
+     * the keeper may have tested the resource, or the cell become another one's */
+    return atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
 }
 
@@ -42,7 +45,7 @@ static KP__PART bool kp__swing_out_anywhere(struct kp__cell *cell, uint64_t *len
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
-    /* acquire: pairs with the release that gave it back, or opened its lane */
+    /* acquire: pairs with the release that made it idle, as above */
     return (word & (KP__HERE | KP__HOMED)) == KP__HERE &&
            atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
