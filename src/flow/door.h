@@ -41,7 +41,8 @@ void kp__come_in(struct kp__pool *pool, struct kp__todo *todo);
  * was nothing. */
 bool kp__do(struct kp__pool *pool, struct kp__todo *todo);
 
-/* A resource was made, went or came back: wake the calls that park on `news`. With the lock. */
+/* Something has changed that a call may wait for (a resource was made, went or came back; limits,
+ * the phase of the pool): wake the calls that park on `news`. With the lock. */
 void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo);
 
 /* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
@@ -56,7 +57,7 @@ bool kp__make_room(struct kp__pool *pool);
 uint64_t kp__after(uint64_t now, int64_t ms);  /* KP_OFF: KP__NEVER, KP_NONE: now */
 uint64_t kp__end_of(uint64_t now, int64_t ms); /* the same, where 0 says the default: 30 s */
 int64_t kp__ms_up(uint64_t ns);                /* rounded up */
-static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if then is */
+static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if `then` is 0 */
 {
     return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
 }
