@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The options, one line each. Rules that concern more than one of them are where they are read:
- * limits.c, budgets.c, open.c.
+ * The options, one line each. What concerns more than one of them is checked in limits.c, budgets.c
+ * and open.c.
  */
 #include "flow/fields.h"
 
@@ -41,10 +41,10 @@ const struct kp__word kp__expiries[] = { { "idle", KP_KIND_IDLE },
 
 /* ---- the lists ------------------------------------------------------------------------------- */
 
-#define FIELD(of, prefix, f, kind, takes, words, preset)                                           \
+#define FIELD(of, prefix, f, kind, takes, words, unsaid)                                           \
     {                                                                                              \
         prefix #f, (uint16_t)offsetof(of, f), (uint8_t)sizeof(((of *)NULL)->f), kind, takes,       \
-            words, preset                                                                          \
+            words, unsaid                                                                          \
     }
 enum {
     NONE = KP__TAKES_NONE,
@@ -53,13 +53,13 @@ enum {
     ONCE = KP__TAKES_ONCE
 };
 
-#define COUNT(f, takes, preset)   FIELD(OF, PREFIX, f, KP__A_COUNT, takes, NULL, preset)
+#define COUNT(f, takes, unsaid)   FIELD(OF, PREFIX, f, KP__A_COUNT, takes, NULL, unsaid)
 #define GROUP(f)                  FIELD(OF, PREFIX, f, KP__A_GROUP, NONE, NULL, 0)
-#define TIME(f, takes, preset)    FIELD(OF, PREFIX, f, KP__A_TIME, takes, NULL, preset)
-#define PERCENT(f, takes, preset) FIELD(OF, PREFIX, f, KP__A_PERCENT, takes, NULL, preset)
-#define CHOICE(f, words, preset)  FIELD(OF, PREFIX, f, KP__A_CHOICE, 0, words, preset)
-#define SWITCH(f, preset)         FIELD(OF, PREFIX, f, KP__A_CHOICE, NONE, switches, preset)
-#define MASK(f, words, preset)    FIELD(OF, PREFIX, f, KP__A_MASK, 0, words, preset)
+#define TIME(f, takes, unsaid)    FIELD(OF, PREFIX, f, KP__A_TIME, takes, NULL, unsaid)
+#define PERCENT(f, takes, unsaid) FIELD(OF, PREFIX, f, KP__A_PERCENT, takes, NULL, unsaid)
+#define CHOICE(f, words, unsaid)  FIELD(OF, PREFIX, f, KP__A_CHOICE, 0, words, unsaid)
+#define SWITCH(f, unsaid)         FIELD(OF, PREFIX, f, KP__A_CHOICE, NONE, switches, unsaid)
+#define MASK(f, words, unsaid)    FIELD(OF, PREFIX, f, KP__A_MASK, 0, words, unsaid)
 #define END                       { NULL, 0, 0, 0, 0, NULL, 0 }
 
 #define OF     kp_limits
@@ -129,7 +129,8 @@ const struct kp__field kp__limit_fields[] = {
 #define OF     kp_budget
 #define PREFIX "budget."
 
-/* Where nothing is said, there is no bound, and others' idle ones make room (budgets.c). */
+/* These stay 0 if they are not said: then nothing is bounded, and idle resources of other keys make
+ * room (budgets.c). */
 const struct kp__field kp__budget_fields[] = {
     COUNT(max_live, NONE | UNLIMITED, 0),
     COUNT(max_lent, NONE | UNLIMITED, 0),
@@ -189,7 +190,7 @@ void kp__field_put(void *of, const struct kp__field *f, int64_t value)
 void kp__fields_fill(const struct kp__field *f, void *of)
 {
     for (; f->name; f++)
-        if (kp__field_get(of, f) == 0) kp__field_put(of, f, f->preset);
+        if (kp__field_get(of, f) == 0) kp__field_put(of, f, f->unsaid);
 }
 
 /* ---- refusals -------------------------------------------------------------------------------- */

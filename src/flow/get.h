@@ -11,7 +11,7 @@
 struct kp__get {
     struct kp__pool *pool;
     struct kp__request *request;
-    uint64_t aside; /* invited, it lets the key that gave back go first until then; 0: it does not */
+    uint64_t aside; /* invited, it lets the giver's key go first until then; 0: it does not */
     bool probing;   /* of a loop: it is a circuit's first probe, to be told after the step */
 };
 

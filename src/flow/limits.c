@@ -18,7 +18,7 @@ kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base)
 
     for (const struct kp__field *f = kp__limit_fields; f->name; f++) {
         int64_t value = kp__field_get(said, f);
-        if (value == 0) value = base ? kp__field_get(base, f) : f->preset;
+        if (value == 0) value = base ? kp__field_get(base, f) : f->unsaid;
         kp__field_put(&out, f, value == KP_NONE ? 0 : value);
     }
     return out;

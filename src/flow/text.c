@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_options_set: which option a name stands for, and which value a text does. What an option may
- * be, fields.c says.
+ * kp_options_set: which option a name stands for, and which value a text stands for. fields.c says
+ * what each option may be.
  */
 #include "flow/text.h"
 
@@ -23,7 +23,7 @@ bool kp__text_is(const char *s, size_t n, const char *word)
     return strlen(word) == n && memcmp(s, word, n) == 0;
 }
 
-/* The digits at the start of s; how many there are, or 0 where the number is above `most`. */
+/* Read the digits at the start of s. Returns how many there are; 0 if the number is above `most`. */
 static size_t read_digits(const char *s, size_t n, int64_t most, int64_t *out)
 {
     int64_t value = 0;
@@ -120,7 +120,7 @@ static bool read_value(const struct kp__field *f, const char *s, int64_t *out)
 
 /* ---- setting ------------------------------------------------------------------------------- */
 
-/* By its name, with or without its unit. */
+/* Is this its name, with or without the unit? */
 static bool is_called(const struct kp__field *f, const char *name)
 {
     size_t full = strlen(f->name);
@@ -131,7 +131,7 @@ static bool is_called(const struct kp__field *f, const char *name)
     return strcmp(f->name, name) == 0 || kp__text_is(f->name, full - unit, name);
 }
 
-/* Of a list, the field with this name; or NULL. */
+/* The field of a list that has this name, or NULL. */
 static const struct kp__field *named(const struct kp__field *f, const char *name)
 {
     while (f->name && !is_called(f, name)) f++;
