@@ -23,7 +23,7 @@ bool kp__text_is(const char *s, size_t n, const char *word)
     return strlen(word) == n && memcmp(s, word, n) == 0;
 }
 
-/* Read the digits at the start of s. Returns how many there are; 0 if the number is above `most`. */
+/* Read the digits at the start of s. Returns how many; 0 if the number is above `most`. */
 static size_t read_digits(const char *s, size_t n, int64_t most, int64_t *out)
 {
     int64_t value = 0;
