@@ -23,8 +23,8 @@ struct kp_pool *kp__door_at(uint32_t index); /* NULL: there has never been one *
  * KP_EFORKED, KP_ECLOSED; KP_ENOMEM in a child). */
 struct kp__pool *kp__enter(kp_pool *door, int *code);
 
-/* Give the lock back, and do what is to be done: wake, destroy, free what was told; the last one
- * out frees a closed pool. */
+/* Give the lock back, and do what is in the to-do: wake, destroy, free failures that are no longer
+ * needed; the last one out frees a closed pool. */
 void kp__leave(struct kp__pool *pool, struct kp__todo *todo);
 
 /* The same, for a call that comes back: before a driver function, or to sleep. _aside: what is to

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_retry_now: forgive a key its failed creates, and whatever they brought upon it.
+ * kp_retry_now: forgive a key its failed creates: no pause, refusal, open circuit or kept error remains.
  */
 #include "core/give.h"
 #include "flow/door.h"
