@@ -12,7 +12,7 @@
 
 /* ---- words ----------------------------------------------------------------------------------- */
 
-#define WORDS(name, ...) static const struct kp__word name[] = { __VA_ARGS__, { NULL, 0 } }
+#define WORDS(name, ...) static const struct kp__spelling name[] = { __VA_ARGS__, { NULL, 0 } }
 
 WORDS(prefills, { "none", KP_PREFILL_NONE }, { "first_get", KP_PREFILL_FIRST_GET });
 WORDS(refills, { "lazy", KP_REFILL_LAZY }, { "eager", KP_REFILL_EAGER });
@@ -33,11 +33,10 @@ WORDS(deadlocks, { "off", 0 }, { "report", KP_DEADLOCK_REPORT }, { "refuse", KP_
 WORDS(switches, { "on", 1 }, { "1", 1 }, { "off", KP_OFF });
 WORDS(flags, { "on", 1 }, { "1", 1 }, { "off", 0 }, { "0", 0 });
 
-const struct kp__word kp__expiries[] = { { "idle", KP_KIND_IDLE },
-                                         { "excess", KP_KIND_EXCESS },
-                                         { "age", KP_KIND_AGE },
-                                         { "none", KP_KIND_NONE },
-                                         { NULL, 0 } };
+const struct kp__spelling kp__expiries[] = {
+    { "idle", KP_KIND_IDLE }, { "excess", KP_KIND_EXCESS }, { "age", KP_KIND_AGE },
+    { "none", KP_KIND_NONE }, { NULL, 0 }
+};
 
 /* ---- the lists ------------------------------------------------------------------------------- */
 
@@ -240,7 +239,7 @@ static const char *wrong_number(const struct kp__field *f, int64_t v)
                                       : "must be from 1 to 100";
 }
 
-static bool is_word(const struct kp__word *w, int64_t v)
+static bool is_word(const struct kp__spelling *w, int64_t v)
 {
     while (w->word && w->value != v) w++;
     return w->word != NULL;
@@ -252,13 +251,13 @@ static int refuse_choice(const struct kp__field *f, kp_why *why)
     char sentence[100] = "is none of";
     size_t length = strlen(sentence);
 
-    for (const struct kp__word *w = f->words; w->word && length < sizeof sentence; w++)
+    for (const struct kp__spelling *w = f->words; w->word && length < sizeof sentence; w++)
         length += (size_t)snprintf(sentence + length, sizeof sentence - length, "%s %s",
                                    w == f->words ? "" : ",", w->word);
     return kp__refused(why, f->name, sentence);
 }
 
-static int64_t all_of(const struct kp__word *w)
+static int64_t all_of(const struct kp__spelling *w)
 {
     int64_t all = 0;
 

@@ -33,7 +33,8 @@ enum { KP__TAKES_NONE = 1, KP__TAKES_UNLIMITED = 2, KP__TAKES_OFF = 4, KP__TAKES
  * (kp__limits_given). */
 #define KP__FOLLOWS (-2147483610)
 
-struct kp__word {
+/* A word, and what it stands for. (kp__word is the word of a lane's cell.) */
+struct kp__spelling {
     const char *word;
     int32_t value;
 };
@@ -43,15 +44,15 @@ struct kp__field {
     uint16_t offset;  /* in the struct that the list is of */
     uint8_t size;     /* in bytes: it is an int64_t or an int32_t */
     uint8_t kind, takes;
-    const struct kp__word *words; /* of choices and masks, up to one that is NULL */
-    int64_t unsaid;               /* its default; 0: it stays 0, which its reader understands */
+    const struct kp__spelling *words; /* of choices and masks, up to one that is NULL */
+    int64_t unsaid;                   /* its default; 0: it stays 0, which its reader understands */
 };
 
 /* Of kp_limits, of kp_budget, and of kp_options itself. */
 extern const struct kp__field kp__limit_fields[], kp__budget_fields[], kp__pool_fields[];
 
 /* The words of respects_min, of which "none" stands alone. */
-extern const struct kp__word kp__expiries[];
+extern const struct kp__spelling kp__expiries[];
 
 int64_t kp__field_get(const void *of, const struct kp__field *field);
 void kp__field_put(void *of, const struct kp__field *field, int64_t value);

@@ -10,11 +10,10 @@
 #include "flow/event.h"
 #include "flow/fields.h"
 
-static const struct kp__word special[] = { { "none", KP_NONE },
-                                           { "unlimited", KP_UNLIMITED },
-                                           { "off", KP_OFF },
-                                           { "once", KP_ONCE },
-                                           { NULL, 0 } };
+static const struct kp__spelling special[] = {
+    { "none", KP_NONE }, { "unlimited", KP_UNLIMITED }, { "off", KP_OFF }, { "once", KP_ONCE },
+    { NULL, 0 }
+};
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
@@ -38,7 +37,7 @@ static size_t read_digits(const char *s, size_t n, int64_t most, int64_t *out)
 }
 
 /* A number and the name of its unit; the first unit has no name. */
-static bool read_number(const char *s, size_t n, const struct kp__word *units, int64_t most,
+static bool read_number(const char *s, size_t n, const struct kp__spelling *units, int64_t most,
                         int64_t *out)
 {
     int64_t value = 0;
@@ -55,25 +54,27 @@ static bool read_number(const char *s, size_t n, const struct kp__word *units, i
 
 bool kp__text_count(const char *s, size_t n, int64_t most, int64_t *out)
 {
-    static const struct kp__word units[] = { { "", 1 }, { "k", 1000 }, { "M", 1000000 },
-                                             { NULL, 0 } };
+    static const struct kp__spelling units[] = {
+        { "", 1 }, { "k", 1000 }, { "M", 1000000 }, { NULL, 0 }
+    };
     return read_number(s, n, units, most, out);
 }
 
 bool kp__text_time(const char *s, size_t n, int64_t *out)
 {
-    static const struct kp__word units[] = { { "", 1 },        { "ms", 1 },      { "s", 1000 },
-                                         { "min", 60000 }, { "h", 3600000 }, { NULL, 0 } };
+    static const struct kp__spelling units[] = {
+        { "", 1 }, { "ms", 1 }, { "s", 1000 }, { "min", 60000 }, { "h", 3600000 }, { NULL, 0 }
+    };
     return read_number(s, n, units, KP__TIME_MOST, out);
 }
 
 static bool read_percent(const char *s, size_t n, int64_t *out)
 {
-    static const struct kp__word units[] = { { "", 1 }, { "%", 1 }, { NULL, 0 } };
+    static const struct kp__spelling units[] = { { "", 1 }, { "%", 1 }, { NULL, 0 } };
     return read_number(s, n, units, 100, out);
 }
 
-static bool read_word(const struct kp__word *words, const char *s, size_t n, int64_t *out)
+static bool read_word(const struct kp__spelling *words, const char *s, size_t n, int64_t *out)
 {
     for (; words->word; words++) {
         if (!kp__text_is(s, n, words->word)) continue;
@@ -84,7 +85,7 @@ static bool read_word(const struct kp__word *words, const char *s, size_t n, int
 }
 
 /* Words between commas or bars. "none" stands for no kind of expiry, so it stands alone. */
-static bool read_mask(const struct kp__word *words, const char *s, int64_t *out)
+static bool read_mask(const struct kp__spelling *words, const char *s, int64_t *out)
 {
     int64_t all = 0;
     int64_t one = 0;
