@@ -268,8 +268,8 @@ static bool is_plain(const struct kp__slot *slot)
 }
 
 /* Give an idle slot a cell, if it has none. The cell is written only now, since borrowers read it
- * later. The slot's generation goes on from that of the slot that had the cell before: so the word
- * never returns to an old value, and no stale lease ever matches it. */
+ * later. The slot's generation goes on from that of the slot that had the cell before: so no stale
+ * lease ever matches the word. */
 static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *slot)
 {
     if (slot->cell) return true;
