@@ -322,7 +322,7 @@ void kp__job_perform(struct kp__job *job)
     uint32_t state = KP__JOB_POSTED;
     struct kp__todo todo;
 
-    /* acquire: pairs with the release in kp__job_not_needed, if that was faster and this fails */
+    /* acquire: where kp__job_not_needed was faster, so that this fails, pairs with its release */
     if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_DETACHED,
                                                 memory_order_acquire, memory_order_acquire)) {
         perform(job);
