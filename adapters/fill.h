@@ -57,6 +57,29 @@ static inline void kp__disown(const char **string)
     free(own);
 }
 
+/* ---- what is the user's ---------------------------------------------------------------------- */
+
+/* The ctx and drop_ctx of a driver that has nothing else yet: the user's own. They are called when
+ * the adapter has dropped what it has. A whole driver is none of his: it was filled before, or is
+ * replaced. */
+struct kp__last {
+    void  *ctx;
+    void (*drop_ctx)(void *ctx);
+};
+
+static inline struct kp__last kp__last_of(const kp_driver *driver)
+{
+    struct kp__last last = { driver->ctx, driver->create ? NULL : driver->drop_ctx };
+
+    return last;
+}
+
+static inline void kp__last_call(struct kp__last last)
+{
+    if (last.drop_ctx)
+        last.drop_ctx(last.ctx);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* driver.fd may be set where the library can watch descriptors. */
@@ -73,8 +96,10 @@ static inline kp_options kp__options(const kp_options *more)
     return more ? *more : none;
 }
 
-/* Open a pool with the options that kp_x_fill has filled in; `filled` is what that returned. */
-static inline int kp__open_filled(int filled, const kp_options *options, kp_pool **out)
+/* Open a pool with the options that kp_x_fill has filled in; `filled` is what that returned. If
+ * there is no pool, `drop` frees what kp_x_fill made; what is the user's stays his. */
+static inline int kp__open_filled(int filled, const kp_options *options, void (*drop)(void *ctx),
+                                  kp_pool **out)
 {
     int rc;
 
@@ -83,7 +108,7 @@ static inline int kp__open_filled(int filled, const kp_options *options, kp_pool
         return filled;
     rc = kp_pool_open(options, out);
     if (rc != 0)
-        options->driver.drop_ctx(options->driver.ctx);
+        drop(options->driver.ctx);
     return rc;
 }
 

@@ -7,7 +7,6 @@
 #include "http_parts.h"
 
 #include "dial.h"
-#include "fill.h"
 #include "http_transfer.h"
 
 #include <fcntl.h>
