@@ -96,6 +96,14 @@ static inline kp_options kp__options(const kp_options *more)
     return more ? *more : none;
 }
 
+/* kp_x_fill of no options: misuse, which the library tells. */
+static inline int kp__fill_none(void)
+{
+    kp_pool *none;
+
+    return kp_pool_open(NULL, &none);
+}
+
 /* Open a pool with the options that kp_x_fill has filled in; `filled` is what that returned. If
  * there is no pool, `drop` frees what kp_x_fill made; what is the user's stays his. */
 static inline int kp__open_filled(int filled, const kp_options *options, void (*drop)(void *ctx),
@@ -103,10 +111,11 @@ static inline int kp__open_filled(int filled, const kp_options *options, void (*
 {
     int rc;
 
-    *out = NULL;
+    if (out)
+        *out = NULL;
     if (filled != 0)
         return filled;
-    rc = kp_pool_open(options, out);
+    rc = kp_pool_open(options, out);    /* without out, misuse, which it tells */
     if (rc != 0)
         drop(options->driver.ctx);
     return rc;
@@ -119,14 +128,14 @@ static inline void kp__count(uint64_t *counter, uint64_t more)
     (void)__atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
 }
 
-/* Read a struct of counters, and nothing but counters, one by one. */
+/* Read a struct of counters, and nothing but counters, one by one. Of none: zeros. */
 static inline void kp__counts_read(const void *counts, void *out, size_t size)
 {
     const uint64_t *from = counts;
     uint64_t *to = out;
 
     for (size_t i = 0; i < size / sizeof *to; i++)
-        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+        to[i] = from ? __atomic_load_n(&from[i], __ATOMIC_RELAXED) : 0;
 }
 
 #endif

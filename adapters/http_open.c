@@ -87,6 +87,8 @@ int kp_http_fill(const kp_http_options *http, kp_options *options)
     const char *field, *sentence;
     struct kp__http_context *c;
 
+    if (!options)
+        return kp__fill_none();
     if (!http)
         http = &defaults;
     field = impossible(http, options, &sentence);

@@ -351,6 +351,8 @@ int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
     const char *field, *sentence;
     struct context *c;
 
+    if (!options)
+        return kp__fill_none();
     if (!pg)
         pg = &defaults;
     field = impossible(pg, options, &sentence);

@@ -106,6 +106,8 @@ int kp_redis_fill(const kp_redis_options *redis, kp_options *options)
     const char *field, *sentence;
     struct context *c;
 
+    if (!options)
+        return kp__fill_none();
     if (!redis)
         redis = &defaults;
     field = impossible(redis, options, &sentence);

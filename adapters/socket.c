@@ -287,6 +287,8 @@ int kp_socket_fill(const kp_socket_options *socket, kp_options *options)
     const char *field, *sentence;
     struct context *c;
 
+    if (!options)
+        return kp__fill_none();
     if (!socket)
         socket = &defaults;
     field = impossible(socket, &sentence);

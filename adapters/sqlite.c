@@ -433,8 +433,10 @@ void kp_sqlite_limits_for(kp_key key, kp_limits *limits, void *ctx)
     const kp_sqlite_key *k = key.data;
 
     (void)ctx;
+    if (!limits)
+        return;
     limits->sharing = 1;                /* NOMUTEX: one thread at a time */
-    if (k->role != KP_SQLITE_WRITER)
+    if (!k || k->role != KP_SQLITE_WRITER)
         return;
     limits->max_live = 1;
     limits->reserve = KP_NONE;          /* not even a second one in need */
@@ -456,6 +458,8 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
     const char *field, *sentence;
     struct context *c;
 
+    if (!options)
+        return kp__fill_none();
     if (!sqlite)
         sqlite = &defaults;
     field = impossible(sqlite, &sentence);

@@ -95,7 +95,8 @@ typedef struct kp_http_options {
  * `http->counts`, `http->watcher` and `more->ctx` until it calls more->driver.drop_ctx with
  * more->driver.ctx (set just these two of that driver): that is the last call of a closed pool to
  * any of your functions, and may come after kp_pool_close has returned. Errors: KP_ECONFIG
- * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * (more->why->field names the option), KP_ENOMEM, KP_EMISUSE (`out` is NULL). Order: none. Since:
+ * 0.1 */
 KP_API int kp_http_open(const kp_http_options *http, const kp_options *more,
                         kp_pool **out) KP_NODISCARD;
 
@@ -104,18 +105,18 @@ KP_API int kp_http_open(const kp_http_options *http, const kp_options *more,
  * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your
  * driver.ctx, if you had set them, and no driver.create. If kp_pool_open fails, or is never called,
  * call options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names
- * the option), KP_ENOMEM; then options is as it was. Order: after
+ * the option), KP_ENOMEM; then options is as it was. KP_EMISUSE (`options` is NULL). Order: after
  * options->loop is set, if there is a watcher. Since: 0.1 */
 KP_API int kp_http_fill(const kp_http_options *http, kp_options *options) KP_NODISCARD;
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The handle of a lease; NULL once it has ended. It is the pool's: no
+/* The handle of a lease; NULL once it has ended, and of NULL. It is the pool's: no
  * curl_easy_cleanup. Threads, Blocks, Calls, Owns, Errors, Order, Since: as reading
  * lease->resource. One thread at a time may use it. */
 static inline CURL *kp_http(const kp_lease *lease)
 {
-    return lease->resource ? *(CURL *const *)lease->resource : NULL;
+    return lease && lease->resource ? *(CURL *const *)lease->resource : NULL;
 }
 
 /* How a transfer ended, as curl_easy_perform would have said it. In here the handle may be asked
@@ -128,7 +129,7 @@ typedef void (*kp_http_done_fn)(CURL *curl, CURLcode result, void *arg);
  * runs. Until then libcurl calls, from the loop, the functions that were set up, and what they were
  * given must stay where it is.
  * Threads: the pool's loop's. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours.
- * Errors: KP_EMISUSE (no lease any more, or not of a pool with a watcher; another thread; a
+ * Errors: KP_EMISUSE (no lease any more, or not of a pool with a watcher; NULL; another thread; a
  * transfer is under way; from a function that libcurl calls for this handle), KP_ENOMEM. A copy of
  * a lease that has ended is unchecked, as in kp_http. Order: none. Since: 0.1 */
 KP_API int kp_http_start(const kp_lease *lease, kp_http_done_fn done, void *arg) KP_NODISCARD;
@@ -139,12 +140,12 @@ KP_API int kp_http_start(const kp_lease *lease, kp_http_done_fn done, void *arg)
  * that is so when libcurl has returned to the loop; a lease that is ended there costs its handle.
  * With nothing under way: nothing.
  * Threads: the pool's loop's; a lease that another thread ends stops its transfer when the loop
- * hears of it. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours. Errors: none.
- * Order: none. Since: 0.1 */
+ * hears of it. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours. Errors: none;
+ * NULL does nothing. Order: none. Since: 0.1 */
 KP_API void kp_http_stop(const kp_lease *lease);
 
 /* Read the counters of kp_http_options.counts.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; of NULL, zeros.
  * Order: each counter is exact, but they are not read at one instant. Since: 0.1 */
 KP_API kp_http_counts kp_http_counts_read(const kp_http_counts *counts);
 

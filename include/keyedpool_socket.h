@@ -78,7 +78,7 @@ typedef struct kp_socket_options {
  * `socket->counts` and `more->ctx` until it calls more->driver.drop_ctx with more->driver.ctx (set
  * just these two of that driver): that is the last call of a closed pool to any of your functions,
  * and may come after kp_pool_close has returned. Errors: KP_ECONFIG (more->why->field names the
- * option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * option), KP_ENOMEM, KP_EMISUSE (`out` is NULL). Order: none. Since: 0.1 */
 KP_API int kp_socket_open(const kp_socket_options *socket, const kp_options *more,
                           kp_pool **out) KP_NODISCARD;
 
@@ -87,21 +87,21 @@ KP_API int kp_socket_open(const kp_socket_options *socket, const kp_options *mor
  * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your
  * driver.ctx, if you had set them, and no driver.create. If kp_pool_open fails, or is never called,
  * call options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names
- * the option), KP_ENOMEM; then options is as it was. Order: none.
+ * the option), KP_ENOMEM; then options is as it was. KP_EMISUSE (`options` is NULL). Order: none.
  * Since: 0.1 */
 KP_API int kp_socket_fill(const kp_socket_options *socket, kp_options *options) KP_NODISCARD;
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The descriptor of a lease; -1 once it has ended. It is the pool's: do not close it.
+/* The descriptor of a lease; -1 once it has ended, and of NULL. It is the pool's: do not close it.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as reading lease->resource. */
 static inline int kp_socket_fd(const kp_lease *lease)
 {
-    return lease->resource ? *(const int *)lease->resource : -1;
+    return lease && lease->resource ? *(const int *)lease->resource : -1;
 }
 
 /* Read the counters of kp_socket_options.counts.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; of NULL, zeros.
  * Order: each counter is exact, but they are not read at one instant. Since: 0.1 */
 KP_API kp_socket_counts kp_socket_counts_read(const kp_socket_counts *counts);
 
