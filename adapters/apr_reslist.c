@@ -31,13 +31,15 @@ struct apr_reslist_t {
 
 /* ---- the driver ---- */
 
+/* One that was about to begin when APR's pool went must not: it would have no pool. */
 static int construct(kp_job *job, void **out)
 {
     apr_reslist_t *list = job->ctx;
-    apr_status_t   status;
+    apr_status_t   status = APR_EGENERAL;
 
     pthread_mutex_lock(&list->callbacks);
-    status = list->construct(out, list->params, list->apr);
+    if (list->apr)
+        status = list->construct(out, list->params, list->apr);
     pthread_mutex_unlock(&list->callbacks);
     return status == APR_SUCCESS ? 0 : kp_job_fail(job, status, "the constructor failed");
 }

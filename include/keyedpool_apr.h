@@ -26,14 +26,15 @@ extern "C" {
 
 /* As apr_reslist_create: filled to `min` when it returns, or the constructor's own error.
  * Threads: any thread; `apr` as APR says. Blocks: in the constructor. Calls: con, de. Owns: the
- * list lives until kp_apr_reslist_destroy or the clean-up of `apr`; keeps params. Errors:
- * APR_EINVAL, APR_ENOMEM, con's own. Order: none. Since: 0.1 */
+ * list lives until kp_apr_reslist_destroy or the clean-up of `apr`; keeps params until de has
+ * returned for all that con made, which is later if something is out then. Errors: APR_EINVAL,
+ * APR_ENOMEM, con's own. Order: none. Since: 0.1 */
 KP_API apr_status_t kp_apr_reslist_create(apr_reslist_t **out, int min, int smax, int hmax,
                                           apr_interval_time_t ttl, apr_reslist_constructor con,
                                           apr_reslist_destructor de, void *params, apr_pool_t *apr);
 
 /* Destroy the list and all that is idle; what is out is destroyed when it is released, by a
- * destructor that is given no apr_pool_t (NULL).
+ * destructor that is given no apr_pool_t (NULL). The constructor is not called any more.
  * Threads: one at a time per list. Blocks: in the destructor. Calls: de. Owns: takes the list.
  * Errors: none; NULL does nothing. Order: none. Since: 0.1 */
 KP_API apr_status_t kp_apr_reslist_destroy(apr_reslist_t *list);
