@@ -71,6 +71,9 @@ static const char *impossible(const kp_http_options *o, const kp_options *option
     *sentence = "it is for a pool of an event loop: set loop before";
     if (o->watcher && !options->loop)
         return "http.watcher";
+    *sentence = "it has no start or no stop: was its glue opened?";
+    if (o->watcher && !(o->watcher->start && o->watcher->stop))
+        return "http.watcher";
     *sentence = "a pool of an event loop may not block, so it needs one";
     return options->loop && !o->watcher ? "http.watcher" : NULL;
 }

@@ -341,6 +341,9 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
     *sentence = "it is for a pool of an event loop: set loop before";
     if (o->watcher && !options->loop)
         return "postgres.watcher";
+    *sentence = "it has no start or no stop: was its glue opened?";
+    if (o->watcher && !(o->watcher->start && o->watcher->stop))
+        return "postgres.watcher";
     *sentence = "a pool of an event loop may not block, so it needs one";
     return options->loop && !o->watcher ? "postgres.watcher" : NULL;
 }

@@ -90,6 +90,9 @@ static const char *impossible(const kp_redis_options *o, const kp_options *optio
     *sentence = "it is for a pool of an event loop: set loop before";
     if (o->watcher && !options->loop)
         return "redis.watcher";
+    *sentence = "it has no start or no stop: was its glue opened?";
+    if (o->watcher && !(o->watcher->start && o->watcher->stop))
+        return "redis.watcher";
     *sentence = "a pool of an event loop may not block, so it needs one";
     if (options->loop && !o->watcher)
         return "redis.watcher";

@@ -5,6 +5,7 @@
 #ifndef TESTS_MISUSE_NULL_ADAPTER_H
 #define TESTS_MISUSE_NULL_ADAPTER_H
 
+#include "keyedpool_watch.h"
 #include "misuse/null.h"
 
 static int listen_to_misuse(void **state)
@@ -12,6 +13,20 @@ static int listen_to_misuse(void **state)
     (void)state;
     kp_on_misuse(count_orphan, NULL);
     return 0;
+}
+
+/* A watcher that was never opened has no functions. */
+static kp_why why_not;
+static kp_watcher no_watcher;
+static kp_options on_loop = { .why = &why_not, .loop = (kp_loop *)(void *)&why_not };
+
+static inline void must_refuse_no_watcher(int answer)
+{
+    (void)no_watcher, (void)on_loop;
+    must_be(KP_ECONFIG, answer);
+    must_have_told(0);
+    assert_non_null(strstr(why_not.field, ".watcher"));
+    assert_non_null(strstr(why_not.text, "start"));
 }
 
 /* kp_x_fill, kp_x_open, kp_x_counts_read. Their own options may be NULL, and so may `more`. */

@@ -29,6 +29,8 @@ static void null_must_be_borne(void **state)
     assert_int_equal(kp_http_open(NULL, NULL, &pool), 0);
     assert_int_equal(kp_get(pool, (kp_key){ 0 }, KP_IN_MS(10), &lease), KP_EREFUSED);
     assert_int_equal(kp_pool_close(pool, KP_CLOSE_NOW, 0), 0);
+    begin("kp_http_fill");
+    must_refuse_no_watcher(kp_http_fill(&(kp_http_options){ .watcher = &no_watcher }, &on_loop));
     assert_int_equal(all_exports_were_called("keyedpool-http"), 5);
     assert_int_equal(all_inlines_were_called("keyedpool_http.h"), 1);
 }

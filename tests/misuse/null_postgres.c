@@ -21,6 +21,8 @@ static void null_must_be_borne(void **state)
     assert_int_equal(kp_pg_open(&nowhere, NULL, &pool), 0);
     assert_int_equal(kp_get(pool, (kp_key){ 0 }, KP_IN_MS(10000), &lease), KP_ECREATE);
     assert_int_equal(kp_pool_close(pool, KP_CLOSE_NOW, 0), 0);
+    begin("kp_pg_fill");
+    must_refuse_no_watcher(kp_pg_fill(&(kp_pg_options){ .watcher = &no_watcher }, &on_loop));
     assert_int_equal(all_exports_were_called("keyedpool-postgres"), 3);
     assert_int_equal(all_inlines_were_called("keyedpool_postgres.h"), 2);
 }
