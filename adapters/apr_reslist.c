@@ -158,7 +158,9 @@ apr_status_t kp_apr_reslist_create(apr_reslist_t **out, int min, int smax, int h
 
     if (out)
         *out = NULL;
-    if (!out || !con || !de || !apr || min < 0 || min > smax || min > hmax || smax > hmax || hmax == 0 || ttl < 0)
+    if (!out || !con || !de || !apr)
+        return APR_EINVAL;
+    if (min < 0 || min > smax || min > hmax || smax > hmax || hmax == 0 || ttl < 0)
         return APR_EINVAL;
     list = make_list(con, de, params, apr);
     if (!list)
