@@ -31,8 +31,8 @@ inline kp_key key(std::string_view text) noexcept
     return kp_bytes(text.data(), text.size());
 }
 
-// A struct or a number as bytes. What has padding or pointers does not compile: equal values would
-// be different keys. Give the pool a key_type with fields, and use KP_KEY.
+// A struct or a number as bytes. A type with padding or pointers does not compile, since equal
+// values would be different keys: give the pool a key_type with fields, and use KP_KEY.
 template <class K, class = std::enable_if_t<!std::is_convertible_v<const K &, std::string_view> &&
                                             !std::is_same_v<K, kp_key>>>
 kp_key key(const K &value) noexcept
@@ -42,7 +42,7 @@ kp_key key(const K &value) noexcept
     return kp_bytes(std::addressof(value), sizeof value);
 }
 
-// Zero or less here is a zero that was meant ("do not wait"), not the default.
+// Zero or less here means "do not wait" (KP_NONE), not the default.
 template <class Rep, class Period>
 std::int64_t ms(std::chrono::duration<Rep, Period> time) noexcept
 {
@@ -130,7 +130,7 @@ private:
 
 // ---- pools ------------------------------------------------------------------------------------
 
-// A pool that is closed at the end of its life; leases are waited for, 30 s at most.
+// A pool that is closed at the end of its life; the close waits for leases, 30 s at most.
 template <class R>
 class pool {
 public:
@@ -147,7 +147,7 @@ public:
         return rc;
     }
 
-    // Returns how many are still out, as kp_pool_close.
+    // Returns how many are still out, as kp_pool_close does.
     std::int64_t close(kp_close_mode mode = KP_CLOSE_WAIT, std::int64_t within_ms = 0) noexcept
     {
         return pool_ ? kp_pool_close(pool_.release(), mode, within_ms) : 0;
@@ -173,7 +173,7 @@ public:
         return lease<R>(taken, rc);
     }
 
-    // f is an int(R &): 0, or negative, which is handed through. It must not throw.
+    // f is an int(R &): 0, or a negative number, which use() returns. It must not throw.
     template <class F>
     int use(kp_key k, const kp_plan &plan, F &&f) noexcept
     {
@@ -197,7 +197,7 @@ private:
 
 // ---- scopes -----------------------------------------------------------------------------------
 
-// Owns what is borrowed through it and its finalizers; gives all back at the end, last first.
+// Owns its finalizers and what is borrowed through it; at the end it gives all back, last first.
 class scope {
 public:
     scope() noexcept = default;

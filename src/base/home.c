@@ -47,8 +47,9 @@ static _Noreturn void give_up(void)
 
 /* If membarrier has been forbidden since (seccomp): run on each processor once, so that whatever
  * thread ran there has been interrupted. Where this thread may not run, no thread of this process
- * does. How many processors there are is not asked: their numbers may have gaps, and a process that
- * may not open files is told only how many it may run on. */
+ * does: they share one cpuset (docs/PROCESS.md). How many processors there are is not asked: their
+ * numbers may have gaps, and a process that may not open files is told only how many it may run on.
+ */
 static void visit_all(void)
 {
     cpu_set_t mine, one;

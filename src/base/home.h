@@ -32,7 +32,7 @@
 #endif
 
 enum { KP__HOMES = 1024 };              /* processors 0 to 1023 may be homes */
-#define KP__NOBODYS UINT16_C(0xf000)    /* no processor's number, nor rseq's for none */
+#define KP__NOBODYS UINT16_C(0xf000)    /* no processor; nor the low half of rseq's -1, -2 */
 
 typedef _Atomic uint16_t kp__home;
 

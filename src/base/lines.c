@@ -30,7 +30,7 @@ static bool reserve(struct kp__lines *lines)
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (range == MAP_FAILED) continue;
         lines->most = most;
-        /* relaxed: the release store of `room` publishes it */
+        /* relaxed: the release of `room` in make_room publishes it */
         atomic_store_explicit(&lines->base, range + (0 - (uintptr_t)range) % LARGE_PAGE,
                               memory_order_relaxed);
         return true;
@@ -56,7 +56,7 @@ static bool make_room(struct kp__lines *lines)
     if (room == 0) room = KP__LINES_FIRST;
     char *base = atomic_load_explicit(&lines->base, memory_order_relaxed);
     if (!provide(base + room * KP__LINE, room * KP__LINE)) return false;
-    /* release: pairs with kp__line_seen, which then sees `base`, and that the lines are zero */
+    /* release: pairs with the acquire in kp__line_seen, which then finds `base`, and zeros */
     atomic_store_explicit(&lines->room, 2 * room, memory_order_release);
     return true;
 }
@@ -73,7 +73,7 @@ static bool make_room(struct kp__lines *lines)
 /* A number that was never used. With the lock. */
 static uint32_t make(struct kp__lines *lines)
 {
-    /* relaxed, all: as above */
+    /* relaxed, both: as above */
     uint32_t number = atomic_load_explicit(&lines->made, memory_order_relaxed);
     if (number == 0) number = 1;
     bool is_there = number < KP__LINES_FIRST ||
@@ -82,7 +82,7 @@ static uint32_t make(struct kp__lines *lines)
 
     if (!is_there && (number == lines->most || !make_room(lines))) number = 0;
     errno = saved;
-    /* release: pairs with kp__lines_made */
+    /* release: pairs with the acquire in kp__lines_made; the line has its memory by now */
     if (number) atomic_store_explicit(&lines->made, number + 1, memory_order_release);
     return number;
 }

@@ -56,7 +56,7 @@ void kp__lines_in_child(struct kp__lines *lines);
 /* All numbers below this one are lines, except 0. */
 static inline uint32_t kp__lines_made(const struct kp__lines *lines)
 {
-    /* acquire: pairs with the release in kp__lines_take */
+    /* acquire: pairs with the release in lines.c, make */
     return atomic_load_explicit(&lines->made, memory_order_acquire);
 }
 
@@ -65,7 +65,8 @@ static inline void *kp__line(struct kp__lines *lines, uint32_t number)
 {
     if (__builtin_expect(number < KP__LINES_FIRST, 1))
         return lines->first + (size_t)number * KP__LINE;
-    /* relaxed: a number comes from whoever took the line, after this was written */
+    /* relaxed: written before the line was made; whoever has its number got it by an acquire
+     * (kp__lines_made, core/lane.h), from kp__line_seen, or under a lock */
     return atomic_load_explicit(&lines->base, memory_order_relaxed) + (size_t)number * KP__LINE;
 }
 
@@ -75,7 +76,7 @@ static inline void *kp__line_seen(struct kp__lines *lines, uint64_t number)
 {
     if (__builtin_expect(number < KP__LINES_FIRST, 1))
         return lines->first + (size_t)number * KP__LINE;
-    /* acquire: pairs with the release in make_room */
+    /* acquire: pairs with the release in lines.c, make_room */
     if (number >= atomic_load_explicit(&lines->room, memory_order_acquire)) return NULL;
     /* relaxed: written before `room` was */
     char *base = atomic_load_explicit(&lines->base, memory_order_relaxed);

@@ -5,7 +5,7 @@
  *
  * Orders: the exchange that frees the word releases; the compare-exchange or exchange that finds it
  * free acquires. They pair through the word, so all that was done under the lock is seen by whoever
- * takes it next. Every other access is relaxed: it only decides whether to try again.
+ * takes it next. Every other access here is relaxed: it only decides whether to try again.
  */
 #include "lock.h"
 

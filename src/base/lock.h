@@ -4,8 +4,8 @@
  * decides who runs. Not recursive, not fair, four bytes, zero is free. Taking a free lock is one
  * atomic operation, and so is giving it back.
  *
- * The holder may free the memory of a lock as soon as no other thread can still come to take it:
- * give touches nothing after the step that frees the lock.
+ * lock.c says which memory orders pair. The holder may free the memory of a lock as soon as no
+ * other thread can still come to take it: give touches nothing after the step that frees the lock.
  */
 #ifndef KP__BASE_LOCK_H
 #define KP__BASE_LOCK_H
@@ -46,10 +46,11 @@ KP__LOCK_INLINE void kp__lock_take(struct kp__lock *l, const struct kp__world *w
     if (!kp__lock_try(l)) kp__lock_wait(l, world);
 }
 
-/* Does somebody hold it? For checks by the holder: false shows that something is wrong, but true
- * does not prove that it is the caller who holds it. */
+/* Does somebody hold it? A hint. For checks by the holder: false shows that something is wrong, but
+ * true does not prove that it is the caller who holds it. */
 static inline bool kp__lock_held(const struct kp__lock *l)
 {
+    /* relaxed: a hint, or the holder's own store */
     return atomic_load_explicit(&l->word, memory_order_relaxed) != 0;
 }
 

@@ -108,7 +108,7 @@ static bool put_in(struct kp__mailbox *box, int tray, struct kp__list *letter)
     KP__DCHECK(box->open);
     KP__DCHECK(!kp__list_linked(letter));
     kp__list_push_back(&box->tray[tray], letter);
-    /* relaxed: under the lock, which the owner takes to read, and before it sleeps */
+    /* relaxed: written under the lock, which the owner takes before it sleeps (kp__mail_end) */
     atomic_store_explicit(&box->filled, true, memory_order_relaxed);
     return !box->rung && !box->busy;
 }
@@ -134,8 +134,8 @@ static struct kp__timer *alarm_of(const struct kp__mailbox *box, struct kp__list
 
 bool kp__mail_answer(struct kp__mailbox *box, struct kp__list *letter)
 {
-    /* relaxed: an earlier answer was given under a lock that this thread has held since, so it is
-     * seen; of any others nobody could tell which came first */
+    /* relaxed: an answer that another thread gave under the same pool's lock is seen here, since
+     * this thread has taken that lock after it. Of answers of other pools, no order is promised */
     if (box == kp__mail_mine && box->owned < OWN_MOST &&
         !atomic_load_explicit(&box->filled, memory_order_relaxed)) {
         kp__list_push_back(&box->own, letter);
@@ -246,7 +246,8 @@ struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray)
 {
     struct kp__list *letter = NULL;
 
-    /* relaxed: a hint of what others posted; what this thread posted itself, it sees */
+    /* relaxed: a hint of what others posted, and missed at most until kp__mail_end looks under the
+     * lock; what this thread posted itself, it sees */
     if (atomic_load_explicit(&box->filled, memory_order_relaxed) ||
         (kp__list_empty(&box->taken) && !kp__list_empty(&box->own))) {
         kp__lock_take(&box->lock, &kp__life);

@@ -31,7 +31,7 @@ struct kp__map_node {
 };
 
 struct kp__map {
-    uint64_t (*hash)(const struct kp__map_node *node); /* set by the owner; constant per node */
+    uint64_t (*hash)(const struct kp__map_node *node); /* set by the owner; constant of each node */
     struct kp__map_node **bucket;       /* the array in use */
     struct kp__map_node **old;          /* the one being emptied, or NULL */
     size_t buckets, old_buckets;        /* powers of two, or 0 */

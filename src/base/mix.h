@@ -57,7 +57,7 @@ static inline uint64_t kp__blend(uint64_t seed, uint64_t first, uint64_t last, s
     return __builtin_bswap64(h * UINT64_C(0x9e3779b97f4a7c15));
 }
 
-/* Up to 16 bytes as two numbers. Together with their length these are different for all others. */
+/* Up to 16 bytes as two numbers. Of bytes of one length, only equal ones have the same numbers. */
 enum { KP__BRIEF = 16 };
 struct kp__brief {
     uint64_t first, last;

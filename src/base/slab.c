@@ -97,7 +97,8 @@ void *kp__slab_take(struct kp__slab *s)
         item = slab_place(s, s->made);
         memset(item, 0, s->item_size);
         item->index = s->made;
-        /* a child of fork may look at all that `made` counts (flow/fork.c) */
+        /* zeroed before it is counted: a child of fork, into which another thread's call was copied
+         * half done, may look at all that `made` counts (flow/fork.c) */
         atomic_signal_fence(memory_order_release);
         s->made++;
     } else {

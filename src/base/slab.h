@@ -77,7 +77,7 @@ size_t kp__slab_dense(const struct kp__slab *s);
  * another one may have been added and used up meanwhile, and the next is larger), else NULL. */
 void *kp__slab_extend(struct kp__slab *s, void *chunk, size_t bytes);
 
-/* A free item: zero but for its header if new, else as it was when put. NULL: none is free. */
+/* A free item: zero except for its header if new, else as it was when put. NULL: none is free. */
 void *kp__slab_take(struct kp__slab *s);
 
 void kp__slab_put(struct kp__slab *s, void *item);

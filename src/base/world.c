@@ -196,14 +196,6 @@ static bool life_give_way(const uint32_t *word, uint32_t while_it_is, uint64_t u
 enum { LIFE_WAIT_BITSET_PRIVATE = 9 | 128, LIFE_WAKE_PRIVATE = 1 | 128 };
 #define LIFE_ANY_BIT UINT32_MAX
 
-/* Where a time_t is wider than a long (32-bit musl, glibc with _TIME_BITS=64), the old call would
- * read half of the time as all of it. */
-#ifdef SYS_futex_time64
-#    define LIFE_WAIT_CALL (sizeof(time_t) > sizeof(long) ? SYS_futex_time64 : SYS_futex)
-#else
-#    define LIFE_WAIT_CALL SYS_futex
-#endif
-
 /* syscall() is no cancellation point. Its results are not looked at: whatever the reason, the
  * thread is awake, and the caller looks at the word. */
 
@@ -214,7 +206,7 @@ static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, v
 
     (void)ctx;
     if (life_give_way(word, while_it_is, until_ns)) return;
-    syscall(LIFE_WAIT_CALL, word, LIFE_WAIT_BITSET_PRIVATE, while_it_is,
+    syscall(SYS_futex, word, LIFE_WAIT_BITSET_PRIVATE, while_it_is,
             until_ns != UINT64_MAX ? &until : NULL, NULL, LIFE_ANY_BIT);
     errno = saved;
 }
@@ -283,6 +275,7 @@ static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, v
     /* Waiting on a condition is a cancellation point. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     pthread_mutex_lock(&b->mutex);
+    /* relaxed: ordered by the mutex, which wake takes after the word was changed */
     if (__atomic_load_n(word, __ATOMIC_RELAXED) == while_it_is) {
         b->sleepers++;
         if (until_ns == UINT64_MAX)

@@ -49,7 +49,7 @@ struct kp__core {
     struct kp__heap open; /* subpools whose lane is open, by the end of their terms */
     struct kp__guide *guide; /* or NULL */
     uint64_t quick_seed;     /* of the hash by which guides find keys */
-    /* the same hash, of keys that are told by their fields; NULL: they are not */
+    /* the same hash, of keys that are described by their fields; NULL: these keys are not */
     uint64_t (*by_fields)(const struct kp__core *core, const void *key);
 
     /* settings */
@@ -86,7 +86,7 @@ struct kp__core {
     uint32_t leases, waiting, promised, revoked, revoking;
     uint32_t tests;    /* the keeper's, under way: part of the count of those being created */
     int64_t returning; /* lent ones on open lanes: any of them may be idle by now (lane.h) */
-    int64_t settled;   /* leases, less what the taking of homes cost (home.c) */
+    int64_t settled;   /* leases that settled, less the price of taking homes (home.c) */
     uint64_t stamps, returns, serials; /* numbers given out: to requests, to returns, to slots */
     uint64_t epoch;    /* 1 + the times that kp_rotate was called */
     uint32_t era;      /* a new one begins when a call waits for the leases so far (kp_drain) */
@@ -98,7 +98,7 @@ struct kp__core {
     uint64_t misuses, keys_made, keys_forgotten;
 };
 
-/* at + by, or KP__NEVER. */
+/* at + by, and KP__NEVER at most. */
 static inline uint64_t kp__later(uint64_t at, uint64_t by)
 {
     return by >= KP__NEVER - at ? KP__NEVER : at + by;

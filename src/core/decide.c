@@ -3,10 +3,11 @@
  * May this request have something now, and if not, what is in its way? serve.c asks, for whoever is
  * next.
  *
- * The order of the questions lets all presets compose: lent permits, a resource that is there, the
- * key's health, creations, the key's live limit, budgets over keys (where an idle one elsewhere may
- * make room). All permits or none: a request never holds one kind while it waits for another,
- * except that a sponsor keeps its lent permit.
+ * The order of the questions lets all presets compose: is it refused at once (shedding, the
+ * circuit), lent permits, a resource that is there, the key's health, creations, the key's live
+ * limit, budgets over keys (where an idle one elsewhere may make room). All permits or none: a
+ * request never holds one kind while it waits for another, except that a sponsor keeps its lent
+ * permit.
  */
 #include "base/check.h"
 #include "core/calendar.h"

@@ -8,9 +8,9 @@
 
 #include "core/core.h"
 
-/* The driver or a borrower said of this resource, lent or tested, that its peer is gone (KP_EGONE):
- * it is closed when it comes back, and the others of its key are in doubt now, or closed. True:
- * others came into doubt by this. */
+/* The driver or a borrower said of this resource, lent or tested, that its peer is gone (KP_EGONE).
+ * Unless limits.on_gone is KP_OFF, it is closed when it comes back, and the others of its key are
+ * in doubt now, or closed. True: others came into doubt by this. */
 bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                    struct kp__todo *todo);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way back: creations that end (4), leases that end (9), resources that go. Each changes the
- * books, then settles (serve.c): what became free goes to whoever is next.
+ * The way back: creations that end (step 4 of docs/PATH.md), leases that end (step 9), resources
+ * that go. Each changes the books, then settles (serve.c): what became free goes to whoever is
+ * next.
  */
 #include "base/check.h"
 #include "core/calendar.h"

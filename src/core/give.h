@@ -49,8 +49,9 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
 kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
                        kp_cause cause, uint64_t now);
 
-/* After settling, if the key has too many idle ones now: close this one, which was kept only for a
- * request that did not take it, or the oldest, which it pushes out. */
+/* After settling: close the oldest idle one, if its time is over and that is checked on return.
+ * Then, if the key still has too many idle ones, close this one, which was kept only for a request
+ * that did not take it, or the oldest, which it pushes out. */
 void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                       struct kp__todo *todo);
 

@@ -17,7 +17,7 @@ enum {
 };
 
 static struct kp__lock lock;
-static struct kp__guide *spare[SIZES]; /* Guard: lock. By bits */
+static struct kp__guide *spare[SIZES]; /* Guard: lock. By bits; guides that were dropped */
 
 void kp__guides_in_child(void)
 {
@@ -84,7 +84,7 @@ static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash)
     for (size_t i = 0; i < KP__BUCKET; i++) {
         _Atomic uint64_t *at = &guide->entry[own ^ i];
         if (kp__guide_to(at, hash) <= UINT32_MAX) return at;
-        /* relaxed: written under the lock only */
+        /* relaxed: written under the pool's lock only */
         if (!free && atomic_load_explicit(at, memory_order_relaxed) == 0) free = at;
     }
     return free ? free : &guide->entry[own];
@@ -92,7 +92,7 @@ static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash)
 
 void kp__guide_enter(struct kp__guide *guide, uint64_t hash, uint32_t to)
 {
-    /* release: pairs with the acquire in kp__guide_to */
+    /* release: pairs with the acquire in kp__guide_to; the line it leads to was made before */
     atomic_store_explicit(place(guide, hash), hash ^ to, memory_order_release);
 }
 

@@ -50,7 +50,7 @@ void kp__guides_in_child(void);
  * follows it must make sure that there is such a line. */
 static inline uint64_t kp__guide_to(const _Atomic uint64_t *entry, uint64_t hash)
 {
-    /* acquire: pairs with the release in kp__guide_enter */
+    /* acquire: pairs with the release in kp__guide_enter: the line was made before */
     return atomic_load_explicit(entry, memory_order_acquire) ^ hash;
 }
 

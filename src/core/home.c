@@ -14,7 +14,7 @@ static struct kp__cell *marked(const struct kp__slot *slot)
 {
     struct kp__cell *cell = slot->on_lane ? KP__CELL_OF(slot) : NULL;
 
-    /* relaxed: words are marked under the lock only */
+    /* relaxed: a mark is set and removed under the lock only */
     return cell && (atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED) ? cell
                                                                                          : NULL;
 }
@@ -47,12 +47,14 @@ bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_
     uint16_t here = may_settle(core, cell, word) ? kp__home_here() : KP__NOBODYS;
 
     if (here != KP__NOBODYS) {
-        /* release: pairs with the load of the home in a sequence: one that finds this home finds no
-         * older word, of an earlier home, in the cell; and none under way expects the new word */
+        /* release: pairs with the acquire of the home in a sequence (base/home.h). A sequence that
+         * finds this home finds no word in the cell that was there at an earlier home; and none
+         * can expect the marked word yet, which is stored below */
         atomic_store_explicit(&cell->home, here, memory_order_release);
         idle |= KP__HOMED;
     }
-    /* release: pairs with the acquire of whoever claims it next, or shuts the lane */
+    /* release: pairs with the acquire of whoever claims it next, who then finds the home, too, or
+     * shuts the lane */
     if (!atomic_compare_exchange_strong_explicit(&cell->word, &word, idle, memory_order_release,
                                                  memory_order_relaxed))
         return false;
@@ -64,15 +66,15 @@ bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_
 
 static void evict(struct kp__cell *cell)
 {
-    /* relaxed: kp__sequences_end makes it known to all threads */
+    /* relaxed: kp__sequences_end, called next, makes it known to all threads */
     atomic_store_explicit(&cell->home, KP__NOBODYS, memory_order_relaxed);
 }
 
 /* No sequence will change the word any more. If it is lent, it stays marked, as its lease is. */
 static void unmark(struct kp__cell *cell)
 {
-    /* acquire: pairs with the releases at home, which all came before kp__sequences_end; from here
-     * on only the lock's holder may change the word */
+    /* acquire: pairs with the release of the last sequence that swung it. None can any more; so
+     * until the store below, nobody but the lock's holder can change a marked word */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
     /* release: pairs with the acquire of whoever claims it next */
@@ -80,7 +82,8 @@ static void unmark(struct kp__cell *cell)
         atomic_store_explicit(&cell->word, word & ~(uint64_t)KP__HOMED, memory_order_release);
 }
 
-/* For all marked cells of an open lane. For those that have no home it changes nothing. */
+/* Call `what` for each marked cell of an open lane. In those that have no home it changes nothing.
+ */
 static void each_marked(const struct kp__subpool *sub, void (*what)(struct kp__cell *))
 {
     for (int state = KP__IDLE; state <= KP__LENT; state++) {

@@ -68,16 +68,16 @@ bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
     lane->sub = sub->item.index;
     lane->pool = core->id;
     if (is_guided(core, sub)) name(lane, sub);
-    /* relaxed: a guess to others, until they claim a cell of it, which a release store opened */
+    /* relaxed: a guess to others until they claim a cell, opened by a later release (swing_open) */
     atomic_store_explicit(&lane->pin, 0, memory_order_relaxed);
     return true;
 }
 
-/* Store a number where threads without the lock may find it. All else that is relaxed in this file
- * is written under the lock only, and a guess to threads without it. */
+/* Store a number where threads without the lock may find it. What is relaxed in this file and does
+ * not say why is written under the lock only, and a guess to threads without it. */
 static void name_line(_Atomic uint32_t *word, uint32_t number)
 {
-    /* release: pairs with kp__lane_cell; the line was made before */
+    /* release: pairs with the acquire in kp__lane_cell and kp__listed; the line was made before */
     atomic_store_explicit(word, number, memory_order_release);
 }
 
@@ -172,7 +172,7 @@ void kp__cell_drop(struct kp__core *core, struct kp__slot *slot)
 {
     if (!slot->cell) return;
     struct kp__cell *cell = KP__CELL_OF(slot);
-    leave_guide(core, slot->sub); /* the cell will be another slot's */
+    leave_guide(core, slot->sub); /* the cell will be another slot's; its word is SHUT */
     atomic_store_explicit(&cell->id, 0, memory_order_relaxed);
     atomic_store_explicit(&cell->word, kp__word(slot->generation, KP__SHUT), memory_order_relaxed);
     kp__lines_give(&kp__cells, slot->cell);
@@ -267,9 +267,9 @@ static bool is_plain(const struct kp__slot *slot)
            (slot->state == KP__IDLE || errand->first.turn == (slot->sub->waiting > 0));
 }
 
-/* Give an idle slot a cell, if it has none. The cell is written only now, since borrowers read it
- * later. The slot's generation goes on from that of the slot that had the cell before: so the word
- * never returns to an old value, and no stale lease ever matches it. */
+/* Give an idle slot a cell, if it has none. The cell is written only here: later a borrower may be
+ * reading it, without the lock. The slot's generation goes on from that of the slot that had the
+ * cell before: so the word never returns to an old value, and no stale lease ever matches it. */
 static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *slot)
 {
     if (slot->cell) return true;
@@ -277,7 +277,7 @@ static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp_
     struct kp__cell *cell = KP__CELL_OF(slot);
     uint64_t before = atomic_load_explicit(&cell->word, memory_order_relaxed) >> KP__WORD_BITS;
     if (slot->generation < before) slot->generation = before;
-    /* relaxed: made known by the release of the word */
+    /* relaxed, as all that is written here: the release in swing_open makes it known */
     atomic_store_explicit(&cell->id, (uint64_t)core->id << 32 | slot->item.index,
                           memory_order_relaxed);
     cell->resource = slot->resource;
@@ -329,7 +329,7 @@ static void swing_open(struct kp__core *core, struct kp__slot *slot)
     /* as its lease is marked; the cell has no home now */
     if (slot->state == KP__LENT && slot->errand->first.homed) state |= KP__HOMED;
     struct kp__cell *cell = KP__CELL_OF(slot);
-    /* release: pairs with the acquire of whoever claims it (flow/hit.c) */
+    /* release: pairs with the acquire of whoever claims it (flow/hit.h) */
     atomic_store_explicit(&cell->word, kp__word(slot->generation, state), memory_order_release);
 }
 
@@ -378,7 +378,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     sub->term->until = until;
     kp__heap_insert(&core->open, &sub->term->node);
     swing_all_open(core, sub);
-    /* release: pairs with the acquire of whoever claims; the lines it names were made before */
+    /* release: pairs with the acquire in claim (flow/hit.c, hit_key.c); cells are named by now */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, KP__SHAPE(sub->term->cells, levels(sub)),
                           memory_order_release);
     kp__lane_guide(core, sub);
@@ -409,7 +409,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
 {
     struct kp__subpool *sub = slot->sub;
     struct kp__cell *cell = KP__CELL_OF(slot);
-    /* acquire: pairs with the release of whoever gave it back; a swing that comes later fails */
+    /* acquire: pairs with the release of whoever gave it back. Nothing pairs with the release */
     uint64_t word = atomic_fetch_and_explicit(&cell->word, ~(uint64_t)KP__WORD_STATE,
                                               memory_order_acq_rel);
     uint64_t generation = word >> KP__WORD_BITS, leases = generation - slot->generation;
@@ -429,7 +429,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     core->tally.hits += leases;
     sub->term->served += leases;
     if (gone) {
-        /* relaxed, both: they may be an earlier lease's, but of this resource */
+        /* relaxed, both: an earlier lease's, if this one's borrower has yet to write them */
         kp__errand(core, slot)->first = (struct kp__seat){
             .generation = generation,
             .since = now,
@@ -452,17 +452,17 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     }
 }
 
-/* Did it pay to open? For SLOTS_PER_HIT slots that costs less than one hit saves; and next to
- * nothing, if the lane was open for NS_PER_SLOT for each slot. Without a clock, `opened` is 0. */
+/* Did it pay to open the lane? For SLOTS_PER_HIT slots that costs less than one hit saves; and next
+ * to nothing, compared with the time, if the lane was open for NS_PER_SLOT for each slot. */
 static bool has_paid(const struct kp__term *term, uint64_t now)
 {
     enum { SLOTS_PER_HIT = 16, NS_PER_SLOT = 50000 };
-    uint64_t lasted = term->opened ? now - term->opened : 0;
+    uint64_t lasted = term->opened ? now - term->opened : 0; /* 0: opened without a clock */
 
     return term->served > term->cells / SLOTS_PER_HIT || lasted / NS_PER_SLOT > term->cells;
 }
 
-/* For how many releases it stays shut: the longer, the more often opening it did not pay. */
+/* For how many releases it stays shut: the more, the more often in a row opening did not pay. */
 static uint16_t pause_after(const struct kp__core *core, struct kp__term *term, uint64_t now)
 {
     enum { LEAST = 4, MOST = 1024 };
@@ -477,15 +477,15 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     struct kp__term *term = sub->term;
 
-    /* a hint: most threads that come now need not look at the words */
+    /* relaxed: a hint; most threads that come now need not look at the words */
     atomic_store_explicit(&KP__LANE_OF(sub)->shape, 0, memory_order_relaxed);
     kp__homes_take(core, &sub, 1);
     kp__account(core, sub);
     sub->open = false;
     term->served = 0;
     if (kp__heap_holds(&term->node)) kp__heap_remove(&core->open, &term->node);
-    /* from the back, to keep the order in which they came back, as far as it is known: those that
-     * nobody used come first */
+    /* from the back, so that those that were used keep their order, before those that nobody used:
+     * of the order in which they came back, no more is known */
     for (int state = KP__IDLE; state <= KP__LENT; state++) {
         struct kp__list *list = KP__SLOTS(sub, state), *node = kp__list_last(list), *before;
         for (; node; node = before) {

@@ -182,8 +182,8 @@ static inline uint32_t kp__listed(struct kp__lines *kind, uint32_t list, uint32_
 {
     const struct kp__numbers *l = (const struct kp__numbers *)kp__line(kind, list);
 
-    /* acquire, here and below: pairs with the release of the number (lane.c, name_line), which came
-     * after the line was made; whose line it is by now is compared after the claim */
+    /* acquire, here and in kp__lane_cell: pairs with the release of the number (lane.c, name_line),
+     * which came after the line was made; whose line it is by now is compared after the claim */
     return atomic_load_explicit(&l->number[k], memory_order_acquire);
 }
 
@@ -223,8 +223,8 @@ int64_t kp__lane_most(const struct kp__core *core, const struct kp__subpool *sub
 void kp__lanes_leave_lent(struct kp__core *core);
 bool kp__lanes_leave_idle(struct kp__core *core, uint32_t more);
 
-/* Bring the books up to date. What was lent on the open lane and is still out counts as lent since
- * `now`. */
+/* Shut a lane, and bring the books up to date. What was lent on it and is still out counts as lent
+ * since `now`. */
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 void kp__lane_shut_all(struct kp__core *core, uint64_t now);
 

@@ -36,7 +36,7 @@ static void shut(struct kp__core *core, struct together *t, uint64_t now)
     for (uint32_t i = 0; i < t->many; i++) kp__lane_shut(core, t->sub[i], now);
 }
 
-/* Take the open lane whose term ends first off the heap, if it ends by `end`. */
+/* Move the open lane whose term ends first from the heap to `t`, if it ends by `end`. */
 static bool first_ends_by(struct kp__core *core, struct together *t, uint64_t end)
 {
     struct kp__subpool *sub = first_open(core);
@@ -66,7 +66,7 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
         if (t.sub[i]->term->served > 0) kp__lane_open(core, t.sub[i], now);
 }
 
-/* Where many are open, the heap is emptied at once: each single removal would walk through it. */
+/* Where many are open, the heap is emptied at once: removing one costs a walk down the heap. */
 static void shut_many(struct kp__core *core, uint64_t now)
 {
     struct together t = { .many = 0 };
@@ -94,7 +94,7 @@ static void shut_few(struct kp__core *core, uint64_t now)
 
 void kp__lane_shut_all(struct kp__core *core, uint64_t now)
 {
-    enum { MANY = 8 }; /* one of so many places for keys */
+    enum { MANY = 8 }; /* many: one open lane for so many places of keys */
 
     if (core->open.count < core->subpools.made / MANY) shut_few(core, now);
     else shut_many(core, now);

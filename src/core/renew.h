@@ -38,7 +38,7 @@ void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t
  * than it may have, those who wait are served first. */
 bool kp__has_spare(const struct kp__subpool *sub);
 
-/* An ageing slot is being closed. */
+/* An ageing slot is being closed, or was revoked. */
 void kp__aged(struct kp__core *core, struct kp__slot *slot);
 
 /* A slot was begun in an earlier epoch: it goes by `at` at the latest. */

@@ -8,10 +8,11 @@
  * on. The two kinds differ only in how their owners are told (kp__rouse, kp__nudge), and what each
  * needs for that lies in the unions below; `of_loop`, which never changes, says which kind it is.
  *
- * A request is on a queue of its subpool exactly while its grant says WAIT. It leaves that state
- * once, under the lock; whoever takes it out writes `grant`, and owns the outcome (I10). A time-out
- * or a withdrawal is no exception: if a grant came first, the grant stands. Afterwards `link` of a
- * loop's request is its letter, and belongs to the mailbox (base/mail.h).
+ * Once it was claimed, a request is on a queue of its subpool exactly while its grant says WAIT.
+ * Each time it waits, it leaves that state once, under the lock; whoever takes it out writes
+ * `grant`, and owns the outcome (I10). A time-out or a withdrawal is no exception: if a grant came
+ * first, the grant stands. Afterwards `link` of a loop's request is its letter, and belongs to the
+ * mailbox (base/mail.h), until its owner has it wait again (kp__wait_again).
  *
  * The queues of a subpool, each in order of arrival, hold requests that may take a resource or
  * create one (EITHER), that only take (TAKERS: KP_DONT_CREATE), that take while their own creation

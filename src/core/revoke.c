@@ -3,7 +3,7 @@
  * Taking back: a resource that a borrower has had for too long, or still has at the end of the
  * pool, is made useless by driver.revoke (flow/revoke.c), and its place is given to whoever is
  * next. The slot is no longer live, but stays until its leases have ended; then the resource is
- * destroyed, once, like every other. decisions/0037-revoked-is-not-live.md has the reasons.
+ * destroyed, once, like every other. docs/decisions/0037-revoked-is-not-live.md has the reasons.
  *
  * While driver.revoke is under way, the borrower may still end its lease. The lease is over then,
  * but all else waits for the answer; after that the resource is destroyed, whatever the answer was.

@@ -7,9 +7,10 @@
 
 #include "core/core.h"
 
-/* May it be revoked at all: does the borrower of each lease know of it, is no lease ending, and was
- * revoking none tried before? And is it due: was it lent for revoke_after, and are fewer resources
- * revoked and not given back yet than may be live? */
+/* May it be revoked at all: is it lent, does the borrower of each lease know of it, is no lease
+ * ending and no driver function under way, and was driver.revoke not called for it before? And is
+ * it due: has its borrower had it for revoke_after (a shared one is never due), and are fewer
+ * resources revoked and not given back yet than may be live? */
 bool kp__may_revoke(const struct kp__slot *slot);
 bool kp__revoke_is_due(const struct kp__core *core, const struct kp__slot *slot, uint64_t now);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Step 2, claim: a request comes, and is answered at once or put into a queue. And settling:
- * whenever something became free, whoever is next gets it, in this key and across keys, before the
- * lock is given back (L1). decide.c says who may have what, give.c brings what became free, and
- * flow/get.c goes on with what is answered here.
+ * Step 2 (docs/PATH.md), claim: a request comes, and is answered at once or put into a queue. And
+ * settling: whenever something became free, whoever is next gets it, in this key and across keys,
+ * before the lock is given back (L1). decide.c says who may have what, give.c brings what became
+ * free, and flow/get.c goes on with what is answered here.
  */
 #include "base/check.h"
 #include "core/resize.h"
@@ -11,7 +11,8 @@
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
-/* The heads of all queues but OWN, in order of arrival. Returns how many. */
+/* The heads of all queues but OWN, in the order in which they are served: of arrival, or, if the
+ * key says LIFO, the latest first. Returns how many. */
 static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEUES])
 {
     bool lifo = sub->rules && sub->rules->wait_lifo;
@@ -56,11 +57,11 @@ static bool may_be_passed(const struct kp__request *request, uint64_t now)
            now < kp__later(request->arrived, KP__PASSED_MOST) && !turn_is_over(request->sub, now);
 }
 
-/* KP_EVENTUAL: what came back is not handed to a request that may be passed, but left idle for
- * whoever is faster. The request's owner is woken to come for it. If it is gone by then, the owner
- * looks again every KP__LOOKS_AFTER, until it has one or may not be passed any more. So there is
- * one wake-up in a turn, not one for each return. And nobody sleeps beside what is idle: a request
- * that was offered it counts as a call in progress (L1). */
+/* KP_EVENTUAL: what came back is not handed to a request that may be passed, but *offered*: it is
+ * left idle for whoever is faster. The request's owner is woken to come for it. If it is gone by
+ * then, the owner looks again every KP__LOOKS_AFTER, until it has one or may not be passed any
+ * more. So there is one wake-up in a turn, not one for each return. And nobody sleeps beside what
+ * is idle: a request that was offered it counts as a call in progress (L1). */
 bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint64_t now)
 {
     const struct kp__subpool *sub = request->sub;
@@ -152,11 +153,11 @@ static bool has_claim(struct kp__core *core, struct kp__budget *budget, struct k
     return !kp__budget_outranked(core, budget, giver);
 }
 
-/* What was given back by a key that has less than its share is not handed over but offered: the
- * first request that lacks it is woken, and takes it after a moment (kp__courtesy), unless the
- * giver was faster. Mostly the giver's next get follows at once. Handing over instead would cost a
- * key with few threads a part of its share, and each time a destroy and a create. An invited thread
- * counts as a call in progress (L1). */
+/* What was given back by a key that has less than its share is not handed over at once: the first
+ * request that lacks it is *invited*, that is, woken to take it after a moment (kp__courtesy),
+ * unless the giver was faster. Mostly the giver's next get follows at once. Handing over instead
+ * would cost a key with few threads a part of its share, and each time a destroy and a create. An
+ * invited thread counts as a call in progress (L1). */
 static void invite(struct kp__budget *budget, struct kp__subpool *sub, struct kp__todo *todo)
 {
     struct kp__request *head[KP__QUEUES];
@@ -226,7 +227,7 @@ void kp__share_again(struct kp__core *core, uint64_t now, struct kp__todo *todo)
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
 {
     kp__at(core, now);
-    if (sub->open) kp__lane_shut(core, sub, now); /* who waits for a turn's end looks */
+    if (sub->open) kp__lane_shut(core, sub, now); /* in a turn some may wait though it is open */
     /* lacks: its last request left, but it still stands in a heap */
     if (sub->waiting || sub->contest->lacks) serve(core, sub, now, todo);
     if (core->starved == 0) return;

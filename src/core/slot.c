@@ -44,7 +44,7 @@ static bool same_live(const struct kp__map_node *node, const void *resource)
 {
     const struct kp__slot *slot = KP__OF(node, struct kp__slot, ident);
 
-    /* cover: never, because it would take two addresses of one hash, of 64 bits */
+    /* cover: never, because two addresses would need the same hash, of 64 bits */
     return slot->resource == resource && !slot->errand->doomed;
 }
 
@@ -279,7 +279,7 @@ void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on)
     kp__list_remove(&rare->drains);
     if (on) kp__list_push_back(&core->drains, &rare->drains);
     core->draining += on ? 1 : UINT32_MAX;
-    kp__close_seats(slot); /* if off, it was not on that list */
+    kp__close_seats(slot); /* harmless if off: it was on no such list */
 }
 
 /* ---- seats ----------------------------------------------------------------------------------- */

@@ -3,15 +3,14 @@
  * Slots: places in a subpool, each of which holds one resource or the making of it.
  *
  * An idle, lent, tested or revoked slot is on the list of its subpool that its state names, others
- * are on none. kp__permit_spend sets the first state, kp__reclaimed the last one of a revoked slot;
- * otherwise only functions of slot.c change state and list (I1). Slots live in a slab: they never
- * move, their memory stays while the pool lives, and their generation never goes back, so that a
- * lease can be checked for as long as anybody holds its number (I8).
+ * are on no list of it. kp__permit_spend sets the first state, kp__reclaimed the last one of a
+ * revoked slot; otherwise only functions of slot.c change state and list (I1). Slots live in a
+ * slab: they never move, their memory stays while the pool lives, and their generation never goes
+ * back, so that a lease can be checked for as long as anybody holds its number (I8).
  */
 #ifndef KP__CORE_SLOT_H
 #define KP__CORE_SLOT_H
 
-#include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slab.h"

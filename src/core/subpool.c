@@ -110,7 +110,7 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
     sub->contest = &kp__no_contest;
     sub->rare = &kp__no_rare;
-    sub->calm = core->least_term > 0; /* a key used only once needs no lane; in tests, any */
+    sub->calm = core->least_term > 0; /* 1: a key used only once needs no lane; 0 in tests */
 }
 
 void kp__slabs_init(struct kp__core *core)

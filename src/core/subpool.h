@@ -91,7 +91,7 @@ struct kp__term {
     uint32_t lane;             /* the number of its line for the hit path */
     uint32_t era;              /* the core's when it opened last */
     uint16_t room;             /* how many cells its lists hold */
-    uint16_t shy;              /* opening it did not pay: so many more releases before the next */
+    uint16_t shy;              /* opening did not pay lately: so many releases more to wait */
     uint8_t cells;             /* how many were on it when it opened last */
     uint8_t homes;             /* how many of these have a home (core/home.c) */
 };
@@ -129,7 +129,8 @@ struct kp__subpool {
     bool dated : 1;            /* its entry in the calendar is begun (core/calendar.c) */
     bool open : 1;             /* its lane is open; the books are as of then (core/lane.h) */
     uint8_t leaving : 2;       /* enum kp__leaving */
-    bool far;                  /* its key has memory of its own; no bit-field: read unlocked */
+    bool far;                  /* its key has memory of its own. Read without the lock, and
+                                  therefore no bit-field beside others that change */
     uint16_t calm;             /* so many more releases before its lane opens again */
     uint32_t key_size;         /* constant, as is the key: they are read without the lock, too */
     union {
@@ -221,7 +222,7 @@ static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
     return kp__sub_live(sub) - sub->count[KP__CLOSING];
 }
 
-/* How many replacements there are beside what they replace, which do not count against max_live. */
+/* How many do not count against max_live, because they are there beside what they replace. */
 static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
 {
     int64_t extra = (int64_t)sub->rare->renewal.making + sub->rare->renewal.spare;

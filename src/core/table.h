@@ -35,8 +35,8 @@ struct kp__subpool *kp__table_spare(struct kp__core *core);
 /* Have this key looked at when it will have been unused for long enough to be forgotten. */
 void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
 
-/* May this key be forgotten now, with what it holds up to its minimum? If not yet, it is filed for
- * when it may. */
+/* May this key be forgotten now, with what it holds up to its minimum? If it is only too early, the
+ * key is filed for when it may. */
 bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 /* Take an unused subpool out of the table. The caller frees its key, rules and failures, and the

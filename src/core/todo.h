@@ -21,7 +21,7 @@ struct kp__todo {
     uint32_t *wake[KP__WAKES];           /* only the addresses: the memory there may be gone */
     struct kp__mailbox *bell[KP__BELLS]; /* of event loops */
     int wakes, bells;
-    struct kp__list doomed; /* slots in CLOSING, to be destroyed */
+    struct kp__list doomed; /* slots in CLOSING or RECLAIMED, to be destroyed */
     struct kp__list spent;  /* failures that have been told, to be freed */
 };
 

@@ -26,7 +26,7 @@ WORDS(checks, { "get", KP_CHECK_GET }, { "return", KP_CHECK_RETURN },
       { "keeper", KP_CHECK_KEEPER });
 WORDS(breaks, { "create", KP_BREAK_CREATE }, { "use", KP_BREAK_USE });
 WORDS(acrosses, { "share", KP_ACROSS_SHARE }, { "arrival", KP_ACROSS_ARRIVAL });
-WORDS(forks, { "fresh", KP_FORK_FRESH }, { "refuse", KP_FORK_REFUSE });
+WORDS(fork_ways, { "fresh", KP_FORK_FRESH }, { "refuse", KP_FORK_REFUSE });
 WORDS(hit_ways, { "quick", KP_HITS_QUICK }, { "locked", KP_HITS_LOCKED },
       { "portable", KP_HITS_PORTABLE });
 WORDS(deadlocks, { "off", 0 }, { "report", KP_DEADLOCK_REPORT }, { "refuse", KP_DEADLOCK_REFUSE });
@@ -158,7 +158,7 @@ const struct kp__field kp__pool_fields[] = {
     TIME(forget_key_after_ms, NONE | OFF, KP_MINUTES(5)),
     TIME(watch_every_ms, OFF, KP_SECONDS(1)),
     TIME(leak_after_ms, OFF, KP_SECONDS(60)),
-    CHOICE(on_fork, forks, 0),
+    CHOICE(on_fork, fork_ways, 0),
     CHOICE(on_misuse_abort, flags, 0),
     CHOICE(hits, hit_ways, 0),
     CHOICE(on_deadlock, deadlocks, 0),

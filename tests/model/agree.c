@@ -306,8 +306,11 @@ static void sequence_draw(uint64_t seed, struct sequence *q)
     for (int i = 0; i < PLAY_OPS; i++) op_draw(&q->setup, &state, &q->op[i]);
 }
 
+/* A sequence of which all orders were tried is not taken for one of which they were not. */
 static int shrink(const struct sequence *q, int n, bool *skip, char *said, size_t size)
 {
+    bool gave_up = play_gave_up;
+
     for (int chunk = n / 2 ? n / 2 : 1, round = 0; round<4; chunk = chunk> 1 ? chunk / 2 : 1) {
         round += chunk == 1;
         for (int at = 0; at < n; at += chunk) {
@@ -315,7 +318,7 @@ static int shrink(const struct sequence *q, int n, bool *skip, char *said, size_
             memcpy(was, skip, sizeof was);
             for (int i = at; i < at + chunk && i < n; i++) skip[i] = true;
             int failed = play(&q->setup, q->op, n, skip, false, said, size);
-            if (failed < 0)
+            if (failed < 0 || (play_gave_up && !gave_up))
                 memcpy(skip, was, sizeof was);
             else
                 n = failed < n ? failed + 1 : n;
@@ -329,10 +332,11 @@ static void report(const struct sequence *q, int failed)
     static bool skip[PLAY_OPS];
     char said[300];
     int n = failed < PLAY_OPS ? failed + 1 : PLAY_OPS;
+    const char *all = play_gave_up ? ", as far as was tried: there are too many orders" : "";
 
     memset(skip, 0, sizeof skip);
     n = shrink(q, n, skip, said, sizeof said);
-    printf("the pool and the model differ; the shortest sequence found, seed %" PRIu64 ":\n",
+    printf("the pool and the model differ%s; the shortest sequence found, seed %" PRIu64 ":\n", all,
            q->setup.seed);
     print_setup(&q->setup);
     (void)play(&q->setup, q->op, n, skip, true, said, sizeof said);
@@ -353,6 +357,9 @@ static int play_seed(uint64_t seed)
     return failed;
 }
 
+/* Far off, but they showed something once. */
+static const uint64_t differed[] = { 56868, 59853, 1000000500, 1000016669, 3000000014445 };
+
 int main(int argc, char **argv)
 {
     uint64_t ops = 200000, seed = 1, done = 0;
@@ -368,6 +375,8 @@ int main(int argc, char **argv)
         else
             return fprintf(stderr, "agree: what is %s?\n", argv[i]), 2;
     }
+    for (size_t i = 0; i < sizeof differed / sizeof differed[0]; i++)
+        if (play_seed(differed[i]) >= 0) return 1;
     clock_t began = clock();
     printf("seeds from %" PRIu64 "\n", seed);
     for (; done < ops; done += PLAY_OPS, seed++)

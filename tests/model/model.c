@@ -279,7 +279,7 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
     bool probes = m->key[r->key].tripped && m_breaks(rules, KP_BREAK_USE) &&
                   !m_circuit_bars(m, r->key);
     r->seat = m_take_seat(m, found);
-    if (probes) m_probe(m, r->key, &s->seat[r->seat].probe);
+    if (probes) m_probe(m, r, &s->seat[r->seat].probe);
     s->seat[r->seat].hit = !made_for_it;
     /* nobody shares it before it is known to be good */
     if (idle && !made_for_it && m->has_validate && (rules->validate_on & KP_CHECK_GET) &&
@@ -394,7 +394,7 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
         gone->reason = gone->key == r->key ? R_RETURNED : R_EVICTED;
         k->promised++;
     }
-    if (k->tripped) m_probe(m, r->key, &r->probe);
+    if (k->tripped) m_probe(m, r, &r->probe);
     if (k->rules.prefill) m_want_more(m, r->key);
     return ANSWERED;
 }

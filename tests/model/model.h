@@ -95,6 +95,7 @@ enum model_budget { B_NONE, B_LENT, B_CREATING, B_TOKEN, B_LIVE };
 struct model_request {
     bool active, waiting, waited, holds_lent, at_once;
     bool probe;               /* its permit is one */
+    bool first;               /* the circuit began to probe with it, and nobody was told so far */
     bool boxed, good;         /* of an event loop; its resource has been checked */
     uint64_t mail, at;        /* its letter's number, or 0; when the loop looks without one */
     int key;

@@ -31,6 +31,7 @@ void m_wait_again(struct model *m, struct model_request *r)
     r->grant = G_WAIT;
     r->waiting = true;
     r->good = false;
+    r->mail = 0; /* if there is a letter, it went on already */
     TALLY(m, r->key, waits, !r->waited);
     r->waited = true;
     if (m->closed)
@@ -221,6 +222,8 @@ bool m_over(struct model *m, struct model_request *r)
 bool m_run(struct model *m, struct model_request *r)
 {
     for (;;) {
+        if (r->first && !r->boxed) m_do(m); /* that is told on_event, outside */
+        r->first = false;
         switch (r->grant) {
         case G_WAIT:
             if (r->boxed) return false;

@@ -40,12 +40,15 @@ bool m_circuit_bars(const struct model *m, int key)
     return probes(m, key) >= k->rules.breaker_probes && m->now < m_later(k->probed_at, patience);
 }
 
-void m_probe(struct model *m, int key, bool *mark)
+void m_probe(struct model *m, struct model_request *r, bool *mark)
 {
+    struct model_key *k = &m->key[r->key];
+
     *mark = true;
-    m->key[key].probed_at = m->now;
-    if (!m->key[key].probing) m->key[key].passed = 0;
-    m->key[key].probing = true;
+    k->probed_at = m->now;
+    if (!k->probing) k->passed = 0;
+    r->first = !k->probing;
+    k->probing = true;
 }
 
 static void open_it(struct model *m, struct model_key *k, const char *limit, bool use)
@@ -114,9 +117,9 @@ bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark)
     if (!k->tripped) {
         while_closed(m, k, use, ok);
     } else if (probe && k->probing) {
+        bool counts = use || !k->by_use || !m_breaks(&k->rules, KP_BREAK_USE);
         if (!ok) open_it(m, k, k->opened_by, use);
-        else if (use || !k->by_use || !m_breaks(&k->rules, KP_BREAK_USE)) k->passed++;
-        if (ok && k->passed >= k->rules.breaker_probes) m_circuit_close(m, key);
+        else if (counts && ++k->passed >= k->rules.breaker_probes) m_circuit_close(m, key);
     }
     return k->tripped != before || k->probing != half;
 }

@@ -67,7 +67,7 @@ void m_bucket_set(struct model *m, struct model_bucket bucket); /* by the rate o
 /* circuits (model_circuit.c); mark: of a probe */
 bool m_breaks(const struct model_rules *rules, uint32_t kind);
 bool m_circuit_bars(const struct model *m, int key);
-void m_probe(struct model *m, int key, bool *mark);
+void m_probe(struct model *m, struct model_request *r, bool *mark);
 bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark);
 void m_circuit_close(struct model *m, int key);
 

@@ -10,6 +10,9 @@
 #include "play_inside.h"
 
 kp_stats play_totals;
+bool play_gave_up;
+
+enum { PLAYS = 200 }; /* of one sequence, at most */
 
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
@@ -393,7 +396,8 @@ int play(const struct setup *setup, const struct op *ops, int n, const bool *ski
     bool forked[PLAY_OPS] = { false };
     char unsaid[16];
 
-    for (int again = 0; again < (loud ? 1 : 200); again++) {
+    play_gave_up = false;
+    for (int again = 0; again < (loud ? 1 : PLAYS); again++) {
         the.said = again ? unsaid : said;
         the.size = again ? sizeof unsaid : size;
         int failed = play_once(setup, ops, n, skip, loud, reject, forked);
@@ -401,10 +405,11 @@ int play(const struct setup *setup, const struct op *ops, int n, const bool *ski
         if (again == 0) first = failed;
         int fork = failed - 1;
         while (fork >= 0 && !forked[fork]) fork--;
-        if (fork < 0) break;
+        if (fork < 0) return first;
         reject[fork]++;
         memset(&reject[fork + 1], 0, (size_t)(PLAY_OPS - fork - 1) * sizeof reject[0]);
         memset(&forked[fork + 1], 0, (size_t)(PLAY_OPS - fork - 1) * sizeof forked[0]);
     }
+    play_gave_up = true;
     return first;
 }

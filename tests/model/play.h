@@ -51,12 +51,15 @@ void setup_draw(uint64_t seed, struct setup *setup);
 void op_draw(const struct setup *setup, uint64_t *state, struct op *op);
 void op_print(int number, const struct op *op, const char *did);
 
-/* Play n operations; skip[i]: leave that one out (NULL: none). Returns -1 if library and model
- * agree throughout, else the number of the operation after which they did not (n: at the end), with
- * the reason in `said`. `loud`: print each operation. */
 /* What the pools did in all plays: a counter that never moved was not compared. */
 extern kp_stats play_totals;
 
+/* The last play differs, but not all orders of what is due at the same time were tried. */
+extern bool play_gave_up;
+
+/* Play n operations; skip[i]: leave that one out (NULL: none). Returns -1 if library and model
+ * agree throughout, else the number of the operation after which they did not (n: at the end), with
+ * the reason in `said`. `loud`: print each operation, of one order. */
 int play(const struct setup *setup, const struct op *ops, int n, const bool *skip, bool loud,
          char *said, size_t size);
 

@@ -10,6 +10,8 @@
 
 /* ---- what may do things in any order that are due at the same time --------------------------- */
 
+enum { ORDERS = 5000 }; /* tried of one operation, at most */
+
 struct books {
     int code[MODEL_KEYS + 1];
     kp_stats stats[MODEL_KEYS + 1];
@@ -60,13 +62,36 @@ static bool same_done(void)
     return the.dones == the.model.dones;
 }
 
+/* Orders that leave the same model behind are one: what comes later cannot tell them apart, and to
+ * play it again with each of them takes for ever (seed 56868: four looks that find nothing to do,
+ * in each of five operations). */
+static struct {
+    int n;
+    uint64_t digest[ORDERS];
+} explained;
+
+static bool explained_before(void)
+{
+    uint64_t digest = UINT64_C(0xcbf29ce484222325), word; /* FNV-1a, by words */
+
+    for (size_t at = 0; at + sizeof word <= sizeof the.model; at += sizeof word) {
+        memcpy(&word, (const char *)&the.model + at, sizeof word);
+        digest = (digest ^ word) * UINT64_C(0x100000001b3);
+        digest ^= digest >> 29;
+    }
+    for (int i = 0; i < explained.n; i++)
+        if (explained.digest[i] == digest) return true;
+    explained.digest[explained.n++] = digest;
+    return false;
+}
+
 /* Upkeep, or a dispatch. */
 void play_due(const struct op *op)
 {
     static struct model before;
     static struct books real, model;
     bool keeps = op->kind == OP_KEEP;
-    int reject = the.ties.reject;
+    int reject = the.ties.reject, attempt = 0;
 
     if (!keeps && !the.loop) return;
     the.dones = 0;
@@ -74,7 +99,8 @@ void play_due(const struct op *op)
     read_books(false, &real);
     before = the.model;
     memset(&the.ties, 0, sizeof the.ties);
-    for (int attempt = 0; attempt < 5000; attempt++) {
+    explained.n = 0;
+    for (; attempt < ORDERS; attempt++) {
         the.model = before;
         the.model.dones = 0;
         the.calls[1] = (struct calls){ .state = op->fate };
@@ -85,12 +111,13 @@ void play_due(const struct op *op)
         read_books(true, &model);
         the.ties.forked |= the.ties.n > 0;
         if (other == returned && same_calls() && done_same &&
-            memcmp(&real, &model, sizeof real) == 0 && reject-- == 0) {
+            memcmp(&real, &model, sizeof real) == 0 && !explained_before() && reject-- == 0) {
             for (int i = 0; i < the.dones; i++) compare_get(the.done[i], true);
             return;
         }
         if (!choose_otherwise(&the.ties)) break;
     }
+    if (attempt == ORDERS) play_gave_up = true;
     compare_number(keeps ? "kp_keep" : "kp_loop_dispatch", returned, other);
     compare_number("the number of requests answered", the.dones, the.model.dones);
     for (int i = 0; i < the.dones; i++) compare_number("the next", the.done[i], the.model.done[i]);

@@ -44,6 +44,7 @@ EXPLORE = {
 }
 # Lanes open in simulated and explored pools, too, when the environment says so (flow/open.c).
 LANES = "-DKP_TEST_LANES=1"
+DEFINES = [f'-DKP_EXPORTS="{ROOT}/tools/exports.txt"']  # as in tests/CMakeLists.txt
 SMALL = "-DKP__LINES_FIRST=16 -DKP__GUIDE_LEAST=0"  # what the explorer has room for
 
 
@@ -132,7 +133,7 @@ def compile_tests(out, flags, jobs, names=None):
         tests[name] = [str(exe), *arguments]
         fresh = max(stamp, *(p.stat().st_mtime for p in sources))
         if not exe.exists() or exe.stat().st_mtime < fresh:
-            commands.append([*base, f"-I{TESTS}", *sources, "-o", exe, library,
+            commands.append([*base, f"-I{TESTS}", *DEFINES, *sources, "-o", exe, library,
                              "-lcmocka", "-pthread", "-lm"])
     sh(commands, jobs)
     return tests
