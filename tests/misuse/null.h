@@ -18,6 +18,14 @@
 
 #include "keyedpool.h"
 
+/* Unless the build says where: a test that is run at the top of the repository. */
+#ifndef KP_EXPORTS
+#  define KP_EXPORTS "tools/exports.txt"
+#endif
+#ifndef KP_INCLUDE
+#  define KP_INCLUDE "include"
+#endif
+
 static int told;                        /* misuses of the call at hand, wherever they went */
 static const char *called[256];
 static int calls;
