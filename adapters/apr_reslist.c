@@ -31,13 +31,15 @@ struct apr_reslist_t {
 
 /* ---- the driver ---- */
 
+/* One that was about to begin when APR's pool went must not: it would have no pool. */
 static int construct(kp_job *job, void **out)
 {
     apr_reslist_t *list = job->ctx;
-    apr_status_t   status;
+    apr_status_t   status = APR_EGENERAL;
 
     pthread_mutex_lock(&list->callbacks);
-    status = list->construct(out, list->params, list->apr);
+    if (list->apr)
+        status = list->construct(out, list->params, list->apr);
     pthread_mutex_unlock(&list->callbacks);
     return status == APR_SUCCESS ? 0 : kp_job_fail(job, status, "the constructor failed");
 }
@@ -65,6 +67,12 @@ static void disown(void *ctx)
 
 /* ---- translation ---- */
 
+/* Of no list, none: then the library tells of the misuse. */
+static kp_pool *pool_of(apr_reslist_t *list)
+{
+    return list ? list->pool : NULL;
+}
+
 static int64_t ms_up(apr_interval_time_t us)
 {
     return us / 1000 + (us % 1000 > 0);
@@ -80,6 +88,7 @@ static apr_status_t status_of(int rc, const kp_why *why)
     case KP_ENOMEM:
         return APR_ENOMEM;
     case KP_ECONFIG:
+    case KP_EMISUSE:
         return APR_EINVAL;
     case KP_ECREATE:
         return why->vendor_code ? why->vendor_code : APR_EGENERAL;
@@ -147,7 +156,10 @@ apr_status_t kp_apr_reslist_create(apr_reslist_t **out, int min, int smax, int h
     kp_why         why = { 0 };
     int            rc;
 
-    *out = NULL;
+    if (out)
+        *out = NULL;
+    if (!out || !con || !de || !apr)
+        return APR_EINVAL;
     if (min < 0 || min > smax || min > hmax || smax > hmax || hmax == 0 || ttl < 0)
         return APR_EINVAL;
     list = make_list(con, de, params, apr);
@@ -170,7 +182,7 @@ apr_status_t kp_apr_reslist_create(apr_reslist_t **out, int min, int smax, int h
 
 apr_status_t kp_apr_reslist_destroy(apr_reslist_t *list)
 {
-    return apr_pool_cleanup_run(list->apr, list, clean_up);
+    return list ? apr_pool_cleanup_run(list->apr, list, clean_up) : APR_SUCCESS;
 }
 
 /* ---- borrowing ---- */
@@ -179,9 +191,12 @@ apr_status_t kp_apr_reslist_acquire(apr_reslist_t *list, void **resource)
 {
     kp_why   why;
     kp_lease lease;
-    kp_ask   ask = { .within_ms = atomic_load(&list->within_ms), .why = &why };
-    int      rc = kp_get(list->pool, the_key, &ask, &lease);
+    kp_ask   ask = { .within_ms = list ? atomic_load(&list->within_ms) : 0, .why = &why };
+    int      rc;
 
+    if (!resource)
+        return APR_EINVAL;
+    rc = kp_get(pool_of(list), the_key, &ask, &lease);
     *resource = lease.resource;
     return status_of(rc, &why);
 }
@@ -189,9 +204,10 @@ apr_status_t kp_apr_reslist_acquire(apr_reslist_t *list, void **resource)
 static apr_status_t end(apr_reslist_t *list, void *resource, void (*how)(kp_lease *))
 {
     kp_lease lease;
+    int      rc = kp_lease_of(pool_of(list), resource, &lease);
 
-    if (kp_lease_of(list->pool, resource, &lease) < 0)
-        return APR_NOTFOUND;
+    if (rc < 0)
+        return rc == KP_EMISUSE ? APR_EINVAL : APR_NOTFOUND;
     how(&lease);
     return APR_SUCCESS;
 }
@@ -210,20 +226,23 @@ apr_status_t kp_apr_reslist_invalidate(apr_reslist_t *list, void *resource)
 
 void kp_apr_reslist_timeout_set(apr_reslist_t *list, apr_interval_time_t timeout)
 {
-    atomic_store(&list->within_ms, timeout > 0 ? ms_up(timeout) : KP_OFF);
+    if (list)
+        atomic_store(&list->within_ms, timeout > 0 ? ms_up(timeout) : KP_OFF);
 }
 
 apr_uint32_t kp_apr_reslist_acquired_count(apr_reslist_t *list)
 {
     kp_stats stats;
 
-    return kp_stats_read(list->pool, KP_EVERY_KEY, &stats) < 0 ? 0 : (apr_uint32_t)stats.lent;
+    if (!list || kp_stats_read(list->pool, KP_EVERY_KEY, &stats) < 0)
+        return 0;
+    return (apr_uint32_t)stats.lent;
 }
 
 apr_status_t kp_apr_reslist_maintain(apr_reslist_t *list)
 {
-    kp_keep(list->pool);
-    return APR_SUCCESS;
+    kp_keep(pool_of(list));
+    return list ? APR_SUCCESS : APR_EINVAL;
 }
 
 void kp_apr_reslist_cleanup_order_set(apr_reslist_t *list, apr_uint32_t mode)

@@ -57,6 +57,29 @@ static inline void kp__disown(const char **string)
     free(own);
 }
 
+/* ---- what is the user's ---------------------------------------------------------------------- */
+
+/* The ctx and drop_ctx of a driver that has nothing else yet: the user's own. They are called when
+ * the adapter has dropped what it has. A whole driver is none of his: it was filled before, or is
+ * replaced. */
+struct kp__last {
+    void  *ctx;
+    void (*drop_ctx)(void *ctx);
+};
+
+static inline struct kp__last kp__last_of(const kp_driver *driver)
+{
+    struct kp__last last = { driver->ctx, driver->create ? NULL : driver->drop_ctx };
+
+    return last;
+}
+
+static inline void kp__last_call(struct kp__last last)
+{
+    if (last.drop_ctx)
+        last.drop_ctx(last.ctx);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* driver.fd may be set where the library can watch descriptors. */
@@ -73,17 +96,28 @@ static inline kp_options kp__options(const kp_options *more)
     return more ? *more : none;
 }
 
-/* Open a pool with the options that kp_x_fill has filled in; `filled` is what that returned. */
-static inline int kp__open_filled(int filled, const kp_options *options, kp_pool **out)
+/* kp_x_fill of no options: misuse, which the library tells. */
+static inline int kp__fill_none(void)
+{
+    kp_pool *none;
+
+    return kp_pool_open(NULL, &none);
+}
+
+/* Open a pool with the options that kp_x_fill has filled in; `filled` is what that returned. If
+ * there is no pool, `drop` frees what kp_x_fill made; what is the user's stays his. */
+static inline int kp__open_filled(int filled, const kp_options *options, void (*drop)(void *ctx),
+                                  kp_pool **out)
 {
     int rc;
 
-    *out = NULL;
+    if (out)
+        *out = NULL;
     if (filled != 0)
         return filled;
-    rc = kp_pool_open(options, out);
+    rc = kp_pool_open(options, out);    /* without out, misuse, which it tells */
     if (rc != 0)
-        options->driver.drop_ctx(options->driver.ctx);
+        drop(options->driver.ctx);
     return rc;
 }
 
@@ -94,14 +128,14 @@ static inline void kp__count(uint64_t *counter, uint64_t more)
     (void)__atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
 }
 
-/* Read a struct of counters, and nothing but counters, one by one. */
+/* Read a struct of counters, and nothing but counters, one by one. Of none: zeros. */
 static inline void kp__counts_read(const void *counts, void *out, size_t size)
 {
     const uint64_t *from = counts;
     uint64_t *to = out;
 
     for (size_t i = 0; i < size / sizeof *to; i++)
-        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+        to[i] = from ? __atomic_load_n(&from[i], __ATOMIC_RELAXED) : 0;
 }
 
 #endif

@@ -7,7 +7,6 @@
 #include "http_parts.h"
 
 #include "dial.h"
-#include "fill.h"
 #include "http_transfer.h"
 
 #include <fcntl.h>
@@ -460,14 +459,14 @@ kp_driver kp__http_driver(struct kp__http_context *context)
 
 int kp_http_start(const kp_lease *lease, kp_http_done_fn done, void *arg)
 {
-    const struct client *h = lease->resource;
+    const struct client *h = lease ? lease->resource : NULL;
 
     return h && h->transfer && done ? kp__transfer_start(h->transfer, done, arg) : KP_EMISUSE;
 }
 
 void kp_http_stop(const kp_lease *lease)
 {
-    const struct client *h = lease->resource;
+    const struct client *h = lease ? lease->resource : NULL;
 
     if (h && h->transfer && kp__transfer_runs(h->transfer))
         (void)kp__transfer_stop(h->transfer);

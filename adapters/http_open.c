@@ -4,8 +4,6 @@
  */
 #include "http_parts.h"
 
-#include "fill.h"
-
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -20,7 +18,7 @@ kp_http_counts kp_http_counts_read(const kp_http_counts *counts)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void drop(void *ctx)
+static void drop_own(void *ctx)
 {
     struct kp__http_context *c = ctx;
 
@@ -31,7 +29,15 @@ static void drop(void *ctx)
     free(c);
 }
 
-static struct kp__http_context *context_make(const kp_http_options *http)
+static void drop(void *ctx)
+{
+    struct kp__last last = ((const struct kp__http_context *)ctx)->last;
+
+    drop_own(ctx);
+    kp__last_call(last);
+}
+
+static struct kp__http_context *context_make(const kp_http_options *http, struct kp__last last)
 {
     struct kp__http_context *c = calloc(1, sizeof *c);
     int rc;
@@ -39,11 +45,12 @@ static struct kp__http_context *context_make(const kp_http_options *http)
     if (!c)
         return NULL;
     c->options = *http;
+    c->last = last;
     c->share = kp__share_make();
     rc = kp__own(&c->options.probe) | kp__own(&c->options.ca_file) |
          kp__own(&c->options.user_agent);
     if (rc || !c->share) {
-        drop(c);
+        drop_own(c);
         return NULL;
     }
     return c;
@@ -64,6 +71,9 @@ static const char *impossible(const kp_http_options *o, const kp_options *option
     *sentence = "it is for a pool of an event loop: set loop before";
     if (o->watcher && !options->loop)
         return "http.watcher";
+    *sentence = "it has no start or no stop: was its glue opened?";
+    if (o->watcher && !(o->watcher->start && o->watcher->stop))
+        return "http.watcher";
     *sentence = "a pool of an event loop may not block, so it needs one";
     return options->loop && !o->watcher ? "http.watcher" : NULL;
 }
@@ -80,13 +90,15 @@ int kp_http_fill(const kp_http_options *http, kp_options *options)
     const char *field, *sentence;
     struct kp__http_context *c;
 
+    if (!options)
+        return kp__fill_none();
     if (!http)
         http = &defaults;
     field = impossible(http, options, &sentence);
     if (field)
         return kp__fill_refused(options, field, sentence);
     (void)pthread_once(&once, start_curl);
-    c = context_make(http);
+    c = context_make(http, kp__last_of(&options->driver));
     if (!c)
         return KP_ENOMEM;
     options->driver = kp__http_driver(c);
@@ -99,5 +111,5 @@ int kp_http_open(const kp_http_options *http, const kp_options *more, kp_pool **
     kp_options options = kp__options(more);
     int rc = kp_http_fill(http, &options);
 
-    return kp__open_filled(rc, &options, out);
+    return kp__open_filled(rc, &options, drop_own, out);
 }

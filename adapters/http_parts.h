@@ -5,6 +5,7 @@
 #ifndef KP_ADAPTERS_HTTP_PARTS_H
 #define KP_ADAPTERS_HTTP_PARTS_H
 
+#include "fill.h"
 #include "http_share.h"
 #include "keyedpool_http.h"
 
@@ -12,6 +13,7 @@
 struct kp__http_context {
     kp_http_options   options;
     struct kp__share *share;
+    struct kp__last   last;
 };
 
 /* All but drop_ctx. */

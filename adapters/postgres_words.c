@@ -271,28 +271,45 @@ int kp__pg_connect_begin(const kp_pg_options *o, kp_job *job, PGconn **out)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void drop(void *ctx)
-{
-    kp_pg_options *o = ctx;
+/* driver.ctx. The options come first: the driver reads them. */
+struct context {
+    kp_pg_options   options;            /* with strings of their own */
+    struct kp__last last;
+};
 
-    kp__disown(&o->conninfo);
-    kp__disown(&o->set_up);
-    kp__disown(&o->reset_sql);
-    free(o);
+static void drop_own(void *ctx)
+{
+    struct context *c = ctx;
+
+    kp__disown(&c->options.conninfo);
+    kp__disown(&c->options.set_up);
+    kp__disown(&c->options.reset_sql);
+    free(c);
 }
 
-static kp_pg_options *copy(const kp_pg_options *pg)
+static void drop(void *ctx)
 {
-    kp_pg_options *o = malloc(sizeof *o);
+    struct kp__last last = ((const struct context *)ctx)->last;
 
-    if (!o)
+    drop_own(ctx);
+    kp__last_call(last);
+}
+
+static struct context *copy(const kp_pg_options *pg, struct kp__last last)
+{
+    struct context *c = malloc(sizeof *c);
+    kp_pg_options *o;
+
+    if (!c)
         return NULL;
-    *o = *pg;
+    c->options = *pg;
+    c->last = last;
+    o = &c->options;
     if (kp__own(&o->conninfo) | kp__own(&o->set_up) | kp__own(&o->reset_sql)) {
-        drop(o);
+        drop_own(c);
         return NULL;
     }
-    return o;
+    return c;
 }
 
 static bool is_time(int64_t ms)
@@ -324,6 +341,9 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
     *sentence = "it is for a pool of an event loop: set loop before";
     if (o->watcher && !options->loop)
         return "postgres.watcher";
+    *sentence = "it has no start or no stop: was its glue opened?";
+    if (o->watcher && !(o->watcher->start && o->watcher->stop))
+        return "postgres.watcher";
     *sentence = "a pool of an event loop may not block, so it needs one";
     return options->loop && !o->watcher ? "postgres.watcher" : NULL;
 }
@@ -332,17 +352,19 @@ int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
 {
     static const kp_pg_options defaults;
     const char *field, *sentence;
-    kp_pg_options *o;
+    struct context *c;
 
+    if (!options)
+        return kp__fill_none();
     if (!pg)
         pg = &defaults;
     field = impossible(pg, options, &sentence);
     if (field)
         return kp__fill_refused(options, field, sentence);
-    o = copy(pg);
-    if (!o)
+    c = copy(pg, kp__last_of(&options->driver));
+    if (!c)
         return KP_ENOMEM;
-    options->driver = kp__pg_driver(o);
+    options->driver = kp__pg_driver(&c->options);
     options->driver.drop_ctx = drop;
     memset(&options->key_type, 0, sizeof options->key_type);
     return 0;
@@ -353,5 +375,5 @@ int kp_pg_open(const kp_pg_options *pg, const kp_options *more, kp_pool **out)
     kp_options options = kp__options(more);
     int rc = kp_pg_fill(pg, &options);
 
-    return kp__open_filled(rc, &options, out);
+    return kp__open_filled(rc, &options, drop_own, out);
 }

@@ -18,28 +18,45 @@ kp_redis_counts kp_redis_counts_read(const kp_redis_counts *counts)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void drop(void *ctx)
-{
-    kp_redis_options *o = ctx;
+/* driver.ctx. The options come first: the driver reads them. */
+struct context {
+    kp_redis_options options;           /* with strings of their own */
+    struct kp__last  last;
+};
 
-    kp__disown(&o->user);
-    kp__disown(&o->password);
-    kp__disown(&o->client_name);
-    free(o);
+static void drop_own(void *ctx)
+{
+    struct context *c = ctx;
+
+    kp__disown(&c->options.user);
+    kp__disown(&c->options.password);
+    kp__disown(&c->options.client_name);
+    free(c);
 }
 
-static kp_redis_options *copy(const kp_redis_options *redis)
+static void drop(void *ctx)
 {
-    kp_redis_options *o = malloc(sizeof *o);
+    struct kp__last last = ((const struct context *)ctx)->last;
 
-    if (!o)
+    drop_own(ctx);
+    kp__last_call(last);
+}
+
+static struct context *copy(const kp_redis_options *redis, struct kp__last last)
+{
+    struct context *c = malloc(sizeof *c);
+    kp_redis_options *o;
+
+    if (!c)
         return NULL;
-    *o = *redis;
+    c->options = *redis;
+    c->last = last;
+    o = &c->options;
     if (kp__own(&o->user) | kp__own(&o->password) | kp__own(&o->client_name)) {
-        drop(o);
+        drop_own(c);
         return NULL;
     }
-    return o;
+    return c;
 }
 
 /* The name of the first impossible option, with a sentence; or NULL. */
@@ -73,6 +90,9 @@ static const char *impossible(const kp_redis_options *o, const kp_options *optio
     *sentence = "it is for a pool of an event loop: set loop before";
     if (o->watcher && !options->loop)
         return "redis.watcher";
+    *sentence = "it has no start or no stop: was its glue opened?";
+    if (o->watcher && !(o->watcher->start && o->watcher->stop))
+        return "redis.watcher";
     *sentence = "a pool of an event loop may not block, so it needs one";
     if (options->loop && !o->watcher)
         return "redis.watcher";
@@ -86,18 +106,20 @@ static const char *impossible(const kp_redis_options *o, const kp_options *optio
 int kp_redis_fill(const kp_redis_options *redis, kp_options *options)
 {
     static const kp_redis_options defaults;
-    kp_redis_options *o;
     const char *field, *sentence;
+    struct context *c;
 
+    if (!options)
+        return kp__fill_none();
     if (!redis)
         redis = &defaults;
     field = impossible(redis, options, &sentence);
     if (field)
         return kp__fill_refused(options, field, sentence);
-    o = copy(redis);
-    if (!o)
+    c = copy(redis, kp__last_of(&options->driver));
+    if (!c)
         return KP_ENOMEM;
-    options->driver = kp__redis_driver(o);
+    options->driver = kp__redis_driver(&c->options);
     options->driver.drop_ctx = drop;
     return 0;
 }
@@ -107,5 +129,5 @@ int kp_redis_open(const kp_redis_options *redis, const kp_options *more, kp_pool
     kp_options options = kp__options(more);
     int rc = kp_redis_fill(redis, &options);
 
-    return kp__open_filled(rc, &options, out);
+    return kp__open_filled(rc, &options, drop_own, out);
 }

@@ -360,28 +360,45 @@ static int destroy(kp_job *job, void *resource)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void drop(void *ctx)
-{
-    kp_sqlite_options *o = ctx;
+/* driver.ctx. The options come first: the driver reads them. */
+struct context {
+    kp_sqlite_options options;          /* with strings of their own */
+    struct kp__last   last;
+};
 
-    kp__disown(&o->journal_mode);
-    kp__disown(&o->pragmas);
-    kp__disown(&o->vfs);
-    free(o);
+static void drop_own(void *ctx)
+{
+    struct context *c = ctx;
+
+    kp__disown(&c->options.journal_mode);
+    kp__disown(&c->options.pragmas);
+    kp__disown(&c->options.vfs);
+    free(c);
 }
 
-static kp_sqlite_options *copy(const kp_sqlite_options *sqlite)
+static void drop(void *ctx)
 {
-    kp_sqlite_options *o = malloc(sizeof *o);
+    struct kp__last last = ((const struct context *)ctx)->last;
 
-    if (!o)
+    drop_own(ctx);
+    kp__last_call(last);
+}
+
+static struct context *copy(const kp_sqlite_options *sqlite, struct kp__last last)
+{
+    struct context *c = malloc(sizeof *c);
+    kp_sqlite_options *o;
+
+    if (!c)
         return NULL;
-    *o = *sqlite;
+    c->options = *sqlite;
+    c->last = last;
+    o = &c->options;
     if (kp__own(&o->journal_mode) | kp__own(&o->pragmas) | kp__own(&o->vfs)) {
-        drop(o);
+        drop_own(c);
         return NULL;
     }
-    return o;
+    return c;
 }
 
 /* The name of the first impossible option, with a sentence; or NULL. */
@@ -416,8 +433,10 @@ void kp_sqlite_limits_for(kp_key key, kp_limits *limits, void *ctx)
     const kp_sqlite_key *k = key.data;
 
     (void)ctx;
+    if (!limits)
+        return;
     limits->sharing = 1;                /* NOMUTEX: one thread at a time */
-    if (k->role != KP_SQLITE_WRITER)
+    if (!k || k->role != KP_SQLITE_WRITER)
         return;
     limits->max_live = 1;
     limits->reserve = KP_NONE;          /* not even a second one in need */
@@ -437,19 +456,21 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
                                        KP_END };
     static const kp_sqlite_options defaults;
     const char *field, *sentence;
-    kp_sqlite_options *o;
+    struct context *c;
 
+    if (!options)
+        return kp__fill_none();
     if (!sqlite)
         sqlite = &defaults;
     field = impossible(sqlite, &sentence);
     if (field)
         return kp__fill_refused(options, field, sentence);
-    o = copy(sqlite);
-    if (!o)
+    c = copy(sqlite, kp__last_of(&options->driver));
+    if (!c)
         return KP_ENOMEM;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .is_clean = is_clean, .ctx = o, .drop_ctx = drop,
+        .is_clean = is_clean, .ctx = c, .drop_ctx = drop,
     };
     memset(&options->key_type, 0, sizeof options->key_type);
     options->key_type.size = sizeof(kp_sqlite_key);
@@ -467,5 +488,5 @@ int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *more, kp_p
     kp_options options = kp__options(more);
     int rc = kp_sqlite_fill(sqlite, &options);
 
-    return kp__open_filled(rc, &options, out);
+    return kp__open_filled(rc, &options, drop_own, out);
 }

@@ -95,12 +95,14 @@ static inline void kp__epoll_stop(kp_watcher *watcher, kp_watch *watch)
 
 /* Open it, with a mailbox of its own (kp_loop_open).
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: kp_epoll_close ends it. Errors: KP_ENOMEM
- * (of descriptors, too). Order: none. Since: 0.1 */
+ * (of descriptors, too), KP_EMISUSE (NULL). Order: none. Since: 0.1 */
 static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
 {
     struct epoll_event event;
     int rc;
 
+    if (!e)
+        return kp_loop_open(NULL);      /* which tells it */
     memset(e, 0, sizeof *e);
     e->watcher.start = kp__epoll_start;
     e->watcher.stop = kp__epoll_stop;
@@ -123,12 +125,12 @@ static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
 
 /* Close it, after the pools that name its loop: as kp_loop_close, whose result it returns.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the loop, on 0 or more.
- * Errors: KP_EMISUSE. Order: none. Since: 0.1 */
+ * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_epoll_close(kp_epoll *e)
 {
-    int64_t rc = kp_loop_close(e->loop);
+    int64_t rc = kp_loop_close(e ? e->loop : NULL);
 
-    if (rc >= 0)
+    if (e && rc >= 0)
         (void)close(e->fd);
     return rc;
 }
@@ -190,6 +192,8 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
     kp_watch *first;
     int64_t next_ms;
 
+    if (!e)
+        return kp_loop_dispatch(NULL);
     for (int i = 0; i < 64 && kp__epoll_tell(e); i++)
         continue;
     while ((first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
@@ -211,9 +215,11 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
  * kp_loop_dispatch. Order: none. Since: 0.1 */
 static inline int kp_epoll_turn(kp_epoll *e, int64_t at_most_ms)
 {
-    int64_t left_ms = kp__epoll_left_ms(e);
+    int64_t left_ms = e ? kp__epoll_left_ms(e) : 0;
     struct epoll_event event;
 
+    if (!e)
+        return (int)kp_loop_dispatch(NULL);
     if (at_most_ms >= 0 && (left_ms < 0 || at_most_ms < left_ms))
         left_ms = at_most_ms;
     if (left_ms > 60000)

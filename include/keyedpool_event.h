@@ -101,11 +101,13 @@ static inline void kp__event_mail(evutil_socket_t fd, short events, void *arg)
 
 /* Put it on a base, with a mailbox of its own (kp_loop_open).
  * Threads: the loop's. Blocks: no. Calls: nothing. Owns: kp_event_loop_close ends it.
- * Errors: KP_ENOMEM (of descriptors, too). Order: none. Since: 0.1 */
+ * Errors: KP_ENOMEM (of descriptors, too), KP_EMISUSE (a NULL). Order: none. Since: 0.1 */
 static inline KP_NODISCARD int kp_event_loop_open(kp_event_loop *glue, struct event_base *base)
 {
     int rc;
 
+    if (!glue || !base)
+        return kp_loop_open(NULL);      /* which tells it */
     memset(glue, 0, sizeof *glue);
     glue->watcher.start = kp__event_start;
     glue->watcher.stop = kp__event_stop;
@@ -124,11 +126,13 @@ static inline KP_NODISCARD int kp_event_loop_open(kp_event_loop *glue, struct ev
 
 /* Take it off, after the pools that name its loop: as kp_loop_close, whose result it returns.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the mailbox, on 0 or more.
- * Errors: KP_EMISUSE. Order: none. Since: 0.1 */
+ * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_event_loop_close(kp_event_loop *glue)
 {
     int64_t rc;
 
+    if (!glue)
+        return 0;
     (void)event_del(glue->mailbox);     /* before its descriptor is closed */
     rc = kp_loop_close(glue->loop);
     if (rc < 0)

@@ -54,8 +54,8 @@ extern "C" {
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-/* Yours; must live as long as the pool. Only kp_http_counts_read may read it while the pool
- * works. */
+/* Yours, until driver.drop_ctx is called (kp_http_open). Until then only kp_http_counts_read may
+ * read it. */
 typedef struct kp_http_counts {
     uint64_t opened, closed;            /* handles */
     uint64_t sockets;                   /* opened by them: how many connections it took */
@@ -91,28 +91,32 @@ typedef struct kp_http_options {
  * its driver is set as kp_http_fill does. Why a create failed is in kp_why, in libcurl's words;
  * vendor_code is the CURLcode. A key that is not an origin is KP_EREFUSED. The first call runs
  * curl_global_init.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `http->ctx`,
- * `http->counts` and `http->watcher` must live as long as the pool (see kp_pool_close). Errors:
- * KP_ECONFIG (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `http->ctx`,
+ * `http->counts`, `http->watcher` and `more->ctx` until it calls more->driver.drop_ctx with
+ * more->driver.ctx (set just these two of that driver): that is the last call of a closed pool to
+ * any of your functions, and may come after kp_pool_close has returned. Errors: KP_ECONFIG
+ * (more->why->field names the option), KP_ENOMEM, KP_EMISUSE (`out` is NULL). Order: none. Since:
+ * 0.1 */
 KP_API int kp_http_open(const kp_http_options *http, const kp_options *more,
                         kp_pool **out) KP_NODISCARD;
 
 /* For callers that open the pool themselves, with kp_pool_open: sets driver. `http` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
- * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
- * option), KP_ENOMEM; then options is as it was. Order: after options->loop is set, if there is a
- * watcher. Since: 0.1 */
+ * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your
+ * driver.ctx, if you had set them, and no driver.create. If kp_pool_open fails, or is never called,
+ * call options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names
+ * the option), KP_ENOMEM; then options is as it was. KP_EMISUSE (`options` is NULL). Order: after
+ * options->loop is set, if there is a watcher. Since: 0.1 */
 KP_API int kp_http_fill(const kp_http_options *http, kp_options *options) KP_NODISCARD;
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The handle of a lease; NULL once it has ended. It is the pool's: no curl_easy_cleanup. Threads,
- * Blocks, Calls, Owns, Errors, Order, Since: as reading lease->resource. One thread at a time may
- * use it. */
+/* The handle of a lease; NULL once it has ended, and of NULL. It is the pool's: no
+ * curl_easy_cleanup. Threads, Blocks, Calls, Owns, Errors, Order, Since: as reading
+ * lease->resource. One thread at a time may use it. */
 static inline CURL *kp_http(const kp_lease *lease)
 {
-    return lease->resource ? *(CURL *const *)lease->resource : NULL;
+    return lease && lease->resource ? *(CURL *const *)lease->resource : NULL;
 }
 
 /* How a transfer ended, as curl_easy_perform would have said it. In here the handle may be asked
@@ -125,7 +129,7 @@ typedef void (*kp_http_done_fn)(CURL *curl, CURLcode result, void *arg);
  * runs. Until then libcurl calls, from the loop, the functions that were set up, and what they were
  * given must stay where it is.
  * Threads: the pool's loop's. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours.
- * Errors: KP_EMISUSE (no lease any more, or not of a pool with a watcher; another thread; a
+ * Errors: KP_EMISUSE (no lease any more, or not of a pool with a watcher; NULL; another thread; a
  * transfer is under way; from a function that libcurl calls for this handle), KP_ENOMEM. A copy of
  * a lease that has ended is unchecked, as in kp_http. Order: none. Since: 0.1 */
 KP_API int kp_http_start(const kp_lease *lease, kp_http_done_fn done, void *arg) KP_NODISCARD;
@@ -136,13 +140,13 @@ KP_API int kp_http_start(const kp_lease *lease, kp_http_done_fn done, void *arg)
  * that is so when libcurl has returned to the loop; a lease that is ended there costs its handle.
  * With nothing under way: nothing.
  * Threads: the pool's loop's; a lease that another thread ends stops its transfer when the loop
- * hears of it. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours. Errors: none.
- * Order: none. Since: 0.1 */
+ * hears of it. Blocks: no. Calls: nothing. Owns: nothing; the lease stays yours. Errors: none;
+ * NULL does nothing. Order: none. Since: 0.1 */
 KP_API void kp_http_stop(const kp_lease *lease);
 
 /* Read the counters of kp_http_options.counts.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
- * is exact, but they are not read at one instant. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; of NULL, zeros.
+ * Order: each counter is exact, but they are not read at one instant. Since: 0.1 */
 KP_API kp_http_counts kp_http_counts_read(const kp_http_counts *counts);
 
 #ifdef __cplusplus

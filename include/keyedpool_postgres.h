@@ -57,9 +57,11 @@ extern "C" {
      (KP__PG_SIX(e) << 24))
 #define KP__PG_SIX(ch) (((ch) - '0') & 0x3f)
 
-/* The five letters of such a number. */
+/* The five letters of such a number; without text it does nothing. */
 static inline void kp_pg_sqlstate(int vendor_code, char text[6])
 {
+    if (!text)
+        return;
     for (int i = 0; i < 5; i++, vendor_code >>= 6)
         text[i] = (char)((vendor_code & 0x3f) + '0');
     text[5] = '\0';
@@ -96,7 +98,8 @@ typedef struct kp_pg_leftover {
     bool        closed;                 /* the connection is not used again */
 } kp_pg_leftover;
 
-/* Yours; must live as long as the pool. Only kp_pg_counts_read may read it while the pool works. */
+/* Yours, until driver.drop_ctx is called (kp_pg_open). Until then only kp_pg_counts_read
+ * may read it. */
 typedef struct kp_pg_counts {
     uint64_t opened, closed;            /* connections */
     uint64_t transactions, results;     /* left open by borrowers; results with pipelines */
@@ -136,34 +139,39 @@ typedef struct kp_pg_options {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Open a pool of PostgreSQL connections. `more`: all other options of a pool (budget,
- * limits, ...), or NULL; its driver and key_type are set as kp_pg_fill does.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `pg->ctx`,
- * `pg->counts` and `pg->watcher` must live as long as the pool (see kp_pool_close). Errors:
- * KP_ECONFIG (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+/* Open a pool of PostgreSQL connections. `more`: all other options of a pool (budget, limits, ...),
+ * or NULL; its driver and key_type are set as kp_pg_fill does.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `pg->ctx`,
+ * `pg->counts`, `pg->watcher` and `more->ctx` until it calls more->driver.drop_ctx with
+ * more->driver.ctx (set just these two of that driver): that is the last call of a closed pool to
+ * any of your functions, and may come after kp_pool_close has returned. Errors: KP_ECONFIG
+ * (more->why->field names the option), KP_ENOMEM, KP_EMISUSE (`out` is NULL). Order: none. Since:
+ * 0.1 */
 KP_API int kp_pg_open(const kp_pg_options *pg, const kp_options *more, kp_pool **out) KP_NODISCARD;
 
 /* For callers that open the pool themselves, with kp_pool_open: sets driver and key_type. `pg` may
  * be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
- * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
- * option), KP_ENOMEM; then options is as it was. Order: after options->loop is set, if there is a
- * watcher. Since: 0.1 */
+ * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your
+ * driver.ctx, if you had set them, and no driver.create. If kp_pool_open fails, or is never called,
+ * call options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names
+ * the option), KP_ENOMEM; then options is as it was. KP_EMISUSE (`options` is NULL). Order: after
+ * options->loop is set, if there is a watcher. Since: 0.1 */
 KP_API int kp_pg_fill(const kp_pg_options *pg, kp_options *options) KP_NODISCARD;
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The connection of a lease; NULL once it has ended. Threads, Blocks, Calls, Owns, Errors, Order,
- * Since: as reading lease->resource. One thread at a time may use it; PQfinish is the pool's. */
+/* The connection of a lease; NULL once it has ended, and of NULL. Threads, Blocks, Calls, Owns,
+ * Errors, Order, Since: as reading lease->resource. One thread at a time may use it; PQfinish is
+ * the pool's. */
 static inline PGconn *kp_pg_conn(const kp_lease *lease)
 {
-    return (PGconn *)lease->resource;
+    return lease ? (PGconn *)lease->resource : NULL;
 }
 
 /* Read the counters of kp_pg_options.counts.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
- * is exact, but they are not read at one instant. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; of NULL, zeros.
+ * Order: each counter is exact, but they are not read at one instant. Since: 0.1 */
 KP_API kp_pg_counts kp_pg_counts_read(const kp_pg_counts *counts);
 
 #ifdef __cplusplus

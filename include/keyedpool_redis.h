@@ -67,8 +67,8 @@ typedef struct kp_redis_leftover {
     bool        closed;         /* the connection is not used again */
 } kp_redis_leftover;
 
-/* Yours; must live as long as the pool. Only kp_redis_counts_read may read it while the pool
- * works. */
+/* Yours, until driver.drop_ctx is called (kp_redis_open). Until then only kp_redis_counts_read may
+ * read it. */
 typedef struct kp_redis_counts {
     uint64_t opened, closed;            /* connections */
     uint64_t replies;                   /* left unread by borrowers, thrown away */
@@ -108,40 +108,44 @@ typedef struct kp_redis_options {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Open a pool of Redis connections. `more`: all other options of a pool (limits, budget,
- * ...), or NULL; its driver is set as kp_redis_fill does. Why a create failed is in kp_why,
- * in one sentence with the server's own words; vendor_code is an errno: EACCES where the server
- * rejects this client (NOAUTH, WRONGPASS, NOPERM, DENIED, no such database), which is
- * KP_EREFUSED; EUSERS where it is full; EPROTO for other errors; or, if a host does not resolve,
- * an EAI_... of getaddrinfo. A key that names no address is KP_EREFUSED, too.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `redis->ctx`,
- * `redis->counts` and `redis->watcher` must live as long as the pool (see kp_pool_close). Errors:
- * KP_ECONFIG (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+/* Open a pool of Redis connections. `more`: all other options of a pool (limits, budget, ...), or
+ * NULL; its driver is set as kp_redis_fill does. Why a create failed is in kp_why, in one sentence
+ * with the server's own words; vendor_code is an errno: EACCES where the server rejects this client
+ * (NOAUTH, WRONGPASS, NOPERM, DENIED, no such database), which is KP_EREFUSED; EUSERS where it is
+ * full; EPROTO for other errors; or, if a host does not resolve, an EAI_... of getaddrinfo. A key
+ * that names no address is KP_EREFUSED, too.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `redis->ctx`,
+ * `redis->counts`, `redis->watcher` and `more->ctx` until it calls more->driver.drop_ctx with
+ * more->driver.ctx (set just these two of that driver): that is the last call of a closed pool to
+ * any of your functions, and may come after kp_pool_close has returned. Errors: KP_ECONFIG
+ * (more->why->field names the option), KP_ENOMEM, KP_EMISUSE (`out` is NULL). Order: none. Since:
+ * 0.1 */
 KP_API int kp_redis_open(const kp_redis_options *redis, const kp_options *more,
                          kp_pool **out) KP_NODISCARD;
 
 /* For callers that open the pool themselves, with kp_pool_open: sets driver. `redis` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
- * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
- * option), KP_ENOMEM; then options is as it was. Order: after options->loop is set, if there is a
- * watcher. Since: 0.1 */
+ * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your
+ * driver.ctx, if you had set them, and no driver.create. If kp_pool_open fails, or is never called,
+ * call options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names
+ * the option), KP_ENOMEM; then options is as it was. KP_EMISUSE (`options` is NULL). Order: after
+ * options->loop is set, if there is a watcher. Since: 0.1 */
 KP_API int kp_redis_fill(const kp_redis_options *redis, kp_options *options) KP_NODISCARD;
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The connection of a lease; NULL once it has ended. It is the pool's: no redisFree,
+/* The connection of a lease; NULL once it has ended, and of NULL. It is the pool's: no redisFree,
  * redisReconnect.
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as reading lease->resource. One thread at a
  * time may use it. */
 static inline redisContext *kp_redis(const kp_lease *lease)
 {
-    return lease->resource ? *(redisContext *const *)lease->resource : NULL;
+    return lease && lease->resource ? *(redisContext *const *)lease->resource : NULL;
 }
 
 /* Read the counters of kp_redis_options.counts.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
- * is exact, but they are not read at one instant. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; of NULL, zeros.
+ * Order: each counter is exact, but they are not read at one instant. Since: 0.1 */
 KP_API kp_redis_counts kp_redis_counts_read(const kp_redis_counts *counts);
 
 #ifdef __cplusplus

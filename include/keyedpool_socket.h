@@ -38,8 +38,8 @@ extern "C" {
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-/* Yours; must live as long as the pool. Only kp_socket_counts_read may read it while the pool
- * works. */
+/* Yours, until driver.drop_ctx is called (kp_socket_open). Until then only kp_socket_counts_read
+ * may read it. */
 typedef struct kp_socket_counts {
     uint64_t opened, closed;            /* connections */
     uint64_t unread;                    /* given back, or idle, with bytes that nobody had read */
@@ -70,36 +70,39 @@ typedef struct kp_socket_options {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Open a pool of sockets. `more`: all other options of a pool (limits, budget, ...), or
- * NULL; its driver is set as kp_socket_fill does. Why a create failed is in kp_why, in one
- * sentence; vendor_code is the errno, or, if a name does not resolve, an EAI_... of getaddrinfo.
- * A key that names no address is KP_EREFUSED.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `socket->ctx` and
- * `socket->counts` must live as long as the pool (see kp_pool_close). Errors: KP_ECONFIG
- * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+/* Open a pool of sockets. `more`: all other options of a pool (limits, budget, ...), or NULL; its
+ * driver is set as kp_socket_fill does. Why a create failed is in kp_why, in one sentence;
+ * vendor_code is the errno, or, if a name does not resolve, an EAI_... of getaddrinfo. A key that
+ * names no address is KP_EREFUSED.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `socket->ctx`,
+ * `socket->counts` and `more->ctx` until it calls more->driver.drop_ctx with more->driver.ctx (set
+ * just these two of that driver): that is the last call of a closed pool to any of your functions,
+ * and may come after kp_pool_close has returned. Errors: KP_ECONFIG (more->why->field names the
+ * option), KP_ENOMEM, KP_EMISUSE (`out` is NULL). Order: none. Since: 0.1 */
 KP_API int kp_socket_open(const kp_socket_options *socket, const kp_options *more,
                           kp_pool **out) KP_NODISCARD;
 
 /* For callers that open the pool themselves, with kp_pool_open: sets driver. `socket` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
- * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
- * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
+ * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your
+ * driver.ctx, if you had set them, and no driver.create. If kp_pool_open fails, or is never called,
+ * call options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names
+ * the option), KP_ENOMEM; then options is as it was. KP_EMISUSE (`options` is NULL). Order: none.
+ * Since: 0.1 */
 KP_API int kp_socket_fill(const kp_socket_options *socket, kp_options *options) KP_NODISCARD;
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The descriptor of a lease; -1 once it has ended. It is the pool's: do not close it. Threads,
- * Blocks,
- * Calls, Owns, Errors, Order, Since: as reading lease->resource. */
+/* The descriptor of a lease; -1 once it has ended, and of NULL. It is the pool's: do not close it.
+ * Threads, Blocks, Calls, Owns, Errors, Order, Since: as reading lease->resource. */
 static inline int kp_socket_fd(const kp_lease *lease)
 {
-    return lease->resource ? *(const int *)lease->resource : -1;
+    return lease && lease->resource ? *(const int *)lease->resource : -1;
 }
 
 /* Read the counters of kp_socket_options.counts.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
- * is exact, but they are not read at one instant. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; of NULL, zeros.
+ * Order: each counter is exact, but they are not read at one instant. Since: 0.1 */
 KP_API kp_socket_counts kp_socket_counts_read(const kp_socket_counts *counts);
 
 #ifdef __cplusplus

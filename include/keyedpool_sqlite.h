@@ -73,8 +73,8 @@ typedef struct kp_sqlite_leftover {
     bool        closed;         /* the connection is not used again */
 } kp_sqlite_leftover;
 
-/* Yours; must live as long as the pool. Only kp_sqlite_counts_read may read it while the pool
- * works. */
+/* Yours, until driver.drop_ctx is called (kp_sqlite_open). Until then only kp_sqlite_counts_read
+ * may read it. */
 typedef struct kp_sqlite_counts {
     uint64_t opened, closed;            /* connections */
     uint64_t statements, transactions;  /* left open by borrowers */
@@ -101,11 +101,13 @@ typedef struct kp_sqlite_options {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Open a pool of SQLite connections. `more`: all other options of a pool (budget, on_event,
- * ...), or NULL; its driver, key_type and limits_for are set as kp_sqlite_fill does.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; `sqlite->ctx` and
- * `sqlite->counts` must live as long as the pool (see kp_pool_close). Errors: KP_ECONFIG
- * (more->why->field names the option), KP_ENOMEM. Order: none. Since: 0.1 */
+/* Open a pool of SQLite connections. `more`: all other options of a pool (budget, on_event, ...),
+ * or NULL; its driver, key_type and limits_for are set as kp_sqlite_fill does.
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: copies both options; keeps `sqlite->ctx`,
+ * `sqlite->counts` and `more->ctx` until it calls more->driver.drop_ctx with more->driver.ctx (set
+ * just these two of that driver): that is the last call of a closed pool to any of your functions,
+ * and may come after kp_pool_close has returned. Errors: KP_ECONFIG (more->why->field names the
+ * option), KP_ENOMEM, KP_EMISUSE (`out` is NULL). Order: none. Since: 0.1 */
 KP_API int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *more,
                           kp_pool **out) KP_NODISCARD;
 
@@ -113,30 +115,32 @@ KP_API int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *mor
  * limits.max_live (unless it is set already) and limits_for (unless there is one: it should call
  * kp_sqlite_limits_for). `sqlite` may be NULL.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: on 0, driver.ctx is memory
- * that driver.drop_ctx frees when the pool is gone; if kp_pool_open fails, or is never called, call
- * options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names the
- * option), KP_ENOMEM; then options is as it was. Order: none. Since: 0.1 */
+ * that driver.drop_ctx frees when the pool is gone; then it calls your driver.drop_ctx with your
+ * driver.ctx, if you had set them, and no driver.create. If kp_pool_open fails, or is never called,
+ * call options->driver.drop_ctx(options->driver.ctx). Errors: KP_ECONFIG (options->why->field names
+ * the option), KP_ENOMEM; then options is as it was. KP_EMISUSE (`options` is NULL). Order: none.
+ * Since: 0.1 */
 KP_API int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options) KP_NODISCARD;
 
 /* The limits_for of these pools: the writer is alone, and no connection is shared. `ctx` is not
  * used.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: none; in a
- * limits_for of your own, call it last. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; without limits it
+ * does nothing. Order: none; in a limits_for of your own, call it last. Since: 0.1 */
 KP_API void kp_sqlite_limits_for(kp_key key, kp_limits *limits, void *ctx);
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
-/* The connection of a lease; NULL once it has ended. Threads, Blocks, Calls, Owns, Errors, Order,
- * Since: as reading lease->resource. One thread at a time may use it (it is opened with
- * SQLITE_OPEN_NOMUTEX). */
+/* The connection of a lease; NULL once it has ended, and of NULL. Threads, Blocks, Calls, Owns,
+ * Errors, Order, Since: as reading lease->resource. One thread at a time may use it (it is opened
+ * with SQLITE_OPEN_NOMUTEX). */
 static inline sqlite3 *kp_sqlite_db(const kp_lease *lease)
 {
-    return (sqlite3 *)lease->resource;
+    return lease ? (sqlite3 *)lease->resource : NULL;
 }
 
 /* Read the counters of kp_sqlite_options.counts.
- * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none. Order: each counter
- * is exact, but they are not read at one instant. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: nothing. Owns: nothing. Errors: none; of NULL, zeros.
+ * Order: each counter is exact, but they are not read at one instant. Since: 0.1 */
 KP_API kp_sqlite_counts kp_sqlite_counts_read(const kp_sqlite_counts *counts);
 
 #ifdef __cplusplus

@@ -174,11 +174,13 @@ static inline void kp__uv_closed(uv_handle_t *handle)
 
 /* Put it on a loop, with a mailbox of its own (kp_loop_open).
  * Threads: the loop's. Blocks: no. Calls: nothing. Owns: kp_uv_close ends it. Errors: KP_ENOMEM (of
- * descriptors, too). Order: none. Since: 0.1 */
+ * descriptors, too), KP_EMISUSE (a NULL). Order: none. Since: 0.1 */
 static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
 {
     int rc;
 
+    if (!glue || !uv)
+        return kp_loop_open(NULL);      /* which tells it */
     memset(glue, 0, sizeof *glue);
     glue->watcher.start = kp__uv_start;
     glue->watcher.stop = kp__uv_stop;
@@ -200,11 +202,14 @@ static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
 /* Take it off, after the pools that name its loop: as kp_loop_close, whose result it returns.
  * `closed` (or NULL) is called when libuv has let go, and `glue` may be freed.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close; closed, later, from the loop.
- * Owns: takes the mailbox, on 0 or more. Errors: KP_EMISUSE. Order: none. Since: 0.1 */
+ * Owns: takes the mailbox, on 0 or more. Errors: KP_EMISUSE; a `glue` of NULL does nothing.
+ * Order: none. Since: 0.1 */
 static inline int64_t kp_uv_close(kp_uv *glue, void (*closed)(kp_uv *glue))
 {
     int64_t rc;
 
+    if (!glue)
+        return 0;
     (void)uv_poll_stop(&glue->mailbox); /* before its descriptor is closed */
     rc = kp_loop_close(glue->loop);
     if (rc < 0) {

@@ -37,6 +37,7 @@ struct kp_watch {
     int       fd, events;
 };
 
+/* With both functions: one that lacks any is KP_ECONFIG to an adapter. */
 struct kp_watcher {
     /* Wait for READ, WRITE or both, within_ms at most (KP_OFF: no end); with an fd of -1, and no
      * events, for the time to be over. Never calls told itself. 0, or negative: it is not watched.

@@ -269,7 +269,7 @@ static bool is_plain(const struct kp__slot *slot)
 
 /* Give an idle slot a cell, if it has none. The cell is written only here: later a borrower may be
  * reading it, without the lock. The slot's generation goes on from that of the slot that had the
- * cell before: so the word never returns to an old value, and no stale lease ever matches it. */
+ * cell before, so that no stale lease ever matches the word. */
 static bool give_cell(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *slot)
 {
     if (slot->cell) return true;

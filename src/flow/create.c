@@ -52,7 +52,7 @@ static struct kp__slot *take_slot(struct kp__pool *pool, struct kp__subpool *sub
     uint32_t seats = (uint32_t)sub->rules->sharing; /* at most 65536 (limits.c) */
 
     *job = NULL;
-    if (!kp__make_room(pool)) return NULL; /* the maps have had room since the first key came */
+    if (!kp__make_room(pool)) return NULL; /* for a slab: the maps have room since the first key */
     if ((slot = kp__slot_take(&pool->core)) == NULL) return NULL;
     if (seats_for(pool, slot, seats)) *job = kp__job_find(pool, slot);
     if (!*job) {
@@ -317,7 +317,7 @@ void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 
 /* ---- resources made elsewhere ---------------------------------------------------------------- */
 
-/* Is there room for one more, without taking what another is owed? 0, KP_EFULL or KP_ECLOSED. */
+/* Is there room for one more, without taking what was promised? 0, KP_EFULL or KP_ECLOSED. */
 static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__core *core = &pool->core;

@@ -54,7 +54,7 @@ static void *work(void *arg)
         kp__lock_take(&crew->lock, &kp__life);
     }
     last = --crew->threads == 0;
-    if (!last) ring(crew); /* wake the next. With the lock, or that might free the crew before */
+    if (!last) ring(crew); /* wake the next, which may free the crew: so, with the lock */
     kp__lock_give(&crew->lock, &kp__life);
     if (last) kp__free(&kp__life, crew, sizeof *crew);
     return NULL;

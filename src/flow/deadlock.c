@@ -16,7 +16,8 @@
  * So each thread looks once, before it sleeps, and is itself the one to be refused.
  *
  * LOCKING. The books of all these pools must not change during the search. So it takes all their
- * locks, in the order of their doors, and holds none when it begins. No other code takes two.
+ * locks, in the order of their doors, and holds none when it begins. No other code takes the locks
+ * of two pools.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,7 +41,8 @@ static bool same_world(const struct kp__world *a, const struct kp__world *b)
 /* In a child of fork, a pool that was not opened again may have a lock that nobody gives back. */
 static bool is_here(const struct kp_pool *door)
 {
-    /* acquire: pairs with the release in fork.c; relaxed: the child's own store, or none */
+    /* acquire: pairs with the release in start_anew (fork.c); relaxed: kp__forks is written only in
+     * a child of fork, before that has a second thread */
     return atomic_load_explicit(&door->forks, memory_order_acquire) ==
            atomic_load_explicit(&kp__forks, memory_order_relaxed);
 }
@@ -52,7 +54,7 @@ static struct kp__pool *stop_all(const struct kp__world *world)
     struct kp_pool *door;
 
     for (uint32_t i = 0; (door = kp__door_at(i)) != NULL; i++) {
-        /* acquire: pairs with the release in open.c */
+        /* acquire: pairs with the release in furnish (open.c), when the pool is complete */
         if (!atomic_load_explicit(&door->on_deadlock, memory_order_acquire)) continue;
         if (!same_world(&door->world, world) || !is_here(door)) continue;
         kp__lock_take(&door->lock, &door->world);
@@ -83,7 +85,7 @@ static void go_on(struct kp__pool *all, const struct kp__pool *but)
 /* May it be served though no lease ends: by what is under way, or as time passes? */
 static bool may_go_on(const struct kp__request *r)
 {
-    /* relaxed: under the lock */
+    /* relaxed: written under the pool's lock, which is held */
     return atomic_load_explicit(&r->state, memory_order_relaxed) != KP__WAITING ||
            kp__under_way(r) || r->invited || r->offered || !r->sub->rules;
 }
@@ -262,7 +264,7 @@ static void tell(struct kp__get *g, const struct kp__failure *f, struct kp__todo
 
 static bool refuses(const struct kp__pool *pool)
 {
-    /* relaxed: constant once a call has entered by the door */
+    /* relaxed: constant once the pool is open */
     return atomic_load_explicit(&pool->door->on_deadlock, memory_order_relaxed) ==
            KP_DEADLOCK_REFUSE;
 }

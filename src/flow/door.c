@@ -63,7 +63,7 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
     unsigned k = chunk_of(index, &first);
     if (index == first && !atomic_load_explicit(&chunk[k], memory_order_relaxed)) {
         void *room = kp__alloc(&kp__life, ((size_t)FIRST << k) * sizeof *door, 64);
-        /* release: pairs with kp__door_at and kp__is_door */
+        /* release: pairs with the acquires in kp__door_at and kp__is_door */
         atomic_store_explicit(&chunk[k], room, memory_order_release);
     }
     if (watched) door = atomic_load_explicit(&chunk[k], memory_order_relaxed);
@@ -80,7 +80,8 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
         pool->door = door;
         pool->core.id = door->id = index + 1;
         pool->world = &door->world;
-        /* release: pairs with the same; the door was written before */
+        /* release: pairs with the acquires of `made` in kp__door_at and kp__is_door; the door was
+         * written before */
         atomic_store_explicit(&made, index + 1, memory_order_release);
     }
     kp__lock_give(&registry, &kp__life);
@@ -123,14 +124,14 @@ struct kp__pool *kp__enter(kp_pool *door, int *code)
 
     *code = KP_EMISUSE;
     if (!door) return NULL;
-    /* acquire: pairs with the release in fork.c; relaxed: written only in a child of fork, before
-     * that has a second thread */
+    /* acquire: pairs with the release in start_anew (fork.c); relaxed: kp__forks is written only in
+     * a child of fork, before that has a second thread */
     if (atomic_load_explicit(&door->forks, memory_order_acquire) !=
             atomic_load_explicit(&kp__forks, memory_order_relaxed) &&
         (*code = kp__fork_arrive(door)) != 0)
         return NULL;
     *code = KP_ECLOSED;
-    /* acquire: pairs with the release store of kp__leave; a pool that is gone needs no lock */
+    /* acquire: pairs with the release in kp__leave. That a pool is gone is told without its lock */
     if (!atomic_load_explicit(&door->pool, memory_order_acquire)) return NULL;
     kp__lock_take(&door->lock, &door->world);
     /* relaxed: written under this lock */
@@ -224,12 +225,11 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
         do_the_rest(&door->world, todo);
         return;
     }
-    pool->announced = 0; /* upkeep is told KP__NEVER, whatever it was told last */
     if (pool->term != KP__NEVER) kp__life_terms(door, KP__NEVER);
     if (pool->upkeep) pool->upkeep(door, KP__NEVER, pool->world->ctx);
     /* relaxed: the guide is only a guess; the claim checks it */
     atomic_store_explicit(&door->guide, NULL, memory_order_relaxed);
-    /* release: pairs with the acquire of kp__enter */
+    /* release: pairs with the acquires in kp__enter and kp_now_ns */
     atomic_store_explicit(&door->pool, NULL, memory_order_release);
     kp__lock_give(&door->lock, &door->world);
     do_the_rest(&door->world, todo);
@@ -241,7 +241,7 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
 void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo)
 {
     if (pool->watchers == 0) return;
-    /* relaxed: under the lock; watchers read it under the lock before they park */
+    /* relaxed: under the lock, under which kp__await_news reads it before it parks */
     atomic_fetch_add_explicit(&pool->news, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < pool->watchers; i++) kp__todo_wake(todo, &pool->news);
 }
@@ -313,7 +313,8 @@ static void widen_guide(struct kp__pool *pool)
     if (kp__guide_room(wide) > kp__guide_room(core->guide)) {
         struct kp__guide *old = core->guide;
         core->guide = wide;
-        /* relaxed: the seed is read after the guide; release: pairs with the acquire in hit.c */
+        /* relaxed: a hit loads the seed after the guide, which is stored next; release: pairs with
+         * the acquires of the guide in hit.c and hit_key.c */
         atomic_store_explicit(&pool->door->quick_seed, core->quick_seed, memory_order_relaxed);
         atomic_store_explicit(&pool->door->guide, wide, memory_order_release);
         wide = old;
@@ -395,7 +396,7 @@ uint64_t kp__random(kp_pool *door)
 
 uint64_t kp_now_ns(kp_pool *door)
 {
-    /* acquire: pairs with kp__leave */
+    /* acquire: pairs with the release in kp__leave */
     if (!door || !atomic_load_explicit(&door->pool, memory_order_acquire)) return 0;
     return kp__now(&door->world);
 }

@@ -23,8 +23,8 @@ struct kp_pool *kp__door_at(uint32_t index); /* NULL: there has never been one *
  * KP_EFORKED, KP_ECLOSED; KP_ENOMEM in a child). */
 struct kp__pool *kp__enter(kp_pool *door, int *code);
 
-/* Give the lock back, and do what is to be done: wake, destroy, free what was told; the last one
- * out frees a closed pool. */
+/* Give the lock back, and do what is in the to-do: wake, destroy, free failures that are no longer
+ * needed; the last one out frees a closed pool. */
 void kp__leave(struct kp__pool *pool, struct kp__todo *todo);
 
 /* The same, for a call that comes back: before a driver function, or to sleep. _aside: what is to
@@ -41,7 +41,8 @@ void kp__come_in(struct kp__pool *pool, struct kp__todo *todo);
  * was nothing. */
 bool kp__do(struct kp__pool *pool, struct kp__todo *todo);
 
-/* A resource was made, went or came back: wake the calls that park on `news`. With the lock. */
+/* Something has changed that a call may wait for (a resource was made, went or came back; limits,
+ * the phase of the pool): wake the calls that park on `news`. With the lock. */
 void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo);
 
 /* Park on `news` until it changes or `until` comes. With the lock, given back meanwhile. */
@@ -56,7 +57,7 @@ bool kp__make_room(struct kp__pool *pool);
 uint64_t kp__after(uint64_t now, int64_t ms);  /* KP_OFF: KP__NEVER, KP_NONE: now */
 uint64_t kp__end_of(uint64_t now, int64_t ms); /* the same, where 0 says the default: 30 s */
 int64_t kp__ms_up(uint64_t ns);                /* rounded up */
-static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if then is */
+static inline int64_t kp__ms_since(uint64_t then, uint64_t now) /* 0 if `then` is 0 */
 {
     return then && now > then ? (int64_t)((now - then) / 1000000) : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Doubts and tests: what it says of the others of a key that the peer of one is gone (KP_EGONE),
- * and the keeper's runs of driver.validate on idle ones. core/doubt.c decides.
+ * Doubts and tests: if the peer of one resource is gone (KP_EGONE), the others of its key are in
+ * doubt; and the keeper runs driver.validate on idle ones. core/doubt.c decides.
  */
 #include "base/cancel.h"
 #include "core/calendar.h"
@@ -12,7 +12,7 @@
 #include "flow/health.h"
 #include "flow/job.h"
 
-/* ---- what an answer says of others ----------------------------------------------------------- */
+/* ---- what an answer says of other resources -------------------------------------------------- */
 
 void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {

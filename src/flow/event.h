@@ -9,7 +9,8 @@
 #include "flow/flow.h"
 
 /* Send an event, if anybody listens. Without the lock; sub (or NULL) must be kept by a slot, a
- * request or interest. kp__send: one that is filled in already, because somebody does listen. */
+ * request or interest. kp__send: the caller has filled the event in, and knows that somebody
+ * listens. */
 void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
                const void *resource, int code, const kp_why *why);
 void kp__send(struct kp__pool *pool, kp_event *event);

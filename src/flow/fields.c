@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The options, one line each. Rules that concern more than one of them are where they are read:
- * limits.c, budgets.c, open.c.
+ * The options, one line each. What concerns more than one of them is checked in limits.c, budgets.c
+ * and open.c.
  */
 #include "flow/fields.h"
 
@@ -12,7 +12,7 @@
 
 /* ---- words ----------------------------------------------------------------------------------- */
 
-#define WORDS(name, ...) static const struct kp__word name[] = { __VA_ARGS__, { NULL, 0 } }
+#define WORDS(name, ...) static const struct kp__spelling name[] = { __VA_ARGS__, { NULL, 0 } }
 
 WORDS(prefills, { "none", KP_PREFILL_NONE }, { "first_get", KP_PREFILL_FIRST_GET });
 WORDS(refills, { "lazy", KP_REFILL_LAZY }, { "eager", KP_REFILL_EAGER });
@@ -33,18 +33,17 @@ WORDS(deadlocks, { "off", 0 }, { "report", KP_DEADLOCK_REPORT }, { "refuse", KP_
 WORDS(switches, { "on", 1 }, { "1", 1 }, { "off", KP_OFF });
 WORDS(flags, { "on", 1 }, { "1", 1 }, { "off", 0 }, { "0", 0 });
 
-const struct kp__word kp__expiries[] = { { "idle", KP_KIND_IDLE },
-                                         { "excess", KP_KIND_EXCESS },
-                                         { "age", KP_KIND_AGE },
-                                         { "none", KP_KIND_NONE },
-                                         { NULL, 0 } };
+const struct kp__spelling kp__expiries[] = {
+    { "idle", KP_KIND_IDLE }, { "excess", KP_KIND_EXCESS }, { "age", KP_KIND_AGE },
+    { "none", KP_KIND_NONE }, { NULL, 0 }
+};
 
 /* ---- the lists ------------------------------------------------------------------------------- */
 
-#define FIELD(of, prefix, f, kind, takes, words, preset)                                           \
+#define FIELD(of, prefix, f, kind, takes, words, unsaid)                                           \
     {                                                                                              \
         prefix #f, (uint16_t)offsetof(of, f), (uint8_t)sizeof(((of *)NULL)->f), kind, takes,       \
-            words, preset                                                                          \
+            words, unsaid                                                                          \
     }
 enum {
     NONE = KP__TAKES_NONE,
@@ -53,13 +52,13 @@ enum {
     ONCE = KP__TAKES_ONCE
 };
 
-#define COUNT(f, takes, preset)   FIELD(OF, PREFIX, f, KP__A_COUNT, takes, NULL, preset)
+#define COUNT(f, takes, unsaid)   FIELD(OF, PREFIX, f, KP__A_COUNT, takes, NULL, unsaid)
 #define GROUP(f)                  FIELD(OF, PREFIX, f, KP__A_GROUP, NONE, NULL, 0)
-#define TIME(f, takes, preset)    FIELD(OF, PREFIX, f, KP__A_TIME, takes, NULL, preset)
-#define PERCENT(f, takes, preset) FIELD(OF, PREFIX, f, KP__A_PERCENT, takes, NULL, preset)
-#define CHOICE(f, words, preset)  FIELD(OF, PREFIX, f, KP__A_CHOICE, 0, words, preset)
-#define SWITCH(f, preset)         FIELD(OF, PREFIX, f, KP__A_CHOICE, NONE, switches, preset)
-#define MASK(f, words, preset)    FIELD(OF, PREFIX, f, KP__A_MASK, 0, words, preset)
+#define TIME(f, takes, unsaid)    FIELD(OF, PREFIX, f, KP__A_TIME, takes, NULL, unsaid)
+#define PERCENT(f, takes, unsaid) FIELD(OF, PREFIX, f, KP__A_PERCENT, takes, NULL, unsaid)
+#define CHOICE(f, words, unsaid)  FIELD(OF, PREFIX, f, KP__A_CHOICE, 0, words, unsaid)
+#define SWITCH(f, unsaid)         FIELD(OF, PREFIX, f, KP__A_CHOICE, NONE, switches, unsaid)
+#define MASK(f, words, unsaid)    FIELD(OF, PREFIX, f, KP__A_MASK, 0, words, unsaid)
 #define END                       { NULL, 0, 0, 0, 0, NULL, 0 }
 
 #define OF     kp_limits
@@ -129,7 +128,8 @@ const struct kp__field kp__limit_fields[] = {
 #define OF     kp_budget
 #define PREFIX "budget."
 
-/* Where nothing is said, there is no bound, and others' idle ones make room (budgets.c). */
+/* These stay 0 if they are not said: then nothing is bounded, and idle resources of other keys make
+ * room (budgets.c). */
 const struct kp__field kp__budget_fields[] = {
     COUNT(max_live, NONE | UNLIMITED, 0),
     COUNT(max_lent, NONE | UNLIMITED, 0),
@@ -189,7 +189,7 @@ void kp__field_put(void *of, const struct kp__field *f, int64_t value)
 void kp__fields_fill(const struct kp__field *f, void *of)
 {
     for (; f->name; f++)
-        if (kp__field_get(of, f) == 0) kp__field_put(of, f, f->preset);
+        if (kp__field_get(of, f) == 0) kp__field_put(of, f, f->unsaid);
 }
 
 /* ---- refusals -------------------------------------------------------------------------------- */
@@ -207,23 +207,25 @@ static bool takes(const struct kp__field *f, int64_t special)
 
 static const char *wrong_count(const struct kp__field *f, int64_t v)
 {
+    bool unlimited = f->takes & KP__TAKES_UNLIMITED;
+
     if (v == KP_UNLIMITED) return "this count must have a bound";
     if (v == KP_NONE) return "must be at least 1";
-    if (v < 0) return "is no count";
+    if (v < 0) return unlimited ? "is no count; for no bound say KP_UNLIMITED" : "is no count";
     if (v <= KP__COUNT_MOST) return NULL;
-    return f->takes & KP__TAKES_UNLIMITED ? "too large; say KP_UNLIMITED" : "too large";
+    return unlimited ? "too large; for no bound say KP_UNLIMITED" : "too large";
 }
 
 static const char *wrong_time(const struct kp__field *f, int64_t v)
 {
-    if (v == KP_OFF) return "this time must come; KP_OFF is none";
+    bool off = f->takes & KP__TAKES_OFF;
+
+    if (v == KP_OFF) return "cannot be KP_OFF; say a time in ms";
     if (v == KP_ONCE) return "KP_ONCE is for limits.cache_failure_ms";
-    if (v == KP_NONE)
-        return f->takes & KP__TAKES_OFF ? "must be at least 1 ms, or KP_OFF"
-                                        : "must be at least 1 ms";
-    if (v < 0) return "is no time in ms";
+    if (v == KP_NONE) return off ? "must be at least 1 ms, or KP_OFF" : "must be at least 1 ms";
+    if (v < 0) return off ? "is no time in ms; for never say KP_OFF" : "is no time in ms";
     if (v <= KP__TIME_MOST) return NULL;
-    return f->takes & KP__TAKES_OFF ? "too long; say KP_OFF" : "too long";
+    return off ? "too long; for never say KP_OFF" : "too long";
 }
 
 static const char *wrong_number(const struct kp__field *f, int64_t v)
@@ -232,29 +234,30 @@ static const char *wrong_number(const struct kp__field *f, int64_t v)
     if (f->kind == KP__A_TIME) return wrong_time(f, v);
     if (f->kind == KP__A_GROUP) return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
     if (v >= 1 && v <= 100) return NULL;
-    return f->takes & KP__TAKES_NONE ? "must be from 1 to 100, or KP_NONE"
-                                     : "must be from 1 to 100";
+    return f->takes & KP__TAKES_NONE  ? "must be from 1 to 100, or KP_NONE"
+           : f->takes & KP__TAKES_OFF ? "must be from 1 to 100, or KP_OFF"
+                                      : "must be from 1 to 100";
 }
 
-static bool is_word(const struct kp__word *w, int64_t v)
+static bool is_word(const struct kp__spelling *w, int64_t v)
 {
     while (w->word && w->value != v) w++;
     return w->word != NULL;
 }
 
-/* "none of fresh, refuse" */
+/* "is none of fresh, refuse" */
 static int refuse_choice(const struct kp__field *f, kp_why *why)
 {
     char sentence[100] = "is none of";
     size_t length = strlen(sentence);
 
-    for (const struct kp__word *w = f->words; w->word && length < sizeof sentence; w++)
+    for (const struct kp__spelling *w = f->words; w->word && length < sizeof sentence; w++)
         length += (size_t)snprintf(sentence + length, sizeof sentence - length, "%s %s",
                                    w == f->words ? "" : ",", w->word);
     return kp__refused(why, f->name, sentence);
 }
 
-static int64_t all_of(const struct kp__word *w)
+static int64_t all_of(const struct kp__spelling *w)
 {
     int64_t all = 0;
 
@@ -267,8 +270,7 @@ int kp__field_check(const struct kp__field *f, int64_t v, kp_why *why)
     const char *sentence = NULL;
 
     if (takes(f, v)) return 0;
-    if (f->kind == KP__A_CHOICE)
-        return is_word(f->words, v == KP_NONE ? 0 : v) ? 0 : refuse_choice(f, why);
+    if (f->kind == KP__A_CHOICE) return is_word(f->words, v) ? 0 : refuse_choice(f, why);
     if (f->kind != KP__A_MASK) sentence = wrong_number(f, v);
     else if (v != KP_NONE && (v < 0 || (v & ~all_of(f->words))))
         sentence = "has a bit that this library does not know";

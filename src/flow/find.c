@@ -313,7 +313,8 @@ static void count_pin(struct kp__pool *pool, struct kp__subpool *sub, uint32_t o
     size_t size = kp__pin_size(pool->core.id, sub->serial);
 
     sub->pins += one;
-    /* relaxed: a caller gets its pin after this store; or it uses one that was unpinned */
+    /* relaxed: whoever has the pin was given it after this store; if it is used while it is being
+     * unpinned, the use may succeed or be misuse, and either is right */
     atomic_store_explicit(&KP__LANE_OF(sub)->pin, sub->pins ? size : 0, memory_order_relaxed);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keys: found or made, ruled, walked over, forgotten (find.c); and how a pinned key is told.
+ * Keys: found or made, given their rules, walked over, forgotten (find.c, rules.c); and how a
+ * pinned key is recognised.
  */
 #ifndef KP__FLOW_FIND_H
 #define KP__FLOW_FIND_H
@@ -17,7 +18,7 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
 /* The same without interest, and its lane is left as it is; or NULL. With the lock. */
 struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key);
 
-/* While a call has an interest in a key, that is not forgotten, and its lane stays shut. */
+/* While a call has an interest in a key, the key is not forgotten and its lane stays shut. */
 void kp__take_interest(struct kp__pool *pool, struct kp__subpool *sub);
 void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 
@@ -32,8 +33,8 @@ int kp__check_key(struct kp__pool *pool, kp_key key, kp_why *why, struct kp__tod
 bool kp__key_fits(struct kp__pool *pool, kp_key key); /* the same, and nothing is told */
 bool kp__every_key(kp_key key);                       /* is it KP_EVERY_KEY? */
 
-/* Enter a pool, open or closing, with a key that fits it (with `every`, KP_EVERY_KEY does). NULL:
- * and why in *code and *why. `what`: the sentence for a pool that is NULL. */
+/* Enter a pool, open or closing, with a key that fits it, or, if `every`, with KP_EVERY_KEY. NULL:
+ * refused; *code and *why say why. `what`: the sentence for a pool that is NULL. */
 struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const char *what,
                                 kp_why *why, int *code);
 
@@ -80,7 +81,7 @@ static inline size_t kp__pin_size(uint32_t door, uint32_t serial)
     return KP__PIN_MARK | ((size_t)door << KP__PIN_DOOR_AT & doors) | (serial & serials);
 }
 
-/* Is it a pin of this door, as far as it tells? */
+/* Is it a pin of this door, as far as the bits in it tell? */
 static inline bool kp__pin_is_of(uint32_t door, size_t size)
 {
     return (kp__pin_size(door, 0) ^ size) >> KP__PIN_DOOR_AT == 0;

@@ -36,12 +36,12 @@ struct kp_pool {
     const struct kp__form *form;       /* constant, of keys told by their fields; or NULL */
     _Atomic uint32_t forks;            /* kp__forks when `pool` was opened (fork.c) */
     uint32_t id;                       /* constant: as in the core, index + 1 */
-    _Atomic bool homes, uses_count;    /* as in its core, constant once open; for kp__uses_count */
+    _Atomic bool homes, uses_count;    /* constant once open, as in its core; kp__uses_count */
     struct kp__world world;            /* constant */
 
     struct kp__lock lock;
     _Atomic(struct kp__pool *) pool; /* NULL: closed, and all came back. Written under the lock */
-    struct kp__wanted upkeep, terms; /* Guard: the lock of that heap (life.c, loop.c) */
+    struct kp__wanted upkeep, terms; /* Guard: the lock of the heap they are in (life.c, loop.c) */
 };
 
 struct kp__crew;
@@ -78,13 +78,13 @@ struct kp__pool {
     _Atomic uint32_t abandoned; /* slots that a child has looked at, to abandon what is in them */
 
     /* Guard: door->lock */
-    kp_budget budget;      /* all that was said of it so far */
+    kp_budget budget;      /* what was said when it opened, and since then by kp_budget_set */
     struct kp__slab jobs;
     uint32_t inside;       /* calls that stepped out and will step in again */
     uint32_t getting;      /* gets between claim and answer: KP_CLOSE_DRAIN waits for them */
     uint32_t watchers;     /* calls that park on `news`: close, warm, drain, drop */
-    _Atomic uint32_t news; /* changes when a resource was made, went or came back, if watched */
-    uint64_t announced;    /* when upkeep is due, as it was told last */
+    _Atomic uint32_t news; /* changes with what they wait for, if there are any (kp__tell_news) */
+    uint64_t announced;    /* when upkeep is due, as it was told last; 0: it is not to be told */
     uint64_t term;         /* the same, of the thread that shuts lanes */
     uint64_t watch_at;     /* when upkeep next looks at the set of descriptors */
     bool late_reported;    /* it was told that upkeep is long overdue */

@@ -110,7 +110,7 @@ static int start_anew(kp_pool *door, uint32_t now, struct kp__pool **out)
     kp__heap_node_init(&door->upkeep.node);
     kp__heap_node_init(&door->terms.node);
     atomic_store(&door->pool, pool);
-    /* release: pairs with the acquire in kp__enter */
+    /* release: pairs with the acquires in kp__enter and is_here (deadlock.c) */
     atomic_store_explicit(&door->forks, now, memory_order_release);
     *out = pool;
     return 0;

@@ -11,8 +11,8 @@
 struct kp__get {
     struct kp__pool *pool;
     struct kp__request *request;
-    uint64_t aside; /* invited, it leaves what is there to the giver until then; 0: it does not */
-    bool probing;   /* a loop's: the first probe of its key's circuit, to be told after the step */
+    uint64_t aside; /* invited, it lets the giver's key go first until then; 0: it does not */
+    bool probing;   /* of a loop: it is a circuit's first probe, to be told after the step */
 };
 
 /* NULL, or what is wrong with the ask. */

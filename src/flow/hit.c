@@ -44,7 +44,8 @@ struct kp__cell *kp__claim_of_many(const struct kp__lane *lane, uint32_t shape, 
 static KP__PART struct kp__cell *claim(const struct kp__lane *lane, uint32_t *number,
                                        uint64_t *lent)
 {
-    /* acquire: pairs with the release that opened the lane; still only a guess */
+    /* acquire: pairs with the release that opened the lane (core/lane.c), after the lines that the
+     * shape leads to were made. The lane may be shut by now: the swing of the word tells */
     uint32_t shape = atomic_load_explicit(&lane->shape, memory_order_acquire);
 
     if (shape == 0) return NULL;
@@ -65,7 +66,8 @@ static KP__APART bool undo(kp_lease *lease)
 static KP__PART bool is_pinned_to(const struct kp__cell *cell, const struct kp__lane *lane,
                                   kp_key key)
 {
-    /* relaxed: a key keeps its lane while it lends, so a pin seen now was valid at the claim */
+    /* relaxed: since the claim was an acquire, this sees no pin from before the lane was opened for
+     * its key, which keeps the lane while it lends */
     return cell->lane == (uint32_t)(uintptr_t)key.data &&
            atomic_load_explicit(&lane->pin, memory_order_relaxed) == key.size;
 }
@@ -79,7 +81,7 @@ static KP__PART bool hit_pinned(const kp_pool *door, kp_key key, const char *tag
     const struct kp__lane *lane = kp__lane_at((uintptr_t)key.data);
     uint64_t word;
 
-    /* relaxed: a guess */
+    /* relaxed: a guess, checked after the claim */
     if (!lane || atomic_load_explicit(&lane->pin, memory_order_relaxed) != key.size ||
         !kp__pin_is_of(door->id, key.size))
         return false;
@@ -111,9 +113,9 @@ static KP__APART int get_brief_at_home(kp_pool *door, kp_key key, uint32_t to, c
 /* A get by a brief key, if the guide leads to its only resource. */
 static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
-    /* acquire: pairs with the release in door.c, widen_guide */
+    /* acquire: pairs with the release in widen_guide (door.c), after the guide was made */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
-    /* relaxed: a guess */
+    /* relaxed: it was stored before the guide (door.c, widen_guide), and is only a guess */
     uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed), word;
 
     if (!guide || !key.data) return kp__get_by_key(door, key, NULL, site, out);
@@ -282,7 +284,8 @@ enum kp__asked kp__ask(const kp_lease *lease)
 
     if (!(word & KP__ASKS) || !ends_by_a_swing(word - KP__ASKS)) return KP__UNASKED;
     struct kp__cell *cell = cell_of(lease);
-    /* relaxed: the first swing hands nothing over */
+    /* relaxed: the first swing only marks the word; the second, or the lock, releases what the
+     * borrower did */
     if (!cell ||
         !atomic_compare_exchange_strong_explicit(&cell->word, &word, ending, memory_order_relaxed,
                                                  memory_order_relaxed))

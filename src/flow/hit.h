@@ -24,25 +24,29 @@ static KP__PART uint64_t kp__lease_of_cell(uint64_t number)
 /* Swing a cell's word to a new lease, if it is idle and its home, if any, is this processor. */
 static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
 {
-    /* acquire: pairs with the releases that gave it back, opened its lane, or gave it its home */
+    /* acquire: for a word that is marked, pairs with the release that marked it, after its home was
+     * stored (core/home.c) */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
     if (!(word & KP__HERE)) return false;
     if (word & KP__HOMED) return kp__swing_at_home(&cell->home, &cell->word, word, *lent);
-    /* relaxed: the load was an acquire, and a word never has the same value again */
-    return atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_relaxed,
+    /* acquire: pairs with the release that made it idle: the end of a lease, the opening of its
+     * lane (core/lane.c), or the taking of its home (core/home.c). The load above is not enough: a
+     * lane that shuts and opens again without a hit gives an idle word its old value back, and
+     * meanwhile the keeper may have tested the resource, or the cell become another one's */
+    return atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
 }
 
 /* The same, but false if the cell has a home. */
 static KP__PART bool kp__swing_out_anywhere(struct kp__cell *cell, uint64_t *lent)
 {
-    /* relaxed: the swing below checks it */
+    /* relaxed: a guess, which the swing below checks */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
 
     *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
-    /* acquire: pairs with the release that gave it back, or opened its lane */
+    /* acquire: pairs with the release that made it idle, as above */
     return (word & (KP__HERE | KP__HOMED)) == KP__HERE &&
            atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
@@ -103,17 +107,17 @@ enum kp__ending {
                      does not end yet */
 };
 
-/* Does any circuit of this pool count uses, or did one ever? Asked without the lock: a use that
- * ends while limits are being set may count as one from before or after. */
+/* Does any circuit of this pool count uses, or did one ever? */
 static inline bool kp__uses_count(const kp_pool *door)
 {
+    /* relaxed: a use that ends while limits are being set may count as one from before or after */
     return atomic_load_explicit(&door->uses_count, memory_order_relaxed);
 }
 
 /* A key is about to have these rules. With the lock. */
 static inline void kp__note_rules(struct kp__pool *pool, const struct kp__rules *rules)
 {
-    /* relaxed: as above */
+    /* relaxed: as in kp__uses_count */
     if (kp__breaks(rules, KP_BREAK_USE))
         atomic_store_explicit(&pool->door->uses_count, true, memory_order_relaxed);
 }

@@ -24,7 +24,7 @@ static bool fits(const kp_pool *door, kp_key key)
     return key.size <= KP__GUIDED_MOST && (key.data || key.size == 0);
 }
 
-/* Called after the guide was loaded: its release comes after the seed was written. */
+/* Called after the guide was loaded, with acquire: its release comes after the seed was written. */
 static uint64_t hash(const kp_pool *door, kp_key key)
 {
     /* relaxed: a guess */
@@ -58,7 +58,7 @@ static struct kp__cell *claim(uint32_t to, uint32_t *number, uint64_t *word)
     }
     const struct kp__lane *lane = kp__lane_at(to & ~KP__TO_LANE);
     if (!lane) return NULL;
-    /* acquire: pairs with the release that opened the lane; still only a guess */
+    /* acquire: as in claim (hit.c) */
     uint32_t shape = atomic_load_explicit(&lane->shape, memory_order_acquire);
     return kp__claim_of_many(lane, shape, number, word);
 }
@@ -70,7 +70,7 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
     uint64_t word;
 
     if (!door || (ask && !kp__is_plain(ask))) return kp__get(door, key, ask, site, out);
-    /* acquire: pairs with the release in door.c, widen_guide */
+    /* acquire: pairs with the release in widen_guide (door.c), after the guide was made */
     const struct kp__guide *guide = atomic_load_explicit(&door->guide, memory_order_acquire);
     if (guide && fits(door, key)) {
         to = kp__guide_find(guide, hash(door, key));

@@ -86,7 +86,7 @@ bool kp__job_detach(struct kp__job *job)
     uint32_t running = KP__JOB_RUNNING;
 
     /* release: pairs with the acquire in kp_job_done, which goes on with the job; relaxed: if the
-     * answer was faster, await looks again */
+     * answer was faster, the caller waits for its end (kp__job_await), with acquire */
     return atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_DETACHED,
                                                    memory_order_release, memory_order_relaxed);
 }
@@ -315,25 +315,25 @@ static void perform(struct kp__job *job)
     kp_job_done(face, status, made);
 }
 
-/* A job that has begun already was posted here to be hurried. */
+/* If it has begun already, it was posted here to be hurried. */
 void kp__job_perform(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
     uint32_t state = KP__JOB_POSTED;
     struct kp__todo todo;
 
-    /* acquire: pairs with the release in kp__job_not_needed, if that was faster */
+    /* acquire: where kp__job_not_needed was faster, so that this fails, pairs with its release */
     if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_DETACHED,
                                                 memory_order_acquire, memory_order_acquire)) {
         perform(job);
         return;
     }
     if (state == KP__JOB_HURRIED) {
-        /* relaxed: only this thread has it until it is pending */
+        /* relaxed: only this thread has it until the driver's function has begun */
         atomic_store_explicit(&job->state, KP__JOB_DETACHED, memory_order_relaxed);
         perform(job);
     }
-    /* relaxed: it may be answered this moment: driver.cancel must expect that */
+    /* relaxed: it may be answered this moment, which driver.cancel must expect; its memory stays */
     if (atomic_load_explicit(&job->state, memory_order_relaxed) == KP__JOB_DETACHED)
         kp__job_cancel(job);
     kp__todo_init(&todo, pool->world);

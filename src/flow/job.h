@@ -28,7 +28,7 @@ struct kp__job {
     uint32_t seat;              /* validate: whose */
     int status;                 /* the answer */
     void *made;                 /* the answer: create's resource */
-    uint64_t began, until;      /* until: its time is over, and whoever waits for it gives up */
+    uint64_t began, until;      /* until: when whoever waits for it gives up */
     struct kp__failure failure; /* what kp_job_fail said */
     bool returning;             /* reset or validate: on the way back ... */
     bool then_validate;         /* ... and after the reset, validate */
@@ -36,7 +36,7 @@ struct kp__job {
     bool called_off;            /* create: hurried, because the request for it was cancelled */
     bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
     bool held;                  /* Guard: the pool's lock. Its memory is kept for driver.cancel */
-    bool spent;                 /* the same. It was put while held: its memory goes back then */
+    bool spent;                 /* the same. It was put while held: its memory goes back later */
     struct kp__list queue;      /* while posted: to the thread that is to run it. Guard: the crew's
                                    lock, or the mailbox's */
 };
@@ -59,8 +59,8 @@ void kp__job_put(struct kp__job *job);
  * back for that. */
 struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot);
 
-/* May nobody stand by some of its jobs? Then the pool keeps memory for one job per resource, so
- * that ending a resource needs none. */
+/* Can this pool have jobs that nobody stands by? Then it keeps memory for one job per resource, so
+ * that the end of a resource needs no new memory. */
 bool kp__keeps_jobs(const struct kp__pool *pool);
 
 /* For a thread that stands by: a job of the pool's if one is free, since with that a second answer
@@ -69,8 +69,9 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
 
 /* ---- for a get, and for the end of a lease --------------------------------------------------- */
 
-/* Does this thread stand by, waiting for what the driver answers? Not in a pool that names a loop,
- * and not the thread of an event loop where jobs may be left to themselves: there a job is sent. */
+/* Is this thread to stand by, waiting for what the driver answers? Not in a pool that names a loop,
+ * and not if it is the thread of an event loop and the pool can have jobs that nobody stands by
+ * (kp__keeps_jobs): then a job is sent. */
 bool kp__stands_by(const struct kp__pool *pool);
 
 /* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came

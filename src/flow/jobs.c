@@ -24,7 +24,7 @@ struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)
     KP__DCHECK(!slot->errand->job);
     if (!job) return NULL;
     kp__errand(&pool->core, slot)->job = job;
-    /* relaxed: under the lock */
+    /* relaxed: nobody else knows the job yet */
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
     job->pool = pool;
     job->slot = slot;
@@ -40,7 +40,7 @@ struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot)
 
 void kp__job_put(struct kp__job *job)
 {
-    /* relaxed: under the lock */
+    /* relaxed: who may look at it still, a second answer or kp__job_perform, reads nothing else */
     atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
     KP__DCHECK(job->slot->errand->job == job);
     kp__errand_of(job->slot)->job = NULL;

@@ -68,15 +68,15 @@ const char *kp__key_type_refused(const kp_key_type *type, const char **sentence)
     *sentence = "is too large";
     if (type->size > SIZE_MOST) return "key_type.size";
     if (type->size == 0) {
-        *sentence = "is not said: sizeof the struct";
+        *sentence = "is 0; for keys that are structs it is the size of the struct";
         if (type->fields || functions) return "key_type.size";
-        *sentence = "is for structs: it is not told the size of a key of bytes";
+        *sentence = "is for keys that are structs only";
         return type->text ? "key_type.text" : NULL;
     }
     if (type->fields) {
-        *sentence = "and functions: one of them compares, not both";
+        *sentence = "contradicts hash, equal, copy or drop: keys are compared by one or the other";
         if (functions) return "key_type.fields";
-        *sentence = "is empty, or has one that is not in a struct of key_type.size";
+        *sentence = "is empty, or has a field that is incomplete or outside key_type.size";
         return fields_refused(type) ? "key_type.fields" : NULL;
     }
     *sentence = "is NULL, and so are hash, equal and copy: nothing says how to compare";

@@ -18,7 +18,7 @@ kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base)
 
     for (const struct kp__field *f = kp__limit_fields; f->name; f++) {
         int64_t value = kp__field_get(said, f);
-        if (value == 0) value = base ? kp__field_get(base, f) : f->preset;
+        if (value == 0) value = base ? kp__field_get(base, f) : f->unsaid;
         kp__field_put(&out, f, value == KP_NONE ? 0 : value);
     }
     return out;
@@ -93,17 +93,19 @@ static int contradiction(const kp_limits *l, kp_why *why)
     if (l->fail_fast == 1 && l->on_create_failure == KP_FAIL_RETRY)
         return kp__refused(why, "limits.fail_fast", "contradicts KP_FAIL_RETRY");
     if (l->fail_fast == 1 && l->retry_first_ms == 0)
-        return kp__refused(why, "limits.fail_fast", "limits.retry_first_ms has no pause to tell");
+        return kp__refused(why, "limits.fail_fast",
+                           "needs a pause, but limits.retry_first_ms is KP_NONE");
     if (l->renew_ahead_ms != KP_OFF && l->max_age_ms != KP_OFF &&
         l->renew_ahead_ms * 100 >= l->max_age_ms * (100 - l->age_spread_pct))
         return kp__refused(why, "limits.renew_ahead_ms",
-                           "is not below limits.max_age_ms less its spread");
+                           "is not below limits.max_age_ms minus its spread");
     if (l->breaker_rate_pct != KP_OFF && l->breaker_counts == 0)
-        return kp__refused(why, "limits.breaker_rate_pct", "limits.breaker_counts has no kind");
+        return kp__refused(why, "limits.breaker_rate_pct",
+                           "counts nothing: limits.breaker_counts is KP_NONE");
     if (l->wait_order == KP_LIFO && l->shed_target_ms != KP_OFF)
         return kp__refused(why, "limits.wait_order", "KP_LIFO contradicts limits.shed_target_ms");
     if ((l->respects_min & KP_KIND_NONE) && l->respects_min != KP_KIND_NONE)
-        return kp__refused(why, "limits.respects_min", "KP_KIND_NONE with other kinds");
+        return kp__refused(why, "limits.respects_min", "KP_KIND_NONE contradicts the other kinds");
     if (l->revoke_after_ms != KP_OFF && l->sharing > 1)
         return kp__refused(why, "limits.revoke_after_ms", "contradicts limits.sharing");
     for (size_t i = 0; i < sizeof l->reserved / sizeof l->reserved[0]; i++)

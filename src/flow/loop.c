@@ -240,7 +240,7 @@ int64_t kp_loop_dispatch(kp_loop *loop)
 
 static void upkeep(kp_pool *door, uint64_t due_ns, void *ctx)
 {
-    /* relaxed: under its lock */
+    /* relaxed: under the pool's lock */
     kp_loop *loop = atomic_load_explicit(&door->pool, memory_order_relaxed)->loop;
 
     (void)ctx;

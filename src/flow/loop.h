@@ -16,8 +16,8 @@ struct kp__job;
 bool kp__loop_is_mine(const kp_loop *loop);
 bool kp__may_block(const struct kp__pool *pool); /* not on the thread of the pool's own loop */
 
-/* The loop that a pool names begins to serve it (KP_ECONFIG: it cannot), and ends to. And have the
- * loop's thread run a job. */
+/* kp__loop_join: the loop that a pool names begins to serve it; KP_ECONFIG: it cannot.
+ * kp__loop_part: it ends to serve it. kp__loop_post: have the loop's thread run a job. */
 int kp__loop_join(kp_loop *loop, struct kp__pool *pool);
 void kp__loop_part(kp_loop *loop);
 void kp__loop_post(kp_loop *loop, struct kp__job *job);

@@ -35,7 +35,7 @@ static int check_driver(const kp_options *o, kp_why *why)
     if ((d->flags & ~(uint32_t)KP_NEVER_BLOCKS) || d->reserved0)
         return kp__refused(why, "driver.flags", "has a bit that this library does not know");
     if (d->is_clean && !d->reset)
-        return kp__refused(why, "driver.is_clean", "without driver.reset nobody asks for it");
+        return kp__refused(why, "driver.is_clean", "is asked before driver.reset, which is NULL");
     for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
         if (d->reserved[i])
             return kp__refused(why, "driver.reserved",
@@ -53,21 +53,22 @@ static int check_whole(const kp_options *o, kp_why *why)
     if (o->threads > 1024)
         return kp__refused(why, "threads", "is a number from 1 to 1024, or KP_NONE");
     if (o->threads > 0 && o->world && (o->world->now_ns || o->world->park || o->world->wake))
-        return kp__refused(why, "threads", "live on the real clock, and world has one of its own");
+        return kp__refused(why, "threads", "follow the real clock, and world has one of its own");
     if (o->loop && o->threads != 0)
-        return kp__refused(why, "threads", "and loop: one of them runs the driver, not both");
+        return kp__refused(why, "threads", "contradicts loop: only one of them can run the driver");
     if (o->loop && !(o->driver.flags & KP_NEVER_BLOCKS))
         return kp__refused(why, "loop", "would be blocked by its driver; if that never blocks, say "
                                         "KP_NEVER_BLOCKS in driver.flags");
     bool quick = o->hits == KP_HITS_QUICK || o->hits == KP_HITS_PORTABLE;
     if (o->on_deadlock && quick)
-        return kp__refused(why, "on_deadlock", "and hits: who took a resource without the lock is "
-                                               "not known");
+        return kp__refused(why, "on_deadlock", "contradicts hits: who took a resource without the "
+                                               "lock is not known; leave hits out");
     if (o->stack && quick)
-        return kp__refused(why, "stack", "and hits: without the lock nobody asks for it");
+        return kp__refused(why, "stack", "contradicts hits: without the lock it is not called; "
+                                         "leave hits out");
     if (o->on_fork == KP_FORK_FRESH && o->loop)
-        return kp__refused(why, "on_fork", "and loop: a loop is its own process's, so a child's "
-                                           "pool cannot start on it");
+        return kp__refused(why, "on_fork", "KP_FORK_FRESH contradicts loop: the loop is the "
+                                           "parent's, so a child's pool cannot use it");
     return 0;
 }
 
@@ -247,7 +248,7 @@ static int furnish(struct kp__pool *pool, const kp_options *o, struct kp__rules 
     int code = join_server(pool, o);
     if (code != 0) return code;
     allow_hits(pool, o);
-    /* release: pairs with the acquire in deadlock.c; the pool is complete by now */
+    /* release: pairs with the acquire in stop_all (deadlock.c); the pool is complete by now */
     atomic_store_explicit(&pool->door->on_deadlock, (int16_t)o->on_deadlock, memory_order_release);
     return 0;
 }

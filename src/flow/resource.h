@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Resources come and go: driver.create with a permit (create.c), driver.revoke (revoke.c),
- * driver.destroy (destroy.c), each without the lock, and then the books.
+ * driver.destroy (destroy.c). Each is called without the lock; then the books follow.
  */
 #ifndef KP__FLOW_RESOURCE_H
 #define KP__FLOW_RESOURCE_H
@@ -16,8 +16,8 @@ void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__reque
 /* The same for a replacement (core/renew.c), with the permit that kp__renew_permit gave. */
 void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now);
 
-/* Have the driver take one back from its borrower, if that is due. With the lock, which is given
- * back meanwhile. */
+/* Have the driver take a resource back from its borrower, if that is due. With the lock, which is
+ * given back meanwhile. */
 void kp__revoke_due(struct kp__pool *pool, struct kp__slot *slot, uint64_t now,
                     struct kp__todo *todo);
 
@@ -29,8 +29,9 @@ void kp__revoke_all(struct kp__pool *pool, struct kp__todo *todo);
 void kp__destroy(struct kp__pool *pool, struct kp__slot *slot, struct kp__subpool *heir,
                  struct kp__todo *todo);
 
-/* The same if another thread runs it, so that nobody stands by. False: that is not so, or out of
- * memory; then it is to be destroyed as above. With the lock, given back meanwhile. */
+/* The same by a job that no thread stands by (kp__stands_by). False: this thread is to stand by, or
+ * there is nothing to run, or no memory for the job: the caller has it destroyed as above. With the
+ * lock, given back meanwhile. */
 bool kp__destroy_sent(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* The same for many, none of which was promised to anybody, at the end of the pool. Their places

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_retry_now: forgive a key its failed creates, and whatever they brought upon it.
+ * kp_retry_now: forgive a key its failed creates. No pause, refusal, open circuit or kept error
+ * remains.
  */
 #include "core/give.h"
 #include "flow/door.h"

@@ -2,7 +2,7 @@
  *
  * Taking back what a borrower has had for too long, and at the end of the pool what is still out:
  * driver.revoke runs without the lock; then the books follow, and the place goes to whoever is next
- * (core/revoke.c). No thread stands by: the answer itself goes on (kp__revoke_finish).
+ * (core/revoke.c). No thread stands by: whoever answers does what follows (kp__revoke_finish).
  */
 #include "core/revoke.h"
 #include "flow/door.h"

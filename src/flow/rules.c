@@ -41,7 +41,7 @@ static int group_of(struct kp__pool *pool, int which, int64_t id, struct kp__gro
     struct kp__todo todo;
 
     if ((*out = kp__group_find(core, which, id)) != NULL) return 0;
-    if (!kp__make_room(pool)) return KP_ENOMEM; /* then the map has an array, and that will do */
+    if (!kp__make_room(pool)) return KP_ENOMEM; /* else the map has an array, which is enough */
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
     struct kp__group *made = kp__alloc(pool->world, sizeof *made, 16);

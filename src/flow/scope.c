@@ -70,7 +70,7 @@ static void push(kp_scope *scope, const uint64_t entry[ENTRY_WORDS])
 /* Take the top entry off. The place is zeroed, so that an empty scope is {0} again. */
 static bool pop(kp_scope *scope, uint64_t entry[ENTRY_WORDS])
 {
-    trim(scope); /* kp_scope_get may have reserved a chunk and called a function that closes us */
+    trim(scope); /* if this runs within a kp_scope_get, that has reserved a chunk */
     struct chunk *chunk = top_chunk(scope);
     size_t size = ENTRY_WORDS * sizeof *entry;
     if (chunk) {

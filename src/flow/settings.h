@@ -26,8 +26,9 @@ int kp__plan_check(const kp_plan *plan);
  * worked out last, by kp__limits_given. */
 kp_limits kp__limits_merge(const kp_limits *said, const kp_limits *base);
 
-/* What limits_for is handed; and what it left: a number that it did not touch may follow from one
- * that it did. */
+/* kp__limits_given: the same, with what follows worked out; limits_for is handed that.
+ * kp__limits_taken: what limits_for left of `given`. A number that it did not touch is as in `base`
+ * again, so that it may follow from one that it did touch. */
 kp_limits kp__limits_given(const kp_limits *base);
 kp_limits kp__limits_taken(const kp_limits *left, const kp_limits *given, const kp_limits *base);
 
@@ -43,13 +44,13 @@ struct kp__bounds {
     bool changing; /* the budgets change, so one of them is at fault */
 };
 
-/* Has the driver what these rules need? 0, or KP_ECONFIG with the field in *why. */
+/* Has the driver the functions that these rules need? 0, or KP_ECONFIG with the field in *why. */
 int kp__rules_driven(const struct kp__rules *rules, const kp_driver *driver, kp_why *why);
 
 /* Can they ever hold within the budgets? 0, or KP_ECONFIG with the field in *why. */
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why);
 
-/* And together with what the other keys keep, where they replace `old`? With the lock. */
+/* And together with what the other keys keep, if they replace `old`? With the lock. */
 int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
                      const struct kp__rules *old, kp_why *why);
 

@@ -34,7 +34,7 @@ kp_request *kp__request_of(struct kp__request *r)
 /* Its pool, which stays while the request is under way. */
 static struct kp__pool *pool_of(const struct kp__request *r)
 {
-    /* relaxed: this thread entered the pool for this request */
+    /* relaxed: this thread found it there when it started the request, and it has stayed since */
     return atomic_load_explicit(&kp__door_at(r->pool - 1)->pool, memory_order_relaxed);
 }
 

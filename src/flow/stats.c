@@ -278,8 +278,8 @@ static void write_health(struct text *t, const struct snapshot *s)
     if (s->tests > 0) add(t, "\n  the keeper validates %" PRIu32, s->tests);
 }
 
-/* Is a limit on idle ones too small for how many are lent at once? It shows where the resources
- * that were destroyed as surplus are at least an eighth of the gets; a few in all are no sign. */
+/* Is a limit on idle ones too small for how many are lent at once? The sign: the resources
+ * destroyed as surplus are at least an eighth of the gets; a few in all are no sign. */
 static bool churns(const kp_stats *s)
 {
     enum { A_FEW = 16, ONE_IN = 8 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kp_options_set: which option a name stands for, and which value a text does. What an option may
- * be, fields.c says.
+ * kp_options_set: which option a name stands for, and which value a text stands for. fields.c says
+ * what each option may be.
  */
 #include "flow/text.h"
 
@@ -10,11 +10,10 @@
 #include "flow/event.h"
 #include "flow/fields.h"
 
-static const struct kp__word special[] = { { "none", KP_NONE },
-                                           { "unlimited", KP_UNLIMITED },
-                                           { "off", KP_OFF },
-                                           { "once", KP_ONCE },
-                                           { NULL, 0 } };
+static const struct kp__spelling special[] = {
+    { "none", KP_NONE }, { "unlimited", KP_UNLIMITED }, { "off", KP_OFF }, { "once", KP_ONCE },
+    { NULL, 0 }
+};
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
@@ -23,7 +22,7 @@ bool kp__text_is(const char *s, size_t n, const char *word)
     return strlen(word) == n && memcmp(s, word, n) == 0;
 }
 
-/* The digits at the start of s; how many there are, or 0 where the number is above `most`. */
+/* Read the digits at the start of s. Returns how many; 0 if the number is above `most`. */
 static size_t read_digits(const char *s, size_t n, int64_t most, int64_t *out)
 {
     int64_t value = 0;
@@ -38,7 +37,7 @@ static size_t read_digits(const char *s, size_t n, int64_t most, int64_t *out)
 }
 
 /* A number and the name of its unit; the first unit has no name. */
-static bool read_number(const char *s, size_t n, const struct kp__word *units, int64_t most,
+static bool read_number(const char *s, size_t n, const struct kp__spelling *units, int64_t most,
                         int64_t *out)
 {
     int64_t value = 0;
@@ -55,25 +54,27 @@ static bool read_number(const char *s, size_t n, const struct kp__word *units, i
 
 bool kp__text_count(const char *s, size_t n, int64_t most, int64_t *out)
 {
-    static const struct kp__word units[] = { { "", 1 }, { "k", 1000 }, { "M", 1000000 },
-                                             { NULL, 0 } };
+    static const struct kp__spelling units[] = {
+        { "", 1 }, { "k", 1000 }, { "M", 1000000 }, { NULL, 0 }
+    };
     return read_number(s, n, units, most, out);
 }
 
 bool kp__text_time(const char *s, size_t n, int64_t *out)
 {
-    static const struct kp__word units[] = { { "", 1 },        { "ms", 1 },      { "s", 1000 },
-                                         { "min", 60000 }, { "h", 3600000 }, { NULL, 0 } };
+    static const struct kp__spelling units[] = {
+        { "", 1 }, { "ms", 1 }, { "s", 1000 }, { "min", 60000 }, { "h", 3600000 }, { NULL, 0 }
+    };
     return read_number(s, n, units, KP__TIME_MOST, out);
 }
 
 static bool read_percent(const char *s, size_t n, int64_t *out)
 {
-    static const struct kp__word units[] = { { "", 1 }, { "%", 1 }, { NULL, 0 } };
+    static const struct kp__spelling units[] = { { "", 1 }, { "%", 1 }, { NULL, 0 } };
     return read_number(s, n, units, 100, out);
 }
 
-static bool read_word(const struct kp__word *words, const char *s, size_t n, int64_t *out)
+static bool read_word(const struct kp__spelling *words, const char *s, size_t n, int64_t *out)
 {
     for (; words->word; words++) {
         if (!kp__text_is(s, n, words->word)) continue;
@@ -84,7 +85,7 @@ static bool read_word(const struct kp__word *words, const char *s, size_t n, int
 }
 
 /* Words between commas or bars. "none" stands for no kind of expiry, so it stands alone. */
-static bool read_mask(const struct kp__word *words, const char *s, int64_t *out)
+static bool read_mask(const struct kp__spelling *words, const char *s, int64_t *out)
 {
     int64_t all = 0;
     int64_t one = 0;
@@ -120,7 +121,7 @@ static bool read_value(const struct kp__field *f, const char *s, int64_t *out)
 
 /* ---- setting ------------------------------------------------------------------------------- */
 
-/* By its name, with or without its unit. */
+/* Is this its name, with or without the unit? */
 static bool is_called(const struct kp__field *f, const char *name)
 {
     size_t full = strlen(f->name);
@@ -131,7 +132,7 @@ static bool is_called(const struct kp__field *f, const char *name)
     return strcmp(f->name, name) == 0 || kp__text_is(f->name, full - unit, name);
 }
 
-/* Of a list, the field with this name; or NULL. */
+/* The field of a list that has this name, or NULL. */
 static const struct kp__field *named(const struct kp__field *f, const char *name)
 {
     while (f->name && !is_called(f, name)) f++;

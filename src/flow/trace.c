@@ -20,7 +20,7 @@ size_t kp__trace_of(const struct kp__slot *slot, const struct kp__seat *seat,
     return errand->traces[at].count;
 }
 
-/* See to room for a trace of each seat. That is needed but once, so it is done with the lock. */
+/* See to room for a trace of each seat. That happens only once, so it is done with the lock. */
 static bool has_room(struct kp__pool *pool, struct kp__errand *errand)
 {
     size_t bytes = errand->seats * sizeof *errand->traces;

@@ -142,7 +142,7 @@ static uint64_t deadline_of(kp_pool *pool, const kp_ask *ask)
     return kp__sooner(until, kp_deadline_in(pool, ask->within_ms).ns);
 }
 
-/* Until when one key may be tried, of so many that are left. */
+/* Until when one key may be tried, if so many are left. */
 static uint64_t share_of(const struct use *use, size_t keys_left)
 {
     uint64_t now = kp_now_ns(use->pool);

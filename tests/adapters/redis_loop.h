@@ -207,9 +207,21 @@ static int never(kp_job *job, redisContext *c, void *ctx)
     return 0;
 }
 
+static int start_nothing(kp_watcher *watcher, kp_watch *watch, int fd, int events,
+                         int64_t within_ms)
+{
+    (void)watcher, (void)watch, (void)fd, (void)events, (void)within_ms;
+    return KP_ENOMEM;
+}
+
+static void stop_nothing(kp_watcher *watcher, kp_watch *watch)
+{
+    (void)watcher, (void)watch;
+}
+
 static void options_that_a_loop_cannot_keep_must_be_refused_by_name(void **state)
 {
-    kp_watcher watcher = { 0 };
+    kp_watcher watcher = { .start = start_nothing, .stop = stop_nothing };
     const struct { kp_redis_options how; bool loop; const char *field; } bad[] = {
         { { 0 }, true, "redis.watcher" },
         { { .watcher = &watcher }, false, "redis.watcher" },

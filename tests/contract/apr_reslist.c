@@ -278,6 +278,67 @@ static void twenty_five_consumers_on_twenty_must_all_be_served(void **state)
     assert_int_equal(apr_reslist_acquired_count(list), 0);
 }
 
+/* ---- the end of a list while its constructor runs ---- */
+
+struct ending {
+    apr_reslist_t *list;
+    atomic_int     inside, without_pool;        /* constructors so far; of these, with none */
+};
+
+static apr_status_t make_slowly(void **out, void *params, apr_pool_t *pool)
+{
+    struct ending *e = params;
+
+    e->without_pool += pool == NULL;
+    if (e->inside++ > 0)
+        sched_yield();
+    *out = malloc(1);
+    return APR_SUCCESS;
+}
+
+static apr_status_t unmake_it(void *resource, void *params, apr_pool_t *pool)
+{
+    (void)params, (void)pool;
+    free(resource);
+    return APR_SUCCESS;
+}
+
+static void *take_and_give(void *arg)
+{
+    struct ending *e = arg;
+    void *taken;
+
+    if (apr_reslist_acquire(e->list, &taken) == APR_SUCCESS)
+        apr_reslist_release(e->list, taken);
+    return NULL;
+}
+
+/* One may be about to begin when the list is destroyed. What is out keeps the list until the end.
+ * When all this happens is chance, so there are many rounds. */
+static void a_constructor_must_never_run_without_its_pool(void **state)
+{
+    struct world *w = *state;
+
+    for (int round = 0; round < 1000; round++) {
+        struct ending e = { .list = NULL };
+        pthread_t     threads[3];
+        void         *out;
+
+        assert_int_equal(apr_reslist_create(&e.list, 0, 4, 4, 0, make_slowly, unmake_it, &e,
+                                            w->pool), APR_SUCCESS);
+        assert_int_equal(apr_reslist_acquire(e.list, &out), APR_SUCCESS);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, &e), 0);
+        for (int i = 0; i < round % 64; i++)
+            sched_yield();
+        assert_int_equal(apr_reslist_destroy(e.list), APR_SUCCESS);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(apr_reslist_release(e.list, out), APR_SUCCESS);
+        assert_int_equal(e.without_pool, 0);
+    }
+}
+
 /* Both sets of names must stand for the same functions. */
 static void the_names_of_apr_must_be_mapped(void **state)
 {
@@ -308,6 +369,7 @@ int main(void)
         T(what_is_not_lent_must_be_refused),
         T(a_list_must_go_with_its_pool_and_what_is_out_when_it_comes_back),
         T(twenty_five_consumers_on_twenty_must_all_be_served),
+        T(a_constructor_must_never_run_without_its_pool),
         cmocka_unit_test(the_names_of_apr_must_be_mapped),
     };
     int failed;

@@ -80,7 +80,10 @@ for name in fiber place memory plain snapshot hooks world processors ghosts bell
     # shellcheck disable=SC2086
     compile "$name" "$here/$name.c" $how
     # shellcheck disable=SC2086
-    case $name in litmus) "$objcopy" $locks --rename-section .bss=kp_bss "$out/$name.o" ;; esac
+    case $name in
+    litmus) "$objcopy" $locks --rename-section .bss=kp_bss "$out/$name.o" ;;
+    cast) "$objcopy" --rename-section .bss=kp_bss "$out/$name.o" ;; # for ex_use (plain.c)
+    esac
     objects="$objects $out/$name.o"
 done
 # shellcheck disable=SC2086

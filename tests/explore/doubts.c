@@ -29,6 +29,10 @@ static const struct doubts {
       { .max_live = 2, .validates = true, .checks_idle = true, .idle = 2, .bad_checks = 1,
         .fails_over = true },
       { "Te gr", "Te ggrr", "Tee gr", "Te e", "Te k", "Te 0" } },
+    /* a lane that opens again with one that was tested and not lent since: its word is as before */
+    { LONG_PAIRS, "2 idle of 2, tested",
+      { .max_live = 2, .validates = true, .checks_idle = true, .idle = 2 },
+      { "Tegr gr", "gTegr gr", "Tegrgr gr", "Tegr grgr" } },
     { LONG_PAIRS, "two keys, 1 idle of 1 in all, tested",
       { .max_live = 1, .budget = 1, .validates = true, .checks_idle = true, .idle = 1 },
       { "Te br", "Te gr", "Te bd", "Te 2br" } },

@@ -233,6 +233,7 @@ bool ex_atomic_cas(void *p, unsigned size, uint64_t *expected, uint64_t value, i
 
 /* ---- plain.c ---- */
 
+bool ex_is_looked_after(const void *p);
 void ex_plain(const void *p, size_t size, bool write, void *pc);
 void ex_atomic_touch(const void *p, bool write, void *pc);
 void ex_memory_init(void);

@@ -2,6 +2,7 @@
  *
  * The functions of explore.h for scenarios and checks, as the explorer has them.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine.h"
@@ -79,6 +80,7 @@ void ex_overwrite(void *at, size_t size)
 
 void ex_use(void *payload, bool write)
 {
+    if (!ex_is_looked_after(payload)) abort(); /* or no race on it would be found */
     if (ex.live && ex.plain) ex_plain(payload, 4, write, __builtin_return_address(0));
 }
 

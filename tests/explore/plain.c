@@ -183,6 +183,12 @@ static void renewed(uintptr_t at)
     if (place->history) place->history->spoilt = true;
 }
 
+bool ex_is_looked_after(const void *p)
+{
+    return (size_t)((const char *)p - room.base) < ROOM ||
+           (size_t)((const char *)p - library.base) < library.size;
+}
+
 void ex_plain(const void *p, size_t size, bool write, void *pc)
 {
     size_t offset = (size_t)((const char *)p - room.base);

@@ -5,25 +5,17 @@
  * test. None is left out: the names are compared with tools/exports.txt. Unchecked by contract, so
  * not here: the `out` of kp_get.
  */
-#include "stage.h"
+#include "misuse/null.h"
 
+#include "keyedpool_test.h"
 #include "kit/dies.h"
 
 static kp_pool *pool;
-static int told;                        /* misuses of the call at hand, wherever they went */
-static const char *called[256];
-static int calls;
 
 static void count_event(const kp_event *event, void *ctx)
 {
     (void)ctx;
     told += event->kind == KP_EVENT_MISUSE;
-}
-
-static void count_orphan(const kp_why *why, void *arg)
-{
-    (void)arg;
-    told += why->code == KP_EMISUSE && why->text[0] != '\0';
 }
 
 static int make(kp_job *job, void **out)
@@ -56,37 +48,6 @@ static int close_it(void **state)
     kp_on_misuse(NULL, NULL);
     return kp_pool_close(pool, KP_CLOSE_NOW, 0) == 0 ? 0 : -1;
 }
-
-/* ---- what may become of a call --------------------------------------------------------------- */
-
-static void begin(const char *name)
-{
-    assert_in_range(calls, 0, sizeof called / sizeof *called - 1);
-    called[calls++] = name;
-    told = 0;
-}
-
-static void must_have_told(int times)
-{
-    if (told != times)
-        fail_msg("%s told of %d misuses, not of %d", called[calls - 1], told, times);
-}
-
-static void must_be(int64_t wanted, int64_t answer)
-{
-    if (answer != wanted)
-        fail_msg("%s answered %lld, not %lld", called[calls - 1], (long long)answer,
-                 (long long)wanted);
-}
-
-/* It does nothing. It answers so, and nobody is told. It answers so, and somebody is. The answer
- * says so, too. */
-#define NOTHING(fn, ...)       (begin(#fn), fn(__VA_ARGS__), must_have_told(0))
-#define ANSWER(value, fn, ...) \
-    (begin(#fn), must_be(value, (int64_t)fn(__VA_ARGS__)), must_have_told(0))
-#define TOLD(value, fn, ...) \
-    (begin(#fn), must_be(value, (int64_t)fn(__VA_ARGS__)), must_have_told(1))
-#define MISUSE(fn, ...)        TOLD(KP_EMISUSE, fn, __VA_ARGS__)
 
 /* ---- the library ----------------------------------------------------------------------------- */
 
@@ -323,37 +284,15 @@ static void the_kit_must_end_the_test(void **state)
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static const char *const without[] = { "kp_build_info", "kp_error_find", "kp_version" };
-
-static bool was_handed_none(const char *name)
-{
-    for (int i = 0; i < calls; i++)
-        if (strcmp(called[i], name) == 0) return true;
-    for (size_t i = 0; i < sizeof without / sizeof *without; i++)
-        if (strcmp(without[i], name) == 0) return true;
-    return false;
-}
-
 /* After all the others. */
 static void no_public_function_must_be_left_out(void **state)
 {
-    FILE *exports = fopen(KP_EXPORTS, "r");
-    char line[200], name[100];
-    bool ours = false;
-    int seen = 0;
-
     (void)state;
-    assert_non_null(exports);
-    while (fgets(line, sizeof line, exports)) {
-        if (line[0] == '[')
-            ours = strncmp(line, "[keyedpool ", 11) == 0 ||
-                   strncmp(line, "[keyedpool-testkit ", 19) == 0;
-        if (!ours || sscanf(line, "%99[a-z0-9_]", name) != 1) continue;
-        seen++;
-        if (!was_handed_none(name)) fail_msg("%s was not handed NULL here", name);
-    }
-    assert_int_equal(fclose(exports), 0);
-    assert_in_range(seen, 60, 1000);
+    takes_none("kp_build_info");
+    takes_none("kp_error_find");
+    takes_none("kp_version");
+    assert_in_range(all_exports_were_called("keyedpool"), 45, 1000);
+    assert_in_range(all_exports_were_called("keyedpool-testkit"), 15, 1000);
 }
 
 int main(void)

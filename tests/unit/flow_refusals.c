@@ -95,7 +95,10 @@ static void every_choice_must_be_one_of_its_values(void **state)
         OPTION(on_fork, KP_FORK_FRESH, true), OPTION(on_fork, KP_FORK_REFUSE, true),
         OPTION(hits, KP_HITS_QUICK, true),  OPTION(hits, KP_HITS_LOCKED, true),
         OPTION(hits, KP_HITS_PORTABLE, true), OPTION(hits, 4, false),
-        OPTION(hits, -1, false),
+        OPTION(hits, -1, false),            OPTION(hits, KP_NONE, false),
+        OPTION(on_misuse_abort, KP_NONE, false), OPTION(on_deadlock, KP_NONE, false),
+        OPTION(on_deadlock, KP_DEADLOCK_REPORT, true), OPTION(on_deadlock, 3, false),
+        OPTION(on_deadlock, KP_DEADLOCK_REFUSE, true), OPTION(on_fork, KP_NONE, false),
         OPTION(on_fork, 3, false),          LIMIT(prefill, 3, false),
         LIMIT(prefill, -1, false),          LIMIT(respects_min, -1, false),
         LIMIT(respects_min, 16, false),     LIMIT(respects_min, KP_KIND_NONE, true),
@@ -106,6 +109,36 @@ static void every_choice_must_be_one_of_its_values(void **state)
 
     (void)state;
     check_numbers(numbers, sizeof numbers / sizeof numbers[0], true);
+}
+
+static void a_refusal_must_say_what_to_write_instead(void **state)
+{
+    static const struct {
+        struct number number;
+        const char *text;
+    } cases[] = {
+        { LIMIT(max_live, -1, false),
+          "limits.max_live: is no count; for no bound say KP_UNLIMITED" },
+        { LIMIT(sharing, -1, false), "limits.sharing: is no count" },
+        { LIMIT(sharing, KP_UNLIMITED, false), "limits.sharing: this count must have a bound" },
+        { OPTION(deadline_ms, -1, false),
+          "deadline_ms: is no time in ms; for never say KP_OFF" },
+        { LIMIT(shed_interval_ms, KP_OFF, false),
+          "limits.shed_interval_ms: cannot be KP_OFF; say a time in ms" },
+        { LIMIT(breaker_rate_pct, 101, false),
+          "limits.breaker_rate_pct: must be from 1 to 100, or KP_OFF" },
+        { BUDGET(across, 3, false), "budget.across: is none of share, arrival" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct stage s;
+        stage_set(&s);
+        memcpy((char *)&s.options + cases[i].number.offset, &cases[i].number.value,
+               sizeof cases[i].number.value);
+        assert_int_equal(kp_pool_open(&s.options, &s.pool), KP_ECONFIG);
+        assert_string_equal(s.why.text, cases[i].text);
+    }
 }
 
 /* ---- contradictions -------------------------------------------------------------------------- */
@@ -318,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_number_must_be_taken_up_to_the_edge_of_its_range),
         cmocka_unit_test(every_choice_must_be_one_of_its_values),
+        cmocka_unit_test(a_refusal_must_say_what_to_write_instead),
         cmocka_unit_test(a_replacement_before_the_resource_must_be_refused),
         cmocka_unit_test(options_that_contradict_each_other_must_be_refused),
         cmocka_unit_test(hits_without_the_lock_must_not_go_with_what_needs_it),

@@ -94,7 +94,7 @@ def programs():
     """All tests: {name: (sources, arguments)}."""
     paths = [p for folder in FOLDERS for p in sorted((TESTS / folder).glob("*.c"))]
     paths += [p for also in ALSO for p in sorted(TESTS.glob(also))]
-    skip = ("_cases", "sqlite", "apr")  # parts of other tests; other libraries' adapters
+    skip = ("_cases", "sqlite", "apr", "null_")  # parts of other tests; adapters, and their glue
     tests = {f"{p.parent.name}.{p.stem}": ([p], []) for p in paths
              if not any(word in p.stem for word in skip)}
     for name, (stems, arguments) in PROGRAMS.items():
