@@ -7,7 +7,7 @@
  *
  * A store is always added at the end of the history (so there is no load buffering, and no
  * reordering of stores to one atomic), and a seq_cst load reads nothing older than the newest
- * seq_cst store. That is a little stronger than C11; it equals RC11 for programs that access an
+ * seq_cst store. That is a little stronger than C11, as RC11 is, too, for programs that access an
  * atomic either always or never with seq_cst.
  */
 #include "engine.h"

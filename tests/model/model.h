@@ -170,7 +170,7 @@ struct model {
     bool stepping; /* the loop is looking at a request: driver functions are posted, not run */
     uint64_t forget_after, leak_after, deadline, luck; /* luck: what world.random says */
     int (*answer)(void *ctx, kp_job_kind kind, uint64_t serial, uint64_t *takes_ns);
-    /* Which of n things that are due at the same time comes first? Unspecified: play.c chooses. */
+    /* Which of n things that are due at the same time comes first? Unspecified: stage.c chooses. */
     int (*choose)(void *ctx, int n);
     void *ctx;
 
