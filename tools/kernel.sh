@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 tests=$PWD/build/aarch64/tests
 here=$PWD/build/portability/kernel
 if [ $# -eq 0 ]; then
-    sed -n 's/^# \{0,1\}//; 4,11p' "$0" >&2
+    sed -n 's/^# \{0,1\}//; 4,10p' "$0" >&2
     exit 2
 fi
 
