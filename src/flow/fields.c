@@ -232,7 +232,7 @@ static const char *wrong_number(const struct kp__field *f, int64_t v)
 {
     if (f->kind == KP__A_COUNT) return wrong_count(f, v);
     if (f->kind == KP__A_TIME) return wrong_time(f, v);
-    if (f->kind == KP__A_GROUP) return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
+    if (f->kind == KP__A_GROUP) return v < 0 ? "must be a positive number, or KP_NONE" : NULL;
     if (v >= 1 && v <= 100) return NULL;
     return f->takes & KP__TAKES_NONE  ? "must be from 1 to 100, or KP_NONE"
            : f->takes & KP__TAKES_OFF ? "must be from 1 to 100, or KP_OFF"
@@ -248,7 +248,7 @@ static bool is_word(const struct kp__spelling *w, int64_t v)
 /* "is none of fresh, refuse" */
 static int refuse_choice(const struct kp__field *f, kp_why *why)
 {
-    char sentence[100] = "is none of";
+    char sentence[100] = "must be one of";
     size_t length = strlen(sentence);
 
     for (const struct kp__spelling *w = f->words; w->word && length < sizeof sentence; w++)
