@@ -39,7 +39,7 @@ static bool is_port(const char *text, size_t size)
 static const char *read_path(const char *text, size_t size, struct kp__place *out)
 {
     if (size >= sizeof out->path)
-        return "the path is longer than a Unix socket's may be";
+        return "the path is too long for a Unix socket";
     memcpy(out->path, text, size);
     return NULL;
 }
@@ -65,7 +65,7 @@ const char *kp__place_read(const char *text, size_t size, const char *port, stru
             stop = end;
         text = stop;
         if (stop < end && memchr(stop + 1, ':', (size_t)(end - stop - 1)))
-            return "an IPv6 address is written [address]:port";
+            return "an IPv6 address must be written [address]:port";
     }
     if (stop == host || (size_t)(stop - host) >= sizeof out->host)
         return "it has no host, or one that is too long";
@@ -98,7 +98,7 @@ int kp__fault_say(struct kp__fault *fault, const struct kp__place *place, int co
     const char *hint = code == ECONNREFUSED ? ", nobody listens there"
                        : code == ENOENT     ? ", the path does not exist"
                        : code == ETIMEDOUT  ? ", no answer within the time"
-                       : code == EMFILE     ? ", this process may open no more"
+                       : code == EMFILE     ? ", this process may not open more files"
                                             : "";
     char at[300];
 

@@ -304,7 +304,7 @@ static int create(kp_job *job, void **resource)
 
     if (!is_origin(job->key)) {         /* not shown: it may have a password */
         (void)kp_job_fail(job, (int)CURLE_URL_MALFORMAT,
-                          "http: a key is http://host:port or https://host:port, and no more");
+                          "http: a key must be http://host:port or https://host:port and no more");
         return KP_EREFUSED;
     }
     h = new_client(job->ctx);
@@ -343,7 +343,7 @@ static bool got_nowhere(const struct client *h)
 /* KP_EGONE if the system's last error says that the server is gone. */
 static int fail_without(kp_job *job, const struct client *h)
 {
-    int rc = fail(job, CURLE_COULDNT_CONNECT, "given back without a connection for the next");
+    int rc = fail(job, CURLE_COULDNT_CONNECT, "given back without a usable connection");
     long code = 0;
 
     (void)curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &code);
@@ -356,7 +356,7 @@ static int reset(kp_job *job, void *resource)
     CURLcode rc;
 
     if (h->transfer && !kp__transfer_stop(h->transfer))
-        return fail(job, CURLE_RECURSIVE_API_CALL, "given back by a function that libcurl calls");
+        return fail(job, CURLE_RECURSIVE_API_CALL, "given back inside a callback of libcurl");
     if (got_nowhere(h))
         return fail_without(job, h);
     rc = begin_anew(h, job->key);

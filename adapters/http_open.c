@@ -68,7 +68,7 @@ static const char *impossible(const kp_http_options *o, const kp_options *option
     *sentence = "it must be a path, or \"\"";
     if (o->probe && *o->probe && *o->probe != '/')
         return "http.probe";
-    *sentence = "it is for a pool of an event loop: set loop before";
+    *sentence = "it is for a pool of an event loop: set options.loop first";
     if (o->watcher && !options->loop)
         return "http.watcher";
     *sentence = "it has no start or no stop: was its glue opened?";

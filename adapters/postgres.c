@@ -354,9 +354,9 @@ static const char *take_back(struct work *w)
     PGconn *conn = w->conn;
 
     if (!has_own_ears(conn))
-        return "another notice processor or receiver was left";
+        return "the borrower left its own notice processor or receiver set";
     if (session_of(conn)->anew)
-        return "its borrower had connected it anew";
+        return "its borrower had reset the connection with PQreset";
     if (PQpipelineStatus(conn) != PQ_PIPELINE_OFF) {
         w->left |= KP_PG_LEFT_PIPELINE;
         if (!PQexitPipelineMode(conn))
@@ -364,7 +364,7 @@ static const char *take_back(struct work *w)
     }
     if (session_of(conn)->unsynced) {
         w->left |= KP_PG_LEFT_PIPELINE;
-        return "a pipeline was left before its end";
+        return "a pipeline was left without its final sync";
     }
     if (PQtransactionStatus(conn) == PQTRANS_ACTIVE) {
         w->left |= KP_PG_LEFT_RESULT;
@@ -374,7 +374,7 @@ static const char *take_back(struct work *w)
     if (forget_notifications(conn))
         w->left |= KP_PG_LEFT_LISTEN;
     return PQsetnonblocking(conn, w->o->watcher != NULL) == 0
-               ? NULL : "what was to be sent could not be";
+               ? NULL : "what was left to be sent could not be sent";
 }
 
 /* Did something come unasked? While idle, a server sends notifications, and the news of its end. */

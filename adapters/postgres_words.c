@@ -230,10 +230,10 @@ static int connect_with(kp_job *job, const char *base_text, const char *own_text
     int rc = 0;
 
     if (!base || (!own && !bare)) {
-        rc = refuse(job, "postgres: neither a name nor a conninfo string or URI");
+        rc = refuse(job, "postgres: neither a database name nor a conninfo string or URI");
     } else if (own_text == job->key.data && has_password(own)) {
-        rc = refuse(job, "postgres: keys appear in reports, so no password may be in one: "
-                         "options.conninfo or conninfo_for may have it");
+        rc = refuse(job, "postgres: a key must not have a password, as keys appear in reports: "
+                         "put it into options.conninfo or conninfo_for");
     } else {
         lay_over(&s, base);
         lay_over(&s, own);
@@ -262,7 +262,7 @@ int kp__pg_connect_begin(const kp_pg_options *o, kp_job *job, PGconn **out)
         return connect_with(job, base, key, out);
     text[0] = '\0';
     if (o->conninfo_for(job->key, text, sizeof text, o->ctx) != 0)
-        return refuse(job, "postgres: conninfo_for knows no such key");
+        return refuse(job, "postgres: conninfo_for does not know this key");
     text[sizeof text - 1] = '\0';
     rc = connect_with(job, base, text, out);
     explicit_bzero(text, sizeof text);
@@ -330,7 +330,7 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
     *sentence = "it must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";
     if (o->reset < 0 || o->reset > KP_PG_DISCARD_ALL)
         return "postgres.reset";
-    *sentence = "it is run instead of reset: only one of them can be said";
+    *sentence = "it is run instead of reset: set only one of them";
     if (o->reset && o->reset_sql)
         return "postgres.reset_sql";
     *sentence = "it must be a time";
@@ -338,7 +338,7 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
         return "postgres.connect_timeout_ms";
     if (!is_time(o->answer_timeout_ms))
         return "postgres.answer_timeout_ms";
-    *sentence = "it is for a pool of an event loop: set loop before";
+    *sentence = "it is for a pool of an event loop: set options.loop first";
     if (o->watcher && !options->loop)
         return "postgres.watcher";
     *sentence = "it has no start or no stop: was its glue opened?";

@@ -71,7 +71,7 @@ static const char *impossible(const kp_redis_options *o, const kp_options *optio
     *sentence = "it must be a time";
     if (o->check_timeout_ms < 0)
         return "redis.check_timeout_ms";
-    *sentence = "it must be a number of a database, 0 or more";
+    *sentence = "it must be the number of a database, 0 or more";
     if (o->db < 0)
         return "redis.db";
     *sentence = "it must be KP_REDIS_RESET or KP_REDIS_LOOK";
@@ -87,7 +87,7 @@ static const char *impossible(const kp_redis_options *o, const kp_options *optio
         return "redis.user";
     if (o->password && strlen(o->password) >= sizeof((struct kp__redis_target *)0)->password)
         return "redis.password";
-    *sentence = "it is for a pool of an event loop: set loop before";
+    *sentence = "it is for a pool of an event loop: set options.loop first";
     if (o->watcher && !options->loop)
         return "redis.watcher";
     *sentence = "it has no start or no stop: was its glue opened?";
@@ -99,7 +99,7 @@ static const char *impossible(const kp_redis_options *o, const kp_options *optio
     *sentence = "it would block the event loop";
     if (o->watcher && o->on_open)
         return "redis.on_open";
-    *sentence = "nobody waits in a connection that is lent non-blocking";
+    *sentence = "it has no meaning for a connection that is lent non-blocking";
     return o->watcher && o->command_timeout_ms > 0 ? "redis.command_timeout_ms" : NULL;
 }
 

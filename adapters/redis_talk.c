@@ -49,7 +49,7 @@ int kp__redis_fail_broken(kp_job *job, const struct kp__redis *r)
         return job->kind != KP_JOB_CREATE && kp__is_gone(code) ? KP_EGONE : rc;
     }
     kp__place_text(&r->to.place, at, sizeof at);
-    (void)snprintf(text, sizeof text, "%s, is that a Redis server?: %s", r->c->errstr, at);
+    (void)snprintf(text, sizeof text, "%s (is that a Redis server?): %s", r->c->errstr, at);
     return kp__redis_fail(job, EPROTO, text);
 }
 
@@ -63,7 +63,7 @@ int kp__redis_fail_late(kp_job *job, const struct kp__redis *r)
 
 int kp__redis_fail_memory(kp_job *job)
 {
-    return kp__redis_fail(job, ENOMEM, "out of memory to wait for it");
+    return kp__redis_fail(job, ENOMEM, "out of memory in the watcher");
 }
 
 int kp__redis_fail_unwanted(kp_job *job)
@@ -273,7 +273,7 @@ static int take(struct kp__redis_talk *t, const redisReply *reply)
     if (error)
         return fail_as_reply(t->job, t->r, reply->str);
     if (!t->heard_word)
-        return kp__redis_fail(t->job, EPROTO, "a reply came that is not the one to PING");
+        return kp__redis_fail(t->job, EPROTO, "a reply came that does not answer PING");
     t->after--;
     return 0;
 }

@@ -69,7 +69,7 @@ static const char *read_url(const char *text, struct kp__redis_target *to)
             return "a user needs a password";
         text = at + 1;
         if (memchr(text, '@', (size_t)(slash - text)))
-            return "an @ in its password is written %40";
+            return "an @ in its password must be written %40";
     }
     if (*slash && slash[1] && !read_db(slash + 1, &to->db))
         return "its database is not a number";
@@ -79,8 +79,8 @@ static const char *read_url(const char *text, struct kp__redis_target *to)
 const char *kp__redis_url_read(const char *text, size_t size, struct kp__redis_target *to)
 {
     if (size >= 9 && strncmp(text, "rediss://", 9) == 0)
-        return "this adapter has no TLS";
+        return "this adapter does not support TLS";
     if (size >= 8 && strncmp(text, "redis://", 8) == 0)
-        return memchr(text, '\0', size) ? "a NUL is in it" : read_url(text + 8, to);
+        return memchr(text, '\0', size) ? "it has a NUL in it" : read_url(text + 8, to);
     return kp__place_read(text, size, PORT_DEFAULT, &to->place);
 }

@@ -108,7 +108,7 @@ static int shake_hands(const kp_socket_options *o, kp_job *job, int fd, int64_t 
     int left = kp__left_ms(until_ns), rc;
 
     if (left == 0)
-        return fail(job, ETIMEDOUT, "connected, and then no time was left for on_open");
+        return fail(job, ETIMEDOUT, "connected, but no time was left for on_open");
     set_timeouts(fd, left);
     rc = o->on_open(job, fd, left, o->ctx);
     return rc > 0 ? fail(job, rc, "on_open failed") : rc;

@@ -157,7 +157,7 @@ static int create(kp_job *job, void **resource)
         (void)sqlite3_busy_timeout(db, (int)busy_ms);
     } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
                access(key->file, F_OK) != 0) {
-        hint = "the file does not exist until its writer was asked for";
+        hint = "the file does not exist yet: get its writer first";
     }
     if (rc != SQLITE_OK) {
         result = fail(job, db, error_code(db, rc), hint);
@@ -424,7 +424,7 @@ static const char *impossible(const kp_sqlite_options *o, const char **sentence)
     if (o->open_flags & (SQLITE_OPEN_READONLY | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
                          SQLITE_OPEN_FULLMUTEX))
         return "sqlite.open_flags";
-    *sentence = "this SQLite was built without threads";
+    *sentence = "this SQLite was built without support for threads";
     return sqlite3_threadsafe() ? NULL : "sqlite";
 }
 

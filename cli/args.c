@@ -95,7 +95,7 @@ static _Noreturn void complain(const struct args_page *page, int why, char **arg
     int meant = 0;
 
     if (optopt < 0)                     /* a byte beyond ASCII; getopt is in the middle of it */
-        args_fail(page, "an option is a letter of ASCII");
+        args_fail(page, "an option must be an ASCII letter");
     if (strncmp(last, "--", 2) != 0 && optopt > 0 && optopt < ARGS_LONG_ONLY)
         args_fail(page, "-%c %s", optopt, what);
     for (const struct args_option *o = page->options; o->id; o++)
@@ -103,7 +103,7 @@ static _Noreturn void complain(const struct args_page *page, int why, char **arg
     if (why != ':' && strchr(last, '=') && optopt)
         what = "takes no value";
     else if (why != ':' && meant > 1)
-        what = "may be more than one option of this command";
+        what = "is ambiguous: several options begin with it";
     args_fail(page, "%.*s %s", (int)strcspn(last, "="), last, what);
 }
 
@@ -200,5 +200,5 @@ int args_word(const struct args_page *page, const char *what, const char *value,
         (void)snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "",
                        words[i]);
     }
-    args_fail(page, "%s: '%s' is none of: %s", what, value, all);
+    args_fail(page, "%s: '%s' is not one of: %s", what, value, all);
 }

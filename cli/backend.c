@@ -183,9 +183,9 @@ static void say_schemes(char *why, size_t size, const char *url)
 
     /* Before the colon there is a scheme; or, in a URL without one, a user, who is not shown. */
     if (colon && colon[1] == '/')
-        (void)snprintf(why, size, "'%.*s:' is none of:", (int)(colon - url), url);
+        (void)snprintf(why, size, "'%.*s:' is not one of:", (int)(colon - url), url);
     else
-        (void)snprintf(why, size, "what is to be reached must begin with one of:");
+        (void)snprintf(why, size, "a URL must begin with one of:");
     for (int i = 0; i < ROWS; i++) {
         for (int k = 0; k < SCHEMES && rows[i].scheme[k]; k++) {
             n = strlen(why);
@@ -213,7 +213,7 @@ bool target_read(struct target *t, const char *url, char *why, size_t size)
     t->backend = row->backend;
     t->url = url;
     if (url[length] == '\0') {
-        (void)snprintf(why, size, "%s needs something behind it", url);
+        (void)snprintf(why, size, "nothing follows %s", url);
         return false;
     }
     if (url[length - 1] == '/') {
@@ -222,8 +222,8 @@ bool target_read(struct target *t, const char *url, char *why, size_t size)
             (void)snprintf(why, size, "%s: a port is a number from 1 to 65535", t->shown);
             return false;
         }
-        (void)snprintf(why, size, "in a password '/', '?', '#' are written %%2F, %%3F, %%23, and "
-                       "there and behind a path '@' is %%40");
+        (void)snprintf(why, size, "write '/', '?', '#' in a password as %%2F, %%3F, %%23, and '@' "
+                       "there and after a path as %%40");
         return !is_ambiguous(url + length);
     }
     (void)snprintf(t->shown, sizeof t->shown, "%s", url);

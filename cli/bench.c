@@ -22,22 +22,23 @@ enum {
 };
 
 static const struct args_option options[] = {
-    { 'c', "clients", "N", "threads that get and give back [8]" },
-    { 'k', "keys", "N", "keys [1]: database files; on a server, names for it; HTTP\n"
-                        "has one, its origin" },
-    { OPT_ZIPF, "zipf", "S", "key i is wanted as often as 1/i^S [0: all the same]" },
-    { OPT_SIZE, "size", "N", "connections per key [4]; of SQLite these read, and one\n"
-                                  "more writes" },
-    { OPT_MAX_LIVE, "max-live", "N", "connections of all keys [no limit]; idle ones of other\n"
-                                     "keys make room" },
-    { OPT_WRITE, "write", "PCT", "so many of 100 operations change a row [0]; SQLite only" },
+    { 'c', "clients", "N", "threads that use the pool [8]" },
+    { 'k', "keys", "N", "keys [1]: database files, or names for the server; HTTP\n"
+                        "has only one, the origin" },
+    { OPT_ZIPF, "zipf", "S", "key i is requested as often as 1/i^S [0: all the same]" },
+    { OPT_SIZE, "size", "N", "connections per key [4]; for SQLite these are readers,\n"
+                                  "and one writer comes on top" },
+    { OPT_MAX_LIVE, "max-live", "N", "connections of all keys together [no limit]; idle ones\n"
+                                     "of other keys are closed to make room" },
+    { OPT_WRITE, "write", "PCT", "percentage of operations that change a row [0]; SQLite\n"
+                                 "only" },
     { 'r', "rate", "N", "open loop: N requests per second, Poisson arrivals; waits\n"
                         "count from when a request was due [closed loop]" },
     { 'z', "time", "TIME", "how long to run [10s]" },
-    { 'P', "progress", "TIME", "a line to standard error each TIME" },
+    { 'P', "progress", "TIME", "write a line to standard error every TIME" },
     { OPT_TIMEOUT, "timeout", "TIME", "deadline of each get, and of each operation on a server\n"
                                   "[5s]" },
-    { OPT_SEED, "seed", "N", "of all random choices [drawn, and shown]" },
+    { OPT_SEED, "seed", "N", "seed of all random choices [random, and shown]" },
     { 'o', "output", "FORMAT", "text or json [text]" },
     { 0, NULL, NULL, NULL }
 };
@@ -48,14 +49,14 @@ const struct command bench_command = {
     { "bench", "load a resource through a pool and measure it", "[options] URL",
       "URL is one of these; each operation gets a connection, does this with it, gives it back:\n"
       "  sqlite:PATH                                   read or change a row, by its number\n"
-      "  postgres://[USER[:PASSWORD]@]HOST[:PORT]/DB   SELECT 1; what else libpq knows behind '?'\n"
+      "  postgres://[USER[:PASSWORD]@]HOST[:PORT]/DB   SELECT 1; settings of libpq after '?'\n"
       "  postgresql://...                              the same\n"
       "  redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]    PING\n"
-      "  http://HOST[:PORT][/PATH], https://...        GET; an answer from 400 on is an error\n"
+      "  http://HOST[:PORT][/PATH], https://...        GET; a status of 400 or more is an error\n"
       "A password is never shown. A server is tried once before the run.\n\n"
-      "PATH is a folder (it exists, or ends in '/'): it gets key-000.db, key-001.db, ...\n"
-      "Or a file: used itself for one key; for more keys app.db gives app-000.db, app-001.db, ...\n"
-      "Files, and the table keyedpool_bench in them, are made where they are missing, and stay.",
+      "If PATH is a folder (it exists, or ends in '/'), the keys are key-000.db, key-001.db, ...\n"
+      "in it. If it is a file, it is the only key; for more keys app.db becomes app-000.db, ...\n"
+      "Missing files, and the table keyedpool_bench in them, are created, and stay.",
       "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
       "Control-C ends the run early and still shows what was measured (status 130).\n"
       "Exit status 1: an operation failed or timed out. 3: a file or server cannot be opened.\n\n"
@@ -98,16 +99,16 @@ static void read_command_line(struct bench_plan *plan, int argc, char **argv)
     while ((id = args_next(page, argc, argv, &value)) != ARGS_END)
         read_option(plan, id, value);
     if (optind == argc)
-        args_fail(page, "what is to be loaded? say a URL");
+        args_fail(page, "a URL is missing: what is to be measured?");
     if (argc - optind > 1)
-        args_fail(page, "there is one URL too many");
+        args_fail(page, "only one URL can be measured at a time");
     if (!target_read(&plan->target, argv[optind], why, sizeof why))
         args_fail(page, "%s", why);
     plan->target.within_ms = plan->timeout_ms;
     if (plan->write_pct && !plan->target.backend->writing)
-        args_fail(page, "--write: nothing is written by %s", plan->target.backend->operation);
+        args_fail(page, "--write: %s writes nothing", plan->target.backend->operation);
     if (plan->keys > 1 && plan->target.backend->one_key)
-        args_fail(page, "-k: %s has one key", plan->target.name);
+        args_fail(page, "-k: %s has only one key", plan->target.name);
 }
 
 /* ---- setting up ------------------------------------------------------------------------------ */
@@ -152,7 +153,7 @@ static void raise_open_files(const struct bench_plan *plan)
     if (limit.rlim_cur < want)
         (void)fprintf(stderr,
                       "keyedpool bench: up to %llu open files may be needed, %llu are allowed "
-                      "(ulimit -n); --max-live bounds them\n",
+                      "(ulimit -n); --max-live reduces the need\n",
                       (unsigned long long)want, (unsigned long long)limit.rlim_cur);
 }
 

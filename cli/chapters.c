@@ -62,7 +62,7 @@ static void primary(struct demo *d)
     demo_do("ask for a fifth, for at most 50 ms");
     rc = kp_get(d->pool, KP_KEY(&key), KP_ASK(.within_ms = 50, .why = &why), &more);
     demo_found("%s: %s", kp_error_find(rc)->name, why.text);
-    demo_found("the limit that bound: %s = %lld; held for %lld ms by '%s'", why.limit,
+    demo_found("the limit: %s = %lld; the oldest lease: %lld ms, by '%s'", why.limit,
                (long long)why.max_live, (long long)why.oldest_lent_ms, why.oldest_tag);
     for (int i = 0; i < 4; i++)
         kp_release(&lease[i]);
@@ -161,17 +161,17 @@ static void invalidation(struct demo *d)
     demo_do("mark a connection as bad while somebody has it");
     n = kp_invalidate(d->pool, lease.resource);
     (void)kp_lease_read(&lease, &about);
-    demo_found("slots marked: %lld; still usable by its borrower, and %s", (long long)n,
+    demo_found("connections marked: %lld; still usable by its borrower, and %s", (long long)n,
                about.doomed ? "destroyed when it comes back" : "kept");
     kp_release(&lease);
     demo_do("borrow again, and discard: the capacity is free at once");
     lease = demo_get(d, US_EAST, KP_SQLITE_READER);
     kp_discard(&lease);
-    demo_do("borrow and release, then invalidate all that us-east has for readers");
+    demo_do("borrow and release, then invalidate all readers of us-east");
     lease = demo_get(d, US_EAST, KP_SQLITE_READER);
     kp_release(&lease);
     n = kp_invalidate_key(d->pool, KP_KEY(&key));
-    demo_found("slots marked: %lld, idle ones are destroyed already", (long long)n);
+    demo_found("connections marked: %lld; the idle ones are destroyed already", (long long)n);
 }
 
 /* ---- 6 --------------------------------------------------------------------------------------- */
@@ -281,11 +281,11 @@ static void budget(struct demo *d)
             demo_fail(d, k.file, why.text);
     }
     (void)kp_stats_read(d->pool, KP_EVERY_KEY, &stats);
-    demo_found("live: %llu; evicted to make room, idle and of other keys: %llu",
+    demo_found("live: %llu; idle ones of other keys evicted to make room: %llu",
                (unsigned long long)stats.live, (unsigned long long)stats.evicted);
     demo_do("now all 12 are lent: ask for the writer of eu-north, for at most 50 ms");
     rc = kp_get(d->pool, KP_KEY(&key), KP_ASK(.within_ms = 50, .why = &why), &lease);
-    demo_found("%s, the limit that bound: %s", kp_error_find(rc)->name, why.limit);
+    demo_found("%s, limited by %s", kp_error_find(rc)->name, why.limit);
     if (rc == 0)
         kp_release(&lease);
     kp_scope_close(&scope);
@@ -320,7 +320,7 @@ static void closing(struct demo *d)
     int64_t out;
 
     demo_table_fill(d);
-    demo_do("somebody still has a connection; close, and wait for it at most 5 s");
+    demo_do("somebody still has a connection; close, and wait for it for at most 5 s");
     if (pthread_create(&thread, NULL, give_back_late, &s) != 0)
         demo_fail(d, "close", "cannot start a thread");
     out = kp_pool_close(d->pool, KP_CLOSE_WAIT, KP_SECONDS(5));
@@ -332,14 +332,14 @@ static void closing(struct demo *d)
 
 const struct demo_chapter demo_chapters[] = {
     { "Regions as keys", "A key is a file and a role. Its pool is made on first use.", regions },
-    { "More for the primary", "limits_for decides by key; a timeout says what bound.", primary },
+    { "More for the primary", "limits_for decides by key; a timeout names the limit.", primary },
     { "One writer", "A file has one writer: SQLITE_BUSY becomes a fair queue.", writers },
     { "A region fails", "kp_use tries again, then falls back; no reason is lost.", fallback },
     { "Invalidation", "A bad connection is never lent again.", invalidation },
     { "Giving back", "The next borrower finds a clean connection.", tidiness },
     { "Scopes", "A scope gives everything back, last in, first out.", scopes },
     { "Idle shrink", "Limits change while the pool runs; the keeper does the rest.", shrink },
-    { "One budget", "Idle connections of other keys make room for who needs one.", budget },
-    { "Close", "New gets are refused; what is lent is waited for, and destroyed.", closing },
+    { "One budget", "Idle connections of other keys make room for a key that needs one.", budget },
+    { "Close", "New gets are refused; the pool waits for what is lent, and destroys it.", closing },
     { NULL, NULL, NULL }
 };

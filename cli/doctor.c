@@ -20,12 +20,12 @@ enum {
 static const struct args_option options[] = {
     { 'k', "keys", "N", "keys of the pool [1]" },
     { OPT_SIZE, "size", "N", "connections per key, limits.max_live [10]" },
-    { OPT_MAX_LIVE, "max-live", "N", "of all keys, budget.max_live [keys times size]" },
-    { OPT_PROCESSES, "processes", "N", "that have such a pool, on all machines [1]" },
-    { 'c', "clients", "N", "threads that use it in one process [8]" },
-    { OPT_IDLE, "idle", "TIME", "how long the pool keeps idle ones, limits.idle_ttl_ms\n"
-                                "[10min]" },
-    { OPT_TIMEOUT, "timeout", "TIME", "to reach a server, and for its answer [5s]" },
+    { OPT_MAX_LIVE, "max-live", "N", "connections of all keys, budget.max_live [keys x size]" },
+    { OPT_PROCESSES, "processes", "N", "processes with such a pool, on all machines [1]" },
+    { 'c', "clients", "N", "threads that use the pool in one process [8]" },
+    { OPT_IDLE, "idle", "TIME", "how long the pool keeps idle connections,\n"
+                                "limits.idle_ttl_ms [10min]" },
+    { OPT_TIMEOUT, "timeout", "TIME", "time to reach a server, and for its answer [5s]" },
     { 'o', "output", "FORMAT", "text or json [text]" },
     { OPT_JSON, "json", NULL, "the same as -o json" },
     { 0, NULL, NULL, NULL }
@@ -34,11 +34,11 @@ static const struct args_option options[] = {
 static int run(int argc, char **argv);
 
 const struct command doctor_command = {
-    { "doctor", "say what a pool needs, here and at its servers, and whether it is there",
+    { "doctor", "check that this machine and the servers have what a pool needs",
       "[options] [URL...]",
-      "Looks at what is installed, at limits of this machine, and at each server: is it reached,\n"
-      "how long does that take, does it let in as many connections as the pools may open, does it\n"
-      "end idle ones before they do? URLs are those of bench. Nothing is changed anywhere.\n"
+      "Checks what is installed, the limits of this machine, and each server: can it be reached,\n"
+      "how fast, does it accept as many connections as the pools may open, does it close idle\n"
+      "ones before the pools do? URLs are those of bench. Nothing is changed anywhere.\n"
       "Each line is marked ok, warn or fail; a password is never shown.",
       "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
       "Exit status 1: something is marked fail.\n\n"
@@ -91,14 +91,14 @@ void doctor_room(struct doctor *d, const char *check, const char *setting, int64
 
     if (d->need > limit)
         doctor_say(d, MARK_FAIL, check,
-                   "%s lets in %lld, the pools may open %lld: raise it, or lower budget.max_live "
+                   "%s allows %lld, the pools may open %lld: raise it, or lower budget.max_live "
                    "to %lld", setting, (long long)limit, (long long)d->need, each);
     else if (d->need > room)
         doctor_say(d, MARK_WARN, check,
-                   "%s lets in %lld, %lld are in use: that leaves %lld, the pools may open %lld",
+                   "%s allows %lld, %lld are in use: that leaves %lld, the pools may open %lld",
                    setting, (long long)limit, (long long)used, room, (long long)d->need);
     else
-        doctor_say(d, MARK_OK, check, "%s lets in %lld, %lld are in use, the pools may open %lld",
+        doctor_say(d, MARK_OK, check, "%s allows %lld, %lld are in use, the pools may open %lld",
                    setting, (long long)limit, (long long)used, (long long)d->need);
     doctor_number(d, "limit", limit);
     doctor_number(d, "in_use", used);
@@ -112,14 +112,14 @@ void doctor_idle(struct doctor *d, const char *setting, int64_t server_ms)
     (void)term_time(server, sizeof server, (double)server_ms * 1e6);
     (void)term_time(pool, sizeof pool, (double)d->idle_ms * 1e6);
     if (server_ms == 0)
-        doctor_say(d, MARK_OK, "idle", "idle connections are never ended (%s)", setting);
+        doctor_say(d, MARK_OK, "idle", "the server never closes idle connections (%s)", setting);
     else if (server_ms <= d->idle_ms)
         doctor_say(d, MARK_WARN, "idle",
-                   "idle connections are ended after %s (%s), the pool keeps them for %s: set "
-                   "idle_ttl below", server, setting, pool);
+                   "the server closes idle connections after %s (%s), the pool keeps them for %s: "
+                   "set limits.idle_ttl_ms below that", server, setting, pool);
     else
         doctor_say(d, MARK_OK, "idle",
-                   "idle connections are ended after %s (%s), by the pool after %s", server,
+                   "the server closes idle connections after %s (%s), the pool after %s", server,
                    setting, pool);
     doctor_number(d, "server_ms", server_ms);
     doctor_number(d, "pool_ms", d->idle_ms);

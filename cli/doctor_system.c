@@ -99,11 +99,11 @@ static void open_files(struct doctor *d, int files)
                    (long long)need, (long long)as_count(limit.rlim_cur));
     else if (as_count(limit.rlim_max) >= need)
         doctor_say(d, MARK_WARN, "open_files",
-                   "open files: up to %lld are needed, %lld allowed: ulimit -n %lld",
+                   "open files: up to %lld are needed, %lld allowed: use ulimit -n %lld",
                    (long long)need, (long long)as_count(limit.rlim_cur), (long long)need);
     else
         doctor_say(d, MARK_FAIL, "open_files",
-                   "open files: up to %lld are needed, no more than %lld can be allowed (ulimit "
+                   "open files: up to %lld are needed, but at most %lld can be allowed (ulimit "
                    "-Hn)", (long long)need, (long long)as_count(limit.rlim_max));
     doctor_number(d, "limit", as_count(limit.rlim_cur));
     doctor_number(d, "need", need);
@@ -118,10 +118,10 @@ static void ports(struct doctor *d)
         return;
     all = range[1] - range[0] + 1;
     mark = doctor_budget(d) > all ? MARK_FAIL : doctor_budget(d) > all / 2 ? MARK_WARN : MARK_OK;
-    doctor_say(d, mark, "ports", "ports: %lld connections to one server, %lld ports to make them "
-               "from%s", (long long)doctor_budget(d), (long long)all,
+    doctor_say(d, mark, "ports", "ports: %lld connections to one server, %lld local ports to make "
+               "them from%s", (long long)doctor_budget(d), (long long)all,
                mark == MARK_FAIL ? ": widen net.ipv4.ip_local_port_range"
-               : mark == MARK_WARN ? ": closed ones keep theirs for a minute" : "");
+               : mark == MARK_WARN ? ": a closed connection keeps its port for a minute" : "");
     doctor_number(d, "limit", all);
     doctor_number(d, "need", doctor_budget(d));
 }
@@ -135,9 +135,9 @@ static void listen_queue(struct doctor *d)
         return;
     enough = most[0] >= d->need;
     doctor_say(d, enough ? MARK_OK : MARK_WARN, "somaxconn",
-               "listening: %lld may connect at once, %lld of them to a server here can wait%s",
+               "listening: %lld may connect at once, a server on this machine can queue %lld%s",
                (long long)d->need, (long long)most[0],
-               enough ? "" : ": budget.create_rate, or raise net.core.somaxconn");
+               enough ? "" : ": set budget.create_rate, or raise net.core.somaxconn");
     doctor_number(d, "limit", most[0]);
     doctor_number(d, "need", d->need);
 }
@@ -159,9 +159,9 @@ static void threads(struct doctor *d)
         doctor_say(d, MARK_OK, "threads", "threads: %lld with upkeep, no limit", (long long)need);
     else
         doctor_say(d, need > most ? MARK_FAIL : MARK_OK, "threads",
-                   "threads: %lld with upkeep, %lld allowed for all that runs here%s",
+                   "threads: %lld with upkeep, %lld allowed in all on this machine%s",
                    (long long)need, (long long)most,
-                   need > most ? ": ulimit -u, or fewer of them" : "");
+                   need > most ? ": raise ulimit -u, or use fewer clients" : "");
     if (most != INT64_MAX)
         doctor_number(d, "limit", most);
     doctor_number(d, "need", need);

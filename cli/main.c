@@ -76,7 +76,7 @@ int main(int argc, char **argv)
     bool helps = strcmp(name, "help") == 0;
     bool tells = strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0;
     if (argc > 2 + helps && (helps || tells))
-        args_fail(NULL, "%s: what is '%s' for?", name, argv[2 + helps]);
+        args_fail(NULL, "%s: '%s' is one argument too many", name, argv[2 + helps]);
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 ||
         (helps && (argc == 2 || strcmp(argv[2], "help") == 0))) {
         help();

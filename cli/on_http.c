@@ -85,7 +85,7 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
         doctor_say(d, MARK_OK, "reuse", "a second GET used the same connection");
     else
         doctor_say(d, MARK_WARN, "reuse",
-                   "a second GET had to connect anew: a pool gains nothing if the server hangs up");
+                   "a second GET needed a new connection: with such a server a pool gains nothing");
 }
 
 const struct backend http_backend = {

@@ -121,7 +121,7 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
     if (result && PQntuples(result) == 1)
         say_limits(d, result);
     else
-        doctor_say(d, MARK_WARN, "limits", "its limits are not to be seen: %s", why);
+        doctor_say(d, MARK_WARN, "limits", "its limits cannot be read: %s", why);
     PQclear(result);
 }
 

@@ -73,7 +73,7 @@ static int64_t setting(struct doctor *d, redisContext *c, const char *name)
     if (r && r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[1]->str)
         value = strtoll(r->element[1]->str, NULL, 10);
     else
-        doctor_say(d, MARK_WARN, name, "%s is not to be seen: %s", name,
+        doctor_say(d, MARK_WARN, name, "%s cannot be read: %s", name,
                    !r ? c->errstr : r->str ? r->str : "CONFIG GET knows no such name");
     freeReplyObject(r);
     return value;

@@ -182,11 +182,11 @@ static bool visit(struct doctor *d, const struct target *t, char *name, size_t s
         return true;
     if (access(path, R_OK | W_OK | X_OK) != 0 || (n = scandir(path, &files, ends_in_db,
                                                               alphasort)) < 0) {
-        doctor_say(d, MARK_FAIL, "folder", "files cannot be made in it: %s", strerror(errno));
+        doctor_say(d, MARK_FAIL, "folder", "files cannot be created in it: %s", strerror(errno));
         return false;
     }
-    doctor_say(d, MARK_OK, "folder", "files can be made in it, %d there end in .db%s%s", n,
-               n > 0 ? "; looked at: " : "", n > 0 ? files[0]->d_name : "");
+    doctor_say(d, MARK_OK, "folder", "files can be created in it; .db files: %d%s%s", n,
+               n > 0 ? ", looked at: " : "", n > 0 ? files[0]->d_name : "");
     doctor_number(d, "files", n);
     if (n > 0)
         (void)snprintf(name, size, "%s/%s", path, files[0]->d_name);
@@ -206,7 +206,8 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
         sqlite3_step(s) == SQLITE_ROW)
         mode = (const char *)sqlite3_column_text(s, 0);
     if (mode && strcmp(mode, "wal") == 0)
-        doctor_say(d, MARK_OK, "journal", "journal mode wal: readers and the writer do not wait");
+        doctor_say(d, MARK_OK, "journal",
+                   "journal mode wal: readers and the writer do not wait for each other");
     else
         doctor_say(d, MARK_WARN, "journal",
                    "journal mode %s: readers wait for the writer, until a pool's writer sets wal",

@@ -61,7 +61,7 @@ static void shares(const struct bench *b, const struct bench_result *r)
     double queued = fmin(r->get_share, creating + (double)r->stats.wait_ns / all);
 
     name_row("client time");
-    printf("wait %.1f %% (in a queue %.1f %%, creating %.1f %%, else %.1f %%)   hold %.1f %%   "
+    printf("wait %.1f %% (in a queue %.1f %%, creating %.1f %%, other %.1f %%)   hold %.1f %%   "
            "give back %.1f %%   rest %.1f %%\n", between(0, r->get_share),
            between(creating, queued), between(0, creating), between(queued, r->get_share),
            between(r->get_share, held), between(held, given), between(given, fmax(given, 1)));
@@ -72,7 +72,7 @@ static void fairness(const struct bench_result *r)
     char t[32];
 
     name_row("fairness");
-    printf("Jain %.3f over clients (operations), %.3f over keys (served of asked), %.3f over keys "
+    printf("Jain %.3f over clients (operations), %.3f over keys (share served), %.3f over keys "
            "(mean wait)\n", r->fair_clients, r->fair_keys, r->fair_waits);
     if (!r->longest_key)
         return;
@@ -146,7 +146,7 @@ void bench_report(const struct bench *b, const struct bench_result *r)
     percentiles("hold", &r->hold);
     histogram(&r->wait);
     if (r->unserved)
-        printf("\n  %sthe load was not sustained: %llu requests were due, no client was free%s\n",
+        printf("\n  %sthe load was not sustained: %llu due requests had no free client%s\n",
                term_colour(TERM_YELLOW), (unsigned long long)r->unserved, term_colour(TERM_PLAIN));
     if (b->first_error[0])
         printf("\n  %sfirst error: %s%s\n", term_colour(TERM_RED), b->first_error,

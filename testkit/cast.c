@@ -334,7 +334,7 @@ void kp_cast_close(kp_cast *cast)
         return;
     }
     if (cast->pending) {
-        kp__kit_die("kp_cast_close: %llu scripted answers are still to be given: let time pass",
+        kp__kit_die("kp_cast_close: %llu scripted answers were not given yet: let time pass",
                     (unsigned long long)cast->pending);
     }
     while (cast->props) {

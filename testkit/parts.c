@@ -25,7 +25,7 @@ _Noreturn void kp__kit_die(const char *format, ...)
 void kp__kit_need(const void *given, const char *function, const char *what)
 {
     if (!given) {
-        kp__kit_die("%s needs %s, and was given NULL", function, what);
+        kp__kit_die("%s needs %s, but was given NULL", function, what);
     }
 }
 

@@ -72,7 +72,7 @@ static void say_what(const kp__task *task)
                 __atomic_load_n((const uint32_t *)task->word, __ATOMIC_ACQUIRE));
         break;
     case KP__WAIT_GATE:
-        fprintf(stderr, " stands at the shut gate %p\n", task->word);
+        fprintf(stderr, " waits at the shut gate %p\n", task->word);
         break;
     case KP__WAIT_JOIN:
         if (task->target > 0) {

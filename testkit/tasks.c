@@ -62,7 +62,7 @@ uint64_t kp_sim_close(kp_sim *sim)
         return 0;
     }
     if (kp__sim_enter(sim, "kp_sim_close")->role != KP__ROLE_FIRST) {
-        kp__kit_die("kp_sim_close belongs to the task that opened the sim");
+        kp__kit_die("kp_sim_close must be called by the task that opened the sim");
     }
     end_everything(sim);
     kp__sim_join_ended(sim);

@@ -177,7 +177,7 @@ def main():
     parser.add_argument('--build', type=pathlib.Path, default=ROOT / 'build/release')
     parser.add_argument('--out', type=pathlib.Path, default=ROOT / 'build/bench.jsonl')
     parser.add_argument('--only', action='append', metavar='PATTERN', help='hit.*, say')
-    parser.add_argument('--quick', action='store_true', help='less than a minute, for a look')
+    parser.add_argument('--quick', action='store_true', help='a short run, less than a minute')
     parser.add_argument('--blink', action='store_true', help='only whether they work')
     parser.add_argument('--draw', type=pathlib.Path, metavar='FILE', help='an SVG')
     parser.add_argument('--from', type=pathlib.Path, dest='given', metavar='FILE',

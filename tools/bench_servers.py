@@ -62,7 +62,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--build', type=pathlib.Path, default=ROOT / 'build/release')
     parser.add_argument('--out', type=pathlib.Path, default=ROOT / 'build/bench-servers.jsonl')
-    parser.add_argument('--quick', action='store_true', help='less than a minute, for a look')
+    parser.add_argument('--quick', action='store_true', help='a short run, less than a minute')
     parser.add_argument('--blink', action='store_true', help='only whether it works')
     parser.add_argument('--from', type=pathlib.Path, dest='given', metavar='FILE',
                         help='run nothing, read this')

@@ -224,7 +224,7 @@ def main():
     sources = {p.relative_to(ROOT).as_posix() for folder in BARS
                for p in (ROOT / folder).glob('*.c')} - {'src/core/verify.c'}
     for path in sorted(sources - set(files)):
-        print(f'coverage: nothing is known of {path}', file=sys.stderr)
+        print(f'coverage: there is no data about {path}', file=sys.stderr)
     held = report(files, args.details) and sources <= set(files)
     warnings = uncounted(args.build)
     print(''.join(w + '\n' for w in warnings), end='')

@@ -42,7 +42,7 @@ def check_spaces(tree):
             if "\t" in line and not path.endswith("Makefile"):
                 tree.report(path, number, "spaces", "a tab")
         if text and (not text.endswith("\n") or text.endswith("\n\n")):
-            tree.report(path, len(tree.lines(path)), "spaces", "not one newline at the end")
+            tree.report(path, len(tree.lines(path)), "spaces", "must end with exactly one newline")
 
 
 def first_comment(path, lines):
@@ -79,7 +79,7 @@ def check_functions(tree):
         start = None
         for number, line in enumerate(tree.lines(path), 1):
             if re.match(r"(?!extern|namespace)[A-Za-z_].*\)\s*\{$", line):
-                tree.report(path, number, "brace", "the brace of a function on its line")
+                tree.report(path, number, "brace", "the brace of a function needs its own line")
             if line == "{":
                 start = number
             elif line.startswith("}") and start:

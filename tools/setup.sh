@@ -109,7 +109,7 @@ need_mutate() {
 for group in "${@:-build}"; do
     case $group in
     build | install | test | lint | bench | coverage | mutate | portability) "need_$group" ;;
-    *) echo "tools/setup.sh: no such group: $group; the first lines name them" >&2; exit 2 ;;
+    *) echo "tools/setup.sh: no such group: $group; its first lines name them" >&2; exit 2 ;;
     esac
 done
 [ -n "$missing" ] || exit 0
@@ -121,7 +121,7 @@ missing=${missing% }
 
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "setup: missing: $missing" >&2
-    echo "setup: there is no apt-get here; install what these Debian packages bring." >&2
+    echo "setup: there is no apt-get here; install what these Debian packages contain." >&2
     exit 1
 fi
 as_root=""

@@ -279,23 +279,23 @@ typedef struct kp_world {
 
 #define KP_EVENT_MAP(X) /* name, sentence */                                     \
     X(CREATED, "a resource was made")                                            \
-    X(CREATE_FAILED, "a create failed; why has its reason")                      \
+    X(CREATE_FAILED, "a create failed; why has the reason")                      \
     X(DESTROYED, "a resource was destroyed")                                     \
     X(DESTROY_FAILED, "a destroy failed; the resource is gone all the same")     \
     X(INVALID, "validate or reset found a resource bad")                         \
-    X(TIMEOUT, "a request ran out of time; why has the limit that bound")        \
+    X(TIMEOUT, "a request ran out of time; why names the limit it waited for")   \
     X(LEAK, "a lease is older than leak_after_ms; tag and site say who took it") \
     X(BREAKER_OPENED, "the circuit of a key opened")                             \
     X(BREAKER_CLOSED, "the circuit of a key closed")                             \
     X(KEY_MADE, "a key appeared")                                                \
     X(KEY_FORGOTTEN, "an unused key was forgotten; its totals are kept")         \
-    X(DEADLOCK, "a request waits, in the end, for itself; why has the way")      \
+    X(DEADLOCK, "requests wait for each other in a circle; why describes it")    \
     X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep")     \
     X(MISUSE, "a call broke its contract; why says what you most likely did")    \
     X(BREAKER_PROBING, "the circuit of a key is half-open: a probe is let through") \
-    X(SUSPECT, "a peer is gone: others of its key are tested, or destroyed") \
-    X(REVOKED, "a lease was revoked; it is destroyed when its borrower ends it") \
-    X(REVOKE_FAILED, "a revoke failed; the lease goes on, and is not asked for again")
+    X(SUSPECT, "a peer is gone: other resources of its key are tested or destroyed") \
+    X(REVOKED, "a lease was revoked; its resource is destroyed when it is given back") \
+    X(REVOKE_FAILED, "a revoke failed; the lease goes on, and it is not tried again")
 
 typedef enum kp_event_kind {
     KP_EVENT_NONE,
@@ -313,14 +313,14 @@ typedef enum kp_event_kind {
     X(RESET, invalid, "it could not be reset")                                                     \
     X(GONE, invalid, "its peer is gone")                                                           \
     X(IDLE, expired, "nobody borrowed it for idle_ttl_ms")                                         \
-    X(EXCESS, expired, "nobody borrowed it for excess_ttl_ms, and it was more than the minimum")   \
-    X(AGE, expired, "it was as old as max_age_ms allows")                                          \
+    X(EXCESS, expired, "nobody borrowed it for excess_ttl_ms, and the minimum did not need it")    \
+    X(AGE, expired, "it had reached max_age_ms")                                                   \
     X(USES, expired, "it was lent max_uses times")                                                 \
-    X(ROTATED, expired, "kp_rotate ended its age, and no replacement was there")                   \
+    X(ROTATED, expired, "kp_rotate retired it, and no replacement was ready")                      \
     X(FORGOTTEN, expired, "its key was not used for forget_key_after_ms")                          \
-    X(RENEWED, renewed, "its replacement was there")                                               \
+    X(RENEWED, renewed, "its replacement was ready")                                               \
     X(EVICTED, evicted, "another key needed its room")                                             \
-    X(SURPLUS, surplus, "more were there than limits, budget or kp_evict keep")                    \
+    X(SURPLUS, surplus, "there were more than limits, budget or kp_evict keep")                    \
     X(FRESH, destroys, "a request for a fresh one needed its room")                                \
     X(NOT_REUSED, destroys, "on_return or kp_lease_reuse said not to keep it")                     \
     X(REVOKED, destroys, "it was revoked, and its lease has ended")                                \

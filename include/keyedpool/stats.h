@@ -19,13 +19,13 @@ extern "C" {
     X(idle, "ready to be lent")                                                                    \
     X(lent, "resources with borrowers")                                                            \
     X(closing, "being destroyed")                                                                  \
-    X(leases, "leases not ended; more than lent only with sharing")                                \
+    X(leases, "leases that have not ended; more than lent only with sharing")                      \
     X(waiting, "requests that wait")                                                               \
-    X(gets, "gets answered yes, ever")                                                             \
-    X(hits, "of these, served by a resource that was there")                                       \
+    X(gets, "gets that succeeded, ever")                                                           \
+    X(hits, "of these, served by a resource that was there already")                               \
     X(waits, "gets that had to wait, ever")                                                        \
     X(timeouts, "gets that ran out of time, ever")                                                 \
-    X(refusals, "gets answered no for any other reason but misuse, ever")                          \
+    X(refusals, "gets that failed for any other reason except misuse, ever")                       \
     X(creates, "resources made or added, ever")                                                    \
     X(create_failures, "creates that failed, ever")                                                \
     X(destroys, "resources destroyed, ever")                                                       \
@@ -38,17 +38,17 @@ extern "C" {
     X(misuses, "calls that broke their contract")                                                  \
     X(keys_made, "keys that appeared, ever")                                                       \
     X(keys_forgotten, "keys forgotten, ever")                                                      \
-    X(wait_ns, "time spent waiting, until the lease began, sum")                                   \
-    X(held_ns, "time spent lent, sum; 0 where no option needs the clock")                          \
-    X(create_ns, "time spent creating, sum")                                                       \
-    X(renewed, "let go because their replacement was there")                                       \
+    X(wait_ns, "sum of the time spent waiting until the lease began")                              \
+    X(held_ns, "sum of the time spent lent; 0 where no option needs the clock")                    \
+    X(create_ns, "sum of the time spent creating")                                                 \
+    X(renewed, "destroyed because their replacement was ready")                                    \
     X(circuits_open, "keys whose circuit is not closed: open, or half-open")                       \
     X(circuits_probing, "of these, half-open")                                                     \
-    X(testing, "of creating: there, and being validated by the keeper")                            \
-    X(revoked, "taken from their borrowers, not given back so far; not live")                      \
+    X(testing, "of creating, those that exist and are being validated by the keeper")              \
+    X(revoked, "revoked and not yet given back by their borrowers; not in live")                   \
     X(revokes, "leases revoked, ever")                                                             \
     X(revoke_failures, "revokes that failed, ever")                                                \
-    X(surplus, "destroyed as more than limits, budget or kp_evict keep")
+    X(surplus, "destroyed because there were more than limits, budget or kp_evict keep")
 
 typedef struct kp_stats {               /* append only; the readers pass its size */
 #define X(name, sentence) uint64_t name;

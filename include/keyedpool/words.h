@@ -65,7 +65,7 @@ typedef struct kp_loop kp_loop;         /* loop.h */
       KP_RETRY_LATER)                                                                              \
     X(KP_EAGAIN, -7002, "nothing is free right now, and the request said not to wait",             \
       KP_RETRY_LATER)                                                                              \
-    X(KP_EFULL, -7003, "a limit on how many may wait, exist or be known is reached",               \
+    X(KP_EFULL, -7003, "a limit on waiting requests, on resources or on keys is reached",          \
       KP_RETRY_LATER)                                                                              \
     X(KP_ECREATE, -7004, "the driver could not create a resource; its own reason is in kp_why",    \
       KP_RETRY_NOW)                                                                                \
@@ -76,7 +76,7 @@ typedef struct kp_loop kp_loop;         /* loop.h */
     X(KP_ECANCELED, -7007, "the request was cancelled", KP_RETRY_NEVER)                            \
     X(KP_ECLOSED, -7008, "the pool is closing or closed",                                          \
       KP_RETRY_NEVER)                                                                              \
-    X(KP_EFORKED, -7009, "this pool was opened before fork and does not serve children",           \
+    X(KP_EFORKED, -7009, "this pool was opened before fork and does not serve child processes",    \
       KP_RETRY_NEVER)                                                                              \
     X(KP_ENOMEM, -7010, "out of memory",                                                           \
       KP_RETRY_LATER)                                                                              \
@@ -86,9 +86,10 @@ typedef struct kp_loop kp_loop;         /* loop.h */
       KP_RETRY_NEVER)                                                                              \
     X(KP_ENOTFOUND, -7013, "no such key, resource or option",                                      \
       KP_RETRY_NEVER)                                                                              \
-    X(KP_EDEADLK, -7014, "all who hold what is needed wait, too: give back what you hold first",   \
+    X(KP_EDEADLK, -7014,                                                                           \
+      "deadlock: all holders of what you need are waiting; give back what you hold first",         \
       KP_RETRY_NEVER)                                                                              \
-    X(KP_EGONE, -7015, "the peer of this resource is gone, and with it, maybe, others of its key", \
+    X(KP_EGONE, -7015, "the peer of this resource is gone; others of its key may be lost too",     \
       KP_RETRY_NOW)
 
 typedef enum kp_retry { KP_RETRY_NEVER, KP_RETRY_NOW, KP_RETRY_LATER } kp_retry;

@@ -39,8 +39,8 @@ uint16_t kp__home_here(void)
 
 static _Noreturn void give_up(void)
 {
-    fprintf(stderr, "keyedpool: the kernel refuses membarrier, which it allowed when the pool was "
-                    "opened, and sched_setaffinity: such a program needs options.hits = "
+    fprintf(stderr, "keyedpool: the kernel now refuses membarrier, which it allowed when the pool "
+                    "was opened, and sched_setaffinity as well: set options.hits to "
                     "KP_HITS_PORTABLE\n");
     abort();
 }

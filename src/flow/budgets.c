@@ -19,9 +19,10 @@
 static int check_rate(const kp_budget *b, kp_why *why)
 {
     if (b->create_rate > 1000000000)
-        return kp__refused(why, "budget.create_rate", "at most one in a nanosecond");
+        return kp__refused(why, "budget.create_rate",
+                           "must be at most 1000000000: one per nanosecond");
     if (b->create_burst && (b->create_rate == 0 || b->create_rate == KP_UNLIMITED))
-        return kp__refused(why, "budget.create_burst", "without budget.create_rate");
+        return kp__refused(why, "budget.create_burst", "needs budget.create_rate");
     return 0;
 }
 
@@ -33,7 +34,7 @@ int kp__budget_check(const kp_budget *b, kp_why *why)
     for (size_t i = 0; code == 0 && i < sizeof b->reserved / sizeof b->reserved[0]; i++)
         if (b->reserved[i])
             code = kp__refused(why, "budget.reserved",
-                               "is not zero; a newer header than the library?");
+                               "is not zero; is the header newer than the library?");
     return code;
 }
 
@@ -137,7 +138,7 @@ static int check_groups(const struct kp__core *core, struct kp__allowance *may, 
         if (counted && may->group[i] == KP__UNBOUND) may->group[i] = KP__UNBOUND - 1;
         else if (!counted && may->group[i] != KP__UNBOUND)
             return kp__refused(why, fields[i], "was unlimited at open, so its groups are not "
-                                               "counted; open with a large one");
+                                               "counted; open the pool with a large limit");
     }
     return 0;
 }

@@ -93,9 +93,9 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
 static const char *wrong_close(kp_close_mode mode, int64_t within_ms)
 {
     if (mode < KP_CLOSE_NOW || mode > KP_CLOSE_DRAIN)
-        return "kp_pool_close: there is no such mode; it is taken as KP_CLOSE_WAIT";
+        return "kp_pool_close: there is no such mode; KP_CLOSE_WAIT is used";
     if (within_ms < 0 && within_ms != KP_NONE)
-        return "kp_pool_close: within_ms is a time that ends, or KP_NONE; it is taken as 30 s";
+        return "kp_pool_close: within_ms must be a finite time, or KP_NONE; 30 s is used";
     return NULL;
 }
 
@@ -106,7 +106,7 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
     struct kp__pool *pool = kp__is_door(door) ? kp__enter(door, &code) : NULL;
 
     if (!pool && code == KP_EMISUSE)
-        return kp__misuse(NULL, NULL, "kp_pool_close: this is no pool; did kp_pool_open fail?");
+        return kp__misuse(NULL, NULL, "kp_pool_close: this is not a pool; did kp_pool_open fail?");
     if (!pool) return code == KP_ECLOSED ? 0 : code;
     kp__todo_init(&todo, pool->world);
     const char *wrong = wrong_close(mode, within_ms);

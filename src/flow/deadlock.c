@@ -237,9 +237,10 @@ static void say(const struct search *s, struct kp__failure *f)
     add(f, "deadlock: you wait for ");
     add_wanted(f, s->newcomer);
     for (struct kp__sleeper *at = s->last; at; next = at, at = at->by) at->next = next;
-    if (!s->last) add(f, ", and so does, in the end, whoever holds it");
+    if (!s->last) add(f, ", and all who could serve you are waiting too");
     for (next = s->last ? s->newcomer->next : NULL; next; next = next->next) {
-        add(f, ", lent to %s, who waits for ", next->holds->tag ? next->holds->tag : "another one");
+        add(f, ", lent to %s, who waits for ",
+            next->holds->tag ? next->holds->tag : "another borrower");
         add_wanted(f, next);
     }
     if (s->last) add(f, ", lent to you");

@@ -13,7 +13,8 @@ static const kp_error errors[] = {
 static const kp_error success = { 0, KP_RETRY_NEVER, "0", "success" };
 
 static const kp_error foreign = {
-    0, KP_RETRY_NEVER, "unknown", "no error of keyedpool: a code of the driver or of a function"
+    0, KP_RETRY_NEVER, "unknown",
+    "not an error of keyedpool: it came from the driver or your function"
 };
 
 const kp_error *kp_error_find(int code)

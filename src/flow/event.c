@@ -194,18 +194,18 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
 
     why->text[0] = 0;
     append(why,
-           "no resource within %" PRId64 " ms: %s binds (live %" PRIu32 ", lent %" PRIu32
+           "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
            ", creating %" PRIu32 "), %" PRIu32 " ahead",
            why->waited_ms, why->limit, why->live, why->lent,
            why->creating, why->ahead);
     if (holds_doomed(sub))
-        append(why, "; one that was invalidated is still lent: kp_discard frees it at once");
+        append(why, "; one of those lent was invalidated: kp_discard frees its place at once");
     if (why->oldest_tag[0]) {
         append(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms, why->oldest_tag);
         if (oldest_thread(sub)) append(why, " (thread %" PRIu32 ")", oldest_thread(sub));
     }
     if (last && sub->rare->health.failures > 0)
-        append(why, "; last create: %.150s", kp__failure_text(last));
+        append(why, "; last create failed: %.150s", kp__failure_text(last));
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
@@ -230,7 +230,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
 
     kp__say(why, code,
             request->limit == KP__BY_REFUSE_LATE
-                ? "it would have waited in vain: it cannot be served before its deadline"
+                ? "refused at once: it could not be served before its deadline"
                 : NULL);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[request->limit]);
     why->waited_ms = kp__ms_since(request->arrived, now);
@@ -245,6 +245,6 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
         why->vendor_code = cause.vendor_code;
         memcpy(why->text, cause.text, sizeof why->text);
     } else if (code == KP_EAGAIN || code == KP_EFULL) {
-        append(why, ": %s binds", why->limit);
+        append(why, " (limit: %s)", why->limit);
     }
 }

@@ -209,30 +209,31 @@ static const char *wrong_count(const struct kp__field *f, int64_t v)
 {
     bool unlimited = f->takes & KP__TAKES_UNLIMITED;
 
-    if (v == KP_UNLIMITED) return "this count must have a bound";
+    if (v == KP_UNLIMITED) return "must be a number, not KP_UNLIMITED";
     if (v == KP_NONE) return "must be at least 1";
-    if (v < 0) return unlimited ? "is no count; for no bound say KP_UNLIMITED" : "is no count";
+    if (v < 0)
+        return unlimited ? "is not a count; for no bound use KP_UNLIMITED" : "is not a count";
     if (v <= KP__COUNT_MOST) return NULL;
-    return unlimited ? "too large; for no bound say KP_UNLIMITED" : "too large";
+    return unlimited ? "is too large; for no bound use KP_UNLIMITED" : "is too large";
 }
 
 static const char *wrong_time(const struct kp__field *f, int64_t v)
 {
     bool off = f->takes & KP__TAKES_OFF;
 
-    if (v == KP_OFF) return "cannot be KP_OFF; say a time in ms";
-    if (v == KP_ONCE) return "KP_ONCE is for limits.cache_failure_ms";
+    if (v == KP_OFF) return "must be a time in ms, not KP_OFF";
+    if (v == KP_ONCE) return "KP_ONCE is for limits.cache_failure_ms only";
     if (v == KP_NONE) return off ? "must be at least 1 ms, or KP_OFF" : "must be at least 1 ms";
-    if (v < 0) return off ? "is no time in ms; for never say KP_OFF" : "is no time in ms";
+    if (v < 0) return off ? "is not a time in ms; for never use KP_OFF" : "is not a time in ms";
     if (v <= KP__TIME_MOST) return NULL;
-    return off ? "too long; for never say KP_OFF" : "too long";
+    return off ? "is too long; for never use KP_OFF" : "is too long";
 }
 
 static const char *wrong_number(const struct kp__field *f, int64_t v)
 {
     if (f->kind == KP__A_COUNT) return wrong_count(f, v);
     if (f->kind == KP__A_TIME) return wrong_time(f, v);
-    if (f->kind == KP__A_GROUP) return v < 0 ? "a group is a positive number, or KP_NONE" : NULL;
+    if (f->kind == KP__A_GROUP) return v < 0 ? "must be a positive number, or KP_NONE" : NULL;
     if (v >= 1 && v <= 100) return NULL;
     return f->takes & KP__TAKES_NONE  ? "must be from 1 to 100, or KP_NONE"
            : f->takes & KP__TAKES_OFF ? "must be from 1 to 100, or KP_OFF"
@@ -245,10 +246,10 @@ static bool is_word(const struct kp__spelling *w, int64_t v)
     return w->word != NULL;
 }
 
-/* "is none of fresh, refuse" */
+/* "must be one of fresh, refuse" */
 static int refuse_choice(const struct kp__field *f, kp_why *why)
 {
-    char sentence[100] = "is none of";
+    char sentence[100] = "must be one of";
     size_t length = strlen(sentence);
 
     for (const struct kp__spelling *w = f->words; w->word && length < sizeof sentence; w++)

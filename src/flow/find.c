@@ -26,7 +26,7 @@ static const char *bad_key(const struct kp__pool *pool, kp_key key)
     const char *sentence = NULL;
 
     if (kp__is_pinned(key)) return NULL;
-    if (kp__every_key(key)) return "KP_EVERY_KEY is no key to borrow for; name one";
+    if (kp__every_key(key)) return "KP_EVERY_KEY cannot be borrowed for; pass one key";
     return kp__key_check(&pool->key_type, key, &sentence) == 0 ? NULL : sentence;
 }
 

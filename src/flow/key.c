@@ -63,7 +63,7 @@ const char *kp__key_type_refused(const kp_key_type *type, const char **sentence)
 {
     bool functions = has_functions(type);
 
-    *sentence = "is not NULL; a newer header than the library?";
+    *sentence = "is not NULL; is the header newer than the library?";
     if (type->reserved[0] || type->reserved[1]) return "key_type.reserved";
     *sentence = "is too large";
     if (type->size > SIZE_MOST) return "key_type.size";
@@ -81,7 +81,7 @@ const char *kp__key_type_refused(const kp_key_type *type, const char **sentence)
     }
     *sentence = "is NULL, and so are hash, equal and copy: nothing says how to compare";
     if (!functions) return "key_type.fields";
-    *sentence = "is NULL: of hash, equal and copy all are needed";
+    *sentence = "is NULL: hash, equal and copy are needed together";
     if (!type->hash) return "key_type.hash";
     if (!type->equal) return "key_type.equal";
     if (!type->copy) return "key_type.copy";
@@ -107,12 +107,12 @@ int kp__key_check(const kp_key_type *type, kp_key key, const char **sentence)
 {
     const char *wrong = NULL;
     if (key.size == SIZE_MAX) {
-        wrong = "KP_EVERY_KEY stands for all keys and is not one of them";
+        wrong = "KP_EVERY_KEY stands for all keys; pass one key";
     } else if (is_bytes(type)) {
         if (key.size & KP_STRUCT_KEY)
             wrong = "a struct key needs key_type.fields: as bytes, its padding would be compared";
         else if (key.size > SIZE_MOST)
-            wrong = "the size of the key is impossible";
+            wrong = "the key is too large: it must be below 4 GiB";
         else if (!key.data && key.size > 0)
             wrong = "the key has a size but its data is NULL";
     } else if (!(key.size & KP_STRUCT_KEY)) {

@@ -91,7 +91,8 @@ static int contradiction(const kp_limits *l, kp_why *why)
     if (l->retry_max_ms != KP_OFF && l->retry_first_ms > l->retry_max_ms)
         return kp__refused(why, "limits.retry_first_ms", "is above limits.retry_max_ms");
     if (l->fail_fast == 1 && l->on_create_failure == KP_FAIL_RETRY)
-        return kp__refused(why, "limits.fail_fast", "contradicts KP_FAIL_RETRY");
+        return kp__refused(why, "limits.fail_fast",
+                           "contradicts limits.on_create_failure = KP_FAIL_RETRY");
     if (l->fail_fast == 1 && l->retry_first_ms == 0)
         return kp__refused(why, "limits.fail_fast",
                            "needs a pause, but limits.retry_first_ms is KP_NONE");
@@ -107,11 +108,11 @@ static int contradiction(const kp_limits *l, kp_why *why)
     if ((l->respects_min & KP_KIND_NONE) && l->respects_min != KP_KIND_NONE)
         return kp__refused(why, "limits.respects_min", "KP_KIND_NONE contradicts the other kinds");
     if (l->revoke_after_ms != KP_OFF && l->sharing > 1)
-        return kp__refused(why, "limits.revoke_after_ms", "contradicts limits.sharing");
+        return kp__refused(why, "limits.revoke_after_ms", "contradicts limits.sharing above 1");
     for (size_t i = 0; i < sizeof l->reserved / sizeof l->reserved[0]; i++)
         if (l->reserved[i])
             return kp__refused(why, "limits.reserved",
-                               "is not zero; a newer header than the library?");
+                               "is not zero; is the header newer than the library?");
     return 0;
 }
 
@@ -134,14 +135,14 @@ static int too_high(kp_why *why, bool floor, const char *budget, const struct kp
         return kp__refused(why, budget, sentence);
     }
     snprintf(sentence, sizeof sentence, "%s %s",
-             keys > 1 ? "times budget.max_keys is above" : "is above", budget);
+             keys > 1 ? "multiplied by budget.max_keys is above" : "is above", budget);
     return kp__refused(why, field, sentence);
 }
 
 int kp__rules_driven(const struct kp__rules *rules, const kp_driver *driver, kp_why *why)
 {
     if (rules->revoke_after == KP__NEVER || driver->revoke) return 0;
-    return kp__refused(why, "limits.revoke_after_ms", "there is no driver.revoke");
+    return kp__refused(why, "limits.revoke_after_ms", "needs driver.revoke");
 }
 
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why)

@@ -329,8 +329,8 @@ int64_t kp_loop_close(kp_loop *loop)
     kp__lock_give(&loop->box.lock, &kp__life);
     if (needed)
         return kp__misuse(NULL, NULL,
-                          "kp_loop_close: a pool that names this loop is open, or something of it "
-                          "is still out; the requests are cancelled, the loop stays");
+                          "kp_loop_close: a pool that names this loop is open, or has resources "
+                          "out; the requests were cancelled, but the loop stays open");
     kp__lock_take(&registry, &kp__life);
     kp__mailbox_close(&loop->box);
     /* relaxed: as in kp__loop_own */

@@ -27,7 +27,7 @@ static int check_driver(const kp_options *o, kp_why *why)
     if (d->create && !d->destroy)
         return kp__refused(why, "driver.destroy", "is NULL: what is created must be destroyed");
     if (d->cancel && !d->create)
-        return kp__refused(why, "driver.cancel", "without driver.create there is no job to hurry");
+        return kp__refused(why, "driver.cancel", "needs driver.create, whose jobs it ends early");
     /* cover: never, because KP__WATCHES is constant on a platform: on Linux they are watched */
     if (d->fd && !KP__WATCHES)
         /* cover: never, because on Linux they are watched */
@@ -39,7 +39,7 @@ static int check_driver(const kp_options *o, kp_why *why)
     for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
         if (d->reserved[i])
             return kp__refused(why, "driver.reserved",
-                               "is not NULL; a newer header than the library?");
+                               "is not NULL; is the header newer than the library?");
     return 0;
 }
 
@@ -51,13 +51,13 @@ static int check_whole(const kp_options *o, kp_why *why)
     if (code != 0) return code;
     if (field) return kp__refused(why, field, sentence);
     if (o->threads > 1024)
-        return kp__refused(why, "threads", "is a number from 1 to 1024, or KP_NONE");
+        return kp__refused(why, "threads", "must be from 1 to 1024, or KP_NONE");
     if (o->threads > 0 && o->world && (o->world->now_ns || o->world->park || o->world->wake))
         return kp__refused(why, "threads", "follow the real clock, and world has one of its own");
     if (o->loop && o->threads != 0)
         return kp__refused(why, "threads", "contradicts loop: only one of them can run the driver");
     if (o->loop && !(o->driver.flags & KP_NEVER_BLOCKS))
-        return kp__refused(why, "loop", "would be blocked by its driver; if that never blocks, say "
+        return kp__refused(why, "loop", "would be blocked by the driver; if that never blocks, set "
                                         "KP_NEVER_BLOCKS in driver.flags");
     bool quick = o->hits == KP_HITS_QUICK || o->hits == KP_HITS_PORTABLE;
     if (o->on_deadlock && quick)
@@ -233,7 +233,7 @@ static int join_server(struct kp__pool *pool, const kp_options *o)
     if (o->loop) {
         int code = kp__loop_join(o->loop, pool);
         if (code != 0)
-            kp__refused(o->why, "loop", "is closed, not a loop, or has pools of another clock");
+            kp__refused(o->why, "loop", "is closed, not a loop, or serves pools of another clock");
         return code;
     }
     if (o->threads > 0) return kp__crew_open(pool, o->threads);
@@ -324,7 +324,7 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     if (!given || !out)
         return kp__misuse(NULL, NULL, "kp_pool_open: options or out is NULL; nothing was opened");
     if ((code = read_options(given, size, version, &o)) != 0)
-        return kp__refused(o.why, "version", "header and library do not fit");
+        return kp__refused(o.why, "version", "the header and the library do not fit together");
     struct kp__world world = world_of(o.world);
     kp_limits limits = kp__limits_merge(&o.limits, NULL);
     code = check_driver(&o, o.why);

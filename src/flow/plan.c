@@ -19,22 +19,22 @@ struct number {
 #define NUMBER(f, most, none, endless, sentence) \
     { "plan." #f, offsetof(kp_plan, f), most, none, endless, sentence }
 
-static const char negative_count[] = "a negative count; say KP_NONE or KP_UNLIMITED";
-static const char negative_time[] = "a negative time; say KP_NONE or KP_OFF";
-static const char must_end[] = "a negative time; say KP_NONE";
-static const char newer[] = "is not zero; a newer header than the library?";
+static const char negative_count[] = "must be a count, KP_NONE or KP_UNLIMITED";
+static const char negative_time[] = "must be a time, KP_NONE or KP_OFF";
+static const char must_end[] = "must be a finite time, or KP_NONE";
+static const char newer[] = "is not zero; is the header newer than the library?";
 
 static const struct number numbers[] = {
     NUMBER(schedule.times, INT64_MAX, true, KP_UNLIMITED, negative_count),
     NUMBER(schedule.first_ms, INT64_MAX, true, 0, must_end),
     NUMBER(schedule.max_ms, INT64_MAX, true, KP_OFF, negative_time),
-    NUMBER(schedule.factor_pct, INT64_MAX, true, 0, "a negative percentage; say KP_NONE"),
+    NUMBER(schedule.factor_pct, INT64_MAX, true, 0, "must be a percentage, or KP_NONE"),
     NUMBER(schedule.jitter_pct, 100, true, 0, "must be from 1 to 100, or KP_NONE"),
     NUMBER(schedule.for_ms, INT64_MAX, true, KP_OFF, negative_time),
     NUMBER(schedule.reserved[0], 0, false, 0, newer),
     NUMBER(schedule.reserved[1], 0, false, 0, newer),
     NUMBER(each_ms, INT64_MAX, true, KP_OFF, negative_time),
-    NUMBER(on_error, KP_DESTROY, false, 0, "is KP_REUSE or KP_DESTROY"),
+    NUMBER(on_error, KP_DESTROY, false, 0, "must be KP_REUSE or KP_DESTROY"),
     NUMBER(reserved[0], 0, false, 0, newer),
     NUMBER(reserved[1], 0, false, 0, newer),
     NUMBER(reserved[2], 0, false, 0, newer),
@@ -60,9 +60,9 @@ int kp__plan_check(const kp_plan *plan)
         return kp__refused(plan->ask.why, "plan.ask.within_ms", negative_time);
     if (bad) return kp__refused(plan->ask.why, bad->field, bad->sentence);
     if (plan->fallbacks > 0 && !plan->fallback)
-        return kp__refused(plan->ask.why, "plan.fallback", "NULL, but fallbacks says how many");
+        return kp__refused(plan->ask.why, "plan.fallback", "is NULL, but plan.fallbacks is not 0");
     if (plan->fallbacks > SIZE_MAX / sizeof *plan->fallback)
-        return kp__refused(plan->ask.why, "plan.fallbacks", "no array has so many");
+        return kp__refused(plan->ask.why, "plan.fallbacks", "is too large");
     return 0;
 }
 

@@ -146,8 +146,8 @@ int64_t kp_evict(kp_pool *door, kp_key key, int64_t keep)
     kp__todo_init(&todo, pool->world);
     if (keep < 0 && keep != KP_NONE)
         found = kp__misuse_within(pool, &todo, NULL,
-                                  "kp_evict: keep is a count, or KP_NONE; 0 is what the limits "
-                                  "keep");
+                                  "kp_evict: keep must be a count, KP_NONE, or 0 for what the "
+                                  "limits keep");
     else if (pool->core.phase != KP__OPEN) found = KP_ECLOSED;
     else found = evict(pool, key, keep, &todo);
     kp__leave(pool, &todo);
@@ -210,7 +210,7 @@ int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
     kp__todo_init(&todo, pool->world);
     int64_t out = is_no_wait(within_ms)
                       ? kp__misuse_within(pool, &todo, NULL,
-                                          "kp_drain: within_ms is a time that ends, or KP_NONE")
+                                          "kp_drain: within_ms must be a finite time, or KP_NONE")
                       : drain(pool, key, within_ms, &todo);
     kp__leave(pool, &todo);
     return out;
@@ -301,7 +301,7 @@ int64_t kp_drop(kp_pool *door, kp_key key, int64_t within_ms)
     kp__todo_init(&todo, pool->world);
     if (is_no_wait(within_ms))
         out = kp__misuse_within(pool, &todo, NULL,
-                                "kp_drop: within_ms is a time that ends, or KP_NONE");
+                                "kp_drop: within_ms must be a finite time, or KP_NONE");
     else if (pool->core.phase != KP__OPEN) out = KP_ECLOSED;
     else out = drop(pool, key, within_ms, &todo);
     kp__leave(pool, &todo);

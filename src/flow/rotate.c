@@ -40,7 +40,7 @@ int64_t kp_rotate(kp_pool *door, kp_key key, int64_t over_ms)
     uint64_t now = kp__time(pool), by = kp__end_of(now, over_ms);
     if (over_ms < 0 && over_ms != KP_NONE && over_ms != KP_OFF)
         many = kp__misuse_within(pool, &todo, NULL,
-                                 "kp_rotate: over_ms is a time, KP_NONE or KP_OFF");
+                                 "kp_rotate: over_ms must be a time, KP_NONE or KP_OFF");
     else if (pool->core.phase != KP__OPEN) many = KP_ECLOSED;
     if (many < 0) {
         kp__leave(pool, &todo);

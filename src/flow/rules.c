@@ -129,9 +129,9 @@ static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
     (void)kp__misuse_within(pool, todo, NULL,
                             core->minima > core->live.cap
                                 ? "limits.min_live of all keys adds up to more than "
-                                  "budget.max_live; not all of them can have it"
+                                  "budget.max_live; not every key can have its minimum"
                                 : "limits.floor of all keys adds up to more than "
-                                  "budget.max_live; not all of them can have it");
+                                  "budget.max_live; not every key can have its floor");
 }
 
 int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
@@ -245,7 +245,7 @@ static int set_one(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
     while (sub->rules && code == KP_EAGAIN) code = try_set(pool, sub, limits, every, why, todo);
     if (sub->rules) return code;
     if (every) return 0; /* make_rules will give it the new ones */
-    kp__say(why, KP_ENOTFOUND, "this key is just being made: limits_for has the word first");
+    kp__say(why, KP_ENOTFOUND, "this key is being made: try again when limits_for has returned");
     return KP_ENOTFOUND;
 }
 
@@ -294,9 +294,9 @@ static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why
     int code = 0;
 
     if (limits->min_live > each)
-        return kp__refused(why, "limits.min_live", "of all keys is above budget.max_live");
+        return kp__refused(why, "limits.min_live", "of all keys together is above budget.max_live");
     if (limits->floor > each)
-        return kp__refused(why, "limits.floor", "of all keys is above budget.max_live");
+        return kp__refused(why, "limits.floor", "of all keys together is above budget.max_live");
     for (struct kp__subpool *sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         struct kp__rules *rules = NULL;
         if (!sub->rules || code != 0) continue;

@@ -127,7 +127,7 @@ static int has_hands(const struct kp__pool *pool, kp_why *why)
     if ((d->flags & KP_NEVER_BLOCKS) || pool->crew) return 0;
     if (!d->create && !d->destroy && !d->validate && !d->reset) return 0;
     return kp__refused(why, "driver.flags",
-                       "the driver may block, and a loop must not: say KP_NEVER_BLOCKS if it never "
+                       "the driver may block, and a loop must not: set KP_NEVER_BLOCKS if it never "
                        "does, or give the pool threads");
 }
 
@@ -164,7 +164,7 @@ static const char *start_refused(const kp_request *request)
     if (!request->loop->box.open) return "kp_get_start: request.loop is closed";
     if (kp__loop_is_inherited(request->loop)) return NULL;
     if (!kp__loop_own(request->loop))
-        return "kp_get_start: another thread dispatches this loop; start requests there";
+        return "kp_get_start: another thread dispatches this loop; start requests on that one";
     return request->loop->closing ? "kp_get_start: request.loop is being closed" : NULL;
 }
 
@@ -182,7 +182,7 @@ static int get_start(kp_loop *loop, kp_pool *door, kp_key key, const kp_ask *ask
     struct kp__todo todo;
     kp__todo_init(&todo, g.pool->world);
     code = kp__misuse_within(g.pool, &todo, why,
-                             "kp_get_start: this loop serves pools of another clock");
+                             "kp_get_start: this loop serves pools that use another clock");
     let_go(loop, g.request);
     kp__leave(g.pool, &todo);
     return code;

@@ -274,8 +274,8 @@ static void write_health(struct text *t, const struct snapshot *s)
         add(t, "\n  down for %" PRId64 " ms more: %s", kp__ms_up(s->back_off - s->now), s->cause);
     else if (s->failed)
         add(t, "\n  its latest create failed: %s", s->cause);
-    if (s->doubts > 0) add(t, "\n  suspect: %" PRIu32 " in doubt since a peer is gone", s->doubts);
-    if (s->tests > 0) add(t, "\n  the keeper validates %" PRIu32, s->tests);
+    if (s->doubts > 0) add(t, "\n  suspect: %" PRIu32 " in doubt, as a peer is gone", s->doubts);
+    if (s->tests > 0) add(t, "\n  being validated by the keeper: %" PRIu32, s->tests);
 }
 
 /* Is a limit on idle ones too small for how many are lent at once? The sign: the resources
@@ -294,7 +294,7 @@ static void write_circuit(struct text *t, const struct snapshot *s)
     if (!s->tripped) return;
     add(t, "\n  circuit ");
     if (c->probing)
-        add(t, "half-open: %" PRIu32 " probes under way, %" PRIu32 " in a row were well", c->probes,
+        add(t, "half-open: %" PRIu32 " probes under way, %" PRIu32 " in a row succeeded", c->probes,
             c->passed);
     else if (c->until == KP__NEVER)
         add(t, "open until kp_retry_now");
@@ -318,15 +318,15 @@ static void write_key(struct text *t, const char *name, const struct snapshot *s
     add(t, "%s: ", name);
     add_counts(t, &s->stats, s->max_live);
     write_health(t, s);
-    if (s->old) add(t, "\n  %" PRIu32 " of before kp_rotate", s->old);
+    if (s->old) add(t, "\n  %" PRIu32 " from before kp_rotate", s->old);
     if (s->ageing) add(t, "\n  %" PRIu32 " to be replaced", s->ageing);
     if (churns(&s->stats))
-        add(t, "\n  churns: %" PRIu64 " of %" PRIu64 " made were more than may stay (max_idle)",
+        add(t, "\n  churns: %" PRIu64 " of %" PRIu64 " made were destroyed as surplus (max_idle)",
             s->stats.surplus, s->stats.creates);
     write_circuit(t, s);
     for (int i = 0; i < s->holders; i++) write_holder(t, &s->holder[i], s->now);
     for (int i = 0; i < s->waiters; i++)
-        add(t, "\n  waiting for %" PRId64 " ms: %s, bound by %s",
+        add(t, "\n  waiting for %" PRId64 " ms: %s, limited by %s",
             kp__ms_since(s->waiter[i].arrived, s->now),
             s->waiter[i].tag ? s->waiter[i].tag : "(no tag)",
             s->waiter[i].limit);
@@ -396,7 +396,7 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
         explain_key(pool, sub, &t, &todo);
         kp__lose_interest(pool, sub, sub->used_at);
     } else {
-        add(&t, "this pool knows no such key\n");
+        add(&t, "this pool has no such key\n");
     }
     kp__leave(pool, &todo);
     return t.length;

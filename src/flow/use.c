@@ -62,7 +62,7 @@ static void fill_why(const struct use *use, int status)
     kp_why *why = use->plan.ask.why;
     if (!why) return;
     why->code = status;
-    (void)snprintf(why->text, sizeof why->text, "the function of kp_use failed with %d", status);
+    (void)snprintf(why->text, sizeof why->text, "the function given to kp_use returned %d", status);
 }
 
 /* The thread ends inside fn: the state in which that left the resource is unknown. */

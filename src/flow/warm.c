@@ -113,7 +113,7 @@ static int refuse_warm(struct kp__pool *pool, bool keys, const kp_ask *ask, kp_w
     if (ask && !kp__may_block(pool))
         wrong = "kp_warm with an ask, on the thread of the pool's own loop, would wait for itself; "
                 "warm in the background (ask NULL)";
-    if (!keys) wrong = "kp_warm: keys is NULL, but count says how many";
+    if (!keys) wrong = "kp_warm: keys is NULL, but count is not 0";
     return wrong ? kp__misuse_within(pool, todo, why, wrong) : 0;
 }
 

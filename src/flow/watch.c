@@ -56,7 +56,7 @@ static void tell_closed(struct kp__pool *pool, struct kp__subpool *sub, const vo
 
     sub->interest++;
     kp__step_aside(pool, todo); /* it is destroyed afterwards */
-    kp__say(&why, KP_EGONE, "its peer has closed it (driver.fd)");
+    kp__say(&why, KP_EGONE, "its peer has closed the connection (driver.fd)");
     kp__event(pool, KP_EVENT_INVALID, sub, resource, KP_EGONE, &why);
     kp__step_in(pool);
     kp__lose_interest(pool, sub, sub->used_at);

@@ -24,7 +24,7 @@ static struct conform_wrong wrong[] = {
     { "a server that says nothing", { 0 }, KP_ECREATE, CURLE_OPERATION_TIMEDOUT,
       { "timed out" }, NULL, NULL },
     { "an unknown host", { 0 }, KP_ECREATE, 0, { "nowhere.invalid" }, NULL, NULL },
-    { "a key that is no origin", { 0 }, KP_EREFUSED, CURLE_URL_MALFORMAT, { "a key is http" },
+    { "a key that is no origin", { 0 }, KP_EREFUSED, CURLE_URL_MALFORMAT, { "a key must be http" },
       NULL, NULL },
     { 0 },
 };

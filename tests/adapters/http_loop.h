@@ -87,7 +87,7 @@ static void what_cannot_be_made_must_give_its_cause(void **state)
         { closed, KP_ECREATE, CURLE_COULDNT_CONNECT, "connect" },
         { secure, KP_ECREATE, CURLE_PEER_FAILED_VERIFICATION, "certificate" },
         { "http://nowhere.invalid", KP_ECREATE, CURLE_COULDNT_RESOLVE_HOST, "nowhere.invalid" },
-        { "http://me:secret@localhost", KP_EREFUSED, CURLE_URL_MALFORMAT, "a key is" },
+        { "http://me:secret@localhost", KP_EREFUSED, CURLE_URL_MALFORMAT, "a key must be" },
     };
     struct ask *a;
 

@@ -222,8 +222,8 @@ static int run_conform(const char *name, int (*fill)(kp_options *options), bool 
           { "(53300)" }, fill_server, empty_server },
         { "a server that does not answer", { deaf_key, 0 }, silent, 0, { "in time" }, NULL, NULL },
         { "a key with a password", TEXT("user=app password=xyz"), KP_EREFUSED, 0,
-          { "no password may be in one" }, NULL, NULL },
-        { "a key that is nonsense", TEXT("a=b=c"), KP_EREFUSED, 0, { "neither a name nor" }, NULL,
+          { "a key must not have a password" }, NULL, NULL },
+        { "a key that is nonsense", TEXT("a=b=c"), KP_EREFUSED, 0, { "neither a database" }, NULL,
           NULL },
         { 0 },
     };

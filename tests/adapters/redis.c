@@ -54,7 +54,7 @@ static void a_key_that_is_no_place_must_be_refused_in_a_sentence(void **state)
     static const struct { const char *key, *sentence; } bad[] = {
         { "", "neither host:port nor /path" },
         { "localhost:0", "port is not a number" },
-        { "rediss://localhost", "no TLS" },
+        { "rediss://localhost", "does not support TLS" },
         { "redis://", "neither host:port" },
         { "redis://localhost/x", "database is not a number" },
         { "redis://localhost/-1", "database is not a number" },
@@ -63,7 +63,7 @@ static void a_key_that_is_no_place_must_be_refused_in_a_sentence(void **state)
         { "redis://a:%00@localhost", "badly encoded" },
         { "redis://a:b%zz@localhost", "badly encoded" },
         { "redis://localhost:port", "port is not a number" },
-        { "redis://me:se@cret@localhost", "an @ in its password is written %40" },
+        { "redis://me:se@cret@localhost", "an @ in its password must be written %40" },
         { "redis://me:@localhost", "a user needs a password" },
     };
     char url[3000] = "redis://:";

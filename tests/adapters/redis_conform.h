@@ -45,7 +45,7 @@ static struct conform_wrong wrong[] = {
     { "a path that is not there", { 0 }, KP_ECREATE, ENOENT, { "path does not exist" }, NULL,
       NULL },
     { "an unknown host", { 0 }, KP_ECREATE, 0, { "the host", "nowhere.invalid" }, NULL, NULL },
-    { "TLS", { 0 }, KP_EREFUSED, EINVAL, { "no TLS" }, NULL, NULL },
+    { "TLS", { 0 }, KP_EREFUSED, EINVAL, { "does not support TLS" }, NULL, NULL },
     { 0 },
 };
 

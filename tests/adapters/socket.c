@@ -93,7 +93,7 @@ static void a_key_that_is_no_place_must_be_refused_in_a_sentence(void **state)
     path[0] = '/';
     path[sizeof path - 1] = '\0';
     assert_int_equal(try_get(s, path, 1000, &lease), KP_EREFUSED);
-    expect_text(s, "longer than a Unix socket");
+    expect_text(s, "too long for a Unix socket");
     assert_int_equal(kp_get(s->pool, kp_bytes("a\0:80", 5), KP_ASK(.why = &s->why), &lease),
                      KP_EREFUSED);
     stage_close(s);

@@ -16,7 +16,7 @@ grep '^| H[0-9]* |' docs/TESTING.md >"$work/table" || true
 grep -o '`H[0-9]* [^`]*`' "$work/table" | tr -d '`' | sort -u >"$work/told" || true
 
 test "$(sed 's/^| \(H[0-9]*\) .*/\1/' "$work/table" | sort -u | wc -l)" -eq 25 || {
-    echo "docs/TESTING.md: the table of hard cases has not the 25 of them"
+    echo "docs/TESTING.md: the table of hard cases does not have all 25"
 } >>"$work/faults"
 {
     comm -13 "$work/explored" "$work/told" | sed 's/^/not explored, but in the table: /'

@@ -89,7 +89,7 @@ static void bench_must_say_that_an_origin_is_one_key(void **state)
 {
     (void)state;
     RUN("bench", at("", "/"), "-k", "2");
-    it_must_fail(2, "-k: http has one key");
+    it_must_fail(2, "-k: http has only one key");
 }
 
 /* ---- doctor ---------------------------------------------------------------------------------- */

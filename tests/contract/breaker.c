@@ -141,7 +141,7 @@ static void three_in_a_row_must_close_it_and_no_more_be_let_through_at_once(void
     assert_int_equal(contract_stats(&c, KP_EVERY_KEY).circuits_probing, 1);
     assert_int_equal(get_at_once(&c, &lease[3]), KP_EBREAKER);
     kp_lease_report(&lease[0], 0);
-    assert_true(explains(&c, "circuit half-open: 2 probes under way, 1 in a row were well"));
+    assert_true(explains(&c, "circuit half-open: 2 probes under way, 1 in a row succeeded"));
     kp_lease_report(&lease[1], 0);
     assert_int_equal(c.events[KP_EVENT_BREAKER_CLOSED], 0);
     kp_lease_report(&lease[2], 0);

@@ -90,7 +90,7 @@ static void groups_that_were_unlimited_must_stay_so_and_be_told_why(void **state
             refused(&c, two, "budget.group_max_live[0]");
             assert_int_equal(kp_budget_set(c.pool, &two, &why), KP_ECONFIG);
             assert_non_null(strstr(why.text, "unlimited at open"));
-            assert_non_null(strstr(why.text, "open with a large one"));
+            assert_non_null(strstr(why.text, "open the pool with a large limit"));
             assert_int_equal(contract_stats(&c, KP_EVERY_KEY).live, 4);
         }
         contract_end(&c);

@@ -169,7 +169,7 @@ static void a_budget_over_all_keys_must_count(void **state)
         pass(&c, &two);
         assert_int_equal(two.rc, KP_EDEADLK);
         assert_string_equal(two.why.text, "deadlock: you wait for room for c, lent to another "
-                                          "one, who waits for room for c, lent to you");
+                                          "borrower, who waits for room for c, lent to you");
         assert_int_equal(one.rc, 0);
         contract_end(&c);
     }

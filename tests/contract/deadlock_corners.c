@@ -225,7 +225,7 @@ static void who_waits_for_a_deadlock_must_be_told_too(void **state)
     assert_string_equal(told, "deadlock: you wait for a, lent to you");
     (void)contract_refused(&c, A, KP_SECONDS(5), KP_ETIMEDOUT);
     assert_string_equal(told,
-                        "deadlock: you wait for a, and so does, in the end, whoever holds it");
+                        "deadlock: you wait for a, and all who could serve you are waiting too");
     assert_int_equal(c.events[KP_EVENT_DEADLOCK], 2);
     kp_sim_join(c.sim, 0);
     assert_int_equal(stuck.rc, KP_ETIMEDOUT);

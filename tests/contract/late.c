@@ -68,7 +68,7 @@ static void without_a_cause_the_refusal_must_say_what_it_is(void **state)
     assert_int_equal(ask(&g), KP_EFULL);
     assert_int_equal(g.took_ms, 0);
     assert_int_equal(g.why.retry_after_ms, 1000);
-    assert_non_null(strstr(g.why.text, "cannot be served before its deadline"));
+    assert_non_null(strstr(g.why.text, "could not be served before its deadline"));
     g.within_ms = KP_OFF;
     assert_int_equal(ask(&g), 0);
     assert_int_equal(g.took_ms, 1000);

@@ -432,7 +432,7 @@ static void what_goes_on_must_be_explained(void **state)
     HOUSE_IS(&h, rotates(&h, KP_SECONDS(3)), 3);
     house_pass(&h, 1);
     (void)kp_explain(h.pool, kp_str("db"), text, sizeof text);
-    assert_non_null(strstr(text, "3 of before kp_rotate"));
+    assert_non_null(strstr(text, "3 from before kp_rotate"));
     assert_non_null(strstr(text, "1 to be replaced"));
     house_pass(&h, KP_SECONDS(3));
     (void)kp_explain(h.pool, kp_str("db"), text, sizeof text);

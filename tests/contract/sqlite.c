@@ -148,7 +148,7 @@ static void a_reader_of_a_missing_file_must_say_so_until_its_writer_made_it(void
     stage_open(s, (kp_sqlite_options){ 0 });
     assert_int_equal(try_get(s, s->file, KP_SQLITE_READER, &lease), KP_ECREATE);
     assert_int_equal(s->why.vendor_code & 0xff, SQLITE_CANTOPEN);
-    assert_non_null(strstr(s->why.text, "does not exist until its writer"));
+    assert_non_null(strstr(s->why.text, "does not exist yet: get its writer"));
     assert_int_not_equal(access(s->file, F_OK), 0);
     make_table(s);
     lease = get(s, KP_SQLITE_READER);

@@ -433,7 +433,7 @@ static void one_that_cannot_be_hurried_must_be_waited_for(void **state)
     house_pass(h, 999);
     HOUSE_IS(h, house_stats(h, "db").testing, 1);
     (void)kp_explain(h->pool, kp_str("db"), text, sizeof text);
-    HOUSE_HAS(h, strstr(text, "the keeper validates 1"));
+    HOUSE_HAS(h, strstr(text, "validated by the keeper: 1"));
     house_pass(h, 1);
     HOUSE_IS(h, house_stats(h, "db").idle, 1);
     house_close(h);

@@ -80,18 +80,18 @@ static void floors_and_minima_that_cannot_hold_for_all_keys_must_be_refused_at_o
     c.options.budget.max_live = 10;
     c.options.budget.max_keys = 4;
     c.options.limits.floor = 3;
-    refused(&c, "limits.floor", "times budget.max_keys is above budget.max_live");
+    refused(&c, "limits.floor", "multiplied by budget.max_keys is above budget.max_live");
     c.options.limits.floor = 0;
     c.options.limits.min_live = 3;
-    refused(&c, "limits.min_live", "times budget.max_keys is above budget.max_live");
+    refused(&c, "limits.min_live", "multiplied by budget.max_keys is above budget.max_live");
     c.options.limits.min_live = 0;
     c.options.limits.floor = 2;
     c.options.budget.max_lent = 7;
-    refused(&c, "limits.floor", "times budget.max_keys is above budget.max_lent");
+    refused(&c, "limits.floor", "multiplied by budget.max_keys is above budget.max_lent");
     c.options.budget.max_lent = 0;
     c.options.limits.group[0] = 1;
     c.options.budget.group_max_live[0] = 7;
-    refused(&c, "limits.floor", "times budget.max_keys is above budget.group_max_live[0]");
+    refused(&c, "limits.floor", "multiplied by budget.max_keys is above budget.group_max_live[0]");
     end_refusal(&c);
 }
 

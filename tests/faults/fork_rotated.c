@@ -50,7 +50,7 @@ static void start_empty_and_rotate(void *pool)
     MUST(use_it_all(pool, "k") == 0);
     MUST(epoch == 2);                      /* never with the old credentials */
     MUST(!explains(pool, "to be replaced")); /* what the parent has to do is the parent's */
-    MUST(!explains(pool, "of before kp_rotate"));
+    MUST(!explains(pool, "from before kp_rotate"));
     TOLD(kp_job_done(pending, 0, &late), "only the parent can answer it");
     stock(pool, "k", 2);
     MUST(kp_rotate(pool, kp_str("k"), KP_MINUTES(4)) == 2);

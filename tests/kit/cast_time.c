@@ -220,7 +220,7 @@ static void close_before_the_answer(void)
 static void a_cast_must_not_be_closed_before_its_answers_are_given(void **state)
 {
     (void)state;
-    must_die(close_before_the_answer, "1 scripted answers are still to be given");
+    must_die(close_before_the_answer, "1 scripted answers were not given yet");
 }
 
 int main(void)

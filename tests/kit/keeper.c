@@ -251,7 +251,7 @@ static void wait_for_ever_in_upkeep(void)
 static void a_keeper_that_waits_for_ever_must_not_hide_a_deadlock(void **state)
 {
     (void)state;
-    must_die(wait_for_ever_in_upkeep, "task 1 stands at the shut gate");
+    must_die(wait_for_ever_in_upkeep, "task 1 waits at the shut gate");
 }
 
 static void wait_at_the_gate_with_an_idle_keeper(void)

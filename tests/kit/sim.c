@@ -350,7 +350,7 @@ static void a_deadlock_must_name_who_waits_for_what(void **state)
     (void)state;
     gate = (kp_gate){ 0, 0 };
     must_die(stand_at_the_gate_for_ever, "deadlock at 40 ms");
-    must_die(stand_at_the_gate_for_ever, "task 1 stands at the shut gate");
+    must_die(stand_at_the_gate_for_ever, "task 1 waits at the shut gate");
     must_die(stand_at_the_gate_for_ever, "the first task waits for task 1 to end");
     must_die(park_for_ever, "(now 4711)");
 }

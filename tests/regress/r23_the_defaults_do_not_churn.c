@@ -83,7 +83,7 @@ static void a_limit_that_makes_it_churn_must_be_told(void **state)
     HOUSE_IS(&h, s.creates, 10 + 19 * 8);
     HOUSE_IS(&h, s.surplus, 20 * 8);
     HOUSE_IS(&h, h.causes.count[KP_CAUSE_SURPLUS], 20 * 8);
-    HOUSE_HAS(&h, explains(&h, kp_str("db"), "churns: 160 of 162 made were more than may stay"));
+    HOUSE_HAS(&h, explains(&h, kp_str("db"), "churns: 160 of 162 made were destroyed as surplus"));
     HOUSE_HAS(&h, explains(&h, KP_EVERY_KEY, "db: "));
     house_close(&h);
 }

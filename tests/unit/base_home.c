@@ -348,8 +348,8 @@ static void without_knowing_where(void)
 static void where_all_is_refused_the_program_must_end_with_a_sentence(void **state)
 {
     static const char sentence[] =
-        "keyedpool: the kernel refuses membarrier, which it allowed when the pool was opened, and "
-        "sched_setaffinity: such a program needs options.hits = KP_HITS_PORTABLE\n";
+        "keyedpool: the kernel now refuses membarrier, which it allowed when the pool was opened, "
+        "and sched_setaffinity as well: set options.hits to KP_HITS_PORTABLE\n";
 
     (void)state;
     pin_or_skip();

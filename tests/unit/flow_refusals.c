@@ -118,16 +118,17 @@ static void a_refusal_must_say_what_to_write_instead(void **state)
         const char *text;
     } cases[] = {
         { LIMIT(max_live, -1, false),
-          "limits.max_live: is no count; for no bound say KP_UNLIMITED" },
-        { LIMIT(sharing, -1, false), "limits.sharing: is no count" },
-        { LIMIT(sharing, KP_UNLIMITED, false), "limits.sharing: this count must have a bound" },
+          "limits.max_live: is not a count; for no bound use KP_UNLIMITED" },
+        { LIMIT(sharing, -1, false), "limits.sharing: is not a count" },
+        { LIMIT(sharing, KP_UNLIMITED, false),
+          "limits.sharing: must be a number, not KP_UNLIMITED" },
         { OPTION(deadline_ms, -1, false),
-          "deadline_ms: is no time in ms; for never say KP_OFF" },
+          "deadline_ms: is not a time in ms; for never use KP_OFF" },
         { LIMIT(shed_interval_ms, KP_OFF, false),
-          "limits.shed_interval_ms: cannot be KP_OFF; say a time in ms" },
+          "limits.shed_interval_ms: must be a time in ms, not KP_OFF" },
         { LIMIT(breaker_rate_pct, 101, false),
           "limits.breaker_rate_pct: must be from 1 to 100, or KP_OFF" },
-        { BUDGET(across, 3, false), "budget.across: is none of share, arrival" },
+        { BUDGET(across, 3, false), "budget.across: must be one of share, arrival" },
     };
 
     (void)state;

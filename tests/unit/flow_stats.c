@@ -61,8 +61,8 @@ static void a_key_that_is_none_must_not_be_counted(void **state)
     assert_int_equal(kp_stats_read(s.pool, KP_KEY(&key), &stats), KP_EMISUSE);
     assert_int_equal(kp_stats_read(s.pool, kp_str("unknown"), &stats), KP_ENOTFOUND);
     assert_int_equal(kp_stats_read(NULL, kp_str("unknown"), &stats), KP_EMISUSE);
-    SAYS(explain(&s, KP_KEY(&key)), "knows no such key");
-    SAYS(explain(&s, kp_str("unknown")), "knows no such key");
+    SAYS(explain(&s, KP_KEY(&key)), "has no such key");
+    SAYS(explain(&s, kp_str("unknown")), "has no such key");
     assert_true(kp_explain(NULL, kp_str("a"), text, sizeof text) > 0);
     assert_true(kp_explain(s.pool, KP_EVERY_KEY, NULL, 0) > 0);
     stage_fall(&s);
@@ -121,7 +121,7 @@ static void borrowers_and_waiters_must_be_explained_with_their_tags(void **state
                      KP_ETIMEDOUT);
     SAYS(text, "lent for 5 ms to (no tag)");
     SAYS(text, "lent for 5 ms to report");
-    SAYS(text, "waiting for 0 ms: page, bound by max_live");
+    SAYS(text, "waiting for 0 ms: page, limited by max_live");
     int shown = 0;
     for (const char *at = text; (at = strstr(at, "lent for")) != NULL; at++) shown++;
     assert_int_equal(shown, 8); /* the first few */
