@@ -163,7 +163,7 @@ static int give_up(struct kp__dial *d, int code)
     return 0;
 }
 
-static int is_there(struct kp__dial *d)
+static int connected(struct kp__dial *d)
 {
     freeaddrinfo(d->all);
     d->all = NULL;
@@ -181,7 +181,7 @@ static int try_next(struct kp__dial *d, int code)
         d->turn_ns = kp__until_ns(kp__left_ms(d->until_ns) / d->rest--);
         d->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (d->fd >= 0 && connect(d->fd, a->ai_addr, a->ai_addrlen) == 0)
-            return is_there(d);
+            return connected(d);
         code = errno;
         if (d->fd >= 0 && (code == EINPROGRESS || code == EINTR))
             return POLLOUT;
@@ -248,7 +248,7 @@ int kp__dial_go_on(struct kp__dial *d, bool ready)
     if (ready && getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &code, &size) != 0)
         code = errno;
     if (code == 0)
-        return is_there(d);
+        return connected(d);
     (void)close(d->fd);
     d->fd = -1;
     return try_next(d, code);
@@ -317,7 +317,7 @@ int kp__tcp_set(int fd, bool nodelay, int idle_s, int every_s, int probes)
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-int kp__stirred(int fd)
+int kp__peek(int fd)
 {
     char byte;
     ssize_t n;

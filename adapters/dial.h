@@ -62,6 +62,6 @@ bool kp__is_gone(int code);
 /* Would the next borrower see something? 0: nothing has come and nothing has ended. 1: bytes are
  * there that nobody read. Negative: an errno (the other side ended: ECONNRESET). Asks the kernel,
  * not the peer. */
-int kp__stirred(int fd);
+int kp__peek(int fd);
 
 #endif

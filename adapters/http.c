@@ -329,7 +329,7 @@ static void cancel(kp_job *job)
  * no connection is open (then the next create probes, and reports the reason), or a new one is,
  * made with CURLOPT_CONNECT_ONLY: that cannot be used again, and libcurl forgets it without freeing
  * it. But a server may well close after an answer, and a borrower may have asked for nothing. */
-static bool got_nowhere(const struct client *h)
+static bool is_useless(const struct client *h)
 {
     bool open = false, probing = !h->context->options.probe || *h->context->options.probe;
     long status = 0;
@@ -357,7 +357,7 @@ static int reset(kp_job *job, void *resource)
 
     if (h->transfer && !kp__transfer_stop(h->transfer))
         return fail(job, CURLE_RECURSIVE_API_CALL, "given back inside a callback of libcurl");
-    if (got_nowhere(h))
+    if (is_useless(h))
         return fail_without(job, h);
     rc = begin_anew(h, job->key);
     return rc == CURLE_OK ? 0 : fail(job, rc, "");
@@ -371,15 +371,15 @@ static int validate(kp_job *job, void *resource)
     bool tls = strncmp(job->key.data, "https:", 6) == 0;
 
     for (int i = 0; i < SOCKETS_MAX; i++) {
-        int stirred = h->fd[i] < 0 ? 0 : kp__stirred(h->fd[i]), rc;
+        int peeked = h->fd[i] < 0 ? 0 : kp__peek(h->fd[i]), rc;
 
-        if (stirred == 0 || (stirred > 0 && tls))
+        if (peeked == 0 || (peeked > 0 && tls))
             continue;
         if (h->context->options.counts)
             kp__count(&h->context->options.counts->ended, 1);
-        rc = fail(job, CURLE_RECV_ERROR, stirred > 0 ? "bytes came while it was idle"
-                                                     : "the server has ended the connection");
-        return kp__is_gone(-stirred) ? KP_EGONE : rc;
+        rc = fail(job, CURLE_RECV_ERROR, peeked > 0 ? "bytes came while it was idle"
+                                                    : "the server has ended the connection");
+        return kp__is_gone(-peeked) ? KP_EGONE : rc;
     }
     return 0;
 }

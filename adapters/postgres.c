@@ -108,7 +108,7 @@ static void hear_nothing(void *arg, const PGresult *notice)
 /* Are the notice functions still those of on_open? A borrower's function, with its pointer to the
  * borrower's data, must not be called for the next one, nor by what the server still says until the
  * connection is closed; and the borrower's trace file must not be written to. */
-static bool has_own_ears(PGconn *conn)
+static bool unhook(PGconn *conn)
 {
     const struct session *session = session_of(conn);
     bool own = PQsetNoticeProcessor(conn, NULL, NULL) == session->processor &&
@@ -353,7 +353,7 @@ static const char *take_back(struct work *w)
 {
     PGconn *conn = w->conn;
 
-    if (!has_own_ears(conn))
+    if (!unhook(conn))
         return "the borrower left its own notice processor or receiver set";
     if (session_of(conn)->anew)
         return "its borrower had reset the connection with PQreset";
@@ -419,7 +419,7 @@ static bool is_clean(void *resource, void *ctx)
     struct session *session = session_of(conn);
 
     if (PQstatus(conn) != CONNECTION_OK || PQtransactionStatus(conn) != PQTRANS_IDLE ||
-        PQpipelineStatus(conn) != PQ_PIPELINE_OFF || !has_own_ears(conn) || session->anew ||
+        PQpipelineStatus(conn) != PQ_PIPELINE_OFF || !unhook(conn) || session->anew ||
         session->unsynced || PQisnonblocking(conn) != (o->watcher != NULL))
         return false;
     if (forget_notifications(conn))
@@ -461,7 +461,7 @@ static int destroy(kp_job *job, void *resource)
     const kp_pg_options *o = job->ctx;
     PGconn *conn = resource;
 
-    (void)has_own_ears(conn);
+    (void)unhook(conn);
     if (o->on_close)
         o->on_close(conn, job->key, o->ctx);
     if (PQtransactionStatus(conn) == PQTRANS_ACTIVE && PQsocket(conn) >= 0)

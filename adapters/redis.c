@@ -277,13 +277,13 @@ static int look(kp_job *job, struct kp__redis *r, kp_redis_leftover *what)
 
     if (r->c->err)
         return fail_as_left(job, EPROTO, r->c->errstr, r->c->err == REDIS_ERR_EOF ||
-                            kp__is_gone(-kp__stirred(r->c->fd)));
+                            kp__is_gone(-kp__peek(r->c->fd)));
     what->unsent = has_unsent(r->c);
     if (what->unsent)
         return kp__redis_fail(job, EPROTO, "given back with commands that were not sent");
     if (o->tidy != KP_REDIS_LOOK)
         return 0;
-    rc = reader->pos < reader->len || reader->ridx >= 0 ? 1 : kp__stirred(r->c->fd);
+    rc = reader->pos < reader->len || reader->ridx >= 0 ? 1 : kp__peek(r->c->fd);
     what->replies = rc > 0;
     return rc > 0 ? kp__redis_fail(job, EPROTO, "given back with replies unread")
            : rc < 0 ? fail_as_left(job, -rc, strerror(-rc), kp__is_gone(-rc)) : 0;
@@ -296,7 +296,7 @@ static bool is_clean(void *resource, void *ctx)
     const redisContext *c = r->c;
 
     return !c->err && !has_unsent(c) &&
-           c->reader->pos >= c->reader->len && c->reader->ridx < 0 && kp__stirred(c->fd) == 0 &&
+           c->reader->pos >= c->reader->len && c->reader->ridx < 0 && kp__peek(c->fd) == 0 &&
            make_ready(ctx, r) == 0;
 }
 

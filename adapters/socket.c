@@ -167,7 +167,7 @@ static int own_half(const struct link *link)
 static int check(kp_job *job, const struct link *link)
 {
     const kp_socket_options *o = job->ctx;
-    int rc = kp__stirred(link->fd);
+    int rc = kp__peek(link->fd);
     bool gone = kp__is_gone(-rc);
 
     if (rc == 0)
@@ -206,7 +206,7 @@ static bool is_clean(void *resource, void *ctx)
 {
     const struct link *link = resource;
 
-    return kp__stirred(link->fd) == 0 && own_half(link) == 0 && make_ready(ctx, link->fd) == 0;
+    return kp__peek(link->fd) == 0 && own_half(link) == 0 && make_ready(ctx, link->fd) == 0;
 }
 
 static int destroy(kp_job *job, void *resource)

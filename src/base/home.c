@@ -34,7 +34,7 @@ uint16_t kp__home_here(void)
 {
     int processor = sched_getcpu();
 
-    return processor >= 0 && processor < KP__HOMES ? (uint16_t)processor : KP__NOBODYS;
+    return processor >= 0 && processor < KP__HOMES ? (uint16_t)processor : KP__NO_HOME;
 }
 
 static _Noreturn void give_up(void)
@@ -79,7 +79,7 @@ bool kp__sequences_begin(void)
 
 uint16_t kp__home_here(void)
 {
-    return KP__NOBODYS;
+    return KP__NO_HOME;
 }
 
 void kp__sequences_end(void)

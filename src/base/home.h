@@ -6,7 +6,7 @@
  * kernel makes it begin the sequence again. So at home a sequence is one indivisible step, and
  * elsewhere nobody writes the word.
  *
- * A home is taken away in this order: set it to KP__NOBODYS; call kp__sequences_end; from then on
+ * A home is taken away in this order: set it to KP__NO_HOME; call kp__sequences_end; from then on
  * only the caller changes the word, until it lets others at it again. Homes are given and taken
  * under a lock.
  *
@@ -32,14 +32,14 @@
 #endif
 
 enum { KP__HOMES = 1024 };              /* processors 0 to 1023 may be homes */
-#define KP__NOBODYS UINT16_C(0xf000)    /* no processor; nor the low half of rseq's -1, -2 */
+#define KP__NO_HOME UINT16_C(0xf000)    /* no processor; nor the low half of rseq's -1, -2 */
 
 typedef _Atomic uint16_t kp__home;
 
 /* May words have homes in this process? To be called before any word gets one. Threads: any. */
 bool kp__sequences_begin(void);
 
-/* The processor that this thread runs on, unless it has been moved since; or KP__NOBODYS. */
+/* The processor that this thread runs on, unless it has been moved since; or KP__NO_HOME. */
 uint16_t kp__home_here(void);
 
 /* When this returns, every sequence that was under way has ended, or begins again and then sees

@@ -73,7 +73,7 @@ static inline size_t kp__map_wants(const struct kp__map *map)
 }
 
 /* Does it want nothing, and have nothing to give back? */
-static inline bool kp__map_is_content(const struct kp__map *map)
+static inline bool kp__map_at_rest(const struct kp__map *map)
 {
     return map->old != NULL ? map->moved < map->old_buckets : map->count < map->buckets;
 }

@@ -156,11 +156,11 @@ static uint64_t life_random(void *ctx)
     return result;
 }
 
-/* ---- sleeping: at first, giving way ---------------------------------------------------------- */
+/* ---- sleeping: at first, yielding ------------------------------------------------------------ */
 
 enum {
-    LIFE_WAYS = 50,         /* yields at most: about as long as a wake by another processor takes */
-    LIFE_WAYS_LEAST = 2,    /* yields if it did not pay lately ... */
+    LIFE_YIELDS = 50,       /* yields at most: about as long as a wake by another processor takes */
+    LIFE_YIELDS_LEAST = 2,  /* yields if it did not pay lately ... */
     LIFE_RARELY = 16,       /* ... and then only before one sleep in so many, to learn whether it
                                pays again: if not, it may cost a switch to another thread and
                                back */
@@ -170,23 +170,23 @@ enum {
 
 /* The thread that is going to change the word may be the next to run on this processor, and then
  * nobody has to be woken. True: the word has changed. */
-static bool life_give_way(const uint32_t *word, uint32_t while_it_is, uint64_t until_ns)
+static bool life_yield(const uint32_t *word, uint32_t while_it_is, uint64_t until_ns)
 {
-    static _Thread_local int ways = LIFE_WAYS, sleeps;
+    static _Thread_local int yields = LIFE_YIELDS, sleeps;
 
-    if (ways == LIFE_WAYS_LEAST && ++sleeps % LIFE_RARELY != 0) return false;
+    if (yields == LIFE_YIELDS_LEAST && ++sleeps % LIFE_RARELY != 0) return false;
     uint64_t now = life_now(NULL), end = now + LIFE_MOMENT_NS;
 
     if (until_ns < end) end = until_ns;
-    for (int i = 0; i < ways && now < end; i++, now = life_now(NULL)) {
+    for (int i = 0; i < yields && now < end; i++, now = life_now(NULL)) {
         /* relaxed: it only decides whether to sleep */
         if (__atomic_load_n(word, __ATOMIC_RELAXED) != while_it_is) {
-            if (i > 0) ways = LIFE_WAYS;
+            if (i > 0) yields = LIFE_YIELDS;
             return true;
         }
         sched_yield();
     }
-    ways = ways / 2 > LIFE_WAYS_LEAST ? ways / 2 : LIFE_WAYS_LEAST;
+    yields = yields / 2 > LIFE_YIELDS_LEAST ? yields / 2 : LIFE_YIELDS_LEAST;
     return false;
 }
 
@@ -205,7 +205,7 @@ static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, v
     int saved = errno;
 
     (void)ctx;
-    if (life_give_way(word, while_it_is, until_ns)) return;
+    if (life_yield(word, while_it_is, until_ns)) return;
     syscall(SYS_futex, word, LIFE_WAIT_BITSET_PRIVATE, while_it_is,
             until_ns != UINT64_MAX ? &until : NULL, NULL, LIFE_ANY_BIT);
     errno = saved;
@@ -271,7 +271,7 @@ static void life_park(uint32_t *word, uint32_t while_it_is, uint64_t until_ns, v
     int cancel;
 
     (void)ctx;
-    if (life_give_way(word, while_it_is, until_ns)) return;
+    if (life_yield(word, while_it_is, until_ns)) return;
     /* Waiting on a condition is a cancellation point. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     pthread_mutex_lock(&b->mutex);

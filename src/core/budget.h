@@ -31,12 +31,12 @@ struct kp__budget {
     enum kp__limit limit; /* the option that sets it */
     int64_t cap, used; /* core->lent.used includes what open lanes reserve (core/lane.h) */
     int64_t peak;      /* after cap was lowered, `used` may still be up to this; it only falls */
-    int64_t leaving;   /* of a group: how many of `used` are being destroyed */
+    int64_t closing;   /* of a group: how many of `used` are being destroyed */
     struct kp__heap starved;   /* subpools, by kp__rank */
     struct kp__heap evictable; /* subpools with an idle slot to spare, least recently used first */
     enum kp__place place;
     enum kp__measure measure;
-    uint64_t served;           /* its virtual time (share.h): the lag of whoever was served last */
+    uint64_t virtual_time;     /* share.h: the lag of whoever was served last */
     uint32_t bout;             /* how often `starved` went from empty to not empty */
     uint64_t looked_at;        /* when the top of `starved` was last looked at, and ... */
     uint32_t looks;            /* ... how often at that time */

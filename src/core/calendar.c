@@ -23,20 +23,20 @@ void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot)
 
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (!sub->dated) return;
+    if (!sub->has_due) return;
     kp__timers_remove(&core->keys_due, &kp__due_of(core, sub)->due);
     kp__list_remove(&kp__due_of(core, sub)->unused);
 }
 
 /* A key's entry in the calendar, begun if it was not. */
-static struct kp__key_due *dated(struct kp__core *core, struct kp__subpool *sub)
+static struct kp__key_due *due_entry(struct kp__core *core, struct kp__subpool *sub)
 {
     struct kp__key_due *part = kp__due_of(core, sub);
 
-    if (sub->dated) return part;
+    if (sub->has_due) return part;
     *part = (struct kp__key_due){ .sub = sub };
     kp__list_init(&part->unused);
-    sub->dated = true;
+    sub->has_due = true;
     return part;
 }
 
@@ -53,7 +53,7 @@ struct kp__timer *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot
 
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
 {
-    if (at != KP__NEVER) file(&core->keys_due, &dated(core, sub)->due, at);
+    if (at != KP__NEVER) file(&core->keys_due, &due_entry(core, sub)->due, at);
 }
 
 /* ---- ages ------------------------------------------------------------------------------------ */
@@ -140,7 +140,7 @@ void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct k
         file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
     if (revoke_after == KP__NEVER || seat->hold >= KP__REVOKING) return;
     uint64_t at = kp__later(seat->since, revoke_after);
-    file(&core->slots_due, &slot->due, at > now ? at : now + KP__ONCE_MORE);
+    file(&core->slots_due, &slot->due, at > now ? at : now + KP__LOOK_AGAIN);
 }
 
 static void file_leases(struct kp__core *core, struct kp__slot *slot, uint64_t now)
@@ -211,7 +211,7 @@ static uint64_t forget_at(const struct kp__core *core, const struct kp__subpool 
  * since the same last use. Using it again does not take it off the list (kp__table_spare). */
 static void list_unused(struct kp__core *core, struct kp__subpool *sub)
 {
-    struct kp__key_due *part = dated(core, sub);
+    struct kp__key_due *part = due_entry(core, sub);
 
     if (kp__list_linked(&part->unused) && part->since == sub->used_at) return;
     part->since = sub->used_at;

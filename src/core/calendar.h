@@ -41,7 +41,7 @@ void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct k
 void kp__unfile_slot(struct kp__core *core, struct kp__slot *slot);
 void kp__unfile_sub(struct kp__core *core, struct kp__subpool *sub);
 
-/* A key's entry in the calendar. It means nothing before it is begun (kp__subpool.dated). */
+/* A key's entry in the calendar. It means nothing before it is begun (kp__subpool.has_due). */
 static inline struct kp__key_due *kp__due_of(const struct kp__core *core,
                                              const struct kp__subpool *sub)
 {
@@ -65,6 +65,6 @@ struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, 
                                   struct kp__todo *todo);
 
 /* 1 s: after so long, what was due but could not be begun is looked at again. */
-#define KP__ONCE_MORE UINT64_C(1000000000)
+#define KP__LOOK_AGAIN UINT64_C(1000000000)
 
 #endif

@@ -84,9 +84,9 @@ struct kp__core {
     uint64_t now; /* of the latest decision that was told the time */
     uint32_t count[KP__STATES];
     uint32_t leases, waiting, promised, revoked, revoking;
-    uint32_t tests;    /* the keeper's, under way: part of the count of those being created */
-    int64_t returning; /* lent ones on open lanes: any of them may be idle by now (lane.h) */
-    int64_t settled;   /* leases that settled, less the price of taking homes (home.c) */
+    uint32_t tests;      /* the keeper's, under way: part of the count of those being created */
+    int64_t returning;   /* lent ones on open lanes: any of them may be idle by now (lane.h) */
+    int64_t home_credit; /* leases that settled, less the price of taking homes (home.c) */
     uint64_t stamps, returns, serials; /* numbers given out: to requests, to returns, to slots */
     uint64_t epoch;    /* 1 + the times that kp_rotate was called */
     uint32_t era;      /* a new one begins when a call waits for the leases so far (kp_drain) */
@@ -139,12 +139,12 @@ static inline void kp__evictable_update(struct kp__core *core, struct kp__subpoo
 static inline bool kp__may_idle(struct kp__core *core, uint32_t more)
 {
     return core->count[KP__IDLE] + core->returning + more <= core->max_idle ||
-           kp__lanes_leave_idle(core, more);
+           kp__lanes_yield_idle(core, more);
 }
 
 /* Note the time that a decision was told. Some are told none (0); but all are while any key is
  * starved. */
-static inline void kp__at(struct kp__core *core, uint64_t now)
+static inline void kp__note_time(struct kp__core *core, uint64_t now)
 {
     if (now > core->now) core->now = now;
 }

@@ -48,8 +48,8 @@ static void drop(struct kp__core *core, struct kp__slot *slot, struct kp__todo *
 }
 
 /* Call fn for each resource of the key but one. */
-static void each_other(struct kp__core *core, const struct kp__slot *but, struct kp__todo *todo,
-                       void (*fn)(struct kp__core *, struct kp__slot *, struct kp__todo *))
+static void each_but(struct kp__core *core, const struct kp__slot *but, struct kp__todo *todo,
+                     void (*fn)(struct kp__core *, struct kp__slot *, struct kp__todo *))
 {
     struct kp__subpool *sub = but->sub;
     const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
@@ -72,19 +72,19 @@ static bool spread(struct kp__core *core, const struct kp__slot *slot, uint64_t 
 {
     struct kp__subpool *sub = slot->sub;
 
-    if (sub->rare->doubts > 0) each_other(core, slot, todo, drop); /* the second peer gone */
+    if (sub->rare->doubts > 0) each_but(core, slot, todo, drop); /* the second peer gone */
     if (slot->doubted) return false;
-    each_other(core, slot, todo, doubt);
+    each_but(core, slot, todo, doubt);
     if (sub->rare->doubts == 0) return false; /* there are no others */
     if (core->validates && sub->rules->on_gone == KP_GONE_TEST) kp__file_sub(core, sub, now);
-    else each_other(core, slot, todo, drop);
+    else each_but(core, slot, todo, drop);
     return true;
 }
 
 bool kp__peer_gone(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                    struct kp__todo *todo)
 {
-    kp__at(core, now);
+    kp__note_time(core, now);
     if (slot->sub->open) kp__lane_shut(core, slot->sub, now);
     /* of one that is to be closed already, that says nothing about others */
     if (slot->sub->rules->on_gone == KP_OFF || slot->errand->doomed) return false;
@@ -152,7 +152,7 @@ bool kp__test_due(struct kp__core *core, struct kp__slot *slot, uint64_t now, bo
 
 void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, uint64_t until)
 {
-    kp__at(core, now);
+    kp__note_time(core, now);
     kp__slot_test(core, slot);
     kp__file_slot_at(core, slot, until);
 }
@@ -163,7 +163,7 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
     struct kp__subpool *sub = slot->sub;
     kp_cause why = kp__end_cause(core, slot, good, KP_CAUSE_INVALID, now);
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     if (why) {
         slot->cause = (uint8_t)why;
         kp__slot_tested(core, slot, KP__CLOSING);

@@ -124,7 +124,7 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
 {
     struct kp__subpool *sub = slot->sub;
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     sub->tally.creates++;
     core->tally.creates++;
     recovered(core, sub);
@@ -210,7 +210,7 @@ enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
     bool background = !request && !sponsor, probe = false;
     enum kp__change change = KP__AS_BEFORE;
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     kp__probe_pass(&kp__errand_of(slot)->probe, &probe);
     if (sponsor && final) {
         kp__blame(sponsor, what);
@@ -268,7 +268,7 @@ uint32_t kp__close_many(struct kp__core *core, struct kp__subpool *sub, kp_cause
 }
 
 /* The cause of its end: as given, unless a failed check of it has found its peer gone (doubt.c). */
-static kp_cause found(const struct kp__slot *slot, kp_cause cause)
+static kp_cause cause_or_gone(const struct kp__slot *slot, kp_cause cause)
 {
     bool gone = slot->errand->doomed && slot->cause == KP_CAUSE_GONE;
 
@@ -280,7 +280,7 @@ kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool 
 {
     const struct kp__rules *r = slot->sub->rules;
 
-    if (!keep) return found(slot, cause);
+    if (!keep) return cause_or_gone(slot, cause);
     if (slot->errand->doomed) return (kp_cause)slot->cause;
     if (core->phase == KP__CLOSED) return KP_CAUSE_CLOSED;
     if (kp__is_used_up(slot)) return KP_CAUSE_USES;
@@ -312,7 +312,7 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
 {
     struct kp__subpool *sub = slot->sub;
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     if (sub->open) kp__lane_shut(core, sub, core->now); /* this slot was not on it */
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
@@ -404,7 +404,7 @@ void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct
 {
     struct kp__subpool *sub = slot->sub;
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     vacate(core, &slot, 1, now);
     kp__settle(core, sub, now, todo);
 }
@@ -412,7 +412,7 @@ void kp__gone(struct kp__core *core, struct kp__slot *slot, uint64_t now, struct
 void kp__gone_many(struct kp__core *core, struct kp__slot *const *slots, uint32_t many,
                    uint64_t now, struct kp__todo *todo)
 {
-    kp__at(core, now);
+    kp__note_time(core, now);
     for (uint32_t first = 0, end; first < many; first = end) {
         struct kp__subpool *sub = slots[first]->sub;
         for (end = first + 1; end < many && slots[end]->sub == sub;) end++;
@@ -428,7 +428,7 @@ void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__
     const struct kp__slot *next = victim->errand->victim.next;
     struct kp__group *left[2];
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     if (next) kp__promise_pass(core, sub, victim, left);
     else kp__promise_end(core, sub, victim, left);
     vacate(core, &victim, 1, now);
@@ -448,7 +448,7 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     struct kp__group *left[2];
     bool probe = false;
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     kp__probe_pass(&kp__errand_of(victim)->probe, &probe);
     if (next) kp__promise_pass(core, sub, victim, left);
     else kp__promise_end(core, sub, victim, left);

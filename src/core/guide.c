@@ -83,7 +83,7 @@ static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash)
 
     for (size_t i = 0; i < KP__BUCKET; i++) {
         _Atomic uint64_t *at = &guide->entry[own ^ i];
-        if (kp__guide_to(at, hash) <= UINT32_MAX) return at;
+        if (kp__guide_find_at(at, hash) <= UINT32_MAX) return at;
         /* relaxed: written under the pool's lock only */
         if (!free && atomic_load_explicit(at, memory_order_relaxed) == 0) free = at;
     }
@@ -92,7 +92,7 @@ static _Atomic uint64_t *place(struct kp__guide *guide, uint64_t hash)
 
 void kp__guide_enter(struct kp__guide *guide, uint64_t hash, uint32_t to)
 {
-    /* release: pairs with the acquire in kp__guide_to; the line it leads to was made before */
+    /* release: pairs with the acquire in kp__guide_find_at; the line it leads to was made before */
     atomic_store_explicit(place(guide, hash), hash ^ to, memory_order_release);
 }
 
@@ -101,5 +101,6 @@ void kp__guide_leave(struct kp__guide *guide, uint64_t hash)
     _Atomic uint64_t *at = place(guide, hash);
 
     /* relaxed: as above; whoever still finds the entry compares what it leads to */
-    if (kp__guide_to(at, hash) <= UINT32_MAX) atomic_store_explicit(at, 0, memory_order_relaxed);
+    if (kp__guide_find_at(at, hash) <= UINT32_MAX)
+        atomic_store_explicit(at, 0, memory_order_relaxed);
 }

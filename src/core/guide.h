@@ -48,17 +48,17 @@ void kp__guides_in_child(void);
 
 /* Where an entry leads a key with this hash; above 32 bits: it is another key's. A guess: whoever
  * follows it must make sure that there is such a line. */
-static inline uint64_t kp__guide_to(const _Atomic uint64_t *entry, uint64_t hash)
+static inline uint64_t kp__guide_find_at(const _Atomic uint64_t *entry, uint64_t hash)
 {
     /* acquire: pairs with the release in kp__guide_enter: the line was made before */
     return atomic_load_explicit(entry, memory_order_acquire) ^ hash;
 }
 
 /* The same for both places of a pair; `off`: how far it is from the hash's own pair. */
-static inline uint64_t kp__guide_pair(const struct kp__guide *guide, uint64_t hash, size_t off)
+static inline uint64_t kp__guide_find_pair(const struct kp__guide *guide, uint64_t hash, size_t off)
 {
     const _Atomic uint64_t *pair = &guide->entry[((size_t)hash & guide->mask) ^ off];
-    uint64_t one = kp__guide_to(pair, hash), two = kp__guide_to(pair + 1, hash);
+    uint64_t one = kp__guide_find_at(pair, hash), two = kp__guide_find_at(pair + 1, hash);
 
     return one < two ? one : two;
 }
@@ -66,10 +66,10 @@ static inline uint64_t kp__guide_pair(const struct kp__guide *guide, uint64_t ha
 /* The same for all pairs of the bucket; 0: nowhere. */
 static inline uint32_t kp__guide_find(const struct kp__guide *guide, uint64_t hash)
 {
-    uint64_t to = kp__guide_pair(guide, hash, 0);
+    uint64_t to = kp__guide_find_pair(guide, hash, 0);
 
     for (size_t off = 2; to > UINT32_MAX && off < KP__BUCKET; off += 2)
-        to = kp__guide_pair(guide, hash, off);
+        to = kp__guide_find_pair(guide, hash, off);
     return to > UINT32_MAX ? 0 : (uint32_t)to;
 }
 

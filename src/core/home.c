@@ -22,31 +22,31 @@ static struct kp__cell *marked(const struct kp__slot *slot)
 /* ---- given ----------------------------------------------------------------------------------- */
 
 /* Taking homes away costs a system call, while others may want the lock. So in the long run, over
- * the whole pool, it happens at most once for each KP__HOME_PRICE leases that settle, of which
- * core->settled keeps account; and after a time without, at most SAVED times in a row. */
+ * the whole pool, it happens at most once for each KP__HOME_PRICE leases that seek a home, of which
+ * core->home_credit keeps account; and after a time without, at most SAVED times in a row. */
 enum { SAVED = 16 };
 
-/* May the end of this lease give its cell a home? Its number must be one that settles. It must not
- * have been lent at an earlier home: a copy of it could still end it at the new one. Nor may it be
- * stale: the cell's word may be marked then. A word that is not marked now stays so while we have
- * the lock. */
-static bool may_settle(struct kp__core *core, const struct kp__cell *cell, uint64_t word)
+/* May the end of this lease give its cell a home? Its number must be one that seeks a home. It must
+ * not have been lent at an earlier home: a copy of it could still end it at the new one. Nor may it
+ * be stale: the cell's word may be marked then. A word that is not marked now stays so while we
+ * have the lock. */
+static bool may_get_home(struct kp__core *core, const struct kp__cell *cell, uint64_t word)
 {
     /* relaxed: as above */
-    if (!core->homes || (word & (KP__WORD_STATE | KP__NOT_SETTLING)) != KP__GONE ||
+    if (!core->homes || (word & (KP__WORD_STATE | KP__NOT_SEEKING)) != KP__WORD_LENT ||
         atomic_load_explicit(&cell->word, memory_order_relaxed) != word)
         return false;
-    if (core->settled < SAVED * KP__HOME_PRICE) core->settled++;
-    return core->settled > 0;
+    if (core->home_credit < SAVED * KP__HOME_PRICE) core->home_credit++;
+    return core->home_credit > 0;
 }
 
-bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_t word)
+bool kp__home_seek(struct kp__core *core, const struct kp__slot *slot, uint64_t word)
 {
     struct kp__cell *cell = KP__CELL_OF(slot);
-    uint64_t idle = (word & ~(uint64_t)KP__HOMED) - (KP__GONE - KP__HERE);
-    uint16_t here = may_settle(core, cell, word) ? kp__home_here() : KP__NOBODYS;
+    uint64_t idle = (word & ~(uint64_t)KP__HOMED) - (KP__WORD_LENT - KP__WORD_IDLE);
+    uint16_t here = may_get_home(core, cell, word) ? kp__home_here() : KP__NO_HOME;
 
-    if (here != KP__NOBODYS) {
+    if (here != KP__NO_HOME) {
         /* release: pairs with the acquire of the home in a sequence (base/home.h). A sequence that
          * finds this home finds no word in the cell that was there at an earlier home; and none
          * can expect the marked word yet, which is stored below */
@@ -58,16 +58,16 @@ bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_
     if (!atomic_compare_exchange_strong_explicit(&cell->word, &word, idle, memory_order_release,
                                                  memory_order_relaxed))
         return false;
-    if (here != KP__NOBODYS) slot->sub->term->homes++;
+    if (here != KP__NO_HOME) slot->sub->term->homes++;
     return true;
 }
 
 /* ---- taken ----------------------------------------------------------------------------------- */
 
-static void evict(struct kp__cell *cell)
+static void clear_home(struct kp__cell *cell)
 {
     /* relaxed: kp__sequences_end, called next, makes it known to all threads */
-    atomic_store_explicit(&cell->home, KP__NOBODYS, memory_order_relaxed);
+    atomic_store_explicit(&cell->home, KP__NO_HOME, memory_order_relaxed);
 }
 
 /* No sequence will change the word any more. If it is lent, it stays marked, as its lease is. */
@@ -78,7 +78,7 @@ static void unmark(struct kp__cell *cell)
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
     /* release: pairs with the acquire of whoever claims it next */
-    if (word & KP__HERE)
+    if (word & KP__WORD_IDLE)
         atomic_store_explicit(&cell->word, word & ~(uint64_t)KP__HOMED, memory_order_release);
 }
 
@@ -98,7 +98,7 @@ static void each_marked(const struct kp__subpool *sub, void (*what)(struct kp__c
 static void end_sequences(struct kp__core *core)
 {
     kp__sequences_end();
-    core->settled -= KP__HOME_PRICE;
+    core->home_credit -= KP__HOME_PRICE;
 }
 
 void kp__home_take(struct kp__core *core, const struct kp__slot *slot)
@@ -106,8 +106,8 @@ void kp__home_take(struct kp__core *core, const struct kp__slot *slot)
     struct kp__cell *cell = marked(slot);
 
     /* relaxed: homes are given and taken away under the lock only */
-    if (!cell || atomic_load_explicit(&cell->home, memory_order_relaxed) == KP__NOBODYS) return;
-    evict(cell);
+    if (!cell || atomic_load_explicit(&cell->home, memory_order_relaxed) == KP__NO_HOME) return;
+    clear_home(cell);
     end_sequences(core);
     unmark(cell);
     slot->sub->term->homes--;
@@ -119,7 +119,7 @@ bool kp__homes_take(struct kp__core *core, struct kp__subpool *const *subs, uint
 
     for (uint32_t i = 0; i < many; i++) {
         if (subs[i]->term->homes == 0) continue;
-        each_marked(subs[i], evict);
+        each_marked(subs[i], clear_home);
         any = true;
     }
     if (!any) return false;

@@ -321,7 +321,7 @@ static uint8_t name_cells(struct kp__core *core, struct kp__subpool *sub)
 
 static void swing_open(struct kp__core *core, struct kp__slot *slot)
 {
-    uint64_t state = slot->state == KP__IDLE ? KP__HERE : KP__GONE;
+    uint64_t state = slot->state == KP__IDLE ? KP__WORD_IDLE : KP__WORD_LENT;
 
     if (!slot->on_lane) return;
     if (slot->sub->waiting) state |= KP__TURN;
@@ -363,8 +363,8 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     uint64_t until;
 
     if (sub->open || !core->lanes || !is_calm(core, sub, now) || !rules_allow(core, sub)) return;
-    if (sub->calm > 0) {
-        sub->calm--;
+    if (sub->shut_for > 0) {
+        sub->shut_for--;
         return;
     }
     until = end_of_term(core, sub, now);
@@ -388,7 +388,7 @@ void kp__lane_open(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 
 /* Move a slot between idle and lent in the books, without looking for anybody to serve: when it
  * happened, nobody wanted anything. */
-static void found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
+static void record_move(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
 {
     struct kp__subpool *sub = slot->sub;
     int one = state == KP__LENT ? 1 : -1;
@@ -401,7 +401,7 @@ static void found(struct kp__core *core, struct kp__slot *slot, enum kp__state s
         sub->lent_permits += (uint32_t)one;
         core->lent.used += one;
     }
-    kp__slot_found(core, slot, state);
+    kp__slot_record(core, slot, state);
 }
 
 /* Shut a slot's word, and enter in the books what became of the slot while the lane was open. */
@@ -413,12 +413,12 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     uint64_t word = atomic_fetch_and_explicit(&cell->word, ~(uint64_t)KP__WORD_STATE,
                                               memory_order_acq_rel);
     uint64_t generation = word >> KP__WORD_BITS, leases = generation - slot->generation;
-    bool gone = word & KP__GONE, ending = word & KP__ENDING;
+    bool lent = word & KP__WORD_LENT, ending = word & KP__ENDING;
 
     slot->on_lane = false;
     reserve(core, slot, -1);
-    if (leases == 0 && gone == (slot->state == KP__LENT)) {
-        if (gone) kp__errand(core, slot)->first.ending = ending; /* lent before it opened */
+    if (leases == 0 && lent == (slot->state == KP__LENT)) {
+        if (lent) kp__errand(core, slot)->first.ending = ending; /* lent before it opened */
         return;
     }
     slot->generation = generation;
@@ -428,7 +428,7 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     core->tally.gets += leases;
     core->tally.hits += leases;
     sub->term->served += leases;
-    if (gone) {
+    if (lent) {
         /* relaxed, both: an earlier lease's, if this one's borrower has yet to write them */
         kp__errand(core, slot)->first = (struct kp__seat){
             .generation = generation,
@@ -443,11 +443,11 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
             .turn = word & KP__TURN,
             .homed = word & KP__HOMED
         };
-        found(core, slot, KP__LENT);
+        record_move(core, slot, KP__LENT);
         kp__file_slot(core, slot);
     } else {
         slot->since = sub->term->opened;
-        found(core, slot, KP__IDLE);
+        record_move(core, slot, KP__IDLE);
         kp__file_slot(core, slot); /* it may have been lent when the lane opened */
     }
 }
@@ -468,9 +468,9 @@ static uint16_t pause_after(const struct kp__core *core, struct kp__term *term, 
     enum { LEAST = 4, MOST = 1024 };
 
     if (core->least_term == 0) return 0; /* for tests: whenever it may */
-    if (has_paid(term, now)) term->shy = 0;
-    else if (term->shy < MOST) term->shy = (uint16_t)(2 * term->shy + LEAST);
-    return (uint16_t)(term->shy + term->cells / LEAST);
+    if (has_paid(term, now)) term->penalty = 0;
+    else if (term->penalty < MOST) term->penalty = (uint16_t)(2 * term->penalty + LEAST);
+    return (uint16_t)(term->penalty + term->cells / LEAST);
 }
 
 void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
@@ -495,6 +495,6 @@ void kp__lane_shut(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
         }
     }
     if (term->served > 0 && sub->used_at < now) sub->used_at = now;
-    sub->calm = pause_after(core, term, now);
+    sub->shut_for = pause_after(core, term, now);
     kp__evictable_update(core, sub);
 }

@@ -6,11 +6,11 @@
  * and which are lent. A lane lets gets and releases of one key do without lock and books for a
  * while.
  *
- *   cell    the cache line of one slot. Its *word* holds the slot's generation and a state: HERE
- *           (idle), GONE (lent), or SHUT (only the books know).
+ *   cell    the cache line of one slot. Its *word* holds the slot's generation and a state: IDLE,
+ *           LENT, or SHUT (only the books know).
  *   lane    the cache line of one key. It names the cells of the key's slots.
  *   swing   one atomic step of a word from an expected value to another. A get claims a cell by a
- *           swing from HERE to GONE, a release gives it back by one from GONE to HERE (flow/hit.c).
+ *           swing from IDLE to LENT, a release gives it back by one from LENT to IDLE (flow/hit.c).
  *   open    the words of the lane's cells are the truth, and the books stay as they were when the
  *           lane opened.
  *   shut    all these words are SHUT, and the books are the truth.
@@ -34,7 +34,7 @@
  * to see whether the turn is over.
  *
  * RELEASES THAT ASK. Where the driver is asked whether what comes back is clean (driver.is_clean),
- * a release swings the word twice: to ENDING, then, after the answer, to HERE. If the lane is shut
+ * a release swings the word twice: to ENDING, then, after the answer, to IDLE. If the lane is shut
  * in between, the books count the lease as lent and ending. The second swing fails, and the thread
  * that asked ends the lease with the lock (flow/release.c).
  *
@@ -60,11 +60,11 @@
 /* What the lowest bits of a word say. */
 enum {
     KP__SHUT = 0,    /* only the books know */
-    KP__HERE = 1,    /* idle */
-    KP__GONE = 2,    /* lent */
+    KP__WORD_IDLE = 1,
+    KP__WORD_LENT = 2,
     KP__TURN = 4,    /* and requests wait until a turn is over (KP_EVENTUAL) */
     KP__ASKS = 8,    /* the release asks first whether the resource is clean (driver.is_clean) */
-    KP__ENDING = 16, /* with GONE: that is being asked, and nobody else can end this lease */
+    KP__ENDING = 16, /* with LENT: that is being asked, and nobody else can end this lease */
     KP__HOMED = 32   /* without the lock, only the cell's home may change this word, if it still has
                         one. In a lease's number: it was lent at a home */
 };
@@ -73,14 +73,14 @@ enum { KP__WORD_STATE = 63, KP__WORD_BITS = 6, KP__WORD_NEXT = 1 << KP__WORD_BIT
 /* In a turn, one lease in KP__LOOKS ends with the lock, under which the clock is read. */
 enum { KP__LOOKS = 32, KP__NO_LOOK = (KP__LOOKS - 1) * KP__WORD_NEXT };
 
-/* One lease in KP__SETTLES *settles*: it ends with the lock, if that is free, and its cell may get
- * a home then. Taking homes away is paid for by KP__HOME_PRICE leases that settled (home.c). The
- * explorer has smaller numbers for both. */
-#ifndef KP__SETTLES
-#define KP__SETTLES 1024
+/* One lease in KP__SEEKS *seeks a home*: it ends with the lock, if that is free, and its cell may
+ * get a home then. Taking homes away is paid for by KP__HOME_PRICE leases that sought one (home.c).
+ * The explorer has smaller numbers for both. */
+#ifndef KP__SEEKS
+#define KP__SEEKS 1024
 #define KP__HOME_PRICE 64
 #endif
-enum { KP__NOT_SETTLING = (KP__SETTLES - 1) * KP__WORD_NEXT };
+enum { KP__NOT_SEEKING = (KP__SEEKS - 1) * KP__WORD_NEXT };
 
 /* Where atomic operations on 64 bits need a lock of their own, lanes would gain nothing. */
 #define KP__LANES_PAY (ATOMIC_LLONG_LOCK_FREE == 2)
@@ -96,7 +96,7 @@ static inline uint64_t kp__word(uint64_t generation, uint64_t state)
  * (opaque[1]). `asks`: core->asks. */
 static inline uint64_t kp__seat_word(const struct kp__seat *seat, bool asks)
 {
-    return kp__word(seat->generation, KP__GONE | (seat->turn ? KP__TURN : 0) |
+    return kp__word(seat->generation, KP__WORD_LENT | (seat->turn ? KP__TURN : 0) |
                                           (asks ? KP__ASKS : 0) | (seat->homed ? KP__HOMED : 0));
 }
 
@@ -220,8 +220,8 @@ int64_t kp__lane_most(const struct kp__core *core, const struct kp__subpool *sub
 /* Nobody is kept waiting by what lanes reserve: a thread that lacks it shuts one lane after the
  * other, until it is there, or no lane is open any more. _lent: one lent permit. _idle: places for
  * `more` idle ones; true: they are there. */
-void kp__lanes_leave_lent(struct kp__core *core);
-bool kp__lanes_leave_idle(struct kp__core *core, uint32_t more);
+void kp__lanes_yield_lent(struct kp__core *core);
+bool kp__lanes_yield_idle(struct kp__core *core, uint32_t more);
 
 /* Shut a lane, and bring the books up to date. What was lent on it and is still out counts as lent
  * since `now`. */
@@ -235,7 +235,7 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most);
 
 /* End a lease whose slot is on an open lane, if the cell has this word: the word is swung back, and
  * the cell may get this processor as its home. */
-bool kp__home_settle(struct kp__core *core, const struct kp__slot *slot, uint64_t word);
+bool kp__home_seek(struct kp__core *core, const struct kp__slot *slot, uint64_t word);
 
 /* Take the home of a slot's cell away, if it has one; or those of all cells of some open lanes, at
  * the price of one. False: none had a home. */

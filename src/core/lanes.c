@@ -60,7 +60,7 @@ void kp__lane_shut_due(struct kp__core *core, uint64_t now, uint32_t most)
     struct together t;
 
     KP__DCHECK(most <= KP__TOGETHER);
-    kp__at(core, now);
+    kp__note_time(core, now);
     shut_first(core, &t, now, most, now);
     for (uint32_t i = 0; i < t.many; i++)
         if (t.sub[i]->term->served > 0) kp__lane_open(core, t.sub[i], now);
@@ -129,12 +129,12 @@ static bool shut_one(struct kp__core *core)
     return sub != NULL;
 }
 
-void kp__lanes_leave_lent(struct kp__core *core)
+void kp__lanes_yield_lent(struct kp__core *core)
 {
     while (core->lent.used >= core->lent.cap && shut_one(core)) continue;
 }
 
-bool kp__lanes_leave_idle(struct kp__core *core, uint32_t more)
+bool kp__lanes_yield_idle(struct kp__core *core, uint32_t more)
 {
     int64_t most = core->max_idle - more;
 

@@ -98,7 +98,7 @@ static void count_in_group(struct kp__core *core, struct kp__slot *victim, int i
     kp__contest(core, victim->sub)->uncounted[i] -= one;
     if (!budget) return; /* its key has left the group meanwhile */
     budget->used += one;
-    budget->leaving += one;
+    budget->closing += one;
 }
 
 static void cede(struct kp__core *core, struct kp__slot *victim, struct kp__group *const heirs[2])
@@ -253,7 +253,7 @@ static bool take_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t
 
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now)
 {
-    kp__at(core, now);
+    kp__note_time(core, now);
     if (kp__refill_wanted(core, sub, force) == 0) return false;
     if (creators_wait(sub)) return false; /* they come first */
     return take_permit(core, sub, now);
@@ -264,7 +264,7 @@ bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t n
     int64_t live = kp__sub_live(sub) + sub->contest->promised, max = sub->rules->max_live;
     int64_t own = live - kp__sub_extra(sub);
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     if (!may_grow(core, sub)) return false;
     if (live - sub->rules->surplus >= max || own > max) return false;
     /* a request that could create comes first; one that waits because the key is full may get what

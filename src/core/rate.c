@@ -35,7 +35,7 @@ void kp__rate_set(struct kp__rate *rate, int64_t per_s, int64_t burst, uint64_t 
     rate->per_s = per_s == KP__UNBOUND ? 0 : (uint64_t)per_s;
     rate->most = most;
     if (now > rate->at) rate->at = now;
-    rate->look = 0;
+    rate->next_look = 0;
 }
 
 uint64_t kp__token_at(const struct kp__rate *rate, uint64_t now)
@@ -63,8 +63,8 @@ uint64_t kp__token_look(struct kp__rate *rate, uint64_t now)
 {
     uint64_t at = kp__token_at(rate, now);
 
-    if (rate->look < at) rate->look = at;
-    at = rate->look;
-    rate->look += (KP__TOKEN + rate->per_s - 1) / rate->per_s;
+    if (rate->next_look < at) rate->next_look = at;
+    at = rate->next_look;
+    rate->next_look += (KP__TOKEN + rate->per_s - 1) / rate->per_s;
     return at;
 }

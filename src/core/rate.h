@@ -26,7 +26,7 @@ struct kp__rate {
     uint64_t per_s;           /* 0: there is no rate, and nothing else here means anything */
     uint64_t most;            /* how many parts the bucket can hold */
     uint64_t parts, at;       /* how many it held at the time `at` */
-    uint64_t look;            /* the next time that kp__token_look may give out */
+    uint64_t next_look;       /* the next time that kp__token_look may give out */
 };
 
 /* per_s KP__UNBOUND: no rate. The bucket starts full. */

@@ -137,7 +137,7 @@ bool kp__has_spare(const struct kp__subpool *sub)
 void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     kp__rare(core, sub)->renewal.making--;
-    kp__file_sub(core, sub, kp__later(now, KP__ONCE_MORE)); /* or after the back-off */
+    kp__file_sub(core, sub, kp__later(now, KP__LOOK_AGAIN)); /* or after the back-off */
 }
 
 /* ---- a new epoch ----------------------------------------------------------------------------- */

@@ -63,8 +63,8 @@ void kp__request_init(struct kp__request *request, bool of_loop, const void *sit
 {
     if (!of_loop) atomic_init(&request->state, 0);
     request->of_loop = of_loop;
-    request->holds_lent = request->waited = request->at_once = request->away = false;
-    request->invited = request->offered = request->here = request->posted = false;
+    request->holds_lent = request->waited = request->at_once = request->time_passed = false;
+    request->invited = request->offered = request->looking = request->posted = false;
     request->grant = (struct kp__grant){ .kind = KP__GRANT_WAIT };
     request->slot = NULL;
     kp__list_init(&request->link);
@@ -96,7 +96,7 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
     }
     if (request->sub->waiting == 0) {
         struct kp__rare *rare = kp__rare(core, request->sub);
-        rare->turn = core->now;
+        rare->turn_began = core->now;
         rare->handed = 0;
         kp__late_begin(core, request->sub, core->now); /* refuse_late may be set meanwhile */
         /* how slow an earlier queue was says nothing about this one */
@@ -108,7 +108,7 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
 void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
                     uint64_t now, struct kp__todo *todo)
 {
-    kp__at(core, now);
+    kp__note_time(core, now);
     kp__grant(request, KP__GRANT_WAIT, making);
     if (request->posted) kp__mail_remove(box_of(request), &request->link); /* its owner went on */
     request->posted = false;
@@ -156,7 +156,7 @@ bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t n
                   struct kp__todo *todo)
 {
     if (!kp__waits(request)) return false;
-    kp__at(core, now);
+    kp__note_time(core, now);
     kp__grant_no(request, KP_ETIMEDOUT, request->limit);
     kp__answer(core, request, todo);
     kp__settle(core, request->sub, now, todo);
@@ -172,7 +172,7 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     struct kp__group *left[2] = { NULL, NULL };
     bool probe = grant.probe;
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     kp__grant_no(request, KP_ECANCELED, KP__NOT_BOUND);
     switch (grant.kind) {
     case KP__GRANT_SLOT:

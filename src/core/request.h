@@ -83,10 +83,10 @@ struct kp__request {
     bool holds_lent : 1;     /* a sponsor keeps its lent permit while it waits */
     bool waited : 1;         /* it was counted as one that waited, which is done once */
     bool at_once : 1;        /* for its owner: the ask said not to wait */
-    bool away : 1;           /* for its owner: it may be later by now than `arrived` */
+    bool time_passed : 1;    /* for its owner: it may be later by now than `arrived` */
     bool invited : 1;        /* a budget has something for its key; until it has looked (serve.c) */
     bool offered : 1;        /* KP_EVENTUAL: what is idle was left to it, or to whoever is faster */
-    bool here : 1;           /* its owner has the lock at this moment, and looks by itself */
+    bool looking : 1;        /* its owner has the lock at this moment, and looks by itself */
     struct kp__grant grant;
     union {
         struct kp__slot *slot; /* what the grant is about, or NULL. WAIT: what is under way for it;

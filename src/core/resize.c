@@ -22,7 +22,7 @@ int64_t kp__surplus(const struct kp__core *core)
 
 static int64_t over(const struct kp__budget *group)
 {
-    return group->used - group->leaving - group->cap;
+    return group->used - group->closing - group->cap;
 }
 
 int64_t kp__group_surplus(const struct kp__subpool *sub)
@@ -176,7 +176,7 @@ void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uin
 {
     struct resize r = { core, may, todo };
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     kp__lane_shut_all(core, now); /* what they reserve is by the old numbers */
     set_numbers(&r);
     trim(&r);

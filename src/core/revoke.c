@@ -114,14 +114,14 @@ const struct kp__seat *kp__revoke_end(struct kp__core *core, struct kp__slot *sl
     struct kp__subpool *sub = slot->sub;
     struct kp__seat *out = NULL;
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     if (sub->open) kp__lane_shut(core, sub, now); /* this slot was not on the lane */
     kp__rare(core, sub)->revoking--;
     core->revoking--;
     for (uint32_t i = 0; i < slot->errand->seats; i++) {
         if (!is_out(kp__seat_at(slot, i))) continue;
         out = kp__seat_at(slot, i);
-        out->hold = KP__KEPT;
+        out->hold = KP__REVOKE_TRIED;
     }
     give_ended(core, slot, now, todo);
     if (!out) return NULL;

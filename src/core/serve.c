@@ -48,7 +48,7 @@ static bool turn_is_over(const struct kp__subpool *sub, uint64_t now)
 {
     uint64_t live = (uint64_t)kp__sub_live(sub);
 
-    return now >= sub->rare->turn + KP__ROUND * live / (live + sub->waiting);
+    return now >= sub->rare->turn_began + KP__ROUND * live / (live + sub->waiting);
 }
 
 static bool may_be_passed(const struct kp__request *request, uint64_t now)
@@ -66,7 +66,7 @@ bool kp__is_left(struct kp__core *core, const struct kp__request *request, uint6
 {
     const struct kp__subpool *sub = request->sub;
 
-    if (request->here || !kp__list_linked(&request->link) || !may_be_passed(request, now))
+    if (request->looking || !kp__list_linked(&request->link) || !may_be_passed(request, now))
         return false;
     return !kp__is_surplus(core, sub); /* else it would not stay */
 }
@@ -100,7 +100,7 @@ static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t
 
     if (++rare->handed < kp__sub_live(sub)) return;
     rare->handed = 0;
-    rare->turn = now;
+    rare->turn_began = now;
 }
 
 /* Serve this key until the heads of its queues cannot go on; then it stands in the heap of the
@@ -126,7 +126,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 shed_learn(core, sub, kp__waited(head[i], now), now);
                 if (kp__refuses_late(sub) && head[i]->grant.kind != KP__GRANT_NO)
                     kp__late_learn(core, sub, now);
-                if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->here)
+                if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->looking)
                     handed_over(core, sub, now);
                 kp__answer(core, head[i], todo);
                 if (sub->contest->lacks) /* by who is first now */
@@ -135,7 +135,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             } else {
                 if (!short_of) short_of = lack.budget;
                 /* who waits for a moment (back-off, reserve, a token) must know when that is */
-                if (lack.again != knew) kp__again_at(core, head[i], lack.again);
+                if (lack.again != knew) kp__next_look_set(core, head[i], lack.again);
                 if (lack.again < knew) kp__nudge(todo, head[i], lack.again);
             }
         }
@@ -182,9 +182,9 @@ void kp__heed(struct kp__core *core, struct kp__request *request, uint64_t now,
         atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
     if (!request->invited && !request->offered) return;
     request->invited = false;
-    request->here = true;
+    request->looking = true;
     kp__settle(core, request->sub, now, todo);
-    request->here = false;
+    request->looking = false;
     if (request->offered && !may_be_passed(request, now)) request->offered = false;
 }
 
@@ -205,7 +205,7 @@ static void settle_budget(struct kp__core *core, struct kp__budget *budget,
 void kp__settle_budget(struct kp__core *core, struct kp__budget *budget, uint64_t now,
                        struct kp__todo *todo)
 {
-    kp__at(core, now);
+    kp__note_time(core, now);
     settle_budget(core, budget, NULL, now, todo);
 }
 
@@ -226,7 +226,7 @@ void kp__share_again(struct kp__core *core, uint64_t now, struct kp__todo *todo)
 
 void kp__settle(struct kp__core *core, struct kp__subpool *sub, uint64_t now, struct kp__todo *todo)
 {
-    kp__at(core, now);
+    kp__note_time(core, now);
     if (sub->open) kp__lane_shut(core, sub, now); /* in a turn some may wait though it is open */
     /* lacks: its last request left, but it still stands in a heap */
     if (sub->waiting || sub->contest->lacks) serve(core, sub, now, todo);
@@ -271,7 +271,7 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     struct kp__lack lack = { NULL, KP__NEVER };
     int64_t max_waiting = sub->rules ? sub->rules->max_waiting : KP__UNBOUND;
 
-    kp__at(core, now);
+    kp__note_time(core, now);
     if (now) sub->used_at = now;
     kp__list_init(&request->link);
     request->limit = KP__BY_WAIT_ORDER; /* somebody is ahead, until a look says more */
@@ -290,7 +290,7 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
         return;
     else {
         kp__enqueue(core, request);
-        if (lack.again != KP__NEVER) kp__again_at(core, request, lack.again);
+        if (lack.again != KP__NEVER) kp__next_look_set(core, request, lack.again);
         kp__settle(core, sub, now, todo);
     }
 }

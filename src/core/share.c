@@ -75,7 +75,7 @@ void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,
                      struct kp__subpool *sub)
 {
     struct kp__share *share = &kp__contest(core, sub)->share;
-    uint64_t had = share->had[budget->measure], least = budget->served;
+    uint64_t had = share->had[budget->measure], least = budget->virtual_time;
 
     if (share->start[budget->place].bout == budget->bout) {
         least -= 2 * KP__SHARE_ONE / (uint64_t)sub->rules->weight;
@@ -104,5 +104,5 @@ void kp__share_served(struct kp__core *core, struct kp__budget *budget,
     if (sub->contest->share.start[budget->place].bout != budget->bout)
         kp__share_begin(core, budget, sub);
     after = lag(budget, sub) + KP__SHARE_ONE / KP__SHARE_TAU / (uint64_t)sub->rules->weight;
-    if ((int64_t)(after - budget->served) > 0) budget->served = after;
+    if ((int64_t)(after - budget->virtual_time) > 0) budget->virtual_time = after;
 }

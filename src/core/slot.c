@@ -123,8 +123,8 @@ static void count_moved(struct kp__core *core, struct kp__subpool *sub, enum kp_
     for (int i = 0; i < 2; i++) {
         struct kp__budget *budget = kp__group_budget(sub, i);
         if (!budget) continue;
-        if (to == KP__CLOSING) budget->leaving += many;
-        if (from == KP__CLOSING) budget->leaving -= many;
+        if (to == KP__CLOSING) budget->closing += many;
+        if (from == KP__CLOSING) budget->closing -= many;
         if (to == KP__FREE) budget->used -= many;
     }
     if (to != KP__FREE) {
@@ -264,7 +264,7 @@ void kp__slot_reclaim(struct kp__core *core, struct kp__slot *slot)
     slot->state = KP__RECLAIMED;
 }
 
-void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
+void kp__slot_record(struct kp__core *core, struct kp__slot *slot, enum kp__state state)
 {
     count_moved(core, slot->sub, slot->state, state, 1);
     change_list(core, slot, state);
@@ -316,7 +316,7 @@ void kp__open_seats(struct kp__core *core, struct kp__slot *slot)
         offer_seats(core, slot);
 }
 
-void kp__seats_anew(struct kp__core *core, struct kp__slot *slot)
+void kp__review_seats(struct kp__core *core, struct kp__slot *slot)
 {
     uint32_t seat = 0;
 

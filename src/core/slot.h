@@ -40,8 +40,8 @@ enum kp__state {
 enum kp__hold {
     KP__GRANTED,  /* its borrower does not know of it yet */
     KP__HELD,
-    KP__REVOKING, /* driver.revoke is under way */
-    KP__KEPT      /* driver.revoke has answered; if it failed, it is not tried again */
+    KP__REVOKING,    /* driver.revoke is under way */
+    KP__REVOKE_TRIED /* driver.revoke has answered; if it failed, it is not tried again */
 };
 
 /* One borrower's place. */
@@ -182,7 +182,7 @@ void kp__slots_move(struct kp__core *core, struct kp__slot *const *slots, uint32
                     enum kp__state to);
 
 /* The same for a move that was made on an open lane, while nobody was starved (core/lane.c). */
-void kp__slot_found(struct kp__core *core, struct kp__slot *slot, enum kp__state state);
+void kp__slot_record(struct kp__core *core, struct kp__slot *slot, enum kp__state state);
 
 /* From idle to TESTED; from there to another state, or back to the place among the idle that it had
  * before. */
@@ -206,7 +206,7 @@ void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
 /* Let others share it, if it has a seat left and nothing is against it; or decide that anew,
  * because the rules have changed. */
 void kp__open_seats(struct kp__core *core, struct kp__slot *slot);
-void kp__seats_anew(struct kp__core *core, struct kp__slot *slot);
+void kp__review_seats(struct kp__core *core, struct kp__slot *slot);
 
 /* Let nobody else share it, so that it becomes idle when its leases end; off: allow it again. */
 void kp__drain(struct kp__core *core, struct kp__slot *slot, bool on);

@@ -110,7 +110,7 @@ void kp__subpool_init(struct kp__core *core, struct kp__subpool *sub, uint64_t h
     for (int i = 0; i < 2; i++) kp__list_init(&sub->listed[i]);
     sub->contest = &kp__no_contest;
     sub->rare = &kp__no_rare;
-    sub->calm = core->least_term > 0; /* 1: a key used only once needs no lane; 0 in tests */
+    sub->shut_for = core->least_term > 0; /* 1: a key used only once needs no lane; 0 in tests */
 }
 
 void kp__slabs_init(struct kp__core *core)
@@ -141,7 +141,7 @@ static bool is_behind(const struct kp__request *request, const struct kp__list *
     return kp__came_before(KP__OF(other, const struct kp__request, link), request);
 }
 
-void kp__again_at(struct kp__core *core, const struct kp__request *request, uint64_t at)
+void kp__next_look_set(struct kp__core *core, const struct kp__request *request, uint64_t at)
 {
     kp__rare(core, request->sub)->moment[request->queue] =
         (struct kp__moment){ at == KP__NEVER ? NULL : request, at };
@@ -165,7 +165,7 @@ void kp__queue_insert(struct kp__core *core, struct kp__request *request)
 
 void kp__queue_remove(struct kp__core *core, struct kp__request *request)
 {
-    if (kp__next_look(request) != KP__NEVER) kp__again_at(core, request, KP__NEVER);
+    if (kp__next_look(request) != KP__NEVER) kp__next_look_set(core, request, KP__NEVER);
     kp__list_remove(&request->link);
     request->invited = request->offered = false;
     request->sub->waiting--;

@@ -64,7 +64,7 @@ struct kp__rare {
     struct kp__list queue[KP__QUEUES];
     struct kp__moment moment[KP__QUEUES]; /* what the first of each waits for */
     uint32_t handed;            /* resources handed over in order since the turn began ... */
-    uint64_t turn;              /* ... which was at this time (KP_EVENTUAL, serve.c) */
+    uint64_t turn_began;        /* ... which was at this time (KP_EVENTUAL, serve.c) */
     struct kp__list open_seats; /* lent slots with a seat left */
     struct kp__slot *draining;  /* at most one of its slots; or NULL */
     struct kp__list drains;     /* on core->drains, if a slot drains */
@@ -91,7 +91,7 @@ struct kp__term {
     uint32_t lane;             /* the number of its line for the hit path */
     uint32_t era;              /* the core's when it opened last */
     uint16_t room;             /* how many cells its lists hold */
-    uint16_t shy;              /* opening did not pay lately: so many releases more to wait */
+    uint16_t penalty;          /* opening did not pay lately: so many releases more to wait */
     uint8_t cells;             /* how many were on it when it opened last */
     uint8_t homes;             /* how many of these have a home (core/home.c) */
 };
@@ -126,12 +126,12 @@ struct kp__subpool {
     bool in_use : 1;           /* I9 */
     bool ruling : 1;           /* limits_for is being asked */
     bool refill : 1, warm : 1; /* bring it to its minimum in the background; to one at least */
-    bool dated : 1;            /* its entry in the calendar is begun (core/calendar.c) */
+    bool has_due : 1;          /* its entry in the calendar is begun (core/calendar.c) */
     bool open : 1;             /* its lane is open; the books are as of then (core/lane.h) */
     uint8_t leaving : 2;       /* enum kp__leaving */
     bool far;                  /* its key has memory of its own. Read without the lock, and
                                   therefore no bit-field beside others that change */
-    uint16_t calm;             /* so many more releases before its lane opens again */
+    uint16_t shut_for;         /* so many more releases before its lane opens again */
     uint32_t key_size;         /* constant, as is the key: they are read without the lock, too */
     union {
         void *far;           /* whatever the key type makes of it (flow/key.h) */
@@ -290,7 +290,7 @@ static inline uint64_t kp__next_look(const struct kp__request *request)
     return moment->told == request ? moment->at : KP__NEVER;
 }
 
-void kp__again_at(struct kp__core *core, const struct kp__request *request, uint64_t at);
+void kp__next_look_set(struct kp__core *core, const struct kp__request *request, uint64_t at);
 
 void kp__queue_insert(struct kp__core *core, struct kp__request *request);
 void kp__queue_remove(struct kp__core *core, struct kp__request *request);

@@ -56,14 +56,14 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
     if (which == KP__PAIR) return;
     contest->share.start[which + KP__GROUP_0].bout = 0;
     int64_t uncounted = contest->uncounted[which], live = kp__sub_live(sub) - uncounted;
-    int64_t leaving = sub->count[KP__CLOSING] - uncounted;
+    int64_t closing = sub->count[KP__CLOSING] - uncounted;
     if (old) {
         old->budget.used -= live;
-        old->budget.leaving -= leaving;
+        old->budget.closing -= closing;
     }
     if (!group) return;
     group->budget.used += live;
-    group->budget.leaving += leaving;
+    group->budget.closing += closing;
     /* as if the group's budget had been lowered; when its victim is gone, what the key was promised
      * becomes a permit of this group */
     if (group->budget.used + contest->promised > group->budget.cap) core->shrunk = true;

@@ -142,7 +142,7 @@ static void verify_homes(const struct kp__subpool *sub)
             if (!cell || !(atomic_load_explicit(&cell->word, memory_order_relaxed) & KP__HOMED))
                 continue;
             require(slot->on_lane, "I7 a word is marked that is on no open lane");
-            homes += atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NOBODYS;
+            homes += atomic_load_explicit(&cell->home, memory_order_relaxed) != KP__NO_HOME;
         }
     }
     require(homes == (sub->term ? sub->term->homes : 0), "I7 a lane knows how many have a home");

@@ -191,7 +191,7 @@ void kp__teardown(struct kp__pool *pool)
     kp__map_fini(&pool->core.keys, free_array, &world);
     kp__map_fini(&pool->core.idents, free_array, &world);
     kp__map_fini(&pool->core.groups, free_array, &world);
-    kp__again_drop(&world, pool->again);
+    kp__reopen_drop(&world, pool->reopen);
     kp__free(&world, pool->name, pool->name_size);
     kp__free(&world, pool, sizeof *pool);
     if (!drop_ctx) return;

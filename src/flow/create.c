@@ -324,7 +324,7 @@ static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
 
     if (core->phase != KP__OPEN) return KP_ECLOSED;
     if (kp__sub_live(sub) + sub->contest->promised >= sub->rules->max_live) return KP_EFULL;
-    kp__at(core, kp__time(pool));
+    kp__note_time(core, kp__time(pool));
     bool kept = (int64_t)sub->count[KP__IDLE] < sub->rules->max_idle && kp__may_idle(core, 1);
     if (!kept && sub->waiting == 0) return KP_EFULL;
     return kp__budgets_have_room(core, sub) ? 0 : KP_EFULL;

@@ -31,7 +31,7 @@
 #include "flow/here.h"
 #include "flow/key.h"
 
-/* ---- stopping the pools ---------------------------------------------------------------------- */
+/* ---- the locks of all pools ------------------------------------------------------------------ */
 
 static bool same_world(const struct kp__world *a, const struct kp__world *b)
 {
@@ -48,7 +48,7 @@ static bool is_here(const struct kp_pool *door)
 }
 
 /* Take the locks of all pools of this world that look for deadlocks, and list these pools. */
-static struct kp__pool *stop_all(const struct kp__world *world)
+static struct kp__pool *lock_all(const struct kp__world *world)
 {
     struct kp__pool *all = NULL, *pool;
     struct kp_pool *door;
@@ -63,19 +63,19 @@ static struct kp__pool *stop_all(const struct kp__world *world)
             kp__lock_give(&door->lock, &door->world);
             continue;
         }
-        pool->stopped = all;
+        pool->next_locked = all;
         all = pool;
     }
     return all;
 }
 
 /* Give back all these locks but the one of `but`. */
-static void go_on(struct kp__pool *all, const struct kp__pool *but)
+static void unlock_all_but(struct kp__pool *all, const struct kp__pool *but)
 {
     struct kp__pool *next;
 
     for (; all; all = next) {
-        next = all->stopped;
+        next = all->next_locked;
         if (all != but) kp__lock_give(&all->door->lock, all->world);
     }
 }
@@ -124,7 +124,7 @@ struct search {
 static struct kp__sleeper *sleeper_of(const struct search *s, uint32_t thread)
 {
     if (thread == s->newcomer->thread) return s->newcomer;
-    for (struct kp__pool *p = s->pools; p; p = p->stopped)
+    for (struct kp__pool *p = s->pools; p; p = p->next_locked)
         for (struct kp__list *l = kp__list_first(&p->sleepers); l;
              l = kp__list_next(&p->sleepers, l)) {
             struct kp__sleeper *sleeper = KP__OF(l, struct kp__sleeper, link);
@@ -186,7 +186,7 @@ static bool is_deadlock(struct search *s)
 {
     struct kp__sleeper *sleeper;
 
-    for (struct kp__pool *p = s->pools; p; p = p->stopped)
+    for (struct kp__pool *p = s->pools; p; p = p->next_locked)
         for (struct kp__list *l = kp__list_first(&p->sleepers); l;
              l = kp__list_next(&p->sleepers, l))
             KP__OF(l, struct kp__sleeper, link)->seen = false;
@@ -274,7 +274,7 @@ static bool refuses(const struct kp__pool *pool)
 
 /* The newcomer joins the sleepers only after it has looked: otherwise another thread that looks at
  * the same time would count on one that is about to be refused. */
-void kp__fall_asleep(struct kp__get *g, struct kp__sleeper *self, struct kp__todo *todo)
+void kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = g->request;
@@ -284,7 +284,7 @@ void kp__fall_asleep(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
     *self = (struct kp__sleeper){ .thread = kp__thread_number(), .pool = pool, .request = r };
     kp__list_init(&self->link);
     kp__step_out(pool, todo);
-    s.pools = stop_all(pool->world); /* this one too: it cannot be freed while we are `inside` */
+    s.pools = lock_all(pool->world); /* this one too: it cannot be freed while we are `inside` */
     pool->inside--;
     bool found = is_deadlock(&s), tells = found && !kp__here.told;
     if (found) say(&s, &failure);
@@ -295,14 +295,14 @@ void kp__fall_asleep(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
     } else if (!tells) {
         kp__list_push_back(&pool->sleepers, &self->link);
     }
-    go_on(s.pools, pool);
+    unlock_all_but(s.pools, pool);
     if (!tells) return;
     tell(g, &failure, todo); /* not listed yet: the listener may itself wait for something */
     kp__here.told = true;
     kp__list_push_back(&pool->sleepers, &self->link);
 }
 
-void kp__wake_up(struct kp__sleeper *self)
+void kp__sleep_end(struct kp__sleeper *self)
 {
     kp__list_remove(&self->link);
 }

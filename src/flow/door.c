@@ -70,7 +70,7 @@ int kp__door_open(struct kp__pool *pool, const struct kp__world *world)
     if (door) {
         door += index - first;
         door->index = index;
-        door->on_fork = pool->again ? KP_FORK_FRESH : KP_FORK_REFUSE;
+        door->on_fork = pool->reopen ? KP_FORK_FRESH : KP_FORK_REFUSE;
         pool->forks = atomic_load(&kp__forks);
         atomic_store(&door->forks, pool->forks);
         door->world = *world;
@@ -357,10 +357,10 @@ bool kp__make_room(struct kp__pool *pool)
     size_t wants = kp__slab_wants(&core->slots) | kp__slab_wants(&core->errands) |
                    kp__slab_wants(&core->subpools) | kp__slab_wants(&pool->jobs) |
                    is_guide_full(core);
-    int content = kp__map_is_content(&core->keys) + kp__map_is_content(&core->idents) +
-                  kp__map_is_content(&core->groups);
+    int at_rest = kp__map_at_rest(&core->keys) + kp__map_at_rest(&core->idents) +
+                  kp__map_at_rest(&core->groups);
 
-    return (wants == 0 && content == 3) || make_more_room(pool);
+    return (wants == 0 && at_rest == 3) || make_more_room(pool);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

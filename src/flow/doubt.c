@@ -105,5 +105,5 @@ void kp__test_doubts(struct kp__pool *pool, struct kp__subpool *sub, struct kp__
     while ((slot = kp__test_next(&pool->core, sub)) != NULL && kp__test(pool, slot, todo))
         kp__do(pool, todo);
     if (slot) /* there was no memory for its test */
-        kp__file_sub(&pool->core, sub, kp__time(pool) + KP__ONCE_MORE);
+        kp__file_sub(&pool->core, sub, kp__time(pool) + KP__LOOK_AGAIN);
 }

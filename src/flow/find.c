@@ -249,7 +249,7 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
 }
 
 /* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. */
-static void bury(struct kp__pool *pool, struct kp__subpool *sub)
+static void free_subpool(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__rules *rules = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
     struct kp__list *node;
@@ -284,7 +284,7 @@ void kp__lose_interest(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
         (void)kp__may_forget(&pool->core, sub, 0); /* files it for the time when it may */
     } else if (kp__subpool_unused(sub)) { /* nor is limits_for being asked: that has an interest */
         kp__table_drop(&pool->core, sub); /* it never had any rules */
-        bury(pool, sub);
+        free_subpool(pool, sub);
     }
 }
 
@@ -293,7 +293,7 @@ void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__to
     kp__step_out(pool, todo);
     kp__event(pool, KP_EVENT_KEY_FORGOTTEN, sub, NULL, 0, NULL);
     kp__step_in(pool);
-    bury(pool, sub);
+    free_subpool(pool, sub);
 }
 
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)

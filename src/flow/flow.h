@@ -45,7 +45,7 @@ struct kp_pool {
 };
 
 struct kp__crew;
-struct kp__again;
+struct kp__reopen;
 
 /* The pool itself. It is freed when it is closed and everything came back. */
 struct kp__pool {
@@ -71,7 +71,7 @@ struct kp__pool {
     kp_loop *loop;         /* options.loop, or NULL */
 
     /* fork.c */
-    struct kp__again *again;    /* constant: how to open it again in a child; NULL: not at all */
+    struct kp__reopen *reopen;  /* constant: how to open it again in a child; NULL: not at all */
     uint32_t forks;             /* constant: kp__forks when it was opened */
     struct kp__pool *before;    /* constant: in a child, the parent's pool of this door */
     struct kp__pool *left;      /* the next of the parents' pools that a child has left behind */
@@ -92,8 +92,8 @@ struct kp__pool {
     bool seated;           /* some errand has memory of its own: seats, or traces */
 
     /* deadlock.c */
-    struct kp__list sleepers; /* Guard: door->lock */
-    struct kp__pool *stopped; /* while a thread looks: the next of the pools whose locks it has */
+    struct kp__list sleepers;     /* Guard: door->lock */
+    struct kp__pool *next_locked; /* while a thread looks: the next pool whose lock it has */
 };
 
 static inline uint64_t kp__time(const struct kp__pool *pool)

@@ -23,7 +23,7 @@
 
 _Atomic uint64_t kp__cell_leases = KP__LEASE_LIVE | KP__LEASE_CELL;
 
-static struct kp__lock moving; /* one thread at a time opens a pool again */
+static struct kp__lock reopening; /* one thread at a time opens a pool again */
 static _Atomic(struct kp__pool *) left_here; /* pools of earlier processes: for leak checkers */
 
 static void in_child(void)
@@ -31,7 +31,7 @@ static void in_child(void)
     uint32_t forks = atomic_fetch_add(&kp__forks, 1) + 1;
 
     atomic_store(&kp__cell_leases, kp__lease_marks(forks) | KP__LEASE_CELL);
-    atomic_store(&moving.word, 0);
+    atomic_store(&reopening.word, 0);
     kp__doors_in_child();
     kp__life_in_child();
     kp__listener_in_child();
@@ -86,7 +86,7 @@ static void abandon_all(struct kp__pool *pool, struct kp__pool *old)
 
 /* ---- the first use --------------------------------------------------------------------------- */
 
-/* With `moving`. The new pool counts the caller in `inside`, so that it is not freed meanwhile. */
+/* With `reopening`. The new pool counts the caller in `inside`, so it is not freed meanwhile. */
 static int start_anew(kp_pool *door, uint32_t now, struct kp__pool **out)
 {
     struct kp__pool *old = atomic_load(&door->pool), *pool = NULL;
@@ -94,7 +94,7 @@ static int start_anew(kp_pool *door, uint32_t now, struct kp__pool **out)
 
     /* without rules it was just being opened, by a thread that is not here: nobody got its door */
     /* cover: never, because nobody can use a door that was handed to nobody */
-    if (old && old->core.rules && (code = kp__pool_again(door, old, &pool)) != 0) return code;
+    if (old && old->core.rules && (code = kp__pool_reopen(door, old, &pool)) != 0) return code;
     if (pool) {
         pool->forks = now;
         pool->inside = 1;
@@ -124,9 +124,9 @@ int kp__fork_arrive(kp_pool *door)
     int code = 0;
 
     if (door->on_fork == KP_FORK_REFUSE) return KP_EFORKED;
-    kp__lock_take(&moving, &kp__life);
+    kp__lock_take(&reopening, &kp__life);
     if (atomic_load(&door->forks) != now) code = start_anew(door, now, &pool);
-    kp__lock_give(&moving, &kp__life);
+    kp__lock_give(&reopening, &kp__life);
     if (!pool) return code;
     abandon_all(pool, pool->before);
     kp__watch_close(pool->before->watch); /* the child's descriptor; the set is the parent's */

@@ -16,8 +16,8 @@ bool kp__fork_watch(void);
 int kp__fork_arrive(kp_pool *door);
 
 /* Open a pool again behind its door, through which nobody can come meanwhile (open.c). */
-int kp__pool_again(kp_pool *door, const struct kp__pool *old, struct kp__pool **out);
-void kp__again_drop(const struct kp__world *world, struct kp__again *again); /* NULL is fine */
+int kp__pool_reopen(kp_pool *door, const struct kp__pool *old, struct kp__pool **out);
+void kp__reopen_drop(const struct kp__world *world, struct kp__reopen *reopen); /* NULL is fine */
 
 /* In a child that has one thread: put the static variables of door.c, life.c, event.c and loop.c
  * right. */

@@ -121,7 +121,7 @@ static uint64_t end_of(const struct kp__request *r)
 
 uint64_t kp__get_until(const struct kp__get *g)
 {
-    uint64_t again = g->aside ? g->aside : kp__next_look(g->request);
+    uint64_t again = g->courtesy_until ? g->courtesy_until : kp__next_look(g->request);
 
     return kp__sooner(end_of(g->request), again); /* if `again` moves, the owner is nudged */
 }
@@ -132,9 +132,9 @@ static bool steps_back(struct kp__get *g, uint64_t now)
 {
     struct kp__request *r = g->request;
 
-    if (r->invited && !g->aside) g->aside = now + kp__courtesy(&g->pool->core);
-    if (!r->invited || now >= kp__sooner(g->aside, end_of(r))) {
-        g->aside = 0;
+    if (r->invited && !g->courtesy_until) g->courtesy_until = now + kp__courtesy(&g->pool->core);
+    if (!r->invited || now >= kp__sooner(g->courtesy_until, end_of(r))) {
+        g->courtesy_until = 0;
         return false;
     }
     /* relaxed: under the lock; the nudge has been noticed */
@@ -154,7 +154,7 @@ struct kp__job *kp__get_look(struct kp__get *g, struct kp__todo *todo)
     if (r->grant.kind != KP__GRANT_WAIT) return NULL;
     if (now >= end_of(r)) return give_up(g, now, todo);
     if (invited || now < kp__next_look(r)) return NULL;
-    kp__again_at(&g->pool->core, r, KP__NEVER); /* settling sets it anew */
+    kp__next_look_set(&g->pool->core, r, KP__NEVER); /* settling sets it anew */
     kp__settle(&g->pool->core, r->sub, now, todo);
     return NULL;
 }
@@ -175,11 +175,11 @@ static void wait(struct kp__get *g, struct kp__todo *todo)
     struct kp__sleeper self;
 
     if (g->request->offered) until = kp__sooner(until, kp__time(pool) + KP__LOOKS_AFTER);
-    if (looks) kp__fall_asleep(g, &self, todo);
+    if (looks) kp__sleep_begin(g, &self, todo);
     kp__step_out(pool, todo);
     pool->world->park((uint32_t *)&g->request->state, KP__WAITING, until, pool->world->ctx);
     kp__step_in(pool);
-    if (looks) kp__wake_up(&self);
+    if (looks) kp__sleep_end(&self);
     struct kp__job *late = kp__get_look(g, todo);
     if (late) kp__job_hurry(pool, late, todo);
 }
@@ -284,16 +284,16 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         kp__job_evict(pool, victim, r, todo); /* the request comes back with the permit */
         return;
     }
-    if (victim) r->away = true;
+    if (victim) r->time_passed = true;
     for (; victim; victim = next) {
         next = victim->errand->victim.next;
         kp__do(pool, todo);
         kp__destroy(pool, victim, r->sub, todo);
     }
-    if (!r->of_loop && kp__do(pool, todo)) r->away = true;
+    if (!r->of_loop && kp__do(pool, todo)) r->time_passed = true;
     uint8_t limit = r->limit;
     kp__create(pool, r->sub, r,
-               r->away || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
+               r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
         r->grant.code != KP_ECREATE)
         return;
@@ -316,7 +316,7 @@ static void begin_probing(struct kp__get *g, struct kp__todo *todo)
     g->probing = g->request->of_loop; /* a listener may cancel it: not within a step */
     if (g->probing) return;
     kp__tell_probing(g->pool, g->request->sub, todo);
-    if (g->pool->on_event) g->request->away = true; /* the listener took its time */
+    if (g->pool->on_event) g->request->time_passed = true; /* the listener took its time */
 }
 
 int kp__get_run(struct kp__get *g, struct kp__todo *todo)
@@ -461,7 +461,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     g->pool->getting++;
     kp__claim(core, r, bare ? 0 : start_clock(g, ask), todo); /* 2 */
     if (r->grant.kind != KP__GRANT_SLOT)
-        r->away = kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
+        r->time_passed = kp__look_at_keeper(g->pool, start_clock(g, ask), todo);
     return 0;
 }
 

@@ -11,8 +11,10 @@
 struct kp__get {
     struct kp__pool *pool;
     struct kp__request *request;
-    uint64_t aside; /* invited, it lets the giver's key go first until then; 0: it does not */
-    bool probing;   /* of a loop: it is a circuit's first probe, to be told after the step */
+    uint64_t courtesy_until; /* invited, it lets the giver's key go first until then; 0: it does
+                                not */
+    bool probing;            /* of a loop: it is a circuit's first probe, to be told after the
+                                step */
 };
 
 /* NULL, or what is wrong with the ask. */
@@ -58,9 +60,9 @@ struct kp__sleeper {
 
 /* The thread is about to sleep. If that makes a deadlock, the deadlock is told, and the request may
  * have its answer on return (KP_EDEADLK). With the lock, which is given back meanwhile.
- * kp__wake_up: its sleep is over. With the lock. In deadlock.c. */
-void kp__fall_asleep(struct kp__get *get, struct kp__sleeper *self, struct kp__todo *todo);
-void kp__wake_up(struct kp__sleeper *self);
+ * kp__sleep_end: its sleep is over. With the lock. In deadlock.c. */
+void kp__sleep_begin(struct kp__get *get, struct kp__sleeper *self, struct kp__todo *todo);
+void kp__sleep_end(struct kp__sleeper *self);
 
 /* Before a get ends with KP_ETIMEDOUT: fill its kp_why, and tell. With the lock, which is given
  * back meanwhile: user code may then cancel a loop's request, which is gone afterwards. */

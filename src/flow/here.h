@@ -37,7 +37,7 @@ struct kp__here {
     const struct kp__lane *lane;
     struct kp__cell *found; /* NULL: there was none */
     uint32_t number;        /* of `found` */
-    bool astray;            /* it has just claimed a wrong cell, and goes the long way */
+    bool claimed_wrong;     /* it has just claimed a wrong cell, and goes the long way */
 
     bool told;   /* a deadlock of its get was told (deadlock.c) */
     uint32_t id; /* the system's; 0: not needed so far */

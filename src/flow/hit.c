@@ -107,7 +107,7 @@ static KP__APART int get_brief_at_home(kp_pool *door, kp_key key, uint32_t to, c
     if (!kp__swing_out(cell, &word)) return kp__get(door, key, NULL, site, out);
     kp__lend(cell, to, word, NULL, site, out);
     return kp__cell_is_of(cell, out, door, key) ? 0
-                                                : kp__get_after_all(door, key, NULL, site, out);
+                                                : kp__unlend_and_get(door, key, NULL, site, out);
 }
 
 /* A get by a brief key, if the guide leads to its only resource. */
@@ -119,7 +119,7 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_le
     uint64_t seed = atomic_load_explicit(&door->quick_seed, memory_order_relaxed), word;
 
     if (!guide || !key.data) return kp__get_by_key(door, key, NULL, site, out);
-    uint64_t to = kp__guide_pair(guide, kp__quick_hash(seed, key.data, key.size), 0);
+    uint64_t to = kp__guide_find_pair(guide, kp__quick_hash(seed, key.data, key.size), 0);
     struct kp__cell *cell = (struct kp__cell *)kp__line_seen(&kp__cells, to);
     if (!cell) /* the entry is further off, leads to a lane, or is missing */
         return kp__get_by_key(door, key, NULL, site, out);
@@ -127,18 +127,18 @@ static KP__PART int get_brief(kp_pool *door, kp_key key, const void *site, kp_le
         return get_brief_at_home(door, key, (uint32_t)to, site, out);
     kp__lend(cell, to, word, NULL, site, out);
     return kp__cell_is_of(cell, out, door, key) ? 0
-                                                : kp__get_after_all(door, key, NULL, site, out);
+                                                : kp__unlend_and_get(door, key, NULL, site, out);
 }
 
 /* The same for keys of up to 8 bytes and for longer ones. These are functions of their own, so that
  * neither way sets anything up that only another one needs. */
-static KP__APART int get_few(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+static KP__APART int get_up_to_8(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
     KP__KNOWN(key.size <= 8);
     return get_brief(door, key, site, out);
 }
 
-static KP__APART int get_more(kp_pool *door, kp_key key, const void *site, kp_lease *out)
+static KP__APART int get_up_to_16(kp_pool *door, kp_key key, const void *site, kp_lease *out)
 {
     KP__KNOWN(key.size > 8 && key.size <= KP__BRIEF);
     return get_brief(door, key, site, out);
@@ -171,22 +171,22 @@ static KP__APART KP__ALIGNED int get_again(kp_pool *door, kp_key key, const kp_a
     if (!kp__swing_out(cell, &word)) return get(door, key, NULL, site, out);
     kp__lend(cell, here->number, word, NULL, site, out);
     return is_pinned_to(cell, here->lane, key) ? 0
-                                               : kp__get_after_all(door, key, NULL, site, out);
+                                               : kp__unlend_and_get(door, key, NULL, site, out);
 }
 
 KP__ALIGNED int kp_get(kp_pool *door, kp_key key, const kp_ask *ask, kp_lease *out)
 {
     if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, KP__SITE, out);
-    if (key.size <= 8) return get_few(door, key, KP__SITE, out);
-    return get_more(door, key, KP__SITE, out);
+    if (key.size <= 8) return get_up_to_8(door, key, KP__SITE, out);
+    return get_up_to_16(door, key, KP__SITE, out);
 }
 
 /* kp_get written out again: a part that both share would cost each an instruction. */
 int kp__get_from(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out)
 {
     if (key.size > KP__BRIEF || !door || ask) return get_again(door, key, ask, site, out);
-    if (key.size <= 8) return get_few(door, key, site, out);
-    return get_more(door, key, site, out);
+    if (key.size <= 8) return get_up_to_8(door, key, site, out);
+    return get_up_to_16(door, key, site, out);
 }
 
 /* Is this the word of a lease that may end by a swing alone? One lease of KP__LOOKS in a turn may
@@ -195,7 +195,7 @@ static KP__PART bool ends_by_a_swing(uint64_t word)
 {
     uint64_t state = word & KP__WORD_STATE;
 
-    return state == KP__GONE || (state == (KP__GONE | KP__TURN) && (word & KP__NO_LOOK));
+    return state == KP__WORD_LENT || (state == (KP__WORD_LENT | KP__TURN) && (word & KP__NO_LOOK));
 }
 
 /* The cell that a lease names, or NULL. A guess: the swing of the cell's word checks it. */
@@ -219,7 +219,7 @@ static KP__PART void mark_ended(kp_lease *lease)
 /* End a lease on an open lane whose cell has no home. */
 static KP__PART bool swing_back_anywhere(struct kp__cell *cell, kp_lease *lease)
 {
-    uint64_t word = lease->opaque[1], back = word - (KP__GONE - KP__HERE);
+    uint64_t word = lease->opaque[1], back = word - (KP__WORD_LENT - KP__WORD_IDLE);
 
     if (!ends_by_a_swing(word) ||
         /* release: pairs with the acquire that takes it next, or shuts the lane */
@@ -230,7 +230,7 @@ static KP__PART bool swing_back_anywhere(struct kp__cell *cell, kp_lease *lease)
     return true;
 }
 
-/* End a lease by a swing, if it has not ended, is on an open lane, and does not settle (lane.h). */
+/* End a lease by a swing, if it has not ended, is on an open lane, and seeks no home (lane.h). */
 static KP__PART bool swing_back(kp_lease *lease)
 {
     uint64_t word = lease->opaque[1];
@@ -238,17 +238,17 @@ static KP__PART bool swing_back(kp_lease *lease)
 
     if (!cell) return false;
     if (!(word & KP__HOMED))
-        return (word & KP__NOT_SETTLING) && swing_back_anywhere(cell, lease);
-    if ((word & KP__WORD_STATE) != (KP__GONE | KP__HOMED) ||
-        !kp__swing_at_home(&cell->home, &cell->word, word, word - (KP__GONE - KP__HERE)))
+        return (word & KP__NOT_SEEKING) && swing_back_anywhere(cell, lease);
+    if ((word & KP__WORD_STATE) != (KP__WORD_LENT | KP__HOMED) ||
+        !kp__swing_at_home(&cell->home, &cell->word, word, word - (KP__WORD_LENT - KP__WORD_IDLE)))
         return false;
     mark_ended(lease);
     return true;
 }
 
-/* Is this lease to settle now? Only where its pool has homes, and if the lock is free: nobody waits
- * for the lock just to settle. */
-static bool settles(const kp_lease *lease)
+/* Is this lease to seek a home now? Only where its pool has homes, and if the lock is free: nobody
+ * waits for the lock just to seek one. */
+static bool seeks_home(const kp_lease *lease)
 {
     const struct kp_pool *door = kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1);
 
@@ -257,11 +257,11 @@ static bool settles(const kp_lease *lease)
            !kp__lock_held(&door->lock);
 }
 
-static KP__APART bool release(kp_lease *lease, enum kp__ending how)
+static KP__APART bool release(kp_lease *lease, enum kp__lease_end how)
 {
     struct kp__cell *cell = cell_of(lease);
 
-    if (!cell || (lease->opaque[1] & KP__NOT_SETTLING) || settles(lease) ||
+    if (!cell || (lease->opaque[1] & KP__NOT_SEEKING) || seeks_home(lease) ||
         !swing_back_anywhere(cell, lease))
         return kp__release(lease, how);
     return true;
@@ -296,7 +296,7 @@ enum kp__asked kp__ask(const kp_lease *lease)
         return KP__UNCLEAN;
     /* release: pairs with the acquire that takes it next, or shuts the lane */
     bool back = atomic_compare_exchange_strong_explicit(&cell->word, &ending,
-                                                        word - (KP__GONE - KP__HERE),
+                                                        word - (KP__WORD_LENT - KP__WORD_IDLE),
                                                         memory_order_release, memory_order_relaxed);
     return back ? KP__BACK : KP__CLEAN;
 }
@@ -306,7 +306,7 @@ KP__ALIGNED void kp_release(kp_lease *lease)
     if (lease && !swing_back(lease)) (void)release(lease, KP__RELEASED);
 }
 
-bool kp__end_lease(kp_lease *lease, enum kp__ending how)
+bool kp__end_lease(kp_lease *lease, enum kp__lease_end how)
 {
     return swing_back(lease) || release(lease, how);
 }
@@ -318,10 +318,11 @@ bool kp__hit_late(struct kp__pool *pool, kp_key key, const kp_ask *ask, const vo
 {
     uint64_t word;
     uint32_t at;
-    bool astray = kp__here.astray;
+    bool claimed_wrong = kp__here.claimed_wrong;
 
-    kp__here.astray = false;
-    if (!kp__heap_top(&pool->core.open) || astray || (ask && !kp__is_plain(ask))) return false;
+    kp__here.claimed_wrong = false;
+    if (!kp__heap_top(&pool->core.open) || claimed_wrong || (ask && !kp__is_plain(ask)))
+        return false;
     struct kp__subpool *sub = kp__known(pool, key);
     if (!sub || !sub->open) return false;
     if (!kp__is_pinned(key)) kp__lane_guide(&pool->core, sub);
@@ -339,7 +340,7 @@ bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lea
         !ends_by_a_swing(word & ~(uint64_t)KP__HOMED) || cell_of(lease) != KP__CELL_OF(slot))
         return false;
     kp__home_take(&pool->core, slot); /* its home is another processor */
-    if (!kp__home_settle(&pool->core, slot, word)) return false;
+    if (!kp__home_seek(&pool->core, slot, word)) return false;
     mark_ended(lease);
     return true;
 }

@@ -28,8 +28,8 @@ static KP__PART bool kp__swing_out(struct kp__cell *cell, uint64_t *lent)
      * stored (core/home.c) */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_acquire);
 
-    *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
-    if (!(word & KP__HERE)) return false;
+    *lent = word + KP__WORD_NEXT + (KP__WORD_LENT - KP__WORD_IDLE);
+    if (!(word & KP__WORD_IDLE)) return false;
     if (word & KP__HOMED) return kp__swing_at_home(&cell->home, &cell->word, word, *lent);
     /* acquire: pairs with the release that made it idle: the end of a lease, the opening of its
      * lane (core/lane.c), or the taking of its home (core/home.c). The load above is not enough: a
@@ -45,9 +45,9 @@ static KP__PART bool kp__swing_out_anywhere(struct kp__cell *cell, uint64_t *len
     /* relaxed: a guess, which the swing below checks */
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
 
-    *lent = word + KP__WORD_NEXT + (KP__GONE - KP__HERE);
+    *lent = word + KP__WORD_NEXT + (KP__WORD_LENT - KP__WORD_IDLE);
     /* acquire: pairs with the release that made it idle, as above */
-    return (word & (KP__HERE | KP__HOMED)) == KP__HERE &&
+    return (word & (KP__WORD_IDLE | KP__HOMED)) == KP__WORD_IDLE &&
            atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
 }
@@ -94,17 +94,17 @@ int kp__get_from(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
 int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
 
 /* Give back what was claimed by mistake, then go the long way. */
-int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
-                      kp_lease *out);
+int kp__unlend_and_get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
+                       kp_lease *out);
 
 /* How a lease ends. Some are kept by the library for its user: if one of those has ended already,
  * that is no misuse, and nothing is told. */
-enum kp__ending {
+enum kp__lease_end {
     KP__RELEASED,
     KP__DISCARDED,
-    KP__OF_SCOPE, /* kept by scope.c */
-    KP__OF_USE    /* kept by use.c; its use went well. If that is to be reported first, the lease
-                     does not end yet */
+    KP__END_OF_SCOPE, /* kept by scope.c */
+    KP__END_OF_USE    /* kept by use.c; its use went well. If that is to be reported first, the
+                         lease does not end yet */
 };
 
 /* Does any circuit of this pool count uses, or did one ever? */
@@ -123,11 +123,11 @@ static inline void kp__note_rules(struct kp__pool *pool, const struct kp__rules 
 }
 
 /* End a lease as kp_release does. False: its use is to be reported first, and it has not ended. */
-bool kp__end_lease(kp_lease *lease, enum kp__ending how);
+bool kp__end_lease(kp_lease *lease, enum kp__lease_end how);
 
 /* The long way (get.c, release.c). */
 int kp__get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site, kp_lease *out);
-bool kp__release(kp_lease *lease, enum kp__ending how);
+bool kp__release(kp_lease *lease, enum kp__lease_end how);
 
 /* At the start of the long way, with the lock: the lane may have opened while the caller waited for
  * the lock. Then the hit is done after all; otherwise each caller that came a moment too early
@@ -139,10 +139,10 @@ bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lea
 
 /* What came of asking whether a resource that comes back is clean (driver.is_clean). */
 enum kp__asked {
-    KP__UNASKED, /* not on an open lane, or it is no lease: nothing was done */
-    KP__UNUSED,  /* claimed by mistake: nobody had it, so there is nothing to ask (kp__unlend) */
-    KP__BACK,    /* it was clean, and is given back */
-    KP__CLEAN,   /* it was clean, but the lane was shut meanwhile */
+    KP__UNASKED,  /* not on an open lane, or it is no lease: nothing was done */
+    KP__MISTAKEN, /* claimed by mistake: nobody had it, so there is nothing to ask (kp__unlend) */
+    KP__BACK,     /* it was clean, and is given back */
+    KP__CLEAN,    /* it was clean, but the lane was shut meanwhile */
     KP__UNCLEAN
 };
 /* After CLEAN and UNCLEAN nobody but the caller can end the lease, and its resource counts as lent

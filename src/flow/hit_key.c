@@ -10,8 +10,8 @@
 
 #include "core/guide.h"
 
-int kp__get_after_all(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
-                      kp_lease *out)
+int kp__unlend_and_get(kp_pool *door, kp_key key, const kp_ask *ask, const void *site,
+                       kp_lease *out)
 {
     kp__unlend(out);
     return kp__get(door, key, ask, site, out);
@@ -80,7 +80,7 @@ int kp__get_by_key(kp_pool *door, kp_key key, const kp_ask *ask, const void *sit
     kp__lend(cell, number, word, ask ? ask->tag : NULL, site, out);
     bool is_of = to & KP__TO_LANE ? lane_is_of(cell, to & ~KP__TO_LANE, door, key)
                                   : kp__cell_is_of(cell, out, door, key);
-    if (!is_of) return kp__get_after_all(door, key, ask, site, out);
+    if (!is_of) return kp__unlend_and_get(door, key, ask, site, out);
     if (ask && ask->why) memset(ask->why, 0, sizeof *ask->why);
     return 0;
 }

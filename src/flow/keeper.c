@@ -114,7 +114,7 @@ static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
     else if (failed || kp__refill_wanted(&pool->core, sub, sub->warm) <= wanted)
         kp__file_sub(&pool->core, sub, now);
     else /* not even begun: out of memory */
-        kp__file_sub(&pool->core, sub, now + KP__ONCE_MORE);
+        kp__file_sub(&pool->core, sub, now + KP__LOOK_AGAIN);
 }
 
 /* No creation may begin now: file the key for another look. */
@@ -124,7 +124,7 @@ static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     else if (kp__token_lacks(&core->rate, now))
         kp__file_sub(core, sub, kp__token_look(&core->rate, now));
     else /* changes in this key file it at once (core/give.c); else look now and then */
-        kp__file_sub(core, sub, now + KP__ONCE_MORE);
+        kp__file_sub(core, sub, now + KP__LOOK_AGAIN);
 }
 
 static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
@@ -235,7 +235,7 @@ int64_t kp_keep(kp_pool *door)
     kp__todo_init(&todo, pool->world);
     uint64_t now = kp__time(pool);
     pool->late_reported = false;
-    kp__at(&pool->core, now);
+    kp__note_time(&pool->core, now);
     kp__lane_shut_due(&pool->core, now, AT_ONCE);
     pool->announced = 0; /* kp__announce is quiet until the end of this call */
     kp__watch_keep(pool, now, &todo);

@@ -139,7 +139,7 @@ static int too_high(kp_why *why, bool floor, const char *budget, const struct kp
     return kp__refused(why, field, sentence);
 }
 
-int kp__rules_driven(const struct kp__rules *rules, const kp_driver *driver, kp_why *why)
+int kp__rules_fit_driver(const struct kp__rules *rules, const kp_driver *driver, kp_why *why)
 {
     if (rules->revoke_after == KP__NEVER || driver->revoke) return 0;
     return kp__refused(why, "limits.revoke_after_ms", "needs driver.revoke");

@@ -198,7 +198,7 @@ static bool copy_name(struct kp__pool *pool, const char *name)
 }
 
 /* The options, kept to open the pool again in a child of fork, where the caller's may be gone. */
-struct kp__again {
+struct kp__reopen {
     kp_options options;
     kp_world world;
 };
@@ -206,13 +206,13 @@ struct kp__again {
 static bool keep_options(struct kp__pool *pool, const kp_options *o)
 {
     if (o->on_fork == KP_FORK_REFUSE || o->loop) return true;
-    if ((pool->again = kp__alloc(pool->world, sizeof *pool->again, 16)) == NULL) return false;
-    pool->again->options = *o;
-    pool->again->options.name = pool->name;
-    pool->again->options.why = NULL;
+    if ((pool->reopen = kp__alloc(pool->world, sizeof *pool->reopen, 16)) == NULL) return false;
+    pool->reopen->options = *o;
+    pool->reopen->options.name = pool->name;
+    pool->reopen->options.why = NULL;
     if (!o->world) return true;
-    pool->again->world = *o->world;
-    pool->again->options.world = &pool->again->world;
+    pool->reopen->world = *o->world;
+    pool->reopen->options.world = &pool->reopen->world;
     return true;
 }
 
@@ -222,9 +222,9 @@ static bool open_watch(struct kp__pool *pool, const kp_options *o)
     return true;
 }
 
-void kp__again_drop(const struct kp__world *world, struct kp__again *again)
+void kp__reopen_drop(const struct kp__world *world, struct kp__reopen *reopen)
 {
-    kp__free(world, again, sizeof *again);
+    kp__free(world, reopen, sizeof *reopen);
 }
 
 /* Join what serves the pool: the loop that it names, its own threads, or the process's keeper. */
@@ -282,19 +282,19 @@ static int build(const kp_options *o, struct kp__rules *rules, const struct kp__
         return 0;
     }
     kp__watch_close(pool->watch);
-    kp__again_drop(world, pool->again);
+    kp__reopen_drop(world, pool->reopen);
     kp__free(world, pool->name, pool->name_size);
     kp__free(world, pool, sizeof *pool);
     return code;
 }
 
-int kp__pool_again(kp_pool *door, const struct kp__pool *old, struct kp__pool **out)
+int kp__pool_reopen(kp_pool *door, const struct kp__pool *old, struct kp__pool **out)
 {
     struct kp__rules *rules;
     int code = kp__rules_make(&door->world, &old->core.rules->said, &rules, NULL);
 
     if (code != 0) return code;
-    kp_options options = old->again->options;
+    kp_options options = old->reopen->options;
     options.budget = old->budget; /* as last set; so are the limits, above */
     if ((code = build(&options, rules, &door->world, door, out)) != 0)
         kp__rules_drop(&door->world, rules);
@@ -332,7 +332,7 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     kp__fields_fill(kp__pool_fields, &o);
     if (code == 0) code = kp__budget_check(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);
-    if (code == 0) code = kp__rules_driven(rules, &o.driver, o.why);
+    if (code == 0) code = kp__rules_fit_driver(rules, &o.driver, o.why);
     if (code == 0) code = kp__budget_holds(&o.budget, rules, !o.limits_for, o.why);
     if (code == 0) code = build(&o, rules, &world, NULL, &pool);
     if (code == KP_ENOMEM) kp__say(o.why, code, NULL);

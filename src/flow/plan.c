@@ -69,7 +69,7 @@ int kp__plan_check(const kp_plan *plan)
 /* ---- schedules ------------------------------------------------------------------------------ */
 
 /* R2 for a number of a schedule. */
-static int64_t said(int64_t value, int64_t unsaid)
+static int64_t or_default(int64_t value, int64_t unsaid)
 {
     if (value == 0) return unsaid;
     if (value == KP_NONE) return 0;
@@ -84,9 +84,9 @@ static int64_t percent_of(int64_t value, int64_t percent)
 
 static int64_t full_pause(const kp_schedule *schedule, int64_t attempt)
 {
-    int64_t most = said(schedule->max_ms, KP_SECONDS(30));
-    int64_t pause = said(schedule->first_ms, 100);
-    int64_t factor = said(schedule->factor_pct, 200);
+    int64_t most = or_default(schedule->max_ms, KP_SECONDS(30));
+    int64_t pause = or_default(schedule->first_ms, 100);
+    int64_t factor = or_default(schedule->factor_pct, 200);
     for (int64_t i = 1; i < attempt && pause < most; i++) {
         int64_t next = percent_of(pause, factor);
         if (next == pause && (factor <= 100 || pause == 0)) break;
@@ -99,10 +99,10 @@ int64_t kp_schedule_pause_ms(const kp_schedule *schedule, int64_t attempt, int64
                              uint64_t random)
 {
     if (!schedule || attempt < 1 || elapsed_ms < 0) return -1;
-    if (attempt > said(schedule->times, 0)) return -1;
+    if (attempt > or_default(schedule->times, 0)) return -1;
     if (bad_number(&(kp_plan){ .schedule = *schedule })) return -1;
     int64_t pause = full_pause(schedule, attempt);
-    uint64_t part = (uint64_t)percent_of(pause, said(schedule->jitter_pct, 0));
+    uint64_t part = (uint64_t)percent_of(pause, or_default(schedule->jitter_pct, 0));
     pause -= (int64_t)(random % (part + 1));
-    return pause > said(schedule->for_ms, INT64_MAX) - elapsed_ms ? -1 : pause;
+    return pause > or_default(schedule->for_ms, INT64_MAX) - elapsed_ms ? -1 : pause;
 }

@@ -74,7 +74,8 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
     uint64_t latest = h->slot->errand->seats == 1 ? h->slot->generation : seat->generation;
     bool mine = !seat->ending || h->asked >= KP__CLEAN;
     if (word == kp__seat_word(seat, h->pool->core.asks) && seat->lent && mine) return NULL;
-    if ((word & ~(uint64_t)(KP__TURN | KP__ASKS | KP__HOMED)) != kp__word(generation, KP__GONE))
+    if ((word & ~(uint64_t)(KP__TURN | KP__ASKS | KP__HOMED)) !=
+        kp__word(generation, KP__WORD_LENT))
         return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
     if (latest <= generation)
@@ -215,19 +216,19 @@ static bool matters(const struct held *h)
 }
 
 /* False: its use is to be reported first, and the lease has not ended. */
-static bool end(kp_lease *lease, enum kp__ending how, enum kp__asked asked)
+static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
 {
     bool discard = how == KP__DISCARDED;
     struct held h = { .pool = NULL, .ends = discard ? NULL : lease, .asked = asked };
     struct kp__todo todo;
 
-    if (!find(lease, how >= KP__OF_SCOPE, &h)) {
+    if (!find(lease, how >= KP__END_OF_SCOPE, &h)) {
         lease->resource = NULL;
         return true;
     }
     struct kp__subpool *sub = h.slot->sub;
     kp__todo_init(&todo, h.pool->world);
-    if (how == KP__OF_USE && asked == KP__UNASKED && matters(&h)) {
+    if (how == KP__END_OF_USE && asked == KP__UNASKED && matters(&h)) {
         kp__leave(h.pool, &todo);
         return false;
     }
@@ -254,7 +255,7 @@ static bool end(kp_lease *lease, enum kp__ending how, enum kp__asked asked)
     return true;
 }
 
-bool kp__release(kp_lease *lease, enum kp__ending how)
+bool kp__release(kp_lease *lease, enum kp__lease_end how)
 {
     if (is_zero(lease)) return true;
     enum kp__asked asked = kp__ask(lease);
@@ -273,7 +274,7 @@ void kp__unlend(kp_lease *lease)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
-    kp__here.astray = true;
+    kp__here.claimed_wrong = true;
     if (find(lease, true, &h)) {
         struct kp__tally *tallies[] = { &h.pool->core.tally, &h.slot->sub->tally };
         for (int i = 0; i < 2; i++) tallies[i]->gets--, tallies[i]->hits--;
@@ -281,7 +282,7 @@ void kp__unlend(kp_lease *lease)
         kp__todo_init(&todo, h.pool->world);
         kp__leave(h.pool, &todo);
     }
-    (void)end(lease, KP__RELEASED, KP__UNUSED);
+    (void)end(lease, KP__RELEASED, KP__MISTAKEN);
 }
 
 /* ---- while it lasts -------------------------------------------------------------------------- */

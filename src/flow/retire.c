@@ -20,7 +20,7 @@ static uint64_t end_of_wait(const struct kp__pool *pool, int64_t within_ms)
 }
 
 /* No call waits for ever, so KP_OFF is refused like other negative times. */
-static bool is_no_wait(int64_t within_ms)
+static bool is_bad_wait(int64_t within_ms)
 {
     return within_ms < 0 && within_ms != KP_NONE;
 }
@@ -208,7 +208,7 @@ int64_t kp_drain(kp_pool *door, kp_key key, int64_t within_ms)
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    int64_t out = is_no_wait(within_ms)
+    int64_t out = is_bad_wait(within_ms)
                       ? kp__misuse_within(pool, &todo, NULL,
                                           "kp_drain: within_ms must be a finite time, or KP_NONE")
                       : drain(pool, key, within_ms, &todo);
@@ -299,7 +299,7 @@ int64_t kp_drop(kp_pool *door, kp_key key, int64_t within_ms)
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    if (is_no_wait(within_ms))
+    if (is_bad_wait(within_ms))
         out = kp__misuse_within(pool, &todo, NULL,
                                 "kp_drop: within_ms must be a finite time, or KP_NONE");
     else if (pool->core.phase != KP__OPEN) out = KP_ECLOSED;

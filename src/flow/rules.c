@@ -30,7 +30,7 @@ static int rules_within(struct kp__pool *pool, const kp_limits *limits, bool eve
     int code = kp__rules_make(pool->world, limits, rules, why);
     kp__step_in(pool);
     struct kp__bounds bounds = kp__bounds_of(pool, every); /* as they are by now */
-    if (code == 0) code = kp__rules_driven(*rules, &pool->driver, why);
+    if (code == 0) code = kp__rules_fit_driver(*rules, &pool->driver, why);
     return code ? code : kp__rules_fit(*rules, &bounds, why);
 }
 
@@ -181,7 +181,7 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     if (sub->used_at == 0) sub->used_at = now;
     if (sub->rare->health.refused) kp__rare(&pool->core, sub)->health.refused = false;
     for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
-        kp__seats_anew(&pool->core, KP__OF(n, struct kp__slot, link)); /* max_uses */
+        kp__review_seats(&pool->core, KP__OF(n, struct kp__slot, link)); /* max_uses */
     kp__settle(&pool->core, sub, now, todo);
     while (too_many(sub)) {
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);

@@ -134,7 +134,7 @@ int kp_scope_defer(kp_scope *scope, void (*fn)(void *arg), void *arg)
 static void end_lease(const uint64_t entry[ENTRY_WORDS])
 {
     kp_lease lease = { (void *)(uintptr_t)entry[1], { entry[2], entry[3], entry[4] } };
-    (void)kp__end_lease(&lease, KP__OF_SCOPE);
+    (void)kp__end_lease(&lease, KP__END_OF_SCOPE);
 }
 
 static void finish(const uint64_t entry[ENTRY_WORDS])

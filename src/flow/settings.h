@@ -45,7 +45,7 @@ struct kp__bounds {
 };
 
 /* Has the driver the functions that these rules need? 0, or KP_ECONFIG with the field in *why. */
-int kp__rules_driven(const struct kp__rules *rules, const kp_driver *driver, kp_why *why);
+int kp__rules_fit_driver(const struct kp__rules *rules, const kp_driver *driver, kp_why *why);
 
 /* Can they ever hold within the budgets? 0, or KP_ECONFIG with the field in *why. */
 int kp__rules_fit(const struct kp__rules *rules, const struct kp__bounds *bounds, kp_why *why);

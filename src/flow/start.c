@@ -60,8 +60,8 @@ static void let_go(kp_loop *loop, struct kp__request *r)
  * functions and on_event may cancel the request whose step calls them, and free it. So none runs
  * within the step (what it wants run is posted), but here, where a cancel clears `stepping`, or
  * after the last use of the request. False: it is over. With the lock, given back meanwhile. */
-static bool still(kp_loop *loop, struct kp__get *g, int code, struct kp__job *late,
-                  struct kp__todo *todo)
+static bool run_user_code(kp_loop *loop, struct kp__get *g, int code, struct kp__job *late,
+                          struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
     struct kp__subpool *sub = g->request->sub;
@@ -98,7 +98,7 @@ void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
     struct kp__job *late = kp__get_look(&g, &todo);
     int code = kp__get_run(&g, &todo);
     kp__here.stepping = NULL;
-    bool over = !still(loop, &g, code, late, &todo);
+    bool over = !run_user_code(loop, &g, code, late, &todo);
     if (!over && code == KP_PENDING) {
         file(loop, &g);
         kp__step_out(pool, &todo); /* it stays under way, so the pool stays, too */
@@ -120,7 +120,7 @@ void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
 }
 
 /* Can the driver's functions run without blocking the thread of a loop? 0, or KP_ECONFIG. */
-static int has_hands(const struct kp__pool *pool, kp_why *why)
+static int check_for_loop(const struct kp__pool *pool, kp_why *why)
 {
     const kp_driver *d = &pool->driver;
 
@@ -139,7 +139,7 @@ static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask
     kp_lease none;
 
     kp__todo_init(&todo, pool->world);
-    int code = has_hands(pool, r->why);
+    int code = check_for_loop(pool, r->why);
     if (code == 0) code = kp__get_begin(g, key, ask, true, &todo);
     if (code == 0 && r->grant.kind == KP__GRANT_NO)
         kp__get_end(g, code = r->grant.code, &none, &todo);

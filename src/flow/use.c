@@ -83,7 +83,7 @@ static int run(struct series *s, kp_lease *lease)
     status = use->fn(lease, use->arg);
     s->next_ns = next_at(s, status);
     pthread_cleanup_pop(0); /* cover: never, because 0 takes the handler off without running it */
-    bool ended = status >= 0 && !kp__uses_count(use->pool) && kp__end_lease(lease, KP__OF_USE);
+    bool ended = status >= 0 && !kp__uses_count(use->pool) && kp__end_lease(lease, KP__END_OF_USE);
     if (!ended && kp_lease_read(lease, &about)) {       /* else fn has ended it */
         int64_t on_error = use->plan.on_error;
         if (on_error == 0) on_error = s->next_ns ? KP_DESTROY : KP_REUSE;

@@ -44,7 +44,7 @@ static int say_cold(const struct kp__subpool *sub, int code, kp_why *why)
 }
 
 /* The same for a key that got no rules; `cause` is what was wrong with its limits, if anything. */
-static void say_ruled_out(kp_why *cause, int code, kp_why *why)
+static void say_no_rules(kp_why *cause, int code, kp_why *why)
 {
     if (cause->code == 0) kp__say(cause, code, NULL);
     if (why) *why = *cause;
@@ -66,7 +66,7 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
         if (sub->rare->seldom.create_failures > failures) return say_cold(sub, KP_ECREATE, why);
         if (now >= until) return say_cold(sub, KP_ETIMEDOUT, why);
         if ((code = kp__rule(pool, sub, &cause)) != 0) { /* asked again: the first call failed */
-            say_ruled_out(&cause, code, why);
+            say_no_rules(&cause, code, why);
             return code;
         }
         if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL, now);
@@ -87,7 +87,7 @@ static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool
     if (kp__check_key(pool, key, why, &todo) != 0) return NULL;
     struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, &cause, &code);
     if (!sub) {
-        say_ruled_out(&cause, code, why);
+        say_no_rules(&cause, code, why);
         return NULL;
     }
     sub->used_at = kp__time(pool);

@@ -22,7 +22,7 @@ static void all_are_told(void)
  * home; it gets a home later. */
 #define AT_HOME .max_live = 1, .idle = 1, .homes = 2, .uses = 3
 #define LENT_THERE .max_live = 1, .held = 1, .homes = 2, .uses = 3
-#define SETTLES .max_live = 1, .held = 1, .homes = 2, .uses = 2
+#define GETS_HOME .max_live = 1, .held = 1, .homes = 2, .uses = 2
 #define SOON .max_live = 1, .idle = 1, .homes = 2, .uses = 1
 
 static const struct homes {
@@ -42,7 +42,7 @@ static const struct homes {
       { "E E", "gr R", "R gr", "E F", "F E", "R s", "R k", "R D", "R wr", "wr R", "R 0", "R 2",
         "R x", "R V", "R 4", "E Egr", "E E E", "E gr E", "E s E", "gr E E", "E E gr",
         "E k E", "R s gr", "wr gr R", "gr 0 R", "E s gr", "R wr s" } },
-    { HOMES, "1 lent of 1, settles", { SETTLES },
+    { HOMES, "1 lent of 1, gets a home", { GETS_HOME },
       { "E E", "E gr", "gr E", "R gr", "gr R", "R s", "E Egr", "R k", "R 2", "E F", "R wr",
         "E E E", "E gr E", "E gr gr", "gr E E", "R gr gr", "Egr E gr", "R grgr s", "E grs E" } },
     { HOMES, "1 idle of 1, soon at home", { SOON },
@@ -53,7 +53,7 @@ static const struct homes {
         "gr gr gr", "gr s gr", "arar gr" } },
     { HOMES, "1 lent of 1, all at home", { .max_live = 1, .held = 1, .homes = 1, .uses = 3 },
       { "E E", "gr R", "R s", "E F", "E gr E", "R wr" } },
-    { HOMES, "1 idle of 1, settles twice", { .max_live = 1, .idle = 1, .homes = 1, .uses = 2 },
+    { HOMES, "1 idle of 1, gets a home twice", { .max_live = 1, .idle = 1, .homes = 1, .uses = 2 },
       { "sgrgz gr" } },
     { HOMES, "1 idle of 1, at home, one moves", { AT_HOME, .moves = 1 },
       { "gr gr", "gr tr", "grgr tr", "gr s", "gr k", "gz gr", "gr wr", "gr 2" } },
@@ -61,7 +61,7 @@ static const struct homes {
       { "E E", "R s", "gr R", "E E E" } },
     { HOMES, "1 lent of 1, at home for the second time, one moves",
       { .max_live = 1, .held = 1, .homes = 2, .uses = 4, .moves = 1 }, { "E E", "E Egr" } },
-    { HOMES, "1 lent of 1, settles, one moves", { SETTLES, .moves = 1 },
+    { HOMES, "1 lent of 1, gets a home, one moves", { GETS_HOME, .moves = 1 },
       { "E E", "R gr", "E gr", "R s" } },
     { HOMES, "2 idle of 2, at home", { .max_live = 2, .idle = 2, .homes = 2, .uses = 3 },
       { "ggrr gr", "grgr gr", "ggrr s", "ggrr k", "gr ggrr", "araarr ar", "ggrr tr", "gr gr gr",

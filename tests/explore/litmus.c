@@ -210,7 +210,7 @@ static void take(int self, bool end)
         if (kp__swing_at_home(&r.home, &r.cell, 0, 1)) r.seen[0] = 1;
         return;
     }
-    atomic_store_explicit(&r.home, KP__NOBODYS, memory_order_relaxed);
+    atomic_store_explicit(&r.home, KP__NO_HOME, memory_order_relaxed);
     if (end) kp__sequences_end();
     uint64_t now = atomic_load_explicit(&r.cell, memory_order_relaxed);
     atomic_store_explicit(&r.cell, now + 10, memory_order_relaxed);

@@ -26,7 +26,7 @@
 #include "keyedpool.h"
 
 enum { KEYS = 4, THREADS_MAX = 32, GHOSTS = 8, STRAYS = 64 };
-enum { BURST = 3000 }; /* pairs: some settle (core/lane.h) */
+enum { BURST = 3000 }; /* pairs: some seek a home (core/lane.h) */
 
 /* ---- what is lent ---------------------------------------------------------------------------- */
 

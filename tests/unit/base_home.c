@@ -61,7 +61,7 @@ static void elsewhere_it_must_not_swing(void **state)
         home = (uint16_t)(pin_number(0) ^ 1u << bit);
         assert_false(swing(5, 6));
         }
-    home = KP__NOBODYS;
+    home = KP__NO_HOME;
     assert_false(swing(5, 6));
     assert_int_equal(word, 5);
     pin_off();
@@ -103,7 +103,7 @@ static void *swing_unknown(void *arg)
         return NULL;
     }
     word = 5;
-    home = KP__NOBODYS;
+    home = KP__NO_HOME;
     *result = swing(5, 5) ? SWINGS : NEVER_SWINGS;
     for (home = 0; home < KP__HOMES; home++)
         if (swing(5, 5)) *result = SWINGS;
@@ -230,13 +230,13 @@ static bool stands_still(int there, int rounds)
     bool moved = false;
 
     stop = false;
-    home = KP__NOBODYS;
+    home = KP__NO_HOME;
     if (pthread_create(&thread, NULL, swing_on, &there) != 0) abort();
     for (int i = 0; i < rounds && !moved; i++) {
         uint64_t before = atomic_load(&word);
         atomic_store_explicit(&home, pin_number(there), memory_order_relaxed);
         while (atomic_load_explicit(&word, memory_order_relaxed) == before) sched_yield();
-        atomic_store_explicit(&home, KP__NOBODYS, memory_order_relaxed);
+        atomic_store_explicit(&home, KP__NO_HOME, memory_order_relaxed);
         kp__sequences_end();
         uint64_t taken = atomic_load(&word);
         atomic_store(&word, ++taken); /* it is ours */
@@ -365,7 +365,7 @@ static void without_sequences_no_word_must_have_a_home(void **state)
 
     (void)state;
     assert_false(kp__sequences_begin());
-    assert_int_equal(kp__home_here(), KP__NOBODYS);
+    assert_int_equal(kp__home_here(), KP__NO_HOME);
     kp__sequences_end();
     assert_false(kp__swing_at_home(&home, &word, 5, 6));
     assert_int_equal(word, 5);

@@ -117,7 +117,7 @@ static inline void stage_count_groups(struct stage *s)
 {
     for (int i = 0; i < STAGE_GROUPS; i++) {
         struct kp__group *group = &s->groups[i];
-        int64_t used = 0, leaving = 0;
+        int64_t used = 0, closing = 0;
         if (group->member == 0) continue;
         for STAGE_KEYS (sub, &s->core)
             if (sub->contest->group[group->member - 1] == group) used += stage_live(sub);
@@ -127,10 +127,10 @@ static inline void stage_count_groups(struct stage *s)
             bool here = v->sub->contest->group[group->member - 1] == group;
             bool cedes = v->errand->victim.cedes[group->member - 1];
             used += stage_brings(v, group) - (here && cedes);
-            leaving += here && !cedes;
+            closing += here && !cedes;
         }
         assert_int_equal(group->budget.used, used);
-        assert_int_equal(group->budget.leaving, group->member == KP__IN_PAIR ? 0 : leaving);
+        assert_int_equal(group->budget.closing, group->member == KP__IN_PAIR ? 0 : closing);
     }
 }
 

@@ -71,7 +71,7 @@ static void who_was_offered_must_take_what_is_there_when_it_looks(void **state)
     stage_give(&q.s, q.slot[1], 0, true);
     stage_heed(&q.s, &q.r[0]);
     assert_int_equal(q.r[0].grant.kind, KP__GRANT_SLOT);
-    assert_false(q.r[0].offered || q.r[0].here);
+    assert_false(q.r[0].offered || q.r[0].looking);
     assert_int_equal(q.sub->rare->handed, 0); /* it took, and was not handed anything */
     assert_true(waits(&q.r[1]) && q.r[1].offered); /* the other one is for the next waiter */
     stage_heed(&q.s, &q.r[1]);
@@ -173,7 +173,7 @@ static void a_turn_must_end_with_as_many_handed_over_as_there_are(void **state)
     stage_give(&q.s, q.slot[1], 0, true);
     assert_int_equal(q.r[1].grant.kind, KP__GRANT_SLOT);
     assert_int_equal(q.sub->rare->handed, 0);
-    assert_true(q.sub->rare->turn == q.s.now); /* theirs */
+    assert_true(q.sub->rare->turn_began == q.s.now); /* theirs */
     stage_give(&q.s, q.slot[0], 0, true);
     assert_true(waits(&q.r[2]) && q.r[2].offered);
     assert_int_equal(stage_ask(&q.s, q.sub, &again[1], 0), KP__GRANT_SLOT);
@@ -188,7 +188,7 @@ static void nobody_must_be_passed_for_longer_than_is_said(void **state)
     (void)state;
     queue_open(&q, 1, 1);
     q.s.now += KP__PASSED_MOST - 1;
-    kp__rare(&q.s.core, q.sub)->turn = q.s.now; /* a new one */
+    kp__rare(&q.s.core, q.sub)->turn_began = q.s.now; /* a new one */
     stage_give(&q.s, q.slot[0], 0, true);
     assert_true(waits(&q.r[0]));
     q.s.now++;
@@ -229,10 +229,10 @@ static void the_first_who_waits_must_begin_a_turn(void **state)
     q.s.core.now = q.s.now;
     assert_int_equal(stage_ask(&q.s, q.sub, &q.r[0], 0), KP__GRANT_WAIT);
     assert_int_equal(q.sub->rare->handed, 0);
-    assert_true(q.sub->rare->turn == q.s.now);
+    assert_true(q.sub->rare->turn_began == q.s.now);
     q.s.now++;
     assert_int_equal(stage_ask(&q.s, q.sub, &q.r[1], 0), KP__GRANT_WAIT);
-    assert_true(q.sub->rare->turn < q.s.now);
+    assert_true(q.sub->rare->turn_began < q.s.now);
     queue_close(&q);
 }
 

@@ -14,16 +14,16 @@ static void a_cell_must_get_its_first_home_after_so_many_leases(struct stage *s)
     struct kp__subpool *sub = stage_key(s);
     struct kp__slot *slot = stage_idle(s, sub);
     assert_true(lane_open(s, sub));
-    for (uint64_t g = generation_of(slot) + 1; g < KP__SETTLES; g++) {
+    for (uint64_t g = generation_of(slot) + 1; g < KP__SEEKS; g++) {
         assert_false(gets_home(s, slot, g));
         assert_int_equal(sub->term->homes, 0);
     }
-    assert_true(gets_home(s, slot, KP__SETTLES));
+    assert_true(gets_home(s, slot, KP__SEEKS));
     assert_int_equal(sub->term->homes, 1);
-    assert_int_not_equal(home_of(slot), KP__NOBODYS);
+    assert_int_not_equal(home_of(slot), KP__NO_HOME);
     lane_shut(s, sub);
-    assert_int_equal(slot->lends, KP__SETTLES);
-    assert_int_equal(slot->generation, KP__SETTLES);
+    assert_int_equal(slot->lends, KP__SEEKS);
+    assert_int_equal(slot->generation, KP__SEEKS);
 }
 
 /* Where its borrower is at that moment. */
@@ -33,50 +33,51 @@ static void it_must_be_where_the_lease_ends(struct stage *s)
     struct kp__subpool *sub = stage_key(s);
     struct kp__slot *slot = stage_idle(s, sub);
     assert_true(lane_open(s, sub));
-    uint64_t lease = lend(slot, KP__SETTLES);
+    uint64_t lease = lend(slot, KP__SEEKS);
     for (int i = 0; i < pin_count(); i++) assert_true(pin_to(i));
-    assert_true(settle(s, slot, lease));
+    assert_true(seek(s, slot, lease));
     pin_off();
     assert_int_equal(home_of(slot), pin_number(pin_count() - 1));
 }
 
-/* Homes are taken away once for a number of leases that settle, counted over the whole pool. */
+/* Homes are taken away once for a number of leases that seek a home, counted over the whole
+ * pool. */
 static void the_price_of_taking_must_be_settled_first(struct stage *s)
 {
     struct kp__slot *slot = one_at_home(s), *other;
-    uint64_t g = KP__SETTLES;
+    uint64_t g = KP__SEEKS;
 
-    s->core.settled = 1; /* as if it had been the first */
+    s->core.home_credit = 1; /* as if it had been the first */
     take(s, slot);
-    assert_int_equal(s->core.settled, 1 - KP__HOME_PRICE);
+    assert_int_equal(s->core.home_credit, 1 - KP__HOME_PRICE);
     other = stage_idle(s, stage_key(s));
     assert_true(lane_open(s, other->sub));
     for (int i = 1; i < KP__HOME_PRICE; i++) {
-        assert_false(gets_home(s, i % 2 ? other : slot, g += KP__SETTLES));
-        assert_int_equal(s->core.settled, 1 - KP__HOME_PRICE + i);
+        assert_false(gets_home(s, i % 2 ? other : slot, g += KP__SEEKS));
+        assert_int_equal(s->core.home_credit, 1 - KP__HOME_PRICE + i);
     }
-    assert_true(gets_home(s, other, g += KP__SETTLES));
-    assert_true(gets_home(s, slot, g + KP__SETTLES));
-    assert_int_equal(s->core.settled, 2);
+    assert_true(gets_home(s, other, g += KP__SEEKS));
+    assert_true(gets_home(s, slot, g + KP__SEEKS));
+    assert_int_equal(s->core.home_credit, 2);
 }
 
 /* And so often in a row, when they had not been taken for long. */
 static void what_was_saved_must_have_an_end(struct stage *s)
 {
     struct kp__slot *slot = one_at_home(s);
-    uint64_t g = KP__SETTLES;
+    uint64_t g = KP__SEEKS;
 
-    assert_int_equal(s->core.settled, MAY_BE_TAKEN);
-    s->core.settled--;
+    assert_int_equal(s->core.home_credit, MAY_BE_TAKEN);
+    s->core.home_credit--;
     for (int i = 0; i < 3; i++) {
         take(s, slot);
-        s->core.settled = MAY_BE_TAKEN - 1;
-        assert_true(gets_home(s, slot, g += KP__SETTLES));
-        assert_int_equal(s->core.settled, MAY_BE_TAKEN);
+        s->core.home_credit = MAY_BE_TAKEN - 1;
+        assert_true(gets_home(s, slot, g += KP__SEEKS));
+        assert_int_equal(s->core.home_credit, MAY_BE_TAKEN);
     }
     for (int i = 0; i <= SAVED; i++) {
         take(s, slot);
-        g += KP__SETTLES;
+        g += KP__SEEKS;
         assert_int_equal(gets_home(s, slot, g), i < SAVED);
     }
 }
@@ -84,13 +85,13 @@ static void what_was_saved_must_have_an_end(struct stage *s)
 /* Each word of before, that ends as one that may get no home. */
 static void ends_without(struct stage *s, struct kp__slot *slot, uint64_t marks)
 {
-    uint64_t lease = kp__word(generation_of(slot), KP__GONE | marks);
+    uint64_t lease = kp__word(generation_of(slot), KP__WORD_LENT | marks);
 
     atomic_store(&KP__CELL_OF(slot)->word, lease);
-    atomic_store(&KP__CELL_OF(slot)->home, KP__NOBODYS);
-    assert_true(kp__home_settle(&s->core, slot, lease));
-    LANE_SAYS(slot, lease >> KP__WORD_BITS, KP__HERE | (marks & ~(uint64_t)KP__HOMED));
-    assert_int_equal(home_of(slot), KP__NOBODYS);
+    atomic_store(&KP__CELL_OF(slot)->home, KP__NO_HOME);
+    assert_true(kp__home_seek(&s->core, slot, lease));
+    LANE_SAYS(slot, lease >> KP__WORD_BITS, KP__WORD_IDLE | (marks & ~(uint64_t)KP__HOMED));
+    assert_int_equal(home_of(slot), KP__NO_HOME);
     assert_int_equal(slot->sub->term->homes, 0);
     stage_check(s);
 }
@@ -101,7 +102,7 @@ static void only_what_is_lent_and_nothing_else_must_get_one(struct stage *s)
     struct kp__subpool *sub = stage_key(s);
     struct kp__slot *slot = stage_idle(s, sub);
     assert_true(lane_open(s, sub));
-    (void)lend(slot, KP__SETTLES);
+    (void)lend(slot, KP__SEEKS);
     ends_without(s, slot, KP__TURN);
     ends_without(s, slot, KP__ASKS);
     ends_without(s, slot, KP__TURN | KP__ASKS);
@@ -109,7 +110,7 @@ static void only_what_is_lent_and_nothing_else_must_get_one(struct stage *s)
     s->core.homes = false;
     ends_without(s, slot, 0);
     s->core.homes = true;
-    assert_true(gets_home(s, slot, 2 * KP__SETTLES)); /* the same otherwise */
+    assert_true(gets_home(s, slot, 2 * KP__SEEKS)); /* the same otherwise */
 }
 
 /* A lease that has ended changes nothing, even where its number would give a home: least of all
@@ -117,29 +118,29 @@ static void only_what_is_lent_and_nothing_else_must_get_one(struct stage *s)
 static void a_stale_lease_must_give_no_home(struct stage *s)
 {
     struct kp__slot *slot = one_at_home(s);
-    uint64_t lease = lend(slot, 2 * KP__SETTLES), now;
+    uint64_t lease = lend(slot, 2 * KP__SEEKS), now;
 
     assert_true(lease & KP__HOMED);
     take(s, slot); /* its borrower is elsewhere */
-    assert_true(settle(s, slot, lease));
-    uint64_t stale = lend(slot, 4 * KP__SETTLES);
-    assert_true(settle(s, slot, stale));
+    assert_true(seek(s, slot, lease));
+    uint64_t stale = lend(slot, 4 * KP__SEEKS);
+    assert_true(seek(s, slot, stale));
     assert_true(lane_word(slot) & KP__HOMED);
-    assert_false(settle(s, slot, stale)); /* idle, at home */
+    assert_false(seek(s, slot, stale)); /* idle, at home */
     assert_int_equal(slot->sub->term->homes, 1);
-    now = lend(slot, 4 * KP__SETTLES + 1);
+    now = lend(slot, 4 * KP__SEEKS + 1);
     take(s, slot);
-    s->core.settled = MAY_BE_TAKEN; /* so that the stale one would give one */
-    assert_false(settle(s, slot, stale)); /* lent there, and marked */
-    assert_int_equal(home_of(slot), KP__NOBODYS);
+    s->core.home_credit = MAY_BE_TAKEN; /* so that the stale one would give one */
+    assert_false(seek(s, slot, stale)); /* lent there, and marked */
+    assert_int_equal(home_of(slot), KP__NO_HOME);
     assert_int_equal(slot->sub->term->homes, 0);
     assert_int_equal(lane_word(slot), now);
-    assert_true(settle(s, slot, now));
-    LANE_SAYS(slot, 4 * KP__SETTLES + 1, KP__HERE);
-    assert_false(settle(s, slot, now));
-    assert_false(settle(s, slot, stale)); /* idle */
-    assert_int_equal(home_of(slot), KP__NOBODYS);
-    LANE_SAYS(slot, 4 * KP__SETTLES + 1, KP__HERE);
+    assert_true(seek(s, slot, now));
+    LANE_SAYS(slot, 4 * KP__SEEKS + 1, KP__WORD_IDLE);
+    assert_false(seek(s, slot, now));
+    assert_false(seek(s, slot, stale)); /* idle */
+    assert_int_equal(home_of(slot), KP__NO_HOME);
+    LANE_SAYS(slot, 4 * KP__SEEKS + 1, KP__WORD_IDLE);
 }
 
 /* ---- taken from one -------------------------------------------------------------------------- */
@@ -152,8 +153,8 @@ static void what_is_idle_must_lose_its_mark_with_its_home(struct stage *s)
     take(s, slot);
     assert_int_equal(ends, 1);
     assert_int_equal(leaving, 1); /* until no thread is in the middle of one */
-    LANE_SAYS(slot, KP__SETTLES, KP__HERE);
-    assert_int_equal(home_of(slot), KP__NOBODYS);
+    LANE_SAYS(slot, KP__SEEKS, KP__WORD_IDLE);
+    assert_int_equal(home_of(slot), KP__NO_HOME);
     assert_int_equal(slot->sub->term->homes, 0);
     take(s, slot); /* it has none */
     assert_int_equal(ends, 1);
@@ -164,21 +165,21 @@ static void what_is_idle_must_lose_its_mark_with_its_home(struct stage *s)
 static void what_is_lent_must_keep_its_mark_until_it_is_back(struct stage *s)
 {
     struct kp__slot *slot = one_at_home(s);
-    uint64_t lease = lend(slot, 2 * KP__SETTLES);
+    uint64_t lease = lend(slot, 2 * KP__SEEKS);
 
     take(s, slot);
     assert_int_equal(lane_word(slot), lease);
-    LANE_SAYS(slot, 2 * KP__SETTLES, KP__GONE | KP__HOMED);
-    assert_int_equal(home_of(slot), KP__NOBODYS);
+    LANE_SAYS(slot, 2 * KP__SEEKS, KP__WORD_LENT | KP__HOMED);
+    assert_int_equal(home_of(slot), KP__NO_HOME);
     assert_int_equal(slot->sub->term->homes, 0);
     take(s, slot); /* marked, but nowhere at home */
     assert_int_equal(ends, 1);
     assert_false(kp__homes_take(&s->core, &slot->sub, 1));
     assert_int_equal(ends, 1);
-    assert_true(settle(s, slot, lease)); /* it gets none */
-    LANE_SAYS(slot, 2 * KP__SETTLES, KP__HERE);
+    assert_true(seek(s, slot, lease)); /* it gets none */
+    LANE_SAYS(slot, 2 * KP__SEEKS, KP__WORD_IDLE);
     assert_int_equal(slot->sub->term->homes, 0);
-    assert_true(gets_home(s, slot, 4 * KP__SETTLES));
+    assert_true(gets_home(s, slot, 4 * KP__SEEKS));
 }
 
 static void what_is_on_no_lane_must_be_left_alone(struct stage *s)
@@ -195,7 +196,7 @@ static void what_is_on_no_lane_must_be_left_alone(struct stage *s)
     assert_true(lane_open_again(s, sub));
     take(s, slot); /* no home */
     assert_int_equal(ends, 1);
-    LANE_SAYS(slot, KP__SETTLES, KP__HERE);
+    LANE_SAYS(slot, KP__SEEKS, KP__WORD_IDLE);
 }
 
 /* ---- what the books remember ----------------------------------------------------------------- */
@@ -204,7 +205,7 @@ static void a_seat_must_know_whether_it_was_lent_at_home(struct stage *s)
 {
     struct kp__slot *slot = one_at_home(s);
     struct kp__subpool *sub = slot->sub;
-    uint64_t lease = lend(slot, KP__SETTLES + 5);
+    uint64_t lease = lend(slot, KP__SEEKS + 5);
 
     lane_shut(s, sub);
     assert_true(kp__seat_at(slot, 0)->homed);
@@ -214,7 +215,7 @@ static void a_seat_must_know_whether_it_was_lent_at_home(struct stage *s)
     assert_false(kp__seat_at(slot, 0)->homed);
     stage_give(s, slot, 0, true);
     assert_true(lane_open_again(s, sub));
-    lease = lend(slot, KP__SETTLES + 9);
+    lease = lend(slot, KP__SEEKS + 9);
     lane_shut(s, sub);
     assert_false(kp__seat_at(slot, 0)->homed);
     assert_int_equal(kp__seat_word(kp__seat_at(slot, 0), false), lease);
@@ -225,7 +226,7 @@ static void a_lane_that_opens_again_must_know_it_too(struct stage *s)
 {
     struct kp__slot *slot = one_at_home(s);
     struct kp__subpool *sub = slot->sub;
-    uint64_t lease = lend(slot, 3 * KP__SETTLES);
+    uint64_t lease = lend(slot, 3 * KP__SEEKS);
 
     lane_shut(s, sub);
     struct kp__slot *other = stage_idle(s, sub);
@@ -234,14 +235,14 @@ static void a_lane_that_opens_again_must_know_it_too(struct stage *s)
         assert_true(lane_open_again(s, sub));
         assert_true(slot->on_lane);
         assert_int_equal(lane_word(slot), lease);
-        assert_int_equal(home_of(slot), KP__NOBODYS);
-        LANE_SAYS(other, other->generation, KP__HERE);
+        assert_int_equal(home_of(slot), KP__NO_HOME);
+        LANE_SAYS(other, other->generation, KP__WORD_IDLE);
     }
-    s->core.settled = MAY_BE_TAKEN;
-    assert_false(settle(s, slot, lease & ~(uint64_t)KP__HOMED));
+    s->core.home_credit = MAY_BE_TAKEN;
+    assert_false(seek(s, slot, lease & ~(uint64_t)KP__HOMED));
     assert_int_equal(lane_word(slot), lease);
-    assert_true(settle(s, slot, lease));
-    LANE_SAYS(slot, 3 * KP__SETTLES, KP__HERE);
+    assert_true(seek(s, slot, lease));
+    LANE_SAYS(slot, 3 * KP__SEEKS, KP__WORD_IDLE);
     lane_shut(s, sub);
     assert_int_equal(slot->state, KP__IDLE);
     assert_int_equal(sub->count[KP__LENT], 0);
@@ -254,10 +255,10 @@ static void where_there_are_no_sequences_no_cell_must_get_a_home(struct stage *s
 
     s->core.homes = true;
     assert_true(lane_open(s, sub));
-    lane_use(slot, KP__SETTLES - 1 - (int)(lane_word(slot) >> KP__WORD_BITS));
+    lane_use(slot, KP__SEEKS - 1 - (int)(lane_word(slot) >> KP__WORD_BITS));
     assert_true(lane_take(slot, "lent", slot));
-    assert_true(kp__home_settle(&s->core, slot, lane_word(slot)));
-    LANE_SAYS(slot, KP__SETTLES, KP__HERE);
+    assert_true(kp__home_seek(&s->core, slot, lane_word(slot)));
+    LANE_SAYS(slot, KP__SEEKS, KP__WORD_IDLE);
     assert_int_equal(sub->term->homes, 0);
     assert_false(kp__homes_take(&s->core, &sub, 1));
 }

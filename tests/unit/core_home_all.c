@@ -20,14 +20,14 @@ static struct kp__subpool *four(struct stage *s, struct kp__slot **slot)
     for (int i = 1; i < SLOTS; i++) slot[i] = stage_idle(s, sub);
     assert_true(lane_open_again(s, sub));
     assert_true(lane_give(slot[0]));
-    for (int i = 0; i < 3; i++) assert_true(gets_home(s, slot[i], KP__SETTLES));
+    for (int i = 0; i < 3; i++) assert_true(gets_home(s, slot[i], KP__SEEKS));
     assert_int_equal(sub->term->homes, 3);
-    (void)lend(slot[1], KP__SETTLES + 1);
-    (void)lend(slot[2], KP__SETTLES + 1);
+    (void)lend(slot[1], KP__SEEKS + 1);
+    (void)lend(slot[2], KP__SEEKS + 1);
     take(s, slot[2]);
     assert_int_equal(sub->term->homes, 2);
     (void)lend(slot[3], 7);
-    assert_true(settle(s, slot[3], lane_word(slot[3])));
+    assert_true(seek(s, slot[3], lane_word(slot[3])));
     for (int i = 0; i < SLOTS; i++) watched[watches++] = slot[i];
     end_none();
     return sub;
@@ -43,11 +43,11 @@ static void assert_ended_once(int marked)
 /* All of its lane, which stays open, and no other home than these was there. */
 static void assert_taken(const struct kp__subpool *sub, struct kp__slot **slot)
 {
-    for (int i = 0; i < 3; i++) assert_int_equal(home_of(slot[i]), KP__NOBODYS);
-    LANE_SAYS(slot[0], KP__SETTLES, KP__HERE);
-    LANE_SAYS(slot[1], KP__SETTLES + 1, KP__GONE | KP__HOMED);
-    LANE_SAYS(slot[2], KP__SETTLES + 1, KP__GONE | KP__HOMED);
-    LANE_SAYS(slot[3], 7, KP__HERE);
+    for (int i = 0; i < 3; i++) assert_int_equal(home_of(slot[i]), KP__NO_HOME);
+    LANE_SAYS(slot[0], KP__SEEKS, KP__WORD_IDLE);
+    LANE_SAYS(slot[1], KP__SEEKS + 1, KP__WORD_LENT | KP__HOMED);
+    LANE_SAYS(slot[2], KP__SEEKS + 1, KP__WORD_LENT | KP__HOMED);
+    LANE_SAYS(slot[3], 7, KP__WORD_IDLE);
     assert_int_equal(sub->term->homes, 0);
     assert_true(sub->open);
 }
@@ -81,14 +81,14 @@ static void those_of_many_lanes_must_be_taken_at_the_price_of_one(struct stage *
     without[2] = stage_key(s);
     stage_idle(s, without[2]);
     struct kp__subpool *all[] = { sub[0], without[1], sub[1] };
-    int64_t settled = s->core.settled;
+    int64_t home_credit = s->core.home_credit;
     assert_true(kp__homes_take(&s->core, all, 3));
-    assert_int_equal(s->core.settled, settled - KP__HOME_PRICE);
+    assert_int_equal(s->core.home_credit, home_credit - KP__HOME_PRICE);
     stage_check(s);
     assert_taken(sub[0], slot);
     assert_taken(sub[1], others);
     assert_true(without[1]->open);
-    LANE_SAYS(bare, bare->generation, KP__HERE);
+    LANE_SAYS(bare, bare->generation, KP__WORD_IDLE);
     assert_false(kp__homes_take(&s->core, all, 3));
     assert_taken(sub[0], slot);
     assert_taken(sub[1], others);
@@ -104,8 +104,8 @@ static void assert_shut(const struct kp__subpool *sub, struct kp__slot **slot)
         bool lent = i == 1 || i == 2;
         LANE_SAYS(slot[i], slot[i]->generation, KP__SHUT);
         assert_int_equal(slot[i]->state, lent ? KP__LENT : KP__IDLE);
-        assert_int_equal(slot[i]->generation, i == 3 ? 7 : KP__SETTLES + lent);
-        if (i < 3) assert_int_equal(home_of(slot[i]), KP__NOBODYS);
+        assert_int_equal(slot[i]->generation, i == 3 ? 7 : KP__SEEKS + lent);
+        if (i < 3) assert_int_equal(home_of(slot[i]), KP__NO_HOME);
         if (lent) assert_true(kp__seat_at(slot[i], 0)->homed);
     }
 }
@@ -144,15 +144,15 @@ static void so_many_must_be_counted(struct stage *s)
     for (int i = 0; i < KP__LANE_MOST; i++) slot[i] = stage_idle(s, sub);
     assert_true(lane_open(s, sub));
     for (int i = 0; i < KP__LANE_MOST; i++) {
-        lane_use(slot[i], KP__SETTLES - 1 - (int)generation_of(slot[i]));
+        lane_use(slot[i], KP__SEEKS - 1 - (int)generation_of(slot[i]));
         assert_true(lane_take(slot[i], "many", NULL));
-        assert_true(kp__home_settle(&s->core, slot[i], lane_word(slot[i])));
+        assert_true(kp__home_seek(&s->core, slot[i], lane_word(slot[i])));
         assert_int_equal(sub->term->homes, i + 1);
     }
     stage_check(s);
     assert_true(kp__homes_take(&s->core, &sub, 1));
     stage_check(s);
-    for (int i = 0; i < KP__LANE_MOST; i++) LANE_SAYS(slot[i], KP__SETTLES, KP__HERE);
+    for (int i = 0; i < KP__LANE_MOST; i++) LANE_SAYS(slot[i], KP__SEEKS, KP__WORD_IDLE);
 }
 #else
 static void no_home(struct stage *s)

@@ -25,10 +25,10 @@ static bool is_lent(const struct lane *l)
 /* ---- before ---------------------------------------------------------------------------------- */
 
 /* It has a home, where there are any. */
-static bool settle_here(struct stage *s, struct kp__slot *slot)
+static bool gets_home_here(struct stage *s, struct kp__slot *slot)
 {
 #if KP__SEQUENCES
-    return s->core.homes && gets_home(s, slot, KP__SETTLES);
+    return s->core.homes && gets_home(s, slot, KP__SEEKS);
 #else
     (void)s, (void)slot;
     return false;
@@ -39,7 +39,7 @@ static void play_on(struct stage *s, struct lane *l, int uses)
 {
     struct kp__slot *slot = l->slot;
 
-    l->at_home = l->kind >= AT_HOME && settle_here(s, slot);
+    l->at_home = l->kind >= AT_HOME && gets_home_here(s, slot);
     assert_int_equal(l->at_home, l->kind >= AT_HOME && s->core.homes);
     if (l->kind == LENT || l->kind == AT_HOME) lane_use(slot, uses);
     if (l->kind == LENT || l->kind == LENT_AT_HOME) assert_true(lane_take(slot, "lent", l));
@@ -91,7 +91,7 @@ static void assert_shut(const struct lane *l)
     assert_int_equal(lane_shape(l->sub), 0);
     assert_int_equal(l->sub->term->homes, 0);
     assert_int_equal(l->sub->term->served, l->served); /* when it was shut, which it was once */
-    assert_int_equal(l->sub->calm, l->served > 0 ? 0 : 4);
+    assert_int_equal(l->sub->shut_for, l->served > 0 ? 0 : 4);
 }
 
 static void assert_true_books(const struct lane *l)
@@ -104,7 +104,7 @@ static void assert_true_books(const struct lane *l)
     LANE_SAYS(slot, l->word >> KP__WORD_BITS, KP__SHUT);
     assert_int_equal(slot->generation, l->word >> KP__WORD_BITS);
     if (is_lent(l)) assert_int_equal(kp__seat_word(kp__seat_at(slot, 0), false), l->word);
-    if (l->at_home) assert_int_equal(atomic_load(&KP__CELL_OF(slot)->home), KP__NOBODYS);
+    if (l->at_home) assert_int_equal(atomic_load(&KP__CELL_OF(slot)->home), KP__NO_HOME);
 }
 
 /* All come back, and lanes may open again. */
@@ -158,7 +158,7 @@ static void all_homes_must_be_taken_where_most_keys_have_one(struct stage *s)
     home_stage(s);
     open_all(s, LANES);
     shut_all(s);
-    assert_int_equal(s->core.settled, MAY_BE_TAKEN - ROUNDS * KP__HOME_PRICE);
+    assert_int_equal(s->core.home_credit, MAY_BE_TAKEN - ROUNDS * KP__HOME_PRICE);
 }
 
 static void all_homes_must_be_taken_where_few_keys_have_one(struct stage *s)
@@ -166,7 +166,7 @@ static void all_homes_must_be_taken_where_few_keys_have_one(struct stage *s)
     home_stage(s);
     open_all(s, PLACES);
     shut_all(s);
-    assert_int_equal(s->core.settled, MAY_BE_TAKEN - ROUNDS * KP__HOME_PRICE);
+    assert_int_equal(s->core.home_credit, MAY_BE_TAKEN - ROUNDS * KP__HOME_PRICE);
 }
 #endif
 

@@ -39,7 +39,7 @@ void sequences_end(void)
     for (int i = 0; i < watches; i++) {
         const struct kp__cell *cell = KP__CELL_OF(watched[i]);
         bool is_marked = atomic_load(&cell->word) & KP__HOMED;
-        leaving += is_marked && atomic_load(&cell->home) == KP__NOBODYS;
+        leaving += is_marked && atomic_load(&cell->home) == KP__NO_HOME;
     }
 }
 
@@ -56,7 +56,7 @@ static inline void home_stage(struct stage *s)
     for (uint32_t at = kp__cells.free; at; at = *lines_next(&kp__cells, at))
         atomic_store(&((struct kp__cell *)kp__line(&kp__cells, at))->word, 0);
     s->core.homes = true;
-    s->core.settled = MAY_BE_TAKEN;
+    s->core.home_credit = MAY_BE_TAKEN;
     watches = 0;
     end_none();
 }
@@ -80,9 +80,9 @@ static inline uint64_t lend(struct kp__slot *slot, uint64_t g)
     return lane_word(slot);
 }
 
-static inline bool settle(struct stage *s, struct kp__slot *slot, uint64_t lease)
+static inline bool seek(struct stage *s, struct kp__slot *slot, uint64_t lease)
 {
-    bool ended = kp__home_settle(&s->core, slot, lease);
+    bool ended = kp__home_seek(&s->core, slot, lease);
 
     stage_check(s);
     return ended;
@@ -91,9 +91,9 @@ static inline bool settle(struct stage *s, struct kp__slot *slot, uint64_t lease
 /* The g-th lease ends with the lock. Has its cell a home then? */
 static inline bool gets_home(struct stage *s, struct kp__slot *slot, uint64_t g)
 {
-    assert_true(settle(s, slot, lend(slot, g)));
+    assert_true(seek(s, slot, lend(slot, g)));
     bool has = lane_word(slot) & KP__HOMED;
-    LANE_SAYS(slot, g, has ? KP__HERE | KP__HOMED : KP__HERE);
+    LANE_SAYS(slot, g, has ? KP__WORD_IDLE | KP__HOMED : KP__WORD_IDLE);
     return has;
 }
 
@@ -114,7 +114,7 @@ static inline struct kp__slot *at_home(struct stage *s, struct kp__subpool *sub,
 static inline struct kp__slot *one_at_home(struct stage *s)
 {
     home_stage(s);
-    return at_home(s, stage_key(s), KP__SETTLES);
+    return at_home(s, stage_key(s), KP__SEEKS);
 }
 
 static inline void take(struct stage *s, struct kp__slot *slot)

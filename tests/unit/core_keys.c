@@ -372,7 +372,7 @@ static void a_key_that_changes_its_group_must_begin_there_as_one_who_never_compe
         struct kp__rules rules = stage_rules();
         stage_open(&s);
         for (int i = 0; i < 2; i++) stage_group(&s, i, which, 0);
-        s.groups[0].budget.served = 90 * KP__SHARE_ONE;
+        s.groups[0].budget.virtual_time = 90 * KP__SHARE_ONE;
         struct kp__subpool *sub = stage_key(&s), *there = stage_key(&s);
         stage_rule(&s, sub, &rules, which ? -1 : 0, which ? 0 : -1);
         stage_rule(&s, there, &rules, which ? -1 : 1, which ? 1 : -1);
@@ -395,14 +395,14 @@ static void other_rules_in_the_same_group_must_not_be_a_new_beginning(void **sta
     (void)state;
     stage_open(&s);
     stage_group(&s, 0, 0, 0);
-    s.groups[0].budget.served = 90 * KP__SHARE_ONE;
+    s.groups[0].budget.virtual_time = 90 * KP__SHARE_ONE;
     struct kp__subpool *sub = stage_key(&s), *other = stage_key(&s);
     stage_rule(&s, sub, &s.rules, 0, -1);
     stage_rule(&s, other, &s.rules, 0, -1);
     assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
     assert_int_equal(stage_ask(&s, other, &r[1], 0), KP__GRANT_WAIT);
     assert_int_equal(sub->contest->rank.score, 91 * KP__SHARE_ONE);
-    s.groups[0].budget.served = 95 * KP__SHARE_ONE;
+    s.groups[0].budget.virtual_time = 95 * KP__SHARE_ONE;
     stage_rule(&s, sub, &s.rules, 0, -1); /* out of the heap and back: the credit is two permits */
     assert_int_equal(sub->contest->rank.score, 94 * KP__SHARE_ONE);
     stage_close(&s);
@@ -417,12 +417,12 @@ static void groups_must_change_nothing_of_what_a_key_has_had_of_the_lent_permits
     stage_open(&s);
     for (int i = 0; i < 2; i++) stage_group(&s, i, i, 8);
     s.core.lent.cap = 0;
-    s.core.lent.served = 90 * KP__SHARE_ONE;
+    s.core.lent.virtual_time = 90 * KP__SHARE_ONE;
     struct kp__subpool *sub = stage_key(&s), *other = stage_key(&s);
     assert_int_equal(stage_ask(&s, sub, &r, 0), KP__GRANT_WAIT);
     kp__starve(&s.core, other, &s.core.lent); /* so that the bout goes on */
     assert_int_equal(sub->contest->rank.score, 91 * KP__SHARE_ONE);
-    s.core.lent.served = 95 * KP__SHARE_ONE;
+    s.core.lent.virtual_time = 95 * KP__SHARE_ONE;
     stage_rule(&s, sub, &s.rules, 0, 1); /* out of the heap and back: the credit is two permits */
     assert_int_equal(sub->contest->rank.score, 94 * KP__SHARE_ONE);
     stage_close(&s);

@@ -15,8 +15,8 @@ static void an_open_lane_must_say_what_its_books_say(struct stage *s)
     assert_true(lane_open(s, sub));
     assert_int_equal(sub->term->opened, s->now);
     assert_true(kp__heap_holds(&sub->term->node));
-    LANE_SAYS(idle, 0, KP__HERE);
-    LANE_SAYS(lent, 1, KP__GONE);
+    LANE_SAYS(idle, 0, KP__WORD_IDLE);
+    LANE_SAYS(lent, 1, KP__WORD_LENT);
     assert_int_equal(lane_shape(sub), KP__SHAPE(2, 1));
     assert_int_equal(sub->term->cells, 2);
     const struct kp__lane *lane = kp__lane_at(kp__lane_number(sub));
@@ -44,7 +44,7 @@ static void an_open_lane_must_not_be_opened_again(struct stage *s)
     s->now++;
     assert_true(lane_open(s, sub));
     assert_int_equal(sub->term->opened, opened);
-    LANE_SAYS(slot, 1, KP__GONE);
+    LANE_SAYS(slot, 1, KP__WORD_LENT);
 }
 
 static void a_lane_must_stay_shut_where_the_pool_has_none(struct stage *s)
@@ -160,18 +160,18 @@ static void a_lane_must_skip_as_many_releases_as_it_is_told(struct stage *s)
 {
     struct kp__subpool *sub = stage_key(s);
     stage_idle(s, sub);
-    sub->calm = 2;
+    sub->shut_for = 2;
     sub->refill = true; /* what keeps it shut anyway is not counted */
     assert_false(lane_open(s, sub));
     sub->refill = false;
     s->rules.reuse = false;
     assert_false(lane_open(s, sub));
     s->rules.reuse = true;
-    assert_int_equal(sub->calm, 2);
+    assert_int_equal(sub->shut_for, 2);
     assert_false(lane_open(s, sub));
-    assert_int_equal(sub->calm, 1);
+    assert_int_equal(sub->shut_for, 1);
     assert_false(lane_open(s, sub));
-    assert_int_equal(sub->calm, 0);
+    assert_int_equal(sub->shut_for, 0);
     assert_true(lane_open(s, sub));
 }
 

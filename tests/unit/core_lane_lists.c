@@ -193,7 +193,7 @@ static void a_cell_must_be_written_once_and_belong_to_another_slot_afterwards(st
     assert_ptr_equal(cell->resource, next->resource);
     assert_int_equal(cell->lane, kp__lane_number(other));
     assert_int_equal(atomic_load(&cell->id), UINT64_C(7) << 32 | next->item.index);
-    LANE_SAYS(next, next->generation, KP__HERE);
+    LANE_SAYS(next, next->generation, KP__WORD_IDLE);
 }
 
 /* A thread that has an old lease, or is about to change its word, never finds an older word
@@ -221,7 +221,7 @@ static void the_word_of_a_cell_must_never_come_back_to_an_old_one(struct stage *
         assert_true(lane_open(s, other));
         assert_int_equal(next->cell, number);
         assert_int_equal(next->generation, own == begin ? begin + 5 : own);
-        LANE_SAYS(next, next->generation, KP__HERE);
+        LANE_SAYS(next, next->generation, KP__WORD_IDLE);
         lane_shut(s, other);
         assert_int_equal(next->lends, 0);
         lane_bury(s, other);

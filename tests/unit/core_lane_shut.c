@@ -200,12 +200,12 @@ static uint32_t pause_after(struct stage *s, struct kp__subpool *sub, int uses)
 {
     struct kp__slot *slot = kp__oldest_idle(sub);
 
-    sub->calm = 0;
+    sub->shut_for = 0;
     assert_true(lane_open(s, sub));
     lane_use(slot, uses);
     lane_shut(s, sub);
     assert_int_equal(sub->term->served, uses);
-    return sub->calm;
+    return sub->shut_for;
 }
 
 static struct kp__subpool *key_with(struct stage *s, int slots)
@@ -231,21 +231,21 @@ static void a_lane_that_was_used_must_pause_for_a_quarter_of_its_size_in_release
 
 static void a_lane_that_was_hardly_used_must_pause_for_longer_each_time(struct stage *s)
 {
-    uint32_t shy = 0;
+    uint32_t penalty = 0;
 
     s->core.least_term = 1;
     struct kp__subpool *sub = key_with(s, 16);
-    while (shy < 1024) {
-        shy = 2 * shy + 4;
-        assert_int_equal(pause_after(s, sub, 1), shy + 4);
+    while (penalty < 1024) {
+        penalty = 2 * penalty + 4;
+        assert_int_equal(pause_after(s, sub, 1), penalty + 4);
     }
-    assert_int_equal(shy, 2044);
-    assert_int_equal(pause_after(s, sub, 0), shy + 4); /* that is enough */
+    assert_int_equal(penalty, 2044);
+    assert_int_equal(pause_after(s, sub, 0), penalty + 4); /* that is enough */
     assert_int_equal(pause_after(s, sub, 2), 4);
     assert_int_equal(pause_after(s, sub, 1), 4 + 4);
-    sub->term->shy = 1023;
+    sub->term->penalty = 1023;
     assert_int_equal(pause_after(s, sub, 0), 2050 + 4);
-    sub->term->shy = 1024;
+    sub->term->penalty = 1024;
     assert_int_equal(pause_after(s, sub, 0), 1024 + 4);
 }
 
@@ -256,18 +256,18 @@ static void a_lane_that_was_open_for_long_must_not_pause_because_nobody_came(str
     for (uint64_t slots = 1; slots <= 3; slots++) {
         struct kp__subpool *sub = key_with(s, (int)slots);
         for (uint64_t early = 0; early < 2; early++) {
-            sub->calm = 0;
+            sub->shut_for = 0;
             assert_true(lane_open(s, sub));
             s->now += 50000 * (slots + 1) - early;
             lane_shut(s, sub);
-            assert_int_equal(sub->calm, early ? 4 : 0);
+            assert_int_equal(sub->shut_for, early ? 4 : 0);
         }
         /* unknown if the clock was not read */
-        sub->calm = sub->term->shy = 0;
+        sub->shut_for = sub->term->penalty = 0;
         kp__lane_open(&s->core, sub, 0);
         assert_true(sub->open);
         lane_shut(s, sub);
-        assert_int_equal(sub->calm, 4);
+        assert_int_equal(sub->shut_for, 4);
     }
 }
 

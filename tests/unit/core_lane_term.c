@@ -17,7 +17,7 @@ static uint64_t term(struct stage *s, uint64_t age)
     s->now = 1000 * SEC;
     struct kp__subpool *sub = stage_key(s);
     stage_idle(s, sub);
-    sub->calm = 0; /* not the first time */
+    sub->shut_for = 0; /* not the first time */
     s->now += age;
     if (lane_open(s, sub))
         end = sub->term->until == KP__NEVER ? KP__NEVER : sub->term->until - s->now;

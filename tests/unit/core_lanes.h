@@ -132,8 +132,8 @@ static inline bool lane_take(struct kp__slot *slot, const char *tag, const void 
     struct kp__cell *cell = KP__CELL_OF(slot);
     uint64_t word = atomic_load(&cell->word);
 
-    if (!(word & KP__HERE)) return false;
-    atomic_store(&cell->word, word + KP__WORD_NEXT + (KP__GONE - KP__HERE));
+    if (!(word & KP__WORD_IDLE)) return false;
+    atomic_store(&cell->word, word + KP__WORD_NEXT + (KP__WORD_LENT - KP__WORD_IDLE));
     atomic_store(&cell->tag, tag);
     atomic_store(&cell->site, site);
     return true;
@@ -144,8 +144,8 @@ static inline bool lane_give(struct kp__slot *slot)
 {
     uint64_t word = atomic_load(&KP__CELL_OF(slot)->word);
 
-    if (!(word & KP__GONE)) return false;
-    atomic_store(&KP__CELL_OF(slot)->word, word - (KP__GONE - KP__HERE));
+    if (!(word & KP__WORD_LENT)) return false;
+    atomic_store(&KP__CELL_OF(slot)->word, word - (KP__WORD_LENT - KP__WORD_IDLE));
     return true;
 }
 
@@ -180,7 +180,7 @@ static inline void lane_assert(const struct kp__subpool *sub, uint32_t cells, ui
             const struct kp__slot *slot = KP__OF(l, const struct kp__slot, link);
             if (!slot->on_lane) continue;
             assert_true(seen[slot->cell]);
-            LANE_SAYS(slot, slot->generation, state == KP__IDLE ? KP__HERE : KP__GONE);
+            LANE_SAYS(slot, slot->generation, state == KP__IDLE ? KP__WORD_IDLE : KP__WORD_LENT);
             on++;
         }
     }
@@ -199,7 +199,7 @@ static inline struct kp__subpool *lane_key(struct stage *s, int slots, int lent)
 
 static inline bool lane_open_again(struct stage *s, struct kp__subpool *sub)
 {
-    sub->calm = 0;
+    sub->shut_for = 0;
     return lane_open(s, sub);
 }
 

@@ -166,7 +166,7 @@ static void one_that_fails_must_be_tried_again_in_a_second(struct stage *s)
     kp__unfile_sub(&s->core, sub);
     stage_failed(s, young, NULL, -9);
     assert_int_equal(sub->rare->renewal.making, 0);
-    assert_int_equal(stage_due_at(s, sub), s->now + KP__ONCE_MORE);
+    assert_int_equal(stage_due_at(s, sub), s->now + KP__LOOK_AGAIN);
     assert_true(kp__renewal_wanted(sub));
     free(sub->rare->health.last);
 }

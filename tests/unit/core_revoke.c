@@ -21,7 +21,7 @@ static void only_what_its_borrower_holds_may_be_revoked(struct stage *s)
     seat->ending = true;
     assert_false(kp__may_revoke(slot));
     seat->ending = false;
-    static const enum kp__hold no[] = { KP__GRANTED, KP__REVOKING, KP__KEPT };
+    static const enum kp__hold no[] = { KP__GRANTED, KP__REVOKING, KP__REVOKE_TRIED };
     for (int i = 0; i < 3; i++) {
         seat->hold = (uint8_t)no[i];
         assert_false(kp__may_revoke(slot));

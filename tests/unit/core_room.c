@@ -71,7 +71,7 @@ static void the_reserve_must_open_after_its_time_and_not_before(void **state)
     kp__settle(&s.core, sub, s.now, &s.todo);
     assert_int_equal(r[0].grant.kind, KP__GRANT_WAIT);
     assert_false(stage_woken(&s, &r[0])); /* it knows when to look */
-    kp__again_at(&s.core, &r[0], 1051);
+    kp__next_look_set(&s.core, &r[0], 1051);
     kp__settle(&s.core, sub, s.now, &s.todo);
     assert_int_equal(atomic_load(&r[0].state), KP__NUDGED); /* sooner than it knew */
     assert_true(stage_woken(&s, &r[0]));

@@ -216,20 +216,20 @@ static void a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget(vo
     stage_open(&s);
     s.rules.weight = 2;
     struct kp__subpool *sub = stage_key(&s);
-    s.core.lent.served = 9 * ONE;
+    s.core.lent.virtual_time = 9 * ONE;
     s.core.lent.bout = 4;
     kp__contest(&s.core, sub)->share.had[KP__LEASED] = 5 * ONE;
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].bout, 4);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE);
     /* back in the same bout: at most a credit of two permits behind */
-    s.core.lent.served = 10 * ONE;
+    s.core.lent.virtual_time = 10 * ONE;
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE); /* exactly that far */
-    s.core.lent.served = 10 * ONE + 1;
+    s.core.lent.virtual_time = 10 * ONE + 1;
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 1);
-    s.core.lent.served = 3 * ONE; /* ahead of it: stays there */
+    s.core.lent.virtual_time = 3 * ONE; /* ahead of it: stays there */
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 1);
     s.core.lent.bout = 5; /* another bout: what was before is not held against it */
@@ -251,33 +251,34 @@ static void time_must_follow_who_was_served_and_never_go_back(void **state)
     kp__contest(&s.core, sub)->share.start[KP__LENDING].bout = 1;
     kp__contest(&s.core, sub)->share.had[KP__LEASED] = 3 * ONE;
     kp__share_served(&s.core, &s.core.lent, sub);
-    assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16);
+    assert_int_equal(s.core.lent.virtual_time, 3 * ONE + ONE / 16);
     kp__contest(&s.core, sub)->share.had[KP__LEASED] = ONE;
     kp__share_served(&s.core, &s.core.lent, sub);
-    assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16);
+    assert_int_equal(s.core.lent.virtual_time, 3 * ONE + ONE / 16);
     kp__contest(&s.core, sub)->share.had[KP__LEASED] = 3 * ONE + 1; /* as little as it may be */
     kp__share_served(&s.core, &s.core.lent, sub);
-    assert_int_equal(s.core.lent.served, 3 * ONE + ONE / 16 + 1);
-    s.core.lent.served = 3 * ONE + ONE / 16;
-    s.core.lent.served = 99 * ONE; /* far ahead: a key that waited all the time may be as far */
+    assert_int_equal(s.core.lent.virtual_time, 3 * ONE + ONE / 16 + 1);
+    s.core.lent.virtual_time = 3 * ONE + ONE / 16;
+    s.core.lent.virtual_time = 99 * ONE; /* far ahead: a key that waited all the time may be as
+                                            far */
     uint64_t from = sub->contest->share.start[KP__LENDING].from;
     kp__share_served(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, from);
-    assert_int_equal(s.core.lent.served, 99 * ONE);
-    s.core.lent.served = 3 * ONE + ONE / 16;
+    assert_int_equal(s.core.lent.virtual_time, 99 * ONE);
+    s.core.lent.virtual_time = 3 * ONE + ONE / 16;
     /* one who never competed begins now */
     s.core.lent.bout = 2;
     kp__share_served(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].bout, 2);
-    assert_int_equal(s.core.lent.served, 3 * ONE + 2 * (ONE / 16));
+    assert_int_equal(s.core.lent.virtual_time, 3 * ONE + 2 * (ONE / 16));
     /* one below its floor does not move the time */
     s.rules.floor = 1;
     kp__contest(&s.core, sub)->share.had[KP__LEASED] = 50 * ONE;
     kp__share_served(&s.core, &s.core.lent, sub);
-    assert_int_equal(s.core.lent.served, 3 * ONE + 2 * (ONE / 16));
+    assert_int_equal(s.core.lent.virtual_time, 3 * ONE + 2 * (ONE / 16));
     sub->lent_permits = 1;
     kp__share_served(&s.core, &s.core.lent, sub);
-    assert_true(s.core.lent.served > 49 * ONE);
+    assert_true(s.core.lent.virtual_time > 49 * ONE);
     sub->lent_permits = 0;
     stage_close(&s);
 }
@@ -297,12 +298,12 @@ static void only_budgets_that_somebody_lacks_must_note_who_was_served(void **sta
         int in = n % 4, lacked = n / 4 % 5, m = n / 4 / 5;
         stage_rule(&s, sub, &s.rules, in & 1 ? 0 : -1, in & 2 ? 1 : -1);
         kp__starve(&s.core, poor, all[lacked]);
-        for (int i = 0; i < 5; i++) all[i]->served = 0;
+        for (int i = 0; i < 5; i++) all[i]->virtual_time = 0;
         kp__served(&s.core, sub, (enum kp__measure)m);
         bool concerned = m == (lacked == 4 ? KP__LEASED : KP__IN_USE);
         if (lacked == 2 || lacked == 3) concerned = concerned && sub->contest->group[lacked - 2];
         for (int i = 0; i < 5; i++)
-            assert_int_equal(all[i]->served > 0, i == lacked && concerned);
+            assert_int_equal(all[i]->virtual_time > 0, i == lacked && concerned);
         kp__starve(&s.core, poor, NULL); /* no request waits for it, as the books expect */
     }
     stage_close(&s);
@@ -324,10 +325,10 @@ static void a_budgets_time_must_follow_who_was_given_a_permit(void **state)
         assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
         assert_ptr_equal(poor->contest->lacks, budget);
         stage_give(&s, slot, 0, kind == 2);
-        if (kind < 2) assert_int_equal(budget->served, 0);
+        if (kind < 2) assert_int_equal(budget->virtual_time, 0);
         stage_destroy(&s);
         assert_int_equal(r.grant.kind, KP__GRANT_PERMIT);
-        assert_int_equal(budget->served, ONE / 8);
+        assert_int_equal(budget->virtual_time, ONE / 8);
         if (kind == 2) stage_victim_gone(&s, &r);
         stage_close(&s);
     }
@@ -373,7 +374,7 @@ static void who_stays_must_keep_its_score_however_far_the_time_moves_on(void **s
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     kp__starve(&s.core, a, &s.core.lent);
     kp__starve(&s.core, b, &s.core.lent);
-    s.core.lent.served = 9 * ONE;
+    s.core.lent.virtual_time = 9 * ONE;
     kp__starve(&s.core, a, &s.core.lent);
     assert_int_equal(a->contest->rank.score, ONE);
     kp__starve(&s.core, b, NULL);
@@ -446,7 +447,7 @@ static void scores_must_be_compared_across_the_end_of_their_numbers(void **state
     (void)state;
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    s.core.lent.served = UINT64_MAX - ONE / 2;
+    s.core.lent.virtual_time = UINT64_MAX - ONE / 2;
     kp__starve(&s.core, a, &s.core.lent); /* its score wraps to ONE / 2 - 1 */
     kp__starve(&s.core, b, &s.core.lent);
     assert_int_equal(a->contest->rank.score, ONE / 2 - 1);

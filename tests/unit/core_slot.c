@@ -318,11 +318,11 @@ static void only_lending_must_move_the_time_of_a_budget(void **state)
     s.core.creating.cap = 0;
     assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
     assert_true(kp__doom(&s.core, one, KP_CAUSE_INVALIDATED, &s.todo));
-    assert_int_equal(s.core.creating.served, 0);
+    assert_int_equal(s.core.creating.virtual_time, 0);
     assert_int_equal(stage_destroy(&s), 1);
-    assert_int_equal(s.core.creating.served, 0);
+    assert_int_equal(s.core.creating.virtual_time, 0);
     assert_ptr_equal(stage_lend(&s, sub), two);
-    assert_true(s.core.creating.served > 0);
+    assert_true(s.core.creating.virtual_time > 0);
     stage_close(&s);
 }
 
@@ -339,7 +339,7 @@ static void who_was_served_with_a_permit_must_not_be_served_again_by_its_creatio
     assert_int_equal(stage_ask(&s, poor, &r[1], 0), KP__GRANT_WAIT);
     assert_ptr_equal(poor->contest->lacks, &s.core.live);
     stage_take(&s, &r[0]);
-    assert_int_equal(s.core.live.served, 0);
+    assert_int_equal(s.core.live.virtual_time, 0);
     stage_close(&s);
 }
 

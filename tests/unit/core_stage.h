@@ -162,7 +162,7 @@ static inline uint64_t stage_due_at(const struct stage *s, const struct kp__subp
     const struct kp__key_due *part =
         kp__slab_part(&s->core.subpools, sub->item.index, KP__PART_DUE);
 
-    return sub->dated ? part->due.at : 0;
+    return sub->has_due ? part->due.at : 0;
 }
 
 /* ---- what flow does around the core ---------------------------------------------------------- */

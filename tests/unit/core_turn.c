@@ -50,7 +50,7 @@ static void open_beside(struct turn *t)
 
 static bool stays_shut(struct turn *t)
 {
-    t->sub->calm = 0;
+    t->sub->shut_for = 0;
     kp__lane_open(&t->s->core, t->sub, t->s->now);
     return !t->sub->open;
 }
@@ -91,7 +91,7 @@ static void words_must_say_that_others_wait(struct stage *s)
     struct turn *t = begin(s, 2, 1);
 
     open_beside(t);
-    LANE_SAYS(t->slot[0], t->slot[0]->generation, KP__TURN | KP__HERE);
+    LANE_SAYS(t->slot[0], t->slot[0]->generation, KP__TURN | KP__WORD_IDLE);
     assert_true(lane_take(t->slot[0], "turn", NULL));
     uint64_t lease = lane_word(t->slot[0]);
     assert_true(lease & KP__TURN);
@@ -224,7 +224,7 @@ static void who_leaves_must_leave_the_key_to_the_next(struct stage *s)
     assert_true(kp__withdraw(&s->core, &t->r[1], s->now, &s->todo));
     t->sub->interest--;
     assert_true(lane_open_again(s, t->sub)); /* and no request waits any more */
-    assert_int_equal(lane_word(t->slot[0]), kp__word(t->slot[0]->generation, KP__HERE));
+    assert_int_equal(lane_word(t->slot[0]), kp__word(t->slot[0]->generation, KP__WORD_IDLE));
     end(t);
 }
 

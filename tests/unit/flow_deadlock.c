@@ -139,12 +139,12 @@ static void fall_asleep(struct player *p, struct kp__todo *todo)
     p->asleep = true;
     if (!is_answered(p)) {
         bool stuck = waits(p) && is_stuck(p);
-        kp__fall_asleep(&p->get, &p->sleeper, todo);
+        kp__sleep_begin(&p->get, &p->sleeper, todo);
         slept++;
         if (is_answered(p) != stuck)
             fail_msg("sleep %llu: the pool says %d, the search %d", (unsigned long long)slept,
                      is_answered(p), stuck);
-        if (is_answered(p)) kp__wake_up(&p->sleeper);
+        if (is_answered(p)) kp__sleep_end(&p->sleeper);
     }
     if (is_answered(p)) finish(p, todo);
 }
@@ -169,7 +169,7 @@ static void look(struct player *p)
     struct kp__pool *pool = enter(p, p->pool, &todo);
 
     if (!waits(p)) {
-        kp__wake_up(&p->sleeper);
+        kp__sleep_end(&p->sleeper);
         (void)kp__get_look(&p->get, &todo);
         fall_asleep(p, &todo);
     }

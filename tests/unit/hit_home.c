@@ -18,13 +18,13 @@ static void a_cell_must_be_at_home_where_it_is_used(void)
 
     keys[1] = hit_pin(K);
     open_again();
-    assert_ptr_equal(settle_by(keys[1], 0), resource);
+    assert_ptr_equal(bring_home_by(keys[1], 0), resource);
     struct view before = view_of(resource);
     assert_int_equal(before.homes, 1);
     for (int i = 0; i < 5000; i++) hit_use(keys[i % 2]);
     struct view after = view_of(resource);
     assert_true(is_at_home(resource, 0)); /* the lock was not taken, or it would not be at home */
-    assert_int_equal(after.settled, before.settled);
+    assert_int_equal(after.home_credit, before.home_credit);
     assert_int_equal(after.word >> KP__WORD_BITS, (before.word >> KP__WORD_BITS) + 5000);
     HIT_SHORT(hit_use(K));
     assert_all_back(1);
@@ -39,7 +39,7 @@ static void nor_must_it_matter_by_what_key(void)
 
     hit_open((kp_options){ .limits.max_live = 1 });
     hit_stock(key, 1);
-    void *resource = settle_by(key, 0);
+    void *resource = bring_home_by(key, 0);
     for (int i = 0; i < 100; i++) hit_use(key);
     assert_true(is_at_home(resource, 0));
 }
@@ -59,7 +59,7 @@ static void who_gets_it_elsewhere_must_take_its_home_and_leave_the_lane_open(voi
     HIT_SHORT(hit_give(&lease));
     HIT_SHORT(for (int i = 0; i < 100; i++) hit_use(K));
     assert_no_home(resource, true);
-    assert_ptr_equal(settle(1), resource);
+    assert_ptr_equal(bring_home(1), resource);
     assert_true(is_at_home(resource, 1));
     assert_all_back(1);
 }
@@ -72,7 +72,7 @@ static void who_gives_it_back_elsewhere_must_take_its_home_and_leave_the_lane_op
     assert_true(pin_to(1));
     HIT_SHORT(hit_give(&lease));
     assert_no_home(resource, true);
-    assert_int_equal(view_of(resource).word & KP__WORD_STATE, KP__HERE);
+    assert_int_equal(view_of(resource).word & KP__WORD_STATE, KP__WORD_IDLE);
     kp_release(&lease);
     hit_assert_told(1, "through this variable: released twice");
     assert_all_back(1);
@@ -128,7 +128,7 @@ static void many_of_a_key_must_be_at_home_each_where_it_is_used(void)
     kp_lease lease = hit_take(K);
     assert_true(pin_to(1));
     assert_ptr_equal(lease.resource, mine[0]);
-    mine[1] = settle(1);
+    mine[1] = bring_home(1);
     assert_ptr_not_equal(mine[0], mine[1]);
     assert_true(is_at_home(mine[0], 0)); /* lent all the time */
     assert_true(pin_to(0));
@@ -144,20 +144,20 @@ static void many_of_a_key_must_be_at_home_each_where_it_is_used(void)
     for (int i = 0; i < 2; i++) assert_true(is_at_home(mine[i], i));
     struct view v = view_of(mine[0]);
     assert_int_equal(v.homes, 2);
-    assert_true(v.settled > 0);
+    assert_true(v.home_credit > 0);
     assert_all_back(2);
 }
 
 /* ---- never ----------------------------------------------------------------------------------- */
 
 /* However much it is used, it is a hit, and no cell gets a home. */
-static void must_never_settle(kp_options options)
+static void must_never_get_a_home(kp_options options)
 {
     kp_lease lease;
 
     options.limits.max_live = 1;
     hit_stand(1, options);
-    HIT_SHORT(for (int i = 0; i < 4 * KP__SETTLES; i++) hit_use(K));
+    HIT_SHORT(for (int i = 0; i < 4 * KP__SEEKS; i++) hit_use(K));
     HIT_SHORT(lease = hit_take(K));
     assert_false(lease.opaque[1] & KP__HOMED);
     struct view v = view_of(lease.resource);
@@ -174,14 +174,14 @@ static void portable_hits_must_have_no_homes(void)
 
     assert_int_equal(kp_options_set(&options, "hits", "portable"), 0);
     assert_int_equal(options.hits, KP_HITS_PORTABLE);
-    must_never_settle(options);
+    must_never_get_a_home(options);
 }
 
 /* The release changes the word twice, and runs is_clean in between. */
 static void nor_where_what_comes_back_is_asked_about(void)
 {
     hit_asks = true;
-    must_never_settle((kp_options){ 0 });
+    must_never_get_a_home((kp_options){ 0 });
 }
 /* ---- a kernel that refuses ------------------------------------------------------------------- */
 
@@ -202,7 +202,7 @@ static int open_where_it_is_refused(void)
 {
     forbid(SYS_membarrier, EPERM);
     hit_open((kp_options){ .limits.max_live = 1 });
-    return use_in_child(20 * KP__SETTLES, false) ? 0 : 1;
+    return use_in_child(20 * KP__SEEKS, false) ? 0 : 1;
 }
 
 static int refuse_it_later(void)
@@ -211,7 +211,7 @@ static int refuse_it_later(void)
     cpu_set_t mine;
 
     hit_open((kp_options){ .limits.max_live = 1 });
-    for (int i = 0; i < 20 * KP__SETTLES; i++) {
+    for (int i = 0; i < 20 * KP__SEEKS; i++) {
         if (kp_get(hit.pool, K, NULL, &lease) != 0) return 1;
         kp_release(&lease);
         if (is_at_home(&hit.item[0], 0)) break;

@@ -24,20 +24,20 @@ static void a_key_that_leads_to_anothers_home_must_be_lent_its_own(void)
         hit_open((kp_options){ 0 });
         hit_stock(K, 1);
         hit_stock(other, 1);
-        void *resource = settle_by(other, 0);
+        void *resource = bring_home_by(other, 0);
         struct kp__guide *guide = atomic_load(&hit.pool->guide);
         kp__guide_enter(guide, hash(K), kp__guide_find(guide, hash(other)));
         HIT_LONG(lease = hit_take_asking(K, NULL));
         assert_ptr_not_equal(lease.resource, resource);
         hit_give(&lease);
-        assert_false(view_of(resource).word & KP__GONE);
+        assert_false(view_of(resource).word & KP__WORD_LENT);
         assert_int_equal(hit_stats(KP_EVERY_KEY).gets, hit.gets);
         hit_again();
     }
 }
 
 /* Nor does it get a home: it ends where it is. */
-static void who_settles_must_not_wait_for_the_lock(void)
+static void who_seeks_a_home_must_not_wait_for_the_lock(void)
 {
     kp_lease lease = { 0 };
     void *resource;
@@ -47,18 +47,18 @@ static void who_settles_must_not_wait_for_the_lock(void)
     do {
         if (lease.resource) hit_give(&lease);
         lease = hit_take(K);
-    } while ((lease.opaque[1] & KP__NOT_SETTLING) || !(lease.opaque[1] >> KP__WORD_BITS));
+    } while ((lease.opaque[1] & KP__NOT_SEEKING) || !(lease.opaque[1] >> KP__WORD_BITS));
     resource = lease.resource;
     (void)lock();
     hit_give(&lease);
     unlock();
-    assert_int_equal(view_of(resource).word & KP__WORD_STATE, KP__HERE);
+    assert_int_equal(view_of(resource).word & KP__WORD_STATE, KP__WORD_IDLE);
     assert_no_home(resource, false);
     assert_all_back(1);
 }
 
 /* A number of a line that is never used, and of no pool. */
-static void what_is_no_lease_must_not_settle(void)
+static void what_is_no_lease_must_get_no_home(void)
 {
     kp_lease lease, none;
 
@@ -80,8 +80,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #if KP__SEQUENCES
         HOME_TEST(a_key_that_leads_to_anothers_home_must_be_lent_its_own),
-        HOME_TEST(who_settles_must_not_wait_for_the_lock),
-        HOME_TEST(what_is_no_lease_must_not_settle),
+        HOME_TEST(who_seeks_a_home_must_not_wait_for_the_lock),
+        HOME_TEST(what_is_no_lease_must_get_no_home),
 #else
         HOME_TEST(none),
 #endif

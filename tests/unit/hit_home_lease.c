@@ -50,7 +50,7 @@ static void a_lease_of_a_lane_that_opened_again_must_end_once(void)
         kp_lease copy = lease;
         HIT_SHORT(hit_give(&lease));
         assert_no_home(resource, false);
-        assert_int_equal(view_of(resource).word & KP__WORD_STATE, KP__HERE);
+        assert_int_equal(view_of(resource).word & KP__WORD_STATE, KP__WORD_IDLE);
         kp_release(&copy);
         hit_assert_told(1, "ended already");
         assert_all_back(2);
@@ -63,7 +63,7 @@ static void a_lease_whose_home_was_taken_must_end_once(void)
     kp_lease lease = lent_at_home(2), other;
     void *resource = lease.resource;
 
-    settle(0); /* the other one, here too */
+    bring_home(0); /* the other one, here too */
     assert_int_equal(view_of(resource).homes, 2);
     assert_true(pin_to(1));
     HIT_SHORT(other = hit_take(K));
@@ -101,7 +101,7 @@ static void a_stale_one_must_not_end_the_next(void)
     HIT_SHORT(hit_give(&lease));
     for (int where = 0; where < 2; where++) {
         open_again();
-        (void)settle(0);
+        (void)bring_home(0);
         HIT_SHORT(next = hit_take(K));
         assert_true(next.opaque[1] & KP__HOMED);
         kp_lease copy = stale;
@@ -122,7 +122,7 @@ static void a_lease_with_any_bit_wrong_must_be_told(void)
     for (int bit = 0; bit < 192; bit++) {
         kp_lease lease;
         open_again();
-        (void)settle(0);
+        (void)bring_home(0);
         HIT_SHORT(lease = hit_take(K));
         kp_lease wrong = lease;
         wrong.opaque[bit / 64] ^= UINT64_C(1) << bit % 64;
@@ -173,7 +173,7 @@ static void counters_must_add_up_from_home_to_home(void)
     (void)stand(1);
     for (int i = 1; i < 7; i++) {
         open_again();
-        (void)settle(i % 2);
+        (void)bring_home(i % 2);
         for (int k = 0; k < 777; k++) hit_use(K);
         kp_lease lease = hit_take(K);
         assert_true(kp_lease_read(&lease, &about));
@@ -273,7 +273,7 @@ static int child(kp_lease *of_before)
     kp_release(&lease);
     kp_release(of_before);
     if (hit.misuses != 1) return 3;
-    for (int i = 0; i < 100 * KP__SETTLES && !homed; i++) {
+    for (int i = 0; i < 100 * KP__SEEKS && !homed; i++) {
         if (kp_get(hit.pool, K, NULL, &lease) != 0) return 4;
         void *resource = lease.resource;
         kp_release(&lease);

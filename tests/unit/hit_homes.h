@@ -19,7 +19,7 @@ struct view { /* of one cell, and of its lane */
     uint16_t home;
     bool open;
     int homes;
-    int64_t settled; /* below 0: homes were taken */
+    int64_t home_credit; /* below 0: homes were taken */
 };
 
 static inline struct kp__core *lock(void)
@@ -35,7 +35,7 @@ static inline void unlock(void)
 
 static inline struct view view_of(const void *resource)
 {
-    struct view v = { .home = KP__NOBODYS };
+    struct view v = { .home = KP__NO_HOME };
     const struct kp__slot *slot = kp__slot_of(lock(), resource);
 
     if (slot && slot->cell) {
@@ -43,7 +43,7 @@ static inline struct view view_of(const void *resource)
         v.home = atomic_load(&KP__CELL_OF(slot)->home);
         v.open = slot->on_lane && slot->sub->open;
         v.homes = slot->sub->term->homes;
-        v.settled = hit_core(hit.pool)->settled;
+        v.home_credit = hit_core(hit.pool)->home_credit;
     }
     unlock();
     return v;
@@ -63,9 +63,9 @@ static inline void assert_no_home(const void *resource, bool taken)
     struct view v = view_of(resource);
 
     assert_true(v.open);
-    assert_int_equal(v.home, KP__NOBODYS);
+    assert_int_equal(v.home, KP__NO_HOME);
     assert_int_equal(v.homes, 0);
-    assert_int_equal(v.settled < 0, taken);
+    assert_int_equal(v.home_credit < 0, taken);
 }
 
 /* Its lane opens at once, and homes come as early as the first time. */
@@ -74,39 +74,39 @@ static inline void open_again(void)
     struct kp__core *core = lock();
     struct kp__subpool *sub = kp__next_sub(core, NULL);
 
-    sub->calm = 0;
+    sub->shut_for = 0;
     kp__lane_open(core, sub, kp__now(core->world));
     assert_true(sub->open);
-    core->settled = 0;
+    core->home_credit = 0;
     unlock();
 }
 
 /* ---- a home ---------------------------------------------------------------------------------- */
 
 /* Use one of this key on this processor until it has its home here. */
-static inline void *settle_by(kp_key key, int where)
+static inline void *bring_home_by(kp_key key, int where)
 {
     assert_true(pin_to(where));
-    for (int i = 0; i < (KP__HOME_PRICE + 3) * KP__SETTLES; i++) {
+    for (int i = 0; i < (KP__HOME_PRICE + 3) * KP__SEEKS; i++) {
         kp_lease lease = hit_take(key);
         void *resource = lease.resource;
         hit_give(&lease);
         if (is_at_home(resource, where)) return resource;
     }
-    fail_msg("it does not settle");
+    fail_msg("it gets no home");
     return NULL;
 }
 
-static inline void *settle(int where)
+static inline void *bring_home(int where)
 {
-    return settle_by(K, where);
+    return bring_home_by(K, where);
 }
 
 /* A pool with n resources, one of which has its home on this processor, the first one. */
 static inline void *stand(int n)
 {
     hit_stand(n, (kp_options){ .limits.max_live = n });
-    return settle(0);
+    return bring_home(0);
 }
 
 /* The same, and that one is lent there. */

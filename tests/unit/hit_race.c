@@ -24,7 +24,7 @@ static atomic_bool over;
 
 static void *give_back(void *arg)
 {
-    uint64_t word = KP__HERE;
+    uint64_t word = KP__WORD_IDLE;
 
     while (!atomic_load(&over)) atomic_store(&cell.word, word += KP__WORD_NEXT);
     return arg;
@@ -48,12 +48,12 @@ static void overtaken(bool (*swing_out)(struct kp__cell *, uint64_t *))
     atomic_store(&over, false);
     assert_int_equal(pthread_create(&other, NULL, give_back, NULL), 0);
     do {
-        while (!(atomic_load(&cell.word) & KP__HERE)) continue;
+        while (!(atomic_load(&cell.word) & KP__WORD_IDLE)) continue;
         times++;
     } while (swing_out(&cell, &lent));
     atomic_store(&over, true);
     assert_int_equal(pthread_join(other, NULL), 0);
-    assert_true(atomic_load(&cell.word) & KP__HERE);
+    assert_true(atomic_load(&cell.word) & KP__WORD_IDLE);
     print_message("overtaken at time %ju\n", (uintmax_t)times);
 }
 

@@ -336,7 +336,7 @@ static void where_a_circuit_counts_uses_one_must_be_told_before_it_ends(void)
     kp_lease lease;
     assert_int_equal(kp_get(hit.pool, K, NULL, &lease), 0);
     hit_set((kp_limits){ .breaker_failures = 3, .breaker_counts = KP_BREAK_USE });
-    assert_false(kp__end_lease(&lease, KP__OF_USE));
+    assert_false(kp__end_lease(&lease, KP__END_OF_USE));
     assert_non_null(lease.resource); /* it goes on */
     kp_release(&lease);
     assert_int_equal(hit_stats(K).idle, 1);

@@ -32,10 +32,10 @@ static bool has_home(int i)
     return is_at(i, 0, 5);
 }
 
-static void settle_one(int i)
+static void bring_one_home(int i)
 {
 #if KP__SEQUENCES
-    (void)settle_by(key_of(i), 0);
+    (void)bring_home_by(key_of(i), 0);
 #else
     (void)i;
 #endif
@@ -69,7 +69,7 @@ static int open_all(int lanes, int places, bool homes)
     hit_open((kp_options){ .limits.max_live = 1 });
     for (int i = 0; i < lanes; i++) {
         hit_warm(key_of(i));
-        if (homes && has_home(i)) settle_one(i);
+        if (homes && has_home(i)) bring_one_home(i);
         if (!is_lent(i)) continue;
         HIT_SHORT(lease[i] = hit_take(key_of(i)));
         assert_int_equal((lease[i].opaque[1] & KP__HOMED) != 0, homes && has_home(i));
@@ -119,7 +119,7 @@ static void all_must_be_shut_where_few_keys_have_one(void)
 /* So many homes were given, and taken so often. */
 static void assert_homes(int given, int taken)
 {
-    assert_int_equal(lock()->settled, given - taken * KP__HOME_PRICE);
+    assert_int_equal(lock()->home_credit, given - taken * KP__HOME_PRICE);
     unlock();
 }
 

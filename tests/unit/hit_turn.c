@@ -32,7 +32,7 @@ static struct kp__subpool *only(const struct kp__core *core)
 /* With the lock held. The turn has its usual length, plus the time until it begins. */
 static void begin_turn(struct kp__core *core, uint64_t at)
 {
-    other.arrived = kp__rare(core, other.sub)->turn = at;
+    other.arrived = kp__rare(core, other.sub)->turn_began = at;
 }
 
 /* So many resources, all lent to us, while the other one waits, in a turn so long that even a slow
@@ -211,7 +211,7 @@ static void a_wrong_mark_must_be_told_when_a_lane_opens_in_a_turn(void)
 /* Not even by the lease that may get one elsewhere (core/home.c). */
 static void in_a_turn_no_cell_must_get_a_home(void)
 {
-    const uint64_t before = KP__SETTLES - KP__LOOKS / 2;
+    const uint64_t before = KP__SEEKS - KP__LOOKS / 2;
     kp_lease lease;
     uint64_t number;
 
@@ -220,7 +220,7 @@ static void in_a_turn_no_cell_must_get_a_home(void)
         lease = hit_take(K);
         number = lease.opaque[1] >> KP__WORD_BITS;
         hit_give(&lease);
-    } while (number % KP__SETTLES != before);
+    } while (number % KP__SEEKS != before);
     wait_for(1, &lease);
     hit_give(&lease);
     assert_true(is_beside());
