@@ -250,11 +250,12 @@ static bool is_word(const struct kp__spelling *w, int64_t v)
 static int refuse_choice(const struct kp__field *f, kp_why *why)
 {
     char sentence[100] = "must be one of";
-    size_t length = strlen(sentence);
 
-    for (const struct kp__spelling *w = f->words; w->word && length < sizeof sentence; w++)
-        length += (size_t)snprintf(sentence + length, sizeof sentence - length, "%s %s",
-                                   w == f->words ? "" : ",", w->word);
+    for (const struct kp__spelling *w = f->words; w->word; w++) {
+        size_t length = strlen(sentence);
+        snprintf(sentence + length, sizeof sentence - length, "%s %s", w == f->words ? "" : ",",
+                 w->word);
+    }
     return kp__refused(why, f->name, sentence);
 }
 
