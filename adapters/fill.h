@@ -11,6 +11,7 @@
 #include "keyedpool.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,47 +38,80 @@ static inline int kp__fill_refused(kp_options *options, const char *field, const
     return KP_ECONFIG;
 }
 
-/* In a struct that was copied, replace a string by a copy of its own, for kp__disown to free. 0, or
- * KP_ENOMEM: it is NULL now. */
-static inline int kp__own(const char **string)
-{
-    if (!*string)
-        return 0;
-    *string = strdup(*string);
-    return *string ? 0 : KP_ENOMEM;
-}
+/* ---- what is kept of the options ------------------------------------------------------------- */
 
-/* Cleared before it is freed, since it may be a password. */
-static inline void kp__disown(const char **string)
-{
-    char *own = (char *)(uintptr_t)*string;
-
-    if (own)
-        explicit_bzero(own, strlen(own));
-    free(own);
-}
-
-/* ---- what is the user's ---------------------------------------------------------------------- */
-
-/* The ctx and drop_ctx of a driver that has nothing else yet: the user's own. They are called when
- * the adapter has dropped what it has. A whole driver is none of his: it was filled before, or is
- * replaced. */
-struct kp__last {
-    void  *ctx;
-    void (*drop_ctx)(void *ctx);
+/* driver.ctx points to `options`: the copy that an adapter keeps of its options for as long as the
+ * pool lives, with strings of its own. In front of it lies what is needed to drop it. */
+struct kp__kept {
+    const size_t *strings;              /* where they are in the options, up to KP__NO_STRING */
+    void         *users_ctx;            /* of the driver that was there before: the user's own */
+    void        (*users_drop)(void *ctx);
+    max_align_t   options[];
 };
 
-static inline struct kp__last kp__last_of(const kp_driver *driver)
-{
-    struct kp__last last = { driver->ctx, driver->create ? NULL : driver->drop_ctx };
+#define KP__NO_STRING SIZE_MAX
 
-    return last;
+static inline struct kp__kept *kp__kept_of(void *ctx)
+{
+    return (struct kp__kept *)(void *)((char *)ctx - offsetof(struct kp__kept, options));
 }
 
-static inline void kp__last_call(struct kp__last last)
+static inline char **kp__kept_string(struct kp__kept *kept, size_t at)
 {
-    if (last.drop_ctx)
-        last.drop_ctx(last.ctx);
+    return (char **)(void *)((char *)kept->options + at);
+}
+
+/* For where no pool was opened: what is the user's stays his. A string is cleared before it is
+ * freed, since it may be a password. */
+static inline void kp__unkeep(void *ctx)
+{
+    struct kp__kept *kept = kp__kept_of(ctx);
+
+    for (const size_t *at = kept->strings; *at != KP__NO_STRING; at++) {
+        char *own = *kp__kept_string(kept, *at);
+        if (own)
+            explicit_bzero(own, strlen(own));
+        free(own);
+    }
+    free(kept);
+}
+
+/* driver.drop_ctx. The user's is called when the adapter has dropped what it has. */
+static inline void kp__drop_kept(void *ctx)
+{
+    struct kp__kept kept = *kp__kept_of(ctx);
+
+    kp__unkeep(ctx);
+    if (kept.users_drop)
+        kept.users_drop(kept.users_ctx);
+}
+
+/* A copy of the options, or NULL: no memory. `before` is the driver that it is for: its ctx and
+ * drop_ctx are the user's if it has nothing else yet. A whole driver is none of his: it was filled
+ * before, or is replaced. */
+static inline void *kp__keep(const void *options, size_t size, const size_t *strings,
+                             const kp_driver *before)
+{
+    struct kp__kept *kept = malloc(sizeof *kept + size);
+    bool whole = true;
+
+    if (!kept)
+        return NULL;
+    kept->strings = strings;
+    kept->users_ctx = before->ctx;
+    kept->users_drop = before->create ? NULL : before->drop_ctx;
+    memcpy(kept->options, options, size);
+    for (const size_t *at = strings; *at != KP__NO_STRING; at++) {
+        char **string = kp__kept_string(kept, *at);
+        if (!*string)
+            continue;
+        *string = strdup(*string);
+        whole = whole && *string;
+    }
+    if (whole)
+        return kept->options;
+    kp__unkeep(kept->options);
+    return NULL;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */

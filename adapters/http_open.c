@@ -18,42 +18,32 @@ kp_http_counts kp_http_counts_read(const kp_http_counts *counts)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void drop_own(void *ctx)
+static void unkeep(void *ctx)
 {
-    struct kp__http_context *c = ctx;
-
-    kp__share_drop(c->share);
-    kp__disown(&c->options.probe);
-    kp__disown(&c->options.ca_file);
-    kp__disown(&c->options.user_agent);
-    free(c);
+    kp__share_drop(((struct kp__http_context *)ctx)->share);
+    kp__unkeep(ctx);
 }
 
 static void drop(void *ctx)
 {
-    struct kp__last last = ((const struct kp__http_context *)ctx)->last;
-
-    drop_own(ctx);
-    kp__last_call(last);
+    kp__share_drop(((struct kp__http_context *)ctx)->share);
+    kp__drop_kept(ctx);
 }
 
-static struct kp__http_context *context_make(const kp_http_options *http, struct kp__last last)
+/* Copied, with a share; or NULL: no memory. */
+static struct kp__http_context *keep(const kp_http_options *http, const kp_driver *before)
 {
-    struct kp__http_context *c = calloc(1, sizeof *c);
-    int rc;
+    static const size_t strings[] = { offsetof(struct kp__http_context, options.probe),
+                                      offsetof(struct kp__http_context, options.ca_file),
+                                      offsetof(struct kp__http_context, options.user_agent),
+                                      KP__NO_STRING };
+    struct kp__http_context own = { *http, kp__share_make() }, *kept = NULL;
 
-    if (!c)
-        return NULL;
-    c->options = *http;
-    c->last = last;
-    c->share = kp__share_make();
-    rc = kp__own(&c->options.probe) | kp__own(&c->options.ca_file) |
-         kp__own(&c->options.user_agent);
-    if (rc || !c->share) {
-        drop_own(c);
-        return NULL;
-    }
-    return c;
+    if (own.share)
+        kept = kp__keep(&own, sizeof own, strings, before);
+    if (!kept)
+        kp__share_drop(own.share);
+    return kept;
 }
 
 /* The name of the first impossible option, with a sentence; or NULL. */
@@ -88,7 +78,7 @@ int kp_http_fill(const kp_http_options *http, kp_options *options)
     static const kp_http_options defaults;
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     const char *field, *sentence;
-    struct kp__http_context *c;
+    struct kp__http_context *kept;
 
     if (!options)
         return kp__fill_none();
@@ -98,10 +88,10 @@ int kp_http_fill(const kp_http_options *http, kp_options *options)
     if (field)
         return kp__fill_refused(options, field, sentence);
     (void)pthread_once(&once, start_curl);
-    c = context_make(http, kp__last_of(&options->driver));
-    if (!c)
+    kept = keep(http, &options->driver);
+    if (!kept)
         return KP_ENOMEM;
-    options->driver = kp__http_driver(c);
+    options->driver = kp__http_driver(kept);
     options->driver.drop_ctx = drop;
     return 0;
 }
@@ -111,5 +101,5 @@ int kp_http_open(const kp_http_options *http, const kp_options *more, kp_pool **
     kp_options options = kp__options(more);
     int rc = kp_http_fill(http, &options);
 
-    return kp__open_filled(rc, &options, drop_own, out);
+    return kp__open_filled(rc, &options, unkeep, out);
 }

@@ -13,7 +13,6 @@
 struct kp__http_context {
     kp_http_options   options;
     struct kp__share *share;
-    struct kp__last   last;
 };
 
 /* All but drop_ctx. */

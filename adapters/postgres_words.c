@@ -271,47 +271,6 @@ int kp__pg_connect_begin(const kp_pg_options *o, kp_job *job, PGconn **out)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* driver.ctx. The options come first: the driver reads them. */
-struct context {
-    kp_pg_options   options;            /* with strings of their own */
-    struct kp__last last;
-};
-
-static void drop_own(void *ctx)
-{
-    struct context *c = ctx;
-
-    kp__disown(&c->options.conninfo);
-    kp__disown(&c->options.set_up);
-    kp__disown(&c->options.reset_sql);
-    free(c);
-}
-
-static void drop(void *ctx)
-{
-    struct kp__last last = ((const struct context *)ctx)->last;
-
-    drop_own(ctx);
-    kp__last_call(last);
-}
-
-static struct context *copy(const kp_pg_options *pg, struct kp__last last)
-{
-    struct context *c = malloc(sizeof *c);
-    kp_pg_options *o;
-
-    if (!c)
-        return NULL;
-    c->options = *pg;
-    c->last = last;
-    o = &c->options;
-    if (kp__own(&o->conninfo) | kp__own(&o->set_up) | kp__own(&o->reset_sql)) {
-        drop_own(c);
-        return NULL;
-    }
-    return c;
-}
-
 static bool is_time(int64_t ms)
 {
     return ms >= 0 && ms <= INT_MAX;
@@ -350,9 +309,12 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
 
 int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
 {
+    static const size_t strings[] = { offsetof(kp_pg_options, conninfo),
+                                      offsetof(kp_pg_options, set_up),
+                                      offsetof(kp_pg_options, reset_sql), KP__NO_STRING };
     static const kp_pg_options defaults;
     const char *field, *sentence;
-    struct context *c;
+    kp_pg_options *kept;
 
     if (!options)
         return kp__fill_none();
@@ -361,11 +323,11 @@ int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
     field = impossible(pg, options, &sentence);
     if (field)
         return kp__fill_refused(options, field, sentence);
-    c = copy(pg, kp__last_of(&options->driver));
-    if (!c)
+    kept = kp__keep(pg, sizeof *pg, strings, &options->driver);
+    if (!kept)
         return KP_ENOMEM;
-    options->driver = kp__pg_driver(&c->options);
-    options->driver.drop_ctx = drop;
+    options->driver = kp__pg_driver(kept);
+    options->driver.drop_ctx = kp__drop_kept;
     memset(&options->key_type, 0, sizeof options->key_type);
     return 0;
 }
@@ -375,5 +337,5 @@ int kp_pg_open(const kp_pg_options *pg, const kp_options *more, kp_pool **out)
     kp_options options = kp__options(more);
     int rc = kp_pg_fill(pg, &options);
 
-    return kp__open_filled(rc, &options, drop_own, out);
+    return kp__open_filled(rc, &options, kp__unkeep, out);
 }

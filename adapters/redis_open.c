@@ -18,47 +18,6 @@ kp_redis_counts kp_redis_counts_read(const kp_redis_counts *counts)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* driver.ctx. The options come first: the driver reads them. */
-struct context {
-    kp_redis_options options;           /* with strings of their own */
-    struct kp__last  last;
-};
-
-static void drop_own(void *ctx)
-{
-    struct context *c = ctx;
-
-    kp__disown(&c->options.user);
-    kp__disown(&c->options.password);
-    kp__disown(&c->options.client_name);
-    free(c);
-}
-
-static void drop(void *ctx)
-{
-    struct kp__last last = ((const struct context *)ctx)->last;
-
-    drop_own(ctx);
-    kp__last_call(last);
-}
-
-static struct context *copy(const kp_redis_options *redis, struct kp__last last)
-{
-    struct context *c = malloc(sizeof *c);
-    kp_redis_options *o;
-
-    if (!c)
-        return NULL;
-    c->options = *redis;
-    c->last = last;
-    o = &c->options;
-    if (kp__own(&o->user) | kp__own(&o->password) | kp__own(&o->client_name)) {
-        drop_own(c);
-        return NULL;
-    }
-    return c;
-}
-
 /* The name of the first impossible option, with a sentence; or NULL. */
 static const char *impossible(const kp_redis_options *o, const kp_options *options,
                               const char **sentence)
@@ -105,9 +64,12 @@ static const char *impossible(const kp_redis_options *o, const kp_options *optio
 
 int kp_redis_fill(const kp_redis_options *redis, kp_options *options)
 {
+    static const size_t strings[] = { offsetof(kp_redis_options, user),
+                                      offsetof(kp_redis_options, password),
+                                      offsetof(kp_redis_options, client_name), KP__NO_STRING };
     static const kp_redis_options defaults;
     const char *field, *sentence;
-    struct context *c;
+    kp_redis_options *kept;
 
     if (!options)
         return kp__fill_none();
@@ -116,11 +78,11 @@ int kp_redis_fill(const kp_redis_options *redis, kp_options *options)
     field = impossible(redis, options, &sentence);
     if (field)
         return kp__fill_refused(options, field, sentence);
-    c = copy(redis, kp__last_of(&options->driver));
-    if (!c)
+    kept = kp__keep(redis, sizeof *redis, strings, &options->driver);
+    if (!kept)
         return KP_ENOMEM;
-    options->driver = kp__redis_driver(&c->options);
-    options->driver.drop_ctx = drop;
+    options->driver = kp__redis_driver(kept);
+    options->driver.drop_ctx = kp__drop_kept;
     return 0;
 }
 
@@ -129,5 +91,5 @@ int kp_redis_open(const kp_redis_options *redis, const kp_options *more, kp_pool
     kp_options options = kp__options(more);
     int rc = kp_redis_fill(redis, &options);
 
-    return kp__open_filled(rc, &options, drop_own, out);
+    return kp__open_filled(rc, &options, kp__unkeep, out);
 }

@@ -267,25 +267,12 @@ static const char *impossible(const kp_socket_options *o, const char **sentence)
     return NULL;
 }
 
-/* driver.ctx. The options come first: the driver reads them. */
-struct context {
-    kp_socket_options options;
-    struct kp__last   last;
-};
-
-static void drop(void *ctx)
-{
-    struct kp__last last = ((const struct context *)ctx)->last;
-
-    free(ctx);
-    kp__last_call(last);
-}
-
 int kp_socket_fill(const kp_socket_options *socket, kp_options *options)
 {
+    static const size_t none[] = { KP__NO_STRING };
     static const kp_socket_options defaults;
     const char *field, *sentence;
-    struct context *c;
+    void *kept;
 
     if (!options)
         return kp__fill_none();
@@ -294,15 +281,13 @@ int kp_socket_fill(const kp_socket_options *socket, kp_options *options)
     field = impossible(socket, &sentence);
     if (field)
         return kp__fill_refused(options, field, sentence);
-    c = malloc(sizeof *c);
-    if (!c)
+    kept = kp__keep(socket, sizeof *socket, none, &options->driver);
+    if (!kept)
         return KP_ENOMEM;
-    c->options = *socket;
-    c->last = kp__last_of(&options->driver);
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .is_clean = is_clean,
-        .abandon = abandon, .ctx = c, .drop_ctx = drop, .fd = KP__HAS_FD ? descriptor : NULL,
+        .is_clean = is_clean, .abandon = abandon, .fd = KP__HAS_FD ? descriptor : NULL,
+        .ctx = kept, .drop_ctx = kp__drop_kept,
     };
     return 0;
 }
@@ -312,5 +297,5 @@ int kp_socket_open(const kp_socket_options *socket, const kp_options *more, kp_p
     kp_options options = kp__options(more);
     int rc = kp_socket_fill(socket, &options);
 
-    return kp__open_filled(rc, &options, free, out);
+    return kp__open_filled(rc, &options, kp__unkeep, out);
 }

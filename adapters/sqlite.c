@@ -360,47 +360,6 @@ static int destroy(kp_job *job, void *resource)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* driver.ctx. The options come first: the driver reads them. */
-struct context {
-    kp_sqlite_options options;          /* with strings of their own */
-    struct kp__last   last;
-};
-
-static void drop_own(void *ctx)
-{
-    struct context *c = ctx;
-
-    kp__disown(&c->options.journal_mode);
-    kp__disown(&c->options.pragmas);
-    kp__disown(&c->options.vfs);
-    free(c);
-}
-
-static void drop(void *ctx)
-{
-    struct kp__last last = ((const struct context *)ctx)->last;
-
-    drop_own(ctx);
-    kp__last_call(last);
-}
-
-static struct context *copy(const kp_sqlite_options *sqlite, struct kp__last last)
-{
-    struct context *c = malloc(sizeof *c);
-    kp_sqlite_options *o;
-
-    if (!c)
-        return NULL;
-    c->options = *sqlite;
-    c->last = last;
-    o = &c->options;
-    if (kp__own(&o->journal_mode) | kp__own(&o->pragmas) | kp__own(&o->vfs)) {
-        drop_own(c);
-        return NULL;
-    }
-    return c;
-}
-
 /* The name of the first impossible option, with a sentence; or NULL. */
 static const char *impossible(const kp_sqlite_options *o, const char **sentence)
 {
@@ -454,9 +413,12 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
 {
     static const kp_field fields[] = { KP_STR(kp_sqlite_key, file), KP_INT(kp_sqlite_key, role),
                                        KP_END };
+    static const size_t strings[] = { offsetof(kp_sqlite_options, journal_mode),
+                                      offsetof(kp_sqlite_options, pragmas),
+                                      offsetof(kp_sqlite_options, vfs), KP__NO_STRING };
     static const kp_sqlite_options defaults;
     const char *field, *sentence;
-    struct context *c;
+    void *kept;
 
     if (!options)
         return kp__fill_none();
@@ -465,12 +427,12 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
     field = impossible(sqlite, &sentence);
     if (field)
         return kp__fill_refused(options, field, sentence);
-    c = copy(sqlite, kp__last_of(&options->driver));
-    if (!c)
+    kept = kp__keep(sqlite, sizeof *sqlite, strings, &options->driver);
+    if (!kept)
         return KP_ENOMEM;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .is_clean = is_clean, .ctx = c, .drop_ctx = drop,
+        .is_clean = is_clean, .ctx = kept, .drop_ctx = kp__drop_kept,
     };
     memset(&options->key_type, 0, sizeof options->key_type);
     options->key_type.size = sizeof(kp_sqlite_key);
@@ -488,5 +450,5 @@ int kp_sqlite_open(const kp_sqlite_options *sqlite, const kp_options *more, kp_p
     kp_options options = kp__options(more);
     int rc = kp_sqlite_fill(sqlite, &options);
 
-    return kp__open_filled(rc, &options, drop_own, out);
+    return kp__open_filled(rc, &options, kp__unkeep, out);
 }
