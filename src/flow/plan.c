@@ -19,21 +19,21 @@ struct number {
 #define NUMBER(f, most, none, endless, sentence) \
     { "plan." #f, offsetof(kp_plan, f), most, none, endless, sentence }
 
-static const char negative_count[] = "must be a count, KP_NONE or KP_UNLIMITED";
-static const char negative_time[] = "must be a time, KP_NONE or KP_OFF";
-static const char must_end[] = "must be a finite time, or KP_NONE";
+static const char must_be_count[] = "must be a count, KP_NONE or KP_UNLIMITED";
+static const char must_be_time[] = "must be a time, KP_NONE or KP_OFF";
+static const char must_be_finite[] = "must be a finite time, or KP_NONE";
 static const char newer[] = "is not zero; is the header newer than the library?";
 
 static const struct number numbers[] = {
-    NUMBER(schedule.times, INT64_MAX, true, KP_UNLIMITED, negative_count),
-    NUMBER(schedule.first_ms, INT64_MAX, true, 0, must_end),
-    NUMBER(schedule.max_ms, INT64_MAX, true, KP_OFF, negative_time),
+    NUMBER(schedule.times, INT64_MAX, true, KP_UNLIMITED, must_be_count),
+    NUMBER(schedule.first_ms, INT64_MAX, true, 0, must_be_finite),
+    NUMBER(schedule.max_ms, INT64_MAX, true, KP_OFF, must_be_time),
     NUMBER(schedule.factor_pct, INT64_MAX, true, 0, "must be a percentage, or KP_NONE"),
     NUMBER(schedule.jitter_pct, 100, true, 0, "must be from 1 to 100, or KP_NONE"),
-    NUMBER(schedule.for_ms, INT64_MAX, true, KP_OFF, negative_time),
+    NUMBER(schedule.for_ms, INT64_MAX, true, KP_OFF, must_be_time),
     NUMBER(schedule.reserved[0], 0, false, 0, newer),
     NUMBER(schedule.reserved[1], 0, false, 0, newer),
-    NUMBER(each_ms, INT64_MAX, true, KP_OFF, negative_time),
+    NUMBER(each_ms, INT64_MAX, true, KP_OFF, must_be_time),
     NUMBER(on_error, KP_DESTROY, false, 0, "must be KP_REUSE or KP_DESTROY"),
     NUMBER(reserved[0], 0, false, 0, newer),
     NUMBER(reserved[1], 0, false, 0, newer),
@@ -57,7 +57,7 @@ int kp__plan_check(const kp_plan *plan)
     const struct number *bad = bad_number(plan);
     int64_t within = plan->ask.within_ms;
     if (within < 0 && within != KP_NONE && within != KP_OFF)
-        return kp__refused(plan->ask.why, "plan.ask.within_ms", negative_time);
+        return kp__refused(plan->ask.why, "plan.ask.within_ms", must_be_time);
     if (bad) return kp__refused(plan->ask.why, bad->field, bad->sentence);
     if (plan->fallbacks > 0 && !plan->fallback)
         return kp__refused(plan->ask.why, "plan.fallback", "is NULL, but plan.fallbacks is not 0");

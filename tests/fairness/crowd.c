@@ -215,9 +215,9 @@ static void stay(void *arg)
     }
 }
 
-/* I14: while a request waits, others are served at most 2 TAU (W / w + n) times: W is the sum of
- * the weights of the n keys that compete, w its key's own weight, TAU = 8 (decision 0013). The
- * resident key has the smaller weight. A key is neither preferred nor held back for being new. */
+/* While a request waits, others are served at most 2 TAU (W / w + n) times (decision 0013): W is
+ * the sum of the weights of the n keys that compete, w its key's own weight, TAU = 8. The resident
+ * key has the smaller weight. A key is neither preferred nor held back for being new. */
 static void keys_that_come_and_go(bool lent)
 {
     const uint64_t all = COMERS * COMERS_WEIGHT + 1, bound = 16 * (all + COMERS + 1);
