@@ -72,39 +72,49 @@ static int groups_of(struct kp__pool *pool, const struct kp__rules *rules,
 
 /* ---- of a new key ---------------------------------------------------------------------------- */
 
-/* The user's limits_for, from the pool's limits. With the lock, given back meanwhile. */
-static kp_limits ask_limits(struct kp__pool *pool, struct kp__subpool *sub, const kp_limits *given)
+/* What limits_for is handed for a new key, and what it left of that. */
+struct asked {
+    kp_limits given, left;
+};
+
+/* Ask the user's limits_for. With the lock, given back meanwhile. */
+static void ask_limits(struct kp__pool *pool, struct kp__subpool *sub, struct asked *asked)
 {
-    kp_limits left = *given;
     struct kp__todo todo;
 
-    if (!pool->limits_for) return left;
+    asked->left = asked->given = kp__limits_given(&pool->core.rules->said);
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
     int cancel = kp__cancel_hold();
-    pool->limits_for(kp__key_of(pool, sub), &left, pool->ctx);
+    pool->limits_for(kp__key_of(pool, sub), &asked->left, pool->ctx);
     kp__cancel_free(cancel);
     kp__step_in(pool);
-    return left;
+}
+
+/* Its rules, from the pool's. What limits_for did not touch is as in these. */
+static int rules_from(struct kp__pool *pool, const struct asked *asked, struct kp__rules **rules,
+                      kp_why *why, struct kp__todo *todo)
+{
+    kp_limits limits = kp__limits_taken(&asked->left, &asked->given, &(*rules)->said);
+
+    return rules_within(pool, &limits, false, rules, why, todo);
 }
 
 /* The rules of a new key, and its groups: the pool's own rules, or what limits_for made of them. If
- * the pool's change meanwhile, what limits_for did not touch follows. With the lock, given back
- * meanwhile. */
+ * the pool's change meanwhile, it begins again with those. With the lock, given back meanwhile. */
 static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules **out,
                       struct kp__group *group[KP__GROUPS], kp_why *why)
 {
-    kp_limits given = kp__limits_given(&pool->core.rules->said);
-    kp_limits left = ask_limits(pool, sub, &given);
+    struct asked asked;
     struct kp__todo todo;
     int code = 0;
 
+    if (pool->limits_for) ask_limits(pool, sub, &asked);
     kp__todo_init(&todo, pool->world);
     do {
         struct kp__rules *base = pool->core.rules, *rules = base;
-        kp_limits limits = kp__limits_taken(&left, &given, &base->said);
         base->refs++; /* kept, so that no other rules can get its address; compared below */
-        if (pool->limits_for) code = rules_within(pool, &limits, false, &rules, why, &todo);
+        if (pool->limits_for) code = rules_from(pool, &asked, &rules, why, &todo);
         if (code == 0) code = groups_of(pool, rules, group);
         bool unused = --base->refs == 0;
         *out = rules;

@@ -198,6 +198,24 @@ static void used_once(int times)
     pairs_of(kp_bytes(NULL, 0), churn, times);
 }
 
+/* A get and release by a key that the pool does not have yet. */
+static void pair_of_new(void)
+{
+    static uint32_t next;
+
+    asked = kp_bytes(&next, sizeof next);
+    pair();
+    next++;
+}
+
+/* With so many keys before that no table or slab has to grow, or grows, while it is counted. */
+static void by_new_key(int times)
+{
+    open_pool(8);
+    for (int i = 0; i < 7000; i++) pair_of_new();
+    measured(pair_of_new, times);
+}
+
 /* A release alone, with so many keys in the pool. */
 static void releases(uint32_t keys, int times)
 {
@@ -289,7 +307,7 @@ int main(int argc, char **argv)
         { "release-2000", of_2000 }, { "release-8000", of_8000 }, { "loop", to_loop },
         { "thread", to_thread },     { "locked", by_lock },       { "churn", used_once },
         { "bounded", bounded },      { "far", by_far_key },       { "scope", in_scope },
-        { "use", by_use },
+        { "use", by_use },           { "new", by_new_key },
     };
 
     for (size_t i = 0; argc == 3 && i < sizeof ways / sizeof *ways; i++)
