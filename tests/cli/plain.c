@@ -5,8 +5,10 @@
 #include "cli/run.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 static char folder[] = "/tmp/keyedpool-cli-XXXXXX";
 
@@ -307,6 +309,48 @@ static void doctor_must_end_with_what_it_all_comes_to(void **state)
     nothing_must_show("secret");
 }
 
+/* ---- demo ------------------------------------------------------------------------------------ */
+
+static char temporary[96];
+
+static void begin_there(void)
+{
+    (void)setenv("TMPDIR", temporary, 1);
+}
+
+static void begin_without_a_terminal(void)
+{
+    sigset_t hang_up;
+
+    begin_there();
+    (void)sigemptyset(&hang_up);
+    (void)sigaddset(&hang_up, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &hang_up, NULL);       /* until demo takes it */
+    (void)raise(SIGHUP);
+}
+
+static void demo_must_leave_nothing_behind(void **state)
+{
+    char line[400];
+    int status;
+
+    (void)state;
+    (void)snprintf(temporary, sizeof temporary, "%s/whose-name-is-rather-long", folder);
+    assert_int_equal(mkdir(temporary, 0700), 0);
+    run_before = begin_there;
+    RUN("demo");
+    assert_int_equal(said.status, 0);
+    (void)snprintf(line, sizeof line, ", files in %s/keyedpool-demo-", temporary);
+    said_must_have(said.out, line);
+    run_before = begin_without_a_terminal;
+    RUN("demo");
+    assert_int_equal(said.status, 130);
+    (void)snprintf(line, sizeof line, "TMPDIR=%s %s demo | true", temporary, KP_COMMAND);
+    status = system(line);              /* nobody reads what it says */
+    assert_int_equal(status, 0);
+    assert_int_equal(rmdir(temporary), 0);
+}
+
 /* ---- what it says of itself ------------------------------------------------------------------ */
 
 static void version_and_help_must_say_what_is_in_the_build(void **state)
@@ -410,6 +454,7 @@ int main(void)
         cmocka_unit_test(doctor_must_tell_the_journal_mode_of_a_file_and_make_none),
         cmocka_unit_test(doctor_must_look_into_a_folder),
         cmocka_unit_test(doctor_must_end_with_what_it_all_comes_to),
+        cmocka_unit_test(demo_must_leave_nothing_behind),
         cmocka_unit_test(version_and_help_must_say_what_is_in_the_build),
         cmocka_unit_test(every_option_must_be_in_the_manual),
         cmocka_unit_test(what_doctor_prints_must_be_in_the_manual_once),
