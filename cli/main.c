@@ -6,9 +6,11 @@
 #include "backend.h"
 #include "cli.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command *const commands[] = {
 #if CLI_SQLITE                          /* the tour runs on SQLite files */
@@ -66,11 +68,25 @@ static int told(int status)
     return status == EXIT_FINE ? EXIT_FAILED : status;
 }
 
+/* Else the number of standard output, if it is closed, would be given to a file or a connection,
+ * and that be told the report. To be read only, so that writing to it fails. */
+static void fill_standard_streams(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const struct command *command;
     const char *name = argc > 1 ? argv[1] : "";
 
+    fill_standard_streams();
     if (!*name)
         args_fail(NULL, "a command is missing");
     bool helps = strcmp(name, "help") == 0;

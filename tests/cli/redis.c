@@ -102,6 +102,19 @@ static void bench_must_end_in_time_when_the_server_dies(void **state)
     nothing_must_show(REDIS_SECRET);
 }
 
+/* Its number would be that of a connection, and the report be told to the server. */
+static void a_report_must_not_go_to_a_server(void **state)
+{
+    char line[600];
+    int status;
+
+    (void)state;
+    (void)snprintf(line, sizeof line, "%s bench %s -z 50ms <&- >&- 2> /dev/null", KP_COMMAND, url);
+    status = system(line);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
 /* ---- doctor ---------------------------------------------------------------------------------- */
 
 static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **state)
@@ -165,6 +178,7 @@ int main(void)
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
+        cmocka_unit_test(a_report_must_not_go_to_a_server),
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
         cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
         cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached_or_not_seen),
