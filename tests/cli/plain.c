@@ -309,12 +309,16 @@ static void doctor_must_end_with_what_it_all_comes_to(void **state)
     nothing_must_show("secret");
 }
 
-/* The folders and files have names that no report has room for; they need not be there. */
-static void what_a_report_has_no_room_for_must_leave_it_whole(void **state)
+/* The folders and files have names that no report has room for, or that are no text; they need not
+ * be there. */
+static void a_report_must_tell_what_is_left_of_a_text(void **state)
 {
     char name[201], url[500];
 
     (void)state;
+    (void)snprintf(url, sizeof url, "sqlite:%s/caf\xe9 \xc3\xa4", folder);
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "connect", "fail", "/caf? \xc3\xa4");
     for (size_t i = 0; i < 200; i += 2)
         memcpy(name + i, "\xc3\xa4", 3);
     for (int more = 0; more < 2; more++) {      /* a cut is in the middle of a character, or not */
@@ -469,7 +473,7 @@ int main(void)
         cmocka_unit_test(doctor_must_tell_the_journal_mode_of_a_file_and_make_none),
         cmocka_unit_test(doctor_must_look_into_a_folder),
         cmocka_unit_test(doctor_must_end_with_what_it_all_comes_to),
-        cmocka_unit_test(what_a_report_has_no_room_for_must_leave_it_whole),
+        cmocka_unit_test(a_report_must_tell_what_is_left_of_a_text),
         cmocka_unit_test(demo_must_leave_nothing_behind),
         cmocka_unit_test(version_and_help_must_say_what_is_in_the_build),
         cmocka_unit_test(every_option_must_be_in_the_manual),
