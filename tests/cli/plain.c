@@ -117,6 +117,8 @@ static void a_url_that_is_no_place_must_be_a_wrong_command_line(void **state)
         { "postgres://%zz/db", "it must be a conninfo string or URI" },
         { "postgres://h/db?hush=hush", "it must be a conninfo string or URI" },
         { "redis://h/first", "its database is not a number" },
+        { "redis://:hush@h:1?db=2", "redis://h:1: redis: it has a ? or #, and what follows" },
+        { "redis://h/1?timeout=5", "it has a ? or #, and what follows" },
         { "redis://%zz@h", "badly encoded" },
         { "rediss://h", "does not support TLS" },
         { "http:///x", "http:///x: http: a key must be http://host:port" },
