@@ -186,7 +186,7 @@ public:
         using body_t = std::remove_reference_t<F>;
         static_assert(std::is_invocable_r_v<int, body_t &, R &>, "use() takes an int(R &)");
         if constexpr (std::is_function_v<body_t>) {
-            body_t *function = f;       // the address of a function is no void *, but that of this is
+            body_t *function = f;       // its address is no void *, but that of this is one
             return use(k, plan, function);
         } else {
             const kp_use_fn run = [](kp_lease *l, void *arg) -> int {
