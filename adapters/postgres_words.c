@@ -293,7 +293,8 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
     PQconninfoOption *parsed = parse(o->conninfo ? o->conninfo : "", starved);
 
     PQconninfoFree(parsed);
-    *sentence = "it must be a conninfo string or URI";
+    *sentence = "it must be a conninfo string or URI: is a setting misspelt, or a = in a URI not "
+                "written %3D?";
     if (!parsed)
         return "postgres.conninfo";
     *sentence = "it must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";
