@@ -164,7 +164,7 @@ static int run(int argc, char **argv)
     while (args_next(&demo_command.page, argc, argv, &value) != ARGS_END)
         ;
     if (optind < argc)
-        args_fail(&demo_command.page, "'%s' is one argument too many", argv[optind]);
+        args_fail(&demo_command.page, "'%s' is one argument too many", args_shown(argv[optind]));
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGINT);
     (void)sigaddset(&signals, SIGTERM);

@@ -92,7 +92,8 @@ int main(int argc, char **argv)
     bool helps = strcmp(name, "help") == 0;
     bool tells = strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0;
     if (argc > 2 + helps && (helps || tells))
-        args_fail(NULL, "%s: '%s' is one argument too many", name, argv[2 + helps]);
+        args_fail(NULL, "%s: '%s' is one argument too many", name,
+                  args_shown(argv[2 + helps]));
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 ||
         (helps && (argc == 2 || strcmp(argv[2], "help") == 0))) {
         help();
@@ -104,10 +105,12 @@ int main(int argc, char **argv)
     }
     if (helps) {
         if (!(command = find(argv[2])))
-            args_fail(NULL, "there is no command '%s'", argv[2]);
+            args_fail(NULL, "there is no command '%s'", args_shown(argv[2]));
         args_help(&command->page);
         return EXIT_FINE;
     }
+    if (strstr(name, "://"))
+        args_fail(NULL, "a command is missing before the URL");
     if (*name == '-')
         args_fail(NULL, "%s is not an option", name);
     if (!(command = find(name)))

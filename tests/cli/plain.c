@@ -154,6 +154,24 @@ static void words_that_mean_nothing_must_be_told(void **state)
     it_must_fail(2, "--version: 'bench' is one argument too many");
 }
 
+/* Where no URL belongs, there may be one all the same. */
+static void a_url_out_of_its_place_must_not_be_shown(void **state)
+{
+    static const char *const lines[][3] = {
+        { "redis://:hush@h" }, { "demo", "redis://:hush@h" }, { "help", "redis://:hush@h" },
+        { "help", "bench", "redis://:hush@h" }, { "bench", "-c", "redis://:hush@h" },
+        { "bench", "-z", "redis://:hush@h" }, { "bench", "-r", "redis://:hush@h" },
+        { "bench", "-o", "redis://:hush@h" }, { "bench", "--redis://:hush@h" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        RUN(lines[i][0], lines[i][1], lines[i][2]);
+        it_must_fail(2, i == 0 ? "a command is missing before the URL" : "");
+        nothing_must_show("hush");
+    }
+}
+
 static void an_adapter_that_was_not_built_must_be_told(void **state)
 {
     static const struct { const char *url, *words; } cases[] = {
@@ -468,6 +486,7 @@ int main(void)
         cmocka_unit_test(a_url_that_means_nothing_must_be_told),
         cmocka_unit_test(a_url_that_is_no_place_must_be_a_wrong_command_line),
         cmocka_unit_test(words_that_mean_nothing_must_be_told),
+        cmocka_unit_test(a_url_out_of_its_place_must_not_be_shown),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),
         cmocka_unit_test(doctor_must_hold_open_files_against_the_budget),
         cmocka_unit_test(doctor_must_hold_ports_and_threads_against_the_budget),
