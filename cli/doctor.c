@@ -38,7 +38,8 @@ const struct command doctor_command = {
       "[options] [URL...]",
       "Checks what is installed, the limits of this machine, and each server: can it be reached,\n"
       "how fast, does it accept as many connections as the pools may open, does it close idle\n"
-      "ones before the pools do? URLs are those of bench. Nothing is changed anywhere.\n"
+      "ones before the pools do? URLs are those of bench. Nothing is changed anywhere (SQLite\n"
+      "itself puts -wal and -shm beside a database in WAL mode).\n"
       "Each line is marked ok, warn or fail; a password is never shown.",
       "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
       "Exit status 1: something is marked fail.\n\n"
