@@ -102,6 +102,24 @@ static void bench_must_end_in_time_when_the_server_dies(void **state)
     nothing_must_show(REDIS_SECRET);
 }
 
+static void hang(void)
+{
+    (void)kill(redis.server.pid, SIGSTOP);
+}
+
+/* Some of so many connections are in an operation then, and not just being given back. */
+static void bench_must_say_that_the_server_hangs(void **state)
+{
+    (void)state;
+    run_meanwhile = hang;
+    RUN("bench", url, "-c", "16", "--size", "16", "-z", "300ms", "-P", "100ms", "--timeout",
+        "200ms");
+    assert_int_equal(kill(redis.server.pid, SIGCONT), 0);
+    assert_int_equal(said.status, 1);
+    said_must_have(said.out, "\n  first error: ");
+    said_must_have(said.out, ": no answer in time");
+}
+
 /* Its number would be that of a connection, and the report be told to the server. */
 static void a_report_must_not_go_to_a_server(void **state)
 {
@@ -180,6 +198,7 @@ int main(void)
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
+        cmocka_unit_test(bench_must_say_that_the_server_hangs),
         cmocka_unit_test(a_report_must_not_go_to_a_server),
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
         cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
