@@ -231,7 +231,7 @@ int kp__dial_begin(struct kp__dial *d, const struct kp__place *place, int64_t un
     if (all)
         return try_all(d, all);
     d->lookup = kp__lookup_begin(place);
-    return d->lookup ? POLLIN : give_up(d, EAGAIN);
+    return d->lookup ? POLLIN : give_up(d, errno);
 }
 
 int kp__dial_go_on(struct kp__dial *d, bool ready)

@@ -104,16 +104,20 @@ struct addrinfo *kp__numeric(const struct kp__place *place)
 struct kp__lookup *kp__lookup_begin(const struct kp__place *place)
 {
     struct kp__lookup *l = calloc(1, sizeof *l);
+    int rc = !l || pipe2(l->pipe, O_CLOEXEC) != 0 ? errno : 0;
 
-    if (!l || pipe2(l->pipe, O_CLOEXEC) != 0) {
+    if (rc) {
         free(l);
+        errno = rc;
         return NULL;
     }
     l->place = *place;
     (void)pthread_mutex_init(&l->lock, NULL);
-    if (start(l) == 0)
+    rc = start(l);
+    if (rc == 0)
         return l;
     lookup_free(l);
+    errno = rc;
     return NULL;
 }
 

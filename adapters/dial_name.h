@@ -14,7 +14,7 @@ struct kp__lookup;
 /* The addresses of a numeric host, for freeaddrinfo. NULL: it is a name and has to be looked up. */
 struct addrinfo *kp__numeric(const struct kp__place *place);
 
-struct kp__lookup *kp__lookup_begin(const struct kp__place *place);     /* NULL: no memory */
+struct kp__lookup *kp__lookup_begin(const struct kp__place *place);     /* NULL: see errno */
 int kp__lookup_fd(const struct kp__lookup *l);  /* readable when it has ended */
 
 /* The addresses, if the lookup has ended; else it is left behind. NULL: *fault says why. */

@@ -136,29 +136,47 @@ static int fail(kp_job *job, CURLcode code, const char *sentence)
     return kp_job_fail(job, (int)code, text);
 }
 
-/* Is it scheme://host[:port] and nothing more? No password above all: it would show in reports. */
-static bool is_origin(kp_key key)
+/* Has it a user, a password (which would show in reports), a query or a fragment? */
+static CURLUcode has_more(CURLU *url, bool *more)
 {
-    CURLU *url = curl_url();
-    const char *text = key.data;
-    char *path = NULL, *part = NULL;
-    bool good = url && key.size > 0 && !memchr(text, '\0', key.size) &&
-                (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) &&
-                curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
-                curl_url_get(url, CURLUPART_PATH, &path, 0) == CURLUE_OK &&
-                strcmp(path, "/") == 0 && !strpbrk(strstr(text, "://") + 3, "/?#");
+    static const CURLUPart parts[] = { CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY,
+                                       CURLUPART_FRAGMENT };
+    CURLUcode rc = CURLUE_OK;
 
-    for (int i = 0; good && i < 4; i++) {
-        static const CURLUPart none[] = { CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY,
-                                          CURLUPART_FRAGMENT };
+    for (int i = 0; i < 4 && rc != CURLUE_OUT_OF_MEMORY; i++) {
+        char *part = NULL;
 
-        good = curl_url_get(url, none[i], &part, 0) != CURLUE_OK;
+        rc = curl_url_get(url, parts[i], &part, 0);
+        *more = *more || rc == CURLUE_OK;
         curl_free(part);
-        part = NULL;
     }
+    return rc == CURLUE_OUT_OF_MEMORY ? rc : CURLUE_OK;
+}
+
+/* Is it scheme://host[:port] and nothing more? CURLUE_OUT_OF_MEMORY, if that cannot be told. */
+static CURLUcode read_origin(kp_key key, bool *good)
+{
+    const char *text = key.data;
+    char *path = NULL;
+    bool more = false;
+    CURLUcode rc;
+    CURLU *url;
+
+    *good = key.size > 0 && !memchr(text, '\0', key.size) &&
+            (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) &&
+            !strpbrk(strstr(text, "://") + 3, "/?#");
+    if (!*good)
+        return CURLUE_OK;
+    url = curl_url();
+    rc = url ? curl_url_set(url, CURLUPART_URL, text, 0) : CURLUE_OUT_OF_MEMORY;
+    if (rc == CURLUE_OK)
+        rc = curl_url_get(url, CURLUPART_PATH, &path, 0);
+    if (rc == CURLUE_OK)
+        rc = has_more(url, &more);
+    *good = rc == CURLUE_OK && strcmp(path, "/") == 0 && !more;
     curl_free(path);
     curl_url_cleanup(url);
-    return good;
+    return rc;
 }
 
 /* Set everything back; the connection stays, and what is shared. Cookies would stay, too:
@@ -300,9 +318,12 @@ static struct client *new_client(const struct kp__http_context *c)
 static int create(kp_job *job, void **resource)
 {
     struct client *h;
+    bool good;
     int status;
 
-    if (!is_origin(job->key)) {         /* not shown: it may have a password */
+    if (read_origin(job->key, &good) == CURLUE_OUT_OF_MEMORY)
+        return KP_ENOMEM;
+    if (!good) {                        /* not shown: it may have a password */
         (void)kp_job_fail(job, (int)CURLE_URL_MALFORMAT,
                           "http: a key must be http://host:port or https://host:port and no more");
         return KP_EREFUSED;

@@ -7,6 +7,7 @@
 
 #include "fill.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,12 +206,17 @@ static bool has_password(const PQconninfoOption *options)
     return false;
 }
 
-/* libpq's message is dropped: it would quote what it does not understand, even a password. */
-static PQconninfoOption *parse(const char *text)
+/* NULL: it makes no sense, or there was no memory. libpq's message is dropped: it would quote what
+ * it does not understand, even a password. */
+static PQconninfoOption *parse(const char *text, bool *starved)
 {
     char *message = NULL;
-    PQconninfoOption *options = PQconninfoParse(text, &message);
+    PQconninfoOption *options;
 
+    errno = 0;
+    options = PQconninfoParse(text, &message);
+    if (!options && errno == ENOMEM)    /* of malloc: the message may be in any language */
+        *starved = true;
     PQfreemem(message);
     return options;
 }
@@ -226,10 +232,14 @@ static int connect_with(kp_job *job, const char *base_text, const char *own_text
     struct settings s = { .name = { "fallback_application_name" }, .value = { "keyedpool" },
                           .count = 1 };
     bool bare = *own_text && !strchr(own_text, '=') && !strstr(own_text, "://");
-    PQconninfoOption *base = parse(base_text), *own = bare ? NULL : parse(own_text);
+    bool starved = false;
+    PQconninfoOption *base = parse(base_text, &starved);
+    PQconninfoOption *own = bare ? NULL : parse(own_text, &starved);
     int rc = 0;
 
-    if (!base || (!own && !bare)) {
+    if (starved) {
+        rc = kp__pg_fail_memory(job);
+    } else if (!base || (!own && !bare)) {
         rc = refuse(job, "postgres: neither a database name nor a conninfo string or URI");
     } else if (own_text == job->key.data && has_password(own)) {
         rc = refuse(job, "postgres: a key must not have a password, as keys appear in reports: "
@@ -278,12 +288,13 @@ static bool is_time(int64_t ms)
 
 /* The name of the first impossible option, with a sentence; or NULL. */
 static const char *impossible(const kp_pg_options *o, const kp_options *options,
-                              const char **sentence)
+                              const char **sentence, bool *starved)
 {
-    PQconninfoOption *parsed = parse(o->conninfo ? o->conninfo : "");
+    PQconninfoOption *parsed = parse(o->conninfo ? o->conninfo : "", starved);
 
     PQconninfoFree(parsed);
-    *sentence = "it must be a conninfo string or URI";
+    *sentence = "it must be a conninfo string or URI: is a setting misspelt, or a = in a URI not "
+                "written %3D?";
     if (!parsed)
         return "postgres.conninfo";
     *sentence = "it must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";
@@ -314,13 +325,16 @@ int kp_pg_fill(const kp_pg_options *pg, kp_options *options)
                                       offsetof(kp_pg_options, reset_sql), KP__NO_STRING };
     static const kp_pg_options defaults;
     const char *field, *sentence;
+    bool starved = false;
     kp_pg_options *kept;
 
     if (!options)
         return kp__fill_none();
     if (!pg)
         pg = &defaults;
-    field = impossible(pg, options, &sentence);
+    field = impossible(pg, options, &sentence, &starved);
+    if (starved)
+        return KP_ENOMEM;
     if (field)
         return kp__fill_refused(options, field, sentence);
     kept = kp__keep(pg, sizeof *pg, strings, &options->driver);

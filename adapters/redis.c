@@ -53,8 +53,9 @@ static const char *find_target(const kp_redis_options *o, const kp_job *job,
     if (o->where) {
         if (o->where(job->key, buf, sizeof buf, o->ctx) < 0)
             return "options.where does not know this key";
+        buf[sizeof buf - 1] = '\0';
         text = buf;
-        size = strnlen(buf, sizeof buf - 1);
+        size = strlen(buf);
     }
     return kp__redis_url_read(text, size, to);
 }

@@ -71,6 +71,8 @@ static const char *read_url(const char *text, struct kp__redis_target *to)
         if (memchr(text, '@', (size_t)(slash - text)))
             return "an @ in its password must be written %40";
     }
+    if (text[strcspn(text, "?#")])
+        return "it has a ? or #, and what follows means nothing here: leave that out";
     if (*slash && slash[1] && !read_db(slash + 1, &to->db))
         return "its database is not a number";
     return kp__place_read(text, (size_t)(slash - text), PORT_DEFAULT, &to->place);

@@ -28,6 +28,11 @@ _Noreturn void args_fail(const struct args_page *page, const char *format, ...)
     exit(2);
 }
 
+const char *args_shown(const char *text)
+{
+    return strstr(text, "://") ? "(a URL)" : text;
+}
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 static void help_option(const struct args_option *o)
@@ -104,6 +109,7 @@ static _Noreturn void complain(const struct args_page *page, int why, char **arg
         what = "takes no value";
     else if (why != ':' && meant > 1)
         what = "is ambiguous: several options begin with it";
+    last = args_shown(last);
     args_fail(page, "%.*s %s", (int)strcspn(last, "="), last, what);
 }
 
@@ -155,7 +161,7 @@ int64_t args_count(const struct args_page *page, const char *what, const char *v
     double n;
 
     if (!read_number(value, units, &n) || n != floor(n))
-        args_fail(page, "%s: '%s' is not a whole number", what, value);
+        args_fail(page, "%s: '%s' is not a whole number", what, args_shown(value));
     if (n < (double)least || n > (double)most)
         args_fail(page, "%s: %s is not between %lld and %lld", what, value, (long long)least,
                   (long long)most);
@@ -169,7 +175,8 @@ int64_t args_time_ns(const struct args_page *page, const char *what, const char 
     double ns;
 
     if (!read_number(value, units, &ns))
-        args_fail(page, "%s: '%s' is not a time such as 500ms, 10s or 2min", what, value);
+        args_fail(page, "%s: '%s' is not a time such as 500ms, 10s or 2min", what,
+                  args_shown(value));
     if (ns < 1e6 || ns > 24 * 3600e9)
         args_fail(page, "%s: %s is not between 1ms and 24h", what, value);
     return (int64_t)ns;
@@ -182,7 +189,7 @@ double args_number(const struct args_page *page, const char *what, const char *v
     double n;
 
     if (!read_number(value, units, &n))
-        args_fail(page, "%s: '%s' is not a number", what, value);
+        args_fail(page, "%s: '%s' is not a number", what, args_shown(value));
     if (n < least || n > most)
         args_fail(page, "%s: %s is not between %g and %g%s", what, value, least,
                   most < 1e6 ? most : most / 1e6, most < 1e6 ? "" : "M");
@@ -200,5 +207,5 @@ int args_word(const struct args_page *page, const char *what, const char *value,
         (void)snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "",
                        words[i]);
     }
-    args_fail(page, "%s: '%s' is not one of: %s", what, value, all);
+    args_fail(page, "%s: '%s' is not one of: %s", what, args_shown(value), all);
 }

@@ -38,6 +38,9 @@ void args_help(const struct args_page *page);
 _Noreturn void args_fail(const struct args_page *page, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* What was typed, for a complaint. A URL is not shown: it may have a password. */
+const char *args_shown(const char *text);
+
 /* Readers of values; `what` names the option in the complaint. Counts take k and M, times take ms,
  * s, min and h (a bare number is seconds) and are returned in ns. */
 int64_t args_count(const struct args_page *page, const char *what, const char *value, int64_t least,

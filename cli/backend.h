@@ -17,7 +17,7 @@ struct target {                 /* what a URL stands for */
     int64_t within_ms;          /* how long an operation on a server may take */
     const char *url;            /* as given: never shown, since it may have a password */
     char shown[256];            /* the same without the password */
-    char place[200];            /* "scheme://host:port", without the user */
+    char place[300];            /* "scheme://host:port", without the user; a host may have 253 */
 };
 
 /* One operation, where there is a choice. `row` ANY: on whatever is there. */

@@ -108,10 +108,10 @@ static void set_stage(struct demo *d)
     const char *tmp = getenv("TMPDIR");
     pthread_condattr_t attr;
 
-    if (!tmp || !*tmp || strlen(tmp) > 30)
+    if (!tmp || !*tmp)
         tmp = "/tmp";
-    (void)snprintf(d->folder, sizeof d->folder, "%s/keyedpool-demo-XXXXXX", tmp);
-    if (!mkdtemp(d->folder)) {
+    if ((size_t)snprintf(d->folder, sizeof d->folder, "%s/keyedpool-demo-XXXXXX", tmp) >=
+            sizeof d->folder || !mkdtemp(d->folder)) {
         d->folder[0] = '\0';
         demo_fail(d, tmp, "cannot make a folder in it");
     }
@@ -134,7 +134,7 @@ static bool interrupted(const sigset_t *signals)
     return sigtimedwait(signals, NULL, &no_wait) > 0;
 }
 
-/* True if it was interrupted. */
+/* To the end, or until nobody reads it any more. True if it was interrupted. */
 static bool play(struct demo *d, const sigset_t *signals)
 {
     int number = 1;
@@ -143,9 +143,10 @@ static bool play(struct demo *d, const sigset_t *signals)
         printf("\n%s%d. %s%s\n%s   %s%s\n", term_colour(TERM_BOLD), number++, c->title,
                term_colour(TERM_PLAIN), term_colour(TERM_DIM), c->about, term_colour(TERM_PLAIN));
         c->play(d);
-        (void)fflush(stdout);
         if (interrupted(signals))
             return true;
+        if (fflush(stdout) != 0)
+            return false;
     }
     return false;
 }
@@ -163,11 +164,13 @@ static int run(int argc, char **argv)
     while (args_next(&demo_command.page, argc, argv, &value) != ARGS_END)
         ;
     if (optind < argc)
-        args_fail(&demo_command.page, "'%s' is one argument too many", argv[optind]);
+        args_fail(&demo_command.page, "'%s' is one argument too many", args_shown(argv[optind]));
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGINT);
     (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);   /* taken between chapters */
+    (void)signal(SIGPIPE, SIG_IGN);                     /* the folder must be removed */
 
     set_stage(d);
     printf("keyedpool %d.%d.%d on SQLite %s, files in %s\n", KP_VERSION_MAJOR, KP_VERSION_MINOR,

@@ -21,8 +21,8 @@ struct demo_row {               /* of the table at the end */
 };
 
 struct demo {
-    char     folder[64];
-    char     file[DEMO_REGIONS][96];
+    char     folder[512];
+    char     file[DEMO_REGIONS][544];
     kp_pool *pool;
     kp_sqlite_counts counts;
     pthread_mutex_t lock;

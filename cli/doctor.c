@@ -38,7 +38,8 @@ const struct command doctor_command = {
       "[options] [URL...]",
       "Checks what is installed, the limits of this machine, and each server: can it be reached,\n"
       "how fast, does it accept as many connections as the pools may open, does it close idle\n"
-      "ones before the pools do? URLs are those of bench. Nothing is changed anywhere.\n"
+      "ones before the pools do? URLs are those of bench. Nothing is changed anywhere (SQLite\n"
+      "itself puts -wal and -shm beside a database in WAL mode).\n"
       "Each line is marked ok, warn or fail; a password is never shown.",
       "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
       "Exit status 1: something is marked fail.\n\n"
@@ -87,12 +88,15 @@ void doctor_room(struct doctor *d, const char *check, const char *setting, int64
                  int64_t used)
 {
     long long room = limit > used ? (long long)(limit - used) : 0;
-    long long each = limit > d->processes ? (long long)(limit / d->processes) : 1;
+    bool each_one = limit >= d->processes;      /* may have one at least */
 
     if (d->need > limit)
         doctor_say(d, MARK_FAIL, check,
-                   "%s allows %lld, the pools may open %lld: raise it, or lower budget.max_live "
-                   "to %lld", setting, (long long)limit, (long long)d->need, each);
+                   "%s allows %lld, the pools may open %lld: raise it, or %s %lld%s", setting,
+                   (long long)limit, (long long)d->need,
+                   each_one ? "lower budget.max_live to" : "run at most",
+                   (long long)(each_one ? limit / d->processes : limit),
+                   each_one ? "" : " processes");
     else if (d->need > room)
         doctor_say(d, MARK_WARN, check,
                    "%s allows %lld, %lld are in use: that leaves %lld, the pools may open %lld",

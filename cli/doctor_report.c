@@ -4,9 +4,9 @@
  * "schema" counts the changes that break readers.
  */
 #include "doctor.h"
+#include "json.h"
 #include "term.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -60,14 +60,6 @@ static void put(json_t *to, const char *name, json_t *value)
     exit(1);
 }
 
-/* null for what is not UTF-8: a file may be called anything, and a server may say anything. */
-static json_t *text(const char *s)
-{
-    json_t *json = json_string(s);
-
-    return json ? json : json_null();
-}
-
 static json_t *plan_json(const struct doctor *d)
 {
     json_t *o = json_object();
@@ -87,10 +79,10 @@ static json_t *finding_json(const struct finding *f)
 {
     json_t *o = json_object();
 
-    put(o, "about", text(f->about));
-    put(o, "check", text(f->check));
-    put(o, "mark", text(marks[f->mark]));
-    put(o, "text", text(f->text));
+    put(o, "about", json_of(f->about));
+    put(o, "check", json_of(f->check));
+    put(o, "mark", json_of(marks[f->mark]));
+    put(o, "text", json_of(f->text));
     for (int i = 0; i < 3 && f->number[i].name; i++)
         put(o, f->number[i].name, json_integer(f->number[i].value));
     return o;
@@ -103,7 +95,7 @@ void doctor_report_json(const struct doctor *d)
     put(o, "schema", json_string("keyedpool-doctor-1"));
     put(o, "version",
         json_sprintf("%d.%d.%d", KP_VERSION_MAJOR, KP_VERSION_MINOR, KP_VERSION_PATCH));
-    put(o, "mark", text(marks[worst(d)]));
+    put(o, "mark", json_of(marks[worst(d)]));
     put(o, "plan", plan_json(d));
     for (size_t i = 0; i < d->findings; i++)
         (void)json_array_append_new(findings, finding_json(&d->finding[i]));

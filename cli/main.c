@@ -6,9 +6,11 @@
 #include "backend.h"
 #include "cli.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command *const commands[] = {
 #if CLI_SQLITE                          /* the tour runs on SQLite files */
@@ -66,17 +68,32 @@ static int told(int status)
     return status == EXIT_FINE ? EXIT_FAILED : status;
 }
 
+/* Else the number of standard output, if it is closed, would be given to a file or a connection,
+ * and that be told the report. To be read only, so that writing to it fails. */
+static void fill_standard_streams(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const struct command *command;
     const char *name = argc > 1 ? argv[1] : "";
 
+    fill_standard_streams();
     if (!*name)
         args_fail(NULL, "a command is missing");
     bool helps = strcmp(name, "help") == 0;
     bool tells = strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0;
     if (argc > 2 + helps && (helps || tells))
-        args_fail(NULL, "%s: '%s' is one argument too many", name, argv[2 + helps]);
+        args_fail(NULL, "%s: '%s' is one argument too many", name,
+                  args_shown(argv[2 + helps]));
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 ||
         (helps && (argc == 2 || strcmp(argv[2], "help") == 0))) {
         help();
@@ -88,10 +105,12 @@ int main(int argc, char **argv)
     }
     if (helps) {
         if (!(command = find(argv[2])))
-            args_fail(NULL, "there is no command '%s'", argv[2]);
+            args_fail(NULL, "there is no command '%s'", args_shown(argv[2]));
         args_help(&command->page);
         return EXIT_FINE;
     }
+    if (strstr(name, "://"))
+        args_fail(NULL, "a command is missing before the URL");
     if (*name == '-')
         args_fail(NULL, "%s is not an option", name);
     if (!(command = find(name)))

@@ -39,6 +39,14 @@ static int open_pool(const struct target *t, int64_t size, const kp_options *mor
     return kp_redis_open(&redis, &options, out);
 }
 
+/* Why there is no reply. At once: reads errno. */
+static const char *fault(const redisContext *c)
+{
+    bool late = c->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
+
+    return late ? "no answer in time" : c->errstr;
+}
+
 static bool operate(kp_lease *lease, const struct target *t, struct task task, char *why,
                     size_t size)
 {
@@ -49,7 +57,7 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
     (void)t;
     (void)task;
     if (!good)
-        (void)snprintf(why, size, "%s", reply && reply->str ? reply->str : c->errstr);
+        (void)snprintf(why, size, "%s", reply && reply->str ? reply->str : fault(c));
     freeReplyObject(reply);
     return good;
 }
@@ -74,7 +82,7 @@ static int64_t setting(struct doctor *d, redisContext *c, const char *name)
         value = strtoll(r->element[1]->str, NULL, 10);
     else
         doctor_say(d, MARK_WARN, name, "%s cannot be read: %s", name,
-                   !r ? c->errstr : r->str ? r->str : "CONFIG GET knows no such name");
+                   !r ? fault(c) : r->str ? r->str : "CONFIG GET knows no such name");
     freeReplyObject(r);
     return value;
 }

@@ -4,8 +4,8 @@
  * changes that break readers.
  */
 #include "bench.h"
+#include "json.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,12 +24,10 @@ static json_t *number(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
-/* null for what is not UTF-8: a key may be called anything. */
+/* null for none. */
 static json_t *text(const char *s)
 {
-    json_t *json = s && *s ? json_string(s) : NULL;
-
-    return json ? json : json_null();
+    return s && *s ? json_of(s) : json_null();
 }
 
 static json_t *plan_json(const struct bench_plan *p)

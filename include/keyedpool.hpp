@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <ratio>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -31,8 +32,10 @@ inline kp_key key(std::string_view text) noexcept
     return kp_bytes(text.data(), text.size());
 }
 
-// A struct or a number as bytes. A type with padding or pointers does not compile, since equal
-// values would be different keys: give the pool a key_type with fields, and use KP_KEY.
+// A struct or a number as bytes. A type with padding, or a pointer, does not compile, since equal
+// values would be different keys: give the pool a key_type with fields, and use KP_KEY. Do so for a
+// struct with a pointer in it (a std::span, a std::wstring_view), too: C++ cannot tell it from one
+// with numbers, so it compiles, and its keys are compared by address.
 template <class K, class = std::enable_if_t<!std::is_convertible_v<const K &, std::string_view> &&
                                             !std::is_same_v<K, kp_key>>>
 kp_key key(const K &value) noexcept
@@ -42,10 +45,13 @@ kp_key key(const K &value) noexcept
     return kp_bytes(std::addressof(value), sizeof value);
 }
 
-// Zero or less here means "do not wait" (KP_NONE), not the default.
+// Zero or less here means "do not wait" (KP_NONE), not the default. What is too long to be told in
+// ms (hours::max()) is the longest time that can be told.
 template <class Rep, class Period>
-std::int64_t ms(std::chrono::duration<Rep, Period> time) noexcept
+constexpr std::int64_t ms(std::chrono::duration<Rep, Period> time) noexcept
 {
+    if (std::chrono::duration<double, std::milli>(time).count() >= 9e18)
+        return INT64_MAX;
     const auto count = std::chrono::ceil<std::chrono::milliseconds>(time).count();
     return count <= 0 ? KP_NONE : static_cast<std::int64_t>(count);
 }
@@ -179,11 +185,16 @@ public:
     {
         using body_t = std::remove_reference_t<F>;
         static_assert(std::is_invocable_r_v<int, body_t &, R &>, "use() takes an int(R &)");
-        const kp_use_fn run = [](kp_lease *l, void *arg) -> int {
-            return std::invoke(*static_cast<body_t *>(arg), *static_cast<R *>(l->resource));
-        };
-        void *arg = const_cast<void *>(static_cast<const void *>(std::addressof(f)));
-        return kp_use(pool_.get(), k, &plan, run, arg);
+        if constexpr (std::is_function_v<body_t>) {
+            body_t *function = f;       // its address is no void *, but that of this is one
+            return use(k, plan, function);
+        } else {
+            const kp_use_fn run = [](kp_lease *l, void *arg) -> int {
+                return std::invoke(*static_cast<body_t *>(arg), *static_cast<R *>(l->resource));
+            };
+            void *arg = const_cast<void *>(static_cast<const void *>(std::addressof(f)));
+            return kp_use(pool_.get(), k, &plan, run, arg);
+        }
     }
 
     kp_pool *raw() const noexcept { return pool_.get(); }

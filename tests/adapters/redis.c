@@ -93,6 +93,16 @@ static int look_up(kp_key key, char *text, size_t size, void *ctx)
     return 0;
 }
 
+/* As strncpy leaves it: there is no end. */
+static int look_up_too_much(kp_key key, char *text, size_t size, void *ctx)
+{
+    (void)key;
+    (void)ctx;
+    memset(text, 'x', size);
+    memcpy(text, "redis://", 8);
+    return 0;
+}
+
 static void names_of_ones_own_must_be_looked_up(void **state)
 {
     kp_lease lease;
@@ -107,6 +117,10 @@ static void names_of_ones_own_must_be_looked_up(void **state)
     kp_release(&lease);
     assert_int_equal(try_get("other", 1000, &lease), KP_EREFUSED);
     expect_text("options.where does not know this key");
+    close_pool();
+    open_pool((kp_redis_options){ .where = look_up_too_much });
+    assert_int_equal(try_get("main", 1000, &lease), KP_EREFUSED);
+    expect_text("it has no host, or one that is too long");
     close_pool();
 }
 

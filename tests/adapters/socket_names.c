@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <semaphore.h>
+#include <sys/resource.h>
 
 static sem_t go_on, freed;              /* the slow resolver may answer; its answer is gone */
 
@@ -76,6 +77,27 @@ static void an_unknown_host_must_be_told_with_its_name_and_code(void **state)
     stage_close(s);
 }
 
+/* A pipe says when a lookup has ended. */
+static void a_lookup_that_cannot_begin_must_be_told_with_its_code(void **state)
+{
+    struct stage *s = *state;
+    struct rlimit before, none;
+    int next = dup(0);
+    kp_lease lease;
+
+    stage_open(s, (kp_socket_options){ 0 });
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)next;
+    assert_true(next >= 0 && close(next) == 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(try_get(s, "nowhere.test:80", 5000, &lease), KP_ECREATE);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(s->why.vendor_code, EMFILE);
+    expect_text(s, "this process may not open more files");
+    stage_close(s);
+}
+
 static void a_resolver_that_hangs_must_cost_no_more_than_the_deadline(void **state)
 {
     struct stage *s = *state;
@@ -135,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         NAME_TEST(an_unknown_host_must_be_told_with_its_name_and_code),
+        NAME_TEST(a_lookup_that_cannot_begin_must_be_told_with_its_code),
         NAME_TEST(a_resolver_that_hangs_must_cost_no_more_than_the_deadline),
         NAME_TEST(every_address_of_a_name_must_be_tried_within_one_deadline),
     };

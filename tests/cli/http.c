@@ -69,6 +69,20 @@ static void bench_must_load_a_server_and_report_it(void **state)
     nothing_must_show("hush");
 }
 
+/* 127.0.0.1, in octal and with as many zeros as the longest of names has letters. */
+static void a_long_host_must_be_kept_whole(void **state)
+{
+    char host[254], long_url[300];
+
+    (void)state;
+    memset(host, '0', sizeof host - 1);
+    memcpy(host + sizeof host - 10, "177.0.0.1", 10);
+    (void)snprintf(long_url, sizeof long_url, "http://%s:%d", host, web.port);
+    RUN("bench", long_url, "-z", "50ms", "-c", "2");
+    if (said.status != 0)
+        fail_msg("status %d: %s", said.status, said.err);
+}
+
 static void bench_must_say_why_it_gets_no_answer(void **state)
 {
     char nobody[64];
@@ -126,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bench_must_load_a_server_and_report_it),
+        cmocka_unit_test(a_long_host_must_be_kept_whole),
         cmocka_unit_test(bench_must_say_why_it_gets_no_answer),
         cmocka_unit_test(bench_must_say_that_an_origin_is_one_key),
         cmocka_unit_test(doctor_must_say_whether_connections_can_be_used_again),

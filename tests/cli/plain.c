@@ -111,10 +111,13 @@ static void a_url_that_is_no_place_must_be_a_wrong_command_line(void **state)
     static const struct { const char *url, *words; } cases[] = {
         { "postgres://h:bad/db", "postgres://h:bad/db: a port is a number from 1 to 65535" },
         { "postgres://me@a,[::1]:70000/db", "a port is a number from 1 to 65535" },
+        { "postgres://h/db?options=-cx=hush", "misspelt, or a = in a URI not written %3D?" },
         { "redis://:hush@h:0", "redis://h:0: a port is a number from 1 to 65535" },
         { "postgres://%zz/db", "it must be a conninfo string or URI" },
         { "postgres://h/db?hush=hush", "it must be a conninfo string or URI" },
         { "redis://h/first", "its database is not a number" },
+        { "redis://:hush@h:1?db=2", "redis://h:1: redis: it has a ? or #, and what follows" },
+        { "redis://h/1?timeout=5", "it has a ? or #, and what follows" },
         { "redis://%zz@h", "badly encoded" },
         { "rediss://h", "does not support TLS" },
         { "http:///x", "http:///x: http: a key must be http://host:port" },
@@ -147,6 +150,24 @@ static void words_that_mean_nothing_must_be_told(void **state)
     it_must_fail(2, "help: 'now' is one argument too many");
     RUN("--version", "bench");
     it_must_fail(2, "--version: 'bench' is one argument too many");
+}
+
+/* Where no URL belongs, there may be one all the same. */
+static void a_url_out_of_its_place_must_not_be_shown(void **state)
+{
+    static const char *const lines[][3] = {
+        { "redis://:hush@h" }, { "demo", "redis://:hush@h" }, { "help", "redis://:hush@h" },
+        { "help", "bench", "redis://:hush@h" }, { "bench", "-c", "redis://:hush@h" },
+        { "bench", "-z", "redis://:hush@h" }, { "bench", "-r", "redis://:hush@h" },
+        { "bench", "-o", "redis://:hush@h" }, { "bench", "--redis://:hush@h" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        RUN(lines[i][0], lines[i][1], lines[i][2]);
+        it_must_fail(2, i == 0 ? "a command is missing before the URL" : "");
+        nothing_must_show("hush");
+    }
 }
 
 static void an_adapter_that_was_not_built_must_be_told(void **state)
@@ -307,6 +328,25 @@ static void doctor_must_end_with_what_it_all_comes_to(void **state)
     nothing_must_show("secret");
 }
 
+/* The folders and files have names that no report has room for, or that are no text; they need not
+ * be there. */
+static void a_report_must_tell_what_is_left_of_a_text(void **state)
+{
+    char name[201], url[500];
+
+    (void)state;
+    (void)snprintf(url, sizeof url, "sqlite:%s/caf\xe9 \xc3\xa4", folder);
+    RUN("doctor", "--json", url);
+    it_must_have_found(NULL, "connect", "fail", "/caf? \xc3\xa4");
+    for (size_t i = 0; i < 200; i += 2)
+        memcpy(name + i, "\xc3\xa4", 3);
+    for (int more = 0; more < 2; more++) {      /* a cut is in the middle of a character, or not */
+        (void)snprintf(url, sizeof url, "sqlite:%s/%s%s/%s", folder, more ? "x" : "", name, name);
+        RUN("doctor", "--json", url);
+        it_must_have_found(NULL, "connect", "fail", "the file does not exist yet");
+    }
+}
+
 /* ---- what it says of itself ------------------------------------------------------------------ */
 
 static void version_and_help_must_say_what_is_in_the_build(void **state)
@@ -402,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_url_that_means_nothing_must_be_told),
         cmocka_unit_test(a_url_that_is_no_place_must_be_a_wrong_command_line),
         cmocka_unit_test(words_that_mean_nothing_must_be_told),
+        cmocka_unit_test(a_url_out_of_its_place_must_not_be_shown),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),
         cmocka_unit_test(doctor_must_hold_open_files_against_the_budget),
         cmocka_unit_test(doctor_must_hold_ports_and_threads_against_the_budget),
@@ -410,6 +451,7 @@ int main(void)
         cmocka_unit_test(doctor_must_tell_the_journal_mode_of_a_file_and_make_none),
         cmocka_unit_test(doctor_must_look_into_a_folder),
         cmocka_unit_test(doctor_must_end_with_what_it_all_comes_to),
+        cmocka_unit_test(a_report_must_tell_what_is_left_of_a_text),
         cmocka_unit_test(version_and_help_must_say_what_is_in_the_build),
         cmocka_unit_test(every_option_must_be_in_the_manual),
         cmocka_unit_test(what_doctor_prints_must_be_in_the_manual_once),

@@ -102,6 +102,37 @@ static void bench_must_end_in_time_when_the_server_dies(void **state)
     nothing_must_show(REDIS_SECRET);
 }
 
+static void hang(void)
+{
+    (void)kill(redis.server.pid, SIGSTOP);
+}
+
+/* Some of so many connections are in an operation then, and not just being given back. */
+static void bench_must_say_that_the_server_hangs(void **state)
+{
+    (void)state;
+    run_meanwhile = hang;
+    RUN("bench", url, "-c", "16", "--size", "16", "-z", "300ms", "-P", "100ms", "--timeout",
+        "200ms");
+    assert_int_equal(kill(redis.server.pid, SIGCONT), 0);
+    assert_int_equal(said.status, 1);
+    said_must_have(said.out, "\n  first error: ");
+    said_must_have(said.out, ": no answer in time");
+}
+
+/* Its number would be that of a connection, and the report be told to the server. */
+static void a_report_must_not_go_to_a_server(void **state)
+{
+    char line[600];
+    int status;
+
+    (void)state;
+    (void)snprintf(line, sizeof line, "%s bench %s -z 50ms <&- >&- 2> /dev/null", KP_COMMAND, url);
+    status = system(line);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
 /* ---- doctor ---------------------------------------------------------------------------------- */
 
 static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **state)
@@ -119,6 +150,8 @@ static void doctor_must_hold_the_budget_against_what_the_server_lets_in(void **s
     it_must_have_found(NULL, "connections", "warn", "that leaves 11, the pools may open 12");
     RUN("doctor", "--json", url, "--size", "4", "--processes", "4");
     it_must_have_found(NULL, "connections", "fail", "or lower budget.max_live to 3");
+    RUN("doctor", "--json", url, "--size", "4", "--processes", "13");
+    it_must_have_found(NULL, "connections", "fail", "raise it, or run at most 12 processes");
     assert_null(redis_says(admin, "OK", "CONFIG SET maxclients 1"));
     RUN("doctor", "--json", url);
     it_must_have_found(NULL, "connect", "fail", "max number of clients");
@@ -165,6 +198,8 @@ int main(void)
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
+        cmocka_unit_test(bench_must_say_that_the_server_hangs),
+        cmocka_unit_test(a_report_must_not_go_to_a_server),
         cmocka_unit_test(doctor_must_hold_the_budget_against_what_the_server_lets_in),
         cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
         cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached_or_not_seen),

@@ -9,6 +9,13 @@ struct tight { int a, b; };
 struct connection { int fd; };
 struct channel { int fd; };
 
+int query(connection &);
+
+static_assert(kp::ms(std::chrono::seconds(2)) == 2000 && kp::ms(std::chrono::microseconds(1)) == 1);
+static_assert(kp::ms(std::chrono::seconds(-2)) == KP_NONE);
+static_assert(kp::ms(std::chrono::seconds::max()) > 0, "ms have no room for it");
+static_assert(kp::ms(std::chrono::duration<double>(1e300)) > 0);
+
 kp::lease<connection> borrow(kp::pool<connection> &pool)
 {
 #if KP_CASE == 1        // a key with padding
@@ -28,6 +35,7 @@ kp::lease<connection> borrow(kp::pool<connection> &pool)
     return {};
 #else
     (void)pool.use(kp::key("db1"), kp_plan{}, [](connection &) { return 0; });
+    (void)pool.use(kp::key("db1"), kp_plan{}, query);
     (void)pool.get(tight{ 1, 2 });
     kp::pool<void> opaque;              // CURL is void, and others are
     (void)opaque.get("db1").get();
