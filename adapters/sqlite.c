@@ -10,6 +10,7 @@
 #include "keyedpool_sqlite.h"
 
 #include "fill.h"
+#include "sqlite_fork.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -151,6 +152,11 @@ static int create(kp_job *job, void **resource)
     rc = sqlite3_open_v2(key->file, &db, flags, o->vfs);
     if (db)
         (void)sqlite3_extended_result_codes(db, 1);
+    if (rc == SQLITE_OK && kp__sqlite_is_inherited(db)) {
+        (void)sqlite3_close_v2(db);
+        return refuse(job, "sqlite: this file was open at the fork, so the child must not use it:"
+                           " fork before a file is opened, or exec");
+    }
     if (rc == SQLITE_OK) {              /* while opening, the request's deadline counts as well */
         (void)sqlite3_busy_timeout(db, (int)(job->left_ms < busy_ms ? job->left_ms : busy_ms));
         rc = set_up(o, key, db, &hint);
@@ -358,6 +364,14 @@ static int destroy(kp_job *job, void *resource)
     return fail(job, NULL, rc, "statements are open: it is closed when they are finalised");
 }
 
+/* Nothing is closed: that is not allowed in a child, either. */
+static int abandon(kp_job *job, void *resource)
+{
+    (void)job;
+    kp__sqlite_inherit(resource);
+    return 0;
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* The name of the first impossible option, with a sentence; or NULL. */
@@ -432,7 +446,7 @@ int kp_sqlite_fill(const kp_sqlite_options *sqlite, kp_options *options)
         return KP_ENOMEM;
     options->driver = (kp_driver){
         .create = create, .destroy = destroy, .validate = validate, .reset = reset,
-        .is_clean = is_clean, .ctx = kept, .drop_ctx = kp__drop_kept,
+        .is_clean = is_clean, .abandon = abandon, .ctx = kept, .drop_ctx = kp__drop_kept,
     };
     memset(&options->key_type, 0, sizeof options->key_type);
     options->key_type.size = sizeof(kp_sqlite_key);

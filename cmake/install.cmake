@@ -23,7 +23,7 @@ function(kp_install name description)
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(EXPORT keyedpool-${name}-targets NAMESPACE keyedpool:: DESTINATION ${KP_PACKAGE_DIR})
 
-  cmake_parse_arguments(PC "" "REQUIRES;REQUIRES_PRIVATE;LIBS_PRIVATE" "" ${ARGN})
+  cmake_parse_arguments(PC "" "REQUIRES;LIBS_PRIVATE" "" ${ARGN})
   set(PC_NAME ${library})
   set(PC_DESCRIPTION "${description}")
   configure_file(${PROJECT_SOURCE_DIR}/cmake/library.pc.in
@@ -40,7 +40,7 @@ kp_install(sqlite "SQLite connections for keyedpool: many readers, one fair writ
   REQUIRES "keyedpool = ${PROJECT_VERSION} sqlite3")
 
 kp_install(apr "A drop-in for apr_reslist on keyedpool"
-  REQUIRES "keyedpool = ${PROJECT_VERSION}" REQUIRES_PRIVATE "apr-1 apr-util-1")
+  REQUIRES "keyedpool = ${PROJECT_VERSION} apr-1 apr-util-1")
 
 kp_install(postgres "PostgreSQL connections for keyedpool: by database, clean for the next one"
   REQUIRES "keyedpool = ${PROJECT_VERSION} libpq")

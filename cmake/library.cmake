@@ -84,6 +84,11 @@ function(kp_library name)
     add_library(keyedpool::${name}-${kind} ALIAS ${target})
   endforeach()
 
+  # It finds keyedpool beside itself: the rpath of a program does not reach what its libraries need.
+  if(LIB_NEEDS)
+    set_target_properties(${library}-shared PROPERTIES INSTALL_RPATH "$ORIGIN")
+  endif()
+
   kp_version_script(${library} map)
   if(map)
     target_link_options(${library}-shared PRIVATE LINKER:--version-script=${map})

@@ -2,7 +2,8 @@
  *
  * An event loop and nothing else: one thread, one poll(), connections that are made without
  * blocking, and a backend in the same loop, so that the example needs no server. Eight queries
- * share two connections; the pool has no thread of its own, the loop is its keeper.
+ * share two connections; the pool has no thread of its own, the loop is its keeper. This loop
+ * stands for your own; keyedpool_epoll.h is a ready-made one (own_driver.c).
  */
 #include <keyedpool.h>
 #include <poll.h>

@@ -71,7 +71,7 @@ static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, 
     watch->fd = fd;
     watch->events = events;
     watch->due_ns = UINT64_MAX;
-    if (within_ms >= 0)
+    if (within_ms >= 0 && within_ms < INT64_MAX / 1000000)
         watch->due_ns = kp__epoll_now_ns() + (uint64_t)within_ms * UINT64_C(1000000);
     watch->next = &e->watched;
     watch->prev = e->watched.prev;

@@ -36,7 +36,7 @@ static inline struct timeval kp__event_time(int64_t ms)
     struct timeval time;
 
     memset(&time, 0, sizeof time);
-    time.tv_sec = (long)(ms / 1000);
+    time.tv_sec = (long)(ms / 1000 < INT32_MAX ? ms / 1000 : INT32_MAX);
     time.tv_usec = (long)(ms % 1000) * 1000;
     return time;
 }

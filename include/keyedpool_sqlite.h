@@ -18,6 +18,12 @@
  * from what on_open set up: a borrower that changes those must discard (kp_discard). An idle
  * connection to a file that was moved or deleted is KP_EGONE: the others of its key are tested, too
  * (limits.on_gone).
+ *
+ * A child of fork must not use a file that was open at the fork: SQLite keeps its locks once for
+ * each process, so the child would have none, and could lose what it commits. Its gets of such a
+ * file are answered KP_EREFUSED; other files can be used. So fork before a file is opened, or exec.
+ * Unchecked: files that another thread was opening or closing at that moment, or that borrowers
+ * have attached.
  */
 #ifndef KEYEDPOOL_SQLITE_H
 #define KEYEDPOOL_SQLITE_H

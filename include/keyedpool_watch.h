@@ -3,7 +3,12 @@
  * A watcher waits for descriptors on behalf of a driver that never blocks. The pool's own mailbox
  * (loop.h) says when the pool has something to do; a connection that is being made or checked has a
  * descriptor of its own to wait for. The adapter tells the watcher which descriptor, and for how
- * long. Glue for an event loop is a struct that begins with a watcher (keyedpool_epoll.h).
+ * long. Glue for an event loop is a struct that begins with a watcher: keyedpool_epoll.h (Linux),
+ * keyedpool_event.h (libevent), keyedpool_uv.h (libuv). A driver of your own, and a borrower that
+ * waits for an answer, use it in the same way:
+ *
+ *     me->watch = (kp_watch){ .told = on_answer, .arg = me };
+ *     glue.watcher.start(&glue.watcher, &me->watch, fd, KP_WATCH_READ, KP_SECONDS(5));
  *
  * All of it happens on the thread of that loop.
  */
@@ -39,9 +44,9 @@ struct kp_watch {
 
 /* With both functions: one that lacks any is KP_ECONFIG to an adapter. */
 struct kp_watcher {
-    /* Wait for READ, WRITE or both, within_ms at most (KP_OFF: no end); with an fd of -1, and no
-     * events, for the time to be over. Never calls told itself. 0, or negative: it is not watched.
-     */
+    /* Wait for READ, WRITE or both, within_ms at most (KP_OFF, or INT64_MAX as in kp_job.left_ms:
+     * no end); with an fd of -1, and no events, for the time to be over. Never calls told itself.
+     * 0, or negative: it is not watched. */
     int  (*start)(kp_watcher *watcher, kp_watch *watch, int fd, int events, int64_t within_ms);
     /* Stop waiting: told is not called. For a watch that has started, before its fd is closed. */
     void (*stop)(kp_watcher *watcher, kp_watch *watch);

@@ -10,6 +10,9 @@
  *     for ever: poll kp_loop_fd(loop) for reading, for no longer than kp_loop_dispatch last said;
  *               then call kp_loop_dispatch(loop)
  *
+ * Glue does this for you: keyedpool_epoll.h (Linux), keyedpool_event.h (libevent), keyedpool_uv.h
+ * (libuv). It also waits for the descriptors of drivers that never block (keyedpool_watch.h).
+ *
  * A driver function that may block never runs on a loop's thread. So a pool that is used from a
  * loop needs either a driver with KP_NEVER_BLOCKS, or threads of its own (kp_options.threads) that
  * run the driver. With kp_options.loop the loop is the pool's keeper and runs all functions of its

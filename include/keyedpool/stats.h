@@ -87,8 +87,9 @@ static inline int kp_each_key(kp_pool *pool,
     return kp_each_key_sized(pool, fn, arg, sizeof(kp_stats));
 }
 
-/* Who holds, who waits, which limit binds: as text for people. Like snprintf, it returns the length
- * that the whole text needs; `buf` may be NULL, then nothing is written.
+/* Who holds, who waits, which limit binds: as text for people. With KP_EVERY_KEY of the pool, and
+ * of the first 32 keys that have leases, waiting requests or trouble. Like snprintf, it returns the
+ * length that the whole text needs; `buf` may be NULL, then nothing is written.
  * Threads: any thread. Blocks: no. Calls: key_type.text. Owns: nothing. Errors: none; a closed pool
  * says so in the text. Order: none. Since: 0.1 */
 KP_API size_t kp_explain(kp_pool *pool, kp_key key, char *buf, size_t size);

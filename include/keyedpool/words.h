@@ -135,7 +135,8 @@ typedef struct kp_why {
 /* ---- keys ------------------------------------------------------------------------------------ */
 
 /* What a resource is for; less than 4 GiB. Read during the call and copied if it is kept; the pool
- * never takes it over. {0} is a valid key: "the only one". */
+ * never takes it over. {0} is a valid key: "the only one". Where the pool hands you a key, data is
+ * its own copy: the bytes and a NUL, or the struct. */
 typedef struct kp_key {
     const void *data;
     size_t      size;

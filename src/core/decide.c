@@ -394,11 +394,6 @@ static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
     return any ? victims(l, full, victim) : GO_ON;
 }
 
-static enum kp__limit under_way(const struct kp__slot *making)
-{
-    return making->state == KP__CREATING ? KP__BY_CREATION : KP__BY_DESTRUCTION;
-}
-
 static enum verdict take_permit(struct look *l)
 {
     struct kp__subpool *sub = l->sub;
@@ -406,7 +401,7 @@ static enum verdict take_permit(struct look *l)
     enum verdict v;
 
     if (!l->core->can_create) return lacks(l, KP__BY_DRIVER_CREATE, NULL, KP__NEVER);
-    if (l->request->slot) return lacks(l, under_way(l->request->slot), NULL, KP__NEVER);
+    if (l->request->slot) return lacks(l, kp__making_limit(l->request->slot), NULL, KP__NEVER);
     if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT))
         return lacks(l, counted(sub) < sub->rules->max_live ? KP__BY_FLAGS : KP__BY_MAX_LIVE, NULL,
                      KP__NEVER);

@@ -112,7 +112,11 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, struct k
     kp__grant(request, KP__GRANT_WAIT, making);
     if (request->posted) kp__mail_remove(box_of(request), &request->link); /* its owner went on */
     request->posted = false;
-    if (making) kp__errand(core, making)->sponsor = request;
+    if (making) {
+        kp__errand(core, making)->sponsor = request;
+        if (making->state != KP__LENT) /* lent: it is there, and is being checked */
+            request->limit = (uint8_t)kp__making_limit(making);
+    }
     kp__enqueue(core, request);
     if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
     else kp__settle(core, request->sub, now, todo);

@@ -142,6 +142,12 @@ static inline void kp__grant(struct kp__request *request, enum kp__grant_kind ki
     request->slot = slot;
 }
 
+/* What binds a request for which this one is being made, or its victim is being destroyed. */
+static inline enum kp__limit kp__making_limit(const struct kp__slot *making)
+{
+    return making->state == KP__CREATING ? KP__BY_CREATION : KP__BY_DESTRUCTION;
+}
+
 /* Take the mark of a probe (circuit.h) off its permit, to put it on something else. */
 static inline bool kp__probe_take(struct kp__request *request)
 {

@@ -109,6 +109,10 @@ void kp__job_answered(struct kp__job *job, int status, void *resource)
     if (status >= 0) return;
     if (job->failure.code == 0) job->failure.vendor_code = status;
     job->failure.code = status == KP_EREFUSED || status == KP_ENOMEM ? status : KP_ECREATE;
+    if (job->face.kind == KP_JOB_CREATE && job->failure.code == KP_ECREATE && !job->failure.text[0])
+        snprintf(job->failure.text, sizeof job->failure.text,
+                 "driver.create failed with %d and gave no reason (kp_job_fail)",
+                 job->failure.vendor_code);
 }
 
 void kp__tell_invalid(const struct kp__job *job)

@@ -197,6 +197,8 @@ static int in_a_child(const kp_lease *lent, bool on_loop)
 
     if (on_loop)
         return rc == KP_EFORKED ? 0 : 5;
+    if (subject->in_a_child)
+        return rc == subject->in_a_child ? 0 : 6;
     if (rc != 0)
         return 1;
     if (lease.resource == lent->resource)

@@ -50,6 +50,8 @@ struct conform {
     int       (*restart)(void);
     void      (*hang_up)(void);         /* the server ends all that is idle and goes on; NULL: kill
                                            does */
+    int         in_a_child;             /* of fork: what a get is answered for a key that the parent
+                                           uses; 0: it is served */
 };
 
 /* All cases as one cmocka group; the result is main's. */

@@ -14,6 +14,7 @@
 #define LOOP_CASES                                                                                 \
     cmocka_unit_test(a_server_that_says_nothing_must_not_hold_the_loop),                           \
         cmocka_unit_test(a_deadline_must_not_end_early),                                           \
+        cmocka_unit_test(a_job_without_a_deadline_must_be_waited_for),                             \
         cmocka_unit_test(a_pool_that_closes_must_end_what_is_under_way)
 
 static void open_within(int64_t connect_timeout_ms);    /* a pool, on a loop of its own; 0: usual */
@@ -92,6 +93,31 @@ static void a_deadline_must_not_end_early(void **state)
     }
     close_pool();
     (void)close(fd);
+}
+
+static void note_end(kp_watch *watch, int events)
+{
+    *(int *)watch->arg = events == 0 ? 1 : -1;
+}
+
+/* What job->left_ms says then may be passed on to a watcher as it is. */
+static void a_job_without_a_deadline_must_be_waited_for(void **state)
+{
+    int ended[2] = { 0 };
+    kp_watch endless = { .told = note_end, .arg = &ended[0] };
+    kp_watch brief = { .told = note_end, .arg = &ended[1] };
+    kp_watcher *watcher;
+
+    (void)state;
+    open_within(0);
+    watcher = glue_watcher(&stage.loop);
+    assert_int_equal(watcher->start(watcher, &endless, -1, 0, INT64_MAX), 0);
+    assert_int_equal(watcher->start(watcher, &brief, -1, 0, 20), 0);
+    while (!ended[1])
+        turn();
+    assert_int_equal(ended[0], 0);
+    watcher->stop(watcher, &endless);
+    close_pool();
 }
 
 static void a_pool_that_closes_must_end_what_is_under_way(void **state)

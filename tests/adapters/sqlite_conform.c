@@ -118,7 +118,7 @@ int main(void)
     };
     static const struct conform subject = {
         .name = "sqlite", .start = start, .stop = stop, .fill = fill, .keys = keys,
-        .keys_count = 2, .use = use, .left = left, .wrong = wrong,
+        .keys_count = 2, .use = use, .left = left, .wrong = wrong, .in_a_child = KP_EREFUSED,
     };
 
     return conform_run(&subject);

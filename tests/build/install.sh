@@ -63,7 +63,7 @@ libdir=$(pkg-config --variable=libdir keyedpool)
 app=$source/tests/build/consumer/app.c
 
 # A program that calls its vendor's library, too, as each that uses an adapter does.
-consume_vendor() {      # library, the vendor's header, one of its functions
+consume_vendor() {      # library, a header, one of its functions
     cat >"$work/vendor.c" <<END
 #include <$2>
 int main(void) { void (*volatile call)(void) = (void (*)(void))$3; return !call; }
@@ -74,7 +74,7 @@ END
     "$work/vendor"
 }
 
-for name in "" -testkit -sqlite -postgres -socket -redis -http; do
+for name in "" -testkit -sqlite -postgres -socket -redis -http -apr; do
     library=keyedpool$name
     pkg-config --exists "$library" || continue
     echo "== pkg-config $library"
@@ -87,6 +87,11 @@ for name in "" -testkit -sqlite -postgres -socket -redis -http; do
     -postgres) consume_vendor $library libpq-fe.h PQlibVersion ;;
     -redis) consume_vendor $library hiredis/hiredis.h redisFree ;;
     -http) consume_vendor $library curl/curl.h curl_version ;;
+    -apr)
+        consume_vendor $library apr_general.h apr_initialize
+        # calls nothing but the drop-in, which must find keyedpool by itself
+        consume_vendor $library keyedpool_apr.h kp_apr_reslist_create
+        ;;
     esac
 done
 echo "== pkg-config, static"

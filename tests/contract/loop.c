@@ -385,6 +385,27 @@ static void a_thread_must_get_what_the_loop_makes(void **state)
     stage_close(&s);
 }
 
+static void who_waits_for_its_own_create_must_be_told_so(void **state)
+{
+    static const kp_line lines[] = { { .times = 1 }, { .takes_ms = 1000 }, { 0 } };
+    const kp_script script = { .create = lines };
+    struct stage s;
+    struct ask idle, fresh;
+
+    (void)state;
+    stage_open_alone(&s, &script, &(kp_options){ 0 });
+    stage_start(&s, &idle, "k", 100);
+    stage_pass(&s, 1);
+    kp_release(&idle.lease);
+    assert_int_equal(
+        stage_start_with(&s, &fresh, "k", (kp_ask){ .within_ms = 50, .flags = KP_FRESH }), 0);
+    stage_pass(&s, 60);
+    assert_int_equal(fresh.status, KP_ETIMEDOUT);
+    assert_string_equal(fresh.why.limit, "create");
+    stage_pass(&s, 1000);
+    stage_close(&s);
+}
+
 enum { LINKS = 100000 };
 
 static void pass_it_on(kp_request *request, int status, kp_lease lease)
@@ -436,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_loop_must_be_the_keeper_of_the_pools_that_name_it),
         cmocka_unit_test(keys_must_be_warmed_in_the_background_by_the_loop),
         cmocka_unit_test(a_thread_must_get_what_the_loop_makes),
+        cmocka_unit_test(who_waits_for_its_own_create_must_be_told_so),
         cmocka_unit_test(a_chain_of_a_hundred_thousand_must_not_grow_the_stack),
     };
 

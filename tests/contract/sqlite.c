@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 
 /* ---- keys and roles -------------------------------------------------------------------------- */
 
@@ -383,6 +384,71 @@ static void limits_of_ones_own_must_go_together_with_the_adapters(void **state)
     assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
 }
 
+/* ---- fork ------------------------------------------------------------------------------------ */
+
+/* A number of its own for each thing that goes wrong. It leaves without destructors. */
+static int in_a_child(struct stage *s)
+{
+    kp_lease writer, reader, other;
+
+    if (try_get(s, s->file, KP_SQLITE_WRITER, &writer) != KP_EREFUSED)
+        return 1;
+    if (!strstr(s->why.text, "fork"))
+        return 2;
+    if (try_get(s, s->file, KP_SQLITE_READER, &reader) != KP_EREFUSED)
+        return 3;
+    if (try_get(s, s->other, KP_SQLITE_WRITER, &other) != 0)
+        return 4;
+    if (run_sql(&other, "CREATE TABLE t (x)") != SQLITE_OK)
+        return 5;
+    kp_release(&other);
+    return kp_pool_close(s->pool, KP_CLOSE_NOW, 0) == 0 ? 0 : 6;
+}
+
+static void child_must_do(struct stage *s, int (*work)(struct stage *s))
+{
+    int status = 0;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(work(s));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static int writes(struct stage *s)
+{
+    kp_lease writer;
+
+    if (try_get(s, s->file, KP_SQLITE_WRITER, &writer) != 0)
+        return 1;
+    if (run_sql(&writer, "INSERT INTO t VALUES (4)") != SQLITE_OK)
+        return 2;
+    kp_release(&writer);
+    return kp_pool_close(s->pool, KP_CLOSE_NOW, 0) == 0 ? 0 : 3;
+}
+
+/* It would have connections without locks there, and lose what it commits when the parent closes
+ * its last one. No keeper: ThreadSanitizer ends a child that starts a thread. */
+static void a_child_must_not_open_what_was_open_at_the_fork(void **state)
+{
+    struct stage *s = *state;
+    kp_options more = { .why = &s->why, .threads = KP_NONE };
+    kp_lease reader;
+
+    assert_int_equal(kp_sqlite_open(NULL, &more, &s->pool), 0);
+    make_table(s);
+    child_must_do(s, in_a_child);
+    assert_int_equal(kp_evict(s->pool, KP_EVERY_KEY, KP_NONE), 1);
+    child_must_do(s, writes);
+    reader = get(s, KP_SQLITE_READER);
+    assert_int_equal(value(&reader, "SELECT count(*) FROM t"), 4);
+    kp_release(&reader);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +469,7 @@ int main(void)
         TEST(impossible_options_must_be_refused_by_name),
         TEST(a_pool_that_is_filled_by_hand_must_be_open_to_more_options),
         TEST(limits_of_ones_own_must_go_together_with_the_adapters),
+        TEST(a_child_must_not_open_what_was_open_at_the_fork),
     };
 
     return cmocka_run_group_tests_name("sqlite", tests, NULL, NULL);

@@ -422,6 +422,7 @@ static void wait_for_it(struct model *m, int slot, int request)
     struct model_frame outer = m_open_todo(m);
     m->slot[slot].sponsor = request;
     m->request[request].making = slot;
+    m->request[request].limit = "create";
     m_wait_again(m, &m->request[request]);
     m_do(m);
     m_close_todo(m, outer);

@@ -97,6 +97,7 @@ static void create(struct model *m, struct model_request *r)
             r->probe = false;
             m->slot[victim].sponsor = request;
             r->making = victim;
+            r->limit = "destroy";
             m_wait_again(m, r);
         }
         m_destroy(m, victim);
