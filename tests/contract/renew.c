@@ -254,6 +254,30 @@ static void a_replacement_must_not_take_the_room_of_who_asks(void **state)
     house_close(&h);
 }
 
+static void no_more_must_be_lent_than_the_limit_when_the_old_one_went_by_itself(void **state)
+{
+    struct visitor v[2] = { { 0 } };
+    struct house h;
+    kp_options o = aging(&h, 1);
+
+    (void)state;
+    o.limits.max_live = 1;
+    house_open(&h, &o);
+    kp_lease old = house_get(&h, "db");
+    house_pass(&h, KP_SECONDS(59));                  /* made at CREATE_MS */
+    HOUSE_IS(&h, house_stats(&h, "db").creating, 1); /* its replacement */
+    house_discard(&h, &old);
+    for (int i = 0; i < 2; i++) visitor_send(&h, &v[i], "db", KP_SECONDS(30));
+    watch(&h, 1, CREATE_MS);
+    visitor_end(&v[0]);
+    HOUSE_IS(&h, house_stats(&h, "db").lent, 1);
+    house_release(&h, &v[0].lease);
+    visitor_end(&v[1]);
+    house_release(&h, &v[1].lease);
+    HOUSE_IS(&h, house_stats(&h, "db").creates, 2);
+    house_close(&h);
+}
+
 /* ---- while it runs --------------------------------------------------------------------------- */
 
 static void limits_that_come_late_must_hold_for_what_there_is(void **state)
@@ -360,6 +384,7 @@ int main(void)
         cmocka_unit_test(without_a_surplus_there_may_be_room_all_the_same),
         cmocka_unit_test(the_budget_of_all_keys_must_stay_hard),
         cmocka_unit_test(a_replacement_must_not_take_the_room_of_who_asks),
+        cmocka_unit_test(no_more_must_be_lent_than_the_limit_when_the_old_one_went_by_itself),
         cmocka_unit_test(limits_that_come_late_must_hold_for_what_there_is),
         cmocka_unit_test(what_is_too_many_by_now_must_not_be_replaced),
         cmocka_unit_test(a_replacement_that_fails_must_be_tried_again_in_time),

@@ -35,7 +35,9 @@ static int64_t making(const struct model *m, int key)
 int64_t m_extra(const struct model *m, int key)
 {
     int64_t extra = making(m, key) + m->key[key].spare, surplus = m->key[key].rules.surplus;
+    int64_t old = ageing(m, key);
 
+    if (extra > old) extra = old;
     return extra < surplus ? extra : surplus;
 }
 
