@@ -429,17 +429,15 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     core->tally.hits += leases;
     sub->term->served += leases;
     if (lent) {
-        /* relaxed, both: an earlier lease's, if this one's borrower has yet to write them */
         kp__errand(core, slot)->first = (struct kp__seat){
             .generation = generation,
             .since = now,
             .era = sub->term->era, /* the lease may have begun as early as that */
-            .tag = atomic_load_explicit(&cell->tag, memory_order_relaxed),
-            .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
             .hold = KP__HELD,
             .lent = true,
             .ending = ending,
             .hit = true,
+            .swung = true,
             .turn = word & KP__TURN,
             .homed = word & KP__HOMED
         };

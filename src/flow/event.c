@@ -42,8 +42,8 @@ void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct
     out->event = (kp_event){ .kind = kind,
                              .key = kp__key_of(pool, slot->sub),
                              .resource = slot->resource,
-                             .tag = seat->tag,
-                             .site = seat->site,
+                             .tag = kp__seat_tag(slot, seat),
+                             .site = kp__seat_site(slot, seat),
                              .lent_ms = kp__ms_since(seat->since, now),
                              .thread = seat->thread_id,
                              .stack = out->frame };
@@ -152,8 +152,9 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     if (!lent) return;
     const struct kp__slot *slot = KP__OF(lent, const struct kp__slot, link);
     const struct kp__seat *first = kp__seat_at(slot, 0);
+    const char *tag = kp__seat_tag(slot, first);
     if (first->lent) why->oldest_lent_ms = kp__ms_since(first->since, now);
-    if (first->tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", first->tag);
+    if (tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", tag);
 }
 
 /* The thread that has held a resource of this key for the longest time; 0: not known. Something of

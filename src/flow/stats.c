@@ -233,8 +233,8 @@ static void snap_holders(const struct kp__list *list, struct snapshot *s)
         const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
         const struct kp__seat *seat = kp__seat_at(slot, 0);
         struct holder *h = &s->holder[s->holders++];
-        *h = (struct holder){ .tag = seat->tag,
-                              .site = seat->site,
+        *h = (struct holder){ .tag = kp__seat_tag(slot, seat),
+                              .site = kp__seat_site(slot, seat),
                               .since = seat->since,
                               .thread = seat->thread_id,
                               .revoked = slot->state == KP__REVOKED };
