@@ -140,6 +140,31 @@ static void the_minimum_must_be_replaced_though_nobody_uses_it(void **state)
     house_close(&h);
 }
 
+/* Each test comes at another time than the end of an age. */
+static void what_is_tested_while_idle_must_be_replaced_in_time(void **state)
+{
+    static const kp_line good[] = { { .times = KP_OFF }, { 0 } };
+    static const kp_script script = { .create = slow, .validate = good };
+    kp_key key = kp_str("db");
+    struct house h;
+    kp_options o = aging_by(&h, 1, &script);
+
+    (void)state;
+    o.limits.min_live = 2;
+    o.limits.refill = KP_REFILL_EAGER;
+    o.limits.validate_on = KP_CHECK_KEEPER;
+    o.limits.validate_every_ms = KP_SECONDS(25);
+    o.forget_key_after_ms = KP_OFF;
+    house_open(&h, &o);
+    HOUSE_IS(&h, kp_warm(h.pool, &key, 1, NULL), 0);
+    house_pass(&h, KP_SECONDS(10));
+    house_pass(&h, KP_SECONDS(300));
+    HOUSE_HAS(&h, house_cast(&h).validates > 10);
+    HOUSE_IS(&h, house_stats(&h, "db").expired, 0);
+    HOUSE_HAS(&h, house_stats(&h, "db").renewed >= 8);
+    house_close(&h);
+}
+
 static void an_age_that_stops_at_the_minimum_must_replace_nothing(void **state)
 {
     struct house h;
@@ -378,6 +403,7 @@ int main(void)
         cmocka_unit_test(what_was_idle_for_too_long_must_go_unreplaced),
         cmocka_unit_test(what_nobody_ever_used_must_not_be_replaced_for_ever),
         cmocka_unit_test(the_minimum_must_be_replaced_though_nobody_uses_it),
+        cmocka_unit_test(what_is_tested_while_idle_must_be_replaced_in_time),
         cmocka_unit_test(an_age_that_stops_at_the_minimum_must_replace_nothing),
         cmocka_unit_test(an_age_that_nobody_looks_at_must_replace_nothing),
         cmocka_unit_test(without_a_surplus_a_full_key_must_be_replaced_after),
