@@ -169,6 +169,7 @@ int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t 
 
     if (by < n->retire_by || n->retire_by <= now) n->retire_by = by;
     n->epoch = core->epoch;
+    core->clocked = true; /* gets and releases must know when their ends have come */
     for (int i = 0; i < 3; i++) {
         const struct kp__list *list = lists[i], *node;
         for (node = kp__list_last(list); node; node = kp__list_prev(list, node)) {
