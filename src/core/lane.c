@@ -409,9 +409,10 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
 {
     struct kp__subpool *sub = slot->sub;
     struct kp__cell *cell = KP__CELL_OF(slot);
-    /* acquire: pairs with the release of whoever gave it back. Nothing pairs with the release */
+    /* acquire: pairs with the release of whoever gave it back. No release: who finds the word SHUT
+     * takes the lock */
     uint64_t word = atomic_fetch_and_explicit(&cell->word, ~(uint64_t)KP__WORD_STATE,
-                                              memory_order_acq_rel);
+                                              memory_order_acquire);
     uint64_t generation = word >> KP__WORD_BITS, leases = generation - slot->generation;
     bool lent = word & KP__WORD_LENT, ending = word & KP__ENDING;
 
