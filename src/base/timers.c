@@ -71,7 +71,7 @@ static struct kp__list *line_for(struct kp__timers *timers, uint64_t at)
 void kp__timers_file(struct kp__timers *timers, struct kp__timer *timer, uint64_t at)
 {
     if (at > KP__TIMER_NEVER) at = KP__TIMER_NEVER;
-    if (timer->at == at) return;
+    if (timer->at == at && at != KP__TIMER_NEVER) return; /* else it may be muted */
     kp__timers_remove(timers, timer);
     struct kp__list *line = line_for(timers, at);
     *timer = (struct kp__timer){ .at = at & KP__TIMER_NEVER, .lined = line != NULL };

@@ -10,6 +10,7 @@
 #include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"
+#include "core/renew.h"
 #include "core/serve.h"
 #include "core/table.h"
 #include "core/todo.h"
@@ -155,6 +156,7 @@ void kp__test_begin(struct kp__core *core, struct kp__slot *slot, uint64_t now, 
     kp__note_time(core, now);
     kp__slot_test(core, slot);
     kp__file_slot_at(core, slot, until);
+    kp__file_age(core, slot);
 }
 
 void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_t now,
@@ -173,6 +175,7 @@ void kp__tested(struct kp__core *core, struct kp__slot *slot, bool good, uint64_
     if (why) return;
     kp__doubt_end(core, slot);
     kp__slot_back(core, slot);
+    kp__file_age(core, slot); /* by rules that may be new */
     slot->tested = true;
     *tested_at(core, slot) = now;
     kp__settle(core, sub, now, todo);

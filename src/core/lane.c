@@ -409,9 +409,10 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
 {
     struct kp__subpool *sub = slot->sub;
     struct kp__cell *cell = KP__CELL_OF(slot);
-    /* acquire: pairs with the release of whoever gave it back. Nothing pairs with the release */
+    /* acquire: pairs with the release of whoever gave it back. No release: who finds the word SHUT
+     * takes the lock */
     uint64_t word = atomic_fetch_and_explicit(&cell->word, ~(uint64_t)KP__WORD_STATE,
-                                              memory_order_acq_rel);
+                                              memory_order_acquire);
     uint64_t generation = word >> KP__WORD_BITS, leases = generation - slot->generation;
     bool lent = word & KP__WORD_LENT, ending = word & KP__ENDING;
 
@@ -429,17 +430,15 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     core->tally.hits += leases;
     sub->term->served += leases;
     if (lent) {
-        /* relaxed, both: an earlier lease's, if this one's borrower has yet to write them */
         kp__errand(core, slot)->first = (struct kp__seat){
             .generation = generation,
             .since = now,
             .era = sub->term->era, /* the lease may have begun as early as that */
-            .tag = atomic_load_explicit(&cell->tag, memory_order_relaxed),
-            .site = atomic_load_explicit(&cell->site, memory_order_relaxed),
             .hold = KP__HELD,
             .lent = true,
             .ending = ending,
             .hit = true,
+            .swung = true,
             .turn = word & KP__TURN,
             .homed = word & KP__HOMED
         };

@@ -166,6 +166,22 @@ extern KP__INSIDE struct kp__lines kp__cells, kp__lanes, kp__lists, kp__tops;
 #define KP__CELL_OF(slot) ((struct kp__cell *)kp__line(&kp__cells, (slot)->cell))
 #define KP__LANE_OF(sub) ((struct kp__lane *)kp__line(&kp__lanes, (sub)->term->lane))
 
+/* With the lock: the tag of the get whose lease has this seat, and the place of its call. One that
+ * did without the lock notes them in the cell after its claim, maybe not before the lane is shut:
+ * so they are read there when they are wanted. */
+static inline const char *kp__seat_tag(const struct kp__slot *slot, const struct kp__seat *seat)
+{
+    if (!seat->swung) return seat->tag;
+    /* relaxed, here and below: an earlier lease's, if its borrower has yet to note its own */
+    return atomic_load_explicit(&KP__CELL_OF(slot)->tag, memory_order_relaxed);
+}
+
+static inline const void *kp__seat_site(const struct kp__slot *slot, const struct kp__seat *seat)
+{
+    if (!seat->swung) return seat->site;
+    return atomic_load_explicit(&KP__CELL_OF(slot)->site, memory_order_relaxed);
+}
+
 /* Without the lock: the cell that a number in a lease names, or the lane that one in a pin names;
  * NULL: there is no such line. These numbers come from the user, and may be anything. */
 static inline struct kp__cell *kp__cell_at(uint64_t number)

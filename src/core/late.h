@@ -40,7 +40,7 @@ bool kp__is_too_late(const struct kp__core *core, struct kp__request *request, u
 bool kp__seems_too_late(const struct kp__core *core, struct kp__request *request, uint64_t now);
 
 /* Can only a creation help it? Yes, if it wants a new one (KP_FRESH), or if nothing of its key is
- * lent that could be lent again when it comes back (what is doomed could not). */
+ * lent, or being tested, that could be lent again afterwards (what is doomed could not). */
 bool kp__needs_creation(const struct kp__request *request);
 
 #endif

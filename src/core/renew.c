@@ -147,13 +147,13 @@ static bool outlives(const struct kp__slot *slot, uint64_t now)
 {
     uint32_t any = KP_CHECK_GET | KP_CHECK_RETURN | KP_CHECK_KEEPER;
 
-    return slot->state == KP__IDLE && now >= slot->age_end && now < kp__expires_at(slot, any);
+    return !slot->old && now >= slot->age_end && !kp__is_too_old(slot, any, now);
 }
 
 void kp__retire(struct kp__core *core, struct kp__slot *slot, uint64_t at, uint64_t now)
 {
-    slot->old = true;
     if (at < slot->age_end || outlives(slot, now)) slot->age_end = at;
+    slot->old = true;
     kp__file_age(core, slot);
 }
 
@@ -169,6 +169,7 @@ int64_t kp__retire_all(struct kp__core *core, struct kp__subpool *sub, uint64_t 
 
     if (by < n->retire_by || n->retire_by <= now) n->retire_by = by;
     n->epoch = core->epoch;
+    core->clocked = true; /* gets and releases must know when their ends have come */
     for (int i = 0; i < 3; i++) {
         const struct kp__list *list = lists[i], *node;
         for (node = kp__list_last(list); node; node = kp__list_prev(list, node)) {

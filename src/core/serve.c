@@ -125,7 +125,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             if (kp__decide(core, head[i], now, todo, &lack)) {
                 shed_learn(core, sub, kp__waited(head[i], now), now);
                 if (kp__refuses_late(sub) && head[i]->grant.kind != KP__GRANT_NO)
-                    kp__late_learn(core, sub, now);
+                    kp__late_learn(core, sub, core->now); /* not older than when it came */
                 if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->looking)
                     handed_over(core, sub, now);
                 kp__answer(core, head[i], todo);

@@ -48,8 +48,8 @@ enum kp__hold {
 struct kp__seat {
     uint64_t generation; /* of the lease that has it, or had it last */
     uint64_t since;      /* when that lease began; 0: the pool needs no clock */
-    const char *tag;
-    const void *site;
+    const char *tag;     /* of its get, and where that was: read them by kp__seat_tag ... */
+    const void *site;    /* ... and kp__seat_site (core/lane.h) */
     uint32_t thread;     /* the one that got it, if deadlocks are looked for; 0: not known */
     uint32_t era;        /* the core's when that lease began, or an earlier one */
     uint32_t thread_id;  /* the system's number of that thread; 0: the get took no lock */
@@ -59,6 +59,7 @@ struct kp__seat {
     bool reuse, decided; /* what kp_lease_reuse said, if it was called */
     bool hit, warned;    /* the resource was there already; its leak was reported */
     bool turn, homed;    /* its lease's number says KP__TURN, KP__HOMED (core/lane.h) */
+    bool swung;          /* that lease began without the lock: its cell has tag and site */
     bool probe;          /* the mark of a probe of its key's circuit (core/circuit.h) */
 };
 

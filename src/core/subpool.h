@@ -222,11 +222,14 @@ static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
     return kp__sub_live(sub) - sub->count[KP__CLOSING];
 }
 
-/* How many do not count against max_live, because they are there beside what they replace. */
+/* How many do not count against max_live, because they are there beside what they replace, or are
+ * in the making while that is still there. */
 static inline int64_t kp__sub_extra(const struct kp__subpool *sub)
 {
-    int64_t extra = (int64_t)sub->rare->renewal.making + sub->rare->renewal.spare;
+    const struct kp__renewal *n = &sub->rare->renewal;
+    int64_t extra = (int64_t)n->making + n->spare;
 
+    if (extra > n->ageing) extra = n->ageing;
     return extra < sub->rules->surplus ? extra : sub->rules->surplus;
 }
 

@@ -42,8 +42,8 @@ void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct
     out->event = (kp_event){ .kind = kind,
                              .key = kp__key_of(pool, slot->sub),
                              .resource = slot->resource,
-                             .tag = seat->tag,
-                             .site = seat->site,
+                             .tag = kp__seat_tag(slot, seat),
+                             .site = kp__seat_site(slot, seat),
                              .lent_ms = kp__ms_since(seat->since, now),
                              .thread = seat->thread_id,
                              .stack = out->frame };
@@ -136,9 +136,32 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure)
     if (failure->text[0]) snprintf(why->text, sizeof why->text, "%s", failure->text);
 }
 
+/* The lease of this key that has lasted the longest, and its slot; NULL: none is out. What is lent
+ * is listed in the order in which it became lent, but one that is shared may have any leases since.
+ */
+static const struct kp__seat *longest_lease(const struct kp__subpool *sub,
+                                            const struct kp__slot **of)
+{
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT), *node = kp__list_first(lent);
+    const struct kp__seat *longest = NULL;
+
+    for (; node; node = kp__list_next(lent, node)) {
+        const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
+        for (uint32_t i = 0; i < slot->errand->seats; i++) {
+            const struct kp__seat *seat = kp__seat_at(slot, i);
+            if (!seat->lent || (longest && seat->since >= longest->since)) continue;
+            longest = seat;
+            *of = slot;
+        }
+        if (slot->errand->seats == 1) break;
+    }
+    return longest;
+}
+
 static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
 {
-    const struct kp__list *lent = kp__list_first(KP__SLOTS(sub, KP__LENT));
+    const struct kp__slot *slot = NULL;
+    const struct kp__seat *longest = longest_lease(sub, &slot);
 
     why->live = (uint32_t)kp__sub_live(sub);
     why->creating = sub->count[KP__CREATING];
@@ -149,20 +172,19 @@ static void count_key(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     why->max_live = !sub->rules                           ? 0
                     : sub->rules->max_live == KP__UNBOUND ? KP_UNLIMITED
                                                           : sub->rules->max_live;
-    if (!lent) return;
-    const struct kp__slot *slot = KP__OF(lent, const struct kp__slot, link);
-    const struct kp__seat *first = kp__seat_at(slot, 0);
-    if (first->lent) why->oldest_lent_ms = kp__ms_since(first->since, now);
-    if (first->tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", first->tag);
+    if (!longest) return;
+    const char *tag = kp__seat_tag(slot, longest);
+    why->oldest_lent_ms = kp__ms_since(longest->since, now);
+    if (tag) snprintf(why->oldest_tag, sizeof why->oldest_tag, "%s", tag);
 }
 
 /* The thread that has held a resource of this key for the longest time; 0: not known. Something of
  * this key is lent. */
 static uint32_t oldest_thread(const struct kp__subpool *sub)
 {
-    const struct kp__list *lent = kp__list_first(KP__SLOTS(sub, KP__LENT));
+    const struct kp__slot *slot = NULL;
 
-    return kp__seat_at(KP__OF(lent, const struct kp__slot, link), 0)->thread_id;
+    return longest_lease(sub, &slot)->thread_id;
 }
 
 static bool holds_doomed(const struct kp__subpool *sub)

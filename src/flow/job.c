@@ -399,7 +399,7 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 
     if (!job) return false;
     kp__job_init(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot,
-                 kp__seat_at(slot, seat)->tag, 0, KP__NEVER);
+                 kp__seat_tag(slot, kp__seat_at(slot, seat)), 0, KP__NEVER);
     job->seat = seat;
     job->returning = true;
     job->then_validate = reset && validate;

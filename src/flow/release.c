@@ -197,13 +197,12 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     if ((!reset && !validate) || is_going(h)) return READY; /* maybe since is_clean ran */
     if (!kp__stands_by(pool))
         return kp__job_return(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
+    const char *tag = kp__seat_tag(h->slot, h->seat);
     if (reset)
-        status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, h->seat->tag, 0, KP__NEVER,
-                             todo);
+        status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, tag, 0, KP__NEVER, todo);
     if (status == 0 && validate) {
         *cause = KP_CAUSE_INVALID;
-        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, h->seat->tag, 0, KP__NEVER,
-                             todo);
+        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, tag, 0, KP__NEVER, todo);
     }
     return status == 0 ? READY : UNFIT;
 }
@@ -341,7 +340,7 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
         .old = h.slot->old,
         .revoked = h.slot->state == KP__REVOKED,
         .key = kp__key_of(h.pool, h.slot->sub),
-        .tag = h.seat->tag,
+        .tag = kp__seat_tag(h.slot, h.seat),
         .serial = h.slot->serial,
         .times_lent = h.slot->lends,
         .age_ms = kp__ms_since(h.slot->born, now),

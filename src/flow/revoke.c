@@ -64,7 +64,8 @@ static bool has_room(struct kp__pool *pool)
 static void revoke(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__job *job = kp__job_take(pool, slot);
-    kp__job_init(job, pool, KP_JOB_REVOKE, slot, slot->errand->first.tag, 0, KP__NEVER);
+    const char *tag = kp__seat_tag(slot, kp__seat_at(slot, 0));
+    kp__job_init(job, pool, KP_JOB_REVOKE, slot, tag, 0, KP__NEVER);
     kp__revoke_begin(&pool->core, slot);
     kp__step_out(pool, todo);
     kp__job_send(job);

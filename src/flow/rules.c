@@ -202,8 +202,12 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
         if (slot->since == 0) slot->since = now; /* it came back when no rule needed the clock */
         kp__file_slot(&pool->core, slot);
     }
-    for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
-        kp__file_slot(&pool->core, KP__OF(n, struct kp__slot, link)); /* revoke_after_ms */
+    for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n)) {
+        struct kp__slot *slot = KP__OF(n, struct kp__slot, link);
+        struct kp__seat *first = kp__seat_at(slot, 0); /* with more seats it is never due */
+        if (first->since == 0) first->since = now; /* likewise */
+        kp__file_slot(&pool->core, slot); /* revoke_after_ms */
+    }
     kp__age_all(&pool->core, sub, now, todo);
     if (sub->rules->eager) sub->refill = true;
     kp__file_sub(&pool->core, sub, now);

@@ -224,6 +224,16 @@ static uint32_t count_old(const struct kp__subpool *sub)
     return old;
 }
 
+static void snap_holder(const struct kp__slot *slot, const struct kp__seat *seat, struct holder *h)
+{
+    *h = (struct holder){ .tag = kp__seat_tag(slot, seat),
+                          .site = kp__seat_site(slot, seat),
+                          .since = seat->since,
+                          .thread = seat->thread_id,
+                          .revoked = slot->state == KP__REVOKED };
+    h->frames = kp__trace_of(slot, seat, h->frame);
+}
+
 /* Who holds the slots on this list. */
 static void snap_holders(const struct kp__list *list, struct snapshot *s)
 {
@@ -231,14 +241,9 @@ static void snap_holders(const struct kp__list *list, struct snapshot *s)
 
     for (; node && s->holders < 8; node = kp__list_next(list, node)) {
         const struct kp__slot *slot = KP__OF(node, const struct kp__slot, link);
-        const struct kp__seat *seat = kp__seat_at(slot, 0);
-        struct holder *h = &s->holder[s->holders++];
-        *h = (struct holder){ .tag = seat->tag,
-                              .site = seat->site,
-                              .since = seat->since,
-                              .thread = seat->thread_id,
-                              .revoked = slot->state == KP__REVOKED };
-        h->frames = kp__trace_of(slot, seat, h->frame);
+        for (uint32_t i = 0; i < slot->errand->seats && s->holders < 8; i++)
+            if (kp__seat_at(slot, i)->lent)
+                snap_holder(slot, kp__seat_at(slot, i), &s->holder[s->holders++]);
     }
 }
 

@@ -183,6 +183,32 @@ static void a_surplus_must_follow_what_limits_for_says_unless_it_is_said(void **
     contract_end(&c);
 }
 
+/* What is idle may not be lent any more, so that a get needs a create after all; and it needs the
+ * clock, to know that the pause is over. */
+static void a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock(void **state)
+{
+    static const kp_line second_fails[] = { { .times = 1 }, { .status = -1, .times = 1 }, { 0 } };
+    static const kp_limits once = { .max_uses = 1 };
+    contract c;
+    kp_lease lease, none;
+    (void)state;
+    begin_bare(&c);
+    c.options.hits = KP_HITS_LOCKED;
+    c.options.limits.retry_first_ms = 100;
+    c.options.limits.fail_fast = 1;
+    c.script.create = second_fails;
+    open_short(&c);
+    contract_take(&c, kp_str("a"), &lease);
+    assert_int_equal(get_within(&c, "a", 50, &none), KP_ECREATE);
+    contract_give(&c, &lease);
+    kp_sim_pass_ms(c.sim, 1000);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &once, NULL), 0);
+    assert_int_equal(get_within(&c, "a", 50, &lease), 0);
+    kp_release(&lease);
+    assert_int_equal(stats(&c, "a").creates, 2);
+    contract_end(&c);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +220,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(room_that_a_key_takes_out_of_its_group_must_serve_who_waits_there),
         cmocka_unit_test(an_idle_time_set_later_must_count_from_the_last_return),
         cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
+        cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

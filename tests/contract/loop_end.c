@@ -235,6 +235,29 @@ static void closing_the_loop_must_cancel_its_requests(void **state)
     stage_close(&s);
 }
 
+/* Nothing makes it look by itself: it waits for ever, and its creation may take for ever. */
+static void closing_the_loop_must_cancel_a_request_that_waits_for_ever(void **state)
+{
+    static const kp_line slow[] = { { .takes_ms = 50 }, { 0 } };
+    const kp_script script = { .create = slow };
+    struct stage s;
+    struct ask a;
+
+    (void)state;
+    stage_open(&s, &script, &one);
+    stage_start(&s, &a, "k", KP_OFF);
+    stage_pass(&s, 10);
+    assert_int_equal(stage_stats(&s).creating, 1);
+    assert_int_equal(kp_loop_close(s.loop), 1);
+    assert_int_equal(a.why.code, KP_ECANCELED);
+    assert_int_equal(stage_stats(&s).waiting, 0);
+    assert_int_equal(kp_loop_open(&s.loop), 0);
+    stage_pass(&s, 50);
+    assert_int_equal(stage_stats(&s).idle, 1);
+    assert_int_equal(s.done, 0);
+    stage_close(&s);
+}
+
 static void a_loop_that_a_pool_needs_must_not_close(void **state)
 {
     struct stage s;
@@ -422,6 +445,7 @@ int main(void)
         cmocka_unit_test(a_refused_request_may_be_cancelled_before_it_hears_of_it),
         cmocka_unit_test(closing_the_pool_must_refuse_its_requests),
         cmocka_unit_test(closing_the_loop_must_cancel_its_requests),
+        cmocka_unit_test(closing_the_loop_must_cancel_a_request_that_waits_for_ever),
         cmocka_unit_test(a_loop_that_a_pool_needs_must_not_close),
         cmocka_unit_test(a_start_that_fails_must_never_run_done),
         cmocka_unit_test(a_request_that_was_started_without_a_pool_must_be_as_it_was),

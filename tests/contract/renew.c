@@ -140,6 +140,31 @@ static void the_minimum_must_be_replaced_though_nobody_uses_it(void **state)
     house_close(&h);
 }
 
+/* Each test comes at another time than the end of an age. */
+static void what_is_tested_while_idle_must_be_replaced_in_time(void **state)
+{
+    static const kp_line good[] = { { .times = KP_OFF }, { 0 } };
+    static const kp_script script = { .create = slow, .validate = good };
+    kp_key key = kp_str("db");
+    struct house h;
+    kp_options o = aging_by(&h, 1, &script);
+
+    (void)state;
+    o.limits.min_live = 2;
+    o.limits.refill = KP_REFILL_EAGER;
+    o.limits.validate_on = KP_CHECK_KEEPER;
+    o.limits.validate_every_ms = KP_SECONDS(25);
+    o.forget_key_after_ms = KP_OFF;
+    house_open(&h, &o);
+    HOUSE_IS(&h, kp_warm(h.pool, &key, 1, NULL), 0);
+    house_pass(&h, KP_SECONDS(10));
+    house_pass(&h, KP_SECONDS(300));
+    HOUSE_HAS(&h, house_cast(&h).validates > 10);
+    HOUSE_IS(&h, house_stats(&h, "db").expired, 0);
+    HOUSE_HAS(&h, house_stats(&h, "db").renewed >= 8);
+    house_close(&h);
+}
+
 static void an_age_that_stops_at_the_minimum_must_replace_nothing(void **state)
 {
     struct house h;
@@ -254,6 +279,30 @@ static void a_replacement_must_not_take_the_room_of_who_asks(void **state)
     house_close(&h);
 }
 
+static void no_more_must_be_lent_than_the_limit_when_the_old_one_went_by_itself(void **state)
+{
+    struct visitor v[2] = { { 0 } };
+    struct house h;
+    kp_options o = aging(&h, 1);
+
+    (void)state;
+    o.limits.max_live = 1;
+    house_open(&h, &o);
+    kp_lease old = house_get(&h, "db");
+    house_pass(&h, KP_SECONDS(59));                  /* made at CREATE_MS */
+    HOUSE_IS(&h, house_stats(&h, "db").creating, 1); /* its replacement */
+    house_discard(&h, &old);
+    for (int i = 0; i < 2; i++) visitor_send(&h, &v[i], "db", KP_SECONDS(30));
+    watch(&h, 1, CREATE_MS);
+    visitor_end(&v[0]);
+    HOUSE_IS(&h, house_stats(&h, "db").lent, 1);
+    house_release(&h, &v[0].lease);
+    visitor_end(&v[1]);
+    house_release(&h, &v[1].lease);
+    HOUSE_IS(&h, house_stats(&h, "db").creates, 2);
+    house_close(&h);
+}
+
 /* ---- while it runs --------------------------------------------------------------------------- */
 
 static void limits_that_come_late_must_hold_for_what_there_is(void **state)
@@ -354,12 +403,14 @@ int main(void)
         cmocka_unit_test(what_was_idle_for_too_long_must_go_unreplaced),
         cmocka_unit_test(what_nobody_ever_used_must_not_be_replaced_for_ever),
         cmocka_unit_test(the_minimum_must_be_replaced_though_nobody_uses_it),
+        cmocka_unit_test(what_is_tested_while_idle_must_be_replaced_in_time),
         cmocka_unit_test(an_age_that_stops_at_the_minimum_must_replace_nothing),
         cmocka_unit_test(an_age_that_nobody_looks_at_must_replace_nothing),
         cmocka_unit_test(without_a_surplus_a_full_key_must_be_replaced_after),
         cmocka_unit_test(without_a_surplus_there_may_be_room_all_the_same),
         cmocka_unit_test(the_budget_of_all_keys_must_stay_hard),
         cmocka_unit_test(a_replacement_must_not_take_the_room_of_who_asks),
+        cmocka_unit_test(no_more_must_be_lent_than_the_limit_when_the_old_one_went_by_itself),
         cmocka_unit_test(limits_that_come_late_must_hold_for_what_there_is),
         cmocka_unit_test(what_is_too_many_by_now_must_not_be_replaced),
         cmocka_unit_test(a_replacement_that_fails_must_be_tried_again_in_time),

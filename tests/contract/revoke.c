@@ -300,6 +300,32 @@ static void limits_that_come_later_must_reach_what_is_lent(void **state)
     house_close(&h);
 }
 
+/* When it began, nothing needed the clock. */
+static void a_limit_that_comes_later_must_hold_for_a_lease_of_unknown_age(void **state)
+{
+    struct house h;
+    const kp_limits later = { .revoke_after_ms = KP_SECONDS(5) };
+    kp_options o = plan(&h, at_once, 1);
+
+    (void)state;
+    o.hits = KP_HITS_LOCKED;
+    o.limits.idle_ttl_ms = o.limits.max_age_ms = o.limits.revoke_after_ms = KP_OFF;
+    house_open(&h, &o);
+    kp_lease lease = house_get(&h, "db");
+    house_release(&h, &lease);
+    house_pass(&h, KP_SECONDS(10));
+    lease = house_get(&h, "db");
+    house_pass(&h, KP_SECONDS(10));
+    HOUSE_IS(&h, kp_limits_set(h.pool, kp_str("db"), &later, NULL), 0);
+    house_pass(&h, KP_SECONDS(5) - 1);
+    HOUSE_IS(&h, house_cast(&h).revokes, 0);
+    house_pass(&h, 1);
+    HOUSE_IS(&h, house_cast(&h).revokes, 1);
+    assert_true(is_revoked(&lease));
+    house_release(&h, &lease);
+    house_close(&h);
+}
+
 static const kp_event *told;
 static kp_event copy;
 static char text_then[1000];
@@ -434,6 +460,7 @@ int main(void)
         cmocka_unit_test(one_that_fails_must_be_told_and_change_nothing),
         cmocka_unit_test(one_that_is_being_reset_must_be_left_alone),
         cmocka_unit_test(limits_that_come_later_must_reach_what_is_lent),
+        cmocka_unit_test(a_limit_that_comes_later_must_hold_for_a_lease_of_unknown_age),
         cmocka_unit_test(it_must_be_told_who_had_it_and_how_long),
         cmocka_unit_test(where_nobody_listens_it_must_be_done_all_the_same),
         cmocka_unit_test(one_for_which_there_is_no_memory_must_be_done_later),

@@ -441,6 +441,27 @@ static void what_goes_on_must_be_explained(void **state)
     house_close(&h);
 }
 
+/* Upkeep is late, and nothing else needs the clock. */
+static void what_should_be_gone_must_not_be_lent(void **state)
+{
+    struct house h;
+    kp_options o = plan(&h, 1);
+
+    (void)state;
+    o.limits.idle_ttl_ms = o.limits.max_age_ms = o.limits.renew_ahead_ms = KP_OFF;
+    o.leak_after_ms = KP_OFF;
+    o.keep_every_ms = KP_HOURS(1);
+    o.hits = KP_HITS_LOCKED;
+    house_open(&h, &o);
+    house_stock(&h, "db", 1);
+    HOUSE_IS(&h, rotates(&h, KP_SECONDS(1)), 1);
+    house_pass(&h, KP_SECONDS(2));
+    kp_lease lease = house_get(&h, "db");
+    HOUSE_IS(&h, house_number(&lease), 2);
+    house_release(&h, &lease);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +484,7 @@ int main(void)
         cmocka_unit_test(what_is_doomed_already_must_not_count),
         cmocka_unit_test(a_close_in_the_middle_must_leave_nothing),
         cmocka_unit_test(what_goes_on_must_be_explained),
+        cmocka_unit_test(what_should_be_gone_must_not_be_lent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

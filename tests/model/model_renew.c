@@ -35,7 +35,9 @@ static int64_t making(const struct model *m, int key)
 int64_t m_extra(const struct model *m, int key)
 {
     int64_t extra = making(m, key) + m->key[key].spare, surplus = m->key[key].rules.surplus;
+    int64_t old = ageing(m, key);
 
+    if (extra > old) extra = old;
     return extra < surplus ? extra : surplus;
 }
 
@@ -207,7 +209,7 @@ bool m_is_old(const struct model *m, const struct model_slot *s)
 static void retire(struct model *m, int slot, uint64_t at, uint64_t now)
 {
     struct model_slot *s = &m->slot[slot];
-    bool outlives = s->state == M_IDLE && now >= s->age_end && now < m_expires_at(m, slot);
+    bool outlives = !s->old && now >= s->age_end && !m_is_too_old(m, s);
 
     s->old = true;
     if (at < s->age_end || outlives) s->age_end = at;

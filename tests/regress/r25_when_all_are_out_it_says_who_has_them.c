@@ -70,6 +70,32 @@ static void all_who_have_one_must_be_listed(void **state)
     house_close(&h);
 }
 
+/* Who had its first place has given that back, and another has it now. */
+static void all_who_share_one_must_be_known(void **state)
+{
+    char text[2000];
+    struct house h;
+    kp_lease lease[3];
+    kp_options o = of_three(&h);
+
+    (void)state;
+    o.limits.max_live = 1;
+    o.limits.sharing = 3;
+    house_open(&h, &o);
+    borrow_each(&h, lease);
+    kp_release(&lease[0]);
+    (void)kp_explain(h.pool, kp_str("db"), text, sizeof text);
+    assert_null(strstr(text, tags[0]));
+    assert_non_null(strstr(text, tags[1]));
+    assert_non_null(strstr(text, tags[2]));
+    assert_int_equal(kp_get(h.pool, kp_str("db"), KP_ASK(.tag = "late"), &lease[0]), 0);
+    HOUSE_IS(&h, house_fails(&h, "db", 1000), KP_ETIMEDOUT);
+    assert_string_equal(h.why.oldest_tag, tags[1]);
+    HOUSE_IS(&h, h.why.oldest_lent_ms, 3000);
+    for (int i = 0; i < 3; i++) kp_release(&lease[i]);
+    house_close(&h);
+}
+
 static const void *site;
 static const char *tag;
 static uint64_t thread;
@@ -117,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_time_out_must_name_the_one_who_has_it_the_longest),
         cmocka_unit_test(all_who_have_one_must_be_listed),
+        cmocka_unit_test(all_who_share_one_must_be_known),
         cmocka_unit_test(one_that_is_out_for_too_long_must_be_reported_once),
     };
     return cmocka_run_group_tests_name("request 25", tests, NULL, NULL);

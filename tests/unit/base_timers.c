@@ -124,6 +124,25 @@ static void those_who_wait_for_ever_must_stand_in_nobodys_way(void **state)
     the_first_must_be_right();
 }
 
+/* Muted, it counts as filed for ever, too, but is nowhere to be found. */
+static void what_was_muted_must_be_found_when_it_is_filed_again(void **state)
+{
+    static const uint64_t times[] = { 5, KP__TIMER_NEVER, UINT64_MAX };
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        begin();
+        kp__timers_file(&timers, &timer[0], times[i]);
+        kp__timers_mute(&timers, &timer[0]);
+        assert_true(kp__timer_is_filed(&timer[0]));
+        assert_null(kp__timers_any(&timers));
+        kp__timers_file(&timers, &timer[0], times[i]);
+        assert_ptr_equal(kp__timers_any(&timers), &timer[0]);
+        kp__timers_remove(&timers, &timer[0]);
+        assert_null(kp__timers_any(&timers));
+    }
+}
+
 static void whatever_happens_the_first_must_be_right(void **state)
 {
     uint64_t random = 1;
@@ -148,6 +167,7 @@ int main(void)
         cmocka_unit_test(those_of_each_patience_must_stand_in_a_line_of_their_own),
         cmocka_unit_test(those_who_fit_in_no_line_must_come_when_they_want),
         cmocka_unit_test(those_who_wait_for_ever_must_stand_in_nobodys_way),
+        cmocka_unit_test(what_was_muted_must_be_found_when_it_is_filed_again),
         cmocka_unit_test(whatever_happens_the_first_must_be_right),
     };
 

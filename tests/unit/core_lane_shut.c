@@ -91,8 +91,8 @@ static void what_became_of(bool was_lent, bool is_lent, uint64_t leases)
     } else if (is_lent) {
         assert_int_equal(is.seat.generation, slot->generation);
         assert_int_equal(is.seat.since, s.now); /* since when is unknown; since now at least */
-        assert_string_equal(is.seat.tag, "last");
-        assert_ptr_equal(is.seat.site, &s);
+        assert_string_equal(kp__seat_tag(slot, &is.seat), "last");
+        assert_ptr_equal(kp__seat_site(slot, &is.seat), &s);
         assert_true(is.seat.hit);
         assert_false(is.seat.ending || is.seat.decided || is.seat.warned || is.seat.reuse);
     } else {

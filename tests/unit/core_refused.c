@@ -93,6 +93,28 @@ static void who_may_have_what_comes_back_must_wait_for_it(struct stage *s)
     free(sub->rare->health.last);
 }
 
+/* By the keeper: then it is idle again, unless it turned out to be bad. */
+static void who_may_have_what_is_being_tested_must_wait_for_it(struct stage *s)
+{
+    for (int good = 0; good < 2; good++) {
+        struct kp__request r, fresh;
+        fast(s);
+        struct kp__subpool *sub = stage_key(s);
+        struct kp__slot *slot = stage_lend(s, sub);
+        fail_once(s, sub, &r, -9);
+        stage_give(s, slot, 0, true);
+        kp__test_begin(&s->core, slot, s->now, KP__NEVER);
+        assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_WAIT);
+        assert_int_equal(stage_ask(s, sub, &fresh, KP_FRESH), KP__GRANT_NO);
+        kp__tested(&s->core, slot, good, s->now, &s->todo);
+        assert_int_equal(stage_destroy(s), !good);
+        if (good) assert_ptr_equal(stage_take(s, &r), slot);
+        else STAGE_NO(&r, KP_ECREATE, "retry_first_ms");
+        free(sub->rare->health.last);
+        kp__rare(&s->core, sub)->health.last = NULL;
+    }
+}
+
 static void when_the_last_one_lent_is_gone_they_must_be_told(struct stage *s)
 {
     struct kp__request r;
@@ -307,6 +329,7 @@ int main(void)
         STAGE_TEST(with_fail_fast_all_who_need_a_creation_must_hear_the_cause),
         STAGE_TEST(without_fail_fast_they_must_wait),
         STAGE_TEST(who_may_have_what_comes_back_must_wait_for_it),
+        STAGE_TEST(who_may_have_what_is_being_tested_must_wait_for_it),
         STAGE_TEST(when_the_last_one_lent_is_gone_they_must_be_told),
         STAGE_TEST(without_a_remembered_cause_they_must_be_told_all_the_same),
         STAGE_TEST(a_refusal_must_stop_all_creations_of_its_key),

@@ -119,6 +119,39 @@ static void what_is_of_an_epoch_before_must_be_looked_at_all_the_same(struct sta
     }
 }
 
+/* And after its test, which may be sooner or later. */
+static void what_is_being_tested_must_be_looked_at_in_time(struct stage *s)
+{
+    for (int ahead = 0; ahead < 2; ahead++) {
+        s->rules.age_check = 0;
+        s->rules.renew_ahead = ahead ? AHEAD : 0;
+        struct kp__subpool *sub = stage_key(s);
+        struct kp__slot *slot = used(s, sub);
+        kp__retire(&s->core, slot, s->now + 500, s->now);
+        uint64_t at = slot->due.at;
+        kp__test_begin(&s->core, slot, s->now, s->now + 1000);
+        assert_int_equal(slot->due.at, at);
+        s->now += 10;
+        kp__tested(&s->core, slot, true, s->now, &s->todo);
+        stage_check(s);
+        assert_int_equal(slot->due.at, at);
+    }
+}
+
+static void limits_set_while_it_is_tested_must_hold_after_the_test(struct stage *s)
+{
+    struct kp__subpool *sub = ageing_key(s);
+    struct kp__slot *slot = used(s, sub);
+    struct kp__rules sooner = s->rules;
+
+    kp__test_begin(&s->core, slot, s->now, KP__NEVER);
+    sooner.renew_ahead = 2 * AHEAD;
+    stage_rule(s, sub, &sooner, -1, -1);
+    kp__tested(&s->core, slot, true, s->now, &s->todo);
+    stage_check(s);
+    assert_int_equal(slot->due.at, slot->age_end - 2 * AHEAD);
+}
+
 static void a_borrower_of_what_is_old_must_have_it_until_he_gives_it_back(struct stage *s)
 {
     struct kp__subpool *sub = ageing_key(s);
@@ -236,6 +269,8 @@ int main(void)
         STAGE_TEST(an_age_that_nobody_checks_must_not_be_looked_at),
         STAGE_TEST(the_age_that_the_minimum_outlives_must_not_be_looked_at),
         STAGE_TEST(what_is_of_an_epoch_before_must_be_looked_at_all_the_same),
+        STAGE_TEST(what_is_being_tested_must_be_looked_at_in_time),
+        STAGE_TEST(limits_set_while_it_is_tested_must_hold_after_the_test),
         STAGE_TEST(a_borrower_of_what_is_old_must_have_it_until_he_gives_it_back),
         STAGE_TEST(what_nobody_used_must_go_instead),
         STAGE_TEST(what_would_go_unused_before_its_end_must_go_instead),

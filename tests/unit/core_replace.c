@@ -141,6 +141,27 @@ static void a_replacement_of_what_is_gone_must_push_nothing_out(struct stage *s)
     assert_int_equal(young->state, KP__IDLE);
 }
 
+/* It is there beside nothing: no request may create beside it. */
+static void a_replacement_of_what_is_gone_must_count_towards_the_limit(struct stage *s)
+{
+    struct kp__request r;
+
+    s->rules.max_live = 1;
+    struct kp__subpool *sub = ageing_key(s);
+    struct kp__slot *old = stage_lend(s, sub);
+    s->now += AGE - AHEAD;
+    assert_false(look(s, old));
+    struct kp__slot *young = replace(s, sub);
+    stage_give(s, old, 0, false);
+    assert_int_equal(stage_destroy(s), 1);
+    assert_int_equal(stage_ask(s, sub, &r, 0), KP__GRANT_WAIT);
+    assert_int_equal(r.limit, KP__BY_MAX_LIVE);
+    stage_made(s, young, NULL);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    assert_ptr_equal(r.slot, young);
+    assert_int_equal(kp__sub_live(sub), 1);
+}
+
 /* Two age, and there is no room beside them: when one is gone, there is. */
 static void room_for_a_replacement_must_be_used_at_once(struct stage *s)
 {
@@ -233,6 +254,7 @@ int main(void)
         STAGE_TEST(each_must_have_one_replacement),
         STAGE_TEST(what_is_shared_must_get_no_more_borrowers),
         STAGE_TEST(a_replacement_of_what_is_gone_must_push_nothing_out),
+        STAGE_TEST(a_replacement_of_what_is_gone_must_count_towards_the_limit),
         STAGE_TEST(room_for_a_replacement_must_be_used_at_once),
         STAGE_TEST(one_that_fails_must_be_tried_again_in_a_second),
         STAGE_TEST(where_it_is_off_by_now_none_must_be_wanted),

@@ -154,17 +154,45 @@ static void once_more_must_not_put_off_what_is_being_made(struct stage *s)
     assert_int_equal(sub->rare->renewal.retire_by, s->now + 1000);
 }
 
+/* The minimum outlived its age, so it goes at its turn, as if it were idle. */
+static void what_is_lent_and_outlived_its_age_must_wait_for_its_turn(struct stage *s)
+{
+    s->rules.respects_min = KP_KIND_AGE;
+    s->rules.min_live = 2;
+    struct kp__subpool *sub = key(s, KP_CHECK_GET | KP_CHECK_KEEPER);
+    struct kp__slot *lent = stage_lend(s, sub), *idle = stage_idle(s, sub);
+    s->now += 2 * AGE;
+    assert_int_equal(rotate(s, sub, s->now + 10 * AGE), 2);
+    assert_int_equal(idle->age_end, s->now + 5 * AGE);
+    assert_int_equal(lent->age_end, s->now + 10 * AGE);
+    assert_false(lent->errand->doomed);
+}
+
+/* Upkeep has not come so far. */
+static void once_more_must_not_put_off_what_should_be_gone(struct stage *s)
+{
+    struct kp__slot *slot = stage_idle(s, key(s, 0));
+    uint64_t turn = s->now + 50;
+
+    kp__retire(&s->core, slot, turn, s->now);
+    s->now += 100;
+    kp__retire(&s->core, slot, s->now + 50, s->now);
+    assert_int_equal(slot->age_end, turn);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STAGE_TEST(an_end_must_come_sooner_and_never_later),
         STAGE_TEST(an_age_that_ended_nothing_must_not_end_it_now),
+        STAGE_TEST(what_is_lent_and_outlived_its_age_must_wait_for_its_turn),
         STAGE_TEST(an_age_that_ends_it_must_not_be_put_off),
         STAGE_TEST(all_must_go_evenly_and_what_is_being_tested_too),
         STAGE_TEST(one_alone_must_have_all_of_the_period),
         STAGE_TEST(what_is_marked_must_not_count),
         STAGE_TEST(a_period_without_an_end_must_leave_each_its_own),
         STAGE_TEST(once_more_must_not_put_off_what_is_being_made),
+        STAGE_TEST(once_more_must_not_put_off_what_should_be_gone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

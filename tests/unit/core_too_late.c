@@ -384,6 +384,23 @@ static void before_it_has_rules_nobody_must_be_refused(struct stage *s)
     assert_int_equal(ask(s, sub, &r, 5, 0), KP__GRANT_WAIT);
 }
 
+/* Upkeep does, if it began before the request came. */
+static void a_call_that_knows_an_older_time_must_not_spoil_the_estimate(struct stage *s)
+{
+    struct kp__request r;
+
+    s->rules.refuse_late = true;
+    s->rules.max_live = 1;
+    struct kp__subpool *sub = stage_key(s);
+    struct kp__slot *slot = stage_lend(s, sub);
+    s->now += 20;
+    assert_int_equal(ask(s, sub, &r, KP__NEVER, 0), KP__GRANT_WAIT);
+    s->now -= 10;
+    stage_give(s, slot, 0, true);
+    assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
+    assert_int_equal(sub->rare->late.gap, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +425,7 @@ int main(void)
         STAGE_TEST(who_waits_for_his_own_must_not_count_as_ahead),
         STAGE_TEST(a_key_that_refuses_from_now_on_must_know_since_when_they_wait),
         STAGE_TEST(before_it_has_rules_nobody_must_be_refused),
+        STAGE_TEST(a_call_that_knows_an_older_time_must_not_spoil_the_estimate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,34 @@ static void a_lease_that_no_lock_saw_must_be_known_all_the_same(void)
     assert_false(kp_lease_read(&lease, &about));
 }
 
+/* As if its thread had lost its processor between the claim and the note of who it is, and the lane
+ * was shut in that moment. */
+static void a_borrower_must_be_known_however_late_it_notes_who_it_is(void)
+{
+    kp_lease_about about;
+    kp_lease none;
+    char text[500];
+    kp_why why;
+
+    hit_stand(1, (kp_options){ .limits.max_live = 1 });
+    kp_lease lease = hit_take_asking(K, KP_ASK(.tag = "before"));
+    hit_give(&lease);
+    HIT_SHORT(lease = hit_take_asking(K, KP_ASK(.tag = "who")));
+    struct kp__cell *cell = kp__cell_at((uint32_t)lease.opaque[2]);
+    assert_non_null(cell);
+    atomic_store(&cell->tag, "before");
+    assert_int_equal(hit_stats(K).lent, 1);
+    atomic_store(&cell->tag, "who");
+    assert_true(kp_lease_read(&lease, &about));
+    assert_string_equal(about.tag, "who");
+    (void)kp_explain(hit.pool, K, text, sizeof text);
+    assert_non_null(strstr(text, "to who"));
+    kp_ask soon = { .within_ms = 1, .why = &why };
+    assert_int_equal(kp_get(hit.pool, K, &soon, &none), KP_ETIMEDOUT);
+    assert_string_equal(why.oldest_tag, "who");
+    hit_give(&lease);
+}
+
 static void what_was_lent_again_and_again_must_be_counted_every_time(void)
 {
     kp_lease_about about;
@@ -147,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HIT_TEST(a_lease_that_no_lock_saw_must_be_known_all_the_same),
+        HIT_TEST(a_borrower_must_be_known_however_late_it_notes_who_it_is),
         HIT_TEST(what_was_lent_again_and_again_must_be_counted_every_time),
         HIT_TEST(a_resource_must_lead_to_the_lease_that_no_lock_saw),
         HIT_TEST(a_borrower_that_does_not_want_it_kept_must_be_heard),
