@@ -474,7 +474,7 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         r->idle_ns = 0;
         m_rouse(m, r);
         m_open_seats(m, slot);
-        if (s->seats > 1) m_settle(m, s->key);
+        m_settle(m, s->key); /* others may share it; and the check took time */
     }
     m_do(m);
     m_close_todo(m, outer);
