@@ -459,10 +459,8 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         int key = s->key, sponsor = release_sponsor(m, slot);
         s->lends--; /* it was not lent after all */
         m_give(m, slot, seat, good, R_INVALID);
-        if (sponsor != NOBODY) {
-            m_settle(m, key); /* so far the sponsor looked at nothing else */
-            m_send_away(m, sponsor);
-        }
+        m_settle(m, key); /* so far the sponsor looked at nothing else */
+        if (sponsor != NOBODY) m_send_away(m, sponsor);
     } else {
         TALLY(m, s->key, hits, 1); /* not counted before the check */
         (void)release_sponsor(m, slot);
