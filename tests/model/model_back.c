@@ -84,15 +84,14 @@ static void inherit(struct model *m, int slot, int heir, int sponsor, bool probe
 {
     m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .look_at = FOREVER };
     m->slot[slot].sponsor = m->slot[slot].heir = NOBODY;
-    if (!m->on_loop) return;
-    if (sponsor != NOBODY) {
+    if (m->on_loop && sponsor != NOBODY) {
         m->request[sponsor].grant = G_PERMIT;
         m->request[sponsor].slot = slot;
         m->request[sponsor].waiting = false;
         m->request[sponsor].making = NOBODY;
         m->request[sponsor].probe = probe;
         m_rouse(m, &m->request[sponsor]);
-    } else {
+    } else if (m->on_loop) {
         m->slot[slot].state = M_FREE;
         m_token_back(m);
     }
