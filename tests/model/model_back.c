@@ -84,15 +84,14 @@ static void inherit(struct model *m, int slot, int heir, int sponsor, bool probe
 {
     m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .look_at = FOREVER };
     m->slot[slot].sponsor = m->slot[slot].heir = NOBODY;
-    if (!m->on_loop) return;
-    if (sponsor != NOBODY) {
+    if (m->on_loop && sponsor != NOBODY) {
         m->request[sponsor].grant = G_PERMIT;
         m->request[sponsor].slot = slot;
         m->request[sponsor].waiting = false;
         m->request[sponsor].making = NOBODY;
         m->request[sponsor].probe = probe;
         m_rouse(m, &m->request[sponsor]);
-    } else {
+    } else if (m->on_loop) {
         m->slot[slot].state = M_FREE;
         m_token_back(m);
     }
@@ -460,10 +459,8 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         int key = s->key, sponsor = release_sponsor(m, slot);
         s->lends--; /* it was not lent after all */
         m_give(m, slot, seat, good, R_INVALID);
-        if (sponsor != NOBODY) {
-            m_settle(m, key); /* so far the sponsor looked at nothing else */
-            m_send_away(m, sponsor);
-        }
+        m_settle(m, key); /* so far the sponsor looked at nothing else */
+        if (sponsor != NOBODY) m_send_away(m, sponsor);
     } else {
         TALLY(m, s->key, hits, 1); /* not counted before the check */
         (void)release_sponsor(m, slot);
@@ -475,7 +472,7 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         r->idle_ns = 0;
         m_rouse(m, r);
         m_open_seats(m, slot);
-        if (s->seats > 1) m_settle(m, s->key);
+        m_settle(m, s->key); /* others may share it; and the check took time */
     }
     m_do(m);
     m_close_todo(m, outer);
