@@ -279,7 +279,7 @@ static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request 
     kp__step_in(pool);
 }
 
-static void begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+static bool begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                   bool renews, uint64_t now)
 {
     struct kp__job *job;
@@ -288,7 +288,7 @@ static void begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__req
 
     if (!slot) {
         refund(pool, sub, request, renews);
-        return;
+        return false;
     }
     kp__errand_of(slot)->renews = renews;
     kp__permit_spend(sub, slot);
@@ -302,17 +302,18 @@ static void begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__req
     job->began = now;
     if (pool->crew || !kp__stands_by(pool)) send(pool, job, request);
     else run_here(pool, job, request);
+    return true;
 }
 
-void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+bool kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                 uint64_t now)
 {
-    begin(pool, sub, request, false, now);
+    return begin(pool, sub, request, false, now);
 }
 
 void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
-    begin(pool, sub, NULL, true, now);
+    (void)begin(pool, sub, NULL, true, now);
 }
 
 /* ---- resources made elsewhere ---------------------------------------------------------------- */

@@ -292,8 +292,8 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     }
     if (!r->of_loop && kp__do(pool, todo)) r->time_passed = true;
     uint8_t limit = r->limit;
-    kp__create(pool, r->sub, r,
-               r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
+    (void)kp__create(pool, r->sub, r,
+                     r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
         r->grant.code != KP_ECREATE)
         return;
