@@ -396,7 +396,6 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     struct kp__request *r = g->request;
 
     count_wait(g, code);
-    kp__here.told = false;
     g->pool->getting--;
     kp__tell_news(g->pool, todo); /* a closing pool may wait for the last get to end */
     if (code == 0) {
