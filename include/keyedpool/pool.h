@@ -191,7 +191,7 @@ KP_API int64_t kp_invalidate(kp_pool *pool, const void *resource);
 /* The same for all resources that a key, or each (KP_EVERY_KEY), has now; those created later are
  * not affected.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing.
- * Errors: none; KP_EMISUSE for a key of the wrong type. Order: none. Since: 0.1 */
+ * Errors: none; KP_EMISUSE for what is no key of this pool. Order: none. Since: 0.1 */
 KP_API int64_t kp_invalidate_key(kp_pool *pool, kp_key key);
 
 /* Forget the failed creates of a key, or of each (KP_EVERY_KEY): the pause ends, the circuit

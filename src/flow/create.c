@@ -279,7 +279,7 @@ static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request 
     kp__step_in(pool);
 }
 
-static void begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+static bool begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                   bool renews, uint64_t now)
 {
     struct kp__job *job;
@@ -288,7 +288,7 @@ static void begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__req
 
     if (!slot) {
         refund(pool, sub, request, renews);
-        return;
+        return false;
     }
     kp__errand_of(slot)->renews = renews;
     kp__permit_spend(sub, slot);
@@ -302,17 +302,18 @@ static void begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__req
     job->began = now;
     if (pool->crew || !kp__stands_by(pool)) send(pool, job, request);
     else run_here(pool, job, request);
+    return true;
 }
 
-void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+bool kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                 uint64_t now)
 {
-    begin(pool, sub, request, false, now);
+    return begin(pool, sub, request, false, now);
 }
 
 void kp__renew(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
-    begin(pool, sub, NULL, true, now);
+    (void)begin(pool, sub, NULL, true, now);
 }
 
 /* ---- resources made elsewhere ---------------------------------------------------------------- */
@@ -330,13 +331,19 @@ static int room_for_one(struct kp__pool *pool, struct kp__subpool *sub)
     return kp__budgets_have_room(core, sub) ? 0 : KP_EFULL;
 }
 
+/* NULL: this resource may be added to some key. Otherwise what is wrong with it. */
+static const char *bad_resource(struct kp__pool *pool, const void *resource)
+{
+    if (!resource) return "kp_add: the resource is NULL";
+    return kp__slot_of(&pool->core, resource) ? "kp_add: this resource is in the pool already"
+                                              : NULL;
+}
+
 /* May this one be added? 0, or the code of why not; *sentence is set if that is misuse. */
 static int may_add(struct kp__pool *pool, struct kp__subpool *sub, const void *resource,
                    const char **sentence)
 {
-    if (!resource) *sentence = "kp_add: the resource is NULL";
-    else if (kp__slot_of(&pool->core, resource))
-        *sentence = "kp_add: this resource is in the pool already";
+    *sentence = bad_resource(pool, resource);
     return *sentence ? KP_EMISUSE : room_for_one(pool, sub);
 }
 
@@ -381,13 +388,14 @@ int kp_add(kp_pool *door, kp_key key, void *resource)
     struct kp__todo todo;
     int code;
     struct kp__pool *pool = kp__enter_with(door, key, false, "kp_add: pool is NULL", NULL, &code);
-    const char *sentence = NULL;
+    struct kp__subpool *sub = NULL;
     struct kp__slot *slot = NULL;
     int fd = -1;
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code);
+    const char *sentence = bad_resource(pool, resource); /* no key is made for misuse */
+    if (!sentence) sub = kp__find(pool, key, kp__hash(pool, key), true, NULL, &code);
     if (sub && !sub->rules) code = KP_EFULL; /* limits_for is being asked this very moment */
     else if (sub && (code = may_add(pool, sub, resource, &sentence)) == 0) {
         slot = spare_slot(pool, sub);

@@ -286,7 +286,7 @@ void kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
     kp__step_out(pool, todo);
     s.pools = lock_all(pool->world); /* this one too: it cannot be freed while we are `inside` */
     pool->inside--;
-    bool found = is_deadlock(&s), tells = found && !kp__here.told;
+    bool found = is_deadlock(&s), tells = found && !g->told;
     if (found) say(&s, &failure);
     if (found && refuses(pool)) {
         (void)kp__withdraw(&pool->core, r, kp__time(pool), todo);
@@ -298,7 +298,7 @@ void kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
     unlock_all_but(s.pools, pool);
     if (!tells) return;
     tell(g, &failure, todo); /* not listed yet: the listener may itself wait for something */
-    kp__here.told = true;
+    g->told = true;
     kp__list_push_back(&pool->sleepers, &self->link);
 }
 

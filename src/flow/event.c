@@ -265,6 +265,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
         say_timeout(sub, why);
     } else if (cause.code) {
         why->vendor_code = cause.vendor_code;
+        memcpy(why->field, cause.field, sizeof why->field);
         memcpy(why->text, cause.text, sizeof why->text);
     } else if (code == KP_EAGAIN || code == KP_EFULL) {
         append(why, " (limit: %s)", why->limit);

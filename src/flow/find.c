@@ -20,12 +20,26 @@ bool kp__every_key(kp_key key)
     return key.data == NULL && key.size == SIZE_MAX;
 }
 
-/* NULL: it may be looked up (a pinned key is checked then). Otherwise what is wrong with it. */
-static const char *bad_key(const struct kp__pool *pool, kp_key key)
+static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
+{
+    uintptr_t number = (uintptr_t)key.data;
+    const struct kp__lane *lane = number <= UINT32_MAX ? kp__lane_at((uint32_t)number) : NULL;
+
+    /* relaxed: if the lane is this pool's, its pin was written under this lock */
+    if (!lane || atomic_load_explicit(&lane->pin, memory_order_relaxed) != key.size) return NULL;
+    struct kp__subpool *sub = kp__slab_at(&pool->core.subpools, lane->sub);
+    return sub && kp__lane_number(sub) == number ? sub : NULL;
+}
+
+/* NULL: it may be looked up. Otherwise what is wrong with it. With the lock. */
+static const char *bad_key(struct kp__pool *pool, kp_key key)
 {
     const char *sentence = NULL;
 
-    if (kp__is_pinned(key)) return NULL;
+    if (kp__is_pinned(key))
+        return find_pinned(pool, key) ? NULL
+                                      : "this pinned key is not of this pool, or was unpinned, or "
+                                        "was pinned before fork";
     if (kp__every_key(key)) return "KP_EVERY_KEY cannot be borrowed for; pass one key";
     return kp__key_check(&pool->key_type, key, &sentence) == 0 ? NULL : sentence;
 }
@@ -77,27 +91,6 @@ static bool same_key(const struct kp__map_node *node, const void *ctx)
     const struct wanted *wanted = ctx;
 
     return kp__key_equal(&wanted->pool->key_type, kp__key_at(sub), sub->key_size, wanted->key);
-}
-
-static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
-{
-    uintptr_t number = (uintptr_t)key.data;
-    const struct kp__lane *lane = number <= UINT32_MAX ? kp__lane_at((uint32_t)number) : NULL;
-
-    /* relaxed: if the lane is this pool's, its pin was written under this lock */
-    if (!lane || atomic_load_explicit(&lane->pin, memory_order_relaxed) != key.size) return NULL;
-    struct kp__subpool *sub = kp__slab_at(&pool->core.subpools, lane->sub);
-    return sub && kp__lane_number(sub) == number ? sub : NULL;
-}
-
-static int stale_pin(struct kp__pool *pool, kp_why *why)
-{
-    struct kp__todo todo;
-
-    kp__todo_init(&todo, pool->world);
-    return kp__misuse_within(pool, &todo, why,
-                             "this pinned key is not of this pool, or was unpinned, or was pinned "
-                             "before fork");
 }
 
 /* ---- make ------------------------------------------------------------------------------------ */
@@ -208,8 +201,8 @@ struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key)
 {
     struct wanted wanted = { pool, key };
 
-    if (!kp__key_fits(pool, key)) return NULL;
     if (kp__is_pinned(key)) return find_pinned(pool, key);
+    if (!kp__key_fits(pool, key)) return NULL;
     return kp__table_find(&pool->core, kp__hash(pool, key), same_key, &wanted);
 }
 
@@ -233,13 +226,10 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
         *code = KP_ECLOSED;
         return NULL;
     }
-    if (kp__is_pinned(key)) {
-        if ((sub = find_pinned(pool, key)) == NULL) *code = stale_pin(pool, why);
-    } else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) == NULL && !want) {
-        *code = KP_ENOTFOUND;
-    }
-    if (*code != 0) return NULL;
-    if (!sub && !may_make(pool)) *code = KP_EFULL;
+    if (kp__is_pinned(key)) sub = find_pinned(pool, key); /* it is one: kp__check_key */
+    else sub = kp__table_find(&pool->core, hash, same_key, &wanted);
+    if (!sub && !want) *code = KP_ENOTFOUND;
+    else if (!sub && !may_make(pool)) *code = KP_EFULL;
     if (*code != 0 || (!sub && (sub = make(pool, key, hash, code)) == NULL)) return NULL;
     kp__take_interest(pool, sub);
     if (want && sub->leaving != KP__STAYS) keep(pool, sub);

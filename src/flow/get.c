@@ -292,8 +292,8 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     }
     if (!r->of_loop && kp__do(pool, todo)) r->time_passed = true;
     uint8_t limit = r->limit;
-    kp__create(pool, r->sub, r,
-               r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
+    (void)kp__create(pool, r->sub, r,
+                     r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
         r->grant.code != KP_ECREATE)
         return;
@@ -396,7 +396,6 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     struct kp__request *r = g->request;
 
     count_wait(g, code);
-    kp__here.told = false;
     g->pool->getting--;
     kp__tell_news(g->pool, todo); /* a closing pool may wait for the last get to end */
     if (code == 0) {

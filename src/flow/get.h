@@ -15,6 +15,7 @@ struct kp__get {
                                 not */
     bool probing;            /* of a loop: it is a circuit's first probe, to be told after the
                                 step */
+    bool told;               /* a deadlock of this get was told (deadlock.c) */
 };
 
 /* NULL, or what is wrong with the ask. */

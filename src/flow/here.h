@@ -39,7 +39,6 @@ struct kp__here {
     uint32_t number;        /* of `found` */
     bool claimed_wrong;     /* it has just claimed a wrong cell, and goes the long way */
 
-    bool told;   /* a deadlock of its get was told (deadlock.c) */
     uint32_t id; /* the system's; 0: not needed so far */
 };
 extern KP__INSIDE _Thread_local struct kp__here kp__here KP__TLS;

@@ -262,7 +262,7 @@ int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t unti
         if (give_up(job)) return KP_PENDING;
         kp__job_await(job); /* it is being answered this moment */
     }
-    return job->status;
+    return job->status < 0 ? job->status : 0; /* a positive answer is not KP_PENDING */
 }
 
 struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, struct kp__job *own)

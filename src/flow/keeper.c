@@ -107,7 +107,7 @@ static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
     uint32_t failures = sub->rare->health.failures;
     int64_t wanted = kp__refill_wanted(&pool->core, sub, sub->warm);
 
-    kp__create(pool, sub, NULL, kp__time(pool));
+    (void)kp__create(pool, sub, NULL, kp__time(pool));
     bool failed = sub->rare->health.failures > failures;
     if (failed && sub->rare->health.back_off == 0 && !sub->rules->cache_once)
         sub->refill = sub->warm = false; /* no pause between tries: the next get tries again */

@@ -375,7 +375,10 @@ size_t kp__key_print(const kp_key_type *type, kp_key key, char *buf, size_t size
     } else if (is_bytes(type)) {
         put_bytes(&t, key.data, key.size);
     } else if (type->text) {
-        return type->text(key.data, buf, size, type->ctx);
+        int cancel = kp__cancel_hold();
+        t.length = type->text(key.data, buf, size, type->ctx);
+        kp__cancel_free(cancel);
+        return t.length;
     } else if (type->fields) {
         for (const kp_field *f = type->fields; f->kind != KP_FIELD_END; f++) {
             if (f != type->fields) put(&t, ",");

@@ -180,14 +180,15 @@ static uint64_t next_due(kp_loop *loop)
     return at;
 }
 
-/* The time by the loop's one clock; 0: it has none yet, and so no pool. */
+/* The time by the loop's one clock. Only while something is due: then there is a pool, which keeps
+ * the clock; afterwards its world may be gone. */
 static uint64_t time_of(kp_loop *loop)
 {
     kp__lock_take(&loop->box.lock, &kp__life);
     uint64_t (*now_ns)(void *ctx) = loop->now_ns;
     void *clock = loop->clock;
     kp__lock_give(&loop->box.lock, &kp__life);
-    return now_ns ? now_ns(clock) : 0;
+    return now_ns(clock);
 }
 
 /* Do what is due by now: requests whose alarm has gone off, and upkeep. */
@@ -215,8 +216,6 @@ static int64_t may_sleep(kp_loop *loop)
 
 int64_t kp_loop_dispatch(kp_loop *loop)
 {
-    uint64_t now;
-
     if (!loop || !loop->box.open)
         return kp__misuse(NULL, NULL, "kp_loop_dispatch: this loop is closed, or NULL");
     if (kp__loop_is_inherited(loop)) return KP_EFORKED;
@@ -230,7 +229,7 @@ int64_t kp_loop_dispatch(kp_loop *loop)
     int cancel = kp__cancel_hold();
     kp__mail_begin(&loop->box);
     read_mail(loop);
-    if ((now = time_of(loop)) != 0) keep_appointments(loop, now);
+    if (next_due(loop) != KP__NEVER) keep_appointments(loop, time_of(loop));
     kp__cancel_free(cancel);
     loop->dispatching = false;
     return kp__mail_end(&loop->box) ? 0 : may_sleep(loop);

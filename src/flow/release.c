@@ -336,7 +336,7 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     bool keep = h.seat->decided ? h.seat->reuse : h.slot->sub->rules->reuse;
     *out = (kp_lease_about){
         .reused = h.seat->hit,
-        .doomed = h.slot->errand->doomed || !keep,
+        .doomed = is_going(&h) || !keep,
         .old = h.slot->old,
         .revoked = h.slot->state == KP__REVOKED,
         .key = kp__key_of(h.pool, h.slot->sub),

@@ -9,8 +9,9 @@
 #include "flow/flow.h"
 
 /* Spend a permit: create. With the lock, which is given back meanwhile. For `request` (or NULL: the
- * background) the outcome is in request->grant: SLOT, WAIT (pending: it is in the queue) or NO. */
-void kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
+ * background) the outcome is in request->grant: SLOT, WAIT (pending: it is in the queue) or NO.
+ * False: out of memory, nothing was begun. */
+bool kp__create(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                 uint64_t now);
 
 /* The same for a replacement (core/renew.c), with the permit that kp__renew_permit gave. */

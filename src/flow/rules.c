@@ -144,6 +144,20 @@ static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
                                   "budget.max_live; not every key can have its floor");
 }
 
+/* No rules could be made: refuse all who wait for them, and tell them why. */
+static void refuse(struct kp__pool *pool, struct kp__subpool *sub, int code, const kp_why *cause,
+                   struct kp__todo *todo)
+{
+    for (int q = 0; q < KP__QUEUES; q++) {
+        const struct kp__list *queue = &sub->rare->queue[q], *l;
+        for (l = kp__list_first(queue); l; l = kp__list_next(queue, l)) {
+            const struct kp__request *r = KP__OF(l, const struct kp__request, link);
+            if (r->why) *r->why = *cause;
+        }
+    }
+    kp__refuse_all(&pool->core, sub, code, todo);
+}
+
 int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
 {
     struct kp__rules *rules, *old = NULL;
@@ -151,9 +165,10 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
     struct kp__todo todo;
 
     if (sub->rules || sub->ruling) return 0;
+    kp_why cause = { .code = 0 };
     kp__todo_init(&todo, pool->world);
     sub->ruling = true;
-    int code = make_rules(pool, sub, &rules, group, why);
+    int code = make_rules(pool, sub, &rules, group, &cause);
     sub->ruling = false;
     if (code == 0) {
         kp__note_rules(pool, rules);
@@ -163,7 +178,9 @@ int kp__rule(struct kp__pool *pool, struct kp__subpool *sub, kp_why *why)
         kp__settle(&pool->core, sub, kp__time(pool), &todo);
         tell_overpromised(pool, &todo);
     } else {
-        kp__refuse_all(&pool->core, sub, code, &todo);
+        if (cause.code == 0) kp__say(&cause, code, NULL);
+        if (why) *why = cause;
+        refuse(pool, sub, code, &cause, &todo);
     }
     kp__tell_news(pool, &todo); /* a kp_warm of it goes on, or asks for rules again */
     kp__step_out(pool, &todo);

@@ -418,9 +418,15 @@ size_t kp_key_text(kp_pool *door, kp_key key, char *buf, size_t size)
     if (!buf) size = 0;
     if (!pool) return kp__key_print(&bytes, key, buf, size);
     kp__todo_init(&todo, pool->world);
+    struct kp__subpool *sub = kp__is_pinned(key) ? kp__known(pool, key) : NULL;
+    if (sub) {
+        kp__take_interest(pool, sub);
+        key = kp__key_of(pool, sub);
+    }
     kp__step_out(pool, &todo);
     length = kp__key_print(&pool->key_type, key, buf, size);
     kp__step_in(pool);
+    if (sub) kp__lose_interest(pool, sub, sub->used_at);
     kp__leave(pool, &todo);
     return length;
 }

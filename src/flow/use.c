@@ -182,9 +182,8 @@ int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *a
     if (!fn) return kp__misuse(NULL, use.plan.ask.why, "kp_use: fn is NULL; nothing to run");
     status = kp__plan_check(&use.plan);
     if (status != 0) return status;
-    use.single = is_single(&use.plan);
+    use.single = is_single(&use.plan) || !kp_is_pool(pool); /* if it is none, the get says why */
     if (use.single) return attempt(&(struct series){ &use, key, 0, KP__NEVER, 1, 0 });
-    if (!kp_is_pool(pool)) return get(&use, key, KP__NEVER, &(kp_lease){ 0 }); /* it says why */
     use.deadline_ns = deadline_of(pool, &use.plan.ask);
     size_t fallbacks = use.plan.fallbacks;
     status = try_key(&use, key, share_of(&use, fallbacks + 1));

@@ -69,8 +69,10 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
             say_no_rules(&cause, code, why);
             return code;
         }
-        if (kp__refill_permit(&pool->core, sub, true, now)) kp__create(pool, sub, NULL, now);
-        else kp__await_news(pool, todo, next_try(pool, sub, now, until));
+        if (!kp__refill_permit(&pool->core, sub, true, now))
+            kp__await_news(pool, todo, next_try(pool, sub, now, until));
+        else if (!kp__create(pool, sub, NULL, now))
+            return say_cold(sub, KP_ENOMEM, why);
     }
     return 0;
 }
@@ -95,8 +97,9 @@ static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool
         sub->refill = sub->warm = true;
         kp__file_sub(&pool->core, sub, sub->used_at);
     } else if (wait && pool->crew) {
-        while (kp__refill_permit(&pool->core, sub, true, sub->used_at))
-            kp__create(pool, sub, NULL, sub->used_at);
+        while (kp__refill_permit(&pool->core, sub, true, sub->used_at) &&
+               kp__create(pool, sub, NULL, sub->used_at))
+            continue;
     }
     return sub;
 }

@@ -16,7 +16,8 @@
 
 enum where {
     IN_CREATE = 1, IN_VALIDATE, IN_RESET, IN_DESTROY, IN_CANCEL, IN_ABANDON, IN_DROP_CTX,
-    IN_LIMITS, IN_EVENT, IN_COPY, IN_DROP, IN_EACH, IN_FINALIZER, IN_MISUSE, IN_DONE, WHERES
+    IN_LIMITS, IN_EVENT, IN_COPY, IN_DROP, IN_TEXT, IN_EACH, IN_FINALIZER, IN_MISUSE, IN_DONE,
+    WHERES
 };
 
 static struct {
@@ -128,6 +129,13 @@ static void drop_number(void *copied, void *ctx)
     s.keys--;
 }
 
+static size_t text_of_number(const void *key, char *buf, size_t size, void *ctx)
+{
+    (void)ctx;
+    point(IN_TEXT);
+    return (size_t)snprintf(buf, size, "%d", *(const int *)key);
+}
+
 static int each(kp_key key, const kp_stats *stats, void *arg)
 {
     (void)key, (void)stats, (void)arg;
@@ -210,6 +218,16 @@ static int64_t look_at_each(void)
     return get_and_release() + kp_each_key(s.pool, each, NULL);
 }
 
+static int64_t explain_it(void)
+{
+    int64_t rc = get_and_release();
+
+    return rc == 0 && kp_explain(s.pool, KP_KEY(&number), NULL, 0) > 0 &&
+                   kp_key_text(s.pool, KP_KEY(&number), NULL, 0) == 1
+               ? 0
+               : -1;
+}
+
 static int64_t close_a_scope(void)
 {
     kp_scope scope = { 0 };
@@ -262,6 +280,7 @@ static const struct row {
     { "on_event", IN_EVENT, get_and_discard },
     { "key_type.copy", IN_COPY, get_and_release },
     { "key_type.drop", IN_DROP, forget_it },
+    { "key_type.text", IN_TEXT, explain_it },
     { "the function of kp_each_key", IN_EACH, look_at_each },
     { "a scope's finalizers", IN_FINALIZER, close_a_scope },
     { "kp_on_misuse", IN_MISUSE, misuse_it },
@@ -279,7 +298,7 @@ static void open_it(enum where where)
         .limits = { .max_live = 2, .validate_after_ms = KP_NONE },
         .limits_for = limits_for,
         .key_type = { .size = sizeof(int), .hash = hash_number, .equal = same_number,
-                      .copy = copy_number, .drop = drop_number },
+                      .copy = copy_number, .drop = drop_number, .text = text_of_number },
         .on_event = on_event,
         .forget_key_after_ms = where == IN_DROP ? KP_NONE : 0,
         .threads = KP_NONE,

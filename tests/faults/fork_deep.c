@@ -240,6 +240,42 @@ static void a_first_use_without_memory_must_be_refused_and_the_next_one_served(v
     assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
 }
 
+static int runs;
+
+static int run(kp_lease *lease, void *arg)
+{
+    (void)lease, (void)arg;
+    runs++;
+    return 0;
+}
+
+static void use_without_memory(void *arg)
+{
+    kp_plan plan = { .schedule = { .times = 3 } };
+    kp_stats s;
+
+    memory.asked = 0;
+    memory.refuse = 1;
+    int rc = kp_use(arg, kp_str("k"), &plan, run, NULL);
+    MUST(memory.asked >= memory.refuse);
+    MUST(rc == KP_ENOMEM || (rc == 0 && runs == 1));
+    MUST(kp_stats_read(arg, KP_EVERY_KEY, &s) == 0 && s.lent == 0);
+    MUST(kp_pool_close(arg, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0);
+}
+
+/* Memory that is there again a moment later: what kp_use gets it must run and give back. */
+static void a_first_use_by_a_plan_must_lose_no_lease_where_memory_was_scarce(void **state)
+{
+    kp_options options = { .name = "counted", .world = &counted, .threads = KP_NONE };
+
+    (void)state;
+    memory.refuse = 0;
+    kp_pool *pool = pool_of_things(options);
+    stock(pool, "k", 3);
+    child_run(use_without_memory, pool);
+    assert_int_equal(kp_pool_close(pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
+}
+
 /* ---- at any moment --------------------------------------------------------------------------- */
 
 enum { WORKERS = 4, MOMENTS = 150 };
@@ -408,6 +444,7 @@ int main(void)
         T(first_uses_at_once_must_start_it_once),
         T(the_memory_of_the_childs_own_pool_must_be_freed_at_its_close),
         T(a_first_use_without_memory_must_be_refused_and_the_next_one_served),
+        T(a_first_use_by_a_plan_must_lose_no_lease_where_memory_was_scarce),
         T(a_fork_at_any_moment_must_leave_the_child_whole_and_the_parent_unharmed),
     };
 

@@ -280,17 +280,14 @@ int model_add(struct model *m, int key, uint64_t serial)
     struct model_key *k = &m->key[key];
     int code = m->closed ? KP_ECLOSED : 0, slot;
 
-    if (code != 0 || m_find(m, key, &code) == NOBODY) return code;
     for (int i = 0; i < MODEL_SLOTS; i++) {
         enum model_state state = m->slot[i].state;
         bool there = state == M_IDLE || state == M_LENT || state == M_REVOKED;
-        if (there && m->slot[i].serial == serial) code = KP_EMISUSE;
+        if (!there || m->slot[i].serial != serial) continue;
+        model_misuse(m); /* no key is made */
+        return KP_EMISUSE;
     }
-    if (code == KP_EMISUSE) {
-        m_lose_interest(m, key, m->now);
-        model_misuse(m);
-        return code;
-    }
+    if (code != 0 || m_find(m, key, &code) == NOBODY) return code;
     bool full = m_count(m, key, M_IDLE) >= k->rules.max_idle ||
                 m_count(m, NOBODY, M_IDLE) >= m->budget_idle;
     if (m_live(m, key) + k->promised >= k->rules.max_live) code = KP_EFULL;

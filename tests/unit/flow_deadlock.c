@@ -281,9 +281,97 @@ static void who_wakes_for_nothing_must_not_be_told_again(void **state)
     stage_fall(&s);
 }
 
+/* ---- gets within gets ------------------------------------------------------------------------ */
+
+static kp_pool *nested;
+
+static void set_most(int64_t live)
+{
+    kp_limits limits = { .max_live = live };
+
+    assert_int_equal(kp_limits_set(nested, kp_str("a"), &limits, NULL), 0);
+}
+
+static void give_room(struct stage *s)
+{
+    (void)s;
+    set_most(2);
+}
+
+/* The get that waits for itself may create now, which fails; its listener takes the room away, and
+ * does a get of its own. */
+static void take_room_and_get(const kp_event *event, void *ctx)
+{
+    kp_lease none;
+
+    stage_event(event, ctx);
+    if (event->kind != KP_EVENT_CREATE_FAILED) return;
+    set_most(1);
+    assert_int_equal(kp_try_get(nested, kp_str("b"), &none), KP_EAGAIN);
+}
+
+static void a_get_within_a_get_must_not_have_its_deadlock_told_again(void **state)
+{
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.max_live = 1;
+    s.options.limits.on_create_failure = KP_FAIL_RETRY;
+    s.options.on_deadlock = KP_DEADLOCK_REPORT;
+    s.options.on_event = take_room_and_get;
+    stage_open(&s);
+    nested = s.pool;
+    kp_lease lease = stage_get(&s, "a");
+    s.create = -1;
+    s.meanwhile = give_room;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_S(1), &none), KP_ETIMEDOUT);
+    assert_int_equal(stage_heard(&s, KP_EVENT_CREATE_FAILED), 1);
+    assert_int_equal(stage_heard(&s, KP_EVENT_DEADLOCK), 1);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
+/* The outer get waits for itself, which is told. Its create then waits for itself, too. */
+static int create_and_wait(kp_job *job, void **resource)
+{
+    struct stage *s = job->ctx;
+    kp_lease none;
+
+    if (s->create == 0) return stage_create(job, resource);
+    set_most(1);
+    assert_int_equal(kp_get(nested, kp_str("c"), KP_IN_MS(10), &none), KP_ETIMEDOUT);
+    return -1;
+}
+
+static void a_deadlock_of_a_get_within_a_get_must_be_told(void **state)
+{
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.create = create_and_wait;
+    s.options.limits.max_live = 1;
+    s.options.on_deadlock = KP_DEADLOCK_REPORT;
+    stage_open(&s);
+    nested = s.pool;
+    kp_lease lease = stage_get(&s, "a"), other = stage_get(&s, "c");
+    s.create = -1;
+    s.meanwhile = give_room;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_IN_S(1), &none), KP_ECREATE);
+    assert_int_equal(stage_heard(&s, KP_EVENT_DEADLOCK), 2);
+    kp_release(&lease);
+    kp_release(&other);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_get_within_a_get_must_not_have_its_deadlock_told_again),
+        cmocka_unit_test(a_deadlock_of_a_get_within_a_get_must_be_told),
         cmocka_unit_test(who_wakes_for_nothing_must_not_be_told_again),
         cmocka_unit_test(what_is_told_must_be_what_another_search_finds),
     };

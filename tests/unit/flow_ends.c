@@ -149,6 +149,40 @@ static void a_reset_must_run_where_there_is_no_memory_for_its_job(void **state)
     stage_fall(&s);
 }
 
+static void say_one(struct stage *s)
+{
+    kp_job_done(s->job, 1, NULL);
+}
+
+/* A driver function that has a library's "1: it went well" as its late answer. It is no KP_PENDING:
+ * a get and a release whose thread stands by have their answer. */
+static void a_late_answer_that_is_positive_must_end_the_job(void **state)
+{
+    struct stage s;
+    kp_stats stats;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.validate = stage_validate;
+    s.options.driver.reset = stage_reset;
+    s.options.limits.validate_after_ms = KP_NONE;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    s.reset = KP_PENDING;
+    s.meanwhile = say_one;
+    kp_release(&lease);
+    assert_int_equal(s.destroyed, 0);
+    s.validate = KP_PENDING;
+    s.meanwhile = say_one;
+    lease = stage_get(&s, "a");
+    s.meanwhile = say_one;
+    kp_release(&lease);
+    assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &stats), 0);
+    assert_int_equal(stats.creates, 1);
+    assert_int_equal(stats.idle, 1);
+    stage_fall(&s);
+}
+
 /* ---- leases while they end ------------------------------------------------------------------- */
 
 static kp_lease copy_of_it;
@@ -423,6 +457,7 @@ int main(void)
         cmocka_unit_test(every_step_of_growing_must_be_whole_where_memory_runs_out),
         cmocka_unit_test(a_pool_must_close_whatever_its_tables_are_busy_with),
         cmocka_unit_test(a_reset_must_run_where_there_is_no_memory_for_its_job),
+        cmocka_unit_test(a_late_answer_that_is_positive_must_end_the_job),
         cmocka_unit_test(a_copy_of_a_lease_must_have_ended_while_its_resource_is_reset),
         cmocka_unit_test(a_lease_without_a_time_must_be_given_back_with_one_where_it_is_needed),
         cmocka_unit_test(a_timeout_must_not_invent_how_long_a_lease_without_a_time_has_lasted),

@@ -110,6 +110,37 @@ static void a_loop_must_serve_pools_of_one_clock_only(void **state)
     stage_fall(&s);
 }
 
+static bool world_is_gone;
+
+static uint64_t now_while_there_is_a_world(void *ctx)
+{
+    assert_false(world_is_gone);
+    return ((struct stage *)ctx)->now;
+}
+
+/* A world must stay until the last call into its pool has returned, not until its loop is closed.
+ */
+static void a_loop_must_not_ask_the_clock_of_a_pool_that_is_gone(void **state)
+{
+    struct stage s;
+    kp_loop *loop;
+
+    (void)state;
+    set_bare(&s);
+    s.world.now_ns = now_while_there_is_a_world;
+    stage_open(&s);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    kp_request request = { .loop = loop, .done = done };
+    assert_int_equal(kp_get_start(s.pool, kp_str("a"), NULL, &request), 0);
+    for (told = 0; told == 0;) assert_true(kp_loop_dispatch(loop) >= -1);
+    assert_int_equal(told_code, 0);
+    stage_fall(&s);
+    world_is_gone = true;
+    assert_int_equal(kp_loop_dispatch(loop), -1);
+    world_is_gone = false;
+    assert_int_equal(kp_loop_close(loop), 0);
+}
+
 static void a_pool_must_name_an_open_loop_and_no_threads_beside(void **state)
 {
     struct stage s;
@@ -349,6 +380,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_without_loop_or_done_must_be_misuse),
         cmocka_unit_test(a_loop_must_serve_pools_of_one_clock_only),
+        cmocka_unit_test(a_loop_must_not_ask_the_clock_of_a_pool_that_is_gone),
         cmocka_unit_test(a_pool_must_name_an_open_loop_and_no_threads_beside),
         cmocka_unit_test(a_driver_that_may_block_must_not_run_on_a_loop),
         cmocka_unit_test(another_threads_loop_must_be_left_to_it),

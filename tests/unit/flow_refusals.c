@@ -349,9 +349,30 @@ static void limits_given_later_must_be_refused_and_change_nothing(void **state)
     stage_fall(&s);
 }
 
+/* ---- misuse and nothing else ----------------------------------------------------------------- */
+
+static void adding_what_cannot_be_added_must_make_no_key(void **state)
+{
+    struct stage s;
+    static char thing;
+    kp_stats stats;
+
+    (void)state;
+    stage_raise(&s);
+    assert_int_equal(kp_add(s.pool, kp_str("a"), NULL), KP_EMISUSE);
+    assert_int_equal(stage_heard(&s, KP_EVENT_KEY_MADE), 0);
+    assert_int_equal(kp_add(s.pool, kp_str("a"), &thing), 0);
+    assert_int_equal(kp_add(s.pool, kp_str("b"), &thing), KP_EMISUSE);
+    assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &stats), 0);
+    assert_int_equal(stats.keys_made, 1);
+    assert_int_equal(stats.misuses, 2);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(adding_what_cannot_be_added_must_make_no_key),
         cmocka_unit_test(every_number_must_be_taken_up_to_the_edge_of_its_range),
         cmocka_unit_test(every_choice_must_be_one_of_its_values),
         cmocka_unit_test(a_refusal_must_say_what_to_write_instead),

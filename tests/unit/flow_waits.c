@@ -188,6 +188,30 @@ static void what_is_no_lease_must_be_told_and_nothing_be_done(void **state)
     assert_false(kp_lease_read(&lease, &about));
 }
 
+static void what_a_lease_says_must_be_true_where_its_resource_is_used_up_or_the_pool_closed(
+    void **state)
+{
+    struct stage s;
+    kp_lease_about about;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.max_uses = 2;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    assert_true(kp_lease_read(&lease, &about) && !about.doomed);
+    kp_release(&lease);
+    lease = stage_get(&s, "a"); /* for the last time */
+    assert_true(kp_lease_read(&lease, &about) && about.doomed);
+    kp_release(&lease);
+    assert_int_equal(s.destroyed, 1);
+    lease = stage_get(&s, "a");
+    assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, KP_NONE), 1);
+    assert_true(kp_lease_read(&lease, &about) && about.doomed);
+    kp_release(&lease);
+    assert_int_equal(s.destroyed, 2);
+}
+
 static void the_lease_of_a_shared_resource_must_not_be_guessed(void **state)
 {
     struct stage s;
@@ -341,6 +365,8 @@ int main(void)
         cmocka_unit_test(a_late_keeper_must_be_told_once),
         cmocka_unit_test(a_keeper_that_comes_seldom_must_be_late_only_after_that),
         cmocka_unit_test(what_is_no_lease_must_be_told_and_nothing_be_done),
+        cmocka_unit_test(
+            what_a_lease_says_must_be_true_where_its_resource_is_used_up_or_the_pool_closed),
         cmocka_unit_test(the_lease_of_a_shared_resource_must_not_be_guessed),
         cmocka_unit_test(a_release_must_read_the_clock_only_where_it_is_needed),
         cmocka_unit_test(a_release_must_serve_who_waits_even_without_a_clock),
