@@ -305,6 +305,15 @@ struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
     return next;
 }
 
+struct kp__subpool *kp__next_named(struct kp__pool *pool, kp_key key, struct kp__subpool *sub,
+                                   int *code)
+{
+    if (kp__every_key(key)) return kp__next_key(pool, sub);
+    if (!sub) return kp__find(pool, key, kp__hash(pool, key), false, NULL, code);
+    kp__lose_interest(pool, sub, sub->used_at);
+    return NULL;
+}
+
 /* ---- pins ------------------------------------------------------------------------------------ */
 
 /* One pin more or less. While there is one, the lane has the size of the key's pins. */

@@ -24,22 +24,16 @@ void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *
 int kp_retry_now(kp_pool *door, kp_key key)
 {
     struct kp__todo todo;
-    struct kp__subpool *sub;
+    struct kp__subpool *sub = NULL;
     int code;
     struct kp__pool *pool =
         kp__enter_with(door, key, true, "kp_retry_now: pool is NULL", NULL, &code);
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    if (pool->core.phase != KP__OPEN) {
-        code = KP_ECLOSED;
-    } else if (kp__every_key(key)) {
-        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            kp__retry(pool, sub, &todo);
-    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+    if (pool->core.phase != KP__OPEN) code = KP_ECLOSED;
+    while (code == 0 && (sub = kp__next_named(pool, key, sub, &code)) != NULL)
         kp__retry(pool, sub, &todo);
-        kp__lose_interest(pool, sub, sub->used_at);
-    }
     kp__leave(pool, &todo);
     return code;
 }
