@@ -136,6 +136,16 @@ void kp__say_failure(kp_why *why, const struct kp__failure *failure)
     if (failure->text[0]) snprintf(why->text, sizeof why->text, "%s", failure->text);
 }
 
+void kp__say_more(kp_why *why, const char *format, ...)
+{
+    size_t length = strlen(why->text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why->text + length, sizeof why->text - length, format, args);
+    va_end(args);
+}
+
 /* The lease of this key that has lasted the longest, and its slot; NULL: none is out. What is lent
  * is listed in the order in which it became lent, but one that is shared may have any leases since.
  */
@@ -196,38 +206,25 @@ static bool holds_doomed(const struct kp__subpool *sub)
     return false;
 }
 
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-static void
-append(kp_why *why, const char *format, ...)
-{
-    size_t length = strlen(why->text);
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why->text + length, sizeof why->text - length, format, args);
-    va_end(args);
-}
-
 static void say_timeout(const struct kp__subpool *sub, kp_why *why)
 {
     const struct kp__failure *last = sub->rare->health.last;
 
     why->text[0] = 0;
-    append(why,
-           "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
-           ", creating %" PRIu32 "), %" PRIu32 " ahead",
-           why->waited_ms, why->limit, why->live, why->lent,
-           why->creating, why->ahead);
+    kp__say_more(why,
+                 "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
+                 ", creating %" PRIu32 "), %" PRIu32 " ahead",
+                 why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
     if (holds_doomed(sub))
-        append(why, "; one of those lent was invalidated: kp_discard frees its place at once");
+        kp__say_more(why,
+                     "; one of those lent was invalidated: kp_discard frees its place at once");
     if (why->oldest_tag[0]) {
-        append(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms, why->oldest_tag);
-        if (oldest_thread(sub)) append(why, " (thread %" PRIu32 ")", oldest_thread(sub));
+        kp__say_more(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
+                     why->oldest_tag);
+        if (oldest_thread(sub)) kp__say_more(why, " (thread %" PRIu32 ")", oldest_thread(sub));
     }
     if (last && sub->rare->health.failures > 0)
-        append(why, "; last create failed: %.150s", kp__failure_text(last));
+        kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
@@ -267,6 +264,6 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
         why->vendor_code = cause.vendor_code;
         memcpy(why->text, cause.text, sizeof why->text);
     } else if (code == KP_EAGAIN || code == KP_EFULL) {
-        append(why, " (limit: %s)", why->limit);
+        kp__say_more(why, " (limit: %s)", why->limit);
     }
 }

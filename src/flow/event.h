@@ -40,6 +40,12 @@ int kp__no_pool(int code, kp_why *why, const char *sentence);
 void kp__say(kp_why *why, int code, const char *sentence);
 void kp__say_failure(kp_why *why, const struct kp__failure *failure);
 
+/* Add to the sentence, as far as there is room. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void kp__say_more(kp_why *why, const char *format, ...);
+
 /* Why a request was refused, with the key's numbers at this moment. With the lock. */
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
                     kp_why *why);
