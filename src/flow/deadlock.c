@@ -230,20 +230,6 @@ static void say(const struct search *s, kp_why *why)
     if (strlen(why->text) == sizeof why->text - 1) strcpy(&why->text[sizeof why->text - 4], "...");
 }
 
-/* Send the event. With the lock, given back meanwhile. */
-static void tell(struct kp__get *g, const kp_why *why, struct kp__todo *todo)
-{
-    struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request->sub;
-
-    if (!pool->on_event) return;
-    sub->interest++;
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_DEADLOCK, sub, NULL, KP_EDEADLK, why);
-    kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at);
-}
-
 static bool refuses(const struct kp__pool *pool)
 {
     /* relaxed: constant once the pool is open */
@@ -278,7 +264,8 @@ void kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
     }
     unlock_all_but(s.pools, pool);
     if (!tells) return;
-    tell(g, &why, todo); /* not listed yet: the listener may itself wait for something */
+    if (pool->on_event) /* not listed yet: the listener may itself wait for something */
+        kp__event_within(pool, KP_EVENT_DEADLOCK, r->sub, NULL, KP_EDEADLK, &why, todo);
     kp__here.told = true;
     kp__list_push_back(&pool->sleepers, &self->link);
 }

@@ -36,6 +36,16 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
     kp__send(pool, &event);
 }
 
+void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
+                      const void *resource, int code, const kp_why *why, struct kp__todo *todo)
+{
+    sub->interest++;
+    kp__step_out(pool, todo);
+    kp__event(pool, kind, sub, resource, code, why);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at);
+}
+
 void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
                 kp_event_kind kind, uint64_t now, struct kp__notice *out)
 {

@@ -15,6 +15,11 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
                const void *resource, int code, const kp_why *why);
 void kp__send(struct kp__pool *pool, kp_event *event);
 
+/* kp__event, with the lock, which is given back meanwhile, even if nobody listens. The key stays;
+ * this was no use of it. */
+void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
+                      const void *resource, int code, const kp_why *why, struct kp__todo *todo);
+
 /* An event about a lease. It is filled in with the lock, and sent (kp__send) without. */
 struct kp__notice {
     kp_event event;

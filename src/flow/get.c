@@ -305,9 +305,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
 void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
     if (!pool->on_event) return;
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_BREAKER_PROBING, sub, NULL, 0, NULL);
-    kp__step_in(pool);
+    kp__event_within(pool, KP_EVENT_BREAKER_PROBING, sub, NULL, 0, NULL, todo);
 }
 
 static void begin_probing(struct kp__get *g, struct kp__todo *todo)
@@ -357,18 +355,14 @@ static void count_wait(struct kp__get *g, int code)
 void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request->sub;
+    struct kp__request *r = g->request;
     kp_why why = { .code = 0 };
 
-    if (!g->request->why && !pool->on_event) return;
-    kp__explain_no(&pool->core, g->request, kp__time(pool), &why);
-    if (g->request->why) *g->request->why = why;
-    if (!pool->on_event) return;
-    sub->interest++;
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_TIMEOUT, sub, NULL, KP_ETIMEDOUT, &why);
-    kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at);
+    if (!r->why && !pool->on_event) return;
+    kp__explain_no(&pool->core, r, kp__time(pool), &why);
+    if (r->why) *r->why = why;
+    if (pool->on_event)
+        kp__event_within(pool, KP_EVENT_TIMEOUT, r->sub, NULL, KP_ETIMEDOUT, &why, todo);
 }
 
 static void refuse(struct kp__get *g, int code)

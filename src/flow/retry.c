@@ -15,10 +15,7 @@ void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *
     kp__forgive(&pool->core, sub, kp__time(pool), todo);
     kp__tell_news(pool, todo); /* a kp_warm of it need not wait */
     kp__do(pool, todo);
-    if (!tripped) return;
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
-    kp__step_in(pool);
+    if (tripped) kp__event_within(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL, todo);
 }
 
 int kp_retry_now(kp_pool *door, kp_key key)
