@@ -94,10 +94,9 @@ static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const v
 /* Count how long it took. Returns what time it is. */
 static uint64_t count_time(const struct kp__job *job)
 {
-    uint64_t now = kp__time(job->pool), took = now - job->began;
+    uint64_t now = kp__time(job->pool);
 
-    job->slot->sub->tally.create_ns += took;
-    job->pool->core.tally.create_ns += took;
+    KP__TALLY(&job->pool->core, job->slot->sub, create_ns += now - job->began);
     return now;
 }
 

@@ -275,8 +275,8 @@ void kp__unlend(kp_lease *lease)
 
     kp__here.claimed_wrong = true;
     if (find(lease, true, &h)) {
-        struct kp__tally *tallies[] = { &h.pool->core.tally, &h.slot->sub->tally };
-        for (int i = 0; i < 2; i++) tallies[i]->gets--, tallies[i]->hits--;
+        KP__TALLY(&h.pool->core, h.slot->sub, gets--);
+        KP__TALLY(&h.pool->core, h.slot->sub, hits--);
         h.slot->lends--;
         kp__todo_init(&todo, h.pool->world);
         kp__leave(h.pool, &todo);
