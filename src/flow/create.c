@@ -105,8 +105,7 @@ static void tell_failed(struct kp__pool *pool, struct kp__subpool *sub,
 {
     kp_why why;
 
-    kp__say(&why, failure->code, NULL);
-    kp__say_failure(&why, failure);
+    kp__say_failure(&why, failure->code, failure);
     kp__event(pool, KP_EVENT_CREATE_FAILED, sub, NULL, failure->vendor_code, &why);
     if (opened) kp__event(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why);
 }

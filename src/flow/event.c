@@ -138,12 +138,10 @@ void kp__say(kp_why *why, int code, const char *sentence)
     snprintf(why->text, sizeof why->text, "%s", sentence ? sentence : kp_strerror(code));
 }
 
-/* Replace the words of kp__say by the driver's own, if it gave any. */
-void kp__say_failure(kp_why *why, const struct kp__failure *failure)
+void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
 {
-    if (!why) return;
-    why->vendor_code = failure->vendor_code;
-    if (failure->text[0]) snprintf(why->text, sizeof why->text, "%s", failure->text);
+    kp__say(why, code, failure->text[0] ? failure->text : NULL);
+    if (why) why->vendor_code = failure->vendor_code;
 }
 
 void kp__say_more(kp_why *why, const char *format, ...)

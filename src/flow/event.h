@@ -40,10 +40,10 @@ int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
  * `sentence` tells it. Returns the code. */
 int kp__no_pool(int code, kp_why *why, const char *sentence);
 
-/* Fill *why, if there is one, with a code and a sentence (NULL: the code's own); and then with the
- * driver's words, if it had any. */
+/* Fill *why, if there is one, with a code and a sentence: this one (NULL: the code's own); or the
+ * driver's (if it had no words: the code's own), with its vendor code. */
 void kp__say(kp_why *why, int code, const char *sentence);
-void kp__say_failure(kp_why *why, const struct kp__failure *failure);
+void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure);
 
 /* Add to the sentence, as far as there is room. */
 #if defined(__GNUC__)

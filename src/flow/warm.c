@@ -37,9 +37,10 @@ static uint64_t next_try(const struct kp__pool *pool, const struct kp__subpool *
 
 static int say_cold(const struct kp__subpool *sub, int code, kp_why *why)
 {
-    kp__say(why, code, NULL);
-    bool failed = code == KP_ECREATE || code == KP_EREFUSED;
-    if (failed && sub->rare->health.last) kp__say_failure(why, sub->rare->health.last);
+    const struct kp__failure *last = sub->rare->health.last;
+
+    if (last && (code == KP_ECREATE || code == KP_EREFUSED)) kp__say_failure(why, code, last);
+    else kp__say(why, code, NULL);
     return code;
 }
 
