@@ -39,8 +39,7 @@ const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask)
     return NULL;
 }
 
-/* L4: one absolute deadline, worked out once. */
-static uint64_t deadline_of(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
+uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
 {
     uint64_t at = KP__NEVER;
 
@@ -57,7 +56,7 @@ static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
 
     if (r->arrived) return r->arrived;
     r->arrived = kp__time(g->pool);
-    r->deadline = deadline_of(g->pool, ask, r->arrived);
+    r->deadline = kp__ask_deadline(g->pool, ask, r->arrived);
     return r->arrived;
 }
 
