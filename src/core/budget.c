@@ -154,10 +154,9 @@ void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure
     struct kp__budget *budgets[] = { &core->live, &core->creating, &core->rate.budget,
                                      kp__group_budget(sub, 0), kp__group_budget(sub, 1),
                                      &core->lent };
-    size_t from = measure == KP__LEASED ? 5 : 0, to = measure == KP__LEASED ? 6 : 5;
 
-    for (size_t i = from; i < to; i++)
-        if (budgets[i] && kp__heap_top(&budgets[i]->starved))
+    for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++)
+        if (budgets[i] && budgets[i]->measure == measure && kp__heap_top(&budgets[i]->starved))
             kp__share_served(core, budgets[i], sub);
 }
 
@@ -247,16 +246,20 @@ void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
     }
 }
 
+static void rank_idle(struct kp__core *core, struct kp__contest *contest, uint64_t rank)
+{
+    contest->evict_rank = rank;
+    for (int m = 0; m < KP__MEMBERS; m++)
+        if (kp__heap_holds(&contest->evict[m]))
+            kp__heap_fix(&budget_of(core, contest->sub, m)->evictable, &contest->evict[m]);
+}
+
 void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot)
 {
     struct kp__subpool *sub = slot->sub;
 
     if (!is_filed(sub->contest) || sub->contest->evict_rank <= slot->order) return;
-    struct kp__contest *contest = kp__contest(core, sub);
-    contest->evict_rank = slot->order;
-    for (int m = 0; m < KP__MEMBERS; m++)
-        if (kp__heap_holds(&contest->evict[m]))
-            kp__heap_fix(&budget_of(core, sub, m)->evictable, &contest->evict[m]);
+    rank_idle(core, kp__contest(core, sub), slot->order);
 }
 
 struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget,
@@ -274,9 +277,6 @@ struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget
         struct kp__slot *oldest = kp__oldest_idle(sub);
         if (oldest->order == contest->evict_rank) return oldest;
         /* its oldest was used meanwhile: each refiling is paid for by a use */
-        contest->evict_rank = oldest->order;
-        for (int m = 0; m < KP__MEMBERS; m++)
-            if (kp__heap_holds(&contest->evict[m]))
-                kp__heap_fix(&budget_of(core, sub, m)->evictable, &contest->evict[m]);
+        rank_idle(core, contest, oldest->order);
     }
 }

@@ -109,6 +109,10 @@ static inline uint64_t kp__sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Change a counter of this key, and that of the pool alike: KP__TALLY(core, sub, gets++). */
+#define KP__TALLY(core, sub, change) \
+    ((void)((sub)->tally.change), (void)((core)->tally.change))
+
 /* One more of what happens to few keys (struct kp__seldom): of this one, and in all. */
 #define KP__COUNT_SELDOM(core, sub, what) \
     ((void)kp__rare(core, sub)->seldom.what++, (void)(core)->seldom.what++)

@@ -125,8 +125,7 @@ enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
     struct kp__subpool *sub = slot->sub;
 
     kp__note_time(core, now);
-    sub->tally.creates++;
-    core->tally.creates++;
+    KP__TALLY(core, sub, creates++);
     recovered(core, sub);
     enum kp__change change = KP__AS_BEFORE;
     bool *mark = &kp__errand_of(slot)->probe;
@@ -366,8 +365,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
         return;
     }
     struct kp__seat *s = kp__seat_at(slot, seat);
-    sub->tally.hits += s->hit; /* it was not counted while in doubt */
-    core->tally.hits += s->hit;
+    KP__TALLY(core, sub, hits += s->hit); /* it was not counted while in doubt */
     kp__doubt_end(core, slot);
     s->ending = false;
     kp__answer_slot(core, sponsor, slot, seat, todo);
@@ -384,8 +382,7 @@ static void vacate(struct kp__core *core, struct kp__slot *const *slots, uint32_
 {
     struct kp__subpool *sub = slots[0]->sub;
 
-    sub->tally.destroys += many;
-    core->tally.destroys += many;
+    KP__TALLY(core, sub, destroys += many);
     kp__slots_move(core, slots, many, KP__FREE);
     for (uint32_t i = 0; i < many; i++) {
         struct kp__slot *slot = slots[i];

@@ -424,10 +424,8 @@ static void take_back(struct kp__core *core, struct kp__slot *slot, uint64_t now
     }
     slot->generation = generation;
     slot->lends += leases;
-    sub->tally.gets += leases;
-    sub->tally.hits += leases;
-    core->tally.gets += leases;
-    core->tally.hits += leases;
+    KP__TALLY(core, sub, gets += leases);
+    KP__TALLY(core, sub, hits += leases);
     sub->term->served += leases;
     if (lent) {
         kp__errand(core, slot)->first = (struct kp__seat){

@@ -84,9 +84,7 @@ static void release_all(struct kp__core *core, struct kp__slot *slot, uint64_t n
         sub->leases--;
         core->leases--;
         kp__lent_refund(core, sub);
-        if (!seat->since) continue;
-        sub->tally.held_ns += now - seat->since;
-        core->tally.held_ns += now - seat->since;
+        if (seat->since) KP__TALLY(core, sub, held_ns += now - seat->since);
     }
 }
 
@@ -156,8 +154,7 @@ void kp__reclaimed(struct kp__core *core, struct kp__slot *slot)
     struct kp__subpool *sub = slot->sub;
 
     KP__DCHECK(slot->state == KP__RECLAIMED);
-    sub->tally.destroys++;
-    core->tally.destroys++;
+    KP__TALLY(core, sub, destroys++);
     kp__count_cause(core, sub, (kp_cause)slot->cause);
     kp__rare(core, sub)->revoked--;
     core->revoked--;

@@ -361,9 +361,6 @@ void kp__seat_leave(struct kp__core *core, struct kp__slot *slot, uint32_t seat,
     errand->borrowers--;
     sub->leases--;
     core->leases--;
-    if (s->since) {
-        sub->tally.held_ns += now - s->since;
-        core->tally.held_ns += now - s->since;
-    }
+    if (s->since) KP__TALLY(core, sub, held_ns += now - s->since);
     if (errand->borrowers > 0 && !is_spent(slot) && !errand->draining) offer_seats(core, slot);
 }

@@ -143,20 +143,12 @@ static void free_array(void *array, size_t bytes, void *world)
 
 static void free_keys(struct kp__pool *pool)
 {
-    const struct kp__world *world = pool->world;
     struct kp__subpool *sub = NULL;
-    struct kp__list *kept;
 
     while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
-        while ((kept = kp__list_first(&sub->rare->health.kept)) != NULL) {
-            kp__list_remove(kept);
-            kp__free(world, KP__OF(kept, struct kp__failure, link), sizeof(struct kp__failure));
-        }
-        kp__free(world, sub->rare->health.last, sizeof *sub->rare->health.last);
-        /* cover: never, because while a key has no rules a call on it is under way (I9) */
-        if (sub->rules && --sub->rules->refs == 0) kp__rules_drop(world, sub->rules);
         kp__lane_drop(&pool->core, sub);
-        kp__key_forget(pool, sub);
+        /* cover: never, because while a key has no rules a call on it is under way (I9) */
+        kp__key_free(pool, sub, sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL);
     }
 }
 

@@ -94,10 +94,9 @@ static void tell_created(struct kp__pool *pool, struct kp__subpool *sub, const v
 /* Count how long it took. Returns what time it is. */
 static uint64_t count_time(const struct kp__job *job)
 {
-    uint64_t now = kp__time(job->pool), took = now - job->began;
+    uint64_t now = kp__time(job->pool);
 
-    job->slot->sub->tally.create_ns += took;
-    job->pool->core.tally.create_ns += took;
+    KP__TALLY(&job->pool->core, job->slot->sub, create_ns += now - job->began);
     return now;
 }
 
@@ -106,8 +105,7 @@ static void tell_failed(struct kp__pool *pool, struct kp__subpool *sub,
 {
     kp_why why;
 
-    kp__say(&why, failure->code, NULL);
-    kp__say_failure(&why, failure);
+    kp__say_failure(&why, failure->code, failure);
     kp__event(pool, KP_EVENT_CREATE_FAILED, sub, NULL, failure->vendor_code, &why);
     if (opened) kp__event(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why);
 }

@@ -19,8 +19,6 @@
  * locks, in the order of their doors, and holds none when it begins. No other code takes the locks
  * of two pools.
  */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/table.h"
@@ -202,22 +200,8 @@ static bool is_deadlock(struct search *s)
 
 /* ---- reporting ------------------------------------------------------------------------------- */
 
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-static void
-add(struct kp__failure *f, const char *format, ...)
-{
-    size_t length = strlen(f->text);
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(f->text + length, sizeof f->text - length, format, args);
-    va_end(args);
-}
-
 /* What this sleeper waits for. The lock is held, so the user's key_type.text is not called. */
-static void add_wanted(struct kp__failure *f, const struct kp__sleeper *sleeper)
+static void say_wanted(kp_why *why, const struct kp__sleeper *sleeper)
 {
     const struct kp__subpool *sub = sleeper->request->sub;
     kp_key_type type = sleeper->pool->key_type;
@@ -225,42 +209,25 @@ static void add_wanted(struct kp__failure *f, const struct kp__sleeper *sleeper)
 
     type.text = NULL;
     kp__key_print(&type, kp__key_of(sleeper->pool, sub), name, sizeof name);
-    add(f, "%s%s", key_binds(sub) ? "" : "room for ", name);
+    kp__say_more(why, "%s%s", key_binds(sub) ? "" : "room for ", name);
 }
 
 /* Write the sentence: the chain of waits that leads back to the newcomer, if there is one. */
-static void say(const struct search *s, struct kp__failure *f)
+static void say(const struct search *s, kp_why *why)
 {
     struct kp__sleeper *next = NULL;
 
-    *f = (struct kp__failure){ .code = KP_EDEADLK };
-    add(f, "deadlock: you wait for ");
-    add_wanted(f, s->newcomer);
+    kp__say(why, KP_EDEADLK, "deadlock: you wait for ");
+    say_wanted(why, s->newcomer);
     for (struct kp__sleeper *at = s->last; at; next = at, at = at->by) at->next = next;
-    if (!s->last) add(f, ", and all who could serve you are waiting too");
+    if (!s->last) kp__say_more(why, ", and all who could serve you are waiting too");
     for (next = s->last ? s->newcomer->next : NULL; next; next = next->next) {
-        add(f, ", lent to %s, who waits for ",
-            next->holds->tag ? next->holds->tag : "another borrower");
-        add_wanted(f, next);
+        kp__say_more(why, ", lent to %s, who waits for ",
+                     next->holds->tag ? next->holds->tag : "another borrower");
+        say_wanted(why, next);
     }
-    if (s->last) add(f, ", lent to you");
-    if (strlen(f->text) == sizeof f->text - 1) strcpy(&f->text[sizeof f->text - 4], "...");
-}
-
-/* Send the event. With the lock, given back meanwhile. */
-static void tell(struct kp__get *g, const struct kp__failure *f, struct kp__todo *todo)
-{
-    struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request->sub;
-    kp_why why;
-
-    if (!pool->on_event) return;
-    kp__say(&why, f->code, f->text);
-    sub->interest++;
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_DEADLOCK, sub, NULL, f->code, &why);
-    kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at);
+    if (s->last) kp__say_more(why, ", lent to you");
+    if (strlen(why->text) == sizeof why->text - 1) strcpy(&why->text[sizeof why->text - 4], "...");
 }
 
 static bool refuses(const struct kp__pool *pool)
@@ -278,8 +245,8 @@ void kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
 {
     struct kp__pool *pool = g->pool;
     struct kp__request *r = g->request;
-    struct kp__failure failure;
     struct search s = { .newcomer = self };
+    kp_why why;
 
     *self = (struct kp__sleeper){ .thread = kp__thread_number(), .pool = pool, .request = r };
     kp__list_init(&self->link);
@@ -287,17 +254,18 @@ void kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
     s.pools = lock_all(pool->world); /* this one too: it cannot be freed while we are `inside` */
     pool->inside--;
     bool found = is_deadlock(&s), tells = found && !g->told;
-    if (found) say(&s, &failure);
+    if (found) say(&s, &why);
     if (found && refuses(pool)) {
         (void)kp__withdraw(&pool->core, r, kp__time(pool), todo);
-        kp__blame(r, &failure);
+        if (r->why) *r->why = why;
         r->grant.code = KP_EDEADLK;
     } else if (!tells) {
         kp__list_push_back(&pool->sleepers, &self->link);
     }
     unlock_all_but(s.pools, pool);
     if (!tells) return;
-    tell(g, &failure, todo); /* not listed yet: the listener may itself wait for something */
+    if (pool->on_event) /* not listed yet: the listener may itself wait for something */
+        kp__event_within(pool, KP_EVENT_DEADLOCK, r->sub, NULL, KP_EDEADLK, &why, todo);
     g->told = true;
     kp__list_push_back(&pool->sleepers, &self->link);
 }

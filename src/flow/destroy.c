@@ -26,8 +26,7 @@ static void tell_destroyed(struct kp__pool *pool, const struct kp__slot *slot, i
     event.key = kp__key_of(pool, slot->sub);
     event.resource = slot->resource;
     if (status < 0) {
-        kp__say(&why, status, NULL);
-        kp__say_failure(&why, &job->failure);
+        kp__say_failure(&why, status, &job->failure);
         event.kind = KP_EVENT_DESTROY_FAILED;
         event.code = status;
         event.why = &why;

@@ -20,11 +20,7 @@ void kp__say_gone(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
     const void *resource = slot->resource;
 
     if (!kp__peer_gone(&pool->core, slot, kp__time(pool), todo)) return;
-    sub->interest++;
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_SUSPECT, sub, resource, KP_EGONE, NULL);
-    kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at); /* that was no use of the key */
+    kp__event_within(pool, KP_EVENT_SUSPECT, sub, resource, KP_EGONE, NULL, todo);
 }
 
 void kp__take_note(const struct kp__job *job, struct kp__todo *todo)

@@ -36,6 +36,16 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
     kp__send(pool, &event);
 }
 
+void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
+                      const void *resource, int code, const kp_why *why, struct kp__todo *todo)
+{
+    sub->interest++;
+    kp__step_out(pool, todo);
+    kp__event(pool, kind, sub, resource, code, why);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at);
+}
+
 void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
                 kp_event_kind kind, uint64_t now, struct kp__notice *out)
 {
@@ -128,12 +138,20 @@ void kp__say(kp_why *why, int code, const char *sentence)
     snprintf(why->text, sizeof why->text, "%s", sentence ? sentence : kp_strerror(code));
 }
 
-/* Replace the words of kp__say by the driver's own, if it gave any. */
-void kp__say_failure(kp_why *why, const struct kp__failure *failure)
+void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
 {
-    if (!why) return;
-    why->vendor_code = failure->vendor_code;
-    if (failure->text[0]) snprintf(why->text, sizeof why->text, "%s", failure->text);
+    kp__say(why, code, failure->text[0] ? failure->text : NULL);
+    if (why) why->vendor_code = failure->vendor_code;
+}
+
+void kp__say_more(kp_why *why, const char *format, ...)
+{
+    size_t length = strlen(why->text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why->text + length, sizeof why->text - length, format, args);
+    va_end(args);
 }
 
 /* The lease of this key that has lasted the longest, and its slot; NULL: none is out. What is lent
@@ -196,38 +214,25 @@ static bool holds_doomed(const struct kp__subpool *sub)
     return false;
 }
 
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-static void
-append(kp_why *why, const char *format, ...)
-{
-    size_t length = strlen(why->text);
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why->text + length, sizeof why->text - length, format, args);
-    va_end(args);
-}
-
 static void say_timeout(const struct kp__subpool *sub, kp_why *why)
 {
     const struct kp__failure *last = sub->rare->health.last;
 
     why->text[0] = 0;
-    append(why,
-           "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
-           ", creating %" PRIu32 "), %" PRIu32 " ahead",
-           why->waited_ms, why->limit, why->live, why->lent,
-           why->creating, why->ahead);
+    kp__say_more(why,
+                 "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
+                 ", creating %" PRIu32 "), %" PRIu32 " ahead",
+                 why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
     if (holds_doomed(sub))
-        append(why, "; one of those lent was invalidated: kp_discard frees its place at once");
+        kp__say_more(why,
+                     "; one of those lent was invalidated: kp_discard frees its place at once");
     if (why->oldest_tag[0]) {
-        append(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms, why->oldest_tag);
-        if (oldest_thread(sub)) append(why, " (thread %" PRIu32 ")", oldest_thread(sub));
+        kp__say_more(why, ", oldest lease %" PRId64 " ms by %s", why->oldest_lent_ms,
+                     why->oldest_tag);
+        if (oldest_thread(sub)) kp__say_more(why, " (thread %" PRIu32 ")", oldest_thread(sub));
     }
     if (last && sub->rare->health.failures > 0)
-        append(why, "; last create failed: %.150s", kp__failure_text(last));
+        kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
@@ -268,6 +273,6 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
         memcpy(why->field, cause.field, sizeof why->field);
         memcpy(why->text, cause.text, sizeof why->text);
     } else if (code == KP_EAGAIN || code == KP_EFULL) {
-        append(why, " (limit: %s)", why->limit);
+        kp__say_more(why, " (limit: %s)", why->limit);
     }
 }

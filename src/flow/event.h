@@ -15,6 +15,11 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
                const void *resource, int code, const kp_why *why);
 void kp__send(struct kp__pool *pool, kp_event *event);
 
+/* kp__event, with the lock, which is given back meanwhile, even if nobody listens. The key stays;
+ * this was no use of it. */
+void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
+                      const void *resource, int code, const kp_why *why, struct kp__todo *todo);
+
 /* An event about a lease. It is filled in with the lock, and sent (kp__send) without. */
 struct kp__notice {
     kp_event event;
@@ -35,10 +40,16 @@ int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
  * `sentence` tells it. Returns the code. */
 int kp__no_pool(int code, kp_why *why, const char *sentence);
 
-/* Fill *why, if there is one, with a code and a sentence (NULL: the code's own); and then with the
- * driver's words, if it had any. */
+/* Fill *why, if there is one, with a code and a sentence: this one (NULL: the code's own); or the
+ * driver's (if it had no words: the code's own), with its vendor code. */
 void kp__say(kp_why *why, int code, const char *sentence);
-void kp__say_failure(kp_why *why, const struct kp__failure *failure);
+void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure);
+
+/* Add to the sentence, as far as there is room. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void kp__say_more(kp_why *why, const char *format, ...);
 
 /* Why a request was refused, with the key's numbers at this moment. With the lock. */
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,

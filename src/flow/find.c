@@ -10,6 +10,7 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
+#include "flow/here.h"
 #include "flow/key.h"
 #include "flow/settings.h"
 
@@ -119,12 +120,6 @@ static void drop_far(struct kp__pool *pool, void *copy, size_t size)
 {
     kp__key_drop(&pool->key_type, copy);
     kp__free(pool->world, copy, size);
-}
-
-void kp__key_forget(struct kp__pool *pool, struct kp__subpool *sub)
-{
-    if (!sub->far) return;
-    drop_far(pool, sub->key.far, kp__key_room(&pool->key_type, kp__key_of(pool, sub)));
 }
 
 /* Is there room for one more key, or would there be without one that nobody uses? */
@@ -238,23 +233,31 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
     return NULL;
 }
 
+void kp__key_free(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules *rules)
+{
+    const struct kp__health *h = &sub->rare->health;
+    struct kp__list *node;
+
+    while ((node = kp__list_first(&h->kept)) != NULL) {
+        kp__list_remove(node);
+        kp__free(pool->world, KP__OF(node, struct kp__failure, link), sizeof(struct kp__failure));
+    }
+    kp__free(pool->world, h->last, sizeof *h->last);
+    kp__rules_drop(pool->world, rules);
+    if (sub->far)
+        drop_far(pool, sub->key.far, kp__key_room(&pool->key_type, kp__key_of(pool, sub)));
+}
+
 /* Free a subpool that kp__table_drop took out. With the lock, which is given back meanwhile. */
-static void free_subpool(struct kp__pool *pool, struct kp__subpool *sub)
+static KP__APART void free_subpool(struct kp__pool *pool, struct kp__subpool *sub)
 {
     struct kp__rules *rules = sub->rules && --sub->rules->refs == 0 ? sub->rules : NULL;
-    struct kp__list *node;
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
-    while ((node = kp__list_first(&sub->rare->health.kept)) != NULL) {
-        kp__list_remove(node);
-        kp__list_push_back(&todo.spent, node);
-    }
     sub->rules = NULL;
     kp__step_out(pool, &todo);
-    kp__free(pool->world, sub->rare->health.last, sizeof *sub->rare->health.last);
-    kp__rules_drop(pool->world, rules);
-    kp__key_forget(pool, sub);
+    kp__key_free(pool, sub, rules);
     kp__step_in(pool);
     kp__slab_put(&pool->core.subpools, sub);
 }
@@ -293,6 +296,15 @@ struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
     if (next) kp__take_interest(pool, next);
     if (sub) kp__lose_interest(pool, sub, sub->used_at);
     return next;
+}
+
+struct kp__subpool *kp__next_named(struct kp__pool *pool, kp_key key, struct kp__subpool *sub,
+                                   int *code)
+{
+    if (kp__every_key(key)) return kp__next_key(pool, sub);
+    if (!sub) return kp__find(pool, key, kp__hash(pool, key), false, NULL, code);
+    kp__lose_interest(pool, sub, sub->used_at);
+    return NULL;
 }
 
 /* ---- pins ------------------------------------------------------------------------------------ */

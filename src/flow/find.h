@@ -42,8 +42,14 @@ struct kp__pool *kp__enter_with(kp_pool *door, kp_key key, bool every, const cha
  * With the lock. */
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub);
 
-/* Free the pool's copy of a key, if that has memory of its own. Without the lock. */
-void kp__key_forget(struct kp__pool *pool, struct kp__subpool *sub);
+/* The same for the keys that `key` names: all of them (KP_EVERY_KEY), or one, if there is one; else
+ * *code says why not, as kp__find does. */
+struct kp__subpool *kp__next_named(struct kp__pool *pool, kp_key key, struct kp__subpool *sub,
+                                   int *code);
+
+/* Free what lies apart of a key that is out of the table, or whose pool is over: its failures, the
+ * copy of the key, and `rules`, its own if nobody else has them; or NULL. Without the lock. */
+void kp__key_free(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules *rules);
 
 /* kp__table_drop has taken a key out: tell that it is forgotten, and free its subpool. With the
  * lock, which is given back meanwhile. */

@@ -39,8 +39,7 @@ const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask)
     return NULL;
 }
 
-/* L4: one absolute deadline, worked out once. */
-static uint64_t deadline_of(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
+uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
 {
     uint64_t at = KP__NEVER;
 
@@ -57,7 +56,7 @@ static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
 
     if (r->arrived) return r->arrived;
     r->arrived = kp__time(g->pool);
-    r->deadline = deadline_of(g->pool, ask, r->arrived);
+    r->deadline = kp__ask_deadline(g->pool, ask, r->arrived);
     return r->arrived;
 }
 
@@ -250,8 +249,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     kp__close_seats(slot); /* nobody shares it before it is known to be good */
     kp__seat_at(slot, seat)->ending = true; /* and nobody has its lease yet, to end it */
     if (!kp__stands_by(pool)) {
-        sub->tally.hits -= hit; /* counted again if it is good */
-        pool->core.tally.hits -= hit;
+        KP__TALLY(&pool->core, sub, hits -= hit); /* counted again if it is good */
         kp__job_check(pool, slot, seat, g->request, until, todo);
         return false;
     }
@@ -263,8 +261,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
         open_to_others(g, todo);
         return true;
     }
-    sub->tally.hits -= hit;
-    pool->core.tally.hits -= hit;
+    KP__TALLY(&pool->core, sub, hits -= hit);
     if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
     wait_again(g, now, todo); /* before the bad one's room is given away: nobody overtakes it */
     kp__do(pool, todo);
@@ -305,9 +302,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
 void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
     if (!pool->on_event) return;
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_BREAKER_PROBING, sub, NULL, 0, NULL);
-    kp__step_in(pool);
+    kp__event_within(pool, KP_EVENT_BREAKER_PROBING, sub, NULL, 0, NULL, todo);
 }
 
 static void begin_probing(struct kp__get *g, struct kp__todo *todo)
@@ -357,18 +352,14 @@ static void count_wait(struct kp__get *g, int code)
 void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request->sub;
+    struct kp__request *r = g->request;
     kp_why why = { .code = 0 };
 
-    if (!g->request->why && !pool->on_event) return;
-    kp__explain_no(&pool->core, g->request, kp__time(pool), &why);
-    if (g->request->why) *g->request->why = why;
-    if (!pool->on_event) return;
-    sub->interest++;
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_TIMEOUT, sub, NULL, KP_ETIMEDOUT, &why);
-    kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at);
+    if (!r->why && !pool->on_event) return;
+    kp__explain_no(&pool->core, r, kp__time(pool), &why);
+    if (r->why) *r->why = why;
+    if (pool->on_event)
+        kp__event_within(pool, KP_EVENT_TIMEOUT, r->sub, NULL, KP_ETIMEDOUT, &why, todo);
 }
 
 static void refuse(struct kp__get *g, int code)
@@ -399,8 +390,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     g->pool->getting--;
     kp__tell_news(g->pool, todo); /* a closing pool may wait for the last get to end */
     if (code == 0) {
-        r->sub->tally.gets++;
-        g->pool->core.tally.gets++;
+        KP__TALLY(&g->pool->core, r->sub, gets++);
         kp__lease_write(g->pool, r->slot, r->grant.seat, out);
         note_borrower(g);
     } else {

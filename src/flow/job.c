@@ -121,8 +121,7 @@ void kp__tell_invalid(const struct kp__job *job)
     kp_why why;
 
     if (job->status >= 0) return;
-    kp__say(&why, job->status, NULL);
-    kp__say_failure(&why, &job->failure);
+    kp__say_failure(&why, job->status, &job->failure);
     kp__event(job->pool, KP_EVENT_INVALID, slot->sub, slot->resource, job->status, &why);
 }
 

@@ -248,7 +248,7 @@ static int furnish(struct kp__pool *pool, const kp_options *o, struct kp__rules 
     int code = join_server(pool, o);
     if (code != 0) return code;
     allow_hits(pool, o);
-    /* release: pairs with the acquire in stop_all (deadlock.c); the pool is complete by now */
+    /* release: pairs with the acquire in lock_all (deadlock.c); the pool is complete by now */
     atomic_store_explicit(&pool->door->on_deadlock, (int16_t)o->on_deadlock, memory_order_release);
     return 0;
 }

@@ -275,8 +275,8 @@ void kp__unlend(kp_lease *lease)
 
     kp__here.claimed_wrong = true;
     if (find(lease, true, &h)) {
-        struct kp__tally *tallies[] = { &h.pool->core.tally, &h.slot->sub->tally };
-        for (int i = 0; i < 2; i++) tallies[i]->gets--, tallies[i]->hits--;
+        KP__TALLY(&h.pool->core, h.slot->sub, gets--);
+        KP__TALLY(&h.pool->core, h.slot->sub, hits--);
         h.slot->lends--;
         kp__todo_init(&todo, h.pool->world);
         kp__leave(h.pool, &todo);
@@ -314,11 +314,9 @@ void kp_lease_report(kp_lease *lease, int status)
     else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
     if (change != KP__AS_BEFORE) {
         kp__tell_news(h.pool, &todo); /* kp_warm may go on */
-        kp__step_out(h.pool, &todo);
-        kp__event(h.pool,
-                  change == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub,
-                  NULL, status, NULL);
-        kp__step_in(h.pool);
+        kp__event_within(h.pool,
+                         change == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED,
+                         sub, NULL, status, NULL, &todo);
     }
     kp__lose_interest(h.pool, sub, sub->used_at);
     kp__leave(h.pool, &todo);

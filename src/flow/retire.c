@@ -77,7 +77,7 @@ static int64_t invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, st
 int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 {
     struct kp__todo todo;
-    struct kp__subpool *sub;
+    struct kp__subpool *sub = NULL;
     int64_t found = 0;
     int code;
     struct kp__pool *pool =
@@ -85,13 +85,8 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
     if (!pool) return code == KP_EMISUSE ? code : 0;
     kp__todo_init(&todo, pool->world);
-    if (kp__every_key(key)) {
-        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            found += invalidate_sub(pool, sub, &todo);
-    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        found = invalidate_sub(pool, sub, &todo);
-        kp__lose_interest(pool, sub, sub->used_at);
-    }
+    while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
+        found += invalidate_sub(pool, sub, &todo);
     kp__leave(pool, &todo);
     return found;
 }
@@ -121,17 +116,12 @@ static int64_t evict_sub(struct kp__pool *pool, struct kp__subpool *sub, int64_t
 
 static int64_t evict(struct kp__pool *pool, kp_key key, int64_t keep, struct kp__todo *todo)
 {
-    struct kp__subpool *sub;
+    struct kp__subpool *sub = NULL;
     int64_t found = 0;
     int code;
 
-    if (kp__every_key(key)) {
-        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            found += evict_sub(pool, sub, keep, todo);
-    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        found = evict_sub(pool, sub, keep, todo);
-        kp__lose_interest(pool, sub, sub->used_at);
-    }
+    while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
+        found += evict_sub(pool, sub, keep, todo);
     return found;
 }
 
@@ -184,19 +174,14 @@ static int64_t drain_one(struct kp__pool *pool, struct kp__subpool *sub, uint32_
 static int64_t drain(struct kp__pool *pool, kp_key key, int64_t within_ms, struct kp__todo *todo)
 {
     uint64_t until = end_of_wait(pool, within_ms);
-    struct kp__subpool *sub;
+    struct kp__subpool *sub = NULL;
     int64_t out = 0;
     int code;
 
     kp__shut_all(pool);
     uint32_t era = pool->core.era++;
-    if (kp__every_key(key)) {
-        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            out += drain_one(pool, sub, era, until, todo);
-    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
-        out = drain_one(pool, sub, era, until, todo);
-        kp__lose_interest(pool, sub, sub->used_at);
-    }
+    while ((sub = kp__next_named(pool, key, sub, &code)) != NULL)
+        out += drain_one(pool, sub, era, until, todo);
     return out;
 }
 

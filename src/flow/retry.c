@@ -15,31 +15,22 @@ void kp__retry(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *
     kp__forgive(&pool->core, sub, kp__time(pool), todo);
     kp__tell_news(pool, todo); /* a kp_warm of it need not wait */
     kp__do(pool, todo);
-    if (!tripped) return;
-    kp__step_out(pool, todo);
-    kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
-    kp__step_in(pool);
+    if (tripped) kp__event_within(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL, todo);
 }
 
 int kp_retry_now(kp_pool *door, kp_key key)
 {
     struct kp__todo todo;
-    struct kp__subpool *sub;
+    struct kp__subpool *sub = NULL;
     int code;
     struct kp__pool *pool =
         kp__enter_with(door, key, true, "kp_retry_now: pool is NULL", NULL, &code);
 
     if (!pool) return code;
     kp__todo_init(&todo, pool->world);
-    if (pool->core.phase != KP__OPEN) {
-        code = KP_ECLOSED;
-    } else if (kp__every_key(key)) {
-        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
-            kp__retry(pool, sub, &todo);
-    } else if ((sub = kp__find(pool, key, kp__hash(pool, key), false, NULL, &code)) != NULL) {
+    if (pool->core.phase != KP__OPEN) code = KP_ECLOSED;
+    while (code == 0 && (sub = kp__next_named(pool, key, sub, &code)) != NULL)
         kp__retry(pool, sub, &todo);
-        kp__lose_interest(pool, sub, sub->used_at);
-    }
     kp__leave(pool, &todo);
     return code;
 }

@@ -18,8 +18,7 @@ static void tell(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event
     kp_why why;
 
     if (status < 0) {
-        kp__say(&why, status, NULL);
-        kp__say_failure(&why, failure);
+        kp__say_failure(&why, status, failure);
         event->code = status;
         event->why = &why;
     }

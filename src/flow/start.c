@@ -64,17 +64,12 @@ static bool run_user_code(kp_loop *loop, struct kp__get *g, int code, struct kp_
                           struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request->sub;
 
     loop->stepping = g->request;
     pool->inside++; /* kp_cancel steps in, which takes it back */
-    if (g->probing) {
-        sub->interest++;
-        kp__tell_probing(pool, sub, todo);
-        kp__lose_interest(pool, sub, sub->used_at);
-    } else if (code == KP_ETIMEDOUT) { /* never of a probe: its driver function runs later */
+    if (g->probing) kp__tell_probing(pool, g->request->sub, todo);
+    else if (code == KP_ETIMEDOUT) /* never of a probe: its driver function runs later */
         kp__get_tell(g, todo);
-    }
     if (late) kp__job_hurry(pool, late, todo);
     kp__do(pool, todo);
     bool same = loop->stepping == g->request;

@@ -37,9 +37,10 @@ static uint64_t next_try(const struct kp__pool *pool, const struct kp__subpool *
 
 static int say_cold(const struct kp__subpool *sub, int code, kp_why *why)
 {
-    kp__say(why, code, NULL);
-    bool failed = code == KP_ECREATE || code == KP_EREFUSED;
-    if (failed && sub->rare->health.last) kp__say_failure(why, sub->rare->health.last);
+    const struct kp__failure *last = sub->rare->health.last;
+
+    if (last && (code == KP_ECREATE || code == KP_EREFUSED)) kp__say_failure(why, code, last);
+    else kp__say(why, code, NULL);
     return code;
 }
 
@@ -135,10 +136,7 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
         kp__leave(pool, &todo);
         return code;
     }
-    uint64_t now = kp__time(pool), until = kp__later(now, pool->deadline);
-    if (ask && ask->within_ms) until = kp__after(now, ask->within_ms);
-    else if (ask && ask->until.ns) until = KP__NEVER;
-    if (ask && ask->until.ns && ask->until.ns < until) until = ask->until.ns;
+    uint64_t until = ask ? kp__ask_deadline(pool, ask, kp__time(pool)) : 0;
     for (int round = ask && pool->crew ? 0 : 1; round < 2; round++) {
         for (size_t i = 0; i < count; i++) {
             struct kp__subpool *sub = start_warming(pool, keys[i], ask != NULL, why);
