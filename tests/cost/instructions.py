@@ -12,7 +12,8 @@ keys, whose line is not among the first (base/lines.h); the release alone, with 
 2,000 and 8,000 others (L8: these two must agree exactly); a release that hands over to a thread; a
 whole turn of a loop's request, from the release through its answer to the next start; a get and
 release under the lock; a get that creates, with its discard; a scope of one lease, and kp_use
-without a plan, by a pinned key; a get and release by a key that is new. No cell has a home here (core/home.c): valgrind has no rseq."""
+without a plan, by a pinned key; a get and release by a key that is new. No cell has a home here
+(core/home.c): valgrind has no rseq."""
 
 import os
 import platform
