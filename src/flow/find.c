@@ -32,6 +32,14 @@ static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
     return sub && kp__lane_number(sub) == number ? sub : NULL;
 }
 
+/* The same of a pin that was found to be one since the lock was taken. */
+static inline struct kp__subpool *pinned(struct kp__pool *pool, kp_key key)
+{
+    const struct kp__lane *lane = kp__line(&kp__lanes, (uint32_t)(uintptr_t)key.data);
+
+    return kp__slab_at(&pool->core.subpools, lane->sub);
+}
+
 /* NULL: it may be looked up. Otherwise what is wrong with it. With the lock. */
 static const char *bad_key(struct kp__pool *pool, kp_key key)
 {
@@ -221,7 +229,7 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
         *code = KP_ECLOSED;
         return NULL;
     }
-    if (kp__is_pinned(key)) sub = find_pinned(pool, key); /* it is one: kp__check_key */
+    if (kp__is_pinned(key)) sub = pinned(pool, key);
     else sub = kp__table_find(&pool->core, hash, same_key, &wanted);
     if (!sub && !want) *code = KP_ENOTFOUND;
     else if (!sub && !may_make(pool)) *code = KP_EFULL;

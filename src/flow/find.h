@@ -9,9 +9,9 @@
 #include "flow/flow.h"
 #include "flow/key.h"
 
-/* The subpool of a key that fits (kp__check_key), with an interest in it, which kp__lose_interest
- * gives up; or NULL, and why in *code. With the lock. `want`: it is to be used, and is made if
- * there is none, for which the lock may be given back meanwhile. */
+/* The subpool of a key that fits (kp__check_key, since the lock was taken), with an interest in it,
+ * which kp__lose_interest gives up; or NULL, and why in *code. With the lock. `want`: it is to be
+ * used, and is made if there is none, for which the lock may be given back meanwhile. */
 struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, bool want,
                              kp_why *why, int *code);
 
