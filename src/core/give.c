@@ -175,20 +175,23 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     const struct kp__rules *r = sub->rules;
     struct kp__health *h = &kp__rare(core, sub)->health;
     struct kp__failure *failure = *keep;
+    bool refused = what->code == KP_EREFUSED;
+    bool once = r->cache_once && background && !refused && (int64_t)h->kept_count < r->max_live;
 
     KP__COUNT_SELDOM(core, sub, create_failures);
     h->failures++;
     uint64_t pause = pause_after(core, r, h->failures);
+    /* as long as it is kept, the background does not try again: without that it would spin */
+    if (once && !failure && pause == 0) pause = LEAST_PAUSE;
     h->back_off = pause ? kp__later(now, pause) : 0;
-    bool refused = what->code == KP_EREFUSED;
     if (h->refused && !refused) return; /* the refusal stays the cause */
     h->refused = refused;
     if (failure) { /* else out of memory: counted and reported all the same */
-        bool once = r->cache_once, cached = r->cache_failure && !once && !refused;
+        bool cached = r->cache_failure && !r->cache_once && !refused;
         *failure = *what;
         kp__list_init(&failure->link);
         failure->until = cached ? kp__later(now, r->cache_failure) : 0;
-        if (once && background && !refused && (int64_t)h->kept_count < r->max_live) {
+        if (once) {
             kp__list_push_back(&h->kept, &failure->link);
             h->kept_count++;
             *keep = NULL;

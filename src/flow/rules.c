@@ -245,7 +245,7 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
 
     before->refs++; /* kept, so that no other rules can get its address */
     code = rules_within(pool, &merged, false, &rules, why, todo);
-    if (code == 0) code = groups_of(pool, rules, group);
+    if (code == 0 && (code = groups_of(pool, rules, group)) != 0) kp__say(why, code, NULL);
     if (code == 0 && sub->rules != before) code = KP_EAGAIN;
     if (code == 0 && !every) code = kp__rules_add_up(pool, rules, sub->rules, why);
     if (code == 0) {

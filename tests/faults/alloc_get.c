@@ -255,6 +255,22 @@ static void fail_in_the_background(void)
     if (rc != KP_ECREATE) (void)MAY(rc);
 }
 
+static void fail_on(void)
+{
+    s.fail_creates = 1000;
+}
+
+/* Where there is no memory to keep a failure, the background pauses all the same. */
+static void fail_on_in_the_background(void)
+{
+    const kp_key key = kp_str("a");
+
+    MUST(kp_warm(s.pool, &key, 1, NULL) >= 0);
+    pass(1000);
+    MUST(s.fail_creates > 800);
+    s.fail_creates = 0;
+}
+
 static void tries_on(kp_options *o)
 {
     o->limits.on_create_failure = KP_FAIL_RETRY;
@@ -375,6 +391,8 @@ static const scene scenes[] = {
     { "create fails", NULL, fail_one, get_fails, false },
     { "create fails, kept for a time", cached, fail_one, told_again, false },
     { "create fails in the background, kept once", once, fail_one, fail_in_the_background, false },
+    { "create goes on failing in the background", once, fail_on, fail_on_in_the_background,
+      false },
     { "create fails, tried again", tries_on, fail_one, get_in_the_end, false },
     { "create fails, the circuit opens", breaks, fail_one, meet_the_breaker, false },
     { "create fails, then a pause", pauses, fail_one, get_fails, false },

@@ -170,8 +170,11 @@ static void grouped(kp_options *o)
 static void set_a_group(void)
 {
     const kp_limits group = { .group = { 9, 0 } };
+    kp_why why;
 
-    (void)MAY(kp_limits_set(s.pool, kp_str("a"), &group, NULL));
+    int rc = kp_limits_set(s.pool, kp_str("a"), &group, &why);
+    MUST(why.code == rc);
+    (void)MAY(rc);
     (void)MAY(kp_limits_set(s.pool, KP_EVERY_KEY, &group, NULL));
 }
 
