@@ -173,6 +173,28 @@ static void an_idle_time_checked_on_return_must_end_the_one_idle_longest(void **
     contract_end(&c);
 }
 
+static void sharing_that_is_lowered_must_hold_for_what_is_there(void **state)
+{
+    static const kp_limits alone = { .sharing = 1 };
+    contract c;
+    kp_lease a[3], other;
+    (void)state;
+    begin(&c);
+    c.options.limits.max_live = 1;
+    c.options.limits.sharing = 3;
+    contract_open(&c);
+    contract_take_all(&c, kp_str("a"), a, 2);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &alone, NULL), 0);
+    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
+    contract_give(&c, &a[0]); /* another borrower is still there */
+    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
+    contract_give(&c, &a[1]);
+    contract_take(&c, kp_str("a"), &a[0]);
+    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
+    contract_give(&c, &a[0]);
+    contract_end(&c);
+}
+
 static void renewed_ahead(kp_key key, kp_limits *limits, void *ctx)
 {
     (void)ctx;
@@ -241,6 +263,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(room_that_a_key_takes_out_of_its_group_must_serve_who_waits_there),
         cmocka_unit_test(an_idle_time_set_later_must_count_from_the_last_return),
         cmocka_unit_test(an_idle_time_checked_on_return_must_end_the_one_idle_longest),
+        cmocka_unit_test(sharing_that_is_lowered_must_hold_for_what_is_there),
         cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
         cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
     };
