@@ -30,15 +30,15 @@ extern "C" {
     X(create_failures, "creates that failed, ever")                                                \
     X(destroys, "resources destroyed, ever")                                                       \
     X(destroy_failures, "destroys that failed, ever")                                              \
-    X(invalid, "found bad by validate or reset")                                                   \
-    X(invalidated, "marked by kp_invalidate, kp_discard or kp_drop")                               \
+    X(invalid, "destroyed because validate or reset found them bad, or their peer was gone")       \
+    X(invalidated, "destroyed after kp_discard, kp_drop, kp_invalidate or kp_invalidate_key")      \
     X(expired, "destroyed for their age or their uses")                                            \
     X(evicted, "destroyed to make room for another key")                                           \
     X(leaks, "leases that passed leak_after_ms")                                                   \
     X(misuses, "calls that broke their contract")                                                  \
     X(keys_made, "keys that appeared, ever")                                                       \
     X(keys_forgotten, "keys forgotten, ever")                                                      \
-    X(wait_ns, "sum of the time spent waiting until the lease began")                              \
+    X(wait_ns, "sum of the time spent waiting, also by those that got nothing")                    \
     X(held_ns, "sum of the time spent lent; 0 where no option needs the clock")                    \
     X(create_ns, "sum of the time spent creating")                                                 \
     X(renewed, "destroyed because their replacement was ready")                                    \

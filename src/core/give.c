@@ -299,7 +299,7 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now
     struct kp__subpool *sub = slot->sub;
 
     if (slot->state != KP__IDLE) return;
-    if (sub->rules->excess_check & KP_CHECK_RETURN) {
+    if ((sub->rules->idle_check | sub->rules->excess_check) & KP_CHECK_RETURN) {
         struct kp__slot *oldest = kp__oldest_idle(sub);
         if (now >= kp__expires_at(oldest, KP_CHECK_RETURN))
             kp__close_idle(core, oldest, kp__expired(oldest, KP_CHECK_RETURN), todo);

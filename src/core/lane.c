@@ -185,13 +185,13 @@ void kp__cell_drop(struct kp__core *core, struct kp__slot *slot)
 static bool rules_allow(const struct kp__core *core, const struct kp__subpool *sub)
 {
     const struct kp__rules *r = sub->rules;
+    uint32_t checks = r->idle_check | r->excess_check | (core->validates ? r->validate_on : 0);
     int64_t live = kp__sub_live(sub);
 
     return r->sharing == 1 && r->min_idle == 0 && r->utilization_pct == 100 && r->idle_lifo &&
-           r->reuse && r->max_uses == KP__UNBOUND && !(r->excess_check & KP_CHECK_RETURN) &&
+           r->reuse && r->max_uses == KP__UNBOUND && !(checks & KP_CHECK_RETURN) &&
            live <= r->max_lent && live <= r->max_idle && live <= r->max_live &&
-           (!core->resets || core->asks) &&
-           (!core->validates || !(r->validate_on & KP_CHECK_RETURN));
+           (!core->resets || core->asks);
 }
 
 /* Nobody wants anything, except to wait for the end of a turn, and nothing is under way. */

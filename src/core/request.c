@@ -92,7 +92,7 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
         atomic_store_explicit(&request->state, KP__WAITING, memory_order_relaxed);
     if (!request->waited) {
         request->waited = true;
-        KP__COUNT_SELDOM(core, request->sub, waits);
+        if (!request->at_once) KP__COUNT_SELDOM(core, request->sub, waits);
     }
     if (request->sub->waiting == 0) {
         struct kp__rare *rare = kp__rare(core, request->sub);

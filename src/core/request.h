@@ -81,8 +81,8 @@ struct kp__request {
     uint8_t limit;           /* enum kp__limit: what bound when it was last looked at */
     bool of_loop : 1;        /* it lies in a kp_request; else its owner parks on `state` */
     bool holds_lent : 1;     /* a sponsor keeps its lent permit while it waits */
-    bool waited : 1;         /* it was counted as one that waited, which is done once */
-    bool at_once : 1;        /* for its owner: the ask said not to wait */
+    bool waited : 1;         /* it waited, which is counted once */
+    bool at_once : 1;        /* it said, or its pool says, not to wait */
     bool time_passed : 1;    /* for its owner: it may be later by now than `arrived` */
     bool invited : 1;        /* a budget has something for its key; until it has looked (serve.c) */
     bool offered : 1;        /* KP_EVENTUAL: what is idle was left to it, or to whoever is faster */

@@ -294,10 +294,12 @@ static bool is_busy(const struct kp__slot *slot)
     return kp__seat_at(slot, seat)->ending;
 }
 
-/* Nobody else may share it: it goes when its last lease ends, or is validated then. */
+/* Nobody else may share it: it goes when its last lease ends, or is validated then; or it has more
+ * seats than may be taken by now (kp_limits_set). */
 static bool is_spent(const struct kp__slot *slot)
 {
-    return slot->errand->doomed || slot->doubted || kp__is_used_up(slot);
+    return slot->errand->doomed || slot->doubted || kp__is_used_up(slot) ||
+           slot->errand->borrowers >= slot->sub->rules->sharing;
 }
 
 /* Put it on the list of slots with a seat left, if it is not there already. */

@@ -271,7 +271,8 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     } else if (cause.code) {
         why->vendor_code = cause.vendor_code;
         memcpy(why->field, cause.field, sizeof why->field);
-        memcpy(why->text, cause.text, sizeof why->text);
+        if (cause.code == code) memcpy(why->text, cause.text, sizeof why->text);
+        else kp__say_more(why, "; last create failed: %.100s", cause.text);
     } else if (code == KP_EAGAIN || code == KP_EFULL) {
         kp__say_more(why, " (limit: %s)", why->limit);
     }

@@ -106,7 +106,7 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     /* cover: never, because under this lock it was found waiting */
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
     if (!late) give_up_making(g, checking, now, todo);
-    else if (r->at_once) r->grant.code = KP_EAGAIN; /* the ask said not to wait */
+    else if (r->at_once) r->grant.code = KP_EAGAIN; /* it is not to wait */
     return job ? kp__job_not_needed(job) : NULL;
 }
 
@@ -438,7 +438,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->deadline = KP__NEVER;
     r->tag = ask->tag;
     r->flags = (uint8_t)ask->flags; /* unknown bits are refused below */
-    r->at_once = ask->within_ms == KP_NONE;
+    r->at_once = ask->within_ms ? ask->within_ms == KP_NONE : !ask->until.ns && !g->pool->deadline;
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
     bool is_asked = g->pool->limits_for != NULL; /* which may take long */
     if (is_asked) (void)start_clock(g, ask);

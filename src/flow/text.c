@@ -84,11 +84,13 @@ static bool read_word(const struct kp__spelling *words, const char *s, size_t n,
     return false;
 }
 
-/* Words between commas or bars. "none" stands for no kind of expiry, so it stands alone. */
+/* Words between commas or bars; or "none", alone. It is a word of its own among the kinds of
+ * expiry. */
 static bool read_mask(const struct kp__spelling *words, const char *s, int64_t *out)
 {
     int64_t all = 0;
     int64_t one = 0;
+    if (words != kp__expiries && strcmp(s, "none") == 0) return *out = KP_NONE, true;
     for (;; s++) {
         size_t n = strcspn(s, ",|");
         if (!read_word(words, s, n, &one)) return false;

@@ -152,6 +152,49 @@ static void an_idle_time_set_later_must_count_from_the_last_return(void **state)
     contract_end(&c);
 }
 
+static void an_idle_time_checked_on_return_must_end_the_one_idle_longest(void **state)
+{
+    contract c;
+    kp_lease a[3];
+    (void)state;
+    begin(&c);
+    c.options.limits.idle_ttl_ms = 1000;
+    c.options.limits.idle_check = KP_CHECK_RETURN;
+    contract_open(&c);
+    contract_take_all(&c, kp_str("a"), a, 3);
+    contract_give(&c, &a[0]);
+    kp_sim_pass_ms(c.sim, 500);
+    contract_give(&c, &a[1]);
+    kp_sim_pass_ms(c.sim, 500);
+    assert_int_equal(stats(&c, "a").idle, 2); /* nobody else looks */
+    contract_give(&c, &a[2]);
+    assert_int_equal(stats(&c, "a").idle, 2);
+    assert_int_equal(stats(&c, "a").expired, 1);
+    contract_end(&c);
+}
+
+static void sharing_that_is_lowered_must_hold_for_what_is_there(void **state)
+{
+    static const kp_limits alone = { .sharing = 1 };
+    contract c;
+    kp_lease a[3], other;
+    (void)state;
+    begin(&c);
+    c.options.limits.max_live = 1;
+    c.options.limits.sharing = 3;
+    contract_open(&c);
+    contract_take_all(&c, kp_str("a"), a, 2);
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &alone, NULL), 0);
+    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
+    contract_give(&c, &a[0]); /* another borrower is still there */
+    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
+    contract_give(&c, &a[1]);
+    contract_take(&c, kp_str("a"), &a[0]);
+    assert_int_equal(kp_try_get(c.pool, kp_str("a"), &other), KP_EAGAIN);
+    contract_give(&c, &a[0]);
+    contract_end(&c);
+}
+
 static void renewed_ahead(kp_key key, kp_limits *limits, void *ctx)
 {
     (void)ctx;
@@ -219,6 +262,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(limits_that_one_key_must_refuse_must_change_no_key),
         cmocka_unit_test(room_that_a_key_takes_out_of_its_group_must_serve_who_waits_there),
         cmocka_unit_test(an_idle_time_set_later_must_count_from_the_last_return),
+        cmocka_unit_test(an_idle_time_checked_on_return_must_end_the_one_idle_longest),
+        cmocka_unit_test(sharing_that_is_lowered_must_hold_for_what_is_there),
         cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
         cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
     };

@@ -382,6 +382,27 @@ static void who_does_not_wait_must_not_wait_after_a_check_that_failed(void **sta
     contract_end(&c);
 }
 
+static void who_does_not_wait_must_not_count_as_one_who_waited(void **state)
+{
+    static const kp_ask asks[] = { { .within_ms = KP_NONE }, { .within_ms = 0 } };
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        contract c;
+        kp_lease a, b;
+        begin(&c);
+        c.options.limits.max_live = 1;
+        c.options.deadline_ms = KP_NONE; /* of who says nothing */
+        contract_open(&c);
+        contract_take(&c, kp_str("a"), &a);
+        assert_int_equal(kp_get(c.pool, kp_str("a"), &asks[i], &b), KP_EAGAIN);
+        assert_int_equal(stats(&c, "a").refusals, 1);
+        assert_int_equal(stats(&c, "a").timeouts, 0);
+        assert_int_equal(stats(&c, "a").waits, 0);
+        contract_give(&c, &a);
+        contract_end(&c);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +422,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_deadline_that_has_passed_must_be_called_a_time_out),
         cmocka_unit_test(who_found_its_resource_bad_must_keep_its_place),
         cmocka_unit_test(who_does_not_wait_must_not_wait_after_a_check_that_failed),
+        cmocka_unit_test(who_does_not_wait_must_not_count_as_one_who_waited),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

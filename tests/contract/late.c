@@ -24,7 +24,8 @@ static void who_asks_in_a_pause_that_is_longer_than_he_waits_must_be_told_at_onc
     assert_int_equal(ask(&g), KP_EFULL);
     assert_int_equal(g.took_ms, 0);
     assert_string_equal(g.why.limit, "refuse_late");
-    assert_string_equal(g.why.text, "connection refused"); /* the last cause */
+    assert_string_equal(g.why.text, "refused at once: it could not be served before its deadline; "
+                                    "last create failed: connection refused");
     assert_int_equal(g.why.vendor_code, 111);
     pause = g.why.retry_after_ms;
     assert_true(pause > 20 && pause <= 1000);

@@ -269,7 +269,7 @@ static void ebreaker_must_say_when_to_come_back(void **state)
     kp_sim_pass_ms(f->sim, 1000);
     why = must_fail(f, (kp_ask){ 0 }, KP_EBREAKER);
     assert_int_equal(why.retry_after_ms, 4000);
-    assert_non_null(strstr(why.text, "no route"));
+    assert_non_null(strstr(why.text, "repeated failures; last create failed: no route"));
     assert_int_equal(kp_cast_read(f->cast).create_failures, 1);
 }
 

@@ -32,7 +32,7 @@ void m_wait_again(struct model *m, struct model_request *r)
     r->waiting = true;
     r->good = false;
     r->mail = 0; /* if there is a letter, it went on already */
-    TALLY(m, r->key, waits, !r->waited);
+    TALLY(m, r->key, waits, !r->waited && !r->at_once);
     r->waited = true;
     if (m->closed)
         m_refuse(m, (int)(r - m->request), KP_ECLOSED, "");

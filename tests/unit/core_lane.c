@@ -122,6 +122,7 @@ static void a_lane_must_stay_shut_where_a_rule_could_be_broken_on_it(struct stag
     STAYS_SHUT(s, sub, r->idle_lifo, false);
     STAYS_SHUT(s, sub, r->reuse, false);
     STAYS_SHUT(s, sub, r->max_uses, 1000);
+    STAYS_SHUT(s, sub, r->idle_check, KP_CHECK_RETURN);
     STAYS_SHUT(s, sub, r->excess_check, KP_CHECK_RETURN);
     STAYS_SHUT(s, sub, r->excess_check, KP_CHECK_RETURN | KP_CHECK_GET);
     STAYS_SHUT(s, sub, r->max_lent, 1);
@@ -140,8 +141,7 @@ static void a_lane_must_open_where_limits_are_just_wide_enough(struct stage *s)
     stage_idle(s, sub);
     assert_int_equal(kp__sub_live(sub), 2);
     r->max_lent = r->max_idle = r->max_live = 2;
-    r->excess_check = KP_CHECK_GET | KP_CHECK_KEEPER;
-    r->idle_check = KP_CHECK_RETURN | KP_CHECK_GET | KP_CHECK_KEEPER;
+    r->excess_check = r->idle_check = KP_CHECK_GET | KP_CHECK_KEEPER;
     assert_true(lane_open(s, sub));
 }
 

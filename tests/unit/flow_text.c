@@ -161,6 +161,8 @@ static void special_words_must_be_taken_only_where_they_mean_something(void **st
     assert_set("limits.breaker_failures", "off", KP_OFF);
     assert_set("budget.evict_other_keys", "on", 1);
     assert_set("deadline", "none", KP_NONE);
+    assert_set("limits.validate_on", "none", KP_NONE);
+    assert_set("limits.respects_min", "none", KP_KIND_NONE);
     assert_set("on_fork", "refuse", KP_FORK_REFUSE);
     assert_set("hits", "quick", KP_HITS_QUICK);
     refuse("limits.max_age", "unlimited");
@@ -210,6 +212,7 @@ static void what_is_no_word_of_an_option_must_be_refused(void **state)
     refuse("limits.idle_check", ",get");
     refuse("limits.idle_check", "get, keeper");
     refuse("limits.idle_check", "never");
+    refuse("limits.idle_check", "none,get");
     refuse("limits.respects_min", "none,idle");
     refuse("on_fork", "anew");
     refuse("hits", "slow");

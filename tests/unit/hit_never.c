@@ -36,6 +36,7 @@ static void limits_that_need_the_books_must_have_no_open_lane(void)
         { .min_idle = 1 }, { .sharing = 2 }, { .utilization_pct = 50 }, { .idle_order = KP_FIFO },
         { .on_return = KP_DESTROY },
         { .excess_ttl_ms = 5000, .excess_check = KP_CHECK_RETURN },
+        { .idle_ttl_ms = 5000, .idle_check = KP_CHECK_RETURN },
         { .max_live = 2, .max_lent = 1 },
         { .max_live = 2, .max_idle = 1 }
     };
@@ -47,9 +48,9 @@ static void limits_that_need_the_books_must_have_no_open_lane(void)
             assert_int_equal(kp_get(hit.pool, K, NULL, &one), 0);
             if (limits[i].max_lent == 0) assert_int_equal(kp_get(hit.pool, K, NULL, &other), 0);
             kp_release(&one);
-            if (other.resource && i < 7) assert_false(hit_is_open());
+            if (other.resource && i < 8) assert_false(hit_is_open());
             kp_release(&other);
-            if (i < 6) assert_false(hit_is_open());
+            if (i < 7) assert_false(hit_is_open());
         }
         assert_int_equal(hit.misuses, 0);
         assert_int_equal(kp_pool_close(hit.pool, KP_CLOSE_WAIT, 0), 0);
