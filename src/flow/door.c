@@ -270,7 +270,7 @@ static size_t wanted(struct kp__pool *pool, struct kp__slab **slab, struct kp__m
     size_t bytes;
 
     core->errands.least = kp__slab_room(&core->slots);
-    pool->jobs.least = core->errands.least * kp__keeps_jobs(pool);
+    if (kp__keeps_jobs(pool)) pool->jobs.least = core->errands.least;
     *slab = NULL;
     *map = NULL;
     for (size_t i = 0; i < 4; i++)

@@ -59,9 +59,9 @@ void kp__job_put(struct kp__job *job);
  * back for that. */
 struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot);
 
-/* Can this pool have jobs that nobody stands by? Then it keeps memory for so many jobs per resource
- * that the end of a resource needs no new memory; else 0. */
-uint32_t kp__keeps_jobs(const struct kp__pool *pool);
+/* Can this pool have jobs that nobody stands by? Then it keeps memory for one job per resource, so
+ * that the end of a resource needs no new memory. */
+bool kp__keeps_jobs(const struct kp__pool *pool);
 
 /* For a thread that stands by: a job of the pool's if one is free, since with that a second answer
  * is found out; else the caller's own. With the lock. */

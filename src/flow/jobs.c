@@ -2,8 +2,7 @@
  *
  * The memory of jobs, and hurrying them. Jobs live in a slab of the pool: their memory stays, so
  * that a second answer is found out as long as the pool lives. A pool in which nobody may stand by
- * a job has room for one per resource, or for two with driver.cancel, for which one is still held
- * when its resource needs the next. That costs no memory until so many are under way at once.
+ * a job has room for one per resource, which costs no memory until so many are under way at once.
  */
 #include "base/cancel.h"
 #include "base/check.h"
@@ -12,10 +11,9 @@
 #include "flow/job.h"
 #include "flow/loop.h"
 
-uint32_t kp__keeps_jobs(const struct kp__pool *pool)
+bool kp__keeps_jobs(const struct kp__pool *pool)
 {
-    if (!pool->crew && !(pool->driver.flags & KP_NEVER_BLOCKS)) return 0;
-    return pool->driver.cancel ? 2 : 1;
+    return pool->crew || (pool->driver.flags & KP_NEVER_BLOCKS);
 }
 
 struct kp__job *kp__job_take(struct kp__pool *pool, struct kp__slot *slot)

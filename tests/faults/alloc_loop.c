@@ -162,70 +162,6 @@ static void discard_on_the_loop(void)
     MUST(numbers().live == 0);
 }
 
-/* ---- a full pool: as many resources as its first piece of memory holds (base/slab.h) --------- */
-
-enum { FULL = 64 };
-
-static kp_request asked[FULL];
-static kp_job *checks[FULL];
-static int pending; /* of checks */
-static bool slow;
-
-static int check_slowly(kp_job *job, void *resource)
-{
-    (void)resource;
-    if (!slow) return 0;
-    checks[pending++] = job;
-    return KP_PENDING;
-}
-
-static void call_off(kp_job *job)
-{
-    kp_job_done(job, -1, NULL);
-}
-
-static void full(kp_options *o)
-{
-    on_a_loop(o);
-    o->driver.validate = check_slowly;
-    o->driver.cancel = call_off;
-    o->limits.max_live = o->limits.max_creating = FULL;
-}
-
-static void ask_for_all(void)
-{
-    for (int i = 0; i < FULL; i++) {
-        asked[i] = (kp_request){ .loop = s.loop, .done = done };
-        MUST(kp_get_start(s.pool, kp_str("a"), NULL, &asked[i]) == 0);
-    }
-    while (kp_loop_dispatch(s.loop) == 0) continue;
-}
-
-static void all_are_checked(void)
-{
-    pending = 0;
-    slow = false;
-    ask_for_all();
-    MUST(s.answered == FULL && numbers().idle == FULL);
-    slow = true;
-    ask_for_all();
-    slow = false;
-    MUST(s.answered == FULL && pending == FULL);
-}
-
-/* The check that is called off fails, its resource is destroyed, and that takes time: the thread of
- * the loop must not wait for it. */
-static void cancel_one(void)
-{
-    s.later = DESTROY;
-    kp_cancel(&asked[FULL - 1]);
-    MUST(s.job && numbers().closing == 1);
-    answer(0);
-    for (int i = 0; i < FULL - 1; i++) kp_job_done(checks[i], 0, NULL);
-    while (kp_loop_dispatch(s.loop) == 0) continue;
-    MUST(s.answered == 2 * FULL - 1);
-}
-
 /* ---- closing --------------------------------------------------------------------------------- */
 
 static void close_now(void)
@@ -281,7 +217,6 @@ static const scene scenes[] = {
     { "loop alone, create", alone, NULL, ask, false },
     { "loop alone, validate", alone, two_made_by_the_loop, ask, false },
     { "loop alone, destroy", alone, two_made_by_the_loop, discard_on_the_loop, false },
-    { "loop alone, cancel of a check", full, all_are_checked, cancel_one, false },
     { "close NOW", NULL, two_idle, close_now, false },
     { "close WAIT", NULL, one_lent, close_late, false },
     { "close DRAIN", NULL, one_waits, close_and_drain, false },
