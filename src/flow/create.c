@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cancel.h"
+#include "core/calendar.h"
 #include "core/give.h"
 #include "core/permit.h"
 #include "core/renew.h"
@@ -216,6 +217,8 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
     struct kp__todo todo;
 
     if (!kp__job_detach(job)) return false;
+    /* its request hurries it while it waits; afterwards, or without one, upkeep does (jobs.c) */
+    if (pool->driver.cancel) kp__file_slot_at(&pool->core, job->slot, job->until);
     if (!request) return true;
     kp__todo_init(&todo, pool->world);
     kp__wait_again(&pool->core, request, job->slot, kp__time(pool), &todo);
