@@ -35,8 +35,8 @@ struct kp__job {
     bool testing;               /* validate: a test of an idle one by the keeper */
     bool called_off;            /* create: hurried, because the request for it was cancelled */
     bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
-    bool held;                  /* Guard: the pool's lock. Its memory is kept for driver.cancel ... */
-    struct kp__subpool *read;   /* ... and so is its key: our interest is in this subpool */
+    bool held;                  /* Guard: the pool's lock. Its memory is kept for driver.cancel */
+    struct kp__subpool *read;   /* the same. And so is its key: our interest is in this subpool */
     bool spent;                 /* the same. It was put while held: its memory goes back later */
     struct kp__list queue;      /* while posted: to the thread that is to run it. Guard: the crew's
                                    lock, or the mailbox's */
@@ -122,8 +122,8 @@ void kp__job_let_go(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
 /* The same for a job whose request was cancelled. But if others wait, a creation goes on, for what
- * it makes may serve them, and upkeep hurries it when its time is over. If nobody waits and it fails
- * after that, the failure says nothing about the server. */
+ * it makes may serve them, and upkeep hurries it when its time is over. If nobody waits and it
+ * fails after that, the failure says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
 /* Upkeep looks at a slot that is being made or tested: if the job's time is over, and no request
