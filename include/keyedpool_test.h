@@ -152,7 +152,8 @@ KP_API int kp_cast_open(const kp_script *script, kp_cast **out) KP_NODISCARD;
 KP_API kp_driver kp_cast_driver(kp_cast *cast);
 /* What happened so far. Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_cast_open. */
 KP_API kp_cast_count kp_cast_read(kp_cast *cast);
-/* Free the cast and all its props. Threads, Blocks, Calls, Owns, Errors, Order, Since: as
+/* Free the cast and all its props: when the pools that use it are gone, and so no function of its
+ * driver is under way. Threads, Blocks, Calls, Owns, Errors, Order, Since: as
  * kp_cast_open. */
 KP_API void kp_cast_close(kp_cast *cast);
 
