@@ -261,7 +261,7 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
         kp__step_out(pool, &todo);
         kp__job_await(job);
     } else {
-        kp__job_answered(job, status, made);
+        kp__job_returned(job, status, made);
     }
     struct kp__failure *note = make_note(job);
     int fd = fd_of(job);

@@ -45,7 +45,11 @@ struct kp__job {
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t now, uint64_t until);
 void kp__job_aim(struct kp__job *job, struct kp__slot *slot); /* used again, for another slot */
-void kp__job_answered(struct kp__job *job, int status, void *resource);
+
+/* The driver's function has returned, and not KP_PENDING: that is the answer. If it has called
+ * kp_job_done as well, that was the answer, and this is misuse. Without the lock. */
+void kp__job_returned(struct kp__job *job, int status, void *resource);
+
 void kp__job_await(struct kp__job *job);  /* wait for its answer */
 bool kp__job_detach(struct kp__job *job); /* no longer stand by. False: the answer was faster */
 
