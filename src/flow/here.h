@@ -40,6 +40,7 @@ struct kp__here {
     bool claimed_wrong;     /* it has just claimed a wrong cell, and goes the long way */
 
     bool told;   /* a deadlock of its get was told (deadlock.c) */
+    uint32_t answering; /* how many calls of kp_job_done it is in */
     uint32_t id; /* the system's; 0: not needed so far */
 };
 extern KP__INSIDE _Thread_local struct kp__here kp__here KP__TLS;

@@ -203,12 +203,8 @@ static void go_on(struct kp__job *job)
     }
 }
 
-void kp_job_done(kp_job *face, int status, void *resource)
+static void answer(kp_job *face, int status, void *resource)
 {
-    if (!face) {
-        kp__misuse(NULL, NULL, "kp_job_done: job is NULL; nothing was answered");
-        return;
-    }
     struct kp__job *job = KP__OF(face, struct kp__job, face);
     const struct kp__world *world = job->pool->world;
     /* relaxed: written only in a child of fork, before that has a second thread */
@@ -243,11 +239,22 @@ void kp_job_done(kp_job *face, int status, void *resource)
     world->wake((uint32_t *)word, 1, world->ctx);
 }
 
+void kp_job_done(kp_job *face, int status, void *resource)
+{
+    if (!face) {
+        kp__misuse(NULL, NULL, "kp_job_done: job is NULL; nothing was answered");
+        return;
+    }
+    kp__here.answering++;
+    answer(face, status, resource);
+    kp__here.answering--;
+}
+
 /* ---- a thread stands by ---------------------------------------------------------------------- */
 
 bool kp__stands_by(const struct kp__pool *pool)
 {
-    if (pool->loop) return false;
+    if (pool->loop || kp__here.answering > 0) return false;
     return kp__here.loops == 0 || !kp__keeps_jobs(pool);
 }
 
@@ -333,7 +340,7 @@ static void perform(struct kp__job *job)
     }
     kp__cancel_free(cancel);
     if (status == KP_PENDING) return; /* it may be answered, and gone, already */
-    kp_job_done(face, status, made);
+    answer(face, status, made);
 }
 
 /* If it has begun already, it was posted here to be hurried. */

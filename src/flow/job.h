@@ -74,9 +74,10 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
 
 /* ---- for a get, and for the end of a lease --------------------------------------------------- */
 
-/* Is this thread to stand by, waiting for what the driver answers? Not in a pool that names a loop,
- * and not if it is the thread of an event loop and the pool can have jobs that nobody stands by
- * (kp__keeps_jobs): then a job is sent. */
+/* Is this thread to stand by, waiting for what the driver answers? Not in a pool that names a loop;
+ * not if it is in kp_job_done, for it may be the only one that answers; and not if it is the thread
+ * of an event loop and the pool can have jobs that nobody stands by (kp__keeps_jobs): then a job is
+ * sent. */
 bool kp__stands_by(const struct kp__pool *pool);
 
 /* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came
