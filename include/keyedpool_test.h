@@ -50,8 +50,9 @@ KP_API void kp_sim_pass_ms(kp_sim *sim, int64_t ms);
  * Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_sim_pass_ms. */
 KP_API int kp_sim_settle(kp_sim *sim);
 
-/* Start a task; it runs when the caller next gives way. It has a stack of 1 MiB, so that there may
- * be thousands. Returns its number, or KP_ENOMEM.
+/* Start a task; it runs when the caller next gives way. It ends when fn returns, or its thread ends
+ * (pthread_exit, pthread_cancel; waiting in the sim is no cancellation point). It has a stack of
+ * 1 MiB, so that there may be thousands. Returns its number, or KP_ENOMEM.
  * Threads: the sim's tasks. Blocks: no. Calls: fn(arg), on the task's own thread. Owns: keeps arg
  * until fn returned. Errors: KP_ENOMEM. Order: as kp_sim_open. Since: 0.1 */
 KP_API int kp_sim_spawn(kp_sim *sim, void (*fn)(void *arg), void *arg);
@@ -152,7 +153,8 @@ KP_API int kp_cast_open(const kp_script *script, kp_cast **out) KP_NODISCARD;
 KP_API kp_driver kp_cast_driver(kp_cast *cast);
 /* What happened so far. Threads, Blocks, Calls, Owns, Errors, Order, Since: as kp_cast_open. */
 KP_API kp_cast_count kp_cast_read(kp_cast *cast);
-/* Free the cast and all its props. Threads, Blocks, Calls, Owns, Errors, Order, Since: as
+/* Free the cast and all its props: when the pools that use it are gone, and so no function of its
+ * driver is under way. Threads, Blocks, Calls, Owns, Errors, Order, Since: as
  * kp_cast_open. */
 KP_API void kp_cast_close(kp_cast *cast);
 

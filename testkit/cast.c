@@ -32,7 +32,7 @@ struct kp_cast {                        /* Guard of all below sim: lock */
     kp_cast_count   count;
     kp__kit_map     known;              /* the props by address */
     prop           *props;
-    uint64_t        last_number, pending;
+    uint64_t        last_number, under_way;     /* runs that are not at their end */
 };
 
 typedef struct performance {            /* one run of a driver function, up to its answer */
@@ -139,6 +139,7 @@ static void begin(performance *run)
     kp_cast *cast = run->cast;
 
     pthread_mutex_lock(&cast->lock);
+    cast->under_way++;
     run->line = next_line(&cast->tracks[run->job->kind]);
 
     prop *its = find_prop(cast, run->resource);
@@ -195,6 +196,7 @@ static void end(performance *run, void **made)
             cast->count.live--;
         }
     }
+    cast->under_way--;
     pthread_mutex_unlock(&cast->lock);
 }
 
@@ -214,13 +216,6 @@ static int finish(performance *run, void **made)
     return line->status;
 }
 
-static void note_pending(kp_cast *cast, bool begins)
-{
-    pthread_mutex_lock(&cast->lock);
-    cast->pending += begins ? 1 : UINT64_MAX;
-    pthread_mutex_unlock(&cast->lock);
-}
-
 static void answer(void *arg)
 {
     performance *run = arg;
@@ -228,7 +223,6 @@ static void answer(void *arg)
     int status = finish(run, &made);
     kp_job *job = run->job;
 
-    note_pending(run->cast, false);
     free(run);
     kp_job_done(job, status, made);
 }
@@ -241,7 +235,6 @@ static int answer_later(const performance *now)
         kp__kit_die("no memory for a scripted answer");
     }
     *later = *now;
-    note_pending(now->cast, true);
     kp__sim_later(now->cast->sim, now->line.takes_ms, answer, later);
     return KP_PENDING;
 }
@@ -333,9 +326,9 @@ void kp_cast_close(kp_cast *cast)
     if (!cast) {
         return;
     }
-    if (cast->pending) {
-        kp__kit_die("kp_cast_close: %llu scripted answers were not given yet: let time pass",
-                    (unsigned long long)cast->pending);
+    if (cast->under_way) {
+        kp__kit_die("kp_cast_close: %llu runs of its driver are under way: let time pass, or open "
+                    "the gate", (unsigned long long)cast->under_way);
     }
     while (cast->props) {
         prop *gone = cast->props;

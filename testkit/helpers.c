@@ -19,8 +19,8 @@ static void idle_until(kp_sim *sim, uint64_t until_ns)
 
 /* ---- the keeper ---- */
 
-/* kp_keep runs so often at one moment of virtual time only if the pool keeps asking for a time that
- * has come, and then does nothing. */
+/* kp_keep runs so often at one moment of virtual time, with the keeper never idle, only if the pool
+ * keeps asking for a time that has come, and then does nothing. */
 #define MOST_KEEPS_AT_ONCE 100000
 
 static uint64_t earliest_due(const kp_sim *sim)
@@ -58,6 +58,7 @@ static void keeper_run(void *arg)
     kp__sim_enter(sim, "the keeper");
     while (!sim->closing) {
         if (earliest_due(sim) > sim->now_ns) {
+            sim->keeps_at_once = 0;     /* it did not ask again at once */
             idle_until(sim, earliest_due(sim));
             continue;
         }

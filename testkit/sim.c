@@ -195,11 +195,16 @@ static kp__task *choose(kp_sim *sim)
     return task;
 }
 
+/* No cancellation point: kp_world promises that, and the thread would end with the lock. */
 static void await_turn(kp__task *task)
 {
+    int cancel;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     while (task->sim->running != task) {
         pthread_cond_wait(&task->turn, &task->sim->lock);
     }
+    (void)pthread_setcancelstate(cancel, NULL);
 }
 
 /* Pass the baton. `self` is in the queue of its new state. */
@@ -310,16 +315,10 @@ void kp__sim_wake_joiners(kp_sim *sim)
     }
 }
 
-static void *live(void *arg)
+static void end(void *arg)
 {
     kp__task *self = arg;
     kp_sim *sim = self->sim;
-
-    pthread_mutex_lock(&sim->lock);
-    await_turn(self);
-    pthread_mutex_unlock(&sim->lock);
-
-    self->fn(self->arg);
 
     kp__sim_enter(sim, "the end of a task");
     self->state = KP__ENDED;
@@ -330,6 +329,19 @@ static void *live(void *arg)
     kp__sim_wake_joiners(sim);
     give_way(sim, self);
     pthread_mutex_unlock(&sim->lock);
+}
+
+/* However its thread ends, the task ends, too: others wait for the baton. */
+static void *live(void *arg)
+{
+    kp__task *self = arg;
+
+    pthread_mutex_lock(&self->sim->lock);
+    await_turn(self);
+    pthread_mutex_unlock(&self->sim->lock);
+    pthread_cleanup_push(end, self);
+    self->fn(self->arg);
+    pthread_cleanup_pop(1);
     return NULL;
 }
 

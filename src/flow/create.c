@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cancel.h"
+#include "core/calendar.h"
 #include "core/give.h"
 #include "core/permit.h"
 #include "core/renew.h"
@@ -214,6 +215,8 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
     struct kp__todo todo;
 
     if (!kp__job_detach(job)) return false;
+    /* its request hurries it while it waits; afterwards, or without one, upkeep does (jobs.c) */
+    if (pool->driver.cancel) kp__file_slot_at(&pool->core, job->slot, job->until);
     if (!request) return true;
     kp__todo_init(&todo, pool->world);
     kp__wait_again(&pool->core, request, job->slot, kp__time(pool), &todo);
@@ -256,7 +259,7 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
         kp__step_out(pool, &todo);
         kp__job_await(job);
     } else {
-        kp__job_answered(job, status, made);
+        kp__job_returned(job, status, made);
     }
     struct kp__failure *note = make_note(job);
     int fd = fd_of(job);

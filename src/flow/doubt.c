@@ -62,7 +62,7 @@ static void run_here(struct kp__job *job, struct kp__todo *todo)
     struct kp__pool *pool = job->pool;
     int cancel = kp__cancel_hold(), status = pool->driver.validate(&job->face, job->face.resource);
 
-    if (status != KP_PENDING) kp__job_answered(job, status, NULL);
+    if (status != KP_PENDING) kp__job_returned(job, status, NULL);
     else if (kp__job_detach(job)) job = NULL;
     else kp__job_await(job);
     if (job) kp__tell_invalid(job);

@@ -60,7 +60,7 @@ static void abandon(struct kp__pool *pool, struct kp__pool *old, struct kp__slot
     int cancel = kp__cancel_hold(), status = old->driver.abandon(&job.face, slot->resource);
     kp__cancel_free(cancel);
     if (status >= 0) return;
-    kp__job_answered(&job, status, NULL);
+    kp__job_returned(&job, status, NULL);
     kp__say_failure(&why, status, &job.failure);
     kp__event(pool, KP_EVENT_DESTROY_FAILED, slot->sub, slot->resource, status, &why);
     kp__todo_init(&todo, pool->world);

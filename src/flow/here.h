@@ -39,7 +39,8 @@ struct kp__here {
     uint32_t number;        /* of `found` */
     bool claimed_wrong;     /* it has just claimed a wrong cell, and goes the long way */
 
-    uint32_t id; /* the system's; 0: not needed so far */
+    uint32_t answering; /* how many calls of kp_job_done it is in */
+    uint32_t id;        /* the system's; 0: not needed so far */
 };
 extern KP__INSIDE _Thread_local struct kp__here kp__here KP__TLS;
 

@@ -102,7 +102,7 @@ int kp_job_fail(kp_job *face, int vendor_code, const char *text)
     return KP_ECREATE;
 }
 
-void kp__job_answered(struct kp__job *job, int status, void *resource)
+static void answered(struct kp__job *job, int status, void *resource)
 {
     job->status = status;
     job->made = resource;
@@ -113,6 +113,24 @@ void kp__job_answered(struct kp__job *job, int status, void *resource)
         snprintf(job->failure.text, sizeof job->failure.text,
                  "driver.create failed with %d and gave no reason (kp_job_fail)",
                  job->failure.vendor_code);
+}
+
+static const char second_answer[] =
+    "kp_job_done: this job was answered already; answer each job exactly once";
+
+void kp__job_returned(struct kp__job *job, int status, void *resource)
+{
+    uint32_t running = KP__JOB_RUNNING;
+
+    /* relaxed: this thread stands by, and reads the answer; if there was another, it waits for that
+     * (kp__job_await), with acquire */
+    if (atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_ANSWERED,
+                                                memory_order_relaxed, memory_order_relaxed)) {
+        answered(job, status, resource);
+        return;
+    }
+    kp__misuse(job->pool, NULL, second_answer);
+    kp__job_await(job);
 }
 
 void kp__tell_invalid(const struct kp__job *job)
@@ -184,12 +202,8 @@ static void go_on(struct kp__job *job)
     }
 }
 
-void kp_job_done(kp_job *face, int status, void *resource)
+static void answer(kp_job *face, int status, void *resource)
 {
-    if (!face) {
-        kp__misuse(NULL, NULL, "kp_job_done: job is NULL; nothing was answered");
-        return;
-    }
     struct kp__job *job = KP__OF(face, struct kp__job, face);
     const struct kp__world *world = job->pool->world;
     /* relaxed: written only in a child of fork, before that has a second thread */
@@ -203,8 +217,7 @@ void kp_job_done(kp_job *face, int status, void *resource)
 
     for (;;) {
         if (state != KP__JOB_RUNNING && state != KP__JOB_DETACHED) {
-            kp__misuse(job->pool, NULL,
-                       "kp_job_done: this job was answered already; answer each job exactly once");
+            kp__misuse(job->pool, NULL, second_answer);
             return;
         }
         /* acquire: pairs with the release in kp__job_detach */
@@ -213,7 +226,7 @@ void kp_job_done(kp_job *face, int status, void *resource)
                                                   memory_order_acquire, memory_order_relaxed))
             break;
     }
-    kp__job_answered(job, status, resource);
+    answered(job, status, resource);
     if (state == KP__JOB_DETACHED) {
         go_on(job);
         return;
@@ -225,11 +238,22 @@ void kp_job_done(kp_job *face, int status, void *resource)
     world->wake((uint32_t *)word, 1, world->ctx);
 }
 
+void kp_job_done(kp_job *face, int status, void *resource)
+{
+    if (!face) {
+        kp__misuse(NULL, NULL, "kp_job_done: job is NULL; nothing was answered");
+        return;
+    }
+    kp__here.answering++;
+    answer(face, status, resource);
+    kp__here.answering--;
+}
+
 /* ---- a thread stands by ---------------------------------------------------------------------- */
 
 bool kp__stands_by(const struct kp__pool *pool)
 {
-    if (pool->loop) return false;
+    if (pool->loop || kp__here.answering > 0) return false;
     return kp__here.loops == 0 || !kp__keeps_jobs(pool);
 }
 
@@ -254,8 +278,8 @@ int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t unti
     int status = fn(&job->face, job->slot->resource);
 
     if (status != KP_PENDING) {
-        kp__job_answered(job, status, NULL);
-        return status;
+        kp__job_returned(job, status, NULL);
+        return job->status;
     }
     if (!await(job, until)) {
         if (give_up(job)) return KP_PENDING;
@@ -315,7 +339,7 @@ static void perform(struct kp__job *job)
     }
     kp__cancel_free(cancel);
     if (status == KP_PENDING) return; /* it may be answered, and gone, already */
-    kp_job_done(face, status, made);
+    answer(face, status, made);
 }
 
 /* If it has begun already, it was posted here to be hurried. */

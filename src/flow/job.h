@@ -36,6 +36,7 @@ struct kp__job {
     bool called_off;            /* create: hurried, because the request for it was cancelled */
     bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
     bool held;                  /* Guard: the pool's lock. Its memory is kept for driver.cancel */
+    struct kp__subpool *read;   /* the same. And so is its key: our interest is in this subpool */
     bool spent;                 /* the same. It was put while held: its memory goes back later */
     struct kp__list queue;      /* while posted: to the thread that is to run it. Guard: the crew's
                                    lock, or the mailbox's */
@@ -44,7 +45,11 @@ struct kp__job {
 void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
                   struct kp__slot *slot, const char *tag, uint64_t now, uint64_t until);
 void kp__job_aim(struct kp__job *job, struct kp__slot *slot); /* used again, for another slot */
-void kp__job_answered(struct kp__job *job, int status, void *resource);
+
+/* The driver's function has returned, and not KP_PENDING: that is the answer. If it has called
+ * kp_job_done as well, that was the answer, and this is misuse. Without the lock. */
+void kp__job_returned(struct kp__job *job, int status, void *resource);
+
 void kp__job_await(struct kp__job *job);  /* wait for its answer */
 bool kp__job_detach(struct kp__job *job); /* no longer stand by. False: the answer was faster */
 
@@ -69,9 +74,10 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
 
 /* ---- for a get, and for the end of a lease --------------------------------------------------- */
 
-/* Is this thread to stand by, waiting for what the driver answers? Not in a pool that names a loop,
- * and not if it is the thread of an event loop and the pool can have jobs that nobody stands by
- * (kp__keeps_jobs): then a job is sent. */
+/* Is this thread to stand by, waiting for what the driver answers? Not in a pool that names a loop;
+ * not if it is in kp_job_done, for it may be the only one that answers; and not if it is the thread
+ * of an event loop and the pool can have jobs that nobody stands by (kp__keeps_jobs): then a job is
+ * sent. */
 bool kp__stands_by(const struct kp__pool *pool);
 
 /* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came
@@ -121,12 +127,12 @@ void kp__job_let_go(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
 /* The same for a job whose request was cancelled. But if others wait, a creation goes on, for what
- * it makes may serve them, and is hurried only when its time is over. If nobody waits and it fails
- * after that, the failure says nothing about the server. */
+ * it makes may serve them, and upkeep hurries it when its time is over. If nobody waits and it
+ * fails after that, the failure says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
-/* Upkeep looks at a slot that is being made or tested: if the job's time is over, it is hurried.
- * With the lock, given back meanwhile. */
+/* Upkeep looks at a slot that is being made or tested: if the job's time is over, and no request
+ * waits that would do it, it is hurried. With the lock, given back meanwhile. */
 void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* ---- what follows an answer that nobody stood by for ----------------------------------------- */

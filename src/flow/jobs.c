@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "core/calendar.h"
 #include "flow/door.h"
+#include "flow/find.h"
 #include "flow/job.h"
 #include "flow/loop.h"
 
@@ -56,18 +57,17 @@ struct kp__job *kp__job_not_needed(struct kp__job *job)
     uint32_t state = KP__JOB_POSTED;
 
     if (!pool->driver.cancel || job->hurried) return NULL;
-    job->hurried = job->held = true;
     /* release: pairs with the acquire in kp__job_perform; relaxed: the state is only looked at */
-    if (atomic_compare_exchange_strong_explicit(&job->state, &state, KP__JOB_HURRIED,
-                                                memory_order_release, memory_order_relaxed)) {
-        pool->inside++; /* whoever runs it steps in */
-        return NULL;
-    }
-    job->hurried = job->held = state == KP__JOB_DETACHED; /* else it is being answered */
-    if (!job->held) return NULL;
-    if (!pool->loop || kp__loop_is_mine(pool->loop)) return job;
-    pool->inside++;
-    kp__loop_post(pool->loop, job);
+    bool posted = atomic_compare_exchange_strong_explicit(
+        &job->state, &state, KP__JOB_HURRIED, memory_order_release, memory_order_relaxed);
+    job->hurried = posted || state == KP__JOB_DETACHED; /* else it is being answered */
+    if (!job->hurried) return NULL;
+    job->held = true;
+    job->read = job->slot->sub;
+    job->read->interest++;
+    if (!posted && (!pool->loop || kp__loop_is_mine(pool->loop))) return job;
+    pool->inside++; /* whoever runs it steps in */
+    if (!posted) kp__loop_post(pool->loop, job);
     return NULL;
 }
 
@@ -81,9 +81,13 @@ void kp__job_cancel(struct kp__job *job)
 
 void kp__job_let_go(struct kp__job *job)
 {
+    struct kp__subpool *sub = job->read;
+    struct kp__pool *pool = job->pool;
+
     job->held = false;
-    if (job->spent) kp__slab_put(&job->pool->jobs, job);
+    if (job->spent) kp__slab_put(&pool->jobs, job);
     job->spent = false;
+    kp__lose_interest(pool, sub, sub->used_at);
 }
 
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo)
@@ -99,10 +103,7 @@ struct kp__job *kp__job_call_off(struct kp__job *job)
     struct kp__pool *pool = job->pool;
 
     if (!pool->driver.cancel) return NULL;
-    if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) {
-        kp__file_slot_at(&pool->core, job->slot, job->until);
-        return NULL;
-    }
+    if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) return NULL;
     struct kp__job *here = kp__job_not_needed(job);
     job->called_off = job->held;
     return here;
@@ -111,9 +112,14 @@ struct kp__job *kp__job_call_off(struct kp__job *job)
 void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo)
 {
     struct kp__job *job = slot->errand->job;
+    uint64_t now = kp__time(pool);
 
-    if (!slot->errand->doomed && kp__time(pool) < job->until) { /* the look was for another thing */
+    if (!slot->errand->doomed && now < job->until) { /* the look was for another thing */
         kp__file_slot_at(&pool->core, slot, job->until);
+        return;
+    }
+    if (slot->errand->sponsor) { /* it gives up this moment, and hurries it, or is served */
+        kp__file_slot_at(&pool->core, slot, kp__later(now, KP__LOOK_AGAIN));
         return;
     }
     if ((job = kp__job_not_needed(job)) != NULL) kp__job_hurry(pool, job, todo);

@@ -217,10 +217,29 @@ static void close_before_the_answer(void)
     kp_cast_close(cast);
 }
 
-static void a_cast_must_not_be_closed_before_its_answers_are_given(void **state)
+static void create_in_a_task(void *made)
+{
+    tested_job job;
+
+    (void)run(&job, KP_JOB_CREATE, NULL, made);
+}
+
+static void close_while_create_blocks(void)
+{
+    static const kp_line lines[] = { { .blocks_ms = 1 }, { 0 } };
+    void *made;
+
+    open_both(lines);
+    (void)kp_sim_spawn(sim, create_in_a_task, &made);
+    (void)kp_sim_settle(sim);
+    kp_cast_close(cast);
+}
+
+static void a_cast_must_not_be_closed_while_its_driver_runs(void **state)
 {
     (void)state;
-    must_die(close_before_the_answer, "1 scripted answers were not given yet");
+    must_die(close_before_the_answer, "1 runs of its driver are under way");
+    must_die(close_while_create_blocks, "1 runs of its driver are under way");
 }
 
 int main(void)
@@ -235,7 +254,7 @@ int main(void)
         cmocka_unit_test(a_prop_must_be_live_until_its_destroy_has_taken_its_time),
         cmocka_unit_test(a_destroy_during_validate_must_be_counted),
         cmocka_unit_test(closing_the_sim_must_give_the_answers_that_are_still_to_come),
-        cmocka_unit_test(a_cast_must_not_be_closed_before_its_answers_are_given),
+        cmocka_unit_test(a_cast_must_not_be_closed_while_its_driver_runs),
     };
 
     return cmocka_run_group_tests_name("the cast of the test kit, in time", tests, NULL, NULL);

@@ -239,6 +239,19 @@ static void upkeep_without_end_must_be_told(void **state)
     must_die(ask_for_ever, "keeps asking for upkeep at a time that has come");
 }
 
+static void a_keeper_that_rests_in_between_must_not_be_taken_for_one_without_end(void **state)
+{
+    (void)state;
+    open_sim();
+    for (int i = 0; i < 100001; i++) {
+        log_text[0] = '\0';
+        due_in(POOL_A, 0);
+        (void)kp_sim_settle(sim);
+    }
+    assert_string_equal(log_text, "a@0 ");
+    close_sim();
+}
+
 static void wait_for_ever_in_upkeep(void)
 {
     open_sim();
@@ -282,6 +295,7 @@ int main(void)
         cmocka_unit_test(any_task_must_be_able_to_ask_for_upkeep),
         cmocka_unit_test(close_must_let_kp_keep_end_and_then_forget_all_pools),
         cmocka_unit_test(upkeep_without_end_must_be_told),
+        cmocka_unit_test(a_keeper_that_rests_in_between_must_not_be_taken_for_one_without_end),
         cmocka_unit_test(a_keeper_that_waits_for_ever_must_not_hide_a_deadlock),
         cmocka_unit_test(an_idle_keeper_must_not_hide_a_deadlock),
     };

@@ -395,6 +395,56 @@ static void pass_a_gate_without_a_sim(void)
     kp_gate_pass(NULL, &gate);
 }
 
+/* ---- tasks whose threads end ---- */
+
+static pthread_t its_thread;
+
+static void note_the_end(void *name)
+{
+    kp_sim_pass_ms(sim, 10);
+    note(name);
+}
+
+static void exit_early(void *name)
+{
+    pthread_cleanup_push(note_the_end, name);
+    pthread_exit(NULL);
+    pthread_cleanup_pop(1);
+}
+
+static void a_task_must_end_with_its_thread(void **state)
+{
+    (void)state;
+    open_sim(1);
+    kp_sim_join(sim, start(exit_early, "a"));
+    assert_string_equal(log_text, "a@10 ");
+    close_sim();
+}
+
+static void wait_and_go_on(void *name)
+{
+    its_thread = pthread_self();
+    pass_gate(name);
+    pthread_testcancel();
+    note("not reached");
+}
+
+static void waiting_must_be_no_cancellation_point(void **state)
+{
+    (void)state;
+    open_sim(1);
+    int task = start(wait_and_go_on, "a");
+
+    kp_sim_settle(sim);
+    assert_int_equal(pthread_cancel(its_thread), 0);
+    kp_sim_pass_ms(sim, 10);
+    assert_false(kp_sim_ended(sim, task));
+    kp_gate_open(sim, &gate);
+    kp_sim_join(sim, task);
+    assert_string_equal(log_text, "a@10 ");
+    close_sim();
+}
+
 static void impossible_arguments_must_be_refused(void **state)
 {
     (void)state;
@@ -423,6 +473,8 @@ int main(void)
         cmocka_unit_test(a_wake_must_give_way_only_when_shuffled),
         cmocka_unit_test(a_deadlock_must_name_who_waits_for_what),
         cmocka_unit_test(a_thread_that_is_no_task_must_be_refused),
+        cmocka_unit_test(a_task_must_end_with_its_thread),
+        cmocka_unit_test(waiting_must_be_no_cancellation_point),
         cmocka_unit_test(impossible_arguments_must_be_refused),
     };
 

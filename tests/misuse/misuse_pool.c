@@ -47,6 +47,55 @@ static void a_job_that_is_answered_twice_must_be_told(void **state)
     kp_release(&lease);
 }
 
+static int both[2];
+static kp_job_kind doubles;             /* which function answers twice */
+
+static int create_maybe_twice(kp_job *job, void **out)
+{
+    if (doubles == job->kind) kp_job_done(job, 0, &both[0]);
+    *out = &both[doubles == job->kind];
+    return 0;
+}
+
+static int use_maybe_twice(kp_job *job, void *resource)
+{
+    (void)resource;
+    if (doubles == job->kind) kp_job_done(job, 0, NULL);
+    return doubles == job->kind && job->kind != KP_JOB_DESTROY ? -1 : 0;
+}
+
+/* Once by kp_job_done and once by the result: the first one counts. */
+static void a_function_that_answers_and_then_returns_an_answer_must_be_told(void **state)
+{
+    static const kp_job_kind kinds[] = { KP_JOB_CREATE, KP_JOB_VALIDATE, KP_JOB_RESET,
+                                         KP_JOB_DESTROY };
+    struct fixture *f = *state;
+    kp_lease        lease;
+
+    open_pool(f, (kp_options){ .driver = { .create = create_maybe_twice,
+                                           .destroy = use_maybe_twice,
+                                           .validate = use_maybe_twice,
+                                           .reset = use_maybe_twice },
+                               .limits = { .validate_after_ms = KP_NONE } });
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        doubles = KP_JOB_ABANDON;       /* none */
+        if (kinds[i] != KP_JOB_CREATE) {
+            assert_int_equal(kp_get(f->pool, kp_str("k"), KP_IN_MS(10), &lease), 0);
+            kp_release(&lease);
+        }
+        doubles = kinds[i];
+        assert_int_equal(kp_get(f->pool, kp_str("k"), KP_IN_MS(10), &lease), 0);
+        if (doubles == KP_JOB_CREATE) assert_ptr_equal(lease.resource, &both[0]);
+        kp_release(&lease);
+        if (doubles == KP_JOB_VALIDATE || doubles == KP_JOB_RESET)
+            assert_int_equal(stats(f).idle, 1);
+        (void)kp_evict(f->pool, kp_str("k"), KP_NONE);
+        assert_int_equal(f->heard.misuses, i + 1);
+        assert_non_null(strstr(f->heard.text, "answered already"));
+    }
+    assert_int_equal(stats(f).live, 0);
+}
+
 static void a_job_that_is_never_answered_must_cost_its_requests_no_more_than_their_deadline(
     void **state)
 {
@@ -279,6 +328,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(a_job_that_is_answered_twice_must_be_told),
+        T(a_function_that_answers_and_then_returns_an_answer_must_be_told),
         T(a_job_that_is_never_answered_must_cost_its_requests_no_more_than_their_deadline),
         T(every_call_on_a_closed_pool_must_say_closed),
         T(closing_again_must_answer_nothing_out),

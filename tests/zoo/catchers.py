@@ -94,7 +94,8 @@ def programs():
     """All tests: {name: (sources, arguments)}."""
     paths = [p for folder in FOLDERS for p in sorted((TESTS / folder).glob("*.c"))]
     paths += [p for also in ALSO for p in sorted(TESTS.glob(also))]
-    skip = ("_cases", "sqlite", "apr", "null_")  # parts of other tests; adapters, and their glue
+    # parts of other tests; adapters, and their glue
+    skip = ("_cases", "sqlite", "apr", "null_", "memory_")
     tests = {f"{p.parent.name}.{p.stem}": ([p], []) for p in paths
              if not any(word in p.stem for word in skip)}
     for name, (stems, arguments) in PROGRAMS.items():
