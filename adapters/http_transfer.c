@@ -152,7 +152,8 @@ static void finish(struct kp__transfer *t, CURLcode result)
         done(t->easy, result, t->arg);
 }
 
-/* A transfer that is cut off must not call the borrower's functions on its way out. */
+/* A transfer that is cut off must not call the borrower's functions on its way out. Nor need
+ * curl_easy_pause call us again, if it is that which called them: so we see to it ourselves. */
 void kp__transfer_end(struct kp__transfer *t, CURLcode result)
 {
     if (t->inside) {
@@ -165,6 +166,8 @@ void kp__transfer_end(struct kp__transfer *t, CURLcode result)
     }
     t->cut = true;
     t->result = result;
+    if (!t->acting)
+        (void)on_timer(t->multi, 0, t);
 }
 
 bool kp__transfer_stop(struct kp__transfer *t)

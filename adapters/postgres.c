@@ -174,7 +174,8 @@ static int step_answer(struct work *w)
     return unsent ? POLLIN | POLLOUT : POLLIN;
 }
 
-/* Go as far as possible without waiting. Returns what to wait for; 0: it is over. */
+/* Go as far as possible without waiting, even for room to send. Returns what to wait for; 0: it is
+ * over. */
 static int advance(struct work *w)
 {
     for (;;) {
@@ -182,7 +183,7 @@ static int advance(struct work *w)
 
         if (wanted || w->run.status != 0 || !w->sql[w->next])
             return wanted;
-        if (!PQsendQuery(w->conn, w->sql[w->next])) {
+        if (PQsetnonblocking(w->conn, 1) != 0 || !PQsendQuery(w->conn, w->sql[w->next])) {
             w->run.status = kp__pg_fail_lost(w->run.job, w->conn);
             return 0;
         }
@@ -226,11 +227,8 @@ static int finish_create(struct work *w, void **resource)
     const kp_pg_options *o = w->o;
     kp_job *job = w->run.job;
 
-    if (status == 0) {
+    if (status == 0)
         (void)PQsetErrorVerbosity(w->conn, PQERRORS_DEFAULT);
-        if (o->watcher && PQsetnonblocking(w->conn, 1) != 0)
-            status = kp__pg_fail_lost(job, w->conn);
-    }
     if (status == 0 && o->on_open) {
         code = o->on_open(w->conn, job->key, o->ctx);
         if (code != 0)
@@ -271,6 +269,8 @@ static int finish(struct kp__work *run, void **resource)
 {
     struct work *w = (struct work *)run;
 
+    if (run->status == 0 && PQsetnonblocking(w->conn, w->o->watcher != NULL) != 0)
+        run->status = kp__pg_fail_lost(run->job, w->conn);
     if (run->job->kind == KP_JOB_CREATE)
         return finish_create(w, resource);
     return run->job->kind == KP_JOB_RESET ? finish_reset(w) : run->status;

@@ -42,7 +42,8 @@ extern "C" {
 typedef struct kp_epoll {
     kp_watcher watcher;                 /* first: for adapters */
     kp_loop   *loop;                    /* for kp_options.loop and kp_request.loop */
-    int        fd;
+    int        fd;                      /* -1: closed */
+    pid_t      pid;                     /* of the process that opened it */
     kp_watch   watched;                 /* a ring */
     uint64_t   loop_due_ns;             /* what the mailbox said last */
 } kp_epoll;
@@ -107,6 +108,7 @@ static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
     e->watcher.start = kp__epoll_start;
     e->watcher.stop = kp__epoll_stop;
     e->watched.next = e->watched.prev = &e->watched;
+    e->pid = getpid();
     e->fd = epoll_create1(EPOLL_CLOEXEC);
     if (e->fd < 0)
         return KP_ENOMEM;
@@ -123,16 +125,25 @@ static inline KP_NODISCARD int kp_epoll_open(kp_epoll *e)
     return rc;
 }
 
-/* Close it, after the pools that name its loop: as kp_loop_close, whose result it returns.
+/* Close it, after the pools that name its loop: as kp_loop_close, whose result it returns. `told`
+ * may do so; what is still watched then is not told any more.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the loop, on 0 or more.
  * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_epoll_close(kp_epoll *e)
 {
     int64_t rc = kp_loop_close(e ? e->loop : NULL);
 
-    if (e && rc >= 0)
+    if (e && rc >= 0) {
         (void)close(e->fd);
+        e->fd = -1;
+    }
     return rc;
+}
+
+/* A child of fork shares the descriptor: what it took from there, the parent would miss. */
+static inline bool kp__epoll_is_here(const kp_epoll *e)
+{
+    return e && e->fd >= 0 && e->pid == getpid();
 }
 
 /* The one that is due first, or NULL. There are as many as jobs and transfers under way: few. */
@@ -192,14 +203,16 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
     kp_watch *first;
     int64_t next_ms;
 
-    if (!e)
-        return kp_loop_dispatch(NULL);
+    if (!kp__epoll_is_here(e))
+        return kp_loop_dispatch(e ? e->loop : NULL);    /* which tells it */
     for (int i = 0; i < 64 && kp__epoll_tell(e); i++)
         continue;
-    while ((first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
+    while (e->fd >= 0 && (first = kp__epoll_first(e)) != NULL && first->due_ns <= now) {
         kp__epoll_stop(&e->watcher, first);
         first->told(first, 0);
     }
+    if (e->fd < 0)
+        return -1;
     next_ms = kp_loop_dispatch(e->loop);
     if (next_ms < -1)
         return next_ms;
@@ -215,11 +228,12 @@ static inline int64_t kp_epoll_dispatch(kp_epoll *e)
  * kp_loop_dispatch. Order: none. Since: 0.1 */
 static inline int kp_epoll_turn(kp_epoll *e, int64_t at_most_ms)
 {
-    int64_t left_ms = e ? kp__epoll_left_ms(e) : 0;
     struct epoll_event event;
+    int64_t left_ms;
 
-    if (!e)
-        return (int)kp_loop_dispatch(NULL);
+    if (!kp__epoll_is_here(e))
+        return (int)kp_epoll_dispatch(e);
+    left_ms = kp__epoll_left_ms(e);
     if (at_most_ms >= 0 && (left_ms < 0 || at_most_ms < left_ms))
         left_ms = at_most_ms;
     if (left_ms > 60000)

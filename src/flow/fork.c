@@ -23,6 +23,7 @@
 
 _Atomic uint64_t kp__cell_leases = KP__LEASE_LIVE | KP__LEASE_CELL;
 
+static struct kp__lock watching;
 static struct kp__lock reopening; /* one thread at a time opens a pool again */
 static _Atomic(struct kp__pool *) left_here; /* pools of earlier processes: for leak checkers */
 
@@ -31,6 +32,7 @@ static void in_child(void)
     uint32_t forks = atomic_fetch_add(&kp__forks, 1) + 1;
 
     atomic_store(&kp__cell_leases, kp__lease_marks(forks) | KP__LEASE_CELL);
+    atomic_store(&watching.word, 0);
     atomic_store(&reopening.word, 0);
     kp__doors_in_child();
     kp__life_in_child();
@@ -42,9 +44,12 @@ static void in_child(void)
 
 bool kp__fork_watch(void)
 {
-    static bool watched; /* Guard: the registry's lock */
+    static bool done; /* Guard: watching */
 
-    if (!watched) watched = pthread_atfork(NULL, NULL, in_child) == 0;
+    kp__lock_take(&watching, &kp__life);
+    if (!done) done = pthread_atfork(NULL, NULL, in_child) == 0;
+    bool watched = done;
+    kp__lock_give(&watching, &kp__life);
     return watched;
 }
 

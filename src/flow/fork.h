@@ -8,8 +8,7 @@
 
 #include "flow/flow.h"
 
-/* Have forks counted, from the first pool on. With the registry's lock (door.c). False: that
- * failed. */
+/* Have forks counted, from the first pool or loop on. False: that failed. */
 bool kp__fork_watch(void);
 
 /* The first use of a pool in a child: 0, it has started anew; or why not. Without the lock. */

@@ -115,7 +115,7 @@ int kp_loop_open(kp_loop **out)
     if (!out) return kp__misuse(NULL, NULL, "kp_loop_open: out is NULL; nothing was opened");
     kp__lock_take(&registry, &kp__life);
     kp_loop *loop = spare();
-    bool opened = loop && kp__mailbox_open(&loop->box, KP__TO_ALARM);
+    bool opened = loop && kp__fork_watch() && kp__mailbox_open(&loop->box, KP__TO_ALARM);
 
     if (opened) {
         loop->forks = atomic_load(&kp__forks);

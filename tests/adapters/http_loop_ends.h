@@ -19,6 +19,7 @@
         cmocka_unit_test(a_transfer_that_pauses_must_go_on),                                       \
         cmocka_unit_test(functions_that_libcurl_calls_may_end_the_transfer),                       \
         cmocka_unit_test(whoever_listens_to_libcurl_may_end_the_lease),                            \
+        cmocka_unit_test(what_is_ended_while_it_goes_on_after_a_pause_must_end),                   \
         cmocka_unit_test(an_idle_connection_that_ended_must_be_replaced),                          \
         cmocka_unit_test(a_start_that_cannot_be_must_be_refused)
 
@@ -270,6 +271,49 @@ static void whoever_listens_to_libcurl_may_end_the_lease(void **state)
     assert_int_equal(counted.closed, 1);
     assert_int_equal(transfers[0].ends, 0);
     close_pool();
+}
+
+static size_t pause_then_end(char *data, size_t one, size_t size, void *into)
+{
+    (void)data;
+    (void)one;
+    (void)size;
+    (void)into;
+    if (pauses++ == 0)
+        return CURL_WRITEFUNC_PAUSE;
+    end_it(&stage.ask[0].lease);
+    return 0;
+}
+
+/* curl_easy_pause calls the function that ends it, and then nobody else calls libcurl. */
+static void what_is_ended_while_it_goes_on_after_a_pause_must_end(void **state)
+{
+    static void (*const ways[])(kp_lease *) = { stop_it, kp_release, kp_discard };
+    CURL *curl;
+
+    (void)state;
+    if (LIBCURL_VERSION_NUM < 0x074200)
+        return;
+    for (int i = 0; i < 3; i++) {
+        open_pool((kp_http_options){ 0 });
+        (void)lease_of(0, origin);
+        curl = set_up(transfers, &stage.ask[0].lease, "/one");
+        (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, pause_then_end);
+        end_it = ways[i];
+        pauses = 0;
+        assert_int_equal(kp_http_start(&stage.ask[0].lease, on_end, transfers), 0);
+        while (pauses == 0)
+            turn();
+        (void)curl_easy_pause(curl, CURLPAUSE_CONT);
+        while (pauses == 1 || glue_watching(&stage.loop))
+            turn();
+        assert_int_equal(transfers[0].ends, 0);
+        if (end_it == stop_it) {
+            must_answer(0, "/two", "GET /two HTTP/1.1");
+            give_back(0);
+        }
+        close_pool();
+    }
 }
 
 /* ---- what is not there ----------------------------------------------------------------------- */

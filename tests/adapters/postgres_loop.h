@@ -7,6 +7,8 @@
 
 #include <keyedpool_postgres.h>
 
+#include <poll.h>
+
 #include "adapters/loop_cases.h"
 #include "adapters/postgres_server.h"
 
@@ -244,6 +246,43 @@ static void one_that_never_stops_talking_must_be_replaced(void **state)
     close_pool();
 }
 
+/* Reads the first message and answers: you are in, and I am ready. Then it reads no more. */
+static int let_in(int listening)
+{
+    static const char in[] = "R\0\0\0\10\0\0\0\0Z\0\0\0\5I";
+    struct pollfd p = { .fd = listening, .events = POLLIN };
+    char message[512];
+
+    while (poll(&p, 1, 0) == 0)
+        turn();
+    p.fd = accept(listening, NULL, NULL);
+    while (poll(&p, 1, 0) == 0)
+        turn();
+    assert_true(recv(p.fd, message, sizeof message, 0) > 0);
+    assert_int_equal(send(p.fd, in, sizeof in - 1, 0), sizeof in - 1);
+    return p.fd;
+}
+
+/* No matter how much there is to send. */
+static void a_server_that_reads_no_set_up_must_not_hold_the_loop(void **state)
+{
+    static char set_up[1 << 25];
+    int port, listening = deaf_peer(&port), fd;
+    char key[64];
+    struct ask *a;
+
+    (void)state;
+    memset(set_up, ' ', sizeof set_up - 1);
+    open_pool((kp_pg_options){ .set_up = set_up, .connect_timeout_ms = 500 });
+    (void)snprintf(key, sizeof key, "port=%d sslmode=disable gssencmode=disable", port);
+    a = begin(0, key, 20000);
+    fd = let_in(listening);
+    assert_int_equal(await(a), KP_ECREATE);
+    close_pool();
+    (void)close(fd);
+    (void)close(listening);
+}
+
 static void a_pool_of_a_loop_must_have_a_watcher(void **state)
 {
     kp_options more = { .why = &stage.why };
@@ -280,6 +319,7 @@ static int run_on(const char *name)
         cmocka_unit_test(a_connection_that_was_ended_must_be_replaced),
         cmocka_unit_test(a_connection_that_does_not_answer_must_be_replaced),
         cmocka_unit_test(one_that_never_stops_talking_must_be_replaced),
+        cmocka_unit_test(a_server_that_reads_no_set_up_must_not_hold_the_loop),
         cmocka_unit_test(a_pool_of_a_loop_must_have_a_watcher),
         LOOP_CASES,
     };

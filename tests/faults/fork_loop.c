@@ -133,11 +133,34 @@ static void a_pool_that_names_a_loop_must_refuse_children(void **state)
     assert_int_equal(kp_pool_close(pool, KP_CLOSE_NOW, 0), 0);
 }
 
+static void meet_an_old_loop(void *loop)
+{
+    kp_options options = { .driver = thing_driver, .loop = loop };
+    kp_pool *pool;
+
+    options.driver.flags = KP_NEVER_BLOCKS;
+    MUST(kp_loop_dispatch(loop) == KP_EFORKED);
+    MUST(kp_pool_open(&options, &pool) == KP_ECONFIG);
+    MUST(kp_loop_close(loop) == 0);
+}
+
+/* The first test: no pool was opened before. */
+static void a_loop_must_be_the_parents_even_before_the_first_pool(void **state)
+{
+    kp_loop *loop;
+
+    (void)state;
+    assert_int_equal(kp_loop_open(&loop), 0);
+    child_run(meet_an_old_loop, loop);
+    assert_int_equal(kp_loop_close(loop), 0);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, begin_with_a_loop, end_with_a_loop)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_loop_must_be_the_parents_even_before_the_first_pool),
         T(the_parents_loop_must_be_let_go_in_a_child),
         T(a_child_must_serve_the_requests_of_a_loop_of_its_own),
         T(a_pool_that_names_a_loop_must_refuse_children),

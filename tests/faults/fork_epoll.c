@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fork, continued: the glue for epoll. Its descriptor is shared with the parent, so a child that
+ * waits with it would take away what is meant for the parent.
+ */
+#include <keyedpool_epoll.h>
+
+#include "faults/child.h"
+
+static kp_epoll loop;
+static int heard, timed;
+
+static void on_ready(kp_watch *watch, int events)
+{
+    (void)watch;
+    heard += events == KP_WATCH_READ;
+}
+
+static void on_time(kp_watch *watch, int events)
+{
+    (void)watch;
+    timed += events == 0;
+}
+
+static void meet_the_parents_loop(void *arg)
+{
+    (void)arg;
+    MUST(kp_epoll_dispatch(&loop) == KP_EFORKED);
+    MUST(kp_epoll_turn(&loop, KP_OFF) == KP_EFORKED);
+    MUST(heard == 0 && timed == 0);
+    MUST(kp_epoll_close(&loop) == 0);
+}
+
+static void what_is_the_parents_must_be_told_to_the_parent(void **state)
+{
+    kp_watch ready = { .told = on_ready }, late = { .told = on_time };
+    kp_watcher *watcher = &loop.watcher;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(kp_epoll_open(&loop), 0);
+    assert_int_equal(watcher->start(watcher, &ready, ends[0], KP_WATCH_READ, KP_OFF), 0);
+    assert_int_equal(watcher->start(watcher, &late, -1, 0, 0), 0);
+    assert_int_equal(write(ends[1], "", 1), 1);
+    child_run(meet_the_parents_loop, NULL);
+    assert_int_equal(kp_epoll_turn(&loop, 0), 0);
+    assert_int_equal(heard, 1);
+    assert_int_equal(timed, 1);
+    assert_int_equal(kp_epoll_close(&loop), 0);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_the_parents_must_be_told_to_the_parent),
+    };
+
+    return cmocka_run_group_tests_name("fork_epoll", tests, NULL, NULL);
+}
