@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What else happens while upkeep is at work: a request takes what was made in the background, or
- * comes while upkeep still has the time at which its round began.
+ * comes while upkeep still has the time at which its round began; what is idle is to go while it is
+ * validated.
  */
 #include "corners.h"
 
@@ -65,11 +66,73 @@ static void a_look_of_upkeep_must_not_tell_a_failure_that_is_over(void **state)
     contract_end(&c);
 }
 
+/* ---- while one is validated ------------------------------------------------------------------ */
+
+static const kp_line slow_check[] = { { .blocks_ms = 1000, .times = KP_OFF }, { 0 } };
+
+/* So many idle ones, one of which is being validated, for a second. */
+static void until_one_is_tested(contract *c, int idle)
+{
+    kp_lease leases[4];
+
+    begin(c);
+    c->options.limits.validate_on = KP_CHECK_KEEPER;
+    c->options.limits.validate_every_ms = 30000;
+    c->script.validate = slow_check;
+    contract_open(c);
+    contract_take_all(c, kp_str("a"), leases, idle);
+    contract_give_all(c, leases, idle);
+    while (stats(c, "a").testing == 0) kp_sim_pass_ms(c->sim, 1);
+}
+
+static void what_is_to_go_while_it_is_validated_must_go_afterwards(void **state)
+{
+    contract c;
+
+    (void)state;
+    until_one_is_tested(&c, 1);
+    assert_int_equal(kp_evict(c.pool, kp_str("a"), KP_NONE), 1);
+    assert_int_equal(kp_evict(c.pool, kp_str("a"), KP_NONE), 0); /* once is enough */
+    kp_sim_pass_ms(c.sim, 1000);
+    assert_int_equal(stats(&c, "a").live, 0);
+    assert_int_equal(stats(&c, "a").surplus, 1);
+    contract_end(&c);
+}
+
+static void so_many_must_be_kept_of_those_idle_and_validated_together(void **state)
+{
+    contract c;
+
+    (void)state;
+    until_one_is_tested(&c, 3);
+    assert_int_equal(kp_evict(c.pool, kp_str("a"), 2), 1);
+    kp_sim_pass_ms(c.sim, 1000);
+    assert_int_equal(stats(&c, "a").live, 2);
+    contract_end(&c);
+}
+
+static void what_is_validated_must_be_told_as_old_too(void **state)
+{
+    char text[1000];
+    contract c;
+
+    (void)state;
+    until_one_is_tested(&c, 2);
+    assert_int_equal(kp_rotate(c.pool, kp_str("a"), KP_SECONDS(100)), 2);
+    (void)kp_explain(c.pool, kp_str("a"), text, sizeof text);
+    if (!strstr(text, "2 from before kp_rotate")) fail_msg("%s", text);
+    kp_sim_pass_ms(c.sim, 1000);
+    contract_end(&c);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refill_must_go_on_at_once_when_a_request_took_what_was_made),
         cmocka_unit_test(a_look_of_upkeep_must_not_tell_a_failure_that_is_over),
+        cmocka_unit_test(what_is_to_go_while_it_is_validated_must_go_afterwards),
+        cmocka_unit_test(so_many_must_be_kept_of_those_idle_and_validated_together),
+        cmocka_unit_test(what_is_validated_must_be_told_as_old_too),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
