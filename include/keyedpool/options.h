@@ -249,7 +249,8 @@ typedef struct kp_budget {
                                            evicted to make room */
     int64_t across;                     /* [ACROSS_SHARE] who gets a freed permit: the key furthest
                                            below its share; or (ACROSS_ARRIVAL) the request that
-                                           came first (last, if wait_order is KP_LIFO) */
+                                           came first (last, if the pool was opened with wait_order
+                                           KP_LIFO; else a key that is LIFO has turns) */
     int64_t create_rate, create_burst;  /* [UNLIMITED, as create_rate] creates begun per second; how
                                            many may begin at once after a quiet time */
     int64_t reserved[6];
