@@ -179,8 +179,8 @@ typedef struct kp_limits {
                                                        target, except its last one */
     int64_t reserve, reserve_after_ms;  /* [0, 5 s] how many more may be live for a request that has
                                            waited so long */
-    int64_t weight, floor;              /* [1, 0] share of a contended budget; how many live (or
-                                           lent) come before any share */
+    int64_t weight, floor;              /* [1, 0] share of a contended budget, at most 65536; how
+                                           many live (or lent) come before any share */
     int64_t group[2];                   /* [none] this key counts against budget.group_max_live,
                                            in up to two groups */
     int32_t prefill, refill;            /* [FIRST_GET, LAZY] when min_live is filled: when the key
@@ -249,7 +249,8 @@ typedef struct kp_budget {
                                            evicted to make room */
     int64_t across;                     /* [ACROSS_SHARE] who gets a freed permit: the key furthest
                                            below its share; or (ACROSS_ARRIVAL) the request that
-                                           came first (last, if wait_order is KP_LIFO) */
+                                           came first (last, if the pool was opened with wait_order
+                                           KP_LIFO; else a key that is LIFO has turns) */
     int64_t create_rate, create_burst;  /* [UNLIMITED, as create_rate] creates begun per second; how
                                            many may begin at once after a quiet time */
     int64_t reserved[6];

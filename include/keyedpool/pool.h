@@ -241,8 +241,9 @@ KP_API int kp_budget_set(kp_pool *pool, const kp_budget *budget, kp_why *why) KP
 
 /* Destroy idle resources of a key, or of each (KP_EVERY_KEY), until `keep` idle ones are left: a
  * count, or KP_NONE; 0: as many as its limits keep (min_live, min_idle). Least recently used first.
- * Resources that are lent, or made later, are not affected. If this goes below a minimum, it is
- * refilled as after any other loss (limits.refill). Returns how many were destroyed.
+ * Those that the keeper is validating at this moment count as idle; they go last, when that has
+ * ended. Resources that are lent, or made later, are not affected. If this goes below a minimum, it
+ * is refilled as after any other loss (limits.refill). Returns how many were destroyed, or will be.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing. Errors:
  * KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: of keys, as kp_each_key. Since: 0.1 */
 KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);

@@ -23,23 +23,35 @@ static bool starved_before(const struct kp__heap_node *a, const struct kp__heap_
                        &KP__OF(b, struct kp__contest, starved)->rank);
 }
 
+/* By arrival: where the first request of a subpool stands among those of all. That is the order of
+ * the pool's own limits. A key that is LIFO while the pool is not stands where the longest waiting
+ * of its requests came, or where it was served last, if that was later: its latest request would be
+ * overtaken by all that came before, for ever. */
+static struct kp__rank came(const struct kp__core *core, const struct kp__subpool *sub)
+{
+    struct kp__rank rank = { .arrived = UINT64_MAX }, served = sub->contest->served;
+    bool last = core->last_first, latest = last && sub->rules->wait_lifo;
+    const struct kp__request *first = NULL;
+
+    for (int q = 0; q < KP__OWN; q++) {
+        const struct kp__list *list = &sub->rare->queue[q], *at = latest ? list->prev : list->next;
+        if (kp__list_empty(list)) continue;
+        const struct kp__request *head = KP__OF(at, const struct kp__request, link);
+        if (!first || latest != kp__came_before(head, first)) first = head;
+    }
+    if (!first) return rank;
+    rank.arrived = last ? ~first->arrived : first->arrived;
+    rank.stamp = last ? ~first->stamp : first->stamp;
+    return !last && sub->rules->wait_lifo && rank_before(&rank, &served) ? served : rank;
+}
+
 /* The place of a subpool among those who lack a permit of this budget: below its floor first, then
  * by its score, then by arrival. */
 static struct kp__rank rank_of(struct kp__core *core, const struct kp__budget *budget,
                                struct kp__subpool *sub)
 {
-    struct kp__rank rank = { .arrived = UINT64_MAX };
-    const struct kp__request *first = NULL;
-    bool lifo = sub->rules->wait_lifo;
+    struct kp__rank rank = came(core, sub);
 
-    for (int q = 0; q < KP__OWN; q++) {
-        const struct kp__request *head = kp__queue_first(sub, (enum kp__queue)q);
-        if (head && (!first || lifo != kp__came_before(head, first))) first = head;
-    }
-    if (first) {
-        rank.arrived = lifo ? ~first->arrived : first->arrived;
-        rank.stamp = lifo ? ~first->stamp : first->stamp;
-    }
     if (core->by_arrival) return rank;
     kp__account(core, sub);
     if (sub->contest->lacks != budget) kp__share_begin(core, budget, sub);

@@ -58,6 +58,7 @@ struct kp__core {
     int64_t max_idle, max_waiting, max_keys; /* budgets that no request waits for */
     int64_t group_max_live[2];
     bool evicts, by_arrival; /* budget.evict_other_keys, KP_ACROSS_ARRIVAL */
+    bool last_first;         /* limits.wait_order of the pool, when it was opened */
     bool shrunk;             /* a budget was lowered once: more may be live than it allows */
     enum kp__spare spare;    /* which idle ones may be evicted; USUAL, except within resize.c */
 

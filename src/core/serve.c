@@ -103,6 +103,13 @@ static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t
     rare->turn_began = now;
 }
 
+/* Whoever waits in other keys came before its next turn (KP_ACROSS_ARRIVAL, budget.c). */
+static void had_its_turn(struct kp__core *core, struct kp__subpool *sub)
+{
+    kp__contest(core, sub)->served =
+        (struct kp__rank){ .arrived = core->now, .stamp = (uint32_t)++core->stamps };
+}
+
 /* Serve this key until the heads of its queues cannot go on; then it stands in the heap of the
  * budget that they lack. A head that was invited is not served here, for it comes by itself: if it
  * were served, what it was invited to would go to those behind it before the giver could be back.
@@ -128,6 +135,8 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                     kp__late_learn(core, sub, core->now); /* not older than when it came */
                 if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->looking)
                     handed_over(core, sub, now);
+                if (sub->rules->wait_lifo && head[i]->grant.kind != KP__GRANT_NO)
+                    had_its_turn(core, sub);
                 kp__answer(core, head[i], todo);
                 if (sub->contest->lacks) /* by who is first now */
                     kp__starve(core, sub, sub->contest->lacks);

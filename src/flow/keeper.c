@@ -105,16 +105,12 @@ static void look_at_slot(struct kp__pool *pool, struct kp__slot *slot, uint64_t 
 static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
     uint32_t failures = sub->rare->health.failures;
-    int64_t wanted = kp__refill_wanted(&pool->core, sub, sub->warm);
-
-    (void)kp__create(pool, sub, NULL, kp__time(pool));
+    bool begun = kp__create(pool, sub, NULL, kp__time(pool)); /* else out of memory */
     bool failed = sub->rare->health.failures > failures;
+
     if (failed && sub->rare->health.back_off == 0 && !sub->rules->cache_once)
         sub->refill = sub->warm = false; /* no pause between tries: the next get tries again */
-    else if (failed || kp__refill_wanted(&pool->core, sub, sub->warm) <= wanted)
-        kp__file_sub(&pool->core, sub, now);
-    else /* not even begun: out of memory */
-        kp__file_sub(&pool->core, sub, now + KP__LOOK_AGAIN);
+    else kp__file_sub(&pool->core, sub, begun ? now : now + KP__LOOK_AGAIN);
 }
 
 /* No creation may begin now: file the key for another look. */
@@ -175,13 +171,14 @@ void kp__forget(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
     kp__forgotten(pool, sub, todo);
 }
 
+/* `now`: when the call of kp_keep began. Requests may have come since then. */
 static void look_at_key(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now,
                         struct kp__todo *todo)
 {
     if (!sub->rules) return; /* warmed while limits_for is being asked, which files it again */
     kp__shut(pool, sub);
     sub->interest++;
-    kp__settle(&pool->core, sub, now, todo); /* back-off may have ended */
+    kp__settle(&pool->core, sub, kp__time(pool), todo); /* back-off may have ended */
     kp__do(pool, todo);
     kp__test_doubts(pool, sub, todo);
     refill(pool, sub, now);

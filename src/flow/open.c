@@ -109,6 +109,7 @@ static void init_core(struct kp__core *core, const kp_options *o, struct kp__rul
     for (int i = 0; i < 2; i++) core->group_max_live[i] = may.group[i];
     core->evicts = may.evicts;
     core->by_arrival = may.by_arrival;
+    core->last_first = rules->wait_lifo;
     core->clocked = rules->clocked || core->leak_after != KP__NEVER || o->driver.validate;
     core->resets = o->driver.reset != NULL;
     core->asks = o->driver.is_clean != NULL;

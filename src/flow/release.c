@@ -8,8 +8,6 @@
  * never followed, so that a stale, copied or garbage lease is found out for as long as the process
  * lives (L10), and in its children.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/doubt.h"
@@ -64,7 +62,7 @@ static bool is_none(const kp_lease *lease)
 }
 
 /* NULL: it is a lease that is held. Otherwise what the caller most likely did. */
-static const char *not_held(const struct held *h, uint64_t word, char *text, size_t size)
+static const char *not_held(const struct held *h, uint64_t word)
 {
     const char *dead = "this is not a lease of this pool; was the variable initialised?";
     uint64_t generation = word >> KP__WORD_BITS;
@@ -81,11 +79,8 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
     if (latest <= generation)
         return "this lease has ended already, through a copy of it: released twice, or used after "
                "its release";
-    snprintf(text, size,
-             "stale lease: it has ended, and its resource was lent again (%" PRIu64
-             " leases later)",
-             h->slot->generation - generation);
-    return text;
+    /* or a line was taken over, whose numbers go on (core/lane.c): so it is not said how often */
+    return "stale lease: it has ended, and its resource may have been lent again since";
 }
 
 /* Was it lent by a process that this one was forked from? */
@@ -119,7 +114,6 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
         lease->opaque[0] >> 32 ? kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1) : NULL;
     const char *sentence = "this is not a lease; was the variable initialised?";
     struct kp__todo todo;
-    char text[160];
     int code = 0;
     bool stranded = door && is_of_before_fork(lease);
 
@@ -140,7 +134,7 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
             return false;
         }
         if (h->slot && h->slot->sub) kp__shut(h->pool, h->slot->sub);
-        if (is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1], text, sizeof text);
+        if (is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1]);
         if (!sentence) {
             h->seat = kp__seat_at(h->slot, h->number);
             return true;

@@ -93,23 +93,40 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
 /* ---- evict ----------------------------------------------------------------------------------- */
 
-/* Are there more idle ones than `keep`; or, if that is 0, than the limits keep? */
-static bool is_more(const struct kp__subpool *sub, int64_t keep)
+/* How many idle ones there are, with those that the keeper has validated at this moment: they are
+ * idle again afterwards, unless they are doomed. */
+static int64_t count_idle(const struct kp__subpool *sub)
 {
+    const struct kp__list *tested = &sub->rare->tested, *node;
     int64_t idle = sub->count[KP__IDLE];
 
-    if (keep == KP_NONE) return idle > 0;
-    if (keep > 0 || idle == 0) return idle > keep;
-    return idle > sub->rules->min_idle && kp__sub_staying(sub) > sub->rules->min_live;
+    for (node = kp__list_first(tested); node; node = kp__list_next(tested, node))
+        idle += !KP__OF(node, const struct kp__slot, link)->errand->doomed;
+    return idle;
+}
+
+/* How many of them are more than `keep`; or, if that is 0, than the limits keep. */
+static int64_t too_many(const struct kp__subpool *sub, int64_t keep)
+{
+    int64_t idle = count_idle(sub);
+
+    if (keep == KP_NONE) return idle;
+    if (keep > 0 || idle == 0) return idle - keep;
+    int64_t more = idle - sub->rules->min_idle;
+    int64_t stay = kp__sub_staying(sub) - sub->rules->min_live;
+    return more < stay ? more : stay;
 }
 
 static int64_t evict_sub(struct kp__pool *pool, struct kp__subpool *sub, int64_t keep,
                          struct kp__todo *todo)
 {
-    int64_t found = 0;
+    const struct kp__list *tested = &sub->rare->tested, *node = kp__list_first(tested);
+    int64_t found = 0, many = too_many(sub, keep);
 
-    for (; is_more(sub, keep); found++)
+    for (; found < many && sub->count[KP__IDLE] > 0; found++)
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
+    for (; found < many; node = kp__list_next(tested, node)) /* they go when their tests end */
+        found += kp__doom(&pool->core, KP__OF(node, struct kp__slot, link), KP_CAUSE_SURPLUS, todo);
     kp__do(pool, todo);
     return found;
 }

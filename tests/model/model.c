@@ -73,14 +73,24 @@ bool m_anybody_ahead(const struct model *m, int key)
 
 /* ---- who is next across keys ----------------------------------------------------------------- */
 
-/* The request that came first goes first (KP_ACROSS_ARRIVAL); with LIFO, the one that came last. */
+/* The request that came first goes first (KP_ACROSS_ARRIVAL); in a LIFO pool, the one that came
+ * last. In others, a LIFO key stands where its longest waiting request came, but behind those who
+ * came before it was served last. */
 static uint64_t rank_of(const struct model *m, int key)
 {
+    bool lifo = m->key[key].rules.wait_lifo;
+    uint64_t place = UINT64_MAX;
     int head[LINES];
 
     if (heads(m, key, head) == 0) return UINT64_MAX;
-    uint64_t stamp = m->request[head[0]].stamp;
-    return m->key[key].rules.wait_lifo ? UINT64_MAX - stamp : stamp;
+    if (m->last_first) return UINT64_MAX - m->request[head[0]].stamp;
+    if (!lifo) return m->request[head[0]].stamp;
+    for (int i = 0; i < MODEL_REQUESTS; i++) {
+        const struct model_request *r = &m->request[i];
+        if (r->waiting && r->key == key && line_of(m, r) != OWN && r->stamp < place)
+            place = r->stamp;
+    }
+    return place > m->key[key].served_at ? place : m->key[key].served_at;
 }
 
 /* The key that gets the next permit of this budget, among those that lack nothing else. */
@@ -162,32 +172,6 @@ static enum verdict answer_no(struct model_request *r, int code, const char *lim
 {
     m_no(r, code, limit);
     return ANSWERED;
-}
-
-/* CoDel: a line is slow if for a whole interval every request in it waited longer than the target.
- * It then refuses requests that have waited twice as long as the target, but never the last one. */
-static enum verdict shed(struct model *m, struct model_request *r)
-{
-    const struct model_key *k = &m->key[r->key];
-
-    if (k->rules.shed_target == FOREVER || !r->waited || !k->slow) return GO_ON;
-    if (m_waiting(m, r->key) == 1) return GO_ON;
-    if (m->now - r->began <= 2 * k->rules.shed_target) return GO_ON;
-    return answer_no(r, KP_EFULL, "shed_target_ms");
-}
-
-static void shed_learn(struct model *m, const struct model_request *r)
-{
-    struct model_key *k = &m->key[r->key];
-    uint64_t waited = m->now - r->began;
-
-    if (k->rules.shed_target == FOREVER) return;
-    if (waited < k->least_wait) k->least_wait = waited;
-    if (waited < k->rules.shed_target) k->slow = false;
-    if (m->now < k->interval_end) return;
-    k->slow = k->interval_end != 0 && k->least_wait > k->rules.shed_target;
-    k->interval_end = m->now + k->rules.shed_interval;
-    k->least_wait = FOREVER;
 }
 
 /* An open circuit refuses creations, and leases too if uses count; except for probes. */
@@ -404,7 +388,7 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
 enum verdict m_decide(struct model *m, struct model_request *r)
 {
     static enum verdict (*const question[])(struct model *, struct model_request *) = {
-        shed, circuit, may_borrow, take_ready, take_permit
+        m_shed, circuit, may_borrow, take_ready, take_permit
     };
     enum verdict v = GO_ON;
 
@@ -456,8 +440,10 @@ static int serve(struct model *m, int key)
         for (int i = 0; i < n && !again; i++) {
             struct model_request *r = &m->request[head[i]];
             if (m_decide(m, r) == ANSWERED) {
-                shed_learn(m, r);
+                m_shed_learn(m, r);
                 if (r->grant != G_NO) m_late_learn(m, key);
+                if (r->grant != G_NO && m->key[key].rules.wait_lifo)
+                    m->key[key].served_at = ++m->stamps;
                 answered(m, r);
                 again = true;
                 served++;

@@ -119,6 +119,7 @@ struct model_key {
     int interest, pins;
     int promised; /* permits whose victim is not destroyed yet */
     enum model_budget lacks;
+    uint64_t served_at; /* LIFO: the latest stamp when it was served last */
 
     int64_t failures, use_failures; /* in a row */
     uint64_t back_off;              /* no creation before this time */
@@ -165,7 +166,7 @@ struct model {
     struct model_rules rules;
     int64_t budget_live, budget_lent, budget_idle, budget_creating, budget_waiting, budget_keys;
     int64_t create_rate, create_burst; /* NO_LIMIT: creations may begin at any time */
-    bool evicts, by_arrival, has_validate, has_reset, asks;
+    bool evicts, by_arrival, last_first, has_validate, has_reset, asks;
     bool on_loop;  /* the thread runs an event loop: no request runs a driver function itself */
     bool stepping; /* the loop is looking at a request: driver functions are posted, not run */
     uint64_t forget_after, leak_after, deadline, luck; /* luck: what world.random says */

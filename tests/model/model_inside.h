@@ -76,6 +76,8 @@ void m_late_begin(struct model *m, int key); /* a request waits where none did *
 void m_late_learn(struct model *m, int key); /* a request that waited was granted something */
 bool m_is_too_late(const struct model *m, struct model_request *r); /* true: it was answered no */
 bool m_seems_too_late(const struct model *m, struct model_request *r);
+enum verdict m_shed(struct model *m, struct model_request *r);
+void m_shed_learn(struct model *m, const struct model_request *r);
 
 /* event loops (model_loop.c) */
 void m_rouse(struct model *m, struct model_request *r);

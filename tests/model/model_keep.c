@@ -140,14 +140,11 @@ static void refill(struct model *m, int key, uint64_t now)
         int64_t failures = k->failures;
         int slot = m_permit(m, key);
         m_token_take(m, now);
-        int64_t wanted = m_wanted(m, key, k->warm);
         m_create(m, key, slot, NOBODY);
         if (k->failures > failures && k->back_off == 0 && !k->rules.cache_once)
             k->refill = k->warm = false; /* no pause is set: stop rather than retry at once */
-        else if (k->failures > failures || m_wanted(m, key, k->warm) <= wanted)
-            m_file_key(m, key, now);
         else
-            m_file_key(m, key, now + SECOND); /* a request took it */
+            m_file_key(m, key, now);
     }
 }
 
@@ -155,10 +152,7 @@ static void look_at_key(struct model *m, int key, uint64_t now)
 {
     m->key[key].look_at = FOREVER;
     m->key[key].interest++;
-    uint64_t clock = m->now;
-    m->now = now;     /* upkeep reads the clock once */
     m_settle(m, key); /* a pause may have ended */
-    m->now = clock;
     m_do(m);
     refill(m, key, now);
     m_renew(m, key, now);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The model of refuse_late: a request that would be served too late is told so at once. The
- * estimate is plain arithmetic and equals the library's to the nanosecond.
+ * estimate is plain arithmetic and equals the library's to the nanosecond. And of shed_target_ms.
  */
 #include "model_inside.h"
 
@@ -60,4 +60,33 @@ bool m_seems_too_late(const struct model *m, struct model_request *r)
     if (!may_be_late(m, r) || k->rules.wait_lifo || k->grants < 8 || ahead <= 0) return false;
     uint64_t each = (r->deadline - m->now) / (uint64_t)ahead;
     return k->gap > each && refuse(r, m->now + (uint64_t)ahead * (k->gap - each));
+}
+
+/* ---- shedding -------------------------------------------------------------------------------- */
+
+/* CoDel: a line is slow if for a whole interval every request in it waited longer than the target.
+ * It then refuses requests that have waited twice as long as the target, but never the last one. */
+enum verdict m_shed(struct model *m, struct model_request *r)
+{
+    const struct model_key *k = &m->key[r->key];
+
+    if (k->rules.shed_target == FOREVER || !r->waited || !k->slow) return GO_ON;
+    if (m_waiting(m, r->key) == 1) return GO_ON;
+    if (m->now - r->began <= 2 * k->rules.shed_target) return GO_ON;
+    m_no(r, KP_EFULL, "shed_target_ms");
+    return ANSWERED;
+}
+
+void m_shed_learn(struct model *m, const struct model_request *r)
+{
+    struct model_key *k = &m->key[r->key];
+    uint64_t waited = m->now - r->began;
+
+    if (k->rules.shed_target == FOREVER) return;
+    if (waited < k->least_wait) k->least_wait = waited;
+    if (waited < k->rules.shed_target) k->slow = false;
+    if (m->now < k->interval_end) return;
+    k->slow = k->interval_end != 0 && k->least_wait > k->rules.shed_target;
+    k->interval_end = m->now + k->rules.shed_interval;
+    k->least_wait = FOREVER;
 }

@@ -318,6 +318,7 @@ int model_open(struct model *m, const kp_options *options, uint64_t now)
     m->deadline = span(options->deadline_ms, 30 * UINT64_C(1000000000));
     m->now = now;
     m->epoch = 1;
+    m->last_first = m->rules.wait_lifo;
     for (int i = 0; i < MODEL_SLOTS; i++) m->slot[i].look_at = FOREVER;
     return m_contradicts(&m->rules) || !m_fits(m, &m->rules, true) ? KP_ECONFIG : 0;
 }

@@ -130,7 +130,7 @@ static void with_wait_lifo_the_key_with_the_latest_request_must_rank_first(void 
     (void)state;
     stage_open(&s);
     s.core.lent.cap = 0;
-    s.core.by_arrival = true;
+    s.core.by_arrival = s.core.last_first = true;
     s.rules.wait_lifo = true;
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     stage_ask(&s, a, &r[0], 0);

@@ -249,7 +249,7 @@ static void a_key_must_be_ranked_by_who_is_its_first_by_now(struct stage *s)
     struct kp__request r[3];
 
     kp__rate_init(&s->core.rate, 1, 1);
-    s->core.by_arrival = true;
+    s->core.by_arrival = s->core.last_first = true;
     s->rules.wait_lifo = true;
     kp__token_take(&s->core.rate, s->now);
     struct kp__subpool *a = stage_key(s), *b = stage_key(s);

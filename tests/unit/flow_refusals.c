@@ -57,6 +57,7 @@ static void every_number_must_be_taken_up_to_the_edge_of_its_range(void **state)
         LIMIT(breaker_failures, KP_OFF, true), LIMIT(max_live, KP_OFF, false),
         LIMIT(min_live, KP_UNLIMITED, false),  LIMIT(sharing, 65536, true),
         LIMIT(sharing, 65537, false),          LIMIT(sharing, KP_NONE, false),
+        LIMIT(weight, 65536, true),            LIMIT(weight, 65537, false),
         LIMIT(idle_ttl_ms, KP_OFF, true),      LIMIT(idle_ttl_ms, -9, false),
         LIMIT(idle_ttl_ms, KP_ONCE, false),    LIMIT(cache_failure_ms, KP_ONCE, true),
         LIMIT(idle_ttl_ms, INT64_MAX / 2000000, true),

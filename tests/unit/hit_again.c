@@ -124,6 +124,26 @@ static void a_lease_that_has_ended_must_be_told_through_what_is_remembered(void)
     kp_unpin(hit.pool, &pin);
 }
 
+/* The number of a slot goes on from that of the one that had its line before, so it does not say
+ * whether, and how often, it was lent meanwhile. */
+static void an_ended_lease_must_not_be_counted_by_what_another_slot_had(void)
+{
+    hit_open((kp_options){ 0 });
+    kp_key pin = pinned(K, 1), key = kp_str("other");
+    kp_lease lease, old = take(key), copy = old;
+    for (int i = 0; i < 100; i++) {
+        lease = take(pin);
+        hit_give(&lease);
+    }
+    assert_int_equal(kp_invalidate_key(hit.pool, K), 1);
+    hit_give(&old);
+    hit_warm(key); /* lent once or twice */
+    kp_release(&copy);
+    hit_assert_told(1, "stale lease");
+    assert_null(strstr(hit.text, "leases later"));
+    kp_unpin(hit.pool, &pin);
+}
+
 static void a_lease_with_a_wrong_bit_must_be_told_through_what_is_remembered(void)
 {
     hit_open((kp_options){ 0 });
@@ -167,6 +187,7 @@ int main(void)
         HIT_TEST(the_same_key_of_another_pool_must_be_refused),
         HIT_TEST(a_resource_that_another_key_has_by_now_must_stay_with_it),
         HIT_TEST(a_lease_that_has_ended_must_be_told_through_what_is_remembered),
+        HIT_TEST(an_ended_lease_must_not_be_counted_by_what_another_slot_had),
         HIT_TEST(a_lease_with_a_wrong_bit_must_be_told_through_what_is_remembered),
         HIT_TEST(a_pin_with_a_wrong_bit_must_be_told_through_what_is_remembered),
     };
