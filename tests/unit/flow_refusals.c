@@ -349,6 +349,30 @@ static void limits_given_later_must_be_refused_and_change_nothing(void **state)
     stage_fall(&s);
 }
 
+/* Wherever memory runs out: for the rules, or for the group that they name. */
+static void limits_for_which_there_is_no_memory_must_say_so(void **state)
+{
+    struct stage s;
+    int refused = 0, code = KP_ENOMEM;
+
+    (void)state;
+    stage_set(&s);
+    s.options.budget.group_max_live[0] = 5;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    kp_limits limits = { .group = { 1, 0 } };
+    for (int64_t n = 0; code != 0; n++) {
+        s.allocations = n;
+        code = kp_limits_set(s.pool, kp_str("a"), &limits, &s.why);
+        s.allocations = -1;
+        assert_int_equal(s.why.code, code);
+        refused += code == KP_ENOMEM;
+    }
+    assert_int_not_equal(refused, 0);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 /* ---- misuse and nothing else ----------------------------------------------------------------- */
 
 static void adding_what_cannot_be_added_must_make_no_key(void **state)
@@ -372,6 +396,7 @@ static void adding_what_cannot_be_added_must_make_no_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(limits_for_which_there_is_no_memory_must_say_so),
         cmocka_unit_test(adding_what_cannot_be_added_must_make_no_key),
         cmocka_unit_test(every_number_must_be_taken_up_to_the_edge_of_its_range),
         cmocka_unit_test(every_choice_must_be_one_of_its_values),
