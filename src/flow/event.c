@@ -111,6 +111,19 @@ int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
     return KP_EMISUSE;
 }
 
+int kp__misuse_by(kp_pool *door, kp_why *why, const char *sentence)
+{
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    if (!pool) return kp__misuse(NULL, why, sentence);
+    kp__todo_init(&todo, pool->world);
+    code = kp__misuse_within(pool, &todo, why, sentence);
+    kp__leave(pool, &todo);
+    return code;
+}
+
 int kp__no_pool(int code, kp_why *why, const char *sentence)
 {
     if (code == KP_EMISUSE) return kp__misuse(NULL, why, sentence);

@@ -314,7 +314,7 @@ int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
     struct kp__todo todo;
     int code;
 
-    if (!pinned) return kp__misuse(NULL, NULL, "kp_pin: pinned is NULL; nothing was pinned");
+    if (!pinned) return kp__misuse_by(door, NULL, "kp_pin: pinned is NULL; nothing was pinned");
     *pinned = kp_bytes(NULL, 0);
     struct kp__pool *pool = kp__enter(door, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_pin: pool is NULL");

@@ -111,12 +111,19 @@ static bool is_in_order(struct held *h, const kp_lease *lease)
     return true;
 }
 
+/* The pool that it names, if there ever was one of this number; or NULL. */
+static struct kp_pool *door_of(const kp_lease *lease)
+{
+    uint32_t id = (uint32_t)(lease->opaque[0] >> 32);
+
+    return id ? kp__door_at(id - 1) : NULL;
+}
+
 /* Find a lease and take its pool's lock. False, without the lock: the lease is not held, which
  * was told as misuse (unless quiet); or a swing has just ended it. */
 static bool find(const kp_lease *lease, bool quiet, struct held *h)
 {
-    struct kp_pool *door =
-        lease->opaque[0] >> 32 ? kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1) : NULL;
+    struct kp_pool *door = door_of(lease);
     const char *sentence = "this is not a lease; was the variable initialised?";
     struct kp__todo todo;
     char text[160];
@@ -329,7 +336,10 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
-    if (!out) return (void)kp__misuse(NULL, NULL, "kp_lease_read: out is NULL"), false;
+    if (!out) {
+        (void)kp__misuse_by(lease ? door_of(lease) : NULL, NULL, "kp_lease_read: out is NULL");
+        return false;
+    }
     memset(out, 0, sizeof *out);
     if (is_none(lease) || !find(lease, true, &h)) return false;
     uint64_t now = kp__time(h.pool);
@@ -365,7 +375,7 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
     struct kp__todo todo;
     int code;
 
-    if (!out) return kp__misuse(NULL, NULL, "kp_lease_of: out is NULL");
+    if (!out) return kp__misuse_by(door, NULL, "kp_lease_of: out is NULL");
     memset(out, 0, sizeof *out);
     struct kp__pool *pool = kp__enter(door, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_lease_of: pool is NULL");

@@ -194,7 +194,7 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     const char *sentence = start_refused(request);
 
     if (why) memset(why, 0, sizeof *why);
-    if (sentence) return kp__misuse(NULL, why, sentence);
+    if (sentence) return kp__misuse_by(door, why, sentence);
     kp_loop *loop = request->loop;
     kp__request_init(inside(request), true, NULL, why);
     if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);

@@ -179,7 +179,7 @@ int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *a
     struct use use = { pool, { .schedule = { 0 } }, fn, arg, KP__SITE, 0, false };
     int status;
     if (plan) use.plan = *plan;
-    if (!fn) return kp__misuse(NULL, use.plan.ask.why, "kp_use: fn is NULL; nothing to run");
+    if (!fn) return kp__misuse_by(pool, use.plan.ask.why, "kp_use: fn is NULL; nothing to run");
     status = kp__plan_check(&use.plan);
     if (status != 0) return status;
     use.single = is_single(&use.plan) || !kp_is_pool(pool); /* if it is none, the get says why */
