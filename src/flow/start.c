@@ -139,8 +139,9 @@ static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask
     kp_lease none;
 
     kp__todo_init(&todo, pool->world);
-    int code = check_for_loop(pool, r->why);
-    if (code == 0) code = kp__get_begin(g, key, ask, true, &todo);
+    int code = pool->core.phase == KP__OPEN ? check_for_loop(pool, r->why) : 0;
+    if (code != 0) pool->core.seldom.refusals++;
+    else code = kp__get_begin(g, key, ask, true, &todo);
     if (code == 0 && r->grant.kind == KP__GRANT_NO)
         kp__get_end(g, code = r->grant.code, &none, &todo);
     if (code != 0) {
