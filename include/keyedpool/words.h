@@ -195,7 +195,7 @@ typedef struct kp_key_type {            /* {0}: keys are bytes */
     /* ... or these four, which must be pure (R3). Hits by such a key need the lock, or a pin */
     uint64_t (*hash)(const void *key, uint64_t seed, void *ctx);
     bool     (*equal)(const void *a, const void *b, void *ctx);
-    /* deep copy into size bytes of ours; 0 or negative */
+    /* deep copy into size bytes of ours; 0, or negative: the call answers KP_ENOMEM */
     int      (*copy)(const void *from, void *to, void *ctx);
     /* free what copy took; NULL: it took nothing */
     void     (*drop)(void *copied, void *ctx);
