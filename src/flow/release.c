@@ -51,6 +51,7 @@ struct held {
     uint32_t number;
     kp_lease *ends; /* the lease, if it is to end and a swing of its word may do; or NULL */
     enum kp__asked asked;
+    bool over; /* it is not held, but it was */
 };
 
 static bool is_zero(const kp_lease *lease)
@@ -64,7 +65,7 @@ static bool is_none(const kp_lease *lease)
 }
 
 /* NULL: it is a lease that is held. Otherwise what the caller most likely did. */
-static const char *not_held(const struct held *h, uint64_t word, char *text, size_t size)
+static const char *not_held(struct held *h, uint64_t word, char *text, size_t size)
 {
     const char *dead = "this is not a lease of this pool; was the variable initialised?";
     uint64_t generation = word >> KP__WORD_BITS;
@@ -78,6 +79,7 @@ static const char *not_held(const struct held *h, uint64_t word, char *text, siz
         kp__word(generation, KP__WORD_LENT))
         return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
+    h->over = true;
     if (latest <= generation)
         return "this lease has ended already, through a copy of it: released twice, or used after "
                "its release";
@@ -119,6 +121,23 @@ static struct kp_pool *door_of(const kp_lease *lease)
     return id ? kp__door_at(id - 1) : NULL;
 }
 
+/* The sentence about a lease that is not held; and which key it was of, if that can be told: its
+ * slot has lent nothing but this resource since. key_type.text is not called: the lock is held. */
+static const char *with_key(const struct held *h, uint64_t word, const char *sentence, char *text,
+                            size_t size)
+{
+    char name[48];
+
+    if (!h->over || !h->slot || h->slot->state == KP__FREE ||
+        h->slot->generation - (word >> KP__WORD_BITS) >= h->slot->lends)
+        return sentence;
+    kp_key_type type = h->pool->key_type;
+    type.text = NULL;
+    kp__key_print(&type, kp__key_of(h->pool, h->slot->sub), name, sizeof name);
+    snprintf(text, size, "%s (key %s)", sentence, name);
+    return text;
+}
+
 /* Find a lease and take its pool's lock. False, without the lock: the lease is not held, which
  * was told as misuse (unless quiet); or a swing has just ended it. */
 static bool find(const kp_lease *lease, bool quiet, struct held *h)
@@ -126,7 +145,7 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
     struct kp_pool *door = door_of(lease);
     const char *sentence = "this is not a lease; was the variable initialised?";
     struct kp__todo todo;
-    char text[160];
+    char text[160], more[200];
     int code = 0;
     bool stranded = door && is_of_before_fork(lease);
 
@@ -136,18 +155,20 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
         sentence = "this lease was lent before fork: only the parent can give it back";
     else if (!h->pool && code == KP_ECLOSED)
         sentence = "this lease has ended: its pool is closed and everything came back";
-    if (h->pool && (lease->opaque[2] & KP__LEASE_ENDED)) {
+    h->over = h->pool && (lease->opaque[2] & KP__LEASE_ENDED);
+    if (h->over)
         sentence = "this lease has ended already, through this variable: released twice, or used "
                    "after its release";
-    } else if (h->pool && !stranded) {
+    if (h->pool && !stranded) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
-        if (h->ends && kp__release_late(h->pool, h->slot, h->ends)) {
+        if (!h->over && h->ends && kp__release_late(h->pool, h->slot, h->ends)) {
             kp__todo_init(&todo, h->pool->world);
             kp__leave(h->pool, &todo);
             return false;
         }
-        if (h->slot && h->slot->sub) kp__shut(h->pool, h->slot->sub);
-        if (is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1], text, sizeof text);
+        if (h->slot && h->slot->sub && !(h->over && quiet)) kp__shut(h->pool, h->slot->sub);
+        if (!h->over && is_in_order(h, lease))
+            sentence = not_held(h, lease->opaque[1], text, sizeof text);
         if (!sentence) {
             h->seat = kp__seat_at(h->slot, h->number);
             return true;
@@ -158,7 +179,9 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
         return false;
     }
     kp__todo_init(&todo, h->pool->world);
-    if (!quiet) kp__misuse_within(h->pool, &todo, NULL, sentence);
+    if (!quiet)
+        kp__misuse_within(h->pool, &todo, NULL,
+                          with_key(h, lease->opaque[1], sentence, more, sizeof more));
     kp__leave(h->pool, &todo);
     return false;
 }
