@@ -58,6 +58,21 @@ static void a_second_release_through_a_copy_must_do_nothing_and_say_ended(void *
     assert_int_equal(stats(f).idle, 1);
 }
 
+/* Who listens for several pools, or reads standard error, is not told the pool otherwise. */
+static void a_pool_with_a_name_must_be_named(void **state)
+{
+    struct fixture *f = *state;
+    kp_lease        lease;
+
+    open_pool(f, (kp_options){ .name = "orders" });
+    take(f, "k", &lease);
+    kp_release(&lease);
+    kp_release(&lease);
+    assert_told(f, 1, "after its release (key k) (pool orders)");
+    assert_int_equal(kp_pin(f->pool, KP_EVERY_KEY, &(kp_key){ NULL, 0 }), KP_EMISUSE);
+    assert_told(f, 2, "pass one key (pool orders)");
+}
+
 /* The slot of a lease that has ended may be another key's by now, or nobody's: that one is not
  * named. */
 static void a_key_must_be_told_only_while_the_resource_is_there(void **state)
@@ -359,6 +374,7 @@ int main(void)
         T(a_second_release_through_one_variable_must_do_nothing_and_say_ended),
         T(a_release_after_a_discard_must_do_nothing_and_say_ended),
         T(a_second_release_through_a_copy_must_do_nothing_and_say_ended),
+        T(a_pool_with_a_name_must_be_named),
         T(a_key_must_be_told_only_while_the_resource_is_there),
         T(a_stale_copy_must_not_end_the_lease_of_the_next_borrower),
         T(a_stale_copy_must_be_told_after_its_resource_is_gone),
