@@ -301,6 +301,23 @@ static void options_of_another_library_must_be_refused(void **state)
                      KP_ECONFIG);
 }
 
+static void the_why_of_an_open_must_be_that_of_this_open(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.min_live = -9;
+    assert_int_equal(kp_pool_open(&s.options, &s.pool), KP_ECONFIG);
+    assert_int_equal(s.why.code, KP_ECONFIG);
+    assert_int_equal(kp_pool_open(&s.options, NULL), KP_EMISUSE);
+    assert_int_equal(s.why.code, KP_EMISUSE);
+    s.options.limits.min_live = 0;
+    stage_open(&s);
+    assert_memory_equal(&s.why, &(kp_why){ .code = 0 }, sizeof s.why);
+    stage_fall(&s);
+}
+
 /* ---- what an ask may say --------------------------------------------------------------------- */
 
 static void an_ask_that_contradicts_itself_must_be_misuse(void **state)
@@ -397,6 +414,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits_for_which_there_is_no_memory_must_say_so),
+        cmocka_unit_test(the_why_of_an_open_must_be_that_of_this_open),
         cmocka_unit_test(adding_what_cannot_be_added_must_make_no_key),
         cmocka_unit_test(every_number_must_be_taken_up_to_the_edge_of_its_range),
         cmocka_unit_test(every_choice_must_be_one_of_its_values),
