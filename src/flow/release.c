@@ -328,6 +328,17 @@ void kp_lease_reuse(kp_lease *lease, bool reuse)
     kp__leave(h.pool, &todo);
 }
 
+/* As of a circuit that creates have moved (create.c). */
+static void tell_circuit(struct kp__pool *pool, struct kp__subpool *sub, bool opened, int status)
+{
+    kp_why why;
+
+    kp__say(&why, KP_EBREAKER, NULL);
+    why.vendor_code = status;
+    if (opened) kp__event(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why);
+    else kp__event(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL);
+}
+
 void kp_lease_report(kp_lease *lease, int status)
 {
     struct held h = { .pool = NULL };
@@ -345,9 +356,7 @@ void kp_lease_report(kp_lease *lease, int status)
     if (change != KP__AS_BEFORE) {
         kp__tell_news(h.pool, &todo); /* kp_warm may go on */
         kp__step_out(h.pool, &todo);
-        kp__event(h.pool,
-                  change == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED, sub,
-                  NULL, status, NULL);
+        tell_circuit(h.pool, sub, change == KP__OPENED, status);
         kp__step_in(h.pool);
     }
     kp__lose_interest(h.pool, sub, sub->used_at);
