@@ -101,6 +101,15 @@ static bool read_mask(const struct kp__spelling *words, const char *s, int64_t *
     return true;
 }
 
+/* A set that is empty is really zero; where "none" is one of its words, it is that word. */
+static bool read_set(const struct kp__spelling *words, const char *s, int64_t *out)
+{
+    bool empty = strcmp(s, "0") == 0 || (strcmp(s, "none") == 0 && words != kp__expiries);
+
+    if (empty) *out = KP_NONE;
+    return empty || read_mask(words, s, out);
+}
+
 static bool read_number_of(const struct kp__field *f, const char *s, size_t n, int64_t *out)
 {
     if (read_word(special, s, n, out)) return true;
@@ -115,7 +124,7 @@ static bool read_number_of(const struct kp__field *f, const char *s, size_t n, i
 static bool read_value(const struct kp__field *f, const char *s, int64_t *out)
 {
     if (f->kind == KP__A_CHOICE) return read_word(f->words, s, strlen(s), out);
-    if (f->kind == KP__A_MASK) return read_mask(f->words, s, out);
+    if (f->kind == KP__A_MASK) return read_set(f->words, s, out);
     return read_number_of(f, s, strlen(s), out) && kp__field_check(f, *out, NULL) == 0;
 }
 
