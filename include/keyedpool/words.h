@@ -229,7 +229,8 @@ typedef struct kp_ask {
     kp_deadline until;                  /* ... the earlier of the two counts */
     const char *tag;                    /* who asks, for kp_explain, leak reports and kp_why. The
                                            pointer is kept: use a literal */
-    kp_why     *why;                    /* filled if the answer is no; must live until the answer */
+    kp_why     *why;                    /* filled if the answer is no, else all zero; must live
+                                           until the answer */
     uint32_t    flags, reserved0;
     int64_t     reserved[3];
 } kp_ask;
