@@ -195,7 +195,7 @@ typedef struct kp_key_type {            /* {0}: keys are bytes */
     /* ... or these four, which must be pure (R3). Hits by such a key need the lock, or a pin */
     uint64_t (*hash)(const void *key, uint64_t seed, void *ctx);
     bool     (*equal)(const void *a, const void *b, void *ctx);
-    /* deep copy into size bytes of ours; 0 or negative */
+    /* deep copy into size bytes of ours; 0, or negative: the call answers KP_ENOMEM */
     int      (*copy)(const void *from, void *to, void *ctx);
     /* free what copy took; NULL: it took nothing */
     void     (*drop)(void *copied, void *ctx);
@@ -229,7 +229,8 @@ typedef struct kp_ask {
     kp_deadline until;                  /* ... the earlier of the two counts */
     const char *tag;                    /* who asks, for kp_explain, leak reports and kp_why. The
                                            pointer is kept: use a literal */
-    kp_why     *why;                    /* filled if the answer is no; must live until the answer */
+    kp_why     *why;                    /* filled if the answer is no, else all zero; must live
+                                           until the answer */
     uint32_t    flags, reserved0;
     int64_t     reserved[3];
 } kp_ask;

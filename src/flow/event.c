@@ -60,6 +60,20 @@ void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct
     out->event.stack_count = kp__trace_of(slot, seat, out->frame);
 }
 
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void
+append(kp_why *why, const char *format, ...)
+{
+    size_t length = strlen(why->text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why->text + length, sizeof why->text - length, format, args);
+    va_end(args);
+}
+
 /* ---- misuse ---------------------------------------------------------------------------------- */
 
 static struct kp__lock listener_lock;
@@ -100,6 +114,7 @@ int kp__misuse(struct kp__pool *pool, kp_why *out, const char *sentence)
     kp_why why;
 
     kp__say(&why, KP_EMISUSE, sentence);
+    if (pool && pool->name) append(&why, " (pool %s)", pool->name);
     if (out) *out = why;
     if (pool) {
         kp__lock_take(&pool->door->lock, pool->world);
@@ -119,6 +134,19 @@ int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
     kp__misuse(pool, why, sentence);
     kp__step_in(pool);
     return KP_EMISUSE;
+}
+
+int kp__misuse_by(kp_pool *door, kp_why *why, const char *sentence)
+{
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter(door, &code);
+
+    if (!pool) return kp__misuse(NULL, why, sentence);
+    kp__todo_init(&todo, pool->world);
+    code = kp__misuse_within(pool, &todo, why, sentence);
+    kp__leave(pool, &todo);
+    return code;
 }
 
 int kp__no_pool(int code, kp_why *why, const char *sentence)

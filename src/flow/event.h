@@ -31,8 +31,10 @@ void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct
 /* ---- misuse, and why not --------------------------------------------------------------------- */
 
 /* Count a misuse, and tell it. Without the lock; pool NULL: it is only told. Returns KP_EMISUSE.
- * _within: with the lock, which is given back meanwhile. */
+ * _by: the same by the pool's door, which may be NULL, or that of a closed pool. _within: with the
+ * lock, which is given back meanwhile. */
 int kp__misuse(struct kp__pool *pool, kp_why *why, const char *sentence);
+int kp__misuse_by(kp_pool *door, kp_why *why, const char *sentence);
 int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
                       const char *sentence);
 

@@ -105,17 +105,16 @@ static bool same_key(const struct kp__map_node *node, const void *ctx)
 /* ---- make ------------------------------------------------------------------------------------ */
 
 /* The pool's own copy of a key that does not lie in its subpool. With the lock, which is given back
- * meanwhile. NULL: *code says why. */
-static void *copy_far(struct kp__pool *pool, kp_key key, int *code)
+ * meanwhile. NULL: out of memory, or key_type.copy failed, which is taken for the same (R1). */
+static void *copy_far(struct kp__pool *pool, kp_key key)
 {
     struct kp__todo todo;
     size_t size = kp__key_room(&pool->key_type, key);
 
-    *code = KP_ENOMEM;
     kp__todo_init(&todo, pool->world);
     kp__step_out(pool, &todo);
     void *copy = kp__alloc(pool->world, size, 16);
-    if (copy && (*code = kp__key_copy(&pool->key_type, key, copy)) != 0) {
+    if (copy && kp__key_copy(&pool->key_type, key, copy) != 0) {
         kp__free(pool->world, copy, size);
         copy = NULL;
     }
@@ -175,8 +174,9 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     struct kp__subpool *sub = NULL;
     struct kp__list gone;
     bool far = key.size >= KP__NEAR;
-    void *copy = far ? copy_far(pool, key, code) : NULL;
+    void *copy = far ? copy_far(pool, key) : NULL;
 
+    *code = KP_ENOMEM;
     if (far && !copy) return NULL;
     kp__list_init(&gone);
     bool room = kp__make_room(pool); /* nothing gives the lock back between here and the decision */
@@ -184,8 +184,7 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     else if ((sub = kp__table_find(&pool->core, hash, same_key, &wanted)) != NULL)
         *code = 0; /* somebody else was faster */
     else if (!make_way(pool, &gone)) *code = KP_EFULL;
-    else if (!room || (sub = kp__table_make(&pool->core, hash)) == NULL) *code = KP_ENOMEM;
-    else {
+    else if (room && (sub = kp__table_make(&pool->core, hash)) != NULL) {
         sub->key_size = (uint32_t)(key.size & ~KP_STRUCT_KEY);
         sub->key.far = copy;
         sub->far = far;
@@ -334,7 +333,7 @@ int kp_pin(kp_pool *door, kp_key key, kp_key *pinned)
     struct kp__todo todo;
     int code;
 
-    if (!pinned) return kp__misuse(NULL, NULL, "kp_pin: pinned is NULL; nothing was pinned");
+    if (!pinned) return kp__misuse_by(door, NULL, "kp_pin: pinned is NULL; nothing was pinned");
     *pinned = kp_bytes(NULL, 0);
     struct kp__pool *pool = kp__enter(door, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_pin: pool is NULL");

@@ -292,11 +292,11 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     (void)kp__create(pool, r->sub, r,
                      r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
-        r->grant.code != KP_ECREATE)
+        r->grant.code != KP_ECREATE || pool->core.phase != KP__OPEN)
         return;
-    if (pool->core.phase != KP__OPEN) return;
     r->limit = limit; /* what it waits for has not changed */
-    wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY */
+    wait_again(g, kp__time(pool), todo); /* KP_FAIL_RETRY: this failure is not its answer */
+    if (r->grant.kind != KP__GRANT_NO && r->why) memset(r->why, 0, sizeof *r->why);
 }
 
 void kp__tell_probing(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)

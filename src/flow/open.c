@@ -323,9 +323,11 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
 
     if (out) *out = NULL;
     if (!given || !out)
-        return kp__misuse(NULL, NULL, "kp_pool_open: options or out is NULL; nothing was opened");
+        return kp__misuse(NULL, given && size >= sizeof o ? given->why : NULL,
+                          "kp_pool_open: options or out is NULL; nothing was opened");
     if ((code = read_options(given, size, version, &o)) != 0)
         return kp__refused(o.why, "version", "the header and the library do not fit together");
+    if (o.why) memset(o.why, 0, sizeof *o.why);
     struct kp__world world = world_of(o.world);
     kp_limits limits = kp__limits_merge(&o.limits, NULL);
     code = check_driver(&o, o.why);

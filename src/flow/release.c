@@ -49,6 +49,7 @@ struct held {
     uint32_t number;
     kp_lease *ends; /* the lease, if it is to end and a swing of its word may do; or NULL */
     enum kp__asked asked;
+    bool over; /* it is not held, but it was */
 };
 
 static bool is_zero(const kp_lease *lease)
@@ -62,7 +63,7 @@ static bool is_none(const kp_lease *lease)
 }
 
 /* NULL: it is a lease that is held. Otherwise what the caller most likely did. */
-static const char *not_held(const struct held *h, uint64_t word)
+static const char *not_held(struct held *h, uint64_t word)
 {
     const char *dead = "this is not a lease of this pool; was the variable initialised?";
     uint64_t generation = word >> KP__WORD_BITS;
@@ -76,6 +77,7 @@ static const char *not_held(const struct held *h, uint64_t word)
         kp__word(generation, KP__WORD_LENT))
         return dead;
     if (generation == 0 || generation > h->slot->generation) return dead;
+    h->over = true;
     if (latest <= generation)
         return "this lease has ended already, through a copy of it: released twice, or used after "
                "its release";
@@ -106,14 +108,39 @@ static bool is_in_order(struct held *h, const kp_lease *lease)
     return true;
 }
 
+/* The pool that it names, if there ever was one of this number; or NULL. */
+static struct kp_pool *door_of(const kp_lease *lease)
+{
+    uint32_t id = (uint32_t)(lease->opaque[0] >> 32);
+
+    return id ? kp__door_at(id - 1) : NULL;
+}
+
+/* The sentence about a lease that is not held; and which key it was of, if that can be told: its
+ * slot has lent nothing but this resource since. key_type.text is not called: the lock is held. */
+static const char *with_key(const struct held *h, uint64_t word, const char *sentence, char *text,
+                            size_t size)
+{
+    char name[48];
+
+    if (!h->over || !h->slot || h->slot->state == KP__FREE ||
+        h->slot->generation - (word >> KP__WORD_BITS) >= h->slot->lends)
+        return sentence;
+    kp_key_type type = h->pool->key_type;
+    type.text = NULL;
+    kp__key_print(&type, kp__key_of(h->pool, h->slot->sub), name, sizeof name);
+    snprintf(text, size, "%s (key %s)", sentence, name);
+    return text;
+}
+
 /* Find a lease and take its pool's lock. False, without the lock: the lease is not held, which
  * was told as misuse (unless quiet); or a swing has just ended it. */
 static bool find(const kp_lease *lease, bool quiet, struct held *h)
 {
-    struct kp_pool *door =
-        lease->opaque[0] >> 32 ? kp__door_at((uint32_t)(lease->opaque[0] >> 32) - 1) : NULL;
+    struct kp_pool *door = door_of(lease);
     const char *sentence = "this is not a lease; was the variable initialised?";
     struct kp__todo todo;
+    char text[200];
     int code = 0;
     bool stranded = door && is_of_before_fork(lease);
 
@@ -123,18 +150,19 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
         sentence = "this lease was lent before fork: only the parent can give it back";
     else if (!h->pool && code == KP_ECLOSED)
         sentence = "this lease has ended: its pool is closed and everything came back";
-    if (h->pool && (lease->opaque[2] & KP__LEASE_ENDED)) {
+    h->over = h->pool && (lease->opaque[2] & KP__LEASE_ENDED);
+    if (h->over)
         sentence = "this lease has ended already, through this variable: released twice, or used "
                    "after its release";
-    } else if (h->pool && !stranded) {
+    if (h->pool && !stranded) {
         h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
-        if (h->ends && kp__release_late(h->pool, h->slot, h->ends)) {
+        if (!h->over && h->ends && kp__release_late(h->pool, h->slot, h->ends)) {
             kp__todo_init(&todo, h->pool->world);
             kp__leave(h->pool, &todo);
             return false;
         }
-        if (h->slot && h->slot->sub) kp__shut(h->pool, h->slot->sub);
-        if (is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1]);
+        if (h->slot && h->slot->sub && !(h->over && quiet)) kp__shut(h->pool, h->slot->sub);
+        if (!h->over && is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1]);
         if (!sentence) {
             h->seat = kp__seat_at(h->slot, h->number);
             return true;
@@ -145,7 +173,9 @@ static bool find(const kp_lease *lease, bool quiet, struct held *h)
         return false;
     }
     kp__todo_init(&todo, h->pool->world);
-    if (!quiet) kp__misuse_within(h->pool, &todo, NULL, sentence);
+    if (!quiet)
+        kp__misuse_within(h->pool, &todo, NULL,
+                          with_key(h, lease->opaque[1], sentence, text, sizeof text));
     kp__leave(h->pool, &todo);
     return false;
 }
@@ -292,6 +322,19 @@ void kp_lease_reuse(kp_lease *lease, bool reuse)
     kp__leave(h.pool, &todo);
 }
 
+/* As of a circuit that creates have moved (create.c). */
+static void tell_circuit(struct kp__pool *pool, struct kp__subpool *sub, bool opened, int status,
+                         struct kp__todo *todo)
+{
+    kp_why why;
+
+    kp__say(&why, KP_EBREAKER, NULL);
+    why.vendor_code = status;
+    if (opened)
+        kp__event_within(pool, KP_EVENT_BREAKER_OPENED, sub, NULL, KP_EBREAKER, &why, todo);
+    else kp__event_within(pool, KP_EVENT_BREAKER_CLOSED, sub, NULL, 0, NULL, todo);
+}
+
 void kp_lease_report(kp_lease *lease, int status)
 {
     struct held h = { .pool = NULL };
@@ -308,9 +351,7 @@ void kp_lease_report(kp_lease *lease, int status)
     else if (status == KP_EGONE) kp__say_gone(h.pool, h.slot, &todo);
     if (change != KP__AS_BEFORE) {
         kp__tell_news(h.pool, &todo); /* kp_warm may go on */
-        kp__event_within(h.pool,
-                         change == KP__OPENED ? KP_EVENT_BREAKER_OPENED : KP_EVENT_BREAKER_CLOSED,
-                         sub, NULL, status, NULL, &todo);
+        tell_circuit(h.pool, sub, change == KP__OPENED, status, &todo);
     }
     kp__lose_interest(h.pool, sub, sub->used_at);
     kp__leave(h.pool, &todo);
@@ -321,7 +362,10 @@ bool kp_lease_read(const kp_lease *lease, kp_lease_about *out)
     struct held h = { .pool = NULL };
     struct kp__todo todo;
 
-    if (!out) return (void)kp__misuse(NULL, NULL, "kp_lease_read: out is NULL"), false;
+    if (!out) {
+        (void)kp__misuse_by(lease ? door_of(lease) : NULL, NULL, "kp_lease_read: out is NULL");
+        return false;
+    }
     memset(out, 0, sizeof *out);
     if (is_none(lease) || !find(lease, true, &h)) return false;
     uint64_t now = kp__time(h.pool);
@@ -357,7 +401,7 @@ int kp_lease_of(kp_pool *door, const void *resource, kp_lease *out)
     struct kp__todo todo;
     int code;
 
-    if (!out) return kp__misuse(NULL, NULL, "kp_lease_of: out is NULL");
+    if (!out) return kp__misuse_by(door, NULL, "kp_lease_of: out is NULL");
     memset(out, 0, sizeof *out);
     struct kp__pool *pool = kp__enter(door, &code);
     if (!pool) return kp__no_pool(code, NULL, "kp_lease_of: pool is NULL");

@@ -354,13 +354,11 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
     if (!limits) {
         code = kp__misuse_within(pool, &todo, why, "kp_limits_set: limits is NULL");
     } else if (pool->core.phase != KP__OPEN) {
-        kp__say(why, code = KP_ECLOSED, NULL);
+        code = KP_ECLOSED;
     } else if (!kp__every_key(key)) {
         if ((sub = kp__find(pool, key, kp__hash(pool, key), false, why, &code)) != NULL) {
             code = set_one(pool, sub, limits, false, why, &todo);
             kp__lose_interest(pool, sub, sub->used_at);
-        } else {
-            kp__say(why, code, NULL);
         }
     } else if ((code = refused_by_any(pool, limits, why, &todo)) == 0 &&
                (code = set_default(pool, limits, why, &todo)) == 0) {
@@ -369,6 +367,7 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
             if (one != 0) code = one;
         }
     }
+    if (code != 0 && why && why->code == 0) kp__say(why, code, NULL);
     kp__leave(pool, &todo);
     return code;
 }

@@ -104,7 +104,7 @@ int kp_scope_get(kp_scope *scope, kp_pool *pool, kp_key key, const kp_ask *ask, 
     int rc;
     if (out) memset(out, 0, sizeof *out);
     if (!scope || !out)
-        return kp__misuse(NULL, ask ? ask->why : NULL, "kp_scope_get: scope or out is NULL");
+        return kp__misuse_by(pool, ask ? ask->why : NULL, "kp_scope_get: scope or out is NULL");
     if (!reserve(scope)) return no_memory(ask);
     rc = kp__get_from(pool, key, ask, KP__SITE, &lease);
     if (rc != 0) {

@@ -134,8 +134,9 @@ static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask
     kp_lease none;
 
     kp__todo_init(&todo, pool->world);
-    int code = check_for_loop(pool, r->why);
-    if (code == 0) code = kp__get_begin(g, key, ask, true, &todo);
+    int code = pool->core.phase == KP__OPEN ? check_for_loop(pool, r->why) : 0;
+    if (code != 0) pool->core.seldom.refusals++;
+    else code = kp__get_begin(g, key, ask, true, &todo);
     if (code == 0 && r->grant.kind == KP__GRANT_NO)
         kp__get_end(g, code = r->grant.code, &none, &todo);
     if (code != 0) {
@@ -189,7 +190,7 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     const char *sentence = start_refused(request);
 
     if (why) memset(why, 0, sizeof *why);
-    if (sentence) return kp__misuse(NULL, why, sentence);
+    if (sentence) return kp__misuse_by(door, why, sentence);
     kp_loop *loop = request->loop;
     kp__request_init(inside(request), true, NULL, why);
     if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);

@@ -374,7 +374,8 @@ static bool is_worth_a_word(const struct kp__subpool *sub)
     const struct kp__health *h = &sub->rare->health;
     kp_stats s = stats_of(sub);
 
-    return s.waiting || s.leases || h->refused || h->tripped || sub->rare->doubts || churns(&s);
+    return s.waiting || s.leases || s.revoked || h->refused || h->failures || h->tripped ||
+           sub->rare->doubts || churns(&s);
 }
 
 size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)

@@ -84,13 +84,11 @@ static bool read_word(const struct kp__spelling *words, const char *s, size_t n,
     return false;
 }
 
-/* Words between commas or bars; or "none", alone. It is a word of its own among the kinds of
- * expiry. */
+/* Words between commas or bars. Of the kinds of expiry "none" is one, which stands alone. */
 static bool read_mask(const struct kp__spelling *words, const char *s, int64_t *out)
 {
     int64_t all = 0;
     int64_t one = 0;
-    if (words != kp__expiries && strcmp(s, "none") == 0) return *out = KP_NONE, true;
     for (;; s++) {
         size_t n = strcspn(s, ",|");
         if (!read_word(words, s, n, &one)) return false;
@@ -101,6 +99,15 @@ static bool read_mask(const struct kp__spelling *words, const char *s, int64_t *
     if (words == kp__expiries && (all & KP_KIND_NONE) && all != KP_KIND_NONE) return false;
     *out = all;
     return true;
+}
+
+/* A set that is empty is really zero; where "none" is one of its words, it is that word. */
+static bool read_set(const struct kp__spelling *words, const char *s, int64_t *out)
+{
+    bool empty = strcmp(s, "0") == 0 || (strcmp(s, "none") == 0 && words != kp__expiries);
+
+    if (empty) *out = KP_NONE;
+    return empty || read_mask(words, s, out);
 }
 
 static bool read_number_of(const struct kp__field *f, const char *s, size_t n, int64_t *out)
@@ -117,7 +124,7 @@ static bool read_number_of(const struct kp__field *f, const char *s, size_t n, i
 static bool read_value(const struct kp__field *f, const char *s, int64_t *out)
 {
     if (f->kind == KP__A_CHOICE) return read_word(f->words, s, strlen(s), out);
-    if (f->kind == KP__A_MASK) return read_mask(f->words, s, out);
+    if (f->kind == KP__A_MASK) return read_set(f->words, s, out);
     return read_number_of(f, s, strlen(s), out) && kp__field_check(f, *out, NULL) == 0;
 }
 

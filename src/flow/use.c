@@ -29,6 +29,7 @@ struct series {
     uint64_t  began_ns, until_ns;       /* until: of this key; KP__NEVER: none */
     int64_t   retry;                    /* 1, 2, ...: the one after this attempt */
     uint64_t  next_ns;                  /* when that begins; 0: never */
+    bool      helps;                    /* may another attempt help, of this key or another? */
 };
 
 /* ---- is there a next attempt? --------------------------------------------------------------- */
@@ -41,10 +42,11 @@ static bool helps(const struct use *use, int status)
 
 /* When the next attempt begins. 0: there is none, after a success or a failure that another attempt
  * would not help, or for want of time. */
-static uint64_t next_at(const struct series *s, int status)
+static uint64_t next_at(struct series *s, int status)
 {
     const struct use *use = s->use;
-    if (status >= 0 || !helps(use, status)) return 0;
+    s->helps = status < 0 && helps(use, status);
+    if (!s->helps) return 0;
     uint64_t now = kp_now_ns(use->pool);
     if (now == 0 || now >= s->until_ns) return 0;       /* closed, or too late */
     int64_t pause = kp_schedule_pause_ms(&use->plan.schedule, s->retry,
@@ -115,14 +117,25 @@ static int attempt(struct series *s)
     return status;
 }
 
-static int try_key(const struct use *use, kp_key key, uint64_t until_ns)
+/* Is another key to be tried, although another attempt would not help? */
+static bool falls_back(int status)
 {
-    struct series s = { use, key, kp_now_ns(use->pool), until_ns, 1, 0 };
+    return status == KP_ETIMEDOUT || status == KP_EBREAKER || status == KP_EREFUSED ||
+           status == KP_EFULL;
+}
+
+/* `next`: whether another key is to be tried after the last attempt. */
+static int try_key(const struct use *use, kp_key key, uint64_t until_ns, bool *next)
+{
+    struct series s = { use, key, kp_now_ns(use->pool), until_ns, 1, 0, false };
+    int status;
     for (;; s.retry++) {
-        int status = attempt(&s);
-        if (!s.next_ns) return status;
+        status = attempt(&s);
+        if (!s.next_ns) break;
         kp__pause_until(use->pool, s.next_ns);
     }
+    *next = s.helps || falls_back(status);
+    return status;
 }
 
 /* ---- the plan ------------------------------------------------------------------------------- */
@@ -154,19 +167,6 @@ static uint64_t share_of(const struct use *use, size_t keys_left)
     return use->deadline_ns == KP__NEVER ? KP__NEVER : now + left / keys_left;
 }
 
-static bool falls_back(const struct use *use, int status)
-{
-    switch (status) {
-    case KP_ETIMEDOUT:
-    case KP_EBREAKER:
-    case KP_EREFUSED:
-    case KP_EFULL:
-        return true;
-    default:
-        return helps(use, status);
-    }
-}
-
 /* Is there time for another key? A get that does not wait needs none. */
 static bool time_left(const struct use *use)
 {
@@ -179,17 +179,16 @@ int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *a
     struct use use = { pool, { .schedule = { 0 } }, fn, arg, KP__SITE, 0, false };
     int status;
     if (plan) use.plan = *plan;
-    if (!fn) return kp__misuse(NULL, use.plan.ask.why, "kp_use: fn is NULL; nothing to run");
+    if (!fn) return kp__misuse_by(pool, use.plan.ask.why, "kp_use: fn is NULL; nothing to run");
     status = kp__plan_check(&use.plan);
     if (status != 0) return status;
     use.single = is_single(&use.plan) || !kp_is_pool(pool); /* if it is none, the get says why */
-    if (use.single) return attempt(&(struct series){ &use, key, 0, KP__NEVER, 1, 0 });
+    if (use.single) return attempt(&(struct series){ &use, key, 0, KP__NEVER, 1, 0, false });
     use.deadline_ns = deadline_of(pool, &use.plan.ask);
     size_t fallbacks = use.plan.fallbacks;
-    status = try_key(&use, key, share_of(&use, fallbacks + 1));
-    for (size_t i = 0; i < fallbacks; i++) {
-        if (status >= 0 || !falls_back(&use, status) || !time_left(&use)) break;
-        status = try_key(&use, use.plan.fallback[i], share_of(&use, fallbacks - i));
-    }
+    bool next;
+    status = try_key(&use, key, share_of(&use, fallbacks + 1), &next);
+    for (size_t i = 0; i < fallbacks && next && time_left(&use); i++)
+        status = try_key(&use, use.plan.fallback[i], share_of(&use, fallbacks - i), &next);
     return status;
 }

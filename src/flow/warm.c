@@ -139,6 +139,7 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
     uint64_t until = ask ? kp__ask_deadline(pool, ask, kp__time(pool)) : 0;
     for (int round = ask && pool->crew ? 0 : 1; round < 2; round++) {
         for (size_t i = 0; i < count; i++) {
+            if (round == 0 && !kp__key_fits(pool, keys[i])) continue; /* told in the next round */
             struct kp__subpool *sub = start_warming(pool, keys[i], ask != NULL, why);
             if (!sub) continue;
             if (ask && round == 1 && warm_one(pool, sub, until, why, &todo) == 0) warm++;

@@ -362,14 +362,14 @@ static kp_stats numbers(void)
     return s;
 }
 
-static void a_copy_that_fails_must_fail_its_get_with_its_result_and_leave_no_key(void **state)
+static void a_copy_that_fails_must_fail_its_get_for_want_of_memory_and_leave_no_key(void **state)
 {
     kp_lease lease;
 
     (void)state;
     be_born(IN_NOTHING, nothing, 0, false);
     l.fail_copies = 1;
-    assert_int_equal(kp_get(l.pool, K("a"), NULL, &lease), -77);
+    assert_int_equal(kp_get(l.pool, K("a"), NULL, &lease), KP_ENOMEM);
     assert_null(lease.resource);
     assert_int_equal(numbers().keys, 0);
     assert_int_equal(l.copied + l.dropped + l.made, 0);
@@ -436,7 +436,7 @@ int main(void)
         T(every_function_must_have_its_turn_and_undisturbed_all_must_go_as_it_says),
         T(every_function_must_be_free_to_do_everything),
         T(a_function_that_blocks_must_hold_up_nobody_else),
-        cmocka_unit_test(a_copy_that_fails_must_fail_its_get_with_its_result_and_leave_no_key),
+        cmocka_unit_test(a_copy_that_fails_must_fail_its_get_for_want_of_memory_and_leave_no_key),
         cmocka_unit_test(a_reset_that_fails_must_cost_its_resource_and_nothing_else),
         cmocka_unit_test(failures_everywhere_must_lose_nothing),
     };

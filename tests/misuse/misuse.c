@@ -23,6 +23,7 @@ static void a_second_release_through_one_variable_must_do_nothing_and_say_ended(
     assert_int_equal(f->heard.misuses, 0);
     kp_release(&lease);
     assert_told(f, 1, "ended already");
+    assert_told(f, 1, " (key k)");
     assert_int_equal(stats(f).idle, 1);
     kp_discard(&lease);
     assert_told(f, 2, "ended already");
@@ -53,7 +54,48 @@ static void a_second_release_through_a_copy_must_do_nothing_and_say_ended(void *
     kp_release(&lease);
     kp_release(&copy);
     assert_told(f, 1, "ended already");
+    assert_told(f, 1, " (key k)");
     assert_int_equal(stats(f).idle, 1);
+}
+
+/* Who listens for several pools, or reads standard error, is not told the pool otherwise. */
+static void a_pool_with_a_name_must_be_named(void **state)
+{
+    struct fixture *f = *state;
+    kp_lease        lease;
+
+    open_pool(f, (kp_options){ .name = "orders" });
+    take(f, "k", &lease);
+    kp_release(&lease);
+    kp_release(&lease);
+    assert_told(f, 1, "after its release (key k) (pool orders)");
+    assert_int_equal(kp_pin(f->pool, KP_EVERY_KEY, &(kp_key){ NULL, 0 }), KP_EMISUSE);
+    assert_told(f, 2, "pass one key (pool orders)");
+}
+
+/* The slot of a lease that has ended may be another key's by now, or nobody's: that one is not
+ * named. */
+static void a_key_must_be_told_only_while_the_resource_is_there(void **state)
+{
+    struct fixture *f = *state;
+    kp_lease        lease, copy, other;
+
+    open_small(f);
+    take(f, "k", &lease);
+    copy = lease;
+    kp_discard(&lease);
+    kp_release(&lease);
+    assert_told(f, 1, "after its release");
+    assert_null(strstr(f->heard.text, "key"));
+    take(f, "other", &other);
+    assert_int_equal((uint32_t)other.opaque[0], (uint32_t)copy.opaque[0]);
+    kp_release(&copy);
+    assert_told(f, 2, "leases later)");
+    assert_null(strstr(f->heard.text, "key"));
+    kp_release(&lease);
+    assert_told(f, 3, "after its release");
+    assert_null(strstr(f->heard.text, "key"));
+    kp_release(&other);
 }
 
 static void a_stale_copy_must_not_end_the_lease_of_the_next_borrower(void **state)
@@ -68,7 +110,7 @@ static void a_stale_copy_must_not_end_the_lease_of_the_next_borrower(void **stat
     take(f, "k", &next);
     assert_ptr_equal(next.resource, copy.resource);
     kp_release(&copy);
-    assert_told(f, 1, "lent again");
+    assert_told(f, 1, "lent again (1 leases later) (key k)");
     assert_int_equal(stats(f).lent, 1);
     assert_true(kp_lease_read(&next, &(kp_lease_about){ 0 }));
     kp_release(&next);
@@ -332,6 +374,8 @@ int main(void)
         T(a_second_release_through_one_variable_must_do_nothing_and_say_ended),
         T(a_release_after_a_discard_must_do_nothing_and_say_ended),
         T(a_second_release_through_a_copy_must_do_nothing_and_say_ended),
+        T(a_pool_with_a_name_must_be_named),
+        T(a_key_must_be_told_only_while_the_resource_is_there),
         T(a_stale_copy_must_not_end_the_lease_of_the_next_borrower),
         T(a_stale_copy_must_be_told_after_its_resource_is_gone),
         T(one_borrower_must_not_end_the_lease_of_another_who_shares),

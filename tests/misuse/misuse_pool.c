@@ -314,6 +314,34 @@ static void reserved_words_of_an_ask_must_be_zero(void **state)
     assert_int_equal(f->heard.misuses, 2);
 }
 
+/* The pool is known though the call is refused: its counter and its on_event are told, and not
+ * whoever listens for misuse that belongs to no pool. */
+static void what_is_missing_must_be_told_to_the_pool_that_was_given(void **state)
+{
+    struct fixture *f = *state;
+    kp_key          key = kp_str("k");
+    kp_lease        lease;
+    kp_scope        scope = { 0 };
+    kp_why          why;
+
+    open_small(f);
+    take(f, "k", &lease);
+    assert_int_equal(kp_pin(f->pool, key, NULL), KP_EMISUSE);
+    assert_told(f, 1, "pinned is NULL");
+    assert_int_equal(kp_lease_of(f->pool, lease.resource, NULL), KP_EMISUSE);
+    assert_told(f, 2, "out is NULL");
+    assert_int_equal(kp_scope_get(&scope, f->pool, key, KP_ASK(.why = &why), NULL), KP_EMISUSE);
+    assert_told(f, 3, "scope or out is NULL");
+    assert_string_equal(why.text, f->heard.text);
+    assert_int_equal(kp_use(f->pool, key, NULL, NULL, NULL), KP_EMISUSE);
+    assert_told(f, 4, "fn is NULL");
+    assert_int_equal(kp_get_start(f->pool, key, NULL, NULL), KP_EMISUSE);
+    assert_told(f, 5, "request.loop and request.done");
+    assert_false(kp_lease_read(&lease, NULL));
+    assert_told(f, 6, "kp_lease_read");
+    kp_release(&lease);
+}
+
 static void a_finalizer_must_not_be_null(void **state)
 {
     struct fixture *f = *state;
@@ -340,6 +368,7 @@ int main(void)
         T(a_null_or_doubled_resource_must_not_be_added),
         T(a_deadline_before_the_pool_was_opened_must_be_refused),
         T(reserved_words_of_an_ask_must_be_zero),
+        T(what_is_missing_must_be_told_to_the_pool_that_was_given),
         T(a_finalizer_must_not_be_null),
     };
 

@@ -90,17 +90,20 @@ static void set_typed(struct stage *s)
                                          .drop = drop_one };
 }
 
-static void a_key_that_cannot_be_copied_must_be_refused_with_the_users_code(void **state)
+static void a_key_that_cannot_be_copied_must_be_refused_with_a_code_of_the_table(void **state)
 {
     struct stage s;
     kp_lease lease;
+    kp_key pin;
     int key = 3;
 
     (void)state;
     set_typed(&s);
     stage_open(&s);
     copy_result = -77;
-    assert_int_equal(kp_get(s.pool, KP_KEY(&key), NULL, &lease), -77);
+    assert_int_equal(kp_get(s.pool, KP_KEY(&key), KP_ASK(.why = &s.why), &lease), KP_ENOMEM);
+    assert_int_equal(s.why.code, KP_ENOMEM);
+    assert_int_equal(kp_pin(s.pool, KP_KEY(&key), &pin), KP_ENOMEM);
     copy_result = 0;
     assert_int_equal(kp_get(s.pool, KP_KEY(&key), NULL, &lease), 0);
     kp_release(&lease);
@@ -456,7 +459,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_must_be_made_whole_or_not_at_all_where_memory_runs_out),
-        cmocka_unit_test(a_key_that_cannot_be_copied_must_be_refused_with_the_users_code),
+        cmocka_unit_test(a_key_that_cannot_be_copied_must_be_refused_with_a_code_of_the_table),
         cmocka_unit_test(a_key_that_somebody_else_made_meanwhile_must_be_used),
         cmocka_unit_test(a_key_too_many_must_be_refused_however_late_it_turns_out),
         cmocka_unit_test(a_key_must_not_be_made_in_a_pool_that_was_closed_meanwhile),

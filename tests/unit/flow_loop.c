@@ -79,6 +79,29 @@ static void a_request_without_loop_or_done_must_be_misuse(void **state)
     stage_fall(&s);
 }
 
+/* A driver that may block, and nobody to run it. */
+static void a_request_whose_driver_may_block_must_count_as_refused_or_be_told_closed(void **state)
+{
+    struct stage s;
+    kp_loop *loop;
+    kp_stats stats;
+
+    (void)state;
+    stage_raise(&s);
+    kp_lease lease = stage_get(&s, "a");
+    assert_int_equal(kp_loop_open(&loop), 0);
+    kp_request request = { .loop = loop, .done = done };
+    assert_int_equal(kp_get_start(s.pool, kp_str("a"), NULL, &request), KP_ECONFIG);
+    assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &stats), 0);
+    assert_int_equal(stats.refusals, 1);
+    assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, KP_NONE), 1);
+    assert_int_equal(kp_get_start(s.pool, kp_str("a"), NULL, &request), KP_ECLOSED);
+    assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &stats), 0);
+    assert_int_equal(stats.refusals, 2);
+    assert_int_equal(kp_loop_close(loop), 0);
+    kp_release(&lease);
+}
+
 static void a_loop_must_serve_pools_of_one_clock_only(void **state)
 {
     struct stage s, other;
@@ -379,6 +402,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_without_loop_or_done_must_be_misuse),
+        cmocka_unit_test(
+            a_request_whose_driver_may_block_must_count_as_refused_or_be_told_closed),
         cmocka_unit_test(a_loop_must_serve_pools_of_one_clock_only),
         cmocka_unit_test(a_loop_must_not_ask_the_clock_of_a_pool_that_is_gone),
         cmocka_unit_test(a_pool_must_name_an_open_loop_and_no_threads_beside),

@@ -302,6 +302,23 @@ static void options_of_another_library_must_be_refused(void **state)
                      KP_ECONFIG);
 }
 
+static void the_why_of_an_open_must_be_that_of_this_open(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.min_live = -9;
+    assert_int_equal(kp_pool_open(&s.options, &s.pool), KP_ECONFIG);
+    assert_int_equal(s.why.code, KP_ECONFIG);
+    assert_int_equal(kp_pool_open(&s.options, NULL), KP_EMISUSE);
+    assert_int_equal(s.why.code, KP_EMISUSE);
+    s.options.limits.min_live = 0;
+    stage_open(&s);
+    assert_memory_equal(&s.why, &(kp_why){ .code = 0 }, sizeof s.why);
+    stage_fall(&s);
+}
+
 /* ---- what an ask may say --------------------------------------------------------------------- */
 
 static void an_ask_that_contradicts_itself_must_be_misuse(void **state)
@@ -350,6 +367,30 @@ static void limits_given_later_must_be_refused_and_change_nothing(void **state)
     stage_fall(&s);
 }
 
+/* Wherever memory runs out: for the rules, or for the group that they name. */
+static void limits_for_which_there_is_no_memory_must_say_so(void **state)
+{
+    struct stage s;
+    int refused = 0, code = KP_ENOMEM;
+
+    (void)state;
+    stage_set(&s);
+    s.options.budget.group_max_live[0] = 5;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    kp_limits limits = { .group = { 1, 0 } };
+    for (int64_t n = 0; code != 0; n++) {
+        s.allocations = n;
+        code = kp_limits_set(s.pool, kp_str("a"), &limits, &s.why);
+        s.allocations = -1;
+        assert_int_equal(s.why.code, code);
+        refused += code == KP_ENOMEM;
+    }
+    assert_int_not_equal(refused, 0);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 /* ---- misuse and nothing else ----------------------------------------------------------------- */
 
 static void adding_what_cannot_be_added_must_make_no_key(void **state)
@@ -373,6 +414,8 @@ static void adding_what_cannot_be_added_must_make_no_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(limits_for_which_there_is_no_memory_must_say_so),
+        cmocka_unit_test(the_why_of_an_open_must_be_that_of_this_open),
         cmocka_unit_test(adding_what_cannot_be_added_must_make_no_key),
         cmocka_unit_test(every_number_must_be_taken_up_to_the_edge_of_its_range),
         cmocka_unit_test(every_choice_must_be_one_of_its_values),

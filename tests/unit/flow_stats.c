@@ -210,6 +210,49 @@ static void keys_that_are_not_well_must_be_explained_with_the_pool(void **state)
     stage_fall(&s);
 }
 
+/* The same, but a get would wait for the end of a pause. */
+static void keys_that_are_down_must_be_explained_with_the_pool(void **state)
+{
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    stage_raise(&s);
+    s.create = -5;
+    assert_int_equal(kp_get(s.pool, kp_str("down"), NULL, &none), KP_ECREATE);
+    explain(&s, KP_EVERY_KEY);
+    SAYS(text, "\ndown: ");
+    SAYS(text, "failed with -5");
+    stage_fall(&s);
+}
+
+static int revoke(kp_job *job, void *resource)
+{
+    return (void)job, (void)resource, 0;
+}
+
+/* It is no lease any more, but who has it should give it back. */
+static void keys_with_revoked_leases_must_be_explained_with_the_pool(void **state)
+{
+    struct stage s;
+    kp_lease lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.revoke = revoke;
+    s.options.limits.revoke_after_ms = 10;
+    stage_open(&s);
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.tag = "report"), &lease), 0);
+    s.now += 20000000;
+    (void)kp_keep(s.pool);
+    explain(&s, KP_EVERY_KEY);
+    SAYS(text, "\na: ");
+    SAYS(text, "revoked, and lent for 20 ms to report");
+    kp_release(&lease);
+    SAYS_NOT(explain(&s, KP_EVERY_KEY), "\na: ");
+    stage_fall(&s);
+}
+
 static int count_keys(kp_key key, const kp_stats *stats, void *arg)
 {
     (void)key;
@@ -259,6 +302,8 @@ int main(void)
         cmocka_unit_test(leases_without_a_clock_must_be_explained_without_a_time),
         cmocka_unit_test(only_the_first_keys_in_use_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_that_are_not_well_must_be_explained_with_the_pool),
+        cmocka_unit_test(keys_that_are_down_must_be_explained_with_the_pool),
+        cmocka_unit_test(keys_with_revoked_leases_must_be_explained_with_the_pool),
         cmocka_unit_test(a_walk_over_the_keys_must_end_when_it_is_told_to),
         cmocka_unit_test(a_text_that_does_not_fit_must_be_cut_and_measured),
     };

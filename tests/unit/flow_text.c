@@ -165,6 +165,10 @@ static void special_words_must_be_taken_only_where_they_mean_something(void **st
     assert_set("limits.respects_min", "none", KP_KIND_NONE);
     assert_set("on_fork", "refuse", KP_FORK_REFUSE);
     assert_set("hits", "quick", KP_HITS_QUICK);
+    assert_set("limits.validate_on", "none", KP_NONE); /* sets that may be empty */
+    assert_set("limits.idle_check", "0", KP_NONE);
+    assert_set("limits.breaker_counts", "none", KP_NONE);
+    refuse("limits.validate_on", "none,get");
     refuse("limits.max_age", "unlimited");
     refuse("limits.max_live", "off");
     refuse("limits.min_live", "unlimited");

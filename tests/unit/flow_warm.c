@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of src/flow/warm.c: kp_warm where there is no memory for what it would have made.
+ * Tests of src/flow/warm.c: kp_warm where there is no memory for what it would have made, and what
+ * it tells.
  */
 #include "flow_stage.h"
 
@@ -64,9 +65,43 @@ static void a_warm_up_by_threads_must_end_where_there_is_no_memory(void **state)
     stage_fall(&s);
 }
 
+/* ---- told once ------------------------------------------------------------------------------- */
+
+static int misuses; /* told by the calling thread only */
+
+static void count_misuse(const kp_event *event, void *ctx)
+{
+    (void)ctx;
+    if (event->kind == KP_EVENT_MISUSE) misuses++;
+}
+
+/* Where the pool's own threads make them, the keys are gone through twice. */
+static void a_key_that_is_none_must_be_told_once_to_who_warms_it(void **state)
+{
+    static struct stage s;
+    kp_key keys[] = { KP_EVERY_KEY, { "a", 1 } };
+    kp_stats stats;
+    kp_why why;
+
+    (void)state;
+    stage_set(&s);
+    s.options.world = NULL;
+    s.options.threads = 1;
+    s.options.on_event = count_misuse;
+    stage_open(&s);
+    misuses = 0;
+    assert_int_equal(kp_warm(s.pool, keys, 2, KP_ASK(.within_ms = 10000, .why = &why)), 1);
+    assert_int_equal(why.code, KP_EMISUSE);
+    assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &stats), 0);
+    assert_int_equal(stats.misuses, 1);
+    assert_int_equal(misuses, 1);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_that_is_none_must_be_told_once_to_who_warms_it),
         cmocka_unit_test(a_warm_up_must_end_where_there_is_no_memory),
         cmocka_unit_test(a_warm_up_by_threads_must_end_where_there_is_no_memory),
     };

@@ -113,6 +113,7 @@ static void a_lease_that_has_ended_must_be_told_through_what_is_remembered(void)
     hit_assert_told(1, "released twice");
     kp_release(&lease);
     hit_assert_told(2, "through this variable: released twice");
+    hit_assert_told(2, "(key ");
     hit_warm(pin);
     lease = take(pin);
     copy = lease;

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests of what kp_why says at the end of a get that had failures on its way: those of creates that
+ * were tried again (KP_FAIL_RETRY) are not its own.
+ */
+#include "flow_stage.h"
+
+#include <string.h>
+
+/* Its first create fails, with a number and a sentence, and it waits to try again. */
+static int fail_once(kp_job *job, void **resource)
+{
+    struct stage *s = job->ctx;
+
+    if (s->create != 0) return kp_job_fail(job, 111, "connect: refused");
+    return stage_create(job, resource);
+}
+
+static void set_stubborn(struct stage *s)
+{
+    stage_set(s);
+    s->options.driver.create = fail_once;
+    s->options.limits.on_create_failure = KP_FAIL_RETRY;
+    s->create = -1;
+}
+
+static void mend(struct stage *s)
+{
+    s->create = 0;
+}
+
+static void a_get_that_succeeds_at_last_must_have_no_why(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    set_stubborn(&s);
+    stage_open(&s);
+    s.meanwhile = mend;
+    kp_lease lease = stage_get(&s, "a");
+    assert_int_equal(stage_heard(&s, KP_EVENT_CREATE_FAILED), 1);
+    assert_memory_equal(&s.why, &(kp_why){ .code = 0 }, sizeof s.why);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
+static int spoil(kp_lease *lease, void *arg)
+{
+    return (void)lease, (void)arg, -5;
+}
+
+/* Its own failure has no number of the driver's. */
+static void a_use_that_fails_must_not_be_blamed_on_a_create(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    set_stubborn(&s);
+    stage_open(&s);
+    s.meanwhile = mend;
+    kp_plan plan = { .ask = { .why = &s.why } };
+    assert_int_equal(kp_use(s.pool, kp_str("a"), &plan, spoil, NULL), -5);
+    assert_int_equal(s.why.code, -5);
+    assert_int_equal(s.why.vendor_code, 0);
+    stage_fall(&s);
+}
+
+static void shut(struct stage *s)
+{
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, KP_NONE), 0);
+}
+
+static void a_get_of_a_pool_that_is_closed_must_say_so(void **state)
+{
+    struct stage s;
+    kp_lease none;
+
+    (void)state;
+    set_stubborn(&s);
+    stage_open(&s);
+    s.meanwhile = shut;
+    assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.why = &s.why), &none), KP_ECLOSED);
+    assert_int_equal(s.why.code, KP_ECLOSED);
+    assert_string_equal(s.why.text, kp_strerror(KP_ECLOSED));
+    assert_int_equal(s.why.vendor_code, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_get_that_succeeds_at_last_must_have_no_why),
+        cmocka_unit_test(a_use_that_fails_must_not_be_blamed_on_a_create),
+        cmocka_unit_test(a_get_of_a_pool_that_is_closed_must_say_so),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
