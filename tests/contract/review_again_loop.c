@@ -30,6 +30,7 @@ static void hear(const kp_event *event, void *ctx)
     c.closed += event->kind == KP_EVENT_BREAKER_CLOSED;
     c.created += event->kind == KP_EVENT_CREATED;
     c.destroyed += event->kind == KP_EVENT_DESTROYED;
+    c.misuses += event->kind == KP_EVENT_MISUSE;
     assert_true(c.destroyed <= c.created);
     if (event->kind == KP_EVENT_BREAKER_PROBING) kp_cancel(c.cancels);
     if (event->kind != c.when || !c.then) return;
@@ -38,6 +39,7 @@ static void hear(const kp_event *event, void *ctx)
     then();
 }
 
+/* Of no pool; those of the pool are events. */
 static void count_misuse(const kp_why *why, void *arg)
 {
     (void)why, (void)arg;
