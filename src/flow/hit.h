@@ -48,6 +48,7 @@ static KP__PART bool kp__swing_out_anywhere(struct kp__cell *cell, uint64_t *len
     *lent = word + KP__WORD_NEXT + (KP__WORD_LENT - KP__WORD_IDLE);
     /* acquire: pairs with the release that made it idle, as above */
     return (word & (KP__WORD_IDLE | KP__HOMED)) == KP__WORD_IDLE &&
+           /* cover: never, because it takes two threads in one instant (tests/unit/hit_race.c) */
            atomic_compare_exchange_strong_explicit(&cell->word, &word, *lent, memory_order_acquire,
                                                    memory_order_relaxed);
 }
