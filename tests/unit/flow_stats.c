@@ -248,6 +248,36 @@ static void keys_that_are_down_must_be_explained_with_the_pool(void **state)
     stage_fall(&s);
 }
 
+/* The driver refuses a second resource while it makes the first. */
+static int refuse_the_second(kp_job *job, void **resource)
+{
+    struct stage *s = job->ctx;
+    kp_lease none;
+
+    if (s->create == KP_EREFUSED) return KP_EREFUSED;
+    s->create = KP_EREFUSED;
+    assert_int_equal(kp_get(s->pool, job->key, NULL, &none), KP_EREFUSED);
+    *resource = &s->resources[s->made++];
+    return 0;
+}
+
+/* The latest create succeeded, but one that began with it was refused, and no other is tried. */
+static void keys_that_are_refused_must_be_explained_though_a_create_succeeded(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.create = refuse_the_second;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    kp_release(&lease);
+    explain(&s, KP_EVERY_KEY);
+    SAYS(text, "\na: ");
+    SAYS(text, "refused until kp_retry_now");
+    stage_fall(&s);
+}
+
 /* All its creates succeeded, but its circuit, which counts uses, is open. */
 static void keys_that_are_badly_used_must_be_explained_with_the_pool(void **state)
 {
@@ -350,6 +380,7 @@ int main(void)
         cmocka_unit_test(only_the_first_keys_in_use_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_that_are_not_well_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_that_are_down_must_be_explained_with_the_pool),
+        cmocka_unit_test(keys_that_are_refused_must_be_explained_though_a_create_succeeded),
         cmocka_unit_test(keys_that_are_badly_used_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_with_revoked_leases_must_be_explained_with_the_pool),
         cmocka_unit_test(a_walk_over_the_keys_must_end_when_it_is_told_to),
