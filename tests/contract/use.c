@@ -313,6 +313,53 @@ static void a_failure_of_fn_must_not_move_to_another_key_unless_it_is_retried(vo
     end(&c);
 }
 
+/* Nobody may wait for a key that begins with n. */
+static void limit_waiting(kp_key key, kp_limits *limits, void *ctx)
+{
+    (void)ctx;
+    if (((const char *)key.data)[0] == 'n') limits->max_waiting = KP_NONE;
+}
+
+static struct { int statuses[8], asked; } failures;
+
+static bool note_and_give_up(int status, void *arg)
+{
+    (void)arg;
+    failures.statuses[failures.asked++] = status;
+    return false;
+}
+
+/* A key that has nothing to lend says nothing of the next one, even if nothing is retried. */
+static void a_key_that_cannot_lend_must_be_followed_by_another_without_a_retry(void **state)
+{
+    static const int cannot[] = { KP_ETIMEDOUT, KP_EBREAKER, KP_EFULL, KP_EREFUSED };
+    contract c;
+    kp_lease held[2];
+    kp_key fallback[] = { kp_str("f"), kp_str("n"), kp_str("r"), kp_str("b") };
+    kp_plan plan = { .retry_if = note_and_give_up, .fallback = fallback, .fallbacks = 4 };
+    kp_driver driver = { .create = create, .destroy = destroy };
+    (void)state;
+    contract_begin(&c, NULL);
+    memset(&driven, 0, sizeof driven);
+    memset(&failures, 0, sizeof failures);
+    c.options.limits.max_live = 1;
+    c.options.limits.breaker_failures = 1;
+    c.options.limits_for = limit_waiting;
+    contract_open_driver(&c, &driver);
+    struct work work = { .c = &c };
+    assert_int_equal(kp_get(c.pool, kp_str("t"), NULL, &held[0]), 0);
+    assert_int_equal(kp_get(c.pool, kp_str("n"), NULL, &held[1]), 0);
+    assert_int_equal(kp_use(c.pool, kp_str("f"), &plan, run, &work), KP_ECREATE);
+    assert_int_equal(failures.asked, 1);        /* but after another failure none follows */
+    plan.each_ms = 10;
+    assert_int_equal(kp_use(c.pool, kp_str("t"), &plan, run, &work), 0);
+    assert_string_equal(work.keys, "b");
+    assert_int_equal(failures.asked, 5);
+    assert_memory_equal(failures.statuses + 1, cannot, sizeof cannot);
+    for (int i = 0; i < 2; i++) kp_release(&held[i]);
+    end(&c);
+}
+
 /* All of a, b, c are lent for good. Returns how long kp_use took, in ms. */
 static int64_t time_of(contract *c, const char *first, const kp_plan *plan)
 {
@@ -408,6 +455,7 @@ int main(void)
         cmocka_unit_test(without_a_deadline_it_must_wait_longer_than_the_default),
         cmocka_unit_test(fallback_keys_must_be_tried_in_order_each_by_the_schedule),
         cmocka_unit_test(a_failure_of_fn_must_not_move_to_another_key_unless_it_is_retried),
+        cmocka_unit_test(a_key_that_cannot_lend_must_be_followed_by_another_without_a_retry),
         cmocka_unit_test(time_must_be_split_evenly_over_the_keys_left),
         cmocka_unit_test(without_waiting_every_key_must_be_asked),
         cmocka_unit_test(failures_of_fn_must_reach_the_breaker),

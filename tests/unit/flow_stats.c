@@ -103,6 +103,14 @@ static void explain_meanwhile(struct stage *s)
     explain(s, kp_str("a"));
 }
 
+static int count_borrowers(void)
+{
+    int shown = 0;
+
+    for (const char *at = text; (at = strstr(at, "lent for")) != NULL; at++) shown++;
+    return shown;
+}
+
 static void borrowers_and_waiters_must_be_explained_with_their_tags(void **state)
 {
     struct stage s;
@@ -122,14 +130,30 @@ static void borrowers_and_waiters_must_be_explained_with_their_tags(void **state
     SAYS(text, "lent for 5 ms to (no tag)");
     SAYS(text, "lent for 5 ms to report");
     SAYS(text, "waiting for 0 ms: page, limited by max_live");
-    int shown = 0;
-    for (const char *at = text; (at = strstr(at, "lent for")) != NULL; at++) shown++;
-    assert_int_equal(shown, 8); /* the first few */
+    assert_int_equal(count_borrowers(), 8); /* the first few */
     s.meanwhile = explain_meanwhile;
     assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.within_ms = 20), &lease), KP_ETIMEDOUT);
     SAYS(text, "waiting for 0 ms: (no tag)");
     for (int i = 0; i < 10; i++) kp_release(&leases[i]);
     SAYS_NOT(explain(&s, kp_str("a")), "lent for");
+    stage_fall(&s);
+}
+
+static void borrowers_who_share_must_be_explained_up_to_as_many(void **state)
+{
+    struct stage s;
+    kp_lease leases[10];
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.max_live = 1;
+    s.options.limits.sharing = 10;
+    stage_open(&s);
+    for (int i = 0; i < 10; i++) leases[i] = stage_get(&s, "a");
+    assert_int_equal(s.made, 1);
+    explain(&s, kp_str("a"));
+    assert_int_equal(count_borrowers(), 8);
+    for (int i = 0; i < 10; i++) kp_release(&leases[i]);
     stage_fall(&s);
 }
 
@@ -168,9 +192,7 @@ static void only_the_first_keys_in_use_must_be_explained_with_the_pool(void **st
         if (i == 20) kp_release(&leases[i]); /* not in use */
     }
     explain(&s, KP_EVERY_KEY);
-    int shown = 0;
-    for (const char *at = text; (at = strstr(at, "lent for")) != NULL; at++) shown++;
-    assert_int_equal(shown, 32);
+    assert_int_equal(count_borrowers(), 32);
     SAYS_NOT(text, "k20");
     for (int i = 0; i < 40; i++)
         if (i != 20) kp_release(&leases[i]);
@@ -223,6 +245,60 @@ static void keys_that_are_down_must_be_explained_with_the_pool(void **state)
     explain(&s, KP_EVERY_KEY);
     SAYS(text, "\ndown: ");
     SAYS(text, "failed with -5");
+    stage_fall(&s);
+}
+
+/* The driver refuses a second resource while it makes the first. */
+static int refuse_the_second(kp_job *job, void **resource)
+{
+    struct stage *s = job->ctx;
+    kp_lease none;
+
+    if (s->create == KP_EREFUSED) return KP_EREFUSED;
+    s->create = KP_EREFUSED;
+    assert_int_equal(kp_get(s->pool, job->key, NULL, &none), KP_EREFUSED);
+    *resource = &s->resources[s->made++];
+    return 0;
+}
+
+/* The latest create succeeded, but one that began with it was refused, and no other is tried. */
+static void keys_that_are_refused_must_be_explained_though_a_create_succeeded(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    s.options.driver.create = refuse_the_second;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    kp_release(&lease);
+    explain(&s, KP_EVERY_KEY);
+    SAYS(text, "\na: ");
+    SAYS(text, "refused until kp_retry_now");
+    stage_fall(&s);
+}
+
+/* All its creates succeeded, but its circuit, which counts uses, is open. */
+static void keys_that_are_badly_used_must_be_explained_with_the_pool(void **state)
+{
+    struct stage s;
+    kp_lease lease;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.breaker_failures = 1;
+    s.options.limits.breaker_counts = KP_BREAK_USE;
+    stage_open(&s);
+    lease = stage_get(&s, "well");
+    kp_release(&lease);
+    lease = stage_get(&s, "used");
+    kp_lease_report(&lease, -5);
+    kp_release(&lease);
+    explain(&s, KP_EVERY_KEY);
+    SAYS(text, "\nused: ");
+    SAYS(text, "circuit open");
+    SAYS_NOT(text, "failed with");
+    SAYS_NOT(text, "\nwell: ");
     stage_fall(&s);
 }
 
@@ -299,10 +375,13 @@ int main(void)
         cmocka_unit_test(a_key_that_is_none_must_not_be_counted),
         cmocka_unit_test(the_pool_must_be_explained_with_its_budgets),
         cmocka_unit_test(borrowers_and_waiters_must_be_explained_with_their_tags),
+        cmocka_unit_test(borrowers_who_share_must_be_explained_up_to_as_many),
         cmocka_unit_test(leases_without_a_clock_must_be_explained_without_a_time),
         cmocka_unit_test(only_the_first_keys_in_use_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_that_are_not_well_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_that_are_down_must_be_explained_with_the_pool),
+        cmocka_unit_test(keys_that_are_refused_must_be_explained_though_a_create_succeeded),
+        cmocka_unit_test(keys_that_are_badly_used_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_with_revoked_leases_must_be_explained_with_the_pool),
         cmocka_unit_test(a_walk_over_the_keys_must_end_when_it_is_told_to),
         cmocka_unit_test(a_text_that_does_not_fit_must_be_cut_and_measured),
