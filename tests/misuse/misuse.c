@@ -98,6 +98,22 @@ static void a_key_must_be_told_only_while_the_resource_is_there(void **state)
     kp_release(&other);
 }
 
+/* In a child of fork the pool has none of the parent's slots; here the number is made up. */
+static void an_ended_lease_of_a_slot_that_is_not_there_must_be_told_without_a_key(void **state)
+{
+    struct fixture *f = *state;
+    kp_lease        lease;
+
+    open_small(f);
+    take(f, "k", &lease);
+    kp_release(&lease);
+    lease.opaque[0] |= UINT32_MAX;
+    kp_release(&lease);
+    assert_told(f, 1, "after its release");
+    assert_null(strstr(f->heard.text, "key"));
+    assert_int_equal(stats(f).idle, 1);
+}
+
 static void a_stale_copy_must_not_end_the_lease_of_the_next_borrower(void **state)
 {
     struct fixture *f = *state;
@@ -376,6 +392,7 @@ int main(void)
         T(a_second_release_through_a_copy_must_do_nothing_and_say_ended),
         T(a_pool_with_a_name_must_be_named),
         T(a_key_must_be_told_only_while_the_resource_is_there),
+        T(an_ended_lease_of_a_slot_that_is_not_there_must_be_told_without_a_key),
         T(a_stale_copy_must_not_end_the_lease_of_the_next_borrower),
         T(a_stale_copy_must_be_told_after_its_resource_is_gone),
         T(one_borrower_must_not_end_the_lease_of_another_who_shares),

@@ -184,6 +184,7 @@ static void a_call_that_needs_more_must_be_told(void **state)
     MISUSE(kp_use, pool, key, NULL, NULL, NULL);
     MISUSE(kp_lease_of, pool, &thing, NULL);
     TOLD(false, kp_lease_read, &(kp_lease){ 0 }, NULL);
+    TOLD(false, kp_lease_read, NULL, NULL);
     MISUSE(kp_pin, pool, key, NULL);
     MISUSE(kp_warm, pool, NULL, 1, NULL);
     ANSWER(0, kp_warm, pool, NULL, 0, NULL);

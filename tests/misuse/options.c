@@ -325,6 +325,23 @@ static void an_options_struct_of_another_size_must_be_told(void **state)
     assert_null(pool);
 }
 
+/* Where its `why` lies in a struct of another size is not known. */
+static void a_struct_that_is_too_short_must_not_be_asked_where_to_say_why(void **state)
+{
+    struct fixture *f = *state;
+    kp_options      options = plain();
+    kp_why          why = { 0 };
+
+    options.why = &why;
+    assert_int_equal(kp_pool_open_sized(&options, sizeof options - 1, KP_VERSION, NULL),
+                     KP_EMISUSE);
+    assert_int_equal(f->heard.orphans, 1);
+    assert_int_equal(why.code, 0);
+    assert_int_equal(kp_pool_open_sized(&options, sizeof options, KP_VERSION, NULL), KP_EMISUSE);
+    assert_int_equal(f->heard.orphans, 2);
+    assert_int_equal(why.code, KP_EMISUSE);
+}
+
 static void a_larger_struct_must_be_taken_only_if_what_is_new_is_zero(void **state)
 {
     struct fixture *f = *state;
@@ -429,6 +446,7 @@ int main(void)
         T(unlimited_must_be_said_and_reported_as_such),
         T(none_must_mean_zero_and_not_the_default),
         T(an_options_struct_of_another_size_must_be_told),
+        T(a_struct_that_is_too_short_must_not_be_asked_where_to_say_why),
         T(a_larger_struct_must_be_taken_only_if_what_is_new_is_zero),
         T(a_contradiction_from_limits_for_must_refuse_the_get),
         T(what_limits_for_writes_must_be_taken_literally),

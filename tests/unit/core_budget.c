@@ -142,6 +142,40 @@ static void with_wait_lifo_the_key_with_the_latest_request_must_rank_first(void 
     stage_close(&s);
 }
 
+/* By arrival alone it is always the first key that comes first. */
+static void where_a_key_was_served_must_count_if_it_is_lifo_and_the_pool_is_not(void **state)
+{
+    static const struct kp__rank later = { .arrived = UINT64_MAX };
+    static const struct {
+        bool pool, key;
+        struct kp__rank served;
+        int first;
+    } cases[] = {
+        { false, true, later, 1 },
+        { false, true, { 0 }, 0 }, /* before it came: by arrival */
+        { false, false, later, 0 }, /* it was LIFO then, and is not now */
+        { true, true, later, 0 }, /* the order of the pool is enough */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stage s;
+        struct kp__request r[2];
+        stage_open(&s);
+        s.core.lent.cap = 0;
+        s.core.by_arrival = true;
+        s.core.last_first = cases[i].pool;
+        s.rules.wait_lifo = cases[i].key;
+        struct kp__subpool *sub[] = { stage_key(&s), stage_key(&s) };
+        kp__contest(&s.core, sub[0])->served = cases[i].served;
+        stage_ask(&s, sub[cases[i].pool], &r[0], 0);
+        stage_ask(&s, sub[!cases[i].pool], &r[1], 0);
+        if (kp__starved_first(&s.core, &s.core.lent) != sub[cases[i].first])
+            fail_msg("case %zu", i);
+        stage_close(&s);
+    }
+}
+
 /* budget.max_live counts what is live or promised, lent or not. */
 static void a_share_of_the_live_budget_must_be_measured_in_resources(void **state)
 {
@@ -418,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_keys_stamp_must_be_that_of_its_first_request_in_any_queue),
         cmocka_unit_test(who_waits_for_its_own_creation_must_not_lend_its_stamp_to_others),
         cmocka_unit_test(with_wait_lifo_the_key_with_the_latest_request_must_rank_first),
+        cmocka_unit_test(where_a_key_was_served_must_count_if_it_is_lifo_and_the_pool_is_not),
         cmocka_unit_test(a_share_of_the_live_budget_must_be_measured_in_resources),
         cmocka_unit_test(nobody_must_take_before_one_who_ranks_higher_but_oneself),
         cmocka_unit_test(a_key_must_stand_in_one_heap_at_a_time),

@@ -241,6 +241,31 @@ static void a_lease_without_a_time_must_be_given_back_with_one_where_it_is_neede
     stage_fall(&s);
 }
 
+/* Of a key with nothing left, that time is how long it is kept. */
+static void a_lease_without_a_time_must_be_discarded_with_one(void **state)
+{
+    struct stage s;
+    kp_stats stats;
+
+    (void)state;
+    set_bare(&s);
+    s.options.forget_key_after_ms = 10;
+    stage_open(&s);
+    kp_lease lease = stage_get(&s, "a");
+    kp_release(&lease);
+    lease = stage_get(&s, "a");
+    s.now += 100000000;
+    kp_discard(&lease);
+    assert_int_equal(s.destroyed, 1);
+    for (int keys = 1; keys >= 0; keys--) {
+        (void)kp_keep(s.pool);
+        assert_int_equal(kp_stats_read(s.pool, KP_EVERY_KEY, &stats), 0);
+        assert_int_equal(stats.keys, keys);
+        s.now += 11000000;
+    }
+    stage_fall(&s);
+}
+
 static void a_timeout_must_not_invent_how_long_a_lease_without_a_time_has_lasted(void **state)
 {
     struct stage s;
@@ -460,6 +485,7 @@ int main(void)
         cmocka_unit_test(a_late_answer_that_is_positive_must_end_the_job),
         cmocka_unit_test(a_copy_of_a_lease_must_have_ended_while_its_resource_is_reset),
         cmocka_unit_test(a_lease_without_a_time_must_be_given_back_with_one_where_it_is_needed),
+        cmocka_unit_test(a_lease_without_a_time_must_be_discarded_with_one),
         cmocka_unit_test(a_timeout_must_not_invent_how_long_a_lease_without_a_time_has_lasted),
         cmocka_unit_test(a_plan_must_end_at_the_earlier_of_its_two_times),
         cmocka_unit_test(a_plan_must_fall_back_from_a_key_that_is_full_without_waiting_for_it),

@@ -163,7 +163,23 @@ static kp_options living(struct stage *s)
     return s->options;
 }
 
-/* The first test, because that is asked for only once. */
+/* The first two tests, because fork is watched from the first success on, and because a loop that
+ * did not open leaves its memory to the next. */
+static void a_loop_must_not_open_without_memory_or_where_fork_cannot_be_watched(void **state)
+{
+    kp_loop *loop;
+
+    (void)state;
+    memory = 0;
+    assert_int_equal(kp_loop_open(&loop), KP_ENOMEM);
+    assert_null(loop);
+    memory = -1;
+    handlers = 0;
+    assert_int_equal(kp_loop_open(&loop), KP_ENOMEM);
+    assert_null(loop);
+    handlers = -1;
+}
+
 static void a_pool_must_not_open_where_fork_cannot_be_watched(void **state)
 {
     struct stage s;
@@ -177,7 +193,7 @@ static void a_pool_must_not_open_where_fork_cannot_be_watched(void **state)
     stage_fall(&s);
 }
 
-/* Next: the keeper is started once. */
+/* Then: the keeper is started once. */
 static void a_pool_must_not_open_without_the_keeper_it_needs(void **state)
 {
     struct stage s;
@@ -328,15 +344,11 @@ static void a_scope_filled_up_meanwhile_must_give_the_lease_back(void **state)
 
 /* ---- loops ----------------------------------------------------------------------------------- */
 
-static void a_loop_must_not_open_without_memory_or_a_descriptor(void **state)
+static void a_loop_must_not_open_without_a_descriptor(void **state)
 {
     kp_loop *loop;
 
     (void)state;
-    memory = 0;
-    assert_int_equal(kp_loop_open(&loop), KP_ENOMEM);
-    assert_null(loop);
-    memory = -1;
     descriptors = 0;
     assert_int_equal(kp_loop_open(&loop), KP_ENOMEM);
     assert_null(loop);
@@ -407,6 +419,7 @@ static void a_pool_that_cannot_start_anew_in_a_child_must_say_so_each_time(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_loop_must_not_open_without_memory_or_where_fork_cannot_be_watched),
         cmocka_unit_test(a_pool_must_not_open_where_fork_cannot_be_watched),
         cmocka_unit_test(much_that_is_used_to_the_last_byte_must_come_in_large_pages),
         cmocka_unit_test(items_must_be_said_to_be_dense_and_their_parts_not),
@@ -416,7 +429,7 @@ int main(void)
         cmocka_unit_test(a_pool_must_not_open_without_a_door),
         cmocka_unit_test(a_scope_that_cannot_grow_must_refuse_and_hold_what_it_has),
         cmocka_unit_test(a_scope_filled_up_meanwhile_must_give_the_lease_back),
-        cmocka_unit_test(a_loop_must_not_open_without_memory_or_a_descriptor),
+        cmocka_unit_test(a_loop_must_not_open_without_a_descriptor),
         cmocka_unit_test(a_child_must_leave_the_parents_loops_alone),
         cmocka_unit_test(a_pool_that_cannot_start_anew_in_a_child_must_say_so_each_time),
     };
