@@ -42,7 +42,8 @@ static struct kp__rank came(const struct kp__core *core, const struct kp__subpoo
     if (!first) return rank;
     rank.arrived = last ? ~first->arrived : first->arrived;
     rank.stamp = last ? ~first->stamp : first->stamp;
-    return !last && sub->rules->wait_lifo && rank_before(&rank, &served) ? served : rank;
+    if (!last && sub->rules->wait_lifo && rank_before(&rank, &served)) return served;
+    return rank;
 }
 
 /* The place of a subpool among those who lack a permit of this budget: below its floor first, then

@@ -441,25 +441,30 @@ static void what_goes_on_must_be_explained(void **state)
     house_close(&h);
 }
 
-/* Upkeep is late, and nothing else needs the clock. */
+/* Upkeep is late, and nothing else needs the clock: neither if it is idle nor if it comes back. */
 static void what_should_be_gone_must_not_be_lent(void **state)
 {
-    struct house h;
-    kp_options o = plan(&h, 1);
-
     (void)state;
-    o.limits.idle_ttl_ms = o.limits.max_age_ms = o.limits.renew_ahead_ms = KP_OFF;
-    o.leak_after_ms = KP_OFF;
-    o.keep_every_ms = KP_HOURS(1);
-    o.hits = KP_HITS_LOCKED;
-    house_open(&h, &o);
-    house_stock(&h, "db", 1);
-    HOUSE_IS(&h, rotates(&h, KP_SECONDS(1)), 1);
-    house_pass(&h, KP_SECONDS(2));
-    kp_lease lease = house_get(&h, "db");
-    HOUSE_IS(&h, house_number(&lease), 2);
-    house_release(&h, &lease);
-    house_close(&h);
+    for (int lent = 0; lent < 2; lent++) {
+        struct house h;
+        kp_options o = plan(&h, 1);
+        kp_lease lease;
+        o.limits.idle_ttl_ms = o.limits.max_age_ms = o.limits.renew_ahead_ms = KP_OFF;
+        o.leak_after_ms = KP_OFF;
+        o.keep_every_ms = KP_HOURS(1);
+        o.hits = KP_HITS_LOCKED;
+        house_open(&h, &o);
+        house_stock(&h, "db", 1);
+        if (lent) lease = house_get(&h, "db");
+        HOUSE_IS(&h, rotates(&h, KP_SECONDS(1)), 1);
+        house_pass(&h, KP_SECONDS(2));
+        if (lent) house_release(&h, &lease);
+        if (lent) HOUSE_IS(&h, house_stats(&h, "db").idle, 0);
+        lease = house_get(&h, "db");
+        HOUSE_IS(&h, house_number(&lease), 2);
+        house_release(&h, &lease);
+        house_close(&h);
+    }
 }
 
 int main(void)
