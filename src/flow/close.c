@@ -68,6 +68,21 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct batch
     }
 }
 
+static void free_array(void *array, size_t bytes, void *world)
+{
+    kp__free(world, array, bytes);
+}
+
+/* If nothing is lent or in the making, nobody can ask for a resource any more. Then they need not
+ * be taken out of the map one by one, each of which would be a cache miss. */
+static void forget_idents(struct kp__pool *pool)
+{
+    struct kp__core *core = &pool->core;
+
+    if (core->count[KP__CREATING] + core->count[KP__LENT] + core->revoked == 0)
+        kp__map_fini(&core->idents, free_array, &pool->door->world);
+}
+
 /* First all requests are refused, then what is idle is destroyed. Our interest keeps the key at
  * which the walk is while the lock is given back. */
 static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
@@ -75,6 +90,7 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
     struct batch b = { .many = 0, .most = 1, .began = kp__time(pool) };
     struct kp__subpool *sub = NULL;
 
+    forget_idents(pool);
     while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         kp__refuse_all(&pool->core, sub, KP_ECLOSED, todo);
         kp__starve(&pool->core, sub, NULL);
@@ -135,11 +151,6 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
 }
 
 /* ---- nothing and nobody is left -------------------------------------------------------------- */
-
-static void free_array(void *array, size_t bytes, void *world)
-{
-    kp__free(world, array, bytes);
-}
 
 static void free_keys(struct kp__pool *pool)
 {
