@@ -25,6 +25,11 @@ if grep -rIl "$work/stage" "$prefix" || grep -rIl "$source" "$prefix/lib"*; then
     exit 1
 fi
 
+echo "== what the headers refer to"
+for page in $(grep -rhoE 'docs/[A-Z]+\.md' "$prefix/include" | sort -u); do
+    find "$prefix/share" -path "*/$page" | grep -q . || { echo "no $page" >&2; exit 1; }
+done
+
 consume() {     # name, further cmake arguments
     name=$1
     shift
