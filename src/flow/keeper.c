@@ -104,13 +104,9 @@ static void look_at_slot(struct kp__pool *pool, struct kp__slot *slot, uint64_t 
  * turn in between. */
 static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
-    uint32_t failures = sub->rare->health.failures;
     bool begun = kp__create(pool, sub, NULL, kp__time(pool)); /* else out of memory */
-    bool failed = sub->rare->health.failures > failures;
 
-    if (failed && sub->rare->health.back_off == 0 && !sub->rules->cache_once)
-        sub->refill = sub->warm = false; /* no pause between tries: the next get tries again */
-    else kp__file_sub(&pool->core, sub, begun ? now : now + KP__LOOK_AGAIN);
+    if (sub->refill) kp__file_sub(&pool->core, sub, begun ? now : now + KP__LOOK_AGAIN);
 }
 
 /* No creation may begin now: file the key for another look. */
