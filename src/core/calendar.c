@@ -56,6 +56,17 @@ void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
     if (at != KP__NEVER) file(&core->keys_due, &due_entry(core, sub)->due, at);
 }
 
+/* A key that was looked at meanwhile for another reason keeps the time that it has: if each look
+ * took one more, the looks of all keys would come later and later. */
+void kp__file_for_token(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    struct kp__key_due *part = due_entry(core, sub);
+    bool ahead = part->token_look > now && part->token_look < core->rate.next_look;
+
+    if (!ahead) part->token_look = kp__token_look(&core->rate, now);
+    kp__file_sub(core, sub, part->token_look);
+}
+
 /* ---- ages ------------------------------------------------------------------------------------ */
 
 /* The kinds of ages that do not apply now, since the key is at its minimum. */

@@ -30,6 +30,9 @@ static inline kp_cause kp__end_of_age(const struct kp__slot *slot)
 void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at);
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
 
+/* Have a key looked at when the background may find a token for it (core/rate.h). */
+void kp__file_for_token(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
 /* Have a slot that became idle or lent looked at when its rules first ask for it. */
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
 

@@ -299,8 +299,10 @@ static enum verdict healthy(struct look *l)
         return answer_no(l, KP_EBREAKER, h->circuit->limit);
     }
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
+    /* after a pause there is one; how many probes a circuit lets through, it knows itself */
+    bool one = h->failures && r->retry_first && !h->tripped;
     if ((int64_t)l->sub->count[KP__CREATING] - l->sub->rare->tests + l->sub->contest->promised >=
-        (h->failures && r->retry_first ? 1 : r->max_creating))
+        (one ? 1 : r->max_creating))
         return barred(l, KP__BY_MAX_CREATING, KP__NEVER);
     return GO_ON;
 }

@@ -109,6 +109,7 @@ struct kp__key_due {
     struct kp__subpool *sub;
     struct kp__list unused; /* on core->unused; or among those dropped for another (flow/find.c) */
     uint64_t since;         /* unused: when it was used last */
+    uint64_t token_look;    /* the last time that kp__token_look gave it */
 };
 
 /* Parts that lie apart (base/slab.h). */

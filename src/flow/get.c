@@ -243,19 +243,17 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
         open_to_others(g, todo);
         return true;
     }
-    uint64_t now = kp__time(pool);
-    uint64_t until = kp__sooner(g->request->deadline, kp__later(now, sub->rules->validate_timeout));
     bool hit = kp__seat_at(slot, seat)->hit; /* false: made for this get, and in doubt */
     kp__close_seats(slot); /* nobody shares it before it is known to be good */
     kp__seat_at(slot, seat)->ending = true; /* and nobody has its lease yet, to end it */
     if (!kp__stands_by(pool)) {
         KP__TALLY(&pool->core, sub, hits -= hit); /* counted again if it is good */
-        kp__job_check(pool, slot, seat, g->request, until, todo);
+        kp__job_check(pool, slot, seat, g->request, todo);
         return false;
     }
     kp__do(pool, todo); /* destroy what it passed over */
-    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request->tag, now, until, todo);
-    now = kp__time(pool);
+    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request, todo);
+    uint64_t now = kp__time(pool);
     if (status == 0 && !slot->errand->doomed) {
         kp__seat_at(slot, seat)->ending = false;
         open_to_others(g, todo);

@@ -61,6 +61,21 @@ void kp__job_aim(struct kp__job *job, struct kp__slot *slot)
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
 }
 
+/* Init it to reset or validate what is lent: for `request`, or on the way back (NULL). Only a
+ * validate has a time of its own. */
+static void init_for(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
+                     struct kp__slot *slot, uint32_t seat, const struct kp__request *request)
+{
+    uint64_t most = kind == KP_JOB_VALIDATE ? slot->sub->rules->validate_timeout : KP__NEVER;
+    uint64_t until = request ? request->deadline : KP__NEVER;
+    uint64_t now = most != KP__NEVER || until != KP__NEVER ? kp__time(pool) : 0;
+    const char *tag = request ? request->tag : kp__seat_tag(slot, kp__seat_at(slot, seat));
+
+    kp__job_init(job, pool, kind, slot, tag, now, kp__sooner(until, kp__later(now, most)));
+    job->seat = seat;
+    job->returning = !request;
+}
+
 /* Wait for the answer of a job that this thread stands by. False: there was none by `until`. */
 static bool await(struct kp__job *job, uint64_t until)
 {
@@ -172,10 +187,9 @@ static void return_finish(struct kp__job *job)
     struct kp__todo todo;
 
     if (good && job->then_validate) {
-        const char *tag = job->face.tag;
-        kp__job_init(job, pool, KP_JOB_VALIDATE, slot, tag, 0, KP__NEVER);
-        job->seat = seat;
-        job->returning = true;
+        kp__come_in(pool, &todo);
+        init_for(job, pool, KP_JOB_VALIDATE, slot, seat, NULL);
+        kp__leave(pool, &todo); /* which stays: this slot is lent */
         kp__job_send(job);
         return;
     }
@@ -297,20 +311,19 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
     return own;
 }
 
-/* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then). A job of the
- * caller's own is waited for to its end: it would be gone when the answer comes. */
+/* When its time is over, a pending answer is not waited for any longer (KP_PENDING is the result
+ * then). A job of the caller's own is waited for to its end: it would be gone when that comes. */
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
-                const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo)
+                const struct kp__request *request, struct kp__todo *todo)
 {
     int (*fn)(kp_job *, void *) =
         kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
     struct kp__job own, *job = kp__job_borrow(pool, slot, &own);
 
-    kp__job_init(job, pool, kind, slot, tag, now, until);
-    job->seat = seat;
+    init_for(job, pool, kind, slot, seat, request);
     kp__step_aside(pool, todo);
     int cancel = kp__cancel_hold();
-    int status = kp__job_call(job, fn, job == &own ? KP__NEVER : until);
+    int status = kp__job_call(job, fn, job == &own ? KP__NEVER : job->until);
     kp__cancel_free(cancel);
     if (status != KP_PENDING) kp__tell_invalid(job);
     kp__step_in(pool);
@@ -399,7 +412,7 @@ static void send(struct kp__pool *pool, struct kp__job *job)
 }
 
 void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
-                   struct kp__request *request, uint64_t until, struct kp__todo *todo)
+                   struct kp__request *request, struct kp__todo *todo)
 {
     struct kp__job *job = kp__job_find(pool, slot);
     uint64_t now = kp__time(pool);
@@ -409,8 +422,7 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
         kp__give(&pool->core, slot, seat, true, KP_CAUSE_SURPLUS, now, todo);
         return;
     }
-    kp__job_init(job, pool, KP_JOB_VALIDATE, slot, request->tag, now, until);
-    job->seat = seat;
+    init_for(job, pool, KP_JOB_VALIDATE, slot, seat, request);
     kp__wait_again(&pool->core, request, slot, now, todo);
     send(pool, job);
 }
@@ -421,10 +433,7 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
     struct kp__job *job = kp__job_find(pool, slot);
 
     if (!job) return false;
-    kp__job_init(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot,
-                 kp__seat_tag(slot, kp__seat_at(slot, seat)), 0, KP__NEVER);
-    job->seat = seat;
-    job->returning = true;
+    init_for(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot, seat, NULL);
     job->then_validate = reset && validate;
     kp__step_out(pool, todo);
     kp__job_send(job);

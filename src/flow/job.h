@@ -80,16 +80,16 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
  * sent. */
 bool kp__stands_by(const struct kp__pool *pool);
 
-/* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came
- * by `until`: when it comes, it ends the lease. `now` may be 0 where `until` is KP__NEVER.
- * With the lock, which is given back meanwhile. */
+/* Run validate or reset on a lent slot, for `request`, or on the way back (NULL), and stand by: 0,
+ * or negative; KP_PENDING if no answer came in its time: when it comes, it ends the lease. With the
+ * lock, which is given back meanwhile. */
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
-                const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo);
+                const struct kp__request *request, struct kp__todo *todo);
 
 /* Validate on the way in, where nobody stands by: `request` waits for the outcome. With the lock,
  * which is given back meanwhile. */
 void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
-                   struct kp__request *request, uint64_t until, struct kp__todo *todo);
+                   struct kp__request *request, struct kp__todo *todo);
 
 /* Reset and then validate on the way back, as far as `reset` and `validate` say, where nobody
  * stands by: the outcome ends the lease. False: out of memory, nothing was begun. */

@@ -221,14 +221,12 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     if ((!reset && !validate) || is_going(h)) return READY; /* maybe since is_clean ran */
     if (!kp__stands_by(pool))
         return kp__job_return(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
-    const char *tag = kp__seat_tag(h->slot, h->seat);
-    if (reset)
-        status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, tag, 0, KP__NEVER, todo);
+    if (reset) status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, NULL, todo);
     if (status == 0 && validate) {
         *cause = KP_CAUSE_INVALID;
-        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, tag, 0, KP__NEVER, todo);
+        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, NULL, todo);
     }
-    return status == 0 ? READY : UNFIT;
+    return status == 0 ? READY : status == KP_PENDING ? LATER : UNFIT;
 }
 
 /* Does it matter that this use went well? If its resource is in doubt, which is never so on an open

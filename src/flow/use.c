@@ -150,8 +150,7 @@ static bool is_single(const kp_plan *plan)
 static uint64_t deadline_of(kp_pool *pool, const kp_ask *ask)
 {
     uint64_t until = ask->until.ns ? ask->until.ns : KP__NEVER;
-    if (ask->within_ms == KP_OFF) return until;
-    if (ask->within_ms == 0 && until != KP__NEVER) return until;
+    if (ask->within_ms == KP_OFF || (ask->within_ms == 0 && ask->until.ns)) return until;
     return kp__sooner(until, kp_deadline_in(pool, ask->within_ms).ns);
 }
 

@@ -29,6 +29,34 @@ static void a_refill_must_go_on_at_once_when_a_request_took_what_was_made(void *
     contract_end(&c);
 }
 
+/* Without a pause between tries, a refill that fails ends, until the next get: also where the
+ * answers come later, and more is to be made than may be made at once. */
+static void a_refill_without_a_pause_must_end_when_it_fails(void **state)
+{
+    static const kp_line lines[] = { { .takes_ms = 1, .times = 3 },
+                                     { .takes_ms = 1, .status = -1, .times = KP_OFF }, { 0 } };
+    kp_lease lease;
+    contract c;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.min_live = 3;
+    c.options.limits.max_creating = 2;
+    c.options.limits.prefill = KP_PREFILL_FIRST_GET;
+    c.options.limits.refill = KP_REFILL_EAGER;
+    c.options.limits.retry_first_ms = KP_NONE;
+    c.script.create = lines;
+    contract_open(&c);
+    assert_int_equal(get_within(&c, "a", 1000, &lease), 0);
+    kp_release(&lease);
+    kp_sim_pass_ms(c.sim, 10);
+    assert_int_equal(stats(&c, "a").idle, 3);
+    assert_int_equal(kp_evict(c.pool, kp_str("a"), KP_NONE), 3);
+    kp_sim_pass_ms(c.sim, 1000);
+    assert_in_range(kp_cast_read(c.cast).create_failures, 1, 3);
+    contract_end(&c);
+}
+
 /* Upkeep makes one for `a`, which takes until 250 ms; then it looks at `b`, whose failure was to be
  * told until about 200 ms. A request for `b` that came meanwhile, and waits for room, is not told
  * that failure by a look with the time at which upkeep began. */
@@ -129,6 +157,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refill_must_go_on_at_once_when_a_request_took_what_was_made),
+        cmocka_unit_test(a_refill_without_a_pause_must_end_when_it_fails),
         cmocka_unit_test(a_look_of_upkeep_must_not_tell_a_failure_that_is_over),
         cmocka_unit_test(what_is_to_go_while_it_is_validated_must_go_afterwards),
         cmocka_unit_test(so_many_must_be_kept_of_those_idle_and_validated_together),

@@ -349,7 +349,7 @@ static enum verdict is_healthy(struct model *m, struct model_request *r)
         r->again = k->back_off;
         return lacks(r, "retry_first_ms", B_NONE);
     }
-    if (making >= (k->failures && k->rules.retry_first ? 1 : k->rules.max_creating))
+    if (making >= (k->failures && k->rules.retry_first && !k->tripped ? 1 : k->rules.max_creating))
         return told ? answer_no(r, KP_ECREATE, "max_creating") : lacks(r, "max_creating", B_NONE);
     return GO_ON;
 }

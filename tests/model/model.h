@@ -115,6 +115,7 @@ struct model_key {
     bool in_use, refill, warm, leaving;
     bool dropped; /* forgotten as soon as nobody uses it */
     uint64_t place, used_at, look_at;
+    uint64_t token_look;           /* when the background looks for a token, until that is over */
     uint64_t unused, unused_since; /* its place among the unused keys, or 0; since when */
     int interest, pins;
     int promised; /* permits whose victim is not destroyed yet */

@@ -355,12 +355,14 @@ static uint64_t pause_after(const struct model *m, const struct model_rules *rul
     return pause ? m->luck % pause + 1 : 0;
 }
 
+/* Without a pause the background stops rather than retry at once. */
 static void remember(const struct model *m, struct model_key *k, int code, bool background)
 {
     const struct model_rules *rules = &k->rules;
     uint64_t pause = pause_after(m, rules, ++k->failures);
 
     k->back_off = pause ? m->now + pause : 0;
+    if (background && !pause && !rules->cache_once) k->refill = k->warm = false;
     if (k->refused && code != KP_EREFUSED) return; /* the refusal stays the reason */
     k->refused = code == KP_EREFUSED;
     if (rules->cache_once && background && !k->refused && k->kept < rules->max_live) {

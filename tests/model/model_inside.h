@@ -60,7 +60,7 @@ bool m_over(struct model *m, struct model_request *r);
 uint64_t m_token_at(const struct model *m, uint64_t now); /* when the next one may begin */
 void m_token_take(struct model *m, uint64_t now);
 void m_token_back(struct model *m); /* the creation never reached the driver */
-uint64_t m_token_look(struct model *m, uint64_t now);
+uint64_t m_token_look(struct model *m, int key, uint64_t now);
 struct model_bucket m_bucket(const struct model *m);
 void m_bucket_set(struct model *m, struct model_bucket bucket); /* with the current rate */
 

@@ -135,16 +135,12 @@ static void refill(struct model *m, int key, uint64_t now)
     } else if (now < k->back_off) {
         m_file_key(m, key, k->back_off);
     } else if (m_creator_waits(m, key) || !m_may_make(m, key, now)) {
-        m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, now) : now + SECOND);
+        m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, key, now) : now + SECOND);
     } else {
-        int64_t failures = k->failures;
         int slot = m_permit(m, key);
         m_token_take(m, now);
         m_create(m, key, slot, NOBODY);
-        if (k->failures > failures && k->back_off == 0 && !k->rules.cache_once)
-            k->refill = k->warm = false; /* no pause is set: stop rather than retry at once */
-        else
-            m_file_key(m, key, now);
+        if (k->refill) m_file_key(m, key, now);
     }
 }
 

@@ -187,7 +187,7 @@ void m_renew(struct model *m, int key, uint64_t now)
     if (!m_renewal_wanted(m, key) || k->refused) return;
     if (m->closed || now < k->back_off || !may_renew(m, key, now)) {
         m_file_key(m, key, now < k->back_off              ? k->back_off
-                           : m_token_at(m, now) > now ? m_token_look(m, now)
+                           : m_token_at(m, now) > now ? m_token_look(m, key, now)
                                                           : now + SECOND);
         return;
     }
