@@ -50,6 +50,48 @@ static void statistics_must_fit_callers_old_and_new(void **state)
     stage_fall(&s);
 }
 
+/* A lease is no hit before it is one: until then the test may find its resource bad. */
+static void see_no_hit(struct stage *s)
+{
+    kp_stats stats;
+
+    assert_int_equal(kp_stats_read(s->pool, kp_str("a"), &stats), 0);
+    assert_int_equal(stats.gets, 1);
+    assert_int_equal(stats.hits, 0);
+    assert_int_equal(kp_stats_read(s->pool, KP_EVERY_KEY, &stats), 0);
+    assert_int_equal(stats.hits, 0);
+    kp_job_done(s->job, *(int *)s->with, NULL);
+}
+
+static void what_is_being_validated_must_be_no_hit_yet(void **state)
+{
+    kp_stats stats;
+
+    (void)state;
+    for (int answer = -1; answer <= 0; answer++) {
+        struct stage s;
+
+        stage_set(&s);
+        s.options.driver.validate = stage_validate;
+        s.options.limits.validate_after_ms = KP_NONE;
+        stage_open(&s);
+        kp_lease lease = stage_get(&s, "a");
+        kp_release(&lease);
+        s.now += 1000000;
+        s.validate = KP_PENDING;
+        s.meanwhile = see_no_hit;
+        s.with = &answer;
+        lease = stage_get(&s, "a");
+        assert_null(s.meanwhile);
+        assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
+        assert_int_equal(stats.gets, 2);
+        assert_int_equal(stats.hits, answer == 0);
+        assert_int_equal(stats.creates, answer == 0 ? 1 : 2);
+        kp_release(&lease);
+        stage_fall(&s);
+    }
+}
+
 static void a_key_that_is_none_must_not_be_counted(void **state)
 {
     struct stage s;
@@ -372,6 +414,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statistics_must_fit_callers_old_and_new),
+        cmocka_unit_test(what_is_being_validated_must_be_no_hit_yet),
         cmocka_unit_test(a_key_that_is_none_must_not_be_counted),
         cmocka_unit_test(the_pool_must_be_explained_with_its_budgets),
         cmocka_unit_test(borrowers_and_waiters_must_be_explained_with_their_tags),
