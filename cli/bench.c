@@ -200,7 +200,7 @@ static bool wait_for_end(struct bench *b, const sigset_t *signals, uint64_t from
         now = bench_now_ns();
         if (now >= line) {
             bench_progress(b, last, from, now);
-            line += step;
+            line += (now - line) / step * step + step;  /* those that were missed stay out */
         }
     }
     free(last);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command and whoever calls it: signals, and streams that cannot be written.
+ */
+#include "cli/run.h"
+
+#include <signal.h>
+
+static char folder[] = "/tmp/keyedpool-cli-XXXXXX", url[64];
+
+static int start(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    char command[64];
+
+    (void)state;
+    (void)snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+/* As control-Z and fg do, while another run takes 300 ms. */
+static void suspend_for_another_run(void)
+{
+    char line[400];
+    siginfo_t info;
+
+    (void)snprintf(line, sizeof line, "%s bench %s -c 1 -z 300ms > /dev/null", KP_COMMAND, url);
+    assert_int_equal(kill(run_child, SIGSTOP), 0);
+    assert_int_equal(waitid(P_PID, (id_t)run_child, &info, WSTOPPED), 0);
+    assert_int_equal(system(line), 0);
+    assert_int_equal(kill(run_child, SIGCONT), 0);
+}
+
+static void lines_of_progress_that_were_missed_must_not_be_made_up_for(void **state)
+{
+    int lines = 0;
+
+    (void)state;
+    run_meanwhile = suspend_for_another_run;
+    RUN("bench", url, "-c", "1", "-z", "600ms", "-P", "10ms");
+    assert_int_equal(said.status, 0);
+    for (const char *at = said.err; (at = strstr(at, "progress: ")) != NULL; at++)
+        lines++;
+    assert_in_range(lines, 1, 32);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_of_progress_that_were_missed_must_not_be_made_up_for),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
