@@ -178,8 +178,8 @@ static void open_pool(struct bench *b)
 static void block_signals(sigset_t *set, int how)
 {
     (void)sigemptyset(set);
-    (void)sigaddset(set, SIGINT);
-    (void)sigaddset(set, SIGTERM);
+    term_take(set, SIGINT);
+    term_take(set, SIGTERM);
     (void)pthread_sigmask(how, set, NULL);
 }
 

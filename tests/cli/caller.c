@@ -52,10 +52,42 @@ static void lines_of_progress_that_were_missed_must_not_be_made_up_for(void **st
     assert_in_range(lines, 1, 32);
 }
 
+static void interrupt(void)
+{
+    assert_int_equal(kill(run_child, SIGINT), 0);
+}
+
+/* As a shell without job control does for what it runs in the background. */
+static void ignore_interrupts(void)
+{
+    (void)signal(SIGINT, SIG_IGN);
+}
+
+static void an_interrupted_bench_must_show_what_it_has(void **state)
+{
+    (void)state;
+    run_meanwhile = interrupt;
+    RUN("bench", url, "-c", "1", "-z", "1h", "-P", "50ms");
+    assert_int_equal(said.status, 130);
+    said_must_have(said.out, ", interrupted\n  operations");
+}
+
+static void a_signal_that_is_ignored_must_not_end_a_bench(void **state)
+{
+    (void)state;
+    run_before = ignore_interrupts;
+    run_meanwhile = interrupt;
+    RUN("bench", url, "-c", "1", "-z", "200ms", "-P", "50ms");
+    assert_int_equal(said.status, 0);
+    assert_null(strstr(said.out, "interrupted"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_of_progress_that_were_missed_must_not_be_made_up_for),
+        cmocka_unit_test(an_interrupted_bench_must_show_what_it_has),
+        cmocka_unit_test(a_signal_that_is_ignored_must_not_end_a_bench),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
