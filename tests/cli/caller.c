@@ -82,12 +82,28 @@ static void a_signal_that_is_ignored_must_not_end_a_bench(void **state)
     assert_null(strstr(said.out, "interrupted"));
 }
 
+static void help_that_cannot_be_written_must_fail(void **state)
+{
+    static const char *const lines[] = { "--help", "help bench", "bench --help", "--version" };
+    char line[400];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        (void)snprintf(line, sizeof line, "%s %s > /dev/full 2> %s/said", KP_COMMAND, lines[i],
+                       folder);
+        int status = system(line);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_of_progress_that_were_missed_must_not_be_made_up_for),
         cmocka_unit_test(an_interrupted_bench_must_show_what_it_has),
         cmocka_unit_test(a_signal_that_is_ignored_must_not_end_a_bench),
+        cmocka_unit_test(help_that_cannot_be_written_must_fail),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
