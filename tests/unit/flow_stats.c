@@ -371,6 +371,22 @@ static void keys_with_revoked_leases_must_be_explained_with_the_pool(void **stat
     stage_fall(&s);
 }
 
+static void a_pool_that_is_closed_must_say_so_while_it_has_something(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_raise(&s);
+    kp_lease lease = stage_get(&s, "a");
+    SAYS_NOT(explain(&s, KP_EVERY_KEY), "closed");
+    assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, KP_NONE), 1);
+    SAYS(explain(&s, KP_EVERY_KEY), "the pool is closing or closed\npool ");
+    SAYS(explain(&s, kp_str("a")), "the pool is closing or closed\na: live 1 of 10");
+    SAYS(explain(&s, kp_str("b")), "the pool is closing or closed\nthis pool has no such key");
+    kp_release(&lease);
+    assert_string_equal(explain(&s, KP_EVERY_KEY), "the pool is closing or closed\n");
+}
+
 static int count_keys(kp_key key, const kp_stats *stats, void *arg)
 {
     (void)key;
@@ -426,6 +442,7 @@ int main(void)
         cmocka_unit_test(keys_that_are_refused_must_be_explained_though_a_create_succeeded),
         cmocka_unit_test(keys_that_are_badly_used_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_with_revoked_leases_must_be_explained_with_the_pool),
+        cmocka_unit_test(a_pool_that_is_closed_must_say_so_while_it_has_something),
         cmocka_unit_test(a_walk_over_the_keys_must_end_when_it_is_told_to),
         cmocka_unit_test(a_text_that_does_not_fit_must_be_cut_and_measured),
     };
