@@ -97,6 +97,23 @@ static void help_that_cannot_be_written_must_fail(void **state)
     }
 }
 
+/* "Each line is marked": a name must not make one of its own, nor control a terminal. */
+static void what_others_named_must_stay_in_its_line(void **state)
+{
+    char name[96];
+    FILE *f;
+
+    (void)state;
+    assert_int_equal(setenv("LC_ALL", "C.UTF-8", 1), 0);
+    (void)snprintf(name, sizeof name, "%s/.\xc3\xa4\x1b[2J\n  ok    b.db", folder);
+    f = fopen(name, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    RUN("doctor", url);
+    said_must_have(said.out, "looked at: .\xc3\xa4?[2J?  ok    b.db\n");
+    assert_int_equal(remove(name), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +121,7 @@ int main(void)
         cmocka_unit_test(an_interrupted_bench_must_show_what_it_has),
         cmocka_unit_test(a_signal_that_is_ignored_must_not_end_a_bench),
         cmocka_unit_test(help_that_cannot_be_written_must_fail),
+        cmocka_unit_test(what_others_named_must_stay_in_its_line),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
