@@ -83,9 +83,6 @@ static int say(kp_job *job, int state, const char *sentence, size_t size, const 
         size--;
     (void)snprintf(text, sizeof text, "postgres: %.*s (%s)%s%s", size > 300 ? 300 : (int)size,
                    sentence, letters, *where ? ", " : "", where);
-    for (char *p = text; *p; p++)
-        if (*p == '\n' || *p == '\t')
-            *p = ' ';
     return answer(job, state, text);
 }
 

@@ -204,7 +204,6 @@ static enum verdict take(struct look *l, struct kp__slot *slot)
     s->hit = !made_for_it;
     /* nobody shares it before it is known to be good (flow/get.c, check) */
     if (idle && s->hit && kp__is_stale(l->core, l->sub, idle_ns)) kp__close_seats(slot);
-    KP__TALLY(l->core, l->sub, hits += s->hit);
     kp__grant(l->request, KP__GRANT_SLOT, slot);
     l->request->grant.seat = (uint16_t)seat;
     l->request->grant.was_idle = idle_ns > 0;

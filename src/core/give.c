@@ -369,10 +369,8 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
         if (sponsor) kp__send_away(core, sponsor, todo);
         return;
     }
-    struct kp__seat *s = kp__seat_at(slot, seat);
-    KP__TALLY(core, sub, hits += s->hit); /* it was not counted while in doubt */
     kp__doubt_end(core, slot);
-    s->ending = false;
+    kp__seat_at(slot, seat)->ending = false;
     kp__answer_slot(core, sponsor, slot, seat, todo);
     sponsor->grant.good = true; /* not too late: its owner reads it under the lock */
     kp__open_seats(core, slot);

@@ -181,7 +181,6 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     switch (grant.kind) {
     case KP__GRANT_SLOT:
         slot->lends--; /* nobody had it */
-        KP__TALLY(core, sub, hits -= kp__seat_at(slot, grant.seat)->hit);
         if (grant.was_idle) kp__give_unused(core, slot, grant.seat, now, todo);
         else kp__give(core, slot, grant.seat, true, KP_CAUSE_SURPLUS, now, todo);
         break;

@@ -235,7 +235,6 @@ static void open_to_others(struct kp__get *g, struct kp__todo *todo)
 static bool check(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request->sub;
     struct kp__slot *slot = g->request->slot;
     uint32_t seat = g->request->grant.seat;
 
@@ -243,11 +242,9 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
         open_to_others(g, todo);
         return true;
     }
-    bool hit = kp__seat_at(slot, seat)->hit; /* false: made for this get, and in doubt */
     kp__close_seats(slot); /* nobody shares it before it is known to be good */
     kp__seat_at(slot, seat)->ending = true; /* and nobody has its lease yet, to end it */
     if (!kp__stands_by(pool)) {
-        KP__TALLY(&pool->core, sub, hits -= hit); /* counted again if it is good */
         kp__job_check(pool, slot, seat, g->request, todo);
         return false;
     }
@@ -259,7 +256,6 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
         open_to_others(g, todo);
         return true;
     }
-    KP__TALLY(&pool->core, sub, hits -= hit);
     if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
     wait_again(g, now, todo); /* before the bad one's room is given away: nobody overtakes it */
     kp__do(pool, todo);
@@ -389,6 +385,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     kp__tell_news(g->pool, todo); /* a closing pool may wait for the last get to end */
     if (code == 0) {
         KP__TALLY(&g->pool->core, r->sub, gets++);
+        KP__TALLY(&g->pool->core, r->sub, hits += kp__seat_at(r->slot, r->grant.seat)->hit);
         kp__lease_write(g->pool, r->slot, r->grant.seat, out);
         note_borrower(g);
     } else {

@@ -270,7 +270,6 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
     if (idle && !made_for_it && m->has_validate && (rules->validate_on & KP_CHECK_GET) &&
         r->idle_ns >= rules->validate_after)
         s->open = 0;
-    TALLY(m, r->key, hits, !made_for_it);
     return ANSWERED;
 }
 

@@ -464,7 +464,6 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         m_settle(m, key); /* so far the sponsor looked at nothing else */
         if (sponsor != NOBODY) m_send_away(m, sponsor);
     } else {
-        TALLY(m, s->key, hits, 1); /* not counted before the check */
         (void)release_sponsor(m, slot);
         r->grant = G_SLOT;
         r->slot = slot;

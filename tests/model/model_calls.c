@@ -142,7 +142,6 @@ static bool check(struct model *m, struct model_request *r)
     }
     s->open = 0; /* not shared before it is known to be good */
     if (m->on_loop) {
-        TALLY(m, r->key, hits, (uint64_t)-1); /* counted when it is known to be good */
         s->job = J_CHECK;
         s->job_seat = seat;
         s->sponsor = (int)(r - m->request);
@@ -161,7 +160,6 @@ static bool check(struct model *m, struct model_request *r)
         open_to_others(m, r);
         return true;
     }
-    TALLY(m, r->key, hits, (uint64_t)-1);
     m_give(m, slot, seat, status >= 0, R_INVALID);
     wait_again_in_time(m, r);
     m_do(m);
@@ -210,6 +208,7 @@ bool m_over(struct model *m, struct model_request *r)
     }
     if (r->grant == G_SLOT) r->code = 0;
     TALLY(m, r->key, gets, r->code == 0);
+    if (r->code == 0) TALLY(m, r->key, hits, m->slot[r->slot].seat[r->seat].hit);
     if (r->code == 0) m->slot[r->slot].seat[r->seat].heard = true;
     TALLY(m, r->key, timeouts, r->code == KP_ETIMEDOUT);
     TALLY(m, r->key, refusals, r->code != 0 && r->code != KP_ETIMEDOUT);

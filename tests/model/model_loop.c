@@ -55,7 +55,6 @@ static void decline(struct model *m, struct model_request *r)
     m_no(r, KP_ECANCELED, "");
     if (grant == G_SLOT) {
         m->slot[r->slot].lends--; /* it was not lent after all */
-        TALLY(m, r->key, hits, m->slot[r->slot].seat[r->seat].hit ? (uint64_t)-1 : 0);
         if (r->idle_ns > 0) m_give_unused(m, r->slot, r->seat);
         else m_give(m, r->slot, r->seat, true, R_RETURNED);
     } else if (grant == G_PERMIT) {
