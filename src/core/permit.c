@@ -204,15 +204,21 @@ static bool may_grow(const struct kp__core *core, const struct kp__subpool *sub)
     return sub->rules && core->can_create && core->phase == KP__OPEN && !sub->leaving;
 }
 
-int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force)
+int64_t kp__refill_missing(const struct kp__core *core, const struct kp__subpool *sub, bool force)
 {
     int64_t target, have;
 
     if (!may_grow(core, sub)) return 0;
     target = kp__ready_wanted(sub, force);
     have = kp__sub_live(sub) + sub->contest->promised + sub->rare->health.kept_count;
-    if (target <= have || !kp__may_idle(core, 1)) return 0; /* it would not be kept */
-    return target - have;
+    return target > have ? target - have : 0;
+}
+
+int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force)
+{
+    int64_t missing = kp__refill_missing(core, sub, force);
+
+    return missing > 0 && kp__may_idle(core, 1) ? missing : 0; /* else it would not be kept */
 }
 
 void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)

@@ -49,7 +49,9 @@ void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uin
  * at least. */
 int64_t kp__ready_wanted(const struct kp__subpool *sub, bool force);
 
-/* How many of these are missing, for the background to make. */
+/* How many of these are missing; and how many of them the background is to make: none while
+ * budget.max_idle is reached. */
+int64_t kp__refill_missing(const struct kp__core *core, const struct kp__subpool *sub, bool force);
 int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force);
 
 /* Have the keeper make them, if any are missing. */

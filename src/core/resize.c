@@ -79,14 +79,16 @@ static void trim_group(struct kp__map_node *node, void *ctx)
         continue;
 }
 
-/* Close what is too much: first slots above what their keys are to keep, then any. */
+/* What is closed first: slots above what their keys are to keep, then any. */
+static const enum kp__spare spare_first[] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
+
+/* Close what is too much. */
 static void trim(struct resize *r)
 {
-    static const enum kp__spare spare[] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
     struct kp__core *core = r->core;
 
     for (int i = 0; i < 2; i++) {
-        rank_all(core, spare[i]);
+        rank_all(core, spare_first[i]);
         kp__map_each(&core->groups, trim_group, r);
         while (kp__surplus(core) > 0 && close_one(core, &core->live, KP__IN_POOL, r->todo))
             continue;
@@ -95,6 +97,21 @@ static void trim(struct resize *r)
             continue;
     }
     rank_all(core, KP__SPARE_NONE);
+}
+
+void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
+                     struct kp__todo *todo)
+{
+    struct resize r = { core, NULL, todo };
+
+    if (kp__group_surplus(sub) <= 0) return;
+    kp__lane_shut_all(core, now);
+    for (int i = 0; i < 2; i++) {
+        rank_all(core, spare_first[i]);
+        for (int g = 0; g < 2; g++)
+            if (kp__group_budget(sub, g)) trim_group(&sub->contest->group[g]->node, &r);
+    }
+    rank_all(core, KP__SPARE_USUAL);
 }
 
 /* ---- the numbers ----------------------------------------------------------------------------- */

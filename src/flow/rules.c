@@ -214,6 +214,8 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
         kp__do(pool, todo);
     }
+    kp__groups_trim(&pool->core, sub, kp__time(pool), todo);
+    kp__do(pool, todo);
     for (struct kp__list *n = kp__list_first(idle); n; n = kp__list_next(idle, n)) {
         struct kp__slot *slot = KP__OF(n, struct kp__slot, link);
         if (slot->since == 0) slot->since = now; /* it came back when no rule needed the clock */

@@ -39,13 +39,14 @@ static struct kp__pool *pool_of(const struct kp__request *r)
 }
 
 /* Set the alarm for the next look; a request that was answered meanwhile has a letter instead. With
- * the pool's lock. */
-static void file(kp_loop *loop, const struct kp__get *g)
+ * the pool's lock. True: ring afterwards. */
+static bool file(kp_loop *loop, const struct kp__get *g)
 {
     struct kp__request *r = g->request;
 
-    if (kp__waits(r)) kp__mail_set(&loop->box, &r->alarm, kp__get_until(g));
-    else kp__mail_mute(&loop->box, &r->alarm);
+    if (kp__waits(r)) return kp__mail_set(&loop->box, &r->alarm, kp__get_until(g));
+    kp__mail_mute(&loop->box, &r->alarm);
+    return false;
 }
 
 /* The request is over: nothing of ours points to it any more. If its letter was read already, its
@@ -95,7 +96,7 @@ void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
     kp__here.stepping = NULL;
     bool over = !run_user_code(loop, &g, code, late, &todo);
     if (!over && code == KP_PENDING) {
-        file(loop, &g);
+        (void)file(loop, &g); /* this is a dispatch, which then says how long to sleep */
         kp__step_out(pool, &todo); /* it stays under way, so the pool stays, too */
         return;
     }
@@ -146,8 +147,9 @@ static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask
     }
     kp__do(pool, &todo);
     if (!r->waited) kp__rouse(&todo, r); /* else it was queued, and has its letter or will */
-    file(loop, g);
+    bool ring = file(loop, g);
     kp__step_out(pool, &todo); /* under way: the pool stays until this is over */
+    if (ring) kp__mail_ring(&loop->box);
     return 0;
 }
 

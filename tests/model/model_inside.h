@@ -114,6 +114,7 @@ bool m_is_too_old(const struct model *m, const struct model_slot *s);
 void m_file_slot(struct model *m, int slot);
 void m_file_key(struct model *m, int key, uint64_t at);
 void m_file_forget(struct model *m, int key);
+int64_t m_missing(const struct model *m, int key, bool force);
 int64_t m_wanted(const struct model *m, int key, bool force); /* force: at least one */
 void m_want_more(struct model *m, int key);
 bool m_keeper_is_late(struct model *m); /* the first time that it is */

@@ -94,14 +94,19 @@ int64_t m_ready(const struct model *m, int key, bool force)
     return target;
 }
 
-/* How many of them the background should make. */
-int64_t m_wanted(const struct model *m, int key, bool force)
+/* How many of them are missing. */
+int64_t m_missing(const struct model *m, int key, bool force)
 {
     const struct model_key *k = &m->key[key];
     int64_t more = m_ready(m, key, force) - m_live(m, key) - k->promised - k->kept;
 
-    if (m->closed || k->leaving || m_count(m, NOBODY, M_IDLE) >= m->budget_idle) return 0;
-    return more > 0 ? more : 0;
+    return m->closed || k->leaving || more < 0 ? 0 : more;
+}
+
+/* How many of them the background should make. */
+int64_t m_wanted(const struct model *m, int key, bool force)
+{
+    return m_count(m, NOBODY, M_IDLE) < m->budget_idle ? m_missing(m, key, force) : 0;
 }
 
 void m_want_more(struct model *m, int key)
@@ -129,7 +134,9 @@ static void refill(struct model *m, int key, uint64_t now)
 
     if (!k->refill) return;
     if (m_wanted(m, key, k->warm) == 0) {
-        k->refill = k->warm = false;
+        k->refill = k->rules.eager && m_missing(m, key, false) > 0; /* too many are idle */
+        k->warm = false;
+        if (k->refill) m_file_key(m, key, now + SECOND);
     } else if (k->refused) {
         return; /* until kp_retry_now */
     } else if (now < k->back_off) {
