@@ -93,6 +93,14 @@ static int meaning(const char *error)
     return EPROTO;
 }
 
+/* How much of an error may be told: one that refuses AUTH repeats the password. */
+static int tellable(const char *error)
+{
+    const char *repeated = strstr(error, ", with args beginning with");
+
+    return (int)(repeated ? (size_t)(repeated - error) : strcspn(error, "\r\n"));
+}
+
 /* KP_EREFUSED where trying again cannot help. */
 static int fail_as_reply(kp_job *job, const struct kp__redis *r, const char *error)
 {
@@ -100,8 +108,7 @@ static int fail_as_reply(kp_job *job, const struct kp__redis *r, const char *err
     char at[300], text[512];
 
     kp__place_text(&r->to.place, at, sizeof at);
-    (void)snprintf(text, sizeof text, "%.*s (%d): %s", (int)strcspn(error, "\r\n"), error, code,
-                   at);
+    (void)snprintf(text, sizeof text, "%.*s (%d): %s", tellable(error), error, code, at);
     rc = kp__redis_fail(job, code, text);
     return code == EACCES ? KP_EREFUSED : rc;
 }
