@@ -31,9 +31,10 @@ kp_pg_counts kp_pg_counts_read(const kp_pg_counts *counts)
     return out;
 }
 
-uint32_t kp__pg_change_of(const char *tag)
+uint32_t kp__pg_change_of(PGresult *result)
 {
     static const char *const settings[] = { "SET", "RESET", "DISCARD", "DECLARE" };
+    const char *tag = PQresultStatus(result) == PGRES_COMMAND_OK ? PQcmdStatus(result) : "";
 
     if (strncmp(tag, "LISTEN", 6) == 0)
         return KP_PG_LEFT_LISTEN;
@@ -56,6 +57,19 @@ static bool is_state(const char *s)
 static int pack(const char *s)
 {
     return KP_PG_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+}
+
+int kp__pg_end_of(const PGresult *result)
+{
+    const char *severity, *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    if (!state || !is_state(state))
+        return 0;
+    severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    if (!severity)                      /* PgBouncer says it in English anyway */
+        severity = PQresultErrorField(result, PG_DIAG_SEVERITY);
+    return severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)
+               ? pack(state) : 0;
 }
 
 /* After a create: KP_EREFUSED where another try cannot help, since the user is not let in or the
@@ -120,14 +134,14 @@ int kp__pg_fail_connect(kp_job *job, PGconn *conn)
     return say(job, state, text, strcspn(text, "\n"), where);
 }
 
-int kp__pg_fail_lost(kp_job *job, PGconn *conn)
+int kp__pg_fail_lost(kp_job *job, PGconn *conn, int ended)
 {
     const char *text = PQerrorMessage(conn);
     bool lost = PQstatus(conn) == CONNECTION_BAD;
 
     if (!*text)
         text = "the connection was lost";
-    return say(job, lost ? LOST : NO_MEMORY, text, strcspn(text, "\n"), "");
+    return say(job, ended ? ended : lost ? LOST : NO_MEMORY, text, strcspn(text, "\n"), "");
 }
 
 int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting)
@@ -175,7 +189,7 @@ int kp__pg_fail_result(kp_job *job, PGconn *conn, const PGresult *result)
         break;
     }
     if (!state || !is_state(state) || !text)
-        return kp__pg_fail_lost(job, conn);
+        return kp__pg_fail_lost(job, conn, 0);
     return say(job, pack(state), text, strlen(text), "");
 }
 
