@@ -217,9 +217,22 @@ static int add_state(struct kp__redis_talk *t, const struct kp__redis *r, const 
     return select + named;
 }
 
+/* Errors after which nothing works: the server answers PING in no other way. */
+static bool is_final(const char *error)
+{
+    static const char *const words[] = { "NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "MISCONF",
+                                         "BUSY " };
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strncmp(error, words[i], strlen(words[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Judge a reply that came before the word. On a new connection it is to us; on one that comes back
- * it may be to the borrower, so only errors count after which nothing works. A MONITOR, which an
- * old server cannot end, shows our PING with the word. */
+ * it may be to the borrower, so only final errors count. A MONITOR, which an old server cannot end,
+ * shows our PING with the word. */
 static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, const char *word,
                  bool new, int64_t number)
 {
@@ -233,8 +246,7 @@ static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, cons
         r->has_reset = false;
         return 0;
     }
-    return new || strncmp(reply->str, "NOAUTH", 6) == 0 || strncmp(reply->str, "WRONGPASS", 9) == 0
-               ? fail_as_reply(job, r, reply->str) : 0;
+    return new || is_final(reply->str) ? fail_as_reply(job, r, reply->str) : 0;
 }
 
 /* ---- the machine ----------------------------------------------------------------------------- */
@@ -275,8 +287,12 @@ static int take(struct kp__redis_talk *t, const redisReply *reply)
         t->heard_word = true;
         return 0;
     }
-    if (!t->heard_word && !t->only_ping)
-        return judge(t->job, t->r, reply, t->word, t->new, ++t->heard);
+    if (!t->heard_word && !t->only_ping) {
+        int status = judge(t->job, t->r, reply, t->word, t->new, t->heard + 1);
+
+        t->heard += status == 0;        /* else it is the answer to our PING */
+        return status;
+    }
     if (error)
         return fail_as_reply(t->job, t->r, reply->str);
     if (!t->heard_word)
