@@ -220,6 +220,24 @@ static bool has_password(const PQconninfoOption *options)
     return false;
 }
 
+/* In a URI an @ or / in the password ends it, and its rest is taken for a host or a port: as such
+ * libpq would tell it, when it cannot connect. */
+static bool is_torn(const PQconninfoOption *options)
+{
+    for (; options->keyword; options++) {
+        const char *text = options->val ? options->val : "";
+
+        if (strcmp(options->keyword, "port") == 0 && text[strspn(text, "0123456789, ")])
+            return true;
+        if (strcmp(options->keyword, "host") != 0)
+            continue;
+        for (; *text; text += strcspn(text, ","), text += *text == ',')
+            if (*text != '/' && *text != '@' && memchr(text, '@', strcspn(text, ",")))
+                return true;
+    }
+    return false;
+}
+
 /* NULL: it makes no sense, or there was no memory. libpq's message is dropped: it would quote what
  * it does not understand, even a password. */
 static PQconninfoOption *parse(const char *text, bool *starved)
@@ -232,7 +250,10 @@ static PQconninfoOption *parse(const char *text, bool *starved)
     if (!options && errno == ENOMEM)    /* of malloc: the message may be in any language */
         *starved = true;
     PQfreemem(message);
-    return options;
+    if (!options || !is_torn(options))
+        return options;
+    PQconninfoFree(options);
+    return NULL;
 }
 
 static int refuse(kp_job *job, const char *text)
@@ -307,8 +328,8 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
     PQconninfoOption *parsed = parse(o->conninfo ? o->conninfo : "", starved);
 
     PQconninfoFree(parsed);
-    *sentence = "it must be a conninfo string or URI: is a setting misspelt, or a = in a URI not "
-                "written %3D?";
+    *sentence = "it must be a conninfo string or URI: is a setting misspelt, or a =, @ or / in a "
+                "URI not written %3D, %40 or %2F?";
     if (!parsed)
         return "postgres.conninfo";
     *sentence = "it must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";

@@ -42,7 +42,7 @@ static int where_they_live(kp_key key, char *buf, size_t size, void *ctx)
     if (strcmp(key.data, "acme") == 0)
         (void)snprintf(buf, size, "dbname=template1 password=" PG_SECRET);
     else if (strcmp(key.data, "odd") == 0)
-        (void)snprintf(buf, size, "password='" PG_SECRET);
+        (void)snprintf(buf, size, "postgresql://app:a@" PG_SECRET "@db/app");
     else
         return -1;
     return 0;
@@ -445,6 +445,8 @@ static void impossible_options_must_be_refused_by_name(void **state)
     static kp_watcher watcher;
     static const struct { kp_pg_options options; const char *field; } bad[] = {
         { { .conninfo = "password='" PG_SECRET }, "postgres.conninfo" },
+        { { .conninfo = "postgresql://app:a@" PG_SECRET "@db/app" }, "postgres.conninfo" },
+        { { .conninfo = "postgresql://app:" PG_SECRET "/a@db/app" }, "postgres.conninfo" },
         { { .reset = 9 }, "postgres.reset" },
         { { .reset = KP_PG_TIDY, .reset_sql = "x" }, "postgres.reset_sql" },
         { { .connect_timeout_ms = -1 }, "postgres.connect_timeout_ms" },
