@@ -36,7 +36,7 @@ uint32_t kp__pg_change_of(PGresult *result)
     static const char *const settings[] = { "SET", "RESET", "DISCARD", "DECLARE" };
     const char *tag = PQresultStatus(result) == PGRES_COMMAND_OK ? PQcmdStatus(result) : "";
 
-    if (strncmp(tag, "LISTEN", 6) == 0)
+    if (strncmp(tag, "LISTEN", 6) == 0 || strncmp(tag, "UNLISTEN", 8) == 0)
         return KP_PG_LEFT_LISTEN;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (strncmp(tag, settings[i], strlen(settings[i])) == 0)

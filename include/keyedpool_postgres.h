@@ -71,9 +71,9 @@ static inline void kp_pg_sqlstate(int vendor_code, char text[6])
 
 typedef enum kp_pg_reset {
     KP_PG_TIDY = 1,             /* undo what was left: the transaction; and if the borrower said
-                                   SET, RESET, LISTEN, DECLARE or DISCARD, role and settings (then
-                                   set_up runs again), subscriptions and cursors. Told by the
-                                   command tags of its results, so what a function did is not
+                                   SET, RESET, (UN)LISTEN, DECLARE or DISCARD, role and settings
+                                   (then set_up runs again), subscriptions and cursors. Told by
+                                   the command tags of its results, so what a function did is not
                                    seen, and SET LOCAL looks like SET; prepared statements and
                                    temporary tables stay */
     KP_PG_ROLLBACK,             /* transactions and LISTEN alone; settings stay */

@@ -297,15 +297,16 @@ static void set_up_must_hold_again_after_settings_were_undone(void **state)
 static void what_set_up_listens_to_must_be_heard_by_the_next(void **state)
 {
     static const int32_t resets[] = { KP_PG_TIDY, KP_PG_ROLLBACK, KP_PG_DISCARD_ALL };
-    static const char *const left[] = { "LISTEN his", "NOTIFY ours", "LISTEN his; SET geqo = off" };
+    static const char *const left[] = { "LISTEN his", "NOTIFY ours", "LISTEN his; SET geqo = off",
+                                        "UNLISTEN *" };
 
     (void)state;
-    for (size_t i = 0; i < 9; i++) {
+    for (size_t i = 0; i < 12; i++) {
         kp_lease lease;
 
-        open_pool((kp_pg_options){ .set_up = "LISTEN ours", .reset = resets[i / 3] });
+        open_pool((kp_pg_options){ .set_up = "LISTEN ours", .reset = resets[i / 4] });
         lease = get(NULL);
-        assert_int_equal(value(&lease, left[i % 3]), 0);
+        assert_int_equal(value(&lease, left[i % 4]), 0);
         kp_release(&lease);
         lease = get(NULL);
         assert_true(was_reused(&lease));
