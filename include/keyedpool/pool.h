@@ -49,9 +49,9 @@ typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } k
  * Threads: any thread; on the thread of an event loop it does not wait, as with NOW: go on with the
  * loop, and close it again, until the answer is 0.
  * Blocks: WAIT and DRAIN until the deadline; every mode in destroy, WAIT and DRAIN in revoke.
- * Calls: destroy, revoke, on_event, drop_ctx. Owns: takes the pool. Errors: none; KP_EMISUSE for
- * something that is no pool, KP_EFORKED in a child (options.on_fork). Order: none between
- * resources. Since: 0.1 */
+ * Calls: cancel, destroy, revoke, on_event, drop_ctx. Owns: takes the pool. Errors: none;
+ * KP_EMISUSE for something that is no pool, KP_EFORKED in a child (options.on_fork). Order: none
+ * between resources. Since: 0.1 */
 KP_API int64_t kp_pool_close(kp_pool *pool, kp_close_mode mode, int64_t within_ms);
 
 /* Is this an open pool of this process? False for anything else; the pointer is looked up, never

@@ -165,6 +165,27 @@ static void a_creation_that_others_wait_for_must_go_on_for_them(void **state)
     stage_close(s);
 }
 
+/* Else it would be under way until its deadline, and the pool would be as well. */
+static void a_creation_must_be_called_off_when_its_pool_closes(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a, b;
+
+    (void)state;
+    stage_start(s, &a, "k", 1000);
+    stage_start(s, &b, "k", 1000);
+    stage_pass(s, 0);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
+    assert_int_equal(w.hurried, 1);
+    assert_int_equal(w.failed, 0);
+    stage_pass(s, 0);
+    assert_int_equal(a.status, KP_ECLOSED);
+    assert_int_equal(b.status, KP_ECLOSED);
+    assert_int_equal(kp_loop_close(s->loop), 0);
+    kp_cast_close(s->cast);
+    assert_int_equal(kp_sim_close(s->sim), 0);
+}
+
 /* Its driver knows only the deadline of the request that began it. */
 static void what_goes_on_for_others_must_be_hurried_when_its_time_is_over(void **state)
 {
@@ -195,6 +216,7 @@ int main(void)
         cmocka_unit_test(a_creation_whose_time_was_over_must_count),
         cmocka_unit_test(a_probe_that_is_called_off_must_leave_its_place_to_the_next),
         cmocka_unit_test(a_creation_that_others_wait_for_must_go_on_for_them),
+        cmocka_unit_test(a_creation_must_be_called_off_when_its_pool_closes),
         cmocka_unit_test(what_goes_on_for_others_must_be_hurried_when_its_time_is_over),
     };
 
