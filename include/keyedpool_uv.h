@@ -142,6 +142,8 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
 
 static inline void kp__uv_due(uv_timer_t *timer);
 
+/* Never after 0 ms: started by itself, such a timer would run again before libuv looks at any
+ * descriptor. While there is mail, the mailbox is readable, and the timer need not come first. */
 static inline void kp__uv_dispatch(kp_uv *glue)
 {
     int64_t next_ms = kp_loop_dispatch(glue->loop);
@@ -149,7 +151,7 @@ static inline void kp__uv_dispatch(kp_uv *glue)
     if (next_ms < 0)
         (void)uv_timer_stop(&glue->upkeep);
     else
-        (void)uv_timer_start(&glue->upkeep, kp__uv_due, (uint64_t)next_ms, 0);
+        (void)uv_timer_start(&glue->upkeep, kp__uv_due, next_ms > 0 ? (uint64_t)next_ms : 1, 0);
 }
 
 static inline void kp__uv_due(uv_timer_t *timer)
