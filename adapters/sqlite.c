@@ -13,6 +13,7 @@
 #include "sqlite_fork.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,7 +163,7 @@ static int create(kp_job *job, void **resource)
         rc = set_up(o, key, db, &hint);
         (void)sqlite3_busy_timeout(db, (int)busy_ms);
     } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
-               access(key->file, F_OK) != 0) {
+               access(key->file, F_OK) != 0 && errno == ENOENT) {
         hint = "the file does not exist yet: get its writer first";
     }
     if (rc != SQLITE_OK) {
