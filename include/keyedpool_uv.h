@@ -202,8 +202,9 @@ static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
 }
 
 /* Take it off, after the pools that name its loop: as kp_loop_close, whose result it returns.
- * `closed` (or NULL) is called when libuv has let go, and `glue` may be freed. In a child of fork
- * uv_loop_fork comes first: else the parent's loop loses its mailbox.
+ * Stop watches of your own before: libuv would still tell them. `closed` (or NULL) is called when
+ * libuv has let go, and `glue` may be freed. In a child of fork uv_loop_fork comes first: else the
+ * parent's loop loses its mailbox.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close; closed, later, from the loop.
  * Owns: takes the mailbox, on 0 or more. Errors: KP_EMISUSE; a `glue` of NULL does nothing.
  * Order: none. Since: 0.1 */
