@@ -14,8 +14,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__GNUC__)
-#define KP__TLS __attribute__((tls_model("initial-exec"))) /* a few bytes, found with one load */
+/* A few bytes, found with one load. glibc has room for such in modules that are loaded later;
+ * others, as musl, do not load them. */
+#if defined(__GNUC__) && defined(__GLIBC__)
+#define KP__TLS __attribute__((tls_model("initial-exec")))
 #else
 #define KP__TLS
 #endif
