@@ -38,7 +38,12 @@ END
 for compiler in "$cc" musl-gcc; do
     command -v "$compiler" >/dev/null 2>&1 || continue
     echo "== a module, by $compiler"
-    "$compiler" -O2 -fPIC -shared -Dmain=run -I. keyedpool.c app.c -pthread -o ./module.so
-    "$compiler" -I. keyedpool.c host.c -pthread -ldl -o host
+    "$compiler" -O2 -fPIC -DKP_API= -fvisibility=hidden -c keyedpool.c -o inside.o
+    "$compiler" -O2 -fPIC -shared -Dmain=run -I. app.c inside.o -pthread -o ./module.so
+    "$compiler" -I. -rdynamic keyedpool.c host.c -pthread -ldl -o host
+    if nm -D ./module.so | grep ' kp_'; then
+        echo "the module would share these with a program that exports its own" >&2
+        exit 1
+    fi
     ./host ./module.so
 done
