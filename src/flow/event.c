@@ -97,6 +97,16 @@ void kp__listener_in_child(void)
     atomic_store(&listener_lock.word, 0);
 }
 
+/* Made first, then written: to format into a stream without a buffer, glibc takes 8 kB of stack,
+ * which not every thread has. */
+static void write_line(const kp_why *why)
+{
+    char line[sizeof why->text + 24];
+
+    (void)snprintf(line, sizeof line, "keyedpool: misuse: %s\n", why->text);
+    (void)fputs(line, stderr);
+}
+
 static void tell_process(const kp_why *why)
 {
     kp__lock_take(&listener_lock, &kp__life);
@@ -105,7 +115,7 @@ static void tell_process(const kp_why *why)
     kp__lock_give(&listener_lock, &kp__life);
     int cancel = kp__cancel_hold();
     if (fn) fn(why, arg);
-    else fprintf(stderr, "keyedpool: misuse: %s\n", why->text);
+    else write_line(why);
     kp__cancel_free(cancel);
 }
 
