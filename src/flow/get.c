@@ -263,7 +263,11 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     }
     KP__TALLY(&pool->core, sub, hits -= hit);
     if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
-    wait_again(g, now, todo); /* before the bad one's room is given away: nobody overtakes it */
+    /* before the bad one's room is given away: nobody overtakes it. One that is not to wait has no
+     * time that could be over: it may have another one that is there */
+    if (status <= 0 && g->request->at_once)
+        kp__wait_again(&pool->core, g->request, NULL, now, todo);
+    else wait_again(g, now, todo);
     kp__do(pool, todo);
     return false;
 }
@@ -342,7 +346,7 @@ static void count_wait(struct kp__get *g, int code)
     struct kp__core *core = &g->pool->core;
     const struct kp__request *r = g->request;
 
-    if (!r->waited) return;
+    if (!r->waited || r->at_once) return;
     const struct kp__seat *seat = code == 0 ? kp__seat_at(r->slot, r->grant.seat) : NULL;
     uint64_t until = seat ? seat->since : kp__time(g->pool);
     kp__rare(core, r->sub)->seldom.wait_ns += until - r->arrived;

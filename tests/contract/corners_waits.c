@@ -382,6 +382,33 @@ static void who_does_not_wait_must_not_wait_after_a_check_that_failed(void **sta
     contract_end(&c);
 }
 
+/* Of two idle ones the first is bad; the other one is lent, and no time counts as waiting. */
+static void who_does_not_wait_must_be_lent_another_one_than_the_bad(void **state)
+{
+    static const kp_line bad[] = { { .blocks_ms = 10, .status = -1 }, { 0 } };
+    static const uint32_t flags[] = { KP_DONT_WAIT, 0 };
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        contract c;
+        kp_lease leases[2], lease;
+        begin(&c);
+        c.options.limits.validate_after_ms = KP_NONE;
+        c.script.validate = bad;
+        contract_open(&c);
+        contract_take_all(&c, kp_str("a"), leases, 2);
+        contract_give_all(&c, leases, 2);
+        kp_sim_pass_ms(c.sim, 1);
+        kp_ask ask = { .within_ms = KP_NONE, .flags = flags[i] };
+        assert_int_equal(kp_get(c.pool, kp_str("a"), &ask, &lease), 0);
+        assert_int_equal(kp_cast_read(c.cast).validates, 2);
+        assert_int_equal(stats(&c, "a").creates, 2);
+        assert_int_equal(stats(&c, "a").waits, 0);
+        assert_int_equal(stats(&c, "a").wait_ns, 0);
+        contract_give(&c, &lease);
+        contract_end(&c);
+    }
+}
+
 static void who_does_not_wait_must_not_count_as_one_who_waited(void **state)
 {
     static const kp_ask asks[] = { { .within_ms = KP_NONE }, { .within_ms = 0 } };
@@ -422,6 +449,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_deadline_that_has_passed_must_be_called_a_time_out),
         cmocka_unit_test(who_found_its_resource_bad_must_keep_its_place),
         cmocka_unit_test(who_does_not_wait_must_not_wait_after_a_check_that_failed),
+        cmocka_unit_test(who_does_not_wait_must_be_lent_another_one_than_the_bad),
         cmocka_unit_test(who_does_not_wait_must_not_count_as_one_who_waited),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);

@@ -163,7 +163,8 @@ static bool check(struct model *m, struct model_request *r)
     }
     TALLY(m, r->key, hits, (uint64_t)-1);
     m_give(m, slot, seat, status >= 0, R_INVALID);
-    wait_again_in_time(m, r);
+    if (r->at_once) m_wait_again(m, r); /* it may have another one that is there */
+    else wait_again_in_time(m, r);
     m_do(m);
     return false;
 }
@@ -203,7 +204,7 @@ void m_tell(struct model *m, struct model_request *r)
 
 bool m_over(struct model *m, struct model_request *r)
 {
-    if (r->waited) { /* it waited until its lease began, or until now */
+    if (r->waited && !r->at_once) { /* it waited until its lease began, or until now */
         bool lent = r->grant == G_SLOT;
         uint64_t until = lent ? m->slot[r->slot].seat[r->seat].since : m->now;
         TALLY(m, r->key, wait_ns, until - r->began);
