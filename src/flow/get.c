@@ -49,6 +49,11 @@ uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64
     return at;
 }
 
+bool kp__ask_is_at_once(const struct kp__pool *pool, const kp_ask *ask)
+{
+    return ask->within_ms ? ask->within_ms == KP_NONE : !ask->until.ns && !pool->deadline;
+}
+
 /* Read the clock, once, when something first needs it: a bare hit does not (L9). */
 static uint64_t start_clock(struct kp__get *g, const kp_ask *ask)
 {
@@ -442,7 +447,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->deadline = KP__NEVER;
     r->tag = ask->tag;
     r->flags = (uint8_t)ask->flags; /* unknown bits are refused below */
-    r->at_once = ask->within_ms ? ask->within_ms == KP_NONE : !ask->until.ns && !g->pool->deadline;
+    r->at_once = kp__ask_is_at_once(g->pool, ask);
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
     bool is_asked = g->pool->limits_for != NULL; /* which may take long */
     if (is_asked) (void)start_clock(g, ask);
