@@ -108,6 +108,7 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     struct kp__job *job = job_for(r);
     bool checking = making && making->state == KP__LENT, late = now >= r->deadline;
 
+    if (late && checking) r->limit = KP__BY_DEADLINE; /* there is one for it, and nobody ahead */
     /* cover: never, because under this lock it was found waiting */
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
     if (!late) give_up_making(g, checking, now, todo);

@@ -74,8 +74,9 @@ void m_look_up(struct model *m, struct model_request *r)
 {
     if (r->grant != G_WAIT) return;
     if (m->now >= r->deadline) {
+        bool checking = r->making != NOBODY && m->slot[r->making].state == M_LENT;
         m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
-                 r->limit);
+                 checking ? "deadline" : r->limit);
         m_settle(m, r->key);
     } else if (m->now >= r->again) { /* a pause after a failure has ended */
         r->again = FOREVER;
