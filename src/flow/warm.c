@@ -37,12 +37,18 @@ static uint64_t next_try(const struct kp__pool *pool, const struct kp__subpool *
     return at > now && at < until ? at : until;
 }
 
+/* A timeout names the last failure, too (L11). */
 static int say_cold(const struct kp__subpool *sub, int code, kp_why *why)
 {
-    const struct kp__failure *last = sub->rare->health.last;
+    const struct kp__health *h = &sub->rare->health;
 
-    if (last && (code == KP_ECREATE || code == KP_EREFUSED)) kp__say_failure(why, code, last);
+    if (!why) return code;
+    if (h->last && (code == KP_ECREATE || code == KP_EREFUSED)) kp__say_failure(why, code, h->last);
     else kp__say(why, code, NULL);
+    if (h->last && h->failures > 0 && code == KP_ETIMEDOUT) {
+        why->vendor_code = h->last->vendor_code;
+        kp__say_more(why, "; last create failed: %.140s", kp__failure_text(h->last));
+    }
     return code;
 }
 

@@ -84,6 +84,8 @@ static void a_key_that_is_down_must_not_leave_the_others_cold(void **state)
     s.create = 0;
     assert_int_equal(kp_warm(s.pool, keys, 3, KP_ASK(.within_ms = 100, .why = &why)), 2);
     assert_int_equal(why.code, KP_ETIMEDOUT);
+    assert_int_equal(why.vendor_code, -1); /* of its last failure */
+    assert_non_null(strstr(why.text, "last create failed"));
     assert_int_equal(s.made, 2);
     stage_fall(&s);
 }
