@@ -176,15 +176,14 @@ static int refuse_warm(struct kp__pool *pool, bool keys, const kp_ask *ask, kp_w
 {
     const char *wrong = ask ? kp__ask_refused(pool, ask) : NULL;
 
-    if (pool->core.phase != KP__OPEN) {
-        kp__say(why, KP_ECLOSED, NULL);
-        return KP_ECLOSED;
-    }
     if (ask && !kp__may_block(pool))
         wrong = "kp_warm with an ask, on the thread of the pool's own loop, would wait for itself; "
                 "warm in the background (ask NULL)";
     if (!keys) wrong = "kp_warm: keys is NULL, but count is not 0";
-    return wrong ? kp__misuse_within(pool, todo, why, wrong) : 0;
+    if (wrong) return kp__misuse_within(pool, todo, why, wrong);
+    if (pool->core.phase == KP__OPEN) return 0;
+    kp__say(why, KP_ECLOSED, NULL);
+    return KP_ECLOSED;
 }
 
 int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *ask)

@@ -164,6 +164,25 @@ static void a_key_that_is_none_must_be_told_once_to_who_warms_it(void **state)
     stage_fall(&s);
 }
 
+/* As by its siblings: misuse is told as long as there is a pool that counts it. */
+static void misuse_must_be_told_while_the_pool_closes(void **state)
+{
+    static const kp_ask bad = { .within_ms = -5 };
+    struct stage s;
+    kp_key key = kp_str("a");
+
+    (void)state;
+    stage_raise(&s);
+    kp_lease lease = stage_get(&s, "a");
+    assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, KP_NONE), 1);
+    assert_int_equal(kp_warm(s.pool, &key, 1, NULL), KP_ECLOSED);
+    assert_int_equal(kp_warm(s.pool, NULL, 1, NULL), KP_EMISUSE);
+    assert_int_equal(kp_warm(s.pool, &key, 1, &bad), KP_EMISUSE);
+    assert_int_equal(stage_heard(&s, KP_EVENT_MISUSE), 2);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +190,7 @@ int main(void)
         cmocka_unit_test(a_key_that_fails_must_not_be_tried_again),
         cmocka_unit_test(keys_must_be_warmed_together_where_the_driver_answers_later),
         cmocka_unit_test(a_key_that_is_none_must_be_told_once_to_who_warms_it),
+        cmocka_unit_test(misuse_must_be_told_while_the_pool_closes),
         cmocka_unit_test(a_warm_up_must_end_where_there_is_no_memory),
         cmocka_unit_test(a_warm_up_by_threads_must_end_where_there_is_no_memory),
     };
