@@ -24,21 +24,6 @@
 
 static const kp_ask no_ask;
 
-const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask)
-{
-    if (ask->within_ms < 0 && ask->within_ms != KP_NONE && ask->within_ms != KP_OFF)
-        return "kp_ask.within_ms is negative; KP_NONE does not wait, KP_OFF waits for ever";
-    if (ask->until.ns && ask->until.ns < pool->opened)
-        return "kp_ask.until lies before the pool was opened; make it with kp_deadline_in";
-    if (ask->flags & ~(uint32_t)(KP_DONT_WAIT | KP_DONT_CREATE | KP_FRESH))
-        return "kp_ask.flags has a bit that this library does not know";
-    if ((ask->flags & KP_FRESH) && (ask->flags & (KP_DONT_CREATE | KP_DONT_WAIT)))
-        return "kp_ask.flags: KP_FRESH wants a new resource, which the other flags forbid";
-    if (ask->reserved0 || ask->reserved[0] || ask->reserved[1] || ask->reserved[2])
-        return "kp_ask has reserved words that are not zero; was it zeroed?";
-    return NULL;
-}
-
 uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
 {
     uint64_t at = KP__NEVER;
@@ -47,11 +32,6 @@ uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64
     else if (!ask->until.ns) at = kp__later(now, pool->deadline);
     if (ask->until.ns && ask->until.ns < at) at = ask->until.ns;
     return at;
-}
-
-bool kp__ask_is_at_once(const struct kp__pool *pool, const kp_ask *ask)
-{
-    return ask->within_ms ? ask->within_ms == KP_NONE : !ask->until.ns && !pool->deadline;
 }
 
 /* Read the clock, once, when something first needs it: a bare hit does not (L9). */
@@ -280,6 +260,17 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* To destroy what was in its way took all its time: it may not begin to create any more. The room
+ * is for whoever is next. */
+static void create_too_late(struct kp__get *g, uint64_t now, struct kp__todo *todo)
+{
+    struct kp__request *r = g->request;
+
+    r->slot = NULL; /* its victim, which is gone */
+    kp__decline(&g->pool->core, r, now, todo);
+    kp__grant_no(r, KP_ETIMEDOUT, KP__BY_DESTRUCTION);
+}
+
 /* 4. create, after its victim is destroyed. */
 static void create(struct kp__get *g, struct kp__todo *todo)
 {
@@ -291,6 +282,8 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         kp__job_evict(pool, victim, r, todo); /* the request comes back with the permit */
         return;
     }
+    bool destroys = victim || !kp__list_empty(&todo->doomed);
+    bool in_time = destroys && kp__time(pool) < r->deadline;
     if (victim) r->time_passed = true;
     for (; victim; victim = next) {
         next = victim->errand->victim.next;
@@ -298,9 +291,13 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         kp__destroy(pool, victim, r->sub, todo);
     }
     if (!r->of_loop && kp__do(pool, todo)) r->time_passed = true;
+    uint64_t now = r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived;
+    if (in_time && now >= r->deadline) {
+        create_too_late(g, now, todo);
+        return;
+    }
     uint8_t limit = r->limit;
-    (void)kp__create(pool, r->sub, r,
-                     r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
+    (void)kp__create(pool, r->sub, r, now);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
         r->grant.code != KP_ECREATE || pool->core.phase != KP__OPEN)
         return;

@@ -301,6 +301,39 @@ static void no_driver_function_must_begin_after_the_deadline(void **state)
     contract_end(&c);
 }
 
+/* An idle one is destroyed first: another key's, for its room, or its own, which is too old. That
+ * takes longer than the request can wait. The room that is left is whoever's is next. */
+static void no_create_must_begin_after_the_deadline(void **state)
+{
+    static const kp_line slow[] = { { .blocks_ms = 100, .times = 1 }, { 0 } };
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        contract c;
+        kp_lease lease;
+        begin(&c);
+        c.options.limits.idle_ttl_ms = 10;
+        c.options.limits.idle_check = KP_CHECK_GET;
+        c.options.budget.max_live = 1 + own;
+        c.options.budget.create_rate = 1;
+        c.options.budget.create_burst = 2;
+        c.script.destroy = slow;
+        contract_open(&c);
+        contract_take(&c, kp_str("a"), &lease);
+        contract_give(&c, &lease);
+        kp_sim_pass_ms(c.sim, 20);
+        assert_int_equal(get_within(&c, own ? "a" : "b", 50, &lease), KP_ETIMEDOUT);
+        assert_string_equal(c.why.limit, "destroy");
+        assert_int_equal(kp_sim_now_ms(c.sim), 120);
+        assert_int_equal(kp_cast_read(c.cast).creates, 1);
+        assert_int_equal(stats(&c, NULL).live, 0);
+        assert_int_equal(stats(&c, NULL).timeouts, 1);
+        contract_take(&c, kp_str("b"), &lease); /* its token came back, too */
+        assert_int_equal(kp_sim_now_ms(c.sim), 120);
+        contract_give(&c, &lease);
+        contract_end(&c);
+    }
+}
+
 static void a_request_must_end_at_its_deadline_though_its_validate_is_pending(void **state)
 {
     static const kp_line slow[] = { { .takes_ms = 1000, .times = KP_OFF } };
@@ -445,6 +478,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_newer_request_before_it_must_not_make_an_older_one_spin),
         cmocka_unit_test(retrying_without_a_pause_must_still_end_at_the_deadline),
         cmocka_unit_test(no_driver_function_must_begin_after_the_deadline),
+        cmocka_unit_test(no_create_must_begin_after_the_deadline),
         cmocka_unit_test(a_request_must_end_at_its_deadline_though_its_validate_is_pending),
         cmocka_unit_test(a_deadline_that_has_passed_must_be_called_a_time_out),
         cmocka_unit_test(who_found_its_resource_bad_must_keep_its_place),
