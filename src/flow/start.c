@@ -195,7 +195,10 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     if (sentence) return kp__misuse_by(door, why, sentence);
     kp_loop *loop = request->loop;
     kp__request_init(inside(request), true, NULL, why);
-    if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
+    if (kp__loop_is_inherited(loop)) { /* whatever becomes of the pool */
+        kp__say(why, KP_EFORKED, "request.loop was opened before fork: a child opens its own loop");
+        return KP_EFORKED;
+    }
     loop->starting++; /* user code called in there may not close it */
     int code = get_start(loop, door, key, ask, inside(request));
     loop->starting--;

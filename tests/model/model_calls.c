@@ -74,8 +74,9 @@ void m_look_up(struct model *m, struct model_request *r)
 {
     if (r->grant != G_WAIT) return;
     if (m->now >= r->deadline) {
+        bool checking = r->making != NOBODY && m->slot[r->making].state == M_LENT;
         m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
-                 r->limit);
+                 checking ? "deadline" : r->limit);
         m_settle(m, r->key);
     } else if (m->now >= r->again) { /* a pause after a failure has ended */
         r->again = FOREVER;
@@ -161,7 +162,8 @@ static bool check(struct model *m, struct model_request *r)
         return true;
     }
     m_give(m, slot, seat, status >= 0, R_INVALID);
-    wait_again_in_time(m, r);
+    if (r->at_once) m_wait_again(m, r); /* it may have another one that is there */
+    else wait_again_in_time(m, r);
     m_do(m);
     return false;
 }
@@ -201,7 +203,7 @@ void m_tell(struct model *m, struct model_request *r)
 
 bool m_over(struct model *m, struct model_request *r)
 {
-    if (r->waited) { /* it waited until its lease began, or until now */
+    if (r->waited && !r->at_once) { /* it waited until its lease began, or until now */
         bool lent = r->grant == G_SLOT;
         uint64_t until = lent ? m->slot[r->slot].seat[r->seat].since : m->now;
         TALLY(m, r->key, wait_ns, until - r->began);

@@ -31,7 +31,7 @@ static void who_was_granted_something_must_not_look_again_at_an_old_time(void **
     stage_close(&s);
 }
 
-/* Was the first of those who wait looked at when another one joined them? A look says what binds. */
+/* Was the first who waits looked at when another one joined it? A look says what binds. */
 static bool looked_at(struct stage *s, struct kp__subpool *sub, struct kp__request r[2])
 {
     r[0].limit = KP__NOT_BOUND;
