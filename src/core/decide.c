@@ -299,10 +299,10 @@ static enum verdict healthy(struct look *l)
         return answer_no(l, KP_EBREAKER, h->circuit->limit);
     }
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
-    if ((int64_t)l->sub->count[KP__CREATING] - l->sub->rare->tests + l->sub->contest->promised >=
-        (h->failures && r->retry_first ? 1 : r->max_creating))
-        return barred(l, KP__BY_MAX_CREATING, KP__NEVER);
-    return GO_ON;
+    /* after a failure one goes first, to find out. Not where there is no pause: then each request
+     * makes its own attempt, and is told its own failure */
+    int64_t most = h->failures && r->retry_first ? 1 : r->max_creating;
+    return kp__sub_creating(l->sub) < most ? GO_ON : barred(l, KP__BY_MAX_CREATING, KP__NEVER);
 }
 
 /* ---- the right to create one: room ----------------------------------------------------------- */

@@ -216,6 +216,12 @@ static inline int64_t kp__sub_live(const struct kp__subpool *sub)
            sub->count[KP__CLOSING];
 }
 
+/* Creations under way, or promised until a victim is gone. */
+static inline int64_t kp__sub_creating(const struct kp__subpool *sub)
+{
+    return (int64_t)sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised;
+}
+
 /* Those that will be live when what is being destroyed is gone. */
 static inline int64_t kp__sub_staying(const struct kp__subpool *sub)
 {
