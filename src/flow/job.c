@@ -29,8 +29,9 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
     job->pool = pool;
     job->seat = 0;
     job->until = until;
-    job->returning = job->then_validate = job->testing = job->called_off = false;
-    job->hurried = job->held = job->spent = false;
+    job->when = KP_CHECK_GET;
+    job->then_validate = job->hurried = job->called_off = false;
+    job->kept = NULL;
     job->face.pool = pool->door;
     job->face.kind = kind;
     job->face.ctx = pool->driver.ctx;
@@ -175,7 +176,7 @@ static void return_finish(struct kp__job *job)
         const char *tag = job->face.tag;
         kp__job_init(job, pool, KP_JOB_VALIDATE, slot, tag, 0, KP__NEVER);
         job->seat = seat;
-        job->returning = true;
+        job->when = KP_CHECK_RETURN;
         kp__job_send(job);
         return;
     }
@@ -196,8 +197,8 @@ static void go_on(struct kp__job *job)
     case KP_JOB_DESTROY: kp__destroy_finish(job); break;
     case KP_JOB_REVOKE: kp__revoke_finish(job); break;
     default:
-        if (job->returning) return_finish(job);
-        else if (job->testing) kp__test_finish(job);
+        if (job->when == KP_CHECK_RETURN) return_finish(job);
+        else if (job->when == KP_CHECK_KEEPER) kp__test_finish(job);
         else check_finish(job);
     }
 }
@@ -375,7 +376,8 @@ void kp__job_send(struct kp__job *job)
     bool may_block = !(pool->driver.flags & KP_NEVER_BLOCKS);
     bool create = job->face.kind == KP_JOB_CREATE;
     kp_loop *loop = kp__here.stepping;
-    bool crew = pool->crew && (create || job->testing || (may_block && kp__here.loops > 0));
+    bool crew = pool->crew && (create || job->when == KP_CHECK_KEEPER ||
+                               (may_block && kp__here.loops > 0));
 
     if (pool->loop && !kp__loop_is_mine(pool->loop)) loop = pool->loop;
     /* relaxed: not shared yet; whoever runs it gets it through a lock */
@@ -424,7 +426,7 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
     kp__job_init(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot,
                  kp__seat_tag(slot, kp__seat_at(slot, seat)), 0, KP__NEVER);
     job->seat = seat;
-    job->returning = true;
+    job->when = KP_CHECK_RETURN;
     job->then_validate = reset && validate;
     kp__step_out(pool, todo);
     kp__job_send(job);
