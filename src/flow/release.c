@@ -34,12 +34,6 @@ void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, u
                      (slot->cell ? KP__LEASE_CELL | slot->cell : seat);
 }
 
-static void mark_ended(kp_lease *lease)
-{
-    lease->resource = NULL;
-    lease->opaque[2] |= KP__LEASE_ENDED;
-}
-
 /* ---- 7. return: whose lease is it, and is it still one? -------------------------------------- */
 
 struct held {
@@ -276,7 +270,7 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
         kp__leave(h.pool, &todo);
         return false;
     }
-    mark_ended(lease);
+    kp__mark_ended(lease);
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : sub->rules->reuse);
     kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
     if (kp__is_revoked(h.slot, h.seat)) {
@@ -304,7 +298,7 @@ bool kp__release(kp_lease *lease, enum kp__lease_end how)
     if (is_zero(lease)) return true;
     enum kp__asked asked = kp__ask(lease);
     if (asked != KP__BACK) return end(lease, how, asked);
-    mark_ended(lease);
+    kp__mark_ended(lease);
     return true;
 }
 
