@@ -78,31 +78,42 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t unt
     return 0;
 }
 
-/* Find a key, and have others begin to make its resources: the keeper if the caller does not wait,
- * else the crew. NULL: there is no such key, and why is in *why. */
-static struct kp__subpool *start_warming(struct kp__pool *pool, kp_key key, bool wait, kp_why *why)
+/* The subpool of a key, made if need be; NULL: there can be none, and why is in *why. */
+static struct kp__subpool *find(struct kp__pool *pool, kp_key key, kp_why *why,
+                                struct kp__todo *todo)
 {
     kp_why cause = { .code = 0 };
-    struct kp__todo todo;
     int code = 0;
 
-    kp__todo_init(&todo, pool->world);
-    if (kp__check_key(pool, key, why, &todo) != 0) return NULL;
+    if (kp__check_key(pool, key, why, todo) != 0) return NULL;
     struct kp__subpool *sub = kp__find(pool, key, kp__hash(pool, key), true, &cause, &code);
-    if (!sub) {
-        say_no_rules(&cause, code, why);
-        return NULL;
-    }
-    sub->used_at = kp__time(pool);
-    if (!wait && !is_warm(sub)) {
-        sub->refill = sub->warm = true;
-        kp__file_sub(&pool->core, sub, sub->used_at);
-    } else if (wait && pool->crew) {
+    if (sub) sub->used_at = kp__time(pool);
+    else say_no_rules(&cause, code, why);
+    return sub;
+}
+
+/* Before the first key is waited for, the crew is to begin with all of them. What is wrong with a
+ * key is told when its turn comes. With the lock. */
+static void have_crew_begin(struct kp__pool *pool, const kp_key *keys, size_t count,
+                            struct kp__todo *todo)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!kp__key_fits(pool, keys[i])) continue;
+        struct kp__subpool *sub = find(pool, keys[i], NULL, todo);
+        if (!sub) continue;
         while (kp__refill_permit(&pool->core, sub, true, sub->used_at) &&
                kp__create(pool, sub, NULL, sub->used_at))
             continue;
+        kp__lose_interest(pool, sub, kp__time(pool));
+        kp__do(pool, todo);
     }
-    return sub;
+}
+
+static void leave_to_keeper(struct kp__pool *pool, struct kp__subpool *sub)
+{
+    if (is_warm(sub)) return;
+    sub->refill = sub->warm = true;
+    kp__file_sub(&pool->core, sub, sub->used_at);
 }
 
 static int refuse_warm(struct kp__pool *pool, bool keys, const kp_ask *ask, kp_why *why,
@@ -137,15 +148,14 @@ int64_t kp_warm(kp_pool *door, const kp_key *keys, size_t count, const kp_ask *a
         return code;
     }
     uint64_t until = ask ? kp__ask_deadline(pool, ask, kp__time(pool)) : 0;
-    for (int round = ask && pool->crew ? 0 : 1; round < 2; round++) {
-        for (size_t i = 0; i < count; i++) {
-            if (round == 0 && !kp__key_fits(pool, keys[i])) continue; /* told in the next round */
-            struct kp__subpool *sub = start_warming(pool, keys[i], ask != NULL, why);
-            if (!sub) continue;
-            if (ask && round == 1 && warm_one(pool, sub, until, why, &todo) == 0) warm++;
-            kp__lose_interest(pool, sub, kp__time(pool));
-            kp__do(pool, &todo);
-        }
+    if (ask && pool->crew) have_crew_begin(pool, keys, count, &todo);
+    for (size_t i = 0; i < count; i++) {
+        struct kp__subpool *sub = find(pool, keys[i], why, &todo);
+        if (!sub) continue;
+        if (!ask) leave_to_keeper(pool, sub);
+        else if (warm_one(pool, sub, until, why, &todo) == 0) warm++;
+        kp__lose_interest(pool, sub, kp__time(pool));
+        kp__do(pool, &todo);
     }
     kp__leave(pool, &todo);
     return warm;
