@@ -12,6 +12,7 @@
 
 #include "base/heap.h"
 #include "base/map.h"
+#include "core/limit.h"
 #include "core/rules.h"
 #include "core/share.h"
 

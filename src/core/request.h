@@ -28,6 +28,7 @@
 
 #include "base/list.h"
 #include "base/timers.h"
+#include "core/limit.h"
 #include "core/slot.h"
 #include "keyedpool/words.h"
 
