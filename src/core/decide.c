@@ -256,23 +256,6 @@ static enum verdict told_before(struct look *l)
     return answer_no(l, code, KP__BY_CACHE_FAILURE);
 }
 
-static bool all_are_doomed(const struct kp__list *list)
-{
-    const struct kp__list *node = kp__list_first(list);
-
-    while (node && KP__OF(node, const struct kp__slot, link)->errand->doomed)
-        node = kp__list_next(list, node);
-    return node == NULL;
-}
-
-bool kp__needs_creation(const struct kp__request *request)
-{
-    const struct kp__subpool *sub = request->sub;
-
-    return (request->flags & KP_FRESH) ||
-           (all_are_doomed(KP__SLOTS(sub, KP__LENT)) && all_are_doomed(&sub->rare->tested));
-}
-
 /* No creation may begin now. If there is a code for that, a request that only a creation can help
  * is refused with it, and told the cause. The others wait. */
 static enum verdict barred(struct look *l, enum kp__limit limit, uint64_t again)
