@@ -12,7 +12,6 @@
 #include "core/renew.h"
 #include "core/resize.h"
 #include "core/serve.h"
-#include "core/table.h"
 #include "core/todo.h"
 
 static void close_slot(struct kp__core *core, struct kp__slot *slot, kp_cause cause,

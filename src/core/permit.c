@@ -7,7 +7,6 @@
 #include "base/check.h"
 #include "core/calendar.h"
 #include "core/permit.h"
-#include "core/renew.h"
 #include "core/serve.h"
 
 static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
