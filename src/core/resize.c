@@ -52,10 +52,9 @@ static void rank_all(struct kp__core *core, enum kp__spare spare)
 }
 
 /* Close the least worthy idle slot that this budget counts; false: there is none. */
-static bool close_one(struct kp__core *core, struct kp__budget *budget, enum kp__member member,
-                      struct kp__todo *todo)
+static bool close_one(struct kp__core *core, struct kp__budget *budget, struct kp__todo *todo)
 {
-    struct kp__slot *slot = kp__evict_pick(core, budget, member);
+    struct kp__slot *slot = kp__evict_pick(core, budget);
 
     if (!slot) return false;
     kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
@@ -75,8 +74,7 @@ static void trim_group(struct kp__map_node *node, void *ctx)
     struct kp__group *group = KP__OF(node, struct kp__group, node);
     struct resize *r = ctx;
 
-    while (over(&group->budget) > 0 && close_one(r->core, &group->budget, group->member, r->todo))
-        continue;
+    while (over(&group->budget) > 0 && close_one(r->core, &group->budget, r->todo)) continue;
 }
 
 /* Close what is too much: first slots above what their keys are to keep, then any. */
@@ -88,10 +86,9 @@ static void trim(struct resize *r)
     for (int i = 0; i < 2; i++) {
         rank_all(core, spare[i]);
         kp__map_each(&core->groups, trim_group, r);
-        while (kp__surplus(core) > 0 && close_one(core, &core->live, KP__IN_POOL, r->todo))
-            continue;
+        while (kp__surplus(core) > 0 && close_one(core, &core->live, r->todo)) continue;
         while ((int64_t)core->count[KP__IDLE] > core->max_idle &&
-               close_one(core, &core->live, KP__IN_POOL, r->todo))
+               close_one(core, &core->live, r->todo))
             continue;
     }
     rank_all(core, KP__SPARE_NONE);
@@ -111,8 +108,8 @@ static void set_group(struct kp__map_node *node, void *ctx)
     struct kp__group *group = KP__OF(node, struct kp__group, node);
     struct resize *r = ctx;
 
-    if (group->member != KP__IN_PAIR)
-        set_cap(r->core, &group->budget, r->may->group[group->member - KP__IN_GROUP_0]);
+    if (group->budget.place != KP__BOTH_GROUPS)
+        set_cap(r->core, &group->budget, r->may->group[group->budget.place - KP__GROUP_0]);
 }
 
 static void set_numbers(struct resize *r)

@@ -301,8 +301,8 @@ static void groups_must_be_found_by_kind_and_number(void **state)
     assert_null(kp__group_find(&s.core, 0, 7));
     assert_int_equal(s.groups[0].budget.cap, 3);
     assert_int_equal(s.groups[1].budget.cap, 9);
-    assert_int_equal(s.groups[0].member, KP__IN_GROUP_0);
-    assert_int_equal(s.groups[1].member, KP__IN_GROUP_1);
+    assert_int_equal(s.groups[0].budget.place, KP__GROUP_0);
+    assert_int_equal(s.groups[1].budget.place, KP__GROUP_1);
     assert_int_equal(s.groups[0].budget.limit, KP__BY_GROUP);
     stage_close(&s);
 }
@@ -328,7 +328,7 @@ static void groups_with_one_hash_must_be_told_apart_by_both_kind_and_number(void
     s.groups[0].id = 0; /* kind differs from (1, 0), number does not */
     assert_null(kp__group_find(&s.core, 1, 0));
     s.groups[0].id = 1;
-    s.groups[0].member = KP__IN_GROUP_1; /* number differs, kind does not */
+    s.groups[0].budget.place = KP__GROUP_1; /* number differs, kind does not */
     assert_null(kp__group_find(&s.core, 1, 0));
     stage_close(&s);
 }
