@@ -68,8 +68,8 @@ struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *
 {
     enum { LOOKS = 8 };
 
-    if (budget->looked_at != core->now) {
-        budget->looked_at = core->now;
+    if (budget->looked_at != core->latest) {
+        budget->looked_at = core->latest;
         budget->looks = 0;
     }
     for (;;) {
@@ -77,7 +77,7 @@ struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *
         if (!top) return NULL;
         struct kp__contest *contest = KP__OF(top, struct kp__contest, starved);
         struct kp__subpool *sub = contest->sub;
-        if (core->by_arrival || contest->share.at == core->now || budget->looks == LOOKS ||
+        if (core->by_arrival || contest->share.at == core->latest || budget->looks == LOOKS ||
             kp__held(sub, budget->measure) == 0)
             return sub;
         budget->looks++;
@@ -155,7 +155,7 @@ void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budge
         kp__heap_fix(&budget->starved, &contest->starved);
         return;
     }
-    if (core->starved++ == 0) core->contended = core->now;
+    if (core->starved++ == 0) core->contended = core->latest;
     if (!kp__heap_top(&budget->starved)) budget->bout++;
     contest->rank = rank_of(core, budget, sub);
     kp__heap_insert(&budget->starved, &contest->starved);
@@ -283,7 +283,7 @@ struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget
         struct kp__contest *contest = KP__OF(top - budget->place, struct kp__contest, evict[0]);
         struct kp__subpool *sub = contest->sub;
         if (sub->open) {
-            kp__lane_shut(core, sub, core->now);
+            kp__lane_shut(core, sub, core->latest);
             continue;
         }
         struct kp__slot *oldest = kp__oldest_idle(sub);

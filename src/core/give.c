@@ -314,7 +314,7 @@ static void end_lease(struct kp__core *core, struct kp__slot *slot, uint32_t sea
     struct kp__subpool *sub = slot->sub;
 
     kp__note_time(core, now);
-    if (sub->open) kp__lane_shut(core, sub, core->now); /* this slot was not on it */
+    if (sub->open) kp__lane_shut(core, sub, core->latest); /* this slot was not on it */
     kp__seat_leave(core, slot, seat, now);
     if (now) sub->used_at = now;
     kp__probe_end(core, sub, &kp__seat_at(slot, seat)->probe);

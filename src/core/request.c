@@ -68,11 +68,11 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
     }
     if (request->sub->waiting == 0) {
         struct kp__rare *rare = kp__rare(core, request->sub);
-        rare->turn_began = core->now;
+        rare->turn_began = core->latest;
         rare->handed = 0;
-        kp__late_begin(core, request->sub, core->now); /* refuse_late may be set meanwhile */
+        kp__late_begin(core, request->sub, core->latest); /* refuse_late may be set meanwhile */
         /* how slow an earlier queue was says nothing about this one */
-        if (core->now >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
+        if (core->latest >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
     }
     kp__queue_insert(core, request);
 }

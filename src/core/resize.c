@@ -126,7 +126,7 @@ static void set_numbers(struct resize *r)
     core->max_waiting = may->waiting;
     core->max_keys = may->keys;
     core->evicts = may->evicts;
-    kp__rate_set(&core->rate, may->rate, may->burst, core->now);
+    kp__rate_set(&core->rate, may->rate, may->burst, core->latest);
 }
 
 /* ---- who waits ------------------------------------------------------------------------------- */
@@ -147,7 +147,7 @@ static void serve_group(struct kp__map_node *node, void *ctx)
 {
     struct resize *r = ctx;
 
-    kp__settle_budget(r->core, &KP__OF(node, struct kp__group, node)->budget, r->core->now,
+    kp__settle_budget(r->core, &KP__OF(node, struct kp__group, node)->budget, r->core->latest,
                       r->todo);
 }
 
@@ -156,15 +156,15 @@ static void serve_all(struct resize *r)
 {
     struct kp__core *core = r->core;
 
-    kp__settle_budget(core, &core->lent, core->now, r->todo);
-    kp__settle_budget(core, &core->creating, core->now, r->todo);
-    kp__settle_budget(core, &core->rate.budget, core->now, r->todo);
-    kp__settle_budget(core, &core->live, core->now, r->todo);
+    kp__settle_budget(core, &core->lent, core->latest, r->todo);
+    kp__settle_budget(core, &core->creating, core->latest, r->todo);
+    kp__settle_budget(core, &core->rate.budget, core->latest, r->todo);
+    kp__settle_budget(core, &core->live, core->latest, r->todo);
     kp__map_each(&core->groups, serve_group, r);
-    kp__share_again(core, core->now, r->todo);
+    kp__share_again(core, core->latest, r->todo);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         if (sub->rules && sub->rules->eager) sub->refill = true;
-        if (sub->refill) kp__file_sub(core, sub, core->now);
+        if (sub->refill) kp__file_sub(core, sub, core->latest);
     }
 }
 

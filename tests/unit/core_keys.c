@@ -441,17 +441,17 @@ static void what_a_key_had_must_count_by_the_weight_that_it_had_then(void **stat
     stage_lend(&s, sub);
     s.core.usual[KP__LEASED].hold = 100;
     s.now += 100;
-    s.core.now = s.now;
+    s.core.latest = s.now;
     stage_rule(&s, sub, &s.rules, -1, -1);
     assert_int_equal(sub->contest->share.had[KP__LEASED], 0); /* nothing: no key is starved */
     s.core.lent.cap = 1;
     assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
     s.now += 100;
-    s.core.now = s.now;
+    s.core.latest = s.now;
     stage_rule(&s, sub, &heavy, -1, -1);
     assert_int_equal(sub->contest->share.had[KP__LEASED], KP__SHARE_ONE / KP__SHARE_TAU);
     s.now += 100;
-    s.core.now = s.now;
+    s.core.latest = s.now;
     kp__account(&s.core, sub);
     assert_int_equal(sub->contest->share.had[KP__LEASED], 5 * (KP__SHARE_ONE / KP__SHARE_TAU / 4));
     stage_close(&s);
