@@ -420,57 +420,63 @@ void kp__gone_many(struct kp__core *core, struct kp__slot *const *slots, uint32_
     }
 }
 
-void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
-                     uint64_t now, struct kp__todo *todo)
+/* The end of a victim brings its heir, `sub`, closer to a permit. Returns the other victim that has
+ * to go, too; NULL: there is none, and the permit is taken. `left`: permit.h. */
+static struct kp__slot *bequeath(struct kp__core *core, struct kp__subpool *sub,
+                                 struct kp__slot *victim, uint64_t now, struct kp__group *left[2])
 {
-    struct kp__subpool *loser = victim->sub;
-    const struct kp__slot *next = victim->errand->victim.next;
-    struct kp__group *left[2];
+    struct kp__slot *next = victim->errand->victim.next;
 
     kp__note_time(core, now);
     if (next) kp__promise_pass(core, sub, victim, left);
     else kp__promise_end(core, sub, victim, left);
     vacate(core, &victim, 1, now);
     if (!next) kp__permit_take(core, sub);
+    return next;
+}
+
+static void settle_both(struct kp__core *core, struct kp__subpool *sub, struct kp__subpool *loser,
+                        struct kp__group *const left[2], uint64_t now, struct kp__todo *todo)
+{
     kp__settle(core, sub, now, todo); /* with one more live, it may have an idle one to spare */
     kp__settle(core, loser, now, todo); /* its groups, or its own limit, may have room now */
     kp__settle_left(core, left, now, todo);
 }
 
+void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                     uint64_t now, struct kp__todo *todo)
+{
+    struct kp__subpool *loser = victim->sub;
+    struct kp__group *left[2];
+
+    (void)bequeath(core, sub, victim, now, left); /* the caller knows what is next */
+    settle_both(core, sub, loser, left, now, todo);
+}
+
 void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,
                           struct kp__todo *todo)
 {
-    const struct kp__victim *part = &victim->errand->victim;
-    struct kp__subpool *loser = victim->sub, *sub = part->heir;
+    struct kp__subpool *loser = victim->sub, *sub = victim->errand->victim.heir;
     struct kp__request *sponsor = victim->errand->sponsor;
-    struct kp__slot *next = part->next;
     struct kp__group *left[2];
     bool probe = false;
 
-    kp__note_time(core, now);
     kp__probe_pass(&kp__errand_of(victim)->probe, &probe);
-    if (next) kp__promise_pass(core, sub, victim, left);
-    else kp__promise_end(core, sub, victim, left);
-    vacate(core, &victim, 1, now);
+    struct kp__slot *next = bequeath(core, sub, victim, now, left);
     if (sponsor) sponsor->slot = next;
     if (next) {
         kp__errand(core, next)->victim.heir = sub;
         kp__errand(core, next)->sponsor = sponsor;
         kp__probe_pass(&probe, &kp__errand_of(next)->probe);
         kp__list_push_back(&todo->doomed, &next->link);
+    } else if (sponsor) {
+        kp__answer_permit(core, sponsor, todo);
+        sponsor->grant.probe = probe;
     } else {
-        kp__permit_take(core, sub);
-        if (sponsor) {
-            kp__answer_permit(core, sponsor, todo);
-            sponsor->grant.probe = probe;
-        } else {
-            kp__probe_end(core, sub, &probe); /* as after any permit that nobody spends */
-            kp__permit_refund(core, sub);
-        }
+        kp__probe_end(core, sub, &probe); /* as after any permit that nobody spends */
+        kp__permit_refund(core, sub);
     }
-    kp__settle(core, sub, now, todo);
-    kp__settle(core, loser, now, todo);
-    kp__settle_left(core, left, now, todo);
+    settle_both(core, sub, loser, left, now, todo);
 }
 
 /* ---- marks ----------------------------------------------------------------------------------- */
