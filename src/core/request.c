@@ -95,6 +95,19 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, struct k
     kp__send_away(core, request, todo);
 }
 
+struct kp__request *kp__sponsor_release(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__request *sponsor = slot->errand->sponsor;
+
+    if (!sponsor) return NULL;
+    kp__errand_of(slot)->sponsor = NULL;
+    sponsor->slot = NULL;
+    kp__queue_remove(core, sponsor);
+    sponsor->queue = kp__queue_for(sponsor);
+    kp__queue_insert(core, sponsor);
+    return sponsor;
+}
+
 /* ---- out ------------------------------------------------------------------------------------- */
 
 void kp__send_away(struct kp__core *core, struct kp__request *request, struct kp__todo *todo)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of circuits (core/give.c, core/serve.c), which failed creations or uses open, and of
+ * Tests of circuits (core/create.c, core/serve.c), which failed creations or uses open, and of
  * shedding a slow queue.
  */
 #include "core_stage.h"

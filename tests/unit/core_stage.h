@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/mail.h"
 #include "core/calendar.h"
+#include "core/create.h"
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/permit.h"
