@@ -8,7 +8,6 @@
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/renew.h"
-#include "core/table.h"
 
 static void file(struct kp__timers *calendar, struct kp__timer *due, uint64_t at)
 {

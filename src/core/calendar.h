@@ -67,6 +67,13 @@ static inline uint64_t kp__due_next(const struct kp__core *core)
 struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                                   struct kp__todo *todo);
 
+/* Have a key looked at when it will have been unused for long enough to be forgotten. */
+void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
+
+/* May this key be forgotten now, with what it holds up to its minimum? If it is only too early, the
+ * key is filed for when it may. */
+bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
 /* 1 s: after so long, what was due but could not be begun is looked at again. */
 #define KP__LOOK_AGAIN UINT64_C(1000000000)
 

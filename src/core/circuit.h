@@ -13,6 +13,7 @@
 #ifndef KP__CORE_CIRCUIT_H
 #define KP__CORE_CIRCUIT_H
 
+#include "core/limit.h"
 #include "core/rules.h"
 
 struct kp__core;

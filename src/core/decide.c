@@ -124,10 +124,10 @@ static struct kp__slot *ready_slot(struct look *l)
     return NULL;
 }
 
-static struct kp__budget *budget_in(struct look *l, int m)
+static struct kp__budget *budget_in(struct look *l, int place)
 {
-    if (m == KP__IN_POOL) return &l->core->live;
-    return kp__group_budget(l->sub, m - 1);
+    if (place == KP__POOL) return &l->core->live;
+    return kp__group_budget(l->sub, place - KP__GROUP_0);
 }
 
 /* A budget that is short, in which this slot's room is owed to another key; or NULL. */
@@ -138,8 +138,8 @@ static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *
 
     if (l->core->starved == 0 || !l->core->evicts) return NULL;
     if (kp__sub_staying(sub) <= kp__sub_kept(sub)) return NULL;
-    for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
-        struct kp__budget *b = budget_in(l, m);
+    for (int p = KP__GROUP_1; p >= KP__POOL; p--) {
+        struct kp__budget *b = budget_in(l, p);
         if (!b) continue;
         if (in_use ? kp__budget_owed_used(l->core, b, sub) : kp__budget_owed(l->core, b, sub))
             return b;
@@ -255,23 +255,6 @@ static enum verdict told_before(struct look *l)
     return answer_no(l, code, KP__BY_CACHE_FAILURE);
 }
 
-static bool all_are_doomed(const struct kp__list *list)
-{
-    const struct kp__list *node = kp__list_first(list);
-
-    while (node && KP__OF(node, const struct kp__slot, link)->errand->doomed)
-        node = kp__list_next(list, node);
-    return node == NULL;
-}
-
-bool kp__needs_creation(const struct kp__request *request)
-{
-    const struct kp__subpool *sub = request->sub;
-
-    return (request->flags & KP_FRESH) ||
-           (all_are_doomed(KP__SLOTS(sub, KP__LENT)) && all_are_doomed(&sub->rare->tested));
-}
-
 /* No creation may begin now. If there is a code for that, a request that only a creation can help
  * is refused with it, and told the cause. The others wait. */
 static enum verdict barred(struct look *l, enum kp__limit limit, uint64_t again)
@@ -298,12 +281,10 @@ static enum verdict healthy(struct look *l)
         return answer_no(l, KP_EBREAKER, h->circuit->limit);
     }
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
-    /* after a pause there is one; how many probes a circuit lets through, it knows itself */
-    bool one = h->failures && r->retry_first && !h->tripped;
-    if ((int64_t)l->sub->count[KP__CREATING] - l->sub->rare->tests + l->sub->contest->promised >=
-        (one ? 1 : r->max_creating))
-        return barred(l, KP__BY_MAX_CREATING, KP__NEVER);
-    return GO_ON;
+    /* after a failure one goes first, to find out. Not where there is no pause: then each request
+     * makes its own attempt, and is told its own failure; nor where a circuit knows how many */
+    int64_t most = h->failures && r->retry_first && !h->tripped ? 1 : r->max_creating;
+    return kp__sub_creating(l->sub) < most ? GO_ON : barred(l, KP__BY_MAX_CREATING, KP__NEVER);
 }
 
 /* ---- the right to create one: room ----------------------------------------------------------- */
@@ -333,24 +314,22 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
     return l->now >= late ? GO_ON : lacks(l, KP__BY_MAX_LIVE, NULL, late);
 }
 
-static struct kp__slot *pick(struct look *l, int m)
+static struct kp__slot *pick(struct look *l, int place)
 {
-    return kp__evict_pick(l->core, budget_in(l, m), (enum kp__member)m);
+    return kp__evict_pick(l->core, budget_in(l, place));
 }
 
 /* Pick as few idle ones as make room in all budgets that are full. What is in a group is in the
  * pool, too: so one is enough, unless both groups are full and no idle one is in both; then two. */
-static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct kp__slot **victim)
+static enum verdict victims(struct look *l, const bool full[KP__FILED], struct kp__slot **victim)
 {
     struct kp__slot *other = NULL;
-    int last = full[KP__IN_GROUP_1]   ? KP__IN_GROUP_1
-               : full[KP__IN_GROUP_0] ? KP__IN_GROUP_0
-                                      : KP__IN_POOL;
+    int last = full[KP__GROUP_1] ? KP__GROUP_1 : full[KP__GROUP_0] ? KP__GROUP_0 : KP__POOL;
 
-    if (full[KP__IN_GROUP_0] && full[KP__IN_GROUP_1]) {
-        if ((*victim = pick(l, KP__IN_PAIR)) != NULL) return GO_ON;
-        if ((other = pick(l, KP__IN_GROUP_0)) == NULL)
-            return lacks_permit(l, budget_in(l, KP__IN_GROUP_0));
+    if (full[KP__GROUP_0] && full[KP__GROUP_1]) {
+        if ((*victim = pick(l, KP__BOTH_GROUPS)) != NULL) return GO_ON;
+        if ((other = pick(l, KP__GROUP_0)) == NULL)
+            return lacks_permit(l, budget_in(l, KP__GROUP_0));
     }
     if ((*victim = pick(l, last)) == NULL)
         return lacks_permit(l, budget_in(l, last));
@@ -386,17 +365,17 @@ static bool is_paced(const struct kp__core *core)
 static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
 {
     struct kp__core *core = l->core;
-    bool full[KP__MEMBERS] = { false }, any = false;
+    bool full[KP__FILED] = { false }, any = false;
 
     if (!kp__budget_may_take(core, &core->creating, l->sub))
         return lacks_permit(l, &core->creating);
     if (is_paced(core) && want_token(l) != GO_ON) return LACKS;
     if (*victim) return GO_ON;
-    for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
-        struct kp__budget *b = budget_in(l, m);
+    for (int p = KP__GROUP_1; p >= KP__POOL; p--) {
+        struct kp__budget *b = budget_in(l, p);
         if (!b || kp__budget_may_take(core, b, l->sub)) continue;
         if (kp__budget_outranked(core, b, l->sub)) return lacks_permit(l, b);
-        full[m] = any = true;
+        full[p] = any = true;
     }
     return any ? victims(l, full, victim) : GO_ON;
 }

@@ -7,7 +7,6 @@
 #include "base/check.h"
 #include "core/calendar.h"
 #include "core/permit.h"
-#include "core/renew.h"
 #include "core/serve.h"
 
 static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
@@ -233,9 +232,9 @@ bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now
     const struct kp__health *h = &sub->rare->health;
 
     if (h->refused || h->tripped || now < h->back_off) return false;
-    if ((int64_t)sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised >=
-        (h->failures ? 1 : sub->rules->max_creating))
-        return false;
+    /* after a failure one goes first, even where there is no pause (decide.c, healthy): in the
+     * background nobody needs an attempt of his own */
+    if (kp__sub_creating(sub) >= (h->failures ? 1 : sub->rules->max_creating)) return false;
     if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))
         return false;
     return !kp__token_lacks(&core->rate, now) &&

@@ -60,4 +60,7 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 /* Take a permit to make one of them (refill, warm-up). False: none is to be made now. */
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
 
+/* The same for a replacement that is wanted (renew.h), which counts as being made from then on. */
+bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
 #endif

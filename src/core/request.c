@@ -14,34 +14,6 @@
 #include "core/todo.h"
 #include "keyedpool/loop.h"
 
-const char *const kp__limit_name[KP__LIMITS] = {
-    [KP__NOT_BOUND] = "",
-    [KP__BY_WAIT_ORDER] = "wait_order",
-    [KP__BY_LIMITS_FOR] = "limits_for",
-    [KP__BY_DRIVER_CREATE] = "driver.create",
-    [KP__BY_CREATION] = "create",
-    [KP__BY_DESTRUCTION] = "destroy",
-    [KP__BY_CREATE_TIMEOUT] = "create_timeout_ms",
-    [KP__BY_DEADLINE] = "deadline",
-    [KP__BY_FLAGS] = "kp_ask.flags",
-    [KP__BY_MAX_LIVE] = "max_live",
-    [KP__BY_MAX_LENT] = "max_lent",
-    [KP__BY_MAX_CREATING] = "max_creating",
-    [KP__BY_MAX_WAITING] = "max_waiting",
-    [KP__BY_RETRY] = "retry_first_ms",
-    [KP__BY_BREAKER] = "breaker_failures",
-    [KP__BY_CACHE_FAILURE] = "cache_failure_ms",
-    [KP__BY_SHED_TARGET] = "shed_target_ms",
-    [KP__BY_POOL_LIVE] = "budget.max_live",
-    [KP__BY_POOL_LENT] = "budget.max_lent",
-    [KP__BY_POOL_CREATING] = "budget.max_creating",
-    [KP__BY_POOL_WAITING] = "budget.max_waiting",
-    [KP__BY_CREATE_RATE] = "budget.create_rate",
-    [KP__BY_GROUP] = "budget.group_max_live",
-    [KP__BY_BREAKER_RATE] = "breaker_rate_pct",
-    [KP__BY_REFUSE_LATE] = "refuse_late"
-};
-
 /* A loop's request lies in a kp_request, and a loop begins with its mailbox (flow/loop.h). */
 static struct kp__mailbox *box_of(struct kp__request *request)
 {
@@ -96,11 +68,11 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
     }
     if (request->sub->waiting == 0) {
         struct kp__rare *rare = kp__rare(core, request->sub);
-        rare->turn_began = core->now;
+        rare->turn_began = core->latest;
         rare->handed = 0;
-        kp__late_begin(core, request->sub, core->now); /* refuse_late may be set meanwhile */
+        kp__late_begin(core, request->sub, core->latest); /* refuse_late may be set meanwhile */
         /* how slow an earlier queue was says nothing about this one */
-        if (core->now >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
+        if (core->latest >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
     }
     kp__queue_insert(core, request);
 }
@@ -121,6 +93,19 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, struct k
     if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
     else kp__settle(core, request->sub, now, todo);
     kp__send_away(core, request, todo);
+}
+
+struct kp__request *kp__sponsor_release(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__request *sponsor = slot->errand->sponsor;
+
+    if (!sponsor) return NULL;
+    kp__errand_of(slot)->sponsor = NULL;
+    sponsor->slot = NULL;
+    kp__queue_remove(core, sponsor);
+    sponsor->queue = kp__queue_for(sponsor);
+    kp__queue_insert(core, sponsor);
+    return sponsor;
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */

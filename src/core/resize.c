@@ -52,10 +52,9 @@ static void rank_all(struct kp__core *core, enum kp__spare spare)
 }
 
 /* Close the least worthy idle slot that this budget counts; false: there is none. */
-static bool close_one(struct kp__core *core, struct kp__budget *budget, enum kp__member member,
-                      struct kp__todo *todo)
+static bool close_one(struct kp__core *core, struct kp__budget *budget, struct kp__todo *todo)
 {
-    struct kp__slot *slot = kp__evict_pick(core, budget, member);
+    struct kp__slot *slot = kp__evict_pick(core, budget);
 
     if (!slot) return false;
     kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
@@ -75,8 +74,7 @@ static void trim_group(struct kp__map_node *node, void *ctx)
     struct kp__group *group = KP__OF(node, struct kp__group, node);
     struct resize *r = ctx;
 
-    while (over(&group->budget) > 0 && close_one(r->core, &group->budget, group->member, r->todo))
-        continue;
+    while (over(&group->budget) > 0 && close_one(r->core, &group->budget, r->todo)) continue;
 }
 
 /* What is closed first: slots above what their keys are to keep, then any. */
@@ -90,10 +88,9 @@ static void trim(struct resize *r)
     for (int i = 0; i < 2; i++) {
         rank_all(core, spare_first[i]);
         kp__map_each(&core->groups, trim_group, r);
-        while (kp__surplus(core) > 0 && close_one(core, &core->live, KP__IN_POOL, r->todo))
-            continue;
+        while (kp__surplus(core) > 0 && close_one(core, &core->live, r->todo)) continue;
         while ((int64_t)core->count[KP__IDLE] > core->max_idle &&
-               close_one(core, &core->live, KP__IN_POOL, r->todo))
+               close_one(core, &core->live, r->todo))
             continue;
     }
     rank_all(core, KP__SPARE_NONE);
@@ -128,8 +125,8 @@ static void set_group(struct kp__map_node *node, void *ctx)
     struct kp__group *group = KP__OF(node, struct kp__group, node);
     struct resize *r = ctx;
 
-    if (group->member != KP__IN_PAIR)
-        set_cap(r->core, &group->budget, r->may->group[group->member - KP__IN_GROUP_0]);
+    if (group->budget.place != KP__BOTH_GROUPS)
+        set_cap(r->core, &group->budget, r->may->group[group->budget.place - KP__GROUP_0]);
 }
 
 static void set_numbers(struct resize *r)
@@ -146,7 +143,7 @@ static void set_numbers(struct resize *r)
     core->max_waiting = may->waiting;
     core->max_keys = may->keys;
     core->evicts = may->evicts;
-    kp__rate_set(&core->rate, may->rate, may->burst, core->now);
+    kp__rate_set(&core->rate, may->rate, may->burst, core->latest);
 }
 
 /* ---- who waits ------------------------------------------------------------------------------- */
@@ -167,7 +164,7 @@ static void serve_group(struct kp__map_node *node, void *ctx)
 {
     struct resize *r = ctx;
 
-    kp__settle_budget(r->core, &KP__OF(node, struct kp__group, node)->budget, r->core->now,
+    kp__settle_budget(r->core, &KP__OF(node, struct kp__group, node)->budget, r->core->latest,
                       r->todo);
 }
 
@@ -176,15 +173,15 @@ static void serve_all(struct resize *r)
 {
     struct kp__core *core = r->core;
 
-    kp__settle_budget(core, &core->lent, core->now, r->todo);
-    kp__settle_budget(core, &core->creating, core->now, r->todo);
-    kp__settle_budget(core, &core->rate.budget, core->now, r->todo);
-    kp__settle_budget(core, &core->live, core->now, r->todo);
+    kp__settle_budget(core, &core->lent, core->latest, r->todo);
+    kp__settle_budget(core, &core->creating, core->latest, r->todo);
+    kp__settle_budget(core, &core->rate.budget, core->latest, r->todo);
+    kp__settle_budget(core, &core->live, core->latest, r->todo);
     kp__map_each(&core->groups, serve_group, r);
-    kp__share_again(core, core->now, r->todo);
+    kp__share_again(core, core->latest, r->todo);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         if (sub->rules && sub->rules->eager) sub->refill = true;
-        if (sub->refill) kp__file_sub(core, sub, core->now);
+        if (sub->refill) kp__file_sub(core, sub, core->latest);
     }
 }
 

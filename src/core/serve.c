@@ -107,7 +107,7 @@ static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t
 static void had_its_turn(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__contest(core, sub)->served =
-        (struct kp__rank){ .arrived = core->now, .stamp = (uint32_t)++core->stamps };
+        (struct kp__rank){ .arrived = core->latest, .stamp = (uint32_t)++core->stamps };
 }
 
 /* Serve this key until the heads of its queues cannot go on; then it stands in the heap of the
@@ -132,7 +132,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
             if (kp__decide(core, head[i], now, todo, &lack)) {
                 shed_learn(core, sub, kp__waited(head[i], now), now);
                 if (kp__refuses_late(sub) && head[i]->grant.kind != KP__GRANT_NO)
-                    kp__late_learn(core, sub, core->now); /* not older than when it came */
+                    kp__late_learn(core, sub, core->latest); /* not older than when it came */
                 if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->looking)
                     handed_over(core, sub, now);
                 if (sub->rules->wait_lifo && head[i]->grant.kind != KP__GRANT_NO)

@@ -30,16 +30,18 @@ struct kp__subpool;
 /* What a share is measured in, by budget: live resources that are not idle, or leases. */
 enum kp__measure { KP__IN_USE, KP__LEASED, KP__MEASURES };
 
-/* The budgets that a key may compete in. */
+/* The budgets that a key has to do with. Those before KP__FILED count live resources: a key that
+ * has an idle one to spare is filed there (budget.h). */
 enum kp__place {
     KP__POOL,
     KP__GROUP_0,
     KP__GROUP_1,
-    KP__LENDING,
+    KP__BOTH_GROUPS, /* of the pair: it has no limit, so nobody ever lacks it */
+    KP__FILED,
+    KP__LENDING = KP__FILED,
     KP__MAKING,
     KP__TOKENS,
-    KP__PLACES,
-    KP__NOWHERE = KP__PLACES /* of budgets without a limit, which nobody ever lacks */
+    KP__PLACES
 };
 
 /* Of one key. Scores wrap around; only their differences mean anything. */

@@ -31,7 +31,7 @@ const struct kp__rare kp__no_rare = {
     .tested = EMPTY(kp__no_rare.tested),
     .taken = EMPTY(kp__no_rare.taken)
 };
-_Static_assert(KP__MEMBERS == 4 && KP__QUEUES == 5, "each is there");
+_Static_assert(KP__FILED == 4 && KP__QUEUES == 5, "each is there");
 
 void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub)
 {
@@ -40,7 +40,7 @@ void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub)
 
     *contest = (struct kp__contest){ .sub = sub };
     kp__heap_node_init(&contest->starved);
-    for (int m = 0; m < KP__MEMBERS; m++) kp__heap_node_init(&contest->evict[m]);
+    for (int p = 0; p < KP__FILED; p++) kp__heap_node_init(&contest->evict[p]);
     sub->contest = contest;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Subpools: everything for one key. Its slots by state, its waiting requests, its rules, its
- * health. table.c makes and drops them; serve.c and give.c decide on them.
+ * health. table.c makes and drops them; serve.c, create.c and give.c decide on them.
  */
 #ifndef KP__CORE_SUBPOOL_H
 #define KP__CORE_SUBPOOL_H
@@ -215,6 +215,12 @@ static inline int64_t kp__sub_live(const struct kp__subpool *sub)
 {
     return (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT] +
            sub->count[KP__CLOSING];
+}
+
+/* Creations under way, or promised until a victim is gone. */
+static inline int64_t kp__sub_creating(const struct kp__subpool *sub)
+{
+    return (int64_t)sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised;
 }
 
 /* Those that will be live when what is being destroyed is gone. */

@@ -2,7 +2,7 @@
  *
  * Step 4: create, only with a permit. The permit is spent into a slot, driver.create runs without
  * the lock, and the core is told its outcome: the resource is lent to the request that ran it, or
- * given to whoever is next (core/give.c). While an answer is pending, its request waits in the
+ * given to whoever is next (core/create.c). While an answer is pending, its request waits in the
  * queue like any other, so that whatever is ready first serves it. Also kp_add, for a resource that
  * was created elsewhere.
  */
@@ -10,6 +10,7 @@
 
 #include "base/cancel.h"
 #include "core/calendar.h"
+#include "core/create.h"
 #include "core/give.h"
 #include "core/permit.h"
 #include "core/renew.h"

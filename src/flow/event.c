@@ -60,20 +60,6 @@ void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct
     out->event.stack_count = kp__trace_of(slot, seat, out->frame);
 }
 
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-static void
-append(kp_why *why, const char *format, ...)
-{
-    size_t length = strlen(why->text);
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why->text + length, sizeof why->text - length, format, args);
-    va_end(args);
-}
-
 /* ---- misuse ---------------------------------------------------------------------------------- */
 
 static struct kp__lock listener_lock;
@@ -124,7 +110,7 @@ int kp__misuse(struct kp__pool *pool, kp_why *out, const char *sentence)
     kp_why why;
 
     kp__say(&why, KP_EMISUSE, sentence);
-    if (pool && pool->name) append(&why, " (pool %s)", pool->name);
+    if (pool && pool->name) kp__say_more(&why, " (pool %s)", pool->name);
     if (out) *out = why;
     if (pool) {
         kp__lock_take(&pool->door->lock, pool->world);

@@ -29,8 +29,9 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
     job->pool = pool;
     job->seat = 0;
     job->until = until;
-    job->returning = job->then_validate = job->testing = job->called_off = false;
-    job->hurried = job->held = job->spent = false;
+    job->when = KP_CHECK_GET;
+    job->then_validate = job->hurried = job->called_off = false;
+    job->kept = NULL;
     job->face.pool = pool->door;
     job->face.kind = kind;
     job->face.ctx = pool->driver.ctx;
@@ -73,7 +74,7 @@ static void init_for(struct kp__job *job, struct kp__pool *pool, kp_job_kind kin
 
     kp__job_init(job, pool, kind, slot, tag, now, kp__sooner(until, kp__later(now, most)));
     job->seat = seat;
-    job->returning = !request;
+    job->when = request ? KP_CHECK_GET : KP_CHECK_RETURN;
 }
 
 /* Wait for the answer of a job that this thread stands by. False: there was none by `until`. */
@@ -221,8 +222,8 @@ static void go_on(struct kp__job *job)
     case KP_JOB_DESTROY: kp__destroy_finish(job); break;
     case KP_JOB_REVOKE: kp__revoke_finish(job); break;
     default:
-        if (job->returning) return_finish(job);
-        else if (job->testing) kp__test_finish(job);
+        if (job->when == KP_CHECK_RETURN) return_finish(job);
+        else if (job->when == KP_CHECK_KEEPER) kp__test_finish(job);
         else check_finish(job);
     }
 }
@@ -399,7 +400,8 @@ void kp__job_send(struct kp__job *job)
     bool may_block = !(pool->driver.flags & KP_NEVER_BLOCKS);
     bool create = job->face.kind == KP_JOB_CREATE;
     kp_loop *loop = kp__here.stepping;
-    bool crew = pool->crew && (create || job->testing || (may_block && kp__here.loops > 0));
+    bool crew = pool->crew && (create || job->when == KP_CHECK_KEEPER ||
+                               (may_block && kp__here.loops > 0));
 
     if (pool->loop && !kp__loop_is_mine(pool->loop)) loop = pool->loop;
     /* relaxed: not shared yet; whoever runs it gets it through a lock */

@@ -30,14 +30,12 @@ struct kp__job {
     void *made;                 /* the answer: create's resource */
     uint64_t began, until;      /* until: when whoever waits for it gives up */
     struct kp__failure failure; /* what kp_job_fail said */
-    bool returning;             /* reset or validate: on the way back ... */
-    bool then_validate;         /* ... and after the reset, validate */
-    bool testing;               /* validate: a test of an idle one by the keeper */
-    bool called_off;            /* create: hurried, because the request for it was cancelled */
+    uint8_t when;               /* validate or reset: KP_CHECK_GET, _RETURN, or _KEEPER (a test) */
+    bool then_validate;         /* reset: validate is to follow */
     bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
-    bool held;                  /* Guard: the pool's lock. Its memory is kept for driver.cancel */
-    struct kp__subpool *read;   /* the same. And so is its key: our interest is in this subpool */
-    bool spent;                 /* the same. It was put while held: its memory goes back later */
+    bool called_off;            /* the same. Hurried because its request was cancelled */
+    struct kp__subpool *kept;   /* the same. Until driver.cancel has returned, the subpool, whose
+                                   key it may read: that stays, and so does the job's memory */
     struct kp__list queue;      /* while posted: to the thread that is to run it. Guard: the crew's
                                    lock, or the mailbox's */
 };

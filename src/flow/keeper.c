@@ -115,7 +115,7 @@ static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t 
     if (now < sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
     else if (kp__token_lacks(&core->rate, now))
         kp__file_for_token(core, sub, now);
-    else /* changes in this key file it at once (core/give.c); else look now and then */
+    else /* changes in this key file it at once (core); else look now and then */
         kp__file_sub(core, sub, now + KP__LOOK_AGAIN);
 }
 

@@ -57,26 +57,26 @@ static void let_go(kp_loop *loop, struct kp__request *r)
     if (r->posted) kp__mail_forget(&loop->box, &r->link);
 }
 
-/* Run the user code that a step has left to be run; is the request still there afterwards? Driver
- * functions and on_event may cancel the request whose step calls them, and free it. So none runs
- * within the step (what it wants run is posted), but here, where a cancel clears `stepping`, or
- * after the last use of the request. False: it is over. With the lock, given back meanwhile. */
-static bool run_user_code(kp_loop *loop, struct kp__get *g, int code, struct kp__job *late,
-                          struct kp__todo *todo)
+/* After a step: call what it has left to be called of the user's. Any of that may cancel the
+ * request, and free it; so none of it runs within the step, where driver functions are only posted.
+ * True: the request is still there. False: a cancel has ended it (it clears `stepping`). With the
+ * lock, given back meanwhile. */
+static bool survives_user_code(kp_loop *loop, struct kp__get *g, int code, struct kp__job *late,
+                               struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
 
     loop->stepping = g->request;
-    pool->inside++; /* kp_cancel steps in, which takes it back */
+    pool->inside++; /* as of any request under way: a cancel steps in */
     if (g->probing) kp__tell_probing(pool, g->request->sub, todo);
     else if (code == KP_ETIMEDOUT) /* never of a probe: its driver function runs later */
         kp__get_tell(g, todo);
     if (late) kp__job_hurry(pool, late, todo);
     kp__do(pool, todo);
-    bool same = loop->stepping == g->request;
-    pool->inside -= same;
+    bool survived = loop->stepping == g->request;
+    if (survived) pool->inside--;
     loop->stepping = NULL;
-    return same;
+    return survived;
 }
 
 void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
@@ -94,14 +94,13 @@ void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
     struct kp__job *late = kp__get_look(&g, &todo);
     int code = kp__get_run(&g, &todo);
     kp__here.stepping = NULL;
-    bool over = !run_user_code(loop, &g, code, late, &todo);
-    if (!over && code == KP_PENDING) {
-        (void)file(loop, &g); /* this is a dispatch, which then says how long to sleep */
-        kp__step_out(pool, &todo); /* it stays under way, so the pool stays, too */
+    if (!survives_user_code(loop, &g, code, late, &todo)) {
+        kp__leave(pool, &todo);
         return;
     }
-    if (over) {
-        kp__leave(pool, &todo);
+    if (code == KP_PENDING) {
+        (void)file(loop, &g); /* this is a dispatch, which then says how long to sleep */
+        kp__step_out(pool, &todo); /* it stays under way, so the pool stays, too */
         return;
     }
     kp__get_end(&g, code, &lease, &todo);

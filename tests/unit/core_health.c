@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of a key's health (core/give.c, core/serve.c): failed creations, the pauses between them,
+ * Tests of a key's health (core/create.c, core/serve.c): failed creations, the pauses between them,
  * and failures that are reported to later requests.
  */
 #include "core_stage.h"

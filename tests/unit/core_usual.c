@@ -171,7 +171,7 @@ static void a_permit_that_is_given_back_must_count_until_then(void **state)
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
     kp__permit_take(&s.core, a); /* for the background */
     assert_int_equal(stage_ask(&s, b, &r, 0), KP__GRANT_WAIT);
-    s.core.now = s.now += 400;
+    s.core.latest = s.now += 400;
     kp__permit_refund(&s.core, a);
     kp__settle(&s.core, a, s.now, &s.todo);
     assert_int_equal(s.core.usual[KP__IN_USE].spent, 400);
