@@ -281,8 +281,9 @@ static bool is_news(const struct kp__core *core, const struct kp__request *reque
     const struct kp__subpool *sub = request->sub;
     const struct kp__rare *rare = sub->rare;
 
+    KP__DCHECK(!sub->open); /* who comes here has found the key, which shuts its lane */
     if (kp__queue_first(sub, request->queue) == request) return true;
-    if (sub->count[KP__IDLE] > 0 || sub->open || !kp__list_empty(&rare->open_seats)) return true;
+    if (sub->count[KP__IDLE] > 0 || !kp__list_empty(&rare->open_seats)) return true;
     if (core->starved > 0 || (sub->rules && sub->rules->shed_target != KP__NEVER)) return true;
     for (int q = 0; q < KP__OWN; q++)
         if (rare->moment[q].told) return true;

@@ -165,7 +165,7 @@ void kp__say(kp_why *why, int code, const char *sentence)
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
 {
     kp__say(why, code, failure->text[0] ? failure->text : NULL);
-    if (why) why->vendor_code = failure->vendor_code;
+    why->vendor_code = failure->vendor_code;
 }
 
 void kp__say_more(kp_why *why, const char *format, ...)

@@ -90,6 +90,29 @@ static void a_key_that_is_down_must_not_leave_the_others_cold(void **state)
     stage_fall(&s);
 }
 
+/* L11 is about what may still be in the way. */
+static void a_failure_that_is_over_must_not_be_named(void **state)
+{
+    struct stage s;
+    kp_key key = kp_str("a");
+    kp_lease lease;
+    kp_why why;
+
+    (void)state;
+    stage_raise(&s);
+    s.create = -1;
+    assert_int_equal(kp_get(s.pool, key, NULL, &lease), KP_ECREATE);
+    s.create = 0;
+    assert_int_equal(kp_get(s.pool, key, NULL, &lease), 0);
+    kp_discard(&lease);
+    s.create = KP_PENDING;
+    assert_int_equal(kp_warm(s.pool, &key, 1, KP_ASK(.within_ms = 100, .why = &why)), 0);
+    assert_int_equal(why.code, KP_ETIMEDOUT);
+    assert_null(strstr(why.text, "last create failed"));
+    kp_job_done(s.jobs[0], 0, &s.resources[1]);
+    stage_fall(&s);
+}
+
 /* Each is tried once, and why is that of the last one. */
 static void a_key_that_fails_must_not_be_tried_again(void **state)
 {
@@ -187,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_that_is_down_must_not_leave_the_others_cold),
+        cmocka_unit_test(a_failure_that_is_over_must_not_be_named),
         cmocka_unit_test(a_key_that_fails_must_not_be_tried_again),
         cmocka_unit_test(keys_must_be_warmed_together_where_the_driver_answers_later),
         cmocka_unit_test(a_key_that_is_none_must_be_told_once_to_who_warms_it),
