@@ -110,15 +110,18 @@ static struct kp_pool *door_of(const kp_lease *lease)
     return id ? kp__door_at(id - 1) : NULL;
 }
 
-/* The sentence about a lease that is not held; and which key it was of, if that can be told: its
- * slot has lent nothing but this resource since. key_type.text is not called: the lock is held. */
-static const char *with_key(const struct held *h, uint64_t word, const char *sentence, char *text,
-                            size_t size)
+/* The sentence about a lease that is not held; and which key it was of, if that can be told: it was
+ * lent by this process, and its slot has lent nothing but this resource since. key_type.text is not
+ * called: the lock is held. */
+static const char *with_key(const struct held *h, const kp_lease *lease, const char *sentence,
+                            char *text, size_t size)
 {
+    uint64_t marks = kp__lease_marks(h->pool->forks);
     char name[48];
 
     if (!h->over || !h->slot || h->slot->state == KP__FREE ||
-        h->slot->generation - (word >> KP__WORD_BITS) >= h->slot->lends)
+        (lease->opaque[2] ^ marks) >> KP__LEASE_FORKS_AT != 0 ||
+        h->slot->generation - (lease->opaque[1] >> KP__WORD_BITS) >= h->slot->lends)
         return sentence;
     kp_key_type type = h->pool->key_type;
     type.text = NULL;
@@ -179,8 +182,7 @@ static bool is_held(const kp_lease *lease, bool quiet, struct held *h)
     }
     kp__todo_init(&todo, h->pool->world);
     if (!quiet)
-        kp__misuse_within(h->pool, &todo, NULL,
-                          with_key(h, lease->opaque[1], sentence, text, sizeof text));
+        kp__misuse_within(h->pool, &todo, NULL, with_key(h, lease, sentence, text, sizeof text));
     kp__leave(h->pool, &todo);
     return false;
 }
