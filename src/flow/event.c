@@ -264,7 +264,7 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
- * estimate of refuse_late. */
+ * estimate of refuse_late. 0 also where it cannot help. */
 static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
                            uint64_t now)
 {
@@ -288,6 +288,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
                 ? "refused at once: it could not be served before its deadline"
                 : NULL);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[request->limit]);
+    if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return 0;
     why->waited_ms = kp__ms_since(request->arrived, now);
     why->ahead = kp__queue_ahead(request);
     why->retry_after_ms = retry_after(core, request, now);
