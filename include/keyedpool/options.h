@@ -342,7 +342,8 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
     kp_pool      *pool;
     kp_key        key;                  /* {0} if no key is concerned */
     const void   *resource;
-    const char   *tag;
+    const char   *tag;                  /* of the request, with TIMEOUT and DEADLOCK; of the lease,
+                                           with LEAK, REVOKED and REVOKE_FAILED; or NULL */
     const kp_why *why;                  /* or NULL */
     const void   *site;                 /* with LEAK, REVOKED, REVOKE_FAILED, like the fields below:
                                            the address that called kp_get, kp_scope_get or kp_use,

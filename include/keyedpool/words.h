@@ -228,8 +228,8 @@ enum {                                  /* kp_ask.flags */
 typedef struct kp_ask {
     int64_t     within_ms;              /* [kp_options.deadline_ms] and/or ... */
     kp_deadline until;                  /* ... the earlier of the two counts */
-    const char *tag;                    /* who asks, for kp_explain, leak reports and kp_why. The
-                                           pointer is kept: use a literal */
+    const char *tag;                    /* who asks, for kp_explain, kp_why and events. The pointer
+                                           is kept: use a literal */
     kp_why     *why;                    /* filled if the answer is no, else all zero; must live
                                            until the answer */
     uint32_t    flags, reserved0;

@@ -46,6 +46,20 @@ void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subp
     kp__lose_interest(pool, sub, sub->used_at);
 }
 
+void kp__event_of(struct kp__pool *pool, kp_event_kind kind, const struct kp__request *r, int code,
+                  const kp_why *why, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = r->sub;
+    kp_event event = { .kind = kind, .code = code, .tag = r->tag, .why = why };
+
+    sub->interest++;
+    kp__step_out(pool, todo);
+    event.key = kp__key_of(pool, sub);
+    kp__send(pool, &event);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at);
+}
+
 void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
                 kp_event_kind kind, uint64_t now, struct kp__notice *out)
 {

@@ -44,7 +44,7 @@ static void a_failed_create_must_be_told_as_it_was(void **state)
 }
 
 static kp_pool *told_of;
-static char told_key[16];
+static char told_key[16], told_tag[16];
 
 static void remember(struct house *h, const kp_event *event)
 {
@@ -53,6 +53,7 @@ static void remember(struct house *h, const kp_event *event)
     told_of = event->pool;
     snprintf(told_key, sizeof told_key, "%.*s", (int)event->key.size,
              (const char *)event->key.data);
+    snprintf(told_tag, sizeof told_tag, "%s", event->tag ? event->tag : "(none)");
 }
 
 static void a_time_out_in_the_queue_must_name_the_limit_and_the_numbers(void **state)
@@ -80,6 +81,7 @@ static void a_time_out_in_the_queue_must_name_the_limit_and_the_numbers(void **s
     HOUSE_IS(&h, v.why.waited_ms, 1500);
     assert_ptr_equal(told_of, h.pool);
     assert_string_equal(told_key, "orders");
+    assert_string_equal(told_tag, "visitor");
     for (int i = 0; i < 2; i++) house_release(&h, &lease[i]);
     house_close(&h);
 }
