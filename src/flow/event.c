@@ -256,7 +256,7 @@ static bool holds_doomed(const struct kp__subpool *sub)
     return false;
 }
 
-static void say_timeout(const struct kp__subpool *sub, kp_why *why)
+static void say_timeout(const struct kp__core *core, const struct kp__subpool *sub, kp_why *why)
 {
     const struct kp__failure *last = sub->rare->health.last;
 
@@ -265,6 +265,9 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
                  "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
                  ", creating %" PRIu32 "), %" PRIu32 " ahead",
                  why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
+    if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
+        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64, core->live.used,
+                     core->live.cap);
     if (holds_doomed(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
@@ -285,6 +288,7 @@ static int64_t retry_after(const struct kp__core *core, const struct kp__request
     const struct kp__health *h = &request->sub->rare->health;
     uint64_t at = h->tripped ? h->circuit->until : h->back_off;
 
+    if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return 0;
     if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
     if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
     return at > now ? kp__ms_up(at - now) : 0;
@@ -302,7 +306,6 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
                 ? "refused at once: it could not be served before its deadline"
                 : NULL);
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[request->limit]);
-    if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return 0;
     why->waited_ms = kp__ms_since(request->arrived, now);
     why->ahead = kp__queue_ahead(request);
     why->retry_after_ms = retry_after(core, request, now);
@@ -310,7 +313,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     if (code == KP_ETIMEDOUT) {
         if (sub->rare->health.last && sub->rare->health.failures)
             why->vendor_code = sub->rare->health.last->vendor_code;
-        say_timeout(sub, why);
+        say_timeout(core, sub, why);
     } else if (cause.code) {
         why->vendor_code = cause.vendor_code;
         memcpy(why->field, cause.field, sizeof why->field);
