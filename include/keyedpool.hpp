@@ -141,6 +141,7 @@ template <class R>
 class pool {
 public:
     pool() noexcept = default;
+    explicit pool(kp_pool *opened) noexcept : pool_(opened) {}  // by kp_pg_open or the like
     pool(pool &&) noexcept = default;
     pool &operator=(pool &&) noexcept = default;
 

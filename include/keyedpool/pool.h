@@ -40,9 +40,9 @@ typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } k
  * DRAIN call driver.revoke, if there is one, to take back what is still lent. An unknown mode, or a
  * time that never ends, is misuse (R4); it is taken as WAIT, or as 30 s, and the pool closes all
  * the same. Returns how many resources are still out (lent, revoked, or being created or destroyed
- * on other threads): each is destroyed when it comes back, and the last one frees the pool. `pool`
- * itself keeps answering KP_ECLOSED: 192 bytes of it stay for the life of the process. A second
- * close waits for the same end, with its own deadline.
+ * on other threads): each is destroyed when it comes back, and the last one frees the pool; until
+ * then kp_explain says who has them. `pool` itself keeps answering KP_ECLOSED: 192 bytes of it stay
+ * for the life of the process. A second close waits for the same end, with its own deadline.
  * The call may return, even with 0 and in every mode, while another thread (the keeper, say) is
  * still inside on_event or another callback. Free what driver.ctx and options.ctx point to, and
  * what callbacks use, only when driver.drop_ctx is called: it comes after all of them.

@@ -46,6 +46,20 @@ void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subp
     kp__lose_interest(pool, sub, sub->used_at);
 }
 
+void kp__event_of(struct kp__pool *pool, kp_event_kind kind, const struct kp__request *r, int code,
+                  const kp_why *why, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = r->sub;
+    kp_event event = { .kind = kind, .code = code, .tag = r->tag, .why = why };
+
+    sub->interest++;
+    kp__step_out(pool, todo);
+    event.key = kp__key_of(pool, sub);
+    kp__send(pool, &event);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at);
+}
+
 void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
                 kp_event_kind kind, uint64_t now, struct kp__notice *out)
 {
@@ -238,7 +252,7 @@ static bool holds_doomed(const struct kp__subpool *sub)
     return false;
 }
 
-static void say_timeout(const struct kp__subpool *sub, kp_why *why)
+static void say_timeout(const struct kp__core *core, const struct kp__subpool *sub, kp_why *why)
 {
     const struct kp__failure *last = sub->rare->health.last;
 
@@ -247,6 +261,9 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
                  "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
                  ", creating %" PRIu32 "), %" PRIu32 " ahead",
                  why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
+    if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
+        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64, core->live.used,
+                     core->live.cap);
     if (holds_doomed(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
@@ -260,13 +277,14 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
 }
 
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
- * estimate of refuse_late. */
+ * estimate of refuse_late. 0 also where it cannot help. */
 static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
                            uint64_t now)
 {
     const struct kp__health *h = &request->sub->rare->health;
     uint64_t at = h->tripped ? h->circuit->until : h->back_off;
 
+    if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return 0;
     if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
     if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
     return at > now ? kp__ms_up(at - now) : 0;
@@ -291,7 +309,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     if (code == KP_ETIMEDOUT) {
         if (sub->rare->health.last && sub->rare->health.failures)
             why->vendor_code = sub->rare->health.last->vendor_code;
-        say_timeout(sub, why);
+        say_timeout(core, sub, why);
     } else if (cause.code) {
         why->vendor_code = cause.vendor_code;
         memcpy(why->field, cause.field, sizeof why->field);

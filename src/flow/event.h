@@ -20,6 +20,10 @@ void kp__send(struct kp__pool *pool, kp_event *event);
 void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
                       const void *resource, int code, const kp_why *why, struct kp__todo *todo);
 
+/* The same about a request, with its tag; only where there is an on_event. */
+void kp__event_of(struct kp__pool *pool, kp_event_kind kind, const struct kp__request *r, int code,
+                  const kp_why *why, struct kp__todo *todo);
+
 /* An event about a lease. It is filled in with the lock, and sent (kp__send) without. */
 struct kp__notice {
     kp_event event;

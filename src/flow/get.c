@@ -360,7 +360,7 @@ void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
     kp__explain_no(&pool->core, r, kp__time(pool), &why);
     if (r->why) *r->why = why;
     if (pool->on_event)
-        kp__event_within(pool, KP_EVENT_TIMEOUT, r->sub, NULL, KP_ETIMEDOUT, &why, todo);
+        kp__event_of(pool, KP_EVENT_TIMEOUT, r, KP_ETIMEDOUT, &why, todo);
 }
 
 static void refuse(struct kp__get *g, int code)
