@@ -122,7 +122,8 @@ typedef struct kp_why {
     char     limit[32];                 /* the option that bound: "max_live", "budget.max_lent",
                                            "max_creating" */
     char     field[32];                 /* KP_ECONFIG: the option at fault */
-    int64_t  waited_ms, retry_after_ms;
+    int64_t  waited_ms, retry_after_ms; /* how long it waited; when trying again may help: 0: at
+                                           any time, KP_OFF: never by itself (kp_retry_now) */
     uint32_t ahead;                     /* requests ahead of this one when it gave up */
     uint32_t live, creating, idle, lent, closing, waiting;      /* this key at that moment (L2) */
     int64_t  max_live;                  /* of this key; KP_UNLIMITED if it has no such limit */

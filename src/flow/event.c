@@ -263,6 +263,12 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
         kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
 }
 
+/* KP_OFF: only kp_retry_now, or new limits, can help. */
+static int64_t ms_until(uint64_t at, uint64_t now)
+{
+    return at == KP__NEVER ? KP_OFF : at > now ? kp__ms_up(at - now) : 0;
+}
+
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
  * estimate of refuse_late. */
 static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
@@ -273,7 +279,7 @@ static int64_t retry_after(const struct kp__core *core, const struct kp__request
 
     if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
     if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
-    return at > now ? kp__ms_up(at - now) : 0;
+    return ms_until(at, now);
 }
 
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
