@@ -175,7 +175,7 @@ static bool is_raced(const struct look *l)
 
     if (l->request->slot) return true;
     if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return false;
-    return l->core->can_create && h->failures == 0 && kp__list_empty(&h->kept) &&
+    return l->core->can_create && h->failures == 0 && !h->tripped && kp__list_empty(&h->kept) &&
            l->sub->contest->promised == 0 && kp__sub_live(l->sub) < l->sub->rules->max_live &&
            kp__may_create(l->core, l->sub, l->now);
 }

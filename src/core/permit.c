@@ -6,6 +6,7 @@
  */
 #include "base/check.h"
 #include "core/calendar.h"
+#include "core/circuit.h"
 #include "core/permit.h"
 #include "core/renew.h"
 #include "core/serve.h"
@@ -222,11 +223,19 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__file_sub(core, sub, now);
 }
 
+uint64_t kp__rests_until(const struct kp__subpool *sub)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    return h->tripped && h->circuit->until > h->back_off ? h->circuit->until : h->back_off;
+}
+
 bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     const struct kp__health *h = &sub->rare->health;
 
-    if (h->refused || h->tripped || now < h->back_off) return false;
+    if (h->refused || now < kp__rests_until(sub)) return false;
+    if (h->tripped && kp__circuit_bars(sub, now)) return false;
     if ((int64_t)sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised >=
         (h->failures ? 1 : sub->rules->max_creating))
         return false;

@@ -12,6 +12,10 @@
  * the rate? */
 bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
+/* After failed creates the background makes none before this: the end of the pause, or of the time
+ * for which the circuit is open, whichever is later. KP__NEVER: until kp_retry_now. */
+uint64_t kp__rests_until(const struct kp__subpool *sub);
+
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 

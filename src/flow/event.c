@@ -269,6 +269,17 @@ static int64_t ms_until(uint64_t at, uint64_t now)
     return at == KP__NEVER ? KP_OFF : at > now ? kp__ms_up(at - now) : 0;
 }
 
+void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    kp__say(why, KP_EBREAKER, NULL);
+    if (!why) return;
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[h->circuit->limit]);
+    why->retry_after_ms = ms_until(h->circuit->until, now);
+    if (h->last) kp__say_more(why, "; last create failed: %.100s", kp__failure_text(h->last));
+}
+
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
  * estimate of refuse_late. */
 static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,

@@ -112,7 +112,7 @@ static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
 /* No creation may begin now: file the key for another look. */
 static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    if (now < sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
+    if (now < kp__rests_until(sub)) kp__file_sub(core, sub, kp__rests_until(sub));
     else if (kp__token_lacks(&core->rate, now))
         kp__file_for_token(core, sub, now);
     else /* changes in this key file it at once (core/give.c); else look now and then */

@@ -438,6 +438,7 @@ void m_create(struct model *m, int key, int slot, int request)
     s->began = m->now;
     s->epoch = m->epoch;
     s->job = J_CREATE;
+    if (request == NOBODY) m_probe_unasked(m, key, &s->probe);
     if (m->on_loop) wait_for_it(m, slot, request);
     if (m_posted(m, slot)) return;
     int status = m_answer(m, KP_JOB_CREATE, s->serial);

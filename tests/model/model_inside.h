@@ -68,6 +68,7 @@ void m_bucket_set(struct model *m, struct model_bucket bucket); /* with the curr
 bool m_breaks(const struct model_rules *rules, uint32_t kind);
 bool m_circuit_bars(const struct model *m, int key);
 void m_probe(struct model *m, struct model_request *r, bool *mark);
+void m_probe_unasked(struct model *m, int key, bool *mark); /* a creation in the background */
 bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark);
 void m_circuit_close(struct model *m, int key);
 
@@ -126,6 +127,7 @@ bool m_contradicts(const struct model_rules *rules);
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every);
 int m_next_key(const struct model *m, uint64_t after); /* by places; 0: the first */
 int64_t m_ready(const struct model *m, int key, bool force); /* how many are to be there */
+uint64_t m_rests_until(const struct model_key *k);
 bool m_may_make(const struct model *m, int key, uint64_t now);
 void m_forgive(struct model *m, int key);
 

@@ -111,11 +111,17 @@ void m_want_more(struct model *m, int key)
     m_file_key(m, key, m->now);
 }
 
+/* The background makes nothing before this. */
+uint64_t m_rests_until(const struct model_key *k)
+{
+    return k->tripped && k->open_until > k->back_off ? k->open_until : k->back_off;
+}
+
 bool m_may_make(const struct model *m, int key, uint64_t now)
 {
     const struct model_key *k = &m->key[key];
 
-    return !k->tripped && m->now >= k->back_off &&
+    return !m_circuit_bars(m, key) && m->now >= k->back_off &&
            m_count(m, key, M_CREATING) + k->promised <
                (k->failures ? 1 : k->rules.max_creating) &&
            m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
@@ -132,8 +138,8 @@ static void refill(struct model *m, int key, uint64_t now)
         k->refill = k->warm = false;
     } else if (k->refused) {
         return; /* until kp_retry_now */
-    } else if (now < k->back_off) {
-        m_file_key(m, key, k->back_off);
+    } else if (now < m_rests_until(k)) {
+        m_file_key(m, key, m_rests_until(k));
     } else if (m_creator_waits(m, key) || !m_may_make(m, key, now)) {
         m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, key, now) : now + SECOND);
     } else {
