@@ -154,6 +154,13 @@ static uint64_t deadline_of(kp_pool *pool, const kp_ask *ask)
     return kp__sooner(until, kp_deadline_in(pool, ask->within_ms).ns);
 }
 
+/* Is the deadline the pool's, and that is none (kp_options.deadline_ms)? */
+static bool is_none_by_default(const struct use *use)
+{
+    const kp_ask *ask = &use->plan.ask;
+    return ask->within_ms == 0 && !ask->until.ns && use->deadline_ns <= kp_now_ns(use->pool);
+}
+
 /* Until when one key may be tried, if so many are left. */
 static uint64_t share_of(const struct use *use, size_t keys_left)
 {
@@ -184,6 +191,7 @@ int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *a
     use.single = is_single(&use.plan) || !kp_is_pool(pool); /* if it is none, the get says why */
     if (use.single) return attempt(&(struct series){ &use, key, 0, KP__NEVER, 1, 0, false });
     use.deadline_ns = deadline_of(pool, &use.plan.ask);
+    if (is_none_by_default(&use)) use.plan.ask.within_ms = KP_NONE; /* as if it were said */
     size_t fallbacks = use.plan.fallbacks;
     bool next;
     status = try_key(&use, key, share_of(&use, fallbacks + 1), &next);

@@ -225,6 +225,37 @@ static void what_a_plan_can_mean_must_be_taken(void **state)
     contract_end(&c);
 }
 
+static int count_run(kp_lease *lease, void *arg)
+{
+    (void)lease;
+    ++*(int *)arg;
+    return 0;
+}
+
+/* deadline_ms = KP_NONE: no get waits, and each key is asked, as if the ask said so. */
+static void where_the_pool_does_not_wait_every_key_must_be_asked(void **state)
+{
+    kp_key fallback[] = { kp_str("us") };
+    kp_plan plan = { .fallback = fallback, .fallbacks = 1 };
+    kp_lease held, idle;
+    int runs = 0;
+    contract c;
+
+    (void)state;
+    contract_begin(&c, NULL);
+    c.options.limits.max_live = 1;
+    c.options.deadline_ms = KP_NONE;
+    contract_open(&c);
+    contract_take(&c, EU, &held);
+    contract_take(&c, fallback[0], &idle);
+    assert_int_equal(kp_use(c.pool, EU, &plan, count_run, &runs), KP_EAGAIN);
+    kp_release(&idle);
+    assert_int_equal(kp_use(c.pool, EU, &plan, count_run, &runs), 0);
+    assert_int_equal(runs, 1);
+    kp_release(&held);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +266,7 @@ int main(void)
         cmocka_unit_test(the_last_attempts_resource_must_be_kept),
         cmocka_unit_test(a_plan_may_say_that_a_failure_is_not_the_resources_fault),
         cmocka_unit_test(runs_count_for_the_schedules_duration),
+        cmocka_unit_test(where_the_pool_does_not_wait_every_key_must_be_asked),
         cmocka_unit_test(what_a_plan_cannot_mean_must_be_refused_with_the_fields_name),
         cmocka_unit_test(what_a_plan_can_mean_must_be_taken),
     };
