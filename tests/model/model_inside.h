@@ -122,6 +122,7 @@ void m_forget(struct model *m, int key, uint64_t now); /* if that is allowed */
 int64_t m_invalidate_one(struct model *m, int key);
 void m_lose_interest(struct model *m, int key, uint64_t used_at);
 int m_find(struct model *m, int key, int *code);
+int64_t m_lent_bound(const struct model *m);
 int64_t m_all_keys(const struct model *m, bool floors); /* the sum of what they are to keep */
 bool m_contradicts(const struct model_rules *rules);
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every);
