@@ -205,6 +205,14 @@ static bool may_grow(const struct kp__core *core, const struct kp__subpool *sub)
     return sub->rules && core->can_create && core->phase == KP__OPEN && !sub->leaving;
 }
 
+/* What is made now would not be kept, because of budget.max_idle. Is that so because others keep
+ * more than their minimum? Then a minimum that is refilled after losses is looked at again until
+ * there is room. If the minima of all keys do not fit, they would take turns in vain. */
+static bool room_will_come(const struct kp__core *core, const struct kp__subpool *sub, int64_t have)
+{
+    return sub->rules->eager && have < sub->rules->min_live && core->minima <= core->max_idle;
+}
+
 int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force)
 {
     int64_t target, have;
@@ -212,8 +220,9 @@ int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, 
     if (!may_grow(core, sub)) return 0;
     target = kp__ready_wanted(sub, force);
     have = kp__sub_live(sub) + sub->contest->promised + sub->rare->health.kept_count;
-    if (target <= have || !kp__may_idle(core, 1)) return 0; /* it would not be kept */
-    return target - have;
+    if (target <= have) return 0;
+    if (kp__may_idle(core, 1)) return target - have;
+    return room_will_come(core, sub, have) ? sub->rules->min_live - have : 0;
 }
 
 void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
@@ -264,6 +273,7 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 {
     kp__note_time(core, now);
     if (kp__refill_wanted(core, sub, force) == 0) return false;
+    if (!kp__may_idle(core, 1)) return false; /* it would not be kept */
     if (creators_wait(sub)) return false; /* they come first */
     return take_permit(core, sub, now);
 }

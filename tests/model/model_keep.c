@@ -100,8 +100,12 @@ int64_t m_wanted(const struct model *m, int key, bool force)
     const struct model_key *k = &m->key[key];
     int64_t more = m_ready(m, key, force) - m_live(m, key) - k->promised - k->kept;
 
-    if (m->closed || k->leaving || m_count(m, NOBODY, M_IDLE) >= m->budget_idle) return 0;
-    return more > 0 ? more : 0;
+    int64_t least = k->rules.min_live - (m_ready(m, key, force) - more);
+
+    if (m->closed || k->leaving || more <= 0) return 0;
+    if (m_count(m, NOBODY, M_IDLE) < m->budget_idle) return more;
+    /* later, if the others have more than their minima */
+    return least > 0 && k->rules.eager && m_all_keys(m, false) <= m->budget_idle ? least : 0;
 }
 
 void m_want_more(struct model *m, int key)
@@ -140,7 +144,8 @@ static void refill(struct model *m, int key, uint64_t now)
         return; /* until kp_retry_now */
     } else if (now < m_rests_until(k)) {
         m_file_key(m, key, m_rests_until(k));
-    } else if (m_creator_waits(m, key) || !m_may_make(m, key, now)) {
+    } else if (m_creator_waits(m, key) || !m_may_make(m, key, now) ||
+               m_count(m, NOBODY, M_IDLE) >= m->budget_idle) {
         m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, key, now) : now + SECOND);
     } else {
         int slot = m_permit(m, key);
