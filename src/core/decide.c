@@ -252,6 +252,8 @@ static enum verdict told_before(struct look *l)
         kp__list_remove(first);
         kp__list_push_back(&l->todo->spent, first);
         kp__rare(l->core, l->sub)->health.kept_count--;
+        /* as long as it was kept, it stood for a resource (kp__refill_wanted) */
+        if (l->sub->rules->eager) kp__want_more(l->core, l->sub, l->now);
     }
     return answer_no(l, code, KP__BY_CACHE_FAILURE);
 }
