@@ -175,7 +175,7 @@ static bool is_raced(const struct look *l)
 
     if (l->request->slot) return true;
     if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return false;
-    return l->core->can_create && h->failures == 0 && kp__list_empty(&h->kept) &&
+    return l->core->can_create && h->failures == 0 && !h->tripped && kp__list_empty(&h->kept) &&
            l->sub->contest->promised == 0 && kp__sub_live(l->sub) < l->sub->rules->max_live &&
            kp__may_create(l->core, l->sub, l->now);
 }
@@ -251,6 +251,8 @@ static enum verdict told_before(struct look *l)
         kp__list_remove(first);
         kp__list_push_back(&l->todo->spent, first);
         kp__rare(l->core, l->sub)->health.kept_count--;
+        /* as long as it was kept, it stood for a resource (kp__refill_wanted) */
+        if (l->sub->rules->eager) kp__want_more(l->core, l->sub, l->now);
     }
     return answer_no(l, code, KP__BY_CACHE_FAILURE);
 }

@@ -6,6 +6,7 @@
  */
 #include "base/check.h"
 #include "core/calendar.h"
+#include "core/circuit.h"
 #include "core/permit.h"
 #include "core/serve.h"
 
@@ -203,21 +204,24 @@ static bool may_grow(const struct kp__core *core, const struct kp__subpool *sub)
     return sub->rules && core->can_create && core->phase == KP__OPEN && !sub->leaving;
 }
 
-int64_t kp__refill_missing(const struct kp__core *core, const struct kp__subpool *sub, bool force)
+/* What is made now would not be kept, because of budget.max_idle. Is that so because others keep
+ * more than their minimum? Then a minimum that is refilled after losses is looked at again until
+ * there is room. If the minima of all keys do not fit, they would take turns in vain. */
+static bool room_will_come(const struct kp__core *core, const struct kp__subpool *sub, int64_t have)
+{
+    return sub->rules->eager && have < sub->rules->min_live && core->minima <= core->max_idle;
+}
+
+int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force)
 {
     int64_t target, have;
 
     if (!may_grow(core, sub)) return 0;
     target = kp__ready_wanted(sub, force);
     have = kp__sub_live(sub) + sub->contest->promised + sub->rare->health.kept_count;
-    return target > have ? target - have : 0;
-}
-
-int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force)
-{
-    int64_t missing = kp__refill_missing(core, sub, force);
-
-    return missing > 0 && kp__may_idle(core, 1) ? missing : 0; /* else it would not be kept */
+    if (target <= have) return 0;
+    if (kp__may_idle(core, 1)) return target - have;
+    return room_will_come(core, sub, have) ? sub->rules->min_live - have : 0;
 }
 
 void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
@@ -227,11 +231,19 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__file_sub(core, sub, now);
 }
 
+uint64_t kp__rests_until(const struct kp__subpool *sub)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    return h->tripped && h->circuit->until > h->back_off ? h->circuit->until : h->back_off;
+}
+
 bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     const struct kp__health *h = &sub->rare->health;
 
-    if (h->refused || h->tripped || now < h->back_off) return false;
+    if (h->refused || now < kp__rests_until(sub)) return false;
+    if (h->tripped && kp__circuit_bars(sub, now)) return false;
     /* after a failure one goes first, even where there is no pause (decide.c, healthy): in the
      * background nobody needs an attempt of his own */
     if (kp__sub_creating(sub) >= (h->failures ? 1 : sub->rules->max_creating)) return false;
@@ -260,6 +272,7 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 {
     kp__note_time(core, now);
     if (kp__refill_wanted(core, sub, force) == 0) return false;
+    if (!kp__may_idle(core, 1)) return false; /* it would not be kept */
     if (creators_wait(sub)) return false; /* they come first */
     return take_permit(core, sub, now);
 }

@@ -12,6 +12,10 @@
  * the rate? */
 bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
+/* After failed creates the background makes none before this: the end of the pause, or of the time
+ * for which the circuit is open, whichever is later. KP__NEVER: until kp_retry_now. */
+uint64_t kp__rests_until(const struct kp__subpool *sub);
+
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 
@@ -49,9 +53,7 @@ void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uin
  * at least. */
 int64_t kp__ready_wanted(const struct kp__subpool *sub, bool force);
 
-/* How many of these are missing; and how many of them the background is to make: none while
- * budget.max_idle is reached. */
-int64_t kp__refill_missing(const struct kp__core *core, const struct kp__subpool *sub, bool force);
+/* How many of these are missing, for the background to make. */
 int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force);
 
 /* Have the keeper make them, if any are missing. */

@@ -18,6 +18,7 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
+#include "flow/get.h"
 #include "flow/health.h"
 #include "flow/job.h"
 #include "flow/resource.h"
@@ -227,14 +228,14 @@ static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp_
 
 /* Out of memory: the permit goes back unspent. */
 static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
-                   bool renews)
+                   bool renews, bool probe)
 {
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
+    if (request) probe = kp__probe_take(request);
+    kp__probe_end(&pool->core, sub, &probe);
     if (request) {
-        bool probe = kp__probe_take(request);
-        kp__probe_end(&pool->core, sub, &probe);
         kp__grant_no(request, KP_ENOMEM, KP__NOT_BOUND);
         kp__lent_drop(&pool->core, request);
     }
@@ -281,20 +282,34 @@ static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request 
     kp__step_in(pool);
 }
 
+/* Is what the background creates now a probe? Tells on_event, if it is the first one. */
+static bool probes(struct kp__pool *pool, struct kp__subpool *sub, uint64_t *now)
+{
+    struct kp__todo todo;
+    bool mark;
+
+    if (!kp__probe_unasked(&pool->core, sub, &mark, *now)) return mark;
+    kp__todo_init(&todo, pool->world);
+    kp__tell_probing(pool, sub, &todo);
+    *now = kp__time(pool);
+    return mark;
+}
+
 static bool begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                   bool renews, uint64_t now)
 {
     struct kp__job *job;
+    bool probe = !request && probes(pool, sub, &now); /* that of a request has its mark */
     struct kp__slot *slot = take_slot(pool, sub, &job);
     uint64_t until = request ? request->deadline : KP__NEVER, most;
 
     if (!slot) {
-        refund(pool, sub, request, renews);
+        refund(pool, sub, request, renews, probe);
         return false;
     }
     kp__errand_of(slot)->renews = renews;
     kp__permit_spend(sub, slot);
-    if (request) kp__errand(&pool->core, slot)->probe = kp__probe_take(request);
+    kp__errand_of(slot)->probe = request ? kp__probe_take(request) : probe;
     most = kp__later(now, sub->rules->create_timeout);
     if (most < until) until = most;
     kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, now,

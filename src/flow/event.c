@@ -276,18 +276,37 @@ static void say_timeout(const struct kp__core *core, const struct kp__subpool *s
         kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
 }
 
+/* KP_OFF: only kp_retry_now, or new limits, can help. */
+static int64_t ms_until(uint64_t at, uint64_t now)
+{
+    return at == KP__NEVER ? KP_OFF : at > now ? kp__ms_up(at - now) : 0;
+}
+
+void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    kp__say(why, KP_EBREAKER, NULL);
+    if (!why) return;
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[h->circuit->limit]);
+    why->retry_after_ms = ms_until(h->circuit->until, now);
+    if (!h->last) return;
+    why->vendor_code = h->last->vendor_code;
+    kp__say_more(why, "; last create failed: %.100s", kp__failure_text(h->last));
+}
+
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
- * estimate of refuse_late. 0 also where it cannot help. */
+ * estimate of refuse_late. */
 static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
                            uint64_t now)
 {
     const struct kp__health *h = &request->sub->rare->health;
     uint64_t at = h->tripped ? h->circuit->until : h->back_off;
 
-    if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return 0;
+    if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return KP_OFF;
     if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
     if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
-    return at > now ? kp__ms_up(at - now) : 0;
+    return ms_until(at, now);
 }
 
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,

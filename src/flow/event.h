@@ -57,6 +57,9 @@ __attribute__((format(printf, 2, 3)))
 #endif
 void kp__say_more(kp_why *why, const char *format, ...);
 
+/* Why a circuit lets nothing be made: KP_EBREAKER, as a request is told. With the lock. */
+void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why);
+
 /* Why a request was refused, with the key's numbers at this moment. With the lock. */
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
                     kp_why *why);

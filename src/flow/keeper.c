@@ -112,7 +112,7 @@ static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t 
 /* No creation may begin now: file the key for another look. */
 static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    if (now < sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
+    if (now < kp__rests_until(sub)) kp__file_sub(core, sub, kp__rests_until(sub));
     else if (kp__token_lacks(&core->rate, now))
         kp__file_for_token(core, sub, now);
     else /* changes in this key file it at once (core); else look now and then */
@@ -121,19 +121,14 @@ static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t 
 
 static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
-    struct kp__core *core = &pool->core;
-
     if (!sub->refill) return;
-    if (kp__refill_wanted(core, sub, sub->warm) == 0) {
-        /* what an eager key lacks may be kept later, when less is idle elsewhere */
-        sub->refill = sub->rules->eager && kp__refill_missing(core, sub, false) > 0;
-        sub->warm = false;
-        if (sub->refill) kp__file_sub(core, sub, now + KP__LOOK_AGAIN);
+    if (kp__refill_wanted(&pool->core, sub, sub->warm) == 0) {
+        sub->refill = sub->warm = false;
         return;
     }
     if (sub->rare->health.refused) return; /* until kp_retry_now, which files it */
-    if (kp__refill_permit(core, sub, sub->warm, now)) refill_one(pool, sub, now);
-    else look_again(core, sub, now);
+    if (kp__refill_permit(&pool->core, sub, sub->warm, now)) refill_one(pool, sub, now);
+    else look_again(&pool->core, sub, now);
 }
 
 /* Make before break: the same for the replacement of one that is near its end. A creation that has

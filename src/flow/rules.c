@@ -132,16 +132,20 @@ static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp_
 static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
 {
     const struct kp__core *core = &pool->core;
+    const char *sentence = NULL;
 
-    if (pool->overpromised || (core->minima <= core->live.cap && core->floors <= core->live.cap))
-        return;
+    if (core->minima > core->live.cap)
+        sentence = "limits.min_live of all keys adds up to more than budget.max_live; not every "
+                   "key can have its minimum";
+    else if (core->floors > core->live.cap)
+        sentence = "limits.floor of all keys adds up to more than budget.max_live; not every key "
+                   "can have its floor";
+    else if (core->floors > kp__lent_bound(core->lent.cap))
+        sentence = "limits.floor of all keys adds up to more than budget.max_lent; not every key "
+                   "can have its floor";
+    if (!sentence || pool->overpromised) return;
     pool->overpromised = true;
-    (void)kp__misuse_within(pool, todo, NULL,
-                            core->minima > core->live.cap
-                                ? "limits.min_live of all keys adds up to more than "
-                                  "budget.max_live; not every key can have its minimum"
-                                : "limits.floor of all keys adds up to more than "
-                                  "budget.max_live; not every key can have its floor");
+    (void)kp__misuse_within(pool, todo, NULL, sentence);
 }
 
 /* No rules could be made: refuse all who wait for them, and tell them why. */
@@ -323,13 +327,18 @@ static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *w
 static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
                           struct kp__todo *todo)
 {
-    int64_t each = pool->core.key_count ? pool->core.live.cap / pool->core.key_count : KP__UNBOUND;
+    const struct kp__core *core = &pool->core;
+    int64_t keys = core->key_count;
+    int64_t each = keys ? core->live.cap / keys : KP__UNBOUND;
+    int64_t lent = keys ? kp__lent_bound(core->lent.cap) / keys : KP__UNBOUND;
     int code = 0;
 
     if (limits->min_live > each)
         return kp__refused(why, "limits.min_live", "of all keys together is above budget.max_live");
     if (limits->floor > each)
         return kp__refused(why, "limits.floor", "of all keys together is above budget.max_live");
+    if (limits->floor > lent)
+        return kp__refused(why, "limits.floor", "of all keys together is above budget.max_lent");
     for (struct kp__subpool *sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         struct kp__rules *rules = NULL;
         if (!sub->rules || code != 0) continue;

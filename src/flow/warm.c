@@ -25,25 +25,41 @@ static bool is_warm(const struct kp__subpool *sub)
 }
 
 /* When to look again without news: when the pause after a failed create is over and there is a
- * token. */
+ * token; or while probes of the circuit are under way, which may hang, now and then. */
 static uint64_t next_try(const struct kp__pool *pool, const struct kp__subpool *sub, uint64_t now,
                          uint64_t until)
 {
     const struct kp__rate *rate = &pool->core.rate;
-    uint64_t pause = sub->rare->health.back_off;
+    uint64_t pause = kp__rests_until(sub);
     uint64_t at = kp__token_lacks(rate, now) ? kp__token_at(rate, now) : now;
 
     if (pause > at) at = pause;
+    if (at <= now && sub->rare->health.tripped) at = kp__later(now, KP__LOOK_AGAIN);
     return at > now && at < until ? at : until;
 }
 
+/* Why no more is made for it now, or 0. `failures`: how many there were when it was begun. */
+static int is_cold(const struct kp__pool *pool, const struct kp__subpool *sub, uint64_t failures,
+                   uint64_t now, uint64_t until)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    if (pool->core.phase != KP__OPEN) return KP_ECLOSED;
+    if (h->refused) return KP_EREFUSED;
+    if (sub->rare->seldom.create_failures > failures) return KP_ECREATE;
+    if (h->tripped && now < h->circuit->until) return KP_EBREAKER;
+    return now >= until ? KP_ETIMEDOUT : 0;
+}
+
 /* A timeout names the last failure, too (L11). */
-static int say_cold(const struct kp__subpool *sub, int code, kp_why *why)
+static int say_cold(const struct kp__subpool *sub, int code, uint64_t now, kp_why *why)
 {
     const struct kp__health *h = &sub->rare->health;
 
     if (!why) return code;
-    if (h->last && (code == KP_ECREATE || code == KP_EREFUSED)) kp__say_failure(why, code, h->last);
+    if (code == KP_EBREAKER) kp__say_open(sub, now, why);
+    else if (h->last && (code == KP_ECREATE || code == KP_EREFUSED))
+        kp__say_failure(why, code, h->last);
     else kp__say(why, code, NULL);
     if (h->last && h->failures > 0 && code == KP_ETIMEDOUT) {
         why->vendor_code = h->last->vendor_code;
@@ -77,17 +93,14 @@ static int warm_one(struct kp__pool *pool, struct kp__subpool *sub, struct progr
     at->begun = true;
     while (!is_warm(sub)) {
         uint64_t now = kp__time(pool);
-        if (pool->core.phase != KP__OPEN) return say_cold(sub, KP_ECLOSED, why);
-        if (sub->rare->health.refused) return say_cold(sub, KP_EREFUSED, why);
-        if (sub->rare->seldom.create_failures > at->failures)
-            return say_cold(sub, KP_ECREATE, why);
-        if (now >= until) return say_cold(sub, KP_ETIMEDOUT, why);
+        if ((code = is_cold(pool, sub, at->failures, now, until)) != 0)
+            return say_cold(sub, code, now, why);
         if ((code = kp__rule(pool, sub, &cause)) != 0) { /* asked again: the first call failed */
             say_no_rules(&cause, code, why);
             return code;
         }
         if (kp__refill_permit(&pool->core, sub, true, now)) {
-            if (!kp__create(pool, sub, NULL, now)) return say_cold(sub, KP_ENOMEM, why);
+            if (!kp__create(pool, sub, NULL, now)) return say_cold(sub, KP_ENOMEM, now, why);
         } else if (waits) {
             kp__await_news(pool, todo, next_try(pool, sub, now, until));
         } else {

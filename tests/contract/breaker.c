@@ -350,6 +350,24 @@ static void retry_now_must_close_it_and_say_so(void **state)
     must_not_be_wedged(&c);
 }
 
+/* breaker_open_ms = KP_OFF: no time is over by itself. */
+static void a_circuit_without_end_must_say_so(void **state)
+{
+    contract c;
+    kp_why why;
+
+    (void)state;
+    begin(&c, 1, KP_BREAK_USE);
+    c.options.limits.breaker_open_ms = KP_OFF;
+    contract_open(&c);
+    use(&c, -1);
+    why = contract_refused(&c, A, 100, KP_EBREAKER);
+    assert_int_equal(why.retry_after_ms, KP_OFF);
+    assert_true(explains(&c, "circuit open until kp_retry_now"));
+    assert_int_equal(kp_retry_now(c.pool, A), 0);
+    must_not_be_wedged(&c);
+}
+
 static int as_told(kp_lease *lease, void *arg)
 {
     (void)lease;
@@ -406,6 +424,7 @@ int main(void)
         cmocka_unit_test(a_key_that_is_forgotten_must_begin_anew),
         cmocka_unit_test(limits_without_a_circuit_must_close_it),
         cmocka_unit_test(retry_now_must_close_it_and_say_so),
+        cmocka_unit_test(a_circuit_without_end_must_say_so),
         cmocka_unit_test(kp_use_must_report_its_outcomes),
         cmocka_unit_test(what_contradicts_itself_must_be_refused),
     };

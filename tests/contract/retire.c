@@ -102,29 +102,6 @@ static void a_minimum_must_be_made_up_where_refill_is_eager(void **state)
     contract_end(&c);
 }
 
-static void a_minimum_must_be_made_up_once_less_is_idle_elsewhere(void **state)
-{
-    contract c;
-    kp_lease lease;
-    (void)state;
-    begin(&c);
-    c.options.limits.min_live = 1;
-    c.options.limits.refill = KP_REFILL_EAGER;
-    c.options.budget.max_idle = 1;
-    contract_open(&c);
-    stock(&c, A, 1);
-    stock(&c, B, 1);
-    contract_rest(&c);
-    assert_int_equal(contract_stats(&c, B).surplus, 1);
-    assert_int_equal(contract_stats(&c, B).creates, 1); /* another one would not be kept */
-    (void)contract_take(&c, A, &lease);
-    kp_sim_pass_ms(c.sim, 1000);
-    assert_int_equal(contract_stats(&c, B).idle, 1);
-    assert_int_equal(contract_stats(&c, B).creates, 2);
-    kp_discard(&lease);
-    contract_end(&c);
-}
-
 static void what_it_destroys_must_be_gone_when_it_returns(void **state)
 {
     static const kp_line slowly[] = { { .blocks_ms = 300, .times = KP_OFF }, { 0 } };
@@ -447,7 +424,6 @@ int main(void)
         cmocka_unit_test(it_must_go_down_to_as_many_as_was_said_and_keep_the_latest),
         cmocka_unit_test(what_the_limits_keep_must_stay_unless_it_is_said),
         cmocka_unit_test(a_minimum_must_be_made_up_where_refill_is_eager),
-        cmocka_unit_test(a_minimum_must_be_made_up_once_less_is_idle_elsewhere),
         cmocka_unit_test(what_it_destroys_must_be_gone_when_it_returns),
         cmocka_unit_test(a_key_must_be_gone_when_it_returns_and_its_totals_be_kept),
         cmocka_unit_test(a_key_must_be_made_anew_with_limits_for),

@@ -320,6 +320,7 @@ static enum verdict told_before(struct model *m, struct model_request *r)
     if (k->kept > 0) {
         code = k->kept_code[0];
         memmove(k->kept_code, k->kept_code + 1, (size_t)--k->kept * sizeof k->kept_code[0]);
+        if (k->rules.eager) m_want_more(m, r->key);
     } else if (!code || m->now >= k->last_until) {
         return GO_ON;
     }

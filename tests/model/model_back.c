@@ -73,7 +73,7 @@ static void vacate(struct model *m, int slot)
 
     m_count_reason(m, s);
     *s = (struct model_slot){ .state = M_FREE, .key = s->key };
-    if (k->rules.eager && m_missing(m, s->key, false) > 0) k->refill = true;
+    if (k->rules.eager && m_wanted(m, s->key, false) > 0) k->refill = true;
     if (k->refill || m_renewal_wanted(m, s->key)) m_file_key(m, s->key, m->now);
     if (m_live(m, s->key) <= k->rules.min_live) m_file_forget(m, s->key);
 }
@@ -438,6 +438,7 @@ void m_create(struct model *m, int key, int slot, int request)
     s->began = m->now;
     s->epoch = m->epoch;
     s->job = J_CREATE;
+    if (request == NOBODY) m_probe_unasked(m, key, &s->probe);
     if (m->on_loop) wait_for_it(m, slot, request);
     if (m_posted(m, slot)) return;
     int status = m_answer(m, KP_JOB_CREATE, s->serial);

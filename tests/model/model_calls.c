@@ -180,8 +180,9 @@ static void explain(const struct model *m, struct model_request *r)
     uint64_t at = k->tripped ? k->open_until : k->back_off;
     if (strcmp(r->bound, "budget.create_rate") == 0) at = m_token_at(m, m->now);
     if (strcmp(r->bound, "refuse_late") == 0) at = r->again;
-    if (kp_error_find(r->code)->retry == KP_RETRY_NEVER) at = 0;
+    if (kp_error_find(r->code)->retry == KP_RETRY_NEVER) at = FOREVER;
     why->retry_after_ms = at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;
+    if (at == FOREVER) why->retry_after_ms = KP_OFF;
     for (int i = 0; i < MODEL_REQUESTS; i++)
         why->ahead += m->request[i].waiting && m->request[i].key == r->key &&
                       m_before(m, i, (int)(r - m->request));

@@ -68,6 +68,7 @@ void m_bucket_set(struct model *m, struct model_bucket bucket); /* with the curr
 bool m_breaks(const struct model_rules *rules, uint32_t kind);
 bool m_circuit_bars(const struct model *m, int key);
 void m_probe(struct model *m, struct model_request *r, bool *mark);
+void m_probe_unasked(struct model *m, int key, bool *mark); /* a creation in the background */
 bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark);
 void m_circuit_close(struct model *m, int key);
 
@@ -114,7 +115,6 @@ bool m_is_too_old(const struct model *m, const struct model_slot *s);
 void m_file_slot(struct model *m, int slot);
 void m_file_key(struct model *m, int key, uint64_t at);
 void m_file_forget(struct model *m, int key);
-int64_t m_missing(const struct model *m, int key, bool force);
 int64_t m_wanted(const struct model *m, int key, bool force); /* force: at least one */
 void m_want_more(struct model *m, int key);
 bool m_keeper_is_late(struct model *m); /* the first time that it is */
@@ -122,11 +122,13 @@ void m_forget(struct model *m, int key, uint64_t now); /* if that is allowed */
 int64_t m_invalidate_one(struct model *m, int key);
 void m_lose_interest(struct model *m, int key, uint64_t used_at);
 int m_find(struct model *m, int key, int *code);
+int64_t m_lent_bound(const struct model *m);
 int64_t m_all_keys(const struct model *m, bool floors); /* the sum of what they are to keep */
 bool m_contradicts(const struct model_rules *rules);
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every);
 int m_next_key(const struct model *m, uint64_t after); /* by places; 0: the first */
 int64_t m_ready(const struct model *m, int key, bool force); /* how many are to be there */
+uint64_t m_rests_until(const struct model_key *k);
 bool m_may_make(const struct model *m, int key, uint64_t now);
 void m_forgive(struct model *m, int key);
 

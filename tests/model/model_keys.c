@@ -115,7 +115,8 @@ int m_find(struct model *m, int key, int *code)
         k->interest++;
         m_settle(m, key);
         if (!m->overpromised && (m_all_keys(m, false) > m->budget_live ||
-                                 m_all_keys(m, true) > m->budget_live)) {
+                                 m_all_keys(m, true) > m->budget_live ||
+                                 m_all_keys(m, true) > m_lent_bound(m))) {
             m->overpromised = true; /* not all keys can have what they are to keep: reported once */
             m->tally.misuses++;
             m_do(m);

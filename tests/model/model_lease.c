@@ -79,7 +79,7 @@ static void revoked(struct model *m, int slot)
     s->doomed = true;
     k->used_at = m->now;
     s->seat[0].probe = false;
-    if (k->rules.eager && m_missing(m, s->key, false) > 0) k->refill = true;
+    if (k->rules.eager && m_wanted(m, s->key, false) > 0) k->refill = true;
     if (k->refill || m_renewal_wanted(m, s->key)) m_file_key(m, s->key, m->now);
     m_settle(m, s->key);
 }

@@ -96,6 +96,11 @@ int64_t m_all_keys(const struct model *m, bool floors)
     return sum;
 }
 
+int64_t m_lent_bound(const struct model *m)
+{
+    return m->budget_lent ? m->budget_lent : NO_LIMIT; /* 0 is a pause, not a limit */
+}
+
 static bool fits(int64_t each, int64_t keys, int64_t cap)
 {
     return cap == NO_LIMIT || each <= 0 || each <= cap / keys;
@@ -104,7 +109,7 @@ static bool fits(int64_t each, int64_t keys, int64_t cap)
 /* Does what a key is to keep fit in the budget? With `every`: what all possible keys keep? */
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every)
 {
-    int64_t lent = m->budget_lent ? m->budget_lent : NO_LIMIT; /* 0 is a pause, not a limit */
+    int64_t lent = m_lent_bound(m);
     bool bounded = every && m->budget_keys != NO_LIMIT && m->budget_keys > 0;
 
     for (int64_t keys = 1;; keys = m->budget_keys) {
@@ -123,7 +128,7 @@ static bool too_much(const struct model *m, const struct model_rules *rules,
     int64_t floors = m_all_keys(m, true) - old->floor + rules->floor;
 
     return (rules->min_live > old->min_live && minima > m->budget_live) ||
-           (rules->floor > old->floor && floors > m->budget_live);
+           (rules->floor > old->floor && (floors > m->budget_live || floors > m_lent_bound(m)));
 }
 
 /* ---- while running --------------------------------------------------------------------------- */
@@ -206,6 +211,7 @@ static int set_all(struct model *m, const kp_limits *limits)
     for (int k = 0; k < MODEL_KEYS; k++) keys += m->key[k].in_use;
     each = keys ? m->budget_live / keys : NO_LIMIT;
     if (limits->min_live > each || limits->floor > each) return KP_ECONFIG;
+    if (keys && limits->floor > m_lent_bound(m) / keys) return KP_ECONFIG;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (code == 0) code = set_one(m, k, limits, true, true);
     model_rules(limits, &rules);

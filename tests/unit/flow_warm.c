@@ -76,8 +76,7 @@ static void a_key_that_is_down_must_not_leave_the_others_cold(void **state)
 
     (void)state;
     stage_set(&s);
-    s.options.limits.breaker_failures = 1;
-    s.options.limits.breaker_open_ms = KP_HOURS(1);
+    s.options.limits.retry_first_ms = s.options.limits.retry_max_ms = KP_HOURS(10000);
     stage_open(&s);
     s.create = -1;
     assert_int_equal(kp_get(s.pool, keys[0], NULL, &lease), KP_ECREATE);
