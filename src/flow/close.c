@@ -86,8 +86,8 @@ static void forget_idents(struct kp__pool *pool)
 
 /* ---- what is under way ----------------------------------------------------------------------- */
 
-/* Creations whose requests were refused, or that had none. The lock is given back meanwhile, but no
- * other one begins. */
+/* Creations whose requests were refused, or that had none. The lock is given back meanwhile; what
+ * begins then is for a request that had its permit before. */
 static void call_off_creations(struct kp__pool *pool, struct kp__todo *todo)
 {
     for (uint32_t i = 0; pool->driver.cancel && i < pool->jobs.made; i++) {
