@@ -74,13 +74,13 @@ static void free_array(void *array, size_t bytes, void *world)
     kp__free(world, array, bytes);
 }
 
-/* If nothing is lent or in the making, nobody can ask for a resource any more. Then they need not
- * be taken out of the map one by one, each of which would be a cache miss. */
+/* If nothing is lent, in the making or promised to be made, nobody can ask for a resource any more.
+ * Then they need not be taken out of the map one by one, each of which would be a cache miss. */
 static void forget_idents(struct kp__pool *pool)
 {
     struct kp__core *core = &pool->core;
 
-    if (core->count[KP__CREATING] + core->count[KP__LENT] + core->revoked == 0)
+    if (core->count[KP__CREATING] + core->promised + core->count[KP__LENT] + core->revoked == 0)
         kp__map_fini(&core->idents, free_array, &pool->door->world);
 }
 
