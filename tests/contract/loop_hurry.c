@@ -10,6 +10,7 @@ static struct {
     struct stage stage;
     kp_job *job;        /* under way, or NULL */
     int begun, hurried, failed, status;
+    bool takes_its_time; /* what is hurried does not end at once */
 } w;
 
 static int begins(kp_job *job, void **out)
@@ -33,7 +34,7 @@ static void ends_at_once(kp_job *job)
 {
     assert_ptr_equal(job, w.job);
     w.hurried++;
-    answer(w.status, NULL);
+    if (!w.takes_its_time) answer(w.status, NULL);
 }
 
 static int destroy_nothing(kp_job *job, void *resource)
@@ -186,7 +187,28 @@ static void a_creation_must_be_called_off_when_its_pool_closes(void **state)
     assert_int_equal(kp_sim_close(s->sim), 0);
 }
 
-/* ---- called off before it has begun ----------------------------------------------------------- */
+/* It failed because of its server, not because the pool closes. */
+static void a_creation_whose_time_was_over_must_count_though_its_pool_closes(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a;
+
+    (void)state;
+    w.takes_its_time = true;
+    stage_start(s, &a, "k", 10);
+    stage_pass(s, 10);
+    assert_int_equal(a.status, KP_ETIMEDOUT);
+    assert_int_equal(w.hurried, 1);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 1);
+    assert_int_equal(w.hurried, 1);
+    answer(-1, NULL);
+    assert_int_equal(w.failed, 1);
+    assert_int_equal(kp_loop_close(s->loop), 0);
+    kp_cast_close(s->cast);
+    assert_int_equal(kp_sim_close(s->sim), 0);
+}
+
+/* ---- called off before it has begun ---------------------------------------------------------- */
 
 /* The world of `stage`, in which one task stops twice: where it holds the pool's lock, and as soon
  * as it has given that back to who waited for it. */
@@ -305,6 +327,7 @@ int main(void)
         cmocka_unit_test(a_probe_that_is_called_off_must_leave_its_place_to_the_next),
         cmocka_unit_test(a_creation_that_others_wait_for_must_go_on_for_them),
         cmocka_unit_test(a_creation_must_be_called_off_when_its_pool_closes),
+        cmocka_unit_test(a_creation_whose_time_was_over_must_count_though_its_pool_closes),
         cmocka_unit_test(one_called_off_before_it_has_begun_must_begin_once_and_then_be_hurried),
         cmocka_unit_test(what_goes_on_for_others_must_be_hurried_when_its_time_is_over),
     };
