@@ -51,6 +51,13 @@ static void rank_all(struct kp__core *core, enum kp__spare spare)
         kp__evictable_file(core, sub);
 }
 
+/* As usual a pool without a limit keeps no rank of its own: so first all are taken out. */
+static void rank_as_usual(struct kp__core *core)
+{
+    rank_all(core, KP__SPARE_NONE);
+    rank_all(core, KP__SPARE_USUAL);
+}
+
 /* Close the least worthy idle slot that this budget counts; false: there is none. */
 static bool close_one(struct kp__core *core, struct kp__budget *budget, struct kp__todo *todo)
 {
@@ -93,7 +100,7 @@ static void trim(struct resize *r)
                close_one(core, &core->live, r->todo))
             continue;
     }
-    rank_all(core, KP__SPARE_NONE);
+    rank_as_usual(core);
 }
 
 void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
@@ -108,7 +115,7 @@ void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint6
         for (int g = 0; g < 2; g++)
             if (kp__group_budget(sub, g)) trim_group(&sub->contest->group[g]->node, &r);
     }
-    rank_all(core, KP__SPARE_USUAL);
+    rank_as_usual(core);
 }
 
 /* ---- the numbers ----------------------------------------------------------------------------- */
@@ -194,7 +201,6 @@ void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uin
     kp__lane_shut_all(core, now); /* what they reserve is by the old numbers */
     set_numbers(&r);
     trim(&r);
-    rank_all(core, KP__SPARE_USUAL);
     stand_anew(core, may->by_arrival);
     serve_all(&r);
 }

@@ -74,20 +74,20 @@ static void free_array(void *array, size_t bytes, void *world)
     kp__free(world, array, bytes);
 }
 
-/* If nothing is lent or in the making, nobody can ask for a resource any more. Then they need not
- * be taken out of the map one by one, each of which would be a cache miss. */
+/* If nothing is lent, in the making or promised to be made, nobody can ask for a resource any more.
+ * Then they need not be taken out of the map one by one, each of which would be a cache miss. */
 static void forget_idents(struct kp__pool *pool)
 {
     struct kp__core *core = &pool->core;
 
-    if (core->count[KP__CREATING] + core->count[KP__LENT] + core->revoked == 0)
+    if (core->count[KP__CREATING] + core->promised + core->count[KP__LENT] + core->revoked == 0)
         kp__map_fini(&core->idents, free_array, &pool->door->world);
 }
 
 /* ---- what is under way ----------------------------------------------------------------------- */
 
-/* Creations whose requests were refused, or that had none. The lock is given back meanwhile, but no
- * other one begins. */
+/* Creations whose requests were refused, or that had none. The lock is given back meanwhile; what
+ * begins then is for a request that had its permit before. */
 static void call_off_creations(struct kp__pool *pool, struct kp__todo *todo)
 {
     for (uint32_t i = 0; pool->driver.cancel && i < pool->jobs.made; i++) {

@@ -6,6 +6,7 @@
  * queue like any other, so that whatever is ready first serves it. Also kp_add, for a resource that
  * was created elsewhere.
  */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/cancel.h"
@@ -210,20 +211,17 @@ void kp__create_finish(struct kp__job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-/* Leave the rest to whoever answers the job; the request waits in its queue. With the lock. False:
- * the answer is there already. */
-static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
+/* Leave the rest to whoever answers the job; the request waits in its queue. With the lock. */
+static void leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
 {
     struct kp__todo todo;
 
-    if (!kp__job_detach(job)) return false;
     /* its request hurries it while it waits; afterwards, or without one, upkeep does (jobs.c) */
     if (pool->driver.cancel) kp__file_slot_at(&pool->core, job->slot, job->until);
-    if (!request) return true;
+    if (!request) return;
     kp__todo_init(&todo, pool->world);
     kp__wait_again(&pool->core, request, job->slot, kp__time(pool), &todo);
     kp__do(pool, &todo);
-    return true;
 }
 
 /* Out of memory: the permit goes back unspent. */
@@ -257,8 +255,11 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
     kp__cancel_free(cancel);
     if (status == KP_PENDING) {
         kp__step_in(pool);
-        if (leave_pending(pool, job, request)) return;
-        kp__step_out(pool, &todo);
+        if (kp__job_detach(job)) {
+            leave_pending(pool, job, request);
+            return;
+        }
+        kp__step_out(pool, &todo); /* the answer was faster */
         kp__job_await(job);
     } else {
         kp__job_returned(job, status, made);
@@ -276,7 +277,9 @@ static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request 
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
-    (void)leave_pending(pool, job, request); /* true: nobody else knows the job yet */
+    /* relaxed: before the lock is given back, since from then on it may be called off */
+    atomic_store_explicit(&job->state, KP__JOB_POSTED, memory_order_relaxed);
+    leave_pending(pool, job, request);
     kp__step_out(pool, &todo);
     kp__job_send(job);
     kp__step_in(pool);

@@ -400,16 +400,17 @@ void kp__job_send(struct kp__job *job)
     bool may_block = !(pool->driver.flags & KP_NEVER_BLOCKS);
     bool create = job->face.kind == KP_JOB_CREATE;
     kp_loop *loop = kp__here.stepping;
+    uint32_t running = KP__JOB_RUNNING;
     bool crew = pool->crew && (create || job->when == KP_CHECK_KEEPER ||
                                (may_block && kp__here.loops > 0));
 
     if (pool->loop && !kp__loop_is_mine(pool->loop)) loop = pool->loop;
-    /* relaxed: not shared yet; whoever runs it gets it through a lock */
-    atomic_store_explicit(&job->state, crew || loop ? KP__JOB_POSTED : KP__JOB_DETACHED,
-                          memory_order_relaxed);
+    /* relaxed: whoever runs it gets it through a lock. A create is posted, or hurried, already */
+    (void)atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_POSTED,
+                                                  memory_order_relaxed, memory_order_relaxed);
     if (crew) kp__crew_post(pool, job);
     else if (loop) kp__loop_post(loop, job);
-    else perform(job);
+    else kp__job_perform(job);
 }
 
 /* With the lock, given back meanwhile. The caller's to-dos wait: they may run user code, which may

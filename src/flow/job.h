@@ -33,7 +33,8 @@ struct kp__job {
     uint8_t when;               /* validate or reset: KP_CHECK_GET, _RETURN, or _KEEPER (a test) */
     bool then_validate;         /* reset: validate is to follow */
     bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
-    bool called_off;            /* the same. Hurried because its request was cancelled */
+    bool called_off;            /* the same. Hurried because its request was cancelled, or refused
+                                   since the pool closes */
     struct kp__subpool *kept;   /* the same. Until driver.cancel has returned, the subpool, whose
                                    key it may read: that stays, and so does the job's memory */
     struct kp__list queue;      /* while posted: to the thread that is to run it. Guard: the crew's
@@ -124,9 +125,9 @@ void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
-/* The same for a job whose request was cancelled. But if others wait, a creation goes on, for what
- * it makes may serve them, and upkeep hurries it when its time is over. If nobody waits and it
- * fails after that, the failure says nothing about the server. */
+/* The same for a job whose request was cancelled, or whose pool closes. But if others wait, a
+ * creation goes on, for what it makes may serve them, and upkeep hurries it when its time is over.
+ * If nobody waits and it fails after that, the failure says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
 /* Upkeep looks at a slot that is being made or tested: if the job's time is over, and no request

@@ -102,7 +102,7 @@ struct kp__job *kp__job_call_off(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
 
-    if (!pool->driver.cancel) return NULL;
+    if (!pool->driver.cancel || job->hurried) return NULL; /* hurried: since its time is over */
     if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) return NULL;
     struct kp__job *here = kp__job_not_needed(job);
     job->called_off = job->hurried;

@@ -200,6 +200,41 @@ static void given_ones_must_leave_by_many_too(void **state)
     }
 }
 
+/* ---- while one makes room -------------------------------------------------------------------- */
+
+static int closes_and_starves(kp_job *job, void *resource)
+{
+    (void)resource;
+    if (strcmp(job->key.data, "a") == 0) {
+        (void)kp_pool_close(job->pool, KP_CLOSE_NOW, KP_NONE);
+        kp_sim_fail_alloc(play.c->sim, 1, true);
+    }
+    return 0;
+}
+
+/* It was promised the room of another, and its resource will be known by its address: for that,
+ * too, there is memory already. */
+static void a_get_that_makes_room_while_the_pool_closes_must_be_told_so(void **state)
+{
+    contract c;
+    kp_lease lease;
+
+    (void)state;
+    memset(&play, 0, sizeof play);
+    play.c = &c;
+    contract_begin(&c, NULL);
+    c.options.budget.max_live = 1;
+    contract_open_driver(&c, &(kp_driver){ .create = make, .destroy = closes_and_starves });
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kp_get(c.pool, kp_str(i ? "a" : "b"), NULL, &lease), 0);
+        kp_release(&lease);
+    }
+    assert_int_equal(kp_get(c.pool, kp_str("b"), NULL, &lease), KP_ECLOSED);
+    kp_sim_fail_alloc(c.sim, 0, false);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(kp_sim_close(c.sim), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +243,7 @@ int main(void)
         cmocka_unit_test(answers_that_come_later_must_end_each_of_them),
         cmocka_unit_test(what_is_slow_must_go_one_at_a_time),
         cmocka_unit_test(given_ones_must_leave_by_many_too),
+        cmocka_unit_test(a_get_that_makes_room_while_the_pool_closes_must_be_told_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
