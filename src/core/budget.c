@@ -139,7 +139,10 @@ bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
 
 static void leave(struct kp__core *core, struct kp__contest *contest)
 {
-    kp__heap_remove(&contest->lacks->starved, &contest->starved);
+    struct kp__budget *budget = contest->lacks;
+
+    kp__heap_remove(&budget->starved, &contest->starved);
+    if (!kp__heap_top(&budget->starved)) budget->calm_since = core->latest;
     contest->lacks = NULL;
     core->starved--;
 }
@@ -156,7 +159,7 @@ void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budge
         return;
     }
     if (core->starved++ == 0) core->contended = core->latest;
-    if (!kp__heap_top(&budget->starved)) budget->bout++;
+    if (!kp__heap_top(&budget->starved)) kp__share_contend(core, budget);
     contest->rank = rank_of(core, budget, sub);
     kp__heap_insert(&budget->starved, &contest->starved);
     contest->lacks = budget;

@@ -37,7 +37,8 @@ struct kp__budget {
     enum kp__place place;
     enum kp__measure measure;
     uint64_t virtual_time;     /* share.h: the lag of whoever was served last */
-    uint32_t bout;             /* how often `starved` went from empty to not empty */
+    uint32_t bout;             /* how often `starved` was filled after a calm (share.h) */
+    uint64_t calm_since;       /* when `starved` became empty */
     uint64_t looked_at;        /* when the top of `starved` was last looked at, and ... */
     uint32_t looks;            /* ... how often at that time */
 };

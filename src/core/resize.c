@@ -155,11 +155,22 @@ static void set_numbers(struct resize *r)
 
 /* ---- who waits ------------------------------------------------------------------------------- */
 
-/* The order across keys may have changed: each starved key is filed anew in the heap it was in. */
+static void forget_group(struct kp__map_node *node, void *ctx)
+{
+    (void)ctx;
+    KP__OF(node, struct kp__group, node)->budget.bout++;
+}
+
+/* The order across keys may have changed: then what keys had before is forgotten, and each starved
+ * key is filed anew in the heap it was in. */
 static void stand_anew(struct kp__core *core, bool by_arrival)
 {
+    struct kp__budget *all[] = { &core->lent, &core->creating, &core->rate.budget, &core->live };
+
     if (core->by_arrival == by_arrival) return;
     core->by_arrival = by_arrival;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->bout++;
+    kp__map_each(&core->groups, forget_group, NULL);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         struct kp__budget *lacks = sub->contest->lacks;
         kp__starve(core, sub, NULL);

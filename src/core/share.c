@@ -71,6 +71,13 @@ static uint64_t lag(const struct kp__budget *budget, const struct kp__subpool *s
     return sub->contest->share.had[budget->measure] + sub->contest->share.start[budget->place].from;
 }
 
+void kp__share_contend(const struct kp__core *core, struct kp__budget *budget)
+{
+    uint64_t calm = KP__SHARE_TAU * core->usual[budget->measure].hold;
+
+    if (budget->bout == 0 || core->latest - budget->calm_since >= calm) budget->bout++;
+}
+
 void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,
                      struct kp__subpool *sub)
 {

@@ -11,7 +11,9 @@
  * while none is, nothing is counted. Each budget has a virtual time: the lag of the key that was
  * served last. A key that begins to compete starts there; one that comes back starts at most a
  * credit of two permits behind it (kp__share_begin). So a key neither gains nor loses by pausing,
- * and what it had while nobody was starved is not held against it.
+ * and what it had while nobody was starved is not held against it. After a calm, all is forgotten;
+ * but not in the moments in which nobody is starved because the only one that was has just been
+ * served.
  */
 #ifndef KP__CORE_SHARE_H
 #define KP__CORE_SHARE_H
@@ -71,6 +73,10 @@ void kp__account_now(struct kp__core *core, struct kp__subpool *sub);
 
 /* A lease ended. */
 void kp__usual_learn(struct kp__core *core);
+
+/* A key begins to compete in this budget, where none did. If none has for TAU usual holds, this is
+ * another bout. */
+void kp__share_contend(const struct kp__core *core, struct kp__budget *budget);
 
 /* It begins to compete in this budget, or comes back. */
 void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,
