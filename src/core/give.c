@@ -448,12 +448,17 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     struct kp__group *left[2];
     bool probe = false;
 
+    if (!sponsor) { /* it was waived */
+        kp__list_remove(&kp__errand_of(victim)->waived);
+        kp__gone(core, victim, now, todo);
+        return;
+    }
     kp__note_time(core, now);
     kp__probe_pass(&kp__errand_of(victim)->probe, &probe);
     if (next) kp__promise_pass(core, sub, victim, left);
     else kp__promise_end(core, sub, victim, left);
     vacate(core, &victim, 1, now);
-    if (sponsor) sponsor->slot = next;
+    sponsor->slot = next;
     if (next) {
         kp__errand(core, next)->victim.heir = sub;
         kp__errand(core, next)->sponsor = sponsor;
@@ -461,13 +466,9 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
         kp__list_push_back(&todo->doomed, &next->link);
     } else {
         kp__permit_take(core, sub);
-        if (sponsor) {
-            kp__answer_permit(core, sponsor, todo);
-            sponsor->grant.probe = probe;
-        } else {
-            kp__probe_end(core, sub, &probe); /* as after any permit that nobody spends */
-            kp__permit_refund(core, sub);
-        }
+        /* else it was granted what was waived, and has not gone on yet */
+        if (kp__waits(sponsor)) kp__answer_permit(core, sponsor, todo);
+        sponsor->grant.probe |= probe;
     }
     kp__settle(core, sub, now, todo);
     kp__settle(core, loser, now, todo);
