@@ -45,7 +45,7 @@ static void remember(struct kp__core *core, struct kp__subpool *sub, const struc
     /* as long as it is kept, the background does not try again: without that it would spin */
     if (once && !failure && pause == 0) pause = LEAST_PAUSE;
     h->back_off = pause ? kp__later(now, pause) : 0;
-    /* with no pause between tries the next get tries again; the background would spin, too */
+    /* with no pause between tries it would spin, too; with prefill, the next get tries again */
     if (background && !pause && !r->cache_once) sub->refill = sub->warm = false;
     if (h->refused && !refused) return; /* the refusal stays the cause */
     h->refused = refused;

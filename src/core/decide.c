@@ -321,6 +321,24 @@ static struct kp__slot *pick(struct look *l, int place)
     return kp__evict_pick(l->core, budget_in(l, place));
 }
 
+/* A waived victim of this key whose end makes room in all budgets that are full; NULL: there is
+ * none. */
+static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
+{
+    const struct kp__list *list = &l->sub->rare->waived;
+
+    for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
+        struct kp__slot *slot = KP__OF(n, struct kp__errand, waived)->slot;
+        bool fits = true;
+        for (int i = 0; i < 2; i++)
+            if (full[KP__GROUP_0 + i] &&
+                slot->sub->contest->group[i] != l->sub->contest->group[i])
+                fits = false;
+        if (fits) return slot;
+    }
+    return NULL;
+}
+
 /* Pick as few idle ones as make room in all budgets that are full. What is in a group is in the
  * pool, too: so one is enough, unless both groups are full and no idle one is in both; then two. */
 static enum verdict victims(struct look *l, const bool full[KP__FILED], struct kp__slot **victim)
@@ -328,6 +346,7 @@ static enum verdict victims(struct look *l, const bool full[KP__FILED], struct k
     struct kp__slot *other = NULL;
     int last = full[KP__GROUP_1] ? KP__GROUP_1 : full[KP__GROUP_0] ? KP__GROUP_0 : KP__POOL;
 
+    if ((*victim = waived(l, full)) != NULL) return GO_ON;
     if (full[KP__GROUP_0] && full[KP__GROUP_1]) {
         if ((*victim = pick(l, KP__BOTH_GROUPS)) != NULL) return GO_ON;
         if ((other = pick(l, KP__GROUP_0)) == NULL)
@@ -382,6 +401,21 @@ static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
     return any ? victims(l, full, victim) : GO_ON;
 }
 
+static void promise(struct look *l, struct kp__slot *victim)
+{
+    bool goes = victim->state == KP__CLOSING; /* it was waived */
+
+    kp__promise(l->core, l->sub, victim);
+    if (goes) {
+        kp__errand_of(victim)->sponsor = l->request;
+        return;
+    }
+    for (struct kp__slot *s = victim; s; s = s->errand->victim.next) {
+        s->cause = s->sub == l->sub ? KP_CAUSE_FRESH : KP_CAUSE_EVICTED;
+        kp__slot_move(l->core, s, KP__CLOSING);
+    }
+}
+
 static enum verdict take_permit(struct look *l)
 {
     struct kp__subpool *sub = l->sub;
@@ -399,15 +433,8 @@ static enum verdict take_permit(struct look *l)
     if (!l->request->holds_lent) kp__lent_take(l->core, sub);
     l->request->holds_lent = true;
     if (l->core->rate.per_s) kp__token_take(&l->core->rate, l->now);
-    if (victim) {
-        kp__promise(l->core, sub, victim);
-        for (struct kp__slot *s = victim; s; s = s->errand->victim.next) {
-            s->cause = s->sub == sub ? KP_CAUSE_FRESH : KP_CAUSE_EVICTED;
-            kp__slot_move(l->core, s, KP__CLOSING);
-        }
-    } else {
-        kp__permit_take(l->core, sub);
-    }
+    if (victim) promise(l, victim);
+    else kp__permit_take(l->core, sub);
     if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);
     kp__grant(l->request, KP__GRANT_PERMIT, victim);
     if (sub->rare->health.tripped) {

@@ -239,20 +239,23 @@ void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64
     struct kp__group *left[2];
     bool probe = false;
 
+    if (!sponsor) { /* it was waived */
+        kp__list_remove(&kp__errand_of(victim)->waived);
+        kp__gone(core, victim, now, todo);
+        return;
+    }
     kp__probe_pass(&kp__errand_of(victim)->probe, &probe);
     struct kp__slot *next = bequeath(core, sub, victim, now, left);
-    if (sponsor) sponsor->slot = next;
+    sponsor->slot = next;
     if (next) {
         kp__errand(core, next)->victim.heir = sub;
         kp__errand(core, next)->sponsor = sponsor;
         kp__probe_pass(&probe, &kp__errand_of(next)->probe);
         kp__list_push_back(&todo->doomed, &next->link);
-    } else if (sponsor) {
-        kp__answer_permit(core, sponsor, todo);
-        sponsor->grant.probe = probe;
     } else {
-        kp__probe_end(core, sub, &probe); /* as after any permit that nobody spends */
-        kp__permit_refund(core, sub);
+        /* else it was granted what was waived, and has not gone on yet */
+        if (kp__waits(sponsor)) kp__answer_permit(core, sponsor, todo);
+        sponsor->grant.probe |= probe;
     }
     settle_both(core, sub, loser, left, now, todo);
 }

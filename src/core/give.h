@@ -62,7 +62,7 @@ void kp__gone_many(struct kp__core *core, struct kp__slot *const *slots, uint32_
 
 /* A victim has been destroyed: its place is now a permit of `sub`, for which it was evicted. The
  * first function leaves the permit with the caller. The second, where nobody stood by, answers
- * the sponsor with it, if that still waits; else the permit goes to whoever is next. */
+ * the sponsor with it; if there is none (kp__waive), the place goes to whoever is next. */
 void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
                      uint64_t now, struct kp__todo *todo);
 void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,

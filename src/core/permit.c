@@ -9,6 +9,7 @@
 #include "core/circuit.h"
 #include "core/permit.h"
 #include "core/serve.h"
+#include "core/todo.h"
 
 static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
                                enum kp__measure measure)
@@ -126,6 +127,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
 {
     struct kp__victim *part = &kp__errand(core, victim)->victim;
 
+    if (part->heir) kp__list_remove(&kp__errand_of(victim)->waived);
     about_to_be_served(core, sub, KP__IN_USE);
     kp__contest(core, sub)->promised++;
     core->promised++;
@@ -176,6 +178,35 @@ void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uin
 {
     for (int i = 0; i < 2; i++)
         if (left[i]) kp__settle_budget(core, &left[i]->budget, now, todo);
+}
+
+static void waive_one(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                      struct kp__todo *todo)
+{
+    struct kp__errand *errand = kp__errand_of(victim);
+
+    if (!errand->victim.heir) kp__list_push_back(&todo->doomed, &victim->link); /* not begun yet */
+    errand->victim.heir = sub;
+    errand->victim.next = NULL;
+    errand->sponsor = NULL;
+    kp__list_init(&errand->waived);
+    kp__list_push_back(&kp__rare(core, sub)->waived, &errand->waived);
+}
+
+void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+               uint64_t now, struct kp__todo *todo)
+{
+    struct kp__group *left[2];
+    struct kp__slot *next;
+
+    kp__probe_end(core, sub, &kp__errand_of(victim)->probe);
+    kp__promise_end(core, sub, victim, left);
+    kp__token_back(&core->rate);
+    for (; victim; victim = next) {
+        next = victim->errand->victim.next;
+        waive_one(core, sub, victim, todo);
+    }
+    kp__settle_left(core, left, now, todo);
 }
 
 /* ---- the background -------------------------------------------------------------------------- */

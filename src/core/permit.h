@@ -47,6 +47,13 @@ void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp_
 void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uint64_t now,
                      struct kp__todo *todo);
 
+/* The request that was to have the permit goes without it, so the promise ends. The victim goes all
+ * the same, and until it is gone it is *waived*: a request of its heir that would evict takes it
+ * over instead (decide.c), so that requests which give up early do not evict one each. Settle
+ * afterwards. */
+void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+               uint64_t now, struct kp__todo *todo);
+
 /* ---- the background -------------------------------------------------------------------------- */
 
 /* How many resources the rules want the key to have (min_live, min_idle, utilization); `force`: one

@@ -145,9 +145,11 @@ bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t n
                   struct kp__todo *todo)
 {
     if (!kp__waits(request)) return false;
+    struct kp__slot *victim = kp__awaited(request);
     kp__note_time(core, now);
     kp__grant_no(request, KP_ETIMEDOUT, request->limit);
     kp__answer(core, request, todo);
+    if (victim) kp__waive(core, request->sub, victim, now, todo);
     kp__settle(core, request->sub, now, todo);
     return true;
 }
@@ -158,7 +160,6 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     struct kp__subpool *sub = request->sub;
     struct kp__grant grant = request->grant;
     struct kp__slot *slot = request->slot;
-    struct kp__group *left[2] = { NULL, NULL };
     bool probe = grant.probe;
 
     kp__note_time(core, now);
@@ -172,16 +173,9 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     case KP__GRANT_PERMIT:
         kp__probe_end(core, sub, &probe);
         kp__lent_drop(core, request);
-        if (slot) { /* the victim goes all the same; its place is for whoever is next */
-            kp__promise_end(core, sub, slot, left);
-            kp__token_back(&core->rate);
-            for (struct kp__slot *v = slot; v; v = v->errand->victim.next)
-                kp__list_push_back(&todo->doomed, &v->link);
-        } else {
-            kp__permit_refund(core, sub);
-        }
+        if (slot) kp__waive(core, sub, slot, now, todo);
+        else kp__permit_refund(core, sub);
         kp__settle(core, sub, now, todo);
-        kp__settle_left(core, left, now, todo);
         break;
     default: break;
     }
@@ -189,8 +183,11 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
 
 void kp__refuse(struct kp__core *core, struct kp__request *request, int code, struct kp__todo *todo)
 {
+    struct kp__slot *victim = kp__awaited(request);
+
     kp__grant_no(request, code, KP__NOT_BOUND);
     kp__answer(core, request, todo);
+    if (victim) kp__waive(core, request->sub, victim, core->latest, todo);
 }
 
 void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code, struct kp__todo *todo)

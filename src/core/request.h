@@ -134,6 +134,14 @@ static inline struct kp__slot *kp__under_way(const struct kp__request *request)
     return kp__waits(request) ? request->slot : NULL;
 }
 
+/* The victim whose place it waits for, or NULL. */
+static inline struct kp__slot *kp__awaited(const struct kp__request *request)
+{
+    struct kp__slot *slot = kp__under_way(request);
+
+    return slot && slot->state == KP__CLOSING ? slot : NULL;
+}
+
 /* This is its grant from now on. What was under way for it goes on without it. */
 static inline void kp__grant(struct kp__request *request, enum kp__grant_kind kind,
                              struct kp__slot *slot)

@@ -6,6 +6,7 @@
  * free, and flow/get.c goes on with what is answered here.
  */
 #include "base/check.h"
+#include "core/permit.h"
 #include "core/resize.h"
 #include "core/serve.h"
 
@@ -117,7 +118,7 @@ static void had_its_turn(struct kp__core *core, struct kp__subpool *sub)
 static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                   struct kp__todo *todo)
 {
-    bool served = false;
+    bool served = false, waived = false;
 
     for (;;) {
         struct kp__request *head[KP__QUEUES];
@@ -126,6 +127,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         int n = heads(sub, head);
         for (int i = 0; i < n && !again; i++) {
             struct kp__lack lack;
+            struct kp__slot *victim = kp__awaited(head[i]);
             uint64_t knew = kp__next_look(head[i]);
             if (head[i]->invited) return served;
             if (comes_for_it(core, head[i], now)) continue;
@@ -138,6 +140,8 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                 if (sub->rules->wait_lifo && head[i]->grant.kind != KP__GRANT_NO)
                     had_its_turn(core, sub);
                 kp__answer(core, head[i], todo);
+                if (victim) kp__waive(core, sub, victim, now, todo);
+                waived |= victim != NULL;
                 if (sub->contest->lacks) /* by who is first now */
                     kp__starve(core, sub, sub->contest->lacks);
                 again = served = true;
@@ -150,6 +154,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         }
         if (again && sub->waiting > 0) continue;
         kp__starve(core, sub, short_of);
+        if (waived) kp__settle(core, sub, now, todo); /* what was promised is for others now */
         return served;
     }
 }

@@ -29,7 +29,8 @@ const struct kp__rare kp__no_rare = {
     .health.kept = EMPTY(kp__no_rare.health.kept),
     .health.circuit = &kp__no_circuit,
     .tested = EMPTY(kp__no_rare.tested),
-    .taken = EMPTY(kp__no_rare.taken)
+    .taken = EMPTY(kp__no_rare.taken),
+    .waived = EMPTY(kp__no_rare.waived)
 };
 _Static_assert(KP__FILED == 4 && KP__QUEUES == 5, "each is there");
 
@@ -56,6 +57,7 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     rare->health.circuit = &kp__no_circuit;
     kp__list_init(&rare->tested);
     kp__list_init(&rare->taken);
+    kp__list_init(&rare->waived);
     sub->rare = rare;
 }
 

@@ -77,6 +77,7 @@ struct kp__rare {
     uint32_t tests;             /* how many: part of count[KP__CREATING] */
     uint32_t doubts;            /* live ones in doubt: while there are any, the key is suspect */
     struct kp__list taken;      /* slots in REVOKED */
+    struct kp__list waived;     /* its victims that none of its requests waits for (permit.h) */
     uint32_t revoked;           /* how many are in REVOKED or RECLAIMED */
     uint32_t revoking;          /* slots for which driver.revoke is under way */
 };

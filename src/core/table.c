@@ -117,7 +117,13 @@ struct kp__subpool *kp__table_spare(struct kp__core *core)
 
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 {
+    struct kp__list *waived;
+
     KP__DCHECK(kp__subpool_unused(sub) && !sub->contest->lacks);
+    while ((waived = kp__list_first(&sub->rare->waived)) != NULL) {
+        KP__OF(waived, struct kp__errand, waived)->victim.heir = NULL;
+        kp__list_remove(waived);
+    }
     kp__circuit_forgive(core, sub);
     kp__unfile_sub(core, sub);
     kp__lane_drop(core, sub);

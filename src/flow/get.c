@@ -272,7 +272,7 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     struct kp__request *r = g->request;
     struct kp__slot *victim = r->slot, *next;
 
-    if (victim && !kp__stands_by(pool)) {
+    if (victim && (victim->errand->victim.heir || !kp__stands_by(pool))) {
         kp__job_evict(pool, victim, r, todo); /* the request comes back with the permit */
         return;
     }

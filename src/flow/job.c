@@ -458,12 +458,13 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
                    struct kp__todo *todo)
 {
+    bool goes = victim->errand->victim.heir != NULL; /* it was waived */
     struct kp__todo none;
 
     kp__errand(&pool->core, victim)->victim.heir = request->sub;
     kp__errand(&pool->core, victim)->probe = kp__probe_take(request);
     kp__wait_again(&pool->core, request, victim, kp__time(pool), todo);
     kp__todo_init(&none, pool->world); /* the caller's waits: it may run user code */
-    if (!kp__destroy_sent(pool, victim, &none))
+    if (!goes && !kp__destroy_sent(pool, victim, &none))
         kp__list_push_back(&todo->doomed, &victim->link); /* and so may destroying this one */
 }

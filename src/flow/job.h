@@ -95,8 +95,8 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
                     bool validate, struct kp__todo *todo);
 
-/* Have a victim destroyed where nobody stands by: `request` waits for the permit that comes of it.
- * With the lock, given back meanwhile. */
+/* Have a victim destroyed where nobody stands by, unless it is on its way already: `request` waits
+ * for the permit that comes of it. With the lock, given back meanwhile. */
 void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
                    struct kp__todo *todo);
 

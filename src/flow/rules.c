@@ -202,11 +202,10 @@ static bool too_many(const struct kp__subpool *sub)
             (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
-/* After a change of rules: serve the requests that may go on now, destroy what is too much, and
- * have what is missing made. */
-static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+/* After a change of rules: serve the requests that may go on now. */
+static void serve(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE), *lent = KP__SLOTS(sub, KP__LENT);
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
     uint64_t now = kp__time(pool);
 
     if (sub->used_at == 0) sub->used_at = now;
@@ -214,6 +213,15 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
         kp__review_seats(&pool->core, KP__OF(n, struct kp__slot, link)); /* max_uses */
     kp__settle(&pool->core, sub, now, todo);
+}
+
+/* After that: destroy what is too much, and have what is missing made. What is destroyed may make
+ * room for other keys, so where the rules of all change, all have the new ones before. */
+static void trim(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE), *lent = KP__SLOTS(sub, KP__LENT);
+    uint64_t now = kp__time(pool);
+
     while (too_many(sub)) {
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
         kp__do(pool, todo);
@@ -263,7 +271,8 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
         for (int i = 0; i < 2; i++) /* a group that the key left has room now */
             if (was[i] && was[i] != kp__group_budget(sub, i))
                 kp__settle_budget(&pool->core, was[i], kp__time(pool), todo);
-        apply(pool, sub, todo);
+        serve(pool, sub, todo);
+        if (!every) trim(pool, sub, todo);
     }
     if (--before->refs == 0) old = before;
     kp__step_out(pool, todo);
@@ -377,6 +386,8 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
             int one = set_one(pool, sub, limits, true, why, &todo);
             if (one != 0) code = one;
         }
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            if (sub->rules) trim(pool, sub, &todo);
     }
     if (code != 0 && why && why->code == 0) kp__say(why, code, NULL);
     kp__leave(pool, &todo);

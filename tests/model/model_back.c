@@ -79,21 +79,22 @@ static void vacate(struct model *m, int slot)
 }
 
 /* A victim's place becomes a permit of the key that it was evicted for. A request that evicted it
- * itself goes on with the permit; on a loop the sponsor gets it, or, without one, it is freed. */
+ * itself goes on with the permit; on a loop the sponsor gets it, if it has not been granted it yet,
+ * as one that took over a waived victim may have. */
 static void inherit(struct model *m, int slot, int heir, int sponsor, bool probe)
 {
     m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .look_at = FOREVER };
     m->slot[slot].sponsor = m->slot[slot].heir = NOBODY;
-    if (m->on_loop && sponsor != NOBODY) {
-        m->request[sponsor].grant = G_PERMIT;
-        m->request[sponsor].slot = slot;
-        m->request[sponsor].waiting = false;
-        m->request[sponsor].making = NOBODY;
-        m->request[sponsor].probe = probe;
-        m_rouse(m, &m->request[sponsor]);
-    } else if (m->on_loop) {
-        m->slot[slot].state = M_FREE;
-        m_token_back(m);
+    if (m->on_loop) {
+        struct model_request *r = &m->request[sponsor];
+        bool waits = r->grant == G_WAIT;
+        r->grant = G_PERMIT;
+        r->slot = slot;
+        r->victim = NOBODY;
+        r->waiting = false;
+        r->making = NOBODY;
+        r->probe |= probe;
+        if (waits) m_rouse(m, r);
     }
     m_settle(m, heir);
 }
@@ -106,7 +107,7 @@ static void destroyed(struct model *m, int slot, int status)
         m_reclaimed(m, slot, status);
         return;
     }
-    int key = s->key, heir = s->heir, sponsor = s->sponsor;
+    int key = s->key, heir = s->waived ? NOBODY : s->heir, sponsor = s->sponsor;
     bool probe = s->probe;
     struct model_frame outer = m_open_todo(m);
 

@@ -88,6 +88,7 @@ void m_look_up(struct model *m, struct model_request *r)
 static void create(struct model *m, struct model_request *r)
 {
     int request = (int)(r - m->request), victim = r->victim;
+    bool goes = victim != NOBODY && m->slot[victim].heir != NOBODY; /* it was waived */
 
     if (!m->on_loop || (victim == NOBODY && !r->boxed)) m_do(m);
     if (victim != NOBODY) {
@@ -101,7 +102,7 @@ static void create(struct model *m, struct model_request *r)
             r->limit = "destroy";
             m_wait_again(m, r);
         }
-        m_destroy(m, victim);
+        if (!goes) m_destroy(m, victim);
         if (m->on_loop) return;
         r->slot = victim;
     }

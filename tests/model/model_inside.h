@@ -43,6 +43,12 @@ bool m_before(const struct model *m, int a, int b); /* of two requests of a key:
 bool m_creator_waits(const struct model *m, int key);
 void m_settle_all(struct model *m);                 /* serve keys with what budgets have left */
 
+/* victims (model_victims.c) */
+bool m_has_to_spare(const struct model *m, int key); /* more than its minimum and floor */
+int m_victim(const struct model *m, int key); /* what goes to make room for this key, or NOBODY */
+void m_promise(struct model *m, struct model_request *r);
+void m_waive(struct model *m, int key, int victim); /* no request of the key waits for it */
+
 /* control (model_control.c) */
 void m_read_budget(struct model *m, const kp_budget *budget);
 int64_t m_surplus(const struct model *m); /* how many more stay than the budget allows */

@@ -58,6 +58,8 @@ static void is_forgotten(struct model *m, int key)
     m->key[key].in_use = false;
     m->key[key].look_at = FOREVER;
     m->tally.keys_forgotten++;
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].waived && m->slot[i].heir == key) m->slot[i].heir = NOBODY;
 }
 
 static bool has_room_for_a_key(struct model *m)

@@ -163,7 +163,6 @@ static void seats_anew(struct model *m, int key)
 static void apply(struct model *m, int key, const struct model_rules *rules)
 {
     struct model_key *k = &m->key[key];
-    uint64_t now = m->now;
 
     k->rules = *rules;
     k->lacks = B_NONE;
@@ -172,6 +171,15 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     if (k->used_at == 0) k->used_at = m->now;
     seats_anew(m, key);
     m_settle(m, key);
+}
+
+/* When the rules of all keys change, this comes after all have the new ones. */
+static void trim(struct model *m, int key)
+{
+    struct model_key *k = &m->key[key];
+    const struct model_rules *rules = &k->rules;
+    uint64_t now = m->now;
+
     while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) - m_extra(m, key) > rules->max_live ||
                                            m_count(m, key, M_IDLE) > rules->max_idle)) {
         m_close(m, m_oldest_idle(m, key), R_SURPLUS);
@@ -198,6 +206,7 @@ static int set_one(struct model *m, int key, const kp_limits *limits, bool every
     bool refused = m_contradicts(&rules) || !m_fits(m, &rules, false) ||
                    (!every && too_much(m, &rules, &k->rules));
     if (!refused && !only_ask) apply(m, key, &rules);
+    if (!refused && !every) trim(m, key);
     m_lose_interest(m, key, k->used_at);
     return refused ? KP_ECONFIG : 0;
 }
@@ -219,6 +228,11 @@ static int set_all(struct model *m, const kp_limits *limits)
     m->rules = rules; /* after this line the call no longer fails as a whole */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (set_one(m, k, limits, true, false) != 0) code = KP_ECONFIG;
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place)) {
+        m->key[k].interest++;
+        trim(m, k);
+        m_lose_interest(m, k, m->key[k].used_at);
+    }
     return code;
 }
 

@@ -359,11 +359,12 @@ static void the_victim_of_a_declined_permit_must_go_all_the_same(void **state)
     assert_int_equal(stage_ask(&s, b, &r[1], 0), KP__GRANT_WAIT);
     kp__decline(&s.core, &r[0], s.now, &s.todo);
     stage_check(&s);
-    assert_int_equal(a->contest->ceded, 0);
-    assert_int_equal(b->contest->promised, 0);
-    assert_int_equal(r[1].grant.kind, KP__GRANT_WAIT);
-    assert_int_equal(stage_destroy(&s), 1);
+    assert_int_equal(a->contest->ceded, 1); /* for the next one */
+    assert_int_equal(b->contest->promised, 1);
     assert_int_equal(r[1].grant.kind, KP__GRANT_PERMIT);
+    assert_ptr_equal(r[1].slot, victim);
+    assert_int_equal(stage_destroy(&s), 1);
+    assert_null(r[1].slot);
     stage_close(&s);
 }
 

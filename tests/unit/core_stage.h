@@ -333,6 +333,8 @@ static inline int stage_destroy(struct stage *s)
         struct kp__slot *slot = KP__OF(first, struct kp__slot, link);
         kp__list_remove(first);
         if (slot->state == KP__RECLAIMED) kp__reclaimed(&s->core, slot);
+        else if (kp__has_errand(slot) && slot->errand->victim.heir)
+            kp__victim_gone_late(&s->core, slot, s->now, &s->todo);
         else kp__gone(&s->core, slot, s->now, &s->todo);
         stage_check(s);
         n++;

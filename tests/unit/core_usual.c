@@ -150,12 +150,6 @@ static void a_promise_must_count_until_its_end(void **state)
             assert_int_equal(s.core.usual[KP__IN_USE].hold, spent);
         else
             assert_int_equal(s.core.usual[KP__IN_USE].spent, spent + more);
-        if (way == WITHDRAWN) { /* the promise stands until its victim is gone */
-            spent = s.core.usual[KP__IN_USE].spent;
-            s.now += 100;
-            kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
-            assert_int_equal(s.core.usual[KP__IN_USE].spent, spent + 100 + 2 * 100 + 100);
-        }
         stage_close(&s);
     }
 }
