@@ -287,7 +287,6 @@ void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
     const struct kp__health *h = &sub->rare->health;
 
     kp__say(why, KP_EBREAKER, NULL);
-    if (!why) return;
     snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[h->circuit->limit]);
     why->retry_after_ms = ms_until(h->circuit->until, now);
     if (!h->last) return;

@@ -372,6 +372,20 @@ static void by_shares_all_must_begin_as_equals(struct stage *s)
     assert_ptr_equal(next(s), sub);
 }
 
+static void the_keys_of_a_group_must_begin_as_equals_too(struct stage *s)
+{
+    struct kp__allowance may = as_it_is(s);
+
+    stage_group(s, 0, 0, 5);
+    const struct kp__budget *budget = &s->groups[0].budget;
+    uint32_t bout = budget->bout;
+    set(s, &may);
+    assert_int_equal(budget->bout, bout);
+    may.by_arrival = !may.by_arrival;
+    set(s, &may);
+    assert_int_equal(budget->bout, bout + 1);
+}
+
 static uint64_t lead_of(struct stage *s, struct kp__subpool *sub, struct kp__subpool *other)
 {
     kp__note_time(&s->core, s->now);
@@ -443,6 +457,7 @@ int main(void)
         STAGE_TEST(a_rate_must_change_now),
         cmocka_unit_test(no_lane_must_be_open_afterwards),
         STAGE_TEST(by_shares_all_must_begin_as_equals),
+        STAGE_TEST(the_keys_of_a_group_must_begin_as_equals_too),
         STAGE_TEST(the_same_order_said_again_must_change_no_turn),
         STAGE_TEST(only_who_refills_at_once_must_be_looked_at),
     };
