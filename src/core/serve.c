@@ -111,6 +111,27 @@ static void had_its_turn(struct kp__core *core, struct kp__subpool *sub)
         (struct kp__rank){ .arrived = core->latest, .stamp = (uint32_t)++core->stamps };
 }
 
+/* It was decided: tell its owner, and learn from it. `under_way`: what was, for it, until then, or
+ * NULL. True: that was a victim, and what was promised with it is free again. */
+static bool answered(struct kp__core *core, struct kp__request *request, struct kp__slot *under_way,
+                     uint64_t now, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = request->sub;
+    bool no = request->grant.kind == KP__GRANT_NO;
+    bool waives = under_way && under_way->state == KP__CLOSING;
+
+    shed_learn(core, sub, kp__waited(request, now), now);
+    if (kp__refuses_late(sub) && !no)
+        kp__late_learn(core, sub, core->latest); /* not older than when it came */
+    if (request->grant.kind == KP__GRANT_SLOT && !request->looking) handed_over(core, sub, now);
+    if (sub->rules->wait_lifo && !no) had_its_turn(core, sub);
+    kp__answer(core, request, todo);
+    if (waives) kp__waive(core, sub, under_way, now, todo);
+    if (sub->contest->lacks) /* by who is first now */
+        kp__starve(core, sub, sub->contest->lacks);
+    return waives;
+}
+
 /* Serve this key until the heads of its queues cannot go on; then it stands in the heap of the
  * budget that they lack. A head that was invited is not served here, for it comes by itself: if it
  * were served, what it was invited to would go to those behind it before the giver could be back.
@@ -127,23 +148,12 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         int n = heads(sub, head);
         for (int i = 0; i < n && !again; i++) {
             struct kp__lack lack;
-            struct kp__slot *victim = kp__awaited(head[i]);
+            struct kp__slot *under_way = head[i]->slot;
             uint64_t knew = kp__next_look(head[i]);
             if (head[i]->invited) return served;
             if (comes_for_it(core, head[i], now)) continue;
             if (kp__decide(core, head[i], now, todo, &lack)) {
-                shed_learn(core, sub, kp__waited(head[i], now), now);
-                if (kp__refuses_late(sub) && head[i]->grant.kind != KP__GRANT_NO)
-                    kp__late_learn(core, sub, core->latest); /* not older than when it came */
-                if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->looking)
-                    handed_over(core, sub, now);
-                if (sub->rules->wait_lifo && head[i]->grant.kind != KP__GRANT_NO)
-                    had_its_turn(core, sub);
-                kp__answer(core, head[i], todo);
-                if (victim) kp__waive(core, sub, victim, now, todo);
-                waived |= victim != NULL;
-                if (sub->contest->lacks) /* by who is first now */
-                    kp__starve(core, sub, sub->contest->lacks);
+                waived |= answered(core, head[i], under_way, now, todo);
                 again = served = true;
             } else {
                 if (!short_of) short_of = lack.budget;
