@@ -171,7 +171,8 @@ apr_status_t kp_apr_reslist_create(apr_reslist_t **out, int min, int smax, int h
         disown(list);
         return status_of(rc, &why);
     }
-    if (min > 0 && kp_warm(list->pool, &the_key, 1, KP_ASK(.why = &why)) < 1) {
+    if (min > 0 &&
+        kp_warm(list->pool, &the_key, 1, KP_ASK(.within_ms = KP_OFF, .why = &why)) < 1) {
         clean_up(list);
         return status_of(why.code < 0 ? why.code : KP_ECREATE, &why);
     }

@@ -129,10 +129,6 @@ static int fail(kp_job *job, CURLcode code, const char *sentence)
         sentence = curl_easy_strerror(code);
     (void)snprintf(text, sizeof text, "http: %s (%d): %s", sentence, (int)code,
                    (const char *)job->key.data);
-    for (char *p = text; *p; p++) {
-        if (*p == '\n' || *p == '\t')
-            *p = ' ';
-    }
     return kp_job_fail(job, (int)code, text);
 }
 

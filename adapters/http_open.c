@@ -68,9 +68,14 @@ static const char *impossible(const kp_http_options *o, const kp_options *option
     return options->loop && !o->watcher ? "http.watcher" : NULL;
 }
 
+/* It has cancellation points, and a thread that ended there would leave libcurl's lock taken. */
 static void start_curl(void)
 {
+    int before;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    (void)pthread_setcancelstate(before, NULL);
 }
 
 int kp_http_fill(const kp_http_options *http, kp_options *options)

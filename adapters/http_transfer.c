@@ -15,6 +15,10 @@ struct spot {
     int          fd, events;
 };
 
+/* Where the easy handle is. It stays in the multi handle until it has to be out, so that a borrower
+ * can still ask for its socket when the transfer is done. */
+enum stage { OUT, IN, RUNNING };
+
 struct kp__transfer {
     CURL        *easy;
     CURLM       *multi;
@@ -25,10 +29,7 @@ struct kp__transfer {
     kp_http_done_fn done;               /* NULL: nobody is told */
     void        *arg;
     CURLcode     result;                /* with which `cut` ends it */
-    bool         inside;                /* the easy handle is in the multi handle: from its start
-                                           until it has to be out; not only until it is done, so
-                                           that a borrower can still ask for its socket */
-    bool         running;               /* under way */
+    enum stage   stage;
     bool         acting;                /* in a call of libcurl's */
     bool         cut;                   /* to be ended when libcurl has returned */
     bool         starved;               /* something cannot be watched */
@@ -131,12 +132,12 @@ static bool take_out(struct kp__transfer *t)
     if (t->acting)
         return false;
     t->acting = true;
-    if (t->inside)
+    if (t->stage != OUT)
         rc = curl_multi_remove_handle(t->multi, t->easy);
     t->acting = false;
     if (rc == CURLM_RECURSIVE_API_CALL)
         return false;
-    t->inside = false;
+    t->stage = OUT;
     watch_all(t);
     return true;
 }
@@ -147,7 +148,9 @@ static void finish(struct kp__transfer *t, CURLcode result)
     kp_http_done_fn done = t->done;
 
     t->done = NULL;
-    t->running = t->cut = t->starved = false;
+    t->cut = t->starved = false;
+    if (t->stage == RUNNING)
+        t->stage = IN;
     if (done)
         done(t->easy, result, t->arg);
 }
@@ -156,7 +159,7 @@ static void finish(struct kp__transfer *t, CURLcode result)
  * curl_easy_pause call us again, if it is that which called them: so we see to it ourselves. */
 void kp__transfer_end(struct kp__transfer *t, CURLcode result)
 {
-    if (t->inside) {
+    if (t->stage != OUT) {
         (void)curl_easy_setopt(t->easy, CURLOPT_NOPROGRESS, 1L);
         (void)curl_easy_setopt(t->easy, CURLOPT_VERBOSE, 0L);
     }
@@ -202,7 +205,7 @@ static void act(struct kp__transfer *t, curl_socket_t fd, int came)
 
 bool kp__transfer_runs(const struct kp__transfer *t)
 {
-    return t->running;
+    return t->stage == RUNNING;
 }
 
 int kp__transfer_start(struct kp__transfer *t, kp_http_done_fn done, void *arg)
@@ -210,20 +213,20 @@ int kp__transfer_start(struct kp__transfer *t, kp_http_done_fn done, void *arg)
     CURLMcode rc;
     int code;
 
-    if (!pthread_equal(t->thread, pthread_self()) || t->running || !take_out(t))
+    if (!pthread_equal(t->thread, pthread_self()) || t->stage == RUNNING || !take_out(t))
         return KP_EMISUSE;
     t->starved = false;
     t->acting = true;
     rc = curl_multi_add_handle(t->multi, t->easy);
     t->acting = false;
-    t->inside = rc == CURLM_OK;
-    if (t->inside && !t->starved && !t->cut) {
-        t->running = true;
+    t->stage = rc == CURLM_OK ? IN : OUT;
+    if (t->stage == IN && !t->starved && !t->cut) {
+        t->stage = RUNNING;
         t->done = done;
         t->arg = arg;
         return 0;
     }
-    code = t->cut || (!t->inside && rc != CURLM_OUT_OF_MEMORY) ? KP_EMISUSE : KP_ENOMEM;
+    code = t->cut || (t->stage == OUT && rc != CURLM_OUT_OF_MEMORY) ? KP_EMISUSE : KP_ENOMEM;
     kp__transfer_end(t, t->result);     /* which may close it */
     return code;
 }

@@ -42,6 +42,7 @@ struct session {
     uint32_t changed;
     bool     unsynced;
     bool     anew;                      /* PQreset was called: nothing that create set up is left */
+    int      ended;                     /* the SQLSTATE with which the server ended it; 0 */
     PQnoticeProcessor processor;        /* as on_open left them */
     PQnoticeReceiver  receiver;
     PGVerbosity       verbosity;
@@ -58,8 +59,8 @@ static int watch_session(PGEventId id, void *info, void *arg)
 
         if (PQpipelineStatus(came->conn) != PQ_PIPELINE_OFF)
             session->unsynced = PQresultStatus(result) != PGRES_PIPELINE_SYNC;
-        if (PQresultStatus(result) == PGRES_COMMAND_OK)
-            session->changed |= kp__pg_change_of(PQcmdStatus(result));
+        session->changed |= kp__pg_change_of(result);
+        session->ended |= kp__pg_end_of(result);
     } else if (id == PGEVT_CONNRESET) {
         session->anew = true;
     } else if (id == PGEVT_REGISTER) {
@@ -157,7 +158,7 @@ static int step_answer(struct work *w)
     PGresult *result;
 
     if (unsent < 0 || !PQconsumeInput(w->conn)) {
-        w->run.status = kp__pg_fail_lost(w->run.job, w->conn);
+        w->run.status = kp__pg_fail_lost(w->run.job, w->conn, session_of(w->conn)->ended);
         return 0;
     }
     while (!PQisBusy(w->conn)) {
@@ -184,7 +185,7 @@ static int advance(struct work *w)
         if (wanted || w->run.status != 0 || !w->sql[w->next])
             return wanted;
         if (PQsetnonblocking(w->conn, 1) != 0 || !PQsendQuery(w->conn, w->sql[w->next])) {
-            w->run.status = kp__pg_fail_lost(w->run.job, w->conn);
+            w->run.status = kp__pg_fail_lost(w->run.job, w->conn, session_of(w->conn)->ended);
             return 0;
         }
         w->next++;
@@ -270,7 +271,7 @@ static int finish(struct kp__work *run, void **resource)
     struct work *w = (struct work *)run;
 
     if (run->status == 0 && PQsetnonblocking(w->conn, w->o->watcher != NULL) != 0)
-        run->status = kp__pg_fail_lost(run->job, w->conn);
+        run->status = kp__pg_fail_lost(run->job, w->conn, session_of(w->conn)->ended);
     if (run->job->kind == KP_JOB_CREATE)
         return finish_create(w, resource);
     return run->job->kind == KP_JOB_RESET ? finish_reset(w) : run->status;
@@ -323,7 +324,7 @@ static int validate(kp_job *job, void *resource)
 
     work_begin(&w, job, resource);
     if (PQstatus(w.conn) != CONNECTION_OK)
-        return kp__pg_fail_lost(job, w.conn);
+        return kp__pg_fail_lost(job, w.conn, session_of(w.conn)->ended);
     add(&w, "-- ping");
     return kp__work_run(&w.run, advance(&w), NULL);
 }
@@ -439,7 +440,7 @@ static int reset(kp_job *job, void *resource)
 
     work_begin(&w, job, resource);
     if (PQstatus(w.conn) != CONNECTION_OK)
-        return kp__pg_fail_lost(job, w.conn);
+        return kp__pg_fail_lost(job, w.conn, session_of(w.conn)->ended);
     hopeless = take_back(&w);
     transaction = PQtransactionStatus(w.conn);
     if (transaction == PQTRANS_INTRANS || transaction == PQTRANS_INERROR)
@@ -450,7 +451,7 @@ static int reset(kp_job *job, void *resource)
     else if (PQstatus(w.conn) == CONNECTION_OK)
         w.run.status = kp__pg_fail_left(job, hopeless);
     else
-        w.run.status = kp__pg_fail_lost(job, w.conn);
+        w.run.status = kp__pg_fail_lost(job, w.conn, session_of(w.conn)->ended);
     return kp__work_run(&w.run, advance(&w), NULL);
 }
 

@@ -31,11 +31,12 @@ kp_pg_counts kp_pg_counts_read(const kp_pg_counts *counts)
     return out;
 }
 
-uint32_t kp__pg_change_of(const char *tag)
+uint32_t kp__pg_change_of(PGresult *result)
 {
     static const char *const settings[] = { "SET", "RESET", "DISCARD", "DECLARE" };
+    const char *tag = PQresultStatus(result) == PGRES_COMMAND_OK ? PQcmdStatus(result) : "";
 
-    if (strncmp(tag, "LISTEN", 6) == 0)
+    if (strncmp(tag, "LISTEN", 6) == 0 || strncmp(tag, "UNLISTEN", 8) == 0)
         return KP_PG_LEFT_LISTEN;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (strncmp(tag, settings[i], strlen(settings[i])) == 0)
@@ -56,6 +57,19 @@ static bool is_state(const char *s)
 static int pack(const char *s)
 {
     return KP_PG_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+}
+
+int kp__pg_end_of(const PGresult *result)
+{
+    const char *severity, *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    if (!state || !is_state(state))
+        return 0;
+    severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    if (!severity)                      /* PgBouncer says it in English anyway */
+        severity = PQresultErrorField(result, PG_DIAG_SEVERITY);
+    return severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)
+               ? pack(state) : 0;
 }
 
 /* After a create: KP_EREFUSED where another try cannot help, since the user is not let in or the
@@ -83,9 +97,6 @@ static int say(kp_job *job, int state, const char *sentence, size_t size, const 
         size--;
     (void)snprintf(text, sizeof text, "postgres: %.*s (%s)%s%s", size > 300 ? 300 : (int)size,
                    sentence, letters, *where ? ", " : "", where);
-    for (char *p = text; *p; p++)
-        if (*p == '\n' || *p == '\t')
-            *p = ' ';
     return answer(job, state, text);
 }
 
@@ -120,14 +131,14 @@ int kp__pg_fail_connect(kp_job *job, PGconn *conn)
     return say(job, state, text, strcspn(text, "\n"), where);
 }
 
-int kp__pg_fail_lost(kp_job *job, PGconn *conn)
+int kp__pg_fail_lost(kp_job *job, PGconn *conn, int ended)
 {
     const char *text = PQerrorMessage(conn);
     bool lost = PQstatus(conn) == CONNECTION_BAD;
 
     if (!*text)
         text = "the connection was lost";
-    return say(job, lost ? LOST : NO_MEMORY, text, strcspn(text, "\n"), "");
+    return say(job, ended ? ended : lost ? LOST : NO_MEMORY, text, strcspn(text, "\n"), "");
 }
 
 int kp__pg_fail_late(kp_job *job, const PGconn *conn, bool connecting)
@@ -175,7 +186,7 @@ int kp__pg_fail_result(kp_job *job, PGconn *conn, const PGresult *result)
         break;
     }
     if (!state || !is_state(state) || !text)
-        return kp__pg_fail_lost(job, conn);
+        return kp__pg_fail_lost(job, conn, 0);
     return say(job, pack(state), text, strlen(text), "");
 }
 
@@ -206,6 +217,24 @@ static bool has_password(const PQconninfoOption *options)
     return false;
 }
 
+/* In a URI an @ or / in the password ends it, and its rest is taken for a host or a port: as such
+ * libpq would tell it, when it cannot connect. */
+static bool is_torn(const PQconninfoOption *options)
+{
+    for (; options->keyword; options++) {
+        const char *text = options->val ? options->val : "";
+
+        if (strcmp(options->keyword, "port") == 0 && text[strspn(text, "0123456789, ")])
+            return true;
+        if (strcmp(options->keyword, "host") != 0)
+            continue;
+        for (; *text; text += strcspn(text, ","), text += *text == ',')
+            if (*text != '/' && *text != '@' && memchr(text, '@', strcspn(text, ",")))
+                return true;
+    }
+    return false;
+}
+
 /* NULL: it makes no sense, or there was no memory. libpq's message is dropped: it would quote what
  * it does not understand, even a password. */
 static PQconninfoOption *parse(const char *text, bool *starved)
@@ -218,7 +247,10 @@ static PQconninfoOption *parse(const char *text, bool *starved)
     if (!options && errno == ENOMEM)    /* of malloc: the message may be in any language */
         *starved = true;
     PQfreemem(message);
-    return options;
+    if (!options || !is_torn(options))
+        return options;
+    PQconninfoFree(options);
+    return NULL;
 }
 
 static int refuse(kp_job *job, const char *text)
@@ -293,8 +325,8 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
     PQconninfoOption *parsed = parse(o->conninfo ? o->conninfo : "", starved);
 
     PQconninfoFree(parsed);
-    *sentence = "it must be a conninfo string or URI: is a setting misspelt, or a = in a URI not "
-                "written %3D?";
+    *sentence = "it must be a conninfo string or URI: is a setting misspelt, or a =, @ or / in a "
+                "URI not written %3D, %40 or %2F?";
     if (!parsed)
         return "postgres.conninfo";
     *sentence = "it must be KP_PG_TIDY, KP_PG_ROLLBACK or KP_PG_DISCARD_ALL";

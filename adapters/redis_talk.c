@@ -93,6 +93,14 @@ static int meaning(const char *error)
     return EPROTO;
 }
 
+/* How much of an error may be told: one that refuses AUTH repeats the password. */
+static int tellable(const char *error)
+{
+    const char *repeated = strstr(error, ", with args beginning with");
+
+    return (int)(repeated ? (size_t)(repeated - error) : strcspn(error, "\r\n"));
+}
+
 /* KP_EREFUSED where trying again cannot help. */
 static int fail_as_reply(kp_job *job, const struct kp__redis *r, const char *error)
 {
@@ -100,8 +108,7 @@ static int fail_as_reply(kp_job *job, const struct kp__redis *r, const char *err
     char at[300], text[512];
 
     kp__place_text(&r->to.place, at, sizeof at);
-    (void)snprintf(text, sizeof text, "%.*s (%d): %s", (int)strcspn(error, "\r\n"), error, code,
-                   at);
+    (void)snprintf(text, sizeof text, "%.*s (%d): %s", tellable(error), error, code, at);
     rc = kp__redis_fail(job, code, text);
     return code == EACCES ? KP_EREFUSED : rc;
 }
@@ -210,9 +217,22 @@ static int add_state(struct kp__redis_talk *t, const struct kp__redis *r, const 
     return select + named;
 }
 
+/* Errors after which nothing works: the server answers PING in no other way. */
+static bool is_final(const char *error)
+{
+    static const char *const words[] = { "NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "MISCONF",
+                                         "BUSY " };
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strncmp(error, words[i], strlen(words[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Judge a reply that came before the word. On a new connection it is to us; on one that comes back
- * it may be to the borrower, so only errors count after which nothing works. A MONITOR, which an
- * old server cannot end, shows our PING with the word. */
+ * it may be to the borrower, so only final errors count. A MONITOR, which an old server cannot end,
+ * shows our PING with the word. */
 static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, const char *word,
                  bool new, int64_t number)
 {
@@ -226,8 +246,7 @@ static int judge(kp_job *job, struct kp__redis *r, const redisReply *reply, cons
         r->has_reset = false;
         return 0;
     }
-    return new || strncmp(reply->str, "NOAUTH", 6) == 0 || strncmp(reply->str, "WRONGPASS", 9) == 0
-               ? fail_as_reply(job, r, reply->str) : 0;
+    return new || is_final(reply->str) ? fail_as_reply(job, r, reply->str) : 0;
 }
 
 /* ---- the machine ----------------------------------------------------------------------------- */
@@ -268,8 +287,12 @@ static int take(struct kp__redis_talk *t, const redisReply *reply)
         t->heard_word = true;
         return 0;
     }
-    if (!t->heard_word && !t->only_ping)
-        return judge(t->job, t->r, reply, t->word, t->new, ++t->heard);
+    if (!t->heard_word && !t->only_ping) {
+        int status = judge(t->job, t->r, reply, t->word, t->new, t->heard + 1);
+
+        t->heard += status == 0;        /* else it is the answer to our PING */
+        return status;
+    }
     if (error)
         return fail_as_reply(t->job, t->r, reply->str);
     if (!t->heard_word)

@@ -13,6 +13,7 @@
 #include "sqlite_fork.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,7 +163,7 @@ static int create(kp_job *job, void **resource)
         rc = set_up(o, key, db, &hint);
         (void)sqlite3_busy_timeout(db, (int)busy_ms);
     } else if ((rc & 0xff) == SQLITE_CANTOPEN && key->role == KP_SQLITE_READER &&
-               access(key->file, F_OK) != 0) {
+               access(key->file, F_OK) != 0 && errno == ENOENT) {
         hint = "the file does not exist yet: get its writer first";
     }
     if (rc != SQLITE_OK) {
@@ -261,6 +262,17 @@ static void tidy_statements(const kp_job *job, sqlite3 *db, kp_sqlite_leftover *
         what->sql = sql;
 }
 
+/* Where nobody began a transaction and nothing runs, only a backup into this connection has one. */
+static bool has_backup(sqlite3 *db)
+{
+#if SQLITE_VERSION_NUMBER >= 3034000
+    return sqlite3_get_autocommit(db) && sqlite3_txn_state(db, NULL) != SQLITE_TXN_NONE;
+#else
+    (void)db;
+    return false;
+#endif
+}
+
 /* Make a connection ready for the next borrower, or for closing. Returns SQLITE_OK or why it is
  * bad. */
 static int tidy_up(kp_job *job, sqlite3 *db)
@@ -300,10 +312,12 @@ static int reset(kp_job *job, void *resource)
 
     if (rc == SQLITE_MISUSE)
         return fail(job, NULL, rc, "statements were left open");
+    if (rc == SQLITE_OK && has_backup(resource))
+        return fail(job, NULL, SQLITE_BUSY, "a backup into it is not finished");
     return rc == SQLITE_OK ? 0 : fail(job, resource, rc, "cannot roll back");
 }
 
-/* Is there no open transaction, and no statement but idle ones that may be kept? */
+/* Is there no open transaction, no backup, and no statement but idle ones that may be kept? */
 static bool is_clean(void *resource, void *ctx)
 {
     bool keeps = ((const kp_sqlite_options *)ctx)->tidy == KP_SQLITE_KEEP;
@@ -311,7 +325,7 @@ static bool is_clean(void *resource, void *ctx)
 
     while (s && keeps && !sqlite3_stmt_busy(s))
         s = sqlite3_next_stmt(resource, s);
-    return !s && sqlite3_get_autocommit(resource);
+    return !s && sqlite3_get_autocommit(resource) && !has_backup(resource);
 }
 
 /* A file that was moved or deleted is the one thing that makes an idle connection useless; asking
@@ -355,13 +369,15 @@ static int destroy(kp_job *job, void *resource)
     (void)tidy_up(job, db);
     if (o->counts)
         kp__count(&o->counts->closed, 1);
+    if (has_backup(db))                 /* which its end would find freed */
+        return fail(job, NULL, SQLITE_BUSY, "a backup into it is not finished: it is not closed");
     rc = sqlite3_close(db);
     if (rc == SQLITE_OK)
         return 0;
     (void)sqlite3_close_v2(db);         /* the rest is freed when the last statement is finalised */
     if (rc == SQLITE_BUSY && o->tidy == KP_SQLITE_CLOSE)
         return 0;
-    return fail(job, NULL, rc, "statements are open: it is closed when they are finalised");
+    return fail(job, NULL, rc, "statements or a backup are open: it is closed when they end");
 }
 
 /* Nothing is closed: that is not allowed in a child, either. */

@@ -33,6 +33,14 @@ const char *args_shown(const char *text)
     return strstr(text, "://") ? "(a URL)" : text;
 }
 
+int args_told(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    (void)fprintf(stderr, "keyedpool: cannot write to standard output\n");
+    return status ? status : 1;
+}
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 static void help_option(const struct args_option *o)
@@ -127,7 +135,7 @@ int args_next(const struct args_page *page, int argc, char **argv, const char **
         complain(page, id, argv);
     if (id == 'h') {
         args_help(page);
-        exit(0);
+        exit(args_told(0));
     }
     return id;
 }

@@ -34,6 +34,10 @@ int args_next(const struct args_page *page, int argc, char **argv, const char **
 /* Print the page of a command to standard output. */
 void args_help(const struct args_page *page);
 
+/* The exit status, after all that was said on standard output: what could not be written counts as
+ * failed, whatever it says. */
+int args_told(int status);
+
 /* Print one line to standard error and exit with status 2. `page` NULL: it is of no command. */
 _Noreturn void args_fail(const struct args_page *page, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -37,6 +37,14 @@ static const struct row {
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
+void text_tame(char *text)
+{
+    for (; *text; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+    }
+}
+
 const char *text_of(char *buf, size_t size, const char *format, ...)
 {
     va_list ap;
@@ -272,8 +280,10 @@ bool contact_make(struct contact *c, const struct target *t, const char *name)
     }
     c->connect_ns = now_ns() - began;
     began = now_ns();
-    if (!t->backend->operate(&c->lease, t, (struct task){ false, ANY }, c->why, sizeof c->why))
+    if (!t->backend->operate(&c->lease, t, (struct task){ false, ANY }, c->why, sizeof c->why)) {
+        text_tame(c->why);
         return false;
+    }
     c->operate_ns = now_ns() - began;
     return true;
 }

@@ -178,8 +178,8 @@ static void open_pool(struct bench *b)
 static void block_signals(sigset_t *set, int how)
 {
     (void)sigemptyset(set);
-    (void)sigaddset(set, SIGINT);
-    (void)sigaddset(set, SIGTERM);
+    term_take(set, SIGINT);
+    term_take(set, SIGTERM);
     (void)pthread_sigmask(how, set, NULL);
 }
 
@@ -200,7 +200,7 @@ static bool wait_for_end(struct bench *b, const sigset_t *signals, uint64_t from
         now = bench_now_ns();
         if (now >= line) {
             bench_progress(b, last, from, now);
-            line += step;
+            line += (now - line) / step * step + step;  /* those that were missed stay out */
         }
     }
     free(last);

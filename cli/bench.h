@@ -54,6 +54,7 @@ struct bench_result {
     struct histogram wait, hold;
     uint64_t reads, writes, timeouts, errors, unserved;
     double   seconds, get_share, hold_share, release_share;     /* of the time of all clients */
+    double   queue_share, create_share;                         /* parts of get_share */
     double   fair_clients, fair_keys, fair_waits;               /* Jain's index, 0..1 */
     uint64_t longest_ns;
     const char *longest_key;

@@ -166,9 +166,9 @@ static int run(int argc, char **argv)
     if (optind < argc)
         args_fail(&demo_command.page, "'%s' is one argument too many", args_shown(argv[optind]));
     (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGINT);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGHUP);
+    term_take(&signals, SIGINT);
+    term_take(&signals, SIGTERM);
+    term_take(&signals, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);   /* taken between chapters */
     (void)signal(SIGPIPE, SIG_IGN);                     /* the folder must be removed */
 

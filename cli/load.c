@@ -80,8 +80,10 @@ static void failed(struct bench_client *me, const char *doing, const char *key, 
 
     bump(&me->errors);
     (void)pthread_mutex_lock(&b->lock);
-    if (!b->first_error[0])
+    if (!b->first_error[0]) {
         (void)snprintf(b->first_error, sizeof b->first_error, "%s %s: %s", doing, key, why);
+        text_tame(b->first_error);
+    }
     (void)pthread_mutex_unlock(&b->lock);
 }
 

@@ -59,15 +59,6 @@ static void version(void)
     backends_print("");
 }
 
-/* A report that could not be written counts as failed, whatever it says. */
-static int told(int status)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return status;
-    (void)fprintf(stderr, "keyedpool: cannot write to standard output\n");
-    return status == EXIT_FINE ? EXIT_FAILED : status;
-}
-
 /* Else the number of standard output, if it is closed, would be given to a file or a connection,
  * and that be told the report. To be read only, so that writing to it fails. */
 static void fill_standard_streams(void)
@@ -97,17 +88,17 @@ int main(int argc, char **argv)
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 ||
         (helps && (argc == 2 || strcmp(argv[2], "help") == 0))) {
         help();
-        return EXIT_FINE;
+        return args_told(EXIT_FINE);
     }
     if (tells) {
         version();
-        return EXIT_FINE;
+        return args_told(EXIT_FINE);
     }
     if (helps) {
         if (!(command = find(argv[2])))
             args_fail(NULL, "there is no command '%s'", args_shown(argv[2]));
         args_help(&command->page);
-        return EXIT_FINE;
+        return args_told(EXIT_FINE);
     }
     if (strstr(name, "://"))
         args_fail(NULL, "a command is missing before the URL");
@@ -115,5 +106,5 @@ int main(int argc, char **argv)
         args_fail(NULL, "%s is not an option", name);
     if (!(command = find(name)))
         args_fail(NULL, "there is no command '%s'", name);
-    return told(command->run(argc - 1, argv + 1));
+    return args_told(command->run(argc - 1, argv + 1));
 }

@@ -52,13 +52,10 @@ static double between(double from, double to)
 
 /* Which part of its time a client spends where. What is left is sleep until the next arrival, and
  * the measuring itself. */
-static void shares(const struct bench *b, const struct bench_result *r)
+static void shares(const struct bench_result *r)
 {
-    double all = r->seconds * 1e9 * (double)b->plan->clients;
     double held = r->get_share + r->hold_share, given = held + r->release_share;
-    /* in the pool's figures a get that queued and then created counts in both; here in one */
-    double creating = fmin(r->get_share, (double)r->stats.create_ns / all);
-    double queued = fmin(r->get_share, creating + (double)r->stats.wait_ns / all);
+    double creating = r->create_share, queued = creating + r->queue_share;
 
     name_row("client time");
     printf("wait %.1f %% (in a queue %.1f %%, creating %.1f %%, other %.1f %%)   hold %.1f %%   "
@@ -138,7 +135,7 @@ void bench_report(const struct bench *b, const struct bench_result *r)
     printf("%.2f s, seed %llu%s\n", r->seconds, (unsigned long long)p->seed,
            r->interrupted ? ", interrupted" : "");
     counts(r);
-    shares(b, r);
+    shares(r);
     fairness(r);
     printf("\n  %-*s%*s%*s%*s%*s%*s%*s\n", NAME, "", CELL, "p50", CELL, "p90", CELL, "p99", CELL,
            "p99.9", CELL, "max", CELL, "mean");

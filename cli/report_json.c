@@ -98,14 +98,13 @@ static json_t *result_json(const struct bench *b, const struct bench_result *r)
     return o;
 }
 
-static json_t *shares_json(const struct bench *b, const struct bench_result *r)
+static json_t *shares_json(const struct bench_result *r)
 {
-    double all = r->seconds * 1e9 * (double)b->plan->clients;
     json_t *o = json_object();
 
     put(o, "wait", json_real(r->get_share));
-    put(o, "wait_in_queue", json_real((double)r->stats.wait_ns / all));
-    put(o, "wait_creating", json_real((double)r->stats.create_ns / all));
+    put(o, "wait_in_queue", json_real(r->queue_share));
+    put(o, "wait_creating", json_real(r->create_share));
     put(o, "hold", json_real(r->hold_share));
     put(o, "give_back", json_real(r->release_share));
     return o;
@@ -145,7 +144,7 @@ void bench_report_json(const struct bench *b, const struct bench_result *r)
                                    b->plan->target.backend->version()));
     put(o, "plan", plan_json(b->plan));
     put(o, "result", result_json(b, r));
-    put(o, "client_time", shares_json(b, r));
+    put(o, "client_time", shares_json(r));
     put(o, "fairness", fairness_json(r));
     put(o, "wait", histogram_json(&r->wait));
     put(o, "hold", histogram_json(&r->hold));

@@ -23,6 +23,14 @@ void term_init(void)
                   strcmp(term, "dumb") != 0;
 }
 
+void term_take(sigset_t *signals, int number)
+{
+    struct sigaction now;
+
+    if (sigaction(number, NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+        (void)sigaddset(signals, number);
+}
+
 const char *term_colour(enum term_colour colour)
 {
     static const char *const start[] = { "\033[0m",  "\033[1m",  "\033[2m", "\033[32m",

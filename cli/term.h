@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the terminal can do, and how numbers look on it.
+ * What the terminal can do, which of its signals are taken, and how numbers look on it.
  */
 #ifndef CLI_TERM_H
 #define CLI_TERM_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,10 @@ enum term_colour { TERM_PLAIN, TERM_BOLD, TERM_DIM, TERM_GREEN, TERM_YELLOW, TER
  * characters beyond ASCII only where the locale has UTF-8. Called before the others, by one
  * thread. */
 void term_init(void);
+
+/* Add to the signals that a command takes itself; but one that its caller has it ignore (nohup, a
+ * shell's background) stays ignored. */
+void term_take(sigset_t *signals, int number);
 
 /* The sequence that starts a colour (TERM_PLAIN ends it), or "". */
 const char *term_colour(enum term_colour colour);

@@ -97,4 +97,8 @@ if(TARGET keyedpool-cli AND SCDOC)
   add_dependencies(keyedpool-cli keyedpool-man)
   install(FILES ${KP_MAN} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# The headers refer to docs/*.md; the decisions are for who changes keyedpool.
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md
+  ${PROJECT_SOURCE_DIR}/CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION ${CMAKE_INSTALL_DOCDIR}
+  PATTERN man EXCLUDE PATTERN decisions EXCLUDE)

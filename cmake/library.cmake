@@ -98,8 +98,9 @@ function(kp_library name)
     target_link_options(${library}-shared PRIVATE LINKER:-z,defs)
   endif()
   # Never unloaded: the keeper's threads stay, and the kernel may still refer to the latest
-  # restartable sequence.
-  if(name STREQUAL keyedpool AND CMAKE_SYSTEM_NAME STREQUAL Linux)
+  # restartable sequence. An adapter's thread that looks a host up may outlive the pool, and so may
+  # a call of its drop_ctx.
+  if(CMAKE_SYSTEM_NAME STREQUAL Linux)
     target_link_options(${library}-shared PRIVATE LINKER:-z,nodelete)
   endif()
 

@@ -141,6 +141,7 @@ template <class R>
 class pool {
 public:
     pool() noexcept = default;
+    explicit pool(kp_pool *opened) noexcept : pool_(opened) {}  // by kp_pg_open or the like
     pool(pool &&) noexcept = default;
     pool &operator=(pool &&) noexcept = default;
 
@@ -179,7 +180,9 @@ public:
         return lease<R>(taken, rc);
     }
 
-    // f is an int(R &): 0, or a negative number, which use() returns. It must not throw.
+    // f is an int(R &): 0, or a negative number, which use() returns. It must not throw, and its
+    // thread must not end in it (pthread_cancel, pthread_exit), as it may in kp_use: either ends
+    // the process.
     template <class F>
     int use(kp_key k, const kp_plan &plan, F &&f) noexcept
     {

@@ -56,12 +56,21 @@ static inline uint64_t kp__epoll_now_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+/* A child of fork shares the descriptor: the parent would miss what the child took from there, and
+ * be told of what it put there. */
+static inline bool kp__epoll_is_here(const kp_epoll *e)
+{
+    return e && e->fd >= 0 && e->pid == getpid();
+}
+
 static inline int kp__epoll_start(kp_watcher *watcher, kp_watch *watch, int fd, int events,
                                   int64_t within_ms)
 {
     kp_epoll *e = (kp_epoll *)watcher;
     struct epoll_event event;
 
+    if (!kp__epoll_is_here(e))
+        return e->fd < 0 ? KP_EMISUSE : KP_EFORKED;
     memset(&event, 0, sizeof event);
     event.events = (events & KP_WATCH_READ ? (uint32_t)EPOLLIN : 0U) |
                    (events & KP_WATCH_WRITE ? (uint32_t)EPOLLOUT : 0U);
@@ -87,7 +96,7 @@ static inline void kp__epoll_stop(kp_watcher *watcher, kp_watch *watch)
 
     if (!watch->next)
         return;
-    if (watch->fd >= 0)
+    if (watch->fd >= 0 && kp__epoll_is_here(e))
         (void)epoll_ctl(e->fd, EPOLL_CTL_DEL, watch->fd, NULL);
     watch->prev->next = watch->next;
     watch->next->prev = watch->prev;
@@ -138,12 +147,6 @@ static inline int64_t kp_epoll_close(kp_epoll *e)
         e->fd = -1;
     }
     return rc;
-}
-
-/* A child of fork shares the descriptor: what it took from there, the parent would miss. */
-static inline bool kp__epoll_is_here(const kp_epoll *e)
-{
-    return e && e->fd >= 0 && e->pid == getpid();
 }
 
 /* The one that is due first, or NULL. There are as many as jobs and transfers under way: few. */

@@ -124,8 +124,9 @@ static inline KP_NODISCARD int kp_event_loop_open(kp_event_loop *glue, struct ev
     return KP_ENOMEM;
 }
 
-/* Take it off, after the pools that name its loop: as kp_loop_close, whose result it returns. In a
- * child of fork event_reinit comes first: else the parent's base loses its mailbox.
+/* Take it off, after the pools that name its loop: as kp_loop_close, whose result it returns. Stop
+ * watches of your own before: libevent would still tell them. In a child of fork event_reinit comes
+ * first: else the parent's base loses its mailbox.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close. Owns: takes the mailbox, on 0 or more.
  * Errors: KP_EMISUSE; NULL does nothing. Order: none. Since: 0.1 */
 static inline int64_t kp_event_loop_close(kp_event_loop *glue)

@@ -71,9 +71,9 @@ static inline void kp_pg_sqlstate(int vendor_code, char text[6])
 
 typedef enum kp_pg_reset {
     KP_PG_TIDY = 1,             /* undo what was left: the transaction; and if the borrower said
-                                   SET, RESET, LISTEN, DECLARE or DISCARD, role and settings (then
-                                   set_up runs again), subscriptions and cursors. Told by the
-                                   command tags of its results, so what a function did is not
+                                   SET, RESET, (UN)LISTEN, DECLARE or DISCARD, role and settings
+                                   (then set_up runs again), subscriptions and cursors. Told by
+                                   the command tags of its results, so what a function did is not
                                    seen, and SET LOCAL looks like SET; prepared statements and
                                    temporary tables stay */
     KP_PG_ROLLBACK,             /* transactions and LISTEN alone; settings stay */
@@ -123,8 +123,9 @@ typedef struct kp_pg_options {
                                            counts as well */
     /* Last step of making one. If it is not 0, the create fails with that code. Call
      * PQsetNoticeProcessor here: libpq's own prints to standard error, and a connection that comes
-     * back with another one is closed. Settings belong in set_up, because a reset undoes them;
-     * PQtrace ends with the first borrower. */
+     * back with another one is closed (libpq does not tell whether the same function has another
+     * argument). Settings belong in set_up, because a reset undoes them; PQtrace ends with the
+     * first borrower. */
     int       (*on_open)(PGconn *conn, kp_key key, void *ctx);
     /* First step of closing. */
     void      (*on_close)(PGconn *conn, kp_key key, void *ctx);

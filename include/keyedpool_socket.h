@@ -19,9 +19,14 @@
  * A socket that comes back must be between two exchanges. If there are unread bytes, if either side
  * has ended its half, or if there is an error, it is closed, and the next borrower never sees it.
  * An answer that has not arrived yet cannot be seen: a borrower that gives up in the middle of an
- * exchange must discard (kp_discard). An idle socket is checked in the same way before it is lent
- * (limits.validate_after_ms): the kernel is asked, not the peer. Changed timeouts and O_NONBLOCK
- * are restored when it comes back; other socket options are not.
+ * exchange must discard (kp_discard; in kp_use, kp_plan.on_error = KP_DESTROY). An idle socket is
+ * checked in the same way before it is lent (limits.validate_after_ms): the kernel is asked, not
+ * the peer. Changed timeouts and O_NONBLOCK are restored when it comes back; other socket options
+ * are not.
+ *
+ * What goes with a socket (an SSL *) can be kept by its descriptor, which is nobody else's from
+ * on_open to on_close. With TLS 1.3 let on_open end with a first exchange: until something was
+ * read, the session tickets that a server sends after the handshake are unread bytes, too.
  *
  * A socket that the other side has ended is KP_EGONE; limits.on_gone says what happens to others of
  * its key. On Linux those that end while they are idle are dropped before anybody borrows them

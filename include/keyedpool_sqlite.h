@@ -15,8 +15,10 @@
  * A connection that comes back is made ready for the next borrower: running statements are reset,
  * an open transaction is rolled back, and statements left open are finalised and reported. Pragmas,
  * attached files, temporary tables, hooks and functions are not undone, because they cannot be told
- * from what on_open set up: a borrower that changes those must discard (kp_discard). An idle
- * connection to a file that was moved or deleted is KP_EGONE: the others of its key are tested, too
+ * from what on_open set up: a borrower that changes those must discard (kp_discard). A backup into
+ * a connection ends (sqlite3_backup_finish) before that is given back; one that is found under way
+ * (with SQLite 3.34 or later) costs the connection, which must not be closed then. An idle one to a
+ * file that was moved or deleted is KP_EGONE: the others of its key are tested, too
  * (limits.on_gone).
  *
  * A child of fork must not use a file that was open at the fork: SQLite keeps its locks once for

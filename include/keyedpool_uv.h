@@ -142,6 +142,8 @@ static inline int kp__uv_start(kp_watcher *watcher, kp_watch *watch, int fd, int
 
 static inline void kp__uv_due(uv_timer_t *timer);
 
+/* Never after 0 ms: started by itself, such a timer would run again before libuv looks at any
+ * descriptor. While there is mail, the mailbox is readable, and the timer need not come first. */
 static inline void kp__uv_dispatch(kp_uv *glue)
 {
     int64_t next_ms = kp_loop_dispatch(glue->loop);
@@ -149,7 +151,7 @@ static inline void kp__uv_dispatch(kp_uv *glue)
     if (next_ms < 0)
         (void)uv_timer_stop(&glue->upkeep);
     else
-        (void)uv_timer_start(&glue->upkeep, kp__uv_due, (uint64_t)next_ms, 0);
+        (void)uv_timer_start(&glue->upkeep, kp__uv_due, next_ms > 0 ? (uint64_t)next_ms : 1, 0);
 }
 
 static inline void kp__uv_due(uv_timer_t *timer)
@@ -200,8 +202,9 @@ static inline KP_NODISCARD int kp_uv_open(kp_uv *glue, uv_loop_t *uv)
 }
 
 /* Take it off, after the pools that name its loop: as kp_loop_close, whose result it returns.
- * `closed` (or NULL) is called when libuv has let go, and `glue` may be freed. In a child of fork
- * uv_loop_fork comes first: else the parent's loop loses its mailbox.
+ * Stop watches of your own before: libuv would still tell them. `closed` (or NULL) is called when
+ * libuv has let go, and `glue` may be freed. In a child of fork uv_loop_fork comes first: else the
+ * parent's loop loses its mailbox.
  * Threads: the loop's. Blocks: no. Calls: as kp_loop_close; closed, later, from the loop.
  * Owns: takes the mailbox, on 0 or more. Errors: KP_EMISUSE; a `glue` of NULL does nothing.
  * Order: none. Since: 0.1 */

@@ -49,7 +49,8 @@ struct kp_request {
  * (of descriptors, too), KP_EMISUSE. Order: none. Since: 0.1 */
 KP_API int kp_loop_open(kp_loop **out) KP_NODISCARD;
 
-/* The descriptor: readable while there is something to dispatch. Only poll it.
+/* The descriptor: readable while there is something to dispatch, also if that is only a new time
+ * to call kp_loop_dispatch again, sooner than it last said. Only poll it.
  * Threads: any thread. Blocks: no. Calls: nothing. Owns: stays the loop's. Errors: -1 for NULL.
  * Order: none. Since: 0.1 */
 KP_API int kp_loop_fd(const kp_loop *loop);

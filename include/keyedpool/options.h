@@ -342,7 +342,8 @@ typedef struct kp_event {               /* made by the pool, valid during the ca
     kp_pool      *pool;
     kp_key        key;                  /* {0} if no key is concerned */
     const void   *resource;
-    const char   *tag;
+    const char   *tag;                  /* of the request, with TIMEOUT and DEADLOCK; of the lease,
+                                           with LEAK, REVOKED and REVOKE_FAILED; or NULL */
     const kp_why *why;                  /* or NULL */
     const void   *site;                 /* with LEAK, REVOKED, REVOKE_FAILED, like the fields below:
                                            the address that called kp_get, kp_scope_get or kp_use,
@@ -398,7 +399,8 @@ typedef struct kp_options {
     int32_t     on_misuse_abort;                    /* [0] 1: abort() after the event, for
                                                        debugging */
     const kp_world *world;                          /* NULL: the real world */
-    kp_why     *why;                                /* says why kp_pool_open refused */
+    kp_why     *why;                                /* says why kp_pool_open or kp_options_set
+                                                       refused */
     int32_t     hits;                               /* [HITS_QUICK] a get that finds an idle
                                                        resource, and a release that nobody waits
                                                        for, need no lock where the limits allow it,
@@ -430,12 +432,13 @@ typedef struct kp_options {
  * min and h (a bare number is ms); counts take k and M; also none, unlimited, off. Presets:
  * effect-fixed N, effect-range MIN MAX TTL, zio-fixed N, zio-range MIN MAX TTL, effectful N,
  * keypool, commons, pgbouncer N, hikari N, apr MIN SMAX HMAX TTL, dbconnection N. docs/OPTIONS.md
- * lists all. A value that an option can never have is refused here; one that contradicts another,
- * or is more than there can be, by kp_pool_open.
+ * lists all. A value that an option can never have is refused here, and options->why, if there is
+ * one, says what the option takes; one that contradicts another, or is more than there can be, is
+ * refused by kp_pool_open.
  * Threads: one at a time per options. Blocks: no. Calls: nothing. Owns: nothing; `name` and `value`
- * are read during the call. Errors: KP_ENOTFOUND (no such option; name is NULL),
- * KP_ECONFIG (not a value for it; value is NULL), KP_EMISUSE (options is NULL). Order: a later call
- * wins; a preset sets many. Since: 0.1 */
+ * are read, and options->why is written, during the call. Errors: KP_ENOTFOUND (no such option;
+ * name is NULL), KP_ECONFIG (not a value for it; value is NULL), KP_EMISUSE (options is NULL).
+ * Order: a later call wins; a preset sets many. Since: 0.1 */
 KP_API int kp_options_set(kp_options *options, const char *name, const char *value) KP_NODISCARD;
 
 /* ---- answering a job ------------------------------------------------------------------------- */
@@ -453,6 +456,7 @@ KP_API void kp_job_done(kp_job *job, int status, void *resource);
  * or, to fail with a code that means more (KP_EREFUSED: do not try again; KP_EGONE: no peer):
  *     kp_job_fail(job, 0, "wrong password");
  *     return KP_EREFUSED;
+ * A kp_why has one line: what ends a line, or controls a terminal, becomes a blank.
  * Threads: the job's. Blocks: no. Calls: nothing. Owns: copies text, NULL is none. Errors: always
  * KP_ECREATE, so that it can be returned; if it is not called, vendor_code is the driver function's
  * result. Order: before the job is answered. Since: 0.1 */

@@ -40,18 +40,18 @@ typedef enum kp_close_mode { KP_CLOSE_NOW = 1, KP_CLOSE_WAIT, KP_CLOSE_DRAIN } k
  * DRAIN call driver.revoke, if there is one, to take back what is still lent. An unknown mode, or a
  * time that never ends, is misuse (R4); it is taken as WAIT, or as 30 s, and the pool closes all
  * the same. Returns how many resources are still out (lent, revoked, or being created or destroyed
- * on other threads): each is destroyed when it comes back, and the last one frees the pool. `pool`
- * itself keeps answering KP_ECLOSED: 192 bytes of it stay for the life of the process. A second
- * close waits for the same end, with its own deadline.
+ * on other threads): each is destroyed when it comes back, and the last one frees the pool; until
+ * then kp_explain says who has them. `pool` itself keeps answering KP_ECLOSED: 192 bytes of it stay
+ * for the life of the process. A second close waits for the same end, with its own deadline.
  * The call may return, even with 0 and in every mode, while another thread (the keeper, say) is
  * still inside on_event or another callback. Free what driver.ctx and options.ctx point to, and
  * what callbacks use, only when driver.drop_ctx is called: it comes after all of them.
  * Threads: any thread; on the thread of an event loop it does not wait, as with NOW: go on with the
  * loop, and close it again, until the answer is 0.
  * Blocks: WAIT and DRAIN until the deadline; every mode in destroy, WAIT and DRAIN in revoke.
- * Calls: destroy, revoke, on_event, drop_ctx. Owns: takes the pool. Errors: none; KP_EMISUSE for
- * something that is no pool, KP_EFORKED in a child (options.on_fork). Order: none between
- * resources. Since: 0.1 */
+ * Calls: cancel, destroy, revoke, on_event, drop_ctx. Owns: takes the pool. Errors: none;
+ * KP_EMISUSE for something that is no pool, KP_EFORKED in a child (options.on_fork). Order: none
+ * between resources. Since: 0.1 */
 KP_API int64_t kp_pool_close(kp_pool *pool, kp_close_mode mode, int64_t within_ms);
 
 /* Is this an open pool of this process? False for anything else; the pointer is looked up, never
@@ -165,7 +165,9 @@ KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
 
 /* Bring each key up to min_live resources (at least 1). With ask NULL this is done in the
  * background and the call returns 0 at once; else it waits, and returns how many keys got there
- * before the deadline. Failures are counted and go to on_event; ask->why has the last one.
+ * before the deadline. A key that has to wait for its turn to create holds up no other. Failures
+ * are counted and go to on_event; ask->why has the last one: for a key whose circuit is open
+ * KP_EBREAKER, at once, and retry_after_ms.
  * Threads: any thread; with an ask, not that of the pool's own loop. Blocks: only with an ask,
  * until its deadline and as the driver does.
  * Calls: limits_for, create, fd, on_event. Owns: keys are copied. Errors: KP_ECLOSED, KP_EFORKED,

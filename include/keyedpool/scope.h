@@ -69,7 +69,8 @@ typedef struct kp_plan {                /* fixed size for ever */
     bool        (*retry_if)(int status, void *arg);     /* NULL: kp_retry_helps */
     int64_t       on_error;             /* [destroy it before a retry, so that the next attempt gets
                                            another one; else reuse] what happens to the resource
-                                           when fn fails: KP_REUSE or KP_DESTROY, in every case */
+                                           when fn fails: KP_REUSE or KP_DESTROY, in every case. If
+                                           fn can fail in the middle of an exchange: KP_DESTROY */
     int64_t       reserved[4];
 } kp_plan;
 

@@ -117,12 +117,15 @@ static inline const char *kp_strerror(int code) { return kp_error_find(code)->se
 /* Why the answer was no. The caller provides it; its size never changes. `text` is one line that
  * can be understood on its own. */
 typedef struct kp_why {
-    int      code, vendor_code;         /* KP_E...; what kp_job_fail was given (errno, SQLSTATE
-                                           class, HTTP status) */
+    int      code, vendor_code;         /* KP_E...; what kp_job_fail was given (errno, SQLSTATE,
+                                           HTTP status) */
     char     limit[32];                 /* the option that bound: "max_live", "budget.max_lent",
                                            "max_creating" */
     char     field[32];                 /* KP_ECONFIG: the option at fault */
-    int64_t  waited_ms, retry_after_ms;
+    int64_t  waited_ms, retry_after_ms; /* how long it waited; when trying again may help, as the
+                                           pause, the circuit or the rate then allows it. 0: at any
+                                           time, for all that is known; KP_OFF: never by itself,
+                                           until kp_retry_now or new limits */
     uint32_t ahead;                     /* requests ahead of this one when it gave up */
     uint32_t live, creating, idle, lent, closing, waiting;      /* this key at that moment (L2) */
     int64_t  max_live;                  /* of this key; KP_UNLIMITED if it has no such limit */
@@ -227,8 +230,8 @@ enum {                                  /* kp_ask.flags */
 typedef struct kp_ask {
     int64_t     within_ms;              /* [kp_options.deadline_ms] and/or ... */
     kp_deadline until;                  /* ... the earlier of the two counts */
-    const char *tag;                    /* who asks, for kp_explain, leak reports and kp_why. The
-                                           pointer is kept: use a literal */
+    const char *tag;                    /* who asks, for kp_explain, kp_why and events. The pointer
+                                           is kept: use a literal */
     kp_why     *why;                    /* filled if the answer is no, else all zero; must live
                                            until the answer */
     uint32_t    flags, reserved0;

@@ -159,6 +159,12 @@ void kp__mail_ring(struct kp__mailbox *box)
     kp__lock_give(&box->lock, &kp__life);
 }
 
+/* The owner may sleep for longer than until this alarm, which was filed just now. With the lock. */
+static bool oversleeps(const struct kp__mailbox *box, const struct kp__timer *alarm)
+{
+    return box->alarms.first == alarm && !box->rung && !box->busy;
+}
+
 bool kp__mail_hasten(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at)
 {
     bool ring = false;
@@ -166,17 +172,19 @@ bool kp__mail_hasten(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t 
     kp__lock_take(&box->lock, &kp__life);
     if (at < alarm->at) { /* one that is not set is at 0 */
         kp__timers_file(&box->alarms, alarm, at);
-        ring = box->alarms.first == alarm && !box->rung && !box->busy;
+        ring = oversleeps(box, alarm);
     }
     kp__lock_give(&box->lock, &kp__life);
     return ring;
 }
 
-void kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at)
+bool kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at)
 {
     kp__lock_take(&box->lock, &kp__life);
     kp__timers_file(&box->alarms, alarm, at);
+    bool ring = oversleeps(box, alarm);
     kp__lock_give(&box->lock, &kp__life);
+    return ring;
 }
 
 void kp__mail_mute(struct kp__mailbox *box, struct kp__timer *alarm)

@@ -62,8 +62,9 @@ bool kp__mail_hasten(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t 
 /* The first letter, and the tray it came from; NULL: there is none. */
 struct kp__list *kp__mail_take(struct kp__mailbox *box, int *tray);
 
-/* Set the alarm to go off at `at`. */
-void kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
+/* Set the alarm to go off at `at`. True: ring afterwards, as the owner may be about to sleep for as
+ * long as it was told before. */
+bool kp__mail_set(struct kp__mailbox *box, struct kp__timer *alarm, uint64_t at);
 
 /* Let the alarm count as set but never go off: its letter is there, or is coming. */
 void kp__mail_mute(struct kp__mailbox *box, struct kp__timer *alarm);

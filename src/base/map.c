@@ -68,7 +68,8 @@ void kp__map_insert(struct kp__map *map, struct kp__map_node *node)
 
 void kp__map_expect(const struct kp__map *map, const struct kp__map_node *node)
 {
-    __builtin_prefetch(map_chain(map, map->hash(node)));
+    if (kp__map_room(map))
+        __builtin_prefetch(map_chain(map, map->hash(node)));
 }
 
 static void each_of(struct kp__map_node *const *bucket, size_t from, size_t to,

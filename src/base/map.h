@@ -53,7 +53,7 @@ static inline bool kp__map_room(const struct kp__map *map)
 /* Does not look for an equal one. */
 void kp__map_insert(struct kp__map *map, struct kp__map_node *node);
 
-/* This node, which is in the map, will soon be taken out: prefetch what that needs. */
+/* This node will soon be taken out: prefetch what that needs. */
 void kp__map_expect(const struct kp__map *map, const struct kp__map_node *node);
 
 /* False: it was not there. */

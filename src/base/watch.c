@@ -74,8 +74,9 @@ int kp__watch_look(int set, uint64_t *names, int most)
 
 void kp__watch_close(int set)
 {
-    int saved = errno;
+    int saved = errno, cancel = kp__cancel_hold();
 
     if (set >= 0) (void)close(set);
+    kp__cancel_free(cancel);
     errno = saved;
 }

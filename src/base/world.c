@@ -25,14 +25,6 @@
 #include <sys/syscall.h>
 #endif
 
-/* On 32-bit systems the futex call has two forms for two sizes of time_t; the table serves them
- * well enough. */
-#if defined __linux__ && UINTPTR_MAX > UINT32_MAX && !(defined KP_NO_FUTEX && KP_NO_FUTEX)
-#define LIFE_FUTEX 1
-#else
-#define LIFE_FUTEX 0
-#endif
-
 _Atomic uint32_t kp__forks;
 
 static uint64_t life_now(void *ctx)
@@ -190,7 +182,7 @@ static bool life_yield(const uint32_t *word, uint32_t while_it_is, uint64_t unti
     return false;
 }
 
-#if LIFE_FUTEX /* ---- sleeping: futex ---------------------------------------------------------- */
+#if KP__FUTEX /* ---- sleeping: futex ---------------------------------------------------------- */
 
 /* As in linux/futex.h, which musl does not come with. */
 enum { LIFE_WAIT_BITSET_PRIVATE = 9 | 128, LIFE_WAKE_PRIVATE = 1 | 128 };

@@ -14,8 +14,18 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__GNUC__)
-#define KP__TLS __attribute__((tls_model("initial-exec"))) /* a few bytes, found with one load */
+/* What kp__life sleeps on. On 32-bit systems the futex call has two forms for two sizes of time_t;
+ * the parking table (world.c) serves them well enough. */
+#if defined __linux__ && UINTPTR_MAX > UINT32_MAX && !(defined KP_NO_FUTEX && KP_NO_FUTEX)
+#define KP__FUTEX 1
+#else
+#define KP__FUTEX 0
+#endif
+
+/* A few bytes, found with one load. glibc has room for such in modules that are loaded later;
+ * others, as musl, do not load them. */
+#if defined(__GNUC__) && defined(__GLIBC__)
+#define KP__TLS __attribute__((tls_model("initial-exec")))
 #else
 #define KP__TLS
 #endif

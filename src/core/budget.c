@@ -68,8 +68,8 @@ struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *
 {
     enum { LOOKS = 8 };
 
-    if (budget->looked_at != core->now) {
-        budget->looked_at = core->now;
+    if (budget->looked_at != core->latest) {
+        budget->looked_at = core->latest;
         budget->looks = 0;
     }
     for (;;) {
@@ -77,7 +77,7 @@ struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *
         if (!top) return NULL;
         struct kp__contest *contest = KP__OF(top, struct kp__contest, starved);
         struct kp__subpool *sub = contest->sub;
-        if (core->by_arrival || contest->share.at == core->now || budget->looks == LOOKS ||
+        if (core->by_arrival || contest->share.at == core->latest || budget->looks == LOOKS ||
             kp__held(sub, budget->measure) == 0)
             return sub;
         budget->looks++;
@@ -139,7 +139,10 @@ bool kp__budgets_have_room(struct kp__core *core, struct kp__subpool *sub)
 
 static void leave(struct kp__core *core, struct kp__contest *contest)
 {
-    kp__heap_remove(&contest->lacks->starved, &contest->starved);
+    struct kp__budget *budget = contest->lacks;
+
+    kp__heap_remove(&budget->starved, &contest->starved);
+    if (!kp__heap_top(&budget->starved)) budget->calm_since = core->latest;
     contest->lacks = NULL;
     core->starved--;
 }
@@ -155,8 +158,8 @@ void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budge
         kp__heap_fix(&budget->starved, &contest->starved);
         return;
     }
-    if (core->starved++ == 0) core->contended = core->now;
-    if (!kp__heap_top(&budget->starved)) budget->bout++;
+    if (core->starved++ == 0) core->contended = core->latest;
+    if (!kp__heap_top(&budget->starved)) kp__share_contend(core, budget);
     contest->rank = rank_of(core, budget, sub);
     kp__heap_insert(&budget->starved, &contest->starved);
     contest->lacks = budget;
@@ -176,40 +179,40 @@ void kp__served(struct kp__core *core, struct kp__subpool *sub, enum kp__measure
 /* ---- making room ----------------------------------------------------------------------------- */
 
 static bool evict_before(const struct kp__heap_node *a, const struct kp__heap_node *b,
-                         enum kp__member m)
+                         enum kp__place place)
 {
-    return KP__OF(a - m, struct kp__contest, evict[0])->evict_rank <
-           KP__OF(b - m, struct kp__contest, evict[0])->evict_rank;
+    return KP__OF(a - place, struct kp__contest, evict[0])->evict_rank <
+           KP__OF(b - place, struct kp__contest, evict[0])->evict_rank;
 }
 
 static bool evict_before_pool(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return evict_before(a, b, KP__IN_POOL);
+    return evict_before(a, b, KP__POOL);
 }
 
 static bool evict_before_0(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return evict_before(a, b, KP__IN_GROUP_0);
+    return evict_before(a, b, KP__GROUP_0);
 }
 
 static bool evict_before_1(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return evict_before(a, b, KP__IN_GROUP_1);
+    return evict_before(a, b, KP__GROUP_1);
 }
 
 static bool evict_before_pair(const struct kp__heap_node *a, const struct kp__heap_node *b)
 {
-    return evict_before(a, b, KP__IN_PAIR);
+    return evict_before(a, b, KP__BOTH_GROUPS);
 }
 
 void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t cap,
                      enum kp__place place)
 {
     static bool (*const before[])(const struct kp__heap_node *, const struct kp__heap_node *) = {
-        [KP__POOL] = evict_before_pool,  [KP__GROUP_0] = evict_before_0,
-        [KP__GROUP_1] = evict_before_1,  [KP__LENDING] = evict_before_pool,
-        [KP__MAKING] = evict_before_pool, [KP__TOKENS] = evict_before_pool,
-        [KP__NOWHERE] = evict_before_pair
+        [KP__POOL] = evict_before_pool,
+        [KP__GROUP_0] = evict_before_0,
+        [KP__GROUP_1] = evict_before_1,
+        [KP__BOTH_GROUPS] = evict_before_pair
     };
 
     *budget = (struct kp__budget){ .limit = limit,
@@ -217,20 +220,20 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
                                    .place = place,
                                    .measure = place == KP__LENDING ? KP__LEASED : KP__IN_USE };
     kp__heap_init(&budget->starved, starved_before);
-    kp__heap_init(&budget->evictable, before[place]);
+    kp__heap_init(&budget->evictable, place < KP__FILED ? before[place] : NULL);
 }
 
-static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *sub, int member)
+static struct kp__budget *budget_of(struct kp__core *core, struct kp__subpool *sub, int place)
 {
-    if (member != KP__IN_POOL) return kp__group_budget(sub, member - 1);
+    if (place != KP__POOL) return kp__group_budget(sub, place - KP__GROUP_0);
     return core->live.cap < KP__UNBOUND || core->spare != KP__SPARE_USUAL ? &core->live : NULL;
 }
 
 /* Is it in one of the heaps already? All of them rank it by the same evict_rank. */
 static bool is_filed(const struct kp__contest *contest)
 {
-    for (int m = 0; m < KP__MEMBERS; m++)
-        if (kp__heap_holds(&contest->evict[m])) return true;
+    for (int p = 0; p < KP__FILED; p++)
+        if (kp__heap_holds(&contest->evict[p])) return true;
     return false;
 }
 
@@ -246,25 +249,25 @@ void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub)
 {
     bool spare = has_spare(core, sub);
 
-    for (int m = 0; m < KP__MEMBERS; m++) {
-        struct kp__budget *budget = budget_of(core, sub, m);
-        if (!budget || spare == kp__heap_holds(&sub->contest->evict[m])) continue;
+    for (int p = 0; p < KP__FILED; p++) {
+        struct kp__budget *budget = budget_of(core, sub, p);
+        if (!budget || spare == kp__heap_holds(&sub->contest->evict[p])) continue;
         struct kp__contest *contest = kp__contest(core, sub);
         if (!spare) {
-            kp__heap_remove(&budget->evictable, &contest->evict[m]);
+            kp__heap_remove(&budget->evictable, &contest->evict[p]);
             continue;
         }
         if (!is_filed(contest)) contest->evict_rank = kp__oldest_idle(sub)->order;
-        kp__heap_insert(&budget->evictable, &contest->evict[m]);
+        kp__heap_insert(&budget->evictable, &contest->evict[p]);
     }
 }
 
 static void rank_idle(struct kp__core *core, struct kp__contest *contest, uint64_t rank)
 {
     contest->evict_rank = rank;
-    for (int m = 0; m < KP__MEMBERS; m++)
-        if (kp__heap_holds(&contest->evict[m]))
-            kp__heap_fix(&budget_of(core, contest->sub, m)->evictable, &contest->evict[m]);
+    for (int p = 0; p < KP__FILED; p++)
+        if (kp__heap_holds(&contest->evict[p]))
+            kp__heap_fix(&budget_of(core, contest->sub, p)->evictable, &contest->evict[p]);
 }
 
 void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot)
@@ -275,16 +278,15 @@ void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot)
     rank_idle(core, kp__contest(core, sub), slot->order);
 }
 
-struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget,
-                                enum kp__member member)
+struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget)
 {
     for (;;) {
         struct kp__heap_node *top = kp__heap_top(&budget->evictable);
         if (!top) return NULL;
-        struct kp__contest *contest = KP__OF(top - member, struct kp__contest, evict[0]);
+        struct kp__contest *contest = KP__OF(top - budget->place, struct kp__contest, evict[0]);
         struct kp__subpool *sub = contest->sub;
         if (sub->open) {
-            kp__lane_shut(core, sub, core->now);
+            kp__lane_shut(core, sub, core->latest);
             continue;
         }
         struct kp__slot *oldest = kp__oldest_idle(sub);

@@ -12,6 +12,7 @@
 
 #include "base/heap.h"
 #include "base/map.h"
+#include "core/limit.h"
 #include "core/rules.h"
 #include "core/share.h"
 
@@ -22,10 +23,9 @@ struct kp__core;
 struct kp__subpool;
 struct kp__slot;
 
-/* Where a key counts: in the pool, in up to two groups, and in the pair of these two, which only
- * serves to find victims. */
-enum kp__member { KP__IN_POOL, KP__IN_GROUP_0, KP__IN_GROUP_1, KP__IN_PAIR, KP__MEMBERS };
-enum { KP__PAIR = 2, KP__GROUPS = 3 }; /* index in, and size of, arrays of groups */
+/* Up to two groups of a key, as limits.group has them, and the pair of these two, which only serves
+ * to find victims: index in, and size of, arrays of groups. */
+enum { KP__PAIR = 2, KP__GROUPS = 3 };
 
 struct kp__budget {
     enum kp__limit limit; /* the option that sets it */
@@ -37,7 +37,8 @@ struct kp__budget {
     enum kp__place place;
     enum kp__measure measure;
     uint64_t virtual_time;     /* share.h: the lag of whoever was served last */
-    uint32_t bout;             /* how often `starved` went from empty to not empty */
+    uint32_t bout;             /* how often `starved` was filled after a calm (share.h) */
+    uint64_t calm_since;       /* when `starved` became empty */
     uint64_t looked_at;        /* when the top of `starved` was last looked at, and ... */
     uint32_t looks;            /* ... how often at that time */
 };
@@ -50,7 +51,6 @@ struct kp__group {
     struct kp__budget budget;
     int64_t id;
     uint32_t serial;
-    enum kp__member member;
 };
 
 /* Smaller goes first. */
@@ -69,7 +69,7 @@ struct kp__contest {
     struct kp__share share;
     struct kp__group *group[KP__GROUPS]; /* and the pair of them, if it is in two */
     int64_t uncounted[2]; /* how many victims cede in group[i]: live, but not counted there */
-    struct kp__heap_node evict[KP__MEMBERS];
+    struct kp__heap_node evict[KP__FILED]; /* by place */
     uint64_t evict_rank;
     uint32_t promised; /* permits of this key whose victims are not destroyed yet; not live */
     uint32_t ceded;    /* slots of this key that are closing as victims, to make room */
@@ -123,7 +123,6 @@ void kp__evictable_file(struct kp__core *core, struct kp__subpool *sub);
 void kp__evictable_back(struct kp__core *core, const struct kp__slot *slot);
 
 /* The least recently used idle slot under `budget` that may be evicted; NULL: none. */
-struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget,
-                                enum kp__member member);
+struct kp__slot *kp__evict_pick(struct kp__core *core, struct kp__budget *budget);
 
 #endif

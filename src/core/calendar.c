@@ -8,7 +8,6 @@
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/renew.h"
-#include "core/table.h"
 
 static void file(struct kp__timers *calendar, struct kp__timer *due, uint64_t at)
 {
@@ -54,6 +53,17 @@ struct kp__timer *kp__due_pop(struct kp__core *core, uint64_t now, bool *is_slot
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at)
 {
     if (at != KP__NEVER) file(&core->keys_due, &due_entry(core, sub)->due, at);
+}
+
+/* A key that was looked at meanwhile for another reason keeps the time that it has: if each look
+ * took one more, the looks of all keys would come later and later. */
+void kp__file_for_token(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
+{
+    struct kp__key_due *part = due_entry(core, sub);
+    bool ahead = part->token_look > now && part->token_look < core->rate.next_look;
+
+    if (!ahead) part->token_look = kp__token_look(&core->rate, now);
+    kp__file_sub(core, sub, part->token_look);
 }
 
 /* ---- ages ------------------------------------------------------------------------------------ */

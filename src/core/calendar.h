@@ -30,6 +30,9 @@ static inline kp_cause kp__end_of_age(const struct kp__slot *slot)
 void kp__file_slot_at(struct kp__core *core, struct kp__slot *slot, uint64_t at);
 void kp__file_sub(struct kp__core *core, struct kp__subpool *sub, uint64_t at);
 
+/* Have a key looked at when the background may find a token for it (core/rate.h). */
+void kp__file_for_token(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
 /* Have a slot that became idle or lent looked at when its rules first ask for it. */
 void kp__file_slot(struct kp__core *core, struct kp__slot *slot);
 
@@ -63,6 +66,13 @@ static inline uint64_t kp__due_next(const struct kp__core *core)
  * whose leak is to be reported, or NULL. */
 struct kp__seat *kp__look_at_slot(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                                   struct kp__todo *todo);
+
+/* Have a key looked at when it will have been unused for long enough to be forgotten. */
+void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
+
+/* May this key be forgotten now, with what it holds up to its minimum? If it is only too early, the
+ * key is filed for when it may. */
+bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 /* 1 s: after so long, what was due but could not be begun is looked at again. */
 #define KP__LOOK_AGAIN UINT64_C(1000000000)

@@ -175,6 +175,16 @@ bool kp__probe_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t no
     return first;
 }
 
+bool kp__probe_unasked(struct kp__core *core, struct kp__subpool *sub, bool *mark, uint64_t now)
+{
+    const struct kp__circuit *c = sub->rare->health.circuit;
+    bool by_use = c->by_use && kp__breaks(sub->rules, KP_BREAK_USE);
+
+    *mark = sub->rare->health.tripped && kp__breaks(sub->rules, KP_BREAK_CREATE) && !by_use &&
+            !kp__circuit_bars(sub, now);
+    return *mark && kp__probe_begin(core, sub, now);
+}
+
 void kp__probe_over(struct kp__core *core, struct kp__subpool *sub)
 {
     circuit_of(core, sub)->probes--;

@@ -4,15 +4,17 @@
  * they fare. It opens when so many outcomes in a row were failures (breaker_failures), or too high
  * a percentage of those in the last while (breaker_rate_pct).
  *
- * A request let through while half-open is a probe, and has a mark: on its grant, then on the
- * errand of its creation (or of the victim that makes room for it), then on the seat of its lease.
- * `probes` counts the marks. A mark ends with the outcome that it is for, or with whatever bears
- * it; so nobody waits for a probe that is gone. For one that never ends, nobody waits longer than
+ * A request let through while half-open is a probe, and so is a creation in the background, where
+ * creates can close the circuit. It has a mark: on the grant of the request, then on the errand of
+ * the creation (or of the victim that makes room for it), then on the seat of its lease. `probes`
+ * counts the marks. A mark ends with the outcome that it is for, or with whatever bears it; so
+ * nobody waits for a probe that is gone. For one that never ends, nobody waits longer than
  * patience_of says (circuit.c).
  */
 #ifndef KP__CORE_CIRCUIT_H
 #define KP__CORE_CIRCUIT_H
 
+#include "core/limit.h"
 #include "core/rules.h"
 
 struct kp__core;
@@ -63,6 +65,10 @@ bool kp__circuit_bars(const struct kp__subpool *sub, uint64_t now);
 /* A probe is let through; the caller puts a mark on it. True: it is the first, so the circuit is
  * half-open now. */
 bool kp__probe_begin(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+
+/* The background begins a creation: if creates can close the circuit, it is a probe (*mark). True:
+ * it is the first, as above. */
+bool kp__probe_unasked(struct kp__core *core, struct kp__subpool *sub, bool *mark, uint64_t now);
 
 /* A mark moves to what bears it next, or ends: then the next probe may be let through. */
 static inline void kp__probe_pass(bool *from, bool *to)

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * The core: everything that is decided under a pool's one lock. It makes decisions and keeps the
- * books; it calls nobody, does no I/O, reads no clock (`now` is handed in) and never looks into a
- * resource. This header has the books; what is decided on them is in the headers beside it, from
- * kp__claim (serve.h), by which a request comes in, to kp__give (give.h), by which a lease ends.
+ * books; it calls nobody, does no I/O, reads no clock and never looks into a resource. This header
+ * has the books; what is decided on them is in the headers beside it, from kp__claim (serve.h), by
+ * which a request comes in, to kp__give (give.h), by which a lease ends.
  *
  * Every function in src/core needs the pool's lock, except those that say otherwise. What has to
  * happen outside the lock (waking, destroying) leaves as a to-do (todo.h).
+ *
+ * TIME. `now` is handed in: the call that brings a decision about has read the clock. Other calls
+ * may have come in since then, with a later `now`. Or it is 0, for a hit or a release that needs no
+ * time (L9). core->latest is the latest `now` that any decision was told. What must not go back
+ * goes by that, and so does a decision that was told no time.
  */
 #ifndef KP__CORE_CORE_H
 #define KP__CORE_CORE_H
@@ -82,7 +87,7 @@ struct kp__core {
     uint32_t draining;      /* ... and how many they are */
 
     /* the books */
-    uint64_t now; /* of the latest decision that was told the time */
+    uint64_t latest; /* time that a decision was told */
     uint32_t count[KP__STATES];
     uint32_t leases, waiting, promised, revoked, revoking;
     uint32_t tests;      /* the keeper's, under way: part of the count of those being created */
@@ -147,11 +152,10 @@ static inline bool kp__may_idle(struct kp__core *core, uint32_t more)
            kp__lanes_yield_idle(core, more);
 }
 
-/* Note the time that a decision was told. Some are told none (0); but all are while any key is
- * starved. */
+/* Note the time that a decision was told. None is told 0 while any key is starved. */
 static inline void kp__note_time(struct kp__core *core, uint64_t now)
 {
-    if (now > core->now) core->now = now;
+    if (now > core->latest) core->latest = now;
 }
 
 /* When the first term of an open lane ends (lane.h); KP__NEVER: none does. */

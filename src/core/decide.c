@@ -124,10 +124,10 @@ static struct kp__slot *ready_slot(struct look *l)
     return NULL;
 }
 
-static struct kp__budget *budget_in(struct look *l, int m)
+static struct kp__budget *budget_in(struct look *l, int place)
 {
-    if (m == KP__IN_POOL) return &l->core->live;
-    return kp__group_budget(l->sub, m - 1);
+    if (place == KP__POOL) return &l->core->live;
+    return kp__group_budget(l->sub, place - KP__GROUP_0);
 }
 
 /* A budget that is short, in which this slot's room is owed to another key; or NULL. */
@@ -138,8 +138,8 @@ static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *
 
     if (l->core->starved == 0 || !l->core->evicts) return NULL;
     if (kp__sub_staying(sub) <= kp__sub_kept(sub)) return NULL;
-    for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
-        struct kp__budget *b = budget_in(l, m);
+    for (int p = KP__GROUP_1; p >= KP__POOL; p--) {
+        struct kp__budget *b = budget_in(l, p);
         if (!b) continue;
         if (in_use ? kp__budget_owed_used(l->core, b, sub) : kp__budget_owed(l->core, b, sub))
             return b;
@@ -175,7 +175,7 @@ static bool is_raced(const struct look *l)
 
     if (l->request->slot) return true;
     if (l->request->flags & (KP_DONT_CREATE | KP_DONT_WAIT)) return false;
-    return l->core->can_create && h->failures == 0 && kp__list_empty(&h->kept) &&
+    return l->core->can_create && h->failures == 0 && !h->tripped && kp__list_empty(&h->kept) &&
            l->sub->contest->promised == 0 && kp__sub_live(l->sub) < l->sub->rules->max_live &&
            kp__may_create(l->core, l->sub, l->now);
 }
@@ -204,7 +204,6 @@ static enum verdict take(struct look *l, struct kp__slot *slot)
     s->hit = !made_for_it;
     /* nobody shares it before it is known to be good (flow/get.c, check) */
     if (idle && s->hit && kp__is_stale(l->core, l->sub, idle_ns)) kp__close_seats(slot);
-    KP__TALLY(l->core, l->sub, hits += s->hit);
     kp__grant(l->request, KP__GRANT_SLOT, slot);
     l->request->grant.seat = (uint16_t)seat;
     l->request->grant.was_idle = idle_ns > 0;
@@ -252,25 +251,10 @@ static enum verdict told_before(struct look *l)
         kp__list_remove(first);
         kp__list_push_back(&l->todo->spent, first);
         kp__rare(l->core, l->sub)->health.kept_count--;
+        /* as long as it was kept, it stood for a resource (kp__refill_wanted) */
+        if (l->sub->rules->eager) kp__want_more(l->core, l->sub, l->now);
     }
     return answer_no(l, code, KP__BY_CACHE_FAILURE);
-}
-
-static bool all_are_doomed(const struct kp__list *list)
-{
-    const struct kp__list *node = kp__list_first(list);
-
-    while (node && KP__OF(node, const struct kp__slot, link)->errand->doomed)
-        node = kp__list_next(list, node);
-    return node == NULL;
-}
-
-bool kp__needs_creation(const struct kp__request *request)
-{
-    const struct kp__subpool *sub = request->sub;
-
-    return (request->flags & KP_FRESH) ||
-           (all_are_doomed(KP__SLOTS(sub, KP__LENT)) && all_are_doomed(&sub->rare->tested));
 }
 
 /* No creation may begin now. If there is a code for that, a request that only a creation can help
@@ -299,10 +283,10 @@ static enum verdict healthy(struct look *l)
         return answer_no(l, KP_EBREAKER, h->circuit->limit);
     }
     if (!h->tripped && l->now < h->back_off) return barred(l, KP__BY_RETRY, h->back_off);
-    if ((int64_t)l->sub->count[KP__CREATING] - l->sub->rare->tests + l->sub->contest->promised >=
-        (h->failures && r->retry_first ? 1 : r->max_creating))
-        return barred(l, KP__BY_MAX_CREATING, KP__NEVER);
-    return GO_ON;
+    /* after a failure one goes first, to find out. Not where there is no pause: then each request
+     * makes its own attempt, and is told its own failure; nor where a circuit knows how many */
+    int64_t most = h->failures && r->retry_first && !h->tripped ? 1 : r->max_creating;
+    return kp__sub_creating(l->sub) < most ? GO_ON : barred(l, KP__BY_MAX_CREATING, KP__NEVER);
 }
 
 /* ---- the right to create one: room ----------------------------------------------------------- */
@@ -332,24 +316,41 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
     return l->now >= late ? GO_ON : lacks(l, KP__BY_MAX_LIVE, NULL, late);
 }
 
-static struct kp__slot *pick(struct look *l, int m)
+static struct kp__slot *pick(struct look *l, int place)
 {
-    return kp__evict_pick(l->core, budget_in(l, m), (enum kp__member)m);
+    return kp__evict_pick(l->core, budget_in(l, place));
+}
+
+/* A waived victim of this key whose end makes room in all budgets that are full; NULL: there is
+ * none. */
+static struct kp__slot *waived(const struct look *l, const bool full[KP__FILED])
+{
+    const struct kp__list *list = &l->sub->rare->waived;
+
+    for (struct kp__list *n = kp__list_first(list); n; n = kp__list_next(list, n)) {
+        struct kp__slot *slot = KP__OF(n, struct kp__errand, waived)->slot;
+        bool fits = true;
+        for (int i = 0; i < 2; i++)
+            if (full[KP__GROUP_0 + i] &&
+                slot->sub->contest->group[i] != l->sub->contest->group[i])
+                fits = false;
+        if (fits) return slot;
+    }
+    return NULL;
 }
 
 /* Pick as few idle ones as make room in all budgets that are full. What is in a group is in the
  * pool, too: so one is enough, unless both groups are full and no idle one is in both; then two. */
-static enum verdict victims(struct look *l, const bool full[KP__MEMBERS], struct kp__slot **victim)
+static enum verdict victims(struct look *l, const bool full[KP__FILED], struct kp__slot **victim)
 {
     struct kp__slot *other = NULL;
-    int last = full[KP__IN_GROUP_1]   ? KP__IN_GROUP_1
-               : full[KP__IN_GROUP_0] ? KP__IN_GROUP_0
-                                      : KP__IN_POOL;
+    int last = full[KP__GROUP_1] ? KP__GROUP_1 : full[KP__GROUP_0] ? KP__GROUP_0 : KP__POOL;
 
-    if (full[KP__IN_GROUP_0] && full[KP__IN_GROUP_1]) {
-        if ((*victim = pick(l, KP__IN_PAIR)) != NULL) return GO_ON;
-        if ((other = pick(l, KP__IN_GROUP_0)) == NULL)
-            return lacks_permit(l, budget_in(l, KP__IN_GROUP_0));
+    if ((*victim = waived(l, full)) != NULL) return GO_ON;
+    if (full[KP__GROUP_0] && full[KP__GROUP_1]) {
+        if ((*victim = pick(l, KP__BOTH_GROUPS)) != NULL) return GO_ON;
+        if ((other = pick(l, KP__GROUP_0)) == NULL)
+            return lacks_permit(l, budget_in(l, KP__GROUP_0));
     }
     if ((*victim = pick(l, last)) == NULL)
         return lacks_permit(l, budget_in(l, last));
@@ -385,19 +386,34 @@ static bool is_paced(const struct kp__core *core)
 static enum verdict room_in_budgets(struct look *l, struct kp__slot **victim)
 {
     struct kp__core *core = l->core;
-    bool full[KP__MEMBERS] = { false }, any = false;
+    bool full[KP__FILED] = { false }, any = false;
 
     if (!kp__budget_may_take(core, &core->creating, l->sub))
         return lacks_permit(l, &core->creating);
     if (is_paced(core) && want_token(l) != GO_ON) return LACKS;
     if (*victim) return GO_ON;
-    for (int m = KP__IN_GROUP_1; m >= KP__IN_POOL; m--) {
-        struct kp__budget *b = budget_in(l, m);
+    for (int p = KP__GROUP_1; p >= KP__POOL; p--) {
+        struct kp__budget *b = budget_in(l, p);
         if (!b || kp__budget_may_take(core, b, l->sub)) continue;
         if (kp__budget_outranked(core, b, l->sub)) return lacks_permit(l, b);
-        full[m] = any = true;
+        full[p] = any = true;
     }
     return any ? victims(l, full, victim) : GO_ON;
+}
+
+static void promise(struct look *l, struct kp__slot *victim)
+{
+    bool goes = victim->state == KP__CLOSING; /* it was waived */
+
+    kp__promise(l->core, l->sub, victim);
+    if (goes) {
+        kp__errand_of(victim)->sponsor = l->request;
+        return;
+    }
+    for (struct kp__slot *s = victim; s; s = s->errand->victim.next) {
+        s->cause = s->sub == l->sub ? KP_CAUSE_FRESH : KP_CAUSE_EVICTED;
+        kp__slot_move(l->core, s, KP__CLOSING);
+    }
 }
 
 static enum verdict take_permit(struct look *l)
@@ -417,15 +433,8 @@ static enum verdict take_permit(struct look *l)
     if (!l->request->holds_lent) kp__lent_take(l->core, sub);
     l->request->holds_lent = true;
     if (l->core->rate.per_s) kp__token_take(&l->core->rate, l->now);
-    if (victim) {
-        kp__promise(l->core, sub, victim);
-        for (struct kp__slot *s = victim; s; s = s->errand->victim.next) {
-            s->cause = s->sub == sub ? KP_CAUSE_FRESH : KP_CAUSE_EVICTED;
-            kp__slot_move(l->core, s, KP__CLOSING);
-        }
-    } else {
-        kp__permit_take(l->core, sub);
-    }
+    if (victim) promise(l, victim);
+    else kp__permit_take(l->core, sub);
     if (sub->rules->prefill) kp__want_more(l->core, sub, l->now);
     kp__grant(l->request, KP__GRANT_PERMIT, victim);
     if (sub->rare->health.tripped) {

@@ -12,7 +12,6 @@
 #include "core/give.h"
 #include "core/renew.h"
 #include "core/serve.h"
-#include "core/table.h"
 #include "core/todo.h"
 
 /* ---- suspects -------------------------------------------------------------------------------- */

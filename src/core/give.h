@@ -1,32 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way back (give.c): creations that end, leases that end, resources that go. Each changes the
- * books and then settles (serve.h), so that what became free goes to whoever is next.
+ * The way back (give.c): leases that end, resources that go. Each changes the books and then
+ * settles (serve.h), so that what became free goes to whoever is next.
  */
 #ifndef KP__CORE_GIVE_H
 #define KP__CORE_GIVE_H
 
 #include "core/core.h"
-
-/* ---- creations ------------------------------------------------------------------------------- */
-
-/* A creation succeeded: the slot is lent to `request`, or (NULL) goes to whoever is next.
- * Returns what that did to the key's circuit, as kp__create_failed does. */
-enum kp__change kp__created(struct kp__core *core, struct kp__slot *slot,
-                            struct kp__request *request, uint64_t now, struct kp__todo *todo);
-
-/* A creation failed. The key's health remembers that, unless it was called off (KP_ECANCELED),
- * which says nothing about the server. The permits that `request`, which ran it, or its sponsor had
- * for it are refunded, and a sponsor is told. *keep is memory to remember the failure in, or NULL;
- * what is there afterwards is for the caller to free. */
-enum kp__change kp__create_failed(struct kp__core *core, struct kp__slot *slot,
-                                  struct kp__request *request, const struct kp__failure *what,
-                                  struct kp__failure **keep, uint64_t now, struct kp__todo *todo);
-
-/* Hold nothing against this key any more: no pause, no open circuit, no refusal, and no failure
- * that is kept to be told. Requests that wait are served. */
-void kp__forgive(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
-                 struct kp__todo *todo);
 
 /* ---- leases ---------------------------------------------------------------------------------- */
 
@@ -62,7 +42,9 @@ void kp__drop_surplus(struct kp__core *core, struct kp__slot *slot, uint64_t now
 bool kp__doom(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
               struct kp__todo *todo);
 
-/* Close an idle slot: it joins the to-do's list. */
+/* Close a slot: it joins the to-do's list. The first is for any, the second for an idle one. */
+void kp__close_slot(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
+                    struct kp__todo *todo);
 void kp__close_idle(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
                     struct kp__todo *todo);
 
@@ -80,7 +62,7 @@ void kp__gone_many(struct kp__core *core, struct kp__slot *const *slots, uint32_
 
 /* A victim has been destroyed: its place is now a permit of `sub`, for which it was evicted. The
  * first function leaves the permit with the caller. The second, where nobody stood by, answers
- * the sponsor with it, if that still waits; else the permit goes to whoever is next. */
+ * the sponsor with it; if there is none (kp__waive), the place goes to whoever is next. */
 void kp__victim_gone(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
                      uint64_t now, struct kp__todo *todo);
 void kp__victim_gone_late(struct kp__core *core, struct kp__slot *victim, uint64_t now,

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Opening and shutting lanes, under the pool's lock. What happens on an open one: flow/hit.c.
+ *
+ * What is relaxed here and does not say why is written under the lock only, and is a guess to
+ * threads without it, which they check after their claim.
  */
 #include "base/check.h"
 #include "core/calendar.h"
@@ -73,8 +76,7 @@ bool kp__lane_make(struct kp__core *core, struct kp__subpool *sub)
     return true;
 }
 
-/* Store a number where threads without the lock may find it. What is relaxed in this file and does
- * not say why is written under the lock only, and a guess to threads without it. */
+/* Store a number where threads without the lock may find it. */
 static void name_line(_Atomic uint32_t *word, uint32_t number)
 {
     /* release: pairs with the acquire in kp__lane_cell and kp__listed; the line was made before */

@@ -125,7 +125,7 @@ static bool shut_one(struct kp__core *core)
 {
     struct kp__subpool *sub = first_open(core);
 
-    if (sub) kp__lane_shut(core, sub, core->now);
+    if (sub) kp__lane_shut(core, sub, core->latest);
     return sub != NULL;
 }
 

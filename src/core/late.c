@@ -25,6 +25,25 @@ void kp__late_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t now
     late->since = now;
 }
 
+/* ---- what can help --------------------------------------------------------------------------- */
+
+static bool all_are_doomed(const struct kp__list *list)
+{
+    const struct kp__list *node = kp__list_first(list);
+
+    while (node && KP__OF(node, const struct kp__slot, link)->errand->doomed)
+        node = kp__list_next(list, node);
+    return node == NULL;
+}
+
+bool kp__needs_creation(const struct kp__request *request)
+{
+    const struct kp__subpool *sub = request->sub;
+
+    return (request->flags & KP_FRESH) ||
+           (all_are_doomed(KP__SLOTS(sub, KP__LENT)) && all_are_doomed(&sub->rare->tested));
+}
+
 /* ---- the answer ------------------------------------------------------------------------------ */
 
 static bool refuse(struct kp__request *request, uint64_t hope)

@@ -6,9 +6,10 @@
  */
 #include "base/check.h"
 #include "core/calendar.h"
+#include "core/circuit.h"
 #include "core/permit.h"
-#include "core/renew.h"
 #include "core/serve.h"
+#include "core/todo.h"
 
 static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
                                enum kp__measure measure)
@@ -126,6 +127,7 @@ void kp__promise(struct kp__core *core, struct kp__subpool *sub, struct kp__slot
 {
     struct kp__victim *part = &kp__errand(core, victim)->victim;
 
+    if (part->heir) kp__list_remove(&kp__errand_of(victim)->waived);
     about_to_be_served(core, sub, KP__IN_USE);
     kp__contest(core, sub)->promised++;
     core->promised++;
@@ -178,6 +180,35 @@ void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uin
         if (left[i]) kp__settle_budget(core, &left[i]->budget, now, todo);
 }
 
+static void waive_one(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+                      struct kp__todo *todo)
+{
+    struct kp__errand *errand = kp__errand_of(victim);
+
+    if (!errand->victim.heir) kp__list_push_back(&todo->doomed, &victim->link); /* not begun yet */
+    errand->victim.heir = sub;
+    errand->victim.next = NULL;
+    errand->sponsor = NULL;
+    kp__list_init(&errand->waived);
+    kp__list_push_back(&kp__rare(core, sub)->waived, &errand->waived);
+}
+
+void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+               uint64_t now, struct kp__todo *todo)
+{
+    struct kp__group *left[2];
+    struct kp__slot *next;
+
+    kp__probe_end(core, sub, &kp__errand_of(victim)->probe);
+    kp__promise_end(core, sub, victim, left);
+    kp__token_back(&core->rate);
+    for (; victim; victim = next) {
+        next = victim->errand->victim.next;
+        waive_one(core, sub, victim, todo);
+    }
+    kp__settle_left(core, left, now, todo);
+}
+
 /* ---- the background -------------------------------------------------------------------------- */
 
 static int64_t at_least(int64_t a, int64_t b)
@@ -204,6 +235,14 @@ static bool may_grow(const struct kp__core *core, const struct kp__subpool *sub)
     return sub->rules && core->can_create && core->phase == KP__OPEN && !sub->leaving;
 }
 
+/* What is made now would not be kept, because of budget.max_idle. Is that so because others keep
+ * more than their minimum? Then a minimum that is refilled after losses is looked at again until
+ * there is room. If the minima of all keys do not fit, they would take turns in vain. */
+static bool room_will_come(const struct kp__core *core, const struct kp__subpool *sub, int64_t have)
+{
+    return sub->rules->eager && have < sub->rules->min_live && core->minima <= core->max_idle;
+}
+
 int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, bool force)
 {
     int64_t target, have;
@@ -211,8 +250,9 @@ int64_t kp__refill_wanted(struct kp__core *core, const struct kp__subpool *sub, 
     if (!may_grow(core, sub)) return 0;
     target = kp__ready_wanted(sub, force);
     have = kp__sub_live(sub) + sub->contest->promised + sub->rare->health.kept_count;
-    if (target <= have || !kp__may_idle(core, 1)) return 0; /* it would not be kept */
-    return target - have;
+    if (target <= have) return 0;
+    if (kp__may_idle(core, 1)) return target - have;
+    return room_will_come(core, sub, have) ? sub->rules->min_live - have : 0;
 }
 
 void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
@@ -222,14 +262,22 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
     kp__file_sub(core, sub, now);
 }
 
+uint64_t kp__rests_until(const struct kp__subpool *sub)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    return h->tripped && h->circuit->until > h->back_off ? h->circuit->until : h->back_off;
+}
+
 bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
     const struct kp__health *h = &sub->rare->health;
 
-    if (h->refused || h->tripped || now < h->back_off) return false;
-    if ((int64_t)sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised >=
-        (h->failures ? 1 : sub->rules->max_creating))
-        return false;
+    if (h->refused || now < kp__rests_until(sub)) return false;
+    if (h->tripped && kp__circuit_bars(sub, now)) return false;
+    /* after a failure one goes first, even where there is no pause (decide.c, healthy): in the
+     * background nobody needs an attempt of his own */
+    if (kp__sub_creating(sub) >= (h->failures ? 1 : sub->rules->max_creating)) return false;
     if (!kp__budget_may_take(core, &core->creating, sub) || !kp__budgets_have_room(core, sub))
         return false;
     return !kp__token_lacks(&core->rate, now) &&
@@ -255,6 +303,7 @@ bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool forc
 {
     kp__note_time(core, now);
     if (kp__refill_wanted(core, sub, force) == 0) return false;
+    if (!kp__may_idle(core, 1)) return false; /* it would not be kept */
     if (creators_wait(sub)) return false; /* they come first */
     return take_permit(core, sub, now);
 }

@@ -12,6 +12,10 @@
  * the rate? */
 bool kp__may_create(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
+/* After failed creates the background makes none before this: the end of the pause, or of the time
+ * for which the circuit is open, whichever is later. KP__NEVER: until kp_retry_now. */
+uint64_t kp__rests_until(const struct kp__subpool *sub);
+
 void kp__permit_take(struct kp__core *core, struct kp__subpool *sub);
 void kp__permit_refund(struct kp__core *core, struct kp__subpool *sub); /* settle afterwards */
 
@@ -43,6 +47,13 @@ void kp__promise_pass(struct kp__core *core, struct kp__subpool *sub, struct kp_
 void kp__settle_left(struct kp__core *core, struct kp__group *const left[2], uint64_t now,
                      struct kp__todo *todo);
 
+/* The request that was to have the permit goes without it, so the promise ends. The victim goes all
+ * the same, and until it is gone it is *waived*: a request of its heir that would evict takes it
+ * over instead (decide.c), so that requests which give up early do not evict one each. Settle
+ * afterwards. */
+void kp__waive(struct kp__core *core, struct kp__subpool *sub, struct kp__slot *victim,
+               uint64_t now, struct kp__todo *todo);
+
 /* ---- the background -------------------------------------------------------------------------- */
 
 /* How many resources the rules want the key to have (min_live, min_idle, utilization); `force`: one
@@ -57,5 +68,8 @@ void kp__want_more(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 
 /* Take a permit to make one of them (refill, warm-up). False: none is to be made now. */
 bool kp__refill_permit(struct kp__core *core, struct kp__subpool *sub, bool force, uint64_t now);
+
+/* The same for a replacement that is wanted (renew.h), which counts as being made from then on. */
+bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Make before break: slots near the end of their age, and replacements for those that are needed
- * (renew.c, permit.c).
+ * (renew.c).
  */
 #ifndef KP__CORE_RENEW_H
 #define KP__CORE_RENEW_H
@@ -28,9 +28,8 @@ static inline bool kp__renewal_wanted(const struct kp__subpool *sub)
     return sub->rules->renew_ahead > 0 && n->making + n->spare < n->ageing;
 }
 
-/* A permit to create a replacement that is wanted. That is under way until it is there (kp__created
- * calls kp__replaced) or its creation failed. */
-bool kp__renew_permit(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
+/* A replacement for which there was a permit (kp__renew_permit, permit.h) is there; or its creation
+ * failed. */
 void kp__replaced(struct kp__core *core, struct kp__slot *slot, struct kp__todo *todo);
 void kp__renewal_failed(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 

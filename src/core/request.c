@@ -14,34 +14,6 @@
 #include "core/todo.h"
 #include "keyedpool/loop.h"
 
-const char *const kp__limit_name[KP__LIMITS] = {
-    [KP__NOT_BOUND] = "",
-    [KP__BY_WAIT_ORDER] = "wait_order",
-    [KP__BY_LIMITS_FOR] = "limits_for",
-    [KP__BY_DRIVER_CREATE] = "driver.create",
-    [KP__BY_CREATION] = "create",
-    [KP__BY_DESTRUCTION] = "destroy",
-    [KP__BY_CREATE_TIMEOUT] = "create_timeout_ms",
-    [KP__BY_DEADLINE] = "deadline",
-    [KP__BY_FLAGS] = "kp_ask.flags",
-    [KP__BY_MAX_LIVE] = "max_live",
-    [KP__BY_MAX_LENT] = "max_lent",
-    [KP__BY_MAX_CREATING] = "max_creating",
-    [KP__BY_MAX_WAITING] = "max_waiting",
-    [KP__BY_RETRY] = "retry_first_ms",
-    [KP__BY_BREAKER] = "breaker_failures",
-    [KP__BY_CACHE_FAILURE] = "cache_failure_ms",
-    [KP__BY_SHED_TARGET] = "shed_target_ms",
-    [KP__BY_POOL_LIVE] = "budget.max_live",
-    [KP__BY_POOL_LENT] = "budget.max_lent",
-    [KP__BY_POOL_CREATING] = "budget.max_creating",
-    [KP__BY_POOL_WAITING] = "budget.max_waiting",
-    [KP__BY_CREATE_RATE] = "budget.create_rate",
-    [KP__BY_GROUP] = "budget.group_max_live",
-    [KP__BY_BREAKER_RATE] = "breaker_rate_pct",
-    [KP__BY_REFUSE_LATE] = "refuse_late"
-};
-
 /* A loop's request lies in a kp_request, and a loop begins with its mailbox (flow/loop.h). */
 static struct kp__mailbox *box_of(struct kp__request *request)
 {
@@ -96,11 +68,11 @@ void kp__enqueue(struct kp__core *core, struct kp__request *request)
     }
     if (request->sub->waiting == 0) {
         struct kp__rare *rare = kp__rare(core, request->sub);
-        rare->turn_began = core->now;
+        rare->turn_began = core->latest;
         rare->handed = 0;
-        kp__late_begin(core, request->sub, core->now); /* refuse_late may be set meanwhile */
+        kp__late_begin(core, request->sub, core->latest); /* refuse_late may be set meanwhile */
         /* how slow an earlier queue was says nothing about this one */
-        if (core->now >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
+        if (core->latest >= rare->shed.interval_end) rare->shed = (struct kp__shed){ 0 };
     }
     kp__queue_insert(core, request);
 }
@@ -121,6 +93,19 @@ void kp__wait_again(struct kp__core *core, struct kp__request *request, struct k
     if (core->phase == KP__CLOSED) kp__refuse(core, request, KP_ECLOSED, todo);
     else kp__settle(core, request->sub, now, todo);
     kp__send_away(core, request, todo);
+}
+
+struct kp__request *kp__sponsor_release(struct kp__core *core, struct kp__slot *slot)
+{
+    struct kp__request *sponsor = slot->errand->sponsor;
+
+    if (!sponsor) return NULL;
+    kp__errand_of(slot)->sponsor = NULL;
+    sponsor->slot = NULL;
+    kp__queue_remove(core, sponsor);
+    sponsor->queue = kp__queue_for(sponsor);
+    kp__queue_insert(core, sponsor);
+    return sponsor;
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */
@@ -160,9 +145,11 @@ bool kp__withdraw(struct kp__core *core, struct kp__request *request, uint64_t n
                   struct kp__todo *todo)
 {
     if (!kp__waits(request)) return false;
+    struct kp__slot *victim = kp__awaited(request);
     kp__note_time(core, now);
     kp__grant_no(request, KP_ETIMEDOUT, request->limit);
     kp__answer(core, request, todo);
+    if (victim) kp__waive(core, request->sub, victim, now, todo);
     kp__settle(core, request->sub, now, todo);
     return true;
 }
@@ -173,7 +160,6 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     struct kp__subpool *sub = request->sub;
     struct kp__grant grant = request->grant;
     struct kp__slot *slot = request->slot;
-    struct kp__group *left[2] = { NULL, NULL };
     bool probe = grant.probe;
 
     kp__note_time(core, now);
@@ -181,23 +167,15 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
     switch (grant.kind) {
     case KP__GRANT_SLOT:
         slot->lends--; /* nobody had it */
-        KP__TALLY(core, sub, hits -= kp__seat_at(slot, grant.seat)->hit);
         if (grant.was_idle) kp__give_unused(core, slot, grant.seat, now, todo);
         else kp__give(core, slot, grant.seat, true, KP_CAUSE_SURPLUS, now, todo);
         break;
     case KP__GRANT_PERMIT:
         kp__probe_end(core, sub, &probe);
         kp__lent_drop(core, request);
-        if (slot) { /* the victim goes all the same; its place is for whoever is next */
-            kp__promise_end(core, sub, slot, left);
-            kp__token_back(&core->rate);
-            for (struct kp__slot *v = slot; v; v = v->errand->victim.next)
-                kp__list_push_back(&todo->doomed, &v->link);
-        } else {
-            kp__permit_refund(core, sub);
-        }
+        if (slot) kp__waive(core, sub, slot, now, todo);
+        else kp__permit_refund(core, sub);
         kp__settle(core, sub, now, todo);
-        kp__settle_left(core, left, now, todo);
         break;
     default: break;
     }
@@ -205,8 +183,11 @@ void kp__decline(struct kp__core *core, struct kp__request *request, uint64_t no
 
 void kp__refuse(struct kp__core *core, struct kp__request *request, int code, struct kp__todo *todo)
 {
+    struct kp__slot *victim = kp__awaited(request);
+
     kp__grant_no(request, code, KP__NOT_BOUND);
     kp__answer(core, request, todo);
+    if (victim) kp__waive(core, request->sub, victim, core->latest, todo);
 }
 
 void kp__refuse_all(struct kp__core *core, struct kp__subpool *sub, int code, struct kp__todo *todo)

@@ -28,6 +28,7 @@
 
 #include "base/list.h"
 #include "base/timers.h"
+#include "core/limit.h"
 #include "core/slot.h"
 #include "keyedpool/words.h"
 
@@ -133,6 +134,14 @@ static inline struct kp__slot *kp__under_way(const struct kp__request *request)
     return kp__waits(request) ? request->slot : NULL;
 }
 
+/* The victim whose place it waits for, or NULL. */
+static inline struct kp__slot *kp__awaited(const struct kp__request *request)
+{
+    struct kp__slot *slot = kp__under_way(request);
+
+    return slot && slot->state == KP__CLOSING ? slot : NULL;
+}
+
 /* This is its grant from now on. What was under way for it goes on without it. */
 static inline void kp__grant(struct kp__request *request, enum kp__grant_kind kind,
                              struct kp__slot *slot)
@@ -182,6 +191,11 @@ void kp__answer(struct kp__core *core, struct kp__request *request, struct kp__t
 /* Put it back at its old place in its queue: as the sponsor of `making`, or (NULL) of nothing. */
 void kp__wait_again(struct kp__core *core, struct kp__request *request, struct kp__slot *making,
                     uint64_t now, struct kp__todo *todo);
+
+/* Nothing is under way any more for the sponsor of a creation or a check: if it still waits, it may
+ * take or create anything again. It keeps its lent permit while its own key is served. Returns it,
+ * or NULL. */
+struct kp__request *kp__sponsor_release(struct kp__core *core, struct kp__slot *slot);
 
 /* A request that must not wait (KP_DONT_WAIT) is answered no, if it is back in its queue because
  * its check failed, and nothing else was there for it. */

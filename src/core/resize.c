@@ -51,11 +51,17 @@ static void rank_all(struct kp__core *core, enum kp__spare spare)
         kp__evictable_file(core, sub);
 }
 
-/* Close the least worthy idle slot that this budget counts; false: there is none. */
-static bool close_one(struct kp__core *core, struct kp__budget *budget, enum kp__member member,
-                      struct kp__todo *todo)
+/* As usual a pool without a limit keeps no rank of its own: so first all are taken out. */
+static void rank_as_usual(struct kp__core *core)
 {
-    struct kp__slot *slot = kp__evict_pick(core, budget, member);
+    rank_all(core, KP__SPARE_NONE);
+    rank_all(core, KP__SPARE_USUAL);
+}
+
+/* Close the least worthy idle slot that this budget counts; false: there is none. */
+static bool close_one(struct kp__core *core, struct kp__budget *budget, struct kp__todo *todo)
+{
+    struct kp__slot *slot = kp__evict_pick(core, budget);
 
     if (!slot) return false;
     kp__close_idle(core, slot, KP_CAUSE_SURPLUS, todo);
@@ -75,26 +81,41 @@ static void trim_group(struct kp__map_node *node, void *ctx)
     struct kp__group *group = KP__OF(node, struct kp__group, node);
     struct resize *r = ctx;
 
-    while (over(&group->budget) > 0 && close_one(r->core, &group->budget, group->member, r->todo))
-        continue;
+    while (over(&group->budget) > 0 && close_one(r->core, &group->budget, r->todo)) continue;
 }
 
-/* Close what is too much: first slots above what their keys are to keep, then any. */
+/* What is closed first: slots above what their keys are to keep, then any. */
+static const enum kp__spare spare_first[] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
+
+/* Close what is too much. */
 static void trim(struct resize *r)
 {
-    static const enum kp__spare spare[] = { KP__SPARE_ABOVE, KP__SPARE_ANY };
     struct kp__core *core = r->core;
 
     for (int i = 0; i < 2; i++) {
-        rank_all(core, spare[i]);
+        rank_all(core, spare_first[i]);
         kp__map_each(&core->groups, trim_group, r);
-        while (kp__surplus(core) > 0 && close_one(core, &core->live, KP__IN_POOL, r->todo))
-            continue;
+        while (kp__surplus(core) > 0 && close_one(core, &core->live, r->todo)) continue;
         while ((int64_t)core->count[KP__IDLE] > core->max_idle &&
-               close_one(core, &core->live, KP__IN_POOL, r->todo))
+               close_one(core, &core->live, r->todo))
             continue;
     }
-    rank_all(core, KP__SPARE_NONE);
+    rank_as_usual(core);
+}
+
+void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
+                     struct kp__todo *todo)
+{
+    struct resize r = { core, NULL, todo };
+
+    if (kp__group_surplus(sub) <= 0) return;
+    kp__lane_shut_all(core, now);
+    for (int i = 0; i < 2; i++) {
+        rank_all(core, spare_first[i]);
+        for (int g = 0; g < 2; g++)
+            if (kp__group_budget(sub, g)) trim_group(&sub->contest->group[g]->node, &r);
+    }
+    rank_as_usual(core);
 }
 
 /* ---- the numbers ----------------------------------------------------------------------------- */
@@ -111,8 +132,8 @@ static void set_group(struct kp__map_node *node, void *ctx)
     struct kp__group *group = KP__OF(node, struct kp__group, node);
     struct resize *r = ctx;
 
-    if (group->member != KP__IN_PAIR)
-        set_cap(r->core, &group->budget, r->may->group[group->member - KP__IN_GROUP_0]);
+    if (group->budget.place != KP__BOTH_GROUPS)
+        set_cap(r->core, &group->budget, r->may->group[group->budget.place - KP__GROUP_0]);
 }
 
 static void set_numbers(struct resize *r)
@@ -129,16 +150,27 @@ static void set_numbers(struct resize *r)
     core->max_waiting = may->waiting;
     core->max_keys = may->keys;
     core->evicts = may->evicts;
-    kp__rate_set(&core->rate, may->rate, may->burst, core->now);
+    kp__rate_set(&core->rate, may->rate, may->burst, core->latest);
 }
 
 /* ---- who waits ------------------------------------------------------------------------------- */
 
-/* The order across keys may have changed: each starved key is filed anew in the heap it was in. */
+static void forget_group(struct kp__map_node *node, void *ctx)
+{
+    (void)ctx;
+    KP__OF(node, struct kp__group, node)->budget.bout++;
+}
+
+/* The order across keys may have changed: then what keys had before is forgotten, and each starved
+ * key is filed anew in the heap it was in. */
 static void stand_anew(struct kp__core *core, bool by_arrival)
 {
+    struct kp__budget *all[] = { &core->lent, &core->creating, &core->rate.budget, &core->live };
+
     if (core->by_arrival == by_arrival) return;
     core->by_arrival = by_arrival;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->bout++;
+    kp__map_each(&core->groups, forget_group, NULL);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         struct kp__budget *lacks = sub->contest->lacks;
         kp__starve(core, sub, NULL);
@@ -150,7 +182,7 @@ static void serve_group(struct kp__map_node *node, void *ctx)
 {
     struct resize *r = ctx;
 
-    kp__settle_budget(r->core, &KP__OF(node, struct kp__group, node)->budget, r->core->now,
+    kp__settle_budget(r->core, &KP__OF(node, struct kp__group, node)->budget, r->core->latest,
                       r->todo);
 }
 
@@ -159,15 +191,15 @@ static void serve_all(struct resize *r)
 {
     struct kp__core *core = r->core;
 
-    kp__settle_budget(core, &core->lent, core->now, r->todo);
-    kp__settle_budget(core, &core->creating, core->now, r->todo);
-    kp__settle_budget(core, &core->rate.budget, core->now, r->todo);
-    kp__settle_budget(core, &core->live, core->now, r->todo);
+    kp__settle_budget(core, &core->lent, core->latest, r->todo);
+    kp__settle_budget(core, &core->creating, core->latest, r->todo);
+    kp__settle_budget(core, &core->rate.budget, core->latest, r->todo);
+    kp__settle_budget(core, &core->live, core->latest, r->todo);
     kp__map_each(&core->groups, serve_group, r);
-    kp__share_again(core, core->now, r->todo);
+    kp__share_again(core, core->latest, r->todo);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         if (sub->rules && sub->rules->eager) sub->refill = true;
-        if (sub->refill) kp__file_sub(core, sub, core->now);
+        if (sub->refill) kp__file_sub(core, sub, core->latest);
     }
 }
 
@@ -180,7 +212,6 @@ void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uin
     kp__lane_shut_all(core, now); /* what they reserve is by the old numbers */
     set_numbers(&r);
     trim(&r);
-    rank_all(core, KP__SPARE_USUAL);
     stand_anew(core, may->by_arrival);
     serve_all(&r);
 }

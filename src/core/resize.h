@@ -19,6 +19,11 @@ struct kp__allowance {
 void kp__budgets_set(struct kp__core *core, const struct kp__allowance *may, uint64_t now,
                      struct kp__todo *todo);
 
+/* The groups of this key, which has just joined one of them: what is idle there and too much joins
+ * the to-do's list, whichever keys have it. */
+void kp__groups_trim(struct kp__core *core, const struct kp__subpool *sub, uint64_t now,
+                     struct kp__todo *todo);
+
 /* How many more stay in the pool than its budget allows, since that was lowered; 0 or less: none.
  * What is being destroyed does not stay, unless its place is promised. */
 int64_t kp__surplus(const struct kp__core *core);

@@ -17,7 +17,6 @@
 #include "core/renew.h"
 #include "core/revoke.h"
 #include "core/serve.h"
-#include "core/table.h"
 #include "core/todo.h"
 
 static bool is_out(const struct kp__seat *seat)

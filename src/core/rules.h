@@ -12,37 +12,6 @@
 
 #include "keyedpool/options.h"
 
-/* The option that binds, as a time-out names it (kp__limit_name). */
-enum kp__limit {
-    KP__NOT_BOUND,
-    KP__BY_WAIT_ORDER,
-    KP__BY_LIMITS_FOR,
-    KP__BY_DRIVER_CREATE,
-    KP__BY_CREATION,
-    KP__BY_DESTRUCTION,
-    KP__BY_CREATE_TIMEOUT,
-    KP__BY_DEADLINE,
-    KP__BY_FLAGS,
-    KP__BY_MAX_LIVE,
-    KP__BY_MAX_LENT,
-    KP__BY_MAX_CREATING,
-    KP__BY_MAX_WAITING,
-    KP__BY_RETRY,
-    KP__BY_BREAKER,
-    KP__BY_CACHE_FAILURE,
-    KP__BY_SHED_TARGET,
-    KP__BY_POOL_LIVE,
-    KP__BY_POOL_LENT,
-    KP__BY_POOL_CREATING,
-    KP__BY_POOL_WAITING,
-    KP__BY_CREATE_RATE,
-    KP__BY_GROUP,
-    KP__BY_BREAKER_RATE,
-    KP__BY_REFUSE_LATE,
-    KP__LIMITS
-};
-extern const char *const kp__limit_name[KP__LIMITS];
-
 #define KP__NEVER UINT64_MAX
 #define KP__UNBOUND INT64_MAX
 

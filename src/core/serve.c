@@ -6,6 +6,7 @@
  * free, and flow/get.c goes on with what is answered here.
  */
 #include "base/check.h"
+#include "core/permit.h"
 #include "core/resize.h"
 #include "core/serve.h"
 
@@ -107,7 +108,28 @@ static void handed_over(struct kp__core *core, struct kp__subpool *sub, uint64_t
 static void had_its_turn(struct kp__core *core, struct kp__subpool *sub)
 {
     kp__contest(core, sub)->served =
-        (struct kp__rank){ .arrived = core->now, .stamp = (uint32_t)++core->stamps };
+        (struct kp__rank){ .arrived = core->latest, .stamp = (uint32_t)++core->stamps };
+}
+
+/* It was decided: tell its owner, and learn from it. `under_way`: what was, for it, until then, or
+ * NULL. True: that was a victim, and what was promised with it is free again. */
+static bool answered(struct kp__core *core, struct kp__request *request, struct kp__slot *under_way,
+                     uint64_t now, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = request->sub;
+    bool no = request->grant.kind == KP__GRANT_NO;
+    bool waives = under_way && under_way->state == KP__CLOSING;
+
+    shed_learn(core, sub, kp__waited(request, now), now);
+    if (kp__refuses_late(sub) && !no)
+        kp__late_learn(core, sub, core->latest); /* not older than when it came */
+    if (request->grant.kind == KP__GRANT_SLOT && !request->looking) handed_over(core, sub, now);
+    if (sub->rules->wait_lifo && !no) had_its_turn(core, sub);
+    kp__answer(core, request, todo);
+    if (waives) kp__waive(core, sub, under_way, now, todo);
+    if (sub->contest->lacks) /* by who is first now */
+        kp__starve(core, sub, sub->contest->lacks);
+    return waives;
 }
 
 /* Serve this key until the heads of its queues cannot go on; then it stands in the heap of the
@@ -117,7 +139,7 @@ static void had_its_turn(struct kp__core *core, struct kp__subpool *sub)
 static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
                   struct kp__todo *todo)
 {
-    bool served = false;
+    bool served = false, waived = false;
 
     for (;;) {
         struct kp__request *head[KP__QUEUES];
@@ -126,20 +148,12 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         int n = heads(sub, head);
         for (int i = 0; i < n && !again; i++) {
             struct kp__lack lack;
+            struct kp__slot *under_way = head[i]->slot;
             uint64_t knew = kp__next_look(head[i]);
             if (head[i]->invited) return served;
             if (comes_for_it(core, head[i], now)) continue;
             if (kp__decide(core, head[i], now, todo, &lack)) {
-                shed_learn(core, sub, kp__waited(head[i], now), now);
-                if (kp__refuses_late(sub) && head[i]->grant.kind != KP__GRANT_NO)
-                    kp__late_learn(core, sub, core->now); /* not older than when it came */
-                if (head[i]->grant.kind == KP__GRANT_SLOT && !head[i]->looking)
-                    handed_over(core, sub, now);
-                if (sub->rules->wait_lifo && head[i]->grant.kind != KP__GRANT_NO)
-                    had_its_turn(core, sub);
-                kp__answer(core, head[i], todo);
-                if (sub->contest->lacks) /* by who is first now */
-                    kp__starve(core, sub, sub->contest->lacks);
+                waived |= answered(core, head[i], under_way, now, todo);
                 again = served = true;
             } else {
                 if (!short_of) short_of = lack.budget;
@@ -150,6 +164,7 @@ static bool serve(struct kp__core *core, struct kp__subpool *sub, uint64_t now,
         }
         if (again && sub->waiting > 0) continue;
         kp__starve(core, sub, short_of);
+        if (waived) kp__settle(core, sub, now, todo); /* what was promised is for others now */
         return served;
     }
 }
@@ -273,6 +288,23 @@ static bool may_pass(const struct kp__subpool *sub, uint64_t now)
     return may_be_passed(head[0], now);
 }
 
+/* One more has joined those who wait: is a look at them worth it? They were looked at when they
+ * came, and are whenever something comes back. So there is news for nobody, unless it is the first,
+ * or something is there that nobody took, or time may have changed what somebody lacks. */
+static bool is_news(const struct kp__core *core, const struct kp__request *request)
+{
+    const struct kp__subpool *sub = request->sub;
+    const struct kp__rare *rare = sub->rare;
+
+    KP__DCHECK(!sub->open); /* who comes here has found the key, which shuts its lane */
+    if (kp__queue_first(sub, request->queue) == request) return true;
+    if (sub->count[KP__IDLE] > 0 || !kp__list_empty(&rare->open_seats)) return true;
+    if (core->starved > 0 || (sub->rules && sub->rules->shed_target != KP__NEVER)) return true;
+    for (int q = 0; q < KP__OWN; q++)
+        if (rare->moment[q].told) return true;
+    return false;
+}
+
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo)
 {
@@ -300,6 +332,6 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     else {
         kp__enqueue(core, request);
         if (lack.again != KP__NEVER) kp__next_look_set(core, request, lack.again);
-        kp__settle(core, sub, now, todo);
+        if (is_news(core, request)) kp__settle(core, sub, now, todo);
     }
 }

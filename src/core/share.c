@@ -31,15 +31,15 @@ void kp__account_now(struct kp__core *core, struct kp__subpool *sub)
     struct kp__share *share = &kp__contest(core, sub)->share;
     uint64_t from = share->at > core->contended ? share->at : core->contended;
 
-    share->at = core->now;
-    if (!sub->rules || core->now <= from) return;
+    share->at = core->latest;
+    if (!sub->rules || core->latest <= from) return;
     for (int m = 0; m < KP__MEASURES; m++) {
         struct kp__usual *usual = &core->usual[m];
         uint64_t held = (uint64_t)kp__held(sub, (enum kp__measure)m);
         if (held > MOST_HELD) held = MOST_HELD;
-        usual->spent += held * (core->now - from);
+        usual->spent += held * (core->latest - from);
         if (usual->hold == 0) continue;
-        share->had[m] += in_usual_holds(core->now - from, usual->hold) * held / KP__SHARE_TAU /
+        share->had[m] += in_usual_holds(core->latest - from, usual->hold) * held / KP__SHARE_TAU /
                          (uint64_t)sub->rules->weight;
     }
 }
@@ -69,6 +69,13 @@ uint64_t kp__courtesy(const struct kp__core *core)
 static uint64_t lag(const struct kp__budget *budget, const struct kp__subpool *sub)
 {
     return sub->contest->share.had[budget->measure] + sub->contest->share.start[budget->place].from;
+}
+
+void kp__share_contend(const struct kp__core *core, struct kp__budget *budget)
+{
+    uint64_t calm = KP__SHARE_TAU * core->usual[budget->measure].hold;
+
+    if (budget->bout == 0 || core->latest - budget->calm_since >= calm) budget->bout++;
 }
 
 void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,

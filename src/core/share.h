@@ -11,7 +11,9 @@
  * while none is, nothing is counted. Each budget has a virtual time: the lag of the key that was
  * served last. A key that begins to compete starts there; one that comes back starts at most a
  * credit of two permits behind it (kp__share_begin). So a key neither gains nor loses by pausing,
- * and what it had while nobody was starved is not held against it.
+ * and what it had while nobody was starved is not held against it. After a calm, all is forgotten;
+ * but not in the moments in which nobody is starved because the only one that was has just been
+ * served.
  */
 #ifndef KP__CORE_SHARE_H
 #define KP__CORE_SHARE_H
@@ -30,16 +32,18 @@ struct kp__subpool;
 /* What a share is measured in, by budget: live resources that are not idle, or leases. */
 enum kp__measure { KP__IN_USE, KP__LEASED, KP__MEASURES };
 
-/* The budgets that a key may compete in. */
+/* The budgets that a key has to do with. Those before KP__FILED count live resources: a key that
+ * has an idle one to spare is filed there (budget.h). */
 enum kp__place {
     KP__POOL,
     KP__GROUP_0,
     KP__GROUP_1,
-    KP__LENDING,
+    KP__BOTH_GROUPS, /* of the pair: it has no limit, so nobody ever lacks it */
+    KP__FILED,
+    KP__LENDING = KP__FILED,
     KP__MAKING,
     KP__TOKENS,
-    KP__PLACES,
-    KP__NOWHERE = KP__PLACES /* of budgets without a limit, which nobody ever lacks */
+    KP__PLACES
 };
 
 /* Of one key. Scores wrap around; only their differences mean anything. */
@@ -69,6 +73,10 @@ void kp__account_now(struct kp__core *core, struct kp__subpool *sub);
 
 /* A lease ended. */
 void kp__usual_learn(struct kp__core *core);
+
+/* A key begins to compete in this budget, where none did. If none has for TAU usual holds, this is
+ * another bout. */
+void kp__share_contend(const struct kp__core *core, struct kp__budget *budget);
 
 /* It begins to compete in this budget, or comes back. */
 void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,

@@ -77,7 +77,8 @@ struct kp__victim {
     struct kp__group *heirs[2]; /* the heir's groups, in which that permit counts; or NULL */
     bool cedes[2];              /* it is in heirs[i], too: only the heir's permit counts there */
     struct kp__slot *next;      /* a second victim, whose place the heir needs, too; or NULL */
-    struct kp__subpool *heir;   /* the heir, if no caller stands by until the victim is gone */
+    struct kp__subpool *heir;   /* the heir, if no caller stands by until the victim is gone. Where
+                                   there is no sponsor (kp__errand), the victim is waived */
 };
 
 /* What a slot needs only while it is made, lent, or destroyed. It lies apart, and is free for
@@ -96,7 +97,10 @@ struct kp__errand {
                                     one that it makes room for */
     struct kp__job *job;         /* the run of a driver function, or NULL; flow's */
     struct kp__request *sponsor; /* the request for which it is being made, checked, or evicted */
-    struct kp__list open_seat;   /* shared: on the subpool's list of lent slots with a seat left */
+    union {
+        struct kp__list open_seat; /* shared: on its key's list of lent slots with a seat left */
+        struct kp__list waived;    /* a waived victim: on its heir's list of those (permit.h) */
+    };
     struct kp__victim victim;
     struct kp__seat first, *more;
     uint32_t more_room;          /* seats that fit in `more`, which is kept when the errand ends */

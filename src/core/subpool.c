@@ -29,9 +29,10 @@ const struct kp__rare kp__no_rare = {
     .health.kept = EMPTY(kp__no_rare.health.kept),
     .health.circuit = &kp__no_circuit,
     .tested = EMPTY(kp__no_rare.tested),
-    .taken = EMPTY(kp__no_rare.taken)
+    .taken = EMPTY(kp__no_rare.taken),
+    .waived = EMPTY(kp__no_rare.waived)
 };
-_Static_assert(KP__MEMBERS == 4 && KP__QUEUES == 5, "each is there");
+_Static_assert(KP__FILED == 4 && KP__QUEUES == 5, "each is there");
 
 void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub)
 {
@@ -40,7 +41,7 @@ void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub)
 
     *contest = (struct kp__contest){ .sub = sub };
     kp__heap_node_init(&contest->starved);
-    for (int m = 0; m < KP__MEMBERS; m++) kp__heap_node_init(&contest->evict[m]);
+    for (int p = 0; p < KP__FILED; p++) kp__heap_node_init(&contest->evict[p]);
     sub->contest = contest;
 }
 
@@ -56,6 +57,7 @@ void kp__rare_begin(struct kp__core *core, struct kp__subpool *sub)
     rare->health.circuit = &kp__no_circuit;
     kp__list_init(&rare->tested);
     kp__list_init(&rare->taken);
+    kp__list_init(&rare->waived);
     sub->rare = rare;
 }
 
@@ -163,8 +165,18 @@ void kp__queue_insert(struct kp__core *core, struct kp__request *request)
     core->waiting++;
 }
 
+/* In a long queue, requests have gone cold in memory by the time that they are the first. So
+ * prefetch each when the last but one before it leaves. */
+static void expect_next(const struct kp__request *request)
+{
+    const char *next = (const char *)KP__OF(request->link.next->next, struct kp__request, link);
+
+    for (size_t at = 0; at < sizeof *request; at += 64) __builtin_prefetch(next + at);
+}
+
 void kp__queue_remove(struct kp__core *core, struct kp__request *request)
 {
+    expect_next(request);
     if (kp__next_look(request) != KP__NEVER) kp__next_look_set(core, request, KP__NEVER);
     kp__list_remove(&request->link);
     request->invited = request->offered = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Subpools: everything for one key. Its slots by state, its waiting requests, its rules, its
- * health. table.c makes and drops them; serve.c and give.c decide on them.
+ * health. table.c makes and drops them; serve.c, create.c and give.c decide on them.
  */
 #ifndef KP__CORE_SUBPOOL_H
 #define KP__CORE_SUBPOOL_H
@@ -77,6 +77,7 @@ struct kp__rare {
     uint32_t tests;             /* how many: part of count[KP__CREATING] */
     uint32_t doubts;            /* live ones in doubt: while there are any, the key is suspect */
     struct kp__list taken;      /* slots in REVOKED */
+    struct kp__list waived;     /* its victims that none of its requests waits for (permit.h) */
     uint32_t revoked;           /* how many are in REVOKED or RECLAIMED */
     uint32_t revoking;          /* slots for which driver.revoke is under way */
 };
@@ -109,6 +110,7 @@ struct kp__key_due {
     struct kp__subpool *sub;
     struct kp__list unused; /* on core->unused; or among those dropped for another (flow/find.c) */
     uint64_t since;         /* unused: when it was used last */
+    uint64_t token_look;    /* the last time that kp__token_look gave it */
 };
 
 /* Parts that lie apart (base/slab.h). */
@@ -214,6 +216,12 @@ static inline int64_t kp__sub_live(const struct kp__subpool *sub)
 {
     return (int64_t)sub->count[KP__CREATING] + sub->count[KP__IDLE] + sub->count[KP__LENT] +
            sub->count[KP__CLOSING];
+}
+
+/* Creations under way, or promised until a victim is gone. */
+static inline int64_t kp__sub_creating(const struct kp__subpool *sub)
+{
+    return (int64_t)sub->count[KP__CREATING] - sub->rare->tests + sub->contest->promised;
 }
 
 /* Those that will be live when what is being destroyed is gone. */

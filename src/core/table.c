@@ -50,11 +50,11 @@ static void join(struct kp__core *core, struct kp__subpool *sub, int which, stru
 
     if (old == group) return;
     struct kp__contest *contest = kp__contest(core, sub);
-    struct kp__heap_node *evict = &contest->evict[which + 1];
+    struct kp__heap_node *evict = &contest->evict[KP__GROUP_0 + which];
     if (kp__heap_holds(evict)) kp__heap_remove(&old->budget.evictable, evict);
     contest->group[which] = group;
     if (which == KP__PAIR) return;
-    contest->share.start[which + KP__GROUP_0].bout = 0;
+    contest->share.start[KP__GROUP_0 + which].bout = 0;
     int64_t uncounted = contest->uncounted[which], live = kp__sub_live(sub) - uncounted;
     int64_t closing = sub->count[KP__CLOSING] - uncounted;
     if (old) {
@@ -117,7 +117,13 @@ struct kp__subpool *kp__table_spare(struct kp__core *core)
 
 void kp__table_drop(struct kp__core *core, struct kp__subpool *sub)
 {
+    struct kp__list *waived;
+
     KP__DCHECK(kp__subpool_unused(sub) && !sub->contest->lacks);
+    while ((waived = kp__list_first(&sub->rare->waived)) != NULL) {
+        KP__OF(waived, struct kp__errand, waived)->victim.heir = NULL;
+        kp__list_remove(waived);
+    }
     kp__circuit_forgive(core, sub);
     kp__unfile_sub(core, sub);
     kp__lane_drop(core, sub);
@@ -141,14 +147,14 @@ static uint64_t hash_of_member(const struct kp__map_node *node)
 {
     const struct kp__group *group = KP__OF(node, struct kp__group, node);
 
-    return hash_of_group((int)group->member - 1, group->id);
+    return hash_of_group((int)group->budget.place - KP__GROUP_0, group->id);
 }
 
 /* Of one kind, each id has a hash of its own, so a group of this hash and kind is the one. */
 static bool same_kind(const struct kp__map_node *node, const void *which)
 {
-    return KP__OF(node, struct kp__group, node)->member ==
-           (enum kp__member)(*(const int *)which + 1);
+    return (int)KP__OF(node, struct kp__group, node)->budget.place ==
+           KP__GROUP_0 + *(const int *)which;
 }
 
 struct kp__group *kp__group_find(struct kp__core *core, int which, int64_t id)
@@ -167,12 +173,12 @@ int64_t kp__pair_id(const struct kp__group *a, const struct kp__group *b)
 void kp__group_enter(struct kp__core *core, struct kp__group *group, int which, int64_t id)
 {
     group->id = id;
-    group->member = (enum kp__member)(which + 1);
     group->serial = ++core->group_serials;
-    if (which == KP__PAIR) kp__budget_init(&group->budget, KP__NOT_BOUND, KP__UNBOUND, KP__NOWHERE);
+    if (which == KP__PAIR)
+        kp__budget_init(&group->budget, KP__NOT_BOUND, KP__UNBOUND, KP__BOTH_GROUPS);
     else
         kp__budget_init(&group->budget, KP__BY_GROUP, core->group_max_live[which],
-                        which ? KP__GROUP_1 : KP__GROUP_0);
+                        (enum kp__place)(KP__GROUP_0 + which));
     kp__map_insert(&core->groups, &group->node);
 }
 

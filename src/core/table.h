@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * All keys of a pool, and its groups: found, made, ruled, forgotten (table.c, calendar.c).
+ * All keys of a pool, and its groups: found, made, ruled, dropped (table.c).
  */
 #ifndef KP__CORE_TABLE_H
 #define KP__CORE_TABLE_H
@@ -31,13 +31,6 @@ void kp__table_rule(struct kp__core *core, struct kp__subpool *sub, struct kp__r
 
 /* The key that has been unused the longest, and of which nothing is to be kept; or NULL. */
 struct kp__subpool *kp__table_spare(struct kp__core *core);
-
-/* Have this key looked at when it will have been unused for long enough to be forgotten. */
-void kp__file_forget(struct kp__core *core, struct kp__subpool *sub);
-
-/* May this key be forgotten now, with what it holds up to its minimum? If it is only too early, the
- * key is filed for when it may. */
-bool kp__may_forget(struct kp__core *core, struct kp__subpool *sub, uint64_t now);
 
 /* Take an unused subpool out of the table. The caller frees its key, rules and failures, and the
  * slab item after these. */

@@ -62,13 +62,12 @@ struct kp__allowance kp__allowance_of(const kp_budget *b)
 
 /* ---- does it leave the keys what they are to keep? ------------------------------------------- */
 
-/* A budget that lets none be lent is a pause and takes no key's floor away; so it does not bind. */
 static struct kp__bounds bounds_of(const struct kp__allowance *may, bool same)
 {
     bool many = same && may->keys != KP__UNBOUND && may->keys > 0;
 
     return (struct kp__bounds){ .live = may->live,
-                                .lent = may->lent ? may->lent : KP__UNBOUND,
+                                .lent = kp__lent_bound(may->lent),
                                 .group = { may->group[0], may->group[1] },
                                 .keys = many ? may->keys : 1 };
 }
@@ -100,6 +99,8 @@ static int check_kept(const struct kp__pool *pool, const struct kp__allowance *m
         return kp__refused(why, "budget.max_live", "is below limits.min_live of all keys together");
     if (core->floors > may->live && may->live < core->live.cap)
         return kp__refused(why, "budget.max_live", "is below limits.floor of all keys together");
+    if (core->floors > kp__lent_bound(may->lent) && may->lent < core->lent.cap)
+        return kp__refused(why, "budget.max_lent", "is below limits.floor of all keys together");
     every.changing = one.changing = true;
     int code = kp__rules_fit(core->rules, &every, why);
     while (code == 0 && (sub = kp__next_sub(core, sub)) != NULL)

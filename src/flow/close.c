@@ -15,6 +15,7 @@
 #include "flow/find.h"
 #include "flow/fork.h"
 #include "flow/here.h"
+#include "flow/job.h"
 #include "flow/loop.h"
 #include "flow/resource.h"
 #include "flow/settings.h"
@@ -68,6 +69,39 @@ static void end_key(struct kp__pool *pool, struct kp__subpool *sub, struct batch
     }
 }
 
+static void free_array(void *array, size_t bytes, void *world)
+{
+    kp__free(world, array, bytes);
+}
+
+/* If nothing is lent, in the making or promised to be made, nobody can ask for a resource any more.
+ * Then they need not be taken out of the map one by one, each of which would be a cache miss. */
+static void forget_idents(struct kp__pool *pool)
+{
+    struct kp__core *core = &pool->core;
+
+    if (core->count[KP__CREATING] + core->promised + core->count[KP__LENT] + core->revoked == 0)
+        kp__map_fini(&core->idents, free_array, &pool->door->world);
+}
+
+/* ---- what is under way ----------------------------------------------------------------------- */
+
+/* Creations whose requests were refused, or that had none. The lock is given back meanwhile; what
+ * begins then is for a request that had its permit before. */
+static void call_off_creations(struct kp__pool *pool, struct kp__todo *todo)
+{
+    for (uint32_t i = 0; pool->driver.cancel && i < pool->jobs.made; i++) {
+        struct kp__job *job = kp__slab_at(&pool->jobs, i);
+        /* relaxed: it may be answered this moment; it is not over before the lock is taken */
+        uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
+        bool is_one = state == KP__JOB_POSTED || state == KP__JOB_DETACHED;
+        if (!is_one || job->face.kind != KP_JOB_CREATE) continue;
+        if ((job = kp__job_call_off(job)) != NULL) kp__job_hurry(pool, job, todo);
+    }
+}
+
+/* ---- the end of a key ------------------------------------------------------------------------ */
+
 /* First all requests are refused, then what is idle is destroyed. Our interest keeps the key at
  * which the walk is while the lock is given back. */
 static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
@@ -75,10 +109,12 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
     struct batch b = { .many = 0, .most = 1, .began = kp__time(pool) };
     struct kp__subpool *sub = NULL;
 
+    forget_idents(pool);
     while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         kp__refuse_all(&pool->core, sub, KP_ECLOSED, todo);
         kp__starve(&pool->core, sub, NULL);
     }
+    call_off_creations(pool, todo);
     while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         sub->interest++;
         end_key(pool, sub, &b, todo);
@@ -135,11 +171,6 @@ int64_t kp_pool_close(kp_pool *door, kp_close_mode mode, int64_t within_ms)
 }
 
 /* ---- nothing and nobody is left -------------------------------------------------------------- */
-
-static void free_array(void *array, size_t bytes, void *world)
-{
-    kp__free(world, array, bytes);
-}
 
 static void free_keys(struct kp__pool *pool)
 {

@@ -2,14 +2,16 @@
  *
  * Step 4: create, only with a permit. The permit is spent into a slot, driver.create runs without
  * the lock, and the core is told its outcome: the resource is lent to the request that ran it, or
- * given to whoever is next (core/give.c). While an answer is pending, its request waits in the
+ * given to whoever is next (core/create.c). While an answer is pending, its request waits in the
  * queue like any other, so that whatever is ready first serves it. Also kp_add, for a resource that
  * was created elsewhere.
  */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/cancel.h"
 #include "core/calendar.h"
+#include "core/create.h"
 #include "core/give.h"
 #include "core/permit.h"
 #include "core/renew.h"
@@ -17,6 +19,7 @@
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"
+#include "flow/get.h"
 #include "flow/health.h"
 #include "flow/job.h"
 #include "flow/resource.h"
@@ -208,32 +211,29 @@ void kp__create_finish(struct kp__job *job)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-/* Leave the rest to whoever answers the job; the request waits in its queue. With the lock. False:
- * the answer is there already. */
-static bool leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
+/* Leave the rest to whoever answers the job; the request waits in its queue. With the lock. */
+static void leave_pending(struct kp__pool *pool, struct kp__job *job, struct kp__request *request)
 {
     struct kp__todo todo;
 
-    if (!kp__job_detach(job)) return false;
     /* its request hurries it while it waits; afterwards, or without one, upkeep does (jobs.c) */
     if (pool->driver.cancel) kp__file_slot_at(&pool->core, job->slot, job->until);
-    if (!request) return true;
+    if (!request) return;
     kp__todo_init(&todo, pool->world);
     kp__wait_again(&pool->core, request, job->slot, kp__time(pool), &todo);
     kp__do(pool, &todo);
-    return true;
 }
 
 /* Out of memory: the permit goes back unspent. */
 static void refund(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
-                   bool renews)
+                   bool renews, bool probe)
 {
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
+    if (request) probe = kp__probe_take(request);
+    kp__probe_end(&pool->core, sub, &probe);
     if (request) {
-        bool probe = kp__probe_take(request);
-        kp__probe_end(&pool->core, sub, &probe);
         kp__grant_no(request, KP_ENOMEM, KP__NOT_BOUND);
         kp__lent_drop(&pool->core, request);
     }
@@ -255,8 +255,11 @@ static void run_here(struct kp__pool *pool, struct kp__job *job, struct kp__requ
     kp__cancel_free(cancel);
     if (status == KP_PENDING) {
         kp__step_in(pool);
-        if (leave_pending(pool, job, request)) return;
-        kp__step_out(pool, &todo);
+        if (kp__job_detach(job)) {
+            leave_pending(pool, job, request);
+            return;
+        }
+        kp__step_out(pool, &todo); /* the answer was faster */
         kp__job_await(job);
     } else {
         kp__job_returned(job, status, made);
@@ -274,26 +277,42 @@ static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request 
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
-    (void)leave_pending(pool, job, request); /* true: nobody else knows the job yet */
+    /* relaxed: before the lock is given back, since from then on it may be called off */
+    atomic_store_explicit(&job->state, KP__JOB_POSTED, memory_order_relaxed);
+    leave_pending(pool, job, request);
     kp__step_out(pool, &todo);
     kp__job_send(job);
     kp__step_in(pool);
+}
+
+/* Is what the background creates now a probe? Tells on_event, if it is the first one. */
+static bool probes(struct kp__pool *pool, struct kp__subpool *sub, uint64_t *now)
+{
+    struct kp__todo todo;
+    bool mark;
+
+    if (!kp__probe_unasked(&pool->core, sub, &mark, *now)) return mark;
+    kp__todo_init(&todo, pool->world);
+    kp__tell_probing(pool, sub, &todo);
+    *now = kp__time(pool);
+    return mark;
 }
 
 static bool begin(struct kp__pool *pool, struct kp__subpool *sub, struct kp__request *request,
                   bool renews, uint64_t now)
 {
     struct kp__job *job;
+    bool probe = !request && probes(pool, sub, &now); /* that of a request has its mark */
     struct kp__slot *slot = take_slot(pool, sub, &job);
     uint64_t until = request ? request->deadline : KP__NEVER, most;
 
     if (!slot) {
-        refund(pool, sub, request, renews);
+        refund(pool, sub, request, renews, probe);
         return false;
     }
     kp__errand_of(slot)->renews = renews;
     kp__permit_spend(sub, slot);
-    if (request) kp__errand(&pool->core, slot)->probe = kp__probe_take(request);
+    kp__errand_of(slot)->probe = request ? kp__probe_take(request) : probe;
     most = kp__later(now, sub->rules->create_timeout);
     if (most < until) until = most;
     kp__job_init(job, pool, KP_JOB_CREATE, slot, request ? request->tag : NULL, now,

@@ -265,7 +265,7 @@ void kp__sleep_begin(struct kp__get *g, struct kp__sleeper *self, struct kp__tod
     unlock_all_but(s.pools, pool);
     if (!tells) return;
     if (pool->on_event) /* not listed yet: the listener may itself wait for something */
-        kp__event_within(pool, KP_EVENT_DEADLOCK, r->sub, NULL, KP_EDEADLK, &why, todo);
+        kp__event_of(pool, KP_EVENT_DEADLOCK, r, KP_EDEADLK, &why, todo);
     g->told = true;
     kp__list_push_back(&pool->sleepers, &self->link);
 }

@@ -45,7 +45,7 @@ static uint64_t time_gone(const struct kp__pool *pool, const struct kp__slot *sl
     bool matters = core->waiting > 0 || slot->errand->victim.heir || sub->refill ||
                    sub->rules->eager || kp__renewal_wanted(sub);
 
-    return matters ? kp__time(pool) : core->now;
+    return matters ? kp__time(pool) : core->latest;
 }
 
 /* A resource is gone, and its place is given away: to `heir`, whose thread stands by; or to the

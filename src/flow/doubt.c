@@ -83,7 +83,7 @@ bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *tod
     }
     kp__test_begin(&pool->core, slot, now, until);
     kp__job_init(job, pool, KP_JOB_VALIDATE, slot, NULL, now, until);
-    job->testing = true;
+    job->when = KP_CHECK_KEEPER;
     kp__step_out(pool, todo);
     if (pool->crew || !kp__stands_by(pool)) {
         kp__job_send(job);

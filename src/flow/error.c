@@ -2,6 +2,7 @@
  *
  * What the library says of itself: its error table, its version, how it was built.
  */
+#include "base/world.h"
 #include "keyedpool.h"
 
 static const kp_error errors[] = {
@@ -51,7 +52,7 @@ int kp_version(void)
 #    define __has_feature(x) 0
 #endif
 
-#if defined(__linux__) && !KP_NO_FUTEX
+#if KP__FUTEX
 #    define PARKING "futex"
 #else
 #    define PARKING "mutexes"

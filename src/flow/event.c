@@ -46,6 +46,20 @@ void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subp
     kp__lose_interest(pool, sub, sub->used_at);
 }
 
+void kp__event_of(struct kp__pool *pool, kp_event_kind kind, const struct kp__request *r, int code,
+                  const kp_why *why, struct kp__todo *todo)
+{
+    struct kp__subpool *sub = r->sub;
+    kp_event event = { .kind = kind, .code = code, .tag = r->tag, .why = why };
+
+    sub->interest++;
+    kp__step_out(pool, todo);
+    event.key = kp__key_of(pool, sub);
+    kp__send(pool, &event);
+    kp__step_in(pool);
+    kp__lose_interest(pool, sub, sub->used_at);
+}
+
 void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
                 kp_event_kind kind, uint64_t now, struct kp__notice *out)
 {
@@ -58,20 +72,6 @@ void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct
                              .thread = seat->thread_id,
                              .stack = out->frame };
     out->event.stack_count = kp__trace_of(slot, seat, out->frame);
-}
-
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-static void
-append(kp_why *why, const char *format, ...)
-{
-    size_t length = strlen(why->text);
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why->text + length, sizeof why->text - length, format, args);
-    va_end(args);
 }
 
 /* ---- misuse ---------------------------------------------------------------------------------- */
@@ -97,6 +97,16 @@ void kp__listener_in_child(void)
     atomic_store(&listener_lock.word, 0);
 }
 
+/* Made first, then written: to format into a stream without a buffer, glibc takes 8 kB of stack,
+ * which not every thread has. */
+static void write_line(const kp_why *why)
+{
+    char line[sizeof why->text + 24];
+
+    (void)snprintf(line, sizeof line, "keyedpool: misuse: %s\n", why->text);
+    (void)fputs(line, stderr);
+}
+
 static void tell_process(const kp_why *why)
 {
     kp__lock_take(&listener_lock, &kp__life);
@@ -105,7 +115,7 @@ static void tell_process(const kp_why *why)
     kp__lock_give(&listener_lock, &kp__life);
     int cancel = kp__cancel_hold();
     if (fn) fn(why, arg);
-    else fprintf(stderr, "keyedpool: misuse: %s\n", why->text);
+    else write_line(why);
     kp__cancel_free(cancel);
 }
 
@@ -114,7 +124,7 @@ int kp__misuse(struct kp__pool *pool, kp_why *out, const char *sentence)
     kp_why why;
 
     kp__say(&why, KP_EMISUSE, sentence);
-    if (pool && pool->name) append(&why, " (pool %s)", pool->name);
+    if (pool && pool->name) kp__say_more(&why, " (pool %s)", pool->name);
     if (out) *out = why;
     if (pool) {
         kp__lock_take(&pool->door->lock, pool->world);
@@ -169,7 +179,7 @@ void kp__say(kp_why *why, int code, const char *sentence)
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure)
 {
     kp__say(why, code, failure->text[0] ? failure->text : NULL);
-    if (why) why->vendor_code = failure->vendor_code;
+    why->vendor_code = failure->vendor_code;
 }
 
 void kp__say_more(kp_why *why, const char *format, ...)
@@ -242,7 +252,7 @@ static bool holds_doomed(const struct kp__subpool *sub)
     return false;
 }
 
-static void say_timeout(const struct kp__subpool *sub, kp_why *why)
+static void say_timeout(const struct kp__core *core, const struct kp__subpool *sub, kp_why *why)
 {
     const struct kp__failure *last = sub->rare->health.last;
 
@@ -251,6 +261,9 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
                  "no resource within %" PRId64 " ms: limited by %s (live %" PRIu32 ", lent %" PRIu32
                  ", creating %" PRIu32 "), %" PRIu32 " ahead",
                  why->waited_ms, why->limit, why->live, why->lent, why->creating, why->ahead);
+    if (strcmp(why->limit, kp__limit_name[KP__BY_POOL_LIVE]) == 0)
+        kp__say_more(why, "; over all keys live %" PRId64 " of %" PRId64, core->live.used,
+                     core->live.cap);
     if (holds_doomed(sub))
         kp__say_more(why,
                      "; one of those lent was invalidated: kp_discard frees its place at once");
@@ -263,6 +276,24 @@ static void say_timeout(const struct kp__subpool *sub, kp_why *why)
         kp__say_more(why, "; last create failed: %.150s", kp__failure_text(last));
 }
 
+/* KP_OFF: only kp_retry_now, or new limits, can help. */
+static int64_t ms_until(uint64_t at, uint64_t now)
+{
+    return at == KP__NEVER ? KP_OFF : at > now ? kp__ms_up(at - now) : 0;
+}
+
+void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why)
+{
+    const struct kp__health *h = &sub->rare->health;
+
+    kp__say(why, KP_EBREAKER, NULL);
+    snprintf(why->limit, sizeof why->limit, "%s", kp__limit_name[h->circuit->limit]);
+    why->retry_after_ms = ms_until(h->circuit->until, now);
+    if (!h->last) return;
+    why->vendor_code = h->last->vendor_code;
+    kp__say_more(why, "; last create failed: %.100s", kp__failure_text(h->last));
+}
+
 /* When it may be worth trying again: after the breaker or back-off, at the next token, or by the
  * estimate of refuse_late. */
 static int64_t retry_after(const struct kp__core *core, const struct kp__request *request,
@@ -271,9 +302,10 @@ static int64_t retry_after(const struct kp__core *core, const struct kp__request
     const struct kp__health *h = &request->sub->rare->health;
     uint64_t at = h->tripped ? h->circuit->until : h->back_off;
 
+    if (kp_error_find(request->grant.code)->retry == KP_RETRY_NEVER) return KP_OFF;
     if (request->limit == KP__BY_CREATE_RATE) at = kp__token_at(&core->rate, now);
     if (request->limit == KP__BY_REFUSE_LATE) at = request->hope;
-    return at > now ? kp__ms_up(at - now) : 0;
+    return ms_until(at, now);
 }
 
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,
@@ -295,7 +327,7 @@ void kp__explain_no(const struct kp__core *core, const struct kp__request *reque
     if (code == KP_ETIMEDOUT) {
         if (sub->rare->health.last && sub->rare->health.failures)
             why->vendor_code = sub->rare->health.last->vendor_code;
-        say_timeout(sub, why);
+        say_timeout(core, sub, why);
     } else if (cause.code) {
         why->vendor_code = cause.vendor_code;
         memcpy(why->field, cause.field, sizeof why->field);

@@ -20,6 +20,10 @@ void kp__send(struct kp__pool *pool, kp_event *event);
 void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
                       const void *resource, int code, const kp_why *why, struct kp__todo *todo);
 
+/* The same about a request, with its tag; only where there is an on_event. */
+void kp__event_of(struct kp__pool *pool, kp_event_kind kind, const struct kp__request *r, int code,
+                  const kp_why *why, struct kp__todo *todo);
+
 /* An event about a lease. It is filled in with the lock, and sent (kp__send) without. */
 struct kp__notice {
     kp_event event;
@@ -52,6 +56,9 @@ void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure);
 __attribute__((format(printf, 2, 3)))
 #endif
 void kp__say_more(kp_why *why, const char *format, ...);
+
+/* Why a circuit lets nothing be made: KP_EBREAKER, as a request is told. With the lock. */
+void kp__say_open(const struct kp__subpool *sub, uint64_t now, kp_why *why);
 
 /* Why a request was refused, with the key's numbers at this moment. With the lock. */
 void kp__explain_no(const struct kp__core *core, const struct kp__request *request, uint64_t now,

@@ -21,6 +21,7 @@ bool kp__every_key(kp_key key)
     return key.data == NULL && key.size == SIZE_MAX;
 }
 
+/* The subpool of a pin; NULL: it is no pin of this pool, or no longer. */
 static struct kp__subpool *find_pinned(struct kp__pool *pool, kp_key key)
 {
     uintptr_t number = (uintptr_t)key.data;
@@ -102,7 +103,16 @@ static bool same_key(const struct kp__map_node *node, const void *ctx)
     return kp__key_equal(&wanted->pool->key_type, kp__key_at(sub), sub->key_size, wanted->key);
 }
 
-/* ---- make ------------------------------------------------------------------------------------ */
+struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key)
+{
+    struct wanted wanted = { pool, key };
+
+    if (kp__is_pinned(key)) return find_pinned(pool, key);
+    if (!kp__key_fits(pool, key)) return NULL;
+    return kp__table_find(&pool->core, kp__hash(pool, key), same_key, &wanted);
+}
+
+/* ---- make, if need be ------------------------------------------------------------------------ */
 
 /* The pool's own copy of a key that does not lie in its subpool. With the lock, which is given back
  * meanwhile. NULL: out of memory, or key_type.copy failed, which is taken for the same (R1). */
@@ -199,15 +209,6 @@ static struct kp__subpool *make(struct kp__pool *pool, kp_key key, uint64_t hash
     return sub;
 }
 
-struct kp__subpool *kp__known(struct kp__pool *pool, kp_key key)
-{
-    struct wanted wanted = { pool, key };
-
-    if (kp__is_pinned(key)) return find_pinned(pool, key);
-    if (!kp__key_fits(pool, key)) return NULL;
-    return kp__table_find(&pool->core, kp__hash(pool, key), same_key, &wanted);
-}
-
 /* The key was about to go; somebody wants it again, so it gets its minimum again, too. */
 static void keep(struct kp__pool *pool, struct kp__subpool *sub)
 {
@@ -239,6 +240,8 @@ struct kp__subpool *kp__find(struct kp__pool *pool, kp_key key, uint64_t hash, b
     kp__lose_interest(pool, sub, 0);
     return NULL;
 }
+
+/* ---- interest, and the end of a key ---------------------------------------------------------- */
 
 void kp__key_free(struct kp__pool *pool, struct kp__subpool *sub, struct kp__rules *rules)
 {
@@ -295,6 +298,8 @@ void kp__forgotten(struct kp__pool *pool, struct kp__subpool *sub, struct kp__to
     kp__step_in(pool);
     free_subpool(pool, sub);
 }
+
+/* ---- all keys, one after the other ----------------------------------------------------------- */
 
 struct kp__subpool *kp__next_key(struct kp__pool *pool, struct kp__subpool *sub)
 {

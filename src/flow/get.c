@@ -24,21 +24,6 @@
 
 static const kp_ask no_ask;
 
-const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask)
-{
-    if (ask->within_ms < 0 && ask->within_ms != KP_NONE && ask->within_ms != KP_OFF)
-        return "kp_ask.within_ms is negative; KP_NONE does not wait, KP_OFF waits for ever";
-    if (ask->until.ns && ask->until.ns < pool->opened)
-        return "kp_ask.until lies before the pool was opened; make it with kp_deadline_in";
-    if (ask->flags & ~(uint32_t)(KP_DONT_WAIT | KP_DONT_CREATE | KP_FRESH))
-        return "kp_ask.flags has a bit that this library does not know";
-    if ((ask->flags & KP_FRESH) && (ask->flags & (KP_DONT_CREATE | KP_DONT_WAIT)))
-        return "kp_ask.flags: KP_FRESH wants a new resource, which the other flags forbid";
-    if (ask->reserved0 || ask->reserved[0] || ask->reserved[1] || ask->reserved[2])
-        return "kp_ask has reserved words that are not zero; was it zeroed?";
-    return NULL;
-}
-
 uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64_t now)
 {
     uint64_t at = KP__NEVER;
@@ -103,6 +88,7 @@ static struct kp__job *give_up(struct kp__get *g, uint64_t now, struct kp__todo 
     struct kp__job *job = job_for(r);
     bool checking = making && making->state == KP__LENT, late = now >= r->deadline;
 
+    if (late && checking) r->limit = KP__BY_DEADLINE; /* there is one for it, and nobody ahead */
     /* cover: never, because under this lock it was found waiting */
     if (!kp__withdraw(&g->pool->core, r, now, todo)) return NULL;
     if (!late) give_up_making(g, checking, now, todo);
@@ -235,7 +221,6 @@ static void open_to_others(struct kp__get *g, struct kp__todo *todo)
 static bool check(struct kp__get *g, struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
-    struct kp__subpool *sub = g->request->sub;
     struct kp__slot *slot = g->request->slot;
     uint32_t seat = g->request->grant.seat;
 
@@ -243,32 +228,42 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
         open_to_others(g, todo);
         return true;
     }
-    uint64_t now = kp__time(pool);
-    uint64_t until = kp__sooner(g->request->deadline, kp__later(now, sub->rules->validate_timeout));
-    bool hit = kp__seat_at(slot, seat)->hit; /* false: made for this get, and in doubt */
     kp__close_seats(slot); /* nobody shares it before it is known to be good */
     kp__seat_at(slot, seat)->ending = true; /* and nobody has its lease yet, to end it */
     if (!kp__stands_by(pool)) {
-        KP__TALLY(&pool->core, sub, hits -= hit); /* counted again if it is good */
-        kp__job_check(pool, slot, seat, g->request, until, todo);
+        kp__job_check(pool, slot, seat, g->request, todo);
         return false;
     }
     kp__do(pool, todo); /* destroy what it passed over */
-    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request->tag, now, until, todo);
-    now = kp__time(pool);
+    int status = kp__job_run(pool, KP_JOB_VALIDATE, slot, seat, g->request, todo);
+    uint64_t now = kp__time(pool);
     if (status == 0 && !slot->errand->doomed) {
         kp__seat_at(slot, seat)->ending = false;
         open_to_others(g, todo);
         return true;
     }
-    KP__TALLY(&pool->core, sub, hits -= hit);
     if (status <= 0) kp__give(&pool->core, slot, seat, status == 0, KP_CAUSE_INVALID, now, todo);
-    wait_again(g, now, todo); /* before the bad one's room is given away: nobody overtakes it */
+    /* before the bad one's room is given away: nobody overtakes it. One that is not to wait has no
+     * time that could be over: it may have another one that is there */
+    if (status <= 0 && g->request->at_once)
+        kp__wait_again(&pool->core, g->request, NULL, now, todo);
+    else wait_again(g, now, todo);
     kp__do(pool, todo);
     return false;
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
+
+/* To destroy what was in its way took all its time: it may not begin to create any more. The room
+ * is for whoever is next. */
+static void create_too_late(struct kp__get *g, uint64_t now, struct kp__todo *todo)
+{
+    struct kp__request *r = g->request;
+
+    r->slot = NULL; /* its victim, which is gone */
+    kp__decline(&g->pool->core, r, now, todo);
+    kp__grant_no(r, KP_ETIMEDOUT, KP__BY_DESTRUCTION);
+}
 
 /* 4. create, after its victim is destroyed. */
 static void create(struct kp__get *g, struct kp__todo *todo)
@@ -277,10 +272,12 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     struct kp__request *r = g->request;
     struct kp__slot *victim = r->slot, *next;
 
-    if (victim && !kp__stands_by(pool)) {
+    if (victim && (victim->errand->victim.heir || !kp__stands_by(pool))) {
         kp__job_evict(pool, victim, r, todo); /* the request comes back with the permit */
         return;
     }
+    bool destroys = victim || !kp__list_empty(&todo->doomed);
+    bool in_time = destroys && kp__time(pool) < r->deadline;
     if (victim) r->time_passed = true;
     for (; victim; victim = next) {
         next = victim->errand->victim.next;
@@ -288,9 +285,13 @@ static void create(struct kp__get *g, struct kp__todo *todo)
         kp__destroy(pool, victim, r->sub, todo);
     }
     if (!r->of_loop && kp__do(pool, todo)) r->time_passed = true;
+    uint64_t now = r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived;
+    if (in_time && now >= r->deadline) {
+        create_too_late(g, now, todo);
+        return;
+    }
     uint8_t limit = r->limit;
-    (void)kp__create(pool, r->sub, r,
-                     r->time_passed || r->of_loop || r->waited ? kp__time(pool) : r->arrived);
+    (void)kp__create(pool, r->sub, r, now);
     if (r->grant.kind != KP__GRANT_NO || !r->sub->rules->retry_requests ||
         r->grant.code != KP_ECREATE || pool->core.phase != KP__OPEN)
         return;
@@ -342,7 +343,7 @@ static void count_wait(struct kp__get *g, int code)
     struct kp__core *core = &g->pool->core;
     const struct kp__request *r = g->request;
 
-    if (!r->waited) return;
+    if (!r->waited || r->at_once) return;
     const struct kp__seat *seat = code == 0 ? kp__seat_at(r->slot, r->grant.seat) : NULL;
     uint64_t until = seat ? seat->since : kp__time(g->pool);
     kp__rare(core, r->sub)->seldom.wait_ns += until - r->arrived;
@@ -359,7 +360,7 @@ void kp__get_tell(struct kp__get *g, struct kp__todo *todo)
     kp__explain_no(&pool->core, r, kp__time(pool), &why);
     if (r->why) *r->why = why;
     if (pool->on_event)
-        kp__event_within(pool, KP_EVENT_TIMEOUT, r->sub, NULL, KP_ETIMEDOUT, &why, todo);
+        kp__event_of(pool, KP_EVENT_TIMEOUT, r, KP_ETIMEDOUT, &why, todo);
 }
 
 static void refuse(struct kp__get *g, int code)
@@ -391,6 +392,7 @@ void kp__get_end(struct kp__get *g, int code, kp_lease *out, struct kp__todo *to
     kp__tell_news(g->pool, todo); /* a closing pool may wait for the last get to end */
     if (code == 0) {
         KP__TALLY(&g->pool->core, r->sub, gets++);
+        KP__TALLY(&g->pool->core, r->sub, hits += kp__seat_at(r->slot, r->grant.seat)->hit);
         kp__lease_write(g->pool, r->slot, r->grant.seat, out);
         note_borrower(g);
     } else {
@@ -438,7 +440,7 @@ int kp__get_begin(struct kp__get *g, kp_key key, const kp_ask *ask, bool timed,
     r->deadline = KP__NEVER;
     r->tag = ask->tag;
     r->flags = (uint8_t)ask->flags; /* unknown bits are refused below */
-    r->at_once = ask->within_ms ? ask->within_ms == KP_NONE : !ask->until.ns && !g->pool->deadline;
+    r->at_once = kp__ask_is_at_once(g->pool, ask);
     if ((code = ask_check(g, key, ask, todo)) != 0) return code;
     bool is_asked = g->pool->limits_for != NULL; /* which may take long */
     if (is_asked) (void)start_clock(g, ask);

@@ -18,11 +18,17 @@ struct kp__get {
     bool told;               /* a deadlock of this get was told (deadlock.c) */
 };
 
-/* NULL, or what is wrong with the ask. */
+/* NULL, or what is wrong with the ask (ask.c). */
 const char *kp__ask_refused(const struct kp__pool *pool, const kp_ask *ask);
 
 /* L4: one absolute deadline, worked out once, of an ask that is not refused. */
 uint64_t kp__ask_deadline(const struct kp__pool *pool, const kp_ask *ask, uint64_t now);
+
+/* Does it say, or else the pool, not to wait? */
+static inline bool kp__ask_is_at_once(const struct kp__pool *pool, const kp_ask *ask)
+{
+    return ask->within_ms ? ask->within_ms == KP_NONE : !ask->until.ns && !pool->deadline;
+}
 
 /* Steps 1 and 2: check the ask, find the key, claim. `timed`: the clock is needed in any case. 0:
  * the grant says how to go on. Else the get was refused before it began, and kp__get_end must not

@@ -210,12 +210,6 @@ static KP__PART struct kp__cell *cell_of(const kp_lease *lease)
                                                                                              : NULL;
 }
 
-static KP__PART void mark_ended(kp_lease *lease)
-{
-    lease->resource = NULL;
-    lease->opaque[2] |= KP__LEASE_ENDED;
-}
-
 /* End a lease on an open lane whose cell has no home. */
 static KP__PART bool swing_back_anywhere(struct kp__cell *cell, kp_lease *lease)
 {
@@ -226,7 +220,7 @@ static KP__PART bool swing_back_anywhere(struct kp__cell *cell, kp_lease *lease)
         !atomic_compare_exchange_strong_explicit(&cell->word, &word, back, memory_order_release,
                                                  memory_order_relaxed))
         return false;
-    mark_ended(lease);
+    kp__mark_ended(lease);
     return true;
 }
 
@@ -242,7 +236,7 @@ static KP__PART bool swing_back(kp_lease *lease)
     if ((word & KP__WORD_STATE) != (KP__WORD_LENT | KP__HOMED) ||
         !kp__swing_at_home(&cell->home, &cell->word, word, word - (KP__WORD_LENT - KP__WORD_IDLE)))
         return false;
-    mark_ended(lease);
+    kp__mark_ended(lease);
     return true;
 }
 
@@ -341,6 +335,6 @@ bool kp__release_late(struct kp__pool *pool, const struct kp__slot *slot, kp_lea
         return false;
     kp__home_take(&pool->core, slot); /* its home is another processor */
     if (!kp__home_seek(&pool->core, slot, word)) return false;
-    mark_ended(lease);
+    kp__mark_ended(lease);
     return true;
 }

@@ -66,6 +66,13 @@ static KP__PART void kp__lend(struct kp__cell *cell, uint64_t number, uint64_t w
     atomic_store_explicit(&cell->site, site, memory_order_relaxed);
 }
 
+/* The variable of a lease that has ended. Copies of it are told by their numbers. */
+static KP__PART void kp__mark_ended(kp_lease *lease)
+{
+    lease->resource = NULL;
+    lease->opaque[2] |= KP__LEASE_ENDED;
+}
+
 /* Swing out a cell of a lane of this shape. NULL: none could be taken here, or the lane is shut. */
 struct kp__cell *kp__claim_of_many(const struct kp__lane *lane, uint32_t shape, uint32_t *number,
                                    uint64_t *lent);

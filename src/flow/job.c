@@ -29,8 +29,9 @@ void kp__job_init(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
     job->pool = pool;
     job->seat = 0;
     job->until = until;
-    job->returning = job->then_validate = job->testing = job->called_off = false;
-    job->hurried = job->held = job->spent = false;
+    job->when = KP_CHECK_GET;
+    job->then_validate = job->hurried = job->called_off = false;
+    job->kept = NULL;
     job->face.pool = pool->door;
     job->face.kind = kind;
     job->face.ctx = pool->driver.ctx;
@@ -59,6 +60,21 @@ void kp__job_aim(struct kp__job *job, struct kp__slot *slot)
     job->face.scratch = NULL;
     /* relaxed: not shared yet */
     atomic_store_explicit(&job->state, KP__JOB_RUNNING, memory_order_relaxed);
+}
+
+/* Init it to reset or validate what is lent: for `request`, or on the way back (NULL). Only a
+ * validate has a time of its own. */
+static void init_for(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
+                     struct kp__slot *slot, uint32_t seat, const struct kp__request *request)
+{
+    uint64_t most = kind == KP_JOB_VALIDATE ? slot->sub->rules->validate_timeout : KP__NEVER;
+    uint64_t until = request ? request->deadline : KP__NEVER;
+    uint64_t now = most != KP__NEVER || until != KP__NEVER ? kp__time(pool) : 0;
+    const char *tag = request ? request->tag : kp__seat_tag(slot, kp__seat_at(slot, seat));
+
+    kp__job_init(job, pool, kind, slot, tag, now, kp__sooner(until, kp__later(now, most)));
+    job->seat = seat;
+    job->when = request ? KP_CHECK_GET : KP_CHECK_RETURN;
 }
 
 /* Wait for the answer of a job that this thread stands by. False: there was none by `until`. */
@@ -91,6 +107,16 @@ bool kp__job_detach(struct kp__job *job)
                                                    memory_order_release, memory_order_relaxed);
 }
 
+/* Reasons often come from a vendor's library, which may have lines of detail, and a line's end. */
+static void make_one_line(char *text)
+{
+    size_t length = strlen(text);
+
+    for (char *p = text; *p; p++)
+        if ((*p > 0 && *p < ' ') || *p == 0x7f) *p = ' ';
+    while (length > 0 && text[length - 1] == ' ') text[--length] = 0;
+}
+
 int kp_job_fail(kp_job *face, int vendor_code, const char *text)
 {
     if (!face) return (void)kp__misuse(NULL, NULL, "kp_job_fail: job is NULL"), KP_ECREATE;
@@ -99,6 +125,7 @@ int kp_job_fail(kp_job *face, int vendor_code, const char *text)
     job->failure.code = KP_ECREATE;
     job->failure.vendor_code = vendor_code;
     snprintf(job->failure.text, sizeof job->failure.text, "%s", text ? text : "");
+    make_one_line(job->failure.text);
     return KP_ECREATE;
 }
 
@@ -172,10 +199,9 @@ static void return_finish(struct kp__job *job)
     struct kp__todo todo;
 
     if (good && job->then_validate) {
-        const char *tag = job->face.tag;
-        kp__job_init(job, pool, KP_JOB_VALIDATE, slot, tag, 0, KP__NEVER);
-        job->seat = seat;
-        job->returning = true;
+        kp__come_in(pool, &todo);
+        init_for(job, pool, KP_JOB_VALIDATE, slot, seat, NULL);
+        kp__leave(pool, &todo); /* which stays: this slot is lent */
         kp__job_send(job);
         return;
     }
@@ -196,8 +222,8 @@ static void go_on(struct kp__job *job)
     case KP_JOB_DESTROY: kp__destroy_finish(job); break;
     case KP_JOB_REVOKE: kp__revoke_finish(job); break;
     default:
-        if (job->returning) return_finish(job);
-        else if (job->testing) kp__test_finish(job);
+        if (job->when == KP_CHECK_RETURN) return_finish(job);
+        else if (job->when == KP_CHECK_KEEPER) kp__test_finish(job);
         else check_finish(job);
     }
 }
@@ -297,20 +323,19 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
     return own;
 }
 
-/* `until`: when to stop waiting for a pending answer (KP_PENDING is the result then). A job of the
- * caller's own is waited for to its end: it would be gone when the answer comes. */
+/* When its time is over, a pending answer is not waited for any longer (KP_PENDING is the result
+ * then). A job of the caller's own is waited for to its end: it would be gone when that comes. */
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
-                const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo)
+                const struct kp__request *request, struct kp__todo *todo)
 {
     int (*fn)(kp_job *, void *) =
         kind == KP_JOB_VALIDATE ? pool->driver.validate : pool->driver.reset;
     struct kp__job own, *job = kp__job_borrow(pool, slot, &own);
 
-    kp__job_init(job, pool, kind, slot, tag, now, until);
-    job->seat = seat;
+    init_for(job, pool, kind, slot, seat, request);
     kp__step_aside(pool, todo);
     int cancel = kp__cancel_hold();
-    int status = kp__job_call(job, fn, job == &own ? KP__NEVER : until);
+    int status = kp__job_call(job, fn, job == &own ? KP__NEVER : job->until);
     kp__cancel_free(cancel);
     if (status != KP_PENDING) kp__tell_invalid(job);
     kp__step_in(pool);
@@ -375,15 +400,17 @@ void kp__job_send(struct kp__job *job)
     bool may_block = !(pool->driver.flags & KP_NEVER_BLOCKS);
     bool create = job->face.kind == KP_JOB_CREATE;
     kp_loop *loop = kp__here.stepping;
-    bool crew = pool->crew && (create || job->testing || (may_block && kp__here.loops > 0));
+    uint32_t running = KP__JOB_RUNNING;
+    bool crew = pool->crew && (create || job->when == KP_CHECK_KEEPER ||
+                               (may_block && kp__here.loops > 0));
 
     if (pool->loop && !kp__loop_is_mine(pool->loop)) loop = pool->loop;
-    /* relaxed: not shared yet; whoever runs it gets it through a lock */
-    atomic_store_explicit(&job->state, crew || loop ? KP__JOB_POSTED : KP__JOB_DETACHED,
-                          memory_order_relaxed);
+    /* relaxed: whoever runs it gets it through a lock. A create is posted, or hurried, already */
+    (void)atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_POSTED,
+                                                  memory_order_relaxed, memory_order_relaxed);
     if (crew) kp__crew_post(pool, job);
     else if (loop) kp__loop_post(loop, job);
-    else perform(job);
+    else kp__job_perform(job);
 }
 
 /* With the lock, given back meanwhile. The caller's to-dos wait: they may run user code, which may
@@ -399,7 +426,7 @@ static void send(struct kp__pool *pool, struct kp__job *job)
 }
 
 void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
-                   struct kp__request *request, uint64_t until, struct kp__todo *todo)
+                   struct kp__request *request, struct kp__todo *todo)
 {
     struct kp__job *job = kp__job_find(pool, slot);
     uint64_t now = kp__time(pool);
@@ -409,8 +436,7 @@ void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
         kp__give(&pool->core, slot, seat, true, KP_CAUSE_SURPLUS, now, todo);
         return;
     }
-    kp__job_init(job, pool, KP_JOB_VALIDATE, slot, request->tag, now, until);
-    job->seat = seat;
+    init_for(job, pool, KP_JOB_VALIDATE, slot, seat, request);
     kp__wait_again(&pool->core, request, slot, now, todo);
     send(pool, job);
 }
@@ -421,10 +447,7 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
     struct kp__job *job = kp__job_find(pool, slot);
 
     if (!job) return false;
-    kp__job_init(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot,
-                 kp__seat_tag(slot, kp__seat_at(slot, seat)), 0, KP__NEVER);
-    job->seat = seat;
-    job->returning = true;
+    init_for(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot, seat, NULL);
     job->then_validate = reset && validate;
     kp__step_out(pool, todo);
     kp__job_send(job);
@@ -435,12 +458,13 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
 void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
                    struct kp__todo *todo)
 {
+    bool goes = victim->errand->victim.heir != NULL; /* it was waived */
     struct kp__todo none;
 
     kp__errand(&pool->core, victim)->victim.heir = request->sub;
     kp__errand(&pool->core, victim)->probe = kp__probe_take(request);
     kp__wait_again(&pool->core, request, victim, kp__time(pool), todo);
     kp__todo_init(&none, pool->world); /* the caller's waits: it may run user code */
-    if (!kp__destroy_sent(pool, victim, &none))
+    if (!goes && !kp__destroy_sent(pool, victim, &none))
         kp__list_push_back(&todo->doomed, &victim->link); /* and so may destroying this one */
 }

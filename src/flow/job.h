@@ -30,14 +30,13 @@ struct kp__job {
     void *made;                 /* the answer: create's resource */
     uint64_t began, until;      /* until: when whoever waits for it gives up */
     struct kp__failure failure; /* what kp_job_fail said */
-    bool returning;             /* reset or validate: on the way back ... */
-    bool then_validate;         /* ... and after the reset, validate */
-    bool testing;               /* validate: a test of an idle one by the keeper */
-    bool called_off;            /* create: hurried, because the request for it was cancelled */
+    uint8_t when;               /* validate or reset: KP_CHECK_GET, _RETURN, or _KEEPER (a test) */
+    bool then_validate;         /* reset: validate is to follow */
     bool hurried;               /* Guard: the pool's lock. driver.cancel was called, or will be */
-    bool held;                  /* Guard: the pool's lock. Its memory is kept for driver.cancel */
-    struct kp__subpool *read;   /* the same. And so is its key: our interest is in this subpool */
-    bool spent;                 /* the same. It was put while held: its memory goes back later */
+    bool called_off;            /* the same. Hurried because its request was cancelled, or refused
+                                   since the pool closes */
+    struct kp__subpool *kept;   /* the same. Until driver.cancel has returned, the subpool, whose
+                                   key it may read: that stays, and so does the job's memory */
     struct kp__list queue;      /* while posted: to the thread that is to run it. Guard: the crew's
                                    lock, or the mailbox's */
 };
@@ -80,24 +79,24 @@ struct kp__job *kp__job_borrow(struct kp__pool *pool, struct kp__slot *slot, str
  * sent. */
 bool kp__stands_by(const struct kp__pool *pool);
 
-/* Run validate or reset on a lent slot, and stand by: 0, or negative; KP_PENDING if no answer came
- * by `until`: when it comes, it ends the lease. `now` may be 0 where `until` is KP__NEVER.
- * With the lock, which is given back meanwhile. */
+/* Run validate or reset on a lent slot, for `request`, or on the way back (NULL), and stand by: 0,
+ * or negative; KP_PENDING if no answer came in its time: when it comes, it ends the lease. With the
+ * lock, which is given back meanwhile. */
 int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, uint32_t seat,
-                const char *tag, uint64_t now, uint64_t until, struct kp__todo *todo);
+                const struct kp__request *request, struct kp__todo *todo);
 
 /* Validate on the way in, where nobody stands by: `request` waits for the outcome. With the lock,
  * which is given back meanwhile. */
 void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
-                   struct kp__request *request, uint64_t until, struct kp__todo *todo);
+                   struct kp__request *request, struct kp__todo *todo);
 
 /* Reset and then validate on the way back, as far as `reset` and `validate` say, where nobody
  * stands by: the outcome ends the lease. False: out of memory, nothing was begun. */
 bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat, bool reset,
                     bool validate, struct kp__todo *todo);
 
-/* Have a victim destroyed where nobody stands by: `request` waits for the permit that comes of it.
- * With the lock, given back meanwhile. */
+/* Have a victim destroyed where nobody stands by, unless it is on its way already: `request` waits
+ * for the permit that comes of it. With the lock, given back meanwhile. */
 void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__request *request,
                    struct kp__todo *todo);
 
@@ -126,9 +125,9 @@ void kp__job_cancel(struct kp__job *job);
 void kp__job_let_go(struct kp__job *job);
 void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *todo);
 
-/* The same for a job whose request was cancelled. But if others wait, a creation goes on, for what
- * it makes may serve them, and upkeep hurries it when its time is over. If nobody waits and it
- * fails after that, the failure says nothing about the server. */
+/* The same for a job whose request was cancelled, or whose pool closes. But if others wait, a
+ * creation goes on, for what it makes may serve them, and upkeep hurries it when its time is over.
+ * If nobody waits and it fails after that, the failure says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
 /* Upkeep looks at a slot that is being made or tested: if the job's time is over, and no request

@@ -41,12 +41,12 @@ struct kp__job *kp__job_find(struct kp__pool *pool, struct kp__slot *slot)
 
 void kp__job_put(struct kp__job *job)
 {
-    /* relaxed: who may look at it still, a second answer or kp__job_perform, reads nothing else */
+    /* relaxed: without the lock, a second answer and kp__job_perform may look at it still, and read
+     * nothing else */
     atomic_store_explicit(&job->state, KP__JOB_FREE, memory_order_relaxed);
     KP__DCHECK(job->slot->errand->job == job);
     kp__errand_of(job->slot)->job = NULL;
-    job->spent = job->held;
-    if (!job->held) kp__slab_put(&job->pool->jobs, job);
+    if (!job->kept) kp__slab_put(&job->pool->jobs, job); /* else later (kp__job_let_go) */
 }
 
 /* Only once: upkeep may look at a test whose time is over again and again, while driver.cancel is
@@ -62,9 +62,8 @@ struct kp__job *kp__job_not_needed(struct kp__job *job)
         &job->state, &state, KP__JOB_HURRIED, memory_order_release, memory_order_relaxed);
     job->hurried = posted || state == KP__JOB_DETACHED; /* else it is being answered */
     if (!job->hurried) return NULL;
-    job->held = true;
-    job->read = job->slot->sub;
-    job->read->interest++;
+    job->kept = job->slot->sub;
+    job->kept->interest++;
     if (!posted && (!pool->loop || kp__loop_is_mine(pool->loop))) return job;
     pool->inside++; /* whoever runs it steps in */
     if (!posted) kp__loop_post(pool->loop, job);
@@ -81,12 +80,13 @@ void kp__job_cancel(struct kp__job *job)
 
 void kp__job_let_go(struct kp__job *job)
 {
-    struct kp__subpool *sub = job->read;
+    struct kp__subpool *sub = job->kept;
     struct kp__pool *pool = job->pool;
 
-    job->held = false;
-    if (job->spent) kp__slab_put(&pool->jobs, job);
-    job->spent = false;
+    job->kept = NULL;
+    /* relaxed: it is put with the lock */
+    if (atomic_load_explicit(&job->state, memory_order_relaxed) == KP__JOB_FREE)
+        kp__slab_put(&pool->jobs, job);
     kp__lose_interest(pool, sub, sub->used_at);
 }
 
@@ -102,10 +102,10 @@ struct kp__job *kp__job_call_off(struct kp__job *job)
 {
     struct kp__pool *pool = job->pool;
 
-    if (!pool->driver.cancel) return NULL;
+    if (!pool->driver.cancel || job->hurried) return NULL; /* hurried: since its time is over */
     if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) return NULL;
     struct kp__job *here = kp__job_not_needed(job);
-    job->called_off = job->held;
+    job->called_off = job->hurried;
     return here;
 }
 

@@ -104,22 +104,18 @@ static void look_at_slot(struct kp__pool *pool, struct kp__slot *slot, uint64_t 
  * turn in between. */
 static void refill_one(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
-    uint32_t failures = sub->rare->health.failures;
     bool begun = kp__create(pool, sub, NULL, kp__time(pool)); /* else out of memory */
-    bool failed = sub->rare->health.failures > failures;
 
-    if (failed && sub->rare->health.back_off == 0 && !sub->rules->cache_once)
-        sub->refill = sub->warm = false; /* no pause between tries: the next get tries again */
-    else kp__file_sub(&pool->core, sub, begun ? now : now + KP__LOOK_AGAIN);
+    if (sub->refill) kp__file_sub(&pool->core, sub, begun ? now : now + KP__LOOK_AGAIN);
 }
 
 /* No creation may begin now: file the key for another look. */
 static void look_again(struct kp__core *core, struct kp__subpool *sub, uint64_t now)
 {
-    if (now < sub->rare->health.back_off) kp__file_sub(core, sub, sub->rare->health.back_off);
+    if (now < kp__rests_until(sub)) kp__file_sub(core, sub, kp__rests_until(sub));
     else if (kp__token_lacks(&core->rate, now))
-        kp__file_sub(core, sub, kp__token_look(&core->rate, now));
-    else /* changes in this key file it at once (core/give.c); else look now and then */
+        kp__file_for_token(core, sub, now);
+    else /* changes in this key file it at once (core); else look now and then */
         kp__file_sub(core, sub, now + KP__LOOK_AGAIN);
 }
 

@@ -170,13 +170,17 @@ int kp__rules_add_up(const struct kp__pool *pool, const struct kp__rules *rules,
                      const struct kp__rules *old, kp_why *why)
 {
     const struct kp__core *core = &pool->core;
-    static const char sentence[] = "all keys together would keep more than budget.max_live";
+    int64_t minima = core->minima - old->min_live + rules->min_live;
+    int64_t floors = core->floors - old->floor + rules->floor;
+    static const char live[] = "all keys together would keep more than budget.max_live";
+    static const char lent[] = "of all keys together would be above budget.max_lent";
 
-    if (rules->min_live > old->min_live &&
-        core->minima - old->min_live + rules->min_live > core->live.cap)
-        return kp__refused(why, "limits.min_live", sentence);
-    if (rules->floor > old->floor && core->floors - old->floor + rules->floor > core->live.cap)
-        return kp__refused(why, "limits.floor", sentence);
+    if (rules->min_live > old->min_live && minima > core->live.cap)
+        return kp__refused(why, "limits.min_live", live);
+    if (rules->floor > old->floor && floors > core->live.cap)
+        return kp__refused(why, "limits.floor", live);
+    if (rules->floor > old->floor && floors > kp__lent_bound(core->lent.cap))
+        return kp__refused(why, "limits.floor", lent);
     return 0;
 }
 

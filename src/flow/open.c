@@ -219,8 +219,11 @@ static bool keep_options(struct kp__pool *pool, const kp_options *o)
 
 static bool open_watch(struct kp__pool *pool, const kp_options *o)
 {
-    if (o->driver.fd && o->watch_every_ms != KP_OFF) return (pool->watch = kp__watch_open()) >= 0;
-    return true;
+    if (!o->driver.fd || o->watch_every_ms == KP_OFF) return true;
+    pool->watch = kp__watch_open();
+    if (pool->watch < 0)
+        kp__say(o->why, KP_ENOMEM, "no descriptor is left, to watch those of driver.fd with");
+    return pool->watch >= 0;
 }
 
 void kp__reopen_drop(const struct kp__world *world, struct kp__reopen *reopen)
@@ -237,8 +240,11 @@ static int join_server(struct kp__pool *pool, const kp_options *o)
             kp__refused(o->why, "loop", "is closed, not a loop, or serves pools of another clock");
         return code;
     }
-    if (o->threads > 0) return kp__crew_open(pool, o->threads);
-    return pool->upkeep == kp__life_upkeep ? kp__life_keeper_start() : 0;
+    int code = o->threads > 0                   ? kp__crew_open(pool, o->threads)
+               : pool->upkeep == kp__life_upkeep ? kp__life_keeper_start()
+                                                 : 0;
+    if (code != 0) kp__say(o->why, code, "out of memory, or the system starts no more threads");
+    return code;
 }
 
 /* Set up all parts of a pool that has a door. Nobody uses it so far. */
@@ -338,7 +344,7 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     if (code == 0) code = kp__rules_fit_driver(rules, &o.driver, o.why);
     if (code == 0) code = kp__budget_holds(&o.budget, rules, !o.limits_for, o.why);
     if (code == 0) code = build(&o, rules, &world, NULL, &pool);
-    if (code == KP_ENOMEM) kp__say(o.why, code, NULL);
+    if (code == KP_ENOMEM && o.why && o.why->code == 0) kp__say(o.why, code, NULL);
     if (code == 0) *out = pool->door;
     else kp__rules_drop(&world, rules);
     return code;

@@ -34,12 +34,6 @@ void kp__lease_write(const struct kp__pool *pool, const struct kp__slot *slot, u
                      (slot->cell ? KP__LEASE_CELL | slot->cell : seat);
 }
 
-static void mark_ended(kp_lease *lease)
-{
-    lease->resource = NULL;
-    lease->opaque[2] |= KP__LEASE_ENDED;
-}
-
 /* ---- 7. return: whose lease is it, and is it still one? -------------------------------------- */
 
 struct held {
@@ -47,9 +41,9 @@ struct held {
     struct kp__slot *slot;
     struct kp__seat *seat;
     uint32_t number;
-    kp_lease *ends; /* the lease, if it is to end and a swing of its word may do; or NULL */
     enum kp__asked asked;
     bool over; /* it is not held, but it was */
+    bool stranded; /* it was lent by a process that this one was forked from */
 };
 
 static bool is_zero(const kp_lease *lease)
@@ -116,15 +110,18 @@ static struct kp_pool *door_of(const kp_lease *lease)
     return id ? kp__door_at(id - 1) : NULL;
 }
 
-/* The sentence about a lease that is not held; and which key it was of, if that can be told: its
- * slot has lent nothing but this resource since. key_type.text is not called: the lock is held. */
-static const char *with_key(const struct held *h, uint64_t word, const char *sentence, char *text,
-                            size_t size)
+/* The sentence about a lease that is not held; and which key it was of, if that can be told: it was
+ * lent by this process, and its slot has lent nothing but this resource since. key_type.text is not
+ * called: the lock is held. */
+static const char *with_key(const struct held *h, const kp_lease *lease, const char *sentence,
+                            char *text, size_t size)
 {
+    uint64_t marks = kp__lease_marks(h->pool->forks);
     char name[48];
 
     if (!h->over || !h->slot || h->slot->state == KP__FREE ||
-        h->slot->generation - (word >> KP__WORD_BITS) >= h->slot->lends)
+        (lease->opaque[2] ^ marks) >> KP__LEASE_FORKS_AT != 0 ||
+        h->slot->generation - (lease->opaque[1] >> KP__WORD_BITS) >= h->slot->lends)
         return sentence;
     kp_key_type type = h->pool->key_type;
     type.text = NULL;
@@ -133,51 +130,66 @@ static const char *with_key(const struct held *h, uint64_t word, const char *sen
     return text;
 }
 
-/* Find a lease and take its pool's lock. False, without the lock: the lease is not held, which
- * was told as misuse (unless quiet); or a swing has just ended it. */
-static bool find(const kp_lease *lease, bool quiet, struct held *h)
+static const char inherited[] =
+    "this lease was lent before fork: only the parent can give it back";
+static const char no_lease[] = "this is not a lease; was the variable initialised?";
+
+/* Take the lock of the pool that a lease names, and look up the slot. False, without the lock: that
+ * pool cannot be entered, which was told as misuse (unless quiet). */
+static bool come_to(const kp_lease *lease, bool quiet, struct held *h)
 {
     struct kp_pool *door = door_of(lease);
-    const char *sentence = "this is not a lease; was the variable initialised?";
+    int code = 0;
+
+    h->stranded = door && is_of_before_fork(lease);
+    if (h->stranded && quiet) return false;
+    h->pool = door ? kp__enter(door, &code) : NULL;
+    if (h->pool) {
+        h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
+        return true;
+    }
+    const char *sentence = h->stranded ? inherited : no_lease;
+    if (!h->stranded && code == KP_ECLOSED)
+        sentence = "this lease has ended: its pool is closed and everything came back";
+    if (!quiet) kp__misuse(NULL, NULL, sentence);
+    return false;
+}
+
+/* NULL: it is a lease that is held, by the books, for which its lane is shut. Otherwise what the
+ * caller most likely did. */
+static const char *what_is_wrong(const kp_lease *lease, bool quiet, struct held *h)
+{
+    if (h->stranded) return inherited;
+    h->over = lease->opaque[2] & KP__LEASE_ENDED;
+    if (h->slot && h->slot->sub && !(h->over && quiet)) kp__shut(h->pool, h->slot->sub);
+    if (h->over)
+        return "this lease has ended already, through this variable: released twice, or used after "
+               "its release";
+    return is_in_order(h, lease) ? not_held(h, lease->opaque[1]) : no_lease;
+}
+
+/* Of a lease that we have come to: is it held? False, without the lock: it is not, which was told
+ * as misuse (unless quiet). */
+static bool is_held(const kp_lease *lease, bool quiet, struct held *h)
+{
+    const char *sentence = what_is_wrong(lease, quiet, h);
     struct kp__todo todo;
     char text[200];
-    int code = 0;
-    bool stranded = door && is_of_before_fork(lease);
 
-    if (stranded && quiet) return false;
-    h->pool = door ? kp__enter(door, &code) : NULL;
-    if (stranded)
-        sentence = "this lease was lent before fork: only the parent can give it back";
-    else if (!h->pool && code == KP_ECLOSED)
-        sentence = "this lease has ended: its pool is closed and everything came back";
-    h->over = h->pool && (lease->opaque[2] & KP__LEASE_ENDED);
-    if (h->over)
-        sentence = "this lease has ended already, through this variable: released twice, or used "
-                   "after its release";
-    if (h->pool && !stranded) {
-        h->slot = kp__slab_at(&h->pool->core.slots, (uint32_t)lease->opaque[0]);
-        if (!h->over && h->ends && kp__release_late(h->pool, h->slot, h->ends)) {
-            kp__todo_init(&todo, h->pool->world);
-            kp__leave(h->pool, &todo);
-            return false;
-        }
-        if (h->slot && h->slot->sub && !(h->over && quiet)) kp__shut(h->pool, h->slot->sub);
-        if (!h->over && is_in_order(h, lease)) sentence = not_held(h, lease->opaque[1]);
-        if (!sentence) {
-            h->seat = kp__seat_at(h->slot, h->number);
-            return true;
-        }
-    }
-    if (!h->pool) {
-        if (!quiet) kp__misuse(NULL, NULL, sentence);
-        return false;
+    if (!sentence) {
+        h->seat = kp__seat_at(h->slot, h->number);
+        return true;
     }
     kp__todo_init(&todo, h->pool->world);
     if (!quiet)
-        kp__misuse_within(h->pool, &todo, NULL,
-                          with_key(h, lease->opaque[1], sentence, text, sizeof text));
+        kp__misuse_within(h->pool, &todo, NULL, with_key(h, lease, sentence, text, sizeof text));
     kp__leave(h->pool, &todo);
     return false;
+}
+
+static bool find(const kp_lease *lease, bool quiet, struct held *h)
+{
+    return come_to(lease, quiet, h) && is_held(lease, quiet, h);
 }
 
 /* ---- the end of a lease ---------------------------------------------------------------------- */
@@ -221,14 +233,12 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     if ((!reset && !validate) || is_going(h)) return READY; /* maybe since is_clean ran */
     if (!kp__stands_by(pool))
         return kp__job_return(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
-    const char *tag = kp__seat_tag(h->slot, h->seat);
-    if (reset)
-        status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, tag, 0, KP__NEVER, todo);
+    if (reset) status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, NULL, todo);
     if (status == 0 && validate) {
         *cause = KP_CAUSE_INVALID;
-        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, tag, 0, KP__NEVER, todo);
+        status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, NULL, todo);
     }
-    return status == 0 ? READY : UNFIT;
+    return status == 0 ? READY : status == KP_PENDING ? LATER : UNFIT;
 }
 
 /* Does it matter that this use went well? If its resource is in doubt, which is never so on an open
@@ -241,21 +251,26 @@ static bool matters(const struct held *h)
 /* False: its use is to be reported first, and the lease has not ended. */
 static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
 {
-    bool discard = how == KP__DISCARDED;
-    struct held h = { .pool = NULL, .ends = discard ? NULL : lease, .asked = asked };
+    bool discard = how == KP__DISCARDED, quiet = how >= KP__END_OF_SCOPE;
+    struct held h = { .pool = NULL, .asked = asked };
     struct kp__todo todo;
 
-    if (!find(lease, how >= KP__END_OF_SCOPE, &h)) {
+    bool there = come_to(lease, quiet, &h);
+    if (there) kp__todo_init(&todo, h.pool->world);
+    if (there && !discard && kp__release_late(h.pool, h.slot, lease)) {
+        kp__leave(h.pool, &todo);
+        return true;
+    }
+    if (!there || !is_held(lease, quiet, &h)) {
         lease->resource = NULL;
         return true;
     }
     struct kp__subpool *sub = h.slot->sub;
-    kp__todo_init(&todo, h.pool->world);
     if (how == KP__END_OF_USE && asked == KP__UNASKED && matters(&h)) {
         kp__leave(h.pool, &todo);
         return false;
     }
-    mark_ended(lease);
+    kp__mark_ended(lease);
     bool keep = !discard && (h.seat->decided ? h.seat->reuse : sub->rules->reuse);
     kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
     if (kp__is_revoked(h.slot, h.seat)) {
@@ -283,7 +298,7 @@ bool kp__release(kp_lease *lease, enum kp__lease_end how)
     if (is_zero(lease)) return true;
     enum kp__asked asked = kp__ask(lease);
     if (asked != KP__BACK) return end(lease, how, asked);
-    mark_ended(lease);
+    kp__mark_ended(lease);
     return true;
 }
 

@@ -3,7 +3,7 @@
  * kp_retry_now: forgive a key its failed creates. No pause, refusal, open circuit or kept error
  * remains.
  */
-#include "core/give.h"
+#include "core/create.h"
 #include "flow/door.h"
 #include "flow/event.h"
 #include "flow/find.h"

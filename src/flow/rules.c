@@ -132,16 +132,20 @@ static int make_rules(struct kp__pool *pool, struct kp__subpool *sub, struct kp_
 static void tell_overpromised(struct kp__pool *pool, struct kp__todo *todo)
 {
     const struct kp__core *core = &pool->core;
+    const char *sentence = NULL;
 
-    if (pool->overpromised || (core->minima <= core->live.cap && core->floors <= core->live.cap))
-        return;
+    if (core->minima > core->live.cap)
+        sentence = "limits.min_live of all keys adds up to more than budget.max_live; not every "
+                   "key can have its minimum";
+    else if (core->floors > core->live.cap)
+        sentence = "limits.floor of all keys adds up to more than budget.max_live; not every key "
+                   "can have its floor";
+    else if (core->floors > kp__lent_bound(core->lent.cap))
+        sentence = "limits.floor of all keys adds up to more than budget.max_lent; not every key "
+                   "can have its floor";
+    if (!sentence || pool->overpromised) return;
     pool->overpromised = true;
-    (void)kp__misuse_within(pool, todo, NULL,
-                            core->minima > core->live.cap
-                                ? "limits.min_live of all keys adds up to more than "
-                                  "budget.max_live; not every key can have its minimum"
-                                : "limits.floor of all keys adds up to more than "
-                                  "budget.max_live; not every key can have its floor");
+    (void)kp__misuse_within(pool, todo, NULL, sentence);
 }
 
 /* No rules could be made: refuse all who wait for them, and tell them why. */
@@ -198,11 +202,10 @@ static bool too_many(const struct kp__subpool *sub)
             (int64_t)sub->count[KP__IDLE] > sub->rules->max_idle);
 }
 
-/* After a change of rules: serve the requests that may go on now, destroy what is too much, and
- * have what is missing made. */
-static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+/* After a change of rules: serve the requests that may go on now. */
+static void serve(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE), *lent = KP__SLOTS(sub, KP__LENT);
+    const struct kp__list *lent = KP__SLOTS(sub, KP__LENT);
     uint64_t now = kp__time(pool);
 
     if (sub->used_at == 0) sub->used_at = now;
@@ -210,10 +213,21 @@ static void apply(struct kp__pool *pool, struct kp__subpool *sub, struct kp__tod
     for (struct kp__list *n = kp__list_first(lent); n; n = kp__list_next(lent, n))
         kp__review_seats(&pool->core, KP__OF(n, struct kp__slot, link)); /* max_uses */
     kp__settle(&pool->core, sub, now, todo);
+}
+
+/* After that: destroy what is too much, and have what is missing made. What is destroyed may make
+ * room for other keys, so where the rules of all change, all have the new ones before. */
+static void trim(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
+{
+    const struct kp__list *idle = KP__SLOTS(sub, KP__IDLE), *lent = KP__SLOTS(sub, KP__LENT);
+    uint64_t now = kp__time(pool);
+
     while (too_many(sub)) {
         kp__close_idle(&pool->core, kp__oldest_idle(sub), KP_CAUSE_SURPLUS, todo);
         kp__do(pool, todo);
     }
+    kp__groups_trim(&pool->core, sub, kp__time(pool), todo);
+    kp__do(pool, todo);
     for (struct kp__list *n = kp__list_first(idle); n; n = kp__list_next(idle, n)) {
         struct kp__slot *slot = KP__OF(n, struct kp__slot, link);
         if (slot->since == 0) slot->since = now; /* it came back when no rule needed the clock */
@@ -257,7 +271,8 @@ static int try_set(struct kp__pool *pool, struct kp__subpool *sub, const kp_limi
         for (int i = 0; i < 2; i++) /* a group that the key left has room now */
             if (was[i] && was[i] != kp__group_budget(sub, i))
                 kp__settle_budget(&pool->core, was[i], kp__time(pool), todo);
-        apply(pool, sub, todo);
+        serve(pool, sub, todo);
+        if (!every) trim(pool, sub, todo);
     }
     if (--before->refs == 0) old = before;
     kp__step_out(pool, todo);
@@ -321,13 +336,18 @@ static int set_default(struct kp__pool *pool, const kp_limits *limits, kp_why *w
 static int refused_by_any(struct kp__pool *pool, const kp_limits *limits, kp_why *why,
                           struct kp__todo *todo)
 {
-    int64_t each = pool->core.key_count ? pool->core.live.cap / pool->core.key_count : KP__UNBOUND;
+    const struct kp__core *core = &pool->core;
+    int64_t keys = core->key_count;
+    int64_t each = keys ? core->live.cap / keys : KP__UNBOUND;
+    int64_t lent = keys ? kp__lent_bound(core->lent.cap) / keys : KP__UNBOUND;
     int code = 0;
 
     if (limits->min_live > each)
         return kp__refused(why, "limits.min_live", "of all keys together is above budget.max_live");
     if (limits->floor > each)
         return kp__refused(why, "limits.floor", "of all keys together is above budget.max_live");
+    if (limits->floor > lent)
+        return kp__refused(why, "limits.floor", "of all keys together is above budget.max_lent");
     for (struct kp__subpool *sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub)) {
         struct kp__rules *rules = NULL;
         if (!sub->rules || code != 0) continue;
@@ -366,6 +386,8 @@ int kp_limits_set(kp_pool *door, kp_key key, const kp_limits *limits, kp_why *wh
             int one = set_one(pool, sub, limits, true, why, &todo);
             if (one != 0) code = one;
         }
+        for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))
+            if (sub->rules) trim(pool, sub, &todo);
     }
     if (code != 0 && why && why->code == 0) kp__say(why, code, NULL);
     kp__leave(pool, &todo);

@@ -44,6 +44,13 @@ struct kp__bounds {
     bool changing; /* the budgets change, so one of them is at fault */
 };
 
+/* What budget.max_lent allows floors. A budget that lets none be lent is a pause, and takes no
+ * key's floor away; so it does not bind. */
+static inline int64_t kp__lent_bound(int64_t max_lent)
+{
+    return max_lent ? max_lent : KP__UNBOUND;
+}
+
 /* Has the driver the functions that these rules need? 0, or KP_ECONFIG with the field in *why. */
 int kp__rules_fit_driver(const struct kp__rules *rules, const kp_driver *driver, kp_why *why);
 

@@ -39,13 +39,14 @@ static struct kp__pool *pool_of(const struct kp__request *r)
 }
 
 /* Set the alarm for the next look; a request that was answered meanwhile has a letter instead. With
- * the pool's lock. */
-static void file(kp_loop *loop, const struct kp__get *g)
+ * the pool's lock. True: ring afterwards. */
+static bool file(kp_loop *loop, const struct kp__get *g)
 {
     struct kp__request *r = g->request;
 
-    if (kp__waits(r)) kp__mail_set(&loop->box, &r->alarm, kp__get_until(g));
-    else kp__mail_mute(&loop->box, &r->alarm);
+    if (kp__waits(r)) return kp__mail_set(&loop->box, &r->alarm, kp__get_until(g));
+    kp__mail_mute(&loop->box, &r->alarm);
+    return false;
 }
 
 /* The request is over: nothing of ours points to it any more. If its letter was read already, its
@@ -56,26 +57,26 @@ static void let_go(kp_loop *loop, struct kp__request *r)
     if (r->posted) kp__mail_forget(&loop->box, &r->link);
 }
 
-/* Run the user code that a step has left to be run; is the request still there afterwards? Driver
- * functions and on_event may cancel the request whose step calls them, and free it. So none runs
- * within the step (what it wants run is posted), but here, where a cancel clears `stepping`, or
- * after the last use of the request. False: it is over. With the lock, given back meanwhile. */
-static bool run_user_code(kp_loop *loop, struct kp__get *g, int code, struct kp__job *late,
-                          struct kp__todo *todo)
+/* After a step: call what it has left to be called of the user's. Any of that may cancel the
+ * request, and free it; so none of it runs within the step, where driver functions are only posted.
+ * True: the request is still there. False: a cancel has ended it (it clears `stepping`). With the
+ * lock, given back meanwhile. */
+static bool survives_user_code(kp_loop *loop, struct kp__get *g, int code, struct kp__job *late,
+                               struct kp__todo *todo)
 {
     struct kp__pool *pool = g->pool;
 
     loop->stepping = g->request;
-    pool->inside++; /* kp_cancel steps in, which takes it back */
+    pool->inside++; /* as of any request under way: a cancel steps in */
     if (g->probing) kp__tell_probing(pool, g->request->sub, todo);
     else if (code == KP_ETIMEDOUT) /* never of a probe: its driver function runs later */
         kp__get_tell(g, todo);
     if (late) kp__job_hurry(pool, late, todo);
     kp__do(pool, todo);
-    bool same = loop->stepping == g->request;
-    pool->inside -= same;
+    bool survived = loop->stepping == g->request;
+    if (survived) pool->inside--;
     loop->stepping = NULL;
-    return same;
+    return survived;
 }
 
 void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
@@ -93,14 +94,13 @@ void kp__request_step(kp_loop *loop, struct kp__request *r, bool told)
     struct kp__job *late = kp__get_look(&g, &todo);
     int code = kp__get_run(&g, &todo);
     kp__here.stepping = NULL;
-    bool over = !run_user_code(loop, &g, code, late, &todo);
-    if (!over && code == KP_PENDING) {
-        file(loop, &g);
-        kp__step_out(pool, &todo); /* it stays under way, so the pool stays, too */
+    if (!survives_user_code(loop, &g, code, late, &todo)) {
+        kp__leave(pool, &todo);
         return;
     }
-    if (over) {
-        kp__leave(pool, &todo);
+    if (code == KP_PENDING) {
+        (void)file(loop, &g); /* this is a dispatch, which then says how long to sleep */
+        kp__step_out(pool, &todo); /* it stays under way, so the pool stays, too */
         return;
     }
     kp__get_end(&g, code, &lease, &todo);
@@ -146,8 +146,9 @@ static int start(kp_loop *loop, struct kp__get *g, kp_key key, const kp_ask *ask
     }
     kp__do(pool, &todo);
     if (!r->waited) kp__rouse(&todo, r); /* else it was queued, and has its letter or will */
-    file(loop, g);
+    bool ring = file(loop, g);
     kp__step_out(pool, &todo); /* under way: the pool stays until this is over */
+    if (ring) kp__mail_ring(&loop->box);
     return 0;
 }
 
@@ -193,7 +194,10 @@ int kp_get_start(kp_pool *door, kp_key key, const kp_ask *ask, kp_request *reque
     if (sentence) return kp__misuse_by(door, why, sentence);
     kp_loop *loop = request->loop;
     kp__request_init(inside(request), true, NULL, why);
-    if (kp__loop_is_inherited(loop)) return kp__no_pool(KP_EFORKED, why, NULL);
+    if (kp__loop_is_inherited(loop)) { /* whatever becomes of the pool */
+        kp__say(why, KP_EFORKED, "request.loop was opened before fork: a child opens its own loop");
+        return KP_EFORKED;
+    }
     loop->starting++; /* user code called in there may not close it */
     int code = get_start(loop, door, key, ask, inside(request));
     loop->starting--;

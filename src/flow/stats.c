@@ -392,6 +392,7 @@ size_t kp_explain(kp_pool *door, kp_key key, char *buf, size_t size)
         return t.length;
     }
     kp__todo_init(&todo, pool->world);
+    if (pool->core.phase != KP__OPEN) add(&t, "%s\n", kp_strerror(KP_ECLOSED));
     if (kp__every_key(key)) {
         explain_pool(pool, &t);
         for (sub = kp__next_key(pool, NULL); sub; sub = kp__next_key(pool, sub))

@@ -5,10 +5,12 @@
  */
 #include "flow/text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "flow/event.h"
 #include "flow/fields.h"
+#include "flow/settings.h"
 
 static const struct kp__spelling special[] = {
     { "none", KP_NONE }, { "unlimited", KP_UNLIMITED }, { "off", KP_OFF }, { "once", KP_ONCE },
@@ -125,7 +127,7 @@ static bool read_value(const struct kp__field *f, const char *s, int64_t *out)
 {
     if (f->kind == KP__A_CHOICE) return read_word(f->words, s, strlen(s), out);
     if (f->kind == KP__A_MASK) return read_set(f->words, s, out);
-    return read_number_of(f, s, strlen(s), out) && kp__field_check(f, *out, NULL) == 0;
+    return read_number_of(f, s, strlen(s), out);
 }
 
 /* ---- setting ------------------------------------------------------------------------------- */
@@ -148,13 +150,49 @@ static const struct kp__field *named(const struct kp__field *f, const char *name
     return f->name ? f : NULL;
 }
 
-static int set(void *of, const struct kp__field *f, const char *value)
+/* "limits.prefill: takes none, first_get; not yes" */
+static int refuse_text(const struct kp__field *f, const char *value, kp_why *why)
+{
+    static const char *const taken[] = {
+        [KP__A_COUNT] = "a count like 20 or 10k",
+        [KP__A_GROUP] = "a number of your own",
+        [KP__A_TIME] = "a time like 250ms, 30s, 5min or 1h",
+        [KP__A_PERCENT] = "a percentage from 1 to 100",
+    };
+    char sentence[160] = "takes";
+    size_t length = strlen(sentence);
+
+    for (const struct kp__spelling *w = f->words; w && w->word; w++)
+        length += (size_t)snprintf(sentence + length, sizeof sentence - length, "%s %s",
+                                   w == f->words ? "" : ",", w->word);
+    snprintf(sentence + length, sizeof sentence - length, "%s%s; not %.40s", f->words ? "" : " ",
+             f->words ? "" : taken[f->kind], value ? value : "NULL");
+    return kp__refused(why, f->name, sentence);
+}
+
+static int set(void *of, const struct kp__field *f, const char *value, kp_why *why)
 {
     int64_t number;
 
-    if (!value || !read_value(f, value, &number)) return KP_ECONFIG;
+    if (!value || !read_value(f, value, &number)) return refuse_text(f, value, why);
+    if (kp__field_check(f, number, why) != 0) return KP_ECONFIG;
     kp__field_put(of, f, number);
     return 0;
+}
+
+static int set_preset(kp_options *options, const char *value)
+{
+    if (value && kp__preset_set(options, value) == 0) return 0;
+    return kp__refused(options->why, "preset",
+                       "not the name of one, with as many numbers as it takes (docs/OPTIONS.md)");
+}
+
+static int no_option(kp_why *why, const char *name)
+{
+    kp__say(why, KP_ENOTFOUND, NULL);
+    if (!why) return KP_ENOTFOUND;
+    snprintf(why->text, sizeof why->text, "there is no option %.100s", name ? name : "NULL");
+    return KP_ENOTFOUND;
 }
 
 int kp_options_set(kp_options *options, const char *name, const char *value)
@@ -162,10 +200,11 @@ int kp_options_set(kp_options *options, const char *name, const char *value)
     const struct kp__field *f;
 
     if (!options) return kp__misuse(NULL, NULL, "kp_options_set: options is NULL");
-    if (!name) return KP_ENOTFOUND;
-    if (strcmp(name, "preset") == 0) return value ? kp__preset_set(options, value) : KP_ECONFIG;
-    if ((f = named(kp__limit_fields, name)) != NULL) return set(&options->limits, f, value);
-    if ((f = named(kp__budget_fields, name)) != NULL) return set(&options->budget, f, value);
-    if ((f = named(kp__pool_fields, name)) != NULL) return set(options, f, value);
-    return KP_ENOTFOUND;
+    kp_why *why = options->why;
+    if (!name) return no_option(why, name);
+    if (strcmp(name, "preset") == 0) return set_preset(options, value);
+    if ((f = named(kp__limit_fields, name)) != NULL) return set(&options->limits, f, value, why);
+    if ((f = named(kp__budget_fields, name)) != NULL) return set(&options->budget, f, value, why);
+    if ((f = named(kp__pool_fields, name)) != NULL) return set(options, f, value, why);
+    return no_option(why, name);
 }

@@ -9,6 +9,7 @@
 
 #include "flow/door.h"
 #include "flow/event.h"
+#include "flow/get.h"
 #include "flow/hit.h"
 #include "flow/settings.h"
 
@@ -146,13 +147,19 @@ static bool is_single(const kp_plan *plan)
            (plan->each_ms == 0 || plan->each_ms == KP_OFF);
 }
 
-/* 0 only if the pool was closed meanwhile: then the get says so. */
-static uint64_t deadline_of(kp_pool *pool, const kp_ask *ask)
+/* Work out the one deadline of all gets, as each does its own. A pool that was closed meanwhile
+ * leaves it 0: then the get says so. */
+static void fix_deadline(struct use *use)
 {
-    uint64_t until = ask->until.ns ? ask->until.ns : KP__NEVER;
-    if (ask->within_ms == KP_OFF) return until;
-    if (ask->within_ms == 0 && until != KP__NEVER) return until;
-    return kp__sooner(until, kp_deadline_in(pool, ask->within_ms).ns);
+    kp_ask *ask = &use->plan.ask;
+    struct kp__todo todo;
+    int code;
+    struct kp__pool *pool = kp__enter(use->pool, &code);
+    if (!pool) return; /* cover: never, because it takes two threads in one instant */
+    kp__todo_init(&todo, pool->world);
+    use->deadline_ns = kp__ask_deadline(pool, ask, kp__time(pool));
+    if (kp__ask_is_at_once(pool, ask)) ask->within_ms = KP_NONE; /* said by the pool, too */
+    kp__leave(pool, &todo);
 }
 
 /* Until when one key may be tried, if so many are left. */
@@ -184,7 +191,7 @@ int kp_use(kp_pool *pool, kp_key key, const kp_plan *plan, kp_use_fn fn, void *a
     if (status != 0) return status;
     use.single = is_single(&use.plan) || !kp_is_pool(pool); /* if it is none, the get says why */
     if (use.single) return attempt(&(struct series){ &use, key, 0, KP__NEVER, 1, 0, false });
-    use.deadline_ns = deadline_of(pool, &use.plan.ask);
+    fix_deadline(&use);
     size_t fallbacks = use.plan.fallbacks;
     bool next;
     status = try_key(&use, key, share_of(&use, fallbacks + 1), &next);

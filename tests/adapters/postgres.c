@@ -42,7 +42,7 @@ static int where_they_live(kp_key key, char *buf, size_t size, void *ctx)
     if (strcmp(key.data, "acme") == 0)
         (void)snprintf(buf, size, "dbname=template1 password=" PG_SECRET);
     else if (strcmp(key.data, "odd") == 0)
-        (void)snprintf(buf, size, "password='" PG_SECRET);
+        (void)snprintf(buf, size, "postgresql://app:a@" PG_SECRET "@db/app");
     else
         return -1;
     return 0;
@@ -297,15 +297,16 @@ static void set_up_must_hold_again_after_settings_were_undone(void **state)
 static void what_set_up_listens_to_must_be_heard_by_the_next(void **state)
 {
     static const int32_t resets[] = { KP_PG_TIDY, KP_PG_ROLLBACK, KP_PG_DISCARD_ALL };
-    static const char *const left[] = { "LISTEN his", "NOTIFY ours", "LISTEN his; SET geqo = off" };
+    static const char *const left[] = { "LISTEN his", "NOTIFY ours", "LISTEN his; SET geqo = off",
+                                        "UNLISTEN *" };
 
     (void)state;
-    for (size_t i = 0; i < 9; i++) {
+    for (size_t i = 0; i < 12; i++) {
         kp_lease lease;
 
-        open_pool((kp_pg_options){ .set_up = "LISTEN ours", .reset = resets[i / 3] });
+        open_pool((kp_pg_options){ .set_up = "LISTEN ours", .reset = resets[i / 4] });
         lease = get(NULL);
-        assert_int_equal(value(&lease, left[i % 3]), 0);
+        assert_int_equal(value(&lease, left[i % 4]), 0);
         kp_release(&lease);
         lease = get(NULL);
         assert_true(was_reused(&lease));
@@ -445,6 +446,8 @@ static void impossible_options_must_be_refused_by_name(void **state)
     static kp_watcher watcher;
     static const struct { kp_pg_options options; const char *field; } bad[] = {
         { { .conninfo = "password='" PG_SECRET }, "postgres.conninfo" },
+        { { .conninfo = "postgresql://app:a@" PG_SECRET "@db/app" }, "postgres.conninfo" },
+        { { .conninfo = "postgresql://app:" PG_SECRET "/a@db/app" }, "postgres.conninfo" },
         { { .reset = 9 }, "postgres.reset" },
         { { .reset = KP_PG_TIDY, .reset_sql = "x" }, "postgres.reset_sql" },
         { { .connect_timeout_ms = -1 }, "postgres.connect_timeout_ms" },

@@ -100,26 +100,37 @@ static void what_a_server_says_as_it_goes_must_have_the_others_tested(void **sta
     close_pool();
 }
 
+/* Whether its borrower has noticed, or the adapter finds out. */
 static void an_idle_timeout_must_say_nothing_of_the_others(void **state)
 {
+    static const char *const names[] = { "idle_session_timeout",
+                                         "idle_in_transaction_session_timeout" };
     struct pollfd p = { .events = POLLRDHUP };
     kp_lease one, two, three;
 
     (void)state;
-    open_pool((kp_pg_options){ 0 });
-    one = get(NULL);
-    two = get(NULL);
-    assert_int_equal(value(&one, "SET idle_session_timeout = '1s'"), 0);
-    p.fd = PQsocket(kp_pg_conn(&one));
-    assert_int_equal(poll(&p, 1, 20000), 1);
-    kp_release(&two);
-    kp_release(&one);
-    three = get(NULL);
-    assert_int_equal(stage.invalid, 1);
-    assert_int_equal(stage.code, KP_PG_SQLSTATE('5', '7', 'P', '0', '5'));
-    assert_int_equal(stage.gone + stage.suspect, 0);
-    kp_release(&three);
-    close_pool();
+    for (int i = 0; i < 4; i++) {
+        char sql[80];
+
+        open_pool((kp_pg_options){ 0 });
+        one = get(NULL);
+        two = get(NULL);
+        (void)snprintf(sql, sizeof sql, "SET %s = '300ms'%s", names[i / 2], i / 2 ? "; BEGIN" : "");
+        assert_int_equal(value(&one, sql), 0);
+        p.fd = PQsocket(kp_pg_conn(&one));
+        assert_int_equal(poll(&p, 1, 20000), 1);
+        if (i % 2)
+            assert_int_equal(value(&one, "SELECT 1"), -1);
+        kp_release(&two);
+        kp_release(&one);
+        three = get(NULL);
+        assert_int_equal(stage.invalid, 1);
+        assert_int_equal(stage.code, i / 2 ? KP_PG_SQLSTATE('2', '5', 'P', '0', '3')
+                                           : KP_PG_SQLSTATE('5', '7', 'P', '0', '5'));
+        assert_int_equal(stage.gone + stage.suspect, 0);
+        kp_release(&three);
+        close_pool();
+    }
 }
 
 /* ---- what upkeep sees ------------------------------------------------------------------------ */

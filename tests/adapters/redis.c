@@ -238,22 +238,41 @@ static int listener(int *port)
     return fd;
 }
 
-static void *answer_as_a_web_server(void *arg)
-{
-    static const char answer[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
-    int fd = accept(*(int *)arg, NULL, NULL);
+/* A peer that says the same to everybody. */
+struct parrot {
+    int         fd;
+    const char *words;
+};
 
-    (void)send(fd, answer, strlen(answer), MSG_NOSIGNAL);
+static void *answer_once(void *arg)
+{
+    const struct parrot *parrot = arg;
+    int fd = accept(parrot->fd, NULL, NULL);
+
+    (void)send(fd, parrot->words, strlen(parrot->words), MSG_NOSIGNAL);
     (void)shutdown(fd, SHUT_WR);
     return (void *)(intptr_t)fd;
+}
+
+/* The next who calls there is answered so, and fails. */
+static void fail_by(int fd, const char *key, const char *words)
+{
+    struct parrot parrot = { fd, words };
+    pthread_t thread;
+    void *peer;
+    kp_lease lease;
+
+    assert_int_equal(pthread_create(&thread, NULL, answer_once, &parrot), 0);
+    assert_int_equal(try_get(key, 10000, &lease), KP_ECREATE);
+    assert_int_equal(stage.why.vendor_code, EPROTO);
+    assert_int_equal(pthread_join(thread, &peer), 0);
+    (void)close((int)(intptr_t)peer);
 }
 
 static void a_peer_that_is_silent_or_no_redis_must_say_so_within_the_deadline(void **state)
 {
     char key[32];
     int port, fd = listener(&port);
-    pthread_t thread;
-    void *peer;
     kp_lease lease;
 
     (void)state;
@@ -265,12 +284,25 @@ static void a_peer_that_is_silent_or_no_redis_must_say_so_within_the_deadline(vo
     close_pool();
     (void)close(accept(fd, NULL, NULL));
     open_pool((kp_redis_options){ 0 });
-    assert_int_equal(pthread_create(&thread, NULL, answer_as_a_web_server, &fd), 0);
-    assert_int_equal(try_get(key, 10000, &lease), KP_ECREATE);
-    assert_int_equal(stage.why.vendor_code, EPROTO);
+    fail_by(fd, key, "HTTP/1.1 400 Bad Request\r\n\r\n");
     expect_text("is that a Redis server?");
-    assert_int_equal(pthread_join(thread, &peer), 0);
-    (void)close((int)(intptr_t)peer);
+    (void)close(fd);
+    close_pool();
+}
+
+/* As Redis does from 5 on, if AUTH was renamed. */
+static void a_server_that_repeats_the_password_must_not_make_it_known(void **state)
+{
+    char key[32];
+    int port, fd = listener(&port);
+
+    (void)state;
+    (void)snprintf(key, sizeof key, "127.0.0.1:%d", port);
+    open_pool((kp_redis_options){ 0 });
+    fail_by(fd, key, "+RESET\r\n-ERR unknown command 'AUTH', with args beginning with: '"
+                     REDIS_SECRET "' \r\n");
+    expect_text("ERR unknown command 'AUTH' (71): 127.0.0.1:");
+    assert_null(strstr(stage.why.text, REDIS_SECRET));
     (void)close(fd);
     close_pool();
 }
@@ -319,6 +351,7 @@ int main(void)
         cmocka_unit_test(who_is_not_let_in_must_be_refused_until_it_is_told_otherwise),
         cmocka_unit_test(a_password_that_changed_must_not_be_found_out_by_a_borrower),
         cmocka_unit_test(a_peer_that_is_silent_or_no_redis_must_say_so_within_the_deadline),
+        cmocka_unit_test(a_server_that_repeats_the_password_must_not_make_it_known),
         cmocka_unit_test(impossible_options_must_be_refused_by_name),
     };
 

@@ -279,6 +279,28 @@ static void one_whose_server_hung_up_must_be_replaced_without_a_signal(void **st
     close_pool();
 }
 
+/* It answers PING with an error. A release that waited for the word would wait for a minute. */
+static void a_server_that_does_nothing_now_must_cost_no_wait(void **state)
+{
+    kp_lease lease;
+
+    (void)state;
+    open_pool((kp_redis_options){ .client_name = "home", .check_timeout_ms = 60000 });
+    lease = get(redis.path);
+    redis_do("OK", "CONFIG SET replica-serve-stale-data no");
+    redis_do("OK", "REPLICAOF 127.0.0.1 1");
+    must_say(&lease, "MASTERDOWN", "GET x");
+    kp_release(&lease);
+    assert_int_equal(kp_redis_counts_read(&stage.counts).spoiled, 1);
+    assert_int_equal(stage.reports, 0);         /* its borrower has read all */
+    assert_int_equal(try_get(redis.path, 10000, &lease), KP_ECREATE);
+    expect_text("MASTERDOWN");
+    redis_do("OK", "REPLICAOF NO ONE");
+    redis_do("OK", "CONFIG SET replica-serve-stale-data yes");
+    next_must_find_it_clean(false);
+    close_pool();
+}
+
 static void undo_timeout(int32_t tidy)
 {
     struct timeval tv = { .tv_sec = 77 };
@@ -375,6 +397,7 @@ static void looking_must_end_a_connection_with_replies_unread_and_say_nothing(vo
     cmocka_unit_test(half_a_value_of_zeros_must_not_be_completed_with_our_words), \
     cmocka_unit_test(a_command_that_waits_at_the_server_must_cost_no_more_than_the_check), \
     cmocka_unit_test(one_whose_server_hung_up_must_be_replaced_without_a_signal), \
+    cmocka_unit_test(a_server_that_does_nothing_now_must_cost_no_wait),          \
     cmocka_unit_test(a_borrowers_timeout_must_be_undone),                        \
     cmocka_unit_test(one_that_was_made_not_to_wait_must_wait_again),             \
     cmocka_unit_test(looking_must_end_a_connection_with_replies_unread_and_say_nothing)

@@ -18,3 +18,32 @@ no_cut=-Wno-format-truncation      # text of fixed size is cut on purpose
 "$cc" $no_cut -std=c11 -O2 -Wall -Wextra -Wshadow -Wconversion -Wpedantic -Werror -c keyedpool.c \
     -o keyedpool.o
 ./app
+
+# A module that is loaded later may have a copy of its own, besides the program's.
+cat >host.c <<'END'
+#include <dlfcn.h>
+#include <stdio.h>
+
+#include "keyedpool.h"
+
+int main(int argc, char **argv)
+{
+    void *module = argc > 1 ? dlopen(argv[1], RTLD_NOW) : NULL;
+    int (*run)(void) = module ? (int (*)(void))dlsym(module, "run") : NULL;
+
+    if (!run) return puts(module ? "no run" : dlerror()), 1;
+    return kp_is_pool(module) || run();
+}
+END
+for compiler in "$cc" musl-gcc; do
+    command -v "$compiler" >/dev/null 2>&1 || continue
+    echo "== a module, by $compiler"
+    "$compiler" -O2 -fPIC -DKP_API= -fvisibility=hidden -c keyedpool.c -o inside.o
+    "$compiler" -O2 -fPIC -shared -Dmain=run -I. app.c inside.o -pthread -o ./module.so
+    "$compiler" -I. -rdynamic keyedpool.c host.c -pthread -ldl -o host
+    if nm -D ./module.so | grep ' kp_'; then
+        echo "the module would share these with a program that exports its own" >&2
+        exit 1
+    fi
+    ./host ./module.so
+done

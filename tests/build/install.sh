@@ -25,6 +25,11 @@ if grep -rIl "$work/stage" "$prefix" || grep -rIl "$source" "$prefix/lib"*; then
     exit 1
 fi
 
+echo "== what the headers refer to"
+for page in $(grep -rhoE 'docs/[A-Z]+\.md' "$prefix/include" | sort -u); do
+    find "$prefix/share" -path "*/$page" | grep -q . || { echo "no $page" >&2; exit 1; }
+done
+
 consume() {     # name, further cmake arguments
     name=$1
     shift
@@ -50,11 +55,11 @@ if cmake -S "$source/tests/build/consumer" -B "$work/unknown" -DCMAKE_PREFIX_PAT
 fi
 grep -q "no component 'teapot'" "$work/log" || { cat "$work/log"; exit 1; }
 
-echo "== it stays loaded"
-if ! readelf -d "$(find "$prefix" -name libkeyedpool.so)" | grep -q NODELETE; then
-    echo "the shared library can be unloaded under its own threads" >&2
-    exit 1
-fi
+echo "== they stay loaded"
+find "$prefix" -name 'libkeyedpool*.so' | while read -r library; do
+    readelf -d "$library" | grep -q NODELETE ||
+        { echo "$library can be unloaded under its own threads" >&2; exit 1; }
+done
 
 command -v pkg-config >/dev/null 2>&1 || exit 0
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keyedpool.pc)")

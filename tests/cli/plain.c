@@ -75,6 +75,26 @@ static void the_time_of_clients_must_add_up_to_the_last_tenth(void **state)
     }
 }
 
+/* Many clients that queue for a connection and then make it. */
+static void the_parts_of_a_wait_must_not_be_more_than_the_wait(void **state)
+{
+    char url[64];
+
+    (void)state;
+    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
+    for (int i = 0; i < 8; i++) {
+        RUN("bench", url, "-c", "64", "--size", "64", "-z", "5ms", "-o", "json");
+        json_t *o = said_object("keyedpool-bench-1"), *time = json_object_get(o, "client_time");
+        double wait = json_number_value(json_object_get(time, "wait")),
+               queued = json_number_value(json_object_get(time, "wait_in_queue")),
+               creating = json_number_value(json_object_get(time, "wait_creating"));
+
+        if (queued + creating > wait + 1e-8)
+            fail_msg("%f in a queue and %f creating, of %f", queued, creating, wait);
+        json_decref(o);
+    }
+}
+
 static void a_report_that_cannot_be_written_must_fail(void **state)
 {
     int status = system(KP_COMMAND " doctor -o json > /dev/full 2> /dev/null");
@@ -111,7 +131,7 @@ static void a_url_that_is_no_place_must_be_a_wrong_command_line(void **state)
     static const struct { const char *url, *words; } cases[] = {
         { "postgres://h:bad/db", "postgres://h:bad/db: a port is a number from 1 to 65535" },
         { "postgres://me@a,[::1]:70000/db", "a port is a number from 1 to 65535" },
-        { "postgres://h/db?options=-cx=hush", "misspelt, or a = in a URI not written %3D?" },
+        { "postgres://h/db?options=-cx=hush", "a =, @ or / in a URI not written %3D, %40 or %2F?" },
         { "redis://:hush@h:0", "redis://h:0: a port is a number from 1 to 65535" },
         { "postgres://%zz/db", "it must be a conninfo string or URI" },
         { "postgres://h/db?hush=hush", "it must be a conninfo string or URI" },
@@ -438,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bench_must_load_files_and_report_them),
         cmocka_unit_test(the_time_of_clients_must_add_up_to_the_last_tenth),
+        cmocka_unit_test(the_parts_of_a_wait_must_not_be_more_than_the_wait),
         cmocka_unit_test(a_report_that_cannot_be_written_must_fail),
         cmocka_unit_test(a_url_that_means_nothing_must_be_told),
         cmocka_unit_test(a_url_that_is_no_place_must_be_a_wrong_command_line),

@@ -28,6 +28,8 @@ static struct said {
  * standard error. Both are taken back by the next run. */
 static void (*run_before)(void), (*run_meanwhile)(void);
 
+static pid_t run_child;         /* meanwhile */
+
 static inline void run_read(FILE *f, char *buf, size_t size)
 {
     rewind(f);
@@ -73,6 +75,7 @@ static inline void run_program(const char *program, const char *const *arguments
         _exit(127);
     }
     assert_true(pid > 0);
+    run_child = pid;
     (void)close(err[1]);
     run_listen(err[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);

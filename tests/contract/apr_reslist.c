@@ -132,10 +132,10 @@ static void the_twenty_first_of_twenty_must_time_out_and_the_list_must_work_on(v
     apr_reslist_t *list = make_list(w, MIN, SMAX, HMAX, 0);
     void          *taken[HMAX], *more;
 
-    apr_reslist_timeout_set(list, 1000);
     for (int i = 0; i < HMAX; i++)
         assert_int_equal(apr_reslist_acquire(list, &taken[i]), APR_SUCCESS);
     assert_int_equal(apr_reslist_acquired_count(list), HMAX);
+    apr_reslist_timeout_set(list, 1000);
     assert_int_equal(apr_reslist_acquire(list, &more), APR_TIMEUP);
     assert_null(more);
     for (int i = 0; i < HMAX; i++)

@@ -259,6 +259,29 @@ static void a_probe_whose_create_times_out_must_let_another_begin(void **state)
     must_not_be_wedged(&c);
 }
 
+/* Also where there is a pause after failed creates, in which a probe is the only create. */
+static void a_probe_whose_create_hangs_must_let_another_begin_in_time(void **state)
+{
+    static const kp_line hangs[] = { { .status = -5, .times = 1 }, { .takes_ms = 60000 }, { 0 } };
+    contract c;
+
+    (void)state;
+    begin(&c, 1, KP_BREAK_CREATE);
+    c.options.limits.retry_first_ms = c.options.limits.retry_max_ms = 100;
+    c.script.create = hangs;
+    contract_open(&c);
+    (void)contract_refused(&c, A, 100, KP_ECREATE);
+    kp_sim_pass_ms(c.sim, 5000);
+    (void)contract_refused(&c, A, 100, KP_ETIMEDOUT); /* the probe */
+    kp_sim_pass_ms(c.sim, 4899);
+    (void)contract_refused(&c, A, 100, KP_EBREAKER);
+    kp_sim_pass_ms(c.sim, 1);
+    use(&c, 0);
+    assert_int_equal(contract_stats(&c, A).circuits_open, 0);
+    kp_sim_pass_ms(c.sim, 60000);
+    contract_end(&c);
+}
+
 static void who_waits_for_a_return_must_be_no_probe(void **state)
 {
     contract c;
@@ -327,6 +350,24 @@ static void retry_now_must_close_it_and_say_so(void **state)
     must_not_be_wedged(&c);
 }
 
+/* breaker_open_ms = KP_OFF: no time is over by itself. */
+static void a_circuit_without_end_must_say_so(void **state)
+{
+    contract c;
+    kp_why why;
+
+    (void)state;
+    begin(&c, 1, KP_BREAK_USE);
+    c.options.limits.breaker_open_ms = KP_OFF;
+    contract_open(&c);
+    use(&c, -1);
+    why = contract_refused(&c, A, 100, KP_EBREAKER);
+    assert_int_equal(why.retry_after_ms, KP_OFF);
+    assert_true(explains(&c, "circuit open until kp_retry_now"));
+    assert_int_equal(kp_retry_now(c.pool, A), 0);
+    must_not_be_wedged(&c);
+}
+
 static int as_told(kp_lease *lease, void *arg)
 {
     (void)lease;
@@ -378,10 +419,12 @@ int main(void)
         cmocka_unit_test(a_probe_that_is_invalidated_must_let_another_begin),
         cmocka_unit_test(a_probe_that_is_leaked_must_let_another_begin_in_time),
         cmocka_unit_test(a_probe_whose_create_times_out_must_let_another_begin),
+        cmocka_unit_test(a_probe_whose_create_hangs_must_let_another_begin_in_time),
         cmocka_unit_test(who_waits_for_a_return_must_be_no_probe),
         cmocka_unit_test(a_key_that_is_forgotten_must_begin_anew),
         cmocka_unit_test(limits_without_a_circuit_must_close_it),
         cmocka_unit_test(retry_now_must_close_it_and_say_so),
+        cmocka_unit_test(a_circuit_without_end_must_say_so),
         cmocka_unit_test(kp_use_must_report_its_outcomes),
         cmocka_unit_test(what_contradicts_itself_must_be_refused),
     };

@@ -248,6 +248,57 @@ static void a_key_that_joins_a_full_group_must_leave_it_no_more_than_its_limit(v
     }
 }
 
+/* What is idle in other keys of the group goes then, as when the limit is lowered: what is lent may
+ * not come back for long. */
+static void what_is_idle_in_a_group_that_a_key_joins_must_go_if_it_is_too_much(void **state)
+{
+    const kp_limits join = { .group = { 9 } };
+    contract c;
+    kp_lease leases[3];
+    (void)state;
+    begin(&c);
+    c.options.limits.group[0] = 7;
+    c.options.budget.group_max_live[0] = 4;
+    contract_open(&c);
+    stock(&c, A, 3);
+    assert_int_equal(kp_limits_set(c.pool, A, &join, NULL), 0);
+    contract_take_all(&c, B, leases, 3);
+    assert_int_equal(kp_limits_set(c.pool, B, &join, NULL), 0);
+    (void)kp_sim_settle(c.sim);
+    memset(&c.options.budget, 0, sizeof c.options.budget);
+    assert_int_equal(contract_stats(&c, A).idle, 1);
+    assert_int_equal(contract_stats(&c, A).surplus, 2);
+    contract_give_all(&c, leases, 3);
+    assert_int_equal(contract_stats(&c, KP_EVERY_KEY).idle, 4);
+    contract_end(&c);
+}
+
+/* Where the pool itself has no limit, no list of what is idle in it may be left from that, with
+ * keys that are forgotten later. */
+static void a_limit_for_a_pool_whose_group_was_joined_must_meet_no_key_that_is_gone(void **state)
+{
+    const kp_limits join = { .group = { 9 } };
+    contract c;
+    kp_lease leases[4];
+    (void)state;
+    begin(&c);
+    c.options.limits.group[0] = 7;
+    c.options.budget.group_max_live[0] = 4;
+    contract_open(&c);
+    stock(&c, A, 3);
+    assert_int_equal(kp_limits_set(c.pool, A, &join, NULL), 0);
+    contract_take_all(&c, B, leases, 3);
+    assert_int_equal(kp_limits_set(c.pool, B, &join, NULL), 0);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(kp_drop(c.pool, A, KP_NONE), 0);
+    (void)kp_sim_settle(c.sim);
+    assert_int_equal(contract_stats(&c, KP_EVERY_KEY).keys, 1);
+    contract_give_all(&c, leases, 3);
+    set(&c, (kp_budget){ .max_live = 2 });
+    assert_int_equal(contract_stats(&c, KP_EVERY_KEY).idle, 2);
+    contract_end(&c);
+}
+
 /* A key that is in two groups is in their pair too, which has no limit. */
 static void a_key_in_two_groups_must_be_held_by_both(void **state)
 {
@@ -407,6 +458,8 @@ int main(void)
         cmocka_unit_test(fewer_leases_must_take_none_away),
         cmocka_unit_test(the_limit_of_groups_must_change),
         cmocka_unit_test(a_key_that_joins_a_full_group_must_leave_it_no_more_than_its_limit),
+        cmocka_unit_test(what_is_idle_in_a_group_that_a_key_joins_must_go_if_it_is_too_much),
+        cmocka_unit_test(a_limit_for_a_pool_whose_group_was_joined_must_meet_no_key_that_is_gone),
         cmocka_unit_test(a_key_in_two_groups_must_be_held_by_both),
         cmocka_unit_test(what_a_group_destroys_already_must_not_take_another_with_it),
         cmocka_unit_test(other_keys_must_make_room_when_that_is_said),

@@ -53,6 +53,7 @@ static void hear(const kp_event *event, void *ctx)
 static int unmake(kp_job *job, void *resource)
 {
     kp_stats all;
+    kp_lease none;
     int nth = play.gone++, status = play.fails && nth % play.fails == 0 ? -7 : 0;
 
     ++*(int *)resource;
@@ -60,6 +61,11 @@ static int unmake(kp_job *job, void *resource)
     if (status < 0 && nth % 2 == 0) kp_job_fail(job, -7, "a failure of its own");
     assert_int_equal(kp_stats_read(job->pool, KP_EVERY_KEY, &all), 0); /* no lock is held (L3) */
     assert_int_equal(all.live, all.idle + all.lent + all.closing);
+    for (int i = 0; i < ALL; i += ALL - 1) { /* whether it is there still, or has gone */
+        assert_int_equal(kp_lease_of(job->pool, &play.destroyed[i], &none), KP_ENOTFOUND);
+        assert_int_equal(kp_invalidate(job->pool, &play.destroyed[i]), 0);
+    }
+    assert_int_equal(kp_add(job->pool, kp_str("0"), resource), KP_ECLOSED);
     if (nth >= play.slow_from && all.closing > play.closing) play.closing = all.closing;
     if (play.takes_ms && nth >= play.slow_from) kp_sim_pass_ms(play.c->sim, play.takes_ms);
     if (!play.answers_itself) return status;
@@ -113,7 +119,7 @@ static void each_of_many_must_be_destroyed_once_and_told(void **state)
 static void those_that_fail_must_be_told_and_counted_and_the_others_go_on(void **state)
 {
     contract c;
-    kp_lease lease;
+    kp_lease lease, same;
     kp_stats all;
 
     (void)state;
@@ -123,6 +129,7 @@ static void those_that_fail_must_be_told_and_counted_and_the_others_go_on(void *
     assert_int_equal(kp_pool_close(c.pool, KP_CLOSE_NOW, KP_NONE), 1);
     assert_int_equal(kp_stats_read(c.pool, KP_EVERY_KEY, &all), 0);
     assert_int_equal(all.destroys, ALL - 1);
+    assert_int_equal(kp_lease_of(c.pool, lease.resource, &same), 0); /* it is known still */
     assert_int_equal(all.destroy_failures, (ALL - 1 + 6) / 7);
     assert_int_equal(c.events[KP_EVENT_DESTROY_FAILED], (ALL - 1 + 6) / 7);
     assert_int_equal(play.told, (all.destroy_failures + 1) / 2);
@@ -193,6 +200,41 @@ static void given_ones_must_leave_by_many_too(void **state)
     }
 }
 
+/* ---- while one makes room -------------------------------------------------------------------- */
+
+static int closes_and_starves(kp_job *job, void *resource)
+{
+    (void)resource;
+    if (strcmp(job->key.data, "a") == 0) {
+        (void)kp_pool_close(job->pool, KP_CLOSE_NOW, KP_NONE);
+        kp_sim_fail_alloc(play.c->sim, 1, true);
+    }
+    return 0;
+}
+
+/* It was promised the room of another, and its resource will be known by its address: for that,
+ * too, there is memory already. */
+static void a_get_that_makes_room_while_the_pool_closes_must_be_told_so(void **state)
+{
+    contract c;
+    kp_lease lease;
+
+    (void)state;
+    memset(&play, 0, sizeof play);
+    play.c = &c;
+    contract_begin(&c, NULL);
+    c.options.budget.max_live = 1;
+    contract_open_driver(&c, &(kp_driver){ .create = make, .destroy = closes_and_starves });
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kp_get(c.pool, kp_str(i ? "a" : "b"), NULL, &lease), 0);
+        kp_release(&lease);
+    }
+    assert_int_equal(kp_get(c.pool, kp_str("b"), NULL, &lease), KP_ECLOSED);
+    kp_sim_fail_alloc(c.sim, 0, false);
+    kp_sim_join(c.sim, 0);
+    assert_int_equal(kp_sim_close(c.sim), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +243,7 @@ int main(void)
         cmocka_unit_test(answers_that_come_later_must_end_each_of_them),
         cmocka_unit_test(what_is_slow_must_go_one_at_a_time),
         cmocka_unit_test(given_ones_must_leave_by_many_too),
+        cmocka_unit_test(a_get_that_makes_room_while_the_pool_closes_must_be_told_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -301,6 +301,39 @@ static void no_driver_function_must_begin_after_the_deadline(void **state)
     contract_end(&c);
 }
 
+/* An idle one is destroyed first: another key's, for its room, or its own, which is too old. That
+ * takes longer than the request can wait. The room that is left is whoever's is next. */
+static void no_create_must_begin_after_the_deadline(void **state)
+{
+    static const kp_line slow[] = { { .blocks_ms = 100, .times = 1 }, { 0 } };
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        contract c;
+        kp_lease lease;
+        begin(&c);
+        c.options.limits.idle_ttl_ms = 10;
+        c.options.limits.idle_check = KP_CHECK_GET;
+        c.options.budget.max_live = 1 + own;
+        c.options.budget.create_rate = 1;
+        c.options.budget.create_burst = 2;
+        c.script.destroy = slow;
+        contract_open(&c);
+        contract_take(&c, kp_str("a"), &lease);
+        contract_give(&c, &lease);
+        kp_sim_pass_ms(c.sim, 20);
+        assert_int_equal(get_within(&c, own ? "a" : "b", 50, &lease), KP_ETIMEDOUT);
+        assert_string_equal(c.why.limit, "destroy");
+        assert_int_equal(kp_sim_now_ms(c.sim), 120);
+        assert_int_equal(kp_cast_read(c.cast).creates, 1);
+        assert_int_equal(stats(&c, NULL).live, 0);
+        assert_int_equal(stats(&c, NULL).timeouts, 1);
+        contract_take(&c, kp_str("b"), &lease); /* its token came back, too */
+        assert_int_equal(kp_sim_now_ms(c.sim), 120);
+        contract_give(&c, &lease);
+        contract_end(&c);
+    }
+}
+
 static void a_request_must_end_at_its_deadline_though_its_validate_is_pending(void **state)
 {
     static const kp_line slow[] = { { .takes_ms = 1000, .times = KP_OFF } };
@@ -382,6 +415,33 @@ static void who_does_not_wait_must_not_wait_after_a_check_that_failed(void **sta
     contract_end(&c);
 }
 
+/* Of two idle ones the first is bad; the other one is lent, and no time counts as waiting. */
+static void who_does_not_wait_must_be_lent_another_one_than_the_bad(void **state)
+{
+    static const kp_line bad[] = { { .blocks_ms = 10, .status = -1 }, { 0 } };
+    static const uint32_t flags[] = { KP_DONT_WAIT, 0 };
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        contract c;
+        kp_lease leases[2], lease;
+        begin(&c);
+        c.options.limits.validate_after_ms = KP_NONE;
+        c.script.validate = bad;
+        contract_open(&c);
+        contract_take_all(&c, kp_str("a"), leases, 2);
+        contract_give_all(&c, leases, 2);
+        kp_sim_pass_ms(c.sim, 1);
+        kp_ask ask = { .within_ms = KP_NONE, .flags = flags[i] };
+        assert_int_equal(kp_get(c.pool, kp_str("a"), &ask, &lease), 0);
+        assert_int_equal(kp_cast_read(c.cast).validates, 2);
+        assert_int_equal(stats(&c, "a").creates, 2);
+        assert_int_equal(stats(&c, "a").waits, 0);
+        assert_int_equal(stats(&c, "a").wait_ns, 0);
+        contract_give(&c, &lease);
+        contract_end(&c);
+    }
+}
+
 static void who_does_not_wait_must_not_count_as_one_who_waited(void **state)
 {
     static const kp_ask asks[] = { { .within_ms = KP_NONE }, { .within_ms = 0 } };
@@ -418,10 +478,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_newer_request_before_it_must_not_make_an_older_one_spin),
         cmocka_unit_test(retrying_without_a_pause_must_still_end_at_the_deadline),
         cmocka_unit_test(no_driver_function_must_begin_after_the_deadline),
+        cmocka_unit_test(no_create_must_begin_after_the_deadline),
         cmocka_unit_test(a_request_must_end_at_its_deadline_though_its_validate_is_pending),
         cmocka_unit_test(a_deadline_that_has_passed_must_be_called_a_time_out),
         cmocka_unit_test(who_found_its_resource_bad_must_keep_its_place),
         cmocka_unit_test(who_does_not_wait_must_not_wait_after_a_check_that_failed),
+        cmocka_unit_test(who_does_not_wait_must_be_lent_another_one_than_the_bad),
         cmocka_unit_test(who_does_not_wait_must_not_count_as_one_who_waited),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);

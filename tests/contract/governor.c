@@ -151,6 +151,41 @@ static void the_background_must_keep_to_the_line_behind_requests(void **state)
     close_stage();
 }
 
+/* Takes one after the other and destroys them, as fast as there are tokens. */
+static void use_up(void *arg)
+{
+    kp_lease lease;
+
+    while (kp_sim_now_ms(the.sim) < 60000) {
+        if (kp_get(the.pool, kp_str(arg), NULL, &lease) != 0) return;
+        kp_discard(&lease);
+    }
+}
+
+/* However long others have used up all tokens, and had keys looked at for that. */
+static void after_a_long_lack_the_background_must_come_as_soon_as_there_are_tokens(void **state)
+{
+    static const char *const others[] = { "b", "b", "c" };
+    kp_stats a;
+
+    (void)state;
+    open_stage((kp_options){ .limits = { .min_live = 2, .refill = KP_REFILL_EAGER },
+                             .budget = { .create_rate = 10, .create_burst = 1 } },
+               NULL);
+    kp_lease lease = take("a");
+    kp_sim_pass_ms(the.sim, 1000);
+    for (int i = 0; i < 3; i++)
+        assert_true(kp_sim_spawn(the.sim, use_up, (void *)(uintptr_t)others[i]) > 0);
+    kp_sim_pass_ms(the.sim, 58000);
+    kp_discard(&lease);
+    assert_int_equal(kp_evict(the.pool, kp_str("a"), KP_NONE), 1);
+    kp_sim_join(the.sim, 0);
+    kp_sim_pass_ms(the.sim, 1000); /* two each for three keys, at ten per second */
+    assert_int_equal(kp_stats_read(the.pool, kp_str("a"), &a), 0);
+    assert_int_equal(a.idle, 2);
+    close_stage();
+}
+
 static void who_warms_and_waits_must_come_for_each_token(void **state)
 {
     kp_key keys[3] = { kp_str("a"), kp_str("b"), kp_str("c") };
@@ -188,6 +223,8 @@ int main(void)
         cmocka_unit_test(only_creations_must_need_tokens),
         cmocka_unit_test(out_of_memory_must_give_the_token_back),
         cmocka_unit_test(the_background_must_keep_to_the_line_behind_requests),
+        cmocka_unit_test(
+            after_a_long_lack_the_background_must_come_as_soon_as_there_are_tokens),
         cmocka_unit_test(who_warms_and_waits_must_come_for_each_token),
         cmocka_unit_test(the_state_of_the_line_must_be_told),
     };

@@ -126,6 +126,32 @@ static void a_request_must_end_at_its_deadline_and_dispatch_must_say_when(void *
     stage_close(&s);
 }
 
+/* As with the glue for libuv and libevent, which dispatches when it is told to, and not after each
+ * callback of the program's. */
+static void a_start_outside_dispatch_must_be_told_before_its_deadline(void **state)
+{
+    struct stage s;
+    struct ask a, later, b;
+
+    (void)state;
+    stage_open(&s, NULL, &one);
+    stage_start(&s, &a, "k", 1000);
+    stage_pass(&s, 0);
+    assert_int_equal(kp_loop_dispatch(s.loop), -1);
+    stage_start(&s, &b, "k", 20);
+    assert_true(stage_readable(&s)); /* it was to sleep for ever */
+    assert_int_equal(kp_loop_dispatch(s.loop), 20);
+    stage_start(&s, &later, "k", 500);
+    assert_false(stage_readable(&s)); /* it is awake in time */
+    stage_pass(&s, 20);
+    assert_int_equal(b.status, KP_ETIMEDOUT);
+    assert_int_equal(b.at_ms, 20);
+    kp_release(&a.lease);
+    stage_pass(&s, 0);
+    kp_release(&later.lease);
+    stage_close(&s);
+}
+
 static void a_grant_that_came_before_the_deadline_must_stand(void **state)
 {
     struct stage s;
@@ -446,6 +472,7 @@ int main(void)
         cmocka_unit_test(requests_must_be_served_in_order_of_arrival),
         cmocka_unit_test(threads_and_loops_must_stand_in_one_queue),
         cmocka_unit_test(a_request_must_end_at_its_deadline_and_dispatch_must_say_when),
+        cmocka_unit_test(a_start_outside_dispatch_must_be_told_before_its_deadline),
         cmocka_unit_test(a_grant_that_came_before_the_deadline_must_stand),
         cmocka_unit_test(a_failed_create_must_be_told_whole_and_the_next_must_create),
         cmocka_unit_test(a_pending_create_must_leave_its_request_to_whatever_is_ready_first),

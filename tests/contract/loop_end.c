@@ -190,6 +190,38 @@ static void a_refused_request_may_be_cancelled_before_it_hears_of_it(void **stat
     assert_int_equal(kp_sim_close(s.sim), 0);
 }
 
+/* What one key gives up is not for another whose turn is still to come. */
+static void a_pause_of_all_keys_must_begin_nothing(void **state)
+{
+    static const char *const key[] = { "a", "b" };
+    const kp_limits pause = { .max_live = KP_NONE }, resume = { .max_live = 1 };
+    const kp_options plan = { .limits = { .max_live = 1 },
+                              .budget = { .max_live = 1, .evict_other_keys = KP_OFF } };
+    struct stage s;
+    struct ask first, next;
+    kp_key pin[2]; /* so that both are there, a first */
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        stage_open(&s, NULL, &plan);
+        for (int k = 0; k < 2; k++) assert_int_equal(kp_pin(s.pool, kp_str(key[k]), &pin[k]), 0);
+        stage_start(&s, &first, key[i], 1000);
+        stage_pass(&s, 0);
+        kp_release(&first.lease);
+        stage_start(&s, &next, key[!i], 1000);
+        assert_int_equal(kp_limits_set(s.pool, KP_EVERY_KEY, &pause, NULL), 0);
+        stage_pass(&s, 10);
+        assert_int_equal(next.answers, 0);
+        assert_int_equal(stage_stats(&s).live, 0);
+        assert_int_equal(kp_limits_set(s.pool, KP_EVERY_KEY, &resume, NULL), 0);
+        stage_pass(&s, 0);
+        assert_int_equal(next.status, 0);
+        kp_release(&next.lease);
+        for (int k = 0; k < 2; k++) kp_unpin(s.pool, &pin[k]);
+        stage_close(&s);
+    }
+}
+
 /* ---- the closes ------------------------------------------------------------------------------ */
 
 static void closing_the_pool_must_refuse_its_requests(void **state)
@@ -443,6 +475,7 @@ int main(void)
         cmocka_unit_test(a_check_for_a_cancelled_request_must_end_with_an_idle_resource),
         cmocka_unit_test(a_victim_of_a_cancelled_request_must_make_room_for_the_next),
         cmocka_unit_test(a_refused_request_may_be_cancelled_before_it_hears_of_it),
+        cmocka_unit_test(a_pause_of_all_keys_must_begin_nothing),
         cmocka_unit_test(closing_the_pool_must_refuse_its_requests),
         cmocka_unit_test(closing_the_loop_must_cancel_its_requests),
         cmocka_unit_test(closing_the_loop_must_cancel_a_request_that_waits_for_ever),

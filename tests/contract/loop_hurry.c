@@ -10,6 +10,7 @@ static struct {
     struct stage stage;
     kp_job *job;        /* under way, or NULL */
     int begun, hurried, failed, status;
+    bool takes_its_time; /* what is hurried does not end at once */
 } w;
 
 static int begins(kp_job *job, void **out)
@@ -33,7 +34,7 @@ static void ends_at_once(kp_job *job)
 {
     assert_ptr_equal(job, w.job);
     w.hurried++;
-    answer(w.status, NULL);
+    if (!w.takes_its_time) answer(w.status, NULL);
 }
 
 static int destroy_nothing(kp_job *job, void *resource)
@@ -165,6 +166,136 @@ static void a_creation_that_others_wait_for_must_go_on_for_them(void **state)
     stage_close(s);
 }
 
+/* Else it would be under way until its deadline, and the pool would be as well. */
+static void a_creation_must_be_called_off_when_its_pool_closes(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a, b;
+
+    (void)state;
+    stage_start(s, &a, "k", 1000);
+    stage_start(s, &b, "k", 1000);
+    stage_pass(s, 0);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
+    assert_int_equal(w.hurried, 1);
+    assert_int_equal(w.failed, 0);
+    stage_pass(s, 0);
+    assert_int_equal(a.status, KP_ECLOSED);
+    assert_int_equal(b.status, KP_ECLOSED);
+    assert_int_equal(kp_loop_close(s->loop), 0);
+    kp_cast_close(s->cast);
+    assert_int_equal(kp_sim_close(s->sim), 0);
+}
+
+/* It failed because of its server, not because the pool closes. */
+static void a_creation_whose_time_was_over_must_count_though_its_pool_closes(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a;
+
+    (void)state;
+    w.takes_its_time = true;
+    stage_start(s, &a, "k", 10);
+    stage_pass(s, 10);
+    assert_int_equal(a.status, KP_ETIMEDOUT);
+    assert_int_equal(w.hurried, 1);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 1);
+    assert_int_equal(w.hurried, 1);
+    answer(-1, NULL);
+    assert_int_equal(w.failed, 1);
+    assert_int_equal(kp_loop_close(s->loop), 0);
+    kp_cast_close(s->cast);
+    assert_int_equal(kp_sim_close(s->sim), 0);
+}
+
+/* ---- called off before it has begun ---------------------------------------------------------- */
+
+/* The world of `stage`, in which one task stops twice: where it holds the pool's lock, and as soon
+ * as it has given that back to who waited for it. */
+static struct {
+    kp_world world;
+    const kp_world *own;
+    int stops; /* 1: at the next look at the clock, 2: at the next wake-up */
+    kp_gate holding, gave_back;
+    int rc;
+    int64_t out;
+} slow;
+
+static uint64_t now_and_stop(void *ctx)
+{
+    if (slow.stops == 1) {
+        slow.stops = 2;
+        kp_gate_pass(w.stage.sim, &slow.holding);
+    }
+    return slow.own->now_ns(ctx);
+}
+
+static void wake_and_stop(uint32_t *word, int how_many, void *ctx)
+{
+    slow.own->wake(word, how_many, ctx);
+    if (slow.stops != 2) return;
+    slow.stops = 0;
+    kp_gate_pass(w.stage.sim, &slow.gave_back);
+}
+
+static void gets(void *arg)
+{
+    struct stage *s = arg;
+    kp_lease lease;
+
+    slow.stops = 1;
+    slow.rc = kp_get(s->pool, kp_str("k"), KP_IN_S(1), &lease);
+}
+
+static void closes(void *arg)
+{
+    slow.out = kp_pool_close(((struct stage *)arg)->pool, KP_CLOSE_NOW, 0);
+}
+
+/* Its request had not sent it to the loop yet, only said that it would. */
+static void one_called_off_before_it_has_begun_must_begin_once_and_then_be_hurried(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a;
+
+    (void)state;
+    memset(&slow, 0, sizeof slow);
+    (void)kp_pool_close(s->pool, KP_CLOSE_NOW, 0);
+    slow.own = kp_sim_world(s->sim);
+    slow.world = *slow.own;
+    slow.world.now_ns = now_and_stop;
+    slow.world.wake = wake_and_stop;
+    s->plan.world = &slow.world;
+    s->plan.loop = s->loop;
+    s->plan.limits.max_live = 2;
+    assert_int_equal(kp_pool_open(&s->plan, &s->pool), 0);
+    stage_start(s, &a, "k", 1000); /* from now on there is memory for all that comes */
+    stage_pass(s, 0);
+    answer(0, &thing);
+    stage_pass(s, 0);
+    assert_true(kp_sim_spawn(s->sim, gets, s) > 0);
+    (void)kp_sim_settle(s->sim);
+    assert_int_equal(slow.holding.entered, 1);
+    assert_true(kp_sim_spawn(s->sim, closes, s) > 0);
+    (void)kp_sim_settle(s->sim);
+    kp_gate_open(s->sim, &slow.holding);
+    (void)kp_sim_settle(s->sim);
+    assert_int_equal(slow.gave_back.entered, 1);
+    assert_int_equal(slow.out, 2);
+    assert_int_equal(w.begun, 1);
+    assert_int_equal(w.hurried, 0);
+    kp_gate_open(s->sim, &slow.gave_back);
+    stage_pass(s, 0);
+    assert_int_equal(slow.rc, KP_ECLOSED);
+    assert_int_equal(w.begun, 2);
+    assert_int_equal(w.hurried, 1);
+    kp_release(&a.lease);
+    stage_pass(s, 0);
+    assert_int_equal(kp_loop_close(s->loop), 0);
+    kp_cast_close(s->cast);
+    assert_int_equal(kp_sim_close(s->sim), 0);
+}
+
 /* Its driver knows only the deadline of the request that began it. */
 static void what_goes_on_for_others_must_be_hurried_when_its_time_is_over(void **state)
 {
@@ -195,6 +326,9 @@ int main(void)
         cmocka_unit_test(a_creation_whose_time_was_over_must_count),
         cmocka_unit_test(a_probe_that_is_called_off_must_leave_its_place_to_the_next),
         cmocka_unit_test(a_creation_that_others_wait_for_must_go_on_for_them),
+        cmocka_unit_test(a_creation_must_be_called_off_when_its_pool_closes),
+        cmocka_unit_test(a_creation_whose_time_was_over_must_count_though_its_pool_closes),
+        cmocka_unit_test(one_called_off_before_it_has_begun_must_begin_once_and_then_be_hurried),
         cmocka_unit_test(what_goes_on_for_others_must_be_hurried_when_its_time_is_over),
     };
 

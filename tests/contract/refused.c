@@ -98,6 +98,7 @@ static void a_refusal_must_stop_its_key_until_it_is_told_to_try_again(void **sta
     (void)state;
     open_stage((kp_options){ .limits = { .min_live = 2, .refill = KP_REFILL_EAGER } }, password);
     assert_int_equal(ask(&g), KP_EREFUSED);
+    assert_int_equal(g.why.retry_after_ms, KP_OFF); /* trying again cannot help */
     for (int i = 0; i < 100; i++) {
         kp_sim_pass_ms(the.sim, 600);
         assert_int_equal(ask(&g), KP_EREFUSED);

@@ -158,6 +158,22 @@ static void a_reader_of_a_missing_file_must_say_so_until_its_writer_made_it(void
     stage_close(s);
 }
 
+/* A writer could not make it, either: there is a file where it needs a folder. */
+static void a_reader_of_an_impossible_file_must_not_be_sent_to_its_writer(void **state)
+{
+    struct stage *s = *state;
+    char file[sizeof s->file + 8];
+    kp_lease lease;
+
+    stage_open(s, (kp_sqlite_options){ 0 });
+    make_table(s);
+    (void)snprintf(file, sizeof file, "%s/b.db", s->file);
+    assert_int_equal(try_get(s, file, KP_SQLITE_READER, &lease), KP_ECREATE);
+    assert_int_equal(s->why.vendor_code & 0xff, SQLITE_CANTOPEN);
+    assert_null(strstr(s->why.text, "does not exist yet"));
+    stage_close(s);
+}
+
 static void a_file_that_is_no_database_must_be_refused_with_sqlites_reason(void **state)
 {
     struct stage *s = *state;
@@ -458,6 +474,7 @@ int main(void)
         TEST(threads_that_write_must_never_meet_sqlite_busy),
         TEST(a_key_must_be_the_text_of_its_file_and_its_role),
         TEST(a_reader_of_a_missing_file_must_say_so_until_its_writer_made_it),
+        TEST(a_reader_of_an_impossible_file_must_not_be_sent_to_its_writer),
         TEST(a_file_that_is_no_database_must_be_refused_with_sqlites_reason),
         TEST(an_error_must_name_the_file_and_carry_sqlites_extended_code),
         TEST(a_key_without_file_or_role_must_be_refused),

@@ -203,6 +203,44 @@ static void a_discarded_writer_must_leave_no_lock_behind(void **state)
     stage_close(s);
 }
 
+/* The next borrower would find half a database, and locked. To close the connection would leave
+ * sqlite3_backup_finish without it. */
+static void a_connection_with_a_backup_under_way_must_not_be_lent_again(void **state)
+{
+    struct stage *s = *state;
+    sqlite3_backup *backup;
+    sqlite3 *from, *into;
+    kp_lease lease;
+
+    if (SQLITE_VERSION_NUMBER < 3034000)
+        skip();
+    stage_open(s, (kp_sqlite_options){ .busy_timeout_ms = KP_NONE });
+    make_table(s);
+    assert_int_equal(sqlite3_open(s->other, &from), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(from, "CREATE TABLE t (x); CREATE TABLE u (x);"
+                                        " INSERT INTO t VALUES (1)", NULL, NULL, NULL), SQLITE_OK);
+    for (int discarded = 0; discarded < 2; discarded++) {
+        lease = get(s, KP_SQLITE_WRITER);
+        into = kp_sqlite_db(&lease);
+        backup = sqlite3_backup_init(into, "main", from, "main");
+        assert_non_null(backup);
+        assert_int_equal(sqlite3_backup_step(backup, 1), SQLITE_OK);
+        if (discarded)
+            kp_discard(&lease);
+        else
+            kp_release(&lease);
+        assert_int_equal(stats(s, KP_SQLITE_WRITER).destroy_failures, 1 + discarded);
+        assert_int_equal(sqlite3_backup_finish(backup), SQLITE_OK);
+        lease = get(s, KP_SQLITE_WRITER);
+        assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 3);
+        assert_int_equal(run_sql(&lease, "CREATE TABLE v (x); DROP TABLE v"), SQLITE_OK);
+        kp_release(&lease);
+        assert_int_equal(sqlite3_close(into), SQLITE_OK);
+    }
+    assert_int_equal(sqlite3_close(from), SQLITE_OK);
+    stage_close(s);
+}
+
 static void rolled_back(void *heard)
 {
     ++*(int *)heard;
@@ -265,6 +303,7 @@ int main(void)
         TEST(a_full_text_table_must_survive_what_its_borrower_left_open),
         TEST(a_connection_that_a_statement_keeps_open_must_be_a_failed_destroy),
         TEST(a_discarded_writer_must_leave_no_lock_behind),
+        TEST(a_connection_with_a_backup_under_way_must_not_be_lent_again),
         TEST(hooks_must_not_be_called_when_their_connection_goes),
         TEST(an_idle_connection_to_a_deleted_file_must_not_be_lent_again),
     };

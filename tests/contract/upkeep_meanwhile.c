@@ -29,6 +29,87 @@ static void a_refill_must_go_on_at_once_when_a_request_took_what_was_made(void *
     contract_end(&c);
 }
 
+/* What `b` keeps idle above its minimum leaves no room for what `a` has lost. */
+static void a_minimum_must_be_refilled_when_there_is_room_for_it(void **state)
+{
+    kp_lease lease[4];
+    contract c;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.min_live = 1;
+    c.options.limits.max_live = 10;
+    c.options.limits.refill = KP_REFILL_EAGER;
+    c.options.budget.max_idle = 3;
+    contract_open(&c);
+    contract_take(&c, kp_str("a"), &lease[0]);
+    for (int i = 1; i < 4; i++) contract_take(&c, kp_str("b"), &lease[i]);
+    for (int i = 1; i < 4; i++) kp_release(&lease[i]);
+    kp_discard(&lease[0]);
+    kp_sim_pass_ms(c.sim, 5000);
+    assert_int_equal(stats(&c, "a").live, 0);
+    assert_int_equal(kp_evict(c.pool, kp_str("b"), 1), 2);
+    kp_sim_pass_ms(c.sim, 1000);
+    assert_int_equal(stats(&c, "a").idle, 1);
+    contract_end(&c);
+}
+
+/* A failure that is kept for a request stands for a resource. Once a request was told, nothing
+ * does: a minimum that is refilled at once is made up for then. */
+static void a_failure_that_was_told_must_be_made_up_for(void **state)
+{
+    static const kp_line lines[] = { { .times = 2 }, { .status = -1, .times = 2 }, { 0 } };
+    kp_key a = kp_str("a");
+    kp_lease lease;
+    contract c;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.min_live = 2;
+    c.options.limits.refill = KP_REFILL_EAGER;
+    c.options.limits.cache_failure_ms = KP_ONCE;
+    c.options.limits.retry_first_ms = KP_NONE;
+    c.script.create = lines;
+    contract_open(&c);
+    assert_int_equal(kp_warm(c.pool, &a, 1, KP_IN_S(1)), 1);
+    assert_int_equal(kp_evict(c.pool, a, KP_NONE), 2);
+    kp_sim_pass_ms(c.sim, 1000);
+    assert_int_equal(kp_cast_read(c.cast).create_failures, 2);
+    assert_int_equal(get_within(&c, "a", 1000, &lease), KP_ECREATE);
+    assert_int_equal(get_within(&c, "a", 1000, &lease), KP_ECREATE);
+    kp_sim_pass_ms(c.sim, 1000);
+    assert_int_equal(stats(&c, "a").idle, 2);
+    contract_end(&c);
+}
+
+/* Without a pause between tries, a refill that fails ends, until the next get: also where the
+ * answers come later, and more is to be made than may be made at once. */
+static void a_refill_without_a_pause_must_end_when_it_fails(void **state)
+{
+    static const kp_line lines[] = { { .takes_ms = 1, .times = 3 },
+                                     { .takes_ms = 1, .status = -1, .times = KP_OFF }, { 0 } };
+    kp_lease lease;
+    contract c;
+
+    (void)state;
+    begin(&c);
+    c.options.limits.min_live = 3;
+    c.options.limits.max_creating = 2;
+    c.options.limits.prefill = KP_PREFILL_FIRST_GET;
+    c.options.limits.refill = KP_REFILL_EAGER;
+    c.options.limits.retry_first_ms = KP_NONE;
+    c.script.create = lines;
+    contract_open(&c);
+    assert_int_equal(get_within(&c, "a", 1000, &lease), 0);
+    kp_release(&lease);
+    kp_sim_pass_ms(c.sim, 10);
+    assert_int_equal(stats(&c, "a").idle, 3);
+    assert_int_equal(kp_evict(c.pool, kp_str("a"), KP_NONE), 3);
+    kp_sim_pass_ms(c.sim, 1000);
+    assert_in_range(kp_cast_read(c.cast).create_failures, 1, 3);
+    contract_end(&c);
+}
+
 /* Upkeep makes one for `a`, which takes until 250 ms; then it looks at `b`, whose failure was to be
  * told until about 200 ms. A request for `b` that came meanwhile, and waits for room, is not told
  * that failure by a look with the time at which upkeep began. */
@@ -129,6 +210,9 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refill_must_go_on_at_once_when_a_request_took_what_was_made),
+        cmocka_unit_test(a_minimum_must_be_refilled_when_there_is_room_for_it),
+        cmocka_unit_test(a_failure_that_was_told_must_be_made_up_for),
+        cmocka_unit_test(a_refill_without_a_pause_must_end_when_it_fails),
         cmocka_unit_test(a_look_of_upkeep_must_not_tell_a_failure_that_is_over),
         cmocka_unit_test(what_is_to_go_while_it_is_validated_must_go_afterwards),
         cmocka_unit_test(so_many_must_be_kept_of_those_idle_and_validated_together),

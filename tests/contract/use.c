@@ -253,6 +253,21 @@ static void without_a_deadline_it_must_go_on_until_the_schedule_ends(void **stat
     end(&c);
 }
 
+/* A deadline for several calls to share, which never comes. */
+static void until_never_it_must_go_on_until_the_schedule_ends(void **state)
+{
+    contract c;
+    kp_plan plan = { .schedule = { .times = 9, .max_ms = KP_OFF } };
+    (void)state;
+    begin(&c);
+    struct work work = { .c = &c };
+    plan.ask.until = kp_deadline_in(c.pool, KP_OFF);
+    assert_int_equal(kp_use(c.pool, kp_str("f"), &plan, run, &work), KP_ECREATE);
+    assert_int_equal(driven.failed, 10);
+    assert_int_equal(kp_sim_now_ms(c.sim), 100 * (512 - 1));
+    end(&c);
+}
+
 struct holder {
     contract *c;
     kp_lease  lease;
@@ -452,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_pause_that_would_pass_the_deadline_must_end_it_at_once),
         cmocka_unit_test(the_deadline_must_cover_runs_too),
         cmocka_unit_test(without_a_deadline_it_must_go_on_until_the_schedule_ends),
+        cmocka_unit_test(until_never_it_must_go_on_until_the_schedule_ends),
         cmocka_unit_test(without_a_deadline_it_must_wait_longer_than_the_default),
         cmocka_unit_test(fallback_keys_must_be_tried_in_order_each_by_the_schedule),
         cmocka_unit_test(a_failure_of_fn_must_not_move_to_another_key_unless_it_is_retried),

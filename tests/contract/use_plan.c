@@ -225,6 +225,35 @@ static void what_a_plan_can_mean_must_be_taken(void **state)
     contract_end(&c);
 }
 
+/* ---- its deadline ---------------------------------------------------------------------------- */
+
+/* Said by the plan, or by the pool for all who say nothing. */
+static void a_plan_that_does_not_wait_must_try_its_fallback_keys(void **state)
+{
+    static const kp_ask asks[] = { { .within_ms = KP_NONE }, { .within_ms = 0 } };
+    kp_key us = kp_str("us");
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        kp_plan plan = { .ask = asks[i], .fallback = &us, .fallbacks = 1 };
+        contract c;
+        kp_lease eu;
+        contract_begin(&c, NULL);
+        c.options.limits.max_live = 1;
+        c.options.deadline_ms = KP_NONE;
+        contract_open(&c);
+        contract_take(&c, EU, &eu);
+        struct work work = { .c = &c };
+        assert_int_equal(kp_use(c.pool, EU, &plan, run, &work), 0);
+        assert_int_equal(work.runs, 1);
+        plan = (kp_plan){ .ask = asks[i], .schedule = { .times = 1 } };
+        assert_int_equal(kp_use(c.pool, EU, &plan, run, &work), KP_EAGAIN);
+        assert_int_equal(contract_stats(&c, EU).timeouts, 0);
+        assert_int_equal(contract_stats(&c, EU).refusals, 2);
+        contract_give(&c, &eu);
+        contract_end(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +266,7 @@ int main(void)
         cmocka_unit_test(runs_count_for_the_schedules_duration),
         cmocka_unit_test(what_a_plan_cannot_mean_must_be_refused_with_the_fields_name),
         cmocka_unit_test(what_a_plan_can_mean_must_be_taken),
+        cmocka_unit_test(a_plan_that_does_not_wait_must_try_its_fallback_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

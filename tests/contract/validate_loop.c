@@ -199,6 +199,30 @@ static void threads_of_the_pool_must_run_the_tests(void **state)
     assert_int_equal(by_others, checks);
 }
 
+/* Nobody is ahead of it, and there is one for it. A thread's get is told the same. */
+static void who_is_given_up_while_its_own_is_validated_must_be_told_the_deadline(void **state)
+{
+    struct stage s;
+    struct ask a;
+    kp_script script = { .validate = takes_a_second };
+    kp_options o = { .limits = { .validate_after_ms = KP_NONE } };
+
+    (void)state;
+    stage_open(&s, &script, &o);
+    stock(&s, 1);
+    stage_start(&s, &a, "a", 100);
+    stage_pass(&s, 200);
+    assert_int_equal(a.status, KP_ETIMEDOUT);
+    assert_string_equal(a.why.limit, "deadline");
+    stage_pass(&s, 1000);
+    stage_start(&s, &a, "a", KP_NONE);
+    stage_pass(&s, 1);
+    assert_int_equal(a.status, KP_EAGAIN);
+    assert_string_equal(a.why.limit, "deadline");
+    stage_pass(&s, 1000);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +232,8 @@ int main(void)
         cmocka_unit_test(a_way_back_must_be_able_to_say_it),
         cmocka_unit_test(a_loop_that_closes_its_pool_must_see_the_end_of_a_test),
         cmocka_unit_test(threads_of_the_pool_must_run_the_tests),
+        cmocka_unit_test(
+            who_is_given_up_while_its_own_is_validated_must_be_told_the_deadline),
     };
     return cmocka_run_group_tests_name("tests by loops and threads", tests, NULL, NULL);
 }

@@ -381,8 +381,10 @@ static void an_open_without_descriptors_must_say_so(void **state)
     kp_options o = plan(1);
     struct rlimit before, none;
     kp_pool *pool;
+    kp_why why;
 
     (void)state;
+    o.why = &why;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     none = before;
     none.rlim_cur = 0;
@@ -390,6 +392,7 @@ static void an_open_without_descriptors_must_say_so(void **state)
     int code = kp_pool_open(&o, &pool);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(code, KP_ENOMEM);
+    assert_non_null(strstr(why.text, "descriptor"));
     assert_null(pool);
     kp_cast_close(h->cast);
     assert_int_equal(kp_sim_close(h->sim), 0);

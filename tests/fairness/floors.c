@@ -171,6 +171,42 @@ static void floors_of_keys_that_add_up_to_too_much_must_be_told_once_and_served_
     contract_end(&c);
 }
 
+/* The same where what is lent is limited; but a pause takes nothing away. */
+static void floors_must_add_up_to_no_more_than_may_be_lent(void **state)
+{
+    const kp_limits more = { .floor = 5 }, most = { .floor = 4 };
+    contract c;
+    kp_lease lease;
+    kp_why why;
+
+    (void)state;
+    begin(&c);
+    c.options.limits_for = four_each;
+    c.options.budget.max_lent = 12;
+    contract_open(&c);
+    for (int i = 0; i < 3; i++) {
+        char key[] = { (char)('a' + i), 0 };
+        contract_take(&c, kp_str(key), &lease);
+        contract_give(&c, &lease);
+    }
+    assert_int_equal(kp_limits_set(c.pool, kp_str("a"), &more, &why), KP_ECONFIG); /* 13 */
+    assert_string_equal(why.field, "limits.floor");
+    assert_non_null(strstr(why.text, "budget.max_lent"));
+    assert_int_equal(kp_limits_set(c.pool, KP_EVERY_KEY, &more, &why), KP_ECONFIG);
+    assert_non_null(strstr(why.text, "budget.max_lent"));
+    assert_int_equal(kp_limits_set(c.pool, KP_EVERY_KEY, &most, &why), 0);
+    assert_int_equal(kp_budget_set(c.pool, &(kp_budget){ .max_lent = 11 }, &why), KP_ECONFIG);
+    assert_string_equal(why.field, "budget.max_lent");
+    assert_int_equal(kp_budget_set(c.pool, &(kp_budget){ .max_lent = KP_NONE }, &why), 0);
+    assert_int_equal(kp_budget_set(c.pool, &(kp_budget){ .max_lent = 12 }, &why), 0);
+    assert_int_equal(c.events[KP_EVENT_MISUSE], 0);
+    contract_take(&c, kp_str("d"), &lease); /* served, and told */
+    contract_give(&c, &lease);
+    assert_int_equal(c.events[KP_EVENT_MISUSE], 1);
+    c.misuses = 1;
+    contract_end(&c);
+}
+
 static void kp_limits_set_must_refuse_what_cannot_hold_and_change_nothing(void **state)
 {
     const kp_limits too_high = { .floor = 7 }, fits = { .floor = 6 }, more = { .floor = 5 };
@@ -243,6 +279,7 @@ int main(void)
         cmocka_unit_test(a_floor_that_limits_for_writes_and_that_cannot_hold_must_refuse_the_get),
         cmocka_unit_test(
             floors_of_keys_that_add_up_to_too_much_must_be_told_once_and_served_all_the_same),
+        cmocka_unit_test(floors_must_add_up_to_no_more_than_may_be_lent),
         cmocka_unit_test(kp_limits_set_must_refuse_what_cannot_hold_and_change_nothing),
         cmocka_unit_test(the_floor_of_a_forgotten_key_must_count_no_more),
     };

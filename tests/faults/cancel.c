@@ -372,6 +372,46 @@ static void no_point_in_a_callback_must_end_a_thread_within_the_pool(void **stat
     }
 }
 
+/* ---- what the pool itself calls -------------------------------------------------------------- */
+
+static int no_fd(void *resource, void *ctx)
+{
+    return (void)resource, (void)ctx, -1;
+}
+
+static void *end_it(void *arg)
+{
+    pthread_cancel(pthread_self());
+    s.result = kp_pool_close(arg, KP_CLOSE_WAIT, KP_SECONDS(30));
+    s.back = true;
+    pthread_testcancel();
+    return NULL;
+}
+
+static void count_drop(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+static void a_pool_that_watches_must_end_before_the_thread_that_closes_it(void **state)
+{
+    int drops = 0;
+    kp_options options = { .driver = { .create = thing_create, .destroy = thing_destroy,
+                                       .fd = no_fd, .drop_ctx = count_drop, .ctx = &drops },
+                           .threads = KP_NONE };
+    kp_pool *pool;
+    pthread_t thread;
+    void *ended;
+
+    (void)state;
+    s.back = false;
+    assert_int_equal(kp_pool_open(&options, &pool), 0);
+    assert_int_equal(pthread_create(&thread, NULL, end_it, pool), 0);
+    assert_int_equal(pthread_join(thread, &ended), 0);
+    assert_true(s.back && s.result == 0 && ended == PTHREAD_CANCELED);
+    assert_int_equal(drops, 1);
+}
+
 /* ---- a loop that is rung --------------------------------------------------------------------- */
 
 static void *release_it(void *arg)
@@ -421,6 +461,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(no_point_in_a_callback_must_end_a_thread_within_the_pool),
+        T(a_pool_that_watches_must_end_before_the_thread_that_closes_it),
         T(ringing_a_loop_must_not_end_the_thread_that_does),
     };
 

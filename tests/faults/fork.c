@@ -223,6 +223,31 @@ static void what_was_lent_or_pinned_before_must_be_stale_in_the_child(void **sta
     assert_int_equal(all_destroyed, 2);
 }
 
+static void end_what_ended_before(void *arg)
+{
+    struct stale *s = arg;
+    kp_lease other;
+
+    MUST(kp_get(s->pool, kp_str("the child's"), NULL, &other) == 0); /* the same place and number */
+    MUST((uint32_t)other.opaque[0] == (uint32_t)s->lease.opaque[0]);
+    TOLD(kp_release(&s->lease), "already");
+    MUST(!strstr(told.text, "the child's"));
+    kp_release(&other);
+    TOLD(kp_release(&other), "the child's");
+    MUST(kp_pool_close(s->pool, KP_CLOSE_WAIT, KP_SECONDS(30)) == 0);
+}
+
+static void what_ended_before_must_not_be_told_as_of_a_key_of_the_childs(void **state)
+{
+    struct stale s = { .pool = pool_of_things((kp_options){ 0 }) };
+
+    (void)state;
+    s.lease = take(s.pool, "the parent's");
+    kp_release(&s.lease);
+    child_run(end_what_ended_before, &s);
+    assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_WAIT, KP_SECONDS(30)), 0);
+}
+
 /* ---- what the child's pool is like ----------------------------------------------------------- */
 
 static char limits_seen[100];
@@ -315,6 +340,7 @@ int main(void)
         T(H25_a_child_must_start_empty_whatever_the_parent_was_doing),
         T(H25_a_child_that_is_refused_must_be_told_so_whatever_the_parent_did),
         T(what_was_lent_or_pinned_before_must_be_stale_in_the_child),
+        T(what_ended_before_must_not_be_told_as_of_a_key_of_the_childs),
         T(the_childs_pool_must_have_the_options_of_the_parents_and_what_was_set_last),
         T(a_pool_with_threads_must_have_threads_in_the_child),
     };

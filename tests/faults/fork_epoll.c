@@ -52,10 +52,43 @@ static void what_is_the_parents_must_be_told_to_the_parent(void **state)
     (void)close(ends[1]);
 }
 
+static void stop_and_start(void *arg)
+{
+    kp_watch *ready = arg, own = { .told = on_ready };
+    int ends[2];
+
+    MUST(pipe(ends) == 0 && write(ends[1], "", 1) == 1);
+    loop.watcher.stop(&loop.watcher, ready);
+    MUST(!ready->next);
+    MUST(loop.watcher.start(&loop.watcher, &own, ends[0], KP_WATCH_READ, KP_OFF) == KP_EFORKED);
+    MUST(!own.next);
+    MUST(kp_epoll_close(&loop) == 0);
+}
+
+static void what_a_child_stops_must_go_on_in_the_parent(void **state)
+{
+    kp_watch ready = { .told = on_ready };
+    int ends[2];
+
+    (void)state;
+    heard = 0;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(kp_epoll_open(&loop), 0);
+    assert_int_equal(loop.watcher.start(&loop.watcher, &ready, ends[0], KP_WATCH_READ, KP_OFF), 0);
+    child_run(stop_and_start, &ready);
+    assert_int_equal(write(ends[1], "", 1), 1);
+    assert_int_equal(kp_epoll_turn(&loop, 0), 0);
+    assert_int_equal(heard, 1);
+    assert_int_equal(kp_epoll_close(&loop), 0);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_the_parents_must_be_told_to_the_parent),
+        cmocka_unit_test(what_a_child_stops_must_go_on_in_the_parent),
     };
 
     return cmocka_run_group_tests_name("fork_epoll", tests, NULL, NULL);

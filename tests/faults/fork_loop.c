@@ -68,9 +68,13 @@ static int end_with_a_loop(void **state)
 
 static void meet_the_parents_loop(void *arg)
 {
+    kp_why why;
+    kp_ask ask = { .why = &why };
+
     (void)arg;
     MUST(kp_loop_dispatch(l.loop) == KP_EFORKED);
-    MUST(kp_get_start(l.pool, kp_str("k"), NULL, &l.spare) == KP_EFORKED);
+    MUST(kp_get_start(l.pool, kp_str("k"), &ask, &l.spare) == KP_EFORKED);
+    MUST(strstr(why.text, "loop")); /* the pool does serve the child */
     kp_cancel(&l.waiting);
     MUST(kp_loop_close(l.loop) == 0);
     MUST(told.count == 0 && l.done == 0);

@@ -39,6 +39,8 @@ kp::lease<connection> borrow(kp::pool<connection> &pool)
     (void)pool.get(tight{ 1, 2 });
     kp::pool<void> opaque;              // CURL is void, and others are
     (void)opaque.get("db1").get();
+    kp::pool<connection> adopted(static_cast<kp_pool *>(nullptr));      // as an adapter opens it
+    (void)adopted.get("db1");
     return pool.get("db1");
 #endif
 }

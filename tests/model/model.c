@@ -130,28 +130,6 @@ bool m_first_for_token(const struct model *m, int key)
     return !outranked(m, B_TOKEN, key);
 }
 
-/* Has the key more than it may keep (its minimum or its floor)? */
-static bool has_to_spare(const struct model *m, int key)
-{
-    const struct model_rules *rules = &m->key[key].rules;
-    int64_t kept = rules->floor > rules->min_live ? rules->floor : rules->min_live;
-
-    return m->evicts && m->budget_live < NO_LIMIT && m_staying(m, key) > kept;
-}
-
-/* The least recently used idle one of all keys above their minimum and floor. */
-static int victim(const struct model *m)
-{
-    int worst = NOBODY;
-
-    for (int k = 0; k < MODEL_KEYS; k++) {
-        int oldest = m->key[k].in_use && has_to_spare(m, k) ? m_oldest_idle(m, k) : NOBODY;
-        if (oldest != NOBODY && (worst == NOBODY || m->slot[oldest].order < m->slot[worst].order))
-            worst = oldest;
-    }
-    return worst;
-}
-
 /* ---- the questions that a request is asked --------------------------------------------------- */
 
 static enum verdict lacks(struct model_request *r, const char *limit, enum model_budget budget)
@@ -243,7 +221,7 @@ int m_take_seat(struct model *m, int slot)
 /* Is the room of one of this key's resources owed to the key that is next? */
 static bool owed_elsewhere(const struct model *m, int key)
 {
-    return has_to_spare(m, key) && outranked(m, B_LIVE, key);
+    return m_has_to_spare(m, key) && outranked(m, B_LIVE, key);
 }
 
 static enum verdict take_ready(struct model *m, struct model_request *r)
@@ -270,7 +248,6 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
     if (idle && !made_for_it && m->has_validate && (rules->validate_on & KP_CHECK_GET) &&
         r->idle_ns >= rules->validate_after)
         s->open = 0;
-    TALLY(m, r->key, hits, !made_for_it);
     return ANSWERED;
 }
 
@@ -307,7 +284,8 @@ static enum verdict find_room(struct model *m, struct model_request *r)
     if (!m_may_take(m, B_CREATING, r->key)) return lacks(r, "budget.max_creating", B_CREATING);
     if (want_token(m, r) == LACKS) return LACKS;
     if (r->victim != NOBODY || m_may_take(m, B_LIVE, r->key)) return GO_ON;
-    r->victim = outranked(m, B_LIVE, r->key) ? NOBODY : victim(m);
+    if (outranked(m, B_LIVE, r->key)) return lacks(r, "budget.max_live", B_LIVE);
+    r->victim = m_victim(m, r->key);
     return r->victim == NOBODY ? lacks(r, "budget.max_live", B_LIVE) : GO_ON;
 }
 
@@ -321,6 +299,7 @@ static enum verdict told_before(struct model *m, struct model_request *r)
     if (k->kept > 0) {
         code = k->kept_code[0];
         memmove(k->kept_code, k->kept_code + 1, (size_t)--k->kept * sizeof k->kept_code[0]);
+        if (k->rules.eager) m_want_more(m, r->key);
     } else if (!code || m->now >= k->last_until) {
         return GO_ON;
     }
@@ -349,7 +328,7 @@ static enum verdict is_healthy(struct model *m, struct model_request *r)
         r->again = k->back_off;
         return lacks(r, "retry_first_ms", B_NONE);
     }
-    if (making >= (k->failures && k->rules.retry_first ? 1 : k->rules.max_creating))
+    if (making >= (k->failures && k->rules.retry_first && !k->tripped ? 1 : k->rules.max_creating))
         return told ? answer_no(r, KP_ECREATE, "max_creating") : lacks(r, "max_creating", B_NONE);
     return GO_ON;
 }
@@ -371,14 +350,7 @@ static enum verdict take_permit(struct model *m, struct model_request *r)
     if (r->victim == NOBODY) {
         r->slot = m_permit(m, r->key);
     } else {
-        struct model_slot *gone = &m->slot[r->victim];
-        m_aged(m, gone);
-        gone->state = M_CLOSING;
-        gone->look_at = FOREVER;
-        gone->sponsor = NOBODY;
-        gone->heir = NOBODY;
-        gone->reason = gone->key == r->key ? R_RETURNED : R_EVICTED;
-        k->promised++;
+        m_promise(m, r);
     }
     if (k->tripped) m_probe(m, r, &r->probe);
     if (k->rules.prefill) m_want_more(m, r->key);
@@ -405,20 +377,25 @@ enum verdict m_decide(struct model *m, struct model_request *r)
 
 /* ---- settling (L1) --------------------------------------------------------------------------- */
 
-/* The request leaves its line; its answer is in r->grant. */
-static void answered(struct model *m, struct model_request *r)
+/* The request leaves its line; its answer is in r->grant. True: a victim no longer goes for it. */
+static bool answered(struct model *m, struct model_request *r)
 {
+    int making = r->making;
+    bool waives = making != NOBODY && m->slot[making].state == M_CLOSING;
+
     r->waiting = false;
-    if (r->making != NOBODY) m->slot[r->making].sponsor = NOBODY;
+    if (making != NOBODY) m->slot[making].sponsor = NOBODY;
     r->making = NOBODY;
     if (r->grant == G_NO) r->holds_lent = false;
     m_rouse(m, r);
+    if (waives) m_waive(m, r->key, making);
+    return waives;
 }
 
 void m_refuse(struct model *m, int request, int code, const char *limit)
 {
     m_no(&m->request[request], code, limit);
-    answered(m, &m->request[request]);
+    (void)answered(m, &m->request[request]);
 }
 
 void m_refuse_all(struct model *m, int key, int code)
@@ -431,7 +408,7 @@ void m_refuse_all(struct model *m, int key, int code)
 
 static int serve(struct model *m, int key)
 {
-    int head[LINES], served = 0;
+    int head[LINES], served = 0, waived = 0;
 
     for (bool again = true; again;) {
         enum model_budget short_of = B_NONE;
@@ -444,7 +421,7 @@ static int serve(struct model *m, int key)
                 if (r->grant != G_NO) m_late_learn(m, key);
                 if (r->grant != G_NO && m->key[key].rules.wait_lifo)
                     m->key[key].served_at = ++m->stamps;
-                answered(m, r);
+                waived += answered(m, r);
                 again = true;
                 served++;
                 continue;
@@ -458,6 +435,7 @@ static int serve(struct model *m, int key)
         }
         if (!again) m->key[key].lacks = short_of;
     }
+    if (waived) m_settle(m, key);
     return served;
 }
 

@@ -75,6 +75,7 @@ struct model_slot {
     int job_seat, key, seats;
     int sponsor;            /* the request for which it is made, checked or evicted, or NOBODY */
     int heir;               /* a victim: the key that gets its place, or NOBODY */
+    uint64_t waived;        /* a victim that nobody waits for: the larger, the later; or 0 */
     bool probe;             /* its creation is a probe, or the permit that its heir gets is one */
     bool doomed, owes_lent; /* owes_lent: max_lent counts its lease until it is destroyed */
     bool then_validate;     /* J_RESET: validate afterwards */
@@ -115,9 +116,10 @@ struct model_key {
     bool in_use, refill, warm, leaving;
     bool dropped; /* forgotten as soon as nobody uses it */
     uint64_t place, used_at, look_at;
+    uint64_t token_look;           /* when the background looks for a token, until that is over */
     uint64_t unused, unused_since; /* its place among the unused keys, or 0; since when */
     int interest, pins;
-    int promised; /* permits whose victim is not destroyed yet */
+    int promised; /* permits that requests wait for until their victims are destroyed */
     enum model_budget lacks;
     uint64_t served_at; /* LIFO: the latest stamp when it was served last */
 

@@ -79,21 +79,22 @@ static void vacate(struct model *m, int slot)
 }
 
 /* A victim's place becomes a permit of the key that it was evicted for. A request that evicted it
- * itself goes on with the permit; on a loop the sponsor gets it, or, without one, it is freed. */
+ * itself goes on with the permit; on a loop the sponsor gets it, if it has not been granted it yet,
+ * as one that took over a waived victim may have. */
 static void inherit(struct model *m, int slot, int heir, int sponsor, bool probe)
 {
     m->slot[slot] = (struct model_slot){ .state = M_CREATING, .key = heir, .look_at = FOREVER };
     m->slot[slot].sponsor = m->slot[slot].heir = NOBODY;
-    if (m->on_loop && sponsor != NOBODY) {
-        m->request[sponsor].grant = G_PERMIT;
-        m->request[sponsor].slot = slot;
-        m->request[sponsor].waiting = false;
-        m->request[sponsor].making = NOBODY;
-        m->request[sponsor].probe = probe;
-        m_rouse(m, &m->request[sponsor]);
-    } else if (m->on_loop) {
-        m->slot[slot].state = M_FREE;
-        m_token_back(m);
+    if (m->on_loop) {
+        struct model_request *r = &m->request[sponsor];
+        bool waits = r->grant == G_WAIT;
+        r->grant = G_PERMIT;
+        r->slot = slot;
+        r->victim = NOBODY;
+        r->waiting = false;
+        r->making = NOBODY;
+        r->probe |= probe;
+        if (waits) m_rouse(m, r);
     }
     m_settle(m, heir);
 }
@@ -106,7 +107,7 @@ static void destroyed(struct model *m, int slot, int status)
         m_reclaimed(m, slot, status);
         return;
     }
-    int key = s->key, heir = s->heir, sponsor = s->sponsor;
+    int key = s->key, heir = s->waived ? NOBODY : s->heir, sponsor = s->sponsor;
     bool probe = s->probe;
     struct model_frame outer = m_open_todo(m);
 
@@ -355,12 +356,14 @@ static uint64_t pause_after(const struct model *m, const struct model_rules *rul
     return pause ? m->luck % pause + 1 : 0;
 }
 
+/* Without a pause the background stops rather than retry at once. */
 static void remember(const struct model *m, struct model_key *k, int code, bool background)
 {
     const struct model_rules *rules = &k->rules;
     uint64_t pause = pause_after(m, rules, ++k->failures);
 
     k->back_off = pause ? m->now + pause : 0;
+    if (background && !pause && !rules->cache_once) k->refill = k->warm = false;
     if (k->refused && code != KP_EREFUSED) return; /* the refusal stays the reason */
     k->refused = code == KP_EREFUSED;
     if (rules->cache_once && background && !k->refused && k->kept < rules->max_live) {
@@ -436,6 +439,7 @@ void m_create(struct model *m, int key, int slot, int request)
     s->began = m->now;
     s->epoch = m->epoch;
     s->job = J_CREATE;
+    if (request == NOBODY) m_probe_unasked(m, key, &s->probe);
     if (m->on_loop) wait_for_it(m, slot, request);
     if (m_posted(m, slot)) return;
     int status = m_answer(m, KP_JOB_CREATE, s->serial);
@@ -462,7 +466,6 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         m_settle(m, key); /* so far the sponsor looked at nothing else */
         if (sponsor != NOBODY) m_send_away(m, sponsor);
     } else {
-        TALLY(m, s->key, hits, 1); /* not counted before the check */
         (void)release_sponsor(m, slot);
         r->grant = G_SLOT;
         r->slot = slot;

@@ -74,8 +74,9 @@ void m_look_up(struct model *m, struct model_request *r)
 {
     if (r->grant != G_WAIT) return;
     if (m->now >= r->deadline) {
+        bool checking = r->making != NOBODY && m->slot[r->making].state == M_LENT;
         m_refuse(m, (int)(r - m->request), r->at_once ? KP_EAGAIN : KP_ETIMEDOUT,
-                 r->limit);
+                 checking ? "deadline" : r->limit);
         m_settle(m, r->key);
     } else if (m->now >= r->again) { /* a pause after a failure has ended */
         r->again = FOREVER;
@@ -87,6 +88,7 @@ void m_look_up(struct model *m, struct model_request *r)
 static void create(struct model *m, struct model_request *r)
 {
     int request = (int)(r - m->request), victim = r->victim;
+    bool goes = victim != NOBODY && m->slot[victim].heir != NOBODY; /* it was waived */
 
     if (!m->on_loop || (victim == NOBODY && !r->boxed)) m_do(m);
     if (victim != NOBODY) {
@@ -100,7 +102,7 @@ static void create(struct model *m, struct model_request *r)
             r->limit = "destroy";
             m_wait_again(m, r);
         }
-        m_destroy(m, victim);
+        if (!goes) m_destroy(m, victim);
         if (m->on_loop) return;
         r->slot = victim;
     }
@@ -142,7 +144,6 @@ static bool check(struct model *m, struct model_request *r)
     }
     s->open = 0; /* not shared before it is known to be good */
     if (m->on_loop) {
-        TALLY(m, r->key, hits, (uint64_t)-1); /* counted when it is known to be good */
         s->job = J_CHECK;
         s->job_seat = seat;
         s->sponsor = (int)(r - m->request);
@@ -161,9 +162,9 @@ static bool check(struct model *m, struct model_request *r)
         open_to_others(m, r);
         return true;
     }
-    TALLY(m, r->key, hits, (uint64_t)-1);
     m_give(m, slot, seat, status >= 0, R_INVALID);
-    wait_again_in_time(m, r);
+    if (r->at_once) m_wait_again(m, r); /* it may have another one that is there */
+    else wait_again_in_time(m, r);
     m_do(m);
     return false;
 }
@@ -180,7 +181,9 @@ static void explain(const struct model *m, struct model_request *r)
     uint64_t at = k->tripped ? k->open_until : k->back_off;
     if (strcmp(r->bound, "budget.create_rate") == 0) at = m_token_at(m, m->now);
     if (strcmp(r->bound, "refuse_late") == 0) at = r->again;
+    if (kp_error_find(r->code)->retry == KP_RETRY_NEVER) at = FOREVER;
     why->retry_after_ms = at > m->now ? (int64_t)((at - m->now + 999999) / 1000000) : 0;
+    if (at == FOREVER) why->retry_after_ms = KP_OFF;
     for (int i = 0; i < MODEL_REQUESTS; i++)
         why->ahead += m->request[i].waiting && m->request[i].key == r->key &&
                       m_before(m, i, (int)(r - m->request));
@@ -203,13 +206,14 @@ void m_tell(struct model *m, struct model_request *r)
 
 bool m_over(struct model *m, struct model_request *r)
 {
-    if (r->waited) { /* it waited until its lease began, or until now */
+    if (r->waited && !r->at_once) { /* it waited until its lease began, or until now */
         bool lent = r->grant == G_SLOT;
         uint64_t until = lent ? m->slot[r->slot].seat[r->seat].since : m->now;
         TALLY(m, r->key, wait_ns, until - r->began);
     }
     if (r->grant == G_SLOT) r->code = 0;
     TALLY(m, r->key, gets, r->code == 0);
+    if (r->code == 0) TALLY(m, r->key, hits, m->slot[r->slot].seat[r->seat].hit);
     if (r->code == 0) m->slot[r->slot].seat[r->seat].heard = true;
     TALLY(m, r->key, timeouts, r->code == KP_ETIMEDOUT);
     TALLY(m, r->key, refusals, r->code != 0 && r->code != KP_ETIMEDOUT);

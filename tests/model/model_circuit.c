@@ -51,6 +51,17 @@ void m_probe(struct model *m, struct model_request *r, bool *mark)
     k->probing = true;
 }
 
+/* A creation that no request has asked for, where a creation can close the circuit. */
+void m_probe_unasked(struct model *m, int key, bool *mark)
+{
+    struct model_key *k = &m->key[key];
+    struct model_request nobody = { .key = key };
+    bool by_use = k->by_use && m_breaks(&k->rules, KP_BREAK_USE);
+
+    if (!k->tripped || by_use || !m_breaks(&k->rules, KP_BREAK_CREATE)) return;
+    if (!m_circuit_bars(m, key)) m_probe(m, &nobody, mark);
+}
+
 static void open_it(struct model *m, struct model_key *k, const char *limit, bool use)
 {
     k->tripped = true;

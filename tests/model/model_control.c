@@ -48,6 +48,8 @@ static bool may_be(const struct model *m, const struct model *next)
     if (next->said.create_burst && next->create_rate == NO_LIMIT) return false;
     if (least < m->budget_live && (m_all_keys(m, false) > least || m_all_keys(m, true) > least))
         return false;
+    if (next->budget_lent < m->budget_lent && m_all_keys(m, true) > m_lent_bound(next))
+        return false;
     for (int k = 0; k < MODEL_KEYS; k++)
         if (m->key[k].in_use && !m_fits(next, &m->key[k].rules, false)) return false;
     return m_fits(next, &m->rules, true);

@@ -43,6 +43,12 @@ bool m_before(const struct model *m, int a, int b); /* of two requests of a key:
 bool m_creator_waits(const struct model *m, int key);
 void m_settle_all(struct model *m);                 /* serve keys with what budgets have left */
 
+/* victims (model_victims.c) */
+bool m_has_to_spare(const struct model *m, int key); /* more than its minimum and floor */
+int m_victim(const struct model *m, int key); /* what goes to make room for this key, or NOBODY */
+void m_promise(struct model *m, struct model_request *r);
+void m_waive(struct model *m, int key, int victim); /* no request of the key waits for it */
+
 /* control (model_control.c) */
 void m_read_budget(struct model *m, const kp_budget *budget);
 int64_t m_surplus(const struct model *m); /* how many more stay than the budget allows */
@@ -60,7 +66,7 @@ bool m_over(struct model *m, struct model_request *r);
 uint64_t m_token_at(const struct model *m, uint64_t now); /* when the next one may begin */
 void m_token_take(struct model *m, uint64_t now);
 void m_token_back(struct model *m); /* the creation never reached the driver */
-uint64_t m_token_look(struct model *m, uint64_t now);
+uint64_t m_token_look(struct model *m, int key, uint64_t now);
 struct model_bucket m_bucket(const struct model *m);
 void m_bucket_set(struct model *m, struct model_bucket bucket); /* with the current rate */
 
@@ -68,6 +74,7 @@ void m_bucket_set(struct model *m, struct model_bucket bucket); /* with the curr
 bool m_breaks(const struct model_rules *rules, uint32_t kind);
 bool m_circuit_bars(const struct model *m, int key);
 void m_probe(struct model *m, struct model_request *r, bool *mark);
+void m_probe_unasked(struct model *m, int key, bool *mark); /* a creation in the background */
 bool m_outcome(struct model *m, int key, uint32_t kind, bool ok, bool *mark);
 void m_circuit_close(struct model *m, int key);
 
@@ -121,11 +128,13 @@ void m_forget(struct model *m, int key, uint64_t now); /* if that is allowed */
 int64_t m_invalidate_one(struct model *m, int key);
 void m_lose_interest(struct model *m, int key, uint64_t used_at);
 int m_find(struct model *m, int key, int *code);
+int64_t m_lent_bound(const struct model *m);
 int64_t m_all_keys(const struct model *m, bool floors); /* the sum of what they are to keep */
 bool m_contradicts(const struct model_rules *rules);
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every);
 int m_next_key(const struct model *m, uint64_t after); /* by places; 0: the first */
 int64_t m_ready(const struct model *m, int key, bool force); /* how many are to be there */
+uint64_t m_rests_until(const struct model_key *k);
 bool m_may_make(const struct model *m, int key, uint64_t now);
 void m_forgive(struct model *m, int key);
 

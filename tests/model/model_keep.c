@@ -100,8 +100,12 @@ int64_t m_wanted(const struct model *m, int key, bool force)
     const struct model_key *k = &m->key[key];
     int64_t more = m_ready(m, key, force) - m_live(m, key) - k->promised - k->kept;
 
-    if (m->closed || k->leaving || m_count(m, NOBODY, M_IDLE) >= m->budget_idle) return 0;
-    return more > 0 ? more : 0;
+    int64_t least = k->rules.min_live - (m_ready(m, key, force) - more);
+
+    if (m->closed || k->leaving || more <= 0) return 0;
+    if (m_count(m, NOBODY, M_IDLE) < m->budget_idle) return more;
+    /* later, if the others have more than their minima */
+    return least > 0 && k->rules.eager && m_all_keys(m, false) <= m->budget_idle ? least : 0;
 }
 
 void m_want_more(struct model *m, int key)
@@ -111,11 +115,17 @@ void m_want_more(struct model *m, int key)
     m_file_key(m, key, m->now);
 }
 
+/* The background makes nothing before this. */
+uint64_t m_rests_until(const struct model_key *k)
+{
+    return k->tripped && k->open_until > k->back_off ? k->open_until : k->back_off;
+}
+
 bool m_may_make(const struct model *m, int key, uint64_t now)
 {
     const struct model_key *k = &m->key[key];
 
-    return !k->tripped && m->now >= k->back_off &&
+    return !m_circuit_bars(m, key) && m->now >= k->back_off &&
            m_count(m, key, M_CREATING) + k->promised <
                (k->failures ? 1 : k->rules.max_creating) &&
            m_may_take(m, B_CREATING, key) && m_may_take(m, B_LIVE, key) &&
@@ -132,19 +142,16 @@ static void refill(struct model *m, int key, uint64_t now)
         k->refill = k->warm = false;
     } else if (k->refused) {
         return; /* until kp_retry_now */
-    } else if (now < k->back_off) {
-        m_file_key(m, key, k->back_off);
-    } else if (m_creator_waits(m, key) || !m_may_make(m, key, now)) {
-        m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, now) : now + SECOND);
+    } else if (now < m_rests_until(k)) {
+        m_file_key(m, key, m_rests_until(k));
+    } else if (m_creator_waits(m, key) || !m_may_make(m, key, now) ||
+               m_count(m, NOBODY, M_IDLE) >= m->budget_idle) {
+        m_file_key(m, key, m_token_at(m, now) > now ? m_token_look(m, key, now) : now + SECOND);
     } else {
-        int64_t failures = k->failures;
         int slot = m_permit(m, key);
         m_token_take(m, now);
         m_create(m, key, slot, NOBODY);
-        if (k->failures > failures && k->back_off == 0 && !k->rules.cache_once)
-            k->refill = k->warm = false; /* no pause is set: stop rather than retry at once */
-        else
-            m_file_key(m, key, now);
+        if (k->refill) m_file_key(m, key, now);
     }
 }
 

@@ -58,6 +58,8 @@ static void is_forgotten(struct model *m, int key)
     m->key[key].in_use = false;
     m->key[key].look_at = FOREVER;
     m->tally.keys_forgotten++;
+    for (int i = 0; i < MODEL_SLOTS; i++)
+        if (m->slot[i].waived && m->slot[i].heir == key) m->slot[i].heir = NOBODY;
 }
 
 static bool has_room_for_a_key(struct model *m)
@@ -115,7 +117,8 @@ int m_find(struct model *m, int key, int *code)
         k->interest++;
         m_settle(m, key);
         if (!m->overpromised && (m_all_keys(m, false) > m->budget_live ||
-                                 m_all_keys(m, true) > m->budget_live)) {
+                                 m_all_keys(m, true) > m->budget_live ||
+                                 m_all_keys(m, true) > m_lent_bound(m))) {
             m->overpromised = true; /* not all keys can have what they are to keep: reported once */
             m->tally.misuses++;
             m_do(m);

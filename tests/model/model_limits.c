@@ -96,6 +96,11 @@ int64_t m_all_keys(const struct model *m, bool floors)
     return sum;
 }
 
+int64_t m_lent_bound(const struct model *m)
+{
+    return m->budget_lent ? m->budget_lent : NO_LIMIT; /* 0 is a pause, not a limit */
+}
+
 static bool fits(int64_t each, int64_t keys, int64_t cap)
 {
     return cap == NO_LIMIT || each <= 0 || each <= cap / keys;
@@ -104,7 +109,7 @@ static bool fits(int64_t each, int64_t keys, int64_t cap)
 /* Does what a key is to keep fit in the budget? With `every`: what all possible keys keep? */
 bool m_fits(const struct model *m, const struct model_rules *rules, bool every)
 {
-    int64_t lent = m->budget_lent ? m->budget_lent : NO_LIMIT; /* 0 is a pause, not a limit */
+    int64_t lent = m_lent_bound(m);
     bool bounded = every && m->budget_keys != NO_LIMIT && m->budget_keys > 0;
 
     for (int64_t keys = 1;; keys = m->budget_keys) {
@@ -123,7 +128,7 @@ static bool too_much(const struct model *m, const struct model_rules *rules,
     int64_t floors = m_all_keys(m, true) - old->floor + rules->floor;
 
     return (rules->min_live > old->min_live && minima > m->budget_live) ||
-           (rules->floor > old->floor && floors > m->budget_live);
+           (rules->floor > old->floor && (floors > m->budget_live || floors > m_lent_bound(m)));
 }
 
 /* ---- while running --------------------------------------------------------------------------- */
@@ -158,7 +163,6 @@ static void seats_anew(struct model *m, int key)
 static void apply(struct model *m, int key, const struct model_rules *rules)
 {
     struct model_key *k = &m->key[key];
-    uint64_t now = m->now;
 
     k->rules = *rules;
     k->lacks = B_NONE;
@@ -167,6 +171,15 @@ static void apply(struct model *m, int key, const struct model_rules *rules)
     if (k->used_at == 0) k->used_at = m->now;
     seats_anew(m, key);
     m_settle(m, key);
+}
+
+/* When the rules of all keys change, this comes after all have the new ones. */
+static void trim(struct model *m, int key)
+{
+    struct model_key *k = &m->key[key];
+    const struct model_rules *rules = &k->rules;
+    uint64_t now = m->now;
+
     while (m_count(m, key, M_IDLE) > 0 && (m_staying(m, key) - m_extra(m, key) > rules->max_live ||
                                            m_count(m, key, M_IDLE) > rules->max_idle)) {
         m_close(m, m_oldest_idle(m, key), R_SURPLUS);
@@ -193,6 +206,7 @@ static int set_one(struct model *m, int key, const kp_limits *limits, bool every
     bool refused = m_contradicts(&rules) || !m_fits(m, &rules, false) ||
                    (!every && too_much(m, &rules, &k->rules));
     if (!refused && !only_ask) apply(m, key, &rules);
+    if (!refused && !every) trim(m, key);
     m_lose_interest(m, key, k->used_at);
     return refused ? KP_ECONFIG : 0;
 }
@@ -206,6 +220,7 @@ static int set_all(struct model *m, const kp_limits *limits)
     for (int k = 0; k < MODEL_KEYS; k++) keys += m->key[k].in_use;
     each = keys ? m->budget_live / keys : NO_LIMIT;
     if (limits->min_live > each || limits->floor > each) return KP_ECONFIG;
+    if (keys && limits->floor > m_lent_bound(m) / keys) return KP_ECONFIG;
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (code == 0) code = set_one(m, k, limits, true, true);
     model_rules(limits, &rules);
@@ -213,6 +228,11 @@ static int set_all(struct model *m, const kp_limits *limits)
     m->rules = rules; /* after this line the call no longer fails as a whole */
     for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place))
         if (set_one(m, k, limits, true, false) != 0) code = KP_ECONFIG;
+    for (int k = m_next_key(m, 0); k != NOBODY; k = m_next_key(m, m->key[k].place)) {
+        m->key[k].interest++;
+        trim(m, k);
+        m_lose_interest(m, k, m->key[k].used_at);
+    }
     return code;
 }
 

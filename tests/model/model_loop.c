@@ -49,22 +49,19 @@ int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int
 static void decline(struct model *m, struct model_request *r)
 {
     enum model_grant grant = r->grant;
-    struct model_key *k = &m->key[r->key];
 
     r->probe = false;
     m_no(r, KP_ECANCELED, "");
     if (grant == G_SLOT) {
         m->slot[r->slot].lends--; /* it was not lent after all */
-        TALLY(m, r->key, hits, m->slot[r->slot].seat[r->seat].hit ? (uint64_t)-1 : 0);
         if (r->idle_ns > 0) m_give_unused(m, r->slot, r->seat);
         else m_give(m, r->slot, r->seat, true, R_RETURNED);
     } else if (grant == G_PERMIT) {
         r->holds_lent = false;
-        m_token_back(m);
-        if (r->victim != NOBODY) { /* the victim is destroyed all the same */
-            k->promised--;
-            m->todo.slot[m->todo.end++] = r->victim;
+        if (r->victim != NOBODY) {
+            m_waive(m, r->key, r->victim);
         } else {
+            m_token_back(m);
             m->slot[r->slot].state = M_FREE;
         }
         m_settle(m, r->key);

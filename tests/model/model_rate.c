@@ -68,13 +68,15 @@ void m_token_back(struct model *m)
     if (earlier(m->arrival, took)) m->arrival = took;
 }
 
-uint64_t m_token_look(struct model *m, uint64_t now)
+uint64_t m_token_look(struct model *m, int key, uint64_t now)
 {
     uint64_t at = m_token_at(m, now), rate = (uint64_t)m->create_rate;
+    struct model_key *k = &m->key[key];
 
+    if (k->token_look > now && k->token_look < m->look) return k->token_look;
     if (at < m->look) at = m->look;
     m->look = at + (SECOND + rate - 1) / rate;
-    return at;
+    return k->token_look = at;
 }
 
 /* What a bucket would hold now: a burst, less what must flow in until `arrival`. */

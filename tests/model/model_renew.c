@@ -185,9 +185,9 @@ void m_renew(struct model *m, int key, uint64_t now)
     const struct model_key *k = &m->key[key];
 
     if (!m_renewal_wanted(m, key) || k->refused) return;
-    if (m->closed || now < k->back_off || !may_renew(m, key, now)) {
-        m_file_key(m, key, now < k->back_off              ? k->back_off
-                           : m_token_at(m, now) > now ? m_token_look(m, now)
+    if (m->closed || now < m_rests_until(k) || !may_renew(m, key, now)) {
+        m_file_key(m, key, now < m_rests_until(k)         ? m_rests_until(k)
+                           : m_token_at(m, now) > now ? m_token_look(m, key, now)
                                                           : now + SECOND);
         return;
     }

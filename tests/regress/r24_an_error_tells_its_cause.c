@@ -44,7 +44,7 @@ static void a_failed_create_must_be_told_as_it_was(void **state)
 }
 
 static kp_pool *told_of;
-static char told_key[16];
+static char told_key[16], told_tag[16];
 
 static void remember(struct house *h, const kp_event *event)
 {
@@ -53,6 +53,7 @@ static void remember(struct house *h, const kp_event *event)
     told_of = event->pool;
     snprintf(told_key, sizeof told_key, "%.*s", (int)event->key.size,
              (const char *)event->key.data);
+    snprintf(told_tag, sizeof told_tag, "%s", event->tag ? event->tag : "(none)");
 }
 
 static void a_time_out_in_the_queue_must_name_the_limit_and_the_numbers(void **state)
@@ -80,6 +81,25 @@ static void a_time_out_in_the_queue_must_name_the_limit_and_the_numbers(void **s
     HOUSE_IS(&h, v.why.waited_ms, 1500);
     assert_ptr_equal(told_of, h.pool);
     assert_string_equal(told_key, "orders");
+    assert_string_equal(told_tag, "visitor");
+    for (int i = 0; i < 2; i++) house_release(&h, &lease[i]);
+    house_close(&h);
+}
+
+static void a_time_out_by_the_budget_must_say_what_all_keys_have(void **state)
+{
+    struct house h;
+    kp_lease lease[2];
+    kp_options o = house_plan(&h, 1, NULL, NULL);
+
+    (void)state;
+    o.budget.max_live = 2;
+    house_open(&h, &o);
+    for (int i = 0; i < 2; i++) lease[i] = house_get(&h, "orders");
+    HOUSE_IS(&h, house_fails(&h, "bills", 1000), KP_ETIMEDOUT);
+    assert_string_equal(h.why.limit, "budget.max_live");
+    HOUSE_IS(&h, h.why.live, 0); /* of this key */
+    assert_non_null(strstr(h.why.text, "over all keys live 2 of 2"));
     for (int i = 0; i < 2; i++) house_release(&h, &lease[i]);
     house_close(&h);
 }
@@ -90,6 +110,7 @@ int main(void)
         cmocka_unit_test(a_time_out_behind_failing_creates_must_have_the_drivers_reason),
         cmocka_unit_test(a_failed_create_must_be_told_as_it_was),
         cmocka_unit_test(a_time_out_in_the_queue_must_name_the_limit_and_the_numbers),
+        cmocka_unit_test(a_time_out_by_the_budget_must_say_what_all_keys_have),
     };
     return cmocka_run_group_tests_name("request 24", tests, NULL, NULL);
 }

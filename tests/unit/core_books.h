@@ -94,10 +94,10 @@ static inline void stage_count_spare(const struct stage *s, const struct kp__sub
     bool spare = s->core.evicts && sub->rules && sub->count[KP__IDLE] > 0 &&
                  live > sub->rules->min_live && live > sub->rules->floor;
 
-    assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__IN_POOL]),
+    assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__POOL]),
                      spare && s->core.live.cap < KP__UNBOUND);
     for (int g = 0; g < KP__GROUPS; g++)
-        assert_int_equal(kp__heap_holds(&sub->contest->evict[g + 1]),
+        assert_int_equal(kp__heap_holds(&sub->contest->evict[KP__GROUP_0 + g]),
                          spare && sub->contest->group[g]);
 }
 
@@ -110,7 +110,7 @@ static inline int64_t stage_live(const struct kp__subpool *sub)
 /* Does the heir of this victim hold a permit of this group already? */
 static inline bool stage_brings(const struct kp__slot *v, const struct kp__group *group)
 {
-    return v->errand->victim.heirs[group->member - 1] == group;
+    return v->errand->victim.heirs[group->budget.place - KP__GROUP_0] == group;
 }
 
 static inline void stage_count_groups(struct stage *s)
@@ -118,19 +118,20 @@ static inline void stage_count_groups(struct stage *s)
     for (int i = 0; i < STAGE_GROUPS; i++) {
         struct kp__group *group = &s->groups[i];
         int64_t used = 0, closing = 0;
-        if (group->member == 0) continue;
+        int which = (int)group->budget.place - KP__GROUP_0;
+        if (which < 0) continue; /* no group yet */
         for STAGE_KEYS (sub, &s->core)
-            if (sub->contest->group[group->member - 1] == group) used += stage_live(sub);
+            if (sub->contest->group[which] == group) used += stage_live(sub);
         for (uint32_t k = 0; k < s->core.slots.made; k++) {
             const struct kp__slot *v = kp__slab_at(&s->core.slots, k);
             if (v->state != KP__CLOSING) continue;
-            bool here = v->sub->contest->group[group->member - 1] == group;
-            bool cedes = v->errand->victim.cedes[group->member - 1];
+            bool here = v->sub->contest->group[which] == group;
+            bool cedes = v->errand->victim.cedes[which];
             used += stage_brings(v, group) - (here && cedes);
             closing += here && !cedes;
         }
         assert_int_equal(group->budget.used, used);
-        assert_int_equal(group->budget.closing, group->member == KP__IN_PAIR ? 0 : closing);
+        assert_int_equal(group->budget.closing, which == KP__PAIR ? 0 : closing);
     }
 }
 
@@ -225,7 +226,7 @@ static inline void stage_check(struct stage *s)
         lent += sub->lent_permits;
         live += stage_live(sub);
         starved += sub->contest->lacks != NULL;
-        spare += kp__heap_holds(&sub->contest->evict[KP__IN_POOL]);
+        spare += kp__heap_holds(&sub->contest->evict[KP__POOL]);
         assert_int_equal(sub->contest->lacks != NULL, kp__heap_holds(&sub->contest->starved));
         if (sub->contest->lacks) assert_true(sub->waiting > 0);
         if (sub->rules && core->phase == KP__OPEN && !stage_invited(s)) {

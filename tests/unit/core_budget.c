@@ -255,7 +255,7 @@ static void a_key_must_stand_in_one_heap_at_a_time(void **state)
 
 static struct kp__slot *pick(struct stage *s)
 {
-    return kp__evict_pick(&s->core, &s->core.live, KP__IN_POOL);
+    return kp__evict_pick(&s->core, &s->core.live);
 }
 
 static void the_least_recently_used_idle_one_must_make_room(void **state)
@@ -300,13 +300,13 @@ static void in_a_group_only_its_own_members_must_make_room(void **state)
     stage_rule(&s, sub[2], &s.rules, 0, 1);
     stage_rule(&s, sub[3], &s.rules, -1, 1);
     assert_ptr_equal(pick(&s), slot[0]);
-    assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget, KP__IN_GROUP_0), slot[1]);
-    assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[1].budget, KP__IN_GROUP_1), slot[2]);
+    assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget), slot[1]);
+    assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[1].budget), slot[2]);
     /* used meanwhile: its rank must change in every heap that it is in */
     assert_ptr_equal(stage_lend(&s, sub[2]), slot[2]);
     assert_int_equal(s.groups[1].budget.evictable.count, 1);
     stage_give(&s, slot[2], 0, true);
-    assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[1].budget, KP__IN_GROUP_1), slot[3]);
+    assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[1].budget), slot[3]);
     stage_close(&s);
 }
 
@@ -328,13 +328,13 @@ static void a_stale_rank_must_be_put_right_in_every_heap(void **state)
     stage_idle(&s, a);
     assert_ptr_equal(stage_lend(&s, a), a1);
     stage_give(&s, a1, 0, true);
-    assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget, KP__IN_GROUP_0), b1);
+    assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget), b1);
     assert_int_equal(a->contest->evict_rank, 3);
-    assert_ptr_equal(kp__heap_top(&s.core.live.evictable), &b->contest->evict[KP__IN_POOL]);
+    assert_ptr_equal(kp__heap_top(&s.core.live.evictable), &b->contest->evict[KP__POOL]);
     assert_ptr_equal(kp__heap_top(&s.groups[0].budget.evictable),
-                     &b->contest->evict[KP__IN_GROUP_0]);
+                     &b->contest->evict[KP__GROUP_0]);
     assert_ptr_equal(kp__heap_top(&s.groups[1].budget.evictable),
-                     &b->contest->evict[KP__IN_GROUP_1]);
+                     &b->contest->evict[KP__GROUP_1]);
     stage_close(&s);
 }
 
@@ -357,8 +357,7 @@ static void a_key_that_joins_a_group_must_keep_its_rank_elsewhere(void **state)
         stage_rule(&s, a, &s.rules, which ? -1 : 0, which ? 0 : -1);
         assert_int_equal(a->contest->evict_rank, 1);
         assert_ptr_equal(pick(&s), b1); /* the second one of a was idle later */
-        assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget,
-                                        (enum kp__member)(which + KP__IN_GROUP_0)),
+        assert_ptr_equal(kp__evict_pick(&s.core, &s.groups[0].budget),
                          kp__oldest_idle(a));
         assert_int_equal(a->contest->evict_rank, 3);
         stage_close(&s);

@@ -398,7 +398,7 @@ static void a_victims_end_must_serve_its_own_key_at_once(void **state)
     stage_close(&s);
 }
 
-static void a_place_nobody_waits_for_must_let_its_key_create_again(void **state)
+static void a_place_nobody_waits_for_must_go_to_the_next_of_its_key(void **state)
 {
     struct stage s;
     struct kp__request r, next;
@@ -417,10 +417,12 @@ static void a_place_nobody_waits_for_must_let_its_key_create_again(void **state)
     assert_int_equal(stage_ask(&s, b, &next, 0), KP__GRANT_WAIT);
     assert_string_equal(kp__limit_name[next.limit], "max_creating");
     assert_true(kp__withdraw(&s.core, &r, s.now, &s.todo));
-    assert_int_equal(next.grant.kind, KP__GRANT_WAIT);
+    assert_int_equal(next.grant.kind, KP__GRANT_PERMIT);
+    assert_ptr_equal(next.slot, victim);
     kp__victim_gone_late(&s.core, victim, s.now, &s.todo);
     stage_check(&s);
     assert_int_equal(next.grant.kind, KP__GRANT_PERMIT);
+    assert_null(next.slot);
     stage_close(&s);
 }
 
@@ -474,7 +476,7 @@ int main(void)
         cmocka_unit_test(one_that_is_too_many_twice_over_must_close_once),
         cmocka_unit_test(a_new_one_over_the_limit_and_its_reserve_must_not_be_kept),
         cmocka_unit_test(a_victims_end_must_serve_its_own_key_at_once),
-        cmocka_unit_test(a_place_nobody_waits_for_must_let_its_key_create_again),
+        cmocka_unit_test(a_place_nobody_waits_for_must_go_to_the_next_of_its_key),
         cmocka_unit_test(who_waited_twice_the_target_must_be_shed_and_nobody_earlier),
     };
 

@@ -172,7 +172,7 @@ static void where_there_is_room_a_new_one_must_be_made_instead(struct stage *s)
 /* Each of these alone has it look into one in doubt. */
 static void where_none_may_be_made_one_in_doubt_must_be_taken(struct stage *s)
 {
-    enum { FLAGS, CREATE, FAILED, KEPT, PROMISED, BUDGET, CASES };
+    enum { FLAGS, CREATE, FAILED, TRIPPED, KEPT, PROMISED, BUDGET, CASES };
 
     for (int i = 0; i < CASES; i++) {
         struct kp__slot *slot[MOST];
@@ -183,6 +183,7 @@ static void where_none_may_be_made_one_in_doubt_must_be_taken(struct stage *s)
         struct kp__health *h = &kp__rare(&s->core, sub)->health;
         s->core.can_create = i != CREATE;
         h->failures = i == FAILED;
+        s->core.tripped = h->tripped = i == TRIPPED;
         kp__list_init(&kept.link);
         if (i == KEPT) kp__list_push_back(&h->kept, &kept.link);
         kp__contest(&s->core, sub)->promised = i == PROMISED;
@@ -193,6 +194,7 @@ static void where_none_may_be_made_one_in_doubt_must_be_taken(struct stage *s)
         assert_int_equal(r.grant.kind, KP__GRANT_SLOT);
         assert_true(r.slot->doubted);
         kp__contest(&s->core, sub)->promised = 0;
+        s->core.tripped = h->tripped = false;
         kp__list_remove(&kept.link);
         s->core.live.cap = 100;
         stage_check(s);

@@ -226,7 +226,7 @@ static void the_first_who_waits_must_begin_a_turn(void **state)
     stage_give(&q.s, q.slot[0], 0, true);
     assert_int_equal(q.sub->rare->handed, 1);
     q.s.now += KP__ROUND;
-    q.s.core.now = q.s.now;
+    q.s.core.latest = q.s.now;
     assert_int_equal(stage_ask(&q.s, q.sub, &q.r[0], 0), KP__GRANT_WAIT);
     assert_int_equal(q.sub->rare->handed, 0);
     assert_true(q.sub->rare->turn_began == q.s.now);

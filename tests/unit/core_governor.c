@@ -149,6 +149,31 @@ static void looks_of_the_background_must_be_a_token_apart(struct stage *s)
     assert_int_equal(kp__token_look(&rate, 10 * SECOND), 10 * SECOND + 333333334);
 }
 
+/* Looked at early, it comes at the time that it had. Another rate makes all times anew. */
+static void a_key_must_keep_the_time_of_its_look(struct stage *s)
+{
+    struct kp__rate *rate = &s->core.rate;
+
+    kp__rate_init(rate, 1, 1);
+    kp__token_take(rate, s->now);
+    struct kp__subpool *a = stage_key(s), *b = stage_key(s);
+    for (int i = 0; i < 3; i++) {
+        kp__unfile_sub(&s->core, a);
+        kp__file_for_token(&s->core, a, s->now + (uint64_t)i);
+        assert_int_equal(stage_due_at(s, a), s->now + SECOND);
+    }
+    kp__file_for_token(&s->core, b, s->now);
+    assert_int_equal(stage_due_at(s, b), s->now + 2 * SECOND);
+    kp__rate_set(rate, 2, 1, s->now);
+    kp__file_for_token(&s->core, b, s->now);
+    assert_int_equal(stage_due_at(s, b), s->now + SECOND / 2);
+    s->now += SECOND / 2;
+    kp__token_take(rate, s->now);
+    kp__unfile_sub(&s->core, b);
+    kp__file_for_token(&s->core, b, s->now); /* its time has come, in vain */
+    assert_int_equal(stage_due_at(s, b), s->now + SECOND / 2);
+}
+
 /* ---- who gets a token ------------------------------------------------------------------------ */
 
 static void a_creation_without_a_token_must_wait_until_it_comes(struct stage *s)
@@ -379,6 +404,7 @@ int main(void)
         STAGE_TEST(another_rate_that_comes_by_an_older_time_must_bring_no_token_twice),
         STAGE_TEST(without_a_rate_nothing_must_be_counted),
         STAGE_TEST(looks_of_the_background_must_be_a_token_apart),
+        STAGE_TEST(a_key_must_keep_the_time_of_its_look),
         STAGE_TEST(a_creation_without_a_token_must_wait_until_it_comes),
         STAGE_TEST(who_is_first_must_be_told_and_the_next_when_it_is),
         STAGE_TEST(the_key_with_the_smaller_share_must_get_the_token),

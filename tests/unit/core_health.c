@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of a key's health (core/give.c, core/serve.c): failed creations, the pauses between them,
+ * Tests of a key's health (core/create.c, core/serve.c): failed creations, the pauses between them,
  * and failures that are reported to later requests.
  */
 #include "core_stage.h"
@@ -368,17 +368,41 @@ static void a_failure_of_ones_own_must_not_be_kept_for_others(void **state)
     stage_close(&s);
 }
 
-static void a_failed_refill_must_be_tried_again(void **state)
+/* Without a pause it would be tried again and again at once. */
+static void a_failed_refill_must_be_tried_again_after_its_pause_if_there_is_one(void **state)
 {
     struct stage s;
+
+    (void)state;
+    for (uint64_t pause = 0; pause <= 100; pause += 100) {
+        stage_open(&s);
+        s.rules.min_live = 1;
+        s.rules.retry_first = s.rules.retry_max = pause;
+        struct kp__subpool *sub = stage_key(&s);
+        sub->refill = sub->warm = true;
+        kp__permit_take(&s.core, sub);
+        stage_failed(&s, stage_spend(&s, sub), NULL, -9);
+        assert_int_equal(sub->refill, pause > 0);
+        assert_int_equal(sub->warm, pause > 0);
+        if (pause) assert_int_equal(stage_due_at(&s, sub), sub->rare->health.back_off);
+        free(sub->rare->health.last);
+        stage_close(&s);
+    }
+}
+
+static void after_the_failure_of_a_request_a_refill_must_go_on(void **state)
+{
+    struct stage s;
+    struct kp__request r;
 
     (void)state;
     stage_open(&s);
     s.rules.min_live = 1;
     struct kp__subpool *sub = stage_key(&s);
     sub->refill = true;
-    kp__permit_take(&s.core, sub);
-    stage_failed(&s, stage_spend(&s, sub), NULL, -9);
+    stage_ask(&s, sub, &r, 0);
+    stage_failed(&s, stage_spend(&s, sub), &r, -9);
+    assert_true(sub->refill);
     assert_int_equal(stage_due_at(&s, sub), s.now);
     free(sub->rare->health.last);
     stage_close(&s);
@@ -400,7 +424,8 @@ int main(void)
         cmocka_unit_test(a_failure_must_be_told_again_for_as_long_as_it_is_kept),
         cmocka_unit_test(a_background_failure_must_be_told_once_to_one_each),
         cmocka_unit_test(a_failure_of_ones_own_must_not_be_kept_for_others),
-        cmocka_unit_test(a_failed_refill_must_be_tried_again),
+        cmocka_unit_test(a_failed_refill_must_be_tried_again_after_its_pause_if_there_is_one),
+        cmocka_unit_test(after_the_failure_of_a_request_a_refill_must_go_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -301,8 +301,8 @@ static void groups_must_be_found_by_kind_and_number(void **state)
     assert_null(kp__group_find(&s.core, 0, 7));
     assert_int_equal(s.groups[0].budget.cap, 3);
     assert_int_equal(s.groups[1].budget.cap, 9);
-    assert_int_equal(s.groups[0].member, KP__IN_GROUP_0);
-    assert_int_equal(s.groups[1].member, KP__IN_GROUP_1);
+    assert_int_equal(s.groups[0].budget.place, KP__GROUP_0);
+    assert_int_equal(s.groups[1].budget.place, KP__GROUP_1);
     assert_int_equal(s.groups[0].budget.limit, KP__BY_GROUP);
     stage_close(&s);
 }
@@ -328,7 +328,7 @@ static void groups_with_one_hash_must_be_told_apart_by_both_kind_and_number(void
     s.groups[0].id = 0; /* kind differs from (1, 0), number does not */
     assert_null(kp__group_find(&s.core, 1, 0));
     s.groups[0].id = 1;
-    s.groups[0].member = KP__IN_GROUP_1; /* number differs, kind does not */
+    s.groups[0].budget.place = KP__GROUP_1; /* number differs, kind does not */
     assert_null(kp__group_find(&s.core, 1, 0));
     stage_close(&s);
 }
@@ -441,17 +441,17 @@ static void what_a_key_had_must_count_by_the_weight_that_it_had_then(void **stat
     stage_lend(&s, sub);
     s.core.usual[KP__LEASED].hold = 100;
     s.now += 100;
-    s.core.now = s.now;
+    s.core.latest = s.now;
     stage_rule(&s, sub, &s.rules, -1, -1);
     assert_int_equal(sub->contest->share.had[KP__LEASED], 0); /* nothing: no key is starved */
     s.core.lent.cap = 1;
     assert_int_equal(stage_ask(&s, poor, &r, 0), KP__GRANT_WAIT);
     s.now += 100;
-    s.core.now = s.now;
+    s.core.latest = s.now;
     stage_rule(&s, sub, &heavy, -1, -1);
     assert_int_equal(sub->contest->share.had[KP__LEASED], KP__SHARE_ONE / KP__SHARE_TAU);
     s.now += 100;
-    s.core.now = s.now;
+    s.core.latest = s.now;
     kp__account(&s.core, sub);
     assert_int_equal(sub->contest->share.had[KP__LEASED], 5 * (KP__SHARE_ONE / KP__SHARE_TAU / 4));
     stage_close(&s);

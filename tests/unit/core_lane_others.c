@@ -161,7 +161,7 @@ static void what_a_key_held_must_be_counted_as_its_books_were_until_it_is_shut(s
     assert_true(a->open);
     lane_take(idle, "t", NULL);
     uint64_t spent = s->core.usual[KP__IN_USE].spent, leased = s->core.usual[KP__LEASED].spent;
-    s->core.now = s->now += 10;
+    s->core.latest = s->now += 10;
     lane_shut(s, a);
     assert_int_equal(s->core.usual[KP__IN_USE].spent - spent, 10);
     assert_int_equal(s->core.usual[KP__LEASED].spent - leased, 10);

@@ -124,7 +124,7 @@ static void nothing_must_be_owed_to_oneself_however_old_ones_rank_is(void **stat
     kp__lent_take(&s.core, sub);
     kp__starve(&s.core, sub, &s.core.lent);
     s.core.usual[KP__LEASED].hold = 10;
-    s.core.lent.looked_at = s.core.now += 1000;
+    s.core.lent.looked_at = s.core.latest += 1000;
     s.core.lent.looks = 8;
     assert_false(kp__budget_owed(&s.core, &s.core.lent, sub));
     kp__contest(&s.core, sub)->rank.score -= 9 * ONE;

@@ -224,9 +224,19 @@ static void the_background_must_heed_health_and_creations_under_way(void **state
     s.rules.min_live = 5;
     s.rules.max_creating = 2;
     struct kp__subpool *sub = stage_key(&s);
+    struct kp__circuit circuit = { .until = s.now + 1 };
+    s.rules.breaker_probes = 1;
     s.core.tripped = 1;
     kp__rare(&s.core, sub)->health.tripped = true;
-    assert_false(permit(&s, sub));
+    kp__rare(&s.core, sub)->health.circuit = &circuit;
+    assert_false(permit(&s, sub)); /* it is open */
+    circuit.until = s.now;
+    assert_true(permit(&s, sub));
+    circuit.probes = 1;
+    circuit.probed_at = s.now;
+    assert_false(permit(&s, sub)); /* there is a probe */
+    circuit.probes = 0;
+    kp__rare(&s.core, sub)->health.circuit = &kp__no_circuit;
     kp__rare(&s.core, sub)->health.tripped = false;
     s.core.tripped = 0;
     kp__rare(&s.core, sub)->health.back_off = s.now + 1;

@@ -60,6 +60,25 @@ static void a_creation_nobody_waits_for_must_end_the_probe(void **state)
     stage_close(&s);
 }
 
+/* The lock is given back between the permit of one and its beginning. */
+static void what_nobody_asked_for_must_be_no_probe_of_a_circuit_that_opened(void **state)
+{
+    struct stage s;
+    bool mark = true;
+
+    (void)state;
+    stage_open(&s);
+    struct kp__subpool *sub = circuit(&s, KP_BREAK_CREATE);
+    open_it(&s, sub);
+    assert_false(kp__probe_unasked(&s.core, sub, &mark, s.now));
+    assert_false(mark);
+    s.now += 100;
+    assert_true(kp__probe_unasked(&s.core, sub, &mark, s.now));
+    assert_true(mark);
+    kp__probe_end(&s.core, sub, &mark);
+    stage_close(&s);
+}
+
 static void a_creation_that_comes_after_the_close_must_end_the_probe(void **state)
 {
     struct stage s;
@@ -394,6 +413,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_creation_nobody_waits_for_must_end_the_probe),
+        cmocka_unit_test(what_nobody_asked_for_must_be_no_probe_of_a_circuit_that_opened),
         cmocka_unit_test(a_creation_that_comes_after_the_close_must_end_the_probe),
         cmocka_unit_test(the_mark_of_a_probe_must_go_by_way_of_its_victims),
         cmocka_unit_test(a_probe_that_never_ends_must_not_hold_up_the_next_for_ever),

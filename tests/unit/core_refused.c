@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what requests of a key are told when its creations fail (core/decide.c, core/give.c):
+ * Tests of what requests of a key are told when its creations fail (core/decide.c, core/create.c):
  * fail_fast, refusals, and what kp__forgive resets.
  */
 #include "core_stage.h"

@@ -372,19 +372,46 @@ static void by_shares_all_must_begin_as_equals(struct stage *s)
     assert_ptr_equal(next(s), sub);
 }
 
-/* A key that had more than its share waits for the others, however often the budget is set
- * again. */
+static void the_keys_of_a_group_must_begin_as_equals_too(struct stage *s)
+{
+    struct kp__allowance may = as_it_is(s);
+
+    stage_group(s, 0, 0, 5);
+    const struct kp__budget *budget = &s->groups[0].budget;
+    uint32_t bout = budget->bout;
+    set(s, &may);
+    assert_int_equal(budget->bout, bout);
+    may.by_arrival = !may.by_arrival;
+    set(s, &may);
+    assert_int_equal(budget->bout, bout + 1);
+}
+
+static uint64_t lead_of(struct stage *s, struct kp__subpool *sub, struct kp__subpool *other)
+{
+    kp__note_time(&s->core, s->now);
+    kp__account_now(&s->core, sub);
+    kp__account_now(&s->core, other);
+    return kp__share_score(&s->core.lent, other) - kp__share_score(&s->core.lent, sub);
+}
+
+/* What a key had more, or less, than its share stays, however often the budget is set again. */
 static void the_same_order_said_again_must_change_no_turn(struct stage *s)
 {
     struct kp__subpool *sub = stage_key(s), *other = stage_key(s);
     struct kp__request r[3];
 
     compete(s, false, sub, other, r);
-    s->now += 1000;
     struct kp__allowance may = as_it_is(s);
+    may.lent = 3;
     set(s, &may);
+    (void)stage_take(s, &r[1]); /* now it has two, and the other key one */
     assert_int_equal(stage_ask(s, other, &r[2], 0), KP__GRANT_WAIT);
-    assert_ptr_equal(next(s), other);
+    assert_true(lead_of(s, other, sub) == KP__SHARE_ONE);
+    s->now += 100000;
+    uint64_t lead = lead_of(s, other, sub);
+    assert_true(lead > KP__SHARE_ONE);
+    set(s, &may);
+    assert_int_equal(lead_of(s, other, sub), lead);
 }
 
 /* ---- the background -------------------------------------------------------------------------- */
@@ -430,6 +457,7 @@ int main(void)
         STAGE_TEST(a_rate_must_change_now),
         cmocka_unit_test(no_lane_must_be_open_afterwards),
         STAGE_TEST(by_shares_all_must_begin_as_equals),
+        STAGE_TEST(the_keys_of_a_group_must_begin_as_equals_too),
         STAGE_TEST(the_same_order_said_again_must_change_no_turn),
         STAGE_TEST(only_who_refills_at_once_must_be_looked_at),
     };

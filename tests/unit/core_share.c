@@ -38,7 +38,7 @@ static struct kp__subpool *holder(struct stage *s)
 
     sub->lent_permits = 2;
     s->core.starved = 1;
-    s->core.contended = s->core.now;
+    s->core.contended = s->core.latest;
     return sub;
 }
 
@@ -51,14 +51,14 @@ static void nothing_must_be_counted_in_calm(void **state)
     struct kp__subpool *sub = holder(&s);
     s.core.usual[KP__LEASED].hold = 100;
     s.core.starved = 0;
-    s.core.now += 500;
+    s.core.latest += 500;
     kp__account(&s.core, sub);
     assert_int_equal(sub->contest->share.had[KP__LEASED], 0);
     s.core.starved = 1;
-    s.core.contended = s.core.now - 100;
+    s.core.contended = s.core.latest - 100;
     kp__account(&s.core, sub); /* only since a key is starved */
     assert_int_equal(sub->contest->share.had[KP__LEASED], 2 * ONE / KP__SHARE_TAU);
-    assert_int_equal(sub->contest->share.at, s.core.now);
+    assert_int_equal(sub->contest->share.at, s.core.latest);
     assert_int_equal(s.core.usual[KP__LEASED].spent, 200);
     assert_int_equal(sub->contest->share.had[KP__IN_USE], 0);
     stage_close(&s);
@@ -96,7 +96,7 @@ static void a_lag_must_grow_by_time_held_in_usual_holds_over_the_weight(void **s
         struct kp__subpool *sub = holder(&s);
         sub->lent_permits = cases[i].held;
         s.core.usual[KP__LEASED].hold = cases[i].hold;
-        s.core.now += cases[i].span;
+        s.core.latest += cases[i].span;
         kp__account_now(&s.core, sub);
         if (sub->contest->share.had[KP__LEASED] != cases[i].lag)
             fail_msg("case %zu: %llu", i, (unsigned long long)sub->contest->share.had[KP__LEASED]);
@@ -117,11 +117,11 @@ static void a_million_permits_must_count_as_a_million(void **state)
     stage_open(&s);
     struct kp__subpool *sub = holder(&s);
     sub->lent_permits = (1 << 20) + 1;
-    s.core.now += 10;
+    s.core.latest += 10;
     kp__account_now(&s.core, sub);
     assert_int_equal(s.core.usual[KP__LEASED].spent, 10 << 20);
     sub->lent_permits = (1 << 20) - 1;
-    s.core.now += 10;
+    s.core.latest += 10;
     kp__account_now(&s.core, sub);
     assert_int_equal(s.core.usual[KP__LEASED].spent, (20 << 20) - 10);
     stage_close(&s);
@@ -157,10 +157,10 @@ static void time_that_steps_back_must_count_nothing(void **state)
     stage_open(&s);
     struct kp__subpool *sub = holder(&s);
     s.core.usual[KP__LEASED].hold = 100;
-    s.core.now += 50;
+    s.core.latest += 50;
     kp__account(&s.core, sub);
     uint64_t had = sub->contest->share.had[KP__LEASED];
-    s.core.now -= 20;
+    s.core.latest -= 20;
     kp__account(&s.core, sub);
     assert_int_equal(sub->contest->share.had[KP__LEASED], had);
     assert_int_equal(s.core.usual[KP__LEASED].spent, 100);
@@ -176,9 +176,9 @@ static void a_key_without_rules_must_only_be_given_the_time(void **state)
     stage_open(&s);
     struct kp__subpool *sub = holder(&s);
     sub->rules = NULL;
-    s.core.now += 10;
+    s.core.latest += 10;
     kp__account_now(&s.core, sub);
-    assert_int_equal(sub->contest->share.at, s.core.now);
+    assert_int_equal(sub->contest->share.at, s.core.latest);
     assert_int_equal(s.core.usual[KP__LEASED].spent, 0);
     stage_close(&s);
 }
@@ -343,12 +343,12 @@ static void a_new_bout_must_begin_when_the_first_is_starved(void **state)
     (void)state;
     stage_open(&s);
     struct kp__subpool *a = stage_key(&s), *b = stage_key(&s);
-    s.core.now = 7000;
+    s.core.latest = 7000;
     kp__starve(&s.core, a, &s.core.lent);
     assert_int_equal(s.core.lent.bout, 1);
     assert_int_equal(s.core.starved, 1);
     assert_int_equal(s.core.contended, 7000);
-    s.core.now = 7100;
+    s.core.latest = 7100;
     kp__starve(&s.core, b, &s.core.lent);
     assert_int_equal(s.core.lent.bout, 1);
     assert_int_equal(s.core.contended, 7000);
@@ -398,11 +398,12 @@ static void whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by(void **
     kp__contest(&s.core, a)->rank.score -= 5; /* a hair before b */
     kp__heap_fix(&s.core.lent.starved, &kp__contest(&s.core, a)->starved);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
-    kp__contest(&s.core, b)->share.at = s.core.now += 100; /* b's is of now; a's has grown since */
+    /* b's is of now; a's has grown since */
+    kp__contest(&s.core, b)->share.at = s.core.latest += 100;
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     assert_true(a->contest->rank.score > b->contest->rank.score);
     assert_int_equal(s.core.lent.looks, 1);
-    assert_int_equal(s.core.lent.looked_at, s.core.now);
+    assert_int_equal(s.core.lent.looked_at, s.core.latest);
     a->lent_permits = b->lent_permits = 0;
     stage_close(&s);
 }
@@ -417,7 +418,7 @@ static void after_a_few_looks_at_one_moment_the_order_must_be_taken_as_it_is(voi
     sub->lent_permits = 1;
     kp__starve(&s.core, sub, &s.core.lent);
     for (int round = 0; round < 2; round++) {
-        s.core.now += 10;
+        s.core.latest += 10;
         for (uint32_t i = 1; i <= 9; i++) {
             kp__contest(&s.core, sub)->share.at = 1; /* as if it were another each time */
             kp__contest(&s.core, sub)->rank.score = 5;
@@ -427,7 +428,7 @@ static void after_a_few_looks_at_one_moment_the_order_must_be_taken_as_it_is(voi
         }
     }
     /* one that holds nothing needs no look: its lag has not grown */
-    s.core.now += 10;
+    s.core.latest += 10;
     sub->lent_permits = 0;
     kp__contest(&s.core, sub)->rank.score = 5;
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), sub);

@@ -267,12 +267,12 @@ static void a_decision_without_the_time_must_not_turn_it_back(void **state)
     setup(&s);
     struct kp__subpool *sub = stage_key(&s);
     struct kp__slot *slot = stage_lend(&s, sub);
-    assert_int_equal(s.core.now, 1000);
+    assert_int_equal(s.core.latest, 1000);
     s.now = 0;
     stage_give(&s, slot, 0, true);
-    assert_int_equal(s.core.now, 1000);
+    assert_int_equal(s.core.latest, 1000);
     assert_ptr_equal(stage_lend(&s, sub), slot);
-    assert_int_equal(s.core.now, 1000);
+    assert_int_equal(s.core.latest, 1000);
     stage_close(&s);
 }
 

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/mail.h"
 #include "core/calendar.h"
+#include "core/create.h"
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/permit.h"
@@ -88,7 +89,7 @@ static inline void stage_open(struct stage *s)
     s->rules = stage_rules();
     s->world = (struct kp__world){ .random = stage_random, .wake = stage_wake, .ctx = s };
     core->world = &s->world;
-    core->now = s->now;
+    core->latest = s->now;
     core->can_create = true;
     core->leak_after = core->forget_after = KP__NEVER;
     core->max_idle = core->max_waiting = core->max_keys = KP__UNBOUND;
@@ -332,6 +333,8 @@ static inline int stage_destroy(struct stage *s)
         struct kp__slot *slot = KP__OF(first, struct kp__slot, link);
         kp__list_remove(first);
         if (slot->state == KP__RECLAIMED) kp__reclaimed(&s->core, slot);
+        else if (kp__has_errand(slot) && slot->errand->victim.heir)
+            kp__victim_gone_late(&s->core, slot, s->now, &s->todo);
         else kp__gone(&s->core, slot, s->now, &s->todo);
         stage_check(s);
         n++;

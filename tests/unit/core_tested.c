@@ -174,10 +174,10 @@ static void the_oldest_must_make_room_as_before(struct stage *s)
         (void)key_of(s, 1, young);
         begin(s, old[0]);
         if (filed == 1) begin(s, old[1]); /* nothing of its key can be evicted meanwhile */
-        if (filed == 2) (void)kp__evict_pick(&s->core, &s->core.live, KP__IN_POOL);
+        if (filed == 2) (void)kp__evict_pick(&s->core, &s->core.live);
         if (filed == 1) end(s, old[1], true);
         end(s, old[0], true);
-        assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live, KP__IN_POOL), old[0]);
+        assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live), old[0]);
     }
 }
 
@@ -192,9 +192,9 @@ static void a_younger_one_that_was_tested_must_not_make_its_key_younger(struct s
     mine[1] = stage_idle(s, sub);
     begin(s, mine[1]);
     end(s, mine[1], true);
-    assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live, KP__IN_POOL), mine[0]);
+    assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live), mine[0]);
     kp__close_idle(&s->core, mine[0], KP_CAUSE_SURPLUS, &s->todo);
-    assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live, KP__IN_POOL), other[0]);
+    assert_ptr_equal(kp__evict_pick(&s->core, &s->core.live), other[0]);
 }
 
 /* Where no budget counts what may be evicted, nothing is filed for it. */

@@ -441,6 +441,7 @@ static void times_beyond_the_clock_must_be_for_ever(void **state)
     (void)state;
     stage_raise(&s);
     assert_int_equal(kp_deadline_in(s.pool, KP_NONE).ns, s.now);
+    assert_int_equal(kp_deadline_in(s.pool, 0).ns, s.now + UINT64_C(30000000000)); /* deadline_ms */
     assert_int_equal(kp_deadline_in(s.pool, 1).ns, s.now + 1000000);
     assert_int_equal(kp_deadline_in(s.pool, INT64_MAX).ns, UINT64_MAX);
     assert_int_equal(kp_deadline_in(s.pool, KP_OFF).ns, UINT64_MAX);

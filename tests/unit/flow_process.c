@@ -225,10 +225,13 @@ static void a_pool_must_not_open_with_fewer_threads_than_it_was_told(void **stat
     options.threads = 3;
     for (int started = 0; started < 3; started++) {
         threads = started;
+        options.why = started == 1 ? NULL : &s.why;
         assert_int_equal(kp_pool_open(&options, &s.pool), KP_ENOMEM);
         assert_null(s.pool);
     }
     threads = -1;
+    assert_int_equal(s.why.code, KP_ENOMEM);
+    assert_non_null(strstr(s.why.text, "threads"));
     assert_int_equal(kp_pool_open(&options, &s.pool), 0);
     stage_fall(&s);
 }

@@ -50,6 +50,48 @@ static void statistics_must_fit_callers_old_and_new(void **state)
     stage_fall(&s);
 }
 
+/* A lease is no hit before it is one: until then the test may find its resource bad. */
+static void see_no_hit(struct stage *s)
+{
+    kp_stats stats;
+
+    assert_int_equal(kp_stats_read(s->pool, kp_str("a"), &stats), 0);
+    assert_int_equal(stats.gets, 1);
+    assert_int_equal(stats.hits, 0);
+    assert_int_equal(kp_stats_read(s->pool, KP_EVERY_KEY, &stats), 0);
+    assert_int_equal(stats.hits, 0);
+    kp_job_done(s->job, *(int *)s->with, NULL);
+}
+
+static void what_is_being_validated_must_be_no_hit_yet(void **state)
+{
+    kp_stats stats;
+
+    (void)state;
+    for (int answer = -1; answer <= 0; answer++) {
+        struct stage s;
+
+        stage_set(&s);
+        s.options.driver.validate = stage_validate;
+        s.options.limits.validate_after_ms = KP_NONE;
+        stage_open(&s);
+        kp_lease lease = stage_get(&s, "a");
+        kp_release(&lease);
+        s.now += 1000000;
+        s.validate = KP_PENDING;
+        s.meanwhile = see_no_hit;
+        s.with = &answer;
+        lease = stage_get(&s, "a");
+        assert_null(s.meanwhile);
+        assert_int_equal(kp_stats_read(s.pool, kp_str("a"), &stats), 0);
+        assert_int_equal(stats.gets, 2);
+        assert_int_equal(stats.hits, answer == 0);
+        assert_int_equal(stats.creates, answer == 0 ? 1 : 2);
+        kp_release(&lease);
+        stage_fall(&s);
+    }
+}
+
 static void a_key_that_is_none_must_not_be_counted(void **state)
 {
     struct stage s;
@@ -329,6 +371,22 @@ static void keys_with_revoked_leases_must_be_explained_with_the_pool(void **stat
     stage_fall(&s);
 }
 
+static void a_pool_that_is_closed_must_say_so_while_it_has_something(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_raise(&s);
+    kp_lease lease = stage_get(&s, "a");
+    SAYS_NOT(explain(&s, KP_EVERY_KEY), "closed");
+    assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, KP_NONE), 1);
+    SAYS(explain(&s, KP_EVERY_KEY), "the pool is closing or closed\npool ");
+    SAYS(explain(&s, kp_str("a")), "the pool is closing or closed\na: live 1 of 10");
+    SAYS(explain(&s, kp_str("b")), "the pool is closing or closed\nthis pool has no such key");
+    kp_release(&lease);
+    assert_string_equal(explain(&s, KP_EVERY_KEY), "the pool is closing or closed\n");
+}
+
 static int count_keys(kp_key key, const kp_stats *stats, void *arg)
 {
     (void)key;
@@ -372,6 +430,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statistics_must_fit_callers_old_and_new),
+        cmocka_unit_test(what_is_being_validated_must_be_no_hit_yet),
         cmocka_unit_test(a_key_that_is_none_must_not_be_counted),
         cmocka_unit_test(the_pool_must_be_explained_with_its_budgets),
         cmocka_unit_test(borrowers_and_waiters_must_be_explained_with_their_tags),
@@ -383,6 +442,7 @@ int main(void)
         cmocka_unit_test(keys_that_are_refused_must_be_explained_though_a_create_succeeded),
         cmocka_unit_test(keys_that_are_badly_used_must_be_explained_with_the_pool),
         cmocka_unit_test(keys_with_revoked_leases_must_be_explained_with_the_pool),
+        cmocka_unit_test(a_pool_that_is_closed_must_say_so_while_it_has_something),
         cmocka_unit_test(a_walk_over_the_keys_must_end_when_it_is_told_to),
         cmocka_unit_test(a_text_that_does_not_fit_must_be_cut_and_measured),
     };

@@ -30,6 +30,7 @@ static void assert_set(const char *name, const char *text, int64_t value)
 {
     kp_options o;
     memset(&o, 0x5a, sizeof o);
+    o.why = NULL;
     if (kp_options_set(&o, name, text) != 0) fail_msg("%s=%s was refused", name, text);
     for (size_t i = 0; i < FIELDS; i++) {
         const struct field *f = &fields[i];
@@ -44,6 +45,7 @@ static void assert_answer(const char *name, const char *text, int code)
     kp_options o;
     kp_options before;
     memset(&o, 0x5a, sizeof o);
+    o.why = NULL;
     memcpy(&before, &o, sizeof o);
     int rc = kp_options_set(&o, name, text);
     if (rc != code) fail_msg("%s=%s gave %d", name ? name : "NULL", text ? text : "NULL", rc);
@@ -53,6 +55,45 @@ static void assert_answer(const char *name, const char *text, int code)
 static void refuse(const char *name, const char *text)
 {
     assert_answer(name, text, KP_ECONFIG);
+}
+
+/* ---- why ------------------------------------------------------------------------------------ */
+
+static void assert_why(const char *name, const char *text, int code, const char *field,
+                       const char *sentence)
+{
+    kp_why why;
+    kp_options o = { .why = &why };
+    memset(&why, 0x5a, sizeof why);
+    assert_int_equal(kp_options_set(&o, name, text), code);
+    assert_int_equal(why.code, code);
+    assert_string_equal(why.field, field);
+    assert_string_equal(why.text, sentence);
+}
+
+static void what_is_refused_must_say_what_it_takes(void **state)
+{
+    (void)state;
+    assert_why("limits.max_live", "lots", KP_ECONFIG, "limits.max_live",
+               "limits.max_live: takes a count like 20 or 10k; not lots");
+    assert_why("limits.idle_ttl", "2 min", KP_ECONFIG, "limits.idle_ttl_ms",
+               "limits.idle_ttl_ms: takes a time like 250ms, 30s, 5min or 1h; not 2 min");
+    assert_why("limits.age_spread", "half", KP_ECONFIG, "limits.age_spread_pct",
+               "limits.age_spread_pct: takes a percentage from 1 to 100; not half");
+    assert_why("limits.group[0]", "eu", KP_ECONFIG, "limits.group[0]",
+               "limits.group[0]: takes a number of your own; not eu");
+    assert_why("limits.prefill", "yes", KP_ECONFIG, "limits.prefill",
+               "limits.prefill: takes none, first_get; not yes");
+    assert_why("limits.respects_min", "idle,none", KP_ECONFIG, "limits.respects_min",
+               "limits.respects_min: takes idle, excess, age, none; not idle,none");
+    assert_why("limits.max_creating", "none", KP_ECONFIG, "limits.max_creating",
+               "limits.max_creating: must be at least 1");
+    assert_why("deadline", NULL, KP_ECONFIG, "deadline_ms",
+               "deadline_ms: takes a time like 250ms, 30s, 5min or 1h; not NULL");
+    assert_why("preset", "hikari", KP_ECONFIG, "preset",
+               "preset: not the name of one, with as many numbers as it takes (docs/OPTIONS.md)");
+    assert_why("limits.max_lives", "3", KP_ENOTFOUND, "", "there is no option limits.max_lives");
+    assert_why(NULL, "3", KP_ENOTFOUND, "", "there is no option NULL");
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */
@@ -398,6 +439,7 @@ static void every_preset_must_open_a_pool(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_refused_must_say_what_it_takes),
         cmocka_unit_test(every_field_must_be_reachable_by_its_name_and_alone),
         cmocka_unit_test(the_unit_of_a_name_must_be_optional),
         cmocka_unit_test(other_names_must_not_be_found),

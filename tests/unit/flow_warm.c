@@ -65,6 +65,94 @@ static void a_warm_up_by_threads_must_end_where_there_is_no_memory(void **state)
     stage_fall(&s);
 }
 
+/* ---- one key and the others ------------------------------------------------------------------ */
+
+static void a_key_that_is_down_must_not_leave_the_others_cold(void **state)
+{
+    struct stage s;
+    kp_key keys[] = { kp_str("a"), kp_str("b"), kp_str("c") };
+    kp_lease lease;
+    kp_why why;
+
+    (void)state;
+    stage_set(&s);
+    s.options.limits.retry_first_ms = s.options.limits.retry_max_ms = KP_HOURS(10000);
+    stage_open(&s);
+    s.create = -1;
+    assert_int_equal(kp_get(s.pool, keys[0], NULL, &lease), KP_ECREATE);
+    s.create = 0;
+    assert_int_equal(kp_warm(s.pool, keys, 3, KP_ASK(.within_ms = 100, .why = &why)), 2);
+    assert_int_equal(why.code, KP_ETIMEDOUT);
+    assert_int_equal(why.vendor_code, -1); /* of its last failure */
+    assert_non_null(strstr(why.text, "last create failed"));
+    assert_int_equal(s.made, 2);
+    stage_fall(&s);
+}
+
+/* L11 is about what may still be in the way. */
+static void a_failure_that_is_over_must_not_be_named(void **state)
+{
+    struct stage s;
+    kp_key key = kp_str("a");
+    kp_lease lease;
+    kp_why why;
+
+    (void)state;
+    stage_raise(&s);
+    s.create = -1;
+    assert_int_equal(kp_get(s.pool, key, NULL, &lease), KP_ECREATE);
+    s.create = 0;
+    assert_int_equal(kp_get(s.pool, key, NULL, &lease), 0);
+    kp_discard(&lease);
+    s.create = KP_PENDING;
+    assert_int_equal(kp_warm(s.pool, &key, 1, KP_ASK(.within_ms = 100, .why = &why)), 0);
+    assert_int_equal(why.code, KP_ETIMEDOUT);
+    assert_null(strstr(why.text, "last create failed"));
+    kp_job_done(s.jobs[0], 0, &s.resources[1]);
+    stage_fall(&s);
+}
+
+/* Each is tried once, and why is that of the last one. */
+static void a_key_that_fails_must_not_be_tried_again(void **state)
+{
+    struct stage s;
+    kp_key keys[] = { kp_str("a"), kp_str("b") };
+    kp_why why;
+
+    (void)state;
+    stage_raise(&s);
+    s.create = -1;
+    uint64_t began = s.now;
+    assert_int_equal(kp_warm(s.pool, keys, 2, KP_ASK(.within_ms = 1000, .why = &why)), 0);
+    assert_int_equal(why.code, KP_ECREATE);
+    assert_int_equal(why.vendor_code, -1);
+    assert_int_equal(stage_heard(&s, KP_EVENT_CREATE_FAILED), 2);
+    assert_int_equal(s.now, began);
+    stage_fall(&s);
+}
+
+static void answer_both(struct stage *s)
+{
+    for (int i = 0; i < 2; i++) kp_job_done(s->jobs[i], i ? 0 : -1, i ? &s->resources[0] : NULL);
+}
+
+/* A driver that answers later: the one that fails meanwhile is not tried again either. */
+static void keys_must_be_warmed_together_where_the_driver_answers_later(void **state)
+{
+    struct stage s;
+    kp_key keys[] = { kp_str("a"), kp_str("b") };
+    kp_why why;
+
+    (void)state;
+    stage_raise(&s);
+    s.create = KP_PENDING;
+    s.meanwhile = answer_both;
+    assert_int_equal(kp_warm(s.pool, keys, 2, KP_ASK(.within_ms = 1000, .why = &why)), 1);
+    assert_int_equal(why.code, KP_ECREATE);
+    assert_int_equal(s.pending, 2);
+    stage_fall(&s);
+}
+
 /* ---- told once ------------------------------------------------------------------------------- */
 
 static int misuses; /* told by the calling thread only */
@@ -98,10 +186,34 @@ static void a_key_that_is_none_must_be_told_once_to_who_warms_it(void **state)
     stage_fall(&s);
 }
 
+/* As by its siblings: misuse is told as long as there is a pool that counts it. */
+static void misuse_must_be_told_while_the_pool_closes(void **state)
+{
+    static const kp_ask bad = { .within_ms = -5 };
+    struct stage s;
+    kp_key key = kp_str("a");
+
+    (void)state;
+    stage_raise(&s);
+    kp_lease lease = stage_get(&s, "a");
+    assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, KP_NONE), 1);
+    assert_int_equal(kp_warm(s.pool, &key, 1, NULL), KP_ECLOSED);
+    assert_int_equal(kp_warm(s.pool, NULL, 1, NULL), KP_EMISUSE);
+    assert_int_equal(kp_warm(s.pool, &key, 1, &bad), KP_EMISUSE);
+    assert_int_equal(stage_heard(&s, KP_EVENT_MISUSE), 2);
+    kp_release(&lease);
+    stage_fall(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_that_is_down_must_not_leave_the_others_cold),
+        cmocka_unit_test(a_failure_that_is_over_must_not_be_named),
+        cmocka_unit_test(a_key_that_fails_must_not_be_tried_again),
+        cmocka_unit_test(keys_must_be_warmed_together_where_the_driver_answers_later),
         cmocka_unit_test(a_key_that_is_none_must_be_told_once_to_who_warms_it),
+        cmocka_unit_test(misuse_must_be_told_while_the_pool_closes),
         cmocka_unit_test(a_warm_up_must_end_where_there_is_no_memory),
         cmocka_unit_test(a_warm_up_by_threads_must_end_where_there_is_no_memory),
     };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what kp_why says at the end of a get that had failures on its way: those of creates that
- * were tried again (KP_FAIL_RETRY) are not its own.
+ * Tests of what kp_why says: the driver's reason, in one line; and at the end of a get that had
+ * failures on its way not those of creates that were tried again (KP_FAIL_RETRY), which are not its
+ * own.
  */
 #include "flow_stage.h"
 
@@ -85,12 +86,48 @@ static void a_get_of_a_pool_that_is_closed_must_say_so(void **state)
     assert_int_equal(s.why.vendor_code, 0);
 }
 
+/* As libpq does, for one. */
+static int fail_in_lines(kp_job *job, void **resource)
+{
+    return (void)resource, kp_job_fail(job, 7, "FATAL: \xc3\xa4h\r\nDETAIL:\tno\x1b[2J \x7f\n");
+}
+
+static int fail_in_blanks(kp_job *job, void **resource)
+{
+    return (void)resource, kp_job_fail(job, 7, " \n");
+}
+
+static void a_reason_of_several_lines_must_be_told_in_one(void **state)
+{
+    static const struct {
+        int (*create)(kp_job *, void **);
+        const char *told;
+    } cases[] = {
+        { fail_in_lines, "FATAL: \xc3\xa4h  DETAIL: no [2J" },
+        { fail_in_blanks, "driver.create failed with 7 and gave no reason (kp_job_fail)" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct stage s;
+        kp_lease lease;
+
+        stage_set(&s);
+        s.options.driver.create = cases[i].create;
+        stage_open(&s);
+        assert_int_equal(kp_get(s.pool, kp_str("a"), KP_ASK(.why = &s.why), &lease), KP_ECREATE);
+        assert_string_equal(s.why.text, cases[i].told);
+        stage_fall(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_get_that_succeeds_at_last_must_have_no_why),
         cmocka_unit_test(a_use_that_fails_must_not_be_blamed_on_a_create),
         cmocka_unit_test(a_get_of_a_pool_that_is_closed_must_say_so),
+        cmocka_unit_test(a_reason_of_several_lines_must_be_told_in_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

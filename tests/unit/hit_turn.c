@@ -48,7 +48,7 @@ static void wait_for(int n, kp_lease *lease)
         .sub = sub, .arrived = now, .deadline = KP__NEVER, .offered = true
     };
     kp__list_init(&other.link);
-    core->now = now;
+    core->latest = now;
     sub->interest++;
     kp__enqueue(core, &other);
     begin_turn(core, kp__later(now, UINT64_C(60000000000)));

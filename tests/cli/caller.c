@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command and whoever calls it: signals, and streams that cannot be written.
+ */
+#include "cli/run.h"
+
+#include <signal.h>
+
+static char folder[] = "/tmp/keyedpool-cli-XXXXXX", url[64];
+
+static int start(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    (void)snprintf(url, sizeof url, "sqlite:%s", folder);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    char command[64];
+
+    (void)state;
+    (void)snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+/* As control-Z and fg do, while another run takes 300 ms. */
+static void suspend_for_another_run(void)
+{
+    char line[400];
+    siginfo_t info;
+
+    (void)snprintf(line, sizeof line, "%s bench %s -c 1 -z 300ms > /dev/null", KP_COMMAND, url);
+    assert_int_equal(kill(run_child, SIGSTOP), 0);
+    assert_int_equal(waitid(P_PID, (id_t)run_child, &info, WSTOPPED), 0);
+    assert_int_equal(system(line), 0);
+    assert_int_equal(kill(run_child, SIGCONT), 0);
+}
+
+static void lines_of_progress_that_were_missed_must_not_be_made_up_for(void **state)
+{
+    int lines = 0;
+
+    (void)state;
+    run_meanwhile = suspend_for_another_run;
+    RUN("bench", url, "-c", "1", "-z", "600ms", "-P", "10ms");
+    assert_int_equal(said.status, 0);
+    for (const char *at = said.err; (at = strstr(at, "progress: ")) != NULL; at++)
+        lines++;
+    assert_in_range(lines, 1, 32);
+}
+
+static void interrupt(void)
+{
+    assert_int_equal(kill(run_child, SIGINT), 0);
+}
+
+/* As a shell without job control does for what it runs in the background. */
+static void ignore_interrupts(void)
+{
+    (void)signal(SIGINT, SIG_IGN);
+}
+
+static void an_interrupted_bench_must_show_what_it_has(void **state)
+{
+    (void)state;
+    run_meanwhile = interrupt;
+    RUN("bench", url, "-c", "1", "-z", "1h", "-P", "50ms");
+    assert_int_equal(said.status, 130);
+    said_must_have(said.out, ", interrupted\n  operations");
+}
+
+static void a_signal_that_is_ignored_must_not_end_a_bench(void **state)
+{
+    (void)state;
+    run_before = ignore_interrupts;
+    run_meanwhile = interrupt;
+    RUN("bench", url, "-c", "1", "-z", "200ms", "-P", "50ms");
+    assert_int_equal(said.status, 0);
+    assert_null(strstr(said.out, "interrupted"));
+}
+
+static void help_that_cannot_be_written_must_fail(void **state)
+{
+    static const char *const lines[] = { "--help", "help bench", "bench --help", "--version" };
+    char line[400];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        (void)snprintf(line, sizeof line, "%s %s > /dev/full 2> %s/said", KP_COMMAND, lines[i],
+                       folder);
+        int status = system(line);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 1);
+    }
+}
+
+/* "Each line is marked": a name must not make one of its own, nor control a terminal. */
+static void what_others_named_must_stay_in_its_line(void **state)
+{
+    char name[96];
+    FILE *f;
+
+    (void)state;
+    assert_int_equal(setenv("LC_ALL", "C.UTF-8", 1), 0);
+    (void)snprintf(name, sizeof name, "%s/.\xc3\xa4\x1b[2J\n  ok    b.db", folder);
+    f = fopen(name, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    RUN("doctor", url);
+    said_must_have(said.out, "looked at: .\xc3\xa4?[2J?  ok    b.db\n");
+    assert_int_equal(remove(name), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_of_progress_that_were_missed_must_not_be_made_up_for),
+        cmocka_unit_test(an_interrupted_bench_must_show_what_it_has),
+        cmocka_unit_test(a_signal_that_is_ignored_must_not_end_a_bench),
+        cmocka_unit_test(help_that_cannot_be_written_must_fail),
+        cmocka_unit_test(what_others_named_must_stay_in_its_line),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Validation when a resource comes back (limits.validate_on with return), which has the time of any
+ * validation: limits.validate_timeout_ms.
+ */
+#include "contract.h"
+
+#include "keyedpool/loop.h"
+
+#define A kp_str("a")
+
+static struct seen {
+    int64_t left_ms[2];
+    uint64_t deadline[2]; /* since the job began */
+    kp_job *pending, *cancelled;
+} seen;
+static bool pends;
+
+static int validate(kp_job *job, void *resource)
+{
+    int again = seen.left_ms[0] > 0;
+
+    (void)resource;
+    seen.left_ms[again] = job->left_ms;
+    seen.deadline[again] = job->deadline.ns - kp_now_ns(job->pool);
+    if (!pends) return 0;
+    seen.pending = job;
+    return KP_PENDING;
+}
+
+static void cancel(kp_job *job)
+{
+    seen.cancelled = job;
+}
+
+static void begin(contract *c, bool resets)
+{
+    kp_driver driver;
+
+    memset(&seen, 0, sizeof seen);
+    contract_begin(c, NULL);
+    c->options.limits.validate_on = KP_CHECK_RETURN;
+    c->options.limits.validate_timeout_ms = 250;
+    c->script.sim = c->sim;
+    assert_int_equal(kp_cast_open(&c->script, &c->cast), 0);
+    driver = kp_cast_driver(c->cast);
+    if (!resets) driver.reset = NULL;
+    driver.validate = validate;
+    driver.cancel = cancel;
+    driver.flags = KP_NEVER_BLOCKS;
+    contract_open_driver(c, &driver);
+}
+
+static void the_driver_must_be_told_its_time(void **state)
+{
+    contract c;
+    kp_lease lease;
+
+    (void)state;
+    pends = false;
+    begin(&c, true);
+    contract_take(&c, A, &lease);
+    kp_release(&lease);
+    assert_int_equal(seen.left_ms[0], 250);
+    assert_int_equal(seen.deadline[0], 250000000);
+    contract_end(&c);
+}
+
+/* Where nobody stands by: after a reset, and without one. */
+static void a_loop_must_tell_the_driver_its_time(void **state)
+{
+    contract c;
+    kp_lease lease;
+    kp_loop *loop;
+
+    (void)state;
+    pends = false;
+    for (int resets = 0; resets < 2; resets++) {
+        begin(&c, resets);
+        assert_int_equal(kp_loop_open(&loop), 0);
+        contract_take(&c, A, &lease);
+        (void)kp_loop_dispatch(loop); /* this thread is a loop's from now on */
+        kp_release(&lease);
+        assert_int_equal(seen.left_ms[0], 250);
+        assert_int_equal(seen.deadline[0], 250000000);
+        assert_int_equal(kp_loop_close(loop), 0);
+        contract_end(&c);
+    }
+}
+
+/* A late answer gives it back, as on a loop. */
+static void who_gives_back_must_wait_no_longer(void **state)
+{
+    contract c;
+    kp_lease lease;
+
+    (void)state;
+    pends = true;
+    for (int status = 0; status >= -1; status--) {
+        begin(&c, true);
+        contract_take(&c, A, &lease);
+        kp_release(&lease);
+        assert_int_equal(kp_sim_now_ms(c.sim), 250);
+        assert_ptr_equal(seen.cancelled, seen.pending);
+        assert_int_equal(contract_stats(&c, A).lent, 1);
+        kp_job_done(seen.pending, status, NULL);
+        contract_check(&c);
+        assert_int_equal(contract_stats(&c, A).lent, 0);
+        assert_int_equal(contract_stats(&c, A).idle, status == 0);
+        assert_int_equal(contract_stats(&c, A).invalid, status < 0);
+        contract_end(&c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_driver_must_be_told_its_time),
+        cmocka_unit_test(a_loop_must_tell_the_driver_its_time),
+        cmocka_unit_test(who_gives_back_must_wait_no_longer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
