@@ -290,7 +290,8 @@ static bool may_pass(const struct kp__subpool *sub, uint64_t now)
 
 /* One more has joined those who wait: is a look at them worth it? They were looked at when they
  * came, and are whenever something comes back. So there is news for nobody, unless it is the first,
- * or something is there that nobody took, or time may have changed what somebody lacks. */
+ * or something is there that nobody took, or time may have changed what somebody lacks, or the key
+ * is down, and what they wait for may have been invalidated (needs_creation). */
 static bool is_news(const struct kp__core *core, const struct kp__request *request)
 {
     const struct kp__subpool *sub = request->sub;
@@ -299,7 +300,8 @@ static bool is_news(const struct kp__core *core, const struct kp__request *reque
     KP__DCHECK(!sub->open); /* who comes here has found the key, which shuts its lane */
     if (kp__queue_first(sub, request->queue) == request) return true;
     if (sub->count[KP__IDLE] > 0 || !kp__list_empty(&rare->open_seats)) return true;
-    if (core->starved > 0 || (sub->rules && sub->rules->shed_target != KP__NEVER)) return true;
+    if (core->starved > 0 || rare->health.refused || rare->health.failures > 0) return true;
+    if (sub->rules && sub->rules->shed_target != KP__NEVER) return true;
     for (int q = 0; q < KP__OWN; q++)
         if (rare->moment[q].told) return true;
     return false;

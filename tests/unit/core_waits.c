@@ -41,7 +41,7 @@ static bool looked_at(struct stage *s, struct kp__subpool *sub, struct kp__reque
 
 static void who_joins_others_must_have_them_looked_at_only_if_there_is_news(void **state)
 {
-    enum { NOTHING, SHEDS, STARVED, MOMENT, UNRULED, CASES };
+    enum { NOTHING, SHEDS, STARVED, MOMENT, DOWN, REFUSED, UNRULED, CASES };
 
     (void)state;
     for (int i = 0; i < CASES; i++) {
@@ -60,8 +60,10 @@ static void who_joins_others_must_have_them_looked_at_only_if_there_is_news(void
             assert_int_equal(s.core.starved, 1);
         }
         if (i == MOMENT) kp__next_look_set(&s.core, &r[0], s.now + 1);
+        if (i == DOWN) kp__rare(&s.core, sub)->health.failures = 1;
+        if (i == REFUSED) kp__rare(&s.core, sub)->health.refused = true;
         if (i == UNRULED) sub->rules = NULL;
-        assert_int_equal(looked_at(&s, sub, r), i == SHEDS || i == STARVED || i == MOMENT);
+        assert_int_equal(looked_at(&s, sub, r), i != NOTHING && i != UNRULED);
         sub->rules = rules;
         stage_close(&s);
     }
