@@ -120,8 +120,9 @@ static void created_too_late(struct kp__core *core, struct kp__slot *slot,
     kp__grant_no(request, KP_ECLOSED, KP__NOT_BOUND);
 }
 
-/* A creation that no request stands by came out well: whoever is next gets the resource. If that is
- * not its sponsor, the sponsor goes on waiting. */
+/* A creation that no request stands by came out well: whoever is next gets the resource, in its key
+ * if it was made for a request: that had its turn when it began. If that is not its sponsor, the
+ * sponsor goes on waiting. */
 static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t now,
                          struct kp__todo *todo)
 {
@@ -138,7 +139,9 @@ static void created_late(struct kp__core *core, struct kp__slot *slot, uint64_t 
     kp__probe_end(core, sub, &kp__errand_of(slot)->probe);
     kp__slot_move(core, slot, KP__IDLE);
     kp__file_slot(core, slot);
+    slot->due_to_key = sponsor != NULL;
     kp__settle(core, sub, now, todo);
+    slot->due_to_key = false;
     /* somebody ahead of the sponsor took the resource: it waits on, without its lent permit */
     if (sponsor && kp__waits(sponsor)) {
         kp__lent_drop(core, sponsor);

@@ -136,7 +136,7 @@ static struct kp__budget *owed_elsewhere(struct look *l, const struct kp__slot *
     struct kp__subpool *sub = l->sub;
     bool in_use = slot->state != KP__IDLE;
 
-    if (l->core->starved == 0 || !l->core->evicts) return NULL;
+    if (l->core->starved == 0 || !l->core->evicts || slot->due_to_key) return NULL;
     if (kp__sub_staying(sub) <= kp__sub_kept(sub)) return NULL;
     for (int p = KP__GROUP_1; p >= KP__POOL; p--) {
         struct kp__budget *b = budget_in(l, p);

@@ -288,23 +288,6 @@ static bool may_pass(const struct kp__subpool *sub, uint64_t now)
     return may_be_passed(head[0], now);
 }
 
-/* One more has joined those who wait: is a look at them worth it? They were looked at when they
- * came, and are whenever something comes back. So there is news for nobody, unless it is the first,
- * or something is there that nobody took, or time may have changed what somebody lacks. */
-static bool is_news(const struct kp__core *core, const struct kp__request *request)
-{
-    const struct kp__subpool *sub = request->sub;
-    const struct kp__rare *rare = sub->rare;
-
-    KP__DCHECK(!sub->open); /* who comes here has found the key, which shuts its lane */
-    if (kp__queue_first(sub, request->queue) == request) return true;
-    if (sub->count[KP__IDLE] > 0 || !kp__list_empty(&rare->open_seats)) return true;
-    if (core->starved > 0 || (sub->rules && sub->rules->shed_target != KP__NEVER)) return true;
-    for (int q = 0; q < KP__OWN; q++)
-        if (rare->moment[q].told) return true;
-    return false;
-}
-
 void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
                struct kp__todo *todo)
 {
@@ -332,6 +315,6 @@ void kp__claim(struct kp__core *core, struct kp__request *request, uint64_t now,
     else {
         kp__enqueue(core, request);
         if (lack.again != KP__NEVER) kp__next_look_set(core, request, lack.again);
-        if (is_news(core, request)) kp__settle(core, sub, now, todo);
+        kp__settle(core, sub, now, todo);
     }
 }

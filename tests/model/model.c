@@ -231,7 +231,7 @@ static enum verdict take_ready(struct model *m, struct model_request *r)
     if (r->flags & KP_FRESH) return GO_ON;
     int found = ready_slot(m, r->key);
     if (found == NOBODY) return GO_ON;
-    if (m->slot[found].state == M_IDLE && owed_elsewhere(m, r->key))
+    if (m->slot[found].state == M_IDLE && !m->slot[found].due_to_key && owed_elsewhere(m, r->key))
         return lacks(r, "budget.max_live", B_LIVE);
     struct model_slot *s = &m->slot[found];
     bool made_for_it = r->holds_lent && s->lends == 0, idle = s->state == M_IDLE;

@@ -301,7 +301,9 @@ static void created_late(struct model *m, int slot)
     m->slot[slot].probe = false; /* the request that takes it becomes a probe, if one does */
     becomes_idle(m, slot);
     m_file_slot(m, slot);
+    m->slot[slot].due_to_key = sponsor != NOBODY;
     m_settle(m, key);
+    m->slot[slot].due_to_key = false;
     if (sponsor != NOBODY && r->waiting && r->making == NOBODY && r->holds_lent) {
         r->holds_lent = false;
         m_settle(m, key);
@@ -485,15 +487,11 @@ void model_job_done(struct model *m, int slot, int status)
 {
     enum model_job job = m->slot[slot].job;
 
-    if (job == J_CHECK) {
-        m_checked(m, slot, m->slot[slot].job_seat, status >= 0);
-    } else if (job == J_RESET || job == J_VALIDATE) {
-        made_ready(m, slot, status);
-    } else if (job == J_DESTROY) {
-        destroyed(m, slot, status);
-    } else if (job == J_REVOKE) {
-        m_revoke_ended(m, slot, status);
-    } else {
+    if (job == J_CHECK) m_checked(m, slot, m->slot[slot].job_seat, status >= 0);
+    else if (job == J_RESET || job == J_VALIDATE) made_ready(m, slot, status);
+    else if (job == J_DESTROY) destroyed(m, slot, status);
+    else if (job == J_REVOKE) m_revoke_ended(m, slot, status);
+    else {
         m->slot[slot].job = J_NONE;
         finish(m, slot, NULL, status);
     }

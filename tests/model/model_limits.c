@@ -207,6 +207,7 @@ static int set_one(struct model *m, int key, const kp_limits *limits, bool every
                    (!every && too_much(m, &rules, &k->rules));
     if (!refused && !only_ask) apply(m, key, &rules);
     if (!refused && !every) trim(m, key);
+    m_do(m);
     m_lose_interest(m, key, k->used_at);
     return refused ? KP_ECONFIG : 0;
 }

@@ -31,42 +31,6 @@ static void who_was_granted_something_must_not_look_again_at_an_old_time(void **
     stage_close(&s);
 }
 
-/* Was the first who waits looked at when another one joined it? A look says what binds. */
-static bool looked_at(struct stage *s, struct kp__subpool *sub, struct kp__request r[2])
-{
-    r[0].limit = KP__NOT_BOUND;
-    assert_int_equal(stage_ask(s, sub, &r[1], 0), KP__GRANT_WAIT);
-    return r[0].limit != KP__NOT_BOUND;
-}
-
-static void who_joins_others_must_have_them_looked_at_only_if_there_is_news(void **state)
-{
-    enum { NOTHING, SHEDS, STARVED, MOMENT, UNRULED, CASES };
-
-    (void)state;
-    for (int i = 0; i < CASES; i++) {
-        struct stage s;
-        struct kp__request r[2], other;
-        stage_open(&s);
-        s.rules.max_live = 1;
-        if (i == SHEDS) s.rules.shed_target = 1;
-        struct kp__subpool *sub = stage_key(&s);
-        struct kp__rules *rules = sub->rules;
-        stage_lend(&s, sub);
-        assert_int_equal(stage_ask(&s, sub, &r[0], 0), KP__GRANT_WAIT);
-        if (i == STARVED) {
-            s.core.live.cap = 1;
-            assert_int_equal(stage_ask(&s, stage_key(&s), &other, 0), KP__GRANT_WAIT);
-            assert_int_equal(s.core.starved, 1);
-        }
-        if (i == MOMENT) kp__next_look_set(&s.core, &r[0], s.now + 1);
-        if (i == UNRULED) sub->rules = NULL;
-        assert_int_equal(looked_at(&s, sub, r), i == SHEDS || i == STARVED || i == MOMENT);
-        sub->rules = rules;
-        stage_close(&s);
-    }
-}
-
 /* ---- queues ---------------------------------------------------------------------------------- */
 
 static void one_who_cannot_go_on_must_hide_nobody_who_can(void **state)
@@ -351,7 +315,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_was_granted_something_must_not_look_again_at_an_old_time),
-        cmocka_unit_test(who_joins_others_must_have_them_looked_at_only_if_there_is_news),
         cmocka_unit_test(one_who_cannot_go_on_must_hide_nobody_who_can),
         cmocka_unit_test(heads_must_be_asked_by_arrival_and_with_lifo_the_other_way),
         cmocka_unit_test(all_who_can_be_served_must_be_served_at_once),
