@@ -248,23 +248,29 @@ static void a_key_that_joins_a_full_group_must_leave_it_no_more_than_its_limit(v
     }
 }
 
+/* A has three idle ones in a group that may have four, and B joins it with three that are lent. */
+static void join_with_too_much(contract *c, kp_lease leases[3])
+{
+    const kp_limits join = { .group = { 9 } };
+    begin(c);
+    c->options.limits.group[0] = 7;
+    c->options.budget.group_max_live[0] = 4;
+    contract_open(c);
+    stock(c, A, 3);
+    assert_int_equal(kp_limits_set(c->pool, A, &join, NULL), 0);
+    contract_take_all(c, B, leases, 3);
+    assert_int_equal(kp_limits_set(c->pool, B, &join, NULL), 0);
+    (void)kp_sim_settle(c->sim);
+}
+
 /* What is idle in other keys of the group goes then, as when the limit is lowered: what is lent may
  * not come back for long. */
 static void what_is_idle_in_a_group_that_a_key_joins_must_go_if_it_is_too_much(void **state)
 {
-    const kp_limits join = { .group = { 9 } };
     contract c;
     kp_lease leases[3];
     (void)state;
-    begin(&c);
-    c.options.limits.group[0] = 7;
-    c.options.budget.group_max_live[0] = 4;
-    contract_open(&c);
-    stock(&c, A, 3);
-    assert_int_equal(kp_limits_set(c.pool, A, &join, NULL), 0);
-    contract_take_all(&c, B, leases, 3);
-    assert_int_equal(kp_limits_set(c.pool, B, &join, NULL), 0);
-    (void)kp_sim_settle(c.sim);
+    join_with_too_much(&c, leases);
     memset(&c.options.budget, 0, sizeof c.options.budget);
     assert_int_equal(contract_stats(&c, A).idle, 1);
     assert_int_equal(contract_stats(&c, A).surplus, 2);
@@ -277,19 +283,10 @@ static void what_is_idle_in_a_group_that_a_key_joins_must_go_if_it_is_too_much(v
  * keys that are forgotten later. */
 static void a_limit_for_a_pool_whose_group_was_joined_must_meet_no_key_that_is_gone(void **state)
 {
-    const kp_limits join = { .group = { 9 } };
     contract c;
     kp_lease leases[4];
     (void)state;
-    begin(&c);
-    c.options.limits.group[0] = 7;
-    c.options.budget.group_max_live[0] = 4;
-    contract_open(&c);
-    stock(&c, A, 3);
-    assert_int_equal(kp_limits_set(c.pool, A, &join, NULL), 0);
-    contract_take_all(&c, B, leases, 3);
-    assert_int_equal(kp_limits_set(c.pool, B, &join, NULL), 0);
-    (void)kp_sim_settle(c.sim);
+    join_with_too_much(&c, leases);
     assert_int_equal(kp_drop(c.pool, A, KP_NONE), 0);
     (void)kp_sim_settle(c.sim);
     assert_int_equal(contract_stats(&c, KP_EVERY_KEY).keys, 1);

@@ -149,15 +149,21 @@ static void a_probe_that_is_called_off_must_leave_its_place_to_the_next(void **s
     stage_close(s);
 }
 
+/* For one creation: there is room for one. */
+static void both_wait(struct stage *s, struct ask *a, struct ask *b)
+{
+    stage_start(s, a, "k", 1000);
+    stage_start(s, b, "k", 1000);
+    stage_pass(s, 0);
+}
+
 static void a_creation_that_others_wait_for_must_go_on_for_them(void **state)
 {
     struct stage *s = open_one(1, -1);
     struct ask a, b;
 
     (void)state;
-    stage_start(s, &a, "k", 1000);
-    stage_start(s, &b, "k", 1000);
-    stage_pass(s, 0);
+    both_wait(s, &a, &b);
     kp_cancel(&a.request);
     assert_int_equal(w.hurried, 0);
     stage_pass(s, 500);
@@ -173,9 +179,7 @@ static void a_creation_must_be_called_off_when_its_pool_closes(void **state)
     struct ask a, b;
 
     (void)state;
-    stage_start(s, &a, "k", 1000);
-    stage_start(s, &b, "k", 1000);
-    stage_pass(s, 0);
+    both_wait(s, &a, &b);
     assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 0);
     assert_int_equal(w.hurried, 1);
     assert_int_equal(w.failed, 0);
