@@ -337,6 +337,8 @@ static void *live(void *arg)
     kp__task *self = arg;
 
     pthread_mutex_lock(&self->sim->lock);
+    self->begun = true;
+    pthread_cond_signal(&self->sim->begun);
     await_turn(self);
     pthread_mutex_unlock(&self->sim->lock);
     pthread_cleanup_push(end, self);
@@ -359,10 +361,13 @@ void kp__sim_join_ended(kp_sim *sim)
     }
 }
 
-/* A task's thread. There may be thousands: with the usual stack they have no room in 32 bits. */
+/* A task's thread. There may be thousands: with the usual stack they have no room in 32 bits. It
+ * sleeps until its turn when this returns, and does not have the lock: if the running task forks,
+ * the child has nobody else to give it back. */
 static bool start_thread(kp__task *task)
 {
     pthread_attr_t attr;
+    int cancel;
 
     if (pthread_attr_init(&attr) != 0) {
         return false;
@@ -370,6 +375,11 @@ static bool start_thread(kp__task *task)
     (void)pthread_attr_setstacksize(&attr, (size_t)1 << 20);
     bool started = pthread_create(&task->thread, &attr, live, task) == 0;
     (void)pthread_attr_destroy(&attr);
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    while (started && !task->begun) {
+        pthread_cond_wait(&task->sim->begun, &task->sim->lock);
+    }
+    (void)pthread_setcancelstate(cancel, NULL);
     return started;
 }
 

@@ -50,6 +50,7 @@ typedef struct kp__task {
     int          number;                /* of a started task: 1, 2, 3, ... */
     kp__state    state;
     pthread_t    thread;
+    bool         begun;                 /* its thread sleeps until its turn, or has had it */
     pthread_cond_t turn;                /* signalled when this task is made the running one */
     void       (*fn)(void *arg);
     void        *arg;
@@ -74,6 +75,7 @@ typedef struct kp__kept {               /* a pool that wants upkeep */
 
 struct kp_sim {
     pthread_mutex_t lock;
+    pthread_cond_t  begun;              /* signalled when the thread of a new task has */
     kp_world        world;
     uint64_t        now_ns;
     kp__task        first;

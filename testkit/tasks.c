@@ -20,6 +20,7 @@ int kp_sim_open(uint64_t seed, kp_sim **out)
         return KP_ENOMEM;
     }
     pthread_mutex_init(&sim->lock, NULL);
+    pthread_cond_init(&sim->begun, NULL);
     sim->now_ns = KP__SIM_START_NS;
     kp__kit_random_seed(&sim->random, seed);
     kp__kit_random_seed(&sim->shuffler, ~seed);
@@ -78,6 +79,7 @@ uint64_t kp_sim_close(kp_sim *sim)
     uint64_t left = sim->memory.blocks;
 
     pthread_cond_destroy(&sim->first.turn);
+    pthread_cond_destroy(&sim->begun);
     pthread_mutex_destroy(&sim->lock);
     kp__kit_map_drop(&sim->blocks);
     free(sim->started);
