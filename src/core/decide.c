@@ -56,12 +56,11 @@ static enum verdict answer_no(struct look *l, int code, enum kp__limit limit)
 static enum verdict shed(struct look *l)
 {
     const struct kp__rules *r = l->sub->rules;
-    uint64_t waited = kp__waited(l->request, l->now);
 
     if (r->shed_target == KP__NEVER || !l->request->waited || l->sub->waiting == 1 ||
-        !l->sub->rare->shed.slow)
+        !l->sub->rare->shed.slow || kp__waited(l->request, l->now) <= 2 * r->shed_target)
         return GO_ON;
-    return waited > 2 * r->shed_target ? answer_no(l, KP_EFULL, KP__BY_SHED_TARGET) : GO_ON;
+    return answer_no(l, KP_EFULL, KP__BY_SHED_TARGET);
 }
 
 /* With KP_BREAK_USE an open circuit refuses leases too; but not probes, nor a request for which
@@ -301,7 +300,6 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
 {
     const struct kp__rules *r = l->sub->rules;
     int64_t live = counted(l->sub);
-    uint64_t late = kp__later(l->request->arrived, r->reserve_after);
 
     *victim = NULL;
     /* only KP_FRESH comes here past an idle one */
@@ -313,6 +311,7 @@ static enum verdict room_in_key(struct look *l, struct kp__slot **victim)
     if (live < r->max_live) return GO_ON;
     if (r->reserve == 0 || live >= r->max_live + r->reserve)
         return lacks(l, KP__BY_MAX_LIVE, NULL, KP__NEVER);
+    uint64_t late = kp__later(l->request->arrived, r->reserve_after);
     return l->now >= late ? GO_ON : lacks(l, KP__BY_MAX_LIVE, NULL, late);
 }
 

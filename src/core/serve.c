@@ -30,11 +30,13 @@ static int heads(const struct kp__subpool *sub, struct kp__request *out[KP__QUEU
     return n;
 }
 
-static void shed_learn(struct kp__core *core, struct kp__subpool *sub, uint64_t waited,
-                       uint64_t now)
+static void shed_learn(struct kp__core *core, const struct kp__request *request, uint64_t now)
 {
+    struct kp__subpool *sub = request->sub;
+
     if (sub->rules->shed_target == KP__NEVER) return;
     struct kp__shed *s = &kp__rare(core, sub)->shed;
+    uint64_t waited = kp__waited(request, now);
     if (waited < s->least_wait) s->least_wait = waited;
     if (waited < sub->rules->shed_target) s->slow = false;
     if (now < s->interval_end) return;
@@ -120,7 +122,7 @@ static bool answered(struct kp__core *core, struct kp__request *request, struct 
     bool no = request->grant.kind == KP__GRANT_NO;
     bool waives = under_way && under_way->state == KP__CLOSING;
 
-    shed_learn(core, sub, kp__waited(request, now), now);
+    shed_learn(core, request, now);
     if (kp__refuses_late(sub) && !no)
         kp__late_learn(core, sub, core->latest); /* not older than when it came */
     if (request->grant.kind == KP__GRANT_SLOT && !request->looking) handed_over(core, sub, now);
