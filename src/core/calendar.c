@@ -112,11 +112,12 @@ kp_cause kp__expired(const struct kp__slot *slot, uint32_t check)
 }
 
 /* When to look for an age that ends at `at`: then, or now if that has passed; but if the age does
- * not apply now (`stopped`), after another ttl, since the key may have grown by then. */
+ * not apply now (`stopped`), after another ttl, since the key may have grown by then. That may be
+ * short, or nothing: then no sooner than anything else that could not be done. */
 static uint64_t look_at(uint64_t at, uint64_t now, bool stopped, uint64_t ttl)
 {
     if (at > now) return at;
-    return stopped ? kp__later(now, ttl ? ttl : 1) : now;
+    return stopped ? kp__later(now, ttl > KP__LOOK_AGAIN ? ttl : KP__LOOK_AGAIN) : now;
 }
 
 /* The earliest time from `now` on at which a look at an idle slot may find something to do,

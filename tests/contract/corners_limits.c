@@ -252,6 +252,29 @@ static void a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock
     contract_end(&c);
 }
 
+/* What is too many goes at once; what is not must not be looked at without end. */
+static void a_ttl_of_nothing_must_let_the_keeper_sleep(void **state)
+{
+    static const kp_limits ways[] = { { .min_live = 1, .idle_ttl_ms = KP_NONE },
+                                      { .min_live = 1, .max_age_ms = KP_NONE, .respects_min = 7 },
+                                      { .excess_over = 1, .excess_ttl_ms = KP_NONE } };
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        contract c;
+        kp_lease leases[2];
+        begin(&c);
+        c.options.limits = ways[i];
+        c.options.threads = KP_NONE;
+        open_short(&c);
+        contract_take_all(&c, kp_str("a"), leases, 2);
+        contract_give_all(&c, leases, 2);
+        while (kp_keep(c.pool) == 0) continue;
+        assert_int_equal(stats(&c, "a").idle, 1);
+        assert_true(kp_keep(c.pool) >= 1000);
+        contract_end(&c);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +289,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sharing_that_is_lowered_must_hold_for_what_is_there),
         cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
         cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
+        cmocka_unit_test(a_ttl_of_nothing_must_let_the_keeper_sleep),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

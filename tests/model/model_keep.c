@@ -43,11 +43,11 @@ uint64_t m_expires_at(const struct model *m, int slot)
     return at;
 }
 
-/* A resource that is protected when its time comes is looked at again one such time later
- * (decision 0007). */
+/* A resource that is protected when its time comes is looked at again one such time later, but not
+ * within a second (decision 0007). */
 static uint64_t not_before(uint64_t at, uint64_t now, uint64_t ttl)
 {
-    return at > now ? at : m_later(now, ttl ? ttl : 1);
+    return at > now ? at : m_later(now, ttl > SECOND ? ttl : SECOND);
 }
 
 static uint64_t next_look(const struct model *m, const struct model_slot *s, uint64_t now)

@@ -5,6 +5,7 @@
  */
 #include "core_stage.h"
 
+#define S UINT64_C(1000000000)
 enum { ALL = KP_CHECK_GET | KP_CHECK_RETURN | KP_CHECK_KEEPER };
 
 static void never_must_stay_never_when_times_are_added(void **state)
@@ -196,40 +197,42 @@ static void what_the_minimum_stopped_must_be_looked_at_again_one_ttl_later(void 
     (void)state;
     stage_open(&s);
     s.rules.idle_check = KP_CHECK_KEEPER;
-    s.rules.idle_ttl = 10;
+    s.rules.idle_ttl = 10 * S;
     s.rules.min_live = 1;
     s.rules.respects_min = KP_KIND_IDLE;
     struct kp__slot *slot = aged(&s, 1);
-    assert_ptr_equal(stage_due(&s, 1010), &slot->due);
-    assert_null(kp__look_at_slot(&s.core, slot, 1010, &s.todo));
-    assert_int_equal(slot->state, KP__IDLE);
-    assert_int_equal(slot->due.at, 1020);
-    stage_due(&s, 1020);
+    uint64_t t = slot->since;
+    assert_ptr_equal(stage_due(&s, t + 10 * S), &slot->due);
+    assert_null(kp__look_at_slot(&s.core, slot, t + 10 * S, &s.todo));
+    assert_true(slot->state == KP__IDLE && slot->due.at == t + 20 * S);
+    stage_due(&s, t + 20 * S);
     /* one that came early is filed for its time */
-    slot->since = 1015;
-    kp__look_at_slot(&s.core, slot, 1020, &s.todo);
-    assert_int_equal(slot->due.at, 1025);
-    /* a ttl of nothing looks at the next nanosecond, not at once and for ever */
-    stage_due(&s, 1030);
-    s.rules.idle_ttl = 0;
-    kp__look_at_slot(&s.core, slot, 1030, &s.todo);
-    assert_int_equal(slot->due.at, 1031);
+    slot->since = t + 15 * S;
+    kp__look_at_slot(&s.core, slot, t + 20 * S, &s.todo);
+    assert_int_equal(slot->due.at, t + 25 * S);
+    /* a ttl of little or nothing is no reason to look without end */
+    for (uint64_t ttl = 0; ttl < 2; ttl++) {
+        stage_due(&s, t + 30 * S);
+        s.rules.idle_ttl = ttl;
+        kp__look_at_slot(&s.core, slot, t + 30 * S, &s.todo);
+        assert_int_equal(slot->due.at, t + 31 * S);
+    }
     stage_close(&s);
 
     stage_open(&s);
     s.rules.age_check = s.rules.excess_check = KP_CHECK_KEEPER;
-    s.rules.max_age = 10;
-    s.rules.excess_ttl = 7;
+    s.rules.max_age = 10 * S, s.rules.excess_ttl = 7 * S;
     s.rules.min_live = 1;
     s.rules.respects_min = KP_KIND_AGE | KP_KIND_EXCESS;
     slot = aged(&s, 1);
-    stage_due(&s, 1010);
-    kp__look_at_slot(&s.core, slot, 1010, &s.todo);
-    assert_int_equal(slot->due.at, 1017);
+    t = slot->since;
+    stage_due(&s, t + 10 * S);
+    kp__look_at_slot(&s.core, slot, t + 10 * S, &s.todo);
+    assert_int_equal(slot->due.at, t + 17 * S);
     s.rules.excess_check = 0;
-    stage_due(&s, 1017);
-    kp__look_at_slot(&s.core, slot, 1017, &s.todo);
-    assert_int_equal(slot->due.at, 1027);
+    stage_due(&s, t + 17 * S);
+    kp__look_at_slot(&s.core, slot, t + 17 * S, &s.todo);
+    assert_int_equal(slot->due.at, t + 27 * S);
     stage_close(&s);
 }
 
@@ -255,15 +258,15 @@ static void one_that_comes_back_past_its_age_must_be_looked_at_at_once(void **st
         struct stage s;
         stage_open(&s);
         s.rules.age_check = KP_CHECK_KEEPER;
-        s.rules.max_age = 10;
+        s.rules.max_age = 10 * S;
         s.rules.min_live = min;
         s.rules.respects_min = KP_KIND_AGE;
         struct kp__slot *slot = stage_lend(&s, stage_key(&s));
-        s.now = 1025;
+        s.now = 25 * S;
         stage_give(&s, slot, 0, true);
         assert_int_equal(slot->state, KP__IDLE);
-        assert_int_equal(slot->due.at, min ? 1035 : 1025);
-        stage_due(&s, 1035);
+        assert_int_equal(slot->due.at, min ? 35 * S : 25 * S);
+        stage_due(&s, 35 * S);
         kp__look_at_slot(&s.core, slot, s.now, &s.todo);
         assert_int_equal(slot->state, min ? KP__IDLE : KP__CLOSING);
         stage_close(&s);
