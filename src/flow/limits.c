@@ -246,6 +246,20 @@ static void fill_times(struct kp__rules *r, const kp_limits *l)
     r->revoke_after = kp__span(l->revoke_after_ms);
 }
 
+/* How many may be live without an idle one ending at once, by expiry of this kind. */
+static int64_t lasting(const struct kp__rules *r, uint64_t ttl, uint32_t check, uint32_t kind)
+{
+    int64_t most = (r->respects_min & kind) ? r->min_live : 0;
+
+    if (ttl > 0 || !(check & KP_CHECK_KEEPER)) return KP__UNBOUND;
+    return kind == KP_KIND_EXCESS && r->excess_over > most ? r->excess_over : most;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void fill_choices(struct kp__rules *r, const kp_limits *l)
 {
     /* may there ever be more to make than what is asked for? */
@@ -268,6 +282,9 @@ static void fill_choices(struct kp__rules *r, const kp_limits *l)
     r->validate_on = (uint32_t)l->validate_on;
     r->respects_min = (uint32_t)l->respects_min;
     r->breaker_counts = (uint32_t)l->breaker_counts;
+    r->lasting = least(least(lasting(r, r->idle_ttl, r->idle_check, KP_KIND_IDLE),
+                             lasting(r, r->excess_ttl, r->excess_check, KP_KIND_EXCESS)),
+                       lasting(r, r->max_age, r->age_check, KP_KIND_AGE));
     r->clocked = r->idle_ttl != KP__NEVER || r->excess_ttl != KP__NEVER ||
                  r->max_age != KP__NEVER || r->shed_target != KP__NEVER || r->refuse_late ||
                  r->revoke_after != KP__NEVER;

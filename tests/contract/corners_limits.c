@@ -275,6 +275,61 @@ static void a_ttl_of_nothing_must_let_the_keeper_sleep(void **state)
     }
 }
 
+/* It may not be idle at all: it is made for each request, and goes when that is over. */
+static void a_ttl_of_nothing_must_not_end_what_a_request_waits_for(void **state)
+{
+    static const kp_limits ways[] = { { .idle_ttl_ms = KP_NONE },
+                                      { .max_age_ms = KP_NONE },
+                                      { .excess_ttl_ms = KP_NONE } };
+    static const kp_line slow[] = { { .takes_ms = 10, .times = KP_OFF } };
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        contract c;
+        kp_lease lease;
+        begin(&c);
+        c.options.limits = ways[i];
+        c.script.create = slow;
+        open_short(&c);
+        contract_take(&c, kp_str("a"), &lease);
+        contract_give(&c, &lease);
+        kp_sim_settle(c.sim);
+        assert_int_equal(stats(&c, "a").creates, 1);
+        assert_int_equal(stats(&c, "a").idle, 0);
+        contract_end(&c);
+    }
+}
+
+/* It would be destroyed and made again without end. */
+static void a_ttl_of_nothing_must_not_end_what_is_kept_ready(void **state)
+{
+    static const struct {
+        kp_limits limits;
+        uint32_t idle;
+    } ways[] = {
+        { { .idle_ttl_ms = KP_NONE, .min_live = 2, .refill = KP_REFILL_EAGER }, 2 },
+        { { .idle_ttl_ms = KP_NONE, .min_live = 2, .refill = KP_REFILL_EAGER,
+            .respects_min = KP_KIND_NONE }, 0 },
+        { { .idle_ttl_ms = KP_NONE, .min_idle = 1, .idle_check = KP_CHECK_GET }, 1 },
+        { { .max_age_ms = KP_NONE, .min_live = 1, .min_idle = 1 }, 0 },
+        { { .excess_ttl_ms = KP_NONE, .excess_over = 1, .min_idle = 3 }, 1 },
+        { { .excess_ttl_ms = KP_NONE, .min_live = 2, .excess_over = 1,
+            .respects_min = KP_KIND_EXCESS, .refill = KP_REFILL_EAGER }, 2 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        contract c;
+        kp_key key = kp_str("a");
+        begin(&c);
+        c.options.limits = ways[i].limits;
+        open_short(&c);
+        assert_int_equal(kp_warm(c.pool, &key, 1, NULL), 0);
+        kp_sim_pass_ms(c.sim, 100);
+        assert_int_equal(stats(&c, "a").idle, ways[i].idle);
+        assert_true(stats(&c, "a").creates <= 3);
+        contract_end(&c);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +345,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_surplus_must_follow_what_limits_for_says_unless_it_is_said),
         cmocka_unit_test(a_pause_that_is_over_must_be_over_where_nothing_else_needs_the_clock),
         cmocka_unit_test(a_ttl_of_nothing_must_let_the_keeper_sleep),
+        cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_a_request_waits_for),
+        cmocka_unit_test(a_ttl_of_nothing_must_not_end_what_is_kept_ready),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,6 +78,21 @@ void m_file_key(struct model *m, int key, uint64_t at)
 
 /* ---- upkeep ---------------------------------------------------------------------------------- */
 
+/* With a time of nothing, what is idle ends as soon as the key has more than its minimum, if that
+ * protects it. None is made only to end so. */
+static int64_t unless_fleeting(const struct model_rules *rules, int64_t target)
+{
+    uint64_t ttl[] = { rules->idle_ttl, rules->excess_ttl, rules->max_age };
+    uint32_t kind[] = { KP_KIND_IDLE, KP_KIND_EXCESS, KP_KIND_AGE };
+
+    for (int i = 0; i < 3; i++) {
+        bool spares = kind[i] == KP_KIND_EXCESS || (rules->respects_min & kind[i]);
+        int64_t most = spares ? rules->min_live : 0;
+        if (ttl[i] == 0 && target > most) target = most;
+    }
+    return target;
+}
+
 /* How many there should be: the minimum, and what is to be kept ready. */
 int64_t m_ready(const struct model *m, int key, bool force)
 {
@@ -90,6 +105,7 @@ int64_t m_ready(const struct model *m, int key, bool force)
     if (rules->utilization_pct < 100 && (m_leases(m, key) * 100 + share - 1) / share > target)
         target = (m_leases(m, key) * 100 + share - 1) / share;
     if (target > rules->max_live) target = rules->max_live;
+    target = unless_fleeting(rules, target);
     if (rules->max_idle < target - lent) target = lent + rules->max_idle;
     return target;
 }
