@@ -184,7 +184,8 @@ typedef struct kp_limits {
     int64_t group[2];                   /* [none] this key counts against budget.group_max_live,
                                            in up to two groups */
     int32_t prefill, refill;            /* [FIRST_GET, LAZY] when min_live is filled: when the key
-                                           appears; after losses */
+                                           appears; after losses (min_idle, too: EAGER, at once;
+                                           LAZY, with the next get) */
     int32_t wait_order, idle_order;     /* [FIFO, LIFO] KP_EVENTUAL: whoever is faster is first, but
                                            nobody is overtaken for more than 20 ms */
     int32_t on_create_failure;          /* [FAIL_REQUEST] FAIL_RETRY: keep trying until the

@@ -257,7 +257,8 @@ KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);
  * that comes before that is served at once, and the key stays, as it is wanted again. A pinned key
  * goes when it is unpinned. The call waits until the key is gone, or is wanted again and nothing
  * from before is out. Returns how many resources and requests are still out at the deadline
- * (within_ms; 0: 30 s); the last of them takes the key with it.
+ * (within_ms; 0: 30 s); the last of them takes the key with it. Revoked leases count, too, unless
+ * the key is wanted again.
  * Threads: any thread; on the thread of an event loop it does not wait. Blocks: until the
  * deadline, and in destroy. Calls: destroy, on_event. Owns: nothing. Errors: KP_ECLOSED,
  * KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */

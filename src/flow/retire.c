@@ -235,7 +235,7 @@ static void begin_drop(struct kp__pool *pool, struct kp__subpool *sub, struct kp
 static int64_t still_there(const struct kp__subpool *sub, uint32_t era)
 {
     if (sub->leaving != KP__DROPPED) return still_out(sub, era);
-    return kp__sub_live(sub) + sub->contest->promised + sub->waiting;
+    return kp__sub_live(sub) + sub->rare->revoked + sub->contest->promised + sub->waiting;
 }
 
 static int64_t end_drop(struct kp__pool *pool, struct kp__subpool *sub, uint32_t era,

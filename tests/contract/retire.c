@@ -102,6 +102,32 @@ static void a_minimum_must_be_made_up_where_refill_is_eager(void **state)
     contract_end(&c);
 }
 
+/* A get that takes one has another made; other losses are made up as limits.refill says. */
+static void what_is_kept_ready_must_be_made_up_by_a_get_or_where_refill_is_eager(void **state)
+{
+    (void)state;
+    for (int eager = 0; eager < 2; eager++) {
+        kp_lease lease;
+        contract c;
+        begin(&c);
+        c.options.limits.min_idle = 2;
+        c.options.limits.prefill = KP_PREFILL_NONE;
+        c.options.limits.refill = eager ? KP_REFILL_EAGER : KP_REFILL_LAZY;
+        contract_open(&c);
+        stock(&c, A, 1);
+        kp_sim_pass_ms(c.sim, 10);
+        assert_int_equal(contract_stats(&c, A).idle, 2);
+        assert_int_equal(kp_evict(c.pool, A, 1), 1);
+        kp_sim_pass_ms(c.sim, KP_SECONDS(10));
+        assert_int_equal(contract_stats(&c, A).idle, eager ? 2 : 1);
+        (void)contract_take(&c, A, &lease);
+        kp_sim_pass_ms(c.sim, 10);
+        assert_int_equal(contract_stats(&c, A).idle, 2);
+        contract_give(&c, &lease);
+        contract_end(&c);
+    }
+}
+
 static void what_it_destroys_must_be_gone_when_it_returns(void **state)
 {
     static const kp_line slowly[] = { { .blocks_ms = 300, .times = KP_OFF }, { 0 } };
@@ -424,6 +450,7 @@ int main(void)
         cmocka_unit_test(it_must_go_down_to_as_many_as_was_said_and_keep_the_latest),
         cmocka_unit_test(what_the_limits_keep_must_stay_unless_it_is_said),
         cmocka_unit_test(a_minimum_must_be_made_up_where_refill_is_eager),
+        cmocka_unit_test(what_is_kept_ready_must_be_made_up_by_a_get_or_where_refill_is_eager),
         cmocka_unit_test(what_it_destroys_must_be_gone_when_it_returns),
         cmocka_unit_test(a_key_must_be_gone_when_it_returns_and_its_totals_be_kept),
         cmocka_unit_test(a_key_must_be_made_anew_with_limits_for),

@@ -157,6 +157,27 @@ static void its_key_must_be_refilled_and_not_be_forgotten(void **state)
     house_close(&h);
 }
 
+/* A key has not gone while a resource of it is out. */
+static void a_drop_of_its_key_must_wait_for_it(void **state)
+{
+    struct visitor v = { .stay_ms = KP_SECONDS(6) };
+    struct house h;
+
+    (void)state;
+    open_it(&h, at_once, 1);
+    visitor_send(&h, &v, "db", KP_SECONDS(30));
+    house_pass(&h, KP_SECONDS(5));
+    HOUSE_IS(&h, house_stats(&h, "db").revoked, 1);
+    HOUSE_IS(&h, kp_drop(h.pool, kp_str("db"), 300), 1);
+    HOUSE_IS(&h, kp_drop(h.pool, KP_EVERY_KEY, 300), 1);
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), KP_SECONDS(5) + 600);
+    HOUSE_IS(&h, kp_drop(h.pool, kp_str("db"), KP_SECONDS(9)), 0);
+    HOUSE_IS(&h, kp_sim_now_ms(h.sim), KP_SECONDS(6));
+    HOUSE_IS(&h, house_stats(&h, NULL).keys, 0);
+    visitor_end(&v);
+    house_close(&h);
+}
+
 /* ---- its lease ------------------------------------------------------------------------------- */
 
 static void who_has_only_the_resource_must_be_able_to_end_it(void **state)
@@ -454,6 +475,7 @@ int main(void)
         cmocka_unit_test(no_more_must_be_out_than_may_be_live),
         cmocka_unit_test(over_all_keys_no_more_must_be_out_than_may_be_live),
         cmocka_unit_test(its_key_must_be_refilled_and_not_be_forgotten),
+        cmocka_unit_test(a_drop_of_its_key_must_wait_for_it),
         cmocka_unit_test(who_has_only_the_resource_must_be_able_to_end_it),
         cmocka_unit_test(whoever_gives_it_back_meanwhile_must_have_it_destroyed_and_not_lent),
         cmocka_unit_test(one_that_is_answered_late_must_keep_its_place_until_then),

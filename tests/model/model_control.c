@@ -160,7 +160,7 @@ static void begin_drop(struct model *m, int key)
 
 static int64_t end_drop(struct model *m, int key)
 {
-    return m_live(m, key) + m_promised(m, key) + m_waiting(m, key);
+    return m_live(m, key) + m_revoked(m, key) + m_promised(m, key) + m_waiting(m, key);
 }
 
 /* Does not wait for what is out. */
