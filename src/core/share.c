@@ -26,20 +26,26 @@ static uint64_t in_usual_holds(uint64_t span, uint64_t hold)
     return (span << FIXED) / hold; /* above span / MOST_USUAL, so not 0 */
 }
 
+/* So what a key held is counted also if nobody was starved for a moment before it changes. */
+uint64_t kp__contention(const struct kp__core *core)
+{
+    return core->contention + (core->starved ? core->latest - core->contended : 0);
+}
+
 void kp__account_now(struct kp__core *core, struct kp__subpool *sub)
 {
     struct kp__share *share = &kp__contest(core, sub)->share;
-    uint64_t from = share->at > core->contended ? share->at : core->contended;
+    uint64_t from = share->at, to = kp__contention(core);
 
-    share->at = core->latest;
-    if (!sub->rules || core->latest <= from) return;
+    share->at = to;
+    if (!sub->rules || to <= from) return;
     for (int m = 0; m < KP__MEASURES; m++) {
         struct kp__usual *usual = &core->usual[m];
         uint64_t held = (uint64_t)kp__held(sub, (enum kp__measure)m);
         if (held > MOST_HELD) held = MOST_HELD;
-        usual->spent += held * (core->latest - from);
+        usual->spent += held * (to - from);
         if (usual->hold == 0) continue;
-        share->had[m] += in_usual_holds(core->latest - from, usual->hold) * held / KP__SHARE_TAU /
+        share->had[m] += in_usual_holds(to - from, usual->hold) * held / KP__SHARE_TAU /
                          (uint64_t)sub->rules->weight;
     }
 }

@@ -48,7 +48,7 @@ enum kp__place {
 
 /* Of one key. Scores wrap around; only their differences mean anything. */
 struct kp__share {
-    uint64_t at; /* accounted up to this time */
+    uint64_t at; /* accounted up to this time of contention */
     uint64_t had[KP__MEASURES];
     struct {
         uint64_t from; /* added to `had`, it gives the lag */
@@ -66,6 +66,9 @@ struct kp__usual {
 uint64_t kp__courtesy(const struct kp__core *core);
 
 int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure);
+
+/* The time of contention: for how long, in all, any key has been starved. */
+uint64_t kp__contention(const struct kp__core *core);
 
 /* Count what this key held until now. To be called before each change of what it holds, and before
  * it is ranked. */

@@ -58,7 +58,7 @@ static void nothing_must_be_counted_in_calm(void **state)
     s.core.contended = s.core.latest - 100;
     kp__account(&s.core, sub); /* only since a key is starved */
     assert_int_equal(sub->contest->share.had[KP__LEASED], 2 * ONE / KP__SHARE_TAU);
-    assert_int_equal(sub->contest->share.at, s.core.latest);
+    assert_int_equal(sub->contest->share.at, kp__contention(&s.core));
     assert_int_equal(s.core.usual[KP__LEASED].spent, 200);
     assert_int_equal(sub->contest->share.had[KP__IN_USE], 0);
     stage_close(&s);
@@ -178,7 +178,7 @@ static void a_key_without_rules_must_only_be_given_the_time(void **state)
     sub->rules = NULL;
     s.core.latest += 10;
     kp__account_now(&s.core, sub);
-    assert_int_equal(sub->contest->share.at, s.core.latest);
+    assert_int_equal(sub->contest->share.at, kp__contention(&s.core));
     assert_int_equal(s.core.usual[KP__LEASED].spent, 0);
     stage_close(&s);
 }
@@ -399,7 +399,8 @@ static void whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by(void **
     kp__heap_fix(&s.core.lent.starved, &kp__contest(&s.core, a)->starved);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     /* b's is of now; a's has grown since */
-    kp__contest(&s.core, b)->share.at = s.core.latest += 100;
+    s.core.latest += 100;
+    kp__contest(&s.core, b)->share.at = kp__contention(&s.core);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     assert_true(a->contest->rank.score > b->contest->rank.score);
     assert_int_equal(s.core.lent.looks, 1);
