@@ -48,7 +48,7 @@ static struct kp__rank came(const struct kp__core *core, const struct kp__subpoo
 
 /* The place of a subpool among those who lack a permit of this budget: below its floor first, then
  * by its score, then by arrival. */
-static struct kp__rank rank_of(struct kp__core *core, const struct kp__budget *budget,
+static struct kp__rank rank_of(struct kp__core *core, struct kp__budget *budget,
                                struct kp__subpool *sub)
 {
     struct kp__rank rank = came(core, sub);
@@ -216,6 +216,7 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
 
     *budget = (struct kp__budget){ .limit = limit,
                                    .cap = cap,
+                                   .lightest = KP__UNBOUND,
                                    .place = place,
                                    .measure = place == KP__LENDING ? KP__LEASED : KP__IN_USE };
     kp__heap_init(&budget->starved, starved_before);

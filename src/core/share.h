@@ -10,10 +10,9 @@
  * `held` is what it has in use. The lag grows while the key holds something and any key is starved;
  * while none is, nothing is counted. Each budget has a virtual time: the lag of the key that was
  * served last. A key that begins to compete starts there; one that comes back starts at most a
- * credit of two permits behind it (kp__share_begin). So a key neither gains nor loses by pausing,
- * and what it had while nobody was starved is not held against it. After a calm, all is forgotten;
- * but not in the moments in which nobody is starved because the only one that was has just been
- * served.
+ * credit behind it (share.c). So a key neither gains nor loses by pausing, and what it had while
+ * nobody was starved is not held against it. After a calm, all is forgotten; but not in the moments
+ * in which nobody is starved because the only one that was has just been served.
  */
 #ifndef KP__CORE_SHARE_H
 #define KP__CORE_SHARE_H
@@ -81,9 +80,11 @@ void kp__usual_learn(struct kp__core *core);
  * another bout. */
 void kp__share_contend(const struct kp__core *core, struct kp__budget *budget);
 
+/* Another bout begins: what keys had before is forgotten. */
+void kp__share_anew(struct kp__budget *budget);
+
 /* It begins to compete in this budget, or comes back. */
-void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,
-                     struct kp__subpool *sub);
+void kp__share_begin(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
 
 /* Its score with one permit more than it holds. */
 uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpool *sub);

@@ -222,7 +222,7 @@ static void a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget(vo
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].bout, 4);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE);
-    /* back in the same bout: at most a credit of two permits behind */
+    /* back in the same bout: at most a credit of two permits behind, if none is lighter */
     s.core.lent.virtual_time = 10 * ONE;
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE); /* exactly that far */
@@ -232,9 +232,18 @@ static void a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget(vo
     s.core.lent.virtual_time = 3 * ONE; /* ahead of it: stays there */
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 1);
+    s.core.lent.virtual_time = 10 * ONE + 1; /* one permit of its own, and one of the lighter key */
+    s.core.lent.lightest = 1;
+    kp__share_begin(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 1);
+    s.core.lent.virtual_time += ONE / 2 + 1;
+    kp__share_begin(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 2);
+    s.core.lent.virtual_time = 3 * ONE;
     s.core.lent.bout = 5; /* another bout: what was before is not held against it */
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 3 * ONE - 5 * ONE);
+    assert_int_equal(s.core.lent.lightest, 1);
     assert_int_equal(sub->contest->share.start[KP__LENDING].bout, 5);
     stage_close(&s);
 }
@@ -355,7 +364,9 @@ static void a_new_bout_must_begin_when_the_first_is_starved(void **state)
     kp__starve(&s.core, a, NULL);
     kp__starve(&s.core, b, NULL);
     assert_int_equal(s.core.starved, 0);
+    s.core.lent.lightest = 0;
     kp__starve(&s.core, b, &s.core.lent);
+    assert_int_equal(s.core.lent.lightest, b->rules->weight);
     assert_int_equal(s.core.lent.bout, 2);
     assert_int_equal(s.core.contended, 7100);
     kp__starve(&s.core, b, &s.core.live);
