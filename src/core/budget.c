@@ -48,7 +48,7 @@ static struct kp__rank came(const struct kp__core *core, const struct kp__subpoo
 
 /* The place of a subpool among those who lack a permit of this budget: below its floor first, then
  * by its score, then by arrival. */
-static struct kp__rank rank_of(struct kp__core *core, const struct kp__budget *budget,
+static struct kp__rank rank_of(struct kp__core *core, struct kp__budget *budget,
                                struct kp__subpool *sub)
 {
     struct kp__rank rank = came(core, sub);
@@ -77,9 +77,8 @@ struct kp__subpool *kp__starved_first(struct kp__core *core, struct kp__budget *
         if (!top) return NULL;
         struct kp__contest *contest = KP__OF(top, struct kp__contest, starved);
         struct kp__subpool *sub = contest->sub;
-        if (core->by_arrival || contest->share.at == core->latest || budget->looks == LOOKS ||
-            kp__held(sub, budget->measure) == 0)
-            return sub;
+        bool known = contest->share.at == kp__contention(core) || budget->looks == LOOKS;
+        if (core->by_arrival || known || kp__held(sub, budget->measure) == 0) return sub;
         budget->looks++;
         contest->rank = rank_of(core, budget, sub);
         kp__heap_fix(&budget->starved, top);
@@ -144,7 +143,7 @@ static void leave(struct kp__core *core, struct kp__contest *contest)
     kp__heap_remove(&budget->starved, &contest->starved);
     if (!kp__heap_top(&budget->starved)) budget->calm_since = core->latest;
     contest->lacks = NULL;
-    core->starved--;
+    if (--core->starved == 0) core->contention += core->latest - core->contended;
 }
 
 void kp__starve(struct kp__core *core, struct kp__subpool *sub, struct kp__budget *budget)
@@ -217,6 +216,7 @@ void kp__budget_init(struct kp__budget *budget, enum kp__limit limit, int64_t ca
 
     *budget = (struct kp__budget){ .limit = limit,
                                    .cap = cap,
+                                   .lightest = KP__UNBOUND,
                                    .place = place,
                                    .measure = place == KP__LENDING ? KP__LEASED : KP__IN_USE };
     kp__heap_init(&budget->starved, starved_before);

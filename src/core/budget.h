@@ -39,6 +39,7 @@ struct kp__budget {
     uint64_t virtual_time;     /* share.h: the lag of whoever was served last */
     uint32_t bout;             /* how often `starved` was filled after a calm (share.h) */
     uint64_t calm_since;       /* when `starved` became empty */
+    int64_t lightest;          /* the smallest weight of the keys that competed in this bout */
     uint64_t looked_at;        /* when the top of `starved` was last looked at, and ... */
     uint32_t looks;            /* ... how often at that time */
 };

@@ -80,8 +80,9 @@ struct kp__core {
     /* budgets, and who lacks something of them */
     struct kp__budget live, lent, creating;
     struct kp__rate rate; /* of creations that begin */
-    uint32_t starved;     /* subpools in the heaps of budgets ... */
-    uint64_t contended;   /* ... and since when there has been one */
+    uint32_t starved;     /* subpools in the heaps of budgets, ... */
+    uint64_t contended;   /* ... since when there has been one, ... */
+    uint64_t contention;  /* ... and for how long there was one before that, in all */
     struct kp__usual usual[KP__MEASURES];
     struct kp__list drains; /* keys with a slot that is left to drain (decide.c) ... */
     uint32_t draining;      /* ... and how many they are */
@@ -123,10 +124,11 @@ static inline uint64_t kp__sooner(uint64_t a, uint64_t b)
 #define KP__COUNT_SELDOM(core, sub, what) \
     ((void)kp__rare(core, sub)->seldom.what++, (void)(core)->seldom.what++)
 
-/* Account for what this key has held until now: to be called before that changes. */
+/* Account for what this key has held until now: to be called before that changes. If no key is
+ * starved now, one may have been since the last time. */
 static inline void kp__account(struct kp__core *core, struct kp__subpool *sub)
 {
-    if (core->starved) kp__account_now(core, sub);
+    if (core->starved || sub->contest->share.at < core->contention) kp__account_now(core, sub);
 }
 
 /* May this subpool take a permit now: is there one, and does no starved key rank before it? */

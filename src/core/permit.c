@@ -14,9 +14,8 @@
 static void about_to_be_served(struct kp__core *core, struct kp__subpool *sub,
                                enum kp__measure measure)
 {
-    if (!core->starved) return;
-    kp__account_now(core, sub);
-    kp__served(core, sub, measure);
+    kp__account(core, sub);
+    if (core->starved) kp__served(core, sub, measure);
 }
 
 static void rank_anew(struct kp__core *core, struct kp__subpool *sub)
@@ -67,10 +66,8 @@ void kp__lent_take(struct kp__core *core, struct kp__subpool *sub)
 void kp__lent_refund(struct kp__core *core, struct kp__subpool *sub)
 {
     KP__DCHECK(sub->lent_permits > 0);
-    if (core->starved) {
-        kp__account_now(core, sub);
-        kp__usual_learn(core);
-    }
+    kp__account(core, sub);
+    if (core->starved) kp__usual_learn(core);
     sub->lent_permits--;
     core->lent.used--;
     rank_anew(core, sub);

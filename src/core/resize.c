@@ -158,7 +158,7 @@ static void set_numbers(struct resize *r)
 static void forget_group(struct kp__map_node *node, void *ctx)
 {
     (void)ctx;
-    KP__OF(node, struct kp__group, node)->budget.bout++;
+    kp__share_anew(&KP__OF(node, struct kp__group, node)->budget);
 }
 
 /* The order across keys may have changed: then what keys had before is forgotten, and each starved
@@ -169,7 +169,7 @@ static void stand_anew(struct kp__core *core, bool by_arrival)
 
     if (core->by_arrival == by_arrival) return;
     core->by_arrival = by_arrival;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->bout++;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) kp__share_anew(all[i]);
     kp__map_each(&core->groups, forget_group, NULL);
     for (struct kp__subpool *sub = NULL; (sub = kp__next_sub(core, sub)) != NULL;) {
         struct kp__budget *lacks = sub->contest->lacks;

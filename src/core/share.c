@@ -26,20 +26,26 @@ static uint64_t in_usual_holds(uint64_t span, uint64_t hold)
     return (span << FIXED) / hold; /* above span / MOST_USUAL, so not 0 */
 }
 
+/* So what a key held is counted also if nobody was starved for a moment before it changes. */
+uint64_t kp__contention(const struct kp__core *core)
+{
+    return core->contention + (core->starved ? core->latest - core->contended : 0);
+}
+
 void kp__account_now(struct kp__core *core, struct kp__subpool *sub)
 {
     struct kp__share *share = &kp__contest(core, sub)->share;
-    uint64_t from = share->at > core->contended ? share->at : core->contended;
+    uint64_t from = share->at, to = kp__contention(core);
 
-    share->at = core->latest;
-    if (!sub->rules || core->latest <= from) return;
+    share->at = to;
+    if (!sub->rules || to <= from) return;
     for (int m = 0; m < KP__MEASURES; m++) {
         struct kp__usual *usual = &core->usual[m];
         uint64_t held = (uint64_t)kp__held(sub, (enum kp__measure)m);
         if (held > MOST_HELD) held = MOST_HELD;
-        usual->spent += held * (core->latest - from);
+        usual->spent += held * (to - from);
         if (usual->hold == 0) continue;
-        share->had[m] += in_usual_holds(core->latest - from, usual->hold) * held / KP__SHARE_TAU /
+        share->had[m] += in_usual_holds(to - from, usual->hold) * held / KP__SHARE_TAU /
                          (uint64_t)sub->rules->weight;
     }
 }
@@ -75,17 +81,33 @@ void kp__share_contend(const struct kp__core *core, struct kp__budget *budget)
 {
     uint64_t calm = KP__SHARE_TAU * core->usual[budget->measure].hold;
 
-    if (budget->bout == 0 || core->latest - budget->calm_since >= calm) budget->bout++;
+    if (budget->bout == 0 || core->latest - budget->calm_since >= calm) kp__share_anew(budget);
 }
 
-void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,
-                     struct kp__subpool *sub)
+void kp__share_anew(struct kp__budget *budget)
+{
+    budget->bout++;
+    budget->lightest = KP__UNBOUND;
+}
+
+/* How far a key may be behind that comes back: as far as it has to be to get a permit from a key
+ * that holds its share, rounded up. It would hold one more by then, and the other may keep what is
+ * better by less than one permit of the smaller weight (budget.h). With less credit, a key that
+ * never has more than one request waiting could not get beyond its share, rounded down. */
+static uint64_t credit(const struct kp__budget *budget, const struct kp__subpool *sub)
+{
+    return KP__SHARE_ONE / (uint64_t)sub->rules->weight +
+           KP__SHARE_ONE / (uint64_t)budget->lightest;
+}
+
+void kp__share_begin(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub)
 {
     struct kp__share *share = &kp__contest(core, sub)->share;
     uint64_t had = share->had[budget->measure], least = budget->virtual_time;
 
+    if (sub->rules->weight < budget->lightest) budget->lightest = sub->rules->weight;
     if (share->start[budget->place].bout == budget->bout) {
-        least -= 2 * KP__SHARE_ONE / (uint64_t)sub->rules->weight;
+        least -= credit(budget, sub);
         if ((int64_t)(lag(budget, sub) - least) >= 0) return;
     }
     share->start[budget->place].bout = budget->bout;

@@ -10,10 +10,9 @@
  * `held` is what it has in use. The lag grows while the key holds something and any key is starved;
  * while none is, nothing is counted. Each budget has a virtual time: the lag of the key that was
  * served last. A key that begins to compete starts there; one that comes back starts at most a
- * credit of two permits behind it (kp__share_begin). So a key neither gains nor loses by pausing,
- * and what it had while nobody was starved is not held against it. After a calm, all is forgotten;
- * but not in the moments in which nobody is starved because the only one that was has just been
- * served.
+ * credit behind it (share.c). So a key neither gains nor loses by pausing, and what it had while
+ * nobody was starved is not held against it. After a calm, all is forgotten; but not in the moments
+ * in which nobody is starved because the only one that was has just been served.
  */
 #ifndef KP__CORE_SHARE_H
 #define KP__CORE_SHARE_H
@@ -48,7 +47,7 @@ enum kp__place {
 
 /* Of one key. Scores wrap around; only their differences mean anything. */
 struct kp__share {
-    uint64_t at; /* accounted up to this time */
+    uint64_t at; /* accounted up to this time of contention */
     uint64_t had[KP__MEASURES];
     struct {
         uint64_t from; /* added to `had`, it gives the lag */
@@ -67,6 +66,9 @@ uint64_t kp__courtesy(const struct kp__core *core);
 
 int64_t kp__held(const struct kp__subpool *sub, enum kp__measure measure);
 
+/* The time of contention: for how long, in all, any key has been starved. */
+uint64_t kp__contention(const struct kp__core *core);
+
 /* Count what this key held until now. To be called before each change of what it holds, and before
  * it is ranked. */
 void kp__account_now(struct kp__core *core, struct kp__subpool *sub);
@@ -78,9 +80,11 @@ void kp__usual_learn(struct kp__core *core);
  * another bout. */
 void kp__share_contend(const struct kp__core *core, struct kp__budget *budget);
 
+/* Another bout begins: what keys had before is forgotten. */
+void kp__share_anew(struct kp__budget *budget);
+
 /* It begins to compete in this budget, or comes back. */
-void kp__share_begin(struct kp__core *core, const struct kp__budget *budget,
-                     struct kp__subpool *sub);
+void kp__share_begin(struct kp__core *core, struct kp__budget *budget, struct kp__subpool *sub);
 
 /* Its score with one permit more than it holds. */
 uint64_t kp__share_score(const struct kp__budget *budget, const struct kp__subpool *sub);

@@ -168,10 +168,8 @@ static inline void move(struct kp__core *core, struct kp__slot *const *slots, ui
     enum kp__state from = slots[0]->state;
 
     KP__DCHECK(from != KP__FREE && from != to && !sub->open);
-    if (core->starved) {
-        kp__account_now(core, sub);
-        if (from == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
-    }
+    kp__account(core, sub);
+    if (core->starved && from == KP__IDLE && to == KP__LENT) kp__served(core, sub, KP__IN_USE);
     /* most of what follows would be waiting for the table's memory: prefetch all of it at once */
     if (to == KP__CLOSING)
         for (uint32_t i = 1; i < many; i++) kp__map_expect(&core->idents, &slots[i]->ident);

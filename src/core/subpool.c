@@ -16,6 +16,7 @@
 #define IN_NO_HEAP(node) { .next = (struct kp__heap_node *)&(node) }
 
 const struct kp__contest kp__no_contest = {
+    .share.at = UINT64_MAX, /* nothing to account for (core.h) */
     .starved = IN_NO_HEAP(kp__no_contest.starved),
     .evict = { IN_NO_HEAP(kp__no_contest.evict[0]), IN_NO_HEAP(kp__no_contest.evict[1]),
                IN_NO_HEAP(kp__no_contest.evict[2]), IN_NO_HEAP(kp__no_contest.evict[3]) }
@@ -39,7 +40,7 @@ void kp__contest_begin(struct kp__core *core, struct kp__subpool *sub)
     struct kp__contest *contest =
         kp__slab_part(&core->subpools, sub->item.index, KP__PART_CONTEST);
 
-    *contest = (struct kp__contest){ .sub = sub };
+    *contest = (struct kp__contest){ .sub = sub, .share.at = core->contention };
     kp__heap_node_init(&contest->starved);
     for (int p = 0; p < KP__FILED; p++) kp__heap_node_init(&contest->evict[p]);
     sub->contest = contest;

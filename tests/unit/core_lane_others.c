@@ -165,7 +165,7 @@ static void what_a_key_held_must_be_counted_as_its_books_were_until_it_is_shut(s
     lane_shut(s, a);
     assert_int_equal(s->core.usual[KP__IN_USE].spent - spent, 10);
     assert_int_equal(s->core.usual[KP__LEASED].spent - leased, 10);
-    assert_int_equal(a->contest->share.at, s->now);
+    assert_int_equal(a->contest->share.at, kp__contention(&s->core));
     s->core.phase = KP__CLOSED;
     kp__refuse_all(&s->core, b, KP_ECLOSED, &s->todo);
     kp__starve(&s->core, b, NULL);

@@ -58,7 +58,7 @@ static void nothing_must_be_counted_in_calm(void **state)
     s.core.contended = s.core.latest - 100;
     kp__account(&s.core, sub); /* only since a key is starved */
     assert_int_equal(sub->contest->share.had[KP__LEASED], 2 * ONE / KP__SHARE_TAU);
-    assert_int_equal(sub->contest->share.at, s.core.latest);
+    assert_int_equal(sub->contest->share.at, kp__contention(&s.core));
     assert_int_equal(s.core.usual[KP__LEASED].spent, 200);
     assert_int_equal(sub->contest->share.had[KP__IN_USE], 0);
     stage_close(&s);
@@ -178,7 +178,7 @@ static void a_key_without_rules_must_only_be_given_the_time(void **state)
     sub->rules = NULL;
     s.core.latest += 10;
     kp__account_now(&s.core, sub);
-    assert_int_equal(sub->contest->share.at, s.core.latest);
+    assert_int_equal(sub->contest->share.at, kp__contention(&s.core));
     assert_int_equal(s.core.usual[KP__LEASED].spent, 0);
     stage_close(&s);
 }
@@ -222,7 +222,7 @@ static void a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget(vo
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].bout, 4);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE);
-    /* back in the same bout: at most a credit of two permits behind */
+    /* back in the same bout: at most a credit of two permits behind, if none is lighter */
     s.core.lent.virtual_time = 10 * ONE;
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE); /* exactly that far */
@@ -232,9 +232,18 @@ static void a_key_that_begins_to_compete_must_start_at_the_time_of_the_budget(vo
     s.core.lent.virtual_time = 3 * ONE; /* ahead of it: stays there */
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 1);
+    s.core.lent.virtual_time = 10 * ONE + 1; /* one permit of its own, and one of the lighter key */
+    s.core.lent.lightest = 1;
+    kp__share_begin(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 1);
+    s.core.lent.virtual_time += ONE / 2 + 1;
+    kp__share_begin(&s.core, &s.core.lent, sub);
+    assert_int_equal(sub->contest->share.start[KP__LENDING].from, 4 * ONE + 2);
+    s.core.lent.virtual_time = 3 * ONE;
     s.core.lent.bout = 5; /* another bout: what was before is not held against it */
     kp__share_begin(&s.core, &s.core.lent, sub);
     assert_int_equal(sub->contest->share.start[KP__LENDING].from, 3 * ONE - 5 * ONE);
+    assert_int_equal(s.core.lent.lightest, 1);
     assert_int_equal(sub->contest->share.start[KP__LENDING].bout, 5);
     stage_close(&s);
 }
@@ -355,7 +364,9 @@ static void a_new_bout_must_begin_when_the_first_is_starved(void **state)
     kp__starve(&s.core, a, NULL);
     kp__starve(&s.core, b, NULL);
     assert_int_equal(s.core.starved, 0);
+    s.core.lent.lightest = 0;
     kp__starve(&s.core, b, &s.core.lent);
+    assert_int_equal(s.core.lent.lightest, b->rules->weight);
     assert_int_equal(s.core.lent.bout, 2);
     assert_int_equal(s.core.contended, 7100);
     kp__starve(&s.core, b, &s.core.live);
@@ -399,7 +410,8 @@ static void whoever_comes_to_the_top_must_be_ranked_anew_as_time_goes_by(void **
     kp__heap_fix(&s.core.lent.starved, &kp__contest(&s.core, a)->starved);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), a);
     /* b's is of now; a's has grown since */
-    kp__contest(&s.core, b)->share.at = s.core.latest += 100;
+    s.core.latest += 100;
+    kp__contest(&s.core, b)->share.at = kp__contention(&s.core);
     assert_ptr_equal(kp__starved_first(&s.core, &s.core.lent), b);
     assert_true(a->contest->rank.score > b->contest->rank.score);
     assert_int_equal(s.core.lent.looks, 1);

@@ -64,6 +64,32 @@ static void what_was_held_must_count_until_the_moment_it_ends(void **state)
     }
 }
 
+/* For a moment nobody was starved, and what the key holds changes in it, or later. */
+static void what_was_held_before_a_moment_of_calm_must_not_be_lost(void **state)
+{
+    (void)state;
+    for (int in_calm = 0; in_calm < 2; in_calm++) {
+        struct stage s;
+        stage_open(&s);
+        struct kp__subpool *sub = stage_key(&s), *other = stage_key(&s);
+        sub->lent_permits = 2;
+        s.core.usual[KP__LEASED].hold = 100;
+        kp__starve(&s.core, other, &s.core.lent);
+        kp__account(&s.core, sub); /* from now on it is one that competes */
+        s.core.latest += 100;
+        kp__starve(&s.core, other, NULL);
+        if (in_calm) kp__account(&s.core, sub);
+        s.core.latest += 500; /* not counted */
+        if (in_calm) kp__account(&s.core, sub);
+        else kp__starve(&s.core, other, &s.core.lent);
+        kp__account(&s.core, sub);
+        assert_int_equal(sub->contest->share.had[KP__LEASED], 2 * KP__SHARE_ONE / KP__SHARE_TAU);
+        assert_int_equal(s.core.usual[KP__LEASED].spent, 200);
+        sub->lent_permits = 0;
+        stage_close(&s);
+    }
+}
+
 static void a_lease_must_count_from_the_moment_it_begins(void **state)
 {
     struct stage s;
@@ -265,6 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_usual_hold_must_be_the_mean_and_forget_in_time),
         cmocka_unit_test(what_was_held_must_count_until_the_moment_it_ends),
+        cmocka_unit_test(what_was_held_before_a_moment_of_calm_must_not_be_lost),
         cmocka_unit_test(a_lease_must_count_from_the_moment_it_begins),
         cmocka_unit_test(what_is_made_for_nobody_must_count_until_it_is_ready),
         cmocka_unit_test(a_promise_must_count_until_its_end),
