@@ -45,7 +45,7 @@ consume() {     # name, further cmake arguments
 
 consume static -DCMAKE_PREFIX_PATH="$prefix"
 consume shared -DCMAKE_PREFIX_PATH="$prefix" -DBUILD_SHARED_LIBS=ON
-consume subdirectory -DKP_SOURCE="$source"
+consume subdirectory -DKP_SOURCE="$source" -DCMAKE_UNITY_BUILD=ON
 
 echo "== an unknown component"
 if cmake -S "$source/tests/build/consumer" -B "$work/unknown" -DCMAKE_PREFIX_PATH="$prefix" \
