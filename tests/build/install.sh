@@ -55,6 +55,18 @@ if cmake -S "$source/tests/build/consumer" -B "$work/unknown" -DCMAKE_PREFIX_PAT
 fi
 grep -q "no component 'teapot'" "$work/log" || { cat "$work/log"; exit 1; }
 
+if find "$prefix" -name keyedpool-redis-targets.cmake | grep -q .; then
+    echo "== a component whose vendor's library is not here"
+    PKG_CONFIG_LIBDIR=/nowhere consume optional -DCMAKE_PREFIX_PATH="$prefix" \
+        "-DMORE_COMPONENTS=OPTIONAL_COMPONENTS;redis"
+    if PKG_CONFIG_LIBDIR=/nowhere cmake -S "$source/tests/build/consumer" -B "$work/lacking" \
+            -DCMAKE_PREFIX_PATH="$prefix" -DMORE_COMPONENTS=redis >"$work/log" 2>&1; then
+        echo "hiredis was found nowhere" >&2
+        exit 1
+    fi
+    grep -q "component 'redis' needs hiredis" "$work/log" || { cat "$work/log"; exit 1; }
+fi
+
 echo "== they stay loaded"
 find "$prefix" -name 'libkeyedpool*.so' | while read -r library; do
     readelf -d "$library" | grep -q NODELETE ||
