@@ -67,6 +67,12 @@ if find "$prefix" -name keyedpool-redis-targets.cmake | grep -q .; then
     grep -q "component 'redis' needs hiredis" "$work/log" || { cat "$work/log"; exit 1; }
 fi
 
+echo "== a prefix of two words"
+if command -v make >/dev/null 2>&1; then
+    make -s -n install PREFIX="/opt/two words" | grep -q -- '--prefix /opt/two\\ words$' ||
+        { echo "make install would not install there" >&2; exit 1; }
+fi
+
 echo "== they stay loaded"
 find "$prefix" -name 'libkeyedpool*.so' | while read -r library; do
     readelf -d "$library" | grep -q NODELETE ||
