@@ -99,7 +99,7 @@ install:
 	    cmake --preset user --log-level=WARNING >/dev/null
 	@cmake --build --preset user -j $(JOBS) --target keyedpool-libraries
 	@cmake --build --preset user -j $(JOBS) --target keyedpool-cli
-	cmake --install $(BUILD)/user --prefix $(PREFIX)
+	cmake --install $(BUILD)/user --prefix $(subst $() ,\ ,$(PREFIX))
 
 clean:
 	rm -rf $(BUILD)

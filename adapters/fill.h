@@ -24,6 +24,18 @@ static inline bool kp__is_time(int64_t ms)
     return ms >= 0 || ms == KP_OFF;
 }
 
+/* Reserved words that are not zero: a newer header has given them a meaning. */
+#define KP__SAYS_MORE(o) \
+    kp__any_set((o)->reserved, sizeof (o)->reserved / sizeof (o)->reserved[0])
+#define KP__NEWER "it is not zero; is the header newer than the library?"
+
+static inline bool kp__any_set(const int64_t *words, size_t count)
+{
+    while (count > 0 && words[count - 1] == 0)
+        count--;
+    return count > 0;
+}
+
 /* Returns KP_ECONFIG. */
 static inline int kp__fill_refused(kp_options *options, const char *field, const char *sentence)
 {

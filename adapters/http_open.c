@@ -58,6 +58,9 @@ static const char *impossible(const kp_http_options *o, const kp_options *option
     *sentence = "it must be a path, or \"\"";
     if (o->probe && *o->probe && *o->probe != '/')
         return "http.probe";
+    *sentence = KP__NEWER;
+    if (KP__SAYS_MORE(o))
+        return "http.reserved";
     *sentence = "it is for a pool of an event loop: set options.loop first";
     if (o->watcher && !options->loop)
         return "http.watcher";

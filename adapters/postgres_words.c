@@ -340,6 +340,9 @@ static const char *impossible(const kp_pg_options *o, const kp_options *options,
         return "postgres.connect_timeout_ms";
     if (!is_time(o->answer_timeout_ms))
         return "postgres.answer_timeout_ms";
+    *sentence = KP__NEWER;
+    if (o->reserved0 || KP__SAYS_MORE(o))
+        return "postgres.reserved";
     *sentence = "it is for a pool of an event loop: set options.loop first";
     if (o->watcher && !options->loop)
         return "postgres.watcher";

@@ -46,6 +46,9 @@ static const char *impossible(const kp_redis_options *o, const kp_options *optio
         return "redis.user";
     if (o->password && strlen(o->password) >= sizeof((struct kp__redis_target *)0)->password)
         return "redis.password";
+    *sentence = KP__NEWER;
+    if (KP__SAYS_MORE(o))
+        return "redis.reserved";
     *sentence = "it is for a pool of an event loop: set options.loop first";
     if (o->watcher && !options->loop)
         return "redis.watcher";

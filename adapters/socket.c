@@ -264,6 +264,9 @@ static const char *impossible(const kp_socket_options *o, const char **sentence)
         return "socket.nodelay";
     if (o->nonblocking != 0 && o->nonblocking != 1 && o->nonblocking != KP_OFF)
         return "socket.nonblocking";
+    *sentence = KP__NEWER;
+    if (KP__SAYS_MORE(o))
+        return "socket.reserved";
     return NULL;
 }
 

@@ -413,6 +413,9 @@ static const char *impossible(const kp_sqlite_options *o, const char **sentence)
     if (o->open_flags & (SQLITE_OPEN_READONLY | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
                          SQLITE_OPEN_FULLMUTEX))
         return "sqlite.open_flags";
+    *sentence = KP__NEWER;
+    if (KP__SAYS_MORE(o))
+        return "sqlite.reserved";
     *sentence = "this SQLite was built without support for threads";
     return sqlite3_threadsafe() ? NULL : "sqlite";
 }

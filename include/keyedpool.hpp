@@ -50,10 +50,11 @@ kp_key key(const K &value) noexcept
 template <class Rep, class Period>
 constexpr std::int64_t ms(std::chrono::duration<Rep, Period> time) noexcept
 {
+    if (!(time > time.zero()))
+        return KP_NONE;
     if (std::chrono::duration<double, std::milli>(time).count() >= 9e18)
         return INT64_MAX;
-    const auto count = std::chrono::ceil<std::chrono::milliseconds>(time).count();
-    return count <= 0 ? KP_NONE : static_cast<std::int64_t>(count);
+    return static_cast<std::int64_t>(std::chrono::ceil<std::chrono::milliseconds>(time).count());
 }
 
 // What a get may say beyond its key: kp::ask(2s), kp::ask(2s, &why, "who asks").

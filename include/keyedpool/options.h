@@ -259,7 +259,7 @@ typedef struct kp_budget {
 
 /* ---- the world as functions; NULL: the real one (L12) --------------------------------------- */
 
-/* None of these functions may be a cancellation point. */
+/* None may be a cancellation point. Of alloc and free both or neither; so too of park and wake. */
 typedef struct kp_world {
     uint64_t (*now_ns)(void *ctx);                  /* monotonic, never 0 */
     /* NULL: out of memory; may be called under our lock */

@@ -20,6 +20,8 @@
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 
+static const char newer[] = "is not NULL; is the header newer than the library?";
+
 static int check_driver(const kp_options *o, kp_why *why)
 {
     const kp_driver *d = &o->driver;
@@ -37,9 +39,22 @@ static int check_driver(const kp_options *o, kp_why *why)
     if (d->is_clean && !d->reset)
         return kp__refused(why, "driver.is_clean", "is asked before driver.reset, which is NULL");
     for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
-        if (d->reserved[i])
-            return kp__refused(why, "driver.reserved",
-                               "is not NULL; is the header newer than the library?");
+        if (d->reserved[i]) return kp__refused(why, "driver.reserved", newer);
+    return 0;
+}
+
+/* What one of a pair has done, only the other one can undo. */
+static int check_world(const kp_world *w, kp_why *why)
+{
+    if (!w) return 0;
+    if (!w->alloc != !w->free)
+        return kp__refused(why, w->alloc ? "world.free" : "world.alloc",
+                           "is NULL: alloc and free belong together");
+    if (!w->park != !w->wake)
+        return kp__refused(why, w->park ? "world.wake" : "world.park",
+                           "is NULL: park and wake belong together");
+    for (size_t i = 0; i < sizeof w->reserved / sizeof w->reserved[0]; i++)
+        if (w->reserved[i]) return kp__refused(why, "world.reserved", newer);
     return 0;
 }
 
@@ -338,6 +353,7 @@ int kp_pool_open_sized(const kp_options *given, size_t size, int version, kp_poo
     kp_limits limits = kp__limits_merge(&o.limits, NULL);
     code = check_driver(&o, o.why);
     if (code == 0) code = check_whole(&o, o.why);
+    if (code == 0) code = check_world(o.world, o.why);
     kp__fields_fill(kp__pool_fields, &o);
     if (code == 0) code = kp__budget_check(&o.budget, o.why);
     if (code == 0) code = kp__rules_make(&world, &limits, &rules, o.why);

@@ -317,6 +317,8 @@ static void impossible_options_must_be_refused_by_name(void **state)
         { { .timeout_ms = KP_NONE }, "http.timeout_ms" },
         { { .timeout_ms = INT64_MAX }, "http.timeout_ms" },
         { { .probe = "index.html" }, "http.probe" },
+        { { .reserved = { 1 } }, "http.reserved" },
+        { { .reserved = { [4] = 1 } }, "http.reserved" },
     };
     kp_options more = { .why = &stage.why };
     kp_pool *pool;

@@ -450,6 +450,8 @@ static void impossible_options_must_be_refused_by_name(void **state)
         { { .conninfo = "postgresql://app:" PG_SECRET "/a@db/app" }, "postgres.conninfo" },
         { { .reset = 9 }, "postgres.reset" },
         { { .reset = KP_PG_TIDY, .reset_sql = "x" }, "postgres.reset_sql" },
+        { { .reserved = { 1 } }, "postgres.reserved" },
+        { { .reserved0 = 1 }, "postgres.reserved" },
         { { .connect_timeout_ms = -1 }, "postgres.connect_timeout_ms" },
         { { .answer_timeout_ms = KP_OFF }, "postgres.answer_timeout_ms" },
         { { .watcher = &watcher }, "postgres.watcher" },

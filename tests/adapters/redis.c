@@ -322,6 +322,8 @@ static void impossible_options_must_be_refused_by_name(void **state)
         { { .password = many }, "redis.password" },
         { { .user = many, .password = "x" }, "redis.user" },
         { { .client_name = many }, "redis.client_name" },
+        { { .reserved = { 1 } }, "redis.reserved" },
+        { { .reserved = { [5] = 1 } }, "redis.reserved" },
     };
     kp_options more = { .why = &stage.why };
     kp_pool *pool;

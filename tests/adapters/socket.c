@@ -320,6 +320,8 @@ static void impossible_options_must_be_refused_by_name(void **state)
         { { .keepalive_every_ms = KP_OFF }, "socket.keepalive_every_ms" },
         { { .keepalive_probes = -1 }, "socket.keepalive_probes" },
         { { .nodelay = 2 }, "socket.nodelay" },
+        { { .reserved = { 1 } }, "socket.reserved" },
+        { { .reserved = { [5] = 1 } }, "socket.reserved" },
         { { .nonblocking = -1 }, "socket.nonblocking" },
     };
     struct stage *s = *state;

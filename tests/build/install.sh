@@ -45,7 +45,7 @@ consume() {     # name, further cmake arguments
 
 consume static -DCMAKE_PREFIX_PATH="$prefix"
 consume shared -DCMAKE_PREFIX_PATH="$prefix" -DBUILD_SHARED_LIBS=ON
-consume subdirectory -DKP_SOURCE="$source"
+consume subdirectory -DKP_SOURCE="$source" -DCMAKE_UNITY_BUILD=ON
 
 echo "== an unknown component"
 if cmake -S "$source/tests/build/consumer" -B "$work/unknown" -DCMAKE_PREFIX_PATH="$prefix" \
@@ -54,6 +54,24 @@ if cmake -S "$source/tests/build/consumer" -B "$work/unknown" -DCMAKE_PREFIX_PAT
     exit 1
 fi
 grep -q "no component 'teapot'" "$work/log" || { cat "$work/log"; exit 1; }
+
+if find "$prefix" -name keyedpool-redis-targets.cmake | grep -q .; then
+    echo "== a component whose vendor's library is not here"
+    PKG_CONFIG_LIBDIR=/nowhere consume optional -DCMAKE_PREFIX_PATH="$prefix" \
+        "-DMORE_COMPONENTS=OPTIONAL_COMPONENTS;redis"
+    if PKG_CONFIG_LIBDIR=/nowhere cmake -S "$source/tests/build/consumer" -B "$work/lacking" \
+            -DCMAKE_PREFIX_PATH="$prefix" -DMORE_COMPONENTS=redis >"$work/log" 2>&1; then
+        echo "hiredis was found nowhere" >&2
+        exit 1
+    fi
+    grep -q "component 'redis' needs hiredis" "$work/log" || { cat "$work/log"; exit 1; }
+fi
+
+echo "== a prefix of two words"
+if command -v make >/dev/null 2>&1; then
+    make -s -n install PREFIX="/opt/two words" | grep -q -- '--prefix /opt/two\\ words$' ||
+        { echo "make install would not install there" >&2; exit 1; }
+fi
 
 echo "== they stay loaded"
 find "$prefix" -name 'libkeyedpool*.so' | while read -r library; do

@@ -335,6 +335,8 @@ static void impossible_options_must_be_refused_by_name(void **state)
         { { .journal_mode = "wal; DROP TABLE t" }, "sqlite.journal_mode" },
         { { .tidy = 9 }, "sqlite.tidy" },
         { { .open_flags = SQLITE_OPEN_READWRITE }, "sqlite.open_flags" },
+        { { .reserved = { 1 } }, "sqlite.reserved" },
+        { { .reserved = { [5] = 1 } }, "sqlite.reserved" },
     };
     struct stage *s = *state;
     kp_options more = { .why = &s->why };

@@ -13,6 +13,7 @@ int query(connection &);
 
 static_assert(kp::ms(std::chrono::seconds(2)) == 2000 && kp::ms(std::chrono::microseconds(1)) == 1);
 static_assert(kp::ms(std::chrono::seconds(-2)) == KP_NONE);
+static_assert(kp::ms(std::chrono::hours::min() + std::chrono::hours(1)) == KP_NONE);
 static_assert(kp::ms(std::chrono::seconds::max()) > 0, "ms have no room for it");
 static_assert(kp::ms(std::chrono::duration<double>(1e300)) > 0);
 

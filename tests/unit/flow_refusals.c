@@ -251,6 +251,25 @@ static void options_that_contradict_each_other_must_be_refused(void **state)
     refused(o, "limits.floor");
 }
 
+/* What one of the two does, only the other of the same world can undo. */
+static void half_a_world_must_be_refused(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    stage_set(&s);
+    kp_world halves[] = { { .alloc = stage_alloc }, { .free = stage_free }, { .park = stage_park },
+                          { .wake = stage_wake }, *s.options.world };
+    static const char *const lacks[] = { "world.free", "world.alloc", "world.wake", "world.park",
+                                         "world.reserved" };
+    halves[4].reserved[3] = (void (*)(void))no_time;
+    for (int i = 0; i < 5; i++) {
+        kp_options o = s.options;
+        o.world = &halves[i];
+        refused(o, lacks[i]);
+    }
+}
+
 static size_t a_stack(const void **frames, size_t most, void *ctx)
 {
     (void)frames, (void)most, (void)ctx;
@@ -422,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_refusal_must_say_what_to_write_instead),
         cmocka_unit_test(a_replacement_before_the_resource_must_be_refused),
         cmocka_unit_test(options_that_contradict_each_other_must_be_refused),
+        cmocka_unit_test(half_a_world_must_be_refused),
         cmocka_unit_test(hits_without_the_lock_must_not_go_with_what_needs_it),
         cmocka_unit_test(options_of_another_library_must_be_refused),
         cmocka_unit_test(an_ask_that_contradicts_itself_must_be_misuse),
