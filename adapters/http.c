@@ -6,6 +6,7 @@
  */
 #include "http_parts.h"
 
+#include "clock.h"
 #include "dial.h"
 #include "http_transfer.h"
 
@@ -279,7 +280,6 @@ static int probe(kp_job *job, struct client *h, int64_t within_ms)
 static int set_up(kp_job *job, struct client *h)
 {
     struct kp__http_context *c = job->ctx;
-    int64_t most_ms = c->options.connect_timeout_ms;
     CURLcode rc;
 
     h->share = kp__share_here(&c->share);
@@ -287,7 +287,7 @@ static int set_up(kp_job *job, struct client *h)
     rc = prepare(h, job->key);
     if (rc != CURLE_OK)
         return fail(job, rc, "");
-    return probe(job, h, most_ms > 0 && most_ms < job->left_ms ? most_ms : job->left_ms);
+    return probe(job, h, kp__at_most_ms(c->options.connect_timeout_ms, job->left_ms));
 }
 
 static struct client *new_client(const struct kp__http_context *c)
