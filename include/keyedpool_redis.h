@@ -28,7 +28,8 @@
  * A connection that comes back is restored (kp_redis_tidy): MULTI, WATCH, SUBSCRIBE, MONITOR,
  * SELECT, AUTH, CLIENT ... of one borrower do not reach the next one, nor do unread replies. That
  * costs one round trip; programs that need none of it set KP_REDIS_LOOK. A user of the server's ACL
- * needs PING for it, and what the options ask for.
+ * needs PING for it, ECHO as well where connections should outlive a time when the server cannot
+ * save (MISCONF: it refuses PING), and what the options ask for.
  */
 #ifndef KEYEDPOOL_REDIS_H
 #define KEYEDPOOL_REDIS_H
