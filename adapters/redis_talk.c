@@ -178,11 +178,12 @@ static bool is_word(const redisReply *reply, const char *word)
 /* The commands before the word; returns how many. RESET ends everything but the connection; a
  * server without it is told to end one thing after the other. DISCARD comes first, for no
  * subscription can begin inside MULTI; UNWATCH comes after UNSUBSCRIBE, for it is refused in a
- * subscription. Errors for what a server does not know do not matter. */
+ * subscription, as HELLO is in the old protocol, where it is not needed. Errors for what a server
+ * does not know do not matter. */
 static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool new)
 {
     static const char *const old[][3] = {
-        { "DISCARD" }, { "UNSUBSCRIBE" }, { "PUNSUBSCRIBE" }, { "UNWATCH" },
+        { "DISCARD" }, { "HELLO", "2" }, { "UNSUBSCRIBE" }, { "PUNSUBSCRIBE" }, { "UNWATCH" },
         { "CLIENT", "TRACKING", "OFF" }, { "CLIENT", "SETNAME", "" },
     };
     int n = 0;
@@ -191,7 +192,7 @@ static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool n
         add(t, "RESET", NULL, NULL);
         n = 1;
     } else {
-        for (; n < 6; n++)
+        for (; n < 7; n++)
             add(t, old[n][0], old[n][1], old[n][2]);
     }
     if (r->to.password[0]) {
