@@ -29,7 +29,8 @@
  * SELECT, AUTH, CLIENT ... of one borrower do not reach the next one, nor do unread replies. That
  * costs one round trip; programs that need none of it set KP_REDIS_LOOK. A user of the server's ACL
  * needs PING for it, ECHO as well where connections should outlive a time when the server cannot
- * save (MISCONF: it refuses PING), and what the options ask for.
+ * save (MISCONF: it refuses PING), and what the options ask for. What was changed in the context
+ * itself, but for its timeout and whether it blocks, stays: a push callback, fields of its reader.
  */
 #ifndef KEYEDPOOL_REDIS_H
 #define KEYEDPOOL_REDIS_H
@@ -55,8 +56,10 @@ typedef enum kp_redis_tidy {
                                    no password */
     KP_REDIS_LOOK               /* only look, without the server: unread replies, unsent commands
                                    and errors end a connection, and all else that a borrower
-                                   changed stays. For programs whose borrowers only read and write
-                                   values */
+                                   changed stays. A reply that has not arrived yet cannot be seen,
+                                   and the next one would take it for its own: who gives up waiting
+                                   for one must discard (kp_discard). For programs whose borrowers
+                                   only read and write values */
 } kp_redis_tidy;
 
 /* A borrower left something. Made by the adapter, valid during the call; grows at the end only. */
