@@ -78,6 +78,7 @@ static void a_key_that_is_no_place_must_be_refused_in_a_sentence(void **state)
         { ":80", "no host" },
         { "[::1:80", "not closed" },
         { "[::1]80", "port is not a number" },
+        { "me@localhost:80", "an @ in its host" },
     };
     struct stage *s = *state;
     char path[200];
