@@ -19,10 +19,14 @@ static inline int64_t kp__now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* The shorter of a time that is given and one that an option may set (0 or KP_OFF: it does not). */
+/* The shorter of a time that is given and one that an option may set (0 or KP_OFF: it does not). If
+ * neither is, as for a create in the background, 30 s: a server that hangs must not hold up the
+ * thread for ever that does the upkeep of all pools of the process. */
 static inline int64_t kp__at_most_ms(int64_t most_ms, int64_t given_ms)
 {
-    return most_ms > 0 && most_ms < given_ms ? most_ms : given_ms;
+    if (most_ms <= 0)
+        return given_ms == INT64_MAX ? 30000 : given_ms;
+    return most_ms < given_ms ? most_ms : given_ms;
 }
 
 /* The moment that is so many ms away; "no deadline" becomes 24 days. */

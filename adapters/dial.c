@@ -69,6 +69,8 @@ const char *kp__place_read(const char *text, size_t size, const char *port, stru
     }
     if (stop == host || (size_t)(stop - host) >= sizeof out->host)
         return "it has no host, or one that is too long";
+    if (memchr(host, '@', (size_t)(stop - host)))       /* a password may be before it */
+        return "it has an @ in its host";
     memcpy(out->host, host, (size_t)(stop - host));
     if (text == end && port) {
         (void)snprintf(out->port, sizeof out->port, "%s", port);

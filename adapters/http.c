@@ -6,6 +6,7 @@
  */
 #include "http_parts.h"
 
+#include "clock.h"
 #include "dial.h"
 #include "http_transfer.h"
 
@@ -120,15 +121,17 @@ static CURLcode prepare(struct client *h, kp_key origin)
     return o->prepare ? o->prepare(e, origin, o->ctx) : CURLE_OK;
 }
 
-/* `sentence` is libcurl's own; "": that of the code is taken. */
+/* `sentence` is libcurl's own; "": that of the code is taken. A proxy that libcurl does not
+ * understand is quoted there, with its password: the quotation and what follows are not told. */
 static int fail(kp_job *job, CURLcode code, const char *sentence)
 {
+    const char *said = *sentence ? sentence : curl_easy_strerror(code);
+    const char *proxy = strstr(said, "proxy"), *secret = proxy ? strchr(proxy, '\'') : NULL;
     char text[512];
 
-    if (!*sentence)
-        sentence = curl_easy_strerror(code);
-    (void)snprintf(text, sizeof text, "http: %s (%d): %s", sentence, (int)code,
-                   (const char *)job->key.data);
+    (void)snprintf(text, sizeof text, "http: %.*s%s (%d): %s",
+                   (int)(secret ? (size_t)(secret - said) : strlen(said)), said,
+                   secret ? "'...'" : "", (int)code, (const char *)job->key.data);
     return kp_job_fail(job, (int)code, text);
 }
 
@@ -279,7 +282,6 @@ static int probe(kp_job *job, struct client *h, int64_t within_ms)
 static int set_up(kp_job *job, struct client *h)
 {
     struct kp__http_context *c = job->ctx;
-    int64_t most_ms = c->options.connect_timeout_ms;
     CURLcode rc;
 
     h->share = kp__share_here(&c->share);
@@ -287,7 +289,7 @@ static int set_up(kp_job *job, struct client *h)
     rc = prepare(h, job->key);
     if (rc != CURLE_OK)
         return fail(job, rc, "");
-    return probe(job, h, most_ms > 0 && most_ms < job->left_ms ? most_ms : job->left_ms);
+    return probe(job, h, kp__at_most_ms(c->options.connect_timeout_ms, job->left_ms));
 }
 
 static struct client *new_client(const struct kp__http_context *c)

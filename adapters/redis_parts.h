@@ -38,7 +38,7 @@ kp_driver kp__redis_driver(kp_redis_options *o);
 struct kp__redis_talk {
     kp_job           *job;
     struct kp__redis *r;
-    bool    new, only_ping, heard_word;
+    bool    new, only_ping, echoes, heard_word;
     int     before, after;              /* our replies: before the word; after it, still to come */
     int64_t heard;                      /* how many came before the word in all */
     char    word[64];

@@ -6,6 +6,9 @@
  * used only once, SELECT, CLIENT SETNAME, all in one packet. Replies come in order, so those before
  * that word (less the ones to our own commands) are what a borrower left unread, however much it
  * is, and those after it are ours.
+ *
+ * A server that cannot save refuses writes, and PING, too (MISCONF), though it can be read from. So
+ * it is then asked with ECHO, and a word of its own.
  */
 #include "redis_parts.h"
 
@@ -175,11 +178,12 @@ static bool is_word(const redisReply *reply, const char *word)
 /* The commands before the word; returns how many. RESET ends everything but the connection; a
  * server without it is told to end one thing after the other. DISCARD comes first, for no
  * subscription can begin inside MULTI; UNWATCH comes after UNSUBSCRIBE, for it is refused in a
- * subscription. Errors for what a server does not know do not matter. */
+ * subscription, as HELLO is in the old protocol, where it is not needed. Errors for what a server
+ * does not know do not matter. */
 static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool new)
 {
     static const char *const old[][3] = {
-        { "DISCARD" }, { "UNSUBSCRIBE" }, { "PUNSUBSCRIBE" }, { "UNWATCH" },
+        { "DISCARD" }, { "HELLO", "2" }, { "UNSUBSCRIBE" }, { "PUNSUBSCRIBE" }, { "UNWATCH" },
         { "CLIENT", "TRACKING", "OFF" }, { "CLIENT", "SETNAME", "" },
     };
     int n = 0;
@@ -188,7 +192,7 @@ static int add_reset(struct kp__redis_talk *t, const struct kp__redis *r, bool n
         add(t, "RESET", NULL, NULL);
         n = 1;
     } else {
-        for (; n < 6; n++)
+        for (; n < 7; n++)
             add(t, old[n][0], old[n][1], old[n][2]);
     }
     if (r->to.password[0]) {
@@ -220,8 +224,7 @@ static int add_state(struct kp__redis_talk *t, const struct kp__redis *r, const 
 /* Errors after which nothing works: the server answers PING in no other way. */
 static bool is_final(const char *error)
 {
-    static const char *const words[] = { "NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "MISCONF",
-                                         "BUSY " };
+    static const char *const words[] = { "NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "BUSY " };
 
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strncmp(error, words[i], strlen(words[i])) == 0)
@@ -279,6 +282,20 @@ int kp__redis_ping(struct kp__redis_talk *t, kp_job *job, struct kp__redis *r)
     return deliver(t) ? POLLIN | POLLOUT : POLLIN;
 }
 
+/* With ECHO, for PING was refused, or maybe a borrower's command. What PING and the commands after
+ * it are answered comes before the new word; those are said again. */
+static void ask_again(struct kp__redis_talk *t)
+{
+    const kp_redis_options *o = t->job->ctx;
+
+    t->echoes = true;
+    t->before += 1 + t->after;
+    new_word(t->word, sizeof t->word);
+    add(t, "ECHO", t->word, NULL);
+    if (!t->only_ping)
+        (void)add_state(t, t->r, o->client_name, t->new);
+}
+
 static int take(struct kp__redis_talk *t, const redisReply *reply)
 {
     bool error = reply->type == REDIS_REPLY_ERROR;
@@ -287,6 +304,14 @@ static int take(struct kp__redis_talk *t, const redisReply *reply)
         t->heard_word = true;
         return 0;
     }
+    if (!t->heard_word && error && strncmp(reply->str, "MISCONF", 7) == 0) {
+        if (!t->echoes)
+            ask_again(t);
+        t->heard++;
+        return 0;
+    }
+    if (t->echoes && error && strcasestr(reply->str, "echo"))
+        return fail_as_reply(t->job, t->r, "MISCONF, and ECHO is not allowed instead of PING");
     if (!t->heard_word && !t->only_ping) {
         int status = judge(t->job, t->r, reply, t->word, t->new, t->heard + 1);
 
@@ -304,8 +329,8 @@ static int take(struct kp__redis_talk *t, const redisReply *reply)
 int kp__redis_hear(struct kp__redis_talk *t, int ready, int *status)
 {
     redisContext *c = t->r->c;
-    bool unsent = deliver(t);
 
+    (void)deliver(t);
     errno = 0;
     if ((ready & POLLIN) && redisBufferRead(c) != REDIS_OK) {
         *status = kp__redis_fail_broken(t->job, t->r);
@@ -317,7 +342,7 @@ int kp__redis_hear(struct kp__redis_talk *t, int ready, int *status)
         if (redisGetReplyFromReader(c, &reply) != REDIS_OK)
             *status = kp__redis_fail_broken(t->job, t->r);
         else if (!reply)
-            return unsent ? POLLIN | POLLOUT : POLLIN;
+            return deliver(t) ? POLLIN | POLLOUT : POLLIN;
         else
             *status = take(t, reply);
         if (reply)

@@ -110,12 +110,17 @@ static int64_t busy_timeout(const kp_sqlite_options *o)
     return ms == 0 ? BUSY_DEFAULT_MS : ms == KP_NONE ? 0 : ms;
 }
 
-/* Everything after sqlite3_open_v2, which by itself reads nothing of the file. */
+/* Everything after sqlite3_open_v2, which by itself reads nothing of the file. A file that this
+ * process may not write has been opened to be read, and would stay so if it may do so later. */
 static int set_up(const kp_sqlite_options *o, const kp_sqlite_key *key, sqlite3 *db,
                   const char **hint)
 {
     int rc;
 
+    if (key->role == KP_SQLITE_WRITER && sqlite3_db_readonly(db, "main") == 1) {
+        *hint = "this process may not write to it";
+        return SQLITE_READONLY;
+    }
     if (key->role == KP_SQLITE_WRITER)
         rc = set_journal_mode(o, db, hint);
     else

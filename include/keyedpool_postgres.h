@@ -74,8 +74,8 @@ typedef enum kp_pg_reset {
                                    SET, RESET, (UN)LISTEN, DECLARE or DISCARD, role and settings
                                    (then set_up runs again), subscriptions and cursors. Told by
                                    the command tags of its results, so what a function did is not
-                                   seen, and SET LOCAL looks like SET; prepared statements and
-                                   temporary tables stay */
+                                   seen (set_config, pg_advisory_lock), and SET LOCAL looks like
+                                   SET; prepared statements and temporary tables stay */
     KP_PG_ROLLBACK,             /* transactions and LISTEN alone; settings stay */
     KP_PG_DISCARD_ALL           /* DISCARD ALL and set_up, a round trip each, every time */
 } kp_pg_reset;

@@ -28,7 +28,9 @@
  * A connection that comes back is restored (kp_redis_tidy): MULTI, WATCH, SUBSCRIBE, MONITOR,
  * SELECT, AUTH, CLIENT ... of one borrower do not reach the next one, nor do unread replies. That
  * costs one round trip; programs that need none of it set KP_REDIS_LOOK. A user of the server's ACL
- * needs PING for it, and what the options ask for.
+ * needs PING for it, ECHO as well where connections should outlive a time when the server cannot
+ * save (MISCONF: it refuses PING), and what the options ask for. What was changed in the context
+ * itself, but for its timeout and whether it blocks, stays: a push callback, fields of its reader.
  */
 #ifndef KEYEDPOOL_REDIS_H
 #define KEYEDPOOL_REDIS_H
@@ -47,15 +49,17 @@ extern "C" {
 typedef enum kp_redis_tidy {
     KP_REDIS_RESET = 1,         /* on give-back RESET, then AUTH, SELECT and CLIENT SETNAME anew, in
                                    one round trip; replies left unread are read and thrown away. A
-                                   server before 6.2 gets DISCARD, UNSUBSCRIBE, PUNSUBSCRIBE,
-                                   UNWATCH, CLIENT TRACKING OFF and CLIENT SETNAME "" instead of
-                                   RESET. What RESET leaves on stays: CLIENT NO-EVICT and SCRIPT
-                                   DEBUG, and before 6.2 who was logged in, if the pool has no
-                                   password */
+                                   server before 6.2 gets DISCARD, HELLO 2, UNSUBSCRIBE,
+                                   PUNSUBSCRIBE, UNWATCH, CLIENT TRACKING OFF and CLIENT SETNAME ""
+                                   instead of RESET. What RESET leaves on stays: CLIENT NO-EVICT and
+                                   SCRIPT DEBUG, and before 6.2 who was logged in, if the pool has
+                                   no password */
     KP_REDIS_LOOK               /* only look, without the server: unread replies, unsent commands
                                    and errors end a connection, and all else that a borrower
-                                   changed stays. For programs whose borrowers only read and write
-                                   values */
+                                   changed stays. A reply that has not arrived yet cannot be seen,
+                                   and the next one would take it for its own: who gives up waiting
+                                   for one must discard (kp_discard). For programs whose borrowers
+                                   only read and write values */
 } kp_redis_tidy;
 
 /* A borrower left something. Made by the adapter, valid during the call; grows at the end only. */
@@ -81,8 +85,9 @@ typedef struct kp_redis_options {
     const char *client_name;            /* CLIENT SETNAME, for CLIENT LIST of the server */
     int32_t     db;                     /* [0] SELECT, unless the key says its own */
     int32_t     tidy;                   /* [RESET] */
-    int64_t     connect_timeout_ms;     /* [OFF: the request's deadline] of connect, AUTH, ... and
-                                           on_open, or that, if it comes first */
+    int64_t     connect_timeout_ms;     /* [OFF: the request's deadline; without one, as in the
+                                           background, 30 s] of connect, AUTH, ... and on_open, or
+                                           that, if it comes first */
     int64_t     command_timeout_ms;     /* [OFF] of each command of the borrower (redisSetTimeout);
                                            then the connection has failed */
     int64_t     check_timeout_ms;       /* [1 s] of tidying up, and of the PING before lending what

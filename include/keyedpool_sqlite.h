@@ -42,7 +42,8 @@ extern "C" {
 
 typedef enum kp_sqlite_role {
     KP_SQLITE_READER = 1,       /* opened read-only; as many at once as limits.max_live says */
-    KP_SQLITE_WRITER            /* creates the file, sets its journal mode; one at a time */
+    KP_SQLITE_WRITER            /* creates the file, sets its journal mode; one at a time, and none
+                                   of a file that this process may not write */
 } kp_sqlite_role;
 
 /* Compared by the text of `file`: "a.db" and "./a.db" are two keys, and would have two writers.

@@ -15,6 +15,7 @@
     cmocka_unit_test(a_server_that_says_nothing_must_not_hold_the_loop),                           \
         cmocka_unit_test(a_deadline_must_not_end_early),                                           \
         cmocka_unit_test(a_job_without_a_deadline_must_be_waited_for),                             \
+        cmocka_unit_test(what_is_made_in_the_background_must_not_take_for_ever),                   \
         cmocka_unit_test(a_pool_that_closes_must_end_what_is_under_way)
 
 static void open_within(int64_t connect_timeout_ms);    /* a pool, on a loop of its own; 0: usual */
@@ -118,6 +119,40 @@ static void a_job_without_a_deadline_must_be_waited_for(void **state)
     assert_int_equal(ended[0], 0);
     watcher->stop(watcher, &endless);
     close_pool();
+}
+
+static int64_t longest_ms;
+
+static int start_and_note(kp_watcher *watcher, kp_watch *watch, int fd, int events,
+                          int64_t within_ms)
+{
+    if (within_ms > longest_ms)
+        longest_ms = within_ms;
+    return start_in_time(watcher, watch, fd, events, within_ms);
+}
+
+/* The server may hang for ever, and a refill or a warm-up has no deadline. */
+static void what_is_made_in_the_background_must_not_take_for_ever(void **state)
+{
+    int port, fd = deaf_peer(&port);
+    kp_watcher *watcher;
+    char text[32];
+    kp_key key;
+
+    (void)state;
+    deaf_key(text, sizeof text, port);
+    key = kp_str(text);
+    open_within(0);
+    watcher = glue_watcher(&stage.loop);
+    start_in_time = watcher->start;
+    watcher->start = start_and_note;
+    longest_ms = 0;
+    assert_int_equal(kp_warm(stage.pool, &key, 1, NULL), 0);
+    while (longest_ms < 20000)
+        turn();
+    assert_in_range(longest_ms, 20000, 30000);
+    close_pool();
+    (void)close(fd);
 }
 
 static void a_pool_that_closes_must_end_what_is_under_way(void **state)

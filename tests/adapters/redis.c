@@ -65,6 +65,7 @@ static void a_key_that_is_no_place_must_be_refused_in_a_sentence(void **state)
         { "redis://localhost:port", "port is not a number" },
         { "redis://me:se@cret@localhost", "an @ in its password must be written %40" },
         { "redis://me:@localhost", "a user needs a password" },
+        { "secret@localhost", "an @ in its host" },
     };
     char url[3000] = "redis://:";
     kp_lease lease;

@@ -78,6 +78,7 @@ static void a_key_that_is_no_place_must_be_refused_in_a_sentence(void **state)
         { ":80", "no host" },
         { "[::1:80", "not closed" },
         { "[::1]80", "port is not a number" },
+        { "me@localhost:80", "an @ in its host" },
     };
     struct stage *s = *state;
     char path[200];
@@ -309,6 +310,31 @@ static void a_handshake_must_end_with_the_requests_deadline(void **state)
     stage_close(s);
 }
 
+static int note_time(kp_job *job, int fd, int64_t left_ms, void *ctx)
+{
+    (void)job;
+    (void)fd;
+    (void)ctx;
+    assert_in_range(left_ms, 1, 30000);
+    return 0;
+}
+
+/* As for what is made in the background, there is none. */
+static void without_a_deadline_connecting_must_not_take_for_ever(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+
+    stage_open(s, (kp_socket_options){ .on_open = note_time });
+    assert_int_equal(try_get(s, s->place, KP_OFF, &lease), 0);
+    kp_release(&lease);
+    stage_close(s);
+    stage_open(s, (kp_socket_options){ .on_open = note_time, .connect_timeout_ms = 20000 });
+    assert_int_equal(try_get(s, s->place, KP_OFF, &lease), 0);
+    kp_release(&lease);
+    stage_close(s);
+}
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 static void impossible_options_must_be_refused_by_name(void **state)
@@ -366,6 +392,7 @@ int main(void)
         TEST(hooks_must_run_once_for_every_connection),
         TEST(what_on_open_answers_must_be_what_the_create_answers),
         TEST(a_handshake_must_end_with_the_requests_deadline),
+        TEST(without_a_deadline_connecting_must_not_take_for_ever),
         TEST(impossible_options_must_be_refused_by_name),
         TEST(a_pool_that_is_filled_by_hand_must_be_open_to_more_options),
     };

@@ -292,6 +292,30 @@ static void an_idle_connection_to_a_deleted_file_must_not_be_lent_again(void **s
     stage_close(s);
 }
 
+/* Where it may not write, SQLite opens a file to read it, and says so only to the first write. */
+static void a_writer_that_may_not_write_must_not_be_lent(void **state)
+{
+    struct stage *s = *state;
+    kp_lease lease;
+    char file[128];
+
+    (void)snprintf(file, sizeof file, "file:%s?mode=ro", s->file);
+    stage_open(s, (kp_sqlite_options){ .open_flags = SQLITE_OPEN_URI });
+    make_table(s);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(try_get(s, file, KP_SQLITE_WRITER, &lease), KP_ECREATE);
+        assert_int_equal(s->why.vendor_code, SQLITE_READONLY);
+        assert_non_null(strstr(s->why.text, "may not write"));
+    }
+    assert_int_equal(try_get(s, file, KP_SQLITE_READER, &lease), 0);
+    assert_int_equal(value(&lease, "SELECT count(*) FROM t"), 3);
+    kp_release(&lease);
+    lease = get(s, KP_SQLITE_WRITER);
+    assert_int_equal(run_sql(&lease, "INSERT INTO t VALUES (4)"), SQLITE_OK);
+    kp_release(&lease);
+    stage_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +330,7 @@ int main(void)
         TEST(a_connection_with_a_backup_under_way_must_not_be_lent_again),
         TEST(hooks_must_not_be_called_when_their_connection_goes),
         TEST(an_idle_connection_to_a_deleted_file_must_not_be_lent_again),
+        TEST(a_writer_that_may_not_write_must_not_be_lent),
     };
 
     return cmocka_run_group_tests_name("sqlite_give_back", tests, NULL, NULL);
