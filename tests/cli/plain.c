@@ -161,6 +161,10 @@ static void words_that_mean_nothing_must_be_told(void **state)
     it_must_fail(2, "--s is ambiguous: several options begin with it");
     RUN("bench", "-\xc3\xa9", "sqlite:x");
     it_must_fail(2, "an option must be an ASCII letter");
+    RUN("bench", "--zipf=1", "-xq", "sqlite:x");
+    it_must_fail(2, "bench: -x is not an option");
+    RUN("doctor", "--json", "-xc", "1");
+    it_must_fail(2, "doctor: -x is not an option");
     RUN("bench", "-r", "0", "sqlite:x");
     it_must_fail(2, "0 is not between 0.01 and 10M");
     RUN("help", "help");
