@@ -171,8 +171,10 @@ int64_t args_count(const struct args_page *page, const char *what, const char *v
     static const struct unit units[] = { { "", 1 }, { "k", 1e3 }, { "M", 1e6 }, { NULL, 0 } };
     double n;
 
-    if (!read_number(value, units, &n) || n != floor(n))
+    /* 16.1k is one, although 16.1 * 1000 is not in binary */
+    if (!read_number(value, units, &n) || fabs(n - round(n)) > 1e-12 * fabs(n))
         args_fail(page, "%s: '%s' is not a whole number", what, args_shown(value));
+    n = round(n);
     if (n < (double)least || n > (double)most)
         args_fail(page, "%s: %s is not between %lld and %lld", what, value, (long long)least,
                   (long long)most);

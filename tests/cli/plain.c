@@ -167,6 +167,10 @@ static void words_that_mean_nothing_must_be_told(void **state)
     it_must_fail(2, "doctor: -x is not an option");
     RUN("bench", "-r", "0", "sqlite:x");
     it_must_fail(2, "0 is not between 0.01 and 10M");
+    RUN("doctor", "-k", "0.5", "sqlite:x");
+    it_must_fail(2, "-k: '0.5' is not a whole number");
+    RUN("doctor", "--json", "-k", "16.1k");     /* 16.1 * 1000 is a little less in binary */
+    said_must_have(said.out, "\"keys\": 16100,");
     RUN("help", "help");
     assert_int_equal(said.status, 0);
     said_must_have(said.out, "help CMD");
