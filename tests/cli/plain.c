@@ -141,6 +141,7 @@ static void a_url_that_is_no_place_must_be_a_wrong_command_line(void **state)
         { "redis://%zz@h", "badly encoded" },
         { "rediss://h", "does not support TLS" },
         { "http:///x", "http:///x: http: a key must be http://host:port" },
+        { "http://127.0.0.1:1/a b?hush", "http://127.0.0.1:1/a b: in a URL a blank is written" },
     };
 
     (void)state;
