@@ -37,6 +37,10 @@ static void bench_must_load_files_and_report_them(void **state)
     it_must_have_measured("sqlite", url, "read");
     RUN("bench", "sqlite:/no/such/folder/file.db", "-z", "100ms");
     it_must_fail(3, "/no/such/folder/file.db: ");
+    RUN("bench", "sqlite::memory:", "-z", "100ms");
+    it_must_fail(3, ":memory:: it is in memory: each connection would have a database of its own");
+    RUN("doctor", "--json", "sqlite::memory:");
+    it_must_have_found("sqlite::memory:", "journal", "fail", "it is in memory");
 }
 
 /* The figure behind this word, of a line that begins with `from`, in tenths. */
