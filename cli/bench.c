@@ -56,7 +56,8 @@ const struct command bench_command = {
       "A password is never shown. A server is tried once before the run.\n\n"
       "If PATH is a folder (it exists, or ends in '/'), the keys are key-000.db, key-001.db, ...\n"
       "in it. If it is a file, it is the only key; for more keys app.db becomes app-000.db, ...\n"
-      "Missing files, and the table keyedpool_bench in them, are created, and stay.",
+      "Missing files, and the table keyedpool_bench in them, are created, and stay. The journal\n"
+      "mode of a file becomes WAL, and stays that, too.",
       "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
       "Control-C ends the run early and still shows what was measured (status 130).\n"
       "Exit status 1: an operation failed or timed out. 3: a file or server cannot be opened.\n\n"
