@@ -234,7 +234,7 @@ static void few_files(void)
         _exit(126);
 }
 
-static void doctor_must_hold_open_files_against_the_budget(void **state)
+static void open_files_must_be_held_against_the_budget(void **state)
 {
     struct rlimit limit;
 
@@ -250,6 +250,9 @@ static void doctor_must_hold_open_files_against_the_budget(void **state)
     run_before = few_files;
     RUN("doctor", "-o", "json", "-k", "5", "--size", "20", "--max-live", "50");
     it_must_have_found("system", "open_files", "fail", "at most 100 can be allowed");
+    run_before = few_files;             /* enough: it must not be said that they are not */
+    RUN("bench", "redis://127.0.0.1:1", "-k", "1k", "--max-live", "5");
+    it_must_fail(3, "Connection refused");
 }
 
 static void doctor_must_hold_ports_and_threads_against_the_budget(void **state)
@@ -478,7 +481,7 @@ int main(void)
         cmocka_unit_test(words_that_mean_nothing_must_be_told),
         cmocka_unit_test(a_url_out_of_its_place_must_not_be_shown),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),
-        cmocka_unit_test(doctor_must_hold_open_files_against_the_budget),
+        cmocka_unit_test(open_files_must_be_held_against_the_budget),
         cmocka_unit_test(doctor_must_hold_ports_and_threads_against_the_budget),
         cmocka_unit_test(doctor_must_tell_large_pages_of_pools_that_would_use_them),
         cmocka_unit_test(doctor_must_say_what_is_installed),
