@@ -220,6 +220,8 @@ static void an_adapter_that_was_not_built_must_be_told(void **state)
     }
     RUN_BARE("demo");
     it_must_fail(2, "there is no command 'demo'");
+    RUN_BARE("--help");
+    assert_null(strstr(said.out, "demo"));
 }
 
 /* ---- doctor ---------------------------------------------------------------------------------- */
