@@ -53,6 +53,11 @@ static void tell_the_password(void)
     (void)setenv("REDISCLI_AUTH", REDIS_SECRET, 1);
 }
 
+static void tell_the_password_of_a_guest(void)
+{
+    (void)setenv("REDISCLI_AUTH", "welcome", 1);
+}
+
 static void a_password_may_be_told_by_the_environment(void **state)
 {
     (void)state;
@@ -60,6 +65,10 @@ static void a_password_may_be_told_by_the_environment(void **state)
     RUN("bench", shown, "-z", "100ms", "-o", "json");
     it_must_have_measured("redis", shown, "PING");
     nothing_must_show(REDIS_SECRET);
+    run_before = tell_the_password_of_a_guest;
+    RUN("bench", with("guest@"), "-z", "100ms", "-o", "json");
+    it_must_have_measured("redis", with("guest@"), "PING");
+    nothing_must_show("welcome");
 }
 
 static void bench_must_say_why_it_is_not_let_in(void **state)
