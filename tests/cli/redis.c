@@ -81,6 +81,24 @@ static void bench_must_say_why_it_is_not_let_in(void **state)
     it_must_fail(3, "NOAUTH");
 }
 
+/* Then all that follows is a path, and none of it a password. */
+static void a_slash_too_many_must_show_no_password(void **state)
+{
+    static const char *const schemes[] = { "redis", "postgres", "http" };
+    char wrong[64];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(wrong, sizeof wrong, "%s:///me:open?sesame@127.0.0.1/1", schemes[i]);
+        RUN("bench", wrong, "-z", "1ms");
+        it_must_fail(2, "in a password as %2F");
+        nothing_must_show("open");
+        RUN("doctor", wrong);
+        it_must_fail(2, "in a password as %2F");
+        nothing_must_show("open");
+    }
+}
+
 static void bench_must_say_that_nobody_listens(void **state)
 {
     char nobody[200];
@@ -205,6 +223,7 @@ int main(void)
         cmocka_unit_test(bench_must_load_a_server_and_report_it),
         cmocka_unit_test(a_password_may_be_told_by_the_environment),
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
+        cmocka_unit_test(a_slash_too_many_must_show_no_password),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
         cmocka_unit_test(bench_must_say_that_the_server_hangs),
