@@ -99,6 +99,16 @@ static void a_slash_too_many_must_show_no_password(void **state)
     }
 }
 
+/* Where a bracket is not closed, there is none that belongs to the host. */
+static void no_colon_must_be_looked_for_behind_a_url(void **state)
+{
+    (void)state;
+    RUN("bench", "redis://[a/b@c", "-z", "1ms");
+    it_must_fail(2, "its database is not a number");
+    RUN("doctor", "redis://[a/b@c");
+    it_must_fail(2, "its database is not a number");
+}
+
 static void bench_must_say_that_nobody_listens(void **state)
 {
     char nobody[200];
@@ -224,6 +234,7 @@ int main(void)
         cmocka_unit_test(a_password_may_be_told_by_the_environment),
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
         cmocka_unit_test(a_slash_too_many_must_show_no_password),
+        cmocka_unit_test(no_colon_must_be_looked_for_behind_a_url),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
         cmocka_unit_test(bench_must_say_that_the_server_hangs),
