@@ -3,7 +3,8 @@
 # Short commands for everything. Each target installs the packages it lacks (tools/setup.sh),
 # configures, builds and runs; the build itself is done by CMake. `make help` lists the targets.
 
-BUILD ?= build
+# As CMakePresets.json has it. What the environment calls BUILD is something else.
+BUILD = build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SECONDS ?= 30

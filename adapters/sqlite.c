@@ -50,12 +50,24 @@ kp_sqlite_counts kp_sqlite_counts_read(const kp_sqlite_counts *counts)
 
 /* ---- create ---------------------------------------------------------------------------------- */
 
+/* Why the system would not: a permission, no such folder, no descriptors, ... SQLite keeps it for
+ * these errors. NULL: it has none. */
+static const char *system_reason(sqlite3 *db, int code)
+{
+    bool kept = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR;
+    int error = kept ? sqlite3_system_errno(db) : 0;
+
+    return error > 0 ? strerror(error) : NULL;
+}
+
 /* SQLite's own reason first, the file last: kp_why.text is cut at its end. */
 static int fail(kp_job *job, sqlite3 *db, int code, const char *hint)
 {
     const kp_sqlite_key *key = job->key.data;
     char text[512];
 
+    if (!hint && db)
+        hint = system_reason(db, code);
     (void)snprintf(text, sizeof text, "sqlite: %s (%d)%s%s: %s of %s",
                    db && sqlite3_extended_errcode(db) == code ? sqlite3_errmsg(db)
                                                               : sqlite3_errstr(code),

@@ -100,8 +100,10 @@ static void tables(const struct args_page *page, char *letters, struct option *l
     longs[n] = (struct option){ NULL, 0, NULL, 0 };
 }
 
-/* getopt leaves a wrong long option at argv[optind - 1], and a wrong letter in optopt. */
-static _Noreturn void complain(const struct args_page *page, int why, char **argv)
+/* getopt leaves a wrong long option at argv[optind - 1], and a wrong letter in optopt. If other
+ * letters follow that one, as in -xc, the word at argv[optind - 1] is the one before, and right. */
+static _Noreturn void complain(const struct args_page *page, int why, char **argv,
+                               const char *letters)
 {
     const char *last = argv[optind - 1];
     const char *what = why == ':' ? "needs a value" : "is not an option of this command";
@@ -109,7 +111,8 @@ static _Noreturn void complain(const struct args_page *page, int why, char **arg
 
     if (optopt < 0)                     /* a byte beyond ASCII; getopt is in the middle of it */
         args_fail(page, "an option must be an ASCII letter");
-    if (strncmp(last, "--", 2) != 0 && optopt > 0 && optopt < ARGS_LONG_ONLY)
+    if (optopt > 0 && optopt < ARGS_LONG_ONLY &&
+        (strncmp(last, "--", 2) != 0 || (why == '?' && !strchr(letters, optopt))))
         args_fail(page, "-%c %s", optopt, what);
     for (const struct args_option *o = page->options; o->id; o++)
         meant += last[2] && strncmp(o->name, last + 2, strcspn(last + 2, "=")) == 0;
@@ -132,7 +135,7 @@ int args_next(const struct args_page *page, int argc, char **argv, const char **
     id = getopt_long(argc, argv, letters, longs, NULL);
     *value = optarg;
     if (id == ':' || id == '?')
-        complain(page, id, argv);
+        complain(page, id, argv, letters);
     if (id == 'h') {
         args_help(page);
         exit(args_told(0));
@@ -168,8 +171,10 @@ int64_t args_count(const struct args_page *page, const char *what, const char *v
     static const struct unit units[] = { { "", 1 }, { "k", 1e3 }, { "M", 1e6 }, { NULL, 0 } };
     double n;
 
-    if (!read_number(value, units, &n) || n != floor(n))
+    /* 16.1k is one, although 16.1 * 1000 is not in binary */
+    if (!read_number(value, units, &n) || fabs(n - round(n)) > 1e-12 * fabs(n))
         args_fail(page, "%s: '%s' is not a whole number", what, args_shown(value));
+    n = round(n);
     if (n < (double)least || n > (double)most)
         args_fail(page, "%s: %s is not between %lld and %lld", what, value, (long long)least,
                   (long long)most);

@@ -123,9 +123,10 @@ static bool is_ambiguous(const char *rest)
 
     if (at && memchr(at + 1, '@', (size_t)(end - at - 1)))
         return true;
-
+    if (*rest == '/')                   /* one too many: the path may be a user, and so on */
+        return strchr(rest, '@') && memchr(rest, ':', strcspn(rest, "?#"));
     if (*rest == '[')
-        rest += strcspn(rest, "]");
+        rest += strcspn(rest, "]/?#");
     return strchr(end, '@') && memchr(rest, ':', (size_t)(end - rest));
 }
 

@@ -56,7 +56,8 @@ const struct command bench_command = {
       "A password is never shown. A server is tried once before the run.\n\n"
       "If PATH is a folder (it exists, or ends in '/'), the keys are key-000.db, key-001.db, ...\n"
       "in it. If it is a file, it is the only key; for more keys app.db becomes app-000.db, ...\n"
-      "Missing files, and the table keyedpool_bench in them, are created, and stay.",
+      "Missing files, and the table keyedpool_bench in them, are created, and stay. The journal\n"
+      "mode of a file becomes WAL, and stays that, too.",
       "Times are 500ms, 10s, 2min; a bare number is seconds. Counts may be 10k or 1M.\n"
       "Control-C ends the run early and still shows what was measured (status 130).\n"
       "Exit status 1: an operation failed or timed out. 3: a file or server cannot be opened.\n\n"
@@ -140,12 +141,13 @@ static void share_demand(struct bench *b)
 static void raise_open_files(const struct bench_plan *plan)
 {
     int64_t live = plan->keys * (plan->size + (plan->write_pct ? 1 : 0));
+    int files = plan->target.backend->files;
     struct rlimit limit;
     rlim_t want;
 
     if (plan->max_live > 0 && plan->max_live < live)
         live = plan->max_live;
-    want = (rlim_t)(plan->target.backend->files * live + plan->keys + 64);
+    want = (rlim_t)(files * live + (files > 1 ? plan->keys : 0) + 64);
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
         return;
     limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;

@@ -46,6 +46,7 @@ struct bench {
     pthread_mutex_t lock;           /* guards what follows */
     pthread_cond_t  stopped;
     double   next_ns;               /* open loop: when the next request should start */
+    uint64_t ended_ns;              /* when the clients were told to stop */
     uint64_t random;                /* for the arrivals */
     char     first_error[300];
 };

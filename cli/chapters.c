@@ -23,10 +23,11 @@ static int make_table(kp_lease *lease, void *arg)
 static void make_region(struct demo *d, enum demo_region region)
 {
     kp_sqlite_key key = demo_key(d, region, KP_SQLITE_WRITER);
-    int rc = kp_use(d->pool, KP_KEY(&key), NULL, make_table, NULL);
+    kp_why why = { 0 };
+    kp_plan plan = { .ask.why = &why };
 
-    if (rc)
-        demo_fail(d, key.file, kp_strerror(rc));
+    if (kp_use(d->pool, KP_KEY(&key), &plan, make_table, NULL) != 0)
+        demo_fail(d, key.file, why.text[0] ? why.text : "cannot make a table in it");
 }
 
 static void regions(struct demo *d)

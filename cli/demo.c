@@ -34,26 +34,24 @@ const struct command demo_command = {
 
 /* ---- the stage ------------------------------------------------------------------------------- */
 
-static void remove_folder(const char *path)
+static void remove_folder(const struct demo *d)
 {
-    DIR *dir = opendir(path);
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir)) != NULL) {
+    rewinddir(d->opened);
+    while ((entry = readdir(d->opened)) != NULL) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+            (void)unlinkat(dirfd(d->opened), entry->d_name, 0);
     }
-    if (dir)
-        (void)closedir(dir);
-    (void)rmdir(path);
+    (void)rmdir(d->folder);
 }
 
 _Noreturn void demo_fail(const struct demo *d, const char *what, const char *why)
 {
     (void)fflush(stdout);
     (void)fprintf(stderr, "keyedpool demo: %s: %s\n", what, why);
-    if (d->folder[0])
-        remove_folder(d->folder);
+    if (d->opened)
+        remove_folder(d);
     exit(EXIT_UNREACHABLE);
 }
 
@@ -111,9 +109,11 @@ static void set_stage(struct demo *d)
     if (!tmp || !*tmp)
         tmp = "/tmp";
     if ((size_t)snprintf(d->folder, sizeof d->folder, "%s/keyedpool-demo-XXXXXX", tmp) >=
-            sizeof d->folder || !mkdtemp(d->folder)) {
-        d->folder[0] = '\0';
+            sizeof d->folder || !mkdtemp(d->folder))
         demo_fail(d, tmp, "cannot make a folder in it");
+    if (!(d->opened = opendir(d->folder))) {
+        (void)rmdir(d->folder);
+        demo_fail(d, d->folder, "cannot be opened");
     }
     for (int i = 0; i < DEMO_REGIONS; i++)
         (void)snprintf(d->file[i], sizeof d->file[i], "%s/%s.db", d->folder, names[i]);
@@ -185,7 +185,7 @@ static int run(int argc, char **argv)
     printf("\n  %llu connections were opened, %llu were closed%s\n",
            (unsigned long long)counts.opened, (unsigned long long)counts.closed,
            early ? "; interrupted" : "");
-    remove_folder(d->folder);
+    remove_folder(d);
     if (early)
         return EXIT_INTERRUPTED;
     return counts.opened == counts.closed ? EXIT_FINE : EXIT_FAILED;

@@ -7,6 +7,7 @@
 
 #include <keyedpool_sqlite.h>
 
+#include <dirent.h>
 #include <pthread.h>
 
 enum demo_region { EU_WEST, EU_NORTH, US_EAST, SA_EAST, AP_SOUTH, DEMO_REGIONS };
@@ -22,6 +23,7 @@ struct demo_row {               /* of the table at the end */
 
 struct demo {
     char     folder[512];
+    DIR     *opened;            /* the same: there may be no descriptor left when it is removed */
     char     file[DEMO_REGIONS][544];
     kp_pool *pool;
     kp_sqlite_counts counts;

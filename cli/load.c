@@ -218,6 +218,7 @@ void bench_load_stop(struct bench *b)
 {
     (void)pthread_mutex_lock(&b->lock);
     atomic_store_explicit(&b->stop, true, memory_order_relaxed);
+    b->ended_ns = bench_now_ns();
     (void)pthread_cond_broadcast(&b->stopped);
     (void)pthread_mutex_unlock(&b->lock);
     for (int64_t i = 0; i < b->plan->clients; i++)

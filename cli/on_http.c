@@ -20,6 +20,14 @@ static int open_pool(const struct target *t, int64_t size, const kp_options *mor
     kp_http_options http = { .user_agent = "keyedpool", .timeout_ms = t->within_ms };
     kp_options options = *more;
 
+    /* libcurl would refuse it, but once it is connected, and with fewer words */
+    for (const char *at = t->url; *at; at++) {
+        if ((unsigned char)*at <= ' ' || *at == 0x7f) {
+            (void)text_of(more->why->text, sizeof more->why->text,
+                          "in a URL a blank is written %%20");
+            return KP_ECONFIG;
+        }
+    }
     options.limits.max_live = size;
     return kp_http_open(&http, &options, out);
 }

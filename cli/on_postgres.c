@@ -80,7 +80,9 @@ static bool operate(kp_lease *lease, const struct target *t, struct task task, c
 
 /* The columns of `question`; a limit of -1 is none. Every role sees who is connected, if not what
  * they do. */
-enum { VERSION, MOST, USED, ROLE_MOST, ROLE_USED, DATABASE_MOST, DATABASE_USED, IDLE_MS };
+enum {
+    VERSION, MOST, USED, ROLE_MOST, ROLE_USED, DATABASE_MOST, DATABASE_USED, IDLE_MS, COLUMNS
+};
 
 static const char question[] =
     "SELECT current_setting('server_version'),"
@@ -115,10 +117,10 @@ static void say_limits(struct doctor *d, const PGresult *r)
 
 static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
 {
-    char why[300] = "the role is not listed";
+    char why[300] = "the role is not listed, or this is no PostgreSQL";
     PGresult *result = ask(kp_pg_conn(lease), question, t->within_ms, why, sizeof why);
 
-    if (result && PQntuples(result) == 1)
+    if (result && PQntuples(result) == 1 && PQnfields(result) == COLUMNS)
         say_limits(d, result);
     else
         doctor_say(d, MARK_WARN, "limits", "its limits cannot be read: %s", why);

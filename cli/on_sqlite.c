@@ -77,11 +77,24 @@ static void name_files(struct bench *b)
 
 /* ---- contents -------------------------------------------------------------------------------- */
 
+static const char no_file[] = "it is in memory: each connection would have a database of its own";
+
+static bool has_file(sqlite3 *db)
+{
+    const char *file = sqlite3_db_filename(db, "main");
+
+    return file && *file;
+}
+
 static int fill(kp_lease *lease, void *arg)
 {
     sqlite3 *db = kp_sqlite_db(lease);
     char sql[512];
 
+    if (!has_file(db)) {
+        (void)snprintf(arg, 200, "%s", no_file);
+        return -1;
+    }
     (void)snprintf(sql, sizeof sql,
                    "BEGIN IMMEDIATE;"
                    "CREATE TABLE IF NOT EXISTS keyedpool_bench"
@@ -205,7 +218,9 @@ static void examine(struct doctor *d, const struct target *t, kp_lease *lease)
     if (sqlite3_prepare_v2(kp_sqlite_db(lease), "PRAGMA journal_mode", -1, &s, NULL) == SQLITE_OK &&
         sqlite3_step(s) == SQLITE_ROW)
         mode = (const char *)sqlite3_column_text(s, 0);
-    if (mode && strcmp(mode, "wal") == 0)
+    if (!has_file(kp_sqlite_db(lease)))
+        doctor_say(d, MARK_FAIL, "journal", "%s", no_file);
+    else if (mode && strcmp(mode, "wal") == 0)
         doctor_say(d, MARK_OK, "journal",
                    "journal mode wal: readers and the writer do not wait for each other");
     else

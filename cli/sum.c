@@ -52,18 +52,19 @@ static void sum_keys(const struct bench *b, struct bench_result *out)
     out->fair_waits = jain_index(&waits);
 }
 
-/* Requests that were due before the end but found no client free. The first million are drawn one
- * by one; the rest, which may be billions, are counted as their average. */
-static uint64_t count_unserved(struct bench *b, uint64_t until)
+/* Requests that were due before the end but found no client free; after it none is, while clients
+ * end what they have begun. The first million are drawn one by one; the rest, which may be
+ * billions, are counted as their average. */
+static uint64_t count_unserved(struct bench *b)
 {
+    double end = (double)b->ended_ns;
     uint64_t n = 0;
 
     if (b->plan->rate <= 0)
         return 0;
-    for (; b->next_ns < (double)until && n < 1000000; n++)
+    for (; b->next_ns < end && n < 1000000; n++)
         b->next_ns -= log(1 - bench_random(&b->random)) / b->plan->rate * 1e9;
-    return b->next_ns < (double)until
-               ? n + (uint64_t)(((double)until - b->next_ns) / 1e9 * b->plan->rate) : n;
+    return b->next_ns < end ? n + (uint64_t)((end - b->next_ns) / 1e9 * b->plan->rate) : n;
 }
 
 void bench_sum(struct bench *b, uint64_t from, uint64_t until, struct bench_result *out)
@@ -91,7 +92,7 @@ void bench_sum(struct bench *b, uint64_t from, uint64_t until, struct bench_resu
     out->release_share = release_ns / all;
     out->seconds = (double)(until - from) / 1e9;
     out->fair_clients = jain_index(&clients);
-    out->unserved = count_unserved(b, until);
+    out->unserved = count_unserved(b);
     sum_keys(b, out);
     (void)kp_stats_read(b->pool, KP_EVERY_KEY, &out->stats);
     /* in the pool's figures a get that queued and then created counts in both; here in one */

@@ -10,6 +10,7 @@
 
 #include "flow/event.h"
 #include "flow/fields.h"
+#include "flow/key.h"
 #include "flow/settings.h"
 
 static const struct kp__spelling special[] = {
@@ -150,6 +151,16 @@ static const struct kp__field *named(const struct kp__field *f, const char *name
     return f->name ? f : NULL;
 }
 
+/* What was written, in the manner of a key: a kp_why has one line, and the end of one that somebody
+ * forgot to take away is to be seen. */
+static const char *shown(const char *text, char *buf, size_t size)
+{
+    static const kp_key_type bytes;
+
+    (void)kp__key_print(&bytes, kp_str(text ? text : "NULL"), buf, size);
+    return buf;
+}
+
 /* "limits.prefill: takes none, first_get; not yes" */
 static int refuse_text(const struct kp__field *f, const char *value, kp_why *why)
 {
@@ -160,13 +171,14 @@ static int refuse_text(const struct kp__field *f, const char *value, kp_why *why
         [KP__A_PERCENT] = "a percentage from 1 to 100",
     };
     char sentence[160] = "takes";
+    char text[41];
     size_t length = strlen(sentence);
 
     for (const struct kp__spelling *w = f->words; w && w->word; w++)
         length += (size_t)snprintf(sentence + length, sizeof sentence - length, "%s %s",
                                    w == f->words ? "" : ",", w->word);
-    snprintf(sentence + length, sizeof sentence - length, "%s%s; not %.40s", f->words ? "" : " ",
-             f->words ? "" : taken[f->kind], value ? value : "NULL");
+    snprintf(sentence + length, sizeof sentence - length, "%s%s; not %s", f->words ? "" : " ",
+             f->words ? "" : taken[f->kind], shown(value, text, sizeof text));
     return kp__refused(why, f->name, sentence);
 }
 
@@ -189,9 +201,11 @@ static int set_preset(kp_options *options, const char *value)
 
 static int no_option(kp_why *why, const char *name)
 {
+    char text[101];
+
     kp__say(why, KP_ENOTFOUND, NULL);
     if (!why) return KP_ENOTFOUND;
-    snprintf(why->text, sizeof why->text, "there is no option %.100s", name ? name : "NULL");
+    snprintf(why->text, sizeof why->text, "there is no option %s", shown(name, text, sizeof text));
     return KP_ENOTFOUND;
 }
 

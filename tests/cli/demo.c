@@ -5,6 +5,7 @@
 #include "cli/run.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/keyedpool-cli-XXXXXX", temporary[96];
@@ -32,15 +33,53 @@ static void begin_for_good(void)
     begin_without_a_terminal();
 }
 
+static rlim_t most_files;
+
+static void begin_with_few_files(void)
+{
+    struct rlimit limit = { most_files, most_files };
+
+    begin_there();
+    (void)setenv("ASAN_OPTIONS", "detect_leaks=0", 1);  /* that needs some, too */
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        _exit(126);
+}
+
+/* Wherever on the way descriptors run out. */
+static void a_tour_that_cannot_go_on_must_say_why_and_leave_nothing_behind(void **state)
+{
+    (void)state;
+    for (most_files = 9; most_files < 30; most_files += 3) {
+        run_before = begin_with_few_files;
+        RUN("demo");
+        assert_int_equal(said.status, 3);
+        said_must_have(said.err, ": sqlite: unable to open database file (14)");
+        if (rmdir(temporary) != 0 || mkdir(temporary, 0700) != 0)
+            fail_msg("with %d files, the folder is left", (int)most_files);
+    }
+}
+
+static int start(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    (void)snprintf(temporary, sizeof temporary, "%s/whose-name-is-rather-long", folder);
+    return mkdir(temporary, 0700);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    return rmdir(temporary) == 0 && rmdir(folder) == 0 ? 0 : -1;
+}
+
 static void demo_must_leave_nothing_behind(void **state)
 {
     char line[400];
     int status;
 
     (void)state;
-    assert_non_null(mkdtemp(folder));
-    (void)snprintf(temporary, sizeof temporary, "%s/whose-name-is-rather-long", folder);
-    assert_int_equal(mkdir(temporary, 0700), 0);
     run_before = begin_there;
     RUN("demo");
     assert_int_equal(said.status, 0);
@@ -56,14 +95,15 @@ static void demo_must_leave_nothing_behind(void **state)
     status = system(line);              /* nobody reads what it says */
     assert_int_equal(status, 0);
     assert_int_equal(rmdir(temporary), 0);
-    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(mkdir(temporary, 0700), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(demo_must_leave_nothing_behind),
+        cmocka_unit_test(a_tour_that_cannot_go_on_must_say_why_and_leave_nothing_behind),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, start, stop);
 }

@@ -14,16 +14,18 @@ static const char *at(const char *user, const char *path)
     return text;
 }
 
-/* Like the server's own, but who says nothing of himself does not see /private, and /once is there
- * every second time only. */
+/* Like the server's own, but who says nothing of himself does not see /private, /once is there
+ * every second time only, and /first the first time: then there is no answer. */
 static bool ask_who(int fd)
 {
     char request[4096] = "", value[64];
-    static int gone;
+    static int gone, first;
     bool no = false;
 
     if (recv(fd, request, sizeof request - 1, MSG_PEEK) <= 0)
         return false;
+    if (strstr(request, "GET /first") && first++)
+        return recv(fd, request, sizeof request, 0) > 0;
     if (strstr(request, "GET /private"))
         no = strcmp(web_header(request, "Authorization: ", value, sizeof value),
                     "Basic bWU6b3Blbi1zZXNhbWU=") != 0;
@@ -99,6 +101,21 @@ static void bench_must_say_why_it_gets_no_answer(void **state)
     it_must_fail(3, "certificate");
 }
 
+/* They take two seconds to end, and there would be 40 more requests, if it were not over. */
+static void requests_after_the_end_must_not_count_as_due(void **state)
+{
+    json_t *o;
+
+    (void)state;
+    RUN("bench", at("", "/first"), "-r", "20", "-c", "16", "--size", "16", "-z", "200ms",
+        "--timeout", "2s", "-o", "json");
+    assert_int_equal(said.status, 1);
+    o = said_object("keyedpool-bench-1");
+    assert_in_range(json_integer_value(json_object_get(json_object_get(o, "result"), "unserved")),
+                    0, 14);
+    json_decref(o);
+}
+
 static void bench_must_say_that_an_origin_is_one_key(void **state)
 {
     (void)state;
@@ -142,6 +159,7 @@ int main(void)
         cmocka_unit_test(bench_must_load_a_server_and_report_it),
         cmocka_unit_test(a_long_host_must_be_kept_whole),
         cmocka_unit_test(bench_must_say_why_it_gets_no_answer),
+        cmocka_unit_test(requests_after_the_end_must_not_count_as_due),
         cmocka_unit_test(bench_must_say_that_an_origin_is_one_key),
         cmocka_unit_test(doctor_must_say_whether_connections_can_be_used_again),
         cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached),

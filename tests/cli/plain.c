@@ -37,6 +37,10 @@ static void bench_must_load_files_and_report_them(void **state)
     it_must_have_measured("sqlite", url, "read");
     RUN("bench", "sqlite:/no/such/folder/file.db", "-z", "100ms");
     it_must_fail(3, "/no/such/folder/file.db: ");
+    RUN("bench", "sqlite::memory:", "-z", "100ms");
+    it_must_fail(3, ":memory:: it is in memory: each connection would have a database of its own");
+    RUN("doctor", "--json", "sqlite::memory:");
+    it_must_have_found("sqlite::memory:", "journal", "fail", "it is in memory");
 }
 
 /* The figure behind this word, of a line that begins with `from`, in tenths. */
@@ -141,6 +145,7 @@ static void a_url_that_is_no_place_must_be_a_wrong_command_line(void **state)
         { "redis://%zz@h", "badly encoded" },
         { "rediss://h", "does not support TLS" },
         { "http:///x", "http:///x: http: a key must be http://host:port" },
+        { "http://127.0.0.1:1/a b?hush", "http://127.0.0.1:1/a b: in a URL a blank is written" },
     };
 
     (void)state;
@@ -161,8 +166,16 @@ static void words_that_mean_nothing_must_be_told(void **state)
     it_must_fail(2, "--s is ambiguous: several options begin with it");
     RUN("bench", "-\xc3\xa9", "sqlite:x");
     it_must_fail(2, "an option must be an ASCII letter");
+    RUN("bench", "--zipf=1", "-xq", "sqlite:x");
+    it_must_fail(2, "bench: -x is not an option");
+    RUN("doctor", "--json", "-xc", "1");
+    it_must_fail(2, "doctor: -x is not an option");
     RUN("bench", "-r", "0", "sqlite:x");
     it_must_fail(2, "0 is not between 0.01 and 10M");
+    RUN("doctor", "-k", "0.5", "sqlite:x");
+    it_must_fail(2, "-k: '0.5' is not a whole number");
+    RUN("doctor", "--json", "-k", "16.1k");     /* 16.1 * 1000 is a little less in binary */
+    said_must_have(said.out, "\"keys\": 16100,");
     RUN("help", "help");
     assert_int_equal(said.status, 0);
     said_must_have(said.out, "help CMD");
@@ -207,6 +220,8 @@ static void an_adapter_that_was_not_built_must_be_told(void **state)
     }
     RUN_BARE("demo");
     it_must_fail(2, "there is no command 'demo'");
+    RUN_BARE("--help");
+    assert_null(strstr(said.out, "demo"));
 }
 
 /* ---- doctor ---------------------------------------------------------------------------------- */
@@ -221,7 +236,7 @@ static void few_files(void)
         _exit(126);
 }
 
-static void doctor_must_hold_open_files_against_the_budget(void **state)
+static void open_files_must_be_held_against_the_budget(void **state)
 {
     struct rlimit limit;
 
@@ -237,6 +252,9 @@ static void doctor_must_hold_open_files_against_the_budget(void **state)
     run_before = few_files;
     RUN("doctor", "-o", "json", "-k", "5", "--size", "20", "--max-live", "50");
     it_must_have_found("system", "open_files", "fail", "at most 100 can be allowed");
+    run_before = few_files;             /* enough: it must not be said that they are not */
+    RUN("bench", "redis://127.0.0.1:1", "-k", "1k", "--max-live", "5");
+    it_must_fail(3, "Connection refused");
 }
 
 static void doctor_must_hold_ports_and_threads_against_the_budget(void **state)
@@ -465,7 +483,7 @@ int main(void)
         cmocka_unit_test(words_that_mean_nothing_must_be_told),
         cmocka_unit_test(a_url_out_of_its_place_must_not_be_shown),
         cmocka_unit_test(an_adapter_that_was_not_built_must_be_told),
-        cmocka_unit_test(doctor_must_hold_open_files_against_the_budget),
+        cmocka_unit_test(open_files_must_be_held_against_the_budget),
         cmocka_unit_test(doctor_must_hold_ports_and_threads_against_the_budget),
         cmocka_unit_test(doctor_must_tell_large_pages_of_pools_that_would_use_them),
         cmocka_unit_test(doctor_must_say_what_is_installed),

@@ -4,6 +4,7 @@
  */
 #include "cli/run.h"
 
+#include "adapters/peer.h"
 #include "adapters/postgres_server.h"
 
 static char url[200], shown[200];
@@ -216,6 +217,35 @@ static void doctor_must_say_that_it_may_not_see_the_limits(void **state)
     it_must_have_found(NULL, "limits", "warn", "permission denied for view pg_stat_activity");
 }
 
+/* Whatever it is asked, a server that only pretends answers 1. */
+static bool answer_one(int fd)
+{
+    static const char welcome[] = "R\0\0\0\10\0\0\0\0" "Z\0\0\0\5I",
+        one[] = "T\0\0\0\32\0\1x\0\0\0\0\0\0\0\0\0\0\27\0\4\377\377\377\377\0\0"
+                "D\0\0\0\13\0\1\0\0\0\1" "1" "C\0\0\0\15SELECT 1\0" "Z\0\0\0\5I";
+    char asked[4096];
+    ssize_t n = read(fd, asked, sizeof asked);
+
+    if (n <= 0)
+        return false;
+    return asked[0] ? asked[0] == 'Q' && write(fd, one, sizeof one - 1) > 0
+                    : write(fd, welcome, sizeof welcome - 1) > 0;
+}
+
+static void doctor_must_say_that_a_server_is_another_kind(void **state)
+{
+    struct peer other = { .port = server_free_port(), .answer = answer_one };
+    char at[200];
+
+    (void)state;
+    assert_int_equal(peer_start(&other), 0);
+    (void)snprintf(at, sizeof at, "postgres://127.0.0.1:%d/?sslmode=disable", other.port);
+    RUN("doctor", "--json", at);
+    peer_kill(&other);
+    it_must_have_found(NULL, "connect", "ok", "SELECT 1 took");
+    it_must_have_found(NULL, "limits", "warn", "or this is no PostgreSQL");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +260,7 @@ int main(void)
         cmocka_unit_test(doctor_must_say_that_the_server_ends_idle_ones_first),
         cmocka_unit_test(doctor_must_say_why_a_server_is_not_reached),
         cmocka_unit_test(doctor_must_say_that_it_may_not_see_the_limits),
+        cmocka_unit_test(doctor_must_say_that_a_server_is_another_kind),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -53,6 +53,11 @@ static void tell_the_password(void)
     (void)setenv("REDISCLI_AUTH", REDIS_SECRET, 1);
 }
 
+static void tell_the_password_of_a_guest(void)
+{
+    (void)setenv("REDISCLI_AUTH", "welcome", 1);
+}
+
 static void a_password_may_be_told_by_the_environment(void **state)
 {
     (void)state;
@@ -60,6 +65,10 @@ static void a_password_may_be_told_by_the_environment(void **state)
     RUN("bench", shown, "-z", "100ms", "-o", "json");
     it_must_have_measured("redis", shown, "PING");
     nothing_must_show(REDIS_SECRET);
+    run_before = tell_the_password_of_a_guest;
+    RUN("bench", with("guest@"), "-z", "100ms", "-o", "json");
+    it_must_have_measured("redis", with("guest@"), "PING");
+    nothing_must_show("welcome");
 }
 
 static void bench_must_say_why_it_is_not_let_in(void **state)
@@ -70,6 +79,34 @@ static void bench_must_say_why_it_is_not_let_in(void **state)
     nothing_must_show("no-such-word");
     RUN("bench", with(""), "-z", "100ms");
     it_must_fail(3, "NOAUTH");
+}
+
+/* Then all that follows is a path, and none of it a password. */
+static void a_slash_too_many_must_show_no_password(void **state)
+{
+    static const char *const schemes[] = { "redis", "postgres", "http" };
+    char wrong[64];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(wrong, sizeof wrong, "%s:///me:open?sesame@127.0.0.1/1", schemes[i]);
+        RUN("bench", wrong, "-z", "1ms");
+        it_must_fail(2, "in a password as %2F");
+        nothing_must_show("open");
+        RUN("doctor", wrong);
+        it_must_fail(2, "in a password as %2F");
+        nothing_must_show("open");
+    }
+}
+
+/* Where a bracket is not closed, there is none that belongs to the host. */
+static void no_colon_must_be_looked_for_behind_a_url(void **state)
+{
+    (void)state;
+    RUN("bench", "redis://[a/b@c", "-z", "1ms");
+    it_must_fail(2, "its database is not a number");
+    RUN("doctor", "redis://[a/b@c");
+    it_must_fail(2, "its database is not a number");
 }
 
 static void bench_must_say_that_nobody_listens(void **state)
@@ -196,6 +233,8 @@ int main(void)
         cmocka_unit_test(bench_must_load_a_server_and_report_it),
         cmocka_unit_test(a_password_may_be_told_by_the_environment),
         cmocka_unit_test(bench_must_say_why_it_is_not_let_in),
+        cmocka_unit_test(a_slash_too_many_must_show_no_password),
+        cmocka_unit_test(no_colon_must_be_looked_for_behind_a_url),
         cmocka_unit_test(bench_must_say_that_nobody_listens),
         cmocka_unit_test(bench_must_end_in_time_when_the_server_dies),
         cmocka_unit_test(bench_must_say_that_the_server_hangs),

@@ -171,6 +171,7 @@ static void a_reader_of_an_impossible_file_must_not_be_sent_to_its_writer(void *
     assert_int_equal(try_get(s, file, KP_SQLITE_READER, &lease), KP_ECREATE);
     assert_int_equal(s->why.vendor_code & 0xff, SQLITE_CANTOPEN);
     assert_null(strstr(s->why.text, "does not exist yet"));
+    assert_non_null(strstr(s->why.text, "(14), Not a directory: reader of "));
     stage_close(s);
 }
 

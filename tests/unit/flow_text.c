@@ -94,6 +94,9 @@ static void what_is_refused_must_say_what_it_takes(void **state)
                "preset: not the name of one, with as many numbers as it takes (docs/OPTIONS.md)");
     assert_why("limits.max_lives", "3", KP_ENOTFOUND, "", "there is no option limits.max_lives");
     assert_why(NULL, "3", KP_ENOTFOUND, "", "there is no option NULL");
+    assert_why("limits.max_live", "20\n", KP_ECONFIG, "limits.max_live",
+               "limits.max_live: takes a count like 20 or 10k; not 20\\x0a");
+    assert_why("\t\033[2J", "3", KP_ENOTFOUND, "", "there is no option \\x09\\x1b[2J");
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */
