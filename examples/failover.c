@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Control while in use: fail over to another server (pause, invalidate, drain, resume), for one key
+ * Control while in use: fail over to another server (pause, rotate, drain, resume), for one key
  * and for the whole pool; new budgets; and a tenant that leaves. When a call returns its work is
  * done, or it says what is still out.
  */
@@ -45,9 +45,9 @@ static int go_on(kp_pool *pool, kp_key key)
 static int64_t fail_over(kp_pool *pool, kp_key key, const char *to)
 {
     if (hold_back(pool, key) != 0) return -1;
-    (void)kp_invalidate_key(pool, key);
-    int64_t out = kp_drain(pool, key, KP_SECONDS(5)); /* 0: what was lent has come back, too */
     server = to;
+    (void)kp_rotate(pool, key, KP_NONE); /* what is just being connected to the old one, too */
+    int64_t out = kp_drain(pool, key, KP_SECONDS(5)); /* 0: what was lent has come back */
     return go_on(pool, key) != 0 ? -1 : out;
 }
 

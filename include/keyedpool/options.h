@@ -293,7 +293,7 @@ typedef struct kp_world {
     X(KEY_MADE, "a key appeared")                                                \
     X(KEY_FORGOTTEN, "an unused key was forgotten; its totals are kept")         \
     X(DEADLOCK, "requests wait for each other in a circle; why describes it")    \
-    X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep")     \
+    X(KEEPER_LATE, "upkeep is more than 10 s overdue: nobody calls kp_keep, or it hangs") \
     X(MISUSE, "a call broke its contract; why says what you most likely did")    \
     X(BREAKER_PROBING, "the circuit of a key is half-open: a probe is let through") \
     X(SUSPECT, "a peer is gone: other resources of its key are tested or destroyed") \

@@ -191,7 +191,8 @@ KP_API int kp_add(kp_pool *pool, kp_key key, void *resource) KP_NODISCARD;
 KP_API int64_t kp_invalidate(kp_pool *pool, const void *resource);
 
 /* The same for all resources that a key, or each (KP_EVERY_KEY), has now; those created later are
- * not affected.
+ * not affected, nor is what is just being created: where that must go, too, because it is made with
+ * an old address or password, call kp_rotate with KP_NONE instead.
  * Threads: any thread. Blocks: in destroy. Calls: destroy, on_event. Owns: nothing.
  * Errors: none; KP_EMISUSE for what is no key of this pool. Order: none. Since: 0.1 */
 KP_API int64_t kp_invalidate_key(kp_pool *pool, kp_key key);

@@ -120,6 +120,14 @@ static bool is_old(const struct kp__job *job)
     return job->face.epoch < job->slot->sub->rare->renewal.epoch;
 }
 
+/* When its key was last used, as far as this creation tells. One that no request wants is no use:
+ * else a key whose minimum is made again and again, or cannot be made, would never be forgotten. */
+static uint64_t used_at(const struct kp__slot *slot, const struct kp__request *request,
+                        uint64_t now)
+{
+    return request || slot->errand->sponsor ? now : slot->sub->used_at;
+}
+
 /* Change the books and send the event, for which the lock is given back if anybody listens.
  * `request`: the one whose thread ran it and stands by, or NULL. With the lock. */
 static void succeed(struct kp__job *job, struct kp__request *request, int fd,
@@ -129,7 +137,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
     struct kp__slot *slot = job->slot;
     struct kp__subpool *sub = slot->sub;
     void *made = job->made;
-    uint64_t now = count_time(job);
+    uint64_t now = count_time(job), used = used_at(slot, request, now);
     bool old = is_old(job);
 
     sub->interest++; /* until the event is sent */
@@ -140,7 +148,7 @@ static void succeed(struct kp__job *job, struct kp__request *request, int fd,
     bool closed = kp__created(&pool->core, slot, request, now, todo) == KP__CLOSED_AGAIN;
     kp__tell_news(pool, todo);
     tell_created(pool, sub, made, closed, todo);
-    kp__lose_interest(pool, sub, now);
+    kp__lose_interest(pool, sub, used);
 }
 
 /* The same for a failure; `note`: memory to remember it in, or NULL. */
@@ -151,7 +159,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     struct kp__slot *slot = job->slot;
     struct kp__subpool *sub = slot->sub;
     struct kp__failure failure = job->failure;
-    uint64_t now = count_time(job);
+    uint64_t now = count_time(job), used = used_at(slot, request, now);
 
     if (job->status >= 0)
         failure = (struct kp__failure){ .code = KP_ECREATE,
@@ -170,7 +178,7 @@ static void fail(struct kp__job *job, struct kp__request *request, struct kp__fa
     kp__free(pool->world, note, sizeof *note);
     if (failure.code != KP_ECANCELED) tell_failed(pool, sub, &failure, opened);
     kp__step_in(pool);
-    kp__lose_interest(pool, sub, now);
+    kp__lose_interest(pool, sub, used);
 }
 
 static bool is_made(const struct kp__job *job)

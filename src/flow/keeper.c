@@ -123,7 +123,9 @@ static void refill(struct kp__pool *pool, struct kp__subpool *sub, uint64_t now)
 {
     if (!sub->refill) return;
     if (kp__refill_wanted(&pool->core, sub, sub->warm) == 0) {
-        sub->refill = sub->warm = false;
+        if (kp__sub_creating(sub) > 0) /* which may fail, or be given up */
+            kp__file_sub(&pool->core, sub, now + KP__LOOK_AGAIN);
+        else sub->refill = sub->warm = false;
         return;
     }
     if (sub->rare->health.refused) return; /* until kp_retry_now, which files it */

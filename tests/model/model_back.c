@@ -409,14 +409,15 @@ static void create_failed(struct model *m, int slot, struct model_request *r, in
 static void finish(struct model *m, int slot, struct model_request *r, int status)
 {
     int key = m->slot[slot].key;
+    bool wanted = r || m->slot[slot].sponsor != NOBODY; /* else it is no use of its key */
+    uint64_t used_at = wanted ? m->now : m->key[key].used_at;
 
     m->key[key].interest++;
     TALLY(m, key, create_ns, m->now - m->slot[slot].began);
     if (status >= 0) m_created(m, slot, r);
     else create_failed(m, slot, r, status);
-    uint64_t now = m->now;
     m_do(m);
-    m_lose_interest(m, key, now);
+    m_lose_interest(m, key, used_at);
 }
 
 /* The job was not done at once: its request waits like any other, and takes what is ready first. */

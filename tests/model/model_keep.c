@@ -155,7 +155,9 @@ static void refill(struct model *m, int key, uint64_t now)
 
     if (!k->refill) return;
     if (m_wanted(m, key, k->warm) == 0) {
-        k->refill = k->warm = false;
+        bool making = m_count(m, key, M_CREATING) + k->promised > 0;
+        if (making) m_file_key(m, key, now + SECOND);
+        else k->refill = k->warm = false;
     } else if (k->refused) {
         return; /* until kp_retry_now */
     } else if (now < m_rests_until(k)) {

@@ -5,7 +5,8 @@
  * makes requests wait, up to their deadlines; kp_invalidate_key marks what there is; kp_drain comes
  * back when what was lent has ended; and with `max_lent` as it was those who waited have new ones.
  * Where the old server serves on for a while (a switch that was planned), kp_rotate does it without
- * a pause: each is replaced by one of the new server before it goes.
+ * a pause: each is replaced by one of the new server before it goes. (What is just being made when
+ * the failover begins: request 41.)
  */
 #include "contract/house.h"
 
