@@ -14,6 +14,7 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/give.h"
 #include "flow/door.h"
 #include "flow/event.h"
@@ -75,6 +76,15 @@ static void init_for(struct kp__job *job, struct kp__pool *pool, kp_job_kind kin
     kp__job_init(job, pool, kind, slot, tag, now, kp__sooner(until, kp__later(now, most)));
     job->seat = seat;
     job->when = request ? KP_CHECK_GET : KP_CHECK_RETURN;
+}
+
+/* The same on the way back, where nobody stands by: upkeep sees to its time (jobs.c). With the
+ * lock. */
+static void init_return(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
+                        struct kp__slot *slot, uint32_t seat)
+{
+    init_for(job, pool, kind, slot, seat, NULL);
+    if (pool->driver.cancel) kp__file_slot_at(&pool->core, slot, job->until);
 }
 
 /* Wait for the answer of a job that this thread stands by. False: there was none by `until`. */
@@ -198,15 +208,14 @@ static void return_finish(struct kp__job *job)
     kp_cause cause = job->face.kind == KP_JOB_RESET ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
     struct kp__todo todo;
 
-    if (good && job->then_validate) {
-        kp__come_in(pool, &todo);
-        init_for(job, pool, KP_JOB_VALIDATE, slot, seat, NULL);
+    kp__tell_invalid(job);
+    kp__come_in(pool, &todo);
+    if (good && job->then_validate && !job->hurried) {
+        init_return(job, pool, KP_JOB_VALIDATE, slot, seat);
         kp__leave(pool, &todo); /* which stays: this slot is lent */
         kp__job_send(job);
         return;
     }
-    kp__tell_invalid(job);
-    kp__come_in(pool, &todo);
     kp__take_note(job, &todo);
     kp__job_put(job);
     kp__give(&pool->core, slot, seat, good, cause, kp__time(pool), &todo);
@@ -447,7 +456,7 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
     struct kp__job *job = kp__job_find(pool, slot);
 
     if (!job) return false;
-    init_for(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot, seat, NULL);
+    init_return(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot, seat);
     job->then_validate = reset && validate;
     kp__step_out(pool, todo);
     kp__job_send(job);

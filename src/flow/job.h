@@ -130,8 +130,9 @@ void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *
  * If nobody waits and it fails after that, the failure says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
-/* Upkeep looks at a slot that is being made or tested: if the job's time is over, and no request
- * waits that would do it, it is hurried. With the lock, given back meanwhile. */
+/* Upkeep looks at a slot with a job. If it is being made, tested, or made ready on its way back, its
+ * time is over, and no request waits that would do it, the job is hurried. With the lock, given back
+ * meanwhile. */
 void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* ---- what follows an answer that nobody stood by for ----------------------------------------- */

@@ -112,12 +112,50 @@ static void who_gives_back_must_wait_no_longer(void **state)
     }
 }
 
+/* As above, with the loop of the thread that gives back, on which nobody stands by. */
+static kp_loop *give_back_on_a_loop(contract *c, bool resets)
+{
+    kp_lease lease;
+    kp_loop *loop;
+
+    pends = true;
+    begin(c, resets);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    contract_take(c, A, &lease);
+    (void)kp_loop_dispatch(loop);
+    kp_release(&lease);
+    assert_non_null(seen.pending);
+    return loop;
+}
+
+static void a_loop_must_hurry_one_whose_time_is_over(void **state)
+{
+    contract c;
+
+    (void)state;
+    for (int resets = 0; resets < 2; resets++) {
+        kp_loop *loop = give_back_on_a_loop(&c, resets);
+        kp_sim_pass_ms(c.sim, 249);
+        (void)kp_sim_settle(c.sim);
+        assert_null(seen.cancelled);
+        kp_sim_pass_ms(c.sim, 1);
+        (void)kp_sim_settle(c.sim);
+        assert_ptr_equal(seen.cancelled, seen.pending);
+        kp_job_done(seen.pending, -1, NULL);
+        contract_check(&c);
+        assert_int_equal(contract_stats(&c, A).lent, 0);
+        assert_int_equal(kp_loop_close(loop), 0);
+        contract_end(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_driver_must_be_told_its_time),
         cmocka_unit_test(a_loop_must_tell_the_driver_its_time),
         cmocka_unit_test(who_gives_back_must_wait_no_longer),
+        cmocka_unit_test(a_loop_must_hurry_one_whose_time_is_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
