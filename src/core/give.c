@@ -56,6 +56,11 @@ static kp_cause cause_or_gone(const struct kp__slot *slot, kp_cause cause)
     return gone && (cause == KP_CAUSE_INVALID || cause == KP_CAUSE_RESET) ? KP_CAUSE_GONE : cause;
 }
 
+bool kp__is_going(const struct kp__core *core, const struct kp__slot *slot)
+{
+    return slot->errand->doomed || core->phase == KP__CLOSED || kp__is_used_up(slot);
+}
+
 kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
                        kp_cause cause, uint64_t now)
 {

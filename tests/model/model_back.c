@@ -216,7 +216,7 @@ static void made_ready(struct model *m, int slot, int status)
 {
     struct model_slot *s = &m->slot[slot];
 
-    if (status != KP_PENDING && status >= 0 && s->then_validate) {
+    if (status != KP_PENDING && status >= 0 && s->then_validate && !m_spent(m, s) && !m->closed) {
         s->then_validate = false;
         s->job = J_VALIDATE;
         status = m_answer(m, KP_JOB_VALIDATE, s->serial);
