@@ -280,5 +280,7 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
     slot->cause = (uint8_t)cause;
     kp__close_seats(slot);
     kp__doubt_end(core, slot);
+    /* those who wait for it, and would not be created for, are to be told (kp__needs_creation) */
+    if (slot->sub->waiting > 0) kp__file_sub(core, slot->sub, core->latest);
     return true;
 }

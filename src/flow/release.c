@@ -274,6 +274,7 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
     kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
     if (kp__is_revoked(h.slot, h.seat)) {
         if (!discard) cause = KP_CAUSE_REVOKED;
+        kp__note_time(&h.pool->core, kp__time(h.pool));
         kp__give_revoked(&h.pool->core, h.slot, h.number, cause, &todo);
         kp__tell_news(h.pool, &todo);
         kp__leave(h.pool, &todo);

@@ -41,6 +41,7 @@ bool m_doom(struct model *m, int slot, enum model_reason reason)
     s->doomed = true;
     s->reason = reason;
     s->open = 0;
+    if (m_borrowers(s) > 0 && m_waiting(m, s->key) > 0) m_file_key(m, s->key, m->now);
     return true;
 }
 
