@@ -272,6 +272,11 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     struct kp__request *r = g->request;
     struct kp__slot *victim = r->slot, *next;
 
+    if (pool->core.phase == KP__CLOSED) { /* what it makes would be destroyed at once */
+        kp__decline(&pool->core, r, kp__time(pool), todo);
+        kp__grant_no(r, KP_ECLOSED, KP__NOT_BOUND);
+        return;
+    }
     if (victim && (victim->errand->victim.heir || !kp__stands_by(pool))) {
         kp__job_evict(pool, victim, r, todo); /* the request comes back with the permit */
         return;

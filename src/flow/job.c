@@ -454,11 +454,12 @@ static void send(struct kp__pool *pool, struct kp__job *job)
 void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
                    struct kp__request *request, struct kp__todo *todo)
 {
-    struct kp__job *job = kp__job_find(pool, slot);
+    bool closed = pool->core.phase == KP__CLOSED;
+    struct kp__job *job = closed ? NULL : kp__job_find(pool, slot);
     uint64_t now = kp__time(pool);
 
     if (!job) {
-        kp__grant_no(request, KP_ENOMEM, KP__NOT_BOUND);
+        kp__grant_no(request, closed ? KP_ECLOSED : KP_ENOMEM, KP__NOT_BOUND);
         kp__give(&pool->core, slot, seat, true, KP_CAUSE_SURPLUS, now, todo);
         return;
     }

@@ -61,6 +61,7 @@ void m_look_up(struct model *m, struct model_request *r);
 bool m_run(struct model *m, struct model_request *r); /* true: only these two are left to do */
 void m_tell(struct model *m, struct model_request *r);
 bool m_over(struct model *m, struct model_request *r);
+void m_decline(struct model *m, struct model_request *r); /* give back what it was granted */
 
 /* the line of creations (model_rate.c) */
 uint64_t m_token_at(const struct model *m, uint64_t now); /* when the next one may begin */
