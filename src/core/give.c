@@ -153,6 +153,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
     }
     kp__doubt_end(core, slot);
     kp__seat_at(slot, seat)->ending = false;
+    kp__file_slot(core, slot); /* now somebody has the lease */
     kp__answer_slot(core, sponsor, slot, seat, todo);
     sponsor->grant.good = true; /* not too late: its owner reads it under the lock */
     kp__open_seats(core, slot);

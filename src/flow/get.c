@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/serve.h"
@@ -239,6 +240,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     uint64_t now = kp__time(pool);
     if (status == 0 && !slot->errand->doomed) {
         kp__seat_at(slot, seat)->ending = false;
+        kp__file_slot(&pool->core, slot); /* as in kp__checked */
         open_to_others(g, todo);
         return true;
     }

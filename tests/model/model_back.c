@@ -477,6 +477,7 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         r->good = true;
         r->idle_ns = 0;
         m_rouse(m, r);
+        m_file_leases(m, s, 0);
         m_open_seats(m, slot);
         m_settle(m, s->key); /* others may share it; and the check took time */
     }

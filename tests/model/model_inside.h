@@ -109,6 +109,7 @@ void m_close_todo(struct model *m, struct model_frame outer);
 void m_count_reason(struct model *m, const struct model_slot *s); /* one is destroyed */
 
 /* leases (model_lease.c) */
+bool m_is_nobodys(const struct model_slot *s, const struct model_seat *seat);
 void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now);
 void m_revoke_due(struct model *m, int slot, uint64_t now);
 void m_revoke_ended(struct model *m, int slot, int status);
