@@ -96,7 +96,6 @@ static void call_off_jobs(struct kp__pool *pool, struct kp__todo *todo)
         /* relaxed: it may be answered this moment; it is not over before the lock is taken */
         uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
         if (state != KP__JOB_POSTED && state != KP__JOB_DETACHED) continue;
-        if (job->face.kind == KP_JOB_DESTROY || job->face.kind == KP_JOB_REVOKE) continue;
         if ((job = kp__job_call_off(job)) != NULL) kp__job_hurry(pool, job, todo);
     }
 }
