@@ -78,11 +78,11 @@ typedef struct kp_driver {
                                                        borrower may have been using it at that
                                                        moment. Must answer at once. If NULL, the
                                                        resource stays as it is */
-    void (*cancel)(kp_job *job);                    /* optional: make a pending job end soon,
-                                                       because nobody waits for it any more or its
-                                                       time is over (so it needs no timer of its
-                                                       own); kp_job_done must still answer it, and
-                                                       may do so in here */
+    void (*cancel)(kp_job *job);                    /* optional: make a pending create,
+                                                       validate or reset end soon, because nobody
+                                                       waits for it any more or its time is over (so
+                                                       it needs no timer of its own); kp_job_done
+                                                       must still answer it, and may in here */
     void  *ctx;
     void (*drop_ctx)(void *ctx);                    /* optional: the last call of a closed pool to
                                                        any of your callbacks, at the end of

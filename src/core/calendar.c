@@ -147,7 +147,7 @@ void kp__file_lease(struct kp__core *core, struct kp__slot *slot, const struct k
     uint64_t revoke_after = slot->sub->rules->revoke_after;
 
     if (!seat->lent || !seat->since) return;
-    if (!seat->warned)
+    if (!seat->warned && !seat->ending)
         file(&core->slots_due, &slot->due, kp__later(seat->since, core->leak_after));
     if (revoke_after == KP__NEVER || seat->hold >= KP__REVOKING) return;
     uint64_t at = kp__later(seat->since, revoke_after);
@@ -179,7 +179,7 @@ static struct kp__seat *leaked_seat(const struct kp__core *core, struct kp__slot
 {
     for (uint32_t i = 0; i < slot->errand->seats; i++) {
         struct kp__seat *seat = kp__seat_at(slot, i);
-        if (seat->lent && !seat->warned && seat->since &&
+        if (seat->lent && !seat->ending && !seat->warned && seat->since &&
             now >= kp__later(seat->since, core->leak_after))
             return seat;
     }

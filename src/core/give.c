@@ -56,6 +56,11 @@ static kp_cause cause_or_gone(const struct kp__slot *slot, kp_cause cause)
     return gone && (cause == KP_CAUSE_INVALID || cause == KP_CAUSE_RESET) ? KP_CAUSE_GONE : cause;
 }
 
+bool kp__is_going(const struct kp__core *core, const struct kp__slot *slot)
+{
+    return slot->errand->doomed || core->phase == KP__CLOSED || kp__is_used_up(slot);
+}
+
 kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
                        kp_cause cause, uint64_t now)
 {
@@ -148,6 +153,7 @@ void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bo
     }
     kp__doubt_end(core, slot);
     kp__seat_at(slot, seat)->ending = false;
+    kp__file_slot(core, slot); /* now somebody has the lease */
     kp__answer_slot(core, sponsor, slot, seat, todo);
     sponsor->grant.good = true; /* not too late: its owner reads it under the lock */
     kp__open_seats(core, slot);
@@ -275,5 +281,7 @@ bool kp__doom(struct kp__core *core, struct kp__slot *slot, kp_cause cause,
     slot->cause = (uint8_t)cause;
     kp__close_seats(slot);
     kp__doubt_end(core, slot);
+    /* those who wait for it, and would not be created for, are to be told (kp__needs_creation) */
+    if (slot->sub->waiting > 0) kp__file_sub(core, slot->sub, core->latest);
     return true;
 }

@@ -25,6 +25,9 @@ void kp__give_unused(struct kp__core *core, struct kp__slot *slot, uint32_t seat
 void kp__checked(struct kp__core *core, struct kp__slot *slot, uint32_t seat, bool good,
                  uint64_t now, struct kp__todo *todo);
 
+/* It will not be lent again, whatever a reset or a check says of it. */
+bool kp__is_going(const struct kp__core *core, const struct kp__slot *slot);
+
 /* Why a resource that came back, or was tested, may not stay; KP_CAUSE_NONE: it may. */
 kp_cause kp__end_cause(struct kp__core *core, const struct kp__slot *slot, bool keep,
                        kp_cause cause, uint64_t now);

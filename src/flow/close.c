@@ -86,16 +86,16 @@ static void forget_idents(struct kp__pool *pool)
 
 /* ---- what is under way ----------------------------------------------------------------------- */
 
-/* Creations whose requests were refused, or that had none. The lock is given back meanwhile; what
- * begins then is for a request that had its permit before. */
-static void call_off_creations(struct kp__pool *pool, struct kp__todo *todo)
+/* What is made would be destroyed at once, and so is what is being checked or reset, whatever comes
+ * of that. The lock is given back meanwhile; what begins then is for a request that had its grant
+ * before. */
+static void call_off_jobs(struct kp__pool *pool, struct kp__todo *todo)
 {
     for (uint32_t i = 0; pool->driver.cancel && i < pool->jobs.made; i++) {
         struct kp__job *job = kp__slab_at(&pool->jobs, i);
         /* relaxed: it may be answered this moment; it is not over before the lock is taken */
         uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
-        bool is_one = state == KP__JOB_POSTED || state == KP__JOB_DETACHED;
-        if (!is_one || job->face.kind != KP_JOB_CREATE) continue;
+        if (state != KP__JOB_POSTED && state != KP__JOB_DETACHED) continue;
         if ((job = kp__job_call_off(job)) != NULL) kp__job_hurry(pool, job, todo);
     }
 }
@@ -114,7 +114,7 @@ static void end_keys(struct kp__pool *pool, struct kp__todo *todo)
         kp__refuse_all(&pool->core, sub, KP_ECLOSED, todo);
         kp__starve(&pool->core, sub, NULL);
     }
-    call_off_creations(pool, todo);
+    call_off_jobs(pool, todo);
     while ((sub = kp__next_sub(&pool->core, sub)) != NULL) {
         sub->interest++;
         end_key(pool, sub, &b, todo);

@@ -285,8 +285,7 @@ static void send(struct kp__pool *pool, struct kp__job *job, struct kp__request 
     struct kp__todo todo;
 
     kp__todo_init(&todo, pool->world);
-    /* relaxed: before the lock is given back, since from then on it may be called off */
-    atomic_store_explicit(&job->state, KP__JOB_POSTED, memory_order_relaxed);
+    kp__job_post(job);
     leave_pending(pool, job, request);
     kp__step_out(pool, &todo);
     kp__job_send(job);

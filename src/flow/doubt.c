@@ -37,8 +37,9 @@ static void finish(struct kp__job *job, struct kp__todo *todo)
 {
     struct kp__pool *pool = job->pool;
     struct kp__slot *slot = job->slot;
-    bool good = job->status >= 0;
+    bool good = kp__job_is_good(job);
 
+    kp__tell_invalid(job, todo);
     kp__take_note(job, todo);
     kp__job_put(job);
     kp__tested(&pool->core, slot, good, kp__time(pool), todo);
@@ -50,7 +51,6 @@ void kp__test_finish(struct kp__job *job)
     struct kp__pool *pool = job->pool;
     struct kp__todo todo;
 
-    kp__tell_invalid(job);
     kp__come_in(pool, &todo);
     finish(job, &todo);
     kp__leave(pool, &todo);
@@ -65,7 +65,6 @@ static void run_here(struct kp__job *job, struct kp__todo *todo)
     if (status != KP_PENDING) kp__job_returned(job, status, NULL);
     else if (kp__job_detach(job)) job = NULL;
     else kp__job_await(job);
-    if (job) kp__tell_invalid(job);
     kp__cancel_free(cancel);
     kp__step_in(pool);
     if (job) finish(job, todo);
@@ -84,8 +83,10 @@ bool kp__test(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *tod
     kp__test_begin(&pool->core, slot, now, until);
     kp__job_init(job, pool, KP_JOB_VALIDATE, slot, NULL, now, until);
     job->when = KP_CHECK_KEEPER;
+    bool sent = pool->crew || !kp__stands_by(pool);
+    if (sent) kp__job_post(job);
     kp__step_out(pool, todo);
-    if (pool->crew || !kp__stands_by(pool)) {
+    if (sent) {
         kp__job_send(job);
         kp__step_in(pool);
     } else {

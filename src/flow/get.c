@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "core/calendar.h"
 #include "core/doubt.h"
 #include "core/give.h"
 #include "core/serve.h"
@@ -239,6 +240,7 @@ static bool check(struct kp__get *g, struct kp__todo *todo)
     uint64_t now = kp__time(pool);
     if (status == 0 && !slot->errand->doomed) {
         kp__seat_at(slot, seat)->ending = false;
+        kp__file_slot(&pool->core, slot); /* as in kp__checked */
         open_to_others(g, todo);
         return true;
     }
@@ -272,6 +274,11 @@ static void create(struct kp__get *g, struct kp__todo *todo)
     struct kp__request *r = g->request;
     struct kp__slot *victim = r->slot, *next;
 
+    if (pool->core.phase == KP__CLOSED) { /* what it makes would be destroyed at once */
+        kp__decline(&pool->core, r, kp__time(pool), todo);
+        kp__grant_no(r, KP_ECLOSED, KP__NOT_BOUND);
+        return;
+    }
     if (victim && (victim->errand->victim.heir || !kp__stands_by(pool))) {
         kp__job_evict(pool, victim, r, todo); /* the request comes back with the permit */
         return;

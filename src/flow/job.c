@@ -14,6 +14,7 @@
 
 #include "base/cancel.h"
 #include "base/check.h"
+#include "core/calendar.h"
 #include "core/give.h"
 #include "flow/door.h"
 #include "flow/event.h"
@@ -75,6 +76,22 @@ static void init_for(struct kp__job *job, struct kp__pool *pool, kp_job_kind kin
     kp__job_init(job, pool, kind, slot, tag, now, kp__sooner(until, kp__later(now, most)));
     job->seat = seat;
     job->when = request ? KP_CHECK_GET : KP_CHECK_RETURN;
+}
+
+void kp__job_post(struct kp__job *job)
+{
+    /* relaxed: whoever runs it gets it through a lock */
+    atomic_store_explicit(&job->state, KP__JOB_POSTED, memory_order_relaxed);
+}
+
+/* The same on the way back, where nobody stands by: upkeep sees to its time (jobs.c). With the
+ * lock. */
+static void init_return(struct kp__job *job, struct kp__pool *pool, kp_job_kind kind,
+                        struct kp__slot *slot, uint32_t seat)
+{
+    init_for(job, pool, kind, slot, seat, NULL);
+    kp__job_post(job);
+    if (pool->driver.cancel) kp__file_slot_at(&pool->core, slot, job->until);
 }
 
 /* Wait for the answer of a job that this thread stands by. False: there was none by `until`. */
@@ -160,14 +177,22 @@ void kp__job_returned(struct kp__job *job, int status, void *resource)
     kp__job_await(job);
 }
 
-void kp__tell_invalid(const struct kp__job *job)
+bool kp__job_is_good(const struct kp__job *job)
+{
+    bool ended = job->called_off && job->pool->core.phase == KP__CLOSED;
+
+    return job->status >= 0 || (ended && job->status != KP_EGONE);
+}
+
+void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo)
 {
     const struct kp__slot *slot = job->slot;
     kp_why why;
 
-    if (job->status >= 0) return;
+    if (kp__job_is_good(job) || !job->pool->on_event) return;
     kp__say_failure(&why, job->status, &job->failure);
-    kp__event(job->pool, KP_EVENT_INVALID, slot->sub, slot->resource, job->status, &why);
+    kp__event_within(job->pool, KP_EVENT_INVALID, slot->sub, slot->resource, job->status, &why,
+                     todo);
 }
 
 /* The answer of a validate that nobody stood by: its sponsor gets the lease, or the lease ends. */
@@ -176,11 +201,11 @@ static void check_finish(struct kp__job *job)
     struct kp__pool *pool = job->pool;
     struct kp__slot *slot = job->slot;
     uint32_t seat = job->seat;
-    bool good = job->status >= 0;
     struct kp__todo todo;
 
-    kp__tell_invalid(job);
     kp__come_in(pool, &todo);
+    bool good = kp__job_is_good(job);
+    kp__tell_invalid(job, &todo);
     kp__take_note(job, &todo);
     kp__job_put(job);
     kp__checked(&pool->core, slot, seat, good, kp__time(pool), &todo);
@@ -194,19 +219,18 @@ static void return_finish(struct kp__job *job)
     struct kp__pool *pool = job->pool;
     struct kp__slot *slot = job->slot;
     uint32_t seat = job->seat;
-    bool good = job->status >= 0;
     kp_cause cause = job->face.kind == KP_JOB_RESET ? KP_CAUSE_RESET : KP_CAUSE_INVALID;
     struct kp__todo todo;
 
-    if (good && job->then_validate) {
-        kp__come_in(pool, &todo);
-        init_for(job, pool, KP_JOB_VALIDATE, slot, seat, NULL);
+    kp__come_in(pool, &todo);
+    bool good = kp__job_is_good(job);
+    if (good && job->then_validate && !kp__is_going(&pool->core, slot)) {
+        init_return(job, pool, KP_JOB_VALIDATE, slot, seat);
         kp__leave(pool, &todo); /* which stays: this slot is lent */
         kp__job_send(job);
         return;
     }
-    kp__tell_invalid(job);
-    kp__come_in(pool, &todo);
+    kp__tell_invalid(job, &todo);
     kp__take_note(job, &todo);
     kp__job_put(job);
     kp__give(&pool->core, slot, seat, good, cause, kp__time(pool), &todo);
@@ -337,9 +361,11 @@ int kp__job_run(struct kp__pool *pool, kp_job_kind kind, struct kp__slot *slot, 
     int cancel = kp__cancel_hold();
     int status = kp__job_call(job, fn, job == &own ? KP__NEVER : job->until);
     kp__cancel_free(cancel);
-    if (status != KP_PENDING) kp__tell_invalid(job);
     kp__step_in(pool);
-    if (status != KP_PENDING) kp__take_note(job, todo);
+    if (status != KP_PENDING) {
+        kp__tell_invalid(job, todo);
+        kp__take_note(job, todo);
+    }
     if (job != &own && status != KP_PENDING) kp__job_put(job);
     return status < 0 || status == KP_PENDING ? status : 0;
 }
@@ -405,7 +431,7 @@ void kp__job_send(struct kp__job *job)
                                (may_block && kp__here.loops > 0));
 
     if (pool->loop && !kp__loop_is_mine(pool->loop)) loop = pool->loop;
-    /* relaxed: whoever runs it gets it through a lock. A create is posted, or hurried, already */
+    /* relaxed: as in kp__job_post, which most jobs had before: they may be hurried already */
     (void)atomic_compare_exchange_strong_explicit(&job->state, &running, KP__JOB_POSTED,
                                                   memory_order_relaxed, memory_order_relaxed);
     if (crew) kp__crew_post(pool, job);
@@ -428,15 +454,17 @@ static void send(struct kp__pool *pool, struct kp__job *job)
 void kp__job_check(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
                    struct kp__request *request, struct kp__todo *todo)
 {
-    struct kp__job *job = kp__job_find(pool, slot);
+    bool closed = pool->core.phase == KP__CLOSED;
+    struct kp__job *job = closed ? NULL : kp__job_find(pool, slot);
     uint64_t now = kp__time(pool);
 
     if (!job) {
-        kp__grant_no(request, KP_ENOMEM, KP__NOT_BOUND);
+        kp__grant_no(request, closed ? KP_ECLOSED : KP_ENOMEM, KP__NOT_BOUND);
         kp__give(&pool->core, slot, seat, true, KP_CAUSE_SURPLUS, now, todo);
         return;
     }
     init_for(job, pool, KP_JOB_VALIDATE, slot, seat, request);
+    kp__job_post(job);
     kp__wait_again(&pool->core, request, slot, now, todo);
     send(pool, job);
 }
@@ -447,7 +475,7 @@ bool kp__job_return(struct kp__pool *pool, struct kp__slot *slot, uint32_t seat,
     struct kp__job *job = kp__job_find(pool, slot);
 
     if (!job) return false;
-    init_for(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot, seat, NULL);
+    init_return(job, pool, reset ? KP_JOB_RESET : KP_JOB_VALIDATE, slot, seat);
     job->then_validate = reset && validate;
     kp__step_out(pool, todo);
     kp__job_send(job);

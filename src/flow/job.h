@@ -106,6 +106,10 @@ void kp__job_evict(struct kp__pool *pool, struct kp__slot *victim, struct kp__re
  * and with pthread_cancel held off (base/cancel.h). */
 int kp__job_call(struct kp__job *job, int (*fn)(kp_job *, void *), uint64_t until);
 
+/* Nobody will stand by: from now on it may be hurried, and called off. With the lock, before that
+ * is given back to send it. */
+void kp__job_post(struct kp__job *job);
+
 /* Nobody stands by: run it here if this thread may, else have it run by a thread that may. Whoever
  * answers it does what follows (go_on). Without the lock; the job may be gone afterwards. */
 void kp__job_send(struct kp__job *job);
@@ -130,8 +134,9 @@ void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *
  * If nobody waits and it fails after that, the failure says nothing about the server. */
 struct kp__job *kp__job_call_off(struct kp__job *job);
 
-/* Upkeep looks at a slot that is being made or tested: if the job's time is over, and no request
- * waits that would do it, it is hurried. With the lock, given back meanwhile. */
+/* Upkeep looks at a slot with a job. If that creates, tests, or makes ready on the way back, its
+ * time is over, and no request waits that would do it, it is hurried. With the lock, given back
+ * meanwhile. */
 void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo *todo);
 
 /* ---- what follows an answer that nobody stood by for ----------------------------------------- */
@@ -149,7 +154,10 @@ void kp__test_finish(struct kp__job *job);
  * meanwhile. */
 void kp__take_note(const struct kp__job *job, struct kp__todo *todo);
 
-/* If the answer was bad, send the event. Without the lock. In job.c. */
-void kp__tell_invalid(const struct kp__job *job);
+/* Does the answer to a validate or reset leave the resource as good as it was? One that was called
+ * off because its pool closes does: it says nothing, unless that the peer is gone. With the lock.
+ * If not, send the event; the lock is given back meanwhile. In job.c. */
+bool kp__job_is_good(const struct kp__job *job);
+void kp__tell_invalid(const struct kp__job *job, struct kp__todo *todo);
 
 #endif

@@ -49,6 +49,14 @@ void kp__job_put(struct kp__job *job)
     if (!job->kept) kp__slab_put(&job->pool->jobs, job); /* else later (kp__job_let_go) */
 }
 
+/* The end of a resource is needed, whoever it was evicted for. */
+static bool may_hurry(const struct kp__job *job)
+{
+    kp_job_kind kind = job->face.kind;
+
+    return job->pool->driver.cancel && kind != KP_JOB_DESTROY && kind != KP_JOB_REVOKE;
+}
+
 /* Only once: upkeep may look at a test whose time is over again and again, while driver.cancel is
  * being called for it. */
 struct kp__job *kp__job_not_needed(struct kp__job *job)
@@ -56,7 +64,7 @@ struct kp__job *kp__job_not_needed(struct kp__job *job)
     struct kp__pool *pool = job->pool;
     uint32_t state = KP__JOB_POSTED;
 
-    if (!pool->driver.cancel || job->hurried) return NULL;
+    if (!may_hurry(job) || job->hurried) return NULL;
     /* release: pairs with the acquire in kp__job_perform; relaxed: the state is only looked at */
     bool posted = atomic_compare_exchange_strong_explicit(
         &job->state, &state, KP__JOB_HURRIED, memory_order_release, memory_order_relaxed);
@@ -100,9 +108,7 @@ void kp__job_hurry(struct kp__pool *pool, struct kp__job *job, struct kp__todo *
 
 struct kp__job *kp__job_call_off(struct kp__job *job)
 {
-    struct kp__pool *pool = job->pool;
-
-    if (!pool->driver.cancel || job->hurried) return NULL; /* hurried: since its time is over */
+    if (job->hurried) return NULL; /* since its time is over */
     if (job->face.kind == KP_JOB_CREATE && job->slot->sub->waiting > 0) return NULL;
     struct kp__job *here = kp__job_not_needed(job);
     job->called_off = job->hurried;
@@ -114,6 +120,7 @@ void kp__job_late(struct kp__pool *pool, struct kp__slot *slot, struct kp__todo 
     struct kp__job *job = slot->errand->job;
     uint64_t now = kp__time(pool);
 
+    if (slot->state == KP__LENT && job->when != KP_CHECK_RETURN) return;
     if (!slot->errand->doomed && now < job->until) { /* the look was for another thing */
         kp__file_slot_at(&pool->core, slot, job->until);
         return;

@@ -210,10 +210,9 @@ static bool is_clean(const struct held *h, struct kp__todo *todo)
     return clean;
 }
 
-/* It will not be lent again, clean or not. */
 static bool is_going(const struct held *h)
 {
-    return h->slot->errand->doomed || h->pool->core.phase == KP__CLOSED || kp__is_used_up(h->slot);
+    return kp__is_going(&h->pool->core, h->slot);
 }
 
 /* 8. reset, and validate on return: when the resource's last borrower returns it, while it still
@@ -234,7 +233,7 @@ static enum readiness made_ready(struct held *h, kp_cause *cause, struct kp__tod
     if (!kp__stands_by(pool))
         return kp__job_return(pool, h->slot, h->number, reset, validate, todo) ? LATER : UNFIT;
     if (reset) status = kp__job_run(pool, KP_JOB_RESET, h->slot, h->number, NULL, todo);
-    if (status == 0 && validate) {
+    if (status == 0 && validate && !is_going(h)) {
         *cause = KP_CAUSE_INVALID;
         status = kp__job_run(pool, KP_JOB_VALIDATE, h->slot, h->number, NULL, todo);
     }
@@ -275,6 +274,7 @@ static bool end(kp_lease *lease, enum kp__lease_end how, enum kp__asked asked)
     kp_cause cause = discard ? KP_CAUSE_DISCARDED : KP_CAUSE_NOT_REUSED;
     if (kp__is_revoked(h.slot, h.seat)) {
         if (!discard) cause = KP_CAUSE_REVOKED;
+        kp__note_time(&h.pool->core, kp__time(h.pool));
         kp__give_revoked(&h.pool->core, h.slot, h.number, cause, &todo);
         kp__tell_news(h.pool, &todo);
         kp__leave(h.pool, &todo);

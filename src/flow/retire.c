@@ -46,6 +46,7 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
     if (!pool)
         return code == KP_EMISUSE ? kp__misuse(NULL, NULL, "kp_invalidate: pool is NULL") : 0;
     kp__todo_init(&todo, pool->world);
+    kp__note_time(&pool->core, kp__time(pool));
     while (pool->core.phase != KP__CLOSED &&
            (slot = live_slot(pool, resource)) != NULL &&
            /* cover: never, because a live slot is idle or lent, and not doomed */
@@ -61,6 +62,7 @@ static int64_t invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, st
                                        &sub->rare->tested };
     int64_t found = 0;
 
+    kp__note_time(&pool->core, kp__time(pool));
     for (int i = 0; i < 3 && pool->core.phase != KP__CLOSED; i++) {
         const struct kp__list *list = lists[i];
         struct kp__list *node = kp__list_first(list), *next;

@@ -266,6 +266,33 @@ static void one_that_has_just_begun_must_get_one_whoever_listens(void **state)
     house_close(&h);
 }
 
+/* Its borrower has given it back, and only the reset is slow; or has not got it yet, since it is
+ * being checked. Once it has, its lease is as old as its wait for the check made it. */
+static void who_does_not_have_it_must_not_be_told_of(void **state)
+{
+    static const kp_line slow[] = { { .blocks_ms = 500, .times = KP_OFF }, { 0 } };
+    static const kp_line slower[] = { { .blocks_ms = 1100, .times = KP_OFF }, { 0 } };
+    const kp_script script = { .reset = slow, .validate = slower };
+    struct house h;
+    kp_options o = house_plan(&h, 1, NULL, &script);
+
+    (void)state;
+    o.leak_after_ms = 1000;
+    o.limits.validate_after_ms = KP_NONE;
+    house_open(&h, &o);
+    kp_lease lease = house_get(&h, "db");
+    house_pass(&h, 900);
+    house_release(&h, &lease);
+    HOUSE_IS(&h, h.seen[KP_EVENT_LEAK], 0);
+    house_pass(&h, 100);
+    lease = house_get(&h, "db");
+    HOUSE_IS(&h, h.seen[KP_EVENT_LEAK], 0);
+    house_pass(&h, 1);
+    HOUSE_IS(&h, h.seen[KP_EVENT_LEAK], 1);
+    house_release(&h, &lease);
+    house_close(&h);
+}
+
 static void with_hits_that_take_no_lock_it_must_be_refused(void **state)
 {
     struct house h;
@@ -313,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_lease_that_ended_meanwhile_must_get_none),
         cmocka_unit_test(who_has_it_meanwhile_must_keep_a_way_of_its_own),
         cmocka_unit_test(one_that_has_just_begun_must_get_one_whoever_listens),
+        cmocka_unit_test(who_does_not_have_it_must_not_be_told_of),
         cmocka_unit_test(with_hits_that_take_no_lock_it_must_be_refused),
 #if defined(__GLIBC__)
         cmocka_unit_test(backtrace_must_do),

@@ -212,6 +212,23 @@ static void a_creation_whose_time_was_over_must_count_though_its_pool_closes(voi
     assert_int_equal(kp_sim_close(s->sim), 0);
 }
 
+/* Its request was granted the permit, but the loop has not come to it yet. */
+static void no_creation_must_begin_once_its_pool_is_closed(void **state)
+{
+    struct stage *s = open_one(1, -1);
+    struct ask a;
+
+    (void)state;
+    stage_start(s, &a, "k", 1000);
+    assert_int_equal(kp_pool_close(s->pool, KP_CLOSE_NOW, 0), 1);
+    stage_pass(s, 0);
+    assert_int_equal(w.begun, 0);
+    assert_int_equal(a.status, KP_ECLOSED);
+    assert_int_equal(kp_loop_close(s->loop), 0);
+    kp_cast_close(s->cast);
+    assert_int_equal(kp_sim_close(s->sim), 0);
+}
+
 /* ---- called off before it has begun ---------------------------------------------------------- */
 
 /* The world of `stage`, in which one task stops twice: where it holds the pool's lock, and as soon
@@ -332,6 +349,7 @@ int main(void)
         cmocka_unit_test(a_creation_that_others_wait_for_must_go_on_for_them),
         cmocka_unit_test(a_creation_must_be_called_off_when_its_pool_closes),
         cmocka_unit_test(a_creation_whose_time_was_over_must_count_though_its_pool_closes),
+        cmocka_unit_test(no_creation_must_begin_once_its_pool_is_closed),
         cmocka_unit_test(one_called_off_before_it_has_begun_must_begin_once_and_then_be_hurried),
         cmocka_unit_test(what_goes_on_for_others_must_be_hurried_when_its_time_is_over),
     };

@@ -58,6 +58,40 @@ static void what_was_promised_to_a_request_that_goes_must_be_free_at_once(void *
     }
 }
 
+static int hurried;
+
+static void hurry(kp_job *job)
+{
+    (void)job;
+    hurried++;
+}
+
+/* Its place is for whoever is next, and its resource may take leave of its peer. */
+static void the_end_of_a_victim_must_not_be_cancelled_with_its_request(void **state)
+{
+    const kp_options plan = { .limits = { .max_live = 1 }, .budget = { .max_live = 1 } };
+    struct stage s;
+    struct ask b;
+
+    (void)state;
+    hurried = 0;
+    for (int cancels = 0; cancels < 2; cancels++) {
+        stage_open_alone(&s, &slow, &plan);
+        (void)kp_pool_close(s.pool, KP_CLOSE_NOW, 0);
+        s.plan.driver.cancel = hurry;
+        assert_int_equal(kp_pool_open(&s.plan, &s.pool), 0);
+        fill(&s, 1);
+        stage_start(&s, &b, "b", 10);
+        stage_pass(&s, 1);
+        assert_int_equal(stage_stats(&s).closing, 1);
+        if (cancels) kp_cancel(&b.request);
+        stage_pass(&s, 10);
+        assert_int_equal(hurried, 0);
+        stage_pass(&s, 1000);
+        stage_close(&s);
+    }
+}
+
 /* However often a key's requests give up before the first victim is gone, no other one goes. */
 static void requests_that_keep_timing_out_must_not_evict_one_each(void **state)
 {
@@ -162,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_promised_to_a_request_that_goes_must_be_free_at_once),
+        cmocka_unit_test(the_end_of_a_victim_must_not_be_cancelled_with_its_request),
         cmocka_unit_test(requests_that_keep_timing_out_must_not_evict_one_each),
         cmocka_unit_test(a_thread_must_wait_for_what_a_loops_request_left_behind),
     };

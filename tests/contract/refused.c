@@ -81,6 +81,36 @@ static void while_one_is_lent_requests_must_wait_for_it(void **state)
     close_stage();
 }
 
+/* Nothing is left that could come back, though it is lent still. */
+static void who_waits_for_what_is_invalidated_must_be_told_at_once(void **state)
+{
+    static const kp_line lines[] = { { .times = 1 },
+                                     { .status = -1, .text = "down", .times = KP_OFF }, { 0 } };
+    struct getter g, first = { .key = "a", .within_ms = 5000 };
+
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        open_stage((kp_options){ .limits = { .fail_fast = 1, .retry_first_ms = 60000,
+                                             .retry_max_ms = 60000 } },
+                   lines);
+        kp_lease lease = take("a");
+        assert_int_equal(ask(&first), KP_ECREATE);
+        start(&g, "a", 5000);
+        kp_sim_pass_ms(the.sim, 100);
+        assert_int_equal(g.rc, 1);
+        if (how == 0) assert_int_equal(kp_invalidate(the.pool, lease.resource), 1);
+        else if (how == 1) assert_int_equal(kp_invalidate_key(the.pool, kp_str("a")), 1);
+        else if (how == 2) kp_lease_report(&lease, KP_EGONE);
+        else assert_int_equal(kp_drop(the.pool, kp_str("a"), KP_NONE), 2);
+        (void)kp_sim_settle(the.sim);
+        assert_int_equal(g.rc, KP_ECREATE);
+        assert_int_equal(g.took_ms, 100);
+        assert_string_equal(g.why.text, "down");
+        kp_release(&lease);
+        close_stage();
+    }
+}
+
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 static const kp_line password[] = {
@@ -216,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(with_fail_fast_a_key_that_is_down_must_tell_its_cause_at_once),
         cmocka_unit_test(while_one_is_lent_requests_must_wait_for_it),
+        cmocka_unit_test(who_waits_for_what_is_invalidated_must_be_told_at_once),
         cmocka_unit_test(a_refusal_must_stop_its_key_until_it_is_told_to_try_again),
         cmocka_unit_test(who_waits_for_a_return_must_be_served_at_once_by_kp_retry_now),
         cmocka_unit_test(kp_retry_now_must_end_the_pause_and_close_the_circuit),

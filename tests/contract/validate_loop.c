@@ -110,6 +110,30 @@ static void a_check_of_a_request_must_be_able_to_say_it(void **state)
     stage_close(&s);
 }
 
+/* It was granted, but the loop has not come to it yet. */
+static void no_check_must_begin_once_its_pool_is_closed(void **state)
+{
+    struct stage s;
+    struct ask a;
+    kp_script script = { .validate = takes_a_second };
+    kp_options o = plan(1);
+
+    (void)state;
+    o.limits.validate_on = KP_CHECK_GET;
+    o.limits.validate_after_ms = KP_NONE;
+    stage_open(&s, &script, &o);
+    stock(&s, 1);
+    stage_start(&s, &a, "a", 0);
+    assert_int_equal(kp_pool_close(s.pool, KP_CLOSE_NOW, 0), 1);
+    stage_pass(&s, 0);
+    assert_int_equal(a.status, KP_ECLOSED);
+    assert_int_equal(kp_cast_read(s.cast).validates, 0);
+    assert_int_equal(kp_cast_read(s.cast).live, 0);
+    assert_int_equal(kp_loop_close(s.loop), 0);
+    kp_cast_close(s.cast);
+    assert_int_equal(kp_sim_close(s.sim), 0);
+}
+
 static void a_way_back_must_be_able_to_say_it(void **state)
 {
     struct stage s;
@@ -229,6 +253,7 @@ int main(void)
         cmocka_unit_test(a_loop_must_test_what_is_idle_and_go_on_meanwhile),
         cmocka_unit_test(what_is_gone_must_make_its_key_suspect),
         cmocka_unit_test(a_check_of_a_request_must_be_able_to_say_it),
+        cmocka_unit_test(no_check_must_begin_once_its_pool_is_closed),
         cmocka_unit_test(a_way_back_must_be_able_to_say_it),
         cmocka_unit_test(a_loop_that_closes_its_pool_must_see_the_end_of_a_test),
         cmocka_unit_test(threads_of_the_pool_must_run_the_tests),

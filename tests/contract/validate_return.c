@@ -112,12 +112,109 @@ static void who_gives_back_must_wait_no_longer(void **state)
     }
 }
 
+/* As above, with the loop of the thread that gives back, on which nobody stands by. */
+static kp_loop *give_back_on_a_loop(contract *c, bool resets)
+{
+    kp_lease lease;
+    kp_loop *loop;
+
+    pends = true;
+    begin(c, resets);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    contract_take(c, A, &lease);
+    (void)kp_loop_dispatch(loop);
+    kp_release(&lease);
+    assert_non_null(seen.pending);
+    return loop;
+}
+
+static void a_loop_must_hurry_one_whose_time_is_over(void **state)
+{
+    contract c;
+
+    (void)state;
+    for (int resets = 0; resets < 2; resets++) {
+        kp_loop *loop = give_back_on_a_loop(&c, resets);
+        kp_sim_pass_ms(c.sim, 249);
+        (void)kp_sim_settle(c.sim);
+        assert_null(seen.cancelled);
+        kp_sim_pass_ms(c.sim, 1);
+        (void)kp_sim_settle(c.sim);
+        assert_ptr_equal(seen.cancelled, seen.pending);
+        kp_job_done(seen.pending, -1, NULL);
+        contract_check(&c);
+        assert_int_equal(contract_stats(&c, A).lent, 0);
+        assert_int_equal(kp_loop_close(loop), 0);
+        contract_end(&c);
+    }
+}
+
+/* It is destroyed, whatever its validation would say; and the failure of a driver that was told to
+ * end is none. */
+static void one_must_be_called_off_when_its_pool_closes(void **state)
+{
+    contract c;
+
+    (void)state;
+    kp_loop *loop = give_back_on_a_loop(&c, true);
+    assert_int_equal(kp_pool_close(c.pool, KP_CLOSE_WAIT, 1000), 1);
+    assert_ptr_equal(seen.cancelled, seen.pending);
+    kp_job_done(seen.pending, -1, NULL);
+    assert_int_equal(kp_cast_read(c.cast).destroys, 1);
+    assert_int_equal(c.events[KP_EVENT_INVALID], 0);
+    assert_int_equal(kp_loop_close(loop), 0);
+    contract_end(&c);
+}
+
+/* Answers within driver.cancel. */
+static void ends_well(kp_job *job)
+{
+    seen.cancelled = job;
+    kp_job_done(job, 0, NULL);
+}
+
+static int resets_later(kp_job *job, void *resource)
+{
+    (void)resource;
+    seen.pending = job;
+    return KP_PENDING;
+}
+
+/* The same for a reset; and no validation follows it, though it ended well. */
+static void a_reset_must_be_called_off_when_its_pool_closes(void **state)
+{
+    contract c;
+    kp_lease lease;
+    kp_loop *loop;
+
+    (void)state;
+    begin(&c, true);
+    (void)kp_pool_close(c.pool, KP_CLOSE_NOW, 0);
+    c.options.driver.reset = resets_later;
+    c.options.driver.cancel = ends_well;
+    contract_open_driver(&c, &c.options.driver);
+    assert_int_equal(kp_loop_open(&loop), 0);
+    contract_take(&c, A, &lease);
+    (void)kp_loop_dispatch(loop);
+    kp_release(&lease);
+    assert_non_null(seen.pending);
+    assert_int_equal(kp_pool_close(c.pool, KP_CLOSE_NOW, 0), 0);
+    assert_ptr_equal(seen.cancelled, seen.pending);
+    assert_int_equal(seen.left_ms[0], 0);
+    assert_int_equal(kp_cast_read(c.cast).destroys, 1);
+    assert_int_equal(kp_loop_close(loop), 0);
+    contract_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_driver_must_be_told_its_time),
         cmocka_unit_test(a_loop_must_tell_the_driver_its_time),
         cmocka_unit_test(who_gives_back_must_wait_no_longer),
+        cmocka_unit_test(a_loop_must_hurry_one_whose_time_is_over),
+        cmocka_unit_test(one_must_be_called_off_when_its_pool_closes),
+        cmocka_unit_test(a_reset_must_be_called_off_when_its_pool_closes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

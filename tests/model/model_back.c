@@ -41,6 +41,7 @@ bool m_doom(struct model *m, int slot, enum model_reason reason)
     s->doomed = true;
     s->reason = reason;
     s->open = 0;
+    if (m_borrowers(s) > 0 && m_waiting(m, s->key) > 0) m_file_key(m, s->key, m->now);
     return true;
 }
 
@@ -216,7 +217,7 @@ static void made_ready(struct model *m, int slot, int status)
 {
     struct model_slot *s = &m->slot[slot];
 
-    if (status != KP_PENDING && status >= 0 && s->then_validate) {
+    if (status != KP_PENDING && status >= 0 && s->then_validate && !m_spent(m, s) && !m->closed) {
         s->then_validate = false;
         s->job = J_VALIDATE;
         status = m_answer(m, KP_JOB_VALIDATE, s->serial);
@@ -477,6 +478,7 @@ void m_checked(struct model *m, int slot, int seat, bool good)
         r->good = true;
         r->idle_ns = 0;
         m_rouse(m, r);
+        m_file_leases(m, s, 0);
         m_open_seats(m, slot);
         m_settle(m, s->key); /* others may share it; and the check took time */
     }

@@ -90,6 +90,11 @@ static void create(struct model *m, struct model_request *r)
     int request = (int)(r - m->request), victim = r->victim;
     bool goes = victim != NOBODY && m->slot[victim].heir != NOBODY; /* it was waived */
 
+    if (m->closed) { /* it was granted the permit before */
+        m_decline(m, r);
+        m_no(r, KP_ECLOSED, "");
+        return;
+    }
     if (!m->on_loop || (victim == NOBODY && !r->boxed)) m_do(m);
     if (victim != NOBODY) {
         r->victim = NOBODY;
@@ -143,6 +148,11 @@ static bool check(struct model *m, struct model_request *r)
         return true;
     }
     s->open = 0; /* not shared before it is known to be good */
+    if (m->on_loop && m->closed) { /* it goes, whatever a check would say */
+        m_no(r, KP_ECLOSED, "");
+        m_give(m, slot, seat, true, R_RETURNED);
+        return false;
+    }
     if (m->on_loop) {
         s->job = J_CHECK;
         s->job_seat = seat;

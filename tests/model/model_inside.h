@@ -61,6 +61,7 @@ void m_look_up(struct model *m, struct model_request *r);
 bool m_run(struct model *m, struct model_request *r); /* true: only these two are left to do */
 void m_tell(struct model *m, struct model_request *r);
 bool m_over(struct model *m, struct model_request *r);
+void m_decline(struct model *m, struct model_request *r); /* give back what it was granted */
 
 /* the line of creations (model_rate.c) */
 uint64_t m_token_at(const struct model *m, uint64_t now); /* when the next one may begin */
@@ -108,6 +109,7 @@ void m_close_todo(struct model *m, struct model_frame outer);
 void m_count_reason(struct model *m, const struct model_slot *s); /* one is destroyed */
 
 /* leases (model_lease.c) */
+bool m_is_nobodys(const struct model_slot *s, const struct model_seat *seat);
 void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now);
 void m_revoke_due(struct model *m, int slot, uint64_t now);
 void m_revoke_ended(struct model *m, int slot, int status);

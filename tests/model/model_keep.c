@@ -198,7 +198,8 @@ static void look_at_slot(struct model *m, int slot, uint64_t now)
     } else if (s->state == M_LENT) {
         for (int i = 0; i < MODEL_SEATS; i++) {
             struct model_seat *seat = &s->seat[i];
-            if (!seat->lent || seat->warned || now < m_later(seat->since, m->leak_after)) continue;
+            if (!seat->lent || seat->warned || m_is_nobodys(s, seat)) continue;
+            if (now < m_later(seat->since, m->leak_after)) continue;
             seat->warned = true;
             TALLY(m, s->key, leaks, 1);
             break; /* one per look */

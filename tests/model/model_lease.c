@@ -24,6 +24,12 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Nobody has the lease: it was given back, or its resource is still being checked. */
+bool m_is_nobodys(const struct model_slot *s, const struct model_seat *seat)
+{
+    return seat->ending || s->job == J_CHECK || s->job == J_RESET || s->job == J_VALIDATE;
+}
+
 /* When upkeep is to look at the slot's leases. What could not be revoked in time is looked at each
  * second. */
 void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now)
@@ -34,7 +40,8 @@ void m_file_leases(const struct model *m, struct model_slot *s, uint64_t now)
         const struct model_seat *seat = &s->seat[i];
         uint64_t at = m_later(seat->since, after);
         if (!seat->lent) continue;
-        if (!seat->warned) s->look_at = sooner(s->look_at, m_later(seat->since, m->leak_after));
+        if (!seat->warned && !m_is_nobodys(s, seat))
+            s->look_at = sooner(s->look_at, m_later(seat->since, m->leak_after));
         if (s->job != J_REVOKE && !seat->kept)
             s->look_at = sooner(s->look_at, at > now ? at : now + UINT64_C(1000000000));
     }

@@ -46,7 +46,7 @@ int model_start(struct model *m, int key, uint32_t flags, int64_t within_ms, int
 }
 
 /* What the request was granted goes to the request that is next. */
-static void decline(struct model *m, struct model_request *r)
+void m_decline(struct model *m, struct model_request *r)
 {
     enum model_grant grant = r->grant;
 
@@ -77,7 +77,7 @@ void model_cancel(struct model *m, int request)
         m_refuse(m, request, KP_ECANCELED, r->limit);
         m_settle(m, r->key);
     } else {
-        decline(m, r);
+        m_decline(m, r);
     }
     r->code = KP_ECANCELED;
     (void)m_over(m, r);
