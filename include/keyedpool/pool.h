@@ -64,8 +64,8 @@ KP_API bool kp_is_pool(const void *maybe);
  * ms until upkeep is due again, or -1 if none will be. Only needed with threads = KP_NONE, harmless
  * otherwise. The work is proportional to what is due (L8).
  * Threads: any thread, several at once. Blocks: as the driver does. Calls: create, fd, destroy,
- * validate, revoke, on_event; never limits_for. Owns: nothing. Errors: none; -1 for a closed pool,
- * and for NULL, which is misuse (R4). Order: earliest due first. Since: 0.1 */
+ * validate, cancel, revoke, on_event; never limits_for. Owns: nothing. Errors: none; -1 for a
+ * closed pool, and for NULL, which is misuse (R4). Order: earliest due first. Since: 0.1 */
 KP_API int64_t kp_keep(kp_pool *pool);
 
 /* ---- borrowing ------------------------------------------------------------------------------- */
@@ -76,12 +76,13 @@ KP_API int64_t kp_keep(kp_pool *pool);
  * kp_try_get is allowed). Blocks: until the deadline; longer only in a create, validate or destroy
  * that blocks longer (job->left_ms tells it how much time is left; with options.threads, create
  * runs on those, and the deadline is exact).
- * Calls: limits_for, create, fd, validate, destroy, stack, on_event. Owns: the lease is yours until
- * kp_release or kp_discard; `key` is copied if kept; ask.tag is kept, use a literal. Errors:
- * KP_ETIMEDOUT, KP_EAGAIN, KP_EFULL, KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED,
- * KP_ENOMEM, KP_EMISUSE, KP_EDEADLK (on_deadlock), KP_ECONFIG (what limits_for wrote). Then *out is
- * {0} and nothing is held. Unchecked: `out` is NULL (L9). Order: first come, first served per key
- * (limits.wait_order). Since: 0.1 */
+ * Calls: limits_for, create, fd, validate, cancel (of its own create or validate, when it gives
+ * up), destroy, stack, on_event. Owns: the lease is yours until kp_release or kp_discard; `key` is
+ * copied if kept; ask.tag is kept, use a literal. Errors: KP_ETIMEDOUT, KP_EAGAIN, KP_EFULL,
+ * KP_ECREATE, KP_EREFUSED, KP_EBREAKER, KP_ECLOSED, KP_EFORKED, KP_ENOMEM, KP_EMISUSE, KP_EDEADLK
+ * (on_deadlock), KP_ECONFIG (what limits_for wrote). Then *out is {0} and nothing is held.
+ * Unchecked: `out` is NULL (L9). Order: first come, first served per key (limits.wait_order).
+ * Since: 0.1 */
 KP_API int kp_get(kp_pool *pool, kp_key key, const kp_ask *ask, kp_lease *out) KP_NODISCARD;
 
 /* A kp_get that takes an idle resource or answers KP_EAGAIN: it never waits, never creates, never
@@ -97,9 +98,9 @@ static inline KP_NODISCARD int kp_try_get(kp_pool *pool, kp_key key, kp_lease *o
 /* End a lease: give the resource back. The caller's copy is marked ended.
  * Threads: any thread, not only the borrower's. Blocks: in reset, and in destroy if the resource is
  * not to be kept; not on the thread of a loop, and not if a loop runs the driver. Calls: is_clean,
- * reset, validate (limits.validate_on), destroy, on_event. Owns: takes the lease, and allocates
- * nothing. Errors: none; NULL and {0} do nothing, an ended lease is misuse (R4). Order: the first
- * waiting request gets the resource. Since: 0.1 */
+ * reset, validate (limits.validate_on), cancel (limits.validate_timeout_ms), destroy, on_event.
+ * Owns: takes the lease, and allocates nothing. Errors: none; NULL and {0} do nothing, an ended
+ * lease is misuse (R4). Order: the first waiting request gets the resource. Since: 0.1 */
 KP_API void kp_release(kp_lease *lease);
 
 /* End a lease and destroy its resource, because it is broken or in doubt. The capacity is free when
@@ -170,16 +171,17 @@ KP_API void kp_unpin(kp_pool *pool, kp_key *pinned);
  * KP_EBREAKER, at once, and retry_after_ms.
  * Threads: any thread; with an ask, not that of the pool's own loop. Blocks: only with an ask,
  * until its deadline and as the driver does.
- * Calls: limits_for, create, fd, on_event. Owns: keys are copied. Errors: KP_ECLOSED, KP_EFORKED,
- * KP_EMISUSE. Order: none between keys. Since: 0.1 */
+ * Calls: limits_for, create, fd, destroy (of what may no longer be kept), on_event. Owns: keys are
+ * copied. Errors: KP_ECLOSED, KP_EFORKED, KP_EMISUSE. Order: none between keys. Since: 0.1 */
 KP_API int64_t kp_warm(kp_pool *pool, const kp_key *keys, size_t count, const kp_ask *ask);
 
 /* Give the pool a resource made elsewhere. The driver destroys it when its time comes; without
  * driver.destroy nobody does (ZIO's fromIterable).
- * Threads: any thread. Blocks: no. Calls: limits_for, fd, on_event. Owns: takes the resource on 0;
- * on failure it is still yours. Errors: KP_EFULL (without saying which limit), KP_ECLOSED,
- * KP_EFORKED, KP_ENOMEM, KP_EMISUSE (NULL, or in the pool already), KP_ECONFIG. Order: the first
- * waiting request gets it. Since: 0.1 */
+ * Threads: any thread. Blocks: in destroy. Calls: limits_for, fd, on_event; destroy, if a waiting
+ * request was its only place and does not take it. Owns: takes the resource on 0; on failure it is
+ * still yours. Errors: KP_EFULL (without saying which limit), KP_ECLOSED, KP_EFORKED, KP_ENOMEM,
+ * KP_EMISUSE (NULL, or in the pool already), KP_ECONFIG. Order: the first waiting request gets it.
+ * Since: 0.1 */
 KP_API int kp_add(kp_pool *pool, kp_key key, void *resource) KP_NODISCARD;
 
 /* Never lend this resource again: if idle, it is destroyed now; if lent, when it comes back. It is
