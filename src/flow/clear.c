@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Running keys down: invalidate a resource, or all that a key has; destroy what is idle; wait for
- * what is out; drop a key. Each call returns when that is done, or its time is over.
+ * Clearing keys: invalidate a resource, or all that a key has; evict what is idle; drain, that is,
+ * wait for what is out; drop a key. Each call returns when that is done, or its time is over.
+ * (kp_rotate, which retires what a key has over a period, is in rotate.c.)
  */
 #include "base/check.h"
 #include "core/give.h"
