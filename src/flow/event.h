@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Telling: events, misuse, and why the answer was no (event.c). Nothing is swallowed (L11). And
- * where a lease was got, to be told of those that are held too long (trace.c).
+ * Telling: events and misuse (event.c), why the answer was no (why.c), and where a lease was got
+ * that is held for too long (trace.c). Nothing is swallowed (L11).
  */
 #ifndef KP__FLOW_EVENT_H
 #define KP__FLOW_EVENT_H
@@ -32,7 +32,7 @@ struct kp__notice {
 void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,
                 kp_event_kind kind, uint64_t now, struct kp__notice *out);
 
-/* ---- misuse, and why not --------------------------------------------------------------------- */
+/* ---- misuse ---------------------------------------------------------------------------------- */
 
 /* Count a misuse, and tell it. Without the lock; pool NULL: it is only told. Returns KP_EMISUSE.
  * _by: the same by the pool's door, which may be NULL, or that of a closed pool. _within: with the
@@ -45,6 +45,8 @@ int kp__misuse_within(struct kp__pool *pool, struct kp__todo *todo, kp_why *why,
 /* kp__enter said no, with this code. If that is because there is no pool at all, it is misuse, and
  * `sentence` tells it. Returns the code. */
 int kp__no_pool(int code, kp_why *why, const char *sentence);
+
+/* ---- why not (why.c) ------------------------------------------------------------------------- */
 
 /* Fill *why, if there is one, with a code and a sentence: this one (NULL: the code's own); or the
  * driver's (if it had no words: the code's own), with its vendor code. */
