@@ -240,10 +240,10 @@ void kp__leave(struct kp__pool *pool, struct kp__todo *todo)
 
 void kp__tell_news(struct kp__pool *pool, struct kp__todo *todo)
 {
-    if (pool->watchers == 0) return;
+    if (pool->awaiting == 0) return;
     /* relaxed: under the lock, under which kp__await_news reads it before it parks */
     atomic_fetch_add_explicit(&pool->news, 1, memory_order_relaxed);
-    for (uint32_t i = 0; i < pool->watchers; i++) kp__todo_wake(todo, &pool->news);
+    for (uint32_t i = 0; i < pool->awaiting; i++) kp__todo_wake(todo, &pool->news);
 }
 
 void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until)
@@ -251,11 +251,11 @@ void kp__await_news(struct kp__pool *pool, struct kp__todo *todo, uint64_t until
     /* relaxed: under the lock */
     uint32_t seen = atomic_load_explicit(&pool->news, memory_order_relaxed);
 
-    pool->watchers++;
+    pool->awaiting++;
     kp__step_out(pool, todo);
     pool->world->park((uint32_t *)&pool->news, seen, until, pool->world->ctx);
     kp__step_in(pool);
-    pool->watchers--;
+    pool->awaiting--;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
