@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Subpools: everything for one key. Its slots by state, its waiting requests, its rules, its
- * health. table.c makes and drops them; serve.c, create.c and give.c decide on them.
+ * health. table.c makes and drops them; decide.c, create.c and give.c change what they have.
  */
 #ifndef KP__CORE_SUBPOOL_H
 #define KP__CORE_SUBPOOL_H
