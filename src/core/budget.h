@@ -13,7 +13,6 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "core/limit.h"
-#include "core/rules.h"
 #include "core/share.h"
 
 #include <stdbool.h>

@@ -15,7 +15,6 @@
 #include "base/map.h"
 #include "base/slab.h"
 #include "base/timers.h"
-#include "core/rules.h"
 
 struct kp__core;
 struct kp__subpool;

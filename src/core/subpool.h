@@ -10,6 +10,7 @@
 #include "core/circuit.h"
 #include "core/late.h"
 #include "core/request.h"
+#include "core/rules.h"
 #include "core/slot.h"
 
 /* Counters that only grow, of a key and of the whole pool (kp_stats). */

@@ -7,12 +7,10 @@
  * was created elsewhere.
  */
 #include <stdatomic.h>
-#include <string.h>
 
 #include "base/cancel.h"
 #include "core/calendar.h"
 #include "core/create.h"
-#include "core/give.h"
 #include "core/permit.h"
 #include "core/renew.h"
 #include "core/serve.h"
