@@ -161,6 +161,13 @@ struct kp__subpool {
 #define KP__SLOTS(sub, state) (&(sub)->listed[(state) - KP__IDLE])
 _Static_assert(KP__LENT == KP__IDLE + 1, "two states have lists");
 
+/* What it has, whether anybody uses it or not, is on three lists: idle, lent, and tested. */
+enum { KP__HOLDINGS = 3 };
+static inline const struct kp__list *kp__holding(const struct kp__subpool *sub, int i)
+{
+    return i < 2 ? &sub->listed[i] : &sub->rare->tested;
+}
+
 /* Its key, where that lies. */
 static inline void *kp__key_at(const struct kp__subpool *sub)
 {

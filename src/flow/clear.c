@@ -58,12 +58,10 @@ int64_t kp_invalidate(kp_pool *door, const void *resource)
 
 static int64_t invalidate_sub(struct kp__pool *pool, struct kp__subpool *sub, struct kp__todo *todo)
 {
-    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__LENT), KP__SLOTS(sub, KP__IDLE),
-                                       &sub->rare->tested };
     int64_t found = 0;
 
-    for (int i = 0; i < 3 && pool->core.phase != KP__CLOSED; i++) {
-        const struct kp__list *list = lists[i];
+    for (int i = 0; i < KP__HOLDINGS && pool->core.phase != KP__CLOSED; i++) {
+        const struct kp__list *list = kp__holding(sub, i);
         struct kp__list *node = kp__list_first(list), *next;
         for (; node; node = next) {
             next = kp__list_next(list, node);

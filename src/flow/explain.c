@@ -90,13 +90,13 @@ static void snap_health(const struct kp__health *h, struct snapshot *s)
 /* How many resources there are from before the latest kp_rotate. */
 static uint32_t count_old(const struct kp__subpool *sub)
 {
-    const struct kp__list *lists[] = { KP__SLOTS(sub, KP__IDLE), KP__SLOTS(sub, KP__LENT),
-                                       &sub->rare->tested }, *node;
     uint32_t old = 0;
 
-    for (int i = 0; i < 3; i++)
-        for (node = kp__list_first(lists[i]); node; node = kp__list_next(lists[i], node))
+    for (int i = 0; i < KP__HOLDINGS; i++) {
+        const struct kp__list *list = kp__holding(sub, i), *node;
+        for (node = kp__list_first(list); node; node = kp__list_next(list, node))
             old += KP__OF(node, const struct kp__slot, link)->old;
+    }
     return old;
 }
 
