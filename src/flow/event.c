@@ -32,28 +32,32 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
     kp__send(pool, &event);
 }
 
-void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
-                      const void *resource, int code, const kp_why *why, struct kp__todo *todo)
+void kp__send_within(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event,
+                     struct kp__todo *todo)
 {
     sub->interest++;
     kp__step_out(pool, todo);
-    kp__event(pool, kind, sub, resource, code, why);
+    if (pool->on_event) kp__send(pool, event);
     kp__step_in(pool);
     kp__lose_interest(pool, sub, sub->used_at);
+}
+
+void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
+                      const void *resource, int code, const kp_why *why, struct kp__todo *todo)
+{
+    kp_event event = { .kind = kind, .code = code, .resource = resource, .why = why };
+
+    event.key = kp__key_of(pool, sub);
+    kp__send_within(pool, sub, &event, todo);
 }
 
 void kp__event_of(struct kp__pool *pool, kp_event_kind kind, const struct kp__request *r, int code,
                   const kp_why *why, struct kp__todo *todo)
 {
-    struct kp__subpool *sub = r->sub;
     kp_event event = { .kind = kind, .code = code, .tag = r->tag, .why = why };
 
-    sub->interest++;
-    kp__step_out(pool, todo);
-    event.key = kp__key_of(pool, sub);
-    kp__send(pool, &event);
-    kp__step_in(pool);
-    kp__lose_interest(pool, sub, sub->used_at);
+    event.key = kp__key_of(pool, r->sub);
+    kp__send_within(pool, r->sub, &event, todo);
 }
 
 void kp__notice(struct kp__pool *pool, const struct kp__slot *slot, const struct kp__seat *seat,

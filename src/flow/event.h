@@ -15,16 +15,18 @@ void kp__event(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *su
                const void *resource, int code, const kp_why *why);
 void kp__send(struct kp__pool *pool, kp_event *event);
 
-/* kp__event, with the lock, which is given back meanwhile, even if nobody listens. The key stays;
- * this was no use of it. */
+/* Both with the lock, which is given back meanwhile, even if nobody listens. The key stays; this
+ * was no use of it. */
 void kp__event_within(struct kp__pool *pool, kp_event_kind kind, struct kp__subpool *sub,
                       const void *resource, int code, const kp_why *why, struct kp__todo *todo);
+void kp__send_within(struct kp__pool *pool, struct kp__subpool *sub, kp_event *event,
+                     struct kp__todo *todo);
 
-/* The same about a request, with its tag; only where there is an on_event. */
+/* kp__event_within about a request, with its tag. */
 void kp__event_of(struct kp__pool *pool, kp_event_kind kind, const struct kp__request *r, int code,
                   const kp_why *why, struct kp__todo *todo);
 
-/* An event about a lease. It is filled in with the lock, and sent (kp__send) without. */
+/* An event about a lease, which is filled in with the lock; then it can be sent. */
 struct kp__notice {
     kp_event event;
     const void *frame[KP__FRAMES];
