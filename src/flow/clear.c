@@ -92,7 +92,7 @@ int64_t kp_invalidate_key(kp_pool *door, kp_key key)
 
 /* ---- evict ----------------------------------------------------------------------------------- */
 
-/* How many idle ones there are, with those that the keeper has validated at this moment: they are
+/* How many idle ones there are, with those that the keeper is validating at this moment: they are
  * idle again afterwards, unless they are doomed. */
 static int64_t count_idle(const struct kp__subpool *sub)
 {

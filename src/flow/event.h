@@ -50,9 +50,10 @@ int kp__no_pool(int code, kp_why *why, const char *sentence);
 
 /* ---- why not (why.c) ------------------------------------------------------------------------- */
 
-/* Fill *why, if there is one, with a code and a sentence: this one (NULL: the code's own); or the
- * driver's (if it had no words: the code's own), with its vendor code. */
+/* Fill *why, if there is one, with a code and a sentence; NULL: the sentence of the code. */
 void kp__say(kp_why *why, int code, const char *sentence);
+
+/* The same with the driver's vendor code, and its words if it had any. `why` is not NULL. */
 void kp__say_failure(kp_why *why, int code, const struct kp__failure *failure);
 
 /* Add to the sentence, as far as there is room. */
