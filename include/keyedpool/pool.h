@@ -23,10 +23,11 @@ KP_API int kp_pool_open_sized(const kp_options *options, size_t size, int versio
                               kp_pool **out) KP_NODISCARD;
 
 /* Open a pool. Nothing is created until a key is asked for or warmed.
- * Threads: any thread. Blocks: no. Calls: world.alloc. Owns: copies options; keeps driver.ctx and
- * options.ctx until driver.drop_ctx is called, which may be after kp_pool_close has returned; keeps
- * world until the last call into the pool has returned. Errors: KP_ECONFIG (why->field names the
- * option), KP_ENOMEM; KP_EMISUSE (a NULL). Order: none. Since: 0.1 */
+ * Threads: any thread. Blocks: no. Calls: world.alloc. Owns: copies options, and name; keeps
+ * driver.ctx, options.ctx and key_type.fields until driver.drop_ctx is called, which may be after
+ * kp_pool_close has returned; keeps world until the last call into the pool has returned. Errors:
+ * KP_ECONFIG (why->field names the option), KP_ENOMEM; KP_EMISUSE (a NULL). Order: none.
+ * Since: 0.1 */
 static inline KP_NODISCARD int kp_pool_open(const kp_options *options, kp_pool **out)
 {
     return kp_pool_open_sized(options, sizeof *options, KP_VERSION, out);
@@ -259,7 +260,7 @@ KP_API int64_t kp_evict(kp_pool *pool, kp_key key, int64_t keep);
  * that comes before that is served at once, and the key stays, as it is wanted again. A pinned key
  * goes when it is unpinned. The call waits until the key is gone, or is wanted again and nothing
  * from before is out. Returns how many resources and requests are still out at the deadline
- * (within_ms; 0: 30 s); the last of them takes the key with it.
+ * (within_ms; 0: 30 s; KP_NONE: now); the last of them takes the key with it.
  * Threads: any thread; on the thread of an event loop it does not wait. Blocks: until the
  * deadline, and in destroy. Calls: destroy, on_event. Owns: nothing. Errors: KP_ECLOSED,
  * KP_EFORKED, KP_EMISUSE. Order: none. Since: 0.1 */

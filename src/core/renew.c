@@ -46,7 +46,7 @@ static bool is_needed(const struct kp__slot *slot)
     uint64_t unused = r->idle_check ? kp__later(slot->since, r->idle_ttl) : KP__NEVER;
     int64_t left = kp__sub_staying(sub) - sub->rare->renewal.ageing - 1;
 
-    if (slot->state == KP__LENT || left < kp__ready_wanted(sub, 0)) return true;
+    if (slot->state == KP__LENT || left < kp__ready_wanted(sub, false)) return true;
     return slot->lends > 0 && unused > slot->age_end;
 }
 
