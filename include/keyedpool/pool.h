@@ -97,11 +97,12 @@ static inline KP_NODISCARD int kp_try_get(kp_pool *pool, kp_key key, kp_lease *o
 }
 
 /* End a lease: give the resource back. The caller's copy is marked ended.
- * Threads: any thread, not only the borrower's. Blocks: in reset, and in destroy if the resource is
- * not to be kept; not on the thread of a loop, and not if a loop runs the driver. Calls: is_clean,
- * reset, validate (limits.validate_on), cancel (limits.validate_timeout_ms), destroy, on_event.
- * Owns: takes the lease, and allocates nothing. Errors: none; NULL and {0} do nothing, an ended
- * lease is misuse (R4). Order: the first waiting request gets the resource. Since: 0.1 */
+ * Threads: any thread, not only the borrower's. Blocks: in reset and validate, and in destroy if
+ * the resource is not to be kept; not on the thread of a loop, and not if a loop runs the driver.
+ * Calls: is_clean, reset, validate (limits.validate_on), cancel (limits.validate_timeout_ms),
+ * destroy, on_event. Owns: takes the lease, and allocates nothing. Errors: none; NULL and {0} do
+ * nothing, an ended lease is misuse (R4). Order: the first waiting request gets the resource.
+ * Since: 0.1 */
 KP_API void kp_release(kp_lease *lease);
 
 /* End a lease and destroy its resource, because it is broken or in doubt. The capacity is free when
